@@ -1,0 +1,288 @@
+"""Pictures of tiles, maps, fixes and errors: pure functions that return a matplotlib `Figure`.
+
+No pyplot state: a figure is made with its own Agg canvas and belongs to the caller. Metres everywhere, x east,
+y north.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Ellipse, Rectangle, Wedge
+from matplotlib.patheffects import withStroke
+
+from uel.radiomap import RadioMap
+from uel.sites import Site, cells_of, reference_power_dbm
+from uel.tile import Tile
+
+# Okabe and Ito's palette: told apart with any kind of colour vision.
+STYLE: dict[str, tuple[str, str, str]] = {
+    "tile_centre": ("tile centre", "#999999", ":"),
+    "strongest_cell": ("strongest cell", "#E69F00", "-"),
+    "cell_ta": ("cell + timing advance", "#CC79A7", "-"),
+    "knn_map": ("kNN on the map", "#56B4E9", "-"),
+    "knn_survey": ("kNN on a survey", "#009E73", "-"),
+    "grid_bayes": ("grid Bayes (the limit)", "#000000", "--"),
+    "locator": ("locator", "#D55E00", "-"),
+}
+INK, BUILDING, HALO = "#202124", "#5f6368", [withStroke(linewidth=2.5, foreground="white")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Example:
+    """One fix beside the limit, as `example.npz` holds it (metres)."""
+
+    truth: np.ndarray
+    estimate: np.ndarray
+    covariance: np.ndarray
+    heatmap: np.ndarray
+    candidates: np.ndarray
+    candidate_probability: np.ndarray
+    candidate_std: np.ndarray
+    posterior: np.ndarray
+    limit_estimate: np.ndarray
+    serving: int
+    rsrp_dbm: np.ndarray
+    heard: np.ndarray
+    tier: str
+
+
+# ---- the five pictures ---------------------------------------------------------------------------------
+
+
+def tile_figure(tile: Tile, sites: tuple[Site, ...]) -> Figure:
+    """Shaded heights of a tile with its buildings, its cells and a scale bar."""
+    figure = _figure(7.4, 6.4)
+    ax = figure.add_subplot()
+    above = (tile.rasters["height"] - tile.rasters["ground"]).clamp(min=0).numpy()
+    shade = _hillshade(tile.rasters["height"].numpy(), tile.raster_grid.pixel)
+    picture = ax.imshow(above, cmap="YlGnBu", vmin=0, vmax=max(_top(above), 1.0), **_extent(tile.size))
+    ax.imshow(np.zeros_like(shade), cmap="gray", vmin=0, vmax=1, alpha=0.55 * (1 - shade), **_extent(tile.size))
+    _outlines(ax, tile)
+    draw_sites(ax, sites, tile.size)
+    _scale_bar(ax, tile.size)
+    _axes(ax, tile.size, f"{tile.name}: heights and cells")
+    _colour_bar(figure, ax, picture, "height above ground in m")
+    return figure
+
+
+def radio_figure(tile: Tile, radio: RadioMap, cell: int) -> Figure:
+    """RSRP of one cell in dBm beside its Monte-Carlo error in dB; pixels that no ray met are hatched."""
+    figure = _figure(12.6, 5.6)
+    known = radio.known[cell].numpy()
+    gain = np.where(known, radio.gain[cell].numpy(), 1.0)
+    level = 10 * np.log10(gain) + float(reference_power_dbm(radio.sites)[cell])
+    error = 10 * np.log10(1 + np.where(known, radio.relative_error[cell].numpy(), 0.0))
+    left, right = figure.subplots(1, 2)
+    low, high = _range(level[known])
+    panels = ((left, level, "viridis", low, high, "RSRP in dBm"), (right, error, "magma", 0.0, max(_top(error), 0.1), "error in dB"))
+    for ax, values, colours, vmin, vmax, label in panels:
+        picture = ax.imshow(np.ma.array(values, mask=~known), cmap=colours, vmin=vmin, vmax=vmax, **_extent(radio.grid.size))
+        _hatch(ax, ~known, radio.grid.size)
+        _outlines(ax, tile)
+        draw_sites(ax, radio.sites, tile.size, only=cell)
+        _colour_bar(figure, ax, picture, label)
+    _scale_bar(left, tile.size)
+    _axes(left, tile.size, f"cell {cell}: RSRP (hatched: no path found)")
+    _axes(right, tile.size, "standard error of the map (Monte Carlo)")
+    return figure
+
+
+def fix_figure(tile: Tile, sites: tuple[Site, ...], example: Example) -> Figure:
+    """The locator's heatmap, candidates and answer beside the exact posterior of the limit."""
+    figure = _figure(12.6, 6.2)
+    left, right = figure.subplots(1, 2)
+    for ax, probability in ((left, example.heatmap), (right, example.posterior)):
+        density = probability / (tile.size / len(probability)) ** 2
+        top = max(float(np.quantile(density, 0.9995)), 1e-12)
+        picture = ax.imshow(density * 1e4, cmap="Blues", vmin=0, vmax=top * 1e4, **_extent(tile.size))
+        _outlines(ax, tile)
+        draw_sites(ax, sites, tile.size, strong=example.serving)
+        _colour_bar(figure, ax, picture, "probability in % per 100 m²")
+        _points(ax, example)
+    _candidates(left, example)
+    off, limit_off = (math.dist(p, example.truth) for p in (example.estimate, example.limit_estimate))
+    _axes(left, tile.size, f"locator: {off:.0f} m off ({example.tier}, {int(example.heard.sum())} cells heard)")
+    _axes(right, tile.size, f"grid Bayes, the limit: {limit_off:.0f} m off")
+    _scale_bar(left, tile.size)
+    figure.legend(handles=_fix_legend(), loc="outside lower center", ncols=5, frameon=False)
+    return figure
+
+
+def error_figure(errors: Mapping[str, np.ndarray], truth: str = "map") -> Figure:
+    """Distribution of position errors of every method, one panel per tier; the limit is dashed in black.
+
+    `errors` maps `truth/tier/method` to metres, one entry per UE.
+    """
+    tiers = sorted({key.split("/")[1] for key in errors if key.startswith(f"{truth}/")})
+    figure = _figure(4.3 * max(len(tiers), 1) + 0.4, 4.5)
+    panels = np.atleast_1d(figure.subplots(1, max(len(tiers), 1), sharey=True))
+    for ax, tier in zip(panels, tiers, strict=False):
+        for method in (m for m in STYLE if f"{truth}/{tier}/{m}" in errors):
+            _curve(ax, errors[f"{truth}/{tier}/{method}"], method)
+        ax.set(xscale="log", xlim=(1, 500), ylim=(0, 1), xlabel="error in m", title=_TIER_NAMES.get(tier, tier))
+        ax.set_xticks([1, 3, 10, 30, 100, 300], ["1", "3", "10", "30", "100", "300"])
+        ax.axhline(0.5, color="#c0c0c0", linewidth=0.8, zorder=0)
+        ax.grid(alpha=0.25)
+    panels[0].set_ylabel("share of fixes below")
+    handles = [Line2D([], [], color=c, linestyle=s, linewidth=2, label=n) for n, c, s in STYLE.values()]
+    figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False)
+    figure.suptitle(f"Position error, reports drawn from the {'map' if truth == 'map' else 'ray-traced paths'}")
+    return figure
+
+
+def training_figure(curves: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figure:
+    """Losses over steps, and the validation error beside them; `curves` maps a name to (step, value)."""
+    figure = _figure(11.0, 4.2)
+    left, right = figure.subplots(1, 2)
+    colours = ["#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"]
+    losses = [name for name in curves if not name.startswith("val_")]
+    for name, colour in zip(losses, colours, strict=False):
+        _trace(left, *curves[name], name, colour)
+    for name, colour in zip((n for n in curves if n.startswith("val_")), colours, strict=False):
+        right.plot(*curves[name], color=colour, marker="o", markersize=4, label=name)
+    left.set(xlabel="step", ylabel="loss (faint: each step, line: running mean)", title="Training losses")
+    right.set(xlabel="step", ylabel="m", title="Validation error", ylim=(0, None))
+    for ax in (left, right):
+        ax.grid(alpha=0.25)
+        if ax.get_legend_handles_labels()[0]:
+            ax.legend(frameon=False)
+    return figure
+
+
+# ---- what they are drawn with --------------------------------------------------------------------------
+
+
+def draw_sites(
+    ax: Axes, sites: tuple[Site, ...], size: float, only: int | None = None, strong: int | None = None
+) -> None:
+    """Wedges for sectors, discs for omni cells, each with its number; `strong` is emphasised, `only` alone is."""
+    for number, (site, cell) in enumerate(cells_of(sites)):
+        (x, y, _), radius = site.position, size / 26
+        main = number in (only, strong) or (only is None and strong is None)
+        face = "#D55E00" if main else "#bdbdbd"
+        omni, middle = len(site.cells) == 1 and cell.array.pattern != "tr38901", 90 - cell.azimuth_deg
+        if omni:
+            ax.plot(x, y, "o", markersize=9, color=face, markeredgecolor="white", markeredgewidth=1.2, zorder=6)
+            label = (x, y + size / 45)
+        else:
+            wedge = Wedge((x, y), radius, middle - 32, middle + 32, facecolor=face, edgecolor="white", zorder=6)
+            ax.add_patch(wedge)
+            label = tuple(
+                c + 1.35 * radius * f(math.radians(middle)) for c, f in ((x, math.cos), (y, math.sin))
+            )
+        vertical = "bottom" if omni else "center"
+        ax.text(*label, str(number), ha="center", va=vertical, fontsize=8, weight="bold", path_effects=HALO, zorder=7)
+
+
+_TIER_NAMES = {"T0": "T0: levels", "T1": "T1: + timing advance", "T2": "T2: + serving azimuth"}
+
+
+def _figure(width: float, height: float) -> Figure:
+    figure = Figure(figsize=(width, height), dpi=130, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _extent(size: float) -> dict[str, object]:
+    half = size / 2
+    return {"extent": (-half, half, -half, half), "origin": "lower", "interpolation": "nearest"}
+
+
+def _axes(ax: Axes, size: float, title: str) -> None:
+    half = size / 2
+    ax.set(xlim=(-half, half), ylim=(-half, half), aspect="equal", xlabel="east in m", ylabel="north in m")
+    ax.set_title(title, fontsize=11)
+
+
+def _colour_bar(figure: Figure, ax: Axes, picture: object, label: str) -> None:
+    figure.colorbar(picture, ax=ax, label=label, shrink=0.82, pad=0.02)  # type: ignore[arg-type]
+
+
+def _outlines(ax: Axes, tile: Tile) -> None:
+    """The walls of buildings."""
+    footprint = tile.rasters["footprint"].numpy()
+    if footprint.min() < 0.5 <= footprint.max():
+        axis = tile.raster_grid.centres()[0, :, 0].numpy()
+        ax.contour(axis, axis, footprint, levels=[0.5], colors=BUILDING, linewidths=0.6, alpha=0.8)
+
+
+def _hatch(ax: Axes, mask: np.ndarray, size: float) -> None:
+    """Grey under strokes where a map knows nothing."""
+    if mask.any():
+        back = Rectangle((-size / 2, -size / 2), size, size, facecolor="#dcdcdc", hatch="////", edgecolor="#b0b0b0")
+        back.set(linewidth=0, zorder=-1)
+        ax.add_patch(back)
+
+
+def _scale_bar(ax: Axes, size: float) -> None:
+    length = max(n for n in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000) if n <= max(size / 4, 1))
+    x, y = -0.46 * size, -0.46 * size
+    ax.plot([x, x + length], [y, y], color=INK, linewidth=3, solid_capstyle="butt", path_effects=HALO, zorder=8)
+    ax.text(x + length / 2, y + size / 80, f"{length} m", ha="center", va="bottom", fontsize=8, path_effects=HALO, zorder=8)
+
+
+def _hillshade(height: np.ndarray, pixel: float) -> np.ndarray:
+    """Light from the north-west, 45° high: 0 dark, 1 bright."""
+    up, across = np.gradient(height, pixel)
+    normal = 1 / np.sqrt(1 + across**2 + up**2)
+    light = np.array([-0.5, 0.5, math.sqrt(0.5)])
+    return np.clip((-across * light[0] - up * light[1] + light[2]) * normal, 0, 1)
+
+
+def _points(ax: Axes, example: Example) -> None:
+    ax.plot(*example.truth, "*", markersize=17, color="#F0E442", markeredgecolor="black", zorder=9)
+    ax.plot(*example.limit_estimate, "s", markersize=8, color="none", markeredgecolor="black", markeredgewidth=2, zorder=9)
+    ax.plot(*example.estimate, "X", markersize=10, color="#D55E00", markeredgecolor="white", zorder=10)
+
+
+def _candidates(ax: Axes, example: Example) -> None:
+    """One-sigma ellipses with their probabilities; hardly likely ones stay out."""
+    for place, std, p in zip(example.candidates, example.candidate_std, example.candidate_probability, strict=True):
+        if p >= 0.01:
+            ax.add_patch(
+                Ellipse(tuple(place), *(2 * std), facecolor="none", edgecolor="#009E73", linewidth=0.8 + 2 * p, zorder=8)
+            )
+            ax.text(*(place + std), f"{100 * p:.0f} %", fontsize=8, color="#00664d", path_effects=HALO, zorder=9, clip_on=True)
+
+
+def _fix_legend() -> list[Line2D]:
+    kind = {"linestyle": "none", "color": "none"}
+    return [
+        Line2D([], [], marker="*", markersize=14, markerfacecolor="#F0E442", markeredgecolor="black", label="truth", **kind),
+        Line2D([], [], marker="X", markersize=9, markerfacecolor="#D55E00", markeredgecolor="white", label="locator", **kind),
+        Line2D([], [], marker="s", markersize=8, markeredgecolor="black", markeredgewidth=2, label="limit", **kind),
+        Line2D([], [], marker="o", markersize=12, markeredgecolor="#009E73", label="candidate, 1 σ", **kind),
+        Line2D([], [], marker="o", markersize=9, markerfacecolor="#D55E00", markeredgecolor="white", label="serving cell", **kind),
+    ]
+
+
+def _curve(ax: Axes, error: np.ndarray, method: str) -> None:
+    _, colour, line = STYLE[method]
+    share = np.arange(1, len(error) + 1) / len(error)
+    wide = 2.2 if method in ("locator", "grid_bayes") else 1.4
+    ax.step(np.sort(error), share, where="post", color=colour, linestyle=line, linewidth=wide, zorder=3 + wide)
+
+
+def _trace(ax: Axes, step: np.ndarray, value: np.ndarray, name: str, colour: str) -> None:
+    ax.plot(step, value, color=colour, alpha=0.25, linewidth=0.8)
+    width = max(1, len(value) // 20)
+    mean = np.convolve(value, np.ones(width) / width, mode="valid")
+    ax.plot(step[width - 1 :], mean, color=colour, linewidth=1.8, label=name)
+
+
+def _range(values: Sequence[float] | np.ndarray) -> tuple[float, float]:
+    """The 1st and 99th percentile, apart from each other."""
+    if len(values) == 0:
+        return 0.0, 1.0
+    low, high = np.quantile(values, [0.01, 0.99])
+    return float(low), float(max(high, low + 1.0))
+
+
+def _top(values: np.ndarray) -> float:
+    return float(np.quantile(values, 0.99))

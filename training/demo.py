@@ -1,0 +1,190 @@
+"""The main job, end to end: real cities → tiles → radio maps → surveys → a locator → its distance to the limit."""
+
+import json
+import logging
+import platform
+import time
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import scenes
+from sim_bridge.survey import trace_survey
+from sim_bridge.tracer import Sionna, Tracing
+from sim_bridge.tracer import open as open_simulator
+from training.evaluate import EvalPlan, evaluate, example, tables
+from training.fit import fit
+from training.stages import Stages, data_folder, digest
+from training.task import TrainPlan
+from training.world import World
+from uel.errors import UelError
+from uel.locator import Locator, LocatorConfig
+from uel.maps import Maps
+from uel.measurement import MeasurementModel
+from uel.radiomap import RadioMap
+from uel.sites import Site, sites_from_json, sites_to_json
+from uel.survey import Survey
+from uel.tile import Tile
+from uel.tracks import TrackPlan
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SitePlan:
+    """Sites on each tile."""
+
+    count: int = 8
+    """rooftop sites"""
+    sectors: int = 1
+    """cells on each site; more than one are sectors of 120° elements"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemoConfig:
+    """Everything the demo depends on. Tiles are written `city@x,y`: the centre in the city's own metres."""
+
+    run: str = "demo"
+    """name of the folder under `runs/`"""
+    seed: int = 1
+    """seed of sites, tracks, fading, network and rays"""
+    train: tuple[str, ...] = ("munich@-300,-150", "munich@0,0", "san_francisco@0,0")
+    """tiles to train on"""
+    validate: str = "etoile@0,0"
+    """tile to choose the best epoch on"""
+    test: str = "florence@0,100"
+    """unseen city to judge on"""
+    size: float = 512.0
+    """m, side of a tile"""
+    margin: float = 128.0
+    """m of city kept around a tile, so that rays do not fall off its edge"""
+    pixel: float = 4.0
+    """m, pixel of radio maps"""
+    sites: SitePlan = field(default_factory=SitePlan)
+    tracing: Tracing = field(default_factory=Tracing)
+    survey: TrackPlan = field(default_factory=TrackPlan)
+    """tracks on each training and validation tile"""
+    test_survey: TrackPlan = field(default_factory=lambda: TrackPlan(tracks=256))
+    """tracks on the test tile"""
+    measurement: MeasurementModel = field(default_factory=MeasurementModel)
+    locator: LocatorConfig = field(default_factory=LocatorConfig)
+    training: TrainPlan = field(default_factory=TrainPlan)
+    evaluation: EvalPlan = field(default_factory=EvalPlan)
+
+    def __post_init__(self) -> None:
+        cities = {parse_place(name)[0] for name in (*self.train, self.validate)}
+        if parse_place(self.test)[0] in cities:
+            raise UelError(
+                "the test city must be unseen", got=f"test {self.test}, train {self.train}", do="split by city"
+            )
+        if not self.train:
+            raise UelError("nothing to train on", got="train=()", do="name at least one tile, munich@0,0 say")
+
+
+def parse_place(text: str) -> tuple[str, tuple[float, float]]:
+    """"city@x,y" → city and centre in metres; the centre is (0, 0) when it is left out."""
+    city, _, centre = text.partition("@")
+    try:
+        x, y = (float(v) for v in (centre or "0,0").split(","))
+    except ValueError as error:
+        raise UelError("cannot read this place", got=repr(text), do="write city@x,y, for example munich@-300,-150") from error
+    return city, (x, y)
+
+
+def run(config: DemoConfig) -> Path:
+    """Run every stage that is not there yet and return the run's folder."""
+    start = time.perf_counter()
+    torch.manual_seed(config.seed)
+    stages = Stages(data_folder())
+    folder = Path("runs") / config.run
+    folder.mkdir(parents=True, exist_ok=True)
+    train = [build_world(config, stages, name, config.survey, live=True) for name in config.train]
+    validate = build_world(config, stages, config.validate, config.survey)
+    test = build_world(config, stages, config.test, config.test_survey)
+    key = {"config": _without(config, "run", "test", "test_survey", "evaluation"), "data": _provenance([*train, validate])}
+    locator, facts = fit(folder / "training", digest(key), config, train, validate)
+    locator.save(folder)
+    log.info("evaluating on %s", config.test)
+    errors = evaluate(locator, test, config.measurement, config.evaluation, config.seed)
+    _write(folder, config, test, errors, facts, stages.seconds | {"training": facts["wall_s"]})
+    np.savez(folder / "example.npz", **example(locator, test, config.measurement, config.seed))
+    log.info("demo finished in %.0f s", time.perf_counter() - start)
+    return folder
+
+
+def build_world(
+    config: DemoConfig, stages: Stages, name: str, plan: TrackPlan, live: bool = False
+) -> World:
+    """Tile, sites, radio map and survey of one place, made or reused; `live` keeps a simulator for training."""
+    city, centre = parse_place(name)
+    geometry = {"place": name, "size": config.size, "margin": config.margin}
+    at = stages.make(
+        f"tile-{name}",
+        geometry,
+        lambda out: _build_tile(city, centre, config, out),
+    )
+    tile = Tile.open(at / "tile")
+    network = {**geometry, "tile": tile.fingerprint, "sites": asdict(config.sites), "seed": config.seed}
+    traced = {**network, "tracing": asdict(config.tracing)}
+    sites = _place(tile, config)
+    radio_at = stages.make(
+        f"map-{name}",
+        {**traced, "pixel": config.pixel},
+        lambda out: _simulator(tile, sites, config).radio_map(tile.grid(config.pixel)).save(out),
+    )
+    survey_at = stages.make(
+        f"survey-{name}",
+        {**traced, "plan": asdict(plan)},
+        lambda out: trace_survey(_simulator(tile, sites, config), tile, plan, config.seed).save(out / "survey.zarr"),
+    )
+    maps = Maps.of(tile, RadioMap.load(radio_at))
+    simulator = _simulator(tile, sites, config, for_training=True) if live else None
+    return World(tile, maps, Survey.open(survey_at / "survey.zarr"), simulator)
+
+
+def _build_tile(city: str, centre: tuple[float, float], config: DemoConfig, out: Path) -> None:
+    scenes.build(city, out / "tile", center=centre, size=config.size, margin=config.margin)
+
+
+def _place(tile: Tile, config: DemoConfig) -> tuple[Site, ...]:
+    sites = scenes.place(tile, config.sites.count, seed=config.seed, sectors=config.sites.sectors)
+    return sites_from_json(json.loads(json.dumps(sites_to_json(sites))))
+
+
+def _simulator(tile: Tile, sites: tuple[Site, ...], config: DemoConfig, for_training: bool = False) -> Sionna:
+    """The ray tracer on a tile; for the loss with fewer rays, and a chunk that holds one batch."""
+    tracing = asdict(config.tracing)
+    if for_training:
+        plan = config.training
+        tracing |= {"samples": plan.rt_samples, "chunk": plan.batch * plan.candidates}
+    return open_simulator(tile, sites, Tracing(**tracing))
+
+
+def _without(config: DemoConfig, *names: str) -> dict[str, Any]:
+    return {k: v for k, v in asdict(config).items() if k not in names}
+
+
+def _provenance(worlds: list[World]) -> list[str]:
+    return [world.tile.fingerprint for world in worlds]
+
+
+def _write(
+    folder: Path, config: DemoConfig, test: World, errors: dict[str, Any], facts: dict[str, Any], seconds: dict[str, float]
+) -> None:
+    np.savez(folder / "errors.npz", **{key: value.numpy() for key, value in errors.items()})
+    test.maps.radio.save(folder / "test")
+    tile = test.tile.folder.resolve()
+    (folder / "artefacts.json").write_text(json.dumps({"test": {"tile": str(tile), "radio": "test"}}))
+    versions = {name: version(name) for name in ("torch", "drjit", "mitsuba", "sionna-rt", "lightning", "zarr")}
+    metrics = {
+        **tables(errors, config.test),
+        "training": facts,
+        "seed": config.seed,
+        "versions": versions | {"python": platform.python_version()},
+        "stages": seconds,
+    }
+    (folder / "metrics.json").write_text(json.dumps(metrics, indent=1))

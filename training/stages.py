@@ -1,0 +1,55 @@
+"""Stages of a long job: each leaves one folder, named by what it was made from, and is reused when it is there."""
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+log = logging.getLogger(__name__)
+
+
+def data_folder() -> Path:
+    """Where generated data lives: `UEL_DATA`, or `data` in the working directory."""
+    return Path(os.environ.get("UEL_DATA", "data"))
+
+
+@dataclass
+class Stages:
+    """Runs stages under a folder and remembers how long each took."""
+
+    root: Path
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def make(self, name: str, key: Any, build: Callable[[Path], None]) -> Path:
+        """The folder `root/name-hash(key)`, built aside and renamed when whole, or reused.
+
+        A stage that was killed leaves nothing under its name, so the next run builds it again.
+        """
+        folder = self.root / f"{name}-{digest(key)}"
+        if (folder / "stage.json").is_file():
+            self.seconds[name] = json.loads((folder / "stage.json").read_text())["seconds"]
+            log.info("%s: reusing %s", name, folder)
+            return folder
+        log.info("%s: making %s", name, folder)
+        aside = folder.with_name(folder.name + ".part")
+        for stale in (aside, folder):
+            shutil.rmtree(stale, ignore_errors=True)
+        aside.mkdir(parents=True)
+        start = time.perf_counter()
+        build(aside)
+        self.seconds[name] = round(time.perf_counter() - start, 2)
+        (aside / "stage.json").write_text(json.dumps({"key": key, "seconds": self.seconds[name]}, default=str))
+        aside.rename(folder)
+        log.info("%s: done in %.1f s", name, self.seconds[name])
+        return folder
+
+
+def digest(key: Any) -> str:
+    """Ten letters that change whenever the key does."""
+    return hashlib.sha256(json.dumps(key, sort_keys=True, default=str).encode()).hexdigest()[:10]

@@ -1,0 +1,105 @@
+"""The command line, and the one composition root: a verb imports what it needs when it is called."""
+
+import logging
+import sys
+from collections.abc import Callable, Sequence
+
+from uel import __version__
+from uel.errors import UelError
+
+log = logging.getLogger(__name__)
+
+
+def demo(args: Sequence[str]) -> int:
+    """The whole pipeline on real cities: maps, surveys, training, evaluation, report."""
+    from uel.config import load, save
+
+    from training.demo import DemoConfig, run  # isort: skip  (settings are read before anything runs)
+
+    config = load(DemoConfig, "demo", args)
+    folder = run(config)
+    save(config, folder / "config.yaml")
+    from explorer.report import write
+
+    write(folder)
+    log.warning("the run is in %s", folder)
+    return 0
+
+
+def doctor(args: Sequence[str]) -> int:
+    """What this machine has, what is missing, and a self-test of the ray tracer."""
+    from sim_bridge.doctor import main
+
+    return main(args)
+
+
+VERBS: dict[str, Callable[[Sequence[str]], int]] = {"demo": demo, "doctor": doctor}
+
+
+def usage() -> str:
+    """The text of `uel --help`."""
+    verbs = "\n".join(f"  {name:<10}{(verb.__doc__ or '').strip()}" for name, verb in VERBS.items())
+    return f"""usage: uel <verb> [options]
+
+Find a phone from what it hears, with a ray tracer in the loop.
+
+verbs:
+{verbs}
+
+options:
+  -h, --help     this text; `uel <verb> --help` for a verb's options
+  -v, --verbose  say what is being done
+  --version      the version
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a verb. 0 is success, 1 something missing, 2 a user's mistake, 130 an interrupt."""
+    args = list(sys.argv[1:] if argv is None else argv)
+    verbose = [arg for arg in args if arg in ("-v", "--verbose")]
+    args = [arg for arg in args if arg not in verbose]
+    if not args or args[0] in ("-h", "--help"):
+        print(usage(), end="")
+        return 0
+    if args[0] == "--version":
+        print(f"uel {__version__}")
+        return 0
+    return _guarded(args[0], args[1:], bool(verbose))
+
+
+def _guarded(name: str, args: list[str], verbose: bool) -> int:
+    """Call a verb; a user's mistake is a message, not a traceback."""
+    try:
+        verb = _verb(name)
+        _log(verbose)
+        return verb(args)
+    except UelError as error:
+        print(f"uel: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        again = " ".join(["uel", name, *args])
+        print(f"\nStopped. Finished stages are kept; the same command goes on from there:\n  {again}", file=sys.stderr)
+        return 130
+
+
+def _verb(name: str) -> Callable[[Sequence[str]], int]:
+    if name in VERBS:
+        return VERBS[name]
+    import difflib
+
+    close = difflib.get_close_matches(name, VERBS, n=1)
+    do = f"Perhaps you meant {close[0]!r}." if close else f"use one of: {', '.join(VERBS)}"
+    raise UelError("unknown verb", got=name, do=do)
+
+
+def _log(verbose: bool) -> None:
+    from rich.console import Console
+    from rich.logging import RichHandler
+
+    handler = RichHandler(console=Console(stderr=True), show_path=False, rich_tracebacks=False)
+    level = logging.INFO if verbose else logging.WARNING
+    logging.basicConfig(level=level, format="%(message)s", datefmt="%X", handlers=[handler], force=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,199 @@
+"""A configuration is a frozen dataclass; a config file is a command line written down.
+
+The values of a YAML file become arguments put before the user's own, so that files and command lines are
+checked, converted and explained by the same parser, and what the user typed wins.
+"""
+
+import difflib
+import io
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import redirect_stderr
+from dataclasses import asdict, fields, is_dataclass
+from enum import Enum
+from importlib import resources
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
+
+import yaml
+
+from uel.errors import UelError
+
+T = TypeVar("T")
+
+
+def load(schema: type[T], verb: str, args: Sequence[str]) -> T:
+    """`schema` filled from a config file and then from `args`.
+
+    The file is `--config name`: `demo/quick`, or `quick` for short, in the package `configs`, or the path of a
+    .yaml file; without it `configs/<verb>/default.yaml`, where that exists. Raises UelError for a file that is
+    not there, unknown names, values of a wrong type, and values the dataclass itself refuses. `--help` prints
+    the fields with their docstrings and exits.
+    """
+    name, own = _take_config(args, verb)
+    file = _find(name, verb)
+    written = [] if file is None else _arguments(schema, _read(file), str(file))
+    try:
+        return _parse(schema, verb, [*written, *own])
+    except UelError as error:
+        # The message names an argument; say so when nobody typed it.
+        if file is None or not _fails(schema, verb, written):
+            raise
+        raise UelError(f"in {file}: {error}") from error
+
+
+def save(config: Any, path: Path) -> None:
+    """Write every value of a configuration as YAML that `load` reads again."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = yaml.safe_dump(_plain(asdict(config)), sort_keys=False, allow_unicode=True)
+    path.write_text(text, encoding="utf-8")
+
+
+def available(verb: str) -> list[str]:
+    """Names of the config files of a verb, as `--config` takes them."""
+    folder = resources.files("configs") / verb
+    files = folder.iterdir() if folder.is_dir() else ()
+    return sorted(f"{verb}/{file.name[:-5]}" for file in files if file.name.endswith(".yaml"))
+
+
+def _take_config(args: Sequence[str], verb: str) -> tuple[str | None, list[str]]:
+    """(the value of the last `--config`, the other arguments)."""
+    name, own, rest = None, [], iter(args)
+    for arg in rest:
+        if arg == "--config":
+            name = next(rest, "")
+        elif arg.startswith("--config="):
+            name = arg.removeprefix("--config=")
+        else:
+            own.append(arg)
+    if name == "":
+        raise UelError("--config needs a name or a .yaml file", do=_known(verb))
+    return name, own
+
+
+def _find(name: str | None, verb: str) -> Traversable | None:
+    if name is not None and name.endswith((".yaml", ".yml")):
+        file: Traversable = Path(name)
+        if not file.is_file():
+            raise UelError("no such config file", got=name, do=f"check the path, or name {_known(verb)}")
+        return file
+    full = name or "default"
+    full = full if "/" in full else f"{verb}/{full}"
+    file = resources.files("configs").joinpath(f"{full}.yaml")
+    if file.is_file():
+        return file
+    if name is None:
+        return None
+    raise UelError("no such config", got=name, do=f"{_meant(full, available(verb))}{_known(verb)}")
+
+
+def _known(verb: str) -> str:
+    return f"one of: {', '.join(available(verb)) or 'none yet'}"
+
+
+def _meant(name: str, names: Sequence[str]) -> str:
+    close = difflib.get_close_matches(name, names, n=1)
+    return f"Perhaps you meant {close[0]!r}. " if close else ""
+
+
+class _AsWritten(yaml.SafeLoader):
+    """Scalars stay text, for the command line's parser to convert; only null and booleans are values.
+
+    YAML 1.1 by itself reads 1e-4 as text, 12:30 as a number and `no` as false.
+    """
+
+    yaml_implicit_resolvers: dict = {}  # noqa: RUF012  (the base class declares it so)
+
+
+_AsWritten.add_implicit_resolver("tag:yaml.org,2002:null", yaml.resolver.re.compile(r"^(~|null|)$"), ["~", "n", ""])
+_AsWritten.add_implicit_resolver("tag:yaml.org,2002:bool", yaml.resolver.re.compile(r"^(true|false)$"), list("tf"))
+
+
+def _read(file: Traversable) -> Mapping[str, Any]:
+    try:
+        values = yaml.load(file.read_text(encoding="utf-8"), Loader=_AsWritten)  # noqa: S506  (a SafeLoader)
+    except yaml.YAMLError as error:
+        raise UelError(f"{file} is no YAML", got=error, do="correct the file") from error
+    values = {} if values is None else values
+    if not isinstance(values, Mapping):
+        raise UelError(f"{file} must hold names and values", got=type(values).__name__, do="write lines like `seed: 1`")
+    return values
+
+
+def _arguments(schema: type, values: Mapping[str, Any], source: str, prefix: str = "") -> list[str]:
+    """The command line that says what `values` says."""
+    types = get_type_hints(schema)
+    names = [field.name for field in fields(schema)]
+    arguments = []
+    for name, value in values.items():
+        if name not in names:
+            do = _meant(str(name), names) or f"known are {', '.join(names)}"
+            raise UelError(f"unknown name in {source}", got=f"{prefix}{name}", do=do)
+        if is_dataclass(types[name]) and isinstance(value, Mapping):
+            arguments += _arguments(types[name], value, source, f"{prefix}{name}.")
+        elif is_dataclass(types[name]):
+            raise UelError(f"{prefix}{name} in {source} must hold names and values", got=value)
+        else:
+            arguments += _argument(f"{prefix}{name}".replace("_", "-"), value, types[name] is bool)
+    return arguments
+
+
+def _argument(name: str, value: Any, flag: bool) -> list[str]:
+    if flag and isinstance(value, bool):
+        group, dot, last = name.rpartition(".")
+        return [f"--{name}" if value else f"--{group}{dot}no-{last}"]
+    if isinstance(value, (list, Mapping)):
+        return [f"--{name}", *_words(value)]
+    return [f"--{name}={value}"]  # with "=", a value may start with "-"
+
+
+def _words(value: Any) -> Iterator[str]:
+    """Nested lists and mappings, flat."""
+    if isinstance(value, Mapping):
+        value = [item for pair in value.items() for item in pair]
+    if not isinstance(value, list):
+        yield str(value)
+        return
+    for item in value:
+        yield from _words(item)
+
+
+def _parse(schema: type[T], verb: str, arguments: list[str]) -> T:
+    import tyro
+
+    errors = io.StringIO()
+    try:
+        with redirect_stderr(errors):
+            return tyro.cli(schema, prog=f"uel {verb}", args=arguments)
+    except SystemExit as stop:
+        if not stop.code:  # --help
+            raise
+        raise UelError(_unboxed(errors.getvalue())) from None
+
+
+def _fails(schema: type, verb: str, arguments: list[str]) -> bool:
+    try:
+        _parse(schema, verb, arguments)
+    except UelError:
+        return True
+    return False
+
+
+def _unboxed(text: str) -> str:
+    """The words of tyro's message, without the frame around them."""
+    lines = [line.strip("│ ").rstrip() for line in text.splitlines() if line.startswith("│")]
+    return "\n".join(line for line in lines if line.strip("─")) or text.strip()
+
+
+def _plain(value: Any) -> Any:
+    """Values as YAML has them, and as `_AsWritten` and tyro read them back."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, Enum):
+        return value.name
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)  # YAML writes .inf, which Python's float() does not read
+    return str(value) if isinstance(value, Path) else value

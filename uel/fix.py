@@ -1,0 +1,58 @@
+"""Where the phone is: a mixture of one Gaussian per patch, and what follows from it."""
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from uel.posterior import geometric_median
+
+
+@dataclass(frozen=True, eq=False)
+class Fix:
+    """A density over the tile. Patches are counted row by row from the south-west."""
+
+    log_heatmap: Float[Tensor, "batch patch"]
+    """log-probability of each patch"""
+    mean: Float[Tensor, "batch patch 2"]
+    """m, where the phone is if it is in that patch"""
+    component_covariance: Float[Tensor, "batch patch 2 2"]
+    """m²"""
+
+    @cached_property
+    def position(self) -> Float[Tensor, "batch 2"]:
+        """The geometric median of the density in metres: the estimate with the least expected error."""
+        spread = self.component_covariance.diagonal(dim1=-2, dim2=-1).sum(-1)
+        return geometric_median(self.mean, self.log_heatmap.exp(), spread)
+
+    @property
+    def covariance(self) -> Float[Tensor, "batch 2 2"]:
+        """Second moment of the density about `position`, in m²."""
+        off = self.mean - self.position.unsqueeze(1)
+        outer = off.unsqueeze(-1) * off.unsqueeze(-2) + self.component_covariance
+        return (self.log_heatmap.exp()[..., None, None] * outer).sum(1)
+
+    def candidates(self, count: int) -> tuple[Float[Tensor, "batch k 2"], Float[Tensor, "batch k"], Int[Tensor, "batch k"]]:
+        """The `count` likeliest patches: positions in metres, probabilities, patch indices."""
+        log_p, index = self.log_heatmap.topk(count, dim=-1)
+        return self.mean.gather(1, index.unsqueeze(-1).expand(-1, -1, 2)), log_p.exp(), index
+
+    def component_log_density(self, position: Float[Tensor, "batch 2"]) -> Float[Tensor, "batch patch"]:
+        """Log-density in 1/m² of every component at one position per fix."""
+        off = position.unsqueeze(1) - self.mean
+        a, b, d = (self.component_covariance[..., i, j] for i, j in ((0, 0), (0, 1), (1, 1)))
+        determinant = a * d - b * b
+        x, y = off.unbind(-1)
+        distance = (d * x * x - 2 * b * x * y + a * y * y) / determinant
+        return -0.5 * distance - 0.5 * determinant.log() - math.log(2 * math.pi)
+
+    def log_density(self, position: Float[Tensor, "batch 2"]) -> Float[Tensor, " batch"]:
+        """Log-density in 1/m² of the whole mixture at one position per fix."""
+        return (self.log_heatmap + self.component_log_density(position)).logsumexp(-1)
+
+    def entropy(self) -> Float[Tensor, " batch"]:
+        """Entropy of the heatmap in nats: how undecided the fix is between patches."""
+        return -(self.log_heatmap.exp() * self.log_heatmap.clamp(min=-100)).sum(-1)

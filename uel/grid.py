@@ -1,0 +1,97 @@
+"""The geometry of a raster: square pixels, row 0 in the south, origin at the tile's centre."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from uel.errors import UelError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grid:
+    """Square pixels of side `pixel` metres that cover the square |x|, |y| ≤ `size` / 2.
+
+    `values[row, column]` of a raster on this grid belongs to the pixel whose centre is
+    x = -size/2 + (column + ½)·pixel, y = -size/2 + (row + ½)·pixel.
+    """
+
+    size: float
+    """side of the square in metres"""
+    pixel: float
+    """side of one pixel in metres"""
+
+    def __post_init__(self) -> None:
+        count = self.size / self.pixel if self.pixel > 0 else 0.0
+        if count < 1 or abs(count - round(count)) > 1e-6:
+            raise UelError(
+                "a grid needs a whole number of pixels on its side",
+                got=f"size {self.size} m, pixel {self.pixel} m",
+                do="choose a pixel that divides the size, for example 512 m and 4 m",
+            )
+
+    @property
+    def count(self) -> int:
+        """Pixels on a side."""
+        return round(self.size / self.pixel)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.count, self.count
+
+    def centres(self) -> Float[Tensor, "row column 2"]:
+        """Pixel centres in metres, (x, y)."""
+        axis = (torch.arange(self.count) + 0.5) * self.pixel - self.size / 2
+        y, x = torch.meshgrid(axis, axis, indexing="ij")
+        return torch.stack([x, y], dim=-1)
+
+    def contains(self, position: Float[Tensor, "*n dim"]) -> Bool[Tensor, "*n"]:
+        """Whether a position (metres; x and y count) lies on the grid; False where any coordinate is not finite."""
+        on_grid = (position[..., :2].abs() <= self.size / 2).all(dim=-1)
+        return on_grid & position.isfinite().all(dim=-1)
+
+    def require(self, position: Float[Tensor, "*n dim"]) -> None:
+        """Raise `UelError` when a position is not finite or lies outside the grid."""
+        inside = self.contains(position)
+        if not bool(inside.all()):
+            bad = position.detach()[~inside][:3].tolist()
+            raise UelError(
+                f"{int((~inside).sum())} of {inside.numel()} positions are not finite or off the tile",
+                got=f"{bad}",
+                do=f"give x and y in metres from the tile's centre, within ±{self.size / 2:g} m",
+            )
+
+    def sample(
+        self,
+        values: Float[Tensor, "channel row column"],
+        position: Float[Tensor, "*n dim"],
+        valid: Bool[Tensor, "channel row column"] | None = None,
+    ) -> tuple[Float[Tensor, "*n channel"], Bool[Tensor, "*n channel"]]:
+        """Bilinear lookup between pixel centres, differentiable in `values` and `position`.
+
+        Pixels that are not `valid` do not take part: the weights of the others are renormalised, and where
+        none of the four is valid the result is 0 with mask False. Beyond the outermost centres the value is
+        held constant. Gradients are finite everywhere.
+
+        Returns: values and their validity, both `*n channel`.
+        """
+        scaled = (position[..., :2] + self.size / 2) / self.pixel - 0.5
+        scaled = scaled.clamp(0, self.count - 1)
+        low = scaled.detach().floor().clamp(max=max(self.count - 2, 0)).long()
+        fraction = scaled - low
+        total = weight_sum = 0.0
+        for step_y in (0, 1):
+            for step_x in (0, 1):
+                column = (low[..., 0] + step_x).clamp(max=self.count - 1)
+                row = (low[..., 1] + step_y).clamp(max=self.count - 1)
+                along_x = fraction[..., 0] if step_x else 1 - fraction[..., 0]
+                along_y = fraction[..., 1] if step_y else 1 - fraction[..., 1]
+                weight = (along_x * along_y).unsqueeze(-1)
+                if valid is not None:
+                    weight = weight * valid[:, row, column].movedim(0, -1)
+                total = total + weight * values[:, row, column].movedim(0, -1)
+                weight_sum = weight_sum + weight
+        # A vanishing weight means that only invalid pixels are near: no value, and no 1/0 in the gradient.
+        known = (weight_sum > 1e-3).expand_as(total)
+        return torch.where(known, total / weight_sum.clamp(min=1e-3), 0.0), known

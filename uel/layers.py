@@ -1,0 +1,90 @@
+"""Building blocks that know no direction: turning or mirroring the world turns and mirrors what they do."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class IsotropicConv(nn.Module):
+    """A 3×3 convolution with one weight for the centre, one for the four edges and one for the four corners.
+
+    It commutes with rotations by 90° and with mirror images (the group D4).
+    """
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(3, outputs, inputs) / (3 * inputs) ** 0.5)
+        self.bias = nn.Parameter(torch.zeros(outputs))
+        ring = torch.tensor([[2, 1, 2], [1, 0, 1], [2, 1, 2]])
+        share = torch.stack([(ring == k) / (ring == k).sum() for k in range(3)])
+        self.register_buffer("share", share, persistent=False)
+
+    def forward(self, x: Float[Tensor, "batch inputs row column"]) -> Float[Tensor, "batch outputs row column"]:
+        kernel = torch.einsum("koi,kyx->oiyx", self.weight, self.share)
+        return F.conv2d(x, kernel, self.bias, padding=1)
+
+
+class Attention(nn.Module):
+    """Multi-head attention of `x` to `context` (Vaswani et al. 2017), without positions."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.query, self.key_value = nn.Linear(width, width), nn.Linear(width, 2 * width)
+        self.out = nn.Linear(width, width)
+
+    def forward(self, x: Float[Tensor, "batch n width"], context: Float[Tensor, "batch m width"]) -> Float[Tensor, "batch n width"]:
+        query, key, value = (
+            v.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+            for v in (self.query(x), *self.key_value(context).chunk(2, -1))
+        )
+        return self.out(F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2))
+
+
+class MapBlock(nn.Module):
+    """One layer of the map encoder: neighbours, the whole map, the radio tokens, then each patch by itself.
+
+    The whole map is looked at in blocks of 2×2 patches (spatial-reduction attention, Wang et al., PVT, 2021): a
+    quarter of the keys for the same reach.
+    """
+
+    def __init__(self, width: int, heads: int, side: int) -> None:
+        super().__init__()
+        self.side = side
+        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(4))
+        self.local = IsotropicConv(width, width)
+        self.self_attention, self.cross_attention = Attention(width, heads), Attention(width, heads)
+        self.mlp = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
+
+    def forward(self, x: Float[Tensor, "batch patch width"], radio: Float[Tensor, "batch token width"]) -> Float[Tensor, "batch patch width"]:
+        image = self.norms[0](x).transpose(1, 2).unflatten(2, (self.side, self.side))
+        x = x + self.local(image).flatten(2).transpose(1, 2)
+        y = self.norms[1](x)
+        blocks = F.avg_pool2d(y.transpose(1, 2).unflatten(2, (self.side, self.side)), 2)
+        x = x + self.self_attention(y, blocks.flatten(2).transpose(1, 2))
+        x = x + self.cross_attention(self.norms[2](x), radio)
+        return x + self.mlp(self.norms[3](x))
+
+
+class RadioEncoder(nn.Module):
+    """Transformer over one token per cell and a summary token; cells are a set, without order or learned ids."""
+
+    def __init__(self, features: int, width: int, heads: int, depth: int) -> None:
+        super().__init__()
+        self.embed = nn.Linear(features, width)
+        self.summary = nn.Parameter(torch.zeros(1, 1, width))
+        self.blocks = nn.ModuleList(Attention(width, heads) for _ in range(depth))
+        self.mlps = nn.ModuleList(
+            nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
+            for _ in range(depth)
+        )
+        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(depth))
+
+    def forward(self, cells: Float[Tensor, "batch cell feature"]) -> Float[Tensor, "batch token width"]:
+        x = torch.cat([self.summary.expand(len(cells), -1, -1), self.embed(cells)], dim=1)
+        for attention, norm, mlp in zip(self.blocks, self.norms, self.mlps, strict=True):
+            y = norm(x)
+            x = x + attention(y, y)
+            x = x + mlp(x)
+        return x

@@ -1,0 +1,186 @@
+"""Reports + maps → Fix: the map-conditioned transformer, usable without Lightning.
+
+Physics enters first: the log-likelihood of the report at every pixel (the *evidence*, from `MeasurementModel`)
+skips straight to the heatmap's logits. An untrained locator therefore answers like grid Bayes, in any city;
+training learns how far to trust each kind of evidence and what the map gets wrong. Nothing in the network
+knows a direction, a cell's index or an absolute position: a world turned by 90° gives a turned fix.
+"""
+
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from uel.errors import UelError
+from uel.fix import Fix
+from uel.layers import IsotropicConv, MapBlock, RadioEncoder
+from uel.maps import MATERIALS, Maps
+from uel.measurement import MeasurementModel
+from uel.reports import Reports
+from uel.sites import cells_of
+from uel.units import to_db
+
+SCHEMA = "uel-locator-1"
+EVIDENCE = 3  # RSRP, timing advance, azimuth
+PIXEL_CHANNELS = EVIDENCE + 1 + 6 + 2 + len(MATERIALS)
+CELL_FEATURES = 9
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocatorConfig:
+    """Sizes of the network."""
+
+    patches: int = 32
+    """patches on a side of the tile: the classes of the coarse heatmap"""
+    width: int = 48
+    """width of all tokens"""
+    pixel_width: int = 16
+    """channels at full resolution, before pixels are pooled into patches"""
+    depth: int = 2
+    """layers of the map encoder"""
+    radio_depth: int = 2
+    """layers of the radio encoder"""
+    heads: int = 2
+    """attention heads"""
+
+    def __post_init__(self) -> None:
+        if self.width % self.heads:
+            raise UelError("the width must divide by the heads", got=(self.width, self.heads), do="try 48 and 2")
+        if self.patches % 2:
+            raise UelError("patches are looked at in blocks of 2 × 2", got=f"{self.patches} a side", do="give an even number")
+
+
+class Locator(nn.Module):
+    """The network. `measurement` is what it takes the phones' realism to be."""
+
+    def __init__(self, config: LocatorConfig, measurement: MeasurementModel) -> None:
+        super().__init__()
+        self.config, self.measurement = config, measurement
+        pixel, width = config.pixel_width, config.width
+        self.radio_encoder = RadioEncoder(CELL_FEATURES, width, config.heads, config.radio_depth)
+        self.stem = nn.Sequential(
+            nn.Conv2d(PIXEL_CHANNELS, pixel, 1), nn.GELU(), IsotropicConv(pixel, pixel), nn.GELU()
+        )
+        self.embed = nn.Linear(2 * pixel, width)
+        self.blocks = nn.ModuleList(MapBlock(width, config.heads, config.patches) for _ in range(config.depth))
+        self.norm = nn.LayerNorm(width)
+        self.trust = _zero(nn.Linear(width, EVIDENCE))
+        self.pixel_logit = _zero(nn.Conv2d(pixel, 1, 1))
+        self.query = _zero(nn.Linear(width, width))
+        self.fine = _zero(nn.Linear(width, 2))
+
+    def forward(self, reports: Reports, maps: Maps) -> Fix:
+        """Locate a batch of phones on one tile (one leading axis)."""
+        evidence = self.measurement.log_likelihood(reports, maps.radio, maps.power_dbm)
+        radio = self.radio_encoder(_cell_features(reports, maps))
+        pixels = self.stem(_pixel_channels(evidence, reports, maps))
+        tokens = self._encode(pixels, radio)
+        # How far to trust each kind of evidence; 1 before training.
+        trust = self.trust(radio[:, 0]).exp()[..., None, None]
+        prior = maps.prior.clamp(min=1e-6).log()
+        logit = (trust * evidence).sum(1) + prior + self.pixel_logit(pixels)[:, 0]
+        score = (tokens * self.query(radio[:, :1])).sum(-1) / math.sqrt(self.config.width)
+        return self._fix(logit, score, self.fine(tokens), reports, maps)
+
+    def _encode(self, pixels: Tensor, radio: Tensor) -> Float[Tensor, "batch patch width"]:
+        side = pixels.shape[-1] // self.config.patches
+        pooled = torch.cat([F.avg_pool2d(pixels, side), F.max_pool2d(pixels, side)], 1)
+        tokens = self.embed(pooled.flatten(2).transpose(1, 2))
+        for block in self.blocks:
+            tokens = block(tokens, radio)
+        return self.norm(tokens)
+
+    def _fix(self, logit: Tensor, score: Tensor, fine: Tensor, reports: Reports, maps: Maps) -> Fix:
+        """Pixels' logits pooled into patches: their sum is the heatmap, their moments the fine stage's start."""
+        inside = self._by_patch(logit.unsqueeze(-1))[..., 0]
+        points = self._by_patch(maps.radio.grid.centres()[None])
+        heat = (inside.logsumexp(-1) + score).log_softmax(-1)
+        weight = inside.softmax(-1).unsqueeze(-1)
+        mean = (weight * points).sum(-2)
+        off = points - mean.unsqueeze(-2)
+        covariance = (weight.unsqueeze(-1) * off.unsqueeze(-1) * off.unsqueeze(-2)).sum(-3)
+        covariance = covariance + torch.eye(2) * maps.radio.grid.pixel**2 / 12  # a phone anywhere in its pixel
+        # Offset along the line from the serving antenna, the one direction that turns with the world.
+        antenna = maps.radio.cell_position[reports.serving, None, :2]
+        patch_side = maps.radio.grid.size / self.config.patches
+        shift = patch_side / 2 * fine[..., :1].tanh() * F.normalize(mean - antenna, dim=-1, eps=1.0)
+        return Fix(heat, mean + shift, covariance * fine[..., 1:, None].clamp(-4, 4).exp())
+
+    def _by_patch(self, values: Float[Tensor, "batch row column k"]) -> Float[Tensor, "batch patch pixel k"]:
+        n = self.config.patches
+        blocks = values.unflatten(2, (n, -1)).unflatten(1, (n, -1)).transpose(2, 3)
+        return blocks.flatten(3, 4).flatten(1, 2)
+
+    def save(self, folder: str | Path) -> None:
+        """Write `locator.pt` (weights and configuration) into a folder."""
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        content = {
+            "schema": SCHEMA,
+            "config": asdict(self.config),
+            "measurement": asdict(self.measurement),
+            "state": self.state_dict(),
+        }
+        torch.save(content, Path(folder) / "locator.pt")
+
+    @staticmethod
+    def load(folder: str | Path) -> "Locator":
+        """Load a run's locator. Raises `UelError` when it is absent, damaged or of another schema."""
+        file = Path(folder) / "locator.pt"
+        if not file.is_file():
+            raise UelError("no trained locator here", got=str(file), do="train one: uel demo")
+        try:
+            content = torch.load(file, weights_only=True)
+        except Exception as error:  # torch raises what its unpickler and zip reader raise
+            raise UelError("this checkpoint cannot be read", got=f"{file}: {error}", do="train again") from error
+        if not isinstance(content, dict) or content.get("schema") != SCHEMA:
+            got = content.get("schema") if isinstance(content, dict) else type(content).__name__
+            raise UelError(f"this checkpoint is not of schema {SCHEMA!r}", got=f"{got!r} in {file}", do="train again")
+        locator = Locator(LocatorConfig(**content["config"]), MeasurementModel(**content["measurement"]))
+        locator.load_state_dict(content["state"])
+        return locator.eval()
+
+
+def _zero(layer: nn.Linear | nn.Conv2d) -> nn.Module:
+    """A layer that says nothing until it is trained."""
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+    return layer
+
+
+def _cell_features(reports: Reports, maps: Maps) -> Float[Tensor, "batch cell feature"]:
+    """One token per cell: what was said of it and its pose, nothing that depends on the frame."""
+    serving = F.one_hot(reports.serving, reports.heard.shape[-1]).float()
+    said = [
+        (reports.rsrp_dbm + 100.0) / 15.0 * reports.heard,
+        reports.heard.float(),
+        serving,
+        serving * reports.timing_advance.unsqueeze(-1) / 5.0,
+        serving * reports.has_timing_advance.unsqueeze(-1),
+        serving * reports.has_azimuth.unsqueeze(-1),
+    ]
+    pose = torch.tensor(
+        [
+            [site.position[2] / 30.0, cell.tilt_deg / 10.0, math.log10(cell.carrier.frequency / 3.5e9)]
+            for site, cell in cells_of(maps.radio.sites)
+        ]
+    )
+    return torch.cat([torch.stack(said, -1), pose.expand(len(reports), -1, -1)], -1)
+
+
+def _pixel_channels(
+    evidence: Float[Tensor, "batch feature row column"], reports: Reports, maps: Maps
+) -> Float[Tensor, "batch channel row column"]:
+    """Evidence, the serving cell's and the strongest cell's maps, and the buildings, at full resolution."""
+    radio = maps.radio
+    total = evidence.sum(1, keepdim=True)
+    relative = torch.cat([evidence, total], 1)
+    relative = (relative - relative.amax((-2, -1), keepdim=True)).clamp(min=-20.0) / 5.0
+    level = torch.where(radio.known, (to_db(torch.where(radio.known, radio.gain, 1.0)) + 100.0) / 15.0, -3.0)
+    away = (radio.grid.centres() - radio.cell_position[:, None, None, :2]).norm(dim=-1) / radio.grid.size
+    serving = torch.stack([level, radio.known.float(), radio.relative_error.clamp(max=2.0), radio.los.float(), away], 1)
+    fixed = torch.cat([level.amax(0)[None], maps.buildings])
+    return torch.cat([relative, serving[reports.serving], fixed.expand(len(reports), -1, -1, -1)], 1)

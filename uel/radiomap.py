@@ -1,0 +1,117 @@
+"""What the ray tracer says about every pixel, per cell, and a differentiable lookup in it."""
+
+import io
+import json
+import zipfile
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from uel.errors import UelError
+from uel.grid import Grid
+from uel.reports import Truth
+from uel.sites import Site, cell_positions, sites_from_json, sites_to_json
+from uel.units import SPEED_OF_LIGHT, bearing_deg, from_db, to_db
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True, eq=False)
+class RadioMap:
+    """Per cell and pixel of `grid`: path gain, its Monte-Carlo error, and line of sight, at UE height.
+
+    A pixel that no ray met is not `known`: it is censored, its gain is stored as 0 and must not be read.
+    Delay and azimuth are those of the direct line; what reflections add to them belongs to the measurement
+    model's NLoS terms.
+    """
+
+    grid: Grid
+    sites: tuple[Site, ...]
+    gain: Float[Tensor, "cell row column"]
+    """path gain, linear, averaged over the pixel"""
+    relative_error: Float[Tensor, "cell row column"]
+    """Monte-Carlo standard error of the gain over the gain"""
+    known: Bool[Tensor, "cell row column"]
+    """pixels that a ray met"""
+    los: Bool[Tensor, "cell row column"]
+    """the antenna is in sight of the pixel's centre"""
+    elevation: Float[Tensor, "row column"]
+    """m, height of the UE antenna above the datum"""
+
+    def path_gain(self, position: Float[Tensor, "*n dim"]) -> Float[Tensor, "*n cell"]:
+        """Linear path gain from every cell at positions (m; (x, y) or (x, y, z), z is not looked at).
+
+        Bilinear in decibels, differentiable in `position`; 0 where the map knows no path (censored).
+        Raises `UelError` for positions that are not finite or off the tile.
+        """
+        gain_db, known = self.gain_db(position)
+        return torch.where(known, from_db(gain_db), 0.0)
+
+    def gain_db(self, position: Float[Tensor, "*n dim"]) -> tuple[Float[Tensor, "*n cell"], Bool[Tensor, "*n cell"]]:
+        """Path gain in decibels and whether the map knows one there."""
+        self.grid.require(position)
+        level = to_db(torch.where(self.known, self.gain, 1.0))
+        return self.grid.sample(level, position, self.known)
+
+    def truth(self, position: Float[Tensor, "*n 2"]) -> Truth:
+        """What a noiseless phone at these positions would experience, if this map were the world."""
+        gain_db, known = self.gain_db(position)
+        ones = torch.ones_like(self.gain)
+        delay, _ = self.grid.sample(self.delay, position)
+        sight, _ = self.grid.sample(self.los * ones, position)
+        return Truth(
+            position=position,
+            gain_db=gain_db,
+            known=known,
+            delay=delay,
+            azimuth_deg=bearing_deg(self.cell_position[:, :2], position.unsqueeze(-2)),
+            los=sight > 0.5,
+        )
+
+    @property
+    def cell_position(self) -> Float[Tensor, "cell 3"]:
+        return cell_positions(self.sites)
+
+    @property
+    def delay(self) -> Float[Tensor, "cell row column"]:
+        """Delay in seconds of the direct line from the antenna to the UE in the pixel's centre."""
+        point = torch.cat([self.grid.centres(), self.elevation.unsqueeze(-1)], dim=-1)
+        return (point - self.cell_position[:, None, None]).norm(dim=-1) / SPEED_OF_LIGHT
+
+    @property
+    def azimuth_deg(self) -> Float[Tensor, "cell row column"]:
+        """Compass azimuth of each pixel's centre seen from the antenna."""
+        return bearing_deg(self.cell_position[:, None, None, :2], self.grid.centres())
+
+    def save(self, folder: str | Path) -> None:
+        """Write `radiomap.npz` and `radiomap.json` into a folder."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        arrays = {name: getattr(self, name).numpy() for name in _ARRAYS}
+        np.savez_compressed(folder / "radiomap.npz", **arrays)
+        meta = {"schema": SCHEMA, "size": self.grid.size, "pixel": self.grid.pixel, "sites": sites_to_json(self.sites)}
+        (folder / "radiomap.json").write_text(json.dumps(meta, indent=1))
+
+    @staticmethod
+    def load(folder: str | Path) -> "RadioMap":
+        """Read what `save` wrote. Raises `UelError` when it is absent, damaged or of another schema."""
+        folder = Path(folder)
+        try:
+            meta = json.loads((folder / "radiomap.json").read_text())
+            # From memory: numpy leaves the file open when it is no zip archive.
+            with np.load(io.BytesIO((folder / "radiomap.npz").read_bytes())) as stored:
+                arrays = {name: torch.from_numpy(stored[name]) for name in _ARRAYS}
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            raise UelError("no readable radio map here", got=f"{folder}: {error}", do="make it again") from error
+        if meta.get("schema") != SCHEMA:
+            raise UelError(f"this radio map has another schema than {SCHEMA}", got=meta.get("schema"), do="make it again")
+        grid = Grid(size=meta["size"], pixel=meta["pixel"])
+        return RadioMap(grid, sites_from_json(meta["sites"]), *(arrays[name] for name in _ARRAYS))
+
+
+_ARRAYS = ("gain", "relative_error", "known", "los", "elevation")

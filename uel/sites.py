@@ -1,0 +1,140 @@
+"""Masts, the sectors on them and the carrier they transmit: what a network is made of."""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from uel.errors import UelError
+
+Pattern = Literal["iso", "dipole", "tr38901"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Carrier:
+    """One 5G NR carrier (TS 38.104)."""
+
+    frequency: float = 3.5e9
+    """centre frequency in Hz"""
+    bandwidth: float = 100e6
+    """channel bandwidth in Hz"""
+    subcarrier_spacing: float = 30e3
+    """subcarrier spacing in Hz: 15, 30, 60 or 120 kHz"""
+
+    def __post_init__(self) -> None:
+        if not 1e8 <= self.frequency <= 1e12:
+            raise UelError("carrier frequency out of range", got=f"{self.frequency:g} Hz", do="give hertz, 3.5e9 say")
+        if self.subcarrier_spacing not in (15e3, 30e3, 60e3, 120e3):
+            raise UelError(
+                "unknown subcarrier spacing",
+                got=f"{self.subcarrier_spacing:g} Hz",
+                do="choose 15e3, 30e3, 60e3 or 120e3",
+            )
+
+    @property
+    def resource_elements(self) -> int:
+        """Subcarriers that share the transmit power: 98 % of the channel, whole resource blocks of twelve.
+
+        273 blocks = 3276 subcarriers for 100 MHz at 30 kHz, as in TS 38.101-1, table 5.3.2-1.
+        """
+        return 12 * int(0.983 * self.bandwidth / (12 * self.subcarrier_spacing))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Array:
+    """A planar antenna array of identical elements."""
+
+    rows: int = 1
+    columns: int = 1
+    spacing: float = 0.5
+    """element spacing in wavelengths"""
+    pattern: Pattern = "iso"
+    """element pattern: isotropic, half-wave dipole, or the sector element of TR 38.901"""
+    polarization: Literal["V", "H", "VH", "cross"] = "V"
+
+    def __post_init__(self) -> None:
+        if self.rows < 1 or self.columns < 1:
+            raise UelError("an array needs elements", got=f"{self.rows} × {self.columns}", do="give at least 1 × 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One sector of a site."""
+
+    azimuth_deg: float = 0.0
+    """boresight, degrees clockwise from north"""
+    tilt_deg: float = 0.0
+    """downtilt of the boresight in degrees"""
+    power_dbm: float = 46.0
+    """transmit power over the whole carrier"""
+    array: Array = field(default_factory=Array)
+    carrier: Carrier = field(default_factory=Carrier)
+
+    @property
+    def reference_power_dbm(self) -> float:
+        """Power per resource element, to which RSRP refers (TS 38.215, clause 5.1.1): 10.8 dBm by default."""
+        return self.power_dbm - 10 * float(torch.log10(torch.tensor(float(self.carrier.resource_elements))))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Site:
+    """A mast with one or more cells."""
+
+    position: tuple[float, float, float]
+    """x east, y north, z up in metres from the tile's centre and height datum"""
+    cells: tuple[Cell, ...] = (Cell(),)
+
+    def __post_init__(self) -> None:
+        if not self.cells:
+            raise UelError("a site without cells transmits nothing", got="cells=()", do="give it at least one Cell")
+
+
+def require_sites(sites: tuple[Site, ...]) -> Carrier:
+    """The one carrier that all cells share; `UelError` when there is no site, or more than one carrier."""
+    if not sites:
+        raise UelError("a network needs at least one site", got="0 sites", do="place some: scenes.place(tile, count=4)")
+    carriers = {cell.carrier for site in sites for cell in site.cells}
+    arrays = {cell.array for site in sites for cell in site.cells}
+    if len(carriers) > 1 or len(arrays) > 1:
+        raise UelError(
+            "one simulation holds one carrier and one kind of array",
+            got=f"{len(carriers)} carriers, {len(arrays)} arrays",
+            do="simulate each carrier and array by itself",
+        )
+    return carriers.pop()
+
+
+def cells_of(sites: tuple[Site, ...]) -> list[tuple[Site, Cell]]:
+    """All cells with their sites, in the order that every `cell` axis has."""
+    return [(site, cell) for site in sites for cell in site.cells]
+
+
+def cell_positions(sites: tuple[Site, ...]) -> Float[Tensor, "cell 3"]:
+    """Antenna positions in metres."""
+    return torch.tensor([site.position for site, _ in cells_of(sites)], dtype=torch.float32)
+
+
+def reference_power_dbm(sites: tuple[Site, ...]) -> Float[Tensor, " cell"]:
+    """Power per resource element of every cell in dBm."""
+    return torch.tensor([cell.reference_power_dbm for _, cell in cells_of(sites)], dtype=torch.float32)
+
+
+def sites_to_json(sites: tuple[Site, ...]) -> list[dict[str, Any]]:
+    """Plain lists and dictionaries, for metadata files."""
+    return [asdict(site) for site in sites]
+
+
+def sites_from_json(data: list[dict[str, Any]]) -> tuple[Site, ...]:
+    """Inverse of `sites_to_json`; `UelError` when a field is unknown or missing."""
+    try:
+        return tuple(
+            Site(position=tuple(s["position"]), cells=tuple(_cell_from_json(c) for c in s["cells"])) for s in data
+        )
+    except (KeyError, TypeError) as error:
+        raise UelError("this is not a list of sites", got=repr(error), do="write it with sites_to_json") from error
+
+
+def _cell_from_json(data: dict[str, Any]) -> Cell:
+    return Cell(**{**data, "array": Array(**data["array"]), "carrier": Carrier(**data["carrier"])})
