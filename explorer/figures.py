@@ -1,16 +1,18 @@
 """Pictures of tiles, maps, fixes and errors: pure functions that return a matplotlib `Figure`.
 
-No pyplot state: a figure is made with its own Agg canvas and belongs to the caller. Metres everywhere, x east,
-y north.
+No pyplot state: a figure is made with its own Agg canvas and belongs to the caller. Metres everywhere,
+x east, y north.
 """
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Ellipse, Rectangle, Wedge
@@ -21,7 +23,7 @@ from uel.sites import Site, cells_of, reference_power_dbm
 from uel.tile import Tile
 
 # Okabe and Ito's palette: told apart with any kind of colour vision.
-STYLE: dict[str, tuple[str, str, str]] = {
+STYLE: dict[str, tuple[str, str, Any]] = {
     "tile_centre": ("tile centre", "#999999", ":"),
     "strongest_cell": ("strongest cell", "#E69F00", "-"),
     "cell_ta": ("cell + timing advance", "#CC79A7", "-"),
@@ -80,9 +82,14 @@ def radio_figure(tile: Tile, radio: RadioMap, cell: int) -> Figure:
     error = 10 * np.log10(1 + np.where(known, radio.relative_error[cell].numpy(), 0.0))
     left, right = figure.subplots(1, 2)
     low, high = _range(level[known])
-    panels = ((left, level, "viridis", low, high, "RSRP in dBm"), (right, error, "magma", 0.0, max(_top(error), 0.1), "error in dB"))
+    panels = (
+        (left, level, "viridis", low, high, "RSRP in dBm"),
+        (right, error, "magma", 0.0, max(_top(error), 0.1), "error in dB"),
+    )
     for ax, values, colours, vmin, vmax, label in panels:
-        picture = ax.imshow(np.ma.array(values, mask=~known), cmap=colours, vmin=vmin, vmax=vmax, **_extent(radio.grid.size))
+        picture = ax.imshow(
+            np.ma.array(values, mask=~known), cmap=colours, vmin=vmin, vmax=vmax, **_extent(radio.grid.size)
+        )
         _hatch(ax, ~known, radio.grid.size)
         _outlines(ax, tile)
         draw_sites(ax, radio.sites, tile.size, only=cell)
@@ -95,12 +102,14 @@ def radio_figure(tile: Tile, radio: RadioMap, cell: int) -> Figure:
 
 def fix_figure(tile: Tile, sites: tuple[Site, ...], example: Example) -> Figure:
     """The locator's heatmap, candidates and answer beside the exact posterior of the limit."""
-    figure = _figure(12.6, 6.2)
+    figure = _figure(12.6, 5.9)
     left, right = figure.subplots(1, 2)
     for ax, probability in ((left, example.heatmap), (right, example.posterior)):
         density = probability / (tile.size / len(probability)) ** 2
         top = max(float(np.quantile(density, 0.9995)), 1e-12)
-        picture = ax.imshow(density * 1e4, cmap="Blues", vmin=0, vmax=top * 1e4, **_extent(tile.size))
+        norm = PowerNorm(0.5, vmin=0, vmax=top * 1e4)  # a root: lesser hypotheses stay visible beside a sharp peak
+        picture = ax.imshow(density * 1e4, cmap="Blues", norm=norm, **_extent(tile.size))
+        _blocks(ax, tile)
         _outlines(ax, tile)
         draw_sites(ax, sites, tile.size, strong=example.serving)
         _colour_bar(figure, ax, picture, "probability in % per 100 m²")
@@ -130,7 +139,10 @@ def error_figure(errors: Mapping[str, np.ndarray], truth: str = "map") -> Figure
         ax.axhline(0.5, color="#c0c0c0", linewidth=0.8, zorder=0)
         ax.grid(alpha=0.25)
     panels[0].set_ylabel("share of fixes below")
-    handles = [Line2D([], [], color=c, linestyle=s, linewidth=2, label=n) for n, c, s in STYLE.values()]
+    names = {method: name for method, (name, _, _) in STYLE.items()}
+    if truth != "map":
+        names["grid_bayes"] = "grid Bayes (here no bound)"
+    handles = [Line2D([], [], color=c, linestyle=s, linewidth=2, label=names[m]) for m, (_, c, s) in STYLE.items()]
     figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False)
     figure.suptitle(f"Position error, reports drawn from the {'map' if truth == 'map' else 'ray-traced paths'}")
     return figure
@@ -161,7 +173,7 @@ def training_figure(curves: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figu
 def draw_sites(
     ax: Axes, sites: tuple[Site, ...], size: float, only: int | None = None, strong: int | None = None
 ) -> None:
-    """Wedges for sectors, discs for omni cells, each with its number; `strong` is emphasised, `only` alone is."""
+    """Wedges for sectors, discs for omni cells, each with its number; `only` or `strong` stands out."""
     for number, (site, cell) in enumerate(cells_of(sites)):
         (x, y, _), radius = site.position, size / 26
         main = number in (only, strong) or (only is None and strong is None)
@@ -173,11 +185,18 @@ def draw_sites(
         else:
             wedge = Wedge((x, y), radius, middle - 32, middle + 32, facecolor=face, edgecolor="white", zorder=6)
             ax.add_patch(wedge)
-            label = tuple(
-                c + 1.35 * radius * f(math.radians(middle)) for c, f in ((x, math.cos), (y, math.sin))
-            )
+            label = tuple(c + 1.35 * radius * f(math.radians(middle)) for c, f in ((x, math.cos), (y, math.sin)))
         vertical = "bottom" if omni else "center"
-        ax.text(*label, str(number), ha="center", va=vertical, fontsize=8, weight="bold", path_effects=HALO, zorder=7)
+        ax.text(
+            *label,
+            str(number),  # type: ignore[call-arg]
+            ha="center",
+            va=vertical,
+            fontsize=8,
+            weight="bold",
+            path_effects=HALO,
+            zorder=7,
+        )
 
 
 _TIER_NAMES = {"T0": "T0: levels", "T1": "T1: + timing advance", "T2": "T2: + serving azimuth"}
@@ -189,7 +208,7 @@ def _figure(width: float, height: float) -> Figure:
     return figure
 
 
-def _extent(size: float) -> dict[str, object]:
+def _extent(size: float) -> dict[str, Any]:
     half = size / 2
     return {"extent": (-half, half, -half, half), "origin": "lower", "interpolation": "nearest"}
 
@@ -212,6 +231,12 @@ def _outlines(ax: Axes, tile: Tile) -> None:
         ax.contour(axis, axis, footprint, levels=[0.5], colors=BUILDING, linewidths=0.6, alpha=0.8)
 
 
+def _blocks(ax: Axes, tile: Tile) -> None:
+    """Buildings as a grey veil, under which a heatmap shows."""
+    footprint = tile.rasters["footprint"].numpy()
+    ax.imshow(np.ma.masked_less(footprint, 0.5), cmap="gray", vmin=0, vmax=2, alpha=0.18, **_extent(tile.size))
+
+
 def _hatch(ax: Axes, mask: np.ndarray, size: float) -> None:
     """Grey under strokes where a map knows nothing."""
     if mask.any():
@@ -224,20 +249,37 @@ def _scale_bar(ax: Axes, size: float) -> None:
     length = max(n for n in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000) if n <= max(size / 4, 1))
     x, y = -0.46 * size, -0.46 * size
     ax.plot([x, x + length], [y, y], color=INK, linewidth=3, solid_capstyle="butt", path_effects=HALO, zorder=8)
-    ax.text(x + length / 2, y + size / 80, f"{length} m", ha="center", va="bottom", fontsize=8, path_effects=HALO, zorder=8)
+    ax.text(
+        x + length / 2,
+        y + size / 80,
+        f"{length} m",
+        ha="center",
+        va="bottom",
+        fontsize=8,
+        path_effects=HALO,
+        zorder=8,
+    )
 
 
 def _hillshade(height: np.ndarray, pixel: float) -> np.ndarray:
-    """Light from the north-west, 45° high: 0 dark, 1 bright."""
+    """Light from the north-west, 45° high: 0 dark, 1 as bright as level ground."""
     up, across = np.gradient(height, pixel)
     normal = 1 / np.sqrt(1 + across**2 + up**2)
     light = np.array([-0.5, 0.5, math.sqrt(0.5)])
-    return np.clip((-across * light[0] - up * light[1] + light[2]) * normal, 0, 1)
+    return np.clip((-across * light[0] - up * light[1] + light[2]) * normal / light[2], 0, 1)
 
 
 def _points(ax: Axes, example: Example) -> None:
-    ax.plot(*example.truth, "*", markersize=17, color="#F0E442", markeredgecolor="black", zorder=9)
-    ax.plot(*example.limit_estimate, "s", markersize=8, color="none", markeredgecolor="black", markeredgewidth=2, zorder=9)
+    ax.plot(*example.truth, "*", markersize=14, color="#F0E442", markeredgecolor="black", zorder=9)
+    ax.plot(
+        *example.limit_estimate,
+        "s",
+        markersize=8,
+        color="none",
+        markeredgecolor="black",
+        markeredgewidth=2,
+        zorder=9,
+    )
     ax.plot(*example.estimate, "X", markersize=10, color="#D55E00", markeredgecolor="white", zorder=10)
 
 
@@ -246,19 +288,70 @@ def _candidates(ax: Axes, example: Example) -> None:
     for place, std, p in zip(example.candidates, example.candidate_std, example.candidate_probability, strict=True):
         if p >= 0.01:
             ax.add_patch(
-                Ellipse(tuple(place), *(2 * std), facecolor="none", edgecolor="#009E73", linewidth=0.8 + 2 * p, zorder=8)
+                Ellipse(
+                    tuple(place),
+                    *(2 * std),
+                    facecolor="none",
+                    edgecolor="#009E73",
+                    linewidth=0.8 + 2 * p,
+                    zorder=8,
+                )
             )
-            ax.text(*(place + std), f"{100 * p:.0f} %", fontsize=8, color="#00664d", path_effects=HALO, zorder=9, clip_on=True)
+            ax.text(
+                *(place + std),
+                f"{100 * p:.0f} %",  # type: ignore[call-arg]
+                fontsize=8,
+                color="#00664d",
+                path_effects=HALO,
+                zorder=9,
+                clip_on=True,
+            )
 
 
 def _fix_legend() -> list[Line2D]:
-    kind = {"linestyle": "none", "color": "none"}
+    kind: dict[str, Any] = {"linestyle": "none", "color": "none"}
     return [
-        Line2D([], [], marker="*", markersize=14, markerfacecolor="#F0E442", markeredgecolor="black", label="truth", **kind),
-        Line2D([], [], marker="X", markersize=9, markerfacecolor="#D55E00", markeredgecolor="white", label="locator", **kind),
-        Line2D([], [], marker="s", markersize=8, markeredgecolor="black", markeredgewidth=2, label="limit", **kind),
+        Line2D(
+            [],
+            [],
+            marker="*",
+            markersize=14,
+            markerfacecolor="#F0E442",
+            markeredgecolor="black",
+            label="truth",
+            **kind,
+        ),
+        Line2D(
+            [],
+            [],
+            marker="X",
+            markersize=9,
+            markerfacecolor="#D55E00",
+            markeredgecolor="white",
+            label="locator",
+            **kind,
+        ),
+        Line2D(
+            [],
+            [],
+            marker="s",
+            markersize=8,
+            markeredgecolor="black",
+            markeredgewidth=2,
+            label="limit",
+            **kind,
+        ),
         Line2D([], [], marker="o", markersize=12, markeredgecolor="#009E73", label="candidate, 1 σ", **kind),
-        Line2D([], [], marker="o", markersize=9, markerfacecolor="#D55E00", markeredgecolor="white", label="serving cell", **kind),
+        Line2D(
+            [],
+            [],
+            marker="o",
+            markersize=9,
+            markerfacecolor="#D55E00",
+            markeredgecolor="white",
+            label="serving cell",
+            **kind,
+        ),
     ]
 
 

@@ -152,12 +152,13 @@ def _text(run: Path, metrics: Mapping[str, Any]) -> str:
 
 def _guide(metrics: Mapping[str, Any]) -> str:
     return (
-        f"Tested on {metrics['test']['tile']}, a place that training never saw. *Map truth*: reports are drawn from "
-        "the radio map itself, so that the **limit**, the exact grid posterior under that map and the true measurement "
-        "model, cannot be beaten in mean error by any method. *Path truth*: reports are ray-traced at the true "
-        "position; there the grid posterior is a strong reference and no bound. **r50** (r95) is the locator's median "
-        "(95th percentile) error over the limit's on map truth: 1.00 would be perfect. Tiers: T0 has levels (RSRP) "
-        "only, T1 also the timing advance, T2 also the serving cell's azimuth. Errors are horizontal, in metres."
+        f"Tested on {metrics['test']['tile']}, a place that training never saw. *Map truth*: reports are "
+        "drawn from the radio map itself, so that the **limit**, the exact grid posterior under that map and "
+        "the true measurement model, cannot be beaten in mean error by any method. *Path truth*: reports are "
+        "ray-traced at the true position; there the grid posterior is a strong reference and no bound. "
+        "**r50** (r95) is the locator's median (95th percentile) error over the limit's on map truth: 1.00 "
+        "would be perfect. Tiers: T0 has levels (RSRP) only, T1 also the timing advance, T2 also the serving "
+        "cell's azimuth. Errors are horizontal, in metres."
     )
 
 
@@ -192,7 +193,7 @@ def _table(metrics: Mapping[str, Any], tier: str) -> str:
     header = [f"{c.removesuffix('_m')} ({TRUTHS[k]})" for k in present for c in columns]
     lines = [f"### {tier}", "", f"| method | {' | '.join(header)} |", "|---|" + "---:|" * len(header)]
     methods = metrics["test"]["tier"][tier]
-    for method in sorted(methods, key=lambda m: (list(STYLE).index(m) if m in STYLE else 99)):
+    for method in sorted(methods, key=lambda m: list(STYLE).index(m) if m in STYLE else 99):
         cells = [f"{metrics[k]['tier'][tier][method][c]:.1f}" if method in metrics[k]["tier"][tier] else "–"
                  for k in present for c in columns]  # fmt: skip
         lines.append(f"| {_label(method)} (`{method}`) | {' | '.join(cells)} |")
@@ -211,9 +212,9 @@ def _training(facts: Mapping[str, Any]) -> str:
     norm = facts.get("rt_gradient_norm")
     return "\n".join(
         [
-            f"- {facts.get('steps', '?')} steps, {batches} batches, {facts.get('wall_s', float('nan')):.0f} s",
-            f"- the ray tracer was in the loss of {traced} batches ({share}), with {facts.get('rt_links', 0)} links",
-            f"- mean norm of the gradient through it: {'not measured' if norm is None else format(norm, '.3g')}",
+            f"- {facts.get('steps', '?')} steps, {batches} batches, {facts.get('wall_s', 0):.0f} s",
+            f"- ray tracer in the loss: {traced} batches ({share}), {facts.get('rt_links', 0)} links",
+            f"- norm of the gradient through it: {'not measured' if norm is None else format(norm, '.3g')}",
         ]
     )
 
@@ -226,8 +227,8 @@ def _repeat(run: Path, metrics: Mapping[str, Any]) -> str:
     return (
         "## Repeat it\n\n```\n"
         f"uel demo --seed {metrics.get('seed', 0)}\n```\n\n"
-        "`config.yaml` beside this report, where there is one, holds every setting of the run. The pictures and this "
-        f'page alone: `python -c "import explorer, pathlib; explorer.write(pathlib.Path(\'runs/{run.name}\'))"`'
+        "`config.yaml` beside this report, if present, holds every setting. This page alone:\n\n"
+        f"`python -c \"import explorer, pathlib; explorer.write(pathlib.Path('runs/{run.name}'))\"`"
     )
 
 

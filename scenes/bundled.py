@@ -80,9 +80,7 @@ def read_scene(file: Path, *, progress: bool = False) -> tuple[dict[str, Element
         bsdf.attrib["id"] = name
     shapes = root.findall("shape")
     console = Console(stderr=True)
-    bar = track(
-        shapes, f"reading {file.stem}", console=console, disable=not (progress and console.is_terminal)
-    )
+    bar = track(shapes, f"reading {file.stem}", console=console, disable=not (progress and console.is_terminal))
     return bsdfs, merge(_read_shape(file.parent, shape) for shape in bar)
 
 
@@ -91,9 +89,7 @@ def _read_shape(folder: Path, shape: ElementTree.Element) -> Part:
     values = {child.attrib["name"]: child for child in shape}
     with (folder / values["filename"].attrib["value"]).open("rb") as stream:
         mesh = load_ply(stream)
-    return Part(
-        _kind(shape), _material(values["bsdf"]), np.asarray(mesh["vertices"]), np.asarray(mesh["faces"])
-    )
+    return Part(_kind(shape), _material(values["bsdf"]), np.asarray(mesh["vertices"]), np.asarray(mesh["faces"]))
 
 
 def _material(element: ElementTree.Element) -> str:
@@ -130,9 +126,7 @@ def _require_cover(parts: list[Part], center: tuple[float, float], size: float) 
     first, last = low + size / 2, high - size / 2
     if (first > last).any():
         widest = math.floor((high - low).min())
-        raise UelError(
-            "the city is smaller than the tile", got=f"size {size:g} m", do=f"give at most {widest} m"
-        )
+        raise UelError("the city is smaller than the tile", got=f"size {size:g} m", do=f"give at most {widest} m")
     if (center < first).any() or (center > last).any():
         raise UelError(
             "the city's terrain does not cover the tile",

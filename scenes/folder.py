@@ -59,9 +59,7 @@ def _write_meshes(folder: Path, parts: list[Part]) -> None:
 
 
 def _require_free(folder: Path) -> None:
-    if folder.is_file() or (
-        folder.is_dir() and any(folder.iterdir()) and not (folder / "tile.json").is_file()
-    ):
+    if folder.is_file() or (folder.is_dir() and any(folder.iterdir()) and not (folder / "tile.json").is_file()):
         raise UelError(
             "there is something else where the tile is to go",
             got=str(folder),

@@ -40,9 +40,7 @@ def materials_of(parts: list[Part]) -> list[str]:
     return list(dict.fromkeys(part.material for part in parts))
 
 
-def _highest(
-    parts: list[Part], hits: Float[Array, "part row column"], kind: Kind
-) -> Float[Array, "row column"]:
+def _highest(parts: list[Part], hits: Float[Array, "part row column"], kind: Kind) -> Float[Array, "row column"]:
     chosen = hits[[part.kind == kind for part in parts]]
     return chosen.max(axis=0, initial=-np.inf)
 

@@ -17,7 +17,7 @@ from uel.tile import Tile
 
 Kind = Literal["rooftop", "grid", "random"]
 LOWEST_ROOF = 8.0  # m above ground: garages and kiosks carry no mast
-HIGHEST_ROOF = 95.0  # percentile of the tile's building heights: a mast stands on a house, not on the spire
+ROOFS = (60.0, 95.0)  # percentiles of the tile's roofs: a mast stands on a tall house, not on the spire
 POLE = 10.0  # m above ground, a lamp post: where `random` puts its sites
 AROUND = 3.0  # m: a rooftop mast overlooks the roof this far around it
 
@@ -49,11 +49,7 @@ def place(
     random = np.random.default_rng(seed)
     candidates = np.argwhere(_poles(tile) if kind == "random" else _roofs(tile))
     _require_room(len(candidates), count, kind)
-    chosen = (
-        _lattice(tile, candidates, count)
-        if kind == "grid"
-        else _scatter(tile, candidates, count, spacing, random)
-    )
+    chosen = _lattice(tile, candidates, count) if kind == "grid" else _scatter(tile, candidates, count, spacing, random)
     positions = _positions(tile, chosen, kind, mast)
     sites = tuple(Site(position=position, cells=_cells(sectors, template, random)) for position in positions)
     check(tile, sites)
@@ -101,9 +97,9 @@ def _roofs(tile: Tile) -> Bool[Array, "row column"]:
     stands = footprint > 0.5
     if not stands.any():
         return stands
-    highest = np.percentile((height - ground)[stands], HIGHEST_ROOF)
+    lowest, highest = np.percentile((height - ground)[stands], ROOFS)
     low_enough = stands & (_overlooked(tile) - ground <= highest)
-    good = low_enough & (height - ground >= LOWEST_ROOF)
+    good = low_enough & (height - ground >= max(lowest, LOWEST_ROOF))
     return good if good.any() else stands
 
 
@@ -127,9 +123,7 @@ def _scatter(
         distance = 0.9 * distance if distance > 1 else 0.0
     if spacing is not None and distance < wanted / tile.raster_grid.pixel:
         reached = distance * tile.raster_grid.pixel
-        warnings.warn(
-            f"spacing relaxed from {wanted:g} m to {reached:.1f} m to fit {count} sites", stacklevel=3
-        )
+        warnings.warn(f"spacing relaxed from {wanted:g} m to {reached:.1f} m to fit {count} sites", stacklevel=3)
     return chosen
 
 

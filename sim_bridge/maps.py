@@ -54,6 +54,7 @@ def _one_batch(sim: "Sionna", surface: mi.Mesh, grid: Grid, batch: int) -> Float
         samples_per_tx=rays + batch * max(rays // 100, 1),
         max_depth=tracing.max_depth,
         diffraction=tracing.diffraction,
+        diffuse_reflection=tracing.scattering > 0,
         seed=tracing.seed * 1000 + batch,
     )
     gain = torch.from_numpy(result.path_gain.numpy().astype(np.float64))

@@ -42,8 +42,11 @@ def gpus():
     cuda, count = ctypes.CDLL("libcuda.so.1"), ctypes.c_int(0)
     return count.value if cuda.cuInit(0) == 0 and cuda.cuDeviceGetCount(ctypes.byref(count)) == 0 else 0
 def major(path):
-    parts = [ctypes.c_uint(0) for _ in range(3)]
-    ctypes.CDLL(path).LLVMGetVersion(*map(ctypes.byref, parts))
+    library, parts = ctypes.CDLL(path), [ctypes.c_uint(0) for _ in range(3)]
+    library.LLVMContextCreate  # AttributeError: this is no LLVM
+    if not hasattr(library, "LLVMGetVersion"):
+        return -1
+    library.LLVMGetVersion(*map(ctypes.byref, parts))
     return parts[0].value
 def report(name, ask, *args):
     try:
@@ -63,14 +66,15 @@ class Library:
 
     path: str
     major: int
-    """major version; 0 where it cannot be loaded"""
+    """major version; 0 where it cannot be loaded, -1 where it is too old to tell (LLVMGetVersion came with 16)"""
 
     @property
     def usable(self) -> bool:
         return self.major >= MINIMUM
 
     def __str__(self) -> str:
-        return f"LLVM {self.major or '?'} ({self.path})"
+        name = {0: "not loadable", -1: "LLVM older than 16"}.get(self.major, f"LLVM {self.major}")
+        return f"{name} ({self.path})"
 
 
 @dataclass(frozen=True)
@@ -143,8 +147,9 @@ def _wanted(path: str, libraries: list[Library]) -> Library:
     if not os.path.isfile(path):
         problem = "points to no file"
     else:
-        problem = f"is older than LLVM {MINIMUM}" if library.major else "cannot be loaded as LLVM"
-    raise UelError(f"{VARIABLE} {problem}", got=str(library), do=f"unset {VARIABLE}, or point it to LLVM {MINIMUM} or newer")
+        problem = f"points to an LLVM older than {MINIMUM}" if library.major else "points to no loadable LLVM"
+    do = f"unset {VARIABLE}, or point it to LLVM {MINIMUM} or newer"
+    raise UelError(f"{VARIABLE} {problem}", got=path if not library.major else library, do=do)
 
 
 def install_hint(system: str, apt: bool) -> str:

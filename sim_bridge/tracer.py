@@ -40,6 +40,8 @@ class Tracing:
     """rays per cell in the search for paths"""
     diffraction: bool = True
     """first-order diffraction at edges"""
+    scattering: float = 0.0
+    """scattering coefficient S of every material (Degli-Esposti et al. 2007); 0 switches diffuse reflection off"""
     map_rays: int = 3_000_000
     """rays per cell of a radio map"""
     map_batches: int = 8
@@ -72,7 +74,7 @@ class Sionna:
         self.sites, self.tracing, self.tile = sites, tracing, tile
         self.scene = scene
         self._bounds = tile.raster_grid if tile else Grid(size=size, pixel=size)
-        _install(scene, sites, tracing.chunk)
+        _install(scene, sites, tracing)
         self._solver = adapter.path_solver()
         self.map_solver = rt.RadioMapSolver()
         self._traced_gain = dr.wrap(source="torch", target="drjit")(self._gain_of_chunk)
@@ -88,7 +90,7 @@ class Sionna:
         """
         flat = self._checked(position).reshape(-1, 3)
         chunks = [self._gain_padded(part) for part in flat.split(self.tracing.chunk)] if len(flat) else []
-        gain = torch.cat(chunks) if chunks else flat.new_zeros(0, self.cell_count)
+        gain = torch.cat(chunks) if chunks else flat[:, :1].expand(0, self.cell_count)
         return gain.reshape(*position.shape[:-1], self.cell_count)
 
     def paths(self, position: Float[Tensor, "n dim"]) -> Truth:
@@ -146,6 +148,7 @@ class Sionna:
             max_depth=self.tracing.max_depth,
             samples_per_src=self.tracing.samples,
             diffraction=self.tracing.diffraction,
+            diffuse_reflection=self.tracing.scattering > 0,
             seed=self._seed,
         )
 
@@ -198,9 +201,11 @@ def open_empty(sites: tuple[Site, ...], tracing: Tracing | None = None) -> Sionn
     return Sionna(rt.load_scene(None), sites, tracing or Tracing())
 
 
-def _install(scene: rt.Scene, sites: tuple[Site, ...], receivers: int) -> None:
-    """Carrier, arrays, transmitters and the receivers' places."""
+def _install(scene: rt.Scene, sites: tuple[Site, ...], tracing: Tracing) -> None:
+    """Carrier, materials, arrays, transmitters and the receivers' places."""
     carrier = require_sites(sites)
+    for material in scene.radio_materials.values():
+        material.scattering_coefficient = tracing.scattering
     scene.frequency = carrier.frequency
     array = cells_of(sites)[0][1].array
     scene.tx_array = _planar(array.rows, array.columns, array.spacing, array.pattern, array.polarization)
@@ -209,7 +214,7 @@ def _install(scene: rt.Scene, sites: tuple[Site, ...], receivers: int) -> None:
         # Sionna's second angle turns the boresight from +x towards -z: a positive one is a downtilt.
         turn = mi.Point3f(math_angle(cell.azimuth_deg), math.radians(cell.tilt_deg), 0.0)
         scene.add(rt.Transmitter(f"tx-{index}", position=mi.Point3f(*site.position), orientation=turn))
-    adapter.reserve_receivers(scene, receivers)
+    adapter.reserve_receivers(scene, tracing.chunk)
 
 
 def _planar(rows: int, columns: int, spacing: float, pattern: str, polarization: str) -> rt.PlanarArray:
@@ -247,7 +252,7 @@ def _torch(values: mi.TensorXf) -> Tensor:
 
 
 def _only_once() -> Callable[[Tensor], None]:
-    """A hook that refuses a second backward pass: Dr.Jit drops its graph in the first and repeats old gradients."""
+    """A hook that refuses a second backward pass: Dr.Jit would repeat the first one's gradients, silently."""
     used = False
 
     def refuse(_: Tensor) -> None:

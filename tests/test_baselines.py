@@ -36,7 +36,14 @@ def place_on(radio: RadioMap, prior: Tensor | None = None, model: MeasurementMod
 
 
 def test_the_methods_have_their_names_and_order() -> None:
-    assert list(METHODS) == ["tile_centre", "strongest_cell", "cell_ta", "knn_map", "knn_survey", "grid_bayes"]
+    assert list(METHODS) == [
+        "tile_centre",
+        "strongest_cell",
+        "cell_ta",
+        "knn_map",
+        "knn_survey",
+        "grid_bayes",
+    ]
 
 
 def test_tile_centre_is_the_middle_of_where_phones_can_be() -> None:

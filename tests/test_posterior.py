@@ -20,7 +20,7 @@ MODEL = MeasurementModel(sensitivity_dbm=-85.0, cells_max=3)
 SPEED = 299_792_458.0
 
 
-# ---- the slow twin: one report, one pixel, one feature at a time ---------------------------------------------
+# ---- the slow twin: one report, one pixel, one feature at a time -------------------------------------
 
 
 def phi(z: float) -> float:
@@ -106,7 +106,7 @@ def test_grid_posterior_is_the_double_loop(tier: str) -> None:
         assert got[i].numpy() == pytest.approx(slow_posterior(reports[i], radio, prior), abs=3e-5, rel=2e-3)
 
 
-# ---- the point estimate --------------------------------------------------------------------------------------
+# ---- the point estimate ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -119,7 +119,9 @@ def test_geometric_median_minimises_the_expected_distance(seed: int) -> None:
         return float(weight @ np.hypot(*(points - p).T))
 
     # The minimum may be a kink on a point, so every point is a start as well.
-    best = min(cost(optimize.minimize(cost, start, method="Nelder-Mead").x) for start in points[np.argsort(-weight)[:5]])
+    best = min(
+        cost(optimize.minimize(cost, start, method="Nelder-Mead").x) for start in points[np.argsort(-weight)[:5]]
+    )
     got = geometric_median(torch.from_numpy(points)[None], torch.from_numpy(weight)[None], iterations=500)[0].numpy()
     assert cost(got) <= best + 0.05
 
@@ -152,12 +154,12 @@ def test_geometric_median_of_a_row_of_batches_is_each_by_itself() -> None:
     torch.testing.assert_close(together, alone)
 
 
-# ---- the limit ---------------------------------------------------------------------------------------------
+# ---- the limit ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("tier", TIERS)
 def test_no_method_beats_grid_bayes_on_data_from_its_own_map(tier: str) -> None:
-    radio = radio_map(masts(*CORNERS[:5]))
+    radio = radio_map(masts(*CORNERS[:5]), pixel=16.0)
     prior, power, model = torch.ones(radio.grid.shape), reference_power_dbm(radio.sites), MeasurementModel()
     points = radio.grid.centres().reshape(-1, 2)
 

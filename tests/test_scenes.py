@@ -26,9 +26,7 @@ def etoile(tmp_path_factory: pytest.TempPathFactory) -> Tile:
 
 @pytest.fixture(scope="module")
 def hills(tmp_path_factory: pytest.TempPathFactory) -> Tile:
-    return scenes.build(
-        "san_francisco", tmp_path_factory.mktemp("tiles") / "hills", size=256.0, progress=False
-    )
+    return scenes.build("san_francisco", tmp_path_factory.mktemp("tiles") / "hills", size=256.0, progress=False)
 
 
 def _ray_tracer():
@@ -97,9 +95,7 @@ def test_recentring_moves_the_highest_point(tmp_path: Path):
         return np.unique(vertices[vertices[:, 2] == vertices[:, 2].max()].round(3), axis=0)
 
     tile = scenes.build("etoile", tmp_path / "t", center=(-100.0, 30.0), size=256.0, progress=False)
-    np.testing.assert_allclose(
-        top(tile.scene_file), top(scene_file("etoile")) - [-100.0, 30.0, 0.0], atol=2e-3
-    )
+    np.testing.assert_allclose(top(tile.scene_file), top(scene_file("etoile")) - [-100.0, 30.0, 0.0], atol=2e-3)
 
 
 def test_tile_is_the_city_moved_by_its_centre(etoile: Tile, tmp_path: Path):
@@ -147,9 +143,7 @@ def test_hills_have_relief(hills: Tile):
     ground = hills.rasters["ground"]
     assert float(ground.max() - ground.min()) > 10.0
     roads = hills.rasters["footprint"] < 0.5
-    assert set(hills.rasters["material"][roads].unique().tolist()) >= {
-        float(hills.materials.index("terrain"))
-    }
+    assert set(hills.rasters["material"][roads].unique().tolist()) >= {float(hills.materials.index("terrain"))}
 
 
 def test_row_zero_is_south(etoile: Tile):
@@ -218,9 +212,7 @@ def test_hole_in_the_terrain():
         rasterise([_triangle((-2, -2, 0), (2, -2, 0), (2, 2, 0))], Grid(size=4.0, pixel=1.0))
 
 
-@pytest.mark.parametrize(
-    "square", [{"size": -1.0}, {"size": math.nan}, {"margin": -1.0}, {"center": (math.inf, 0.0)}]
-)
+@pytest.mark.parametrize("square", [{"size": -1.0}, {"size": math.nan}, {"margin": -1.0}, {"center": (math.inf, 0.0)}])
 def test_impossible_squares(square: dict, tmp_path: Path):
     with pytest.raises(UelError, match="no square"):
         scenes.build("etoile", tmp_path / "t", **square)

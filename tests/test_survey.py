@@ -64,7 +64,9 @@ def test_arrays_name_their_axes_and_units(saved: Path) -> None:
     axes = {name: array.metadata.dimension_names for name, array in group.arrays()}
     assert axes["position"] == ("track", "report", "xy")
     assert axes["time"] == ("track", "report")
-    assert all(axes[name] == ("track", "report", "cell") for name in ("gain_db", "known", "delay", "azimuth_deg", "los"))
+    assert all(
+        axes[name] == ("track", "report", "cell") for name in ("gain_db", "known", "delay", "azimuth_deg", "los")
+    )
     assert {name: array.attrs["units"] for name, array in group.arrays()} == {n: UNITS.get(n, "1") for n in axes}
 
 

@@ -30,7 +30,8 @@ def sector(
     position: tuple[float, float, float], array: Array, frequency: float = FREQUENCY, **cell: float
 ) -> tuple[Site, ...]:
     """One cell with an array."""
-    return (Site(position=position, cells=(Cell(array=array, carrier=Carrier(frequency=frequency), **cell),)),)
+    sector = Cell(array=array, carrier=Carrier(frequency=frequency), **cell)
+    return (Site(position=position, cells=(sector,)),)
 
 
 def empty(sites: tuple[Site, ...], **tracing: object) -> Sionna:
@@ -40,7 +41,8 @@ def empty(sites: tuple[Site, ...], **tracing: object) -> Sionna:
 
 def bundled(name: str, sites: tuple[Site, ...], turned: bool = False, **tracing: object) -> Sionna:
     """One of Sionna's own scenes, turned by 90° counter-clockwise about the origin if asked."""
-    scene = rt.load_scene(getattr(rt.scene, name))
+    # Merged shapes lose the names by which Sionna finds their vertices: they cannot be turned.
+    scene = rt.load_scene(getattr(rt.scene, name), merge_shapes=not turned)
     if turned:
         turn_world(scene)
     return Sionna(scene, sites, Tracing(**{**QUICK, **tracing}))

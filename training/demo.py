@@ -22,7 +22,7 @@ from training.stages import Stages, data_folder, digest
 from training.task import TrainPlan
 from training.world import World
 from uel.errors import UelError
-from uel.locator import Locator, LocatorConfig
+from uel.locator import LocatorConfig
 from uel.maps import Maps
 from uel.measurement import MeasurementModel
 from uel.radiomap import RadioMap
@@ -42,6 +42,8 @@ class SitePlan:
     """rooftop sites"""
     sectors: int = 1
     """cells on each site; more than one are sectors of 120° elements"""
+    mast: float = 8.0
+    """m of the antenna above the roof"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,12 +88,14 @@ class DemoConfig:
 
 
 def parse_place(text: str) -> tuple[str, tuple[float, float]]:
-    """"city@x,y" → city and centre in metres; the centre is (0, 0) when it is left out."""
+    """ "city@x,y" → city and centre in metres; the centre is (0, 0) when it is left out."""
     city, _, centre = text.partition("@")
     try:
         x, y = (float(v) for v in (centre or "0,0").split(","))
     except ValueError as error:
-        raise UelError("cannot read this place", got=repr(text), do="write city@x,y, for example munich@-300,-150") from error
+        raise UelError(
+            "cannot read this place", got=repr(text), do="write city@x,y, for example munich@-300,-150"
+        ) from error
     return city, (x, y)
 
 
@@ -105,7 +109,10 @@ def run(config: DemoConfig) -> Path:
     train = [build_world(config, stages, name, config.survey, live=True) for name in config.train]
     validate = build_world(config, stages, config.validate, config.survey)
     test = build_world(config, stages, config.test, config.test_survey)
-    key = {"config": _without(config, "run", "test", "test_survey", "evaluation"), "data": _provenance([*train, validate])}
+    key = {
+        "config": _without(config, "run", "test", "test_survey", "evaluation"),
+        "data": _provenance([*train, validate]),
+    }
     locator, facts = fit(folder / "training", digest(key), config, train, validate)
     locator.save(folder)
     log.info("evaluating on %s", config.test)
@@ -116,9 +123,7 @@ def run(config: DemoConfig) -> Path:
     return folder
 
 
-def build_world(
-    config: DemoConfig, stages: Stages, name: str, plan: TrackPlan, live: bool = False
-) -> World:
+def build_world(config: DemoConfig, stages: Stages, name: str, plan: TrackPlan, live: bool = False) -> World:
     """Tile, sites, radio map and survey of one place, made or reused; `live` keeps a simulator for training."""
     city, centre = parse_place(name)
     geometry = {"place": name, "size": config.size, "margin": config.margin}
@@ -151,7 +156,9 @@ def _build_tile(city: str, centre: tuple[float, float], config: DemoConfig, out:
 
 
 def _place(tile: Tile, config: DemoConfig) -> tuple[Site, ...]:
-    sites = scenes.place(tile, config.sites.count, seed=config.seed, sectors=config.sites.sectors)
+    sites = scenes.place(
+        tile, config.sites.count, seed=config.seed, sectors=config.sites.sectors, mast=config.sites.mast
+    )
     return sites_from_json(json.loads(json.dumps(sites_to_json(sites))))
 
 
@@ -173,7 +180,12 @@ def _provenance(worlds: list[World]) -> list[str]:
 
 
 def _write(
-    folder: Path, config: DemoConfig, test: World, errors: dict[str, Any], facts: dict[str, Any], seconds: dict[str, float]
+    folder: Path,
+    config: DemoConfig,
+    test: World,
+    errors: dict[str, Any],
+    facts: dict[str, Any],
+    seconds: dict[str, float],
 ) -> None:
     np.savez(folder / "errors.npz", **{key: value.numpy() for key, value in errors.items()})
     test.maps.radio.save(folder / "test")

@@ -101,5 +101,3 @@ class Batches(Dataset[Batch]):
         drawn, drawn_at = self.worlds[which].from_map(self.size - len(traced), self.model, generator)
         reports = Reports.cat([traced, drawn]).tier(tier)
         return Batch(which, number, reports, torch.cat([traced_at, drawn_at]))
-
-

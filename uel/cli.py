@@ -1,20 +1,18 @@
 """The command line, and the one composition root: a verb imports what it needs when it is called."""
 
 import logging
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 
 from uel import __version__
 from uel.errors import UelError
 
-log = logging.getLogger(__name__)
-
 
 def demo(args: Sequence[str]) -> int:
     """The whole pipeline on real cities: maps, surveys, training, evaluation, report."""
+    from training.demo import DemoConfig, run
     from uel.config import load, save
-
-    from training.demo import DemoConfig, run  # isort: skip  (settings are read before anything runs)
 
     config = load(DemoConfig, "demo", args)
     folder = run(config)
@@ -22,7 +20,7 @@ def demo(args: Sequence[str]) -> int:
     from explorer.report import write
 
     write(folder)
-    log.warning("the run is in %s", folder)
+    print(folder)
     return 0
 
 
@@ -38,7 +36,7 @@ VERBS: dict[str, Callable[[Sequence[str]], int]] = {"demo": demo, "doctor": doct
 
 def usage() -> str:
     """The text of `uel --help`."""
-    verbs = "\n".join(f"  {name:<10}{(verb.__doc__ or '').strip()}" for name, verb in VERBS.items())
+    verbs = "\n".join(f"  {name:<10}{(verb.__doc__ or '').splitlines()[0]}" for name, verb in VERBS.items())
     return f"""usage: uel <verb> [options]
 
 Find a phone from what it hears, with a ray tracer in the loop.
@@ -48,7 +46,7 @@ verbs:
 
 options:
   -h, --help     this text; `uel <verb> --help` for a verb's options
-  -v, --verbose  say what is being done
+  -v, --verbose  say more, the libraries' messages included
   --version      the version
 """
 
@@ -77,7 +75,7 @@ def _guarded(name: str, args: list[str], verbose: bool) -> int:
         print(f"uel: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        again = " ".join(["uel", name, *args])
+        again = shlex.join(["uel", name, *args])
         print(f"\nStopped. Finished stages are kept; the same command goes on from there:\n  {again}", file=sys.stderr)
         return 130
 
@@ -93,12 +91,15 @@ def _verb(name: str) -> Callable[[Sequence[str]], int]:
 
 
 def _log(verbose: bool) -> None:
+    """What our own rooms do, on stderr; with `verbose` what the libraries say, too."""
     from rich.console import Console
     from rich.logging import RichHandler
 
-    handler = RichHandler(console=Console(stderr=True), show_path=False, rich_tracebacks=False)
+    handler = RichHandler(console=Console(stderr=True), show_path=False)
     level = logging.INFO if verbose else logging.WARNING
     logging.basicConfig(level=level, format="%(message)s", datefmt="%X", handlers=[handler], force=True)
+    for room in ("uel", "sim_bridge", "scenes", "training", "explorer"):
+        logging.getLogger(room).setLevel(logging.DEBUG if verbose else logging.INFO)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ checked, converted and explained by the same parser, and what the user typed win
 import difflib
 import io
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import redirect_stderr
 from dataclasses import asdict, fields, is_dataclass
@@ -14,7 +15,7 @@ from enum import Enum
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, ClassVar, TypeVar, get_type_hints
 
 import yaml
 
@@ -103,16 +104,16 @@ class _AsWritten(yaml.SafeLoader):
     YAML 1.1 by itself reads 1e-4 as text, 12:30 as a number and `no` as false.
     """
 
-    yaml_implicit_resolvers: dict = {}  # noqa: RUF012  (the base class declares it so)
+    yaml_implicit_resolvers: ClassVar = {}
 
 
-_AsWritten.add_implicit_resolver("tag:yaml.org,2002:null", yaml.resolver.re.compile(r"^(~|null|)$"), ["~", "n", ""])
-_AsWritten.add_implicit_resolver("tag:yaml.org,2002:bool", yaml.resolver.re.compile(r"^(true|false)$"), list("tf"))
+_AsWritten.add_implicit_resolver("tag:yaml.org,2002:null", re.compile(r"^(~|null|)$"), ["~", "n", ""])
+_AsWritten.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(true|false)$"), list("tf"))
 
 
 def _read(file: Traversable) -> Mapping[str, Any]:
     try:
-        values = yaml.load(file.read_text(encoding="utf-8"), Loader=_AsWritten)  # noqa: S506  (a SafeLoader)
+        values = yaml.load(file.read_text(encoding="utf-8"), Loader=_AsWritten)
     except yaml.YAMLError as error:
         raise UelError(f"{file} is no YAML", got=error, do="correct the file") from error
     values = {} if values is None else values
@@ -135,12 +136,14 @@ def _arguments(schema: type, values: Mapping[str, Any], source: str, prefix: str
         elif is_dataclass(types[name]):
             raise UelError(f"{prefix}{name} in {source} must hold names and values", got=value)
         else:
-            arguments += _argument(f"{prefix}{name}".replace("_", "-"), value, types[name] is bool)
+            if types[name] is bool and not isinstance(value, bool):
+                raise UelError(f"{prefix}{name} in {source} is a switch", got=value, do="write true or false")
+            arguments += _argument(f"{prefix}{name}".replace("_", "-"), value)
     return arguments
 
 
-def _argument(name: str, value: Any, flag: bool) -> list[str]:
-    if flag and isinstance(value, bool):
+def _argument(name: str, value: Any) -> list[str]:
+    if isinstance(value, bool):
         group, dot, last = name.rpartition(".")
         return [f"--{name}" if value else f"--{group}{dot}no-{last}"]
     if isinstance(value, (list, Mapping)):

@@ -4,7 +4,6 @@ import math
 from dataclasses import dataclass
 from functools import cached_property
 
-import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -35,7 +34,9 @@ class Fix:
         outer = off.unsqueeze(-1) * off.unsqueeze(-2) + self.component_covariance
         return (self.log_heatmap.exp()[..., None, None] * outer).sum(1)
 
-    def candidates(self, count: int) -> tuple[Float[Tensor, "batch k 2"], Float[Tensor, "batch k"], Int[Tensor, "batch k"]]:
+    def candidates(
+        self, count: int
+    ) -> tuple[Float[Tensor, "batch k 2"], Float[Tensor, "batch k"], Int[Tensor, "batch k"]]:
         """The `count` likeliest patches: positions in metres, probabilities, patch indices."""
         log_p, index = self.log_heatmap.topk(count, dim=-1)
         return self.mean.gather(1, index.unsqueeze(-1).expand(-1, -1, 2)), log_p.exp(), index

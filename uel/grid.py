@@ -47,7 +47,7 @@ class Grid:
         return torch.stack([x, y], dim=-1)
 
     def contains(self, position: Float[Tensor, "*n dim"]) -> Bool[Tensor, "*n"]:
-        """Whether a position (metres; x and y count) lies on the grid; False where any coordinate is not finite."""
+        """Whether x and y (metres) lie on the grid; False where any coordinate is not finite."""
         on_grid = (position[..., :2].abs() <= self.size / 2).all(dim=-1)
         return on_grid & position.isfinite().all(dim=-1)
 

@@ -34,7 +34,9 @@ class Attention(nn.Module):
         self.query, self.key_value = nn.Linear(width, width), nn.Linear(width, 2 * width)
         self.out = nn.Linear(width, width)
 
-    def forward(self, x: Float[Tensor, "batch n width"], context: Float[Tensor, "batch m width"]) -> Float[Tensor, "batch n width"]:
+    def forward(
+        self, x: Float[Tensor, "batch n width"], context: Float[Tensor, "batch m width"]
+    ) -> Float[Tensor, "batch n width"]:
         query, key, value = (
             v.unflatten(-1, (self.heads, -1)).transpose(1, 2)
             for v in (self.query(x), *self.key_value(context).chunk(2, -1))
@@ -57,7 +59,9 @@ class MapBlock(nn.Module):
         self.self_attention, self.cross_attention = Attention(width, heads), Attention(width, heads)
         self.mlp = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
 
-    def forward(self, x: Float[Tensor, "batch patch width"], radio: Float[Tensor, "batch token width"]) -> Float[Tensor, "batch patch width"]:
+    def forward(
+        self, x: Float[Tensor, "batch patch width"], radio: Float[Tensor, "batch token width"]
+    ) -> Float[Tensor, "batch patch width"]:
         image = self.norms[0](x).transpose(1, 2).unflatten(2, (self.side, self.side))
         x = x + self.local(image).flatten(2).transpose(1, 2)
         y = self.norms[1](x)

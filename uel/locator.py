@@ -51,7 +51,9 @@ class LocatorConfig:
         if self.width % self.heads:
             raise UelError("the width must divide by the heads", got=(self.width, self.heads), do="try 48 and 2")
         if self.patches % 2:
-            raise UelError("patches are looked at in blocks of 2 × 2", got=f"{self.patches} a side", do="give an even number")
+            raise UelError(
+                "patches are looked at in blocks of 2 × 2", got=f"{self.patches} a side", do="give an even number"
+            )
 
 
 class Locator(nn.Module):

@@ -66,9 +66,7 @@ class MeasurementModel:
 
     # ---- truth → report ------------------------------------------------------------------------------
 
-    def observe(
-        self, truth: Truth, power_dbm: Float[Tensor, " cell"], generator: torch.Generator
-    ) -> Reports:
+    def observe(self, truth: Truth, power_dbm: Float[Tensor, " cell"], generator: torch.Generator) -> Reports:
         """Draw one report per place of `truth` (any leading axes).
 
         `power_dbm` is the cells' power per resource element. Fading is independent per link and place.
@@ -184,9 +182,7 @@ class MeasurementModel:
         return turns.logsumexp(0).clamp(min=NEVER) * reports.has_azimuth[:, None, None]
 
 
-def log_normal_bin(
-    offset: Float[Tensor, "*n"], sigma: Float[Tensor, "*#n"], step: float
-) -> Float[Tensor, "*n"]:
+def log_normal_bin(offset: Float[Tensor, "*n"], sigma: Float[Tensor, "*#n"], step: float) -> Float[Tensor, "*n"]:
     """Log-probability that a zero-mean normal variable, rounded to `step`, gives `offset`.
 
     The density in the bin's centre times its width, with the second-order term of the bin's average

@@ -1,6 +1,5 @@
 """Bayes on a grid: the exact posterior over pixels, and the point that answers it best."""
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 

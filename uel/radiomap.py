@@ -109,7 +109,9 @@ class RadioMap:
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise UelError("no readable radio map here", got=f"{folder}: {error}", do="make it again") from error
         if meta.get("schema") != SCHEMA:
-            raise UelError(f"this radio map has another schema than {SCHEMA}", got=meta.get("schema"), do="make it again")
+            raise UelError(
+                f"this radio map has another schema than {SCHEMA}", got=meta.get("schema"), do="make it again"
+            )
         grid = Grid(size=meta["size"], pixel=meta["pixel"])
         return RadioMap(grid, sites_from_json(meta["sites"]), *(arrays[name] for name in _ARRAYS))
 

@@ -38,6 +38,7 @@ class Survey:
     def save(self, folder: str | Path) -> None:
         """Write a Zarr v3 group; a folder with this name is replaced only once the new one is whole."""
         import zarr
+        from zarr.codecs import ZstdCodec
 
         folder = Path(folder)
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -52,8 +53,8 @@ class Survey:
                 data=values,
                 chunks=(min(_TRACKS_PER_CHUNK, len(values)), *values.shape[1:]),
                 dimension_names=axes,
-                compressors=[zarr.codecs.ZstdCodec(level=3, checksum=True)],  # a flipped bit is noticed
-                config={"write_empty_chunks": True},  # so that a missing chunk is damage, not a block of zeros
+                compressors=[ZstdCodec(level=3, checksum=True)],  # a flipped bit is noticed
+                config={"write_empty_chunks": True},  # a missing chunk is damage, no block of zeros
             )
             array.attrs["units"] = UNITS.get(name, "1")
         shutil.rmtree(folder, ignore_errors=True)
@@ -85,7 +86,7 @@ class Survey:
         except Exception as error:  # zarr's codecs raise what their compressor raises
             raise UelError("this survey is damaged", got=f"{folder}: {error}", do="make it again") from error
         time = arrays.pop("time")
-        sites = sites_from_json(attrs.pop("sites"))
+        sites = sites_from_json(attrs.pop("sites"))  # type: ignore[arg-type]
         return Survey(Truth(**arrays), time, sites, {k: v for k, v in attrs.items() if k != "schema"})
 
 

@@ -47,7 +47,9 @@ def draw_positions(
         found.append(candidates[_allowed(tile, sites, candidates, plan)])
         if sum(map(len, found)) >= count:
             return torch.cat(found)[:count]
-    raise UelError("hardly any outdoor place on this tile", got=tile.name, do="choose another centre or distance limits")
+    raise UelError(
+        "hardly any outdoor place on this tile", got=tile.name, do="choose another centre or distance limits"
+    )
 
 
 def draw_tracks(

@@ -31,9 +31,7 @@ def math_angle(azimuth_deg: float) -> float:
     return math.radians(90.0 - azimuth_deg)
 
 
-def bearing_deg(
-    origin: Float[Tensor, "*#n 2"], target: Float[Tensor, "*#n 2"]
-) -> Float[Tensor, "*n"]:
+def bearing_deg(origin: Float[Tensor, "*#n 2"], target: Float[Tensor, "*#n 2"]) -> Float[Tensor, "*n"]:
     """Compass azimuth in degrees, in [0, 360), of `target` seen from `origin` (both in metres)."""
     east, north = (target - origin).unbind(-1)
     return torch.rad2deg(torch.atan2(east, north)) % 360.0

@@ -1,0 +1,37 @@
+# `make demo` and `make test` set everything up by themselves.
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-all lint bench clean
+
+bin := .venv/bin
+ready := .venv/.ready
+
+help:  ## this text
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(ready)  ## .venv from requirements.lock, and an LLVM for the ray tracer where there is no GPU
+
+$(ready): requirements.lock pyproject.toml .ci/setup
+	@.ci/setup
+
+demo: $(ready)  ## the whole pipeline on real cities; the report lands in runs/demo
+	$(bin)/uel demo
+
+# Two ray tracers at once on a small machine are slower than one after the other: -n 0.
+test: $(ready)  ## the quick tests
+	$(bin)/python -m pytest -n 0 -m "not slow and not gpu and not net and not browser"
+
+test-all: $(ready)  ## every test
+	$(bin)/python -m pytest -n 0
+
+lint: $(ready)  ## style, layers and types
+	$(bin)/ruff check .
+	$(bin)/ruff format --check .
+	$(bin)/lint-imports --no-cache
+	$(bin)/pyright
+
+bench: $(ready)  ## how fast, and how good, against the numbers written down
+	$(bin)/python -m tests.bench
+
+clean:  ## caches; data/, runs/ and .venv stay
+	rm -rf build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -not -path "./.venv/*" -prune -exec rm -rf {} +

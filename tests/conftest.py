@@ -1,0 +1,33 @@
+"""What every test starts from: two threads, known seeds, and data that may or may not be there."""
+
+import os
+import random
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# Before anything imports torch: the machines that run the tests have two cores.
+os.environ.setdefault("OMP_NUM_THREADS", "2")
+os.environ.setdefault("MPLBACKEND", "Agg")  # no window
+
+
+@pytest.fixture(autouse=True)
+def seeds() -> None:
+    """Libraries that draw from a global generator draw the same in every order of tests. Ours are passed one."""
+    random.seed(0)
+    if "numpy" in sys.modules:
+        sys.modules["numpy"].random.seed(0)
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real tiles, terrain and measurements: UEL_SHARED, or ../shared/data beside the repository."""
+    folder = Path(os.environ.get("UEL_SHARED", ROOT.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip("no shared data: set UEL_SHARED to its folder")
+    return folder

@@ -1,0 +1,147 @@
+"""The locator: physics before training, symmetry always, and a density that is one."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.toy import SITES, toy_world
+from training.world import World
+from uel.errors import UelError
+from uel.fix import Fix
+from uel.layers import IsotropicConv
+from uel.locator import SCHEMA, Locator, LocatorConfig
+from uel.maps import Maps
+from uel.measurement import MeasurementModel
+from uel.posterior import geometric_median, grid_posterior
+from uel.reports import Reports
+from uel.sites import Site
+
+MODEL = MeasurementModel()
+SMALL = LocatorConfig(patches=16, width=16, pixel_width=8, depth=1, radio_depth=1)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    return toy_world(tmp_path_factory.mktemp("toy") / "tile")
+
+
+@pytest.fixture(scope="module")
+def phones(world: World) -> tuple[Reports, torch.Tensor]:
+    return world.from_map(24, MODEL, torch.Generator().manual_seed(5))
+
+
+def trained(seed: int = 0) -> Locator:
+    """A locator whose every weight says something, as after training."""
+    torch.manual_seed(seed)
+    locator = Locator(SMALL, MODEL).eval()
+    with torch.no_grad():
+        for parameter in locator.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    return locator
+
+
+def test_untrained_locator_is_grid_bayes(world: World, phones: tuple[Reports, torch.Tensor]) -> None:
+    reports, _ = phones
+    maps = world.maps
+    posterior = grid_posterior(reports, maps.radio, maps.prior.clamp(min=1e-6), MODEL, maps.power_dbm)
+    fix = Locator(SMALL, MODEL)(reports, maps)
+    by_patch = torch.nn.functional.avg_pool2d(posterior, 2) * 4
+    torch.testing.assert_close(fix.log_heatmap.exp(), by_patch.flatten(1), atol=1e-5, rtol=1e-4)
+    limit = geometric_median(maps.radio.grid.centres().reshape(1, -1, 2), posterior.flatten(1))
+    assert (fix.position - limit).norm(dim=-1).max() < 4.0  # patches of 16 m are summarised by two moments
+
+
+def turn(world: World, reports: Reports) -> tuple[Maps, Reports]:
+    """The same city, network and reports with the world turned by 90° counter-clockwise."""
+    rotate = lambda values: torch.rot90(values, -1, (-2, -1))  # noqa: E731  (rows run north: y is up)
+    radio = world.maps.radio
+    sites = tuple(Site(position=(-s.position[1], s.position[0], s.position[2]), cells=s.cells) for s in SITES)
+    fields = {n: rotate(getattr(radio, n)) for n in ("gain", "relative_error", "known", "los", "elevation")}
+    maps = Maps(replace(radio, sites=sites, **fields), rotate(world.maps.buildings), rotate(world.maps.prior))
+    return maps, replace(reports, azimuth_deg=(reports.azimuth_deg - 90.0) % 360.0)
+
+
+def test_turned_world_gives_turned_fixes(world: World, phones: tuple[Reports, torch.Tensor]) -> None:
+    reports, _ = phones
+    locator = trained()
+    maps, turned = turn(world, reports)
+    with torch.no_grad():
+        straight, around = locator(reports, world.maps), locator(turned, maps)
+    x, y = straight.position.unbind(-1)
+    torch.testing.assert_close(around.position, torch.stack([-y, x], -1), atol=0.05, rtol=1e-4)
+    heat = straight.log_heatmap.view(-1, 16, 16)
+    torch.testing.assert_close(around.log_heatmap.view(-1, 16, 16), heat.rot90(-1, (1, 2)), atol=2e-3, rtol=1e-3)
+
+
+def test_cells_are_a_set(world: World, phones: tuple[Reports, torch.Tensor]) -> None:
+    reports, _ = phones
+    order = torch.tensor([2, 0, 3, 1])
+    radio = world.maps.radio
+    fields = {n: getattr(radio, n)[order] for n in ("gain", "relative_error", "known", "los")}
+    relabelled = replace(radio, sites=tuple(SITES[i] for i in order), **fields)
+    same = replace(
+        reports,
+        rsrp_dbm=reports.rsrp_dbm[:, order],
+        heard=reports.heard[:, order],
+        serving=order.argsort()[reports.serving],
+    )
+    locator = trained()
+    with torch.no_grad():
+        one = locator(reports, world.maps).position
+        other = locator(same, replace(world.maps, radio=relabelled)).position
+    torch.testing.assert_close(one, other, atol=0.05, rtol=1e-4)
+
+
+def test_isotropic_convolution_commutes_with_turns_and_mirrors() -> None:
+    conv = IsotropicConv(3, 4)
+    image = torch.randn(2, 3, 8, 8)
+    for move in (lambda v: v.rot90(1, (2, 3)), lambda v: v.flip(3)):
+        torch.testing.assert_close(conv(move(image)), move(conv(image)))
+
+
+def test_density_integrates_to_one(world: World, phones: tuple[Reports, torch.Tensor]) -> None:
+    fix = trained()(phones[0][:1], world.maps)
+    axis = torch.arange(-400.0, 400.0, 2.0)
+    points = torch.cartesian_prod(axis, axis)
+    total = 0.0
+    with torch.no_grad():
+        for part in points.split(4000):
+            many = Fix(*(v.expand(len(part), *v.shape[1:]) for v in vars(fix).values() if v.ndim > 1))
+            total += float(many.log_density(part).exp().sum()) * 4.0
+    assert total == pytest.approx(1.0, abs=0.01)
+
+
+def test_covariance_is_the_second_moment_of_samples(world: World, phones: tuple[Reports, torch.Tensor]) -> None:
+    fix = trained()(phones[0][:1], world.maps)
+    pick = torch.multinomial(fix.log_heatmap.exp()[0], 40_000, replacement=True)
+    factor = torch.linalg.cholesky(fix.component_covariance[0][pick])
+    samples = fix.mean[0][pick] + (factor @ torch.randn(len(pick), 2, 1)).squeeze(-1)
+    off = samples - fix.position[0]
+    torch.testing.assert_close(off.T @ off / len(off), fix.covariance[0], rtol=0.05, atol=20.0)
+
+
+def test_checkpoint_round_trip(tmp_path: Path, world: World, phones: tuple[Reports, torch.Tensor]) -> None:
+    locator = trained()
+    locator.save(tmp_path)
+    again = Locator.load(tmp_path)
+    assert torch.equal(locator(phones[0], world.maps).position, again(phones[0], world.maps).position)
+
+
+@pytest.mark.parametrize("content", [b"not a checkpoint", None, {"schema": "uel-locator-0"}, [1, 2]])
+def test_foreign_checkpoint_is_refused(tmp_path: Path, content: object) -> None:
+    if isinstance(content, bytes):
+        (tmp_path / "locator.pt").write_bytes(content)
+    elif content is not None:
+        torch.save(content, tmp_path / "locator.pt")
+    with pytest.raises(UelError, match="train"):
+        Locator.load(tmp_path)
+    assert SCHEMA != "uel-locator-0"
+
+
+def test_impossible_sizes_are_refused() -> None:
+    with pytest.raises(UelError, match="divide"):
+        LocatorConfig(width=50, heads=4)
+    with pytest.raises(UelError, match="even"):
+        LocatorConfig(patches=31)

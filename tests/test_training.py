@@ -1,0 +1,179 @@
+"""Training: the same seed gives the same losses, a killed run resumes, and the tracer's gradient arrives."""
+
+import json
+import os
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.toy import toy_world
+from training.fit import fit
+from training.losses import CAP, link_cost, patch_of, physics_loss
+from training.stages import Stages
+from training.task import TrainPlan
+from training.world import Batches, World
+from uel.errors import UelError
+from uel.fix import Fix
+from uel.grid import Grid
+from uel.locator import LocatorConfig
+from uel.measurement import MeasurementModel
+from uel.reports import Reports
+from uel.units import from_db
+
+GOLDEN = Path(__file__).parent / "golden" / "losses.json"
+MODEL = MeasurementModel()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """What `fit` reads of a DemoConfig, in toy sizes."""
+
+    seed: int = 1
+    measurement: MeasurementModel = MODEL
+    locator: LocatorConfig = LocatorConfig(patches=16, width=16, pixel_width=8, depth=1, radio_depth=1)
+    training: TrainPlan = field(
+        default_factory=lambda: TrainPlan(epochs=2, steps_per_epoch=5, batch=8, rt_fraction=0.3)
+    )
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    return toy_world(tmp_path_factory.mktemp("toy") / "tile")
+
+
+def losses(folder: Path) -> list[float]:
+    """The loss of every logged step."""
+    lines = (folder / "metrics.csv").read_text().splitlines()
+    column = lines[0].split(",").index("loss")
+    return [float(cells[column]) for cells in (line.split(",") for line in lines[1:]) if cells[column]]
+
+
+def test_first_five_losses_are_golden(tmp_path: Path, world: World) -> None:
+    """Run with UEL_GOLDEN=write to accept new losses after a change that is meant to move them."""
+    config = replace(Config(), training=replace(Config().training, epochs=1))
+    _, facts = fit(tmp_path / "run", "key", config, [world], world)  # type: ignore[arg-type]
+    first = losses(tmp_path / "run")
+    assert len(first) == facts["batches"] == 5
+    if os.environ.get("UEL_GOLDEN") == "write":
+        GOLDEN.parent.mkdir(exist_ok=True)
+        GOLDEN.write_text(json.dumps(first))
+    assert first == pytest.approx(json.loads(GOLDEN.read_text()), rel=1e-3)
+    assert facts["rt_batches"] >= 0.3 * 5
+    assert facts["rt_gradient_norm"] > 0
+
+
+def test_killed_training_resumes_to_the_same_weights(tmp_path: Path, world: World) -> None:
+    config = Config()
+    whole, facts = fit(tmp_path / "whole", "key", config, [world], world)  # type: ignore[arg-type]
+
+    class Killed(Exception):
+        pass
+
+    class DyingWorld(World):
+        calls = 0
+
+        def from_map(self, *args):  # type: ignore[no-untyped-def]
+            DyingWorld.calls += 1
+            if DyingWorld.calls > 8:  # in the second epoch
+                raise Killed
+            return super().from_map(*args)
+
+    dying = DyingWorld(world.tile, world.maps, world.survey, world.simulator)
+    with pytest.raises(Killed):
+        fit(tmp_path / "cut", "key", config, [dying], world)  # type: ignore[arg-type]
+    assert (tmp_path / "cut" / "last.ckpt").is_file()
+    resumed, facts_resumed = fit(tmp_path / "cut", "key", config, [world], world)  # type: ignore[arg-type]
+    for a, b in zip(whole.parameters(), resumed.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
+    assert {k: v for k, v in facts.items() if k != "wall_s"} == pytest.approx(
+        {k: v for k, v in facts_resumed.items() if k != "wall_s"}, rel=1e-3
+    )
+    reused, _ = fit(tmp_path / "cut", "key", config, [], world)  # type: ignore[arg-type]  (nothing is trained)
+    assert torch.equal(next(reused.parameters()), next(resumed.parameters()))
+
+
+def test_batches_depend_on_their_number_alone(world: World) -> None:
+    ahead = Batches([world], MODEL, 8, 1, start=3, count=1)[0]
+    along = Batches([world], MODEL, 8, 1, start=0, count=4)[3]
+    assert torch.equal(ahead.position, along.position)
+    assert torch.equal(ahead.reports.rsrp_dbm, along.reports.rsrp_dbm)
+    assert not torch.equal(ahead.position, Batches([world], MODEL, 8, 2, start=3, count=1)[0].position)
+
+
+@pytest.mark.parametrize("fraction", [0.03, 0.1, 0.25, 1.0])
+def test_tracer_is_asked_often_enough(fraction: float) -> None:
+    plan = TrainPlan(rt_fraction=fraction)
+    asked = sum(plan.asks_tracer(step) for step in range(437))
+    assert fraction * 437 <= asked < fraction * 437 + 1
+
+
+def one_fix(mean: torch.Tensor) -> Fix:
+    count = mean.shape[1]
+    logits = torch.zeros(len(mean), count).log_softmax(-1)
+    return Fix(logits, mean, torch.eye(2).expand(len(mean), count, 2, 2) * 25.0)
+
+
+def test_physics_loss_pulls_a_fix_to_where_the_levels_fit(world: World) -> None:
+    """From 30 m off, descending the physics loss alone through the simulator lowers the position's error."""
+    truth = torch.tensor([[30.0, -20.0]])
+    levels = world.simulator.path_gain(truth).log10() * 10 + world.maps.power_dbm
+    heard = torch.ones(1, 4, dtype=torch.bool)
+    zero, no = torch.zeros(1), torch.zeros(1, dtype=torch.bool)
+    reports = Reports(levels, heard, levels.argmax(-1), zero, no, zero, no)
+    mean = (truth + torch.tensor([20.0, 22.0])).unsqueeze(1).requires_grad_()
+    optimizer = torch.optim.Adam([mean], lr=2.0)
+    for _ in range(60):
+        optimizer.zero_grad()
+        loss, _ = physics_loss(
+            one_fix(mean), reports, world.simulator, world.maps.radio.grid, world.maps.power_dbm, MODEL, 1
+        )
+        loss.backward()
+        optimizer.step()
+    assert (mean[0, 0] - truth[0]).norm() < 3.0
+
+
+def test_link_cost_by_hand() -> None:
+    model = MeasurementModel(shadowing_db=8.0)
+    heard = torch.tensor([[True, True, False, False]])
+    none = torch.zeros(1)
+    no = torch.zeros(1, dtype=torch.bool)
+    reports = Reports(
+        torch.tensor([[-90.0, -90.0, 0.0, 0.0]]), heard, torch.zeros(1, dtype=torch.long), none, no, none, no
+    )
+    power = torch.full((4,), 10.0)
+    # 8 dB off; no path though heard; silent far below the sensitivity; silent without a path.
+    gain = from_db(torch.tensor([[[-92.0, -90.0, -200.0, -90.0]]]))
+    gain[0, 0, 1] = gain[0, 0, 3] = 0.0
+    expected = (CAP * torch.tanh(torch.tensor([0.5, CAP, 0.0, 0.0]) / CAP)).mean()
+    assert link_cost(gain, reports, power, model)[0, 0] == pytest.approx(float(expected), abs=1e-4)
+
+
+def test_patch_counts_rows_from_the_south_west() -> None:
+    position = torch.tensor([[-99.0, -99.0], [99.0, -99.0], [-99.0, 99.0], [100.0, 100.0]])
+    assert patch_of(position, Grid(size=200.0, pixel=10.0), 10).tolist() == [0, 9, 90, 99]
+
+
+def test_stage_is_made_once_and_again_after_a_kill(tmp_path: Path) -> None:
+    made = []
+
+    def build(folder: Path) -> None:
+        (folder / "half").touch()
+        made.append(folder)
+        if len(made) == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Stages(tmp_path).make("tile", {"a": 1}, build)
+    whole = Stages(tmp_path).make("tile", {"a": 1}, build)
+    assert Stages(tmp_path).make("tile", {"a": 1}, build) == whole
+    assert len(made) == 2
+    assert Stages(tmp_path).make("tile", {"a": 2}, build) != whole
+
+
+def test_impossible_plans_are_refused() -> None:
+    with pytest.raises(UelError, match="share"):
+        TrainPlan(rt_fraction=1.5)
+    with pytest.raises(UelError, match="epochs"):
+        TrainPlan(epochs=0)

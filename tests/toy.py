@@ -1,0 +1,42 @@
+"""A toy city in empty space: a tile folder with blocks of houses, and a world that answers in closed form."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from training.world import World
+from uel.maps import Maps
+from uel.reports import Truth
+from uel.simulator import FreeSpace
+from uel.sites import Site
+from uel.survey import Survey
+from uel.tile import SCHEMA, Tile
+from uel.tracks import TrackPlan, draw_tracks
+
+SIZE = 256.0
+SITES = tuple(Site(position=(x, y, 25.0)) for x, y in ((-90.0, -60.0), (80.0, -95.0), (20.0, 85.0), (-100.0, 70.0)))
+
+
+def toy_tile(folder: Path) -> Tile:
+    """Rasters at 2 m with houses in every other block; no mesh, so only `FreeSpace` can simulate it."""
+    count = int(SIZE / 2)
+    row, column = np.mgrid[:count, :count] // 16
+    house = ((row + 2 * column) % 5 == 0).astype(np.float32)
+    folder.mkdir(parents=True)
+    rasters = {"ground": 0 * house, "height": 15 * house, "footprint": house, "material": house}
+    np.savez(folder / "rasters.npz", **rasters)
+    meta = {"schema": SCHEMA, "name": "toy", "size": SIZE, "pixel": 2.0, "materials": ["concrete", "brick"]}
+    (folder / "tile.json").write_text(json.dumps(meta))
+    return Tile.open(folder)
+
+
+def toy_world(folder: Path, tracks: int = 12) -> World:
+    """Free-space map at 8 m, a survey of short tracks, and `FreeSpace` as the live simulator."""
+    tile = toy_tile(folder)
+    simulator = FreeSpace(SITES, size=SIZE)
+    position, time = draw_tracks(tile, SITES, TrackPlan(tracks=tracks, reports=2), seed=3)
+    flat = simulator.paths(position.reshape(-1, 2))
+    truth = Truth(**{name: value.reshape(tracks, 2, *value.shape[1:]) for name, value in vars(flat).items()})
+    maps = Maps.of(tile, simulator.radio_map(tile.grid(8.0)))
+    return World(tile, maps, Survey(truth, time, SITES, {"tile": "toy"}), simulator)
