@@ -29,6 +29,8 @@ import sionna.rt as rt  # noqa: E402
 
 from sim_bridge import adapter  # noqa: E402
 
+DEVICE = "cuda" if mi.variant().startswith("cuda") else "cpu"  # where Dr.Jit takes torch's tensors from
+
 
 @dataclass(frozen=True, kw_only=True)
 class Tracing:
@@ -91,7 +93,7 @@ class Sionna:
         flat = self._checked(position).reshape(-1, 3)
         chunks = [self._gain_padded(part) for part in flat.split(self.tracing.chunk)] if len(flat) else []
         gain = torch.cat(chunks) if chunks else flat[:, :1].expand(0, self.cell_count)
-        return gain.reshape(*position.shape[:-1], self.cell_count)
+        return gain.reshape(*position.shape[:-1], self.cell_count).to(position.device)
 
     def paths(self, position: Float[Tensor, "n dim"]) -> Truth:
         """Trace every link: gain, first arrival, strongest path's azimuth of departure, line of sight."""
@@ -131,7 +133,7 @@ class Sionna:
     def _gain_padded(self, point: Float[Tensor, "n 3"]) -> Float[Tensor, "n cell"]:
         with torch.autocast("cpu", enabled=False):
             x, y, z = _pad(point, self.tracing.chunk).unbind(-1)
-            gain = self._traced_gain(x.contiguous(), y.contiguous(), z.contiguous())
+            gain = self._traced_gain(*(v.contiguous().to(DEVICE) for v in (x, y, z))).to(point.device)
         if gain.requires_grad:
             gain.register_hook(_only_once())
         return gain[: len(point)]

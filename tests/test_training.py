@@ -32,7 +32,9 @@ class Config:
 
     seed: int = 1
     measurement: MeasurementModel = MODEL
-    locator: LocatorConfig = LocatorConfig(patches=16, width=16, pixel_width=8, depth=1, radio_depth=1)
+    locator: LocatorConfig = field(
+        default_factory=lambda: LocatorConfig(patches=16, width=16, pixel_width=8, depth=1, radio_depth=1)
+    )
     training: TrainPlan = field(
         default_factory=lambda: TrainPlan(epochs=2, steps_per_epoch=5, batch=8, rt_fraction=0.3)
     )

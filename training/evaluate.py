@@ -80,7 +80,7 @@ def _answers(
 
 
 def tables(errors: Errors, tile: str) -> dict[str, Any]:
-    """`test`, `test_paths`, `r50`, `r95` of metrics.json; the ratios belong to the `map` truth, whose limit is exact."""
+    """`test`, `test_paths`, `r50`, `r95` of metrics.json; the ratios belong to truth `map`, whose limit is exact."""
     stats: dict[str, dict[str, dict[str, Any]]] = {"map": {}, "paths": {}}
     for key, error in errors.items():
         truth, tier, method = key.split("/")

@@ -1,5 +1,6 @@
 """Fit a locator with Lightning: checkpoints after every epoch, resumed when killed, reused when done."""
 
+import csv
 import json
 import logging
 import shutil
@@ -22,6 +23,12 @@ if TYPE_CHECKING:
     from training.demo import DemoConfig
 
 log = logging.getLogger(__name__)
+
+EXPECTED = (
+    ".*does not have many workers.*",  # batches are drawn from maps in memory, which workers would have to copy
+    ".*LeafSpec.* is deprecated",  # Lightning 2.6 asks torch's pytrees in the old way
+    "Checkpoint directory .* exists and is not empty",  # that is what a resumed run finds
+)
 
 
 class _Clock(Callback):
@@ -55,6 +62,7 @@ def fit(
     (folder / "key").write_text(key)
     locator, facts = _train(folder, config, train, validate)
     locator.save(folder)
+    _merge_logs(folder)
     done.write_text(json.dumps(facts, indent=1))
     return locator, facts
 
@@ -70,8 +78,8 @@ def _train(folder: Path, config: "DemoConfig", train: list[World], validate: Wor
         log.info("training: resuming from %s", last)
     trainer = _trainer(folder, config, [best, _Clock(), RichProgressBar(leave=True)])
     with warnings.catch_warnings():
-        # One batch depends on the last tile's tensors, which workers would have to copy: loading is in-process.
-        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+        for message in EXPECTED:
+            warnings.filterwarnings("ignore", message=message)
         trainer.fit(task, ckpt_path=str(last) if last.is_file() else None, weights_only=True)
     state = torch.load(best.best_model_path, weights_only=True)["state_dict"]
     task.load_state_dict(state)
@@ -83,13 +91,26 @@ def _trainer(folder: Path, config: "DemoConfig", callbacks: list[Callback]) -> l
         max_epochs=config.training.epochs,
         accelerator="cpu",
         gradient_clip_val=config.training.clip,
-        logger=CSVLogger(folder, name="", version=""),
+        logger=CSVLogger(folder, name="log", version=f"part-{len(list(folder.glob('log/part-*'))):03}"),
         callbacks=callbacks,
         num_sanity_val_steps=0,
         reload_dataloaders_every_n_epochs=1,
         log_every_n_steps=1,
         enable_model_summary=False,
     )
+
+
+def _merge_logs(folder: Path) -> None:
+    """One `metrics.csv` of the logs of all attempts; of a step that was run twice the later row stays."""
+    rows: dict[tuple[str, bool], dict[str, str]] = {}
+    for part in sorted(folder.glob("log/part-*/metrics.csv")):
+        with part.open(newline="") as file:
+            rows |= {(row["step"], bool(row.get("loss"))): row for row in csv.DictReader(file)}
+    names = list(dict.fromkeys(name for row in rows.values() for name in row))
+    with (folder / "metrics.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, names)
+        writer.writeheader()
+        writer.writerows(sorted(rows.values(), key=lambda row: int(row["step"])))
 
 
 def _validation(config: "DemoConfig", world: World) -> Batch:

@@ -1,7 +1,8 @@
 """One tile with everything that training and evaluation ask of it, and the reports drawn there."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -73,6 +74,11 @@ class Batch:
     index: int
     reports: Reports
     position: Float[Tensor, "batch 2"]
+
+    def to(self, *where: Any, **how: Any) -> "Batch":
+        """The same batch on another device; Lightning calls it."""
+        reports = Reports(**{name: value.to(*where, **how) for name, value in vars(self.reports).items()})
+        return replace(self, reports=reports, position=self.position.to(*where, **how))
 
 
 class Batches(Dataset[Batch]):
