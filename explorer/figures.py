@@ -5,21 +5,34 @@ x east, y north.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patches import Ellipse, Rectangle, Wedge
-from matplotlib.patheffects import withStroke
+from matplotlib.patches import Ellipse
 
+from explorer.drawing import (
+    HALO,
+    blocks,
+    colour_bar,
+    draw_sites,
+    extent,
+    hatch,
+    hillshade,
+    map_axes,
+    new_figure,
+    outlines,
+    scale_bar,
+    top_value,
+    value_range,
+)
 from uel.radiomap import RadioMap
-from uel.sites import Site, cells_of, reference_power_dbm
+from uel.sites import Site, reference_power_dbm
 from uel.tile import Tile
 
 # Okabe and Ito's palette: told apart with any kind of colour vision.
@@ -32,7 +45,7 @@ STYLE: dict[str, tuple[str, str, Any]] = {
     "grid_bayes": ("grid Bayes (the limit)", "#000000", "--"),
     "locator": ("locator", "#D55E00", "-"),
 }
-INK, BUILDING, HALO = "#202124", "#5f6368", [withStroke(linewidth=2.5, foreground="white")]
+_TIER_NAMES = {"T0": "T0: levels", "T1": "T1: + timing advance", "T2": "T2: + serving azimuth"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,66 +72,66 @@ class Example:
 
 def tile_figure(tile: Tile, sites: tuple[Site, ...]) -> Figure:
     """Shaded heights of a tile with its buildings, its cells and a scale bar."""
-    figure = _figure(7.4, 6.4)
+    figure = new_figure(7.4, 6.4)
     ax = figure.add_subplot()
     above = (tile.rasters["height"] - tile.rasters["ground"]).clamp(min=0).numpy()
-    shade = _hillshade(tile.rasters["height"].numpy(), tile.raster_grid.pixel)
-    picture = ax.imshow(above, cmap="YlGnBu", vmin=0, vmax=max(_top(above), 1.0), **_extent(tile.size))
-    ax.imshow(np.zeros_like(shade), cmap="gray", vmin=0, vmax=1, alpha=0.55 * (1 - shade), **_extent(tile.size))
-    _outlines(ax, tile)
+    shade = hillshade(tile.rasters["height"].numpy(), tile.raster_grid.pixel)
+    picture = ax.imshow(above, cmap="YlGnBu", vmin=0, vmax=max(top_value(above), 1.0), **extent(tile.size))
+    ax.imshow(np.zeros_like(shade), cmap="gray", vmin=0, vmax=1, alpha=0.55 * (1 - shade), **extent(tile.size))
+    outlines(ax, tile)
     draw_sites(ax, sites, tile.size)
-    _scale_bar(ax, tile.size)
-    _axes(ax, tile.size, f"{tile.name}: heights and cells")
-    _colour_bar(figure, ax, picture, "height above ground in m")
+    scale_bar(ax, tile.size)
+    map_axes(ax, tile.size, f"{tile.name}: heights and cells")
+    colour_bar(figure, ax, picture, "height above ground in m")
     return figure
 
 
 def radio_figure(tile: Tile, radio: RadioMap, cell: int) -> Figure:
     """RSRP of one cell in dBm beside its Monte-Carlo error in dB; pixels that no ray met are hatched."""
-    figure = _figure(12.6, 5.6)
+    figure = new_figure(12.6, 5.6)
     known = radio.known[cell].numpy()
     gain = np.where(known, radio.gain[cell].numpy(), 1.0)
     level = 10 * np.log10(gain) + float(reference_power_dbm(radio.sites)[cell])
     error = 10 * np.log10(1 + np.where(known, radio.relative_error[cell].numpy(), 0.0))
     left, right = figure.subplots(1, 2)
-    low, high = _range(level[known])
+    low, high = value_range(level[known])
     panels = (
         (left, level, "viridis", low, high, "RSRP in dBm"),
-        (right, error, "magma", 0.0, max(_top(error), 0.1), "error in dB"),
+        (right, error, "magma", 0.0, max(top_value(error), 0.1), "error in dB"),
     )
     for ax, values, colours, vmin, vmax, label in panels:
         picture = ax.imshow(
-            np.ma.array(values, mask=~known), cmap=colours, vmin=vmin, vmax=vmax, **_extent(radio.grid.size)
+            np.ma.array(values, mask=~known), cmap=colours, vmin=vmin, vmax=vmax, **extent(radio.grid.size)
         )
-        _hatch(ax, ~known, radio.grid.size)
-        _outlines(ax, tile)
+        hatch(ax, ~known, radio.grid.size)
+        outlines(ax, tile)
         draw_sites(ax, radio.sites, tile.size, only=cell)
-        _colour_bar(figure, ax, picture, label)
-    _scale_bar(left, tile.size)
-    _axes(left, tile.size, f"cell {cell}: RSRP (hatched: no path found)")
-    _axes(right, tile.size, "standard error of the map (Monte Carlo)")
+        colour_bar(figure, ax, picture, label)
+    scale_bar(left, tile.size)
+    map_axes(left, tile.size, f"cell {cell}: RSRP (hatched: no path found)")
+    map_axes(right, tile.size, "standard error of the map (Monte Carlo)")
     return figure
 
 
 def fix_figure(tile: Tile, sites: tuple[Site, ...], example: Example) -> Figure:
     """The locator's heatmap, candidates and answer beside the exact posterior of the limit."""
-    figure = _figure(12.6, 5.9)
+    figure = new_figure(12.6, 5.9)
     left, right = figure.subplots(1, 2)
     for ax, probability in ((left, example.heatmap), (right, example.posterior)):
         density = probability / (tile.size / len(probability)) ** 2
         top = max(float(np.quantile(density, 0.9995)), 1e-12)
         norm = PowerNorm(0.5, vmin=0, vmax=top * 1e4)  # a root: lesser hypotheses stay visible beside a sharp peak
-        picture = ax.imshow(density * 1e4, cmap="Blues", norm=norm, **_extent(tile.size))
-        _blocks(ax, tile)
-        _outlines(ax, tile)
+        picture = ax.imshow(density * 1e4, cmap="Blues", norm=norm, **extent(tile.size))
+        blocks(ax, tile)
+        outlines(ax, tile)
         draw_sites(ax, sites, tile.size, strong=example.serving)
-        _colour_bar(figure, ax, picture, "probability in % per 100 m²")
+        colour_bar(figure, ax, picture, "probability in % per 100 m²")
         _points(ax, example)
     _candidates(left, example)
     off, limit_off = (math.dist(p, example.truth) for p in (example.estimate, example.limit_estimate))
-    _axes(left, tile.size, f"locator: {off:.0f} m off ({example.tier}, {int(example.heard.sum())} cells heard)")
-    _axes(right, tile.size, f"grid Bayes, the limit: {limit_off:.0f} m off")
-    _scale_bar(left, tile.size)
+    map_axes(left, tile.size, f"locator: {off:.0f} m off ({example.tier}, {int(example.heard.sum())} cells heard)")
+    map_axes(right, tile.size, f"grid Bayes, the limit: {limit_off:.0f} m off")
+    scale_bar(left, tile.size)
     figure.legend(handles=_fix_legend(), loc="outside lower center", ncols=5, frameon=False)
     return figure
 
@@ -129,7 +142,7 @@ def error_figure(errors: Mapping[str, np.ndarray], truth: str = "map") -> Figure
     `errors` maps `truth/tier/method` to metres, one entry per UE.
     """
     tiers = sorted({key.split("/")[1] for key in errors if key.startswith(f"{truth}/")})
-    figure = _figure(4.3 * max(len(tiers), 1) + 0.4, 4.5)
+    figure = new_figure(4.3 * max(len(tiers), 1) + 0.4, 4.5)
     panels = np.atleast_1d(figure.subplots(1, max(len(tiers), 1), sharey=True))
     for ax, tier in zip(panels, tiers, strict=False):
         for method in (m for m in STYLE if f"{truth}/{tier}/{m}" in errors):
@@ -150,7 +163,7 @@ def error_figure(errors: Mapping[str, np.ndarray], truth: str = "map") -> Figure
 
 def training_figure(curves: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figure:
     """Losses over steps, and the validation error beside them; `curves` maps a name to (step, value)."""
-    figure = _figure(11.0, 4.2)
+    figure = new_figure(11.0, 4.2)
     left, right = figure.subplots(1, 2)
     colours = ["#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"]
     losses = [name for name in curves if not name.startswith("val_")]
@@ -167,106 +180,7 @@ def training_figure(curves: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figu
     return figure
 
 
-# ---- what they are drawn with --------------------------------------------------------------------------
-
-
-def draw_sites(
-    ax: Axes, sites: tuple[Site, ...], size: float, only: int | None = None, strong: int | None = None
-) -> None:
-    """Wedges for sectors, discs for omni cells, each with its number; `only` or `strong` stands out."""
-    for number, (site, cell) in enumerate(cells_of(sites)):
-        (x, y, _), radius = site.position, size / 26
-        main = number in (only, strong) or (only is None and strong is None)
-        face = "#D55E00" if main else "#bdbdbd"
-        omni, middle = len(site.cells) == 1 and cell.array.pattern != "tr38901", 90 - cell.azimuth_deg
-        if omni:
-            ax.plot(x, y, "o", markersize=9, color=face, markeredgecolor="white", markeredgewidth=1.2, zorder=6)
-            label = (x, y + size / 45)
-        else:
-            wedge = Wedge((x, y), radius, middle - 32, middle + 32, facecolor=face, edgecolor="white", zorder=6)
-            ax.add_patch(wedge)
-            label = tuple(c + 1.35 * radius * f(math.radians(middle)) for c, f in ((x, math.cos), (y, math.sin)))
-        vertical = "bottom" if omni else "center"
-        ax.text(
-            *label,
-            str(number),  # type: ignore[call-arg]
-            ha="center",
-            va=vertical,
-            fontsize=8,
-            weight="bold",
-            path_effects=HALO,
-            zorder=7,
-        )
-
-
-_TIER_NAMES = {"T0": "T0: levels", "T1": "T1: + timing advance", "T2": "T2: + serving azimuth"}
-
-
-def _figure(width: float, height: float) -> Figure:
-    figure = Figure(figsize=(width, height), dpi=130, layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def _extent(size: float) -> dict[str, Any]:
-    half = size / 2
-    return {"extent": (-half, half, -half, half), "origin": "lower", "interpolation": "nearest"}
-
-
-def _axes(ax: Axes, size: float, title: str) -> None:
-    half = size / 2
-    ax.set(xlim=(-half, half), ylim=(-half, half), aspect="equal", xlabel="east in m", ylabel="north in m")
-    ax.set_title(title, fontsize=11)
-
-
-def _colour_bar(figure: Figure, ax: Axes, picture: object, label: str) -> None:
-    figure.colorbar(picture, ax=ax, label=label, shrink=0.82, pad=0.02)  # type: ignore[arg-type]
-
-
-def _outlines(ax: Axes, tile: Tile) -> None:
-    """The walls of buildings."""
-    footprint = tile.rasters["footprint"].numpy()
-    if footprint.min() < 0.5 <= footprint.max():
-        axis = tile.raster_grid.centres()[0, :, 0].numpy()
-        ax.contour(axis, axis, footprint, levels=[0.5], colors=BUILDING, linewidths=0.6, alpha=0.8)
-
-
-def _blocks(ax: Axes, tile: Tile) -> None:
-    """Buildings as a grey veil, under which a heatmap shows."""
-    footprint = tile.rasters["footprint"].numpy()
-    ax.imshow(np.ma.masked_less(footprint, 0.5), cmap="gray", vmin=0, vmax=2, alpha=0.18, **_extent(tile.size))
-
-
-def _hatch(ax: Axes, mask: np.ndarray, size: float) -> None:
-    """Grey under strokes where a map knows nothing."""
-    if mask.any():
-        back = Rectangle((-size / 2, -size / 2), size, size, facecolor="#dcdcdc", hatch="////", edgecolor="#b0b0b0")
-        back.set(linewidth=0, zorder=-1)
-        ax.add_patch(back)
-
-
-def _scale_bar(ax: Axes, size: float) -> None:
-    length = max(n for n in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000) if n <= max(size / 4, 1))
-    x, y = -0.46 * size, -0.46 * size
-    ax.plot([x, x + length], [y, y], color=INK, linewidth=3, solid_capstyle="butt", path_effects=HALO, zorder=8)
-    ax.text(
-        x + length / 2,
-        y + size / 80,
-        f"{length} m",
-        ha="center",
-        va="bottom",
-        fontsize=8,
-        path_effects=HALO,
-        zorder=8,
-    )
-
-
-def _hillshade(height: np.ndarray, pixel: float) -> np.ndarray:
-    """Light from the north-west, 45° high: 0 dark, 1 as bright as level ground."""
-    up, across = np.gradient(height, pixel)
-    normal = 1 / np.sqrt(1 + across**2 + up**2)
-    light = np.array([-0.5, 0.5, math.sqrt(0.5)])
-    return np.clip((-across * light[0] - up * light[1] + light[2]) * normal / light[2], 0, 1)
+# ---- what stands in only one of them -------------------------------------------------------------------
 
 
 def _points(ax: Axes, example: Example) -> None:
@@ -367,15 +281,3 @@ def _trace(ax: Axes, step: np.ndarray, value: np.ndarray, name: str, colour: str
     width = max(1, len(value) // 20)
     mean = np.convolve(value, np.ones(width) / width, mode="valid")
     ax.plot(step[width - 1 :], mean, color=colour, linewidth=1.8, label=name)
-
-
-def _range(values: Sequence[float] | np.ndarray) -> tuple[float, float]:
-    """The 1st and 99th percentile, apart from each other."""
-    if len(values) == 0:
-        return 0.0, 1.0
-    low, high = np.quantile(values, [0.01, 0.99])
-    return float(low), float(max(high, low + 1.0))
-
-
-def _top(values: np.ndarray) -> float:
-    return float(np.quantile(values, 0.99))

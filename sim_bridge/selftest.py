@@ -5,7 +5,7 @@ import time
 
 import torch
 
-from uel.simulator import FreeSpace
+from uel.simulator import FreeSpace, PathGain
 from uel.sites import Site
 
 
@@ -25,11 +25,11 @@ def run() -> dict[str, float]:
     }
 
 
-def _gain_and_gradient(simulator) -> tuple[torch.Tensor, torch.Tensor]:
+def _gain_and_gradient(simulator: PathGain) -> tuple[torch.Tensor, torch.Tensor]:
     position = torch.tensor([[40.0, 30.0, 1.5], [-100.0, 80.0, 10.0]], requires_grad=True)
     gain = simulator.path_gain(position)
-    gain.log().sum().backward()
-    return gain.detach(), position.grad
+    (gradient,) = torch.autograd.grad(gain.log().sum(), position)
+    return gain.detach(), gradient
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from uel.errors import UelError
 from uel.grid import Grid
 from uel.radiomap import RadioMap
 from uel.reports import Truth
+from uel.simulator import require_rows
 from uel.sites import Site, cells_of, require_sites
 from uel.tile import Tile
 from uel.units import math_angle, to_db
@@ -48,6 +49,8 @@ class Tracing:
     """rays per cell of a radio map"""
     map_batches: int = 8
     """independent batches of those rays; their scatter is the map's Monte-Carlo error"""
+    max_paths: int = 500_000
+    """candidate paths per cell that one call may hold; bounds its memory"""
     chunk: int = 64
     """receivers in one call of the path solver (a fixed width, so that kernels are compiled once)"""
     ue_height: float = 1.5
@@ -95,8 +98,9 @@ class Sionna:
         gain = torch.cat(chunks) if chunks else flat[:, :1].expand(0, self.cell_count)
         return gain.reshape(*position.shape[:-1], self.cell_count).to(position.device)
 
-    def paths(self, position: Float[Tensor, "n dim"]) -> Truth:
+    def paths(self, position: Float[Tensor, "*n dim"]) -> Truth:
         """Trace every link: gain, first arrival, strongest path's azimuth of departure, line of sight."""
+        require_rows(position)
         points = self._checked(position.detach())
         parts = [self._truth_of_chunk(part) for part in points.split(self.tracing.chunk)] if len(points) else []
         if not parts:
@@ -149,6 +153,7 @@ class Sionna:
             self.scene,
             max_depth=self.tracing.max_depth,
             samples_per_src=self.tracing.samples,
+            max_num_paths_per_src=self.tracing.max_paths,
             diffraction=self.tracing.diffraction,
             diffuse_reflection=self.tracing.scattering > 0,
             seed=self._seed,

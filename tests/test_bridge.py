@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from sim_bridge.tracer import Sionna, Tracing
 from tests.worlds import bundled, empty, mast
 from uel.errors import UelError
-from uel.simulator import PathGain, Simulator
+from uel.simulator import FreeSpace, PathGain, Simulator
 from uel.sites import Carrier, Cell, Site
 
 HERE = torch.tensor([[40.0, 30.0, 1.5], [-100.0, 80.0, 10.0], [5.0, -60.0, 2.0]])
@@ -59,6 +59,13 @@ def test_an_empty_batch_gives_an_empty_answer(sim: Sionna, shape: tuple) -> None
     gain.sum().backward()
     assert position.grad is not None
     assert position.grad.shape == shape
+
+
+@pytest.mark.parametrize("shape", [(2,), (3,), (1, 2, 3), (4, 1)])
+def test_paths_take_one_position_a_row(sim: Sionna, shape: tuple) -> None:
+    for simulator in (sim, FreeSpace(sim.sites)):
+        with pytest.raises(UelError, match=r"shape \(n, 2\) or \(n, 3\)[\s\S]*do:[\s\S]*p\[None\]"):
+            simulator.paths(torch.zeros(shape))
 
 
 def test_an_empty_batch_has_no_paths(sim: Sionna) -> None:
@@ -245,8 +252,9 @@ def test_at_the_antenna_itself_nothing_is_infinite(sim: Sionna) -> None:
     assert bool(position.grad.isfinite().all())
 
 
-def test_gradients_stay_finite_in_a_street() -> None:
-    sim = canyon(diffraction=True, samples=1000)
+@pytest.mark.parametrize("depth", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_gradients_stay_finite_in_a_street(depth: int) -> None:
+    sim = canyon(diffraction=True, samples=1000, max_depth=depth)
     position = STREET.clone().requires_grad_()
     sim.path_gain(position).sum().backward()
     assert position.grad is not None

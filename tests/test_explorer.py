@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 from matplotlib.image import imread
 
 import explorer
@@ -186,11 +187,18 @@ def test_pictures_are_not_blank(finished: Path) -> None:
         assert len(np.unique((pixels * 255).round() @ np.array([1, 256, 65536]))) > 50, path.name
 
 
+@pytest.fixture
+def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the text is asked for, pictures are files without content: `finished` draws them, once."""
+    monkeypatch.setattr(Figure, "savefig", lambda _, path: Path(path).touch())
+
+
 def verdicts(run: Path) -> dict[str, str]:
     lines = explorer.write(run).read_text().splitlines()
     return {line[2:15]: line for line in lines if line.startswith("- T")}
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_verdict_says_yes_and_no_by_the_numbers(run: Path) -> None:
     metrics = json.loads((run / "metrics.json").read_text())
     metrics["test"]["tier"]["T0"]["locator"]["p50_m"] = 1e3
@@ -204,12 +212,14 @@ def test_verdict_says_yes_and_no_by_the_numbers(run: Path) -> None:
     assert "T0: r50 = 1.62, r95 = 1.59; this misses" in text
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_a_run_without_path_truth_is_reported(tmp_path: Path) -> None:
     run = make_run(tmp_path / "demo", paths=False)
     metrics = json.loads((run / "metrics.json").read_text())
     del metrics["test_paths"]
     (run / "metrics.json").write_text(json.dumps(metrics))
     assert "p50 (path truth)" not in explorer.write(run).read_text()
+    assert (run / "figures/errors_map.png").exists()
     assert not (run / "figures/errors_paths.png").exists()
 
 

@@ -187,7 +187,7 @@ def both_polarizations(here: tuple, there: tuple) -> tuple[Tensor, int]:
     gain, target = torch.tensor(0.0, dtype=torch.float64), torch.tensor([there])
     for polarization in ("V", "H"):
         cell = sector(here, Array(polarization=polarization))
-        sim = bundled("simple_street_canyon", cell, samples=10_000, chunk=1)
+        sim = bundled("simple_street_canyon", cell, samples=3000, chunk=1)
         gain = gain + sim.path_gain(target)[0, 0].double()
     return gain, int(worlds.path_count(sim, target)[0, 0])
 

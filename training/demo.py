@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import platform
 import time
 from dataclasses import asdict, dataclass, field
@@ -13,6 +14,7 @@ import numpy as np
 import torch
 
 import scenes
+from scenes.bundled import scene_file
 from sim_bridge.survey import trace_survey
 from sim_bridge.tracer import Sionna, Tracing
 from sim_bridge.tracer import open as open_simulator
@@ -22,7 +24,8 @@ from training.stages import Stages, data_folder, digest
 from training.task import TrainPlan
 from training.world import World
 from uel.errors import UelError
-from uel.locator import LocatorConfig
+from uel.grid import Grid
+from uel.locator import LocatorConfig, require_nesting
 from uel.maps import Maps
 from uel.measurement import MeasurementModel
 from uel.radiomap import RadioMap
@@ -32,6 +35,8 @@ from uel.tile import Tile
 from uel.tracks import TrackPlan
 
 log = logging.getLogger(__name__)
+
+RASTER = 1.0  # m, pixel of a tile's rasters
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +49,10 @@ class SitePlan:
     """cells on each site; more than one are sectors of 120° elements"""
     mast: float = 8.0
     """m of the antenna above the roof"""
+
+    def __post_init__(self) -> None:
+        if min(self.count, self.sectors) < 1 or not 0 < self.mast < math.inf:
+            raise UelError("a tile needs sites with cells above the roofs", got=self, do="try 8 sites, 1 sector, 8 m")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,13 +87,37 @@ class DemoConfig:
     evaluation: EvalPlan = field(default_factory=EvalPlan)
 
     def __post_init__(self) -> None:
-        cities = {parse_place(name)[0] for name in (*self.train, self.validate)}
-        if parse_place(self.test)[0] in cities:
-            raise UelError(
-                "the test city must be unseen", got=f"test {self.test}, train {self.train}", do="split by city"
-            )
+        # Whatever can be wrong is said now, not after the stages before it.
         if not self.train:
             raise UelError("nothing to train on", got="train=()", do="name at least one tile, munich@0,0 say")
+        _require_unseen(self.test, (*self.train, self.validate))
+        _require_raster(self.pixel, self.size)
+        require_nesting(Grid(size=self.size, pixel=self.pixel), self.locator.patches)
+
+
+def _require_unseen(test: str, others: tuple[str, ...]) -> None:
+    """Every place is known, and the test city is none of the others."""
+    cities = {name: parse_place(name)[0] for name in (*others, test)}
+    for city in cities.values():
+        scene_file(city)
+    seen = [name for name in others if cities[name] == cities[test]]
+    if seen:
+        raise UelError(
+            "the test city must be unseen",
+            got=f"test {test}, train and validate {', '.join(others)}",
+            do=f"test on another city, or take {', '.join(seen)} out of train and validate",
+        )
+
+
+def _require_raster(pixel: float, size: float) -> None:
+    """Pixels of maps are whole pixels of the tile's rasters."""
+    Grid(size=size, pixel=RASTER)
+    if pixel < RASTER or pixel % RASTER:
+        raise UelError(
+            "pixels must nest in the tile's rasters",
+            got=f"pixel {pixel} m over {RASTER} m",
+            do=f"choose a multiple of {RASTER:g} m that divides the size, for example 4 m",
+        )
 
 
 def parse_place(text: str) -> tuple[str, tuple[float, float]]:
@@ -92,6 +125,8 @@ def parse_place(text: str) -> tuple[str, tuple[float, float]]:
     city, _, centre = text.partition("@")
     try:
         x, y = (float(v) for v in (centre or "0,0").split(","))
+        if not math.isfinite(x + y):
+            raise ValueError("not finite")
     except ValueError as error:
         raise UelError(
             "cannot read this place", got=repr(text), do="write city@x,y, for example munich@-300,-150"
@@ -152,7 +187,7 @@ def build_world(config: DemoConfig, stages: Stages, name: str, plan: TrackPlan, 
 
 
 def _build_tile(city: str, centre: tuple[float, float], config: DemoConfig, out: Path) -> None:
-    scenes.build(city, out / "tile", center=centre, size=config.size, margin=config.margin)
+    scenes.build(city, out / "tile", center=centre, size=config.size, margin=config.margin, pixel=RASTER)
 
 
 def _place(tile: Tile, config: DemoConfig) -> tuple[Site, ...]:
@@ -167,7 +202,9 @@ def _simulator(tile: Tile, sites: tuple[Site, ...], config: DemoConfig, for_trai
     tracing = asdict(config.tracing)
     if for_training:
         plan = config.training
-        tracing |= {"samples": plan.rt_samples, "chunk": plan.batch * plan.candidates}
+        # Scattered paths are many and weak, and their backward pass is slow: the loss follows the others.
+        tracing |= {"samples": plan.rt_samples, "max_depth": plan.rt_depth, "scattering": 0.0}
+        tracing |= {"chunk": plan.batch * plan.candidates, "max_paths": 100_000}
     return open_simulator(tile, sites, Tracing(**tracing))
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from training.world import World
 from uel.baselines import METHODS, Place
+from uel.errors import UelError
 from uel.fix import Fix
 from uel.locator import Locator
 from uel.measurement import MeasurementModel
@@ -29,6 +30,10 @@ class EvalPlan:
     """reports drawn from the test tile's map"""
     fingerprints: int = 500
     """reports with known positions that kNN on a survey may use, of either truth"""
+
+    def __post_init__(self) -> None:
+        if min(self.phones, self.fingerprints) < 1:
+            raise UelError("an evaluation needs phones and fingerprints", got=self, do="give at least one of each")
 
 
 Errors = dict[str, Float[Tensor, " n"]]

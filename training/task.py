@@ -44,10 +44,14 @@ class TrainPlan:
     """share of batches whose physics loss queries the ray tracer instead of the map"""
     rt_samples: int = 10_000
     """rays per cell in those queries"""
+    rt_depth: int = 3
+    """interactions on a path in those queries"""
 
     def __post_init__(self) -> None:
-        if min(self.epochs, self.steps_per_epoch, self.batch - 1) < 1:
-            raise UelError("training needs epochs, steps and batches of two or more", got=self, do="raise them")
+        if min(self.epochs, self.steps_per_epoch, self.batch - 1, self.candidates, self.rt_samples) < 1:
+            raise UelError(
+                "training needs epochs, steps, batches of two or more, candidates and rays", got=self, do="raise them"
+            )
         if not 0 <= self.rt_fraction <= 1:
             raise UelError("a share lies between 0 and 1", got=f"rt_fraction={self.rt_fraction}", do="try 0.1")
 
@@ -97,16 +101,17 @@ class LocatorTask(lightning.LightningModule):
         patch = patch_of(batch.position, grid, self.locator.config.patches)
         coarse = coarse_loss(fix, patch)
         fine = fine_loss(fix, patch, batch.position, grid.size / self.locator.config.patches)
-        asks = plan.asks_tracer(batch.index) and world.simulator is not None
-        source = world.simulator if asks else world.maps.radio
+        tracer = world.simulator if plan.asks_tracer(batch.index) else None
+        source = world.maps.radio if tracer is None else tracer
         physics, position = physics_loss(
             fix, batch.reports, source, grid, world.maps.power_dbm, self.locator.measurement, plan.candidates
         )
         self.counters["batches"] += 1
-        if asks:
+        if tracer is not None:
             self._count_tracing(position, batch)
         loss = coarse + plan.fine * fine + plan.physics * physics
-        parts = {"loss": loss, "coarse": coarse, "fine": fine, "physics_rt" if asks else "physics_map": physics}
+        asked = "physics_map" if tracer is None else "physics_rt"
+        parts = {"loss": loss, "coarse": coarse, "fine": fine, asked: physics}
         self.log_dict({k: v.detach() for k, v in parts.items()}, batch_size=len(batch.position))
         return loss
 

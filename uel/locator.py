@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from uel.errors import UelError
 from uel.fix import Fix
+from uel.grid import Grid
 from uel.layers import IsotropicConv, MapBlock, RadioEncoder
 from uel.maps import MATERIALS, Maps
 from uel.measurement import MeasurementModel
@@ -48,12 +49,26 @@ class LocatorConfig:
     """attention heads"""
 
     def __post_init__(self) -> None:
+        if min(self.width, self.pixel_width, self.depth, self.radio_depth, self.heads) < 1:
+            raise UelError("a network needs width, layers and heads", got=self, do="give at least one of each")
         if self.width % self.heads:
             raise UelError("the width must divide by the heads", got=(self.width, self.heads), do="try 48 and 2")
-        if self.patches % 2:
+        if self.patches < 2 or self.patches % 2:
             raise UelError(
                 "patches are looked at in blocks of 2 × 2", got=f"{self.patches} a side", do="give an even number"
             )
+
+
+def require_nesting(grid: Grid, patches: int) -> None:
+    """Raise `UelError` unless every patch holds a whole number of pixels."""
+    if grid.count % patches:
+        fits = [n for n in range(2, grid.count + 1, 2) if grid.count % n == 0]
+        best = min(fits, key=lambda n: abs(n - patches), default=None)
+        raise UelError(
+            "patches must divide the pixels of a side",
+            got=f"{grid.count} pixels, {patches} patches",
+            do=f"try {best} patches" if best else "choose a pixel that divides the size into an even number",
+        )
 
 
 class Locator(nn.Module):
@@ -76,7 +91,11 @@ class Locator(nn.Module):
         self.fine = _zero(nn.Linear(width, 2))
 
     def forward(self, reports: Reports, maps: Maps) -> Fix:
-        """Locate a batch of phones on one tile (one leading axis)."""
+        """Locate a batch of phones on one tile (one leading axis).
+
+        Raises `UelError` when the patches do not divide the map's pixels.
+        """
+        require_nesting(maps.radio.grid, self.config.patches)
         evidence = self.measurement.log_likelihood(reports, maps.radio, maps.power_dbm)
         radio = self.radio_encoder(_cell_features(reports, maps))
         pixels = self.stem(_pixel_channels(evidence, reports, maps))
@@ -141,8 +160,11 @@ class Locator(nn.Module):
         if not isinstance(content, dict) or content.get("schema") != SCHEMA:
             got = content.get("schema") if isinstance(content, dict) else type(content).__name__
             raise UelError(f"this checkpoint is not of schema {SCHEMA!r}", got=f"{got!r} in {file}", do="train again")
-        locator = Locator(LocatorConfig(**content["config"]), MeasurementModel(**content["measurement"]))
-        locator.load_state_dict(content["state"])
+        try:
+            locator = Locator(LocatorConfig(**content["config"]), MeasurementModel(**content["measurement"]))
+            locator.load_state_dict(content["state"])
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:  # RuntimeError: names or shapes of weights
+            raise UelError("this checkpoint is damaged", got=f"{file}: {error}", do="train again") from error
         return locator.eval()
 
 

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from uel.errors import UelError
 from uel.grid import Grid
 from uel.radiomap import RadioMap
 from uel.reports import Truth
@@ -34,13 +35,26 @@ class Simulator(PathGain, Protocol):
 
     sites: tuple[Site, ...]
 
-    def paths(self, position: Float[Tensor, "n dim"]) -> Truth:
-        """Gain, first arrival, strongest path's azimuth and line of sight of every link."""
+    def paths(self, position: Float[Tensor, "*n dim"]) -> Truth:
+        """Gain, first arrival, strongest path's azimuth and line of sight of every link.
+
+        Positions come one a row, (n, 2) or (n, 3). Raises `UelError` for any other shape.
+        """
         ...
 
     def radio_map(self, grid: Grid) -> RadioMap:
         """Path gain and its standard error for every pixel of a grid."""
         ...
+
+
+def require_rows(position: Float[Tensor, "*n dim"]) -> None:
+    """Raise `UelError` unless positions come one a row, as `Simulator.paths` takes them."""
+    if position.ndim != 2 or position.shape[-1] not in (2, 3):
+        raise UelError(
+            "paths are traced for positions of shape (n, 2) or (n, 3)",
+            got=f"shape {tuple(position.shape)}",
+            do="give (x, y) or (x, y, z) in metres, one a row; of a single position p, p[None]",
+        )
 
 
 @dataclass(frozen=True)
@@ -58,8 +72,9 @@ class FreeSpace:
         wavelength = SPEED_OF_LIGHT / require_sites(self.sites).frequency
         return (wavelength / (4 * math.pi * self._distance(position))) ** 2
 
-    def paths(self, position: Float[Tensor, "n dim"]) -> Truth:
+    def paths(self, position: Float[Tensor, "*n dim"]) -> Truth:
         """See `Simulator.paths`: one path per link, always in sight."""
+        require_rows(position)
         gain = self.path_gain(position)
         seen = torch.ones_like(gain, dtype=torch.bool)
         azimuth = bearing_deg(cell_positions(self.sites)[:, :2], position[:, None, :2])

@@ -35,6 +35,10 @@ class Tile:
         tile = Tile(Path(folder))
         if not (tile.folder / "tile.json").is_file():
             raise UelError("no tile here", got=str(folder), do="build one: scenes.build('florence', folder)")
+        try:
+            tile.meta  # noqa: B018  (read now)
+        except ValueError as error:
+            raise UelError("this tile is damaged", got=f"{folder}: {error}", do="build it again") from error
         if tile.meta.get("schema") != SCHEMA:
             raise UelError(
                 f"this tile has another schema than {SCHEMA}", got=tile.meta.get("schema"), do="build it again"

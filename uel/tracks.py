@@ -29,8 +29,8 @@ class TrackPlan:
     """m, greatest horizontal distance to the nearest site"""
 
     def __post_init__(self) -> None:
-        if self.tracks < 1 or self.reports < 1:
-            raise UelError("a survey needs tracks with reports", got=self, do="give at least one of each")
+        if self.tracks < 1 or self.reports < 1 or not self.speeds:
+            raise UelError("a survey needs tracks with reports and speeds", got=self, do="give at least one of each")
 
 
 def draw_positions(
