@@ -16,11 +16,11 @@ from uel.radiomap import RadioMap
 from uel.tile import Tile
 
 MAKE = {
-    "metrics.json": "uel demo (or, with a trained locator: uel eval)",
-    "errors.npz": "uel demo (or, with a trained locator: uel eval)",
-    "example.npz": "uel demo (or, with a trained locator: uel eval)",
+    "metrics.json": "uel demo",
+    "errors.npz": "uel demo",
+    "example.npz": "uel demo",
     "artefacts.json": "uel demo",
-    "training/metrics.csv": "uel train (or uel demo)",
+    "training/metrics.csv": "uel demo",
 }
 LIMIT = "grid_bayes"
 TRUTHS = {"test": "map truth", "test_paths": "path truth"}

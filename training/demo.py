@@ -25,7 +25,7 @@ from training.task import TrainPlan
 from training.world import World
 from uel.errors import UelError
 from uel.grid import Grid
-from uel.locator import LocatorConfig, require_nesting
+from uel.locator import Locator, LocatorConfig, require_nesting
 from uel.maps import Maps
 from uel.measurement import MeasurementModel
 from uel.radiomap import RadioMap
@@ -150,12 +150,33 @@ def run(config: DemoConfig) -> Path:
     }
     locator, facts = fit(folder / "training", digest(key), config, train, validate)
     locator.save(folder)
-    log.info("evaluating on %s", config.test)
-    errors = evaluate(locator, test, config.measurement, config.evaluation, config.seed)
-    _write(folder, config, test, errors, facts, stages.seconds | {"training": facts["wall_s"]})
-    np.savez(folder / "example.npz", **example(locator, test, config.measurement, config.seed))
+    judge(folder, digest([key, asdict(config), test.tile.fingerprint]), config, test, locator, facts, stages.seconds)
     log.info("demo finished in %.0f s", time.perf_counter() - start)
     return folder
+
+
+def judge(
+    folder: Path,
+    key: str,
+    config: DemoConfig,
+    test: World,
+    locator: Locator,
+    facts: dict[str, Any],
+    seconds: dict[str, float],
+) -> None:
+    """Evaluate on the unseen city and write metrics.json, errors.npz and example.npz, or reuse those of this `key`."""
+    mark = folder / "judged"
+    if mark.is_file() and mark.read_text() == key:
+        log.info("evaluation: reusing %s", folder)
+        return
+    mark.unlink(missing_ok=True)
+    log.info("evaluation: on %s", config.test)
+    start = time.perf_counter()
+    errors = evaluate(locator, test, config.measurement, config.evaluation, config.seed)
+    np.savez(folder / "example.npz", **example(locator, test, config.measurement, config.seed))
+    seconds = seconds | {"training": facts["wall_s"], "evaluation": round(time.perf_counter() - start, 1)}
+    _write(folder, config, test, errors, facts, seconds)
+    mark.write_text(key)
 
 
 def build_world(config: DemoConfig, stages: Stages, name: str, plan: TrackPlan, live: bool = False) -> World:

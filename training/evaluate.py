@@ -60,7 +60,7 @@ def _questions(
         reports, position = world.from_map(plan.phones, model, generator)
     else:
         everyone, everywhere = world.from_survey(model, generator)
-        share = min(plan.fingerprints, len(everyone) // 2)  # tracks are in order: the two halves share none
+        share = min(plan.fingerprints, len(everyone) // 2)  # tracks are in order: the halves share one at most
         known, known_at = everyone[:share], everywhere[:share]
         reports, position = everyone[share:], everywhere[share:]
     return reports, position, Place(world.maps.radio, world.maps.prior, model, known, known_at)

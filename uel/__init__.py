@@ -15,6 +15,7 @@ _HOME = {
     "Array": "uel.sites",
     "Grid": "uel.grid",
     "Tile": "uel.tile",
+    "Maps": "uel.maps",
     "RadioMap": "uel.radiomap",
     "MeasurementModel": "uel.measurement",
     "Reports": "uel.reports",
