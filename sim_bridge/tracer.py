@@ -45,7 +45,7 @@ class Tracing:
     """first-order diffraction at edges"""
     scattering: float = 0.0
     """scattering coefficient S of every material (Degli-Esposti et al. 2007); 0 switches diffuse reflection off"""
-    map_rays: int = 3_000_000
+    map_rays: int = 2_000_000
     """rays per cell of a radio map"""
     map_batches: int = 8
     """independent batches of those rays; their scatter is the map's Monte-Carlo error"""

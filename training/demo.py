@@ -225,6 +225,7 @@ def _simulator(tile: Tile, sites: tuple[Site, ...], config: DemoConfig, for_trai
         plan = config.training
         # Scattered paths are many and weak, and their backward pass is slow: the loss follows the others.
         tracing |= {"samples": plan.rt_samples, "max_depth": plan.rt_depth, "scattering": 0.0}
+        tracing |= {"diffraction": plan.rt_diffraction}
         tracing |= {"chunk": plan.batch * plan.candidates, "max_paths": 100_000}
     return open_simulator(tile, sites, Tracing(**tracing))
 

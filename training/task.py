@@ -46,6 +46,8 @@ class TrainPlan:
     """rays per cell in those queries"""
     rt_depth: int = 3
     """interactions on a path in those queries"""
+    rt_diffraction: bool = False
+    """diffraction in those queries: right gradients in shadows, but backward kernels that take 20 s to compile"""
 
     def __post_init__(self) -> None:
         if min(self.epochs, self.steps_per_epoch, self.batch - 1, self.candidates, self.rt_samples) < 1:
