@@ -13,7 +13,7 @@ from uel.posterior import geometric_median, grid_posterior
 from uel.radiomap import RadioMap
 from uel.reports import Reports
 from uel.sites import reference_power_dbm
-from uel.units import to_db
+from uel.units import SPEED_OF_LIGHT, to_db, wrap_deg
 
 NEIGHBOURS = 8
 
@@ -58,7 +58,7 @@ def strongest_cell(reports: Reports, place: Place) -> Float[Tensor, "batch 2"]:
 def cell_ta(reports: Reports, place: Place) -> Float[Tensor, "batch 2"]:
     """Centroid of the serving cell's area cut with the timing-advance annulus (as without TA, where none is)."""
     area = _serving_area(place)[reports.serving]
-    ring = torch.exp(place.model.log_likelihood(reports, place.radio, place.power_dbm)[:, 1]).flatten(1)
+    ring = place.model.range_log_likelihood(reports, place.radio).exp().flatten(1)
     weight = area * ring + 1e-9 * ring * place.prior.flatten() + 1e-30
     annulus = weight @ place.points / weight.sum(1, keepdim=True)
     return torch.where(reports.has_timing_advance.unsqueeze(-1), annulus, strongest_cell(reports, place))
@@ -66,13 +66,16 @@ def cell_ta(reports: Reports, place: Place) -> Float[Tensor, "batch 2"]:
 
 def knn_map(reports: Reports, place: Place) -> Float[Tensor, "batch 2"]:
     """Mean position of the outdoor pixels whose mapped features lie nearest."""
-    radio = place.radio
+    radio, model = place.radio, place.model
     outdoors = (place.prior > 0).flatten()
     level = to_db(torch.where(radio.known, radio.gain, 1e-30)) + place.power_dbm[:, None, None]
-    level = level.clamp(min=place.model.sensitivity_dbm).flatten(1).T[outdoors]
-    distance = _level_distance(reports, level, place.model)
-    extra = place.model.log_likelihood(reports, radio, place.power_dbm)[:, 1:].sum(1).flatten(1)[:, outdoors]
-    return _neighbours(distance - 2 * extra, place.points[outdoors])
+    level = level.clamp(min=model.sensitivity_dbm).flatten(1).T[outdoors]
+    steps = (radio.delay * SPEED_OF_LIGHT / model.range_step).flatten(1)[:, outdoors][reports.serving]
+    range_off = (reports.timing_advance[:, None] + 0.5 - steps) * reports.has_timing_advance[:, None]
+    azimuth = radio.azimuth_deg.flatten(1)[:, outdoors][reports.serving]
+    angle_off = (reports.azimuth_deg[:, None] - azimuth) * reports.has_azimuth[:, None]
+    distance = _level_distance(reports, level, model) + _offset_distance(range_off, angle_off, model)
+    return _neighbours(distance, place.points[outdoors])
 
 
 def knn_survey(reports: Reports, place: Place) -> Float[Tensor, "batch 2"]:
@@ -110,14 +113,22 @@ def _level_distance(reports: Reports, level: Tensor, model: MeasurementModel) ->
 
 
 def _feature_distance(reports: Reports, place: Place) -> Float[Tensor, "batch candidate"]:
-    """Squared differences of timing advance and azimuth, where both sides have one from the same cell."""
+    """Squared differences of timing advance and azimuth, where both sides have one; 9 each for another server."""
     known, model = place.fingerprints, place.model
+    both_ta = reports.has_timing_advance[:, None] & known.has_timing_advance
+    both_azimuth = reports.has_azimuth[:, None] & known.has_azimuth
+    range_off = (reports.timing_advance[:, None] - known.timing_advance) * both_ta
+    angle_off = (reports.azimuth_deg[:, None] - known.azimuth_deg) * both_azimuth
+    other = 9.0 * (both_ta.float() + both_azimuth.float())
     same = reports.serving[:, None] == known.serving
-    range_off = (reports.timing_advance[:, None] - known.timing_advance) * model.range_step / model.nlos_excess
-    angle_off = (reports.azimuth_deg[:, None] - known.azimuth_deg + 180) % 360 - 180
-    total = (reports.has_timing_advance[:, None] & known.has_timing_advance) * torch.where(same, range_off**2, 9.0)
-    both = reports.has_azimuth[:, None] & known.has_azimuth
-    return total + both * torch.where(same, (angle_off / model.azimuth_noise_nlos_deg) ** 2, 9.0)
+    return torch.where(same, _offset_distance(range_off, angle_off, model), other)
+
+
+def _offset_distance(range_off: Tensor, angle_off: Tensor, model: MeasurementModel) -> Tensor:
+    """Squared offsets of timing advance (steps) and azimuth (degrees) in units of their spread without sight."""
+    along = range_off * model.range_step / model.nlos_excess
+    around = wrap_deg(angle_off) / model.azimuth_noise_nlos_deg
+    return along.square() + around.square()
 
 
 def _neighbours(distance: Tensor, position: Tensor) -> Float[Tensor, "batch 2"]:

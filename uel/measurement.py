@@ -121,8 +121,8 @@ class MeasurementModel:
         return torch.stack(
             [
                 self._rsrp_term(reports, radio, power_dbm, map_error),
-                self._range_term(reports, radio),
-                self._azimuth_term(reports, radio),
+                self.range_log_likelihood(reports, radio),
+                self.azimuth_log_likelihood(reports, radio),
             ],
             dim=1,
         )
@@ -158,7 +158,8 @@ class MeasurementModel:
         limit = torch.where(index > last, weakest + self.rsrp_step_db, weakest)
         return torch.where(full, limit, self.sensitivity_dbm) - self.rsrp_step_db / 2
 
-    def _range_term(self, reports: Reports, radio: RadioMap) -> Tensor:
+    def range_log_likelihood(self, reports: Reports, radio: RadioMap) -> Float[Tensor, "batch row column"]:
+        """Log-probability in nats of each timing advance at each pixel; 0 where a report has none."""
         distance = radio.delay[reports.serving] * SPEED_OF_LIGHT
         low = reports.timing_advance[:, None, None] * self.range_step
         # Step 0 holds everything below one step: noise cannot make a range negative.
@@ -173,7 +174,8 @@ class MeasurementModel:
         term = probability.clamp(min=math.exp(NEVER)).log()
         return term * reports.has_timing_advance[:, None, None]
 
-    def _azimuth_term(self, reports: Reports, radio: RadioMap) -> Tensor:
+    def azimuth_log_likelihood(self, reports: Reports, radio: RadioMap) -> Float[Tensor, "batch row column"]:
+        """Log-probability in nats of each azimuth at each pixel; 0 where a report has none."""
         los = radio.los[reports.serving]
         sigma = torch.where(los, self.azimuth_noise_deg, self.azimuth_noise_nlos_deg)
         off = wrap_deg(reports.azimuth_deg[:, None, None] - radio.azimuth_deg[reports.serving])
