@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+VALIDATION = 192  # phones
 EXPECTED = (
     ".*does not have many workers.*",  # batches are drawn from maps in memory, which workers would have to copy
     ".*LeafSpec.* is deprecated",  # Lightning 2.6 asks torch's pytrees in the old way
@@ -114,10 +115,11 @@ def _merge_logs(folder: Path) -> None:
 
 
 def _validation(config: "DemoConfig", world: World) -> Batch:
-    """Phones of the validation tile with all features, the same in every epoch: both truths, half and half."""
+    """Phones of the validation tile with all features, the same in every epoch, in the truths' shares of training."""
     generator = torch.Generator().manual_seed(config.seed + 7)
-    traced, traced_at = world.from_survey(config.measurement, generator, 96)
-    drawn, drawn_at = world.from_map(96, config.measurement, generator)
+    share = round(VALIDATION * config.training.traced_share)
+    traced, traced_at = world.from_survey(config.measurement, generator, share)
+    drawn, drawn_at = world.from_map(VALIDATION - share, config.measurement, generator)
     return Batch(0, 0, Reports.cat([traced, drawn]), torch.cat([traced_at, drawn_at]))
 
 

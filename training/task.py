@@ -22,7 +22,7 @@ from uel.metrics import position_error
 class TrainPlan:
     """How long, how fast, and how often the ray tracer is asked."""
 
-    epochs: int = 12
+    epochs: int = 9
     """epochs; after each the locator is validated and the run can resume"""
     steps_per_epoch: int = 50
     """batches in an epoch"""
@@ -38,6 +38,8 @@ class TrainPlan:
     """weight of the offset's negative log-likelihood"""
     physics: float = 0.1
     """weight of the physics loss, by lookup and by ray tracing alike"""
+    traced_share: float = 0.25
+    """share of phones whose truth is ray-traced (the survey); the others are drawn from the radio map"""
     candidates: int = 2
     """likeliest patches that the physics loss looks at"""
     rt_fraction: float = 0.1
@@ -89,7 +91,13 @@ class LocatorTask(lightning.LightningModule):
         """One epoch's batches (Lightning asks again at each epoch, so that a resumed run sees the same ones)."""
         start = self.current_epoch * self.plan.steps_per_epoch
         batches = Batches(
-            self.worlds, self.locator.measurement, self.plan.batch, self.seed, start, self.plan.steps_per_epoch
+            self.worlds,
+            self.locator.measurement,
+            self.plan.batch,
+            self.seed,
+            start,
+            self.plan.steps_per_epoch,
+            traced_share=self.plan.traced_share,
         )
         return DataLoader(batches, batch_size=None, collate_fn=lambda batch: batch)
 

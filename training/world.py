@@ -84,14 +84,21 @@ class Batch:
 class Batches(Dataset[Batch]):
     """Endless training batches: number `i` depends on the seed and on `i` alone, so that a run can resume.
 
-    Batches go round the worlds and the feature tiers; half of each is drawn from the map, half from the survey.
+    Batches go round the worlds and the feature tiers; `traced_share` of each comes from the survey, the rest from the map.
     """
 
     def __init__(
-        self, worlds: Sequence[World], model: MeasurementModel, size: int, seed: int, start: int, count: int
+        self,
+        worlds: Sequence[World],
+        model: MeasurementModel,
+        size: int,
+        seed: int,
+        start: int,
+        count: int,
+        traced_share: float = 0.25,
     ) -> None:
         self.worlds, self.model, self.size, self.seed = worlds, model, size, seed
-        self.start, self.count = start, count
+        self.start, self.count, self.traced = start, count, round(size * traced_share)
 
     def __len__(self) -> int:
         return self.count
@@ -103,7 +110,7 @@ class Batches(Dataset[Batch]):
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + number)
         which = number % len(self.worlds)
         tier = TIERS[number // len(self.worlds) % len(TIERS)]
-        traced, traced_at = self.worlds[which].from_survey(self.model, generator, self.size // 2)
+        traced, traced_at = self.worlds[which].from_survey(self.model, generator, self.traced)
         drawn, drawn_at = self.worlds[which].from_map(self.size - len(traced), self.model, generator)
         reports = Reports.cat([traced, drawn]).tier(tier)
         return Batch(which, number, reports, torch.cat([traced_at, drawn_at]))

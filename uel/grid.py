@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from uel.errors import UelError
@@ -61,6 +61,11 @@ class Grid:
                 got=f"{bad}",
                 do=f"give x and y in metres from the tile's centre, within ±{self.size / 2:g} m",
             )
+
+    def pixel_of(self, position: Float[Tensor, "*n dim"]) -> tuple[Int[Tensor, "*n"], Int[Tensor, "*n"]]:
+        """Row and column of the pixels that hold positions on the grid."""
+        index = ((position[..., :2] + self.size / 2) / self.pixel).floor().long().clamp(0, self.count - 1)
+        return index[..., 1], index[..., 0]
 
     def sample(
         self,

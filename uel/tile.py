@@ -107,9 +107,7 @@ class Tile:
 
     def pixel_of(self, position: Float[Tensor, "*n dim"]) -> tuple[Int[Tensor, "*n"], Int[Tensor, "*n"]]:
         """Row and column on `raster_grid` of positions on the tile."""
-        grid = self.raster_grid
-        index = ((position[..., :2] + grid.size / 2) / grid.pixel).floor().long().clamp(0, grid.count - 1)
-        return index[..., 1], index[..., 0]
+        return self.raster_grid.pixel_of(position)
 
     def outdoor(self, position: Float[Tensor, "*n dim"]) -> Tensor:
         """Whether no building stands at a position: Bool, `*n`."""
