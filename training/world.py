@@ -84,7 +84,8 @@ class Batch:
 class Batches(Dataset[Batch]):
     """Endless training batches: number `i` depends on the seed and on `i` alone, so that a run can resume.
 
-    Batches go round the worlds and the feature tiers; `traced_share` of each comes from the survey, the rest from the map.
+    Batches go round the worlds and the feature tiers; `traced_share` of each comes from the survey, the rest
+    from the map.
     """
 
     def __init__(
