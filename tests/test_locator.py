@@ -53,6 +53,22 @@ def test_untrained_locator_is_grid_bayes(world: World, phones: tuple[Reports, to
     assert (fix.position - limit).norm(dim=-1).max() < 4.0  # patches of 16 m are summarised by two moments
 
 
+def test_a_locator_that_does_not_doubt_the_map_is_grid_bayes(
+    world: World, phones: tuple[Reports, torch.Tensor]
+) -> None:
+    """However it was trained otherwise: the grid posterior is one of the two hypotheses that the heatmap mixes."""
+    reports, _ = phones
+    sure, doubting = trained(), trained()
+    with torch.no_grad():
+        sure.doubt[-1].bias.fill_(-60.0)
+        doubting.doubt[-1].bias.fill_(60.0)
+        heat = sure(reports, world.maps).log_heatmap.exp()
+        posterior = grid_posterior(reports, world.maps.radio, world.maps.prior, MODEL, world.maps.power_dbm)
+        by_patch = (torch.nn.functional.avg_pool2d(posterior, 2) * 4).flatten(1)
+        torch.testing.assert_close(heat, by_patch, atol=2e-5, rtol=1e-3)
+        assert (doubting(reports, world.maps).log_heatmap.exp() - by_patch).abs().max() > 0.05
+
+
 def turn(world: World, reports: Reports) -> tuple[Maps, Reports]:
     """The same city, network and reports with the world turned by 90° counter-clockwise."""
     rotate = lambda values: torch.rot90(values, -1, (-2, -1))  # noqa: E731  (rows run north: y is up)

@@ -1,9 +1,12 @@
 """Reports + maps → Fix: the map-conditioned transformer, usable without Lightning.
 
 Physics enters first: the log-likelihood of the report at every pixel (the *evidence*, from `MeasurementModel`)
-skips straight to the heatmap's logits. An untrained locator therefore answers like grid Bayes, in any city;
-training learns how far to trust each kind of evidence and what the map gets wrong. Nothing in the network
-knows a direction, a cell's index or an absolute position: a world turned by 90° gives a turned fix.
+skips straight to the heatmap's logits. The heatmap mixes two hypotheses: *the map is right*, which is the grid
+posterior itself, and *the map is wrong here*, where training learns how far to trust each kind of evidence and what
+the map gets wrong. How well the map explains the report at all (the evidence summed over pixels) is what weighs the
+two, as in Bayesian model comparison (MacKay 2003, chapter 28). An untrained locator therefore answers like grid
+Bayes, in any city. Nothing in the network knows a direction, a cell's index or an absolute position: a world turned
+by 90° gives a turned fix.
 """
 
 import math
@@ -25,8 +28,9 @@ from uel.reports import Reports
 from uel.sites import cells_of
 from uel.units import to_db
 
-SCHEMA = "uel-locator-1"
+SCHEMA = "uel-locator-2"
 EVIDENCE = 3  # RSRP, timing advance, azimuth
+FIT = EVIDENCE + 1  # how well the map explains each kind of evidence at its best pixel, and the report as a whole
 PIXEL_CHANNELS = EVIDENCE + 1 + 6 + 2 + len(MATERIALS)
 CELL_FEATURES = 9
 
@@ -86,6 +90,7 @@ class Locator(nn.Module):
         self.blocks = nn.ModuleList(MapBlock(width, config.heads, config.patches) for _ in range(config.depth))
         self.norm = nn.LayerNorm(width)
         self.trust = _zero(nn.Linear(width, EVIDENCE))
+        self.doubt = nn.Sequential(nn.Linear(width + FIT, width), nn.GELU(), _zero(nn.Linear(width, 1)))
         self.pixel_logit = _zero(nn.Conv2d(pixel, 1, 1))
         self.query = _zero(nn.Linear(width, width))
         self.fine = _zero(nn.Linear(width, 2))
@@ -100,12 +105,25 @@ class Locator(nn.Module):
         radio = self.radio_encoder(_cell_features(reports, maps))
         pixels = self.stem(_pixel_channels(evidence, reports, maps))
         tokens = self._encode(pixels, radio)
-        # How far to trust each kind of evidence; 1 before training.
-        trust = self.trust(radio[:, 0]).exp()[..., None, None]
-        prior = maps.prior.clamp(min=1e-6).log()
-        logit = (trust * evidence).sum(1) + prior + self.pixel_logit(pixels)[:, 0]
         score = (tokens * self.query(radio[:, :1])).sum(-1) / math.sqrt(self.config.width)
-        return self._fix(logit, score, self.fine(tokens), reports, maps)
+        logit = self._weigh(evidence, pixels, score, radio[:, 0], maps)
+        return self._fix(logit, self.fine(tokens), reports, maps)
+
+    def _weigh(
+        self, evidence: Tensor, pixels: Tensor, score: Tensor, summary: Tensor, maps: Maps
+    ) -> Float[Tensor, "batch row column"]:
+        """Log-probability of every pixel: the posterior under the map, mixed with what is left when it is wrong."""
+        prior = maps.prior.clamp(min=1e-6).log()
+        right = evidence.sum(1) + prior
+        trust = self.trust(summary).exp()[..., None, None]  # 1 before training
+        by_patch = score.unflatten(1, (self.config.patches, -1))
+        side = maps.radio.grid.count // self.config.patches
+        learned = by_patch.repeat_interleave(side, 1).repeat_interleave(side, 2) + self.pixel_logit(pixels)[:, 0]
+        wrong = (trust * evidence).sum(1) + prior + learned
+        marginal = right.flatten(1).logsumexp(1, keepdim=True) - prior.logsumexp((0, 1))
+        fit = torch.cat([evidence.amax((-2, -1)), marginal], 1) / 10.0
+        doubt = self.doubt(torch.cat([summary, fit], 1))[..., None]
+        return torch.logaddexp(F.logsigmoid(-doubt) + _log_share(right), F.logsigmoid(doubt) + _log_share(wrong))
 
     def _encode(self, pixels: Tensor, radio: Tensor) -> Float[Tensor, "batch patch width"]:
         side = pixels.shape[-1] // self.config.patches
@@ -115,11 +133,11 @@ class Locator(nn.Module):
             tokens = block(tokens, radio)
         return self.norm(tokens)
 
-    def _fix(self, logit: Tensor, score: Tensor, fine: Tensor, reports: Reports, maps: Maps) -> Fix:
-        """Pixels' logits pooled into patches: their sum is the heatmap, their moments the fine stage's start."""
+    def _fix(self, logit: Tensor, fine: Tensor, reports: Reports, maps: Maps) -> Fix:
+        """Pixels pooled into patches: their sum is the heatmap, their moments the fine stage's start."""
         inside = self._by_patch(logit.unsqueeze(-1))[..., 0]
         points = self._by_patch(maps.radio.grid.centres()[None])
-        heat = (inside.logsumexp(-1) + score).log_softmax(-1)
+        heat = inside.logsumexp(-1).log_softmax(-1)
         weight = inside.softmax(-1).unsqueeze(-1)
         mean = (weight * points).sum(-2)
         off = points - mean.unsqueeze(-2)
@@ -166,6 +184,11 @@ class Locator(nn.Module):
         except (KeyError, TypeError, ValueError, RuntimeError) as error:  # RuntimeError: names or shapes of weights
             raise UelError("this checkpoint is damaged", got=f"{file}: {error}", do="train again") from error
         return locator.eval()
+
+
+def _log_share(logit: Float[Tensor, "batch row column"]) -> Float[Tensor, "batch row column"]:
+    """Log-probability of each pixel among all."""
+    return logit.flatten(1).log_softmax(1).view_as(logit)
 
 
 def _zero(layer: nn.Linear | nn.Conv2d) -> nn.Module:
