@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import mitsuba as mi
 import numpy as np
+import sionna.rt as rt
 import torch
 from jaxtyping import Float
 from rich.progress import track
@@ -22,7 +23,7 @@ def radio_map(sim: "Sionna", grid: Grid) -> RadioMap:
     The measurement surface is a mesh at UE height above the ground, two triangles a pixel, so that hills do not
     bury it. A pixel that no ray met stays unknown: it is not filled.
     """
-    surface, elevation = _surface(sim, grid)
+    surface, elevation = surface_of(sim, grid)
     batches = torch.stack(
         [
             _one_batch(sim, surface, grid, batch)
@@ -47,7 +48,7 @@ def radio_map(sim: "Sionna", grid: Grid) -> RadioMap:
 def _one_batch(sim: "Sionna", surface: mi.Mesh, grid: Grid, batch: int) -> Float[Tensor, "cell row column"]:
     tracing = sim.tracing
     rays = max(tracing.map_rays // tracing.map_batches, 1)
-    result = sim.map_solver(
+    result = rt.RadioMapSolver()(
         sim.scene,
         measurement_surface=surface,
         # The first rays leave on a Fibonacci lattice that the seed does not move; another count of rays does.
@@ -61,7 +62,7 @@ def _one_batch(sim: "Sionna", surface: mi.Mesh, grid: Grid, batch: int) -> Float
     return gain.reshape(len(gain), *grid.shape, 2).mean(-1)
 
 
-def _surface(sim: "Sionna", grid: Grid) -> tuple[mi.Mesh, Float[Tensor, "row column"]]:
+def surface_of(sim: "Sionna", grid: Grid) -> tuple[mi.Mesh, Float[Tensor, "row column"]]:
     """The measurement mesh, and the elevation of each pixel's centre in metres."""
     axis = torch.linspace(-grid.size / 2, grid.size / 2, grid.count + 1)
     y, x = torch.meshgrid(axis, axis, indexing="ij")

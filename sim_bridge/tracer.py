@@ -5,22 +5,23 @@ as in Sionna's radio maps, so that `path_gain` by tracing and by map lookup esti
 """
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from sim_bridge import runtime
+from sim_bridge.tracing import Tracing
 from uel.errors import UelError
 from uel.grid import Grid
 from uel.radiomap import RadioMap
 from uel.reports import Truth
 from uel.simulator import require_rows
-from uel.sites import Site, cells_of, require_sites
+from uel.sites import Site, cell_positions, cells_of, require_sites
 from uel.tile import Tile
-from uel.units import math_angle, to_db
+from uel.units import SPEED_OF_LIGHT, math_angle, to_db
 
 runtime.load()
 
@@ -28,61 +29,26 @@ import drjit as dr  # noqa: E402  (Dr.Jit must not be imported before a usable L
 import mitsuba as mi  # noqa: E402
 import sionna.rt as rt  # noqa: E402
 
-from sim_bridge import adapter  # noqa: E402
+from sim_bridge import adapter, parameters, query  # noqa: E402
+from sim_bridge.atlas import Atlas, AtlasPlan, geometry_key  # noqa: E402
+from sim_bridge.facets import Facets  # noqa: E402
+from sim_bridge.links import PathSet, azimuth_deg  # noqa: E402
 
-DEVICE = "cuda" if mi.variant().startswith("cuda") else "cpu"  # where Dr.Jit takes torch's tensors from
-
-
-@dataclass(frozen=True, kw_only=True)
-class Tracing:
-    """How hard the ray tracer tries."""
-
-    max_depth: int = 3
-    """interactions on a path at most"""
-    samples: int = 30_000
-    """rays per cell in the search for paths"""
-    diffraction: bool = True
-    """first-order diffraction at edges"""
-    scattering: float = 0.0
-    """scattering coefficient S of every material (Degli-Esposti et al. 2007); 0 switches diffuse reflection off"""
-    map_rays: int = 2_000_000
-    """rays per cell of a radio map"""
-    map_batches: int = 8
-    """independent batches of those rays; their scatter is the map's Monte-Carlo error"""
-    max_paths: int = 500_000
-    """candidate paths per cell that one call may hold; bounds its memory"""
-    chunk: int = 64
-    """receivers in one call of the path solver (a fixed width, so that kernels are compiled once)"""
-    ue_height: float = 1.5
-    """m above the ground, for positions given as (x, y)"""
-    seed: int = 1
-    """seed of all rays"""
-
-    def __post_init__(self) -> None:
-        if min(self.max_depth + 1, self.samples, self.chunk) < 1 or self.map_batches < 2:
-            raise UelError(
-                "tracing needs rays, and at least two batches of them for an error bar", got=self, do="raise the counts"
-            )
+ATLAS_CHUNK = 4096  # receivers whose candidates are taken from the atlas at once
+NEAR = 1.0  # m: how far an end may be from the UE height, or from where it was, for the atlas to know it
 
 
 class Sionna:
     """The cells of some sites in one scene. Use `open` (a tile) or `open_empty` (nothing but space)."""
 
     def __init__(
-        self,
-        scene: rt.Scene,
-        sites: tuple[Site, ...],
-        tracing: Tracing,
-        tile: Tile | None = None,
-        size: float = 20_000.0,
+        self, scene: rt.Scene, sites: tuple[Site, ...], tracing: Tracing, tile: Tile | None = None, size: float = 2e4
     ) -> None:
-        self.sites, self.tracing, self.tile = sites, tracing, tile
-        self.scene = scene
+        self.sites, self.tracing, self.tile, self.scene = sites, tracing, tile, scene
         self._bounds = tile.raster_grid if tile else Grid(size=size, pixel=size)
-        _install(scene, sites, tracing)
-        self._solver = adapter.path_solver()
-        self.map_solver = rt.RadioMapSolver()
-        self._traced_gain = dr.wrap(source="torch", target="drjit")(self._gain_of_chunk)
+        self.wavelength = SPEED_OF_LIGHT / _install(scene, sites, tracing)
+        self.facets = Facets.of(scene.mi_scene)
+        self.atlas: Atlas | None = None
         self._seed = tracing.seed
 
     # ---- the bridge ----------------------------------------------------------------------------------
@@ -94,29 +60,61 @@ class Sionna:
         the paths found: no derivative sees a path appear or vanish. An empty batch gives an empty answer.
         """
         flat = self._checked(position).reshape(-1, 3)
-        chunks = [self._gain_padded(part) for part in flat.split(self.tracing.chunk)] if len(flat) else []
-        gain = torch.cat(chunks) if chunks else flat[:, :1].expand(0, self.cell_count)
+        gain = self._trace(flat, {}).gain() if len(flat) else flat[:, :1].expand(0, self.cell_count)
         return gain.reshape(*position.shape[:-1], self.cell_count).to(position.device)
+
+    def trace(self, position: Float[Tensor, "*n dim"], **given: Tensor) -> PathSet:
+        """All paths to positions, one a row, differentiable in `position` and in the parameters that are `given`.
+
+        Parameters are those that `parameters` lists: `cell_position` (cell, 3) and `cell_height` (cell) in metres,
+        `azimuth_deg` and `tilt_deg` (cell), `ue_turn` (n, 3; Sionna's three angles in radians) and `ue_velocity`
+        (n, 3; m/s), `material/NAME/PROPERTY` and `object/NAME/position`. Names with a slash are passed as
+        `sim.trace(position, **{"material/itu_concrete/conductivity": sigma})`.
+
+        Raises `UelError` for positions that are not finite, off the tile or none, and for unknown parameters.
+        """
+        points = self._rows(position)
+        parameters.require_known(self.scene, given, self.cell_count, len(points))
+        return self._trace(points, given)
 
     def paths(self, position: Float[Tensor, "*n dim"]) -> Truth:
         """Trace every link: gain, first arrival, strongest path's azimuth of departure, line of sight."""
-        require_rows(position)
-        points = self._checked(position.detach())
-        parts = [self._truth_of_chunk(part) for part in points.split(self.tracing.chunk)] if len(points) else []
-        if not parts:
-            raise UelError("no positions to trace", got="an empty batch", do="give at least one position")
-        return Truth.cat(parts)
+        with torch.no_grad():
+            points = self._rows(position.detach())
+            found = self._trace(points, {})
+            gain = found.gain()
+            known = gain > 0
+            azimuth = azimuth_deg(found.departure)[found.strongest()] if len(found.power) else gain
+            return Truth(
+                position=points[:, :2],
+                gain_db=torch.where(known, to_db(gain.clamp(min=1e-30)), 0.0),
+                known=known,
+                delay=found.first_arrival(),
+                azimuth_deg=torch.where(known, azimuth, 0.0),
+                los=self.line_of_sight(points),
+            )
 
     def reseed(self, seed: int) -> None:
-        """Trace with other rays from now on, so that the search's randomness does not repeat every call."""
+        """Search with other rays from now on, so that the search's randomness does not repeat every call."""
         self._seed = seed
 
     @property
     def cell_count(self) -> int:
-        return len(self.scene.transmitters)
+        return len(cell_positions(self.sites))
+
+    @property
+    def parameters(self) -> list[str]:
+        """Names that `trace` takes beside positions."""
+        return parameters.names(self.scene)
+
+    def _rows(self, position: Tensor) -> Float[Tensor, "n 3"]:
+        require_rows(position)
+        if not len(position):
+            raise UelError("no positions to trace", got="an empty batch", do="give at least one position")
+        return self._checked(position)
 
     def _checked(self, position: Tensor) -> Tensor:
-        """Positions (x, y, z) in float32 on the CPU, a view that Dr.Jit takes (a Parameter it does not)."""
+        """Positions (x, y, z) in float32 on the CPU."""
         if position.shape[-1] not in (2, 3):
             raise UelError(
                 "a position has two or three coordinates",
@@ -134,46 +132,99 @@ class Sionna:
             return torch.cat([position, torch.full_like(position[..., :1], self.tracing.ue_height)], -1)
         return position
 
-    def _gain_padded(self, point: Float[Tensor, "n 3"]) -> Float[Tensor, "n cell"]:
-        with torch.autocast("cpu", enabled=False):
-            x, y, z = _pad(point, self.tracing.chunk).unbind(-1)
-            gain = self._traced_gain(*(v.contiguous().to(DEVICE) for v in (x, y, z))).to(point.device)
-        if gain.requires_grad:
-            gain.register_hook(_only_once())
-        return gain[: len(point)]
+    # ---- the atlas -----------------------------------------------------------------------------------
 
-    def _gain_of_chunk(self, x: mi.TensorXf, y: mi.TensorXf, z: mi.TensorXf) -> mi.TensorXf:
-        paths = self._solve(mi.Point3f(x.array, y.array, z.array))
-        power = _power(paths)
-        return dr.sum(power, axis=2) if power.shape[2] else dr.zeros(mi.TensorXf, power.shape[:2])
+    def use(self, atlas: Atlas) -> None:
+        """Answer from an atlas. Raises `UelError` when it belongs to other sites, walls or interactions."""
+        mine = {"sites": self.sites, "walls": geometry_key(self.facets.corner), "depth": self.tracing.max_depth}
+        its = {"sites": atlas.sites, "walls": atlas.meta.get("walls"), "depth": atlas.plan.depth}
+        wrong = [name for name in mine if mine[name] != its[name]]
+        if wrong:
+            raise UelError(f"this atlas has other {', '.join(wrong)}", got=its[wrong[0]], do="build it again")
+        if self.tracing.diffraction or self.tracing.scattering > 0:
+            raise UelError(
+                "an atlas knows reflections and refractions only",
+                got=f"diffraction {self.tracing.diffraction}, scattering {self.tracing.scattering}",
+                do="switch both off, or leave the atlas out",
+            )
+        self.atlas = atlas
 
-    def _solve(self, position: mi.Point3f) -> rt.Paths:
-        adapter.set_receivers(self.scene, position)
-        return self._solver(
-            self.scene,
-            max_depth=self.tracing.max_depth,
-            samples_per_src=self.tracing.samples,
-            max_num_paths_per_src=self.tracing.max_paths,
-            diffraction=self.tracing.diffraction,
-            diffuse_reflection=self.tracing.scattering > 0,
-            seed=self._seed,
-        )
+    def build_atlas(self, plan: AtlasPlan | None = None, grid: Grid | None = None) -> Atlas:
+        """Shoot rays from every cell and keep the chains that light each pixel of the tile; then use them."""
+        from sim_bridge.building import build_atlas
 
-    def _truth_of_chunk(self, point: Float[Tensor, "n 3"]) -> Truth:
-        count = len(point)
-        with dr.suspend_grad():
-            paths = self._solve(mi.Point3f(*(mi.Float(c) for c in _pad(point, self.tracing.chunk).T.numpy())))
-            power, delay, angle = (_torch(v)[:count] for v in (_power(paths), paths.tau, paths.phi_t))
-        gain, delay, angle = _summary(power, delay, angle)
-        known = gain > 0
-        return Truth(
-            position=point[:, :2],
-            gain_db=torch.where(known, to_db(gain.clamp(min=1e-30)), 0.0),
-            known=known,
-            delay=delay,
-            azimuth_deg=torch.where(known, (90.0 - torch.rad2deg(angle)) % 360.0, 0.0),
-            los=self.line_of_sight(point),
-        )
+        plan = plan or AtlasPlan(depth=self.tracing.max_depth)
+        atlas = build_atlas(self, plan, grid or Grid(size=self._bounds.size, pixel=plan.pixel))
+        self.use(atlas)
+        return atlas
+
+    # ---- how paths are found -------------------------------------------------------------------------
+
+    def _trace(self, points: Float[Tensor, "n 3"], given: Mapping[str, Tensor]) -> PathSet:
+        parts = []
+        for index, found, ends, mine in self.resolved(points, given):
+            parts.append((index, query.evaluated(self.scene, found, ends, mine, self.wavelength)))
+        return _in_order(parts, len(points))
+
+    def resolved(
+        self, points: Float[Tensor, "n 3"], given: Mapping[str, Tensor]
+    ) -> Iterator[tuple[Int[Tensor, " _"], query.Resolved, query.Ends, dict[str, Tensor]]]:
+        """Batches of receivers with their paths: index, paths, ends, parameters."""
+        waiting = self._groups(points, given)
+        while waiting:
+            index, by_atlas = waiting.pop(0)
+            mine = {name: value[index] if name in parameters.UE else value for name, value in given.items()}
+            ends = self.ends(points[index], mine)
+            try:
+                yield index, self._find(ends, by_atlas, mine), ends, mine
+            except query.Truncated:
+                if len(index) == 1:
+                    raise UelError(
+                        "the search for paths found more candidates than it may hold",
+                        got=f"over {self.tracing.max_paths} from one cell to {points[index[0]].tolist()}",
+                        do="raise Tracing.max_paths, or search with fewer samples or interactions",
+                    ) from None
+                waiting = [(half, False) for half in index.split((len(index) + 1) // 2)] + waiting
+
+    def _find(self, ends: query.Ends, by_atlas: bool, given: Mapping[str, Tensor]) -> query.Resolved:
+        if by_atlas:
+            assert self.atlas is not None
+            return query.from_atlas(self.scene, self.facets, self.atlas, ends, self._plan())
+        return query.searched(self.scene, ends, self._plan(), given)
+
+    def _plan(self) -> adapter.Search:
+        t = self.tracing
+        return adapter.Search(t.max_depth, t.samples, t.max_paths, t.diffraction, t.scattering > 0, self._seed)
+
+    def _groups(self, points: Tensor, given: Mapping[str, Tensor]) -> list[tuple[Int[Tensor, " _"], bool]]:
+        """Batches of receivers, and whether the atlas answers for them."""
+        known = self._in_atlas(points.detach(), given)
+        groups = []
+        for by_atlas, width in ((True, ATLAS_CHUNK), (False, self.tracing.chunk)):
+            index = (known == by_atlas).nonzero()[:, 0]
+            groups += [(part, by_atlas) for part in index.split(width) if len(part)]
+        return groups
+
+    def _in_atlas(self, points: Tensor, given: Mapping[str, Tensor]) -> Bool[Tensor, " n"]:
+        if self.atlas is None or any(name.startswith("object/") for name in given):
+            return torch.zeros(len(points), dtype=torch.bool)
+        shift = self.ends(points, given).source.detach() - cell_positions(self.sites)
+        height = self.at_height(points[:, :2])[:, 2]
+        near = (points[:, 2] - height).abs() <= NEAR
+        return near & self.atlas.grid.contains(points) & bool(shift.norm(dim=-1).max() <= NEAR)
+
+    def ends(self, points: Float[Tensor, "n 3"], given: Mapping[str, Tensor]) -> query.Ends:
+        """Where paths start and end: as the sites say, unless it is given."""
+        cells = [cell for _, cell in cells_of(self.sites)]
+        source = given.get("cell_position", cell_positions(self.sites))
+        if "cell_height" in given:
+            source = torch.cat([source[:, :2], given["cell_height"].unsqueeze(-1)], -1)
+        azimuth = given.get("azimuth_deg", torch.tensor([cell.azimuth_deg for cell in cells]))
+        tilt = given.get("tilt_deg", torch.tensor([cell.tilt_deg for cell in cells]))
+        # Sionna's first angle is `uel.units.math_angle` of the azimuth; its second turns the boresight from +x towards
+        # -z: a positive one is a downtilt.
+        turn = torch.stack([(90.0 - azimuth) * math.pi / 180, tilt * math.pi / 180, torch.zeros_like(tilt)], -1)
+        return query.Ends(points, given.get("ue_turn", torch.zeros_like(points)), source, turn)
 
     # ---- maps ----------------------------------------------------------------------------------------
 
@@ -208,8 +259,8 @@ def open_empty(sites: tuple[Site, ...], tracing: Tracing | None = None) -> Sionn
     return Sionna(rt.load_scene(None), sites, tracing or Tracing())
 
 
-def _install(scene: rt.Scene, sites: tuple[Site, ...], tracing: Tracing) -> None:
-    """Carrier, materials, arrays, transmitters and the receivers' places."""
+def _install(scene: rt.Scene, sites: tuple[Site, ...], tracing: Tracing) -> float:
+    """Carrier, materials, arrays and transmitters; returns the carrier's frequency."""
     carrier = require_sites(sites)
     for material in scene.radio_materials.values():
         material.scattering_coefficient = tracing.scattering
@@ -218,10 +269,9 @@ def _install(scene: rt.Scene, sites: tuple[Site, ...], tracing: Tracing) -> None
     scene.tx_array = _planar(array.rows, array.columns, array.spacing, array.pattern, array.polarization)
     scene.rx_array = _planar(1, 1, 0.5, "iso", "VH")
     for index, (site, cell) in enumerate(cells_of(sites)):
-        # Sionna's second angle turns the boresight from +x towards -z: a positive one is a downtilt.
         turn = mi.Point3f(math_angle(cell.azimuth_deg), math.radians(cell.tilt_deg), 0.0)
         scene.add(rt.Transmitter(f"tx-{index}", position=mi.Point3f(*site.position), orientation=turn))
-    adapter.reserve_receivers(scene, tracing.chunk)
+    return carrier.frequency
 
 
 def _planar(rows: int, columns: int, spacing: float, pattern: str, polarization: str) -> rt.PlanarArray:
@@ -235,47 +285,8 @@ def _planar(rows: int, columns: int, spacing: float, pattern: str, polarization:
     )
 
 
-def _power(paths: rt.Paths) -> mi.TensorXf:
-    """Power of each path, `receiver cell path`: transmit antennas in phase, receive antennas summed."""
-    real, imag = paths.a
-    receivers, _, cells, antennas, count = real.shape
-    if count == 0:  # Dr.Jit does not scale an empty array: "incompatible shapes"
-        return dr.zeros(mi.TensorXf, (receivers, cells, 0))
-    real, imag = dr.sum(real, axis=3), dr.sum(imag, axis=3)
-    return dr.sum(dr.square(real) + dr.square(imag), axis=1) / antennas
-
-
-def _summary(power: Tensor, delay: Tensor, angle: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Total gain, first arrival and the strongest path's angle, each `receiver cell`."""
-    if power.shape[-1] == 0:
-        return (torch.zeros(power.shape[:2]),) * 3
-    first = torch.where(delay >= 0, delay, torch.inf).amin(-1)
-    strongest = angle.gather(-1, power.argmax(-1, keepdim=True)).squeeze(-1)
-    return power.sum(-1), torch.where(first.isfinite(), first, 0.0), strongest
-
-
-def _torch(values: mi.TensorXf) -> Tensor:
-    return torch.from_numpy(values.numpy().copy())
-
-
-def _only_once() -> Callable[[Tensor], None]:
-    """A hook that refuses a second backward pass: Dr.Jit would repeat the first one's gradients, silently."""
-    used = False
-
-    def refuse(_: Tensor) -> None:
-        nonlocal used
-        if used:
-            raise UelError(
-                "a traced path gain can be differentiated once",
-                got="a second backward pass through the same call",
-                do="call path_gain again for each backward pass, without retain_graph",
-            )
-        used = True
-
-    return refuse
-
-
-def _pad(point: Tensor, count: int) -> Tensor:
-    """Repeat the last position until the chunk is full."""
-    missing = count - len(point)
-    return torch.cat([point, point[-1:].detach().expand(missing, 3)]) if missing else point
+def _in_order(parts: list[tuple[Int[Tensor, " _"], PathSet]], receivers: int) -> PathSet:
+    """One set of all batches' paths, with the receivers as they were asked for."""
+    index = torch.cat([part for part, _ in parts])
+    joined = PathSet.cat([found for _, found in parts])
+    return replace(joined, receivers=receivers, target=index[joined.target])

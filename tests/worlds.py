@@ -1,6 +1,7 @@
 """Small worlds whose answer is known, and the closed forms that answer for them."""
 
 import math
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -120,22 +121,36 @@ def sector_gain_db(azimuth_off_deg: float, tilt_off_deg: float) -> float:
 
 def reflection_gain(sim: Sionna, position: Tensor, conductivity: Tensor) -> Tensor:
     """Gain of reflected paths alone, differentiable in the material's conductivity (S/m)."""
-    material = sim.scene.get("slab")
-
-    @dr.wrap(source="torch", target="drjit")
-    def solve(sigma, x, y, z):
-        material.conductivity = sigma.array
-        tracer.adapter.set_receivers(sim.scene, mi.Point3f(x.array, y.array, z.array))
-        paths = sim._solver(sim.scene, max_depth=1, samples_per_src=1000, los=False)
-        return dr.sum(tracer._power(paths), axis=2)
-
-    return solve(conductivity, *(c.contiguous() for c in position.unbind(-1)))
+    found = sim.trace(position, **{"material/slab/conductivity": conductivity.reshape(())})
+    return replace(found, power=found.power * (found.bounces > 0)).gain()
 
 
 def path_count(sim: Sionna, position: Tensor) -> Tensor:
-    """How many paths each link has, `n cell`; as many positions as `chunk`."""
-    x, y, z = (mi.Float(c.numpy()) for c in position.T.contiguous())
-    return torch.from_numpy(sim._solve(mi.Point3f(x, y, z)).valid.numpy().copy()).sum(-1)
+    """How many paths each link has, `n cell`."""
+    found = sim.trace(position)
+    return torch.bincount(found.link, minlength=found.receivers * found.cells).view(found.receivers, found.cells)
+
+
+def stock_gain(sim: Sionna, position: Tensor) -> Tensor:
+    """Gain of each cell as stock Sionna has it: transmit antennas in phase, receive antennas summed, `n cell`."""
+    scene = sim.scene
+    for name in list(scene.receivers):
+        scene.remove(name)
+    for index in range(len(position)):
+        scene.add(rt.Receiver(f"rx-{index}", position=mi.Point3f(0, 0, 0)))
+    solver = rt.PathSolver(deterministic=True)
+    solver.loop_mode = "evaluated"
+
+    @dr.wrap(source="torch", target="drjit")
+    def solve(x, y, z):
+        for index, receiver in enumerate(scene.receivers.values()):
+            receiver.position = mi.Point3f(*(dr.gather(mi.Float, c.array, index) for c in (x, y, z)))
+        t = sim.tracing
+        paths = solver(scene, max_depth=t.max_depth, samples_per_src=t.samples, diffraction=t.diffraction, seed=t.seed)
+        real, imag = (dr.sum(part, axis=3) for part in paths.a)
+        return dr.sum(dr.sum(dr.square(real) + dr.square(imag), axis=1) / paths.a[0].shape[3], axis=2)
+
+    return solve(*(c.contiguous() for c in position.unbind(-1)))
 
 
 def central_difference(function, position: Tensor, step: float) -> Tensor:

@@ -1,0 +1,41 @@
+"""Build an atlas: shoot, index, and measure what it misses."""
+
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import mitsuba as mi
+import torch
+from rich.progress import track
+
+from sim_bridge.atlas import Atlas, AtlasPlan, geometry_key
+from sim_bridge.maps import surface_of
+from sim_bridge.shooting import THROUGH, crossings
+from uel.grid import Grid
+from uel.sites import cell_positions
+
+if TYPE_CHECKING:
+    from sim_bridge.tracer import Sionna
+
+
+def build_atlas(sim: "Sionna", plan: AtlasPlan, grid: Grid) -> Atlas:
+    """Shoot `plan.rays` branching rays from every cell of a simulator and index where they go."""
+    start = time.perf_counter()
+    surface = mi.load_dict({"type": "scene", "surface": surface_of(sim, grid)[0]})
+    links, chains = [], []
+    places = cell_positions(sim.sites).tolist()
+    for cell, place in enumerate(track(places, "atlas: cells", transient=True)):
+        pixel, walls = crossings(
+            sim.scene.mi_scene, sim.facets, tuple(place), surface, grid, plan.rays, plan.depth, plan.seed + cell
+        )
+        turned = (walls > THROUGH).any(1)  # chains that only go straight on are tried everywhere
+        links.append(pixel[turned] + cell * grid.count**2)
+        chains.append(walls[turned])
+    atlas = Atlas.of(grid, plan, sim.sites, torch.cat(links), torch.cat(chains))
+    meta = {
+        "walls": geometry_key(sim.facets.corner),
+        "seconds": round(time.perf_counter() - start, 1),
+        "chains": len(atlas.walls),
+        "entries": len(atlas.chain),
+    }
+    return replace(atlas, meta=meta)

@@ -1,0 +1,146 @@
+"""Paths in PyTorch, and what they make of a link: gain, delays, directions, Doppler."""
+
+import math
+from dataclasses import dataclass, fields, replace
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class PathSet:
+    """All paths of a batch of links, one a row, differentiable in whatever they were traced with.
+
+    Gains are incoherent: the sum over paths of the power that an isotropic receiver takes in both polarisations, as
+    in radio maps; transmit antennas of a cell radiate in phase at boresight and share the power of one.
+    """
+
+    receivers: int
+    cells: int
+    target: Int[Tensor, " row"]
+    """receiver of the path"""
+    source: Int[Tensor, " row"]
+    """cell of the path"""
+    power: Float[Tensor, " row"]
+    """linear path gain"""
+    delay: Float[Tensor, " row"]
+    """s"""
+    departure: Float[Tensor, "row 3"]
+    """unit vector, away from the cell"""
+    arrival: Float[Tensor, "row 3"]
+    """unit vector from the receiver to where the path comes from"""
+    doppler: Float[Tensor, " row"]
+    """Hz"""
+    bounces: Int[Tensor, " row"]
+    """interactions on the path; 0 is the direct one"""
+
+    @staticmethod
+    def cat(parts: list["PathSet"]) -> "PathSet":
+        """Batches of receivers one after the other."""
+        first = torch.tensor([0, *(part.receivers for part in parts)]).cumsum(0).tolist()
+        shifted = [replace(part, target=part.target + at) for part, at in zip(parts, first[:-1], strict=True)]
+        names = [f.name for f in fields(PathSet)][2:]
+        return PathSet(first[-1], parts[0].cells, *(torch.cat([getattr(p, n) for p in shifted]) for n in names))
+
+    # ---- of every link, receiver × cell ----------------------------------------------------------------
+
+    @property
+    def link(self) -> Int[Tensor, " row"]:
+        return self.target * self.cells + self.source
+
+    def gain(self) -> Float[Tensor, "receiver cell"]:
+        """Linear path gain; 0 where there is no path."""
+        return self._sum(self.power)
+
+    def known(self) -> Bool[Tensor, "receiver cell"]:
+        """Whether a link has a path."""
+        return self.gain().detach() > 0
+
+    def sight(self) -> Bool[Tensor, "receiver cell"]:
+        """Whether the direct path is there."""
+        direct = torch.zeros(self.receivers * self.cells, dtype=torch.bool)
+        direct[self.link[self.bounces == 0]] = True
+        return direct.view(self.receivers, self.cells)
+
+    def first_arrival(self) -> Float[Tensor, "receiver cell"]:
+        """Delay of the earliest path in seconds, 0 where there is none."""
+        first = torch.full((self.receivers * self.cells,), torch.inf).scatter_reduce(0, self.link, self.delay, "amin")
+        return torch.where(first.isfinite(), first, 0.0).view(self.receivers, self.cells)
+
+    def mean_delay(self) -> Float[Tensor, "receiver cell"]:
+        """Delay in seconds, weighted by power."""
+        return self._mean(self.delay)
+
+    def delay_spread(self) -> Float[Tensor, "receiver cell"]:
+        """RMS delay spread in seconds (Molisch, Wireless Communications, 2011, equation 6.39)."""
+        mean = self.mean_delay()
+        spread = self._mean((self.delay - mean.flatten()[self.link]).square())
+        # The root of 0 has no gradient; a spread below a millionth of the delay is none.
+        floor = (1e-6 * mean.detach()).square() + 1e-30
+        return torch.where(spread > floor, spread.clamp(min=1e-30).sqrt(), 0.0)
+
+    def mean_arrival(self) -> Float[Tensor, "receiver cell 3"]:
+        """Mean direction to where the power comes from; its length is 1 for one path, less for many."""
+        return torch.stack([self._mean(axis) for axis in self.arrival.unbind(-1)], -1)
+
+    def mean_departure(self) -> Float[Tensor, "receiver cell 3"]:
+        """Mean direction in which the power leaves the cell."""
+        return torch.stack([self._mean(axis) for axis in self.departure.unbind(-1)], -1)
+
+    def mean_doppler(self) -> Float[Tensor, "receiver cell"]:
+        """Doppler shift in Hz, weighted by power."""
+        return self._mean(self.doppler)
+
+    def strongest(self) -> Int[Tensor, "receiver cell"]:
+        """Row of each link's strongest path; meaningless where there is none."""
+        best = torch.zeros(self.receivers * self.cells).scatter_reduce(0, self.link, self.power.detach(), "amax")
+        row = torch.zeros(self.receivers * self.cells, dtype=torch.long)
+        mine = (self.power.detach() >= best[self.link]).nonzero()[:, 0]
+        row[self.link[mine]] = mine
+        return row.view(self.receivers, self.cells)
+
+    def _sum(self, values: Float[Tensor, " row"]) -> Float[Tensor, "receiver cell"]:
+        total = values.new_zeros(self.receivers * self.cells).index_add(0, self.link, values)
+        return total.view(self.receivers, self.cells)
+
+    def _mean(self, values: Float[Tensor, " row"]) -> Float[Tensor, "receiver cell"]:
+        total = self.gain()
+        empty = total.detach() <= 0
+        # Shares of power first: powers of 1e-12 times delays of 1e-6 would leave float32.
+        share = self.power / torch.where(empty, 1.0, total).flatten()[self.link]
+        return self._sum(share * values)
+
+
+def azimuth_deg(direction: Float[Tensor, "*n 3"]) -> Float[Tensor, "*n"]:
+    """Compass azimuth in degrees, in [0, 360)."""
+    east, north, _ = direction.unbind(-1)
+    return torch.rad2deg(torch.atan2(east, north)) % 360.0
+
+
+def rotation(turn: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3 3"]:
+    """Rz(α) Ry(β) Rx(γ) of Sionna's three angles in radians (TR 38.901, equation 7.1-4)."""
+    (ca, cb, cc), (sa, sb, sc) = turn.cos().unbind(-1), turn.sin().unbind(-1)
+    rows = [
+        torch.stack([ca * cb, ca * sb * sc - sa * cc, ca * sb * cc + sa * sc], -1),
+        torch.stack([sa * cb, sa * sb * sc + ca * cc, sa * sb * cc - ca * sc], -1),
+        torch.stack([-sb, cb * sc, cb * cc], -1),
+    ]
+    return torch.stack(rows, -2)
+
+
+def radiated(
+    real: Float[Tensor, "row receive transmit"],
+    imag: Float[Tensor, "row receive transmit"],
+    departure: Float[Tensor, "row 3"],
+    element: Float[Tensor, "row antenna 3"],
+    wavelength: float,
+) -> Float[Tensor, " row"]:
+    """Power of each path with all transmit antennas in phase; `element` their offsets from the cell's position in m."""
+    antennas = element.shape[1] * real.shape[2]
+    real, imag = real.sum(-1), imag.sum(-1)
+    if element.shape[1] == 1:
+        return (real.square() + imag.square()).sum(-1) / antennas
+    phase = 2 * math.pi / wavelength * (element * departure.unsqueeze(1)).sum(-1)
+    factor = (phase.cos().sum(-1).square() + phase.sin().sum(-1).square()).unsqueeze(-1)
+    return ((real.square() + imag.square()) * factor).sum(-1) / antennas

@@ -1,0 +1,136 @@
+"""One question to the ray tracer: find the paths between end points, then evaluate them with gradients."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import drjit as dr
+import mitsuba as mi
+import sionna.rt as rt
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from sim_bridge import adapter, parameters
+from sim_bridge.atlas import Atlas
+from sim_bridge.facets import Facets
+from sim_bridge.links import PathSet, radiated, rotation
+from sim_bridge.wrap import LOCK, bridged
+
+
+@dataclass(frozen=True, eq=False)
+class Ends:
+    """End points in torch: positions in metres, turns in Sionna's three angles (radians)."""
+
+    target: Float[Tensor, "n 3"]
+    target_turn: Float[Tensor, "n 3"]
+    source: Float[Tensor, "cell 3"]
+    source_turn: Float[Tensor, "cell 3"]
+
+    def columns(self) -> list[Tensor]:
+        """Coordinate by coordinate, as Dr.Jit has them."""
+        ends = (self.source, self.source_turn, self.target, self.target_turn)
+        return [axis for end in ends for axis in end.unbind(-1)]
+
+    def padded(self, count: int) -> "Ends":
+        """With the last receiver repeated until there are `count`."""
+        fill = lambda v: torch.cat([v, v[-1:].expand(count - len(v), 3)])  # noqa: E731
+        return replace(self, target=fill(self.target), target_turn=fill(self.target_turn))
+
+
+@dataclass(frozen=True, eq=False)
+class Resolved:
+    """Paths that were found, ready to be evaluated: `count` rows of `buffer` are real."""
+
+    buffer: adapter.PathsBuffer
+    count: int
+    plan: adapter.Search
+
+
+class Truncated(Exception):
+    """A search had more candidates than its buffer holds."""
+
+
+def from_atlas(scene: rt.Scene, facets: Facets, atlas: Atlas, ends: Ends, plan: adapter.Search) -> Resolved:
+    """The paths among the chains that an atlas keeps for the receivers' surroundings."""
+    target, source, walls = atlas.candidates(ends.target.detach())
+    kind = torch.where(walls > 1, adapter.SPECULAR, torch.where(walls == 1, adapter.REFRACTION, adapter.NONE))
+    facet = torch.from_numpy(facets.first)[(walls - 2).clamp(min=0)]
+    shape, primitive, corner = (torch.from_numpy(v)[facet] for v in (facets.shape, facets.primitive, facets.corner))
+    with LOCK:
+        buffer = adapter.from_chains(target, source, kind, shape, primitive, corner[..., 0, :])
+        return Resolved(*adapter.resolve(scene, buffer, _drjit(ends), False), plan)
+
+
+def searched(scene: rt.Scene, ends: Ends, plan: adapter.Search, given: Mapping[str, Tensor]) -> Resolved:
+    """The paths that Sionna's search finds. Raises `Truncated` where they do not fit."""
+    count, cells = len(ends.target), len(ends.source)
+    # Few widths, so that few kernels are compiled.
+    where = _drjit(ends.padded(1 << (count - 1).bit_length()))
+    scenery = _of_scene(given)
+    values = [mi.TensorXf(value.detach().reshape(-1).float().cpu().numpy()) for value in scenery.values()]
+    with LOCK, parameters.Scenery(scene, scenery).standing(values):
+        with dr.suspend_grad():
+            buffer = adapter.search(scene, where, plan)
+        if adapter.truncated(buffer, cells, plan):
+            raise Truncated
+        adapter.drop_targets(buffer, count)
+        return Resolved(*adapter.resolve(scene, buffer, where, plan.diffraction), plan)
+
+
+def evaluated(
+    scene: rt.Scene, found: Resolved, ends: Ends, given: Mapping[str, Tensor], wavelength: float, refit: bool = True
+) -> PathSet:
+    """What the paths carry, differentiable in the ends and in the parameters that are given."""
+    learned = _of_scene(given)
+    inputs = [*ends.columns(), *(value.reshape(-1) for value in learned.values())]
+    if not found.count:
+        return _no_paths(ends, inputs)
+    transmit, receive = (len(array.antenna_pattern.patterns) for array in (scene.tx_array, scene.rx_array))
+
+    scenery = parameters.Scenery(scene, learned)
+
+    def fields(*columns: mi.TensorXf) -> list[mi.TensorXf]:
+        points = [mi.Point3f(*(c.array for c in columns[3 * k : 3 * k + 3])) for k in range(4)]
+        with scenery.standing(columns[12:]):
+            return adapter.evaluate(scene, found.buffer, found.count, adapter.Ends(*points), found.plan, refit)
+
+    with LOCK:
+        real, imag, delay, *rest = bridged(fields, inputs, scenery.set_again, scenery.put_back)
+        target, source, bounces = adapter.labels(found.buffer, found.count)
+    shape = (found.count, receive, transmit)
+    cut = lambda values: values.view(-1, found.buffer.buffer_size)[:, : found.count]  # noqa: E731
+    departure, arrival = cut(rest[0]).T, cut(rest[1]).T
+    element = _elements(scene, ends, wavelength)[source]
+    real, imag = (cut(part).T.reshape(shape) for part in (real, imag))
+    power = radiated(real, imag, departure, element, wavelength)
+    doppler = rest[2][: found.count]
+    if "ue_velocity" in given:
+        doppler = doppler + (given["ue_velocity"][target] * arrival).sum(-1) / wavelength
+    delay = delay[: found.count]
+    return PathSet(
+        len(ends.target), len(ends.source), target, source, power, delay, departure, arrival, doppler, bounces
+    )
+
+
+def _of_scene(given: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Parameters of materials and objects."""
+    return {name: value for name, value in given.items() if "/" in name}
+
+
+def _elements(scene: rt.Scene, ends: Ends, wavelength: float) -> Float[Tensor, "cell antenna 3"]:
+    """Offsets of every cell's antennas from its position in metres."""
+    place = torch.from_numpy(scene.tx_array.normalized_positions.numpy()).T.float() * wavelength
+    return torch.einsum("cij,aj->cai", rotation(ends.source_turn), place)
+
+
+def _no_paths(ends: Ends, inputs: list[Tensor]) -> PathSet:
+    """Nothing, which yet has a gradient of zero."""
+    none = sum((v.sum() * 0 for v in inputs), torch.zeros(())).expand(1)[:0]
+    index = torch.zeros(0, dtype=torch.long)
+    vector = none[:, None].expand(0, 3)
+    return PathSet(len(ends.target), len(ends.source), index, index, none, none, vector, vector, none, index)
+
+
+def _drjit(ends: Ends) -> adapter.Ends:
+    points = [mi.Float(column.detach().float().cpu().contiguous().numpy()) for column in ends.columns()]
+    return adapter.Ends(*(mi.Point3f(*points[3 * k : 3 * k + 3]) for k in range(4)))

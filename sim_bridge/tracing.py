@@ -1,0 +1,38 @@
+"""How hard the ray tracer tries."""
+
+from dataclasses import dataclass
+
+from uel.errors import UelError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tracing:
+    """How hard the ray tracer tries."""
+
+    max_depth: int = 3
+    """interactions on a path at most"""
+    samples: int = 30_000
+    """rays per cell in the search for paths"""
+    diffraction: bool = True
+    """first-order diffraction at edges; without it the gain jumps where a link loses its last path, unseen by any
+    derivative"""
+    scattering: float = 0.0
+    """scattering coefficient S of every material (Degli-Esposti et al. 2007); 0 switches diffuse reflection off"""
+    map_rays: int = 2_000_000
+    """rays per cell of a radio map"""
+    map_batches: int = 8
+    """independent batches of those rays; their scatter is the map's Monte-Carlo error"""
+    max_paths: int = 500_000
+    """candidate paths per cell that one search may hold; bounds its memory"""
+    chunk: int = 64
+    """receivers in one search (a fixed width, so that kernels are compiled once)"""
+    ue_height: float = 1.5
+    """m above the ground, for positions given as (x, y)"""
+    seed: int = 1
+    """seed of all rays"""
+
+    def __post_init__(self) -> None:
+        if min(self.max_depth + 1, self.samples, self.chunk, self.max_paths) < 1 or self.map_batches < 2:
+            raise UelError(
+                "tracing needs rays, and at least two batches of them for an error bar", got=self, do="raise the counts"
+            )
