@@ -18,6 +18,7 @@ What differs from stock Sionna, and why:
 """
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import drjit as dr
 import mitsuba as mi
@@ -25,12 +26,16 @@ import numpy as np
 import sionna.rt as rt
 import torch
 from jaxtyping import Int
+from sionna.rt.antenna_pattern import antenna_pattern_to_world_implicit
 from sionna.rt.constants import InteractionType
 from sionna.rt.path_solvers.field_calculator import FieldCalculator
 from sionna.rt.path_solvers.image_method import ImageMethod
 from sionna.rt.path_solvers.paths_buffer import PathsBuffer
 from sionna.rt.path_solvers.sb_deterministic import SBDeterministicCandidateGenerator
+from sionna.rt.utils import WedgeGeometry, rotation_matrix
 from torch import Tensor
+
+from sim_bridge.buffers import numpy_of, unique_paths
 
 SIZES = tuple(1024 * 4**k for k in range(11))  # rows of a buffer: few lengths, so few kernels
 NONE, SPECULAR, DIFFUSE, REFRACTION, DIFFRACTION = (
@@ -40,7 +45,6 @@ NONE, SPECULAR, DIFFUSE, REFRACTION, DIFFRACTION = (
     InteractionType.REFRACTION,
     InteractionType.DIFFRACTION,
 )
-SAME = 0.05  # m: two paths of a link by way of an edge are one where their vertices are this near
 
 
 @dataclass(frozen=True)
@@ -90,7 +94,7 @@ def search(scene: rt.Scene, ends: Ends, plan: Search) -> PathsBuffer:
 
 def truncated(paths: PathsBuffer, sources: int, plan: Search) -> bool:
     """Whether some source had more candidates than the buffer holds: paths were lost then."""
-    count = np.bincount(_numpy(paths.source_indices), minlength=sources)
+    count = np.bincount(numpy_of(paths.source_indices), minlength=sources)
     return bool((count >= plan.max_paths).any())
 
 
@@ -133,29 +137,6 @@ def resolve(scene: rt.Scene, paths: PathsBuffer, ends: Ends, diffraction: bool) 
         kept.schedule()
         dr.eval()
     return kept, count
-
-
-def unique_paths(paths: PathsBuffer) -> np.ndarray:
-    """Rows of the valid paths. Of those with the same ends and the same primitives in the same order, the first.
-
-    Scattered paths are samples of a continuum and stay; at an edge, the vertex tells paths apart.
-    """
-    valid = np.flatnonzero(_numpy(paths.valid))
-    if not len(valid) or paths.buffer_size == 0:
-        return valid
-    shape = (paths.buffer_size, paths.depth_dim_size)
-    kind = _numpy(paths.interaction_types.array).reshape(shape)[valid]
-    key = [_numpy(paths.target_indices)[valid, None], _numpy(paths.source_indices)[valid, None], kind]
-    for values in (paths.shapes, paths.primitives):
-        key.append(np.where(kind > 0, _numpy(values.array).reshape(shape)[valid], 0))
-    edge = (kind == DIFFRACTION).any(1, keepdims=True)
-    for values in (paths.vertices_x, paths.vertices_y, paths.vertices_z):
-        place = np.round(_numpy(values.array).reshape(shape)[valid] / SAME)
-        key.append(np.where(edge & (kind == DIFFRACTION), place, 0))
-    rows = np.concatenate([part.astype(np.int64) for part in key], axis=1)
-    _, first = np.unique(rows, axis=0, return_index=True)
-    scattered = np.flatnonzero((kind == DIFFUSE).any(1))
-    return valid[np.union1d(first, scattered)]
 
 
 def drop_targets(paths: PathsBuffer, count: int) -> None:
@@ -209,13 +190,6 @@ def _joined(columns: list[mi.Float]) -> mi.Float:
     return columns[0] if len(columns) == 1 else dr.concat(columns)
 
 
-def labels(paths: PathsBuffer, count: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Receiver, cell and number of interactions of the first `count` paths."""
-    columns = (paths.target_indices, paths.source_indices, paths.num_interactions())
-    target, source, bounces = (torch.from_numpy(_numpy(v)[:count].astype(np.int64)) for v in columns)
-    return target, source, bounces
-
-
 def _attach_directions(paths: PathsBuffer, ends: Ends) -> None:
     """Directions of departure and arrival from the first and last vertex, so that they follow the end points."""
     valid = paths.valid
@@ -235,9 +209,100 @@ def _detached(ends: Ends) -> tuple[mi.Point3f, mi.Point3f]:
     return dr.detach(ends.source), dr.detach(ends.target)
 
 
-def _numpy(values: object) -> np.ndarray:
-    return np.asarray(values.numpy())  # type: ignore[attr-defined]
-
-
 def _uint(values: Tensor) -> mi.UInt:
     return mi.UInt(values.to(torch.int64).numpy().astype(np.uint32))
+
+
+# ---- radio maps ------------------------------------------------------------------------------------------
+
+
+class Accumulator(Protocol):
+    """What takes the rays that cross a measurement surface."""
+
+    measurement_surface: mi.Mesh
+
+    def add(
+        self,
+        density: mi.Float,
+        excess: mi.Float,
+        arrival: mi.Vector3f,
+        departure: mi.Vector3f,
+        where: mi.SurfaceInteraction3f,
+        cell: mi.UInt,
+        active: mi.Bool,
+    ) -> None:
+        """Power density, metres beyond the straight line, directions, where, of which cell."""
+        ...
+
+
+def radiate(scene: rt.Scene, turn: mi.Point3f, direction: mi.Vector3f) -> mi.Vector4f:
+    """Field of a cell's antennas in a direction of the world, all in phase, sharing the power of one."""
+    to_world = rotation_matrix(turn)
+    patterns = scene.tx_array.antenna_pattern.patterns
+    field = mi.Vector4f(0)
+    for pattern in patterns:
+        field += antenna_pattern_to_world_implicit(pattern, to_world, direction, direction="out")
+    place = scene.tx_array.normalized_positions
+    real, imag = mi.Float(0), mi.Float(0)
+    for antenna in range(dr.width(place)):
+        offset = to_world @ mi.Point3f(*(dr.gather(mi.Float, axis, antenna) for axis in place))
+        sin, cos = dr.sincos(dr.two_pi * dr.dot(mi.Vector3f(offset), direction))
+        real, imag = real + cos, imag + sin
+    return field * dr.sqrt((dr.square(real) + dr.square(imag)) / scene.tx_array.num_ant)
+
+
+def bounce(
+    hit: mi.SurfaceInteraction3f,
+    direction: mi.Vector3f,
+    field: mi.Vector4f,
+    solid_angle: mi.Float,
+    random: mi.PCG32,
+    scattering: bool,
+    active: mi.Bool,
+) -> tuple[mi.Vector3f, mi.Vector4f, mi.UInt]:
+    """Off a wall or through it, as its material draws: new direction, new field, kind of interaction."""
+    kinds = mi.UInt(SPECULAR | REFRACTION | (DIFFUSE if scattering else 0))
+    drawn = [random.next_float32() for _ in range(3)]
+    sample, (field,) = rt.RadioMapSolver()._sample_radio_material(
+        hit, direction, [field], solid_angle, drawn[0], mi.Point2f(*drawn[1:]), kinds, active
+    )
+    return sample.wo, field, sample.sampled_component
+
+
+def edges(scene: rt.Scene, rays: int, seed: int) -> WedgeGeometry:
+    """The edges of walls that rays from the cells pass by, each once."""
+    solver, sampler = rt.RadioMapSolver(), mi.load_dict({"type": "independent"})
+    place, turn, offset, _ = scene.sources(True, False)
+    sampler.seed(seed, rays * len(scene.transmitters))
+    weight = dr.zeros(mi.TensorXf, [len(scene.transmitters), scene.tx_array.num_ant])
+    # Without bounces and without a surface in the scene, Sionna's loop does nothing but note edges.
+    found = solver._shoot_and_bounce(
+        scene, _Nowhere(), sampler, place, turn, scene.tx_array.antenna_pattern.patterns, (weight, weight), offset,
+        rays, 0, False, False, False, False, True, False, 1, 1.0, None,
+    )  # fmt: skip
+    return dr.gather(WedgeGeometry, found, dr.compress(found.length > 0))
+
+
+class _Nowhere:
+    """A radio map that no ray meets."""
+
+    measurement_surface = mi.Mesh("nowhere", 3, 1)
+
+    def add_paths(self, *_: object, **__: object) -> None:
+        """Called by Sionna for every ray."""
+
+
+def diffract(
+    edge: WedgeGeometry, drawn: mi.UInt, cell: mi.UInt, cells: int, point: mi.Point3f, source: mi.Point3f,
+    out: mi.Vector3f, field: mi.Vector4f, where: mi.SurfaceInteraction3f, active: mi.Bool,
+) -> tuple[mi.Vector4f, mi.Float]:  # fmt: skip
+    """Field and integration weight at a surface of rays that an edge sends there."""
+    solver = rt.RadioMapSolver()
+    into, far = dr.normalize(point - source), dr.norm(where.p - point)
+    near = dr.norm(point - source)
+    (field,) = solver._evaluate_radio_material_diffraction(
+        mi.ShapePtr(edge.shape), edge, point, into, out, [field], far, near, active
+    )
+    share = solver._samples_per_tx_wedge(cell, drawn, cells, int(dr.max(drawn)[0]) + 1)
+    weight = rt.MeshRadioMap._diffraction_integration_weight(None, edge, source, point, out, where)
+    return field, weight * edge.length / share

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from sim_bridge import adapter, parameters
 from sim_bridge.atlas import Atlas
+from sim_bridge.buffers import labels
 from sim_bridge.facets import Facets
 from sim_bridge.links import PathSet, radiated, rotation
 from sim_bridge.wrap import LOCK, bridged
@@ -96,7 +97,7 @@ def evaluated(
 
     with LOCK:
         real, imag, delay, *rest = bridged(fields, inputs, scenery.set_again, scenery.put_back)
-        target, source, bounces = adapter.labels(found.buffer, found.count)
+        target, source, bounces = labels(found.buffer, found.count)
     shape = (found.count, receive, transmit)
     cut = lambda values: values.view(-1, found.buffer.buffer_size)[:, : found.count]  # noqa: E731
     departure, arrival = cut(rest[0]).T, cut(rest[1]).T

@@ -38,7 +38,7 @@ def crossings(
     A pixel is row · count + column of `grid`; a chain has a code per interaction, 0 after the last.
     """
     base, plane = mi.UInt(facets.base.astype(np.uint32)), mi.UInt(facets.plane.astype(np.uint32))
-    origin, direction = _sphere(source, rays, seed)
+    origin, direction = dr.repeat(mi.Point3f(*source), rays), sphere(rays, seed)
     chain = _Chain([], dr.zeros(mi.UInt64, rays))
     found: list[np.ndarray] = []
     for bounce in range(depth + 1):
@@ -84,13 +84,13 @@ def _mix(name: mi.UInt64, number: mi.UInt) -> mi.UInt64:
     return mixed ^ (mixed >> 27)
 
 
-def _sphere(source: tuple[float, float, float], rays: int, seed: int) -> tuple[mi.Point3f, mi.Vector3f]:
+def sphere(rays: int, seed: int) -> mi.Vector3f:
     """A Fibonacci lattice of directions, shifted on the unit square by the seed (Cranley and Patterson 1976)."""
     point = fibonacci_lattice(rays)
-    shift = np.random.default_rng(seed).random(2)
-    x, y = point.x + float(shift[0]), point.y + float(shift[1])
-    direction = mi.warp.square_to_uniform_sphere(mi.Point2f(x - dr.floor(x), y - dr.floor(y)))
-    return dr.repeat(mi.Point3f(*source), rays), direction
+    shift = mi.Point2f(*np.random.default_rng(seed).random(2).tolist())
+    dr.make_opaque(shift)
+    moved = point + shift
+    return mi.warp.square_to_uniform_sphere(moved - dr.floor(moved))
 
 
 def _crossed(ray: mi.Ray3f, reach: mi.Float, chain: _Chain, surface: mi.Scene, grid: Grid, depth: int) -> np.ndarray:

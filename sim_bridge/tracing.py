@@ -22,6 +22,8 @@ class Tracing:
     """rays per cell of a radio map"""
     map_batches: int = 8
     """independent batches of those rays; their scatter is the map's Monte-Carlo error"""
+    map_target: float = 0.0
+    """median relative error of a map at which no more batches are shot; 0 shoots all"""
     max_paths: int = 500_000
     """candidate paths per cell that one search may hold; bounds its memory"""
     chunk: int = 64

@@ -2,7 +2,7 @@
 
 import inspect
 import math
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -102,8 +102,13 @@ def test_radio_map_round_trip(tmp_path: Path) -> None:
     radio.save(tmp_path / "map")
     back = RadioMap.load(tmp_path / "map")
     assert (back.grid, back.sites) == (radio.grid, radio.sites)
-    for name in [f.name for f in fields(RadioMap) if f.name not in ("grid", "sites")]:
+    for name in [f.name for f in fields(RadioMap) if f.name not in ("grid", "sites", "channels")]:
         assert torch.equal(getattr(back, name), getattr(radio, name))
+    for name, values in vars(radio.channels).items():
+        assert torch.equal(getattr(back.channels, name), values)
+    replace(radio, channels=None).save(tmp_path / "gain")
+    with pytest.raises(UelError, match="holds gain alone"):
+        RadioMap.load(tmp_path / "gain").look(torch.zeros(1, 2))
 
 
 @pytest.mark.parametrize("damage", ["gone", "cut", "not json", "other schema"])

@@ -5,7 +5,7 @@ import logging
 import math
 import platform
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import torch
 
 import scenes
 from scenes.bundled import scene_file
+from sim_bridge.atlas import Atlas, AtlasPlan
 from sim_bridge.survey import trace_survey
 from sim_bridge.tracer import Sionna, Tracing
 from sim_bridge.tracer import open as open_simulator
@@ -77,6 +78,8 @@ class DemoConfig:
     """m, pixel of radio maps"""
     sites: SitePlan = field(default_factory=SitePlan)
     tracing: Tracing = field(default_factory=Tracing)
+    atlas: AtlasPlan = field(default_factory=lambda: AtlasPlan(rays=300_000))
+    """chains of walls kept for the ray tracing in training"""
     survey: TrackPlan = field(default_factory=TrackPlan)
     """tracks on each training and validation tile"""
     test_survey: TrackPlan = field(default_factory=lambda: TrackPlan(tracks=256))
@@ -203,7 +206,7 @@ def build_world(config: DemoConfig, stages: Stages, name: str, plan: TrackPlan, 
         lambda out: trace_survey(_simulator(tile, sites, config), tile, plan, config.seed).save(out / "survey.zarr"),
     )
     maps = Maps.of(tile, RadioMap.load(radio_at))
-    simulator = _simulator(tile, sites, config, for_training=True) if live else None
+    simulator = _live_simulator(tile, sites, config, stages, name, network) if live else None
     return World(tile, maps, Survey.open(survey_at / "survey.zarr"), simulator)
 
 
@@ -218,16 +221,26 @@ def _place(tile: Tile, config: DemoConfig) -> tuple[Site, ...]:
     return sites_from_json(json.loads(json.dumps(sites_to_json(sites))))
 
 
-def _simulator(tile: Tile, sites: tuple[Site, ...], config: DemoConfig, for_training: bool = False) -> Sionna:
-    """The ray tracer on a tile; for the loss with fewer rays, and a chunk that holds one batch."""
-    tracing = asdict(config.tracing)
-    if for_training:
-        plan = config.training
-        # Scattered paths are many and weak, and their backward pass is slow: the loss follows the others.
-        tracing |= {"samples": plan.rt_samples, "max_depth": plan.rt_depth, "scattering": 0.0}
-        tracing |= {"diffraction": plan.rt_diffraction}
-        tracing |= {"chunk": plan.batch * plan.candidates, "max_paths": 100_000}
-    return open_simulator(tile, sites, Tracing(**tracing))
+def _simulator(tile: Tile, sites: tuple[Site, ...], config: DemoConfig) -> Sionna:
+    return open_simulator(tile, sites, config.tracing)
+
+
+def _live_simulator(
+    tile: Tile, sites: tuple[Site, ...], config: DemoConfig, stages: Stages, name: str, network: dict[str, Any]
+) -> Sionna:
+    """The ray tracer that the loss asks, with an atlas of chains unless it is to diffract."""
+    plan = config.training
+    # Scattered paths are many and weak, and their backward pass is slow: the loss follows the others.
+    tracing = {"samples": plan.rt_samples, "max_depth": plan.rt_depth, "scattering": 0.0}
+    tracing |= {"diffraction": plan.rt_diffraction, "chunk": plan.batch * plan.candidates, "max_paths": 100_000}
+    simulator = open_simulator(tile, sites, replace(config.tracing, **tracing))
+    if not plan.rt_diffraction:
+        atlas = replace(config.atlas, depth=plan.rt_depth)
+        at = stages.make(
+            f"atlas-{name}", {**network, "atlas": asdict(atlas)}, lambda out: simulator.build_atlas(atlas).save(out)
+        )
+        simulator.use(Atlas.load(at))
+    return simulator
 
 
 def _without(config: DemoConfig, *names: str) -> dict[str, Any]:

@@ -45,11 +45,11 @@ class TrainPlan:
     rt_fraction: float = 0.1
     """share of batches whose physics loss queries the ray tracer instead of the map"""
     rt_samples: int = 10_000
-    """rays per cell in those queries"""
+    """rays per cell in those queries, where no atlas answers"""
     rt_depth: int = 3
     """interactions on a path in those queries"""
     rt_diffraction: bool = False
-    """diffraction in those queries: right gradients in shadows, but backward kernels that take 20 s to compile"""
+    """diffraction in those queries: right gradients in shadows, but a full search each time and slow first batches"""
 
     def __post_init__(self) -> None:
         if min(self.epochs, self.steps_per_epoch, self.batch - 1, self.candidates, self.rt_samples) < 1:

@@ -4,7 +4,7 @@ import io
 import json
 import zipfile
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,35 @@ from uel.sites import Site, cell_positions, sites_from_json, sites_to_json
 from uel.units import SPEED_OF_LIGHT, bearing_deg, from_db, to_db
 
 SCHEMA = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Channels:
+    """What rays tell beside gain, per cell and pixel; 0 where the map is not known."""
+
+    first_arrival: Float[Tensor, "cell row column"]
+    """s, delay of the earliest path at the pixel's centre"""
+    delay_spread: Float[Tensor, "cell row column"]
+    """s, RMS, weighted by power"""
+    arrival: Float[Tensor, "cell 3 row column"]
+    """mean direction to where the power comes from, weighted by power: length 1 for one path, less for many"""
+    departure: Float[Tensor, "cell 3 row column"]
+    """mean direction in which the power leaves the cell"""
+    sight: Float[Tensor, "cell row column"]
+    """share of the pixel that the antenna sees"""
+
+
+@dataclass(frozen=True, eq=False)
+class Looked:
+    """A radio map's channels at some positions; 0 where `known` is False."""
+
+    gain: Float[Tensor, "*n cell"]
+    known: Bool[Tensor, "*n cell"]
+    first_arrival: Float[Tensor, "*n cell"]
+    delay_spread: Float[Tensor, "*n cell"]
+    mean_arrival: Float[Tensor, "*n cell 3"]
+    mean_departure: Float[Tensor, "*n cell 3"]
+    sight: Float[Tensor, "*n cell"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +71,8 @@ class RadioMap:
     """the antenna is in sight of the pixel's centre"""
     elevation: Float[Tensor, "row column"]
     """m, height of the UE antenna above the datum"""
+    channels: Channels | None = None
+    """delays and directions of what rays met, where they were recorded"""
 
     def path_gain(self, position: Float[Tensor, "*n dim"]) -> Float[Tensor, "*n cell"]:
         """Linear path gain from every cell at positions (m; (x, y) or (x, y, z), z is not looked at).
@@ -57,6 +88,29 @@ class RadioMap:
         self.grid.require(position)
         level = to_db(torch.where(self.known, self.gain, 1.0))
         return self.grid.sample(level, position, self.known)
+
+    def look(self, position: Float[Tensor, "*n dim"]) -> Looked:
+        """All channels at positions (m), bilinear between pixel centres and differentiable in `position`.
+
+        Raises `UelError` for positions that are not finite or off the tile, and for a map without channels.
+        """
+        if self.channels is None:
+            raise UelError(
+                "this radio map holds gain alone", got="channels=None", do="make it anew: sim.radio_map(grid)"
+            )
+        gain_db, known = self.gain_db(position)
+        flat = lambda values: self.grid.sample(values, position, self.known)[0]  # noqa: E731
+        vector = lambda values: torch.stack([flat(axis) for axis in values.unbind(1)], -1)  # noqa: E731
+        c = self.channels
+        return Looked(
+            gain=torch.where(known, from_db(gain_db), 0.0),
+            known=known,
+            first_arrival=flat(c.first_arrival),
+            delay_spread=flat(c.delay_spread),
+            mean_arrival=vector(c.arrival),
+            mean_departure=vector(c.departure),
+            sight=self.grid.sample(c.sight, position)[0],
+        )
 
     def truth(self, position: Float[Tensor, "*n 2"]) -> Truth:
         """What a noiseless phone at these positions would experience, if this map were the world.
@@ -97,6 +151,8 @@ class RadioMap:
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         arrays = {name: getattr(self, name).numpy() for name in _ARRAYS}
+        if self.channels is not None:
+            arrays |= {f"channels.{name}": value.numpy() for name, value in vars(self.channels).items()}
         np.savez_compressed(folder / "radiomap.npz", **arrays)
         meta = {"schema": SCHEMA, "size": self.grid.size, "pixel": self.grid.pixel, "sites": sites_to_json(self.sites)}
         (folder / "radiomap.json").write_text(json.dumps(meta, indent=1))
@@ -109,15 +165,18 @@ class RadioMap:
             meta = json.loads((folder / "radiomap.json").read_text())
             # From memory: numpy leaves the file open when it is no zip archive.
             with np.load(io.BytesIO((folder / "radiomap.npz").read_bytes())) as stored:
-                arrays = {name: torch.from_numpy(stored[name]) for name in _ARRAYS}
+                arrays = {name: torch.from_numpy(stored[name]) for name in stored.files}
+            own = [arrays[name] for name in _ARRAYS]
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise UelError("no readable radio map here", got=f"{folder}: {error}", do="make it again") from error
         if meta.get("schema") != SCHEMA:
             raise UelError(
                 f"this radio map has another schema than {SCHEMA}", got=meta.get("schema"), do="make it again"
             )
+        more = [arrays.get(f"channels.{f.name}") for f in fields(Channels)]
+        channels = Channels(*more) if all(values is not None for values in more) else None  # type: ignore[arg-type]
         grid = Grid(size=meta["size"], pixel=meta["pixel"])
-        return RadioMap(grid, sites_from_json(meta["sites"]), *(arrays[name] for name in _ARRAYS))
+        return RadioMap(grid, sites_from_json(meta["sites"]), *own, channels)
 
 
 _ARRAYS = ("gain", "relative_error", "known", "los", "elevation")

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from uel.errors import UelError
 from uel.grid import Grid
-from uel.radiomap import RadioMap
+from uel.radiomap import Channels, RadioMap
 from uel.reports import Truth
 from uel.sites import Site, cell_positions, require_sites
 from uel.units import SPEED_OF_LIGHT, bearing_deg, to_db
@@ -83,10 +83,14 @@ class FreeSpace:
 
     def radio_map(self, grid: Grid) -> RadioMap:
         """See `Simulator.radio_map`: exact, so its error is 0."""
-        gain = self.path_gain(grid.centres()).movedim(-1, 0)
+        gain, way = (v.movedim(-1, 0) for v in (self.path_gain(grid.centres()), self._distance(grid.centres())))
         seen = torch.ones_like(gain, dtype=torch.bool)
         elevation = torch.full(grid.shape, self.ue_height)
-        return RadioMap(grid, self.sites, gain, torch.zeros_like(gain), seen, seen, elevation)
+        points = torch.cat([grid.centres(), elevation[..., None]], -1)
+        departure = ((points - cell_positions(self.sites)[:, None, None]) / way.unsqueeze(-1)).movedim(-1, 1)
+        zero = torch.zeros_like(gain)
+        channels = Channels(way / SPEED_OF_LIGHT, zero, -departure, departure, zero + 1)
+        return RadioMap(grid, self.sites, gain, zero, seen, seen, elevation, channels)
 
     def _distance(self, position: Tensor) -> Tensor:
         Grid(size=self.size, pixel=self.size).require(position)

@@ -1,0 +1,44 @@
+"""Reading Sionna's buffers of paths: which rows are paths, each once, and whose they are."""
+
+import numpy as np
+import torch
+from sionna.rt.constants import InteractionType
+from sionna.rt.path_solvers.paths_buffer import PathsBuffer
+from torch import Tensor
+
+SAME = 0.05  # m: two paths of a link by way of an edge are one where their vertices are this near
+
+
+def unique_paths(paths: PathsBuffer) -> np.ndarray:
+    """Rows of the valid paths. Of those with the same ends and the same primitives in the same order, the first.
+
+    Scattered paths are samples of a continuum and stay; at an edge, the vertex tells paths apart.
+    """
+    valid = np.flatnonzero(numpy_of(paths.valid))
+    if not len(valid) or paths.buffer_size == 0:
+        return valid
+    shape = (paths.buffer_size, paths.depth_dim_size)
+    kind = numpy_of(paths.interaction_types.array).reshape(shape)[valid]
+    key = [numpy_of(paths.target_indices)[valid, None], numpy_of(paths.source_indices)[valid, None], kind]
+    for values in (paths.shapes, paths.primitives):
+        key.append(np.where(kind > 0, numpy_of(values.array).reshape(shape)[valid], 0))
+    edge = (kind == InteractionType.DIFFRACTION).any(1, keepdims=True)
+    for values in (paths.vertices_x, paths.vertices_y, paths.vertices_z):
+        place = np.round(numpy_of(values.array).reshape(shape)[valid] / SAME)
+        key.append(np.where(edge & (kind == InteractionType.DIFFRACTION), place, 0))
+    rows = np.concatenate([part.astype(np.int64) for part in key], axis=1)
+    _, first = np.unique(rows, axis=0, return_index=True)
+    scattered = np.flatnonzero((kind == InteractionType.DIFFUSE).any(1))
+    return valid[np.union1d(first, scattered)]
+
+
+def labels(paths: PathsBuffer, count: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Receiver, cell and number of interactions of the first `count` paths."""
+    columns = (paths.target_indices, paths.source_indices, paths.num_interactions())
+    target, source, bounces = (torch.from_numpy(numpy_of(v)[:count].astype(np.int64)) for v in columns)
+    return target, source, bounces
+
+
+def numpy_of(values: object) -> np.ndarray:
+    """A Dr.Jit array in numpy."""
+    return np.asarray(values.numpy())  # type: ignore[attr-defined]
