@@ -45,6 +45,7 @@ STYLE: dict[str, tuple[str, str, Any]] = {
     "grid_bayes": ("grid Bayes (the limit)", "#000000", "--"),
     "locator": ("locator", "#D55E00", "-"),
 }
+LABEL_GAP = 30.0  # m between candidates that both have room for a label
 _TIER_NAMES = {"T0": "T0: levels", "T1": "T1: + timing advance", "T2": "T2: + serving azimuth"}
 
 
@@ -129,7 +130,7 @@ def fix_figure(tile: Tile, sites: tuple[Site, ...], example: Example) -> Figure:
         _points(ax, example)
     _candidates(left, example)
     off, limit_off = (math.dist(p, example.truth) for p in (example.estimate, example.limit_estimate))
-    map_axes(left, tile.size, f"locator: {off:.0f} m off ({example.tier}, {int(example.heard.sum())} cells heard)")
+    map_axes(left, tile.size, f"locator: {off:.0f} m off ({example.tier}, {_cells_heard(example)})")
     map_axes(right, tile.size, f"grid Bayes, the limit: {limit_off:.0f} m off")
     scale_bar(left, tile.size)
     figure.legend(handles=_fix_legend(), loc="outside lower center", ncols=5, frameon=False)
@@ -197,8 +198,14 @@ def _points(ax: Axes, example: Example) -> None:
     ax.plot(*example.estimate, "X", markersize=10, color="#D55E00", markeredgecolor="white", zorder=10)
 
 
+def _cells_heard(example: Example) -> str:
+    count = int(example.heard.sum())
+    return f"{count} cell heard" if count == 1 else f"{count} cells heard"
+
+
 def _candidates(ax: Axes, example: Example) -> None:
-    """One-sigma ellipses with their probabilities; hardly likely ones stay out."""
+    """One-sigma ellipses with their probabilities; hardly likely ones stay out, and labels that would overlap."""
+    labelled: list[np.ndarray] = []
     for place, std, p in zip(example.candidates, example.candidate_std, example.candidate_probability, strict=True):
         if p >= 0.01:
             ax.add_patch(
@@ -211,6 +218,9 @@ def _candidates(ax: Axes, example: Example) -> None:
                     zorder=8,
                 )
             )
+            if any(abs(place - other).max() < LABEL_GAP for other in labelled):
+                continue
+            labelled.append(place)
             ax.text(
                 *(place + std),
                 f"{100 * p:.0f} %",  # type: ignore[call-arg]

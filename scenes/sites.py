@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Integer
 from scenes.parts import Array
 from uel.errors import UelError
 from uel.sites import Array as Antennas
-from uel.sites import Cell, Site, require_sites
+from uel.sites import Cell, Site
 from uel.tile import Tile
 
 Kind = Literal["rooftop", "grid", "random"]
@@ -52,25 +52,8 @@ def place(
     chosen = _lattice(tile, candidates, count) if kind == "grid" else _scatter(tile, candidates, count, spacing, random)
     positions = _positions(tile, chosen, kind, mast)
     sites = tuple(Site(position=position, cells=_cells(sectors, template, random)) for position in positions)
-    check(tile, sites)
+    tile.require_sites(sites)
     return sites
-
-
-def check(tile: Tile, sites: tuple[Site, ...]) -> None:
-    """Raise `UelError` without a site, when one is off the tile, and when one is inside a wall or a hill."""
-    require_sites(sites)
-    position = torch.tensor([site.position for site in sites])
-    tile.raster_grid.require(position)
-    row, column = tile.pixel_of(position)
-    top, ground = tile.rasters["height"][row, column], tile.rasters["ground"][row, column]
-    for site, roof, earth in zip(sites, top.tolist(), ground.tolist(), strict=True):
-        if not roof < site.position[2] < math.inf:
-            where = "inside a wall" if site.position[2] > earth else "in the ground"
-            raise UelError(
-                f"a site {where}",
-                got=f"position {site.position} where the top is at {roof:.1f} m, the ground at {earth:.1f} m",
-                do=f"raise it to at least {math.floor(roof) + 1} m or move it",
-            )
 
 
 def _require_counts(count: int, sectors: int) -> None:

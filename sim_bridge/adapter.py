@@ -159,6 +159,7 @@ def evaluate(
     paths = found.gather(dr.arange(mi.UInt, found.buffer_size))  # what follows writes into its buffer
     real = dr.arange(mi.UInt, paths.buffer_size) < dr.opaque(mi.UInt, count)
     if refit:
+        _attach_walls(paths)
         method = ImageMethod()
         method.loop_mode = "evaluated"  # symbolic loops raise on backward
         paths = method(scene.mi_scene, paths, plan.diffraction, True, ends.source, ends.target)
@@ -188,6 +189,23 @@ def evaluate(
 
 def _joined(columns: list[mi.Float]) -> mi.Float:
     return columns[0] if len(columns) == 1 else dr.concat(columns)
+
+
+def _attach_walls(paths: PathsBuffer) -> None:
+    """Take each reflecting plane's point from its triangle, so that images follow walls that move.
+
+    Stock Sionna takes the point that the search met, which stays behind: gain moves with a wall, angles do not.
+    Scattered paths keep their points: what comes before the last scattering is not solved again.
+    """
+    levels = [dr.opaque(mi.UInt, depth) for depth in range(1, paths.depth_dim_size + 1)]
+    kinds = [paths.get_interaction_type(level, True) for level in levels]
+    scattered = mi.Bool(False)
+    for kind in kinds:
+        scattered |= kind == DIFFUSE
+    for level, kind in zip(levels, kinds, strict=True):
+        reflects = (kind == SPECULAR) & ~scattered
+        corner, *_ = paths.get_primitive_props(level, return_normal=False, return_vertices=True, active=reflects)
+        paths.set_vertex(level, corner, reflects)
 
 
 def _attach_directions(paths: PathsBuffer, ends: Ends) -> None:

@@ -7,7 +7,7 @@ import drjit as dr
 import mitsuba as mi
 import sionna.rt as rt
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from sim_bridge import adapter, parameters
@@ -68,8 +68,8 @@ def searched(scene: rt.Scene, ends: Ends, plan: adapter.Search, given: Mapping[s
     # Few widths, so that few kernels are compiled.
     where = _drjit(ends.padded(1 << (count - 1).bit_length()))
     scenery = _of_scene(given)
-    values = [mi.TensorXf(value.detach().reshape(-1).float().cpu().numpy()) for value in scenery.values()]
-    with LOCK, parameters.Scenery(scene, scenery).standing(values):
+    values = {name: mi.TensorXf(v.detach().reshape(-1).float().cpu().numpy()) for name, v in scenery.items()}
+    with LOCK, parameters.standing(scene, values):
         with dr.suspend_grad():
             buffer = adapter.search(scene, where, plan)
         if adapter.truncated(buffer, cells, plan):
@@ -88,15 +88,13 @@ def evaluated(
         return _no_paths(ends, inputs)
     transmit, receive = (len(array.antenna_pattern.patterns) for array in (scene.tx_array, scene.rx_array))
 
-    scenery = parameters.Scenery(scene, learned)
-
     def fields(*columns: mi.TensorXf) -> list[mi.TensorXf]:
         points = [mi.Point3f(*(c.array for c in columns[3 * k : 3 * k + 3])) for k in range(4)]
-        with scenery.standing(columns[12:]):
+        with parameters.standing(scene, dict(zip(learned, columns[12:], strict=True))):
             return adapter.evaluate(scene, found.buffer, found.count, adapter.Ends(*points), found.plan, refit)
 
     with LOCK:
-        real, imag, delay, *rest = bridged(fields, inputs, scenery.set_again, scenery.put_back)
+        real, imag, delay, *rest = bridged(fields, inputs)
         target, source, bounces = labels(found.buffer, found.count)
     shape = (found.count, receive, transmit)
     cut = lambda values: values.view(-1, found.buffer.buffer_size)[:, : found.count]  # noqa: E731
@@ -107,10 +105,10 @@ def evaluated(
     doppler = rest[2][: found.count]
     if "ue_velocity" in given:
         doppler = doppler + (given["ue_velocity"][target] * arrival).sum(-1) / wavelength
-    delay = delay[: found.count]
-    return PathSet(
-        len(ends.target), len(ends.source), target, source, power, delay, departure, arrival, doppler, bounces
-    )
+    # Of near-coplanar walls only one gives a path in the end; what antennas do not hear at all is none either.
+    kept = (power.detach() > 0).nonzero()[:, 0]
+    rows = (target, source, power, delay[: found.count], departure, arrival, doppler, bounces)
+    return PathSet(len(ends.target), len(ends.source), *(values[kept] for values in rows))
 
 
 def _of_scene(given: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -135,3 +133,10 @@ def _no_paths(ends: Ends, inputs: list[Tensor]) -> PathSet:
 def _drjit(ends: Ends) -> adapter.Ends:
     points = [mi.Float(column.detach().float().cpu().contiguous().numpy()) for column in ends.columns()]
     return adapter.Ends(*(mi.Point3f(*points[3 * k : 3 * k + 3]) for k in range(4)))
+
+
+def in_order(parts: list[tuple[Int[Tensor, " _"], PathSet]], receivers: int) -> PathSet:
+    """One set of all batches' paths, with the receivers as they were asked for."""
+    index = torch.cat([part for part, _ in parts])
+    joined = PathSet.cat([found for _, found in parts])
+    return replace(joined, receivers=receivers, target=index[joined.target])

@@ -6,7 +6,6 @@ as in Sionna's radio maps, so that `path_gain` by tracing and by map lookup esti
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -32,7 +31,9 @@ import sionna.rt as rt  # noqa: E402
 from sim_bridge import adapter, parameters, query  # noqa: E402
 from sim_bridge.atlas import Atlas, AtlasPlan, geometry_key  # noqa: E402
 from sim_bridge.facets import Facets  # noqa: E402
+from sim_bridge.frozen import Frozen  # noqa: E402
 from sim_bridge.links import PathSet, azimuth_deg  # noqa: E402
+from sim_bridge.wrap import require_own_process  # noqa: E402
 
 ATLAS_CHUNK = 4096  # receivers whose candidates are taken from the atlas at once
 NEAR = 1.0  # m: how far an end may be from the UE height, or from where it was, for the atlas to know it
@@ -42,8 +43,15 @@ class Sionna:
     """The cells of some sites in one scene. Use `open` (a tile) or `open_empty` (nothing but space)."""
 
     def __init__(
-        self, scene: rt.Scene, sites: tuple[Site, ...], tracing: Tracing, tile: Tile | None = None, size: float = 2e4
+        self,
+        scene: rt.Scene,
+        sites: tuple[Site, ...],
+        tracing: Tracing,
+        tile: Tile | None = None,
+        size: float = 2e4,
+        source: str | None = None,
     ) -> None:
+        self._source = source
         self.sites, self.tracing, self.tile, self.scene = sites, tracing, tile, scene
         self._bounds = tile.raster_grid if tile else Grid(size=size, pixel=size)
         self.wavelength = SPEED_OF_LIGHT / _install(scene, sites, tracing)
@@ -74,8 +82,26 @@ class Sionna:
         Raises `UelError` for positions that are not finite, off the tile or none, and for unknown parameters.
         """
         points = self._rows(position)
-        parameters.require_known(self.scene, given, self.cell_count, len(points))
+        self.require_known(given, len(points))
+        drawn = [
+            name for name, value in given.items() if name.endswith("scattering_coefficient") and value.requires_grad
+        ]
+        if drawn and self.tracing.scattering > 0:
+            raise UelError(
+                "scattered paths are drawn by the scattering coefficient, which no derivative sees",
+                got=drawn[0],
+                do="freeze the paths first: sim.freeze(position).trace(...)",
+            )
         return self._trace(points, given)
+
+    def freeze(self, position: Float[Tensor, "*n dim"]) -> Frozen:
+        """Find the paths to positions once, to evaluate them again and again."""
+        with torch.no_grad():
+            return Frozen(self, self._rows(position.detach()).clone())
+
+    def require_known(self, given: Mapping[str, Tensor], receivers: int) -> None:
+        """Raise `UelError` for a parameter that is unknown or has another shape."""
+        parameters.require_known(self.scene, given, self.cell_count, receivers)
 
     def paths(self, position: Float[Tensor, "*n dim"]) -> Truth:
         """Trace every link: gain, first arrival, strongest path's azimuth of departure, line of sight."""
@@ -164,17 +190,17 @@ class Sionna:
         parts = []
         for index, found, ends, mine in self.resolved(points, given):
             parts.append((index, query.evaluated(self.scene, found, ends, mine, self.wavelength)))
-        return _in_order(parts, len(points))
+        return query.in_order(parts, len(points))
 
     def resolved(
         self, points: Float[Tensor, "n 3"], given: Mapping[str, Tensor]
     ) -> Iterator[tuple[Int[Tensor, " _"], query.Resolved, query.Ends, dict[str, Tensor]]]:
         """Batches of receivers with their paths: index, paths, ends, parameters."""
+        require_own_process()
         waiting = self._groups(points, given)
         while waiting:
             index, by_atlas = waiting.pop(0)
-            mine = {name: value[index] if name in parameters.UE else value for name, value in given.items()}
-            ends = self.ends(points[index], mine)
+            ends, mine = self.share(points, index, given)
             try:
                 yield index, self._find(ends, by_atlas, mine), ends, mine
             except query.Truncated:
@@ -185,6 +211,13 @@ class Sionna:
                         do="raise Tracing.max_paths, or search with fewer samples or interactions",
                     ) from None
                 waiting = [(half, False) for half in index.split((len(index) + 1) // 2)] + waiting
+
+    def share(
+        self, points: Float[Tensor, "n 3"], index: Int[Tensor, " _"], given: Mapping[str, Tensor]
+    ) -> tuple[query.Ends, dict[str, Tensor]]:
+        """Ends and parameters of some of the receivers."""
+        mine = {name: value[index] if name in parameters.UE else value for name, value in given.items()}
+        return self.ends(points[index], mine), mine
 
     def _find(self, ends: query.Ends, by_atlas: bool, given: Mapping[str, Tensor]) -> query.Resolved:
         if by_atlas:
@@ -226,6 +259,16 @@ class Sionna:
         turn = torch.stack([(90.0 - azimuth) * math.pi / 180, tilt * math.pi / 180, torch.zeros_like(tilt)], -1)
         return query.Ends(points, given.get("ue_turn", torch.zeros_like(points)), source, turn)
 
+    def __reduce__(self) -> tuple:
+        """Travels to other processes as a specification: a scene cannot be pickled, it is opened again there."""
+        if self._source is None:
+            raise UelError(
+                "a simulator made from a scene in memory cannot be sent to another process",
+                got=type(self.scene).__name__,
+                do="open it from a tile (sim_bridge.open) or give Sionna(..., source=) the scene's file",
+            )
+        return _reopened, (self._source, self.sites, self.tracing, self.tile, self._bounds.size, self.atlas)
+
     # ---- maps ----------------------------------------------------------------------------------------
 
     def radio_map(self, grid: Grid) -> RadioMap:
@@ -249,14 +292,27 @@ class Sionna:
 def open(tile: Tile, sites: tuple[Site, ...], tracing: Tracing | None = None) -> Sionna:
     """Open a tile in Sionna RT, transmitting from the cells of `sites`.
 
-    Raises `UelError` for no site, several carriers, a missing LLVM, or an unknown version of Sionna.
+    Raises `UelError` for no site, one inside a wall or off the tile, several carriers, a missing LLVM, or an unknown
+    version of Sionna.
     """
-    return Sionna(rt.load_scene(str(tile.scene_file)), sites, tracing or Tracing(), tile)
+    tile.require_sites(sites)
+    source = str(tile.scene_file)
+    return Sionna(rt.load_scene(source), sites, tracing or Tracing(), tile, source=source)
 
 
 def open_empty(sites: tuple[Site, ...], tracing: Tracing | None = None) -> Sionna:
     """Sionna RT in empty space, where `uel.FreeSpace` knows the answer."""
-    return Sionna(rt.load_scene(None), sites, tracing or Tracing())
+    return Sionna(rt.load_scene(None), sites, tracing or Tracing(), source="")
+
+
+def _reopened(
+    source: str, sites: tuple[Site, ...], tracing: Tracing, tile: Tile | None, size: float, atlas: Atlas | None
+) -> Sionna:
+    """The simulator that another process described."""
+    sim = Sionna(rt.load_scene(source or None), sites, tracing, tile, size, source)
+    if atlas is not None:
+        sim.use(atlas)
+    return sim
 
 
 def _install(scene: rt.Scene, sites: tuple[Site, ...], tracing: Tracing) -> float:
@@ -283,10 +339,3 @@ def _planar(rows: int, columns: int, spacing: float, pattern: str, polarization:
         pattern=pattern,
         polarization=polarization,
     )
-
-
-def _in_order(parts: list[tuple[Int[Tensor, " _"], PathSet]], receivers: int) -> PathSet:
-    """One set of all batches' paths, with the receivers as they were asked for."""
-    index = torch.cat([part for part, _ in parts])
-    joined = PathSet.cat([found for _, found in parts])
-    return replace(joined, receivers=receivers, target=index[joined.target])

@@ -5,6 +5,7 @@ Dr.Jit's `dr.wrap` is fast and unforgiving: it aborts the process on an empty te
 one's gradient. `bridged` stands between the two.
 """
 
+import os
 import threading
 from collections.abc import Callable, Sequence
 
@@ -16,22 +17,26 @@ from torch import Tensor
 from uel.errors import UelError
 
 DEVICE = "cuda" if mi.variant().startswith("cuda") else "cpu"  # where Dr.Jit takes torch's tensors from
+_PROCESS = os.getpid()
 LOCK = threading.RLock()  # Dr.Jit's scenes are changed in place: one question at a time
 
 
-def _nothing() -> None:
-    """What is done around a backward pass that needs nothing."""
+def require_own_process() -> None:
+    """Raise `UelError` in a process that was forked after Dr.Jit had started: its threads are gone, it would hang."""
+    if os.getpid() != _PROCESS:
+        raise UelError(
+            "Dr.Jit does not survive a fork",
+            got=f"process {os.getpid()}, forked from {_PROCESS} where the ray tracer had been started",
+            do="start workers with the spawn method (multiprocessing_context='spawn'), or open the simulator in them",
+        )
 
 
-def bridged(
-    function: Callable, inputs: Sequence[Tensor], before: Callable = _nothing, after: Callable = _nothing
-) -> list[Tensor]:
+def bridged(function: Callable, inputs: Sequence[Tensor]) -> list[Tensor]:
     """Call `function`, written in Dr.Jit, on torch tensors: floats in, a list of floats out, first gradients back.
 
     Inputs may be parameters, views, of any float type, on any device, inside autocast or `no_grad`: `function` sees
     float32 copies on its own device, and gradients return in the inputs' type. Outputs are copies, on the first
-    input's device. Exceptions of `function` pass through and leave nothing behind. `before` and `after` run around
-    the backward pass.
+    input's device. Exceptions of `function` pass through and leave nothing behind.
 
     Raises `UelError` for inputs that are empty or not floats, in a second backward pass through one call, and when
     the backward pass itself is to be differentiated.
@@ -45,43 +50,27 @@ def bridged(
             )
     device = inputs[0].device
     with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False), LOCK:
-        copies = _Once.apply(after, *(tensor.to(DEVICE, torch.float32) for tensor in inputs))
+        copies = _Once.apply(*(tensor.to(DEVICE, torch.float32) for tensor in inputs))
         outputs = dr.wrap(source="torch", target="drjit")(function)(*copies)
-        outputs = _Before.apply(before, *outputs)
-    return [output.to(device) for output in outputs]
+    return [output.to(device).clone() for output in outputs]
 
 
-class _Before(torch.autograd.Function):
-    """Copies of the outputs; their backward pass comes first."""
-
-    @staticmethod
-    def forward(ctx, before: Callable, *tensors: Tensor) -> tuple[Tensor, ...]:
-        ctx.before = before
-        return tuple(tensor.clone() for tensor in tensors)
+class _Once(torch.autograd.Function):
+    """Copies of the inputs, so that writing into those does not reach Dr.Jit; their backward pass comes last, once."""
 
     @staticmethod
-    def backward(ctx, *gradients: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def forward(ctx, *tensors: Tensor) -> tuple[Tensor, ...]:
+        ctx.used = False
+        return tuple(tensor.detach().clone(memory_format=torch.contiguous_format) for tensor in tensors)
+
+    @staticmethod
+    def backward(ctx, *gradients: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
         if torch.is_grad_enabled():  # create_graph=True
             raise UelError(
                 "what was ray-traced has first derivatives only",
                 got="a backward pass with create_graph=True",
                 do="leave create_graph out; for curvature take differences of gradients",
             )
-        ctx.before()
-        return None, *gradients
-
-
-class _Once(torch.autograd.Function):
-    """Copies of the inputs, so that writing into those does not reach Dr.Jit; their backward pass comes last."""
-
-    @staticmethod
-    def forward(ctx, after: Callable, *tensors: Tensor) -> tuple[Tensor, ...]:
-        ctx.after, ctx.used = after, False
-        return tuple(tensor.detach().clone(memory_format=torch.contiguous_format) for tensor in tensors)
-
-    @staticmethod
-    def backward(ctx, *gradients: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
-        ctx.after()
         if ctx.used:  # Dr.Jit repeats the first pass's gradients, silently
             raise UelError(
                 "what was ray-traced can be differentiated once",
@@ -89,4 +78,4 @@ class _Once(torch.autograd.Function):
                 do="call again for each backward pass, without retain_graph",
             )
         ctx.used = True
-        return None, *(gradient.clone() for gradient in gradients)
+        return tuple(gradient.clone() for gradient in gradients)

@@ -6,11 +6,12 @@ Elsewhere, beside what they test:
 - an unknown place, an empty tile, a square off the terrain: `test_scenes.test_unknown_place_suggests_the_nearest`,
   `test_empty_tile`, `test_terrain_must_cover_the_tile`, `test_impossible_squares`
 - zero sites, no room for them, a site inside a wall, in the ground or off the tile:
-  `test_scenes.test_counts_that_cannot_be`, `test_check_finds_bad_sites`; none at all: `test_bridge.test_no_sites`
+  `test_scenes.test_counts_that_cannot_be`, `test_a_tile_refuses_bad_sites`; none at all: `test_bridge.test_no_sites`
 - a corrupt or foreign Zarr: `test_survey.test_damaged_chunk`, `test_damaged_metadata`, `test_missing_array`,
   `test_foreign_zarr_and_other_schema`
 - a corrupt radio map: `test_simulator.test_damaged_radio_map_is_refused`; a tile of another schema: here
 - a checkpoint that is none or of another schema: `test_locator.test_foreign_checkpoint_is_refused`; damaged: here
+- a training checkpoint that was cut: `test_training.test_a_damaged_checkpoint_is_refused_and_nothing_is_lost`
 - positions that are NaN, off the tile, of another shape, an empty batch: `test_bridge`, section "bad input";
   at a map: `test_simulator.test_both_refuse_positions_off_the_tile`
 - a pixel that does not divide the size: `test_grid.test_pixels_must_divide_the_side`

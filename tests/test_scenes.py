@@ -12,7 +12,6 @@ import scenes
 from scenes.bundled import read_scene, scene_file
 from scenes.parts import Part, cut, merge
 from scenes.rasters import highest_hit, rasterise
-from scenes.sites import check
 from uel.errors import UelError
 from uel.grid import Grid
 from uel.sites import Array, Cell, Site
@@ -267,17 +266,17 @@ def test_counts_that_cannot_be(etoile: Tile, tmp_path: Path):
         scenes.place(etoile, 1_000_000)
 
 
-def test_check_finds_bad_sites(etoile: Tile):
+def test_a_tile_refuses_bad_sites(etoile: Tile):
     good = scenes.place(etoile, 1)[0]
     x, y, z = good.position
-    check(etoile, (good,))
+    etoile.require_sites((good,))
     with pytest.raises(UelError, match=r"inside a wall(.|\n)*raise it to at least \d+ m"):
-        check(etoile, (good, Site(position=(x, y, 5.0))))
+        etoile.require_sites((good, Site(position=(x, y, 5.0))))
     with pytest.raises(UelError, match="in the ground"):
-        check(etoile, (Site(position=(x, y, -1.0)),))
+        etoile.require_sites((Site(position=(x, y, -1.0)),))
     with pytest.raises(UelError, match="off the tile"):
-        check(etoile, (Site(position=(300.0, y, z)),))
+        etoile.require_sites((Site(position=(300.0, y, z)),))
     with pytest.raises(UelError, match="at least one site"):
-        check(etoile, ())
+        etoile.require_sites(())
     with pytest.raises(UelError, match="not finite"):
-        check(etoile, (Site(position=(x, y, math.nan)),))
+        etoile.require_sites((Site(position=(x, y, math.nan)),))

@@ -96,6 +96,21 @@ def test_killed_training_resumes_to_the_same_weights(tmp_path: Path, world: Worl
     assert torch.equal(next(reused.parameters()), next(resumed.parameters()))
 
 
+@pytest.mark.parametrize("damage", ["cut", "foreign"])
+def test_a_damaged_checkpoint_is_refused_and_nothing_is_lost(tmp_path: Path, world: World, damage: str) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "key").write_text("key")
+    (run / "epoch=0.ckpt").write_bytes(b"precious")
+    if damage == "cut":
+        (run / "last.ckpt").write_bytes(b"PK half a checkpoint")
+    else:
+        torch.save({"something": "else"}, run / "last.ckpt")
+    with pytest.raises(UelError, match=r"last\.ckpt[\s\S]*do:  copy a whole epoch"):
+        fit(run, "key", Config(), [world], world)  # type: ignore[arg-type]
+    assert (run / "epoch=0.ckpt").read_bytes() == b"precious"
+
+
 def test_batches_depend_on_their_number_alone(world: World) -> None:
     ahead = Batches([world], MODEL, 8, 1, start=3, count=1)[0]
     along = Batches([world], MODEL, 8, 1, start=0, count=4)[3]

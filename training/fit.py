@@ -16,6 +16,7 @@ from lightning.pytorch.loggers import CSVLogger
 
 from training.task import LocatorTask
 from training.world import Batch, World
+from uel.errors import UelError
 from uel.locator import Locator
 from uel.reports import Reports
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_ANEW = "copy a whole epoch=….ckpt beside it over it, or delete it to train anew"
 VALIDATION = 192  # phones
 EXPECTED = (
     ".*does not have many workers.*",  # batches are drawn from maps in memory, which workers would have to copy
@@ -76,6 +78,7 @@ def _train(folder: Path, config: "DemoConfig", train: list[World], validate: Wor
     best = ModelCheckpoint(folder, monitor="val_nll", save_top_k=3, save_last=True, filename="{epoch}-{val_nll:.4f}")
     last = folder / "last.ckpt"
     if last.is_file():
+        _require_readable(last)
         log.info("training: resuming from %s", last)
     trainer = _trainer(folder, config, [best, _Clock(), RichProgressBar(leave=True)])
     with warnings.catch_warnings():
@@ -85,6 +88,16 @@ def _train(folder: Path, config: "DemoConfig", train: list[World], validate: Wor
     state = torch.load(best.best_model_path, weights_only=True)["state_dict"]
     task.load_state_dict(state)
     return task.locator.eval(), _facts(task, trainer.global_step)
+
+
+def _require_readable(checkpoint: Path) -> None:
+    """Raise `UelError` for a checkpoint that was cut or is none."""
+    try:
+        whole = "state_dict" in torch.load(checkpoint, weights_only=True)
+    except Exception as error:  # torch raises what its unpickler and zip reader raise
+        raise UelError("this checkpoint cannot be read", got=f"{checkpoint}: {error}", do=_ANEW) from error
+    if not whole:
+        raise UelError("this checkpoint holds no training", got=str(checkpoint), do=_ANEW)
 
 
 def _trainer(folder: Path, config: "DemoConfig", callbacks: list[Callback]) -> lightning.Trainer:

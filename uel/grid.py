@@ -81,22 +81,25 @@ class Grid:
 
         Returns: values and their validity, both `*n channel`.
         """
-        scaled = (position[..., :2] + self.size / 2) / self.pixel - 0.5
-        scaled = scaled.clamp(0, self.count - 1)
-        low = scaled.detach().floor().clamp(max=max(self.count - 2, 0)).long()
-        fraction = scaled - low
-        total = weight_sum = 0.0
-        for step_y in (0, 1):
-            for step_x in (0, 1):
-                column = (low[..., 0] + step_x).clamp(max=self.count - 1)
-                row = (low[..., 1] + step_y).clamp(max=self.count - 1)
-                along_x = fraction[..., 0] if step_x else 1 - fraction[..., 0]
-                along_y = fraction[..., 1] if step_y else 1 - fraction[..., 1]
-                weight = (along_x * along_y).unsqueeze(-1)
-                if valid is not None:
-                    weight = weight * valid[:, row, column].movedim(0, -1)
-                total = total + weight * values[:, row, column].movedim(0, -1)
-                weight_sum = weight_sum + weight
+        index, weight = self._corners(position.reshape(-1, position.shape[-1]))
+        channels = len(values)
+        held = values.flatten(1) if valid is None else torch.cat([values * valid, valid.to(values.dtype)]).flatten(1)
+        # One fused pass over the four corners, whose channels lie side by side in memory.
+        found = torch.nn.functional.embedding_bag(index, held.T.contiguous(), per_sample_weights=weight, mode="sum")
+        found = found.view(*position.shape[:-1], -1)
+        if valid is None:
+            return found, torch.ones_like(found, dtype=torch.bool)
+        total, weight_sum = found.split(channels, dim=-1)
         # A vanishing weight means that only invalid pixels are near: no value, and no 1/0 in the gradient.
-        known = (weight_sum > 1e-3).expand_as(total)
+        known = weight_sum > 1e-3
         return torch.where(known, total / weight_sum.clamp(min=1e-3), 0.0), known
+
+    def _corners(self, position: Float[Tensor, "n dim"]) -> tuple[Int[Tensor, "n 4"], Float[Tensor, "n 4"]]:
+        """The four pixels around each position, counted row by row, and their bilinear weights."""
+        scaled = ((position[:, :2] + self.size / 2) / self.pixel - 0.5).clamp(0, self.count - 1)
+        low = scaled.detach().floor().clamp(max=max(self.count - 2, 0))
+        (x, y), (column, row) = (scaled - low).unbind(1), low.to(torch.int32).unbind(1)
+        first, right, up = row * self.count + column, int(self.count > 1), self.count * int(self.count > 1)
+        index = torch.stack([first, first + right, first + up, first + up + right], 1)
+        weight = torch.stack([(1 - x) * (1 - y), x * (1 - y), (1 - x) * y, x * y], 1)
+        return index, weight

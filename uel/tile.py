@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from uel.errors import UelError
 from uel.grid import Grid
+from uel.sites import Site, require_sites
 
 SCHEMA = 1
 RASTERS = ("ground", "height", "footprint", "material")
@@ -113,6 +115,22 @@ class Tile:
         """Whether no building stands at a position: Bool, `*n`."""
         row, column = self.pixel_of(position)
         return self.rasters["footprint"][row, column] < 0.5
+
+    def require_sites(self, sites: tuple[Site, ...]) -> None:
+        """Raise `UelError` without a site, when one is off the tile, and when one is inside a wall or a hill."""
+        require_sites(sites)
+        position = torch.tensor([site.position for site in sites])
+        self.raster_grid.require(position)
+        row, column = self.pixel_of(position)
+        top, ground = self.rasters["height"][row, column], self.rasters["ground"][row, column]
+        for site, roof, earth in zip(sites, top.tolist(), ground.tolist(), strict=True):
+            if not roof < site.position[2] < math.inf:
+                where = "inside a wall" if site.position[2] > earth else "in the ground"
+                raise UelError(
+                    f"a site {where}",
+                    got=f"position {site.position} where the top is at {roof:.1f} m, the ground at {earth:.1f} m",
+                    do=f"raise it to at least {math.floor(roof) + 1} m or move it",
+                )
 
     @cached_property
     def fingerprint(self) -> str:

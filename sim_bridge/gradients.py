@@ -1,0 +1,213 @@
+"""`uel doctor --gradients`: every derivative the bridge gives, against central differences, or refused.
+
+For each scene, way of asking and parameter, random configurations are drawn; in each, the quantity's derivative along a
+random direction by automatic differentiation is compared with (q(θ + h) - q(θ - h)) / 2h. Links that gain or lose a
+path within the step are left out: no derivative sees that. A quantity that does not depend on the parameter must have
+a derivative that is zero, and is reported as such.
+
+Receivers and cells have their own parameters, so one trace holds as many configurations as links; a material or an
+object is shared by all links, so each configuration is a trace of its own.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from rich.progress import Progress
+from torch import Tensor
+
+from sim_bridge.links import PathSet
+from sim_bridge.trials import TRIALS, Trial
+from uel.errors import UelError
+
+LIMIT = 0.01  # greatest median relative error
+QUANTITIES: dict[str, Callable[[PathSet], Tensor]] = {
+    "path gain": lambda p: p.gain().clamp(min=1e-30).log(),
+    "ToA": lambda p: p.first_arrival() * 1e9,
+    "AoA": lambda p: p.mean_arrival()[..., 0],
+    "AoD": lambda p: p.mean_departure()[..., 1],
+    "Doppler": lambda p: p.mean_doppler(),
+    "delay spread": lambda p: p.delay_spread() * 1e9,
+}
+# Steps: in metres, degrees, radians, or relative to the value.
+STEPS = {"metres": 0.01, "degrees": 0.2, "radians": 0.005, "relative": 0.001}
+NOISE = 3e-6  # of a quantity, float32 through a trace: differences smaller than this say nothing
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table."""
+
+    scene: str
+    mode: str
+    parameter: str
+    quantity: str
+    status: str
+    """ok, zero (and rightly so), refused, none (no configuration tells), or WRONG"""
+    error: float | None = None
+    """median relative error"""
+    configurations: int = 0
+    note: str = ""
+
+
+def table(count: int = 100, seed: int = 0, trials: Mapping[str, Trial] = TRIALS) -> list[Row]:
+    """The whole matrix, `count` configurations or more to a line."""
+    rows = []
+    with Progress(transient=True) as progress:
+        task = progress.add_task("gradients", total=sum(len(trial.parameters) * 2 for trial in trials.values()))
+        for name, trial in trials.items():
+            for mode in ("paths", "frozen"):
+                for parameter in trial.parameters:
+                    rows += _rows(name, trial, mode, parameter, count, seed)
+                    progress.advance(task)
+    return rows
+
+
+def good(rows: list[Row]) -> bool:
+    """Whether everything is right or refused."""
+    return all(row.status in ("ok", "zero", "refused", "none") for row in rows)
+
+
+def write(rows: list[Row], file: Path) -> None:
+    """As JSON, one object a line of the table."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
+
+
+Told = tuple[Tensor, Tensor, Tensor]  # derivative along the step, difference over it, noise of the latter
+
+
+def _rows(scene: str, trial: Trial, mode: str, parameter: str, count: int, seed: int) -> list[Row]:
+    generator = torch.Generator().manual_seed(seed)
+    found: dict[str, list[Told]] = {name: [] for name in QUANTITIES}
+    try:
+        for case in _cases(trial, mode, parameter, count, generator):
+            for name, told in (_together(case) if case.share == "all" else _apart(case)).items():
+                found[name].append(told)
+    except UelError as refusal:
+        return [Row(scene, mode, parameter, "all", "refused", note=str(refusal).splitlines()[0])]
+    return [_row(scene, mode, parameter, name, parts) for name, parts in found.items() if parts]
+
+
+def _row(scene: str, mode: str, parameter: str, quantity: str, parts: list[Told]) -> Row:
+    exact, difference, noise = (torch.cat([part[k] for part in parts]) for k in range(3))
+    told = difference.abs() > noise
+    if not bool(exact.isfinite().all()):
+        return Row(scene, mode, parameter, quantity, "WRONG: not finite", None, len(exact))
+    silent = exact[~told].abs() <= 3 * noise[~told]
+    if int(told.sum()) < 0.02 * len(exact):
+        status = "none" if not len(exact) else "zero" if bool(silent.float().mean() > 0.98) else "WRONG: not zero"
+        return Row(scene, mode, parameter, quantity, status, None, len(exact))
+    error = float(((exact - difference)[told] / difference[told]).abs().median())
+    return Row(scene, mode, parameter, quantity, "ok" if error <= LIMIT else "WRONG", error, int(told.sum()))
+
+
+@dataclass(frozen=True)
+class Case:
+    """Something to differentiate: `ask` traces at a parameter's value, of which each link has its own row."""
+
+    ask: Callable[[Tensor], PathSet]
+    value: Tensor
+    step: Tensor
+    """direction times step, as large as `value`"""
+    share: str
+    """who has a row of `value`: receiver, cell, or all"""
+
+
+def _differences(case: Case) -> tuple[dict[str, Tensor], dict[str, Tensor], Tensor, PathSet]:
+    """Of every quantity the difference over the step and its noise, per link; links with the same paths throughout."""
+    with torch.no_grad():
+        ahead, behind, here = (case.ask(case.value + k * case.step) for k in (1, -1, 0))
+        both = {name: [q(found).double() for found in (ahead, behind)] for name, q in QUANTITIES.items()}
+    same = (_counts(ahead) == _counts(behind)) & (_counts(here) == _counts(ahead)) & here.known()
+    chosen = _one_link(same, case.share)
+    difference = {name: (a - b) / 2 * chosen for name, (a, b) in both.items()}
+    noise = {name: (NOISE * (a.abs() + b.abs()) + 1e-9) * chosen for name, (a, b) in both.items()}
+    return difference, noise, chosen, here
+
+
+def _apart(case: Case) -> dict[str, Told]:
+    """Every quantity by itself: each receiver or cell is a configuration."""
+    difference, noise, chosen, _ = _differences(case)
+    axis = 1 if case.share == "receiver" else 0
+    has, told = chosen.any(axis), {}
+    for name, quantity in QUANTITIES.items():
+        along = _along(case, lambda found, q=quantity: (q(found).double() * chosen).sum())
+        per_row = along.reshape(len(case.value), -1).sum(1)
+        told[name] = (per_row[has], difference[name].sum(axis)[has], noise[name].sum(axis)[has])
+    return told
+
+
+def _together(case: Case) -> dict[str, Told]:
+    """All quantities in one backward pass, scaled to a derivative of 1: the error of any shows in the sum."""
+    difference, noise, chosen, _ = _differences(case)
+    if not bool(chosen.any()):
+        return {}
+    size = {name: (float(difference[name].sum()), float(noise[name].sum())) for name in QUANTITIES}
+    # What is lost in noise must have no derivative: it is blown up a hundredfold less than its noise would allow.
+    scale = {name: 1 / d if abs(d) > n else 0.01 / n for name, (d, n) in size.items()}
+    expected = sum(1.0 for d, n in size.values() if abs(d) > n)
+
+    def total(found: PathSet) -> Tensor:
+        return torch.stack([(q(found).double() * chosen).sum() * scale[name] for name, q in QUANTITIES.items()]).sum()
+
+    off = float(_along(case, total).sum()) - expected
+    return {
+        name: tuple(
+            torch.tensor([v], dtype=torch.float64) for v in ((d * (1 + off) if abs(d) > n else n * off * 100), d, n)
+        )
+        for name, (d, n) in size.items()
+    }  # type: ignore[return-value]
+
+
+def _along(case: Case, total: Callable[[PathSet], Tensor]) -> Tensor:
+    """Derivative of a number along the step, of each entry of the parameter."""
+    value = case.value.clone().requires_grad_()
+    answer = total(case.ask(value))
+    gradient = torch.autograd.grad(answer, value, allow_unused=True)[0] if answer.requires_grad else None
+    return ((torch.zeros_like(value) if gradient is None else gradient) * case.step).double()
+
+
+def _unit(direction: Tensor, by_row: bool) -> Tensor:
+    """Of length 1, or every row of length 1."""
+    flat = direction.reshape(len(direction), -1) if by_row else direction.reshape(1, -1)
+    return (flat / flat.norm(dim=1, keepdim=True)).view(direction.shape)
+
+
+def _one_link(same: Tensor, share: str) -> Float[Tensor, "receiver cell"]:
+    """1 for one usable link of each receiver, of each cell, or of all."""
+    weight = torch.rand(same.shape, generator=torch.Generator().manual_seed(1)) * same
+    if share == "all":
+        best = weight == weight.max()
+    else:
+        best = weight == weight.max(1 if share == "receiver" else 0, keepdim=True).values
+    return (best & same).double()
+
+
+def _counts(found: PathSet) -> Tensor:
+    return torch.bincount(found.link, minlength=found.receivers * found.cells).view(found.receivers, found.cells)
+
+
+def _cases(trial: Trial, mode: str, parameter: str, count: int, generator: torch.Generator) -> Iterator[Case]:
+    """Random configurations until there are `count`."""
+    made = 0
+    while made < count:
+        sim, points = trial.simulator(), trial.draw(generator)
+        frozen = sim.freeze(points) if mode == "frozen" else None
+        velocity = torch.randn(points.shape, generator=generator) * 5
+        share, value, unit = trial.at(parameter, points, generator)
+        direction = _unit(torch.randn(value.shape, generator=generator), by_row=share != "all")
+        step = direction * STEPS[unit] * (value.abs() if unit == "relative" else 1)
+
+        def ask(at: Tensor, frozen=frozen, sim=sim, points=points, velocity=velocity) -> PathSet:
+            position = at if parameter == "RX position" else points
+            given = {"ue_velocity": velocity} | ({} if parameter == "RX position" else {trial.name(parameter): at})
+            if frozen is None:
+                return sim.trace(position, **given)
+            return frozen.trace(position if parameter == "RX position" else None, **given)
+
+        yield Case(ask, value, step, share)
+        made += {"receiver": len(points), "cell": sim.cell_count}.get(share, 1)

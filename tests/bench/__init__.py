@@ -1,0 +1,1 @@
+"""What the bridge costs and what it finds, beside stock Sionna, as ratios measured in one run: `make bench`."""

@@ -1,0 +1,98 @@
+"""Paths in torch: those of stock Sionna, each once; and what they make of a link, by hand."""
+
+import pytest
+import torch
+
+from sim_bridge.links import PathSet, rotation
+from tests.worlds import bundled, empty, mast
+from uel.units import SPEED_OF_LIGHT
+
+import mitsuba as mi  # isort: skip  (after tests.worlds, which finds a usable LLVM)
+import sionna.rt as rt  # isort: skip
+
+STREET = torch.tensor([[25.0, -3.0, 1.5], [24.0, 12.0, 1.5], [-50.0, 5.0, 1.5], [40.0, 2.0, 1.5]])
+
+
+@pytest.mark.parametrize(("scattering", "diffraction"), [(0.0, False), (0.4, False), (0.0, True)])
+def test_paths_are_those_of_stock_sionna(scattering: float, diffraction: bool) -> None:
+    settings = {"samples": 3000, "max_depth": 2, "scattering": scattering, "diffraction": diffraction}
+    sim = bundled("simple_street_canyon", mast((-30.0, 2.0, 12.0)), **settings)
+    ours = sim.trace(STREET)
+    for index, position in enumerate(STREET.tolist()):
+        sim.scene.add(rt.Receiver(f"rx-{index}", position=mi.Point3f(*position)))
+    stock = rt.PathSolver(deterministic=True)(
+        sim.scene, max_depth=2, samples_per_src=3000, diffuse_reflection=scattering > 0, diffraction=diffraction, seed=1
+    )
+    real, imag = (torch.from_numpy(part.numpy()) for part in stock.a)
+    power, delay = (real.square() + imag.square()).sum((1, 3))[:, 0], torch.from_numpy(stock.tau.numpy())[:, 0]
+    for receiver in range(len(STREET)):
+        mine = ours.target == receiver
+        theirs = power[receiver] > 0
+        # Every path of ours is one of theirs; theirs may hold one twice.
+        pairs = [
+            sorted(zip(t.tolist(), p.log10().tolist(), strict=True))
+            for t, p in (
+                (ours.delay[mine] * 1e9, ours.power[mine]),
+                (delay[receiver][theirs] * 1e9, power[receiver][theirs]),
+            )
+        ]
+        for path in pairs[0]:
+            assert any(path == pytest.approx(other, abs=1e-3) for other in pairs[1])
+        assert len(pairs[0]) >= len({(round(t, 2), round(p, 3)) for t, p in pairs[1]}) - 1
+    assert bool((ours.power > 0).all())
+
+
+def two_paths(**change: torch.Tensor) -> PathSet:
+    """One link with powers 3 and 1, and one without a path."""
+    values = {
+        "target": torch.tensor([0, 0]),
+        "source": torch.tensor([0, 0]),
+        "power": torch.tensor([3.0, 1.0]),
+        "delay": torch.tensor([1e-6, 2e-6]),
+        "departure": torch.tensor([[1.0, 0, 0], [0, 1.0, 0]]),
+        "arrival": torch.tensor([[-1.0, 0, 0], [0, -1.0, 0]]),
+        "doppler": torch.tensor([10.0, -30.0]),
+        "bounces": torch.tensor([0, 2]),
+    }
+    return PathSet(1, 2, **{**values, **change})
+
+
+def test_a_link_by_hand() -> None:
+    link = two_paths()
+    assert link.gain().tolist() == [[4.0, 0.0]]
+    assert link.known().tolist() == link.sight().tolist() == [[True, False]]
+    assert link.first_arrival()[0].tolist() == pytest.approx([1e-6, 0.0])
+    assert link.mean_delay()[0].tolist() == pytest.approx([1.25e-6, 0.0])
+    # sqrt(3/4·0.25² + 1/4·0.75²) µs
+    assert link.delay_spread()[0].tolist() == pytest.approx([0.4330127e-6, 0.0], rel=1e-5)
+    assert link.mean_departure()[0, 0].tolist() == pytest.approx([0.75, 0.25, 0.0])
+    assert link.mean_arrival()[0, 0].tolist() == pytest.approx([-0.75, -0.25, 0.0])
+    assert link.mean_doppler()[0].tolist() == pytest.approx([0.0, 0.0])
+    assert link.strongest()[0, 0] == 0
+
+
+def test_gradients_of_a_single_path_are_finite() -> None:
+    delay = torch.tensor([1e-6, 1e-6], requires_grad=True)
+    two_paths(delay=delay).delay_spread().sum().backward()
+    assert delay.grad is not None
+    assert bool(delay.grad.isfinite().all())
+
+
+def test_batches_follow_one_another() -> None:
+    both = PathSet.cat([two_paths(), two_paths()])
+    assert (both.receivers, both.target.tolist()) == (2, [0, 0, 1, 1])
+    assert both.gain().tolist() == [[4.0, 0.0], [4.0, 0.0]]
+
+
+def test_doppler_of_a_moving_phone() -> None:
+    """Along the line of sight: v / λ, positive when the phone comes nearer (Molisch 2011, section 5.2)."""
+    sim, position = empty(mast()), torch.tensor([[43.0, -2.0, 20.0]])
+    towards = torch.tensor([[-10.0, 0.0, 0.0]])
+    shift = sim.trace(position, ue_velocity=towards).mean_doppler()
+    assert float(shift) == pytest.approx(10.0 * 3.5e9 / SPEED_OF_LIGHT, rel=1e-5)
+
+
+def test_rotation_turns_the_boresight() -> None:
+    quarter = rotation(torch.tensor([[torch.pi / 2, 0.0, 0.0], [0.0, torch.pi / 2, 0.0]]))
+    turned = quarter @ torch.tensor([1.0, 0.0, 0.0])
+    torch.testing.assert_close(turned, torch.tensor([[0.0, 1.0, 0.0], [0.0, 0.0, -1.0]]), atol=1e-6, rtol=0)
