@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 from sim_bridge import runtime
 from uel.errors import UelError
@@ -31,18 +32,51 @@ class Check:
     do: str = ""
 
 
+@dataclass(frozen=True, kw_only=True)
+class DoctorConfig:
+    """What is looked at beside the machine."""
+
+    gradients: bool = False
+    """compare every derivative of the bridge with differences (some ten minutes)"""
+    configurations: int = 100
+    """random configurations in each line of that table"""
+    json: Path | None = None
+    """file to write the table to"""
+
+    def __post_init__(self) -> None:
+        if self.configurations < 1:
+            raise UelError("gradients need configurations", got=self.configurations, do="give 1 or more")
+
+
 def main(argv: Sequence[str] = ()) -> int:
-    """Print every check; 0 when all pass, 1 when something is missing."""
-    if argv:
-        raise UelError("doctor takes no options", got=" ".join(argv), do="uel doctor")
+    """Print every check; 0 when all pass, 1 when something is missing or wrong."""
+    from uel.config import load
+
+    config = load(DoctorConfig, "doctor", argv)
     checks = [*system(), *packages(), *backend()]
-    checks += (
-        self_test()
-        if all(check.ok for check in checks)
-        else [Check("self-test", "not run", False, "mend the lines above first")]
-    )
+    sound = all(check.ok for check in checks)
+    checks += self_test() if sound else [Check("self-test", "not run", False, "mend the lines above first")]
     show(checks)
-    return 0 if all(check.ok for check in checks) else 1
+    if not all(check.ok for check in checks):
+        return 1
+    return gradients(config) if config.gradients else 0
+
+
+def gradients(config: DoctorConfig) -> int:
+    """Print the table of gradients; 0 when each is right or refused."""
+    from rich.console import Console
+    from rich.markdown import Markdown
+
+    from sim_bridge import gradients
+
+    rows = gradients.table(config.configurations)
+    Console(width=150).print(Markdown(gradients.markdown(rows)))
+    for row in rows:
+        if row.status.startswith("WRONG"):
+            print(f"{row.status}: {row.scene}, {row.mode}, {row.quantity} by {row.parameter}, error {row.error}")
+    if config.json:
+        gradients.write(rows, config.json)
+    return 0 if gradients.good(rows) else 1
 
 
 def system() -> list[Check]:

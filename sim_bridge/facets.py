@@ -11,7 +11,7 @@ NORMAL, OFFSET = 1e3, 1e2  # planes are one whose normals agree to 1e-3 and whos
 
 @dataclass(frozen=True)
 class Facets:
-    """Triangles of all meshes in the scene's order; number = `base` of the mesh + its primitive's index."""
+    """Triangles of all meshes, by name; number = `base` of the mesh + its primitive's index."""
 
     corner: np.ndarray
     """(triangle, 3, 3) in metres"""
@@ -29,7 +29,8 @@ class Facets:
     @staticmethod
     def of(scene: mi.Scene) -> "Facets":
         """Read all meshes of a scene."""
-        meshes = scene.shapes()
+        # By name: the order in which Mitsuba lists them changes from process to process.
+        meshes = sorted(scene.shapes(), key=lambda mesh: mesh.id())
         if not meshes:
             return _no_facets()
         corner = np.concatenate([_corners(mesh) for mesh in meshes]).astype(np.float64)

@@ -20,9 +20,18 @@ from rich.progress import Progress
 from torch import Tensor
 
 from sim_bridge.links import PathSet
-from sim_bridge.trials import TRIALS, Trial
+from sim_bridge.trials import TRIALS, Trial, map_trial
 from uel.errors import UelError
+from uel.radiomap import Looked
 
+MAPPED = "canyon"  # the scene whose radio map is tried
+LOOKED: dict[str, Callable[[Looked], Tensor]] = {
+    "path gain": lambda m: m.gain.clamp(min=1e-30).log(),
+    "ToA": lambda m: m.first_arrival * 1e9,
+    "AoA": lambda m: m.mean_arrival[..., 0],
+    "AoD": lambda m: m.mean_departure[..., 1],
+    "delay spread": lambda m: m.delay_spread * 1e9,
+}
 LIMIT = 0.01  # greatest median relative error
 QUANTITIES: dict[str, Callable[[PathSet], Tensor]] = {
     "path gain": lambda p: p.gain().clamp(min=1e-30).log(),
@@ -32,8 +41,9 @@ QUANTITIES: dict[str, Callable[[PathSet], Tensor]] = {
     "Doppler": lambda p: p.mean_doppler(),
     "delay spread": lambda p: p.delay_spread() * 1e9,
 }
-# Steps: in metres, degrees, radians, or relative to the value.
-STEPS = {"metres": 0.01, "degrees": 0.2, "radians": 0.005, "relative": 0.001}
+# Steps: in metres, degrees, radians, or (materials) relative to the value. The phase inside a slab turns fast.
+STEPS = {"metres": 0.01, "degrees": 0.2, "radians": 0.005}
+RELATIVE = {"permittivity": 0.003, "conductivity": 0.03, "thickness": 0.001, "scattering": 0.01}
 NOISE = 3e-6  # of a quantity, float32 through a trace: differences smaller than this say nothing
 
 
@@ -57,8 +67,12 @@ def table(count: int = 100, seed: int = 0, trials: Mapping[str, Trial] = TRIALS)
     """The whole matrix, `count` configurations or more to a line."""
     rows = []
     with Progress(transient=True) as progress:
-        task = progress.add_task("gradients", total=sum(len(trial.parameters) * 2 for trial in trials.values()))
+        task = progress.add_task(
+            "gradients: parameters", total=sum(2 * len(trial.parameters) for trial in trials.values())
+        )
         for name, trial in trials.items():
+            if name == MAPPED:
+                rows += _map_rows(count, seed)
             for mode in ("paths", "frozen"):
                 for parameter in trial.parameters:
                     rows += _rows(name, trial, mode, parameter, count, seed)
@@ -90,6 +104,48 @@ def _rows(scene: str, trial: Trial, mode: str, parameter: str, count: int, seed:
     except UelError as refusal:
         return [Row(scene, mode, parameter, "all", "refused", note=str(refusal).splitlines()[0])]
     return [_row(scene, mode, parameter, name, parts) for name, parts in found.items() if parts]
+
+
+def _map_rows(count: int, seed: int) -> list[Row]:
+    """Derivatives by lookup with respect to position; a map was traced with everything else as it is."""
+    radio = map_trial()
+    generator = torch.Generator().manual_seed(seed)
+    points = TRIALS[MAPPED].draw(generator, 2 * count)[:, :2] * 0.8
+    step = _unit(torch.randn(points.shape, generator=generator), by_row=True) * STEPS["metres"]
+    # Between pixel centres the lookup is smooth, across their lines it has kinks.
+    place = (points + radio.grid.size / 2) / radio.grid.pixel - 0.5
+    smooth = ((place - place.round()).abs() * radio.grid.pixel > 2 * STEPS["metres"]).all(1)
+    rows = [Row(MAPPED, "map", "everything else", "all", "refused", note="a radio map answers for positions alone")]
+    for name, quantity in LOOKED.items():
+        value = points.clone().requires_grad_()
+        known = radio.look(points).known[:, 0] & smooth
+        (gradient,) = torch.autograd.grad(quantity(radio.look(value))[:, 0].double().sum(), value)
+        ahead, behind = (quantity(radio.look(points + k * step))[:, 0].double() for k in (1, -1))
+        noise = _noise(name, ahead, behind)
+        told = ((gradient * step).double().sum(1), (ahead - behind) / 2, noise)
+        rows.append(_row(MAPPED, "map", "RX position", name, [tuple(v[known].detach() for v in told)]))  # type: ignore[list-item]
+    return rows
+
+
+def markdown(rows: list[Row]) -> str:
+    """Parameters × quantities, the worst of all scenes in each place."""
+    names = list(QUANTITIES)
+    lines = [f"| by | of | {' | '.join(names)} |", "|---|---|" + "---|" * len(names)]
+    for mode, parameter in dict.fromkeys((row.mode, row.parameter) for row in rows):
+        mine = [row for row in rows if (row.mode, row.parameter) == (mode, parameter)]
+        lines.append(f"| {mode} | {parameter} | {' | '.join(_worst(mine, name) for name in names)} |")
+    return "\n".join(lines)
+
+
+def _worst(rows: list[Row], quantity: str) -> str:
+    mine = [row for row in rows if row.quantity in (quantity, "all")]
+    wrong = [row.status for row in mine if row.status.startswith("WRONG")]
+    if wrong:
+        return wrong[0]
+    errors = [row.error for row in mine if row.error is not None]
+    if errors:
+        return f"{max(errors):.0e}".replace("e-0", "e-")
+    return {"zero": "0", "refused": "refused"}.get(mine[0].status, "–") if mine else "–"
 
 
 def _row(scene: str, mode: str, parameter: str, quantity: str, parts: list[Told]) -> Row:
@@ -125,8 +181,13 @@ def _differences(case: Case) -> tuple[dict[str, Tensor], dict[str, Tensor], Tens
     same = (_counts(ahead) == _counts(behind)) & (_counts(here) == _counts(ahead)) & here.known()
     chosen = _one_link(same, case.share)
     difference = {name: (a - b) / 2 * chosen for name, (a, b) in both.items()}
-    noise = {name: (NOISE * (a.abs() + b.abs()) + 1e-9) * chosen for name, (a, b) in both.items()}
+    noise = {name: _noise(name, a, b) * chosen for name, (a, b) in both.items()}
     return difference, noise, chosen, here
+
+
+def _noise(name: str, one: Tensor, other: Tensor) -> Tensor:
+    """Of a difference of two values; a logarithm's is that of its argument."""
+    return NOISE * (torch.full_like(one, 2.0) if name == "path gain" else one.abs() + other.abs()) + 1e-9
 
 
 def _apart(case: Case) -> dict[str, Told]:
@@ -142,25 +203,26 @@ def _apart(case: Case) -> dict[str, Told]:
 
 
 def _together(case: Case) -> dict[str, Told]:
-    """All quantities in one backward pass, scaled to a derivative of 1: the error of any shows in the sum."""
+    """All quantities in two backward passes, scaled so that the error of any shows in the sum.
+
+    Those that differ over the step are scaled to a derivative of 1, the others to the noise of their difference.
+    """
     difference, noise, chosen, _ = _differences(case)
     if not bool(chosen.any()):
         return {}
     size = {name: (float(difference[name].sum()), float(noise[name].sum())) for name in QUANTITIES}
-    # What is lost in noise must have no derivative: it is blown up a hundredfold less than its noise would allow.
-    scale = {name: 1 / d if abs(d) > n else 0.01 / n for name, (d, n) in size.items()}
-    expected = sum(1.0 for d, n in size.values() if abs(d) > n)
+    moving = [name for name, (d, n) in size.items() if abs(d) > n]
+    still = [name for name in QUANTITIES if name not in moving]
 
-    def total(found: PathSet) -> Tensor:
-        return torch.stack([(q(found).double() * chosen).sum() * scale[name] for name, q in QUANTITIES.items()]).sum()
+    def along(names: list[str], scale: dict[str, float]) -> float:
+        total = lambda p: torch.stack([(QUANTITIES[n](p).double() * chosen).sum() / scale[n] for n in names]).sum()  # noqa: E731
+        return float(_along(case, total).sum()) if names else 0.0
 
-    off = float(_along(case, total).sum()) - expected
-    return {
-        name: tuple(
-            torch.tensor([v], dtype=torch.float64) for v in ((d * (1 + off) if abs(d) > n else n * off * 100), d, n)
-        )
-        for name, (d, n) in size.items()
-    }  # type: ignore[return-value]
+    off = along(moving, {name: d for name, (d, _) in size.items()}) - len(moving)
+    left = along(still, {name: n for name, (_, n) in size.items()})
+    exact = {name: d * (1 + off) if name in moving else n * left for name, (d, n) in size.items()}
+    scalar = lambda value: torch.tensor([value], dtype=torch.float64)  # noqa: E731
+    return {name: (scalar(exact[name]), scalar(d), scalar(n)) for name, (d, n) in size.items()}
 
 
 def _along(case: Case, total: Callable[[PathSet], Tensor]) -> Tensor:
@@ -200,7 +262,7 @@ def _cases(trial: Trial, mode: str, parameter: str, count: int, generator: torch
         velocity = torch.randn(points.shape, generator=generator) * 5
         share, value, unit = trial.at(parameter, points, generator)
         direction = _unit(torch.randn(value.shape, generator=generator), by_row=share != "all")
-        step = direction * STEPS[unit] * (value.abs() if unit == "relative" else 1)
+        step = direction * (STEPS[unit] if unit in STEPS else RELATIVE[parameter] * value.abs())
 
         def ask(at: Tensor, frozen=frozen, sim=sim, points=points, velocity=velocity) -> PathSet:
             position = at if parameter == "RX position" else points

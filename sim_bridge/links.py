@@ -139,8 +139,8 @@ def radiated(
     """Power of each path with all transmit antennas in phase; `element` their offsets from the cell's position in m."""
     antennas = element.shape[1] * real.shape[2]
     real, imag = real.sum(-1), imag.sum(-1)
-    if element.shape[1] == 1:
-        return (real.square() + imag.square()).sum(-1) / antennas
-    phase = 2 * math.pi / wavelength * (element * departure.unsqueeze(1)).sum(-1)
-    factor = (phase.cos().sum(-1).square() + phase.sin().sum(-1).square()).unsqueeze(-1)
-    return ((real.square() + imag.square()) * factor).sum(-1) / antennas
+    power = (real.square() + imag.square()).sum(-1) / antennas
+    if element.shape[1] > 1:
+        phase = 2 * math.pi / wavelength * (element * departure.unsqueeze(1)).sum(-1)
+        power = power * (phase.cos().sum(-1).square() + phase.sin().sum(-1).square())
+    return power

@@ -45,17 +45,12 @@ def _shape(name: str, cells: int, receivers: int) -> tuple[int, ...]:
 
 @contextmanager
 def standing(scene: rt.Scene, values: Mapping[str, mi.TensorXf]) -> Iterator[None]:
-    """The scene with these materials and objects, and as it was before once the block is left, however it is left.
-
-    While it lasts, Dr.Jit runs the code of each material by itself. It would else run it again in the backward pass,
-    after the scene was put back: gradients of zero, silently (and new kernels for every call, 3 s instead of 0.4 s).
-    """
+    """The scene with these materials and objects, and as it was before once the block is left, however it is left."""
     before = {name: dr.detach(_get(scene, name)) for name in values}
     try:
         for name, value in values.items():
             _set(scene, name, value.array)
-        with dr.scoped_set_flag(dr.JitFlag.SymbolicCalls, not values):
-            yield
+        yield
     finally:
         for name, value in before.items():
             _put(scene, name, value)

@@ -83,15 +83,6 @@ class Sionna:
         """
         points = self._rows(position)
         self.require_known(given, len(points))
-        drawn = [
-            name for name, value in given.items() if name.endswith("scattering_coefficient") and value.requires_grad
-        ]
-        if drawn and self.tracing.scattering > 0:
-            raise UelError(
-                "scattered paths are drawn by the scattering coefficient, which no derivative sees",
-                got=drawn[0],
-                do="freeze the paths first: sim.freeze(position).trace(...)",
-            )
         return self._trace(points, given)
 
     def freeze(self, position: Float[Tensor, "*n dim"]) -> Frozen:
@@ -100,8 +91,15 @@ class Sionna:
             return Frozen(self, self._rows(position.detach()).clone())
 
     def require_known(self, given: Mapping[str, Tensor], receivers: int) -> None:
-        """Raise `UelError` for a parameter that is unknown or has another shape."""
+        """Raise `UelError` for a parameter that is unknown, has another shape, or cannot be learned."""
         parameters.require_known(self.scene, given, self.cell_count, receivers)
+        drawn = [n for n, value in given.items() if n.endswith("scattering_coefficient") and value.requires_grad]
+        if drawn and self.tracing.scattering > 0:
+            raise UelError(
+                "scattered paths are drawn by the scattering coefficient, which no derivative sees",
+                got=drawn[0],
+                do="switch scattering off (Tracing.scattering = 0): what reflections lose to it can be learned",
+            )
 
     def paths(self, position: Float[Tensor, "*n dim"]) -> Truth:
         """Trace every link: gain, first arrival, strongest path's azimuth of departure, line of sight."""

@@ -52,10 +52,10 @@ class Trial:
             self.opened.append(self.make())
         return self.opened[0]
 
-    def draw(self, generator: torch.Generator) -> Float[Tensor, "n 3"]:
+    def draw(self, generator: torch.Generator, count: int = 0) -> Float[Tensor, "n 3"]:
         """Receivers, uniform in the box."""
         low, high = torch.tensor(self.box).T
-        return low + (high - low) * torch.rand(self.receivers, 3, generator=generator)
+        return low + (high - low) * torch.rand(count or self.receivers, 3, generator=generator)
 
     def name(self, parameter: str) -> str:
         """As `Sionna.trace` calls it."""
@@ -134,15 +134,14 @@ def _munich() -> Sionna:
 
 STREET = (0.9, 2.1)  # m: heights that the atlas knows
 TRIALS: dict[str, Trial] = {
-    "free space": Trial(_free_space, ((-150, 150), (-150, 150), (1, 10)), ENDS),
-    "mirror": Trial(_mirror, ((-60, 60), (-60, 60), STREET), material="slab", thing="reflector"),
-    "canyon": Trial(_canyon, ((-50, 50), (-8, 8), STREET), material="marble", thing="building_4"),
-    "munich": Trial(_munich, ((-200, 200), (-200, 200), STREET), (*ENDS, *MATERIALS), material="marble"),
+    "free space": Trial(_free_space, ((-150.0, 150.0), (-150.0, 150.0), (1.0, 10.0)), ENDS),
+    "mirror": Trial(_mirror, ((-60.0, 60.0), (-60.0, 60.0), STREET), material="slab", thing="reflector"),
+    "canyon": Trial(_canyon, ((-50.0, 50.0), (-8.0, 8.0), STREET), material="marble", thing="building_4"),
+    "munich": Trial(_munich, ((-200.0, 200.0), (-200.0, 200.0), STREET), (*ENDS, *MATERIALS), material="marble"),
 }
 
 
 @cache
-def map_trial() -> tuple[Sionna, RadioMap]:
-    """A street and its radio map, for derivatives by lookup."""
-    sim = TRIALS["canyon"].simulator()
-    return sim, sim.radio_map(Grid(size=96.0, pixel=2.0))
+def map_trial() -> RadioMap:
+    """The radio map of a street, for derivatives by lookup."""
+    return TRIALS["canyon"].simulator().radio_map(Grid(size=96.0, pixel=2.0))

@@ -74,7 +74,7 @@ def test_an_interrupt_names_the_command_that_goes_on(monkeypatch, capsys):
     assert "uel act --seed 3 --label 'a b'" in capsys.readouterr().err
 
 
-def test_doctor_takes_no_options(capsys):
+def test_doctor_refuses_unknown_options(capsys):
     assert cli.main(["doctor", "--fast"]) == 2
     assert "--fast" in capsys.readouterr().err
 

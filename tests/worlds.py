@@ -40,13 +40,13 @@ def empty(sites: tuple[Site, ...], **tracing: object) -> Sionna:
     return tracer.open_empty(sites, Tracing(**{**QUICK, **tracing}))
 
 
-def bundled(name: str, sites: tuple[Site, ...], turned: bool = False, **tracing: object) -> Sionna:
-    """One of Sionna's own scenes, turned by 90° counter-clockwise about the origin if asked."""
-    # Merged shapes lose the names by which Sionna finds their vertices: they cannot be turned.
-    scene = rt.load_scene(getattr(rt.scene, name), merge_shapes=not turned)
+def bundled(name: str, sites: tuple[Site, ...], turned: bool = False, apart: bool = False, **tracing: object) -> Sionna:
+    """One of Sionna's own scenes, turned by 90° counter-clockwise about the origin, or its objects apart, if asked."""
+    # Merged shapes lose the names by which Sionna finds their vertices: they cannot be turned or moved.
+    scene = rt.load_scene(getattr(rt.scene, name), merge_shapes=not (turned or apart))
     if turned:
         turn_world(scene)
-    return Sionna(scene, sites, Tracing(**{**QUICK, **tracing}))
+    return Sionna(scene, sites, Tracing(**{**QUICK, **tracing}), source=getattr(rt.scene, name))
 
 
 def mirror(sites: tuple[Site, ...], slab: dict[str, float], **tracing: object) -> Sionna:
