@@ -16,7 +16,7 @@ from torch import Tensor
 
 from uel.errors import UelError
 
-DEVICE = "cuda" if mi.variant().startswith("cuda") else "cpu"  # where Dr.Jit takes torch's tensors from
+DEVICE = "cuda" if str(mi.variant()).startswith("cuda") else "cpu"  # where Dr.Jit takes torch's tensors from
 _PROCESS = os.getpid()
 LOCK = threading.RLock()  # Dr.Jit's scenes are changed in place: one question at a time
 

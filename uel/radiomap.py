@@ -176,7 +176,7 @@ class RadioMap:
         more = [arrays.get(f"channels.{f.name}") for f in fields(Channels)]
         channels = Channels(*more) if all(values is not None for values in more) else None  # type: ignore[arg-type]
         grid = Grid(size=meta["size"], pixel=meta["pixel"])
-        return RadioMap(grid, sites_from_json(meta["sites"]), *own, channels)
+        return RadioMap(grid, sites_from_json(meta["sites"]), *own, channels=channels)
 
 
 _ARRAYS = ("gain", "relative_error", "known", "los", "elevation")
