@@ -1,12 +1,14 @@
 """Rasters: lookup against scipy, gradients against finite differences, and refusals."""
 
+from itertools import product
+
 import pytest
 import torch
 from scipy.interpolate import RegularGridInterpolator
 from torch import Tensor
 
 from uel.errors import UelError
-from uel.grid import Grid
+from uel.grid import Grid, filled
 
 GRID = Grid(size=40.0, pixel=4.0)
 
@@ -19,16 +21,23 @@ def random_positions(count: int, reach: float, seed: int = 4) -> Tensor:
     return (torch.rand(count, 2, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) - 0.5) * 2 * reach
 
 
-def slow_sample(values: Tensor, valid: Tensor, x: float, y: float) -> tuple[float, bool]:
+def slow_sample(values: Tensor, x: float, y: float) -> float:
     """One channel, one position, four corners in a loop."""
     count = GRID.count
     across, up = (min(max((c + GRID.size / 2) / GRID.pixel - 0.5, 0.0), count - 1.0) for c in (x, y))
-    total = weights = 0.0
+    total = 0.0
     for row in range(count):
         for column in range(count):
-            weight = max(0.0, 1 - abs(row - up)) * max(0.0, 1 - abs(column - across)) * bool(valid[row, column])
-            total, weights = total + weight * float(values[row, column]), weights + weight
-    return (total / weights, True) if weights > 1e-3 else (0.0, False)
+            total += max(0.0, 1 - abs(row - up)) * max(0.0, 1 - abs(column - across)) * float(values[row, column])
+    return total
+
+
+def slow_filled(values: Tensor, valid: Tensor, row: int, column: int) -> float:
+    """One pixel of one channel: itself, or the mean of the valid ones around it."""
+    if valid[row, column]:
+        return float(values[row, column])
+    around = slice(max(row - 1, 0), row + 2), slice(max(column - 1, 0), column + 2)
+    return float(values[around][valid[around]].mean()) if valid[around].any() else 0.0
 
 
 def test_row_zero_is_south_and_column_zero_west() -> None:
@@ -41,36 +50,50 @@ def test_row_zero_is_south_and_column_zero_west() -> None:
 def test_sample_is_scipys_bilinear_between_the_centres() -> None:
     values, position = random_raster(), random_positions(200, reach=18.0)
     axis = GRID.centres()[0, :, 0].double().numpy()
-    got, known = GRID.sample(values, position)
-    assert known.all()
+    got = GRID.sample(values, position)
     for channel in range(2):
         want = RegularGridInterpolator((axis, axis), values[channel].numpy())(position.flip(-1).numpy())
         torch.testing.assert_close(got[:, channel], torch.from_numpy(want))
 
 
-def test_sample_is_the_slow_loop_with_holes_and_at_the_rim() -> None:
+def test_sample_is_the_slow_loop_and_constant_at_the_rim() -> None:
     values, position = random_raster(), random_positions(300, reach=20.0)
-    valid = torch.rand(values.shape, generator=torch.Generator().manual_seed(5)) > 0.5
-    got, known = GRID.sample(values, position, valid)
+    got = GRID.sample(values, position)
     for channel in range(2):
-        for i, (x, y) in enumerate(position.tolist()):
-            value, seen = slow_sample(values[channel], valid[channel], x, y)
-            assert bool(known[i, channel]) is seen
-            assert float(got[i, channel]) == pytest.approx(value, abs=1e-9)
-    assert not known.all()
+        want = [slow_sample(values[channel], x, y) for x, y in position.tolist()]
+        assert got[:, channel].tolist() == pytest.approx(want, abs=1e-9)
+
+
+def test_holes_are_filled_with_the_mean_of_what_is_valid_around_them() -> None:
+    values = random_raster()
+    valid = torch.rand(values.shape, generator=torch.Generator().manual_seed(5)) > 0.8
+    got = filled(values, valid)
+    for channel, row, column in product(range(2), range(GRID.count), range(GRID.count)):
+        want = slow_filled(values[channel], valid[channel], row, column)
+        assert float(got[channel, row, column]) == pytest.approx(want, abs=1e-9)
+    assert (got == 0).any()
+
+
+@pytest.mark.parametrize("channels", [1, 8, 11])
+def test_a_position_is_held_where_its_pixel_is_valid(channels: int) -> None:
+    position = random_positions(300, reach=20.0)
+    valid = torch.rand((channels, *GRID.shape), generator=torch.Generator().manual_seed(5)) > 0.5
+    row, column = GRID.pixel_of(position)
+    assert torch.equal(GRID.holds(valid, position), valid[:, row, column].T)
+    assert GRID.holds(valid, position[:6].reshape(2, 3, 2)).shape == (2, 3, channels)
 
 
 def test_sample_keeps_leading_axes_and_looks_at_x_and_y_only() -> None:
     values, position = random_raster(3), random_positions(6, reach=18.0)
     lifted = torch.cat([position, torch.full((6, 1), 7.0)], -1).reshape(2, 3, 3)
-    torch.testing.assert_close(GRID.sample(values, lifted)[0], GRID.sample(values, position)[0].reshape(2, 3, 3))
-    assert GRID.sample(values, position[0])[0].shape == (3,)
+    torch.testing.assert_close(GRID.sample(values, lifted), GRID.sample(values, position).reshape(2, 3, 3))
+    assert GRID.sample(values, position[0]).shape == (3,)
 
 
 def test_gradient_is_the_finite_difference() -> None:
     values, position = random_raster(), random_positions(50, reach=17.0).requires_grad_()
-    assert torch.autograd.gradcheck(lambda p: GRID.sample(values, p)[0], (position,), eps=1e-6, atol=1e-6)
-    assert torch.autograd.gradcheck(lambda v: GRID.sample(v, position)[0], (values.requires_grad_(),))
+    assert torch.autograd.gradcheck(lambda p: GRID.sample(values, p), (position,), eps=1e-6, atol=1e-6)
+    assert torch.autograd.gradcheck(lambda v: GRID.sample(v, position), (values.requires_grad_(),))
 
 
 def test_gradient_is_finite_at_censored_pixels_edges_and_corners() -> None:
@@ -79,7 +102,7 @@ def test_gradient_is_finite_at_censored_pixels_edges_and_corners() -> None:
     edge = torch.tensor([[20.0, 20.0], [-20.0, 20.0], [-18.0, -18.0], [0.0, 0.0], [2.0, -2.0]], dtype=torch.float64)
     position = torch.cat([edge, random_positions(500, reach=20.0)]).requires_grad_()
     values.requires_grad_()
-    GRID.sample(values, position, valid)[0].square().sum().backward()
+    GRID.sample(filled(values, valid), position).square().sum().backward()
     assert position.grad.isfinite().all()
     assert values.grad.isfinite().all()
     assert (values.grad[~valid] == 0).all()

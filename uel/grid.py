@@ -53,8 +53,8 @@ class Grid:
 
     def require(self, position: Float[Tensor, "*n dim"]) -> None:
         """Raise `UelError` when a position is not finite or lies outside the grid."""
-        inside = self.contains(position)
-        if not bool(inside.all()):
+        if position.numel() and not self._contains_all(position.detach()):
+            inside = self.contains(position)
             bad = position.detach()[~inside][:3].tolist()
             raise UelError(
                 f"{int((~inside).sum())} of {inside.numel()} positions are not finite or off the tile",
@@ -62,44 +62,50 @@ class Grid:
                 do=f"give x and y in metres from the tile's centre, within ±{self.size / 2:g} m",
             )
 
+    def _contains_all(self, position: Float[Tensor, "*n dim"]) -> bool:
+        """`contains(position).all()` in one pass over the coordinates; z only needs to be finite."""
+        low, high = torch.aminmax(position[..., :2])
+        flat = position.shape[-1] == 2 or bool(position[..., 2].isfinite().all())
+        return flat and bool(low >= -self.size / 2) and bool(high <= self.size / 2)
+
     def pixel_of(self, position: Float[Tensor, "*n dim"]) -> tuple[Int[Tensor, "*n"], Int[Tensor, "*n"]]:
         """Row and column of the pixels that hold positions on the grid."""
         index = ((position[..., :2] + self.size / 2) / self.pixel).floor().long().clamp(0, self.count - 1)
         return index[..., 1], index[..., 0]
 
     def sample(
-        self,
-        values: Float[Tensor, "channel row column"],
-        position: Float[Tensor, "*n dim"],
-        valid: Bool[Tensor, "channel row column"] | None = None,
-    ) -> tuple[Float[Tensor, "*n channel"], Bool[Tensor, "*n channel"]]:
+        self, values: Float[Tensor, "channel row column"], position: Float[Tensor, "*n dim"]
+    ) -> Float[Tensor, "*n channel"]:
         """Bilinear lookup between pixel centres, differentiable in `values` and `position`.
 
-        Pixels that are not `valid` do not take part: the weights of the others are renormalised, and where
-        none of the four is valid the result is 0 with mask False. Beyond the outermost centres the value is
-        held constant. Gradients are finite everywhere.
-
-        Returns: values and their validity, both `*n channel`.
+        Beyond the outermost centres the value is held constant. Gradients are finite everywhere. Values with
+        holes are `filled` first, and where the holes are is what `holds` tells.
         """
-        index, weight = self._corners(position.reshape(-1, position.shape[-1]))
-        channels = len(values)
-        held = values.flatten(1) if valid is None else torch.cat([values * valid, valid.to(values.dtype)]).flatten(1)
-        # One fused pass over the four corners, whose channels lie side by side in memory.
-        found = torch.nn.functional.embedding_bag(index, held.T.contiguous(), per_sample_weights=weight, mode="sum")
-        found = found.view(*position.shape[:-1], -1)
-        if valid is None:
-            return found, torch.ones_like(found, dtype=torch.bool)
-        total, weight_sum = found.split(channels, dim=-1)
-        # A vanishing weight means that only invalid pixels are near: no value, and no 1/0 in the gradient.
-        known = weight_sum > 1e-3
-        return torch.where(known, total / weight_sum.clamp(min=1e-3), 0.0), known
+        scaled = (position[..., :2].reshape(1, 1, -1, 2) * (2 / self.size)).to(values.dtype)
+        found = torch.nn.functional.grid_sample(values[None], scaled, padding_mode="border", align_corners=False)
+        return found[0, :, 0].T.reshape(*position.shape[:-1], len(values))
 
-    def _corners(self, position: Float[Tensor, "n dim"]) -> tuple[Int[Tensor, "n 4"], Float[Tensor, "n 4"]]:
-        """The four pixels around each position, counted row by row, and their bilinear weights."""
-        scaled = ((position[:, :2] + self.size / 2) / self.pixel - 0.5).clamp(0, self.count - 1)
-        low = scaled.detach().floor().clamp(max=max(self.count - 2, 0))
-        (x, y), (column, row) = (scaled - low).unbind(1), low.to(torch.int32).unbind(1)
-        first, right, up = row * self.count + column, int(self.count > 1), self.count * int(self.count > 1)
-        index = torch.stack([first, first + right, first + up, first + up + right], 1)
-        weight = torch.stack([(1 - x) * (1 - y), x * (1 - y), (1 - x) * y, x * y], 1)
-        return index, weight
+    def holds(
+        self, valid: Bool[Tensor, "channel row column"], position: Float[Tensor, "*n dim"]
+    ) -> Bool[Tensor, "*n channel"]:
+        """Whether the pixels that hold positions on the grid are valid."""
+        # Eight channels in one read; as fast as the bilinear lookup of a single one.
+        padded = torch.nn.functional.pad(valid.flatten(1), (0, 0, 0, -len(valid) % 8))
+        flat = position.detach()[..., :2].reshape(-1, 2)
+        index = torch.add(self.count / 2, flat, alpha=1 / self.pixel).to(torch.int32).clamp_(0, self.count - 1)
+        pixel = torch.add(index[:, 0], index[:, 1], alpha=self.count)
+        eight = padded.T.contiguous().view(torch.int64).index_select(0, pixel)
+        return eight.view(torch.bool)[:, : len(valid)].reshape(*position.shape[:-1], len(valid))
+
+
+def filled(
+    values: Float[Tensor, "channel row column"], valid: Bool[Tensor, "channel row column"]
+) -> Float[Tensor, "channel row column"]:
+    """Values, those that are not valid replaced by the mean of their valid neighbours, 0 where there is none."""
+    share = _box(valid.to(values.dtype))
+    return torch.where(valid, values, _box(torch.where(valid, values, 0.0)) / share.clamp(min=0.1))
+
+
+def _box(values: Float[Tensor, "channel row column"]) -> Float[Tensor, "channel row column"]:
+    """Mean over three by three pixels, those off the grid being 0."""
+    return torch.nn.functional.avg_pool2d(values[None], 3, stride=1, padding=1)[0]

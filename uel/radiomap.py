@@ -5,6 +5,7 @@ import json
 import zipfile
 import zlib
 from dataclasses import dataclass, fields
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from uel.errors import UelError
-from uel.grid import Grid
+from uel.grid import Grid, filled
 from uel.reports import Truth
 from uel.sites import Site, cell_positions, sites_from_json, sites_to_json
 from uel.units import SPEED_OF_LIGHT, bearing_deg, from_db, to_db
@@ -84,10 +85,14 @@ class RadioMap:
         return torch.where(known, from_db(gain_db), 0.0)
 
     def gain_db(self, position: Float[Tensor, "*n dim"]) -> tuple[Float[Tensor, "*n cell"], Bool[Tensor, "*n cell"]]:
-        """Path gain in decibels and whether the map knows one there."""
+        """Path gain in decibels and whether the map knows one there; not to be read where it does not."""
         self.grid.require(position)
-        level = to_db(torch.where(self.known, self.gain, 1.0))
-        return self.grid.sample(level, position, self.known)
+        return self.grid.sample(self._level, position), self.grid.holds(self.known, position)
+
+    @cached_property
+    def _level(self) -> Float[Tensor, "cell row column"]:
+        """Path gain in decibels, filled in for interpolation beside pixels that are not known."""
+        return filled(to_db(torch.where(self.known, self.gain, 1.0)), self.known)
 
     def look(self, position: Float[Tensor, "*n dim"]) -> Looked:
         """All channels at positions (m), bilinear between pixel centres and differentiable in `position`.
@@ -99,7 +104,7 @@ class RadioMap:
                 "this radio map holds gain alone", got="channels=None", do="make it anew: sim.radio_map(grid)"
             )
         gain_db, known = self.gain_db(position)
-        flat = lambda values: self.grid.sample(values, position, self.known)[0]  # noqa: E731
+        flat = lambda values: torch.where(known, self.grid.sample(filled(values, self.known), position), 0.0)  # noqa: E731
         vector = lambda values: torch.stack([flat(axis) for axis in values.unbind(1)], -1)  # noqa: E731
         c = self.channels
         return Looked(
@@ -109,7 +114,7 @@ class RadioMap:
             delay_spread=flat(c.delay_spread),
             mean_arrival=vector(c.arrival),
             mean_departure=vector(c.departure),
-            sight=self.grid.sample(c.sight, position)[0],
+            sight=self.grid.sample(c.sight, position),
         )
 
     def truth(self, position: Float[Tensor, "*n 2"]) -> Truth:

@@ -99,7 +99,7 @@ class Tile:
 
     def ground(self, position: Float[Tensor, "*n dim"]) -> Float[Tensor, "*n"]:
         """Elevation of the terrain in metres, bilinear and differentiable."""
-        return self.raster_grid.sample(self.rasters["ground"][None], position)[0][..., 0]
+        return self.raster_grid.sample(self.rasters["ground"][None], position)[..., 0]
 
     def at_height(self, position: Float[Tensor, "*n dim"], height: float) -> Float[Tensor, "*n 3"]:
         """Positions in three dimensions: (x, y) are put `height` metres above the ground, (x, y, z) stay."""
