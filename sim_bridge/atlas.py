@@ -6,8 +6,8 @@ those of its pixel and of the eight around it, and the image method decides (`ad
 through walls are tried everywhere.
 
 Limits: reflection and refraction (no diffraction, no scattering), receivers near the height that the atlas was built
-for. `audit` measures what a full search would have found more; where a query falls on a pixel that no ray reached,
-the full search answers (`Sionna` sees to that) and the atlas is extended.
+for. `audit.py` measures what a full search finds more, and teaches it to the atlas; where a query falls on a pixel
+that no ray reached, the full search answers (`finding.py` sees to that) and the atlas is extended.
 """
 
 import hashlib
@@ -26,8 +26,8 @@ from uel.errors import UelError
 from uel.grid import Grid
 from uel.sites import Site, cell_positions, sites_from_json, sites_to_json
 
-SCHEMA = 1
-_ARRAYS = ("walls", "start", "chain")
+SCHEMA = 2
+_ARRAYS = ("walls", "start", "chain", "barren")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,9 +42,11 @@ class AtlasPlan:
     """interactions on a path at most"""
     seed: int = 1
     """seed of the rays"""
+    audit: int = 64
+    """places at which the full search says what is missing; 0 asks nowhere"""
 
     def __post_init__(self) -> None:
-        if min(self.rays, self.depth) < 1 or not self.pixel > 0:
+        if min(self.rays, self.depth) < 1 or not self.pixel > 0 or self.audit < 0:
             raise UelError("an atlas needs rays, interactions and pixels", got=self, do="raise them, or search fully")
 
 
@@ -62,6 +64,8 @@ class Atlas:
     walls: Int[Tensor, "chain depth"]
     start: Int[Tensor, " link_1"]
     chain: Int[Tensor, " entry"]
+    barren: Bool[Tensor, " pixel"]
+    """where the full search found nothing that the atlas could keep: it need not be asked again"""
     meta: dict[str, Any] = field(default_factory=dict)
     """provenance: what it was built from, how long that took, what it misses"""
 
@@ -83,7 +87,7 @@ class Atlas:
         link, chain = pairs // max(len(table), 1), pairs % max(len(table), 1)
         links = len(cell_positions(sites)) * grid.count**2
         start = torch.searchsorted(link, torch.arange(links + 1))
-        return Atlas(grid, plan, sites, table, start, chain)
+        return Atlas(grid, plan, sites, table, start, chain, torch.zeros(grid.count**2, dtype=torch.bool))
 
     def extended(self, link: Int[Tensor, " entry"], walls: Int[Tensor, "entry depth"]) -> "Atlas":
         """With more chains."""
@@ -91,12 +95,21 @@ class Atlas:
         more = Atlas.of(
             self.grid, self.plan, self.sites, torch.cat([here, link]), torch.cat([self.walls[self.chain], walls])
         )
-        return replace(more, meta=self.meta)
+        return replace(more, meta=self.meta, barren=self.barren)
+
+    def searched(self, position: Float[Tensor, "n 3"]) -> "Atlas":
+        """The atlas after a full search at positions: where it still is thin, nothing is to be found."""
+        barren = self.barren.clone()
+        barren[self._pixel(position[self.thin(position)])] = True
+        return replace(self, barren=barren)
+
+    def _pixel(self, position: Float[Tensor, "n 3"]) -> Int[Tensor, " n"]:
+        row, column = self.grid.pixel_of(position)
+        return row * self.grid.count + column
 
     def link_of(self, position: Float[Tensor, "n 3"], cell: Int[Tensor, " n"]) -> Int[Tensor, " n"]:
         """Link of each position with a cell."""
-        row, column = self.grid.pixel_of(position)
-        return cell * self.grid.count**2 + row * self.grid.count + column
+        return cell * self.grid.count**2 + self._pixel(position)
 
     def candidates(
         self, position: Float[Tensor, "n 3"]
@@ -130,9 +143,9 @@ class Atlas:
         return torch.arange(self.cells)[:, None] * self.grid.count**2 + pixel[:, None]
 
     def thin(self, position: Float[Tensor, "n 3"]) -> Bool[Tensor, " n"]:
-        """Whether no ray of any cell reached a position's surroundings after an interaction."""
+        """Whether no ray of any cell reached a position's surroundings after an interaction, and no search said why."""
         links = self._links_around(position)
-        return (self.start[links + 1] == self.start[links]).flatten(1).all(1)
+        return (self.start[links + 1] == self.start[links]).flatten(1).all(1) & ~self.barren[self._pixel(position)]
 
     # ---- on disk ---------------------------------------------------------------------------------------
 
@@ -154,14 +167,14 @@ class Atlas:
             if stored.get("schema") != SCHEMA:
                 raise UelError(f"this atlas is not of schema {SCHEMA}", got=stored.get("schema"), do="build it again")
             with np.load(io.BytesIO((folder / "atlas.npz").read_bytes())) as file:
-                arrays = [torch.from_numpy(file[name].astype(np.int64)) for name in _ARRAYS]
+                walls, start, chain, barren = (torch.from_numpy(file[name].astype(np.int64)) for name in _ARRAYS)
             plan = AtlasPlan(**stored["plan"])
             grid, sites = Grid(size=stored["size"], pixel=plan.pixel), sites_from_json(stored["sites"])
         except UelError:
             raise
         except Exception as error:  # zip, JSON and numpy raise what they raise
             raise UelError("no readable atlas here", got=f"{folder}: {error}", do="build it again") from error
-        return Atlas(grid, plan, sites, *arrays, meta=stored["meta"])
+        return Atlas(grid, plan, sites, walls, start, chain, barren.bool(), meta=stored["meta"])
 
 
 def geometry_key(corner: np.ndarray) -> str:

@@ -39,6 +39,14 @@ def labels(paths: PathsBuffer, count: int) -> tuple[Tensor, Tensor, Tensor]:
     return target, source, bounces
 
 
+def rows(paths: PathsBuffer, count: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Kind, mesh and primitive of every interaction of the first `count` paths, `path depth`; 0 where there is none."""
+    shape = (paths.buffer_size, paths.depth_dim_size)
+    read = lambda values: torch.from_numpy(numpy_of(values.array).astype(np.int64)).view(shape)[:count]  # noqa: E731
+    kind = read(paths.interaction_types)
+    return kind, torch.where(kind > 0, read(paths.shapes), 0), torch.where(kind > 0, read(paths.primitives), 0)
+
+
 def numpy_of(values: object) -> np.ndarray:
     """A Dr.Jit array in numpy."""
     return np.asarray(values.numpy())  # type: ignore[attr-defined]

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from sim_bridge import query
+from sim_bridge import finding, query
 from sim_bridge.links import PathSet
 from uel.errors import UelError
 
@@ -26,7 +26,7 @@ class Frozen:
 
     def __init__(self, sim: "Sionna", points: Float[Tensor, "n 3"]) -> None:
         self.sim, self.points = sim, points
-        self._parts = [(index, found) for index, found, _, _ in sim.resolved(points, {})]
+        self._parts = [(index, found) for index, found, _, _ in finding.resolved(sim, points, {})]
 
     def trace(self, position: Float[Tensor, "n 3"] | None = None, **given: Tensor) -> PathSet:
         """As `Sionna.trace`, on the frozen paths. Raises `UelError` for another number of positions."""

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sim_bridge import adapter, parameters
 from sim_bridge.atlas import Atlas
-from sim_bridge.buffers import labels
+from sim_bridge.buffers import labels, rows
 from sim_bridge.facets import Facets
 from sim_bridge.links import PathSet, radiated, rotation
 from sim_bridge.wrap import LOCK, bridged
@@ -60,6 +60,20 @@ def from_atlas(scene: rt.Scene, facets: Facets, atlas: Atlas, ends: Ends, plan: 
     with LOCK:
         buffer = adapter.from_chains(target, source, kind, shape, primitive, corner[..., 0, :])
         return Resolved(*adapter.resolve(scene, buffer, _drjit(ends), False), plan)
+
+
+def chains(
+    found: Resolved, facets: Facets
+) -> tuple[Int[Tensor, " path"], Int[Tensor, " path"], Int[Tensor, "path depth"]]:
+    """Receiver, cell and walls of the paths, as an atlas keeps them: those without edges and scattering."""
+    with LOCK:
+        target, source, _ = labels(found.buffer, found.count)
+        kind, shape, primitive = rows(found.buffer, found.count)
+    plane = torch.from_numpy(facets.plane)[torch.from_numpy(facets.base)[shape] + primitive] if len(kind) else kind
+    mirror, gone = kind == adapter.SPECULAR, kind == adapter.REFRACTION
+    walls = torch.where(mirror, plane + 2, torch.where(gone, 1, 0))
+    plain = (mirror | gone | (kind == adapter.NONE)).all(1)
+    return target[plain], source[plain], walls[plain]
 
 
 def searched(scene: rt.Scene, ends: Ends, plan: adapter.Search, given: Mapping[str, Tensor]) -> Resolved:

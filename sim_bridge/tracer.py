@@ -5,7 +5,8 @@ as in Sionna's radio maps, so that `path_gain` by tracing and by map lookup esti
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -22,21 +23,20 @@ from uel.sites import Site, cell_positions, cells_of, require_sites
 from uel.tile import Tile
 from uel.units import SPEED_OF_LIGHT, math_angle, to_db
 
+if TYPE_CHECKING:
+    from sim_bridge.audit import Audit
+
 runtime.load()
 
 import drjit as dr  # noqa: E402  (Dr.Jit must not be imported before a usable LLVM is found)
 import mitsuba as mi  # noqa: E402
 import sionna.rt as rt  # noqa: E402
 
-from sim_bridge import adapter, parameters, query  # noqa: E402
+from sim_bridge import finding, parameters, query  # noqa: E402
 from sim_bridge.atlas import Atlas, AtlasPlan, geometry_key  # noqa: E402
 from sim_bridge.facets import Facets  # noqa: E402
 from sim_bridge.frozen import Frozen  # noqa: E402
 from sim_bridge.links import PathSet, azimuth_deg  # noqa: E402
-from sim_bridge.wrap import require_own_process  # noqa: E402
-
-ATLAS_CHUNK = 4096  # receivers whose candidates are taken from the atlas at once
-NEAR = 1.0  # m: how far an end may be from the UE height, or from where it was, for the atlas to know it
 
 
 class Sionna:
@@ -57,7 +57,7 @@ class Sionna:
         self.wavelength = SPEED_OF_LIGHT / _install(scene, sites, tracing)
         self.facets = Facets.of(scene.mi_scene)
         self.atlas: Atlas | None = None
-        self._seed = tracing.seed
+        self.seed = tracing.seed
 
     # ---- the bridge ----------------------------------------------------------------------------------
 
@@ -120,7 +120,7 @@ class Sionna:
 
     def reseed(self, seed: int) -> None:
         """Search with other rays from now on, so that the search's randomness does not repeat every call."""
-        self._seed = seed
+        self.seed = seed
 
     @property
     def cell_count(self) -> int:
@@ -178,37 +178,38 @@ class Sionna:
         from sim_bridge.building import build_atlas
 
         plan = plan or AtlasPlan(depth=self.tracing.max_depth)
-        atlas = build_atlas(self, plan, grid or Grid(size=self._bounds.size, pixel=plan.pixel))
-        self.use(atlas)
-        return atlas
+        self.use(build_atlas(self, plan, grid or Grid(size=self._bounds.size, pixel=plan.pixel)))
+        if plan.audit:
+            self.audit_atlas(plan.audit)
+        assert self.atlas is not None
+        return self.atlas
+
+    def audit_atlas(self, count: int = 64, seed: int = 0, learn: bool = True) -> "Audit":
+        """What the atlas misses at random places; see `sim_bridge.audit.audit`."""
+        from sim_bridge.audit import audit
+
+        return audit(self, count, seed, learn)
 
     # ---- how paths are found -------------------------------------------------------------------------
 
     def _trace(self, points: Float[Tensor, "n 3"], given: Mapping[str, Tensor]) -> PathSet:
-        parts = []
-        for index, found, ends, mine in self.resolved(points, given):
-            parts.append((index, query.evaluated(self.scene, found, ends, mine, self.wavelength)))
+        parts = [
+            (index, query.evaluated(self.scene, found, ends, mine, self.wavelength))
+            for index, found, ends, mine in finding.resolved(self, points, given)
+        ]
         return query.in_order(parts, len(points))
 
-    def resolved(
-        self, points: Float[Tensor, "n 3"], given: Mapping[str, Tensor]
-    ) -> Iterator[tuple[Int[Tensor, " _"], query.Resolved, query.Ends, dict[str, Tensor]]]:
-        """Batches of receivers with their paths: index, paths, ends, parameters."""
-        require_own_process()
-        waiting = self._groups(points, given)
-        while waiting:
-            index, by_atlas = waiting.pop(0)
-            ends, mine = self.share(points, index, given)
-            try:
-                yield index, self._find(ends, by_atlas, mine), ends, mine
-            except query.Truncated:
-                if len(index) == 1:
-                    raise UelError(
-                        "the search for paths found more candidates than it may hold",
-                        got=f"over {self.tracing.max_paths} from one cell to {points[index[0]].tolist()}",
-                        do="raise Tracing.max_paths, or search with fewer samples or interactions",
-                    ) from None
-                waiting = [(half, False) for half in index.split((len(index) + 1) // 2)] + waiting
+    def searched_gain(self, points: Float[Tensor, "n 3"], learn: bool = False) -> Float[Tensor, "n cell"]:
+        """Path gain by the full search, whatever the atlas knows; with `learn` it knows what was found afterwards."""
+        atlas, self.atlas = self.atlas, None
+        try:
+            found = list(finding.resolved(self, points, {}))
+        finally:
+            self.atlas = atlas
+        parts = [(i, query.evaluated(self.scene, paths, ends, {}, self.wavelength)) for i, paths, ends, _ in found]
+        for _, paths, ends, _ in found if learn else ():
+            finding.learn(self, ends, paths, {})
+        return query.in_order(parts, len(points)).gain()
 
     def share(
         self, points: Float[Tensor, "n 3"], index: Int[Tensor, " _"], given: Mapping[str, Tensor]
@@ -216,33 +217,6 @@ class Sionna:
         """Ends and parameters of some of the receivers."""
         mine = {name: value[index] if name in parameters.UE else value for name, value in given.items()}
         return self.ends(points[index], mine), mine
-
-    def _find(self, ends: query.Ends, by_atlas: bool, given: Mapping[str, Tensor]) -> query.Resolved:
-        if by_atlas:
-            assert self.atlas is not None
-            return query.from_atlas(self.scene, self.facets, self.atlas, ends, self._plan())
-        return query.searched(self.scene, ends, self._plan(), given)
-
-    def _plan(self) -> adapter.Search:
-        t = self.tracing
-        return adapter.Search(t.max_depth, t.samples, t.max_paths, t.diffraction, t.scattering > 0, self._seed)
-
-    def _groups(self, points: Tensor, given: Mapping[str, Tensor]) -> list[tuple[Int[Tensor, " _"], bool]]:
-        """Batches of receivers, and whether the atlas answers for them."""
-        known = self._in_atlas(points.detach(), given)
-        groups = []
-        for by_atlas, width in ((True, ATLAS_CHUNK), (False, self.tracing.chunk)):
-            index = (known == by_atlas).nonzero()[:, 0]
-            groups += [(part, by_atlas) for part in index.split(width) if len(part)]
-        return groups
-
-    def _in_atlas(self, points: Tensor, given: Mapping[str, Tensor]) -> Bool[Tensor, " n"]:
-        if self.atlas is None or any(name.startswith("object/") for name in given):
-            return torch.zeros(len(points), dtype=torch.bool)
-        shift = self.ends(points, given).source.detach() - cell_positions(self.sites)
-        height = self.at_height(points[:, :2])[:, 2]
-        near = (points[:, 2] - height).abs() <= NEAR
-        return near & self.atlas.grid.contains(points) & bool(shift.norm(dim=-1).max() <= NEAR)
 
     def ends(self, points: Float[Tensor, "n 3"], given: Mapping[str, Tensor]) -> query.Ends:
         """Where paths start and end: as the sites say, unless it is given."""

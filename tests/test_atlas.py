@@ -107,6 +107,43 @@ def test_it_knows_no_edges_and_no_scattering(atlas: Atlas, more: dict) -> None:
         canyon(**more).use(atlas)
 
 
+def starved() -> Sionna:
+    """With an atlas of so few rays that it knows next to nothing."""
+    sim = canyon()
+    sim.build_atlas(replace(PLAN, rays=20, audit=0), GRID)
+    return sim
+
+
+def test_where_it_is_thin_the_search_answers_and_it_learns(monkeypatch: pytest.MonkeyPatch) -> None:
+    sim, position = starved(), street(48)
+    thin = sim.atlas.thin(position)
+    assert int(thin.sum()) > 10
+    searched = sim.path_gain(position)[thin]
+    torch.testing.assert_close(searched, canyon().path_gain(position[thin]), rtol=1e-5, atol=0)
+    assert not sim.atlas.thin(position).any()
+    monkeypatch.setattr("sim_bridge.query.searched", None)  # from now on no search
+    assert close_share(sim.path_gain(position)[thin], searched) > 0.9  # chains of neighbours may have come along
+
+
+def test_an_audit_says_what_is_missing_and_teaches_it() -> None:
+    sim = starved()
+    sim.path_gain(street(200, seed=3))  # no longer thin, still poor
+    before, after = sim.audit_atlas(48), sim.audit_atlas(48)
+    assert before.positions == 48
+    assert after.power_missing_share < 0.5 * before.power_missing_share
+    assert after.links_found_share > 0.99
+    assert after.median_gain_diff_db < 0.01
+    assert sim.atlas.meta["audit"]["power_missing_share"] == after.power_missing_share
+
+
+def test_an_atlas_is_audited_when_it_is_built(atlas: Atlas) -> None:
+    told = atlas.meta["audit"]
+    assert told["positions"] == PLAN.audit
+    assert told["power_missing_share"] < 0.02
+    with pytest.raises(UelError, match="no atlas to audit"):
+        canyon().audit_atlas()
+
+
 def test_a_plan_without_rays_is_refused() -> None:
     with pytest.raises(UelError, match="needs rays"):
         AtlasPlan(rays=0)
