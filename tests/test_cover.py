@@ -88,8 +88,8 @@ def test_a_thousand_buildings_are_quick():
     shapes = [box(x, y, x + 12, y + 14) for x, y in corners]
     meshes, _ = extrude_all([Building(id=str(k), footprint=shape, top=9.0) for k, shape in enumerate(shapes)], terrain)
     parts, ground = _parts(terrain, meshes), [_ground("green", shape.buffer(2)) for shape in shapes]
-    start = time.perf_counter()
+    start = time.process_time()
     rasters, cover = rasterise(parts, grid), rasterise_cover(ground, grid)
-    assert time.perf_counter() - start < 1.0
+    assert time.process_time() - start < 1.0
     assert int(rasters["footprint"].sum()) == shapely.contains_xy(shapely.union_all(shapes), *_centres(grid)).sum()
     assert (cover[rasters["footprint"] == 1] == COVERS.index("green")).all()

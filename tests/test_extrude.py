@@ -1,15 +1,19 @@
 """Prisms: closed, oriented, of known volume, on any ground; awkward footprints; speed; every refusal."""
 
+import json
 import math
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+import osmnx
 import pytest
 import shapely
 import trimesh
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pyproj import Transformer
 from shapely import Polygon, affinity, box
 
 from scenes.buildings import Building
@@ -120,7 +124,7 @@ def test_ditches_and_knolls_between_the_corners_count():
     assert (low, high) == (pytest.approx(-6 - SUNK), pytest.approx(32))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30, deadline=None, derandomize=True)
 @given(seed=st.integers(0, 2**31))
 def test_no_wall_hangs_in_the_air(seed: int):
     """On random hills, ground at a thousand points of each outline and inside is covered by the prism."""
@@ -175,7 +179,7 @@ def test_meshes_stay_closed_on_disk():
         assert trimesh.Trimesh(part.vertices.astype(np.float32), part.faces, process=True).is_watertight
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60, deadline=None, derandomize=True)
 @given(
     radii=st.lists(st.floats(0.5, 30.0), min_size=3, max_size=24),
     hole=st.floats(0.0, 0.95),
@@ -198,13 +202,15 @@ def test_ten_thousand_are_closed_and_a_thousand_are_quick():
     terrain = Terrain(400.0, np.random.default_rng(1).uniform(0, 10, (81, 81)))
     shapes = _random_footprints(10_000)
     buildings = [_building(shape, top=3.0 + k % 60, name=f"way/{k}") for k, shape in enumerate(shapes)]
-    start = time.perf_counter()
+    start = time.process_time()
     extrude_all(buildings[:1000], terrain)
-    assert time.perf_counter() - start < 1.0
+    assert time.process_time() - start < 1.0
     meshes, failures = extrude_all(buildings, terrain)
     assert (list(meshes), failures) == ([building.id for building in buildings], [])
-    assert not any(unpaired(mesh.faces).any() for mesh in meshes.values())
-    volume = np.array([mesh.volume / np.ptp(mesh.vertices[:, 2]) for mesh in meshes.values()])
+    first = np.cumsum([0, *(len(mesh.vertices) for mesh in meshes.values())])
+    faces = np.concatenate([mesh.faces + k for mesh, k in zip(meshes.values(), first[:-1], strict=True)])
+    assert not unpaired(faces).any()
+    volume = [mesh.volume / np.ptp(mesh.vertices[:, 2]) for mesh in meshes.values()]
     np.testing.assert_allclose(volume, shapely.area(shapes), rtol=1e-9)
 
 
@@ -216,6 +222,49 @@ def test_one_by_one_is_as_all_at_once():
         alone = extrude(building, terrain)
         np.testing.assert_array_equal(alone.faces, meshes[building.id].faces)
         np.testing.assert_allclose(alone.vertices, meshes[building.id].vertices)
+
+
+# Real ones
+
+
+def _mapped(shared: Path, name: str) -> tuple[list[Building], str, tuple[float, float]]:
+    """All closed ways and multipolygons of a real tile that are tagged `building`, its CRS and centre in metres."""
+    tiles = {tile["name"]: tile for tile in json.loads((shared / "tiles" / "manifest.json").read_text())["tiles"]}
+    tile = tiles[name]
+    crs = f"EPSG:{tile['utm_epsg']}"
+    east, north = Transformer.from_crs("EPSG:4326", crs, always_xy=True).transform(
+        tile["center_lon"], tile["center_lat"]
+    )
+    found = osmnx.features_from_xml(shared / "tiles" / tile["file"], tags={"building": True}).to_crs(crs).geometry
+    pieces = found[found.geom_type.isin(["Polygon", "MultiPolygon"])].translate(-east, -north).explode()
+    return [_building(shape, name=str(k)) for k, shape in enumerate(pieces)], crs, (east, north)
+
+
+def test_paris_is_closed(shared: Path):
+    """728 footprints, 135 with courtyards, as mapped."""
+    buildings, _, _ = _mapped(shared, "paris_9e")
+    assert sum(bool(building.footprint.interiors) for building in buildings) > 100
+    meshes, failures = extrude_all(buildings, FLAT)
+    assert not failures
+    volume = [_solid(meshes[building.id]).volume for building in buildings]
+    np.testing.assert_allclose(volume, [12.5 * building.footprint.area for building in buildings], rtol=2e-3)
+
+
+def test_monaco_stands_on_its_slope(shared: Path):
+    """Real footprints on real terrain: closed, no wall in the air, no roof in the ground, relief that matters."""
+    buildings, crs, origin = _mapped(shared, "monaco_condamine")
+    terrain = Terrain.from_dem(shared / "dem" / "monaco_srtm3.tif", crs, origin, half=450.0)
+    meshes, failures = extrude_all(buildings, terrain)
+    assert (len(meshes), failures) == (len(buildings), [])
+    relief = []
+    for building in buildings:
+        ground = terrain.elevation(*shapely.get_coordinates(shapely.segmentize(building.footprint, 1.0)).T)
+        low, high = _solid(meshes[building.id]).bounds[:, 2]
+        assert low <= ground.min() - SUNK + 1e-9
+        assert high >= ground.max() + 2 - 1e-9
+        relief.append(float(np.ptp(ground)))
+    assert np.median(relief) > 2
+    assert max(relief) > 15
 
 
 # Open meshes and refusals
