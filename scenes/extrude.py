@@ -1,7 +1,7 @@
 """Buildings become prisms: closed meshes with flat roofs, whose walls reach the ground under the whole outline.
 
-Neighbours that share a wall give two coincident, opposite walls, one in each mesh. A ray meets the outer one first or
-both at once; stock Sionna RT then counts some reflections twice, `sim_bridge` counts each path once.
+Neighbours that share a wall give two coincident walls back to back, which no ray meets outdoors. Where footprints
+overlap, two walls may also coincide face to face: stock Sionna RT then counts a reflection twice, `sim_bridge` once.
 """
 
 from collections.abc import Sequence
@@ -22,6 +22,7 @@ SURFACES: tuple[Surface, ...] = ("wall", "roof", "floor")
 SUNK = 0.5  # m: how far below the lowest ground at its outline a building that stands on it begins
 STOREY = 2.0  # m: how far a roof is at least above the highest ground beneath it
 FINEST = 1e-3  # m: nodes closer than this to their neighbour, or to the line between their neighbours, say nothing
+MERGED = 4  # decimals of a metre that single precision tells apart, up to a kilometre from the centre
 OPENING = 5e-3  # m: how far an outline that touches itself draws back from its own boundary
 
 
@@ -78,7 +79,7 @@ def extrude_all(buildings: Sequence[Building], terrain: Terrain) -> tuple[dict[s
     footprints = _clean(np.array([building.footprint for building in wanted], dtype=object))
     meshes = _prisms(wanted, footprints, terrain)
     torn = [k for k, building in enumerate(wanted) if building.id not in meshes]
-    opened = shapely.buffer(footprints[torn], -OPENING, join_style="mitre")
+    opened = _clean(shapely.buffer(footprints[torn], -OPENING, join_style="mitre"))
     meshes |= _prisms([wanted[k] for k in torn], opened, terrain)
     reasons |= {building.id: "its footprint makes no closed mesh" for building in wanted if building.id not in meshes}
     failures = [
@@ -106,7 +107,7 @@ def _refuse(building: Building) -> str:
 def _clean(footprints: np.ndarray) -> np.ndarray:
     """Polygons without nodes that say nothing; as they were where that would leave no polygon."""
     flat = shapely.force_2d(footprints)
-    fewer = shapely.simplify(shapely.remove_repeated_points(flat, FINEST), FINEST)
+    fewer = shapely.simplify(flat, FINEST)
     return np.where(shapely.is_valid(fewer) & (shapely.area(fewer) > 0), fewer, flat)
 
 
@@ -146,7 +147,9 @@ def _delaunay(
     """Triangles of every piece between its `points`; one with a corner that is none of them is left out."""
     triangles, parent = shapely.get_parts(shapely.constrained_delaunay_triangles(pieces), return_index=True)
     corners = shapely.get_coordinates(triangles).reshape(-1, 4, 2)[:, 2::-1].reshape(-1, 2)  # GEOS goes clockwise
-    keys = np.column_stack([np.append(piece, np.repeat(parent, 3)), np.concatenate([points, corners])])
+    # Vertices that single precision may merge on disk count as one here, so that the mesh shows the pinch at once.
+    places = np.concatenate([points, corners]).round(MERGED)
+    keys = np.column_stack([np.append(piece, np.repeat(parent, 3)), places])
     _, first, place = np.unique(keys, axis=0, return_index=True, return_inverse=True)
     found = first[place.ravel()][len(points) :].reshape(-1, 3)
     return found[(found < len(points)).all(axis=1)]

@@ -6,7 +6,7 @@ from jaxtyping import Bool, Float, Integer
 from scenes.parts import Array
 from uel.tile import Tile
 
-STRIDE = 0.5  # pixels between two looks at the raster: no house is thin enough to slip through
+STRIDE = 0.5  # pixels between two looks at the raster: at most a pixel's corner slips through
 
 
 def sight(tile: Tile, position: tuple[float, float, float], height: float = 1.5) -> Bool[Array, "row column"]:

@@ -24,8 +24,8 @@ class Terrain:
 
     half: float
     """half the side of the square in metres"""
-    heights: Float[Array, "row column"]
-    """elevations in metres, row 0 in the south; as many rows as columns, two at least"""
+    heights: Float[Array, "count count"]
+    """elevations in metres, row 0 in the south, column 0 in the west; two of each at least"""
 
     @staticmethod
     def flat(elevation: float = 0.0, half: float = 1000.0) -> "Terrain":

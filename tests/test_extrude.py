@@ -155,6 +155,7 @@ AWKWARD = {
     "hole at an edge": Polygon(RING, [[(0, -10), (-3, 0), (3, 0)]]),
     "holes that meet": Polygon(RING, [[(-5, -5), (0, -5), (0, 0), (-5, 0)], [(0, 0), (5, 0), (5, 5), (0, 5)]]),
     "hole that is nearly there": Polygon(RING, [[(0, -10 + 1e-7), (-3, 0), (3, 0)]]),
+    "corners that nearly meet": Polygon(RING, [[(-10 + 1e-6, -10 + 1e-6), (-2, 0), (0, -2)]]),
     "many holes": SQUARE.difference(
         shapely.union_all([box(x, y, x + 1, y + 1) for x in range(-8, 8, 2) for y in range(-8, 8, 2)])
     ),
@@ -173,9 +174,10 @@ def test_awkward_footprints_are_closed(name: str):
 
 def test_meshes_stay_closed_on_disk():
     """Merged by position in single precision, as programs do that open PLY files: no pinch, no seam."""
-    for footprint in (AWKWARD["hole at a corner"], AWKWARD["hole at an edge"], AWKWARD["holes that meet"]):
+    for name in ("hole at a corner", "hole at an edge", "holes that meet", "corners that nearly meet"):
+        footprint = AWKWARD[name]
         mesh = extrude(_building(affinity.translate(footprint, 431.7, -217.3)), FLAT)
-        (part,) = merge([mesh.part([name], "brick", name) for name in SURFACES])
+        (part,) = merge([mesh.part([surface], "brick", surface) for surface in SURFACES])
         assert trimesh.Trimesh(part.vertices.astype(np.float32), part.faces, process=True).is_watertight
 
 
