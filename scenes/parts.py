@@ -1,7 +1,7 @@
 """Parts: the triangles of one kind (terrain or building) and one material; a tile is made of them."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -22,10 +22,12 @@ class Part:
     material: str
     vertices: Float[Array, "vertex 3"]
     faces: Integer[Array, "face 3"]
+    label: str = ""
+    """what sets it apart from others of its kind and material, fit for a file name: `way-1-roof`"""
 
     @property
     def name(self) -> str:
-        return f"{self.kind}-{self.material}"
+        return f"{self.kind}-{self.label or self.material}"
 
     @property
     def triangles(self) -> Float[Array, "face 3 3"]:
@@ -39,7 +41,7 @@ class Part:
 
 
 def merge(parts: Iterable[Part]) -> list[Part]:
-    """One part per kind and material, in the order in which these first appear."""
+    """One part per kind and material, without a label, in the order in which these first appear."""
     groups: dict[tuple[Kind, str], list[Part]] = {}
     for part in parts:
         groups.setdefault((part.kind, part.material), []).append(part)
@@ -56,7 +58,7 @@ def _concatenate(group: list[Part]) -> Part:
 def recentre(part: Part, center: tuple[float, float]) -> Part:
     """The part with `center` (metres) as its origin; elevations stay."""
     moved = part.vertices.astype(np.float64) - np.array([*center, 0.0])
-    return Part(part.kind, part.material, moved, part.faces)
+    return replace(part, vertices=moved)
 
 
 def cut(part: Part, half: float) -> Part:
@@ -65,4 +67,4 @@ def cut(part: Part, half: float) -> Part:
     for inward in np.array([[1.0, 0, 0], [-1, 0, 0], [0, 1, 0], [0, -1, 0]]):
         # The function below Trimesh.slice_plane, which imports shapely even where it needs none.
         vertices, faces, _ = slice_faces_plane(vertices, faces, inward, -half * inward)
-    return Part(part.kind, part.material, vertices, faces)
+    return replace(part, vertices=vertices, faces=faces)

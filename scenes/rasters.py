@@ -1,11 +1,14 @@
-"""Rasters of a tile: vertical rays through pixel centres, met with triangles in closed form."""
+"""Rasters of a tile: vertical rays through pixel centres, met with triangles in closed form; land cover."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
-from jaxtyping import Float, Integer
+from jaxtyping import Float, Integer, UInt8
+from rasterio import Affine
+from rasterio.features import rasterize
 
-from scenes.parts import Array, Kind, Part
+from scenes.buildings import Ground
+from scenes.parts import Array, Kind, Part, merge
 from uel.errors import UelError
 from uel.grid import Grid
 
@@ -13,6 +16,7 @@ CHUNK = 2_000_000  # candidate pixels held at a time: about 0.3 GB
 EDGE = 1e-9  # barycentric slack, so that a ray through a shared edge meets at least one of the triangles
 SLIVER = 1e-9  # pixel²: a triangle that a vertical ray sees edge-on; its neighbours answer for it
 CLEARANCE = 0.5  # m: whatever rises less above the ground is no building
+COVERS = ("open", "road", "path", "water", "green")  # what the raster `cover` counts
 
 
 def rasterise(parts: list[Part], grid: Grid) -> dict[str, Array]:
@@ -21,6 +25,7 @@ def rasterise(parts: list[Part], grid: Grid) -> dict[str, Array]:
     `material` counts the materials in the order of `materials_of(parts)`. Raises `UelError` when a ray meets
     no terrain.
     """
+    parts = merge(parts)  # thousands of houses, but few materials
     hits = np.stack([highest_hit(part.triangles, grid) for part in parts])
     ground = _highest(parts, hits, "terrain")
     _require_ground(ground, grid)
@@ -38,6 +43,17 @@ def rasterise(parts: list[Part], grid: Grid) -> dict[str, Array]:
 def materials_of(parts: list[Part]) -> list[str]:
     """Names of the materials in the order of their first appearance."""
     return list(dict.fromkeys(part.material for part in parts))
+
+
+def rasterise_cover(ground: Sequence[Ground], grid: Grid) -> UInt8[Array, "row column"]:
+    """Land cover, index into `COVERS`, row 0 in the south: the last patch that holds a pixel's centre, or open."""
+    low = -grid.size / 2
+    # Row 0 in the south and a positive step: rasterio asks for no more than an affine map.
+    pixels = Affine(grid.pixel, 0, low, 0, grid.pixel, low)
+    shapes = [(patch.footprint, COVERS.index(patch.kind)) for patch in ground if not patch.footprint.is_empty]
+    if not shapes:
+        return np.zeros(grid.shape, np.uint8)
+    return rasterize(shapes, out_shape=grid.shape, transform=pixels, dtype=np.uint8)
 
 
 def _highest(parts: list[Part], hits: Float[Array, "part row column"], kind: Kind) -> Float[Array, "row column"]:
