@@ -1,7 +1,7 @@
 """Parts: the triangles of one kind (terrain or building) and one material; a tile is made of them."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -22,10 +22,13 @@ class Part:
     material: str
     vertices: Float[Array, "vertex 3"]
     faces: Integer[Array, "face 3"]
+    owner: str = ""
+    """the building that it belongs to, `way/123`; empty when it is of many"""
 
     @property
     def name(self) -> str:
-        return f"{self.kind}-{self.material}"
+        """Unique in a tile, and fit for a file and for Sionna's object names."""
+        return "-".join(filter(None, (self.kind, slug(self.owner), self.material)))
 
     @property
     def triangles(self) -> Float[Array, "face 3 3"]:
@@ -38,8 +41,13 @@ class Part:
         return export_ply(mesh, vertex_normal=False, include_attributes=False)
 
 
+def slug(identity: str) -> str:
+    """An id as files, XML and `material/NAME/PROPERTY` can hold it: `way/12#1` → `way-12-1`."""
+    return identity.replace("/", "-").replace("#", "-")
+
+
 def merge(parts: Iterable[Part]) -> list[Part]:
-    """One part per kind and material, in the order in which these first appear."""
+    """One part per kind and material, of no owner, in the order in which these first appear."""
     groups: dict[tuple[Kind, str], list[Part]] = {}
     for part in parts:
         groups.setdefault((part.kind, part.material), []).append(part)
@@ -56,7 +64,7 @@ def _concatenate(group: list[Part]) -> Part:
 def recentre(part: Part, center: tuple[float, float]) -> Part:
     """The part with `center` (metres) as its origin; elevations stay."""
     moved = part.vertices.astype(np.float64) - np.array([*center, 0.0])
-    return Part(part.kind, part.material, moved, part.faces)
+    return replace(part, vertices=moved)
 
 
 def cut(part: Part, half: float) -> Part:
@@ -65,4 +73,4 @@ def cut(part: Part, half: float) -> Part:
     for inward in np.array([[1.0, 0, 0], [-1, 0, 0], [0, 1, 0], [0, -1, 0]]):
         # The function below Trimesh.slice_plane, which imports shapely even where it needs none.
         vertices, faces, _ = slice_faces_plane(vertices, faces, inward, -half * inward)
-    return Part(part.kind, part.material, vertices, faces)
+    return replace(part, vertices=vertices, faces=faces)
