@@ -2,8 +2,8 @@
 
 import hashlib
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -13,7 +13,7 @@ from scipy.special import ndtr
 from scenes.buildings import Building
 from scenes.itu import RadioMaterial, itu, thickness_of
 from scenes.materials import Surfaces
-from scenes.parts import Array, slug
+from scenes.parts import Array, Part
 from uel.errors import UelError
 
 PERMITTIVITY = (2.0, 15.0)
@@ -96,6 +96,23 @@ def draw(
             materials[name] = _material(getattr(classes, side), number[row], spread, frequency)
         named[building.id] = Surfaces(**names, wall_origin=classes.wall_origin, roof_origin=classes.roof_origin)
     return Draws(materials=materials, surfaces=named, frequency=frequency, seed=seed, spread=spread)
+
+
+def dress(parts: Sequence[Part], draws: Draws) -> list[Part]:
+    """Parts of classes become parts of what was drawn: `way-1-wall` of brick is now of `way-1-wall-brick`.
+
+    Rasters are made before, while materials are few and have their names from ITU.
+    """
+    names = [f"{part.label}-{part.material}" for part in parts]
+    return [
+        replace(part, material=name) if name in draws.materials else part
+        for part, name in zip(parts, names, strict=True)
+    ]
+
+
+def slug(identity: str) -> str:
+    """An id as files, XML and `material/NAME/PROPERTY` can hold it: `way/12#1` → `way-12-1`."""
+    return identity.replace("/", "-").replace("#", "-")
 
 
 def stream(seed: int, identity: str) -> np.random.Generator:

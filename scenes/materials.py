@@ -51,8 +51,15 @@ _KINDS = {
 }
 KIND = {word: surfaces for surfaces, words in _KINDS.items() for word in words.split()}
 
-GROUND = {"road": "concrete", "path": "very_dry_ground", "water": "wet_ground", "green": "medium_dry_ground"}
-BARE = "concrete"  # what no feature covers in a city is paved
+# By kind of cover; what no feature covers in a city is paved. Ground proper (`…_ground`) is defined from 1 to 10 GHz
+# only: a tile that holds it refuses other carriers (`Tile.require_carrier`).
+GROUND = {
+    "open": "concrete",
+    "road": "concrete",
+    "path": "very_dry_ground",
+    "water": "wet_ground",
+    "green": "medium_dry_ground",
+}
 
 
 def classify(tags: Mapping[str, str]) -> Surfaces:
@@ -70,14 +77,6 @@ def classify(tags: Mapping[str, str]) -> Surfaces:
         wall_origin="tag" if wall else origin,
         roof_origin="tag" if roof else origin,
     )
-
-
-def ground_class(kind: str | None) -> str:
-    """Class of a patch of ground of a `scenes.buildings.Ground` kind; None is bare ground.
-
-    Ground proper (`..._ground`) is defined from 1 to 10 GHz only: a tile that holds it refuses other carriers.
-    """
-    return BARE if kind is None else GROUND[kind]
 
 
 def _tagged(tags: Mapping[str, str], keys: Iterable[str]) -> str | None:

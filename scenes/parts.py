@@ -22,13 +22,12 @@ class Part:
     material: str
     vertices: Float[Array, "vertex 3"]
     faces: Integer[Array, "face 3"]
-    owner: str = ""
-    """the building that it belongs to, `way/123`; empty when it is of many"""
+    label: str = ""
+    """what sets it apart from others of its kind and material, fit for a file name: `way-1-roof`"""
 
     @property
     def name(self) -> str:
-        """Unique in a tile, and fit for a file and for Sionna's object names."""
-        return "-".join(filter(None, (self.kind, slug(self.owner), self.material)))
+        return f"{self.kind}-{self.label or self.material}"
 
     @property
     def triangles(self) -> Float[Array, "face 3 3"]:
@@ -41,13 +40,8 @@ class Part:
         return export_ply(mesh, vertex_normal=False, include_attributes=False)
 
 
-def slug(identity: str) -> str:
-    """An id as files, XML and `material/NAME/PROPERTY` can hold it: `way/12#1` → `way-12-1`."""
-    return identity.replace("/", "-").replace("#", "-")
-
-
 def merge(parts: Iterable[Part]) -> list[Part]:
-    """One part per kind and material, of no owner, in the order in which these first appear."""
+    """One part per kind and material, without a label, in the order in which these first appear."""
     groups: dict[tuple[Kind, str], list[Part]] = {}
     for part in parts:
         groups.setdefault((part.kind, part.material), []).append(part)

@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Iterable
+from typing import get_args, get_type_hints
 
 import numpy as np
 import pytest
@@ -10,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from shapely import box
 
-from scenes.buildings import Building
+from scenes.buildings import Building, Ground
 from scenes.drawn import Draws, Spread, draw
 from scenes.itu import ITU, RadioMaterial, bands, itu
-from scenes.materials import KIND, MATERIAL, Surfaces, classify, ground_class
+from scenes.materials import GROUND, KIND, MATERIAL, Surfaces, classify
 from uel.errors import UelError
 
 
@@ -76,7 +77,8 @@ def test_any_tag_gives_a_known_class(tags: dict[str, str]):
 def test_every_word_means_a_class():
     assert set(MATERIAL.values()) <= set(ITU)
     assert {name for pair in KIND.values() for name in pair} <= set(ITU)
-    assert {ground_class(kind) for kind in (None, "road", "path", "water", "green")} <= set(ITU)
+    assert set(GROUND.values()) <= set(ITU)
+    assert set(GROUND) > set(get_args(get_type_hints(Ground)["kind"]))
 
 
 def test_materials_of_real_tiles_are_understood(shared):

@@ -24,7 +24,7 @@ SECTOR = Cell(array=Array(pattern="tr38901"))
 
 @pytest.fixture
 def tile(tmp_path: Path) -> Tile:
-    """Four houses of 12 m on flat ground in the zone of 9° east."""
+    """Four houses, the first of 12 m, on flat ground in the zone of 9° east."""
     return write(tmp_path / "village", village())
 
 

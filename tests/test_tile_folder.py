@@ -12,15 +12,17 @@ import trimesh
 from shapely import box
 
 from scenes.buildings import Building, Exclusion, Place
-from scenes.drawn import Draws, draw
+from scenes.drawn import Draws, draw, dress, slug
 from scenes.folder import put, write_sites, write_tile
 from scenes.itu import itu, thickness_of
 from scenes.materials import Surfaces
-from scenes.parts import Part
+from scenes.parts import Part, merge
+from scenes.rasters import materials_of, rasterise
 from scenes.record import bounding_box, describe
 from scenes.scene_xml import bsdfs_of, scene_xml
 from tests.small import masts
 from uel.errors import UelError
+from uel.grid import Grid
 from uel.sites import Carrier, Cell, Site
 from uel.tile import RASTERS, Tile
 
@@ -31,7 +33,7 @@ def village(count: int = 4) -> Place:
     """Houses of 8 m on a lattice of 15 m, of brick under concrete."""
     corners = [(15 * (k % 4) - 28, 15 * (k // 4) - 28) for k in range(count)]
     buildings = tuple(
-        Building(id=f"way/{k}", footprint=box(x, y, x + 8, y + 8), top=6.0 + k) for k, (x, y) in enumerate(corners)
+        Building(id=f"way/{k}", footprint=box(x, y, x + 8, y + 8), top=12.0 + k) for k, (x, y) in enumerate(corners)
     )
     return Place(
         name="village",
@@ -50,15 +52,17 @@ def village(count: int = 4) -> Place:
 CLASSES = Surfaces(wall="brick", roof="concrete")
 
 
-def parts_of(place: Place, named: dict[str, Surfaces], ground: str = "concrete") -> list[Part]:
+def parts_of(place: Place, ground: str = "concrete") -> list[Part]:
+    """A plane, and walls and roof of every building, of classes."""
     corners = np.array([[-1.0, -1, 0], [1, -1, 0], [1, 1, 0], [-1, 1, 0]]) * 40
     parts = [Part("terrain", ground, corners, np.array([[0, 1, 2], [0, 2, 3]]))]
     for building in place.buildings:
         west, south, east, north = building.footprint.bounds
         mesh = trimesh.creation.box(bounds=[[west, south, 0], [east, north, building.top]])
-        flat = np.abs(mesh.face_normals[:, 2]) > 0.5
-        for name, faces in ((named[building.id].wall, ~flat), (named[building.id].roof, flat)):
-            parts.append(Part("building", name, np.array(mesh.vertices), np.array(mesh.faces[faces]), building.id))
+        flat, vertices = np.abs(mesh.face_normals[:, 2]) > 0.5, np.array(mesh.vertices)
+        for side, faces in (("wall", ~flat), ("roof", flat)):
+            label = f"{slug(building.id)}-{side}"
+            parts.append(Part("building", getattr(CLASSES, side), vertices, np.array(mesh.faces[faces]), label))
     return parts
 
 
@@ -66,15 +70,12 @@ def write(
     folder: Path, place: Place, ground: str = "concrete", draws: Draws | None = None, **cover: np.ndarray
 ) -> Tile:
     classes = {building.id: CLASSES for building in place.buildings}
-    parts = parts_of(place, dict(draws.surfaces) if draws else classes, ground)
-    names = [part.material for part in parts]
-    house = np.zeros((64, 64), np.uint8)
-    for building in place.buildings:
-        west, south, east, north = (round(edge + SIZE / 2) for edge in building.footprint.bounds)
-        house[south:north, west:east] = 1
-    rasters = {"ground": 0.0 * house, "height": 12.0 * house, "footprint": house, "material": house, **cover}
-    meta = describe(place, classes, pixel=1.0, seed=3, draws=draws) | {"materials": ["concrete", "brick"]}
-    return write_tile(folder, parts, bsdfs_of(names, draws.materials if draws else None), rasters, meta)
+    parts = parts_of(place, ground)
+    rasters = rasterise(merge(parts), Grid(size=SIZE, pixel=1.0)) | cover
+    meta = describe(place, classes, pixel=1.0, seed=3, draws=draws) | {"materials": materials_of(parts)}
+    parts = dress(parts, draws) if draws else parts
+    bsdfs = bsdfs_of({part.material for part in parts}, draws.materials if draws else None)
+    return write_tile(folder, parts, bsdfs, rasters, meta)
 
 
 @pytest.fixture
@@ -104,13 +105,13 @@ def test_the_record_says_where_from_and_how_known(tile: Tile):
     assert meta | expected == meta
     assert meta["buildings"]["way/2"] == {
         "base": 0.0,
-        "top": 8.0,
+        "top": 14.0,
         "top_std": 0.0,
         "provenance": "prior",
         **asdict(CLASSES),
     }
     assert meta["exclusions"] == {"way/99": "underground"}
-    assert set(meta["files"]) > {"scene.xml", "rasters.zarr/zarr.json", "meshes/building-way-1-brick.ply"}
+    assert set(meta["files"]) > {"scene.xml", "rasters.zarr/zarr.json", "meshes/building-way-1-wall.ply"}
     assert "zarr" in meta["versions"]
 
 
@@ -133,7 +134,7 @@ def test_rasters_have_names_and_units_and_come_back(tmp_path: Path):
         assert array.attrs["units"] == ("m" if name in ("ground", "height") else "1")
     assert set(tile.rasters) == {*RASTERS, "cover"}
     torch.testing.assert_close(tile.rasters["cover"], torch.from_numpy(cover).float())
-    assert tile.rasters["height"].max() == 12.0
+    assert tile.rasters["height"].max() == 15.0
 
 
 def test_same_input_same_bytes(tmp_path: Path, tile: Tile):
@@ -239,8 +240,8 @@ def test_other_files_join_the_hashes(tile: Tile):
 def test_classes_arrive_in_sionna(tile: Tile):
     rt = _sionna()
     scene = rt.load_scene(str(tile.scene_file), merge_shapes=False)
-    assert set(scene.objects) == {part.name for part in parts_of(village(), {f"way/{k}": CLASSES for k in range(4)})}
-    assert scene.objects["building-way-3-brick"].radio_material.name == "brick"
+    assert set(scene.objects) == {part.name for part in parts_of(village())}
+    assert scene.objects["building-way-3-wall"].radio_material.name == "brick"
     for frequency in (3.5e9, 28e9):
         scene.frequency = frequency
         for name, material in scene.radio_materials.items():
@@ -254,7 +255,7 @@ def test_drawn_values_arrive_in_sionna_in_time(tmp_path: Path):
     place = village(700)
     draws = draw(place.buildings, {b.id: CLASSES for b in place.buildings}, seed=1)
     (tmp_path / "meshes").mkdir()
-    parts = parts_of(place, dict(draws.surfaces))
+    parts = dress(parts_of(place), draws)
     for part in parts:
         (tmp_path / "meshes" / f"{part.name}.ply").write_bytes(part.ply())
     names = [part.material for part in parts]
