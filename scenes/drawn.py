@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Literal
 
@@ -42,7 +42,8 @@ class Spread:
 
     def __post_init__(self) -> None:
         shares = (self.permittivity, self.scattering, self.thickness, self.shared)
-        if not (all(0 <= x <= 1 for x in shares) and self.thickness < 1 and self.conductivity >= 0 < self.length):
+        sensible = all(0 <= x <= 1 for x in shares) and self.thickness < 1
+        if not (sensible and self.conductivity >= 0 and self.length > 0):
             raise UelError("materials cannot spread like this", got=self, do="give shares from 0 to 1, a length in m")
 
 
@@ -98,16 +99,19 @@ def draw(
     return Draws(materials=materials, surfaces=named, frequency=frequency, seed=seed, spread=spread)
 
 
-def dress(parts: Sequence[Part], draws: Draws) -> list[Part]:
-    """Parts of classes become parts of what was drawn: `way-1-wall` of brick is now of `way-1-wall-brick`.
+def dress(parts: Iterable[Part], draws: Draws) -> list[Part]:
+    """Parts of classes become parts of what was drawn: the one labelled `way-1-wall` of `way-1-wall-brick`.
 
-    Rasters are made before, while materials are few and have their names from ITU.
+    Every labelled part must have been drawn; parts without a label stay. Rasters are made before, while materials are
+    few and have their names from ITU.
     """
-    names = [f"{part.label}-{part.material}" for part in parts]
-    return [
-        replace(part, material=name) if name in draws.materials else part
-        for part, name in zip(parts, names, strict=True)
-    ]
+    return [replace(part, material=_drawn_name(part, draws)) if part.label else part for part in parts]
+
+
+def _drawn_name(part: Part, draws: Draws) -> str:
+    name = f"{part.label}-{part.material}"
+    assert name in draws.materials, f"the draws know no {name}: labels are slug(id)-wall and slug(id)-roof"
+    return name
 
 
 def slug(identity: str) -> str:
@@ -115,9 +119,9 @@ def slug(identity: str) -> str:
     return identity.replace("/", "-").replace("#", "-")
 
 
-def stream(seed: int, identity: str) -> np.random.Generator:
-    """A building's own random numbers; the pieces of a multipolygon (`…#1`, `…#2`) are one building."""
-    digest = hashlib.sha256(identity.partition("#")[0].encode()).digest()
+def stream(seed: int, purpose: str, identity: str) -> np.random.Generator:
+    """A building's own random numbers for one purpose; pieces of a multipolygon (`…#1`, `…#2`) are one building."""
+    digest = hashlib.sha256(f"{purpose} {identity.partition('#')[0]}".encode()).digest()
     return np.random.default_rng([seed, int.from_bytes(digest[:8], "little")])
 
 
@@ -137,7 +141,7 @@ class _Waves:
 def _uniform(building: Building, waves: _Waves, seed: int, shared: float) -> Float[Array, "2 4"]:
     """Numbers in [0, 1], wall and roof by property."""
     place = building.footprint.centroid
-    own = stream(seed, building.id).normal(size=(2, 4))
+    own = stream(seed, "materials", building.id).normal(size=(2, 4))
     return ndtr(math.sqrt(shared) * waves.at(place.x, place.y) + math.sqrt(1 - shared) * own)
 
 

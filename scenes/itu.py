@@ -1,6 +1,7 @@
 """Electrical properties of building materials after ITU-R P.2040, and what a surface is to a ray tracer."""
 
 import difflib
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -88,7 +89,8 @@ class RadioMaterial:
 
     def __post_init__(self) -> None:
         shares = 0 <= self.scattering_coefficient <= 1 and 0 <= self.xpd <= 1
-        if not (1 <= self.relative_permittivity < float("inf") and self.conductivity >= 0 < self.thickness and shares):
+        slab = 1 <= self.relative_permittivity < math.inf and self.conductivity >= 0 and self.thickness > 0
+        if not (shares and slab):
             raise UelError(
                 "no material is like this",
                 got=self,

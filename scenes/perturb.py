@@ -94,7 +94,7 @@ def perturb_sites(
     """
     wrong, record = [], []
     for number, site in enumerate(sites):
-        random = stream(seed, f"site/{number}")
+        random = stream(seed, "site", str(number))
         off = float(spec.antenna_height * random.normal())
         turned = (spec.azimuth_deg * random.normal(size=len(site.cells))).tolist()
         x, y, z = site.position
@@ -112,7 +112,7 @@ def _wrong(
     building: Building, spec: Perturbation, seed: int, donor: Building | None
 ) -> tuple[Building, dict[str, Any]]:
     """The building as it is in the twin, and what is different; all numbers are drawn, whatever is used."""
-    random = stream(seed, building.id)
+    random = stream(seed, "twin", building.id)
     factor = float(1 + spec.heights * random.uniform(-1, 1))
     missing = bool(random.uniform() < spec.missing)
     east, north = (spec.moved * random.normal(size=2)).tolist()

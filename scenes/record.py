@@ -10,8 +10,9 @@ from pyproj import Transformer
 from scenes.buildings import Building, Place
 from scenes.drawn import Draws
 from scenes.materials import Surfaces
+from uel import __version__
 
-LIBRARIES = ("uel", "osmnx", "shapely", "rasterio", "pyproj", "trimesh", "mapbox-earcut", "zarr")
+LIBRARIES = ("osmnx", "shapely", "rasterio", "pyproj", "trimesh", "mapbox-earcut", "zarr")
 
 
 def describe(
@@ -34,7 +35,7 @@ def describe(
         "pixel": pixel,
         "seed": seed,
         "provenance": dict(place.provenance),
-        "versions": {name: version(name) for name in LIBRARIES},
+        "versions": {"uel": __version__, **{name: version(name) for name in LIBRARIES}},
         "buildings": buildings,
         "exclusions": {exclusion.id: exclusion.reason for exclusion in place.exclusions},
         **({"drawn": draws.record(), "bands": draws.bands} if draws else {}),

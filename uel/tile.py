@@ -168,9 +168,9 @@ class Tile:
             if not any(low <= carrier.frequency <= high for low, high in bands):
                 known = ", ".join(f"{low / 1e9:g}-{high / 1e9:g} GHz" for low, high in bands)
                 raise UelError(
-                    f"{name} on tile {self.name} is not defined at this frequency",
+                    f"tile {self.name} has materials not defined at this frequency: {name}",
                     got=f"{carrier.frequency / 1e9:g} GHz",
-                    do=f"choose a carrier in {known}, or build the tile with other materials, concrete for ground say",
+                    do=f"choose a carrier in {known}, or build the tile for this one: ground of concrete, other draws",
                 )
 
     def verify(self) -> list[str]:
