@@ -109,7 +109,8 @@ def _meta(place: str, center: tuple[float, float], parts: list[Part]) -> dict[st
         "center": list(center),
         "crs": None,  # the cities come without a georeference
         "materials": materials_of(parts),
-        "provenance": {"source": f"sionna-rt bundled scene {place}", "version": version("sionna-rt")},
+        "provenance": {"source": f"sionna-rt bundled scene {place}"},
+        "versions": {name: version(name) for name in ("sionna-rt", "trimesh", "zarr")},
     }
 
 

@@ -1,7 +1,9 @@
 """Writing a tile folder: all of it or nothing."""
 
 import json
+import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -9,47 +11,91 @@ from xml.etree import ElementTree
 import numpy as np
 
 from scenes.parts import Array, Part
+from scenes.scene_xml import bands_of, scene_xml
 from uel.errors import UelError
-from uel.tile import SCHEMA, Tile
+from uel.sites import Site, sites_to_json
+from uel.tile import RASTER_UNITS, SCHEMA, Tile, file_hash, hashes_of
 
 
 def write_tile(
     folder: Path,
     parts: list[Part],
-    bsdfs: dict[str, ElementTree.Element],
-    rasters: dict[str, Array],
-    meta: dict[str, Any],
+    bsdfs: Mapping[str, ElementTree.Element],
+    rasters: Mapping[str, Array],
+    meta: Mapping[str, Any],
+    sites: tuple[Site, ...] = (),
 ) -> Tile:
     """Write and open a tile; `bsdfs` are Mitsuba's materials by name, `meta` what `tile.json` is to hold.
 
-    Written beside `folder` and renamed into place, so nobody ever sees half a tile; a tile that is there
-    already is replaced. Raises `UelError` when `folder` holds something else.
+    `tile.json` also gets the schema, the bands of the materials (`bands` in `meta` adds to them) and the SHA-256
+    of every other file. Written beside `folder` and renamed into place, so nobody ever sees half a tile; a tile
+    that is there already is replaced. The same input gives the same bytes.
+
+    Raises `UelError` when `folder` holds something else.
     """
     _require_free(folder)
+    assert len({part.name for part in parts}) == len(parts), "parts of one name would overwrite each other"
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as stage:
         new = Path(stage) / "new"
         _write_meshes(new / "meshes", parts)
-        (new / "scene.xml").write_text(scene_xml(parts, bsdfs))
-        np.savez_compressed(new / "rasters.npz", allow_pickle=False, **rasters)
-        (new / "tile.json").write_text(json.dumps({"schema": SCHEMA, **meta}, indent=2) + "\n")
-        if folder.exists():
-            folder.rename(Path(stage) / "old")
-        new.rename(folder)
+        (new / "scene.xml").write_text(scene_xml(parts, bsdfs), encoding="utf-8")
+        _write_rasters(new / "rasters.zarr", rasters)
+        if sites:
+            (new / "sites.json").write_bytes(_sites_json(sites))
+        used = {part.material for part in parts}
+        bands = bands_of({name: bsdf for name, bsdf in bsdfs.items() if name in used}) | meta.get("bands", {})
+        full = {"schema": SCHEMA, **meta, "bands": bands, "files": hashes_of(new)}
+        (new / "tile.json").write_bytes(_json(full))
+        _swap(new, folder, Path(stage) / "old")
     return Tile.open(folder)
 
 
-def scene_xml(parts: list[Part], bsdfs: dict[str, ElementTree.Element]) -> str:
-    """A Mitsuba scene of flat-shaded PLY shapes with Sionna's radio materials."""
-    scene = ElementTree.Element("scene", version="2.1.0")
-    scene.extend([bsdfs[name] for name in dict.fromkeys(part.material for part in parts)])
-    for part in parts:
-        shape = ElementTree.SubElement(scene, "shape", type="ply", id=f"mesh-{part.name}")
-        ElementTree.SubElement(shape, "string", name="filename", value=f"meshes/{part.name}.ply")
-        ElementTree.SubElement(shape, "boolean", name="face_normals", value="true")
-        ElementTree.SubElement(shape, "ref", name="bsdf", id=part.material)
-    ElementTree.indent(scene)
-    return ElementTree.tostring(scene, encoding="unicode") + "\n"
+def write_sites(tile: Tile, sites: tuple[Site, ...]) -> Tile:
+    """Put masts into a tile folder (`sites.json`), in place of those that are there. Raises as `require_sites`."""
+    tile.require_sites(sites)
+    return put(tile, {"sites.json": _sites_json(sites)})
+
+
+def put(tile: Tile, files: Mapping[str, bytes]) -> Tile:
+    """Add or replace files of a tile (by their path inside it) and their hashes in `tile.json`; opens it again.
+
+    Each file is written aside and renamed, `tile.json` last: a crash in between is seen by `Tile.verify`.
+    """
+    hashes = dict(tile.meta["files"])
+    for name, content in sorted(files.items()):
+        path = tile.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _replace(path, content)
+        hashes[name] = file_hash(path)
+    _replace(tile.folder / "tile.json", _json({**tile.meta, "files": dict(sorted(hashes.items()))}))
+    return Tile.open(tile.folder)
+
+
+def _json(value: Any) -> bytes:
+    return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def _sites_json(sites: tuple[Site, ...]) -> bytes:
+    return _json(sites_to_json(sites))
+
+
+def _replace(path: Path, content: bytes) -> None:
+    aside = path.with_name(f".{path.name}.part")
+    aside.write_bytes(content)
+    os.replace(aside, path)
+
+
+def _swap(new: Path, folder: Path, old: Path) -> None:
+    """Rename `new` to `folder`; what was there goes to `old`, and comes back when that fails."""
+    if folder.exists():
+        folder.rename(old)
+    try:
+        new.rename(folder)
+    except OSError:
+        if old.exists():
+            old.rename(folder)
+        raise
 
 
 def _write_meshes(folder: Path, parts: list[Part]) -> None:
@@ -58,10 +104,37 @@ def _write_meshes(folder: Path, parts: list[Part]) -> None:
         (folder / f"{part.name}.ply").write_bytes(part.ply())
 
 
+def _write_rasters(folder: Path, rasters: Mapping[str, Array]) -> None:
+    """A Zarr v3 group with one array for each raster, in one chunk; no date, so the same bytes each time."""
+    import zarr
+    from zarr.codecs import ZstdCodec
+
+    group = zarr.open_group(folder, mode="w", zarr_format=3)
+    for name, values in rasters.items():
+        array = group.create_array(
+            name,
+            data=np.ascontiguousarray(values),
+            chunks=values.shape,
+            dimension_names=("row", "column"),
+            compressors=[ZstdCodec(level=9, checksum=True)],  # a flipped bit is noticed
+            config={"write_empty_chunks": True},  # a missing chunk is damage, no block of zeros
+        )
+        array.attrs["units"] = RASTER_UNITS[name]
+
+
 def _require_free(folder: Path) -> None:
-    if folder.is_file() or (folder.is_dir() and any(folder.iterdir()) and not (folder / "tile.json").is_file()):
+    if folder.is_file() or (folder.is_dir() and any(folder.iterdir()) and not _is_tile(folder)):
         raise UelError(
             "there is something else where the tile is to go",
             got=str(folder),
             do="choose a new or an empty folder",
         )
+
+
+def _is_tile(folder: Path) -> bool:
+    """Ours: other programs write a `tile.json`, too, without our schema."""
+    try:
+        meta = json.loads((folder / "tile.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(meta, dict) and "schema" in meta

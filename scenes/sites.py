@@ -15,7 +15,7 @@ from uel.sites import Array as Antennas
 from uel.sites import Cell, Site
 from uel.tile import Tile
 
-Kind = Literal["rooftop", "grid", "random"]
+Kind = Literal["rooftop", "grid", "random", "farthest"]
 LOWEST_ROOF = 8.0  # m above ground: garages and kiosks carry no mast
 ROOFS = (60.0, 95.0)  # percentiles of the tile's roofs: a mast stands on a tall house, not on the spire
 POLE = 10.0  # m above ground, a lamp post: where `random` puts its sites
@@ -36,10 +36,11 @@ def place(
     """Put `count` sites on a tile; the same seed gives the same sites.
 
     `kind`: rooftop – drawn evenly from the roofs that carry masts; grid – on the roofs nearest to an even
-    lattice; random – on 10 m poles outdoors. `mast` is the height in metres above the highest roof within 3 m
-    (not for poles), `spacing` the least horizontal distance in metres between two sites, size / (2·√count)
-    by default (not for grid): it is relaxed where it cannot be met, with a warning if you gave it. Each site
-    has `sectors` cells like `template`, at evenly spaced azimuths from a drawn one; a single cell is the
+    lattice; random – on 10 m poles outdoors; farthest – a drawn roof, then each time the one farthest from all
+    before it. `mast` is the height in metres above the highest roof within 3 m
+    (not for poles). `spacing` is the least horizontal distance in metres between two sites, size / (2·√count)
+    by default, for rooftop and random alone: it is relaxed where it cannot be met, with a warning if you gave it.
+    Each site has `sectors` cells like `template`, at evenly spaced azimuths from a drawn one; a single cell is the
     template as it is. Without a template a lone cell is isotropic and a sector has TR 38.901's element,
     tilted by 6°.
 
@@ -49,7 +50,12 @@ def place(
     random = np.random.default_rng(seed)
     candidates = np.argwhere(_poles(tile) if kind == "random" else _roofs(tile))
     _require_room(len(candidates), count, kind)
-    chosen = _lattice(tile, candidates, count) if kind == "grid" else _scatter(tile, candidates, count, spacing, random)
+    if kind == "grid":
+        chosen = _lattice(tile, candidates, count)
+    elif kind == "farthest":
+        chosen = _farthest(candidates, count, random)
+    else:
+        chosen = _scatter(tile, candidates, count, spacing, random)
     positions = _positions(tile, chosen, kind, mast)
     sites = tuple(Site(position=position, cells=_cells(sectors, template, random)) for position in positions)
     tile.require_sites(sites)
@@ -117,6 +123,18 @@ def _thin(order: Integer[Array, "candidate 2"], count: int, distance: float) -> 
         first, order = order[0], order[1:]
         chosen.append(first)
         order = order[((order - first) ** 2).sum(axis=1) >= distance**2]
+    return np.array(chosen)
+
+
+def _farthest(
+    candidates: Integer[Array, "candidate 2"], count: int, random: np.random.Generator
+) -> Integer[Array, "site 2"]:
+    """Farthest-point sampling: each next pixel is the one whose nearest chosen one is farthest away."""
+    chosen = [candidates[random.integers(len(candidates))]]
+    nearest = np.full(len(candidates), np.inf)
+    while len(chosen) < count:
+        nearest = np.minimum(nearest, ((candidates - chosen[-1]) ** 2).sum(axis=1))
+        chosen.append(candidates[nearest.argmax()])
     return np.array(chosen)
 
 

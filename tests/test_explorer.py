@@ -14,6 +14,7 @@ import explorer
 from explorer import figures
 from explorer.figures import STYLE
 from explorer.report import MAKE, read_curves, read_example
+from scenes.folder import write_tile
 from tests.small import masts
 from uel.errors import UelError
 from uel.grid import Grid
@@ -47,16 +48,14 @@ def make_run(run: Path, paths: bool = True) -> Path:
 
 def make_tile(folder: Path) -> Path:
     """Blocks of houses with streets between them, on a slope."""
-    folder.mkdir()
     axis = np.arange(256) * 2.0
     x, y = np.meshgrid(axis, axis)
     footprint = ((x % 80 > 24) & (y % 96 > 30)).astype(np.float32)
     ground = (x / 60).astype(np.float32)
     height = ground + footprint * (8 + 5 * ((x // 80 + 2 * (y // 96)) % 4)).astype(np.float32)
-    np.savez(folder / "rasters.npz", ground=ground, height=height, footprint=footprint, material=footprint)
-    meta = {"schema": 1, "name": "blocks", "size": SIZE, "pixel": 2.0, "materials": ["air", "concrete"]}
-    (folder / "tile.json").write_text(json.dumps(meta))
-    return folder
+    rasters = {"ground": ground, "height": height, "footprint": footprint, "material": footprint}
+    meta = {"name": "blocks", "size": SIZE, "pixel": 2.0, "materials": ["air", "concrete"]}
+    return write_tile(folder, [], {}, rasters, meta).folder
 
 
 def make_radio(folder: Path) -> Path:

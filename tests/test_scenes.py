@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import zarr
 
 import scenes
 from scenes.bundled import read_scene, scene_file
@@ -164,7 +165,7 @@ def test_same_build_same_fingerprint(etoile: Tile, tmp_path: Path):
 
 def test_failed_build_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """A crash in the middle of writing: no tile, no debris."""
-    monkeypatch.setattr(np, "savez_compressed", lambda *_, **__: (_ for _ in ()).throw(OSError("disk full")))
+    monkeypatch.setattr(zarr.Group, "create_array", lambda *_, **__: (_ for _ in ()).throw(OSError("disk full")))
     with pytest.raises(OSError, match="disk full"):
         scenes.build("etoile", tmp_path / "tile", size=256.0, progress=False)
     assert not list(tmp_path.iterdir())

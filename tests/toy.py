@@ -1,17 +1,17 @@
 """A toy city in empty space: a tile folder with blocks of houses, and a world that answers in closed form."""
 
-import json
 from pathlib import Path
 
 import numpy as np
 
+from scenes.folder import write_tile
 from training.world import World
 from uel.maps import Maps
 from uel.reports import Truth
 from uel.simulator import FreeSpace
 from uel.sites import Site
 from uel.survey import Survey
-from uel.tile import SCHEMA, Tile
+from uel.tile import Tile
 from uel.tracks import TrackPlan, draw_tracks
 
 SIZE = 256.0
@@ -23,12 +23,9 @@ def toy_tile(folder: Path) -> Tile:
     count = int(SIZE / 2)
     row, column = np.mgrid[:count, :count] // 16
     house = ((row + 2 * column) % 5 == 0).astype(np.float32)
-    folder.mkdir(parents=True)
     rasters = {"ground": 0 * house, "height": 15 * house, "footprint": house, "material": house}
-    np.savez(folder / "rasters.npz", **rasters)
-    meta = {"schema": SCHEMA, "name": "toy", "size": SIZE, "pixel": 2.0, "materials": ["concrete", "brick"]}
-    (folder / "tile.json").write_text(json.dumps(meta))
-    return Tile.open(folder)
+    meta = {"name": "toy", "size": SIZE, "pixel": 2.0, "materials": ["concrete", "brick"]}
+    return write_tile(folder, [], {}, rasters, meta)
 
 
 def toy_world(folder: Path, tracks: int = 12) -> World:

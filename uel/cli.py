@@ -24,6 +24,18 @@ def demo(args: Sequence[str]) -> int:
     return 0
 
 
+def place(args: Sequence[str]) -> int:
+    """Put masts on a tile, by a plan or from a file, and write them into it."""
+    from scenes.verbs import PlaceConfig, place_sites
+    from uel.config import load
+
+    tile = place_sites(load(PlaceConfig, "place", args))
+    for site in tile.sites:
+        x, y, z = site.position
+        print(f"{x:9.1f} {y:9.1f} {z:7.1f} m  {len(site.cells)} cells")
+    return 0
+
+
 def doctor(args: Sequence[str]) -> int:
     """What this machine has, what is missing, and a self-test of the ray tracer."""
     from sim_bridge.doctor import main
@@ -31,7 +43,7 @@ def doctor(args: Sequence[str]) -> int:
     return main(args)
 
 
-VERBS: dict[str, Callable[[Sequence[str]], int]] = {"demo": demo, "doctor": doctor}
+VERBS: dict[str, Callable[[Sequence[str]], int]] = {"demo": demo, "place": place, "doctor": doctor}
 
 
 def usage() -> str:

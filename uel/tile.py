@@ -15,18 +15,20 @@ from torch import Tensor
 
 from uel.errors import UelError
 from uel.grid import Grid
-from uel.sites import Site, require_sites
+from uel.sites import Carrier, Site, require_sites, sites_from_json
 
-SCHEMA = 1
+SCHEMA = 2
 RASTERS = ("ground", "height", "footprint", "material")
+RASTER_UNITS = {"ground": "m", "height": "m", "footprint": "1", "material": "1", "cover": "1"}
 
 
 @dataclass(frozen=True)
 class Tile:
-    """A tile folder: `scene.xml` with `meshes/`, `rasters.npz` and `tile.json`.
+    """A tile folder: `scene.xml` with `meshes/`, `rasters.zarr`, perhaps `sites.json`, and `tile.json`.
 
     Rasters lie on `grid`: `ground` (m, elevation of the terrain), `height` (m, elevation of whatever a vertical
-    ray from above meets first), `footprint` (1 on buildings), `material` (index into `materials`).
+    ray from above meets first), `footprint` (1 on buildings), `material` (index into `materials`), and where the
+    source knows it `cover` (of the ground, index into `covers`).
     """
 
     folder: Path
@@ -39,8 +41,8 @@ class Tile:
             raise UelError("no tile here", got=str(folder), do="build one: scenes.build('florence', folder)")
         try:
             tile.meta  # noqa: B018  (read now)
-        except ValueError as error:
-            raise UelError("this tile is damaged", got=f"{folder}: {error}", do="build it again") from error
+        except (OSError, ValueError) as error:
+            raise _damaged(folder, error) from error
         if tile.meta.get("schema") != SCHEMA:
             raise UelError(
                 f"this tile has another schema than {SCHEMA}", got=tile.meta.get("schema"), do="build it again"
@@ -49,8 +51,11 @@ class Tile:
 
     @cached_property
     def meta(self) -> dict[str, Any]:
-        """Name, place, size, margin, materials, provenance."""
-        return json.loads((self.folder / "tile.json").read_text())
+        """Name, size, margin, pixel, materials, provenance, bands, and the hash of every other file."""
+        meta = json.loads((self.folder / "tile.json").read_text(encoding="utf-8"))
+        if not isinstance(meta, dict):
+            raise ValueError("tile.json holds no names and values")
+        return meta
 
     @property
     def name(self) -> str:
@@ -67,6 +72,22 @@ class Tile:
         return self.meta["materials"]
 
     @property
+    def covers(self) -> list[str]:
+        """Kinds of ground, in the order that the `cover` raster counts them; empty without that raster."""
+        return self.meta.get("covers", [])
+
+    @cached_property
+    def sites(self) -> tuple[Site, ...]:
+        """The masts in the folder. Raises `UelError` when it holds none, or when they cannot be read."""
+        file = self.folder / "sites.json"
+        if not file.is_file():
+            raise UelError("no masts on this tile", got=str(file), do=f"put some on it: uel place {self.folder}")
+        try:
+            return sites_from_json(json.loads(file.read_text(encoding="utf-8")))
+        except ValueError as error:
+            raise UelError("the tile's masts cannot be read", got=f"{file}: {error}", do="place them again") from error
+
+    @property
     def scene_file(self) -> Path:
         """The Mitsuba scene that `sionna.rt.load_scene` opens."""
         return self.folder / "scene.xml"
@@ -81,9 +102,15 @@ class Tile:
 
     @cached_property
     def rasters(self) -> dict[str, Tensor]:
-        """All rasters as float tensors, `row column`."""
-        with np.load(self.folder / "rasters.npz") as stored:
-            return {name: torch.from_numpy(stored[name].astype(np.float32)) for name in RASTERS}
+        """All rasters as float tensors, `row column`. Raises `UelError` when one is absent or damaged."""
+        import zarr
+
+        try:
+            group = zarr.open_group(self.folder / "rasters.zarr", mode="r", zarr_format=3)
+            names = [*RASTERS, *(["cover"] if "cover" in group else [])]
+            return {name: torch.from_numpy(_read(group[name], self.raster_grid)) for name in names}
+        except Exception as error:  # zarr's codecs raise what their compressor raises
+            raise _damaged(self.folder, error) from error
 
     def coarse(self, name: str, grid: Grid) -> Float[Tensor, "row column"]:
         """A raster averaged onto a coarser grid. Raises `UelError` when its pixels do not nest."""
@@ -117,8 +144,11 @@ class Tile:
         return self.rasters["footprint"][row, column] < 0.5
 
     def require_sites(self, sites: tuple[Site, ...]) -> None:
-        """Raise `UelError` without a site, when one is off the tile, and when one is inside a wall or a hill."""
-        require_sites(sites)
+        """Raise `UelError` without a site, when one is off the tile, and when one is inside a wall or a hill.
+
+        Their carrier is one for which the tile's materials are defined: see `require_carrier`.
+        """
+        self.require_carrier(require_sites(sites))
         position = torch.tensor([site.position for site in sites])
         self.raster_grid.require(position)
         row, column = self.pixel_of(position)
@@ -132,11 +162,45 @@ class Tile:
                     do=f"raise it to at least {math.floor(roof) + 1} m or move it",
                 )
 
+    def require_carrier(self, carrier: Carrier) -> None:
+        """Raise `UelError` when a material of the tile is not defined at the carrier's frequency."""
+        for name, bands in self.meta.get("bands", {}).items():
+            if not any(low <= carrier.frequency <= high for low, high in bands):
+                known = ", ".join(f"{low / 1e9:g}-{high / 1e9:g} GHz" for low, high in bands)
+                raise UelError(
+                    f"tile {self.name} has materials not defined at this frequency: {name}",
+                    got=f"{carrier.frequency / 1e9:g} GHz",
+                    do=f"choose a carrier in {known}, or build the tile for this one: ground of concrete, other draws",
+                )
+
+    def verify(self) -> list[str]:
+        """Files that differ from their hash in `tile.json`, are missing, or are not listed there."""
+        listed, found = self.meta["files"], hashes_of(self.folder)
+        return sorted(name for name in listed.keys() | found.keys() if listed.get(name) != found.get(name))
+
     @cached_property
     def fingerprint(self) -> str:
-        """Hash of the folder's contents: what was made from this tile names it."""
-        digest = hashlib.sha256()
-        for path in sorted(p for p in self.folder.rglob("*") if p.is_file()):
-            digest.update(path.relative_to(self.folder).as_posix().encode())
-            digest.update(path.read_bytes())
-        return digest.hexdigest()[:16]
+        """Hash of `tile.json`, which holds the hashes of all other files: what was made from this tile names it."""
+        return file_hash(self.folder / "tile.json")[:16]
+
+
+def hashes_of(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file of a tile folder but `tile.json`, by path; hidden files are none of the tile's."""
+    paths = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+    return {name: file_hash(path) for name, path in sorted(paths.items()) if name != "tile.json" and name[0] != "."}
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file, hexadecimal."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _read(array: Any, grid: Grid) -> np.ndarray:
+    """Values of a raster. Zarr takes an absent chunk for fill values, so the chunks are counted first."""
+    if array.nchunks_initialized != array.nchunks or array.shape != grid.shape:
+        raise ValueError(f"{array.path} of shape {array.shape} has {array.nchunks_initialized} chunks")
+    return np.asarray(array[...]).astype(np.float32)
+
+
+def _damaged(folder: Path | str, error: Exception) -> UelError:
+    return UelError("this tile is damaged", got=f"{folder}: {error}", do="build it again")

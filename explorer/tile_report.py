@@ -1,0 +1,116 @@
+"""The picture in a tile folder: what was built, of what, how each height is known, and what is wrong with it."""
+
+from collections.abc import Mapping
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from explorer.drawing import colour_bar, draw_sites, extent, hillshade, map_axes, new_figure, outlines, scale_bar
+from uel.tile import Tile
+
+COVERS = {"open": "#f2efe9", "road": "#c9c5bd", "path": "#e3d9c6", "water": "#9ecae1", "green": "#c7dfb4"}
+MATERIALS = ("#999999", "#D55E00", "#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#0072B2", "#F0E442")
+KNOWN = {"tag": "tagged", "levels": "from levels", "neighbours": "from neighbours", "prior": "from its type"}
+
+
+def tile_report(tile: Tile, told: Mapping[str, Any]) -> Figure:
+    """Heights, materials and ground in plan, and the report in words."""
+    figure = new_figure(14.0, 10.5)
+    (heights, materials), (ground, words) = figure.subplots(2, 2)
+    _heights(figure, heights, tile)
+    _materials(materials, tile)
+    _ground(figure, ground, tile)
+    _words(words, tile, told)
+    return figure
+
+
+def png(figure: Figure) -> bytes:
+    """A figure as PNG; the same figure, the same bytes."""
+    stream = BytesIO()
+    figure.savefig(stream, format="png", metadata={"Software": None})
+    return stream.getvalue()
+
+
+def _heights(figure: Figure, ax: Axes, tile: Tile) -> None:
+    stands = tile.rasters["footprint"].numpy() > 0.5
+    above = (tile.rasters["height"] - tile.rasters["ground"]).numpy()
+    _cover(ax, tile)
+    top = float(np.percentile(above[stands], 98)) if stands.any() else 1.0
+    shown = ax.imshow(np.where(stands, above, np.nan), cmap="viridis", vmin=0, vmax=top, **extent(tile.size))
+    map_axes(ax, tile.size, "buildings: height above the ground, and the masts")
+    colour_bar(figure, ax, shown, "m")
+    scale_bar(ax, tile.size)
+    if (tile.folder / "sites.json").is_file():
+        draw_sites(ax, tile.sites, tile.size)
+
+
+def _cover(ax: Axes, tile: Tile) -> None:
+    if "cover" in tile.rasters:
+        colours = ListedColormap([COVERS[name] for name in tile.covers])
+        ax.imshow(
+            tile.rasters["cover"].numpy(), cmap=colours, vmin=-0.5, vmax=len(tile.covers) - 0.5, **extent(tile.size)
+        )
+
+
+def _materials(ax: Axes, tile: Tile) -> None:
+    _cover(ax, tile)
+    stands, index = tile.rasters["footprint"].numpy() > 0.5, tile.rasters["material"].numpy()
+    seen = [k for k in range(len(tile.materials)) if (stands & (index == k)).any()]
+    colours = {k: MATERIALS[i % len(MATERIALS)] for i, k in enumerate(seen)}
+    for k in seen:
+        layer = np.where(stands & (index == k), 0.0, np.nan)
+        ax.imshow(layer, cmap=ListedColormap([colours[k]]), vmin=0, vmax=1, **extent(tile.size))
+    outlines(ax, tile)
+    legend = [Patch(facecolor=colours[k], label=f"roof of {tile.materials[k]}") for k in seen]
+    legend += [Patch(facecolor=COVERS[name], edgecolor="#999999", label=name) for name in tile.covers]
+    ax.legend(handles=legend, fontsize=8, loc="upper left", framealpha=0.92, ncols=2)
+    map_axes(ax, tile.size, "materials of the roofs, and the ground")
+
+
+def _ground(figure: Figure, ax: Axes, tile: Tile) -> None:
+    ground = tile.rasters["ground"].numpy()
+    shown = ax.imshow(ground, cmap="cividis", **extent(tile.size))
+    if np.ptp(ground) > 1.0:
+        ax.imshow(hillshade(ground, tile.raster_grid.pixel), cmap="gray", alpha=0.35, **extent(tile.size))
+        axis = tile.raster_grid.centres()[0, :, 0].numpy()
+        lines = ax.contour(axis, axis, ground, levels=10, colors="white", linewidths=0.6)
+        ax.clabel(lines, fontsize=7, fmt="%.0f m")
+    outlines(ax, tile)
+    kind = tile.meta.get("terrain", {}).get("kind", "mesh")
+    map_axes(
+        ax, tile.size, "the ground: elevation" if kind != "flat" else "the ground: flat, no elevation raster given"
+    )
+    colour_bar(figure, ax, shown, "m above the datum")
+
+
+def _words(ax: Axes, tile: Tile, told: Mapping[str, Any]) -> None:
+    ax.axis("off")
+    ax.set_title(f"{tile.name}: {'sound' if not told['problems'] else 'has problems'}", fontsize=12, loc="left")
+    ax.text(0, 0.98, "\n".join(_lines(tile, told)), va="top", fontsize=9, family="monospace", transform=ax.transAxes)
+
+
+def _lines(tile: Tile, told: Mapping[str, Any]) -> list[str]:
+    latitude, longitude = tile.meta["center"]
+    heights, meshes = told["heights"], told["meshes"]
+    known = ", ".join(f"{n} {KNOWN[name]}" for name, n in heights["provenance"].items())
+    lines = [
+        f"{latitude:.5f}, {longitude:.5f}   {tile.meta['crs']}   {tile.size:g} m + {tile.meta['margin']:g} m",
+        f"{told['buildings']} buildings; heights: {known}",
+        f"heights {' / '.join(f'{h:.0f}' for h in heights['quartiles'])} m (least, quartiles, greatest)",
+        f"{meshes['watertight'] or 0:.1%} of {meshes['count']} meshes watertight",
+        f"overlap {told['overlaps']['share'] or 0:.3%} of the footprints",
+        f"round trip to degrees {told['round_trip']['error']:.0e} m",
+    ]
+    if told["sight"]:
+        shares = ", ".join(f"{share:.0%}" for share in told["sight"]["sites"])
+        lines.append(f"outdoors in sight of the masts: {shares}; of any: {told['sight']['any']:.0%}")
+    if told.get("ray_tracing", {}).get("points"):
+        ray = told["ray_tracing"]
+        lines.append(f"free sight: delay to {ray['delay_error'] * 1e9:.0e} ns, gain to {ray['gain_error_db']:.0e} dB")
+    lines += ["", "left out:", *(f"  {n:4d}  {reason}" for reason, n in told["excluded"].items())]
+    return [*lines, "", *(f"! {problem}" for problem in told["problems"])]
