@@ -1,20 +1,20 @@
 """Overlaps: outlines and their parts become prisms that share no volume."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import shapely
 from jaxtyping import Int
-from shapely import Polygon
+from shapely import MultiPolygon, Polygon
 from shapely.geometry.base import BaseGeometry
 
 from scenes.buildings import Building, Exclusion
-from scenes.footprints import PRECISION, SMALLEST, denotes, pieces
+from scenes.footprints import PRECISION, Outline, areal, pieces
+from scenes.heights import Height
 
 SHARED = 0.01  # square metres: a smaller overlap comes from the lattice of the corners
-STEP = 0.5  # metres: a lower piece of wall is not kept beneath a part that begins above the ground
+STEP = 0.5  # metres: a lower wall is none
 SAME = 0.01  # outlines that differ by less than this share of their area are drawn twice
 
 
@@ -22,7 +22,7 @@ SAME = 0.01  # outlines that differ by less than this share of their area are dr
 class Prism:
     """A piece of one feature: its plan from `base` to `top` in metres above the ground."""
 
-    plan: BaseGeometry
+    plan: Polygon | MultiPolygon
     base: float
     top: float
 
@@ -30,66 +30,57 @@ class Prism:
         return min(self.top, other.top) - max(self.base, other.base) > PRECISION
 
 
-def feature_id(building_id: str) -> str:
-    """The feature that a building, or a piece of one, comes from: `way/1` of `way/1#2`."""
-    return re.sub(r"#\d+$", "", building_id)
+def prisms(outlines: Sequence[Outline], heights: Sequence[Height]) -> tuple[list[Building], list[Exclusion]]:
+    """Buildings that share no volume, in the order of the outlines, and an exclusion for each that vanished.
 
-
-def resolve(buildings: Sequence[Building], shapes: Sequence[BaseGeometry]) -> tuple[list[Building], list[Exclusion]]:
-    """Prisms that share no volume, in the order given, and what vanished.
-
-    `shapes` are the plans in metres, polygons or multipolygons; a building's own `footprint` is not looked at.
     Where two meet at the same height one gives way: an outline to a part, then the lower to the higher, then the
-    later to the earlier. It is cut in plan; beneath a part that begins above the ground what stood there
-    stays, except that an outline says nothing where parts are drawn. Rests too small for walls vanish.
+    later to the earlier. It is cut in plan; beneath a building that begins above the ground what stood there
+    stays, except that an outline says nothing where its parts are drawn. Rests too small for walls vanish.
     """
-    order = sorted(range(len(buildings)), key=lambda k: _precedence(buildings[k], k))
-    rank = np.empty(len(order), int)
-    rank[order] = np.arange(len(order))
-    rivals = _rivals(shapes, rank)
-    prisms: dict[int, list[Prism]] = {}
+    plans = np.array([outline.shape for outline in outlines], dtype=object)
+    order = sorted(range(len(outlines)), key=lambda k: (not outlines[k].is_part, -heights[k].top, k))
+    rivals = _rivals(plans, order)
+    found: dict[int, list[Prism]] = {}
     for k in order:
-        prisms[k] = [Prism(shapes[k], buildings[k].base, buildings[k].top)]
-        outline = not _is_part(buildings[k])
+        stands = heights[k].top - heights[k].base >= STEP
+        found[k] = [Prism(plans[k], heights[k].base, heights[k].top)] if stands else []
         for rival in rivals.get(k, []):
-            silent = outline and _is_part(buildings[rival])
-            for other in prisms[rival]:
-                prisms[k] = [rest for prism in prisms[k] for rest in _give_way(prism, other, silent)]
-    kept, gone = [], []
-    for k, building in enumerate(buildings):
-        found = _buildings(building, prisms[k])
-        kept += found
-        if not found:
-            gone.append(_vanished(building, [buildings[rival] for rival in rivals.get(k, [])]))
-    return kept, gone
+            silent = outlines[rival].is_part and not outlines[k].is_part
+            for other in found[rival]:
+                found[k] = [rest for prism in found[k] for rest in _give_way(prism, other, silent)]
+    kept = [_buildings(outlines[k], heights[k], found[k]) for k in range(len(outlines))]
+    gone = [
+        _vanished(outlines[k], heights[k], [outlines[rival] for rival in rivals.get(k, [])])
+        for k in range(len(outlines))
+        if not kept[k]
+    ]
+    return [building for pieces_of_one in kept for building in pieces_of_one], gone
 
 
-def drawn_twice(outlines: Sequence[tuple[str, BaseGeometry]]) -> dict[str, str]:
-    """Features with the same outer ring as another, and that other one: the one with fewer courtyards is the copy.
+def without_copies(outlines: Sequence[Outline]) -> tuple[list[Outline], list[Exclusion]]:
+    """Outlines without those that have the same outer ring as another and fewer courtyards.
 
-    Old multipolygons carry their tags on the relation and on its outer way; the way knows of no courtyard.
+    Old multipolygons carry their tags on the relation and on its outer way, and the way knows of no courtyard.
     """
-    filled = np.array([shapely.MultiPolygon(_filled(shape)) for _, shape in outlines], dtype=object)
-    copies: dict[str, str] = {}
+    filled = np.array([_filled(outline.shape) for outline in outlines], dtype=object)
+    copies: dict[int, str] = {}
     for a, b in _pairs(filled):
-        (one, first), (two, second) = outlines[a], outlines[b]
-        different = shapely.symmetric_difference(filled[a], filled[b]).area
-        if first.area != second.area and different < SAME * filled[a].area and {one, two}.isdisjoint(copies):
-            copy, original = (one, two) if first.area > second.area else (two, one)
-            copies[copy] = original
-    return copies
+        if outlines[a].is_part != outlines[b].is_part or {a, b} & copies.keys():
+            continue
+        larger, smaller = (a, b) if outlines[a].shape.area > outlines[b].shape.area else (b, a)
+        different = shapely.area(shapely.symmetric_difference(filled[a], filled[b]))
+        if (
+            different < SAME * shapely.area(filled[a])
+            and len(shapely.get_parts(shapely.boundary(outlines[smaller].shape))) > 1
+        ):
+            copies[larger] = outlines[smaller].id
+    gone = [Exclusion(id=outlines[k].id, reason=f"drawn twice: {copies[k]} has its courtyards") for k in sorted(copies)]
+    return [outline for k, outline in enumerate(outlines) if k not in copies], gone
 
 
-def _filled(shape: BaseGeometry) -> list[Polygon]:
-    return [Polygon(piece.exterior) for piece in shapely.get_parts(shape)]
-
-
-def _is_part(building: Building) -> bool:
-    return not denotes(building.tags, "building")
-
-
-def _precedence(building: Building, index: int) -> tuple[bool, float, int]:
-    return not _is_part(building), -building.top, index
+def _filled(shape: BaseGeometry) -> BaseGeometry:
+    """A shape without its courtyards."""
+    return shapely.union_all([Polygon(piece.exterior) for piece in shapely.get_parts(shape)])
 
 
 def _pairs(shapes: np.ndarray) -> Int[np.ndarray, "pair 2"]:
@@ -100,12 +91,13 @@ def _pairs(shapes: np.ndarray) -> Int[np.ndarray, "pair 2"]:
     return np.stack([a[shared], b[shared]], axis=1)
 
 
-def _rivals(shapes: Sequence[BaseGeometry], rank: Int[np.ndarray, "shape"]) -> dict[int, list[int]]:
-    """For each shape those it overlaps that come before it, first in rank first."""
+def _rivals(plans: np.ndarray, order: Sequence[int]) -> dict[int, list[int]]:
+    """For each plan those it overlaps that come before it in `order`, first ones first."""
+    rank = np.argsort(order)
     rivals: dict[int, list[int]] = {}
-    for a, b in _pairs(np.array(shapes, dtype=object)):
+    for a, b in _pairs(plans).tolist():
         later, earlier = (a, b) if rank[a] > rank[b] else (b, a)
-        rivals.setdefault(int(later), []).append(int(earlier))
+        rivals.setdefault(later, []).append(earlier)
     return {later: sorted(earlier, key=lambda k: rank[k]) for later, earlier in rivals.items()}
 
 
@@ -113,27 +105,38 @@ def _give_way(prism: Prism, other: Prism, silent: bool) -> list[Prism]:
     """What is left of a prism beside `other`, and beneath it unless `silent`."""
     if not prism.meets(other):
         return [prism]
-    beside = shapely.difference(prism.plan, other.plan, grid_size=PRECISION)
+    beside = areal(shapely.difference(prism.plan, other.plan, grid_size=PRECISION))
     rest = [replace(prism, plan=beside)]
     if not silent and other.base - prism.base >= STEP:
-        shared = shapely.intersection(prism.plan, other.plan, grid_size=PRECISION)
+        shared = areal(shapely.intersection(prism.plan, other.plan, grid_size=PRECISION))
         rest.append(Prism(shared, prism.base, other.base))
     return [piece for piece in rest if not piece.plan.is_empty]
 
 
-def _buildings(building: Building, prisms: Sequence[Prism]) -> list[Building]:
-    """One building per piece, numbered where there are several; the largest first."""
-    found = [replace(prism, plan=piece) for prism in prisms for piece in pieces(prism.plan)]
-    found.sort(key=lambda prism: (-prism.plan.area, prism.plan.bounds))
-    names = [building.id] if len(found) == 1 else [f"{building.id}#{n + 1}" for n in range(len(found))]
+def _buildings(outline: Outline, height: Height, found: Sequence[Prism]) -> list[Building]:
+    """One building per piece, the largest first, numbered where there are several."""
+    parts = [(piece.normalize(), prism) for prism in found for piece in pieces(prism.plan)]
+    parts.sort(key=lambda part: (-part[0].area, part[0].bounds, part[1].base))
     return [
-        replace(building, id=name, footprint=prism.plan, base=prism.base, top=prism.top)
-        for name, prism in zip(names, found, strict=True)
+        Building(
+            id=outline.id if len(parts) == 1 else f"{outline.id}#{n + 1}",
+            footprint=footprint,
+            base=prism.base,
+            top=prism.top,
+            tags=outline.tags,
+            provenance=height.provenance,
+            top_std=height.std,
+        )
+        for n, (footprint, prism) in enumerate(parts)
     ]
 
 
-def _vanished(building: Building, rivals: Sequence[Building]) -> Exclusion:
+def _vanished(outline: Outline, height: Height, rivals: Sequence[Outline]) -> Exclusion:
+    if height.top - height.base < STEP:
+        reason = f"no walls: its tags put them from {height.base:g} m to {height.top:g} m"
+        return Exclusion(id=outline.id, reason=reason)
+    if not outline.is_part:
+        rivals = [rival for rival in rivals if rival.is_part] or rivals
+    who = "its parts" if rivals and rivals[0].is_part and not outline.is_part else "others"
     names = ", ".join(rival.id for rival in rivals[:4]) + (", …" if len(rivals) > 4 else "")
-    parts = any(_is_part(rival) for rival in rivals) and not _is_part(building)
-    why = f"its parts stand in its place: {names}" if parts else f"others stand in its place: {names}"
-    return Exclusion(id=building.id, reason=f"{why}; less than {SMALLEST:g} m² or a crack is left")
+    return Exclusion(id=outline.id, reason=f"{who} stand in its place: {names}")
