@@ -95,7 +95,7 @@ def _xml(path: Path) -> gpd.GeoDataFrame:
     frame = osmnx.features_from_xml(path, tags=dict.fromkeys(TAGS, True))
     frame = frame.drop(columns=[name for name in NOT_TAGS[1:] if name in frame])
     lost = [(*key, Polygon(), tags) for key, tags in wanted.items() if key not in frame.index]
-    return gpd.GeoDataFrame(pd.concat([frame, table(lost)])) if lost else frame
+    return gpd.GeoDataFrame(pd.concat([frame, table(lost)]) if lost else frame)
 
 
 def _building_ids(path: Path) -> dict[tuple[str, int], dict[str, str]]:

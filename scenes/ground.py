@@ -59,7 +59,7 @@ def ground(frame: gpd.GeoDataFrame, half: float) -> list[Ground]:
     A line is as wide as its `width`, else as its lanes, else as its class. What lies in a tunnel, under the
     ground or inside a building is left out. Of the sea only what is mapped as an area is known.
     """
-    found = [
+    found: list[tuple[str, Kind, BaseGeometry, float]] = [
         (id, kind, geometry, width)
         for id, geometry, tags in zip(ids(frame), frame.geometry, tags_of(frame), strict=True)
         if (kind := _kind(geometry, tags)) and (width := _width(geometry, tags)) is not None
@@ -68,7 +68,7 @@ def ground(frame: gpd.GeoDataFrame, half: float) -> list[Ground]:
     half_width = np.array([width / 2 for *_, width in found])
     areas = shapely.buffer(lines, half_width, cap_style="flat", quad_segs=4)
     cut = repaired(shapely.intersection(repaired(areas), square(half)))
-    patches = [
+    patches: list[Ground] = [
         Ground(id=id, kind=kind, footprint=piece)
         for (id, kind, _, _), area in zip(found, cut, strict=True)
         for piece in pieces(area)

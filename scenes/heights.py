@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import shapely
 from jaxtyping import Float
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from scenes.buildings import Provenance
 from scenes.footprints import Outline
@@ -25,7 +25,7 @@ OTHER_TYPE = 0.3  # weight of a neighbour of another `building` type
 FEWEST = 10  # known heights in a place: with fewer the prior knows better
 
 TAG_STD = 1.0  # metres: a rounded number, a roof that is not flat
-LEVELS_STD = 0.2  # of the height: storeys of homes and offices differ
+LEVELS_STD = 0.23  # of the height: root mean square over 363 buildings with height and levels, New York
 PRIOR_STD = 0.5  # of the height
 PRIOR = 8.0  # metres: two storeys, the commonest building of most maps
 PRIORS = {
@@ -143,9 +143,10 @@ def _nearest(
     pool: Sequence[tuple[Outline, float]], targets: Sequence[Outline], leave_out: bool
 ) -> tuple[np.ndarray, Float[np.ndarray, "asked neighbour"]]:
     """Indices into the pool and distances in metres, beyond the nearest one, between centroids."""
-    tree = cKDTree(_centroids([outline for outline, _ in pool]))
+    tree = KDTree(_centroids([outline for outline, _ in pool]))
     count = min(NEIGHBOURS, len(pool) - leave_out)
-    distance, index = tree.query(_centroids(targets), k=np.arange(1, count + leave_out + 1))
+    found = tree.query(_centroids(targets), k=count + leave_out)
+    distance, index = (np.asarray(values).reshape(len(targets), -1) for values in found)
     if leave_out:
         own = index == np.arange(len(index))[:, None]
         own[~own.any(axis=1), -1] = True  # several at one spot: itself is farther down the list than we asked

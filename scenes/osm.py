@@ -47,19 +47,20 @@ def read(
     The metres are UTM's: y is grid north, lengths are true to 0.1 %.
     Raises `UelError` for a source that cannot be read or has no building there, and for an impossible square.
     """
-    source = parse(source)
-    size = size or (math.ceil(source.box.side) if source.box else 512.0)
+    asked = parse(source)
+    if size is None:
+        size = math.ceil(asked.box.side) if asked.box else 512.0
     _require_square(size, margin)
     if name is not None:
         require_name(name)
-    frame, center = _features(source, size / 2 + margin, center, cache)
+    frame, center = _features(asked, size / 2 + margin, center, cache)
     crs = utm(*center)
     origin = _origin(center, crs)
     local = near(to_local(frame, crs, origin), size / 2 + margin)
     buildings, exclusions = _buildings(local, seed)
-    _require_building(buildings, source, center, size)
+    _require_building(buildings, asked, center, size)
     return Place(
-        name=name or _name_of(source),
+        name=name or _name_of(asked),
         crs=crs,
         origin=origin,
         center=center,
@@ -68,14 +69,13 @@ def read(
         buildings=tuple(buildings),
         exclusions=tuple(exclusions),
         ground=tuple(ground(local, size / 2 + margin)),
-        provenance=_provenance(source, buildings, seed),
+        provenance=_provenance(asked, buildings, seed),
     )
 
 
 def outlines_of(file: str | Path) -> list[Outline]:
     """Every building outline of a map file in metres around its own middle, for statistics."""
-    source = parse(file)
-    frame, center = _features(source, 0.0, None, None)
+    frame, center = _features(parse(file), 0.0, None, None)
     crs = utm(*center)
     return outlines(to_local(frame, crs, _origin(center, crs)))[0]
 

@@ -13,8 +13,9 @@ from scenes.buildings import Building, Exclusion
 from scenes.footprints import PRECISION, Outline, areal, pieces
 from scenes.heights import Height
 
-SHARED = 0.01  # square metres: a smaller overlap comes from the lattice of the corners
+SHARED = 0.001  # square metres: a smaller overlap comes from the lattice of the corners
 STEP = 0.5  # metres: a lower wall is none
+PASSAGE = 11.0  # metres, three storeys: a part that begins below it stands over a passage, a higher one hovers
 SAME = 0.01  # outlines that differ by less than this share of their area are drawn twice
 
 
@@ -35,7 +36,8 @@ def prisms(outlines: Sequence[Outline], heights: Sequence[Height]) -> tuple[list
 
     Where two meet at the same height one gives way: an outline to a part, then the lower to the higher, then the
     later to the earlier. It is cut in plan; beneath a building that begins above the ground what stood there
-    stays, except that an outline says nothing where its parts are drawn. Rests too small for walls vanish.
+    stays. Beneath a part the outline stays only where the part would hover, higher than `PASSAGE`.
+    Rests too small for walls vanish.
     """
     plans = np.array([outline.shape for outline in outlines], dtype=object)
     order = sorted(range(len(outlines)), key=lambda k: (not outlines[k].is_part, -heights[k].top, k))
@@ -45,9 +47,9 @@ def prisms(outlines: Sequence[Outline], heights: Sequence[Height]) -> tuple[list
         stands = heights[k].top - heights[k].base >= STEP
         found[k] = [Prism(plans[k], heights[k].base, heights[k].top)] if stands else []
         for rival in rivals.get(k, []):
-            silent = outlines[rival].is_part and not outlines[k].is_part
+            gap = PASSAGE if outlines[rival].is_part and not outlines[k].is_part else STEP
             for other in found[rival]:
-                found[k] = [rest for prism in found[k] for rest in _give_way(prism, other, silent)]
+                found[k] = [rest for prism in found[k] for rest in _give_way(prism, other, gap)]
     kept = [_buildings(outlines[k], heights[k], found[k]) for k in range(len(outlines))]
     gone = [
         _vanished(outlines[k], heights[k], [outlines[rival] for rival in rivals.get(k, [])])
@@ -101,13 +103,13 @@ def _rivals(plans: np.ndarray, order: Sequence[int]) -> dict[int, list[int]]:
     return {later: sorted(earlier, key=lambda k: rank[k]) for later, earlier in rivals.items()}
 
 
-def _give_way(prism: Prism, other: Prism, silent: bool) -> list[Prism]:
-    """What is left of a prism beside `other`, and beneath it unless `silent`."""
+def _give_way(prism: Prism, other: Prism, gap: float) -> list[Prism]:
+    """What is left of a prism beside `other`, and beneath it if `gap` metres or more are free."""
     if not prism.meets(other):
         return [prism]
     beside = areal(shapely.difference(prism.plan, other.plan, grid_size=PRECISION))
     rest = [replace(prism, plan=beside)]
-    if not silent and other.base - prism.base >= STEP:
+    if other.base - prism.base >= gap:
         shared = areal(shapely.intersection(prism.plan, other.plan, grid_size=PRECISION))
         rest.append(Prism(shared, prism.base, other.base))
     return [piece for piece in rest if not piece.plan.is_empty]
@@ -115,7 +117,7 @@ def _give_way(prism: Prism, other: Prism, silent: bool) -> list[Prism]:
 
 def _buildings(outline: Outline, height: Height, found: Sequence[Prism]) -> list[Building]:
     """One building per piece, the largest first, numbered where there are several."""
-    parts = [(piece.normalize(), prism) for prism in found for piece in pieces(prism.plan)]
+    parts = [(piece, prism) for prism in found for piece in pieces(prism.plan)]
     parts.sort(key=lambda part: (-part[0].area, part[0].bounds, part[1].base))
     return [
         Building(
