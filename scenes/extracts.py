@@ -1,0 +1,227 @@
+"""Map files: OSM XML, PBF and GeoJSON become one kind of table."""
+
+import bz2
+import gzip
+import json
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+from xml.sax import SAXException
+
+import geopandas as gpd
+import osmium.filter
+import osmium.io
+import osmnx
+import pandas as pd
+import shapely
+from osmnx._errors import InsufficientResponseError
+from shapely import LineString, Point, Polygon
+from shapely.geometry.base import BaseGeometry
+
+from uel.errors import UelError
+
+SUFFIXES = (".osm", ".osm.gz", ".osm.bz2", ".osm.pbf", ".geojson")
+TAGS = ("building", "building:part", "highway", "natural", "landuse", "leisure", "waterway", "water")
+BUILDINGS = ("building", "building:part")
+AREAS = (*BUILDINGS, "natural", "landuse", "leisure", "water")  # a closed line with one of these is a polygon
+NOT_TAGS = ("geometry", "version", "timestamp", "changeset", "uid", "user", "visible")
+
+Row = tuple[str, int | str, BaseGeometry, Mapping[str, str]]
+
+
+def suffix_of(path: Path) -> str | None:
+    """Which of `SUFFIXES` a file's name ends with, or None."""
+    name = path.name.lower()
+    return next((suffix for suffix in SUFFIXES if name.endswith(suffix)), None)
+
+
+def header_box(path: Path) -> tuple[float, float, float, float] | None:
+    """West, south, east and north in degrees that an OSM file says it covers; None where it does not say."""
+    if suffix_of(path) == ".geojson":
+        return None
+    with _readable(path):
+        box = osmium.io.Reader(str(path)).header().box()
+    if not box.valid():
+        return None
+    low, high = box.bottom_left, box.top_right
+    return low.lon, low.lat, high.lon, high.lat
+
+
+def read_file(path: Path) -> gpd.GeoDataFrame:
+    """The features of a map file: WGS84 geometry, string tags, indexed by element and id.
+
+    A building whose nodes or members the file lacks comes with an empty geometry.
+    Raises `UelError` for a damaged file and for one without a single feature that we know.
+    """
+    read = {".geojson": _geojson, ".osm.pbf": _pbf}.get(str(suffix_of(path)), _xml)
+    with _readable(path):
+        return read(path)
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Every way in which a library says that a file is broken, in our words."""
+    damaged = (EOFError, zlib.error, OSError, RuntimeError, SAXException, ElementTree.ParseError, UnicodeDecodeError)
+    try:
+        yield
+    except UelError:
+        raise
+    except InsufficientResponseError as error:
+        raise _nothing(path) from error
+    except (*damaged, json.JSONDecodeError) as error:
+        raise UelError("the file is damaged", got=f"{path}: {error}", do="download it again") from error
+
+
+def _nothing(path: Path) -> UelError:
+    return UelError("the file has neither buildings nor roads", got=str(path), do="choose a larger extract")
+
+
+def table(rows: Sequence[Row]) -> gpd.GeoDataFrame:
+    """A table of features as osmnx makes them from (element, id, geometry in degrees, tags)."""
+    index = pd.MultiIndex.from_tuples([row[:2] for row in rows], names=["element", "id"])
+    data = pd.DataFrame([row[3] for row in rows], index=index)
+    data = data.drop(columns=[name for name in NOT_TAGS if name in data])
+    return gpd.GeoDataFrame(data, geometry=[row[2] for row in rows], crs="EPSG:4326")
+
+
+# XML
+
+
+def _xml(path: Path) -> gpd.GeoDataFrame:
+    wanted = _building_ids(path)
+    frame = osmnx.features_from_xml(path, tags=dict.fromkeys(TAGS, True))
+    frame = frame.drop(columns=[name for name in NOT_TAGS[1:] if name in frame])
+    lost = [(*key, Polygon(), tags) for key, tags in wanted.items() if key not in frame.index]
+    return gpd.GeoDataFrame(pd.concat([frame, table(lost)]) if lost else frame)
+
+
+def _building_ids(path: Path) -> dict[tuple[str, int], dict[str, str]]:
+    """Tags of every way and multipolygon that is a building: osmnx drops those it cannot draw."""
+    found: dict[tuple[str, int], dict[str, str]] = {}
+    opened = {".gz": gzip.open, ".bz2": bz2.open}.get(path.suffix.lower(), open)
+    with opened(path, "rb") as stream:
+        events = ElementTree.iterparse(stream, events=("start", "end"))
+        _, root = next(events)
+        for event, element in events:
+            if event == "end" and element.tag in ("node", "way", "relation"):
+                tags = {tag.attrib["k"]: tag.attrib["v"] for tag in element.iterfind("tag")}
+                if _is_drawn(element.tag, tags):
+                    found[element.tag, int(element.attrib["id"])] = tags
+                root.clear()
+    return found
+
+
+def _is_drawn(element: str, tags: Mapping[str, str]) -> bool:
+    """Whether a feature is a building with an outline of its own; relations of other types group others."""
+    return any(key in tags for key in BUILDINGS) and (element == "way" or tags.get("type") == "multipolygon")
+
+
+# PBF
+
+
+def _pbf(path: Path) -> gpd.GeoDataFrame:
+    found: dict[tuple[str, int], Row] = {}
+    reader = osmium.FileProcessor(str(path)).with_areas(osmium.filter.KeyFilter(*TAGS))
+    last = ""
+    for item in reader.with_filter(osmium.filter.KeyFilter(*TAGS)):
+        kind = item.type_str()
+        if kind in "nwr":
+            _require_order(path, last, last := kind)
+        if row := _row(item, kind):
+            found[row[0], int(row[1])] = row
+    if not found:
+        raise _nothing(path)
+    ways = [row[2] for row in found.values() if row[0] == "way"]
+    if ways and all(way.is_empty for way in ways):
+        _refuse_order(path)
+    return table(list(found.values()))
+
+
+def _require_order(path: Path, before: str, now: str) -> None:
+    if before and "nwr".index(now) < "nwr".index(before):
+        _refuse_order(path)
+
+
+def _refuse_order(path: Path) -> None:
+    raise UelError(
+        "the file is not sorted, or has no nodes for its ways",
+        got=str(path),
+        do="sort it: osmium sort IN.osm.pbf -o OUT.osm.pbf",
+    )
+
+
+def _row(item: Any, kind: str) -> Row | None:
+    """A feature of a PBF file. Ways are drawn from their own nodes, as osmnx does, so that a crossed outline is
+    not lost; areas are asked for relations only."""
+    tags = {tag.k: tag.v for tag in item.tags}
+    if kind == "n":
+        return "node", item.id, Point(item.lon, item.lat), tags
+    if kind == "w":
+        return "way", item.id, _way(item, tags), tags
+    if kind == "a" and not item.from_way():
+        return "relation", item.orig_id(), _area(item), tags
+    if kind == "r" and _is_drawn("relation", tags):
+        return "relation", item.id, Polygon(), tags  # until its area comes
+    return None
+
+
+def _way(way: Any, tags: Mapping[str, str]) -> LineString | Polygon:
+    points = [(node.lon, node.lat) for node in way.nodes if node.location.valid()]
+    is_area = tags.get("area") == "yes" or any(key in tags for key in AREAS)
+    shape = Polygon if way.is_closed() and is_area and tags.get("area") != "no" else LineString
+    whole = len(points) == len(way.nodes) and len(points) >= (4 if shape is Polygon else 2)
+    return shape(points) if whole else shape()
+
+
+def _area(area: Any) -> BaseGeometry:
+    rings = [Polygon(_ring(outer), [_ring(inner) for inner in area.inner_rings(outer)]) for outer in area.outer_rings()]
+    return rings[0] if len(rings) == 1 else shapely.MultiPolygon(rings)
+
+
+def _ring(ring: Any) -> list[tuple[float, float]]:
+    return [(node.lon, node.lat) for node in ring]
+
+
+# GeoJSON
+
+
+def _geojson(path: Path) -> gpd.GeoDataFrame:
+    content = json.loads(path.read_text(encoding="utf-8"))
+    kind = content.get("type") if isinstance(content, dict) else None
+    if kind not in ("FeatureCollection", "Feature"):
+        raise UelError("this is no GeoJSON of features", got=f"{path}: type {kind}", do="give a FeatureCollection")
+    items = content.get("features", []) if kind == "FeatureCollection" else [content]
+    rows = [row for number, item in enumerate(items) if (row := _feature(path, number, item))]
+    if not rows:
+        raise _nothing(path)
+    frame = table(rows)
+    if (abs(frame.total_bounds) > [180, 90, 180, 90]).any():
+        raise UelError("coordinates are not degrees", got=str(path), do="convert it to longitude and latitude, WGS84")
+    return frame
+
+
+def _feature(path: Path, number: int, item: dict[str, Any]) -> Row | None:
+    """One feature; a polygon without any key that we know is a building when it has a height, as footprints
+    from aerial images do."""
+    tags = {
+        key: str(value) for key, value in (item.get("properties") or {}).items() if isinstance(value, str | int | float)
+    }
+    geometry = _geometry(path, number, item)
+    if not any(key in tags for key in TAGS):
+        if "height" not in tags or geometry.geom_type not in ("Polygon", "MultiPolygon"):
+            return None
+        tags["building"] = "yes"
+    name = str(item.get("id") or tags.pop("@id", None) or f"feature/{number}")
+    element, _, key = name.rpartition("/")
+    return element or "feature", key, geometry, tags
+
+
+def _geometry(path: Path, number: int, item: dict[str, Any]) -> BaseGeometry:
+    try:
+        return shapely.force_2d(shapely.geometry.shape(item["geometry"]))
+    except (KeyError, TypeError, ValueError, AttributeError, shapely.errors.GEOSException) as error:
+        got = f"{path}: feature {number}: {error!r}"
+        raise UelError("a feature without a readable geometry", got=got, do="remove or repair it") from error

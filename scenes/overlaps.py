@@ -1,0 +1,144 @@
+"""Overlaps: outlines and their parts become prisms that share no volume."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import shapely
+from jaxtyping import Int
+from shapely import MultiPolygon, Polygon
+from shapely.geometry.base import BaseGeometry
+
+from scenes.buildings import Building, Exclusion
+from scenes.footprints import PRECISION, Outline, areal, pieces
+from scenes.heights import Height
+
+SHARED = 0.001  # square metres: a smaller overlap comes from the lattice of the corners
+STEP = 0.5  # metres: a lower wall is none
+PASSAGE = 11.0  # metres, three storeys: a part that begins below it stands over a passage, a higher one hovers
+SAME = 0.01  # outlines that differ by less than this share of their area are drawn twice
+
+
+@dataclass(frozen=True)
+class Prism:
+    """A piece of one feature: its plan from `base` to `top` in metres above the ground."""
+
+    plan: Polygon | MultiPolygon
+    base: float
+    top: float
+
+    def meets(self, other: "Prism") -> bool:
+        return min(self.top, other.top) - max(self.base, other.base) > PRECISION
+
+
+def prisms(outlines: Sequence[Outline], heights: Sequence[Height]) -> tuple[list[Building], list[Exclusion]]:
+    """Buildings that share no volume, in the order of the outlines, and an exclusion for each that vanished.
+
+    Where two meet at the same height one gives way: an outline to a part, then the lower to the higher, then the
+    later to the earlier. It is cut in plan; beneath a building that begins above the ground what stood there
+    stays. Beneath a part the outline stays only where the part would hover, higher than `PASSAGE`.
+    Rests too small for walls vanish.
+    """
+    plans = np.array([outline.shape for outline in outlines], dtype=object)
+    order = sorted(range(len(outlines)), key=lambda k: (not outlines[k].is_part, -heights[k].top, k))
+    rivals = _rivals(plans, order)
+    found: dict[int, list[Prism]] = {}
+    for k in order:
+        stands = heights[k].top - heights[k].base >= STEP
+        found[k] = [Prism(plans[k], heights[k].base, heights[k].top)] if stands else []
+        for rival in rivals.get(k, []):
+            gap = PASSAGE if outlines[rival].is_part and not outlines[k].is_part else STEP
+            for other in found[rival]:
+                found[k] = [rest for prism in found[k] for rest in _give_way(prism, other, gap)]
+    kept = [_buildings(outlines[k], heights[k], found[k]) for k in range(len(outlines))]
+    gone = [
+        _vanished(outlines[k], heights[k], [outlines[rival] for rival in rivals.get(k, [])])
+        for k in range(len(outlines))
+        if not kept[k]
+    ]
+    return [building for pieces_of_one in kept for building in pieces_of_one], gone
+
+
+def without_copies(outlines: Sequence[Outline]) -> tuple[list[Outline], list[Exclusion]]:
+    """Outlines without those that have the same outer ring as another and fewer courtyards.
+
+    Old multipolygons carry their tags on the relation and on its outer way, and the way knows of no courtyard.
+    """
+    filled = np.array([_filled(outline.shape) for outline in outlines], dtype=object)
+    copies: dict[int, str] = {}
+    for a, b in _pairs(filled):
+        if outlines[a].is_part != outlines[b].is_part or {a, b} & copies.keys():
+            continue
+        larger, smaller = (a, b) if outlines[a].shape.area > outlines[b].shape.area else (b, a)
+        different = shapely.area(shapely.symmetric_difference(filled[a], filled[b]))
+        if (
+            different < SAME * shapely.area(filled[a])
+            and len(shapely.get_parts(shapely.boundary(outlines[smaller].shape))) > 1
+        ):
+            copies[larger] = outlines[smaller].id
+    gone = [Exclusion(id=outlines[k].id, reason=f"drawn twice: {copies[k]} has its courtyards") for k in sorted(copies)]
+    return [outline for k, outline in enumerate(outlines) if k not in copies], gone
+
+
+def _filled(shape: BaseGeometry) -> BaseGeometry:
+    """A shape without its courtyards."""
+    return shapely.union_all([Polygon(piece.exterior) for piece in shapely.get_parts(shape)])
+
+
+def _pairs(shapes: np.ndarray) -> Int[np.ndarray, "pair 2"]:
+    """Indices a < b of shapes that share more area than the lattice explains."""
+    a, b = shapely.STRtree(shapes).query(shapes, predicate="intersects")
+    a, b = a[a < b], b[a < b]
+    shared = shapely.area(shapely.intersection(shapes[a], shapes[b])) > SHARED
+    return np.stack([a[shared], b[shared]], axis=1)
+
+
+def _rivals(plans: np.ndarray, order: Sequence[int]) -> dict[int, list[int]]:
+    """For each plan those it overlaps that come before it in `order`, first ones first."""
+    rank = np.argsort(order)
+    rivals: dict[int, list[int]] = {}
+    for a, b in _pairs(plans).tolist():
+        later, earlier = (a, b) if rank[a] > rank[b] else (b, a)
+        rivals.setdefault(later, []).append(earlier)
+    return {later: sorted(earlier, key=lambda k: rank[k]) for later, earlier in rivals.items()}
+
+
+def _give_way(prism: Prism, other: Prism, gap: float) -> list[Prism]:
+    """What is left of a prism beside `other`, and beneath it if `gap` metres or more are free."""
+    if not prism.meets(other):
+        return [prism]
+    beside = areal(shapely.difference(prism.plan, other.plan, grid_size=PRECISION))
+    rest = [replace(prism, plan=beside)]
+    if other.base - prism.base >= gap:
+        shared = areal(shapely.intersection(prism.plan, other.plan, grid_size=PRECISION))
+        rest.append(Prism(shared, prism.base, other.base))
+    return [piece for piece in rest if not piece.plan.is_empty]
+
+
+def _buildings(outline: Outline, height: Height, found: Sequence[Prism]) -> list[Building]:
+    """One building per piece, the largest first, numbered where there are several."""
+    parts = [(piece, prism) for prism in found for piece in pieces(prism.plan)]
+    parts.sort(key=lambda part: (-part[0].area, part[0].bounds, part[1].base))
+    return [
+        Building(
+            id=outline.id if len(parts) == 1 else f"{outline.id}#{n + 1}",
+            footprint=footprint,
+            base=prism.base,
+            top=prism.top,
+            tags=outline.tags,
+            provenance=height.provenance,
+            top_std=height.std,
+        )
+        for n, (footprint, prism) in enumerate(parts)
+    ]
+
+
+def _vanished(outline: Outline, height: Height, rivals: Sequence[Outline]) -> Exclusion:
+    if height.top - height.base < STEP:
+        reason = f"no walls: its tags put them from {height.base:g} m to {height.top:g} m"
+        return Exclusion(id=outline.id, reason=reason)
+    if not outline.is_part:
+        rivals = [rival for rival in rivals if rival.is_part] or rivals
+    who = "its parts" if rivals and rivals[0].is_part and not outline.is_part else "others"
+    names = ", ".join(rival.id for rival in rivals[:4]) + (", …" if len(rivals) > 4 else "")
+    return Exclusion(id=outline.id, reason=f"{who} stand in its place: {names}")
