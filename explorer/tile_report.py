@@ -18,6 +18,16 @@ MATERIALS = ("#999999", "#D55E00", "#56B4E9", "#E69F00", "#009E73", "#CC79A7", "
 KNOWN = {"tag": "tagged", "levels": "from levels", "neighbours": "from neighbours", "prior": "from its type"}
 
 
+def finish(
+    tile: Tile, told: Mapping[str, Any], seen: tuple[dict[str, Any], dict[str, bytes]]
+) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """What to add to a report when the ray tracer has `seen` the tile: its findings, all problems, and the picture."""
+    ray_tracing, files = seen
+    problems = [*told["problems"], *(f"ray tracing: {problem}" for problem in ray_tracing["problems"])]
+    more = {"ray_tracing": ray_tracing, "problems": problems}
+    return more, files | {"report.png": png(tile_report(tile, {**told, **more}))}
+
+
 def tile_report(tile: Tile, told: Mapping[str, Any]) -> Figure:
     """Heights, materials and ground in plan, and the report in words."""
     figure = new_figure(14.0, 10.5)
@@ -74,7 +84,7 @@ def _materials(ax: Axes, tile: Tile) -> None:
 
 def _ground(figure: Figure, ax: Axes, tile: Tile) -> None:
     ground = tile.rasters["ground"].numpy()
-    shown = ax.imshow(ground, cmap="cividis", **extent(tile.size))
+    shown = ax.imshow(ground, cmap="cividis", alpha=0.3 if np.ptp(ground) == 0 else 1.0, **extent(tile.size))
     if np.ptp(ground) > 1.0:
         ax.imshow(hillshade(ground, tile.raster_grid.pixel), cmap="gray", alpha=0.35, **extent(tile.size))
         axis = tile.raster_grid.centres()[0, :, 0].numpy()
@@ -85,12 +95,14 @@ def _ground(figure: Figure, ax: Axes, tile: Tile) -> None:
     map_axes(
         ax, tile.size, "the ground: elevation" if kind != "flat" else "the ground: flat, no elevation raster given"
     )
-    colour_bar(figure, ax, shown, "m above the datum")
+    if not flat:
+        colour_bar(figure, ax, shown, "m above the datum")
 
 
 def _words(ax: Axes, tile: Tile, told: Mapping[str, Any]) -> None:
     ax.axis("off")
-    ax.set_title(f"{tile.name}: {'sound' if not told['problems'] else 'has problems'}", fontsize=12, loc="left")
+    verdict = "no problem found" if not told["problems"] else "has problems"
+    ax.set_title(f"{tile.name}: {verdict}", fontsize=12, loc="left")
     ax.text(0, 0.98, "\n".join(_lines(tile, told)), va="top", fontsize=9, family="monospace", transform=ax.transAxes)
 
 

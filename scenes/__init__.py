@@ -1,13 +1,13 @@
 """Build a place: meshes in, a tile folder out, masts on it.
 
-`build(place, folder)` cuts a tile out of one of the bundled cities; `place(tile, count)` puts sites on it.
+`build(source, folder)` makes a tile of a map or of a bundled city; `place(tile, count)` puts sites on it.
 Both are imported on first use, so that `import scenes` costs nothing.
 """
 
 from importlib import import_module
 from typing import Any
 
-_HOME = {"build": "scenes.bundled", "place": "scenes.sites"}
+_HOME = {"build": "scenes.assemble", "place": "scenes.sites"}
 
 __all__ = ["build", "place"]  # pyright: ignore[reportUnsupportedDunderAll]
 

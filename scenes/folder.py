@@ -3,7 +3,8 @@
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -33,11 +34,8 @@ def write_tile(
 
     Raises `UelError` when `folder` holds something else.
     """
-    _require_free(folder)
     assert len({part.name for part in parts}) == len(parts), "parts of one name would overwrite each other"
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as stage:
-        new = Path(stage) / "new"
+    with staged(folder) as new:
         _write_meshes(new / "meshes", parts)
         (new / "scene.xml").write_text(scene_xml(parts, bsdfs), encoding="utf-8")
         _write_rasters(new / "rasters.zarr", rasters)
@@ -46,9 +44,23 @@ def write_tile(
         used = {part.material for part in parts}
         bands = bands_of({name: bsdf for name, bsdf in bsdfs.items() if name in used}) | meta.get("bands", {})
         full = {"schema": SCHEMA, **meta, "bands": bands, "files": hashes_of(new)}
-        (new / "tile.json").write_bytes(_json(full))
-        _swap(new, folder, Path(stage) / "old")
+        (new / "tile.json").write_bytes(as_json(full))
     return Tile.open(folder)
+
+
+@contextmanager
+def staged(folder: Path) -> Iterator[Path]:
+    """An empty folder that becomes `folder` when all went well; otherwise nothing is left of it.
+
+    Raises `UelError` when `folder` holds something that is no tile.
+    """
+    _require_free(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as stage:
+        new = Path(stage) / "new"
+        new.mkdir()
+        yield new
+        _swap(new, folder, Path(stage) / "old")
 
 
 def write_sites(tile: Tile, sites: tuple[Site, ...]) -> Tile:
@@ -57,8 +69,10 @@ def write_sites(tile: Tile, sites: tuple[Site, ...]) -> Tile:
     return put(tile, {"sites.json": _sites_json(sites)})
 
 
-def put(tile: Tile, files: Mapping[str, bytes]) -> Tile:
+def put(tile: Tile, files: Mapping[str, bytes], meta: Mapping[str, Any] | None = None) -> Tile:
     """Add or replace files of a tile (by their path inside it) and their hashes in `tile.json`; opens it again.
+
+    `meta` adds to `tile.json`.
 
     Each file is written aside and renamed, `tile.json` last: a crash in between is seen by `Tile.verify`.
     """
@@ -68,16 +82,17 @@ def put(tile: Tile, files: Mapping[str, bytes]) -> Tile:
         path.parent.mkdir(parents=True, exist_ok=True)
         _replace(path, content)
         hashes[name] = file_hash(path)
-    _replace(tile.folder / "tile.json", _json({**tile.meta, "files": dict(sorted(hashes.items()))}))
+    _replace(tile.folder / "tile.json", as_json({**tile.meta, **(meta or {}), "files": dict(sorted(hashes.items()))}))
     return Tile.open(tile.folder)
 
 
-def _json(value: Any) -> bytes:
+def as_json(value: Any) -> bytes:
+    """As the tile's files hold it."""
     return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
 
 
 def _sites_json(sites: tuple[Site, ...]) -> bytes:
-    return _json(sites_to_json(sites))
+    return as_json(sites_to_json(sites))
 
 
 def _replace(path: Path, content: bytes) -> None:

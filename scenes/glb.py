@@ -1,7 +1,6 @@
 """A tile as one glTF file, to be looked at: coloured by material, y up as glTF wants it."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import trimesh
@@ -29,17 +28,15 @@ COLORS = {
 Y_UP = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, -1.0, 0.0]])  # x east, y up, z south
 
 
-def write_glb(parts: Sequence[Part], file: Path | str) -> Path:
-    """Write parts to a binary glTF file, metres, one mesh per kind and material; the same parts, the same bytes.
+def glb(parts: Sequence[Part]) -> bytes:
+    """Parts as a binary glTF file, metres, one mesh per kind and material; the same parts, the same bytes.
 
-    A material's colour is that of its name without `itu_`; terrain has one colour. Returns the file.
+    A material's colour is that of its name without `itu_`; terrain has one colour.
     """
     scene = trimesh.Scene()
     for part in merge(parts):
         scene.add_geometry(_mesh(part), node_name=part.name, geom_name=part.name)
-    file = Path(file)
-    file.write_bytes(export_glb(scene, include_normals=False))
-    return file
+    return export_glb(scene, include_normals=False)
 
 
 def _mesh(part: Part) -> trimesh.Trimesh:

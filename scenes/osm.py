@@ -60,7 +60,7 @@ def read(
     buildings, exclusions = _buildings(local, seed)
     _require_building(buildings, asked, center, size)
     return Place(
-        name=name or _name_of(asked),
+        name=name or name_of(asked),
         crs=crs,
         origin=origin,
         center=center,
@@ -131,8 +131,9 @@ def _buildings(frame: gpd.GeoDataFrame, seed: int | None) -> tuple[list[Building
     return buildings, without_outline + copies + vanished
 
 
-def _name_of(source: Source) -> str:
-    """A name for the place that is also a file name."""
+def name_of(source: str | Path | Source) -> str:
+    """A name for a source's tile that is also a file name."""
+    source = parse(source)
     text = source.file.name.removesuffix(suffix_of(source.file) or "") if source.kind == "file" else source.text
     return re.sub(r"[^\w .,()+-]+", "_", text).strip(" .,()+-")[:100] or source.kind
 

@@ -1,13 +1,19 @@
 """What the verbs that build places can be told, and what they do."""
 
-from dataclasses import dataclass, field
+import os
+import time
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Literal
 
 import tyro
+from rich.console import Console
+from rich.progress import track
 
+from scenes.assemble import Inspect, Plan, build
 from scenes.custom_sites import MOST, read_sites
 from scenes.folder import write_sites
+from scenes.osm import name_of, require_name
 from scenes.sites import place
 from uel.errors import UelError
 from uel.sites import Array, Carrier, Cell, Pattern
@@ -94,3 +100,58 @@ def place_sites(config: PlaceConfig) -> Tile:
         template=config.template,
     )
     return write_sites(tile, sites)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildConfig(Plan):
+    """Tiles out of maps: `uel build paris.osm.gz "48.87,2.33" munich`."""
+
+    sources: tyro.conf.Positional[tuple[str, ...]]
+    """map files (.osm, .osm.gz, .osm.bz2, .osm.pbf, .geojson), points "48.87,2.33", boxes "west,south,east,north",
+    names of places, or bundled cities; with --check the tile folders to verify"""
+    out: Path = Path(os.environ.get("UEL_DATA", "data")) / "tiles"
+    """folder for the tiles, one in each folder of its name"""
+    name: str | None = None
+    """of the tile, when there is one source; the source's own unless given"""
+    center: tuple[float, float] | None = None
+    """latitude and longitude of the tile's centre (metres in a bundled city); the source's own unless given"""
+    render: bool = True
+    """render a picture with Mitsuba, too"""
+    check: bool = False
+    """build nothing: compare the files of tile folders with their hashes"""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.sources:
+            raise UelError("nothing to build", got="no source", do="name a file, a point, a box, a place or a city")
+        if len(self.sources) > 1 and (self.name or self.center):
+            raise UelError(
+                "one name or centre for several sources", got=f"{len(self.sources)} sources", do="build one at a time"
+            )
+
+    @property
+    def plan(self) -> Plan:
+        """What does not differ from source to source."""
+        return Plan(**{f.name: getattr(self, f.name) for f in fields(Plan)})
+
+
+def build_tiles(config: BuildConfig, inspect: Inspect) -> list[tuple[str, Tile | UelError, float]]:
+    """Build every source; what cannot be built does not keep the others. Source, tile or error, seconds."""
+    built = []
+    for source in track(config.sources, "tiles", console=Console(stderr=True), disable=len(config.sources) < 2):
+        start = time.perf_counter()
+        try:
+            name = config.name or name_of(source)
+            require_name(name)
+            result: Tile | UelError = build(
+                source, config.out / name, config.plan, name=name, center=config.center, inspect=inspect
+            )
+        except UelError as error:
+            result = error
+        built.append((source, result, time.perf_counter() - start))
+    return built
+
+
+def check_tiles(folders: tuple[str, ...]) -> dict[str, list[str]]:
+    """By folder, the files that are not as they were built. Raises `UelError` where there is no tile."""
+    return {folder: Tile.open(folder).verify() for folder in folders}

@@ -291,7 +291,8 @@ def _install(scene: rt.Scene, sites: tuple[Site, ...], tracing: Tracing) -> floa
     """Carrier, materials, arrays and transmitters; returns the carrier's frequency."""
     carrier = require_sites(sites)
     for material in scene.radio_materials.values():
-        material.scattering_coefficient = tracing.scattering
+        if isinstance(material, rt.ITURadioMaterial):  # others have values of their own
+            material.scattering_coefficient = tracing.scattering
     scene.frequency = carrier.frequency
     array = cells_of(sites)[0][1].array
     scene.tx_array = _planar(array.rows, array.columns, array.spacing, array.pattern, array.polarization)

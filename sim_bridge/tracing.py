@@ -17,7 +17,8 @@ class Tracing:
     """first-order diffraction at edges; without it the gain jumps where a link loses its last path, unseen by any
     derivative"""
     scattering: float = 0.0
-    """scattering coefficient S of every material (Degli-Esposti et al. 2007); 0 switches diffuse reflection off"""
+    """scattering coefficient S of every ITU material (Degli-Esposti et al. 2007); a material with explicit values keeps
+    its own. 0 follows no scattered paths."""
     map_rays: int = 2_000_000
     """rays per cell of a radio map"""
     map_batches: int = 8

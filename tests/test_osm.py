@@ -97,7 +97,9 @@ def test_real_tiles_are_sound(name: str, shared: Path):
     # What is left lies between lines of a millimetre: less than the volume of one small garage in a whole city.
     assert shared_volume(place.buildings) < 1.0
     assert {patch.kind for patch in place.ground} >= {"road", "path", "green"}
-    assert shapely.box(-384, -384, 384, 384).buffer(1e-3).contains(shapely.union_all([p.footprint for p in place.ground]))
+    assert (
+        shapely.box(-384, -384, 384, 384).buffer(1e-3).contains(shapely.union_all([p.footprint for p in place.ground]))
+    )
     assert place.provenance["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
 
 
@@ -210,9 +212,12 @@ def test_the_lower_gives_way_and_twins_vanish(tmp_path: Path):
 
 def test_ground_is_as_wide_as_it_says(tmp_path: Path):
     """Roads by width, lanes and class; a tunnel, a proposed road and a bench are no ground."""
+
     def way(number: int, y: float, **tags: str) -> str:
         lat = 48.0 + y / 0.9996 / 111_200.0
-        ends = "".join(f'<node id="{1000 + 2 * number + k}" lat="{lat:.9f}" lon="{lon}"/>' for k, lon in enumerate((8.99, 9.01)))
+        ends = "".join(
+            f'<node id="{1000 + 2 * number + k}" lat="{lat:.9f}" lon="{lon}"/>' for k, lon in enumerate((8.99, 9.01))
+        )
         refs = "".join(f'<nd ref="{1000 + 2 * number + k}"/>' for k in range(2))
         written = "".join(f'<tag k="{key}" v="{value}"/>' for key, value in tags.items())
         return f'{ends}<way id="{100 + number}">{refs}{written}</way>'
@@ -246,7 +251,13 @@ def test_ten_thousand_buildings(tmp_path: Path):
         x, y, side = 24 * (k % 100), 24 * (k // 100), float(random.uniform(15, 30))
         ring = np.array([*_square(x, y, side), (x, y)]) / [74_629.0, 111_200.0] + [9.0, 48.0]
         properties = {"building": "yes"} | ({"height": float(random.integers(5, 40))} if k % 2 else {})
-        items.append({"type": "Feature", "properties": properties, "geometry": {"type": "Polygon", "coordinates": [ring.tolist()]}})
+        items.append(
+            {
+                "type": "Feature",
+                "properties": properties,
+                "geometry": {"type": "Polygon", "coordinates": [ring.tolist()]},
+            }
+        )
     file = tmp_path / "town.geojson"
     file.write_text(json.dumps({"type": "FeatureCollection", "features": items}))
     place = osm.read(file, size=2600.0)
@@ -271,7 +282,9 @@ def test_squares_that_cannot_be(tmp_path: Path):
         _read(file, center=(0.0, 0.0))
 
 
-@pytest.mark.parametrize("name", ["../evil", "/etc/passwd", "..", "a/b", "a\\b", "", "nul\0", "x" * 200, ".hidden", "a."])
+@pytest.mark.parametrize(
+    "name", ["../evil", "/etc/passwd", "..", "a/b", "a\\b", "", "nul\0", "x" * 200, ".hidden", "a."]
+)
 def test_names_are_file_names(name: str, tmp_path: Path):
     file = _write(tmp_path / "town.osm", [(_square(0, 0, 10), {"building": "yes"})])
     with pytest.raises(UelError, match="not a name"):

@@ -4,9 +4,13 @@ import logging
 import shlex
 import sys
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from uel import __version__
 from uel.errors import UelError
+
+if TYPE_CHECKING:
+    from uel.tile import Tile
 
 
 def demo(args: Sequence[str]) -> int:
@@ -22,6 +26,32 @@ def demo(args: Sequence[str]) -> int:
     write(folder)
     print(folder)
     return 0
+
+
+def build(args: Sequence[str]) -> int:
+    """Tiles out of OpenStreetMap or a bundled city, with masts, a report and a picture; --check verifies them."""
+    from scenes.verbs import BuildConfig, build_tiles, check_tiles
+    from uel.config import load
+
+    config = load(BuildConfig, "build", args)
+    if config.check:
+        wrong = check_tiles(config.sources)
+        for folder, files in wrong.items():
+            print(f"{folder}: {'as it was built' if not files else 'differs: ' + ', '.join(files)}")
+        return 1 if any(wrong.values()) else 0
+    from explorer.tile_report import finish
+
+    built = build_tiles(config, lambda tile, told: finish(tile, told, _inspect(tile, config.render)))
+    for source, tile, seconds in built:
+        print(f"{seconds:6.1f} s  {source}: {tile if isinstance(tile, UelError) else tile.folder}")
+    return 2 if any(isinstance(tile, UelError) for _, tile, _ in built) else 0
+
+
+def _inspect(tile: "Tile", render: bool) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """What the ray tracer says of a tile, and a rendered picture."""
+    from sim_bridge import inspection
+
+    return inspection.inspect(tile), {"render.png": inspection.render(tile)} if render else {}
 
 
 def place(args: Sequence[str]) -> int:
@@ -43,7 +73,7 @@ def doctor(args: Sequence[str]) -> int:
     return main(args)
 
 
-VERBS: dict[str, Callable[[Sequence[str]], int]] = {"demo": demo, "place": place, "doctor": doctor}
+VERBS: dict[str, Callable[[Sequence[str]], int]] = {"demo": demo, "build": build, "place": place, "doctor": doctor}
 
 
 def usage() -> str:

@@ -1,0 +1,173 @@
+"""Build a tile from a map: read, raise walls on the ground, dress them, put masts, check; then move it into place."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from scenes import bundled, osm
+from scenes.buildings import Place
+from scenes.drawn import Draws, draw, dress, slug
+from scenes.extrude import Mesh, extrude_all
+from scenes.folder import as_json, put, staged, write_sites, write_tile
+from scenes.glb import glb
+from scenes.materials import DEFAULT, Surfaces, classify
+from scenes.parts import Part
+from scenes.perturb import Perturbation, parse, perturb, perturb_sites
+from scenes.rasters import COVERS, materials_of, rasterise, rasterise_cover
+from scenes.record import describe
+from scenes.report import report
+from scenes.scene_xml import bsdfs_of
+from scenes.sites import place as place_masts
+from scenes.terrain import Terrain
+from uel.errors import UelError
+from uel.grid import Grid
+from uel.tile import Tile, file_hash
+
+GROUND = DEFAULT  # a paved city; defined at every carrier, which ITU's kinds of soil are not
+Inspect = Callable[[Tile, dict[str, Any]], tuple[dict[str, Any], dict[str, bytes]]]
+"""looks at a finished tile and its report so far; returns findings to add to it, and files to put into the folder"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """How a map becomes a tile."""
+
+    size: float | None = None
+    """side of the square in m; 512, or the larger side of a box, unless given"""
+    margin: float = 128.0
+    """m around the square in which buildings are kept, so that rays do not fall off its edge"""
+    pixel: float = 1.0
+    """m, side of a raster's pixel"""
+    dem: Path | None = None
+    """GeoTIFF with the terrain; flat ground at 0 m without it"""
+    seed: int = 0
+    """of everything that is drawn"""
+    draw_heights: bool = False
+    """draw heights that are not tagged from their uncertainty, instead of taking the best estimate"""
+    materials: str = "itu"
+    """itu: the classes that the tags suggest; drawn: each building's own, drawn around its class"""
+    frequency: float = 3.5e9
+    """Hz, for which drawn materials hold"""
+    sites: int = 0
+    """rooftop masts to put on the tile"""
+    sectors: int = 1
+    """cells on each of them"""
+    perturb: str = ""
+    """how wrong the tile is to be: heights=0.2,missing=0.1,moved=2m,materials=swap,antenna=10deg,3m, or some of it"""
+
+    def __post_init__(self) -> None:
+        if self.materials not in ("itu", "drawn"):
+            raise UelError("unknown kind of materials", got=self.materials, do="choose itu or drawn")
+        self.wrong  # noqa: B018  (refuses a text that says nothing)
+
+    @property
+    def wrong(self) -> Perturbation:
+        """What `perturb` says."""
+        return parse(self.perturb) if self.perturb else Perturbation()
+
+
+def build(
+    source: str | Path,
+    folder: Path | str,
+    plan: Plan | None = None,
+    *,
+    center: tuple[float, float] | None = None,
+    name: str | None = None,
+    cache: Path | None = None,
+    inspect: Inspect | None = None,
+    **options: Any,
+) -> Tile:
+    """Build a tile in `folder`, replacing an old one; `options` are those of `Plan`.
+
+    `source` and `center` (latitude, longitude) are those of `scenes.osm.read`; or `source` is a city that Sionna RT
+    brings along, and `center` in its own metres, see `scenes.bundled.build`. The folder gets the tile, its masts and,
+    from a map, `report.json`, `model.glb` and what `inspect` adds: this room knows no ray tracer and draws no
+    pictures. Nothing is left where anything fails.
+
+    Raises `UelError` for a source, a terrain or a plan that makes no tile, and when `folder` holds something else.
+    """
+    folder, plan = Path(folder), replace(plan or Plan(), **options)
+    if source in bundled.CITIES:
+        return _with_sites(_bundled(str(source), folder, center, plan), plan)
+    seed = plan.seed if plan.draw_heights else None
+    place = osm.read(source, size=plan.size, margin=plan.margin, center=center, name=name, seed=seed, cache=cache)
+    with staged(folder) as stage:
+        _fill(stage, place, plan, inspect)
+    return Tile.open(folder)
+
+
+def _bundled(city: str, folder: Path, center: tuple[float, float] | None, plan: Plan) -> Tile:
+    return bundled.build(
+        city, folder, center=center or (0.0, 0.0), size=plan.size or 512.0, margin=plan.margin, pixel=plan.pixel
+    )
+
+
+def _fill(stage: Path, place: Place, plan: Plan, inspect: Inspect | None) -> None:
+    wrong, record = perturb(place, plan.wrong, plan.seed)
+    terrain = _terrain(wrong, plan)
+    meshes, failures = extrude_all(wrong.buildings, terrain)
+    wrong = replace(
+        wrong,
+        buildings=tuple(building for building in wrong.buildings if building.id in meshes),
+        exclusions=(*wrong.exclusions, *failures),
+    )
+    surfaces = {building.id: classify(building.tags) for building in wrong.buildings}
+    parts = [_ground(terrain), *_walls_and_roofs(meshes, surfaces)]
+    grid = Grid(size=wrong.size, pixel=plan.pixel)
+    rasters = rasterise(parts, grid) | {"cover": rasterise_cover(wrong.ground, grid)}
+    draws = _draws(wrong, surfaces, plan)
+    meta = describe(wrong, surfaces, pixel=plan.pixel, seed=plan.seed, draws=draws)
+    meta |= {"materials": materials_of(parts), "covers": list(COVERS), "terrain": _of_terrain(plan)}
+    meta |= {"perturbation": record} if plan.perturb else {}
+    dressed = dress(parts, draws) if draws else parts
+    bsdfs = bsdfs_of(materials_of(dressed), draws.materials if draws else None)
+    tile = write_tile(stage, dressed, bsdfs, rasters, meta)
+    tile = _with_sites(tile, plan)
+    told = report(wrong, meshes, tile)
+    more, files = inspect(tile, told) if inspect else ({}, {})
+    put(tile, {"report.json": as_json(told | more), "model.glb": glb(parts), **files})
+
+
+def _terrain(place: Place, plan: Plan) -> Terrain:
+    half = place.size / 2 + place.margin
+    return Terrain.flat(half=half) if plan.dem is None else Terrain.from_dem(plan.dem, place.crs, place.origin, half)
+
+
+def _of_terrain(plan: Plan) -> dict[str, Any]:
+    """What `tile.json` says about the ground."""
+    if plan.dem is None:
+        return {"kind": "flat", "note": "no elevation raster was given: the ground is a plane at 0 m"}
+    return {"kind": "dem", "file": plan.dem.name, "sha256": file_hash(plan.dem)}
+
+
+def _ground(terrain: Terrain) -> Part:
+    vertices, faces = terrain.mesh()
+    return Part("terrain", GROUND, vertices, faces)
+
+
+def _walls_and_roofs(meshes: dict[str, Mesh], surfaces: dict[str, Surfaces]) -> list[Part]:
+    """Two parts for each building: its roof, and everything else."""
+    parts = []
+    for identity, mesh in meshes.items():
+        parts.append(mesh.part(("wall", "floor"), surfaces[identity].wall, f"{slug(identity)}-wall"))
+        parts.append(mesh.part(("roof",), surfaces[identity].roof, f"{slug(identity)}-roof"))
+    return parts
+
+
+def _draws(place: Place, surfaces: dict[str, Surfaces], plan: Plan) -> Draws | None:
+    if plan.materials == "itu":
+        return None
+    return draw(place.buildings, surfaces, plan.seed, frequency=plan.frequency)
+
+
+def _with_sites(tile: Tile, plan: Plan) -> Tile:
+    """Masts, at a wrong height and turned the wrong way where the twin is to be wrong."""
+    if not plan.sites:
+        return tile
+    sites = place_masts(tile, plan.sites, plan.seed, sectors=plan.sectors)
+    wrong, record = perturb_sites(sites, plan.wrong, plan.seed, tile)
+    tile = write_sites(tile, wrong)
+    if wrong == sites:
+        return tile
+    return put(tile, {}, {"perturbation": {**tile.meta.get("perturbation", {}), "sites": record}})

@@ -1,0 +1,63 @@
+"""What `report.json` says of a tile: counts, checks, and the problems that they amount to."""
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from scenes.buildings import Exclusion, Place
+from scenes.extrude import Mesh
+from scenes.validate import check_heights, check_meshes, check_overlaps, check_round_trip, check_sight, check_sites
+from uel.tile import Tile
+
+OVERLAP = 1e-3  # of all footprints: what rounding and repaired outlines may share
+ROUND_TRIP = 1e-3  # m
+
+
+def report(place: Place, meshes: Mapping[str, Mesh], tile: Tile) -> dict[str, Any]:
+    """Checks of a tile that was built from a place; `problems` is empty for a sound one. No date in it."""
+    sites = tile.sites if (tile.folder / "sites.json").is_file() else ()
+    told: dict[str, Any] = {
+        "name": place.name,
+        "buildings": len(place.buildings),
+        "excluded": dict(sorted(Counter(_kind(exclusion) for exclusion in place.exclusions).items())),
+        "ground": dict(sorted(Counter(patch.kind for patch in place.ground).items())),
+        "terrain": _relief(tile),
+        "materials": {side: _counted(tile, side) for side in ("wall", "roof")},
+        "heights": check_heights(place.buildings),
+        "meshes": check_meshes(meshes),
+        "overlaps": check_overlaps(place.buildings),
+        "round_trip": check_round_trip(place.crs, place.origin, place.size / 2 + place.margin),
+        "sites": check_sites(tile, sites),
+        "sight": check_sight(tile, sites) if sites else None,
+    }
+    return told | {"problems": problems(told)}
+
+
+def problems(told: Mapping[str, Any]) -> list[str]:
+    """What is wrong, in words."""
+    meshes, sites, shared = told["meshes"], told["sites"], told["overlaps"]["share"] or 0.0
+    off, odd, sight = told["round_trip"]["error"], told["heights"]["implausible"], told["sight"]
+    found = {
+        f"{meshes['count']} meshes, of which {meshes['open']} are open": bool(meshes["open"]),
+        f"buildings overlap: {shared:.2%} of their footprints": shared > OVERLAP,
+        f"coordinates move by {off:g} m on the way to degrees and back": off > ROUND_TRIP,
+        f"nobody could enter {odd}": bool(odd),
+        f"sites that cannot stand there: {sites['refused']}": bool(sites["refused"]),
+        "a site sees nothing of the streets": bool(sight) and min(sight["sites"]) == 0,
+    }
+    return [words for words, wrong in found.items() if wrong]
+
+
+def _kind(exclusion: Exclusion) -> str:
+    """The reason without the id of another feature that it may end with."""
+    return re.sub(r":? \w+/[\d#]+$", "", exclusion.reason)
+
+
+def _relief(tile: Tile) -> dict[str, Any]:
+    ground = tile.rasters["ground"]
+    return tile.meta["terrain"] | {"lowest": float(ground.min()), "highest": float(ground.max())}
+
+
+def _counted(tile: Tile, side: str) -> dict[str, int]:
+    return dict(sorted(Counter(building[side] for building in tile.meta["buildings"].values()).items()))
