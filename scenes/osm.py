@@ -65,7 +65,7 @@ def read(
         origin=origin,
         center=center,
         size=float(size),
-        margin=margin,
+        margin=float(margin),
         buildings=tuple(buildings),
         exclusions=tuple(exclusions),
         ground=tuple(ground(local, size / 2 + margin)),

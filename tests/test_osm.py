@@ -81,7 +81,7 @@ def test_real_tiles_lose_nothing(name: str, shared: Path):
     square = shapely.box(*(np.array([-256, -256, 256, 256]) + np.tile(place.origin, 2)))
     theirs = theirs[theirs.intersects(square)]
     assert {f"{element}/{id}" for element, id in theirs.index} == built | excluded.keys()
-    assert (theirs["building"].fillna("no") != "no").sum() == tile["n_buildings"]
+    assert int(theirs["building"].fillna("no").ne("no").sum()) == tile["n_buildings"]
     assert place.crs == f"EPSG:{tile['utm_epsg']}"
 
 
@@ -97,7 +97,9 @@ def test_real_tiles_are_sound(name: str, shared: Path):
     # What is left lies between lines of a millimetre: less than the volume of one small garage in a whole city.
     assert shared_volume(place.buildings) < 1.0
     assert {patch.kind for patch in place.ground} >= {"road", "path", "green"}
-    assert shapely.box(-384, -384, 384, 384).buffer(1e-3).contains(shapely.union_all([p.footprint for p in place.ground]))
+    assert (
+        shapely.box(-384, -384, 384, 384).buffer(1e-3).contains(shapely.union_all([p.footprint for p in place.ground]))
+    )
     assert place.provenance["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
 
 
@@ -115,10 +117,10 @@ def test_parts_leave_no_hole_in_the_city(shared: Path):
 
 
 def test_the_middle_of_a_file_is_that_of_its_bounds(shared: Path):
-    file, tile = _tile(shared, "krems_altstadt")
+    file, tile = _tile(shared, "geneva_servette")
     place = osm.read(file)
     assert place.center == pytest.approx((tile["center_lat"], tile["center_lon"]), abs=2e-5)
-    assert place.name == "krems_altstadt"
+    assert place.name == "geneva_servette"
 
 
 # Made-up towns
@@ -132,7 +134,6 @@ def test_metres_are_true(tmp_path: Path):
 
 
 def test_exclusions_say_why(tmp_path: Path):
-    ring = [(0.0, 0.0), (9.0, 0.0), (9.0, 9.0), (0.0, 9.0)]
     cases = {
         "building=roof": {"building": "roof"},
         "building=no": {"building": "no"},
@@ -141,7 +142,7 @@ def test_exclusions_say_why(tmp_path: Path):
         "building:part=roof": {"building:part": "roof"},
         "no walls: its tags put them from 20 m to 15 m": {"building": "yes", "height": "15", "min_height": "20"},
     }
-    ways = [([(x + 12 * n - 40, y) for x, y in ring], tags) for n, tags in enumerate(cases.values())]
+    ways = [(_square(12 * n - 40, 0, 9), tags) for n, tags in enumerate(cases.values())]
     ways += [(_square(60, 60, 0.5), {"building": "yes"}), ([(70, 70), (80, 70), (90, 70)], {"building": "yes"})]
     ways += [(_square(-90, -90, 20), {"building": "yes"})]
     place = _read(_write(tmp_path / "town.osm", ways))
@@ -163,8 +164,10 @@ def test_courtyards_and_pieces_of_a_multipolygon(tmp_path: Path):
     areas = {building.id: round(building.footprint.area) for building in place.buildings}
     assert areas == {"relation/7#1": 1200, "relation/7#2": 100, "way/4": 25}
 
-    single = relation.replace('<member type="way" ref="3" role="outer"/>', "")
     ways[0] = (_square(0, 0, 40), {"building": "yes"})
+    assert _read(_write(tmp_path / "old.osm", ways, relation)).buildings == place.buildings
+
+    single = relation.replace('<member type="way" ref="3" role="outer"/>', "")
     place = _read(_write(tmp_path / "twice.osm", ways, single))
     assert {b.id: round(b.footprint.area) for b in place.buildings} == {"relation/7": 1200, "way/4": 25}
     assert [exclusion.reason for exclusion in place.exclusions] == ["drawn twice: relation/7 has its courtyards"]
@@ -183,16 +186,17 @@ def test_parts_stand_in_their_outline(tmp_path: Path):
         (_square(50, 0, 10), {**part, "height": "12", "min_height": "8"}),
     ]
     place = _read(_write(tmp_path / "town.osm", ways))
-    found = {b.id: (round(b.footprint.area), b.base, b.top) for b in place.buildings}
-    assert found == {
-        "way/1#1": (75, 0.0, 30.0),
-        "way/1#2": (100, 0.0, 20.0),
-        "way/2": (100, 0.0, 60.0),
-        "way/3": (100, 20.0, 50.0),
-        "way/4": (25, 5.0, 30.0),
-        "way/6": (100, 0.0, 8.0),
-        "way/7": (100, 8.0, 12.0),
-    } or found["way/1#1"] == (100, 0.0, 20.0)
+    found = sorted((b.id.split("#")[0], round(b.footprint.area), b.base, b.top) for b in place.buildings)
+    assert found == [
+        ("way/1", 75, 0.0, 30.0),
+        ("way/1", 100, 0.0, 20.0),
+        ("way/1", 100, 0.0, 30.0),
+        ("way/2", 100, 0.0, 60.0),
+        ("way/3", 100, 20.0, 50.0),
+        ("way/4", 25, 5.0, 30.0),
+        ("way/6", 100, 0.0, 8.0),
+        ("way/7", 100, 8.0, 12.0),
+    ]
     assert [(e.id, e.reason) for e in place.exclusions] == [("way/5", "its parts stand in its place: way/7, way/6")]
     assert shared_volume(place.buildings) < 0.1
 
@@ -210,9 +214,12 @@ def test_the_lower_gives_way_and_twins_vanish(tmp_path: Path):
 
 def test_ground_is_as_wide_as_it_says(tmp_path: Path):
     """Roads by width, lanes and class; a tunnel, a proposed road and a bench are no ground."""
+
     def way(number: int, y: float, **tags: str) -> str:
         lat = 48.0 + y / 0.9996 / 111_200.0
-        ends = "".join(f'<node id="{1000 + 2 * number + k}" lat="{lat:.9f}" lon="{lon}"/>' for k, lon in enumerate((8.99, 9.01)))
+        ends = "".join(
+            f'<node id="{1000 + 2 * number + k}" lat="{lat:.9f}" lon="{lon}"/>' for k, lon in enumerate((8.99, 9.01))
+        )
         refs = "".join(f'<nd ref="{1000 + 2 * number + k}"/>' for k in range(2))
         written = "".join(f'<tag k="{key}" v="{value}"/>' for key, value in tags.items())
         return f'{ends}<way id="{100 + number}">{refs}{written}</way>'
@@ -246,7 +253,13 @@ def test_ten_thousand_buildings(tmp_path: Path):
         x, y, side = 24 * (k % 100), 24 * (k // 100), float(random.uniform(15, 30))
         ring = np.array([*_square(x, y, side), (x, y)]) / [74_629.0, 111_200.0] + [9.0, 48.0]
         properties = {"building": "yes"} | ({"height": float(random.integers(5, 40))} if k % 2 else {})
-        items.append({"type": "Feature", "properties": properties, "geometry": {"type": "Polygon", "coordinates": [ring.tolist()]}})
+        items.append(
+            {
+                "type": "Feature",
+                "properties": properties,
+                "geometry": {"type": "Polygon", "coordinates": [ring.tolist()]},
+            }
+        )
     file = tmp_path / "town.geojson"
     file.write_text(json.dumps({"type": "FeatureCollection", "features": items}))
     place = osm.read(file, size=2600.0)
@@ -271,7 +284,9 @@ def test_squares_that_cannot_be(tmp_path: Path):
         _read(file, center=(0.0, 0.0))
 
 
-@pytest.mark.parametrize("name", ["../evil", "/etc/passwd", "..", "a/b", "a\\b", "", "nul\0", "x" * 200, ".hidden", "a."])
+@pytest.mark.parametrize(
+    "name", ["../evil", "/etc/passwd", "..", "a/b", "a\\b", "", "nul\0", "x" * 200, ".hidden", "a."]
+)
 def test_names_are_file_names(name: str, tmp_path: Path):
     file = _write(tmp_path / "town.osm", [(_square(0, 0, 10), {"building": "yes"})])
     with pytest.raises(UelError, match="not a name"):
