@@ -49,7 +49,7 @@ def read(
     """
     asked = parse(source)
     if size is None:
-        size = math.ceil(asked.box.side) if asked.box else 512.0
+        size = float(math.ceil(asked.box.side)) if asked.box else 512.0
     _require_square(size, margin)
     if name is not None:
         require_name(name)
