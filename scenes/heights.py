@@ -188,7 +188,7 @@ def leave_one_out(outlines: Sequence[Outline], seed: int | np.random.Generator =
         if top is not None and not outline.is_part
     ]
     if len(pool) <= FEWEST:
-        return {"count": len(pool)}
+        return {"count": float(len(pool))}
     truth = np.array([top for _, top in pool])
     floors = np.random.default_rng(seed).normal(5.0, 1.0, len(pool)).astype(int).clip(1, 15)
     index, _ = _nearest(pool, [outline for outline, _ in pool], leave_out=True)
@@ -199,13 +199,13 @@ def leave_one_out(outlines: Sequence[Outline], seed: int | np.random.Generator =
         "constant": 10.0,
     }
     errors = {name: float(np.abs(guess - truth).mean()) for name, guess in guesses.items()}
-    return {"count": len(pool), **errors, **_own_levels(pool)}
+    return {"count": float(len(pool)), **errors, **_own_levels(pool)}
 
 
 def _own_levels(pool: Sequence[tuple[Outline, float]]) -> dict[str, float]:
     pairs = [(metres(outline.tags.get("height")), storeys(outline.tags)) for outline, _ in pool]
     errors = [abs(height - counted) for height, counted in pairs if height is not None and counted is not None]
-    return {"both": len(errors), **({"own_levels": float(np.mean(errors))} if errors else {})}
+    return {"both": float(len(errors)), **({"own_levels": float(np.mean(errors))} if errors else {})}
 
 
 def main(files: Sequence[str]) -> None:

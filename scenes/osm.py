@@ -49,7 +49,7 @@ def read(
     """
     asked = parse(source)
     if size is None:
-        size = math.ceil(asked.box.side) if asked.box else 512.0
+        size = float(math.ceil(asked.box.side)) if asked.box else 512.0
     _require_square(size, margin)
     if name is not None:
         require_name(name)
@@ -65,7 +65,7 @@ def read(
         origin=origin,
         center=center,
         size=float(size),
-        margin=margin,
+        margin=float(margin),
         buildings=tuple(buildings),
         exclusions=tuple(exclusions),
         ground=tuple(ground(local, size / 2 + margin)),

@@ -1,13 +1,13 @@
 """Overlaps: outlines and their parts become prisms that share no volume."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import shapely
 from jaxtyping import Int
 from shapely import MultiPolygon, Polygon
-from shapely.geometry.base import BaseGeometry
 
 from scenes.buildings import Building, Exclusion
 from scenes.footprints import PRECISION, Outline, areal, pieces
@@ -39,50 +39,37 @@ def prisms(outlines: Sequence[Outline], heights: Sequence[Height]) -> tuple[list
     stays. Beneath a part the outline stays only where the part would hover, higher than `PASSAGE`.
     Rests too small for walls vanish.
     """
-    plans = np.array([outline.shape for outline in outlines], dtype=object)
-    order = sorted(range(len(outlines)), key=lambda k: (not outlines[k].is_part, -heights[k].top, k))
-    rivals = _rivals(plans, order)
-    found: dict[int, list[Prism]] = {}
-    for k in order:
-        stands = heights[k].top - heights[k].base >= STEP
-        found[k] = [Prism(plans[k], heights[k].base, heights[k].top)] if stands else []
-        for rival in rivals.get(k, []):
-            gap = PASSAGE if outlines[rival].is_part and not outlines[k].is_part else STEP
-            for other in found[rival]:
-                found[k] = [rest for prism in found[k] for rest in _give_way(prism, other, gap)]
-    kept = [_buildings(outlines[k], heights[k], found[k]) for k in range(len(outlines))]
+    rivals = _rivals(outlines, heights)
+    found = _carve(outlines, heights, rivals)
+    kept = [
+        _buildings(outline, height, found[k]) for k, (outline, height) in enumerate(zip(outlines, heights, strict=True))
+    ]
     gone = [
         _vanished(outlines[k], heights[k], [outlines[rival] for rival in rivals.get(k, [])])
         for k in range(len(outlines))
         if not kept[k]
     ]
-    return [building for pieces_of_one in kept for building in pieces_of_one], gone
+    return [building for several in kept for building in several], gone
 
 
 def without_copies(outlines: Sequence[Outline]) -> tuple[list[Outline], list[Exclusion]]:
-    """Outlines without those that have the same outer ring as another and fewer courtyards.
+    """Outlines without those that draw the outer ring of another and none of its courtyards.
 
     Old multipolygons carry their tags on the relation and on its outer way, and the way knows of no courtyard.
     """
-    filled = np.array([_filled(outline.shape) for outline in outlines], dtype=object)
-    copies: dict[int, str] = {}
-    for a, b in _pairs(filled):
-        if outlines[a].is_part != outlines[b].is_part or {a, b} & copies.keys():
-            continue
-        larger, smaller = (a, b) if outlines[a].shape.area > outlines[b].shape.area else (b, a)
-        different = shapely.area(shapely.symmetric_difference(filled[a], filled[b]))
-        if (
-            different < SAME * shapely.area(filled[a])
-            and len(shapely.get_parts(shapely.boundary(outlines[smaller].shape))) > 1
-        ):
-            copies[larger] = outlines[smaller].id
+    shapes: Any = np.array([outline.shape for outline in outlines], dtype=object)
+    is_part = np.array([outline.is_part for outline in outlines], dtype=bool)
+    piece, owner = shapely.get_parts(shapes, return_index=True)
+    holed = shapely.get_num_interior_rings(piece) > 0
+    rings: Any = shapely.polygons(shapely.get_exterior_ring(piece[holed]))
+    ring, other = shapely.STRtree(shapes).query(rings, predicate="intersects")
+    same = shapely.area(shapely.symmetric_difference(rings[ring], shapes[other])) < SAME * shapely.area(rings[ring])
+    # A part is no copy of its outline; of two with courtyards neither is a copy.
+    original = owner[holed][ring]
+    same &= (shapely.get_num_interior_rings(shapes[other]) == 0) & (is_part[other] == is_part[original])
+    copies = {int(k): outlines[r].id for k, r in zip(other[same], original[same], strict=True)}
     gone = [Exclusion(id=outlines[k].id, reason=f"drawn twice: {copies[k]} has its courtyards") for k in sorted(copies)]
     return [outline for k, outline in enumerate(outlines) if k not in copies], gone
-
-
-def _filled(shape: BaseGeometry) -> BaseGeometry:
-    """A shape without its courtyards."""
-    return shapely.union_all([Polygon(piece.exterior) for piece in shapely.get_parts(shape)])
 
 
 def _pairs(shapes: np.ndarray) -> Int[np.ndarray, "pair 2"]:
@@ -93,14 +80,34 @@ def _pairs(shapes: np.ndarray) -> Int[np.ndarray, "pair 2"]:
     return np.stack([a[shared], b[shared]], axis=1)
 
 
-def _rivals(plans: np.ndarray, order: Sequence[int]) -> dict[int, list[int]]:
-    """For each plan those it overlaps that come before it in `order`, first ones first."""
-    rank = np.argsort(order)
+def _order(outlines: Sequence[Outline], heights: Sequence[Height]) -> list[int]:
+    """Who comes first gives way to nobody: parts, then the highest, then the first drawn."""
+    return sorted(range(len(outlines)), key=lambda k: (not outlines[k].is_part, -heights[k].top, k))
+
+
+def _rivals(outlines: Sequence[Outline], heights: Sequence[Height]) -> dict[int, list[int]]:
+    """For each outline those it overlaps that come before it, first ones first."""
+    rank = np.argsort(_order(outlines, heights))
     rivals: dict[int, list[int]] = {}
-    for a, b in _pairs(plans).tolist():
+    for a, b in _pairs(np.array([outline.shape for outline in outlines], dtype=object)).tolist():
         later, earlier = (a, b) if rank[a] > rank[b] else (b, a)
         rivals.setdefault(later, []).append(earlier)
     return {later: sorted(earlier, key=lambda k: rank[k]) for later, earlier in rivals.items()}
+
+
+def _carve(
+    outlines: Sequence[Outline], heights: Sequence[Height], rivals: Mapping[int, Sequence[int]]
+) -> dict[int, list[Prism]]:
+    """What is left of each outline when all its rivals have taken their room."""
+    found: dict[int, list[Prism]] = {}
+    for k in _order(outlines, heights):
+        stands = heights[k].top - heights[k].base >= STEP
+        found[k] = [Prism(outlines[k].shape, heights[k].base, heights[k].top)] if stands else []
+        for rival in rivals.get(k, []):
+            gap = PASSAGE if outlines[rival].is_part and not outlines[k].is_part else STEP
+            for other in found[rival]:
+                found[k] = [rest for prism in found[k] for rest in _give_way(prism, other, gap)]
+    return found
 
 
 def _give_way(prism: Prism, other: Prism, gap: float) -> list[Prism]:

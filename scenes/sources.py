@@ -153,13 +153,13 @@ def _numbers(text: str) -> list[float] | None:
 def _looks_like_file(text: str) -> bool:
     """A known suffix, a path that exists, or one written as a path; `Biel/Bienne` is a name, `map.shp` is not."""
     written = text.startswith(("/", ".", "~")) or re.search(r"\.[a-z0-9]{2,8}$", text, re.I)
-    return bool(text) and (bool(written) or Path(text).exists())
+    return bool(text) and (bool(written) or os.path.exists(text))
 
 
 def _require_file(path: Path) -> None:
     if suffix_of(path) is None:
         raise UelError("no reader for this kind of file", got=str(path), do=f"give one of {', '.join(SUFFIXES)}")
-    if not path.is_file():
+    if not os.path.isfile(path):  # unlike Path.is_file it takes a name that is too long for a no
         raise UelError("no such file", got=str(path), do="check the path")
     if path.stat().st_size == 0:
         raise UelError("the file is empty", got=str(path), do="download it again")

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 
-LEVEL = 3.6  # metres of one storey: median of height over levels where both are tagged (363 buildings, nearly all in New York)
+LEVEL = 3.6  # metres of one storey: median of height over levels in 363 buildings that tag both, most in New York
 ROOF_LEVEL = 0.5  # of a storey: beneath a pitched roof, about half of it is air outside
 HIGHEST = 1000.0  # metres: nothing is higher, so a larger number is a slip
 FOOT = 0.3048
