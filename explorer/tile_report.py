@@ -91,10 +91,8 @@ def _ground(figure: Figure, ax: Axes, tile: Tile) -> None:
         lines = ax.contour(axis, axis, ground, levels=10, colors="white", linewidths=0.6)
         ax.clabel(lines, fontsize=7, fmt="%.0f m")
     outlines(ax, tile)
-    kind = tile.meta.get("terrain", {}).get("kind", "mesh")
-    map_axes(
-        ax, tile.size, "the ground: elevation" if kind != "flat" else "the ground: flat, no elevation raster given"
-    )
+    flat = tile.meta.get("terrain", {}).get("kind") == "flat"
+    map_axes(ax, tile.size, "the ground: flat, no elevation raster was given" if flat else "the ground: elevation")
     if not flat:
         colour_bar(figure, ax, shown, "m above the datum")
 

@@ -76,6 +76,7 @@ def build(
     name: str | None = None,
     cache: Path | None = None,
     inspect: Inspect | None = None,
+    progress: bool = True,
     **options: Any,
 ) -> Tile:
     """Build a tile in `folder`, replacing an old one; `options` are those of `Plan`.
@@ -83,13 +84,13 @@ def build(
     `source` and `center` (latitude, longitude) are those of `scenes.osm.read`; or `source` is a city that Sionna RT
     brings along, and `center` in its own metres, see `scenes.bundled.build`. The folder gets the tile, its masts and,
     from a map, `report.json`, `model.glb` and what `inspect` adds: this room knows no ray tracer and draws no
-    pictures. Nothing is left where anything fails.
+    pictures. Nothing is left where anything fails. `progress` shows a bar while a bundled city is read.
 
     Raises `UelError` for a source, a terrain or a plan that makes no tile, and when `folder` holds something else.
     """
     folder, plan = Path(folder), replace(plan or Plan(), **options)
     if source in bundled.CITIES:
-        return _with_sites(_bundled(str(source), folder, center, plan), plan)
+        return _with_sites(_bundled(str(source), folder, center, plan, progress), plan)
     seed = plan.seed if plan.draw_heights else None
     place = osm.read(source, size=plan.size, margin=plan.margin, center=center, name=name, seed=seed, cache=cache)
     with staged(folder) as stage:
@@ -97,9 +98,16 @@ def build(
     return Tile.open(folder)
 
 
-def _bundled(city: str, folder: Path, center: tuple[float, float] | None, plan: Plan) -> Tile:
+def _bundled(city: str, folder: Path, center: tuple[float, float] | None, plan: Plan, progress: bool) -> Tile:
+    square = plan.size or 512.0
     return bundled.build(
-        city, folder, center=center or (0.0, 0.0), size=plan.size or 512.0, margin=plan.margin, pixel=plan.pixel
+        city,
+        folder,
+        center=center or (0.0, 0.0),
+        size=square,
+        margin=plan.margin,
+        pixel=plan.pixel,
+        progress=progress,
     )
 
 
