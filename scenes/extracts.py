@@ -197,7 +197,7 @@ def _geojson(path: Path) -> gpd.GeoDataFrame:
     rows = [row for number, item in enumerate(items) if (row := _feature(path, number, item))]
     if not rows:
         raise _nothing(path)
-    frame = table(rows)
+    frame = table(_numbered(rows))
     if (abs(frame.total_bounds) > [180, 90, 180, 90]).any():
         raise UelError("coordinates are not degrees", got=str(path), do="convert it to longitude and latitude, WGS84")
     return frame
@@ -206,10 +206,8 @@ def _geojson(path: Path) -> gpd.GeoDataFrame:
 def _feature(path: Path, number: int, item: dict[str, Any]) -> Row | None:
     """One feature; a polygon without any key that we know is a building when it has a height, as footprints
     from aerial images do."""
-    tags = {
-        key: str(value) for key, value in (item.get("properties") or {}).items() if isinstance(value, str | int | float)
-    }
     geometry = _geometry(path, number, item)
+    tags = {key: _text(value) for key, value in (item.get("properties") or {}).items() if value not in (None, [], {})}
     if not any(key in tags for key in TAGS):
         if "height" not in tags or geometry.geom_type not in ("Polygon", "MultiPolygon"):
             return None
@@ -219,9 +217,25 @@ def _feature(path: Path, number: int, item: dict[str, Any]) -> Row | None:
     return element or "feature", key, geometry, tags
 
 
+def _text(value: Any) -> str:
+    """A property as a tag would say it."""
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+
+
+def _numbered(rows: Sequence[Row]) -> list[Row]:
+    """The rows with ids of their own: a second feature with the same id is told apart by its number."""
+    seen: set[tuple[str, int | str]] = set()
+    unique: list[Row] = []
+    for number, (element, id, geometry, tags) in enumerate(rows):
+        id = f"{id}~{number}" if (element, id) in seen else id
+        seen.add((element, id))
+        unique.append((element, id, geometry, tags))
+    return unique
+
+
 def _geometry(path: Path, number: int, item: dict[str, Any]) -> BaseGeometry:
     try:
         return shapely.force_2d(shapely.geometry.shape(item["geometry"]))
-    except (KeyError, TypeError, ValueError, AttributeError, shapely.errors.GEOSException) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, shapely.errors.ShapelyError) as error:
         got = f"{path}: feature {number}: {error!r}"
         raise UelError("a feature without a readable geometry", got=got, do="remove or repair it") from error

@@ -6,9 +6,11 @@ from typing import Literal
 import geopandas as gpd
 import numpy as np
 import shapely
+from shapely import Polygon
 from shapely.geometry.base import BaseGeometry
 
 from scenes.buildings import Ground
+from scenes.coast import sea
 from scenes.footprints import denotes, ids, pieces, repaired, square, tags_of
 from scenes.tags import count, metres
 
@@ -57,11 +59,15 @@ def ground(frame: gpd.GeoDataFrame, half: float) -> list[Ground]:
     """Patches of a table in metres, cut at the square |x|, |y| ≤ `half`: green, water, paths, roads in this order.
 
     A line is as wide as its `width`, else as its lanes, else as its class. What lies in a tunnel, under the
-    ground or inside a building is left out. Of the sea only what is mapped as an area is known.
+    ground or inside a building is left out. The sea is what lies right of the coastlines.
     """
+    read = [
+        (id, _area_or_line(geometry, tags), tags)
+        for id, geometry, tags in zip(ids(frame), frame.geometry, tags_of(frame), strict=True)
+    ]
     found: list[tuple[str, Kind, BaseGeometry, float]] = [
         (id, kind, geometry, width)
-        for id, geometry, tags in zip(ids(frame), frame.geometry, tags_of(frame), strict=True)
+        for id, geometry, tags in read
         if (kind := _kind(geometry, tags)) and (width := _width(geometry, tags)) is not None
     ]
     lines = np.array([geometry for _, _, geometry, _ in found], dtype=object)
@@ -73,7 +79,15 @@ def ground(frame: gpd.GeoDataFrame, half: float) -> list[Ground]:
         for (id, kind, _, _), area in zip(found, cut, strict=True)
         for piece in pieces(area)
     ]
-    return sorted(patches, key=lambda patch: ORDER.index(patch.kind))
+    coast = [line for _, line, tags in read if tags.get("natural") == "coastline" and "Line" in line.geom_type]
+    water = [Ground(id=f"sea#{n + 1}", kind="water", footprint=area) for n, area in enumerate(sea(coast, half))]
+    return sorted(water + patches, key=lambda patch: ORDER.index(patch.kind))
+
+
+def _area_or_line(geometry: BaseGeometry, tags: Mapping[str, str]) -> BaseGeometry:
+    """A closed way that says it is an area, such as a square for pedestrians, is one."""
+    closed = geometry.geom_type == "LineString" and tags.get("area") == "yes" and shapely.is_ring(geometry)
+    return Polygon(geometry.coords) if closed else geometry
 
 
 def _kind(geometry: BaseGeometry, tags: Mapping[str, str]) -> Kind | None:

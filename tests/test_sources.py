@@ -170,9 +170,16 @@ def test_geojson(tmp_path: Path):
     assert list(frame["height"].fillna("")) == ["12.5", "7.25", ""]
     assert not shapely.has_z(frame.geometry).any()
 
+    twins = [{"type": "Feature", "id": 5, "properties": {"building": yes}, "geometry": shape} for yes in (True, False)]
+    file.write_text(json.dumps({"type": "FeatureCollection", "features": twins}))
+    frame = features(file)
+    assert list(frame.index) == [("feature", "5"), ("feature", "5~1")]
+    assert list(frame["building"]) == ["yes", "no"]
+
     for shape, message in (
         ({"type": "Point", "coordinates": [500_000.0, 5_300_000.0]}, "not degrees"),
         (None, "readable geometry"),
+        ({"type": "Blob", "coordinates": []}, "readable geometry"),
         ({"type": "Polygon", "coordinates": "here"}, "readable geometry"),
     ):
         item = {"type": "Feature", "properties": {"building": "yes"}, "geometry": shape}
