@@ -10,6 +10,7 @@ import torch
 import zarr
 
 import scenes
+from scenes import bundled
 from scenes.bundled import read_scene, scene_file
 from scenes.parts import Part, cut, merge
 from scenes.rasters import highest_hit, rasterise
@@ -191,7 +192,7 @@ def test_unknown_place_suggests_the_nearest(tmp_path: Path):
     with pytest.raises(UelError, match="perhaps you meant florence"):
         scenes.build("florense", tmp_path / "t")
     with pytest.raises(UelError, match="known are munich"):
-        scenes.build("xxxx", tmp_path / "t")
+        bundled.build("xxxx", tmp_path / "t")
 
 
 def test_empty_tile(tmp_path: Path):

@@ -14,6 +14,7 @@ from shapely import Polygon, box
 
 from scenes.buildings import Building
 from scenes.extrude import extrude_all
+from scenes.folder import write_tile
 from scenes.glb import COLORS, glb
 from scenes.parts import Part
 from scenes.rasters import rasterise
@@ -23,7 +24,7 @@ from scenes.validate import check_heights, check_meshes, check_overlaps, check_r
 from uel.errors import UelError
 from uel.grid import Grid
 from uel.sites import Site
-from uel.tile import SCHEMA, Tile
+from uel.tile import Tile
 
 HOUSE = box(-10, -10, 10, 10)
 
@@ -42,10 +43,8 @@ def _parts(buildings: list[Building], terrain: Terrain) -> list[Part]:
 def _tile(folder: Path, buildings: list[Building], terrain: Terrain, size: float = 64.0) -> Tile:
     """What the checks read of a tile: its rasters and their geometry."""
     rasters = rasterise(_parts(buildings, terrain), Grid(size=size, pixel=1.0))
-    np.savez(folder / "rasters.npz", allow_pickle=False, **rasters)
-    meta = {"schema": SCHEMA, "name": "test", "size": size, "pixel": 1.0, "materials": ["soil", "brick"]}
-    (folder / "tile.json").write_text(json.dumps(meta))
-    return Tile.open(folder)
+    meta = {"name": "test", "size": size, "pixel": 1.0, "materials": ["soil", "brick"]}
+    return write_tile(folder, [], {}, rasters, meta)
 
 
 def _blocked(triangles: np.ndarray, start: np.ndarray, end: np.ndarray) -> bool:
