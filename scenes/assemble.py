@@ -93,9 +93,7 @@ def build(
     if source in bundled.CITIES:
         return _with_sites(_bundled(str(source), folder, center, plan, progress), plan)
     if close := difflib.get_close_matches(str(source), bundled.CITIES, n=1, cutoff=0.8):
-        raise UelError(
-            "no such bundled city", got=source, do=f"perhaps {close[0]}? else add its country"
-        )
+        raise UelError("no such bundled city", got=source, do=f"perhaps {close[0]}? else add its country")
     seed = plan.seed if plan.draw_heights else None
     place = osm.read(source, size=plan.size, margin=plan.margin, center=center, name=name, seed=seed, cache=cache)
     with staged(folder) as stage:
