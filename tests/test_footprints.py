@@ -110,6 +110,13 @@ def test_holes_may_touch_the_shell():
     assert outline.shape.area == pytest.approx(90.0)
 
 
+def test_a_hole_outside_its_shell_is_not_built():
+    (outline,), _ = outlines(
+        _metres([Polygon(shapely.box(0, 0, 10, 10).exterior, [shapely.box(20, 0, 25, 5).exterior])])
+    )
+    assert outline.shape.area == pytest.approx(100.0)
+
+
 def test_doubled_corners_go():
     ring = [(0, 0), (0, 0), (10, 0), (10, 1e-5), (10, 10), (0, 10)]
     (outline,), _ = outlines(_metres([Polygon(ring)]))

@@ -135,6 +135,8 @@ def test_draws_are_reproducible_and_as_wide_as_they_say():
     assert tops.min() > 2.0
     assert tops.std() == pytest.approx(2.0, rel=0.06)
     assert np.median(tops) == pytest.approx(22.0, abs=0.2)
+    tagged = [heights.Height(base=2.0, top=22.0, std=1.0, provenance="tag")]
+    assert heights.draw(tagged, 5) == tagged
 
 
 @pytest.mark.parametrize("city", TARGETS)
