@@ -11,7 +11,7 @@ import numpy as np
 import osmnx
 import pytest
 import shapely
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scenes import osm
@@ -298,6 +298,7 @@ def test_names_are_file_names(name: str, tmp_path: Path):
 
 
 @given(st.text(min_size=1, max_size=120), st.sampled_from(["name", "point", "bbox", "file"]))
+@settings(deadline=None)
 def test_a_name_made_from_a_source_is_a_name(text: str, kind: Literal["name", "point", "bbox", "file"]):
     osm.require_name(osm._name_of(Source(kind, text)))
 
