@@ -89,10 +89,20 @@ def tags_of(frame: gpd.GeoDataFrame) -> list[dict[str, str]]:
 def repaired(geometry: Iterable) -> list[Polygon | MultiPolygon]:
     """Valid polygons or multipolygons on the lattice of `PRECISION`; lines and points become empty."""
     areas = np.array([areal(item) for item in geometry], dtype=object)
-    invalid = ~shapely.is_valid(areas)
-    areas[invalid] = shapely.make_valid(areas[invalid], method="structure", keep_collapsed=False)
+    for k in np.flatnonzero(~shapely.is_valid(areas)):
+        areas[k] = _valid(areas[k])
     snapped = shapely.set_precision(areas, PRECISION)
     return [areal(item) for item in snapped]
+
+
+def _valid(shape: Polygon | MultiPolygon) -> BaseGeometry:
+    """Every shell without its holes; repairing both at once would build on a hole that lies outside its shell."""
+    solid = []
+    for polygon in shapely.get_parts(shape):
+        rings = [Polygon(ring) for ring in (polygon.exterior, *polygon.interiors)]
+        shell, *holes = shapely.make_valid(rings, method="structure", keep_collapsed=False)
+        solid.append(shapely.difference(shell, shapely.union_all(holes)))
+    return shapely.union_all(solid)
 
 
 def areal(geometry: BaseGeometry) -> Polygon | MultiPolygon:

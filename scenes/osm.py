@@ -135,7 +135,8 @@ def name_of(source: str | Path | Source) -> str:
     """A name for a source's tile that is also a file name."""
     source = parse(source)
     text = source.file.name.removesuffix(suffix_of(source.file) or "") if source.kind == "file" else source.text
-    return re.sub(r"[^\w .,()+-]+", "_", text).strip(" .,()+-")[:100] or source.kind
+    written = re.sub(r"[^\w .,()+-]+", "_", text)[:80].rstrip(" .")
+    return written if re.match(r"\w", written) else f"{source.kind} {written}".strip()
 
 
 def _provenance(source: Source, buildings: Sequence[Building], seed: int | None) -> Mapping[str, Any]:

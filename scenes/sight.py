@@ -9,14 +9,18 @@ from uel.tile import Tile
 STRIDE = 0.5  # pixels between two looks at the raster: at most a pixel's corner slips through
 
 
-def sight(tile: Tile, position: tuple[float, float, float], height: float = 1.5) -> Bool[Array, "row column"]:
+def sight(
+    tile: Tile, position: tuple[float, float, float], height: float = 1.5, every: int = 1
+) -> Bool[Array, "row column"]:
     """Outdoor pixels where a point `height` metres above the ground sees an antenna at `position` (metres).
+
+    Of every `every` rows and columns one is looked at; the others are False.
 
     The city is the tile's `height` raster, constant in each pixel. A ray starts at the centre of every outdoor pixel
     and ends at the antenna, which must be on the tile; the pixel that the antenna stands on does not block.
     """
     roofs, ground, footprint = (tile.rasters[name].numpy() for name in ("height", "ground", "footprint"))
-    outdoor = np.argwhere(footprint < 0.5)
+    outdoor = np.argwhere(footprint[::every, ::every] < 0.5) * every
     eye = np.column_stack([outdoor + 0.5, ground[tuple(outdoor.T)] + height])
     x, y, z = position
     # The northern and the eastern edge belong to the last pixels.

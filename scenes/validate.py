@@ -81,14 +81,16 @@ def check_sites(tile: Tile, sites: Sequence[Site]) -> dict[str, Any]:
     return {"count": len(sites), "refused": refused}
 
 
-def check_sight(tile: Tile, sites: Sequence[Site], height: float = 1.5) -> dict[str, Any]:
+def check_sight(tile: Tile, sites: Sequence[Site], height: float = 1.5, every: int = 1) -> dict[str, Any]:
     """The share of outdoor pixels, `height` metres above the ground, in sight of each site, and of any.
+
+    Of every `every` rows and columns one is looked at.
 
     Raises `UelError` when a site is off the tile, inside a wall or in the ground.
     """
     tile.require_sites(tuple(sites))
-    outdoor = int((tile.rasters["footprint"] < 0.5).sum())
-    seen = np.stack([sight(tile, site.position, height) for site in sites])
+    outdoor = int((tile.rasters["footprint"][::every, ::every] < 0.5).sum())
+    seen = np.stack([sight(tile, site.position, height, every) for site in sites])
     each = [_share(int(one.sum()), outdoor) for one in seen]
     return {"outdoor": outdoor, "sites": each, "any": _share(int(seen.any(axis=0).sum()), outdoor)}
 

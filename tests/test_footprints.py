@@ -36,6 +36,7 @@ def _outline(number: int, shape: Polygon | MultiPolygon, key: str = "building") 
 
 
 @given(RING, st.lists(RING, max_size=2))
+@settings(deadline=None)
 def test_any_ring_is_a_footprint_or_an_exclusion(shell: list, holes: list):
     """Bow ties, spikes, duplicated corners, rings without area, holes that touch or cross the shell."""
     drawn, excluded = outlines(_metres([Polygon(shell, holes)]))
@@ -50,7 +51,7 @@ def test_any_ring_is_a_footprint_or_an_exclusion(shell: list, holes: list):
 
 
 @given(st.lists(st.tuples(RING, KEY, LEVEL, LEVEL), min_size=1, max_size=6))
-@settings(max_examples=150)
+@settings(max_examples=150, deadline=None)  # a busy machine is no bug
 def test_prisms_share_no_volume_and_nobody_is_lost(drawn: list):
     found = [_outline(n, shape, key) for n, (ring, key, *_) in enumerate(drawn) if (shape := _repair(ring)).area > 1.1]
     heights = [_height(low, high) for _, _, low, high in drawn][: len(found)]
@@ -108,6 +109,13 @@ def test_holes_may_touch_the_shell():
     hole = [(0, 5), (5, 3), (5, 7)]
     (outline,), _ = outlines(_metres([Polygon([(0, 0), (10, 0), (10, 10), (0, 10)], [hole])]))
     assert outline.shape.area == pytest.approx(90.0)
+
+
+def test_a_hole_outside_its_shell_is_not_built():
+    (outline,), _ = outlines(
+        _metres([Polygon(shapely.box(0, 0, 10, 10).exterior, [shapely.box(20, 0, 25, 5).exterior])])
+    )
+    assert outline.shape.area == pytest.approx(100.0)
 
 
 def test_doubled_corners_go():

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import shapely
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scenes import heights, osm
@@ -53,6 +53,7 @@ def test_lengths(text: str | None, value: float | None):
 
 
 @given(st.text(max_size=30))
+@settings(deadline=None)
 def test_no_text_is_a_surprise(text: str):
     """Whatever people type: a sensible length or none, never an exception."""
     for value, most in ((metres(text), 1000.0), (count(text), 1000.0), (storeys({"building:levels": text}), 1000.0)):
@@ -61,6 +62,7 @@ def test_no_text_is_a_surprise(text: str):
 
 
 @given(st.floats(0.01, 999.0), st.sampled_from(["", " m", "m", " metres"]))
+@settings(deadline=None)
 def test_a_written_length_is_read_back(value: float, unit: str):
     assert metres(f"{value:.3f}{unit}") == pytest.approx(value, abs=6e-4)
     assert metres(f"{value:.3f}{unit}".replace(".", ",")) == metres(f"{value:.3f}{unit}")
@@ -135,6 +137,8 @@ def test_draws_are_reproducible_and_as_wide_as_they_say():
     assert tops.min() > 2.0
     assert tops.std() == pytest.approx(2.0, rel=0.06)
     assert np.median(tops) == pytest.approx(22.0, abs=0.2)
+    tagged = [heights.Height(base=2.0, top=22.0, std=1.0, provenance="tag")]
+    assert heights.draw(tagged, 5) == tagged
 
 
 @pytest.mark.parametrize("city", TARGETS)

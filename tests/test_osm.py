@@ -5,15 +5,19 @@ import hashlib
 import json
 import math
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import osmnx
 import pytest
 import shapely
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from scenes import osm
 from scenes.buildings import Building, Place
 from scenes.extracts import TAGS
+from scenes.sources import Source, parse
 from uel.errors import UelError
 
 HARD = ["geneva_paquis", "geneva_servette", "geneva_petit_saconnex", "monaco_condamine", "monaco_montecarlo"]
@@ -291,6 +295,17 @@ def test_names_are_file_names(name: str, tmp_path: Path):
     file = _write(tmp_path / "town.osm", [(_square(0, 0, 10), {"building": "yes"})])
     with pytest.raises(UelError, match="not a name"):
         _read(file, name=name)
+
+
+@given(st.text(min_size=1, max_size=120), st.sampled_from(["name", "point", "bbox", "file"]))
+@settings(deadline=None)
+def test_a_name_made_from_a_source_is_a_name(text: str, kind: Literal["name", "point", "bbox", "file"]):
+    osm.require_name(osm._name_of(Source(kind, text)))
+
+
+def test_places_west_and_east_of_greenwich_differ():
+    assert osm._name_of(parse("48,-9")) != osm._name_of(parse("48,9"))
+    assert osm._name_of(parse("-33.8,151.2")) == "point -33.8,151.2"
 
 
 def test_a_building_in_the_margin_alone_is_no_city(tmp_path: Path):
