@@ -105,10 +105,25 @@ def _words(ax: Axes, tile: Tile, told: Mapping[str, Any]) -> None:
 
 
 def _lines(tile: Tile, told: Mapping[str, Any]) -> list[str]:
+    lines = [f"{tile.size:g} m + {tile.meta['margin']:g} m of margin"]
+    if "heights" in told:
+        lines = _of_buildings(tile, told)
+    if told["sight"]:
+        shares = ", ".join(f"{share:.0%}" for share in told["sight"]["sites"])
+        lines.append(f"outdoors in sight of the masts: {shares}; of any: {told['sight']['any']:.0%}")
+    if told.get("ray_tracing", {}).get("points"):
+        ray = told["ray_tracing"]
+        lines.append(f"free sight: delay to {ray['delay_error'] * 1e9:.0e} ns, gain to {ray['gain_error_db']:.0e} dB")
+    if "excluded" in told:
+        lines += ["", "left out:", *(f"  {n:4d}  {reason}" for reason, n in told["excluded"].items())]
+    return [*lines, "", *(f"! {problem}" for problem in told["problems"])]
+
+
+def _of_buildings(tile: Tile, told: Mapping[str, Any]) -> list[str]:
     latitude, longitude = tile.meta["center"]
     heights, meshes = told["heights"], told["meshes"]
     known = ", ".join(f"{n} {KNOWN[name]}" for name, n in heights["provenance"].items())
-    lines = [
+    return [
         f"{latitude:.5f}, {longitude:.5f}   {tile.meta['crs']}   {tile.size:g} m + {tile.meta['margin']:g} m",
         f"{told['buildings']} buildings; heights: {known}",
         f"heights {' / '.join(f'{h:.0f}' for h in heights['quartiles'])} m (least, quartiles, greatest)",
@@ -116,11 +131,3 @@ def _lines(tile: Tile, told: Mapping[str, Any]) -> list[str]:
         f"overlap {told['overlaps']['share'] or 0:.3%} of the footprints",
         f"round trip to degrees {told['round_trip']['error']:.0e} m",
     ]
-    if told["sight"]:
-        shares = ", ".join(f"{share:.0%}" for share in told["sight"]["sites"])
-        lines.append(f"outdoors in sight of the masts: {shares}; of any: {told['sight']['any']:.0%}")
-    if told.get("ray_tracing", {}).get("points"):
-        ray = told["ray_tracing"]
-        lines.append(f"free sight: delay to {ray['delay_error'] * 1e9:.0e} ns, gain to {ray['gain_error_db']:.0e} dB")
-    lines += ["", "left out:", *(f"  {n:4d}  {reason}" for reason, n in told["excluded"].items())]
-    return [*lines, "", *(f"! {problem}" for problem in told["problems"])]

@@ -17,7 +17,7 @@ from scenes.parts import Part
 from scenes.perturb import Perturbation, parse, perturb, perturb_sites
 from scenes.rasters import COVERS, materials_of, rasterise, rasterise_cover
 from scenes.record import describe
-from scenes.report import report
+from scenes.report import report, report_of_meshes
 from scenes.scene_xml import bsdfs_of
 from scenes.sites import place as place_masts
 from scenes.terrain import Terrain
@@ -83,15 +83,18 @@ def build(
     """Build a tile in `folder`, replacing an old one; `options` are those of `Plan`.
 
     `source` and `center` (latitude, longitude) are those of `scenes.osm.read`; or `source` is a city that Sionna RT
-    brings along, and `center` in its own metres, see `scenes.bundled.build`. The folder gets the tile, its masts and,
-    from a map, `report.json`, `model.glb` and what `inspect` adds: this room knows no ray tracer and draws no
+    brings along, and `center` in its own metres, see `scenes.bundled.build`. The folder gets the tile, its masts,
+    `report.json`, from a map `model.glb`, and what `inspect` adds: this room knows no ray tracer and draws no
     pictures. Nothing is left where anything fails. `progress` shows a bar while a bundled city is read.
 
     Raises `UelError` for a source, a terrain or a plan that makes no tile, and when `folder` holds something else.
     """
     folder, plan = Path(folder), replace(plan or Plan(), **options)
     if source in bundled.CITIES:
-        return _with_sites(_bundled(str(source), folder, center, plan, progress), plan)
+        with staged(folder) as stage:
+            tile = _with_sites(_bundled(str(source), stage, center, plan, progress), plan)
+            _conclude(tile, report_of_meshes(tile), inspect)
+        return Tile.open(folder)
     if close := difflib.get_close_matches(str(source), bundled.CITIES, n=1, cutoff=0.8):
         raise UelError("no such bundled city", got=source, do=f"perhaps {close[0]}? else add its country")
     seed = plan.seed if plan.draw_heights else None
@@ -135,9 +138,13 @@ def _fill(stage: Path, place: Place, plan: Plan, inspect: Inspect | None) -> Non
     bsdfs = bsdfs_of(materials_of(dressed), draws.materials if draws else None)
     tile = write_tile(stage, dressed, bsdfs, rasters, meta)
     tile = _with_sites(tile, plan)
-    told = report(wrong, meshes, tile)
-    more, files = inspect(tile, told) if inspect else ({}, {})
-    put(tile, {"report.json": as_json(told | more), "model.glb": glb(parts), **files})
+    _conclude(tile, report(wrong, meshes, tile), inspect, {"model.glb": glb(parts)})
+
+
+def _conclude(tile: Tile, told: dict[str, Any], inspect: Inspect | None, files: dict[str, bytes] | None = None) -> None:
+    """The report, and what goes with it, into the folder."""
+    more, seen = inspect(tile, told) if inspect else ({}, {})
+    put(tile, {"report.json": as_json(told | more), **(files or {}), **seen})
 
 
 def _terrain(place: Place, plan: Plan) -> Terrain:

@@ -17,7 +17,6 @@ LATTICE = 4  # pixels between places at which sight is tried: shares to a per ce
 
 def report(place: Place, meshes: Mapping[str, Mesh], tile: Tile) -> dict[str, Any]:
     """Checks of a tile that was built from a place; `problems` is empty for a sound one. No date in it."""
-    sites = tile.sites if (tile.folder / "sites.json").is_file() else ()
     told: dict[str, Any] = {
         "name": place.name,
         "buildings": len(place.buildings),
@@ -29,20 +28,37 @@ def report(place: Place, meshes: Mapping[str, Mesh], tile: Tile) -> dict[str, An
         "meshes": check_meshes(meshes),
         "overlaps": check_overlaps(place.buildings),
         "round_trip": check_round_trip(place.crs, place.origin, place.size / 2 + place.margin),
-        "sites": check_sites(tile, sites),
-        "sight": check_sight(tile, sites, every=LATTICE) if sites else None,
+        **_masts(tile),
     }
     return told | {"problems": problems(told)}
 
 
+def report_of_meshes(tile: Tile) -> dict[str, Any]:
+    """The checks of a tile that was cut out of somebody else's meshes: nothing is known of its single buildings."""
+    told = {"name": tile.name, **_masts(tile)}
+    return told | {"problems": _of_masts(told)}
+
+
+def _masts(tile: Tile) -> dict[str, Any]:
+    sites = tile.sites if (tile.folder / "sites.json").is_file() else ()
+    sight = check_sight(tile, sites, every=LATTICE) if sites else None
+    return {"sites": check_sites(tile, sites), "sight": sight}
+
+
 def problems(told: Mapping[str, Any]) -> list[str]:
     """What is wrong, in words."""
-    meshes, sites, shared = told["meshes"], told["sites"], told["overlaps"]["share"] or 0.0
-    off, sight = told["round_trip"]["error"], told["sight"]
+    meshes, shared, off = told["meshes"], told["overlaps"]["share"] or 0.0, told["round_trip"]["error"]
     found = {
         f"{meshes['count']} meshes, of which {meshes['open']} are open": bool(meshes["open"]),
         f"buildings overlap: {shared:.2%} of their footprints": shared > OVERLAP,
         f"coordinates move by {off:g} m on the way to degrees and back": off > ROUND_TRIP,
+    }
+    return [words for words, wrong in found.items() if wrong] + _of_masts(told)
+
+
+def _of_masts(told: Mapping[str, Any]) -> list[str]:
+    sites, sight = told["sites"], told["sight"]
+    found = {
         f"sites that cannot stand there: {sites['refused']}": bool(sites["refused"]),
         "no site sees anything of the streets": bool(sight) and sight["any"] == 0,
     }

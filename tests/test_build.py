@@ -159,6 +159,13 @@ def test_one_bad_source_does_not_keep_the_others(tmp_path: Path, capsys: pytest.
     assert "cut.osm.gz: " in capsys.readouterr().out
 
 
+def test_tiles_of_a_config_file(tmp_path: Path) -> None:
+    config = tmp_path / "tiles.yaml"
+    config.write_text(f"sources: [{map_file(tmp_path)}]\nsize: 128\nmargin: 0\nrender: false\nsites: 0\n")
+    assert main(["build", "--config", str(config), "--out", str(tmp_path / "tiles")]) == 0
+    assert Tile.open(tmp_path / "tiles" / "village").size == 128.0
+
+
 def test_a_bundled_city_gets_masts(tmp_path: Path) -> None:
     tile = scenes.build("etoile", tmp_path / "etoile", size=256.0, margin=32.0, sites=3, progress=False)
     assert len(tile.sites) == 3

@@ -15,7 +15,7 @@ from enum import Enum
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar, get_type_hints
+from typing import Any, ClassVar, TypeVar, get_args, get_type_hints
 
 import yaml
 
@@ -125,8 +125,8 @@ def _read(file: Traversable) -> Mapping[str, Any]:
 def _arguments(schema: type, values: Mapping[str, Any], source: str, prefix: str = "") -> list[str]:
     """The command line that says what `values` says."""
     types = get_type_hints(schema)
-    names = [field.name for field in fields(schema)]
-    arguments = []
+    names, positional = [field.name for field in fields(schema)], _positional(schema)
+    arguments: list[str] = []
     for name, value in values.items():
         if name not in names:
             do = _meant(str(name), names) or f"known are {', '.join(names)}"
@@ -135,11 +135,22 @@ def _arguments(schema: type, values: Mapping[str, Any], source: str, prefix: str
             arguments += _arguments(types[name], value, source, f"{prefix}{name}.")
         elif is_dataclass(types[name]):
             raise UelError(f"{prefix}{name} in {source} must hold names and values", got=value)
+        elif name in positional:
+            arguments = [*_words(value), *arguments]  # first: after a list they would be taken for its items
         else:
             if types[name] is bool and not isinstance(value, bool):
                 raise UelError(f"{prefix}{name} in {source} is a switch", got=value, do="write true or false")
             arguments += _argument(f"{prefix}{name}".replace("_", "-"), value)
     return arguments
+
+
+def _positional(schema: type) -> set[str]:
+    """Fields that are written without their names."""
+    import tyro
+
+    (marker,) = get_args(tyro.conf.Positional[int])[1:]
+    hints = get_type_hints(schema, include_extras=True)
+    return {name for name, hint in hints.items() if marker in get_args(hint)[1:]}
 
 
 def _argument(name: str, value: Any) -> list[str]:
