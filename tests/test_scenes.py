@@ -189,7 +189,7 @@ def test_metadata_is_json_without_a_date(etoile: Tile):
 
 
 def test_unknown_place_suggests_the_nearest(tmp_path: Path):
-    with pytest.raises(UelError, match="perhaps you meant florence"):
+    with pytest.raises(UelError, match="perhaps florence"):
         scenes.build("florense", tmp_path / "t")
     with pytest.raises(UelError, match="known are munich"):
         bundled.build("xxxx", tmp_path / "t")
