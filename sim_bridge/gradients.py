@@ -41,11 +41,12 @@ QUANTITIES: dict[str, Callable[[PathSet], Tensor]] = {
     "Doppler": lambda p: p.mean_doppler(),
     "delay spread": lambda p: p.delay_spread() * 1e9,
 }
-# Steps: in metres, degrees, radians, or (materials) relative to the value. The phase inside a slab turns fast.
-STEPS = {"metres": 0.01, "degrees": 0.2, "radians": 0.005}
+# Steps: in degrees, radians, or (materials) relative to the value; those in metres are the trial's, since float32 tells
+# less the longer the paths are. The phase inside a slab turns fast.
+STEPS = {"degrees": 0.2, "radians": 0.005}
 RELATIVE = {"permittivity": 0.003, "conductivity": 0.03, "thickness": 0.001, "scattering": 0.01}
 CLEAR = 30.0  # times the noise: a difference that tells a per cent
-NOISE = 3e-6  # of a quantity, float32 through a trace: differences smaller than this say nothing
+ROUNDED = 2.4e-7  # of a delay: two roundings to float32
 
 
 @dataclass(frozen=True)
@@ -109,20 +110,20 @@ def _rows(scene: str, trial: Trial, mode: str, parameter: str, count: int, seed:
 
 def _map_rows(count: int, seed: int) -> list[Row]:
     """Derivatives by lookup with respect to position; a map was traced with everything else as it is."""
-    radio = map_trial()
+    radio, trial = map_trial(), TRIALS[MAPPED]
     generator = torch.Generator().manual_seed(seed)
-    points = TRIALS[MAPPED].draw(generator, 2 * count)[:, :2] * 0.8
-    step = _unit(torch.randn(points.shape, generator=generator), by_row=True) * STEPS["metres"]
+    points = trial.draw(generator, 2 * count)[:, :2] * 0.8
+    step = _unit(torch.randn(points.shape, generator=generator), by_row=True) * trial.step
     # Between pixel centres the lookup is smooth, across their lines it has kinks.
     place = (points + radio.grid.size / 2) / radio.grid.pixel - 0.5
-    smooth = ((place - place.round()).abs() * radio.grid.pixel > 2 * STEPS["metres"]).all(1)
+    smooth = ((place - place.round()).abs() * radio.grid.pixel > 2 * trial.step).all(1)
     rows = [Row(MAPPED, "map", "everything else", "all", "refused", note="a radio map answers for positions alone")]
     for name, quantity in LOOKED.items():
         value = points.clone().requires_grad_()
         known = radio.look(points).known[:, 0] & smooth
         (gradient,) = torch.autograd.grad(quantity(radio.look(value))[:, 0].double().sum(), value)
         ahead, behind = (quantity(radio.look(points + k * step))[:, 0].double() for k in (1, -1))
-        noise = _noise(name, ahead, behind)
+        noise = _noise(name, ahead, behind, trial.noise)
         told = ((gradient * step).double().sum(1), (ahead - behind) / 2, noise)
         rows.append(_row(MAPPED, "map", "RX position", name, [tuple(v[known].detach() for v in told)]))  # type: ignore[list-item]
     return rows
@@ -172,6 +173,8 @@ class Case:
     """direction times step, as large as `value`"""
     share: str
     """who has a row of `value`: receiver, cell, or all"""
+    noise: float
+    """of a quantity, relative: float32 through a trace"""
 
 
 def _differences(case: Case) -> tuple[dict[str, Tensor], dict[str, Tensor], Tensor]:
@@ -186,13 +189,19 @@ def _differences(case: Case) -> tuple[dict[str, Tensor], dict[str, Tensor], Tens
     same = torch.stack([count == counts[0] for count in counts]).all(0) & found[0.0].known()
     chosen = _one_link(same, case.share)
     difference = {n: (8 * (v[0.5] - v[-0.5]) - (v[1.0] - v[-1.0])) / 6 * chosen for n, v in values.items()}
-    noise = {name: 2 * _noise(name, v[0.5], v[-0.5]) * chosen for name, v in values.items()}
+    noise = {
+        name: 2 * _noise(name, v[0.5], v[-0.5], case.noise, values["ToA"][0.0]) * chosen for name, v in values.items()
+    }
     return difference, noise, chosen
 
 
-def _noise(name: str, one: Tensor, other: Tensor) -> Tensor:
-    """Of a difference of two values; a logarithm's is that of its argument."""
-    return NOISE * (torch.full_like(one, 2.0) if name == "path gain" else one.abs() + other.abs()) + 1e-9
+def _noise(name: str, one: Tensor, other: Tensor, relative: float, arrival: Tensor | float = 0.0) -> Tensor:
+    """Of a difference of two values, `relative` to them; a logarithm's is that of its argument.
+
+    A spread also has that of the delays (ns) in it.
+    """
+    own = relative * (torch.full_like(one, 2.0) if name == "path gain" else one.abs() + other.abs()) + 1e-9
+    return own + (ROUNDED * arrival if name == "delay spread" else 0.0)
 
 
 def _apart(case: Case) -> dict[str, Told]:
@@ -268,7 +277,8 @@ def _cases(trial: Trial, mode: str, parameter: str, count: int, generator: torch
         velocity = torch.randn(points.shape, generator=generator) * 5
         share, value, unit = trial.at(parameter, points, generator)
         direction = _unit(torch.randn(value.shape, generator=generator), by_row=share != "all")
-        step = direction * (STEPS[unit] if unit in STEPS else RELATIVE[parameter] * value.abs())
+        length = trial.step if unit == "metres" else STEPS.get(unit)
+        step = direction * (RELATIVE[parameter] * value.abs() if length is None else length)
 
         def ask(at: Tensor, frozen=frozen, sim=sim, points=points, velocity=velocity) -> PathSet:
             position = at if parameter == "RX position" else points
@@ -277,5 +287,5 @@ def _cases(trial: Trial, mode: str, parameter: str, count: int, generator: torch
                 return sim.trace(position, **given)
             return frozen.trace(position if parameter == "RX position" else None, **given)
 
-        yield Case(ask, value, step, share)
+        yield Case(ask, value, step, share, trial.noise)
         made += {"receiver": len(points), "cell": sim.cell_count}.get(share, 1)

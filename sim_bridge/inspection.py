@@ -49,7 +49,7 @@ def render(tile: Tile, width: int = 720, samples: int = 8) -> bytes:
     with TemporaryDirectory() as folder:
         file = Path(folder) / "render.png"
         scene.render_to_file(
-            camera=camera, filename=str(file), resolution=[width, round(0.66 * width)], num_samples=samples
+            camera=camera, filename=str(file), resolution=(width, round(0.66 * width)), num_samples=samples
         )
         return file.read_bytes()
 

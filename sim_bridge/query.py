@@ -66,10 +66,13 @@ def chains(
     found: Resolved, facets: Facets
 ) -> tuple[Int[Tensor, " path"], Int[Tensor, " path"], Int[Tensor, "path depth"]]:
     """Receiver, cell and walls of the paths, as an atlas keeps them: those without edges and scattering."""
+    if not found.count:  # Dr.Jit compares no empty arrays
+        none = torch.zeros(0, dtype=torch.long)
+        return none, none, none.view(0, found.plan.max_depth)
     with LOCK:
         target, source, _ = labels(found.buffer, found.count)
         kind, shape, primitive = rows(found.buffer, found.count)
-    plane = torch.from_numpy(facets.plane)[torch.from_numpy(facets.base)[shape] + primitive] if len(kind) else kind
+    plane = torch.from_numpy(facets.plane)[torch.from_numpy(facets.base)[shape] + primitive]
     mirror, gone = kind == adapter.SPECULAR, kind == adapter.REFRACTION
     walls = torch.where(mirror, plane + 2, torch.where(gone, 1, 0))
     plain = (mirror | gone | (kind == adapter.NONE)).all(1)

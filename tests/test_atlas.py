@@ -125,6 +125,15 @@ def test_where_it_is_thin_the_search_answers_and_it_learns(monkeypatch: pytest.M
     assert close_share(sim.path_gain(position)[thin], searched) > 0.9  # chains of neighbours may have come along
 
 
+def test_where_nothing_is_to_be_found_it_is_not_searched_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    sim, nowhere = starved(), torch.tensor([[-60.0, -60.0, 1.5], [-61.0, -60.0, 1.5]])
+    sim.atlas = replace(sim.atlas, walls=sim.atlas.walls[:0], start=sim.atlas.start * 0, chain=sim.atlas.chain[:0])
+    monkeypatch.setattr(sim.tracing, "__dict__", {**vars(sim.tracing), "max_depth": 0})
+    first = sim.path_gain(nowhere)
+    monkeypatch.setattr("sim_bridge.query.searched", None)
+    torch.testing.assert_close(sim.path_gain(nowhere), first)
+
+
 def test_an_audit_says_what_is_missing_and_teaches_it() -> None:
     sim = starved()
     sim.path_gain(street(200, seed=3))  # no longer thin, still poor

@@ -300,12 +300,12 @@ def test_names_are_file_names(name: str, tmp_path: Path):
 @given(st.text(min_size=1, max_size=120), st.sampled_from(["name", "point", "bbox", "file"]))
 @settings(deadline=None)
 def test_a_name_made_from_a_source_is_a_name(text: str, kind: Literal["name", "point", "bbox", "file"]):
-    osm.require_name(osm._name_of(Source(kind, text)))
+    osm.require_name(osm.name_of(Source(kind, text)))
 
 
 def test_places_west_and_east_of_greenwich_differ():
-    assert osm._name_of(parse("48,-9")) != osm._name_of(parse("48,9"))
-    assert osm._name_of(parse("-33.8,151.2")) == "point -33.8,151.2"
+    assert osm.name_of(parse("48,-9")) != osm.name_of(parse("48,9"))
+    assert osm.name_of(parse("-33.8,151.2")) == "point -33.8,151.2"
 
 
 def test_a_building_in_the_margin_alone_is_no_city(tmp_path: Path):
