@@ -55,7 +55,7 @@ class Source:
 
     @property
     def file(self) -> Path:
-        return Path(self.text).expanduser()
+        return Path(os.path.expanduser(self.text))
 
 
 def parse(source: str | Path | Source) -> Source:
@@ -70,7 +70,7 @@ def parse(source: str | Path | Source) -> Source:
     text = str(source).strip()
     numbers = _numbers(text)
     if isinstance(source, Path) or (numbers is None and _looks_like_file(text)):
-        _require_file(Path(text).expanduser())
+        _require_file(Path(os.path.expanduser(text)))
         return Source("file", text)
     if numbers is None:
         _require_name(text)

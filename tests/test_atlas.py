@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from sim_bridge import adapter, finding, query
 from sim_bridge.atlas import Atlas, AtlasPlan
 from sim_bridge.tracer import Sionna
 from tests.worlds import bundled, gradient, mast
@@ -125,13 +126,10 @@ def test_where_it_is_thin_the_search_answers_and_it_learns(monkeypatch: pytest.M
     assert close_share(sim.path_gain(position)[thin], searched) > 0.9  # chains of neighbours may have come along
 
 
-def test_where_nothing_is_to_be_found_it_is_not_searched_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    sim, nowhere = starved(), torch.tensor([[-60.0, -60.0, 1.5], [-61.0, -60.0, 1.5]])
-    sim.atlas = replace(sim.atlas, walls=sim.atlas.walls[:0], start=sim.atlas.start * 0, chain=sim.atlas.chain[:0])
-    monkeypatch.setattr(sim.tracing, "__dict__", {**vars(sim.tracing), "max_depth": 0})
-    first = sim.path_gain(nowhere)
-    monkeypatch.setattr("sim_bridge.query.searched", None)
-    torch.testing.assert_close(sim.path_gain(nowhere), first)
+def test_a_search_without_paths_teaches_no_chain() -> None:
+    sim = canyon()
+    nothing = query.Resolved(adapter.PathsBuffer(0, 2, False), 0, finding.plan(sim))
+    assert [tuple(part.shape) for part in query.chains(nothing, sim.facets)] == [(0,), (0,), (0, 2)]
 
 
 def test_an_audit_says_what_is_missing_and_teaches_it() -> None:
