@@ -20,6 +20,7 @@ from scenes.record import describe
 from scenes.report import report, report_of_meshes
 from scenes.scene_xml import bsdfs_of
 from scenes.sites import place as place_masts
+from scenes.sources import parse as parse_source
 from scenes.terrain import Terrain
 from uel.errors import UelError
 from uel.grid import Grid
@@ -95,7 +96,8 @@ def build(
             tile = _with_sites(_bundled(str(source), stage, center, plan, progress), plan)
             _conclude(tile, report_of_meshes(tile), inspect)
         return Tile.open(folder)
-    if close := difflib.get_close_matches(str(source), bundled.CITIES, n=1, cutoff=0.8):
+    close = difflib.get_close_matches(str(source), bundled.CITIES, n=1, cutoff=0.8)
+    if close and parse_source(source).kind == "name":
         raise UelError("no such bundled city", got=source, do=f"perhaps {close[0]}? else add its country")
     seed = plan.seed if plan.draw_heights else None
     place = osm.read(source, size=plan.size, margin=plan.margin, center=center, name=name, seed=seed, cache=cache)

@@ -12,7 +12,7 @@ from scenes.drawn import Draws
 from scenes.materials import Surfaces
 from uel import __version__
 
-LIBRARIES = ("osmnx", "shapely", "rasterio", "pyproj", "trimesh", "mapbox-earcut", "zarr")
+LIBRARIES = ("osmnx", "shapely", "rasterio", "pyproj", "trimesh", "zarr")
 
 
 def describe(

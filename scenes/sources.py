@@ -17,6 +17,7 @@ from osmnx._errors import InsufficientResponseError, ResponseStatusCodeError
 
 from scenes.extracts import SUFFIXES, TAGS, header_box, read_file, suffix_of
 from uel.errors import UelError
+from uel.folders import data_folder
 
 LARGEST = 20_000.0  # side of a square in metres: beyond it UTM's scale drifts and Overpass refuses
 METRES_PER_DEGREE = 111_320.0  # of latitude; on the equator also of longitude
@@ -182,7 +183,7 @@ def _within(frame: gpd.GeoDataFrame, box: Box) -> gpd.GeoDataFrame:
 def _online(query: str, cache: Path | None) -> Iterator[None]:
     """osmnx with our cache folder, its errors in our words, and its settings as they were afterwards."""
     before = osmnx.settings.cache_folder, osmnx.settings.use_cache
-    osmnx.settings.cache_folder, osmnx.settings.use_cache = cache or _cache_folder(), True
+    osmnx.settings.cache_folder, osmnx.settings.use_cache = cache or data_folder() / "osm", True
     try:
         yield
     except InsufficientResponseError as error:
@@ -192,7 +193,3 @@ def _online(query: str, cache: Path | None) -> Iterator[None]:
         raise UelError("the map server does not answer", got=f"{query} ({detail})", do="use a file instead") from error
     finally:
         osmnx.settings.cache_folder, osmnx.settings.use_cache = before
-
-
-def _cache_folder() -> Path:
-    return Path(os.environ.get("UEL_DATA", "data")) / "osm"

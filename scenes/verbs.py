@@ -1,6 +1,5 @@
 """What the verbs that build places can be told, and what they do."""
 
-import os
 import time
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -16,6 +15,7 @@ from scenes.folder import write_sites
 from scenes.osm import name_of, require_name
 from scenes.sites import place
 from uel.errors import UelError
+from uel.folders import data_folder
 from uel.sites import Array, Carrier, Cell, Pattern
 from uel.tile import Tile
 
@@ -109,7 +109,7 @@ class BuildConfig(Plan):
     sources: tyro.conf.Positional[tuple[str, ...]]
     """map files (.osm, .osm.gz, .osm.bz2, .osm.pbf, .geojson), points "48.87,2.33", boxes "west,south,east,north",
     names of places, or bundled cities; with --check the tile folders to verify"""
-    out: Path = Path(os.environ.get("UEL_DATA", "data")) / "tiles"
+    out: Path = field(default_factory=lambda: data_folder() / "tiles")
     """folder for the tiles, one in each folder of its name"""
     name: str | None = None
     """of the tile, when there is one source; the source's own unless given"""

@@ -31,8 +31,8 @@ class Audit:
     """of the positions, where the atlas leaves the answer to the search"""
 
 
-def audit(sim: "Sionna", count: int = 64, seed: int = 0, learn: bool = True) -> Audit:
-    """Ask at `count` random places outdoors, by atlas and by search; with `learn` the atlas keeps what it missed.
+def audit(sim: "Sionna", count: int = 64, seed: int = 0) -> Audit:
+    """Ask at `count` random places outdoors, by atlas and by search; the atlas keeps what it missed.
 
     Costs a full search (tens of milliseconds) a link. The figures are those before learning, and are kept in the
     atlas's `meta`. Raises `UelError` without an atlas.
@@ -44,7 +44,7 @@ def audit(sim: "Sionna", count: int = 64, seed: int = 0, learn: bool = True) -> 
     thin = atlas.thin(points)
     with torch.no_grad():
         ours = sim.path_gain(points)
-        full = sim.searched_gain(points, learn)
+        full = sim.search(points).gain()
     told = _compared(ours, full, thin)
     sim.atlas = replace(sim.atlas or atlas, meta={**atlas.meta, "audit": asdict(told)})
     return told

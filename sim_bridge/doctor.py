@@ -37,7 +37,7 @@ class DoctorConfig:
     """What is looked at beside the machine."""
 
     gradients: bool = False
-    """compare every derivative of the bridge with differences (some ten minutes)"""
+    """compare every derivative of the bridge with differences (an hour on two cores)"""
     configurations: int = 100
     """random configurations in each line of that table"""
     json: Path | None = None

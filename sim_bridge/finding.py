@@ -21,10 +21,12 @@ NEAR = 1.0  # m: how far an end may be from the UE height, or from where it was,
 Found = tuple[Int[Tensor, " _"], query.Resolved, query.Ends, dict[str, Tensor]]
 
 
-def resolved(sim: "Sionna", points: Float[Tensor, "n 3"], given: Mapping[str, Tensor]) -> Iterator[Found]:
-    """Batches of receivers with their paths: index, paths, ends, parameters."""
+def resolved(
+    sim: "Sionna", points: Float[Tensor, "n 3"], given: Mapping[str, Tensor], search: bool = False
+) -> Iterator[Found]:
+    """Batches of receivers with their paths: index, paths, ends, parameters; with `search` not from the atlas."""
     require_own_process()
-    waiting = _groups(sim, points, given)
+    waiting = _groups(sim, points, given, search)
     while waiting:
         index, by_atlas = waiting.pop(0)
         ends, mine = sim.share(points, index, given)
@@ -34,11 +36,11 @@ def resolved(sim: "Sionna", points: Float[Tensor, "n 3"], given: Mapping[str, Te
             waiting = [(half, False) for half in _halves(sim, points, index)] + waiting
             continue
         if not by_atlas:
-            learn(sim, ends, found, mine)
+            _learn(sim, ends, found, mine)
         yield index, found, ends, mine
 
 
-def learn(sim: "Sionna", ends: query.Ends, found: query.Resolved, given: Mapping[str, Tensor]) -> None:
+def _learn(sim: "Sionna", ends: query.Ends, found: query.Resolved, given: Mapping[str, Tensor]) -> None:
     """Put what a full search found into the atlas, where the atlas answers and for as long as this process lives."""
     atlas, points = sim.atlas, ends.target.detach()
     if atlas is None or not bool((known := _covered(sim, points, given)).any()):
@@ -49,7 +51,7 @@ def learn(sim: "Sionna", ends: query.Ends, found: query.Resolved, given: Mapping
     sim.atlas = atlas.extended(link, walls[new]).searched(points[known])
 
 
-def plan(sim: "Sionna") -> adapter.Search:
+def search_plan(sim: "Sionna") -> adapter.Search:
     """What the full search may do."""
     t = sim.tracing
     return adapter.Search(t.max_depth, t.samples, t.max_paths, t.diffraction, t.scattering > 0, sim.seed)
@@ -69,14 +71,16 @@ def _halves(sim: "Sionna", points: Tensor, index: Int[Tensor, " _"]) -> tuple[Te
 def _find(sim: "Sionna", ends: query.Ends, by_atlas: bool, given: Mapping[str, Tensor]) -> query.Resolved:
     if by_atlas:
         assert sim.atlas is not None
-        return query.from_atlas(sim.scene, sim.facets, sim.atlas, ends, plan(sim))
-    return query.searched(sim.scene, ends, plan(sim), given)
+        return query.from_atlas(sim.scene, sim.facets, sim.atlas, ends, search_plan(sim))
+    return query.searched(sim.scene, ends, search_plan(sim), given)
 
 
-def _groups(sim: "Sionna", points: Tensor, given: Mapping[str, Tensor]) -> list[tuple[Int[Tensor, " _"], bool]]:
+def _groups(
+    sim: "Sionna", points: Tensor, given: Mapping[str, Tensor], search: bool
+) -> list[tuple[Int[Tensor, " _"], bool]]:
     """Batches of receivers, and whether the atlas answers for them: where it is thin, the search does."""
-    known = _covered(sim, points.detach(), given)
-    if sim.atlas is not None:
+    known = _covered(sim, points.detach(), given) & (not search)
+    if sim.atlas is not None and known.any():
         known &= ~sim.atlas.thin(points.detach())
     groups = []
     for by_atlas, width in ((True, ATLAS_CHUNK), (False, sim.tracing.chunk)):

@@ -184,32 +184,24 @@ class Sionna:
         assert self.atlas is not None
         return self.atlas
 
-    def audit_atlas(self, count: int = 64, seed: int = 0, learn: bool = True) -> "Audit":
+    def audit_atlas(self, count: int = 64, seed: int = 0) -> "Audit":
         """What the atlas misses at random places; see `sim_bridge.audit.audit`."""
         from sim_bridge.audit import audit
 
-        return audit(self, count, seed, learn)
+        return audit(self, count, seed)
 
     # ---- how paths are found -------------------------------------------------------------------------
 
-    def _trace(self, points: Float[Tensor, "n 3"], given: Mapping[str, Tensor]) -> PathSet:
+    def search(self, position: Float[Tensor, "*n dim"]) -> PathSet:
+        """All paths to positions by the full search, whatever the atlas knows; it knows them afterwards."""
+        return self._trace(self._rows(position), {}, search=True)
+
+    def _trace(self, points: Float[Tensor, "n 3"], given: Mapping[str, Tensor], search: bool = False) -> PathSet:
         parts = [
             (index, query.evaluated(self.scene, found, ends, mine, self.wavelength))
-            for index, found, ends, mine in finding.resolved(self, points, given)
+            for index, found, ends, mine in finding.resolved(self, points, given, search)
         ]
         return query.in_order(parts, len(points))
-
-    def searched_gain(self, points: Float[Tensor, "n 3"], learn: bool = False) -> Float[Tensor, "n cell"]:
-        """Path gain by the full search, whatever the atlas knows; with `learn` it knows what was found afterwards."""
-        atlas, self.atlas = self.atlas, None
-        try:
-            found = list(finding.resolved(self, points, {}))
-        finally:
-            self.atlas = atlas
-        parts = [(i, query.evaluated(self.scene, paths, ends, {}, self.wavelength)) for i, paths, ends, _ in found]
-        for _, paths, ends, _ in found if learn else ():
-            finding.learn(self, ends, paths, {})
-        return query.in_order(parts, len(points)).gain()
 
     def share(
         self, points: Float[Tensor, "n 3"], index: Int[Tensor, " _"], given: Mapping[str, Tensor]

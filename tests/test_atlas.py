@@ -128,7 +128,7 @@ def test_where_it_is_thin_the_search_answers_and_it_learns(monkeypatch: pytest.M
 
 def test_a_search_without_paths_teaches_no_chain() -> None:
     sim = canyon()
-    nothing = query.Resolved(adapter.PathsBuffer(0, 2, False), 0, finding.plan(sim))
+    nothing = query.Resolved(adapter.PathsBuffer(0, 2, False), 0, finding.search_plan(sim))
     assert [tuple(part.shape) for part in query.chains(nothing, sim.facets)] == [(0,), (0,), (0, 2)]
 
 

@@ -21,10 +21,11 @@ from sim_bridge.tracer import Sionna, Tracing
 from sim_bridge.tracer import open as open_simulator
 from training.evaluate import EvalPlan, evaluate, example, tables
 from training.fit import fit
-from training.stages import Stages, data_folder, digest
+from training.stages import Stages, digest
 from training.task import TrainPlan
 from training.world import World
 from uel.errors import UelError
+from uel.folders import data_folder
 from uel.grid import Grid
 from uel.locator import Locator, LocatorConfig, require_nesting
 from uel.maps import Maps

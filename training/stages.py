@@ -3,7 +3,6 @@
 import hashlib
 import json
 import logging
-import os
 import shutil
 import time
 from collections.abc import Callable
@@ -12,11 +11,6 @@ from pathlib import Path
 from typing import Any
 
 log = logging.getLogger(__name__)
-
-
-def data_folder() -> Path:
-    """Where generated data lives: `UEL_DATA`, or `data` in the working directory."""
-    return Path(os.environ.get("UEL_DATA", "data"))
 
 
 @dataclass

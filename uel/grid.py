@@ -89,7 +89,7 @@ class Grid:
         self, valid: Bool[Tensor, "channel row column"], position: Float[Tensor, "*n dim"]
     ) -> Bool[Tensor, "*n channel"]:
         """Whether the pixels that hold positions on the grid are valid."""
-        # Eight channels in one read; as fast as the bilinear lookup of a single one.
+        # Eight channels in one read.
         padded = torch.nn.functional.pad(valid.flatten(1), (0, 0, 0, -len(valid) % 8))
         flat = position.detach()[..., :2].reshape(-1, 2)
         index = torch.add(self.count / 2, flat, alpha=1 / self.pixel).to(torch.int32).clamp_(0, self.count - 1)
