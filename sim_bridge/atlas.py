@@ -26,7 +26,7 @@ from uel.errors import UelError
 from uel.grid import Grid
 from uel.sites import Site, cell_positions, sites_from_json, sites_to_json
 
-SCHEMA = 2
+SCHEMA = 3
 _ARRAYS = ("walls", "start", "chain", "barren")
 
 
@@ -42,11 +42,13 @@ class AtlasPlan:
     """interactions on a path at most"""
     seed: int = 1
     """seed of the rays"""
+    settle: int = 512
+    """pixels at most that no ray reached at whose centres the full search is asked beforehand; 0 leaves it to queries"""
     audit: int = 64
     """places at which the full search says what is missing; 0 asks nowhere"""
 
     def __post_init__(self) -> None:
-        if min(self.rays, self.depth) < 1 or not self.pixel > 0 or self.audit < 0:
+        if min(self.rays, self.depth) < 1 or not self.pixel > 0 or min(self.audit, self.settle) < 0:
             raise UelError("an atlas needs rays, interactions and pixels", got=self, do="raise them, or search fully")
 
 

@@ -1,4 +1,4 @@
-"""Build an atlas: shoot, index, and measure what it misses."""
+"""Build an atlas: shoot and index, then search where no ray came."""
 
 import time
 from dataclasses import replace
@@ -39,3 +39,17 @@ def build_atlas(sim: "Sionna", plan: AtlasPlan, grid: Grid) -> Atlas:
         "entries": len(atlas.chain),
     }
     return replace(atlas, meta=meta)
+
+
+def settle(sim: "Sionna", most: int) -> None:
+    """Search once at the centres of a fresh atlas's thin pixels, `most` of them, so that no query has to.
+
+    A search costs as much as a thousand answers from the atlas, and few pixels are thin: 41 of munich's 4096.
+    """
+    assert sim.atlas is not None
+    centres = sim.at_height(sim.atlas.grid.centres().reshape(-1, 2))
+    thin = centres[sim.atlas.thin(centres)][:most]
+    for part in track(thin.split(sim.tracing.chunk), "atlas: thin places", transient=True):
+        with torch.no_grad():
+            sim.search(part)
+    sim.atlas = replace(sim.atlas, meta={**sim.atlas.meta, "settled": len(thin)})

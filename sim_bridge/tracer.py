@@ -175,10 +175,12 @@ class Sionna:
 
     def build_atlas(self, plan: AtlasPlan | None = None, grid: Grid | None = None) -> Atlas:
         """Shoot rays from every cell and keep the chains that light each pixel of the tile; then use them."""
-        from sim_bridge.building import build_atlas
+        from sim_bridge.building import build_atlas, settle
 
         plan = plan or AtlasPlan(depth=self.tracing.max_depth)
         self.use(build_atlas(self, plan, grid or Grid(size=self._bounds.size, pixel=plan.pixel)))
+        if plan.settle:
+            settle(self, plan.settle)
         if plan.audit:
             self.audit_atlas(plan.audit)
         assert self.atlas is not None

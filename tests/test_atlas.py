@@ -111,7 +111,7 @@ def test_it_knows_no_edges_and_no_scattering(atlas: Atlas, more: dict) -> None:
 def starved() -> Sionna:
     """With an atlas of so few rays that it knows next to nothing."""
     sim = canyon()
-    sim.build_atlas(replace(PLAN, rays=20, audit=0), GRID)
+    sim.build_atlas(replace(PLAN, rays=20, settle=0, audit=0), GRID)
     return sim
 
 
@@ -124,6 +124,16 @@ def test_where_it_is_thin_the_search_answers_and_it_learns(monkeypatch: pytest.M
     assert not sim.atlas.thin(position).any()
     monkeypatch.setattr("sim_bridge.query.searched", None)  # from now on no search
     assert close_share(sim.path_gain(position)[thin], searched) > 0.9  # chains of neighbours may have come along
+
+
+def test_thin_places_are_searched_when_it_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    sim, centres = canyon(), GRID.centres().reshape(-1, 2)
+    poor = sim.build_atlas(replace(PLAN, rays=20, settle=0, audit=0), GRID)
+    thin = int(poor.thin(sim.at_height(centres)).sum())
+    atlas = sim.build_atlas(replace(PLAN, rays=20, settle=thin - 64, audit=0), GRID)
+    assert atlas.meta["settled"] == thin - 64
+    # A search teaches the pixel it was asked at, of which eight more are no longer thin.
+    assert int(atlas.thin(sim.at_height(centres)).sum()) <= 64
 
 
 def test_a_search_without_paths_teaches_no_chain() -> None:
