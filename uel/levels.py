@@ -12,7 +12,7 @@ from uel.laws import log_normal_bin, log_silence
 from uel.reports import Reports
 
 NEVER = -30.0  # nats: stands for log 0 where a map excludes a report, finite so that one bad pixel is no NaN
-NODES = 12  # of Gauss and Hermite's rule over the common fading: 1e-3 nats beside what more of them give
+NODES = 12  # of Gauss and Hermite's rule over the common fading: 1e-4 nats beside what more of them give
 
 
 def along_track(

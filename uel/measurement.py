@@ -78,7 +78,9 @@ class MeasurementModel:
         floor = noise_dbm(self.subcarrier_spacing, noise_figure_db=0.0) + DETECTION_DB
         if not floor <= self.sensitivity_dbm < math.inf:
             raise UelError(
-                "no phone hears what thermal noise covers", got=self.sensitivity_dbm, do=f"give {math.ceil(floor)} dBm or more"
+                "no phone hears what thermal noise covers",
+                got=f"{self.sensitivity_dbm} dBm",
+                do=f"give {math.ceil(floor)} dBm or more",
             )
 
     @property
