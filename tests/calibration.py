@@ -13,6 +13,11 @@ from uel.sites import reference_power_dbm
 
 DRAWS = 20_000
 RSRP, RANGE, AZIMUTH = 0, 1, 2
+THREE = ((100.0, 0.0), (0.0, 120.0), (-110.0, 0.0))  # masts around `one_pixel`
+
+
+def seeded(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
 
 
 def observe(model: MeasurementModel, radio: RadioMap, count: int = DRAWS, seed: int = 1) -> Reports:

@@ -15,11 +15,9 @@ from scenes.rasters import COVERS
 from tests.small import radio_map
 from tests.toy import SITES, SIZE, toy_tile
 from uel.errors import UelError
-from uel.grid import Grid
 from uel.radiomap import RadioMap
 from uel.tile import Tile
 from uel.tracks import TrackPlan, Tracks, draw_positions, draw_tracks
-from uel.walks import drive
 
 FOOT, CAR = (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)
 PLAN = TrackPlan(tracks=2000, reports=12)
@@ -130,34 +128,6 @@ def test_cars_keep_to_the_road_between_reports_too(tile: Tile) -> None:
     torch.testing.assert_close(speed[~standing], torch.full_like(speed[~standing], 10.0), rtol=1e-3, atol=0)
 
 
-def test_cars_go_round_the_ring(tmp_path: Path) -> None:
-    """A minute on the ring: all four sides are seen, and hardly anybody turns round."""
-    around = town(tmp_path / "tile")
-    grid = around.raster_grid
-    x, y = (v.numpy() for v in grid.centres().unbind(-1))
-    ring = torch.from_numpy(abs(np.maximum(abs(x), abs(y)) - 60) < 3)
-    start, heading = torch.tensor([[0.5, 60.0], [60.0, 0.5]]), torch.tensor([[1.0, 0.0], [0.0, -1.0]])
-    places = drive(grid, ring, start, heading, torch.full((2,), 5.0), steps=120)
-    for track in places:
-        sides = {(bool(abs(px) > abs(py)), bool((px if abs(px) > abs(py) else py) > 0)) for px, py in track.tolist()}
-        assert len(sides) == 4
-        angle = torch.atan2(track[:, 1], track[:, 0])
-        assert bool((torch.sin(angle.diff()) < 0).float().mean() > 0.95)  # clockwise, as they set out
-
-
-def test_a_car_turns_where_the_road_ends() -> None:
-    grid = Grid(size=64.0, pixel=1.0)
-    road = torch.zeros(64, 64, dtype=torch.bool)
-    road[30:34, 10:54] = True
-    places = drive(grid, road, torch.tensor([[0.0, 0.0]]), torch.tensor([[1.0, 0.0]]), torch.tensor([3.0]), steps=60)
-    x = places[0, :, 0]
-    assert float(x.max()) > 18.0
-    assert float(x.min()) < -18.0
-    row, column = grid.pixel_of(places[0])
-    assert road[row, column].all()
-    torch.testing.assert_close(places[0].diff(dim=0).norm(dim=-1), torch.full((60,), 3.0))
-
-
 def test_cars_of_a_tile_without_roads_drive_between_walls(bare: Tile) -> None:
     tracks = draw_tracks(bare, SITES, plan(tracks=300, shares=CAR), seed=2)
     assert bare.outdoor(tracks.position.reshape(-1, 2)).all()
@@ -222,10 +192,10 @@ def test_each_kind_by_itself_is_spread_evenly(tile: Tile, car: bool) -> None:
 
 def test_starts_are_uniform_over_seeds(tile: Tile) -> None:
     """One track of each of many seeds: independent draws, by chi-square."""
-    alone = [draw_tracks(tile, SITES, plan(reports=1), seed, first=3, count=1).position[0] for seed in range(60)]
+    alone = [draw_tracks(tile, SITES, plan(reports=1), seed, first=3, count=1).position[0] for seed in range(30)]
     quarters = lambda squares: squares.view(2, 4, 2, 4).sum((1, 3))  # noqa: E731
-    share = quarters(expected(tile, free_pixels(tile).float(), 40))
-    share += quarters(expected(tile, free_pixels(tile) * (tile.rasters["cover"] == COVERS.index("road")).float(), 20))
+    share = quarters(expected(tile, free_pixels(tile).float(), 10))
+    share += quarters(expected(tile, free_pixels(tile) * (tile.rasters["cover"] == COVERS.index("road")).float(), 10))
     statistic = float(((quarters(counts(torch.cat(alone))) - share) ** 2 / share).sum())
     assert stats.chi2.sf(statistic, 3) > 1e-3
 

@@ -31,9 +31,9 @@ class MeasurementModel:
     shadowing_db: float = 8.0
     """standard deviation of log-normal shadow fading"""
     cell_correlation: float = 0.0
-    """of the fading of two cells at one place; 0.5 between sites in TR 36.814, table A.2.1.1-2"""
+    """of the fading of two cells at one place; 0.5 between sites in TR 36.814, clause A.2.1.1"""
     decorrelation_distance: float = 0.0
-    """m along a track after which the fading's correlation is 1/e, 37 in open streets; 0 for independent reports"""
+    """m along a track after which fading's correlation is 1/e (TR 38.901, table 7.5-6: 37); 0: reports independent"""
     level_noise_db: float = 0.0
     """standard deviation of a level's own error: thermal noise and the receiver, anew in every report"""
     sensitivity_dbm: float = -120.0
