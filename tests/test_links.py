@@ -52,7 +52,8 @@ def two_paths(**change: torch.Tensor) -> PathSet:
         "departure": torch.tensor([[1.0, 0, 0], [0, 1.0, 0]]),
         "arrival": torch.tensor([[-1.0, 0, 0], [0, -1.0, 0]]),
         "doppler": torch.tensor([10.0, -30.0]),
-        "bounces": torch.tensor([0, 2]),
+        "interactions": torch.tensor([[0, 0, 0, 0], [1, 0, 1, 0]]),
+        "amplitude": torch.tensor([3.0, 1.0]).sqrt().to(torch.complex64)[:, None, None] * torch.tensor([[0.6], [0.8j]]),
     }
     return PathSet(1, 2, **{**values, **change})
 

@@ -42,7 +42,10 @@ def test_it_is_sionnas_own_answer_pixel_by_pixel() -> None:
     radio = radio_map(masts(*CORNERS), pixel=16.0)
     served, ratio = phy.serve(radio, load=0.5), sinr(radio, load=0.5)
     rounded = from_db((10 * ratio.log10() / phy.STEP_DB).round() * phy.STEP_DB).flatten()
-    abstraction, adaptation, _ = phy._sionna()
+    abstraction, *_ = phy._sionna()  # first: importing Sionna SYS draws from torch's generator
+    from sionna.sys import InnerLoopLinkAdaptation
+
+    adaptation = InnerLoopLinkAdaptation(abstraction, device="cpu")
     for pixel in torch.randperm(rounded.numel(), generator=torch.Generator().manual_seed(0))[:20].tolist():
         channel = {
             "sinr_eff": rounded[[pixel]],
