@@ -9,8 +9,9 @@ from uel.errors import UelError
 
 
 class Ray:
-    """Actors, each with `threads` CPUs and `gpus` GPUs. Ray starts one again that has died.
+    """Actors, each with `threads` CPUs and `gpus` GPUs. One that has died is replaced.
 
+    Ray's own restarts are left off: an actor that restarts refuses units meanwhile, which would count as failures.
     `address` is that of a running cluster whose machines see the survey's and the tiles' folders by the same paths;
     without it Ray runs on this machine alone, and asks nobody else.
     """
@@ -30,9 +31,9 @@ class Ray:
             ray.init(address=address or "local", log_to_driver=False, logging_level=logging.WARNING, **own)
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise UelError("no Ray cluster", got=f"{address}: {error}", do="check --address: ray status") from error
-        actor = ray.remote(Hand).options(num_cpus=threads, num_gpus=gpus, max_restarts=-1, max_task_retries=0)
-        self.workers = workers
-        self._actors = [actor.remote(work, threads) for _ in range(workers)]
+        self._actor = ray.remote(Hand).options(num_cpus=threads, num_gpus=gpus, max_restarts=0)
+        self.workers, self._arguments = workers, (work, threads)
+        self._actors = [self._actor.remote(*self._arguments) for _ in range(workers)]
         self._pending: dict[Any, tuple[int, int]] = {}
 
     def give(self, worker: int, number: int) -> None:
@@ -44,6 +45,8 @@ class Ray:
         try:
             return worker, self._ray.get(reference)
         except self._ray.exceptions.RayError as error:
+            self._ray.kill(self._actors[worker])
+            self._actors[worker] = self._actor.remote(*self._arguments)
             return worker, Failure(number, f"its actor died: {error}")
 
     def close(self) -> None:

@@ -10,7 +10,6 @@ from pathlib import Path
 from sim_bridge.engines import Done, Local, run
 from sim_bridge.measure import MeasurePlan
 from sim_bridge.survey import Measure, Place, SurveyPlan, Values, Work, track_values
-from tests.toy import SITES, SIZE, toy_tile
 from uel.simulator import FreeSpace
 from uel.survey import Survey
 from uel.survey_manifest import Unit
@@ -24,7 +23,7 @@ PLAN = SurveyPlan(tracks=TRACKS, measure=MeasurePlan(layers=("rt",), paths=2), u
 
 def free_space(work: Work, place: Place) -> Measure:
     """Gains, delays and angles in closed form; the other features stay 0."""
-    sim, manifest = FreeSpace(place.sites, size=SIZE), work.manifest()
+    sim, manifest = FreeSpace(place.sites, size=place.tile.size), work.manifest()
 
     def measured(unit: Unit, tracks: Tracks) -> Values:
         values = blank(manifest, unit.tile, unit.count) | track_values(tracks)
@@ -63,6 +62,8 @@ def dying(work: Work, place: Place) -> Measure:
 
 def toy_work(folder: Path, plan: SurveyPlan = PLAN, tiles: int = 1, opened=free_space) -> Work:
     """A survey of toy tiles next to each other, which are built where they are not there."""
+    from tests.toy import SITES, toy_tile  # not in worker processes: trimesh takes seconds to import
+
     names = ["toy", *(f"toy{chr(ord('a') + n)}_1" for n in range(tiles - 1))]
     places = []
     for name in names:
