@@ -51,5 +51,6 @@ def settle(sim: "Sionna", most: int) -> None:
     thin = centres[sim.atlas.thin(centres)][:most]
     for part in track(thin.split(sim.tracing.chunk), "atlas: thin places", transient=True):
         with torch.no_grad():
-            sim.search(part)
+            if len(part):  # the parts of nothing are one, which is empty
+                sim.search(part)
     sim.atlas = replace(sim.atlas, meta={**sim.atlas.meta, "settled": len(thin)})
