@@ -12,8 +12,9 @@ from scenes.drawn import Draws, draw, dress, slug
 from scenes.extrude import Mesh, extrude_all
 from scenes.folder import as_json, put, staged, write_sites, write_tile
 from scenes.glb import glb
-from scenes.materials import DEFAULT, Surfaces, classify
+from scenes.materials import Surfaces, classify
 from scenes.parts import Part
+from scenes.paving import pave
 from scenes.perturb import Perturbation, parse, perturb, perturb_sites
 from scenes.rasters import COVERS, materials_of, rasterise, rasterise_cover
 from scenes.record import describe
@@ -26,7 +27,6 @@ from uel.errors import UelError
 from uel.grid import Grid
 from uel.tile import Tile, file_hash
 
-GROUND = DEFAULT  # a paved city; defined at every carrier, which ITU's kinds of soil are not
 Inspect = Callable[[Tile, dict[str, Any]], tuple[dict[str, Any], dict[str, bytes]]]
 """looks at a finished tile and its report so far; returns findings to add to it, and files to put into the folder"""
 
@@ -51,6 +51,8 @@ class Plan:
     """itu: the classes that the tags suggest; drawn: each building's own, drawn around its class"""
     frequency: float = 3.5e9
     """Hz, for which drawn materials hold"""
+    ground: str = "concrete"
+    """concrete: all of it, defined from 1 to 100 GHz; cover: concrete, soil and water by the map, from 1 to 10 GHz"""
     sites: int = 0
     """rooftop masts to put on the tile"""
     sectors: int = 1
@@ -61,6 +63,8 @@ class Plan:
     def __post_init__(self) -> None:
         if self.materials not in ("itu", "drawn"):
             raise UelError("unknown kind of materials", got=self.materials, do="choose itu or drawn")
+        if self.ground not in ("concrete", "cover"):
+            raise UelError("unknown kind of ground", got=self.ground, do="choose concrete or cover")
         self.wrong  # noqa: B018  (refuses a text that says nothing)
 
     @property
@@ -129,7 +133,7 @@ def _fill(stage: Path, place: Place, plan: Plan, inspect: Inspect | None) -> Non
         exclusions=(*wrong.exclusions, *failures),
     )
     surfaces = {building.id: classify(building.tags) for building in wrong.buildings}
-    parts = [_ground(terrain), *_walls_and_roofs(meshes, surfaces)]
+    parts = [*pave(terrain, wrong.ground, plan.ground), *_walls_and_roofs(meshes, surfaces)]
     grid = Grid(size=wrong.size, pixel=plan.pixel)
     rasters = rasterise(parts, grid) | {"cover": rasterise_cover(wrong.ground, grid)}
     draws = _draws(wrong, surfaces, plan)
@@ -159,11 +163,6 @@ def _of_terrain(plan: Plan) -> dict[str, Any]:
     if plan.dem is None:
         return {"kind": "flat", "note": "no elevation raster was given: the ground is a plane at 0 m"}
     return {"kind": "dem", "file": plan.dem.name, "sha256": file_hash(plan.dem)}
-
-
-def _ground(terrain: Terrain) -> Part:
-    vertices, faces = terrain.mesh()
-    return Part("terrain", GROUND, vertices, faces)
 
 
 def _walls_and_roofs(meshes: dict[str, Mesh], surfaces: dict[str, Surfaces]) -> list[Part]:

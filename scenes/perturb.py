@@ -125,7 +125,8 @@ def _wrong(
         )
         change["height_factor"] = factor
     if spec.moved:
-        building = replace(building, footprint=translate(building.footprint, east, north))
+        whole = building.whole and translate(building.whole, east, north)
+        building = replace(building, footprint=translate(building.footprint, east, north), whole=whole)
         change["moved"] = [east, north]
     if donor is not None:
         building = _dressed(building, donor)
