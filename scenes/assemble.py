@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from scenes.parts import Part
 from scenes.paving import pave
 from scenes.perturb import Perturbation, parse, perturb, perturb_sites
 from scenes.rasters import COVERS, materials_of, rasterise, rasterise_cover
+from scenes.recipe import recipe, remember, require_no_others_sites
 from scenes.record import describe
 from scenes.report import report, report_of_meshes
 from scenes.scene_xml import bsdfs_of
@@ -92,13 +93,16 @@ def build(
     `report.json`, from a map `model.glb`, and what `inspect` adds: this room knows no ray tracer and draws no
     pictures. Nothing is left where anything fails. `progress` shows a bar while a bundled city is read.
 
-    Raises `UelError` for a source, a terrain or a plan that makes no tile, and when `folder` holds something else.
+    Raises `UelError` for a source, a terrain or a plan that makes no tile, and when `folder` holds something else, or
+    a tile on which somebody has placed masts since.
     """
     folder, plan = Path(folder), replace(plan or Plan(), **options)
+    require_no_others_sites(folder)
+    made_from = recipe(source, center, name, asdict(plan))
     if source in bundled.CITIES:
         with staged(folder) as stage:
             tile = _with_sites(_bundled(str(source), stage, center, plan, progress), plan)
-            _conclude(tile, report_of_meshes(tile), inspect)
+            _conclude(tile, report_of_meshes(tile), inspect, made_from)
         return Tile.open(folder)
     close = difflib.get_close_matches(str(source), bundled.CITIES, n=1, cutoff=0.8)
     if close and parse_source(source).kind == "name":
@@ -106,7 +110,7 @@ def build(
     seed = plan.seed if plan.draw_heights else None
     place = osm.read(source, size=plan.size, margin=plan.margin, center=center, name=name, seed=seed, cache=cache)
     with staged(folder) as stage:
-        _fill(stage, place, plan, inspect)
+        _fill(stage, place, plan, inspect, made_from)
     return Tile.open(folder)
 
 
@@ -123,7 +127,7 @@ def _bundled(city: str, folder: Path, center: tuple[float, float] | None, plan: 
     )
 
 
-def _fill(stage: Path, place: Place, plan: Plan, inspect: Inspect | None) -> None:
+def _fill(stage: Path, place: Place, plan: Plan, inspect: Inspect | None, made_from: dict[str, Any]) -> None:
     wrong, record = perturb(place, plan.wrong, plan.seed)
     terrain = _terrain(wrong, plan)
     meshes, failures = extrude_all(wrong.buildings, terrain)
@@ -144,13 +148,14 @@ def _fill(stage: Path, place: Place, plan: Plan, inspect: Inspect | None) -> Non
     bsdfs = bsdfs_of(materials_of(dressed), draws.materials if draws else None)
     tile = write_tile(stage, dressed, bsdfs, rasters, meta)
     tile = _with_sites(tile, plan)
-    _conclude(tile, report(wrong, meshes, tile), inspect, {"model.glb": glb(parts)})
+    tile = put(tile, {"model.glb": glb(parts)})
+    _conclude(tile, report(wrong, meshes, tile), inspect, made_from)
 
 
-def _conclude(tile: Tile, told: dict[str, Any], inspect: Inspect | None, files: dict[str, bytes] | None = None) -> None:
+def _conclude(tile: Tile, told: dict[str, Any], inspect: Inspect | None, made_from: dict[str, Any]) -> None:
     """The report, and what goes with it, into the folder."""
     more, seen = inspect(tile, told) if inspect else ({}, {})
-    put(tile, {"report.json": as_json(told | more), **(files or {}), **seen})
+    put(tile, {"report.json": as_json(told | more), **seen}, remember(made_from, tile))
 
 
 def _terrain(place: Place, plan: Plan) -> Terrain:
