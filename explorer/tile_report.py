@@ -1,5 +1,6 @@
 """The picture in a tile folder: what was built, of what, how each height is known, and what is wrong with it."""
 
+import textwrap
 from collections.abc import Mapping
 from io import BytesIO
 from typing import Any
@@ -105,9 +106,7 @@ def _words(ax: Axes, tile: Tile, told: Mapping[str, Any]) -> None:
 
 
 def _lines(tile: Tile, told: Mapping[str, Any]) -> list[str]:
-    lines = [f"{tile.size:g} m + {tile.meta['margin']:g} m of margin"]
-    if "heights" in told:
-        lines = _of_buildings(tile, told)
+    lines = _of_buildings(tile, told) if "heights" in told else _of_meshes(tile, told)
     if told["sight"]:
         shares = ", ".join(f"{share:.0%}" for share in told["sight"]["sites"])
         lines.append(f"outdoors in sight of the masts: {shares}; of any: {told['sight']['any']:.0%}")
@@ -119,6 +118,23 @@ def _lines(tile: Tile, told: Mapping[str, Any]) -> list[str]:
     return [*lines, "", *(f"! {problem}" for problem in told["problems"])]
 
 
+def _of_meshes(tile: Tile, told: Mapping[str, Any]) -> list[str]:
+    x, y = tile.meta["center"]
+    roofs, terrain = told["roofs"], told["terrain"]
+    return [
+        f"centre {x:g}, {y:g} in the city's own metres   {tile.size:g} m + {tile.meta['margin']:g} m of margin",
+        f"{sum(told['triangles'].values())} triangles; {roofs['covered']:.0%} of the square built on",
+        f"heights by area {_heights_of(roofs)}",
+        "roofs by area: " + ", ".join(f"{share:.0%} {name}" for name, share in roofs["materials"].items()),
+        f"ground from {terrain['lowest']:.0f} to {terrain['highest']:.0f} m",
+        *textwrap.wrap("unknown: " + "; ".join(told["unknown"]), 88, subsequent_indent="  "),
+    ]
+
+
+def _heights_of(told: Mapping[str, Any]) -> str:
+    return f"{' / '.join(f'{h:.0f}' for h in told['quartiles'])} m (least, quartiles, greatest)"
+
+
 def _of_buildings(tile: Tile, told: Mapping[str, Any]) -> list[str]:
     latitude, longitude = tile.meta["center"]
     heights, meshes = told["heights"], told["meshes"]
@@ -126,7 +142,7 @@ def _of_buildings(tile: Tile, told: Mapping[str, Any]) -> list[str]:
     return [
         f"{latitude:.5f}, {longitude:.5f}   {tile.meta['crs']}   {tile.size:g} m + {tile.meta['margin']:g} m",
         f"{told['buildings']} buildings; heights: {known}",
-        f"heights {' / '.join(f'{h:.0f}' for h in heights['quartiles'])} m (least, quartiles, greatest)",
+        f"heights {_heights_of(heights)}",
         f"{meshes['watertight'] or 0:.1%} of {meshes['count']} meshes watertight",
         f"overlap {told['overlaps']['share'] or 0:.3%} of the footprints",
         f"round trip to degrees {told['round_trip']['error']:.0e} m",

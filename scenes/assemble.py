@@ -28,6 +28,7 @@ from uel.errors import UelError
 from uel.grid import Grid
 from uel.tile import Tile, file_hash
 
+OF_MAPS = ("dem", "draw_heights", "materials", "frequency", "ground")  # what a plan can ask of a map alone
 Inspect = Callable[[Tile, dict[str, Any]], tuple[dict[str, Any], dict[str, bytes]]]
 """looks at a finished tile and its report so far; returns findings to add to it, and files to put into the folder"""
 
@@ -90,8 +91,8 @@ def build(
 
     `source` and `center` (latitude, longitude) are those of `scenes.osm.read`; or `source` is a city that Sionna RT
     brings along, and `center` in its own metres, see `scenes.bundled.build`. The folder gets the tile, its masts,
-    `report.json`, from a map `model.glb`, and what `inspect` adds: this room knows no ray tracer and draws no
-    pictures. Nothing is left where anything fails. `progress` shows a bar while a bundled city is read.
+    `report.json`, `model.glb`, and what `inspect` adds: this room knows no ray tracer and draws no pictures. Nothing
+    is left where anything fails. `progress` shows a bar while a bundled city is read.
 
     Raises `UelError` for a source, a terrain or a plan that makes no tile, and when `folder` holds something else, or
     a tile on which somebody has placed masts since.
@@ -101,8 +102,9 @@ def build(
     made_from = recipe(source, center, name, asdict(plan))
     if source in bundled.CITIES:
         with staged(folder) as stage:
-            tile = _with_sites(_bundled(str(source), stage, center, plan, progress), plan)
-            _conclude(tile, report_of_meshes(tile), inspect, made_from)
+            tile, parts = _bundled(str(source), stage, center, plan, progress)
+            tile = put(_with_sites(tile, plan), {"model.glb": glb(parts)})
+            _conclude(tile, report_of_meshes(tile, parts), inspect, made_from)
         return Tile.open(folder)
     close = difflib.get_close_matches(str(source), bundled.CITIES, n=1, cutoff=0.8)
     if close and parse_source(source).kind == "name":
@@ -114,7 +116,10 @@ def build(
     return Tile.open(folder)
 
 
-def _bundled(city: str, folder: Path, center: tuple[float, float] | None, plan: Plan, progress: bool) -> Tile:
+def _bundled(
+    city: str, folder: Path, center: tuple[float, float] | None, plan: Plan, progress: bool
+) -> tuple[Tile, list[Part]]:
+    _require_of_meshes(plan)
     square = plan.size or 512.0
     return bundled.build(
         city,
@@ -125,6 +130,19 @@ def _bundled(city: str, folder: Path, center: tuple[float, float] | None, plan: 
         pixel=plan.pixel,
         progress=progress,
     )
+
+
+def _require_of_meshes(plan: Plan) -> None:
+    """Whatever needs single buildings and a map of the ground, a bundled city cannot do."""
+    asked = [name for name in OF_MAPS if getattr(plan, name) != getattr(Plan(), name)]
+    if replace(plan.wrong, azimuth_deg=0.0, antenna_height=0.0) != Perturbation():
+        asked.append("perturb")
+    if asked:
+        raise UelError(
+            "bundled cities are meshes without single buildings, a georeference or a map of their ground",
+            got=", ".join(asked),
+            do="leave it out (perturb=antenna=… works), or build from a map",
+        )
 
 
 def _fill(stage: Path, place: Place, plan: Plan, inspect: Inspect | None, made_from: dict[str, Any]) -> None:

@@ -2,16 +2,26 @@
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+import numpy as np
 
 from scenes.buildings import Exclusion, Place
 from scenes.extrude import Mesh
+from scenes.parts import Part
 from scenes.validate import check_heights, check_meshes, check_overlaps, check_round_trip, check_sight, check_sites
 from uel.tile import Tile
 
 OVERLAP = 1e-3  # of all footprints: what rounding and repaired outlines may share
 ROUND_TRIP = 1e-3  # m
+UNKNOWN = (
+    "georeference",
+    "number of buildings",
+    "how heights and materials are known",
+    "watertight meshes: walls are merged by material and cut at the margin's edge",
+    "overlaps",
+)
 LATTICE = 4  # pixels between places at which sight is tried: shares to a per cent, in a sixteenth of the time
 
 
@@ -22,7 +32,7 @@ def report(place: Place, meshes: Mapping[str, Mesh], tile: Tile) -> dict[str, An
         "buildings": len(place.buildings),
         "excluded": dict(sorted(Counter(_kind(exclusion) for exclusion in place.exclusions).items())),
         "ground": dict(sorted(Counter(patch.kind for patch in place.ground).items())),
-        "terrain": _relief(tile),
+        "terrain": tile.meta["terrain"] | _relief(tile),
         "materials": {side: _counted(tile, side) for side in ("wall", "roof")},
         "heights": check_heights(place.buildings),
         "meshes": check_meshes(meshes),
@@ -33,10 +43,32 @@ def report(place: Place, meshes: Mapping[str, Mesh], tile: Tile) -> dict[str, An
     return told | {"problems": problems(told)}
 
 
-def report_of_meshes(tile: Tile) -> dict[str, Any]:
-    """The checks of a tile that was cut out of somebody else's meshes: nothing is known of its single buildings."""
-    told = {"name": tile.name, **_masts(tile)}
+def report_of_meshes(tile: Tile, parts: Sequence[Part]) -> dict[str, Any]:
+    """The checks of a tile that was cut out of somebody else's meshes, as far as these tell: by area, by triangles.
+
+    `unknown` names what nobody can say of them.
+    """
+    told = {
+        "name": tile.name,
+        "triangles": {part.name: len(part.faces) for part in parts},
+        "terrain": {"kind": "mesh", **_relief(tile)},
+        "roofs": _roofs(tile),
+        "unknown": list(UNKNOWN),
+        **_masts(tile),
+    }
     return told | {"problems": _of_masts(told)}
+
+
+def _roofs(tile: Tile) -> dict[str, Any]:
+    """What a look from above tells: the share of the square that is built on, and by area heights and materials."""
+    stands, material = (tile.rasters[name].numpy() for name in ("footprint", "material"))
+    above = (tile.rasters["height"] - tile.rasters["ground"]).numpy()[stands > 0.5]
+    share = np.bincount(material[stands > 0.5].astype(int), minlength=len(tile.materials)) / len(above)
+    return {
+        "covered": float(stands.mean()),
+        "quartiles": np.percentile(above, [0, 25, 50, 75, 100]).tolist(),
+        "materials": {name: float(part) for name, part in zip(tile.materials, share, strict=True) if part},
+    }
 
 
 def _masts(tile: Tile) -> dict[str, Any]:
@@ -48,19 +80,22 @@ def _masts(tile: Tile) -> dict[str, Any]:
 def problems(told: Mapping[str, Any]) -> list[str]:
     """What is wrong, in words."""
     meshes, shared, off = told["meshes"], told["overlaps"]["share"] or 0.0, told["round_trip"]["error"]
+    impossible = told["heights"]["impossible"]
     found = {
         f"{meshes['count']} meshes, of which {meshes['open']} are open": bool(meshes["open"]),
         f"buildings overlap: {shared:.2%} of their footprints": shared > OVERLAP,
         f"coordinates move by {off:g} m on the way to degrees and back": off > ROUND_TRIP,
+        f"buildings that end where none can: {impossible}": bool(impossible),
     }
     return [words for words, wrong in found.items() if wrong] + _of_masts(told)
 
 
 def _of_masts(told: Mapping[str, Any]) -> list[str]:
     sites, sight = told["sites"], told["sight"]
+    blind = [index for index, share in enumerate(sight["sites"]) if share == 0] if sight else []
     found = {
         f"sites that cannot stand there: {sites['refused']}": bool(sites["refused"]),
-        "no site sees anything of the streets": bool(sight) and sight["any"] == 0,
+        f"sites that see nothing of the streets: {blind}": bool(blind),
     }
     return [words for words, wrong in found.items() if wrong]
 
@@ -72,7 +107,7 @@ def _kind(exclusion: Exclusion) -> str:
 
 def _relief(tile: Tile) -> dict[str, Any]:
     ground = tile.rasters["ground"]
-    return tile.meta["terrain"] | {"lowest": float(ground.min()), "highest": float(ground.max())}
+    return {"lowest": float(ground.min()), "highest": float(ground.max())}
 
 
 def _counted(tile: Tile, side: str) -> dict[str, int]:

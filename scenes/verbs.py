@@ -1,5 +1,6 @@
 """What the verbs that build places can be told, and what they do."""
 
+import json
 import logging
 import time
 from dataclasses import asdict, dataclass, field, fields
@@ -174,6 +175,11 @@ def _build_or_reuse(config: BuildConfig, source: str, name: str, inspect: Inspec
         log.info("%s: reusing %s", source, folder)
         return tile
     return build(source, folder, config.plan, name=name, center=config.center, inspect=inspect)
+
+
+def problems_of(tile: Tile) -> list[str]:
+    """What its report says is wrong."""
+    return json.loads((tile.folder / "report.json").read_text(encoding="utf-8"))["problems"]
 
 
 def check_tiles(folders: tuple[str, ...]) -> dict[str, list[str]]:
