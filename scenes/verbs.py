@@ -150,7 +150,7 @@ def build_tiles(config: BuildConfig, inspect: Inspect) -> list[tuple[str, Tile |
     for source in track(config.sources, "tiles", console=Console(stderr=True), disable=len(config.sources) < 2):
         start = time.perf_counter()
         try:
-            name = config.name or name_of(source)
+            name = name_of(source) if config.name is None else config.name
             require_name(name)
             _require_once(name, source, names)
             result: Tile | UelError = _build_or_reuse(config, source, name, inspect)
