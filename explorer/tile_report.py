@@ -16,6 +16,7 @@ from uel.tile import Tile
 
 COVERS = {"open": "#f2efe9", "road": "#c9c5bd", "path": "#e3d9c6", "water": "#9ecae1", "green": "#c7dfb4"}
 MATERIALS = ("#999999", "#D55E00", "#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#0072B2", "#F0E442")
+WIDTH = 84  # letters of a line beside the maps
 KNOWN = {"tag": "tagged", "levels": "from levels", "neighbours": "from neighbours", "prior": "from its type"}
 
 
@@ -115,7 +116,8 @@ def _lines(tile: Tile, told: Mapping[str, Any]) -> list[str]:
         lines.append(f"free sight: delay to {ray['delay_error'] * 1e9:.0e} ns, gain to {ray['gain_error_db']:.0e} dB")
     if "excluded" in told:
         lines += ["", "left out:", *(f"  {n:4d}  {reason}" for reason, n in told["excluded"].items())]
-    return [*lines, "", *(f"! {problem}" for problem in told["problems"])]
+    said = [f"! {problem}" for problem in told["problems"]] + [f"note: {note}" for note in told["notes"]]
+    return [*lines, "", *(line for words in said for line in textwrap.wrap(words, WIDTH, subsequent_indent="  "))]
 
 
 def _of_meshes(tile: Tile, told: Mapping[str, Any]) -> list[str]:
@@ -127,7 +129,7 @@ def _of_meshes(tile: Tile, told: Mapping[str, Any]) -> list[str]:
         f"heights by area {_heights_of(roofs)}",
         "roofs by area: " + ", ".join(f"{share:.0%} {name}" for name, share in roofs["materials"].items()),
         f"ground from {terrain['lowest']:.0f} to {terrain['highest']:.0f} m",
-        *textwrap.wrap("unknown: " + "; ".join(told["unknown"]), 88, subsequent_indent="  "),
+        *textwrap.wrap("unknown: " + "; ".join(told["unknown"]), WIDTH, subsequent_indent="  "),
     ]
 
 

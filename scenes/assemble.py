@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from scenes import bundled, osm
-from scenes.buildings import Place
+from scenes.buildings import Building, Place
 from scenes.drawn import Draws, draw, dress, slug
 from scenes.extrude import Mesh, extrude_all
 from scenes.folder import as_json, put, staged, write_sites, write_tile
@@ -15,7 +15,7 @@ from scenes.glb import glb
 from scenes.materials import Surfaces, classify
 from scenes.parts import Part
 from scenes.paving import pave
-from scenes.perturb import Perturbation, parse, perturb, perturb_sites
+from scenes.perturb import Perturbation, parse, perturb, perturb_sites, require_variety
 from scenes.rasters import COVERS, materials_of, rasterise, rasterise_cover
 from scenes.recipe import recipe, remember, require_no_others_sites
 from scenes.record import describe
@@ -146,6 +146,8 @@ def _require_of_meshes(plan: Plan) -> None:
 
 
 def _fill(stage: Path, place: Place, plan: Plan, inspect: Inspect | None, made_from: dict[str, Any]) -> None:
+    if plan.wrong.materials and plan.materials == "itu":
+        require_variety(place)
     wrong, record = perturb(place, plan.wrong, plan.seed)
     terrain = _terrain(wrong, plan)
     meshes, failures = extrude_all(wrong.buildings, terrain)
@@ -158,7 +160,7 @@ def _fill(stage: Path, place: Place, plan: Plan, inspect: Inspect | None, made_f
     parts = [*pave(terrain, wrong.ground, plan.ground), *_walls_and_roofs(meshes, surfaces)]
     grid = Grid(size=wrong.size, pixel=plan.pixel)
     rasters = rasterise(parts, grid) | {"cover": rasterise_cover(wrong.ground, grid)}
-    draws = _draws(wrong, surfaces, plan)
+    draws = _draws(wrong, surfaces, plan, _donors(place, record))
     meta = describe(wrong, surfaces, pixel=plan.pixel, seed=plan.seed, draws=draws)
     meta |= {"materials": materials_of(parts), "covers": list(COVERS), "terrain": _of_terrain(plan)}
     meta |= {"perturbation": record} if plan.perturb else {}
@@ -197,10 +199,17 @@ def _walls_and_roofs(meshes: dict[str, Mesh], surfaces: dict[str, Surfaces]) -> 
     return parts
 
 
-def _draws(place: Place, surfaces: dict[str, Surfaces], plan: Plan) -> Draws | None:
+def _draws(place: Place, surfaces: dict[str, Surfaces], plan: Plan, donors: dict[str, Building]) -> Draws | None:
     if plan.materials == "itu":
         return None
-    return draw(place.buildings, surfaces, plan.seed, frequency=plan.frequency)
+    return draw(place.buildings, surfaces, plan.seed, frequency=plan.frequency, donors=donors)
+
+
+def _donors(place: Place, record: dict[str, Any]) -> dict[str, Building]:
+    """By building, the one whose materials it has in the twin."""
+    by_id = {building.id: building for building in place.buildings}
+    changes = record["buildings"].items()
+    return {name: by_id[change["materials_of"]] for name, change in changes if "materials_of" in change}
 
 
 def _with_sites(tile: Tile, plan: Plan) -> Tile:

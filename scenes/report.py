@@ -10,7 +10,15 @@ import numpy as np
 from scenes.buildings import Exclusion, Place
 from scenes.extrude import Mesh
 from scenes.parts import Part
-from scenes.validate import check_heights, check_meshes, check_overlaps, check_round_trip, check_sight, check_sites
+from scenes.validate import (
+    LOWEST,
+    check_heights,
+    check_meshes,
+    check_overlaps,
+    check_round_trip,
+    check_sight,
+    check_sites,
+)
 from uel.tile import Tile
 
 OVERLAP = 1e-3  # of all footprints: what rounding and repaired outlines may share
@@ -40,7 +48,7 @@ def report(place: Place, meshes: Mapping[str, Mesh], tile: Tile) -> dict[str, An
         "round_trip": check_round_trip(place.crs, place.origin, place.size / 2 + place.margin),
         **_masts(tile),
     }
-    return told | {"problems": problems(told)}
+    return told | {"problems": problems(told), "notes": notes(told)}
 
 
 def report_of_meshes(tile: Tile, parts: Sequence[Part]) -> dict[str, Any]:
@@ -56,7 +64,7 @@ def report_of_meshes(tile: Tile, parts: Sequence[Part]) -> dict[str, Any]:
         "unknown": list(UNKNOWN),
         **_masts(tile),
     }
-    return told | {"problems": _of_masts(told)}
+    return told | {"problems": _of_masts(told), "notes": notes(told)}
 
 
 def _roofs(tile: Tile) -> dict[str, Any]:
@@ -92,12 +100,22 @@ def problems(told: Mapping[str, Any]) -> list[str]:
 
 def _of_masts(told: Mapping[str, Any]) -> list[str]:
     sites, sight = told["sites"], told["sight"]
-    blind = [index for index, share in enumerate(sight["sites"]) if share == 0] if sight else []
     found = {
         f"sites that cannot stand there: {sites['refused']}": bool(sites["refused"]),
-        f"sites that see nothing of the streets: {blind}": bool(blind),
+        "no site sees anything of the streets": bool(sight) and sight["any"] == 0,
     }
     return [words for words, wrong in found.items() if wrong]
+
+
+def notes(told: Mapping[str, Any]) -> list[str]:
+    """What is odd, but may be so: a mast in the middle of a deep roof is heard round corners, rays meet thin slabs."""
+    thin = told["heights"]["thin"] if "heights" in told else []
+    blind = [index for index, share in enumerate(told["sight"]["sites"]) if share == 0] if told["sight"] else []
+    found = {
+        f"pieces of less than {LOWEST:g} m from bottom to top: {', '.join(thin)}": bool(thin),
+        f"sites that see nothing of the streets: {', '.join(map(str, blind))}": bool(blind),
+    }
+    return [words for words, odd in found.items() if odd]
 
 
 def _kind(exclusion: Exclusion) -> str:

@@ -10,7 +10,7 @@ import trimesh
 
 import scenes
 import sim_bridge
-from scenes.report import problems
+from scenes.report import notes, problems
 from sim_bridge.inspection import inspect
 from sim_bridge.tracing import Tracing
 from uel.cli import main
@@ -212,14 +212,18 @@ def test_what_bundled_meshes_cannot_do_is_refused(tmp_path: Path, asked: dict) -
 
 
 def test_what_the_report_calls_a_problem(village: Path) -> None:
-    """A typo in a height and a blind mast are problems, a slab is none."""
+    """A typo in a height and masts that are all blind are problems; a slab and one blind mast are noted."""
     told = json.loads((village / "report.json").read_text())
-    assert problems(told) == []
-    assert problems(told | {"heights": told["heights"] | {"thin": ["way/1"]}}) == []
+    assert problems(told) == notes(told) == []
     (said,) = problems(told | {"heights": told["heights"] | {"impossible": ["way/1"]}})
     assert said == "buildings that end where none can: ['way/1']"
-    (said,) = problems(told | {"sight": told["sight"] | {"sites": [0.3, 0.0]}})
-    assert said == "sites that see nothing of the streets: [1]"
+    assert problems(told | {"sight": {"sites": [0.0, 0.0], "any": 0.0}}) == ["no site sees anything of the streets"]
+    odd = told | {"heights": told["heights"] | {"thin": ["way/1"]}, "sight": {"sites": [0.3, 0.0], "any": 0.3}}
+    assert problems(odd) == []
+    assert notes(odd) == [
+        "pieces of less than 2 m from bottom to top: way/1",
+        "sites that see nothing of the streets: 1",
+    ]
 
 
 @pytest.mark.slow
