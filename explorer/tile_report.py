@@ -93,9 +93,10 @@ def _ground(figure: Figure, ax: Axes, tile: Tile) -> None:
         lines = ax.contour(axis, axis, ground, levels=10, colors="white", linewidths=0.6)
         ax.clabel(lines, fontsize=7, fmt="%.0f m")
     outlines(ax, tile)
-    flat = tile.meta.get("terrain", {}).get("kind") == "flat"
-    map_axes(ax, tile.size, "the ground: flat, no elevation raster was given" if flat else "the ground: elevation")
-    if not flat:
+    given = tile.meta.get("terrain", {}).get("kind") != "flat"
+    level = "level" if given else "level, no elevation raster was given"
+    map_axes(ax, tile.size, f"the ground: {'elevation' if np.ptp(ground) else level}")
+    if np.ptp(ground):
         colour_bar(figure, ax, shown, "m above the datum")
 
 
@@ -108,6 +109,7 @@ def _words(ax: Axes, tile: Tile, told: Mapping[str, Any]) -> None:
 
 def _lines(tile: Tile, told: Mapping[str, Any]) -> list[str]:
     lines = _of_buildings(tile, told) if "heights" in told else _of_meshes(tile, told)
+    lines.append(f"outdoors by area: {_shares(told['outdoors'])}")
     if told["sight"]:
         shares = ", ".join(f"{share:.0%}" for share in told["sight"]["sites"])
         lines.append(f"outdoors in sight of the masts: {shares}; of any: {told['sight']['any']:.0%}")
@@ -127,10 +129,14 @@ def _of_meshes(tile: Tile, told: Mapping[str, Any]) -> list[str]:
         f"centre {x:g}, {y:g} in the city's own metres   {tile.size:g} m + {tile.meta['margin']:g} m of margin",
         f"{sum(told['triangles'].values())} triangles; {roofs['covered']:.0%} of the square built on",
         f"heights by area {_heights_of(roofs)}",
-        "roofs by area: " + ", ".join(f"{share:.0%} {name}" for name, share in roofs["materials"].items()),
+        f"roofs by area: {_shares(roofs['materials'])}",
         f"ground from {terrain['lowest']:.0f} to {terrain['highest']:.0f} m",
         *textwrap.wrap("unknown: " + "; ".join(told["unknown"]), WIDTH, subsequent_indent="  "),
     ]
+
+
+def _shares(materials: Mapping[str, float]) -> str:
+    return ", ".join(f"{share:.0%} {name}" for name, share in materials.items())
 
 
 def _heights_of(told: Mapping[str, Any]) -> str:
@@ -142,7 +148,7 @@ def _of_buildings(tile: Tile, told: Mapping[str, Any]) -> list[str]:
     heights, meshes = told["heights"], told["meshes"]
     known = ", ".join(f"{n} {KNOWN[name]}" for name, n in heights["provenance"].items())
     return [
-        f"{latitude:.5f}, {longitude:.5f}   {tile.meta['crs']}   {tile.size:g} m + {tile.meta['margin']:g} m",
+        f"{latitude:.5f}, {longitude:.5f}   {tile.meta['crs']}   {tile.size:g} m + {tile.meta['margin']:g} m of margin",
         f"{told['buildings']} buildings; heights: {known}",
         f"heights {_heights_of(heights)}",
         f"{meshes['watertight'] or 0:.1%} of {meshes['count']} meshes watertight",

@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from jaxtyping import Bool
 
 from scenes.buildings import Exclusion, Place
 from scenes.extrude import Mesh
-from scenes.parts import Part
+from scenes.parts import Array, Part
 from scenes.validate import (
     LOWEST,
     check_heights,
@@ -42,6 +43,7 @@ def report(place: Place, meshes: Mapping[str, Mesh], tile: Tile) -> dict[str, An
         "ground": dict(sorted(Counter(patch.kind for patch in place.ground).items())),
         "terrain": tile.meta["terrain"] | _relief(tile),
         "materials": {side: _counted(tile, side) for side in ("wall", "roof")},
+        "outdoors": _by_area(tile, tile.rasters["footprint"].numpy() < 0.5),
         "heights": check_heights(place.buildings),
         "meshes": check_meshes(meshes),
         "overlaps": check_overlaps(place.buildings),
@@ -61,6 +63,7 @@ def report_of_meshes(tile: Tile, parts: Sequence[Part]) -> dict[str, Any]:
         "triangles": {part.name: len(part.faces) for part in parts},
         "terrain": {"kind": "mesh", **_relief(tile)},
         "roofs": _roofs(tile),
+        "outdoors": _by_area(tile, tile.rasters["footprint"].numpy() < 0.5),
         "unknown": list(UNKNOWN),
         **_masts(tile),
     }
@@ -69,14 +72,19 @@ def report_of_meshes(tile: Tile, parts: Sequence[Part]) -> dict[str, Any]:
 
 def _roofs(tile: Tile) -> dict[str, Any]:
     """What a look from above tells: the share of the square that is built on, and by area heights and materials."""
-    stands, material = (tile.rasters[name].numpy() for name in ("footprint", "material"))
-    above = (tile.rasters["height"] - tile.rasters["ground"]).numpy()[stands > 0.5]
-    share = np.bincount(material[stands > 0.5].astype(int), minlength=len(tile.materials)) / len(above)
+    stands = tile.rasters["footprint"].numpy() > 0.5
+    above = (tile.rasters["height"] - tile.rasters["ground"]).numpy()[stands]
     return {
         "covered": float(stands.mean()),
         "quartiles": np.percentile(above, [0, 25, 50, 75, 100]).tolist(),
-        "materials": {name: float(part) for name, part in zip(tile.materials, share, strict=True) if part},
+        "materials": _by_area(tile, stands),
     }
+
+
+def _by_area(tile: Tile, where: Bool[Array, "row column"]) -> dict[str, float]:
+    """The share of each material that is seen there from above; of 1, or none where there is no pixel."""
+    count = np.bincount(tile.rasters["material"].numpy()[where].astype(int), minlength=len(tile.materials))
+    return {name: float(n / count.sum()) for name, n in zip(tile.materials, count, strict=True) if n}
 
 
 def _masts(tile: Tile) -> dict[str, Any]:

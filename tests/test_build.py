@@ -197,6 +197,7 @@ def test_a_bundled_city_is_reported_as_far_as_its_meshes_tell(tmp_path: Path) ->
     assert told["roofs"]["covered"] == pytest.approx(float(stands.float().mean()))
     assert told["roofs"]["quartiles"][2] == pytest.approx(float(above.quantile(0.5)), abs=1e-3)
     assert sum(told["roofs"]["materials"].values()) == pytest.approx(1.0)
+    assert told["outdoors"] == {"concrete": 1.0}
     assert (tile.folder / "report.png").read_bytes()[:4] == b"\x89PNG"
     glb = trimesh.load_scene(tile.folder / "model.glb")
     assert {name: len(mesh.faces) for name, mesh in glb.geometry.items()} == told["triangles"]
