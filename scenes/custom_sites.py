@@ -88,9 +88,10 @@ def _json(text: str) -> list[Row]:
 def _geojson(text: str) -> list[Row]:
     """Points of a FeatureCollection (RFC 7946); a third coordinate says nothing, heights are properties."""
     content, rows = json.loads(text), []
+    features = content["features"]
     if other := foreign_crs(content):
         raise ValueError(f"coordinates are not degrees of WGS 84: {other}")
-    for feature in content["features"]:
+    for feature in features:
         if feature["geometry"]["type"] != "Point":
             raise ValueError(f"a site is a Point, not a {feature['geometry']['type']}")
         longitude, latitude = feature["geometry"]["coordinates"][:2]
