@@ -104,6 +104,7 @@ scenes.build(sys.argv[1], sys.argv[2], size=128.0, margin=0.0, center=(48.0, 9.0
 """
 
 
+@pytest.mark.slow
 def test_a_killed_build_leaves_nothing_to_the_next(tmp_path: Path) -> None:
     """Killed between the last mesh and the report; a build that lives, beside it, is left alone."""
     file, folder = map_file(tmp_path), tmp_path / "tiles" / "village"
