@@ -30,7 +30,7 @@ def demo(args: Sequence[str]) -> int:
 
 def build(args: Sequence[str]) -> int:
     """Tiles out of OpenStreetMap or a bundled city, with masts, a report and a picture; --check verifies them."""
-    from scenes.verbs import BuildConfig, build_tiles, check_tiles
+    from scenes.verbs import BuildConfig, build_tiles, check_tiles, problems_of
     from uel.config import load
 
     config = load(BuildConfig, "build", args)
@@ -44,6 +44,8 @@ def build(args: Sequence[str]) -> int:
     built = build_tiles(config, lambda tile, told: finish(tile, told, _inspect(tile, config.render)))
     for source, tile, seconds in built:
         print(f"{seconds:6.1f} s  {source}: {tile if isinstance(tile, UelError) else tile.folder}")
+        if not isinstance(tile, UelError):
+            print("".join(f"          ! {problem}\n" for problem in problems_of(tile)), end="")
     return 2 if any(isinstance(tile, UelError) for _, tile, _ in built) else 0
 
 
