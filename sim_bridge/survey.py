@@ -11,7 +11,7 @@ from uel.tracks import TrackPlan, draw_tracks
 
 def trace_survey(sim: Sionna, tile: Tile, plan: TrackPlan, seed: int) -> Survey:
     """Draw tracks on a tile and trace every link of every report. The same seed gives the same bytes."""
-    position, time = draw_tracks(tile, sim.sites, plan, seed)
+    position, time, _, _ = draw_tracks(tile, sim.sites, plan, seed)
     flat = position.reshape(-1, 2)
     parts = []
     with Progress(transient=True) as progress:

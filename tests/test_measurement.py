@@ -8,43 +8,15 @@ import numpy as np
 import pytest
 import torch
 from scipy import integrate, stats
-from torch import Tensor
 
+from tests.calibration import AZIMUTH, DRAWS, RANGE, RSRP, assert_same_law, credibility, observe
 from tests.small import CORNERS, draw_pixels, masts, one_pixel, radio_map, rough_map, silent
 from uel.errors import UelError
-from uel.measurement import MeasurementModel, ex_gaussian_cdf, log_normal_bin, normal_interval
+from uel.laws import ex_gaussian_cdf, log_normal_bin, normal_interval
+from uel.measurement import MeasurementModel
 from uel.posterior import grid_posterior
-from uel.radiomap import RadioMap
-from uel.reports import Reports
 from uel.sites import Cell, reference_power_dbm
 from uel.units import timing_advance_step
-
-DRAWS = 20_000
-RSRP, RANGE, AZIMUTH = 0, 1, 2
-
-
-def observe(model: MeasurementModel, radio: RadioMap, count: int = DRAWS, seed: int = 1) -> Reports:
-    """Many reports from the single place of `one_pixel`."""
-    truth = radio.truth(torch.zeros(count, 2))
-    return model.observe(truth, reference_power_dbm(radio.sites), torch.Generator().manual_seed(seed))
-
-
-def probability(model: MeasurementModel, radio: RadioMap, reports: Reports, feature: int) -> Tensor:
-    return model.log_likelihood(reports, radio, reference_power_dbm(radio.sites))[:, feature, 0, 0].exp()
-
-
-def assert_same_law(model: MeasurementModel, radio: RadioMap, reports: Reports, key: Tensor, feature: int) -> None:
-    """Chi-square of how often each distinct outcome was drawn against its probability."""
-    outcome, counts = np.unique(key.numpy(), axis=0, return_counts=True)
-    first = {tuple(row): i for i, row in reversed(list(enumerate(key.numpy().tolist())))}
-    example = reports[torch.tensor([first[tuple(row)] for row in outcome.tolist()])]
-    law = probability(model, radio, example, feature).double().numpy()
-    never_drawn = (counts == 1).sum() / len(reports)  # Good and Turing's estimate
-    assert law.sum() == pytest.approx(1 - never_drawn, abs=2e-3)
-    expected, common = law * len(reports), law * len(reports) > 10
-    statistic = ((counts - expected)[common] ** 2 / expected[common]).sum()
-    assert stats.chi2.sf(statistic, max(common.sum() - 1, 1)) > 1e-4
-
 
 # ---- features one by one -----------------------------------------------------------------------------
 
@@ -202,18 +174,6 @@ def test_impossible_models_are_refused(wrong: dict[str, float]) -> None:
 
 
 # ---- both directions together ------------------------------------------------------------------------
-
-
-def credibility(posterior: Tensor, pixel: Tensor, seed: int) -> Tensor:
-    """Posterior mass of the places likelier than the true one, ties and the pixel itself shared at random.
-
-    Uniform on [0, 1] when the posterior is right, so the α-region holds the truth in a share α of draws.
-    """
-    flat = posterior.flatten(1).double()
-    own = flat.gather(1, pixel[:, None])
-    above = (flat * (flat > own)).sum(1)
-    level = (flat * (flat == own)).sum(1)
-    return above + torch.rand(len(flat), generator=torch.Generator().manual_seed(seed), dtype=torch.float64) * level
 
 
 @pytest.mark.parametrize("tier", ["T0", "T1", "T2"])

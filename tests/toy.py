@@ -32,7 +32,7 @@ def toy_world(folder: Path, tracks: int = 12) -> World:
     """Free-space map at 8 m, a survey of short tracks, and `FreeSpace` as the live simulator."""
     tile = toy_tile(folder)
     simulator = FreeSpace(SITES, size=SIZE)
-    position, time = draw_tracks(tile, SITES, TrackPlan(tracks=tracks, reports=2), seed=3)
+    position, time, _, _ = draw_tracks(tile, SITES, TrackPlan(tracks=tracks, reports=2), seed=3)
     flat = simulator.paths(position.reshape(-1, 2))
     truth = Truth(**{name: value.reshape(tracks, 2, *value.shape[1:]) for name, value in vars(flat).items()})
     maps = Maps.of(tile, simulator.radio_map(tile.grid(8.0)))

@@ -4,10 +4,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
-from torch.special import log_ndtr
 
 from uel.fix import Fix
 from uel.grid import Grid
+from uel.laws import log_silence
 from uel.measurement import MeasurementModel
 from uel.reports import Reports
 from uel.simulator import PathGain
@@ -51,7 +51,7 @@ def link_cost(
     heard = reports.heard.unsqueeze(1)
     residual = (level - reports.rsrp_dbm.unsqueeze(1)) / model.shadowing_db
     limit = (model.sensitivity_dbm - model.rsrp_step_db / 2 - level) / model.shadowing_db
-    cost = torch.where(heard, residual.square() / 2, -log_ndtr(limit))
+    cost = torch.where(heard, residual.square() / 2, -log_silence(limit, model.cell_dropout))
     cost = torch.where(has_path, cost, torch.where(heard, CAP, 0.0))
     # A smooth cap: slope 1 for small costs, none for hopeless ones.
     return (CAP * torch.tanh(cost / CAP)).mean(-1)

@@ -7,16 +7,18 @@ import math
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
-from torch.special import log_ndtr
 
 from uel.errors import UelError
+from uel.laws import ex_gaussian_cdf, log_ex_gaussian, log_normal, log_normal_bin, normal_interval
+from uel.levels import NEVER, LevelLaw, along_track
+from uel.quality import noise_dbm
 from uel.radiomap import RadioMap
-from uel.reports import Reports, Truth
+from uel.reports import Reports, Tier, Truth, features_of
 from uel.units import SPEED_OF_LIGHT, timing_advance_step, to_db, wrap_deg
 
-NEVER = -30.0  # nats: stands for log 0 where a map excludes a report, finite so that one bad pixel is no NaN
+DETECTION_DB = -6.0  # signal to noise per resource element of the weakest cell a phone must find: TS 38.133, B.2.2
 DB_PER_NEPER = 10 / math.log(10)
 
 
@@ -24,8 +26,16 @@ DB_PER_NEPER = 10 / math.log(10)
 class MeasurementModel:
     """The realism between the ray-traced truth and a phone's report (levels in dB, ranges in metres)."""
 
+    tier: Tier = "T2"
+    """the most that a phone reports, see `uel.reports.Tier`; `Reports.tier` takes from it what a lesser one would"""
     shadowing_db: float = 8.0
-    """standard deviation of log-normal shadow fading, independent per link"""
+    """standard deviation of log-normal shadow fading"""
+    cell_correlation: float = 0.0
+    """of the fading of two cells at one place; 0.5 between sites in TR 36.814, clause A.2.1.1"""
+    decorrelation_distance: float = 0.0
+    """m along a track after which fading's correlation is 1/e (TR 38.901, table 7.5-6: 37); 0: reports independent"""
+    level_noise_db: float = 0.0
+    """standard deviation of a level's own error: thermal noise and the receiver, anew in every report"""
     sensitivity_dbm: float = -120.0
     """RSRP below which a cell is not reported"""
     rsrp_step_db: float = 1.0
@@ -38,21 +48,40 @@ class MeasurementModel:
     """m, standard deviation of the one-way range behind the timing advance"""
     nlos_excess: float = 30.0
     """m, mean of the exponential excess range when the line of sight is blocked"""
+    toa_noise: float = 10.0
+    """m, standard deviation of the one-way range behind a time of arrival"""
     azimuth_noise_deg: float = 5.0
-    """standard deviation of the serving cell's azimuth in line of sight"""
+    """standard deviation of a cell's azimuth in line of sight"""
     azimuth_noise_nlos_deg: float = 25.0
     """the same when the line of sight is blocked"""
     azimuth_step_deg: float = 1.0
-    """reporting step of the azimuth"""
+    """reporting step of azimuths"""
     feature_dropout: float = 0.0
-    """share of timing advances and of azimuths that are missing"""
+    """share of timing advances, times and azimuths that are missing, each by itself"""
+    cell_dropout: float = 0.0
+    """share of cells that a phone hears and does not report"""
+    report_dropout: float = 0.0
+    """share of reports that are lost as a whole"""
 
     def __post_init__(self) -> None:
-        for name in ("shadowing_db", "rsrp_step_db", "range_noise", "azimuth_noise_deg", "azimuth_step_deg"):
-            if not getattr(self, name) > 0:
+        for name in _POSITIVE:
+            if not 0 < getattr(self, name) < math.inf:
                 raise UelError(f"{name} must be positive", got=getattr(self, name), do="give a positive number")
-        if not 0 <= self.feature_dropout < 1 or self.cells_max < 1:
-            raise UelError("dropout lies in [0, 1) and a report holds a cell at least", got=self, do="mend the model")
+        for name in _NOT_NEGATIVE:
+            if not 0 <= getattr(self, name) < math.inf:
+                raise UelError(f"{name} must not be negative", got=getattr(self, name), do="give 0 or more")
+        for name in _SHARES:
+            if not 0 <= getattr(self, name) < 1:
+                raise UelError(f"{name} lies in [0, 1)", got=getattr(self, name), do="give a share, 0.2 say")
+        if self.cells_max < 1:
+            raise UelError("a report holds a cell at least", got=self.cells_max, do="give cells_max=8, say")
+        floor = noise_dbm(self.subcarrier_spacing, noise_figure_db=0.0) + DETECTION_DB
+        if not floor <= self.sensitivity_dbm < math.inf:
+            raise UelError(
+                "no phone hears what thermal noise covers",
+                got=f"{self.sensitivity_dbm} dBm",
+                do=f"give {math.ceil(floor)} dBm or more",
+            )
 
     @property
     def range_step(self) -> float:
@@ -66,40 +95,73 @@ class MeasurementModel:
 
     # ---- truth → report ------------------------------------------------------------------------------
 
-    def observe(self, truth: Truth, power_dbm: Float[Tensor, " cell"], generator: torch.Generator) -> Reports:
-        """Draw one report per place of `truth` (any leading axes).
+    def observe(
+        self,
+        truth: Truth,
+        power_dbm: Float[Tensor, " cell"],
+        generator: torch.Generator,
+        valid: Bool[Tensor, "*n"] | None = None,
+    ) -> Reports:
+        """Draw one report per place of `truth` (any leading axes); none where a padded track is not `valid`.
 
-        `power_dbm` is the cells' power per resource element. Fading is independent per link and place.
+        `power_dbm` is the cells' power per resource element. Fading is independent per link and place, unless
+        cells are correlated; with a decorrelation distance it follows the last leading axis, where there are two.
         """
-        noise = torch.randn(truth.gain_db.shape, generator=generator) * self.shadowing_db
-        level = truth.gain_db + power_dbm + noise
+        fork = _fork(generator)
+        level = truth.gain_db + power_dbm + self._fading(truth, generator, fork)
         rsrp = (level / self.rsrp_step_db).round() * self.rsrp_step_db
-        heard = truth.known & (rsrp >= self.sensitivity_dbm)
+        received = _kept(rsrp.shape[:-1], self.report_dropout, fork)
+        received &= torch.ones_like(received) if valid is None else valid
+        heard = truth.known & (rsrp >= self.sensitivity_dbm) & received.unsqueeze(-1)
+        heard &= _kept(heard.shape, self.cell_dropout, fork)
         heard &= self._strongest(rsrp, heard)
         serving = torch.where(heard, level, -torch.inf).argmax(-1)
         audible = heard.any(-1)
         at = lambda values: values.gather(-1, serving.unsqueeze(-1)).squeeze(-1)  # noqa: E731
-        steps = self._range(at(truth.delay), at(truth.los), generator) / self.range_step
+        reach = self._range(at(truth.delay), at(truth.los), self.range_noise, generator)
         azimuth = self._azimuth(at(truth.azimuth_deg), at(truth.los), generator)
         has_ta, has_azimuth = (
             audible & (torch.rand(audible.shape, generator=generator) >= self.feature_dropout) for _ in range(2)
         )
-        return Reports(
+        reports = Reports(
             rsrp_dbm=rsrp * heard,
             heard=heard,
             serving=serving,
-            timing_advance=steps.floor().clamp(min=0) * has_ta,
+            timing_advance=(reach / self.range_step).floor().clamp(min=0) * has_ta,
             has_timing_advance=has_ta,
             azimuth_deg=azimuth * has_azimuth,
             has_azimuth=has_azimuth,
+            received=received,
+            **(self._every_link(truth, heard, fork) if "toa" in features_of(self.tier) else {}),
         )
+        return reports.tier(self.tier)
+
+    def _fading(self, truth: Truth, generator: torch.Generator, fork: torch.Generator) -> Float[Tensor, "*n cell"]:
+        """Shadow fading and level noise in dB."""
+        white = torch.randn(truth.gain_db.shape, generator=generator)
+        if self.cell_correlation:
+            common = torch.randn((*white.shape[:-1], 1), generator=fork)
+            white = math.sqrt(1 - self.cell_correlation) * white + math.sqrt(self.cell_correlation) * common
+        if self.decorrelation_distance and white.ndim > 2:
+            white = along_track(white, truth.position, self.decorrelation_distance)
+        fading = white * self.shadowing_db
+        if self.level_noise_db:
+            fading = fading + torch.randn(fading.shape, generator=fork) * self.level_noise_db
+        return fading
+
+    def _every_link(self, truth: Truth, heard: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        """Times and angles of arrival of all reported cells."""
+        has_toa, has_aoa = (heard & _kept(heard.shape, self.feature_dropout, generator) for _ in range(2))
+        toa = self._range(truth.delay, truth.los, self.toa_noise, generator) / SPEED_OF_LIGHT
+        aoa = self._azimuth(truth.azimuth_deg, truth.los, generator)
+        return {"toa": toa * has_toa, "has_toa": has_toa, "aoa_deg": aoa * has_aoa, "has_aoa": has_aoa}
 
     def _strongest(self, rsrp: Tensor, heard: Tensor) -> Tensor:
         rank = torch.where(heard, -rsrp, torch.inf).argsort(dim=-1, stable=True).argsort(dim=-1)
         return rank < self.cells_max
 
-    def _range(self, delay: Tensor, los: Tensor, generator: torch.Generator) -> Tensor:
-        noise = torch.randn(delay.shape, generator=generator) * self.range_noise
+    def _range(self, delay: Tensor, los: Tensor, sigma: float, generator: torch.Generator) -> Tensor:
+        noise = torch.randn(delay.shape, generator=generator) * sigma
         excess = torch.empty_like(delay).exponential_(generator=generator) * self.nlos_excess
         return delay * SPEED_OF_LIGHT + noise + torch.where(los, 0.0, excess)
 
@@ -113,37 +175,33 @@ class MeasurementModel:
     def log_likelihood(
         self, reports: Reports, radio: RadioMap, power_dbm: Float[Tensor, " cell"], map_error: bool = False
     ) -> Float[Tensor, "batch feature row column"]:
-        """Log-probability in nats of each report at each pixel, by feature: RSRP, timing advance, azimuth.
+        """Log-probability in nats of each report at each pixel, by feature: RSRP, range, azimuth.
 
-        A feature that is absent contributes 0. With `map_error` the map's Monte-Carlo error is added to
-        the fading's variance.
+        Range is the timing advance's probability and the density per metre of times of arrival; azimuth is that
+        of the serving cell or of all. A feature that is absent contributes 0, a lost report 0 in all. With
+        `map_error` the map's Monte-Carlo error is added to the fading's variance.
+
+        Reports of one phone that stands share its fading: the joint law of such reports is not the sum of these
+        over reports, which holds for independent fading only (`decorrelation_distance` 0, or strides far longer).
         """
-        return torch.stack(
-            [
-                self._rsrp_term(reports, radio, power_dbm, map_error),
-                self.range_log_likelihood(reports, radio),
-                self.azimuth_log_likelihood(reports, radio),
-            ],
-            dim=1,
-        )
+        terms = [
+            self.level_law(radio, power_dbm, map_error).log_likelihood(reports, self._censor_level(reports)),
+            self.range_log_likelihood(reports, radio),
+            self.azimuth_log_likelihood(reports, radio),
+        ]
+        return torch.stack(terms, dim=1) * reports.received[:, None, None, None]
 
-    def _rsrp_term(self, reports: Reports, radio: RadioMap, power_dbm: Tensor, map_error: bool) -> Tensor:
-        variance = self.shadowing_db**2 + (DB_PER_NEPER * radio.relative_error * map_error) ** 2
-        sigma = variance.sqrt()
-        mean = to_db(torch.where(radio.known, radio.gain, 1.0)) + power_dbm[:, None, None]
-        censor = self._censor_level(reports)
-        total = torch.zeros(len(reports), *radio.grid.shape)
-        for cell in range(len(power_dbm)):  # one cell at a time bounds the memory of a large batch
-            level = reports.rsrp_dbm[:, cell, None, None]
-            heard = log_normal_bin(level - mean[cell], sigma[cell], self.rsrp_step_db)
-            heard = torch.where(radio.known[cell], heard, NEVER)
-            # Few distinct censoring levels occur in a batch (one, unless reports are full): one table for each.
-            levels, which = censor[:, cell].unique(return_inverse=True)
-            silent = log_ndtr((levels[:, None, None] - mean[cell]) / sigma[cell])
-            silent = torch.where(radio.known[cell], silent, 0.0)[which]
-            term = torch.where(reports.heard[:, cell, None, None], heard, silent)
-            total += term.clamp(min=NEVER)
-        return total
+    def level_law(self, radio: RadioMap, power_dbm: Float[Tensor, " cell"], map_error: bool = False) -> LevelLaw:
+        """The law of levels at every pixel of a map."""
+        own = self.shadowing_db**2 * (1 - self.cell_correlation) + self.level_noise_db**2
+        return LevelLaw(
+            mean=to_db(torch.where(radio.known, radio.gain, 1.0)) + power_dbm[:, None, None],
+            known=radio.known,
+            own=(own + (DB_PER_NEPER * radio.relative_error * map_error) ** 2).sqrt(),
+            common=self.shadowing_db * math.sqrt(self.cell_correlation),
+            step=self.rsrp_step_db,
+            dropout=self.cell_dropout,
+        )
 
     def _censor_level(self, reports: Reports) -> Float[Tensor, "batch cell"]:
         """dBm below which an unreported cell must lie: the sensitivity, or the weakest of a full report.
@@ -159,52 +217,75 @@ class MeasurementModel:
         return torch.where(full, limit, self.sensitivity_dbm) - self.rsrp_step_db / 2
 
     def range_log_likelihood(self, reports: Reports, radio: RadioMap) -> Float[Tensor, "batch row column"]:
-        """Log-probability in nats of each timing advance at each pixel; 0 where a report has none."""
-        distance = radio.delay[reports.serving] * SPEED_OF_LIGHT
+        """Log-likelihood in nats of timing advances and times of arrival at each pixel; 0 where there are none.
+
+        A time of arrival of the serving cell says what its timing advance says, which then adds nothing: two draws
+        of one link would average away an excess that in truth they share.
+        """
+        delay = radio.delay
+        distance, los = delay[reports.serving] * SPEED_OF_LIGHT, radio.los[reports.serving]
+        alone = reports.has_timing_advance & ~reports.at_serving(reports.has_toa)
+        total = self._timing_advance_term(reports, distance, los) * alone[:, None, None]
+        for cell in reports.has_toa.any(0).nonzero()[:, 0].tolist():
+            excess = (reports.toa[:, cell, None, None] - delay[cell]) * SPEED_OF_LIGHT
+            blocked = log_ex_gaussian(excess, self.toa_noise, self.nlos_excess)
+            term = torch.where(radio.los[cell], log_normal(excess, self.toa_noise), blocked)
+            total += term.clamp(min=NEVER) * reports.has_toa[:, cell, None, None]
+        return total
+
+    def _timing_advance_term(self, reports: Reports, distance: Tensor, los: Tensor) -> Tensor:
         low = reports.timing_advance[:, None, None] * self.range_step
         # Step 0 holds everything below one step: noise cannot make a range negative.
         low_edge = torch.where(low > 0, low - distance, -torch.inf)
         high_edge = low + self.range_step - distance
-        los = radio.los[reports.serving]
         sight = normal_interval(low_edge, high_edge, self.range_noise)
         blocked = ex_gaussian_cdf(high_edge, self.range_noise, self.nlos_excess) - ex_gaussian_cdf(
             low_edge, self.range_noise, self.nlos_excess
         )
         probability = torch.where(los, sight, blocked)
-        term = probability.clamp(min=math.exp(NEVER)).log()
-        return term * reports.has_timing_advance[:, None, None]
+        return probability.clamp(min=math.exp(NEVER)).log()
 
     def azimuth_log_likelihood(self, reports: Reports, radio: RadioMap) -> Float[Tensor, "batch row column"]:
-        """Log-probability in nats of each azimuth at each pixel; 0 where a report has none."""
-        los = radio.los[reports.serving]
+        """Log-probability in nats of the azimuths at each pixel, the serving cell's once; 0 where there are none."""
+        azimuth, serving = radio.azimuth_deg, reports.serving
+        alone = reports.has_azimuth & ~reports.at_serving(reports.has_aoa)
+        total = self._azimuth_term(reports.azimuth_deg, azimuth[serving], radio.los[serving]) * alone[:, None, None]
+        for cell in reports.has_aoa.any(0).nonzero()[:, 0].tolist():
+            term = self._azimuth_term(reports.aoa_deg[:, cell], azimuth[cell], radio.los[cell])
+            total += term * reports.has_aoa[:, cell, None, None]
+        return total
+
+    def _azimuth_term(self, said_deg: Float[Tensor, " batch"], true_deg: Tensor, los: Tensor) -> Tensor:
         sigma = torch.where(los, self.azimuth_noise_deg, self.azimuth_noise_nlos_deg)
-        off = wrap_deg(reports.azimuth_deg[:, None, None] - radio.azimuth_deg[reports.serving])
+        off = wrap_deg(said_deg[:, None, None] - true_deg)
         # 25° wraps around the circle: one turn either way holds all but 1e-12 of the probability.
         turns = torch.stack([log_normal_bin(off + 360.0 * k, sigma, self.azimuth_step_deg) for k in (-1, 0, 1)])
-        return turns.logsumexp(0).clamp(min=NEVER) * reports.has_azimuth[:, None, None]
+        return turns.logsumexp(0).clamp(min=NEVER)
 
 
-def log_normal_bin(offset: Float[Tensor, "*n"], sigma: Float[Tensor, "*#n"], step: float) -> Float[Tensor, "*n"]:
-    """Log-probability that a zero-mean normal variable, rounded to `step`, gives `offset`.
-
-    The density in the bin's centre times its width, with the second-order term of the bin's average
-    (relative error below 2e-4 within four sigma ≥ 5 steps, 1e-5 within two).
-    """
-    z = offset / sigma
-    curvature = (step / sigma) ** 2 / 24 * (z**2 - 1)
-    return math.log(step / math.sqrt(2 * math.pi)) - sigma.log() - z**2 / 2 + torch.log1p(curvature.clamp(min=-0.5))
-
-
-def normal_interval(low: Tensor, high: Tensor, sigma: float) -> Tensor:
-    """Probability that a zero-mean normal variable falls between two offsets, exact in both tails."""
-    flip = low > 0
-    a, b = torch.where(flip, -high, low) / sigma, torch.where(flip, -low, high) / sigma
-    return torch.special.ndtr(b) - torch.special.ndtr(a)
+_POSITIVE = (
+    "shadowing_db",
+    "rsrp_step_db",
+    "range_noise",
+    "nlos_excess",
+    "toa_noise",
+    "azimuth_noise_deg",
+    "azimuth_noise_nlos_deg",
+    "azimuth_step_deg",
+)
+_NOT_NEGATIVE = ("decorrelation_distance", "level_noise_db")
+_SHARES = ("feature_dropout", "cell_dropout", "report_dropout", "cell_correlation")
 
 
-def ex_gaussian_cdf(x: Tensor, sigma: float, mean: float) -> Tensor:
-    """Distribution function of N(0, sigma²) + Exp(mean) (Grushka, Psychological Bulletin 1972)."""
-    z = x / sigma
-    ratio = sigma / mean
-    tail = torch.exp((-z * ratio + ratio**2 / 2 + log_ndtr(z - ratio)).clamp(max=0.0))
-    return torch.where(torch.isinf(x), (x > 0).to(x.dtype), torch.special.ndtr(z) - tail)
+def _fork(generator: torch.Generator) -> torch.Generator:
+    """A generator of its own stream, which leaves the numbers that the given one will draw as they are."""
+    twin = torch.Generator()
+    twin.set_state(generator.get_state())
+    return torch.Generator().manual_seed(int(torch.randint(2**62, (), generator=twin)))
+
+
+def _kept(shape: torch.Size, dropout: float, generator: torch.Generator) -> Tensor:
+    """Which of many things are not dropped."""
+    if not dropout:
+        return torch.ones(shape, dtype=torch.bool)
+    return torch.rand(shape, generator=generator) >= dropout

@@ -1,11 +1,13 @@
 """What is true of a link, and what a phone says of it."""
 
 from dataclasses import dataclass, fields, replace
-from typing import TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
+
+from uel.errors import UelError
 
 Item = TypeVar("Item", bound="_Batch")  # beartype knows no `Self` in methods it decorates one by one
 
@@ -47,11 +49,15 @@ class Truth(_Batch):
     los: Bool[Tensor, "*n cell"]
 
 
+_UNSAID: Any = None  # filled in below: a report that is given without these fields does not say them
+
+
 @dataclass(frozen=True, eq=False)
 class Reports(_Batch):
-    """A phone's report: levels of the cells it hears, and the serving cell's timing advance and azimuth.
+    """A phone's report: levels of the cells it hears, and ranges and directions of the serving or of all of them.
 
-    Absent = mask False and value 0. A cell that is not `heard` is censored, which is information.
+    Absent = mask False and value 0. A cell that is not `heard` is censored, which is information; a report that
+    was not `received` is none.
     """
 
     rsrp_dbm: Float[Tensor, "*n cell"]
@@ -64,24 +70,50 @@ class Reports(_Batch):
     azimuth_deg: Float[Tensor, "*n"]
     """degrees clockwise from north, of the UE seen from the serving cell"""
     has_azimuth: Bool[Tensor, "*n"]
+    received: Bool[Tensor, "*n"] = _UNSAID
+    """all, unless given"""
+    toa: Float[Tensor, "*n cell"] = _UNSAID
+    """s, time of flight to each reported cell"""
+    has_toa: Bool[Tensor, "*n cell"] = _UNSAID
+    aoa_deg: Float[Tensor, "*n cell"] = _UNSAID
+    """degrees clockwise from north, of the UE seen from each reported cell"""
+    has_aoa: Bool[Tensor, "*n cell"] = _UNSAID
+
+    def __post_init__(self) -> None:
+        unsaid = {"received": torch.ones_like(self.has_azimuth)}
+        unsaid |= dict.fromkeys(("toa", "aoa_deg"), torch.zeros_like(self.rsrp_dbm))
+        unsaid |= dict.fromkeys(("has_toa", "has_aoa"), torch.zeros_like(self.heard))
+        for name, value in unsaid.items():
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, value)
 
     def tier(self, name: str) -> "Reports":
-        """What a phone of a feature tier reports: T0 levels, T1 and timing advance, T2 and azimuth."""
-        none = torch.zeros_like(self.has_azimuth)
-        keep_ta, keep_azimuth = name in ("T1", "T2"), name == "T2"
-        ta = self.has_timing_advance if keep_ta else none
-        azimuth = self.has_azimuth if keep_azimuth else none
-        return replace(
-            self,
-            has_timing_advance=ta,
-            timing_advance=self.timing_advance * ta,
-            has_azimuth=azimuth,
-            azimuth_deg=self.azimuth_deg * azimuth,
-        )
+        """The part that a phone of a feature tier reports. Raises `UelError` for an unknown tier."""
+        silenced = {}
+        for value in set(_MASKS) - set(features_of(name)):
+            silenced |= {key: torch.zeros_like(getattr(self, key)) for key in (value, _MASKS[value])}
+        return replace(self, **silenced)
 
-    def at_serving(self, values: Float[Tensor, "*n cell"]) -> Float[Tensor, "*n"]:
+    def at_serving(self, values: Shaped[Tensor, "*n cell"]) -> Shaped[Tensor, "*n"]:
         """The serving cell's entry of a per-cell value."""
         return values.gather(-1, self.serving.unsqueeze(-1)).squeeze(-1)
 
 
+_MASKS = {
+    "timing_advance": "has_timing_advance",
+    "azimuth_deg": "has_azimuth",
+    "toa": "has_toa",
+    "aoa_deg": "has_aoa",
+}
+Tier = Literal["T0", "T1", "T2", "T3", "T3a"]
+"""T0 levels, T1 and timing advance, T2 and azimuth, T3 and times of arrival of all reported cells, T3a and angles."""
 TIERS = ("T0", "T1", "T2")
+"""Tiers that the demo is trained for and judged by."""
+
+
+def features_of(tier: str) -> tuple[str, ...]:
+    """What a tier reports beside levels. Raises `UelError` for an unknown one."""
+    tiers = get_args(Tier)
+    if tier not in tiers:
+        raise UelError("no such feature tier", got=tier, do=f"choose one of {', '.join(tiers)}")
+    return tuple(_MASKS)[: tiers.index(tier)]
