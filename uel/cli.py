@@ -68,6 +68,18 @@ def place(args: Sequence[str]) -> int:
     return 0
 
 
+def radio_map(args: Sequence[str]) -> int:
+    """Radio maps of tiles: gain with its error, delays, angles, SINR, throughput; checked against traced paths."""
+    from explorer.map_report import write
+    from sim_bridge.mapping import MapConfig, lines, make_maps
+    from uel.config import load
+
+    for folder, told in make_maps(load(MapConfig, "map", args)):
+        write(folder)
+        print("\n".join(lines(folder, told)))
+    return 0
+
+
 def doctor(args: Sequence[str]) -> int:
     """What this machine has, what is missing, and a self-test of the ray tracer."""
     from sim_bridge.doctor import main
@@ -75,7 +87,13 @@ def doctor(args: Sequence[str]) -> int:
     return main(args)
 
 
-VERBS: dict[str, Callable[[Sequence[str]], int]] = {"demo": demo, "build": build, "place": place, "doctor": doctor}
+VERBS: dict[str, Callable[[Sequence[str]], int]] = {
+    "demo": demo,
+    "build": build,
+    "place": place,
+    "map": radio_map,
+    "doctor": doctor,
+}
 
 
 def usage() -> str:
