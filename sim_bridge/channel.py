@@ -54,7 +54,7 @@ def in_window(excess: Float[Tensor, " row"], carrier: Carrier) -> Float[Tensor, 
 
 def leakage(paths: PathSet, carrier: Carrier) -> Float[Tensor, "receiver cell"]:
     """Linear path gain that becomes interference between symbols and subcarriers; see `in_window`."""
-    return paths.gain() - paths.total(paths.power * in_window(late(paths), carrier).square())
+    return paths.total(paths.power * (1 - in_window(late(paths), carrier).square()))
 
 
 def coefficients(
