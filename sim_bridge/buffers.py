@@ -6,6 +6,12 @@ from sionna.rt.constants import InteractionType
 from sionna.rt.path_solvers.paths_buffer import PathsBuffer
 from torch import Tensor
 
+KINDS = (
+    InteractionType.SPECULAR,
+    InteractionType.REFRACTION,
+    InteractionType.DIFFRACTION,
+    InteractionType.DIFFUSE,
+)  # in the order of `links.PathSet.interactions`
 SAME = 0.05  # m: two paths of a link by way of an edge are one where their vertices are this near
 
 
@@ -32,11 +38,17 @@ def unique_paths(paths: PathsBuffer) -> np.ndarray:
     return valid[np.union1d(first, scattered)]
 
 
-def labels(paths: PathsBuffer, count: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Receiver, cell and number of interactions of the first `count` paths."""
-    columns = (paths.target_indices, paths.source_indices, paths.num_interactions())
-    target, source, bounces = (torch.from_numpy(numpy_of(v)[:count].astype(np.int64)) for v in columns)
-    return target, source, bounces
+def labels(paths: PathsBuffer, count: int) -> tuple[Tensor, Tensor]:
+    """Receiver and cell of the first `count` paths."""
+    columns = (paths.target_indices, paths.source_indices)
+    target, source = (torch.from_numpy(numpy_of(v)[:count].astype(np.int64)) for v in columns)
+    return target, source
+
+
+def interactions(paths: PathsBuffer, count: int) -> Tensor:
+    """How often each kind of `KINDS` occurs on the first `count` paths, `path kind`."""
+    kind = numpy_of(paths.interaction_types.array).reshape(paths.buffer_size, paths.depth_dim_size)[:count]
+    return torch.from_numpy(np.stack([(kind == which).sum(1) for which in KINDS], -1))
 
 
 def rows(paths: PathsBuffer, count: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -2,9 +2,10 @@
 
 import math
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Complex, Float, Int, Shaped
 from torch import Tensor
 
 
@@ -32,8 +33,11 @@ class PathSet:
     """unit vector from the receiver to where the path comes from"""
     doppler: Float[Tensor, " row"]
     """Hz"""
-    bounces: Int[Tensor, " row"]
-    """interactions on the path; 0 is the direct one"""
+    interactions: Int[Tensor, "row 4"]
+    """reflections, refractions, diffractions and scatterings on the path; none on the direct one"""
+    amplitude: Complex[Tensor, "row receive transmit"]
+    """field that each polarisation of the receiver takes from each of the cell's antenna patterns, without the phase
+    of the way (`channel.coefficients` adds it); a single antenna at the cell's position alone, with all the power"""
 
     @staticmethod
     def cat(parts: list["PathSet"]) -> "PathSet":
@@ -46,12 +50,23 @@ class PathSet:
     # ---- of every link, receiver × cell ----------------------------------------------------------------
 
     @property
+    def bounces(self) -> Int[Tensor, " row"]:
+        """Interactions on the path."""
+        return self.interactions.sum(-1)
+
+    def part(self, first: int, count: int) -> "PathSet":
+        """The paths of `count` receivers from `first` on."""
+        mine = ((self.target >= first) & (self.target < first + count)).nonzero()[:, 0]
+        rows = {f.name: getattr(self, f.name)[mine] for f in fields(PathSet)[2:]}
+        return PathSet(count, self.cells, **{**rows, "target": rows["target"] - first})
+
+    @cached_property
     def link(self) -> Int[Tensor, " row"]:
         return self.target * self.cells + self.source
 
     def gain(self) -> Float[Tensor, "receiver cell"]:
         """Linear path gain; 0 where there is no path."""
-        return self._sum(self.power)
+        return self.total(self.power)
 
     def known(self) -> Bool[Tensor, "receiver cell"]:
         """Whether a link has a path."""
@@ -93,14 +108,36 @@ class PathSet:
         return self._mean(self.doppler)
 
     def strongest(self) -> Int[Tensor, "receiver cell"]:
-        """Row of each link's strongest path; meaningless where there is none."""
-        best = torch.zeros(self.receivers * self.cells).scatter_reduce(0, self.link, self.power.detach(), "amax")
-        row = torch.zeros(self.receivers * self.cells, dtype=torch.long)
-        mine = (self.power.detach() >= best[self.link]).nonzero()[:, 0]
-        row[self.link[mine]] = mine
-        return row.view(self.receivers, self.cells)
+        """Row of each link's strongest path; -1 where there is none."""
+        return self.ranked(1)[..., 0]
 
-    def _sum(self, values: Float[Tensor, " row"]) -> Float[Tensor, "receiver cell"]:
+    def count(self) -> Int[Tensor, "receiver cell"]:
+        """Paths of a link."""
+        return torch.bincount(self.link, minlength=self.receivers * self.cells).view(self.receivers, self.cells)
+
+    def ranked(self, count: int) -> Int[Tensor, "receiver cell path"]:
+        """Rows of each link's `count` strongest paths, the strongest first; -1 where there are no more."""
+        order, place = self._order
+        row = torch.full((self.receivers * self.cells, count), -1)
+        kept = place < count
+        row[self.link[order[kept]], place[kept]] = order[kept]
+        return row.view(self.receivers, self.cells, count)
+
+    @cached_property
+    def _order(self) -> tuple[Int[Tensor, " row"], Int[Tensor, " row"]]:
+        """Rows link by link, the strongest first, and the place of each within its link."""
+        order = self.power.detach().argsort(descending=True, stable=True)
+        order = order[self.link[order].argsort(stable=True)]
+        each = self.count().flatten()
+        return order, torch.arange(len(order)) - (each.cumsum(0) - each)[self.link[order]]
+
+    @staticmethod
+    def at(values: Shaped[Tensor, "row ..."], row: Int[Tensor, "*n"]) -> Shaped[Tensor, "..."]:
+        """Values of rows as `ranked` gives them; 0 where there is none."""
+        return torch.cat([values, values.new_zeros(1, *values.shape[1:])])[row]
+
+    def total(self, values: Float[Tensor, " row"]) -> Float[Tensor, "receiver cell"]:
+        """Sum of values over each link's paths."""
         total = values.new_zeros(self.receivers * self.cells).index_add(0, self.link, values)
         return total.view(self.receivers, self.cells)
 
@@ -109,13 +146,18 @@ class PathSet:
         empty = total.detach() <= 0
         # Shares of power first: powers of 1e-12 times delays of 1e-6 would leave float32.
         share = self.power / torch.where(empty, 1.0, total).flatten()[self.link]
-        return self._sum(share * values)
+        return self.total(share * values)
 
 
 def azimuth_deg(direction: Float[Tensor, "*n 3"]) -> Float[Tensor, "*n"]:
     """Compass azimuth in degrees, in [0, 360)."""
     east, north, _ = direction.unbind(-1)
     return torch.rad2deg(torch.atan2(east, north)) % 360.0
+
+
+def elevation_deg(direction: Float[Tensor, "*n 3"]) -> Float[Tensor, "*n"]:
+    """Angle above the horizon in degrees."""
+    return torch.rad2deg(torch.asin(direction[..., 2].clamp(-1, 1)))
 
 
 def rotation(turn: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3 3"]:

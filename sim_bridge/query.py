@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sim_bridge import adapter, parameters
 from sim_bridge.atlas import Atlas
-from sim_bridge.buffers import labels, rows
+from sim_bridge.buffers import interactions, labels, rows
 from sim_bridge.facets import Facets
 from sim_bridge.links import PathSet, radiated, rotation
 from sim_bridge.wrap import LOCK, bridged
@@ -70,7 +70,7 @@ def chains(
         none = torch.zeros(0, dtype=torch.long)
         return none, none, none.view(0, found.plan.max_depth)
     with LOCK:
-        target, source, _ = labels(found.buffer, found.count)
+        target, source = labels(found.buffer, found.count)
         kind, shape, primitive = rows(found.buffer, found.count)
     plane = torch.from_numpy(facets.plane)[torch.from_numpy(facets.base)[shape] + primitive]
     mirror, gone = kind == adapter.SPECULAR, kind == adapter.REFRACTION
@@ -101,9 +101,9 @@ def evaluated(
     """What the paths carry, differentiable in the ends and in the parameters that are given."""
     learned = _of_scene(given)
     inputs = [*ends.columns(), *(value.reshape(-1) for value in learned.values())]
-    if not found.count:
-        return _no_paths(ends, inputs)
     transmit, receive = (len(array.antenna_pattern.patterns) for array in (scene.tx_array, scene.rx_array))
+    if not found.count:
+        return _no_paths(ends, inputs, receive, transmit)
 
     def fields(*columns: mi.TensorXf) -> list[mi.TensorXf]:
         points = [mi.Point3f(*(c.array for c in columns[3 * k : 3 * k + 3])) for k in range(4)]
@@ -115,11 +115,12 @@ def evaluated(
 
     with LOCK:
         real, imag, delay, *rest = bridged(fields, inputs)
-        target, source, bounces = labels(found.buffer, found.count)
+        target, source = labels(found.buffer, found.count)
+        kinds = interactions(found.buffer, found.count)
     shape = (found.count, receive, transmit)
     cut = lambda values: values.view(-1, found.buffer.buffer_size)[:, : found.count]  # noqa: E731
     departure, arrival = cut(rest[0]).T, cut(rest[1]).T
-    element = _elements(scene, ends, wavelength)[source]
+    element = elements(scene, ends, wavelength)[source]
     real, imag = (cut(part).T.reshape(shape) for part in (real, imag))
     power = radiated(real, imag, departure, element, wavelength)
     doppler = rest[2][: found.count]
@@ -127,7 +128,7 @@ def evaluated(
         doppler = doppler + (given["ue_velocity"][target] * arrival).sum(-1) / wavelength
     # Of near-coplanar walls only one gives a path in the end; what antennas do not hear at all is none either.
     kept = (power.detach() > 0).nonzero()[:, 0]
-    rows = (target, source, power, delay[: found.count], departure, arrival, doppler, bounces)
+    rows = (target, source, power, delay[: found.count], departure, arrival, doppler, kinds, torch.complex(real, imag))
     return PathSet(len(ends.target), len(ends.source), *(values[kept] for values in rows))
 
 
@@ -136,18 +137,20 @@ def _of_scene(given: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: value for name, value in given.items() if "/" in name}
 
 
-def _elements(scene: rt.Scene, ends: Ends, wavelength: float) -> Float[Tensor, "cell antenna 3"]:
+def elements(scene: rt.Scene, ends: Ends, wavelength: float) -> Float[Tensor, "cell antenna 3"]:
     """Offsets of every cell's antennas from its position in metres."""
     place = torch.from_numpy(scene.tx_array.normalized_positions.numpy()).T.float() * wavelength
     return torch.einsum("cij,aj->cai", rotation(ends.source_turn), place)
 
 
-def _no_paths(ends: Ends, inputs: list[Tensor]) -> PathSet:
+def _no_paths(ends: Ends, inputs: list[Tensor], receive: int, transmit: int) -> PathSet:
     """Nothing, which yet has a gradient of zero."""
     none = sum((v.sum() * 0 for v in inputs), torch.zeros(())).expand(1)[:0]
     index = torch.zeros(0, dtype=torch.long)
     vector = none[:, None].expand(0, 3)
-    return PathSet(len(ends.target), len(ends.source), index, index, none, none, vector, vector, none, index)
+    field = torch.complex(none, none)[:, None, None].expand(0, receive, transmit)
+    ends_of = (len(ends.target), len(ends.source), index, index)
+    return PathSet(*ends_of, none, none, vector, vector, none, index[:, None].expand(0, 4), field)
 
 
 def _drjit(ends: Ends) -> adapter.Ends:

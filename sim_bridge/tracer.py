@@ -105,18 +105,20 @@ class Sionna:
         """Trace every link: gain, first arrival, strongest path's azimuth of departure, line of sight."""
         with torch.no_grad():
             points = self._rows(position.detach())
-            found = self._trace(points, {})
-            gain = found.gain()
-            known = gain > 0
-            azimuth = azimuth_deg(found.departure)[found.strongest()] if len(found.power) else gain
-            return Truth(
-                position=points[:, :2],
-                gain_db=torch.where(known, to_db(gain.clamp(min=1e-30)), 0.0),
-                known=known,
-                delay=found.first_arrival(),
-                azimuth_deg=torch.where(known, azimuth, 0.0),
-                los=self.line_of_sight(points),
-            )
+            return self.truth(points, self._trace(points, {}))
+
+    def truth(self, points: Float[Tensor, "n 3"], found: PathSet) -> Truth:
+        """What paths to points say of every link."""
+        gain = found.gain()
+        known = gain > 0
+        return Truth(
+            position=points[:, :2],
+            gain_db=torch.where(known, to_db(gain.clamp(min=1e-30)), 0.0),
+            known=known,
+            delay=found.first_arrival(),
+            azimuth_deg=found.at(azimuth_deg(found.departure), found.strongest()),
+            los=self.line_of_sight(points),
+        )
 
     def reseed(self, seed: int) -> None:
         """Search with other rays from now on, so that the search's randomness does not repeat every call."""

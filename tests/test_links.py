@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from sim_bridge.links import PathSet, rotation
-from tests.worlds import bundled, empty, mast
+from tests.worlds import bundled, empty, mast, sector
+from uel.sites import Array
 from uel.units import SPEED_OF_LIGHT
 
 import mitsuba as mi  # isort: skip  (after tests.worlds, which finds a usable LLVM)
@@ -52,7 +53,8 @@ def two_paths(**change: torch.Tensor) -> PathSet:
         "departure": torch.tensor([[1.0, 0, 0], [0, 1.0, 0]]),
         "arrival": torch.tensor([[-1.0, 0, 0], [0, -1.0, 0]]),
         "doppler": torch.tensor([10.0, -30.0]),
-        "bounces": torch.tensor([0, 2]),
+        "interactions": torch.tensor([[0, 0, 0, 0], [1, 0, 1, 0]]),
+        "amplitude": torch.tensor([3.0, 1.0]).sqrt().to(torch.complex64)[:, None, None] * torch.tensor([[0.6], [0.8j]]),
     }
     return PathSet(1, 2, **{**values, **change})
 
@@ -96,3 +98,39 @@ def test_rotation_turns_the_boresight() -> None:
     quarter = rotation(torch.tensor([[torch.pi / 2, 0.0, 0.0], [0.0, torch.pi / 2, 0.0]]))
     turned = quarter @ torch.tensor([1.0, 0.0, 0.0])
     torch.testing.assert_close(turned, torch.tensor([[0.0, 1.0, 0.0], [0.0, 0.0, -1.0]]), atol=1e-6, rtol=0)
+
+
+def test_paths_in_order_of_their_power() -> None:
+    link = two_paths(power=torch.tensor([1.0, 3.0]))
+    assert link.ranked(3).tolist() == [[[1, 0, -1], [-1, -1, -1]]]
+    assert link.count().tolist() == [[2, 0]]
+    assert link.at(link.delay, link.ranked(3))[0, 0].tolist() == pytest.approx([2e-6, 1e-6, 0.0])
+    assert link.bounces.tolist() == [0, 2]
+
+
+def test_a_part_is_what_was_put_together() -> None:
+    both = PathSet.cat([two_paths(), two_paths(power=torch.tensor([5.0, 2.0]))])
+    part = both.part(1, 1)
+    assert (part.receivers, part.gain().tolist()) == (1, [[7.0, 0.0]])
+
+
+def test_kinds_of_interactions_in_a_street() -> None:
+    """Stock Sionna's kinds: a count of each on every path, as often as it has them."""
+    sim = bundled("simple_street_canyon", mast((-30.0, 2.0, 12.0)), samples=3000, max_depth=2)
+    ours = sim.trace(STREET[:1])
+    sim.scene.add(rt.Receiver("rx", position=mi.Point3f(*STREET[0].tolist())))
+    stock = rt.PathSolver(deterministic=True)(sim.scene, max_depth=2, samples_per_src=3000, seed=1)
+    kind = torch.from_numpy(stock.interactions.numpy().astype(int))[:, 0, 0]
+    valid = torch.from_numpy(stock.valid.numpy())[0, 0]
+    theirs = {tuple((kind[:, path] == which).sum().item() for which in (1, 4, 8, 2)) for path in valid.nonzero()[:, 0]}
+    assert {tuple(row) for row in ours.interactions.tolist()} == theirs
+    assert len(theirs) > 2
+
+
+@pytest.mark.parametrize("polarization", ["V", "VH"])
+def test_amplitudes_make_the_power(polarization: str) -> None:
+    """One antenna position: the sum of the patterns' fields, at both polarisations, sharing the power of one."""
+    sim = empty(sector((3.0, -2.0, 20.0), Array(polarization=polarization)))
+    found = sim.trace(torch.tensor([[43.0, 20.0, 1.5]]))
+    power = found.amplitude.sum(-1).abs().square().sum(-1) / found.amplitude.shape[-1]
+    torch.testing.assert_close(power, found.power)

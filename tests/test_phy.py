@@ -9,6 +9,7 @@ from torch import Tensor
 from sim_bridge import phy
 from tests.small import CORNERS, masts, radio_map
 from uel.errors import UelError
+from uel.nr import CQI_EFFICIENCY
 from uel.quality import sinr
 from uel.radiomap import RadioMap
 from uel.sites import Carrier
@@ -42,7 +43,10 @@ def test_it_is_sionnas_own_answer_pixel_by_pixel() -> None:
     radio = radio_map(masts(*CORNERS), pixel=16.0)
     served, ratio = phy.serve(radio, load=0.5), sinr(radio, load=0.5)
     rounded = from_db((10 * ratio.log10() / phy.STEP_DB).round() * phy.STEP_DB).flatten()
-    abstraction, adaptation, _ = phy._sionna()
+    abstraction, *_ = phy._sionna()  # first: importing Sionna SYS draws from torch's generator
+    from sionna.sys import InnerLoopLinkAdaptation
+
+    adaptation = InnerLoopLinkAdaptation(abstraction, device="cpu")
     for pixel in torch.randperm(rounded.numel(), generator=torch.Generator().manual_seed(0))[:20].tolist():
         channel = {
             "sinr_eff": rounded[[pixel]],
@@ -57,6 +61,51 @@ def test_it_is_sionnas_own_answer_pixel_by_pixel() -> None:
         if acknowledged:
             delivered = float(served.throughput.flatten()[pixel]) * phy.slot(Carrier()) / (1 - float(bler))
             assert delivered == pytest.approx(float(bits), rel=1e-5)
+
+
+def test_adaptation_is_sionnas_inner_loop_over_a_whole_slot() -> None:
+    """63 SINRs stand for 3276 subcarriers × 12 symbols; Sionna's loop is given them all."""
+    abstraction, *_ = phy._sionna()
+    from sionna.sys import InnerLoopLinkAdaptation
+
+    adaptation = InnerLoopLinkAdaptation(abstraction, device="cpu", bler_target=0.1)
+    generator = torch.Generator().manual_seed(0)
+    fading = torch.empty(6, 63).exponential_(generator=generator)
+    sinr = fading * from_db(torch.tensor([-4.0, 3.0, 8.0, 14.0, 20.0, 40.0]))[:, None]
+    ours = phy.adapt(sinr, Carrier())
+    for which in range(len(sinr)):
+        grid = sinr[which].repeat_interleave(52).expand(12, -1)[..., None, None]
+        mcs = adaptation(sinr=grid, mcs_table_index=1, mcs_category=1)
+        bits, _, effective, bler, _ = abstraction(mcs, sinr=grid, mcs_table_index=1, mcs_category=1)
+        assert int(ours.mcs[which]) == int(mcs)
+        assert float(ours.effective[which]) == pytest.approx(float(effective), rel=1e-4)
+        assert float(ours.bler[which]) == pytest.approx(float(bler), abs=1e-4)
+        if bits > 0:
+            assert float(ours.bits[which]) == pytest.approx(float(bits) * (1 - float(bler)), rel=1e-3)
+
+
+def test_a_flat_channel_is_its_own_effective_sinr() -> None:
+    """EESM of equal SINRs is that SINR, between -30 and 30 dB."""
+    found = phy.effective(torch.tensor([[5.0, 5.0, 5.0], [1e4, 1e4, 1e4]]))
+    assert found.shape == (2, 29)
+    assert found[0].tolist() == pytest.approx([5.0] * 29, rel=1e-4)
+    assert found[1].tolist() == pytest.approx([1e3] * 29, rel=1e-4)
+
+
+def test_cqi_thresholds_rise_and_keep_their_distance_from_shannon() -> None:
+    threshold = phy.cqi_threshold_db(Carrier())
+    assert bool((threshold.diff() > 0).all())
+    ideal = 10 * (2 ** torch.tensor(CQI_EFFICIENCY) - 1).log10()
+    assert bool(((threshold - ideal) > 0).all())
+    assert bool(((threshold - ideal) < 4).all())
+
+
+@pytest.mark.parametrize(("cqi", "mcs"), [(4, 4), (9, 15), (14, 26)])
+def test_blocks_of_a_cqi_fail_one_in_ten_times_at_its_threshold(cqi: int, mcs: int) -> None:
+    """Rates 308, 616 and 873 of 1024 are in both tables of TS 38.214."""
+    threshold = phy.cqi_threshold_db(Carrier())[cqi - 1]
+    at, below = (phy._block_errors(from_db(threshold + step).expand(1, 29), Carrier())[0, mcs] for step in (0.01, -0.5))
+    assert at <= 0.1 < below
 
 
 def test_more_power_never_carries_less_and_the_target_holds() -> None:

@@ -127,8 +127,7 @@ def reflection_gain(sim: Sionna, position: Tensor, conductivity: Tensor) -> Tens
 
 def path_count(sim: Sionna, position: Tensor) -> Tensor:
     """How many paths each link has, `n cell`."""
-    found = sim.trace(position)
-    return torch.bincount(found.link, minlength=found.receivers * found.cells).view(found.receivers, found.cells)
+    return sim.trace(position).count()
 
 
 def stock_gain(sim: Sionna, position: Tensor) -> Tensor:
