@@ -16,7 +16,8 @@ import torch
 import scenes
 from scenes.bundled import scene_file
 from sim_bridge.atlas import Atlas, AtlasPlan
-from sim_bridge.survey import trace_survey
+from sim_bridge.measure import MeasurePlan
+from sim_bridge.survey import Place, SurveyPlan, Work, survey_here
 from sim_bridge.tracer import Sionna, Tracing
 from sim_bridge.tracer import open as open_simulator
 from training.evaluate import EvalPlan, evaluate, example, tables
@@ -204,11 +205,11 @@ def build_world(config: DemoConfig, stages: Stages, name: str, plan: TrackPlan, 
     survey_at = stages.make(
         f"survey-{name}",
         {**traced, "plan": asdict(plan)},
-        lambda out: trace_survey(_simulator(tile, sites, config), tile, plan, config.seed).save(out / "survey.zarr"),
+        lambda out: _survey(Place(tile, sites), plan, config, out / "survey"),
     )
     maps = Maps.of(tile, RadioMap.load(radio_at))
     simulator = _live_simulator(tile, sites, config, stages, name, network) if live else None
-    return World(tile, maps, Survey.open(survey_at / "survey.zarr"), simulator)
+    return World(tile, maps, Survey.open(survey_at / "survey")[tile.name], simulator)
 
 
 def _build_tile(city: str, centre: tuple[float, float], config: DemoConfig, out: Path) -> None:
@@ -220,6 +221,12 @@ def _place(tile: Tile, config: DemoConfig) -> tuple[Site, ...]:
         tile, config.sites.count, seed=config.seed, sectors=config.sites.sectors, mast=config.sites.mast
     )
     return sites_from_json(json.loads(json.dumps(sites_to_json(sites))))
+
+
+def _survey(place: Place, tracks: TrackPlan, config: DemoConfig, out: Path) -> None:
+    """Paths alone: what a phone makes of them is drawn on read."""
+    rays = MeasurePlan(layers=("rt",))
+    survey_here(Work(out, (place,), SurveyPlan(tracks=tracks, measure=rays, tracing=config.tracing, seed=config.seed)))
 
 
 def _simulator(tile: Tile, sites: tuple[Site, ...], config: DemoConfig) -> Sionna:

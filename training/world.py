@@ -11,9 +11,9 @@ from torch.utils.data import Dataset
 
 from uel.maps import Maps
 from uel.measurement import MeasurementModel
-from uel.reports import TIERS, Reports, Truth
+from uel.reports import TIERS, Reports
 from uel.simulator import Simulator
-from uel.survey import Survey
+from uel.survey import TileSurvey
 from uel.tile import Tile
 from uel.tracks import draw_positions
 
@@ -24,7 +24,7 @@ class World:
 
     tile: Tile
     maps: Maps
-    survey: Survey
+    survey: TileSurvey
     simulator: Simulator | None = None
 
     def from_map(
@@ -53,17 +53,12 @@ class World:
 
         Reports that hear no cell are left out, so fewer than `count` may come.
         """
-        truth = flat_truth(self.survey.truth)
+        truth = self.survey.truth[self.survey.valid]
         if count is not None:
             truth = truth[torch.randint(len(truth), (count,), generator=generator)]
         observed = model.for_traced.observe(truth, self.maps.power_dbm, generator)
         audible = observed.heard.any(-1)
         return observed[audible], truth.position[audible]
-
-
-def flat_truth(truth: Truth) -> Truth:
-    """(track, report) as one axis."""
-    return Truth(**{name: value.flatten(0, 1) for name, value in vars(truth).items()})
 
 
 @dataclass(frozen=True, eq=False)

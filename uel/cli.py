@@ -80,6 +80,31 @@ def radio_map(args: Sequence[str]) -> int:
     return 0
 
 
+def survey(args: Sequence[str]) -> int:
+    """Phones' tracks over tiles, measured by the ray tracer: units of work on cores, a Ray cluster or Slurm."""
+    from sim_bridge.verbs import SurveyConfig, export_survey, make_survey, verify_survey, write_job
+    from uel.config import load
+
+    config = load(SurveyConfig, "survey", args)
+    if config.verify:
+        wrong = verify_survey(config)
+        for unit, files in wrong.items():
+            print(f"{unit} differs, to be made again: {', '.join(files)}")
+        print(f"{config.out}: {f'{len(wrong)} units differ' if wrong else 'as it was made'}")
+        return 1 if wrong else 0
+    if config.export != "none":
+        print(*export_survey(config), sep="\n")
+        return 0
+    if config.engine == "slurm" and not config.unit:
+        print(f"sbatch {write_job(config)}")
+        return 0
+    failures = make_survey(config)
+    for failure in failures:
+        print(f"unit {failure.number} failed: {failure.text}", file=sys.stderr)
+    print(config.out)
+    return 1 if failures else 0
+
+
 def doctor(args: Sequence[str]) -> int:
     """What this machine has, what is missing, and a self-test of the ray tracer."""
     from sim_bridge.doctor import main
@@ -92,6 +117,7 @@ VERBS: dict[str, Callable[[Sequence[str]], int]] = {
     "build": build,
     "place": place,
     "map": radio_map,
+    "survey": survey,
     "doctor": doctor,
 }
 

@@ -128,3 +128,10 @@ _SYS = {
 }  # fmt: skip
 
 FEATURES: dict[str, Feature] = {**_RT, **_PHY, **_SYS}
+
+TRACK: dict[str, Feature] = {
+    "time": Feature("rt", (), "s", "float32", "since the track's first report", mask="valid"),
+    "valid": Feature("rt", (), "1", "bool", "the track goes on so long"),
+    "velocity": Feature("rt", ("xyz",), "m s-1", "float32", "east, north and up", mask="valid"),
+}
+"""What a survey holds of its tracks, whatever is measured there. Where a track is not `valid`, nothing is known."""

@@ -1,97 +1,174 @@
-"""Many tracks over one tile, in Zarr v3: the truth, to which realism is applied on read."""
+"""Many tracks over tiles: the truth, to which realism is applied on read."""
 
-import shutil
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from uel.errors import UelError
 from uel.measurement import MeasurementModel
+from uel.moments import Moments
 from uel.reports import Reports, Truth
-from uel.sites import Site, reference_power_dbm, sites_from_json, sites_to_json
+from uel.sites import Site, reference_power_dbm
+from uel.survey_manifest import Manifest, Unit
+from uel.survey_store import Record, group_path, record_path, shard_path
 
-SCHEMA = "uel-survey-1"
-UNITS = {"position": "m", "gain_db": "dB", "delay": "s", "azimuth_deg": "degree", "time": "s"}
-_TRACKS_PER_CHUNK = 256
+TRUTH = tuple(f.name for f in fields(Truth))
 
 
 @dataclass(frozen=True, eq=False)
-class Survey:
-    """Ray-traced truth of tracks: `truth` has axes (track, report[, cell]); `time` (track, report) in seconds."""
+class TileSurvey:
+    """One tile's tracks in memory: `truth` has axes (track, report[, cell])."""
 
     truth: Truth
     time: Float[Tensor, "track report"]
+    """s since the track's first report"""
+    valid: Bool[Tensor, "track report"]
+    """False where a shorter track has ended: nothing is known there"""
+    velocity: Float[Tensor, "track report 3"]
+    """m/s"""
     sites: tuple[Site, ...]
-    meta: dict[str, Any]
-    """provenance: tile, fingerprint, seed"""
 
     def observe(self, model: MeasurementModel, seed: int) -> Reports:
         """Reports of all tracks under `model`, reproducible by seed; axes (track, report[, cell])."""
         generator = torch.Generator().manual_seed(seed)
-        return model.for_traced.observe(self.truth, reference_power_dbm(self.sites), generator)
+        return model.for_traced.observe(self.truth, reference_power_dbm(self.sites), generator, self.valid)
 
-    def save(self, folder: str | Path) -> None:
-        """Write a Zarr v3 group; a folder with this name is replaced only once the new one is whole."""
-        import zarr
-        from zarr.codecs import ZstdCodec
 
-        folder = Path(folder)
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        aside = folder.with_name(folder.name + ".part")
-        shutil.rmtree(aside, ignore_errors=True)
-        group = zarr.open_group(aside, mode="w", zarr_format=3)
-        group.attrs.update({"schema": SCHEMA, "sites": sites_to_json(self.sites), **self.meta})
-        for name, values in self._arrays().items():
-            axes = ("track", "report", "cell" if name != "position" else "xy")[: values.ndim]
-            array = group.create_array(
-                name,
-                data=values,
-                chunks=(min(_TRACKS_PER_CHUNK, len(values)), *values.shape[1:]),
-                dimension_names=axes,
-                compressors=[ZstdCodec(level=3, checksum=True)],  # a flipped bit is noticed
-                config={"write_empty_chunks": True},  # a missing chunk is damage, no block of zeros
-            )
-            array.attrs["units"] = UNITS.get(name, "1")
-        shutil.rmtree(folder, ignore_errors=True)
-        aside.rename(folder)
+@dataclass(frozen=True, eq=False)
+class Survey:
+    """A survey's folder; values are read when they are asked for."""
 
-    def _arrays(self) -> dict[str, np.ndarray]:
-        tensors = {f.name: getattr(self.truth, f.name) for f in fields(Truth)} | {"time": self.time}
-        return {name: tensor.numpy() for name, tensor in tensors.items()}
+    folder: Path
+    manifest: Manifest
 
     @staticmethod
     def open(folder: str | Path) -> "Survey":
-        """Read a survey. Raises `UelError` when it is absent, damaged, or not a survey of this schema."""
+        """Open a survey. Raises `UelError` when it is absent, damaged, or of another schema."""
+        return Survey(Path(folder), Manifest.load(Path(folder)))
+
+    @property
+    def tiles(self) -> tuple[str, ...]:
+        return tuple(self.manifest.tiles)
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """Names of all arrays."""
+        return tuple(self.manifest.arrays)
+
+    def __getitem__(self, tile: str) -> TileSurvey:
+        """All tracks of a tile in memory. Raises `UelError` when it is unknown, unfinished or damaged."""
+        self.require(tile)
+        values = self.read(tile, (*TRUTH, "time", "valid", "velocity"))
+        truth = Truth(**{name: values.pop(name) for name in TRUTH})
+        return TileSurvey(truth, sites=self.manifest.tiles[tile].sites, **values)
+
+    def read(self, tile: str, names: Iterable[str], first: int = 0, count: int | None = None) -> dict[str, Tensor]:
+        """Features of tracks `first` to `first + count` (to the last without it), axes (track, report, …).
+
+        Raises `UelError` for unknown names, and for units that are missing or damaged.
+        """
+        count = self.manifest.tracks - first if count is None else count
+        wanted = slice(first, first + count)
+        units = [u for u in self.manifest.units_of(tile) if u.first < wanted.stop and first < u.first + u.count]
+        return {name: torch.from_numpy(self._values(tile, name, wanted, units)) for name in names}
+
+    def _values(self, tile: str, name: str, wanted: slice, units: Sequence[Unit]) -> np.ndarray:
+        if name not in self.manifest.arrays:
+            raise UelError("no such feature in this survey", got=name, do=f"choose from {', '.join(self.features)}")
+        # Zarr takes an absent shard for fill values.
+        gone = [u.name for u in units if not shard_path(self.folder, self.manifest, u, name).is_file()]
+        if gone:
+            raise self._damaged(f"{name} of {', '.join(gone[:5])} is missing")
+        try:
+            return np.asarray(self._group(tile)[name][wanted])
+        except Exception as error:  # zarr's codecs raise what their compressor raises
+            raise self._damaged(f"{name} of {tile}: {error}") from error
+
+    def _group(self, tile: str) -> Any:
         import zarr
 
-        try:
-            group = zarr.open_group(Path(folder), mode="r", zarr_format=3)
-            attrs = dict(group.attrs)
-        except (OSError, ValueError, KeyError) as error:
-            raise UelError("no readable survey here", got=f"{folder}: {error}", do="make it again") from error
-        if attrs.get("schema") != SCHEMA:
-            raise UelError(
-                f"this Zarr group is not a survey of schema {SCHEMA!r}",
-                got=f"schema {attrs.get('schema')!r} in {folder}",
-                do="make the survey again with this version, or point to a survey",
-            )
-        names = [*(f.name for f in fields(Truth)), "time"]
-        try:
-            arrays = {name: torch.from_numpy(_read(group[name])) for name in names}
-        except Exception as error:  # zarr's codecs raise what their compressor raises
-            raise UelError("this survey is damaged", got=f"{folder}: {error}", do="make it again") from error
-        time = arrays.pop("time")
-        sites = sites_from_json(attrs.pop("sites"))  # type: ignore[arg-type]
-        return Survey(Truth(**arrays), time, sites, {k: v for k, v in attrs.items() if k != "schema"})
+        if tile not in self._groups:
+            self._groups[tile] = dict(zarr.open_group(group_path(self.folder, tile), mode="r", zarr_format=3).arrays())
+        return self._groups[tile]
 
+    @cached_property
+    def _groups(self) -> dict[str, dict[str, Any]]:
+        return {}
 
-def _read(array: Any) -> np.ndarray:
-    """All values. Zarr takes an absent chunk for fill values, so the chunks are counted first."""
-    if array.nchunks_initialized != array.nchunks:
-        raise ValueError(f"{array.nchunks - array.nchunks_initialized} chunks of {array.path!r} are missing")
-    return np.asarray(array[...])
+    def _damaged(self, got: str) -> UelError:
+        do = "make these units again: uel survey --verify, then the command that made the survey"
+        return UelError("this survey is damaged", got=f"{self.folder}: {got}", do=do)
+
+    # ---- what is there -------------------------------------------------------------------------------
+
+    def require(self, tile: str) -> None:
+        """Raise `UelError` unless a tile is in the survey and all of its units are done."""
+        if tile not in self.manifest.tiles:
+            raise UelError("no such tile in this survey", got=tile, do=f"choose from {', '.join(self.tiles)}")
+        waiting = [u for u in self.manifest.units_of(tile) if not record_path(self.folder, u.name).is_file()]
+        if waiting:
+            got = f"{len(waiting)} units of {tile} are not done, {waiting[0].name} for one"
+            raise UelError("this survey is not finished", got=got, do="give the command that began it again")
+
+    def record(self, unit: Unit) -> Record | None:
+        """What was written of a unit; None before that."""
+        return Record.load(self.folder, unit)
+
+    def waiting(self) -> list[Unit]:
+        """Units that are not done: they have no record, or lack bytes. Reads no shard."""
+        return [u for u in self.manifest.units if (r := self.record(u)) is None or r.lacking(self.folder)]
+
+    def verify(self) -> dict[str, list[str]]:
+        """Shards that differ from what was written, by unit, for units that are done; reads everything."""
+        records = filter(None, map(self.record, self.manifest.units))
+        return {record.unit: wrong for record in records if (wrong := record.corrupt(self.folder))}
+
+    def forget(self, units: Iterable[str]) -> None:
+        """Take units for not done, so that they are made again."""
+        for name in units:
+            record_path(self.folder, name).unlink(missing_ok=True)
+
+    # ---- for training --------------------------------------------------------------------------------
+
+    def statistics(self, tiles: Sequence[str] | None = None) -> dict[str, Moments]:
+        """Of every feature where it is known, over tiles (all without any): what normalisation needs.
+
+        Raises `UelError` for tiles that are unknown or not finished.
+        """
+        tiles = self.tiles if tiles is None else tiles
+        for tile in tiles:
+            self.require(tile)
+        records = filter(None, (self.record(unit) for tile in tiles for unit in self.manifest.units_of(tile)))
+        moments = [record.moments for record in records]
+        return {name: Moments.merged([of[name] for of in moments]) for name in self.features}
+
+    def split(self, **cities: Sequence[str]) -> dict[str, tuple[str, ...]]:
+        """Tiles by purpose: `survey.split(train=("munich", "paris"), test=("florence",))`.
+
+        A city takes all tiles that were cut from it, or whose names begin with its own: no city is on two sides.
+        Raises `UelError` for a city without a tile, and for a tile on two sides.
+        """
+        parts = {part: tuple(t for name in names for t in self._of_city(name)) for part, names in cities.items()}
+        every = [tile for tiles in parts.values() for tile in tiles]
+        if twice := sorted({tile for tile in every if every.count(tile) > 1}):
+            raise UelError("a tile on two sides of a split", got=", ".join(twice), do="name each city once")
+        sides = {part: {self.manifest.tiles[tile].city for tile in tiles} for part, tiles in parts.items()}
+        shared = {c for part, own in sides.items() for other, its in sides.items() if part != other for c in own & its}
+        if shared:
+            raise UelError("a city on two sides of a split", got=", ".join(sorted(shared)), do="split by whole cities")
+        return parts
+
+    def _of_city(self, name: str) -> list[str]:
+        begins = re.compile(rf"{re.escape(name)}(?![^\W\d_])")  # paris_9e and munich+0-150 are, parish is not
+        found = [t for t, entry in self.manifest.tiles.items() if name in (t, entry.city) or begins.match(t)]
+        if not found:
+            raise UelError("no tile of this city in the survey", got=name, do=f"choose from {', '.join(self.tiles)}")
+        return found

@@ -6,7 +6,8 @@ from tempfile import TemporaryDirectory
 import torch
 
 import scenes
-from sim_bridge.survey import trace_survey
+from sim_bridge.measure import MeasurePlan
+from sim_bridge.survey import Place, SurveyPlan, Work, survey_here
 from sim_bridge.tracer import Tracing
 from sim_bridge.tracer import open as open_simulator
 from tests.bench.common import compare
@@ -15,6 +16,7 @@ from training.world import Batches, World
 from uel.locator import LocatorConfig
 from uel.maps import Maps
 from uel.measurement import MeasurementModel
+from uel.survey import Survey
 from uel.tracks import TrackPlan
 
 SHARE = 0.1
@@ -49,9 +51,11 @@ def run() -> dict[str, float]:
 def _world(folder: Path) -> World:
     tile = scenes.build("munich", folder / "tile", center=(-300.0, -150.0), progress=False)
     sites = scenes.place(tile, 8, seed=1, mast=8.0)
-    bulk = open_simulator(tile, sites, Tracing(samples=2000, map_rays=200_000, diffraction=False))
-    survey = trace_survey(bulk, tile, TrackPlan(tracks=32), 1)
+    tracing = Tracing(samples=2000, map_rays=200_000, diffraction=False)
+    bulk = open_simulator(tile, sites, tracing)
+    plan = SurveyPlan(tracks=TrackPlan(tracks=32), measure=MeasurePlan(layers=("rt",)), tracing=tracing)
+    survey_here(Work(folder / "survey", (Place(tile, sites),), plan))
     live = open_simulator(tile, sites, Tracing(samples=10_000, diffraction=False))
     live.build_atlas()
     torch.manual_seed(0)
-    return World(tile, Maps.of(tile, bulk.radio_map(tile.grid(4.0))), survey, live)
+    return World(tile, Maps.of(tile, bulk.radio_map(tile.grid(4.0))), Survey.open(folder / "survey")[tile.name], live)

@@ -1,0 +1,26 @@
+"""Files that are whole or not there."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Write a file aside and rename it: whoever is killed in between leaves the old one, or none.
+
+    Folders are made where they are missing. Raises `OSError` as the system does and leaves nothing aside.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        aside.write_bytes(content)
+        os.replace(aside, path)
+    except OSError:
+        aside.unlink(missing_ok=True)
+        raise
+
+
+def as_json(value: Any) -> bytes:
+    """As our files hold it: the same value, the same bytes."""
+    return (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode()
