@@ -1,5 +1,6 @@
 """The picture in a tile folder: what was built, of what, how each height is known, and what is wrong with it."""
 
+import textwrap
 from collections.abc import Mapping
 from io import BytesIO
 from typing import Any
@@ -15,6 +16,7 @@ from uel.tile import Tile
 
 COVERS = {"open": "#f2efe9", "road": "#c9c5bd", "path": "#e3d9c6", "water": "#9ecae1", "green": "#c7dfb4"}
 MATERIALS = ("#999999", "#D55E00", "#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#0072B2", "#F0E442")
+WIDTH = 84  # letters of a line beside the maps
 KNOWN = {"tag": "tagged", "levels": "from levels", "neighbours": "from neighbours", "prior": "from its type"}
 
 
@@ -91,9 +93,10 @@ def _ground(figure: Figure, ax: Axes, tile: Tile) -> None:
         lines = ax.contour(axis, axis, ground, levels=10, colors="white", linewidths=0.6)
         ax.clabel(lines, fontsize=7, fmt="%.0f m")
     outlines(ax, tile)
-    flat = tile.meta.get("terrain", {}).get("kind") == "flat"
-    map_axes(ax, tile.size, "the ground: flat, no elevation raster was given" if flat else "the ground: elevation")
-    if not flat:
+    given = tile.meta.get("terrain", {}).get("kind") != "flat"
+    level = "level" if given else "level, no elevation raster was given"
+    map_axes(ax, tile.size, f"the ground: {'elevation' if np.ptp(ground) else level}")
+    if np.ptp(ground):
         colour_bar(figure, ax, shown, "m above the datum")
 
 
@@ -105,9 +108,8 @@ def _words(ax: Axes, tile: Tile, told: Mapping[str, Any]) -> None:
 
 
 def _lines(tile: Tile, told: Mapping[str, Any]) -> list[str]:
-    lines = [f"{tile.size:g} m + {tile.meta['margin']:g} m of margin"]
-    if "heights" in told:
-        lines = _of_buildings(tile, told)
+    lines = _of_buildings(tile, told) if "heights" in told else _of_meshes(tile, told)
+    lines.append(f"outdoors by area: {_shares(told['outdoors'])}")
     if told["sight"]:
         shares = ", ".join(f"{share:.0%}" for share in told["sight"]["sites"])
         lines.append(f"outdoors in sight of the masts: {shares}; of any: {told['sight']['any']:.0%}")
@@ -116,7 +118,29 @@ def _lines(tile: Tile, told: Mapping[str, Any]) -> list[str]:
         lines.append(f"free sight: delay to {ray['delay_error'] * 1e9:.0e} ns, gain to {ray['gain_error_db']:.0e} dB")
     if "excluded" in told:
         lines += ["", "left out:", *(f"  {n:4d}  {reason}" for reason, n in told["excluded"].items())]
-    return [*lines, "", *(f"! {problem}" for problem in told["problems"])]
+    said = [f"! {problem}" for problem in told["problems"]] + [f"note: {note}" for note in told["notes"]]
+    return [*lines, "", *(line for words in said for line in textwrap.wrap(words, WIDTH, subsequent_indent="  "))]
+
+
+def _of_meshes(tile: Tile, told: Mapping[str, Any]) -> list[str]:
+    x, y = tile.meta["center"]
+    roofs, terrain = told["roofs"], told["terrain"]
+    return [
+        f"centre {x:g}, {y:g} in the city's own metres   {tile.size:g} m + {tile.meta['margin']:g} m of margin",
+        f"{sum(told['triangles'].values())} triangles; {roofs['covered']:.0%} of the square built on",
+        f"heights by area {_heights_of(roofs)}",
+        f"roofs by area: {_shares(roofs['materials'])}",
+        f"ground from {terrain['lowest']:.0f} to {terrain['highest']:.0f} m",
+        *textwrap.wrap("unknown: " + "; ".join(told["unknown"]), WIDTH, subsequent_indent="  "),
+    ]
+
+
+def _shares(materials: Mapping[str, float]) -> str:
+    return ", ".join(f"{share:.0%} {name}" for name, share in materials.items())
+
+
+def _heights_of(told: Mapping[str, Any]) -> str:
+    return f"{' / '.join(f'{h:.0f}' for h in told['quartiles'])} m (least, quartiles, greatest)"
 
 
 def _of_buildings(tile: Tile, told: Mapping[str, Any]) -> list[str]:
@@ -124,9 +148,9 @@ def _of_buildings(tile: Tile, told: Mapping[str, Any]) -> list[str]:
     heights, meshes = told["heights"], told["meshes"]
     known = ", ".join(f"{n} {KNOWN[name]}" for name, n in heights["provenance"].items())
     return [
-        f"{latitude:.5f}, {longitude:.5f}   {tile.meta['crs']}   {tile.size:g} m + {tile.meta['margin']:g} m",
+        f"{latitude:.5f}, {longitude:.5f}   {tile.meta['crs']}   {tile.size:g} m + {tile.meta['margin']:g} m of margin",
         f"{told['buildings']} buildings; heights: {known}",
-        f"heights {' / '.join(f'{h:.0f}' for h in heights['quartiles'])} m (least, quartiles, greatest)",
+        f"heights {_heights_of(heights)}",
         f"{meshes['watertight'] or 0:.1%} of {meshes['count']} meshes watertight",
         f"overlap {told['overlaps']['share'] or 0:.3%} of the footprints",
         f"round trip to degrees {told['round_trip']['error']:.0e} m",

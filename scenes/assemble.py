@@ -2,20 +2,22 @@
 
 import difflib
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from scenes import bundled, osm
-from scenes.buildings import Place
+from scenes.buildings import Building, Place
 from scenes.drawn import Draws, draw, dress, slug
 from scenes.extrude import Mesh, extrude_all
 from scenes.folder import as_json, put, staged, write_sites, write_tile
 from scenes.glb import glb
-from scenes.materials import DEFAULT, Surfaces, classify
+from scenes.materials import Surfaces, classify
 from scenes.parts import Part
-from scenes.perturb import Perturbation, parse, perturb, perturb_sites
+from scenes.paving import pave
+from scenes.perturb import Perturbation, parse, perturb, perturb_sites, require_variety
 from scenes.rasters import COVERS, materials_of, rasterise, rasterise_cover
+from scenes.recipe import recipe, remember, require_no_others_sites
 from scenes.record import describe
 from scenes.report import report, report_of_meshes
 from scenes.scene_xml import bsdfs_of
@@ -26,7 +28,7 @@ from uel.errors import UelError
 from uel.grid import Grid
 from uel.tile import Tile, file_hash
 
-GROUND = DEFAULT  # a paved city; defined at every carrier, which ITU's kinds of soil are not
+OF_MAPS = ("dem", "draw_heights", "materials", "frequency", "ground")  # what a plan can ask of a map alone
 Inspect = Callable[[Tile, dict[str, Any]], tuple[dict[str, Any], dict[str, bytes]]]
 """looks at a finished tile and its report so far; returns findings to add to it, and files to put into the folder"""
 
@@ -51,6 +53,8 @@ class Plan:
     """itu: the classes that the tags suggest; drawn: each building's own, drawn around its class"""
     frequency: float = 3.5e9
     """Hz, for which drawn materials hold"""
+    ground: str = "concrete"
+    """concrete: all of it, defined from 1 to 100 GHz; cover: concrete, soil and water by the map, from 1 to 10 GHz"""
     sites: int = 0
     """rooftop masts to put on the tile"""
     sectors: int = 1
@@ -61,6 +65,8 @@ class Plan:
     def __post_init__(self) -> None:
         if self.materials not in ("itu", "drawn"):
             raise UelError("unknown kind of materials", got=self.materials, do="choose itu or drawn")
+        if self.ground not in ("concrete", "cover"):
+            raise UelError("unknown kind of ground", got=self.ground, do="choose concrete or cover")
         self.wrong  # noqa: B018  (refuses a text that says nothing)
 
     @property
@@ -85,16 +91,20 @@ def build(
 
     `source` and `center` (latitude, longitude) are those of `scenes.osm.read`; or `source` is a city that Sionna RT
     brings along, and `center` in its own metres, see `scenes.bundled.build`. The folder gets the tile, its masts,
-    `report.json`, from a map `model.glb`, and what `inspect` adds: this room knows no ray tracer and draws no
-    pictures. Nothing is left where anything fails. `progress` shows a bar while a bundled city is read.
+    `report.json`, `model.glb`, and what `inspect` adds: this room knows no ray tracer and draws no pictures. Nothing
+    is left where anything fails. `progress` shows a bar while a bundled city is read.
 
-    Raises `UelError` for a source, a terrain or a plan that makes no tile, and when `folder` holds something else.
+    Raises `UelError` for a source, a terrain or a plan that makes no tile, and when `folder` holds something else, or
+    a tile on which somebody has placed masts since.
     """
     folder, plan = Path(folder), replace(plan or Plan(), **options)
+    require_no_others_sites(folder)
+    made_from = recipe(source, center, name, asdict(plan))
     if source in bundled.CITIES:
         with staged(folder) as stage:
-            tile = _with_sites(_bundled(str(source), stage, center, plan, progress), plan)
-            _conclude(tile, report_of_meshes(tile), inspect)
+            tile, parts = _bundled(str(source), stage, center, plan, progress)
+            tile = put(_with_sites(tile, plan), {"model.glb": glb(parts)})
+            _conclude(tile, report_of_meshes(tile, parts), inspect, made_from)
         return Tile.open(folder)
     close = difflib.get_close_matches(str(source), bundled.CITIES, n=1, cutoff=0.8)
     if close and parse_source(source).kind == "name":
@@ -102,11 +112,14 @@ def build(
     seed = plan.seed if plan.draw_heights else None
     place = osm.read(source, size=plan.size, margin=plan.margin, center=center, name=name, seed=seed, cache=cache)
     with staged(folder) as stage:
-        _fill(stage, place, plan, inspect)
+        _fill(stage, place, plan, inspect, made_from)
     return Tile.open(folder)
 
 
-def _bundled(city: str, folder: Path, center: tuple[float, float] | None, plan: Plan, progress: bool) -> Tile:
+def _bundled(
+    city: str, folder: Path, center: tuple[float, float] | None, plan: Plan, progress: bool
+) -> tuple[Tile, list[Part]]:
+    _require_of_meshes(plan)
     square = plan.size or 512.0
     return bundled.build(
         city,
@@ -119,7 +132,22 @@ def _bundled(city: str, folder: Path, center: tuple[float, float] | None, plan: 
     )
 
 
-def _fill(stage: Path, place: Place, plan: Plan, inspect: Inspect | None) -> None:
+def _require_of_meshes(plan: Plan) -> None:
+    """Whatever needs single buildings and a map of the ground, a bundled city cannot do."""
+    asked = [name for name in OF_MAPS if getattr(plan, name) != getattr(Plan(), name)]
+    if replace(plan.wrong, azimuth_deg=0.0, antenna_height=0.0) != Perturbation():
+        asked.append("perturb")
+    if asked:
+        raise UelError(
+            "bundled cities are meshes without single buildings, a georeference or a map of their ground",
+            got=", ".join(asked),
+            do="leave it out (perturb=antenna=… works), or build from a map",
+        )
+
+
+def _fill(stage: Path, place: Place, plan: Plan, inspect: Inspect | None, made_from: dict[str, Any]) -> None:
+    if plan.wrong.materials and plan.materials == "itu":
+        require_variety(place)
     wrong, record = perturb(place, plan.wrong, plan.seed)
     terrain = _terrain(wrong, plan)
     meshes, failures = extrude_all(wrong.buildings, terrain)
@@ -129,10 +157,10 @@ def _fill(stage: Path, place: Place, plan: Plan, inspect: Inspect | None) -> Non
         exclusions=(*wrong.exclusions, *failures),
     )
     surfaces = {building.id: classify(building.tags) for building in wrong.buildings}
-    parts = [_ground(terrain), *_walls_and_roofs(meshes, surfaces)]
+    parts = [*pave(terrain, wrong.ground, plan.ground), *_walls_and_roofs(meshes, surfaces)]
     grid = Grid(size=wrong.size, pixel=plan.pixel)
     rasters = rasterise(parts, grid) | {"cover": rasterise_cover(wrong.ground, grid)}
-    draws = _draws(wrong, surfaces, plan)
+    draws = _draws(wrong, surfaces, plan, _donors(place, record))
     meta = describe(wrong, surfaces, pixel=plan.pixel, seed=plan.seed, draws=draws)
     meta |= {"materials": materials_of(parts), "covers": list(COVERS), "terrain": _of_terrain(plan)}
     meta |= {"perturbation": record} if plan.perturb else {}
@@ -140,13 +168,14 @@ def _fill(stage: Path, place: Place, plan: Plan, inspect: Inspect | None) -> Non
     bsdfs = bsdfs_of(materials_of(dressed), draws.materials if draws else None)
     tile = write_tile(stage, dressed, bsdfs, rasters, meta)
     tile = _with_sites(tile, plan)
-    _conclude(tile, report(wrong, meshes, tile), inspect, {"model.glb": glb(parts)})
+    tile = put(tile, {"model.glb": glb(parts)})
+    _conclude(tile, report(wrong, meshes, tile), inspect, made_from)
 
 
-def _conclude(tile: Tile, told: dict[str, Any], inspect: Inspect | None, files: dict[str, bytes] | None = None) -> None:
+def _conclude(tile: Tile, told: dict[str, Any], inspect: Inspect | None, made_from: dict[str, Any]) -> None:
     """The report, and what goes with it, into the folder."""
     more, seen = inspect(tile, told) if inspect else ({}, {})
-    put(tile, {"report.json": as_json(told | more), **(files or {}), **seen})
+    put(tile, {"report.json": as_json(told | more), **seen}, remember(made_from, tile))
 
 
 def _terrain(place: Place, plan: Plan) -> Terrain:
@@ -161,11 +190,6 @@ def _of_terrain(plan: Plan) -> dict[str, Any]:
     return {"kind": "dem", "file": plan.dem.name, "sha256": file_hash(plan.dem)}
 
 
-def _ground(terrain: Terrain) -> Part:
-    vertices, faces = terrain.mesh()
-    return Part("terrain", GROUND, vertices, faces)
-
-
 def _walls_and_roofs(meshes: dict[str, Mesh], surfaces: dict[str, Surfaces]) -> list[Part]:
     """Two parts for each building: its roof, and everything else."""
     parts = []
@@ -175,10 +199,17 @@ def _walls_and_roofs(meshes: dict[str, Mesh], surfaces: dict[str, Surfaces]) -> 
     return parts
 
 
-def _draws(place: Place, surfaces: dict[str, Surfaces], plan: Plan) -> Draws | None:
+def _draws(place: Place, surfaces: dict[str, Surfaces], plan: Plan, donors: dict[str, Building]) -> Draws | None:
     if plan.materials == "itu":
         return None
-    return draw(place.buildings, surfaces, plan.seed, frequency=plan.frequency)
+    return draw(place.buildings, surfaces, plan.seed, frequency=plan.frequency, donors=donors)
+
+
+def _donors(place: Place, record: dict[str, Any]) -> dict[str, Building]:
+    """By building, the one whose materials it has in the twin."""
+    by_id = {building.id: building for building in place.buildings}
+    changes = record["buildings"].items()
+    return {name: by_id[change["materials_of"]] for name, change in changes if "materials_of" in change}
 
 
 def _with_sites(tile: Tile, plan: Plan) -> Tile:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from shapely import Polygon
+from shapely import MultiPolygon, Polygon
 
 Provenance = Literal["tag", "levels", "neighbours", "prior"]
 
@@ -21,6 +21,8 @@ class Building:
     """height of the flat roof above the ground in metres"""
     base: float = 0.0
     """height in metres at which its walls begin; 0 reaches the ground"""
+    whole: Polygon | MultiPolygon | None = None
+    """outline in metres of the building that this is a piece of: heights count from its ground; none: its own"""
     tags: Mapping[str, str] = field(default_factory=dict)
     """OSM tags, strings as they were written"""
     provenance: Provenance = "prior"

@@ -33,8 +33,10 @@ def build(
     margin: float = 128.0,
     pixel: float = 1.0,
     progress: bool = True,
-) -> Tile:
+) -> tuple[Tile, list[Part]]:
     """Cut a square tile out of a bundled city and write it to `folder`; an old tile there is replaced.
+
+    Returns the tile and the parts that it is made of.
 
     `center` is the tile's centre in the city's own metres (x east, y north), `size` the side of the square
     in metres, `margin` how far in metres the meshes go on around it (as far as the city does), `pixel` the
@@ -53,7 +55,7 @@ def build(
     rasters = rasterise(parts, grid)
     _require_building(rasters["footprint"], place, center, size)
     meta = _meta(place, center, parts) | {"size": size, "margin": margin, "pixel": pixel}
-    return write_tile(Path(folder), parts, bsdfs, rasters, meta)
+    return write_tile(Path(folder), parts, bsdfs, rasters, meta), parts
 
 
 def scene_file(place: str) -> Path:

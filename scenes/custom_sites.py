@@ -20,6 +20,8 @@ from typing import Any
 import torch
 from pyproj import Transformer
 
+from scenes.extracts import foreign_crs
+from scenes.sources import require_point
 from uel.errors import UelError
 from uel.sites import Cell, Site
 from uel.tile import Tile
@@ -85,8 +87,11 @@ def _json(text: str) -> list[Row]:
 
 def _geojson(text: str) -> list[Row]:
     """Points of a FeatureCollection (RFC 7946); a third coordinate says nothing, heights are properties."""
-    rows = []
-    for feature in json.loads(text)["features"]:
+    content, rows = json.loads(text), []
+    features = content["features"]
+    if other := foreign_crs(content):
+        raise ValueError(f"coordinates are not degrees of WGS 84: {other}")
+    for feature in features:
         if feature["geometry"]["type"] != "Point":
             raise ValueError(f"a site is a Point, not a {feature['geometry']['type']}")
         longitude, latitude = feature["geometry"]["coordinates"][:2]
@@ -134,7 +139,7 @@ def _place(tile: Tile, row: Row, where: str) -> tuple[float, float]:
         raise UelError(
             f"tile {tile.name} has no georeference", got=f"degrees in {where}", do="give x and y in metres instead"
         )
-    latitude, longitude = _number(row, "latitude", where), _number(row, "longitude", where)
+    latitude, longitude = require_point(_number(row, "latitude", where), _number(row, "longitude", where))
     to_metres = Transformer.from_crs("EPSG:4326", tile.meta["crs"], always_xy=True)
     east, north = to_metres.transform(longitude, latitude)
     return east - tile.meta["origin"][0], north - tile.meta["origin"][1]

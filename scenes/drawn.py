@@ -74,8 +74,9 @@ def draw(
     *,
     frequency: float = 3.5e9,
     spread: Spread | None = None,
+    donors: Mapping[str, Building] | None = None,
 ) -> Draws:
-    """Draw wall and roof of every building; `surfaces` are their classes by id.
+    """Draw wall and roof of every building; `surfaces` are their classes by id, `donors` whose draws each one has.
 
     A draw depends on `seed`, the building's id, its classes and where it stands on the tile, not on the number
     or order of the buildings. Each property follows a Gaussian field over the tile (`Spread.length`, `shared`)
@@ -85,13 +86,13 @@ def draw(
 
     Raises `UelError` when a class is not defined at `frequency` (Hz).
     """
-    spread = spread or Spread()
+    spread, donors = spread or Spread(), donors or {}
     waves = _Waves(seed, spread.length)
     materials: dict[str, RadioMaterial] = {}
     named: dict[str, Surfaces] = {}
     for building in buildings:
         classes = surfaces[building.id]
-        number = _uniform(building, waves, seed, spread.shared)
+        number = _uniform(donors.get(building.id, building), waves, seed, spread.shared)
         names = {side: f"{slug(building.id)}-{side}-{getattr(classes, side)}" for side in ("wall", "roof")}
         for row, (side, name) in enumerate(names.items()):
             materials[name] = _material(getattr(classes, side), number[row], spread, frequency)

@@ -3,6 +3,7 @@
 import bz2
 import gzip
 import json
+import re
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -72,6 +73,8 @@ def _readable(path: Path) -> Iterator[None]:
     except InsufficientResponseError as error:
         raise _nothing(path) from error
     except (*damaged, json.JSONDecodeError) as error:
+        if "out of order" in str(error):  # as libosmium says of ids
+            raise _unsorted(path) from error
         raise UelError("the file is damaged", got=f"{path}: {error}", do="download it again") from error
 
 
@@ -136,17 +139,17 @@ def _pbf(path: Path) -> gpd.GeoDataFrame:
         raise _nothing(path)
     ways = [row[2] for row in found.values() if row[0] == "way"]
     if ways and all(way.is_empty for way in ways):
-        _refuse_order(path)
+        raise _unsorted(path)
     return table(list(found.values()))
 
 
 def _require_order(path: Path, before: str, now: str) -> None:
     if before and "nwr".index(now) < "nwr".index(before):
-        _refuse_order(path)
+        raise _unsorted(path)
 
 
-def _refuse_order(path: Path) -> None:
-    raise UelError(
+def _unsorted(path: Path) -> UelError:
+    return UelError(
         "the file is not sorted, or has no nodes for its ways",
         got=str(path),
         do="sort it: osmium sort IN.osm.pbf -o OUT.osm.pbf",
@@ -189,32 +192,50 @@ def _ring(ring: Any) -> list[tuple[float, float]]:
 
 
 def _geojson(path: Path) -> gpd.GeoDataFrame:
-    content = json.loads(path.read_text(encoding="utf-8"))
+    content = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_number)
     kind = content.get("type") if isinstance(content, dict) else None
     if kind not in ("FeatureCollection", "Feature"):
         raise UelError("this is no GeoJSON of features", got=f"{path}: type {kind}", do="give a FeatureCollection")
+    if other := foreign_crs(content):
+        raise _not_degrees(f"{path}: {other}")
     items = content.get("features", []) if kind == "FeatureCollection" else [content]
     rows = [row for number, item in enumerate(items) if (row := _feature(path, number, item))]
     if not rows:
         raise _nothing(path)
     frame = table(_numbered(rows))
     if (abs(frame.total_bounds) > [180, 90, 180, 90]).any():
-        raise UelError("coordinates are not degrees", got=str(path), do="convert it to longitude and latitude, WGS84")
+        raise _not_degrees(str(path))
     return frame
+
+
+def _no_number(word: str) -> float:
+    """Python would read `NaN` and `Infinity`, which JSON does not know."""
+    raise json.JSONDecodeError(f"{word} is no number", word, 0)
+
+
+def foreign_crs(content: Mapping[str, Any]) -> str | None:
+    """The coordinate reference system that a GeoJSON file names, as those before RFC 7946 do, if it is not WGS 84."""
+    named = content.get("crs")
+    return str(named) if named and not re.search(r"CRS84|EPSG:+4326\b", str(named)) else None
+
+
+def _not_degrees(got: str) -> UelError:
+    return UelError("coordinates are not degrees", got=got, do="convert it to longitude and latitude, WGS84")
 
 
 def _feature(path: Path, number: int, item: dict[str, Any]) -> Row | None:
     """One feature; a polygon without any key that we know is a building when it has a height, as footprints
-    from aerial images do."""
+    from aerial images do. Ids that are none of OpenStreetMap's become words: files will be called like them."""
     geometry = _geometry(path, number, item)
     tags = {key: _text(value) for key, value in (item.get("properties") or {}).items() if value not in (None, [], {})}
     if not any(key in tags for key in TAGS):
         if "height" not in tags or geometry.geom_type not in ("Polygon", "MultiPolygon"):
             return None
         tags["building"] = "yes"
-    name = str(item.get("id") or tags.pop("@id", None) or f"feature/{number}")
-    element, _, key = name.rpartition("/")
-    return element or "feature", key, geometry, tags
+    name = str(item.get("id") or tags.pop("@id", None) or number)
+    if known := re.fullmatch(r"(node|way|relation)/(\d{1,19})", name):
+        return known[1], known[2], geometry, tags
+    return "feature", re.sub(r"\W+", "_", name.removeprefix("feature/"))[:40], geometry, tags
 
 
 def _text(value: Any) -> str:

@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 import shapely
 from jaxtyping import Bool, Float, Integer
+from shapely import MultiPolygon, Polygon
 
 from scenes.buildings import Building, Exclusion
 from scenes.parts import Array, Part
@@ -64,9 +65,10 @@ def extrude(building: Building, terrain: Terrain) -> Mesh:
 def extrude_all(buildings: Sequence[Building], terrain: Terrain) -> tuple[dict[str, Mesh], list[Exclusion]]:
     """Closed prisms by the building's id, and the buildings that make none, with the reason.
 
-    Heights count from the lowest ground at the outline, as OpenStreetMap defines them: there is the roof's `top`, or
-    2 m above the highest ground beneath the building where that is more. Walls begin 0.5 m below the lowest ground;
-    a building with a `base` floats there with a floor of its own.
+    Heights count from the lowest ground at the outline of the whole building, as OpenStreetMap defines them, so that
+    its parts stand on one level: there is the roof's `top`, or 2 m above the highest ground beneath the piece where
+    that is more. Walls begin 0.5 m below the lowest ground; a building with a `base` floats there with a floor of its
+    own.
 
     Nodes within 1 mm of the line between their neighbours are dropped. Where a footprint touches itself, at a
     courtyard's corner say, 5 mm are taken off all along its boundary: a mesh pinched there would not be closed.
@@ -216,9 +218,23 @@ def _levels(
 ) -> tuple[Float[Array, " building"], Float[Array, " building"]]:
     """Elevations in metres of every building's floor and roof."""
     lowest, highest = _ground(polygons, flat, terrain)
+    level = _lowest([building.whole or building.footprint for building in buildings], terrain)
     base, top = (np.array([getattr(building, name) for building in buildings], float) for name in ("base", "top"))
-    floor = lowest + np.where(base > 0, base, -SUNK)
-    return floor, np.maximum(lowest + top, highest + STOREY)
+    # A part in the middle may stand lower than any point of the whole outline.
+    floor = np.where(base > 0, level + base, np.minimum(level, lowest) - SUNK)
+    return floor, np.maximum(level + top, highest + STOREY)
+
+
+def _lowest(outlines: Sequence[Polygon | MultiPolygon], terrain: Terrain) -> Float[Array, " outline"]:
+    """Lowest ground in metres along every outline, courtyards included."""
+    pieces, owner = shapely.get_parts(np.array(outlines, dtype=object), return_index=True)
+    rings, piece = shapely.get_rings(pieces, return_index=True)
+    points, ring = shapely.get_coordinates(rings, return_index=True)
+    along = ring[1:] == ring[:-1]
+    low, _ = terrain.extremes(points[:-1][along], points[1:][along])
+    lowest = np.full(len(outlines), np.inf)
+    np.minimum.at(lowest, owner[piece[ring[1:][along]]], low)
+    return lowest
 
 
 def _ground(

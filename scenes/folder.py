@@ -1,10 +1,13 @@
 """Writing a tile folder: all of it or nothing."""
 
+import fcntl
+import glob
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -16,6 +19,8 @@ from scenes.scene_xml import bands_of, scene_xml
 from uel.errors import UelError
 from uel.sites import Site, sites_to_json
 from uel.tile import RASTER_UNITS, SCHEMA, Tile, file_hash, hashes_of
+
+STAGE = ".part"  # how the hidden folder ends in which a tile grows
 
 
 def write_tile(
@@ -56,11 +61,31 @@ def staged(folder: Path) -> Iterator[Path]:
     """
     _require_free(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as stage:
+    _sweep(folder)
+    stages = tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-", suffix=STAGE)
+    with stages as stage, _locked(Path(stage)):
         new = Path(stage) / "new"
         new.mkdir()
         yield new
         _swap(new, folder, Path(stage) / "old")
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what builds of `folder` left that were killed: nobody holds the lock of theirs any more."""
+    for stage in folder.parent.glob(f".{glob.escape(folder.name)}-????????{STAGE}"):
+        with suppress(OSError), _locked(stage):
+            shutil.rmtree(stage)
+
+
+@contextmanager
+def _locked(stage: Path) -> Iterator[None]:
+    """Hold a folder's lock, which ends with the process at the latest. Raises `OSError` when somebody else has it."""
+    handle = os.open(stage, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(handle)
 
 
 def write_sites(tile: Tile, sites: tuple[Site, ...]) -> Tile:

@@ -23,6 +23,7 @@ from scenes.sources import LARGEST, METRES_PER_DEGREE, Box, Source, center_of, f
 from uel.errors import UelError
 
 LIBRARIES = ("osmnx", "osmium", "shapely", "pyproj")
+DEVICE = re.compile(r"(con|prn|aux|nul|(com|lpt)\d)(\..*)?", re.I)  # no file of Windows can be called like one
 
 
 def read(
@@ -88,7 +89,7 @@ def utm(latitude: float, longitude: float) -> str:
 
 def require_name(name: str) -> None:
     """Raise `UelError` for a name that is no file name: a folder is to be called like this."""
-    if not re.fullmatch(r"\w[\w .,()+-]{0,99}", name) or name.endswith((".", " ")):
+    if not re.fullmatch(r"\w[\w .,()+-]{0,99}", name) or name.endswith((".", " ")) or DEVICE.fullmatch(name):
         raise UelError("not a name", got=repr(name[:120]), do="use letters, digits, spaces and . , ( ) + - _")
 
 
@@ -136,7 +137,7 @@ def name_of(source: str | Path | Source) -> str:
     source = parse(source)
     text = source.file.name.removesuffix(suffix_of(source.file) or "") if source.kind == "file" else source.text
     written = re.sub(r"[^\w .,()+-]+", "_", text)[:80].rstrip(" .")
-    return written if re.match(r"\w", written) else f"{source.kind} {written}".strip()
+    return written if re.match(r"\w", written) and not DEVICE.fullmatch(written) else f"{source.kind} {written}".strip()
 
 
 def _provenance(source: Source, buildings: Sequence[Building], seed: int | None) -> Mapping[str, Any]:

@@ -37,13 +37,11 @@ def prisms(outlines: Sequence[Outline], heights: Sequence[Height]) -> tuple[list
     Where two meet at the same height one gives way: an outline to a part, then the lower to the higher, then the
     later to the earlier. It is cut in plan; beneath a building that begins above the ground what stood there
     stays. Beneath a part the outline stays only where the part would hover, higher than `PASSAGE`.
-    Rests too small for walls vanish.
+    Rests too small for walls vanish. All pieces of an outline and its parts are told the `whole` that they belong to.
     """
     rivals = _rivals(outlines, heights)
-    found = _carve(outlines, heights, rivals)
-    kept = [
-        _buildings(outline, height, found[k]) for k, (outline, height) in enumerate(zip(outlines, heights, strict=True))
-    ]
+    found, whole = _carve(outlines, heights, rivals), _wholes(outlines, rivals)
+    kept = [_buildings(outlines[k], heights[k], found[k], outlines[whole[k]].shape) for k in range(len(outlines))]
     gone = [
         _vanished(outlines[k], heights[k], [outlines[rival] for rival in rivals.get(k, [])])
         for k in range(len(outlines))
@@ -95,6 +93,17 @@ def _rivals(outlines: Sequence[Outline], heights: Sequence[Height]) -> dict[int,
     return {later: sorted(earlier, key=lambda k: rank[k]) for later, earlier in rivals.items()}
 
 
+def _wholes(outlines: Sequence[Outline], rivals: Mapping[int, Sequence[int]]) -> list[int]:
+    """The outline that each one belongs to: a part to the one that it shares most area with, any other to itself."""
+    whole, most = list(range(len(outlines))), [0.0] * len(outlines)
+    for k, others in rivals.items():
+        for part in others if not outlines[k].is_part else ():
+            shared = outlines[k].shape.intersection(outlines[part].shape).area
+            if outlines[part].is_part and shared > most[part]:
+                whole[part], most[part] = k, shared
+    return whole
+
+
 def _carve(
     outlines: Sequence[Outline], heights: Sequence[Height], rivals: Mapping[int, Sequence[int]]
 ) -> dict[int, list[Prism]]:
@@ -122,7 +131,9 @@ def _give_way(prism: Prism, other: Prism, gap: float) -> list[Prism]:
     return [piece for piece in rest if not piece.plan.is_empty]
 
 
-def _buildings(outline: Outline, height: Height, found: Sequence[Prism]) -> list[Building]:
+def _buildings(
+    outline: Outline, height: Height, found: Sequence[Prism], whole: Polygon | MultiPolygon
+) -> list[Building]:
     """One building per piece, the largest first, numbered where there are several."""
     parts = [(piece, prism) for prism in found for piece in pieces(prism.plan)]
     parts.sort(key=lambda part: (-part[0].area, part[0].bounds, part[1].base))
@@ -132,6 +143,7 @@ def _buildings(outline: Outline, height: Height, found: Sequence[Prism]) -> list
             footprint=footprint,
             base=prism.base,
             top=prism.top,
+            whole=whole,
             tags=outline.tags,
             provenance=height.provenance,
             top_std=height.std,

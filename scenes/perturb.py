@@ -33,7 +33,8 @@ class Perturbation:
     moved: float = 0.0
     """standard deviation in metres by which each building is moved, east and north alike"""
     materials: bool = False
-    """each building has the wall and roof of another one, in turn over all of them in random order"""
+    """each building has the wall and roof of another one, in turn over all of them in random order; of drawn materials
+    the other one's values"""
     azimuth_deg: float = 0.0
     """standard deviation of each cell's azimuth in degrees"""
     antenna_height: float = 0.0
@@ -84,6 +85,17 @@ def perturb(place: Place, spec: Perturbation, seed: int) -> tuple[Place, dict[st
     return twin, {"spec": asdict(spec), "seed": seed, "buildings": changed}
 
 
+def require_variety(place: Place) -> None:
+    """Raise `UelError` where swapping classes of materials changes nothing, as in a city of which maps tell none."""
+    found = {(classes.wall, classes.roof) for classes in (classify(building.tags) for building in place.buildings)}
+    if len(found) < 2:
+        raise UelError(
+            "materials=swap changes nothing here: all buildings are alike",
+            got=f"{place.name}: {len(place.buildings)} buildings of {' under '.join(*found)}",
+            do="add --materials drawn, which gives each its own, or choose a place whose map tells materials",
+        )
+
+
 def perturb_sites(
     sites: tuple[Site, ...], spec: Perturbation, seed: int, tile: Tile | None = None
 ) -> tuple[tuple[Site, ...], list[dict[str, Any]]]:
@@ -125,7 +137,8 @@ def _wrong(
         )
         change["height_factor"] = factor
     if spec.moved:
-        building = replace(building, footprint=translate(building.footprint, east, north))
+        whole = building.whole and translate(building.whole, east, north)
+        building = replace(building, footprint=translate(building.footprint, east, north), whole=whole)
         change["moved"] = [east, north]
     if donor is not None:
         building = _dressed(building, donor)

@@ -50,6 +50,12 @@ class Terrain:
         count = math.ceil(2 * half / pixel - 1e-9) + 1
         return Terrain(half, sample_dem(file, crs, origin, half, count))
 
+    def finer(self, step: float) -> "Terrain":
+        """The same surface with nodes at most `step` metres apart: every cell is divided, its diagonal included."""
+        parts = math.ceil(self.step / step - 1e-9)
+        axis = np.linspace(-self.half, self.half, (len(self.heights) - 1) * parts + 1)
+        return Terrain(self.half, self.elevation(*np.meshgrid(axis, axis)))
+
     @property
     def step(self) -> float:
         """Side of a cell in metres."""

@@ -62,12 +62,18 @@ def check_round_trip(crs: str, origin: tuple[float, float], half: float) -> dict
 
 
 def check_heights(buildings: Sequence[Building]) -> dict[str, Any]:
-    """Roofs above the ground: quartiles, how they are known, and the ids of buildings that nobody could enter."""
+    """Roofs above the ground: quartiles, how they are known, and the ids of odd ones.
+
+    `impossible` ones are wrong: no building ends there. `thin` ones, less than a door, are odd only: slabs, plinths
+    and canopies that the map draws as parts, and what is left of outlines beneath them; rays meet them as they are.
+    """
     tops = np.array([building.top for building in buildings], dtype=float)
-    odd = [building.id for building in buildings if not LOWEST <= building.top - building.base <= TALLEST]
+    impossible = [building.id for building in buildings if not 0 < building.top <= TALLEST]
+    thin = [building.id for building in buildings if building.top - building.base < LOWEST]
     quartiles = np.percentile(tops, [0, 25, 50, 75, 100]).tolist() if len(tops) else []
     known = dict(sorted(Counter(building.provenance for building in buildings).items()))
-    return {"count": len(tops), "quartiles": quartiles, "provenance": known, "implausible": odd[:NAMED]}
+    odd = {"impossible": impossible[:NAMED], "thin": thin[:NAMED]}
+    return {"count": len(tops), "quartiles": quartiles, "provenance": known, **odd}
 
 
 def check_sites(tile: Tile, sites: Sequence[Site]) -> dict[str, Any]:

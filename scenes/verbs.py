@@ -1,7 +1,9 @@
 """What the verbs that build places can be told, and what they do."""
 
+import json
+import logging
 import time
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Literal
 
@@ -13,11 +15,14 @@ from scenes.assemble import Inspect, Plan, build
 from scenes.custom_sites import MOST, read_sites
 from scenes.folder import write_sites
 from scenes.osm import name_of, require_name
+from scenes.recipe import recipe, reusable
 from scenes.sites import place
 from uel.errors import UelError
 from uel.folders import data_folder
 from uel.sites import Array, Carrier, Cell, Pattern
 from uel.tile import Tile
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,20 +141,45 @@ class BuildConfig(Plan):
 
 
 def build_tiles(config: BuildConfig, inspect: Inspect) -> list[tuple[str, Tile | UelError, float]]:
-    """Build every source; what cannot be built does not keep the others. Source, tile or error, seconds."""
-    built = []
+    """Build every source that is not there yet; what cannot be built does not keep the others.
+
+    A tile of the same recipe, whole and with the pictures that are asked for, is reused with the masts that it has.
+    Returns source, tile or error, seconds.
+    """
+    built, names = [], dict[str, str]()
     for source in track(config.sources, "tiles", console=Console(stderr=True), disable=len(config.sources) < 2):
         start = time.perf_counter()
         try:
-            name = config.name or name_of(source)
+            name = name_of(source) if config.name is None else config.name
             require_name(name)
-            result: Tile | UelError = build(
-                source, config.out / name, config.plan, name=name, center=config.center, inspect=inspect
-            )
+            _require_once(name, source, names)
+            result: Tile | UelError = _build_or_reuse(config, source, name, inspect)
         except UelError as error:
             result = error
         built.append((source, result, time.perf_counter() - start))
     return built
+
+
+def _require_once(name: str, source: str, names: dict[str, str]) -> None:
+    """The first tile of this name in this run; a second one would replace it."""
+    if names.setdefault(name, source) != source:
+        raise UelError(
+            "two sources make tiles of one name", got=f"{names[name]} and {source}", do="build one of them with --name"
+        )
+
+
+def _build_or_reuse(config: BuildConfig, source: str, name: str, inspect: Inspect) -> Tile:
+    folder, pictures = config.out / name, {"report.png", *(["render.png"] if config.render else [])}
+    tile = reusable(folder, recipe(source, config.center, name, asdict(config.plan)), pictures)
+    if tile:
+        log.info("%s: reusing %s", source, folder)
+        return tile
+    return build(source, folder, config.plan, name=name, center=config.center, inspect=inspect)
+
+
+def problems_of(tile: Tile) -> list[str]:
+    """What its report says is wrong."""
+    return json.loads((tile.folder / "report.json").read_text(encoding="utf-8"))["problems"]
 
 
 def check_tiles(folders: tuple[str, ...]) -> dict[str, list[str]]:

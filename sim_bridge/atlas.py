@@ -43,7 +43,7 @@ class AtlasPlan:
     seed: int = 1
     """seed of the rays"""
     settle: int = 512
-    """pixels at most that no ray reached at whose centres the full search is asked beforehand; 0 leaves it to queries"""
+    """unreached pixels at most whose centres the full search is asked for beforehand; 0 leaves it to queries"""
     audit: int = 64
     """places at which the full search says what is missing; 0 asks nowhere"""
 

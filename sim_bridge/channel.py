@@ -5,10 +5,11 @@ synchronised to that cell opens its window. Phases of the carrier are those of t
 """
 
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import torch
-from jaxtyping import Complex, Float
+from jaxtyping import Complex, Float, Int
 from torch import Tensor
 
 from sim_bridge.links import PathSet
@@ -54,7 +55,7 @@ def in_window(excess: Float[Tensor, " row"], carrier: Carrier) -> Float[Tensor, 
 
 def leakage(paths: PathSet, carrier: Carrier) -> Float[Tensor, "receiver cell"]:
     """Linear path gain that becomes interference between symbols and subcarriers; see `in_window`."""
-    return paths.gain() - paths.total(paths.power * in_window(late(paths), carrier).square())
+    return paths.total(paths.power * (1 - in_window(late(paths), carrier).square()))
 
 
 def coefficients(
@@ -83,11 +84,15 @@ def ofdm(
 
     Differentiable. What falls out of the symbol's window is left out, see `in_window` and `leakage`.
     """
-    row, excess = paths.ranked(_most(paths)), late(paths)
+    excess = late(paths)
     gain = coefficients(paths, element, carrier, time) * in_window(excess, carrier)[:, None, None]
-    each = paths.at(gain.flatten(1), row)
-    way = _turned(-2 * math.pi * paths.at(excess, row).unsqueeze(-1) * frequency)
-    return (each.mT @ way).unflatten(2, gain.shape[1:])
+
+    def response(row: Int[Tensor, "link path"]) -> Complex[Tensor, "link element frequency"]:
+        way = _turned(-2 * math.pi * paths.at(excess, row).unsqueeze(-1) * frequency)
+        return paths.at(gain.flatten(1), row).mT @ way
+
+    empty = gain.new_zeros(paths.receivers * paths.cells, gain.shape[1] * gain.shape[2], len(frequency))
+    return _by_width(paths, response, empty).unflatten(2, gain.shape[1:])
 
 
 def taps(
@@ -98,11 +103,30 @@ def taps(
     Tap l lies l / bandwidth after the first arrival and takes sinc(l - W·τ) of every path; summed over the phone's
     antennas, with the cell's antennas in phase.
     """
-    row, field = paths.ranked(_most(paths)), in_phase(coefficients(paths, element, carrier))
-    number = torch.arange(tap_count(carrier))
-    place = (paths.at(late(paths), row) * carrier.bandwidth).unsqueeze(-1)
-    each = paths.at(torch.view_as_real(field).flatten(1), row)
-    return (each.mT @ torch.sinc(number - place)).square().sum(-2)
+    field = torch.view_as_real(in_phase(coefficients(paths, element, carrier))).flatten(1)
+    place, number = late(paths) * carrier.bandwidth, torch.arange(tap_count(carrier))
+
+    def power(row: Int[Tensor, "link path"]) -> Float[Tensor, "link tap"]:
+        pulse = torch.sinc(number - paths.at(place, row).unsqueeze(-1))
+        return (paths.at(field, row).mT @ pulse).square().sum(-2)
+
+    return _by_width(paths, power, field.new_zeros(paths.receivers * paths.cells, len(number)))
+
+
+def _by_width(paths: PathSet, ask: Callable[[Tensor], Tensor], out: Tensor) -> Tensor:
+    """`ask` of each link's rows, `receiver cell …`, for links with 1 path, 2, up to 4, up to 8, … by turns.
+
+    Links of one scene have between one and a hundred paths: padded to the most, nearly all of the work would be on
+    padding. Links without a path stay as `out` has them.
+    """
+    count, width = paths.count().flatten(), 1
+    row = paths.ranked(max(1, int(count.max()))).flatten(0, 1)
+    while width // 2 < row.shape[1]:
+        mine = ((count > width // 2) & (count <= width)).nonzero()[:, 0]
+        if len(mine):
+            out = out.index_put((mine,), ask(row[mine, :width]))
+        width *= 2
+    return out.unflatten(0, (paths.receivers, paths.cells))
 
 
 def tap_count(carrier: Carrier) -> int:
@@ -117,13 +141,8 @@ def in_phase(response: Complex[Tensor, "*n port"]) -> Complex[Tensor, "*n"]:
 
 def chunk(paths: PathSet, ports: int, count: int) -> int:
     """Receivers whose channels at `count` frequencies or taps fit into memory at once."""
-    most = _most(paths)
-    return max(1, BUDGET // (paths.cells * (most * (count + 2 * ports) + 2 * ports * count)))
-
-
-def _most(paths: PathSet) -> int:
-    """Paths of the link with the most, one at least."""
-    return max(1, int(paths.count().max()))
+    rows = 2 * len(paths.power) // paths.receivers  # padded to powers of two
+    return max(1, BUDGET // (rows * (count + 2 * ports) + paths.cells * 2 * ports * count))
 
 
 def _turned(phase: Float[Tensor, "*n"]) -> Complex[Tensor, "*n"]:

@@ -126,7 +126,7 @@ class PathSet:
     @cached_property
     def _order(self) -> tuple[Int[Tensor, " row"], Int[Tensor, " row"]]:
         """Rows link by link, the strongest first, and the place of each within its link."""
-        order = self.power.detach().argsort(descending=True)
+        order = self.power.detach().argsort(descending=True, stable=True)
         order = order[self.link[order].argsort(stable=True)]
         each = self.count().flatten()
         return order, torch.arange(len(order)) - (each.cumsum(0) - each)[self.link[order]]

@@ -127,7 +127,7 @@ def over_time(
         return {}
     known = values["known"] & valid.unsqueeze(-1)
     served = mobility.serve(values["rsrp_dbm"], known, time, valid, plan.event)
-    there, neighbour = mobility.neighbours(values["rsrp_dbm"], known, served.cell, plan.neighbours)[::-1]
+    neighbour, there = mobility.neighbours(values["rsrp_dbm"], known, served.cell, plan.neighbours)
     found = {
         "serving": served.cell,
         "serving_known": served.known,

@@ -65,12 +65,16 @@ def _chunk(network: Network, paths: PathSet, plan: "MeasurePlan") -> Values:
     lost = channel.leakage(paths, carrier)
     # What falls out of the window meets both antennas alike.
     others = mimo.of_others(signal, plan.load, 1 + lost * network.level / 2)
+    power, sinr = mimo.power(signal), mimo.lmmse_sinr(signal, others)
     return {
         **_taps(network, paths, known, plan.taps),
         "leakage_share": torch.where(known, lost / paths.gain().clamp(min=1e-30), 0.0),
-        **_quality(field, signal, others, known, carrier),
-        **_levels(network, signal, others, known, plan.load),
+        "snr_db": decibels(power.mean(-1), known.unsqueeze(-1), LEAST),
+        "sinr_db": decibels(nr.flat_sinr(sinr), known, LEAST),
+        **_layers(field, others, known, carrier),
+        **_levels(network, power, others, known, plan.load),
         "timing_advance": nr.timing_advance(paths.first_arrival(), carrier.subcarrier_spacing),
+        SINR: sinr.float(),
         CSI: _csi(network.array, response, plan.csi_taps),
     }
 
@@ -87,37 +91,33 @@ def _taps(network: Network, paths: PathSet, known: Bool[Tensor, "n cell"], count
     }
 
 
-def _quality(
+def _layers(
     field: Complex[Tensor, "n cell antenna port frequency"],
-    signal: Complex[Tensor, "n cell antenna frequency"],
     others: mimo.Hermitian,
     known: Bool[Tensor, "n cell"],
     carrier: Carrier,
 ) -> Values:
-    """How good each cell's channel is under the others."""
-    sinr = mimo.lmmse_sinr(signal, others)
-    snr = signal.abs().square().mean(-1)
-    rank, each = nr.rank_indicator(mimo.layers(mimo.Hermitian.of(field), others), known)
+    """How many layers each cell's channel carries, and how well."""
+    gram = mimo.Hermitian.of(field)
+    rank, each = nr.rank_indicator(mimo.layers(gram, others), known)
     quality = nr.cqi(decibels(each, known, LEAST), phy.cqi_threshold_db(carrier))
+    # A single port has a single singular value.
+    several = known & (field.shape[3] > 1)
     return {
-        "snr_db": decibels(snr, known.unsqueeze(-1), LEAST),
-        "sinr_db": decibels(nr.flat_sinr(sinr), known, LEAST),
-        "condition_db": torch.where(known, mimo.condition_db(field).mean(-1), 0.0),
+        "condition_db": torch.where(several, mimo.condition_db(gram).mean(-1), 0.0),
         "rank_indicator": rank,
         "cqi": torch.where(known, quality, 0),
-        SINR: sinr.float(),
     }
 
 
 def _levels(
     network: Network,
-    signal: Complex[Tensor, "n cell antenna frequency"],
+    power: Float[Tensor, "n cell antenna frequency"],
     others: mimo.Hermitian,
     known: Bool[Tensor, "n cell"],
     load: float,
 ) -> Values:
     """Levels of TS 38.215. All cells fill the share `load` of the resource elements in which RSSI is measured."""
-    power = signal.abs().square()
     total = load * power.sum(1) + 1
     disturbance = torch.stack([others.a, others.b], 2)
     return {

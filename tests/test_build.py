@@ -6,9 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import trimesh
 
 import scenes
 import sim_bridge
+from scenes.report import notes, problems
 from sim_bridge.inspection import inspect
 from sim_bridge.tracing import Tracing
 from uel.cli import main
@@ -176,6 +178,53 @@ def test_a_bundled_city_gets_masts(tmp_path: Path) -> None:
     assert inspect(tile)["problems"] == []
     with pytest.raises(UelError, match="perhaps florence"):
         scenes.build("florense", tmp_path / "florense")
+
+
+def test_a_bundled_city_is_reported_as_far_as_its_meshes_tell(tmp_path: Path) -> None:
+    command = ["build", "etoile", "--size", "256", "--margin", "32", "--no-render", "--out", str(tmp_path)]
+    assert main(command) == 0
+    tile, told = Tile.open(tmp_path / "etoile"), json.loads((tmp_path / "etoile" / "report.json").read_text())
+    assert told["problems"] == []
+    assert told["ray_tracing"]["points"] > 0
+    assert "number of buildings" in told["unknown"]
+    # By hand from the files: triangles of the meshes, and roofs of the rasters.
+    assert told["triangles"] == {
+        path.stem: int(path.read_bytes()[:400].split(b"element face ")[1].split()[0])
+        for path in (tile.folder / "meshes").glob("*.ply")
+    }
+    stands = tile.rasters["footprint"] > 0.5
+    above = (tile.rasters["height"] - tile.rasters["ground"])[stands]
+    assert told["roofs"]["covered"] == pytest.approx(float(stands.float().mean()))
+    assert told["roofs"]["quartiles"][2] == pytest.approx(float(above.quantile(0.5)), abs=1e-3)
+    assert sum(told["roofs"]["materials"].values()) == pytest.approx(1.0)
+    assert told["outdoors"] == {"concrete": 1.0}
+    assert (tile.folder / "report.png").read_bytes()[:4] == b"\x89PNG"
+    glb = trimesh.load_scene(tile.folder / "model.glb")
+    assert {name: len(mesh.faces) for name, mesh in glb.geometry.items()} == told["triangles"]
+
+
+@pytest.mark.parametrize(
+    "asked", [{"ground": "cover"}, {"materials": "drawn"}, {"draw_heights": True}, {"perturb": "heights=0.2"}]
+)
+def test_what_bundled_meshes_cannot_do_is_refused(tmp_path: Path, asked: dict) -> None:
+    with pytest.raises(UelError, match=rf"bundled cities(.|\n)*{next(iter(asked))}(.|\n)*from a map"):
+        scenes.build("etoile", tmp_path / "etoile", **asked)
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_the_report_calls_a_problem(village: Path) -> None:
+    """A typo in a height and masts that are all blind are problems; a slab and one blind mast are noted."""
+    told = json.loads((village / "report.json").read_text())
+    assert problems(told) == notes(told) == []
+    (said,) = problems(told | {"heights": told["heights"] | {"impossible": ["way/1"]}})
+    assert said == "buildings that end where none can: ['way/1']"
+    assert problems(told | {"sight": {"sites": [0.0, 0.0], "any": 0.0}}) == ["no site sees anything of the streets"]
+    odd = told | {"heights": told["heights"] | {"thin": ["way/1"]}, "sight": {"sites": [0.3, 0.0], "any": 0.3}}
+    assert problems(odd) == []
+    assert notes(odd) == [
+        "pieces of less than 2 m from bottom to top: way/1",
+        "sites that see nothing of the streets: 1",
+    ]
 
 
 @pytest.mark.slow

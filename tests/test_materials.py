@@ -207,6 +207,20 @@ def test_neighbours_are_alike():
     assert _correlation(1.0, 1.0) > 0.99
 
 
+def test_a_donors_draws_are_its_own():
+    """A building with a donor has exactly what the donor has, wherever the two stand."""
+    houses = street(3)
+    classes = {house.id: Surfaces(wall="brick", roof="concrete") for house in houses}
+    own = draw(houses, classes, 1).materials
+    swapped = draw(houses, classes, 1, donors={houses[0].id: houses[2]}).materials
+    assert swapped["way-0-wall-brick"] == own["way-2-wall-brick"] != own["way-0-wall-brick"]
+    assert {**swapped, "way-0-wall-brick": 0, "way-0-roof-concrete": 0} == {
+        **own,
+        "way-0-wall-brick": 0,
+        "way-0-roof-concrete": 0,
+    }
+
+
 def test_pieces_of_one_building_are_alike():
     pieces = [Building(id=f"relation/7#{k}", footprint=box(0, 0, 9, 9), top=9.0) for k in (1, 2)]
     first, second = walls(drawn(pieces), "conductivity")

@@ -212,3 +212,15 @@ def test_plans_that_cannot_be(change: dict, message: str) -> None:
     with pytest.raises(UelError, match=message):
         MeasurePlan(**change)
     assert MeasurePlan(layers=LAYERS[:2]).features.keys() == {n for n, f in FEATURES.items() if f.layer != "sys"}
+
+
+def test_fading_averages_to_the_gain_of_maps() -> None:
+    """Over fringes of ground and walls, metres apart, coherent power is the sum over paths of their powers."""
+    sim = bundled("simple_street_canyon", masts((-30.0, 2.0, 12.0)), max_depth=2)
+    spot = torch.rand(400, 2, generator=torch.Generator().manual_seed(0)) * torch.tensor([35.0, 8.0])
+    spot += torch.tensor([5.0, -4.0])
+    found = measure(sim, spot, torch.zeros(400, 3), PLAN)
+    reference = 46 - 10 * math.log10(3276)
+    ratio = 10 ** ((found["rsrp_dbm"] - found["gain_db"] - reference) / 10)
+    assert float(ratio.mean()) == pytest.approx(1.0, abs=0.05)
+    assert float(ratio.std()) > 0.05

@@ -202,6 +202,9 @@ def test_parts_stand_in_their_outline(tmp_path: Path):
         ("way/7", 100, 8.0, 12.0),
     ]
     assert [(e.id, e.reason) for e in place.exclusions] == [("way/5", "its parts stand in its place: way/7, way/6")]
+    wholes = {b.id.split("#")[0]: b.whole and b.whole.bounds for b in place.buildings}
+    first, second = (pytest.approx((x, 0, x + side, side), abs=0.01) for x, side in ((0, 20), (50, 10)))
+    assert wholes == {f"way/{k}": first for k in (1, 2, 3, 4)} | {"way/6": second, "way/7": second}
     assert shared_volume(place.buildings) < 0.1
 
 

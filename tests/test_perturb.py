@@ -11,7 +11,7 @@ from shapely.affinity import translate
 
 from scenes.buildings import Building, Place
 from scenes.materials import classify
-from scenes.perturb import Perturbation, parse, perturb, perturb_sites
+from scenes.perturb import Perturbation, parse, perturb, perturb_sites, require_variety
 from tests.small import CORNERS, masts
 from tests.test_tile_folder import village, write
 from uel.errors import UelError
@@ -96,6 +96,14 @@ def test_swapped_materials_are_the_same_ones_elsewhere():
 
 
 # ---- by seed and id ------------------------------------------------------------------------------------
+
+
+def test_a_swap_that_changes_nothing_is_refused(tmp_path: Path):
+    place = town()
+    require_variety(place)
+    alike = replace(place, buildings=tuple(replace(b, tags={"building": "yes"}) for b in place.buildings))
+    with pytest.raises(UelError, match=r"changes nothing(.|\n)*500 buildings of concrete under concrete(.|\n)*drawn"):
+        require_variety(alike)
 
 
 def test_the_same_seed_is_as_wrong():

@@ -197,6 +197,7 @@ def test_tables_that_are_refused(tile: Tile, text: str, message: str):
         ("s.json", "[1]", "no list of objects"),
         ("s.json", '[{"x": 0, "y": true, "height": 9}]', "y in row 1 of s.json is no number"),
         ("s.geojson", '{"type": "Feature"}', "cannot be read"),
+        ("s.geojson", "[]", "cannot be read"),
         ("s.geojson", '{"features": [{"geometry": {"type": "LineString"}}]}', "not a LineString"),
         ("s.geojson", '{"features": [{"geometry": null}]}', "cannot be read"),
         ("s.xlsx", "", r"\.csv, \.json or \.geojson"),

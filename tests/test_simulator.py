@@ -5,10 +5,13 @@ import math
 from dataclasses import fields, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+import xarray
 
 from tests.small import CORNERS, masts, radio_map, rough_map
+from uel import mapfile
 from uel.errors import UelError
 from uel.grid import Grid
 from uel.radiomap import RadioMap
@@ -111,15 +114,28 @@ def test_radio_map_round_trip(tmp_path: Path) -> None:
         RadioMap.load(tmp_path / "gain").look(torch.zeros(1, 2))
 
 
+def test_xarray_opens_a_radio_map(tmp_path: Path) -> None:
+    radio = rough_map()
+    mapfile.write(radio, tmp_path, {"snr_db": radio.gain + 1}, {"tile": "here"})
+    with xarray.open_zarr(tmp_path / mapfile.NAME, consolidated=False) as opened:
+        assert opened.gain.dims == ("cell", "row", "column")
+        assert opened.first_arrival.units == "s"
+        assert (opened.attrs["tile"], opened.x.dims) == ("here", ("column",))
+        np.testing.assert_array_equal(opened.gain.values, radio.gain.numpy())
+    assert torch.equal(mapfile.read_service(tmp_path)["snr_db"], radio.gain + 1)
+
+
 @pytest.mark.parametrize("damage", ["gone", "cut", "not json", "other schema"])
 def test_damaged_radio_map_is_refused(tmp_path: Path, damage: str) -> None:
     rough_map().save(tmp_path)
-    arrays, meta = tmp_path / "radiomap.npz", tmp_path / "radiomap.json"
+    store = tmp_path / "radiomap.zarr"
+    chunk = store / "gain" / "c" / "0" / "0" / "0"
     if damage == "gone":
-        arrays.unlink()
+        chunk.unlink()
     elif damage == "cut":
-        arrays.write_bytes(arrays.read_bytes()[:500])
+        chunk.write_bytes(chunk.read_bytes()[:50])
     else:
-        meta.write_text("{" if damage == "not json" else '{"schema": 0}')
+        text = (store / "zarr.json").read_text()
+        (store / "zarr.json").write_text("{" if damage == "not json" else text.replace(mapfile.SCHEMA, "other"))
     with pytest.raises(UelError, match=r"do:[\s\S]*again"):
         RadioMap.load(tmp_path)

@@ -98,9 +98,10 @@ def test_coordinates_come_back(crs: str, origin: tuple[float, float]):
 def test_odd_heights_are_named():
     houses = [_house(name="a"), _house(name="flat", top=1.0), _house(name="typo", top=3000.0)]
     report = check_heights([*houses, _house(name="nothing", top=math.nan), _house(name="slab", top=9.0, base=8.0)])
-    assert report["implausible"] == ["flat", "typo", "nothing", "slab"]
+    assert (report["impossible"], report["thin"]) == (["typo", "nothing"], ["flat", "slab"])
     report = check_heights([replace(_house(top=float(top)), provenance="tag") for top in (3, 5, 9, 11, 30)])
-    assert report == {"count": 5, "quartiles": [3, 5, 9, 11, 30], "provenance": {"tag": 5}, "implausible": []}
+    nothing_odd = {"impossible": [], "thin": []}
+    assert report == {"count": 5, "quartiles": [3, 5, 9, 11, 30], "provenance": {"tag": 5}, **nothing_odd}
     assert check_heights([])["quartiles"] == []
 
 

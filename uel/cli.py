@@ -30,7 +30,7 @@ def demo(args: Sequence[str]) -> int:
 
 def build(args: Sequence[str]) -> int:
     """Tiles out of OpenStreetMap or a bundled city, with masts, a report and a picture; --check verifies them."""
-    from scenes.verbs import BuildConfig, build_tiles, check_tiles
+    from scenes.verbs import BuildConfig, build_tiles, check_tiles, problems_of
     from uel.config import load
 
     config = load(BuildConfig, "build", args)
@@ -44,6 +44,8 @@ def build(args: Sequence[str]) -> int:
     built = build_tiles(config, lambda tile, told: finish(tile, told, _inspect(tile, config.render)))
     for source, tile, seconds in built:
         print(f"{seconds:6.1f} s  {source}: {tile if isinstance(tile, UelError) else tile.folder}")
+        if not isinstance(tile, UelError):
+            print("".join(f"          ! {problem}\n" for problem in problems_of(tile)), end="")
     return 2 if any(isinstance(tile, UelError) for _, tile, _ in built) else 0
 
 
@@ -63,6 +65,18 @@ def place(args: Sequence[str]) -> int:
     for site in tile.sites:
         x, y, z = site.position
         print(f"{x:9.1f} {y:9.1f} {z:7.1f} m  {len(site.cells)} cells")
+    return 0
+
+
+def radio_map(args: Sequence[str]) -> int:
+    """Radio maps of tiles: gain with its error, delays, angles, SINR, throughput; checked against traced paths."""
+    from explorer.map_report import write
+    from sim_bridge.mapping import MapConfig, lines, make_maps
+    from uel.config import load
+
+    for folder, told in make_maps(load(MapConfig, "map", args)):
+        write(folder)
+        print("\n".join(lines(folder, told)))
     return 0
 
 
@@ -102,6 +116,7 @@ VERBS: dict[str, Callable[[Sequence[str]], int]] = {
     "demo": demo,
     "build": build,
     "place": place,
+    "map": radio_map,
     "survey": survey,
     "doctor": doctor,
 }

@@ -21,13 +21,13 @@ class Hermitian:
 
     @property
     def determinant(self) -> Float[Tensor, "*n"]:
-        return self.a * self.b - _square(self.c)
+        return self.a * self.b - power(self.c)
 
     @staticmethod
     def of(field: Complex[Tensor, "*n antenna port frequency"]) -> "Hermitian":
         """Sum over ports of field · field^H, per frequency."""
         one, two = field.unbind(-3)
-        return Hermitian(_square(one).sum(-2), _square(two).sum(-2), (one * two.conj()).sum(-2))
+        return Hermitian(power(one).sum(-2), power(two).sum(-2), (one * two.conj()).sum(-2))
 
 
 def of_others(
@@ -51,7 +51,7 @@ def lmmse_sinr(
     """SINR of each cell after linear MMSE reception, h^H R^-1 h (Tse and Viswanath 2005, equation 8.66)."""
     one, two = signal.unbind(-2)
     cross = (one.conj() * others.c * two).real
-    return (others.b * _square(one) + others.a * _square(two) - 2 * cross) / others.determinant
+    return (others.b * power(one) + others.a * power(two) - 2 * cross) / others.determinant
 
 
 def layers(gram: Hermitian, others: Hermitian) -> Float[Tensor, "*n frequency 2"]:
@@ -64,13 +64,8 @@ def layers(gram: Hermitian, others: Hermitian) -> Float[Tensor, "*n frequency 2"
     return _eigenvalues(trace, gram.determinant / others.determinant)
 
 
-def condition_db(
-    field: Complex[Tensor, "*n antenna port frequency"], most_db: float = 60.0
-) -> Float[Tensor, "*n frequency"]:
-    """Greatest over least singular value of the channel in decibels, cut at `most_db`; 0 for a single port."""
-    gram = Hermitian.of(field)
-    if field.shape[-2] == 1:
-        return torch.zeros_like(gram.a)
+def condition_db(gram: Hermitian, most_db: float = 60.0) -> Float[Tensor, "*n frequency"]:
+    """Greatest over least singular value of the channel H in decibels, cut at `most_db`; `gram` is H H^H."""
     great, least = _eigenvalues(gram.a + gram.b, gram.determinant).unbind(-1)
     floor = great * 10 ** (-most_db / 10)
     ratio = torch.where(great > 0, great / torch.where(great > 0, torch.maximum(least, floor), 1.0), 1.0)
@@ -84,5 +79,6 @@ def _eigenvalues(trace: Tensor, determinant: Tensor) -> Float[Tensor, "*n 2"]:
     return torch.stack([great, determinant.clamp(min=0) / torch.where(great > 0, great, 1.0)], -1)
 
 
-def _square(values: Tensor) -> Tensor:
+def power(values: Complex[Tensor, "*n"]) -> Float[Tensor, "*n"]:
+    """|values|²."""
     return values.real.square() + values.imag.square()

@@ -1,14 +1,9 @@
 """What the ray tracer says about every pixel, per cell, and a differentiable lookup in it."""
 
-import io
-import json
-import zipfile
-import zlib
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -16,10 +11,8 @@ from torch import Tensor
 from uel.errors import UelError
 from uel.grid import Grid, filled
 from uel.reports import Truth
-from uel.sites import Site, cell_positions, sites_from_json, sites_to_json
+from uel.sites import Site, cell_positions
 from uel.units import SPEED_OF_LIGHT, bearing_deg, from_db, to_db
-
-SCHEMA = 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,36 +145,14 @@ class RadioMap:
         return bearing_deg(self.cell_position[:, None, None, :2], self.grid.centres())
 
     def save(self, folder: str | Path) -> None:
-        """Write `radiomap.npz` and `radiomap.json` into a folder."""
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        arrays = {name: getattr(self, name).numpy() for name in _ARRAYS}
-        if self.channels is not None:
-            arrays |= {f"channels.{name}": value.numpy() for name, value in vars(self.channels).items()}
-        np.savez_compressed(folder / "radiomap.npz", **arrays)
-        meta = {"schema": SCHEMA, "size": self.grid.size, "pixel": self.grid.pixel, "sites": sites_to_json(self.sites)}
-        (folder / "radiomap.json").write_text(json.dumps(meta, indent=1))
+        """Write `radiomap.zarr` into a folder; see `uel.mapfile.write`."""
+        from uel import mapfile
+
+        mapfile.write(self, folder)
 
     @staticmethod
     def load(folder: str | Path) -> "RadioMap":
         """Read what `save` wrote. Raises `UelError` when it is absent, damaged or of another schema."""
-        folder = Path(folder)
-        try:
-            meta = json.loads((folder / "radiomap.json").read_text())
-            # From memory: numpy leaves the file open when it is no zip archive.
-            with np.load(io.BytesIO((folder / "radiomap.npz").read_bytes())) as stored:
-                arrays = {name: torch.from_numpy(stored[name]) for name in stored.files}
-            own = [arrays[name] for name in _ARRAYS]
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-            raise UelError("no readable radio map here", got=f"{folder}: {error}", do="make it again") from error
-        if meta.get("schema") != SCHEMA:
-            raise UelError(
-                f"this radio map has another schema than {SCHEMA}", got=meta.get("schema"), do="make it again"
-            )
-        more = [arrays.get(f"channels.{f.name}") for f in fields(Channels)]
-        channels = Channels(*more) if all(values is not None for values in more) else None  # type: ignore[arg-type]
-        grid = Grid(size=meta["size"], pixel=meta["pixel"])
-        return RadioMap(grid, sites_from_json(meta["sites"]), *own, channels=channels)
+        from uel import mapfile
 
-
-_ARRAYS = ("gain", "relative_error", "known", "los", "elevation")
+        return mapfile.read(folder)

@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import fresh, frozen, lookup, maps, step
+from tests.bench import fresh, frozen, lookup, maps, report, step
 
 BENCHES: dict[str, Callable[[], dict[str, float]]] = {
     "fresh": fresh.run,
@@ -19,6 +19,7 @@ BENCHES: dict[str, Callable[[], dict[str, float]]] = {
     "maps": maps.run,
     "lookup": lookup.run,
     "step": step.run,
+    "report": report.run,
 }
 # Which way a figure is to be read, and what it should be.
 GOALS = {
@@ -33,6 +34,8 @@ GOALS = {
     "aoa_error_deg": ("<=", 5),
     "lookup_ratio": ("<=", 1.3),
     "step_ratio": ("<=", 1.25),
+    "reports_per_s": (">=", 100),
+    "phy_sys_ms_per_report": ("<=", 3),
 }
 
 
