@@ -99,11 +99,12 @@ def test_lazy_names_are_where_the_table_says(room):
 
 def test_every_config_file_fits_its_schema():
     from scenes.verbs import BuildConfig
+    from sim_bridge.mapping import MapConfig
     from sim_bridge.verbs import SurveyConfig
     from training.demo import DemoConfig
 
-    schemas = {"demo": DemoConfig, "build": BuildConfig, "survey": SurveyConfig}
-    needed = {"build": ["munich"], "survey": ["tile"]}
+    schemas = {"demo": DemoConfig, "build": BuildConfig, "map": MapConfig, "survey": SurveyConfig}
+    needed = {"build": ["munich"], "map": ["tile"], "survey": ["tile"]}
     folders = {path.name for path in (ROOT / "configs").iterdir() if path.is_dir() and path.name[0] not in "._"}
     assert folders <= set(schemas)
     for verb, schema in schemas.items():
