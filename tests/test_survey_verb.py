@@ -101,6 +101,7 @@ def run_task(script: Path, task: int) -> None:
     assert done.returncode == 0, done.stderr[-2000:]
 
 
+@pytest.mark.slow
 def test_the_array_job_makes_the_same_bytes(surveyed: Path, village: Path, tmp_path: Path, monkeypatch, capsys) -> None:
     monkeypatch.setattr(slurm, "TASKS", 1)
     out = tmp_path / "a survey"
