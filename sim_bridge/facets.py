@@ -1,5 +1,6 @@
 """The triangles of a scene and the planes they lie in: what a chain of reflections is made of."""
 
+import re
 from dataclasses import dataclass
 
 import drjit as dr
@@ -30,7 +31,7 @@ class Facets:
     def of(scene: mi.Scene) -> "Facets":
         """Read all meshes of a scene."""
         # By name: the order in which Mitsuba lists them changes from process to process.
-        meshes = sorted(scene.shapes(), key=lambda mesh: mesh.id())
+        meshes = sorted(scene.shapes(), key=lambda mesh: _padded(mesh.id()))
         if not meshes:
             return _no_facets()
         corner = np.concatenate([_corners(mesh) for mesh in meshes]).astype(np.float64)
@@ -46,6 +47,11 @@ class Facets:
 def _no_facets() -> Facets:
     none = np.zeros(0, np.int64)
     return Facets(np.zeros((0, 3, 3)), none, none, none, none, np.zeros(1, np.int64))
+
+
+def _padded(name: str) -> str:
+    """Mitsuba counts the meshes without a name that a process has ever loaded: no-name-9 comes before no-name-10."""
+    return re.sub(r"^no-name-(\d+)$", lambda match: f"no-name-{int(match[1]):012}", name)
 
 
 def _corners(mesh: mi.Mesh) -> np.ndarray:

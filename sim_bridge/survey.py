@@ -1,5 +1,6 @@
 """Measure the tracks of a survey: one function for each unit of work, and what a process keeps between them."""
 
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -18,12 +19,14 @@ from sim_bridge.progress import watched
 from sim_bridge.tracing import Tracing
 from uel.errors import UelError
 from uel.features import Feature
+from uel.radiomap import RadioMap
 from uel.sites import Site, cells_of, require_sites
 from uel.survey_manifest import Entry, Manifest, Unit
-from uel.survey_store import blank, prepare, write_unit
+from uel.survey_store import blank, prepare, write_unit, writing
 from uel.tile import Tile
 from uel.tracks import TrackPlan, Tracks, draw_tracks
 
+MAP_PIXEL = 4.0  # m, of the map that says where there is coverage
 AT_ONCE = 1024  # reports that an atlas answers at a time: what the PHY layer works on takes some 0.1 MB each
 Values = dict[str, Tensor]
 Measure = Callable[[Unit, Tracks], Values]
@@ -101,11 +104,19 @@ class Work:
         """The folder with everything but measurements: manifest, empty arrays, atlases. Goes on where it was left."""
         manifest = self.manifest()
         prepare(self.folder, manifest)
-        if self.plan.by_atlas and self.open is open_sionna:
-            for place in self.places:
-                if not (atlas_folder(self, place) / "atlas.json").is_file():
-                    _build_atlas(self, place)
+        for place in self.places:
+            if self.plan.tracks.coverage_dbm is not None:
+                _once(self.radio_folder(place), lambda out, at=place: _radio_map(self, at).save(out))
+            if self.plan.by_atlas and self.open is open_sionna:
+                _once(self.atlas_folder(place), lambda out, at=place: _atlas(self, at).save(out))
         return manifest
+
+    def atlas_folder(self, place: Place) -> Path:
+        return self.folder / "atlas" / place.tile.name
+
+    def radio_folder(self, place: Place) -> Path:
+        """The map that says where there is coverage."""
+        return self.folder / "radio" / place.tile.name
 
     def start(self, threads: int | None) -> Callable[[int], Done]:
         """What a process does with the number of a unit; `threads` it may use (all without)."""
@@ -138,10 +149,10 @@ class Surveyor:
     def __call__(self, number: int) -> Done:
         """Draw a unit's tracks, measure them, write its shards and its record."""
         start, unit = time.perf_counter(), self.manifest.units[number]
-        place = self._places[unit.tile]
-        tracks = draw_tracks(
-            place.tile, place.sites, self.work.plan.tracks, self.work.plan.seed, unit.first, unit.count
-        )
+        place, plan = self._places[unit.tile], self.work.plan
+        covered = plan.tracks.coverage_dbm is not None
+        radio = RadioMap.load(self.work.radio_folder(place)) if covered else None
+        tracks = draw_tracks(place.tile, place.sites, plan.tracks, plan.seed, unit.first, unit.count, radio)
         values = self._measure(place)(unit, tracks)
         seconds = time.perf_counter() - start
         record = write_unit(self.work.folder, self.manifest, unit, values, seconds)
@@ -163,7 +174,7 @@ def open_sionna(work: Work, place: Place) -> Measure:
 
     plan = work.plan
     sim = tracer.open(place.tile, place.sites, plan.tracing)
-    atlas = Atlas.load(atlas_folder(work, place)) if plan.by_atlas else None
+    atlas = Atlas.load(work.atlas_folder(place)) if plan.by_atlas else None
     manifest = Manifest.load(work.folder)
 
     def measured(unit: Unit, tracks: Tracks) -> Values:
@@ -205,15 +216,28 @@ def track_values(tracks: Tracks) -> Values:
     return {"time": torch.where(valid, tracks.time, 0.0), "valid": valid, "velocity": velocity}
 
 
-def atlas_folder(work: Work, place: Place) -> Path:
-    return work.folder / "atlas" / place.tile.name
-
-
-def _build_atlas(work: Work, place: Place) -> None:
+def _atlas(work: Work, place: Place) -> Atlas:
     from sim_bridge import tracer
 
-    sim = tracer.open(place.tile, place.sites, work.plan.tracing)
-    sim.build_atlas(work.plan.by_atlas).save(atlas_folder(work, place))
+    return tracer.open(place.tile, place.sites, work.plan.tracing).build_atlas(work.plan.by_atlas)
+
+
+def _radio_map(work: Work, place: Place) -> RadioMap:
+    from sim_bridge import tracer
+
+    return tracer.open(place.tile, place.sites, work.plan.tracing).radio_map(place.tile.grid(MAP_PIXEL))
+
+
+def _once(folder: Path, save: Callable[[Path], None]) -> None:
+    """Fill a folder aside and rename it, unless it is there; another process may do the same meanwhile."""
+    if folder.exists():
+        return
+    with writing(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as aside:
+            save(Path(aside) / "new")
+            if not folder.exists():
+                (Path(aside) / "new").rename(folder)
 
 
 def places_of(tiles: Sequence[Path]) -> tuple[Place, ...]:

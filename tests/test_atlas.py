@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from sim_bridge import adapter, finding, query
-from sim_bridge.atlas import Atlas, AtlasPlan
+from sim_bridge.atlas import Atlas, AtlasPlan, geometry_key
 from sim_bridge.tracer import Sionna
 from tests.worlds import bundled, gradient, mast
 from uel.errors import UelError
@@ -46,6 +46,11 @@ def test_it_finds_what_the_search_finds(fast: Sionna) -> None:
     assert int(((full > 0) & (found == 0)).sum()) <= 0.01 * int((full > 0).sum())
     assert float((10 * torch.log10(found[both] / full[both])).abs().median()) < 0.01
     assert float(found.sum() / full.sum()) > 0.98
+
+
+def test_it_fits_a_scene_however_often_that_is_opened() -> None:
+    """Mitsuba numbers meshes without a name over all scenes of a process: 9 and 10 are no order of text."""
+    assert len({geometry_key(canyon().facets.corner) for _ in range(12)}) == 1
 
 
 def test_its_gradients_are_those_of_the_search(fast: Sionna) -> None:

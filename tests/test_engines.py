@@ -56,10 +56,10 @@ def killed(folder: Path, engine: str, records: int) -> None:
 
 
 QUICK = ["local", "processes"]
-ALL = ["local", *(pytest.param(name, marks=pytest.mark.slow) for name in ("processes", "ray"))]
 
 
-@pytest.mark.parametrize("engine", ALL)
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", [*QUICK, "ray"])
 def test_killed_twice_the_bytes_are_the_same(tmp_path: Path, whole: dict[str, str], engine: str) -> None:
     folder = tmp_path / "survey"
     killed(folder, engine, 1)

@@ -106,6 +106,7 @@ def test_persistent_workers_follow_the_epoch(survey: Survey) -> None:
     assert loaded(fresh, 2) == second
 
 
+@pytest.mark.slow
 def test_spawned_workers_read_too(survey: Survey) -> None:
     assert loaded(stream(survey), 1, multiprocessing_context="spawn") == tracks(stream(survey))
 

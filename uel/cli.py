@@ -96,7 +96,7 @@ def survey(args: Sequence[str]) -> int:
         print(*export_survey(config), sep="\n")
         return 0
     if config.engine == "slurm" and not config.unit:
-        print(f"sbatch {write_job(config)}")
+        print(shlex.join(["sbatch", str(write_job(config))]))
         return 0
     failures = make_survey(config)
     for failure in failures:

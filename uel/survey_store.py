@@ -31,7 +31,7 @@ from uel.tile import file_hash
 if TYPE_CHECKING:
     pass
 
-CHUNK = 64  # tracks that are read at once at least
+CHUNK = 128  # tracks that are read at once at least: random access to fewer, or fewer reads of all
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG, errno.ENOTDIR, errno.EEXIST)
 
 
