@@ -17,6 +17,7 @@ from sim_bridge.tracer import open as open_tile
 from sim_bridge.tracing import Tracing
 from uel import mapfile
 from uel.errors import UelError
+from uel.files import as_json, replace_file
 from uel.folders import data_folder
 from uel.quality import sinr, snr
 from uel.radiomap import Looked, RadioMap
@@ -26,6 +27,7 @@ from uel.tile import Tile
 from uel.tracks import draw_positions
 from uel.units import SPEED_OF_LIGHT, to_db
 
+REPORT = "report.json"
 log = logging.getLogger(__name__)
 
 
@@ -89,11 +91,11 @@ def _on(sites: tuple[Site, ...], carrier: Carrier) -> tuple[Site, ...]:
 def _made(tile: Tile, sites: tuple[Site, ...], config: MapConfig, root: Path) -> tuple[Path, dict[str, Any]]:
     folder = root / f"{tile.name}-{require_sites(sites).frequency / 1e9:g}GHz"
     made_from = _provenance(tile, sites, config)
-    report = folder / "report.json"
-    if report.is_file() and (told := json.loads(report.read_text(encoding="utf-8")))["made_from"] == made_from:
+    if (told := _report(folder)) and told["made_from"] == made_from:
         log.info("map: reusing %s", folder)
         return folder, told
-    report.unlink(missing_ok=True)  # written last: without it the map is not there
+    for stale in (REPORT, "report.png"):
+        (folder / stale).unlink(missing_ok=True)
     log.info("map: making %s", folder)
     start = time.perf_counter()
     sim = open_tile(tile, sites, config.tracing)
@@ -101,8 +103,17 @@ def _made(tile: Tile, sites: tuple[Site, ...], config: MapConfig, root: Path) ->
     seconds = round(time.perf_counter() - start, 1)
     mapfile.write(radio, folder, service(radio, config), {"tile": tile.name, "fingerprint": tile.fingerprint})
     told = {"made_from": made_from, "seconds": seconds, **summary(radio), "paths": compare(sim, radio, config.check)}
-    report.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+    replace_file(folder / REPORT, as_json(told))  # last: without it the map is not there
     return folder, told
+
+
+def _report(folder: Path) -> dict[str, Any] | None:
+    """What was said of a map that is there; None where there is none, or what is no longer to be read."""
+    try:
+        told = json.loads((folder / REPORT).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return told if isinstance(told, dict) and "made_from" in told else None
 
 
 def _provenance(tile: Tile, sites: tuple[Site, ...], config: MapConfig) -> dict[str, Any]:

@@ -47,8 +47,13 @@ def test_a_map_agrees_with_paths_and_is_reused(village: Tile, tmp_path: Path) ->
     made = (folder / "radiomap.zarr" / "zarr.json").stat().st_mtime_ns
     assert make_maps(config(village, tmp_path)) == [(folder, told)]
     assert (folder / "radiomap.zarr" / "zarr.json").stat().st_mtime_ns == made
+    (folder / "report.png").write_bytes(b"of the old map")
     make_maps(config(village, tmp_path, load=0.5))  # made another way
     assert (folder / "radiomap.zarr" / "zarr.json").stat().st_mtime_ns != made
+    assert not (folder / "report.png").exists()
+    (folder / "report.json").write_text('{"made_from"')  # cut off: no map
+    ((_, again),) = make_maps(config(village, tmp_path))
+    assert again | {"seconds": 0} == told | {"seconds": 0}
 
 
 def test_a_map_for_every_band_with_a_picture(village: Tile, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

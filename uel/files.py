@@ -5,6 +5,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 
 def replace_file(path: Path, content: bytes) -> None:
     """Write a file aside and rename it: whoever is killed in between leaves the old one, or none.
@@ -24,3 +26,13 @@ def replace_file(path: Path, content: bytes) -> None:
 def as_json(value: Any) -> bytes:
     """As our files hold it: the same value, the same bytes."""
     return (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def whole(array: Any) -> np.ndarray:
+    """All values of a Zarr array. Zarr takes an absent chunk for fill values, so the chunks are counted first.
+
+    Raises `ValueError` where one is missing, and what the codecs raise where one is damaged.
+    """
+    if array.nchunks_initialized != array.nchunks:
+        raise ValueError(f"{array.nchunks - array.nchunks_initialized} chunks of {array.path!r} are missing")
+    return np.asarray(array[...])

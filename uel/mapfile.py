@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from uel.errors import UelError
+from uel.files import whole
 from uel.grid import Grid
 from uel.radiomap import Channels, RadioMap
 from uel.sites import sites_from_json, sites_to_json
@@ -105,9 +106,9 @@ def read(folder: str | Path) -> RadioMap:
     channels = None
     try:
         size, pixel, sites = (group.attrs[name] for name in ("size", "pixel", "sites"))
-        own = [_values(group[name]) for name in OWN]
+        own = [torch.from_numpy(whole(group[name])) for name in OWN]
         if all(name in group for name in CHANNELS):
-            channels = Channels(*(_values(group[f.name]) for f in fields(Channels)))
+            channels = Channels(*(torch.from_numpy(whole(group[f.name])) for f in fields(Channels)))
     except Exception as error:  # zarr's codecs raise what their compressor raises
         raise UelError("this radio map is damaged", got=f"{folder}: {error}", do="make it again") from error
     return RadioMap(Grid(size=size, pixel=pixel), sites_from_json(sites), *own, channels=channels)  # type: ignore[arg-type]
@@ -116,7 +117,7 @@ def read(folder: str | Path) -> RadioMap:
 def read_service(folder: str | Path) -> dict[str, Tensor]:
     """Arrays of `SERVICE`, as far as the map has them."""
     group = _open(folder)
-    return {name: _values(group[name]) for name in SERVICE if name in group}
+    return {name: torch.from_numpy(whole(group[name])) for name in SERVICE if name in group}
 
 
 def _open(folder: str | Path) -> Any:
@@ -130,10 +131,3 @@ def _open(folder: str | Path) -> Any:
     if schema != SCHEMA:
         raise UelError(f"this radio map has another schema than {SCHEMA}", got=schema, do="make it again")
     return group
-
-
-def _values(array: Any) -> Tensor:
-    """All values. Zarr takes an absent chunk for fill values, so the chunks are counted first."""
-    if array.nchunks_initialized != array.nchunks:
-        raise ValueError(f"{array.nchunks - array.nchunks_initialized} chunks of {array.path!r} are missing")
-    return torch.from_numpy(np.asarray(array[...]))

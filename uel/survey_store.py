@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,9 +27,6 @@ from uel.moments import Moments
 from uel.sites import cells_of
 from uel.survey_manifest import Entry, Manifest, Unit
 from uel.tile import file_hash
-
-if TYPE_CHECKING:
-    pass
 
 CHUNK = 128  # tracks that are read at once at least: random access to fewer, or fewer reads of all
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG, errno.ENOTDIR, errno.EEXIST)

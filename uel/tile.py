@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from uel.errors import UelError
+from uel.files import whole
 from uel.grid import Grid
 from uel.sites import Carrier, Site, require_sites, sites_from_json
 
@@ -196,10 +197,10 @@ def file_hash(path: Path) -> str:
 
 
 def _read(array: Any, grid: Grid) -> np.ndarray:
-    """Values of a raster. Zarr takes an absent chunk for fill values, so the chunks are counted first."""
-    if array.nchunks_initialized != array.nchunks or array.shape != grid.shape:
-        raise ValueError(f"{array.path} of shape {array.shape} has {array.nchunks_initialized} chunks")
-    return np.asarray(array[...]).astype(np.float32)
+    """Values of a raster."""
+    if array.shape != grid.shape:
+        raise ValueError(f"{array.path} is of shape {array.shape}")
+    return whole(array).astype(np.float32)
 
 
 def _damaged(folder: Path | str, error: Exception) -> UelError:
