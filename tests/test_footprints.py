@@ -4,7 +4,7 @@ import geopandas as gpd
 import numpy as np
 import pytest
 import shapely
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from shapely import LineString, MultiPolygon, Polygon
 
@@ -35,7 +35,12 @@ def _outline(number: int, shape: Polygon | MultiPolygon, key: str = "building") 
     return Outline(id=f"way/{number}", shape=shape, tags={key: "yes"})
 
 
+SPIKE = [(0.0, -0.5), (0.0, -1.0), (15.5, -19.5)]  # a hole that runs along it left an invalid area
+
+
 @given(RING, st.lists(RING, max_size=2))
+@example(SPIKE, [[(0.5, 0.0), (0.0, -0.5), (15.5, -19.5), (7.0, 8.0), (0.0, -18.0)]])
+@example(SPIKE, [[(0.0, 0.0), (0.5, 0.0), (0.0, -0.5), (15.5, -19.5), (7.0, 8.0), (0.0, -18.0)]])
 @settings(deadline=None)
 def test_any_ring_is_a_footprint_or_an_exclusion(shell: list, holes: list):
     """Bow ties, spikes, duplicated corners, rings without area, holes that touch or cross the shell."""
