@@ -90,6 +90,18 @@ def test_sample_keeps_leading_axes_and_looks_at_x_and_y_only() -> None:
     assert GRID.sample(values, position[0]).shape == (3,)
 
 
+def test_many_positions_are_sampled_as_few_are() -> None:
+    values, position = random_raster(3), random_positions(70_001, reach=20.0).requires_grad_()
+    many = GRID.sample(values, position)
+    (slope,) = torch.autograd.grad(many.sum(), position)
+    parts = position.detach().split(10_000)
+    assert torch.equal(many, torch.cat([GRID.sample(values, part) for part in parts]))
+    for part, want in zip(parts, slope.split(10_000), strict=True):
+        part.requires_grad_()
+        assert torch.equal(torch.autograd.grad(GRID.sample(values, part).sum(), part)[0], want)
+    assert GRID.sample(values, position[:0]).shape == (0, 3)
+
+
 def test_gradient_is_the_finite_difference() -> None:
     values, position = random_raster(), random_positions(50, reach=17.0).requires_grad_()
     assert torch.autograd.gradcheck(lambda p: GRID.sample(values, p), (position,), eps=1e-6, atol=1e-6)

@@ -81,9 +81,15 @@ class Grid:
         Beyond the outermost centres the value is held constant. Gradients are finite everywhere. Values with
         holes are `filled` first, and where the holes are is what `holds` tells.
         """
-        scaled = (position[..., :2].reshape(1, 1, -1, 2) * (2 / self.size)).to(values.dtype)
-        found = torch.nn.functional.grid_sample(values[None], scaled, padding_mode="border", align_corners=False)
-        return found[0, :, 0].T.reshape(*position.shape[:-1], len(values))
+        flat = position[..., :2].reshape(-1, 2)
+        scaled = (flat * (2 / self.size)).to(values.dtype)
+        # A CPU works on an image in one thread: many positions are shared out over copies (that take no memory).
+        parts = 16 if len(flat) >= 1 << 16 and not (values.is_cuda or values.requires_grad) else 1
+        points = torch.nn.functional.pad(scaled, (0, 0, 0, -len(flat) % parts)).view(parts, 1, -1, 2)
+        images = values.expand(parts, *values.shape)
+        found = torch.nn.functional.grid_sample(images, points, padding_mode="border", align_corners=False)
+        by_channel = found[:, :, 0].transpose(0, 1).reshape(len(values), points[..., 0].numel())[:, : len(flat)]
+        return by_channel.T.reshape(*position.shape[:-1], len(values))
 
     def holds(
         self, valid: Bool[Tensor, "channel row column"], position: Float[Tensor, "*n dim"]
