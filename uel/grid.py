@@ -1,5 +1,6 @@
 """The geometry of a raster: square pixels, row 0 in the south, origin at the tile's centre."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -7,6 +8,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from uel.errors import UelError
+
+
+_PART = 1 << 16  # positions looked up at once
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,29 +85,29 @@ class Grid:
         Beyond the outermost centres the value is held constant. Gradients are finite everywhere. Values with
         holes are `filled` first, and where the holes are is what `holds` tells.
         """
-        flat = position[..., :2].reshape(-1, 2)
-        scaled = (flat * (2 / self.size)).to(values.dtype)
-        # A CPU works on an image in one thread: many positions are shared out over copies (that take no memory).
-        parts = 16 if len(flat) >= 1 << 16 and not (values.is_cuda or values.requires_grad) else 1
-        points = torch.nn.functional.pad(scaled, (0, 0, 0, -len(flat) % parts)).view(parts, 1, -1, 2)
-        images = values.expand(parts, *values.shape)
+        scaled = (position[..., :2].reshape(1, 1, -1, 2) * (2 / self.size)).to(values.dtype)
+        # PyTorch works on an image in one thread, so an even number of channels makes two.
+        images = values.unflatten(0, (math.gcd(len(values), 2), -1))
+        points = scaled.expand(len(images), -1, -1, -1)
         found = torch.nn.functional.grid_sample(images, points, padding_mode="border", align_corners=False)
-        by_channel = found[:, :, 0].transpose(0, 1).reshape(len(values), points[..., 0].numel())[:, : len(flat)]
-        return by_channel.T.reshape(*position.shape[:-1], len(values))
+        return found[:, :, 0].flatten(0, 1).T.reshape(*position.shape[:-1], len(values))
 
     def holds(
         self, valid: Bool[Tensor, "channel row column"], position: Float[Tensor, "*n dim"]
     ) -> Bool[Tensor, "*n channel"]:
         """Whether the pixels that hold positions on the grid are valid."""
-        # Eight channels in one read.
+        # Eight channels in one read; a read from one dimension costs half of one from two of which one is 1.
         padded = torch.nn.functional.pad(valid.flatten(1), (0, 0, 0, -len(valid) % 8))
+        table = padded.T.contiguous().view(torch.int64).unbind(1)
         flat = position.detach()[..., :2].reshape(-1, 2)
-        index = torch.add(self.count / 2, flat, alpha=1 / self.pixel).to(torch.int32).clamp_(0, self.count - 1)
-        pixel = torch.add(index[:, 0], index[:, 1], alpha=self.count)
-        # A read from one dimension costs half of one from two of which one is 1.
-        eight = padded.T.contiguous().view(torch.int64).squeeze(1).index_select(0, pixel)
-        channels = eight.view(torch.bool).view(len(flat), padded.shape[0])
-        return channels[:, : len(valid)].reshape(*position.shape[:-1], len(valid))
+        eight = torch.empty(len(flat), len(table), dtype=torch.int64, device=flat.device)
+        # Part by part, so that what lies between stays in a core's cache.
+        for part, rows in zip(flat.split(_PART), eight.split(_PART), strict=True):
+            index = torch.add(self.count / 2, part, alpha=1 / self.pixel).to(torch.int32).clamp_(0, self.count - 1)
+            pixel = torch.add(index[:, 0], index[:, 1], alpha=self.count)
+            for group, column in zip(table, rows.unbind(1), strict=True):
+                torch.index_select(group, 0, pixel, out=column)
+        return eight.view(torch.bool)[:, : len(valid)].reshape(*position.shape[:-1], len(valid))
 
 
 def filled(

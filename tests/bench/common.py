@@ -82,13 +82,15 @@ class Stock:
         return np.concatenate([at[:, :2], kind, *named], 1), power[tuple(at.T)]
 
 
-def compare(ours: Callable[[int], object], other: Callable[[int], object], title: str) -> tuple[float, float, float]:
+def compare(
+    ours: Callable[[int], object], other: Callable[[int], object], title: str, rounds: int = ROUNDS
+) -> tuple[float, float, float]:
     """Medians in seconds of two calls made in turn, and the median of their ratios (other / ours).
 
     Round 0 is not timed: it pays for what is compiled once.
     """
     seconds = []
-    for turn in track(range(ROUNDS + 1), title, transient=True):
+    for turn in track(range(rounds + 1), title, transient=True):
         pair = (_timed(ours, turn), _timed(other, turn))
         if turn:
             seconds.append(pair)
