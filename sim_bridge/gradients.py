@@ -46,6 +46,7 @@ QUANTITIES: dict[str, Callable[[PathSet], Tensor]] = {
 STEPS = {"degrees": 0.2, "radians": 0.005}
 RELATIVE = {"permittivity": 0.003, "conductivity": 0.03, "thickness": 0.001, "scattering": 0.01}
 CLEAR = 30.0  # times the noise: a difference that tells a per cent
+AGREE = 0.03  # of a difference: by how much that over half the step may differ from it, or neither tells a per cent
 ROUNDED = 2.4e-7  # of a delay: two roundings to float32
 
 
@@ -93,7 +94,7 @@ def write(rows: list[Row], file: Path) -> None:
     file.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
 
 
-Told = tuple[Tensor, Tensor, Tensor]  # derivative along the step, difference over it, noise of the latter
+Told = tuple[Tensor, Tensor, Tensor, Tensor]  # derivative along the step, difference over it, its noise and its doubt
 
 
 def _rows(scene: str, trial: Trial, mode: str, parameter: str, count: int, seed: int) -> list[Row]:
@@ -122,9 +123,9 @@ def _map_rows(count: int, seed: int) -> list[Row]:
         value = points.clone().requires_grad_()
         known = radio.look(points).known[:, 0] & smooth
         (gradient,) = torch.autograd.grad(quantity(radio.look(value))[:, 0].double().sum(), value)
-        ahead, behind = (quantity(radio.look(points + k * step))[:, 0].double() for k in (1, -1))
-        noise = _noise(name, ahead, behind, trial.noise)
-        told = ((gradient * step).double().sum(1), (ahead - behind) / 2, noise)
+        values = {k: quantity(radio.look(points + k * step))[:, 0].double() for k in (0.5, -0.5, 1.0, -1.0)}
+        noise = _noise(name, values[0.5], values[-0.5], trial.noise)
+        told = ((gradient * step).double().sum(1), _difference(values), noise, _doubt(values))
         rows.append(_row(MAPPED, "map", "RX position", name, [tuple(v[known].detach() for v in told)]))  # type: ignore[list-item]
     return rows
 
@@ -151,13 +152,14 @@ def _worst(rows: list[Row], quantity: str) -> str:
 
 
 def _row(scene: str, mode: str, parameter: str, quantity: str, parts: list[Told]) -> Row:
-    exact, difference, noise = (torch.cat([part[k] for part in parts]) for k in range(3))
-    told = difference.abs() > noise
+    exact, difference, noise, doubt = (torch.cat([part[k] for part in parts]) for k in range(4))
+    still = difference.abs() <= noise
+    told = ~still & (doubt <= AGREE * difference.abs())
     if not bool(exact.isfinite().all()):
         return Row(scene, mode, parameter, quantity, "WRONG: not finite", None, len(exact))
-    silent = exact[~told].abs() <= 3 * noise[~told]
+    silent = exact[still].abs() <= 3 * noise[still]
     if int(told.sum()) < 0.02 * len(exact):
-        status = "none" if not len(exact) else "zero" if bool(silent.float().mean() > 0.98) else "WRONG: not zero"
+        status = "none" if not len(silent) else "zero" if bool(silent.float().mean() > 0.98) else "WRONG: not zero"
         return Row(scene, mode, parameter, quantity, status, None, len(exact))
     error = float(((exact - difference)[told] / difference[told]).abs().median())
     return Row(scene, mode, parameter, quantity, "ok" if error <= LIMIT else "WRONG", error, int(told.sum()))
@@ -177,22 +179,28 @@ class Case:
     """of a quantity, relative: float32 through a trace"""
 
 
-def _differences(case: Case) -> tuple[dict[str, Tensor], dict[str, Tensor], Tensor]:
-    """Of every quantity the difference over the step and its noise, per link; links with the same paths throughout.
-
-    Fourth order, from half steps and whole ones: the phase in a slab turns fast.
-    """
+def _differences(case: Case) -> tuple[dict[str, tuple[Tensor, Tensor, Tensor]], Tensor]:
+    """Of every quantity the difference over the step, its noise and its doubt, per link that has the same paths
+    throughout, and which links are asked."""
     with torch.no_grad():
         found = {k: case.ask(case.value + k * case.step) for k in (0.0, 0.5, -0.5, 1.0, -1.0)}
         values = {name: {k: q(f).double() for k, f in found.items()} for name, q in QUANTITIES.items()}
     counts = [_counts(f) for f in found.values()]
     same = torch.stack([count == counts[0] for count in counts]).all(0) & found[0.0].known()
     chosen = _one_link(same, case.share)
-    difference = {n: (8 * (v[0.5] - v[-0.5]) - (v[1.0] - v[-1.0])) / 6 * chosen for n, v in values.items()}
-    noise = {
-        name: 2 * _noise(name, v[0.5], v[-0.5], case.noise, values["ToA"][0.0]) * chosen for name, v in values.items()
-    }
-    return difference, noise, chosen
+    noise = {n: 2 * _noise(n, v[0.5], v[-0.5], case.noise, values["ToA"][0.0]) for n, v in values.items()}
+    told = {n: (_difference(v) * chosen, noise[n] * chosen, _doubt(v) * chosen) for n, v in values.items()}
+    return told, chosen
+
+
+def _difference(values: Mapping[float, Tensor]) -> Tensor:
+    """Of fourth order, from values at half steps and whole ones: the phase in a slab turns fast."""
+    return (8 * (values[0.5] - values[-0.5]) - (values[1.0] - values[-1.0])) / 6
+
+
+def _doubt(values: Mapping[float, Tensor]) -> Tensor:
+    """How far the differences over half a step and over a whole one disagree, by rounding or by curvature."""
+    return (values[0.5] - values[-0.5] - (values[1.0] - values[-1.0]) / 2).abs()
 
 
 def _noise(name: str, one: Tensor, other: Tensor, relative: float, arrival: Tensor | float = 0.0) -> Tensor:
@@ -206,13 +214,13 @@ def _noise(name: str, one: Tensor, other: Tensor, relative: float, arrival: Tens
 
 def _apart(case: Case) -> dict[str, Told]:
     """Every quantity by itself: each receiver or cell is a configuration."""
-    difference, noise, chosen = _differences(case)
+    differences, chosen = _differences(case)
     axis = 1 if case.share == "receiver" else 0
     has, told = chosen.any(axis), {}
     for name, quantity in QUANTITIES.items():
         along = _along(case, lambda found, q=quantity: (q(found).double() * chosen).sum())
         per_row = along.reshape(len(case.value), -1).sum(1)
-        told[name] = (per_row[has], difference[name].sum(axis)[has], noise[name].sum(axis)[has])
+        told[name] = (per_row[has], *(part.sum(axis)[has] for part in differences[name]))
     return told
 
 
@@ -222,19 +230,19 @@ def _together(case: Case) -> dict[str, Told]:
     Those that differ over the step well above the noise are scaled to a derivative of 1, those that do not to the
     noise of their difference. What lies between says nothing, and would be counted against the others.
     """
-    difference, noise, chosen = _differences(case)
+    differences, chosen = _differences(case)
     if not bool(chosen.any()):
         return {}
-    size = {name: (float(difference[name].sum()), float(noise[name].sum())) for name in QUANTITIES}
-    moving = [name for name, (d, n) in size.items() if abs(d) > CLEAR * n]
-    still = [name for name, (d, n) in size.items() if abs(d) <= n]
+    size = {name: tuple(float(part.sum()) for part in parts) for name, parts in differences.items()}
+    moving = [name for name, (d, n, doubt) in size.items() if abs(d) > CLEAR * n and doubt <= AGREE * abs(d)]
+    still = [name for name, (d, n, _) in size.items() if abs(d) <= n]
 
     def along(names: list[str], scale: dict[str, float]) -> float:
         total = lambda p: torch.stack([(QUANTITIES[n](p).double() * chosen).sum() / scale[n] for n in names]).sum()  # noqa: E731
         return float(_along(case, total).sum()) if names else 0.0
 
-    off = along(moving, {name: d for name, (d, _) in size.items()}) - len(moving)
-    left = along(still, {name: n for name, (_, n) in size.items()})
+    off = along(moving, {name: d for name, (d, *_) in size.items()}) - len(moving)
+    left = along(still, {name: n for name, (_, n, _) in size.items()})
     exact = {name: size[name][0] * (1 + off) for name in moving} | {name: size[name][1] * left for name in still}
     scalar = lambda value: torch.tensor([value], dtype=torch.float64)  # noqa: E731
     return {name: tuple(map(scalar, (value, *size[name]))) for name, value in exact.items()}  # type: ignore[misc]

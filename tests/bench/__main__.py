@@ -1,4 +1,4 @@
-"""Run every benchmark, print a table and write `runs/bench/bridge.json`: `python -m tests.bench [NAME …]`."""
+"""Run every benchmark, print tables and write `runs/bench/{bridge,survey}.json`: `python -m tests.bench [NAME …]`."""
 
 import json
 import os
@@ -11,15 +11,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import fresh, frozen, lookup, maps, report, step
+from tests.bench import fresh, frozen, lookup, maps, report, step, survey
 
-BENCHES: dict[str, Callable[[], dict[str, float]]] = {
-    "fresh": fresh.run,
-    "frozen": frozen.run,
-    "maps": maps.run,
-    "lookup": lookup.run,
-    "step": step.run,
-    "report": report.run,
+BENCHES: dict[str, dict[str, Callable[[], dict[str, float]]]] = {
+    "bridge": {"fresh": fresh.run, "frozen": frozen.run, "maps": maps.run, "lookup": lookup.run, "step": step.run},
+    "survey": {"report": report.run, "survey": survey.run},
 }
 # Which way a figure is to be read, and what it should be.
 GOALS = {
@@ -36,31 +32,43 @@ GOALS = {
     "step_ratio": ("<=", 1.25),
     "reports_per_s": (">=", 100),
     "phy_sys_ms_per_report": ("<=", 3),
+    "read_reports_per_s": (">=", 50_000),
+    "two_workers_ratio": (">=", 1.7),
 }
 
 
 def main(names: list[str]) -> None:
-    unknown = sorted(set(names) - set(BENCHES))
-    if unknown:
-        sys.exit(f"unknown benchmarks {unknown}; known are {', '.join(BENCHES)}")
-    console, figures = Console(), dict[str, float]()
-    for name in names or BENCHES:
-        console.print(f"bench: {name} …")
-        figures |= BENCHES[name]()
-    machine = {
+    known = [name for benches in BENCHES.values() for name in benches]
+    if unknown := sorted(set(names) - set(known)):
+        sys.exit(f"unknown benchmarks {unknown}; known are {', '.join(known)}")
+    console = Console()
+    for part, benches in BENCHES.items():
+        figures = dict[str, float]()
+        for name in (name for name in benches if name in (names or known)):
+            console.print(f"bench: {name} …")
+            figures |= benches[name]()
+        if figures:
+            console.print(_table(part, figures), _machine())
+            _write(part, figures)
+
+
+def _machine() -> dict[str, object]:
+    return {
         "cores": os.cpu_count(),
         "processor": platform.processor() or platform.machine(),
         "python": platform.python_version(),
         **{name: version(name) for name in ("torch", "drjit", "mitsuba", "sionna-rt")},
     }
-    console.print(_table(figures), machine)
-    target = Path("runs/bench/bridge.json")
+
+
+def _write(part: str, figures: dict[str, float]) -> None:
+    target = Path("runs/bench") / f"{part}.json"
     target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(json.dumps({"machine": machine, "figures": figures}, indent=1) + "\n")
+    target.write_text(json.dumps({"machine": _machine(), "figures": figures}, indent=1) + "\n")
 
 
-def _table(figures: dict[str, float]) -> Table:
-    table = Table("figure", "measured", "goal", "", title="bridge, beside stock Sionna")
+def _table(part: str, figures: dict[str, float]) -> Table:
+    table = Table("figure", "measured", "goal", "", title=f"{part}, beside stock Sionna")
     for name, value in figures.items():
         way, goal = GOALS.get(name, ("", None))
         verdict = "" if goal is None else "ok" if (value >= goal if way == ">=" else value <= goal) else "MISSED"

@@ -21,5 +21,7 @@ def run() -> dict[str, float]:
         F.grid_sample(level, scaled, mode="bilinear", padding_mode="border", align_corners=False)
 
     with torch.no_grad():
-        ours, theirs, ratio = compare(lambda _: radio.gain_db(position), bare, "lookup", rounds=50)  # fresh pages: noisy
+        ours, theirs, ratio = compare(
+            lambda _: radio.gain_db(position), bare, "lookup", rounds=50
+        )  # fresh pages: noisy
     return {"lookup_ms": 1e3 * ours, "grid_sample_ms": 1e3 * theirs, "lookup_ratio": 1 / ratio}
