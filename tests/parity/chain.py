@@ -1,7 +1,6 @@
 """What this repository makes of inputs.json, in the shapes of `sionna_tf.py`."""
 
 import json
-import math
 from functools import cache
 from pathlib import Path
 
@@ -15,7 +14,9 @@ from uel.sites import Carrier
 from uel.units import from_db
 
 INPUTS = json.loads((Path(__file__).parent / "inputs.json").read_text())
-CARRIERS = [Carrier(bandwidth=of["bandwidth"], subcarrier_spacing=of["subcarrier_spacing"]) for of in INPUTS["carriers"]]
+CARRIERS = [
+    Carrier(bandwidth=of["bandwidth"], subcarrier_spacing=of["subcarrier_spacing"]) for of in INPUTS["carriers"]
+]
 ONE = torch.zeros(1, 1, 3)  # a single antenna at the cell's position
 
 
@@ -55,7 +56,13 @@ def _sinr() -> Tensor:
 
 
 def _effective() -> dict[str, Tensor]:
-    return {"eesm_1": phy.effective(_sinr())}
+    """Of table 1, which the chain uses; of table 2 by Sionna 2.2.0's block that it uses."""
+    sinr, block, count = _sinr(), phy._sionna()[1], {1: 29, 2: 28}
+    wide = sinr[:, None, None, :, None, None].expand(-1, count[2], -1, -1, -1, -1)
+    scheme = torch.arange(count[2], dtype=torch.int32)[:, None].expand(len(sinr), -1, -1)
+    second = block(wide, mcs_index=scheme, mcs_table_index=2)[..., 0]
+    factors = {f"beta_{table}": block.beta_tensor[table - 1, :many] for table, many in count.items()}
+    return {**factors, "eesm_1": phy.effective(sinr), "eesm_2": second}
 
 
 def _blocks() -> dict[str, Tensor]:
@@ -68,5 +75,5 @@ def _blocks() -> dict[str, Tensor]:
 
 
 def _adapted() -> dict[str, Tensor]:
-    best = phy.adapt(_sinr(), CARRIERS[0], INPUTS["bler_target"])
+    best = phy.adapt(_sinr()[INPUTS["served"]], CARRIERS[0], INPUTS["bler_target"])
     return {"mcs": best.mcs, "mcs_effective": best.effective, "mcs_bler": best.bler}
