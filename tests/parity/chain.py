@@ -14,9 +14,7 @@ from uel.sites import Carrier
 from uel.units import from_db
 
 INPUTS = json.loads((Path(__file__).parent / "inputs.json").read_text())
-CARRIERS = [
-    Carrier(bandwidth=of["bandwidth"], subcarrier_spacing=of["subcarrier_spacing"]) for of in INPUTS["carriers"]
-]
+CARRIERS = [Carrier(bandwidth=c["bandwidth"], subcarrier_spacing=c["subcarrier_spacing"]) for c in INPUTS["carriers"]]
 ONE = torch.zeros(1, 1, 3)  # a single antenna at the cell's position
 
 

@@ -7,6 +7,7 @@ All in single precision, Sionna's own choice, but where a name ends in `_double`
 import json
 import os
 import sys
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -118,9 +119,15 @@ def eesm(sinr: np.ndarray, table: int) -> np.ndarray:
     return EESM()(tf.constant(wide), tf.constant(scheme), mcs_table_index=table).numpy()[..., 0]
 
 
+@cache
+def tables() -> PHYAbstraction:
+    """Of block errors; they take some seconds to read."""
+    return PHYAbstraction()
+
+
 def blocks(inputs: dict) -> Values:
     """Block error rates by carrier, level and MCS of table 1, and bits of a transport block by carrier and MCS."""
-    level, abstraction = linear(inputs["level_db"]), PHYAbstraction()
+    level, abstraction = linear(inputs["level_db"]), tables()
     scheme = np.broadcast_to(np.arange(SCHEMES[1], dtype=np.int32), (len(level), SCHEMES[1]))
     wide = tf.constant(np.broadcast_to(level[:, None], scheme.shape))
     order, rate = decode_mcs_index(tf.constant(scheme[0]), 1, is_pusch=False)
@@ -140,7 +147,7 @@ def adapted(inputs: dict) -> Values:
     Asked only where some MCS reaches the target: else 1.2.2 takes one that it has no table for, since 1 - (1 - ∞)^n
     is -∞ for even numbers n of code blocks. 2.2.0 has that mended.
     """
-    abstraction = PHYAbstraction()
+    abstraction = tables()
     loop = InnerLoopLinkAdaptation(abstraction, bler_target=inputs["bler_target"])
     found = []
     for sinr in linear(inputs["sinr_db"])[inputs["served"]]:
