@@ -25,7 +25,7 @@ def ours() -> dict[str, Tensor]:
 
 
 def _links() -> PathSet:
-    """Each link that of another phone, all to one cell."""
+    """Each link is of another phone, all of them to one cell."""
     links = INPUTS["links"]
     target = torch.tensor([number for number, link in enumerate(links) for _ in link["delay"]])
     delay = torch.tensor([value for link in links for value in link["delay"]])
