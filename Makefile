@@ -1,6 +1,6 @@
 # `make demo` and `make test` set everything up by themselves.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all lint bench clean
+.PHONY: help setup demo test test-all lint bench parity clean
 
 bin := .venv/bin
 ready := .venv/.ready
@@ -31,6 +31,16 @@ lint: $(ready)  ## style, layers and types
 
 bench: $(ready)  ## how fast, and how good, against the numbers written down
 	$(bin)/python -m tests.bench
+
+parity: $(ready) .parity/.ready  ## PHY and SYS layers beside Sionna 1.2.2 on TensorFlow, in an environment of its own
+	@mkdir -p runs/parity
+	.parity/bin/python tests/parity/sionna_tf.py tests/parity/inputs.json runs/parity/sionna.json
+	$(bin)/python -m tests.parity runs/parity/sionna.json
+
+.parity/.ready: tests/parity/requirements.txt | $(ready)
+	$(bin)/uv venv -q --clear --python $(bin)/python .parity
+	$(bin)/uv pip install -q --python .parity/bin/python --require-hashes -r $<
+	@touch $@
 
 clean:  ## caches; data/, runs/ and .venv stay
 	rm -rf build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache

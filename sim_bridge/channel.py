@@ -84,11 +84,11 @@ def ofdm(
 
     Differentiable. What falls out of the symbol's window is left out, see `in_window` and `leakage`.
     """
-    excess = late(paths)
+    excess, turning = late(paths), -2 * math.pi * frequency  # multiplied in Sionna's order, to round as it does
     gain = coefficients(paths, element, carrier, time) * in_window(excess, carrier)[:, None, None]
 
     def response(row: Int[Tensor, "link path"]) -> Complex[Tensor, "link element frequency"]:
-        way = _turned(-2 * math.pi * paths.at(excess, row).unsqueeze(-1) * frequency)
+        way = _turned(turning * paths.at(excess, row).unsqueeze(-1))
         return paths.at(gain.flatten(1), row).mT @ way
 
     empty = gain.new_zeros(paths.receivers * paths.cells, gain.shape[1] * gain.shape[2], len(frequency))

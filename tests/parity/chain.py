@@ -1,0 +1,77 @@
+"""What this repository makes of inputs.json, in the shapes of `sionna_tf.py`."""
+
+import json
+from functools import cache
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from sim_bridge import channel, phy
+from sim_bridge.links import PathSet
+from uel import mimo
+from uel.sites import Carrier
+from uel.units import from_db
+
+INPUTS = json.loads((Path(__file__).parent / "inputs.json").read_text())
+CARRIERS = [Carrier(bandwidth=c["bandwidth"], subcarrier_spacing=c["subcarrier_spacing"]) for c in INPUTS["carriers"]]
+ONE = torch.zeros(1, 1, 3)  # a single antenna at the cell's position
+
+
+@cache
+def ours() -> dict[str, Tensor]:
+    """Every quantity that Sionna is asked for."""
+    return {**_channels(), **_receivers(), **_effective(), **_blocks(), **_adapted()}
+
+
+def _links() -> PathSet:
+    """Each link is of another phone, all of them to one cell."""
+    links = INPUTS["links"]
+    target = torch.tensor([number for number, link in enumerate(links) for _ in link["delay"]])
+    delay = torch.tensor([value for link in links for value in link["delay"]])
+    pairs = torch.tensor([pair for link in links for pair in link["amplitude"]])
+    field, zero = torch.view_as_complex(pairs)[:, None, None], torch.zeros_like(target)
+    axis, still = torch.tensor([1.0, 0.0, 0.0]).expand(len(delay), 3), torch.zeros_like(delay)
+    power, kinds = pairs.square().sum(-1), zero[:, None].expand(-1, 4)
+    return PathSet(len(links), 1, target, zero, power, delay, axis, -axis, still, kinds, field)
+
+
+def _channels() -> dict[str, Tensor]:
+    links, carrier = _links(), Carrier(frequency=INPUTS["carrier_frequency"], bandwidth=INPUTS["bandwidth"])
+    response = channel.ofdm(links, ONE, carrier, torch.tensor(INPUTS["frequency"]))
+    return {"cfr": torch.view_as_real(response[:, 0, 0, 0]), "taps": channel.taps(links, ONE, carrier)[:, 0]}
+
+
+def _receivers() -> dict[str, Tensor]:
+    signal = torch.view_as_complex(torch.tensor(INPUTS["signal"], dtype=torch.float64))
+    noise = torch.ones(signal.shape[:2], dtype=torch.float64)
+    loaded, alone = (mimo.lmmse_sinr(signal, mimo.of_others(signal, load, noise)) for load in (INPUTS["load"], 0.0))
+    return {"lmmse": loaded, "lmmse_double": loaded, "lmmse_alone_double": alone}
+
+
+def _sinr() -> Tensor:
+    return from_db(torch.tensor(INPUTS["sinr_db"], dtype=torch.float64)).float()
+
+
+def _effective() -> dict[str, Tensor]:
+    """Of table 1, which the chain uses; of table 2 by Sionna 2.2.0's block that it uses."""
+    sinr, block, count = _sinr(), phy._sionna()[1], {1: 29, 2: 28}
+    wide = sinr[:, None, None, :, None, None].expand(-1, count[2], -1, -1, -1, -1)
+    scheme = torch.arange(count[2], dtype=torch.int32)[:, None].expand(len(sinr), -1, -1)
+    second = block(wide, mcs_index=scheme, mcs_table_index=2)[..., 0]
+    factors = {f"beta_{table}": block.beta_tensor[table - 1, :many] for table, many in count.items()}
+    return {**factors, "eesm_1": phy.effective(sinr), "eesm_2": second}
+
+
+def _blocks() -> dict[str, Tensor]:
+    level = from_db(torch.tensor(INPUTS["level_db"], dtype=torch.float64)).float()
+    wide = level[:, None].expand(-1, phy.SCHEMES).contiguous()
+    return {
+        "bler": torch.stack([phy._block_errors(wide, carrier) for carrier in CARRIERS]),
+        "block_bits": torch.stack([phy._block_bits(carrier) for carrier in CARRIERS]),
+    }
+
+
+def _adapted() -> dict[str, Tensor]:
+    best = phy.adapt(_sinr()[INPUTS["served"]], CARRIERS[0], INPUTS["bler_target"])
+    return {"mcs": best.mcs, "mcs_effective": best.effective, "mcs_bler": best.bler}
