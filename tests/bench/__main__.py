@@ -30,6 +30,7 @@ GOALS = {
     "aoa_error_deg": ("<=", 5),
     "lookup_ratio": ("<=", 1.3),
     "step_ratio": ("<=", 1.25),
+    "munich_reports_per_s": (">=", 100),
     "reports_per_s": (">=", 100),
     "phy_sys_ms_per_report": ("<=", 3),
     "read_reports_per_s": (">=", 50_000),
