@@ -119,14 +119,19 @@ def from_chains(
     return paths
 
 
-def resolve(scene: rt.Scene, paths: PathsBuffer, ends: Ends, diffraction: bool) -> tuple[PathsBuffer, int]:
-    """The candidates that are paths, each once, in a buffer of one of `SIZES`, and how many there are."""
+def resolve(
+    scene: rt.Scene, base: np.ndarray, paths: PathsBuffer, ends: Ends, diffraction: bool
+) -> tuple[PathsBuffer, int]:
+    """The candidates that are paths, each once, in a buffer of one of `SIZES`, and how many there are.
+
+    `base` is that of the scene's `Facets`: it puts paths in an order of their own.
+    """
     with dr.suspend_grad():
         paths.detach_geometry()
         scattered = mi.Bool(paths.valid)  # a copy: the image method writes into its own
         method = ImageMethod()
         paths = method(scene.mi_scene, paths, diffraction, True, *_detached(ends))
-        index = unique_paths(paths)
+        index = unique_paths(paths, base)
         count = len(index)
         if not count:
             return paths.gather(dr.zeros(mi.UInt, 0)), 0

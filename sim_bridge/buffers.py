@@ -15,10 +15,11 @@ KINDS = (
 SAME = 0.05  # m: two paths of a link by way of an edge are one where their vertices are this near
 
 
-def unique_paths(paths: PathsBuffer) -> np.ndarray:
+def unique_paths(paths: PathsBuffer, base: np.ndarray) -> np.ndarray:
     """Rows of the valid paths. Of those with the same ends and the same primitives in the same order, the first.
 
-    Scattered paths are samples of a continuum and stay; at an edge, the vertex tells paths apart.
+    Scattered paths are samples of a continuum and stay; at an edge, the vertex tells paths apart. Rows are in an
+    order that does not depend on Mitsuba's numbers of meshes, which `base` replaces (`Facets.base`).
     """
     valid = np.flatnonzero(numpy_of(paths.valid))
     if not len(valid) or paths.buffer_size == 0:
@@ -26,8 +27,8 @@ def unique_paths(paths: PathsBuffer) -> np.ndarray:
     shape = (paths.buffer_size, paths.depth_dim_size)
     kind = numpy_of(paths.interaction_types.array).reshape(shape)[valid]
     key = [numpy_of(paths.target_indices)[valid, None], numpy_of(paths.source_indices)[valid, None], kind]
-    for values in (paths.shapes, paths.primitives):
-        key.append(np.where(kind > 0, numpy_of(values.array).reshape(shape)[valid], 0))
+    mesh, primitive = (numpy_of(v.array).reshape(shape)[valid] for v in (paths.shapes, paths.primitives))
+    key += [base[np.where(kind > 0, mesh, 0)] * (kind > 0), np.where(kind > 0, primitive, 0)]
     edge = (kind == InteractionType.DIFFRACTION).any(1, keepdims=True)
     for values in (paths.vertices_x, paths.vertices_y, paths.vertices_z):
         place = np.round(numpy_of(values.array).reshape(shape)[valid] / SAME)
@@ -35,7 +36,7 @@ def unique_paths(paths: PathsBuffer) -> np.ndarray:
     rows = np.concatenate([part.astype(np.int64) for part in key], axis=1)
     _, first = np.unique(rows, axis=0, return_index=True)
     scattered = np.flatnonzero((kind == InteractionType.DIFFUSE).any(1))
-    return valid[np.union1d(first, scattered)]
+    return valid[np.concatenate([first, np.setdiff1d(scattered, first)])]
 
 
 def labels(paths: PathsBuffer, count: int) -> tuple[Tensor, Tensor]:

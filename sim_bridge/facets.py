@@ -12,7 +12,7 @@ NORMAL, OFFSET = 1e3, 1e2  # planes are one whose normals agree to 1e-3 and whos
 
 @dataclass(frozen=True)
 class Facets:
-    """Triangles of all meshes, by name; number = `base` of the mesh + its primitive's index."""
+    """Triangles of all meshes, the same in every process; number = `base` of the mesh + its primitive's index."""
 
     corner: np.ndarray
     """(triangle, 3, 3) in metres"""
@@ -30,8 +30,7 @@ class Facets:
     @staticmethod
     def of(scene: mi.Scene) -> "Facets":
         """Read all meshes of a scene."""
-        # By name: the order in which Mitsuba lists them changes from process to process.
-        meshes = sorted(scene.shapes(), key=lambda mesh: _padded(mesh.id()))
+        meshes = sorted(scene.shapes(), key=_order)
         if not meshes:
             return _no_facets()
         corner = np.concatenate([_corners(mesh) for mesh in meshes]).astype(np.float64)
@@ -49,9 +48,13 @@ def _no_facets() -> Facets:
     return Facets(np.zeros((0, 3, 3)), none, none, none, none, np.zeros(1, np.int64))
 
 
-def _padded(name: str) -> str:
-    """Mitsuba counts the meshes without a name that a process has ever loaded: no-name-9 comes before no-name-10."""
-    return re.sub(r"^no-name-(\d+)$", lambda match: f"no-name-{int(match[1]):012}", name)
+def _order(mesh: mi.Mesh) -> tuple[str, str, bytes]:
+    """By name, or by material where Mitsuba merged all meshes of one.
+
+    It merges, and numbers what it merged, in another order every time that a scene is loaded.
+    """
+    name, merged = str(mesh.id()), re.fullmatch(r"no-name-\d+", mesh.id())
+    return ("" if merged else name), str(mesh.bsdf().id()), _corners(mesh).tobytes() if merged else b""
 
 
 def _corners(mesh: mi.Mesh) -> np.ndarray:

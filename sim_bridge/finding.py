@@ -72,7 +72,7 @@ def _find(sim: "Sionna", ends: query.Ends, by_atlas: bool, given: Mapping[str, T
     if by_atlas:
         assert sim.atlas is not None
         return query.from_atlas(sim.scene, sim.facets, sim.atlas, ends, search_plan(sim))
-    return query.searched(sim.scene, ends, search_plan(sim), given)
+    return query.searched(sim.scene, sim.facets, ends, search_plan(sim), given)
 
 
 def _groups(

@@ -59,7 +59,7 @@ def from_atlas(scene: rt.Scene, facets: Facets, atlas: Atlas, ends: Ends, plan: 
     shape, primitive, corner = (torch.from_numpy(v)[facet] for v in (facets.shape, facets.primitive, facets.corner))
     with LOCK:
         buffer = adapter.from_chains(target, source, kind, shape, primitive, corner[..., 0, :])
-        return Resolved(*adapter.resolve(scene, buffer, _drjit(ends), False), plan)
+        return Resolved(*adapter.resolve(scene, facets.base, buffer, _drjit(ends), False), plan)
 
 
 def chains(
@@ -79,7 +79,9 @@ def chains(
     return target[plain], source[plain], walls[plain]
 
 
-def searched(scene: rt.Scene, ends: Ends, plan: adapter.Search, given: Mapping[str, Tensor]) -> Resolved:
+def searched(
+    scene: rt.Scene, facets: Facets, ends: Ends, plan: adapter.Search, given: Mapping[str, Tensor]
+) -> Resolved:
     """The paths that Sionna's search finds. Raises `Truncated` where they do not fit."""
     count, cells = len(ends.target), len(ends.source)
     # Few widths, so that few kernels are compiled.
@@ -92,7 +94,7 @@ def searched(scene: rt.Scene, ends: Ends, plan: adapter.Search, given: Mapping[s
         if adapter.truncated(buffer, cells, plan):
             raise Truncated
         adapter.drop_targets(buffer, count)
-        return Resolved(*adapter.resolve(scene, buffer, where, plan.diffraction), plan)
+        return Resolved(*adapter.resolve(scene, facets.base, buffer, where, plan.diffraction), plan)
 
 
 def evaluated(

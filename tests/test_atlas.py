@@ -48,9 +48,16 @@ def test_it_finds_what_the_search_finds(fast: Sionna) -> None:
     assert float(found.sum() / full.sum()) > 0.98
 
 
-def test_it_fits_a_scene_however_often_that_is_opened() -> None:
-    """Mitsuba numbers meshes without a name over all scenes of a process: 9 and 10 are no order of text."""
-    assert len({geometry_key(canyon().facets.corner) for _ in range(12)}) == 1
+def test_a_scene_is_the_same_however_often_it_is_opened(atlas: Atlas) -> None:
+    """Mitsuba merges the meshes of a material and lists what comes of it in another order each time."""
+    position, opened = street(32), [canyon() for _ in range(8)]
+    assert {geometry_key(sim.facets.corner) for sim in opened} == {atlas.meta["walls"]}
+    searched = [sim.trace(position) for sim in opened]
+    for sim in opened:
+        sim.use(atlas)
+    for found in (searched, [sim.trace(position) for sim in opened]):
+        assert all(torch.equal(other.power, found[0].power) for other in found)
+        assert all(torch.equal(other.interactions, found[0].interactions) for other in found)
 
 
 def test_its_gradients_are_those_of_the_search(fast: Sionna) -> None:
