@@ -1,40 +1,36 @@
 """`report.md` of a finished survey: what it holds, what must hold of it, and pictures beside it."""
 
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from matplotlib.figure import Figure
-from rich.console import Console
-from rich.progress import track
 from torch import Tensor
 
 from explorer import survey_figures as figures
+from explorer.survey_facts import CONFIG, Facts
 from explorer.tile_report import png
-from uel.errors import UelError
-from uel.features import Feature
 from uel.files import replace_file
 from uel.measurement import MeasurementModel
-from uel.moments import Moments
 from uel.survey import Survey
-from uel.survey_checks import NEAR, NULL_DB, THROUGH, Check, Excess, Links, checks, excess_of
-from uel.survey_sample import Part, TileSample, draw
-from uel.survey_store import Record, record_path, writing
-from uel.tile import Tile
+from uel.survey_checks import NEAR, NULL_DB, THROUGH, Links
+from uel.survey_sample import TileSample
+from uel.survey_store import record_path, writing
 
-REPORT, CONFIG, PICTURES = "report.md", "config.yaml", "figures"
+REPORT, PICTURES = "report.md", "figures"
 VERDICTS = {True: "pass", False: "**FAIL**", None: "nothing to judge"}
 SINRS = {
     "sinr_db": "SINR after reception, serving cell, dB",
     "ss_sinr_db": "SS-SINR, serving cell, dB",
     "effective_sinr_db": "effective SINR of the scheme in use, dB",
 }
+_ABOUT_SIGHT = (
+    "Share of links by horizontal distance, links without a path counted as well. The curves of 3GPP are for masts at "
+    "10 m (UMi) and 25 m (UMa) in a typical city; they are a comparison, no check."
+)
 
 
 def write(folder: Path, tiles: Sequence[Path] = ()) -> Path:
@@ -45,7 +41,7 @@ def write(folder: Path, tiles: Sequence[Path] = ()) -> Path:
     can be written.
     """
     survey = Survey.open(folder)
-    facts = Facts(survey, draw(survey, watch=_watched), _tiles(survey, tiles))
+    facts = Facts.of(survey, tiles)
     with writing(folder):
         for name, figure in _pictures(facts).items():
             replace_file(folder / PICTURES / f"{name}.png", png(figure))
@@ -53,12 +49,13 @@ def write(folder: Path, tiles: Sequence[Path] = ()) -> Path:
     return folder / REPORT
 
 
-def current(folder: Path) -> bool:
-    """Whether the report that is there is that of the survey's units."""
+def refresh(folder: Path, tiles: Sequence[Path] = ()) -> Path:
+    """The report as `write` makes it, unless the one that is there is that of the survey's units."""
     try:
-        return _key(Survey.open(folder)) in (folder / REPORT).read_text(encoding="utf-8")
+        there = (folder / REPORT).read_text(encoding="utf-8")
     except (OSError, ValueError):
-        return False
+        there = ""
+    return folder / REPORT if _key(Survey.open(folder)) in there else write(folder, tiles)
 
 
 def _key(survey: Survey) -> str:
@@ -67,89 +64,6 @@ def _key(survey: Survey) -> str:
     for unit in survey.manifest.units:
         told.update(record_path(survey.folder, unit.name).read_bytes())
     return told.hexdigest()[:16]
-
-
-def _watched(parts: Sequence[Part]) -> Iterable[Part]:
-    return track(parts, "report", console=Console(stderr=True), transient=True)
-
-
-def _tiles(survey: Survey, given: Sequence[Path]) -> dict[str, Tile]:
-    """Tiles of the survey that are still there, as it knew them, by name."""
-    found = {}
-    for folder in given or _named(survey.folder):
-        try:
-            tile = Tile.open(folder)
-        except UelError:  # the report says that it was not found
-            continue
-        entry = survey.manifest.tiles.get(tile.name)
-        if entry and entry.fingerprint == tile.fingerprint:
-            found[tile.name] = tile
-    return found
-
-
-def _named(folder: Path) -> list[Path]:
-    """The tiles of the configuration that the survey was made by; none where that cannot be read."""
-    try:
-        tiles = yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8"))["tiles"]
-        return [Path(tile) for tile in tiles]
-    except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError):
-        return []
-
-
-@dataclass(frozen=True, eq=False)
-class Facts:
-    """What the report is written of."""
-
-    survey: Survey
-    samples: list[TileSample]
-    tiles: dict[str, Tile]
-
-    @cached_property
-    def records(self) -> list[Record]:
-        return [record for unit in self.survey.manifest.units if (record := self.survey.record(unit))]
-
-    @cached_property
-    def moments(self) -> dict[str, Moments]:
-        """Of all values of the survey."""
-        return self.survey.statistics()
-
-    @cached_property
-    def links(self) -> Links:
-        """Of the sample."""
-        height = self.survey.manifest.plan["tracing"]["ue_height"]
-        places = [sample.places(self.tiles.get(sample.tile), height) for sample in self.samples]
-        return Links.cat([Links.of(sample, *place) for sample, place in zip(self.samples, places, strict=True)])
-
-    @cached_property
-    def excess(self) -> Excess:
-        return excess_of(self.links)
-
-    @cached_property
-    def checks(self) -> list[Check]:
-        return checks(self.links, self.moments)
-
-    @cached_property
-    def some(self) -> dict[str, Tensor]:
-        """Of each feature some of its values, over all tiles."""
-        return {name: torch.cat([sample.some[name] for sample in self.samples]) for name in self.survey.features}
-
-    def features(self, kinds: Sequence[str]) -> dict[str, Feature]:
-        """Those whose values are of a type that begins like this."""
-        arrays = self.survey.manifest.arrays
-        return {name: f for name, f in arrays.items() if f.dtype.startswith(tuple(kinds))}
-
-    @cached_property
-    def share(self) -> dict[str, float]:
-        """How much of each feature is known, of what valid reports could hold of it."""
-        manifest, possible = self.survey.manifest, dict.fromkeys(self.survey.features, 0)
-        for unit, record in zip(manifest.units, self.records, strict=True):
-            for name in possible:
-                possible[name] += record.reports * int(torch.Size(manifest.shape(unit.tile, name)).numel())
-        return {name: self.moments[name].count / max(count, 1) for name, count in possible.items()}
-
-    @property
-    def sample_size(self) -> int:
-        return sum(len(sample) for sample in self.samples)
 
 
 # ---- pictures ------------------------------------------------------------------------------------------
@@ -219,8 +133,7 @@ def _text(facts: Facts) -> str:
         _picture("levels"),
         _quantiles(facts),
         "## Line of sight",
-        "Share of links by horizontal distance, phones without a path counted as well. The curves of 3GPP are for masts "
-        "at 10 m (UMi) and 25 m (UMa) in a typical city; they are a comparison, no check.",
+        _ABOUT_SIGHT,
         _picture("sight"),
         "## A tile",
         _picture("map"),
@@ -343,6 +256,6 @@ def _picture(name: str) -> str:
     return f"![{name.replace('_', ' ')}]({PICTURES}/{name}.png)"
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[Any]] | Mapping[str, str]) -> str:
+def _table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     line = lambda cells: f"| {' | '.join(str(cell) for cell in cells)} |"  # noqa: E731
     return "\n".join([line(head), line(["---"] * len(head)), *map(line, rows)])
