@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from explorer.drawing import blocks, colour_bar, draw_sites, map_axes, new_figure, outlines, scale_bar, value_range
@@ -108,6 +109,9 @@ def count_figure(some: Mapping[str, Tensor], features: Mapping[str, Feature], sh
     def draw(ax: Axes, name: str) -> None:
         value, count = some[name].flatten().unique(return_counts=True)
         ax.bar(value.numpy(), (count / count.sum()).numpy(), width=0.9, color=BLUE)
+        if len(value):
+            ax.set_xlim(float(value.min()) - 1, float(value.max()) + 1)
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
 
     return _multiples(list(features), draw, lambda name: f"{name}\nknown {share[name]:.1%}")
 
@@ -152,16 +156,16 @@ def _bars(ax: Axes, values: Tensor, label: str, title: str, log: bool = False) -
     if len(values):
         ax.hist(values.numpy(), bins=_edges(values.numpy()), color=BLUE)
         ax.set_yscale("log" if log else "linear")
-        ax.axvline(float(values.median()), color=ORANGE, linewidth=1.0)
+        ax.axvline(float(values.median()), color="#000000", linestyle=":", linewidth=1.2, label="median")
     else:
         _nothing(ax)
     ax.set(xlabel=label, title=title)
 
 
 def _edges(values: np.ndarray) -> np.ndarray:
-    """Of 50 bins over all values."""
+    """Of 50 bins over all values, and around a single one."""
     low, high = float(values.min()), float(values.max())
-    spare = max(1e-6 * abs(low), 1e-12) if high - low <= 1e-6 * abs(low) else 0.0
+    spare = (abs(low) / 2 or 0.5) if high - low <= 1e-6 * abs(low) else 0.0
     return np.linspace(low - spare, high + spare, 51)
 
 

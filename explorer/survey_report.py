@@ -138,7 +138,7 @@ def _text(facts: Facts) -> str:
         "## A tile",
         _picture("map"),
         "## All features",
-        "Of all reports, where a feature is known; the histograms are of the sample, their line is the median.",
+        "Of all reports, where a feature is known; the histograms are of the sample, a dotted line is the median.",
         _features(facts),
         _picture("values"),
         *([_picture("counts")] if facts.features(("int",)) else []),
