@@ -162,11 +162,11 @@ def _bars(ax: Axes, values: Tensor, label: str, title: str, log: bool = False) -
     ax.set(xlabel=label, title=title)
 
 
-def _edges(values: np.ndarray) -> np.ndarray:
+def _edges(values: np.ndarray) -> list[float]:
     """Of 50 bins over all values, and around a single one."""
     low, high = float(values.min()), float(values.max())
     spare = (abs(low) / 2 or 0.5) if high - low <= 1e-6 * abs(low) else 0.0
-    return np.linspace(low - spare, high + spare, 51)
+    return np.linspace(low - spare, high + spare, 51).tolist()
 
 
 def _nothing(ax: Axes) -> None:
