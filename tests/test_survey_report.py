@@ -94,10 +94,6 @@ def places(survey: Survey) -> list[Path]:
     return [survey.folder.parent / "tiles" / name for name in survey.tiles]
 
 
-def moments(survey: Survey) -> dict[str, Moments]:
-    return survey.statistics()
-
-
 def links_of(survey: Survey, with_tile: bool = True) -> Links:
     samples = draw(survey)
     tiles = [Tile.open(folder) if with_tile else None for folder in places(survey)]
@@ -184,14 +180,14 @@ def spoiled(links: Links, name: str, by: float) -> Links:
     ],
 )
 def test_one_wrong_link_fails_its_check_alone(survey: Survey, name: str, by: float, failing: str) -> None:
-    found = checks(spoiled(links_of(survey), name, by), moments(survey))
+    found = checks(spoiled(links_of(survey), name, by), survey.statistics())
     assert [check.name for check in found if not check.passed] == [failing]
 
 
 def test_a_link_in_sight_without_a_path_and_a_value_that_is_none(survey: Survey) -> None:
     links = links_of(survey)
     lost = replace(links, known=links.known & (torch.arange(len(links.known)) != int(links.los.nonzero()[0, 0])))
-    wrong = moments(survey) | {"delay": Moments(3, math.nan, 0.0, 0.0, 1.0)}
+    wrong = survey.statistics() | {"delay": Moments(3, math.nan, 0.0, 0.0, 1.0)}
     found = {check.name: check for check in checks(lost, wrong)}
     assert not found["links in sight have a path"].passed
     assert found["links in sight have a path"].told.startswith("1 of ")

@@ -120,10 +120,8 @@ def _parts(survey: Survey, reports: int) -> list[Part]:
         own = manifest.units_of(tile)
         step = max(1.0, len(own) / most)
         units += [own[int(k * step)] for k in range(min(len(own), most))]
-    tracks = sum(unit.count for unit in units)
     there = sum(record.reports for unit in units if (record := survey.record(unit)))
     share = min(1.0, reports / max(there, 1))
-    assert tracks, "a survey has tracks"
     return [Part(unit, max(1, round(share * unit.count))) for unit in units]
 
 
