@@ -86,6 +86,7 @@ class Work:
             )
         for place in self.places:
             place.tile.require_sites(place.sites)
+        self._require_one_carrier()
         return Manifest(
             tracks=self.plan.tracks.tracks,
             reports=self.plan.tracks.reports,
@@ -95,6 +96,19 @@ class Work:
             plan=asdict(self.plan),
             versions={name: version(name) for name in ("uel", "torch", "drjit", "mitsuba", "sionna-rt", "zarr")},
         )
+
+    def _require_one_carrier(self) -> None:
+        """One measurement model reads all of a survey, and timing advances are steps of one spacing."""
+        carriers = {place.tile.name: require_sites(place.sites) for place in self.places}
+        if len(set(carriers.values())) > 1:
+            said = [
+                f"{n}: {c.frequency / 1e9:g} GHz at {c.subcarrier_spacing / 1e3:g} kHz" for n, c in carriers.items()
+            ]
+            raise UelError(
+                "the tiles of a survey have one carrier",
+                got=", ".join(said),
+                do="make a survey of each carrier, or place the same masts on all tiles: uel place",
+            )
 
     def _entry(self, place: Place) -> Entry:
         city = place.tile.meta.get("place", place.tile.name)

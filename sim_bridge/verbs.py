@@ -15,8 +15,9 @@ from sim_bridge.progress import watched
 from sim_bridge.slurm import write_script
 from sim_bridge.survey import SurveyPlan, Work, places_of
 from sim_bridge.tracing import Tracing
-from uel.config import save
+from uel.config import as_yaml
 from uel.errors import UelError
+from uel.files import replace_file
 from uel.folders import data_folder
 from uel.survey import Survey
 from uel.survey_export import to_parquet
@@ -24,6 +25,7 @@ from uel.survey_manifest import NAME, Manifest
 from uel.survey_store import writing
 from uel.tracks import TrackPlan
 
+CONFIG = "config.yaml"  # in the survey's folder, what made it
 COPIES = 3  # of a unit's values in memory: as measured, in one piece, and as they are written
 log = logging.getLogger(__name__)
 
@@ -60,14 +62,21 @@ class SurveyConfig(TrackPlan):
     """make these units alone, in this process"""
     export: Literal["none", "parquet"] = "none"
     """measure nothing: write the finished survey as tables, too"""
+    report: bool = False
+    """measure nothing: write the finished survey's report.md and pictures again"""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.tiles:
+        if not self.tiles and self.measures:
             raise UelError("nothing to survey", got="no tile", do="name a tile's folder: uel build makes them")
         if self.workers < 0 or self.gpus < 0:
             raise UelError("workers are counted", got=self.workers, do="give --workers 2, --gpus 1 say")
         self.plan  # noqa: B018  (refuses now)
+
+    @property
+    def measures(self) -> bool:
+        """Whether anything is measured; what is asked of a survey that is there needs no tiles."""
+        return not (self.verify or self.report or self.export != "none")
 
     @property
     def plan(self) -> SurveyPlan:
@@ -94,9 +103,12 @@ class SurveyConfig(TrackPlan):
 def make_survey(config: SurveyConfig) -> list[Failure]:
     """Make the units that are not done, or some of them; returns those that failed.
 
-    Raises `UelError` for whatever cannot be, and for a folder that holds another survey.
+    The folder gets a `config.yaml` that repeats the run. Raises `UelError` for whatever cannot be, and for a folder
+    that holds another survey.
     """
     work, manifest = _prepared(config)
+    if not config.unit:  # tasks of an array have the job's
+        _keep(config)
     waiting = [unit.number for unit in Survey(config.out, manifest).waiting()]
     numbers = [n for n in _known(config.unit, manifest) if n in waiting] if config.unit else waiting
     log.info("%s: %d of %d units to make", config.out, len(numbers), len(manifest.units))
@@ -106,9 +118,7 @@ def make_survey(config: SurveyConfig) -> list[Failure]:
 def write_job(config: SurveyConfig) -> Path:
     """Prepare the survey and write the script of a Slurm job array that makes it."""
     _, manifest = _prepared(config)
-    whole = replace(config, tiles=tuple(tile.resolve() for tile in config.tiles), out=config.out.resolve())
-    with writing(config.out):
-        save(whole, config.out / "config.yaml")
+    _keep(config)
     return write_script(config.out, len(manifest.units), *config.crew, config.gpus)
 
 
@@ -130,6 +140,21 @@ def _prepared(config: SurveyConfig) -> tuple[Work, Manifest]:
     if not config.resume and (config.out / NAME).exists():
         raise UelError("there is a survey already", got=config.out, do="leave --no-resume out, or choose another --out")
     return work, work.prepare()
+
+
+def _keep(config: SurveyConfig) -> None:
+    """Write the configuration into the survey's folder, to be repeated from anywhere."""
+    tiles = tuple(tile.resolve() for tile in config.tiles)
+    text = as_yaml(replace(config, tiles=tiles, out=config.out.resolve(), resume=True)).encode()
+    path = config.out / CONFIG
+    with writing(config.out):
+        if not path.is_file() or path.read_bytes() != text:
+            replace_file(path, text)
+
+
+def finished(config: SurveyConfig) -> bool:
+    """Whether all units of the survey are done."""
+    return not Survey.open(config.out).waiting()
 
 
 def _known(numbers: tuple[int, ...], manifest: Manifest) -> tuple[int, ...]:

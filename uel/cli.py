@@ -82,7 +82,8 @@ def radio_map(args: Sequence[str]) -> int:
 
 def survey(args: Sequence[str]) -> int:
     """Phones' tracks over tiles, measured by the ray tracer: units of work on cores, a Ray cluster or Slurm."""
-    from sim_bridge.verbs import SurveyConfig, export_survey, make_survey, verify_survey, write_job
+    from explorer import survey_report
+    from sim_bridge.verbs import SurveyConfig, export_survey, finished, make_survey, verify_survey, write_job
     from uel.config import load
 
     config = load(SurveyConfig, "survey", args)
@@ -95,6 +96,9 @@ def survey(args: Sequence[str]) -> int:
     if config.export != "none":
         print(*export_survey(config), sep="\n")
         return 0
+    if config.report:
+        print(survey_report.write(config.out, config.tiles))
+        return 0
     if config.engine == "slurm" and not config.unit:
         print(shlex.join(["sbatch", str(write_job(config))]))
         return 0
@@ -102,6 +106,8 @@ def survey(args: Sequence[str]) -> int:
     for failure in failures:
         print(f"unit {failure.number} failed: {failure.text}", file=sys.stderr)
     print(config.out)
+    if finished(config):
+        print(survey_report.refresh(config.out, config.tiles))
     return 1 if failures else 0
 
 

@@ -47,8 +47,12 @@ def load(schema: type[T], verb: str, args: Sequence[str]) -> T:
 def save(config: Any, path: Path) -> None:
     """Write every value of a configuration as YAML that `load` reads again."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    text = yaml.safe_dump(_plain(asdict(config)), sort_keys=False, allow_unicode=True)
-    path.write_text(text, encoding="utf-8")
+    path.write_text(as_yaml(config), encoding="utf-8")
+
+
+def as_yaml(config: Any) -> str:
+    """Every value of a configuration as YAML that `load` reads again."""
+    return yaml.safe_dump(_plain(asdict(config)), sort_keys=False, allow_unicode=True)
 
 
 def available(verb: str) -> list[str]:

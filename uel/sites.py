@@ -51,7 +51,7 @@ class Array:
     spacing: float = 0.5
     """element spacing in wavelengths"""
     pattern: Pattern = "iso"
-    """element pattern: isotropic, half-wave dipole, or the sector element of TR 38.901"""
+    """element pattern: isotropic, short dipole, or the sector element of TR 38.901"""
     polarization: Literal["V", "H", "VH", "cross"] = "V"
 
     def __post_init__(self) -> None:

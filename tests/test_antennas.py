@@ -1,0 +1,49 @@
+"""Antenna gains in closed form, against what the ray tracer radiates into empty space."""
+
+import math
+
+import pytest
+import torch
+
+from tests import worlds
+from uel.antennas import antenna_gain_db
+from uel.sites import Array
+
+MAST = (3.0, -2.0, 20.0)
+TURNS = {"azimuth_deg": 77.0, "tilt_deg": 9.0}
+
+
+def sphere(count: int = 60) -> torch.Tensor:
+    """Unit vectors all around, on a spiral."""
+    step = torch.arange(count, dtype=torch.float64) + 0.5
+    up, turn = 1 - 2 * step / count, step * 2.399963
+    level = (1 - up**2).sqrt()
+    return torch.stack([level * turn.cos(), level * turn.sin(), up], -1)
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        Array(polarization="VH"),
+        Array(pattern="dipole", polarization="H"),
+        Array(pattern="tr38901", polarization="cross"),
+        Array(rows=4, columns=2, spacing=0.6, pattern="dipole"),
+        Array(rows=2, columns=4, spacing=0.6, pattern="tr38901", polarization="VH"),
+    ],
+)
+def test_gain_is_what_the_tracer_radiates(array: Array) -> None:
+    sites = worlds.sector(MAST, array, **TURNS)
+    position = (100 * sphere() + torch.tensor(MAST)).float()
+    way = position.double() - torch.tensor(MAST, dtype=torch.float64)
+    distance = way.norm(dim=-1)
+    traced = worlds.empty(sites).path_gain(position)[:, 0].double() / worlds.friis(distance)
+    gain = antenna_gain_db(sites, (way / distance.unsqueeze(-1)).unsqueeze(1))[:, 0]
+    heard = gain > -30  # deeper in a null, single precision tells
+    assert heard.sum() > 30
+    torch.testing.assert_close(10 * traced.log10()[heard], gain[heard], atol=2e-3, rtol=0)
+
+
+def test_boresight_of_an_array() -> None:
+    sites = worlds.sector(MAST, Array(rows=4, columns=2, pattern="tr38901"), azimuth_deg=90.0, tilt_deg=30.0)
+    ahead = torch.tensor([[math.cos(math.radians(30)), 0.0, -0.5]])
+    assert float(antenna_gain_db(sites, ahead)) == pytest.approx(8 + 10 * math.log10(8), abs=1e-5)
