@@ -1,0 +1,149 @@
+"""Who is told how training goes: the clock, CSV files, pictures, TensorBoard, wandb."""
+
+import csv
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+import lightning
+import torch
+from jaxtyping import Float
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
+from lightning.pytorch.utilities import rank_zero_only
+from torch import Tensor
+
+from training.batch import Batch, moved
+from training.judged import Judged, conditions, merged
+from training.recipe import Watch
+from training.task import LocatorTask
+from uel.errors import UelError
+from uel.fix import Fix
+
+LEVELS = tuple(round(0.05 * n, 2) for n in range(1, 20))  # nominal coverage of regions, percentiles of the error
+SHOWN = 4  # phones whose heatmaps are drawn
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """What a picture of one validation shows."""
+
+    epoch: int
+    judged: list[Judged]
+    fix: Fix
+    """of the phones shown"""
+    batch: Batch
+    """their batch"""
+    phones: Float[Tensor, "phone 2"]
+    """m, their true positions"""
+
+
+Draw = Callable[[View], Mapping[str, bytes]]
+"""PNG files of a validation by name."""
+
+
+class Clock(Callback):
+    """Adds the seconds of every epoch to the task's counters, before its checkpoint is written."""
+
+    def on_train_epoch_start(self, trainer: lightning.Trainer, task: LocatorTask) -> None:  # type: ignore[override]
+        self.start = time.perf_counter()
+
+    def on_validation_epoch_end(self, trainer: lightning.Trainer, task: LocatorTask) -> None:  # type: ignore[override]
+        if not trainer.sanity_checking:
+            task.counters["wall_s"] += time.perf_counter() - self.start
+            self.start = time.perf_counter()
+
+
+class Tell(Callback):
+    """After each validation: `cdf.csv` and `calibration.csv`, and pictures where somebody draws them."""
+
+    def __init__(self, folder: Path, batch: Batch, draw: Draw | None = None) -> None:
+        self.folder, self.batch, self.draw = folder, batch, draw
+
+    @rank_zero_only
+    def on_validation_end(self, trainer: lightning.Trainer, task: LocatorTask) -> None:  # type: ignore[override]
+        epoch = trainer.current_epoch
+        for name, of in (("cdf", percentiles), ("calibration", coverage)):
+            write_rows(self.folder / f"{name}.csv", epoch, {c: of(merged(task.judged, c)) for c in _each(task.judged)})
+        if self.draw is not None:
+            self._show(trainer, self.draw(self._view(epoch, task)))
+
+    def _view(self, epoch: int, task: LocatorTask) -> View:
+        shown = self.batch.reports[:SHOWN]
+        with torch.no_grad(), task.here():
+            batch = moved(self.batch, task.device)
+            fix = task.best(batch.reports[:SHOWN], batch.maps, batch.believed)
+        return View(epoch, task.judged, moved(fix, "cpu"), self.batch, self.batch.position[: len(shown)])
+
+    def _show(self, trainer: lightning.Trainer, pictures: Mapping[str, bytes]) -> None:
+        for name, content in pictures.items():
+            path = self.folder / "pictures" / f"{name}-{trainer.current_epoch:03}.png"
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(content)
+            for logger in trainer.loggers:
+                _send(logger, name, path, trainer.global_step)
+
+
+def _send(logger: Logger, name: str, path: Path, step: int) -> None:
+    if isinstance(logger, WandbLogger):
+        logger.log_image(name, [str(path)], step=step)
+    elif isinstance(logger, TensorBoardLogger):
+        from matplotlib.image import imread
+
+        logger.experiment.add_image(name, imread(path)[..., :3], step, dataformats="HWC")
+
+
+def _each(judged: list[Judged]) -> list[str | None]:
+    return [None, *conditions(judged)]
+
+
+def percentiles(judged: Judged) -> dict[str, float]:
+    """Error in metres by share of phones."""
+    return {f"{p}": round(float(judged.error.quantile(p)), 2) for p in LEVELS}
+
+
+def coverage(judged: Judged) -> dict[str, float]:
+    """Share of phones inside regions, by the regions' probability."""
+    return {f"{p}": round(float((judged.level <= p).float().mean()), 4) for p in LEVELS}
+
+
+def write_rows(path: Path, epoch: int, rows: Mapping[str | None, Mapping[str, float]]) -> None:
+    """Put one validation's rows into a CSV file, in the place of those of an attempt that was cut off."""
+    kept = []
+    if path.is_file():
+        with path.open(newline="") as file:
+            kept = [row for row in csv.DictReader(file) if int(row["epoch"]) < epoch]
+    new = [{"epoch": epoch, "condition": condition or "all", **row} for condition, row in rows.items()]
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(new[0]))
+        writer.writeheader()
+        writer.writerows([*kept, *new])
+
+
+def loggers(folder: Path, watch: Watch, run: str) -> list[Logger]:
+    """CSV always, TensorBoard where it is installed, wandb where it is asked for."""
+    part = f"part-{len(list(folder.glob('log/part-*'))):03}"
+    found: list[Logger] = [CSVLogger(folder, name="log", version=part)]
+    if find_spec("tensorboard") or find_spec("tensorboardX"):
+        found.append(TensorBoardLogger(folder, name="tensorboard", version=part))
+    if watch.wandb != "off":
+        found.append(_wandb(folder, watch, run))
+    return found
+
+
+def _wandb(folder: Path, watch: Watch, run: str) -> WandbLogger:
+    if not find_spec("wandb"):
+        raise UelError("wandb is not installed", got=f"--watch.wandb {watch.wandb}", do="install it, or give off")
+    folder.mkdir(parents=True, exist_ok=True)
+    return WandbLogger(name=run, project=watch.project, save_dir=folder, offline=watch.wandb == "offline")
+
+
+def close(opened: list[Logger], failed: bool = False) -> None:
+    """What wandb has not written yet is written."""
+    if any(isinstance(logger, WandbLogger) for logger in opened):
+        import wandb
+
+        if wandb.run is not None:
+            wandb.finish(exit_code=int(failed))
