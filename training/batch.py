@@ -118,7 +118,7 @@ def draw_batch(worlds: Sequence[World], drawing: Drawing, number: int, which: in
         which,
         number,
         similarity.maps(world.given(condition)),
-        Reports.cat(list(reports)).tier(tiers[number // len(worlds) % len(tiers)]),
+        world.said(Reports.cat(list(reports)), condition, similarity).tier(tiers[number // len(worlds) % len(tiers)]),
         torch.cat(positions),
         condition,
         similarity,

@@ -127,7 +127,7 @@ def _phones(recipe: Recipe, world: World, number: int) -> list[Batch]:
     parts.append(world.from_map(plan.validation - share, model, generator))
     reports, position = Reports.cat([r for r, _ in parts]), torch.cat([p for _, p in parts])
     return [
-        Batch(number, 0, world.given(name), reports[i : i + CHUNK], position[i : i + CHUNK], name)
+        Batch(number, 0, world.given(name), world.said(reports, name)[i : i + CHUNK], position[i : i + CHUNK], name)
         for name, weight in recipe.conditions.items()
         if weight
         for i in range(0, len(position), CHUNK)

@@ -167,5 +167,3 @@ def _facts(task: LocatorTask, trainer: lightning.Trainer, score: float) -> dict[
         "val_nll": score,
         "wall_s": round(counters["wall_s"], 1),
     }
-
-

@@ -22,7 +22,7 @@ class Stages:
     root: Path
     seconds: dict[str, float] = field(default_factory=dict)
 
-    def make(self, name: str, key: Any, build: Callable[[Path], None]) -> Path:
+    def make(self, name: str, key: Any, build: Callable[[Path], object]) -> Path:
         """The folder `root/name-hash(key)`, built aside and renamed when whole, or reused.
 
         A stage that was killed leaves nothing under its name, so the next run builds it again. Of several processes
@@ -32,7 +32,7 @@ class Stages:
         with alone(folder):
             return self._made(folder, name, key, build)
 
-    def _made(self, folder: Path, name: str, key: Any, build: Callable[[Path], None]) -> Path:
+    def _made(self, folder: Path, name: str, key: Any, build: Callable[[Path], object]) -> Path:
         if (folder / "stage.json").is_file():
             self.seconds[name] = json.loads((folder / "stage.json").read_text())["seconds"]
             log.info("%s: reusing %s", name, folder)

@@ -36,6 +36,15 @@ class World:
         """The maps that a locator is given under a condition."""
         return self.maps if condition == EXACT else self.variants[condition]
 
+    def said(self, reports: Reports, condition: str, similarity: Similarity = IDENTITY) -> Reports:
+        """Reports as they read to a locator that believes the masts to be as they are on the maps it is given."""
+        true, believed = self.maps.radio.sites, self.given(condition).radio.sites
+        if believed == true:
+            return reports
+        from training.conditions import as_believed  # with the ray tracer, which a world in memory does not need
+
+        return as_believed(reports, similarity.sites(true), similarity.sites(believed))
+
     def from_map(
         self, count: int, model: MeasurementModel, generator: torch.Generator, similarity: Similarity = IDENTITY
     ) -> tuple[Reports, Float[Tensor, "count 2"]]:
