@@ -12,7 +12,6 @@ from torch.utils.data import Dataset
 from training.augment import IDENTITY, AugmentPlan, Similarity
 from training.realism import RealismPlan
 from training.world import EXACT, World
-from uel.errors import UelError
 from uel.maps import Maps
 from uel.measurement import MeasurementModel
 from uel.reports import TIERS, Reports, Truth
@@ -129,11 +128,3 @@ def draw_batch(worlds: Sequence[World], drawing: Drawing, number: int, which: in
 def _condition(weights: Mapping[str, float], generator: torch.Generator) -> str:
     names = list(weights)
     return names[int(torch.multinomial(torch.tensor(list(weights.values())), 1, generator=generator))]
-
-
-def require_weights(weights: Mapping[str, float], known: Sequence[str]) -> None:
-    """Raise `UelError` unless weights belong to known map conditions and can be drawn by."""
-    if unknown := [name for name in weights if name not in known]:
-        raise UelError("no such map condition", got=unknown[0], do=f"choose from {', '.join(known)}")
-    if not weights or min(weights.values()) < 0 or not sum(weights.values()) > 0:
-        raise UelError("map conditions are drawn by weights", got=dict(weights), do="give M0 1, say")

@@ -94,20 +94,19 @@ class SurveyBatches(IterableDataset[Batch]):
 def world_of_tile(worlds: Sequence[World], survey: Survey) -> Mapping[str, int]:
     """Which world belongs to each tile of a survey that has one.
 
-    Raises `UelError` where none has, and for a world whose masts or meshes are not those that were surveyed.
+    Raises `UelError` for a world that was not surveyed, or whose masts or meshes are not those that were, and for two
+    worlds of one tile.
     """
     which = {}
     for number, world in enumerate(worlds):
-        entry = survey.manifest.tiles.get(world.tile.name)
-        if entry is None or world.tile.name in which:
-            continue
+        name, entry = world.tile.name, survey.manifest.tiles.get(world.tile.name)
+        if entry is None or name in which:
+            got = f"{name}; surveyed are {', '.join(survey.tiles)}"
+            raise UelError("a survey has each place to train on once", got=got, do="train on its tiles' folders")
         if entry.fingerprint != world.tile.fingerprint or entry.sites != world.maps.radio.sites:
-            got = f"{world.tile.name} of {survey.folder}"
+            got = f"{name} of {survey.folder}"
             raise UelError("this tile or its masts changed after the survey", got=got, do="survey it again: uel survey")
-        which[world.tile.name] = number
-    if not which:
-        got = f"{', '.join(survey.tiles)} surveyed; {', '.join(w.tile.name for w in worlds)} to train on"
-        raise UelError("no tile to train on is in this survey", got=got, do="train on its tiles' folders")
+        which[name] = number
     return which
 
 
@@ -128,7 +127,6 @@ def _phones(recipe: Recipe, world: World, number: int) -> list[Batch]:
     reports, position = Reports.cat([r for r, _ in parts]), torch.cat([p for _, p in parts])
     return [
         Batch(number, 0, world.given(name), world.said(reports, name)[i : i + CHUNK], position[i : i + CHUNK], name)
-        for name, weight in recipe.conditions.items()
-        if weight
+        for name in recipe.conditions
         for i in range(0, len(position), CHUNK)
     ]

@@ -200,7 +200,9 @@ class LocatorTask(lightning.LightningModule):
         optimizer = torch.optim.AdamW(
             self.locator.parameters(), lr=self.plan.learning_rate, weight_decay=self.plan.weight_decay
         )
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self.plan.rate(step))  # unbound: no part of checkpoints
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda step: self.plan.rate(step)
+        )  # unbound: no part of checkpoints
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     # ---- validation ----------------------------------------------------------------------------------
