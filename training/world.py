@@ -56,8 +56,9 @@ class World:
         reports, positions, found = [], [], 0
         maps = similarity.maps(self.maps)
         while found < count:
-            position = similarity.position(draw_positions(self.tile, self.maps.radio.sites, 2 * count, generator))
-            position = position[maps.radio.grid.contains(position)]
+            position = draw_positions(self.tile, self.maps.radio.sites, 2 * count, generator)
+            if not similarity.identity:
+                position = _possible(similarity.position(position), maps)
             observed = model.observe(maps.radio.truth(position), maps.power_dbm, generator)
             audible = observed.heard.any(-1)
             reports.append(observed[audible])
@@ -91,3 +92,9 @@ class World:
         observed = model.for_traced.observe(truth, self.maps.power_dbm, generator)
         audible = observed.heard.any(-1)
         return observed[audible], truth.position[audible]
+
+
+def _possible(position: Float[Tensor, "n 2"], maps: Maps) -> Float[Tensor, "m 2"]:
+    """Positions on the tile and in pixels where a phone can be: those of resampled maps end elsewhere than walls."""
+    position = position[maps.radio.grid.contains(position)]
+    return position[maps.prior[maps.radio.grid.pixel_of(position)] > 0]
