@@ -38,10 +38,10 @@ def heatmaps(view: "View") -> Figure:
     for number, ax in enumerate(np.atleast_1d(figure.subplots(1, len(view.phones)))):
         heat = view.fix.log_heatmap[number].exp().reshape(side, side).sqrt().numpy()
         ax.imshow(view.batch.maps.buildings[1].numpy(), cmap="Greys", vmin=0, vmax=3, **extent(radio.grid.size))
-        ax.imshow(heat, cmap="viridis", alpha=0.2 + 0.8 * heat / heat.max(), **extent(radio.grid.size))
+        ax.imshow(heat, cmap="YlGnBu", vmin=0, alpha=(1.5 * heat / heat.max()).clip(max=1), **extent(radio.grid.size))
         draw_sites(ax, radio.sites, radio.grid.size, strong=int(view.batch.reports.serving[number]))
         ax.plot(*view.phones[number], "*", markersize=14, color="#F0E442", markeredgecolor="black", zorder=9)
-        ax.plot(*view.fix.position[number], "x", markersize=9, color="white", markeredgewidth=2.2, zorder=10)
+        ax.plot(*view.fix.position[number], "X", markersize=10, color="white", markeredgecolor="black", zorder=10)
         off = float((view.fix.position[number] - view.phones[number]).norm())
         map_axes(ax, radio.grid.size, f"phone {number}: {off:.0f} m off")
     scale_bar(figure.axes[0], radio.grid.size)

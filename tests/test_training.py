@@ -9,9 +9,11 @@ import pytest
 import torch
 
 from tests.toy import toy_world
+from training.augment import AugmentPlan
 from training.batch import Batches, Drawing
 from training.fit import fit
 from training.losses import CAP, link_cost, patch_of, physics_loss
+from training.realism import RealismPlan
 from training.recipe import Recipe
 from training.stages import Stages
 from training.task import TrainPlan
@@ -61,7 +63,13 @@ def test_first_five_losses_are_golden(tmp_path: Path, world: World) -> None:
 
 
 def test_killed_training_resumes_to_the_same_weights(tmp_path: Path, world: World) -> None:
-    config = RECIPE
+    """Bit by bit, with everything that is drawn and averaged on the way."""
+    config = replace(
+        RECIPE,
+        training=replace(RECIPE.training, ema=0.8, accumulate=2, steps_per_epoch=3),
+        realism=RealismPlan(shadowing_db=(6.0, 10.0), cells_max=(4, 2)),
+        augment=AugmentPlan(symmetries=True, angle_deg=5.0, scale=0.1),
+    )
     whole, facts = fit(tmp_path / "whole", "key", config, [world], [world])
 
     class Killed(Exception):

@@ -22,7 +22,7 @@ from uel.locator import Locator, LocatorConfig
 from uel.measurement import MeasurementModel
 from uel.simulator import PathGain
 
-YOUNG = 10  # after t steps an average keeps (1 + t) / (YOUNG + t) at most: its first weights were random
+YOUNG = 10  # in step t an average keeps (1 + t) / (YOUNG + t) at most: its first weights were random
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +102,14 @@ class TrainPlan:
         warm = self.warmup or self.steps_per_epoch
         progress = max(step - warm, 0) / max(self.steps - warm, 1)
         return min((step + 1) / warm, 1.0) * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
+
+
+@torch.no_grad()
+def average_in(average: torch.nn.Module, network: torch.nn.Module, ema: float, step: int) -> None:
+    """Put the weights of a network after `step` steps into their running average."""
+    keep = min(ema, (1 + step) / (YOUNG + step))
+    for mean, weight in zip(average.parameters(), network.parameters(), strict=True):
+        mean.lerp_(weight, 1 - keep)
 
 
 class LocatorTask(lightning.LightningModule):
@@ -191,10 +199,7 @@ class LocatorTask(lightning.LightningModule):
         """A step of the weights, then of their average."""
         super().optimizer_step(*args, **kwargs)
         if self.average is not None:
-            keep = min(self.plan.ema, (1 + self.global_step) / (YOUNG + self.global_step))
-            with torch.no_grad():
-                for mean, weight in zip(self.average.parameters(), self.locator.parameters(), strict=True):
-                    mean.lerp_(weight, 1 - keep)
+            average_in(self.average, self.locator, self.plan.ema, self.global_step)
 
     def configure_optimizers(self) -> dict[str, Any]:  # type: ignore[override]
         optimizer = torch.optim.AdamW(
