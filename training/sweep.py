@@ -74,18 +74,19 @@ def for_wandb(sweep: Mapping[str, Any], args: Sequence[str]) -> str:
 
 
 def run_grid(
-    sweep: Mapping[str, Any], folder: Path, train: Callable[[list[str], str], Path]
+    sweep: Mapping[str, Any], folder: Path, train: Callable[[list[str], str], Path | None]
 ) -> list[tuple[dict[str, str], float]]:
     """Train every combination, best first, and write `sweep.csv` after each; those that are done are reused.
 
-    `train` takes arguments and a label and returns a run's folder.
+    `train` takes arguments and a label and returns a run's folder, in the process that writes.
     """
     told: list[tuple[dict[str, str], float]] = []
     for combination in combinations(sweep):
         run = train(arguments(combination), label(combination))
-        told.append((combination, json.loads((run / "metrics.json").read_text())["training"][METRIC["name"]]))
-        told.sort(key=lambda pair: pair[1])
-        _write(folder, told)
+        if run is not None:
+            told.append((combination, json.loads((run / "metrics.json").read_text())["training"][METRIC["name"]]))
+            told.sort(key=lambda pair: pair[1])
+            _write(folder, told)
     return told
 
 

@@ -144,11 +144,11 @@ class TrainConfig:
         return Recipe(conditions=self.conditions.drawn, **same)
 
 
-def run(config: TrainConfig, draw: Draw | None = None) -> Path:
+def run(config: TrainConfig, draw: Draw | None = None) -> Path | None:
     """Make what is not there yet, train, and return the run's folder.
 
     It holds `locator.pt`, `config.yaml`, `metrics.csv`, `metrics.json` and `training/`. Killed, the same call goes on
-    after the last whole epoch. Of several processes each calls this; the first one writes.
+    after the last whole epoch. Of several processes each calls this; the first one writes, the others return None.
     """
     folder = Path("runs") / own_name(config.run)
     stages = Stages(data_folder())
@@ -161,13 +161,14 @@ def run(config: TrainConfig, draw: Draw | None = None) -> Path:
         "survey": digest(survey.manifest.plan) if survey else "",
     }
     locator, facts = fit(folder / "training", digest(key), config.recipe, train, validate, survey, draw)
-    if first_process():
-        locator.save(folder)
-        save(config, folder / "config.yaml")
-        shutil.copyfile(folder / "training" / "metrics.csv", folder / "metrics.csv")
-        parameters = sum(p.numel() for p in locator.parameters())
-        told = {"training": facts, "parameters": parameters, "stages": stages.seconds, "seed": config.seed}
-        replace_file(folder / "metrics.json", as_json(told))
+    if not first_process():
+        return None
+    locator.save(folder)
+    save(config, folder / "config.yaml")
+    shutil.copyfile(folder / "training" / "metrics.csv", folder / "metrics.csv")
+    parameters = sum(p.numel() for p in locator.parameters())
+    told = {"training": facts, "parameters": parameters, "stages": stages.seconds, "seed": config.seed}
+    replace_file(folder / "metrics.json", as_json(told))
     return folder
 
 

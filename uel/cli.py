@@ -113,24 +113,24 @@ def train(args: Sequence[str]) -> int:
     from training.train import TrainConfig, run
     from uel.config import load
 
+    def once(values: Sequence[str]) -> Path | None:
+        folder = run(load(TrainConfig, "train", values), pictures)
+        if folder is not None:  # of several processes the first one writes
+            write(folder)
+            print(folder)
+        return folder
+
     config = load(TrainConfig, "train", args)
     if config.sweep is None:
-        folder = run(config, pictures)
-        write(folder)
-        print(folder)
+        once(args)
         return 0
-    grid = sweep.read(config.sweep)
-    own = sweep.without_sweep(args)
+    grid, own = sweep.read(config.sweep), sweep.without_sweep(args)
     if config.wandb_sweep:
         print(sweep.for_wandb(grid, own), end="")
         return 0
-
-    def once(values: list[str], label: str) -> Path:
-        folder = run(load(TrainConfig, "train", [*own, *values, f"--run={config.run}/{label}"]), pictures)
-        write(folder)
-        return folder
-
-    for combination, score in sweep.run_grid(grid, Path("runs") / config.run, once):
+    name = lambda label: f"--run={config.run}/{label}"  # noqa: E731
+    told = sweep.run_grid(grid, Path("runs") / config.run, lambda v, label: once([*own, *v, name(label)]))
+    for combination, score in told:
         print(f"{score:9.4f}  {sweep.label(combination)}")
     return 0
 
