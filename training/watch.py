@@ -134,16 +134,21 @@ def loggers(folder: Path, watch: Watch, run: str) -> list[Logger]:
 
 
 def _wandb(folder: Path, watch: Watch, run: str) -> WandbLogger:
-    if not find_spec("wandb"):
-        raise UelError("wandb is not installed", got=f"--watch.wandb {watch.wandb}", do="install it, or give off")
+    from wandb.errors import Error
+
     folder.mkdir(parents=True, exist_ok=True)
-    return WandbLogger(name=run, project=watch.project, save_dir=folder, offline=watch.wandb == "offline")
+    logger = WandbLogger(name=run, project=watch.project, save_dir=folder, offline=watch.wandb == "offline")
+    try:
+        logger.experiment  # noqa: B018  (begins now)
+    except Error as error:
+        raise UelError("wandb does not begin", got=error, do="wandb login, or give --watch.wandb offline") from error
+    return logger
 
 
-def close(opened: list[Logger], failed: bool = False) -> None:
+def close(opened: list[Logger]) -> None:
     """What wandb has not written yet is written."""
     if any(isinstance(logger, WandbLogger) for logger in opened):
         import wandb
 
         if wandb.run is not None:
-            wandb.finish(exit_code=int(failed))
+            wandb.finish()
