@@ -4,20 +4,22 @@ import csv
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from torch import Tensor
 
 from explorer.drawing import draw_sites, extent, map_axes, new_figure, scale_bar
 from explorer.figures import training_figure
 from explorer.report import read_curves
 from explorer.tile_report import png
 from uel.errors import UelError
-
-if TYPE_CHECKING:
-    from training.watch import View
+from uel.fix import Fix
+from uel.maps import Maps
+from uel.reports import Reports
 
 COLOURS = ("#000000", "#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")  # Okabe and Ito
 LOSSES = ("loss", "coarse", "fine", "physics_map", "physics_rt")
@@ -25,27 +27,26 @@ DRAWN = ("val_p50_m", "val_p95_m")
 TITLES = {"cdf": "Error of validation phones", "calibration": "How much the regions hold"}
 
 
-def pictures(view: "View") -> dict[str, bytes]:
+def pictures(title: str, maps: Maps, reports: Reports, fix: Fix, truth: Tensor) -> dict[str, bytes]:
     """Heatmaps of one validation."""
-    return {"heatmaps": png(heatmaps(view))}
+    return {"heatmaps": png(heatmaps(title, maps, reports, fix, truth))}
 
 
-def heatmaps(view: "View") -> Figure:
-    """What the locator believes of a few phones (darker is likelier), its fixes and the truth."""
-    radio = view.batch.maps.radio
-    figure = new_figure(4.2 * len(view.phones), 4.6)
-    side = int(np.sqrt(view.fix.log_heatmap.shape[1]))
-    for number, ax in enumerate(np.atleast_1d(figure.subplots(1, len(view.phones)))):
-        heat = view.fix.log_heatmap[number].exp().reshape(side, side).sqrt().numpy()
-        ax.imshow(view.batch.maps.buildings[1].numpy(), cmap="Greys", vmin=0, vmax=3, **extent(radio.grid.size))
-        ax.imshow(heat, cmap="YlGnBu", vmin=0, alpha=(1.5 * heat / heat.max()).clip(max=1), **extent(radio.grid.size))
-        draw_sites(ax, radio.sites, radio.grid.size, strong=int(view.batch.reports.serving[number]))
-        ax.plot(*view.phones[number], "*", markersize=14, color="#F0E442", markeredgecolor="black", zorder=9)
-        ax.plot(*view.fix.position[number], "X", markersize=10, color="white", markeredgecolor="black", zorder=10)
-        off = float((view.fix.position[number] - view.phones[number]).norm())
-        map_axes(ax, radio.grid.size, f"phone {number}: {off:.0f} m off")
-    scale_bar(figure.axes[0], radio.grid.size)
-    figure.suptitle(f"epoch {view.epoch}, maps {view.batch.condition}: truth ★, fix ×, serving cell in colour")
+def heatmaps(title: str, maps: Maps, reports: Reports, fix: Fix, truth: Float[Tensor, "phone 2"]) -> Figure:
+    """What the locator believes of a few phones (darker is likelier), its fixes and the truth (m)."""
+    size = maps.radio.grid.size
+    figure = new_figure(4.2 * len(truth), 4.6)
+    side = int(np.sqrt(fix.log_heatmap.shape[1]))
+    for number, ax in enumerate(np.atleast_1d(figure.subplots(1, len(truth)))):
+        heat = fix.log_heatmap[number].exp().reshape(side, side).sqrt().numpy()
+        ax.imshow(maps.buildings[1].numpy(), cmap="Greys", vmin=0, vmax=3, **extent(size))
+        ax.imshow(heat, cmap="YlGnBu", vmin=0, alpha=(1.5 * heat / heat.max()).clip(max=1), **extent(size))
+        draw_sites(ax, maps.radio.sites, size, strong=int(reports.serving[number]))
+        ax.plot(*truth[number], "*", markersize=14, color="#F0E442", markeredgecolor="black", zorder=9)
+        ax.plot(*fix.position[number], "X", markersize=10, color="white", markeredgecolor="black", zorder=10)
+        map_axes(ax, size, f"phone {number}: {float((fix.position[number] - truth[number]).norm()):.0f} m off")
+    scale_bar(figure.axes[0], size)
+    figure.suptitle(f"{title}: truth ★, fix ×, serving cell in colour")
     return figure
 
 

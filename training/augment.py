@@ -108,7 +108,8 @@ class Similarity:
         return Channels(
             take(channels.first_arrival) * self.scale,
             take(channels.delay_spread) * self.scale,
-            *(self._direction(take(vector)) for vector in (channels.arrival, channels.departure)),
+            self._direction(take(channels.arrival)),
+            self._direction(take(channels.departure)),
             take(channels.sight),
         )
 

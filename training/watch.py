@@ -3,13 +3,11 @@
 import csv
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
 import lightning
 import torch
-from jaxtyping import Float
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
@@ -21,27 +19,15 @@ from training.recipe import Watch
 from training.task import LocatorTask
 from uel.errors import UelError
 from uel.fix import Fix
+from uel.maps import Maps
+from uel.reports import Reports
 
 LEVELS = tuple(round(0.05 * n, 2) for n in range(1, 20))  # nominal coverage of regions, percentiles of the error
 SHOWN = 4  # phones whose heatmaps are drawn
 
 
-@dataclass(frozen=True, eq=False)
-class View:
-    """What a picture of one validation shows."""
-
-    epoch: int
-    judged: list[Judged]
-    fix: Fix
-    """of the phones shown"""
-    batch: Batch
-    """their batch"""
-    phones: Float[Tensor, "phone 2"]
-    """m, their true positions"""
-
-
-Draw = Callable[[View], Mapping[str, bytes]]
-"""PNG files of a validation by name."""
+Draw = Callable[[str, Maps, Reports, Fix, Tensor], Mapping[str, bytes]]
+"""PNG files by name: of a title, the maps that a locator was given, reports, its fixes and true positions (m)."""
 
 
 class Clock(Callback):
@@ -68,14 +54,15 @@ class Tell(Callback):
         for name, of in (("cdf", percentiles), ("calibration", coverage)):
             write_rows(self.folder / f"{name}.csv", epoch, {c: of(merged(task.judged, c)) for c in _each(task.judged)})
         if self.draw is not None:
-            self._show(trainer, self.draw(self._view(epoch, task)))
+            self._show(trainer, self._pictures(self.draw, epoch, task))
 
-    def _view(self, epoch: int, task: LocatorTask) -> View:
-        shown = self.batch.reports[:SHOWN]
+    def _pictures(self, draw: Draw, epoch: int, task: LocatorTask) -> Mapping[str, bytes]:
+        """Of the first phones."""
         with torch.no_grad(), task.here():
             batch = moved(self.batch, task.device)
-            fix = task.best(batch.reports[:SHOWN], batch.maps, batch.believed)
-        return View(epoch, task.judged, moved(fix, "cpu"), self.batch, self.batch.position[: len(shown)])
+            fix = moved(task.best(batch.reports[:SHOWN], batch.maps, batch.believed), "cpu")
+        title = f"epoch {epoch}, maps {self.batch.condition}"
+        return draw(title, self.batch.maps, self.batch.reports[:SHOWN], fix, self.batch.position[:SHOWN])
 
     def _show(self, trainer: lightning.Trainer, pictures: Mapping[str, bytes]) -> None:
         for name, content in pictures.items():
