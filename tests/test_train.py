@@ -301,3 +301,45 @@ def test_files_that_are_no_sweep(tmp_path: Path, text: str) -> None:
     (tmp_path / "sweep.yaml").write_text(text)
     with pytest.raises(UelError, match="sweep"):
         sweep.read(tmp_path / "sweep.yaml")
+
+
+# ---- the verb ------------------------------------------------------------------------------------------
+
+QUICK = """
+run: quick
+train: ["munich@0,0"]
+deployments: 1
+sites: {count: 3}
+maps: {pixel: 16.0, few_rays: 20000, tracing: {samples: 1000, map_rays: 100000, max_depth: 2, diffraction: false}}
+conditions: {M0: 1, M1: 1, M4: 1, M5: 1}
+tracks: {tracks: 8}
+augment: {symmetries: true}
+training: {epochs: 2, steps_per_epoch: 2, batch: 4, rt_fraction: 0.0, validation: 8}
+"""
+
+
+@pytest.mark.slow
+def test_the_verb_leaves_a_run_that_repeats_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("UEL_DATA", raising=False)
+    (tmp_path / "quick.yaml").write_text(QUICK)
+    assert cli.main(["train", "--config", "quick.yaml"]) == 0
+    run = tmp_path / "runs" / "quick"
+    told = json.loads((run / "metrics.json").read_text())
+    assert told["training"]["steps"] == 4
+    assert {"val_p50_m_M4", "val_cover90", "loss"} <= rows(run / "metrics.csv")[0].keys()
+    for name in ("report.md", "figures/training.png", "figures/cdf.png", "figures/calibration.png"):
+        assert (run / name).stat().st_size > 100
+    first = Locator.load(run).state_dict()
+    repeat = ["train", "--config", str(run / "config.yaml")]
+    caplog.clear()
+    with caplog.at_level("INFO"):
+        assert cli.main(repeat) == 0
+        said = [record.getMessage() for record in caplog.records]
+    assert not [line for line in said if "making" in line]
+    assert [line for line in said if line.startswith("training: reusing")]
+    assert cli.main([*repeat, "--run", "again"]) == 0
+    again = Locator.load(tmp_path / "runs" / "again").state_dict()
+    assert all(torch.equal(value, again[name]) for name, value in first.items())
