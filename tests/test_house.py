@@ -102,8 +102,9 @@ def test_every_config_file_fits_its_schema():
     from sim_bridge.mapping import MapConfig
     from sim_bridge.verbs import SurveyConfig
     from training.demo import DemoConfig
+    from training.train import TrainConfig
 
-    schemas = {"demo": DemoConfig, "build": BuildConfig, "map": MapConfig, "survey": SurveyConfig}
+    schemas = {"demo": DemoConfig, "build": BuildConfig, "map": MapConfig, "survey": SurveyConfig, "train": TrainConfig}
     needed = {"build": ["munich"], "map": ["tile"], "survey": ["tile"]}
     folders = {path.name for path in (ROOT / "configs").iterdir() if path.is_dir() and path.name[0] not in "._"}
     assert folders <= set(schemas)

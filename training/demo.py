@@ -2,10 +2,9 @@
 
 import json
 import logging
-import math
 import platform
 import time
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -13,15 +12,22 @@ from typing import Any
 import numpy as np
 import torch
 
-import scenes
-from scenes.bundled import scene_file
-from sim_bridge.atlas import Atlas, AtlasPlan
-from sim_bridge.measure import MeasurePlan
-from sim_bridge.survey import Place, SurveyPlan, Work, survey_here
-from sim_bridge.tracer import Sionna, Tracing
+from sim_bridge.atlas import AtlasPlan
+from sim_bridge.survey import Place
+from sim_bridge.tracer import Tracing
 from sim_bridge.tracer import open as open_simulator
 from training.evaluate import EvalPlan, evaluate, example, tables
 from training.fit import fit
+from training.places import (
+    SitePlan,
+    live_simulator,
+    masts,
+    require_raster,
+    require_unseen,
+    tile_of,
+    traced_tracks,
+)
+from training.recipe import Recipe
 from training.stages import Stages, digest
 from training.task import TrainPlan
 from training.world import World
@@ -32,30 +38,9 @@ from uel.locator import Locator, LocatorConfig, require_nesting
 from uel.maps import Maps
 from uel.measurement import MeasurementModel
 from uel.radiomap import RadioMap
-from uel.sites import Site, sites_from_json, sites_to_json
-from uel.survey import Survey
-from uel.tile import Tile
 from uel.tracks import TrackPlan
 
 log = logging.getLogger(__name__)
-
-RASTER = 1.0  # m, pixel of a tile's rasters
-
-
-@dataclass(frozen=True, kw_only=True)
-class SitePlan:
-    """Sites on each tile."""
-
-    count: int = 8
-    """rooftop sites"""
-    sectors: int = 1
-    """cells on each site; more than one are sectors of 120° elements"""
-    mast: float = 8.0
-    """m of the antenna above the roof"""
-
-    def __post_init__(self) -> None:
-        if min(self.count, self.sectors) < 1 or not 0 < self.mast < math.inf:
-            raise UelError("a tile needs sites with cells above the roofs", got=self, do="try 8 sites, 1 sector, 8 m")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,48 +80,9 @@ class DemoConfig:
         # Whatever can be wrong is said now, not after the stages before it.
         if not self.train:
             raise UelError("nothing to train on", got="train=()", do="name at least one tile, munich@0,0 say")
-        _require_unseen(self.test, (*self.train, self.validate))
-        _require_raster(self.pixel, self.size)
+        require_unseen((self.test,), (*self.train, self.validate), "test", "train and validate")
+        require_raster(self.pixel, self.size)
         require_nesting(Grid(size=self.size, pixel=self.pixel), self.locator.patches)
-
-
-def _require_unseen(test: str, others: tuple[str, ...]) -> None:
-    """Every place is known, and the test city is none of the others."""
-    cities = {name: parse_place(name)[0] for name in (*others, test)}
-    for city in cities.values():
-        scene_file(city)
-    seen = [name for name in others if cities[name] == cities[test]]
-    if seen:
-        raise UelError(
-            "the test city must be unseen",
-            got=f"test {test}, train and validate {', '.join(others)}",
-            do=f"test on another city, or take {', '.join(seen)} out of train and validate",
-        )
-
-
-def _require_raster(pixel: float, size: float) -> None:
-    """Pixels of maps are whole pixels of the tile's rasters."""
-    Grid(size=size, pixel=RASTER)
-    if pixel < RASTER or pixel % RASTER:
-        raise UelError(
-            "pixels must nest in the tile's rasters",
-            got=f"pixel {pixel} m over {RASTER} m",
-            do=f"choose a multiple of {RASTER:g} m that divides the size, for example 4 m",
-        )
-
-
-def parse_place(text: str) -> tuple[str, tuple[float, float]]:
-    """ "city@x,y" → city and centre in metres; the centre is (0, 0) when it is left out."""
-    city, _, centre = text.partition("@")
-    try:
-        x, y = (float(v) for v in (centre or "0,0").split(","))
-        if not math.isfinite(x + y):
-            raise ValueError("not finite")
-    except ValueError as error:
-        raise UelError(
-            "cannot read this place", got=repr(text), do="write city@x,y, for example munich@-300,-150"
-        ) from error
-    return city, (x, y)
 
 
 def run(config: DemoConfig) -> Path:
@@ -153,7 +99,8 @@ def run(config: DemoConfig) -> Path:
         "config": _without(config, "run", "test", "test_survey", "evaluation"),
         "data": _provenance([*train, validate]),
     }
-    locator, facts = fit(folder / "training", digest(key), config, train, validate)
+    recipe = Recipe(seed=config.seed, measurement=config.measurement, locator=config.locator, training=config.training)
+    locator, facts = fit(folder / "training", digest(key), recipe, train, [validate])
     locator.save(folder)
     judge(folder, digest([key, asdict(config), test.tile.fingerprint]), config, test, locator, facts, stages.seconds)
     log.info("demo finished in %.0f s", time.perf_counter() - start)
@@ -186,69 +133,26 @@ def judge(
 
 def build_world(config: DemoConfig, stages: Stages, name: str, plan: TrackPlan, live: bool = False) -> World:
     """Tile, sites, radio map and survey of one place, made or reused; `live` keeps a simulator for training."""
-    city, centre = parse_place(name)
+    tile = tile_of(name, config.size, config.margin, stages)
     geometry = {"place": name, "size": config.size, "margin": config.margin}
-    at = stages.make(
-        f"tile-{name}",
-        geometry,
-        lambda out: _build_tile(city, centre, config, out),
-    )
-    tile = Tile.open(at / "tile")
     network = {**geometry, "tile": tile.fingerprint, "sites": asdict(config.sites), "seed": config.seed}
     traced = {**network, "tracing": asdict(config.tracing)}
-    sites = _place(tile, config)
+    place = Place(tile, masts(tile, config.sites, config.seed))
     radio_at = stages.make(
         f"map-{name}",
         {**traced, "pixel": config.pixel},
-        lambda out: _simulator(tile, sites, config).radio_map(tile.grid(config.pixel)).save(out),
+        lambda out: open_simulator(tile, place.sites, config.tracing).radio_map(tile.grid(config.pixel)).save(out),
     )
-    survey_at = stages.make(
-        f"survey-{name}",
-        {**traced, "plan": asdict(plan)},
-        lambda out: _survey(Place(tile, sites), plan, config, out / "survey"),
+    survey = traced_tracks(
+        f"survey-{name}", {**traced, "plan": asdict(plan)}, place, plan, config.tracing, config.seed, stages
     )
     maps = Maps.of(tile, RadioMap.load(radio_at))
-    simulator = _live_simulator(tile, sites, config, stages, name, network) if live else None
-    return World(tile, maps, Survey.open(survey_at / "survey")[tile.name], simulator)
-
-
-def _build_tile(city: str, centre: tuple[float, float], config: DemoConfig, out: Path) -> None:
-    scenes.build(city, out / "tile", center=centre, size=config.size, margin=config.margin, pixel=RASTER)
-
-
-def _place(tile: Tile, config: DemoConfig) -> tuple[Site, ...]:
-    sites = scenes.place(
-        tile, config.sites.count, seed=config.seed, sectors=config.sites.sectors, mast=config.sites.mast
-    )
-    return sites_from_json(json.loads(json.dumps(sites_to_json(sites))))
-
-
-def _survey(place: Place, tracks: TrackPlan, config: DemoConfig, out: Path) -> None:
-    """Paths alone: what a phone makes of them is drawn on read."""
-    rays = MeasurePlan(layers=("rt",))
-    survey_here(Work(out, (place,), SurveyPlan(tracks=tracks, measure=rays, tracing=config.tracing, seed=config.seed)))
-
-
-def _simulator(tile: Tile, sites: tuple[Site, ...], config: DemoConfig) -> Sionna:
-    return open_simulator(tile, sites, config.tracing)
-
-
-def _live_simulator(
-    tile: Tile, sites: tuple[Site, ...], config: DemoConfig, stages: Stages, name: str, network: dict[str, Any]
-) -> Sionna:
-    """The ray tracer that the loss asks, with an atlas of chains unless it is to diffract."""
-    plan = config.training
-    # Scattered paths are many and weak, and their backward pass is slow: the loss follows the others.
-    tracing = {"samples": plan.rt_samples, "max_depth": plan.rt_depth, "scattering": 0.0}
-    tracing |= {"diffraction": plan.rt_diffraction, "chunk": plan.batch * plan.candidates, "max_paths": 100_000}
-    simulator = open_simulator(tile, sites, replace(config.tracing, **tracing))
-    if not plan.rt_diffraction:
-        atlas = replace(config.atlas, depth=plan.rt_depth)
-        at = stages.make(
-            f"atlas-{name}", {**network, "atlas": asdict(atlas)}, lambda out: simulator.build_atlas(atlas).save(out)
+    simulator = None
+    if live:
+        simulator = live_simulator(
+            f"atlas-{name}", network, place, config.tracing, config.atlas, config.training, stages
         )
-        simulator.use(Atlas.load(at))
-    return simulator
+    return World(tile, maps, survey, simulator)
 
 
 def _without(config: DemoConfig, *names: str) -> dict[str, Any]:

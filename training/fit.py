@@ -3,30 +3,34 @@
 import csv
 import json
 import logging
+import os
 import shutil
-import time
 import warnings
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import lightning
 import torch
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint, RichProgressBar
-from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.utilities import rank_zero_only
 
+from training.data import TrainData
+from training.recipe import Recipe
+from training.stages import alone
 from training.task import LocatorTask
-from training.world import Batch, World
+from training.watch import Clock, Draw, Tell, close, loggers
+from training.world import World
 from uel.errors import UelError
 from uel.locator import Locator
-from uel.reports import Reports
-
-if TYPE_CHECKING:
-    from training.demo import DemoConfig
+from uel.survey import Survey
 
 log = logging.getLogger(__name__)
 
 _ANEW = "copy a whole epoch=….ckpt beside it over it, or delete it to train anew"
-VALIDATION = 192  # phones
+BEST = 3  # checkpoints kept beside the last one
 EXPECTED = (
     ".*does not have many workers.*",  # batches are drawn from maps in memory, which workers would have to copy
     ".*LeafSpec.* is deprecated",  # Lightning 2.6 asks torch's pytrees in the old way
@@ -34,60 +38,71 @@ EXPECTED = (
 )
 
 
-class _Clock(Callback):
-    """Adds the seconds of every epoch to the task's counters, before its checkpoint is written."""
-
-    def on_train_epoch_start(self, trainer: lightning.Trainer, task: LocatorTask) -> None:  # type: ignore[override]
-        self.start = time.perf_counter()
-
-    def on_validation_epoch_end(self, trainer: lightning.Trainer, task: LocatorTask) -> None:  # type: ignore[override]
-        if not trainer.sanity_checking:
-            task.counters["wall_s"] += time.perf_counter() - self.start
-            self.start = time.perf_counter()
-
-
 def fit(
-    folder: Path, key: str, config: "DemoConfig", train: list[World], validate: World
+    folder: Path,
+    key: str,
+    recipe: Recipe,
+    train: Sequence[World],
+    validate: Sequence[World],
+    survey: Survey | None = None,
+    draw: Draw | None = None,
 ) -> tuple[Locator, dict[str, Any]]:
     """Train, or resume, or reuse what `folder` holds for this `key`; the epoch with the best validation wins.
 
-    Returns the locator and the facts of its training: steps, batches, rt_batches, rt_links,
-    rt_gradient_norm (mean norm of the ray-traced gradient at the predicted positions, 1/m), wall_s.
+    Returns the locator and the facts of its training: steps, epochs, processes, wall_s, val_nll of the epoch that won,
+    and of this process batches, rt_batches, rt_links, rt_gradient_norm (mean norm of the ray-traced gradient at the
+    predicted positions, 1/m). With several processes each calls this; the first one writes.
     """
-    done = folder / "facts.json"
-    if folder.exists() and (folder / "key").exists() and (folder / "key").read_text() != key:
-        log.info("training: the configuration or the data changed, starting anew")
-        shutil.rmtree(folder)
-    if done.is_file():
+    if prepared(folder, key):
         log.info("training: reusing %s", folder)
-        return Locator.load(folder), json.loads(done.read_text())
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "key").write_text(key)
-    locator, facts = _train(folder, config, train, validate)
-    locator.save(folder)
-    _merge_logs(folder)
-    done.write_text(json.dumps(facts, indent=1))
+        return Locator.load(folder), json.loads((folder / "facts.json").read_text())
+    locator, facts = _train(folder, recipe, TrainData(recipe, train, validate, survey), draw)
+    if first_process():
+        locator.save(folder)
+        _merge_logs(folder)
+        (folder / "facts.json").write_text(json.dumps(facts, indent=1))
     return locator, facts
 
 
-def _train(folder: Path, config: "DemoConfig", train: list[World], validate: World) -> tuple[Locator, dict[str, Any]]:
-    lightning.seed_everything(config.seed, verbose=False)
-    task = LocatorTask(
-        config.training, config.locator, config.measurement, train, _validation(config, validate), validate, config.seed
-    )
-    best = ModelCheckpoint(folder, monitor="val_nll", save_top_k=3, save_last=True, filename="{epoch}-{val_nll:.4f}")
+def prepared(folder: Path, key: str) -> bool:
+    """Whether a folder holds what was trained for `key`; what is there for another key is removed."""
+    with alone(folder):
+        mark = folder / "key"
+        if mark.is_file() and mark.read_text() != key:
+            log.info("training: the configuration or the data changed, starting anew")
+            shutil.rmtree(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        mark.write_text(key)
+    return (folder / "facts.json").is_file()
+
+
+def first_process() -> bool:
+    """Whether this is the process that writes, or the only one."""
+    return rank_zero_only.rank == 0  # type: ignore[attr-defined]
+
+
+def _train(folder: Path, recipe: Recipe, data: TrainData, draw: Draw | None) -> tuple[Locator, dict[str, Any]]:
+    lightning.seed_everything(recipe.seed, verbose=False)
+    task = LocatorTask(recipe.training, recipe.locator, recipe.measurement, data.train, recipe.seed)
     last = folder / "last.ckpt"
     if last.is_file():
         _require_readable(last)
         log.info("training: resuming from %s", last)
-    trainer = _trainer(folder, config, [best, _Clock(), RichProgressBar(leave=True)])
+    best = ModelCheckpoint(folder, monitor="val_nll", save_top_k=BEST, save_last=True, filename="{epoch}-{val_nll:.4f}")
+    stop = EarlyStopping("val_nll", patience=recipe.training.patience)
+    told = loggers(folder, recipe.watch, folder.parent.name)
+    callbacks = [Clock(), Tell(folder, data.validation[0], draw), stop, best, RichProgressBar(leave=True)]
+    trainer = _trainer(folder, recipe, callbacks, told)
     with warnings.catch_warnings():
         for message in EXPECTED:
             warnings.filterwarnings("ignore", message=message)
-        trainer.fit(task, ckpt_path=str(last) if last.is_file() else None, weights_only=True)
-    state = torch.load(best.best_model_path, weights_only=True)["state_dict"]
-    task.load_state_dict(state)
-    return task.locator.eval(), _facts(task, trainer.global_step)
+        try:
+            trainer.fit(task, data, ckpt_path=str(last) if last.is_file() else None, weights_only=True)
+        finally:
+            close(told)
+    state = torch.load(best.best_model_path, weights_only=True, map_location="cpu")["state_dict"]
+    task.cpu().load_state_dict(state)
+    return task.best.eval(), _facts(task, trainer, float(best.best_model_score or torch.nan))
 
 
 def _require_readable(checkpoint: Path) -> None:
@@ -100,12 +115,24 @@ def _require_readable(checkpoint: Path) -> None:
         raise UelError("this checkpoint holds no training", got=str(checkpoint), do=_ANEW)
 
 
-def _trainer(folder: Path, config: "DemoConfig", callbacks: list[Callback]) -> lightning.Trainer:
+def _trainer(folder: Path, recipe: Recipe, callbacks: list[Callback], told: list[Logger]) -> lightning.Trainer:
+    plan, hardware = recipe.training, recipe.hardware
+    devices = int(os.environ.get("LOCAL_WORLD_SIZE", hardware.devices))
+    nodes = int(os.environ.get("GROUP_WORLD_SIZE", hardware.nodes))
+    for logger in told:
+        logger.log_hyperparams({"seed": recipe.seed, **asdict(plan), **asdict(recipe.locator)})
     return lightning.Trainer(
-        max_epochs=config.training.epochs,
-        accelerator="cpu",
-        gradient_clip_val=config.training.clip,
-        logger=CSVLogger(folder, name="log", version=f"part-{len(list(folder.glob('log/part-*'))):03}"),
+        default_root_dir=folder,
+        max_epochs=plan.epochs,
+        accelerator=hardware.accelerator,
+        devices=devices,
+        num_nodes=nodes,
+        strategy="ddp" if devices * nodes > 1 else "auto",
+        precision=hardware.precision,
+        use_distributed_sampler=False,  # the data module gives each process its own batches
+        accumulate_grad_batches=plan.accumulate,
+        gradient_clip_val=plan.clip,
+        logger=told,
         callbacks=callbacks,
         num_sanity_val_steps=0,
         reload_dataloaders_every_n_epochs=1,
@@ -127,22 +154,16 @@ def _merge_logs(folder: Path) -> None:
         writer.writerows(sorted(rows.values(), key=lambda row: int(row["step"])))
 
 
-def _validation(config: "DemoConfig", world: World) -> Batch:
-    """Phones of the validation tile with all features, the same in every epoch, in the truths' shares of training."""
-    generator = torch.Generator().manual_seed(config.seed + 7)
-    share = round(VALIDATION * config.training.traced_share)
-    traced, traced_at = world.from_survey(config.measurement, generator, share)
-    drawn, drawn_at = world.from_map(VALIDATION - share, config.measurement, generator)
-    return Batch(0, 0, Reports.cat([traced, drawn]), torch.cat([traced_at, drawn_at]))
-
-
-def _facts(task: LocatorTask, steps: int) -> dict[str, Any]:
+def _facts(task: LocatorTask, trainer: lightning.Trainer, score: float) -> dict[str, Any]:
     counters = task.counters
     return {
-        "steps": steps,
+        "steps": trainer.global_step,
+        "epochs": trainer.current_epoch,
+        "processes": trainer.world_size,
         "batches": counters["batches"],
         "rt_batches": counters["rt_batches"],
         "rt_links": counters["rt_links"],
         "rt_gradient_norm": counters["rt_gradient_sum"] / max(counters["rt_batches"], 1),
+        "val_nll": score,
         "wall_s": round(counters["wall_s"], 1),
     }

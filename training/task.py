@@ -1,21 +1,28 @@
 """The Lightning task: every batch learns from the maps, a chosen share of them asks the ray tracer too."""
 
+import copy
 import math
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import lightning
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
 
+from training.augment import Turned
+from training.batch import Batch, moved
+from training.judged import Judged, conditions, judge, merged, scores
 from training.losses import coarse_loss, fine_loss, patch_of, physics_loss
-from training.world import Batch, Batches, World
+from training.world import World
 from uel.errors import UelError
+from uel.fix import Fix
 from uel.locator import Locator, LocatorConfig
 from uel.measurement import MeasurementModel
-from uel.metrics import position_error
+from uel.simulator import PathGain
+
+YOUNG = 10  # in step t an average keeps (1 + t) / (YOUNG + t) at most: its first weights were random
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,15 +32,26 @@ class TrainPlan:
     epochs: int = 9
     """epochs; after each the locator is validated and the run can resume"""
     steps_per_epoch: int = 50
-    """batches in an epoch"""
+    """steps of the optimizer in an epoch"""
     batch: int = 16
     """phones in a batch, all on one tile"""
+    accumulate: int = 1
+    """batches of each process that make up a step"""
     learning_rate: float = 1e-3
-    """peak rate of AdamW, after a warm-up of one epoch, before a cosine to zero"""
+    """peak rate of AdamW, after the warm-up, before a cosine to zero"""
+    warmup: int = 0
+    """steps of the warm-up; 0: one epoch"""
     weight_decay: float = 0.01
     """of AdamW"""
     clip: float = 1.0
     """greatest gradient norm"""
+    ema: float = 0.0
+    """share that the running average of the weights keeps in each step, 0.999 say; that average is then what is
+    validated and saved. 0: the weights themselves"""
+    patience: int = 10
+    """epochs without a better validation after which training ends early"""
+    validation: int = 192
+    """phones of each validation world and map condition"""
     fine: float = 0.3
     """weight of the offset's negative log-likelihood"""
     physics: float = 0.1
@@ -56,20 +74,46 @@ class TrainPlan:
             raise UelError(
                 "training needs epochs, steps, batches of two or more, candidates and rays", got=self, do="raise them"
             )
-        if not 0 <= self.rt_fraction <= 1:
-            raise UelError("a share lies between 0 and 1", got=f"rt_fraction={self.rt_fraction}", do="try 0.1")
+        if min(self.accumulate, self.patience, self.validation - 1, self.warmup + 1) < 1:
+            raise UelError("training needs patience, batches in a step and phones to validate on", got=self)
+        if not self.learning_rate > 0 or not self.clip > 0 or min(self.weight_decay, self.fine, self.physics) < 0:
+            raise UelError("rates are positive, weights are not negative", got=self, do="leave the defaults")
+        for name in ("rt_fraction", "traced_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise UelError("a share lies between 0 and 1", got=f"{name}={getattr(self, name)}", do="try 0.1")
+        if not 0 <= self.ema < 1:
+            raise UelError("an average keeps a share of less than 1", got=f"ema={self.ema}", do="try 0.999")
 
     @property
     def steps(self) -> int:
         return self.epochs * self.steps_per_epoch
 
-    def asks_tracer(self, step: int) -> bool:
-        """Whether batch `step` queries the ray tracer: evenly spread, never fewer than the fraction."""
-        return math.ceil((step + 1) * self.rt_fraction) > math.ceil(step * self.rt_fraction)
+    @property
+    def batches_per_epoch(self) -> int:
+        """Of each process."""
+        return self.steps_per_epoch * self.accumulate
+
+    def asks_tracer(self, batch: int) -> bool:
+        """Whether a batch queries the ray tracer: evenly spread, never fewer than the fraction."""
+        return math.ceil((batch + 1) * self.rt_fraction) > math.ceil(batch * self.rt_fraction)
+
+    def rate(self, step: int) -> float:
+        """Share of the peak rate in a step: a linear warm-up, then half a cosine."""
+        warm = self.warmup or self.steps_per_epoch
+        progress = max(step - warm, 0) / max(self.steps - warm, 1)
+        return min((step + 1) / warm, 1.0) * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
+
+
+@torch.no_grad()
+def average_in(average: torch.nn.Module, network: torch.nn.Module, ema: float, step: int) -> None:
+    """Put the weights of a network after `step` steps into their running average."""
+    keep = min(ema, (1 + step) / (YOUNG + step))
+    for mean, weight in zip(average.parameters(), network.parameters(), strict=True):
+        mean.lerp_(weight, 1 - keep)
 
 
 class LocatorTask(lightning.LightningModule):
-    """Trains a `Locator` on some worlds and validates it on another."""
+    """Trains a `Locator` on some worlds and validates it on batches of others."""
 
     def __init__(
         self,
@@ -77,53 +121,69 @@ class LocatorTask(lightning.LightningModule):
         locator: LocatorConfig,
         measurement: MeasurementModel,
         worlds: Sequence[World],
-        val: Batch,
-        val_world: World,
         seed: int,
     ) -> None:
         super().__init__()
-        self.plan, self.worlds, self.val, self.val_world, self.seed = plan, worlds, val, val_world, seed
+        self.plan, self.worlds, self.seed = plan, worlds, seed
         self.locator = Locator(locator, measurement)
+        self.average = copy.deepcopy(self.locator).requires_grad_(False) if plan.ema else None
         self.save_hyperparameters({"plan": asdict(plan), "seed": seed})
         self.counters = {"batches": 0, "rt_batches": 0, "rt_links": 0, "rt_gradient_sum": 0.0, "wall_s": 0.0}
+        self.judged: list[Judged] = []
 
-    def train_dataloader(self) -> DataLoader:
-        """One epoch's batches (Lightning asks again at each epoch, so that a resumed run sees the same ones)."""
-        start = self.current_epoch * self.plan.steps_per_epoch
-        batches = Batches(
-            self.worlds,
-            self.locator.measurement,
-            self.plan.batch,
-            self.seed,
-            start,
-            self.plan.steps_per_epoch,
-            traced_share=self.plan.traced_share,
-        )
-        return DataLoader(batches, batch_size=None, collate_fn=lambda batch: batch)
+    @property
+    def best(self) -> Locator:
+        """What is validated and saved: the average of the weights, where there is one."""
+        return self.average or self.locator
 
-    def val_dataloader(self) -> DataLoader:
-        return DataLoader([self.val], batch_size=None, collate_fn=lambda batch: batch)  # type: ignore[arg-type]
+    def here(self) -> AbstractContextManager[Any]:
+        """Grids and tables that the locator makes as it goes are made on its device."""
+        return nullcontext() if self.device.type == "cpu" else self.device
+
+    # ---- learning ------------------------------------------------------------------------------------
+
+    def on_train_epoch_start(self) -> None:
+        # Dropout draws from torch's own generator: a resumed epoch draws what it would have drawn.
+        torch.manual_seed((self.seed * 1_000_003 + self.current_epoch) * 1_003 + self.global_rank)
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
-        world = self.worlds[batch.world]
-        grid, plan = world.maps.radio.grid, self.plan
-        fix = self.locator(batch.reports, world.maps)
+        with self.here():
+            return self._loss(batch)
+
+    def _loss(self, batch: Batch) -> Tensor:
+        grid, plan = batch.maps.radio.grid, self.plan
+        fix = self.locator(batch.reports, batch.maps, batch.believed)
         patch = patch_of(batch.position, grid, self.locator.config.patches)
         coarse = coarse_loss(fix, patch)
         fine = fine_loss(fix, patch, batch.position, grid.size / self.locator.config.patches)
-        tracer = world.simulator if plan.asks_tracer(batch.index) else None
-        source = world.maps.radio if tracer is None else tracer
-        physics, position = physics_loss(
-            fix, batch.reports, source, grid, world.maps.power_dbm, self.locator.measurement, plan.candidates
-        )
+        physics, asked = self._physics(fix, batch)
         self.counters["batches"] += 1
-        if tracer is not None:
-            self._count_tracing(position, batch)
         loss = coarse + plan.fine * fine + plan.physics * physics
-        asked = "physics_map" if tracer is None else "physics_rt"
         parts = {"loss": loss, "coarse": coarse, "fine": fine, asked: physics}
         self.log_dict({k: v.detach() for k, v in parts.items()}, batch_size=len(batch.position))
         return loss
+
+    def _physics(self, fix: Fix, batch: Batch) -> tuple[Tensor, str]:
+        """The physics loss under the true map, or the ray tracer where it is this batch's turn; and its name."""
+        world, plan = self.worlds[batch.world], self.plan
+        tracer = world.simulator if plan.asks_tracer(batch.index) else None
+        source: PathGain = moved(world.maps.radio, self.device) if self.device.type != "cpu" else world.maps.radio
+        if tracer is not None:
+            source = tracer
+        if not batch.similarity.identity:
+            source = Turned(source, batch.similarity, world.tile.size)
+        physics, position = physics_loss(
+            fix,
+            batch.reports,
+            source,
+            batch.maps.radio.grid,
+            batch.maps.power_dbm,
+            self.locator.measurement,
+            plan.candidates,
+        )
+        if tracer is not None:
+            self._count_tracing(position, batch)
+        return physics, "physics_map" if tracer is None else "physics_rt"
 
     def _count_tracing(self, position: Tensor, batch: Batch) -> None:
         """Note how many links were traced, and the gradient that comes back to the predicted positions."""
@@ -135,24 +195,40 @@ class LocatorTask(lightning.LightningModule):
     def _note_gradient(self, gradient: Tensor) -> None:
         self.counters["rt_gradient_sum"] += float(gradient.norm())
 
-    def validation_step(self, batch: Batch, _: int) -> None:
-        fix = self.locator(batch.reports, self.val_world.maps)
-        error = position_error(fix.position, batch.position)
-        nll = -fix.log_density(batch.position).mean()
-        self.log_dict({"val_p50_m": error.median(), "val_mean_m": error.mean(), "val_nll": nll}, batch_size=len(error))
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """A step of the weights, then of their average."""
+        super().optimizer_step(*args, **kwargs)
+        if self.average is not None:
+            average_in(self.average, self.locator, self.plan.ema, self.global_step)
 
     def configure_optimizers(self) -> dict[str, Any]:  # type: ignore[override]
         optimizer = torch.optim.AdamW(
-            self.parameters(), lr=self.plan.learning_rate, weight_decay=self.plan.weight_decay
+            self.locator.parameters(), lr=self.plan.learning_rate, weight_decay=self.plan.weight_decay
         )
-        warm = self.plan.steps_per_epoch
-
-        def factor(step: int) -> float:
-            progress = max(step - warm, 0) / max(self.plan.steps - warm, 1)
-            return min((step + 1) / warm, 1.0) * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
-
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda step: self.plan.rate(step)
+        )  # unbound: no part of checkpoints
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    # ---- validation ----------------------------------------------------------------------------------
+
+    def on_validation_epoch_start(self) -> None:
+        self.judged = []
+
+    def validation_step(self, batch: Batch, index: int) -> None:
+        with self.here():
+            fix = self.best(batch.reports, batch.maps, batch.believed)
+            draws = torch.Generator().manual_seed(self.seed + index)
+            self.judged.append(judge(fix, batch.position, batch.condition, draws))
+
+    def on_validation_epoch_end(self) -> None:
+        """Scores of all phones, and of those of each map condition where there are several."""
+        told = {f"val_{name}": value for name, value in scores(merged(self.judged)).items()}
+        for condition in conditions(self.judged) if len(conditions(self.judged)) > 1 else ():
+            of = scores(merged(self.judged, condition))
+            told |= {f"val_{name}_{condition}": value for name, value in of.items()}
+        # Every process validates on the same phones: the mean over processes is what each has.
+        self.log_dict(told, sync_dist=True)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["counters"] = dict(self.counters)

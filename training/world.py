@@ -1,21 +1,22 @@
 """One tile with everything that training and evaluation ask of it, and the reports drawn there."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.utils.data import Dataset
 
+from training.augment import IDENTITY, Similarity
 from uel.maps import Maps
 from uel.measurement import MeasurementModel
-from uel.reports import TIERS, Reports
+from uel.reports import Reports, Truth
 from uel.simulator import Simulator
 from uel.survey import TileSurvey
 from uel.tile import Tile
 from uel.tracks import draw_positions
+
+EXACT = "M0"  # the map condition under which a locator is given the world's own maps
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,22 +25,41 @@ class World:
 
     tile: Tile
     maps: Maps
-    survey: TileSurvey
+    """the truth, as far as maps tell it"""
+    survey: TileSurvey | None
+    """ray-traced truth, in memory"""
     simulator: Simulator | None = None
+    variants: Mapping[str, Maps] = field(default_factory=dict)
+    """other maps that a locator may be given of the same place, by map condition"""
+
+    def given(self, condition: str) -> Maps:
+        """The maps that a locator is given under a condition."""
+        return self.maps if condition == EXACT else self.variants[condition]
+
+    def said(self, reports: Reports, condition: str, similarity: Similarity = IDENTITY) -> Reports:
+        """Reports as they read to a locator that believes the masts to be as they are on the maps it is given."""
+        true, believed = self.maps.radio.sites, self.given(condition).radio.sites
+        if believed == true:
+            return reports
+        from training.conditions import as_believed  # with the ray tracer, which a world in memory does not need
+
+        return as_believed(reports, similarity.sites(true), similarity.sites(believed))
 
     def from_map(
-        self, count: int, model: MeasurementModel, generator: torch.Generator
+        self, count: int, model: MeasurementModel, generator: torch.Generator, similarity: Similarity = IDENTITY
     ) -> tuple[Reports, Float[Tensor, "count 2"]]:
         """Reports drawn by lookup in the radio map, at uniform outdoor places where a cell is heard.
 
         Place and fading are redrawn together until a cell is heard, so that the posterior under a uniform
-        prior stays exact.
+        prior stays exact; so it does in a turned world, whose own pixels are looked up.
         """
         reports, positions, found = [], [], 0
+        maps = similarity.maps(self.maps)
         while found < count:
-            position = draw_positions(self.tile, self.survey.sites, 2 * count, generator)
-            truth = self.maps.radio.truth(position)
-            observed = model.observe(truth, self.maps.power_dbm, generator)
+            position = draw_positions(self.tile, self.maps.radio.sites, 2 * count, generator)
+            if not similarity.identity:
+                position = _possible(similarity.position(position), maps)
+            observed = model.observe(maps.radio.truth(position), maps.power_dbm, generator)
             audible = observed.heard.any(-1)
             reports.append(observed[audible])
             positions.append(position[audible])
@@ -47,66 +67,34 @@ class World:
         return Reports.cat(reports)[:count], torch.cat(positions)[:count]
 
     def from_survey(
-        self, model: MeasurementModel, generator: torch.Generator, count: int | None = None
+        self,
+        model: MeasurementModel,
+        generator: torch.Generator,
+        count: int | None = None,
+        similarity: Similarity = IDENTITY,
     ) -> tuple[Reports, Float[Tensor, "n 2"]]:
         """Reports on ray-traced truth: `count` at random (with repetition), or each of the survey once.
 
         Reports that hear no cell are left out, so fewer than `count` may come.
         """
+        assert self.survey is not None
         truth = self.survey.truth[self.survey.valid]
         if count is not None:
             truth = truth[torch.randint(len(truth), (count,), generator=generator)]
+        return self.traced(truth, model, generator, similarity)
+
+    def traced(
+        self, truth: Truth, model: MeasurementModel, generator: torch.Generator, similarity: Similarity = IDENTITY
+    ) -> tuple[Reports, Float[Tensor, "n 2"]]:
+        """Reports on given ray-traced truth, of the phones that hear a cell and are on the (turned) tile."""
+        truth = truth if similarity.identity else similarity.truth(truth)
+        truth = truth[self.maps.radio.grid.contains(truth.position)]
         observed = model.for_traced.observe(truth, self.maps.power_dbm, generator)
         audible = observed.heard.any(-1)
         return observed[audible], truth.position[audible]
 
 
-@dataclass(frozen=True, eq=False)
-class Batch:
-    """Phones on one world, with their true positions in metres."""
-
-    world: int
-    index: int
-    reports: Reports
-    position: Float[Tensor, "batch 2"]
-
-    def to(self, *where: Any, **how: Any) -> "Batch":
-        """The same batch on another device; Lightning calls it."""
-        reports = Reports(**{name: value.to(*where, **how) for name, value in vars(self.reports).items()})
-        return replace(self, reports=reports, position=self.position.to(*where, **how))
-
-
-class Batches(Dataset[Batch]):
-    """Endless training batches: number `i` depends on the seed and on `i` alone, so that a run can resume.
-
-    Batches go round the worlds and the feature tiers; `traced_share` of each comes from the survey, the rest
-    from the map.
-    """
-
-    def __init__(
-        self,
-        worlds: Sequence[World],
-        model: MeasurementModel,
-        size: int,
-        seed: int,
-        start: int,
-        count: int,
-        traced_share: float = 0.25,
-    ) -> None:
-        self.worlds, self.model, self.size, self.seed = worlds, model, size, seed
-        self.start, self.count, self.traced = start, count, round(size * traced_share)
-
-    def __len__(self) -> int:
-        return self.count
-
-    def __getitem__(self, index: int) -> Batch:
-        if not 0 <= index < self.count:
-            raise IndexError(index)
-        number = self.start + index
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + number)
-        which = number % len(self.worlds)
-        tier = TIERS[number // len(self.worlds) % len(TIERS)]
-        traced, traced_at = self.worlds[which].from_survey(self.model, generator, self.traced)
-        drawn, drawn_at = self.worlds[which].from_map(self.size - len(traced), self.model, generator)
-        reports = Reports.cat([traced, drawn]).tier(tier)
-        return Batch(which, number, reports, torch.cat([traced_at, drawn_at]))
+def _possible(position: Float[Tensor, "n 2"], maps: Maps) -> Float[Tensor, "m 2"]:
+    """Positions on the tile and in pixels where a phone can be: those of resampled maps end elsewhere than walls."""
+    position = position[maps.radio.grid.contains(position)]
+    return position[maps.prior[maps.radio.grid.pixel_of(position)] > 0]

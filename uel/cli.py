@@ -4,6 +4,7 @@ import logging
 import shlex
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from uel import __version__
@@ -111,6 +112,35 @@ def survey(args: Sequence[str]) -> int:
     return 1 if failures else 0
 
 
+def train(args: Sequence[str]) -> int:
+    """A locator out of many tiles, masts and wrong maps; once, or for each combination of a sweep."""
+    from explorer.train_report import pictures, write
+    from training import sweep
+    from training.train import TrainConfig, run
+    from uel.config import load
+
+    def once(values: Sequence[str]) -> Path | None:
+        folder = run(load(TrainConfig, "train", values), pictures)
+        if folder is not None:  # of several processes the first one writes
+            write(folder)
+            print(folder)
+        return folder
+
+    config = load(TrainConfig, "train", args)
+    if config.sweep is None:
+        once(args)
+        return 0
+    grid, own = sweep.read(config.sweep), sweep.without_sweep(args)
+    if config.wandb_sweep:
+        print(sweep.for_wandb(grid, own), end="")
+        return 0
+    name = lambda label: f"--run={config.run}/{label}"  # noqa: E731
+    told = sweep.run_grid(grid, Path("runs") / config.run, lambda v, label: once([*own, *v, name(label)]))
+    for combination, score in told:
+        print(f"{score:9.4f}  {sweep.label(combination)}")
+    return 0
+
+
 def doctor(args: Sequence[str]) -> int:
     """What this machine has, what is missing, and a self-test of the ray tracer."""
     from sim_bridge.doctor import main
@@ -124,6 +154,7 @@ VERBS: dict[str, Callable[[Sequence[str]], int]] = {
     "place": place,
     "map": radio_map,
     "survey": survey,
+    "train": train,
     "doctor": doctor,
 }
 

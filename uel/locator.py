@@ -95,13 +95,14 @@ class Locator(nn.Module):
         self.query = _zero(nn.Linear(width, width))
         self.fine = _zero(nn.Linear(width, 2))
 
-    def forward(self, reports: Reports, maps: Maps) -> Fix:
+    def forward(self, reports: Reports, maps: Maps, measurement: MeasurementModel | None = None) -> Fix:
         """Locate a batch of phones on one tile (one leading axis).
 
-        Raises `UelError` when the patches do not divide the map's pixels.
+        `measurement` is what is known of these phones' realism, where that is more than the locator's own model:
+        how many cells they report, say. Raises `UelError` when the patches do not divide the map's pixels.
         """
         require_nesting(maps.radio.grid, self.config.patches)
-        evidence = self.measurement.log_likelihood(reports, maps.radio, maps.power_dbm)
+        evidence = (measurement or self.measurement).log_likelihood(reports, maps.radio, maps.power_dbm)
         radio = self.radio_encoder(_cell_features(reports, maps))
         pixels = self.stem(_pixel_channels(evidence, reports, maps))
         tokens = self._encode(pixels, radio)

@@ -11,8 +11,9 @@ from sim_bridge.survey import Place, SurveyPlan, Work, survey_here
 from sim_bridge.tracer import Tracing
 from sim_bridge.tracer import open as open_simulator
 from tests.bench.common import compare
+from training.batch import Batches, Drawing
 from training.task import LocatorTask, TrainPlan
-from training.world import Batches, World
+from training.world import World
 from uel.locator import LocatorConfig
 from uel.maps import Maps
 from uel.measurement import MeasurementModel
@@ -26,11 +27,8 @@ def run() -> dict[str, float]:
     with TemporaryDirectory() as folder:
         world = _world(Path(folder))
         plan, model = TrainPlan(epochs=1, steps_per_epoch=60, rt_fraction=1.0), MeasurementModel()
-        batches = Batches([world], model, plan.batch, 1, 0, 60)
-        tasks = [
-            LocatorTask(TrainPlan(rt_fraction=share), LocatorConfig(), model, [world], batches[0], world, 1)
-            for share in (0.0, 1.0)
-        ]
+        batches = Batches([world], Drawing(model=model, size=plan.batch, seed=1))
+        tasks = [LocatorTask(TrainPlan(rt_fraction=share), LocatorConfig(), model, [world], 1) for share in (0.0, 1.0)]
 
         def step(task: LocatorTask, turn: int) -> None:
             for number in range(3 * turn, 3 * turn + 3):

@@ -1,0 +1,98 @@
+"""The same training with other values: a grid on this machine, or a sweep of wandb's, from one file."""
+
+import csv
+import itertools
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from uel.errors import UelError
+
+METRIC = {"name": "val_nll", "goal": "minimize"}
+WRITE = "write wandb's form: parameters: {training.learning_rate: {values: [1e-3, 3e-4]}}"
+
+
+def read(file: Path) -> dict[str, Any]:
+    """A sweep as wandb defines it: `parameters`, each with `values` or one `value`.
+
+    Raises `UelError` for a file that is not there or holds anything else.
+    """
+    try:
+        content = yaml.load(file.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)
+    except (OSError, yaml.YAMLError) as error:
+        raise UelError("cannot read this sweep", got=f"{file}: {error}", do=WRITE) from error
+    parameters = content.get("parameters") if isinstance(content, Mapping) else None
+    if not isinstance(parameters, Mapping) or not parameters:
+        raise UelError("a sweep needs parameters", got=f"{file}: {content!r}", do=WRITE)
+    for name, spec in parameters.items():
+        if not isinstance(spec, Mapping) or not _values(spec):
+            raise UelError("a parameter of a sweep needs values", got=f"{name}: {spec!r} in {file}", do=WRITE)
+    return dict(content)
+
+
+def _values(spec: Mapping[str, Any]) -> list[str]:
+    values = spec.get("values", [spec["value"]] if "value" in spec else [])
+    return values if isinstance(values, list) and all(isinstance(value, str) for value in values) else []
+
+
+def combinations(sweep: Mapping[str, Any]) -> Iterator[dict[str, str]]:
+    """Every combination of the values, the last parameter changing fastest."""
+    names = list(sweep["parameters"])
+    for values in itertools.product(*(_values(spec) for spec in sweep["parameters"].values())):
+        yield dict(zip(names, values, strict=True))
+
+
+def arguments(combination: Mapping[str, str]) -> list[str]:
+    """A combination as the command line has it."""
+    return [f"--{name.replace('_', '-')}={value}" for name, value in combination.items()]
+
+
+def without_sweep(args: Sequence[str]) -> list[str]:
+    """Arguments that are about one training."""
+    kept, rest = [], iter(args)
+    for arg in rest:
+        if arg == "--sweep":
+            next(rest, None)
+        elif arg != "--wandb-sweep" and not arg.startswith("--sweep="):
+            kept.append(arg)
+    return kept
+
+
+def label(combination: Mapping[str, str]) -> str:
+    """A folder's name of a combination: `learning_rate=1e-3,ema=0.999`."""
+    return ",".join(f"{name.rpartition('.')[2]}={value}" for name, value in combination.items()).replace("/", "_")
+
+
+def for_wandb(sweep: Mapping[str, Any], args: Sequence[str]) -> str:
+    """The YAML that `wandb sweep` takes; its agents give our command the values."""
+    command = ["${env}", "uel", "train", *args, "--watch.wandb=online", "${args}"]
+    whole = {"method": "grid", "metric": METRIC, **sweep, "command": command}
+    return yaml.safe_dump(whole, sort_keys=False)
+
+
+def run_grid(
+    sweep: Mapping[str, Any], folder: Path, train: Callable[[list[str], str], Path | None]
+) -> list[tuple[dict[str, str], float]]:
+    """Train every combination, best first, and write `sweep.csv` after each; those that are done are reused.
+
+    `train` takes arguments and a label and returns a run's folder, in the process that writes.
+    """
+    told: list[tuple[dict[str, str], float]] = []
+    for combination in combinations(sweep):
+        run = train(arguments(combination), label(combination))
+        if run is not None:
+            told.append((combination, json.loads((run / "metrics.json").read_text())["training"][METRIC["name"]]))
+            told.sort(key=lambda pair: pair[1])
+            _write(folder, told)
+    return told
+
+
+def _write(folder: Path, told: Sequence[tuple[Mapping[str, str], float]]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "sweep.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, [*told[0][0], METRIC["name"]])
+        writer.writeheader()
+        writer.writerows({**combination, METRIC["name"]: score} for combination, score in told)

@@ -1,0 +1,217 @@
+"""`uel train`: a locator out of many worlds, the maps it is given being right or wrong."""
+
+import math
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+
+from rich.progress import track
+
+from sim_bridge.atlas import AtlasPlan
+from sim_bridge.survey import Place
+from training.augment import AugmentPlan
+from training.conditions import MapPlan, maps_under
+from training.fit import first_process, fit
+from training.places import (
+    SitePlan,
+    live_simulator,
+    masts,
+    require_raster,
+    require_unseen,
+    tile_of,
+    traced_tracks,
+)
+from training.realism import RealismPlan
+from training.recipe import Hardware, Recipe, Watch
+from training.stages import Stages, digest
+from training.task import TrainPlan
+from training.watch import Draw
+from training.world import EXACT, World
+from uel.config import save
+from uel.errors import UelError
+from uel.files import as_json, replace_file
+from uel.folders import data_folder
+from uel.grid import Grid
+from uel.locator import LocatorConfig, require_nesting
+from uel.measurement import MeasurementModel
+from uel.sites import Site
+from uel.survey import Survey
+from uel.tile import Tile
+from uel.tracks import TrackPlan
+
+VALIDATION_SEED = 10_000  # of the masts on places to validate on, beyond those on places to train on
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weights:
+    """How often the locator is given which maps, see `training.conditions`."""
+
+    M0: float = 1.0
+    """exact"""
+    M1: float = 0.0
+    """of few rays"""
+    M2: float = 0.0
+    """of wrong materials"""
+    M3: float = 0.0
+    """of wrong heights, with buildings missing"""
+    M4: float = 0.0
+    """of masts that are believed to be otherwise"""
+    M5: float = 0.0
+    """none but of buildings"""
+
+    def __post_init__(self) -> None:
+        if not all(0 <= weight < math.inf for weight in asdict(self).values()) or not self.drawn:
+            raise UelError("maps are drawn by weights", got=self, do="give M0 1, say, and none below 0")
+
+    @property
+    def drawn(self) -> dict[str, float]:
+        """Weights of the conditions that have one."""
+        return {name: weight for name, weight in asdict(self).items() if weight}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """Train a locator: `uel train --config train/small`. Places are tiles' folders, or bundled cities as `city@x,y`."""
+
+    run: str = "train"
+    """name of the folder under `runs/`"""
+    seed: int = 1
+    """seed of masts, phones, wrong maps, network and rays"""
+    train: tuple[str, ...] = ("munich@-300,-150", "munich@0,0", "san_francisco@0,0")
+    """places to train on"""
+    validate: tuple[str, ...] = ("etoile@0,0",)
+    """places to choose the best epoch on, of other cities"""
+    size: float = 512.0
+    """m, side of a tile of a bundled city"""
+    margin: float = 128.0
+    """m of city kept around such a tile"""
+    deployments: int = 2
+    """sets of masts on each place to train on; a folder's own masts are the first"""
+    validate_deployments: int = 1
+    """sets of masts on each place to validate on"""
+    counts: tuple[int, ...] = ()
+    """sites of the sets of masts, in turn; `sites.count` unless given"""
+    sites: SitePlan = field(default_factory=SitePlan)
+    maps: MapPlan = field(default_factory=MapPlan)
+    """the true maps, and how wrong the others are"""
+    conditions: Weights = field(default_factory=Weights)
+    survey: Path | None = None
+    """a survey with traced tracks on places to train on that are folders, with their own masts"""
+    tracks: TrackPlan = field(default_factory=TrackPlan)
+    """tracks that are traced for each set of masts, unless `survey` has them or `training.traced_share` is 0"""
+    atlas: AtlasPlan = field(default_factory=lambda: AtlasPlan(rays=300_000))
+    """chains of walls kept for the ray tracing in training"""
+    measurement: MeasurementModel = field(default_factory=MeasurementModel)
+    """what the locator takes phones to be"""
+    realism: RealismPlan = field(default_factory=RealismPlan)
+    augment: AugmentPlan = field(default_factory=AugmentPlan)
+    locator: LocatorConfig = field(default_factory=LocatorConfig)
+    training: TrainPlan = field(default_factory=TrainPlan)
+    hardware: Hardware = field(default_factory=Hardware)
+    watch: Watch = field(default_factory=Watch)
+    sweep: Path | None = None
+    """train once for each combination of the values in this file, which `wandb sweep` reads, too"""
+    wandb_sweep: bool = False
+    """train nothing: print the sweep for `wandb sweep`, with the command of its agents"""
+
+    def __post_init__(self) -> None:
+        # Whatever can be wrong is said now, not after the stages before it.
+        if not self.train or not self.validate or min(self.deployments, self.validate_deployments) < 1:
+            raise UelError("nothing to train or validate on", got=f"{self.train}, {self.validate}", do="name places")
+        require_unseen(self.validate, self.train, "validation", "train")
+        require_raster(self.maps.pixel, self.size)
+        require_nesting(Grid(size=self.size, pixel=self.maps.pixel), self.locator.patches)
+        for count in self.counts:
+            replace(self.sites, count=count)
+        if self.survey is not None:
+            self._require_survey(self.survey)
+        if self.wandb_sweep and self.sweep is None:
+            raise UelError("no sweep to print", got="--wandb-sweep", do="add --sweep FILE")
+
+    def _require_survey(self, folder: Path) -> None:
+        Survey.open(folder)
+        if self.training.traced_share == 0:
+            raise UelError("a survey of which no phone is used", got="traced_share=0", do="give a share, 0.25 say")
+        if self.deployments > 1:
+            do = "give --deployments 1; other masts are other tiles of the survey"
+            raise UelError("a survey knows one set of masts on a place", got=f"deployments {self.deployments}", do=do)
+
+    @property
+    def recipe(self) -> Recipe:
+        same = {f.name: getattr(self, f.name) for f in fields(Recipe) if f.name != "conditions"}
+        return Recipe(conditions=self.conditions.drawn, **same)
+
+
+def run(config: TrainConfig, draw: Draw | None = None) -> Path | None:
+    """Make what is not there yet, train, and return the run's folder.
+
+    It holds `locator.pt`, `config.yaml`, `metrics.csv`, `metrics.json` and `training/`. Killed, the same call goes on
+    after the last whole epoch. Of several processes each calls this; the first one writes, the others return None.
+    """
+    folder = Path("runs") / own_name(config.run)
+    stages = Stages(data_folder())
+    train = list(_worlds(config, stages, config.train, live=config.training.rt_fraction > 0))
+    validate = list(_worlds(config, stages, config.validate))
+    survey = Survey.open(config.survey) if config.survey else None
+    key = {
+        "config": {k: v for k, v in asdict(config).items() if k not in ("run", "watch", "sweep", "wandb_sweep")},
+        "tiles": [world.tile.fingerprint for world in (*train, *validate)],
+        "survey": digest(survey.manifest.plan) if survey else "",
+    }
+    locator, facts = fit(folder / "training", digest(key), config.recipe, train, validate, survey, draw)
+    if not first_process():
+        return None
+    locator.save(folder)
+    save(config, folder / "config.yaml")
+    shutil.copyfile(folder / "training" / "metrics.csv", folder / "metrics.csv")
+    parameters = sum(p.numel() for p in locator.parameters())
+    told = {"training": facts, "parameters": parameters, "stages": stages.seconds, "seed": config.seed}
+    replace_file(folder / "metrics.json", as_json(told))
+    return folder
+
+
+def own_name(run: str) -> str:
+    """A run's name; the agents of a wandb sweep, which all give the same one, add their own."""
+    agent = os.environ.get("WANDB_RUN_ID") if "WANDB_SWEEP_ID" in os.environ else None
+    return f"{run}-{agent}" if agent else run
+
+
+def _worlds(config: TrainConfig, stages: Stages, places: tuple[str, ...], live: bool = False) -> Iterator[World]:
+    """Every set of masts on every place."""
+    sets = config.deployments if places == config.train else config.validate_deployments
+    chosen = [(place, number) for place in places for number in range(sets)]
+    for index, (place, number) in enumerate(track(chosen, "maps of places", transient=True)):
+        tile = tile_of(place, config.size, config.margin, stages)
+        require_nesting(tile.grid(config.maps.pixel), config.locator.patches)
+        yield _world(config, stages, tile, index, number, live, places != config.train)
+
+
+def _world(
+    config: TrainConfig, stages: Stages, tile: Tile, index: int, number: int, live: bool, validate: bool
+) -> World:
+    """A tile with a set of masts, its maps under every condition that has a weight, and its traced truth."""
+    seed = config.seed + index + VALIDATION_SEED * validate
+    place = Place(tile, _masts(config, tile, index, number, seed))
+    maps = {
+        name: maps_under(name, tile, place.sites, config.maps, stages, seed)
+        for name in dict.fromkeys((EXACT, *config.conditions.drawn))
+    }
+    network = {"tile": tile.fingerprint, "sites": [asdict(site) for site in place.sites], "seed": seed}
+    tracing, survey, simulator = config.maps.tracing, None, None
+    if config.training.traced_share and (validate or config.survey is None):
+        key = {**network, "tracing": asdict(tracing), "plan": asdict(config.tracks)}
+        survey = traced_tracks(f"survey-{tile.name}", key, place, config.tracks, tracing, seed, stages)
+    if live:
+        simulator = live_simulator(f"atlas-{tile.name}", network, place, tracing, config.atlas, config.training, stages)
+    true = maps.pop(EXACT)
+    return World(tile, true, survey, simulator, maps)
+
+
+def _masts(config: TrainConfig, tile: Tile, index: int, number: int, seed: int) -> tuple[Site, ...]:
+    """The folder's own masts where it has some and they are asked for first, else drawn ones."""
+    if number == 0 and (tile.folder / "sites.json").is_file():
+        return tile.sites
+    count = config.counts[index % len(config.counts)] if config.counts else config.sites.count
+    return masts(tile, replace(config.sites, count=count), seed)
