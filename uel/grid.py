@@ -9,7 +9,6 @@ from torch import Tensor
 
 from uel.errors import UelError
 
-
 _PART = 1 << 16  # positions looked up at once
 
 

@@ -124,7 +124,8 @@ class StockLoop:
         paths = self.solver(self.scene, max_depth=TRACING.max_depth, samples_per_src=STOCK_SAMPLES)
         frequency = (torch.arange(FREQUENCIES) - FREQUENCIES / 2) * self.carrier.bandwidth / FREQUENCIES
         response = paths.cfr(frequencies=mi.Float(frequency.numpy()), out_type="torch")
-        heard = torch.as_tensor(response)[:, :, :, :1] * 1e6  # receiver antenna cell port time frequency, over the noise
+        # Receiver antenna cell port time frequency, over the noise.
+        heard = torch.as_tensor(response)[:, :, :, :1] * 1e6
         serving = heard.abs().square().mean((1, 3, 4, 5)).argmax(-1)
         ratio = self.sinr(heard[:, None].expand(-1, CELLS, -1, -1, -1, -1, -1), torch.ones(1))
         self._deliver(ratio[torch.arange(len(ratio)), ..., serving, :])
