@@ -105,6 +105,19 @@ def survey(args: Sequence[str]) -> int:
     return 1 if failures else 0
 
 
+def evaluate(args: Sequence[str]) -> int:
+    """Judge a run by a protocol: all conditions, all baselines, beside the physical limit of the same data."""
+    from explorer.eval_report import write
+    from training.judge import judge
+    from training.protocol import EvalConfig
+    from uel.config import load
+
+    # A protocol is a config file of this verb, by the name that people give it.
+    folder = judge(load(EvalConfig, "eval", [arg.replace("--protocol", "--config", 1) for arg in args]))
+    print(write(folder))
+    return 0
+
+
 def doctor(args: Sequence[str]) -> int:
     """What this machine has, what is missing, and a self-test of the ray tracer."""
     from sim_bridge.doctor import main
@@ -118,6 +131,7 @@ VERBS: dict[str, Callable[[Sequence[str]], int]] = {
     "place": place,
     "map": radio_map,
     "survey": survey,
+    "eval": evaluate,
     "doctor": doctor,
 }
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -16,6 +16,7 @@ from uel.posterior import geometric_median
 LEAST = 1e-38  # probability of a pixel in single precision: costs of being sure and wrong end at 87 nats
 
 
+@runtime_checkable
 class Estimate(Protocol):
     """Where some phones are."""
 
@@ -53,8 +54,12 @@ class Pixels:
     grid: Grid
     probability: Float[Tensor, "n row column"]
 
-    @cached_property
+    @property
     def position(self) -> Float[Tensor, "n 2"]:
+        return self._median
+
+    @cached_property
+    def _median(self) -> Float[Tensor, "n 2"]:
         flat = self.probability.flatten(1)
         # Pixels without any weight, half of a dense city, are left out for speed.
         possible = (flat > 0).any(0)

@@ -6,7 +6,7 @@ One filter serves everybody. The evidence differs: rasters of log-density, as an
 
 import math
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -73,6 +73,7 @@ class Cloud:
         return geometric_median(self.position, self.weight)
 
 
+@runtime_checkable
 class Evidence(Protocol):
     """What reports say of particles."""
 
