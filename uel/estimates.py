@@ -63,7 +63,8 @@ class Pixels:
         flat = self.probability.flatten(1)
         # Pixels without any weight, half of a dense city, are left out for speed.
         possible = (flat > 0).any(0)
-        return geometric_median(self.grid.centres().reshape(1, -1, 2)[:, possible], flat[:, possible])
+        points = self.grid.centres().reshape(1, -1, 2)[:, possible]
+        return geometric_median(points, flat[:, possible], iterations=150, smooth=1e-3)
 
     def log_density(self, truth: Float[Tensor, "n 2"]) -> Float[Tensor, " n"]:
         there = self.probability.flatten(1).gather(1, self._pixel(truth)).squeeze(1)
