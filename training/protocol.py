@@ -26,7 +26,7 @@ class EvalConfig:
     """of the folder that results go to, under eval/ in the run's"""
     seed: int = 1
     """of phones, fading, and what is wrong with maps"""
-    tiles: tuple[str, ...] = ("florence@0,100", "florence@-150,-150")
+    tiles: tuple[str, ...] = ("florence@0,100", "florence@-150,-200")
     """city@x,y of unseen places"""
     size: float = 512.0
     """m, side of a tile"""
