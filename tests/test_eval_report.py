@@ -85,7 +85,7 @@ def test_verdicts_know_the_limit() -> None:
 
 
 def test_the_guides_table_is_printed_row_by_row(folder: Path) -> None:
-    """Medians of Rayleigh errors are 1.18 scales: 14.1 m for T2's limit, 16.5 for its locator; T0 has four times that."""
+    """Rayleigh medians are 1.18 scales: in T2 14.1 m for the limit, 16.5 for the locator; in T0 four times that."""
     t0, t2 = line(folder, "absolute: 50th percentile < 15 m").split("|")[2:4]
     assert f"**{BELOW}**" in t0
     assert "**fail**" in t2
