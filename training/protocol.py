@@ -85,6 +85,8 @@ class EvalConfig:
                 got=self,
                 do="give at least one of each, two fingerprints and reports",
             )
+        if not self.truths or not self.tiers or min(self.speeds, default=0.0) < 0:
+            raise UelError("a protocol has truths, tiers, and speeds from 0 on", got=self.speeds, do="give 0 1 10, say")
         for tier in (*self.tiers, *self.axis_tiers, *self.map_tiers):
             features_of(tier)
         unknown = set(self.conditions) - set(CONDITIONS)

@@ -1,6 +1,7 @@
 """The command line, and the one composition root: a verb imports what it needs when it is called."""
 
 import logging
+import re
 import shlex
 import sys
 from collections.abc import Callable, Sequence
@@ -113,7 +114,8 @@ def evaluate(args: Sequence[str]) -> int:
     from uel.config import load
 
     # A protocol is a config file of this verb, by the name that people give it.
-    folder = judge(load(EvalConfig, "eval", [arg.replace("--protocol", "--config", 1) for arg in args]))
+    own = [re.sub(r"^--protocol(?=$|=)", "--config", arg) for arg in args]
+    folder = judge(load(EvalConfig, "eval", own))
     print(write(folder))
     return 0
 
