@@ -142,7 +142,8 @@ def test_less_is_worse(judged: Path) -> None:
     assert mean(pick(rows, tier="T0", method="limit")) > base
     assert mean(pick(rows, sigma_db="10.0", method="limit")) > base
     assert mean(pick(rows, dropout="0.5", method="limit")) > base
-    assert mean(pick(rows, method="tile_centre")) > mean(pick(rows, method="shuffled_map")) > base
+    assert mean(pick(rows, method="tile_centre")) > mean(pick(rows, method="no_map")) > base
+    assert mean(pick(rows, method="shuffled_map")) > 3 * base
 
 
 def test_what_is_done_is_not_done_again(judged: Path, run: Path, tile: Tile, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -149,7 +149,11 @@ def _row(cells: list[Judged], method: str, seed: int) -> dict[str, Any]:
     pooled = torch.cat(error)
     row: dict[str, Any] = {key: _round(value) for key, value in summary(pooled).items()}
     row |= {f"over_{limit}": _round(float((pooled > limit).double().mean())) for limit in (150, 500)}
-    row |= {"deployments": len(cells), "cpu_ms": _round(float(np.median([c.methods[method]["cpu_ms"] for c in cells])))}
+    row |= {
+        "n": len(pooled),
+        "deployments": len(cells),
+        "cpu_ms": _round(float(np.median([c.methods[method]["cpu_ms"] for c in cells]))),
+    }
     for p in (50, 95):
         low, high = bootstrap(error, lambda e, p=p: float(e.quantile(p / 100)), seed)
         row |= {f"p{p}_low_m": _round(low), f"p{p}_high_m": _round(high)}
