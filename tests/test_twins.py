@@ -1,101 +1,132 @@
-"""Wrong twins of a real place, as PROTOCOL's conditions M2, M3 and M4 want them: recorded, repeatable, and heard."""
+"""Wrong twins made of meshes: which triangles are a building, and what is wrong with each."""
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
-import sim_bridge
-from sim_bridge.tracing import Tracing
-from uel.cli import main
+from scenes.folder import write_tile
+from scenes.parts import Part
+from scenes.perturb import Perturbation
+from scenes.rasters import materials_of, rasterise
+from scenes.scene_xml import bsdfs_of
+from scenes.twins import CLASSES, _read, buildings_of, wrong_twin
+from uel.errors import UelError
+from uel.grid import Grid
 from uel.tile import Tile
-from uel.units import to_db
 
-pytestmark = pytest.mark.slow
-
-PLACE = "krems_altstadt"
-CONDITIONS = {"M2": "materials=swap", "M3": "heights=0.2,missing=0.1", "M4": "antenna=10deg,3m"}
-# The map of Krems tells no materials: all classes are concrete, and only what is drawn can be swapped.
-DRAWN = ("--materials", "drawn")
+SIZE = 64.0
+# x, y of the south-west corner, side, height: the second and the third touch along a wall.
+HOUSES = ((-24.0, -24.0, 8.0, 10.0), (0.0, 0.0, 8.0, 12.0), (8.0, 0.0, 8.0, 20.0), (-20.0, 12.0, 8.0, 16.0))
 
 
-def build(shared: Path, out: Path, *more: str) -> Tile:
-    command = ["build", str(shared / "tiles" / f"{PLACE}.osm.gz"), "--out", str(out), "--no-render"]
-    assert main([*command, "--sites", "2", "--sectors", "3", "--size", "192", "--margin", "32", *DRAWN, *more]) == 0
-    return Tile.open(out / PLACE)
+def quads(corners: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Two triangles for each row of four corners; quads share corners that are alike."""
+    vertices, index = np.unique(corners.reshape(-1, 3), axis=0, return_inverse=True)
+    index = index.reshape(-1, 4)
+    return vertices, np.concatenate([index[:, [0, 1, 2]], index[:, [0, 2, 3]]])
 
 
-@pytest.fixture(scope="module")
-def true(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Tile:
-    return build(shared, tmp_path_factory.mktemp("true"))
+def joined(kind: str, material: str, pieces: list[tuple[np.ndarray, np.ndarray]]) -> Part:
+    first = np.cumsum([0, *(len(v) for v, _ in pieces)])[:-1]
+    faces = np.concatenate([f + start for (_, f), start in zip(pieces, first, strict=True)])
+    return Part(kind, material, np.concatenate([v for v, _ in pieces]), faces)  # type: ignore[arg-type]
 
 
-@pytest.fixture(scope="module")
-def phones(true: Tile) -> torch.Tensor:
-    centres = true.raster_grid.centres().reshape(-1, 2)
-    outdoors = centres[true.outdoor(centres)]
-    return outdoors[torch.randperm(len(outdoors), generator=torch.Generator().manual_seed(0))[:40]]
+def walls(x: float, y: float, side: float, top: float) -> np.ndarray:
+    ring = np.array([[x, y], [x + side, y], [x + side, y + side], [x, y + side], [x, y]])
+    low, high = (np.concatenate([ring, np.full((5, 1), z)], 1) for z in (0.0, top))
+    return np.stack([low[:4], low[1:], high[1:], high[:4]], 1)
 
 
-def gain_db(tile: Tile, phones: torch.Tensor) -> torch.Tensor:
-    """Gain of every phone and cell by reflections and the direct path, -300 dB where no path is."""
-    sim = sim_bridge.open(tile, tile.sites, Tracing(samples=50_000, max_depth=2, diffraction=False))
-    return to_db(sim.path_gain(phones).clamp(min=1e-30))
+def roof(x: float, y: float, side: float, top: float) -> np.ndarray:
+    return np.array([[[x, y, top], [x + side, y, top], [x + side, y + side, top], [x, y + side, top]]])
 
 
-@pytest.mark.parametrize("condition", CONDITIONS)
-def test_a_wrong_twin_is_heard_recorded_and_repeatable(
-    condition: str, true: Tile, phones: torch.Tensor, shared: Path, tmp_path: Path
-) -> None:
-    perturb = ("--perturb", CONDITIONS[condition])
-    twin, again = (build(shared, tmp_path / name, *perturb) for name in ("one", "again"))
-    other = build(shared, tmp_path / "other", *perturb, "--seed", "1")
-    assert twin.meta["files"] == again.meta["files"]
-    assert twin.meta["perturbation"] == again.meta["perturbation"]
-    assert twin.meta["perturbation"] != other.meta["perturbation"]
-    assert json.loads((twin.folder / "report.json").read_text())["problems"] == []
-    {"M2": _materials, "M3": _heights, "M4": _antennas}[condition](true, twin)
-
-    free = twin.outdoor(phones) & true.outdoor(phones)
-    off = (gain_db(twin, phones[free]) - gain_db(true, phones[free])).abs()
-    heard = gain_db(true, phones[free]) > -200
-    # Rays of one seed on one tile give one answer: whatever is different comes from the twin.
-    torch.testing.assert_close(gain_db(again, phones[free]), gain_db(twin, phones[free]), atol=1e-3, rtol=0)
-    assert float((off[heard] > 0.1).float().mean()) > {"M2": 0.1, "M3": 0.3, "M4": 0.9}[condition]
+@pytest.fixture
+def tile(tmp_path: Path) -> Tile:
+    """Houses as the bundled cities have them: all walls in one mesh, all roofs in another."""
+    ground = quads(np.array([[[-40, -40, 0], [40, -40, 0], [40, 40, 0], [-40, 40, 0]]], dtype=float))
+    parts = [
+        joined("terrain", "concrete", [ground]),
+        joined("building", "marble", [quads(walls(*house)) for house in HOUSES]),
+        joined("building", "metal", [quads(roof(*house)) for house in HOUSES]),
+    ]
+    grid = Grid(size=SIZE, pixel=1.0)
+    meta = {"name": "houses", "size": SIZE, "pixel": 1.0, "margin": 8.0, "materials": materials_of(parts)}
+    return write_tile(tmp_path / "tile", parts, bsdfs_of(materials_of(parts)), rasterise(parts, grid), meta)
 
 
-def _materials(true: Tile, twin: Tile) -> None:
-    """Every building has the walls and roof of the one that the record names; nothing else is different."""
-    changed, was, now = twin.meta["perturbation"]["buildings"], true.meta["buildings"], twin.meta["buildings"]
-    assert changed.keys() == was.keys() == now.keys()
-    for name, change in changed.items():
-        assert now[name]["drawn"] == was[change["materials_of"]]["drawn"] != was[name]["drawn"]
-    torch.testing.assert_close(twin.rasters["height"], true.rasters["height"])
-    assert twin.sites == true.sites
+def heights(tile: Tile) -> list[float]:
+    """Of every house, in the middle of its roof."""
+    raster = tile.rasters["height"]
+    return [float(raster[int(y + side / 2 + SIZE / 2), int(x + side / 2 + SIZE / 2)]) for x, y, side, _ in HOUSES]
 
 
-def _heights(true: Tile, twin: Tile) -> None:
-    """One in ten is missing; the others are as much higher or lower as the record says, up to 20 %."""
-    changed, was, now = twin.meta["perturbation"]["buildings"], true.meta["buildings"], twin.meta["buildings"]
-    missing = {name for name, change in changed.items() if "missing" in change}
-    assert now.keys() == was.keys() - missing
-    assert missing <= twin.meta["exclusions"].keys()
-    assert abs(len(missing) / len(was) - 0.1) < 3 * np.sqrt(0.09 / len(was))
-    factors = np.array([now[name]["top"] / was[name]["top"] for name in now])
-    np.testing.assert_allclose(factors, [changed[name]["height_factor"] for name in now])
-    assert 0.8 <= factors.min() < 0.85
-    assert 1.15 < factors.max() <= 1.2
+def test_walls_and_roofs_are_put_together_and_neighbours_stay_apart(tile: Tile) -> None:
+    parts = [part for part in _read(tile)[0] if part.kind == "building"]
+    soup = buildings_of(parts)
+    assert soup.count == len(HOUSES)
+    for x, y, side, _ in HOUSES:
+        middle = np.array([x + side / 2, y + side / 2])
+        corners = soup.vertices[soup.faces].mean(1)[:, :2]
+        mine = (np.abs(corners - middle) < side / 2 - 0.1).all(1)  # its roof
+        assert len(set(soup.building[soup.faces[mine]].ravel())) == 1
+    counts = np.bincount(soup.building[soup.faces[:, 0]])
+    assert counts.tolist() == [10] * len(HOUSES)  # four walls and a roof, two triangles each
 
 
-def _antennas(true: Tile, twin: Tile) -> None:
-    """Masts are higher or lower and sectors turned by what the record says; the city is the same."""
-    for was, now, change in zip(true.sites, twin.sites, twin.meta["perturbation"]["sites"], strict=True):
-        off = now.position[2] - was.position[2]
-        assert off == pytest.approx(change["height"]) or now.position[2] == pytest.approx(change["raised_to"])
-        turned = [(b.azimuth_deg - a.azimuth_deg + 180) % 360 - 180 for a, b in zip(was.cells, now.cells, strict=True)]
-        assert turned == pytest.approx(change["azimuth_deg"])
-        assert max(map(abs, turned)) > 1
-    meshes = [name for name in true.meta["files"] if name.startswith(("meshes", "scene", "rasters"))]
-    assert [twin.meta["files"][name] for name in meshes] == [true.meta["files"][name] for name in meshes]
+def test_nothing_wrong_is_the_same_place(tile: Tile, tmp_path: Path) -> None:
+    twin = wrong_twin(tile, tmp_path / "twin", Perturbation(), seed=1)
+    assert heights(twin) == heights(tile) == [10.0, 12.0, 20.0, 16.0]
+    assert (twin.rasters["footprint"] == tile.rasters["footprint"]).all()
+    assert twin.verify() == []
+
+
+def test_heights_are_off_house_by_house_and_the_seed_says_by_how_much(tile: Tile, tmp_path: Path) -> None:
+    spec = Perturbation(heights=0.2)
+    twin = wrong_twin(tile, tmp_path / "twin", spec, seed=1)
+    factor = np.array(heights(twin)) / np.array(heights(tile))
+    assert len(set(factor.round(4))) == len(HOUSES)
+    assert ((factor >= 0.8) & (factor <= 1.2)).all()
+    assert heights(wrong_twin(tile, tmp_path / "again", spec, seed=1)) == heights(twin)
+    assert heights(wrong_twin(tile, tmp_path / "other", spec, seed=2)) != heights(twin)
+
+
+def test_missing_houses_are_gone_whole(tile: Tile, tmp_path: Path) -> None:
+    twin = wrong_twin(tile, tmp_path / "twin", Perturbation(missing=0.5), seed=2)
+    left = heights(twin)
+    assert 0 < left.count(0.0) < len(HOUSES)
+    for (x, y, side, top), height in zip(HOUSES, left, strict=True):
+        assert height in (0.0, top)
+        low = (int(v + SIZE / 2) for v in (y, x))
+        row, column = low
+        covered = twin.rasters["footprint"][row : row + int(side), column : column + int(side)]
+        assert bool((covered == (height > 0)).all())
+    assert wrong_twin(tile, tmp_path / "all", Perturbation(missing=1.0), seed=0).rasters["footprint"].sum() == 0
+
+
+def test_no_material_is_right_in_a_twin_of_wrong_ones(tile: Tile, tmp_path: Path) -> None:
+    twin = wrong_twin(tile, tmp_path / "twin", Perturbation(materials=True), seed=1)
+    before, after = ([t.materials[int(i)] for i in _roof_materials(t)] for t in (tile, twin))
+    assert set(before) == {"metal"}
+    assert "metal" not in after
+    assert set(after) <= set(CLASSES)
+    assert heights(twin) == heights(tile)
+    walls = {part.material for part in _read(twin)[0] if part.kind == "building"}
+    assert walls <= set(CLASSES)
+
+
+def _roof_materials(tile: Tile) -> list[float]:
+    raster = tile.rasters["material"]
+    return [float(raster[int(y + s / 2 + SIZE / 2), int(x + s / 2 + SIZE / 2)]) for x, y, s, _ in HOUSES]
+
+
+def test_moved_houses_have_moved(tile: Tile, tmp_path: Path) -> None:
+    twin = wrong_twin(tile, tmp_path / "twin", Perturbation(moved=2.0), seed=1)
+    assert (twin.rasters["footprint"] != tile.rasters["footprint"]).any()
+
+
+def test_antennas_are_no_business_of_meshes(tile: Tile, tmp_path: Path) -> None:
+    with pytest.raises(UelError, match="perturb_sites"):
+        wrong_twin(tile, tmp_path / "twin", Perturbation(antenna_height=3.0), seed=1)

@@ -64,7 +64,7 @@ def cell_ta(reports: Reports, place: Place) -> Float[Tensor, "batch 2"]:
     return torch.where(reports.has_timing_advance.unsqueeze(-1), annulus, strongest_cell(reports, place))
 
 
-def knn_map(reports: Reports, place: Place) -> Float[Tensor, "batch 2"]:
+def knn_map(reports: Reports, place: Place, neighbours: int = NEIGHBOURS) -> Float[Tensor, "batch 2"]:
     """Mean position of the outdoor pixels whose mapped features lie nearest."""
     radio, model = place.radio, place.model
     outdoors = (place.prior > 0).flatten()
@@ -75,16 +75,15 @@ def knn_map(reports: Reports, place: Place) -> Float[Tensor, "batch 2"]:
     azimuth = radio.azimuth_deg.flatten(1)[:, outdoors][reports.serving]
     angle_off = (reports.azimuth_deg[:, None] - azimuth) * reports.has_azimuth[:, None]
     distance = _level_distance(reports, level, model) + _offset_distance(range_off, angle_off, model)
-    return _neighbours(distance, place.points[outdoors])
+    return _neighbours(distance, place.points[outdoors], neighbours)
 
 
-def knn_survey(reports: Reports, place: Place) -> Float[Tensor, "batch 2"]:
+def knn_survey(reports: Reports, place: Place, neighbours: int = NEIGHBOURS) -> Float[Tensor, "batch 2"]:
     """Mean position of the surveyed reports whose features lie nearest."""
     known = place.fingerprints
     level = torch.where(known.heard, known.rsrp_dbm, place.model.sensitivity_dbm)
-    return _neighbours(
-        _level_distance(reports, level, place.model) + _feature_distance(reports, place), place.fingerprint_position
-    )
+    distance = _level_distance(reports, level, place.model) + _feature_distance(reports, place)
+    return _neighbours(distance, place.fingerprint_position, neighbours)
 
 
 def grid_bayes(reports: Reports, place: Place) -> Float[Tensor, "batch 2"]:
@@ -132,6 +131,6 @@ def _offset_distance(range_off: Tensor, angle_off: Tensor, model: MeasurementMod
     return along.square() + around.square()
 
 
-def _neighbours(distance: Tensor, position: Tensor) -> Float[Tensor, "batch 2"]:
-    nearest = distance.topk(min(NEIGHBOURS, distance.shape[1]), largest=False).indices
+def _neighbours(distance: Tensor, position: Tensor, count: int) -> Float[Tensor, "batch 2"]:
+    nearest = distance.topk(min(count, distance.shape[1]), largest=False).indices
     return position[nearest].mean(1)

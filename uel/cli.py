@@ -1,6 +1,7 @@
 """The command line, and the one composition root: a verb imports what it needs when it is called."""
 
 import logging
+import re
 import shlex
 import sys
 from collections.abc import Callable, Sequence
@@ -141,6 +142,20 @@ def train(args: Sequence[str]) -> int:
     return 0
 
 
+def evaluate(args: Sequence[str]) -> int:
+    """Judge a run by a protocol: all conditions, all baselines, beside the physical limit of the same data."""
+    from explorer.eval_report import write
+    from training.judge import judge
+    from training.protocol import EvalConfig
+    from uel.config import load
+
+    # A protocol is a config file of this verb, by the name that people give it.
+    own = [re.sub(r"^--protocol(?=$|=)", "--config", arg) for arg in args]
+    folder = judge(load(EvalConfig, "eval", own))
+    print(write(folder))
+    return 0
+
+
 def doctor(args: Sequence[str]) -> int:
     """What this machine has, what is missing, and a self-test of the ray tracer."""
     from sim_bridge.doctor import main
@@ -155,6 +170,7 @@ VERBS: dict[str, Callable[[Sequence[str]], int]] = {
     "map": radio_map,
     "survey": survey,
     "train": train,
+    "eval": evaluate,
     "doctor": doctor,
 }
 

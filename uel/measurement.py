@@ -185,11 +185,17 @@ class MeasurementModel:
         over reports, which holds for independent fading only (`decorrelation_distance` 0, or strides far longer).
         """
         terms = [
-            self.level_law(radio, power_dbm, map_error).log_likelihood(reports, self._censor_level(reports)),
+            self.level_log_likelihood(reports, radio, power_dbm, map_error),
             self.range_log_likelihood(reports, radio),
             self.azimuth_log_likelihood(reports, radio),
         ]
         return torch.stack(terms, dim=1) * reports.received[:, None, None, None]
+
+    def level_log_likelihood(
+        self, reports: Reports, radio: RadioMap, power_dbm: Float[Tensor, " cell"], map_error: bool = False
+    ) -> Float[Tensor, "batch row column"]:
+        """Log-probability in nats of which cells each report holds and of their levels, at each pixel."""
+        return self.level_law(radio, power_dbm, map_error).log_likelihood(reports, self.censor_level(reports))
 
     def level_law(self, radio: RadioMap, power_dbm: Float[Tensor, " cell"], map_error: bool = False) -> LevelLaw:
         """The law of levels at every pixel of a map."""
@@ -203,7 +209,7 @@ class MeasurementModel:
             dropout=self.cell_dropout,
         )
 
-    def _censor_level(self, reports: Reports) -> Float[Tensor, "batch cell"]:
+    def censor_level(self, reports: Reports) -> Float[Tensor, "batch cell"]:
         """dBm below which an unreported cell must lie: the sensitivity, or the weakest of a full report.
 
         Levels come in steps, so ties are common; among equals the first cells are reported. A cell that comes

@@ -29,13 +29,16 @@ def geometric_median(
     weight: Float[Tensor, "batch point"],
     spread: Float[Tensor, "batch point"] | None = None,
     iterations: int = 60,
+    smooth: float = 0.1,
 ) -> Float[Tensor, "batch 2"]:
     """The point with the least expected distance to a weighted cloud (Weiszfeld's iteration), in metres.
 
     It is the optimal answer for the mean error. `spread` is each component's variance in m² (its trace): the
-    distance to a component is then taken as sqrt(d² + spread), which also keeps the iteration smooth.
+    distance to a component is then taken as sqrt(d² + spread), which also keeps the iteration smooth. Without it
+    distances below `smooth` metres count as that: where the answer is one of the points it misses it by a few times as
+    much, and takes the more iterations the less that is.
     """
-    floor = 1e-2 if spread is None else spread.clamp(min=1e-2)
+    floor = smooth**2 if spread is None else spread.clamp(min=smooth**2)
     estimate = (weight.unsqueeze(-1) * points).sum(-2)
     for _ in range(iterations):
         distance = ((points - estimate.unsqueeze(-2)).square().sum(-1) + floor).sqrt()

@@ -1,0 +1,64 @@
+"""Maps under every condition, by the ray tracer on a square of four houses: what differs, and what must not."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from sim_bridge.tracing import Tracing
+from tests.test_twins import tile  # noqa: F401  (the square of four houses, a fixture)
+from training.conditions import CONDITIONS, MapPlan, maps_under
+from training.stages import Stages
+from uel.errors import UelError
+from uel.maps import Maps
+from uel.sites import Site
+from uel.tile import Tile
+from uel.units import to_db
+
+TRACING = Tracing(max_depth=1, map_rays=40_000, map_batches=4, samples=1000, chunk=4, diffraction=False)
+PLAN = MapPlan(pixel=4.0, tracing=TRACING, few_rays=4000)
+SITES = (Site(position=(4.0, 4.0, 18.0)), Site(position=(-16.0, 16.0, 22.0)))
+
+
+def maps(condition: str, tile: Tile, stages: Stages) -> Maps:  # noqa: F811
+    return maps_under(condition, tile, SITES, PLAN, stages, seed=1)
+
+
+@pytest.mark.slow
+def test_each_condition_is_wrong_in_its_own_way(tile: Tile, tmp_path: Path) -> None:  # noqa: F811
+    stages = Stages(tmp_path / "data")
+    found = {condition: maps(condition, tile, stages) for condition in CONDITIONS}
+    exact = found["M0"]
+    both = found["M1"].radio.known & exact.radio.known
+    noise = (to_db(found["M1"].radio.gain[both]) - to_db(exact.radio.gain[both])).abs().mean()
+    assert 0.1 < float(noise) < 10
+    assert float(found["M1"].radio.relative_error[both].mean()) > float(exact.radio.relative_error[both].mean())
+    for same in ("M0", "M1", "M2", "M4", "M5"):
+        assert torch.equal(found[same].prior, exact.prior)
+    assert not torch.equal(found["M3"].buildings[0], exact.buildings[0])
+    assert not torch.equal(found["M2"].buildings[2:], exact.buildings[2:])
+    assert torch.equal(found["M2"].buildings[:2], exact.buildings[:2])
+    height = [site.position[2] for site in found["M4"].radio.sites]
+    assert height != [site.position[2] for site in SITES]
+    assert [s.position[:2] for s in found["M4"].radio.sites] == [s.position[:2] for s in SITES]
+    assert not found["M5"].radio.known.any()
+    assert found["M5"].radio.sites == SITES
+    torch.testing.assert_close(found["M5"].radio.elevation, exact.radio.elevation)
+
+
+@pytest.mark.slow
+def test_a_map_is_traced_once(tile: Tile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    stages = Stages(tmp_path / "data")
+    first = maps("M4", tile, stages)
+    monkeypatch.setattr("training.conditions.open_simulator", None)
+    again = maps("M4", tile, stages)
+    assert torch.equal(first.radio.gain, again.radio.gain)
+
+
+def test_unknown_conditions_and_impossible_plans_are_refused(tile: Tile, tmp_path: Path) -> None:  # noqa: F811
+    with pytest.raises(UelError, match="M0, M1"):
+        maps("M9", tile, Stages(tmp_path))
+    with pytest.raises(UelError, match="few rays"):
+        MapPlan(few_rays=10**9)
+    with pytest.raises(UelError):
+        MapPlan(heights=1.5)

@@ -1,0 +1,254 @@
+"""The whole judgement on a toy city in empty space: every method, condition and track, tables, resuming."""
+
+import csv
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from scenes.perturb import Perturbation, perturb_sites
+from tests.toy import SITES, SIZE, toy_tile
+from training import judge as judging
+from training.conditions import MapPlan, as_believed, no_radio_map
+from training.deployment import Deployment
+from training.judge import judge
+from training.protocol import EvalConfig, grid
+from uel.errors import UelError
+from uel.judged import COLUMNS, Condition, Judged, read, rows_of, write
+from uel.locator import Locator, LocatorConfig
+from uel.maps import Maps
+from uel.measurement import MeasurementModel
+from uel.reports import Truth
+from uel.simulator import FreeSpace
+from uel.sites import Site
+from uel.tile import Tile
+
+PLAN = MapPlan(pixel=8.0)
+
+
+@dataclass(frozen=True)
+class Empty:
+    """A deployment in empty space; its masts may be believed elsewhere, or the map be missing."""
+
+    tile: Tile
+    sites: tuple[Site, ...] = SITES
+
+    def maps(self, condition: str, seed: int) -> Maps:
+        if condition == "M5":
+            return Maps.of(self.tile, no_radio_map(self.tile, self.sites, PLAN))
+        wrong = Perturbation(azimuth_deg=10.0, antenna_height=3.0) if condition == "M4" else Perturbation()
+        sites, _ = perturb_sites(self.sites, wrong, seed)
+        return Maps.of(self.tile, FreeSpace(sites, size=SIZE).radio_map(self.tile.grid(PLAN.pixel)))
+
+    def trace(self, position: Tensor) -> Truth:
+        return FreeSpace(self.sites, size=SIZE).paths(position)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with an untrained locator, which answers like grid Bayes."""
+    folder = tmp_path_factory.mktemp("run")
+    torch.manual_seed(0)
+    sizes = LocatorConfig(patches=16, width=16, pixel_width=8, depth=1, radio_depth=1)
+    Locator(sizes, MeasurementModel()).save(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def tile(tmp_path_factory: pytest.TempPathFactory) -> Tile:
+    return toy_tile(tmp_path_factory.mktemp("toy") / "tile")
+
+
+def config_of(run: Path, **changes: object) -> EvalConfig:
+    plain = {
+        "run": run, "name": "toy", "phones": 60, "fingerprints": 40, "tracks": 4, "reports": 4, "maps": PLAN,
+        "size": SIZE, "tiers": ("T0", "T2"), "axis_tiers": ("T2",), "map_tiers": ("T2",), "sigmas": (10.0,),
+        "correlations": (0.5,), "cells": (2,), "dropouts": (0.5,), "conditions": ("M4", "M5"), "sites": (4, 3),
+        "carriers": (3.5e9,), "speeds": (0.0, 10.0), "particles": 64, "limit_particles": 128, "deployments": 2,
+    }  # fmt: skip
+    return EvalConfig(**{**plain, **changes})  # type: ignore[arg-type]
+
+
+def made(tile: Tile, config: EvalConfig) -> list[Callable[[], Deployment]]:
+    return [
+        lambda seed=seed: Deployment(f"toy#{seed}", seed, {3.5e9: Empty(tile)}, config)
+        for seed in range(config.deployments)
+    ]
+
+
+@pytest.fixture(scope="module")
+def judged(run: Path, tile: Tile) -> Path:
+    config = config_of(run)
+    return judge(config, made(tile, config))
+
+
+def table(folder: Path) -> list[dict[str, str]]:
+    with (folder / "table.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def pick(rows: list[dict[str, str]], **wanted: str) -> dict[str, str]:
+    plain = {"truth": "map", "tier": "T2", "sigma_db": "8.0", "k": "8", "dropout": "0.0", "map": "M0", "sites": "4"}
+    wanted = {**plain, "track": "single", "correlation": "0.0", **wanted}
+    (row,) = [row for row in rows if all(row[name] == value for name, value in wanted.items())]
+    return row
+
+
+def test_every_condition_and_method_has_a_row(judged: Path) -> None:
+    rows = table(judged)
+    assert tuple(rows[0]) == COLUMNS
+    conditions = list(grid(config_of(judged)))
+    assert len({tuple(row[c] for c in COLUMNS[:10]) for row in rows}) == len(conditions) == 2 * (2 + 2 + 5 + 2 + 1 - 1)
+    methods = {row["method"] for row in rows if row["track"] == "single"}
+    assert {"limit", "grid_robust", "no_map", "shuffled_map", "knn_map", "knn_survey", "locator"} <= methods
+    for row in rows:
+        assert int(row["n"]) > 0
+        assert 0 < float(row["p50_m"]) <= float(row["p67_m"]) <= float(row["p95_m"])
+        assert float(row["cpu_ms"]) > 0
+        assert row["deployments"] == "2"
+
+
+def test_the_untrained_locator_is_the_limit_where_its_map_and_model_are_true(judged: Path) -> None:
+    row = pick(table(judged), method="locator")
+    assert 0.8 < float(row["r50"]) < 1.25
+    assert abs(float(row["excess_nll"])) < 0.3
+
+
+def test_the_limit_has_no_excess_and_covers_what_it_claims(judged: Path) -> None:
+    row = pick(table(judged), method="limit")
+    assert (row["r50"], row["r95"], row["excess_nll"]) == ("1.0", "1.0", "0.0")
+    assert float(row["cover90"]) == pytest.approx(0.9, abs=0.08)  # 120 phones: 2.7 % standard error
+    assert float(row["cover50"]) == pytest.approx(0.5, abs=0.14)
+
+
+def test_ratios_belong_to_map_truth(judged: Path) -> None:
+    assert all((row["r50"] == "") == (row["truth"] == "paths") for row in table(judged))
+
+
+def test_the_limit_knows_the_true_map_whatever_methods_are_given(judged: Path) -> None:
+    rows = table(judged)
+    assert pick(rows, map="M5", method="limit")["p50_m"] == pick(rows, method="limit")["p50_m"]
+    assert float(pick(rows, map="M5", method="grid_bayes")["p50_m"]) > float(pick(rows, method="grid_bayes")["p50_m"])
+
+
+def test_less_is_worse(judged: Path) -> None:
+    rows, mean = table(judged), lambda row: float(row["mean_m"])
+    base = mean(pick(rows, method="limit"))
+    assert mean(pick(rows, tier="T0", method="limit")) > base
+    assert mean(pick(rows, sigma_db="10.0", method="limit")) > base
+    assert mean(pick(rows, dropout="0.5", method="limit")) > base
+    assert mean(pick(rows, method="tile_centre")) > mean(pick(rows, method="no_map")) > base
+    assert mean(pick(rows, method="shuffled_map")) > 3 * base
+
+
+def test_what_is_done_is_not_done_again(judged: Path, run: Path, tile: Tile, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = (judged / "table.csv").read_bytes()
+    gone = sorted((judged / "cells").glob("*.npz"))[0]
+    old = read(gone)
+    gone.unlink()
+    real, calls = judging._judged, []
+    monkeypatch.setattr(judging, "_judged", lambda *args: calls.append(args) or real(*args))
+    config = config_of(run)
+    assert judge(config, made(tile, config)) == judged
+    assert len(calls) == 1
+    again = read(gone)
+    for name, values in old.methods.items():
+        assert (values["estimate"] == again.methods[name]["estimate"]).all()
+    without_time = lambda text: [row.split(",")[:21] for row in text.decode().splitlines()]  # noqa: E731
+    assert without_time((judged / "table.csv").read_bytes()) == without_time(before)
+
+
+def test_another_locator_is_judged_anew(judged: Path, run: Path, tile: Tile, tmp_path: Path) -> None:
+    locator = Locator.load(run)
+    with torch.no_grad():
+        locator.trust.bias += 0.5
+    locator.save(tmp_path / "other")
+    config = config_of(run, rivals=(tmp_path / "other",), truths=("map",), tiers=("T2",), conditions=(), sigmas=(),
+                       correlations=(), cells=(), dropouts=(), sites=(4,), speeds=(), deployments=1)  # fmt: skip
+    count = len(list((judged / "cells").glob("*.npz")))
+    rows = table(judge(config, made(tile, config)))
+    assert len(list((judged / "cells").glob("*.npz"))) == count + 1
+    assert {"locator", "other"} <= {row["method"] for row in rows}
+
+
+def test_damaged_cells_are_named(judged: Path, tmp_path: Path) -> None:
+    file = next((judged / "cells").glob("*.npz"))
+    (tmp_path / "cut.npz").write_bytes(file.read_bytes()[:200])
+    with pytest.raises(UelError, match="delete it"):
+        read(tmp_path / "cut.npz")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"tiers": ("T9",)}, {"conditions": ("M7",)}, {"sites": (3, 8)}, {"tiles": ()}, {"phones": 0}, {"name": "a/b"}],
+)
+def test_impossible_protocols_are_refused(tmp_path: Path, changes: dict[str, object]) -> None:
+    with pytest.raises(UelError):
+        config_of(tmp_path, **changes)
+
+
+def test_a_run_without_a_locator_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UelError, match="no trained locator"):
+        judge(config_of(tmp_path), [])
+
+
+# ---- the table, by hand --------------------------------------------------------------------------------
+
+
+def by_hand(error: list[float], limit: list[float], truth: str = "map") -> Judged:
+    """Phones at the origin, found so many metres to the east."""
+    along = lambda values: np.stack([np.array(values), np.zeros(len(values))], 1).astype(np.float32)  # noqa: E731
+    level = np.linspace(0.05, 0.95, len(error)).astype(np.float32)
+    scored = lambda values, nll: {"estimate": along(values), "nll": np.full(len(error), nll), "level": level}  # noqa: E731
+    methods = {
+        "limit": scored(limit, 5.0) | {"cpu_ms": np.array(2.0)},
+        "locator": scored(error, 5.5) | {"cpu_ms": np.array(7.0)},
+        "knn": {"estimate": along(error), "cpu_ms": np.array(1.0)},
+    }
+    return Judged(Condition(truth=truth), "a", np.zeros((len(error), 2), np.float32), methods, {})  # type: ignore[arg-type]
+
+
+def test_table_of_errors_made_by_hand() -> None:
+    cells = [by_hand([10.0] * 10, [5.0] * 10), by_hand([30.0] * 9 + [600.0], [10.0] * 10)]
+    rows = {row["method"]: row for row in rows_of(cells, seed=0)}
+    assert rows["locator"]["p50_m"] == 20.0
+    assert rows["locator"]["r50"] == pytest.approx(20 / 7.5, rel=1e-3)
+    assert rows["locator"]["mean_m"] == pytest.approx((100 + 270 + 600) / 20)
+    assert rows["locator"]["over_500"] == rows["locator"]["over_150"] == 0.05
+    assert rows["locator"]["excess_nll"] == 0.5
+    assert rows["locator"]["cover50"] == 0.5
+    assert rows["locator"]["cover90"] == 0.9
+    assert rows["locator"]["cpu_ms"] == 7.0
+    # Drawn with replacement two deployments are at times both the one or both the other.
+    assert (rows["locator"]["p50_low_m"], rows["locator"]["p50_high_m"]) == (10.0, 30.0)
+    assert "excess_nll" not in rows["knn"]
+    assert "r50" not in rows_of([by_hand([1.0], [1.0], "paths")], seed=0)[0]
+
+
+def test_cells_are_written_and_read(tmp_path: Path) -> None:
+    want = by_hand([1.0, 2.0], [1.0, 1.0])
+    write(tmp_path / "cell.npz", want)
+    got = read(tmp_path / "cell.npz")
+    assert got.condition == want.condition
+    assert got.methods.keys() == want.methods.keys()
+    assert (got.methods["locator"]["estimate"] == want.methods["locator"]["estimate"]).all()
+    assert json.dumps(got.deployment) == '"a"'
+
+
+# ---- masts that are believed to be turned --------------------------------------------------------------
+
+
+def test_an_azimuth_is_wrong_by_as_much_as_its_antenna(tile: Tile) -> None:
+    source = Empty(tile)
+    truth = source.trace(torch.tensor([[10.0, 20.0], [-40.0, 5.0]]))
+    reports = MeasurementModel().observe(truth, source.maps("M0", 0).power_dbm, torch.Generator().manual_seed(0))
+    turned = tuple(replace(s, cells=(replace(s.cells[0], azimuth_deg=20.0 + 10 * k),)) for k, s in enumerate(SITES))
+    got = as_believed(reports, SITES, turned)
+    want = (reports.azimuth_deg + 20.0 + 10.0 * reports.serving) % 360
+    torch.testing.assert_close(got.azimuth_deg, want)
+    assert as_believed(reports, SITES, SITES) is reports

@@ -1,0 +1,176 @@
+"""Every method that is judged, prepared for one case: the same reports, maps and labelled reports for all of them.
+
+Tuning budget: each number of a method is chosen among at most eight values on the same labelled reports of the place
+(`uel.robust`; for tracks on labelled tracks, below). A locator was trained elsewhere and is tuned to nothing here, but
+for the one number that every method's filter of tracks has.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from uel.baselines import METHODS, Place, knn_map, knn_survey
+from uel.estimates import Estimate, Fixes, Pixels, Point, fix_raster
+from uel.locator import Locator
+from uel.maps import Maps
+from uel.measurement import MeasurementModel
+from uel.metrics import position_error
+from uel.particles import FadingEvidence, Motion, RasterEvidence, follow, standing_limit
+from uel.posterior import grid_posterior
+from uel.reports import Reports
+from uel.robust import RobustBayes, fit_robust, shuffled, tuned_neighbours, without_map
+
+Method = Callable[[Reports], Estimate]
+POWERS = (1.0, 0.7, 0.5, 0.35, 0.25, 0.15, 0.1, 0.05)  # of a report's evidence on a track: eight values
+BATCH = 8  # tracks filtered at once: twenty rasters each
+
+
+@dataclass(frozen=True, eq=False)
+class Walks:
+    """Reports along tracks, axes (track, report), with the last true position in metres and times in seconds."""
+
+    reports: Reports
+    time: Float[Tensor, "track report"]
+    position: Float[Tensor, "track 2"]
+
+    def __getitem__(self, part: slice) -> "Walks":
+        return Walks(self.reports[part], self.time[part], self.position[part])
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """One condition on one deployment."""
+
+    place: Place
+    """the map that methods are given, the realism they are told, labelled reports"""
+    maps: Maps
+    """the same map, for locators"""
+    reports: Reports
+    """as they read under the masts' believed azimuths"""
+    position: Float[Tensor, "phone 2"]
+    """m, the truth"""
+    true_maps: Maps
+    true_model: MeasurementModel
+    true_reports: Reports
+    map_error: bool
+    """reports are traced: the true map, too, only estimates where they come from"""
+
+
+@dataclass(frozen=True, eq=False)
+class TrackCase:
+    """Tracks on one deployment; `case` holds their last reports."""
+
+    case: Case
+    motion: Motion
+    walks: Walks
+    tuning: Walks
+    """other tracks with known ends"""
+    particles: int
+    limit_particles: int
+
+
+def methods_of(case: Case, locators: Mapping[str, Locator], controls: bool) -> dict[str, Method]:
+    """Methods of single reports by name, tuned; `controls` adds those without a map and with a shuffled one."""
+    place = case.place
+    near = tuned_neighbours(place)
+    found: dict[str, Method] = {
+        "limit": lambda r: Pixels(place.radio.grid, _limit(case, r)),
+        **{name: _point(METHODS[name], place) for name in ("tile_centre", "strongest_cell", "cell_ta")},
+        "knn_map": lambda r: Point(knn_map(r, place, near["knn_map"])),
+        "knn_survey": lambda r: Point(knn_survey(r, place, near["knn_survey"])),
+        "grid_bayes": lambda r: Pixels(
+            place.radio.grid, grid_posterior(r, place.radio, place.prior, place.model, place.power_dbm)
+        ),
+        "grid_robust": _bayes(fit_robust(place), place),
+    }
+    if controls:
+        found |= {
+            "no_map": _bayes(without_map(place), place),
+            "shuffled_map": _bayes(fit_robust(place, shuffled(place.radio)), place),
+        }
+    return found | {name: _located(locator, case) for name, locator in locators.items()}
+
+
+def _point(method: Callable[[Reports, Place], Tensor], place: Place) -> Method:
+    return lambda reports: Point(method(reports, place))
+
+
+def _bayes(bayes: RobustBayes, place: Place) -> Method:
+    return lambda reports: Pixels(place.radio.grid, bayes.posterior(reports, place))
+
+
+def _limit(case: Case, reports: Reports) -> Float[Tensor, "n row column"]:
+    """The exact grid posterior; `reports` are those of the true azimuths."""
+    maps = case.true_maps
+    return grid_posterior(reports, maps.radio, maps.prior, case.true_model, maps.power_dbm, case.map_error)
+
+
+def _located(locator: Locator, case: Case) -> Method:
+    def locate(reports: Reports) -> Fixes:
+        locator.measurement = case.place.model  # the rules of reporting, which every method is told
+        return Fixes(locator(reports, case.maps))
+
+    return locate
+
+
+# ---- tracks --------------------------------------------------------------------------------------------
+
+
+def tracked(tracks: TrackCase, locators: Mapping[str, Locator], seed: int) -> dict[str, Callable[[Walks], Estimate]]:
+    """Methods of whole tracks by name: where phones are at their last report."""
+    place = tracks.case.place
+    robust = fit_robust(place)
+    levels = {"particle_filter": lambda r: _evidence(robust, place, r)}
+    for name, locator in locators.items():
+        locate = _located(locator, tracks.case)
+        levels[name] = lambda r, locate=locate: fix_raster(locate(r).fix, place.radio.grid)  # type: ignore[attr-defined]
+    power = {name: _tuned_power(tracks, density, seed) for name, density in levels.items()}
+    found: dict[str, Callable[[Walks], Estimate]] = {"limit": lambda w: _track_limit(tracks, w, seed)}
+    for name, density in levels.items():
+        found[name] = lambda w, name=name, density=density: Point(_filtered(tracks, w, density, power[name], seed))
+    return found
+
+
+def _evidence(bayes: RobustBayes, place: Place, reports: Reports) -> Float[Tensor, "n row column"]:
+    return bayes.model.log_likelihood(reports, bayes.radio, place.power_dbm, map_error=True).sum(1)
+
+
+def _tuned_power(tracks: TrackCase, density: Callable[[Reports], Tensor], seed: int) -> float:
+    """The power of a report's evidence with the least mean error on the labelled tracks."""
+    rasters = _rasters(tracks.tuning, density)
+    error = {
+        power: float(position_error(_run(tracks, tracks.tuning, rasters, power, seed), tracks.tuning.position).mean())
+        for power in POWERS
+    }
+    return min(error, key=error.__getitem__)
+
+
+def _filtered(
+    tracks: TrackCase, walks: Walks, density: Callable[[Reports], Tensor], power: float, seed: int
+) -> Float[Tensor, "track 2"]:
+    return _run(tracks, walks, _rasters(walks, density), power, seed)
+
+
+def _rasters(walks: Walks, density: Callable[[Reports], Tensor]) -> Float[Tensor, "track report row column"]:
+    return torch.stack([density(walks.reports[i]) for i in range(len(walks.time))])
+
+
+def _run(tracks: TrackCase, walks: Walks, rasters: Tensor, power: float, seed: int) -> Float[Tensor, "track 2"]:
+    """The filter over given rasters; of locators the prior is already in them, so it counts in the first one alone."""
+    grid, place = tracks.case.place.radio.grid, tracks.case.place
+    evidence = RasterEvidence(grid, rasters, place.prior, power)
+    generator = torch.Generator().manual_seed(seed)
+    return follow(evidence, grid, tracks.motion, walks.time, tracks.particles, generator).median
+
+
+def _track_limit(tracks: TrackCase, walks: Walks, seed: int) -> Estimate:
+    """Exact where phones stand; by particles that carry their fading where they move."""
+    maps, model = tracks.case.true_maps, tracks.case.true_model
+    if not tracks.motion.speed:
+        return Pixels(maps.radio.grid, standing_limit(walks.reports, maps.radio, maps.prior, model))
+    evidence = FadingEvidence(walks.reports, maps.radio, maps.prior, model)
+    generator = torch.Generator().manual_seed(seed)
+    return Point(follow(evidence, maps.radio.grid, tracks.motion, walks.time, tracks.limit_particles, generator).median)

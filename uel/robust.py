@@ -1,0 +1,194 @@
+"""Grid Bayes for maps that may be wrong, and controls without a map: everything fitted on labelled reports of a place.
+
+Each number is chosen among at most eight values on the same labelled reports, which is the tuning budget of every
+method; those that kNN searches are the same ones.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from uel.baselines import Place, knn_map, knn_survey
+from uel.measurement import DB_PER_NEPER, MeasurementModel
+from uel.metrics import position_error
+from uel.posterior import grid_posterior
+from uel.radiomap import RadioMap
+from uel.reports import Reports
+from uel.sites import cell_positions, reference_power_dbm
+from uel.units import from_db
+
+LADDER = (0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 5.6, 8.0)  # factors on what the model takes a spread to be
+DROPS = (0.0, 5.0, 10.0, 20.0, 30.0)  # dB below the law of distance, where the map knows no path
+NEIGHBOURS = (1, 2, 4, 8, 16, 32)
+LABELLED = 256  # of the place's fingerprints: more of them move no fitted number by a step
+CHUNK = 64
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class DistanceLaw:
+    """Level = `at_one` - 10·`exponent`·log10(distance), a link's deviation from it being `spread` dB."""
+
+    at_one: float
+    """path gain in dB at 1 m"""
+    exponent: float
+    spread: float
+
+    def gain_db(self, radio: RadioMap) -> Float[Tensor, "cell row column"]:
+        """Path gain at every pixel of a map's grid."""
+        centres = torch.cat([radio.grid.centres(), radio.elevation.unsqueeze(-1)], -1)
+        distance = (centres - radio.cell_position[:, None, None]).norm(dim=-1)
+        return self.at_one - 10 * self.exponent * distance.clamp(min=1.0).log10()
+
+
+@dataclass(frozen=True, eq=False)
+class RobustBayes:
+    """Grid Bayes with fitted spreads, each pixel's own map error, and no pixel that excludes a cell for good."""
+
+    radio: RadioMap
+    model: MeasurementModel
+
+    def posterior(self, reports: Reports, place: Place) -> Float[Tensor, "batch row column"]:
+        """Probability of every pixel, as `grid_posterior`."""
+        return grid_posterior(reports, self.radio, place.prior, self.model, place.power_dbm, map_error=True)
+
+
+def fit_robust(place: Place, radio: RadioMap | None = None) -> RobustBayes:
+    """Fit to a place's labelled reports, on its own map or another of the same cells, by greatest likelihood."""
+    radio = place.radio if radio is None else radio
+    reports, position = place.fingerprints[:LABELLED], place.fingerprint_position[:LABELLED]
+    law = fit_law(reports, position, radio, place.model)
+    fitted = RobustBayes(patched(radio, law, DROPS[2], place.model), place.model)
+    score = lambda b, feature: _likelihood(b, reports, position, place.power_dbm, feature)  # noqa: E731
+    levels = [replace(fitted, model=_levels(place.model, k)) for k in LADDER]
+    fitted = _best(levels, lambda b: score(b, 0))
+    if not bool(radio.known.all()):
+        drops = [replace(fitted, radio=patched(radio, law, drop, place.model)) for drop in DROPS]
+        fitted = _best(drops, lambda b: score(b, 0))
+    fitted = _best([replace(fitted, model=_ranges(fitted.model, k)) for k in LADDER], lambda b: score(b, 1))
+    return _best([replace(fitted, model=_azimuths(fitted.model, k)) for k in LADDER], lambda b: score(b, 2))
+
+
+def without_map(place: Place) -> RobustBayes:
+    """The control that knows where the masts are, and a law of distance fitted to the labelled reports."""
+    law = fit_law(place.fingerprints[:LABELLED], place.fingerprint_position[:LABELLED], place.radio, place.model)
+    radio = place.radio
+    nothing = replace(radio, known=torch.zeros_like(radio.known), los=torch.zeros_like(radio.los))
+    return fit_robust(place, patched(nothing, law, 0.0, place.model))
+
+
+def shuffled(radio: RadioMap) -> RadioMap:
+    """The control of which every cell has another one's map: the next site's, its position too."""
+    sectors = len(radio.gain) // len(radio.sites)
+    turn = lambda values: values.roll(sectors, 0)  # noqa: E731
+    return replace(
+        radio,
+        sites=(*radio.sites[-1:], *radio.sites[:-1]),
+        gain=turn(radio.gain),
+        relative_error=turn(radio.relative_error),
+        known=turn(radio.known),
+        los=turn(radio.los),
+        channels=None,
+    )
+
+
+def fit_law(reports: Reports, position: Float[Tensor, "n 2"], radio: RadioMap, model: MeasurementModel) -> DistanceLaw:
+    """The law of distance of greatest likelihood; silent cells are below the sensitivity (Tobin, Econometrica 1958)."""
+    row, column = radio.grid.pixel_of(position)
+    point = torch.cat([position, radio.elevation[row, column].unsqueeze(-1)], -1)
+    far = (point.unsqueeze(1) - cell_positions(radio.sites)).norm(dim=-1).clamp(min=1.0).log10() * 10
+    level = (reports.rsrp_dbm - reference_power_dbm(radio.sites)).double()
+    silent = model.sensitivity_dbm - model.rsrp_step_db / 2 - reference_power_dbm(radio.sites).double()
+    theta = torch.tensor([-40.0, 3.0, math.log(10.0)], dtype=torch.double, requires_grad=True)
+    optimizer = torch.optim.LBFGS([theta], max_iter=100, line_search_fn="strong_wolfe")
+
+    def cost() -> Tensor:
+        optimizer.zero_grad()
+        mean, spread = theta[0] - theta[1] * far, theta[2].exp()
+        heard = -((level - mean) / spread).square() / 2 - theta[2]
+        log_p = torch.where(reports.heard, heard, torch.special.log_ndtr((silent - mean) / spread))
+        loss = -log_p.mean()
+        loss.backward()
+        return loss
+
+    with torch.enable_grad():
+        optimizer.step(cost)  # type: ignore[arg-type]
+    at_one, exponent, spread = theta.tolist()
+    return DistanceLaw(at_one, exponent, math.exp(spread))
+
+
+def patched(radio: RadioMap, law: DistanceLaw, drop_db: float, model: MeasurementModel) -> RadioMap:
+    """A map without holes: where no path is known the law less `drop_db`, with the error bar of its own spread.
+
+    A ray that a coarse map missed must not exclude a place whose phone heard the cell.
+    """
+    excess = math.sqrt(max(law.spread**2 - model.shadowing_db**2, 0.0)) / DB_PER_NEPER
+    return replace(
+        radio,
+        gain=torch.where(radio.known, radio.gain, from_db(law.gain_db(radio) - drop_db)),
+        relative_error=torch.where(radio.known, radio.relative_error, excess),
+        known=torch.ones_like(radio.known),
+    )
+
+
+def tuned_neighbours(place: Place) -> dict[str, int]:
+    """How many neighbours either kNN does best with; the survey's with half of the labelled reports as its survey."""
+    half = len(place.fingerprints) // 2
+    asked, at = place.fingerprints[half:][:LABELLED], place.fingerprint_position[half:][:LABELLED]
+    known = replace(
+        place, fingerprints=place.fingerprints[:half], fingerprint_position=place.fingerprint_position[:half]
+    )
+    if not half or not len(asked):
+        return {"knn_map": NEIGHBOURS[3], "knn_survey": NEIGHBOURS[3]}
+    error = lambda method, k: -float(position_error(method(asked, known, k), at).mean())  # noqa: E731
+    return {
+        method.__name__: _best(NEIGHBOURS, lambda k, method=method: error(method, k))
+        for method in (knn_map, knn_survey)
+    }
+
+
+# ---- choosing ------------------------------------------------------------------------------------------
+
+
+def _best(candidates: Sequence[T], score: Callable[[T], float]) -> T:
+    return max(candidates, key=score)
+
+
+def _likelihood(bayes: RobustBayes, reports: Reports, position: Tensor, power_dbm: Tensor, feature: int) -> float:
+    """Mean log-likelihood in nats of one kind of evidence at the true pixels."""
+    row, column = bayes.radio.grid.pixel_of(position)
+    total = 0.0
+    for start in range(0, len(reports), CHUNK):
+        part = slice(start, start + CHUNK)
+        log_p = _evidence(bayes, reports[part], power_dbm, feature)
+        total += float(log_p[torch.arange(len(log_p)), row[part], column[part]].sum())
+    return total / len(reports)
+
+
+def _evidence(
+    bayes: RobustBayes, reports: Reports, power_dbm: Tensor, feature: int
+) -> Float[Tensor, "batch row column"]:
+    if feature == 0:
+        return bayes.model.level_log_likelihood(reports, bayes.radio, power_dbm, map_error=True)
+    if feature == 1:
+        return bayes.model.range_log_likelihood(reports, bayes.radio)
+    return bayes.model.azimuth_log_likelihood(reports, bayes.radio)
+
+
+def _levels(model: MeasurementModel, factor: float) -> MeasurementModel:
+    return replace(model, shadowing_db=model.shadowing_db * factor)
+
+
+def _ranges(model: MeasurementModel, factor: float) -> MeasurementModel:
+    names = ("range_noise", "toa_noise", "nlos_excess")
+    return replace(model, **{name: getattr(model, name) * factor for name in names})
+
+
+def _azimuths(model: MeasurementModel, factor: float) -> MeasurementModel:
+    names = ("azimuth_noise_deg", "azimuth_noise_nlos_deg")
+    return replace(model, **{name: getattr(model, name) * factor for name in names})
