@@ -79,9 +79,9 @@ def line(folder: Path, start: str) -> str:
 
 
 def test_verdicts_know_the_limit() -> None:
-    assert verdict(ours=10, limit=9, goal=15) == "pass"
-    assert verdict(ours=16, limit=9, goal=15) == "fail"
-    assert verdict(ours=30, limit=28, goal=15) == BELOW
+    assert verdict(ours=10.0, limit=9.0, goal=15.0) == "pass"
+    assert verdict(ours=16.0, limit=9.0, goal=15.0) == "fail"
+    assert verdict(ours=30.0, limit=28.0, goal=15.0) == BELOW
 
 
 def test_the_guides_table_is_printed_row_by_row(folder: Path) -> None:

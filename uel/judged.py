@@ -188,5 +188,5 @@ def _errors(cell: Judged, method: str) -> Tensor:
     return position_error(torch.from_numpy(cell.methods[method]["estimate"]), torch.from_numpy(cell.position))
 
 
-def _round(value: float) -> float:
+def _round(value: float | int) -> float:
     return float(f"{value:.5g}")
