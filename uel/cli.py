@@ -105,6 +105,26 @@ def survey(args: Sequence[str]) -> int:
     return 1 if failures else 0
 
 
+def locate(args: Sequence[str]) -> int:
+    """Where a phone is that sent these reports, by a run's locator; --geojson writes candidates and regions, too."""
+    from uel.config import load
+    from uel.locate import LocateConfig
+    from uel.locate import locate as located
+
+    for line in located(load(LocateConfig, "locate", args)):
+        print(line)
+    return 0
+
+
+def explore(args: Sequence[str]) -> int:
+    """Look at runs, tiles, maps and surveys in a browser, with no network."""
+    from explorer.serve import ExploreConfig, serve
+    from uel.config import load
+
+    serve(load(ExploreConfig, "explore", args))
+    return 0
+
+
 def doctor(args: Sequence[str]) -> int:
     """What this machine has, what is missing, and a self-test of the ray tracer."""
     from sim_bridge.doctor import main
@@ -118,6 +138,8 @@ VERBS: dict[str, Callable[[Sequence[str]], int]] = {
     "place": place,
     "map": radio_map,
     "survey": survey,
+    "locate": locate,
+    "explore": explore,
     "doctor": doctor,
 }
 
