@@ -31,10 +31,11 @@ def error_cdf(errors: Mapping[tuple[str, str], np.ndarray], theme: Theme) -> go.
     for (run, method), error in errors.items():
         share = np.linspace(0, 1, 201)
         dash = "dash" if method == "grid_bayes" else DASHES[runs.index(run) % len(DASHES)]
+        width = 3 if method in ("locator", "grid_bayes") else 1.8
         name = label(method) if len(runs) == 1 else f"{label(method)}, {run}"
         plot.add_scatter(
             x=np.quantile(error, share).clip(0.5), y=share, mode="lines", name=name,
-            line={"color": colour(method, theme), "dash": dash, "width": 3 if method in ("locator", "grid_bayes") else 1.8},
+            line={"color": colour(method, theme), "dash": dash, "width": width},
             hovertemplate="%{y:.0%} within %{x:.1f} m<extra>" + name + "</extra>",
         )  # fmt: skip
     ticks = [1, 3, 10, 30, 100, 300]
@@ -47,9 +48,7 @@ def ratio_bars(ratios: Mapping[str, float], theme: Theme, title: str) -> go.Figu
     """Errors over those of the limit, by condition; 1 is the limit itself."""
     names, values = list(ratios), [round(v, 3) for v in ratios.values()]
     plot = go.Figure()
-    plot.add_bar(
-        x=names, y=values, marker_color=css(LOCATOR), text=[f"{v:.2f}" for v in values], textposition="outside"
-    )
+    plot.add_bar(x=names, y=values, marker_color=css(LOCATOR), text=[f"{v:.2f}" for v in values], textposition="inside")
     plot.add_hline(y=1.0, line={"color": theme.ink, "dash": "dash"}, annotation_text="the limit")
     plot.update_yaxes(title=title, range=[0, max([1.2, *values]) * 1.18], gridcolor=theme.grid)
     return _laid_out(plot, 340)
@@ -220,7 +219,7 @@ def architecture(patches: int, width: int, layers: tuple[int, int], parameters: 
     plot.add_annotation(x=2.5, y=-0.12, text=said, showarrow=False, font={"size": 12, "color": theme.ink})
     plot.update_xaxes(visible=False, range=[-0.45, 3.45])
     plot.update_yaxes(visible=False, range=[-0.25, 1.25])
-    return _laid_out(plot, 300)
+    return _laid_out(plot, 270).update_layout(margin={"t": 4})
 
 
 def _arrow(plot: go.Figure, start: tuple[float, float], end: tuple[float, float], theme: Theme) -> None:

@@ -27,6 +27,9 @@ CAMERAS: dict[Camera, tuple[float, float, float]] = {
 }
 
 
+ALWAYS = {"depthCompare": "always"}  # seen through walls
+
+
 class Deck(pdk.Deck):
     """A deck whose JSON has no blanks: a third of the bytes on their way to the browser."""
 
@@ -40,6 +43,8 @@ class Stage:
 
     ground: str
     buildings: str
+    opacity: float = 1.0
+    """of buildings: less lets the ground behind them be seen"""
 
 
 def deck(
@@ -49,7 +54,7 @@ def deck(
 
     A selection dims all other objects of its layer; under a new `turn` the layers are new and nothing is selected.
     """
-    layers = [_mesh("ground", stage.ground), _mesh("buildings", stage.buildings)]
+    layers = [_mesh("ground", stage.ground), _mesh("buildings", stage.buildings, stage.opacity)]
     layers += [_areas(areas) for areas in marks.areas] + [_lines(lines) for lines in marks.lines]
     layers += [_dots(dots, theme, turn) for dots in marks.dots]
     return Deck(
@@ -68,7 +73,7 @@ def clickable(tile: Tile, place: Float[np.ndarray, "n 2"], side: float, turn: st
     Alpha 1 of 255: what is wholly transparent is not picked.
     """
     where = on_ground(tile, place, 0.1)
-    rows = [{"p": _rounded(p)} for p in where]
+    rows = [{"p": _rounded(p), "told": f"{p[0]:.0f} m east, {p[1]:.0f} m north"} for p in where]
     return pdk.Layer(
         "GridCellLayer", rows, id=f"anywhere{turn}", get_position="p", get_fill_color=[0, 0, 0, 1], cell_size=side,
         extruded=False, pickable=True,
@@ -78,15 +83,16 @@ def clickable(tile: Tile, place: Float[np.ndarray, "n 2"], side: float, turn: st
 def _look(tile: Tile, camera: Camera, at: Sequence[float] | None) -> pdk.ViewState:
     above, turn, closer = CAMERAS[camera]
     centre = on_ground(tile, np.array([at if at is not None and camera == "close" else (0.0, 0.0)]), 0.0)[0]
-    zoom = math.log2(560.0 / tile.size) + closer
+    zoom = math.log2(620.0 / tile.size) + closer
     state = {"target": _rounded(centre), "rotation_x": above, "rotation_orbit": turn, "zoom": zoom}
     return pdk.ViewState(longitude=None, latitude=None, min_zoom=-3, max_zoom=8, **state)
 
 
-def _mesh(name: str, url: str) -> pdk.Layer:
+def _mesh(name: str, url: str, opacity: float = 1.0) -> pdk.Layer:
     return pdk.Layer(
         "ScenegraphLayer", [{"p": [0, 0, 0]}], id=name, get_position="p", scenegraph=pdk.types.String(url),
         get_color=[255, 255, 255, 255], _lighting=pdk.types.String("flat"), size_scale=1, pickable=False,
+        opacity=opacity,
     )  # fmt: skip
 
 
@@ -98,7 +104,7 @@ def _dots(dots: Dots, theme: Theme, turn: str) -> pdk.Layer:
         get_fill_color=[*dots.colour, 255], get_line_color=edge, filled=not dots.ring, stroked=dots.radius > 4,
         get_radius=dots.radius, radius_units=pdk.types.String("pixels"), line_width_units=pdk.types.String("pixels"),
         get_line_width=3 if dots.ring else 1.5, billboard=True, pickable=True, auto_highlight=dots.pickable,
-        parameters={"depthCompare": "always"} if not dots.pickable else {},
+        parameters={} if dots.pickable else ALWAYS,
     )  # fmt: skip
 
 
@@ -107,7 +113,8 @@ def _lines(lines: Lines) -> pdk.Layer:
     rows = [{"w": [_rounded(p) for p in points], "c": [*colour], "told": told} for points, colour, told in parts]
     return pdk.Layer(
         "PathLayer", rows, id=lines.name, get_path="w", get_color="c", get_width=lines.width,
-        width_units=pdk.types.String("pixels"), cap_rounded=True, joint_rounded=True, billboard=True, pickable=True,
+        width_units=pdk.types.String("pixels"), cap_rounded=True, joint_rounded=True, billboard=True, pickable=False,
+        parameters=ALWAYS if lines.over else {},
     )  # fmt: skip
 
 

@@ -136,7 +136,9 @@ def rays(folder: str, radio: str, x: float, y: float, stamp: float) -> tuple[Any
 
 
 @st.cache_resource(max_entries=16, show_spinner="Locating phones …")
-def tried(run: str, folder: str, radio: str, survey_of: tuple[str, str] | None, tier: str, count: int, seed: int) -> Any:
+def tried(
+    run: str, folder: str, radio: str, survey_of: tuple[str, str] | None, tier: str, count: int, seed: int
+) -> Any:
     """A `trial.Trial` of a run on a place."""
     at = Path(folder)
     kept, _ = _maps(folder, radio, (stamp(at, "tile"), stamp(Path(radio), "map")))

@@ -70,10 +70,10 @@ def worst(trial: Trial, count: int) -> list[dict[str, Any]]:
         {
             "phone": n,
             "error m": round(float(trial.error[n]), 1),
-            "grid Bayes m": round(float(trial.limit_error[n]), 1),
-            "cells heard": int(trial.heard[n]),
-            "in sight": bool(trial.phones.los[n]),
-            "entropy nat": round(float(trial.entropy[n]), 2),
+            "Bayes m": round(float(trial.limit_error[n]), 1),
+            "cells": int(trial.heard[n]),
+            "sight": bool(trial.phones.los[n]),
+            "nat": round(float(trial.entropy[n]), 2),
             "x m": round(float(trial.phones.position[n, 0]), 1),
             "y m": round(float(trial.phones.position[n, 1]), 1),
         }

@@ -73,13 +73,12 @@ def table(maps: Maps, at: list[float], rays: Any) -> list[dict[str, Any]]:
         rows.append(
             {
                 "cell": cell,
-                "map dBm": round(float(mapped.gain_db[0, cell]) + power, 1) if mapped.known[0, cell] else None,
-                "traced dBm": round(float(to_db(gain[cell])) + power, 1) if found else None,
+                "map": round(float(mapped.gain_db[0, cell]) + power, 1) if mapped.known[0, cell] else None,
+                "traced": round(float(to_db(gain[cell])) + power, 1) if found else None,
                 "paths": int(count[cell]),
-                "in sight": bool(sight[cell]),
-                "delay ns": round(float(delay[cell]) * 1e9, 1) if found else None,
+                "sight": bool(sight[cell]),
                 "TA": int(float(delay[cell]) * SPEED_OF_LIGHT / step) if found else None,
-                "azimuth °": round(float(mapped.azimuth_deg[0, cell])),
+                "az": round(float(mapped.azimuth_deg[0, cell])),
             }
         )
     return rows

@@ -150,8 +150,8 @@ def _chunks(reports: Reports) -> Iterator[Reports]:
 def importance(locator: Locator, maps: Maps, phones: Phones, seed: int) -> dict[str, Float[Tensor, " n"]]:
     """Errors in m when one feature is exchanged among phones of the same serving cell, by feature (and "nothing").
 
-    Permutation importance (Breiman 2001, section 10): what the locator loses when a feature is wrong, not what it could do
-    without.
+    Permutation importance (Breiman 2001, section 10): what the locator loses when a feature is wrong, not what it could
+    do without.
     """
     generator = torch.Generator().manual_seed(seed)
     reports = {"nothing": phones.reports}

@@ -22,12 +22,18 @@ from uel.tile import Tile
 STYLE_SHEET = """<style>
 .block-container {padding: 3.6rem 1.6rem 1.5rem 1.6rem;}
 [data-testid="stSidebarContent"] {font-size: 0.92rem;}
-.cards {display: grid; grid-template-columns: repeat(auto-fit, minmax(8.6rem, 1fr)); gap: 0.6rem; margin-bottom: 0.4rem;}
+.cards {display: grid; grid-template-columns: repeat(auto-fit, minmax(8.4rem, 1fr)); gap: 0.6rem;}
 .card {border: 1px solid rgba(128,128,128,0.35); border-radius: 0.6rem; padding: 0.5rem 0.8rem;}
 .card .name {font-size: 0.8rem; opacity: 0.8;}
 .card .value {font-size: 1.35rem; font-weight: 600; font-variant-numeric: tabular-nums; overflow-wrap: anywhere;}
 .card .more {font-size: 0.76rem; opacity: 0.8;}
 .legend {font-size: 0.86rem; line-height: 1.7;}
+.rows {width: 100%; border-collapse: collapse; font-size: 0.84rem; font-variant-numeric: tabular-nums;}
+.rows th {text-align: right; font-weight: 500; opacity: 0.75; vertical-align: bottom;}
+.rows td {text-align: right; overflow-wrap: anywhere;}
+.rows th, .rows td {padding: 0.22rem 0.4rem; border-bottom: 1px solid rgba(128,128,128,0.28);}
+.rows th:first-child, .rows td:first-child {text-align: left; overflow-wrap: normal;}
+.rows.facts td:last-child {text-align: left;}
 </style>"""
 MAP_HEIGHT = 560
 
@@ -105,6 +111,25 @@ def cards(values: Mapping[str, tuple[str, str]]) -> None:
     st.html(f"<div class='cards'>{''.join(boxes)}</div>")
 
 
+def table(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Rows that all have the same names, without scroll bars: words break before anything is cut."""
+    heads = "".join(f"<th>{html.escape(name)}</th>" for name in rows[0])
+    lines = ["".join(f"<td>{html.escape(_written(value))}</td>" for value in row.values()) for row in rows]
+    st.html(f"<table class='rows'><tr>{heads}</tr>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>")
+
+
+def facts(told: Mapping[str, Any]) -> None:
+    """Names and values, one below the other."""
+    lines = [f"<td>{html.escape(name)}</td><td>{html.escape(_written(value))}</td>" for name, value in told.items()]
+    st.html(f"<table class='rows facts'>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>")
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "–" if value is None else str(value).replace("-", "−") if isinstance(value, int | float) else str(value)
+
+
 def legends(*shown: Legend | None) -> None:
     """Legends below a map."""
     st.html("".join(legend.html for legend in shown if legend is not None))
@@ -148,6 +173,7 @@ def show_map(
     *,
     key: str,
     at: Sequence[float] | None = None,
+    opacity: float = 1.0,
     click: tuple[np.ndarray, float] | None = None,
     pick: Callable[[list[float], str], None] | None = None,
 ) -> Legend | None:
@@ -167,7 +193,8 @@ def show_map(
     turn = f"-{st.session_state.get('turn', 0)}"
     buildings, legend = opened.buildings(here.place.tile, options.colouring, here.theme.name)
     ground = opened.ground(tile, picture)
-    stage = layers.Stage(ground=opened.url(ground, f"{key}-ground"), buildings=opened.url(buildings, f"{key}-buildings"))
+    urls = {"ground": opened.url(ground, f"{key}-ground"), "buildings": opened.url(buildings, f"{key}-buildings")}
+    stage = layers.Stage(**urls, opacity=opacity)
     deck = layers.deck(tile, stage, marks, here.theme, options.camera, at, turn)
     if click is not None:
         deck.layers.insert(2, layers.clickable(tile, *click, turn))

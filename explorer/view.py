@@ -49,6 +49,8 @@ class Lines:
     told: Sequence[str]
     width: float = 2.0
     """pixels"""
+    over: bool = True
+    """seen through walls"""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -96,7 +98,7 @@ def sites_marks(sites: tuple[Site, ...], tile: Tile, strong: int | None = None) 
         told.append(f"cell {number}: {pose}\n{cell.power_dbm:.0f} dBm, {z:.0f} m high")
         ground = on_ground(tile, np.array([[x, y]]), 0.0)[0]
         masts.append(np.array([ground, [x, y, z]]))
-    lines = Lines(name="masts", label="masts", points=masts, colours=[GREY] * len(masts), told=told, width=2.0)
+    lines = Lines(name="masts", label="masts", points=masts, colours=[GREY] * len(masts), told=told, over=False)
     return Marks(lines=[lines], areas=[Areas(name="cells", label="cells", points=wedges, colours=colours, told=told)])
 
 

@@ -27,13 +27,13 @@ def features(fix: Fix, tile: Tile, grid: Grid, **said: Any) -> dict[str, Any]:
     candidates = [_point(place(xy), {"kind": "candidate", **_component(fix, k, p), **said}) for xy, p, k in parts]
     pixels = probability(fix, grid)
     regions = [_region(outlines(pixels, grid, share), place, {"share": share, **said}) for share in SHARES]
-    note = {} if "crs" in tile.meta else {"note": LOCAL}
+    note = {} if tile.meta.get("crs") else {"note": LOCAL}
     return {"type": "FeatureCollection", **note, "features": [position, *candidates, *regions]}
 
 
 def to_degrees(tile: Tile) -> Place:
     """From metres on the tile to (longitude, latitude); unchanged where the tile is not georeferenced."""
-    if "crs" not in tile.meta:
+    if not tile.meta.get("crs"):
         return lambda xy: [round(v, 2) for v in xy]
     from pyproj import Transformer
 

@@ -14,14 +14,21 @@ from uel.tile import Tile
 
 BINS = 6  # colours of errors on the map
 WORST = 12
-LOSSES = {"loss": "all", "coarse": "coarse", "fine": "fine", "physics_map": "physics, map", "physics_rt": "physics, ray tracing"}
+LOSSES = {
+    "loss": "all",
+    "coarse": "coarse",
+    "fine": "fine",
+    "physics_map": "physics, map",
+    "physics_rt": "physics, ray tracing",
+}
 
 
 def page() -> None:
     here = ui.here()
     if not ui.need(here, "run"):
         return
-    assert here.place is not None and here.run is not None
+    assert here.place is not None
+    assert here.run is not None
     tile = opened.tile(here.place.tile)
     options = ui.map_options()
     with st.sidebar:
@@ -34,19 +41,18 @@ def page() -> None:
         marks, legend = _error_marks(tile, done)
         maps, _ = opened.maps(here.place)
         marks = view.sites_marks(maps.radio.sites, tile) + marks
-        ui.show_map(here, tile, opened.basemap(here.place.tile, here.theme.name), marks, options, key="errors")
+        ui.show_map(
+            here, tile, opened.basemap(here.place.tile, here.theme.name), marks, options, key="errors", opacity=0.45
+        )
         ui.legends(legend)
     with right:
         st.subheader("Worst cases")
         rows = tables.worst(done, WORST)
-        st.dataframe(rows, hide_index=True, width="stretch", height=MAP_ROWS)
+        ui.table(rows)
         links = [f"[{row['phone']}](live?source=phones&tier={tier}&number={row['phone']})" for row in rows]
         st.markdown(f"Look at them: {' · '.join(links)}")
     _features(here, key, tier, done)
     _training(here)
-
-
-MAP_ROWS = 460  # px: the table is as high as the map beside it
 
 
 def _error_marks(tile: Tile, done: Trial) -> tuple[view.Marks, Legend]:
@@ -62,7 +68,9 @@ def _error_marks(tile: Tile, done: Trial) -> tuple[view.Marks, Legend]:
         low, high = (round(top * k / BINS) for k in (n, n + 1))
         label = f"{low}–{high} m" if n < BINS - 1 else f"over {low} m"
         where = view.on_ground(tile, place[own], 2.0)
-        dots.append(view.Dots(name=f"errors{n}", label=label, place=where, colour=(red, green, blue), told=told, radius=6.0))
+        dots.append(
+            view.Dots(name=f"errors{n}", label=label, place=where, colour=(red, green, blue), told=told, radius=6.0)
+        )
     return view.Marks(dots=dots), Legend(title="error", unit="m", scale="plasma", low=0.0, high=top)
 
 
@@ -101,7 +109,10 @@ def _training(here: ui.Here) -> None:
     left, right = st.columns(2, gap="medium")
     with left:
         losses = {name: told[key] for key, name in LOSSES.items() if key in told}
-        ui.plot(charts.curves(losses, "loss", here.theme, log=all(bool((v > 0).all()) for _, v in losses.values())), "losses")
+        ui.plot(
+            charts.curves(losses, "loss", here.theme, log=all(bool((v > 0).all()) for _, v in losses.values())),
+            "losses",
+        )
     with right:
         checks = {name: curve for name, curve in told.items() if name.startswith("val_p")}
         ui.plot(charts.curves(checks, "validation error in m", here.theme), "validation")

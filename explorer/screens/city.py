@@ -38,13 +38,11 @@ def page() -> None:
         tint = ui.show_map(here, tile, picture, marks, options, key="map", at=at, click=click, pick=_pick)
         ui.legends(legend, tint)
         st.caption(f"{said} Click the ground or a phone: its rays are traced. Drag turns, the wheel zooms.")
-        if found is not None:
+        if found is not None and len(found.paths.power):
             ui.plot(charts.delay_profile(*traced.profile(found), here.theme), "profile")
 
 
-def _ground(
-    here: ui.Here, tile: Tile, maps: Maps | None, service: dict
-) -> tuple[Image, Legend | None, int | None]:
+def _ground(here: ui.Here, tile: Tile, maps: Maps | None, service: dict) -> tuple[Image, Legend | None, int | None]:
     """The picture on the ground, its legend, and the cell that it is of."""
     base = opened.basemap(here.place.tile, here.theme.name)  # type: ignore[union-attr]
     if maps is None:
@@ -85,9 +83,7 @@ def _survey(here: ui.Here) -> TileSurvey | None:
     return opened.survey(*here.place.surveys[0])
 
 
-def _marks(
-    tile: Tile, maps: Maps | None, survey: TileSurvey | None, strong: int | None
-) -> tuple[view.Marks, str]:
+def _marks(tile: Tile, maps: Maps | None, survey: TileSurvey | None, strong: int | None) -> tuple[view.Marks, str]:
     """Masts and phones, and what to say of them."""
     marks, said = view.sites_marks(_sites(tile, maps), tile, strong), ""
     if survey is not None:
@@ -158,13 +154,16 @@ def _told(here: ui.Here, maps: Maps | None, at: list[float] | None, found, secon
     strongest = traced.strongest_dbm(maps, found)
     ui.cards(
         {
-            "paths": (str(len(found.paths.power)), f"{traced.SHOWN} strongest drawn"),
+            "paths": (str(count := len(found.paths.power)), f"{min(count, traced.SHOWN)} strongest drawn"),
             "traced in": (f"{seconds:.2f} s", "search included"),
             "strongest": ("–", "no cell") if strongest is None else (f"{strongest[1]:.0f} dBm", f"cell {strongest[0]}"),
         }
     )
-    st.dataframe(traced.table(maps, at, found), hide_index=True, width="stretch", height=318)
-    st.caption("RSRP as the map has it and as traced here; TA in steps of the phone's carrier; azimuth seen from the cell.")
+    if not len(found.paths.power):
+        st.info("No ray reaches this place: it may lie in a building. Pick one outdoors.")
+        return
+    ui.table(traced.table(maps, at, found))
+    st.caption("What each cell would report: RSRP in dBm by the map and as traced, TA in steps, azimuth (az) in °.")
 
 
 def _network(maps: Maps) -> None:
@@ -185,5 +184,5 @@ def _network(maps: Maps) -> None:
          "azimuth": cell.azimuth_deg, "tilt": cell.tilt_deg, "dBm": cell.power_dbm}
         for n, (site, cell) in enumerate(cells_of(radio.sites))
     ]  # fmt: skip
-    st.dataframe(rows, hide_index=True, width="stretch")
+    ui.table(rows)
     st.caption("Positions in metres from the tile's centre, angles in degrees.")

@@ -29,7 +29,8 @@ def page() -> None:
     here = ui.here()
     if not ui.need(here, "run"):
         return
-    assert here.place is not None and here.run is not None
+    assert here.place is not None
+    assert here.run is not None
     locator, (maps, _) = opened.locator(here.run), opened.maps(here.place)
     options = ui.map_options()
     with st.sidebar:
@@ -59,7 +60,9 @@ def _story(here: ui.Here, locator: Locator, maps: Maps) -> Story | None:
         done = opened.tried(str(here.run), str(tile.folder), str(here.place.maps[0]), None, tier, PHONES, seed=1)
         count = len(done.phones)
         story = Story(
-            Timeline(torch.arange(count).float(), done.phones.reports), done.phones.position, "phones drawn from the map"
+            Timeline(torch.arange(count).float(), done.phones.reports),
+            done.phones.position,
+            "phones drawn from the map",
         )
         return story
     if source == "survey" and not here.place.surveys:
@@ -128,9 +131,7 @@ def _now(count: int, playing: bool) -> int:
     return int(st.slider("Report", 0, count - 1, key="number", bind="query-params"))
 
 
-def _map(
-    here: ui.Here, tile: Tile, story: Story, now: int, found: Answer, options: ui.MapOptions, shown: str
-) -> None:
+def _map(here: ui.Here, tile: Tile, story: Story, now: int, found: Answer, options: ui.MapOptions, shown: str) -> None:
     pixels = found.heatmap if shown == "locator" else found.posterior
     base = opened.basemap(here.place.tile, here.theme.name)  # type: ignore[union-attr]
     picture, legend = density_picture(base, pixels.numpy(), found.grid.pixel)
@@ -145,7 +146,7 @@ def _map(
     serving = int(story.timeline.reports.serving[now])
     sites = opened.maps(here.place)[0].radio.sites  # type: ignore[arg-type]
     marks = view.sites_marks(sites, tile, serving) + marks
-    ui.show_map(here, tile, picture, marks, options, key="live", at=found.position)
+    ui.show_map(here, tile, picture, marks, options, key="live", at=found.position, opacity=0.4)
     names = {"truth": view.TRUTH, "locator": view.LOCATOR, "grid Bayes": view.LIMIT, "candidates": view.GREEN}
     ui.legends(legend, Legend(title="marks", names=names | {"50 % region": view.VERMILION, "90 % region": view.ORANGE}))
     st.caption(f"Reports of {story.text}. The serving cell stands out; candidates are hollow.")
@@ -168,7 +169,7 @@ def _figures(story: Story, now: int, found: Answer) -> None:
         "uncertainty": (f"± {found.std:.0f} m", "root of the covariance's trace"),
         "latency": (f"{found.seconds * 1e3:.0f} ms", "report to fix, this machine"),
         "entropy": (f"{float(found.fix.entropy()[0]):.2f} nat", "of the heatmap"),
-        "heard": (f"{int(reports.heard[now].sum())} cells", f"serving: {int(reports.serving[now])}"),
+        "cells heard": (str(int(reports.heard[now].sum())), f"cell {int(reports.serving[now])} serves"),
     }
     if story.truth is not None:
         truth = story.truth[now].tolist()
@@ -176,10 +177,10 @@ def _figures(story: Story, now: int, found: Answer) -> None:
         shown["error of grid Bayes"] = (f"{math.dist(found.limit, truth):.1f} m", "evidence alone")
     ui.cards(shown)
     rows = [
-        {"candidate": n + 1, "probability": f"{p:.1%}", "x m": round(xy[0], 1), "y m": round(xy[1], 1), "± m": round(std, 1)}
+        {"": n + 1, "probability": f"{p:.1%}", "x m": round(xy[0], 1), "y m": round(xy[1], 1), "± m": round(std, 1)}
         for n, (xy, p, std) in enumerate(found.candidates)
     ]
-    st.dataframe(rows, hide_index=True, width="stretch")
+    ui.table(rows)
 
 
 def _measured(here: ui.Here, maps: Maps, locator: Locator, story: Story, now: int) -> None:
@@ -202,7 +203,13 @@ def _measured(here: ui.Here, maps: Maps, locator: Locator, story: Story, now: in
 def _downloads(tile: Tile, story: Story, now: int, found: Answer) -> None:
     left, right, _ = st.columns([1, 1, 2])
     told = geojson.features(found.fix, tile, found.grid, time=round(float(story.timeline.time[now]), 3))
-    left.download_button("This fix as GeoJSON", json.dumps(told), "fix.geojson", "application/geo+json", on_click="ignore")
+    left.download_button(
+        "This fix as GeoJSON", json.dumps(told), "fix.geojson", "application/geo+json", on_click="ignore"
+    )
     right.download_button(
-        "These reports as JSON", report_json.write(story.timeline), "reports.json", "application/json", on_click="ignore"
+        "These reports as JSON",
+        report_json.write(story.timeline),
+        "reports.json",
+        "application/json",
+        on_click="ignore",
     )

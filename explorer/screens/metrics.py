@@ -33,7 +33,7 @@ def page() -> None:
     with left:
         ui.plot(charts.error_cdf(errors, here.theme), "cdf")
     with right:
-        st.dataframe(tables.percentiles(errors, within), hide_index=True, width="stretch", height=300)
+        ui.table(tables.percentiles(errors, within))
         ratios = tables.ratios(_errors(runs, truth, tier, ["locator", "grid_bayes"]))
         if ratios:
             ui.plot(charts.ratio_bars(ratios, here.theme, "error over the limit's"), "ratios")
@@ -45,7 +45,9 @@ def _asked(here: ui.Here) -> tuple[list[Path], str, str, list[str]]:
     assert here.run is not None
     with st.sidebar:
         chosen = st.multiselect("Runs side by side", list(names), default=[here.run.name], key="runs")
-        truth = ui.option("Reports are", "truth", ["map", "paths"], {"map": "drawn from the map", "paths": "ray-traced"}.get)
+        truth = ui.option(
+            "Reports are", "truth", ["map", "paths"], {"map": "drawn from the map", "paths": "ray-traced"}.get
+        )
         tier = ui.option("Tier", "tier", TIERS[::-1], lambda name: charts.TIER_NAMES[name])
         methods = st.multiselect("Methods", list(STYLE), default=list(STYLE), key="methods", format_func=charts.label)
     return [names[name] for name in chosen] or [here.run], truth, tier, methods
@@ -81,7 +83,8 @@ def _trial(here: ui.Here, truth: str, tier: str) -> None:
     st.subheader("By condition, and how sure")
     if not ui.need(here, "run"):
         return
-    assert here.place is not None and here.run is not None
+    assert here.place is not None
+    assert here.run is not None
     if truth == "paths" and not here.place.surveys:
         ui.missing(f"ray-traced survey of {here.place.name}", here.place.missing[-1][1])
         return
@@ -108,7 +111,7 @@ def _trial(here: ui.Here, truth: str, tier: str) -> None:
         ui.plot(charts.ratio_bars(tables.by_condition(done), here.theme, "median over grid Bayes'"), "conditions")
     with right:
         st.markdown("**Figures**")
-        st.dataframe(tables.of_trial(done, chosen), hide_index=True, width="stretch")
+        ui.table(tables.of_trial(done, chosen))
 
 
 def _filtered(done: Trial) -> np.ndarray:

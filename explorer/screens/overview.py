@@ -38,9 +38,9 @@ def _run(here: ui.Here, run: Run) -> None:
     for tier, rows in tiers.items():
         ratio = metrics.get("r50", {}).get(tier)
         if "locator" in rows:
-            more = f"median {tier}; limit {rows['grid_bayes']['p50_m']:.1f} m" if "grid_bayes" in rows else f"median {tier}"
-            shown[f"error, {charts.TIER_NAMES.get(tier, tier)}"] = (f"{rows['locator']['p50_m']:.1f} m", more)
-            shown[f"r50, {tier}"] = (f"{ratio:.2f}" if ratio else "–", "median over the limit's")
+            limit = f"limit {rows['grid_bayes']['p50_m']:.1f} m" if "grid_bayes" in rows else "limit unknown"
+            more = f"median error; {limit}" + (f", r50 {ratio:.2f}" if ratio else "")
+            shown[charts.TIER_NAMES.get(tier, tier)] = (f"{rows['locator']['p50_m']:.1f} m", more)
     ui.cards(shown)
     count = sum(p.numel() for p in locator.parameters())
     config = locator.config
@@ -61,7 +61,7 @@ def _place(here: ui.Here) -> None:
         "side": f"{tile.size:g} m, rasters of {tile.raster_grid.pixel:g} m",
         "built on": f"{float(stands.float().mean()):.0%}",
         "relief": f"{relief:.0f} m" if relief > 0.5 else "level",
-        "coordinates": tile.meta.get("crs", "metres of its own, not georeferenced"),
+        "coordinates": tile.meta.get("crs") or "metres of its own, not georeferenced",
         "materials": ", ".join(name.removeprefix("itu_") for name in tile.materials if name),
         "folder": str(here.place.tile),
         "fingerprint": here.place.fingerprint,
@@ -70,7 +70,7 @@ def _place(here: ui.Here) -> None:
         told["radio map"] = f"{told.get('radio map', '')} {radio.name}".strip()
     for folder, name in here.place.surveys[:1]:
         told["survey"] = _survey(folder, name)
-    st.table([{"": key, "value": value} for key, value in told.items()], border="horizontal", hide_index=True)
+    ui.facts(told)
 
 
 def _survey(folder: Any, name: str) -> str:
@@ -98,7 +98,9 @@ def _missing(here: ui.Here) -> None:
 def _versions(here: ui.Here) -> None:
     st.markdown("#### Versions")
     told = {"uel": __version__, "torch": torch.__version__, "streamlit": st.__version__}
-    told["device"] = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads"
+    told["device"] = (
+        torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads"
+    )
     if here.run is not None:
         told |= {f"{name} (run)": v for name, v in Run.open(here.run).metrics.get("versions", {}).items()}
-    st.table([{"": key, "value": value} for key, value in told.items()], border="horizontal", hide_index=True)
+    ui.facts(told)
