@@ -90,9 +90,12 @@ def look(path: Path | None, data: Path, runs: Path) -> Shelf:
     maps = [(of, folder) for folder in found["map"] if (of := _made_on(folder, problems))]
     maps = [*((_print(tile), radio) for tile, radio in tested.values() if tile and radio), *maps]
     surveys = [(of, folder, name) for folder in found["survey"] for of, name in _surveyed(folder, problems)]
+    asked = path.resolve() if path else None
+    maps.sort(key=lambda item: item[1] != asked)  # what was asked for comes first
+    surveys.sort(key=lambda item: item[1] != asked)
     places = [_filled(place, maps, surveys) for place in places]
     finished = sorted(found["run"], key=lambda run: (run / MARKS["run"]).stat().st_mtime, reverse=True)
-    return _opened(path.resolve() if path else None, places, finished, tested, tuple(problems))
+    return _opened(asked, places, finished, tested, tuple(problems))
 
 
 def _opened(

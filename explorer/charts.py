@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from explorer.figures import STYLE
-from explorer.palette import CATEGORIES, GREEN, LIMIT, LOCATOR, SKY, Theme, css
+from explorer.palette import CATEGORIES, GREEN, LIMIT, LOCATOR, RGB, SKY, Theme, css
 
 DASHES = ("solid", "dash", "dot", "dashdot")  # of runs, side by side
 TIER_NAMES = {"T0": "T0: levels", "T1": "T1: + timing advance", "T2": "T2: + serving azimuth"}
@@ -146,7 +146,7 @@ def delay_profile(delay_ns: np.ndarray, gain_db: np.ndarray, cell: np.ndarray, t
     return _laid_out(plot, 300)
 
 
-def bars(values: Mapping[str, float], unit: str, theme: Theme, tint: Sequence[float] = GREEN) -> go.Figure:
+def bars(values: Mapping[str, float], unit: str, theme: Theme, tint: RGB = GREEN) -> go.Figure:
     """One bar a name, from left to right."""
     names, numbers = list(values), [round(float(v), 3) for v in values.values()]
     plot = go.Figure()

@@ -10,7 +10,7 @@ from explorer.drawing import hillshade, value_range
 from explorer.palette import CATEGORIES, RGB, Theme, css, gradient, scaled
 from uel.tile import Tile
 
-Image = UInt8[np.ndarray, "row column 3"]
+Image = UInt8[np.ndarray, "_ _ 3"]
 MOST_PIXELS = 1024  # of a picture's side: what a browser takes without a pause
 
 

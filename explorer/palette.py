@@ -44,7 +44,7 @@ LIGHT = Theme(
         "water": (170, 205, 226),
         "green": (203, 224, 186),
     },
-    wall=(150, 232),
+    wall=(150.0, 232.0),
     grid="rgba(0,0,0,0.12)",
 )
 DARK = Theme(
@@ -58,9 +58,12 @@ DARK = Theme(
         "water": (24, 54, 78),
         "green": (32, 54, 42),
     },
-    wall=(74, 148),
+    wall=(74.0, 148.0),
     grid="rgba(255,255,255,0.16)",
 )
+
+
+THEMES = (LIGHT, DARK)
 
 
 def theme_of(name: str | None) -> Theme:
@@ -74,7 +77,7 @@ def scaled(values: Float[np.ndarray, "*n"], scale: str, low: float, high: float)
     return np.round(255 * colormaps[scale](share)[..., :3]).astype(np.uint8)
 
 
-def css(colour: Sequence[float], alpha: float = 1.0) -> str:
+def css(colour: Sequence[int | float], alpha: float = 1.0) -> str:
     """As browsers write it."""
     red, green, blue = (round(c) for c in colour)
     return f"rgba({red},{green},{blue},{alpha:g})"
@@ -83,4 +86,4 @@ def css(colour: Sequence[float], alpha: float = 1.0) -> str:
 def gradient(scale: str, steps: int = 12) -> str:
     """A scale from left to right, as a CSS background."""
     stops = scaled(np.linspace(0, 1, steps), scale, 0.0, 1.0)
-    return f"linear-gradient(90deg, {', '.join(css(c) for c in stops)})"
+    return f"linear-gradient(90deg, {', '.join(css(c) for c in stops.tolist())})"

@@ -22,7 +22,7 @@ def features(fix: Fix, tile: Tile, grid: Grid, **said: Any) -> dict[str, Any]:
     """
     place = to_degrees(tile)
     position = _point(place(fix.position[0].tolist()), {"kind": "position", **_spread(fix), **said})
-    where, likely, index = fix.candidates(CANDIDATES)
+    where, likely, index = fix.candidates(min(CANDIDATES, fix.log_heatmap.shape[-1]))
     parts = zip(where[0].tolist(), likely[0].tolist(), index[0].tolist(), strict=True)
     candidates = [_point(place(xy), {"kind": "candidate", **_component(fix, k, p), **said}) for xy, p, k in parts]
     pixels = probability(fix, grid)

@@ -1,5 +1,6 @@
 """Where a phone is with so much probability: densities on a grid, the smallest regions, and their outlines."""
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -63,7 +64,7 @@ def outlines(pixels: Float[Tensor, "row column"], grid: Grid, share: float) -> l
     drawn: Any = contourpy.contour_generator(axis, axis, padded, fill_type="OuterOffset")
     points, offsets = drawn.filled(between, np.inf)
     return [
-        [_ring(polygon[a:b]) for a, b in zip(ends[:-1], ends[1:], strict=True)]
+        [_ring(polygon[a:b]) for a, b in itertools.pairwise(ends)]
         for polygon, ends in zip(points, offsets, strict=True)
     ]
 

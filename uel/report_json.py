@@ -9,6 +9,7 @@ Cells are numbered as in `uel.sites.cells_of`. Whatever a phone did not say is l
 cell unless given, `time` counts in seconds from the first report.
 """
 
+import itertools
 import json
 import math
 from collections.abc import Callable, Mapping
@@ -55,7 +56,7 @@ def read(content: bytes, cells: int) -> Timeline:
     listed = _list(top.get("reports"), "reports", MOST_REPORTS)
     reports = [_report(item, f"reports[{n}]", cells) for n, item in enumerate(listed)]
     time = [report.pop("time") for report in reports]
-    for n, (before, after) in enumerate(zip(time, time[1:], strict=False), start=1):
+    for n, (before, after) in enumerate(itertools.pairwise(time), start=1):
         if after < before:
             raise _wrong(f"reports[{n}].time", after, f"put reports in order: the one before has {before}")
     columns = {name: torch.stack([report[name] for report in reports]) for name in reports[0]}
