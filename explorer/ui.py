@@ -145,12 +145,14 @@ class MapOptions:
     """How the visitor wants maps."""
 
     flat: bool
+    opacity: float
+    """of buildings"""
     camera: layers.Camera
     colouring: Colouring
 
 
-def map_options(colouring: Colouring = "plain") -> MapOptions:
-    """Ask for them in the sidebar."""
+def map_options(opacity: float = 1.0) -> MapOptions:
+    """Ask for them in the sidebar; `opacity` of buildings is where a page begins."""
     kinds = list(get_args(Colouring))
     with st.sidebar:
         shown = st.segmented_control(
@@ -158,10 +160,11 @@ def map_options(colouring: Colouring = "plain") -> MapOptions:
         )
         camera = option("Camera", "camera", list(layers.CAMERAS))
         tint = st.selectbox(
-            "Buildings", kinds, index=kinds.index(colouring), key="buildings", bind="query-params",
+            "Buildings", kinds, key="buildings", bind="query-params",
             format_func={"plain": "plain", "height": "by height", "material": "by material"}.get,
         )  # fmt: skip
-    return MapOptions(flat=shown == "2-D", camera=camera, colouring=tint)  # type: ignore[arg-type]
+        percent = st.slider("Opacity of buildings in %", 10, 100, round(100 * opacity), 10, key="opacity")
+    return MapOptions(flat=shown == "2-D", opacity=percent / 100, camera=camera, colouring=tint)  # type: ignore[arg-type]
 
 
 def show_map(
@@ -173,7 +176,6 @@ def show_map(
     *,
     key: str,
     at: Sequence[float] | None = None,
-    opacity: float = 1.0,
     click: tuple[np.ndarray, float] | None = None,
     pick: Callable[[list[float], str], None] | None = None,
 ) -> Legend | None:
@@ -194,7 +196,7 @@ def show_map(
     buildings, legend = opened.buildings(here.place.tile, options.colouring, here.theme.name)
     ground = opened.ground(tile, picture)
     urls = {"ground": opened.url(ground, f"{key}-ground"), "buildings": opened.url(buildings, f"{key}-buildings")}
-    stage = layers.Stage(**urls, opacity=opacity)
+    stage = layers.Stage(**urls, opacity=options.opacity)
     deck = layers.deck(tile, stage, marks, here.theme, options.camera, at, turn)
     if click is not None:
         deck.layers.insert(2, layers.clickable(tile, *click, turn))

@@ -239,7 +239,10 @@ def test_places_are_metres_in_the_deck(tile):
 def test_cameras_look_at_the_tile(tile, camera):
     deck = layers.deck(tile, STAGE, view.Marks(), LIGHT, camera, [50.0, -20.0])
     state = json.loads(deck.to_json())["initialViewState"]
-    assert state["target"][:2] == ([50.0, -20.0] if camera == "close" else [0.0, 0.0])
+    if camera == "close":
+        assert state["target"][:2] == [50.0, -20.0]
+    else:
+        assert math.dist(state["target"][:2], (0, 0)) < 0.1 * tile.size
     assert 0 < state["rotationX"] <= 90
     assert "longitude" not in state or state["longitude"] is None
 

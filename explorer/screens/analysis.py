@@ -30,7 +30,7 @@ def page() -> None:
     assert here.place is not None
     assert here.run is not None
     tile = opened.tile(here.place.tile)
-    options = ui.map_options()
+    options = ui.map_options(opacity=0.5)
     with st.sidebar:
         tier = ui.option("Tier", "tier", TIERS[::-1], lambda name: charts.TIER_NAMES[name])
     key = str(here.run), str(here.place.tile), str(here.place.maps[0])
@@ -41,9 +41,7 @@ def page() -> None:
         marks, legend = _error_marks(tile, done)
         maps, _ = opened.maps(here.place)
         marks = view.sites_marks(maps.radio.sites, tile) + marks
-        ui.show_map(
-            here, tile, opened.basemap(here.place.tile, here.theme.name), marks, options, key="errors", opacity=0.45
-        )
+        ui.show_map(here, tile, opened.basemap(here.place.tile, here.theme.name), marks, options, key="errors")
         ui.legends(legend)
     with right:
         st.subheader("Worst cases")

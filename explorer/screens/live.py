@@ -32,7 +32,7 @@ def page() -> None:
     assert here.place is not None
     assert here.run is not None
     locator, (maps, _) = opened.locator(here.run), opened.maps(here.place)
-    options = ui.map_options()
+    options = ui.map_options(opacity=0.4)
     with st.sidebar:
         shown = ui.option("Density", "density", ["locator", "grid Bayes"])
     story = _story(here, locator, maps)
@@ -146,7 +146,7 @@ def _map(here: ui.Here, tile: Tile, story: Story, now: int, found: Answer, optio
     serving = int(story.timeline.reports.serving[now])
     sites = opened.maps(here.place)[0].radio.sites  # type: ignore[arg-type]
     marks = view.sites_marks(sites, tile, serving) + marks
-    ui.show_map(here, tile, picture, marks, options, key="live", at=found.position, opacity=0.4)
+    ui.show_map(here, tile, picture, marks, options, key="live", at=found.position)
     names = {"truth": view.TRUTH, "locator": view.LOCATOR, "grid Bayes": view.LIMIT, "candidates": view.GREEN}
     ui.legends(legend, Legend(title="marks", names=names | {"50 % region": view.VERMILION, "90 % region": view.ORANGE}))
     st.caption(f"Reports of {story.text}. The serving cell stands out; candidates are hollow.")
