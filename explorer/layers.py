@@ -83,9 +83,9 @@ def clickable(tile: Tile, place: Float[np.ndarray, "n 2"], side: float, turn: st
 def _look(tile: Tile, camera: Camera, at: Sequence[float] | None) -> pdk.ViewState:
     above, turn, closer = CAMERAS[camera]
     # Heights and perspective fill the upper half: the middle of a slanted view lies south of the tile's.
-    middle = at if at is not None and camera == "close" else (0.0, -0.05 * tile.size if above < 90 else 0.0)
+    middle = at if at is not None and camera == "close" else (0.0, -0.09 * tile.size if above < 90 else 0.0)
     centre = on_ground(tile, np.array([middle]), 0.0)[0]
-    zoom = math.log2(580.0 / tile.size) + closer
+    zoom = math.log2(510.0 / tile.size) + closer
     state = {"target": _rounded(centre), "rotation_x": above, "rotation_orbit": turn, "zoom": zoom}
     return pdk.ViewState(longitude=None, latitude=None, min_zoom=-3, max_zoom=8, **state)
 

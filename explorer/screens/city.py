@@ -150,13 +150,15 @@ def _told(here: ui.Here, maps: Maps | None, at: list[float] | None, found, secon
     if at is None:
         _network(maps)
         return
-    st.markdown(f"**{at[0]:.1f} m east, {at[1]:.1f} m north**")
+    st.markdown(f"**{at[0]:.1f} m east, {at[1]:.1f} m north**".replace("-", "−"))
     strongest = traced.strongest_dbm(maps, found)
     ui.cards(
         {
             "paths": (str(count := len(found.paths.power)), f"{min(count, traced.SHOWN)} strongest drawn"),
             "traced in": (f"{seconds:.2f} s", "search included"),
-            "strongest": ("–", "no cell") if strongest is None else (f"{strongest[1]:.0f} dBm", f"cell {strongest[0]}"),
+            "strongest": ("–", "no cell")
+            if strongest is None
+            else (f"{strongest[1]:.0f} dBm".replace("-", "−"), f"cell {strongest[0]}"),
         }
     )
     if not len(found.paths.power):

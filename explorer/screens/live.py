@@ -165,7 +165,7 @@ def density_picture(base: Image, pixels: np.ndarray, pixel: float) -> tuple[Imag
 def _figures(story: Story, now: int, found: Answer) -> None:
     reports = story.timeline.reports
     shown = {
-        "position": (f"{found.position[0]:.0f}, {found.position[1]:.0f} m", "east, north"),
+        "position": (f"{found.position[0]:.0f}, {found.position[1]:.0f} m".replace("-", "−"), "east, north"),
         "uncertainty": (f"± {found.std:.0f} m", "root of the covariance's trace"),
         "latency": (f"{found.seconds * 1e3:.0f} ms", "report to fix, this machine"),
         "entropy": (f"{float(found.fix.entropy()[0]):.2f} nat", "of the heatmap"),

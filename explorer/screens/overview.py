@@ -67,7 +67,7 @@ def _place(here: ui.Here) -> None:
         "fingerprint": here.place.fingerprint,
     }
     for radio in here.place.maps[:3]:
-        told["radio map"] = f"{told.get('radio map', '')} {radio.name}".strip()
+        told["radio map"] = ", ".join(filter(None, [told.get("radio map"), radio.name]))
     for folder, name in here.place.surveys[:1]:
         told["survey"] = _survey(folder, name)
     ui.facts(told)
@@ -92,7 +92,9 @@ def _missing(here: ui.Here) -> None:
     for problem in here.shelf.problems:
         st.warning(f"Cannot be read: {problem}")
     found = len(here.shelf.places), len(here.shelf.runs)
-    st.caption(f"{found[0]} places and {found[1]} runs found under the data folder and `runs`.")
+    st.caption(
+        f"{found[0]} places and {found[1]} {'run' if found[1] == 1 else 'runs'} found under the data folder and `runs`."
+    )
 
 
 def _versions(here: ui.Here) -> None:
