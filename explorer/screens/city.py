@@ -2,6 +2,7 @@
 
 import numpy as np
 import streamlit as st
+import torch
 
 from explorer import charts, opened, painting, radio_layers, traced, ui, view
 from explorer.painting import Image, Legend
@@ -162,7 +163,8 @@ def _told(here: ui.Here, maps: Maps | None, at: list[float] | None, found, secon
         }
     )
     if not len(found.paths.power):
-        st.info("No ray reaches this place: it may lie in a building. Pick one outdoors.")
+        inside = not bool(opened.tile(here.place.tile).outdoor(torch.tensor(at)))  # type: ignore[union-attr]
+        st.info("This place lies in a building. Pick one outdoors." if inside else "No ray was found to this place.")
         return
     ui.table(traced.table(maps, at, found))
     st.caption("What each cell would report: RSRP in dBm by the map and as traced, TA in steps, azimuth (az) in °.")
