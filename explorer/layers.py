@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 import pydeck as pdk
 from jaxtyping import Float
+from pydeck.types import String
 
 from explorer.palette import RGB, Theme
 from explorer.view import Areas, Dots, Lines, Marks, on_ground
@@ -61,7 +62,7 @@ def deck(
         layers=layers,
         views=[pdk.View(type="OrbitView", controller=True, orbit_axis="Z", far=1e5)],
         initial_view_state=_look(tile, camera, at),
-        map_provider=None,
+        map_provider=None,  # type: ignore[arg-type]  # pydeck says str, and means none by None
         tooltip={"text": "{told}"},  # type: ignore[arg-type]
         parameters={"clearColor": [c / 255 for c in theme.paper] + [1.0]},
     )
@@ -92,8 +93,8 @@ def _look(tile: Tile, camera: Camera, at: Sequence[float] | None) -> pdk.ViewSta
 
 def _mesh(name: str, url: str, opacity: float = 1.0) -> pdk.Layer:
     return pdk.Layer(
-        "ScenegraphLayer", [{"p": [0, 0, 0]}], id=name, get_position="p", scenegraph=pdk.types.String(url),
-        get_color=[255, 255, 255, 255], _lighting=pdk.types.String("flat"), size_scale=1, pickable=False,
+        "ScenegraphLayer", [{"p": [0, 0, 0]}], id=name, get_position="p", scenegraph=String(url),
+        get_color=[255, 255, 255, 255], _lighting=String("flat"), size_scale=1, pickable=False,
         opacity=opacity,
     )  # fmt: skip
 
@@ -104,7 +105,7 @@ def _dots(dots: Dots, theme: Theme, turn: str) -> pdk.Layer:
     return pdk.Layer(
         "ScatterplotLayer", rows, id=f"{dots.name}{turn if dots.pickable else ''}", get_position="p",
         get_fill_color=[*dots.colour, 255], get_line_color=edge, filled=not dots.ring, stroked=dots.radius > 4,
-        get_radius=dots.radius, radius_units=pdk.types.String("pixels"), line_width_units=pdk.types.String("pixels"),
+        get_radius=dots.radius, radius_units=String("pixels"), line_width_units=String("pixels"),
         get_line_width=3 if dots.ring else 1.5, billboard=True, pickable=True, auto_highlight=dots.pickable,
         parameters={} if dots.pickable else ALWAYS,
     )  # fmt: skip
@@ -115,7 +116,7 @@ def _lines(lines: Lines) -> pdk.Layer:
     rows = [{"w": [_rounded(p) for p in points], "c": [*colour], "told": told} for points, colour, told in parts]
     return pdk.Layer(
         "PathLayer", rows, id=lines.name, get_path="w", get_color="c", get_width=lines.width,
-        width_units=pdk.types.String("pixels"), cap_rounded=True, joint_rounded=True, billboard=True, pickable=False,
+        width_units=String("pixels"), cap_rounded=True, joint_rounded=True, billboard=True, pickable=False,
         parameters=ALWAYS if lines.over else {},
     )  # fmt: skip
 

@@ -113,8 +113,8 @@ def judge(locator: Locator, maps: Maps, phones: Phones, seed: int) -> Trial:
         with torch.no_grad():
             parts.append(_judged(locator, maps, reports, truth, generator))
     estimate, rank, entropy, limit, limit_rank = (torch.cat(column) for column in zip(*parts, strict=True))
-    errors = (position_error(answer, phones.position) for answer in (estimate, limit))
-    return Trial(phones, estimate, *errors, rank, limit_rank, entropy)
+    error, limit_error = (position_error(answer, phones.position) for answer in (estimate, limit))
+    return Trial(phones, estimate, error, limit_error, rank, limit_rank, entropy)
 
 
 def _judged(

@@ -161,7 +161,7 @@ def map_options(opacity: float = 1.0) -> MapOptions:
         camera = option("Camera", "camera", list(layers.CAMERAS))
         tint = st.selectbox(
             "Buildings", kinds, key="buildings", bind="query-params",
-            format_func={"plain": "plain", "height": "by height", "material": "by material"}.get,
+            format_func=lambda kind: kind if kind == "plain" else f"by {kind}",
         )  # fmt: skip
         percent = st.slider("Opacity of buildings in %", 10, 100, round(100 * opacity), 10, key="opacity")
     return MapOptions(flat=shown == "2-D", opacity=percent / 100, camera=camera, colouring=tint)  # type: ignore[arg-type]

@@ -34,16 +34,15 @@ def rays(sim: "Sionna", position: Float[Tensor, "n dim"]) -> Rays:
     """Every path to some positions, found by the full search. Raises `UelError` as `Sionna.trace` does."""
     with torch.no_grad():
         points = sim.rows(position)
-        parts = [_part(sim, *found) for found in finding.resolved(sim, points, {}, search=True)]
-    paths = query.in_order([(index, found) for index, found, *_ in parts], len(points))
-    corner, real = (torch.cat([part[k] for part in parts]) for k in (2, 3))
-    return Rays(paths, corner, real)
+        indices, parts = zip(*(_part(sim, *f) for f in finding.resolved(sim, points, {}, search=True)), strict=True)
+    paths = query.in_order([(index, part.paths) for index, part in zip(indices, parts, strict=True)], len(points))
+    return Rays(paths, torch.cat([part.corner for part in parts]), torch.cat([part.real for part in parts]))
 
 
 def _part(
     sim: "Sionna", index: Tensor, found: query.Resolved, ends: query.Ends, given: dict[str, Tensor]
-) -> tuple[Tensor, PathSet, Tensor, Tensor]:
-    """Receivers, their paths with power, and the corners of those."""
+) -> tuple[Tensor, Rays]:
+    """Receivers, and their paths with power, which count them from 0."""
     paths = query.evaluated(sim.scene, found, ends, given, sim.wavelength, silent=True)
     depth = sim.tracing.max_depth
     middle, met = torch.zeros(len(paths.power), depth, 3), torch.zeros(len(paths.power), depth, dtype=torch.bool)
@@ -54,4 +53,4 @@ def _part(
     ones = torch.ones(len(paths.power), 1, dtype=torch.bool)
     loud = (paths.power > 0).nonzero()[:, 0]
     corner, real = torch.cat([first[:, None], middle, last[:, None]], 1), torch.cat([ones, met, ones], 1)
-    return index, paths.rows(loud), corner[loud], real[loud]
+    return index, Rays(paths.rows(loud), corner[loud], real[loud])

@@ -115,6 +115,6 @@ def _training(here: ui.Here) -> None:
         checks = {name: curve for name, curve in told.items() if name.startswith("val_p")}
         ui.plot(charts.curves(checks, "validation error in m", here.theme), "validation")
     st.caption(
-        "Losses of the run at hand. An ablation (none, map, ray tracing) and a calibration of materials and antennas "
-        "need commands that this version does not have yet; their tables will stand here."
+        "Losses of the run at hand; the physics terms ask the radio map and, on some batches, the ray tracer. This run "
+        "holds no ablation of them and no calibration of materials or antennas."
     )

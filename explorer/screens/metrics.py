@@ -12,6 +12,7 @@ from explorer.report import read_errors
 from explorer.trial import Trial
 from uel.reports import TIERS
 
+TRUTHS = {"map": "drawn from the map", "paths": "ray-traced"}
 PHONES = 128  # of a trial: a few seconds on two cores
 
 
@@ -45,9 +46,7 @@ def _asked(here: ui.Here) -> tuple[list[Path], str, str, list[str]]:
     assert here.run is not None
     with st.sidebar:
         chosen = st.multiselect("Runs side by side", list(names), default=[here.run.name], key="runs")
-        truth = ui.option(
-            "Reports are", "truth", ["map", "paths"], {"map": "drawn from the map", "paths": "ray-traced"}.get
-        )
+        truth = ui.option("Reports are", "truth", list(TRUTHS), TRUTHS.__getitem__)
         tier = ui.option("Tier", "tier", TIERS[::-1], lambda name: charts.TIER_NAMES[name])
         methods = st.multiselect("Methods", list(STYLE), default=list(STYLE), key="methods", format_func=charts.label)
     return [names[name] for name in chosen] or [here.run], truth, tier, methods

@@ -66,8 +66,8 @@ def _place(here: ui.Here) -> None:
         "folder": str(here.place.tile),
         "fingerprint": here.place.fingerprint,
     }
-    for radio in here.place.maps[:3]:
-        told["radio map"] = ", ".join(filter(None, [told.get("radio map"), radio.name]))
+    if here.place.maps:
+        told["radio map"] = ", ".join(radio.name for radio in here.place.maps[:3])
     for folder, name in here.place.surveys[:1]:
         told["survey"] = _survey(folder, name)
     ui.facts(told)
