@@ -1,6 +1,6 @@
 # `make demo` and `make test` set everything up by themselves.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all lint bench parity clean
+.PHONY: help setup demo test test-all browser lint bench parity clean
 
 bin := .venv/bin
 ready := .venv/.ready
@@ -20,8 +20,11 @@ demo: $(ready)  ## the whole pipeline on real cities; the report lands in runs/d
 test: $(ready)  ## the quick tests
 	$(bin)/python -m pytest -n 0 -m "not slow and not gpu and not net and not browser"
 
-test-all: $(ready)  ## every test
+test-all: $(ready) browser  ## every test
 	$(bin)/python -m pytest -n 0
+
+browser:  ## a Chromium for the tests of the explorer, where there is none
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || .ci/chromium
 
 lint: $(ready)  ## style, layers and types
 	$(bin)/ruff check .

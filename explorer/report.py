@@ -73,6 +73,12 @@ def _arrays(run: Path, name: str) -> dict[str, np.ndarray]:
         raise _damaged(run, name, error) from error
 
 
+def read_errors(run: Path) -> dict[str, np.ndarray]:
+    """Errors in m by `truth/tier/method`. Raises `UelError` when they are absent or damaged."""
+    _require(run, "errors.npz")
+    return _arrays(run, "errors.npz")
+
+
 def read_example(run: Path) -> Example:
     """The fix that `example.npz` holds."""
     stored = _arrays(run, "example.npz")

@@ -60,6 +60,13 @@ def rows(paths: PathsBuffer, count: int) -> tuple[Tensor, Tensor, Tensor]:
     return kind, torch.where(kind > 0, read(paths.shapes), 0), torch.where(kind > 0, read(paths.primitives), 0)
 
 
+def vertices(paths: PathsBuffer, count: int) -> Tensor:
+    """Where the first `count` paths meet something, m, `path depth 3`; not to be read where `rows` has no kind."""
+    shape = (paths.buffer_size, paths.depth_dim_size)
+    axes = [numpy_of(v.array).reshape(shape)[:count] for v in (paths.vertices_x, paths.vertices_y, paths.vertices_z)]
+    return torch.from_numpy(np.stack(axes, -1).astype(np.float32))
+
+
 def numpy_of(values: object) -> np.ndarray:
     """A Dr.Jit array in numpy."""
     return np.asarray(values.numpy())  # type: ignore[attr-defined]

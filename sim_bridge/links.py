@@ -56,9 +56,12 @@ class PathSet:
 
     def part(self, first: int, count: int) -> "PathSet":
         """The paths of `count` receivers from `first` on."""
-        mine = ((self.target >= first) & (self.target < first + count)).nonzero()[:, 0]
-        rows = {f.name: getattr(self, f.name)[mine] for f in fields(PathSet)[2:]}
-        return PathSet(count, self.cells, **{**rows, "target": rows["target"] - first})
+        mine = self.rows(((self.target >= first) & (self.target < first + count)).nonzero()[:, 0])
+        return replace(mine, receivers=count, target=mine.target - first)
+
+    def rows(self, index: Int[Tensor, " kept"]) -> "PathSet":
+        """Some of the paths, in this order."""
+        return replace(self, **{f.name: getattr(self, f.name)[index] for f in fields(PathSet)[2:]})
 
     @cached_property
     def link(self) -> Int[Tensor, " row"]:

@@ -98,9 +98,18 @@ def searched(
 
 
 def evaluated(
-    scene: rt.Scene, found: Resolved, ends: Ends, given: Mapping[str, Tensor], wavelength: float, refit: bool = True
+    scene: rt.Scene,
+    found: Resolved,
+    ends: Ends,
+    given: Mapping[str, Tensor],
+    wavelength: float,
+    refit: bool = True,
+    silent: bool = False,
 ) -> PathSet:
-    """What the paths carry, differentiable in the ends and in the parameters that are given."""
+    """What the paths carry, differentiable in the ends and in the parameters that are given.
+
+    With `silent` paths without power stay, so that the rows are those of the buffer.
+    """
     learned = _of_scene(given)
     inputs = [*ends.columns(), *(value.reshape(-1) for value in learned.values())]
     transmit, receive = (len(array.antenna_pattern.patterns) for array in (scene.tx_array, scene.rx_array))
@@ -129,7 +138,7 @@ def evaluated(
     if "ue_velocity" in given:
         doppler = doppler + (given["ue_velocity"][target] * arrival).sum(-1) / wavelength
     # Of near-coplanar walls only one gives a path in the end; what antennas do not hear at all is none either.
-    kept = (power.detach() > 0).nonzero()[:, 0]
+    kept = ((power.detach() > 0) | silent).nonzero()[:, 0]
     rows = (target, source, power, delay[: found.count], departure, arrival, doppler, kinds, torch.complex(real, imag))
     return PathSet(len(ends.target), len(ends.source), *(values[kept] for values in rows))
 

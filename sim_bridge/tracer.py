@@ -81,14 +81,14 @@ class Sionna:
 
         Raises `UelError` for positions that are not finite, off the tile or none, and for unknown parameters.
         """
-        points = self._rows(position)
+        points = self.rows(position)
         self.require_known(given, len(points))
         return self._trace(points, given)
 
     def freeze(self, position: Float[Tensor, "*n dim"]) -> Frozen:
         """Find the paths to positions once, to evaluate them again and again."""
         with torch.no_grad():
-            return Frozen(self, self._rows(position.detach()).clone())
+            return Frozen(self, self.rows(position.detach()).clone())
 
     def require_known(self, given: Mapping[str, Tensor], receivers: int) -> None:
         """Raise `UelError` for a parameter that is unknown, has another shape, or cannot be learned."""
@@ -104,7 +104,7 @@ class Sionna:
     def paths(self, position: Float[Tensor, "*n dim"]) -> Truth:
         """Trace every link: gain, first arrival, strongest path's azimuth of departure, line of sight."""
         with torch.no_grad():
-            points = self._rows(position.detach())
+            points = self.rows(position.detach())
             return self.truth(points, self._trace(points, {}))
 
     def truth(self, points: Float[Tensor, "n 3"], found: PathSet) -> Truth:
@@ -133,7 +133,8 @@ class Sionna:
         """Names that `trace` takes beside positions."""
         return parameters.names(self.scene)
 
-    def _rows(self, position: Tensor) -> Float[Tensor, "n 3"]:
+    def rows(self, position: Tensor) -> Float[Tensor, "n 3"]:
+        """Positions, one a row, checked and put at UE height, in float32 on the CPU."""
         require_rows(position)
         if not len(position):
             raise UelError("no positions to trace", got="an empty batch", do="give at least one position")
@@ -198,7 +199,7 @@ class Sionna:
 
     def search(self, position: Float[Tensor, "*n dim"]) -> PathSet:
         """All paths to positions by the full search, whatever the atlas knows; it knows them afterwards."""
-        return self._trace(self._rows(position), {}, search=True)
+        return self._trace(self.rows(position), {}, search=True)
 
     def _trace(self, points: Float[Tensor, "n 3"], given: Mapping[str, Tensor], search: bool = False) -> PathSet:
         parts = [

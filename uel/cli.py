@@ -156,6 +156,26 @@ def evaluate(args: Sequence[str]) -> int:
     return 0
 
 
+def locate(args: Sequence[str]) -> int:
+    """Where a phone is that sent these reports, by a run's locator; --geojson writes candidates and regions, too."""
+    from uel.config import load
+    from uel.locate import LocateConfig
+    from uel.locate import locate as located
+
+    for line in located(load(LocateConfig, "locate", args)):
+        print(line)
+    return 0
+
+
+def explore(args: Sequence[str]) -> int:
+    """Look at runs, tiles, maps and surveys in a browser, with no network."""
+    from explorer.serve import ExploreConfig, serve
+    from uel.config import load
+
+    serve(load(ExploreConfig, "explore", args))
+    return 0
+
+
 def doctor(args: Sequence[str]) -> int:
     """What this machine has, what is missing, and a self-test of the ray tracer."""
     from sim_bridge.doctor import main
@@ -171,6 +191,8 @@ VERBS: dict[str, Callable[[Sequence[str]], int]] = {
     "survey": survey,
     "train": train,
     "eval": evaluate,
+    "locate": locate,
+    "explore": explore,
     "doctor": doctor,
 }
 

@@ -1,0 +1,188 @@
+"""What there is to look at: runs, and places with their tiles, radio maps and surveys, found by what they are made of.
+
+Nothing but JSON is read here, and what cannot be read is told, not raised.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from uel.errors import UelError
+from uel.tile import file_hash
+
+Kind = Literal["run", "tile", "map", "survey"]
+MARKS: dict[Kind, str] = {
+    "run": "artefacts.json",
+    "tile": "tile.json",
+    "map": "radiomap.zarr/zarr.json",
+    "survey": "survey.json",
+}
+COMMANDS: dict[Kind, str] = {
+    "run": "uel demo",
+    "tile": "uel build florence --sites 4",
+    "map": "uel map data/tiles/NAME",
+    "survey": "uel survey data/tiles/NAME --out data/surveys/NAME",
+}
+DEPTH = 3  # folders below `data` and `runs` that are looked into
+
+
+@dataclass(frozen=True)
+class Place:
+    """A tile and what was made on it."""
+
+    name: str
+    tile: Path
+    fingerprint: str
+    maps: tuple[Path, ...] = ()
+    surveys: tuple[tuple[Path, str], ...] = ()
+    """folders, and what the tile is called in them"""
+
+    @property
+    def missing(self) -> list[tuple[str, str]]:
+        """What the place has none of, and the command that makes it."""
+        tile = str(self.tile)
+        lacks: list[tuple[str, str]] = []
+        if not (self.tile / "sites.json").is_file() and not self.maps:
+            lacks.append(("masts", f"uel place {tile} --count 4"))
+        if not self.maps:
+            lacks.append(("radio map", f"uel map {tile}"))
+        if not self.surveys:
+            lacks.append(("survey", f"uel survey {tile} --out data/surveys/{self.name}"))
+        return lacks
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """Everything found. `first` and `run` are what to open with; `problems` what could not be read."""
+
+    places: tuple[Place, ...] = ()
+    runs: tuple[Path, ...] = ()
+    first: str = ""
+    run: Path | None = None
+    problems: tuple[str, ...] = field(default=())
+
+    def place(self, name: str) -> Place | None:
+        return next((place for place in self.places if place.name == name), None)
+
+
+def kind_of(folder: Path) -> Kind | None:
+    """What a folder holds."""
+    return next((kind for kind, mark in MARKS.items() if (folder / mark).is_file()), None)
+
+
+def require(path: Path) -> None:
+    """Raise `UelError` unless a folder holds something to look at."""
+    if kind_of(path) is None:
+        do = f"give the folder of a run, tile, map or survey; {COMMANDS['run']} makes a run"
+        raise UelError("nothing to look at here", got=str(path), do=do)
+
+
+def look(path: Path | None, data: Path, runs: Path) -> Shelf:
+    """All runs under `runs`, all else under `data`, and what `path` holds first."""
+    problems: list[str] = []
+    folders = sorted({f.resolve() for root in (data, runs, path) if root is not None for f in _below(root)})
+    found: dict[Kind, list[Path]] = {kind: [f for f in folders if (f / MARKS[kind]).is_file()] for kind in MARKS}
+    tested = {run: _tested(run, problems) for run in found["run"]}
+    tiles = sorted({*found["tile"], *(tile for tile, _ in tested.values() if tile is not None)})
+    places = _named([_place(tile) for tile in tiles if (tile / MARKS["tile"]).is_file()])
+    maps = [(of, folder) for folder in found["map"] if (of := _made_on(folder, problems))]
+    maps = [*((_print(tile), radio) for tile, radio in tested.values() if tile and radio), *maps]
+    surveys = [(of, folder, name) for folder in found["survey"] for of, name in _surveyed(folder, problems)]
+    asked = path.resolve() if path else None
+    maps.sort(key=lambda item: item[1] != asked)  # what was asked for comes first
+    surveys.sort(key=lambda item: item[1] != asked)
+    places = [_filled(place, maps, surveys) for place in places]
+    finished = sorted(found["run"], key=lambda run: (run / MARKS["run"]).stat().st_mtime, reverse=True)
+    return _opened(asked, places, finished, tested, tuple(problems))
+
+
+def _opened(
+    path: Path | None, places: list[Place], runs: list[Path], tested: dict[Path, Any], problems: tuple[str, ...]
+) -> Shelf:
+    """What to begin with: what was asked for, else the newest run, else the first place."""
+    run = path if path in runs else (runs[0] if runs else None)
+    tile = tested[run][0] if run else None
+    holds = [place for place in places if path and (place.tile == path or path in _parts(place))]
+    holds = holds or [place for place in places if place.tile == tile] or places
+    first = holds[0].name if holds else ""
+    return Shelf(tuple(places), tuple(runs), first, run, problems)
+
+
+def _parts(place: Place) -> list[Path]:
+    return [*place.maps, *(folder for folder, _ in place.surveys)]
+
+
+def _below(root: Path) -> Iterator[Path]:
+    """A folder and those below it, not into tiles and arrays."""
+    waiting = [(root, 0)] if root.is_dir() else []
+    while waiting:
+        folder, depth = waiting.pop()
+        yield folder
+        if depth < DEPTH and not (folder / MARKS["tile"]).is_file():
+            inner = (
+                f for f in folder.iterdir() if f.is_dir() and f.suffix not in (".zarr", ".part") and f.name[0] != "."
+            )
+            waiting += [(f, depth + 1) for f in inner]
+
+
+def _json(file: Path, problems: list[str]) -> dict[str, Any]:
+    try:
+        stored = json.loads(file.read_text(encoding="utf-8"))
+        if not isinstance(stored, dict):
+            raise ValueError("no names and values")
+        return stored
+    except (OSError, ValueError) as error:
+        problems.append(f"{file}: {error}")
+        return {}
+
+
+def _print(tile: Path) -> str:
+    """As `uel.tile.Tile.fingerprint`."""
+    return file_hash(tile / MARKS["tile"])[:16]
+
+
+def _place(tile: Path) -> Place:
+    name = _json(tile / MARKS["tile"], []).get("name", tile.name)
+    return Place(str(name), tile, _print(tile))
+
+
+def _named(places: list[Place]) -> list[Place]:
+    """Each with a name of its own."""
+    names = [place.name for place in places]
+    return [
+        replace(place, name=f"{place.name} ({place.fingerprint[:4]})") if names.count(place.name) > 1 else place
+        for place in places
+    ]
+
+
+def _tested(run: Path, problems: list[str]) -> tuple[Path | None, Path | None]:
+    """The tile that a run was judged on, and its radio map."""
+    test = _json(run / MARKS["run"], problems).get("test", {})
+    if not isinstance(test, dict) or not {"tile", "radio"} <= test.keys():
+        problems.append(f"{run / MARKS['run']}: names no test tile")
+        return None, None
+    tile, radio = ((run / str(test[kind])).resolve() for kind in ("tile", "radio"))
+    return (tile if (tile / MARKS["tile"]).is_file() else None), (radio if kind_of(radio) == "map" else None)
+
+
+def _made_on(radio: Path, problems: list[str]) -> str | None:
+    """Fingerprint of the tile that a radio map says it is of."""
+    said = _json(radio / MARKS["map"], problems).get("attributes", {}).get("fingerprint")
+    stage = radio / "stage.json"
+    if said is None and stage.is_file():
+        said = _json(stage, problems).get("key", {}).get("tile")
+    return said
+
+
+def _surveyed(survey: Path, problems: list[str]) -> Iterator[tuple[str, str]]:
+    """Fingerprints and names of a survey's tiles."""
+    for name, entry in _json(survey / MARKS["survey"], problems).get("tiles", {}).items():
+        yield str(entry.get("fingerprint")), name
+
+
+def _filled(place: Place, maps: list[tuple[str, Path]], surveys: list[tuple[str, Path, str]]) -> Place:
+    mine = tuple(dict.fromkeys(folder for of, folder in maps if of == place.fingerprint))
+    tracks = tuple((folder, name) for of, folder, name in surveys if of == place.fingerprint)
+    return replace(place, maps=mine, surveys=tracks)

@@ -1,0 +1,157 @@
+"""Artefacts opened once and kept: by path and by when they were written."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import streamlit as st
+import torch
+from streamlit import config
+from streamlit.runtime import get_instance
+
+from explorer import artefacts, meshes, painting, scenery, trial
+from explorer.palette import theme_of
+from explorer.serve import PATH
+from uel import mapfile
+from uel.folders import data_folder
+from uel.locator import Locator
+from uel.maps import Maps
+from uel.radiomap import RadioMap
+from uel.survey import Survey, TileSurvey
+from uel.tile import Tile
+
+RAYS = 20_000  # per cell, for paths that are drawn while somebody waits
+SHELF_SECONDS = 20  # a new run shows up after this long
+
+
+@st.cache_resource(ttl=SHELF_SECONDS, show_spinner=False)
+def _shelf(path: str | None, data: str, runs: str) -> artefacts.Shelf:
+    return artefacts.look(Path(path) if path else None, Path(data), Path(runs))
+
+
+def shelf() -> artefacts.Shelf:
+    """What there is."""
+    return _shelf(os.environ.get(PATH), str(data_folder().resolve()), str(Path("runs").resolve()))
+
+
+def stamp(folder: Path, kind: artefacts.Kind) -> float:
+    """When a folder was written; part of what it is kept by."""
+    return (folder / artefacts.MARKS[kind]).stat().st_mtime
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _tile(folder: str, stamp: float) -> Tile:
+    return Tile.open(folder)
+
+
+def tile(folder: Path) -> Tile:
+    """Raises `UelError` as `Tile.open` does."""
+    return _tile(str(folder), stamp(folder, "tile"))
+
+
+@st.cache_resource(max_entries=8, show_spinner="Reading the radio map …")
+def _maps(folder: str, radio: str, stamps: tuple[float, float]) -> tuple[Maps, dict[str, Any]]:
+    return Maps.of(tile(Path(folder)), RadioMap.load(radio)), mapfile.read_service(radio)
+
+
+def maps(place: artefacts.Place) -> tuple[Maps, dict[str, Any]]:
+    """The first radio map of a place, with its tile; and the service arrays beside it. Raises `UelError`."""
+    radio = place.maps[0]
+    return _maps(str(place.tile), str(radio), (stamp(place.tile, "tile"), stamp(radio, "map")))
+
+
+@st.cache_resource(max_entries=4, show_spinner="Opening the locator …")
+def _locator(run: str, stamp: float) -> Locator:
+    return Locator.load(run)
+
+
+def locator(run: Path) -> Locator:
+    """From the run's own folder, and from nowhere else. Raises `UelError`."""
+    return _locator(str(run), stamp(run, "run"))
+
+
+@st.cache_resource(max_entries=4, show_spinner="Reading the survey …")
+def _survey(folder: str, name: str, stamp: float) -> TileSurvey:
+    return Survey.open(folder)[name]
+
+
+def survey(folder: Path, name: str) -> TileSurvey:
+    """Tracks of one tile. Raises `UelError` where they are unfinished or damaged."""
+    return _survey(str(folder), name, stamp(folder, "survey"))
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def _buildings(folder: str, colouring: scenery.Colouring, theme: str, stamp: float) -> Any:
+    of = tile(Path(folder))
+    return scenery.buildings_glb(of, meshes.buildings(of), colouring, theme_of(theme))
+
+
+def buildings(folder: Path, colouring: scenery.Colouring, theme: str) -> tuple[bytes, painting.Legend | None]:
+    """A tile's buildings as glTF, and their legend."""
+    return _buildings(str(folder), colouring, theme, stamp(folder, "tile"))
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def _basemap(folder: str, theme: str, stamp: float) -> painting.Image:
+    return painting.basemap(tile(Path(folder)), theme_of(theme))
+
+
+def basemap(folder: Path, theme: str) -> painting.Image:
+    """A tile's ground."""
+    return _basemap(str(folder), theme, stamp(folder, "tile"))
+
+
+def ground(of: Tile, picture: painting.Image) -> bytes:
+    """The terrain with a picture on it, as glTF."""
+    return scenery.ground_glb(of, picture)
+
+
+def url(content: bytes, name: str) -> str:
+    """Where the browser finds a glTF file, below the path that a proxy may put before it."""
+    base = config.get_option("server.baseUrlPath").strip("/")
+    found = get_instance().media_file_mgr.add(content, "model/gltf-binary", name)
+    return f"{'/' + base if base else ''}{found}"
+
+
+@st.cache_resource(max_entries=2, show_spinner="Starting the ray tracer …")
+def _simulator(folder: str, radio: str, stamp: float) -> Any:
+    from sim_bridge.tracer import open as open_simulator
+    from sim_bridge.tracing import Tracing
+
+    of = tile(Path(folder))
+    return open_simulator(of, RadioMap.load(radio).sites, Tracing(samples=RAYS, chunk=1))
+
+
+@st.cache_resource(max_entries=64, show_spinner="Tracing rays …")
+def rays(folder: str, radio: str, x: float, y: float, stamp: float) -> tuple[Any, float]:
+    """Paths to a place in m, and the seconds that they took."""
+    import time
+
+    from sim_bridge.rays import rays as trace
+
+    simulator = _simulator(folder, radio, stamp)
+    start = time.perf_counter()
+    return trace(simulator, torch.tensor([[x, y]])), time.perf_counter() - start
+
+
+@st.cache_resource(max_entries=16, show_spinner="Locating phones …")
+def tried(
+    run: str, folder: str, radio: str, survey_of: tuple[str, str] | None, tier: str, count: int, seed: int
+) -> Any:
+    """A `trial.Trial` of a run on a place."""
+    at = Path(folder)
+    kept, _ = _maps(folder, radio, (stamp(at, "tile"), stamp(Path(radio), "map")))
+    model = locator(Path(run)).measurement
+    tracks = survey(Path(survey_of[0]), survey_of[1]) if survey_of else None
+    phones = trial.draw_phones(tile(at), kept, model, count, seed, tracks)
+    phones = trial.Phones(phones.reports.tier(tier), phones.position, phones.los)
+    return trial.judge(locator(Path(run)), kept, phones, seed)
+
+
+@st.cache_resource(max_entries=8, show_spinner="Exchanging features …")
+def importance(run: str, folder: str, radio: str, tier: str, count: int, seed: int) -> dict[str, np.ndarray]:
+    """Errors in m by exchanged feature, see `trial.importance`."""
+    done = tried(run, folder, radio, None, tier, count, seed)
+    kept, _ = _maps(folder, radio, (stamp(Path(folder), "tile"), stamp(Path(radio), "map")))
+    return {name: v.numpy() for name, v in trial.importance(locator(Path(run)), kept, done.phones, seed).items()}

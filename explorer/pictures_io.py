@@ -1,0 +1,14 @@
+"""Arrays as PNG."""
+
+from io import BytesIO
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
+
+
+def png_of(image: UInt8[np.ndarray, "row column channel"]) -> bytes:
+    """The first row is the picture's top; three channels are opaque, four have alpha."""
+    stream = BytesIO()
+    Image.fromarray(np.ascontiguousarray(image)).save(stream, format="png", compress_level=1)
+    return stream.getvalue()

@@ -1,0 +1,1 @@
+"""The pages. They ask, and draw; what they draw comes from functions that know no Streamlit."""

@@ -1,0 +1,215 @@
+"""Live inference: reports through time, and where the locator takes the phone to be."""
+
+import json
+import math
+
+import numpy as np
+import streamlit as st
+import torch
+
+from explorer import answers, attention, charts, opened, painting, sources, ui, view
+from explorer.answers import Answer
+from explorer.painting import Image, Legend
+from explorer.palette import BLUE
+from explorer.screens.metrics import PHONES
+from explorer.sources import Story
+from uel import geojson, report_json
+from uel.locator import Locator
+from uel.maps import Maps
+from uel.regions import outlines
+from uel.report_json import Timeline
+from uel.reports import TIERS
+from uel.tile import Tile
+
+SOURCES = {"walk": "a walk", "phones": "phones of the trial", "survey": "a track of the survey", "upload": "a file"}
+PERIOD = 1.5  # s between reports while playing
+
+
+def page() -> None:
+    here = ui.here()
+    if not ui.need(here, "run"):
+        return
+    assert here.place is not None
+    assert here.run is not None
+    locator, (maps, _) = opened.locator(here.run), opened.maps(here.place)
+    options = ui.map_options(opacity=0.4)
+    with st.sidebar:
+        shown = ui.option("Density", "density", ["locator", "grid Bayes"])
+    story = _story(here, locator, maps)
+    if story is None:
+        return
+    playing = st.sidebar.toggle("Play", key="playing", disabled=len(story) < 2)
+    tile = opened.tile(here.place.tile)
+    moving = st.fragment(_moment, run_every=PERIOD if playing else None)
+    moving(here, tile, maps, locator, story, options, shown, playing)
+
+
+# ---- what is located -----------------------------------------------------------------------------------
+
+
+def _story(here: ui.Here, locator: Locator, maps: Maps) -> Story | None:
+    assert here.place is not None
+    with st.sidebar:
+        source = ui.option("Reports of", "source", list(SOURCES), SOURCES.__getitem__)
+        tier = ui.option("Tier", "tier", TIERS[::-1], lambda name: charts.TIER_NAMES[name])
+    model = locator.measurement
+    tile = opened.tile(here.place.tile)
+    if source == "upload":
+        return _uploaded(len(maps.radio.gain))
+    if source == "phones":
+        done = opened.tried(str(here.run), str(tile.folder), str(here.place.maps[0]), None, tier, PHONES, seed=1)
+        count = len(done.phones)
+        story = Story(
+            Timeline(torch.arange(count).float(), done.phones.reports),
+            done.phones.position,
+            "phones drawn from the map",
+        )
+        return story
+    if source == "survey" and not here.place.surveys:
+        ui.missing(f"survey of {here.place.name}", here.place.missing[-1][1])
+        return None
+    if source == "survey":
+        survey = opened.survey(*here.place.surveys[0])
+        track = _number("Track", "track", len(survey.valid) - 1)
+        story = sources.of_survey(survey, model, track, seed=0)
+    else:
+        story = sources.walk(tile, maps, model, _number("Number of the walk", "walk", 9999))
+    return Story(Timeline(story.timeline.time, story.timeline.reports.tier(tier)), story.truth, story.text)
+
+
+def _number(label: str, key: str, last: int) -> int:
+    with st.sidebar:
+        return int(st.number_input(label, 0, last, 0, 1, key=key, bind="query-params"))
+
+
+def _uploaded(cells: int) -> Story | None:
+    file = st.file_uploader("Reports as JSON", type="json", key="upload", max_upload_size=1)
+    if file is None:
+        st.info(
+            f"Give reports of the {cells} cells of this place, at most {report_json.MOST_BYTES // 1000} kB, schema "
+            f"`{report_json.SCHEMA}`. The other sources offer theirs for download, below the map."
+        )
+        return None
+    return sources.of_file(file.getvalue(), cells)
+
+
+# ---- one moment ----------------------------------------------------------------------------------------
+
+
+def _moment(
+    here: ui.Here,
+    tile: Tile,
+    maps: Maps,
+    locator: Locator,
+    story: Story,
+    options: ui.MapOptions,
+    shown: str,
+    playing: bool,
+) -> None:
+    with ui.told_errors():
+        now = _now(len(story), playing)
+        found = answers.answer(locator, maps, story.timeline.reports[now : now + 1])
+        left, right = st.columns([1.75, 1.0], gap="medium")
+        with left:
+            _map(here, tile, story, now, found, options, shown)
+        with right:
+            _figures(story, now, found)
+        st.markdown("**Evidence**: log-likelihood of the report at every pixel, by feature")
+        truth = None if story.truth is None else story.truth[now].tolist()
+        ui.plot(charts.evidence(found.evidence, tile.size, truth, here.theme), "evidence")
+        _measured(here, maps, locator, story, now)
+        _downloads(tile, story, now, found)
+
+
+def _now(count: int, playing: bool) -> int:
+    if count < 2:
+        return 0
+    if playing:
+        st.session_state["number"] = (int(st.session_state.get("number", 0)) + 1) % count
+    elif st.session_state.get("number", 0) >= count:
+        st.session_state["number"] = 0
+    return int(st.slider("Report", 0, count - 1, key="number", bind="query-params"))
+
+
+def _map(here: ui.Here, tile: Tile, story: Story, now: int, found: Answer, options: ui.MapOptions, shown: str) -> None:
+    pixels = found.heatmap if shown == "locator" else found.posterior
+    base = opened.basemap(here.place.tile, here.theme.name)  # type: ignore[union-attr]
+    picture, legend = density_picture(base, pixels.numpy(), found.grid.pixel)
+    truth = None if story.truth is None else story.truth[now].tolist()
+    marks = view.Marks(
+        lines=[view.region_lines(tile, outlines(pixels, found.grid, share), share) for share in geojson.SHARES]
+    )
+    if story.truth is not None and story.text.startswith(("a ped", "track")) and len(story) > 1:
+        way = view.track_lines(tile, story.truth.numpy(), "way", "true way", BLUE)
+        marks = marks + view.Marks(lines=[way])
+    marks = marks + view.fix_marks(tile, truth, found.position, found.limit, found.candidates)
+    serving = int(story.timeline.reports.serving[now])
+    sites = opened.maps(here.place)[0].radio.sites  # type: ignore[arg-type]
+    marks = view.sites_marks(sites, tile, serving) + marks
+    ui.show_map(here, tile, picture, marks, options, key="live", at=found.position)
+    names = {"truth": view.TRUTH, "locator": view.LOCATOR, "grid Bayes": view.LIMIT, "candidates": view.GREEN}
+    ui.legends(legend, Legend(title="marks", names=names | {"50 % region": view.VERMILION, "90 % region": view.ORANGE}))
+    st.caption(f"Reports of {story.text}. The serving cell stands out; candidates are hollow.")
+
+
+def density_picture(base: Image, pixels: np.ndarray, pixel: float) -> tuple[Image, Legend]:
+    """A density over the ground, by the root of it: lesser hypotheses stay visible beside a sharp peak."""
+    dense = pixels / pixel**2 * 1e4  # % per 100 m²
+    top = max(float(np.quantile(dense, 0.9995)), 1e-9)
+    root = np.sqrt(np.clip(dense / top, 0, 1))
+    legend = Legend(title="√ density", unit="% per 100 m², root", scale="viridis", low=0.0, high=math.sqrt(top))
+    faint = np.clip(3.0 * root, 0.0, 0.85)
+    return painting.paint(base, root * legend.high, np.ones_like(root, dtype=bool), legend, faint), legend
+
+
+def _figures(story: Story, now: int, found: Answer) -> None:
+    reports = story.timeline.reports
+    shown = {
+        "position": (f"{found.position[0]:.0f}, {found.position[1]:.0f} m".replace("-", "−"), "east, north"),
+        "uncertainty": (f"± {found.std:.0f} m", "root of the covariance's trace"),
+        "latency": (f"{found.seconds * 1e3:.0f} ms", "report to fix, this machine"),
+        "entropy": (f"{float(found.fix.entropy()[0]):.2f} nat", "of the heatmap"),
+        "cells heard": (str(int(reports.heard[now].sum())), f"cell {int(reports.serving[now])} serves"),
+    }
+    if story.truth is not None:
+        truth = story.truth[now].tolist()
+        shown["error"] = (f"{math.dist(found.position, truth):.1f} m", "locator")
+        shown["error of grid Bayes"] = (f"{math.dist(found.limit, truth):.1f} m", "evidence alone")
+    ui.cards(shown)
+    rows = [
+        {"": n + 1, "probability": f"{p:.1%}", "x m": round(xy[0], 1), "y m": round(xy[1], 1), "± m": round(std, 1)}
+        for n, (xy, p, std) in enumerate(found.candidates)
+    ]
+    ui.table(rows)
+
+
+def _measured(here: ui.Here, maps: Maps, locator: Locator, story: Story, now: int) -> None:
+    left, right = st.columns([1.75, 1.0], gap="medium")
+    reports = story.timeline.reports
+    with left:
+        st.markdown("**Measurements**")
+        more = {
+            "TA in steps": np.where(reports.has_timing_advance.numpy(), reports.timing_advance.numpy(), np.nan),
+            "azimuth in °": np.where(reports.has_azimuth.numpy(), reports.azimuth_deg.numpy(), np.nan),
+        }
+        time, levels, heard = story.timeline.time.numpy(), reports.rsrp_dbm.numpy(), reports.heard.numpy()
+        ui.plot(charts.timeline(time, levels, heard, now, more, here.theme), "timeline")
+    with right:
+        st.markdown("**Attention** of the summary token to cells")
+        weights = attention.of_summary(locator, reports[now : now + 1], maps)
+        ui.plot(charts.attention_map(weights.numpy(), here.theme), "live-attention")
+
+
+def _downloads(tile: Tile, story: Story, now: int, found: Answer) -> None:
+    left, right, _ = st.columns([1, 1, 2])
+    told = geojson.features(found.fix, tile, found.grid, time=round(float(story.timeline.time[now]), 3))
+    left.download_button(
+        "This fix as GeoJSON", json.dumps(told), "fix.geojson", "application/geo+json", on_click="ignore"
+    )
+    right.download_button(
+        "These reports as JSON",
+        report_json.write(story.timeline),
+        "reports.json",
+        "application/json",
+        on_click="ignore",
+    )

@@ -1,0 +1,108 @@
+"""Overview: what a locator is, what is there, how good it is, and how to make what is missing."""
+
+from typing import Any
+
+import streamlit as st
+import torch
+
+from explorer import charts, opened, ui
+from explorer.artefacts import COMMANDS
+from uel import __version__
+from uel.errors import UelError
+from uel.runs import Run
+
+
+def page() -> None:
+    here = ui.here()
+    st.subheader("Find a phone from what it hears")
+    st.caption(
+        "Reports of signal levels, timing and angles, and maps of the city, become a position with an honest "
+        "uncertainty. Every accuracy stands beside the physical limit of the same data."
+    )
+    if here.run is not None:
+        _run(here, Run.open(here.run))
+    else:
+        ui.missing("trained run", COMMANDS["run"])
+    left, right = st.columns(2, gap="medium")
+    with left:
+        _place(here)
+    with right:
+        _missing(here)
+        _versions(here)
+
+
+def _run(here: ui.Here, run: Run) -> None:
+    locator, metrics = opened.locator(run.folder), run.metrics
+    tiers = metrics.get("test", {}).get("tier", {})
+    shown = {"run": (run.folder.name, f"tested on {metrics.get('test', {}).get('tile', '?')}, unseen")}
+    for tier, rows in tiers.items():
+        ratio = metrics.get("r50", {}).get(tier)
+        if "locator" in rows:
+            limit = f"limit {rows['grid_bayes']['p50_m']:.1f} m" if "grid_bayes" in rows else "limit unknown"
+            more = f"median error; {limit}" + (f", r50 {ratio:.2f}" if ratio else "")
+            shown[charts.TIER_NAMES.get(tier, tier)] = (f"{rows['locator']['p50_m']:.1f} m", more)
+    ui.cards(shown)
+    count = sum(p.numel() for p in locator.parameters())
+    config = locator.config
+    layers = (config.depth, config.radio_depth)
+    ui.plot(charts.architecture(config.patches, config.width, layers, count, here.theme), "architecture")
+
+
+def _place(here: ui.Here) -> None:
+    st.markdown("#### Place")
+    if here.place is None:
+        ui.missing("place", COMMANDS["tile"])
+        return
+    tile = opened.tile(here.place.tile)
+    stands = tile.rasters["footprint"] > 0.5
+    relief = float(tile.rasters["ground"].max() - tile.rasters["ground"].min())
+    told: dict[str, Any] = {
+        "name": here.place.name,
+        "side": f"{tile.size:g} m, rasters of {tile.raster_grid.pixel:g} m",
+        "built on": f"{float(stands.float().mean()):.0%}",
+        "relief": f"{relief:.0f} m" if relief > 0.5 else "level",
+        "coordinates": tile.meta.get("crs") or "metres of its own, not georeferenced",
+        "materials": ", ".join(name.removeprefix("itu_") for name in tile.materials if name),
+        "folder": str(here.place.tile),
+        "fingerprint": here.place.fingerprint,
+    }
+    if here.place.maps:
+        told["radio map"] = ", ".join(radio.name for radio in here.place.maps[:3])
+    for folder, name in here.place.surveys[:1]:
+        told["survey"] = _survey(folder, name)
+    ui.facts(told)
+
+
+def _survey(folder: Any, name: str) -> str:
+    try:
+        tracks = opened.survey(folder, name)
+    except UelError as error:
+        return str(error).splitlines()[0]
+    return f"{len(tracks.valid)} tracks, {int(tracks.valid.sum())} reports"
+
+
+def _missing(here: ui.Here) -> None:
+    st.markdown("#### What else can be made")
+    for what, command in here.place.missing if here.place else []:
+        st.markdown(f"No {what} of this place: `{command}`")
+    st.markdown(
+        f"A run: `{COMMANDS['run']}` · a tile: `{COMMANDS['tile']}` · a radio map: `{COMMANDS['map']}` · "
+        f"a survey: `{COMMANDS['survey']}`"
+    )
+    for problem in here.shelf.problems:
+        st.warning(f"Cannot be read: {problem}")
+    found = len(here.shelf.places), len(here.shelf.runs)
+    st.caption(
+        f"{found[0]} places and {found[1]} {'run' if found[1] == 1 else 'runs'} found under the data folder and `runs`."
+    )
+
+
+def _versions(here: ui.Here) -> None:
+    st.markdown("#### Versions")
+    told = {"uel": __version__, "torch": torch.__version__, "streamlit": st.__version__}
+    told["device"] = (
+        torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads"
+    )
+    if here.run is not None:
+        told |= {f"{name} (run)": v for name, v in Run.open(here.run).metrics.get("versions", {}).items()}
+    ui.facts(told)

@@ -1,0 +1,150 @@
+"""A browser that reaches the explorer on this machine and nothing else, and what goes wrong in it."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from tests.conftest import ROOT
+
+# Other switches for WebGL in software halve the frame rate.
+SWITCHES = ["--no-sandbox", "--disable-dev-shm-usage", "--enable-unsafe-swiftshader"]
+RUN = ROOT / "runs" / "quick"
+PATIENCE = 300_000  # ms: a cold page on a busy machine
+PROBE = "/_stcore/"  # Streamlit itself looks for its server above and below a deep link, and finds it at the second try
+
+
+@cache
+def loud_phone() -> int:
+    """The phone of the demo's survey that hears most cells, and the loudest of these."""
+    from explorer.artefacts import look
+    from uel.survey import Survey
+
+    shelf = look(RUN, ROOT / "data", ROOT / "runs")
+    place = shelf.place(shelf.first)
+    assert place is not None
+    folder, name = place.surveys[0]
+    survey = Survey.open(folder)[name]
+    truth = survey.truth[survey.valid]
+    loudest = truth.gain_db.where(truth.known, -300.0).amax(-1)
+    return int((1000 * truth.known.sum(-1) + loudest).argmax())
+
+
+@contextmanager
+def serving(*arguments: str, below: str = "") -> Iterator[str]:
+    """`uel explore` as a process of its own; where it listens."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "uel.cli", "explore", *arguments, "--port", str(port)]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    ) as server:
+        try:
+            address = f"http://127.0.0.1:{port}{below}"
+            _await(f"{address}/_stcore/health", server)
+            yield address
+        finally:
+            server.terminate()
+            server.wait(60)
+
+
+def _await(health: str, server: subprocess.Popen) -> None:
+    deadline = time.monotonic() + PATIENCE / 1000
+    while time.monotonic() < deadline:
+        assert server.poll() is None, server.stdout.read().decode()[-2000:]  # type: ignore[union-attr]
+        try:
+            with urllib.request.urlopen(health, timeout=5):
+                return
+        except OSError:
+            time.sleep(0.3)
+    raise AssertionError("the server never answered")
+
+
+class Visit:
+    """A page of a browser of its own, that notes what it asks outside and what goes wrong."""
+
+    def __init__(
+        self, browser: Any, server: str, theme: str = "light", size: tuple[int, int] = (1440, 900), **how: Any
+    ):
+        self.server = server
+        self.context = browser.new_context(
+            viewport={"width": size[0], "height": size[1]}, color_scheme=theme, accept_downloads=True, **how
+        )
+        self.page = self.context.new_page()
+        self.page.set_default_timeout(PATIENCE)
+        self.outside: list[str] = []
+        self.errors: list[str] = []
+        self.context.route("**/*", self._guard)
+        self.page.on("console", self._note)
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+
+    def _guard(self, route: Any) -> None:
+        url = route.request.url
+        if url.startswith((self.server, "data:", "blob:")):
+            route.continue_()
+            return
+        self.outside.append(url)
+        route.abort()
+
+    def _note(self, message: Any) -> None:
+        where = str(message.location.get("url", ""))
+        if message.type == "error" and not (PROBE in where and "404" in message.text):
+            self.errors.append(f"{message.text} {where}")
+
+    def open(self, link: str, word: str) -> float:
+        """Follow a link until a word is there and nothing runs any more; seconds until the word."""
+        start = time.perf_counter()
+        self.page.goto(f"{self.server}/{link.replace('PHONE', str(loud_phone()))}")
+        self.page.get_by_text(word).first.wait_for()
+        seconds = time.perf_counter() - start
+        self.settle()
+        return seconds
+
+    def settle(self) -> None:
+        """Wait until the page is still for a second."""
+        quiet, deadline = 0, time.monotonic() + PATIENCE / 1000
+        while quiet < 5 and time.monotonic() < deadline:
+            busy = self.page.locator("[data-testid=stStatusWidget], [data-testid=stSpinner]").count()
+            quiet = 0 if busy else quiet + 1
+            self.page.wait_for_timeout(200)
+
+    def picture(self) -> np.ndarray:
+        """The map's pixels."""
+        chart = self.page.locator("[data-testid=stDeckGlJsonChart]")
+        return np.asarray(Image.open(BytesIO(chart.screenshot())).convert("RGB")).astype(int)
+
+    def painted(self) -> np.ndarray:
+        """The map's pixels as soon as there are buildings: many colours."""
+        deadline = time.monotonic() + PATIENCE / 1000
+        while time.monotonic() < deadline:
+            shown = self.picture()
+            if len(np.unique(shown.reshape(-1, 3) // 8, axis=0)) > 60:
+                return shown
+            self.page.wait_for_timeout(300)
+        raise AssertionError("the map was never painted")
+
+    def require_clean(self) -> None:
+        """Nothing was asked outside, nothing went wrong."""
+        assert not self.outside
+        assert not self.errors
+        assert not self.page.locator("[data-testid=stException]").count()
+
+    def close(self) -> None:
+        self.context.close()
+
+
+def near(picture: np.ndarray, colour: tuple[int, int, int]) -> np.ndarray:
+    """Rows and columns of pixels of a colour."""
+    return np.argwhere((np.abs(picture - np.array(colour)) < 28).all(-1))

@@ -1,0 +1,201 @@
+"""The pages without a browser: what they say and hold, for a small made-up run."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from explorer import trial
+from explorer.serve import APP, PATH
+from tests.bad_reports import BAD
+from tests.test_explorer import make_run
+from uel.locator import Locator, LocatorConfig
+from uel.measurement import MeasurementModel
+from uel.runs import Run
+
+pytest.importorskip("streamlit.testing.v1")
+from streamlit.testing.v1 import AppTest
+
+PAGES = ("overview", "map", "live", "metrics", "analysis")
+SECONDS = 300  # cold pages on a busy machine
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Path:
+    """A run whose locator nobody trained: it answers like grid Bayes."""
+    folder = make_run(tmp_path_factory.mktemp("app") / "runs" / "small", paths=False)
+    torch.manual_seed(0)
+    Locator(LocatorConfig(), MeasurementModel()).save(folder)
+    return folder
+
+
+@pytest.fixture
+def opened(run, monkeypatch):
+    """A page as somebody sees it who has chosen something: AppTest does not read the address."""
+    import streamlit as st
+
+    from explorer.screens import metrics
+
+    monkeypatch.chdir(run.parent.parent)
+    monkeypatch.setenv(PATH, str(run))
+    monkeypatch.setenv("UEL_DATA", str(run.parent.parent / "data"))
+    monkeypatch.setattr(metrics, "PHONES", 24)
+
+    def page(name: str, **chosen: str) -> AppTest:
+        st.cache_resource.clear()
+        test = AppTest.from_string(_script(name), default_timeout=SECONDS)
+        for key, value in chosen.items():
+            test.session_state[key] = value
+        return test.run()
+
+    return page
+
+
+def _script(name: str) -> str:
+    """One page with what `app.py` puts around it: AppTest does not follow `st.navigation`."""
+    module = "city" if name == "map" else name
+    return (
+        f"from explorer import ui\nfrom explorer.screens import {module}\nwith ui.told_errors():\n    {module}.page()\n"
+    )
+
+
+def said(test: AppTest) -> str:
+    """All words of a page."""
+    parts = [*test.markdown, *test.caption, *test.subheader, *test.info, *test.error, *test.get("html")]
+    return "\n".join(
+        re.sub(r"<[^>]*>", " ", str(getattr(part, "value", "") or getattr(part.proto, "body", ""))) for part in parts
+    )
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_page_opens_by_its_link(opened, name):
+    test = opened(name)
+    assert not test.exception, test.exception
+    assert not test.error, said(test)
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_pages_without_anything_say_which_command_makes_it(name, tmp_path, monkeypatch):
+    import streamlit as st
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv(PATH, raising=False)
+    monkeypatch.delenv("UEL_DATA", raising=False)
+    st.cache_resource.clear()
+    test = AppTest.from_string(_script(name), default_timeout=SECONDS).run()
+    assert not test.exception
+    assert re.search(r"uel (demo|build)", said(test))
+
+
+def test_the_application_itself_starts(opened):
+    opened("overview")
+    test = AppTest.from_file(str(APP), default_timeout=SECONDS).run()
+    assert not test.exception
+    assert "Find a phone" in said(test)
+
+
+def test_a_layer_of_a_cell_is_shown(opened):
+    test = opened("map", layer="error", cell="2", view="2-D")
+    assert test.selectbox(key="layer").value == "error"
+    assert test.selectbox(key="cell").value == "2"
+    assert "Monte-Carlo error" in said(test)
+
+
+def test_a_missing_survey_is_named(opened):
+    test = opened("live", source="survey")
+    assert not test.exception
+    assert "uel survey" in said(test)
+
+
+def test_an_upload_is_located_and_bad_ones_are_explained(opened, run):
+    from uel import report_json
+    from uel.report_json import Timeline
+
+    maps = Run.open(run).maps
+    generator = torch.Generator().manual_seed(0)
+    reports = MeasurementModel().observe(maps.radio.truth(torch.tensor([[60.0, 20.0]])), maps.power_dbm, generator)
+    good = report_json.write(Timeline(torch.zeros(1), reports))
+    test = opened("live", source="upload")
+    assert report_json.SCHEMA in said(test)
+    test.get("file_uploader")[0].set_value(("report.json", good, "application/json")).run()
+    assert not test.error, said(test)
+    assert "uncertainty" in said(test)
+    for name in ("a pickle", "too deep", "a cell twice", "not a number"):
+        test.get("file_uploader")[0].set_value((f"{name}.json", BAD[name][0], "application/json")).run()
+        assert not test.exception
+        assert len(test.error) == 1, name
+
+
+def test_a_damaged_run_is_told_and_does_not_fall(opened, run, tmp_path, monkeypatch):
+    import shutil
+
+    broken = tmp_path / "runs" / "broken"
+    shutil.copytree(run, broken)
+    named = json.loads((run / "artefacts.json").read_text())
+    (broken / "artefacts.json").write_text(json.dumps(named))
+    (broken / "locator.pt").write_bytes(b"\x80\x04N.")
+    test = opened("overview")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(PATH, str(broken))
+    test = AppTest.from_string(_script("overview"), default_timeout=SECONDS).run()
+    assert not test.exception
+    assert "cannot be read" in said(test)
+
+
+# ---- what stands behind the pages ----------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def tried(run) -> trial.Trial:
+    opened = Run.open(run)
+    phones = trial.draw_phones(opened.tile, opened.maps, opened.locator.measurement, 48, seed=3)
+    return trial.judge(opened.locator, opened.maps, phones, seed=3)
+
+
+def test_an_untrained_locator_is_tried_like_grid_bayes(tried):
+    assert len(tried.phones) == 48
+    torch.testing.assert_close(tried.error, tried.limit_error, atol=6.0, rtol=0.2)
+    assert (tried.heard >= 1).all()
+
+
+def test_ranks_of_the_right_density_are_even(tried):
+    """The limit's ranks are uniform: their mean has a standard deviation of 1/√(12·48)."""
+    for rank in (tried.limit_rank, tried.rank):
+        assert abs(float(rank.mean()) - 0.5) < 4 / (12 * 48) ** 0.5
+
+
+def test_a_rank_is_that_of_a_gaussian():
+    """At r standard deviations the region that reaches so far holds 1 - exp(-r²/2)."""
+    from uel.fix import Fix
+
+    radius = torch.tensor([0.3, 1.0, 2.0, 3.0])
+    truth = torch.stack([7.0 * radius, torch.zeros(4)], 1)
+    fix = Fix(torch.zeros(4, 1), torch.zeros(4, 1, 2), 49.0 * torch.eye(2).expand(4, 1, 2, 2))
+    rank = trial.rank_of(fix, truth, torch.Generator().manual_seed(0))
+    torch.testing.assert_close(rank, 1 - torch.exp(-radius.square() / 2), atol=4 * 0.5 / trial.DRAWS**0.5, rtol=0)
+
+
+def test_exchanged_features_keep_their_cell_and_cost_metres(tried, run):
+    opened = Run.open(run)
+    errors = trial.importance(opened.locator, opened.maps, tried.phones, seed=0)
+    assert errors.keys() == {"nothing", *trial.PERMUTED}
+    torch.testing.assert_close(errors["nothing"], tried.error, atol=1e-2, rtol=0)
+    order = trial._order_within(torch.tensor([0, 1, 0, 1, 2, 0]), torch.Generator().manual_seed(1))
+    assert torch.equal(torch.tensor([0, 1, 0, 1, 2, 0])[order], torch.tensor([0, 1, 0, 1, 2, 0]))
+    assert sorted(order.tolist()) == list(range(6))
+    assert np.median(errors["azimuth"]) > np.median(errors["nothing"])
+
+
+def test_attention_is_recomputed_as_torch_does_it():
+    from explorer.attention import weights
+    from uel.layers import Attention
+
+    torch.manual_seed(0)
+    layer, x, context = Attention(8, 1), torch.randn(2, 3, 8), torch.randn(2, 5, 8)
+    share = weights(layer, x, context)
+    torch.testing.assert_close(share.sum(-1), torch.ones(2, 3))
+    value = layer.key_value(context).chunk(2, -1)[1]
+    torch.testing.assert_close(layer.out(share @ value), layer(x, context))

@@ -1,0 +1,307 @@
+"""What the explorer draws: meshes, pictures on the ground, layers and regions, against what is known of them."""
+
+import json
+import math
+import struct
+from io import BytesIO
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from explorer import flat, layers, meshes, painting, palette, radio_layers, scenery, view
+from explorer.glb import glb
+from explorer.meshes import Mesh
+from explorer.palette import DARK, LIGHT, THEMES
+from scenes.parts import Part
+from tests.small import CORNERS, masts, radio_map, rough_map
+from tests.toy import SITES, toy_tile
+from uel.errors import UelError
+from uel.fix import Fix
+from uel.grid import Grid
+from uel.regions import outlines, probability, smallest
+from uel.sites import Cell, Site
+from uel.tile import Tile
+
+STAGE = layers.Stage(ground="/ground.glb", buildings="/buildings.glb")
+
+
+@pytest.fixture(scope="module")
+def tile(tmp_path_factory) -> Tile:
+    return toy_tile(tmp_path_factory.mktemp("explorer") / "toy")
+
+
+# ---- meshes --------------------------------------------------------------------------------------------
+
+
+def read_glb(content: bytes) -> tuple[dict, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Head, vertices, texture coordinates, faces and texture, by the specification and nothing of ours."""
+    magic, version, length = struct.unpack_from("<III", content)
+    assert (magic, version, length) == (0x46546C67, 2, len(content))
+    size, kind = struct.unpack_from("<II", content, 12)
+    assert kind == 0x4E4F534A
+    head = json.loads(content[20 : 20 + size])
+    body = content[28 + size :]
+    assert head["buffers"][0]["byteLength"] == len(body) == struct.unpack_from("<I", content, 20 + size)[0]
+    part = [body[v["byteOffset"] : v["byteOffset"] + v["byteLength"]] for v in head["bufferViews"]]
+    vertex, uv = (np.frombuffer(part[k], "<f4").reshape(-1, n) for k, n in ((0, 3), (1, 2)))
+    texture = np.asarray(Image.open(BytesIO(part[3])))
+    return head, vertex, uv, np.frombuffer(part[2], "<u4").reshape(-1, 3), texture
+
+
+def test_a_glb_holds_what_was_put_in():
+    vertex, uv = np.arange(12.0).reshape(4, 3), np.linspace(0, 1, 8).reshape(4, 2)
+    image = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
+    head, *found = read_glb(glb(vertex, uv, np.array([0, 1, 2, 0, 2, 3]), image))
+    for mine, its in zip((vertex, uv, [[0, 1, 2], [0, 2, 3]], image), found, strict=True):
+        np.testing.assert_allclose(its, mine, rtol=1e-6)
+    accessor = head["accessors"][0]
+    assert (accessor["min"], accessor["max"]) == ([0.0, 1.0, 2.0], [9.0, 10.0, 11.0])
+
+
+def test_meshes_are_read_as_the_tile_writes_them(tmp_path):
+    generator = np.random.default_rng(0)
+    vertices, faces = generator.normal(size=(20, 3)), generator.integers(0, 20, (9, 3))
+    part = Part("building", "itu_brick", vertices, faces)
+    (tmp_path / "mesh.ply").write_bytes(part.ply())
+    np.testing.assert_allclose(meshes.read_ply(tmp_path / "mesh.ply"), part.triangles, rtol=1e-6)
+    (tmp_path / "mesh.ply").write_bytes(part.ply()[:-20])
+    with pytest.raises(UelError, match="mesh cannot be read"):
+        meshes.read_ply(tmp_path / "mesh.ply")
+
+
+def area(triangle: np.ndarray) -> float:
+    sides = triangle[:, 1] - triangle[:, 0], triangle[:, 2] - triangle[:, 0]
+    return float(np.linalg.norm(np.cross(*sides), axis=1).sum() / 2)
+
+
+def test_a_cut_leaves_what_lies_inside():
+    square = np.array([[[-9.0, -9, 3], [9, -9, 3], [9, 9, 3]], [[-9, -9, 3], [9, 9, 3], [-9, 9, 3]]])
+    kept = meshes.cut(square, 4.0)
+    assert area(kept) == pytest.approx(64.0)
+    assert np.abs(kept[:, :, :2]).max() == pytest.approx(4.0)
+    assert (kept[:, :, 2] == 3).all()
+    inside = np.random.default_rng(0).uniform(-3, 3, (50, 3, 3))
+    np.testing.assert_array_equal(np.sort(meshes.cut(inside, 4.0), axis=None), np.sort(inside, axis=None))
+    assert len(meshes.cut(square + np.array([20.0, 0, 0]), 4.0)) == 0
+
+
+def test_roofs_are_coloured_by_their_height(tile):
+    roof = lambda z: np.array([[[0.0, 0, z], [5, 0, z], [0, 5, z]]])  # noqa: E731
+    mesh = Mesh(np.concatenate([roof(2.0), roof(14.9)]), np.zeros(2, dtype=np.int64), ("itu_brick",))
+    content, legend = scenery.buildings_glb(tile, mesh, "height", LIGHT)
+    _, vertex, uv, face, texture = read_glb(content)
+    assert legend is not None
+    assert legend.high == pytest.approx(15.0)
+    rows = (uv[:, 1] * len(texture)).astype(int)
+    low, high = (rows[np.isclose(vertex[:, 2], z)] for z in (2.0, 14.9))
+    assert set(low) == {int(2.0 / 15 * scenery.STEPS)}
+    assert set(high) == {int(14.9 / 15 * scenery.STEPS)}
+    lit = texture[high[0], int(uv[np.isclose(vertex[:, 2], 14.9), 0][0] * scenery.SHADES)]
+    np.testing.assert_allclose(lit, palette.scaled(np.array([1.0]), "viridis", 0.0, 1.0)[0], atol=6)
+    assert face.shape == (2, 3)
+
+
+def test_a_tile_without_meshes_has_a_mesh_all_the_same(tile):
+    mesh = meshes.buildings(tile)
+    assert mesh.corner.shape == (0, 3, 3)
+    for colouring in ("plain", "height", "material"):
+        _, vertex, *_ = read_glb(scenery.buildings_glb(tile, mesh, colouring, DARK)[0])
+        assert (vertex[:, 2] < -100).all()  # under the ground, where nobody looks
+
+
+def test_the_picture_lies_on_the_ground_the_right_way_round(tile):
+    picture = np.zeros((4, 4, 3), dtype=np.uint8)
+    picture[0, 3] = 255  # south-east
+    _, vertex, uv, _, texture = read_glb(scenery.ground_glb(tile, picture))
+    corner = next(k for k, p in enumerate(vertex) if p[0] > 0 and p[1] < 0)
+    row, column = (min(int(uv[corner, axis] * 4), 3) for axis in (1, 0))
+    assert texture[row, column].tolist() == [255, 255, 255]
+    assert np.abs(vertex[:, :2]).max() == pytest.approx(tile.size / 2)
+
+
+# ---- pictures ------------------------------------------------------------------------------------------
+
+
+def test_a_layer_is_painted_where_it_is_known_and_nowhere_else():
+    base = np.full((8, 8, 3), 100, dtype=np.uint8)
+    known = np.zeros((4, 4), dtype=bool)
+    known[1, 2] = True
+    legend = painting.Legend(title="x", scale="viridis", low=0.0, high=1.0)
+    image = painting.paint(base, np.ones((4, 4)), known, legend, opacity=1.0)
+    changed = (image != 100).any(-1)
+    assert changed.sum() == 4
+    assert changed[2:4, 4:6].all()
+    np.testing.assert_array_equal(image[2, 4], palette.scaled(np.array(1.0), "viridis", 0.0, 1.0))
+
+
+def test_large_tiles_are_thinned(tile, monkeypatch):
+    monkeypatch.setattr(painting, "MOST_PIXELS", 50)
+    image = painting.basemap(tile, LIGHT)
+    assert image.shape == (43, 43, 3)
+
+
+def test_legends_say_unit_and_ends():
+    text = painting.Legend(title="RSRP", unit="dBm", scale="viridis", low=-120.0, high=-60.4).html
+    assert all(word in text for word in ("RSRP", "dBm", "−120", "−60.4"))
+    names = painting.Legend(title="materials", names={"brick": (1, 2, 3)}).html
+    assert "brick" in names
+    assert "rgba(1,2,3,1)" in names
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_ink_is_legible_on_paper(theme):
+    """Contrast of at least 7:1 (WCAG 2.1, success criterion 1.4.6)."""
+
+    def luminance(colour):
+        linear = [c / 255 / 12.92 if c / 255 <= 0.04045 else ((c / 255 + 0.055) / 1.055) ** 2.4 for c in colour]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    ink = [int(theme.ink[k : k + 2], 16) for k in (1, 3, 5)]
+    dark, bright = sorted((luminance(ink), luminance(theme.paper)))
+    assert (bright + 0.05) / (dark + 0.05) >= 7
+
+
+def test_the_strongest_cell_is_shown_where_none_is_chosen():
+    radio = rough_map()
+    level, known = radio_layers.values("rsrp", radio, {}, None)
+    every = radio_layers.level_dbm(radio)
+    reached = radio.known.any(0)
+    np.testing.assert_array_equal(known, reached.numpy())
+    best = torch.where(radio.known, every, -torch.inf).amax(0)
+    np.testing.assert_allclose(level[known], best[reached].numpy())
+
+
+def test_layers_that_a_map_does_not_hold_are_not_offered():
+    radio = radio_map(masts(*CORNERS[:2]))
+    assert "throughput" not in radio_layers.available(radio, {})
+    assert "throughput" in radio_layers.available(radio, {"throughput": torch.ones_like(radio.gain)})
+    excess, known = radio_layers.values("excess", radio, {}, 0)
+    assert np.abs(excess[known]).max() < 0.1  # m: in free space nothing comes later than the direct line
+
+
+# ---- marks ---------------------------------------------------------------------------------------------
+
+
+def test_sectors_point_where_they_radiate(tile):
+    east = Site(position=(10.0, 20.0, 30.0), cells=(Cell(azimuth_deg=90.0), Cell(azimuth_deg=180.0)))
+    marks = view.sites_marks((east,), tile)
+    to_east, to_south = (points.mean(0) - [10, 20, 30] for points in marks.areas[0].points)
+    assert to_east[0] > 5
+    assert abs(to_east[1]) < 1e-6
+    assert to_south[1] < -5
+    assert abs(to_south[0]) < 1e-6
+
+
+def test_hundred_thousand_phones_become_a_sample_that_is_told(tile):
+    place = np.random.default_rng(0).uniform(-120, 120, (100_000, 2))
+    dots, chosen, said = view.phone_dots(tile, place)
+    assert len(dots.place) == view.MOST_DOTS == len(chosen)
+    assert said == "5000 of 100000 phones, drawn at random"
+    np.testing.assert_allclose(dots.place[:, :2], place[chosen], atol=1e-4)
+    assert dots.told[7] == f"phone {chosen[7]}"
+    assert view.phone_dots(tile, place[:30])[2] == "30 phones"
+
+
+# ---- the deck ------------------------------------------------------------------------------------------
+
+
+def drawn(tile: Tile, turn: str = "") -> dict:
+    dots, *_ = view.phone_dots(tile, np.array([[1.0, 2.0], [3.0, 4.0]]))
+    marks = view.sites_marks(SITES, tile) + view.Marks(dots=[dots, view.picked_dot(tile, [5.0, 6.0])])
+    deck = layers.deck(tile, STAGE, marks, LIGHT, "oblique", None, turn)
+    deck.layers.append(layers.clickable(tile, np.array([[0.0, 0.0]]), 8.0, turn))
+    return json.loads(deck.to_json())
+
+
+def test_the_deck_asks_nobody_outside(tile):
+    spec = drawn(tile)
+    text = json.dumps(spec)
+    assert "http" not in text
+    assert spec.get("mapProvider") is None  # no basemap is asked for
+    assert spec["views"][0]["@@type"] == "OrbitView"
+
+
+def test_pickable_layers_turn_and_hidden_squares_can_be_hit(tile):
+    before, after = ({layer["id"]: layer for layer in drawn(tile, turn)["layers"]} for turn in ("-0", "-1"))
+    assert before.keys() - after.keys() == {"phones-0", "anywhere-0"}
+    assert all(layer["pickable"] for name, layer in before.items() if name.endswith("-0"))
+    assert before["anywhere-0"]["getFillColor"] == [0, 0, 0, 1]  # alpha 0 would not be hit
+
+
+def test_places_are_metres_in_the_deck(tile):
+    phones = next(layer for layer in drawn(tile)["layers"] if layer["id"] == "phones")
+    assert [row["p"] for row in phones["data"]] == [[1.0, 2.0, 1.5], [3.0, 4.0, 1.5]]
+
+
+@pytest.mark.parametrize("camera", layers.CAMERAS)
+def test_cameras_look_at_the_tile(tile, camera):
+    deck = layers.deck(tile, STAGE, view.Marks(), LIGHT, camera, [50.0, -20.0])
+    state = json.loads(deck.to_json())["initialViewState"]
+    if camera == "close":
+        assert state["target"][:2] == [50.0, -20.0]
+    else:
+        assert math.dist(state["target"][:2], (0, 0)) < 0.1 * tile.size
+    assert 0 < state["rotationX"] <= 90
+    assert "longitude" not in state or state["longitude"] is None
+
+
+def test_the_plan_shows_the_same_marks(tile):
+    dots = view.picked_dot(tile, [5.0, 6.0])
+    region = view.region_lines(tile, [[[[0.0, 0.0], [9.0, 0.0], [9.0, 9.0], [0.0, 0.0]]]], 0.5)
+    marks = view.sites_marks(SITES, tile) + view.Marks(dots=[dots], lines=[region])
+    plan = flat.figure(tile, painting.basemap(tile, DARK), marks, DARK)
+    names = {trace.name for trace in plan.data}
+    assert names == {"cells", "picked place", "50% region"}
+    picked = next(trace for trace in plan.data if trace.name == "picked place")
+    assert (picked.x[0], picked.y[0]) == (5.0, 6.0)
+    assert tuple(plan.layout.xaxis.range) == (-128.0, 128.0)
+
+
+# ---- densities and regions -----------------------------------------------------------------------------
+
+
+def single(mean: tuple[float, float], std: tuple[float, float]) -> Fix:
+    """One Gaussian."""
+    covariance = torch.diag(torch.tensor(std) ** 2)[None, None]
+    return Fix(torch.zeros(1, 1), torch.tensor(mean)[None, None], covariance)
+
+
+def test_the_region_of_a_gaussian_is_its_ellipse():
+    """The smallest region with share p is the ellipse of radius √(-2·ln(1-p)) standard deviations."""
+    grid = Grid(size=256.0, pixel=2.0)
+    std = (24.0, 12.0)
+    pixels = probability(single((10.0, -20.0), std), grid)
+    assert float(pixels.sum()) == pytest.approx(1.0, abs=1e-5)
+    wide = [math.hypot(s, 1.0) for s in std]  # every component is widened by half a pixel
+    for share in (0.5, 0.9):
+        ellipse = -2 * math.log(1 - share) * math.pi * wide[0] * wide[1]
+        held = smallest(pixels, share)
+        assert float(held.sum()) * 4.0 == pytest.approx(ellipse, rel=0.02)
+        ((ring, *holes),) = outlines(pixels, grid, share)
+        assert not holes
+        x, y = np.array(ring).T
+        shoelace = 0.5 * abs(np.dot(x, np.roll(y, 1)) - np.dot(y, np.roll(x, 1)))
+        assert shoelace == pytest.approx(ellipse, rel=0.02)
+        assert ring[0] == ring[-1]
+        radius = np.hypot((x - 10) / wide[0], (y + 20) / wide[1])
+        np.testing.assert_allclose(radius, math.sqrt(-2 * math.log(1 - share)), atol=0.1)
+
+
+def test_regions_have_holes_and_parts():
+    pixels = torch.zeros(16, 16)
+    pixels[2:7, 2:7] = 1.0
+    pixels[4, 4] = 0.0
+    pixels[12:14, 12:14] = 1.0
+    polygons = outlines(pixels / pixels.sum(), Grid(size=16.0, pixel=1.0), 0.99)
+    assert sorted(len(polygon) for polygon in polygons) == [1, 2]
+
+
+def test_regions_that_reach_the_edge_are_closed():
+    pixels = torch.zeros(8, 8)
+    pixels[:, 0] = 1 / 8
+    (polygon,) = outlines(pixels, Grid(size=8.0, pixel=1.0), 0.9)
+    ring = np.array(polygon[0])
+    assert ring[0].tolist() == ring[-1].tolist()
+    assert np.abs(ring).max() <= 4.0

@@ -1,0 +1,96 @@
+"""`uel locate` through the command line, and fixes as GeoJSON."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.test_explorer import SIZE, make_run
+from uel import geojson, report_json
+from uel.cli import main
+from uel.fix import Fix
+from uel.grid import Grid
+from uel.locator import Locator, LocatorConfig
+from uel.measurement import MeasurementModel
+from uel.report_json import Timeline
+from uel.runs import Run
+from uel.tile import Tile
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Path:
+    """A run with a locator that nobody trained: it answers like grid Bayes."""
+    folder = make_run(tmp_path_factory.mktemp("locate") / "run", paths=False)
+    torch.manual_seed(0)
+    Locator(LocatorConfig(), MeasurementModel()).save(folder)
+    return folder
+
+
+def reports_at(run: Run, places: torch.Tensor) -> Timeline:
+    generator = torch.Generator().manual_seed(0)
+    truth = run.maps.radio.truth(places)
+    model = MeasurementModel(shadowing_db=2.0)
+    return Timeline(torch.arange(len(places)) * 1.0, model.observe(truth, run.maps.power_dbm, generator))
+
+
+def test_reports_are_located_from_a_file(run, tmp_path, capsys):
+    places = torch.tensor([[60.0, 20.0], [-40.0, -30.0]])
+    (tmp_path / "report.json").write_bytes(report_json.write(reports_at(Run.open(run), places)))
+    out = tmp_path / "out" / "fix.geojson"
+    assert main(["locate", str(run), str(tmp_path / "report.json"), "--geojson", str(out)]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["time"] for line in lines] == [0.0, 1.0]
+    for line, place in zip(lines, places.tolist(), strict=True):
+        spread = (line["covariance"][0][0] + line["covariance"][1][1]) ** 0.5
+        assert torch.dist(torch.tensor(line["position"]), torch.tensor(place)) < 4 * spread + 10
+        assert sum(c["probability"] for c in line["candidates"]) <= 1.001
+    told = json.loads(out.read_text())
+    assert told["note"] == geojson.LOCAL
+    kinds = [feature["properties"]["kind"] for feature in told["features"]]
+    assert kinds == ["position", *["candidate"] * 5, "region", "region"]
+    assert told["features"][0]["geometry"]["coordinates"] == pytest.approx(lines[1]["position"], abs=0.06)
+
+
+def test_bad_files_are_refused_with_what_to_do(run, tmp_path, capsys):
+    assert main(["locate", str(run), str(tmp_path / "none.json")]) == 2
+    (tmp_path / "bad.json").write_text("[1, 2")
+    assert main(["locate", str(run), str(tmp_path / "bad.json")]) == 2
+    assert main(["locate", str(tmp_path), str(tmp_path / "bad.json")]) == 2
+    said = capsys.readouterr().err
+    assert all(word in said for word in ("no such report", "no JSON", "no finished run"))
+
+
+def test_a_pickled_checkpoint_is_not_unpickled(run, tmp_path):
+    import pickle
+    import shutil
+
+    class Trap:
+        def __reduce__(self):
+            return Path.touch, (tmp_path / "sprung",)
+
+    shutil.copytree(run, tmp_path / "run")
+    (tmp_path / "run" / "locator.pt").write_bytes(pickle.dumps(Trap()))
+    with pytest.raises(ValueError, match="cannot be read"):
+        Run.open(tmp_path / "run").locator  # noqa: B018
+    assert not (tmp_path / "sprung").exists()
+
+
+def one(position: tuple[float, float]) -> Fix:
+    return Fix(
+        torch.zeros(1, 4).log_softmax(-1), torch.tensor([[position] * 4]), torch.eye(2).expand(1, 4, 2, 2) * 25.0
+    )
+
+
+def test_coordinates_are_degrees_where_the_tile_has_a_crs(run):
+    tile = Run.open(run).tile
+    somewhere = Tile(tile.folder)
+    somewhere.__dict__["meta"] = {**tile.meta, "crs": "EPSG:32631", "origin": [448250.0, 5411900.0]}
+    place = geojson.to_degrees(somewhere)
+    (lon, lat), (east, _), (_, north) = place([0.0, 0.0]), place([100.0, 0.0]), place([0.0, 100.0])
+    assert (lon, lat) == pytest.approx((2.2945, 48.858), abs=0.01)  # the Eiffel tower
+    assert (north - lat) * 111_200 == pytest.approx(100, rel=0.01)
+    assert (east - lon) * 111_320 * 0.658 == pytest.approx(100, rel=0.02)
+    told = geojson.features(one((0.0, 0.0)), somewhere, Grid(size=SIZE, pixel=8.0))
+    assert "note" not in told
+    assert told["features"][0]["geometry"]["coordinates"] == pytest.approx([lon, lat], abs=1e-6)
