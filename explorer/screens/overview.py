@@ -40,7 +40,7 @@ def _run(here: ui.Here, run: Run) -> None:
         if "locator" in rows:
             limit = f"limit {rows['grid_bayes']['p50_m']:.1f} m" if "grid_bayes" in rows else "limit unknown"
             more = f"median error; {limit}" + (f", r50 {ratio:.2f}" if ratio else "")
-            shown[charts.TIER_NAMES.get(tier, tier)] = (f"{rows['locator']['p50_m']:.1f} m", more)
+            shown[str(charts.TIER_NAMES.get(tier, tier))] = (f"{rows['locator']['p50_m']:.1f} m", more)
     ui.cards(shown)
     count = sum(p.numel() for p in locator.parameters())
     config = locator.config
