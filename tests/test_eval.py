@@ -29,6 +29,7 @@ from uel.sites import Site
 from uel.tile import Tile
 
 PLAN = MapPlan(pixel=8.0)
+whole = pytest.mark.slow  # 44 cells of every method: a minute
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,7 @@ def pick(rows: list[dict[str, str]], **wanted: str) -> dict[str, str]:
     return row
 
 
+@whole
 def test_every_condition_and_method_has_a_row(judged: Path) -> None:
     rows = table(judged)
     assert tuple(rows[0]) == COLUMNS
@@ -113,12 +115,14 @@ def test_every_condition_and_method_has_a_row(judged: Path) -> None:
         assert row["deployments"] == "2"
 
 
+@whole
 def test_the_untrained_locator_is_the_limit_where_its_map_and_model_are_true(judged: Path) -> None:
     row = pick(table(judged), method="locator")
     assert 0.8 < float(row["r50"]) < 1.25
     assert abs(float(row["excess_nll"])) < 0.3
 
 
+@whole
 def test_the_limit_has_no_excess_and_covers_what_it_claims(judged: Path) -> None:
     row = pick(table(judged), method="limit")
     assert (row["r50"], row["r95"], row["excess_nll"]) == ("1.0", "1.0", "0.0")
@@ -126,16 +130,19 @@ def test_the_limit_has_no_excess_and_covers_what_it_claims(judged: Path) -> None
     assert float(row["cover50"]) == pytest.approx(0.5, abs=0.14)
 
 
+@whole
 def test_ratios_belong_to_map_truth(judged: Path) -> None:
     assert all((row["r50"] == "") == (row["truth"] == "paths") for row in table(judged))
 
 
+@whole
 def test_the_limit_knows_the_true_map_whatever_methods_are_given(judged: Path) -> None:
     rows = table(judged)
     assert pick(rows, map="M5", method="limit")["p50_m"] == pick(rows, method="limit")["p50_m"]
     assert float(pick(rows, map="M5", method="grid_bayes")["p50_m"]) > float(pick(rows, method="grid_bayes")["p50_m"])
 
 
+@whole
 def test_less_is_worse(judged: Path) -> None:
     rows, mean = table(judged), lambda row: float(row["mean_m"])
     base = mean(pick(rows, method="limit"))
@@ -146,6 +153,7 @@ def test_less_is_worse(judged: Path) -> None:
     assert mean(pick(rows, method="shuffled_map")) > 3 * base
 
 
+@whole
 def test_what_is_done_is_not_done_again(judged: Path, run: Path, tile: Tile, monkeypatch: pytest.MonkeyPatch) -> None:
     before = (judged / "table.csv").read_bytes()
     gone = sorted((judged / "cells").glob("*.npz"))[0]
@@ -163,6 +171,7 @@ def test_what_is_done_is_not_done_again(judged: Path, run: Path, tile: Tile, mon
     assert without_time((judged / "table.csv").read_bytes()) == without_time(before)
 
 
+@whole
 def test_another_locator_is_judged_anew(judged: Path, run: Path, tile: Tile, tmp_path: Path) -> None:
     locator = Locator.load(run)
     with torch.no_grad():
@@ -176,6 +185,7 @@ def test_another_locator_is_judged_anew(judged: Path, run: Path, tile: Tile, tmp
     assert {"locator", "other"} <= {row["method"] for row in rows}
 
 
+@whole
 def test_damaged_cells_are_named(judged: Path, tmp_path: Path) -> None:
     file = next((judged / "cells").glob("*.npz"))
     (tmp_path / "cut.npz").write_bytes(file.read_bytes()[:200])

@@ -100,7 +100,7 @@ def write(file: Path, judged: Judged) -> None:
 def read(file: Path) -> Judged:
     """What `write` wrote. Raises `UelError` when it is damaged."""
     try:
-        with np.load(file) as stored:
+        with np.load(io.BytesIO(file.read_bytes())) as stored:
             said, position = json.loads(str(stored["said"])), stored["position"]
             methods: Scores = {}
             for key in stored.files:
