@@ -91,14 +91,11 @@ def test_cell_ta_without_timing_advance_is_the_strongest_cell() -> None:
 
 @pytest.mark.parametrize("tier", ["T0", "T1", "T2"])
 @pytest.mark.parametrize("name", ["knn_map", "knn_survey"])
-def test_the_nearest_neighbour_of_a_clean_report_is_its_pixel(
-    name: str, tier: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(baselines, "NEIGHBOURS", 1)
+def test_the_nearest_neighbour_of_a_clean_report_is_its_pixel(name: str, tier: str) -> None:
     place = place_on(radio_map(masts(*CORNERS[:4])))
     place = replace(place, fingerprints=place.fingerprints.tier(tier))
     truth = place.fingerprint_position[[17, 40, 99, 200]]
-    got = METHODS[name](reports_at(place.radio, truth).tier(tier), place)
+    got = getattr(baselines, name)(reports_at(place.radio, truth).tier(tier), place, neighbours=1)
     torch.testing.assert_close(got, truth)
 
 
