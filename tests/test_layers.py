@@ -133,7 +133,7 @@ def test_a_layer_is_painted_where_it_is_known_and_nowhere_else():
     changed = (image != 100).any(-1)
     assert changed.sum() == 4
     assert changed[2:4, 4:6].all()
-    np.testing.assert_array_equal(image[2, 4], palette.scaled(np.array(1.0), "viridis", 0.0, 1.0))
+    np.testing.assert_array_equal(image[2, 4], palette.scaled(np.ones(1), "viridis", 0.0, 1.0)[0])
 
 
 def test_large_tiles_are_thinned(tile, monkeypatch):
