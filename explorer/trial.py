@@ -12,11 +12,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from uel.errors import UelError
-from uel.fix import Fix
 from uel.locator import Locator
 from uel.maps import Maps
 from uel.measurement import MeasurementModel
-from uel.metrics import position_error
+from uel.metrics import grid_level, position_error
 from uel.posterior import geometric_median, grid_posterior
 from uel.reports import Reports
 from uel.survey import TileSurvey
@@ -124,22 +123,9 @@ def _judged(
     posterior = grid_posterior(reports, maps.radio, maps.prior, locator.measurement, maps.power_dbm).flatten(1)
     points = maps.radio.grid.centres().reshape(1, -1, 2)
     row, column = maps.radio.grid.pixel_of(truth)
-    own = posterior.gather(1, (row * maps.radio.grid.count + column)[:, None])
-    limit_rank = torch.where(posterior >= own, posterior, 0.0).sum(1)
-    return fix.position, rank_of(fix, truth, generator), fix.entropy(), geometric_median(points, posterior), limit_rank
-
-
-def rank_of(fix: Fix, truth: Float[Tensor, "n 2"], generator: torch.Generator) -> Float[Tensor, " n"]:
-    """Share of a density that is higher than at the truth, from `DRAWS` samples of it."""
-    part = torch.multinomial(fix.log_heatmap.exp(), DRAWS, replacement=True, generator=generator)
-    mean = fix.mean.gather(1, part[..., None].expand(-1, -1, 2))
-    root = torch.linalg.cholesky(fix.component_covariance)
-    root = root.flatten(2).gather(1, part[..., None].expand(-1, -1, 4)).unflatten(2, (2, 2))
-    white = torch.randn(*part.shape, 2, generator=generator)
-    sample = mean + (root @ white.unsqueeze(-1)).squeeze(-1)
-    own = fix.log_density(truth)
-    higher = torch.stack([fix.log_density(sample[:, n]) >= own for n in range(DRAWS)], 1)
-    return higher.float().mean(1)
+    rank = fix.hpd(truth, generator, DRAWS)
+    limit_rank = grid_level(posterior, row * maps.radio.grid.count + column, generator)
+    return fix.position, rank, fix.entropy(), geometric_median(points, posterior), limit_rank
 
 
 def _chunks(reports: Reports) -> Iterator[Reports]:

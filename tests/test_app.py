@@ -167,17 +167,6 @@ def test_ranks_of_the_right_density_are_even(tried):
         assert abs(float(rank.mean()) - 0.5) < 4 / (12 * 48) ** 0.5
 
 
-def test_a_rank_is_that_of_a_gaussian():
-    """At r standard deviations the region that reaches so far holds 1 - exp(-r²/2)."""
-    from uel.fix import Fix
-
-    radius = torch.tensor([0.3, 1.0, 2.0, 3.0])
-    truth = torch.stack([7.0 * radius, torch.zeros(4)], 1)
-    fix = Fix(torch.zeros(4, 1), torch.zeros(4, 1, 2), 49.0 * torch.eye(2).expand(4, 1, 2, 2))
-    rank = trial.rank_of(fix, truth, torch.Generator().manual_seed(0))
-    torch.testing.assert_close(rank, 1 - torch.exp(-radius.square() / 2), atol=4 * 0.5 / trial.DRAWS**0.5, rtol=0)
-
-
 def test_exchanged_features_keep_their_cell_and_cost_metres(tried, run):
     opened = Run.open(run)
     errors = trial.importance(opened.locator, opened.maps, tried.phones, seed=0)

@@ -21,7 +21,6 @@ from tests.processes import main as train_toy
 from tests.toy import toy_world
 from training import sweep
 from training.fit import fit
-from training.judged import judge, level, samples
 from training.realism import RealismPlan
 from training.recipe import Hardware, Recipe, Watch
 from training.stages import Stages
@@ -30,7 +29,6 @@ from training.watch import LEVELS, write_rows
 from training.world import World
 from uel import cli
 from uel.errors import UelError
-from uel.fix import Fix
 from uel.locator import Locator
 
 
@@ -75,33 +73,6 @@ def test_rate_warms_up_and_falls_to_nothing() -> None:
     assert plan.rate(120) == pytest.approx(0.5)
     assert plan.rate(200) == pytest.approx(0.0, abs=1e-9)
     assert TrainPlan(epochs=10, steps_per_epoch=20).rate(9) == pytest.approx(0.5)
-
-
-def gaussian(count: int, sigma: float) -> Fix:
-    return Fix(torch.zeros(count, 1), torch.full((count, 1, 2), 3.0), torch.eye(2).expand(count, 1, 2, 2) * sigma**2)
-
-
-def test_level_of_a_gaussian_in_closed_form() -> None:
-    """The region through a point r away holds 1 - exp(-r² / 2σ²)."""
-    distance = torch.tensor([0.1, 2.0, 5.0, 9.0, 20.0])
-    fix, position = gaussian(5, 5.0), torch.stack([3.0 + distance, torch.full((5,), 3.0)], -1)
-    found = [level(fix, fix.log_density(position), torch.Generator().manual_seed(n)) for n in range(40)]
-    expected = 1 - (-(distance**2) / 50.0).exp()
-    torch.testing.assert_close(torch.stack(found).mean(0), expected, rtol=0.0, atol=0.03)  # 4 σ of 5120 draws
-
-
-def test_draws_of_a_mixture_have_its_moments_and_honest_levels() -> None:
-    covariance = torch.tensor([[[9.0, 4.0], [4.0, 4.0]], [[1.0, 0.0], [0.0, 1.0]]]).expand(400, 2, 2, 2)
-    means = torch.tensor([[0.0, 0.0], [40.0, 0.0]]).expand(400, 2, 2)
-    fix = Fix(torch.tensor([0.75, 0.25]).log().expand(400, 2), means, covariance)
-    draws = samples(fix, 50, torch.Generator().manual_seed(0)).reshape(-1, 2)
-    first = draws[draws[:, 0] < 20]
-    assert len(first) / len(draws) == pytest.approx(0.75, abs=0.015)
-    torch.testing.assert_close(torch.cov(first.T), covariance[0, 0], rtol=0.05, atol=0.1)
-    truth = samples(fix, 1, torch.Generator().manual_seed(1))[0]
-    told = judge(fix, truth, "M0", torch.Generator().manual_seed(2))
-    for share in (0.25, 0.5, 0.9):
-        assert float((told.level <= share).float().mean()) == pytest.approx(share, abs=0.08)
 
 
 def test_rows_of_a_cut_attempt_are_replaced(tmp_path: Path) -> None:

@@ -28,24 +28,8 @@ class Judged:
 
 def judge(fix: Fix, position: Float[Tensor, "phone 2"], condition: str, generator: torch.Generator) -> Judged:
     """What is to be said of fixes whose truth is known."""
-    log_density = fix.log_density(position)
-    return Judged(condition, position_error(fix.position, position), -log_density, level(fix, log_density, generator))
-
-
-def level(fix: Fix, log_density: Float[Tensor, " phone"], generator: torch.Generator) -> Float[Tensor, " phone"]:
-    """Probability that a draw from each fix lies where it is denser than `log_density`."""
-    draws = samples(fix, SAMPLES, generator)
-    return torch.stack([fix.log_density(draw) > log_density for draw in draws]).float().mean(0)
-
-
-def samples(fix: Fix, count: int, generator: torch.Generator) -> Float[Tensor, "count phone 2"]:
-    """Positions in metres drawn from each fix."""
-    device = fix.mean.device
-    which = torch.multinomial(fix.log_heatmap.exp().cpu(), count, replacement=True, generator=generator).to(device)
-    white = torch.randn(*which.shape, 2, generator=generator).to(device)
-    row = torch.arange(len(which), device=device).unsqueeze(1)
-    root = torch.linalg.cholesky(fix.component_covariance[row, which])
-    return (fix.mean[row, which] + (root @ white.unsqueeze(-1))[..., 0]).transpose(0, 1)
+    level = fix.hpd(position, generator, SAMPLES)
+    return Judged(condition, position_error(fix.position, position), -fix.log_density(position), level)
 
 
 def merged(parts: Sequence[Judged], condition: str | None = None) -> Judged:

@@ -60,11 +60,12 @@ class Fix:
         return -(self.log_heatmap.exp() * self.log_heatmap.clamp(min=-100)).sum(-1)
 
     def sample(self, count: int, generator: torch.Generator) -> Float[Tensor, "count batch 2"]:
-        """Positions in metres drawn from the density of every fix."""
-        index = torch.multinomial(self.log_heatmap.exp(), count, replacement=True, generator=generator)
-        patch = torch.arange(len(index)).unsqueeze(1), index
+        """Positions in metres drawn from the density of every fix; the generator is a CPU's wherever the fix lies."""
+        device = self.mean.device
+        index = torch.multinomial(self.log_heatmap.exp().cpu(), count, replacement=True, generator=generator).to(device)
+        patch = torch.arange(len(index), device=device).unsqueeze(1), index
         a, b, d = (self.component_covariance[..., i, j][patch] for i, j in ((0, 0), (0, 1), (1, 1)))
-        x, y = torch.randn(2, *index.shape, generator=generator)
+        x, y = torch.randn(2, *index.shape, generator=generator).to(device)
         # Cholesky's factor of a covariance in two dimensions.
         along = a.sqrt()
         off = torch.stack([along * x, b / along * x + (d - b * b / a).clamp(min=0).sqrt() * y], -1)
