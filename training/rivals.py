@@ -110,8 +110,8 @@ def _limit(case: Case, reports: Reports) -> Float[Tensor, "n row column"]:
 
 def _located(locator: Locator, case: Case) -> Method:
     def locate(reports: Reports) -> Fixes:
-        locator.measurement = case.place.model  # the rules of reporting, which every method is told
-        return Fixes(locator(reports, case.maps))
+        # The rules of reporting, which every method is told.
+        return Fixes(locator(reports, case.maps, case.place.model))
 
     return locate
 
