@@ -167,6 +167,16 @@ def locate(args: Sequence[str]) -> int:
     return 0
 
 
+def export(args: Sequence[str]) -> int:
+    """Write a run's locator on a tile as a file that PyTorch runs without this library (torch.export)."""
+    from uel.config import load
+    from uel.export import ExportConfig
+    from uel.export import export as exported
+
+    print(exported(load(ExportConfig, "export", args)))
+    return 0
+
+
 def explore(args: Sequence[str]) -> int:
     """Look at runs, tiles, maps and surveys in a browser, with no network."""
     from explorer.serve import ExploreConfig, serve
@@ -192,6 +202,7 @@ VERBS: dict[str, Callable[[Sequence[str]], int]] = {
     "train": train,
     "eval": evaluate,
     "locate": locate,
+    "export": export,
     "explore": explore,
     "doctor": doctor,
 }

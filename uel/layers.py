@@ -86,7 +86,7 @@ class RadioEncoder(nn.Module):
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(depth))
 
     def forward(self, cells: Float[Tensor, "batch cell feature"]) -> Float[Tensor, "batch token width"]:
-        x = torch.cat([self.summary.expand(len(cells), -1, -1), self.embed(cells)], dim=1)
+        x = torch.cat([self.summary.expand(cells.shape[0], -1, -1), self.embed(cells)], dim=1)
         for attention, norm, mlp in zip(self.blocks, self.norms, self.mlps, strict=True):
             y = norm(x)
             x = x + attention(y, y)

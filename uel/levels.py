@@ -57,7 +57,7 @@ class LevelLaw:
         """
         if self.common:
             return self._shared(reports, censor_dbm)
-        total = torch.zeros(len(reports), *self.mean.shape[1:])
+        total = torch.zeros(*reports.serving.shape, *self.mean.shape[1:])
         for cell in range(len(self.mean)):  # one cell at a time bounds the memory of a large batch
             level = reports.rsrp_dbm[:, cell, None, None]
             heard = log_normal_bin(level - self.mean[cell], self.own[cell], self.step) + math.log1p(-self.dropout)

@@ -216,7 +216,7 @@ def _cell_features(reports: Reports, maps: Maps) -> Float[Tensor, "batch cell fe
             for site, cell in cells_of(maps.radio.sites)
         ]
     )
-    return torch.cat([torch.stack(said, -1), pose.expand(len(reports), -1, -1)], -1)
+    return torch.cat([torch.stack(said, -1), pose.expand(*reports.serving.shape, -1, -1)], -1)
 
 
 def _pixel_channels(
@@ -231,4 +231,4 @@ def _pixel_channels(
     away = (radio.grid.centres() - radio.cell_position[:, None, None, :2]).norm(dim=-1) / radio.grid.size
     serving = torch.stack([level, radio.known.float(), radio.relative_error.clamp(max=2.0), radio.los.float(), away], 1)
     fixed = torch.cat([level.amax(0)[None], maps.buildings])
-    return torch.cat([relative, serving[reports.serving], fixed.expand(len(reports), -1, -1, -1)], 1)
+    return torch.cat([relative, serving[reports.serving], fixed.expand(*reports.serving.shape, -1, -1, -1)], 1)

@@ -197,7 +197,9 @@ class MeasurementModel:
         """Log-probability in nats of which cells each report holds and of their levels, at each pixel."""
         return self.level_law(radio, power_dbm, map_error).log_likelihood(reports, self.censor_level(reports))
 
-    def level_law(self, radio: RadioMap | Spots, power_dbm: Float[Tensor, " cell"], map_error: bool = False) -> LevelLaw:
+    def level_law(
+        self, radio: RadioMap | Spots, power_dbm: Float[Tensor, " cell"], map_error: bool = False
+    ) -> LevelLaw:
         """The law of levels at every pixel of a map."""
         own = self.shadowing_db**2 * (1 - self.cell_correlation) + self.level_noise_db**2
         return LevelLaw(
@@ -232,7 +234,7 @@ class MeasurementModel:
         distance, los = delay[reports.serving] * SPEED_OF_LIGHT, radio.los[reports.serving]
         alone = reports.has_timing_advance & ~reports.at_serving(reports.has_toa)
         total = self._timing_advance_term(reports, distance, los) * alone[:, None, None]
-        for cell in reports.has_toa.any(0).nonzero()[:, 0].tolist():
+        for cell in self._cells("toa", reports.has_toa):
             excess = (reports.toa[:, cell, None, None] - delay[cell]) * SPEED_OF_LIGHT
             blocked = log_ex_gaussian(excess, self.toa_noise, self.nlos_excess)
             term = torch.where(radio.los[cell], log_normal(excess, self.toa_noise), blocked)
@@ -256,10 +258,14 @@ class MeasurementModel:
         azimuth, serving = radio.azimuth_deg, reports.serving
         alone = reports.has_azimuth & ~reports.at_serving(reports.has_aoa)
         total = self._azimuth_term(reports.azimuth_deg, azimuth[serving], radio.los[serving]) * alone[:, None, None]
-        for cell in reports.has_aoa.any(0).nonzero()[:, 0].tolist():
+        for cell in self._cells("aoa_deg", reports.has_aoa):
             term = self._azimuth_term(reports.aoa_deg[:, cell], azimuth[cell], radio.los[cell])
             total += term * reports.has_aoa[:, cell, None, None]
         return total
+
+    def _cells(self, feature: str, has: Bool[Tensor, "batch cell"]) -> list[int]:
+        """The cells of which any report says a feature, in a tier that has it."""
+        return has.any(0).nonzero()[:, 0].tolist() if feature in features_of(self.tier) else []
 
     def _azimuth_term(self, said_deg: Float[Tensor, " batch"], true_deg: Tensor, los: Tensor) -> Tensor:
         sigma = torch.where(los, self.azimuth_noise_deg, self.azimuth_noise_nlos_deg)

@@ -31,7 +31,7 @@ def geometric_median(
     points: Float[Tensor, "*#batch point 2"],
     weight: Float[Tensor, "batch point"],
     spread: Float[Tensor, "batch point"] | float | None = None,
-    iterations: int = 60,
+    iterations: int = 30,
     smooth: float = 0.1,
 ) -> Float[Tensor, "batch 2"]:
     """The point with the least expected distance to a weighted cloud, in metres: the optimal answer for the mean error.
@@ -52,7 +52,7 @@ def geometric_median(
         best, least = torch.where(lower, asked, best), torch.where(lower[:, 0], cost, least)
         careful = torch.where(lower, asked + plain, careful)
         asked = torch.where(lower, asked + newton, careful)
-        if float((asked - best).detach().abs().amax()) < smooth / 100:
+        if not torch.compiler.is_compiling() and float((asked - best).detach().abs().amax()) < smooth / 100:
             break
     return asked
 
