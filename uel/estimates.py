@@ -64,7 +64,7 @@ class Pixels:
         # Pixels without weight, most of them in a single report, are left out for speed: together 1e-5 at most.
         possible = (flat > 1e-9).any(0)
         points = self.grid.centres().reshape(1, -1, 2)[:, possible]
-        return geometric_median(points, flat[:, possible], iterations=200, smooth=1e-3)
+        return geometric_median(points, flat[:, possible], spread=self.grid.pixel**2 / 6)  # anywhere in its pixel
 
     def log_density(self, truth: Float[Tensor, "n 2"]) -> Float[Tensor, " n"]:
         there = self.probability.flatten(1).gather(1, self._pixel(truth)).squeeze(1)

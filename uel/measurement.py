@@ -14,7 +14,7 @@ from uel.errors import UelError
 from uel.laws import ex_gaussian_cdf, log_ex_gaussian, log_normal, log_normal_bin, normal_interval
 from uel.levels import NEVER, LevelLaw, along_track
 from uel.quality import noise_dbm
-from uel.radiomap import RadioMap
+from uel.radiomap import RadioMap, Spots
 from uel.reports import Reports, Tier, Truth, features_of
 from uel.units import SPEED_OF_LIGHT, timing_advance_step, to_db, wrap_deg
 
@@ -173,7 +173,7 @@ class MeasurementModel:
     # ---- report → likelihood of every pixel ----------------------------------------------------------
 
     def log_likelihood(
-        self, reports: Reports, radio: RadioMap, power_dbm: Float[Tensor, " cell"], map_error: bool = False
+        self, reports: Reports, radio: RadioMap | Spots, power_dbm: Float[Tensor, " cell"], map_error: bool = False
     ) -> Float[Tensor, "batch feature row column"]:
         """Log-probability in nats of each report at each pixel, by feature: RSRP, range, azimuth.
 
@@ -192,12 +192,12 @@ class MeasurementModel:
         return torch.stack(terms, dim=1) * reports.received[:, None, None, None]
 
     def level_log_likelihood(
-        self, reports: Reports, radio: RadioMap, power_dbm: Float[Tensor, " cell"], map_error: bool = False
+        self, reports: Reports, radio: RadioMap | Spots, power_dbm: Float[Tensor, " cell"], map_error: bool = False
     ) -> Float[Tensor, "batch row column"]:
         """Log-probability in nats of which cells each report holds and of their levels, at each pixel."""
         return self.level_law(radio, power_dbm, map_error).log_likelihood(reports, self.censor_level(reports))
 
-    def level_law(self, radio: RadioMap, power_dbm: Float[Tensor, " cell"], map_error: bool = False) -> LevelLaw:
+    def level_law(self, radio: RadioMap | Spots, power_dbm: Float[Tensor, " cell"], map_error: bool = False) -> LevelLaw:
         """The law of levels at every pixel of a map."""
         own = self.shadowing_db**2 * (1 - self.cell_correlation) + self.level_noise_db**2
         return LevelLaw(
@@ -222,7 +222,7 @@ class MeasurementModel:
         limit = torch.where(index > last, weakest + self.rsrp_step_db, weakest)
         return torch.where(full, limit, self.sensitivity_dbm) - self.rsrp_step_db / 2
 
-    def range_log_likelihood(self, reports: Reports, radio: RadioMap) -> Float[Tensor, "batch row column"]:
+    def range_log_likelihood(self, reports: Reports, radio: RadioMap | Spots) -> Float[Tensor, "batch row column"]:
         """Log-likelihood in nats of timing advances and times of arrival at each pixel; 0 where there are none.
 
         A time of arrival of the serving cell says what its timing advance says, which then adds nothing: two draws
@@ -251,7 +251,7 @@ class MeasurementModel:
         probability = torch.where(los, sight, blocked)
         return probability.clamp(min=math.exp(NEVER)).log()
 
-    def azimuth_log_likelihood(self, reports: Reports, radio: RadioMap) -> Float[Tensor, "batch row column"]:
+    def azimuth_log_likelihood(self, reports: Reports, radio: RadioMap | Spots) -> Float[Tensor, "batch row column"]:
         """Log-probability in nats of the azimuths at each pixel, the serving cell's once; 0 where there are none."""
         azimuth, serving = radio.azimuth_deg, reports.serving
         alone = reports.has_azimuth & ~reports.at_serving(reports.has_aoa)

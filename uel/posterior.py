@@ -1,11 +1,14 @@
 """Bayes on a grid: the exact posterior over pixels, and the point that answers it best."""
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from uel.measurement import MeasurementModel
 from uel.radiomap import RadioMap
 from uel.reports import Reports
+
+ROUNDED = 1e-6  # of a cost in single precision
 
 
 def grid_posterior(
@@ -27,21 +30,46 @@ def grid_posterior(
 def geometric_median(
     points: Float[Tensor, "*#batch point 2"],
     weight: Float[Tensor, "batch point"],
-    spread: Float[Tensor, "batch point"] | None = None,
+    spread: Float[Tensor, "batch point"] | float | None = None,
     iterations: int = 60,
     smooth: float = 0.1,
 ) -> Float[Tensor, "batch 2"]:
-    """The point with the least expected distance to a weighted cloud (Weiszfeld's iteration), in metres.
+    """The point with the least expected distance to a weighted cloud, in metres: the optimal answer for the mean error.
 
-    It is the optimal answer for the mean error. `spread` is each component's variance in m² (its trace): the
-    distance to a component is then taken as sqrt(d² + spread), which also keeps the iteration smooth. Without it
-    distances below `smooth` metres count as that: where the answer is one of the points it misses it by a few times as
-    much, and takes the more iterations the less that is.
+    `spread` is each component's variance in m² (its trace): the distance to a component is then taken as
+    sqrt(d² + spread). Without it distances below `smooth` metres count as that: where the answer is one of the points
+    it misses it by a few times as much, and takes the more iterations the less that is. Newton's steps, and Weiszfeld's
+    (Kuhn, Mathematical Programming 1973) wherever those do not descend; `iterations` at most.
     """
-    floor = smooth**2 if spread is None else spread.clamp(min=smooth**2)
-    estimate = (weight.unsqueeze(-1) * points).sum(-2)
+    if spread is None:
+        spread = smooth**2
+    floor = torch.as_tensor(spread, dtype=weight.dtype, device=weight.device).clamp(min=smooth**2)
+    best = asked = (weight.unsqueeze(-1) * points).sum(-2)
+    least, careful = torch.full_like(best[:, 0], torch.inf), best
     for _ in range(iterations):
-        distance = ((points - estimate.unsqueeze(-2)).square().sum(-1) + floor).sqrt()
-        pull = weight / distance
-        estimate = (pull.unsqueeze(-1) * points).sum(-2) / pull.sum(-1, keepdim=True)
-    return estimate
+        cost, plain, newton = _steps(points - asked.unsqueeze(-2), weight, floor)
+        lower = (cost <= least * (1 + ROUNDED)).unsqueeze(-1)
+        best, least = torch.where(lower, asked, best), torch.where(lower[:, 0], cost, least)
+        careful = torch.where(lower, asked + plain, careful)
+        asked = torch.where(lower, asked + newton, careful)
+        if float((asked - best).detach().abs().amax()) < smooth / 100:
+            break
+    return asked
+
+
+def _steps(
+    off: Float[Tensor, "batch point 2"], weight: Float[Tensor, "batch point"], floor: Tensor
+) -> tuple[Float[Tensor, " batch"], Float[Tensor, "batch 2"], Float[Tensor, "batch 2"]]:
+    """Expected distance to points that are `off` metres away, and Weiszfeld's and Newton's steps from here."""
+    x, y = off.unbind(-1)
+    square = x * x + y * y + floor
+    pull = weight * square.rsqrt()
+    bend = pull / square
+    total, cost = pull.sum(-1), (pull * square).sum(-1)
+    along = torch.stack([(pull * x).sum(-1), (pull * y).sum(-1)], -1)
+    bend_x = bend * x
+    a, b, d = total - (bend_x * x).sum(-1), -(bend_x * y).sum(-1), total - (bend * y * y).sum(-1)
+    determinant = (a * d - b * b).clamp(min=1e-12)
+    gx, gy = along.unbind(-1)
+    newton = torch.stack([d * gx - b * gy, a * gy - b * gx], -1) / determinant.unsqueeze(-1)
+    return cost, along / total.unsqueeze(-1), newton

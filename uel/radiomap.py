@@ -1,6 +1,6 @@
 """What the ray tracer says about every pixel, per cell, and a differentiable lookup in it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 
@@ -42,6 +42,18 @@ class Looked:
     mean_arrival: Float[Tensor, "*n cell 3"]
     mean_departure: Float[Tensor, "*n cell 3"]
     sight: Float[Tensor, "*n cell"]
+
+
+@dataclass(frozen=True, eq=False)
+class Spots:
+    """Some pixels of a radio map, as a raster of one column: what reports are compared with. See `RadioMap`."""
+
+    gain: Float[Tensor, "cell spot 1"]
+    relative_error: Float[Tensor, "cell spot 1"]
+    known: Bool[Tensor, "cell spot 1"]
+    los: Bool[Tensor, "cell spot 1"]
+    delay: Float[Tensor, "cell spot 1"]
+    azimuth_deg: Float[Tensor, "cell spot 1"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,6 +140,12 @@ class RadioMap:
             azimuth_deg=pixel(self.azimuth_deg),
             los=pixel(self.los),
         )
+
+    def spots(self, position: Float[Tensor, "n 2"]) -> Spots:
+        """The pixels that hold positions. Raises `UelError` for those that are not finite or off the tile."""
+        self.grid.require(position)
+        row, column = self.grid.pixel_of(position)
+        return Spots(**{f.name: getattr(self, f.name)[:, row, column].unsqueeze(-1) for f in fields(Spots)})
 
     @property
     def cell_position(self) -> Float[Tensor, "cell 3"]:

@@ -17,7 +17,7 @@ from uel.baselines import Place, knn_map, knn_survey
 from uel.measurement import DB_PER_NEPER, MeasurementModel
 from uel.metrics import position_error
 from uel.posterior import grid_posterior
-from uel.radiomap import RadioMap
+from uel.radiomap import RadioMap, Spots
 from uel.reports import Reports
 from uel.sites import cell_positions, reference_power_dbm
 from uel.units import from_db
@@ -26,7 +26,7 @@ LADDER = (0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 5.6, 8.0)  # factors on what the model t
 DROPS = (0.0, 5.0, 10.0, 20.0, 30.0)  # dB below the law of distance, where the map knows no path
 NEIGHBOURS = (1, 2, 4, 8, 16, 32)
 LABELLED = 256  # of the place's fingerprints: more of them move no fitted number by a step
-CHUNK = 64
+CHUNK = 32  # reports compared with the pixels of all of them
 T = TypeVar("T")
 
 
@@ -161,23 +161,20 @@ def _best(candidates: Sequence[T], score: Callable[[T], float]) -> T:
 
 def _likelihood(bayes: RobustBayes, reports: Reports, position: Tensor, power_dbm: Tensor, feature: int) -> float:
     """Mean log-likelihood in nats of one kind of evidence at the true pixels."""
-    row, column = bayes.radio.grid.pixel_of(position)
     total = 0.0
     for start in range(0, len(reports), CHUNK):
         part = slice(start, start + CHUNK)
-        log_p = _evidence(bayes, reports[part], power_dbm, feature)
-        total += float(log_p[torch.arange(len(log_p)), row[part], column[part]].sum())
+        log_p = _evidence(bayes.model, reports[part], bayes.radio.spots(position[part]), power_dbm, feature)
+        total += float(log_p[..., 0].diagonal().sum())
     return total / len(reports)
 
 
 def _evidence(
-    bayes: RobustBayes, reports: Reports, power_dbm: Tensor, feature: int
-) -> Float[Tensor, "batch row column"]:
+    model: MeasurementModel, reports: Reports, spots: Spots, power_dbm: Tensor, feature: int
+) -> Float[Tensor, "batch spot 1"]:
     if feature == 0:
-        return bayes.model.level_log_likelihood(reports, bayes.radio, power_dbm, map_error=True)
-    if feature == 1:
-        return bayes.model.range_log_likelihood(reports, bayes.radio)
-    return bayes.model.azimuth_log_likelihood(reports, bayes.radio)
+        return model.level_log_likelihood(reports, spots, power_dbm, map_error=True)
+    return model.range_log_likelihood(reports, spots) if feature == 1 else model.azimuth_log_likelihood(reports, spots)
 
 
 def _levels(model: MeasurementModel, factor: float) -> MeasurementModel:
