@@ -15,7 +15,15 @@ from uel.judged import Condition, Judged, write_table
 from uel.judged import write as write_cell
 
 BASE = Condition()
-SCALE = {"limit": 12.0, "locator": 14.0, "locator+map": 12.5, "grid_robust": 20.0, "knn_survey": 60.0, "knn_map": 50.0, "tile_centre": 150.0}
+SCALE = {
+    "limit": 12.0,
+    "locator": 14.0,
+    "locator+map": 12.5,
+    "grid_robust": 20.0,
+    "knn_survey": 60.0,
+    "knn_map": 50.0,
+    "tile_centre": 150.0,
+}
 
 
 def cell(condition: Condition, factor: float, deployment: str) -> Judged:
@@ -112,7 +120,7 @@ def test_growth_stands_beside_the_limits_own(folder: Path) -> None:
 def test_refinement_says_what_it_closes_and_what_a_trigger_saves(folder: Path) -> None:
     text = (folder / "table.md").read_text()
     part = text[text.index("## Refinement") : text.index("## Tracks")]
-    gain = [t for t in part.splitlines() if t.startswith("| map T2 M0 | locator, refined")][0].split("|")
+    gain = next(t for t in part.splitlines() if t.startswith("| map T2 M0 | locator, refined")).split("|")
     assert gain[3].strip() == "450"
     assert 0 < float(gain[4]) < float(gain[5])
     assert [value.strip() for value in gain[11:14]] == ["7.20", "7.50", "+60 %"]

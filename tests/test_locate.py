@@ -75,7 +75,7 @@ def test_undecided_fixes_are_refined_and_sure_ones_are_not(run, tmp_path, capsys
 
 
 def test_reports_of_a_track_are_taken_together(run, tmp_path, capsys):
-    """Levels of a fading that is new in every report, along a street: the last place is known the better for the rest."""
+    """Fading that is new in every report, along a street: the last place is known the better for the others."""
     way = torch.stack([torch.linspace(-10.0, 80.0, 10), torch.full((10,), 20.0)], 1)
     generator = torch.Generator().manual_seed(2)
     maps = Run.open(run).maps
