@@ -8,7 +8,7 @@ from torch import Tensor
 
 from tests.test_locator import SMALL
 from tests.toy import SITES, SIZE, toy_world
-from tests.worlds import FREQUENCY, bundled, central_difference, mast
+from tests.worlds import FREQUENCY, Sionna, bundled, central_difference, mast
 from training.world import World
 from uel.errors import UelError
 from uel.fix import Fix
@@ -18,6 +18,7 @@ from uel.maps import MATERIALS, Maps
 from uel.measurement import MeasurementModel
 from uel.metrics import position_error
 from uel.refine import FineMap
+from uel.reports import Reports
 from uel.rescore import Rescoring, _along_lines, _slope, climb, descended, rescored
 from uel.simulator import FreeSpace
 from uel.units import from_db, to_db
@@ -37,9 +38,10 @@ def noisy(maps: Maps, spread_db: float, seed: int = 0) -> Maps:
     return replace(maps, radio=replace(maps.radio, gain=from_db(to_db(maps.radio.gain) + noise)))
 
 
-def fixed(maps: Maps, patches: int, count: int, world: World) -> tuple[Fix, FineMap, object, Tensor]:
-    """What a locator that believes a map says of phones of the true world."""
+def fixed(maps: Maps, patches: int, count: int, world: World) -> tuple[Fix, FineMap, Reports, Tensor]:
+    """What a locator that believes a map says of phones of the true world, by levels alone."""
     reports, position = world.from_map(count, MODEL, torch.Generator().manual_seed(3))
+    reports = reports.tier("T0")
     with torch.no_grad():
         fix = Locator(replace(SMALL, patches=patches), MODEL)(reports, maps)
     return fix, FineMap.of(maps, patches), reports, position
@@ -49,17 +51,14 @@ def test_where_the_map_is_right_tracing_changes_nothing(world: World) -> None:
     """A patch of one pixel: its mean is the place that the map speaks of."""
     maps = world.maps
     fix, fine, reports, _ = fixed(maps, 32, 6, world)
-    levels = reports.tier("T0")  # type: ignore[attr-defined]
-    with torch.no_grad():
-        fix = Locator(replace(SMALL, patches=32), MODEL)(levels, maps)
-    got = rescored(fix, levels, fine, maps, MODEL, SPACE, Rescoring(hypotheses=40))
+    got = rescored(fix, reports, fine, maps, MODEL, SPACE, Rescoring(hypotheses=40))
     torch.testing.assert_close(got.log_heatmap, fix.log_heatmap, atol=0.01, rtol=0)
 
 
 def test_where_the_map_is_wrong_tracing_finds_the_truth_again(world: World) -> None:
     maps = noisy(world.maps, 8.0)
     fix, fine, reports, position = fixed(maps, 16, 40, world)
-    got = rescored(fix, reports, fine, maps, MODEL, SPACE, Rescoring(hypotheses=48))  # type: ignore[arg-type]
+    got = rescored(fix, reports, fine, maps, MODEL, SPACE, Rescoring(hypotheses=48))
     torch.testing.assert_close(got.log_heatmap.exp().sum(1), torch.ones(40), atol=1e-4, rtol=0)
     before, after = (float(position_error(f.position, position).mean()) for f in (fix, got))
     assert after < 0.8 * before
@@ -69,7 +68,7 @@ def test_where_the_map_is_wrong_tracing_finds_the_truth_again(world: World) -> N
 def test_untraced_patches_keep_their_probability(world: World) -> None:
     maps = noisy(world.maps, 8.0)
     fix, fine, reports, _ = fixed(maps, 16, 4, world)
-    got = rescored(fix, reports, fine, maps, MODEL, SPACE, Rescoring(hypotheses=5))  # type: ignore[arg-type]
+    got = rescored(fix, reports, fine, maps, MODEL, SPACE, Rescoring(hypotheses=5))
     changed = got.log_heatmap != fix.log_heatmap
     assert bool((changed.sum(1) <= 5).all())
     assert bool(changed.any(1).all())
@@ -81,13 +80,13 @@ def test_hypotheses_are_moved_uphill(world: World) -> None:
     maps = noisy(world.maps, 4.0)
     fix, fine, reports, _ = fixed(maps, 16, 6, world)
     plan = Rescoring(hypotheses=8, starts=3, steps=5)
-    got = rescored(fix, reports, fine, maps, MODEL, SPACE, plan)  # type: ignore[arg-type]
+    got = rescored(fix, reports, fine, maps, MODEL, SPACE, plan)
     off = (got.mean - fix.mean).norm(dim=-1)
     assert bool(((off > 0).sum(1) <= 3).all())
     assert int((off > 0).sum()) >= 9
     assert float(off.max()) <= 5 * plan.stride + 1e-3
     for n in range(6):
-        one, moved = reports[n : n + 1], off[n] > 0  # type: ignore[index]
+        one, moved = reports[n : n + 1], off[n] > 0
         low, high = (_along_lines(one, f.mean[n][moved], maps, MODEL, SPACE) for f in (fix, got))
         assert bool((high > low).all())
 
@@ -107,15 +106,15 @@ def test_climbing_a_hill_ends_on_its_top_or_at_the_fence() -> None:
 def test_descending_the_map_never_ends_lower_than_it_began(world: World) -> None:
     maps = noisy(world.maps, 3.0)
     fix, _, reports, _ = fixed(maps, 16, 8, world)
-    got = descended(fix, reports, maps, MODEL)  # type: ignore[arg-type]
+    got = descended(fix, reports, maps, MODEL)
     assert float((got - fix.position).norm(dim=1).max()) > 1.0
     for n in range(8):
-        one = reports[n : n + 1]  # type: ignore[index]
+        one = reports[n : n + 1]
         low, high = (_along_lines(one, p[n : n + 1], maps, MODEL, maps.radio) for p in (fix.position, got))
         assert float(high) >= float(low)
 
 
-def canyon() -> tuple[object, Maps]:
+def canyon() -> tuple[Sionna, Maps]:
     """The street canyon with one mast, and a map of it that knows line of sight."""
     sites = mast((-20.0, 3.0, 18.0), FREQUENCY)
     sim = bundled("simple_street_canyon", sites, max_depth=2)
@@ -127,9 +126,9 @@ def canyon() -> tuple[object, Maps]:
 def test_the_gradient_of_polishing_agrees_with_differences_in_the_canyon() -> None:
     sim, maps = canyon()
     at = torch.tensor([[5.0, 1.0], [12.0, -3.0], [-6.0, 2.0]])
-    truth = sim.paths(at[:1])  # type: ignore[attr-defined]
+    truth = sim.paths(at[:1])
     report = MODEL.observe(truth, maps.power_dbm, torch.Generator().manual_seed(0))
-    objective = lambda there: _along_lines(report, there, maps, MODEL, sim)[0]  # noqa: E731  # type: ignore[arg-type]
+    objective = lambda there: _along_lines(report, there, maps, MODEL, sim)[0]  # noqa: E731
     _, slope = _slope(objective, at)
     with torch.no_grad():
         want = central_difference(objective, at, 0.05)
@@ -141,13 +140,14 @@ def test_a_wrong_start_is_led_back_in_the_canyon() -> None:
     sim, maps = canyon()
     grid, place = maps.radio.grid, torch.tensor([[12.0, 4.0]])
     exact = replace(MODEL, shadowing_db=1.0)
-    report = exact.observe(sim.paths(place), maps.power_dbm, torch.Generator().manual_seed(1))  # type: ignore[attr-defined]
+    report = exact.observe(sim.paths(place), maps.power_dbm, torch.Generator().manual_seed(1))
     centres = grid.centres().reshape(1, 64, 2)
-    heat = -(centres[0] - torch.tensor([-12.0, 4.0])).norm(dim=-1)[None] / 6.0
-    fix = Fix(heat.log_softmax(-1), centres, torch.eye(2).expand(1, 64, 2, 2) * 20.0)
     flat = replace(maps, radio=replace(maps.radio, gain=torch.full_like(maps.radio.gain, 1e-9)))
     fine = FineMap.of(flat, 8)
-    got = rescored(fix, report, fine, flat, exact, sim, Rescoring(hypotheses=64))  # type: ignore[arg-type]
+    wrong = -(centres[0] - torch.tensor([-12.0, 4.0])).norm(dim=-1)[None] / 6.0
+    heat = wrong + fine.evidence(report, torch.arange(64), exact, map_error=True)[..., 0]
+    fix = Fix(heat.log_softmax(-1), centres, torch.eye(2).expand(1, 64, 2, 2) * 20.0)
+    got = rescored(fix, report, fine, flat, exact, sim, Rescoring(hypotheses=64))
     before, after = (float(position_error(f.position, place)) for f in (fix, got))
     assert before > 15.0
     assert after < 10.0
