@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -128,7 +128,7 @@ def _track(config: LocateConfig, run: Run, timeline: Timeline) -> Iterator[Locat
     maps, locator = run.maps, run.locator
     grid = maps.radio.grid
     fine = FineMap.of(maps, locator.config.patches)
-    always = Refinement(trust=config.refinement.trust, mass=config.refinement.mass)
+    always = replace(config.refinement, entropy=0.0)
     answers = [refined(locator(one, maps), one, fine, locator.measurement, always) for one in _each(timeline.reports)]
     rasters = torch.stack([answer.pixels.probability[0] for answer in answers]).clamp(min=LEAST).log()
     free = places_of(run.tile, maps.radio.sites, (0.0, 1e4), None, False, None)

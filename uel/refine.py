@@ -31,7 +31,7 @@ CERTAIN = 1e-6  # prior of a pixel where no phone can be, as for the locator
 class Refinement:
     """When a fix is looked at again, and how far the locator is believed then."""
 
-    entropy: float = 0.0
+    entropy: float = 1.0
     """nats of the heatmap from which on a fix is refined: below, the locator has made up its mind; 0: always"""
     trust: float = 0.5
     """power of the locator's opinion on patches: 1 keeps their probabilities, 0 is grid Bayes"""
