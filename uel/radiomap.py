@@ -151,13 +151,13 @@ class RadioMap:
     def cell_position(self) -> Float[Tensor, "cell 3"]:
         return cell_positions(self.sites)
 
-    @property
+    @cached_property
     def delay(self) -> Float[Tensor, "cell row column"]:
         """Delay in seconds of the direct line from the antenna to the UE in the pixel's centre."""
         point = torch.cat([self.grid.centres(), self.elevation.unsqueeze(-1)], dim=-1)
         return (point - self.cell_position[:, None, None]).norm(dim=-1) / SPEED_OF_LIGHT
 
-    @property
+    @cached_property
     def azimuth_deg(self) -> Float[Tensor, "cell row column"]:
         """Compass azimuth of each pixel's centre seen from the antenna."""
         return bearing_deg(self.cell_position[:, None, None, :2], self.grid.centres())

@@ -11,6 +11,8 @@ from torch import Tensor
 from tests.bench.common import ROUNDS, Stock, compare, munich, outdoors
 from uel.grid import Grid
 
+OFTEN = 4  # batches of new positions that the atlas answers for each of stock's
+
 
 def run() -> dict[str, float]:
     sim, generator = munich(), torch.Generator().manual_seed(0)
@@ -21,7 +23,7 @@ def run() -> dict[str, float]:
         atlas.save(folder)
         figures["atlas_mb"] = sum(f.stat().st_size for f in Path(folder).iterdir()) / 1e6
     for count in (64, 256):
-        places = [outdoors(count, generator) for _ in range(ROUNDS + 1)]
+        places = [outdoors(count, generator) for _ in range(OFTEN * (ROUNDS + 1))]
         stock, links = Stock(count), count * sim.cell_count
         for _ in range(2):  # both sizes of buffers are compiled
             _value_and_gradient(sim.path_gain, places[0])
@@ -29,6 +31,7 @@ def run() -> dict[str, float]:
             lambda turn, at=places: _value_and_gradient(sim.path_gain, at[turn]),
             lambda turn, at=places, stock=stock: _value_and_gradient(stock.gain, at[turn]),
             f"{count} receivers",
+            often=OFTEN,
         )
         name = "" if count == 64 else f"_{count}"
         figures |= {f"ms_per_link{name}": 1e3 * ours / links, f"stock_ms_per_link{name}": 1e3 * theirs / links}
@@ -37,6 +40,7 @@ def run() -> dict[str, float]:
             lambda turn, at=places: sim.path_gain(at[turn]),
             lambda turn, at=places, stock=stock: stock.gain(at[turn]),
             f"{count} receivers, values alone",
+            often=OFTEN,
         )
         figures[f"fresh_values_ratio{name}"] = forward[2]
     return figures | _found(torch.cat([outdoors(64, generator) for _ in range(4)]))
