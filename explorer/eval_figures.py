@@ -9,12 +9,15 @@ from matplotlib.colors import LogNorm, PowerNorm
 from matplotlib.figure import Figure
 
 from explorer.drawing import colour_bar, extent, map_axes, new_figure, scale_bar
-from uel.judged import Judged
+from uel.judged import Judged, errors_of
 
 # Okabe and Ito's palette as in `explorer.figures`; the limit black, locators vermilion, others in colours of their own.
 STYLE: dict[str, tuple[str, str, str]] = {
     "limit": ("the limit", "#000000", "--"),
     "locator": ("locator", "#D55E00", "-"),
+    "locator+map": ("locator, refined on the map", "#882255", "-"),
+    "locator+descent": ("locator, climbing the map", "#882255", ":"),
+    "locator+rt": ("locator, re-scored by rays", "#117733", "-"),
     "grid_robust": ("robust grid Bayes", "#0072B2", "-"),
     "grid_bayes": ("grid Bayes", "#0072B2", ":"),
     "particle_filter": ("particle filter", "#0072B2", "-"),
@@ -26,7 +29,7 @@ STYLE: dict[str, tuple[str, str, str]] = {
     "no_map": ("control: no map", "#CC79A7", ":"),
     "shuffled_map": ("control: shuffled map", "#E69F00", ":"),
 }
-OTHERS = ("#882255", "#117733", "#332288")  # rivals
+OTHERS = ("#332288", "#44AA99", "#AA4499")  # rivals
 Rows = Sequence[Mapping[str, str]]
 WORDS: dict[str, Callable[[str], str]] = {
     "map": str,
@@ -52,9 +55,9 @@ def colour(method: str) -> str:
     return STYLE[plain][1] if plain in STYLE else OTHERS[sum(map(ord, plain)) % len(OTHERS)]
 
 
-def errors_of(cells: Sequence[Judged], method: str) -> np.ndarray:
+def all_errors(cells: Sequence[Judged], method: str) -> np.ndarray:
     """Errors in metres of all deployments."""
-    return np.concatenate([np.linalg.norm(c.methods[method]["estimate"] - c.position, axis=1) for c in cells])
+    return np.concatenate([errors_of(cell, method).numpy() for cell in cells])
 
 
 def cdf_figure(by_tier: Mapping[str, Sequence[Judged]]) -> Figure:
@@ -63,7 +66,7 @@ def cdf_figure(by_tier: Mapping[str, Sequence[Judged]]) -> Figure:
     axes = np.atleast_1d(figure.subplots(1, len(by_tier), sharey=True))  # type: ignore[call-overload]
     for ax, (tier, cells) in zip(axes, by_tier.items(), strict=True):
         for method in cells[0].methods:
-            error = np.sort(errors_of(cells, method))
+            error = np.sort(all_errors(cells, method))
             line = STYLE[method][2] if method in STYLE else "-"
             wide = 2.4 if method in ("limit", "locator") else 1.3
             share = np.arange(1, len(error) + 1) / len(error)
@@ -130,7 +133,7 @@ def error_map_figure(cell: Judged, size: float, methods: Sequence[str]) -> Figur
     """Every phone of a deployment where it truly is, coloured by the error of some methods."""
     figure = new_figure(6.0 * len(methods), 5.4)
     for ax, method in zip(np.atleast_1d(figure.subplots(1, len(methods))), methods, strict=True):  # type: ignore[call-overload]
-        error = errors_of([cell], method).clip(1)
+        error = errors_of(cell, method).numpy().clip(1)
         x, y = cell.position.T
         order = np.argsort(error)  # the worst on top
         points = ax.scatter(

@@ -8,6 +8,7 @@ from typing import Any
 
 from explorer import eval_figures as figures
 from explorer.eval_figures import Rows, condition_name, label
+from explorer.eval_refinement import refinement
 from uel.errors import UelError
 from uel.judged import Judged, read
 
@@ -43,7 +44,7 @@ def write(folder: Path) -> Path:
     for name, figure in pictures.items():
         figure.savefig(folder / "figures" / f"{name}.png")
     path = folder / "table.md"
-    path.write_text(text(rows, notes, list(pictures)), encoding="utf-8")
+    path.write_text(text(rows, cells, notes, list(pictures)), encoding="utf-8")
     return path
 
 
@@ -82,8 +83,8 @@ def verdict(ours: float, limit: float, goal: float) -> str:
 # ---- text ----------------------------------------------------------------------------------------------
 
 
-def text(rows: Rows, notes: Mapping[str, Any], pictures: Sequence[str]) -> str:
-    """The page, from the table alone."""
+def text(rows: Rows, cells: Sequence[Judged], notes: Mapping[str, Any], pictures: Sequence[str]) -> str:
+    """The page."""
     show = lambda name, words: [f"![{words}](figures/{name}.png)"] if name in pictures else []  # noqa: E731
     parts = [
         f"# Evaluation `{notes['name']}` of `{notes['run']}`",
@@ -97,6 +98,7 @@ def text(rows: Rows, notes: Mapping[str, Any], pictures: Sequence[str]) -> str:
         "## By condition\n\nMedian error in metres; in brackets how it grows against the base, the limit's own growth "
         "beside it.\n\n" + degradation(rows, notes),
         *show("ratios", "r50 by condition"),
+        "## Refinement\n\n" + refinement(cells, notes),
         "## Tracks\n\n" + tracks(rows),
         "## Where errors lie",
         *show("error_map", "errors by place"),

@@ -47,7 +47,11 @@ class Empty:
         return Maps.of(self.tile, FreeSpace(sites, size=SIZE).radio_map(self.tile.grid(PLAN.pixel)))
 
     def trace(self, position: Tensor) -> Truth:
-        return FreeSpace(self.sites, size=SIZE).paths(position)
+        return self.simulator.paths(position)
+
+    @property
+    def simulator(self) -> FreeSpace:
+        return FreeSpace(self.sites, size=SIZE)
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +75,7 @@ def config_of(run: Path, **changes: object) -> EvalConfig:
         "size": SIZE, "tiers": ("T0", "T2"), "axis_tiers": ("T2",), "map_tiers": ("T2",), "sigmas": (10.0,),
         "correlations": (0.5,), "cells": (2,), "dropouts": (0.5,), "conditions": ("M4", "M5"), "sites": (4, 3),
         "carriers": (3.5e9,), "speeds": (0.0, 10.0), "particles": 64, "limit_particles": 128, "deployments": 2,
+        "rt": 8, "descent": True,
     }  # fmt: skip
     return EvalConfig(**{**plain, **changes})  # type: ignore[arg-type]
 
@@ -108,6 +113,7 @@ def test_every_condition_and_method_has_a_row(judged: Path) -> None:
     assert len({tuple(row[c] for c in COLUMNS[:10]) for row in rows}) == len(conditions) == 2 * (2 + 2 + 5 + 2 + 1 - 1)
     methods = {row["method"] for row in rows if row["track"] == "single"}
     assert {"limit", "grid_robust", "no_map", "shuffled_map", "knn_map", "knn_survey", "locator"} <= methods
+    assert {"locator+map", "locator+descent", "locator+rt"} <= methods
     for row in rows:
         assert int(row["n"]) > 0
         assert 0 < float(row["p50_m"]) <= float(row["p67_m"]) <= float(row["p95_m"])
@@ -120,6 +126,23 @@ def test_the_untrained_locator_is_the_limit_where_its_map_and_model_are_true(jud
     row = pick(table(judged), method="locator")
     assert 0.8 < float(row["r50"]) < 1.25
     assert abs(float(row["excess_nll"])) < 0.3
+
+
+@whole
+def test_second_thoughts_reach_the_limit_where_map_and_model_are_true(judged: Path) -> None:
+    """All methods and the limit know the same; what is left is the pooling to patches, which pixels undo."""
+    row = pick(table(judged), method="locator+map")
+    assert float(row["r50"]) == pytest.approx(1.0, abs=0.02)
+    assert float(row["r95"]) == pytest.approx(1.0, abs=0.02)
+    assert abs(float(row["excess_nll"])) < 0.01
+
+
+@whole
+def test_the_tracer_is_asked_of_the_first_phones_where_the_map_is_of_the_true_place(judged: Path) -> None:
+    rows = [row for row in table(judged) if row["method"] == "locator+rt"]
+    assert {row["map"] for row in rows} == {"M0"}
+    assert {row["n"] for row in rows} == {"16"}
+    assert float(pick(rows, method="locator+rt")["r50"]) < 1.3
 
 
 @whole

@@ -15,7 +15,15 @@ from uel.judged import Condition, Judged, write_table
 from uel.judged import write as write_cell
 
 BASE = Condition()
-SCALE = {"limit": 12.0, "locator": 14.0, "grid_robust": 20.0, "knn_survey": 60.0, "knn_map": 50.0, "tile_centre": 150.0}
+SCALE = {
+    "limit": 12.0,
+    "locator": 14.0,
+    "locator+map": 12.5,
+    "grid_robust": 20.0,
+    "knn_survey": 60.0,
+    "knn_map": 50.0,
+    "tile_centre": 150.0,
+}
 
 
 def cell(condition: Condition, factor: float, deployment: str) -> Judged:
@@ -29,8 +37,11 @@ def cell(condition: Condition, factor: float, deployment: str) -> Judged:
     for name, scale in names.items():
         off = random.normal(size=(150, 2)) * scale * factor
         values = {"estimate": (position + off).astype(np.float32), "cpu_ms": np.array(1.5)}
-        if name in ("limit", "locator", "grid_robust"):
-            values |= {"nll": random.normal(7, 1, 150), "level": random.uniform(size=150)}
+        if name in ("limit", "locator", "locator+map", "grid_robust"):
+            worse = {"limit": 0.0, "locator+map": 0.2}.get(name, 0.5)
+            values |= {"nll": 7.0 + worse + np.zeros(150), "level": random.uniform(size=150)}
+        if name == "locator":
+            values["entropy"] = np.repeat([0.7, 2.2, 5.0], 50)
         methods[name] = values
         if condition.track >= 0:
             last = (position + 2 * off).astype(np.float32)
@@ -104,6 +115,24 @@ def test_goals_are_said_from_the_numbers(folder: Path) -> None:
 def test_growth_stands_beside_the_limits_own(folder: Path) -> None:
     cells = line(folder, "map | T2 3 sites").split("|")
     assert all("(+" in text for text in cells[3:6])
+
+
+def test_refinement_says_what_it_closes_and_what_a_trigger_saves(folder: Path) -> None:
+    text = (folder / "table.md").read_text()
+    part = text[text.index("## Refinement") : text.index("## Tracks")]
+    gain = next(t for t in part.splitlines() if t.startswith("| map T2 M0 | locator, refined")).split("|")
+    assert gain[3].strip() == "450"
+    assert 0 < float(gain[4]) < float(gain[5])
+    assert [value.strip() for value in gain[11:14]] == ["7.20", "7.50", "+60 %"]
+    lines = [t.split("|") for t in part.splitlines() if t.startswith("| map T2 M0 | ") and ("nat" in t or "never" in t)]
+    shares = [line[3].strip() for line in lines]
+    assert shares[0] == "100 %"
+    assert shares[-1] == "0 %"
+    assert "67 %" in shares
+    assert "33 %" in shares
+    assert lines[0][4] == gain[4]
+    assert lines[-1][4] == gain[5]
+    assert not [t for t in part.splitlines() if "K 3" in t]
 
 
 def test_pictures_show_something(folder: Path) -> None:

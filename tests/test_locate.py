@@ -11,10 +11,14 @@ from uel import geojson, report_json
 from uel.cli import main
 from uel.fix import Fix
 from uel.grid import Grid
+from uel.locate import LocateConfig
+from uel.locate import locate as located
 from uel.locator import Locator, LocatorConfig
 from uel.measurement import MeasurementModel
+from uel.refine import Refinement
 from uel.report_json import Timeline
 from uel.runs import Run
+from uel.simulator import FreeSpace
 from uel.tile import Tile
 
 
@@ -45,11 +49,70 @@ def test_reports_are_located_from_a_file(run, tmp_path, capsys):
         spread = (line["covariance"][0][0] + line["covariance"][1][1]) ** 0.5
         assert torch.dist(torch.tensor(line["position"]), torch.tensor(place)) < 4 * spread + 10
         assert sum(c["probability"] for c in line["candidates"]) <= 1.001
-    told = json.loads(out.read_text())
-    assert told["note"] == geojson.LOCAL
-    kinds = [feature["properties"]["kind"] for feature in told["features"]]
+    features = json.loads(out.read_text())
+    assert features["note"] == geojson.LOCAL
+    kinds = [feature["properties"]["kind"] for feature in features["features"]]
     assert kinds == ["position", *["candidate"] * 5, "region", "region"]
-    assert told["features"][0]["geometry"]["coordinates"] == pytest.approx(lines[1]["position"], abs=0.06)
+    assert features["features"][0]["geometry"]["coordinates"] == pytest.approx(lines[1]["position"], abs=0.06)
+
+
+def told(args: list[str], capsys) -> list[dict]:
+    assert main(["locate", *args]) == 0
+    return [json.loads(text) for text in capsys.readouterr().out.splitlines()]
+
+
+def test_undecided_fixes_are_refined_and_sure_ones_are_not(run, tmp_path, capsys):
+    file = tmp_path / "report.json"
+    file.write_bytes(report_json.write(reports_at(Run.open(run), torch.tensor([[60.0, 20.0], [-40.0, -30.0]]))))
+    plain, fine, never = (
+        told([str(run), str(file), "--refine", *options], capsys)
+        for options in (["none"], ["map", "--refinement.entropy", "0"], ["map", "--refinement.entropy", "50"])
+    )
+    assert never == plain
+    assert fine != plain
+    for a, b in zip(plain, fine, strict=True):  # an untrained locator is grid Bayes already, up to patches
+        assert torch.dist(torch.tensor(a["position"]), torch.tensor(b["position"])) < 3.0
+
+
+def test_reports_of_a_track_are_taken_together(run, tmp_path, capsys):
+    """Fading that is new in every report, along a street: the last place is known the better for the others."""
+    way = torch.stack([torch.linspace(-10.0, 80.0, 10), torch.full((10,), 20.0)], 1)
+    generator = torch.Generator().manual_seed(2)
+    maps = Run.open(run).maps
+    reports = MeasurementModel().observe(maps.radio.truth(way), maps.power_dbm, generator).tier("T0")
+    file = tmp_path / "track.json"
+    file.write_bytes(report_json.write(Timeline(torch.arange(10) * 1.0, reports)))
+    alone = told([str(run), str(file)], capsys)
+    track = told([str(run), str(file), "--speed", "10", "--power", "1"], capsys)
+    assert [line["time"] for line in track] == [line["time"] for line in alone]
+    off = lambda lines: torch.dist(torch.tensor(lines[-1]["position"]), way[-1])  # noqa: E731
+    spread = lambda line: line["covariance"][0][0] + line["covariance"][1][1]  # noqa: E731
+    assert spread(track[-1]) < 0.5 * spread(alone[-1])
+    assert off(track) < 3 * spread(track[-1]) ** 0.5 + 10
+    assert told([str(run), str(file), "--speed", "10", "--power", "1"], capsys) == track
+
+
+def test_hypotheses_are_traced_where_that_is_asked_for(run, tmp_path):
+    """With free space as the tracer, whose map the run has: what was right stays right."""
+    file = tmp_path / "report.json"
+    file.write_bytes(report_json.write(reports_at(Run.open(run), torch.tensor([[60.0, 20.0]]))))
+    asked = []
+
+    def tracer(tile, sites, rays):
+        asked.append(rays.depth)
+        return FreeSpace(sites, size=SIZE)
+
+    config = LocateConfig(run=run, report=file, refine="rt", refinement=Refinement(entropy=0.0))
+    (answer,) = [json.loads(text) for text in located(config, tracer)]
+    assert asked == [5]
+    assert torch.dist(torch.tensor(answer["position"]), torch.tensor([60.0, 20.0])) < 40
+
+
+@pytest.mark.parametrize("options", [["--speed", "-1"], ["--power", "2"], ["--speed", "3", "--refine", "rt"]])
+def test_impossible_wishes_are_refused(run, tmp_path, options, capsys):
+    assert main(["locate", str(run), str(tmp_path / "none.json"), *options]) == 2
+    said = capsys.readouterr().err
+    assert "moves" in said or "track" in said
 
 
 def test_bad_files_are_refused_with_what_to_do(run, tmp_path, capsys):

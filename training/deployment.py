@@ -26,6 +26,7 @@ from uel.measurement import MeasurementModel
 from uel.particles import Motion
 from uel.places import places_of
 from uel.reports import Reports, Truth
+from uel.simulator import Simulator
 from uel.sites import Carrier, Cell, Site, sites_to_json
 from uel.tile import Tile
 from uel.tracks import TrackPlan, Tracks, draw_positions, draw_tracks
@@ -33,6 +34,7 @@ from uel.tracks import TrackPlan, Tracks, draw_positions, draw_tracks
 TUNING = 24  # labelled tracks, on which filters are tuned
 SPARE = 1.5  # tracks drawn for each that is needed: some hear nothing on the way
 DRIVES = 3.0  # m/s from which on a phone is in a car
+RESEED = 7919  # rays that re-score are not those that the truth was traced with
 CHUNK = 512  # positions of one stage of tracing, so that a killed one loses little
 
 
@@ -52,6 +54,11 @@ class Source(Protocol):
 
     def trace(self, position: Float[Tensor, "n 2"]) -> Truth:
         """What the path solver says of positions."""
+        ...
+
+    @property
+    def simulator(self) -> Simulator:
+        """The true world's, for those who ask it live."""
         ...
 
 
@@ -86,6 +93,11 @@ class Traced:
     @cached_property
     def _simulator(self):
         return open_simulator(self.tile, self.sites, self.config.maps.tracing)
+
+    @cached_property
+    def simulator(self) -> Simulator:
+        other = replace(self.config.maps.tracing, seed=self.config.maps.tracing.seed + RESEED)
+        return open_simulator(self.tile, self.sites, other)
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,6 +136,10 @@ class Deployment:
     def maps(self, condition: Condition) -> Maps:
         """What methods are given."""
         return _first(self._source(condition).maps(condition.map, self.seed), condition.sites)
+
+    def simulator(self, condition: Condition) -> Simulator:
+        """The true world's ray tracer."""
+        return self._source(condition).simulator
 
     # ---- reports -------------------------------------------------------------------------------------
 
@@ -272,3 +288,7 @@ class _Kept:
 
     def trace(self, position: Float[Tensor, "n 2"]) -> Truth:
         return self.source.trace(position)
+
+    @property
+    def simulator(self) -> Simulator:
+        return self.source.simulator

@@ -15,22 +15,24 @@ from torch import Tensor
 
 from training.deployment import Deployment, deployments
 from training.protocol import EvalConfig, grid
-from training.rivals import Case, Method, TrackCase, Walks, methods_of, tracked
+from training.rivals import Case, Method, TrackCase, Walks, methods_of, refining, tracing, tracked
 from training.stages import Stages, digest
 from uel.errors import UelError
-from uel.estimates import Estimate, Pixels
+from uel.estimates import Estimate, Fixes, Pixels
 from uel.files import as_json, replace_file
 from uel.folders import data_folder
 from uel.judged import Condition, Judged, Scores, read, write, write_table
 from uel.locator import Locator
 from uel.reports import Reports
+from uel.simulator import Simulator
 
 log = logging.getLogger(__name__)
 
-RULER = 1  # raised when a method or a score changes, so that cells are judged anew
+RULER = 2  # raised when a method or a score changes, so that cells are judged anew
 CHUNK = 64  # phones whose likelihood maps are held at once
 TIMED = 9  # single reports whose CPU time is taken
 TIMED_TRACKS = 3
+TRUE_PLACES = ("M0", "M1")  # map conditions whose buildings and masts are the true ones
 WORST = 4  # phones whose heatmaps are kept for the pictures
 
 
@@ -131,14 +133,31 @@ def _judged(
     generator = torch.Generator().manual_seed(config.seed + deployment.seed)
     with torch.no_grad():
         if condition.track >= 0:
-            scores, position = _track_scores(deployment.tracks(condition), locators, config.seed)
+            scores, position = _track_scores(deployment.tracks(condition), locators, config)
             return Judged(condition, deployment.name, position.numpy(), scores, {})
         case = deployment.case(condition)
-        base = condition.map in ("M0", "M5") and condition == _plain(condition, config)
-        methods = methods_of(case, locators, controls=base)
+        plain = condition == _plain(condition, config)
+        methods = methods_of(case, locators, controls=plain and condition.map in ("M0", "M5"))
+        methods |= refining(case, locators["locator"], config.refinement, config.descent)
         scores = {name: _scored(name, method, case, generator) for name, method in methods.items()}
+        if plain and config.rt and condition.map in TRUE_PLACES:
+            scores |= _traced(case, locators["locator"], config, deployment.simulator(condition), generator)
         worst = _worst(case, methods, scores, next(iter(locators)))
     return Judged(condition, deployment.name, case.position.numpy(), scores, worst)
+
+
+def _traced(
+    case: Case, locator: Locator, config: EvalConfig, simulator: Simulator, generator: torch.Generator
+) -> Scores:
+    """Scores of ray-traced second thoughts, of the first phones alone."""
+    few = replace(
+        case,
+        reports=case.reports[: config.rt],
+        position=case.position[: config.rt],
+        true_reports=case.true_reports[: config.rt],
+    )
+    methods = tracing(few, locator, config.refinement, config.rescoring, simulator)
+    return {name: _scored(name, method, few, generator, timed=TIMED_TRACKS) for name, method in methods.items()}
 
 
 def _plain(condition: Condition, config: EvalConfig) -> Condition:
@@ -147,7 +166,9 @@ def _plain(condition: Condition, config: EvalConfig) -> Condition:
     return replace(base, tier=condition.tier, map=condition.map)
 
 
-def _scored(name: str, method: Method, case: Case, generator: torch.Generator) -> dict[str, np.ndarray]:
+def _scored(
+    name: str, method: Method, case: Case, generator: torch.Generator, timed: int = TIMED
+) -> dict[str, np.ndarray]:
     """Estimates, negative log-densities in nats, levels and CPU time of a method."""
     reports = case.true_reports if name == "limit" else case.reports
     parts = []
@@ -155,7 +176,7 @@ def _scored(name: str, method: Method, case: Case, generator: torch.Generator) -
         part = slice(start, start + CHUNK)
         parts.append(_values(method(reports[part]), case.position[part], generator))
     values = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
-    return values | {"cpu_ms": np.array(_cpu_ms(lambda one: method(one), reports))}
+    return values | {"cpu_ms": np.array(_cpu_ms(lambda one: method(one), reports, timed))}
 
 
 def _values(estimate: Estimate, truth: Tensor, generator: torch.Generator) -> dict[str, np.ndarray]:
@@ -163,14 +184,15 @@ def _values(estimate: Estimate, truth: Tensor, generator: torch.Generator) -> di
     log_density, level = estimate.log_density(truth), estimate.level(truth, generator)
     if log_density is not None and level is not None:
         values |= {"nll": -log_density, "level": level}
+    if isinstance(estimate, Fixes):
+        values["entropy"] = estimate.fix.entropy()
     return {name: value.numpy().astype(np.float32) for name, value in values.items()}
 
 
-def _cpu_ms(method: Callable[[Any], Estimate], asked: Any) -> float:
+def _cpu_ms(method: Callable[[Any], Estimate], asked: Any, timed: int) -> float:
     """Median CPU time of one answer, report to position, in milliseconds: of all threads, whatever else runs."""
     spent = []
-    count = min(TIMED_TRACKS, len(asked.time)) if isinstance(asked, Walks) else min(TIMED, len(asked))
-    for index in range(count):
+    for index in range(min(timed, len(asked.time) if isinstance(asked, Walks) else len(asked))):
         one = asked[index : index + 1]
         start = time.process_time()
         method(one).position  # noqa: B018  (estimates are lazy)
@@ -178,15 +200,17 @@ def _cpu_ms(method: Callable[[Any], Estimate], asked: Any) -> float:
     return float(np.median(spent))
 
 
-def _track_scores(tracks: TrackCase, locators: Mapping[str, Locator], seed: int) -> tuple[Scores, Tensor]:
+def _track_scores(tracks: TrackCase, locators: Mapping[str, Locator], config: EvalConfig) -> tuple[Scores, Tensor]:
     """Methods of whole tracks, and beside them those that know the last report alone."""
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(config.seed)
     case, scores = tracks.case, Scores()
-    for name, method in tracked(tracks, locators, seed).items():
+    for name, method in tracked(tracks, locators, config.refinement, config.seed).items():
         parts = [_values(method(w), w.position, generator) for w in _batches(tracks.walks)]
         scores[name] = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
-        scores[name]["cpu_ms"] = np.array(_cpu_ms(method, tracks.walks))
-    for name, method in methods_of(case, locators, controls=False).items():
+        scores[name]["cpu_ms"] = np.array(_cpu_ms(method, tracks.walks, TIMED_TRACKS))
+    single = methods_of(case, locators, controls=False)
+    single |= refining(case, locators["locator"], config.refinement, descent=False)
+    for name, method in single.items():
         scores[f"{name}_last"] = _scored(name, method, case, generator)
     return scores, case.position
 

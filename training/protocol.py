@@ -11,7 +11,9 @@ from training.places import parse_place
 from uel.errors import UelError
 from uel.judged import Condition, Truth
 from uel.measurement import MeasurementModel
+from uel.refine import Refinement
 from uel.reports import features_of
+from uel.rescore import Rescoring
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +78,14 @@ class EvalConfig:
     """of the filter that every method's reports go through on a track"""
     limit_particles: int = 8000
     """of the limit's filter"""
+    refinement: Refinement = field(default_factory=lambda: Refinement(entropy=0.0))
+    """of the locator's fixes on the map; every fix is refined, the report says what a trigger would save"""
+    descent: bool = False
+    """climb the map's likelihood from the locator's fixes, too: an ablation"""
+    rt: int = 0
+    """phones of each plain condition whose hypotheses are put to the ray tracer: some seconds each. Only where the
+    methods' map is of the true buildings and masts (M0, M1): elsewhere the tracer would be as wrong as the map"""
+    rescoring: Rescoring = field(default_factory=Rescoring)
 
     def __post_init__(self) -> None:
         counts = (self.deployments, self.phones, self.fingerprints - 1, self.tracks, self.reports - 1, self.particles)
@@ -85,6 +95,9 @@ class EvalConfig:
                 got=self,
                 do="give at least one of each, two fingerprints and reports",
             )
+        if self.rt < 0 or self.refinement.entropy:
+            got = f"rt {self.rt}, refinement.entropy {self.refinement.entropy}"
+            raise UelError("an evaluation refines every fix, and 0 or more by rays", got=got, do="give --rt 40, say")
         if not self.truths or not self.tiers or min(self.speeds, default=0.0) < 0:
             raise UelError("a protocol has truths, tiers, and speeds from 0 on", got=self.speeds, do="give 0 1 10, say")
         for tier in (*self.tiers, *self.axis_tiers, *self.map_tiers):

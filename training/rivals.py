@@ -13,15 +13,18 @@ from jaxtyping import Float
 from torch import Tensor
 
 from uel.baselines import METHODS, Place, knn_map, knn_survey
-from uel.estimates import Estimate, Fixes, Pixels, Point, fix_raster
+from uel.estimates import LEAST, Estimate, Fixes, Pixels, Point, fix_raster
 from uel.locator import Locator
 from uel.maps import Maps
 from uel.measurement import MeasurementModel
 from uel.metrics import position_error
 from uel.particles import FadingEvidence, Motion, RasterEvidence, follow, standing_limit
 from uel.posterior import grid_posterior
+from uel.refine import FineMap, Refined, Refinement, refined
 from uel.reports import Reports
+from uel.rescore import Rescoring, descended, rescored
 from uel.robust import RobustBayes, fit_robust, shuffled, tuned_neighbours, without_map
+from uel.simulator import Simulator
 
 Method = Callable[[Reports], Estimate]
 POWERS = (1.0, 0.7, 0.5, 0.35, 0.25, 0.15, 0.1, 0.05)  # of a report's evidence on a track: eight values
@@ -108,7 +111,7 @@ def _limit(case: Case, reports: Reports) -> Float[Tensor, "n row column"]:
     return grid_posterior(reports, maps.radio, maps.prior, case.true_model, maps.power_dbm, case.map_error)
 
 
-def _located(locator: Locator, case: Case) -> Method:
+def _located(locator: Locator, case: Case) -> Callable[[Reports], Fixes]:
     def locate(reports: Reports) -> Fixes:
         # The rules of reporting, which every method is told.
         return Fixes(locator(reports, case.maps, case.place.model))
@@ -116,10 +119,45 @@ def _located(locator: Locator, case: Case) -> Method:
     return locate
 
 
+# ---- second thoughts -----------------------------------------------------------------------------------
+
+
+def refining(case: Case, locator: Locator, plan: Refinement, descent: bool) -> dict[str, Method]:
+    """The locator with its fixes refined on the map that it was given."""
+    found: dict[str, Method] = {"locator+map": _refined(case, locator, plan)}
+    if descent:
+        locate, model = _located(locator, case), case.place.model
+        found["locator+descent"] = lambda r: Point(descended(locate(r).fix, r, case.maps, model))
+    return found
+
+
+def tracing(
+    case: Case, locator: Locator, plan: Refinement, rescoring: Rescoring, simulator: Simulator
+) -> dict[str, Method]:
+    """The locator with its refined fixes re-scored by a simulator."""
+    refine, fine, model = _refined(case, locator, plan), _fine(case, locator), case.place.model
+
+    def locate(reports: Reports) -> Fixes:
+        return Fixes(rescored(refine(reports).fix, reports, fine, case.maps, model, simulator, rescoring))
+
+    return {"locator+rt": locate}
+
+
+def _refined(case: Case, locator: Locator, plan: Refinement) -> Callable[[Reports], Refined]:
+    locate, fine = _located(locator, case), _fine(case, locator)
+    return lambda reports: refined(locate(reports).fix, reports, fine, case.place.model, plan)
+
+
+def _fine(case: Case, locator: Locator) -> FineMap:
+    return FineMap.of(case.maps, locator.config.patches)
+
+
 # ---- tracks --------------------------------------------------------------------------------------------
 
 
-def tracked(tracks: TrackCase, locators: Mapping[str, Locator], seed: int) -> dict[str, Callable[[Walks], Estimate]]:
+def tracked(
+    tracks: TrackCase, locators: Mapping[str, Locator], plan: Refinement, seed: int
+) -> dict[str, Callable[[Walks], Estimate]]:
     """Methods of whole tracks by name: where phones are at their last report."""
     place = tracks.case.place
     robust = fit_robust(place)
@@ -127,6 +165,8 @@ def tracked(tracks: TrackCase, locators: Mapping[str, Locator], seed: int) -> di
     for name, locator in locators.items():
         locate = _located(locator, tracks.case)
         levels[name] = lambda r, locate=locate: fix_raster(locate(r).fix, place.radio.grid)  # type: ignore[attr-defined]
+    refine = _refined(tracks.case, locators["locator"], plan)
+    levels["locator+map"] = lambda r: refine(r).pixels.probability.clamp(min=LEAST).log()
     power = {name: _tuned_power(tracks, density, seed) for name, density in levels.items()}
     found: dict[str, Callable[[Walks], Estimate]] = {"limit": lambda w: _track_limit(tracks, w, seed)}
     for name, density in levels.items():

@@ -162,7 +162,14 @@ def locate(args: Sequence[str]) -> int:
     from uel.locate import LocateConfig
     from uel.locate import locate as located
 
-    for line in located(load(LocateConfig, "locate", args)):
+    def tracer(tile, sites, rays):
+        import sim_bridge
+        from sim_bridge.tracing import Tracing
+
+        plan = Tracing(max_depth=rays.depth, samples=rays.samples, scattering=rays.scattering)
+        return sim_bridge.open(tile, sites, plan)
+
+    for line in located(load(LocateConfig, "locate", args), tracer):
         print(line)
     return 0
 

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
+from uel.grid import Grid
 from uel.posterior import geometric_median
 
 
@@ -81,3 +82,28 @@ class Fix:
         there = self.log_density(position)
         higher = torch.stack([self.log_density(point) > there for point in self.sample(count, generator)])
         return higher.float().mean(0)
+
+
+def pooled(log_p: Float[Tensor, "batch row column"], grid: Grid, patches: int) -> Fix:
+    """Log-weights of pixels as one Gaussian per patch: their sum is the heatmap, their moments are the component's."""
+    inside = by_patch(log_p.unsqueeze(-1), patches)[..., 0]
+    points = by_patch(grid.centres()[None], patches)
+    heat = inside.logsumexp(-1).log_softmax(-1)
+    weight = inside.softmax(-1).unsqueeze(-1)
+    mean = (weight * points).sum(-2)
+    off = points - mean.unsqueeze(-2)
+    covariance = (weight.unsqueeze(-1) * off.unsqueeze(-1) * off.unsqueeze(-2)).sum(-3)
+    return Fix(heat, mean, covariance + torch.eye(2) * grid.pixel**2 / 12)  # a phone anywhere in its pixel
+
+
+def by_patch(values: Shaped[Tensor, "batch row column k"], patches: int) -> Shaped[Tensor, "batch patch pixel k"]:
+    """Pixels sorted by the patch that holds them, `patches` a side."""
+    blocks = values.unflatten(2, (patches, -1)).unflatten(1, (patches, -1)).transpose(2, 3)
+    return blocks.flatten(3, 4).flatten(1, 2)
+
+
+def by_pixel(values: Float[Tensor, "batch patch pixel"], patches: int) -> Float[Tensor, "batch row column"]:
+    """The inverse of `by_patch`."""
+    side = round(values.shape[-1] ** 0.5)
+    blocks = values.unflatten(2, (side, side)).unflatten(1, (patches, patches)).transpose(2, 3)
+    return blocks.flatten(3, 4).flatten(1, 2)

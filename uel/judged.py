@@ -75,7 +75,10 @@ class Condition:
 
 @dataclass(frozen=True)
 class Judged:
-    """One condition on one deployment: by method, `estimate` (n, 2), `nll`, `level` (n) where it has them, `cpu_ms`."""
+    """One condition on one deployment: by method, `estimate` (n, 2), `nll`, `level` (n) where it has them, `cpu_ms`.
+
+    Slow methods may have answered for the first phones alone. A locator's `entropy` (n) is that of its heatmap.
+    """
 
     condition: Condition
     deployment: str
@@ -145,7 +148,7 @@ def _condition_columns(condition: Condition) -> dict[str, Any]:
 
 def _row(cells: list[Judged], method: str, seed: int) -> dict[str, Any]:
     """Statistics of one method under one condition."""
-    error = [_errors(cell, method) for cell in cells]
+    error = [errors_of(cell, method) for cell in cells]
     pooled = torch.cat(error)
     row: dict[str, Any] = {key: _round(value) for key, value in summary(pooled).items()}
     row |= {f"over_{limit}": _round(float((pooled > limit).double().mean())) for limit in (150, 500)}
@@ -166,7 +169,8 @@ def _row(cells: list[Judged], method: str, seed: int) -> dict[str, Any]:
 
 def _ratios(cells: list[Judged], error: list[Tensor], seed: int) -> dict[str, Any]:
     """Percentiles over the limit's; phones of both are drawn anew together."""
-    both = [torch.stack([mine, _errors(cell, "limit")], 1) for mine, cell in zip(error, cells, strict=True)]
+    limit = [errors_of(cell, "limit")[: len(mine)] for mine, cell in zip(error, cells, strict=True)]
+    both = [torch.stack(pair, 1) for pair in zip(error, limit, strict=True)]
     ratio = lambda e, p: float(e[:, 0].quantile(p) / e[:, 1].quantile(p))  # noqa: E731
     pooled = torch.cat(both)
     low, high = bootstrap(both, lambda e: ratio(e, 0.5), seed)
@@ -179,13 +183,16 @@ def _density(cells: list[Judged], method: str) -> dict[str, Any]:
     level = torch.from_numpy(np.concatenate([cell.methods[method]["level"] for cell in cells]))
     row: dict[str, Any] = {f"cover{p}": _round(coverage(level, p / 100)) for p in (50, 90)}
     if "nll" in cells[0].methods["limit"]:
-        mine, limit = (np.concatenate([c.methods[m]["nll"] for c in cells]) for m in (method, "limit"))
-        row["excess_nll"] = _round(float((mine - limit).astype(np.float64).mean()))
+        mine = [cell.methods[method]["nll"] for cell in cells]
+        excess = [nll - cell.methods["limit"]["nll"][: len(nll)] for nll, cell in zip(mine, cells, strict=True)]
+        row["excess_nll"] = _round(float(np.concatenate(excess).astype(np.float64).mean()))
     return row
 
 
-def _errors(cell: Judged, method: str) -> Tensor:
-    return position_error(torch.from_numpy(cell.methods[method]["estimate"]), torch.from_numpy(cell.position))
+def errors_of(cell: Judged, method: str) -> Tensor:
+    """Of the phones that a method answered for."""
+    estimate = torch.from_numpy(cell.methods[method]["estimate"])
+    return position_error(estimate, torch.from_numpy(cell.position)[: len(estimate)])
 
 
 def _round(value: float | int) -> float:

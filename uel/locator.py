@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from uel.errors import UelError
-from uel.fix import Fix
+from uel.fix import Fix, pooled
 from uel.grid import Grid
 from uel.layers import IsotropicConv, MapBlock, RadioEncoder
 from uel.maps import MATERIALS, Maps
@@ -136,24 +136,13 @@ class Locator(nn.Module):
 
     def _fix(self, logit: Tensor, fine: Tensor, reports: Reports, maps: Maps) -> Fix:
         """Pixels pooled into patches: their sum is the heatmap, their moments the fine stage's start."""
-        inside = self._by_patch(logit.unsqueeze(-1))[..., 0]
-        points = self._by_patch(maps.radio.grid.centres()[None])
-        heat = inside.logsumexp(-1).log_softmax(-1)
-        weight = inside.softmax(-1).unsqueeze(-1)
-        mean = (weight * points).sum(-2)
-        off = points - mean.unsqueeze(-2)
-        covariance = (weight.unsqueeze(-1) * off.unsqueeze(-1) * off.unsqueeze(-2)).sum(-3)
-        covariance = covariance + torch.eye(2) * maps.radio.grid.pixel**2 / 12  # a phone anywhere in its pixel
+        start = pooled(logit, maps.radio.grid, self.config.patches)
         # Offset along the line from the serving antenna, the one direction that turns with the world.
         antenna = maps.radio.cell_position[reports.serving, None, :2]
         patch_side = maps.radio.grid.size / self.config.patches
-        shift = patch_side / 2 * fine[..., :1].tanh() * F.normalize(mean - antenna, dim=-1, eps=1.0)
-        return Fix(heat, mean + shift, covariance * fine[..., 1:, None].clamp(-4, 4).exp())
-
-    def _by_patch(self, values: Float[Tensor, "batch row column k"]) -> Float[Tensor, "batch patch pixel k"]:
-        n = self.config.patches
-        blocks = values.unflatten(2, (n, -1)).unflatten(1, (n, -1)).transpose(2, 3)
-        return blocks.flatten(3, 4).flatten(1, 2)
+        shift = patch_side / 2 * fine[..., :1].tanh() * F.normalize(start.mean - antenna, dim=-1, eps=1.0)
+        wide = start.component_covariance * fine[..., 1:, None].clamp(-4, 4).exp()
+        return Fix(start.log_heatmap, start.mean + shift, wide)
 
     def save(self, folder: str | Path) -> None:
         """Write `locator.pt` (weights and configuration) into a folder."""

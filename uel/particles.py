@@ -5,6 +5,7 @@ One filter serves everybody. The evidence differs: rasters of log-density, as an
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
@@ -110,9 +111,23 @@ def follow(
     half, and copies are moved apart by `JITTER` and `TURN`: a car that drives straight on would never part from its
     copy. That makes the answer slightly too wide.
     """
+    *_, last = followed(evidence, grid, motion, time, particles, generator)
+    return last
+
+
+def followed(
+    evidence: Evidence,
+    grid: Grid,
+    motion: Motion,
+    time: Float[Tensor, "track report"],
+    particles: int,
+    generator: torch.Generator,
+) -> Iterator[Cloud]:
+    """`follow`, report by report: where phones are at each, given those up to it."""
     position, weight = _begin(evidence, grid, motion, particles, generator)
     evidence.first(position, generator)
     heading = unit(2 * math.pi * torch.rand(position.shape[:2], generator=generator))
+    yield Cloud(position, weight)
     for report in range(1, time.shape[1]):
         position, heading = _spread(position, heading, weight, motion, evidence, generator)
         weight = torch.where(_poor(weight).unsqueeze(1), 1 / particles, weight)
@@ -122,7 +137,7 @@ def follow(
         position, heading = ahead.view_as(position), turned.view_as(heading)
         log_w = weight.log() + evidence.weigh(report, position, moved, generator)
         weight = log_w.softmax(-1)
-    return Cloud(position, weight)
+        yield Cloud(position, weight)
 
 
 def _begin(

@@ -1,0 +1,209 @@
+"""Hypotheses put to a simulator: the likeliest patches weighed anew by what rays say of them, and moved uphill.
+
+A heatmap holds what the map says. Where the map is wrong and the simulator is not, the evidence that came from the map
+is replaced by that of a ray that was really traced: log-weight + log L(traced, at the patch's mean) - log L(map, mean
+over the patch). Patches that nothing was traced for keep their probability.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from uel.errors import UelError
+from uel.fix import Fix
+from uel.maps import Maps
+from uel.measurement import MeasurementModel
+from uel.radiomap import Spots
+from uel.refine import FineMap
+from uel.reports import Reports, Truth
+from uel.simulator import PathGain, Simulator
+from uel.units import SPEED_OF_LIGHT, bearing_deg, from_db
+
+Objective = Callable[[Float[Tensor, "n 2"]], Float[Tensor, " n"]]
+EDGE = 1e-3  # m, that hypotheses stay away from the tile's edge
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rescoring:
+    """How many hypotheses are traced, and how far they are moved."""
+
+    hypotheses: int = 32
+    """likeliest patches that are traced"""
+    starts: int = 4
+    """of them that are moved uphill by the simulator's gradient, the likeliest ones after tracing"""
+    steps: int = 0
+    """uphill, each a trace with its gradient; 0 moves nothing"""
+    stride: float = 4.0
+    """m, the first step; halved where it does not lead higher"""
+
+    def __post_init__(self) -> None:
+        if min(self.hypotheses - 1, self.starts, self.steps + 1) < 1 or not self.stride > 0:
+            raise UelError("re-scoring needs two hypotheses, a start, and steps that lead on", got=self)
+
+
+def rescored(
+    fix: Fix,
+    reports: Reports,
+    fine: FineMap,
+    maps: Maps,
+    model: MeasurementModel,
+    simulator: Simulator,
+    plan: Rescoring,
+) -> Fix:
+    """Fixes whose likeliest patches were put to a simulator; `model` is the realism that reports are believed to have.
+
+    The simulator must be of the same sites as the maps, in their order. What it finds no path for the map may know.
+    """
+    index = fix.log_heatmap.topk(min(plan.hypotheses, fix.log_heatmap.shape[1]), dim=-1).indices
+    at = fix.mean.gather(1, index.unsqueeze(-1).expand(-1, -1, 2))
+    score = _scores(at, reports, maps, model, simulator)
+    before = torch.stack([_on_map(reports[n : n + 1], fine, row, model) for n, row in enumerate(index)])
+    heat = fix.log_heatmap.gather(1, index)
+    weighed = (heat + score - before).log_softmax(-1) + heat.logsumexp(-1, keepdim=True)
+    mean = fix.mean
+    if plan.steps:
+        moved = torch.stack([
+            _polished(at[n], weighed[n], score[n], reports[n : n + 1], maps, model, simulator, plan)
+            for n in range(len(at))
+        ])  # fmt: skip
+        mean = mean.scatter(1, index.unsqueeze(-1).expand(-1, -1, 2), moved)
+    return Fix(fix.log_heatmap.scatter(1, index, weighed), mean, fix.component_covariance)
+
+
+def descended(
+    fix: Fix, reports: Reports, maps: Maps, model: MeasurementModel, steps: int = 8, stride: float = 4.0
+) -> Float[Tensor, "n 2"]:
+    """Positions (m) moved uphill on the map's own likelihood from where the fixes are: an ablation, see LOG.md."""
+
+    def objective(position: Float[Tensor, "n 2"]) -> Float[Tensor, " n"]:
+        # Every phone by itself: a spot of another one is of no interest.
+        return torch.cat([
+            _along_lines(reports[n : n + 1], position[n : n + 1], maps, model, maps.radio)[0]
+            for n in range(len(position))
+        ])  # fmt: skip
+
+    return climb(objective, fix.position, lambda there: _free(there, maps), steps, stride)
+
+
+def climb(
+    objective: Objective,
+    start: Float[Tensor, "n 2"],
+    allowed: Callable[[Float[Tensor, "n 2"]], Bool[Tensor, " n"]],
+    steps: int,
+    stride: float,
+) -> Float[Tensor, "n 2"]:
+    """Positions moved along the gradient, a stride at a time; back, and half as far, where that leads down or out."""
+    best, (value, slope) = start, _slope(objective, start)
+    length = torch.full_like(value, stride).unsqueeze(1)
+    for _ in range(steps):
+        ahead = best + length * torch.nn.functional.normalize(slope, dim=-1)
+        inside = allowed(ahead)
+        ahead = torch.where(inside.unsqueeze(1), ahead, best)
+        high, turn = _slope(objective, ahead)
+        up = ((high > value) & inside).unsqueeze(1)
+        best, slope = torch.where(up, ahead, best), torch.where(up, turn, slope)
+        value, length = torch.where(up[:, 0], high, value), torch.where(up, length, length / 2)
+    return best
+
+
+def _slope(objective: Objective, position: Float[Tensor, "n 2"]) -> tuple[Float[Tensor, " n"], Float[Tensor, "n 2"]]:
+    with torch.enable_grad():
+        at = position.detach().clone().requires_grad_()
+        value = objective(at)
+        (slope,) = torch.autograd.grad(value.sum(), at)
+    return value.detach(), slope
+
+
+def _polished(
+    at: Float[Tensor, "k 2"],
+    weight: Float[Tensor, " k"],
+    score: Float[Tensor, " k"],
+    report: Reports,
+    maps: Maps,
+    model: MeasurementModel,
+    simulator: Simulator,
+    plan: Rescoring,
+) -> Float[Tensor, "k 2"]:
+    """The likeliest hypotheses moved uphill, those that tracing then finds to be higher indeed."""
+    first = weight.topk(min(plan.starts, len(weight))).indices
+    objective = lambda there: _along_lines(report, there, maps, model, simulator)[0]  # noqa: E731
+    ahead = climb(objective, at[first], lambda there: _free(there, maps), plan.steps, plan.stride)
+    higher = _scores(ahead[None], report, maps, model, simulator)[0] > score[first]
+    return at.index_put((first,), torch.where(higher.unsqueeze(1), ahead, at[first]))
+
+
+# ---- likelihoods ---------------------------------------------------------------------------------------
+
+
+def _scores(
+    at: Float[Tensor, "n k 2"], reports: Reports, maps: Maps, model: MeasurementModel, simulator: Simulator
+) -> Float[Tensor, "n k"]:
+    """Log-likelihood in nats of each report at its hypotheses, by tracing: all of them at once."""
+    edge = maps.radio.grid.size / 2 - EDGE
+    truth = simulator.paths(at.flatten(0, 1).clamp(-edge, edge))
+    count = at.shape[1]
+    parts = [truth[n * count : (n + 1) * count] for n in range(len(at))]
+    return torch.cat([_traced(reports[n : n + 1], part, maps, model) for n, part in enumerate(parts)])
+
+
+def _traced(report: Reports, truth: Truth, maps: Maps, model: MeasurementModel) -> Float[Tensor, "1 k"]:
+    """Log-likelihood of a report at traced places.
+
+    Ranges and azimuths are either those of the paths, or those of the direct line with the model's own excess, with
+    equal chances: what a phone measures of many paths is not known beforehand.
+    """
+    there, column = maps.radio.spots(truth.position), lambda values: values.T.unsqueeze(-1)
+    found = column(truth.known)
+    level = Spots(
+        gain=torch.where(found, from_db(column(truth.gain_db)), there.gain),
+        relative_error=torch.where(found, 0.0, there.relative_error),
+        known=found | there.known,
+        los=torch.where(found, column(truth.los), there.los),
+        delay=torch.where(found, column(truth.delay), there.delay),
+        azimuth_deg=torch.where(found, column(truth.azimuth_deg), there.azimuth_deg),
+    )
+    direct = replace(level, delay=there.delay, azimuth_deg=there.azimuth_deg)
+    total = model.level_log_likelihood(report, level, maps.power_dbm, map_error=True)
+    for law in (MeasurementModel.range_log_likelihood, MeasurementModel.azimuth_log_likelihood):
+        either = torch.logaddexp(law(model, report, direct), law(model.for_traced, report, level))
+        total = total + either - math.log(2)
+    return total[..., 0]
+
+
+def _on_map(report: Reports, fine: FineMap, patch: Tensor, model: MeasurementModel) -> Float[Tensor, " k"]:
+    """Log of the likelihood's mean over each patch, as the map has it."""
+    evidence = fine.evidence(report, patch, model, map_error=True)[0]
+    return evidence.logsumexp(-1) - fine.log_prior[patch].logsumexp(-1)
+
+
+def _along_lines(
+    report: Reports, position: Float[Tensor, "k 2"], maps: Maps, model: MeasurementModel, source: PathGain
+) -> Float[Tensor, "1 k"]:
+    """Log-likelihood of a report, differentiable in the places: levels by a source, ranges and azimuths by lines."""
+    radio = maps.radio
+    there = radio.spots(position.detach())
+    gain = source.path_gain(position).T.unsqueeze(-1)
+    found = gain > 0
+    row, column = radio.grid.pixel_of(position.detach())
+    point = torch.cat([position, radio.elevation[row, column].unsqueeze(1)], 1)
+    away = (point - radio.cell_position[:, None]).norm(dim=-1, keepdim=True)
+    spots = replace(
+        there,
+        gain=torch.where(found, gain, there.gain),
+        known=found | there.known,
+        delay=away / SPEED_OF_LIGHT,
+        azimuth_deg=bearing_deg(radio.cell_position[:, None, :2], position).unsqueeze(-1),
+    )
+    return model.log_likelihood(report, spots, maps.power_dbm, map_error=True).sum(1)[..., 0]
+
+
+def _free(position: Float[Tensor, "k 2"], maps: Maps) -> Bool[Tensor, " k"]:
+    """Where a phone can be."""
+    grid = maps.radio.grid
+    edge = grid.size / 2 - EDGE
+    row, column = grid.pixel_of(position)
+    return (position.abs() <= edge).all(-1) & (maps.prior[row, column] > 0)
