@@ -114,7 +114,7 @@ def _physics(folder: Path, rows: Sequence[Row], evidence: str) -> str:
         return "Nothing to compare."
     words = [
         f"with {labels} labels the best is {label(best.name)}: {best.p50:.1f} m against {free.p50:.1f} m without "
-        f"({100 * gain:+.0f} % lower, {100 * low:+.0f} to {100 * high:+.0f} %)"
+        f"({-100 * gain:+.0f} %, from {-100 * high:+.0f} to {-100 * low:+.0f})"
         for labels, free, best, gain, low, high in found
     ]
     won = max(gain for *_, gain, _, _ in found) >= GOAL

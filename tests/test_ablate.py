@@ -101,7 +101,7 @@ def test_killed_and_resumed_it_is_the_same_table(world: World, tmp_path: Path, m
     assert [row.loss for row in rows] == ["none", "map", "rt", "map+rt", "hybrid", "map"]
     assert [row.features for row in rows] == ["", *["rsrp+ta+aoa"] * 4, "ta"]
     assert [row.rt_batches for row in rows][:4] == [0, 0, 3, 3]
-    assert 1 <= rows[4].rt_batches <= 3
+    assert rows[4].rt_batches <= 3
     assert all(row.steps == 6 and row.labels == 30 and row.r50 > 0 for row in rows)
     assert rows[0].gain_m_per_cpu_s is None
     gain = (rows[0].p50_m - rows[1].p50_m) / rows[1].train_cpu_s
@@ -146,7 +146,7 @@ def test_equal_time_is_bought_by_steps(world: World, tmp_path: Path, monkeypatch
     assert priced.steps == free.steps == 6
     assert priced.cell == free.cell
     bought = 6 * (free.train_cpu_s / free.steps) / (costly.train_cpu_s / costly.steps)
-    assert fewer.steps == 2 * max(1, round(max(2, round(bought)) / 2))
+    assert fewer.steps == 2 * max(1, round(bought / 2))
     page = ablate_report.write(folder).read_text()
     assert "At equal time, with 30 labels" in page
     assert all((folder / "figures" / f"{name}.png").stat().st_size > 1000 for name in ("labels", "gain", "cost"))
@@ -157,7 +157,7 @@ def row(loss: str, p50: float, seed: int = 1, **other: object) -> Row:
         "loss": loss, "features": "" if loss == "none" else "rsrp+ta+aoa", "labels": 500, "seed": seed, "map": "M0",
         "rt_fraction": 0.1 if "rt" in loss else 0.0, "budget": "time", "p50_m": p50, "p95_m": 3 * p50, "r50": 1.0,
         "train_cpu_s": 10.0, "rt_cpu_s": 0.0, "evidence": "input", "truth": "paths", "steps": 100, "rt_batches": 0,
-        "cell": f"{loss}-{seed}",
+        "cell": f"{loss}-{seed}-{other.get('budget')}",
     }  # fmt: skip
     return Row(**(values | other))  # type: ignore[arg-type]
 

@@ -12,11 +12,12 @@ from tests.towns import ALL, CONFIG, LOCATOR, MODEL, PLAN, a_batch, task_of, tow
 from tests.toy import SITES, SIZE, toy_world
 from training import losses
 from training.ablate import Town
-from training.losses import feature_nll, link_cost, physics_loss
+from training.losses import feature_nll, link_cost, physics_cost, physics_loss
 from training.physics import DEBT, Doubt, Loss, Stopwatch, map_error
 from training.world import World
 from uel.fix import Fix
 from uel.locator import Locator
+from uel.reports import Truth
 from uel.simulator import FreeSpace
 from uel.units import from_db
 
@@ -66,31 +67,30 @@ def test_levels_cost_what_the_model_says(world: World, town: Town, monkeypatch: 
 def test_the_gradient_is_that_of_differences(
     world: World, town: Town, traced: bool, features: tuple[losses.Feature, ...]
 ) -> None:
-    reports, truth = (values[:24] for values in town.observed)
+    reports, truth = (values[:40] for values in town.observed)
     where = (truth.position + torch.tensor([6.0, -4.0])).clamp(-120, 120)
     source = world.simulator if traced else world.maps.radio
     assert source is not None
 
-    def loss(mean: torch.Tensor) -> torch.Tensor:
-        fix = Fix(torch.zeros(24, 1), mean.unsqueeze(1), torch.eye(2).expand(24, 1, 2, 2) * 25.0)
-        grid, power = world.maps.radio.grid, world.maps.power_dbm
-        return physics_loss(fix, reports, source, grid, power, MODEL, 1, features, traced)[0]
+    def cost(position: torch.Tensor) -> torch.Tensor:
+        return physics_cost(source.paths(position), reports, world.maps.power_dbm, MODEL, features, traced)[:, 0]
 
     moved = where.clone().requires_grad_()
-    loss(moved).backward()
+    cost(moved).sum().backward()
     assert moved.grad is not None
     assert moved.grad.isfinite().all()
-    assert moved.grad.any()
-    along = torch.nn.functional.normalize(torch.randn(24, 2, generator=torch.Generator().manual_seed(1)), dim=0)
-    step = 0.05
-    slope = float((loss(where + step * along) - loss(where - step * along)) / (2 * step))
-    assert float((moved.grad * along).sum()) == pytest.approx(slope, rel=0.1, abs=2e-3)
+    for axis, step in enumerate(0.05 * torch.eye(2)):
+        slope = (cost(where + step) - cost(where - step)) / 0.1
+        assert slope.abs().max() > 0.01
+        # A lookup has kinks where four pixels meet: a step over one tells nothing.
+        right = (moved.grad[:, axis] - slope).abs() <= 0.005 + 0.05 * slope.abs()
+        assert right.float().mean() >= 0.9
 
 
 def test_a_lost_link_costs_a_constant(world: World, town: Town) -> None:
     reports, truth = (values[:4] for values in town.observed)
     lost = replace(truth, known=torch.zeros_like(truth.known))
-    cost = losses.physics_cost(lost, reports, world.maps.power_dbm, MODEL, ("ta", "aoa"), traced=True)
+    cost = physics_cost(lost, reports, world.maps.power_dbm, MODEL, ("ta", "aoa"), traced=True)
     assert cost[:, 0].tolist() == pytest.approx(
         (losses.CAP * (reports.has_timing_advance.float() + reports.has_azimuth.float())).tolist()
     )
@@ -155,11 +155,11 @@ def test_each_loss_asks_whom_it_says(
 
 def test_the_way_back_is_timed_too() -> None:
     class Slow(FreeSpace):
-        def paths(self, position):  # type: ignore[no-untyped-def]
+        def paths(self, position: torch.Tensor) -> Truth:
             spin(0.05)
-            truth = super().paths(position)
-            truth.gain_db.register_hook(lambda _: spin(0.1))
-            return truth
+            inside = 1.0 * position
+            inside.register_hook(lambda _: spin(0.1))
+            return super().paths(inside)
 
     def spin(seconds: float) -> None:
         end = time.process_time() + seconds
@@ -169,10 +169,10 @@ def test_the_way_back_is_timed_too() -> None:
     spent = {"rt_cpu_s": 0.0}
     position = torch.zeros(3, 2, requires_grad=True)
     truth = Stopwatch(Slow(SITES, size=SIZE), spent).paths(position)
-    assert 0.05 <= spent["rt_cpu_s"] < 0.1
+    assert 0.05 <= spent["rt_cpu_s"] < 0.12
     truth.gain_db.sum().backward()
     assert position.grad is not None
-    assert 0.15 <= spent["rt_cpu_s"] < 0.3
+    assert 0.15 <= spent["rt_cpu_s"] < 0.4
 
 
 # ---- locators that have to learn it --------------------------------------------------------------------

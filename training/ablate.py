@@ -226,7 +226,8 @@ def _affordable(folder: Path, config: AblateConfig, town: Town, variant: Variant
     """
     free = replace(variant, loss="none", features=(), rt_fraction=0.0)
     costs = [_cost(folder, config, town, kind) for kind in (free, variant)]
-    return max(config.training.epochs, round(config.training.steps * costs[0] / costs[1]))
+    epochs = config.training.epochs
+    return epochs * max(1, round(config.training.steps_per_epoch * costs[0] / costs[1]))
 
 
 def _cost(folder: Path, config: AblateConfig, town: Town, variant: Variant) -> float:
@@ -258,13 +259,13 @@ def _trained(folder: Path, config: AblateConfig, town: Town, variant: Variant, s
 
 
 def _recipe(config: AblateConfig, variant: Variant, steps: int) -> Recipe:
-    """The base's, with the variant's loss and about `steps` steps."""
+    """The base's, with the variant's loss and `steps` steps, a multiple of the epochs."""
     plan = replace(
         config.training,
         loss=variant.loss,
         features=variant.features or config.training.features,
         rt_fraction=variant.rt_fraction,
-        steps_per_epoch=max(1, round(steps / config.training.epochs)),
+        steps_per_epoch=steps // config.training.epochs,
     )
     locator = replace(config.locator, evidence=variant.evidence)
     return Recipe(seed=variant.seed, measurement=config.measurement, locator=locator, training=plan)

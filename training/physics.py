@@ -17,15 +17,15 @@ Loss = Literal["none", "map", "rt", "map+rt", "hybrid"]
 """Physics by nothing, by lookup, by ray tracing on a share of batches and by nothing on others, by ray tracing on that
 share and by lookup on the others, and the same with that share where doubt is greatest."""
 MEMORY = 50  # batches whose doubts are remembered
-DEBT = 2.0  # batches that are owed to the ray tracer before one is traced whatever its doubt
+DEBT = 4.0  # batches that are owed to the ray tracer before one is traced whatever its doubt
 
 
 @dataclass
 class Doubt:
     """Which batches to trace: those of the greatest doubt among the last ones, `fraction` of all within `DEBT`.
 
-    A batch is traced when a measure of its doubt is among the highest `fraction` of those remembered and the fraction
-    allows for one, or when the fraction is two batches behind (doubts fall as training goes on).
+    A batch is traced when a measure of its doubt is higher than all but `fraction` of those remembered and the fraction
+    allows for one, or when the fraction is `DEBT` batches behind (doubts fall as training goes on).
     """
 
     fraction: float
@@ -41,10 +41,11 @@ class Doubt:
         return traced
 
     def _rank(self, name: str, value: float) -> float:
-        """Share of the remembered doubts of this name that are not greater."""
+        """Share of the remembered doubts of this name that are less."""
         seen = self.seen.setdefault(name, deque(maxlen=MEMORY))
+        rank = sum(other < value for other in seen) / max(len(seen), 1)
         seen.append(value)
-        return sum(other <= value for other in seen) / len(seen)
+        return rank
 
     def state(self) -> dict[str, Any]:
         """For a checkpoint."""
@@ -91,7 +92,8 @@ class Stopwatch:
         began: list[float] = []
 
         def enter(_: Tensor) -> None:
-            began or began.append(time.process_time())
+            if not began:
+                began.append(time.process_time())
 
         def leave(_: Tensor) -> None:
             self.spent["rt_cpu_s"] += time.process_time() - began[0] if began else 0.0
