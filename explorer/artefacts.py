@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from uel.ablated import Row, read_table
 from uel.errors import UelError
 from uel.tile import file_hash
 
@@ -96,6 +97,18 @@ def look(path: Path | None, data: Path, runs: Path) -> Shelf:
     places = [_filled(place, maps, surveys) for place in places]
     finished = sorted(found["run"], key=lambda run: (run / MARKS["run"]).stat().st_mtime, reverse=True)
     return _opened(asked, places, finished, tested, tuple(problems))
+
+
+def ablations(runs: Path) -> tuple[dict[str, list[Row]], list[str]]:
+    """Tables of the ablations under a folder of runs, by name, and what could not be read."""
+    found: dict[str, list[Row]] = {}
+    problems: list[str] = []
+    for file in sorted((runs / "ablate").glob("*/table.csv")):
+        try:
+            found[file.parent.name] = read_table(file)
+        except UelError as error:
+            problems.append(str(error))
+    return found, problems
 
 
 def _opened(

@@ -102,10 +102,12 @@ class Sionna:
             )
 
     def paths(self, position: Float[Tensor, "*n dim"]) -> Truth:
-        """Trace every link: gain, first arrival, strongest path's azimuth of departure, line of sight."""
-        with torch.no_grad():
-            points = self.rows(position.detach())
-            return self.truth(points, self._trace(points, {}))
+        """Trace every link: gain, first arrival, strongest path's azimuth of departure, line of sight.
+
+        Differentiable in `position`, where that asks for it.
+        """
+        points = self.rows(position)
+        return self.truth(points, self._trace(points, {}))
 
     def truth(self, points: Float[Tensor, "n 3"], found: PathSet) -> Truth:
         """What paths to points say of every link."""
@@ -117,7 +119,7 @@ class Sionna:
             known=known,
             delay=found.first_arrival(),
             azimuth_deg=found.at(azimuth_deg(found.departure), found.strongest()),
-            los=self.line_of_sight(points),
+            los=self.line_of_sight(points.detach()),
         )
 
     def reseed(self, seed: int) -> None:

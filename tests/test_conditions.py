@@ -7,7 +7,7 @@ import torch
 
 from sim_bridge.tracing import Tracing
 from tests.test_twins import tile  # noqa: F401  (the square of four houses, a fixture)
-from training.conditions import CONDITIONS, MapPlan, maps_under
+from training.conditions import CONDITIONS, MapPlan, believed_place, maps_under
 from training.stages import Stages
 from uel.errors import UelError
 from uel.maps import Maps
@@ -43,6 +43,10 @@ def test_each_condition_is_wrong_in_its_own_way(tile: Tile, tmp_path: Path) -> N
     assert [s.position[:2] for s in found["M4"].radio.sites] == [s.position[:2] for s in SITES]
     assert not found["M5"].radio.known.any()
     assert found["M5"].radio.sites == SITES
+    for condition, given in found.items():
+        there, its = believed_place(condition, tile, SITES, PLAN, stages, seed=1)
+        assert its == given.radio.sites
+        assert torch.equal(Maps.of(there, given.radio).buildings, given.buildings)
     torch.testing.assert_close(found["M5"].radio.elevation, exact.radio.elevation)
 
 

@@ -12,7 +12,7 @@ from uel.grid import Grid
 from uel.maps import Maps
 from uel.radiomap import Channels, RadioMap
 from uel.reports import Truth
-from uel.simulator import PathGain
+from uel.simulator import Paths
 from uel.sites import Site
 
 EDGE = 1e-3  # m inside the tile's edge: where a position that a turn has thrown off it is looked up
@@ -123,18 +123,28 @@ IDENTITY = Similarity()
 
 @dataclass(frozen=True)
 class Turned:
-    """A source of path gain, asked about a turned world in that world's own positions."""
+    """A map or simulator, asked about a turned world in that world's own positions.
 
-    source: PathGain
+    Positions that lie off the unturned tile are asked for at its edge.
+    """
+
+    source: Paths
     similarity: Similarity
     size: float
     """m, side of the tile"""
 
     def path_gain(self, position: Float[Tensor, "*n dim"]) -> Float[Tensor, "*n cell"]:
-        """See `PathGain.path_gain`; positions that lie off the unturned tile are asked for at its edge."""
+        """See `PathGain.path_gain`."""
+        return self.source.path_gain(self._back(position))
+
+    def paths(self, position: Float[Tensor, "*n dim"]) -> Truth:
+        """See `Paths.paths`."""
+        return self.similarity.truth(self.source.paths(self._back(position)))
+
+    def _back(self, position: Float[Tensor, "*n dim"]) -> Float[Tensor, "*n dim"]:
         edge = self.size / 2 - EDGE
         back = self.similarity.back(position)
-        return self.source.path_gain(torch.cat([back[..., :2].clamp(-edge, edge), back[..., 2:]], -1))
+        return torch.cat([back[..., :2].clamp(-edge, edge), back[..., 2:]], -1)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -32,6 +32,8 @@ class Batch:
     similarity: Similarity = IDENTITY
     believed: MeasurementModel | None = None
     """what the locator is told of the phones' realism; its own model unless given"""
+    labelled: int | None = None
+    """phones whose position is told, the first of the batch; `position` lacks those of others. All, unless given"""
 
     def to(self, device: torch.device | str, **how: Any) -> "Batch":
         """The same batch on another device; Lightning calls it."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,16 @@ def maps_under(condition: str, tile: Tile, sites: tuple[Site, ...], plan: MapPla
     return _MAKERS[condition](tile, sites, plan, stages, seed)
 
 
+def believed_place(
+    condition: str, tile: Tile, sites: tuple[Site, ...], plan: MapPlan, stages: Stages, seed: int
+) -> tuple[Tile, tuple[Site, ...]]:
+    """The tile and the masts that whoever has the maps of a condition takes for true: what they would ray-trace."""
+    specs = {"M2": Perturbation(materials=True), "M3": Perturbation(heights=plan.heights, missing=plan.missing)}
+    if condition in specs:
+        return _twin(specs[condition], tile, sites, stages, seed)
+    return tile, _misplaced(sites, plan, seed, tile) if condition == "M4" else sites
+
+
 def as_believed(reports: Reports, true: tuple[Site, ...], believed: tuple[Site, ...]) -> Reports:
     """Reports as they read when antennas are believed to be turned otherwise than they are.
 
@@ -104,29 +115,33 @@ def _few_rays(tile: Tile, sites: tuple[Site, ...], plan: MapPlan, stages: Stages
     return Maps.of(tile, _traced("map-few", tile, sites, plan, few, stages))
 
 
-def _wrong_materials(tile: Tile, sites: tuple[Site, ...], plan: MapPlan, stages: Stages, seed: int) -> Maps:
-    return _of_twin(Perturbation(materials=True), tile, sites, plan, stages, seed)
+def _of_twin(condition: str, tile: Tile, sites: tuple[Site, ...], plan: MapPlan, stages: Stages, seed: int) -> Maps:
+    twin, raised = believed_place(condition, tile, sites, plan, stages, seed)
+    return Maps.of(twin, _traced("map-twin", twin, raised, plan, plan.tracing, stages))
 
 
-def _wrong_buildings(tile: Tile, sites: tuple[Site, ...], plan: MapPlan, stages: Stages, seed: int) -> Maps:
-    return _of_twin(Perturbation(heights=plan.heights, missing=plan.missing), tile, sites, plan, stages, seed)
-
-
-def _of_twin(spec: Perturbation, tile: Tile, sites: tuple[Site, ...], plan: MapPlan, stages: Stages, seed: int) -> Maps:
+def _twin(
+    spec: Perturbation, tile: Tile, sites: tuple[Site, ...], stages: Stages, seed: int
+) -> tuple[Tile, tuple[Site, ...]]:
     key = {"tile": tile.fingerprint, "spec": asdict(spec), "seed": seed}
     at = stages.make(f"twin-{tile.name}", key, lambda out: _write_twin(tile, out, spec, seed))
     twin = Tile.open(at / "tile")
     raised, _ = perturb_sites(sites, Perturbation(), seed, twin)
-    return Maps.of(twin, _traced("map-twin", twin, raised, plan, plan.tracing, stages))
+    return twin, raised
 
 
 def _write_twin(tile: Tile, out: Path, spec: Perturbation, seed: int) -> None:
     wrong_twin(tile, out / "tile", spec, seed)
 
 
-def _wrong_masts(tile: Tile, sites: tuple[Site, ...], plan: MapPlan, stages: Stages, seed: int) -> Maps:
+def _misplaced(sites: tuple[Site, ...], plan: MapPlan, seed: int, tile: Tile) -> tuple[Site, ...]:
     spec = Perturbation(azimuth_deg=plan.azimuth_deg, antenna_height=plan.antenna_height)
     believed, _ = perturb_sites(sites, spec, seed, tile)
+    return believed
+
+
+def _wrong_masts(tile: Tile, sites: tuple[Site, ...], plan: MapPlan, stages: Stages, seed: int) -> Maps:
+    believed = _misplaced(sites, plan, seed, tile)
     return Maps.of(tile, _traced("map-masts", tile, believed, plan, plan.tracing, stages))
 
 
@@ -172,8 +187,8 @@ Maker = Callable[[Tile, tuple[Site, ...], MapPlan, Stages, int], Maps]
 _MAKERS: dict[str, Maker] = {
     "M0": _exact,
     "M1": _few_rays,
-    "M2": _wrong_materials,
-    "M3": _wrong_buildings,
+    "M2": partial(_of_twin, "M2"),
+    "M3": partial(_of_twin, "M3"),
     "M4": _wrong_masts,
     "M5": _none,
 }

@@ -13,7 +13,7 @@ from torch import Tensor
 
 import scenes
 from sim_bridge.tracer import open as open_simulator
-from training.conditions import as_believed, maps_under
+from training.conditions import MapPlan, as_believed, maps_under
 from training.places import parse_place
 from training.protocol import EvalConfig
 from training.rivals import Case, TrackCase, Walks
@@ -68,17 +68,17 @@ class Traced:
 
     tile: Tile
     sites: tuple[Site, ...]
-    config: EvalConfig
+    plan: MapPlan
     stages: Stages
 
     def maps(self, condition: str, seed: int) -> Maps:
-        return maps_under(condition, self.tile, self.sites, self.config.maps, self.stages, seed)
+        return maps_under(condition, self.tile, self.sites, self.plan, self.stages, seed)
 
     def trace(self, position: Float[Tensor, "n 2"]) -> Truth:
         return Truth.cat([self._part(part) for part in position.split(CHUNK)])
 
     def _part(self, position: Float[Tensor, "n 2"]) -> Truth:
-        tracing = asdict(self.config.maps.tracing)
+        tracing = asdict(self.plan.tracing)
         key = {"tile": self.tile.fingerprint, "sites": sites_to_json(self.sites), "tracing": tracing}
         at = self.stages.make(
             f"paths-{self.tile.name}", key | {"at": position.tolist()}, lambda out: self._save(position, out)
@@ -92,7 +92,7 @@ class Traced:
 
     @cached_property
     def _simulator(self):
-        return open_simulator(self.tile, self.sites, self.config.maps.tracing)
+        return open_simulator(self.tile, self.sites, self.plan.tracing)
 
     @cached_property
     def simulator(self) -> Simulator:
@@ -266,7 +266,7 @@ def _deployment(config: EvalConfig, stages: Stages, name: str, number: int) -> D
     for frequency in config.carriers:
         cell = Cell(carrier=Carrier(frequency=frequency))
         sites = scenes.place(tile, config.sites[0], seed=seed, mast=config.mast, template=cell)
-        sources[frequency] = _Kept(Traced(tile, sites, config, stages))
+        sources[frequency] = _Kept(Traced(tile, sites, config.maps, stages))
     return Deployment(f"{name}#{number}", seed, sources, config)
 
 

@@ -6,7 +6,7 @@ import logging
 import os
 import shutil
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
 from training.data import TrainData
+from training.labels import PoolData
 from training.recipe import Recipe
 from training.stages import alone
 from training.task import LocatorTask
@@ -47,16 +48,24 @@ def fit(
     survey: Survey | None = None,
     draw: Draw | None = None,
 ) -> tuple[Locator, dict[str, Any]]:
+    """`fit_on` batches of some worlds, or of a survey."""
+    return fit_on(folder, key, recipe, lambda: TrainData(recipe, train, validate, survey), draw)
+
+
+def fit_on(
+    folder: Path, key: str, recipe: Recipe, data: Callable[[], TrainData | PoolData], draw: Draw | None = None
+) -> tuple[Locator, dict[str, Any]]:
     """Train, or resume, or reuse what `folder` holds for this `key`; the epoch with the best validation wins.
 
     Returns the locator and the facts of its training: steps, epochs, processes, wall_s, val_nll of the epoch that won,
-    and of this process batches, rt_batches, rt_links, rt_gradient_norm (mean norm of the ray-traced gradient at the
-    predicted positions, 1/m). With several processes each calls this; the first one writes.
+    and of this process cpu_s (of its steps), rt_cpu_s (of their ray tracing), batches, rt_batches, rt_links,
+    rt_gradient_norm (mean norm of the ray-traced gradient at the predicted positions, 1/m). With several processes each
+    calls this; the first one writes.
     """
     if prepared(folder, key):
         log.info("training: reusing %s", folder)
         return Locator.load(folder), json.loads((folder / "facts.json").read_text())
-    locator, facts = _train(folder, recipe, TrainData(recipe, train, validate, survey), draw)
+    locator, facts = _train(folder, recipe, data(), draw)
     if first_process():
         locator.save(folder)
         _merge_logs(folder)
@@ -81,7 +90,9 @@ def first_process() -> bool:
     return rank_zero_only.rank == 0  # type: ignore[attr-defined]
 
 
-def _train(folder: Path, recipe: Recipe, data: TrainData, draw: Draw | None) -> tuple[Locator, dict[str, Any]]:
+def _train(
+    folder: Path, recipe: Recipe, data: TrainData | PoolData, draw: Draw | None
+) -> tuple[Locator, dict[str, Any]]:
     lightning.seed_everything(recipe.seed, verbose=False)
     task = LocatorTask(recipe.training, recipe.locator, recipe.measurement, data.train, recipe.seed)
     last = folder / "last.ckpt"
@@ -166,4 +177,6 @@ def _facts(task: LocatorTask, trainer: lightning.Trainer, score: float) -> dict[
         "rt_gradient_norm": counters["rt_gradient_sum"] / max(counters["rt_batches"], 1),
         "val_nll": score,
         "wall_s": round(counters["wall_s"], 1),
+        "cpu_s": round(counters["cpu_s"], 3),
+        "rt_cpu_s": round(counters["rt_cpu_s"], 3),
     }

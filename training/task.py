@@ -2,6 +2,7 @@
 
 import copy
 import math
+import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
@@ -14,13 +15,15 @@ from torch import Tensor
 from training.augment import Turned
 from training.batch import Batch, moved
 from training.judged import Judged, conditions, judge, merged, scores
-from training.losses import coarse_loss, fine_loss, patch_of, physics_loss
+from training.losses import Feature, coarse_loss, fine_loss, patch_of, physics_loss
+from training.physics import Doubt, Loss, Stopwatch, map_error
 from training.world import World
 from uel.errors import UelError
 from uel.fix import Fix
 from uel.locator import Locator, LocatorConfig
 from uel.measurement import MeasurementModel
-from uel.simulator import PathGain
+from uel.reports import Reports
+from uel.simulator import Paths
 
 YOUNG = 10  # in step t an average keeps (1 + t) / (YOUNG + t) at most: its first weights were random
 
@@ -54,6 +57,10 @@ class TrainPlan:
     """phones of each validation world and map condition"""
     fine: float = 0.3
     """weight of the offset's negative log-likelihood"""
+    loss: Loss = "map+rt"
+    """whom the physics loss asks, see `training.physics`"""
+    features: tuple[Feature, ...] = ("rsrp",)
+    """what it compares, see `training.losses`"""
     physics: float = 0.1
     """weight of the physics loss, by lookup and by ray tracing alike"""
     traced_share: float = 0.25
@@ -78,11 +85,20 @@ class TrainPlan:
             raise UelError("training needs patience, batches in a step and phones to validate on", got=self)
         if not self.learning_rate > 0 or not self.clip > 0 or min(self.weight_decay, self.fine, self.physics) < 0:
             raise UelError("rates are positive, weights are not negative", got=self, do="leave the defaults")
+        if not self.features or len(set(self.features)) < len(self.features):
+            raise UelError("a physics loss compares features, each once", got=self.features, do="give rsrp ta aoa, say")
+        if self.loss in ("rt", "hybrid") and not self.rt_fraction:
+            raise UelError("this loss needs traced batches", got=f"{self.loss}, rt_fraction 0", do="give 0.1, say")
         for name in ("rt_fraction", "traced_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise UelError("a share lies between 0 and 1", got=f"{name}={getattr(self, name)}", do="try 0.1")
         if not 0 <= self.ema < 1:
             raise UelError("an average keeps a share of less than 1", got=f"ema={self.ema}", do="try 0.999")
+
+    @property
+    def traces(self) -> bool:
+        """Whether the ray tracer is ever asked."""
+        return self.loss in ("rt", "map+rt", "hybrid") and self.rt_fraction > 0
 
     @property
     def steps(self) -> int:
@@ -129,6 +145,8 @@ class LocatorTask(lightning.LightningModule):
         self.average = copy.deepcopy(self.locator).requires_grad_(False) if plan.ema else None
         self.save_hyperparameters({"plan": asdict(plan), "seed": seed})
         self.counters = {"batches": 0, "rt_batches": 0, "rt_links": 0, "rt_gradient_sum": 0.0, "wall_s": 0.0}
+        self.counters |= {"cpu_s": 0.0, "rt_cpu_s": 0.0}
+        self.doubt = Doubt(plan.rt_fraction)
         self.judged: list[Judged] = []
 
     @property
@@ -146,30 +164,42 @@ class LocatorTask(lightning.LightningModule):
         # Dropout draws from torch's own generator: a resumed epoch draws what it would have drawn.
         torch.manual_seed((self.seed * 1_000_003 + self.current_epoch) * 1_003 + self.global_rank)
 
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        self.began = time.process_time()
+
+    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        self.counters["cpu_s"] += time.process_time() - self.began
+
     def training_step(self, batch: Batch, _: int) -> Tensor:
         with self.here():
             return self._loss(batch)
 
     def _loss(self, batch: Batch) -> Tensor:
-        grid, plan = batch.maps.radio.grid, self.plan
+        """Coarse and fine of the phones whose place is told, physics of all."""
+        grid, plan, told = batch.maps.radio.grid, self.plan, slice(batch.labelled)
         fix = self.locator(batch.reports, batch.maps, batch.believed)
-        patch = patch_of(batch.position, grid, self.locator.config.patches)
-        coarse = coarse_loss(fix, patch)
-        fine = fine_loss(fix, patch, batch.position, grid.size / self.locator.config.patches)
-        physics, asked = self._physics(fix, batch)
+        position, at = batch.position[told], fix[told]
+        patch = patch_of(position, grid, self.locator.config.patches)
+        parts = {"coarse": coarse_loss(at, patch)}
+        parts["fine"] = fine_loss(at, patch, position, grid.size / self.locator.config.patches)
+        loss = parts["coarse"] + plan.fine * parts["fine"]
+        for name, physics in self._physics(fix, batch).items():
+            parts[name] = physics
+            loss = loss + plan.physics * physics
         self.counters["batches"] += 1
-        loss = coarse + plan.fine * fine + plan.physics * physics
-        parts = {"loss": loss, "coarse": coarse, "fine": fine, asked: physics}
-        self.log_dict({k: v.detach() for k, v in parts.items()}, batch_size=len(batch.position))
+        every = {"loss": loss} | parts
+        self.log_dict({k: v.detach() for k, v in every.items()}, batch_size=len(position))
         return loss
 
-    def _physics(self, fix: Fix, batch: Batch) -> tuple[Tensor, str]:
-        """The physics loss under the true map, or the ray tracer where it is this batch's turn; and its name."""
-        world, plan = self.worlds[batch.world], self.plan
-        tracer = world.simulator if plan.asks_tracer(batch.index) else None
-        source: PathGain = moved(world.maps.radio, self.device) if self.device.type != "cpu" else world.maps.radio
-        if tracer is not None:
-            source = tracer
+    def _physics(self, fix: Fix, batch: Batch) -> dict[str, Tensor]:
+        """The physics loss by its name, under the world's map, or the ray tracer where it is this batch's turn."""
+        plan, world = self.plan, self.worlds[batch.world]
+        tracer = world.simulator if plan.traces and self._turn(fix, batch) else None
+        if plan.loss == "none" or (plan.loss == "rt" and tracer is None):
+            return {}
+        source: Paths = world.maps.radio if tracer is None else Stopwatch(tracer, self.counters)
+        if tracer is None and self.device.type != "cpu":
+            source = moved(world.maps.radio, self.device)
         if not batch.similarity.identity:
             source = Turned(source, batch.similarity, world.tile.size)
         physics, position = physics_loss(
@@ -180,15 +210,27 @@ class LocatorTask(lightning.LightningModule):
             batch.maps.power_dbm,
             self.locator.measurement,
             plan.candidates,
+            plan.features,
+            tracer is not None,
         )
-        if tracer is not None:
-            self._count_tracing(position, batch)
-        return physics, "physics_map" if tracer is None else "physics_rt"
+        if tracer is None:
+            return {"physics_map": physics}
+        self._count_tracing(position, batch.reports)
+        # By itself a traced batch stands for those that are not: the same mean gradient whatever the fraction.
+        return {"physics_rt": physics / plan.rt_fraction if plan.loss == "rt" else physics}
 
-    def _count_tracing(self, position: Tensor, batch: Batch) -> None:
+    def _turn(self, fix: Fix, batch: Batch) -> bool:
+        """Whether this batch asks the ray tracer."""
+        plan = self.plan
+        if plan.loss != "hybrid":
+            return plan.asks_tracer(batch.index)
+        error = map_error(fix, batch.reports, batch.maps, plan.candidates)
+        return self.doubt.asks(entropy=float(fix.entropy().mean()), error=error)
+
+    def _count_tracing(self, position: Tensor, reports: Reports) -> None:
         """Note how many links were traced, and the gradient that comes back to the predicted positions."""
         self.counters["rt_batches"] += 1
-        self.counters["rt_links"] += position[..., 0].numel() * batch.reports.heard.shape[-1]
+        self.counters["rt_links"] += position[..., 0].numel() * reports.heard.shape[-1]
         # Only the physics loss reads these positions: what arrives here came through the ray tracer.
         position.register_hook(self._note_gradient)
 
@@ -232,6 +274,9 @@ class LocatorTask(lightning.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["counters"] = dict(self.counters)
+        checkpoint["doubt"] = self.doubt.state()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        self.counters = dict(checkpoint["counters"])
+        self.counters |= checkpoint["counters"]
+        if "doubt" in checkpoint:
+            self.doubt.load(checkpoint["doubt"])

@@ -152,7 +152,7 @@ def run(config: TrainConfig, draw: Draw | None = None) -> Path | None:
     """
     folder = Path("runs") / own_name(config.run)
     stages = Stages(data_folder())
-    train = list(_worlds(config, stages, config.train, live=config.training.rt_fraction > 0))
+    train = list(_worlds(config, stages, config.train, live=config.training.traces))
     validate = list(_worlds(config, stages, config.validate))
     survey = Survey.open(config.survey) if config.survey else None
     key = {

@@ -156,6 +156,18 @@ def evaluate(args: Sequence[str]) -> int:
     return 0
 
 
+def ablate(args: Sequence[str]) -> int:
+    """Full ray tracing against precomputed maps in the loss, on a new tile with few labels; --quick in minutes."""
+    from explorer.ablate_report import write
+    from training.ablate import ablate as run
+    from training.ablation import AblateConfig
+    from uel.config import load
+
+    own = ["--config=ablate/quick" if arg == "--quick" else arg for arg in args]
+    print(write(run(load(AblateConfig, "ablate", own))))
+    return 0
+
+
 def locate(args: Sequence[str]) -> int:
     """Where a phone is that sent these reports, by a run's locator; --geojson writes candidates and regions, too."""
     from uel.config import load
@@ -208,6 +220,7 @@ VERBS: dict[str, Callable[[Sequence[str]], int]] = {
     "survey": survey,
     "train": train,
     "eval": evaluate,
+    "ablate": ablate,
     "locate": locate,
     "export": export,
     "explore": explore,

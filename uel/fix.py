@@ -23,6 +23,10 @@ class Fix:
     component_covariance: Float[Tensor, "batch patch 2 2"]
     """m²"""
 
+    def __getitem__(self, index: object) -> "Fix":
+        """Some of the fixes."""
+        return Fix(self.log_heatmap[index], self.mean[index], self.component_covariance[index])  # type: ignore[index]
+
     @cached_property
     def position(self) -> Float[Tensor, "batch 2"]:
         """The geometric median of the density in metres: the estimate with the least expected error."""

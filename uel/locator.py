@@ -12,6 +12,7 @@ by 90° gives a turned fix.
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -51,6 +52,9 @@ class LocatorConfig:
     """layers of the radio encoder"""
     heads: int = 2
     """attention heads"""
+    evidence: Literal["skip", "input", "none"] = "skip"
+    """skip: the evidence enters the network and the logits; input: the network alone, which has to learn what it is
+    worth; none: neither (for ablations)"""
 
     def __post_init__(self) -> None:
         if min(self.width, self.pixel_width, self.depth, self.radio_depth, self.heads) < 1:
@@ -102,13 +106,22 @@ class Locator(nn.Module):
         how many cells they report, say. Raises `UelError` when the patches do not divide the map's pixels.
         """
         require_nesting(maps.radio.grid, self.config.patches)
-        evidence = (measurement or self.measurement).log_likelihood(reports, maps.radio, maps.power_dbm)
+        evidence = self._evidence(reports, maps, measurement or self.measurement)
         radio = self.radio_encoder(_cell_features(reports, maps))
         pixels = self.stem(_pixel_channels(evidence, reports, maps))
         tokens = self._encode(pixels, radio)
         score = (tokens * self.query(radio[:, :1])).sum(-1) / math.sqrt(self.config.width)
-        logit = self._weigh(evidence, pixels, score, radio[:, 0], maps)
+        skipped = evidence if self.config.evidence == "skip" else torch.zeros_like(evidence)
+        logit = self._weigh(skipped, pixels, score, radio[:, 0], maps)
         return self._fix(logit, self.fine(tokens), reports, maps)
+
+    def _evidence(
+        self, reports: Reports, maps: Maps, measurement: MeasurementModel
+    ) -> Float[Tensor, "batch feature row column"]:
+        """Log-likelihood of each report at every pixel by kind; zeros for a network that is to do without."""
+        if self.config.evidence == "none":
+            return torch.zeros(len(reports), EVIDENCE, *maps.radio.grid.shape)
+        return measurement.log_likelihood(reports, maps.radio, maps.power_dbm)
 
     def _weigh(
         self, evidence: Tensor, pixels: Tensor, score: Tensor, summary: Tensor, maps: Maps

@@ -141,6 +141,24 @@ class RadioMap:
             los=pixel(self.los),
         )
 
+    def paths(self, position: Float[Tensor, "*n 2"]) -> Truth:
+        """As `Simulator.paths`, by lookup: gain bilinear in decibels, delay and azimuth of the direct line.
+
+        Differentiable in `position`; the phone's height above the datum and sight are the pixel's. Raises `UelError`
+        for positions that are not finite or off the tile.
+        """
+        gain_db, known = self.gain_db(position)
+        row, column = self.grid.pixel_of(position)
+        point = torch.cat([position, self.elevation[row, column].unsqueeze(-1)], -1)
+        return Truth(
+            position=position,
+            gain_db=torch.where(known, gain_db, 0.0),
+            known=known,
+            delay=(point.unsqueeze(-2) - self.cell_position).norm(dim=-1) / SPEED_OF_LIGHT,
+            azimuth_deg=bearing_deg(self.cell_position[:, :2], position.unsqueeze(-2)),
+            los=self.los[:, row, column].movedim(0, -1),
+        )
+
     def spots(self, position: Float[Tensor, "n 2"]) -> Spots:
         """The pixels that hold positions. Raises `UelError` for those that are not finite or off the tile."""
         self.grid.require(position)

@@ -30,17 +30,22 @@ class PathGain(Protocol):
 
 
 @runtime_checkable
-class Simulator(PathGain, Protocol):
-    """A model of propagation between the cells of its sites and any position."""
-
-    sites: tuple[Site, ...]
+class Paths(PathGain, Protocol):
+    """Whatever can be asked for all that a report speaks of: a `RadioMap` by lookup, a `Simulator` by computing it."""
 
     def paths(self, position: Float[Tensor, "*n dim"]) -> Truth:
         """Gain, first arrival, strongest path's azimuth and line of sight of every link.
 
-        Positions come one a row, (n, 2) or (n, 3). Raises `UelError` for any other shape.
+        Positions come one a row, (n, 2) or (n, 3); differentiable in them. Raises `UelError` for any other shape.
         """
         ...
+
+
+@runtime_checkable
+class Simulator(Paths, Protocol):
+    """A model of propagation between the cells of its sites and any position."""
+
+    sites: tuple[Site, ...]
 
     def radio_map(self, grid: Grid) -> RadioMap:
         """Path gain and its standard error for every pixel of a grid."""

@@ -1,0 +1,300 @@
+"""Run an ablation: every variant is trained on one new tile and judged there, each written down when done."""
+
+import io
+import json
+import logging
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from sim_bridge.survey import Place
+from training.ablation import AblateConfig, Budget, Variant, variants
+from training.conditions import believed_place, maps_under
+from training.deployment import Traced
+from training.fit import fit_on
+from training.labels import Pool, PoolData
+from training.places import live_simulator, masts, tile_of
+from training.recipe import Recipe
+from training.stages import Stages, digest
+from training.task import TrainPlan
+from training.world import EXACT, World
+from uel.ablated import Row, write_table
+from uel.config import save
+from uel.errors import UelError
+from uel.estimates import Pixels
+from uel.files import as_json, replace_file
+from uel.folders import data_folder
+from uel.locator import Locator
+from uel.maps import Maps
+from uel.metrics import position_error, summary
+from uel.posterior import grid_posterior
+from uel.reports import Reports, Truth
+from uel.tile import Tile
+from uel.tracks import draw_positions
+
+log = logging.getLogger(__name__)
+
+RULER = 1  # raised when a loss or a score changes, so that variants are trained anew
+SPARE = 1.5  # places drawn for each phone that is needed: some hear nothing
+CHUNK = 64  # phones located at once
+WARM = 3  # batches traced before the clock runs: new kernels are compiled
+GRID = ("run", "labels", "seeds", "losses", "fractions", "alone", "conditions", "budgets", "evidence")
+
+
+@dataclass(frozen=True, eq=False)
+class Town:
+    """A new tile: phones there, what is true, and what is believed under each map condition."""
+
+    config: AblateConfig
+    tile: Tile
+    true: Maps
+    truth: Truth
+    """of places, more than there are phones"""
+    believed: Callable[[str], World]
+    """the tile, maps and simulator that whoever has a condition's maps takes for true"""
+    worlds: dict[str, World] = field(default_factory=dict)
+    warmed: set[str] = field(default_factory=set)
+
+    def world(self, condition: str) -> World:
+        if condition not in self.worlds:
+            self.worlds[condition] = self.believed(condition)
+        return self.worlds[condition]
+
+    @cached_property
+    def observed(self) -> tuple[Reports, Truth]:
+        """What phones say that hear a cell, and where they truly are; those that training is judged on first."""
+        model = self.config.measurement
+        model = model.for_traced if self.config.truth == "paths" else model
+        generator = torch.Generator().manual_seed(1_000_003 * self.config.seed)
+        reports = model.observe(self.truth, self.true.power_dbm, generator)
+        audible, wanted = reports.heard.any(-1).nonzero()[:, 0], self.config.phones + self.config.pool
+        if len(audible) < wanted:
+            got = f"{len(audible)} of {len(self.truth)} phones hear a cell, {wanted} are needed"
+            raise UelError("too few phones hear a cell", got=got, do="give a smaller pool, or more sites")
+        return reports[audible[:wanted]], self.truth[audible[:wanted]]
+
+    def pool(self, variant: Variant) -> Pool:
+        """The phones of a training: which of them are labelled is the seed's matter."""
+        said = World(self.tile, self.true, None, variants={variant.map: self.world(variant.map).maps})
+        reports, truth = self.observed
+        order = torch.randperm(self.config.pool, generator=torch.Generator().manual_seed(variant.seed))
+        index = order + self.config.phones
+        labelled = index[: variant.labels or self.config.pool]
+        return Pool(said.said(reports[index], variant.map), truth.position[labelled])
+
+    @cached_property
+    def limit(self) -> Float[Tensor, " phone"]:
+        """Errors in metres of the grid posterior on the true map: the limit of map truth, a reference of path truth."""
+        reports, truth = (values[: self.config.phones] for values in self.observed)
+        errors, traced = [], self.config.truth == "paths"
+        for start in range(0, len(reports), CHUNK):
+            part = slice(start, start + CHUNK)
+            posterior = grid_posterior(
+                reports[part], self.true.radio, self.true.prior, self.config.measurement, self.true.power_dbm, traced
+            )
+            errors.append(position_error(Pixels(self.true.radio.grid, posterior).position, truth.position[part]))
+        return torch.cat(errors)
+
+    def warm(self, condition: str, plan: TrainPlan, phones: int) -> None:
+        """Trace a few batches, so that no training is charged for the compiling of kernels."""
+        simulator = self.world(condition).simulator
+        if condition in self.warmed or simulator is None:
+            return
+        generator = torch.Generator().manual_seed(0)
+        for _ in range(WARM):
+            position = (torch.rand(phones * plan.candidates, 2, generator=generator) - 0.5) * 0.99 * self.tile.size
+            truth = simulator.paths(position.requires_grad_())
+            (truth.gain_db.sum() + truth.delay.sum() + truth.azimuth_deg.sum()).backward()
+        self.warmed.add(condition)
+
+
+def town_of(config: AblateConfig, stages: Stages) -> Town:
+    """The tile in the ray tracer; what it is asked once is kept by stages."""
+    tile = tile_of(config.tile, config.size, config.margin, stages)
+    sites = masts(tile, config.sites, config.seed)
+    under = lambda condition: maps_under(condition, tile, sites, config.maps, stages, config.seed)  # noqa: E731
+    true, count = under(EXACT), round(SPARE * (config.phones + config.pool))
+    position = draw_positions(tile, sites, count, torch.Generator().manual_seed(config.seed))
+    paths = config.truth == "paths"
+    truth = Traced(tile, sites, config.maps, stages).trace(position) if paths else true.radio.truth(position)
+    plan = replace(config.training, batch=config.training.batch + config.unlabelled)
+
+    def believed(condition: str) -> World:
+        there, its = believed_place(condition, tile, sites, config.maps, stages, config.seed)
+        key = {"tile": there.fingerprint, "sites": [asdict(site) for site in its], "seed": config.seed}
+        name, tracing = f"atlas-{there.name}", config.maps.tracing
+        simulator = live_simulator(name, key, Place(there, its), tracing, config.atlas, plan, stages)
+        return World(there, under(condition), None, simulator)
+
+    return Town(config, tile, true, truth, believed)
+
+
+def ablate(config: AblateConfig, town: Town | None = None) -> Path:
+    """Train and judge every variant that is not there yet, and return the folder of their table.
+
+    Killed, the same call goes on after the last whole epoch; the table is written after each variant. `town` is the
+    ray tracer's unless given.
+    """
+    folder = Path("runs") / "ablate" / config.run
+    folder.mkdir(parents=True, exist_ok=True)
+    town = town or town_of(config, Stages(data_folder()))
+    save(config, folder / "config.yaml")
+    jobs = [(variant, budget) for variant in variants(config) for budget in ("steps", *config.budgets)]
+    jobs = list(dict.fromkeys(jobs))
+    rows: list[Row] = []
+    for number, (variant, budget) in enumerate(jobs, 1):
+        log.info("%d of %d: %s", number, len(jobs), _words(variant, budget))
+        rows.append(_row(folder, config, town, variant, budget))
+        write_table(folder / "table.csv", rows)
+    return folder
+
+
+def _words(variant: Variant, budget: str) -> str:
+    features = "+".join(variant.features) or "no features"
+    return (
+        f"{variant.loss} {features} fraction {variant.rt_fraction:g} labels {variant.labels} {variant.map} "
+        f"{variant.evidence} seed {variant.seed}, equal {budget}"
+    )
+
+
+# ---- one variant ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """How a training came out on the phones that it is judged on."""
+
+    error: Float[Tensor, " phone"]
+    sight: Bool[Tensor, " phone"]
+    heard: Tensor
+    """cells in each report"""
+    facts: dict[str, Any]
+
+
+def _row(folder: Path, config: AblateConfig, town: Town, variant: Variant, budget: Budget) -> Row:
+    steps = config.training.steps if budget == "steps" else _affordable(folder, config, town, variant)
+    trained = _trained(folder, config, town, variant, steps)
+    name, facts = _name(config, town, variant, steps), trained.facts
+    statistics = summary(trained.error)
+    few, many = trained.heard <= 2, trained.heard >= 5
+    groups = {"los": trained.sight, "nlos": ~trained.sight, "cells12": few, "cells34": ~few & ~many, "cells5": many}
+    return Row(
+        loss=variant.loss,
+        features="+".join(variant.features),
+        rt_fraction=variant.rt_fraction,
+        labels=variant.labels or config.pool,
+        seed=variant.seed,
+        map=variant.map,
+        budget=budget,
+        p50_m=statistics["p50_m"],
+        p95_m=statistics["p95_m"],
+        r50=statistics["p50_m"] / float(town.limit.quantile(0.5)),
+        train_cpu_s=facts["cpu_s"],
+        rt_cpu_s=facts["rt_cpu_s"],
+        evidence=variant.evidence,
+        truth=config.truth,
+        steps=facts["steps"],
+        rt_batches=facts["rt_batches"],
+        cell=name,
+        **{f"p50_{group}_m": _median(trained.error[held]) for group, held in groups.items()},
+    )
+
+
+def _median(error: Float[Tensor, " n"]) -> float | None:
+    """None of no phones."""
+    return float(error.quantile(0.5)) if len(error) else None
+
+
+def _name(config: AblateConfig, town: Town, variant: Variant, steps: int) -> str:
+    rest = {name: value for name, value in asdict(config).items() if name not in GRID}
+    key = {"ruler": RULER, "variant": asdict(variant), "steps": steps, "config": rest, "tile": town.tile.fingerprint}
+    return digest(key)
+
+
+def _affordable(folder: Path, config: AblateConfig, town: Town, variant: Variant) -> int:
+    """Steps that cost what training without physics costs in all; what a step costs is measured once.
+
+    Whole trainings of known length, so that the learning rate has come down in each, and a resumed one is the same.
+    """
+    free = replace(variant, loss="none", features=(), rt_fraction=0.0)
+    costs = [_cost(folder, config, town, kind) for kind in (free, variant)]
+    epochs = config.training.epochs
+    return epochs * max(1, round(config.training.steps_per_epoch * costs[0] / costs[1]))
+
+
+def _cost(folder: Path, config: AblateConfig, town: Town, variant: Variant) -> float:
+    """CPU seconds of a step of such trainings: those of the first one that was made."""
+    file = folder / "costs.json"
+    costs = json.loads(file.read_text()) if file.is_file() else {}
+    base = Variant(labels=config.labels[0], map=config.conditions[0])
+    name = digest([variant.kind, _name(config, town, base, 0)])
+    if name not in costs:
+        facts = _trained(folder, config, town, variant, config.training.steps).facts
+        costs[name] = facts["cpu_s"] / facts["steps"]
+        replace_file(file, as_json(costs))
+    return costs[name]
+
+
+def _trained(folder: Path, config: AblateConfig, town: Town, variant: Variant, steps: int) -> Trained:
+    """Train and judge, or read what was written down."""
+    name = _name(config, town, variant, steps)
+    file, work = folder / "cells" / f"{name}.npz", folder / "cells" / name
+    if not file.is_file():
+        recipe, world = _recipe(config, variant, steps), town.world(variant.map)
+        unlabelled = config.unlabelled if variant.loss != "none" else 0
+        if recipe.training.traces:
+            town.warm(variant.map, recipe.training, recipe.training.batch + unlabelled)
+        locator, facts = fit_on(work, name, recipe, lambda: PoolData(recipe, world, town.pool(variant), unlabelled))
+        _write(file, _judged(locator, town, variant), facts)
+        shutil.rmtree(work)
+    return _read(file)
+
+
+def _recipe(config: AblateConfig, variant: Variant, steps: int) -> Recipe:
+    """The base's, with the variant's loss and `steps` steps, a multiple of the epochs."""
+    plan = replace(
+        config.training,
+        loss=variant.loss,
+        features=variant.features or config.training.features,
+        rt_fraction=variant.rt_fraction,
+        steps_per_epoch=steps // config.training.epochs,
+    )
+    locator = replace(config.locator, evidence=variant.evidence)
+    return Recipe(seed=variant.seed, measurement=config.measurement, locator=locator, training=plan)
+
+
+def _judged(locator: Locator, town: Town, variant: Variant) -> dict[str, Tensor]:
+    maps, count = town.world(variant.map).maps, town.config.phones
+    true, truth = (values[:count] for values in town.observed)
+    said = World(town.tile, town.true, None, variants={variant.map: maps}).said(true, variant.map)
+    errors = []
+    with torch.no_grad():
+        for start in range(0, count, CHUNK):
+            part = slice(start, start + CHUNK)
+            errors.append(position_error(locator(said[part], maps).position, truth.position[part]))
+    return {"error": torch.cat(errors), "sight": true.at_serving(truth.los), "heard": true.heard.sum(-1)}
+
+
+def _write(file: Path, arrays: dict[str, Tensor], facts: dict[str, Any]) -> None:
+    content = io.BytesIO()
+    np.savez(content, facts=json.dumps(facts), **{name: value.numpy() for name, value in arrays.items()})
+    replace_file(file, content.getvalue())
+
+
+def _read(file: Path) -> Trained:
+    """Raises `UelError` for a file that is damaged."""
+    try:
+        with np.load(file) as stored:
+            arrays = {name: torch.from_numpy(stored[name]) for name in ("error", "sight", "heard")}
+            return Trained(**arrays, facts=json.loads(str(stored["facts"])))
+    except Exception as error:  # numpy raises what zip and its own format raise
+        do = "delete it, then give the same command again"
+        raise UelError("this part of an ablation is damaged", got=f"{file}: {error}", do=do) from error
