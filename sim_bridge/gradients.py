@@ -133,7 +133,7 @@ def _map_rows(count: int, seed: int) -> list[Row]:
 def markdown(rows: list[Row]) -> str:
     """Parameters × quantities, the worst of all scenes in each place."""
     names = list(QUANTITIES)
-    lines = [f"| by | of | {' | '.join(names)} |", "|---|---|" + "---|" * len(names)]
+    lines = [f"| of | by | {' | '.join(names)} |", "|---|---|" + "---|" * len(names)]
     for mode, parameter in dict.fromkeys((row.mode, row.parameter) for row in rows):
         mine = [row for row in rows if (row.mode, row.parameter) == (mode, parameter)]
         lines.append(f"| {mode} | {parameter} | {' | '.join(_worst(mine, name) for name in names)} |")
