@@ -8,6 +8,8 @@ from typing import Literal
 
 import torch
 import tyro
+from jaxtyping import Float
+from torch import Tensor
 
 from uel import geojson, report_json
 from uel.errors import UelError
@@ -105,43 +107,48 @@ def locate(config: LocateConfig, tracer: Tracer) -> Iterator[str]:
         replace_file(config.geojson, as_json(told))
 
 
-@torch.no_grad()
 def _single(config: LocateConfig, run: Run, timeline: Timeline, tracer: Tracer) -> Iterator[Located]:
     """Every report by itself."""
-    maps, locator = run.maps, run.locator
-    fine = FineMap.of(maps, locator.config.patches)
+    maps = run.maps
+    fine = FineMap.of(maps, run.locator.config.patches)
     simulator = tracer(run.tile, maps.radio.sites, config.rays) if config.refine == "rt" else None
     for n, time in enumerate(timeline.time.tolist()):
-        report = timeline.reports[n : n + 1]
-        fix = locator(report, maps)
-        if config.refine != "none":
-            answer = refined(fix, report, fine, locator.measurement, config.refinement)
-            fix = answer.fix
-            if simulator is not None and bool(answer.chosen):
-                fix = rescored(fix, report, fine, maps, locator.measurement, simulator, config.rescoring)
-        yield Located(time, fix)
+        yield Located(time, _fixed(config, run, fine, timeline.reports[n : n + 1], simulator))
 
 
 @torch.no_grad()
+def _fixed(config: LocateConfig, run: Run, fine: FineMap, report: Reports, simulator: Simulator | None) -> Fix:
+    """A single report's fix, looked at again where that is asked for."""
+    maps, model = run.maps, run.locator.measurement
+    fix = run.locator(report, maps)
+    if config.refine == "none":
+        return fix
+    answer = refined(fix, report, fine, model, config.refinement)
+    if simulator is None or not bool(answer.chosen):
+        return answer.fix
+    return rescored(answer.fix, report, fine, maps, model, simulator, config.rescoring)
+
+
 def _track(config: LocateConfig, run: Run, timeline: Timeline) -> Iterator[Located]:
     """All reports up to each, by particles that move as phones do."""
-    maps, locator = run.maps, run.locator
-    grid = maps.radio.grid
-    fine = FineMap.of(maps, locator.config.patches)
-    always = replace(config.refinement, entropy=0.0)
-    answers = [refined(locator(one, maps), one, fine, locator.measurement, always) for one in _each(timeline.reports)]
-    rasters = torch.stack([answer.pixels.probability[0] for answer in answers]).clamp(min=LEAST).log()
+    maps, grid = run.maps, run.maps.radio.grid
     free = places_of(run.tile, maps.radio.sites, (0.0, 1e4), None, False, None)
     motion = Motion(free.grid, free.free, config.speed, wander=config.speed < DRIVES)
-    evidence = RasterEvidence(grid, rasters[None], maps.prior, config.power)
+    evidence = RasterEvidence(grid, _rasters(config, run, timeline.reports)[None], maps.prior, config.power)
     generator = torch.Generator().manual_seed(config.seed)
     clouds = followed(evidence, grid, motion, timeline.time[None], config.particles, generator)
     for time, cloud in zip(timeline.time.tolist(), clouds, strict=True):
-        yield Located(time, _summed(cloud, grid, locator.config.patches))
+        yield Located(time, _summed(cloud, grid, run.locator.config.patches))
 
 
-def _each(reports: Reports) -> list[Reports]:
-    return [reports[n : n + 1] for n in range(len(reports))]
+@torch.no_grad()
+def _rasters(config: LocateConfig, run: Run, reports: Reports) -> Float[Tensor, "report row column"]:
+    """Log-probability of the pixels by each report."""
+    fine = FineMap.of(run.maps, run.locator.config.patches)
+    always = replace(config.refinement, entropy=0.0)
+    ones = [reports[n : n + 1] for n in range(len(reports))]
+    answers = [refined(run.locator(one, run.maps), one, fine, run.locator.measurement, always) for one in ones]
+    return torch.cat([answer.pixels.probability for answer in answers]).clamp(min=LEAST).log()
 
 
 def _summed(cloud: Cloud, grid: Grid, patches: int) -> Fix:
