@@ -55,7 +55,10 @@ def deck(
 
     A selection dims all other objects of its layer; under a new `turn` the layers are new and nothing is selected.
     """
-    layers = [_mesh("ground", stage.ground), _mesh("buildings", stage.buildings, stage.opacity)]
+    layers = [_mesh("ground", stage.ground)]
+    if stage.opacity < 1:  # depth alone, first: what shines through is the ground, not every wall behind a wall
+        layers.append(_mesh("shell", stage.buildings, 0.0))
+    layers.append(_mesh("buildings", stage.buildings, stage.opacity))
     layers += [_areas(areas) for areas in marks.areas] + [_lines(lines) for lines in marks.lines]
     layers += [_dots(dots, theme, turn) for dots in marks.dots]
     return Deck(

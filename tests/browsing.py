@@ -1,6 +1,7 @@
 """A browser that reaches the explorer on this machine and nothing else, and what goes wrong in it."""
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -38,6 +40,29 @@ def loud_phone() -> int:
     truth = survey.truth[survey.valid]
     loudest = truth.gain_db.where(truth.known, -300.0).amax(-1)
     return int((1000 * truth.known.sum(-1) + loudest).argmax())
+
+
+def chromium_path() -> str:
+    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
+    assert found, "no Chromium: make browser"
+    return found
+
+
+def make_crowd(demo: Path, folder: Path) -> None:
+    """A survey of 100 000 phones in free space over the demo's test tile."""
+    from sim_bridge.engines import Local, run
+    from sim_bridge.measure import MeasurePlan
+    from sim_bridge.survey import Place, SurveyPlan, Work
+    from tests.surveys import free_space
+    from uel.runs import Run
+    from uel.tracks import TrackPlan
+
+    opened = Run.open(demo)
+    tracks = TrackPlan(tracks=5000, reports=20)
+    plan = SurveyPlan(tracks=tracks, measure=MeasurePlan(layers=("rt",), paths=1), unit=5000)
+    work = Work(folder, (Place(opened.tile, opened.maps.radio.sites),), plan, free_space)
+    units = range(len(work.prepare().units))
+    assert list(run(Local(work), units))
 
 
 @contextmanager
@@ -89,14 +114,20 @@ class Visit:
         self.context.route("**/*", self._guard)
         self.page.on("console", self._note)
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.on("websocket", lambda socket: self._count(socket.url.replace("ws://", "http://")))
 
     def _guard(self, route: Any) -> None:
-        url = route.request.url
-        if url.startswith((self.server, "data:", "blob:")):
+        if self._count(route.request.url):
+            route.abort()
+        else:
             route.continue_()
-            return
+
+    def _count(self, url: str) -> bool:
+        """Note an address that is not this server's."""
+        if url.startswith((self.server, "data:", "blob:")):
+            return False
         self.outside.append(url)
-        route.abort()
+        return True
 
     def _note(self, message: Any) -> None:
         where = str(message.location.get("url", ""))
