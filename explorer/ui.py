@@ -141,8 +141,10 @@ def _written(value: Any) -> str:
 
 
 def legends(*shown: Legend | None) -> None:
-    """Legends below a map."""
-    st.html("".join(legend.html for legend in shown if legend is not None))
+    """Legends below a map, where there are any."""
+    written = "".join(legend.html for legend in shown if legend is not None)
+    if written:
+        st.html(written)
 
 
 def plot(figure: Any, key: str) -> None:

@@ -136,11 +136,14 @@ class Visit:
 
     def open(self, link: str, word: str) -> float:
         """Follow a link until a word is there and nothing runs any more; seconds until the word."""
+        named = link.replace("PHONE", str(loud_phone())) if "PHONE" in link else link
         start = time.perf_counter()
-        self.page.goto(f"{self.server}/{link.replace('PHONE', str(loud_phone()))}")
-        self.page.get_by_text(word).first.wait_for()
+        self.page.goto(f"{self.server}/{named}")
+        fallen = self.page.locator("[data-testid=stException]")
+        self.page.get_by_text(word).or_(fallen).first.wait_for()
         seconds = time.perf_counter() - start
         self.settle()
+        assert not fallen.count(), fallen.first.inner_text()
         return seconds
 
     def settle(self) -> None:
@@ -166,6 +169,18 @@ class Visit:
             self.page.wait_for_timeout(300)
         raise AssertionError("the map was never painted")
 
+    def click(self, row: int, column: int) -> None:
+        """The middle of a pixel of the map's picture."""
+        box = self.page.locator("[data-testid=stDeckGlJsonChart]").bounding_box()
+        self.page.mouse.click(int(box["x"]) + int(column) + 0.5, int(box["y"]) + int(row) + 0.5)
+
+    def awaited(self, label: str, before: str) -> str:
+        """What an entry holds as soon as it is something else than before."""
+        deadline = time.monotonic() + PATIENCE / 1000
+        while (now := self.page.get_by_label(label).input_value()) == before and time.monotonic() < deadline:
+            self.page.wait_for_timeout(100)
+        return now
+
     def require_clean(self) -> None:
         """Nothing was asked outside, nothing went wrong."""
         assert not self.outside
@@ -176,6 +191,16 @@ class Visit:
         self.context.close()
 
 
-def near(picture: np.ndarray, colour: tuple[int, int, int]) -> np.ndarray:
+def near(picture: np.ndarray, colour: tuple[int, int, int], most: int = 27) -> np.ndarray:
     """Rows and columns of pixels of a colour."""
-    return np.argwhere((np.abs(picture - np.array(colour)) < 28).all(-1))
+    return np.argwhere((np.abs(picture - np.array(colour)) <= most).all(-1))
+
+
+def middles(pixels: np.ndarray, reach: int = 2, least: int = 40) -> Iterator[np.ndarray]:
+    """Middles of spots that nothing covers `reach` pixels around, each `least` pixels or more from the others."""
+    chosen: list[np.ndarray] = []
+    for pixel in pixels:
+        whole = (np.abs(pixels - pixel).max(1) <= reach).sum() >= 0.8 * (2 * reach + 1) ** 2
+        if whole and all(np.abs(pixel - other).max() > least for other in chosen):
+            chosen.append(pixel)
+            yield pixel

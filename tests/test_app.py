@@ -107,6 +107,14 @@ def test_a_layer_of_a_cell_is_shown(opened):
     assert "Monte-Carlo error" in said(test)
 
 
+@pytest.mark.parametrize("layer", ["none", "best", "sinr"])
+def test_every_kind_of_layer_is_drawn(opened, layer):
+    test = opened("map", {"layer": layer})
+    assert not test.exception
+    assert test.get("deck_gl_json_chart")
+    assert ("strongest" in said(test)) == (layer == "best")
+
+
 def test_links_choose_by_name_and_nonsense_in_them_is_dropped(opened):
     asked = {"layer": "error", "cell": "2", "camera": "close", "buildings": "height"}
     test = opened("map", asked | {"view": "2-D"})
