@@ -179,6 +179,17 @@ def test_a_damaged_run_is_told_and_does_not_fall(opened, run, tmp_path, monkeypa
     assert "cannot be read" in said(test)
 
 
+def test_each_place_has_its_own_squares_to_click(run, tmp_path):
+    from explorer import opened
+    from tests.toy import toy_tile
+
+    for tile in (Run.open(run).tile, toy_tile(tmp_path / "toy")):
+        squares = torch.from_numpy(opened.outdoors(tile.folder, 8.0))
+        assert len(squares) > 100
+        assert tile.outdoor(squares).all()
+        assert float(squares.abs().max()) == tile.size / 2 - 4.0
+
+
 # ---- what stands behind the pages ----------------------------------------------------------------------
 
 

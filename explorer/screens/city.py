@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import numpy as np
 import streamlit as st
 import torch
 
@@ -41,7 +40,7 @@ def page() -> None:
     if at is not None:
         marks = marks + view.Marks(dots=[view.picked_dot(tile, at)], lines=traced.lines(found) if found else [])
     with left:
-        click = (_outdoors(tile), CLICK)
+        click = (opened.outdoors(here.place.tile, CLICK), CLICK)
         tint = ui.show_map(here, tile, picture, marks, options, key="map", at=at, click=click, pick=_pick)
         ui.legends(legend, tint)
         how = HOW_FLAT if options.flat else HOW
@@ -102,13 +101,6 @@ def _sites(tile: Tile, maps: Maps | None) -> tuple[Site, ...]:
     if maps is not None:
         return maps.radio.sites
     return tile.sites if (tile.folder / "sites.json").is_file() else ()
-
-
-@st.cache_resource(max_entries=8, show_spinner=False)
-def _outdoors(_tile: Tile, size: float = 0.0, name: str = "") -> np.ndarray:
-    """Middles of the squares that a click picks: outdoors, where phones are."""
-    centres = _tile.grid(CLICK).centres().reshape(-1, 2)
-    return centres[_tile.outdoor(centres)].numpy()
 
 
 # ---- a place that is picked ----------------------------------------------------------------------------
