@@ -34,7 +34,8 @@ STYLE_SHEET = """<style>
 .rows th, .rows td {padding: 0.22rem 0.4rem; border-bottom: 1px solid rgba(128,128,128,0.28);}
 .rows th:first-child, .rows td:first-child {text-align: left; overflow-wrap: normal;}
 .rows.facts td:last-child {text-align: left;}
-[data-testid="stMultiSelect"] [data-baseweb="select"] > div {max-height: none;}
+[data-testid="stMultiSelectTagsContainer"], div:has(> [data-testid="stMultiSelectTagsContainer"])
+  {max-height: none !important;}
 </style>"""
 MAP_HEIGHT = 560
 
