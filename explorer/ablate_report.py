@@ -75,9 +75,9 @@ def _preface(rows: Sequence[Row]) -> str:
         f"{len(rows)} trainings on one new tile, {seeds} seeds (labels, batches and network of their own). {truth} "
         "Losses: *none*; *map*, by lookup in the map that the locator is given; *rt*, ray tracing on a share of "
         "batches (each weighted by one over the share); *map+rt*, ray tracing on that share and lookup on the others; "
-        "*hybrid*, the same with that share where the heatmap's entropy or the map's error bar is highest. The physics loss "
-        "is the expectation over the likeliest patches of the report's negative log-likelihood there; phones without "
-        "a label join it. *Equal time*: as many steps as cost what training without physics costs. The "
+        "*hybrid*, the same with that share where the heatmap's entropy or the map's error bar is highest. The physics "
+        "loss is the expectation over the likeliest patches of the report's negative log-likelihood there; phones "
+        "without a label join it. *Equal time*: as many steps as cost what training without physics costs. The "
         "ray tracer's city is as wrong as the map. Errors in metres, CPU time in seconds of all threads; intervals "
         "are bootstraps over seeds (90 %)."
     )

@@ -182,8 +182,8 @@ def attention_map(weights: np.ndarray, theme: Theme) -> go.Figure:
     plot = go.Figure()
     plot.add_heatmap(
         z=weights.round(3), x=[f"cell {n}" for n in range(cells)], y=[f"layer {n + 1}" for n in range(layers)],
-        colorscale="cividis", zmin=0, text=[[f"{v:.0%}" for v in row] for row in weights], texttemplate="%{text}",
-        colorbar={"thickness": 12, "tickformat": ".0%"},
+        colorscale="cividis", zmin=0, zmax=float(weights.max()), texttemplate="%{text}",
+        text=[[f"{v:.0%}" for v in row] for row in weights], colorbar={"thickness": 12, "tickformat": ".0%"},
     )  # fmt: skip
     plot.update_yaxes(autorange="reversed")
     return _laid_out(plot, 110 + 60 * layers)

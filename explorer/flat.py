@@ -55,7 +55,7 @@ def _add_dots(plan: go.Figure, dots: Dots, theme: Theme) -> None:
     marker = {"size": 2 * dots.radius, "color": css(dots.colour), "symbol": symbol, "line": edge}
     plan.add_scatter(
         x=x, y=y, mode="markers", marker=marker, name=dots.label, text=[_lines_of(t) for t in dots.told],
-        hoverinfo="text", customdata=[[dots.name, n] for n in range(len(dots.place))],
+        hoverinfo="text", customdata=[[dots.name, told] for told in dots.told],
     )  # fmt: skip
 
 

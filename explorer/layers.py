@@ -19,12 +19,13 @@ from explorer.view import Areas, Dots, Lines, Marks, on_ground
 from uel.tile import Tile
 
 Camera = Literal["oblique", "from above", "from the south", "close"]
-CAMERAS: dict[Camera, tuple[float, float, float]] = {
-    # degrees above the horizon, degrees of turn, doublings of scale beyond the whole tile
-    "oblique": (38.0, -24.0, 0.05),
-    "from above": (90.0, 0.0, 0.0),
-    "from the south": (20.0, 0.0, 0.35),
-    "close": (32.0, -24.0, 1.6),
+CAMERAS: dict[Camera, tuple[float, float, float, tuple[float, float]]] = {
+    # degrees above the horizon, degrees of turn, doublings of scale, and what is in the middle, in sides of the tile:
+    # perspective makes the near half larger. All but "close" show the whole tile on 575 × 560 pixels (a test counts).
+    "oblique": (46.0, -22.0, -0.18, (-0.02, -0.21)),
+    "from above": (90.0, 0.0, -0.02, (0.0, 0.0)),
+    "from the south": (28.0, 0.0, -0.3, (0.0, -0.12)),
+    "close": (32.0, -24.0, 1.6, (0.0, 0.0)),
 }
 
 
@@ -55,7 +56,10 @@ def deck(
 
     A selection dims all other objects of its layer; under a new `turn` the layers are new and nothing is selected.
     """
-    layers = [_mesh("ground", stage.ground), _mesh("buildings", stage.buildings, stage.opacity)]
+    layers = [_mesh("ground", stage.ground)]
+    if stage.opacity < 1:  # depth alone, first: what shines through is the ground, not every wall behind a wall
+        layers.append(_mesh("shell", stage.buildings, 0.0))
+    layers.append(_mesh("buildings", stage.buildings, stage.opacity))
     layers += [_areas(areas) for areas in marks.areas] + [_lines(lines) for lines in marks.lines]
     layers += [_dots(dots, theme, turn) for dots in marks.dots]
     return Deck(
@@ -82,9 +86,8 @@ def clickable(tile: Tile, place: Float[np.ndarray, "n 2"], side: float, turn: st
 
 
 def _look(tile: Tile, camera: Camera, at: Sequence[float] | None) -> pdk.ViewState:
-    above, turn, closer = CAMERAS[camera]
-    # Heights and perspective fill the upper half: the middle of a slanted view lies south of the tile's.
-    middle = at if at is not None and camera == "close" else (0.0, -0.09 * tile.size if above < 90 else 0.0)
+    above, turn, closer, (east, north) = CAMERAS[camera]
+    middle = at if at is not None and camera == "close" else (east * tile.size, north * tile.size)
     centre = on_ground(tile, np.array([middle]), 0.0)[0]
     zoom = math.log2(510.0 / tile.size) + closer
     state = {"target": _rounded(centre), "rotation_x": above, "rotation_orbit": turn, "zoom": zoom}

@@ -102,6 +102,18 @@ def basemap(folder: Path, theme: str) -> painting.Image:
     return _basemap(str(folder), theme, stamp(folder, "tile"))
 
 
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _outdoors(folder: str, side: float, stamp: float) -> np.ndarray:
+    of = tile(Path(folder))
+    centres = of.grid(side).centres().reshape(-1, 2)
+    return centres[of.outdoor(centres)].numpy()
+
+
+def outdoors(folder: Path, side: float) -> np.ndarray:
+    """Middles (n, 2) in m of a tile's squares of a side in m that lie outdoors, where phones are."""
+    return _outdoors(str(folder), side, stamp(folder, "tile"))
+
+
 def ground(of: Tile, picture: painting.Image) -> bytes:
     """The terrain with a picture on it, as glTF."""
     return scenery.ground_glb(of, picture)

@@ -10,7 +10,7 @@ from typing import Any, get_args
 import numpy as np
 import streamlit as st
 
-from explorer import flat, layers, opened
+from explorer import flat, layers, opened, webgl
 from explorer.artefacts import COMMANDS, Place, Shelf
 from explorer.painting import Image, Legend
 from explorer.palette import Theme, theme_of
@@ -34,6 +34,8 @@ STYLE_SHEET = """<style>
 .rows th, .rows td {padding: 0.22rem 0.4rem; border-bottom: 1px solid rgba(128,128,128,0.28);}
 .rows th:first-child, .rows td:first-child {text-align: left; overflow-wrap: normal;}
 .rows.facts td:last-child {text-align: left;}
+[data-testid="stMultiSelectTagsContainer"], div:has(> [data-testid="stMultiSelectTagsContainer"])
+  {max-height: none !important;}
 </style>"""
 MAP_HEIGHT = 560
 
@@ -66,8 +68,16 @@ def _chosen(label: str, key: str, names: list[str], first: str) -> str | None:
 
 
 def option(label: str, key: str, names: Sequence[str], form: Callable[[str], str] = str) -> str:
-    """One of several, kept in the address."""
-    return st.selectbox(label, list(names), key=key, bind="query-params", format_func=form)
+    """One of several, kept in the address by its name (Streamlit's own binding puts its label there)."""
+    asked = st.query_params.get(key)
+    wanted = st.session_state.get(key, asked)
+    st.session_state[key] = wanted if wanted in names else names[0]
+    chosen = st.selectbox(label, list(names), key=key, format_func=form)
+    if chosen == names[0]:
+        st.query_params.pop(key, None)
+    elif chosen != asked:
+        st.query_params[key] = chosen
+    return chosen
 
 
 @contextmanager
@@ -101,14 +111,15 @@ def need(here: Here, kind: str) -> bool:
     return True
 
 
-def cards(values: Mapping[str, tuple[str, str]]) -> None:
-    """Figures in boxes that break lines and cut nothing: name, value, and a word more."""
+def cards(values: Mapping[str, tuple[str, str]], columns: int = 0) -> None:
+    """Figures in boxes that break lines and cut nothing: name, value, and a word more; 0 columns: as many as fit."""
     boxes = [
         f"<div class='card'><div class='name'>{html.escape(name)}</div><div class='value'>{html.escape(value)}</div>"
         f"<div class='more'>{html.escape(more)}</div></div>"
         for name, (value, more) in values.items()
     ]
-    st.html(f"<div class='cards'>{''.join(boxes)}</div>")
+    style = f" style='grid-template-columns: repeat({columns}, 1fr)'" if columns else ""
+    st.html(f"<div class='cards'{style}>{''.join(boxes)}</div>")
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> None:
@@ -131,8 +142,10 @@ def _written(value: Any) -> str:
 
 
 def legends(*shown: Legend | None) -> None:
-    """Legends below a map."""
-    st.html("".join(legend.html for legend in shown if legend is not None))
+    """Legends below a map, where there are any."""
+    written = "".join(legend.html for legend in shown if legend is not None)
+    if written:
+        st.html(written)
 
 
 def plot(figure: Any, key: str) -> None:
@@ -155,16 +168,19 @@ def map_options(opacity: float = 1.0) -> MapOptions:
     """Ask for them in the sidebar; `opacity` of buildings is where a page begins."""
     kinds = list(get_args(Colouring))
     with st.sidebar:
+        plan = webgl.missing()
         shown = st.segmented_control(
-            "View", ["3-D", "2-D"], default="3-D", key="view", bind="query-params", help="2-D needs no WebGL"
-        )
-        camera = option("Camera", "camera", list(layers.CAMERAS))
-        tint = st.selectbox(
-            "Buildings", kinds, key="buildings", bind="query-params",
-            format_func=lambda kind: kind if kind == "plain" else f"by {kind}",
+            "View", ["3-D", "2-D"], default="3-D", key="view", bind="query-params", help="2-D needs no WebGL",
+            disabled=plan,
         )  # fmt: skip
-        percent = st.slider("Opacity of buildings in %", 10, 100, round(100 * opacity), 10, key="opacity")
-    return MapOptions(flat=shown == "2-D", opacity=percent / 100, camera=camera, colouring=tint)  # type: ignore[arg-type]
+        if plan:
+            st.caption("This browser has no WebGL 2: maps are plans.")
+        camera = option("Camera", "camera", list(layers.CAMERAS))
+        tint = option("Buildings", "buildings", kinds, lambda kind: kind if kind == "plain" else f"by {kind}")
+        percent = st.slider(
+            "Opacity of buildings in %", 10, 100, round(100 * opacity), 10, key="opacity", bind="query-params"
+        )
+    return MapOptions(flat=plan or shown == "2-D", opacity=percent / 100, camera=camera, colouring=tint)  # type: ignore[arg-type]
 
 
 def show_map(
@@ -199,7 +215,7 @@ def show_map(
     stage = layers.Stage(**urls, opacity=options.opacity)
     deck = layers.deck(tile, stage, marks, here.theme, options.camera, at, turn)
     if click is not None:
-        deck.layers.insert(2, layers.clickable(tile, *click, turn))
+        deck.layers.insert(1, layers.clickable(tile, *click, turn))
     st.pydeck_chart(
         deck, key=key, height=MAP_HEIGHT, on_select=(lambda: _picked(key, pick)) if pick else "ignore",
         alt=f"Three-dimensional map of {here.place.name}",
@@ -220,4 +236,4 @@ def _picked(key: str, pick: Callable[[list[float], str], None] | None) -> None:
 def _picked_flat(key: str, pick: Callable[[list[float], str], None] | None) -> None:
     for point in st.session_state[key].selection["points"][:1]:
         if pick is not None and point.get("customdata"):
-            pick([float(point["x"]), float(point["y"])], f"phone {point['customdata'][1]}")
+            pick([float(point["x"]), float(point["y"])], str(point["customdata"][1]))

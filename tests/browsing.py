@@ -1,6 +1,7 @@
 """A browser that reaches the explorer on this machine and nothing else, and what goes wrong in it."""
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -38,6 +40,29 @@ def loud_phone() -> int:
     truth = survey.truth[survey.valid]
     loudest = truth.gain_db.where(truth.known, -300.0).amax(-1)
     return int((1000 * truth.known.sum(-1) + loudest).argmax())
+
+
+def chromium_path() -> str:
+    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
+    assert found, "no Chromium: make browser"
+    return found
+
+
+def make_crowd(demo: Path, folder: Path) -> None:
+    """A survey of 100 000 phones in free space over the demo's test tile."""
+    from sim_bridge.engines import Local, run
+    from sim_bridge.measure import MeasurePlan
+    from sim_bridge.survey import Place, SurveyPlan, Work
+    from tests.surveys import free_space
+    from uel.runs import Run
+    from uel.tracks import TrackPlan
+
+    opened = Run.open(demo)
+    tracks = TrackPlan(tracks=5000, reports=20)
+    plan = SurveyPlan(tracks=tracks, measure=MeasurePlan(layers=("rt",), paths=1), unit=5000)
+    work = Work(folder, (Place(opened.tile, opened.maps.radio.sites),), plan, free_space)
+    units = range(len(work.prepare().units))
+    assert list(run(Local(work), units))
 
 
 @contextmanager
@@ -89,14 +114,20 @@ class Visit:
         self.context.route("**/*", self._guard)
         self.page.on("console", self._note)
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.on("websocket", lambda socket: self._count(socket.url.replace("ws://", "http://")))
 
     def _guard(self, route: Any) -> None:
-        url = route.request.url
-        if url.startswith((self.server, "data:", "blob:")):
+        if self._count(route.request.url):
+            route.abort()
+        else:
             route.continue_()
-            return
+
+    def _count(self, url: str) -> bool:
+        """Note an address that is not this server's."""
+        if url.startswith((self.server, "data:", "blob:")):
+            return False
         self.outside.append(url)
-        route.abort()
+        return True
 
     def _note(self, message: Any) -> None:
         where = str(message.location.get("url", ""))
@@ -105,11 +136,14 @@ class Visit:
 
     def open(self, link: str, word: str) -> float:
         """Follow a link until a word is there and nothing runs any more; seconds until the word."""
+        named = link.replace("PHONE", str(loud_phone())) if "PHONE" in link else link
         start = time.perf_counter()
-        self.page.goto(f"{self.server}/{link.replace('PHONE', str(loud_phone()))}")
-        self.page.get_by_text(word).first.wait_for()
+        self.page.goto(f"{self.server}/{named}")
+        fallen = self.page.locator("[data-testid=stException]")
+        self.page.get_by_text(word).or_(fallen).first.wait_for()
         seconds = time.perf_counter() - start
         self.settle()
+        assert not fallen.count(), fallen.first.inner_text()
         return seconds
 
     def settle(self) -> None:
@@ -135,6 +169,18 @@ class Visit:
             self.page.wait_for_timeout(300)
         raise AssertionError("the map was never painted")
 
+    def click(self, row: int, column: int) -> None:
+        """The middle of a pixel of the map's picture."""
+        box = self.page.locator("[data-testid=stDeckGlJsonChart]").bounding_box()
+        self.page.mouse.click(int(box["x"]) + int(column) + 0.5, int(box["y"]) + int(row) + 0.5)
+
+    def awaited(self, label: str, before: str) -> str:
+        """What an entry holds as soon as it is something else than before."""
+        deadline = time.monotonic() + PATIENCE / 1000
+        while (now := self.page.get_by_label(label).input_value()) == before and time.monotonic() < deadline:
+            self.page.wait_for_timeout(100)
+        return now
+
     def require_clean(self) -> None:
         """Nothing was asked outside, nothing went wrong."""
         assert not self.outside
@@ -145,6 +191,16 @@ class Visit:
         self.context.close()
 
 
-def near(picture: np.ndarray, colour: tuple[int, int, int]) -> np.ndarray:
+def near(picture: np.ndarray, colour: tuple[int, int, int], most: int = 27) -> np.ndarray:
     """Rows and columns of pixels of a colour."""
-    return np.argwhere((np.abs(picture - np.array(colour)) < 28).all(-1))
+    return np.argwhere((np.abs(picture - np.array(colour)) <= most).all(-1))
+
+
+def middles(pixels: np.ndarray, reach: int = 2, least: int = 40) -> Iterator[np.ndarray]:
+    """Middles of spots that nothing covers `reach` pixels around, each `least` pixels or more from the others."""
+    chosen: list[np.ndarray] = []
+    for pixel in pixels:
+        whole = (np.abs(pixels - pixel).max(1) <= reach).sum() >= 0.8 * (2 * reach + 1) ** 2
+        if whole and all(np.abs(pixel - other).max() > least for other in chosen):
+            chosen.append(pixel)
+            yield pixel

@@ -188,7 +188,7 @@ def test_the_grid_varies_one_thing_at_a_time() -> None:
 @pytest.mark.parametrize(
     ("typed", "said"),
     [
-        ("--losses map", ["no physics at equal steps"]),
+        ("--losses map", ["compared with no physics"]),
         ("--budgets time", ["add none, and steps"]),
         ("--fractions 0", ["share of batches"]),
         ("--labels 7", ["labels are phones"]),

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +35,7 @@ def run(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def opened(run, monkeypatch):
-    """A page as somebody sees it who has chosen something: AppTest does not read the address."""
+    """A page as somebody sees it who has chosen something, or followed a link that chooses by name."""
     import streamlit as st
 
     from explorer.screens import metrics
@@ -44,11 +45,13 @@ def opened(run, monkeypatch):
     monkeypatch.setenv("UEL_DATA", str(run.parent.parent / "data"))
     monkeypatch.setattr(metrics, "PHONES", 24)
 
-    def page(name: str, **chosen: str) -> AppTest:
+    def page(name: str, link: Mapping[str, str] | None = None, **chosen: str) -> AppTest:
         st.cache_resource.clear()
         test = AppTest.from_string(_script(name), default_timeout=SECONDS)
         for key, value in chosen.items():
             test.session_state[key] = value
+        for key, value in (link or {}).items():
+            test.query_params[key] = value
         return test.run()
 
     return page
@@ -104,6 +107,37 @@ def test_a_layer_of_a_cell_is_shown(opened):
     assert "Monte-Carlo error" in said(test)
 
 
+@pytest.mark.parametrize("layer", ["none", "best", "sinr"])
+def test_every_kind_of_layer_is_drawn(opened, layer):
+    test = opened("map", {"layer": layer})
+    assert not test.exception
+    assert test.get("deck_gl_json_chart")
+    assert ("strongest" in said(test)) == (layer == "best")
+
+
+def test_links_choose_by_name_and_nonsense_in_them_is_dropped(opened):
+    asked = {"layer": "error", "cell": "2", "camera": "close", "buildings": "height"}
+    test = opened("map", asked | {"view": "2-D"})
+    assert {key: test.selectbox(key=key).value for key in asked} == asked
+    test.selectbox(key="layer").set_value("sight").run()
+    assert test.query_params["layer"] in ("sight", ["sight"])
+    assert test.query_params["cell"] in ("2", ["2"])
+    test = opened("map", {"layer": "gold", "cell": "99"})
+    assert (test.selectbox(key="layer").value, test.selectbox(key="cell").value) == ("rsrp", "strongest")
+    assert not {"layer", "cell"} & set(test.query_params)
+    test = opened("live", {"source": "phones", "density": "grid Bayes", "tier": "T0"})
+    assert test.selectbox(key="source").value == "phones"
+    assert "drawn from the map" in said(test)
+
+
+def test_a_browser_that_has_no_webgl_gets_a_plan(opened):
+    test = opened("map", no_webgl=True)
+    assert not test.exception
+    assert "no WebGL" in said(test)
+    assert test.get("plotly_chart")
+    assert not test.get("deck_gl_json_chart")
+
+
 def test_a_missing_survey_is_named(opened):
     test = opened("live", source="survey")
     assert not test.exception
@@ -143,6 +177,17 @@ def test_a_damaged_run_is_told_and_does_not_fall(opened, run, tmp_path, monkeypa
     test = AppTest.from_string(_script("overview"), default_timeout=SECONDS).run()
     assert not test.exception
     assert "cannot be read" in said(test)
+
+
+def test_each_place_has_its_own_squares_to_click(run, tmp_path):
+    from explorer import opened
+    from tests.toy import toy_tile
+
+    for tile in (Run.open(run).tile, toy_tile(tmp_path / "toy")):
+        squares = torch.from_numpy(opened.outdoors(tile.folder, 8.0))
+        assert len(squares) > 100
+        assert tile.outdoor(squares).all()
+        assert float(squares.abs().max()) == tile.size / 2 - 4.0
 
 
 # ---- what stands behind the pages ----------------------------------------------------------------------

@@ -235,6 +235,18 @@ def test_places_are_metres_in_the_deck(tile):
     assert [row["p"] for row in phones["data"]] == [[1.0, 2.0, 1.5], [3.0, 4.0, 1.5]]
 
 
+def on_screen(tile: Tile, state: dict) -> np.ndarray:
+    """Pixels from the middle of 575 × 560 to the corners of a tile and of its roofs: deck.gl's orbit view, 50° high."""
+    sides = np.array([[x, y] for x in (-0.5, 0.5) for y in (-0.5, 0.5)]) * tile.size
+    corner = np.array([[*side, z] for side in sides for z in (0.0, 0.07 * tile.size)]) - state["target"]
+    turn, above = np.radians([state["rotationOrbit"], state["rotationX"]])
+    x = corner[:, 0] * np.cos(turn) - corner[:, 1] * np.sin(turn)
+    y = corner[:, 0] * np.sin(turn) + corner[:, 1] * np.cos(turn)
+    up, away = (y * f(above) + s * corner[:, 2] * g(above) for f, g, s in ((np.sin, np.cos, 1), (np.cos, np.sin, -1)))
+    scale, distance = 2 ** state["zoom"], 560 / 2 / math.tan(math.radians(25))
+    return np.array([x, up]) * scale * distance / (distance + away * scale)
+
+
 @pytest.mark.parametrize("camera", layers.CAMERAS)
 def test_cameras_look_at_the_tile(tile, camera):
     deck = layers.deck(tile, STAGE, view.Marks(), LIGHT, camera, [50.0, -20.0])
@@ -242,7 +254,10 @@ def test_cameras_look_at_the_tile(tile, camera):
     if camera == "close":
         assert state["target"][:2] == [50.0, -20.0]
     else:
-        assert math.dist(state["target"][:2], (0, 0)) < 0.1 * tile.size
+        x, y = on_screen(tile, state)
+        assert abs(x).max() < 575 / 2
+        assert abs(y).max() < 560 / 2
+        assert np.ptp(x) > 0.9 * 510  # and fills it
     assert 0 < state["rotationX"] <= 90
     assert "longitude" not in state or state["longitude"] is None
 

@@ -225,7 +225,7 @@ class LocatorTask(lightning.LightningModule):
         if plan.loss != "hybrid":
             return plan.asks_tracer(batch.index)
         error = map_error(fix, batch.reports, batch.maps, plan.candidates)
-        return self.doubt.asks(entropy=float(fix.entropy().mean()), error=error)
+        return self.doubt.asks(entropy=float(fix.entropy().detach().mean()), error=error)
 
     def _count_tracing(self, position: Tensor, reports: Reports) -> None:
         """Note how many links were traced, and the gradient that comes back to the predicted positions."""

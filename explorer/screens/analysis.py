@@ -112,7 +112,9 @@ def _training(here: ui.Here) -> None:
             "losses",
         )
     with right:
-        checks = {name: curve for name, curve in told.items() if name.startswith("val_p")}
+        checks = {
+            name.removeprefix("val_").removesuffix("_m"): v for name, v in told.items() if name.startswith("val_p")
+        }
         ui.plot(charts.curves(checks, "validation error in m", here.theme), "validation")
     st.caption(
         "Losses of the run at hand; the physics terms ask the radio map and, on some batches, the ray tracer. This run "

@@ -1,6 +1,7 @@
 """Map: buildings, ground, radio map, masts, phones; and the rays to a place that is picked."""
 
-import numpy as np
+from collections.abc import Sequence
+
 import streamlit as st
 import torch
 
@@ -12,6 +13,8 @@ from uel.survey import TileSurvey
 from uel.tile import Tile
 
 CLICK = 8.0  # m, side of the squares that a click picks
+HOW = "Click the ground or a phone: its rays are traced. Drag turns, the wheel zooms."
+HOW_FLAT = "Click a phone, or type a place at the side: its rays are traced. Drag moves, the wheel zooms."
 
 
 def page() -> None:
@@ -32,15 +35,16 @@ def page() -> None:
         if at is not None and maps is not None:
             found, seconds = _traced(here, at)
         _told(here, maps, at, found, seconds)
+        if found is not None and len(found.paths.power):
+            ui.plot(charts.delay_profile(*traced.profile(found), here.theme), "profile")
     if at is not None:
         marks = marks + view.Marks(dots=[view.picked_dot(tile, at)], lines=traced.lines(found) if found else [])
     with left:
-        click = (_outdoors(tile), CLICK)
+        click = (opened.outdoors(here.place.tile, CLICK), CLICK)
         tint = ui.show_map(here, tile, picture, marks, options, key="map", at=at, click=click, pick=_pick)
         ui.legends(legend, tint)
-        st.caption(f"{said} Click the ground or a phone: its rays are traced. Drag turns, the wheel zooms.")
-        if found is not None and len(found.paths.power):
-            ui.plot(charts.delay_profile(*traced.profile(found), here.theme), "profile")
+        how = HOW_FLAT if options.flat else HOW
+        st.caption(f"{said} {how}")
 
 
 def _ground(here: ui.Here, tile: Tile, maps: Maps | None, service: dict) -> tuple[Image, Legend | None, int | None]:
@@ -99,21 +103,14 @@ def _sites(tile: Tile, maps: Maps | None) -> tuple[Site, ...]:
     return tile.sites if (tile.folder / "sites.json").is_file() else ()
 
 
-@st.cache_resource(max_entries=8, show_spinner=False)
-def _outdoors(_tile: Tile, size: float = 0.0, name: str = "") -> np.ndarray:
-    """Middles of the squares that a click picks: outdoors, where phones are."""
-    centres = _tile.grid(CLICK).centres().reshape(-1, 2)
-    return centres[_tile.outdoor(centres)].numpy()
-
-
 # ---- a place that is picked ----------------------------------------------------------------------------
 
 
-def _pick(place: list[float], told: str) -> None:
+def _pick(place: Sequence[float | None], told: str) -> None:
     if told.startswith("phone "):
-        st.session_state["phone"] = int(told.removeprefix("phone "))
-        return
-    st.session_state["phone"] = None
+        st.session_state["phone"], place = int(told.removeprefix("phone ")), [None, None]
+    else:
+        st.session_state["phone"] = None
     st.session_state["x"], st.session_state["y"] = place
 
 
@@ -155,12 +152,13 @@ def _told(here: ui.Here, maps: Maps | None, at: list[float] | None, found, secon
     strongest = traced.strongest_dbm(maps, found)
     ui.cards(
         {
-            "paths": (str(count := len(found.paths.power)), f"{min(count, traced.SHOWN)} strongest drawn"),
+            "paths": (str(count := len(found.paths.power)), f"{min(count, traced.SHOWN)} drawn"),
             "traced in": (f"{seconds:.2f} s", "search included"),
             "strongest": ("–", "no cell")
             if strongest is None
             else (f"{strongest[1]:.0f} dBm".replace("-", "−"), f"cell {strongest[0]}"),
-        }
+        },
+        columns=3,
     )
     if not len(found.paths.power):
         inside = not bool(opened.tile(here.place.tile).outdoor(torch.tensor(at)))  # type: ignore[union-attr]
@@ -181,7 +179,8 @@ def _network(maps: Maps) -> None:
             "carrier": (f"{carrier.frequency / 1e9:g} GHz", f"{carrier.bandwidth / 1e6:g} MHz wide"),
             "pixel": (f"{radio.grid.pixel:g} m", f"{radio.grid.count} × {radio.grid.count}"),
             "covered": (f"{float(known[maps.prior > 0.5].float().mean()):.0%}", "of the outdoors"),
-        }
+        },
+        columns=2,
     )
     rows = [
         {"cell": n, "x": round(site.position[0], 1), "y": round(site.position[1], 1), "z": round(site.position[2], 1),

@@ -157,30 +157,30 @@ def density_picture(base: Image, pixels: np.ndarray, pixel: float) -> tuple[Imag
     dense = pixels / pixel**2 * 1e4  # % per 100 m²
     top = max(float(np.quantile(dense, 0.9995)), 1e-9)
     root = np.sqrt(np.clip(dense / top, 0, 1))
-    legend = Legend(title="√ density", unit="% per 100 m², root", scale="viridis", low=0.0, high=math.sqrt(top))
+    legend = Legend(title="density", unit="% per 100 m², colours by its root", scale="viridis", low=0.0, high=top)
     faint = np.clip(3.0 * root, 0.0, 0.85)
-    return painting.paint(base, root * legend.high, np.ones_like(root, dtype=bool), legend, faint), legend
+    return painting.paint(base, root * top, np.ones_like(root, dtype=bool), legend, faint), legend
 
 
 def _figures(story: Story, now: int, found: Answer) -> None:
     reports = story.timeline.reports
     shown = {
         "position": (f"{found.position[0]:.0f}, {found.position[1]:.0f} m".replace("-", "−"), "east, north"),
-        "uncertainty": (f"± {found.std:.0f} m", "root of the covariance's trace"),
-        "latency": (f"{found.seconds * 1e3:.0f} ms", "report to fix, this machine"),
-        "entropy": (f"{float(found.fix.entropy()[0]):.2f} nat", "of the heatmap"),
+        "uncertainty": (f"± {found.std:.0f} m", f"entropy {float(found.fix.entropy()[0]):.2f} nat"),
+        "latency": (f"{found.seconds * 1e3:.0f} ms", "report to fix, here"),
         "cells heard": (str(int(reports.heard[now].sum())), f"cell {int(reports.serving[now])} serves"),
     }
     if story.truth is not None:
         truth = story.truth[now].tolist()
         shown["error"] = (f"{math.dist(found.position, truth):.1f} m", "locator")
         shown["error of grid Bayes"] = (f"{math.dist(found.limit, truth):.1f} m", "evidence alone")
-    ui.cards(shown)
+    ui.cards(shown, columns=2)
     rows = [
         {"": n + 1, "probability": f"{p:.1%}", "x m": round(xy[0], 1), "y m": round(xy[1], 1), "± m": round(std, 1)}
         for n, (xy, p, std) in enumerate(found.candidates)
     ]
     ui.table(rows)
+    st.caption("The five likeliest candidates. ± is the root of a covariance's trace.")
 
 
 def _measured(here: ui.Here, maps: Maps, locator: Locator, story: Story, now: int) -> None:

@@ -100,7 +100,7 @@ def _trial(here: ui.Here, truth: str, tier: str) -> None:
     if not chosen.any():
         st.info("No phone of this kind: widen the filter.")
         return
-    left, middle, right = st.columns(3, gap="medium")
+    left, middle, right = st.columns([1, 1, 1.25], gap="medium")
     with left:
         ranks = {"locator": done.rank.numpy()[chosen], "grid Bayes": done.limit_rank.numpy()[chosen]}
         st.markdown("**Calibration**")

@@ -2,10 +2,11 @@
 
 from typing import Any
 
+import numpy as np
 import streamlit as st
 import torch
 
-from explorer import charts, opened, ui
+from explorer import charts, flat, opened, ui
 from explorer.artefacts import COMMANDS
 from uel import __version__
 from uel.errors import UelError
@@ -23,8 +24,10 @@ def page() -> None:
         _run(here, Run.open(here.run))
     else:
         ui.missing("trained run", COMMANDS["run"])
-    left, right = st.columns(2, gap="medium")
+    left, middle, right = st.columns([0.9, 1.2, 1.2], gap="medium")
     with left:
+        _plan(here)
+    with middle:
         _place(here)
     with right:
         _missing(here)
@@ -46,6 +49,17 @@ def _run(here: ui.Here, run: Run) -> None:
     config = locator.config
     layers = (config.depth, config.radio_depth)
     ui.plot(charts.architecture(config.patches, config.width, layers, count, here.theme), "architecture")
+
+
+def _plan(here: ui.Here) -> None:
+    """The place from above, north up."""
+    if here.place is None:
+        return
+    ground = opened.basemap(here.place.tile, here.theme.name)
+    picture = flat.veiled(opened.tile(here.place.tile), ground, here.theme)
+    st.markdown("#### From above")
+    st.image(np.flipud(picture), width="stretch", alt=f"Plan of {here.place.name}, north up")
+    st.caption(f"{here.place.name}: buildings over the ground, north up.")
 
 
 def _place(here: ui.Here) -> None:
