@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from uel.ablated import Row, read_table
+from uel.ablated import read_table
 from uel.errors import UelError
 from uel.tile import file_hash
 
@@ -26,6 +26,8 @@ COMMANDS: dict[Kind, str] = {
     "map": "uel map data/tiles/NAME",
     "survey": "uel survey data/tiles/NAME --out data/surveys/NAME",
 }
+ABLATED = ("loss", "features", "labels", "map", "budget", "evidence", "seed", "p50_m", "p95_m", "r50", "train_cpu_s")
+CALIBRATED = ("parameter", "of", "unit", "believed", "found", "width", "verdict")
 DEPTH = 3  # folders below `data` and `runs` that are looked into
 
 
@@ -99,16 +101,44 @@ def look(path: Path | None, data: Path, runs: Path) -> Shelf:
     return _opened(asked, places, finished, tested, tuple(problems))
 
 
-def ablations(runs: Path) -> tuple[dict[str, list[Row]], list[str]]:
-    """Tables of the ablations under a folder of runs, by name, and what could not be read."""
-    found: dict[str, list[Row]] = {}
-    problems: list[str] = []
+@dataclass(frozen=True)
+class Study:
+    """A calibration or an ablation, as its report tells it."""
+
+    name: str
+    rows: list[dict[str, Any]]
+    """its table"""
+    pictures: tuple[Path, ...]
+    """by the report, in the order of their names"""
+
+
+def ablations(runs: Path) -> tuple[list[Study], list[str]]:
+    """Ablations of the physics loss under a folder of runs, and what could not be read."""
+    found, problems = [], []
     for file in sorted((runs / "ablate").glob("*/table.csv")):
         try:
-            found[file.parent.name] = read_table(file)
+            rows = [{name: getattr(row, name) for name in ABLATED} for row in read_table(file)]
         except UelError as error:
             problems.append(str(error))
+        else:
+            found.append(Study(file.parent.name, rows, _pictures(file.parent)))
     return found, problems
+
+
+def calibrations(runs: Path) -> tuple[list[Study], list[str]]:
+    """Calibrations under a folder of runs, a row for each parameter, and what could not be read."""
+    found: list[Study] = []
+    problems: list[str] = []
+    for file in sorted(runs.glob("*/calibration.json")):
+        told = _json(file, problems).get("parameters")
+        if isinstance(told, list) and all(isinstance(row, dict) for row in told):
+            rows = [{name: row.get(name) for name in CALIBRATED} for row in told]
+            found.append(Study(file.parent.name, rows, _pictures(file.parent)))
+    return found, problems
+
+
+def _pictures(folder: Path) -> tuple[Path, ...]:
+    return tuple(sorted((folder / "figures").glob("*.png")))
 
 
 def _opened(

@@ -1,5 +1,7 @@
 """Analysis: where errors are, the worst of them, what features and losses bring, what attention falls on."""
 
+from pathlib import Path
+
 import numpy as np
 import streamlit as st
 
@@ -7,6 +9,7 @@ from explorer import attention, charts, opened, tables, ui, view
 from explorer.painting import Legend
 from explorer.palette import scaled
 from explorer.report import read_curves
+from explorer.screens import studies
 from explorer.screens.metrics import PHONES
 from explorer.trial import Trial
 from uel.reports import TIERS
@@ -51,6 +54,7 @@ def page() -> None:
         st.markdown(f"Look at them: {' · '.join(links)}")
     _features(here, key, tier, done)
     _training(here)
+    studies.show(Path("runs"))
 
 
 def _error_marks(tile: Tile, done: Trial) -> tuple[view.Marks, Legend]:
@@ -116,7 +120,4 @@ def _training(here: ui.Here) -> None:
             name.removeprefix("val_").removesuffix("_m"): v for name, v in told.items() if name.startswith("val_p")
         }
         ui.plot(charts.curves(checks, "validation error in m", here.theme), "validation")
-    st.caption(
-        "Losses of the run at hand; the physics terms ask the radio map and, on some batches, the ray tracer. This run "
-        "holds no ablation of them and no calibration of materials or antennas."
-    )
+    st.caption("Losses of the run at hand; the physics terms ask the radio map and, on some batches, the ray tracer.")

@@ -1,0 +1,36 @@
+"""What experiments with the physics found: ablations of the loss, calibrations of materials and antennas."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import streamlit as st
+
+from explorer import artefacts, ui
+from explorer.artefacts import Study
+
+
+def show(runs: Path) -> None:
+    """All studies under a folder of runs."""
+    for title, what, command, found in (
+        ("Ablation of the physics loss", "ablation", "uel ablate --config ablate/florence", artefacts.ablations),
+        ("Calibration", "calibration", "uel calibrate --config calibrate/munich", artefacts.calibrations),
+    ):
+        st.subheader(title)
+        studies, problems = found(runs)
+        for problem in problems:
+            st.warning(problem)
+        if studies:
+            _one(studies, what)
+        else:
+            ui.missing(what, command)
+
+
+def _one(studies: Sequence[Study], what: str) -> None:
+    """A study of one's choice: its pictures side by side, its table folded away."""
+    names = [study.name for study in studies]
+    study = studies[names.index(ui.option(what.capitalize(), what, tuple(names), str))]
+    columns = st.columns(2, gap="medium")
+    for number, picture in enumerate(study.pictures):
+        columns[number % 2].image(str(picture), caption=picture.stem)
+    with st.expander(f"Table of {study.name}: {len(study.rows)} rows", expanded=not study.pictures):
+        ui.table(study.rows)
