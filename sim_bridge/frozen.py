@@ -1,9 +1,10 @@
 """Paths found once and evaluated again and again: for learning materials and antennas."""
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from sim_bridge import finding, query
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from sim_bridge.tracer import Sionna
 
 STALE = 0.02  # share of the power
+Part = tuple[Int[Tensor, " _"], query.Resolved]
+"""Which of the receivers, and their paths."""
 
 
 class Frozen:
@@ -24,9 +27,10 @@ class Frozen:
     not seen: `staleness` tells how much that matters.
     """
 
-    def __init__(self, sim: "Sionna", points: Float[Tensor, "n 3"]) -> None:
+    def __init__(self, sim: "Sionna", points: Float[Tensor, "n 3"], found: Iterable[Part] | None = None) -> None:
         self.sim, self.points = sim, points
-        self._parts = [(index, found) for index, found, _, _ in finding.resolved(sim, points, {})]
+        searched = ((index, paths) for index, paths, _, _ in finding.resolved(sim, points, {}))
+        self._parts = list(searched if found is None else found)
 
     def trace(self, position: Float[Tensor, "n 3"] | None = None, **given: Tensor) -> PathSet:
         """As `Sionna.trace`, on the frozen paths. Raises `UelError` for another number of positions."""

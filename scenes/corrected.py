@@ -1,0 +1,41 @@
+"""A tile as measurements say it is: the same walls of other values, and the masts as they were found to be."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scenes.folder import write_tile
+from scenes.itu import RadioMaterial
+from scenes.scene_xml import bsdfs_of
+from scenes.twins import OWN_TO_MESHES, read_scene
+from uel.errors import UelError
+from uel.sites import Site
+from uel.tile import RASTER_UNITS, Tile
+
+
+def corrected(
+    tile: Tile, folder: Path | str, materials: Mapping[str, RadioMaterial], sites: tuple[Site, ...], said: Any = None
+) -> Tile:
+    """Write a tile to `folder` whose `materials` have explicit values and which holds `sites`.
+
+    Meshes and rasters stay; `said` goes into `tile.json` as `calibration`. Explicit values are those of one frequency: a
+    material that has them is defined in no band, and whoever maps another carrier gets the same values.
+
+    Raises `UelError` for a material that the tile does not have, and for sites that cannot stand.
+    """
+    parts, bsdfs = read_scene(tile)
+    if unknown := set(materials) - set(bsdfs):
+        raise UelError("the tile has no such material", got=", ".join(sorted(unknown)), do=f"known: {', '.join(bsdfs)}")
+    tile.require_sites(sites)
+    meta = {name: value for name, value in tile.meta.items() if name not in OWN_TO_MESHES}
+    bands = {name: of for name, of in tile.meta.get("bands", {}).items() if name not in materials}
+    meta |= {"bands": bands, "calibration": {"of": tile.fingerprint, **(said or {})}}
+    rasters = {name: values.numpy().astype(_kind(name)) for name, values in tile.rasters.items()}
+    return write_tile(Path(folder), parts, bsdfs | bsdfs_of(materials, materials), rasters, meta, sites)
+
+
+def _kind(raster: str) -> type:
+    """As `scenes.rasters` has them: metres are floats, the rest are numbers of things."""
+    return np.float32 if RASTER_UNITS[raster] == "m" else np.uint8
