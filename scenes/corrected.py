@@ -20,8 +20,8 @@ def corrected(
 ) -> Tile:
     """Write a tile to `folder` whose `materials` have explicit values and which holds `sites`.
 
-    Meshes and rasters stay; `said` goes into `tile.json` as `calibration`. Explicit values are those of one frequency: a
-    material that has them is defined in no band, and whoever maps another carrier gets the same values.
+    Meshes and rasters stay; `said` goes into `tile.json` as `calibration`. Explicit values are those of
+    one frequency: whoever maps another carrier gets the same values.
 
     Raises `UelError` for a material that the tile does not have, and for sites that cannot stand.
     """

@@ -1,13 +1,15 @@
 """Chains of walls that some receivers may see from antennas of a range of heights: paths found anew without a search.
 
-A fit of antennas' heights moves the ends of paths: some vanish, others appear. The chains behind them are gathered once,
-by rays from several heights of every mast; for any heights in between the image method says which of them are paths.
+A fit of antennas' heights moves the ends of paths: some vanish, others appear. The chains behind them are gathered
+once, by rays from several heights of every mast; for any heights in between the image method says which are paths.
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import mitsuba as mi
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from rich.progress import track
@@ -65,6 +67,21 @@ class Pool:
                 found.append(torch.cat([index[target, None], source[:, None], walls], 1))
         rows = torch.unique(torch.cat(found), dim=0)
         return Pool(self.sim, self.points, rows[:, 0], rows[:, 1], rows[:, 2:])
+
+    def save(self, folder: Path) -> None:
+        """Write `pool.npz` into a folder."""
+        rows = {"target": self.target, "source": self.source, "walls": self.walls}
+        np.savez_compressed(folder / "pool.npz", **{name: v.numpy().astype(np.int32) for name, v in rows.items()})
+
+    @staticmethod
+    def load(folder: Path, sim: "Sionna", position: Float[Tensor, "n dim"]) -> "Pool":
+        """What `save` wrote, of the same simulator and receivers. Raises `UelError` when it cannot be read."""
+        try:
+            with np.load(folder / "pool.npz") as file:
+                rows = (torch.from_numpy(file[name].astype(np.int64)) for name in ("target", "source", "walls"))
+                return Pool(sim, sim.rows(position), *rows)
+        except (OSError, ValueError, KeyError) as error:
+            raise UelError("no readable chains here", got=f"{folder}: {error}", do="delete the folder") from error
 
     def _parts(self) -> list[Int[Tensor, " _"]]:
         """Receivers, as many at once as chains may be tried."""

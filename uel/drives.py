@@ -105,7 +105,7 @@ def read_drive(tile: Tile, file: Path, columns: Columns) -> Drive:
     cells = _names(tile, columns)
     read, count = _Read(), 0
     places = _metres(tile, columns)
-    for count, row in enumerate(_rows(file, columns), 1):  # noqa: B007  (counts)
+    for count, row in enumerate(_rows(file, columns), 1):
         _take(read, count, row, columns, cells, places, tile.size / 2)
     merged = _settle(read, columns)
     _require_enough(read, count, file)
