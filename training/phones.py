@@ -1,4 +1,4 @@
-"""Phones of a drive located on blocks that nothing was learned from: by maps before and after, beside kNN without one."""
+"""Phones of a drive located on blocks that nothing was learned from: by maps before and after, beside kNN."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -56,7 +56,7 @@ def judge_phones(learn: Drive, judged: Drive, tile: Tile, maps: Mapping[str, Rad
     """Errors in m on `judged` of all methods, each tuned on `learn` alone by blocks of `side` metres.
 
     `kriged`: levels learned between the places of `learn` around a trend, without a map (distance and the angle off the
-    antenna's boresight) and with each of `maps`.
+    boresight) and with each of `maps`.
     """
     fold = _folds(learn, side)
     told: dict[str, Tensor] = {
@@ -162,7 +162,7 @@ def _kriged(learn: Drive, judged: Drive, tile: Tile, grid: Grid, radio: RadioMap
 def features(
     where: Float[Tensor, "n 2"], sites: tuple[Site, ...], radio: RadioMap | None
 ) -> Float[Tensor, "cell n feature"]:
-    """What the trend of each cell's level goes by: distance, angle off the boresight, and the map where there is one."""
+    """What the trend of each cell's level goes by: distance, angle off the boresight, the map where there is one."""
     told = []
     mast, cells = cell_positions(sites), [cell for _, cell in cells_of(sites)]
     gain, known = radio.gain_db(where) if radio is not None else (None, None)
