@@ -18,7 +18,7 @@ from sim_bridge.pool import Pool, gather
 from sim_bridge.tracer import Sionna
 from sim_bridge.tracer import open as open_simulator
 from sim_bridge.tracing import Tracing
-from tests.test_twins import tile
+from tests.test_twins import houses
 from tests.worlds import slab_reflection
 from training import calibrate, pretended
 from training.calibrate import CalibrateConfig, Pretend, merged
@@ -75,7 +75,7 @@ class World:
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> World:
-    return World(tile.__wrapped__(tmp_path_factory.mktemp("world")))  # type: ignore[attr-defined]
+    return World(houses(tmp_path_factory.mktemp("world") / "tile"))
 
 
 # ---- what is unknown ---------------------------------------------------------------------------------------

@@ -43,8 +43,7 @@ def roof(x: float, y: float, side: float, top: float) -> np.ndarray:
     return np.array([[[x, y, top], [x + side, y, top], [x + side, y + side, top], [x, y + side, top]]])
 
 
-@pytest.fixture
-def tile(tmp_path: Path) -> Tile:
+def houses(folder: Path) -> Tile:
     """Houses as the bundled cities have them: all walls in one mesh, all roofs in another."""
     ground = quads(np.array([[[-40, -40, 0], [40, -40, 0], [40, 40, 0], [-40, 40, 0]]], dtype=float))
     parts = [
@@ -54,7 +53,12 @@ def tile(tmp_path: Path) -> Tile:
     ]
     grid = Grid(size=SIZE, pixel=1.0)
     meta = {"name": "houses", "size": SIZE, "pixel": 1.0, "margin": 8.0, "materials": materials_of(parts)}
-    return write_tile(tmp_path / "tile", parts, bsdfs_of(materials_of(parts)), rasterise(parts, grid), meta)
+    return write_tile(folder, parts, bsdfs_of(materials_of(parts)), rasterise(parts, grid), meta)
+
+
+@pytest.fixture
+def tile(tmp_path: Path) -> Tile:
+    return houses(tmp_path / "tile")
 
 
 def heights(tile: Tile) -> list[float]:
