@@ -48,7 +48,8 @@ class Pool:
         self.sim.require_known(given, len(self.points))
         detached = {name: value.detach() for name, value in given.items()}
         with torch.no_grad():
-            return Frozen(self.sim, self.points, [self._found(index, detached) for index in self._parts()])
+            parts = [self._found(index, detached) for index in self._parts()]
+            return Frozen(self.sim, self.points, parts, detached)
 
     def of(self, index: Int[Tensor, " kept"]) -> "Pool":
         """Some of the receivers, each once and in rising order."""

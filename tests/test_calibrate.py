@@ -267,10 +267,11 @@ def test_a_corrected_tile_is_a_tile_with_other_walls(world: World, tmp_path: Pat
     assert made.verify() == []
     assert made.sites == SITES
     assert "marble" not in made.meta["bands"]
+    assert made.materials == [f"{name}-fitted" if name == "marble" else name for name in world.tile.materials]
     assert made.meta["calibration"] == {"of": world.tile.fingerprint, "run": "x"}
     values = parameters.materials(open_simulator(made, SITES, TRACING).scene)
-    assert values["marble"]["relative_permittivity"] == pytest.approx(4.5)
-    assert values["marble"]["thickness"] == pytest.approx(0.2)
+    assert values["marble-fitted"]["relative_permittivity"] == pytest.approx(4.5)
+    assert values["marble-fitted"]["thickness"] == pytest.approx(0.2)
     assert values["concrete"] == world.known["concrete"]
     for name, raster in world.tile.rasters.items():
         assert torch.equal(made.rasters[name], raster)

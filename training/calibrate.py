@@ -218,9 +218,10 @@ def _pretended(
     plan, random = config.pretend, torch.Generator().manual_seed(config.seed)
     count = max(round(plan.share * tile.grid(plan.pixel).count ** 2), 1)
     position = draw_positions(tile, sim.sites, count + plan.judged, random)
-    key = pretended.key_of(tile, unknowns, position, config.tracing, config.seed)
-    make = lambda out: pretended.make_truth(tile, unknowns, known, position, config.tracing, config.seed, out)  # noqa: E731
-    at = stages.make(f"truth-{tile.name}", key, make)
+    how = {"tracing": asdict(config.tracing), "chains": asdict(config.chains)}
+    key = pretended.key_of(tile, unknowns, position, how, config.seed)
+    world = (tile, unknowns, known, position, config.tracing, config.chains, config.seed)
+    at = stages.make(f"truth-{tile.name}", key, lambda out: pretended.make_truth(*world, out))
     level, delay = pretended.read_truth(at)
     noise = (plan.noise_db, plan.range_noise, plan.least_dbm, config.seed)
     learn = pretended.measured(position[:count], level[:count], delay[:count], *noise)

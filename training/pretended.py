@@ -6,18 +6,19 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Float
-from rich.progress import track
 from torch import Tensor
 
 from scenes.corrected import corrected
 from scenes.itu import RadioMaterial
+from sim_bridge.atlas import AtlasPlan
+from sim_bridge.pool import gather
 from sim_bridge.tracer import open as open_simulator
 from sim_bridge.tracing import Tracing
 from training.unknowns import Unknowns
 from uel.drives import Drive, reports_of
 from uel.sites import reference_power_dbm
 from uel.tile import Tile
-from uel.units import SPEED_OF_LIGHT
+from uel.units import SPEED_OF_LIGHT, to_db
 
 WORST = 1.5  # deviations of the belief: how wrong a pretended world is at most
 OTHER_SEED = 1000  # of the rays that find the truth's paths: not those of the fit
@@ -52,20 +53,24 @@ def make_truth(
     known: dict[str, dict[str, float]],
     position: Tensor,
     tracing: Tracing,
+    chains: AtlasPlan,
     seed: int,
     out: Path,
 ) -> None:
     """Write the true tile to `out`, and `links.npz`: level (dB, power included), delay (s) and which links have a path.
 
-    Paths are those of the full search with rays of its own, not of the chains that the fit will use.
+    Paths are found by rays of its own, twice as many as the fit's: a search with Sionna's usual number of rays loses
+    links that the fit's chains have.
     """
     theta = drawn(unknowns, seed)
     true = corrected(tile, out / "tile", materials_of(unknowns, theta, known), unknowns.sites_at(theta))
-    sim = open_simulator(true, true.sites, replace(tracing, seed=tracing.seed + OTHER_SEED))
-    parts = [sim.paths(part) for part in track(position.split(tracing.chunk), "true links", transient=True)]
-    gain, known_, delay = (torch.cat([getattr(p, n) for p in parts]) for n in ("gain_db", "known", "delay"))
-    stronger = reference_power_dbm(true.sites)
-    np.savez(out / "links.npz", level=(gain + stronger).numpy(), known=known_.numpy(), delay=delay.numpy())
+    sim = open_simulator(true, true.sites, tracing)
+    own = replace(chains, rays=2 * chains.rays, depth=tracing.max_depth, seed=chains.seed + OTHER_SEED)
+    with torch.no_grad():
+        found = gather(sim, position, 0.0, own).freeze().trace()
+    gain = found.gain()
+    level = to_db(gain.clamp(min=1e-30)) + reference_power_dbm(true.sites)
+    np.savez(out / "links.npz", level=level.numpy(), known=(gain > 0).numpy(), delay=found.first_arrival().numpy())
 
 
 def read_truth(folder: Path) -> tuple[Float[Tensor, "n cell"], Float[Tensor, "n cell"]]:
@@ -92,7 +97,7 @@ def measured(
     return Drive(position, reports_of(said, timed if noise_range else None))
 
 
-def key_of(tile: Tile, unknowns: Unknowns, position: Tensor, tracing: Tracing, seed: int) -> dict:
+def key_of(tile: Tile, unknowns: Unknowns, position: Tensor, how: dict, seed: int) -> dict:
     """What a pretended world depends on."""
     theta = drawn(unknowns, seed)
     return {
@@ -101,5 +106,5 @@ def key_of(tile: Tile, unknowns: Unknowns, position: Tensor, tracing: Tracing, s
         "values": unknowns.value(theta).tolist(),
         "names": unknowns.names,
         "position": position.tolist(),
-        "tracing": asdict(tracing),
+        **how,
     }

@@ -142,7 +142,7 @@ def _newton(problem: Problem, state: _State, plan: FitPlan, done: Fitted) -> _St
         if ahead is None:
             done.status = "at rest" if size <= 1 else "stopped at the last good state: no step lowers the cost"
             return state
-        state = _refreshed(problem, ahead, done)
+        state = _state(problem, ahead.theta, ahead.frozen, None)
         _note(done, state, size)
         if size < plan.tolerance:
             done.status = "at rest"
@@ -161,7 +161,8 @@ def _ahead(
         step = step / max(1.0, float(step.abs().max()))
         size = float((step.abs() / width).max())
         whole = size if attempt == 0 else whole
-        there = _state(problem, state.theta + step, state.frozen, state.scale)
+        theta = state.theta + step
+        there = _state(problem, theta, problem.freeze(theta), state.scale)  # chains make that cheap: nothing is stale
         if math.isfinite(there.cost) and there.cost <= state.cost:
             return there, size, max(damping / 5, 1e-6)
         damping = max(damping, 1e-3) * 8
