@@ -135,9 +135,9 @@ class Problem:
     # ---- how it moves ----------------------------------------------------------------------------------
 
     def jacobian(
-        self, frozen: Frozen, theta: Float[Tensor, " parameter"], at: Predicted
+        self, frozen: Frozen, theta: Float[Tensor, " parameter"], at: Predicted, rows: list[int] | None = None
     ) -> Float[Tensor, "link parameter"]:
-        """Derivative of every residual by every parameter.
+        """Derivative of every residual by every parameter, or by those of some `rows`; 0 by the others.
 
         A link depends on its own cell and mast alone, so all cells move at once: one trace for each kind, one more
         for each material. Links that gain or lose a path on the way have none.
@@ -146,13 +146,15 @@ class Problem:
         cell = torch.cat([owner[self.heard], owner[self.timed]])
         mast = torch.tensor(self.unknowns.mast_of_cell)[cell]
         table = torch.zeros(len(cell), len(self.unknowns), dtype=torch.float64)
-        for rows in self._together():
-            kind = self.unknowns.kind[rows[0]]
-            along = self._along(frozen, theta, at, rows)
+        for group in self._together():
+            if rows is not None and group[0] not in rows:
+                continue
+            kind = self.unknowns.kind[group[0]]
+            along = self._along(frozen, theta, at, group)
             if kind in MATERIAL:
-                table[:, rows[0]] = along
+                table[:, group[0]] = along
             else:
-                first = torch.tensor(rows)[mast if kind == "height" else cell]
+                first = torch.tensor(group)[mast if kind == "height" else cell]
                 table[torch.arange(len(cell)), first] = along
         return table
 

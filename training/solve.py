@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import torch
@@ -11,10 +11,14 @@ from torch import Tensor
 
 from sim_bridge.frozen import Frozen
 from training.problem import Predicted, Problem, Residuals
+from training.unknowns import MATERIAL
 from uel.errors import UelError
 
 WORST = 2.5  # of the belief's deviation: how far a scan looks, and how far one step may go is 1
 TRIES = 6  # dampings of one step
+FIRST = 6  # steps of antennas alone
+GIVE = 3  # reweightings of antennas in a scan
+CLEARLY = 1.0  # nats: a valley that much deeper is another one
 INNER = 10  # steps of PyTorch's optimizers on the same paths
 REST = 0.1  # of a learning rate: moving less in all of them is rest
 
@@ -30,9 +34,9 @@ class FitPlan:
     """at most; of adam and lbfgs ten times as many"""
     rate: float = 0.03
     """of adam, in deviations of the belief"""
-    scan: int = 15
-    """values of each permittivity that are tried before the last steps, since slabs ring; 0 trusts the start"""
-    tolerance: float = 0.02
+    scan: int = 21
+    """values of each permittivity that are tried, since slabs ring; 0 trusts the start"""
+    tolerance: float = 0.05
     """largest step, in posterior deviations, after which a fit has come to rest"""
 
     def __post_init__(self) -> None:
@@ -84,14 +88,28 @@ def fit(problem: Problem, start: Float[Tensor, " parameter"], plan: FitPlan) -> 
         raise UelError("a fit cannot begin here", got=got, do="check masts and measurements, or start elsewhere")
     done = Fitted(state.theta, state.cost, state.scale)
     _note(done, state)
-    steps = _newton if plan.method == "gauss-newton" else _descent
-    state = steps(problem, state, plan, done)
-    if plan.scan and any(kind == "relative_permittivity" for kind in problem.unknowns.kind):
-        looked = scan(problem, state, plan.scan)
-        if looked.cost < state.cost - 1e-6 and plan.method == "gauss-newton":
-            state = _newton(problem, looked, plan, done)
+    if plan.method != "gauss-newton":
+        state = _descent(problem, state, plan, done)
+    else:
+        state = _searched(problem, state, plan, done)
     done.theta, done.cost, done.scale = state.theta, state.cost, state.scale
     return done
+
+
+def _searched(problem: Problem, state: _State, plan: FitPlan, done: Fitted) -> _State:
+    """Antennas first, then the valley of every material, then all together; and the valleys once more from there."""
+    antennas = _antennas(problem)
+    if plan.scan and antennas:
+        state = _newton(problem, state, replace(plan, steps=FIRST), done, antennas)
+        state = scan(problem, state, plan.scan)
+    state = _newton(problem, state, plan, done)
+    if plan.scan and (there := scan(problem, state, plan.scan)).cost < state.cost - CLEARLY:
+        state = _newton(problem, there, plan, done)
+    return state
+
+
+def _antennas(problem: Problem) -> list[int]:
+    return [row for row, kind in enumerate(problem.unknowns.kind) if kind not in MATERIAL]
 
 
 def _state(problem: Problem, theta: Tensor, frozen: Frozen, scale: float | None) -> _State:
@@ -122,19 +140,29 @@ def _refreshed(problem: Problem, state: _State, done: Fitted) -> _State:
 # ---- Gauss and Newton ------------------------------------------------------------------------------------
 
 
-def normal(problem: Problem, state: _State) -> tuple[Float[Tensor, "p p"], Float[Tensor, " p"]]:
-    """Curvature and slope of the cost (the belief included), by weighted least squares."""
-    table = problem.jacobian(state.frozen, state.theta, state.said) / problem.unit(state.scale).unsqueeze(1)
+def normal(
+    problem: Problem, state: _State, rows: list[int] | None = None
+) -> tuple[Float[Tensor, "p p"], Float[Tensor, " p"]]:
+    """Curvature and slope of the cost (the belief included), by weighted least squares; of some `rows`, or of all."""
+    unit = problem.unit(state.scale)
+    table = problem.jacobian(state.frozen, state.theta, state.said, rows) / unit.unsqueeze(1)
     weight = problem.weight(state.left, state.scale)
     curvature = table.T @ (table * weight.unsqueeze(1)) + torch.eye(len(state.theta), dtype=torch.float64)
-    slope = table.T @ (weight * state.left.value / problem.unit(state.scale)) + state.theta
+    free = (
+        torch.ones_like(state.theta) if rows is None else torch.zeros_like(state.theta).index_fill(0, _index(rows), 1.0)
+    )
+    slope = table.T @ (weight * state.left.value / unit) + state.theta * free
     return curvature, slope
 
 
-def _newton(problem: Problem, state: _State, plan: FitPlan, done: Fitted) -> _State:
+def _index(rows: list[int]) -> Tensor:
+    return torch.tensor(rows, dtype=torch.long)
+
+
+def _newton(problem: Problem, state: _State, plan: FitPlan, done: Fitted, rows: list[int] | None = None) -> _State:
     damping, done.status = 1e-3, "out of steps"
     for _ in range(plan.steps):
-        curvature, slope = normal(problem, state)
+        curvature, slope = normal(problem, state, rows)
         if not bool(curvature.isfinite().all()):
             done.status = "stopped at the last good state: a derivative is not finite"
             return state
@@ -170,18 +198,48 @@ def _ahead(
 
 
 def scan(problem: Problem, state: _State, count: int) -> _State:
-    """The best of `count` values of every permittivity, one material after the other.
+    """The best of `count` values of every permittivity, one material after the other, antennas giving way.
 
-    The reflection of a slab rings with its thickness in wavelengths, so the cost has valleys side by side.
+    The reflection of a slab rings with its thickness in wavelengths, so the cost has valleys side by side; how antennas
+    answer to each value is taken from their derivatives here.
     """
+    antennas = _antennas(problem)
     for row, kind in enumerate(problem.unknowns.kind):
-        if kind != "relative_permittivity":
+        if kind != "relative_permittivity" or not _felt(problem, state, row):
             continue
+        table = problem.jacobian(state.frozen, state.theta, state.said, antennas)
+        best = state
         for value in torch.linspace(-WORST, WORST, count, dtype=torch.float64):
             theta = state.theta.clone()
             theta[row] = value
-            there = _state(problem, theta, state.frozen, state.scale)
-            state = there if there.cost < state.cost else state
+            moved = _given_way(problem, _state(problem, theta, state.frozen, None), table)
+            best = moved if moved.cost < best.cost else best
+        if best is not state:
+            state = _state(problem, best.theta, problem.freeze(best.theta), None)
+    return state
+
+
+def _felt(problem: Problem, state: _State, row: int) -> bool:
+    """Whether any link changes with a parameter."""
+    theta = state.theta.clone()
+    theta[row] += 1.0
+    there = _state(problem, theta, state.frozen, state.scale)
+    return bool(((there.left.value - state.left.value).abs() > 1e-3).any())
+
+
+def _given_way(problem: Problem, state: _State, table: Float[Tensor, "link parameter"]) -> _State:
+    """With the parameters of `table` moved by reweighted least squares, links following them in proportion."""
+    for _ in range(GIVE):
+        unit, weight = problem.unit(state.scale), problem.weight(state.left, state.scale)
+        scaled = table / unit.unsqueeze(1)
+        free = (table != 0).any(0)
+        curvature = scaled.T @ (scaled * weight.unsqueeze(1)) + torch.eye(len(free), dtype=torch.float64)
+        slope = scaled.T @ (weight * state.left.value / unit) + state.theta * free
+        step = -torch.linalg.solve(curvature, slope)
+        step = step / max(1.0, float(step.abs().max()))
+        left = Residuals(torch.where(state.left.found, state.left.value + table @ step, 0.0), state.left.found)
+        scale, theta = problem.scale(left), state.theta + step
+        state = _State(theta, state.frozen, state.said, left, scale, float(problem.cost(left, theta, scale)))
     return state
 
 
