@@ -196,7 +196,7 @@ def test_a_fit_stops_at_the_last_good_state(world: World, monkeypatch: pytest.Mo
     real = Problem.cost
 
     def broken(self: Problem, left: Residuals, theta: Tensor, scale: float) -> Tensor:
-        return real(self, left, theta, scale) if float(theta.abs().max()) < 0.1 else theta.sum() * torch.nan
+        return real(self, left, theta, scale) if float(theta.detach().abs().max()) == 0 else theta.sum() * torch.nan
 
     monkeypatch.setattr(Problem, "cost", broken)
     for method in ("gauss-newton", "adam"):
@@ -215,17 +215,11 @@ def test_a_start_that_explains_nothing_is_refused(world: World) -> None:
 
 def test_what_no_path_touches_keeps_its_width_and_is_named(world: World) -> None:
     u = world.unknowns
-    known = world.known | {"brick": world.known["marble"]}
-    more = Unknowns.of(world.tile, SITES, {**known, "untouched": known["marble"]}, BELIEFS)
     zero = torch.zeros(len(u), dtype=torch.float64)
     problem = world.problem(zero, noise_db=1.0)
-    covariance, information = posterior(problem, zero)
-    silent = information < 1e-6
-    assert not bool(silent.any())
-    alone = replace(
-        problem, heard=torch.zeros_like(problem.heard).index_fill(1, torch.tensor([0]), True) & problem.heard
-    )
-    alone = replace(alone, timed=torch.zeros_like(problem.timed))
+    assert not bool((posterior(problem, zero)[1] < 1e-6).any())
+    only = torch.zeros_like(problem.heard).index_fill(1, torch.tensor([0]), True)
+    alone = replace(problem, heard=problem.heard & only, timed=torch.zeros_like(problem.timed))
     covariance, information = posterior(alone, zero)
     found = Found(u, world.known, fit(alone, zero, FitPlan(scan=0)), covariance, information, 3.5e9)
     rows = {f"{row['parameter']} of {row['of']}": row for row in found.rows(None)}
@@ -233,9 +227,9 @@ def test_what_no_path_touches_keeps_its_width_and_is_named(world: World) -> None
     assert rows["azimuth_deg of cell 2"]["width"] == pytest.approx(10.0)
     assert rows["azimuth_deg of cell 2"]["found"] == 270.0
     assert rows["azimuth_deg of cell 0"]["width"] < 5.0
-    assert len(more) > len(u)
 
 
+@pytest.mark.slow
 def test_widths_are_those_of_repeated_fits(world: World) -> None:
     """Posterior widths against the scatter of fits to other noise."""
     zero = torch.zeros(len(world.unknowns), dtype=torch.float64)

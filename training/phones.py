@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from rich.progress import track
 from torch import Tensor
 
@@ -24,8 +24,10 @@ TEMPERS = (1.0, 0.7, 0.5, 0.35, 0.25, 0.15)
 """powers of the likelihood: cells of one mast fade together, and count as less than so many"""
 WIDTHS = (30.0, 60.0, 120.0)  # m, of the density of phones that places learned from tell of
 FOLDS = 5
-PIXEL = 10.0  # m
+PIXEL = 12.0  # m, or so
+ASKED = 160  # reports of a fold that are located to choose by
 CHUNK = 64
+MOST = 600  # reports of a cell that are kriged: the cost is their number cubed
 FLOOR = 1e-4  # of the densest pixel: phones may be where none was
 
 
@@ -41,9 +43,9 @@ class Fields:
 
     def log_likelihood(self, drive: Drive) -> Float[Tensor, "phone pixel"]:
         """Of each report at each pixel, cells being independent."""
-        total = torch.zeros(len(drive), self.points.shape[0], dtype=torch.float64)
+        total = torch.zeros(len(drive), self.points.shape[0], dtype=torch.float32)
         for cell in range(len(self.mean)):
-            level, heard = drive.reports.rsrp_dbm[:, cell, None].double(), drive.reports.heard[:, cell, None]
+            level, heard = drive.reports.rsrp_dbm[:, cell, None], drive.reports.heard[:, cell, None]
             z = (level - self.mean[cell]) / self.deviation[cell]
             # Student's t with 5 degrees of freedom: a wall that the map does not have must not exclude a place.
             said = -3.0 * torch.log1p(z.square() / 5) - self.deviation[cell].log()
@@ -64,7 +66,7 @@ def judge_phones(learn: Drive, judged: Drive, tile: Tile, maps: Mapping[str, Rad
         "kNN, tuned": knn(learn, judged, _tuned(learn, fold)),
         "strongest cell's centroid": strongest(learn, judged),
     }
-    grid = Grid(size=tile.size, pixel=PIXEL)
+    grid = Grid(size=tile.size, pixel=tile.size / round(tile.size / PIXEL))
     for name, radio in {
         "kriged, no map": None,
         **{f"kriged, map {name}": radio for name, radio in maps.items()},
@@ -140,6 +142,7 @@ def _kriged(learn: Drive, judged: Drive, tile: Tile, grid: Grid, radio: RadioMap
     folds = [(learn.only(fold != n), learn.only(fold == n)) for n in range(FOLDS)]
     parts = [(known, asked) for known, asked in folds if len(known) and len(asked)]
     left = _left_out(parts, trend)
+    parts = [(known, asked.only(_thinned(torch.ones(len(asked), dtype=torch.bool), ASKED))) for known, asked in parts]
     log_p = [
         _fields(known, points, trend, left).log_likelihood(asked)
         for known, asked in track(parts, "folds", transient=True)
@@ -187,20 +190,20 @@ def _fields(known: Drive, points: Tensor, trend: Callable[[Tensor], Tensor], lef
         deviation.append(s * left.inflation[cell])
     level = torch.stack(mean)
     odds = left.odds[:, :1] + left.odds[:, 1:] * (level - SILENT) / 10
-    return Fields(points, level, torch.stack(deviation), odds)
+    return Fields(points, level.float(), torch.stack(deviation).float(), odds.float())
 
 
 def _of_each_cell(known: Drive, trend: Callable[[Tensor], Tensor]) -> list[Kriged]:
     table, fields = trend(known.position), []
     for cell in range(known.reports.heard.shape[1]):
-        mine = _thinned(known.position, known.reports.heard[:, cell])
+        mine = _thinned(known.reports.heard[:, cell], MOST)
         fields.append(Kriged.of(known.position[mine], table[cell][mine], known.reports.rsrp_dbm[mine, cell]))
     return fields
 
 
-def _thinned(position: Tensor, heard: Tensor, most: int = 900) -> Tensor:
-    """Indices of reports, at most so many, in an even choice of their order."""
-    index = heard.nonzero()[:, 0]
+def _thinned(chosen: Bool[Tensor, " n"], most: int) -> Int[Tensor, " kept"]:
+    """Indices of the chosen, at most so many, evenly over their order."""
+    index = chosen.nonzero()[:, 0]
     if len(index) <= most:
         return index
     return index[torch.linspace(0, len(index) - 1, most).long()]
