@@ -21,8 +21,8 @@ from sim_bridge.tracing import Tracing
 from tests.test_twins import houses
 from tests.worlds import slab_reflection
 from training import calibrate, pretended
-from training.calibrate import CalibrateConfig, Pretend, merged
 from training.found import Found, judge
+from training.measured import CalibrateConfig, Pretend, merged
 from training.problem import Problem, Residuals
 from training.solve import FitPlan, fit, posterior
 from training.unknowns import Beliefs, Unknowns

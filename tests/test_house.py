@@ -101,8 +101,8 @@ def test_every_config_file_fits_its_schema():
     from scenes.verbs import BuildConfig
     from sim_bridge.mapping import MapConfig
     from sim_bridge.verbs import SurveyConfig
-    from training.calibrate import CalibrateConfig
     from training.demo import DemoConfig
+    from training.measured import CalibrateConfig
     from training.protocol import EvalConfig
     from training.train import TrainConfig
 

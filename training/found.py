@@ -105,7 +105,7 @@ class Found:
             told[name] = _rms(RadioMaterial(**dict(zip(names, slab, strict=True))), self.frequency)
         return told
 
-    def starts(self, fits: list[Fitted], true: Tensor | None) -> dict[str, Any]:
+    def starts(self, fits: list[Fitted]) -> dict[str, Any]:
         """How many starts came to the same place as the best one, in all that is identified."""
         clear = self.width <= CLEAR
         off = [((done.theta - self.fit.theta).abs() / self.width)[clear] for done in fits]

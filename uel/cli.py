@@ -170,7 +170,8 @@ def locate(args: Sequence[str]) -> int:
 def calibrate(args: Sequence[str]) -> int:
     """Materials and antennas out of measured levels, with their widths: a corrected tile, and how much it helps."""
     from explorer.calibrate_report import write
-    from training.calibrate import CalibrateConfig, run
+    from training.calibrate import run
+    from training.measured import CalibrateConfig
     from uel.config import load
 
     folder = run(load(CalibrateConfig, "calibrate", args))
