@@ -39,6 +39,19 @@ class Residuals:
 
 
 @dataclass(frozen=True, eq=False)
+class State:
+    """A world on its way: where it is, by which paths, and what it costs there."""
+
+    theta: Float[Tensor, " parameter"]
+    frozen: Frozen
+    said: Predicted
+    left: Residuals
+    scale: float
+    """dB, deviation of levels"""
+    cost: float
+
+
+@dataclass(frozen=True, eq=False)
 class Problem:
     """A pool of paths, what is unknown, and reports of it."""
 
@@ -88,6 +101,14 @@ class Problem:
         value = torch.cat([(said.level_db - self.level_db)[self.heard], (said.arrival - self.arrival)[self.timed]])
         found = torch.cat([said.paths[self.heard], said.paths[self.timed]]) > 0
         return Residuals(torch.where(found, value, 0.0), found)
+
+    def state(self, theta: Float[Tensor, " parameter"], frozen: Frozen, scale: float | None = None) -> State:
+        """Everything about a world on these paths; the scale is estimated unless given."""
+        with torch.no_grad():
+            said = self.predict(frozen, theta)
+            left = self.residuals(said)
+            scale = self.scale(left) if scale is None else scale
+            return State(theta, frozen, said, left, scale, float(self.cost(left, theta, scale)))
 
     def stale(self, frozen: Frozen, fresh: Frozen, theta: Float[Tensor, " parameter"]) -> bool:
         """Whether frozen paths lack more than `STALE` of what links have, on average, or have that much too many."""
@@ -147,7 +168,7 @@ class Problem:
         mast = torch.tensor(self.unknowns.mast_of_cell)[cell]
         table = torch.zeros(len(cell), len(self.unknowns), dtype=torch.float64)
         for group in self._together():
-            if rows is not None and group[0] not in rows:
+            if rows is not None and not set(group) & set(rows):
                 continue
             kind = self.unknowns.kind[group[0]]
             along = self._along(frozen, theta, at, group)

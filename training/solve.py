@@ -9,15 +9,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from sim_bridge.frozen import Frozen
-from training.problem import Predicted, Problem, Residuals
-from training.unknowns import MATERIAL
+from training.problem import Problem, State
+from training.valleys import antennas_of, scan
 from uel.errors import UelError
 
-WORST = 2.5  # of the belief's deviation: how far a scan looks, and how far one step may go is 1
 TRIES = 6  # dampings of one step
 FIRST = 6  # steps of antennas alone
-GIVE = 3  # reweightings of antennas in a scan
+SILENT = 1e-9  # of information in units of the belief's: no path touches it
+QUIET = 0.02  # nats: a step that gains less is the last
 CLEARLY = 1.0  # nats: a valley that much deeper is another one
 INNER = 10  # steps of PyTorch's optimizers on the same paths
 REST = 0.1  # of a learning rate: moving less in all of them is rest
@@ -65,24 +64,12 @@ class Fitted:
         return Fitted(**{**told, "theta": torch.tensor(told["theta"], dtype=torch.float64)})
 
 
-@dataclass
-class _State:
-    """A world on its way: where it is, by which paths, and what it costs there."""
-
-    theta: Tensor
-    frozen: Frozen
-    said: Predicted
-    left: Residuals
-    scale: float
-    cost: float
-
-
 def fit(problem: Problem, start: Float[Tensor, " parameter"], plan: FitPlan) -> Fitted:
     """The most likely unknowns near a start. It stops at the last good state where nothing finite lies ahead.
 
     Raises `UelError` when not even the start explains any link, and when its cost is not finite.
     """
-    state = _state(problem, start, problem.freeze(start), None)
+    state = problem.state(start, problem.freeze(start), None)
     if not math.isfinite(state.cost) or not bool(state.left.found.any()):
         got = f"a cost of {state.cost}, {int(state.left.found.sum())} of {len(state.left.found)} links with a path"
         raise UelError("a fit cannot begin here", got=got, do="check masts and measurements, or start elsewhere")
@@ -96,9 +83,9 @@ def fit(problem: Problem, start: Float[Tensor, " parameter"], plan: FitPlan) -> 
     return done
 
 
-def _searched(problem: Problem, state: _State, plan: FitPlan, done: Fitted) -> _State:
+def _searched(problem: Problem, state: State, plan: FitPlan, done: Fitted) -> State:
     """Antennas first, then the valley of every material, then all together; and the valleys once more from there."""
-    antennas = _antennas(problem)
+    antennas = antennas_of(problem)
     if plan.scan and antennas:
         state = _newton(problem, state, replace(plan, steps=FIRST), done, antennas)
         state = scan(problem, state, plan.scan)
@@ -108,40 +95,27 @@ def _searched(problem: Problem, state: _State, plan: FitPlan, done: Fitted) -> _
     return state
 
 
-def _antennas(problem: Problem) -> list[int]:
-    return [row for row, kind in enumerate(problem.unknowns.kind) if kind not in MATERIAL]
-
-
-def _state(problem: Problem, theta: Tensor, frozen: Frozen, scale: float | None) -> _State:
-    """Everything about a world; the scale is estimated unless given."""
-    with torch.no_grad():
-        said = problem.predict(frozen, theta)
-        left = problem.residuals(said)
-        scale = problem.scale(left) if scale is None else scale
-        return _State(theta, frozen, said, left, scale, float(problem.cost(left, theta, scale)))
-
-
-def _note(done: Fitted, state: _State, size: float = 0.0) -> None:
+def _note(done: Fitted, state: State, size: float = 0.0) -> None:
     level = state.left.value[state.left.found].abs()
     row = {"cost": state.cost, "scale_db": state.scale, "median_db": float(level.median()), "step": size}
     done.curve.append({**row, "lost": int((~state.left.found).sum()), "retraced": done.retraced})
 
 
-def _refreshed(problem: Problem, state: _State, done: Fitted) -> _State:
+def _refreshed(problem: Problem, state: State, done: Fitted) -> State:
     """With new paths where the old ones are stale, and the scale that fits."""
     frozen = state.frozen
     if "height" in problem.unknowns.kind:
         fresh = problem.freeze(state.theta)
         if problem.stale(frozen, fresh, state.theta):
             frozen, done.retraced = fresh, done.retraced + 1
-    return _state(problem, state.theta, frozen, None)
+    return problem.state(state.theta, frozen, None)
 
 
 # ---- Gauss and Newton ------------------------------------------------------------------------------------
 
 
 def normal(
-    problem: Problem, state: _State, rows: list[int] | None = None
+    problem: Problem, state: State, rows: list[int] | None = None
 ) -> tuple[Float[Tensor, "p p"], Float[Tensor, " p"]]:
     """Curvature and slope of the cost (the belief included), by weighted least squares; of some `rows`, or of all."""
     unit = problem.unit(state.scale)
@@ -159,28 +133,35 @@ def _index(rows: list[int]) -> Tensor:
     return torch.tensor(rows, dtype=torch.long)
 
 
-def _newton(problem: Problem, state: _State, plan: FitPlan, done: Fitted, rows: list[int] | None = None) -> _State:
+def _newton(problem: Problem, state: State, plan: FitPlan, done: Fitted, rows: list[int] | None = None) -> State:
+    """Steps in all parameters, or in `rows` alone, until nothing moves or lowers the cost any more."""
     damping, done.status = 1e-3, "out of steps"
-    for _ in range(plan.steps):
+    for number in range(plan.steps):
         curvature, slope = normal(problem, state, rows)
         if not bool(curvature.isfinite().all()):
             done.status = "stopped at the last good state: a derivative is not finite"
             return state
+        if number == 0 and rows is None:  # of what no link tells, the belief is all there is
+            rows = (curvature.diagonal() > 1 + SILENT).nonzero()[:, 0].tolist()
+            silent = _index([row for row in range(len(slope)) if row not in rows])
+            state = problem.state(state.theta.index_fill(0, silent, 0.0), state.frozen, state.scale)
+            slope = slope.index_fill(0, silent, 0.0)
         ahead, size, damping = _ahead(problem, state, curvature, slope, damping)
         if ahead is None:
             done.status = "at rest" if size <= 1 else "stopped at the last good state: no step lowers the cost"
             return state
-        state = _state(problem, ahead.theta, ahead.frozen, None)
+        gained = state.cost - ahead.cost
+        state = problem.state(ahead.theta, ahead.frozen, None)
         _note(done, state, size)
-        if size < plan.tolerance:
+        if size < plan.tolerance or gained < QUIET:
             done.status = "at rest"
             return state
     return state
 
 
 def _ahead(
-    problem: Problem, state: _State, curvature: Tensor, slope: Tensor, damping: float
-) -> tuple[_State | None, float, float]:
+    problem: Problem, state: State, curvature: Tensor, slope: Tensor, damping: float
+) -> tuple[State | None, float, float]:
     """A state of less cost, how large the step was in posterior deviations, and the damping for the next one."""
     width = torch.linalg.inv(curvature).diagonal().sqrt()
     whole = 0.0
@@ -190,70 +171,24 @@ def _ahead(
         size = float((step.abs() / width).max())
         whole = size if attempt == 0 else whole
         theta = state.theta + step
-        there = _state(problem, theta, problem.freeze(theta), state.scale)  # chains make that cheap: nothing is stale
+        there = problem.state(theta, problem.freeze(theta), state.scale)  # chains make that cheap: nothing is stale
         if math.isfinite(there.cost) and there.cost <= state.cost:
             return there, size, max(damping / 5, 1e-6)
         damping = max(damping, 1e-3) * 8
     return None, whole, damping
 
 
-def scan(problem: Problem, state: _State, count: int) -> _State:
-    """The best of `count` values of every permittivity, one material after the other, antennas giving way.
-
-    The reflection of a slab rings with its thickness in wavelengths, so the cost has valleys side by side; how antennas
-    answer to each value is taken from their derivatives here.
-    """
-    antennas = _antennas(problem)
-    for row, kind in enumerate(problem.unknowns.kind):
-        if kind != "relative_permittivity" or not _felt(problem, state, row):
-            continue
-        table = problem.jacobian(state.frozen, state.theta, state.said, antennas)
-        best = state
-        for value in torch.linspace(-WORST, WORST, count, dtype=torch.float64):
-            theta = state.theta.clone()
-            theta[row] = value
-            moved = _given_way(problem, _state(problem, theta, state.frozen, None), table)
-            best = moved if moved.cost < best.cost else best
-        if best is not state:
-            state = _state(problem, best.theta, problem.freeze(best.theta), None)
-    return state
-
-
-def _felt(problem: Problem, state: _State, row: int) -> bool:
-    """Whether any link changes with a parameter."""
-    theta = state.theta.clone()
-    theta[row] += 1.0
-    there = _state(problem, theta, state.frozen, state.scale)
-    return bool(((there.left.value - state.left.value).abs() > 1e-3).any())
-
-
-def _given_way(problem: Problem, state: _State, table: Float[Tensor, "link parameter"]) -> _State:
-    """With the parameters of `table` moved by reweighted least squares, links following them in proportion."""
-    for _ in range(GIVE):
-        unit, weight = problem.unit(state.scale), problem.weight(state.left, state.scale)
-        scaled = table / unit.unsqueeze(1)
-        free = (table != 0).any(0)
-        curvature = scaled.T @ (scaled * weight.unsqueeze(1)) + torch.eye(len(free), dtype=torch.float64)
-        slope = scaled.T @ (weight * state.left.value / unit) + state.theta * free
-        step = -torch.linalg.solve(curvature, slope)
-        step = step / max(1.0, float(step.abs().max()))
-        left = Residuals(torch.where(state.left.found, state.left.value + table @ step, 0.0), state.left.found)
-        scale, theta = problem.scale(left), state.theta + step
-        state = _State(theta, state.frozen, state.said, left, scale, float(problem.cost(left, theta, scale)))
-    return state
-
-
 # ---- PyTorch's optimizers --------------------------------------------------------------------------------
 
 
-def _descent(problem: Problem, state: _State, plan: FitPlan, done: Fitted) -> _State:
+def _descent(problem: Problem, state: State, plan: FitPlan, done: Fitted) -> State:
     """`INNER` steps on the same paths, as often as the plan says; the best state there was."""
     theta = state.theta.clone().requires_grad_()
     optimizer, best, done.status = _optimizer(theta, plan), state, "out of steps"
     for _ in range(plan.steps):
         for _ in range(INNER if plan.method == "adam" else 1):
             optimizer.step(_closure(problem, state, theta, optimizer))
-        there = _state(problem, theta.detach().clone(), state.frozen, state.scale)
+        there = problem.state(theta.detach().clone(), state.frozen, state.scale)
         if not math.isfinite(there.cost):
             done.status = "stopped at the last good state: the cost ahead is not finite"
             break
@@ -273,7 +208,7 @@ def _optimizer(theta: Tensor, plan: FitPlan) -> torch.optim.Optimizer:
     return torch.optim.LBFGS([theta], max_iter=INNER, line_search_fn="strong_wolfe")
 
 
-def _closure(problem: Problem, state: _State, theta: Tensor, optimizer: torch.optim.Optimizer) -> Callable[[], Tensor]:
+def _closure(problem: Problem, state: State, theta: Tensor, optimizer: torch.optim.Optimizer) -> Callable[[], Tensor]:
     def closure() -> Tensor:
         optimizer.zero_grad()
         left = problem.residuals(problem.predict(state.frozen, theta))
@@ -293,7 +228,7 @@ def posterior(problem: Problem, theta: Float[Tensor, " parameter"]) -> tuple[Flo
     Laplace's approximation at `theta`; links are taken as independent. A parameter of which the links say nothing has
     an information of 0 and keeps the width of the belief, 1.
     """
-    state = _state(problem, theta, problem.freeze(theta), None)
+    state = problem.state(theta, problem.freeze(theta), None)
     curvature, _ = normal(problem, state)
     information = curvature.diagonal() - 1
     return torch.linalg.inv(curvature), information
