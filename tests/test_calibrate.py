@@ -223,7 +223,7 @@ def test_what_no_path_touches_keeps_its_width_and_is_named(world: World) -> None
     covariance, information = posterior(alone, zero)
     found = Found(u, world.known, fit(alone, zero, FitPlan(scan=0)), covariance, information, 3.5e9)
     rows = {f"{row['parameter']} of {row['of']}": row for row in found.rows(None)}
-    assert rows["azimuth_deg of cell 2"]["verdict"] == "not identified: no path touches it"
+    assert rows["azimuth_deg of cell 2"]["verdict"] == "not identified: no link depends on it"
     assert rows["azimuth_deg of cell 2"]["width"] == pytest.approx(10.0)
     assert rows["azimuth_deg of cell 2"]["found"] == 270.0
     assert rows["azimuth_deg of cell 0"]["width"] < 5.0

@@ -52,7 +52,7 @@ class Found:
     def verdict(self, row: int) -> str:
         """identified, weak or silent, and why."""
         if float(self.information[row]) < 1e-6:
-            return "not identified: no path touches it"
+            return "not identified: no link depends on it"
         if (width := float(self.width[row])) > SILENT:
             return "not identified: the links say next to nothing"
         return "identified" if width <= CLEAR else "weak"
@@ -84,7 +84,7 @@ class Found:
             width, prior = float((slope @ block @ slope).sqrt()), float(slope.norm())
             left = width / max(prior, 1e-12)
             row = {"parameter": "reflection at 45°", "of": name, "unit": "", "believed": believed[name], "found": value}
-            row |= {"width": width, "left": left, "information": math.nan}
+            row |= {"width": width, "left": left, "information": None}
             row["verdict"] = "identified" if left <= CLEAR else "weak" if left <= SILENT else "not identified"
             told.append(row | ({"true": truth[name], "error": value / truth[name] - 1} if truth else {}))
         return told

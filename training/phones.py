@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Int
 from rich.progress import track
 from torch import Tensor
 
-from uel.drives import Drive, blocks
+from uel.drives import Drive, blocks, reports_of
 from uel.grid import Grid
 from uel.kriging import Kriged
 from uel.metrics import position_error
@@ -24,11 +24,16 @@ TEMPERS = (1.0, 0.7, 0.5, 0.35, 0.25, 0.15)
 """powers of the likelihood: cells of one mast fade together, and count as less than so many"""
 WIDTHS = (30.0, 60.0, 120.0)  # m, of the density of phones that places learned from tell of
 FOLDS = 5
+LEAST = 40  # reports of a cell that is to tell anything
 PIXEL = 12.0  # m, or so
 ASKED = 160  # reports of a fold that are located to choose by
 CHUNK = 64
 MOST = 600  # reports of a cell that are kriged: the cost is their number cubed
 FLOOR = 1e-4  # of the densest pixel: phones may be where none was
+
+
+Trend = Callable[[Tensor], Tensor]
+"""From places (n, 2) to what levels go by (cell, n, feature)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +65,10 @@ def judge_phones(learn: Drive, judged: Drive, tile: Tile, maps: Mapping[str, Rad
     `kriged`: levels learned between the places of `learn` around a trend, without a map (distance and the angle off the
     boresight) and with each of `maps`.
     """
+    kept = (learn.reports.heard.sum(0) >= LEAST).nonzero()[:, 0]
+    if not len(kept) or not len(judged):
+        return {}
+    learn, judged = _of_cells(learn, kept), _of_cells(judged, kept)
     fold = _folds(learn, side)
     told: dict[str, Tensor] = {
         "kNN-5": knn(learn, judged, 5),
@@ -71,10 +80,18 @@ def judge_phones(learn: Drive, judged: Drive, tile: Tile, maps: Mapping[str, Rad
         "kriged, no map": None,
         **{f"kriged, map {name}": radio for name, radio in maps.items()},
     }.items():
-        told[name] = _kriged(learn, judged, tile, grid, radio, fold)
+        trend = lambda where, radio=radio: features(where, tile.sites, radio)[kept]  # noqa: E731
+        told[name] = _kriged(learn, judged, tile, grid, trend, fold)
     errors = {name: position_error(where, judged.position) for name, where in told.items()}
     base = float(errors["kNN-5"].median())
     return {name: _figures(error, base) for name, error in errors.items()}
+
+
+def _of_cells(drive: Drive, kept: Int[Tensor, " kept"]) -> Drive:
+    """With the levels of some cells alone; reports that hold none of them are left out."""
+    level = torch.where(drive.reports.heard, drive.reports.rsrp_dbm, torch.nan)[:, kept]
+    mine = (~level.isnan()).any(1)
+    return Drive(drive.position[mine], reports_of(level[mine]))
 
 
 def _figures(error: Tensor, base: float) -> dict[str, float]:
@@ -134,11 +151,10 @@ def _crossed(learn: Drive, fold: Tensor, locate: Callable[[Drive, Drive], Tensor
 # ---- kriged ------------------------------------------------------------------------------------------------
 
 
-def _kriged(learn: Drive, judged: Drive, tile: Tile, grid: Grid, radio: RadioMap | None, fold: Tensor) -> Tensor:
+def _kriged(learn: Drive, judged: Drive, tile: Tile, grid: Grid, trend: Trend, fold: Tensor) -> Tensor:
     """Fixes by levels kriged from `learn`; width of the prior and power of the likelihood by its folds."""
     points = grid.centres().reshape(-1, 2)
     points = points[tile.outdoor(points)]
-    trend = lambda where: features(where, tile.sites, radio)  # noqa: E731
     folds = [(learn.only(fold != n), learn.only(fold == n)) for n in range(FOLDS)]
     parts = [(known, asked) for known, asked in folds if len(known) and len(asked)]
     left = _left_out(parts, trend)
@@ -180,7 +196,7 @@ def features(
     return torch.stack(told)
 
 
-def _fields(known: Drive, points: Tensor, trend: Callable[[Tensor], Tensor], left: "_Left") -> Fields:
+def _fields(known: Drive, points: Tensor, trend: Trend, left: "_Left") -> Fields:
     """Kriged from reports, with the deviations and chances of being heard that left-out ones have shown."""
     there, mean, deviation = trend(points), [], []
     kriged = _of_each_cell(known, trend)
@@ -193,7 +209,7 @@ def _fields(known: Drive, points: Tensor, trend: Callable[[Tensor], Tensor], lef
     return Fields(points, level.float(), torch.stack(deviation).float(), odds.float())
 
 
-def _of_each_cell(known: Drive, trend: Callable[[Tensor], Tensor]) -> list[Kriged]:
+def _of_each_cell(known: Drive, trend: Trend) -> list[Kriged]:
     table, fields = trend(known.position), []
     for cell in range(known.reports.heard.shape[1]):
         mine = _thinned(known.reports.heard[:, cell], MOST)
@@ -217,7 +233,7 @@ class _Left:
     odds: Float[Tensor, "cell 2"]
 
 
-def _left_out(parts: list[tuple[Drive, Drive]], trend: Callable[[Tensor], Tensor]) -> _Left:
+def _left_out(parts: list[tuple[Drive, Drive]], trend: Trend) -> _Left:
     said: list[list[tuple[Tensor, Tensor, Tensor, Tensor]]] = []
     for known, asked in parts:
         table = trend(asked.position)
