@@ -91,7 +91,7 @@ def test_a_zipped_table_is_read(masts: Tile, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("rows", "header", "columns", "said"),
     [
-        (["A,1,2,-80"], "PCI,x,north,level", METRES, "no such column[\\s\\S]*got:  east[\\s\\S]*the file has PCI, x"),
+        (["A,1,2,-80"], "PCI,x,north,level", METRES, "no such column[\\s\\S]*got: east[\\s\\S]*the file has PCI, x"),
         (["A,1,2,-80"], "PCI,east,north,level", replace(METRES, cells=("A",)), "every cell of the tile needs a name"),
         (
             ["Z,1,2,-80", "A,1,2,-80", "Q,1,2,-80"],
