@@ -67,7 +67,7 @@ class Pool:
                 target, source, walls = query.chains(paths, self.sim.facets)
                 found.append(torch.cat([index[target, None], source[:, None], walls], 1))
         rows = torch.unique(torch.cat(found), dim=0)
-        return Pool(self.sim, self.points, rows[:, 0], rows[:, 1], rows[:, 2:])
+        return Pool(self.sim, self.points, rows[:, 0].contiguous(), rows[:, 1], rows[:, 2:])
 
     def save(self, folder: Path) -> None:
         """Write `pool.npz` into a folder."""

@@ -156,8 +156,8 @@ def test_differences_agree_with_gradients_through_the_tracer(world: World) -> No
     (left.value * weight).sum().backward()
     assert theta.grad is not None
     scale = (table * weight.unsqueeze(1)).norm(dim=0)
-    # Differences over a step of 2 % of the belief, in single precision.
-    assert float(((table.T @ weight - theta.grad).abs() / scale).max()) < 0.03
+    # Differences one way over half a hundredth of the belief: a ringing slab bends by 3 % on the way.
+    assert float(((table.T @ weight - theta.grad).abs() / scale).max()) < 0.05
 
 
 # ---- fits ----------------------------------------------------------------------------------------------------

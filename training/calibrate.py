@@ -171,7 +171,7 @@ def _write(
     found: Found,
     fits: list[Fitted],
     told: dict[str, Any],
-    judged: list[dict[str, float]],
+    judged: list[dict[str, Any]],
 ) -> None:
     replace_file(folder / "losses.csv", _curves(fits).encode())
     replace_file(folder / "judged.csv", as_csv(judged).encode())

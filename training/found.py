@@ -129,7 +129,7 @@ def _rms(slab: RadioMaterial, frequency: float) -> float:
     return math.sqrt((te**2 + tm**2) / 2)
 
 
-def _beside(value: float, true: Tensor | None, row: int, kind: str) -> dict[str, float]:
+def _beside(value: float, true: Tensor | None, row: int, kind: str) -> dict[str, Any]:
     """The true value and the error: relative of materials, in the unit of the rest."""
     if true is None:
         return {}
@@ -147,7 +147,7 @@ def as_csv(rows: list[dict[str, Any]]) -> str:
     return stream.getvalue()
 
 
-def beside(held: Problem, found: Found) -> list[dict[str, float]]:
+def beside(held: Problem, found: Found) -> list[dict[str, Any]]:
     """Every link at places that were not learned from: measured level and what was believed and found, as path gain."""
     told = {"before": torch.zeros_like(found.fit.theta), "after": found.settled}
     with torch.no_grad():
@@ -179,7 +179,7 @@ def judge(held: Problem, found: Found) -> dict[str, Any]:
     return told
 
 
-def _errors(held: Problem, said: Predicted, level: bool = False) -> dict[str, float]:
+def _errors(held: Problem, said: Predicted, level: bool = False) -> dict[str, Any]:
     """Median, 90th percentile and bias of level errors; with `level` each cell's median is taken out."""
     both = held.heard & (said.paths > 0)
     error = torch.where(both, said.level_db - held.level_db, torch.nan)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -94,7 +95,7 @@ def _of_cells(drive: Drive, kept: Int[Tensor, " kept"]) -> Drive:
     return Drive(drive.position[mine], reports_of(level[mine]))
 
 
-def _figures(error: Tensor, base: float) -> dict[str, float]:
+def _figures(error: Tensor, base: float) -> dict[str, Any]:
     p50 = float(error.median())
     told = {
         "phones": len(error),

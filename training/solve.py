@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from training.problem import Problem, State
-from training.valleys import antennas_of, scan
+from training.valleys import antennas_of, scan, turned
 from uel.errors import UelError
 
 TRIES = 6  # dampings of one step
@@ -33,7 +33,7 @@ class FitPlan:
     """at most; of adam and lbfgs ten times as many"""
     rate: float = 0.03
     """of adam, in deviations of the belief"""
-    scan: int = 21
+    scan: int = 41
     """values of each permittivity that are tried, since slabs ring; 0 trusts the start"""
     tolerance: float = 0.05
     """largest step, in posterior deviations, after which a fit has come to rest"""
@@ -87,6 +87,7 @@ def _searched(problem: Problem, state: State, plan: FitPlan, done: Fitted) -> St
     """Antennas first, then the valley of every material, then all together; and the valleys once more from there."""
     antennas = antennas_of(problem)
     if plan.scan and antennas:
+        state = turned(problem, state)
         state = _newton(problem, state, replace(plan, steps=FIRST), done, antennas)
         state = scan(problem, state, plan.scan)
     state = _newton(problem, state, plan, done)

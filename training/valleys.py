@@ -8,12 +8,47 @@ from training.problem import Problem, Residuals, State
 from training.unknowns import MATERIAL
 
 WORST = 2.5  # of the belief's deviation: how far a scan looks
+AZIMUTHS, TILTS = 7, 11  # of the lattice
+BROAD = 3.0  # dB, deviation of levels while antennas are searched
 GIVE = 3  # reweightings of antennas that give way
 
 
 def antennas_of(problem: Problem) -> list[int]:
     """Rows of what is no material's."""
     return [row for row, kind in enumerate(problem.unknowns.kind) if kind not in MATERIAL]
+
+
+def turned(problem: Problem, state: State) -> State:
+    """The best of a lattice of azimuths and tilts for every cell by itself, its power giving way.
+
+    Arrays have lobes, and a phone beneath one lobe looks as if it were beneath another. All cells turn at once; a link
+    depends on its own.
+    """
+    u, cell = problem.unknowns, torch.arange(problem.heard.shape[1]).expand_as(problem.heard)[problem.heard]
+    azimuth, tilt, power = (u.rows(kind) for kind in ("azimuth_deg", "tilt_deg", "power_db"))
+    least = torch.full((problem.heard.shape[1],), torch.inf, dtype=torch.float64)
+    theta = state.theta.clone()
+    for a in torch.linspace(-WORST, WORST, AZIMUTHS if azimuth else 1, dtype=torch.float64).tolist():
+        for t in torch.linspace(-WORST, WORST, TILTS if tilt else 1, dtype=torch.float64).tolist():
+            there = state.theta.clone()
+            there[azimuth], there[tilt] = a, t
+            left = problem.state(there, state.frozen, BROAD).left
+            value, found = left.value[: problem.levels], left.found[: problem.levels]
+            for number in range(len(least)):
+                mine = value[(cell == number) & found]
+                if not len(mine):
+                    continue
+                shift = -float(mine.median()) if power else 0.0
+                cost = 2.5 * torch.log1p(((mine + shift) / BROAD).square() / 4).sum() + (a * a + t * t) / 2
+                if power:
+                    moved = float(state.theta[power[number]]) + shift / float(u.spread[power[number]])
+                    cost = cost + moved**2 / 2
+                if float(cost) < float(least[number]):
+                    least[number] = cost
+                    for rows, chosen in ((azimuth, a), (tilt, t), (power, moved if power else 0.0)):
+                        if rows:
+                            theta[rows[number]] = chosen
+    return problem.state(theta, state.frozen, None)
 
 
 def scan(problem: Problem, state: State, count: int) -> State:
