@@ -83,7 +83,7 @@ def found(rows: Sequence[Mapping[str, Any]]) -> Figure:
     axes = np.atleast_1d(figure.subplots(-(-len(kinds) // columns), columns)).flat
     for kind, ax in zip(kinds, axes, strict=False):
         _kind(ax, [row for row in rows if row["parameter"] == kind], kind)
-    for ax in list(np.atleast_1d(figure.axes))[len(kinds) :]:
+    for ax in figure.axes[len(kinds) :]:
         ax.set_axis_off()
     return figure
 

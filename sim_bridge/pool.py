@@ -71,8 +71,8 @@ class Pool:
 
     def save(self, folder: Path) -> None:
         """Write `pool.npz` into a folder."""
-        rows = {"target": self.target, "source": self.source, "walls": self.walls}
-        np.savez_compressed(folder / "pool.npz", **{name: v.numpy().astype(np.int32) for name, v in rows.items()})
+        target, source, walls = (rows.numpy().astype(np.int32) for rows in (self.target, self.source, self.walls))
+        np.savez_compressed(folder / "pool.npz", target=target, source=source, walls=walls)
 
     @staticmethod
     def load(folder: Path, sim: "Sionna", position: Float[Tensor, "n dim"]) -> "Pool":

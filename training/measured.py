@@ -128,8 +128,8 @@ def task_of(config: CalibrateConfig, stages: Stages) -> Task:
     mine = split_by_block(whole.position, config.block, config.learned, config.seed)
     heard = whole.only(mine), whole.only(~mine)
     learn, judged = (merged(part, config.merge) for part in heard)
-    outdoors = (part.only(tile.outdoor(part.position)) for part in (learn, judged))
-    return Task(tile, sim, known, unknowns, *outdoors, heard=heard)
+    learn, judged = learn.only(tile.outdoor(learn.position)), judged.only(tile.outdoor(judged.position))
+    return Task(tile, sim, known, unknowns, learn, judged, heard=heard)
 
 
 def _sites(tile: Tile, config: CalibrateConfig) -> tuple[Site, ...]:

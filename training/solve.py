@@ -188,7 +188,7 @@ def _descent(problem: Problem, state: State, plan: FitPlan, done: Fitted) -> Sta
     optimizer, best, done.status = _optimizer(theta, plan), state, "out of steps"
     for _ in range(plan.steps):
         for _ in range(INNER if plan.method == "adam" else 1):
-            optimizer.step(_closure(problem, state, theta, optimizer))
+            optimizer.step(_closure(problem, state, theta, optimizer))  # type: ignore[arg-type]
         there = problem.state(theta.detach().clone(), state.frozen, state.scale)
         if not math.isfinite(there.cost):
             done.status = "stopped at the last good state: the cost ahead is not finite"

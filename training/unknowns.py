@@ -78,8 +78,8 @@ class Unknowns:
             for row in _rows(kind, spread, tile, sites, names, materials)
         ]
         kind, owner, believed, spread, floor = zip(*rows, strict=True)
-        tensors = (torch.tensor(values, dtype=torch.float64) for values in (believed, spread, floor))
-        return Unknowns(kind, owner, *tensors, sites, names)
+        wide = lambda values: torch.tensor(values, dtype=torch.float64)  # noqa: E731
+        return Unknowns(kind, owner, wide(believed), wide(spread), wide(floor), sites, names)
 
     def __len__(self) -> int:
         return len(self.kind)

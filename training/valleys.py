@@ -9,6 +9,7 @@ from training.unknowns import MATERIAL
 
 WORST = 2.5  # of the belief's deviation: how far a scan looks
 AZIMUTHS, TILTS = 7, 11  # of the lattice
+NEARBY, NEAR = 0.6, 13  # of the belief's deviation, and how many heights in there
 BROAD = 3.0  # dB, deviation of levels while antennas are searched
 GIVE = 3  # reweightings of antennas that give way
 
@@ -52,24 +53,34 @@ def turned(problem: Problem, state: State) -> State:
 
 
 def scan(problem: Problem, state: State, count: int) -> State:
-    """The best of `count` values of every permittivity, one material after the other, antennas giving way.
+    """The best of `count` values of every permittivity and of heights nearby, one after the other, antennas giving way.
 
-    How antennas answer to each value is taken from their derivatives here.
+    How antennas answer to each value is taken from their derivatives here. Heights are scanned because paths come and
+    go with them: the cost has steps that no derivative sees.
     """
     antennas = antennas_of(problem)
     for row, kind in enumerate(problem.unknowns.kind):
-        if kind != "relative_permittivity" or not _felt(problem, state, row):
+        if kind not in ("relative_permittivity", "height") or not _felt(problem, state, row):
             continue
         table = problem.jacobian(state.frozen, state.theta, state.said, antennas)
+        table[:, row] = 0.0
         best = state
-        for value in torch.linspace(-WORST, WORST, count, dtype=torch.float64):
+        for value in _values(kind, float(state.theta[row]), count):
             theta = state.theta.clone()
             theta[row] = value
-            moved = _given_way(problem, problem.state(theta, state.frozen, None), table)
+            paths = problem.freeze(theta) if kind == "height" else state.frozen
+            moved = _given_way(problem, problem.state(theta, paths), table)
             best = moved if moved.cost < best.cost else best
         if best is not state:
-            state = problem.state(best.theta, problem.freeze(best.theta), None)
+            there = problem.state(best.theta, problem.freeze(best.theta))
+            state = there if kind == "relative_permittivity" or there.cost < state.cost else state
     return state
+
+
+def _values(kind: str, now: float, count: int) -> list[float]:
+    if kind == "height":
+        return (now + torch.linspace(-NEARBY, NEARBY, NEAR)).tolist()
+    return torch.linspace(-WORST, WORST, count).tolist()
 
 
 def _felt(problem: Problem, state: State, row: int) -> bool:
