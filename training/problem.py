@@ -193,8 +193,8 @@ class Problem:
     def _along(self, frozen: Frozen, theta: Tensor, at: Predicted, rows: list[int]) -> Float[Tensor, " link"]:
         """Difference of all residuals over a step of some parameters."""
         if self.unknowns.kind[rows[0]] == "power_db":
-            one = torch.cat([torch.ones(self.levels), torch.zeros(int(self.timed.sum()))])
-            return one.double() * self.unknowns.spread[rows[0]]
+            one = torch.cat([(at.paths > 0)[self.heard].double(), torch.zeros(int(self.timed.sum())).double()])
+            return one * self.unknowns.spread[rows[0]]
         moved = theta.clone()
         moved[rows] += STEP
         with torch.no_grad():
