@@ -1,11 +1,13 @@
 """Electrical properties of building materials after ITU-R P.2040, and what a surface is to a ray tracer."""
 
+import cmath
 import difflib
 import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from uel.errors import UelError
+from uel.units import SPEED_OF_LIGHT as LIGHT
 
 
 class Band(NamedTuple):
@@ -69,6 +71,7 @@ ITU: dict[str, tuple[Band, ...]] = {
 
 THIN = {"metal": 0.005, "glass": 0.03, "wood": 0.08, "plasterboard": 0.03, "ceiling_board": 0.02, "floorboard": 0.03}
 THIN |= {"plywood": 0.02, "chipboard": 0.02}
+VACUUM = 8.8541878188e-12  # F/m, permittivity of free space, CODATA 2022
 MASSIVE = 0.25  # m: masonry, concrete, and ground, through which nothing is heard anyway
 
 
@@ -132,3 +135,17 @@ def _of(name: str) -> tuple[Band, ...]:
         hint = f"perhaps you meant {close[0]}; " if close else ""
         raise UelError("unknown ITU class", got=name, do=f"{hint}known are {', '.join(ITU)}")
     return ITU[name]
+
+
+def reflection(material: RadioMaterial, frequency: float, angle_deg: float = 45.0) -> tuple[float, float]:
+    """|reflection coefficient| of a slab in air at an angle of incidence: of the TE and of the TM wave.
+
+    ITU-R P.2040-4, annex 1, equations 31 to 37; `frequency` in Hz.
+    """
+    wave, loss = 2 * math.pi * frequency, material.conductivity / (2 * math.pi * frequency * VACUUM)
+    eta = complex(material.relative_permittivity, -loss)
+    cos, root = math.cos(math.radians(angle_deg)), cmath.sqrt(eta - math.sin(math.radians(angle_deg)) ** 2)
+    phase = cmath.exp(-2j * wave * material.thickness / LIGHT * root)
+    faces = ((cos - root) / (cos + root), (eta * cos - root) / (eta * cos + root))
+    te, tm = (abs(face * (1 - phase) / (1 - face**2 * phase)) for face in faces)
+    return te, tm

@@ -51,7 +51,7 @@ def wrong_twin(tile: Tile, folder: Path | str, spec: Perturbation, seed: int) ->
     """
     if spec.azimuth_deg or spec.antenna_height:
         raise UelError("a twin of meshes has no masts", got=spec, do="use scenes.perturb.perturb_sites for antennas")
-    parts, bsdfs = _read(tile)
+    parts, bsdfs = read_scene(tile)
     walls = [part for part in parts if part.kind == "building"]
     if not walls:
         raise UelError("no building to be wrong about", got=tile.name, do="choose another tile")
@@ -149,7 +149,7 @@ def _connected(count: int, a: Int[Array, " edge"], b: Int[Array, " edge"]) -> tu
     return int(number), label.astype(np.int64)
 
 
-def _read(tile: Tile) -> tuple[list[Part], dict[str, ElementTree.Element]]:
+def read_scene(tile: Tile) -> tuple[list[Part], dict[str, ElementTree.Element]]:
     """A tile's parts and materials, as `write_tile` wrote them."""
     root = ElementTree.parse(tile.scene_file).getroot()
     bsdfs = {element.attrib["id"]: element for element in root.findall("bsdf")}

@@ -1,9 +1,10 @@
 """Paths found once and evaluated again and again: for learning materials and antennas."""
 
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from sim_bridge import finding, query
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from sim_bridge.tracer import Sionna
 
 STALE = 0.02  # share of the power
+Part = tuple[Int[Tensor, " _"], query.Resolved]
+"""Which of the receivers, and their paths."""
 
 
 class Frozen:
@@ -24,15 +27,22 @@ class Frozen:
     not seen: `staleness` tells how much that matters.
     """
 
-    def __init__(self, sim: "Sionna", points: Float[Tensor, "n 3"]) -> None:
-        self.sim, self.points = sim, points
-        self._parts = [(index, found) for index, found, _, _ in finding.resolved(sim, points, {})]
+    def __init__(
+        self,
+        sim: "Sionna",
+        points: Float[Tensor, "n 3"],
+        found: Iterable[Part] | None = None,
+        given: Mapping[str, Tensor] | None = None,
+    ) -> None:
+        self.sim, self.points, self._given = sim, points, dict(given or {})
+        searched = ((index, paths) for index, paths, _, _ in finding.resolved(sim, points, {}))
+        self._parts = list(searched if found is None else found)
 
     def trace(self, position: Float[Tensor, "n 3"] | None = None, **given: Tensor) -> PathSet:
         """As `Sionna.trace`, on the frozen paths. Raises `UelError` for another number of positions."""
         points = self._moved(position)
         self.sim.require_known(given, len(points))
-        refit = position is not None or any(_moves(name) for name in given)
+        refit = position is not None or any(self._moved_by(name, value) for name, value in given.items())
         parts = []
         for index, found in self._parts:
             ends, mine = self.sim.share(points, index, given)
@@ -48,6 +58,11 @@ class Frozen:
             frozen = self.trace(position, **given).gain()
             fresh = self.sim.trace(self._moved(position), **given).gain()
         return float(1 - torch.minimum(fresh, frozen).sum() / fresh.sum().clamp(min=1e-30))
+
+    def _moved_by(self, name: str, value: Tensor) -> bool:
+        """Whether a parameter moves what paths hang on from where it was when they were found, or is to be learned."""
+        known = self._given.get(name)
+        return _moves(name) and (value.requires_grad or known is None or not torch.equal(value, known))
 
     def _moved(self, position: Tensor | None) -> Float[Tensor, "n 3"]:
         if position is None:

@@ -68,7 +68,7 @@ def _free_space(sim: Sionna, tile: Tile) -> dict[str, Any]:
     points = points[sim.line_of_sight(points).any(dim=1)][:POINTS]
     if not len(points):
         return {"points": 0}
-    traced, exact = sim.paths(points), FreeSpace(sim.sites).path_gain(points)
+    traced, exact = sim.paths(points), FreeSpace(sim.sites, size=tile.size).path_gain(points)
     distance = torch.cdist(points.double(), cell_positions(sim.sites).double())
     delay = (traced.delay.double() - distance / SPEED_OF_LIGHT).abs()[traced.los].max()
     gain = (traced.gain_db - to_db(exact)).abs()[traced.los].max()

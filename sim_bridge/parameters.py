@@ -22,6 +22,12 @@ def names(scene: rt.Scene) -> list[str]:
     return [*CELL, *UE, *materials, *(f"object/{name}/position" for name in scene.objects)]
 
 
+def materials(scene: rt.Scene) -> dict[str, dict[str, float]]:
+    """Values of all materials at the scene's frequency, by name and property (`MATERIAL`)."""
+    found = scene.radio_materials.items()
+    return {name: {part: float(_get(scene, f"material/{name}/{part}")[0]) for part in MATERIAL} for name, _ in found}
+
+
 def require_known(scene: rt.Scene, given: Mapping[str, Tensor], cells: int, receivers: int) -> None:
     """Raise `UelError` for an unknown parameter, or one of another shape than (cell[, 3]), (n, 3), () or (3,)."""
     known = names(scene)

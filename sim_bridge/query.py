@@ -47,13 +47,22 @@ class Resolved:
     plan: adapter.Search
 
 
+Chains = tuple[Int[Tensor, " path"], Int[Tensor, " path"], Int[Tensor, "path depth"]]
+"""Receivers, cells and walls, as an atlas keeps them."""
+
+
 class Truncated(Exception):
     """A search had more candidates than its buffer holds."""
 
 
 def from_atlas(scene: rt.Scene, facets: Facets, atlas: Atlas, ends: Ends, plan: adapter.Search) -> Resolved:
     """The paths among the chains that an atlas keeps for the receivers' surroundings."""
-    target, source, walls = atlas.candidates(ends.target.detach())
+    return from_chains(scene, facets, atlas.candidates(ends.target.detach()), ends, plan)
+
+
+def from_chains(scene: rt.Scene, facets: Facets, candidates: Chains, ends: Ends, plan: adapter.Search) -> Resolved:
+    """The paths among chains of walls that are worth trying."""
+    target, source, walls = candidates
     kind = torch.where(walls > 1, adapter.SPECULAR, torch.where(walls == 1, adapter.REFRACTION, adapter.NONE))
     facet = torch.from_numpy(facets.first)[(walls - 2).clamp(min=0)]
     shape, primitive, corner = (torch.from_numpy(v)[facet] for v in (facets.shape, facets.primitive, facets.corner))
@@ -62,9 +71,7 @@ def from_atlas(scene: rt.Scene, facets: Facets, atlas: Atlas, ends: Ends, plan: 
         return Resolved(*adapter.resolve(scene, facets.base, buffer, _drjit(ends), False), plan)
 
 
-def chains(
-    found: Resolved, facets: Facets
-) -> tuple[Int[Tensor, " path"], Int[Tensor, " path"], Int[Tensor, "path depth"]]:
+def chains(found: Resolved, facets: Facets) -> Chains:
     """Receiver, cell and walls of the paths, as an atlas keeps them: those without edges and scattering."""
     if not found.count:  # Dr.Jit compares no empty arrays
         none = torch.zeros(0, dtype=torch.long)

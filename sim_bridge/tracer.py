@@ -53,7 +53,7 @@ class Sionna:
     ) -> None:
         self._source = source
         self.sites, self.tracing, self.tile, self.scene = sites, tracing, tile, scene
-        self._bounds = tile.raster_grid if tile else Grid(size=size, pixel=size)
+        self.bounds = tile.raster_grid if tile else Grid(size=size, pixel=size)
         self.wavelength = SPEED_OF_LIGHT / _install(scene, sites, tracing)
         self.facets = Facets.of(scene.mi_scene)
         self.atlas: Atlas | None = None
@@ -150,7 +150,7 @@ class Sionna:
                 got=f"shape {tuple(position.shape)}",
                 do="give (x, y) or (x, y, z) in metres along the last axis",
             )
-        self._bounds.require(position)
+        self.bounds.require(position)
         return self.at_height(position.to("cpu", torch.float32)).view(*position.shape[:-1], 3)
 
     def at_height(self, position: Float[Tensor, "*n dim"]) -> Float[Tensor, "*n 3"]:
@@ -183,7 +183,7 @@ class Sionna:
         from sim_bridge.building import build_atlas, settle
 
         plan = plan or AtlasPlan(depth=self.tracing.max_depth)
-        self.use(build_atlas(self, plan, grid or Grid(size=self._bounds.size, pixel=plan.pixel)))
+        self.use(build_atlas(self, plan, grid or Grid(size=self.bounds.size, pixel=plan.pixel)))
         if plan.settle:
             settle(self, plan.settle)
         if plan.audit:
@@ -238,7 +238,7 @@ class Sionna:
                 got=type(self.scene).__name__,
                 do="open it from a tile (sim_bridge.open) or give Sionna(..., source=) the scene's file",
             )
-        return _reopened, (self._source, self.sites, self.tracing, self.tile, self._bounds.size, self.atlas)
+        return _reopened, (self._source, self.sites, self.tracing, self.tile, self.bounds.size, self.atlas)
 
     # ---- maps ----------------------------------------------------------------------------------------
 

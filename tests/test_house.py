@@ -103,11 +103,12 @@ def test_every_config_file_fits_its_schema():
     from sim_bridge.verbs import SurveyConfig
     from training.ablation import AblateConfig
     from training.demo import DemoConfig
+    from training.measured import CalibrateConfig
     from training.protocol import EvalConfig
     from training.train import TrainConfig
 
     schemas = {"demo": DemoConfig, "build": BuildConfig, "map": MapConfig, "survey": SurveyConfig}
-    schemas |= {"train": TrainConfig, "eval": EvalConfig, "ablate": AblateConfig}
+    schemas |= {"train": TrainConfig, "eval": EvalConfig, "ablate": AblateConfig, "calibrate": CalibrateConfig}
     needed = {"build": ["munich"], "map": ["tile"], "survey": ["tile"], "eval": ["run"]}
     folders = {path.name for path in (ROOT / "configs").iterdir() if path.is_dir() and path.name[0] not in "._"}
     assert folders <= set(schemas)

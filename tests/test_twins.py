@@ -10,7 +10,7 @@ from scenes.parts import Part
 from scenes.perturb import Perturbation
 from scenes.rasters import materials_of, rasterise
 from scenes.scene_xml import bsdfs_of
-from scenes.twins import CLASSES, _read, buildings_of, wrong_twin
+from scenes.twins import CLASSES, buildings_of, read_scene, wrong_twin
 from uel.errors import UelError
 from uel.grid import Grid
 from uel.tile import Tile
@@ -43,8 +43,7 @@ def roof(x: float, y: float, side: float, top: float) -> np.ndarray:
     return np.array([[[x, y, top], [x + side, y, top], [x + side, y + side, top], [x, y + side, top]]])
 
 
-@pytest.fixture
-def tile(tmp_path: Path) -> Tile:
+def houses(folder: Path) -> Tile:
     """Houses as the bundled cities have them: all walls in one mesh, all roofs in another."""
     ground = quads(np.array([[[-40, -40, 0], [40, -40, 0], [40, 40, 0], [-40, 40, 0]]], dtype=float))
     parts = [
@@ -54,7 +53,12 @@ def tile(tmp_path: Path) -> Tile:
     ]
     grid = Grid(size=SIZE, pixel=1.0)
     meta = {"name": "houses", "size": SIZE, "pixel": 1.0, "margin": 8.0, "materials": materials_of(parts)}
-    return write_tile(tmp_path / "tile", parts, bsdfs_of(materials_of(parts)), rasterise(parts, grid), meta)
+    return write_tile(folder, parts, bsdfs_of(materials_of(parts)), rasterise(parts, grid), meta)
+
+
+@pytest.fixture
+def tile(tmp_path: Path) -> Tile:
+    return houses(tmp_path / "tile")
 
 
 def heights(tile: Tile) -> list[float]:
@@ -64,7 +68,7 @@ def heights(tile: Tile) -> list[float]:
 
 
 def test_walls_and_roofs_are_put_together_and_neighbours_stay_apart(tile: Tile) -> None:
-    parts = [part for part in _read(tile)[0] if part.kind == "building"]
+    parts = [part for part in read_scene(tile)[0] if part.kind == "building"]
     soup = buildings_of(parts)
     assert soup.count == len(HOUSES)
     for x, y, side, _ in HOUSES:
@@ -113,7 +117,7 @@ def test_no_material_is_right_in_a_twin_of_wrong_ones(tile: Tile, tmp_path: Path
     assert "metal" not in after
     assert set(after) <= set(CLASSES)
     assert heights(twin) == heights(tile)
-    walls = {part.material for part in _read(twin)[0] if part.kind == "building"}
+    walls = {part.material for part in read_scene(twin)[0] if part.kind == "building"}
     assert walls <= set(CLASSES)
 
 

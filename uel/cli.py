@@ -196,6 +196,18 @@ def export(args: Sequence[str]) -> int:
     return 0
 
 
+def calibrate(args: Sequence[str]) -> int:
+    """Materials and antennas out of measured levels, with their widths: a corrected tile, and how much it helps."""
+    from explorer.calibrate_report import write
+    from training.calibrate import run
+    from training.measured import CalibrateConfig
+    from uel.config import load
+
+    folder = run(load(CalibrateConfig, "calibrate", args))
+    print(write(folder))
+    return 0
+
+
 def explore(args: Sequence[str]) -> int:
     """Look at runs, tiles, maps and surveys in a browser, with no network."""
     from explorer.serve import ExploreConfig, serve
@@ -223,6 +235,7 @@ VERBS: dict[str, Callable[[Sequence[str]], int]] = {
     "ablate": ablate,
     "locate": locate,
     "export": export,
+    "calibrate": calibrate,
     "explore": explore,
     "doctor": doctor,
 }

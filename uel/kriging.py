@@ -1,0 +1,67 @@
+"""Levels between measurements: a trend, and what is left of it by distance (ordinary kriging with given variances)."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+LENGTHS = (15.0, 30.0, 60.0, 120.0)  # m, after which what is left is alike by 1/e
+SHARES = (0.3, 0.5, 0.7, 0.9)  # of the variance that is alike at all, the rest being each place's own
+RIDGE = 1e-3  # of the trend's standardised slopes, relative to the number of places
+
+
+@dataclass(frozen=True, eq=False)
+class Kriged:
+    """Of one cell: trend and measurements, ready to be asked anywhere (Rasmussen and Williams, 2006, algorithm 2.1)."""
+
+    position: Float[Tensor, "n 2"]
+    middle: Float[Tensor, " feature"]
+    spread: Float[Tensor, " feature"]
+    slope: Float[Tensor, " feature_1"]
+    variance: float
+    length: float
+    share: float
+    factor: Float[Tensor, "n n"]
+    pull: Float[Tensor, " n"]
+
+    @staticmethod
+    def of(position: Float[Tensor, "n 2"], feature: Float[Tensor, "n feature"], level: Float[Tensor, " n"]) -> "Kriged":
+        """Fit slopes by ridge regression, and of `LENGTHS` and `SHARES` the likeliest."""
+        position, feature, level = position.double(), feature.double(), level.double()
+        middle, spread = feature.mean(0), feature.std(0).clamp(min=1e-6)
+        table = _table(feature, middle, spread)
+        penalty = torch.eye(table.shape[1], dtype=torch.float64) * RIDGE * len(level)
+        penalty[0, 0] = 0.0
+        slope = torch.linalg.solve(table.T @ table + penalty, table.T @ level)
+        left = level - table @ slope
+        distance = torch.cdist(position, position)
+        fits = [_fitted(distance, left, length, share) for length in LENGTHS for share in SHARES]
+        _, variance, length, share, factor = max(fits, key=lambda fit: fit[0])
+        pull = torch.cholesky_solve(left.unsqueeze(1), factor)[:, 0]
+        return Kriged(position, middle, spread, slope, variance, length, share, factor, pull)
+
+    def at(
+        self, position: Float[Tensor, "m 2"], feature: Float[Tensor, "m feature"]
+    ) -> tuple[Float[Tensor, " m"], Float[Tensor, " m"]]:
+        """Mean and standard deviation in dB of a measurement at each place."""
+        near = self.share * (-torch.cdist(position.double(), self.position) / self.length).exp()
+        mean = _table(feature.double(), self.middle, self.spread) @ self.slope + near @ self.pull
+        known = torch.linalg.solve_triangular(self.factor, near.T, upper=False).square().sum(0)
+        return mean, (self.variance * (1 - known).clamp(min=1 - self.share)).sqrt()
+
+
+def _table(feature: Tensor, middle: Tensor, spread: Tensor) -> Float[Tensor, "n feature_1"]:
+    """A column of ones, and features of mean 0 and deviation 1."""
+    return torch.cat([torch.ones(len(feature), 1, dtype=torch.float64), (feature - middle) / spread], 1)
+
+
+def _fitted(distance: Tensor, left: Tensor, length: float, share: float) -> tuple[float, float, float, float, Tensor]:
+    """Log-likelihood with the variance that makes it greatest, that variance, length, share, and the factor."""
+    alike = share * (-distance / length).exp() + (1 - share) * torch.eye(len(left), dtype=torch.float64)
+    factor = torch.linalg.cholesky(alike)
+    white = torch.linalg.solve_triangular(factor, left.unsqueeze(1), upper=False)
+    variance = float(white.square().mean().clamp(min=1e-6))
+    log_p = -len(left) / 2 * math.log(variance) - float(factor.diagonal().log().sum())
+    return log_p, variance, length, share, factor
