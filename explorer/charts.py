@@ -41,12 +41,12 @@ def error_cdf(errors: Mapping[tuple[str, str], np.ndarray], theme: Theme) -> go.
     ticks = [1, 3, 10, 30, 100, 300]
     plot.update_xaxes(title="error in m", type="log", range=[0, np.log10(500)], tickvals=ticks, gridcolor=theme.grid)
     plot.update_yaxes(title="share of fixes within", tickformat=".0%", range=[0, 1.01], gridcolor=theme.grid)
-    return _laid_out(plot, 430)
+    return _laid_out(plot, 560)
 
 
 def ratio_bars(ratios: Mapping[str, float], theme: Theme, title: str) -> go.Figure:
     """Errors over those of the limit, by condition; 1 is the limit itself."""
-    names, values = list(ratios), [round(v, 3) for v in ratios.values()]
+    names, values = ["<br>".join(name.rsplit(" ", 1)) for name in ratios], [round(v, 3) for v in ratios.values()]
     plot = go.Figure()
     plot.add_bar(x=names, y=values, marker_color=css(LOCATOR), text=[f"{v:.2f}" for v in values], textposition="inside")
     plot.add_hline(y=1.0, line={"color": theme.ink, "dash": "dash"}, annotation_text="the limit")

@@ -23,17 +23,17 @@ STYLE_SHEET = """<style>
 .block-container {padding: 3.6rem 1.6rem 1.5rem 1.6rem;}
 [data-testid="stSidebarContent"] {font-size: 0.92rem;}
 .cards {display: grid; grid-template-columns: repeat(auto-fit, minmax(8.4rem, 1fr)); gap: 0.6rem;}
-.card {border: 1px solid rgba(128,128,128,0.35); border-radius: 0.6rem; padding: 0.5rem 0.8rem;}
+.card {border: 1px solid rgba(128,128,128,0.35); border-radius: 0.6rem; padding: 0.5rem 0.65rem;}
 .card .name {font-size: 0.8rem; opacity: 0.8;}
-.card .value {font-size: 1.35rem; font-weight: 600; font-variant-numeric: tabular-nums; overflow-wrap: anywhere;}
+.card .value {font-size: 1.25rem; font-weight: 600; font-variant-numeric: tabular-nums; overflow-wrap: anywhere;}
 .card .more {font-size: 0.76rem; opacity: 0.8;}
 .legend {font-size: 0.86rem; line-height: 1.7;}
 .rows {width: 100%; border-collapse: collapse; font-size: 0.84rem; font-variant-numeric: tabular-nums;}
 .rows th {text-align: right; font-weight: 500; opacity: 0.75; vertical-align: bottom;}
-.rows td {text-align: right; overflow-wrap: anywhere;}
+.rows td {text-align: right; white-space: nowrap;}
 .rows th, .rows td {padding: 0.22rem 0.4rem; border-bottom: 1px solid rgba(128,128,128,0.28);}
-.rows th:first-child, .rows td:first-child {text-align: left; overflow-wrap: normal;}
-.rows.facts td:last-child {text-align: left;}
+.rows th:first-child, .rows td:first-child {text-align: left; white-space: normal;}
+.rows.facts td:last-child {text-align: left; white-space: normal; overflow-wrap: anywhere;}
 [data-testid="stMultiSelectTagsContainer"], div:has(> [data-testid="stMultiSelectTagsContainer"])
   {max-height: none !important;}
 </style>"""

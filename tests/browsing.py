@@ -5,6 +5,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ from tests.conftest import ROOT
 # Other switches for WebGL in software halve the frame rate.
 SWITCHES = ["--no-sandbox", "--disable-dev-shm-usage", "--enable-unsafe-swiftshader"]
 RUN = ROOT / "runs" / "quick"
+LOGS: dict[str, Path] = {}  # what each server said
 PATIENCE = 300_000  # ms: a cold page on a busy machine
 PROBE = "/_stcore/"  # Streamlit itself looks for its server above and below a deep link, and finds it at the second try
 
@@ -73,24 +75,26 @@ def serving(*arguments: str, below: str = "") -> Iterator[str]:
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "uel.cli", "explore", *arguments, "--port", str(port)]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    with subprocess.Popen(
-        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    ) as server:
+    address = f"http://127.0.0.1:{port}{below}"
+    with (
+        tempfile.NamedTemporaryFile(prefix="uel-explore-") as log,
+        subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT) as server,
+    ):
+        LOGS[address] = Path(log.name)
         try:
-            address = f"http://127.0.0.1:{port}{below}"
-            _await(f"{address}/_stcore/health", server)
+            _await(address, server)
             yield address
         finally:
             server.terminate()
             server.wait(60)
 
 
-def _await(health: str, server: subprocess.Popen) -> None:
+def _await(address: str, server: subprocess.Popen) -> None:
     deadline = time.monotonic() + PATIENCE / 1000
     while time.monotonic() < deadline:
-        assert server.poll() is None, server.stdout.read().decode()[-2000:]  # type: ignore[union-attr]
+        assert server.poll() is None, LOGS[address].read_text()[-2000:]
         try:
-            with urllib.request.urlopen(health, timeout=5):
+            with urllib.request.urlopen(f"{address}/_stcore/health", timeout=5):
                 return
         except OSError:
             time.sleep(0.3)
@@ -143,7 +147,7 @@ class Visit:
         self.page.get_by_text(word).or_(fallen).first.wait_for()
         seconds = time.perf_counter() - start
         self.settle()
-        assert not fallen.count(), fallen.first.inner_text()
+        assert not fallen.count(), LOGS[self.server].read_text()[-4000:]
         return seconds
 
     def settle(self) -> None:

@@ -153,7 +153,7 @@ def _told(here: ui.Here, maps: Maps | None, at: list[float] | None, found, secon
     ui.cards(
         {
             "paths": (str(count := len(found.paths.power)), f"{min(count, traced.SHOWN)} drawn"),
-            "traced in": (f"{seconds:.2f} s", "search included"),
+            "traced in": (f"{seconds:.2f} s", "with search"),
             "strongest": ("–", "no cell")
             if strongest is None
             else (f"{strongest[1]:.0f} dBm".replace("-", "−"), f"cell {strongest[0]}"),

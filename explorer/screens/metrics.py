@@ -30,7 +30,7 @@ def page() -> None:
     said = "drawn from the radio map: grid Bayes is the limit" if truth == "map" else "ray-traced: no bound is known"
     st.caption(f"Reports {said}. {_tested(runs)}")
     within = _within()
-    left, right = st.columns([1.25, 1.0], gap="medium")
+    left, right = st.columns([1.1, 1.0], gap="medium")
     with left:
         ui.plot(charts.error_cdf(errors, here.theme), "cdf")
     with right:
