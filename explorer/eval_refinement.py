@@ -63,11 +63,11 @@ def _nll(cells: Sequence[Judged], kind: str, exact: bool) -> list[str]:
     """Mean negative log-density in nats, the locator's, and what is closed."""
     if any("nll" not in cell.methods[kind] for cell in cells):
         return ["–"] * 3
-    values = [
+    ours, plain, limit = (
         float(np.mean(_joined([c.methods[m]["nll"][: _count(c, kind)] for c in cells]).astype(np.float64)))
         for m in (kind, "locator", "limit")
-    ]
-    return [f"{values[0]:.2f}", f"{values[1]:.2f}", _closed(*values, exact)]
+    )
+    return [f"{ours:.2f}", f"{plain:.2f}", _closed(ours, plain, limit, exact)]
 
 
 def _levels(name: str, cells: Sequence[Judged]) -> list[list[str]]:

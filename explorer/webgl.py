@@ -1,6 +1,7 @@
 """Whether the browser can draw in three dimensions: it is asked, and answers only where it cannot."""
 
 import streamlit as st
+from streamlit.components.v2 import component
 
 NAME = "uel_webgl"
 LOST = "no_webgl"  # in the session, once the browser has said so
@@ -18,7 +19,7 @@ export default function ({ setStateValue }) {
 }
 """
 
-_ask = st.components.v2.component(NAME, js=ASK)
+_ask = component(NAME, js=ASK)
 
 
 def missing() -> bool:

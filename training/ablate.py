@@ -93,7 +93,8 @@ class Town:
     @cached_property
     def limit(self) -> Float[Tensor, " phone"]:
         """Errors in metres of the grid posterior on the true map: the limit of map truth, a reference of path truth."""
-        reports, truth = (values[: self.config.phones] for values in self.observed)
+        reports, truth = self.observed
+        reports, truth = reports[: self.config.phones], truth[: self.config.phones]
         errors, traced = [], self.config.truth == "paths"
         for start in range(0, len(reports), CHUNK):
             part = slice(start, start + CHUNK)
@@ -147,10 +148,11 @@ def ablate(config: AblateConfig, town: Town | None = None) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     town = town or town_of(config, Stages(data_folder()))
     save(config, folder / "config.yaml")
-    jobs = [(variant, budget) for variant in variants(config) for budget in ("steps", *config.budgets)]
-    jobs = list(dict.fromkeys(jobs))
+    budgets: tuple[Budget, ...] = ("steps", *config.budgets)
+    jobs = list(dict.fromkeys((variant, budget) for variant in variants(config) for budget in budgets))
     rows: list[Row] = []
-    for number, (variant, budget) in enumerate(jobs, 1):
+    for number, job in enumerate(jobs, 1):
+        variant, budget = job
         log.info("%d of %d: %s", number, len(jobs), _words(variant, budget))
         rows.append(_row(folder, config, town, variant, budget))
         write_table(folder / "table.csv", rows)
@@ -273,7 +275,8 @@ def _recipe(config: AblateConfig, variant: Variant, steps: int) -> Recipe:
 
 def _judged(locator: Locator, town: Town, variant: Variant) -> dict[str, Tensor]:
     maps, count = town.world(variant.map).maps, town.config.phones
-    true, truth = (values[:count] for values in town.observed)
+    true, truth = town.observed
+    true, truth = true[:count], truth[:count]
     said = World(town.tile, town.true, None, variants={variant.map: maps}).said(true, variant.map)
     errors = []
     with torch.no_grad():
@@ -285,7 +288,8 @@ def _judged(locator: Locator, town: Town, variant: Variant) -> dict[str, Tensor]
 
 def _write(file: Path, arrays: dict[str, Tensor], facts: dict[str, Any]) -> None:
     content = io.BytesIO()
-    np.savez(content, facts=json.dumps(facts), **{name: value.numpy() for name, value in arrays.items()})
+    named = {name: value.numpy() for name, value in arrays.items()} | {"facts": np.array(json.dumps(facts))}
+    np.savez(content, **named)  # type: ignore[arg-type]
     replace_file(file, content.getvalue())
 
 

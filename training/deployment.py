@@ -94,9 +94,13 @@ class Traced:
     def _simulator(self):
         return open_simulator(self.tile, self.sites, self.plan.tracing)
 
-    @cached_property
+    @property
     def simulator(self) -> Simulator:
-        other = replace(self.config.maps.tracing, seed=self.config.maps.tracing.seed + RESEED)
+        return self._other
+
+    @cached_property
+    def _other(self):
+        other = replace(self.plan.tracing, seed=self.plan.tracing.seed + RESEED)
         return open_simulator(self.tile, self.sites, other)
 
 

@@ -102,7 +102,8 @@ def physics_cost(
     gain = torch.where(truth.known, from_db(truth.gain_db), 0.0).unflatten(0, candidates)
     total = link_cost(gain, reports, power_dbm, model) if "rsrp" in features else torch.zeros(gain.shape[:2])
     said = replace(truth, los=torch.ones_like(truth.los)) if traced else truth
-    for feature, has in (("ta", reports.has_timing_advance), ("aoa", reports.has_azimuth)):
+    ranged: tuple[tuple[Feature, Tensor], ...] = (("ta", reports.has_timing_advance), ("aoa", reports.has_azimuth))
+    for feature, has in ranged:
         if feature in features:
             cost = CAP * torch.tanh(feature_nll(feature, said, reports, model) / CAP)
             total = total + torch.where(_lost(truth, reports) & has.unsqueeze(1) & traced, CAP, cost)

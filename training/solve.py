@@ -10,13 +10,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from training.problem import Problem, State
-from training.valleys import antennas_of, scan, turned
+from training.valleys import antennas_of, neighbours, permittivities_of, scan, turned
 from uel.errors import UelError
 
 TRIES = 6  # dampings of one step
 FIRST = 6  # steps of antennas alone
 SILENT = 1e-9  # of information in units of the belief's: no path touches it
 QUIET = 0.02  # nats: a step that gains less is the last
+VALLEYS = 3  # of a permittivity that are walked down beside the deepest
 CLEARLY = 1.0  # nats: a valley that much deeper is another one
 INNER = 10  # steps of PyTorch's optimizers on the same paths
 REST = 0.1  # of a learning rate: moving less in all of them is rest
@@ -91,9 +92,15 @@ def _searched(problem: Problem, state: State, plan: FitPlan, done: Fitted) -> St
         state = _newton(problem, state, replace(plan, steps=FIRST), done, antennas)
         state = scan(problem, state, plan.scan)
     state = _newton(problem, state, plan, done)
-    if plan.scan and (there := scan(problem, state, plan.scan)).cost < state.cost - CLEARLY:
+    if not plan.scan:
+        return state
+    if (there := scan(problem, state, plan.scan)).cost < state.cost - CLEARLY:
         state = _newton(problem, there, plan, done)
-    return state
+    for row in permittivities_of(problem, state):
+        for there in neighbours(problem, state, row, plan.scan, VALLEYS):
+            below = _newton(problem, there, plan, done)
+            state = below if below.cost < state.cost - CLEARLY else state
+    return _newton(problem, state, plan, done)
 
 
 def _note(done: Fitted, state: State, size: float = 0.0) -> None:

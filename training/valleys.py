@@ -11,6 +11,7 @@ WORST = 2.5  # of the belief's deviation: how far a scan looks
 AZIMUTHS, TILTS = 7, 11  # of the lattice
 NEARBY, NEAR = 0.6, 13  # of the belief's deviation, and how many heights in there
 BROAD = 3.0  # dB, deviation of levels while antennas are searched
+CLOSER = 5  # times: a second look at a low place of a scan
 GIVE = 3  # reweightings of antennas that give way
 
 
@@ -75,6 +76,38 @@ def scan(problem: Problem, state: State, count: int) -> State:
             there = problem.state(best.theta, problem.freeze(best.theta))
             state = there if kind == "relative_permittivity" or there.cost < state.cost else state
     return state
+
+
+def neighbours(problem: Problem, state: State, row: int, count: int, most: int) -> list[State]:
+    """The `most` deepest valleys of a permittivity beside the one that a state lies in, all else giving way in each.
+
+    Valleys are a few steps of the scan apart and narrow: around each low place it is looked `CLOSER` times as closely.
+    """
+    table = problem.jacobian(state.frozen, state.theta, state.said)
+    table[:, row] = 0.0
+
+    def there(value: float) -> State:
+        theta = state.theta.clone()
+        theta[row] = value
+        return _given_way(problem, problem.state(theta, state.frozen), table)
+
+    values = _values("relative_permittivity", 0.0, count)
+    found = [there(value) for value in values]
+    cost = torch.tensor([torch.inf, *(one.cost for one in found), torch.inf], dtype=torch.float64)
+    low = ((cost[1:-1] <= cost[:-2]) & (cost[1:-1] <= cost[2:])).nonzero()[:, 0].tolist()
+    spacing = 2 * WORST / max(count - 1, 1)
+    low = [n for n in low if abs(values[n] - float(state.theta[row])) > spacing]
+    nearby = (torch.arange(1, 2 * CLOSER) / CLOSER - 1.0) * spacing
+    return [
+        min((there(values[n] + off) for off in nearby.tolist()), key=lambda one: one.cost)
+        for n in sorted(low, key=lambda n: found[n].cost)[:most]
+    ]
+
+
+def permittivities_of(problem: Problem, state: State) -> list[int]:
+    """Rows of the permittivities that any link answers to."""
+    kinds = enumerate(problem.unknowns.kind)
+    return [row for row, kind in kinds if kind == "relative_permittivity" and _felt(problem, state, row)]
 
 
 def _values(kind: str, now: float, count: int) -> list[float]:
