@@ -13,10 +13,11 @@ from explorer.artefacts import ablations
 from tests.towns import CONFIG, PLAN, a_batch, task_of, town_of
 from tests.toy import toy_world
 from training import ablate as runner
-from training.ablate import Town, ablate
+from training.ablate import ablate
 from training.ablation import AblateConfig, Variant, variants
 from training.labels import Pool
 from training.physics import Loss
+from training.town import Town
 from training.world import World
 from uel import cli
 from uel.ablated import Row, read_table, write_table

@@ -11,9 +11,9 @@ import torch
 from tests.towns import ALL, CONFIG, LOCATOR, MODEL, PLAN, a_batch, task_of, town_of
 from tests.toy import SITES, SIZE, toy_world
 from training import losses
-from training.ablate import Town
 from training.losses import feature_nll, link_cost, physics_cost, physics_loss
 from training.physics import DEBT, Doubt, Loss, Stopwatch, map_error
+from training.town import Town
 from training.world import World
 from uel.fix import Fix
 from uel.locator import Locator

@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from tests.toy import SITES, SIZE
-from training.ablate import Town
 from training.ablation import AblateConfig, Variant
 from training.batch import Batch
 from training.labels import PoolBatches
 from training.recipe import Recipe
 from training.task import LocatorTask, TrainPlan
+from training.town import Town
 from training.world import World
 from uel.locator import LocatorConfig
 from uel.measurement import MeasurementModel

@@ -4,9 +4,7 @@ import io
 import json
 import logging
 import shutil
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
-from functools import cached_property
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,127 +13,25 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from sim_bridge.survey import Place
 from training.ablation import AblateConfig, Budget, Variant, variants
-from training.conditions import believed_place, maps_under
-from training.deployment import Traced
 from training.fit import fit_on
-from training.labels import Pool, PoolData
-from training.places import live_simulator, masts, tile_of
+from training.labels import PoolData
 from training.recipe import Recipe
 from training.stages import Stages, digest
-from training.task import TrainPlan
-from training.world import EXACT, World
+from training.town import CHUNK, Town, town_of
+from training.world import World
 from uel.ablated import Row, write_table
 from uel.config import save
 from uel.errors import UelError
-from uel.estimates import Pixels
 from uel.files import as_json, replace_file
 from uel.folders import data_folder
 from uel.locator import Locator
-from uel.maps import Maps
 from uel.metrics import position_error, summary
-from uel.posterior import grid_posterior
-from uel.reports import Reports, Truth
-from uel.tile import Tile
-from uel.tracks import draw_positions
 
 log = logging.getLogger(__name__)
 
 RULER = 1  # raised when a loss or a score changes, so that variants are trained anew
-SPARE = 1.5  # places drawn for each phone that is needed: some hear nothing
-CHUNK = 64  # phones located at once
-WARM = 3  # batches traced before the clock runs: new kernels are compiled
 GRID = ("run", "labels", "seeds", "losses", "fractions", "alone", "conditions", "budgets", "evidence")
-
-
-@dataclass(frozen=True, eq=False)
-class Town:
-    """A new tile: phones there, what is true, and what is believed under each map condition."""
-
-    config: AblateConfig
-    tile: Tile
-    true: Maps
-    truth: Truth
-    """of places, more than there are phones"""
-    believed: Callable[[str], World]
-    """the tile, maps and simulator that whoever has a condition's maps takes for true"""
-    worlds: dict[str, World] = field(default_factory=dict)
-    warmed: set[str] = field(default_factory=set)
-
-    def world(self, condition: str) -> World:
-        if condition not in self.worlds:
-            self.worlds[condition] = self.believed(condition)
-        return self.worlds[condition]
-
-    @cached_property
-    def observed(self) -> tuple[Reports, Truth]:
-        """What phones say that hear a cell, and where they truly are; those that training is judged on first."""
-        model = self.config.measurement
-        model = model.for_traced if self.config.truth == "paths" else model
-        generator = torch.Generator().manual_seed(1_000_003 * self.config.seed)
-        reports = model.observe(self.truth, self.true.power_dbm, generator)
-        audible, wanted = reports.heard.any(-1).nonzero()[:, 0], self.config.phones + self.config.pool
-        if len(audible) < wanted:
-            got = f"{len(audible)} of {len(self.truth)} phones hear a cell, {wanted} are needed"
-            raise UelError("too few phones hear a cell", got=got, do="give a smaller pool, or more sites")
-        return reports[audible[:wanted]], self.truth[audible[:wanted]]
-
-    def pool(self, variant: Variant) -> Pool:
-        """The phones of a training: which of them are labelled is the seed's matter."""
-        said = World(self.tile, self.true, None, variants={variant.map: self.world(variant.map).maps})
-        reports, truth = self.observed
-        order = torch.randperm(self.config.pool, generator=torch.Generator().manual_seed(variant.seed))
-        index = order + self.config.phones
-        labelled = index[: variant.labels or self.config.pool]
-        return Pool(said.said(reports[index], variant.map), truth.position[labelled])
-
-    @cached_property
-    def limit(self) -> Float[Tensor, " phone"]:
-        """Errors in metres of the grid posterior on the true map: the limit of map truth, a reference of path truth."""
-        reports, truth = self.observed
-        reports, truth = reports[: self.config.phones], truth[: self.config.phones]
-        errors, traced = [], self.config.truth == "paths"
-        for start in range(0, len(reports), CHUNK):
-            part = slice(start, start + CHUNK)
-            posterior = grid_posterior(
-                reports[part], self.true.radio, self.true.prior, self.config.measurement, self.true.power_dbm, traced
-            )
-            errors.append(position_error(Pixels(self.true.radio.grid, posterior).position, truth.position[part]))
-        return torch.cat(errors)
-
-    def warm(self, condition: str, plan: TrainPlan, phones: int) -> None:
-        """Trace a few batches, so that no training is charged for the compiling of kernels."""
-        simulator = self.world(condition).simulator
-        if condition in self.warmed or simulator is None:
-            return
-        generator = torch.Generator().manual_seed(0)
-        for _ in range(WARM):
-            position = (torch.rand(phones * plan.candidates, 2, generator=generator) - 0.5) * 0.99 * self.tile.size
-            truth = simulator.paths(position.requires_grad_())
-            (truth.gain_db.sum() + truth.delay.sum() + truth.azimuth_deg.sum()).backward()
-        self.warmed.add(condition)
-
-
-def town_of(config: AblateConfig, stages: Stages) -> Town:
-    """The tile in the ray tracer; what it is asked once is kept by stages."""
-    tile = tile_of(config.tile, config.size, config.margin, stages)
-    sites = masts(tile, config.sites, config.seed)
-    under = lambda condition: maps_under(condition, tile, sites, config.maps, stages, config.seed)  # noqa: E731
-    true, count = under(EXACT), round(SPARE * (config.phones + config.pool))
-    position = draw_positions(tile, sites, count, torch.Generator().manual_seed(config.seed))
-    paths = config.truth == "paths"
-    truth = Traced(tile, sites, config.maps, stages).trace(position) if paths else true.radio.truth(position)
-    plan = replace(config.training, batch=config.training.batch + config.unlabelled)
-
-    def believed(condition: str) -> World:
-        there, its = believed_place(condition, tile, sites, config.maps, stages, config.seed)
-        key = {"tile": there.fingerprint, "sites": [asdict(site) for site in its], "seed": config.seed}
-        name, tracing = f"atlas-{there.name}", config.maps.tracing
-        simulator = live_simulator(name, key, Place(there, its), tracing, config.atlas, plan, stages)
-        return World(there, under(condition), None, simulator)
-
-    return Town(config, tile, true, truth, believed)
 
 
 def ablate(config: AblateConfig, town: Town | None = None) -> Path:
@@ -148,11 +44,10 @@ def ablate(config: AblateConfig, town: Town | None = None) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     town = town or town_of(config, Stages(data_folder()))
     save(config, folder / "config.yaml")
-    budgets: tuple[Budget, ...] = ("steps", *config.budgets)
-    jobs = list(dict.fromkeys((variant, budget) for variant in variants(config) for budget in budgets))
+    budgets: list[Budget] = sorted(config.budgets, key=lambda budget: budget != "steps")
+    jobs: list[tuple[Variant, Budget]] = [(variant, budget) for variant in variants(config) for budget in budgets]
     rows: list[Row] = []
-    for number, job in enumerate(jobs, 1):
-        variant, budget = job
+    for number, (variant, budget) in enumerate(jobs, 1):
         log.info("%d of %d: %s", number, len(jobs), _words(variant, budget))
         rows.append(_row(folder, config, town, variant, budget))
         write_table(folder / "table.csv", rows)
@@ -274,13 +169,11 @@ def _recipe(config: AblateConfig, variant: Variant, steps: int) -> Recipe:
 
 
 def _judged(locator: Locator, town: Town, variant: Variant) -> dict[str, Tensor]:
-    maps, count = town.world(variant.map).maps, town.config.phones
-    true, truth = town.observed
-    true, truth = true[:count], truth[:count]
+    maps, (true, truth) = town.world(variant.map).maps, town.judged
     said = World(town.tile, town.true, None, variants={variant.map: maps}).said(true, variant.map)
     errors = []
     with torch.no_grad():
-        for start in range(0, count, CHUNK):
+        for start in range(0, len(true), CHUNK):
             part = slice(start, start + CHUNK)
             errors.append(position_error(locator(said[part], maps).position, truth.position[part]))
     return {"error": torch.cat(errors), "sight": true.at_serving(truth.los), "heard": true.heard.sum(-1)}
@@ -288,8 +181,8 @@ def _judged(locator: Locator, town: Town, variant: Variant) -> dict[str, Tensor]
 
 def _write(file: Path, arrays: dict[str, Tensor], facts: dict[str, Any]) -> None:
     content = io.BytesIO()
-    named = {name: value.numpy() for name, value in arrays.items()} | {"facts": np.array(json.dumps(facts))}
-    np.savez(content, **named)  # type: ignore[arg-type]
+    stored = {name: value.numpy() for name, value in arrays.items()} | {"facts": np.array(json.dumps(facts))}
+    np.savez(content, **stored)  # type: ignore[arg-type]
     replace_file(file, content.getvalue())
 
 

@@ -102,9 +102,10 @@ def physics_cost(
     gain = torch.where(truth.known, from_db(truth.gain_db), 0.0).unflatten(0, candidates)
     total = link_cost(gain, reports, power_dbm, model) if "rsrp" in features else torch.zeros(gain.shape[:2])
     said = replace(truth, los=torch.ones_like(truth.los)) if traced else truth
-    ranged: tuple[tuple[Feature, Tensor], ...] = (("ta", reports.has_timing_advance), ("aoa", reports.has_azimuth))
-    for feature, has in ranged:
-        if feature in features:
+    has_said = {"ta": reports.has_timing_advance, "aoa": reports.has_azimuth}
+    for feature in features:
+        if feature != "rsrp":
+            has = has_said[feature]
             cost = CAP * torch.tanh(feature_nll(feature, said, reports, model) / CAP)
             total = total + torch.where(_lost(truth, reports) & has.unsqueeze(1) & traced, CAP, cost)
     return total

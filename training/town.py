@@ -1,0 +1,125 @@
+"""A new tile: its phones, what is true there, and what is believed under each map condition."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from sim_bridge.survey import Place
+from training.ablation import AblateConfig, Variant
+from training.conditions import believed_place, maps_under
+from training.deployment import Traced
+from training.labels import Pool
+from training.places import live_simulator, masts, tile_of
+from training.stages import Stages
+from training.task import TrainPlan
+from training.world import EXACT, World
+from uel.errors import UelError
+from uel.estimates import Pixels
+from uel.maps import Maps
+from uel.metrics import position_error
+from uel.posterior import grid_posterior
+from uel.reports import Reports, Truth
+from uel.tile import Tile
+from uel.tracks import draw_positions
+
+SPARE = 1.5  # places drawn for each phone that is needed: some hear nothing
+CHUNK = 64  # phones located at once
+WARM = 3  # batches traced before the clock runs: new kernels are compiled
+
+
+@dataclass(frozen=True, eq=False)
+class Town:
+    """A new tile: phones there, what is true, and what is believed under each map condition."""
+
+    config: AblateConfig
+    tile: Tile
+    true: Maps
+    truth: Truth
+    """of places, more than there are phones"""
+    believed: Callable[[str], World]
+    """the tile, maps and simulator that whoever has a condition's maps takes for true"""
+    worlds: dict[str, World] = field(default_factory=dict)
+    warmed: set[str] = field(default_factory=set)
+
+    def world(self, condition: str) -> World:
+        if condition not in self.worlds:
+            self.worlds[condition] = self.believed(condition)
+        return self.worlds[condition]
+
+    @cached_property
+    def observed(self) -> tuple[Reports, Truth]:
+        """What phones say that hear a cell, and where they truly are; those that training is judged on first."""
+        model = self.config.measurement
+        model = model.for_traced if self.config.truth == "paths" else model
+        generator = torch.Generator().manual_seed(1_000_003 * self.config.seed)
+        reports = model.observe(self.truth, self.true.power_dbm, generator)
+        audible, wanted = reports.heard.any(-1).nonzero()[:, 0], self.config.phones + self.config.pool
+        if len(audible) < wanted:
+            got = f"{len(audible)} of {len(self.truth)} phones hear a cell, {wanted} are needed"
+            raise UelError("too few phones hear a cell", got=got, do="give a smaller pool, or more sites")
+        return reports[audible[:wanted]], self.truth[audible[:wanted]]
+
+    @property
+    def judged(self) -> tuple[Reports, Truth]:
+        """The phones that training is judged on."""
+        reports, truth = self.observed
+        return reports[: self.config.phones], truth[: self.config.phones]
+
+    def pool(self, variant: Variant) -> Pool:
+        """The phones of a training: which of them are labelled is the seed's matter."""
+        said = World(self.tile, self.true, None, variants={variant.map: self.world(variant.map).maps})
+        reports, truth = self.observed
+        order = torch.randperm(self.config.pool, generator=torch.Generator().manual_seed(variant.seed))
+        index = order + self.config.phones
+        labelled = index[: variant.labels or self.config.pool]
+        return Pool(said.said(reports[index], variant.map), truth.position[labelled])
+
+    @cached_property
+    def limit(self) -> Float[Tensor, " phone"]:
+        """Errors in metres of the grid posterior on the true map: the limit of map truth, a reference of path truth."""
+        reports, truth = self.judged
+        errors, traced = [], self.config.truth == "paths"
+        for start in range(0, len(reports), CHUNK):
+            part = slice(start, start + CHUNK)
+            posterior = grid_posterior(
+                reports[part], self.true.radio, self.true.prior, self.config.measurement, self.true.power_dbm, traced
+            )
+            errors.append(position_error(Pixels(self.true.radio.grid, posterior).position, truth.position[part]))
+        return torch.cat(errors)
+
+    def warm(self, condition: str, plan: TrainPlan, phones: int) -> None:
+        """Trace a few batches, so that no training is charged for the compiling of kernels."""
+        simulator = self.world(condition).simulator
+        if condition in self.warmed or simulator is None:
+            return
+        generator = torch.Generator().manual_seed(0)
+        for _ in range(WARM):
+            position = (torch.rand(phones * plan.candidates, 2, generator=generator) - 0.5) * 0.99 * self.tile.size
+            truth = simulator.paths(position.requires_grad_())
+            (truth.gain_db.sum() + truth.delay.sum() + truth.azimuth_deg.sum()).backward()
+        self.warmed.add(condition)
+
+
+def town_of(config: AblateConfig, stages: Stages) -> Town:
+    """The tile in the ray tracer; what it is asked once is kept by stages."""
+    tile = tile_of(config.tile, config.size, config.margin, stages)
+    sites = masts(tile, config.sites, config.seed)
+    under = lambda condition: maps_under(condition, tile, sites, config.maps, stages, config.seed)  # noqa: E731
+    true, count = under(EXACT), round(SPARE * (config.phones + config.pool))
+    position = draw_positions(tile, sites, count, torch.Generator().manual_seed(config.seed))
+    paths = config.truth == "paths"
+    truth = Traced(tile, sites, config.maps, stages).trace(position) if paths else true.radio.truth(position)
+    plan = replace(config.training, batch=config.training.batch + config.unlabelled)
+
+    def believed(condition: str) -> World:
+        there, its = believed_place(condition, tile, sites, config.maps, stages, config.seed)
+        key = {"tile": there.fingerprint, "sites": [asdict(site) for site in its], "seed": config.seed}
+        name, tracing = f"atlas-{there.name}", config.maps.tracing
+        simulator = live_simulator(name, key, Place(there, its), tracing, config.atlas, plan, stages)
+        return World(there, under(condition), None, simulator)
+
+    return Town(config, tile, true, truth, believed)
