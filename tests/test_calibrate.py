@@ -163,6 +163,7 @@ def test_differences_agree_with_gradients_through_the_tracer(world: World) -> No
 # ---- fits ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_wrong_world_is_found_again(world: World) -> None:
     true = pretended.drawn(world.unknowns, seed=5)
     problem = world.problem(true, noise_db=1.0)
