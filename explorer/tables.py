@@ -74,8 +74,6 @@ def worst(trial: Trial, count: int) -> list[dict[str, Any]]:
             "cells": int(trial.heard[n]),
             "sight": bool(trial.phones.los[n]),
             "nat": round(float(trial.entropy[n]), 2),
-            "x m": round(float(trial.phones.position[n, 0]), 1),
-            "y m": round(float(trial.phones.position[n, 1]), 1),
         }
         for n in order
     ]

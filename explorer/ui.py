@@ -34,6 +34,7 @@ STYLE_SHEET = """<style>
 .rows th, .rows td {padding: 0.22rem 0.4rem; border-bottom: 1px solid rgba(128,128,128,0.28);}
 .rows th:first-child, .rows td:first-child {text-align: left; white-space: normal;}
 .rows.facts td:last-child {text-align: left; white-space: normal; overflow-wrap: anywhere;}
+.rows.facts td.code {font-family: monospace; overflow-wrap: normal;}
 [data-testid="stMultiSelectTagsContainer"], div:has(> [data-testid="stMultiSelectTagsContainer"])
   {max-height: none !important;}
 </style>"""
@@ -88,6 +89,8 @@ def told_errors() -> Iterator[None]:
     except UelError as error:
         what, *more = str(error).splitlines()
         st.error("\n\n".join([f"**{what}**", *(line.strip() for line in more)]))
+    except OSError as error:  # taken away while it was looked at
+        st.error(f"**a file cannot be read**\n\ngot: {error}\n\ndo: reload the page, and check the folder")
 
 
 def missing(what: str, command: str) -> None:
@@ -129,9 +132,12 @@ def table(rows: Sequence[Mapping[str, Any]]) -> None:
     st.html(f"<table class='rows'><tr>{heads}</tr>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>")
 
 
-def facts(told: Mapping[str, Any]) -> None:
-    """Names and values, one below the other."""
-    lines = [f"<td>{html.escape(name)}</td><td>{html.escape(_written(value))}</td>" for name, value in told.items()]
+def facts(told: Mapping[str, Any], code: bool = False) -> None:
+    """Names and values, one below the other; `code`: values to be typed."""
+    kind = " class='code'" if code else ""
+    lines = [
+        f"<td>{html.escape(name)}</td><td{kind}>{html.escape(_written(value))}</td>" for name, value in told.items()
+    ]
     st.html(f"<table class='rows facts'>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>")
 
 

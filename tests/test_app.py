@@ -179,6 +179,18 @@ def test_a_damaged_run_is_told_and_does_not_fall(opened, run, tmp_path, monkeypa
     assert "cannot be read" in said(test)
 
 
+def test_a_tile_taken_away_is_told_and_does_not_fall(opened, run):
+    test = opened("map")
+    tile = Run.open(run).tile.folder
+    away = tile.rename(tile.with_name("away"))
+    try:
+        test.run()
+    finally:
+        away.rename(tile)
+    assert not test.exception
+    assert re.search(r"cannot be read|uel build", said(test))
+
+
 def test_each_place_has_its_own_squares_to_click(run, tmp_path):
     from explorer import opened
     from tests.toy import toy_tile

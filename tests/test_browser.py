@@ -155,7 +155,7 @@ def test_rays_are_drawn_from_a_deep_link(visit):
 def test_a_link_holds_layer_cell_camera_and_phone(visit):
     visit.open("map?layer=error&cell=2&camera=close&buildings=height&phone=PHONE", "Monte-Carlo error")
     visit.page.get_by_text("traced in").first.wait_for()
-    shown = visit.page.locator("[data-testid=stSidebar]").inner_text()
+    shown = visit.page.eval_on_selector_all("[data-testid=stSidebar] input", "all => all.map(one => one.value)")
     for said in ("Monte-Carlo error", "cell 2", "close", "by height"):
         assert said in shown, said
     for part in ("layer=error", "cell=2", "camera=close", f"phone={loud_phone()}"):

@@ -38,7 +38,7 @@ def page() -> None:
         tier = ui.option("Tier", "tier", TIERS[::-1], lambda name: charts.TIER_NAMES[name])
     key = str(here.run), str(here.place.tile), str(here.place.maps[0])
     done: Trial = opened.tried(*key, None, tier, PHONES, seed=1)
-    left, right = st.columns([1.5, 1.0], gap="medium")
+    left, right = st.columns([1.75, 1.0], gap="medium")
     with left:
         st.subheader("Error on the map")
         marks, legend = _error_marks(tile, done)

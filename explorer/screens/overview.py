@@ -97,12 +97,9 @@ def _survey(folder: Any, name: str) -> str:
 
 def _missing(here: ui.Here) -> None:
     st.markdown("#### What else can be made")
-    for what, command in here.place.missing if here.place else []:
-        st.markdown(f"No {what} of this place: `{command}`")
-    st.markdown(
-        f"A run: `{COMMANDS['run']}` · a tile: `{COMMANDS['tile']}` · a radio map: `{COMMANDS['map']}` · "
-        f"a survey: `{COMMANDS['survey']}`"
-    )
+    lacks = {f"{what} of this place": command for what, command in (here.place.missing if here.place else [])}
+    kinds = {"a run": "run", "a tile": "tile", "a radio map": "map", "a survey": "survey"}
+    ui.facts(lacks | {what: COMMANDS[kind] for what, kind in kinds.items()}, code=True)
     for problem in here.shelf.problems:
         st.warning(f"Cannot be read: {problem}")
     found = len(here.shelf.places), len(here.shelf.runs)
