@@ -7,7 +7,7 @@ import streamlit as st
 import torch
 
 from explorer import charts, flat, opened, ui
-from explorer.artefacts import COMMANDS
+from explorer.artefacts import COMMANDS, Kind
 from uel import __version__
 from uel.errors import UelError
 from uel.runs import Run
@@ -98,7 +98,7 @@ def _survey(folder: Any, name: str) -> str:
 def _missing(here: ui.Here) -> None:
     st.markdown("#### What else can be made")
     lacks = {f"{what} of this place": command for what, command in (here.place.missing if here.place else [])}
-    kinds = {"a run": "run", "a tile": "tile", "a radio map": "map", "a survey": "survey"}
+    kinds: dict[str, Kind] = {"a run": "run", "a tile": "tile", "a radio map": "map", "a survey": "survey"}
     ui.facts(lacks | {what: COMMANDS[kind] for what, kind in kinds.items()}, code=True)
     for problem in here.shelf.problems:
         st.warning(f"Cannot be read: {problem}")
