@@ -92,7 +92,7 @@ def conclusions(folder: Path, rows: Sequence[Row]) -> list[str]:
     for evidence in dict.fromkeys(row.evidence for row in rows):
         mine = [row for row in rows if row.evidence == evidence]
         lines = [_physics(folder, mine, evidence), *_traced(mine), _price(mine)]
-        told.append(f"**Evidence: {evidence}.** " + " ".join(lines))
+        told.append(f"**Evidence: {evidence}.** " + " ".join(filter(None, lines)))
     return told
 
 
@@ -114,12 +114,13 @@ def _physics(folder: Path, rows: Sequence[Row], evidence: str) -> str:
         return "Nothing to compare."
     words = [
         f"with {labels} labels the best is {label(best.name)}: {best.p50:.1f} m against {free.p50:.1f} m without "
-        f"({-100 * gain:+.0f} %, from {-100 * high:+.0f} to {-100 * low:+.0f})"
+        f"({-100 * gain:+.0f} %, from {-100 * high:+.0f} to {-100 * low:+.0f}; {_mean(best.rows, 'steps')} steps "
+        f"against {_mean(free.rows, 'steps')})"
         for labels, free, best, gain, low, high in found
     ]
     won = max(gain for *_, gain, _, _ in found) >= GOAL
     verdict = f"Physics lowers p50 by {100 * GOAL:.0f} % or more" if won else "**It does not reach the goal**"
-    why = "" if won else " Why: " + WHY[evidence]
+    why = "" if won else " A likely reason, which this table does not test: " + WHY[evidence]
     seeds = " One seed tells nothing of chance." if len({row.seed for row in few}) == 1 else ""
     return f"At equal {budget}, " + "; ".join(words) + f". {verdict} (goal: {100 * GOAL:.0f} %).{why}{seeds}"
 

@@ -1,5 +1,6 @@
 """A new tile: its phones, what is true there, and what is believed under each map condition."""
 
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
@@ -28,7 +29,8 @@ from uel.tracks import draw_positions
 
 SPARE = 1.5  # places drawn for each phone that is needed: some hear nothing
 CHUNK = 64  # phones located at once
-WARM = 3  # batches traced before the clock runs: new kernels are compiled
+WARM = 20  # batches at most that are traced before the clock runs
+STEADY = 1.5  # times the cheapest that a batch costs once kernels are compiled
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,15 +94,17 @@ class Town:
         return torch.cat(errors)
 
     def warm(self, condition: str, plan: TrainPlan, phones: int) -> None:
-        """Trace a few batches, so that no training is charged for the compiling of kernels."""
+        """Trace batches until they cost the same, so that no training is charged for the compiling of kernels."""
         simulator = self.world(condition).simulator
         if condition in self.warmed or simulator is None:
             return
-        generator = torch.Generator().manual_seed(0)
-        for _ in range(WARM):
+        generator, costs = torch.Generator().manual_seed(0), list[float]()
+        while len(costs) < WARM and not (len(costs) > 3 and max(costs[-3:]) <= STEADY * min(costs)):
             position = (torch.rand(phones * plan.candidates, 2, generator=generator) - 0.5) * 0.99 * self.tile.size
+            start = time.process_time()
             truth = simulator.paths(position.requires_grad_())
             (truth.gain_db.sum() + truth.delay.sum() + truth.azimuth_deg.sum()).backward()
+            costs.append(time.process_time() - start)
         self.warmed.add(condition)
 
 
