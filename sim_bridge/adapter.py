@@ -4,14 +4,15 @@ A query goes through three steps, on Sionna's own parts but not in the order of 
 
 1. candidates: chains of primitives worth trying, by Sionna's search (`search`) or from an atlas (`from_chains`);
 2. `resolve`: the image method without gradients says which candidates are paths; those are kept, each once;
-3. `evaluate`: image method and fields on those few, with gradients.
+3. `unfold.turning_points` and `evaluate`: where those few turn, in PyTorch, and their fields, with gradients.
 
 What differs from stock Sionna, and why:
 
 * the search's duplicates are dropped: walls of several triangles that are not quite coplanar make stock Sionna count
   one reflection up to three times (up to 23 % of a scene's total power in munich);
-* directions follow the end points: stock Sionna detaches those of the direct path, which makes the gradient of gain
-  through a synthetic array wrong (0.067 instead of 0.320 dB/m in one measured case);
+* the geometry is attached in PyTorch: Sionna's image method, differentiated in Dr.Jit's evaluated loops, took half of
+  a call's time, and stock Sionna detaches the direct path's directions, which makes the gradient of gain through a
+  synthetic array wrong (0.067 instead of 0.320 dB/m in one measured case);
 * buffers come in a few sizes: Dr.Jit writes their length into the kernels of the backward pass, so stock Sionna
   compiles those anew for every batch (7 s without and 20-27 s with diffraction, against 0.05 s cached);
 * end points are arrays: nothing is recompiled when the number of receivers changes.
@@ -151,29 +152,40 @@ def drop_targets(paths: PathsBuffer, count: int) -> None:
         paths.__dict__.update(paths.gather(kept).__dict__)
 
 
-def evaluate(
-    scene: rt.Scene, found: PathsBuffer, count: int, ends: Ends, plan: Search, refit: bool
-) -> list[mi.TensorXf]:
-    """Fields of resolved paths, differentiable in ends, materials and objects.
+def again(paths: PathsBuffer, count: int) -> PathsBuffer:
+    """Paths as candidates for other ends, or for walls that have moved.
 
-    Returns arrays over the rows of the buffer: real and imaginary parts (receive × transmit pattern, row), delay,
-    directions of departure and arrival (3, row), Doppler shift by moving objects. `refit` repeats the image method,
-    which attaches the geometry to the end points; without it the geometry is taken as it lies in the buffer. Rows from
-    `count` on are padding.
+    Reflecting planes take their point from their triangle. Stock Sionna takes the point that the search met, which
+    stays behind. Scattered paths keep their points: what comes before the last scattering is not solved again.
+    """
+    paths = paths.gather(dr.arange(mi.UInt, count))  # a copy: the image method writes into it
+    levels = [dr.opaque(mi.UInt, depth) for depth in range(1, paths.depth_dim_size + 1)]
+    kinds = [paths.get_interaction_type(level, True) for level in levels]
+    scattered = mi.Bool(False)
+    for kind in kinds:
+        scattered |= kind == DIFFUSE
+    for level, kind in zip(levels, kinds, strict=True):
+        reflects = (kind == SPECULAR) & ~scattered
+        corner, *_ = paths.get_primitive_props(level, return_normal=False, return_vertices=True, active=reflects)
+        paths.set_vertex(level, corner, reflects)
+    return paths
+
+
+def evaluate(
+    scene: rt.Scene, found: PathsBuffer, count: int, ends: Ends, vertex: list[mi.Float], plan: Search
+) -> list[mi.TensorXf]:
+    """Fields of resolved paths, differentiable in ends, materials and where the paths turn.
+
+    `vertex` are the coordinates of the turning points (3, row × depth) in metres. Returns arrays over the rows of the
+    buffer: real and imaginary parts (receive × transmit pattern, row), delay, Doppler shift by moving objects. Rows
+    from `count` on are padding.
     """
     paths = found.gather(dr.arange(mi.UInt, found.buffer_size))  # what follows writes into its buffer
-    real = dr.arange(mi.UInt, paths.buffer_size) < dr.opaque(mi.UInt, count)
-    if refit:
-        _attach_walls(paths)
-        method = ImageMethod()
-        method.loop_mode = "evaluated"  # symbolic loops raise on backward
-        paths = method(scene.mi_scene, paths, plan.diffraction, True, ends.source, ends.target)
-    else:
-        paths.valid = dr.full(mi.Bool, True, paths.buffer_size)
-    paths.valid &= real
-    _attach_directions(paths, ends)
+    for axis, values in zip("xyz", vertex, strict=True):
+        setattr(paths, f"_vertices_{axis}", mi.TensorXf(values, shape=(paths.buffer_size, paths.depth_dim_size)))
+    paths.valid = dr.arange(mi.UInt, paths.buffer_size) < dr.opaque(mi.UInt, count)
     calculator = FieldCalculator()
-    calculator.loop_mode = "evaluated"
+    calculator.loop_mode = "evaluated"  # symbolic loops raise on backward
     paths = calculator(
         wavelength=scene.wavelength,
         paths=paths,
@@ -188,44 +200,12 @@ def evaluate(
     )
     known = lambda value: dr.select(paths.valid, value, 0)  # noqa: E731
     flat = [coefficient for row in paths.a for coefficient in row]
-    columns = [[a.real for a in flat], [a.imag for a in flat], [paths.tau], paths.k_tx, paths.k_rx, [paths.doppler]]
+    columns = [[a.real for a in flat], [a.imag for a in flat], [paths.tau], [paths.doppler]]
     return [mi.TensorXf(_joined([known(v) for v in column])) for column in columns]
 
 
 def _joined(columns: list[mi.Float]) -> mi.Float:
     return columns[0] if len(columns) == 1 else dr.concat(columns)
-
-
-def _attach_walls(paths: PathsBuffer) -> None:
-    """Take each reflecting plane's point from its triangle, so that images follow walls that move.
-
-    Stock Sionna takes the point that the search met, which stays behind: gain moves with a wall, angles do not.
-    Scattered paths keep their points: what comes before the last scattering is not solved again.
-    """
-    levels = [dr.opaque(mi.UInt, depth) for depth in range(1, paths.depth_dim_size + 1)]
-    kinds = [paths.get_interaction_type(level, True) for level in levels]
-    scattered = mi.Bool(False)
-    for kind in kinds:
-        scattered |= kind == DIFFUSE
-    for level, kind in zip(levels, kinds, strict=True):
-        reflects = (kind == SPECULAR) & ~scattered
-        corner, *_ = paths.get_primitive_props(level, return_normal=False, return_vertices=True, active=reflects)
-        paths.set_vertex(level, corner, reflects)
-
-
-def _attach_directions(paths: PathsBuffer, ends: Ends) -> None:
-    """Directions of departure and arrival from the first and last vertex, so that they follow the end points."""
-    valid = paths.valid
-    bounces = paths.num_interactions()
-    direct = bounces == 0
-    source = dr.gather(mi.Point3f, ends.source, paths.source_indices, valid)
-    target = dr.gather(mi.Point3f, ends.target, paths.target_indices, valid)
-    first = dr.select(direct, target, paths.get_vertex(mi.UInt(1), valid & ~direct))
-    last = dr.select(direct, source, paths.get_vertex(bounces, valid & ~direct))
-    # Zero-length vectors have no direction and no gradient: keep invalid lanes away from them.
-    aside = mi.Vector3f(1, 0, 0)
-    paths.set_k_tx(dr.normalize(dr.select(valid, first - source, aside)), valid)
-    paths.set_k_rx(dr.normalize(dr.select(valid, last - target, aside)), valid)
 
 
 def _detached(ends: Ends) -> tuple[mi.Point3f, mi.Point3f]:

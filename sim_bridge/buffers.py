@@ -67,6 +67,14 @@ def vertices(paths: PathsBuffer, count: int) -> Tensor:
     return torch.from_numpy(np.stack(axes, -1).astype(np.float32))
 
 
+def edges(paths: PathsBuffer, count: int) -> tuple[Tensor, Tensor]:
+    """Origin (m) and direction of the edge of each of the first `count` paths, `path 3`; 0 where none may be."""
+    if (wedge := paths.diffracting_wedges) is None:
+        return torch.zeros(count, 3), torch.zeros(count, 3)
+    origin, along = (np.stack([numpy_of(axis)[:count] for axis in v], -1) for v in (wedge.o, wedge.e_hat))
+    return torch.from_numpy(origin), torch.from_numpy(along)
+
+
 def numpy_of(values: object) -> np.ndarray:
     """A Dr.Jit array in numpy."""
     return np.asarray(values.numpy())  # type: ignore[attr-defined]

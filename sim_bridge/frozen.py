@@ -42,11 +42,13 @@ class Frozen:
         """As `Sionna.trace`, on the frozen paths. Raises `UelError` for another number of positions."""
         points = self._moved(position)
         self.sim.require_known(given, len(points))
-        refit = position is not None or any(self._moved_by(name, value) for name, value in given.items())
-        parts = []
+        moved = position is not None or any(self._moved_by(name, value) for name, value in given.items())
+        parts, scene, facets = [], self.sim.scene, self.sim.facets
         for index, found in self._parts:
             ends, mine = self.sim.share(points, index, given)
-            parts.append((index, query.evaluated(self.sim.scene, found, ends, mine, self.sim.wavelength, refit)))
+            if moved:
+                found = query.again(scene, facets, found, ends, mine)
+            parts.append((index, query.evaluated(scene, facets, found, ends, mine, self.sim.wavelength)))
         return query.in_order(parts, len(points))
 
     def staleness(self, position: Float[Tensor, "n 3"] | None = None, **given: Tensor) -> float:
@@ -60,9 +62,9 @@ class Frozen:
         return float(1 - torch.minimum(fresh, frozen).sum() / fresh.sum().clamp(min=1e-30))
 
     def _moved_by(self, name: str, value: Tensor) -> bool:
-        """Whether a parameter moves what paths hang on from where it was when they were found, or is to be learned."""
+        """Whether a parameter moves what paths hang on from where it was when they were found."""
         known = self._given.get(name)
-        return _moves(name) and (value.requires_grad or known is None or not torch.equal(value, known))
+        return _moves(name) and (known is None or not torch.equal(value, known))
 
     def _moved(self, position: Tensor | None) -> Float[Tensor, "n 3"]:
         if position is None:

@@ -6,9 +6,13 @@ from contextlib import contextmanager
 
 import drjit as dr
 import mitsuba as mi
+import numpy as np
 import sionna.rt as rt
+import torch
+from jaxtyping import Float64
 from torch import Tensor
 
+from sim_bridge.facets import mesh_number
 from uel.errors import UelError
 
 CELL = ("cell_position", "cell_height", "azimuth_deg", "tilt_deg")
@@ -60,6 +64,12 @@ def standing(scene: rt.Scene, values: Mapping[str, mi.TensorXf]) -> Iterator[Non
     finally:
         for name, value in before.items():
             _put(scene, name, value)
+
+
+def mesh(scene: rt.Scene, name: str) -> tuple[int, Float64[Tensor, "3"]]:
+    """Of the object that `object/NAME/position` moves, Mitsuba's number of its mesh and where it stands (m)."""
+    thing = scene.objects[name.split("/")[1]]
+    return mesh_number(thing.mi_mesh), torch.from_numpy(thing.position.numpy().astype(np.float64)).flatten()
 
 
 def _set(scene: rt.Scene, name: str, value: mi.Float) -> None:

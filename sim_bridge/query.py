@@ -2,19 +2,22 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import drjit as dr
 import mitsuba as mi
 import sionna.rt as rt
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Float64, Int
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from sim_bridge import adapter, parameters
 from sim_bridge.atlas import Atlas
-from sim_bridge.buffers import interactions, labels, rows
+from sim_bridge.buffers import edges, interactions, labels, rows, vertices
 from sim_bridge.facets import Facets
 from sim_bridge.links import PathSet, radiated, rotation
+from sim_bridge.unfold import EDGE, Bends, turning_points
 from sim_bridge.wrap import LOCK, bridged
 
 
@@ -34,8 +37,7 @@ class Ends:
 
     def padded(self, count: int) -> "Ends":
         """With the last receiver repeated until there are `count`."""
-        fill = lambda v: torch.cat([v, v[-1:].expand(count - len(v), 3)])  # noqa: E731
-        return replace(self, target=fill(self.target), target_turn=fill(self.target_turn))
+        return replace(self, target=_filled(self.target, count), target_turn=_filled(self.target_turn, count))
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +47,28 @@ class Resolved:
     buffer: adapter.PathsBuffer
     count: int
     plan: adapter.Search
+
+    @cached_property
+    def ends(self) -> tuple[Int[Tensor, " row"], Int[Tensor, " row"]]:
+        """Receiver and cell of each path."""
+        return labels(self.buffer, self.count)
+
+    @cached_property
+    def met(self) -> tuple[Int[Tensor, "row depth"], Int[Tensor, "row depth"], Int[Tensor, "row depth"]]:
+        """Kind, mesh and primitive of each interaction; 0 where there is none."""
+        return rows(self.buffer, self.count)
+
+    def bends(self, facets: Facets) -> Bends:
+        """What the paths meet, where it stood when the scene was opened."""
+        kind, shape, primitive = self.met
+        triangle = facets.number(shape, primitive)
+        edge = (kind == EDGE)[..., None]
+        wall = [facets.at(values, triangle) for values in (facets.corner[:, 0], facets.normal)]
+        corner, axis = (
+            torch.where(edge, of_edge[:, None].double(), of_wall)
+            for of_edge, of_wall in zip(edges(self.buffer, self.count), wall, strict=True)
+        )
+        return Bends(kind, corner, axis, vertices(self.buffer, self.count).double())
 
 
 Chains = tuple[Int[Tensor, " path"], Int[Tensor, " path"], Int[Tensor, "path depth"]]
@@ -77,9 +101,8 @@ def chains(found: Resolved, facets: Facets) -> Chains:
         none = torch.zeros(0, dtype=torch.long)
         return none, none, none.view(0, found.plan.max_depth)
     with LOCK:
-        target, source = labels(found.buffer, found.count)
-        kind, shape, primitive = rows(found.buffer, found.count)
-    plane = torch.from_numpy(facets.plane)[torch.from_numpy(facets.base)[shape] + primitive]
+        (target, source), (kind, shape, primitive) = found.ends, found.met
+    plane = torch.from_numpy(facets.plane)[facets.number(shape, primitive)]
     mirror, gone = kind == adapter.SPECULAR, kind == adapter.REFRACTION
     walls = torch.where(mirror, plane + 2, torch.where(gone, 1, 0))
     plain = (mirror | gone | (kind == adapter.NONE)).all(1)
@@ -93,8 +116,7 @@ def searched(
     count, cells = len(ends.target), len(ends.source)
     # Few widths, so that few kernels are compiled.
     where = _drjit(ends.padded(1 << (count - 1).bit_length()))
-    scenery = _of_scene(given)
-    values = {name: mi.TensorXf(v.detach().reshape(-1).float().cpu().numpy()) for name, v in scenery.items()}
+    values = _in_drjit(_materials(given) | _objects(given))
     with LOCK, parameters.standing(scene, values):
         with dr.suspend_grad():
             buffer = adapter.search(scene, where, plan)
@@ -104,44 +126,58 @@ def searched(
         return Resolved(*adapter.resolve(scene, facets.base, buffer, where, plan.diffraction), plan)
 
 
+def again(scene: rt.Scene, facets: Facets, found: Resolved, ends: Ends, given: Mapping[str, Tensor]) -> Resolved:
+    """Those of the paths that there are for other ends, or with objects elsewhere."""
+    if not found.count:
+        return found
+    with LOCK, parameters.standing(scene, _in_drjit(_objects(given))):
+        buffer = adapter.again(found.buffer, found.count)
+        plan = found.plan
+        return Resolved(*adapter.resolve(scene, facets.base, buffer, _drjit(ends), plan.diffraction), plan)
+
+
 def evaluated(
     scene: rt.Scene,
+    facets: Facets,
     found: Resolved,
     ends: Ends,
     given: Mapping[str, Tensor],
     wavelength: float,
-    refit: bool = True,
     silent: bool = False,
 ) -> PathSet:
     """What the paths carry, differentiable in the ends and in the parameters that are given.
 
     With `silent` paths without power stay, so that the rows are those of the buffer.
     """
-    learned = _of_scene(given)
-    inputs = [*ends.columns(), *(value.reshape(-1) for value in learned.values())]
+    learned = _materials(given)
     transmit, receive = (len(array.antenna_pattern.patterns) for array in (scene.tx_array, scene.rx_array))
     if not found.count:
-        return _no_paths(ends, inputs, receive, transmit)
+        return _no_paths(ends, [*ends.columns(), *given.values()], receive, transmit)
+    with LOCK:
+        target, source = found.ends
+        bends = found.bends(facets).shifted(_shift(scene, facets, found, given))
+        kinds = interactions(found.buffer, found.count)
+    first, last = ends.source[source].double(), ends.target[target].double()
+    vertex = turning_points(bends, first, last)
+    departure, arrival = _directions(bends, first, vertex, last)
+    columns = [axis.reshape(-1) for axis in _filled(vertex.float(), found.buffer.buffer_size).unbind(-1)]
+    inputs = [*ends.columns(), *columns, *(value.reshape(-1) for value in learned.values())]
 
-    def fields(*columns: mi.TensorXf) -> list[mi.TensorXf]:
-        points = [mi.Point3f(*(c.array for c in columns[3 * k : 3 * k + 3])) for k in range(4)]
+    def fields(*given: mi.TensorXf) -> list[mi.TensorXf]:
+        points = [mi.Point3f(*(c.array for c in given[3 * k : 3 * k + 3])) for k in range(4)]
         # Dr.Jit would run the materials' code again in the backward pass, when the scene has been put back: gradients
         # of zero, silently (and new kernels for every call, 3 s instead of 0.05 s). So each runs by itself, now.
         at_once = dr.scoped_set_flag(dr.JitFlag.SymbolicCalls, not learned)
-        with parameters.standing(scene, dict(zip(learned, columns[12:], strict=True))), at_once:
-            return adapter.evaluate(scene, found.buffer, found.count, adapter.Ends(*points), found.plan, refit)
+        turn = [column.array for column in given[12:15]]
+        with parameters.standing(scene, dict(zip(learned, given[15:], strict=True))), at_once:
+            return adapter.evaluate(scene, found.buffer, found.count, adapter.Ends(*points), turn, found.plan)
 
     with LOCK:
-        real, imag, delay, *rest = bridged(fields, inputs)
-        target, source = labels(found.buffer, found.count)
-        kinds = interactions(found.buffer, found.count)
+        real, imag, delay, doppler = bridged(fields, inputs)
     shape = (found.count, receive, transmit)
-    cut = lambda values: values.view(-1, found.buffer.buffer_size)[:, : found.count]  # noqa: E731
-    departure, arrival = cut(rest[0]).T, cut(rest[1]).T
-    element = elements(scene, ends, wavelength)[source]
-    real, imag = (cut(part).T.reshape(shape) for part in (real, imag))
-    power = radiated(real, imag, departure, element, wavelength)
-    doppler = rest[2][: found.count]
+    real, imag = (v.view(-1, found.buffer.buffer_size)[:, : found.count].T.reshape(shape) for v in (real, imag))
+    power = radiated(real, imag, departure, elements(scene, ends, wavelength)[source], wavelength)
+    doppler = doppler[: found.count]
     if "ue_velocity" in given:
         doppler = doppler + (given["ue_velocity"][target] * arrival).sum(-1) / wavelength
     # Of near-coplanar walls only one gives a path in the end; what antennas do not hear at all is none either.
@@ -150,9 +186,47 @@ def evaluated(
     return PathSet(len(ends.target), len(ends.source), *(values[kept] for values in rows))
 
 
-def _of_scene(given: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Parameters of materials and objects."""
-    return {name: value for name, value in given.items() if "/" in name}
+def _directions(
+    bends: Bends,
+    source: Float64[Tensor, "row 3"],
+    vertex: Float64[Tensor, "row depth 3"],
+    target: Float64[Tensor, "row 3"],
+) -> tuple[Float[Tensor, "row 3"], Float[Tensor, "row 3"]]:
+    """Of departure and arrival, from the first and the last turning point: so they follow the ends."""
+    bounces = (bends.kind > 0).sum(1)
+    near = vertex[torch.arange(len(vertex)), (bounces - 1).clamp(min=0)]
+    near = torch.where(bounces[:, None] > 0, near, source)
+    return normalize(vertex[:, 0] - source, dim=-1).float(), normalize(near - target, dim=-1).float()
+
+
+def _shift(
+    scene: rt.Scene, facets: Facets, found: Resolved, given: Mapping[str, Tensor]
+) -> Float64[Tensor, "row depth 3"]:
+    """How far the objects that are given have moved what the paths meet, m."""
+    kind, shape, _ = found.met
+    shift = torch.zeros(*kind.shape, 3, dtype=torch.float64)
+    for name, place in _objects(given).items():
+        number, before = parameters.mesh(scene, name)
+        mine = ((shape == number) & (kind > 0)).unsqueeze(-1)
+        shift = shift + mine * (place.double().cpu() - before)
+    return shift
+
+
+def _filled(values: Float[Tensor, "_ ..."], count: int) -> Float[Tensor, "_ ..."]:
+    """With the last row repeated until there are `count`."""
+    return torch.cat([values, values[-1:].expand(count - len(values), *values.shape[1:])])
+
+
+def _materials(given: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value for name, value in given.items() if name.startswith("material/")}
+
+
+def _objects(given: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value for name, value in given.items() if name.startswith("object/")}
+
+
+def _in_drjit(given: Mapping[str, Tensor]) -> dict[str, mi.TensorXf]:
+    return {name: mi.TensorXf(v.detach().reshape(-1).float().cpu().numpy()) for name, v in given.items()}
 
 
 def elements(scene: rt.Scene, ends: Ends, wavelength: float) -> Float[Tensor, "cell antenna 3"]:

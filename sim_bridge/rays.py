@@ -43,7 +43,7 @@ def _part(
     sim: "Sionna", index: Tensor, found: query.Resolved, ends: query.Ends, given: dict[str, Tensor]
 ) -> tuple[Tensor, Rays]:
     """Receivers, and their paths with power, which count them from 0."""
-    paths = query.evaluated(sim.scene, found, ends, given, sim.wavelength, silent=True)
+    paths = query.evaluated(sim.scene, sim.facets, found, ends, given, sim.wavelength, silent=True)
     depth = sim.tracing.max_depth
     middle, met = torch.zeros(len(paths.power), depth, 3), torch.zeros(len(paths.power), depth, dtype=torch.bool)
     if found.count:

@@ -205,7 +205,7 @@ class Sionna:
 
     def _trace(self, points: Float[Tensor, "n 3"], given: Mapping[str, Tensor], search: bool = False) -> PathSet:
         parts = [
-            (index, query.evaluated(self.scene, found, ends, mine, self.wavelength))
+            (index, query.evaluated(self.scene, self.facets, found, ends, mine, self.wavelength))
             for index, found, ends, mine in finding.resolved(self, points, given, search)
         ]
         return query.in_order(parts, len(points))

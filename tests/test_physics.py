@@ -122,7 +122,7 @@ def test_gradient_through_a_synthetic_array() -> None:
 
 
 def test_stock_sionna_still_detaches_the_line_of_sight() -> None:
-    # 0.6 to 0.87 measured. Once this fails, upstream has mended it: drop `adapter._attach_directions`.
+    # 0.6 to 0.87 measured. Once this fails, upstream has mended it: `unfold` may do without its directions.
     assert array_gradients(worlds.stock_gain) > 0.1
 
 
