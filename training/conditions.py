@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from scenes.perturb import Perturbation, perturb_sites
 from scenes.twins import wrong_twin
@@ -89,17 +88,7 @@ def as_believed(reports: Reports, true: tuple[Site, ...], believed: tuple[Site, 
     turn = torch.tensor(
         [b.azimuth_deg - a.azimuth_deg for (_, a), (_, b) in zip(cells_of(true), cells_of(believed), strict=True)]
     )
-    if not turn.any():
-        return reports
-    return replace(
-        reports,
-        azimuth_deg=_turned(reports.azimuth_deg, turn[reports.serving], reports.has_azimuth),
-        aoa_deg=_turned(reports.aoa_deg, turn, reports.has_aoa),
-    )
-
-
-def _turned(angle_deg: Tensor, by_deg: Tensor, has: Tensor) -> Tensor:
-    return ((angle_deg + by_deg) % 360.0) * has
+    return reports.turned(turn) if turn.any() else reports
 
 
 # ---- one maker for each condition ----------------------------------------------------------------------

@@ -1,18 +1,21 @@
 """Every method that is judged, prepared for one case: the same reports, maps and labelled reports for all of them.
 
 Tuning budget: each number of a method is chosen among at most eight values on the same labelled reports of the place
-(`uel.robust`; for tracks on labelled tracks, below). A locator was trained elsewhere and is tuned to nothing here, but
-for the one number that every method's filter of tracks has.
+(`uel.robust`; for tracks on labelled tracks, below). A locator was trained elsewhere; from the same labelled reports it
+learns which way the place's antennas look (`uel.bearings`). On tracks it has the one number of every method's filter.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from uel.baselines import METHODS, Place, knn_map, knn_survey
+from uel.bearings import turns_deg
 from uel.estimates import LEAST, Estimate, Fixes, Pixels, Point, fix_raster
 from uel.locator import Locator
 from uel.maps import Maps
@@ -27,6 +30,7 @@ from uel.robust import RobustBayes, fit_robust, shuffled, tuned_neighbours, with
 from uel.simulator import Simulator
 
 Method = Callable[[Reports], Estimate]
+T = TypeVar("T")
 POWERS = (1.0, 0.7, 0.5, 0.35, 0.25, 0.15, 0.1, 0.05)  # of a report's evidence on a track: eight values
 BATCH = 8  # tracks filtered at once: twenty rasters each
 
@@ -61,6 +65,14 @@ class Case:
     map_error: bool
     """reports are traced: the true map, too, only estimates where they come from"""
 
+    def read_by_locators(self, reports: Reports) -> Reports:
+        """Reports with their angles as they read once the antennas' azimuths are put right."""
+        return reports.turned(-self._turns_deg)
+
+    @cached_property
+    def _turns_deg(self) -> Float[Tensor, " cell"]:
+        return turns_deg(self.place)
+
 
 @dataclass(frozen=True, eq=False)
 class TrackCase:
@@ -94,7 +106,7 @@ def methods_of(case: Case, locators: Mapping[str, Locator], controls: bool) -> d
             "no_map": _bayes(without_map(place), place),
             "shuffled_map": _bayes(fit_robust(place, shuffled(place.radio)), place),
         }
-    return found | {name: _located(locator, case) for name, locator in locators.items()}
+    return found | {name: _reread(case, _located(locator, case)) for name, locator in locators.items()}
 
 
 def _point(method: Callable[[Reports, Place], Tensor], place: Place) -> Method:
@@ -119,15 +131,21 @@ def _located(locator: Locator, case: Case) -> Callable[[Reports], Fixes]:
     return locate
 
 
+def _reread(case: Case, method: Callable[[Reports], T]) -> Callable[[Reports], T]:
+    """A method of a locator, whose antennas' azimuths are put right first."""
+    return lambda reports: method(case.read_by_locators(reports))
+
+
 # ---- second thoughts -----------------------------------------------------------------------------------
 
 
 def refining(case: Case, locator: Locator, plan: Refinement, descent: bool) -> dict[str, Method]:
     """The locator with its fixes refined on the map that it was given."""
-    found: dict[str, Method] = {"locator+map": _refined(case, locator, plan)}
+    found: dict[str, Method] = {"locator+map": _reread(case, _refined(case, locator, plan))}
     if descent:
         locate, model = _located(locator, case), case.place.model
-        found["locator+descent"] = lambda r: Point(descended(locate(r).fix, r, case.maps, model))
+        climb = lambda r: Point(descended(locate(r).fix, r, case.maps, model))  # noqa: E731
+        found["locator+descent"] = _reread(case, climb)
     return found
 
 
@@ -140,7 +158,7 @@ def tracing(
     def locate(reports: Reports) -> Fixes:
         return Fixes(rescored(refine(reports).fix, reports, fine, case.maps, model, simulator, rescoring))
 
-    return {"locator+rt": locate}
+    return {"locator+rt": _reread(case, locate)}
 
 
 def _refined(case: Case, locator: Locator, plan: Refinement) -> Callable[[Reports], Refined]:
@@ -163,9 +181,9 @@ def tracked(
     robust = fit_robust(place)
     levels = {"particle_filter": lambda r: _evidence(robust, place, r)}
     for name, locator in locators.items():
-        locate = _located(locator, tracks.case)
+        locate = _reread(tracks.case, _located(locator, tracks.case))
         levels[name] = lambda r, locate=locate: fix_raster(locate(r).fix, place.radio.grid)  # type: ignore[attr-defined]
-    refine = _refined(tracks.case, locators["locator"], plan)
+    refine = _reread(tracks.case, _refined(tracks.case, locators["locator"], plan))
     levels["locator+map"] = lambda r: refine(r).pixels.probability.clamp(min=LEAST).log()
     power = {name: _tuned_power(tracks, density, seed) for name, density in levels.items()}
     found: dict[str, Callable[[Walks], Estimate]] = {"limit": lambda w: _track_limit(tracks, w, seed)}

@@ -89,10 +89,18 @@ class Reports(_Batch):
 
     def tier(self, name: str) -> "Reports":
         """The part that a phone of a feature tier reports. Raises `UelError` for an unknown tier."""
-        silenced = {}
-        for value in set(_MASKS) - set(features_of(name)):
-            silenced |= {key: torch.zeros_like(getattr(self, key)) for key in (value, _MASKS[value])}
-        return replace(self, **silenced)
+        absent = [_MASKS[value] for value in set(_MASKS) - set(features_of(name))]
+        return self.saying(**{mask: torch.zeros_like(getattr(self, mask)) for mask in absent})
+
+    def saying(self, **masks: Bool[Tensor, "..."]) -> "Reports":
+        """With other masks (`has_timing_advance` and so on); what they leave out is 0."""
+        values = {value: getattr(self, value) * masks[mask] for value, mask in _MASKS.items() if mask in masks}
+        return replace(self, **masks, **values)
+
+    def turned(self, by_deg: Float[Tensor, " cell"]) -> "Reports":
+        """As they would read if each cell's angles were so many degrees further clockwise."""
+        azimuth = (self.azimuth_deg + by_deg[self.serving]) % 360.0 * self.has_azimuth
+        return replace(self, azimuth_deg=azimuth, aoa_deg=(self.aoa_deg + by_deg) % 360.0 * self.has_aoa)
 
     def at_serving(self, values: Shaped[Tensor, "*n cell"]) -> Shaped[Tensor, "*n"]:
         """The serving cell's entry of a per-cell value."""
