@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from explorer.palette import BLUE, GREEN, GREY, LIMIT, LOCATOR, ORANGE, RGB, TRUTH, VERMILION
+from explorer.palette import BLUE, GREEN, GREY, LIMIT, LOCATOR, ORANGE, REFINED, RGB, TRUTH, VERMILION
 from uel.regions import Ring
 from uel.sites import Site, cells_of
 from uel.tile import Tile
@@ -138,13 +138,17 @@ def fix_marks(
     position: Sequence[float],
     limit: Sequence[float] | None,
     candidates: Sequence[tuple[Sequence[float], float, float]],
+    refined: Sequence[float] | None = None,
 ) -> Marks:
-    """The answer, its candidates (place, probability, standard deviation in m), the limit's answer, and the truth."""
+    """The answer before and after refinement, candidates (place, probability, standard deviation in m), the limit's
+    answer, and the truth.
+    """
     dots = [_candidates(tile, candidates)] if candidates else []
     for name, label, place, colour, size in (
         ("limit", "grid Bayes", limit, LIMIT, 7.0),
         ("truth", "truth", truth, TRUTH, 8.0),
         ("fix", "locator", position, LOCATOR, 8.0),
+        ("refined", "refined", refined, REFINED, 6.0),
     ):
         if place is not None:
             where = on_ground(tile, np.array([place]), UE_HEIGHT + 1.0)

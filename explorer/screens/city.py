@@ -7,6 +7,7 @@ import torch
 
 from explorer import charts, opened, painting, radio_layers, traced, ui, view
 from explorer.painting import Image, Legend
+from explorer.palette import RGB
 from uel.maps import Maps
 from uel.sites import Site, cells_of
 from uel.survey import TileSurvey
@@ -42,7 +43,7 @@ def page() -> None:
     with left:
         click = (opened.outdoors(here.place.tile, CLICK), CLICK)
         tint = ui.show_map(here, tile, picture, marks, options, key="map", at=at, click=click, pick=_pick)
-        ui.legends(legend, tint)
+        ui.legends(legend, tint, Legend(title="marks", names=_names(strong, survey, at)))
         how = HOW_FLAT if options.flat else HOW
         st.caption(f"{said} {how}")
 
@@ -95,6 +96,15 @@ def _marks(tile: Tile, maps: Maps | None, survey: TileSurvey | None, strong: int
         dots, _, said = view.phone_dots(tile, survey.truth.position[survey.valid].numpy())
         marks, said = view.Marks(dots=[dots]) + marks, f"{said}."
     return marks, said
+
+
+def _names(strong: int | None, survey: TileSurvey | None, at: list[float] | None) -> dict[str, RGB]:
+    """What the colours of marks mean; rays have those of the delay profile beside them."""
+    names = (
+        {"cells": view.VERMILION} if strong is None else {f"cell {strong}": view.VERMILION, "other cells": view.GREY}
+    )
+    names |= {} if survey is None else {"phones": view.BLUE}
+    return names | ({} if at is None else {"picked place": view.TRUTH})
 
 
 def _sites(tile: Tile, maps: Maps | None) -> tuple[Site, ...]:
