@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
+from torch import Tensor
 
 from explorer.palette import BLUE, GREEN, GREY, LIMIT, LOCATOR, ORANGE, REFINED, RGB, TRUTH, VERMILION
 from uel.regions import Ring
@@ -14,6 +15,7 @@ from uel.sites import Site, cells_of
 from uel.tile import Tile
 
 MOST_DOTS = 5000  # of one kind on a map: more are sampled, which the page says
+MOST_TRACKS = 300
 UE_HEIGHT = 1.5  # m above the ground
 WEDGE = 24.0  # m, length of a sector's wedge
 
@@ -177,3 +179,18 @@ def track_lines(tile: Tile, place: Float[np.ndarray, "n 2"], name: str, label: s
     return Lines(
         name=name, label=label, points=[on_ground(tile, place, 2.0)], colours=[colour], told=[label], width=3.0
     )
+
+
+def survey_lines(
+    tile: Tile, place: Float[Tensor, "track report 2"], valid: Bool[Tensor, "track report"], seed: int = 0
+) -> tuple[Lines, str]:
+    """Tracks of a survey, and what the page has to say when they are a sample."""
+    long = (valid.sum(-1) > 1).nonzero()[:, 0].numpy()
+    chosen, said = long, f"{len(long)} tracks"
+    if len(long) > MOST_TRACKS:
+        chosen = np.sort(np.random.default_rng(seed).choice(long, MOST_TRACKS, replace=False))
+        said = f"{MOST_TRACKS} of {len(long)} tracks, drawn at random"
+    points = [on_ground(tile, place[n][valid[n]].numpy(), 2.0) for n in chosen]
+    told = [f"track {n}" for n in chosen]
+    lines = Lines(name="tracks", label="tracks", points=points, colours=[GREEN] * len(points), told=told, over=False)
+    return lines, said

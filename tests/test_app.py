@@ -166,6 +166,15 @@ def test_an_upload_is_located_and_bad_ones_are_explained(opened, run):
         assert len(test.error) == 1, name
 
 
+def test_metrics_are_filtered_and_counted(opened):
+    everybody = opened("metrics", {"within": "200"})
+    seen = int(re.search(r"(\d+) of 24 phones", said(opened("metrics", {"sight": "in sight"})))[1])  # type: ignore[index]
+    hidden = int(re.search(r"(\d+) of 24 phones", said(opened("metrics", {"sight": "out of sight"})))[1])  # type: ignore[index]
+    assert "24 of 24 phones" in said(everybody)
+    assert "≤ 200 m" in said(everybody)
+    assert seen + hidden == 24
+
+
 def test_a_damaged_run_is_told_and_does_not_fall(opened, run, tmp_path, monkeypatch):
     import shutil
 

@@ -10,6 +10,7 @@ import pytest
 
 from tests.browsing import SWITCHES, TIMES, Visit, chromium_path, loud_phone, make_crowd, middles, near, serving
 from tests.conftest import ROOT
+from tests.proxy import proxy
 
 pytestmark = pytest.mark.browser
 
@@ -196,9 +197,11 @@ def test_hundred_thousand_phones(chromium, demo, tmp_path):
 
 
 def test_behind_the_path_of_a_proxy(chromium, demo):
-    with serving(str(demo), "--base-url-path", "radio/look", below="/radio/look") as address:
-        there = Visit(chromium, address)
+    """A proxy of another name hands on what lies below its path, and knows nothing else."""
+    with serving(str(demo), "--base-url-path", "radio/look", below="/radio/look") as address, proxy(address) as outside:
+        there = Visit(chromium, outside)
         there.open("map", "Click the ground")
         there.painted()
+        assert there.page.request.get(outside.removesuffix("/radio/look")).status == 404
         there.require_clean()
         there.close()

@@ -1,12 +1,13 @@
 """Live inference in a real browser: files uploaded, a phone that moves, fixes before and after refinement."""
 
+import json
 import time
 
 import numpy as np
 import pytest
 
 from tests.bad_reports import BAD
-from tests.browsing import TIMES
+from tests.browsing import TIMES, near
 
 pytestmark = pytest.mark.browser
 
@@ -50,4 +51,46 @@ def test_the_slider_moves_the_phone(visit):
         visit.settle()
     TIMES["slider_move_s"] = round(float(np.median(seconds)), 2)
     assert "number=5" in visit.page.url
+    visit.require_clean()
+
+
+@pytest.mark.parametrize("refine", ["map", "rt"])
+def test_a_fix_before_and_after_refinement(visit, refine, tmp_path):
+    visit.open(f"live?number=6&walk=3&refine={refine}&camera=from+above", "candidates are hollow")
+    rows = [
+        row.split("\t") for row in visit.page.locator("table:has-text('grid Bayes')").first.inner_text().split("\n")
+    ]
+    assert [row[0] for row in rows] == ["fix", "locator", "refined", "grid Bayes"]
+    for row in rows[1:3]:
+        assert float(row[1]) >= 0  # m
+        assert float(row[4]) > 0  # ms
+    assert len(near(visit.painted(), (204, 121, 167))) > 20  # the refined fix
+    assert (f"refine={refine}" in visit.page.url) == (refine != "map")  # as without a word
+    with visit.page.expect_download() as got:
+        visit.page.get_by_text("This fix as GeoJSON").click()
+    got.value.save_as(tmp_path / "fix.geojson")
+    told = [one["properties"] for one in json.loads((tmp_path / "fix.geojson").read_text())["features"]]
+    assert [one["kind"] for one in told] == ["position", *["candidate"] * 5, "region", "region"]
+    visit.require_clean()
+
+
+def test_a_track_of_the_survey_is_followed(visit):
+    visit.open("live?source=survey&track=2", "track 2 of the survey, ray-traced")
+    visit.painted()
+    visit.require_clean()
+
+
+def test_play_moves_the_phone_until_it_is_stopped(visit):
+    visit.open("live?walk=3", "candidates are hollow")
+    slider = visit.page.get_by_role("slider", name="Report")
+    label = visit.page.get_by_text("Play", exact=True)
+    label.click()
+    visit.page.wait_for_function(
+        "Number(document.querySelector('[role=slider][aria-label=Report]')?.ariaValueNow) >= 2"
+    )
+    label.click()
+    visit.settle()
+    stopped = slider.get_attribute("aria-valuenow")
+    visit.page.wait_for_timeout(4000)
+    assert slider.get_attribute("aria-valuenow") == stopped
     visit.require_clean()
