@@ -1,13 +1,14 @@
 """Live inference in a real browser: files uploaded, a phone that moves, fixes before and after refinement."""
 
 import json
+import re
 import time
 
 import numpy as np
 import pytest
 
 from tests.bad_reports import BAD
-from tests.browsing import TIMES, near
+from tests.browsing import PATIENCE, TIMES, near
 
 pytestmark = pytest.mark.browser
 
@@ -81,13 +82,13 @@ def test_a_track_of_the_survey_is_followed(visit):
 
 
 def test_play_moves_the_phone_until_it_is_stopped(visit):
+    from playwright.sync_api import expect
+
     visit.open("live?walk=3", "candidates are hollow")
     slider = visit.page.get_by_role("slider", name="Report")
     label = visit.page.get_by_text("Play", exact=True)
     label.click()
-    visit.page.wait_for_function(
-        "Number(document.querySelector('[role=slider][aria-label=Report]')?.ariaValueNow) >= 2"
-    )
+    expect(slider).to_have_attribute("aria-valuenow", re.compile("[2-9]"), timeout=PATIENCE)
     label.click()
     visit.settle()
     stopped = slider.get_attribute("aria-valuenow")
