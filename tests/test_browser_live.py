@@ -23,11 +23,11 @@ def test_good_and_bad_uploads(visit, demo, tmp_path):
     names = [name for name in BAD if name not in ("too large", "empty")][:20]  # those Streamlit refuses by itself
     for name in names:
         entry.set_input_files({"name": "bad.json", "mimeType": "application/json", "buffer": BAD[name][0]})
-        visit.settle()
-        alert = visit.page.locator("[data-testid=stAlert]").first
-        alert.wait_for()
-        assert "do:" in alert.inner_text(), name
+        alert = visit.page.locator("[data-testid=stAlert]:has-text('do:')")
+        alert.first.wait_for()
+        assert alert.count() == 1, name
         visit.page.locator("[data-testid=stFileUploaderDeleteBtn] button, [aria-label^=Remove]").first.click()
+        alert.first.wait_for(state="hidden")  # the next one's is not the last one's
         visit.settle()
     entry.set_input_files(str(tmp_path / "reports.json"))
     visit.page.get_by_text("candidates are hollow").first.wait_for()
