@@ -20,20 +20,27 @@ def proxy(address: str) -> Iterator[str]:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await _handle((reader, writer), way.hostname or "", way.port or 0, way.path)
 
-    server = loop.run_until_complete(asyncio.start_server(serve, "127.0.0.1", 0))
-    port = server.sockets[0].getsockname()[1]
+    # In a thread of its own from the start: Playwright has a loop that runs in this one.
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
+    run = lambda what: asyncio.run_coroutine_threadsafe(what, loop).result(60)  # noqa: E731
+    server = run(asyncio.start_server(serve, "127.0.0.1", 0))
     try:
-        yield f"http://{NAME}:{port}{way.path}"
+        yield f"http://{NAME}:{server.sockets[0].getsockname()[1]}{way.path}"
     finally:
+        server.close()
+        run(_end())
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
-        server.close()
-        for task in asyncio.all_tasks(loop):
-            task.cancel()
-        loop.run_until_complete(asyncio.gather(*asyncio.all_tasks(loop), return_exceptions=True))
         loop.close()
+
+
+async def _end() -> None:
+    """End what is still under way."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
 
 
 async def _handle(visitor: Streams, host: str, port: int, path: str) -> None:
