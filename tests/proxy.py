@@ -1,6 +1,7 @@
 """A reverse proxy in a few lines: another name and port, one path, everything below it handed on as it came."""
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +19,8 @@ def proxy(address: str) -> Iterator[str]:
     assert way.port
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await _handle((reader, writer), way.hostname or "", way.port or 0, way.path)
+        with contextlib.suppress(asyncio.CancelledError):  # at the end
+            await _handle((reader, writer), way.hostname or "", way.port or 0, way.path)
 
     # In a thread of its own from the start: Playwright has a loop that runs in this one.
     thread = threading.Thread(target=loop.run_forever)
