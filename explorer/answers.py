@@ -1,9 +1,10 @@
-"""One report answered in full: the locator's density beside grid Bayes', and the evidence of each feature."""
+"""One report answered in full: the locator's fix before and after refinement, grid Bayes', the evidence by feature."""
 
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 import torch
@@ -15,27 +16,27 @@ from uel.geojson import CANDIDATES
 from uel.grid import Grid
 from uel.locator import Locator
 from uel.maps import Maps
+from uel.measurement import MeasurementModel
 from uel.posterior import geometric_median
+from uel.refine import FineMap, Refinement, refined
 from uel.regions import probability
 from uel.reports import Reports
+from uel.rescore import Rescoring, rescored
+from uel.simulator import Simulator
 
+Refine = Literal["none", "map", "rt"]
+ALWAYS = Refinement(entropy=0.0)  # somebody who asks for a refinement gets one, however sure the locator is
 EVIDENCE = ("levels (RSRP)", "range (timing advance, ToA)", "azimuth")
 
 
 @dataclass(frozen=True, eq=False)
-class Answer:
-    """What can be said of a report (a batch of one)."""
+class Opinion:
+    """Where the phone is (a batch of one), and what it took to say so."""
 
     fix: Fix
     seconds: float
-    """of the locator, from report to fix"""
+    """from report to fix, or from fix to fix"""
     grid: Grid
-    evidence: Mapping[str, Float[np.ndarray, "row column"]]
-    """nats"""
-    posterior: Float[Tensor, "row column"]
-    """grid Bayes': evidence alone, before the network"""
-    limit: list[float]
-    """m, grid Bayes' position"""
 
     @cached_property
     def heatmap(self) -> Float[Tensor, "row column"]:
@@ -59,16 +60,56 @@ class Answer:
         return float(self.fix.covariance[0].trace().sqrt())
 
 
-def answer(locator: Locator, maps: Maps, report: Reports) -> Answer:
-    """Locate a single report, and say why."""
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What can be said of a report."""
+
+    before: Opinion
+    """the locator's"""
+    after: Opinion | None
+    """refined, where that was asked for"""
+    evidence: Mapping[str, Float[np.ndarray, "row column"]]
+    """nats"""
+    posterior: Float[Tensor, "row column"]
+    """grid Bayes': evidence alone, before the network"""
+    limit: list[float]
+    """m, grid Bayes' position"""
+
+    @property
+    def final(self) -> Opinion:
+        return self.after or self.before
+
+
+def answer(
+    locator: Locator, maps: Maps, report: Reports, fine: FineMap | None = None, simulator: Simulator | None = None
+) -> Answer:
+    """Locate a single report, and say why; with a fine map its fix is refined, with a simulator also re-scored."""
+    model = locator.measurement
     with torch.no_grad():
         start = time.perf_counter()
         fix = locator(report, maps)
-        fix.position  # noqa: B018  (it is computed on use, and belongs to the time)
-        seconds = time.perf_counter() - start
-        parts = locator.measurement.log_likelihood(report, maps.radio, maps.power_dbm)[0]
+        before = _timed(fix, start, maps.radio.grid)
+        after = None if fine is None else second(fix, report, maps, model, fine, simulator)
+        parts = model.log_likelihood(report, maps.radio, maps.power_dbm)[0]
         log_p = parts.sum(0) + maps.prior.clamp(min=1e-30).log()
     posterior = log_p.flatten().softmax(0)
     limit = geometric_median(maps.radio.grid.centres().reshape(1, -1, 2), posterior[None])[0].tolist()
     evidence = {name: part.numpy() for name, part in zip(EVIDENCE, parts, strict=True)}
-    return Answer(fix, seconds, maps.radio.grid, evidence, posterior.view_as(log_p), limit)
+    return Answer(before, after, evidence, posterior.view_as(log_p), limit)
+
+
+def second(
+    fix: Fix, report: Reports, maps: Maps, model: MeasurementModel, fine: FineMap, simulator: Simulator | None
+) -> Opinion:
+    """A fix looked at again, as `uel locate --refine map` and `rt` do."""
+    with torch.no_grad():
+        start = time.perf_counter()
+        again = refined(fix, report, fine, model, ALWAYS).fix
+        if simulator is not None:
+            again = rescored(again, report, fine, maps, model, simulator, Rescoring())
+        return _timed(again, start, maps.radio.grid)
+
+
+def _timed(fix: Fix, start: float, grid: Grid) -> Opinion:
+    fix.position  # noqa: B018  (it is computed on use, and belongs to the time)
+    return Opinion(fix, time.perf_counter() - start, grid)

@@ -46,9 +46,20 @@ def error_cdf(errors: Mapping[tuple[str, str], np.ndarray], theme: Theme) -> go.
 
 def ratio_bars(ratios: Mapping[str, float], theme: Theme, title: str) -> go.Figure:
     """Errors over those of the limit, by condition; 1 is the limit itself."""
-    names, values = ["<br>".join(name.rsplit(" ", 1)) for name in ratios], [round(v, 3) for v in ratios.values()]
+    names, values = (
+        ["<br>".join(name.rsplit(" ", 1 + ("n=" in name))) for name in ratios],
+        [round(v, 3) for v in ratios.values()],
+    )
     plot = go.Figure()
-    plot.add_bar(x=names, y=values, marker_color=css(LOCATOR), text=[f"{v:.2f}" for v in values], textposition="inside")
+    plot.add_bar(
+        x=names,
+        y=values,
+        marker_color=css(LOCATOR),
+        text=[f"{v:.2f}" for v in values],
+        textposition="inside",
+        insidetextanchor="middle",
+        textangle=0,
+    )
     plot.add_hline(y=1.0, line={"color": theme.ink, "dash": "dash"}, annotation_text="the limit")
     plot.update_yaxes(title=title, range=[0, max([1.2, *values]) * 1.18], gridcolor=theme.grid)
     return _laid_out(plot, 340)
@@ -118,13 +129,18 @@ def evidence(layers: Mapping[str, np.ndarray], size: float, truth: Sequence[floa
                 col=column,
             )
     half = size / 2
-    plot.update_xaxes(range=[-half, half], showticklabels=False, constrain="domain")
+    plot.update_xaxes(range=[-half, half], showticklabels=False, ticks="", constrain="domain")
     for column in range(1, len(layers) + 1):
         plot.update_yaxes(
-            range=[-half, half], showticklabels=False, scaleanchor=f"x{column if column > 1 else ''}", row=1, col=column
+            range=[-half, half],
+            showticklabels=False,
+            ticks="",
+            scaleanchor=f"x{column if column > 1 else ''}",
+            row=1,
+            col=column,
         )
     plot.update_layout(coloraxis={"colorscale": "cividis", "colorbar": {"title": "nats", "thickness": 12}})
-    return _laid_out(plot, 270)
+    return _laid_out(plot, 330)
 
 
 def delay_profile(delay_ns: np.ndarray, gain_db: np.ndarray, cell: np.ndarray, theme: Theme) -> go.Figure:

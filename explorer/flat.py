@@ -38,7 +38,7 @@ def veiled(tile: Tile, ground: UInt8[np.ndarray, "row column 3"], theme: Theme) 
     """The ground with buildings in grey over it."""
     rows = np.arange(len(ground)) * tile.raster_grid.count // len(ground)
     stands = tile.rasters["footprint"].numpy()[rows][:, rows] > 0.5
-    over = np.array([theme.wall[0]] * 3)
+    over = np.array([theme.veil] * 3)
     return np.where(stands[..., None], 0.45 * ground + 0.55 * over, ground).astype(np.uint8)
 
 

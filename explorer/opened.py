@@ -10,14 +10,19 @@ import torch
 from streamlit import config
 from streamlit.runtime import get_instance
 
-from explorer import artefacts, meshes, painting, scenery, trial
+from explorer import answers, artefacts, meshes, painting, scenery, trial
 from explorer.palette import theme_of
 from explorer.serve import PATH
-from uel import mapfile
+from uel import mapfile, report_json
 from uel.folders import data_folder
+from uel.locate import RayPlan
 from uel.locator import Locator
 from uel.maps import Maps
 from uel.radiomap import RadioMap
+from uel.refine import FineMap
+from uel.report_json import Timeline
+from uel.reports import Reports
+from uel.rescore import Rescoring
 from uel.survey import Survey, TileSurvey
 from uel.tile import Tile
 
@@ -127,12 +132,16 @@ def url(content: bytes, name: str) -> str:
 
 
 @st.cache_resource(max_entries=2, show_spinner="Starting the ray tracer …")
-def _simulator(folder: str, radio: str, stamp: float) -> Any:
+def _simulator(folder: str, radio: str, stamp: float, _at: torch.Tensor) -> Any:
+    """Opened, and tried once at a place: kernels are compiled then, and no trace's time holds their compilation."""
+    from sim_bridge.rays import rays as trace
     from sim_bridge.tracer import open as open_simulator
     from sim_bridge.tracing import Tracing
 
     of = tile(Path(folder))
-    return open_simulator(of, RadioMap.load(radio).sites, Tracing(samples=RAYS, chunk=1))
+    simulator = open_simulator(of, RadioMap.load(radio).sites, Tracing(samples=RAYS, chunk=1))
+    trace(simulator, _at)
+    return simulator
 
 
 @st.cache_resource(max_entries=64, show_spinner="Tracing rays …")
@@ -142,9 +151,51 @@ def rays(folder: str, radio: str, x: float, y: float, stamp: float) -> tuple[Any
 
     from sim_bridge.rays import rays as trace
 
-    simulator = _simulator(folder, radio, stamp)
+    at = torch.tensor([[x, y]])
+    simulator = _simulator(folder, radio, stamp, at)
     start = time.perf_counter()
-    return trace(simulator, torch.tensor([[x, y]])), time.perf_counter() - start
+    return trace(simulator, at), time.perf_counter() - start
+
+
+@st.cache_resource(max_entries=2, show_spinner="Starting the ray tracer …")
+def _rescorer(folder: str, radio: str, stamp: float) -> Any:
+    """As `uel locate --refine rt` opens it, for all hypotheses of a report at once."""
+    from sim_bridge.tracer import open as open_simulator
+    from sim_bridge.tracing import Tracing
+
+    rays, width = RayPlan(), Rescoring().hypotheses
+    plan = Tracing(max_depth=rays.depth, samples=rays.samples, scattering=rays.scattering, chunk=width)
+    return open_simulator(tile(Path(folder)), RadioMap.load(radio).sites, plan)
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _fine(folder: str, radio: str, patches: int, stamps: tuple[float, float]) -> FineMap:
+    return FineMap.of(_maps(folder, radio, stamps)[0], patches)
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
+def _answered(
+    run: str,
+    folder: str,
+    radio: str,
+    refine: answers.Refine,
+    told: bytes,
+    stamps: tuple[float, float, float],
+    _report: Reports,
+) -> answers.Answer:
+    of = locator(Path(run))
+    kept, _ = _maps(folder, radio, stamps[:2])
+    fine = None if refine == "none" else _fine(folder, radio, of.config.patches, stamps[:2])
+    simulator = _rescorer(folder, radio, stamps[0]) if refine == "rt" else None
+    return answers.answer(of, kept, _report, fine, simulator)
+
+
+def answered(run: Path, place: artefacts.Place, report: Reports, refine: answers.Refine) -> answers.Answer:
+    """A report (a batch of one that hears a cell) located on a place, and its fix refined. Raises `UelError`."""
+    radio = place.maps[0]
+    stamps = stamp(place.tile, "tile"), stamp(radio, "map"), stamp(run, "run")
+    told = report_json.write(Timeline(torch.zeros(1), report))
+    return _answered(str(run), str(place.tile), str(radio), refine, told, stamps, report)
 
 
 @st.cache_resource(max_entries=16, show_spinner="Locating phones …")

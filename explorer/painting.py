@@ -32,8 +32,10 @@ class Legend:
         if self.names is not None:
             return f"<div class='legend'>{title} {''.join(_swatch(*item) for item in self.names.items())}</div>"
         bar = f"<span style='display:inline-block;width:11rem;height:0.8rem;background:{gradient(self.scale)}'></span>"
-        low, high = (f"<span style='white-space:nowrap'>{_written(v)}</span>" for v in (self.low, self.high))
-        return f"<div class='legend'>{title} &nbsp;{low} {bar} {high}</div>"
+        low, high = (
+            f"<span style='white-space:nowrap;margin:0 0.25rem'>{_written(v)}</span>" for v in (self.low, self.high)
+        )
+        return f"<div class='legend'>{title} {low} {bar} {high}</div>"
 
 
 def _swatch(name: str, colour: RGB) -> str:

@@ -13,7 +13,7 @@ RGB = tuple[int, int, int]
 VERMILION, BLUE, GREEN, ORANGE = (213, 94, 0), (0, 114, 178), (0, 158, 115), (230, 159, 0)
 SKY, PURPLE, YELLOW, GREY = (86, 180, 233), (204, 121, 167), (240, 228, 66), (153, 153, 153)
 CATEGORIES: tuple[RGB, ...] = (ORANGE, SKY, GREEN, VERMILION, BLUE, PURPLE, YELLOW, GREY)
-TRUTH, LOCATOR, LIMIT = YELLOW, VERMILION, SKY
+TRUTH, LOCATOR, LIMIT, REFINED = YELLOW, VERMILION, SKY, PURPLE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +29,8 @@ class Theme:
     """of the ground"""
     wall: tuple[float, float]
     """brightness of buildings without a colour, in shade and in light"""
+    veil: float
+    """brightness of buildings in plan"""
     grid: str
     """faint lines"""
 
@@ -45,6 +47,7 @@ LIGHT = Theme(
         "green": (203, 224, 186),
     },
     wall=(150.0, 232.0),
+    veil=150.0,
     grid="rgba(0,0,0,0.12)",
 )
 DARK = Theme(
@@ -59,6 +62,7 @@ DARK = Theme(
         "green": (32, 54, 42),
     },
     wall=(74.0, 148.0),
+    veil=126.0,
     grid="rgba(255,255,255,0.16)",
 )
 

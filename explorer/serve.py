@@ -48,6 +48,9 @@ def serve(config: ExploreConfig) -> None:
     if config.path is not None:
         os.environ[PATH] = str(config.path.resolve())
     os.environ["STREAMLIT_BROWSER_GATHER_USAGE_STATS"] = "false"
+    from streamlit import net_util
     from streamlit.web import cli
 
+    # Open to others, and for pages of strangers, Streamlit asks a service on the Internet for this machine's address.
+    net_util.get_external_ip = lambda: None
     cli.main(command(config), prog_name="uel explore", standalone_mode=False)

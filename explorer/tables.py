@@ -38,13 +38,13 @@ def ratios(errors: Mapping[tuple[str, str], np.ndarray]) -> dict[str, float]:
 
 
 def by_condition(trial: Trial) -> dict[str, float]:
-    """Median error over grid Bayes', by condition; conditions with hardly a phone are left out."""
+    """Median error over grid Bayes', by condition and its count of phones; those with hardly a phone are left out."""
     heard, los = trial.heard.numpy(), trial.phones.los.numpy()
     conditions = {"all": np.ones_like(los), "in sight": los, "out of sight": ~los}
     conditions |= {"1–2 cells": heard <= 2, "3–4 cells": (heard >= 3) & (heard <= 4), "5 and more": heard >= 5}
     ours, limit = trial.error.numpy(), trial.limit_error.numpy()
     return {
-        name: float(np.median(ours[held])) / max(float(np.median(limit[held])), 1e-6)
+        f"{name} n={int(held.sum())}": float(np.median(ours[held])) / max(float(np.median(limit[held])), 1e-6)
         for name, held in conditions.items()
         if held.sum() >= LEAST
     }

@@ -32,7 +32,7 @@ def lines(rays: Any) -> list[Lines]:
             points=[rays.line(row).numpy() for row in rows],
             colours=[CATEGORIES[cell % len(CATEGORIES)] for cell in cells],
             told=[told(rays.paths, row) for row in rows],
-            width=2.5,
+            width=1.8,
         )
     ]
 

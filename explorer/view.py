@@ -6,14 +6,16 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
+from torch import Tensor
 
-from explorer.palette import BLUE, GREEN, GREY, LIMIT, LOCATOR, ORANGE, RGB, TRUTH, VERMILION
+from explorer.palette import BLUE, GREEN, GREY, LIMIT, LOCATOR, ORANGE, REFINED, RGB, TRUTH, VERMILION
 from uel.regions import Ring
 from uel.sites import Site, cells_of
 from uel.tile import Tile
 
 MOST_DOTS = 5000  # of one kind on a map: more are sampled, which the page says
+MOST_TRACKS = 300
 UE_HEIGHT = 1.5  # m above the ground
 WEDGE = 24.0  # m, length of a sector's wedge
 
@@ -138,13 +140,17 @@ def fix_marks(
     position: Sequence[float],
     limit: Sequence[float] | None,
     candidates: Sequence[tuple[Sequence[float], float, float]],
+    refined: Sequence[float] | None = None,
 ) -> Marks:
-    """The answer, its candidates (place, probability, standard deviation in m), the limit's answer, and the truth."""
+    """The answer before and after refinement, candidates (place, probability, standard deviation in m), the limit's
+    answer, and the truth.
+    """
     dots = [_candidates(tile, candidates)] if candidates else []
     for name, label, place, colour, size in (
         ("limit", "grid Bayes", limit, LIMIT, 7.0),
         ("truth", "truth", truth, TRUTH, 8.0),
         ("fix", "locator", position, LOCATOR, 8.0),
+        ("refined", "refined", refined, REFINED, 6.0),
     ):
         if place is not None:
             where = on_ground(tile, np.array([place]), UE_HEIGHT + 1.0)
@@ -173,3 +179,18 @@ def track_lines(tile: Tile, place: Float[np.ndarray, "n 2"], name: str, label: s
     return Lines(
         name=name, label=label, points=[on_ground(tile, place, 2.0)], colours=[colour], told=[label], width=3.0
     )
+
+
+def survey_lines(
+    tile: Tile, place: Float[Tensor, "track report 2"], valid: Bool[Tensor, "track report"], seed: int = 0
+) -> tuple[Lines, str]:
+    """Tracks of a survey, and what the page has to say when they are a sample."""
+    long = (valid.sum(-1) > 1).nonzero()[:, 0].numpy()
+    chosen, said = long, f"{len(long)} tracks"
+    if len(long) > MOST_TRACKS:
+        chosen = np.sort(np.random.default_rng(seed).choice(long, MOST_TRACKS, replace=False))
+        said = f"{MOST_TRACKS} of {len(long)} tracks, drawn at random"
+    points = [on_ground(tile, place[n][valid[n]].numpy(), 2.0) for n in chosen]
+    told = [f"track {n}" for n in chosen]
+    lines = Lines(name="tracks", label="tracks", points=points, colours=[GREEN] * len(points), told=told, over=False)
+    return lines, said

@@ -1,5 +1,6 @@
 """A browser that reaches the explorer on this machine and nothing else, and what goes wrong in it."""
 
+import json
 import os
 import shutil
 import socket
@@ -23,9 +24,29 @@ from tests.conftest import ROOT
 # Other switches for WebGL in software halve the frame rate.
 SWITCHES = ["--no-sandbox", "--disable-dev-shm-usage", "--enable-unsafe-swiftshader"]
 RUN = ROOT / "runs" / "quick"
+FIGURES = ROOT / "runs" / "bench" / "explorer.json"
+TIMES: dict[str, Any] = {}  # s, measured by the tests, written to FIGURES
 LOGS: dict[str, Path] = {}  # what each server said
 PATIENCE = 300_000  # ms: a cold page on a busy machine
 PROBE = "/_stcore/"  # Streamlit itself looks for its server above and below a deep link, and finds it at the second try
+
+
+def made_demo() -> Path:
+    """The quick demo, made where it is not there."""
+    if not (RUN / "artefacts.json").is_file():
+        command = [sys.executable, "-m", "uel.cli", "demo", "--config", "demo/quick"]
+        subprocess.run(command, cwd=ROOT, check=True, timeout=3600, capture_output=True)
+    return RUN
+
+
+def write_times() -> None:
+    """What was measured now, beside what was measured before."""
+    if not TIMES:
+        return
+    FIGURES.parent.mkdir(parents=True, exist_ok=True)
+    old = json.loads(FIGURES.read_text()) if FIGURES.is_file() else {}
+    TIMES["load"] = [round(value, 1) for value in os.getloadavg()]  # of the machine: on a crowded one all is slow
+    FIGURES.write_text(json.dumps(old | TIMES, indent=1) + "\n")
 
 
 @cache

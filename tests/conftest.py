@@ -3,7 +3,9 @@
 import os
 import random
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,3 +33,47 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip("no shared data: set UEL_SHARED to its folder")
     return folder
+
+
+# ---- for tests marked `browser` --------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def demo() -> Path:
+    """The quick demo's run."""
+    from tests.browsing import made_demo
+
+    return made_demo()
+
+
+@pytest.fixture(scope="session")
+def server(demo: Path) -> Iterator[str]:
+    """Where `uel explore` listens."""
+    from tests.browsing import serving
+
+    with serving(str(demo)) as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Any]:
+    """A browser; what was timed in it is written down at the end."""
+    from playwright.sync_api import sync_playwright
+
+    from tests.browsing import SWITCHES, chromium_path, write_times
+
+    with sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=chromium_path(), args=SWITCHES)
+        yield browser
+        browser.close()
+    write_times()
+
+
+@pytest.fixture
+def visit(chromium: Any, server: str) -> Iterator[Any]:
+    """A page of its own."""
+    from tests.browsing import Visit
+
+    there = Visit(chromium, server)
+    yield there
+    there.close()

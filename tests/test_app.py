@@ -9,13 +9,16 @@ import numpy as np
 import pytest
 import torch
 
-from explorer import trial
+from explorer import answers, trial
 from explorer.serve import APP, PATH
 from tests.bad_reports import BAD
 from tests.test_explorer import make_run
 from uel.locator import Locator, LocatorConfig
 from uel.measurement import MeasurementModel
+from uel.refine import FineMap, Refinement, refined
+from uel.rescore import Rescoring, rescored
 from uel.runs import Run
+from uel.simulator import FreeSpace
 
 pytest.importorskip("streamlit.testing.v1")
 from streamlit.testing.v1 import AppTest
@@ -163,6 +166,15 @@ def test_an_upload_is_located_and_bad_ones_are_explained(opened, run):
         assert len(test.error) == 1, name
 
 
+def test_metrics_are_filtered_and_counted(opened):
+    everybody = opened("metrics", {"within": "200"})
+    seen = int(re.search(r"(\d+) of 24 phones", said(opened("metrics", {"sight": "in sight"})))[1])  # type: ignore[index]
+    hidden = int(re.search(r"(\d+) of 24 phones", said(opened("metrics", {"sight": "out of sight"})))[1])  # type: ignore[index]
+    assert "24 of 24 phones" in said(everybody)
+    assert "≤ 200 m" in said(everybody)
+    assert seen + hidden == 24
+
+
 def test_a_damaged_run_is_told_and_does_not_fall(opened, run, tmp_path, monkeypatch):
     import shutil
 
@@ -200,6 +212,49 @@ def test_each_place_has_its_own_squares_to_click(run, tmp_path):
         assert len(squares) > 100
         assert tile.outdoor(squares).all()
         assert float(squares.abs().max()) == tile.size / 2 - 4.0
+
+
+# ---- before and after ----------------------------------------------------------------------------------
+
+
+def test_a_fix_is_shown_before_and_after_refinement(opened):
+    test = opened("live", {"number": "2"})
+    assert not test.error, said(test)
+    assert test.selectbox(key="density").options == ["refined", "locator", "grid Bayes"]
+    assert [row.split()[0] for row in fixes(test)] == ["locator", "refined", "grid"]
+    assert "report to refined fix" in said(test)
+    test.selectbox(key="refine").set_value("none").run()
+    assert not test.exception
+    assert test.selectbox(key="density").options == ["locator", "grid Bayes"]
+    assert [row.split()[0] for row in fixes(test)] == ["locator", "grid"]
+
+
+def fixes(test: AppTest) -> list[str]:
+    """Rows of the table of fixes, as words."""
+    table = next(e.proto.body for e in test.get("html") if "<th>fix</th>" in e.proto.body)
+    return [re.sub(r"<[^>]*>", " ", row).strip() for row in re.findall(r"<tr><td>.*?</tr>", table)]
+
+
+@pytest.mark.parametrize("refine", ["none", "map", "rt"])
+def test_the_page_refines_as_the_verb_does(run, refine):
+    """Against `uel.refine` and `uel.rescore` asked directly; the locator's own fix stays what it was."""
+    made = Run.open(run)
+    maps, model = made.maps, made.locator.measurement
+    report = trial.draw_phones(made.tile, maps, model, 3, seed=5).reports[:1]
+    fine, simulator = FineMap.of(maps, made.locator.config.patches), FreeSpace(maps.radio.sites, size=made.tile.size)
+    asked = {"none": (), "map": (fine,), "rt": (fine, simulator)}[refine]
+    found = answers.answer(made.locator, maps, report, *asked)
+    with torch.no_grad():
+        plain = expected = made.locator(report, maps)
+        if refine != "none":
+            expected = refined(plain, report, fine, model, Refinement(entropy=0.0)).fix
+        if refine == "rt":
+            expected = rescored(expected, report, fine, maps, model, simulator, Rescoring())
+    assert torch.equal(found.before.fix.log_heatmap, plain.log_heatmap)
+    torch.testing.assert_close(found.final.fix.log_heatmap, expected.log_heatmap)
+    torch.testing.assert_close(found.final.position, expected.position[0].tolist())
+    assert (found.after is None) == (refine == "none")
+    assert found.final.seconds > 0
 
 
 # ---- what stands behind the pages ----------------------------------------------------------------------

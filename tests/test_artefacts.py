@@ -110,3 +110,21 @@ def test_what_never_changes_is_written_beside_the_pages():
     assert config["browser"]["gatherUsageStats"] is False
     assert config["server"]["address"] == "127.0.0.1"
     assert config["server"]["maxUploadSize"] == 1
+
+
+def test_no_service_is_asked_for_the_address_of_this_machine(monkeypatch):
+    """Streamlit would, where it listens to everybody and where a page of a stranger knocks."""
+    from streamlit import net_util
+    from streamlit.web import cli
+    from streamlit.web.server import server_util
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("asked outside")
+
+    monkeypatch.setattr(net_util, "_make_blocking_http_get", refuse)
+    monkeypatch.setattr(net_util, "get_external_ip", net_util.get_external_ip)  # put back afterwards
+    monkeypatch.setattr(cli, "main", lambda *_, **__: None)
+    with pytest.raises(AssertionError, match="asked outside"):
+        server_util.is_url_from_allowed_origins("http://elsewhere.example")
+    serve.serve(serve.ExploreConfig(server_address="0.0.0.0"))
+    assert not server_util.is_url_from_allowed_origins("http://elsewhere.example")

@@ -3,26 +3,21 @@
 Pictures go to `runs/explorer/shots`, times to `runs/bench/explorer.json`.
 """
 
-import json
-import os
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
+import urllib.error
+import urllib.request
+from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
 
-from tests.bad_reports import BAD
-from tests.browsing import RUN, SWITCHES, Visit, chromium_path, loud_phone, make_crowd, middles, near, serving
+from tests.browsing import SWITCHES, TIMES, Visit, chromium_path, loud_phone, make_crowd, middles, near, serving
 from tests.conftest import ROOT
+from tests.proxy import proxy
 
 pytestmark = pytest.mark.browser
 
 SHOTS = ROOT / "runs" / "explorer" / "shots"
-FIGURES = ROOT / "runs" / "bench" / "explorer.json"
 PAGES = {
     "overview": ("", "Find a phone"),
     "map": ("map?phone=PHONE&layer=rsrp", "traced in"),
@@ -30,47 +25,6 @@ PAGES = {
     "metrics": ("metrics", "Calibration"),
     "analysis": ("analysis", "Permutation importance"),
 }
-TIMES: dict[str, Any] = {}
-
-
-# ---- a server, a browser --------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="session")
-def demo() -> Path:
-    """The quick demo, made where it is not there."""
-    if not (RUN / "artefacts.json").is_file():
-        command = [sys.executable, "-m", "uel.cli", "demo", "--config", "demo/quick"]
-        subprocess.run(command, cwd=ROOT, check=True, timeout=3600, capture_output=True)
-    return RUN
-
-
-@pytest.fixture(scope="session")
-def server(demo) -> Iterator[str]:
-    with serving(str(demo)) as address:
-        yield address
-
-
-@pytest.fixture(scope="session")
-def chromium() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=chromium_path(), args=SWITCHES)
-        yield browser
-        browser.close()
-    FIGURES.parent.mkdir(parents=True, exist_ok=True)
-    if TIMES:
-        old = json.loads(FIGURES.read_text()) if FIGURES.is_file() else {}
-        TIMES["load"] = [round(value, 1) for value in os.getloadavg()]  # of the machine: on a crowded one all is slow
-        FIGURES.write_text(json.dumps(old | TIMES, indent=1) + "\n")
-
-
-@pytest.fixture
-def visit(chromium, server) -> Iterator[Visit]:
-    there = Visit(chromium, server)
-    yield there
-    there.close()
 
 
 # ---- every page -----------------------------------------------------------------------------------------
@@ -204,51 +158,6 @@ def test_a_browser_without_webgl_gets_a_plan_by_itself(chromium, server):
     blind.close()
 
 
-# ---- inference ------------------------------------------------------------------------------------------
-
-
-def test_good_and_bad_uploads(visit, demo, tmp_path):
-    visit.open("live?walk=1", "candidates are hollow")
-    with visit.page.expect_download() as got:
-        visit.page.get_by_text("These reports as JSON").click()
-    got.value.save_as(tmp_path / "reports.json")
-    visit.open("live?source=upload", "Reports as JSON")
-    entry = visit.page.locator("input[type=file]")
-    names = [name for name in BAD if name not in ("too large", "empty")][:20]  # those Streamlit refuses by itself
-    for name in names:
-        entry.set_input_files({"name": "bad.json", "mimeType": "application/json", "buffer": BAD[name][0]})
-        visit.settle()
-        alert = visit.page.locator("[data-testid=stAlert]").first
-        alert.wait_for()
-        assert "do:" in alert.inner_text(), name
-        visit.page.locator("[data-testid=stFileUploaderDeleteBtn] button, [aria-label^=Remove]").first.click()
-        visit.settle()
-    entry.set_input_files(str(tmp_path / "reports.json"))
-    visit.page.get_by_text("candidates are hollow").first.wait_for()
-    assert len(names) == 20
-    visit.require_clean()
-
-
-def test_the_slider_moves_the_phone(visit):
-    visit.open("live?walk=3", "candidates are hollow")
-    visit.painted()
-    seconds = []
-    slider = visit.page.get_by_role("slider", name="Report")
-    for _ in range(5):
-        before = visit.page.locator(".cards").first.inner_text()
-        slider.focus()
-        start = time.perf_counter()
-        with visit.page.expect_response(lambda answer: "/media/" in answer.url):  # the ground with its new density
-            visit.page.keyboard.press("ArrowRight")
-        visit.page.wait_for_function("before => document.querySelector('.cards').innerText !== before", arg=before)
-        visit.page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
-        seconds.append(time.perf_counter() - start)
-        visit.settle()
-    TIMES["slider_move_s"] = round(float(np.median(seconds)), 2)
-    assert "number=5" in visit.page.url
-    visit.require_clean()
-
-
 # ---- times ----------------------------------------------------------------------------------------------
 
 
@@ -291,9 +200,13 @@ def test_hundred_thousand_phones(chromium, demo, tmp_path):
 
 
 def test_behind_the_path_of_a_proxy(chromium, demo):
-    with serving(str(demo), "--base-url-path", "radio/look", below="/radio/look") as address:
-        there = Visit(chromium, address)
+    """A proxy of another name hands on what lies below its path, and knows nothing else."""
+    with serving(str(demo), "--base-url-path", "radio/look", below="/radio/look") as address, proxy(address) as outside:
+        there = Visit(chromium, outside)
         there.open("map", "Click the ground")
         there.painted()
         there.require_clean()
+        away = urllib.request.Request(f"http://127.0.0.1:{urlsplit(outside).port}/map")
+        with pytest.raises(urllib.error.HTTPError, match="404"):
+            urllib.request.urlopen(away, timeout=30)
         there.close()

@@ -204,6 +204,19 @@ def test_hundred_thousand_phones_become_a_sample_that_is_told(tile):
     assert view.phone_dots(tile, place[:30])[2] == "30 phones"
 
 
+def test_tracks_of_one_report_are_no_lines_and_many_are_sampled(tile):
+    place = torch.rand(400, 3, 2, generator=torch.Generator().manual_seed(0)) * 100
+    valid = torch.ones(400, 3, dtype=torch.bool)
+    valid[0, 1:], valid[1, 2] = False, False
+    lines, said = view.survey_lines(tile, place, valid)
+    assert said == f"{view.MOST_TRACKS} of 399 tracks, drawn at random"
+    assert len(lines.points) == view.MOST_TRACKS
+    few, said = view.survey_lines(tile, place[:3], valid[:3])
+    assert (said, few.told) == ("2 tracks", ["track 1", "track 2"])
+    assert [len(points) for points in few.points] == [2, 3]
+    np.testing.assert_allclose(few.points[1][:, :2], place[2], atol=1e-4)
+
+
 # ---- the deck ------------------------------------------------------------------------------------------
 
 

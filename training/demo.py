@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import platform
 import time
 from dataclasses import asdict, dataclass, field
@@ -173,8 +174,8 @@ def _write(
 ) -> None:
     np.savez(folder / "errors.npz", **{key: value.numpy() for key, value in errors.items()})
     test.maps.radio.save(folder / "test")
-    tile = test.tile.folder.resolve()
-    (folder / "artefacts.json").write_text(json.dumps({"test": {"tile": str(tile), "radio": "test"}}))
+    tile = os.path.relpath(test.tile.folder.resolve(), folder.resolve())  # runs and data may be moved together
+    (folder / "artefacts.json").write_text(json.dumps({"test": {"tile": tile, "radio": "test"}}))
     versions = {name: version(name) for name in ("torch", "drjit", "mitsuba", "sionna-rt", "lightning", "zarr")}
     metrics = {
         **tables(errors, config.test),

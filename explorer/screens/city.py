@@ -7,6 +7,7 @@ import torch
 
 from explorer import charts, opened, painting, radio_layers, traced, ui, view
 from explorer.painting import Image, Legend
+from explorer.palette import RGB
 from uel.maps import Maps
 from uel.sites import Site, cells_of
 from uel.survey import TileSurvey
@@ -26,8 +27,8 @@ def page() -> None:
     maps, service = opened.maps(here.place) if here.place.maps else (None, {})
     options = ui.map_options()
     picture, legend, strong = _ground(here, tile, maps, service)
-    survey = _survey(here)
-    marks, said = _marks(tile, maps, survey, strong)
+    survey, tracks = _survey(here)
+    marks, said = _marks(tile, maps, survey, tracks, strong)
     at = _picked_place(tile, survey)
     found, seconds = (None, 0.0)
     left, right = st.columns([1.75, 1.0], gap="medium")
@@ -42,7 +43,7 @@ def page() -> None:
     with left:
         click = (opened.outdoors(here.place.tile, CLICK), CLICK)
         tint = ui.show_map(here, tile, picture, marks, options, key="map", at=at, click=click, pick=_pick)
-        ui.legends(legend, tint)
+        ui.legends(legend, tint, Legend(title="marks", names=_names(strong, survey, tracks, at)))
         how = HOW_FLAT if options.flat else HOW
         st.caption(f"{said} {how}")
 
@@ -78,23 +79,39 @@ def _strongest(base: Image, maps: Maps) -> tuple[Image, Legend]:
     return painting.paint_categories(base, best, known), Legend(title="strongest", names=names)
 
 
-def _survey(here: ui.Here) -> TileSurvey | None:
+def _survey(here: ui.Here) -> tuple[TileSurvey | None, bool]:
+    """The survey whose phones are shown, and whether their tracks are."""
     assert here.place is not None
     if not here.place.surveys:
-        return None
+        return None, False
     with st.sidebar:
         if not st.toggle("Phones of the survey", value=True, key="phones", bind="query-params"):
-            return None
-    return opened.survey(*here.place.surveys[0])
+            return None, False
+        tracks = st.toggle("Their tracks", value=False, key="tracks", bind="query-params")
+    return opened.survey(*here.place.surveys[0]), tracks
 
 
-def _marks(tile: Tile, maps: Maps | None, survey: TileSurvey | None, strong: int | None) -> tuple[view.Marks, str]:
-    """Masts and phones, and what to say of them."""
+def _marks(
+    tile: Tile, maps: Maps | None, survey: TileSurvey | None, tracks: bool, strong: int | None
+) -> tuple[view.Marks, str]:
+    """Masts, phones and their tracks, and what to say of them."""
     marks, said = view.sites_marks(_sites(tile, maps), tile, strong), ""
     if survey is not None:
         dots, _, said = view.phone_dots(tile, survey.truth.position[survey.valid].numpy())
         marks, said = view.Marks(dots=[dots]) + marks, f"{said}."
+    if survey is not None and tracks:
+        lines, more = view.survey_lines(tile, survey.truth.position, survey.valid)
+        marks, said = view.Marks(lines=[lines]) + marks, f"{said} {more}."
     return marks, said
+
+
+def _names(strong: int | None, survey: TileSurvey | None, tracks: bool, at: list[float] | None) -> dict[str, RGB]:
+    """What the colours of marks mean; rays have those of the delay profile beside them."""
+    names = (
+        {"cells": view.VERMILION} if strong is None else {f"cell {strong}": view.VERMILION, "other cells": view.GREY}
+    )
+    names |= ({} if survey is None else {"phones": view.BLUE}) | ({"tracks": view.GREEN} if tracks else {})
+    return names | ({} if at is None else {"picked place": view.TRUTH})
 
 
 def _sites(tile: Tile, maps: Maps | None) -> tuple[Site, ...]:

@@ -2,15 +2,17 @@
 
 import json
 import math
+from contextlib import nullcontext
+from typing import Any
 
 import numpy as np
 import streamlit as st
 import torch
 
 from explorer import answers, attention, charts, opened, painting, sources, ui, view
-from explorer.answers import Answer
+from explorer.answers import Answer, Opinion
 from explorer.painting import Image, Legend
-from explorer.palette import BLUE
+from explorer.palette import BLUE, RGB
 from explorer.screens.metrics import PHONES
 from explorer.sources import Story
 from uel import geojson, report_json
@@ -22,6 +24,7 @@ from uel.reports import TIERS
 from uel.tile import Tile
 
 SOURCES = {"walk": "a walk", "phones": "phones of the trial", "survey": "a track of the survey", "upload": "a file"}
+REFINES = {"map": "on the map", "rt": "on the map, then by rays", "none": "none"}
 PERIOD = 1.5  # s between reports while playing
 
 
@@ -32,16 +35,18 @@ def page() -> None:
     assert here.place is not None
     assert here.run is not None
     locator, (maps, _) = opened.locator(here.run), opened.maps(here.place)
-    options = ui.map_options(opacity=0.4)
+    options = ui.map_options(opacity=0.3)
     with st.sidebar:
-        shown = ui.option("Density", "density", ["locator", "grid Bayes"])
+        refine: Any = ui.option("Refinement", "refine", list(REFINES), REFINES.__getitem__)
+        densities = ["refined"] * (refine != "none") + ["locator", "grid Bayes"]
+        shown = ui.option("Density", "density", densities)
     story = _story(here, locator, maps)
     if story is None:
         return
     playing = st.sidebar.toggle("Play", key="playing", disabled=len(story) < 2)
     tile = opened.tile(here.place.tile)
     moving = st.fragment(_moment, run_every=PERIOD if playing else None)
-    moving(here, tile, maps, locator, story, options, shown, playing)
+    moving(here, tile, maps, locator, story, options, shown, refine, playing)
 
 
 # ---- what is located -----------------------------------------------------------------------------------
@@ -104,11 +109,12 @@ def _moment(
     story: Story,
     options: ui.MapOptions,
     shown: str,
+    refine: answers.Refine,
     playing: bool,
 ) -> None:
     with ui.told_errors():
         now = _now(len(story), playing)
-        found = answers.answer(locator, maps, story.timeline.reports[now : now + 1])
+        found = _answered(here, story, now, refine)
         left, right = st.columns([1.75, 1.0], gap="medium")
         with left:
             _map(here, tile, story, now, found, options, shown)
@@ -119,6 +125,13 @@ def _moment(
         ui.plot(charts.evidence(found.evidence, tile.size, truth, here.theme), "evidence")
         _measured(here, maps, locator, story, now)
         _downloads(tile, story, now, found)
+
+
+def _answered(here: ui.Here, story: Story, now: int, refine: answers.Refine) -> Answer:
+    assert here.run is not None
+    assert here.place is not None
+    with st.spinner("Tracing rays to the likeliest places …") if refine == "rt" else nullcontext():
+        return opened.answered(here.run, here.place, story.timeline.reports[now : now + 1], refine)
 
 
 def _now(count: int, playing: bool) -> int:
@@ -132,24 +145,31 @@ def _now(count: int, playing: bool) -> int:
 
 
 def _map(here: ui.Here, tile: Tile, story: Story, now: int, found: Answer, options: ui.MapOptions, shown: str) -> None:
-    pixels = found.heatmap if shown == "locator" else found.posterior
+    said = found.before if shown == "locator" else found.final
+    pixels = found.posterior if shown == "grid Bayes" else said.heatmap
     base = opened.basemap(here.place.tile, here.theme.name)  # type: ignore[union-attr]
-    picture, legend = density_picture(base, pixels.numpy(), found.grid.pixel)
+    picture, legend = density_picture(base, pixels.numpy(), said.grid.pixel)
     truth = None if story.truth is None else story.truth[now].tolist()
     marks = view.Marks(
-        lines=[view.region_lines(tile, outlines(pixels, found.grid, share), share) for share in geojson.SHARES]
+        lines=[view.region_lines(tile, outlines(pixels, said.grid, share), share) for share in geojson.SHARES]
     )
     if story.truth is not None and story.text.startswith(("a ped", "track")) and len(story) > 1:
         way = view.track_lines(tile, story.truth.numpy(), "way", "true way", BLUE)
         marks = marks + view.Marks(lines=[way])
-    marks = marks + view.fix_marks(tile, truth, found.position, found.limit, found.candidates)
+    refined = found.after and found.after.position
+    marks = marks + view.fix_marks(tile, truth, found.before.position, found.limit, said.candidates, refined)
     serving = int(story.timeline.reports.serving[now])
     sites = opened.maps(here.place)[0].radio.sites  # type: ignore[arg-type]
     marks = view.sites_marks(sites, tile, serving) + marks
-    ui.show_map(here, tile, picture, marks, options, key="live", at=found.position)
-    names = {"truth": view.TRUTH, "locator": view.LOCATOR, "grid Bayes": view.LIMIT, "candidates": view.GREEN}
-    ui.legends(legend, Legend(title="marks", names=names | {"50 % region": view.VERMILION, "90 % region": view.ORANGE}))
+    ui.show_map(here, tile, picture, marks, options, key="live", at=found.final.position)
+    ui.legends(legend, Legend(title="marks", names=_names(refined is not None)))
     st.caption(f"Reports of {story.text}. The serving cell stands out; candidates are hollow.")
+
+
+def _names(refined: bool) -> dict[str, RGB]:
+    names = {"truth": view.TRUTH, "locator": view.LOCATOR} | ({"refined": view.REFINED} if refined else {})
+    more = {"candidates": view.GREEN, "50 % region": view.VERMILION, "90 % region": view.ORANGE}
+    return names | {"grid Bayes": view.LIMIT} | more
 
 
 def density_picture(base: Image, pixels: np.ndarray, pixel: float) -> tuple[Image, Legend]:
@@ -163,24 +183,48 @@ def density_picture(base: Image, pixels: np.ndarray, pixel: float) -> tuple[Imag
 
 
 def _figures(story: Story, now: int, found: Answer) -> None:
-    reports = story.timeline.reports
+    reports, last = story.timeline.reports, found.final
+    truth = None if story.truth is None else story.truth[now].tolist()
     shown = {
-        "position": (f"{found.position[0]:.0f}, {found.position[1]:.0f} m".replace("-", "−"), "east, north"),
-        "uncertainty": (f"± {found.std:.0f} m", f"entropy {float(found.fix.entropy()[0]):.2f} nat"),
-        "latency": (f"{found.seconds * 1e3:.0f} ms", "report to fix, here"),
+        "position": (f"{last.position[0]:.0f}, {last.position[1]:.0f} m".replace("-", "−"), "east, north"),
+        "uncertainty": (f"± {last.std:.0f} m", f"entropy {float(last.fix.entropy()[0]):.2f} nat"),
         "cells heard": (str(int(reports.heard[now].sum())), f"cell {int(reports.serving[now])} serves"),
+        "latency": _latency(found),
     }
-    if story.truth is not None:
-        truth = story.truth[now].tolist()
-        shown["error"] = (f"{math.dist(found.position, truth):.1f} m", "locator")
-        shown["error of grid Bayes"] = (f"{math.dist(found.limit, truth):.1f} m", "evidence alone")
     ui.cards(shown, columns=2)
+    ui.table(_before_after(found, truth))
+    st.caption("± is the root of a covariance's trace; grid Bayes is the evidence alone, without the network.")
     rows = [
         {"": n + 1, "probability": f"{p:.1%}", "x m": round(xy[0], 1), "y m": round(xy[1], 1), "± m": round(std, 1)}
-        for n, (xy, p, std) in enumerate(found.candidates)
+        for n, (xy, p, std) in enumerate(last.candidates)
     ]
     ui.table(rows)
-    st.caption("The five likeliest candidates. ± is the root of a covariance's trace.")
+    st.caption("The five likeliest candidates.")
+
+
+def _latency(found: Answer) -> tuple[str, str]:
+    total = sum(part.seconds for part in (found.before, found.after) if part is not None)
+    return _milliseconds(total) + " ms", "report to refined fix, here" if found.after else "report to fix, here"
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{seconds * 1e3:.0f}"
+
+
+def _before_after(found: Answer, truth: list[float] | None) -> list[dict[str, str]]:
+    """The fix before and after refinement, and grid Bayes': error, uncertainty, entropy, and time."""
+    parts = {"locator": found.before} | ({"refined": found.after} if found.after is not None else {})
+    rows = [{"fix": name, "error m": _off(said.position, truth), **_sure(said)} for name, said in parts.items()]
+    return [*rows, {"fix": "grid Bayes", "error m": _off(found.limit, truth), "± m": "–", "nat": "–", "ms": "–"}]
+
+
+def _off(place: list[float], truth: list[float] | None) -> str:
+    return "–" if truth is None else f"{math.dist(place, truth):.1f}"
+
+
+def _sure(said: Opinion) -> dict[str, str]:
+    entropy = float(said.fix.entropy()[0])
+    return {"± m": f"{said.std:.1f}", "nat": f"{entropy:.2f}", "ms": _milliseconds(said.seconds)}
 
 
 def _measured(here: ui.Here, maps: Maps, locator: Locator, story: Story, now: int) -> None:
@@ -202,7 +246,7 @@ def _measured(here: ui.Here, maps: Maps, locator: Locator, story: Story, now: in
 
 def _downloads(tile: Tile, story: Story, now: int, found: Answer) -> None:
     left, right, _ = st.columns([1, 1, 2])
-    told = geojson.features(found.fix, tile, found.grid, time=round(float(story.timeline.time[now]), 3))
+    told = geojson.features(found.final.fix, tile, found.final.grid, time=round(float(story.timeline.time[now]), 3))
     left.download_button(
         "This fix as GeoJSON", json.dumps(told), "fix.geojson", "application/geo+json", on_click="ignore"
     )

@@ -111,9 +111,10 @@ def _missing(here: ui.Here) -> None:
 def _versions(here: ui.Here) -> None:
     st.markdown("#### Versions")
     told = {"uel": __version__, "torch": torch.__version__, "streamlit": st.__version__}
-    told["device"] = (
-        torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads"
-    )
-    if here.run is not None:
-        told |= {f"{name} (run)": v for name, v in Run.open(here.run).metrics.get("versions", {}).items()}
+    threads = torch.get_num_threads()
+    cpu = f"CPU, {threads} {'thread' if threads == 1 else 'threads'}"
+    told["device"] = torch.cuda.get_device_name() if torch.cuda.is_available() else cpu
+    made = Run.open(here.run).metrics.get("versions", {}) if here.run is not None else {}
+    if made:
+        told["the run was made with"] = ", ".join(f"{name} {version}" for name, version in made.items())
     ui.facts(told)
