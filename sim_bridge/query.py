@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import drjit as dr
 import mitsuba as mi
@@ -58,8 +59,18 @@ class Resolved:
         """Kind, mesh and primitive of each interaction; 0 where there is none."""
         return rows(self.buffer, self.count)
 
+    @cached_property
+    def _kept(self) -> dict[str, Any]:
+        """What the last question was answered with, for the next one."""
+        return {}
+
     def bends(self, facets: Facets) -> Bends:
-        """What the paths meet, where it stood when the scene was opened."""
+        """What the paths meet, where it stood when the scene was opened; read once."""
+        if "bends" not in self._kept:
+            self._kept["bends"] = self._bends(facets)
+        return self._kept["bends"]
+
+    def _bends(self, facets: Facets) -> Bends:
         kind, shape, primitive = self.met
         triangle = facets.number(shape, primitive)
         edge = (kind == EDGE)[..., None]
@@ -69,6 +80,21 @@ class Resolved:
             for of_edge, of_wall in zip(edges(self.buffer, self.count), wall, strict=True)
         )
         return Bends(kind, corner, axis, vertices(self.buffer, self.count).double())
+
+    def unfolded(
+        self, bends: Bends, source: Float64[Tensor, "row 3"], target: Float64[Tensor, "row 3"], moved: bool
+    ) -> tuple[Float64[Tensor, "row depth 3"], Float[Tensor, "row 3"], Float[Tensor, "row 3"]]:
+        """Turning points, and directions of departure and arrival; the last call's where all stands where it stood.
+
+        `moved` says that walls may not. A fit of materials and turns asks for these again and again: it took half of
+        its time.
+        """
+        if moved or source.requires_grad or target.requires_grad:
+            return _unfolded(bends, source, target)
+        ends = self._kept.get("ends")
+        if ends is None or not (torch.equal(ends[0], source) and torch.equal(ends[1], target)):
+            self._kept.update(ends=(source, target), unfolded=_unfolded(bends, source, target))
+        return self._kept["unfolded"]
 
 
 Chains = tuple[Int[Tensor, " path"], Int[Tensor, " path"], Int[Tensor, "path depth"]]
@@ -155,11 +181,12 @@ def evaluated(
         return _no_paths(ends, [*ends.columns(), *given.values()], receive, transmit)
     with LOCK:
         target, source = found.ends
-        bends = found.bends(facets).shifted(_shift(scene, facets, found, given))
+        moved = bool(_objects(given))
+        bends = found.bends(facets)
+        bends = bends.shifted(_shift(scene, facets, found, given)) if moved else bends
         kinds = interactions(found.buffer, found.count)
     first, last = ends.source[source].double(), ends.target[target].double()
-    vertex = turning_points(bends, first, last)
-    departure, arrival = _directions(bends, first, vertex, last)
+    vertex, departure, arrival = found.unfolded(bends, first, last, moved)
     columns = [axis.reshape(-1) for axis in _filled(vertex.float(), found.buffer.buffer_size).unbind(-1)]
     inputs = [*ends.columns(), *columns, *(value.reshape(-1) for value in learned.values())]
 
@@ -186,17 +213,15 @@ def evaluated(
     return PathSet(len(ends.target), len(ends.source), *(values[kept] for values in rows))
 
 
-def _directions(
-    bends: Bends,
-    source: Float64[Tensor, "row 3"],
-    vertex: Float64[Tensor, "row depth 3"],
-    target: Float64[Tensor, "row 3"],
-) -> tuple[Float[Tensor, "row 3"], Float[Tensor, "row 3"]]:
-    """Of departure and arrival, from the first and the last turning point: so they follow the ends."""
+def _unfolded(
+    bends: Bends, source: Float64[Tensor, "row 3"], target: Float64[Tensor, "row 3"]
+) -> tuple[Float64[Tensor, "row depth 3"], Float[Tensor, "row 3"], Float[Tensor, "row 3"]]:
+    """Turning points, and directions from the first and the last of them: so they follow the ends."""
+    vertex = turning_points(bends, source, target)
     bounces = (bends.kind > 0).sum(1)
     near = vertex[torch.arange(len(vertex)), (bounces - 1).clamp(min=0)]
     near = torch.where(bounces[:, None] > 0, near, source)
-    return normalize(vertex[:, 0] - source, dim=-1).float(), normalize(near - target, dim=-1).float()
+    return vertex, normalize(vertex[:, 0] - source, dim=-1).float(), normalize(near - target, dim=-1).float()
 
 
 def _shift(

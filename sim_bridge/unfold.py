@@ -53,9 +53,9 @@ def turning_points(
     images = _images(bends, source)
     if bool((bends.kind == EDGE).any()):
         images = _over_edges(bends, images, target)
-    ahead, points = target, []
+    ahead, points, behind = target, [], bends.free()
     for level in reversed(range(bends.kind.shape[1])):
-        kind, free = bends.kind[:, level, None], bends.free()[:, level, None]
+        kind, free = bends.kind[:, level, None], behind[:, level, None]
         hit = _crossing(bends, level, ahead, images[level], ((kind == MIRROR) | (kind == THROUGH)) & free)
         point = torch.where(kind == EDGE, images[level], hit)
         point = torch.where(free, point, bends.fixed[:, level])

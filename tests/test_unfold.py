@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from sim_bridge import finding
+from sim_bridge.query import Resolved
 from sim_bridge.unfold import EDGE, MIRROR, SCATTER, THROUGH, Bends, turning_points
 from tests import worlds
 from uel.sites import Site
@@ -44,6 +45,22 @@ def test_derivatives_are_those_of_differences() -> None:
 
     given = (source, target, torch.zeros(len(KINDS), 3, 3, dtype=torch.float64))
     assert torch.autograd.gradcheck(points, tuple(v.requires_grad_() for v in given))
+
+
+def test_what_is_unfolded_is_kept_only_while_nothing_moves() -> None:
+    met, (source, target) = bends(*KINDS), ends(len(KINDS))
+    paths = object.__new__(Resolved)  # without a buffer of Sionna's
+    first = paths.unfolded(met, source, target, False)
+    assert paths.unfolded(met, source.clone(), target, False) is first
+    other = paths.unfolded(met, source, target + 1.0, False)
+    torch.testing.assert_close(other[0], turning_points(met, source, target + 1.0), rtol=0, atol=0)
+    assert not torch.equal(other[2], first[2])
+    wall = met.shifted(torch.ones(len(KINDS), 3, 3, dtype=torch.float64))
+    there = paths.unfolded(wall, source, target + 1.0, True)
+    torch.testing.assert_close(there[0], turning_points(wall, source, target + 1.0), rtol=0, atol=0)
+    sum(part.sum() for part in paths.unfolded(met, source.requires_grad_(), target, False)).backward()
+    assert source.grad is not None
+    assert bool((source.grad != 0).any())
 
 
 def test_walls_are_met_where_they_are() -> None:

@@ -114,9 +114,8 @@ def _rungs(sim: Sionna, reach: float) -> list[Tensor]:
 
 def _fits(config: CalibrateConfig, problem: Problem, folder: Path) -> Iterator[Fitted]:
     """Every start's end; those that a killed run had finished are read."""
-    key = digest(
-        {"config": {k: v for k, v in asdict(config).items() if k not in ("run", "starts")}, "links": problem.levels}
-    )
+    told = {k: v for k, v in asdict(config).items() if k not in ("run", "starts", "maps", "map_tracing")}
+    key = digest({"config": told, "links": problem.levels})
     random = torch.Generator().manual_seed(config.seed + 1)
     for number in track(range(config.starts), "starts", transient=True):
         start = torch.randn(len(problem.unknowns), generator=random, dtype=torch.float64) * (number > 0)

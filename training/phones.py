@@ -164,13 +164,14 @@ def _kriged(learn: Drive, judged: Drive, tile: Tile, grid: Grid, trend: Trend, f
         _fields(known, points, trend, left).log_likelihood(asked)
         for known, asked in track(parts, "folds", transient=True)
     ]
+    density = {width: [_density(known, points, width) for known, _ in parts] for width in WIDTHS}
     choices = [(width, power) for width in WIDTHS for power in TEMPERS]
 
     def score(choice: tuple[float, float]) -> float:
         width, power = choice
         errors = [
-            position_error(_fix(p, points, _density(known, points, width), power), asked.position)
-            for p, (known, asked) in zip(log_p, parts, strict=True)
+            position_error(_fix(p, points, there, power), asked.position)
+            for p, there, (_, asked) in zip(log_p, density[width], parts, strict=True)
         ]
         return float(torch.cat(errors).median())
 
