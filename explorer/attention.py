@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from uel.layers import Attention
-from uel.locator import Locator
+from uel.locator import Locator, cell_features
 from uel.maps import Maps
 from uel.reports import Reports
 
@@ -32,7 +32,7 @@ def of_summary(locator: Locator, reports: Reports, maps: Maps) -> Float[Tensor, 
     handles = [layer.register_forward_hook(note) for layer in locator.radio_encoder.blocks]
     try:
         with torch.no_grad():
-            locator(reports[:1], maps)
+            locator.radio_encoder(cell_features(reports[:1], maps))
     finally:
         for handle in handles:
             handle.remove()

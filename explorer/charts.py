@@ -1,6 +1,6 @@
 """Charts for the explorer: pure functions from results to Plotly figures."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -103,44 +103,6 @@ def timeline(
     plot.update_xaxes(title="time in s", row=1 + len(more), col=1)
     plot.add_vline(x=float(time[now]), line={"color": css(LOCATOR), "width": 2})
     return _laid_out(plot, 250 + 90 * len(more))
-
-
-def evidence(layers: Mapping[str, np.ndarray], size: float, truth: Sequence[float] | None, theme: Theme) -> go.Figure:
-    """Log-likelihood in nats of each kind of evidence at every pixel, below the best one, cut at 12; row 0 is south."""
-    plot = make_subplots(rows=1, cols=len(layers), subplot_titles=list(layers), horizontal_spacing=0.03)
-    axis = None
-    for column, values in enumerate(layers.values(), start=1):
-        axis = (np.arange(len(values)) + 0.5) * size / len(values) - size / 2
-        below = np.round(np.maximum(values - values.max(), -12.0), 2)
-        plot.add_heatmap(
-            z=below, x=axis, y=axis, coloraxis="coloraxis", row=1, col=column,
-            hovertemplate="%{x:.0f} m east, %{y:.0f} m north: %{z:.1f} nats<extra></extra>",
-        )  # fmt: skip
-        if truth is not None:
-            mark = {"size": 11, "color": "rgba(0,0,0,0)", "line": {"color": css((255, 255, 255)), "width": 2}}
-            plot.add_scatter(
-                x=[truth[0]],
-                y=[truth[1]],
-                mode="markers",
-                marker=mark,
-                name="truth",
-                showlegend=False,
-                row=1,
-                col=column,
-            )
-    half = size / 2
-    plot.update_xaxes(range=[-half, half], showticklabels=False, ticks="", constrain="domain")
-    for column in range(1, len(layers) + 1):
-        plot.update_yaxes(
-            range=[-half, half],
-            showticklabels=False,
-            ticks="",
-            scaleanchor=f"x{column if column > 1 else ''}",
-            row=1,
-            col=column,
-        )
-    plot.update_layout(coloraxis={"colorscale": "cividis", "colorbar": {"title": "nats", "thickness": 12}})
-    return _laid_out(plot, 330)
 
 
 def delay_profile(delay_ns: np.ndarray, gain_db: np.ndarray, cell: np.ndarray, theme: Theme) -> go.Figure:

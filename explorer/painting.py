@@ -1,6 +1,6 @@
 """What lies on the ground, as one picture: our own basemap, and a layer over it, with its legend."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +12,10 @@ from uel.tile import Tile
 
 Image = UInt8[np.ndarray, "_ _ 3"]
 MOST_PIXELS = 1024  # of a picture's side: what a browser takes without a pause
+
+
+ENLARGED = 4  # pixels of a picture of evidence for each of the map's
+RING = 10.0  # pixels, radius
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +40,9 @@ class Legend:
             f"<span style='white-space:nowrap;margin:0 0.25rem'>{_written(v)}</span>" for v in (self.low, self.high)
         )
         return f"<div class='legend'>{title} {low} {bar} {high}</div>"
+
+
+EVIDENCE = Legend(title="evidence", unit="nats below the best pixel", scale="cividis", low=-12.0, high=0.0)
 
 
 def _swatch(name: str, colour: RGB) -> str:
@@ -75,6 +82,17 @@ def paint_categories(
     """Categories by number, in the palette's order and round again."""
     colours = np.array(CATEGORIES, dtype=np.uint8)
     return _over(base, colours[index % len(colours)], known * opacity)
+
+
+def evidence(values: Float[np.ndarray, "row column"], size: float, truth: Sequence[float] | None) -> Image:
+    """Log-likelihood at every pixel as `EVIDENCE` says, north up, with a ring around the truth (x, y in m)."""
+    picture = scaled(values - values.max(), EVIDENCE.scale, EVIDENCE.low, EVIDENCE.high)
+    picture = picture.repeat(ENLARGED, 0).repeat(ENLARGED, 1)
+    if truth is not None:
+        place = (np.arange(len(picture)) + 0.5) * size / len(picture) - size / 2
+        away = np.hypot(place[:, None] - truth[1], place[None] - truth[0]) * len(picture) / size
+        picture[np.abs(away - RING) < RING / 4] = 255
+    return picture[::-1]
 
 
 def legend_of(title: str, unit: str, scale: str, values: np.ndarray) -> Legend:

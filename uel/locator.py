@@ -107,7 +107,7 @@ class Locator(nn.Module):
         """
         require_nesting(maps.radio.grid, self.config.patches)
         evidence = self._evidence(reports, maps, measurement or self.measurement)
-        radio = self.radio_encoder(_cell_features(reports, maps))
+        radio = self.radio_encoder(cell_features(reports, maps))
         pixels = self.stem(_pixel_channels(evidence, reports, maps))
         tokens = self._encode(pixels, radio)
         score = (tokens * self.query(radio[:, :1])).sum(-1) / math.sqrt(self.config.width)
@@ -201,7 +201,7 @@ def _zero(layer: nn.Linear | nn.Conv2d) -> nn.Module:
     return layer
 
 
-def _cell_features(reports: Reports, maps: Maps) -> Float[Tensor, "batch cell feature"]:
+def cell_features(reports: Reports, maps: Maps) -> Float[Tensor, "batch cell feature"]:
     """One token per cell: what was said of it and its pose, nothing that depends on the frame."""
     serving = F.one_hot(reports.serving, reports.heard.shape[-1]).float()
     said = [

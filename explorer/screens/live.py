@@ -121,10 +121,19 @@ def _moment(
         with right:
             _figures(story, now, found)
         st.markdown("**Evidence**: log-likelihood of the report at every pixel, by feature")
-        truth = None if story.truth is None else story.truth[now].tolist()
-        ui.plot(charts.evidence(found.evidence, tile.size, truth, here.theme), "evidence")
+        _evidence(tile, story, now, found)
         _measured(here, maps, locator, story, now)
         _downloads(tile, story, now, found)
+
+
+def _evidence(tile: Tile, story: Story, now: int, found: Answer) -> None:
+    """Pictures, not charts: a browser draws three charts anew in half a second."""
+    truth = None if story.truth is None else story.truth[now].tolist()
+    for column, (name, values) in zip(
+        st.columns(len(found.evidence), gap="small"), found.evidence.items(), strict=True
+    ):
+        column.image(painting.evidence(values, tile.size, truth), caption=name, width="stretch")
+    ui.legends(painting.EVIDENCE)
 
 
 def _answered(here: ui.Here, story: Story, now: int, refine: answers.Refine) -> Answer:
@@ -241,15 +250,22 @@ def _measured(here: ui.Here, maps: Maps, locator: Locator, story: Story, now: in
     with right:
         st.markdown("**Attention** of the summary token to cells")
         weights = attention.of_summary(locator, reports[now : now + 1], maps)
-        ui.plot(charts.attention_map(weights.numpy(), here.theme), "live-attention")
+        ui.table(
+            [
+                {"": f"layer {n}"} | {f"cell {cell}": f"{share:.0%}" for cell, share in enumerate(row)}
+                for n, row in enumerate(weights.tolist(), start=1)
+            ]
+        )
 
 
 def _downloads(tile: Tile, story: Story, now: int, found: Answer) -> None:
     left, right, _ = st.columns([1, 1, 2])
-    told = geojson.features(found.final.fix, tile, found.final.grid, time=round(float(story.timeline.time[now]), 3))
-    left.download_button(
-        "This fix as GeoJSON", json.dumps(told), "fix.geojson", "application/geo+json", on_click="ignore"
-    )
+
+    def fix() -> str:  # asked for when the button is pressed
+        time = round(float(story.timeline.time[now]), 3)
+        return json.dumps(geojson.features(found.final.fix, tile, found.final.grid, time=time))
+
+    left.download_button("This fix as GeoJSON", fix, "fix.geojson", "application/geo+json", on_click="ignore")
     right.download_button(
         "These reports as JSON",
         report_json.write(story.timeline),
