@@ -190,7 +190,7 @@ def _text(run: Path, told: Mapping[str, Any], figures: Mapping[str, Figure]) -> 
         *(["## Maps against the true one\n\n" + _judged(told["map_error"])] if "map_error" in told else []),
         *(["## Phones\n\n" + _judged(told["phones"])] if "phones" in told else []),
         "## What was found\n\nThe width is one deviation; *left* is its share of the belief's, *away* how many of "
-        "the belief's deviations the value has moved.\n\n" + _far(told) + _rows(told),
+        "the belief's deviations the value has moved.\n\n" + far(told["parameters"]) + _rows(told),
         *(f"![{name}](figures/{name}.png)" for name in figures),
         "`tile/` is the corrected tile: `uel map " + (run / "tile").as_posix() + "`",
         "Repeat it: `uel calibrate --config " + (run / "config.yaml").as_posix() + "`",
@@ -206,13 +206,13 @@ def _judged(told: Mapping[str, Mapping[str, float]]) -> str:
     return "\n".join(lines)
 
 
-def _far(told: Mapping[str, Any]) -> str:
+def far(rows: Sequence[Mapping[str, Any]]) -> str:
     """What was found far from what was believed, however narrow it is; nothing of none."""
-    far = [f"{row['parameter']} of {row['of']}" for row in told["parameters"] if (row.get("away") or 0.0) > FAR]
-    if not far:
+    names = [f"{row['parameter']} of {row['of']}" for row in rows if (row.get("away") or 0.0) > FAR]
+    if not names:
         return ""
     return (
-        f"**Found more than {FAR:g} deviations from what was believed: {', '.join(far)}.** Such values rather make up "
+        f"**Found more than {FAR:g} deviations from what was believed: {', '.join(names)}.** Such values rather make up "
         "for what the tile lacks (terrain, trees, a wrong mast) than tell what is there, and are less sure than their "
         "widths say.\n\n"
     )
