@@ -212,8 +212,8 @@ def far(rows: Sequence[Mapping[str, Any]]) -> str:
     if not names:
         return ""
     return (
-        f"**Found more than {FAR:g} deviations from what was believed: {', '.join(names)}.** Such values rather make up "
-        "for what the tile lacks (terrain, trees, a wrong mast) than tell what is there, and are less sure than their "
+        f"**Found more than {FAR:g} deviations from what was believed: {', '.join(names)}.** Such values rather make "
+        "up for what the tile lacks (terrain, trees, a mast) than tell what is there, and are less sure than their "
         "widths say.\n\n"
     )
 
