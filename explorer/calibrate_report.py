@@ -30,6 +30,7 @@ TITLES = {
     "scattering_coefficient": "scattering coefficient",
     "reflection at 45°": "|reflection| at 45°",
 }
+FAR = 3.0  # deviations of the belief: what was found farther off makes up for something that the tile lacks
 SPAN = 12.0  # dB of error that the colours show, either way
 
 
@@ -188,7 +189,8 @@ def _text(run: Path, told: Mapping[str, Any], figures: Mapping[str, Figure]) -> 
         "## Where it did not look\n\n" + _judged(told["judged"]),
         *(["## Maps against the true one\n\n" + _judged(told["map_error"])] if "map_error" in told else []),
         *(["## Phones\n\n" + _judged(told["phones"])] if "phones" in told else []),
-        "## What was found\n\nThe width is one deviation; *left* is its share of the belief's.\n\n" + _rows(told),
+        "## What was found\n\nThe width is one deviation; *left* is its share of the belief's, *away* how many of "
+        "the belief's deviations the value has moved.\n\n" + far(told["parameters"]) + _rows(told),
         *(f"![{name}](figures/{name}.png)" for name in figures),
         "`tile/` is the corrected tile: `uel map " + (run / "tile").as_posix() + "`",
         "Repeat it: `uel calibrate --config " + (run / "config.yaml").as_posix() + "`",
@@ -204,8 +206,20 @@ def _judged(told: Mapping[str, Mapping[str, float]]) -> str:
     return "\n".join(lines)
 
 
+def far(rows: Sequence[Mapping[str, Any]]) -> str:
+    """What was found far from what was believed, however narrow it is; nothing of none."""
+    names = [f"{row['parameter']} of {row['of']}" for row in rows if (row.get("away") or 0.0) > FAR]
+    if not names:
+        return ""
+    return (
+        f"**Found more than {FAR:g} deviations from what was believed: {', '.join(names)}.** Such values rather make "
+        "up for what the tile lacks (terrain, trees, a mast) than tell what is there, and are less sure than their "
+        "widths say.\n\n"
+    )
+
+
 def _rows(told: Mapping[str, Any]) -> str:
-    names = ("believed", "found", "width", "left", "true", "error")
+    names = ("believed", "found", "width", "left", "away", "true", "error")
     lines = ["| | of | " + " | ".join(names) + " | |", "|---|---|" + "---:|" * len(names) + "---|"]
     for row in told["parameters"]:
         values = " | ".join(_number(row.get(name)) for name in names)

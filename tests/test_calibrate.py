@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from explorer.calibrate_report import far
 from scenes.corrected import corrected
 from scenes.folder import write_sites
 from scenes.itu import RadioMaterial, reflection
@@ -333,9 +334,15 @@ def test_the_verb_from_end_to_end(world: World, tmp_path: Path, monkeypatch: pyt
     assert (folder / "figures" / "maps.png").is_file()
     monkeypatch.setattr(calibrate, "fit", None)  # finished starts are read, not made again
     before = (folder / "calibration.json").read_text()
-    calibrate.run(config)
+    calibrate.run(replace(config, maps=4.0))
     again = json.loads((folder / "calibration.json").read_text())
     assert again["parameters"] == json.loads(before)["parameters"]
+
+
+def test_a_report_names_what_was_found_far_from_the_belief() -> None:
+    row = {"parameter": "tilt_deg", "of": "cell 2"}
+    assert "tilt_deg of cell 2" in far([{**row, "away": 6.4}, {**row, "of": "cell 3", "away": 1.0}])
+    assert far([{**row, "away": 2.9}, {"parameter": "reflection at 45°", "of": "brick", "away": None}]) == ""
 
 
 def test_a_config_that_cannot_be_is_refused(tmp_path: Path) -> None:

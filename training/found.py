@@ -66,7 +66,8 @@ class Found:
             found = {"parameter": kind, "of": u.owner_name(kind, u.owner[row]), "unit": UNITS.get(kind, "")}
             found |= {"believed": float(believed[row]), "found": float(value[row])}
             found |= {"width": float(self.width[row] * slope[row].abs()), "left": float(self.width[row])}
-            found |= {"information": float(self.information[row]), "verdict": self.verdict(row)}
+            found |= {"away": abs(float(theta[row])), "information": float(self.information[row])}
+            found["verdict"] = self.verdict(row)
             told.append(found | _beside(float(value[row]), true, row, kind))
         return told + (self._reflections(true) if any(kind in MATERIAL for kind in u.kind) else [])
 
@@ -84,7 +85,7 @@ class Found:
             width, prior = float((slope @ block @ slope).sqrt()), float(slope.norm())
             left = width / max(prior, 1e-12)
             row = {"parameter": "reflection at 45°", "of": name, "unit": "", "believed": believed[name], "found": value}
-            row |= {"width": width, "left": left, "information": None}
+            row |= {"width": width, "left": left, "away": None, "information": None}
             row["verdict"] = "identified" if left <= CLEAR else "weak" if left <= SILENT else "not identified"
             told.append(row | ({"true": truth[name], "error": value / truth[name] - 1} if truth else {}))
         return told

@@ -98,8 +98,9 @@ def _searched(problem: Problem, state: State, plan: FitPlan, done: Fitted) -> St
         state = _newton(problem, there, plan, done)
     for row in permittivities_of(problem, state):
         for there in neighbours(problem, state, row, plan.scan, VALLEYS):
-            below = _newton(problem, there, plan, done)
-            state = below if below.cost < state.cost - CLEARLY else state
+            tried = Fitted(there.theta, there.cost, there.scale)
+            if (below := _newton(problem, there, plan, tried)).cost < state.cost - CLEARLY:
+                state, done.curve = below, done.curve + tried.curve  # steps that led nowhere are no part of it
     return _newton(problem, state, plan, done)
 
 
