@@ -3,10 +3,11 @@
 Tuning budget: each number of a method is chosen among at most eight values on the same labelled reports of the place
 (`uel.robust`; for tracks on labelled tracks, below). A locator was trained elsewhere; from the same labelled reports it
 learns which way the place's antennas look (`uel.bearings`). On tracks it has the one number of every method's filter.
+Its fixes are refined under what the labelled reports say of the map, and trusted as far as they say.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TypeVar
 
@@ -26,12 +27,14 @@ from uel.posterior import grid_posterior
 from uel.refine import FineMap, Refined, Refinement, refined
 from uel.reports import Reports
 from uel.rescore import Rescoring, descended, rescored
-from uel.robust import RobustBayes, fit_robust, shuffled, tuned_neighbours, without_map
+from uel.robust import LABELLED, RobustBayes, fit_robust, fit_trusted, shuffled, tuned_neighbours, without_map
 from uel.simulator import Simulator
 
 Method = Callable[[Reports], Estimate]
 T = TypeVar("T")
 POWERS = (1.0, 0.7, 0.5, 0.35, 0.25, 0.15, 0.1, 0.05)  # of a report's evidence on a track: eight values
+TRUSTS = (0.0, 0.25, 0.5, 0.75, 1.0)  # in the locator's heatmap, when a fix is refined
+CHUNK = 64  # labelled reports located at once
 BATCH = 8  # tracks filtered at once: twenty rasters each
 
 
@@ -68,6 +71,11 @@ class Case:
     def read_by_locators(self, reports: Reports) -> Reports:
         """Reports with their angles as they read once the antennas' azimuths are put right."""
         return reports.turned(-self._turns_deg)
+
+    @cached_property
+    def trusted(self) -> RobustBayes:
+        """The map and the spreads that labelled reports, with their angles put right, are likeliest under."""
+        return fit_trusted(replace(self.place, fingerprints=self.read_by_locators(self.place.fingerprints)))
 
     @cached_property
     def _turns_deg(self) -> Float[Tensor, " cell"]:
@@ -153,7 +161,7 @@ def tracing(
     case: Case, locator: Locator, plan: Refinement, rescoring: Rescoring, simulator: Simulator
 ) -> dict[str, Method]:
     """The locator with its refined fixes re-scored by a simulator."""
-    refine, fine, model = _refined(case, locator, plan), _fine(case, locator), case.place.model
+    refine, fine, model = _refined(case, locator, plan), _fine(case, locator), case.trusted.model
 
     def locate(reports: Reports) -> Fixes:
         return Fixes(rescored(refine(reports).fix, reports, fine, case.maps, model, simulator, rescoring))
@@ -162,12 +170,29 @@ def tracing(
 
 
 def _refined(case: Case, locator: Locator, plan: Refinement) -> Callable[[Reports], Refined]:
-    locate, fine = _located(locator, case), _fine(case, locator)
-    return lambda reports: refined(locate(reports).fix, reports, fine, case.place.model, plan)
+    locate, fine, model = _located(locator, case), _fine(case, locator), case.trusted.model
+    tuned = _tuned_trust(case, locate, fine, plan)
+    return lambda reports: refined(locate(reports).fix, reports, fine, model, tuned)
+
+
+def _tuned_trust(case: Case, locate: Callable[[Reports], Fixes], fine: FineMap, plan: Refinement) -> Refinement:
+    """The trust in the locator under which labelled reports have the least cost in nats; the plan's own among them."""
+    place = case.place
+    reports, position = case.read_by_locators(place.fingerprints[:LABELLED]), place.fingerprint_position[:LABELLED]
+    parts = [(r, p, locate(r).fix) for r, p in zip(_parts(reports), position.split(CHUNK), strict=True)]
+
+    def score(tried: Refinement) -> float:
+        return sum(float(refined(f, r, fine, case.trusted.model, tried).log_density(p).sum()) for r, p, f in parts)
+
+    return max((replace(plan, trust=trust) for trust in sorted({*TRUSTS, plan.trust})), key=score)
+
+
+def _parts(reports: Reports) -> list[Reports]:
+    return [reports[start : start + CHUNK] for start in range(0, len(reports), CHUNK)]
 
 
 def _fine(case: Case, locator: Locator) -> FineMap:
-    return FineMap.of(case.maps, locator.config.patches)
+    return FineMap.of(replace(case.maps, radio=case.trusted.radio), locator.config.patches)
 
 
 # ---- tracks --------------------------------------------------------------------------------------------

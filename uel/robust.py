@@ -74,6 +74,16 @@ def fit_robust(place: Place, radio: RadioMap | None = None) -> RobustBayes:
     return _best([replace(fitted, model=_azimuths(fitted.model, k)) for k in LADDER], lambda b: score(b, 2))
 
 
+def fit_trusted(place: Place) -> RobustBayes:
+    """The map and the model as they are given, or as `fit_robust` has them: where labelled reports are likelier."""
+    reports, position = place.fingerprints[:LABELLED], place.fingerprint_position[:LABELLED]
+
+    def score(bayes: RobustBayes) -> float:
+        return sum(_likelihood(bayes, reports, position, place.power_dbm, feature) for feature in range(3))
+
+    return _best([RobustBayes(place.radio, place.model), fit_robust(place)], score)
+
+
 def without_map(place: Place) -> RobustBayes:
     """The control that knows where the masts are, and a law of distance fitted to the labelled reports."""
     law = fit_law(place.fingerprints[:LABELLED], place.fingerprint_position[:LABELLED], place.radio, place.model)
