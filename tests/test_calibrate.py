@@ -29,7 +29,6 @@ from training.solve import FitPlan, fit, posterior
 from training.unknowns import Beliefs, Unknowns
 from uel.drives import Drive, reports_of
 from uel.errors import UelError
-from uel.kriging import Kriged
 from uel.sites import Array, Cell, Site, reference_power_dbm
 from uel.tile import Tile
 
@@ -293,26 +292,6 @@ def test_reports_of_one_square_are_one(world: World) -> None:
     assert one.position.tolist() == [[-5.0, 5.0], [5.0, 5.0]]
     assert one.reports.rsrp_dbm.tolist() == [[-60.0, 0.0], [-84.0, -90.0]]
     assert merged(drive, 0.0) is drive
-
-
-def test_kriging_is_the_mean_and_variance_of_a_gaussian_process() -> None:
-    random = torch.Generator().manual_seed(0)
-    where = torch.rand(40, 2, generator=random) * 200
-    feature = torch.randn(40, 1, generator=random)
-    level = 3.0 * feature[:, 0] - 80 + torch.randn(40, generator=random)
-    field = Kriged.of(where, feature, level)
-    asked, there = torch.rand(5, 2, generator=random) * 200, torch.randn(5, 1, generator=random)
-    mean, deviation = field.at(asked, there)
-    # By the joint covariance of all 45 places, conditioned by the Schur complement.
-    every = torch.cat([where, asked]).double()
-    alike = field.variance * field.share * (-torch.cdist(every, every) / field.length).exp()
-    alike += field.variance * (1 - field.share) * torch.eye(45, dtype=torch.float64)
-    known, cross, own = alike[:40, :40], alike[40:, :40], alike[40:, 40:]
-    trend = lambda x: field.slope[0] + field.slope[1] * (x[:, 0].double() - field.middle) / field.spread  # noqa: E731
-    expected = trend(there) + cross @ torch.linalg.solve(known, level.double() - trend(feature))
-    variance = (own - cross @ torch.linalg.solve(known, cross.T)).diagonal()
-    torch.testing.assert_close(mean, expected)
-    torch.testing.assert_close(deviation, variance.sqrt())
 
 
 @pytest.mark.slow

@@ -29,7 +29,9 @@ def test_paths_are_those_of_stock_sionna(scattering: float, diffraction: bool) -
     for receiver in range(len(STREET)):
         mine = ours.target == receiver
         theirs = power[receiver] > 0
-        # Every path of ours is one of theirs; theirs may hold one twice.
+        # Every path of ours is one of theirs; theirs may hold one twice. Around an edge and a mirror stock Sionna starts
+        # its rays a millimetre off the edge, so its mirror points are a millimetre off those of `unfold`, which lie
+        # where Fermat has them (`test_unfold`): near a shadow's boundary that is 0.02 dB.
         pairs = [
             sorted(zip(t.tolist(), p.log10().tolist(), strict=True))
             for t, p in (
@@ -37,8 +39,11 @@ def test_paths_are_those_of_stock_sionna(scattering: float, diffraction: bool) -
                 (delay[receiver][theirs] * 1e9, power[receiver][theirs]),
             )
         ]
-        for path in pairs[0]:
-            assert any(path == pytest.approx(other, abs=1e-3) for other in pairs[1])
+        bent = (ours.interactions[mine, 2] > 0) & (ours.bounces[mine] > 1)
+        order = ours.delay[mine].argsort()
+        for path, both in zip(pairs[0], bent[order].tolist(), strict=True):
+            within = pytest.approx(path, abs=3e-3 if both else 1e-3)
+            assert any(other == within for other in pairs[1])
         assert len(pairs[0]) >= len({(round(t, 2), round(p, 3)) for t, p in pairs[1]}) - 1
     assert bool((ours.power > 0).all())
 
