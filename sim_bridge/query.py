@@ -1,7 +1,7 @@
 """One question to the ray tracer: find the paths between end points, then evaluate them with gradients."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -48,6 +48,8 @@ class Resolved:
     buffer: adapter.PathsBuffer
     count: int
     plan: adapter.Search
+    objects: Mapping[str, Tensor] = field(default_factory=dict)
+    """where objects stood, m, that had been moved when edges were found"""
 
     @cached_property
     def ends(self) -> tuple[Int[Tensor, " row"], Int[Tensor, " row"]]:
@@ -149,7 +151,8 @@ def searched(
         if adapter.truncated(buffer, cells, plan):
             raise Truncated
         adapter.drop_targets(buffer, count)
-        return Resolved(*adapter.resolve(scene, facets.base, buffer, where, plan.diffraction), plan)
+        there = {name: place.detach().double().cpu() for name, place in _objects(given).items()}
+        return Resolved(*adapter.resolve(scene, facets.base, buffer, where, plan.diffraction), plan, there)
 
 
 def again(scene: rt.Scene, facets: Facets, found: Resolved, ends: Ends, given: Mapping[str, Tensor]) -> Resolved:
@@ -159,7 +162,9 @@ def again(scene: rt.Scene, facets: Facets, found: Resolved, ends: Ends, given: M
     with LOCK, parameters.standing(scene, _in_drjit(_objects(given))):
         buffer = adapter.again(found.buffer, found.count)
         plan = found.plan
-        return Resolved(*adapter.resolve(scene, facets.base, buffer, _drjit(ends), plan.diffraction), plan)
+        return Resolved(
+            *adapter.resolve(scene, facets.base, buffer, _drjit(ends), plan.diffraction), plan, found.objects
+        )
 
 
 def evaluated(
@@ -232,8 +237,12 @@ def _shift(
     shift = torch.zeros(*kind.shape, 3, dtype=torch.float64)
     for name, place in _objects(given).items():
         number, before = parameters.mesh(scene, name)
-        mine = ((shape == number) & (kind > 0)).unsqueeze(-1)
-        shift = shift + mine * (place.double().cpu() - before)
+        mine, edge = (shape == number) & (kind > 0), kind == EDGE
+        wall, place = (mine & ~edge).unsqueeze(-1), place.double().cpu()
+        # Walls are known as the scene was opened, edges as they stood when they were found.
+        shift = (
+            shift + wall * (place - before) + (mine & edge).unsqueeze(-1) * (place - found.objects.get(name, before))
+        )
     return shift
 
 

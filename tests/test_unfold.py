@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from sim_bridge import finding
+from sim_bridge import finding, parameters, query
 from sim_bridge.query import Resolved
 from sim_bridge.unfold import EDGE, MIRROR, SCATTER, THROUGH, Bends, turning_points
 from tests import worlds
@@ -142,3 +142,22 @@ def test_as_sionna_finds_them(diffraction: bool) -> None:
     # Sionna's points are in float32 and its rays start a little off their walls.
     assert apart.quantile(0.99) < 5e-3
     assert math.isfinite(float(apart.max()))
+
+
+def test_edges_and_walls_of_an_object_that_was_moved() -> None:
+    """Searched with the object elsewhere, paths turn where Sionna found them there."""
+    mast = (Site(position=(-30.0, 2.0, 12.0)),)
+    sim = worlds.bundled("simple_street_canyon", mast, apart=True, diffraction=True, samples=30_000, max_depth=2)
+    points = sim.rows(torch.tensor([[20.0, 0.0], [50.0, 3.0], [35.0, -3.0]]))
+    name = "object/building_1/position"
+    _, before = parameters.mesh(sim.scene, name)
+    given = {name: (before + torch.tensor([1.5, 0.0, 0.5])).float()}
+    for _, found, where, mine in finding.resolved(sim, points, given):
+        target, source = found.ends
+        met = found.bends(sim.facets).shifted(query._shift(sim.scene, sim.facets, found, mine))
+        number, _ = parameters.mesh(sim.scene, name)
+        moved = (found.met[1] == number) & (met.kind > 0)
+        assert (moved & (met.kind == EDGE)).any()
+        assert (moved & (met.kind == MIRROR)).any()
+        points = turning_points(met, where.source[source].double(), where.target[target].double())
+        assert (points - met.fixed).norm(dim=-1)[met.kind > 0].quantile(0.99) < 5e-3

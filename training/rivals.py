@@ -2,7 +2,8 @@
 
 Tuning budget: each number of a method is chosen among at most eight values on the same labelled reports of the place
 (`uel.robust`; for tracks on labelled tracks, below). A locator was trained elsewhere; from the same labelled reports it
-learns which way the place's antennas look (`uel.bearings`). On tracks it has the one number of every method's filter.
+learns which way the place's antennas look (`uel.bearings`: a mean over whole degrees for each cell, which baselines do
+not have). On tracks it has the one number of every method's filter.
 Its fixes are refined under what the labelled reports say of the map, and trusted as far as they say.
 """
 
