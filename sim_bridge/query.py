@@ -156,7 +156,10 @@ def searched(
 
 
 def again(scene: rt.Scene, facets: Facets, found: Resolved, ends: Ends, given: Mapping[str, Tensor]) -> Resolved:
-    """Those of the paths that there are for other ends, or with objects elsewhere."""
+    """Those of the paths that there are for other ends, or with objects elsewhere.
+
+    Whether something stands in the way around an edge is asked where the edge was found, also when it has moved.
+    """
     if not found.count:
         return found
     with LOCK, parameters.standing(scene, _in_drjit(_objects(given))):
