@@ -11,6 +11,9 @@ from explorer.figures import STYLE
 from explorer.palette import CATEGORIES, GREEN, LIMIT, LOCATOR, RGB, SKY, Theme, css
 
 DASHES = ("solid", "dash", "dot", "dashdot")  # of runs, side by side
+TIMELINE_SIDES = (74, 16)  # px left and right of a timeline's axes
+UNDER_TEXT = 34  # px above and below them
+TIMELINE_HEIGHT = 430  # px
 TIER_NAMES = {"T0": "T0: levels", "T1": "T1: + timing advance", "T2": "T2: + serving azimuth"}
 
 
@@ -82,9 +85,12 @@ def calibration(ranks: Mapping[str, np.ndarray], theme: Theme) -> go.Figure:
 
 
 def timeline(
-    time: np.ndarray, level_dbm: np.ndarray, heard: np.ndarray, now: int, more: Mapping[str, np.ndarray], theme: Theme
+    time: np.ndarray, level_dbm: np.ndarray, heard: np.ndarray, more: Mapping[str, np.ndarray], theme: Theme
 ) -> go.Figure:
-    """Levels of every cell heard, and other measurements, over time; NaN in `more` is a gap. `now` is marked."""
+    """Levels of every cell heard, and other measurements, over time; NaN in `more` is a gap.
+
+    It stays as it is while time goes on, for a browser takes a third of a second to draw it: `now_line` lies over it.
+    """
     plot = make_subplots(
         rows=1 + len(more), cols=1, shared_xaxes=True, vertical_spacing=0.06, row_heights=[2.2, *([1] * len(more))]
     )
@@ -100,9 +106,30 @@ def timeline(
         )  # fmt: skip
         plot.update_yaxes(title=name.replace(" in ", "<br>in "), row=row, col=1, gridcolor=theme.grid)
     plot.update_yaxes(title="RSRP in dBm", row=1, col=1, gridcolor=theme.grid)
+    plot.update_xaxes(range=list(_span(time)))
     plot.update_xaxes(title="time in s", row=1 + len(more), col=1)
-    plot.add_vline(x=float(time[now]), line={"color": css(LOCATOR), "width": 2})
-    return _laid_out(plot, 250 + 90 * len(more))
+    plot.update_yaxes(automargin=False)
+    plot = _laid_out(plot, TIMELINE_HEIGHT)
+    return plot.update_layout(margin={"l": TIMELINE_SIDES[0], "r": TIMELINE_SIDES[1], "b": UNDER_TEXT + 10})
+
+
+def now_line(time: np.ndarray, now: int) -> str:
+    """A line of HTML at a moment, to be put right before a `timeline`."""
+    first, last = _span(time)
+    share = (float(time[now]) - first) / (last - first)
+    left, right = TIMELINE_SIDES
+    return (
+        f"<div style='position:relative; height:0'><div style='position:absolute; z-index:5; pointer-events:none; "
+        f"left:calc({left}px + {share:.4f} * (100% - {left + right}px)); top:{UNDER_TEXT + 16}px; "
+        f"height:{TIMELINE_HEIGHT - 2 * UNDER_TEXT - 10}px; border-left:2px solid {css(LOCATOR)}'></div></div>"
+    )
+
+
+def _span(time: np.ndarray) -> tuple[float, float]:
+    """s, with a margin, at the ends of a timeline."""
+    first, last = float(time.min()), float(time.max())
+    margin = 0.03 * (last - first) or 1.0
+    return first - margin, last + margin
 
 
 def delay_profile(delay_ns: np.ndarray, gain_db: np.ndarray, cell: np.ndarray, theme: Theme) -> go.Figure:

@@ -60,8 +60,6 @@ def _add_dots(plan: go.Figure, dots: Dots, theme: Theme) -> None:
 
 
 def _add_lines(plan: go.Figure, lines: Lines) -> None:
-    if lines.name == "masts":  # points in plan
-        return
     for n, (points, colour, told) in enumerate(zip(lines.points, lines.colours, lines.told, strict=True)):
         plan.add_scatter(
             x=points[:, 0].round(2), y=points[:, 1].round(2), mode="lines", name=lines.label, text=_lines_of(told),

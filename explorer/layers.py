@@ -15,7 +15,7 @@ from jaxtyping import Float
 from pydeck.types import String
 
 from explorer.palette import RGB, Theme
-from explorer.view import Areas, Dots, Lines, Marks, on_ground
+from explorer.view import Areas, Dots, Lines, Marks, Poles, on_ground
 from uel.tile import Tile
 
 Camera = Literal["oblique", "from above", "from the south", "close"]
@@ -41,10 +41,12 @@ class Deck(pdk.Deck):
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """Where the browser finds the two meshes."""
+    """Where the browser finds the meshes."""
 
     ground: str
     buildings: str
+    pole: str
+    """1 m long"""
     opacity: float = 1.0
     """of buildings: less lets the ground behind them be seen"""
 
@@ -56,12 +58,10 @@ def deck(
 
     A selection dims all other objects of its layer; under a new `turn` the layers are new and nothing is selected.
     """
-    layers = [_mesh("ground", stage.ground)]
-    if stage.opacity < 1:  # depth alone, first: what shines through is the ground, not every wall behind a wall
-        layers.append(_mesh("shell", stage.buildings, 0.0))
-    layers.append(_mesh("buildings", stage.buildings, stage.opacity))
+    layers = [_mesh("ground", stage.ground), _mesh("buildings", stage.buildings, stage.opacity)]
+    layers += [_poles(f"masts{n}", poles, stage.pole) for n, poles in enumerate(marks.poles)]
     layers += [_areas(areas) for areas in marks.areas] + [_lines(lines) for lines in marks.lines]
-    layers += [_dots(dots, theme, turn) for dots in marks.dots]
+    layers += [_spots(dots, turn) if dots.pickable else _dots(dots, theme) for dots in marks.dots]
     return Deck(
         layers=layers,
         views=[pdk.View(type="OrbitView", controller=True, orbit_axis="Z", far=1e5)],
@@ -78,11 +78,31 @@ def clickable(tile: Tile, place: Float[np.ndarray, "n 2"], side: float, turn: st
     Alpha 1 of 255: what is wholly transparent is not picked.
     """
     where = on_ground(tile, place, 0.1)
-    rows = [{"p": _rounded(p), "told": f"{p[0]:.0f} m east, {p[1]:.0f} m north"} for p in where]
+    told = [f"{x:.0f} m east, {y:.0f} m north" for x, y, _ in where]
+    return _level(f"anywhere{turn}", where, _corners(4) * side * math.sqrt(0.5), told, [0, 0, 0, 1])
+
+
+def _level(
+    name: str, place: Float[np.ndarray, "n 3"], outline: np.ndarray, told: Sequence[str], colour: Sequence[int]
+) -> pdk.Layer:
+    """Many level polygons of one outline, to be picked. Not instances of one: WebGL in software draws these one by one.
+
+    It also compiles every kind of layer for half a second, so that few kinds make a map that is soon there.
+    """
+    rows = [
+        {"p": _rounded(p), "w": [_rounded(c) for c in p + outline], "told": text}
+        for p, text in zip(place, told, strict=True)
+    ]
     return pdk.Layer(
-        "GridCellLayer", rows, id=f"anywhere{turn}", get_position="p", get_fill_color=[0, 0, 0, 1], cell_size=side,
-        extruded=False, pickable=True,
+        "SolidPolygonLayer", rows, id=name, get_polygon="w", get_fill_color=[*colour], extruded=False, pickable=True,
+        auto_highlight=colour[3] > 1,
     )  # fmt: skip
+
+
+def _corners(count: int) -> Float[np.ndarray, "count 3"]:
+    """Of a regular polygon with a radius of 1, level, with sides to the east and north."""
+    angle = 2 * math.pi * (np.arange(count) + 0.5) / count
+    return np.stack([np.cos(angle), np.sin(angle), 0 * angle], -1)
 
 
 def _look(tile: Tile, camera: Camera, at: Sequence[float] | None) -> pdk.ViewState:
@@ -102,15 +122,29 @@ def _mesh(name: str, url: str, opacity: float = 1.0) -> pdk.Layer:
     )  # fmt: skip
 
 
-def _dots(dots: Dots, theme: Theme, turn: str) -> pdk.Layer:
+def _poles(name: str, poles: Poles, pole: str) -> pdk.Layer:
+    rows = [
+        {"p": _rounded([*top[:2], top[2] - length]), "s": [1, 1, round(float(length), 2)]}
+        for top, length in zip(poles.top, poles.length, strict=True)
+    ]
+    return pdk.Layer(
+        "ScenegraphLayer", rows, id=name, get_position="p", get_scale="s", scenegraph=String(pole),
+        get_color=[255, 255, 255, 255], _lighting=String("flat"), size_scale=1, pickable=False,
+    )  # fmt: skip
+
+
+def _spots(dots: Dots, turn: str) -> pdk.Layer:
+    return _level(f"{dots.name}{turn}", dots.place, _corners(6) * dots.radius, dots.told, [*dots.colour, 255])
+
+
+def _dots(dots: Dots, theme: Theme) -> pdk.Layer:
     rows = [{"p": _rounded(p), "told": told} for p, told in zip(dots.place, dots.told, strict=True)]
     edge = [*_rgb(theme.ink)] if not dots.ring else [*dots.colour]
     return pdk.Layer(
-        "ScatterplotLayer", rows, id=f"{dots.name}{turn if dots.pickable else ''}", get_position="p",
+        "ScatterplotLayer", rows, id=dots.name, get_position="p",
         get_fill_color=[*dots.colour, 255], get_line_color=edge, filled=not dots.ring, stroked=dots.radius > 4,
         get_radius=dots.radius, radius_units=String("pixels"), line_width_units=String("pixels"),
-        get_line_width=3 if dots.ring else 1.5, billboard=True, pickable=True, auto_highlight=dots.pickable,
-        parameters={} if dots.pickable else ALWAYS,
+        get_line_width=3 if dots.ring else 1.5, billboard=True, pickable=True, parameters=ALWAYS,
     )  # fmt: skip
 
 

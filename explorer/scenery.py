@@ -9,18 +9,26 @@ from jaxtyping import Float, Int, UInt8
 from explorer.glb import glb
 from explorer.meshes import Mesh
 from explorer.painting import Legend
-from explorer.palette import CATEGORIES, Theme, scaled
+from explorer.palette import CATEGORIES, GREY, Theme, scaled
 from uel.tile import Tile
 
 Colouring = Literal["plain", "height", "material"]
 SHADES = 12
 STEPS = 32  # of height
 LIGHT = np.array([-0.45, -0.65, 0.61])  # from the south-west, from where the camera looks
+CAMERA = np.array([-0.26, -0.65, 0.72])  # towards the one that looks obliquely
+POLE = 1.0  # m, side of a mast
 TERRAIN = 8.0  # m between corners of the ground's triangles
 
 
 def buildings_glb(tile: Tile, mesh: Mesh, colouring: Colouring, theme: Theme) -> tuple[bytes, Legend | None]:
-    """Buildings, shaded flat (light is in the colours), and what the colours mean."""
+    """Buildings, shaded flat (light is in the colours), and what the colours mean.
+
+    What is near a camera in the south comes first: where buildings are translucent, the ground shines through them and
+    not every wall behind a wall, without drawing all depths before.
+    """
+    order = np.argsort(-mesh.corner.mean(1) @ CAMERA, kind="stable")
+    mesh = Mesh(mesh.corner[order], mesh.material[order], mesh.names)
     base, index, legend = _coloured(tile, mesh, colouring, theme)
     shade = np.clip((_light(mesh.corner) * SHADES).astype(int), 0, SHADES - 1)
     brightness = np.linspace(0.5, 1.0, SHADES)
@@ -83,6 +91,14 @@ def _shared(
     rows = np.concatenate([corner.reshape(-1, 3), np.repeat(uv, 3, axis=0)], 1).astype(np.float32)
     kept, index = np.unique(rows, axis=0, return_inverse=True)
     return kept[:, :3], index.reshape(-1), kept[:, 3:]
+
+
+def pole_glb() -> bytes:
+    """An upright pole of 1 m, to be drawn as long as a mast is."""
+    side = 0.5 * POLE * np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]])
+    vertex = np.concatenate([np.column_stack([side, np.full(4, z)]) for z in (0.0, 1.0)])
+    face = np.array([[a, b, b + 4, a, b + 4, a + 4] for a, b in ((0, 1), (1, 2), (2, 3), (3, 0))]).reshape(-1)
+    return glb(vertex, np.full((8, 2), 0.5), face, np.array([[GREY]], dtype=np.uint8))
 
 
 def ground_glb(tile: Tile, picture: UInt8[np.ndarray, "row column 3"]) -> bytes:

@@ -10,7 +10,7 @@ from typing import Any, get_args
 import numpy as np
 import streamlit as st
 
-from explorer import flat, layers, opened, webgl
+from explorer import flat, layers, opened, scenery, webgl
 from explorer.artefacts import COMMANDS, Place, Shelf
 from explorer.painting import Image, Legend
 from explorer.palette import Theme, theme_of
@@ -217,8 +217,8 @@ def show_map(
     turn = f"-{st.session_state.get('turn', 0)}"
     buildings, legend = opened.buildings(here.place.tile, options.colouring, here.theme.name)
     ground = opened.ground(tile, picture)
-    urls = {"ground": opened.url(ground, f"{key}-ground"), "buildings": opened.url(buildings, f"{key}-buildings")}
-    stage = layers.Stage(**urls, opacity=options.opacity)
+    meshes = {"ground": ground, "buildings": buildings, "pole": scenery.pole_glb()}
+    stage = layers.Stage(**{n: opened.url(m, f"{key}-{n}") for n, m in meshes.items()}, opacity=options.opacity)
     deck = layers.deck(tile, stage, marks, here.theme, options.camera, at, turn)
     if click is not None:
         deck.layers.insert(1, layers.clickable(tile, *click, turn))

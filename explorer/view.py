@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from uel.regions import Ring
 from uel.sites import Site, cells_of
 from uel.tile import Tile
 
-MOST_DOTS = 5000  # of one kind on a map: more are sampled, which the page says
+MOST_DOTS = 2000  # of one kind on a map: more are sampled, which the page says; each is 60 µs of WebGL in software
 MOST_TRACKS = 300
 UE_HEIGHT = 1.5  # m above the ground
 WEDGE = 24.0  # m, length of a sector's wedge
@@ -37,6 +37,7 @@ class Dots:
     ring: bool = False
     """hollow"""
     pickable: bool = False
+    """the many among which one is picked: in space they lie on the ground, `radius` in metres"""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -67,18 +68,27 @@ class Areas:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class Poles:
+    """Upright, from the ground up; points in plan, where they are not drawn."""
+
+    top: Float[np.ndarray, "n 3"]
+    length: Float[np.ndarray, " n"]
+    """m"""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Marks:
     """Everything drawn over buildings and ground."""
 
+    poles: Sequence[Poles] = field(default_factory=list)
     dots: Sequence[Dots] = field(default_factory=list)
     lines: Sequence[Lines] = field(default_factory=list)
     areas: Sequence[Areas] = field(default_factory=list)
 
     def __add__(self, other: "Marks") -> "Marks":
         """The other's over these."""
-        return Marks(
-            dots=[*self.dots, *other.dots], lines=[*self.lines, *other.lines], areas=[*self.areas, *other.areas]
-        )
+        kinds = (f.name for f in fields(self))
+        return Marks(**{kind: [*getattr(self, kind), *getattr(other, kind)] for kind in kinds})
 
 
 def on_ground(tile: Tile, place: Float[np.ndarray, "n 2"], height: float = UE_HEIGHT) -> Float[np.ndarray, "n 3"]:
@@ -90,18 +100,17 @@ def on_ground(tile: Tile, place: Float[np.ndarray, "n 2"], height: float = UE_HE
 
 def sites_marks(sites: tuple[Site, ...], tile: Tile, strong: int | None = None) -> Marks:
     """Masts, sectors as wedges and lone cells as discs; the cell `strong` stands out."""
-    masts, wedges, colours, told = [], [], [], []
+    wedges, colours, told = [], [], []
     for number, (site, cell) in enumerate(cells_of(sites)):
         omni = len(site.cells) == 1 and cell.array.pattern != "tr38901"
-        x, y, z = site.position
+        z = site.position[2]
         wedges.append(_wedge(site.position, None if omni else cell.azimuth_deg))
         colours.append(VERMILION if strong in (None, number) else GREY)
         pose = "omnidirectional" if omni else f"azimuth {cell.azimuth_deg:.0f}°, downtilt {cell.tilt_deg:.0f}°"
         told.append(f"cell {number}: {pose}\n{cell.power_dbm:.0f} dBm, {z:.0f} m high")
-        ground = on_ground(tile, np.array([[x, y]]), 0.0)[0]
-        masts.append(np.array([ground, [x, y, z]]))
-    lines = Lines(name="masts", label="masts", points=masts, colours=[GREY] * len(masts), told=told, over=False)
-    return Marks(lines=[lines], areas=[Areas(name="cells", label="cells", points=wedges, colours=colours, told=told)])
+    top = np.array([site.position for site in sites], dtype=np.float64).reshape(-1, 3)
+    masts = Poles(top=top, length=top[:, 2] - on_ground(tile, top[:, :2], 0.0)[:, 2])
+    return Marks(poles=[masts], areas=[Areas(name="cells", label="cells", points=wedges, colours=colours, told=told)])
 
 
 def _wedge(position: tuple[float, float, float], azimuth_deg: float | None) -> np.ndarray:

@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 import urllib.request
+from base64 import b64decode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -189,9 +190,35 @@ class Visit:
         deadline = time.monotonic() + PATIENCE / 1000
         while time.monotonic() < deadline:
             shown = self.picture()
-            if len(np.unique(shown.reshape(-1, 3) // 8, axis=0)) > 60:
+            if colourful(shown):
                 return shown
             self.page.wait_for_timeout(300)
+        raise AssertionError("the map was never painted")
+
+    def first_painted(self, link: str) -> float:
+        """Seconds from following a link to the map's first picture, as a film has it: asking for one takes time."""
+        film: list[tuple[float, str]] = []
+        session = self.context.new_cdp_session(self.page)
+
+        def frame(shot: Any) -> None:
+            film.append((time.time(), shot["data"]))
+            session.send("Page.screencastFrameAck", {"sessionId": shot["sessionId"]})
+
+        session.on("Page.screencastFrame", frame)
+        session.send("Page.startScreencast", {"format": "jpeg", "quality": 80, "maxWidth": 480, "maxHeight": 300})
+        start = time.time()
+        self.page.goto(f"{self.server}/{link}", wait_until="commit")
+        box = self.page.locator("[data-testid=stDeckGlJsonChart]").bounding_box()
+        deadline = time.monotonic() + PATIENCE / 1000
+        while time.monotonic() < deadline:
+            self.page.wait_for_timeout(3000)
+            for seconds, shot in film:
+                shown = np.asarray(Image.open(BytesIO(b64decode(shot))).convert("RGB")).astype(int)
+                scale = shown.shape[1] / self.page.viewport_size["width"]
+                x, y, wide, high = (int(scale * box[side]) for side in ("x", "y", "width", "height"))
+                if colourful(shown[y : y + high, x : x + wide]):
+                    session.send("Page.stopScreencast")
+                    return seconds - start
         raise AssertionError("the map was never painted")
 
     def click(self, row: int, column: int) -> None:
@@ -214,6 +241,11 @@ class Visit:
 
     def close(self) -> None:
         self.context.close()
+
+
+def colourful(picture: np.ndarray) -> bool:
+    """Whether there are buildings: many colours."""
+    return len(np.unique(picture.reshape(-1, 3) // 8, axis=0)) > 60
 
 
 def near(picture: np.ndarray, colour: tuple[int, int, int], most: int = 27) -> np.ndarray:

@@ -1,124 +1,28 @@
-"""What the explorer draws: meshes, pictures on the ground, layers and regions, against what is known of them."""
+"""What the explorer draws: pictures on the ground, layers and regions, against what is known of them."""
 
 import json
 import math
-import struct
-from io import BytesIO
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
-from explorer import flat, layers, meshes, painting, palette, radio_layers, scenery, view
-from explorer.glb import glb
-from explorer.meshes import Mesh
+from explorer import charts, flat, layers, painting, palette, radio_layers, view
 from explorer.palette import DARK, LIGHT, THEMES
-from scenes.parts import Part
 from tests.small import CORNERS, masts, radio_map, rough_map
 from tests.toy import SITES, toy_tile
-from uel.errors import UelError
 from uel.fix import Fix
 from uel.grid import Grid
 from uel.regions import outlines, probability, smallest
 from uel.sites import Cell, Site
 from uel.tile import Tile
 
-STAGE = layers.Stage(ground="/ground.glb", buildings="/buildings.glb")
+STAGE = layers.Stage(ground="/ground.glb", buildings="/buildings.glb", pole="/pole.glb")
 
 
 @pytest.fixture(scope="module")
 def tile(tmp_path_factory) -> Tile:
     return toy_tile(tmp_path_factory.mktemp("explorer") / "toy")
-
-
-# ---- meshes --------------------------------------------------------------------------------------------
-
-
-def read_glb(content: bytes) -> tuple[dict, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Head, vertices, texture coordinates, faces and texture, by the specification and nothing of ours."""
-    magic, version, length = struct.unpack_from("<III", content)
-    assert (magic, version, length) == (0x46546C67, 2, len(content))
-    size, kind = struct.unpack_from("<II", content, 12)
-    assert kind == 0x4E4F534A
-    head = json.loads(content[20 : 20 + size])
-    body = content[28 + size :]
-    assert head["buffers"][0]["byteLength"] == len(body) == struct.unpack_from("<I", content, 20 + size)[0]
-    part = [body[v["byteOffset"] : v["byteOffset"] + v["byteLength"]] for v in head["bufferViews"]]
-    vertex, uv = (np.frombuffer(part[k], "<f4").reshape(-1, n) for k, n in ((0, 3), (1, 2)))
-    texture = np.asarray(Image.open(BytesIO(part[3])))
-    return head, vertex, uv, np.frombuffer(part[2], "<u4").reshape(-1, 3), texture
-
-
-def test_a_glb_holds_what_was_put_in():
-    vertex, uv = np.arange(12.0).reshape(4, 3), np.linspace(0, 1, 8).reshape(4, 2)
-    image = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
-    head, *found = read_glb(glb(vertex, uv, np.array([0, 1, 2, 0, 2, 3]), image))
-    for mine, its in zip((vertex, uv, [[0, 1, 2], [0, 2, 3]], image), found, strict=True):
-        np.testing.assert_allclose(its, mine, rtol=1e-6)
-    accessor = head["accessors"][0]
-    assert (accessor["min"], accessor["max"]) == ([0.0, 1.0, 2.0], [9.0, 10.0, 11.0])
-
-
-def test_meshes_are_read_as_the_tile_writes_them(tmp_path):
-    generator = np.random.default_rng(0)
-    vertices, faces = generator.normal(size=(20, 3)), generator.integers(0, 20, (9, 3))
-    part = Part("building", "itu_brick", vertices, faces)
-    (tmp_path / "mesh.ply").write_bytes(part.ply())
-    np.testing.assert_allclose(meshes.read_ply(tmp_path / "mesh.ply"), part.triangles, rtol=1e-6)
-    (tmp_path / "mesh.ply").write_bytes(part.ply()[:-20])
-    with pytest.raises(UelError, match="mesh cannot be read"):
-        meshes.read_ply(tmp_path / "mesh.ply")
-
-
-def area(triangle: np.ndarray) -> float:
-    sides = triangle[:, 1] - triangle[:, 0], triangle[:, 2] - triangle[:, 0]
-    return float(np.linalg.norm(np.cross(*sides), axis=1).sum() / 2)
-
-
-def test_a_cut_leaves_what_lies_inside():
-    square = np.array([[[-9.0, -9, 3], [9, -9, 3], [9, 9, 3]], [[-9, -9, 3], [9, 9, 3], [-9, 9, 3]]])
-    kept = meshes.cut(square, 4.0)
-    assert area(kept) == pytest.approx(64.0)
-    assert np.abs(kept[:, :, :2]).max() == pytest.approx(4.0)
-    assert (kept[:, :, 2] == 3).all()
-    inside = np.random.default_rng(0).uniform(-3, 3, (50, 3, 3))
-    np.testing.assert_array_equal(np.sort(meshes.cut(inside, 4.0), axis=None), np.sort(inside, axis=None))
-    assert len(meshes.cut(square + np.array([20.0, 0, 0]), 4.0)) == 0
-
-
-def test_roofs_are_coloured_by_their_height(tile):
-    roof = lambda z: np.array([[[0.0, 0, z], [5, 0, z], [0, 5, z]]])  # noqa: E731
-    mesh = Mesh(np.concatenate([roof(2.0), roof(14.9)]), np.zeros(2, dtype=np.int64), ("itu_brick",))
-    content, legend = scenery.buildings_glb(tile, mesh, "height", LIGHT)
-    _, vertex, uv, face, texture = read_glb(content)
-    assert legend is not None
-    assert legend.high == pytest.approx(15.0)
-    rows = (uv[:, 1] * len(texture)).astype(int)
-    low, high = (rows[np.isclose(vertex[:, 2], z)] for z in (2.0, 14.9))
-    assert set(low) == {int(2.0 / 15 * scenery.STEPS)}
-    assert set(high) == {int(14.9 / 15 * scenery.STEPS)}
-    lit = texture[high[0], int(uv[np.isclose(vertex[:, 2], 14.9), 0][0] * scenery.SHADES)]
-    np.testing.assert_allclose(lit, palette.scaled(np.array([1.0]), "viridis", 0.0, 1.0)[0], atol=6)
-    assert face.shape == (2, 3)
-
-
-def test_a_tile_without_meshes_has_a_mesh_all_the_same(tile):
-    mesh = meshes.buildings(tile)
-    assert mesh.corner.shape == (0, 3, 3)
-    for colouring in ("plain", "height", "material"):
-        _, vertex, *_ = read_glb(scenery.buildings_glb(tile, mesh, colouring, DARK)[0])
-        assert (vertex[:, 2] < -100).all()  # under the ground, where nobody looks
-
-
-def test_the_picture_lies_on_the_ground_the_right_way_round(tile):
-    picture = np.zeros((4, 4, 3), dtype=np.uint8)
-    picture[0, 3] = 255  # south-east
-    _, vertex, uv, _, texture = read_glb(scenery.ground_glb(tile, picture))
-    corner = next(k for k, p in enumerate(vertex) if p[0] > 0 and p[1] < 0)
-    row, column = (min(int(uv[corner, axis] * 4), 3) for axis in (1, 0))
-    assert texture[row, column].tolist() == [255, 255, 255]
-    assert np.abs(vertex[:, :2]).max() == pytest.approx(tile.size / 2)
 
 
 # ---- pictures ------------------------------------------------------------------------------------------
@@ -198,7 +102,7 @@ def test_hundred_thousand_phones_become_a_sample_that_is_told(tile):
     place = np.random.default_rng(0).uniform(-120, 120, (100_000, 2))
     dots, chosen, said = view.phone_dots(tile, place)
     assert len(dots.place) == view.MOST_DOTS == len(chosen)
-    assert said == "5000 of 100000 phones, drawn at random"
+    assert said == "2000 of 100000 phones, drawn at random"
     np.testing.assert_allclose(dots.place[:, :2], place[chosen], atol=1e-4)
     assert dots.told[7] == f"phone {chosen[7]}"
     assert view.phone_dots(tile, place[:30])[2] == "30 phones"
@@ -248,6 +152,15 @@ def test_places_are_metres_in_the_deck(tile):
     assert [row["p"] for row in phones["data"]] == [[1.0, 2.0, 1.5], [3.0, 4.0, 1.5]]
 
 
+def test_masts_reach_from_the_ground_to_their_antennas(tile):
+    poles = next(layer for layer in drawn(tile)["layers"] if layer["id"] == "masts0")
+    for row, site in zip(poles["data"], SITES, strict=True):
+        foot, (x, y, z) = np.array(row["p"]), site.position
+        np.testing.assert_allclose(foot[:2], [x, y], atol=0.01)
+        assert foot[2] + row["s"][2] == pytest.approx(z, abs=0.02)
+        assert foot[2] == pytest.approx(float(tile.ground(torch.tensor([[x, y]]))), abs=0.01)
+
+
 def on_screen(tile: Tile, state: dict) -> np.ndarray:
     """Pixels from the middle of 575 × 560 to the corners of a tile and of its roofs: deck.gl's orbit view, 50° high."""
     sides = np.array([[x, y] for x in (-0.5, 0.5) for y in (-0.5, 0.5)]) * tile.size
@@ -285,6 +198,21 @@ def test_the_plan_shows_the_same_marks(tile):
     picked = next(trace for trace in plan.data if trace.name == "picked place")
     assert (picked.x[0], picked.y[0]) == (5.0, 6.0)
     assert tuple(plan.layout.xaxis.range) == (-128.0, 128.0)
+
+
+# ---- the timeline --------------------------------------------------------------------------------------
+
+
+def test_the_line_at_a_moment_lies_on_its_time():
+    time, silent = np.array([0.0, 2.0, 10.0]), np.full(3, np.nan)
+    level, heard = np.full((3, 1), -80.0), np.ones((3, 1), dtype=bool)
+    plot = charts.timeline(time, level, heard, {"TA in steps": silent}, LIGHT)
+    first, last = plot.layout.xaxis.range
+    left, right = plot.layout.margin.l, plot.layout.margin.r
+    for now in range(3):
+        share = (time[now] - first) / (last - first)
+        assert f"calc({left}px + {share:.4f} * (100% - {left + right}px))" in charts.now_line(time, now)
+    assert "0.5000" in charts.now_line(np.array([7.0]), 0)  # a single report
 
 
 # ---- densities and regions -----------------------------------------------------------------------------

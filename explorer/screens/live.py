@@ -47,6 +47,7 @@ def page() -> None:
     tile = opened.tile(here.place.tile)
     moving = st.fragment(_moment, run_every=PERIOD if playing else None)
     moving(here, tile, maps, locator, story, options, shown, refine, playing)
+    _timeline(here, story)
 
 
 # ---- what is located -----------------------------------------------------------------------------------
@@ -122,8 +123,13 @@ def _moment(
             _figures(story, now, found)
         st.markdown("**Evidence**: log-likelihood of the report at every pixel, by feature")
         _evidence(tile, story, now, found)
-        _measured(here, maps, locator, story, now)
-        _downloads(tile, story, now, found)
+        left, right = st.columns([1.75, 1.0], gap="medium")
+        with left:
+            _attention(maps, locator, story, now)
+        with right:
+            _downloads(tile, story, now, found)
+        st.markdown("**Measurements** of all reports")
+        st.html(charts.now_line(story.timeline.time.numpy(), now))
 
 
 def _evidence(tile: Tile, story: Story, now: int, found: Answer) -> None:
@@ -236,30 +242,30 @@ def _sure(said: Opinion) -> dict[str, str]:
     return {"± m": f"{said.std:.1f}", "nat": f"{entropy:.2f}", "ms": _milliseconds(said.seconds)}
 
 
-def _measured(here: ui.Here, maps: Maps, locator: Locator, story: Story, now: int) -> None:
-    left, right = st.columns([1.75, 1.0], gap="medium")
+def _attention(maps: Maps, locator: Locator, story: Story, now: int) -> None:
+    st.markdown("**Attention** of the summary token to cells")
+    weights = attention.of_summary(locator, story.timeline.reports[now : now + 1], maps)
+    ui.table(
+        [
+            {"": f"layer {n}"} | {f"cell {cell}": f"{share:.0%}" for cell, share in enumerate(row)}
+            for n, row in enumerate(weights.tolist(), start=1)
+        ]
+    )
+
+
+def _timeline(here: ui.Here, story: Story) -> None:
+    """All reports, drawn once: the fragment that comes before ends with the line that marks the moment."""
     reports = story.timeline.reports
-    with left:
-        st.markdown("**Measurements**")
-        more = {
-            "TA in steps": np.where(reports.has_timing_advance.numpy(), reports.timing_advance.numpy(), np.nan),
-            "azimuth in °": np.where(reports.has_azimuth.numpy(), reports.azimuth_deg.numpy(), np.nan),
-        }
-        time, levels, heard = story.timeline.time.numpy(), reports.rsrp_dbm.numpy(), reports.heard.numpy()
-        ui.plot(charts.timeline(time, levels, heard, now, more, here.theme), "timeline")
-    with right:
-        st.markdown("**Attention** of the summary token to cells")
-        weights = attention.of_summary(locator, reports[now : now + 1], maps)
-        ui.table(
-            [
-                {"": f"layer {n}"} | {f"cell {cell}": f"{share:.0%}" for cell, share in enumerate(row)}
-                for n, row in enumerate(weights.tolist(), start=1)
-            ]
-        )
+    more = {
+        "TA in steps": np.where(reports.has_timing_advance.numpy(), reports.timing_advance.numpy(), np.nan),
+        "azimuth in °": np.where(reports.has_azimuth.numpy(), reports.azimuth_deg.numpy(), np.nan),
+    }
+    time, levels, heard = story.timeline.time.numpy(), reports.rsrp_dbm.numpy(), reports.heard.numpy()
+    ui.plot(charts.timeline(time, levels, heard, more, here.theme), "timeline")
 
 
 def _downloads(tile: Tile, story: Story, now: int, found: Answer) -> None:
-    left, right, _ = st.columns([1, 1, 2])
+    left, right = st.columns(2)
 
     def fix() -> str:  # asked for when the button is pressed
         time = round(float(story.timeline.time[now]), 3)
