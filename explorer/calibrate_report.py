@@ -190,7 +190,7 @@ def _text(run: Path, told: Mapping[str, Any], figures: Mapping[str, Figure]) -> 
         *(["## Maps against the true one\n\n" + _judged(told["map_error"])] if "map_error" in told else []),
         *(["## Phones\n\n" + _judged(told["phones"])] if "phones" in told else []),
         "## What was found\n\nThe width is one deviation; *left* is its share of the belief's, *away* how many of "
-        "the belief's deviations the value has moved.\n\n" + far(told["parameters"]) + _rows(told),
+        "the belief's deviations the value has moved.\n\n" + alone(starts) + far(told["parameters"]) + _rows(told),
         *(f"![{name}](figures/{name}.png)" for name in figures),
         "`tile/` is the corrected tile: `uel map " + (run / "tile").as_posix() + "`",
         "Repeat it: `uel calibrate --config " + (run / "config.yaml").as_posix() + "`",
@@ -215,6 +215,16 @@ def far(rows: Sequence[Mapping[str, Any]]) -> str:
         f"**Found more than {FAR:g} deviations from what was believed: {', '.join(names)}.** Such values rather make "
         "up for what the tile lacks (terrain, trees, a mast) than tell what is there, and are less sure than their "
         "widths say.\n\n"
+    )
+
+
+def alone(starts: Mapping[str, Any]) -> str:
+    """That nothing speaks for the valley in which the best fit lies, where that is so."""
+    if starts["converged"] > 1:
+        return ""
+    return (
+        f"**No other start came to the place of the best one (of {starts['count']}).** *Identified* is then a width "
+        "within a valley that may be the wrong one: give more `--starts`.\n\n"
     )
 
 

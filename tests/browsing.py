@@ -221,6 +221,13 @@ class Visit:
                     return seconds - start
         raise AssertionError("the map was never painted")
 
+    def require_colour(self, colour: tuple[int, int, int]) -> None:
+        """Wait until a mark of a colour is on the map: words may be there before it."""
+        deadline = time.monotonic() + PATIENCE / 1000
+        while len(near(self.picture(), colour)) <= 20:
+            assert time.monotonic() < deadline, f"nothing on the map has the colour {colour}"
+            self.page.wait_for_timeout(300)
+
     def click(self, row: int, column: int) -> None:
         """The middle of a pixel of the map's picture."""
         box = self.page.locator("[data-testid=stDeckGlJsonChart]").bounding_box()

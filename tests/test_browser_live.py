@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.bad_reports import BAD
-from tests.browsing import PATIENCE, TIMES, near
+from tests.browsing import PATIENCE, TIMES
 
 pytestmark = pytest.mark.browser
 
@@ -65,7 +65,7 @@ def test_a_fix_before_and_after_refinement(visit, refine, tmp_path):
     for row in rows[1:3]:
         assert float(row[1]) >= 0  # m
         assert float(row[4]) > 0  # ms
-    assert len(near(visit.painted(), (204, 121, 167))) > 20  # the refined fix
+    visit.require_colour((204, 121, 167))  # the refined fix
     assert (f"refine={refine}" in visit.page.url) == (refine != "map")  # as without a word
     with visit.page.expect_download() as got:
         visit.page.get_by_text("This fix as GeoJSON").click()

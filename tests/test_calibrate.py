@@ -9,7 +9,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from explorer.calibrate_report import far
 from scenes.corrected import corrected
 from scenes.folder import write_sites
 from scenes.itu import RadioMaterial, reflection
@@ -222,7 +221,7 @@ def test_what_no_path_touches_keeps_its_width_and_is_named(world: World) -> None
     only = torch.zeros_like(problem.heard).index_fill(1, torch.tensor([0]), True)
     alone = replace(problem, heard=problem.heard & only, timed=torch.zeros_like(problem.timed))
     covariance, information = posterior(alone, zero)
-    found = Found(u, world.known, fit(alone, zero, FitPlan(scan=0)), covariance, information, 3.5e9)
+    found = Found(u, world.known, [fit(alone, zero, FitPlan(scan=0))], covariance, information, 3.5e9)
     rows = {f"{row['parameter']} of {row['of']}": row for row in found.rows(None)}
     assert rows["azimuth_deg of cell 2"]["verdict"] == "not identified: no link depends on it"
     assert rows["azimuth_deg of cell 2"]["width"] == pytest.approx(10.0)
@@ -248,7 +247,7 @@ def test_places_not_learned_from_are_judged_better_afterwards(world: World) -> N
     true = pretended.drawn(world.unknowns, seed=5)
     problem = world.problem(true, noise_db=0.0)
     covariance, information = posterior(problem, true)
-    found = Found(world.unknowns, world.known, fit(problem, true, FitPlan(scan=0)), covariance, information, 3.5e9)
+    found = Found(world.unknowns, world.known, [fit(problem, true, FitPlan(scan=0))], covariance, information, 3.5e9)
     told = judge(problem, found)
     assert told["after"]["median_abs_db"] < 0.1 < 1.0 < told["before"]["median_abs_db"]
 
@@ -316,12 +315,6 @@ def test_the_verb_from_end_to_end(world: World, tmp_path: Path, monkeypatch: pyt
     calibrate.run(replace(config, maps=4.0))
     again = json.loads((folder / "calibration.json").read_text())
     assert again["parameters"] == json.loads(before)["parameters"]
-
-
-def test_a_report_names_what_was_found_far_from_the_belief() -> None:
-    row = {"parameter": "tilt_deg", "of": "cell 2"}
-    assert "tilt_deg of cell 2" in far([{**row, "away": 6.4}, {**row, "of": "cell 3", "away": 1.0}])
-    assert far([{**row, "away": 2.9}, {"parameter": "reflection at 45°", "of": "brick", "away": None}]) == ""
 
 
 def test_a_config_that_cannot_be_is_refused(tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ def run(config: CalibrateConfig) -> Path:
     best = min(fits, key=lambda done: done.cost)
     covariance, information = posterior(problem, best.theta)
     found = Found(
-        task.unknowns, task.known, best, covariance, information, task.sim.sites[0].cells[0].carrier.frequency
+        task.unknowns, task.known, fits, covariance, information, task.sim.sites[0].cells[0].carrier.frequency
     )
     fixed = found.settled
     walls, masts = pretended.materials_of(task.unknowns, fixed, task.known), task.unknowns.sites_at(fixed)
@@ -64,7 +64,7 @@ def run(config: CalibrateConfig) -> Path:
         "rejected": task.learn.reasons,
         "merged": task.learn.merged,
         "fit": best.told(),
-        "starts": found.starts(fits),
+        "starts": found.starts(),
         "judged": judge(held, found),
         "corrected": made.fingerprint,
         "stages": stages.seconds,

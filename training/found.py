@@ -28,17 +28,32 @@ class Found:
 
     unknowns: Unknowns
     known: dict[str, dict[str, float]]
-    fit: Fitted
+    fits: list[Fitted]
+    """of all starts"""
     covariance: Float[Tensor, "parameter parameter"]
-    """in deviations of the belief"""
+    """in deviations of the belief, within the valley of the best fit"""
     information: Float[Tensor, " parameter"]
     """Fisher information of the links on each parameter alone, in the same unit"""
     frequency: float
 
     @property
+    def fit(self) -> Fitted:
+        return min(self.fits, key=lambda done: done.cost)
+
+    @property
+    def spread(self) -> Float[Tensor, "parameter parameter"]:
+        """Covariance within the best valley and between it and the others, a mixture of normal laws by likelihood.
+
+        Starts that ended elsewhere at nearly the same cost widen it; a single one says nothing of other valleys.
+        """
+        weight = (-torch.tensor([done.cost for done in self.fits], dtype=torch.float64)).softmax(0)
+        away = torch.stack([done.theta for done in self.fits]) - self.fit.theta
+        return self.covariance + away.T @ (weight.unsqueeze(1) * away)
+
+    @property
     def width(self) -> Float[Tensor, " parameter"]:
         """Posterior deviation over that of the belief."""
-        return self.covariance.diagonal().sqrt()
+        return self.spread.diagonal().sqrt()
 
     @property
     def settled(self) -> Float[Tensor, " parameter"]:
@@ -81,7 +96,7 @@ class Found:
             mine = [n for n, kind in enumerate(u.kind) if kind in MATERIAL and u.materials[u.owner[n]] == name]
             moved = [self._reflect(theta + TILT * torch.eye(len(theta), dtype=torch.float64)[n])[name] for n in mine]
             slope = torch.tensor([(there - value) / TILT for there in moved], dtype=torch.float64)
-            block = self.covariance[mine][:, mine]
+            block = self.spread[mine][:, mine]
             width, prior = float((slope @ block @ slope).sqrt()), float(slope.norm())
             left = width / max(prior, 1e-12)
             row = {"parameter": "reflection at 45°", "of": name, "unit": "", "believed": believed[name], "found": value}
@@ -106,10 +121,10 @@ class Found:
             told[name] = _rms(RadioMaterial(**dict(zip(names, slab, strict=True))), self.frequency)
         return told
 
-    def starts(self, fits: list[Fitted]) -> dict[str, Any]:
-        """How many starts came to the same place as the best one, in all that is identified."""
-        clear = self.width <= CLEAR
-        off = [((done.theta - self.fit.theta).abs() / self.width)[clear] for done in fits]
+    def starts(self) -> dict[str, Any]:
+        """How many starts came to the same place as the best one, in all that is identified within its valley."""
+        width = self.covariance.diagonal().sqrt()
+        off = [((done.theta - self.fit.theta).abs() / width)[width <= CLEAR] for done in self.fits]
         same = [bool((o <= APART).all()) for o in off]
         told = [
             {
@@ -120,9 +135,9 @@ class Found:
                 "steps": len(done.curve),
             }
             | {"retraced": done.retraced, "farthest": float(o.max()) if len(o) else 0.0}
-            for done, at_best, o in zip(fits, same, off, strict=True)
+            for done, at_best, o in zip(self.fits, same, off, strict=True)
         ]
-        return {"count": len(fits), "converged": sum(same), "share": sum(same) / len(fits), "each": told}
+        return {"count": len(same), "converged": sum(same), "share": sum(same) / len(same), "each": told}
 
 
 def _rms(slab: RadioMaterial, frequency: float) -> float:

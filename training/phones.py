@@ -30,6 +30,8 @@ PIXEL = 12.0  # m, or so
 ASKED = 160  # reports of a fold that are located to choose by
 CHUNK = 64
 MOST = 600  # reports of a cell that are kriged: the cost is their number cubed
+SIGNS = (-1.0, 1.0, -1.0, 1.0, 1.0)
+"""of a level's slopes by `features`: it falls with distance and off the boresight, and rises with the map's gain"""
 FLOOR = 1e-4  # of the densest pixel: phones may be where none was
 
 
@@ -215,7 +217,8 @@ def _of_each_cell(known: Drive, trend: Trend) -> list[Kriged]:
     table, fields = trend(known.position), []
     for cell in range(known.reports.heard.shape[1]):
         mine = _thinned(known.reports.heard[:, cell], MOST)
-        fields.append(Kriged.of(known.position[mine], table[cell][mine], known.reports.rsrp_dbm[mine, cell]))
+        told, level = table[cell][mine], known.reports.rsrp_dbm[mine, cell]
+        fields.append(Kriged.of(known.position[mine], told, level, torch.tensor(SIGNS[: told.shape[1]])))
     return fields
 
 

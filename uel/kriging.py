@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
+from scipy.optimize import lsq_linear
 from torch import Tensor
 
 LENGTHS = (15.0, 30.0, 60.0, 120.0)  # m, after which what is left is alike by 1/e
@@ -19,6 +20,8 @@ class Kriged:
     position: Float[Tensor, "n 2"]
     middle: Float[Tensor, " feature"]
     spread: Float[Tensor, " feature"]
+    seen: Float[Tensor, "2 feature"]
+    """least and greatest: the trend goes no further"""
     slope: Float[Tensor, " feature_1"]
     variance: float
     length: float
@@ -27,29 +30,47 @@ class Kriged:
     pull: Float[Tensor, " n"]
 
     @staticmethod
-    def of(position: Float[Tensor, "n 2"], feature: Float[Tensor, "n feature"], level: Float[Tensor, " n"]) -> "Kriged":
-        """Fit slopes by ridge regression, and of `LENGTHS` and `SHARES` the likeliest."""
+    def of(
+        position: Float[Tensor, "n 2"],
+        feature: Float[Tensor, "n feature"],
+        level: Float[Tensor, " n"],
+        sign: Float[Tensor, " feature"] | None = None,
+    ) -> "Kriged":
+        """Fit slopes by ridge regression, and of `LENGTHS` and `SHARES` the likeliest.
+
+        `sign` is 1 where a level can only rise with a feature, -1 where it can only fall, 0 where it may do either:
+        features that are much alike would otherwise take slopes that no physics has.
+        """
         position, feature, level = position.double(), feature.double(), level.double()
         middle, spread = feature.mean(0), feature.std(0).clamp(min=1e-6)
+        seen = torch.stack([feature.amin(0), feature.amax(0)])
         table = _table(feature, middle, spread)
-        penalty = torch.eye(table.shape[1], dtype=torch.float64) * RIDGE * len(level)
-        penalty[0, 0] = 0.0
-        slope = torch.linalg.solve(table.T @ table + penalty, table.T @ level)
+        slope = _slopes(table, level, torch.zeros(table.shape[1] - 1) if sign is None else sign)
         left = level - table @ slope
         distance = torch.cdist(position, position)
         fits = [_fitted(distance, left, length, share) for length in LENGTHS for share in SHARES]
         _, variance, length, share, factor = max(fits, key=lambda fit: fit[0])
         pull = torch.cholesky_solve(left.unsqueeze(1), factor)[:, 0]
-        return Kriged(position, middle, spread, slope, variance, length, share, factor, pull)
+        return Kriged(position, middle, spread, seen, slope, variance, length, share, factor, pull)
 
     def at(
         self, position: Float[Tensor, "m 2"], feature: Float[Tensor, "m feature"]
     ) -> tuple[Float[Tensor, " m"], Float[Tensor, " m"]]:
         """Mean and standard deviation in dB of a measurement at each place."""
         near = self.share * (-torch.cdist(position.double(), self.position) / self.length).exp()
-        mean = _table(feature.double(), self.middle, self.spread) @ self.slope + near @ self.pull
+        told = feature.double().clamp(*self.seen)
+        mean = _table(told, self.middle, self.spread) @ self.slope + near @ self.pull
         known = torch.linalg.solve_triangular(self.factor, near.T, upper=False).square().sum(0)
         return mean, (self.variance * (1 - known).clamp(min=1 - self.share)).sqrt()
+
+
+def _slopes(table: Tensor, level: Tensor, sign: Tensor) -> Float[Tensor, " feature_1"]:
+    """Bounded least squares with a ridge on all but the intercept."""
+    ridge = math.sqrt(RIDGE * len(level)) * torch.eye(table.shape[1], dtype=torch.float64)[1:]
+    low = [-math.inf, *(0.0 if s > 0 else -math.inf for s in sign.tolist())]
+    high = [math.inf, *(0.0 if s < 0 else math.inf for s in sign.tolist())]
+    rows, wanted = torch.cat([table, ridge]), torch.cat([level, torch.zeros(len(ridge), dtype=torch.float64)])
+    return torch.from_numpy(lsq_linear(rows.numpy(), wanted.numpy(), (low, high), method="bvls").x)
 
 
 def _table(feature: Tensor, middle: Tensor, spread: Tensor) -> Float[Tensor, "n feature_1"]:
