@@ -265,14 +265,12 @@ def _timeline(here: ui.Here, story: Story) -> None:
 
 
 def _downloads(tile: Tile, story: Story, now: int, found: Answer) -> None:
-    left, right = st.columns(2)
-
     def fix() -> str:  # asked for when the button is pressed
         time = round(float(story.timeline.time[now]), 3)
         return json.dumps(geojson.features(found.final.fix, tile, found.final.grid, time=time))
 
-    left.download_button("This fix as GeoJSON", fix, "fix.geojson", "application/geo+json", on_click="ignore")
-    right.download_button(
+    st.download_button("This fix as GeoJSON", fix, "fix.geojson", "application/geo+json", on_click="ignore")
+    st.download_button(
         "These reports as JSON",
         report_json.write(story.timeline),
         "reports.json",

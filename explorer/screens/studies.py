@@ -26,11 +26,10 @@ def show(runs: Path) -> None:
 
 
 def _one(studies: Sequence[Study], what: str) -> None:
-    """A study of one's choice: its pictures side by side, its table folded away."""
+    """A study of one's choice: its pictures as wide as the page, its table folded away."""
     names = [study.name for study in studies]
     study = studies[names.index(ui.option(what.capitalize(), what, tuple(names), str))]
-    columns = st.columns(2, gap="medium")
-    for number, picture in enumerate(study.pictures):
-        columns[number % 2].image(str(picture), caption=picture.stem)
+    for picture in study.pictures:
+        st.image(str(picture), caption=picture.stem)
     with st.expander(f"Table of {study.name}: {len(study.rows)} rows", expanded=not study.pictures):
         ui.table(study.rows)
