@@ -184,7 +184,7 @@ def evaluate(
     for axis, values in zip("xyz", vertex, strict=True):
         setattr(paths, f"_vertices_{axis}", mi.TensorXf(values, shape=(paths.buffer_size, paths.depth_dim_size)))
     paths.valid = dr.arange(mi.UInt, paths.buffer_size) < dr.opaque(mi.UInt, count)
-    calculator = FieldCalculator()
+    calculator = _Fields()
     calculator.loop_mode = "evaluated"  # symbolic loops raise on backward
     paths = calculator(
         wavelength=scene.wavelength,
@@ -202,6 +202,31 @@ def evaluate(
     flat = [coefficient for row in paths.a for coefficient in row]
     columns = [[a.real for a in flat], [a.imag for a in flat], [paths.tau], [paths.doppler]]
     return [mi.TensorXf(_joined([known(v) for v in column])) for column in columns]
+
+
+class _Fields(FieldCalculator):
+    """Sionna's, with derivatives around edges that are numbers.
+
+    Its lengths before and behind an edge go over what lies after a path's last interaction, too, of no length: right,
+    but the derivative of a norm there is no number.
+    """
+
+    def _diffraction_compute_s_s_prime(  # Sionna's name
+        self, paths: PathsBuffer, src_positions: mi.Point3f, tgt_positions: mi.Point3f
+    ) -> tuple[mi.Float, mi.Float]:
+        """From the edge to the target and from the source to the edge along each path, in metres."""
+        behind, before = dr.zeros(mi.Float, paths.buffer_size), dr.zeros(mi.Float, paths.buffer_size)
+        past, here = dr.full(mi.Bool, False, paths.buffer_size), src_positions
+        for level in range(1, paths.max_depth + 1):
+            depth = mi.UInt(level)
+            kind = paths.get_interaction_type(depth, True)
+            real = kind != InteractionType.NONE
+            there = dr.select(real, paths.get_vertex(depth, True), here)
+            length = dr.select(real, dr.norm(dr.select(real, there - here, mi.Vector3f(1, 0, 0))), 0.0)
+            behind, before = behind + dr.select(past, length, 0.0), before + dr.select(past, 0.0, length)
+            past, here = past | (kind == InteractionType.DIFFRACTION), there
+        last = dr.norm(tgt_positions - here)
+        return behind + dr.select(past, last, 0.0), before + dr.select(past, 0.0, last)
 
 
 def _joined(columns: list[mi.Float]) -> mi.Float:
