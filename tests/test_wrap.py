@@ -85,16 +85,18 @@ def test_a_search_that_does_not_fit_is_halved_and_a_single_receiver_is_an_error(
 
 def test_no_number_is_ever_lost_to_nan() -> None:
     """Inside walls, on edges, on the antenna, at the rim of the tile: values and gradients are finite."""
-    sim = canyon(diffraction=True, samples=500, max_depth=1)
+    sim = canyon(diffraction=True, samples=500, max_depth=2)  # paths of several lengths
     corners = torch.from_numpy(sim.facets.corner[::37, 0]).float()
     inside = torch.tensor([[0.4, 23.5, 20.0], [-46.5, -22.5, 5.0], [0.0, 0.0, -0.03]])
     antenna = torch.tensor(sim.sites[0].position)[None]
     rim = torch.tensor([[1e4, 0.0, 1.5], [-1e4, 1e4, 1.5]])
     position = torch.cat([corners, inside, antenna, antenna + 1e-4, rim]).requires_grad_()
-    gain = sim.path_gain(position)
-    gain.sum().backward()
+    paths = sim.trace(position)
+    asked = (paths.gain(), paths.first_arrival(), paths.mean_arrival(), paths.mean_departure(), paths.delay_spread())
+    for value in asked:
+        assert bool(value.isfinite().all())
+    sum(1e6 * value.sum() for value in asked).backward()
     assert position.grad is not None
-    assert bool(gain.isfinite().all())
     assert bool(position.grad.isfinite().all())
 
 
