@@ -229,9 +229,16 @@ class Visit:
             self.page.wait_for_timeout(300)
 
     def click(self, row: int, column: int) -> None:
-        """The middle of a pixel of the map's picture."""
+        """The middle of a pixel of the map's picture, with a hand that comes there before it presses.
+
+        What lies under a hand is looked up while it moves. For a hand out of nowhere that is done during the press; with
+        WebGL in software and new layers it takes longer than the 250 ms within which deck.gl calls a press a click.
+        """
         box = self.page.locator("[data-testid=stDeckGlJsonChart]").bounding_box()
-        self.page.mouse.click(int(box["x"]) + int(column) + 0.5, int(box["y"]) + int(row) + 0.5)
+        place = int(box["x"]) + int(column) + 0.5, int(box["y"]) + int(row) + 0.5
+        self.page.mouse.move(*place)
+        self.page.wait_for_timeout(600)
+        self.page.mouse.click(*place)
 
     def awaited(self, label: str, before: str) -> str:
         """What an entry holds as soon as it is something else than before."""
