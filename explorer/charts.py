@@ -12,8 +12,9 @@ from explorer.palette import CATEGORIES, GREEN, LIMIT, LOCATOR, RGB, SKY, Theme,
 
 DASHES = ("solid", "dash", "dot", "dashdot")  # of runs, side by side
 TIMELINE_SIDES = (74, 16)  # px left and right of a timeline's axes
-UNDER_TEXT = 34  # px above and below them
+TIMELINE_ENDS = (34, 44)  # px above and below them
 TIMELINE_HEIGHT = 430  # px
+GAP = 16  # px that Streamlit leaves between what is below one another
 TIER_NAMES = {"T0": "T0: levels", "T1": "T1: + timing advance", "T2": "T2: + serving azimuth"}
 
 
@@ -109,19 +110,20 @@ def timeline(
     plot.update_xaxes(range=list(_span(time)))
     plot.update_xaxes(title="time in s", row=1 + len(more), col=1)
     plot.update_yaxes(automargin=False)
-    plot = _laid_out(plot, TIMELINE_HEIGHT)
-    return plot.update_layout(margin={"l": TIMELINE_SIDES[0], "r": TIMELINE_SIDES[1], "b": UNDER_TEXT + 10})
+    (left, right), (above, below) = TIMELINE_SIDES, TIMELINE_ENDS
+    margin = {"l": left, "r": right, "t": above, "b": below}
+    return _laid_out(plot, TIMELINE_HEIGHT).update_layout(margin=margin)
 
 
 def now_line(time: np.ndarray, now: int) -> str:
     """A line of HTML at a moment, to be put right before a `timeline`."""
     first, last = _span(time)
     share = (float(time[now]) - first) / (last - first)
-    left, right = TIMELINE_SIDES
+    (left, right), (above, below) = TIMELINE_SIDES, TIMELINE_ENDS
     return (
         f"<div style='position:relative; height:0'><div style='position:absolute; z-index:5; pointer-events:none; "
-        f"left:calc({left}px + {share:.4f} * (100% - {left + right}px)); top:{UNDER_TEXT + 16}px; "
-        f"height:{TIMELINE_HEIGHT - 2 * UNDER_TEXT - 10}px; border-left:2px solid {css(LOCATOR)}'></div></div>"
+        f"left:calc({left}px + {share:.4f} * (100% - {left + right}px)); top:{above + GAP}px; "
+        f"height:{TIMELINE_HEIGHT - above - below}px; border-left:2px solid {css(LOCATOR)}'></div></div>"
     )
 
 

@@ -69,9 +69,10 @@ class Areas:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Poles:
-    """Upright, from the ground up; points in plan, where they are not drawn."""
+    """Masts, from the ground up. A plan does not draw them: there they are points."""
 
     top: Float[np.ndarray, "n 3"]
+    """m"""
     length: Float[np.ndarray, " n"]
     """m"""
 

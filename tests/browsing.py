@@ -231,8 +231,8 @@ class Visit:
     def click(self, row: int, column: int) -> None:
         """The middle of a pixel of the map's picture, with a hand that comes there before it presses.
 
-        What lies under a hand is looked up while it moves. For a hand out of nowhere that is done during the press; with
-        WebGL in software and new layers it takes longer than the 250 ms within which deck.gl calls a press a click.
+        What lies under a hand is looked up while it moves. For a hand out of nowhere that is done during the press, and
+        takes, with WebGL in software and new layers, longer than the 250 ms in which deck.gl calls a press a click.
         """
         box = self.page.locator("[data-testid=stDeckGlJsonChart]").bounding_box()
         place = int(box["x"]) + int(column) + 0.5, int(box["y"]) + int(row) + 0.5
