@@ -29,6 +29,7 @@ CAMERAS: dict[Camera, tuple[float, float, float, tuple[float, float]]] = {
 }
 
 
+ONCE = ({"p": [0, 0, 0], "s": [1, 1, 1]},)  # a mesh where it is
 ALWAYS = {"depthCompare": "always"}  # seen through walls
 
 
@@ -114,23 +115,17 @@ def _look(tile: Tile, camera: Camera, at: Sequence[float] | None) -> pdk.ViewSta
     return pdk.ViewState(longitude=None, latitude=None, min_zoom=-3, max_zoom=8, **state)
 
 
-def _mesh(name: str, url: str, opacity: float = 1.0) -> pdk.Layer:
+def _mesh(name: str, url: str, opacity: float = 1.0, placed: Sequence[dict[str, Any]] = ONCE) -> pdk.Layer:
     return pdk.Layer(
-        "ScenegraphLayer", [{"p": [0, 0, 0]}], id=name, get_position="p", scenegraph=String(url),
-        get_color=[255, 255, 255, 255], _lighting=String("flat"), size_scale=1, pickable=False,
-        opacity=opacity,
+        "ScenegraphLayer", [*placed], id=name, get_position="p", get_scale="s", scenegraph=String(url),
+        get_color=[255, 255, 255, 255], _lighting=String("flat"), size_scale=1, pickable=False, opacity=opacity,
     )  # fmt: skip
 
 
-def _poles(name: str, poles: Poles, pole: str) -> pdk.Layer:
-    rows = [
-        {"p": _rounded([*top[:2], top[2] - length]), "s": [1, 1, round(float(length), 2)]}
-        for top, length in zip(poles.top, poles.length, strict=True)
-    ]
-    return pdk.Layer(
-        "ScenegraphLayer", rows, id=name, get_position="p", get_scale="s", scenegraph=String(pole),
-        get_color=[255, 255, 255, 255], _lighting=String("flat"), size_scale=1, pickable=False,
-    )  # fmt: skip
+def _poles(name: str, poles: Poles, url: str) -> pdk.Layer:
+    foot = poles.top - np.outer(poles.length, [0, 0, 1])
+    placed = [{"p": _rounded(p), "s": _rounded([1, 1, long])} for p, long in zip(foot, poles.length, strict=True)]
+    return _mesh(name, url, placed=placed)
 
 
 def _spots(dots: Dots, turn: str) -> pdk.Layer:
