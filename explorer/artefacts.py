@@ -32,15 +32,46 @@ DEPTH = 3  # folders below `data` and `runs` that are looked into
 
 
 @dataclass(frozen=True)
+class Made:
+    """A radio map, or a survey's part, that was made on a tile."""
+
+    tile: str
+    """its fingerprint"""
+    folder: Path
+    masts: str
+    name: str = ""
+    """of the tile in a survey"""
+    run: Path | None = None
+    """that was judged on this map"""
+
+
+@dataclass(frozen=True)
 class Place:
-    """A tile and what was made on it."""
+    """A tile and what was made on it, the best first."""
 
     name: str
     tile: Path
     fingerprint: str
-    maps: tuple[Path, ...] = ()
-    surveys: tuple[tuple[Path, str], ...] = ()
-    """folders, and what the tile is called in them"""
+    radios: tuple[Made, ...] = ()
+    heard: tuple[Made, ...] = ()
+
+    @property
+    def maps(self) -> tuple[Path, ...]:
+        """Folders of radio maps; the first is the one that is shown."""
+        return tuple(dict.fromkeys(made.folder for made in self.radios))
+
+    @property
+    def surveys(self) -> tuple[tuple[Path, str], ...]:
+        """Folders, and what the tile is called in them; of the shown map's masts alone: reports count its cells."""
+        masts = {made.masts for made in self.radios[:1] or self.heard}
+        return tuple((made.folder, made.name) for made in self.heard if made.masts in masts)
+
+    def beginning_with(self, asked: Path | None, run: Path | None) -> "Place":
+        """With the map that was asked for first, then that of the survey that was, then that which the run knows."""
+        masts = [made.masts for made in self.heard if made.folder == asked]
+        order = lambda made: (made.folder != asked, made.masts not in masts, made.run is None or made.run != run)  # noqa: E731
+        heard = sorted(self.heard, key=lambda made: made.folder != asked)
+        return replace(self, radios=tuple(sorted(self.radios, key=order)), heard=tuple(heard))
 
     @property
     def missing(self) -> list[tuple[str, str]]:
@@ -58,16 +89,19 @@ class Place:
 
 @dataclass(frozen=True)
 class Shelf:
-    """Everything found. `first` and `run` are what to open with; `problems` what could not be read."""
+    """Everything found. `asked`, `first` and `run` are what to open with; `problems` what could not be read."""
 
     places: tuple[Place, ...] = ()
     runs: tuple[Path, ...] = ()
     first: str = ""
     run: Path | None = None
     problems: tuple[str, ...] = field(default=())
+    asked: Path | None = None
 
-    def place(self, name: str) -> Place | None:
-        return next((place for place in self.places if place.name == name), None)
+    def place(self, name: str, run: Path | None = None) -> Place | None:
+        """A place by its name, with what belongs to a run first unless something else was asked for."""
+        found = next((place for place in self.places if place.name == name), None)
+        return found.beginning_with(self.asked, run) if found else None
 
 
 def kind_of(folder: Path) -> Kind | None:
@@ -89,13 +123,14 @@ def look(path: Path | None, data: Path, runs: Path) -> Shelf:
     found: dict[Kind, list[Path]] = {kind: [f for f in folders if (f / MARKS[kind]).is_file()] for kind in MARKS}
     tested = {run: _tested(run, problems) for run in found["run"]}
     tiles = sorted({*found["tile"], *(tile for tile, _ in tested.values() if tile is not None)})
-    places = _named([_place(tile) for tile in tiles if (tile / MARKS["tile"]).is_file()])
-    maps = [(of, folder) for folder in found["map"] if (of := _made_on(folder, problems))]
-    maps = [*((_print(tile), radio) for tile, radio in tested.values() if tile and radio), *maps]
-    surveys = [(of, folder, name) for folder in found["survey"] for of, name in _surveyed(folder, problems)]
     asked = path.resolve() if path else None
-    maps.sort(key=lambda item: item[1] != asked)  # what was asked for comes first
-    surveys.sort(key=lambda item: item[1] != asked)
+    tiles.sort(key=lambda tile: tile != asked)
+    same = {place.fingerprint: place for tile in reversed(tiles) if (place := _place(tile))}  # a copy is no other place
+    places = _named(sorted(same.values(), key=lambda place: str(place.tile)))
+    maps = [Made(of, folder, _masts(folder)) for folder in found["map"] if (of := _made_on(folder, problems))]
+    known = [(run, tile, radio) for run, (tile, radio) in tested.items() if tile and radio]
+    maps = [*(Made(_print(tile), radio, _masts(radio), run=run) for run, tile, radio in known), *maps]
+    surveys = [made for folder in found["survey"] for made in _surveyed(folder, problems)]
     places = [_filled(place, maps, surveys) for place in places]
     finished = sorted(found["run"], key=lambda run: (run / MARKS["run"]).stat().st_mtime, reverse=True)
     return _opened(asked, places, finished, tested, tuple(problems))
@@ -148,9 +183,9 @@ def _opened(
     run = path if path in runs else (runs[0] if runs else None)
     tile = tested[run][0] if run else None
     holds = [place for place in places if path and (place.tile == path or path in _parts(place))]
-    holds = holds or [place for place in places if place.tile == tile] or places
+    holds = holds or [place for place in places if tile and place.fingerprint == _print(tile)] or places
     first = holds[0].name if holds else ""
-    return Shelf(tuple(places), tuple(runs), first, run, problems)
+    return Shelf(tuple(places), tuple(runs), first, run, problems, path)
 
 
 def _parts(place: Place) -> list[Path]:
@@ -186,7 +221,9 @@ def _print(tile: Path) -> str:
     return file_hash(tile / MARKS["tile"])[:16]
 
 
-def _place(tile: Path) -> Place:
+def _place(tile: Path) -> Place | None:
+    if not (tile / MARKS["tile"]).is_file():
+        return None
     name = _json(tile / MARKS["tile"], []).get("name", tile.name)
     return Place(str(name), tile, _print(tile))
 
@@ -219,13 +256,17 @@ def _made_on(radio: Path, problems: list[str]) -> str | None:
     return said
 
 
-def _surveyed(survey: Path, problems: list[str]) -> Iterator[tuple[str, str]]:
-    """Fingerprints and names of a survey's tiles."""
+def _masts(radio: Path) -> str:
+    """A radio map's masts, to be compared with a survey's."""
+    return json.dumps(_json(radio / MARKS["map"], []).get("attributes", {}).get("sites"), sort_keys=True)
+
+
+def _surveyed(survey: Path, problems: list[str]) -> Iterator[Made]:
+    """What a survey holds of each of its tiles."""
     for name, entry in _json(survey / MARKS["survey"], problems).get("tiles", {}).items():
-        yield str(entry.get("fingerprint")), name
+        yield Made(str(entry.get("fingerprint")), survey, json.dumps(entry.get("sites"), sort_keys=True), name)
 
 
-def _filled(place: Place, maps: list[tuple[str, Path]], surveys: list[tuple[str, Path, str]]) -> Place:
-    mine = tuple(dict.fromkeys(folder for of, folder in maps if of == place.fingerprint))
-    tracks = tuple((folder, name) for of, folder, name in surveys if of == place.fingerprint)
-    return replace(place, maps=mine, surveys=tracks)
+def _filled(place: Place, maps: list[Made], surveys: list[Made]) -> Place:
+    mine = lambda made: made.tile == place.fingerprint  # noqa: E731
+    return replace(place, radios=tuple(filter(mine, maps)), heard=tuple(filter(mine, surveys)))

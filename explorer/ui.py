@@ -59,7 +59,7 @@ def here() -> Here:
         place = _chosen("Place", "place", names, shelf.first)
         run = _chosen("Run", "run", runs, shelf.run.name if shelf.run else "")
     folder = next((folder for folder in shelf.runs if folder.name == run), None)
-    return Here(shelf, shelf.place(place or ""), folder, theme_of(st.context.theme.type))
+    return Here(shelf, shelf.place(place or "", folder), folder, theme_of(st.context.theme.type))
 
 
 def _chosen(label: str, key: str, names: list[str], first: str) -> str | None:

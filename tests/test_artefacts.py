@@ -69,6 +69,36 @@ def test_what_is_asked_for_is_opened(stored, asked, first):
     assert found(stored, stored / asked).first == first
 
 
+def test_a_survey_goes_with_a_map_of_its_masts(stored, tmp_path):
+    """Reports count the cells of their own masts: beside a map of others they would be read wrongly."""
+    shutil.copytree(stored, tmp_path / "copy")
+    toy = found(tmp_path / "copy").place("toy")
+    assert toy is not None
+    of = {"tile": "toy", "fingerprint": toy.fingerprint}
+    fewer = FreeSpace(SITES[:2], size=256.0).radio_map(Grid(size=256.0, pixel=8.0))
+    mapfile.write(fewer, tmp_path / "copy" / "data" / "maps" / "fewer", provenance=of)
+    both = found(tmp_path / "copy").place("toy")
+    assert both is not None
+    assert [radio.name for radio in both.maps] == ["fewer", "toy-3.5GHz"]
+    assert both.surveys == ()
+    assert both.missing == [("survey", f"uel survey {both.tile} --out data/surveys/toy")]
+    asked = found(tmp_path / "copy", tmp_path / "copy" / "data" / "surveys" / "toy").place("toy")
+    assert asked is not None
+    assert [radio.name for radio in asked.maps] == ["toy-3.5GHz", "fewer"]
+    assert [name for _, name in asked.surveys] == ["toy"]
+
+
+def test_of_two_runs_on_a_tile_each_is_shown_its_own_map(stored, tmp_path):
+    """The second run brings a copy of the tile, which is no other place."""
+    runs = tmp_path / "copy" / "runs"
+    shutil.copytree(stored, tmp_path / "copy")
+    shutil.copytree(runs / "first", runs / "second")
+    for run in (runs / "first", runs / "second"):
+        blocks = found(tmp_path / "copy").place("blocks", run.resolve())
+        assert blocks is not None
+        assert blocks.maps[0].is_relative_to(run.resolve())
+
+
 def test_nothing_is_an_empty_shelf(tmp_path):
     assert found(tmp_path) == Shelf()
 
