@@ -99,9 +99,9 @@ class Shelf:
     asked: Path | None = None
 
     def place(self, name: str, run: Path | None = None) -> Place | None:
-        """A place by its name, with what belongs to a run first unless something else was asked for."""
+        """A place by its name; what belongs to a run, `self.run` if none is given, comes after what was asked for."""
         found = next((place for place in self.places if place.name == name), None)
-        return found.beginning_with(self.asked, run) if found else None
+        return found.beginning_with(self.asked, run or self.run) if found else None
 
 
 def kind_of(folder: Path) -> Kind | None:

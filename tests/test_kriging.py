@@ -1,8 +1,11 @@
 """Kriging against the joint law of a Gaussian process."""
 
+import numpy as np
+import pytest
 import torch
+from scipy import stats
 
-from uel.kriging import Kriged
+from uel.kriging import Alike, Kriged, Residual
 
 
 def test_kriging_is_the_mean_and_variance_of_a_gaussian_process() -> None:
@@ -49,3 +52,38 @@ def test_signs_leave_alone_what_has_the_right_sign_anyway() -> None:
     level = feature @ torch.tensor([-4.0, 2.0]) - 90 + torch.randn(50, generator=random)
     free, bound = (Kriged.of(where, feature, level, sign) for sign in (None, torch.tensor([-1.0, 1.0])))
     torch.testing.assert_close(free.slope, bound.slope, rtol=1e-6, atol=1e-6)
+
+
+# ---- what a map gets wrong -----------------------------------------------------------------------------
+
+
+def test_residuals_are_the_conditional_normal() -> None:
+    """Mean and variance given measurements, by the textbook's block matrices."""
+    generator = np.random.default_rng(0)
+    position, asked = generator.uniform(0, 100, (6, 2)), generator.uniform(0, 100, (4, 2))
+    off, noise = generator.normal(0, 10, 6), generator.uniform(2, 9, 6)
+    far = np.linalg.norm(np.vstack([position, asked])[:, None] - np.vstack([position, asked]), axis=-1)
+    joint = 11.0**2 * np.exp(-far / 30.0)
+    gain = joint[6:, :6] @ np.linalg.inv(joint[:6, :6] + np.diag(noise**2))
+    one = Residual.of(
+        *map(torch.from_numpy, (position, off, noise)), torch.ones(6).bool(), Alike(spread=11.0, length=30.0)
+    )
+    mean, spread = one.at(torch.from_numpy(asked))
+    np.testing.assert_allclose(mean.numpy(), gain @ off, rtol=1e-9)
+    np.testing.assert_allclose(spread.numpy() ** 2, np.diag(joint[6:, 6:] - gain @ joint[:6, 6:]), rtol=1e-9)
+
+
+@pytest.mark.parametrize("limit", [-25.0, -3.0, 0.0, 8.0, 60.0])
+def test_a_silent_cell_leaves_the_mean_and_the_variance_of_its_integral(limit: float) -> None:
+    spread, noise = 9.0, 8.0
+    error = np.linspace(-120, 120, 200_001)
+    density = stats.norm.pdf(error, 0, spread) * stats.norm.cdf((limit - error) / noise)
+    density /= density.sum()
+    want = (density * error).sum()
+    here = torch.zeros(1, 2).double()
+    one = Residual.of(
+        here, torch.tensor([limit]), torch.tensor([noise]), torch.tensor([False]), Alike(spread=spread, length=30.0)
+    )
+    mean, deviation = one.at(here)
+    assert float(mean) == pytest.approx(want, abs=1e-5)
+    assert float(deviation) ** 2 == pytest.approx((density * (error - want) ** 2).sum(), abs=1e-4)

@@ -56,6 +56,17 @@ def test_azimuth_histogram_also_around_north(site: tuple[float, float], los: boo
     assert_same_law(MeasurementModel(), radio, reports, reports.azimuth_deg[:, None], AZIMUTH)
 
 
+@pytest.mark.parametrize("los", [True, False])
+def test_a_sight_that_may_be_wrong_is_a_mixture(los: bool) -> None:
+    radio = one_pixel((137.0, 0.0), los=los)
+    doubtful = MeasurementModel(false_sight=0.4, missed_sight=0.2)
+    reports = observe(doubtful, radio)
+    assert_same_law(doubtful, radio, reports, reports.timing_advance[:, None], RANGE)
+    assert_same_law(doubtful, radio, reports, reports.azimuth_deg[:, None], AZIMUTH)
+    sure = MeasurementModel().azimuth_log_likelihood(reports, radio)
+    assert not torch.allclose(doubtful.azimuth_log_likelihood(reports, radio), sure, atol=0.1)
+
+
 def test_azimuth_is_that_of_the_phone_seen_from_the_cell() -> None:
     """The phone stands west of the mast."""
     quiet = MeasurementModel(azimuth_noise_deg=0.1)

@@ -18,7 +18,6 @@ from uel.robust import (
     DistanceLaw,
     fit_law,
     fit_robust,
-    fit_trusted,
     patched,
     shuffled,
     tuned_neighbours,
@@ -96,19 +95,6 @@ def test_on_a_wrong_map_it_widens_and_is_ahead_of_plain_grid_bayes() -> None:
     mine = Pixels(wrong.grid, robust.posterior(reports, place))
     plain = grid_bayes(reports, place)
     assert float(position_error(mine.position, position).mean()) < float(position_error(plain, position).mean())
-
-
-def test_a_map_is_trusted_as_far_as_labelled_reports_are_likely_under_it() -> None:
-    radio = rough_map()
-    right = place_on(radio, radio)
-    trusted = fit_trusted(right)
-    assert trusted.radio is radio  # holes and all
-    assert trusted.model == MODEL
-    wrong = place_on(radio, shuffled(radio))
-    fitted, trusted = fit_robust(wrong), fit_trusted(wrong)
-    assert trusted.model == fitted.model
-    assert torch.equal(trusted.radio.gain, fitted.radio.gain)
-    assert bool(trusted.radio.known.all())
 
 
 def test_the_control_without_a_map_does_not_look_at_it() -> None:

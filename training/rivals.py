@@ -22,13 +22,14 @@ from uel.estimates import LEAST, Estimate, Fixes, Pixels, Point, fix_raster
 from uel.locator import Locator
 from uel.maps import Maps
 from uel.measurement import MeasurementModel
+from uel.mended import mend
 from uel.metrics import position_error
 from uel.particles import FadingEvidence, Motion, RasterEvidence, follow, standing_limit
 from uel.posterior import grid_posterior
 from uel.refine import FineMap, Refined, Refinement, refined
 from uel.reports import Reports
 from uel.rescore import Rescoring, descended, rescored
-from uel.robust import LABELLED, RobustBayes, fit_robust, fit_trusted, shuffled, tuned_neighbours, without_map
+from uel.robust import LABELLED, RobustBayes, fit_robust, shuffled, tuned_neighbours, without_map
 from uel.simulator import Simulator
 
 Method = Callable[[Reports], Estimate]
@@ -75,8 +76,8 @@ class Case:
 
     @cached_property
     def trusted(self) -> RobustBayes:
-        """The map and the spreads that labelled reports, with their angles put right, are likeliest under."""
-        return fit_trusted(replace(self.place, fingerprints=self.read_by_locators(self.place.fingerprints)))
+        """The map and the model that labelled reports, with their angles put right, leave (`uel.mended`)."""
+        return mend(replace(self.place, fingerprints=self.read_by_locators(self.place.fingerprints))).bayes
 
     @cached_property
     def _turns_deg(self) -> Float[Tensor, " cell"]:

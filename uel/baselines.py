@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
@@ -33,6 +33,10 @@ class Place:
     @property
     def power_dbm(self) -> Float[Tensor, " cell"]:
         return reference_power_dbm(self.radio.sites)
+
+    def labelled(self, part: slice) -> "Place":
+        """The same place with some of its fingerprints."""
+        return replace(self, fingerprints=self.fingerprints[part], fingerprint_position=self.fingerprint_position[part])
 
     @property
     def points(self) -> Float[Tensor, "pixel 2"]:

@@ -1,10 +1,10 @@
-"""Levels between measurements: a trend, and what is left of it by distance (ordinary kriging with given variances)."""
+"""Levels between measurements: a trend, or a map, and what is left of it by distance (kriging with given variances)."""
 
 import math
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from scipy.optimize import lsq_linear
 from torch import Tensor
 
@@ -86,3 +86,59 @@ def _fitted(distance: Tensor, left: Tensor, length: float, share: float) -> tupl
     variance = float(white.square().mean().clamp(min=1e-6))
     log_p = -len(left) / 2 * math.log(variance) - float(factor.diagonal().log().sum())
     return log_p, variance, length, share, factor
+
+
+# ---- what a map gets wrong -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Alike:
+    """How what a map gets wrong is alike from place to place: covariance `spread`² exp(-distance / `length`)."""
+
+    spread: float
+    """dB"""
+    length: float
+    """m"""
+
+    def between(self, a: Float[Tensor, "n 2"], b: Float[Tensor, "m 2"]) -> Float[Tensor, "n m"]:
+        """Covariance in dB² of what is wrong at two sets of places."""
+        return self.spread**2 * (-torch.cdist(a, b) / self.length).exp()
+
+
+@dataclass(frozen=True, eq=False)
+class Residual:
+    """Of one cell: what measured levels say of a map's error, ready to be asked anywhere; no trend, unlike `Kriged`."""
+
+    position: Float[Tensor, "n 2"]
+    alike: Alike
+    factor: Float[Tensor, "n n"]
+    pull: Float[Tensor, " n"]
+
+    @staticmethod
+    def of(
+        position: Float[Tensor, "n 2"],
+        off: Float[Tensor, " n"],
+        noise: Float[Tensor, " n"],
+        heard: Bool[Tensor, " n"],
+        alike: Alike,
+    ) -> "Residual":
+        """`off`: dB of level above the map, or of the limit above it where nothing was `heard`; `noise` in dB.
+
+        A silent cell says that the level is below the limit: it counts as the measurement that has the mean and the
+        variance which that leaves (expectation propagation's first step; Rasmussen and Williams, 2006, section 3.6).
+        """
+        off, noise, position = off.double(), noise.double(), position.double()
+        total = alike.spread**2 + noise.square()
+        z = off / total.sqrt()
+        lean = (-z.square() / 2 - math.log(math.sqrt(2 * math.pi)) - torch.special.log_ndtr(z)).exp()
+        less = (lean * (z + lean)).clamp(min=1e-9)  # share of its variance that a level loses by being below the limit
+        level = torch.where(heard, off, -total.sqrt() * lean / less)
+        variance = torch.where(heard, noise.square(), total / less - alike.spread**2)
+        factor = torch.linalg.cholesky(alike.between(position, position) + variance.diag())
+        return Residual(position, alike, factor, torch.cholesky_solve(level.unsqueeze(1), factor)[:, 0])
+
+    def at(self, position: Float[Tensor, "m 2"]) -> tuple[Float[Tensor, " m"], Float[Tensor, " m"]]:
+        """Mean and standard deviation in dB of what the map gets wrong at places."""
+        near = self.alike.between(position.double(), self.position)
+        known = torch.linalg.solve_triangular(self.factor, near.T, upper=False).square().sum(0)
+        return near @ self.pull, (self.alike.spread**2 - known).clamp(min=0.0).sqrt()

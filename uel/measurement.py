@@ -4,6 +4,7 @@ Every density here is the exact law of what `observe` draws; `tests/test_measure
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
@@ -56,6 +57,10 @@ class MeasurementModel:
     """the same when the line of sight is blocked"""
     azimuth_step_deg: float = 1.0
     """reporting step of azimuths"""
+    false_sight: float = 0.0
+    """chance that the sight is blocked where the map says that it is free; drawn anew for each feature"""
+    missed_sight: float = 0.0
+    """chance that the sight is free where the map says that it is blocked"""
     feature_dropout: float = 0.0
     """share of timing advances, times and azimuths that are missing, each by itself"""
     cell_dropout: float = 0.0
@@ -89,6 +94,11 @@ class MeasurementModel:
         return timing_advance_step(self.subcarrier_spacing)
 
     @property
+    def doubts_sight(self) -> bool:
+        """Whether the map's sight may be wrong."""
+        return bool(self.false_sight or self.missed_sight)
+
+    @property
     def for_traced(self) -> "MeasurementModel":
         """The same realism for ray-traced truth, whose delays and angles bring their own multipath excess."""
         return replace(self, nlos_excess=1e-3, azimuth_noise_nlos_deg=self.azimuth_noise_deg)
@@ -118,8 +128,9 @@ class MeasurementModel:
         serving = torch.where(heard, level, -torch.inf).argmax(-1)
         audible = heard.any(-1)
         at = lambda values: values.gather(-1, serving.unsqueeze(-1)).squeeze(-1)  # noqa: E731
-        reach = self._range(at(truth.delay), at(truth.los), self.range_noise, generator)
-        azimuth = self._azimuth(at(truth.azimuth_deg), at(truth.los), generator)
+        los = at(truth.los)
+        reach = self._range(at(truth.delay), self._seen(los, fork), self.range_noise, generator)
+        azimuth = self._azimuth(at(truth.azimuth_deg), self._seen(los, fork), generator)
         has_ta, has_azimuth = (
             audible & (torch.rand(audible.shape, generator=generator) >= self.feature_dropout) for _ in range(2)
         )
@@ -152,13 +163,22 @@ class MeasurementModel:
     def _every_link(self, truth: Truth, heard: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         """Times and angles of arrival of all reported cells."""
         has_toa, has_aoa = (heard & _kept(heard.shape, self.feature_dropout, generator) for _ in range(2))
-        toa = self._range(truth.delay, truth.los, self.toa_noise, generator) / SPEED_OF_LIGHT
-        aoa = self._azimuth(truth.azimuth_deg, truth.los, generator)
+        toa = self._range(truth.delay, self._seen(truth.los, generator), self.toa_noise, generator) / SPEED_OF_LIGHT
+        aoa = self._azimuth(truth.azimuth_deg, self._seen(truth.los, generator), generator)
         return {"toa": toa * has_toa, "has_toa": has_toa, "aoa_deg": aoa * has_aoa, "has_aoa": has_aoa}
 
     def _strongest(self, rsrp: Tensor, heard: Tensor) -> Tensor:
         rank = torch.where(heard, -rsrp, torch.inf).argsort(dim=-1, stable=True).argsort(dim=-1)
         return rank < self.cells_max
+
+    def _seen(self, los: Bool[Tensor, "*n"], generator: torch.Generator) -> Bool[Tensor, "*n"]:
+        """Where the sight is free, given where it is said to be."""
+        if not self.doubts_sight:
+            return los
+        return los ^ (torch.rand(los.shape, generator=generator) < self._sight_wrong(los))
+
+    def _sight_wrong(self, los: Tensor) -> Tensor:
+        return torch.where(los, self.false_sight, self.missed_sight)
 
     def _range(self, delay: Tensor, los: Tensor, sigma: float, generator: torch.Generator) -> Tensor:
         noise = torch.randn(delay.shape, generator=generator) * sigma
@@ -237,7 +257,10 @@ class MeasurementModel:
         for cell in self._cells("toa", reports.has_toa):
             excess = (reports.toa[:, cell, None, None] - delay[cell]) * SPEED_OF_LIGHT
             blocked = log_ex_gaussian(excess, self.toa_noise, self.nlos_excess)
-            term = torch.where(radio.los[cell], log_normal(excess, self.toa_noise), blocked)
+            free = log_normal(excess, self.toa_noise)
+            term = self._by_sight(
+                radio.los[cell], lambda los, free=free, blocked=blocked: torch.where(los, free, blocked)
+            )
             total += term.clamp(min=NEVER) * reports.has_toa[:, cell, None, None]
         return total
 
@@ -250,8 +273,8 @@ class MeasurementModel:
         blocked = ex_gaussian_cdf(high_edge, self.range_noise, self.nlos_excess) - ex_gaussian_cdf(
             low_edge, self.range_noise, self.nlos_excess
         )
-        probability = torch.where(los, sight, blocked)
-        return probability.clamp(min=math.exp(NEVER)).log()
+        law = lambda free: torch.where(free, sight, blocked).clamp(min=math.exp(NEVER)).log()  # noqa: E731
+        return self._by_sight(los, law)
 
     def azimuth_log_likelihood(self, reports: Reports, radio: RadioMap | Spots) -> Float[Tensor, "batch row column"]:
         """Log-probability in nats of the azimuths at each pixel, the serving cell's once; 0 where there are none."""
@@ -268,11 +291,23 @@ class MeasurementModel:
         return has.any(0).nonzero()[:, 0].tolist() if feature in features_of(self.tier) else []
 
     def _azimuth_term(self, said_deg: Float[Tensor, " batch"], true_deg: Tensor, los: Tensor) -> Tensor:
-        sigma = torch.where(los, self.azimuth_noise_deg, self.azimuth_noise_nlos_deg)
         off = wrap_deg(said_deg[:, None, None] - true_deg)
-        # 25° wraps around the circle: one turn either way holds all but 1e-12 of the probability.
-        turns = torch.stack([log_normal_bin(off + 360.0 * k, sigma, self.azimuth_step_deg) for k in (-1, 0, 1)])
-        return turns.logsumexp(0).clamp(min=NEVER)
+
+        def law(free: Tensor) -> Tensor:
+            sigma = torch.where(free, self.azimuth_noise_deg, self.azimuth_noise_nlos_deg)
+            # 25° wraps around the circle: one turn either way holds all but 1e-12 of the probability.
+            turns = torch.stack([log_normal_bin(off + 360.0 * k, sigma, self.azimuth_step_deg) for k in (-1, 0, 1)])
+            return turns.logsumexp(0).clamp(min=NEVER)
+
+        return self._by_sight(los, law)
+
+    def _by_sight(self, los: Tensor, law: Callable[[Tensor], Tensor]) -> Tensor:
+        """A log-law that depends on free sight, mixed with the other case as far as the map may be wrong."""
+        told = law(los)
+        if not self.doubts_sight:
+            return told
+        wrong = self._sight_wrong(los)
+        return torch.logaddexp(torch.log1p(-wrong) + told, wrong.log() + law(~los))
 
 
 _POSITIVE = (
@@ -286,7 +321,7 @@ _POSITIVE = (
     "azimuth_step_deg",
 )
 _NOT_NEGATIVE = ("decorrelation_distance", "level_noise_db")
-_SHARES = ("feature_dropout", "cell_dropout", "report_dropout", "cell_correlation")
+_SHARES = ("false_sight", "missed_sight", "feature_dropout", "cell_dropout", "report_dropout", "cell_correlation")
 
 
 def _fork(generator: torch.Generator) -> torch.Generator:

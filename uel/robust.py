@@ -61,33 +61,27 @@ class RobustBayes:
 def fit_robust(place: Place, radio: RadioMap | None = None) -> RobustBayes:
     """Fit to a place's labelled reports, on its own map or another of the same cells, by greatest likelihood."""
     radio = place.radio if radio is None else radio
-    reports, position = place.fingerprints[:LABELLED], place.fingerprint_position[:LABELLED]
-    law = fit_law(reports, position, radio, place.model)
+    told = place.labelled(slice(LABELLED))
+    law = fit_law(told.fingerprints, told.fingerprint_position, radio, place.model)
     fitted = RobustBayes(patched(radio, law, DROPS[2], place.model), place.model)
-    score = lambda b, feature: _likelihood(b, reports, position, place.power_dbm, feature)  # noqa: E731
-    levels = [replace(fitted, model=_levels(place.model, k)) for k in LADDER]
-    fitted = _best(levels, lambda b: score(b, 0))
+    fitted = best([replace(fitted, model=_levels(place.model, k)) for k in LADDER], lambda b: _score(b, told, 0))
     if not bool(radio.known.all()):
         drops = [replace(fitted, radio=patched(radio, law, drop, place.model)) for drop in DROPS]
-        fitted = _best(drops, lambda b: score(b, 0))
-    fitted = _best([replace(fitted, model=_ranges(fitted.model, k)) for k in LADDER], lambda b: score(b, 1))
-    return _best([replace(fitted, model=_azimuths(fitted.model, k)) for k in LADDER], lambda b: score(b, 2))
+        fitted = best(drops, lambda b: _score(b, told, 0))
+    return fit_spreads(fitted, place)
 
 
-def fit_trusted(place: Place) -> RobustBayes:
-    """The map and the model as they are given, or as `fit_robust` has them: where labelled reports are likelier."""
-    reports, position = place.fingerprints[:LABELLED], place.fingerprint_position[:LABELLED]
-
-    def score(bayes: RobustBayes) -> float:
-        return sum(_likelihood(bayes, reports, position, place.power_dbm, feature) for feature in range(3))
-
-    return _best([RobustBayes(place.radio, place.model), fit_robust(place)], score)
+def fit_spreads(bayes: RobustBayes, place: Place) -> RobustBayes:
+    """With the spreads of ranges and of angles that labelled reports are likeliest under."""
+    told = place.labelled(slice(LABELLED))
+    bayes = best([replace(bayes, model=_ranges(bayes.model, k)) for k in LADDER], lambda b: _score(b, told, 1))
+    return best([replace(bayes, model=_azimuths(bayes.model, k)) for k in LADDER], lambda b: _score(b, told, 2))
 
 
 def without_map(place: Place) -> RobustBayes:
     """The control that knows where the masts are, and a law of distance fitted to the labelled reports."""
-    law = fit_law(place.fingerprints[:LABELLED], place.fingerprint_position[:LABELLED], place.radio, place.model)
-    radio = place.radio
+    told, radio = place.labelled(slice(LABELLED)), place.radio
+    law = fit_law(told.fingerprints, told.fingerprint_position, radio, place.model)
     nothing = replace(radio, known=torch.zeros_like(radio.known), los=torch.zeros_like(radio.los))
     return fit_robust(place, patched(nothing, law, 0.0, place.model))
 
@@ -150,32 +144,37 @@ def tuned_neighbours(place: Place) -> dict[str, int]:
     """How many neighbours either kNN does best with; the survey's with half of the labelled reports as its survey."""
     half = len(place.fingerprints) // 2
     asked, at = place.fingerprints[half:][:LABELLED], place.fingerprint_position[half:][:LABELLED]
-    known = replace(
-        place, fingerprints=place.fingerprints[:half], fingerprint_position=place.fingerprint_position[:half]
-    )
+    known = place.labelled(slice(half))
     if not half or not len(asked):
         return {"knn_map": NEIGHBOURS[3], "knn_survey": NEIGHBOURS[3]}
     error = lambda method, k: -float(position_error(method(asked, known, k), at).mean())  # noqa: E731
     return {
-        method.__name__: _best(NEIGHBOURS, lambda k, method=method: error(method, k))
-        for method in (knn_map, knn_survey)
+        method.__name__: best(NEIGHBOURS, lambda k, method=method: error(method, k)) for method in (knn_map, knn_survey)
     }
 
 
 # ---- choosing ------------------------------------------------------------------------------------------
 
 
-def _best(candidates: Sequence[T], score: Callable[[T], float]) -> T:
+def best(candidates: Sequence[T], score: Callable[[T], float]) -> T:
+    """The first of those with the greatest score."""
     return max(candidates, key=score)
 
 
-def _likelihood(bayes: RobustBayes, reports: Reports, position: Tensor, power_dbm: Tensor, feature: int) -> float:
-    """Mean log-likelihood in nats of one kind of evidence at the true pixels."""
+def _score(bayes: RobustBayes, told: Place, feature: int) -> float:
+    spots = bayes.radio.spots(told.fingerprint_position)
+    return mean_log_likelihood(bayes.model, told.fingerprints, spots, told.power_dbm, feature)
+
+
+def mean_log_likelihood(
+    model: MeasurementModel, reports: Reports, spots: Spots, power_dbm: Float[Tensor, " cell"], feature: int
+) -> float:
+    """Mean log-likelihood in nats of one kind of evidence (0 levels, 1 ranges, 2 azimuths), each report at its spot."""
     total = 0.0
     for start in range(0, len(reports), CHUNK):
         part = slice(start, start + CHUNK)
-        log_p = _evidence(bayes.model, reports[part], bayes.radio.spots(position[part]), power_dbm, feature)
-        total += float(log_p[..., 0].diagonal().sum())
+        some = Spots(**{name: value[:, part] for name, value in vars(spots).items()})
+        total += float(_evidence(model, reports[part], some, power_dbm, feature)[..., 0].diagonal().sum())
     return total / len(reports)
 
 

@@ -1,0 +1,125 @@
+"""A map put right by labelled reports: what levels say of its errors is carried on to nearby pixels, its sight doubted.
+
+The map is the drift and its errors are kriged, cell by cell (kriging with external drift: Wackernagel, Multivariate
+Geostatistics, 2003, chapter 37); silent cells count as levels below the sensitivity. How large errors are, how far
+they reach, how strong the fading is and how often the map's sight is wrong are each one of eight values at most:
+those under which labelled reports that were not kriged are likeliest.
+"""
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from uel.baselines import Place
+from uel.kriging import Alike, Residual
+from uel.measurement import DB_PER_NEPER, MeasurementModel
+from uel.radiomap import RadioMap, Spots
+from uel.robust import RobustBayes, best, fit_robust, fit_spreads, mean_log_likelihood
+from uel.units import from_db, to_db
+
+SPREADS = (2.0, 4.0, 6.0, 8.0, 11.0, 15.0)  # dB of a map's errors
+LENGTHS = (10.0, 20.0, 40.0, 80.0)  # m after which errors are alike by 1/e
+FADINGS = (0.85, 1.0, 1.2, 1.4, 1.7, 2.0, 2.4, 2.8)  # factors on the model's, beside errors that reach nowhere
+WRONG = (0.0, 0.01, 0.05, 0.1, 0.2, 0.35, 0.5, 0.7)  # chances that the map's sight is wrong
+LEAST = 16  # labelled reports in a half: fewer tell nothing of a map
+CHUNK = 4096  # pixels kriged at once
+LEVELS, OTHERS = 0, (1, 2)  # kinds of evidence
+Raster = TypeVar("Raster", RadioMap, Spots)
+
+
+@dataclass(frozen=True, eq=False)
+class Mended:
+    """The map and the model that labelled reports leave, and what they found the map's errors to be."""
+
+    bayes: RobustBayes
+    alike: Alike | None
+    """None where the map was best left alone"""
+    gain: float
+    """nats a report by which kriged errors made the reports of the other half likelier"""
+
+
+def mend(place: Place) -> Mended:
+    """Learn from a place's labelled reports; half of them choose what the others are to be kriged by, then all are.
+
+    A map without holes (as `fit_robust` patches it) with corrected levels, whose error bars hold what is not known of
+    its errors. With fewer than `2 * LEAST` labelled reports, or where kriging does not help, levels are left alone;
+    map and model come back as they were given where labelled reports are likelier under these.
+    """
+    robust = fit_robust(place)
+    doubting = _doubting(RobustBayes(robust.radio, place.model), place)
+    alone = replace(doubting, model=replace(doubting.model, shadowing_db=robust.model.shadowing_db))
+    half = len(place.fingerprints) // 2
+    learn, judge = place.labelled(slice(half)), place.labelled(slice(half, None))
+    score = lambda bayes: _score(bayes, judge, (LEVELS, *OTHERS))  # noqa: E731
+    plain = best([RobustBayes(place.radio, place.model), alone], score)
+    if half < LEAST:
+        return Mended(plain, None, 0.0)
+    alike, model, levels = best(list(_kriged(doubting, learn, judge)), lambda tried: tried[2])
+    gain = levels + _score(doubting, judge, OTHERS) - score(plain)
+    if gain <= 0:
+        return Mended(plain, None, 0.0)
+    return Mended(RobustBayes(_corrected_map(doubting, place, alike), model), alike, gain)
+
+
+def _kriged(bayes: RobustBayes, learn: Place, judge: Place) -> Iterator[tuple[Alike, MeasurementModel, float]]:
+    """Ways to krige, each with how likely it makes the reports that judge."""
+    spots, position = bayes.radio.spots(judge.fingerprint_position), judge.fingerprint_position
+    for spread, length in itertools.product(SPREADS, LENGTHS):
+        alike = Alike(spread=spread, length=length)
+        right = _corrected(spots, *_asked(_errors(bayes, learn, alike), position))
+        for factor in FADINGS:
+            model = replace(bayes.model, shadowing_db=bayes.model.shadowing_db * factor)
+            yield alike, model, mean_log_likelihood(model, judge.fingerprints, right, judge.power_dbm, LEVELS)
+
+
+def _doubting(bayes: RobustBayes, place: Place) -> RobustBayes:
+    """With the chances that the map's sight is wrong, and spreads of ranges and angles beside them."""
+    for name in ("false_sight", "missed_sight"):
+        tried = [replace(bayes, model=replace(bayes.model, **{name: chance})) for chance in WRONG]
+        bayes = best(tried, lambda b: _score(b, place, OTHERS))
+    return fit_spreads(bayes, place)
+
+
+def _score(bayes: RobustBayes, judge: Place, features: Sequence[int]) -> float:
+    """Mean log-likelihood in nats of some kinds of evidence of labelled reports."""
+    spots = bayes.radio.spots(judge.fingerprint_position)
+    told = (mean_log_likelihood(bayes.model, judge.fingerprints, spots, judge.power_dbm, kind) for kind in features)
+    return sum(told)
+
+
+# ---- kriging -------------------------------------------------------------------------------------------
+
+
+def _errors(bayes: RobustBayes, learn: Place, alike: Alike) -> list[Residual]:
+    """What labelled reports say of the map's errors, by cell."""
+    reports, position, model = learn.fingerprints, learn.fingerprint_position, bayes.model
+    spots = bayes.radio.spots(position)
+    limit = model.censor_level(reports)
+    level = torch.where(reports.heard, reports.rsrp_dbm, limit)
+    off = level - to_db(spots.gain[..., 0]).T - learn.power_dbm
+    noise = (model.shadowing_db**2 + (DB_PER_NEPER * spots.relative_error[..., 0].T) ** 2).sqrt()
+    return [Residual.of(position, off[:, c], noise[:, c], reports.heard[:, c], alike) for c in range(off.shape[1])]
+
+
+def _asked(
+    errors: Sequence[Residual], position: Float[Tensor, "n 2"]
+) -> tuple[Float[Tensor, "cell n"], Float[Tensor, "cell n"]]:
+    """Means and standard deviations in dB of the map's errors at places."""
+    parts = [[one.at(some) for some in position.split(CHUNK)] for one in errors]
+    mean, spread = (torch.stack([torch.cat([part[k] for part in cell]) for cell in parts]).float() for k in (0, 1))
+    return mean, spread
+
+
+def _corrected(raster: Raster, mean: Float[Tensor, "cell n"], spread: Float[Tensor, "cell n"]) -> Raster:
+    """A map, or spots of it, whose levels are put right; what is not known of its errors joins its error bars."""
+    error = (raster.relative_error**2 + (spread.view_as(raster.gain) / DB_PER_NEPER) ** 2).sqrt()
+    return replace(raster, gain=raster.gain * from_db(mean.view_as(raster.gain)), relative_error=error)
+
+
+def _corrected_map(bayes: RobustBayes, place: Place, alike: Alike) -> RadioMap:
+    return _corrected(bayes.radio, *_asked(_errors(bayes, place, alike), place.points))
