@@ -56,6 +56,15 @@ def test_azimuth_histogram_also_around_north(site: tuple[float, float], los: boo
     assert_same_law(MeasurementModel(), radio, reports, reports.azimuth_deg[:, None], AZIMUTH)
 
 
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_levels_with_outliers_are_a_mixture(dropout: float) -> None:
+    radio = one_pixel((100.0, 0.0), gain_db=-110.0 - Cell().reference_power_dbm)
+    model = MeasurementModel(level_outliers=0.2, cell_dropout=dropout)
+    reports = observe(model, radio)
+    assert_same_law(model, radio, reports, torch.cat([reports.rsrp_dbm, reports.heard], -1), RSRP)
+    assert float((reports.rsrp_dbm[reports.heard[:, 0]] > -70).float().mean()) > 0.005  # five deviations of fading
+
+
 @pytest.mark.parametrize("los", [True, False])
 def test_a_sight_that_may_be_wrong_is_a_mixture(los: bool) -> None:
     radio = one_pixel((137.0, 0.0), los=los)

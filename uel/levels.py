@@ -1,6 +1,7 @@
 """The joint law of a report's levels: shadow fading drawn along tracks, and its density at every pixel."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,6 +48,9 @@ class LevelLaw:
     """reporting step"""
     dropout: float
     """share of cells that do not report"""
+    outliers: float = 0.0
+    """share of levels whose own fading has `wide` dB more, without a common fading (Tukey's contaminated normal)"""
+    wide: float = 0.0
 
     def log_likelihood(
         self, reports: Reports, censor_dbm: Float[Tensor, "batch cell"]
@@ -60,7 +64,8 @@ class LevelLaw:
         total = torch.zeros(*reports.serving.shape, *self.mean.shape[1:])
         for cell in range(len(self.mean)):  # one cell at a time bounds the memory of a large batch
             level = reports.rsrp_dbm[:, cell, None, None]
-            heard = log_normal_bin(level - self.mean[cell], self.own[cell], self.step) + math.log1p(-self.dropout)
+            law = lambda own, off=level - self.mean[cell]: log_normal_bin(off, own, self.step)  # noqa: E731
+            heard = self._contaminated(law, cell) + math.log1p(-self.dropout)
             heard = torch.where(self.known[cell], heard, NEVER)
             # Few distinct censoring levels occur in a batch (one, unless reports are full): one table for each.
             levels, which = censor_dbm[:, cell].unique(return_inverse=True)
@@ -73,8 +78,18 @@ class LevelLaw:
         self, limit_dbm: Float[Tensor, " n"], cell: int, shift: Tensor | float = 0.0
     ) -> Float[Tensor, "n row column"]:
         """Log-probability that a cell is not reported, given the common fading `shift`; 0 where it has no path."""
-        log_p = log_silence((limit_dbm[:, None, None] - self.mean[cell] - shift) / self.own[cell], self.dropout)
+        below = limit_dbm[:, None, None] - self.mean[cell] - shift
+        log_p = self._contaminated(lambda own: log_silence(below / own, self.dropout), cell)
         return torch.where(self.known[cell], log_p, 0.0)
+
+    def _contaminated(self, law: Callable[[Tensor], Tensor], cell: int) -> Tensor:
+        """A log-law of the spread of a cell's own fading, mixed with that of outliers."""
+        own = self.own[cell]
+        usual = law(own)
+        if not self.outliers:
+            return usual
+        far = law((own**2 + self.wide**2).sqrt())
+        return torch.logaddexp(math.log1p(-self.outliers) + usual, math.log(self.outliers) + far)
 
     def _shared(self, reports: Reports, censor_dbm: Tensor) -> Float[Tensor, "batch row column"]:
         """With a common fading: the heard levels in closed form, the silent cells by quadrature given those.

@@ -2,8 +2,8 @@
 
 The map is the drift and its errors are kriged, cell by cell (kriging with external drift: Wackernagel, Multivariate
 Geostatistics, 2003, chapter 37); silent cells count as levels below the sensitivity. How large errors are, how far
-they reach, how strong the fading is and how often the map's sight is wrong are each one of eight values at most:
-those under which labelled reports that were not kriged are likeliest.
+they reach, how strong the fading is, how many levels neither explains (outliers) and how often the map's sight is
+wrong are each one of eight values at most: those under which labelled reports that were not kriged are likeliest.
 """
 
 import itertools
@@ -24,7 +24,8 @@ from uel.units import from_db, to_db
 
 SPREADS = (2.0, 4.0, 6.0, 8.0, 11.0, 15.0)  # dB of a map's errors
 LENGTHS = (10.0, 20.0, 40.0, 80.0)  # m after which errors are alike by 1/e
-FADINGS = (0.85, 1.0, 1.2, 1.4, 1.7, 2.0, 2.4, 2.8)  # factors on the model's, beside errors that reach nowhere
+FADINGS = (0.85, 1.0, 1.2, 1.5, 2.0, 2.8)  # factors on the model's, beside errors that reach nowhere
+OUTLIERS = (0.0, 0.03, 0.1, 0.2)  # shares of levels that neither explains
 WRONG = (0.0, 0.01, 0.05, 0.1, 0.2, 0.35, 0.5, 0.7)  # chances that the map's sight is wrong
 LEAST = 16  # labelled reports in a half: fewer tell nothing of a map
 CHUNK = 4096  # pixels kriged at once
@@ -72,8 +73,8 @@ def _kriged(bayes: RobustBayes, learn: Place, judge: Place) -> Iterator[tuple[Al
     for spread, length in itertools.product(SPREADS, LENGTHS):
         alike = Alike(spread=spread, length=length)
         right = _corrected(spots, *_asked(_errors(bayes, learn, alike), position))
-        for factor in FADINGS:
-            model = replace(bayes.model, shadowing_db=bayes.model.shadowing_db * factor)
+        for factor, share in itertools.product(FADINGS, OUTLIERS):
+            model = replace(bayes.model, shadowing_db=bayes.model.shadowing_db * factor, level_outliers=share)
             yield alike, model, mean_log_likelihood(model, judge.fingerprints, right, judge.power_dbm, LEVELS)
 
 
