@@ -83,8 +83,8 @@ def planes(
         turn.sin() * _everywhere(has_angle),
     ]
     told = (torch.stack(shown, 2) * _everywhere(heard).unsqueeze(2)).flatten(1, 2)
-    absent = told.new_zeros(len(told), PLANES * cells - told.shape[1], *radio.grid.shape)
-    return torch.cat([told, absent, maps.buildings.expand(len(told), -1, -1, -1)], 1)
+    filled = F.pad(told, (0, 0, 0, 0, 0, PLANES * cells - told.shape[1]))
+    return torch.cat([filled, maps.buildings.expand(told.shape[0], -1, -1, -1)], 1)
 
 
 def _strongest(reports: Reports, cells: int) -> Tensor:
