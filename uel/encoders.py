@@ -54,8 +54,10 @@ class TwoStreams(nn.Module):
     def forward(
         self, channels: Float[Tensor, "batch channel row column"], radio: Float[Tensor, "batch token width"]
     ) -> Float[Tensor, "batch patch width"]:
-        images = F.adaptive_avg_pool2d(channels, self.side).split([RADIO_CHANNELS, BUILDING_CHANNELS], 1)
-        heard, built = (vit(image) for vit, image in zip(self.vits, images, strict=True))
+        of_radio, of_buildings = channels.split([RADIO_CHANNELS, BUILDING_CHANNELS], 1)
+        heard = self.vits[0](F.adaptive_avg_pool2d(of_radio, self.side))
+        # A batch is of one tile: its buildings are looked at once.
+        built = self.vits[1](F.adaptive_avg_pool2d(of_buildings[:1], self.side)).expand_as(heard)
         both = [self.across[0](heard, built), self.across[1](built, heard)]
         return self.norm(self.radio(self.join(torch.cat(both, -1)), radio))
 

@@ -6,7 +6,7 @@ posterior itself, and *the map is wrong here*, where training learns how far to 
 the map gets wrong. How well the map explains the report at all (the evidence summed over pixels) is what weighs the
 two, as in Bayesian model comparison (MacKay 2003, chapter 28). An untrained locator therefore answers like grid
 Bayes, in any city. Nothing in the network knows a direction, a cell's index or an absolute position: a world turned
-by 90° gives a turned fix.
+by 90° gives a turned fix. Other encoders and heads, to compare it with, do know some of these: see `LocatorConfig`.
 """
 
 import math
