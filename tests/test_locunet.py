@@ -6,11 +6,23 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.networks import MODEL, SMALL, exported_alike, integral, learned, moved_by, silent_parameters, trained
+from tests.networks import (
+    MODEL,
+    SMALL,
+    exported_alike,
+    integral,
+    learned,
+    loss_of,
+    moved_by,
+    silent_parameters,
+    trained,
+)
 from tests.toy import SIZE, toy_world
 from training.world import World
+from uel.estimates import Pixels
 from uel.locator import Locator
 from uel.measurement import MeasurementModel
+from uel.posterior import grid_posterior
 from uel.reports import Reports
 from uel.shown import BUILDING_CHANNELS
 from uel.unet import PLANES, UNet, planes
@@ -127,6 +139,29 @@ def test_it_learns_where_its_phones_are(world: World, phones: tuple[Reports, tor
     losses = learned(CONFIG, world, (phones[0][:8], phones[1][:8]), steps=40)
     assert losses[0] > 5.0  # log 256 = 5.5 less what buildings exclude
     assert losses[-1] < losses[0] - 2.0
+
+
+@pytest.mark.slow
+def test_it_comes_near_the_limit_in_the_city_it_learns_in(world: World) -> None:
+    """Fresh phones in every batch and others to judge: its planes say where a phone is, if not what is likely."""
+    draws = torch.Generator().manual_seed(1)
+    torch.manual_seed(0)
+    locator = Locator(replace(CONFIG, pixel_width=16, cells=4), MODEL)
+    optimizer = torch.optim.AdamW(locator.parameters(), lr=1e-3)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=300)
+    for _ in range(300):
+        loss = loss_of(locator, world, world.from_map(16, MODEL, draws))[1]
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+    reports, position = world.from_map(300, MODEL, torch.Generator().manual_seed(99))
+    maps = world.maps
+    with torch.no_grad():
+        posterior = grid_posterior(reports, maps.radio, maps.prior, MODEL, maps.power_dbm)
+        limit = Pixels(maps.radio.grid, posterior).position
+        ours, best = ((found - position).norm(dim=-1).median() for found in (locator(reports, maps).position, limit))
+    assert ours < 1.2 * best
 
 
 def test_rasters_need_not_halve_evenly(world: World, phones: tuple[Reports, torch.Tensor]) -> None:
