@@ -7,9 +7,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from uel.layers import Attention
-from uel.locator import Locator, cell_features
+from uel.locator import Locator
 from uel.maps import Maps
 from uel.reports import Reports
+from uel.shown import cell_features
 
 
 def weights(layer: Attention, x: Float[Tensor, "batch n width"], context: Float[Tensor, "batch m width"]) -> Tensor:
@@ -22,7 +23,8 @@ def weights(layer: Attention, x: Float[Tensor, "batch n width"], context: Float[
 def of_summary(locator: Locator, reports: Reports, maps: Maps) -> Float[Tensor, "layer cell"]:
     """How the first report's summary token shares its attention among the cells, in each layer of the radio encoder.
 
-    What it keeps for itself is left out, so rows may sum to less than 1.
+    What it keeps for itself is left out, so rows may sum to less than 1. Not for a U-Net, which has no
+    attention.
     """
     seen: list[Tensor] = []
 

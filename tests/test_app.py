@@ -83,6 +83,19 @@ def test_every_page_opens_by_its_link(opened, name):
     assert not test.error, said(test)
 
 
+def test_pages_of_a_network_without_attention_open(opened, run):
+    ours = (run / "locator.pt").read_bytes()
+    Locator(LocatorConfig(encoder="unet", evidence="none", pixel_width=4), MeasurementModel()).save(run)
+    try:
+        for name, words in {"overview": "U-Net of 2 levels", "live": "", "analysis": "importance"}.items():
+            test = opened(name)
+            assert not test.exception, test.exception
+            assert words in said(test)
+            assert "Attention" not in said(test)
+    finally:
+        (run / "locator.pt").write_bytes(ours)
+
+
 @pytest.mark.parametrize("name", PAGES)
 def test_pages_without_anything_say_which_command_makes_it(name, tmp_path, monkeypatch):
     import streamlit as st

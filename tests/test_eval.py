@@ -209,6 +209,20 @@ def test_another_locator_is_judged_anew(judged: Path, run: Path, tile: Tile, tmp
 
 
 @whole
+def test_a_unet_is_judged_as_any_locator(run: Path, tile: Tile, tmp_path: Path) -> None:
+    """As the run, with second thoughts and on tracks, and with our own as its rival."""
+    torch.manual_seed(0)
+    sizes = LocatorConfig(patches=16, pixel_width=4, encoder="unet", evidence="none")
+    Locator(sizes, MeasurementModel()).save(tmp_path / "unet")
+    config = config_of(tmp_path / "unet", rivals=(run,), truths=("map",), tiers=("T2",), conditions=(), sigmas=(),
+                       correlations=(), cells=(), dropouts=(), sites=(4,), speeds=(0.0,), deployments=1)  # fmt: skip
+    rows = table(judge(config, made(tile, config)))
+    assert {"locator", "locator+map", "locator_last", run.name, "grid_robust"} <= {row["method"] for row in rows}
+    errors = {name: float(pick(rows, method=name)["p50_m"]) for name in ("locator", "tile_centre", run.name)}
+    assert errors[run.name] < errors["locator"] < 1.2 * errors["tile_centre"]  # untrained it says the prior
+
+
+@whole
 def test_damaged_cells_are_named(judged: Path, tmp_path: Path) -> None:
     file = next((judged / "cells").glob("*.npz"))
     (tmp_path / "cut.npz").write_bytes(file.read_bytes()[:200])

@@ -6,20 +6,16 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.networks import MODEL, SMALL, integral, moved_by, trained
 from tests.toy import SITES, toy_world
 from training.world import World
 from uel.errors import UelError
-from uel.fix import Fix
 from uel.layers import IsotropicConv
 from uel.locator import SCHEMA, Locator, LocatorConfig
 from uel.maps import Maps
-from uel.measurement import MeasurementModel
 from uel.posterior import geometric_median, grid_posterior
 from uel.reports import Reports
 from uel.sites import Site
-
-MODEL = MeasurementModel()
-SMALL = LocatorConfig(patches=16, width=16, pixel_width=8, depth=1, radio_depth=1)
 
 
 @pytest.fixture(scope="module")
@@ -30,16 +26,6 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
 @pytest.fixture(scope="module")
 def phones(world: World) -> tuple[Reports, torch.Tensor]:
     return world.from_map(24, MODEL, torch.Generator().manual_seed(5))
-
-
-def trained(seed: int = 0) -> Locator:
-    """A locator whose every weight says something, as after training."""
-    torch.manual_seed(seed)
-    locator = Locator(SMALL, MODEL).eval()
-    with torch.no_grad():
-        for parameter in locator.parameters():
-            parameter.add_(0.1 * torch.randn_like(parameter))
-    return locator
 
 
 def test_untrained_locator_is_grid_bayes(world: World, phones: tuple[Reports, torch.Tensor]) -> None:
@@ -92,22 +78,7 @@ def test_turned_world_gives_turned_fixes(world: World, phones: tuple[Reports, to
 
 
 def test_cells_are_a_set(world: World, phones: tuple[Reports, torch.Tensor]) -> None:
-    reports, _ = phones
-    order = torch.tensor([2, 0, 3, 1])
-    radio = world.maps.radio
-    fields = {n: getattr(radio, n)[order] for n in ("gain", "relative_error", "known", "los")}
-    relabelled = replace(radio, sites=tuple(SITES[i] for i in order), **fields)
-    same = replace(
-        reports,
-        rsrp_dbm=reports.rsrp_dbm[:, order],
-        heard=reports.heard[:, order],
-        serving=order.argsort()[reports.serving],
-    )
-    locator = trained()
-    with torch.no_grad():
-        one = locator(reports, world.maps).position
-        other = locator(same, replace(world.maps, radio=relabelled)).position
-    torch.testing.assert_close(one, other, atol=0.05, rtol=1e-4)
+    assert moved_by(trained(), world.maps, phones[0], [2, 0, 3, 1]) < 0.05
 
 
 def test_isotropic_convolution_commutes_with_turns_and_mirrors() -> None:
@@ -118,15 +89,7 @@ def test_isotropic_convolution_commutes_with_turns_and_mirrors() -> None:
 
 
 def test_density_integrates_to_one(world: World, phones: tuple[Reports, torch.Tensor]) -> None:
-    fix = trained()(phones[0][:1], world.maps)
-    axis = torch.arange(-400.0, 400.0, 2.0)
-    points = torch.cartesian_prod(axis, axis)
-    total = 0.0
-    with torch.no_grad():
-        for part in points.split(4000):
-            many = Fix(*(v.expand(len(part), *v.shape[1:]) for v in vars(fix).values() if v.ndim > 1))
-            total += float(many.log_density(part).exp().sum()) * 4.0
-    assert total == pytest.approx(1.0, abs=0.01)
+    assert integral(trained()(phones[0][:1], world.maps), size=800.0) == pytest.approx(1.0, abs=0.01)
 
 
 def test_covariance_is_the_second_moment_of_samples(world: World, phones: tuple[Reports, torch.Tensor]) -> None:

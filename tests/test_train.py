@@ -175,15 +175,32 @@ def test_base_has_less_than_a_hundred_million_parameters() -> None:
     from uel.config import load
 
     config = load(TrainConfig, "train", ["--config", "train/base"])
-    with torch.device("meta"):
-        locator = Locator(config.locator, config.measurement)
-    assert 5e7 < sum(parameter.numel() for parameter in locator.parameters()) < 1e8
+    for sizes in (config.locator, replace(config.locator, patch_pixels=16)):  # maps of 4 m, and of 1 m
+        with torch.device("meta"):
+            locator = Locator(sizes, config.measurement)
+        assert 5e7 < sum(parameter.numel() for parameter in locator.parameters()) < 1e8
+    assert config.augment.symmetries  # a vision transformer knows directions
     assert config.recipe.conditions == {"M0": 2.0, "M1": 1.0, "M2": 1.0, "M3": 1.0, "M4": 1.0, "M5": 0.5}
+
+
+def test_the_unet_learns_what_the_small_locator_learns() -> None:
+    """The same worlds, phones and steps; only the network differs, and that it sees all symmetries."""
+    from training.train import TrainConfig
+    from uel.config import load
+
+    small, unet = (load(TrainConfig, "train", ["--config", f"train/{name}"]) for name in ("small", "locunet"))
+    assert unet.augment.symmetries
+    augment = replace(unet.augment, symmetries=False)
+    assert replace(unet, run=small.run, locator=small.locator, augment=augment) == small
+    count = sum(parameter.numel() for parameter in Locator(unet.locator, unet.measurement).parameters())
+    assert 4e5 < count < 2e6
 
 
 @pytest.mark.parametrize(
     ("typed", "said"),
     [
+        ("--locator.encoder unet", ["give evidence none"]),
+        ("--locator.encoder cnn", ["two_stream"]),
         ("--validate munich@9,9", ["validation city must be unseen", "munich@0,0"]),
         ("--train nowhere@0,0", ["nowhere"]),
         ("--train munich@a,b", ["cannot read this place"]),

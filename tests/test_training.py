@@ -4,6 +4,7 @@ import json
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -21,7 +22,7 @@ from training.world import World
 from uel.errors import UelError
 from uel.fix import Fix
 from uel.grid import Grid
-from uel.locator import LocatorConfig
+from uel.locator import Locator, LocatorConfig
 from uel.measurement import MeasurementModel
 from uel.reports import Reports
 from uel.units import from_db
@@ -95,6 +96,24 @@ def test_killed_training_resumes_to_the_same_weights(tmp_path: Path, world: Worl
     assert untimed[0] == pytest.approx(untimed[1], rel=1e-3)
     reused, _ = fit(tmp_path / "cut", "key", config, [], [])  # nothing is trained
     assert torch.equal(next(reused.parameters()), next(resumed.parameters()))
+
+
+@pytest.mark.parametrize(
+    "network",
+    [{"encoder": "vit", "patch_pixels": 2}, {"encoder": "two_stream"}, {"encoder": "unet", "evidence": "none"}],
+)
+def test_every_network_is_trained_alike(tmp_path: Path, world: World, network: dict[str, Any]) -> None:
+    """Averaged, seen from all sides, with physics in its loss; what is saved says which network it is."""
+    sizes = replace(RECIPE.locator, **network)
+    plan = replace(RECIPE.training, epochs=1, steps_per_epoch=4, ema=0.8)
+    recipe = replace(RECIPE, locator=sizes, training=plan, augment=AugmentPlan(symmetries=True, angle_deg=5.0))
+    _, facts = fit(tmp_path / "run", "key", recipe, [world], [world])
+    assert facts["rt_gradient_norm"] > 0
+    trained = Locator.load(tmp_path / "run")
+    assert trained.config == sizes
+    torch.manual_seed(recipe.seed)
+    fresh = dict(Locator(sizes, MODEL).named_parameters())
+    assert not [name for name, weight in trained.named_parameters() if torch.equal(weight, fresh[name])]
 
 
 @pytest.mark.parametrize("damage", ["cut", "foreign"])

@@ -5,6 +5,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from uel.errors import UelError
+
 
 class IsotropicConv(nn.Module):
     """A 3×3 convolution with one weight for the centre, one for the four edges and one for the four corners.
@@ -72,11 +74,12 @@ class MapBlock(nn.Module):
 
 
 class RadioEncoder(nn.Module):
-    """Transformer over one token per cell and a summary token; cells are a set, without order or learned ids."""
+    """Transformer over one token per cell and a summary token; cells are a set, unless up to `ids` are told apart."""
 
-    def __init__(self, features: int, width: int, heads: int, depth: int) -> None:
+    def __init__(self, features: int, width: int, heads: int, depth: int, ids: int = 0) -> None:
         super().__init__()
         self.embed = nn.Linear(features, width)
+        self.ids = nn.Parameter(torch.zeros(ids, width)) if ids else None
         self.summary = nn.Parameter(torch.zeros(1, 1, width))
         self.blocks = nn.ModuleList(Attention(width, heads) for _ in range(depth))
         self.mlps = nn.ModuleList(
@@ -86,9 +89,25 @@ class RadioEncoder(nn.Module):
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(depth))
 
     def forward(self, cells: Float[Tensor, "batch cell feature"]) -> Float[Tensor, "batch token width"]:
-        x = torch.cat([self.summary.expand(cells.shape[0], -1, -1), self.embed(cells)], dim=1)
+        x = torch.cat([self.summary.expand(cells.shape[0], -1, -1), self._embedded(cells)], dim=1)
         for attention, norm, mlp in zip(self.blocks, self.norms, self.mlps, strict=True):
             y = norm(x)
             x = x + attention(y, y)
             x = x + mlp(x)
         return x
+
+    def _embedded(self, cells: Float[Tensor, "batch cell feature"]) -> Float[Tensor, "batch cell width"]:
+        """Tokens of cells; raises `UelError` for more of them than there are learned indices."""
+        if self.ids is None:
+            return self.embed(cells)
+        if cells.shape[1] > len(self.ids):
+            got, do = f"{cells.shape[1]} cells", f"give a map of up to {len(self.ids)}, or train without cell_ids"
+            raise UelError("this locator tells fewer cells apart by their index", got=got, do=do)
+        return self.embed(cells) + self.ids[: cells.shape[1]]
+
+
+def silent(layer: nn.Linear | nn.Conv2d) -> nn.Module:
+    """A layer that says nothing until it is trained."""
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+    return layer

@@ -6,7 +6,7 @@ posterior itself, and *the map is wrong here*, where training learns how far to 
 the map gets wrong. How well the map explains the report at all (the evidence summed over pixels) is what weighs the
 two, as in Bayesian model comparison (MacKay 2003, chapter 28). An untrained locator therefore answers like grid
 Bayes, in any city. Nothing in the network knows a direction, a cell's index or an absolute position: a world turned
-by 90° gives a turned fix.
+by 90° gives a turned fix. Other encoders and heads, to compare it with, do know some of these: see `LocatorConfig`.
 """
 
 import math
@@ -19,21 +19,20 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from uel.encoders import LinearHead, OneStream, TwoStreams
 from uel.errors import UelError
 from uel.fix import Fix, pooled
 from uel.grid import Grid
-from uel.layers import IsotropicConv, MapBlock, RadioEncoder
-from uel.maps import MATERIALS, Maps
+from uel.layers import IsotropicConv, MapBlock, RadioEncoder, silent
+from uel.maps import Maps
 from uel.measurement import MeasurementModel
 from uel.reports import Reports
-from uel.sites import cells_of
-from uel.units import to_db
+from uel.shown import BUILDING_CHANNELS, CELL_FEATURES, EVIDENCE, RADIO_CHANNELS, cell_features, pixel_channels
+from uel.unet import UNet
 
 SCHEMA = "uel-locator-2"
-EVIDENCE = 3  # RSRP, timing advance, azimuth
 FIT = EVIDENCE + 1  # how well the map explains each kind of evidence at its best pixel, and the report as a whole
-PIXEL_CHANNELS = EVIDENCE + 1 + 6 + 2 + len(MATERIALS)
-CELL_FEATURES = 9
+MOST_CELLS = 64  # that are told apart by `cell_ids`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +46,7 @@ class LocatorConfig:
     pixel_width: int = 16
     """channels at full resolution, before pixels are pooled into patches"""
     depth: int = 2
-    """layers of the map encoder"""
+    """layers of the map encoder; levels of a U-Net"""
     radio_depth: int = 2
     """layers of the radio encoder"""
     heads: int = 2
@@ -55,16 +54,34 @@ class LocatorConfig:
     evidence: Literal["skip", "input", "none"] = "skip"
     """skip: the evidence enters the network and the logits; input: the network alone, which has to learn what it is
     worth; none: neither (for ablations)"""
+    encoder: Literal["pooled", "vit", "two_stream", "unet"] = "pooled"
+    """pooled: pixels pooled into patches, and layers that know no direction; vit: all channels in one vision
+    transformer; two_stream: one for radio maps and evidence, one for buildings; unet: no transformer and no evidence
+    but a U-Net of `depth` levels, a baseline. All but the first know where north is: train them with
+    augment.symmetries"""
+    patch_pixels: int = 4
+    """pixels on a side of a patch that a vision transformer sees; maps of others are resampled"""
+    head: Literal["matched", "linear"] = "matched"
+    """matched: each patch is scored by its own token against the report's; linear: one vector of report and map scores
+    all patches by weights of their own, which knows where north is, too (for ablations)"""
+    cell_ids: bool = False
+    """cells are told apart by a learned embedding of their index (for ablations: of no use in another place)"""
+    cells: int = 8
+    """strongest cells of a report that a U-Net is shown"""
 
     def __post_init__(self) -> None:
-        if min(self.width, self.pixel_width, self.depth, self.radio_depth, self.heads) < 1:
-            raise UelError("a network needs width, layers and heads", got=self, do="give at least one of each")
+        sizes = (self.width, self.pixel_width, self.depth, self.radio_depth, self.heads, self.patch_pixels, self.cells)
+        if min(sizes) < 1:
+            raise UelError("a network needs width, layers, heads and pixels", got=self, do="give at least one of each")
         if self.width % self.heads:
             raise UelError("the width must divide by the heads", got=(self.width, self.heads), do="try 48 and 2")
         if self.patches < 2 or self.patches % 2:
             raise UelError(
                 "patches are looked at in blocks of 2 × 2", got=f"{self.patches} a side", do="give an even number"
             )
+        if self.encoder == "unet" and (self.evidence, self.head, self.cell_ids) != ("none", "matched", False):
+            got = f"evidence {self.evidence}, head {self.head}, cell_ids {self.cell_ids}"
+            raise UelError("a U-Net has no evidence, head or cells' indices", got=got, do="give evidence none alone")
 
 
 def require_nesting(grid: Grid, patches: int) -> None:
@@ -85,19 +102,32 @@ class Locator(nn.Module):
     def __init__(self, config: LocatorConfig, measurement: MeasurementModel) -> None:
         super().__init__()
         self.config, self.measurement = config, measurement
-        pixel, width = config.pixel_width, config.width
-        self.radio_encoder = RadioEncoder(CELL_FEATURES, width, config.heads, config.radio_depth)
-        self.stem = nn.Sequential(
-            nn.Conv2d(PIXEL_CHANNELS, pixel, 1), nn.GELU(), IsotropicConv(pixel, pixel), nn.GELU()
-        )
-        self.embed = nn.Linear(2 * pixel, width)
-        self.blocks = nn.ModuleList(MapBlock(width, config.heads, config.patches) for _ in range(config.depth))
-        self.norm = nn.LayerNorm(width)
-        self.trust = _zero(nn.Linear(width, EVIDENCE))
-        self.doubt = nn.Sequential(nn.Linear(width + FIT, width), nn.GELU(), _zero(nn.Linear(width, 1)))
-        self.pixel_logit = _zero(nn.Conv2d(pixel, 1, 1))
-        self.query = _zero(nn.Linear(width, width))
-        self.fine = _zero(nn.Linear(width, 2))
+        if config.encoder == "unet":
+            self.unet = UNet(config.cells, config.pixel_width, config.depth)
+        else:
+            self._build(config)
+
+    def _build(self, config: LocatorConfig) -> None:
+        """All parts of a transformer; the names of its weights are those of checkpoints."""
+        pixel, width, channels = config.pixel_width, config.width, RADIO_CHANNELS + BUILDING_CHANNELS
+        ids = MOST_CELLS if config.cell_ids else 0
+        self.radio_encoder = RadioEncoder(CELL_FEATURES, width, config.heads, config.radio_depth, ids)
+        self.stem = nn.Sequential(nn.Conv2d(channels, pixel, 1), nn.GELU(), IsotropicConv(pixel, pixel), nn.GELU())
+        if config.encoder == "pooled":
+            self.embed = nn.Linear(2 * pixel, width)
+            self.blocks = nn.ModuleList(MapBlock(width, config.heads, config.patches) for _ in range(config.depth))
+            self.norm = nn.LayerNorm(width)
+        else:
+            seeing = OneStream if config.encoder == "vit" else TwoStreams
+            self.encoder = seeing(config.patches, config.patch_pixels, width, config.depth, config.heads)
+        self.trust = silent(nn.Linear(width, EVIDENCE))
+        self.doubt = nn.Sequential(nn.Linear(width + FIT, width), nn.GELU(), silent(nn.Linear(width, 1)))
+        self.pixel_logit = silent(nn.Conv2d(pixel, 1, 1))
+        if config.head == "matched":
+            self.query = silent(nn.Linear(width, width))
+        else:
+            self.head = LinearHead(width, config.heads, config.patches)
+        self.fine = silent(nn.Linear(width, 2))
 
     def forward(self, reports: Reports, maps: Maps, measurement: MeasurementModel | None = None) -> Fix:
         """Locate a batch of phones on one tile (one leading axis).
@@ -106,11 +136,15 @@ class Locator(nn.Module):
         how many cells they report, say. Raises `UelError` when the patches do not divide the map's pixels.
         """
         require_nesting(maps.radio.grid, self.config.patches)
-        evidence = self._evidence(reports, maps, measurement or self.measurement)
+        model = measurement or self.measurement
+        if self.config.encoder == "unet":
+            return pooled(self.unet(reports, maps, model), maps.radio.grid, self.config.patches)
+        evidence = self._evidence(reports, maps, model)
         radio = self.radio_encoder(cell_features(reports, maps))
-        pixels = self.stem(_pixel_channels(evidence, reports, maps))
-        tokens = self._encode(pixels, radio)
-        score = (tokens * self.query(radio[:, :1])).sum(-1) / math.sqrt(self.config.width)
+        channels = pixel_channels(evidence, reports, maps)
+        pixels = self.stem(channels)
+        tokens = self._pooled(pixels, radio) if self.config.encoder == "pooled" else self.encoder(channels, radio)
+        score = self._score(tokens, radio[:, :1])
         skipped = evidence if self.config.evidence == "skip" else torch.zeros_like(evidence)
         logit = self._weigh(skipped, pixels, score, radio[:, 0], maps)
         return self._fix(logit, self.fine(tokens), reports, maps)
@@ -139,7 +173,13 @@ class Locator(nn.Module):
         doubt = self.doubt(torch.cat([summary, fit], 1))[..., None]
         return torch.logaddexp(F.logsigmoid(-doubt) + _log_share(right), F.logsigmoid(doubt) + _log_share(wrong))
 
-    def _encode(self, pixels: Tensor, radio: Tensor) -> Float[Tensor, "batch patch width"]:
+    def _score(self, tokens: Tensor, summary: Tensor) -> Float[Tensor, "batch patch"]:
+        """What the network itself thinks of each patch."""
+        if self.config.head == "linear":
+            return self.head(tokens, summary)
+        return (tokens * self.query(summary)).sum(-1) / math.sqrt(self.config.width)
+
+    def _pooled(self, pixels: Tensor, radio: Tensor) -> Float[Tensor, "batch patch width"]:
         side = pixels.shape[-1] // self.config.patches
         pooled = torch.cat([F.avg_pool2d(pixels, side), F.max_pool2d(pixels, side)], 1)
         tokens = self.embed(pooled.flatten(2).transpose(1, 2))
@@ -192,45 +232,3 @@ class Locator(nn.Module):
 def _log_share(logit: Float[Tensor, "batch row column"]) -> Float[Tensor, "batch row column"]:
     """Log-probability of each pixel among all."""
     return logit.flatten(1).log_softmax(1).view_as(logit)
-
-
-def _zero(layer: nn.Linear | nn.Conv2d) -> nn.Module:
-    """A layer that says nothing until it is trained."""
-    nn.init.zeros_(layer.weight)
-    nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
-    return layer
-
-
-def cell_features(reports: Reports, maps: Maps) -> Float[Tensor, "batch cell feature"]:
-    """One token per cell: what was said of it and its pose, nothing that depends on the frame."""
-    serving = F.one_hot(reports.serving, reports.heard.shape[-1]).float()
-    said = [
-        (reports.rsrp_dbm + 100.0) / 15.0 * reports.heard,
-        reports.heard.float(),
-        serving,
-        serving * reports.timing_advance.unsqueeze(-1) / 5.0,
-        serving * reports.has_timing_advance.unsqueeze(-1),
-        serving * reports.has_azimuth.unsqueeze(-1),
-    ]
-    pose = torch.tensor(
-        [
-            [site.position[2] / 30.0, cell.tilt_deg / 10.0, math.log10(cell.carrier.frequency / 3.5e9)]
-            for site, cell in cells_of(maps.radio.sites)
-        ]
-    )
-    return torch.cat([torch.stack(said, -1), pose.expand(*reports.serving.shape, -1, -1)], -1)
-
-
-def _pixel_channels(
-    evidence: Float[Tensor, "batch feature row column"], reports: Reports, maps: Maps
-) -> Float[Tensor, "batch channel row column"]:
-    """Evidence, the serving cell's and the strongest cell's maps, and the buildings, at full resolution."""
-    radio = maps.radio
-    total = evidence.sum(1, keepdim=True)
-    relative = torch.cat([evidence, total], 1)
-    relative = (relative - relative.amax((-2, -1), keepdim=True)).clamp(min=-20.0) / 5.0
-    level = torch.where(radio.known, (to_db(torch.where(radio.known, radio.gain, 1.0)) + 100.0) / 15.0, -3.0)
-    away = (radio.grid.centres() - radio.cell_position[:, None, None, :2]).norm(dim=-1) / radio.grid.size
-    serving = torch.stack([level, radio.known.float(), radio.relative_error.clamp(max=2.0), radio.los.float(), away], 1)
-    fixed = torch.cat([level.amax(0)[None], maps.buildings])
-    return torch.cat([relative, serving[reports.serving], fixed.expand(*reports.serving.shape, -1, -1, -1)], 1)

@@ -88,11 +88,14 @@ def _features(here: ui.Here, key: tuple[str, str, str], tier: str, done: Trial) 
             "Each feature exchanged among phones of the same serving cell, the others kept: what the locator loses "
             "when it is wrong, which is not what it could do without."
         )
+    locator = opened.locator(here.run)  # type: ignore[arg-type]
+    if locator.config.encoder == "unet":
+        return  # without attention
     with right:
         st.subheader("Attention")
         maps, _ = opened.maps(here.place)  # type: ignore[arg-type]
         number = int(done.error.argsort()[len(done.error) // 2])
-        weights = attention.of_summary(opened.locator(here.run), done.phones.reports[number : number + 1], maps)  # type: ignore[arg-type]
+        weights = attention.of_summary(locator, done.phones.reports[number : number + 1], maps)
         ui.plot(charts.attention_map(weights.numpy(), here.theme), "attention")
         st.caption(
             f"How the summary token of phone {number} (the median error) looks at the cells, mean over heads. Where "

@@ -243,6 +243,8 @@ def _sure(said: Opinion) -> dict[str, str]:
 
 
 def _attention(maps: Maps, locator: Locator, story: Story, now: int) -> None:
+    if locator.config.encoder == "unet":
+        return
     st.markdown("**Attention** of the summary token to cells")
     weights = attention.of_summary(locator, story.timeline.reports[now : now + 1], maps)
     ui.table(

@@ -48,6 +48,9 @@ def _run(here: ui.Here, run: Run) -> None:
     count = sum(p.numel() for p in locator.parameters())
     config = locator.config
     layers = (config.depth, config.radio_depth)
+    if config.encoder == "unet":
+        st.caption(f"A U-Net of {config.depth} levels with {count:,} parameters: a baseline, without evidence.")
+        return
     ui.plot(charts.architecture(config.patches, config.width, layers, count, here.theme), "architecture")
 
 
