@@ -19,6 +19,7 @@ STYLE: dict[str, tuple[str, str, str]] = {
     "locator+descent": ("locator, climbing the map", "#882255", ":"),
     "locator+rt": ("locator, re-scored by rays", "#117733", "-"),
     "grid_robust": ("robust grid Bayes", "#0072B2", "-"),
+    "grid_mended": ("grid Bayes, map put right", "#332288", "-"),
     "grid_bayes": ("grid Bayes", "#0072B2", ":"),
     "particle_filter": ("particle filter", "#0072B2", "-"),
     "knn_map": ("kNN on the map", "#56B4E9", "-"),
@@ -29,7 +30,7 @@ STYLE: dict[str, tuple[str, str, str]] = {
     "no_map": ("control: no map", "#CC79A7", ":"),
     "shuffled_map": ("control: shuffled map", "#E69F00", ":"),
 }
-OTHERS = ("#332288", "#44AA99", "#AA4499")  # rivals
+OTHERS = ("#999933", "#44AA99", "#AA4499")  # rivals
 Rows = Sequence[Mapping[str, str]]
 WORDS: dict[str, Callable[[str], str]] = {
     "map": str,

@@ -107,9 +107,10 @@ def test_the_guides_table_is_printed_row_by_row(folder: Path) -> None:
 
 
 def test_goals_are_said_from_the_numbers(folder: Path) -> None:
-    assert "r50 1.1" in line(folder, "T2, M0").replace("1.0", "1.1")
-    assert "fail" in line(folder, "T2, M0")
-    assert "pass: p50 +" in line(folder, "T2, M1")
+    assert "r50 1.1" in line(folder, "T2, M0, locator:").replace("1.0", "1.1")
+    assert "fail" in line(folder, "T2, M0, locator:")
+    assert "p50 **pass** -" in line(folder, "T2, M1, locator:")
+    assert "p50 **pass** -" in line(folder, "T2, M1, locator, refined on the map:")
 
 
 def test_growth_stands_beside_the_limits_own(folder: Path) -> None:

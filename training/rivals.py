@@ -2,9 +2,10 @@
 
 Tuning budget: each number of a method is chosen among at most eight values on the same labelled reports of the place
 (`uel.robust`; for tracks on labelled tracks, below). A locator was trained elsewhere; from the same labelled reports it
-learns which way the place's antennas look (`uel.bearings`: a mean over whole degrees for each cell, which baselines do
-not have). On tracks it has the one number of every method's filter.
-Its fixes are refined under what the labelled reports say of the map, and trusted as far as they say.
+learns which way the place's antennas look (`uel.bearings`) and what is wrong with the map (`uel.mended`), which
+PROTOCOL's baselines do not. `grid_mended` is grid Bayes that knows both: what a locator is better by is the network's.
+Fixes are refined on the map put right, trusted as far as labelled reports say that were not kriged. On tracks a locator
+has the one number of every method's filter.
 """
 
 from collections.abc import Callable, Mapping
@@ -22,14 +23,14 @@ from uel.estimates import LEAST, Estimate, Fixes, Pixels, Point, fix_raster
 from uel.locator import Locator
 from uel.maps import Maps
 from uel.measurement import MeasurementModel
-from uel.mended import mend
+from uel.mended import Mended, mend
 from uel.metrics import position_error
 from uel.particles import FadingEvidence, Motion, RasterEvidence, follow, standing_limit
 from uel.posterior import grid_posterior
 from uel.refine import FineMap, Refined, Refinement, refined
 from uel.reports import Reports
 from uel.rescore import Rescoring, descended, rescored
-from uel.robust import LABELLED, RobustBayes, fit_robust, shuffled, tuned_neighbours, without_map
+from uel.robust import RobustBayes, fit_robust, shuffled, tuned_neighbours, without_map
 from uel.simulator import Simulator
 
 Method = Callable[[Reports], Estimate]
@@ -74,10 +75,15 @@ class Case:
         """Reports with their angles as they read once the antennas' azimuths are put right."""
         return reports.turned(-self._turns_deg)
 
-    @cached_property
+    @property
     def trusted(self) -> RobustBayes:
-        """The map and the model that labelled reports, with their angles put right, leave (`uel.mended`)."""
-        return mend(replace(self.place, fingerprints=self.read_by_locators(self.place.fingerprints))).bayes
+        """The map and the model that labelled reports, with their angles put right, leave."""
+        return self.mended.bayes
+
+    @cached_property
+    def mended(self) -> Mended:
+        """The place's map as labelled reports put it right (`uel.mended`)."""
+        return mend(replace(self.place, fingerprints=self.read_by_locators(self.place.fingerprints)))
 
     @cached_property
     def _turns_deg(self) -> Float[Tensor, " cell"]:
@@ -110,6 +116,7 @@ def methods_of(case: Case, locators: Mapping[str, Locator], controls: bool) -> d
             place.radio.grid, grid_posterior(r, place.radio, place.prior, place.model, place.power_dbm)
         ),
         "grid_robust": _bayes(fit_robust(place), place),
+        "grid_mended": _reread(case, lambda r: Pixels(place.radio.grid, case.trusted.posterior(r, place))),
     }
     if controls:
         found |= {
@@ -163,7 +170,7 @@ def tracing(
     case: Case, locator: Locator, plan: Refinement, rescoring: Rescoring, simulator: Simulator
 ) -> dict[str, Method]:
     """The locator with its refined fixes re-scored by a simulator."""
-    refine, fine, model = _refined(case, locator, plan), _fine(case, locator), case.trusted.model
+    refine, fine, model = _refined(case, locator, plan), _fine(case, locator, case.trusted), case.trusted.model
 
     def locate(reports: Reports) -> Fixes:
         return Fixes(rescored(refine(reports).fix, reports, fine, case.maps, model, simulator, rescoring))
@@ -172,19 +179,20 @@ def tracing(
 
 
 def _refined(case: Case, locator: Locator, plan: Refinement) -> Callable[[Reports], Refined]:
-    locate, fine, model = _located(locator, case), _fine(case, locator), case.trusted.model
-    tuned = _tuned_trust(case, locate, fine, plan)
-    return lambda reports: refined(locate(reports).fix, reports, fine, model, tuned)
+    locate, fine, trusted = _located(locator, case), _fine(case, locator, case.trusted), case.trusted
+    tuned = _tuned_trust(case, locator, replace(plan, doubt=trusted.doubt))
+    return lambda reports: refined(locate(reports).fix, reports, fine, trusted.model, tuned)
 
 
-def _tuned_trust(case: Case, locate: Callable[[Reports], Fixes], fine: FineMap, plan: Refinement) -> Refinement:
+def _tuned_trust(case: Case, locator: Locator, plan: Refinement) -> Refinement:
     """The trust in the locator under which labelled reports have the least cost in nats; the plan's own among them."""
-    place = case.place
-    reports, position = case.read_by_locators(place.fingerprints[:LABELLED]), place.fingerprint_position[:LABELLED]
-    parts = [(r, p, locate(r).fix) for r, p in zip(_parts(reports), position.split(CHUNK), strict=True)]
+    half, judge, locate = case.mended.half, case.mended.judge, _located(locator, case)
+    fine = _fine(case, locator, half)
+    parts = list(zip(_parts(judge.fingerprints), judge.fingerprint_position.split(CHUNK), strict=True))
+    told = [(r, p, locate(r).fix) for r, p in parts]
 
     def score(tried: Refinement) -> float:
-        return sum(float(refined(f, r, fine, case.trusted.model, tried).log_density(p).sum()) for r, p, f in parts)
+        return sum(float(refined(f, r, fine, half.model, tried).log_density(p).sum()) for r, p, f in told)
 
     return max((replace(plan, trust=trust) for trust in sorted({*TRUSTS, plan.trust})), key=score)
 
@@ -193,8 +201,8 @@ def _parts(reports: Reports) -> list[Reports]:
     return [reports[start : start + CHUNK] for start in range(0, len(reports), CHUNK)]
 
 
-def _fine(case: Case, locator: Locator) -> FineMap:
-    return FineMap.of(replace(case.maps, radio=case.trusted.radio), locator.config.patches)
+def _fine(case: Case, locator: Locator, bayes: RobustBayes) -> FineMap:
+    return FineMap.of(replace(case.maps, radio=bayes.radio), locator.config.patches)
 
 
 # ---- tracks --------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ The map is the drift and its errors are kriged, cell by cell (kriging with exter
 Geostatistics, 2003, chapter 37); silent cells count as levels below the sensitivity. How large errors are, how far
 they reach, how strong the fading is, how many levels neither explains (outliers) and how often the map's sight is
 wrong are each one of eight values at most: those under which labelled reports that were not kriged are likeliest.
+How far the map is to be doubted as a whole is the value under which their places are.
 """
 
 import itertools
@@ -18,7 +19,9 @@ from torch import Tensor
 from uel.baselines import Place
 from uel.kriging import Alike, Residual
 from uel.measurement import DB_PER_NEPER, MeasurementModel
+from uel.posterior import log_posterior
 from uel.radiomap import RadioMap, Spots
+from uel.refine import CERTAIN
 from uel.robust import RobustBayes, best, fit_robust, fit_spreads, mean_log_likelihood
 from uel.units import from_db, to_db
 
@@ -27,8 +30,10 @@ LENGTHS = (10.0, 20.0, 40.0, 80.0)  # m after which errors are alike by 1/e
 FADINGS = (0.85, 1.0, 1.2, 1.5, 2.0, 2.8)  # factors on the model's, beside errors that reach nowhere
 OUTLIERS = (0.0, 0.03, 0.1, 0.2)  # shares of levels that neither explains
 WRONG = (0.0, 0.01, 0.05, 0.1, 0.2, 0.35, 0.5, 0.7)  # chances that the map's sight is wrong
+DOUBTS = (0.0, 0.15, 0.3, 0.5, 0.7)  # see `uel.posterior.log_posterior`
 LEAST = 16  # labelled reports in a half: fewer tell nothing of a map
 CHUNK = 4096  # pixels kriged at once
+BATCH = 64  # labelled reports whose likelihood maps are held at once
 LEVELS, OTHERS = 0, (1, 2)  # kinds of evidence
 Raster = TypeVar("Raster", RadioMap, Spots)
 
@@ -42,6 +47,10 @@ class Mended:
     """None where the map was best left alone"""
     gain: float
     """nats a report by which kriged errors made the reports of the other half likelier"""
+    half: RobustBayes
+    """the same from half of the labelled reports"""
+    judge: Place
+    """the other half: what is still to be chosen has to be judged by reports that were not kriged"""
 
 
 def mend(place: Place) -> Mended:
@@ -58,13 +67,14 @@ def mend(place: Place) -> Mended:
     learn, judge = place.labelled(slice(half)), place.labelled(slice(half, None))
     score = lambda bayes: _score(bayes, judge, (LEVELS, *OTHERS))  # noqa: E731
     plain = best([RobustBayes(place.radio, place.model), alone], score)
-    if half < LEAST:
-        return Mended(plain, None, 0.0)
-    alike, model, levels = best(list(_kriged(doubting, learn, judge)), lambda tried: tried[2])
-    gain = levels + _score(doubting, judge, OTHERS) - score(plain)
-    if gain <= 0:
-        return Mended(plain, None, 0.0)
-    return Mended(RobustBayes(_corrected_map(doubting, place, alike), model), alike, gain)
+    if half >= LEAST:
+        alike, model, levels = best(list(_kriged(doubting, learn, judge)), lambda tried: tried[2])
+        gain = levels + _score(doubting, judge, OTHERS) - score(plain)
+        if gain > 0:
+            found = _doubted(RobustBayes(_corrected_map(doubting, learn, alike), model), judge)
+            return Mended(replace(found, radio=_corrected_map(doubting, place, alike)), alike, gain, found, judge)
+    plain = _doubted(plain, judge)
+    return Mended(plain, None, 0.0, plain, judge)
 
 
 def _kriged(bayes: RobustBayes, learn: Place, judge: Place) -> Iterator[tuple[Alike, MeasurementModel, float]]:
@@ -84,6 +94,19 @@ def _doubting(bayes: RobustBayes, place: Place) -> RobustBayes:
         tried = [replace(bayes, model=replace(bayes.model, **{name: chance})) for chance in WRONG]
         bayes = best(tried, lambda b: _score(b, place, OTHERS))
     return fit_spreads(bayes, place)
+
+
+def _doubted(bayes: RobustBayes, judge: Place) -> RobustBayes:
+    """With the doubt under which the places of labelled reports are likeliest."""
+    row, column = bayes.radio.grid.pixel_of(judge.fingerprint_position)
+    log_prior = judge.prior.clamp(min=CERTAIN).log()
+    total = torch.zeros(len(DOUBTS))
+    for part in torch.arange(len(row)).split(BATCH):
+        reports = judge.fingerprints[part]
+        evidence = bayes.model.log_likelihood(reports, bayes.radio, judge.power_dbm, map_error=True)
+        at = torch.arange(len(part)), row[part], column[part]
+        total += torch.stack([log_posterior(evidence, log_prior, doubt)[at].sum() for doubt in DOUBTS])
+    return replace(bayes, doubt=DOUBTS[int(total.argmax())])
 
 
 def _score(bayes: RobustBayes, judge: Place, features: Sequence[int]) -> float:

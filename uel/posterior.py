@@ -1,5 +1,7 @@
 """Bayes on a grid: the exact posterior over pixels, and the point that answers it best."""
 
+import math
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -9,6 +11,7 @@ from uel.radiomap import RadioMap
 from uel.reports import Reports
 
 ROUNDED = 1e-6  # of a cost in single precision
+IN_DOUBT = (0.35, 0.5, 0.5)  # powers of levels, ranges and angles where a map is wrong for all cells at once
 
 
 def grid_posterior(
@@ -18,13 +21,36 @@ def grid_posterior(
     model: MeasurementModel,
     power_dbm: Float[Tensor, " cell"],
     map_error: bool = False,
+    doubt: float = 0.0,
 ) -> Float[Tensor, "batch row column"]:
     """Probability of every pixel given each report. `prior` need not be normalised; 0 excludes a pixel.
 
-    When the reports were drawn from this very map and model it is the limit: no method has more information.
+    When the reports were drawn from this very map and model it is the limit: no method has more information. `doubt`:
+    see `log_posterior`.
     """
-    log_p = model.log_likelihood(reports, radio, power_dbm, map_error).sum(1) + prior.log()
-    return log_p.flatten(1).softmax(-1).view_as(log_p)
+    evidence = model.log_likelihood(reports, radio, power_dbm, map_error)
+    return log_posterior(evidence, prior.log(), doubt).exp()
+
+
+def log_posterior(
+    evidence: Float[Tensor, "batch feature row column"], log_prior: Float[Tensor, "row column"], doubt: float = 0.0
+) -> Float[Tensor, "batch row column"]:
+    """Log-probability of every pixel given the log-likelihoods of a report's features, normalised.
+
+    `doubt` is the chance that the map is wrong here for all cells at once, where cells are no independent witnesses:
+    the posterior is then mixed with one in which features count by the powers `IN_DOUBT` (generalised Bayes: Holmes and
+    Walker, Biometrika 2017; the powers did best on wrong maps of Florence, see LOG.md).
+    """
+    believed = _log_share(evidence.sum(1) + log_prior)
+    if not doubt:
+        return believed
+    power = torch.tensor(IN_DOUBT, device=evidence.device)[:, None, None]
+    doubted = _log_share((power * evidence).sum(1) + log_prior)
+    return torch.logaddexp(math.log1p(-doubt) + believed, math.log(doubt) + doubted)
+
+
+def _log_share(log_p: Float[Tensor, "batch row column"]) -> Float[Tensor, "batch row column"]:
+    return log_p.flatten(1).log_softmax(-1).view_as(log_p)
 
 
 def geometric_median(

@@ -20,7 +20,7 @@ from uel.fix import Fix, by_patch, by_pixel, pooled
 from uel.grid import Grid
 from uel.maps import Maps
 from uel.measurement import MeasurementModel
-from uel.posterior import geometric_median
+from uel.posterior import geometric_median, log_posterior
 from uel.radiomap import Spots
 from uel.reports import Reports
 
@@ -39,12 +39,16 @@ class Refinement:
     """share of the heatmap whose patches are looked at; what is left stays as it is"""
     map_error: bool = True
     """the map's error bar counts as fading"""
+    doubt: float = 0.0
+    """chance that the map is wrong at a place as a whole, see `uel.posterior.log_posterior`"""
 
     def __post_init__(self) -> None:
         if not 0 <= self.trust <= 1:
             raise UelError("trust lies between 0 and 1", got=self.trust, do="try 0.5")
         if not 0 < self.mass < 1:
             raise UelError("a share of the heatmap lies between 0 and 1", got=self.mass, do="try 0.999")
+        if not 0 <= self.doubt < 1:
+            raise UelError("doubt is a chance below 1", got=self.doubt, do="try 0.3")
         if not self.entropy >= 0:
             raise UelError("an entropy is not negative", got=self.entropy, do="give 0 to refine every fix")
 
@@ -83,11 +87,24 @@ class FineMap:
         self, reports: Reports, patch: Int[Tensor, " k"], model: MeasurementModel, map_error: bool
     ) -> Float[Tensor, "batch k pixel"]:
         """Log-likelihood and log-prior in nats of the pixels of some patches."""
+        log_p = self._features(reports, patch, model, map_error).sum(1)[..., 0]
+        return log_p.unflatten(1, (len(patch), -1)) + self.log_prior[patch]
+
+    def log_posterior(
+        self, reports: Reports, patch: Int[Tensor, " k"], model: MeasurementModel, plan: Refinement
+    ) -> Float[Tensor, "batch k pixel"]:
+        """Log-probability of the pixels of some patches, among these."""
+        features = self._features(reports, patch, model, plan.map_error)
+        log_p = log_posterior(features, self.log_prior[patch].reshape(-1, 1), plan.doubt)[..., 0]
+        return log_p.unflatten(1, (len(patch), -1))
+
+    def _features(
+        self, reports: Reports, patch: Int[Tensor, " k"], model: MeasurementModel, map_error: bool
+    ) -> Float[Tensor, "batch feature spot 1"]:
         pixels = self.points.shape[1]
         index = (patch.unsqueeze(1) * pixels + torch.arange(pixels)).flatten()
         some = Spots(**{name: value[:, index] for name, value in vars(self.spots).items()})
-        log_p = model.log_likelihood(reports, some, self.power_dbm, map_error).sum(1)[..., 0]
-        return log_p.unflatten(1, (len(patch), pixels)) + self.log_prior[patch]
+        return model.log_likelihood(reports, some, self.power_dbm, map_error)
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,9 +169,9 @@ def _shares(
     """Probability of every pixel."""
     looked = heavy(fix, plan.mass)
     patch = looked.any(0).nonzero()[:, 0]
-    evidence = fine.evidence(reports, patch, model, plan.map_error)
-    opinion = plan.trust * (fix.log_heatmap[:, patch] - evidence.logsumexp(-1))
-    score = (evidence + opinion.unsqueeze(-1)).masked_fill(~looked[:, patch].unsqueeze(-1), -torch.inf)
+    log_p = fine.log_posterior(reports, patch, model, plan)
+    opinion = plan.trust * (fix.log_heatmap[:, patch] - log_p.logsumexp(-1))
+    score = (log_p + opinion.unsqueeze(-1)).masked_fill(~looked[:, patch].unsqueeze(-1), -torch.inf)
     inside = score.flatten(1).softmax(-1).view_as(score)
     heat = fix.log_heatmap.exp()
     share = (heat * ~looked / inside.shape[-1]).unsqueeze(-1).repeat(1, 1, inside.shape[-1])

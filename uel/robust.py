@@ -52,10 +52,12 @@ class RobustBayes:
 
     radio: RadioMap
     model: MeasurementModel
+    doubt: float = 0.0
+    """see `uel.posterior.log_posterior`"""
 
     def posterior(self, reports: Reports, place: Place) -> Float[Tensor, "batch row column"]:
         """Probability of every pixel, as `grid_posterior`."""
-        return grid_posterior(reports, self.radio, place.prior, self.model, place.power_dbm, map_error=True)
+        return grid_posterior(reports, self.radio, place.prior, self.model, place.power_dbm, True, self.doubt)
 
 
 def fit_robust(place: Place, radio: RadioMap | None = None) -> RobustBayes:
