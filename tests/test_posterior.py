@@ -11,7 +11,7 @@ from tests.small import CORNERS, draw_pixels, masts, radio_map, rough_map
 from uel.baselines import METHODS, Place
 from uel.measurement import MeasurementModel
 from uel.metrics import position_error
-from uel.posterior import geometric_median, grid_posterior
+from uel.posterior import IN_DOUBT, geometric_median, grid_posterior, log_posterior
 from uel.radiomap import RadioMap
 from uel.reports import TIERS, Reports
 from uel.sites import reference_power_dbm
@@ -107,6 +107,18 @@ def test_grid_posterior_is_the_double_loop(tier: str) -> None:
 
 
 # ---- the point estimate ------------------------------------------------------------------------------
+
+
+def test_a_posterior_in_doubt_is_mixed_with_one_of_powers() -> None:
+    evidence = torch.randn(2, 3, 4, 5, generator=torch.Generator().manual_seed(0)) * 4
+    prior = torch.rand(4, 5, generator=torch.Generator().manual_seed(1))
+    whole = lambda *powers: torch.stack(  # noqa: E731
+        [prior * torch.stack([e[k] * p for k, p in enumerate(powers)]).sum(0).exp() for e in evidence]
+    )
+    share = lambda weight: weight / weight.sum((-2, -1), keepdim=True)  # noqa: E731
+    want = 0.7 * share(whole(1.0, 1.0, 1.0)) + 0.3 * share(whole(*IN_DOUBT))
+    torch.testing.assert_close(log_posterior(evidence, prior.log(), 0.3).exp(), want)
+    torch.testing.assert_close(log_posterior(evidence, prior.log()).exp(), share(whole(1.0, 1.0, 1.0)))
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -38,9 +38,9 @@ def fine(world: World) -> FineMap:
     return FineMap.of(world.maps, SMALL.patches)
 
 
-def bayes(world: World, reports: Reports) -> Tensor:
+def bayes(world: World, reports: Reports, doubt: float = 0.0) -> Tensor:
     maps = world.maps
-    return grid_posterior(reports, maps.radio, maps.prior.clamp(min=CERTAIN), MODEL, maps.power_dbm)
+    return grid_posterior(reports, maps.radio, maps.prior.clamp(min=CERTAIN), MODEL, maps.power_dbm, doubt=doubt)
 
 
 def located(locator: Locator, reports: Reports, world: World) -> Fix:
@@ -59,6 +59,16 @@ def test_an_untrained_locator_is_refined_to_the_exact_posterior(world, phones, f
     assert float((got.position - exact.position).norm(dim=1).max()) < 0.1
     torch.testing.assert_close(got.log_density(truth), exact.log_density(truth), atol=0.01, rtol=0)
     assert float((fix.position - exact.position).norm(dim=1).max()) > 0.3  # there was something to refine
+
+
+def test_a_map_in_doubt_is_that_of_grid_bayes(world, phones, fine) -> None:
+    reports, _ = phones
+    fix = located(Locator(SMALL, MODEL), reports, world)
+    plan = Refinement(entropy=0.0, trust=0.0, mass=ALL, doubt=0.3)
+    got = refined(fix, reports, fine, MODEL, plan).pixels.probability
+    # The careful half of the mixture also goes to patches beyond `ALL` of the heatmap, which are not looked at.
+    torch.testing.assert_close(got, bayes(world, reports, 0.3), atol=1e-4, rtol=2e-3)
+    assert float((got - bayes(world, reports)).abs().max()) > 1e-3
 
 
 def test_trust_is_what_is_kept_of_the_locators_opinion(world, phones, fine) -> None:
