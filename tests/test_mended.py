@@ -10,6 +10,7 @@ from torch import Tensor
 from tests.small import CORNERS, masts, radio_map, rough_map
 from tests.test_robust import MODEL, drawn, place_on
 from uel.baselines import Place
+from uel.errors import UelError
 from uel.estimates import Pixels
 from uel.mended import LEAST, mend
 from uel.metrics import position_error
@@ -87,6 +88,8 @@ def test_a_sight_that_is_wrong_is_not_taken_at_its_word() -> None:
 def test_few_labelled_reports_change_no_level() -> None:
     given = radio_map(masts(*CORNERS[:5]))
     place = place_on(shaded(given), given)
+    with pytest.raises(UelError, match="labelled"):
+        mend(place.labelled(slice(0)))
     few = mend(place.labelled(slice(2 * LEAST - 1)))
     assert few.alike is None
     assert torch.equal(few.bayes.radio.gain, given.gain)

@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from uel.baselines import Place, knn_map, knn_survey
+from uel.errors import UelError
 from uel.measurement import DB_PER_NEPER, MeasurementModel
 from uel.metrics import position_error
 from uel.posterior import grid_posterior
@@ -61,7 +62,13 @@ class RobustBayes:
 
 
 def fit_robust(place: Place, radio: RadioMap | None = None) -> RobustBayes:
-    """Fit to a place's labelled reports, on its own map or another of the same cells, by greatest likelihood."""
+    """Fit to a place's labelled reports, on its own map or another of the same cells, by greatest likelihood.
+
+    Raises `UelError` where there are none.
+    """
+    if not len(place.fingerprints):
+        do = "give some reports whose positions are known (fingerprints)"
+        raise UelError("robust Bayes is fitted to labelled reports", got="none", do=do)
     radio = place.radio if radio is None else radio
     told = place.labelled(slice(LABELLED))
     law = fit_law(told.fingerprints, told.fingerprint_position, radio, place.model)
