@@ -63,16 +63,18 @@ class LevelLaw:
             return self._shared(reports, censor_dbm)
         total = torch.zeros(*reports.serving.shape, *self.mean.shape[1:])
         for cell in range(len(self.mean)):  # one cell at a time bounds the memory of a large batch
-            level = reports.rsrp_dbm[:, cell, None, None]
-            law = lambda own, off=level - self.mean[cell]: log_normal_bin(off, own, self.step)  # noqa: E731
-            heard = self._contaminated(law, cell) + math.log1p(-self.dropout)
-            heard = torch.where(self.known[cell], heard, NEVER)
-            # Few distinct censoring levels occur in a batch (one, unless reports are full): one table for each.
-            levels, which = censor_dbm[:, cell].unique(return_inverse=True)
-            silent = self._silence(levels, cell)[which]
-            term = torch.where(reports.heard[:, cell, None, None], heard, silent)
-            total += term.clamp(min=NEVER)
+            total += self._of_cell(reports, censor_dbm[:, cell], cell).clamp(min=NEVER)
         return total
+
+    def _of_cell(self, reports: Reports, censor_dbm: Float[Tensor, " batch"], cell: int) -> Tensor:
+        # Few distinct censoring levels occur in a batch (one, unless reports are full): one table for each.
+        levels, which = censor_dbm.unique(return_inverse=True)
+        silent, held = self._silence(levels, cell)[which], reports.heard[:, cell]
+        if not torch.compiler.is_compiling() and not bool(held.any()):  # most cells, where one report is asked for
+            return silent
+        off = reports.rsrp_dbm[:, cell, None, None] - self.mean[cell]
+        heard = self._contaminated(lambda own: log_normal_bin(off, own, self.step), cell) + math.log1p(-self.dropout)
+        return torch.where(held[:, None, None], torch.where(self.known[cell], heard, NEVER), silent)
 
     def _silence(
         self, limit_dbm: Float[Tensor, " n"], cell: int, shift: Tensor | float = 0.0

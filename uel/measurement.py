@@ -16,7 +16,7 @@ from uel.levels import NEVER, LevelLaw, along_track
 from uel.radiomap import RadioMap, Spots
 from uel.reporting import Reporting
 from uel.reports import Reports, Truth, features_of
-from uel.units import SPEED_OF_LIGHT, to_db, wrap_deg
+from uel.units import SPEED_OF_LIGHT, wrap_deg
 
 DB_PER_NEPER = 10 / math.log(10)
 
@@ -153,7 +153,7 @@ class MeasurementModel(Reporting):
         """The law of levels at every pixel of a map."""
         own = self.shadowing_db**2 * (1 - self.cell_correlation) + self.level_noise_db**2
         return LevelLaw(
-            mean=to_db(torch.where(radio.known, radio.gain, 1.0)) + power_dbm[:, None, None],
+            mean=radio.level_db + power_dbm[:, None, None],
             known=radio.known,
             own=(own + (DB_PER_NEPER * radio.relative_error * map_error) ** 2).sqrt(),
             common=self.shadowing_db * math.sqrt(self.cell_correlation),

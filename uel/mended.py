@@ -23,7 +23,7 @@ from uel.posterior import log_posterior
 from uel.radiomap import RadioMap, Spots
 from uel.refine import CERTAIN
 from uel.robust import RobustBayes, best, fit_robust, fit_spreads, mean_log_likelihood
-from uel.units import from_db, to_db
+from uel.units import from_db
 
 SPREADS = (2.0, 4.0, 6.0, 8.0, 11.0, 15.0)  # dB of a map's errors
 LENGTHS = (10.0, 20.0, 40.0, 80.0)  # m after which errors are alike by 1/e
@@ -125,7 +125,7 @@ def _errors(bayes: RobustBayes, learn: Place, alike: Alike) -> list[Residual]:
     spots = bayes.radio.spots(position)
     limit = model.censor_level(reports)
     level = torch.where(reports.heard, reports.rsrp_dbm, limit)
-    off = level - to_db(spots.gain[..., 0]).T - learn.power_dbm
+    off = level - spots.level_db[..., 0].T - learn.power_dbm
     noise = (model.shadowing_db**2 + (DB_PER_NEPER * spots.relative_error[..., 0].T) ** 2).sqrt()
     return [Residual.of(position, off[:, c], noise[:, c], reports.heard[:, c], alike) for c in range(off.shape[1])]
 

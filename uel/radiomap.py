@@ -55,6 +55,15 @@ class Spots:
     delay: Float[Tensor, "cell spot 1"]
     azimuth_deg: Float[Tensor, "cell spot 1"]
 
+    @property
+    def level_db(self) -> Float[Tensor, "cell spot 1"]:
+        return _known_db(self.gain, self.known)
+
+
+def _known_db(gain: Tensor, known: Tensor) -> Tensor:
+    """Path gain in decibels, 0 where none is known."""
+    return to_db(torch.where(known, gain, 1.0))
+
 
 @dataclass(frozen=True, eq=False)
 class RadioMap:
@@ -95,9 +104,14 @@ class RadioMap:
         return self.grid.sample(self._level, position), self.grid.holds(self.known, position)
 
     @cached_property
+    def level_db(self) -> Float[Tensor, "cell row column"]:
+        """Path gain in decibels, not to be read where it is not known."""
+        return _known_db(self.gain, self.known)
+
+    @cached_property
     def _level(self) -> Float[Tensor, "cell row column"]:
         """Path gain in decibels, filled in for interpolation beside pixels that are not known."""
-        return filled(to_db(torch.where(self.known, self.gain, 1.0)), self.known)
+        return filled(self.level_db, self.known)
 
     def look(self, position: Float[Tensor, "*n dim"]) -> Looked:
         """All channels at positions (m), bilinear between pixel centres and differentiable in `position`.
@@ -174,6 +188,11 @@ class RadioMap:
         """Delay in seconds of the direct line from the antenna to the UE in the pixel's centre."""
         point = torch.cat([self.grid.centres(), self.elevation.unsqueeze(-1)], dim=-1)
         return (point - self.cell_position[:, None, None]).norm(dim=-1) / SPEED_OF_LIGHT
+
+    @cached_property
+    def distance(self) -> Float[Tensor, "cell row column"]:
+        """m on the ground from the antenna to each pixel's centre."""
+        return (self.grid.centres() - self.cell_position[:, None, None, :2]).norm(dim=-1)
 
     @cached_property
     def azimuth_deg(self) -> Float[Tensor, "cell row column"]:

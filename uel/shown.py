@@ -11,7 +11,6 @@ from uel.maps import MATERIALS, Maps
 from uel.radiomap import RadioMap
 from uel.reports import Reports
 from uel.sites import cells_of
-from uel.units import to_db
 
 EVIDENCE = 3  # RSRP, timing advance, azimuth
 RADIO_CHANNELS = EVIDENCE + 1 + 6
@@ -47,15 +46,18 @@ def pixel_channels(
     total = evidence.sum(1, keepdim=True)
     relative = torch.cat([evidence, total], 1)
     relative = (relative - relative.amax((-2, -1), keepdim=True)).clamp(min=-20.0) / 5.0
-    level, error = level_channel(radio), radio.relative_error.clamp(max=2.0)
-    serving = torch.stack([level, radio.known.float(), error, radio.los.float(), distance_channel(radio)], 1)
+    level, at = level_channel(radio), reports.serving
+    error = radio.relative_error[at].clamp(max=2.0)
+    serving = torch.stack(
+        [level[at], radio.known[at].float(), error, radio.los[at].float(), distance_shown(radio)[at]], 1
+    )
     fixed = torch.cat([level.amax(0)[None], maps.buildings])
-    return torch.cat([relative, serving[reports.serving], fixed.expand(*reports.serving.shape, -1, -1, -1)], 1)
+    return torch.cat([relative, serving, fixed.expand(*at.shape, -1, -1, -1)], 1)
 
 
 def level_channel(radio: RadioMap) -> Float[Tensor, "cell row column"]:
     """Path gain; -3 where the map knows none."""
-    return torch.where(radio.known, level_shown(to_db(torch.where(radio.known, radio.gain, 1.0))), -3.0)
+    return torch.where(radio.known, level_shown(radio.level_db), -3.0)
 
 
 def level_shown(level_db: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
@@ -63,6 +65,6 @@ def level_shown(level_db: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
     return (level_db + 100.0) / 15.0
 
 
-def distance_channel(radio: RadioMap) -> Float[Tensor, "cell row column"]:
+def distance_shown(radio: RadioMap) -> Float[Tensor, "cell row column"]:
     """Distance on the ground from each antenna, in sides of the tile."""
-    return (radio.grid.centres() - radio.cell_position[:, None, None, :2]).norm(dim=-1) / radio.grid.size
+    return radio.distance / radio.grid.size

@@ -18,7 +18,7 @@ from uel.layers import silent
 from uel.maps import Maps
 from uel.measurement import MeasurementModel
 from uel.reports import Reports
-from uel.shown import BUILDING_CHANNELS, distance_channel, level_channel, level_shown
+from uel.shown import BUILDING_CHANNELS, distance_shown, level_channel, level_shown
 from uel.units import SPEED_OF_LIGHT
 
 PLANES = 8  # of each cell, see `planes`
@@ -75,7 +75,7 @@ def planes(
     shown = [
         level_channel(radio)[strongest],
         _everywhere(reported).expand_as(turn),
-        distance_channel(radio)[strongest],
+        distance_shown(radio)[strongest],
         torch.ones_like(turn),
         residual.clamp(-3, 3) * _everywhere(has_range),
         _everywhere(has_range.float()).expand_as(turn),
