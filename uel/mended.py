@@ -30,6 +30,8 @@ LENGTHS = (10.0, 20.0, 40.0, 80.0)  # m after which errors are alike by 1/e
 FADINGS = (0.85, 1.0, 1.2, 1.5, 2.0, 2.8)  # factors on the model's, beside errors that reach nowhere
 OUTLIERS = (0.0, 0.03, 0.1, 0.2)  # shares of levels that neither explains
 WRONG = (0.0, 0.01, 0.05, 0.1, 0.2, 0.35, 0.5, 0.7)  # chances that the map's sight is wrong
+TYPICAL = (1.2, 0.1)  # fading and outliers under which errors are compared first
+LIKELIEST = 3  # of those, for which all are tried
 DOUBTS = (0.0, 0.15, 0.3, 0.5, 0.7)  # see `uel.posterior.log_posterior`
 LEAST = 16  # labelled reports in a half: fewer tell nothing of a map
 CHUNK = 4096  # pixels kriged at once
@@ -78,14 +80,19 @@ def mend(place: Place) -> Mended:
 
 
 def _kriged(bayes: RobustBayes, learn: Place, judge: Place) -> Iterator[tuple[Alike, MeasurementModel, float]]:
-    """Ways to krige, each with how likely it makes the reports that judge."""
+    """Ways to krige, each with how likely it makes the reports that judge: all fadings for the likeliest errors."""
     spots, position = bayes.radio.spots(judge.fingerprint_position), judge.fingerprint_position
-    for spread, length in itertools.product(SPREADS, LENGTHS):
-        alike = Alike(spread=spread, length=length)
-        right = _corrected(spots, *_asked(_errors(bayes, learn, alike), position))
-        for factor, share in itertools.product(FADINGS, OUTLIERS):
-            model = replace(bayes.model, shadowing_db=bayes.model.shadowing_db * factor, level_outliers=share)
-            yield alike, model, mean_log_likelihood(model, judge.fingerprints, right, judge.power_dbm, LEVELS)
+    errors = [Alike(spread=spread, length=length) for spread, length in itertools.product(SPREADS, LENGTHS)]
+    right = {alike: _corrected(spots, *_asked(_errors(bayes, learn, alike), position)) for alike in errors}
+
+    def tried(alike: Alike, factor: float, share: float) -> tuple[Alike, MeasurementModel, float]:
+        model = replace(bayes.model, shadowing_db=bayes.model.shadowing_db * factor, level_outliers=share)
+        score = mean_log_likelihood(model, judge.fingerprints, right[alike], judge.power_dbm, LEVELS)
+        return alike, model, score
+
+    first = sorted((tried(alike, *TYPICAL) for alike in errors), key=lambda found: -found[2])
+    for alike, _, _ in first[:LIKELIEST]:
+        yield from (tried(alike, *both) for both in itertools.product(FADINGS, OUTLIERS))
 
 
 def _doubting(bayes: RobustBayes, place: Place) -> RobustBayes:

@@ -27,7 +27,7 @@ LADDER = (0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 5.6, 8.0)  # factors on what the model t
 DROPS = (0.0, 5.0, 10.0, 20.0, 30.0)  # dB below the law of distance, where the map knows no path
 NEIGHBOURS = (1, 2, 4, 8, 16, 32)
 LABELLED = 256  # of the place's fingerprints: more of them move no fitted number by a step
-CHUNK = 32  # reports compared with the pixels of all of them
+CHUNK = 64  # reports compared with the pixels of all of them
 T = TypeVar("T")
 
 
