@@ -85,6 +85,14 @@ def test_a_sight_that_is_wrong_is_not_taken_at_its_word() -> None:
     assert mended < robust
 
 
+def test_correlated_fading_has_no_outliers_and_is_kriged_all_the_same() -> None:
+    given = radio_map(masts(*CORNERS[:3]))
+    place = place_on(shaded(given), given).labelled(slice(96))
+    found = mend(replace(place, model=replace(MODEL, cell_correlation=0.5)))
+    assert found.alike is not None
+    assert found.bayes.model.level_outliers == 0
+
+
 def test_few_labelled_reports_change_no_level() -> None:
     given = radio_map(masts(*CORNERS[:5]))
     place = place_on(shaded(given), given)

@@ -26,6 +26,7 @@ from uel.grid import Grid
 from uel.layers import IsotropicConv, MapBlock, RadioEncoder, silent
 from uel.maps import Maps
 from uel.measurement import MeasurementModel
+from uel.posterior import log_share
 from uel.reports import Reports
 from uel.shown import BUILDING_CHANNELS, CELL_FEATURES, EVIDENCE, RADIO_CHANNELS, cell_features, pixel_channels
 from uel.unet import UNet
@@ -171,7 +172,7 @@ class Locator(nn.Module):
         marginal = right.flatten(1).logsumexp(1, keepdim=True) - prior.logsumexp((0, 1))
         fit = torch.cat([evidence.amax((-2, -1)), marginal], 1) / 10.0
         doubt = self.doubt(torch.cat([summary, fit], 1))[..., None]
-        return torch.logaddexp(F.logsigmoid(-doubt) + _log_share(right), F.logsigmoid(doubt) + _log_share(wrong))
+        return torch.logaddexp(F.logsigmoid(-doubt) + log_share(right), F.logsigmoid(doubt) + log_share(wrong))
 
     def _score(self, tokens: Tensor, summary: Tensor) -> Float[Tensor, "batch patch"]:
         """What the network itself thinks of each patch."""
@@ -227,8 +228,3 @@ class Locator(nn.Module):
         except (KeyError, TypeError, ValueError, RuntimeError) as error:  # RuntimeError: names or shapes of weights
             raise UelError("this checkpoint is damaged", got=f"{file}: {error}", do="train again") from error
         return locator.eval()
-
-
-def _log_share(logit: Float[Tensor, "batch row column"]) -> Float[Tensor, "batch row column"]:
-    """Log-probability of each pixel among all."""
-    return logit.flatten(1).log_softmax(1).view_as(logit)

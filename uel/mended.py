@@ -22,7 +22,18 @@ from uel.measurement import DB_PER_NEPER, MeasurementModel
 from uel.posterior import log_posterior
 from uel.radiomap import RadioMap, Spots
 from uel.refine import CERTAIN
-from uel.robust import RobustBayes, best, fit_robust, fit_spreads, mean_log_likelihood
+from uel.robust import (
+    AZIMUTHS,
+    LABELLED,
+    LEVELS,
+    RANGES,
+    RobustBayes,
+    best,
+    fit_robust,
+    fit_spreads,
+    log_score,
+    mean_log_likelihood,
+)
 from uel.units import from_db
 
 SPREADS = (2.0, 4.0, 6.0, 8.0, 11.0, 15.0)  # dB of a map's errors
@@ -36,7 +47,7 @@ DOUBTS = (0.0, 0.15, 0.3, 0.5, 0.7)  # see `uel.posterior.log_posterior`
 LEAST = 16  # labelled reports in a half: fewer tell nothing of a map
 CHUNK = 4096  # pixels kriged at once
 BATCH = 64  # labelled reports whose likelihood maps are held at once
-LEVELS, OTHERS = 0, (1, 2)  # kinds of evidence
+OTHERS = (RANGES, AZIMUTHS)
 Raster = TypeVar("Raster", RadioMap, Spots)
 
 
@@ -67,11 +78,11 @@ def mend(place: Place) -> Mended:
     alone = replace(doubting, model=replace(doubting.model, shadowing_db=robust.model.shadowing_db))
     half = len(place.fingerprints) // 2
     learn, judge = place.labelled(slice(half)), place.labelled(slice(half, None))
-    score = lambda bayes: _score(bayes, judge, (LEVELS, *OTHERS))  # noqa: E731
+    score = lambda bayes: log_score(bayes, judge, LEVELS, *OTHERS)  # noqa: E731
     plain = best([RobustBayes(place.radio, place.model), alone], score)
     if half >= LEAST:
         alike, model, levels = best(list(_kriged(doubting, learn, judge)), lambda tried: tried[2])
-        gain = levels + _score(doubting, judge, OTHERS) - score(plain)
+        gain = levels + log_score(doubting, judge, *OTHERS) - score(plain)
         if gain > 0:
             found = _doubted(RobustBayes(_corrected_map(doubting, learn, alike), model), judge)
             return Mended(replace(found, radio=_corrected_map(doubting, place, alike)), alike, gain, found, judge)
@@ -85,21 +96,25 @@ def _kriged(bayes: RobustBayes, learn: Place, judge: Place) -> Iterator[tuple[Al
     errors = [Alike(spread=spread, length=length) for spread, length in itertools.product(SPREADS, LENGTHS)]
     right = {alike: _corrected(spots, *_asked(_errors(bayes, learn, alike), position)) for alike in errors}
 
+    shares = OUTLIERS[:1] if bayes.model.cell_correlation else OUTLIERS  # correlated levels have none
+    typical = (TYPICAL[0], min(TYPICAL[1], shares[-1]))
+
     def tried(alike: Alike, factor: float, share: float) -> tuple[Alike, MeasurementModel, float]:
         model = replace(bayes.model, shadowing_db=bayes.model.shadowing_db * factor, level_outliers=share)
         score = mean_log_likelihood(model, judge.fingerprints, right[alike], judge.power_dbm, LEVELS)
         return alike, model, score
 
-    first = sorted((tried(alike, *TYPICAL) for alike in errors), key=lambda found: -found[2])
+    first = sorted((tried(alike, *typical) for alike in errors), key=lambda found: -found[2])
     for alike, _, _ in first[:LIKELIEST]:
-        yield from (tried(alike, *both) for both in itertools.product(FADINGS, OUTLIERS))
+        yield from (tried(alike, *both) for both in itertools.product(FADINGS, shares))
 
 
 def _doubting(bayes: RobustBayes, place: Place) -> RobustBayes:
     """With the chances that the map's sight is wrong, and spreads of ranges and angles beside them."""
+    told = place.labelled(slice(LABELLED))
     for name in ("false_sight", "missed_sight"):
         tried = [replace(bayes, model=replace(bayes.model, **{name: chance})) for chance in WRONG]
-        bayes = best(tried, lambda b: _score(b, place, OTHERS))
+        bayes = best(tried, lambda b: log_score(b, told, *OTHERS))
     return fit_spreads(bayes, place)
 
 
@@ -114,13 +129,6 @@ def _doubted(bayes: RobustBayes, judge: Place) -> RobustBayes:
         at = torch.arange(len(part)), row[part], column[part]
         total += torch.stack([log_posterior(evidence, log_prior, doubt)[at].sum() for doubt in DOUBTS])
     return replace(bayes, doubt=DOUBTS[int(total.argmax())])
-
-
-def _score(bayes: RobustBayes, judge: Place, features: Sequence[int]) -> float:
-    """Mean log-likelihood in nats of some kinds of evidence of labelled reports."""
-    spots = bayes.radio.spots(judge.fingerprint_position)
-    told = (mean_log_likelihood(bayes.model, judge.fingerprints, spots, judge.power_dbm, kind) for kind in features)
-    return sum(told)
 
 
 # ---- kriging -------------------------------------------------------------------------------------------
@@ -153,4 +161,8 @@ def _corrected(raster: Raster, mean: Float[Tensor, "cell n"], spread: Float[Tens
 
 
 def _corrected_map(bayes: RobustBayes, place: Place, alike: Alike) -> RadioMap:
-    return _corrected(bayes.radio, *_asked(_errors(bayes, place, alike), place.points))
+    """Put right where phones can be; elsewhere as it was."""
+    there = place.prior.flatten() > 0
+    mean, spread = torch.zeros(2, len(bayes.radio.gain), len(there))
+    mean[:, there], spread[:, there] = _asked(_errors(bayes, place, alike), place.points[there])
+    return _corrected(bayes.radio, mean, spread)

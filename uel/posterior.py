@@ -41,15 +41,16 @@ def log_posterior(
     the posterior is then mixed with one in which features count by the powers `IN_DOUBT` (generalised Bayes: Holmes and
     Walker, Biometrika 2017; the powers did best on wrong maps of Florence, see LOG.md).
     """
-    believed = _log_share(evidence.sum(1) + log_prior)
+    believed = log_share(evidence.sum(1) + log_prior)
     if not doubt:
         return believed
     power = torch.tensor(IN_DOUBT, device=evidence.device)[:, None, None]
-    doubted = _log_share((power * evidence).sum(1) + log_prior)
+    doubted = log_share((power * evidence).sum(1) + log_prior)
     return torch.logaddexp(math.log1p(-doubt) + believed, math.log(doubt) + doubted)
 
 
-def _log_share(log_p: Float[Tensor, "batch row column"]) -> Float[Tensor, "batch row column"]:
+def log_share(log_p: Float[Tensor, "batch row column"]) -> Float[Tensor, "batch row column"]:
+    """Log-probability of each pixel among all."""
     return log_p.flatten(1).log_softmax(-1).view_as(log_p)
 
 

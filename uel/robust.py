@@ -28,6 +28,7 @@ DROPS = (0.0, 5.0, 10.0, 20.0, 30.0)  # dB below the law of distance, where the 
 NEIGHBOURS = (1, 2, 4, 8, 16, 32)
 LABELLED = 256  # of the place's fingerprints: more of them move no fitted number by a step
 CHUNK = 64  # reports compared with the pixels of all of them
+LEVELS, RANGES, AZIMUTHS = range(3)  # kinds of evidence
 T = TypeVar("T")
 
 
@@ -73,18 +74,22 @@ def fit_robust(place: Place, radio: RadioMap | None = None) -> RobustBayes:
     told = place.labelled(slice(LABELLED))
     law = fit_law(told.fingerprints, told.fingerprint_position, radio, place.model)
     fitted = RobustBayes(patched(radio, law, DROPS[2], place.model), place.model)
-    fitted = best([replace(fitted, model=_levels(place.model, k)) for k in LADDER], lambda b: _score(b, told, 0))
+    fitted = best(
+        [replace(fitted, model=_levels(place.model, k)) for k in LADDER], lambda b: log_score(b, told, LEVELS)
+    )
     if not bool(radio.known.all()):
         drops = [replace(fitted, radio=patched(radio, law, drop, place.model)) for drop in DROPS]
-        fitted = best(drops, lambda b: _score(b, told, 0))
+        fitted = best(drops, lambda b: log_score(b, told, LEVELS))
     return fit_spreads(fitted, place)
 
 
 def fit_spreads(bayes: RobustBayes, place: Place) -> RobustBayes:
     """With the spreads of ranges and of angles that labelled reports are likeliest under."""
     told = place.labelled(slice(LABELLED))
-    bayes = best([replace(bayes, model=_ranges(bayes.model, k)) for k in LADDER], lambda b: _score(b, told, 1))
-    return best([replace(bayes, model=_azimuths(bayes.model, k)) for k in LADDER], lambda b: _score(b, told, 2))
+    bayes = best([replace(bayes, model=_ranges(bayes.model, k)) for k in LADDER], lambda b: log_score(b, told, RANGES))
+    return best(
+        [replace(bayes, model=_azimuths(bayes.model, k)) for k in LADDER], lambda b: log_score(b, told, AZIMUTHS)
+    )
 
 
 def without_map(place: Place) -> RobustBayes:
@@ -170,15 +175,17 @@ def best(candidates: Sequence[T], score: Callable[[T], float]) -> T:
     return max(candidates, key=score)
 
 
-def _score(bayes: RobustBayes, told: Place, feature: int) -> float:
+def log_score(bayes: RobustBayes, told: Place, *kinds: int) -> float:
+    """Mean log-likelihood in nats of a place's labelled reports, by some kinds of evidence."""
     spots = bayes.radio.spots(told.fingerprint_position)
-    return mean_log_likelihood(bayes.model, told.fingerprints, spots, told.power_dbm, feature)
+    scores = (mean_log_likelihood(bayes.model, told.fingerprints, spots, told.power_dbm, kind) for kind in kinds)
+    return sum(scores)
 
 
 def mean_log_likelihood(
     model: MeasurementModel, reports: Reports, spots: Spots, power_dbm: Float[Tensor, " cell"], feature: int
 ) -> float:
-    """Mean log-likelihood in nats of one kind of evidence (0 levels, 1 ranges, 2 azimuths), each report at its spot."""
+    """Mean log-likelihood in nats of one kind of evidence (`LEVELS`, `RANGES`, `AZIMUTHS`), each report at its spot."""
     total = 0.0
     for start in range(0, len(reports), CHUNK):
         part = slice(start, start + CHUNK)
@@ -190,9 +197,13 @@ def mean_log_likelihood(
 def _evidence(
     model: MeasurementModel, reports: Reports, spots: Spots, power_dbm: Tensor, feature: int
 ) -> Float[Tensor, "batch spot 1"]:
-    if feature == 0:
+    if feature == LEVELS:
         return model.level_log_likelihood(reports, spots, power_dbm, map_error=True)
-    return model.range_log_likelihood(reports, spots) if feature == 1 else model.azimuth_log_likelihood(reports, spots)
+    return (
+        model.range_log_likelihood(reports, spots)
+        if feature == RANGES
+        else model.azimuth_log_likelihood(reports, spots)
+    )
 
 
 def _levels(model: MeasurementModel, factor: float) -> MeasurementModel:
