@@ -88,7 +88,8 @@ def ratio_figure(rows: Rows, base: Mapping[str, Any], methods: Sequence[str]) ->
     ax = figure.add_subplot()
     for shift, method in enumerate(methods):
         mine = {condition_name(row, base): row for row in rows if row["method"] == method and row["r50"]}
-        spots = [(names.index(name) + 0.22 * (shift - (len(methods) - 1) / 2), row) for name, row in mine.items()]
+        up = 0.7 * ((shift + 0.5) / len(methods) - 0.5)
+        spots = [(names.index(name) + up, row) for name, row in mine.items()]
         y = [spot for spot, _ in spots]
         r, low, high = (np.array([float(row[c]) for _, row in spots]) for c in ("r50", "r50_low", "r50_high"))
         bars = np.stack([(r - low).clip(0), (high - r).clip(0)])

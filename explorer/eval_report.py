@@ -279,10 +279,12 @@ def _number(value: str) -> str:
 def _pictures(rows: Rows, cells: Sequence[Judged], notes: Mapping[str, Any]) -> dict[str, Any]:
     base = _base_cells(cells, notes)
     last = list(base.values())[-1]
+    judged = {row["method"] for row in rows}
+    compared = [m for m in ("grid_robust", "grid_mended", *notes["locators"], "locator+map") if m in judged]
     pictures = {
         "cdf": figures.cdf_figure(base),
         "calibration": figures.calibration_figure(base),
-        "ratios": figures.ratio_figure(rows, notes["base"], ["grid_robust", *notes["locators"]]),
+        "ratios": figures.ratio_figure(rows, notes["base"], compared),
         "error_map": figures.error_map_figure(last[0], notes["size"], ["limit", "locator"]),
     }
     if last[0].worst:
