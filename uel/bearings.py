@@ -30,7 +30,9 @@ def turns_deg(place: Place) -> Float[Tensor, " cell"]:
         mine, at = _of_cell(reports, position, cell)
         if not len(mine):
             continue
-        log_p = torch.stack([_log_likelihood(place, mine.turned(-by.expand(len(turns))), at) for by in tried])
+        spots = place.radio.spots(at)
+        turned = (mine.turned(-by.expand(len(turns))) for by in tried)
+        log_p = torch.stack([place.model.azimuth_log_likelihood(r, spots)[..., 0].diagonal().sum() for r in turned])
         share = (log_p - (tried / BELIEF).square() / 2).softmax(0)
         mean = (share * tried).sum()
         width = (share * (tried - mean).square()).sum().sqrt()
@@ -45,8 +47,3 @@ def _of_cell(reports: Reports, position: Float[Tensor, "n 2"], cell: int) -> tup
     has_aoa[:, cell] = reports.has_aoa[:, cell]
     said = has_azimuth | has_aoa.any(-1)
     return reports.saying(has_azimuth=has_azimuth, has_aoa=has_aoa)[said], position[said]
-
-
-def _log_likelihood(place: Place, reports: Reports, position: Float[Tensor, "n 2"]) -> Float[Tensor, ""]:
-    spots = place.radio.spots(position)
-    return place.model.azimuth_log_likelihood(reports, spots)[..., 0].diagonal().sum()
