@@ -37,6 +37,7 @@ def test_starts_that_end_elsewhere_at_the_same_cost_widen_what_was_found(unknown
     assert torn.width[1] == pytest.approx(0.01)
     assert torn.verdict(0) == "weak"
     assert torn.starts()["converged"] == 1  # for within its valley each is sure
+    assert found((here, 5.0), (there, 8.9)).width[0] == pytest.approx(math.sqrt(0.5), rel=1e-3)  # as good as equal
     far_off = found((here, 5.0), (there, 25.0))
     assert far_off.width[0] == pytest.approx(0.01, rel=1e-3)  # a valley that is much less likely
     assert far_off.verdict(0) == "identified"

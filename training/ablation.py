@@ -51,6 +51,8 @@ class AblateConfig:
     """phones that say where they are, the base first; 0: the whole pool"""
     seeds: int = 3
     """trainings of each kind: labels, batches and networks of their own"""
+    first_seed: int = 1
+    """of those: other machines can make others of them, with a copy of this one's costs.json, and give their cells"""
     losses: tuple[Loss, ...] = ("none", "map", "rt", "map+rt", "hybrid")
     """of every condition and number of labels"""
     fractions: tuple[float, ...] = (0.1, 0.01, 0.03, 0.3)
@@ -122,7 +124,7 @@ class Variant:
 
 def variants(config: AblateConfig) -> Iterator[Variant]:
     """All of the grid, seed after seed, so that what is there of a run that was stopped can be compared."""
-    for seed in range(1, config.seeds + 1):
+    for seed in range(config.first_seed, config.first_seed + config.seeds):
         for evidence in config.evidence:
             yield from dict.fromkeys(
                 replace(variant, evidence=evidence, seed=seed) for variant in _around_the_base(config)

@@ -30,6 +30,11 @@ from uel.survey import Survey
 
 log = logging.getLogger(__name__)
 
+for library in ("lightning", "lightning.pytorch", "lightning.fabric"):
+    # Said once, by the handler and at the level of whoever runs this (Lightning sets its own at import).
+    logging.getLogger(library).handlers.clear()
+    logging.getLogger(library).setLevel(logging.NOTSET)
+
 _ANEW = "copy a whole epoch=….ckpt beside it over it, or delete it to train anew"
 BEST = 3  # checkpoints kept beside the last one
 EXPECTED = (

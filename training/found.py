@@ -19,6 +19,7 @@ from training.unknowns import MATERIAL, UNITS, Unknowns
 CLEAR = 0.25  # of the belief's width: what measurements have narrowed to less is identified
 SILENT = 0.9  # of the belief's width: what they have not even narrowed to this stays as it was believed
 APART = 3.0  # posterior deviations from the best fit: nearer starts came to the same place
+ROUGH = 4.0  # nats: starts that came to rest at the same place differ by as much, for paths come and go on the way
 TILT = 1e-3  # of a parameter's number, for the derivative of a reflection
 
 
@@ -44,9 +45,11 @@ class Found:
     def spread(self) -> Float[Tensor, "parameter parameter"]:
         """Covariance within the best valley and between it and the others, a mixture of normal laws by likelihood.
 
-        Starts that ended elsewhere at nearly the same cost widen it; a single one says nothing of other valleys.
+        Starts that ended elsewhere at nearly the same cost (within `ROUGH`: the same) widen it; a single one says
+        nothing of other valleys.
         """
-        weight = (-torch.tensor([done.cost for done in self.fits], dtype=torch.float64)).softmax(0)
+        above = torch.tensor([done.cost - self.fit.cost for done in self.fits], dtype=torch.float64)
+        weight = (-(above - ROUGH).clamp(min=0)).softmax(0)
         away = torch.stack([done.theta for done in self.fits]) - self.fit.theta
         return self.covariance + away.T @ (weight.unsqueeze(1) * away)
 

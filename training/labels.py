@@ -75,13 +75,17 @@ class PoolData(lightning.LightningDataModule):
         cut = [slice(start, min(start + CHUNK, pool.held)) for start in range(0, pool.held, CHUNK)]
         self.validation = [Batch(0, 0, world.maps, pool.reports[part], pool.position[part]) for part in cut]
 
+    def batches(self, numbers: range) -> PoolBatches:
+        """Training batches by their numbers."""
+        return PoolBatches(self.recipe, self.train[0], self.pool, self.unlabelled, numbers)
+
     def train_dataloader(self) -> DataLoader:
         """One epoch's batches (Lightning asks again at each epoch)."""
         assert self.trainer is not None
         rank, ranks, count = self.trainer.global_rank, self.trainer.world_size, self.recipe.training.batches_per_epoch
         first = self.trainer.current_epoch * count * ranks + rank
         numbers = range(first, first + count * ranks, ranks)
-        return _loader(PoolBatches(self.recipe, self.train[0], self.pool, self.unlabelled, numbers))
+        return _loader(self.batches(numbers))
 
     def val_dataloader(self) -> DataLoader:
         return _loader(self.validation)

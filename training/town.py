@@ -13,13 +13,15 @@ from sim_bridge.survey import Place
 from training.ablation import AblateConfig, Variant
 from training.conditions import believed_place, maps_under
 from training.deployment import Traced
-from training.labels import Pool
+from training.labels import Pool, PoolData
+from training.losses import physics_loss
 from training.places import live_simulator, masts, tile_of
+from training.recipe import Recipe
 from training.stages import Stages
-from training.task import TrainPlan
 from training.world import EXACT, World
 from uel.errors import UelError
 from uel.estimates import Pixels
+from uel.locator import Locator
 from uel.maps import Maps
 from uel.metrics import position_error
 from uel.posterior import grid_posterior
@@ -93,18 +95,20 @@ class Town:
             errors.append(position_error(Pixels(self.true.radio.grid, posterior).position, truth.position[part]))
         return torch.cat(errors)
 
-    def warm(self, condition: str, plan: TrainPlan, phones: int) -> None:
-        """Trace batches until they cost the same, so that no training is charged for the compiling of kernels."""
-        simulator = self.world(condition).simulator
-        if condition in self.warmed or simulator is None:
+    def warm(self, condition: str, recipe: Recipe, pool: PoolData) -> None:
+        """Have batches traced until they cost the same, so that no training is charged for compiling kernels."""
+        world, plan = self.world(condition), recipe.training
+        if condition in self.warmed or world.simulator is None:
             return
-        generator, costs = torch.Generator().manual_seed(0), list[float]()
-        while len(costs) < WARM and not (len(costs) > 3 and max(costs[-3:]) <= STEADY * min(costs)):
-            position = (torch.rand(phones * plan.candidates, 2, generator=generator) - 0.5) * 0.99 * self.tile.size
+        locator, costs = Locator(recipe.locator, recipe.measurement), list[float]()
+        for batch in pool.batches(range(WARM)):
             start = time.process_time()
-            truth = simulator.paths(position.requires_grad_())
-            (truth.gain_db.sum() + truth.delay.sum() + truth.azimuth_deg.sum()).backward()
+            fix = locator(batch.reports, batch.maps)
+            told = (world.maps.radio.grid, world.maps.power_dbm, recipe.measurement, plan.candidates, plan.features)
+            physics_loss(fix, batch.reports, world.simulator, *told, True)[0].backward()
             costs.append(time.process_time() - start)
+            if len(costs) > 3 and max(costs[-3:]) <= STEADY * min(costs):
+                break
         self.warmed.add(condition)
 
 
