@@ -92,6 +92,45 @@ def test_reports_of_a_track_are_taken_together(run, tmp_path, capsys):
     assert told([str(run), str(file), "--speed", "10", "--power", "1"], capsys) == track
 
 
+def test_labelled_reports_put_a_wrong_map_right(run, tmp_path, capsys):
+    """One mast sends 25 dB less than the map says, and its antenna looks 20° further: labelled reports tell."""
+    maps, generator = Run.open(run).maps, torch.Generator().manual_seed(3)
+    places = 0.98 * SIZE * (torch.rand(240, 2, generator=generator) - 0.5)
+    wrong = torch.zeros(len(maps.power_dbm))
+    power, turn = maps.power_dbm + wrong.index_fill(0, torch.tensor([0]), -25.0), wrong + 20.0
+    said = MeasurementModel(shadowing_db=3.0).observe(maps.radio.truth(places), power, generator).turned(turn)
+    heard = said.heard.any(-1)
+    said, places = said[heard], places[heard]
+    for name, part in (("labelled", slice(20, None)), ("asked", slice(20))):
+        at = places[part] if name == "labelled" else None
+        file = report_json.write(Timeline(torch.zeros(len(places[part])), said[part], at))
+        (tmp_path / f"{name}.json").write_bytes(file)
+    asked = [str(run), str(tmp_path / "asked.json"), "--refinement.entropy", "0"]
+    before, after = told(asked, capsys), told([*asked, "--labelled", str(tmp_path / "labelled.json")], capsys)
+    off = [torch.dist(torch.tensor(line["position"]), at) for line, at in zip(before, places[:20], strict=True)]
+    left = [torch.dist(torch.tensor(line["position"]), at) for line, at in zip(after, places[:20], strict=True)]
+    assert torch.stack(left).median() < 0.5 * torch.stack(off).median()
+
+
+@pytest.mark.parametrize(
+    ("content", "more", "expected"),
+    [
+        (None, [], "no such labelled reports"),
+        ('[{"cells": [{"cell": 0, "rsrp_dbm": -80}]}]', [], "where they were sent from"),
+        ('[{"cells": [{"cell": 0, "rsrp_dbm": -80}], "position": [9000, 0]}]', [], "off the tile"),
+        ('[{"cells": [{"cell": 0, "rsrp_dbm": -80}], "position": [9]}]', [], "position.y is wrong"),
+        ('[{"cells": [{"cell": 0, "rsrp_dbm": -80}], "position": [9, 9]}]', ["--refine", "none"], "leave out one"),
+    ],
+)
+def test_bad_labels_are_refused(run, tmp_path, capsys, content, more, expected):
+    file, labels = tmp_path / "report.json", tmp_path / "labelled.json"
+    file.write_bytes(report_json.write(reports_at(Run.open(run), torch.zeros(1, 2))))
+    if content:
+        labels.write_text(f'{{"schema": "{report_json.SCHEMA}", "reports": {content}}}')
+    assert main(["locate", str(run), str(file), "--labelled", str(labels), *more]) == 2
+    assert expected in capsys.readouterr().err
+
+
 def test_hypotheses_are_traced_where_that_is_asked_for(run, tmp_path):
     """With free space as the tracer, whose map the run has: what was right stays right."""
     file = tmp_path / "report.json"

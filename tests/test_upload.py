@@ -51,11 +51,15 @@ def test_brackets_in_strings_are_no_depth():
 def test_what_is_written_is_read_again():
     radio = radio_map(masts((-90.0, -70.0), (85.0, -95.0), (100.0, 80.0)))
     generator = torch.Generator().manual_seed(0)
-    truth = radio.truth((torch.rand(20, 2, generator=generator) - 0.5) * 200)
+    places = (torch.rand(20, 2, generator=generator) - 0.5) * 200
+    truth = radio.truth(places)
     reports = MeasurementModel(tier="T3a").observe(truth, reference_power_dbm(radio.sites), generator)
     assert reports.heard.any(-1).all()
     written = report_json.write(Timeline(torch.arange(20) * 0.5, reports))
     again = report_json.read(written, 3)
+    assert again.position is None
+    labelled = report_json.read(report_json.write(Timeline(torch.zeros(20), reports, places)), 3)
+    assert torch.equal(labelled.position, places)
     assert again.time.tolist() == [0.5 * n for n in range(20)]
     for name, value in vars(reports).items():
         assert torch.allclose(getattr(again.reports, name).double(), value.double(), rtol=1e-6, atol=1e-9), name

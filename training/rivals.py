@@ -9,7 +9,7 @@ has the one number of every method's filter.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeVar
 
@@ -18,16 +18,15 @@ from jaxtyping import Float
 from torch import Tensor
 
 from uel.baselines import METHODS, Place, knn_map, knn_survey
-from uel.bearings import turns_deg
 from uel.estimates import LEAST, Estimate, Fixes, Pixels, Point, fix_raster
+from uel.learned import Learned
 from uel.locator import Locator
 from uel.maps import Maps
 from uel.measurement import MeasurementModel
-from uel.mended import Mended, mend
 from uel.metrics import position_error
 from uel.particles import FadingEvidence, Motion, RasterEvidence, follow, standing_limit
 from uel.posterior import grid_posterior
-from uel.refine import FineMap, Refined, Refinement, refined
+from uel.refine import Refinement
 from uel.reports import Reports
 from uel.rescore import Rescoring, descended, rescored
 from uel.robust import RobustBayes, fit_robust, shuffled, tuned_neighbours, without_map
@@ -36,8 +35,6 @@ from uel.simulator import Simulator
 Method = Callable[[Reports], Estimate]
 T = TypeVar("T")
 POWERS = (1.0, 0.7, 0.5, 0.35, 0.25, 0.15, 0.1, 0.05)  # of a report's evidence on a track: eight values
-TRUSTS = (0.0, 0.25, 0.5, 0.75, 1.0)  # in the locator's heatmap, when a fix is refined
-CHUNK = 64  # labelled reports located at once
 BATCH = 8  # tracks filtered at once: twenty rasters each
 
 
@@ -71,23 +68,10 @@ class Case:
     map_error: bool
     """reports are traced: the true map, too, only estimates where they come from"""
 
-    def read_by_locators(self, reports: Reports) -> Reports:
-        """Reports with their angles as they read once the antennas' azimuths are put right."""
-        return reports.turned(-self._turns_deg)
-
-    @property
-    def trusted(self) -> RobustBayes:
-        """The map and the model that labelled reports, with their angles put right, leave."""
-        return self.mended.bayes
-
     @cached_property
-    def mended(self) -> Mended:
-        """The place's map as labelled reports put it right (`uel.mended`)."""
-        return mend(replace(self.place, fingerprints=self.read_by_locators(self.place.fingerprints)))
-
-    @cached_property
-    def _turns_deg(self) -> Float[Tensor, " cell"]:
-        return turns_deg(self.place)
+    def learned(self) -> Learned:
+        """What labelled reports teach of the place."""
+        return Learned(self.place, self.maps)
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,7 +100,7 @@ def methods_of(case: Case, locators: Mapping[str, Locator], controls: bool) -> d
             place.radio.grid, grid_posterior(r, place.radio, place.prior, place.model, place.power_dbm)
         ),
         "grid_robust": _bayes(fit_robust(place), place),
-        "grid_mended": _reread(case, lambda r: Pixels(place.radio.grid, case.trusted.posterior(r, place))),
+        "grid_mended": _reread(case, lambda r: Pixels(place.radio.grid, case.learned.mended.bayes.posterior(r, place))),
     }
     if controls:
         found |= {
@@ -150,7 +134,7 @@ def _located(locator: Locator, case: Case) -> Callable[[Reports], Fixes]:
 
 def _reread(case: Case, method: Callable[[Reports], T]) -> Callable[[Reports], T]:
     """A method of a locator, whose antennas' azimuths are put right first."""
-    return lambda reports: method(case.read_by_locators(reports))
+    return lambda reports: method(case.learned.read(reports))
 
 
 # ---- second thoughts -----------------------------------------------------------------------------------
@@ -158,7 +142,7 @@ def _reread(case: Case, method: Callable[[Reports], T]) -> Callable[[Reports], T
 
 def refining(case: Case, locator: Locator, plan: Refinement, descent: bool) -> dict[str, Method]:
     """The locator with its fixes refined on the map that it was given."""
-    found: dict[str, Method] = {"locator+map": _reread(case, _refined(case, locator, plan))}
+    found: dict[str, Method] = {"locator+map": _reread(case, case.learned.refiner(locator, plan))}
     if descent:
         locate, model = _located(locator, case), case.place.model
         climb = lambda r: Point(descended(locate(r).fix, r, case.maps, model))  # noqa: E731
@@ -170,39 +154,13 @@ def tracing(
     case: Case, locator: Locator, plan: Refinement, rescoring: Rescoring, simulator: Simulator
 ) -> dict[str, Method]:
     """The locator with its refined fixes re-scored by a simulator."""
-    refine, fine, model = _refined(case, locator, plan), _fine(case, locator, case.trusted), case.trusted.model
+    refiner = case.learned.refiner(locator, plan)
 
     def locate(reports: Reports) -> Fixes:
-        return Fixes(rescored(refine(reports).fix, reports, fine, case.maps, model, simulator, rescoring))
+        fix = refiner(reports).fix
+        return Fixes(rescored(fix, reports, refiner.fine, case.maps, refiner.model, simulator, rescoring))
 
     return {"locator+rt": _reread(case, locate)}
-
-
-def _refined(case: Case, locator: Locator, plan: Refinement) -> Callable[[Reports], Refined]:
-    locate, fine, trusted = _located(locator, case), _fine(case, locator, case.trusted), case.trusted
-    tuned = _tuned_trust(case, locator, replace(plan, doubt=trusted.doubt))
-    return lambda reports: refined(locate(reports).fix, reports, fine, trusted.model, tuned)
-
-
-def _tuned_trust(case: Case, locator: Locator, plan: Refinement) -> Refinement:
-    """The trust in the locator under which labelled reports have the least cost in nats; the plan's own among them."""
-    half, judge, locate = case.mended.half, case.mended.judge, _located(locator, case)
-    fine = _fine(case, locator, half)
-    parts = list(zip(_parts(judge.fingerprints), judge.fingerprint_position.split(CHUNK), strict=True))
-    told = [(r, p, locate(r).fix) for r, p in parts]
-
-    def score(tried: Refinement) -> float:
-        return sum(float(refined(f, r, fine, half.model, tried).log_density(p).sum()) for r, p, f in told)
-
-    return max((replace(plan, trust=trust) for trust in sorted({*TRUSTS, plan.trust})), key=score)
-
-
-def _parts(reports: Reports) -> list[Reports]:
-    return [reports[start : start + CHUNK] for start in range(0, len(reports), CHUNK)]
-
-
-def _fine(case: Case, locator: Locator, bayes: RobustBayes) -> FineMap:
-    return FineMap.of(replace(case.maps, radio=bayes.radio), locator.config.patches)
 
 
 # ---- tracks --------------------------------------------------------------------------------------------
@@ -218,7 +176,7 @@ def tracked(
     for name, locator in locators.items():
         locate = _reread(tracks.case, _located(locator, tracks.case))
         levels[name] = lambda r, locate=locate: fix_raster(locate(r).fix, place.radio.grid)  # type: ignore[attr-defined]
-    refine = _reread(tracks.case, _refined(tracks.case, locators["locator"], plan))
+    refine = _reread(tracks.case, tracks.case.learned.refiner(locators["locator"], plan))
     levels["locator+map"] = lambda r: refine(r).pixels.probability.clamp(min=LEAST).log()
     power = {name: _tuned_power(tracks, density, seed) for name, density in levels.items()}
     found: dict[str, Callable[[Walks], Estimate]] = {"limit": lambda w: _track_limit(tracks, w, seed)}

@@ -1,6 +1,7 @@
 """`uel locate RUN REPORT.json`: fixes for reports from a file."""
 
 import json
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,14 +13,17 @@ from jaxtyping import Float
 from torch import Tensor
 
 from uel import geojson, report_json
+from uel.baselines import Place
+from uel.drives import Columns, read_drive
 from uel.errors import UelError
 from uel.estimates import LEAST
 from uel.files import as_json, replace_file
 from uel.fix import Fix, pooled
 from uel.grid import Grid
+from uel.learned import Learned, Refiner
 from uel.particles import Cloud, Motion, RasterEvidence, followed
 from uel.places import places_of
-from uel.refine import FineMap, Refinement, refined
+from uel.refine import Refinement
 from uel.report_json import Timeline
 from uel.reports import Reports
 from uel.rescore import Rescoring, rescored
@@ -27,6 +31,8 @@ from uel.runs import Run
 from uel.simulator import Simulator
 from uel.sites import Site
 from uel.tile import Tile
+
+log = logging.getLogger(__name__)
 
 DRIVES = 3.0  # m/s from which on a phone is taken to be in a car, which does not wander
 
@@ -55,6 +61,11 @@ class LocateConfig:
     """write the fixes with their candidates and regions here, too; of several reports the last one's"""
     refine: Literal["none", "map", "rt"] = "map"
     """look at undecided fixes again: on the map's finest grid, or also by tracing rays to their likeliest places"""
+    labelled: Path | None = None
+    """reports of this place that say where they were sent from (JSON as above with `position`, or a drive's .csv or
+    .csv.gz): they put the map and its antennas right first, on which fixes are then looked at again"""
+    columns: Columns = field(default_factory=Columns)
+    """of a drive's table"""
     refinement: Refinement = field(default_factory=Refinement)
     rescoring: Rescoring = field(default_factory=Rescoring)
     rays: RayPlan = field(default_factory=RayPlan)
@@ -76,6 +87,9 @@ class LocateConfig:
             )
         if self.speed and self.refine != "map":
             raise UelError("reports of a track are taken together on the map", got=self.refine, do="give --refine map")
+        if self.labelled and self.refine == "none":
+            got = f"--labelled {self.labelled} --refine none"
+            raise UelError("a map put right is for refining fixes on", got=got, do="leave out one of them")
 
 
 Tracer = Callable[[Tile, tuple[Site, ...], RayPlan], Simulator]
@@ -109,32 +123,62 @@ def locate(config: LocateConfig, tracer: Tracer) -> Iterator[str]:
 
 def _single(config: LocateConfig, run: Run, timeline: Timeline, tracer: Tracer) -> Iterator[Located]:
     """Every report by itself."""
-    maps = run.maps
-    fine = FineMap.of(maps, run.locator.config.patches)
-    simulator = tracer(run.tile, maps.radio.sites, config.rays) if config.refine == "rt" else None
+    reports, refiner = _refining(config, run, timeline.reports)
+    simulator = tracer(run.tile, run.maps.radio.sites, config.rays) if config.refine == "rt" else None
     for n, time in enumerate(timeline.time.tolist()):
-        yield Located(time, _fixed(config, run, fine, timeline.reports[n : n + 1], simulator))
+        yield Located(time, _fixed(config, refiner, reports[n : n + 1], simulator))
 
 
 @torch.no_grad()
-def _fixed(config: LocateConfig, run: Run, fine: FineMap, report: Reports, simulator: Simulator | None) -> Fix:
+def _fixed(config: LocateConfig, refiner: Refiner, report: Reports, simulator: Simulator | None) -> Fix:
     """A single report's fix, looked at again where that is asked for."""
-    maps, model = run.maps, run.locator.measurement
-    fix = run.locator(report, maps)
+    fix = refiner.locate(report)
     if config.refine == "none":
         return fix
-    answer = refined(fix, report, fine, model, config.refinement)
+    answer = refiner.again(fix, report)
     if simulator is None or not bool(answer.chosen):
         return answer.fix
-    return rescored(answer.fix, report, fine, maps, model, simulator, config.rescoring)
+    return rescored(answer.fix, report, refiner.fine, refiner.maps, refiner.model, simulator, config.rescoring)
+
+
+@torch.no_grad()
+def _refining(config: LocateConfig, run: Run, reports: Reports) -> tuple[Reports, Refiner]:
+    """Reports as they are to be read, and what looks at their fixes again."""
+    if config.labelled is None:
+        return reports, Refiner.of(run.locator, run.maps, config.refinement)
+    radio, model = run.maps.radio, run.locator.measurement
+    learned = Learned(Place(radio, run.maps.prior, model, *_labelled(config, run)), run.maps)
+    log.info("%s", learned)
+    # Every fix: the map that made the locator sure is not the one that is believed.
+    return learned.read(reports), learned.refiner(run.locator, replace(config.refinement, entropy=0.0))
+
+
+def _labelled(config: LocateConfig, run: Run) -> tuple[Reports, Float[Tensor, "n 2"]]:
+    """Reports with their places, out of a file."""
+    assert config.labelled is not None
+    if not config.labelled.is_file():
+        raise UelError("no such labelled reports", got=str(config.labelled), do="give a .json or .csv file")
+    if config.labelled.suffix != ".json":
+        drive = read_drive(run.tile, config.labelled, config.columns)
+        return drive.reports, drive.position
+    told = report_json.read(config.labelled.read_bytes(), len(run.maps.radio.gain))
+    if told.position is None:
+        do = 'give each its "position": [x, y] in metres on the tile'
+        raise UelError("labelled reports say where they were sent from", got="a report without a position", do=do)
+    off = (told.position.abs() > run.tile.size / 2).any(-1).nonzero()[:, 0].tolist()
+    if off:
+        got = f"reports[{off[0]}] at {told.position[off[0]].tolist()}"
+        raise UelError("a labelled report is off the tile", got=got, do=f"its sides are at ±{run.tile.size / 2:g} m")
+    return told.reports, told.position
 
 
 def _track(config: LocateConfig, run: Run, timeline: Timeline) -> Iterator[Located]:
     """All reports up to each, by particles that move as phones do."""
     maps, grid = run.maps, run.maps.radio.grid
+    reports, refiner = _refining(config, run, timeline.reports)
     free = places_of(run.tile, maps.radio.sites, (0.0, 1e4), None, False, None)
     motion = Motion(free.grid, free.free, config.speed, wander=config.speed < DRIVES)
-    evidence = RasterEvidence(grid, _rasters(config, run, timeline.reports)[None], maps.prior, config.power)
+    evidence = RasterEvidence(grid, _rasters(refiner, reports)[None], maps.prior, config.power)
     generator = torch.Generator().manual_seed(config.seed)
     clouds = followed(evidence, grid, motion, timeline.time[None], config.particles, generator)
     for time, cloud in zip(timeline.time.tolist(), clouds, strict=True):
@@ -142,12 +186,10 @@ def _track(config: LocateConfig, run: Run, timeline: Timeline) -> Iterator[Locat
 
 
 @torch.no_grad()
-def _rasters(config: LocateConfig, run: Run, reports: Reports) -> Float[Tensor, "report row column"]:
+def _rasters(refiner: Refiner, reports: Reports) -> Float[Tensor, "report row column"]:
     """Log-probability of the pixels by each report."""
-    fine = FineMap.of(run.maps, run.locator.config.patches)
-    always = replace(config.refinement, entropy=0.0)
-    ones = [reports[n : n + 1] for n in range(len(reports))]
-    answers = [refined(run.locator(one, run.maps), one, fine, run.locator.measurement, always) for one in ones]
+    always = replace(refiner, plan=replace(refiner.plan, entropy=0.0))
+    answers = [always(reports[n : n + 1]) for n in range(len(reports))]
     return torch.cat([answer.pixels.probability for answer in answers]).clamp(min=LEAST).log()
 
 

@@ -6,7 +6,8 @@
                   "serving": 0, "timing_advance": 3, "azimuth_deg": 212}]}
 
 Cells are numbered as in `uel.sites.cells_of`. Whatever a phone did not say is left out; `serving` is the strongest
-cell unless given, `time` counts in seconds from the first report.
+cell unless given, `time` counts in seconds from the first report. A labelled report also says where it was sent from,
+`"position": [x, y]` in metres east and north of the tile's centre.
 """
 
 import itertools
@@ -31,7 +32,8 @@ MOST_DIGITS = 18  # of a number: more is no measurement, and slow to read
 LEVELS_DBM = (-156.0, -31.0)  # what SS-RSRP can be reported as, TS 38.133 table 10.1.6.1-1
 MOST_ADVANCE = 3846  # steps, TS 38.213 clause 4.2
 MOST_TOA = 1e-3  # s: 300 km
-_REPORT = ("time", "cells", "serving", "timing_advance", "azimuth_deg")
+MOST_AWAY = 1e5  # m
+_REPORT = ("time", "cells", "serving", "timing_advance", "azimuth_deg", "position")
 _CELL = ("cell", "rsrp_dbm", "toa", "aoa_deg")
 
 
@@ -42,6 +44,8 @@ class Timeline:
     time: Float[Tensor, " report"]
     """s since the first report"""
     reports: Reports
+    position: Float[Tensor, "report 2"] | None = None
+    """m, where each was sent from, if all say it"""
 
     def __len__(self) -> int:
         return len(self.time)
@@ -55,12 +59,13 @@ def read(content: bytes, cells: int) -> Timeline:
         raise _wrong("schema", top.get("schema"), f'write "schema": "{SCHEMA}"')
     listed = _list(top.get("reports"), "reports", MOST_REPORTS)
     reports = [_report(item, f"reports[{n}]", cells) for n, item in enumerate(listed)]
-    time = [report.pop("time") for report in reports]
+    time, position = ([report.pop(name) for report in reports] for name in ("time", "position"))
     for n, (before, after) in enumerate(itertools.pairwise(time), start=1):
         if after < before:
             raise _wrong(f"reports[{n}].time", after, f"put reports in order: the one before has {before}")
     columns = {name: torch.stack([report[name] for report in reports]) for name in reports[0]}
-    return Timeline(torch.tensor(time) - time[0], Reports(**columns))
+    told = None if None in position else torch.tensor(position)
+    return Timeline(torch.tensor(time) - time[0], Reports(**columns), told)
 
 
 def write(timeline: Timeline) -> bytes:
@@ -69,6 +74,8 @@ def write(timeline: Timeline) -> bytes:
     if silent:
         raise UelError("a report without a cell cannot be written", got=f"report {silent[0]}", do="leave it out")
     reports = [_plain(timeline.reports[n], float(t)) for n, t in enumerate(timeline.time)]
+    if timeline.position is not None:
+        reports = [said | {"position": at} for said, at in zip(reports, timeline.position.tolist(), strict=True)]
     return (json.dumps({"schema": SCHEMA, "reports": reports}, indent=1) + "\n").encode()
 
 
@@ -164,6 +171,7 @@ def _report(value: Any, where: str, cells: int) -> dict[str, Any]:
     advance = _integer(said, "timing_advance", where, (0, MOST_ADVANCE), None)
     azimuth = _real(said, "azimuth_deg", where, (0.0, 360.0), None)
     return report | {
+        "position": _position(said["position"], f"{where}.position") if "position" in said else None,
         "time": _real(said, "time", where, (0.0, 1e9), 0.0),
         "serving": torch.tensor(serving),
         "timing_advance": torch.tensor(float(advance or 0)),
@@ -171,6 +179,11 @@ def _report(value: Any, where: str, cells: int) -> dict[str, Any]:
         "azimuth_deg": torch.tensor((azimuth or 0.0) % 360.0),
         "has_azimuth": torch.tensor(azimuth is not None),
     }
+
+
+def _position(value: Any, where: str) -> list[float]:
+    x, y = (*_list(value, where, 2), None)[:2]
+    return [_real({name: v}, name, where, (-MOST_AWAY, MOST_AWAY)) for name, v in (("x", x), ("y", y))]
 
 
 def _cell(value: Any, where: str, cells: int) -> dict[str, Any]:

@@ -1,0 +1,117 @@
+"""What a place's labelled reports teach: which way its antennas look, what is wrong with its map, whom to trust.
+
+learned = Learned(Place(radio, prior, model, labelled_reports, their_positions), maps)
+ask = learned.refiner(locator, Refinement())
+where = ask(learned.read(reports)).position
+"""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from jaxtyping import Float
+from torch import Tensor
+
+from uel.baselines import Place
+from uel.bearings import turns_deg
+from uel.fix import Fix
+from uel.locator import Locator
+from uel.maps import Maps
+from uel.measurement import MeasurementModel
+from uel.mended import Mended, mend
+from uel.refine import FineMap, Refined, Refinement, refined
+from uel.reports import Reports
+from uel.robust import RobustBayes
+
+TRUSTS = (0.0, 0.25, 0.5, 0.75, 1.0)  # in the locator's heatmap, when a fix is refined
+CHUNK = 64  # labelled reports located at once
+
+
+@dataclass(frozen=True, eq=False)
+class Refiner:
+    """A locator with second thoughts: its fixes, looked at again on a map that may be better than the one it saw."""
+
+    locator: Locator
+    maps: Maps
+    """what the locator is shown"""
+    known: MeasurementModel
+    """the rules of reporting that the locator is told"""
+    fine: FineMap
+    model: MeasurementModel
+    """how phones report, on the fine map"""
+    plan: Refinement
+
+    @staticmethod
+    def of(locator: Locator, maps: Maps, plan: Refinement) -> "Refiner":
+        """On the locator's own map, with no more known than when it was trained."""
+        model = locator.measurement
+        return Refiner(locator, maps, model, FineMap.of(maps, locator.config.patches), model, plan)
+
+    def locate(self, reports: Reports) -> Fix:
+        """The locator's own fixes."""
+        return self.locator(reports, self.maps, self.known)
+
+    def again(self, fix: Fix, reports: Reports) -> Refined:
+        """Its fixes of these reports, looked at again."""
+        return refined(fix, reports, self.fine, self.model, self.plan)
+
+    def __call__(self, reports: Reports) -> Refined:
+        """Located, then looked at again."""
+        return self.again(self.locate(reports), reports)
+
+
+@dataclass(frozen=True, eq=False)
+class Learned:
+    """A place whose labelled reports are asked once for all that they tell; locators read reports through `read`."""
+
+    place: Place
+    """the map as believed, labelled reports as they read under the antennas' believed azimuths"""
+    maps: Maps
+    """the same map, for locators"""
+
+    def __str__(self) -> str:
+        """What was learned, in words."""
+        told, mended = f"{len(self.place.fingerprints)} labelled reports", self.mended
+        turned = [f"cell {cell} by {by:.0f}°" for cell, by in enumerate(self.turns_deg.tolist()) if by]
+        said = f"antennas turned: {', '.join(turned) or 'none'}"
+        if mended.alike is None:
+            return f"{told}: levels of the map left alone; {said}"
+        field = f"errors of {mended.alike.spread:g} dB, alike over {mended.alike.length:g} m"
+        return f"{told}: {field}, put right (reports {mended.gain:.2f} nats likelier); {said}"
+
+    def read(self, reports: Reports) -> Reports:
+        """Reports with their angles as they read once the antennas' azimuths are put right."""
+        return reports.turned(-self.turns_deg)
+
+    @cached_property
+    def turns_deg(self) -> Float[Tensor, " cell"]:
+        """By how many degrees angles of each cell read too far clockwise, see `uel.bearings`."""
+        return turns_deg(self.place)
+
+    @cached_property
+    def mended(self) -> Mended:
+        """The map put right, see `uel.mended`."""
+        return mend(replace(self.place, fingerprints=self.read(self.place.fingerprints)))
+
+    def refiner(self, locator: Locator, plan: Refinement) -> Refiner:
+        """On the map put right, with the trust in the locator (the plan's or one of `TRUSTS`) that is borne out.
+
+        That is the one under which the places of labelled reports are likeliest, of those that were not kriged.
+        """
+        plan = replace(plan, doubt=self.mended.bayes.doubt)
+        judging = self._with(locator, self.mended.half, plan)
+        judge, parts = self.mended.judge, []
+        for start in range(0, len(judge.fingerprints), CHUNK):
+            some = judge.labelled(slice(start, start + CHUNK))
+            parts.append((some, judging.locate(some.fingerprints)))
+
+        def score(tried: Refinement) -> float:
+            ask = replace(judging, plan=replace(tried, entropy=0.0))
+            answers = ((ask.again(fix, some.fingerprints), some.fingerprint_position) for some, fix in parts)
+            return sum(float(answer.log_density(at).sum()) for answer, at in answers)
+
+        tried = [replace(plan, trust=trust) for trust in sorted({*TRUSTS, plan.trust})]
+        return self._with(locator, self.mended.bayes, max(tried, key=score))
+
+    def _with(self, locator: Locator, bayes: RobustBayes, plan: Refinement) -> Refiner:
+        fine = FineMap.of(replace(self.maps, radio=bayes.radio), locator.config.patches)
+        return Refiner(locator, self.maps, self.place.model, fine, bayes.model, plan)
