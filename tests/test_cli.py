@@ -1,6 +1,8 @@
 """The command line: light to start, plain when it refuses."""
 
 import logging
+import subprocess
+import sys
 
 import pytest
 
@@ -72,6 +74,16 @@ def test_an_interrupt_names_the_command_that_goes_on(monkeypatch, capsys):
     verb(monkeypatch, act)
     assert cli.main(["act", "--seed", "3", "--label", "a b"]) == 130
     assert "uel act --seed 3 --label 'a b'" in capsys.readouterr().err
+
+
+def test_a_reader_who_has_gone_is_no_mistake():
+    """As `uel survey --help | head -1`."""
+    call = "import sys; from uel.cli import main; sys.exit(main(['survey', '--help']))"
+    asked = subprocess.Popen([sys.executable, "-c", call], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert asked.stdout
+    asked.stdout.close()
+    assert asked.communicate(timeout=120)[1] == b""
+    assert asked.returncode == 0
 
 
 def test_doctor_refuses_unknown_options(capsys):

@@ -1,6 +1,7 @@
 """The command line, and the one composition root: a verb imports what it needs when it is called."""
 
 import logging
+import os
 import re
 import shlex
 import sys
@@ -281,6 +282,9 @@ def _guarded(name: str, args: list[str], verbose: bool) -> int:
     except UelError as error:
         print(f"uel: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # whoever read has gone, as in `uel build --help | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing is left to be flushed at the end
+        return 0
     except KeyboardInterrupt:
         again = shlex.join(["uel", name, *args])
         print(f"\nStopped. Finished stages are kept; the same command goes on from there:\n  {again}", file=sys.stderr)
