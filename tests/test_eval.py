@@ -29,7 +29,7 @@ from uel.sites import Site
 from uel.tile import Tile
 
 PLAN = MapPlan(pixel=8.0)
-whole = pytest.mark.slow  # 44 cells of every method: a minute
+whole = pytest.mark.slow  # 88 cells of every method: ten minutes
 
 
 @dataclass(frozen=True)
@@ -69,13 +69,20 @@ def tile(tmp_path_factory: pytest.TempPathFactory) -> Tile:
     return toy_tile(tmp_path_factory.mktemp("toy") / "tile")
 
 
+ONE = {
+    "truths": ("map",), "tiers": ("T2",), "conditions": (), "sigmas": (), "correlations": (), "cells": (),
+    "dropouts": (), "sites": (4,), "speeds": (), "deployments": 1,
+}  # fmt: skip
+"""one condition of one deployment"""
+
+
 def config_of(run: Path, **changes: object) -> EvalConfig:
     plain = {
         "run": run, "name": "toy", "phones": 60, "fingerprints": 40, "tracks": 4, "reports": 4, "maps": PLAN,
         "size": SIZE, "tiers": ("T0", "T2"), "axis_tiers": ("T2",), "map_tiers": ("T2",), "sigmas": (10.0,),
         "correlations": (0.5,), "cells": (2,), "dropouts": (0.5,), "conditions": ("M4", "M5"), "sites": (4, 3),
         "carriers": (3.5e9,), "speeds": (0.0, 10.0), "particles": 64, "limit_particles": 128, "deployments": 2,
-        "rt": 8, "descent": True,
+        "rt": 8,
     }  # fmt: skip
     return EvalConfig(**{**plain, **changes})  # type: ignore[arg-type]
 
@@ -113,7 +120,7 @@ def test_every_condition_and_method_has_a_row(judged: Path) -> None:
     assert len({tuple(row[c] for c in COLUMNS[:10]) for row in rows}) == len(conditions) == 2 * (2 + 2 + 5 + 2 + 1 - 1)
     methods = {row["method"] for row in rows if row["track"] == "single"}
     assert {"limit", "grid_robust", "no_map", "shuffled_map", "knn_map", "knn_survey", "locator"} <= methods
-    assert {"locator+map", "locator+descent", "locator+rt"} <= methods
+    assert {"locator+map", "locator+rt"} <= methods
     for row in rows:
         assert int(row["n"]) > 0
         assert 0 < float(row["p50_m"]) <= float(row["p67_m"]) <= float(row["p95_m"])
@@ -200,12 +207,18 @@ def test_another_locator_is_judged_anew(judged: Path, run: Path, tile: Tile, tmp
     with torch.no_grad():
         locator.trust.bias += 0.5
     locator.save(tmp_path / "other")
-    config = config_of(run, rivals=(tmp_path / "other",), truths=("map",), tiers=("T2",), conditions=(), sigmas=(),
-                       correlations=(), cells=(), dropouts=(), sites=(4,), speeds=(), deployments=1)  # fmt: skip
+    config = config_of(run, rivals=(tmp_path / "other",), **ONE)
     count = len(list((judged / "cells").glob("*.npz")))
     rows = table(judge(config, made(tile, config)))
     assert len(list((judged / "cells").glob("*.npz"))) == count + 1
     assert {"locator", "other"} <= {row["method"] for row in rows}
+
+
+@whole
+def test_a_locator_may_climb_instead(run: Path, tile: Tile) -> None:
+    config = config_of(run, name="climbs", descent=True, rt=0, phones=16, **ONE)
+    rows = table(judge(config, made(tile, config)))
+    assert float(pick(rows, method="locator+descent")["p50_m"]) > 0
 
 
 @whole
@@ -214,8 +227,7 @@ def test_a_unet_is_judged_as_any_locator(run: Path, tile: Tile, tmp_path: Path) 
     torch.manual_seed(0)
     sizes = LocatorConfig(patches=16, pixel_width=4, encoder="unet", evidence="none")
     Locator(sizes, MeasurementModel()).save(tmp_path / "unet")
-    config = config_of(tmp_path / "unet", rivals=(run,), truths=("map",), tiers=("T2",), conditions=(), sigmas=(),
-                       correlations=(), cells=(), dropouts=(), sites=(4,), speeds=(0.0,), deployments=1)  # fmt: skip
+    config = config_of(tmp_path / "unet", rivals=(run,), **{**ONE, "speeds": (0.0,)})
     rows = table(judge(config, made(tile, config)))
     assert {"locator", "locator+map", "locator_last", run.name, "grid_robust"} <= {row["method"] for row in rows}
     errors = {name: float(pick(rows, method=name)["p50_m"]) for name in ("locator", "tile_centre", run.name)}

@@ -156,7 +156,7 @@ def _traced(
         position=case.position[: config.rt],
         true_reports=case.true_reports[: config.rt],
     )
-    methods = tracing(few, locator, config.refinement, config.rescoring, simulator)
+    methods = tracing(case, locator, config.refinement, config.rescoring, simulator)
     return {name: _scored(name, method, few, generator, timed=TIMED_TRACKS) for name, method in methods.items()}
 
 
