@@ -1,6 +1,7 @@
 """What a calibration says of its own sureness."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -37,8 +38,12 @@ def test_starts_that_end_elsewhere_at_the_same_cost_widen_what_was_found(unknown
     assert torn.width[1] == pytest.approx(0.01)
     assert torn.verdict(0) == "weak"
     assert torn.starts()["converged"] == 1  # for within its valley each is sure
-    assert found((here, 5.0), (there, 8.9)).width[0] == pytest.approx(math.sqrt(0.5), rel=1e-3)  # as good as equal
-    far_off = found((here, 5.0), (there, 25.0))
+    assert found((here, 5.0), (there, 19.9)).width[0] == pytest.approx(math.sqrt(0.5), rel=1e-3)  # as good as equal
+    both = replace(found((here, 5.0)), fits=[Fitted(here, 5.0, 1.0, beside=[(6.0, there.tolist())])])
+    assert both.width[0] == pytest.approx(math.sqrt(0.5), rel=1e-3)  # a single start that looked into both
+    again = found((here, 5.0), (here + 1e-3, 5.5), (here - 1e-3, 6.0), (there, 6.0))
+    assert again.width[0] == pytest.approx(math.sqrt(0.5), rel=1e-3)  # a place found thrice is one place
+    far_off = found((here, 5.0), (there, 45.0))
     assert far_off.width[0] == pytest.approx(0.01, rel=1e-3)  # a valley that is much less likely
     assert far_off.verdict(0) == "identified"
 

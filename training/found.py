@@ -4,6 +4,7 @@ import csv
 import io
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -19,7 +20,7 @@ from training.unknowns import MATERIAL, UNITS, Unknowns
 CLEAR = 0.25  # of the belief's width: what measurements have narrowed to less is identified
 SILENT = 0.9  # of the belief's width: what they have not even narrowed to this stays as it was believed
 APART = 3.0  # posterior deviations from the best fit: nearer starts came to the same place
-ROUGH = 4.0  # nats: starts that came to rest at the same place differ by as much, for paths come and go on the way
+ROUGH = 15.0  # nats: ends at the same values differ by as much (munich 10, geneva 17), for paths come and go on the way
 TILT = 1e-3  # of a parameter's number, for the derivative of a reflection
 
 
@@ -45,13 +46,28 @@ class Found:
     def spread(self) -> Float[Tensor, "parameter parameter"]:
         """Covariance within the best valley and between it and the others, a mixture of normal laws by likelihood.
 
-        Starts that ended elsewhere at nearly the same cost (within `ROUGH`: the same) widen it; a single one says
-        nothing of other valleys.
+        Ends of all starts, and the other valleys that these walked down, widen it where their cost is nearly the same
+        (within `ROUGH`: the same).
         """
-        above = torch.tensor([done.cost - self.fit.cost for done in self.fits], dtype=torch.float64)
+        ends = self._valleys
+        above = torch.tensor([cost - self.fit.cost for cost, _ in ends], dtype=torch.float64)
         weight = (-(above - ROUGH).clamp(min=0)).softmax(0)
-        away = torch.stack([done.theta for done in self.fits]) - self.fit.theta
+        away = torch.stack([theta for _, theta in ends]) - self.fit.theta
         return self.covariance + away.T @ (weight.unsqueeze(1) * away)
+
+    @cached_property
+    def _valleys(self) -> list[tuple[float, Tensor]]:
+        """Cost and parameters at the bottom of every valley, the deepest first."""
+        found: list[tuple[float, Tensor]] = []
+        for cost, theta in sorted((end for done in self.fits for end in done.ends), key=lambda end: end[0]):
+            if not any(bool((self._off(theta, other) <= APART).all()) for _, other in found):
+                found.append((cost, theta))
+        return found
+
+    def _off(self, a: Tensor, b: Tensor) -> Tensor:
+        """How far apart two ends are in all that is identified within the best valley, in posterior deviations."""
+        width = self.covariance.diagonal().sqrt()
+        return ((a - b).abs() / width)[width <= CLEAR]
 
     @property
     def width(self) -> Float[Tensor, " parameter"]:
@@ -126,8 +142,7 @@ class Found:
 
     def starts(self) -> dict[str, Any]:
         """How many starts came to the same place as the best one, in all that is identified within its valley."""
-        width = self.covariance.diagonal().sqrt()
-        off = [((done.theta - self.fit.theta).abs() / width)[width <= CLEAR] for done in self.fits]
+        off = [self._off(done.theta, self.fit.theta) for done in self.fits]
         same = [bool((o <= APART).all()) for o in off]
         told = [
             {

@@ -18,6 +18,7 @@ FIRST = 6  # steps of antennas alone
 SILENT = 1e-9  # of information in units of the belief's: no path touches it
 QUIET = 0.02  # nats: a step that gains less is the last
 VALLEYS = 3  # of a permittivity that are walked down beside the deepest
+ROUNDS = 3  # over all permittivities: one that has found its valley may open another's
 CLEARLY = 1.0  # nats: a valley that much deeper is another one
 INNER = 10  # steps of PyTorch's optimizers on the same paths
 REST = 0.1  # of a learning rate: moving less in all of them is rest
@@ -56,6 +57,8 @@ class Fitted:
     """at rest, out of steps, or what went wrong: then `theta` is the last good state"""
     curve: list[dict[str, Any]] = field(default_factory=list)
     retraced: int = 0
+    beside: list[tuple[float, list[float]]] = field(default_factory=list)
+    """costs and parameters at the bottom of other valleys that were walked down"""
 
     def told(self) -> dict[str, Any]:
         return {**vars(self), "theta": self.theta.tolist()}
@@ -63,6 +66,12 @@ class Fitted:
     @staticmethod
     def read(told: dict[str, Any]) -> "Fitted":
         return Fitted(**{**told, "theta": torch.tensor(told["theta"], dtype=torch.float64)})
+
+    @property
+    def ends(self) -> list[tuple[float, Tensor]]:
+        """Cost and parameters of its own end and of all other valleys."""
+        told = [(cost, torch.tensor(theta, dtype=torch.float64)) for cost, theta in self.beside]
+        return [(self.cost, self.theta), *told]
 
 
 def fit(problem: Problem, start: Float[Tensor, " parameter"], plan: FitPlan) -> Fitted:
@@ -96,12 +105,24 @@ def _searched(problem: Problem, state: State, plan: FitPlan, done: Fitted) -> St
         return state
     if (there := scan(problem, state, plan.scan)).cost < state.cost - CLEARLY:
         state = _newton(problem, there, plan, done)
-    for row in permittivities_of(problem, state):
-        for there in neighbours(problem, state, row, plan.scan, VALLEYS):
-            tried = Fitted(there.theta, there.cost, there.scale)
-            if (below := _newton(problem, there, plan, tried)).cost < state.cost - CLEARLY:
-                state, done.curve = below, done.curve + tried.curve  # steps that led nowhere are no part of it
+    for _ in range(ROUNDS):
+        before = state
+        for row in permittivities_of(problem, state):
+            state = _beside(problem, state, row, plan, done)
+        if state is before:
+            break
     return _newton(problem, state, plan, done)
+
+
+def _beside(problem: Problem, state: State, row: int, plan: FitPlan, done: Fitted) -> State:
+    """The lowest of a permittivity's valleys, of this one and those beside it; all are noted."""
+    for there in neighbours(problem, state, row, plan.scan, VALLEYS):
+        tried = Fitted(there.theta, there.cost, there.scale)
+        below = _newton(problem, there, plan, tried)
+        if below.cost < state.cost - CLEARLY:
+            state, below, done.curve = below, state, done.curve + tried.curve  # those that led nowhere are no part
+        done.beside.append((below.cost, below.theta.tolist()))
+    return state
 
 
 def _note(done: Fitted, state: State, size: float = 0.0) -> None:
