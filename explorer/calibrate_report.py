@@ -30,6 +30,13 @@ TITLES = {
     "scattering_coefficient": "scattering coefficient",
     "reflection at 45°": "|reflection| at 45°",
 }
+LIMITS = {
+    "relative_permittivity": (1.0, np.inf),
+    "conductivity": (0.0, np.inf),
+    "scattering_coefficient": (0.0, 1.0),
+    "reflection at 45°": (0.0, 1.0),
+}
+"""between which values are physical: no bar goes beyond"""
 FAR = 3.0  # deviations of the belief: what was found farther off makes up for something that the tile lacks
 SPAN = 12.0  # dB of error that the colours show, either way
 
@@ -95,7 +102,9 @@ def _kind(ax: Axes, rows: Sequence[Mapping[str, Any]], kind: str) -> None:
         x = row["true"] if known else number
         clear = row["verdict"] == "identified"
         bar = {"fmt": "o", "markersize": 5, "capsize": 3, "color": BLUE if clear else "#999999"}
-        ax.errorbar(x, row["found"], yerr=2 * row["width"], **bar)
+        least, most = LIMITS.get(kind, (-np.inf, np.inf))
+        below, above = (min(2 * row["width"], max(way, 0.0)) for way in (row["found"] - least, most - row["found"]))
+        ax.errorbar(x, row["found"], yerr=[[below], [above]], **bar)
         ax.plot(x, row["believed"], "o", markersize=5, markerfacecolor="none", color=ORANGE)
     if known:
         low, high = (f([row["true"] for row in rows]) for f in (min, max))
@@ -103,7 +112,7 @@ def _kind(ax: Axes, rows: Sequence[Mapping[str, Any]], kind: str) -> None:
         ax.set_xlabel("true")
     else:
         ax.set_xticks(range(len(rows)), [row["of"] for row in rows], rotation=40, ha="right", fontsize=7)
-    ax.set_ylabel("found (hollow: believed, grey: not identified)", fontsize=7)
+    ax.set_ylabel("found (hollow: believed, grey: weak, or not identified)", fontsize=7)
     ax.set_title(TITLES[kind], fontsize=10)
     if kind == "conductivity":
         ax.set(yscale="log", **({"xscale": "log"} if known else {}))
