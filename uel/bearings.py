@@ -4,6 +4,8 @@ An antenna measures angles from its own boresight: who believes a wrong azimuth 
 the same amount. A few labelled reports of a place tell it, and nothing about the map has to be right for that.
 """
 
+import math
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -14,14 +16,16 @@ from uel.robust import LABELLED
 
 REACH = 60  # degrees either way that are tried, one by one: the step in which angles are reported
 BELIEF = 20.0  # degrees, standard deviation of azimuths' errors before anything is measured
-SURE = 2.0  # widths from which on a turn is believed: less is noise, and would be added to every angle
+TURNED = 0.1  # share of antennas that are believed to look elsewhere, before anything is measured
+SURE = 0.9  # probability from which on a turn is believed: less is noise, and would be added to every angle
 
 
 def turns_deg(place: Place) -> Float[Tensor, " cell"]:
     """By how many degrees clockwise each cell's angles read too far; 0 where that is not certain.
 
     The mean of the posterior over whole degrees, from the place's labelled reports (the same that every method is tuned
-    on), under the model's law of angles and a normal belief of 20°.
+    on), under the model's law of angles: an antenna looks where it is believed to, or, one in ten, elsewhere by a
+    normal belief of 20° (a spike and a slab; Mitchell and Beauchamp, 1988).
     """
     tried = torch.arange(-REACH, REACH + 1).float()
     reports, position = place.fingerprints[:LABELLED], place.fingerprint_position[:LABELLED]
@@ -31,12 +35,11 @@ def turns_deg(place: Place) -> Float[Tensor, " cell"]:
         if not len(mine):
             continue
         spots = place.radio.spots(at)
-        turned = (mine.turned(-by.expand(len(turns))) for by in tried)
-        log_p = torch.stack([place.model.azimuth_log_likelihood(r, spots)[..., 0].diagonal().sum() for r in turned])
-        share = (log_p - (tried / BELIEF).square() / 2).softmax(0)
-        mean = (share * tried).sum()
-        width = (share * (tried - mean).square()).sum().sqrt()
-        turns[cell] = mean if mean.abs() > SURE * width else 0.0
+        read = (mine.turned(-by.expand(len(turns))) for by in tried)
+        log_p = torch.stack([place.model.azimuth_log_likelihood(r, spots)[..., 0].diagonal().sum() for r in read])
+        turned = log_p + (-(tried / BELIEF).square() / 2).log_softmax(0)
+        probability = torch.sigmoid(turned.logsumexp(0) - log_p[REACH] + math.log(TURNED / (1 - TURNED)))
+        turns[cell] = (turned.softmax(0) * tried).sum() if probability > SURE else 0.0
     return turns
 
 
