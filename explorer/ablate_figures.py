@@ -13,6 +13,7 @@ from uel.ablated import Row
 # Okabe and Ito's palette: no physics black, lookup blue, ray tracing in warm colours.
 COLOURS = {"none": "#000000", "map": "#0072B2", "rt": "#D55E00", "map+rt": "#E69F00", "hybrid": "#009E73"}
 MARKS = {"none": "o", "map": "s", "rt": "^", "map+rt": "D", "hybrid": "v"}
+ENTRY, LINE = 2.1, 0.17  # inches that a legend's entry is wide and high
 WORDS = {"none": "no physics", "map": "map", "rt": "ray tracing", "map+rt": "map + ray tracing", "hybrid": "hybrid"}
 
 
@@ -59,7 +60,7 @@ def label(name: tuple[str, str, float]) -> str:
 def _panels(rows: Sequence[Row], title: str) -> tuple[Figure, list[tuple[str, Axes]]]:
     """One panel for each locator."""
     every = list(dict.fromkeys(row.evidence for row in rows))
-    figure = new_figure(5.0 * len(every) + 0.4, 4.4)
+    figure = new_figure(max(5.0 * len(every) + 0.4, 6.4), 4.2)
     axes = np.atleast_1d(figure.subplots(1, len(every)))  # type: ignore[call-overload]
     for evidence, ax in zip(every, axes, strict=True):
         ax.set_title(f"evidence: {evidence}", fontsize=10)
@@ -72,7 +73,10 @@ def _legend(figure: Figure, axes: Iterable[Axes]) -> None:
     """One for all panels."""
     named = {name: handle for ax in axes for handle, name in zip(*ax.get_legend_handles_labels(), strict=True)}
     if named:
-        figure.legend(list(named.values()), list(named), loc="outside lower center", ncols=4, fontsize=8, frameon=False)
+        columns = int(figure.get_figwidth() / ENTRY)
+        figure.set_figheight(figure.get_figheight() + LINE * -(-len(named) // columns))
+        place = {"loc": "outside lower center", "ncols": columns, "fontsize": 8, "frameon": False}
+        figure.legend(list(named.values()), list(named), **place)
 
 
 def _budget(rows: Sequence[Row]) -> str:

@@ -134,7 +134,7 @@ def _compared(folder: Path, rows: Sequence[Row]) -> list[tuple[str, float]]:
         by = groups(row for row in rows if row.labels == labels)
         free = next((group for group in by if group.loss == "none"), None)
         others = [group for group in by if group.loss != "none"]
-        if free and others:
+        if free and (others := _as_often(others, free)):
             best = min(others, key=lambda group: group.p50)
             gain, low, high = _lowered(folder, free, best)
             said = (
@@ -144,6 +144,12 @@ def _compared(folder: Path, rows: Sequence[Row]) -> list[tuple[str, float]]:
             )
             found.append((said, gain))
     return found
+
+
+def _as_often(others: Sequence[Group], group: Group) -> list[Group]:
+    """Those that were trained with every seed of a group: of others a mean says nothing beside its."""
+    seeds = {row.seed for row in group.rows}
+    return [other for other in others if seeds <= {row.seed for row in other.rows}]
 
 
 def _lowered(folder: Path, free: Group, best: Group) -> tuple[float, float, float]:
@@ -178,7 +184,7 @@ def _traced(rows: Sequence[Row]) -> list[str]:
         lookup = next((g for g in by if g.loss == "map" and "+" in g.features), None)
         lookup = lookup or next((g for g in by if g.loss == "map"), None)
         traced = [g for g in by if g.rt_fraction > 0]
-        if lookup and traced:
+        if lookup and (traced := _as_often(traced, lookup)):
             best = min(traced, key=lambda g: g.p50)
             told.append(f"{condition}: {label(best.name)} {best.p50:.1f} m, lookup {lookup.p50:.1f} m")
     return ["At equal steps, the best that traces against lookup: " + "; ".join(told) + "."] if told else []
