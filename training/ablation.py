@@ -117,9 +117,9 @@ class Variant:
     seed: int = 1
 
     @property
-    def kind(self) -> tuple[Loss, tuple[Feature, ...], float, Evidence]:
-        """What a step costs depends on this alone."""
-        return self.loss, self.features, self.rt_fraction, self.evidence
+    def kind(self) -> tuple[Loss, tuple[Feature, ...], float, Evidence, bool]:
+        """What a step costs depends on this alone; where all phones have labels no others join a batch."""
+        return self.loss, self.features, self.rt_fraction, self.evidence, not self.labels
 
 
 def variants(config: AblateConfig) -> Iterator[Variant]:
