@@ -115,14 +115,13 @@ def _physics(folder: Path, rows: Sequence[Row], evidence: str) -> str:
 
 
 def _why(rows: Sequence[Row], evidence: str) -> str:
-    """What keeps physics from helping: told by the table where labels alone do better than the map's posterior."""
+    """What the table itself tells of why physics does not help, and what it does not test."""
     reference = float(np.mean([row.r50 for row in rows if row.loss == "none"]))
     if rows[0].truth == "paths" and reference < 1:
         return (
-            f"Why: with labels alone the median is {reference:.2f} of that of the grid posterior on the true map. "
-            "Phones that are ray-traced at their place differ from what any map says; labels teach that, and a loss "
-            "that asks a map pulls back to the map's posterior, which is the worse answer. Ray tracing at the "
-            "candidates does not have this fault, but what it adds to so many labels is little."
+            f"What this table tells of why: with labels alone the median is already {reference:.2f} of that of the grid "
+            "posterior on the true map, so that a loss whose best answer is the map's has no way to teach more. That "
+            "labels teach how ray-traced phones differ from their pixel is a guess, which it does not test."
         )
     return "A likely reason, which this table does not test: " + WHY[evidence]
 

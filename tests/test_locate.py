@@ -93,7 +93,7 @@ def test_reports_of_a_track_are_taken_together(run, tmp_path, capsys):
 
 
 def test_labelled_reports_put_a_wrong_map_right(run, tmp_path, capsys):
-    """One mast sends 25 dB less than the map says, and its antenna looks 20° further: labelled reports tell."""
+    """One mast sends 25 dB less than the map says, and all antennas look 20° further: labelled reports tell."""
     maps, generator = Run.open(run).maps, torch.Generator().manual_seed(3)
     places = 0.98 * SIZE * (torch.rand(240, 2, generator=generator) - 0.5)
     wrong = torch.zeros(len(maps.power_dbm))
