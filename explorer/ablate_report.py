@@ -119,9 +119,9 @@ def _why(rows: Sequence[Row], evidence: str) -> str:
     reference = float(np.mean([row.r50 for row in rows if row.loss == "none"]))
     if rows[0].truth == "paths" and reference < 1:
         return (
-            f"What this table tells of why: with labels alone the median is already {reference:.2f} of that of the grid "
-            "posterior on the true map, so that a loss whose best answer is the map's has no way to teach more. That "
-            "labels teach how ray-traced phones differ from their pixel is a guess, which it does not test."
+            f"What this table tells of why: with labels alone the median is already {reference:.2f} of that of the "
+            "grid posterior on the true map, so that a loss whose best answer is the map's has no way to teach more. "
+            "That labels teach how ray-traced phones differ from their pixel is a guess, which it does not test."
         )
     return "A likely reason, which this table does not test: " + WHY[evidence]
 
