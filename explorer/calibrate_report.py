@@ -207,7 +207,7 @@ def _text(run: Path, told: Mapping[str, Any], figures: Mapping[str, Figure]) -> 
     return "\n\n".join(parts) + "\n"
 
 
-def _judged(told: Mapping[str, Mapping[str, float]]) -> str:
+def _judged(told: Mapping[str, Mapping[str, float | int]]) -> str:
     names = list(dict.fromkeys(key for row in told.values() for key in row))
     lines = ["| | " + " | ".join(names) + " |", "|---|" + "---:|" * len(names)]
     for name, row in told.items():

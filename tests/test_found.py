@@ -1,5 +1,6 @@
 """What a calibration says of its own sureness."""
 
+import json
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -46,6 +47,13 @@ def test_starts_that_end_elsewhere_at_the_same_cost_widen_what_was_found(unknown
     far_off = found((here, 5.0), (there, 45.0))
     assert far_off.width[0] == pytest.approx(0.01, rel=1e-3)  # a valley that is much less likely
     assert far_off.verdict(0) == "identified"
+
+
+def test_a_fit_is_read_as_it_was_written() -> None:
+    done = Fitted(torch.tensor([0.5, -1.0], dtype=torch.float64), 3.0, 1.0, "at rest", beside=[(4.0, [1.0, 2.0])])
+    again = Fitted.read(json.loads(json.dumps(done.told())))
+    assert again.told() == done.told()
+    assert [(cost, theta.tolist()) for cost, theta in again.ends] == [(3.0, [0.5, -1.0]), (4.0, [1.0, 2.0])]
 
 
 def test_a_report_names_what_was_found_far_from_the_belief() -> None:

@@ -65,7 +65,8 @@ class Fitted:
 
     @staticmethod
     def read(told: dict[str, Any]) -> "Fitted":
-        return Fitted(**{**told, "theta": torch.tensor(told["theta"], dtype=torch.float64)})
+        beside = [(cost, theta) for cost, theta in told.get("beside", [])]  # JSON knows no tuples
+        return Fitted(**{**told, "theta": torch.tensor(told["theta"], dtype=torch.float64), "beside": beside})
 
     @property
     def ends(self) -> list[tuple[float, Tensor]]:
