@@ -115,6 +115,7 @@ def draw_batch(worlds: Sequence[World], drawing: Drawing, number: int, which: in
         parts.append(world.from_map(drawing.size - found, model, generator, similarity))
     reports, positions = zip(*parts, strict=True)
     tiers = drawing.realism.tiers if drawing.realism else TIERS
+    told = world.models.get(condition)
     return Batch(
         which,
         number,
@@ -123,7 +124,7 @@ def draw_batch(worlds: Sequence[World], drawing: Drawing, number: int, which: in
         torch.cat(positions),
         condition,
         similarity,
-        drawing.realism.believed(drawing.model, model) if drawing.realism else None,
+        drawing.realism.believed(told or drawing.model, model) if drawing.realism else told,
     )
 
 

@@ -126,7 +126,15 @@ def _phones(recipe: Recipe, world: World, number: int) -> list[Batch]:
     parts.append(world.from_map(plan.validation - share, model, generator))
     reports, position = Reports.cat([r for r, _ in parts]), torch.cat([p for _, p in parts])
     return [
-        Batch(number, 0, world.given(name), world.said(reports, name)[i : i + CHUNK], position[i : i + CHUNK], name)
+        Batch(
+            world=number,
+            index=0,
+            maps=world.given(name),
+            reports=world.said(reports, name)[i : i + CHUNK],
+            position=position[i : i + CHUNK],
+            condition=name,
+            believed=world.models.get(name),
+        )
         for name in recipe.conditions
         for i in range(0, len(position), CHUNK)
     ]

@@ -125,11 +125,8 @@ def _limit(case: Case, reports: Reports) -> Float[Tensor, "n row column"]:
 
 
 def _located(locator: Locator, case: Case) -> Callable[[Reports], Fixes]:
-    def locate(reports: Reports) -> Fixes:
-        # The rules of reporting, which every method is told.
-        return Fixes(locator(reports, case.maps, case.place.model))
-
-    return locate
+    # Every method is told the rules of reporting.
+    return lambda reports: Fixes(case.learned.locate(locator, reports))
 
 
 def _reread(case: Case, method: Callable[[Reports], T]) -> Callable[[Reports], T]:

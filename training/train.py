@@ -14,6 +14,7 @@ from sim_bridge.survey import Place
 from training.augment import AugmentPlan
 from training.conditions import MapPlan, maps_under
 from training.fit import first_process, fit
+from training.mending import Mending, mended
 from training.places import (
     SitePlan,
     live_simulator,
@@ -97,6 +98,8 @@ class TrainConfig:
     maps: MapPlan = field(default_factory=MapPlan)
     """the true maps, and how wrong the others are"""
     conditions: Weights = field(default_factory=Weights)
+    mending: Mending = field(default_factory=Mending)
+    """labelled reports that put maps right first, of a locator that learns from such maps (`locator.mended`)"""
     survey: Path | None = None
     """a survey with traced tracks on places to train on that are folders, with their own masts"""
     tracks: TrackPlan = field(default_factory=TrackPlan)
@@ -205,8 +208,11 @@ def _world(
         survey = traced_tracks(f"survey-{tile.name}", key, place, config.tracks, tracing, seed, stages)
     if live:
         simulator = live_simulator(f"atlas-{tile.name}", network, place, tracing, config.atlas, config.training, stages)
-    true = maps.pop(EXACT)
-    return World(tile, true, survey, simulator, maps)
+    world = World(tile, maps.pop(EXACT), survey, simulator, maps)
+    if not config.locator.mended:
+        return world
+    key = {**network, "maps": asdict(config.maps)}
+    return mended(world, config.conditions.drawn, config.mending, config.measurement, key, seed, stages)
 
 
 def _masts(config: TrainConfig, tile: Tile, index: int, number: int, seed: int) -> tuple[Site, ...]:

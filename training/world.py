@@ -31,10 +31,12 @@ class World:
     simulator: Simulator | None = None
     variants: Mapping[str, Maps] = field(default_factory=dict)
     """other maps that a locator may be given of the same place, by map condition"""
+    models: Mapping[str, MeasurementModel] = field(default_factory=dict)
+    """what a locator is told of phones beside them, where labelled reports have shown it"""
 
     def given(self, condition: str) -> Maps:
         """The maps that a locator is given under a condition."""
-        return self.maps if condition == EXACT else self.variants[condition]
+        return {EXACT: self.maps, **self.variants}[condition]
 
     def said(self, reports: Reports, condition: str, similarity: Similarity = IDENTITY) -> Reports:
         """Reports as they read to a locator that believes the masts to be as they are on the maps it is given."""

@@ -21,6 +21,7 @@ from uel.mended import Mended, mend
 from uel.refine import FineMap, Refined, Refinement, refined
 from uel.reports import Reports
 from uel.robust import RobustBayes
+from uel.sites import turned
 
 TRUSTS = (0.0, 0.25, 0.5, 0.75, 1.0)  # in the locator's heatmap, when a fix is refined
 CHUNK = 64  # labelled reports located at once
@@ -87,6 +88,19 @@ class Learned:
         """By how many degrees angles of each cell read too far clockwise, see `uel.bearings`."""
         return turns_deg(self.place)
 
+    def right(self, bayes: RobustBayes) -> Maps:
+        """The maps with what labelled reports tell of levels and of the antennas' azimuths."""
+        sites = turned(self.maps.radio.sites, (-self.turns_deg).tolist())
+        return replace(self.maps, radio=replace(bayes.radio, sites=sites))
+
+    def shown(self, locator: Locator, bayes: RobustBayes) -> tuple[Maps, MeasurementModel]:
+        """What a locator is shown and told: the maps as believed, or put right if it learned from such maps."""
+        return (self.right(bayes), bayes.model) if locator.config.mended else (self.maps, self.place.model)
+
+    def locate(self, locator: Locator, reports: Reports) -> Fix:
+        """A locator's own fixes of reports as they are read."""
+        return locator(reports, *self.shown(locator, self.mended.bayes))
+
     @cached_property
     def mended(self) -> Mended:
         """The map put right, see `uel.mended`."""
@@ -114,4 +128,4 @@ class Learned:
 
     def _with(self, locator: Locator, bayes: RobustBayes, plan: Refinement) -> Refiner:
         fine = FineMap.of(replace(self.maps, radio=bayes.radio), locator.config.patches)
-        return Refiner(locator, self.maps, self.place.model, fine, bayes.model, plan)
+        return Refiner(locator, *self.shown(locator, bayes), fine, bayes.model, plan)

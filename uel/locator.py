@@ -69,6 +69,9 @@ class LocatorConfig:
     """cells are told apart by a learned embedding of their index (for ablations: of no use in another place)"""
     cells: int = 8
     """strongest cells of a report that a U-Net is shown"""
+    mended: bool = False
+    """it learns from maps that labelled reports put right (`uel.learned`), and is shown such maps where labelled
+    reports are to be had; their error bars then count in its evidence"""
 
     def __post_init__(self) -> None:
         sizes = (self.width, self.pixel_width, self.depth, self.radio_depth, self.heads, self.patch_pixels, self.cells)
@@ -156,7 +159,7 @@ class Locator(nn.Module):
         """Log-likelihood of each report at every pixel by kind; zeros for a network that is to do without."""
         if self.config.evidence == "none":
             return torch.zeros(len(reports), EVIDENCE, *maps.radio.grid.shape)
-        return measurement.log_likelihood(reports, maps.radio, maps.power_dbm)
+        return measurement.log_likelihood(reports, maps.radio, maps.power_dbm, map_error=self.config.mended)
 
     def _weigh(
         self, evidence: Tensor, pixels: Tensor, score: Tensor, summary: Tensor, maps: Maps

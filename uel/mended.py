@@ -8,6 +8,7 @@ How far the map is to be doubted as a whole is the value under which their place
 """
 
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -44,6 +45,7 @@ WRONG = (0.0, 0.01, 0.05, 0.1, 0.2, 0.35, 0.5, 0.7)  # chances that the map's si
 TYPICAL = (1.2, 0.1)  # fading and outliers under which errors are compared first
 LIKELIEST = 3  # of those, for which all are tried
 DOUBTS = (0.0, 0.15, 0.3, 0.5, 0.7)  # see `uel.posterior.log_posterior`
+SURE = math.log(9)  # nats by which all labelled reports must be likelier: nine to one, or it may be chance
 LEAST = 32  # labelled reports in a half: of fewer errors are not kriged
 CHUNK = 4096  # pixels kriged at once
 BATCH = 64  # labelled reports whose likelihood maps are held at once
@@ -70,20 +72,22 @@ def mend(place: Place) -> Mended:
     """Learn from a place's labelled reports; half of them choose what the others are to be kriged by, then all are.
 
     A map without holes (as `fit_robust` patches it) with corrected levels, whose error bars hold what is not known of
-    its errors. With fewer than `2 * LEAST` labelled reports, or where kriging does not help, levels are left alone;
-    map and model come back as they were given where labelled reports are likelier under these.
+    its errors. With fewer than `2 * LEAST` labelled reports, or where kriging does not surely help, levels are left
+    alone; map and model come back as they were given unless labelled reports are surely likelier under others.
     """
     robust = fit_robust(place)
     doubting = _doubting(RobustBayes(robust.radio, place.model), place)
     alone = replace(doubting, model=replace(doubting.model, shadowing_db=robust.model.shadowing_db))
     half = len(place.fingerprints) // 2
     learn, judge = place.labelled(slice(half)), place.labelled(slice(half, None))
+    least = SURE / len(judge.fingerprints)
     score = lambda bayes: log_score(bayes, judge, LEVELS, *OTHERS)  # noqa: E731
-    plain = best([RobustBayes(place.radio, place.model), alone], score)
+    given = RobustBayes(place.radio, place.model)
+    plain = alone if score(alone) - score(given) > least else given
     if half >= LEAST:
         alike, model, levels = best(list(_kriged(doubting, learn, judge)), lambda tried: tried[2])
         gain = levels + log_score(doubting, judge, *OTHERS) - score(plain)
-        if gain > 0:
+        if gain > least:
             found = _doubted(RobustBayes(_corrected_map(doubting, learn, alike), model), judge)
             return Mended(replace(found, radio=_corrected_map(doubting, place, alike)), alike, gain, found, judge)
     plain = _doubted(plain, judge)
@@ -119,7 +123,7 @@ def _doubting(bayes: RobustBayes, place: Place) -> RobustBayes:
 
 
 def _doubted(bayes: RobustBayes, judge: Place) -> RobustBayes:
-    """With the doubt under which the places of labelled reports are likeliest."""
+    """With the doubt under which the places of labelled reports are surely likelier than without any."""
     row, column = bayes.radio.grid.pixel_of(judge.fingerprint_position)
     log_prior = judge.prior.clamp(min=CERTAIN).log()
     total = torch.zeros(len(DOUBTS))
@@ -128,7 +132,7 @@ def _doubted(bayes: RobustBayes, judge: Place) -> RobustBayes:
         evidence = bayes.model.log_likelihood(reports, bayes.radio, judge.power_dbm, map_error=True)
         at = torch.arange(len(part)), row[part], column[part]
         total += torch.stack([log_posterior(evidence, log_prior, doubt)[at].sum() for doubt in DOUBTS])
-    return replace(bayes, doubt=DOUBTS[int(total.argmax())])
+    return replace(bayes, doubt=DOUBTS[int(total.argmax())] if total.max() - total[0] > SURE else DOUBTS[0])
 
 
 # ---- kriging -------------------------------------------------------------------------------------------

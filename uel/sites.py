@@ -1,6 +1,7 @@
 """Masts, the sectors on them and the carrier they transmit: what a network is made of."""
 
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 import torch
@@ -109,6 +110,13 @@ def require_sites(sites: tuple[Site, ...]) -> Carrier:
 def cells_of(sites: tuple[Site, ...]) -> list[tuple[Site, Cell]]:
     """All cells with their sites, in the order that every `cell` axis has."""
     return [(site, cell) for site in sites for cell in site.cells]
+
+
+def turned(sites: tuple[Site, ...], by_deg: Sequence[float]) -> tuple[Site, ...]:
+    """Masts whose cells look elsewhere, each by so many degrees clockwise."""
+    by = iter(by_deg)
+    look = lambda cell, angle: replace(cell, azimuth_deg=(cell.azimuth_deg + angle) % 360.0) if angle else cell  # noqa: E731
+    return tuple(replace(site, cells=tuple(look(cell, next(by)) for cell in site.cells)) for site in sites)
 
 
 def cell_positions(sites: tuple[Site, ...]) -> Float[Tensor, "cell 3"]:
