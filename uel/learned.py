@@ -18,7 +18,7 @@ from uel.locator import Locator
 from uel.maps import Maps
 from uel.measurement import MeasurementModel
 from uel.mended import Mended, mend
-from uel.refine import FineMap, Refined, Refinement, refined
+from uel.refine import FineMap, Refined, Refinement, look, refined
 from uel.reports import Reports
 from uel.robust import RobustBayes
 from uel.sites import turned
@@ -116,15 +116,14 @@ class Learned:
         judge, parts = self.mended.judge, []
         for start in range(0, len(judge.fingerprints), CHUNK):
             some = judge.labelled(slice(start, start + CHUNK))
-            parts.append((some, judging.locate(some.fingerprints)))
+            seen = look(judging.locate(some.fingerprints), some.fingerprints, judging.fine, judging.model, plan)
+            parts.append((seen, some.fingerprint_position))
 
-        def score(tried: Refinement) -> float:
-            ask = replace(judging, plan=replace(tried, entropy=0.0))
-            answers = ((ask.again(fix, some.fingerprints), some.fingerprint_position) for some, fix in parts)
-            return sum(float(answer.log_density(at).sum()) for answer, at in answers)
+        def score(trust: float) -> float:
+            return sum(float(seen.pixels(trust).log_density(at).sum()) for seen, at in parts)
 
-        tried = [replace(plan, trust=trust) for trust in sorted({*TRUSTS, plan.trust})]
-        return self._with(locator, self.mended.bayes, max(tried, key=score))
+        trust = max(sorted({*TRUSTS, plan.trust}), key=score)
+        return self._with(locator, self.mended.bayes, replace(plan, trust=trust))
 
     def _with(self, locator: Locator, bayes: RobustBayes, plan: Refinement) -> Refiner:
         fine = FineMap.of(replace(self.maps, radio=bayes.radio), locator.config.patches)

@@ -63,8 +63,6 @@ class FineMap:
     spots: Spots
     """cell × (patch · pixel) × 1"""
     log_prior: Float[Tensor, "patch pixel"]
-    points: Float[Tensor, "patch pixel 2"]
-    """m, centres"""
     power_dbm: Float[Tensor, " cell"]
 
     @staticmethod
@@ -79,7 +77,6 @@ class FineMap:
             patches=patches,
             spots=Spots(**{name: column(getattr(radio, name)) for name in names}),
             log_prior=sort(maps.prior.clamp(min=CERTAIN).log()[None])[0],
-            points=by_patch(radio.grid.centres()[None], patches)[0],
             power_dbm=maps.power_dbm,
         )
 
@@ -101,7 +98,7 @@ class FineMap:
     def _features(
         self, reports: Reports, patch: Int[Tensor, " k"], model: MeasurementModel, map_error: bool
     ) -> Float[Tensor, "batch feature spot 1"]:
-        pixels = self.points.shape[1]
+        pixels = self.log_prior.shape[1]
         index = (patch.unsqueeze(1) * pixels + torch.arange(pixels)).flatten()
         some = Spots(**{name: value[:, index] for name, value in vars(self.spots).items()})
         return model.log_likelihood(reports, some, self.power_dbm, map_error)
@@ -117,14 +114,24 @@ class Refined:
     """who was refined"""
     pixels: Pixels
     """of those, in their order"""
-    position: Float[Tensor, "n 2"]
-    """m, the geometric median"""
+
+    @property
+    def patches(self) -> int:
+        """Patches of the heatmap on a side."""
+        return round(self.plain.log_heatmap.shape[1] ** 0.5)
+
+    @cached_property
+    def position(self) -> Float[Tensor, "n 2"]:
+        """The geometric median, in metres."""
+        if not bool(self.chosen.any()):
+            return self.plain.position
+        fine = _median(self.pixels, self.patches)
+        return fine if bool(self.chosen.all()) else self._mixed(self.plain.position, fine)
 
     @cached_property
     def fix(self) -> Fix:
         """One Gaussian per patch, as locators answer; the locator's own where nothing was refined."""
-        patches = round(self.plain.log_heatmap.shape[1] ** 0.5)
-        fine = pooled(self.pixels.probability.clamp(min=LEAST).log(), self.pixels.grid, patches)
+        fine = pooled(self.pixels.probability.clamp(min=LEAST).log(), self.pixels.grid, self.patches)
         parts = ("log_heatmap", "mean", "component_covariance")
         return Fix(**{name: self._mixed(getattr(self.plain, name), getattr(fine, name)) for name in parts})
 
@@ -148,12 +155,39 @@ def refined(fix: Fix, reports: Reports, fine: FineMap, model: MeasurementModel, 
     chosen = fix.entropy() >= plan.entropy
     some = Fix(fix.log_heatmap[chosen], fix.mean[chosen], fix.component_covariance[chosen])
     if not len(some.mean):
-        return Refined(fix, chosen, Pixels(fine.grid, torch.zeros(0, *fine.grid.shape)), fix.position)
-    share = _shares(some, reports[chosen], fine, model, plan)
-    pixels, position = Pixels(fine.grid, by_pixel(share, fine.patches)), _median(share, fine)
-    if not bool(chosen.all()):
-        position = fix.position.index_put((chosen.nonzero()[:, 0],), position)
-    return Refined(fix, chosen, pixels, position)
+        return Refined(fix, chosen, Pixels(fine.grid, torch.zeros(0, *fine.grid.shape)))
+    return Refined(fix, chosen, look(some, reports[chosen], fine, model, plan).pixels(plan.trust))
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """What is seen at the likely patches of some fixes; how far their heatmaps are believed is still open."""
+
+    fix: Fix
+    fine: FineMap
+    looked: Bool[Tensor, "batch patch"]
+    """patches that are looked at for each fix"""
+    patch: Int[Tensor, " k"]
+    """those that are looked at for any"""
+    log_p: Float[Tensor, "batch k pixel"]
+    """log-probability of their pixels"""
+
+    def pixels(self, trust: float) -> Pixels:
+        """Probability of every pixel, see `Refinement.trust`."""
+        looked, heat = self.looked, self.fix.log_heatmap.exp()
+        opinion = trust * (self.fix.log_heatmap[:, self.patch] - self.log_p.logsumexp(-1))
+        score = (self.log_p + opinion.unsqueeze(-1)).masked_fill(~looked[:, self.patch].unsqueeze(-1), -torch.inf)
+        inside = score.flatten(1).softmax(-1).view_as(score)
+        share = (heat * ~looked / inside.shape[-1]).unsqueeze(-1).repeat(1, 1, inside.shape[-1])
+        share[:, self.patch] += (heat * looked).sum(1)[:, None, None] * inside
+        return Pixels(self.fine.grid, by_pixel(share, self.fine.patches))
+
+
+def look(fix: Fix, reports: Reports, fine: FineMap, model: MeasurementModel, plan: Refinement) -> Look:
+    """Weigh the pixels of the patches that together hold `plan.mass` of each heatmap."""
+    looked = heavy(fix, plan.mass)
+    patch = looked.any(0).nonzero()[:, 0]
+    return Look(fix, fine, looked, patch, fine.log_posterior(reports, patch, model, plan))
 
 
 def heavy(fix: Fix, mass: float) -> Bool[Tensor, "batch patch"]:
@@ -163,24 +197,10 @@ def heavy(fix: Fix, mass: float) -> Bool[Tensor, "batch patch"]:
     return torch.zeros_like(before, dtype=torch.bool).scatter(1, order, before < mass)
 
 
-def _shares(
-    fix: Fix, reports: Reports, fine: FineMap, model: MeasurementModel, plan: Refinement
-) -> Float[Tensor, "batch patch pixel"]:
-    """Probability of every pixel."""
-    looked = heavy(fix, plan.mass)
-    patch = looked.any(0).nonzero()[:, 0]
-    log_p = fine.log_posterior(reports, patch, model, plan)
-    opinion = plan.trust * (fix.log_heatmap[:, patch] - log_p.logsumexp(-1))
-    score = (log_p + opinion.unsqueeze(-1)).masked_fill(~looked[:, patch].unsqueeze(-1), -torch.inf)
-    inside = score.flatten(1).softmax(-1).view_as(score)
-    heat = fix.log_heatmap.exp()
-    share = (heat * ~looked / inside.shape[-1]).unsqueeze(-1).repeat(1, 1, inside.shape[-1])
-    share[:, patch] += (heat * looked).sum(1)[:, None, None] * inside
-    return share
-
-
-def _median(share: Float[Tensor, "batch patch pixel"], fine: FineMap) -> Float[Tensor, "batch 2"]:
+def _median(pixels: Pixels, patches: int) -> Float[Tensor, "batch 2"]:
     """The geometric median; patches of no weight, most of them, are left out for speed."""
+    share = by_patch(pixels.probability.unsqueeze(-1), patches)[..., 0]
     possible = (share.sum(-1) > 1e-6).any(0)
-    points, weight = fine.points[possible].flatten(0, 1)[None], share[:, possible].flatten(1)
-    return geometric_median(points, weight / weight.sum(1, keepdim=True), fine.grid.pixel**2 / 6)
+    points = by_patch(pixels.grid.centres()[None], patches)[0, possible].flatten(0, 1)[None]
+    weight = share[:, possible].flatten(1)
+    return geometric_median(points, weight / weight.sum(1, keepdim=True), pixels.grid.pixel**2 / 6)
