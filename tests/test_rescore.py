@@ -18,13 +18,14 @@ from uel.maps import MATERIALS, Maps
 from uel.measurement import MeasurementModel
 from uel.metrics import position_error
 from uel.refine import FineMap
-from uel.reports import Reports
-from uel.rescore import Rescoring, _along_lines, _slope, climb, descended, rescored
+from uel.reports import Reports, Truth
+from uel.rescore import Rescoring, _along_lines, _slope, borne_out, climb, descended, rescored
 from uel.simulator import FreeSpace
 from uel.units import from_db, to_db
 
 MODEL = MeasurementModel(shadowing_db=3.0)
 SPACE = FreeSpace(SITES, size=SIZE)
+EXACT = {"spread_db": 0.0, "share": 1.0}  # rays that are right
 
 
 @pytest.fixture(scope="module")
@@ -51,14 +52,14 @@ def test_where_the_map_is_right_tracing_changes_nothing(world: World) -> None:
     """A patch of one pixel: its mean is the place that the map speaks of."""
     maps = world.maps
     fix, fine, reports, _ = fixed(maps, 32, 6, world)
-    got = rescored(fix, reports, fine, maps, MODEL, SPACE, Rescoring(hypotheses=40))
+    got = rescored(fix, reports, fine, maps, MODEL, SPACE, Rescoring(hypotheses=40, **EXACT))
     torch.testing.assert_close(got.log_heatmap, fix.log_heatmap, atol=0.01, rtol=0)
 
 
 def test_where_the_map_is_wrong_tracing_finds_the_truth_again(world: World) -> None:
     maps = noisy(world.maps, 8.0)
     fix, fine, reports, position = fixed(maps, 16, 40, world)
-    got = rescored(fix, reports, fine, maps, MODEL, SPACE, Rescoring(hypotheses=48))
+    got = rescored(fix, reports, fine, maps, MODEL, SPACE, Rescoring(hypotheses=48, **EXACT))
     torch.testing.assert_close(got.log_heatmap.exp().sum(1), torch.ones(40), atol=1e-4, rtol=0)
     before, after = (float(position_error(f.position, position).mean()) for f in (fix, got))
     assert after < 0.8 * before
@@ -146,14 +147,45 @@ def test_a_wrong_start_is_led_back_in_the_canyon() -> None:
     wrong = -(centres - torch.tensor([-12.0, 4.0])).norm(dim=-1) / 6.0
     heat = wrong + fine.evidence(reports, torch.arange(64), exact, map_error=True)[..., 0]
     fix = Fix(heat.log_softmax(-1), centres, torch.eye(2).expand(8, 64, 2, 2) * 20.0)
-    got = rescored(fix, reports, fine, flat, exact, sim, Rescoring(hypotheses=64))
+    got = rescored(fix, reports, fine, flat, exact, sim, Rescoring(hypotheses=64, **EXACT))
     before, after = (float(position_error(f.position, place).mean()) for f in (fix, got))
     assert before > 15.0
     assert after < 0.6 * before
     assert float((got.log_density(place) - fix.log_density(place)).mean()) > 1.0
 
 
-@pytest.mark.parametrize("wrong", [{"hypotheses": 1}, {"starts": 0}, {"steps": -1}, {"stride": 0.0}])
+class Quiet(FreeSpace):
+    """A tracer that misses three quarters of the power."""
+
+    def paths(self, position: Tensor) -> Truth:
+        truth = super().paths(position)
+        return replace(truth, gain_db=truth.gain_db - 6.0)
+
+
+def test_labelled_reports_tell_what_rays_are_worth(world: World) -> None:
+    """Right ones beside a wrong map, too quiet ones, and wrong ones beside a right map."""
+    elsewhere = FreeSpace((*SITES[1:], SITES[0]), size=SIZE)
+    told = {}
+    for name, maps, space in (
+        ("right", noisy(world.maps, 8.0), SPACE),
+        ("quiet", noisy(world.maps, 8.0), Quiet(SITES, size=SIZE)),
+        ("wrong", world.maps, elsewhere),
+    ):
+        fix, fine, reports, position = fixed(maps, 16, 80, world)
+        told[name] = borne_out(Rescoring(hypotheses=16), reports, position, fine, maps, MODEL, space)
+        got = rescored(fix[:16], reports[:16], fine, maps, MODEL, space, told[name])
+        better = got.log_density(position[:16]) - fix[:16].log_density(position[:16])
+        assert float(better.mean()) > (-0.05 if name == "wrong" else 0.2)
+    assert [told[name].bias_db for name in ("right", "quiet")] == [0.0, 6.0]
+    assert min(told[name].share for name in ("right", "quiet")) >= 0.75
+    assert max(told[name].spread_db for name in ("right", "quiet")) <= 4.0
+    assert told["wrong"].share <= 0.1
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"hypotheses": 1}, {"starts": 0}, {"steps": -1}, {"stride": 0.0}, {"share": 1.1}, {"spread_db": -1.0}],
+)
 def test_impossible_plans_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(UelError):
         Rescoring(**wrong)  # type: ignore[arg-type]

@@ -152,10 +152,11 @@ def tracing(
 ) -> dict[str, Method]:
     """The locator with its refined fixes re-scored by a simulator."""
     refiner = case.learned.refiner(locator, plan)
+    known = case.learned.rescoring(locator, rescoring, simulator)
 
     def locate(reports: Reports) -> Fixes:
         fix = refiner(reports).fix
-        return Fixes(rescored(fix, reports, refiner.fine, case.maps, refiner.model, simulator, rescoring))
+        return Fixes(rescored(fix, reports, refiner.fine, refiner.right, refiner.model, simulator, known))
 
     return {"locator+rt": _reread(case, locate)}
 

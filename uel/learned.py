@@ -8,6 +8,7 @@ where = ask(learned.read(reports)).position
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -20,11 +21,14 @@ from uel.measurement import MeasurementModel
 from uel.mended import Mended, mend
 from uel.refine import FineMap, Refined, Refinement, look, refined
 from uel.reports import Reports
+from uel.rescore import Rescoring, borne_out
 from uel.robust import RobustBayes
+from uel.simulator import Simulator
 from uel.sites import turned
 
 TRUSTS = (0.0, 0.25, 0.5, 0.75, 1.0)  # in the locator's heatmap, when a fix is refined
 CHUNK = 64  # labelled reports located at once
+TRACED = 96  # labelled reports that a simulator is compared with
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,16 +40,19 @@ class Refiner:
     """what the locator is shown"""
     known: MeasurementModel
     """the rules of reporting that the locator is told"""
+    right: Maps
+    """what its fixes are looked at again on"""
     fine: FineMap
+    """the same, sorted by patches"""
     model: MeasurementModel
-    """how phones report, on the fine map"""
+    """how phones report, on these maps"""
     plan: Refinement
 
     @staticmethod
     def of(locator: Locator, maps: Maps, plan: Refinement) -> "Refiner":
         """On the locator's own map, with no more known than when it was trained."""
         model = locator.measurement
-        return Refiner(locator, maps, model, FineMap.of(maps, locator.config.patches), model, plan)
+        return Refiner(locator, maps, model, maps, FineMap.of(maps, locator.config.patches), model, plan)
 
     def locate(self, reports: Reports) -> Fix:
         """The locator's own fixes."""
@@ -125,6 +132,15 @@ class Learned:
         trust = max(sorted({*TRUSTS, plan.trust}), key=score)
         return self._with(locator, self.mended.bayes, replace(plan, trust=trust))
 
+    @torch.no_grad()
+    def rescoring(self, locator: Locator, plan: Rescoring, simulator: Simulator) -> Rescoring:
+        """The plan with what is borne out of a simulator's levels at labelled reports that were not kriged."""
+        some, half = self.mended.judge.labelled(slice(TRACED)), self._with(locator, self.mended.half, Refinement())
+        return borne_out(
+            plan, some.fingerprints, some.fingerprint_position, half.fine, half.right, half.model, simulator
+        )
+
     def _with(self, locator: Locator, bayes: RobustBayes, plan: Refinement) -> Refiner:
-        fine = FineMap.of(replace(self.maps, radio=bayes.radio), locator.config.patches)
-        return Refiner(locator, *self.shown(locator, bayes), fine, bayes.model, plan)
+        right = self.right(bayes)
+        fine = FineMap.of(right, locator.config.patches)
+        return Refiner(locator, *self.shown(locator, bayes), right, fine, bayes.model, plan)

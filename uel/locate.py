@@ -123,14 +123,21 @@ def locate(config: LocateConfig, tracer: Tracer) -> Iterator[str]:
 
 def _single(config: LocateConfig, run: Run, timeline: Timeline, tracer: Tracer) -> Iterator[Located]:
     """Every report by itself."""
-    reports, refiner = _refining(config, run, timeline.reports)
+    learned = _learned(config, run)
+    reports, refiner = _refining(config, run, learned, timeline.reports)
     simulator = tracer(run.tile, run.maps.radio.sites, config.rays) if config.refine == "rt" else None
+    plan = config.rescoring
+    if learned is not None and simulator is not None:
+        plan = learned.rescoring(run.locator, plan, simulator)
+        log.info("rays: %+g dB, off by %g dB, right with %g %%", plan.bias_db, plan.spread_db, 100 * plan.share)
     for n, time in enumerate(timeline.time.tolist()):
-        yield Located(time, _fixed(config, refiner, reports[n : n + 1], simulator))
+        yield Located(time, _fixed(config, refiner, reports[n : n + 1], simulator, plan))
 
 
 @torch.no_grad()
-def _fixed(config: LocateConfig, refiner: Refiner, report: Reports, simulator: Simulator | None) -> Fix:
+def _fixed(
+    config: LocateConfig, refiner: Refiner, report: Reports, simulator: Simulator | None, plan: Rescoring
+) -> Fix:
     """A single report's fix, looked at again where that is asked for."""
     fix = refiner.locate(report)
     if config.refine == "none":
@@ -138,17 +145,25 @@ def _fixed(config: LocateConfig, refiner: Refiner, report: Reports, simulator: S
     answer = refiner.again(fix, report)
     if simulator is None or not bool(answer.chosen):
         return answer.fix
-    return rescored(answer.fix, report, refiner.fine, refiner.maps, refiner.model, simulator, config.rescoring)
+    return rescored(answer.fix, report, refiner.fine, refiner.right, refiner.model, simulator, plan)
 
 
 @torch.no_grad()
-def _refining(config: LocateConfig, run: Run, reports: Reports) -> tuple[Reports, Refiner]:
-    """Reports as they are to be read, and what looks at their fixes again."""
+def _learned(config: LocateConfig, run: Run) -> Learned | None:
+    """What labelled reports teach, where there are some."""
     if config.labelled is None:
-        return reports, Refiner.of(run.locator, run.maps, config.refinement)
+        return None
     radio, model = run.maps.radio, run.locator.measurement
     learned = Learned(Place(radio, run.maps.prior, model, *_labelled(config, run)), run.maps)
     log.info("%s", learned)
+    return learned
+
+
+@torch.no_grad()
+def _refining(config: LocateConfig, run: Run, learned: Learned | None, reports: Reports) -> tuple[Reports, Refiner]:
+    """Reports as they are to be read, and what looks at their fixes again."""
+    if learned is None:
+        return reports, Refiner.of(run.locator, run.maps, config.refinement)
     # Every fix: the map that made the locator sure is not the one that is believed.
     return learned.read(reports), learned.refiner(run.locator, replace(config.refinement, entropy=0.0))
 
@@ -175,7 +190,7 @@ def _labelled(config: LocateConfig, run: Run) -> tuple[Reports, Float[Tensor, "n
 def _track(config: LocateConfig, run: Run, timeline: Timeline) -> Iterator[Located]:
     """All reports up to each, by particles that move as phones do."""
     maps, grid = run.maps, run.maps.radio.grid
-    reports, refiner = _refining(config, run, timeline.reports)
+    reports, refiner = _refining(config, run, _learned(config, run), timeline.reports)
     free = places_of(run.tile, maps.radio.sites, (0.0, 1e4), None, False, None)
     motion = Motion(free.grid, free.free, config.speed, wander=config.speed < DRIVES)
     evidence = RasterEvidence(grid, _rasters(refiner, reports)[None], maps.prior, config.power)
