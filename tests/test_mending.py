@@ -23,7 +23,7 @@ from uel.posterior import grid_posterior
 from uel.sites import cells_of, turned
 from uel.units import from_db, to_db
 
-MODEL, PLAN = MeasurementModel(), Mending(labelled=256)
+MODEL, PLAN = MeasurementModel(), Mending(labelled=144)
 TURNS = (0.0, 0.0, 30.0, -25.0)  # degrees by which the masts are believed to look too far
 LOSS = 15.0  # dB that the map does not know of, in the east, for every cell
 

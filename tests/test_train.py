@@ -302,6 +302,8 @@ maps: {pixel: 16.0, few_rays: 20000, tracing: {samples: 1000, map_rays: 100000, 
 conditions: {M0: 1, M1: 1, M4: 1, M5: 1}
 tracks: {tracks: 8}
 augment: {symmetries: true}
+locator: {mended: true}
+mending: {labelled: 80}
 training: {epochs: 2, steps_per_epoch: 2, batch: 4, rt_fraction: 0.0, validation: 8}
 """
 
