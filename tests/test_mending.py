@@ -1,6 +1,7 @@
 """Worlds whose maps labelled reports put right: what a locator that learns from them is shown and told."""
 
 from dataclasses import replace
+from math import isinf, log
 
 import pytest
 import torch
@@ -16,10 +17,17 @@ from training.task import TrainPlan
 from training.world import World
 from uel.baselines import Place
 from uel.errors import UelError
+from uel.fix import Fix
 from uel.learned import Learned
 from uel.locator import Locator, LocatorConfig
+from uel.maps import Maps
 from uel.measurement import MeasurementModel
+from uel.mended import Mended
 from uel.posterior import grid_posterior
+from uel.refine import Refinement
+from uel.reports import Reports
+from uel.robust import RobustBayes
+from uel.simulator import FreeSpace
 from uel.sites import cells_of, turned
 from uel.units import from_db, to_db
 
@@ -112,6 +120,37 @@ def test_an_untrained_locator_of_such_maps_is_grid_bayes_on_them(wrong: World) -
         as_believed = plain(asked, given, MODEL).log_heatmap
         torch.testing.assert_close(learned.locate(plain, asked).log_heatmap, as_believed)
         assert float((as_believed.exp() - heat).abs().max()) > 0.05
+
+
+class Knowing(Locator):
+    """A locator that has the true map in mind, whatever it is shown; without one it knows nothing."""
+
+    true: Maps | None = None
+
+    def forward(self, reports: Reports, maps: Maps, measurement: MeasurementModel | None = None) -> Fix:
+        found = super().forward(reports, self.true or maps, MODEL)
+        return found if self.true else replace(found, log_heatmap=torch.full_like(found.log_heatmap, -log(256)))
+
+
+@pytest.mark.parametrize("knows", [True, False])
+def test_fixes_are_left_alone_where_labelled_reports_say_so(wrong: World, knows: bool) -> None:
+    """A map of masts elsewhere that is too sure is no reason to change one's mind; a right one is for who knew none."""
+    generator = torch.Generator().manual_seed(6)
+    reports, position = wrong.from_map(40, MODEL, generator)
+    masts = (*SITES[1:], SITES[0]) if knows else SITES
+    given = replace(wrong.maps, radio=FreeSpace(masts, size=wrong.tile.size).radio_map(wrong.maps.radio.grid))
+    place = Place(given.radio, given.prior, MODEL, reports.tier("T1"), position)
+    sure = RobustBayes(given.radio, MODEL)
+    learned = Learned(place, given)
+    vars(learned)["mended"] = Mended(sure, None, 0.0, sure, place.labelled(slice(20, None)))
+    locator = Knowing(LocatorConfig(patches=16, width=16, pixel_width=4, depth=1, radio_depth=1), MODEL).eval()
+    locator.true = wrong.maps if knows else None
+    with torch.no_grad():
+        refiner = learned.refiner(locator, Refinement(entropy=0.0))
+        asked, _ = wrong.from_map(6, MODEL, generator)
+        assert bool(refiner(asked).chosen.any()) is not knows
+        assert bool(refiner.always(asked).chosen.all())
+    assert isinf(refiner.plan.entropy) is knows
 
 
 def test_no_labelled_reports_are_refused() -> None:

@@ -28,7 +28,7 @@ from uel.simulator import Simulator
 
 log = logging.getLogger(__name__)
 
-RULER = 8  # raised when a method or a score changes, so that cells are judged anew
+RULER = 9  # raised when a method or a score changes, so that cells are judged anew
 CHUNK = 64  # phones whose likelihood maps are held at once
 TIMED = 9  # single reports whose CPU time is taken
 TIMED_TRACKS = 3

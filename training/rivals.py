@@ -174,7 +174,7 @@ def tracked(
     for name, locator in locators.items():
         locate = _reread(tracks.case, _located(locator, tracks.case))
         levels[name] = lambda r, locate=locate: fix_raster(locate(r).fix, place.radio.grid)  # type: ignore[attr-defined]
-    refine = _reread(tracks.case, tracks.case.learned.refiner(locators["locator"], plan))
+    refine = _reread(tracks.case, tracks.case.learned.refiner(locators["locator"], plan).always)
     levels["locator+map"] = lambda r: refine(r).pixels.probability.clamp(min=LEAST).log()
     power = {name: _tuned_power(tracks, density, seed) for name, density in levels.items()}
     found: dict[str, Callable[[Walks], Estimate]] = {"limit": lambda w: _track_limit(tracks, w, seed)}

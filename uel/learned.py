@@ -5,6 +5,7 @@ ask = learned.refiner(locator, Refinement())
 where = ask(learned.read(reports)).position
 """
 
+import math
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -57,6 +58,11 @@ class Refiner:
     def locate(self, reports: Reports) -> Fix:
         """The locator's own fixes."""
         return self.locator(reports, self.maps, self.known)
+
+    @property
+    def always(self) -> "Refiner":
+        """The same, whatever the heatmap's entropy."""
+        return replace(self, plan=replace(self.plan, entropy=0.0))
 
     def again(self, fix: Fix, reports: Reports) -> Refined:
         """Its fixes of these reports, looked at again."""
@@ -116,21 +122,25 @@ class Learned:
     def refiner(self, locator: Locator, plan: Refinement) -> Refiner:
         """On the map put right, with the trust in the locator (the plan's or one of `TRUSTS`) that is borne out.
 
-        That is the one under which the places of labelled reports are likeliest, of those that were not kriged.
+        That is the one under which the places of labelled reports are likeliest, of those that were not kriged. Where
+        they are likelier without any second thoughts, there are none (`Refinement.entropy` is infinite).
         """
         plan = replace(plan, doubt=self.mended.bayes.doubt)
         judging = self._with(locator, self.mended.half, plan)
         judge, parts = self.mended.judge, []
         for start in range(0, len(judge.fingerprints), CHUNK):
             some = judge.labelled(slice(start, start + CHUNK))
-            seen = look(judging.locate(some.fingerprints), some.fingerprints, judging.fine, judging.model, plan)
-            parts.append((seen, some.fingerprint_position))
+            fix = judging.locate(some.fingerprints)
+            seen = look(fix, some.fingerprints, judging.fine, judging.model, plan)
+            parts.append((fix, seen, some.fingerprint_position))
 
         def score(trust: float) -> float:
-            return sum(float(seen.pixels(trust).log_density(at).sum()) for seen, at in parts)
+            return sum(float(seen.pixels(trust).log_density(at).sum()) for _, seen, at in parts)
 
         trust = max(sorted({*TRUSTS, plan.trust}), key=score)
-        return self._with(locator, self.mended.bayes, replace(plan, trust=trust))
+        plain = sum(float(fix.log_density(at).sum()) for fix, _, at in parts)
+        entropy = plan.entropy if score(trust) > plain else math.inf
+        return self._with(locator, self.mended.bayes, replace(plan, trust=trust, entropy=entropy))
 
     @torch.no_grad()
     def rescoring(self, locator: Locator, plan: Rescoring, simulator: Simulator) -> Rescoring:

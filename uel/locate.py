@@ -203,8 +203,7 @@ def _track(config: LocateConfig, run: Run, timeline: Timeline) -> Iterator[Locat
 @torch.no_grad()
 def _rasters(refiner: Refiner, reports: Reports) -> Float[Tensor, "report row column"]:
     """Log-probability of the pixels by each report."""
-    always = replace(refiner, plan=replace(refiner.plan, entropy=0.0))
-    answers = [always(reports[n : n + 1]) for n in range(len(reports))]
+    answers = [refiner.always(reports[n : n + 1]) for n in range(len(reports))]
     return torch.cat([answer.pixels.probability for answer in answers]).clamp(min=LEAST).log()
 
 
