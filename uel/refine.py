@@ -120,9 +120,13 @@ class Refined:
         """Patches of the heatmap on a side."""
         return round(self.plain.log_heatmap.shape[1] ** 0.5)
 
-    @cached_property
+    @property
     def position(self) -> Float[Tensor, "n 2"]:
         """The geometric median, in metres."""
+        return self._position
+
+    @cached_property
+    def _position(self) -> Float[Tensor, "n 2"]:
         if not bool(self.chosen.any()):
             return self.plain.position
         fine = _median(self.pixels, self.patches)
