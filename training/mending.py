@@ -42,8 +42,8 @@ def mended(
     for name in conditions:
         given = world.given(name)
         place = Place(given.radio, given.prior, model, world.said(reports, name), position)
-        key = {**key, "condition": name, "labelled": plan.labelled, "model": asdict(model), "seed": seed}
-        at = stages.make(f"mended-{world.tile.name}", key, lambda out: _save(Learned(place, given), out))  # noqa: B023
+        whole = {**key, "condition": name, "labelled": plan.labelled, "model": asdict(model), "seed": seed}
+        at = stages.make(f"mended-{world.tile.name}", whole, lambda out: _save(Learned(place, given), out))  # noqa: B023
         variants[name] = replace(given, radio=RadioMap.load(at))
         models[name] = MeasurementModel(**json.loads((at / "model.json").read_text()))
     return replace(world, variants=variants, models=models)

@@ -143,7 +143,9 @@ def _fixed(
     if config.refine == "none":
         return fix
     answer = refiner.again(fix, report)
-    if simulator is None or not bool(answer.chosen):
+    # Labelled reports may forbid second thoughts on the map, but not rays.
+    sure = config.labelled is None and not bool(answer.chosen)
+    if simulator is None or sure:
         return answer.fix
     return rescored(answer.fix, report, refiner.fine, refiner.right, refiner.model, simulator, plan)
 
