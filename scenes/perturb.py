@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-import torch
 from shapely.affinity import translate
 
 from scenes.buildings import Building, Exclusion, Place
@@ -19,7 +18,6 @@ from uel.sites import Site
 from uel.tile import Tile
 
 KEYS = ("heights", "missing", "moved", "materials", "antenna")
-CLEARANCE = 1.0  # m above the roof: where a mast goes that its error would have put inside a wall
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +108,7 @@ def perturb_sites(
         off = float(spec.antenna_height * random.normal())
         turned = (spec.azimuth_deg * random.normal(size=len(site.cells))).tolist()
         x, y, z = site.position
-        top = _least(tile, x, y) if tile else -math.inf
+        top = tile.standing(x, y) if tile else -math.inf
         cells = tuple(
             replace(cell, azimuth_deg=(cell.azimuth_deg + turn) % 360) if turn else cell
             for cell, turn in zip(site.cells, turned, strict=True)
@@ -157,12 +155,6 @@ def _dressed(building: Building, donor: Building) -> Building:
     classes = classify(donor.tags)
     tags = {key: value for key, value in building.tags.items() if key not in (*WALL_TAGS, *ROOF_TAGS)}
     return replace(building, tags=tags | {"building:material": classes.wall, "roof:material": classes.roof})
-
-
-def _least(tile: Tile, x: float, y: float) -> float:
-    """Elevation in metres at which a mast stands free."""
-    row, column = tile.pixel_of(torch.tensor([x, y]))
-    return float(tile.rasters["height"][row, column]) + CLEARANCE
 
 
 # ---- the text ------------------------------------------------------------------------------------------

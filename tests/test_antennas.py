@@ -1,13 +1,14 @@
 """Antenna gains in closed form, against what the ray tracer radiates into empty space."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 
 from tests import worlds
 from uel.antennas import antenna_gain_db
-from uel.sites import Array
+from uel.sites import Array, Cell, Site
 
 MAST = (3.0, -2.0, 20.0)
 TURNS = {"azimuth_deg": 77.0, "tilt_deg": 9.0}
@@ -47,3 +48,19 @@ def test_boresight_of_an_array() -> None:
     sites = worlds.sector(MAST, Array(rows=4, columns=2, pattern="tr38901"), azimuth_deg=90.0, tilt_deg=30.0)
     ahead = torch.tensor([[math.cos(math.radians(30)), 0.0, -0.5]])
     assert float(antenna_gain_db(sites, ahead)) == pytest.approx(8 + 10 * math.log10(8), abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        Cell(),
+        Cell(array=Array(rows=4, pattern="dipole")),
+        Cell(array=Array(pattern="tr38901")),
+        Cell(array=Array(columns=2)),
+        Cell(tilt_deg=10.0, array=Array(pattern="dipole")),
+    ],
+)
+def test_an_antenna_looks_everywhere_if_turning_it_changes_nothing(cell: Cell) -> None:
+    turned = [Site(position=MAST, cells=(replace(cell, azimuth_deg=turn),)) for turn in (0.0, 37.0, 110.0)]
+    north, *others = (antenna_gain_db((site,), sphere().unsqueeze(1)) for site in turned)
+    assert cell.omnidirectional == all(bool((gain - north).abs().max() < 1e-5) for gain in others)

@@ -22,6 +22,7 @@ from uel.errors import UelError
 from uel.judged import COLUMNS, Condition, Judged, read, rows_of, write
 from uel.locator import Locator, LocatorConfig
 from uel.maps import Maps
+from uel.masts import MapTracer
 from uel.measurement import MeasurementModel
 from uel.reports import Truth
 from uel.simulator import FreeSpace
@@ -48,6 +49,10 @@ class Empty:
 
     def trace(self, position: Tensor) -> Truth:
         return self.simulator.paths(position)
+
+    def tracer(self, condition: str, seed: int) -> MapTracer:
+        trace = lambda masts: FreeSpace(masts, size=SIZE).radio_map(self.tile.grid(PLAN.pixel))  # noqa: E731
+        return MapTracer(trace, (15.0,) * len(self.sites))
 
     @property
     def simulator(self) -> FreeSpace:
@@ -223,6 +228,14 @@ def test_a_locator_may_climb_instead(run: Path, tile: Tile) -> None:
 
 
 @whole
+def test_maps_of_wrong_masts_may_be_traced_anew(run: Path, tile: Tile) -> None:
+    """In empty space a wrong height changes levels near its mast alone: what is shown is that all ask the new map."""
+    config = config_of(run, name="retraced", retrace=True, rt=0, phones=16, **{**ONE, "conditions": ("M4", "M5")})
+    rows = table(judge(config, made(tile, config)))
+    with_it = {row["map"] for row in rows if row["method"] == "locator+retraced"}
+    assert with_it == {row["map"] for row in rows if row["method"] == "grid_retraced"} == {"M0", "M4"}
+
+
 def test_a_unet_is_judged_as_any_locator(run: Path, tile: Tile, tmp_path: Path) -> None:
     """As the run, with second thoughts and on tracks, and with our own as its rival."""
     torch.manual_seed(0)

@@ -1,6 +1,7 @@
 """`uel locate` through the command line, and fixes as GeoJSON."""
 
 import json
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -14,11 +15,14 @@ from uel.grid import Grid
 from uel.locate import LocateConfig
 from uel.locate import locate as located
 from uel.locator import Locator, LocatorConfig
+from uel.masts import moved
 from uel.measurement import MeasurementModel
+from uel.radiomap import RadioMap
 from uel.refine import Refinement
 from uel.report_json import Timeline
 from uel.runs import Run
 from uel.simulator import FreeSpace
+from uel.sites import Site, cell_positions
 from uel.tile import Tile
 
 
@@ -110,6 +114,40 @@ def test_labelled_reports_put_a_wrong_map_right(run, tmp_path, capsys):
     off = [torch.dist(torch.tensor(line["position"]), at) for line, at in zip(before, places[:20], strict=True)]
     left = [torch.dist(torch.tensor(line["position"]), at) for line, at in zip(after, places[:20], strict=True)]
     assert torch.stack(left).median() < 0.5 * torch.stack(off).median()
+
+
+@dataclass(frozen=True)
+class Roofs(FreeSpace):
+    """Every metre that a mast is lower than believed costs it 3 dB, and every one that it is higher gives as much."""
+
+    believed: tuple[Site, ...] = ()
+
+    def radio_map(self, grid: Grid) -> RadioMap:
+        plain = super().radio_map(grid)
+        up = cell_positions(self.sites)[:, 2] - cell_positions(self.believed)[:, 2]
+        return replace(plain, gain=plain.gain * 10 ** (0.3 * up[:, None, None]))
+
+
+def test_labelled_reports_tell_how_high_masts_stand(run, tmp_path, caplog):
+    maps, generator = Run.open(run).maps, torch.Generator().manual_seed(3)
+    believed = maps.radio.sites
+    tracer = lambda _, masts, __: Roofs(masts, size=SIZE, believed=believed)  # noqa: E731
+    low = tracer(None, moved(believed, [0.0, -6.5, 0.0]), None)
+    places = 0.98 * SIZE * (torch.rand(240, 2, generator=generator) - 0.5)
+    said = MeasurementModel().observe(low.radio_map(maps.radio.grid).truth(places), maps.power_dbm, generator)
+    for name, at in (("labelled", places), ("asked", None)):
+        (tmp_path / f"{name}.json").write_bytes(report_json.write(Timeline(torch.zeros(len(places)), said, at)))
+    files = {"report": tmp_path / "asked.json", "labelled": tmp_path / "labelled.json"}
+    with caplog.at_level("INFO"):
+        next(iter(located(LocateConfig(run=run, retrace=True, **files), tracer)))
+    (told,) = [text for text in caplog.messages if "labelled reports" in text]
+    raised = [part.split() for part in told.split("masts raised: ")[1].split(", ")]
+    assert [(number, float(by)) for number, _, by, _ in raised] == [("1", pytest.approx(-6.5, abs=0.5))]
+
+
+def test_heights_of_masts_need_labelled_reports(run, tmp_path, capsys):
+    assert main(["locate", str(run), str(tmp_path / "asked.json"), "--retrace"]) == 2
+    assert "add --labelled" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from scipy import integrate, stats
 from tests.calibration import AZIMUTH, DRAWS, RANGE, RSRP, assert_same_law, credibility, observe
 from tests.small import CORNERS, draw_pixels, masts, one_pixel, radio_map, rough_map, silent
 from uel.errors import UelError
-from uel.laws import ex_gaussian_cdf, log_normal_bin, normal_interval
+from uel.laws import ex_gaussian_cdf, log_ndtr, log_normal_bin, normal_interval
 from uel.measurement import MeasurementModel
 from uel.posterior import grid_posterior
 from uel.sites import Cell, reference_power_dbm
@@ -154,6 +154,18 @@ def test_ex_gaussian_cdf_is_the_numerical_convolution(sigma: float, mean: float)
         )
         got = float(ex_gaussian_cdf(torch.tensor(x, dtype=torch.float64), sigma, mean))
         assert got == pytest.approx(want, abs=1e-7)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_log_of_a_normal_tail_is_the_librarys(dtype: torch.dtype) -> None:
+    z = torch.cat([torch.linspace(-40, 10, 20_001), torch.tensor([-1e4, -10.0, 0.0, 50.0])]).to(dtype).requires_grad_()
+    want = torch.special.log_ndtr(z.detach().double())
+    got = log_ndtr(z)
+    close = 1e-9 if dtype == torch.float64 else 3e-7  # of the value, beyond one nat
+    assert ((got - want).abs() / want.abs().clamp(min=1)).max() < 4 * close + 1e-8
+    got.sum().backward()
+    hazard = (-(z.detach().double() ** 2) / 2 - want).exp() / math.sqrt(2 * math.pi)
+    torch.testing.assert_close(z.grad.double(), hazard, rtol=1e-5, atol=1e-6)  # type: ignore[union-attr]
 
 
 def test_ex_gaussian_cdf_ends_at_zero_and_one() -> None:

@@ -15,9 +15,10 @@ from sim_bridge.tracing import Tracing
 from training.stages import Stages
 from uel.errors import UelError
 from uel.maps import Maps
+from uel.masts import MapTracer
 from uel.radiomap import RadioMap
 from uel.reports import Reports
-from uel.sites import Site, cells_of, sites_to_json
+from uel.sites import Site, cells_of, sites_to_json, turned
 from uel.tile import Tile
 
 CONDITIONS = ("M0", "M1", "M2", "M3", "M4", "M5")
@@ -79,6 +80,28 @@ def believed_place(
     return tile, _misplaced(sites, plan, seed, tile) if condition == "M4" else sites
 
 
+def tracer_of(
+    condition: str, tile: Tile, sites: tuple[Site, ...], plan: MapPlan, stages: Stages, seed: int
+) -> MapTracer:
+    """How whoever has the maps of a condition makes more of them: on the place that they believe in, by as many rays.
+
+    Raises `UelError` for M5, where there is no map to trace anew.
+    """
+    if condition == "M5":
+        raise UelError("without a radio map there is none to trace anew", got=condition, do="choose M0 to M4")
+    place, believed = believed_place(condition, tile, sites, plan, stages, seed)
+    tracing = _few(plan, seed) if condition == "M1" else plan.tracing
+    least = tuple(place.standing(*site.position[:2]) for site in believed)
+
+    def trace(masts: tuple[Site, ...]) -> RadioMap:
+        # One map serves whichever way an antenna looks that looks everywhere.
+        round_about = all(cell.omnidirectional for _, cell in cells_of(masts))
+        north = turned(masts, [-cell.azimuth_deg for _, cell in cells_of(masts)]) if round_about else masts
+        return replace(_traced("map-masts", place, north, plan, tracing, stages), sites=masts)
+
+    return MapTracer(trace, least)
+
+
 def as_believed(reports: Reports, true: tuple[Site, ...], believed: tuple[Site, ...]) -> Reports:
     """Reports as they read when antennas are believed to be turned otherwise than they are.
 
@@ -99,9 +122,12 @@ def _exact(tile: Tile, sites: tuple[Site, ...], plan: MapPlan, stages: Stages, s
 
 
 def _few_rays(tile: Tile, sites: tuple[Site, ...], plan: MapPlan, stages: Stages, seed: int) -> Maps:
+    return Maps.of(tile, _traced("map-few", tile, sites, plan, _few(plan, seed), stages))
+
+
+def _few(plan: MapPlan, seed: int) -> Tracing:
     """Rays of their own: a part of the true map's would share its noise."""
-    few = replace(plan.tracing, map_rays=plan.few_rays, seed=plan.tracing.seed + 1 + seed)
-    return Maps.of(tile, _traced("map-few", tile, sites, plan, few, stages))
+    return replace(plan.tracing, map_rays=plan.few_rays, seed=plan.tracing.seed + 1 + seed)
 
 
 def _of_twin(condition: str, tile: Tile, sites: tuple[Site, ...], plan: MapPlan, stages: Stages, seed: int) -> Maps:

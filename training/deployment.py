@@ -13,7 +13,7 @@ from torch import Tensor
 
 import scenes
 from sim_bridge.tracer import open as open_simulator
-from training.conditions import MapPlan, as_believed, maps_under
+from training.conditions import MapPlan, as_believed, maps_under, tracer_of
 from training.places import parse_place
 from training.protocol import EvalConfig
 from training.rivals import Case, TrackCase, Walks
@@ -22,6 +22,7 @@ from uel.baselines import Place
 from uel.errors import UelError
 from uel.judged import Condition
 from uel.maps import Maps
+from uel.masts import MapTracer
 from uel.measurement import MeasurementModel
 from uel.particles import Motion
 from uel.places import places_of
@@ -56,6 +57,10 @@ class Source(Protocol):
         """What the path solver says of positions."""
         ...
 
+    def tracer(self, condition: str, seed: int) -> MapTracer:
+        """How more maps are made by whoever has those of a map condition."""
+        ...
+
     @property
     def simulator(self) -> Simulator:
         """The true world's, for those who ask it live."""
@@ -76,6 +81,9 @@ class Traced:
 
     def trace(self, position: Float[Tensor, "n 2"]) -> Truth:
         return Truth.cat([self._part(part) for part in position.split(CHUNK)])
+
+    def tracer(self, condition: str, seed: int) -> MapTracer:
+        return tracer_of(condition, self.tile, self.sites, self.plan, self.stages, seed)
 
     def _part(self, position: Float[Tensor, "n 2"]) -> Truth:
         tracing = asdict(self.plan.tracing)
@@ -140,6 +148,10 @@ class Deployment:
     def maps(self, condition: Condition) -> Maps:
         """What methods are given."""
         return _first(self._source(condition).maps(condition.map, self.seed), condition.sites)
+
+    def tracer(self, condition: Condition) -> MapTracer:
+        """How methods make more maps of all sites."""
+        return self._source(condition).tracer(condition.map, self.seed)
 
     def simulator(self, condition: Condition) -> Simulator:
         """The true world's ray tracer."""
@@ -292,6 +304,9 @@ class _Kept:
 
     def trace(self, position: Float[Tensor, "n 2"]) -> Truth:
         return self.source.trace(position)
+
+    def tracer(self, condition: str, seed: int) -> MapTracer:
+        return self.source.tracer(condition, seed)
 
     @property
     def simulator(self) -> Simulator:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from training.deployment import Deployment, deployments
 from training.protocol import EvalConfig, grid
-from training.rivals import Case, Method, TrackCase, Walks, methods_of, refining, tracing, tracked
+from training.rivals import Case, Method, TrackCase, Walks, methods_of, refining, retraced, tracing, tracked
 from training.stages import Stages, digest
 from uel.errors import UelError
 from uel.estimates import Estimate, Fixes, Pixels
@@ -28,8 +28,8 @@ from uel.simulator import Simulator
 
 log = logging.getLogger(__name__)
 
-RULER = 9  # raised when a method or a score changes, so that cells are judged anew
-CHUNK = 64  # phones whose likelihood maps are held at once
+RULER = 10  # raised when a method or a score changes, so that cells are judged anew
+CHUNK = 16  # phones located at once: of more, images no longer fit a cache
 TIMED = 9  # single reports whose CPU time is taken
 TIMED_TRACKS = 3
 TRUE_PLACES = ("M0", "M1")  # map conditions whose buildings and masts are the true ones
@@ -139,6 +139,8 @@ def _judged(
         plain = condition == _plain(condition, config)
         methods = methods_of(case, locators, controls=plain and condition.map in ("M0", "M5"))
         methods |= refining(case, locators["locator"], config.refinement, config.descent)
+        if plain and config.retrace and condition.map != "M5":
+            methods |= retraced(case, locators["locator"], config.refinement, deployment.tracer(condition))
         scores = {name: _scored(name, method, case, generator) for name, method in methods.items()}
         if plain and config.rt and condition.map in TRUE_PLACES:
             scores |= _traced(case, locators["locator"], config, deployment.simulator(condition), generator)

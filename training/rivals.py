@@ -9,7 +9,7 @@ has the one number of every method's filter.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TypeVar
 
@@ -22,6 +22,7 @@ from uel.estimates import LEAST, Estimate, Fixes, Pixels, Point, fix_raster
 from uel.learned import Learned
 from uel.locator import Locator
 from uel.maps import Maps
+from uel.masts import MapTracer
 from uel.measurement import MeasurementModel
 from uel.metrics import position_error
 from uel.particles import FadingEvidence, Motion, RasterEvidence, follow, standing_limit
@@ -67,11 +68,13 @@ class Case:
     true_reports: Reports
     map_error: bool
     """reports are traced: the true map, too, only estimates where they come from"""
+    tracer: MapTracer | None = None
+    """for methods that trace maps anew"""
 
     @cached_property
     def learned(self) -> Learned:
         """What labelled reports teach of the place."""
-        return Learned(self.place, self.maps)
+        return Learned(self.place, self.maps, self.tracer)
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +103,7 @@ def methods_of(case: Case, locators: Mapping[str, Locator], controls: bool) -> d
             place.radio.grid, grid_posterior(r, place.radio, place.prior, place.model, place.power_dbm)
         ),
         "grid_robust": _bayes(fit_robust(place), place),
-        "grid_mended": _reread(case, lambda r: Pixels(place.radio.grid, case.learned.mended.bayes.posterior(r, place))),
+        "grid_mended": _mended(case),
     }
     if controls:
         found |= {
@@ -108,6 +111,12 @@ def methods_of(case: Case, locators: Mapping[str, Locator], controls: bool) -> d
             "shuffled_map": _bayes(fit_robust(place, shuffled(place.radio)), place),
         }
     return found | {name: _reread(case, _located(locator, case)) for name, locator in locators.items()}
+
+
+def _mended(case: Case) -> Method:
+    """Grid Bayes that knows all that labelled reports teach."""
+    place = case.place
+    return _reread(case, lambda r: Pixels(place.radio.grid, case.learned.mended.bayes.posterior(r, place)))
 
 
 def _point(method: Callable[[Reports, Place], Tensor], place: Place) -> Method:
@@ -145,6 +154,16 @@ def refining(case: Case, locator: Locator, plan: Refinement, descent: bool) -> d
         climb = lambda r: Point(descended(locate(r).fix, r, case.maps, model))  # noqa: E731
         found["locator+descent"] = _reread(case, climb)
     return found
+
+
+def retraced(case: Case, locator: Locator, plan: Refinement, tracer: MapTracer) -> dict[str, Method]:
+    """With masts at the heights that labelled reports speak for, and maps traced of these: grid Bayes and the locator.
+
+    Whoever has a ray tracer and the place's buildings can do so; PROTOCOL's baselines have neither.
+    """
+    traced = replace(case, tracer=tracer)
+    refined = _reread(traced, traced.learned.refiner(locator, plan))
+    return {"grid_retraced": _mended(traced), "locator+retraced": refined}
 
 
 def tracing(

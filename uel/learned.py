@@ -18,8 +18,10 @@ from uel.bearings import turns_deg
 from uel.fix import Fix
 from uel.locator import Locator
 from uel.maps import Maps
+from uel.masts import MapTracer, raised
 from uel.measurement import MeasurementModel
 from uel.mended import Mended, mend
+from uel.radiomap import RadioMap
 from uel.refine import FineMap, Refined, Refinement, look, refined
 from uel.reports import Reports
 from uel.rescore import Rescoring, borne_out
@@ -28,7 +30,7 @@ from uel.simulator import Simulator
 from uel.sites import turned
 
 TRUSTS = (0.0, 0.25, 0.5, 0.75, 1.0)  # in the locator's heatmap, when a fix is refined
-CHUNK = 64  # labelled reports located at once
+CHUNK = 16  # labelled reports located at once
 TRACED = 96  # labelled reports that a simulator is compared with
 
 
@@ -81,12 +83,17 @@ class Learned:
     """the map as believed, labelled reports as they read under the antennas' believed azimuths"""
     maps: Maps
     """the same map, for locators"""
+    tracer: MapTracer | None = None
+    """how maps of other masts are made here; with it masts' heights are found, too (`uel.masts`)"""
 
     def __str__(self) -> str:
         """What was learned, in words."""
         told, mended = f"{len(self.place.fingerprints)} labelled reports", self.mended
         turned = [f"cell {cell} by {by:.0f}°" for cell, by in enumerate(self.turns_deg.tolist()) if by]
         said = f"antennas turned: {', '.join(turned) or 'none'}"
+        if self.tracer:
+            up = [f"{number} by {by:+.1f} m" for number, by in enumerate(self.raised_by) if by]
+            said += f"; masts raised: {', '.join(up) or 'none'}"
         if mended.alike is None:
             return f"{told}: levels of the map left alone; {said}"
         field = f"errors of {mended.alike.spread:g} dB, alike over {mended.alike.length:g} m"
@@ -101,10 +108,22 @@ class Learned:
         """By how many degrees angles of each cell read too far clockwise, see `uel.bearings`."""
         return turns_deg(self.place)
 
+    @property
+    def raised_by(self) -> list[float]:
+        """By how many metres each mast stands higher than believed."""
+        pairs = zip(self._posed.sites, self.place.radio.sites, strict=True)
+        return [found.position[2] - believed.position[2] for found, believed in pairs]
+
+    @cached_property
+    def _posed(self) -> RadioMap:
+        """The map with the antennas' azimuths, and where there is a tracer their heights, put right."""
+        radio = self.place.radio
+        posed = replace(radio, sites=turned(radio.sites, (-self.turns_deg).tolist()))
+        return raised(replace(self.place, radio=posed), self.tracer) if self.tracer else posed
+
     def right(self, bayes: RobustBayes) -> Maps:
-        """The maps with what labelled reports tell of levels and of the antennas' azimuths."""
-        sites = turned(self.maps.radio.sites, (-self.turns_deg).tolist())
-        return replace(self.maps, radio=replace(bayes.radio, sites=sites))
+        """The maps with all that labelled reports tell."""
+        return replace(self.maps, radio=bayes.radio)
 
     def shown(self, locator: Locator, bayes: RobustBayes) -> tuple[Maps, MeasurementModel]:
         """What a locator is shown and told: the maps as believed, or put right if it learned from such maps."""
@@ -117,7 +136,7 @@ class Learned:
     @cached_property
     def mended(self) -> Mended:
         """The map put right, see `uel.mended`."""
-        return mend(replace(self.place, fingerprints=self.read(self.place.fingerprints)))
+        return mend(replace(self.place, radio=self._posed, fingerprints=self.read(self.place.fingerprints)))
 
     def refiner(self, locator: Locator, plan: Refinement) -> Refiner:
         """On the map put right, with the trust in the locator (the plan's or one of `TRUSTS`) that is borne out.

@@ -63,18 +63,31 @@ class LevelLaw:
             return self._shared(reports, censor_dbm)
         total = torch.zeros(*reports.serving.shape, *self.mean.shape[1:])
         for cell in range(len(self.mean)):  # one cell at a time bounds the memory of a large batch
-            total += self._of_cell(reports, censor_dbm[:, cell], cell).clamp(min=NEVER)
+            total += self.of_cell(reports, censor_dbm[:, cell], cell)
         return total
 
+    def of_cell(
+        self, reports: Reports, censor_dbm: Float[Tensor, " batch"], cell: int
+    ) -> Float[Tensor, "batch row column"]:
+        """What the level of one cell, or its silence, adds; of cells without a common fading."""
+        return self._of_cell(reports, censor_dbm, cell).clamp(min=NEVER)
+
     def _of_cell(self, reports: Reports, censor_dbm: Float[Tensor, " batch"], cell: int) -> Tensor:
+        held, may_look = reports.heard[:, cell], not torch.compiler.is_compiling()
+        if may_look and bool(held.all()):  # of one report a cell is either held or not
+            return self._reported(reports, cell)
         # Few distinct censoring levels occur in a batch (one, unless reports are full): one table for each.
         levels, which = censor_dbm.unique(return_inverse=True)
-        silent, held = self._silence(levels, cell)[which], reports.heard[:, cell]
-        if not torch.compiler.is_compiling() and not bool(held.any()):  # most cells, where one report is asked for
+        silent = self._silence(levels, cell)[which]
+        if may_look and not bool(held.any()):
             return silent
+        return torch.where(held[:, None, None], self._reported(reports, cell), silent)
+
+    def _reported(self, reports: Reports, cell: int) -> Float[Tensor, "batch row column"]:
+        """Log-probability that a cell is reported with the level that it has."""
         off = reports.rsrp_dbm[:, cell, None, None] - self.mean[cell]
-        heard = self._contaminated(lambda own: log_normal_bin(off, own, self.step), cell) + math.log1p(-self.dropout)
-        return torch.where(held[:, None, None], torch.where(self.known[cell], heard, NEVER), silent)
+        log_p = self._contaminated(lambda own: log_normal_bin(off, own, self.step), cell) + math.log1p(-self.dropout)
+        return torch.where(self.known[cell], log_p, NEVER)
 
     def _silence(
         self, limit_dbm: Float[Tensor, " n"], cell: int, shift: Tensor | float = 0.0

@@ -21,6 +21,7 @@ from uel.files import as_json, replace_file
 from uel.fix import Fix, pooled
 from uel.grid import Grid
 from uel.learned import Learned, Refiner
+from uel.masts import MapTracer
 from uel.particles import Cloud, Motion, RasterEvidence, followed
 from uel.places import places_of
 from uel.refine import Refinement
@@ -47,6 +48,8 @@ class RayPlan:
     """rays per cell"""
     scattering: float = 0.3
     """scattering coefficient of walls and ground"""
+    map_rays: int = 2_000_000
+    """rays per cell of a map"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +67,8 @@ class LocateConfig:
     labelled: Path | None = None
     """reports of this place that say where they were sent from (JSON as above with `position`, or a drive's .csv or
     .csv.gz): they put the map and its antennas right first, on which fixes are then looked at again"""
+    retrace: bool = False
+    """labelled reports also tell how high masts stand, by tracing maps anew: thirteen of them, some minutes"""
     columns: Columns = field(default_factory=Columns)
     """of a drive's table"""
     refinement: Refinement = field(default_factory=Refinement)
@@ -90,6 +95,8 @@ class LocateConfig:
         if self.labelled and self.refine == "none":
             got = f"--labelled {self.labelled} --refine none"
             raise UelError("a map put right is for refining fixes on", got=got, do="leave out one of them")
+        if self.retrace and not self.labelled:
+            raise UelError("labelled reports tell how high masts stand", got="--retrace", do="add --labelled FILE")
 
 
 Tracer = Callable[[Tile, tuple[Site, ...], RayPlan], Simulator]
@@ -114,7 +121,7 @@ def locate(config: LocateConfig, tracer: Tracer) -> Iterator[str]:
     maps = run.maps
     timeline = report_json.read(config.report.read_bytes(), len(maps.radio.gain))
     found = None
-    for found in _track(config, run, timeline) if config.speed else _single(config, run, timeline, tracer):
+    for found in _track(config, run, timeline, tracer) if config.speed else _single(config, run, timeline, tracer):
         yield line(found.fix, found.time)
     if config.geojson and found:
         told = geojson.features(found.fix, run.tile, maps.radio.grid, time=round(found.time, 3))
@@ -123,7 +130,7 @@ def locate(config: LocateConfig, tracer: Tracer) -> Iterator[str]:
 
 def _single(config: LocateConfig, run: Run, timeline: Timeline, tracer: Tracer) -> Iterator[Located]:
     """Every report by itself."""
-    learned = _learned(config, run)
+    learned = _learned(config, run, tracer)
     reports, refiner = _refining(config, run, learned, timeline.reports)
     simulator = tracer(run.tile, run.maps.radio.sites, config.rays) if config.refine == "rt" else None
     plan = config.rescoring
@@ -151,14 +158,21 @@ def _fixed(
 
 
 @torch.no_grad()
-def _learned(config: LocateConfig, run: Run) -> Learned | None:
+def _learned(config: LocateConfig, run: Run, tracer: Tracer) -> Learned | None:
     """What labelled reports teach, where there are some."""
     if config.labelled is None:
         return None
     radio, model = run.maps.radio, run.locator.measurement
-    learned = Learned(Place(radio, run.maps.prior, model, *_labelled(config, run)), run.maps)
+    place = Place(radio, run.maps.prior, model, *_labelled(config, run))
+    learned = Learned(place, run.maps, _map_tracer(config, run, tracer) if config.retrace else None)
     log.info("%s", learned)
     return learned
+
+
+def _map_tracer(config: LocateConfig, run: Run, tracer: Tracer) -> MapTracer:
+    """How maps of other masts are made of the run's tile."""
+    grid, least = run.maps.radio.grid, (run.tile.standing(*site.position[:2]) for site in run.maps.radio.sites)
+    return MapTracer(lambda masts: tracer(run.tile, masts, config.rays).radio_map(grid), tuple(least))
 
 
 @torch.no_grad()
@@ -189,10 +203,10 @@ def _labelled(config: LocateConfig, run: Run) -> tuple[Reports, Float[Tensor, "n
     return told.reports, told.position
 
 
-def _track(config: LocateConfig, run: Run, timeline: Timeline) -> Iterator[Located]:
+def _track(config: LocateConfig, run: Run, timeline: Timeline, tracer: Tracer) -> Iterator[Located]:
     """All reports up to each, by particles that move as phones do."""
     maps, grid = run.maps, run.maps.radio.grid
-    reports, refiner = _refining(config, run, _learned(config, run), timeline.reports)
+    reports, refiner = _refining(config, run, _learned(config, run, tracer), timeline.reports)
     free = places_of(run.tile, maps.radio.sites, (0.0, 1e4), None, False, None)
     motion = Motion(free.grid, free.free, config.speed, wander=config.speed < DRIVES)
     evidence = RasterEvidence(grid, _rasters(refiner, reports)[None], maps.prior, config.power)

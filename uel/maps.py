@@ -1,6 +1,7 @@
 """What a locator may look at: the radio map and the buildings of one tile, on one grid."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from jaxtyping import Float
@@ -31,7 +32,7 @@ class Maps:
         channels = [above_ground / 30.0, covered, *_material_shares(tile, radio)]
         return Maps(radio, torch.stack(channels), 1.0 - covered)
 
-    @property
+    @cached_property
     def power_dbm(self) -> Float[Tensor, " cell"]:
         return reference_power_dbm(self.radio.sites)
 

@@ -5,7 +5,7 @@ from functools import cached_property
 from pathlib import Path
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from uel.errors import UelError
@@ -54,6 +54,10 @@ class Spots:
     los: Bool[Tensor, "cell spot 1"]
     delay: Float[Tensor, "cell spot 1"]
     azimuth_deg: Float[Tensor, "cell spot 1"]
+
+    def __getitem__(self, part: slice | Int[Tensor, " some"]) -> "Spots":
+        """Some of the spots."""
+        return Spots(**{name: value[:, part] for name, value in vars(self).items()})
 
     @property
     def level_db(self) -> Float[Tensor, "cell spot 1"]:

@@ -100,8 +100,7 @@ class FineMap:
     ) -> Float[Tensor, "batch feature spot 1"]:
         pixels = self.log_prior.shape[1]
         index = (patch.unsqueeze(1) * pixels + torch.arange(pixels)).flatten()
-        some = Spots(**{name: value[:, index] for name, value in vars(self.spots).items()})
-        return model.log_likelihood(reports, some, self.power_dbm, map_error)
+        return model.log_likelihood(reports, self.spots[index], self.power_dbm, map_error)
 
 
 @dataclass(frozen=True, eq=False)

@@ -189,8 +189,7 @@ def mean_log_likelihood(
     total = 0.0
     for start in range(0, len(reports), CHUNK):
         part = slice(start, start + CHUNK)
-        some = Spots(**{name: value[:, part] for name, value in vars(spots).items()})
-        total += float(_evidence(model, reports[part], some, power_dbm, feature)[..., 0].diagonal().sum())
+        total += float(_evidence(model, reports[part], spots[part], power_dbm, feature)[..., 0].diagonal().sum())
     return total / len(reports)
 
 

@@ -74,6 +74,11 @@ class Cell:
     carrier: Carrier = field(default_factory=Carrier)
 
     @property
+    def omnidirectional(self) -> bool:
+        """Whether nothing but the angles that it measures depends on its azimuth."""
+        return self.array.pattern in ("iso", "dipole") and self.array.columns == 1 and not self.tilt_deg
+
+    @property
     def reference_power_dbm(self) -> float:
         """Power per resource element, to which RSRP refers (TS 38.215, clause 5.1.1): 10.8 dBm by default."""
         return self.power_dbm - 10 * float(torch.log10(torch.tensor(float(self.carrier.resource_elements))))

@@ -19,6 +19,7 @@ from uel.grid import Grid
 from uel.sites import Carrier, Site, require_sites, sites_from_json
 
 SCHEMA = 2
+CLEARANCE = 1.0  # m above its roof: a mast stands free
 RASTERS = ("ground", "height", "footprint", "material")
 RASTER_UNITS = {"ground": "m", "height": "m", "footprint": "1", "material": "1", "cover": "1"}
 
@@ -143,6 +144,11 @@ class Tile:
         """Whether no building stands at a position: Bool, `*n`."""
         row, column = self.pixel_of(position)
         return self.rasters["footprint"][row, column] < 0.5
+
+    def standing(self, x: float, y: float) -> float:
+        """z in metres from which on a mast stands free there, `CLEARANCE` above the roof."""
+        row, column = self.pixel_of(torch.tensor([x, y]))
+        return float(self.rasters["height"][row, column]) + CLEARANCE
 
     def require_sites(self, sites: tuple[Site, ...]) -> None:
         """Raise `UelError` without a site, when one is off the tile, and when one is inside a wall or a hill.

@@ -38,7 +38,7 @@ class UNet(nn.Module):
 
     def forward(self, reports: Reports, maps: Maps, model: MeasurementModel) -> Float[Tensor, "batch row column"]:
         """Log-weights of pixels; before training those of the prior, which every method is told."""
-        x = self.down[0](planes(reports, maps, model, self.cells))
+        x = self.down[0](planes(reports, maps, model, self.cells).contiguous(memory_format=torch.channels_last))
         passed = []
         for stage in self.down[1:]:
             passed.append(x)
