@@ -7,11 +7,12 @@ import torch
 
 from sim_bridge.tracing import Tracing
 from tests.test_twins import tile  # noqa: F401  (the square of four houses, a fixture)
-from training.conditions import CONDITIONS, MapPlan, believed_place, maps_under
+from training.conditions import CONDITIONS, MapPlan, believed_place, maps_under, tracer_of
 from training.stages import Stages
 from uel.errors import UelError
 from uel.maps import Maps
-from uel.sites import Site
+from uel.masts import moved
+from uel.sites import Site, cells_of
 from uel.tile import Tile
 from uel.units import to_db
 
@@ -57,6 +58,25 @@ def test_a_map_is_traced_once(tile: Tile, tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr("training.conditions.open_simulator", None)
     again = maps("M4", tile, stages)
     assert torch.equal(first.radio.gain, again.radio.gain)
+
+
+@pytest.mark.slow
+def test_maps_are_traced_anew_on_the_place_that_is_believed(tile: Tile, tmp_path: Path) -> None:  # noqa: F811
+    stages = Stages(tmp_path / "data")
+    exact = maps("M0", tile, stages)
+    believed = maps("M4", tile, stages).radio.sites
+    masts = tracer_of("M4", tile, SITES, PLAN, stages, seed=1)
+    assert masts.least == pytest.approx([tile.standing(4.0, 4.0), tile.standing(-16.0, 16.0)])
+    up = [right.position[2] - wrong.position[2] for right, wrong in zip(SITES, believed, strict=True)]
+    again = masts.trace(moved(believed, up))
+    assert [cell.azimuth_deg for _, cell in cells_of(again.sites)] == [c.azimuth_deg for _, c in cells_of(believed)]
+    torch.testing.assert_close(again.gain, exact.radio.gain, rtol=0.05, atol=0)  # the same rays, up to rounding
+    twin = tracer_of("M3", tile, SITES, PLAN, stages, seed=1)
+    torch.testing.assert_close(
+        twin.trace(maps("M3", tile, stages).radio.sites).gain, maps("M3", tile, stages).radio.gain, rtol=0.05, atol=0
+    )
+    with pytest.raises(UelError, match="M0 to M4"):
+        tracer_of("M5", tile, SITES, PLAN, stages, seed=1)
 
 
 def test_unknown_conditions_and_impossible_plans_are_refused(tile: Tile, tmp_path: Path) -> None:  # noqa: F811

@@ -83,21 +83,20 @@ def believed_place(
 def tracer_of(
     condition: str, tile: Tile, sites: tuple[Site, ...], plan: MapPlan, stages: Stages, seed: int
 ) -> MapTracer:
-    """How whoever has the maps of a condition makes more of them: on the place that they believe in, by as many rays.
+    """How whoever has the maps of a condition traces more of them: on the place that they believe in.
 
-    Raises `UelError` for M5, where there is no map to trace anew.
+    By as many rays as the true map, under M1, too: who can trace is not left with few. Raises `UelError` for M5, where there is no map to trace anew.
     """
     if condition == "M5":
         raise UelError("without a radio map there is none to trace anew", got=condition, do="choose M0 to M4")
     place, believed = believed_place(condition, tile, sites, plan, stages, seed)
-    tracing = _few(plan, seed) if condition == "M1" else plan.tracing
     least = tuple(place.standing(*site.position[:2]) for site in believed)
 
     def trace(masts: tuple[Site, ...]) -> RadioMap:
         # One map serves whichever way an antenna looks that looks everywhere.
         round_about = all(cell.omnidirectional for _, cell in cells_of(masts))
         north = turned(masts, [-cell.azimuth_deg for _, cell in cells_of(masts)]) if round_about else masts
-        return replace(_traced("map-masts", place, north, plan, tracing, stages), sites=masts)
+        return replace(_traced("map-masts", place, north, plan, plan.tracing, stages), sites=masts)
 
     return MapTracer(trace, least)
 
