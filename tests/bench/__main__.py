@@ -1,4 +1,4 @@
-"""Run every benchmark, print tables and write `runs/bench/{bridge,survey}.json`: `python -m tests.bench [NAME …]`."""
+"""Run every benchmark: `python -m tests.bench [NAME …]`; tables, and `runs/bench/{bridge,locator,survey}.json`."""
 
 import json
 import os
@@ -11,10 +11,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import fresh, frozen, lookup, maps, report, step, survey
+from tests.bench import fix, fresh, frozen, lookup, maps, report, step, survey
 
 BENCHES: dict[str, dict[str, Callable[[], dict[str, float]]]] = {
     "bridge": {"fresh": fresh.run, "frozen": frozen.run, "maps": maps.run, "lookup": lookup.run, "step": step.run},
+    "locator": {"fix": fix.run},
     "survey": {"report": report.run, "survey": survey.run},
 }
 # Which way a figure is to be read, and what it should be.
@@ -30,6 +31,7 @@ GOALS = {
     "aoa_error_deg": ("<=", 5),
     "lookup_ratio": ("<=", 1.3),
     "step_ratio": ("<=", 1.25),
+    "fix_cpu_ms": ("<=", 20),
     "munich_reports_per_s": (">=", 100),
     "reports_per_s": (">=", 100),
     "phy_sys_ms_per_report": ("<=", 3),
@@ -69,7 +71,7 @@ def _write(part: str, figures: dict[str, float]) -> None:
 
 
 def _table(part: str, figures: dict[str, float]) -> Table:
-    table = Table("figure", "measured", "goal", "", title=f"{part}, beside stock Sionna")
+    table = Table("figure", "measured", "goal", "", title=part)
     for name, value in figures.items():
         way, goal = GOALS.get(name, ("", None))
         verdict = "" if goal is None else "ok" if (value >= goal if way == ">=" else value <= goal) else "MISSED"

@@ -1,0 +1,51 @@
+"""One fix of `small` on eight cells, report to position with all its stages, and many at once, beside grid Bayes."""
+
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+
+from tests.bench.common import compare
+from tests.small import CORNERS, draw_pixels, masts, radio_map
+from uel.estimates import Pixels
+from uel.learned import Refiner
+from uel.locator import Locator, LocatorConfig
+from uel.maps import MATERIALS, Maps
+from uel.measurement import MeasurementModel
+from uel.posterior import grid_posterior
+from uel.refine import Refinement
+from uel.reports import Reports
+
+SIZE, PIXEL, PHONES, BATCH = 512.0, 4.0, 256, 16
+
+
+def run() -> dict[str, float]:
+    radio = radio_map(masts(*((2 * x, 2 * y) for x, y in CORNERS), (60.0, 10.0), (-50.0, 30.0)), PIXEL, SIZE)
+    maps = Maps(radio, torch.zeros(2 + len(MATERIALS), *radio.grid.shape), torch.ones(radio.grid.shape))
+    model, generator = (
+        MeasurementModel(sensitivity_dbm=-85.0),
+        torch.Generator().manual_seed(0),
+    )  # some cells are silent
+    at = radio.grid.centres().reshape(-1, 2)[draw_pixels(maps.prior, PHONES)]
+    reports = model.observe(radio.truth(at), maps.power_dbm, torch.Generator().manual_seed(0))
+    reports = reports[reports.heard.any(-1)]
+    locator = Locator(LocatorConfig(), model).eval()
+    with torch.no_grad():
+        plain = Refiner.of(locator, maps, Refinement())
+        ask = {"fix": lambda r: plain.locate(r).position, "refined_fix": lambda r: plain.always(r).position}
+        figures = {f"{name}_cpu_ms": _cpu_ms(method, reports) for name, method in ask.items()}
+        bayes = lambda r: Pixels(radio.grid, grid_posterior(r, radio, maps.prior, model, maps.power_dbm)).position  # noqa: E731
+        some = lambda turn: reports[turn % 8 * BATCH : (turn % 8 + 1) * BATCH]  # noqa: E731
+        ours, theirs, _ = compare(lambda k: ask["fix"](some(k)), lambda k: bayes(some(k)), "fixes", rounds=20)
+    return figures | {"fixes_per_s": BATCH / ours, "grid_bayes_fixes_per_s": BATCH / theirs}
+
+
+def _cpu_ms(method: Callable[[Reports], object], reports: Reports, warm: int = 5, rounds: int = 60) -> float:
+    """Median CPU time of one report's answer, of all threads."""
+    spent = []
+    for index in range(warm + rounds):
+        start = time.process_time()
+        method(reports[index : index + 1])
+        spent.append(1000 * (time.process_time() - start))
+    return statistics.median(spent[warm:])
