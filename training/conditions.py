@@ -85,7 +85,8 @@ def tracer_of(
 ) -> MapTracer:
     """How whoever has the maps of a condition traces more of them: on the place that they believe in.
 
-    By as many rays as the true map, under M1, too: who can trace is not left with few. Raises `UelError` for M5, where there is no map to trace anew.
+    By as many rays as the true map, under M1, too: who can trace is not left with few. Raises `UelError` for M5,
+    where there is no map to trace anew.
     """
     if condition == "M5":
         raise UelError("without a radio map there is none to trace anew", got=condition, do="choose M0 to M4")

@@ -23,10 +23,7 @@ SIZE, PIXEL, PHONES, BATCH = 512.0, 4.0, 256, 16
 def run() -> dict[str, float]:
     radio = radio_map(masts(*((2 * x, 2 * y) for x, y in CORNERS), (60.0, 10.0), (-50.0, 30.0)), PIXEL, SIZE)
     maps = Maps(radio, torch.zeros(2 + len(MATERIALS), *radio.grid.shape), torch.ones(radio.grid.shape))
-    model, generator = (
-        MeasurementModel(sensitivity_dbm=-85.0),
-        torch.Generator().manual_seed(0),
-    )  # some cells are silent
+    model = MeasurementModel(sensitivity_dbm=-85.0)  # so that some cells are silent
     at = radio.grid.centres().reshape(-1, 2)[draw_pixels(maps.prior, PHONES)]
     reports = model.observe(radio.truth(at), maps.power_dbm, torch.Generator().manual_seed(0))
     reports = reports[reports.heard.any(-1)]
