@@ -8,13 +8,17 @@ import pytest
 import torch
 
 from tests.networks import MODEL, SMALL, exported_alike, integral, learned, moved_by, silent_parameters, trained
+from tests.small import CORNERS, masts, radio_map
 from tests.toy import SIZE, toy_world
+from training.train import TrainConfig
 from training.world import World
+from uel.config import load
 from uel.errors import UelError
 from uel.locator import MOST_CELLS, Locator, LocatorConfig
 from uel.maps import Maps
 from uel.posterior import grid_posterior
 from uel.reports import Reports
+from uel.shown import BUILDING_CHANNELS
 from uel.simulator import FreeSpace
 
 KINDS = {
@@ -154,3 +158,18 @@ def test_only_vision_transformers_import_timm(monkeypatch: pytest.MonkeyPatch) -
 def test_bad_values_are_refused(wrong: dict, said: str) -> None:
     with pytest.raises(UelError, match=said):
         LocatorConfig(**wrong)
+
+
+@pytest.mark.slow
+def test_a_batch_of_base_reaches_every_weight() -> None:
+    config = load(TrainConfig, "train", ["--config", "train/base"])
+    radio = radio_map(masts(*CORNERS), config.maps.pixel, config.size)
+    maps = Maps(radio, torch.zeros(BUILDING_CHANNELS, *radio.grid.shape), torch.ones(radio.grid.shape))
+    at = torch.tensor([[10.0, 60.0], [-70.0, 20.0]])
+    reports = config.measurement.observe(radio.truth(at), maps.power_dbm, torch.Generator().manual_seed(0))
+    torch.manual_seed(0)
+    locator = Locator(config.locator, config.measurement)
+    (-locator(reports, maps).log_density(at).mean()).backward()
+    for name, parameter in locator.named_parameters():
+        assert parameter.grad is not None, name
+        assert torch.isfinite(parameter.grad).all(), name
