@@ -21,6 +21,7 @@ from uel.reports import Reports
 from uel.sites import Site, cells_of, sites_to_json, turned
 from uel.tile import Tile
 
+RETRACED = 104_729  # added to the seed of rays that trace a map anew
 CONDITIONS = ("M0", "M1", "M2", "M3", "M4", "M5")
 """M0 exact, M1 few rays, M2 wrong materials, M3 wrong heights and missing buildings, M4 masts off, M5 no radio map."""
 
@@ -85,19 +86,20 @@ def tracer_of(
 ) -> MapTracer:
     """How whoever has the maps of a condition traces more of them: on the place that they believe in.
 
-    By as many rays as the true map, under M1, too: who can trace is not left with few. Raises `UelError` for M5,
-    where there is no map to trace anew.
+    By as many rays as the true map, under M1, too (who can trace is not left with few), but by others: nobody knows the
+    noise of the truth. Raises `UelError` for M5, where there is no map to trace anew.
     """
     if condition == "M5":
         raise UelError("without a radio map there is none to trace anew", got=condition, do="choose M0 to M4")
     place, believed = believed_place(condition, tile, sites, plan, stages, seed)
+    tracing = replace(plan.tracing, seed=plan.tracing.seed + RETRACED)
     least = tuple(place.standing(*site.position[:2]) for site in believed)
 
     def trace(masts: tuple[Site, ...]) -> RadioMap:
         # One map serves whichever way an antenna looks that looks everywhere.
         round_about = all(cell.omnidirectional for _, cell in cells_of(masts))
         north = turned(masts, [-cell.azimuth_deg for _, cell in cells_of(masts)]) if round_about else masts
-        return replace(_traced("map-masts", place, north, plan, plan.tracing, stages), sites=masts)
+        return replace(_traced("map-masts", place, north, plan, tracing, stages), sites=masts)
 
     return MapTracer(trace, least)
 
