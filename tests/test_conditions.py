@@ -68,13 +68,13 @@ def test_maps_are_traced_anew_on_the_place_that_is_believed(tile: Tile, tmp_path
     masts = tracer_of("M4", tile, SITES, PLAN, stages, seed=1)
     assert masts.least == pytest.approx([tile.standing(4.0, 4.0), tile.standing(-16.0, 16.0)])
     up = [right.position[2] - wrong.position[2] for right, wrong in zip(SITES, believed, strict=True)]
-    again = masts.trace(moved(believed, up))
+    again = masts.trace(moved(believed, up), 1.0)
     assert [cell.azimuth_deg for _, cell in cells_of(again.sites)] == [c.azimuth_deg for _, c in cells_of(believed)]
     assert not torch.equal(again.gain, exact.radio.gain)  # rays of its own
     assert torch.equal(again.los, exact.radio.los)
-    assert not torch.equal(masts.trace(believed).los, exact.radio.los)
+    assert not torch.equal(masts.trace(believed, 1.0).los, exact.radio.los)
     wrong = maps("M3", tile, stages).radio
-    twin = tracer_of("M3", tile, SITES, PLAN, stages, seed=1).trace(wrong.sites)
+    twin = tracer_of("M3", tile, SITES, PLAN, stages, seed=1).trace(wrong.sites, 0.1)
     assert torch.equal(twin.los, wrong.los)
     assert not torch.equal(twin.los, exact.radio.los)
     with pytest.raises(UelError, match="M0 to M4"):

@@ -51,7 +51,7 @@ class Empty:
         return self.simulator.paths(position)
 
     def tracer(self, condition: str, seed: int) -> MapTracer:
-        trace = lambda masts: FreeSpace(masts, size=SIZE).radio_map(self.tile.grid(PLAN.pixel))  # noqa: E731
+        trace = lambda masts, _: FreeSpace(masts, size=SIZE).radio_map(self.tile.grid(PLAN.pixel))  # noqa: E731
         return MapTracer(trace, (15.0,) * len(self.sites))
 
     @property

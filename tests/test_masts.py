@@ -19,7 +19,7 @@ BELIEVED = masts(*CORNERS[:4], height=22.0)
 PARAPET, AWAY = 18.0, 12.0  # m: its top, and how far it is from the mast
 
 
-def traced(sites: tuple[Site, ...]) -> RadioMap:
+def traced(sites: tuple[Site, ...], share: float = 1.0) -> RadioMap:
     """Free space, and 20 dB less where the line to a phone passes below the parapet."""
     radio = radio_map(sites)
     height = torch.tensor([site.position[2] for site in sites])[:, None, None]
@@ -69,7 +69,7 @@ def test_right_heights_stay_and_so_does_the_map() -> None:
 def test_no_mast_is_put_into_its_roof(place: Place) -> None:
     asked: list[float] = []
 
-    def noted(sites: tuple[Site, ...]) -> RadioMap:
+    def noted(sites: tuple[Site, ...], share: float) -> RadioMap:
         asked.extend(site.position[2] for site in sites)
         return traced(sites)
 

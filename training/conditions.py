@@ -92,14 +92,14 @@ def tracer_of(
     if condition == "M5":
         raise UelError("without a radio map there is none to trace anew", got=condition, do="choose M0 to M4")
     place, believed = believed_place(condition, tile, sites, plan, stages, seed)
-    tracing = replace(plan.tracing, seed=plan.tracing.seed + RETRACED)
     least = tuple(place.standing(*site.position[:2]) for site in believed)
 
-    def trace(masts: tuple[Site, ...]) -> RadioMap:
+    def trace(masts: tuple[Site, ...], share: float) -> RadioMap:
+        rays = {"seed": plan.tracing.seed + RETRACED, "map_rays": round(share * plan.tracing.map_rays)}
         # One map serves whichever way an antenna looks that looks everywhere.
         round_about = all(cell.omnidirectional for _, cell in cells_of(masts))
         north = turned(masts, [-cell.azimuth_deg for _, cell in cells_of(masts)]) if round_about else masts
-        return replace(_traced("map-masts", place, north, plan, tracing, stages), sites=masts)
+        return replace(_traced("map-masts", place, north, plan, replace(plan.tracing, **rays), stages), sites=masts)
 
     return MapTracer(trace, least)
 

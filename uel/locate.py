@@ -24,6 +24,7 @@ from uel.learned import Learned, Refiner
 from uel.masts import MapTracer
 from uel.particles import Cloud, Motion, RasterEvidence, followed
 from uel.places import places_of
+from uel.radiomap import RadioMap
 from uel.refine import Refinement
 from uel.report_json import Timeline
 from uel.reports import Reports
@@ -48,8 +49,8 @@ class RayPlan:
     """rays per cell"""
     scattering: float = 0.3
     """scattering coefficient of walls and ground"""
-    map_rays: int = 2_000_000
-    """rays per cell of a map"""
+    map_rays: int = 20_000_000
+    """rays per cell of a map that is traced anew"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +69,8 @@ class LocateConfig:
     """reports of this place that say where they were sent from (JSON as above with `position`, or a drive's .csv or
     .csv.gz): they put the map and its antennas right first, on which fixes are then looked at again"""
     retrace: bool = False
-    """labelled reports also tell how high masts stand, by tracing maps anew: thirteen of them, some minutes"""
+    """labelled reports also tell how high masts stand, by tracing maps anew: thirteen by a tenth of all
+    rays and one by all, some minutes"""
     columns: Columns = field(default_factory=Columns)
     """of a drive's table"""
     refinement: Refinement = field(default_factory=Refinement)
@@ -172,7 +174,12 @@ def _learned(config: LocateConfig, run: Run, tracer: Tracer) -> Learned | None:
 def _map_tracer(config: LocateConfig, run: Run, tracer: Tracer) -> MapTracer:
     """How maps of other masts are made of the run's tile."""
     grid, least = run.maps.radio.grid, (run.tile.standing(*site.position[:2]) for site in run.maps.radio.sites)
-    return MapTracer(lambda masts: tracer(run.tile, masts, config.rays).radio_map(grid), tuple(least))
+
+    def trace(masts: tuple[Site, ...], share: float) -> RadioMap:
+        rays = replace(config.rays, map_rays=round(share * config.rays.map_rays))
+        return tracer(run.tile, masts, rays).radio_map(grid)
+
+    return MapTracer(trace, tuple(least))
 
 
 @torch.no_grad()

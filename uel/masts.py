@@ -2,7 +2,7 @@
 
 A mast some metres off its height lights other streets. Cells do not disturb each other in a map of gain, so all masts
 are traced at once, each at some height, and of every mast the height is kept under which labelled levels of its cells
-are likeliest, first every two metres, then every one, then every half. Thirteen maps are traced for a place.
+are likeliest: first every two metres, then every one, then every half. Thirteen maps of few rays, then one of many.
 """
 
 import logging
@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from uel.baselines import Place
@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 REACH = 8.0  # m either way
 COARSE = 2.0  # m, the first step; halved twice
 FINEST = 0.5
+QUICK = 0.1  # share of a map's rays while heights are looked for
 BELIEF = 3.0  # m, standard deviation of a height that is wrong, before anything is measured
 SURE = math.log(9)  # nats: a mast is moved where nine to one speaks against its height, before it is as likely as not
 
@@ -32,8 +33,8 @@ SURE = math.log(9)  # nats: a mast is moved where nine to one speaks against its
 class MapTracer:
     """How maps are made of a place as it is believed to be."""
 
-    trace: Callable[[tuple[Site, ...]], RadioMap]
-    """the map of other masts, on the same grid"""
+    trace: Callable[[tuple[Site, ...], float], RadioMap]
+    """the map of other masts, on the same grid, by some share of all rays"""
     least: tuple[float, ...]
     """z in metres below which each mast would stand inside its roof: it is not tried there"""
 
@@ -52,28 +53,29 @@ class _Tried:
 def raised(place: Place, tracer: MapTracer) -> RadioMap:
     """The place's map with every mast, and all that its cells reach, at the height that labelled levels speak for.
 
-    Masts keep their believed height, and their cells the map that was given, unless another one is surely likelier. The
-    map's sites look where they are believed to look by now, however it was traced: height 0 is traced, too.
+    Cells keep the map that was given unless the one traced last is surely likelier: of a mast that was moved, or of one
+    that stays but whose given map had few rays.
     """
     law = fit_law(place.fingerprints, place.fingerprint_position, place.radio, place.model)
     sites = place.radio.sites
     lowest = (torch.tensor(tracer.least) - torch.tensor([site.position[2] for site in sites])).clamp(max=0.0)
 
-    def tried(off: Float[Tensor, " site"]) -> _Tried:
+    def tried(off: Float[Tensor, " site"], share: float = QUICK) -> _Tried:
         off = off.maximum(lowest)
         log.info("tracing masts %s m higher", ", ".join(f"{by:+.1f}" for by in off.tolist()))
-        radio = tracer.trace(moved(sites, off.tolist()))
+        radio = tracer.trace(moved(sites, off.tolist()), share)
         return _Tried(off, radio, _score(place, radio, law))
 
-    given = _Tried(torch.zeros(len(sites)), place.radio, _score(place, place.radio, law))
-    found = [tried(torch.full_like(given.off, off)) for off in _ladder()]
+    still = tried(torch.zeros(len(sites)))
+    found = [still, *(tried(torch.full_like(still.off, off)) for off in _ladder())]
     step = COARSE
     while step > FINEST:
         step /= 2
-        best = _likeliest(found)[0]
+        best, _ = _likeliest(found)
         found += [tried(best - step), tried(best + step)]
-    _, which, odds = _likeliest(found)
-    return _assembled([given, *found], torch.where(odds - given.score > SURE, which + 1, 0).tolist())
+    best, odds = _likeliest(found)
+    last = tried(torch.where(odds - still.score > SURE, best, 0.0), share=1.0)
+    return _either(place.radio, last.radio, last.score - _score(place, place.radio, law) > SURE)
 
 
 def moved(sites: tuple[Site, ...], by: Sequence[float]) -> tuple[Site, ...]:
@@ -84,18 +86,17 @@ def moved(sites: tuple[Site, ...], by: Sequence[float]) -> tuple[Site, ...]:
 
 def _ladder() -> list[float]:
     steps = round(REACH / COARSE)
-    return [COARSE * k for k in range(-steps, steps + 1)]
+    return [COARSE * k for k in range(-steps, steps + 1) if k]
 
 
-def _likeliest(found: list[_Tried]) -> tuple[Float[Tensor, " site"], Int[Tensor, " site"], Float[Tensor, " site"]]:
-    """Each site's likeliest height so far, where it was tried, and how likely levels are if the mast is at any of them.
+def _likeliest(found: list[_Tried]) -> tuple[Float[Tensor, " site"], Float[Tensor, " site"]]:
+    """Each site's likeliest height so far, and how likely levels are if the mast stands at any of those tried.
 
     A spike and a slab (Mitchell and Beauchamp, 1988): the believed height alone, or a normal belief around it.
     """
     off, score = (torch.stack([getattr(one, name) for one in found]) for name in ("off", "score"))
     likely = score + (-(off / BELIEF).square() / 2).log_softmax(0)
-    which = likely.argmax(0)
-    return off.gather(0, which[None])[0], which, likely.logsumexp(0)
+    return off.gather(0, likely.argmax(0)[None])[0], likely.logsumexp(0)
 
 
 def _score(place: Place, radio: RadioMap, law: DistanceLaw) -> Float[Tensor, " site"]:
@@ -114,15 +115,12 @@ def _score(place: Place, radio: RadioMap, law: DistanceLaw) -> Float[Tensor, " s
     return torch.zeros(len(radio.sites)).index_add(0, site, total.amax(0))
 
 
-def _assembled(found: list[_Tried], which: list[int]) -> RadioMap:
-    """Each site's rows from the map that was traced of it at its height."""
-    given = found[0].radio
-    rows = [(cell, which[number]) for cell, number in enumerate(_sites_of(given.sites))]
-    parts = {
-        name: torch.stack([getattr(found[where].radio, name)[cell] for cell, where in rows])
-        for name in ("gain", "relative_error", "known", "los")
-    }
-    sites = tuple(found[where].radio.sites[number] for number, where in enumerate(which))
+def _either(given: RadioMap, traced: RadioMap, anew: Bool[Tensor, " site"]) -> RadioMap:
+    """Each site and its cells as they were given, or as they were traced anew."""
+    cell = anew[_sites_of(given.sites)][:, None, None]
+    names = ("gain", "relative_error", "known", "los")
+    parts = {name: torch.where(cell, getattr(traced, name), getattr(given, name)) for name in names}
+    sites = tuple(b if new else a for a, b, new in zip(given.sites, traced.sites, anew.tolist(), strict=True))
     return replace(given, sites=sites, channels=None, **parts)
 
 
