@@ -83,7 +83,7 @@ class EvalConfig:
     descent: bool = False
     """climb the map's likelihood from the locator's fixes, too: an ablation"""
     retrace: bool = False
-    """find the heights of masts by tracing maps anew, thirteen by a tenth of the rays and one by all for each deployment
+    """find the heights of masts by tracing maps anew, thirteen by a tenth of the rays and one by all of each deployment
     and map condition (`uel.masts`), and judge grid Bayes and the locator on these, too"""
     rt: int = 0
     """phones of each plain condition whose hypotheses are put to the ray tracer: some seconds each. Only where the
