@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 REACH = 8.0  # m either way
 COARSE = 2.0  # m, the first step; halved twice
 FINEST = 0.5
+STRAY = 0.1  # share of levels that a map of few rays is far off: whole paths are missing from it
 QUICK = 0.1  # share of a map's rays while heights are looked for
 BELIEF = 3.0  # m, standard deviation of a height that is wrong, before anything is measured
 SURE = math.log(9)  # nats: a mast is moved where nine to one speaks against its height, before it is as likely as not
@@ -101,7 +102,8 @@ def _likeliest(found: list[_Tried]) -> tuple[Float[Tensor, " site"], Float[Tenso
 
 def _score(place: Place, radio: RadioMap, law: DistanceLaw) -> Float[Tensor, " site"]:
     """Log-likelihood in nats of labelled levels by site, each cell's fading being what of `LADDER` they like best."""
-    reports, model = place.fingerprints, replace(place.model, cell_correlation=0.0)
+    reports = place.fingerprints
+    model = replace(place.model, cell_correlation=0.0, level_outliers=max(STRAY, place.model.level_outliers))
     spots = patched(radio, law, DROPS[2], model).spots(place.fingerprint_position)
     limit, cells = model.censor_level(reports), range(len(radio.gain))
     total = torch.zeros(len(LADDER), len(cells))
