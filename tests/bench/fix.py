@@ -31,15 +31,25 @@ def run() -> dict[str, float]:
     with torch.no_grad():
         plain = Refiner.of(locator, maps, Refinement())
         ask = {"fix": lambda r: plain.locate(r).position, "refined_fix": lambda r: plain.always(r).position}
-        figures = {f"{name}_cpu_ms": _cpu_ms(method, reports) for name, method in ask.items()}
+        figures = _on_one_thread(lambda: {f"{name}_cpu_ms": _cpu_ms(method, reports) for name, method in ask.items()})
         bayes = lambda r: Pixels(radio.grid, grid_posterior(r, radio, maps.prior, model, maps.power_dbm)).position  # noqa: E731
         some = lambda turn: reports[turn % 8 * BATCH : (turn % 8 + 1) * BATCH]  # noqa: E731
         ours, theirs, _ = compare(lambda k: ask["fix"](some(k)), lambda k: bayes(some(k)), "fixes", rounds=20)
     return figures | {"fixes_per_s": BATCH / ours, "grid_bayes_fixes_per_s": BATCH / theirs}
 
 
+def _on_one_thread(measure: Callable[[], dict[str, float]]) -> dict[str, float]:
+    """Threads that wait for each other spin, and would count."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return measure()
+    finally:
+        torch.set_num_threads(threads)
+
+
 def _cpu_ms(method: Callable[[Reports], object], reports: Reports, warm: int = 5, rounds: int = 60) -> float:
-    """Median CPU time of one report's answer, of all threads."""
+    """Median CPU time of one report's answer."""
     spent = []
     for index in range(warm + rounds):
         start = time.process_time()
