@@ -47,7 +47,7 @@ def heights(radio: RadioMap) -> list[float]:
     return [site.position[2] - 22.0 for site in radio.sites]
 
 
-def test_wrong_heights_are_found_to_their_step(place: Place, found: RadioMap) -> None:
+def test_wrong_heights_are_found_to_a_metre(place: Place, found: RadioMap) -> None:
     true = traced(moved(BELIEVED, WRONG))
     assert heights(found) == pytest.approx(WRONG, abs=2 * FINEST)
     off = lambda radio: float((radio.level_db - true.level_db).square().mean())  # noqa: E731

@@ -145,7 +145,7 @@ class Locator(nn.Module):
             return pooled(self.unet(reports, maps, model), maps.radio.grid, self.config.patches)
         evidence = self._evidence(reports, maps, model)
         radio = self.radio_encoder(cell_features(reports, maps))
-        # With channels last the same convolutions and poolings take a third of the time on a CPU.
+        # With channels last the same convolutions and poolings take some third of the time on a CPU, all a fifth less.
         channels = pixel_channels(evidence, reports, maps).contiguous(memory_format=torch.channels_last)
         pixels = self.stem(channels)
         tokens = self._pooled(pixels, radio) if self.config.encoder == "pooled" else self.encoder(channels, radio)

@@ -6,7 +6,6 @@ are likeliest: first every two metres, then every one, then every half. Thirteen
 """
 
 import logging
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -15,6 +14,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from uel.baselines import Place
+from uel.mended import SURE
 from uel.radiomap import RadioMap
 from uel.robust import CHUNK, DROPS, LADDER, DistanceLaw, fit_law, patched
 from uel.sites import Site
@@ -27,7 +27,6 @@ FINEST = 0.5
 STRAY = 0.1  # share of levels that a map of few rays is far off: whole paths are missing from it
 QUICK = 0.1  # share of a map's rays while heights are looked for
 BELIEF = 3.0  # m, standard deviation of a height that is wrong, before anything is measured
-SURE = math.log(9)  # nats: a mast is moved where nine to one speaks against its height, before it is as likely as not
 
 
 @dataclass(frozen=True)
