@@ -57,20 +57,23 @@ def test_signs_leave_alone_what_has_the_right_sign_anyway() -> None:
 # ---- what a map gets wrong -----------------------------------------------------------------------------
 
 
-def test_residuals_are_the_conditional_normal() -> None:
+@pytest.mark.parametrize("alike", [Alike(spread=11.0, length=30.0), Alike(spread=4.0, length=30.0, share=0.8)])
+def test_residuals_are_the_conditional_normal(alike: Alike) -> None:
     """Mean and variance given measurements, by the textbook's block matrices."""
     generator = np.random.default_rng(0)
     position, asked = generator.uniform(0, 100, (6, 2)), generator.uniform(0, 100, (4, 2))
-    off, noise = generator.normal(0, 10, 6), generator.uniform(2, 9, 6)
+    off, bar = generator.normal(0, 10, 6), generator.uniform(2, 9, 10)
     far = np.linalg.norm(np.vstack([position, asked])[:, None] - np.vstack([position, asked]), axis=-1)
-    joint = 11.0**2 * np.exp(-far / 30.0)
-    gain = joint[6:, :6] @ np.linalg.inv(joint[:6, :6] + np.diag(noise**2))
-    one = Residual.of(
-        *map(torch.from_numpy, (position, off, noise)), torch.ones(6).bool(), Alike(spread=11.0, length=30.0)
-    )
-    mean, spread = one.at(torch.from_numpy(asked))
+    size = np.sqrt(alike.spread**2 + (alike.share * bar) ** 2)
+    own = (1 - alike.share**2) * bar**2
+    joint = np.outer(size, size) * np.exp(-far / alike.length)
+    gain = joint[6:, :6] @ np.linalg.inv(joint[:6, :6] + np.diag(own[:6] + 8.0**2))
+    here, level, told = map(torch.from_numpy, (position, off, bar))
+    one = Residual.of(here, level, told[:6], 8.0, torch.ones(6).bool(), alike)
+    mean, spread = one.at(torch.from_numpy(asked), told[6:])
     np.testing.assert_allclose(mean.numpy(), gain @ off, rtol=1e-9)
-    np.testing.assert_allclose(spread.numpy() ** 2, np.diag(joint[6:, 6:] - gain @ joint[:6, 6:]), rtol=1e-9)
+    left = np.diag(joint[6:, 6:] - gain @ joint[:6, 6:]) + own[6:]
+    np.testing.assert_allclose(spread.numpy() ** 2, left, rtol=1e-9)
 
 
 @pytest.mark.parametrize("limit", [-25.0, -3.0, 0.0, 8.0, 60.0])
@@ -81,9 +84,8 @@ def test_a_silent_cell_leaves_the_mean_and_the_variance_of_its_integral(limit: f
     density /= density.sum()
     want = (density * error).sum()
     here = torch.zeros(1, 2).double()
-    one = Residual.of(
-        here, torch.tensor([limit]), torch.tensor([noise]), torch.tensor([False]), Alike(spread=spread, length=30.0)
-    )
-    mean, deviation = one.at(here)
+    none, alike = torch.zeros(1), Alike(spread=spread, length=30.0)
+    one = Residual.of(here, torch.tensor([limit]), none, noise, torch.tensor([False]), alike)
+    mean, deviation = one.at(here, none)
     assert float(mean) == pytest.approx(want, abs=1e-5)
     assert float(deviation) ** 2 == pytest.approx((density * (error - want) ** 2).sum(), abs=1e-4)

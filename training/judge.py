@@ -24,11 +24,13 @@ from uel.folders import data_folder
 from uel.judged import Condition, Judged, Scores, read, write, write_table
 from uel.locator import Locator
 from uel.reports import Reports
+from uel.restorer import FILE as RESTORER
+from uel.restorer import Restorer
 from uel.simulator import Simulator
 
 log = logging.getLogger(__name__)
 
-RULER = 12  # raised when a method or a score changes, so that cells are judged anew
+RULER = 13  # raised when a method or a score changes, so that cells are judged anew
 CHUNK = 16  # phones located at once: of more, images no longer fit a cache
 TIMED = 9  # single reports whose CPU time is taken
 TIMED_TRACKS = 3
@@ -65,10 +67,14 @@ def _locators(config: EvalConfig) -> tuple[dict[str, Locator], dict[str, str]]:
     if len(folders) <= len(config.rivals):
         raise UelError("rivals need names of their own", got=[str(f) for f in config.rivals], do="rename a folder")
     locators = {name: Locator.load(folder) for name, folder in folders.items()}
-    marks = {
-        name: hashlib.sha256((folder / "locator.pt").read_bytes()).hexdigest()[:16] for name, folder in folders.items()
-    }
+    marks = {name: _mark(folder / "locator.pt") for name, folder in folders.items()}
+    if (config.run / RESTORER).is_file():
+        marks[RESTORER] = _mark(config.run / RESTORER)
     return locators, marks
+
+
+def _mark(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()[:16]
 
 
 def _note(folder: Path, config: EvalConfig, files: list[Path], locators: list[str]) -> None:
@@ -131,11 +137,13 @@ def _judged(
     deployment: Deployment, condition: Condition, locators: Mapping[str, Locator], config: EvalConfig
 ) -> Judged:
     generator = torch.Generator().manual_seed(config.seed + deployment.seed)
+    restored = lambda case: replace(case, restorer=Restorer.load(config.run))  # noqa: E731
     with torch.no_grad():
         if condition.track >= 0:
-            scores, position = _track_scores(deployment.tracks(condition), locators, config)
+            tracks = deployment.tracks(condition)
+            scores, position = _track_scores(replace(tracks, case=restored(tracks.case)), locators, config)
             return Judged(condition, deployment.name, position.numpy(), scores, {})
-        case = deployment.case(condition)
+        case = restored(deployment.case(condition))
         plain = condition == _plain(condition, config)
         methods = methods_of(case, locators, controls=plain and condition.map in ("M0", "M5"))
         methods |= refining(case, locators["locator"], config.refinement, config.descent)

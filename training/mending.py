@@ -16,6 +16,7 @@ from uel.files import as_json
 from uel.learned import Learned
 from uel.measurement import MeasurementModel
 from uel.radiomap import RadioMap
+from uel.restorer import Restorer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +32,14 @@ class Mending:
 
 
 def mended(
-    world: World, conditions: Iterable[str], plan: Mending, model: MeasurementModel, key: Any, seed: int, stages: Stages
+    world: World,
+    conditions: Iterable[str],
+    plan: Mending,
+    model: MeasurementModel,
+    restorer: Restorer | None,
+    key: Any,
+    seed: int,
+    stages: Stages,
 ) -> World:
     """The world as a locator meets it whose maps, under each condition, labelled reports put right.
 
@@ -43,7 +51,8 @@ def mended(
         given = world.given(name)
         place = Place(given.radio, given.prior, model, world.said(reports, name), position)
         whole = {**key, "condition": name, "labelled": plan.labelled, "model": asdict(model), "seed": seed}
-        at = stages.make(f"mended-{world.tile.name}", whole, lambda out: _save(Learned(place, given), out))  # noqa: B023
+        learned = Learned(place, given, restorer=restorer)
+        at = stages.make(f"mended-{world.tile.name}", whole, lambda out: _save(learned, out))  # noqa: B023
         variants[name] = replace(given, radio=RadioMap.load(at))
         models[name] = MeasurementModel(**json.loads((at / "model.json").read_text()))
     return replace(world, variants=variants, models=models)

@@ -30,6 +30,7 @@ from uel.posterior import grid_posterior
 from uel.refine import Refinement
 from uel.reports import Reports
 from uel.rescore import Rescoring, descended, rescored
+from uel.restorer import Restorer
 from uel.robust import RobustBayes, fit_robust, shuffled, tuned_neighbours, without_map
 from uel.simulator import Simulator
 
@@ -70,11 +71,13 @@ class Case:
     """reports are traced: the true map, too, only estimates where they come from"""
     tracer: MapTracer | None = None
     """for methods that trace maps anew"""
+    restorer: Restorer | None = None
+    """the run's, which learned elsewhere how maps are wrong"""
 
     @cached_property
     def learned(self) -> Learned:
         """What labelled reports teach of the place."""
-        return Learned(self.place, self.maps, self.tracer)
+        return Learned(self.place, self.maps, self.tracer, self.restorer)
 
 
 @dataclass(frozen=True, eq=False)

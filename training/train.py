@@ -1,11 +1,13 @@
 """`uel train`: a locator out of many worlds, the maps it is given being right or wrong."""
 
+import json
 import math
 import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
+from typing import Any
 
 from rich.progress import track
 
@@ -26,6 +28,7 @@ from training.places import (
 )
 from training.realism import RealismPlan
 from training.recipe import Hardware, Recipe, Watch
+from training.restoring import Restoring, fit_restorer
 from training.stages import Stages, digest
 from training.task import TrainPlan
 from training.watch import Draw
@@ -37,7 +40,9 @@ from uel.folders import data_folder
 from uel.grid import Grid
 from uel.locator import LocatorConfig, require_nesting
 from uel.measurement import MeasurementModel
-from uel.sites import Site
+from uel.restorer import FILE as RESTORER
+from uel.restorer import Restorer
+from uel.sites import Site, sites_to_json
 from uel.survey import Survey
 from uel.tile import Tile
 from uel.tracks import TrackPlan
@@ -100,6 +105,8 @@ class TrainConfig:
     conditions: Weights = field(default_factory=Weights)
     mending: Mending = field(default_factory=Mending)
     """labelled reports that put maps right first, of a locator that learns from such maps (`locator.mended`)"""
+    restoring: Restoring = field(default_factory=Restoring)
+    """a network that learns first how maps are wrong, of such a locator, too"""
     survey: Path | None = None
     """a survey with traced tracks on places to train on that are folders, with their own masts"""
     tracks: TrackPlan = field(default_factory=TrackPlan)
@@ -157,6 +164,9 @@ def run(config: TrainConfig, draw: Draw | None = None) -> Path | None:
     stages = Stages(data_folder())
     train = list(_worlds(config, stages, config.train, live=config.training.traces))
     validate = list(_worlds(config, stages, config.validate))
+    at = _restorer(config, stages, train, validate)
+    if config.locator.mended:
+        train, validate = (_mended(config, stages, worlds, at) for worlds in (train, validate))
     survey = Survey.open(config.survey) if config.survey else None
     key = {
         "config": {k: v for k, v in asdict(config).items() if k not in ("run", "watch", "sweep", "wandb_sweep")},
@@ -167,10 +177,14 @@ def run(config: TrainConfig, draw: Draw | None = None) -> Path | None:
     if not first_process():
         return None
     locator.save(folder)
+    if at is not None:
+        shutil.copyfile(at / RESTORER, folder / RESTORER)
     save(config, folder / "config.yaml")
     shutil.copyfile(folder / "training" / "metrics.csv", folder / "metrics.csv")
     parameters = sum(p.numel() for p in locator.parameters())
     told = {"training": facts, "parameters": parameters, "stages": stages.seconds, "seed": config.seed}
+    if at is not None:
+        told["restorer"] = json.loads((at / "restorer.json").read_text())
     replace_file(folder / "metrics.json", as_json(told))
     return folder
 
@@ -208,11 +222,42 @@ def _world(
         survey = traced_tracks(f"survey-{tile.name}", key, place, config.tracks, tracing, seed, stages)
     if live:
         simulator = live_simulator(f"atlas-{tile.name}", network, place, tracing, config.atlas, config.training, stages)
-    world = World(tile, maps.pop(EXACT), survey, simulator, maps)
-    if not config.locator.mended:
-        return world
-    key = {**network, "maps": asdict(config.maps)}
-    return mended(world, config.conditions.drawn, config.mending, config.measurement, key, seed, stages)
+    return World(tile, maps.pop(EXACT), survey, simulator, maps)
+
+
+def _restorer(config: TrainConfig, stages: Stages, train: list[World], validate: list[World]) -> Path | None:
+    """The folder of a network that learned how these maps are wrong, where one is asked for."""
+    if not config.locator.mended or not config.restoring.steps:
+        return None
+    key = {
+        "worlds": [_identity(world) for world in (*train, *validate)],
+        "maps": asdict(config.maps),
+        "conditions": list(config.conditions.drawn),
+        "restoring": asdict(config.restoring),
+        "model": asdict(config.measurement),
+        "seed": config.seed,
+    }
+    return stages.make(
+        "restorer",
+        key,
+        lambda out: fit_restorer(config.restoring, train, validate, config.measurement, config.seed, out),
+    )
+
+
+def _mended(config: TrainConfig, stages: Stages, worlds: list[World], restorer: Path | None) -> list[World]:
+    """Worlds whose maps are put right, under each condition."""
+    network, found = restorer and Restorer.load(restorer), list[World]()
+    for index, world in enumerate(track(worlds, "putting maps right", transient=True)):
+        key = {**_identity(world), "maps": asdict(config.maps), "restorer": restorer and restorer.name}
+        found.append(
+            mended(world, config.conditions.drawn, config.mending, config.measurement, network, key, index, stages)
+        )
+    return found
+
+
+def _identity(world: World) -> dict[str, Any]:
+    """What tells a world from others."""
+    return {"tile": world.tile.fingerprint, "sites": sites_to_json(world.maps.radio.sites)}
 
 
 def _masts(config: TrainConfig, tile: Tile, index: int, number: int, seed: int) -> tuple[Site, ...]:

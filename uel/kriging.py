@@ -93,16 +93,25 @@ def _fitted(distance: Tensor, left: Tensor, length: float, share: float) -> tupl
 
 @dataclass(frozen=True, kw_only=True)
 class Alike:
-    """How what a map gets wrong is alike from place to place: covariance `spread`² exp(-distance / `length`)."""
+    """How what a map gets wrong is alike from place to place: covariance a·b·exp(-distance / `length`).
+
+    a and b are its deviations at the two places: a² = `spread`² + (`share` · error bar)², where the map has error bars.
+    """
 
     spread: float
     """dB"""
     length: float
     """m"""
+    share: float = 0.0
+    """of a map's own error bars; what is left of these is each pixel's own"""
 
-    def between(self, a: Float[Tensor, "n 2"], b: Float[Tensor, "m 2"]) -> Float[Tensor, "n m"]:
-        """Covariance in dB² of what is wrong at two sets of places."""
-        return self.spread**2 * (-torch.cdist(a, b) / self.length).exp()
+    def size(self, bar: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
+        """dB, deviation of what is alike, where the map has such error bars in dB."""
+        return (self.spread**2 + (self.share * bar) ** 2).sqrt()
+
+    def own(self, bar: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
+        """dB, what is left of the error bars."""
+        return math.sqrt(1 - self.share**2) * bar
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,6 +119,7 @@ class Residual:
     """Of one cell: what measured levels say of a map's error, ready to be asked anywhere; no trend, unlike `Kriged`."""
 
     position: Float[Tensor, "n 2"]
+    size: Float[Tensor, " n"]
     alike: Alike
     factor: Float[Tensor, "n n"]
     pull: Float[Tensor, " n"]
@@ -118,27 +128,46 @@ class Residual:
     def of(
         position: Float[Tensor, "n 2"],
         off: Float[Tensor, " n"],
-        noise: Float[Tensor, " n"],
+        bar: Float[Tensor, " n"],
+        fading: float,
         heard: Bool[Tensor, " n"],
         alike: Alike,
     ) -> "Residual":
-        """`off`: dB of level above the map, or of the limit above it where nothing was `heard`; `noise` in dB.
+        """`off`: dB of level above the map, or of the limit above it where nothing was `heard`.
 
-        A silent cell says that the level is below the limit: it counts as the measurement that has the mean and the
-        variance which that leaves (expectation propagation's first step; Rasmussen and Williams, 2006, section 3.6).
+        `bar` are the map's error bars there and `fading` is what each report has of its own, both in dB. A silent cell
+        says that the level is below the limit: it counts as the measurement that has the mean and the variance which
+        that leaves (expectation propagation's first step; Rasmussen and Williams, 2006, section 3.6).
         """
-        off, noise, position = off.double(), noise.double(), position.double()
-        total = alike.spread**2 + noise.square()
+        off, bar, position = off.double(), bar.double(), position.double()
+        size, noise = alike.size(bar), alike.own(bar).square() + fading**2
+        total = size.square() + noise
         z = off / total.sqrt()
         lean = (-z.square() / 2 - math.log(math.sqrt(2 * math.pi)) - torch.special.log_ndtr(z)).exp()
         less = (lean * (z + lean)).clamp(min=1e-9)  # share of its variance that a level loses by being below the limit
         level = torch.where(heard, off, -total.sqrt() * lean / less)
-        variance = torch.where(heard, noise.square(), total / less - alike.spread**2)
-        factor = torch.linalg.cholesky(alike.between(position, position) + variance.diag())
-        return Residual(position, alike, factor, torch.cholesky_solve(level.unsqueeze(1), factor)[:, 0])
+        variance = torch.where(heard, noise, total / less - size.square())
+        between = _between(position, size, position, size, alike.length)
+        factor = torch.linalg.cholesky(between + variance.diag())
+        return Residual(position, size, alike, factor, torch.cholesky_solve(level.unsqueeze(1), factor)[:, 0])
 
-    def at(self, position: Float[Tensor, "m 2"]) -> tuple[Float[Tensor, " m"], Float[Tensor, " m"]]:
-        """Mean and standard deviation in dB of what the map gets wrong at places."""
-        near = self.alike.between(position.double(), self.position)
+    def at(
+        self, position: Float[Tensor, "m 2"], bar: Float[Tensor, " m"]
+    ) -> tuple[Float[Tensor, " m"], Float[Tensor, " m"]]:
+        """Mean and standard deviation in dB of what the map, with such error bars, gets wrong at places."""
+        size = self.alike.size(bar.double())
+        near = _between(position.double(), size, self.position, self.size, self.alike.length)
         known = torch.linalg.solve_triangular(self.factor, near.T, upper=False).square().sum(0)
-        return near @ self.pull, (self.alike.spread**2 - known).clamp(min=0.0).sqrt()
+        left = (size.square() - known).clamp(min=0.0) + self.alike.own(bar.double()).square()
+        return near @ self.pull, left.sqrt()
+
+
+def _between(
+    a: Float[Tensor, "n 2"],
+    size_a: Float[Tensor, " n"],
+    b: Float[Tensor, "m 2"],
+    size_b: Float[Tensor, " m"],
+    length: float,
+) -> Float[Tensor, "n m"]:
+    """Covariance in dB² of what is wrong at two sets of places."""
+    return size_a.unsqueeze(1) * size_b * (-torch.cdist(a, b) / length).exp()

@@ -6,6 +6,7 @@ where = ask(learned.read(reports)).position
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -16,15 +17,17 @@ from torch import Tensor
 from uel.baselines import Place
 from uel.bearings import turns_deg
 from uel.fix import Fix
+from uel.kriging import Alike
 from uel.locator import Locator
 from uel.maps import Maps
 from uel.masts import MapTracer, raised
 from uel.measurement import MeasurementModel
-from uel.mended import Mended, mend
+from uel.mended import GIVEN, RESTORED, SURE, Mended, mend
 from uel.radiomap import RadioMap
 from uel.refine import FineMap, Refined, Refinement, look, refined
 from uel.reports import Reports
 from uel.rescore import Rescoring, borne_out
+from uel.restorer import Restorer
 from uel.robust import RobustBayes
 from uel.simulator import Simulator
 from uel.sites import turned
@@ -85,6 +88,8 @@ class Learned:
     """the same map, for locators"""
     tracer: MapTracer | None = None
     """how maps of other masts are made here; with it masts' heights are found, too (`uel.masts`)"""
+    restorer: Restorer | None = None
+    """what has learned elsewhere how maps are wrong: believed where labelled reports bear it out"""
 
     def __str__(self) -> str:
         """What was learned, in words."""
@@ -135,8 +140,15 @@ class Learned:
 
     @cached_property
     def mended(self) -> Mended:
-        """The map put right, see `uel.mended`."""
-        return mend(replace(self.place, radio=self._posed, fingerprints=self.read(self.place.fingerprints)))
+        """The map put right, see `uel.mended`: as it is given, or restored if labelled places are surely likelier."""
+        given = self._mended(self._posed)
+        if self.restorer is None:
+            return given
+        restored = self._mended(self.restorer.restored(replace(self.maps, radio=self._posed)), RESTORED)
+        return restored if restored.likely - given.likely > SURE else given
+
+    def _mended(self, radio: RadioMap, errors: Sequence[Alike] = GIVEN) -> Mended:
+        return mend(replace(self.place, radio=radio, fingerprints=self.read(self.place.fingerprints)), errors)
 
     def refiner(self, locator: Locator, plan: Refinement) -> Refiner:
         """On the map put right, with the trust in the locator (the plan's or one of `TRUSTS`) that is borne out.

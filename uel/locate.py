@@ -29,6 +29,7 @@ from uel.refine import Refinement
 from uel.report_json import Timeline
 from uel.reports import Reports
 from uel.rescore import Rescoring, rescored
+from uel.restorer import Restorer
 from uel.runs import Run
 from uel.simulator import Simulator
 from uel.sites import Site
@@ -166,7 +167,8 @@ def _learned(config: LocateConfig, run: Run, tracer: Tracer) -> Learned | None:
         return None
     radio, model = run.maps.radio, run.locator.measurement
     place = Place(radio, run.maps.prior, model, *_labelled(config, run))
-    learned = Learned(place, run.maps, _map_tracer(config, run, tracer) if config.retrace else None)
+    masts = _map_tracer(config, run, tracer) if config.retrace else None
+    learned = Learned(place, run.maps, masts, Restorer.load(run.folder))
     log.info("%s", learned)
     return learned
 

@@ -42,6 +42,12 @@ LENGTHS = (10.0, 20.0, 40.0, 80.0)  # m after which errors are alike by 1/e
 FADINGS = (0.85, 1.0, 1.2, 1.5, 2.0, 2.8)  # factors on the model's, beside errors that reach nowhere
 OUTLIERS = (0.0, 0.03, 0.1, 0.2)  # shares of levels that neither explains
 WRONG = (0.0, 0.01, 0.05, 0.1, 0.2, 0.35, 0.5, 0.7)  # chances that the map's sight is wrong
+SHARES = (0.0, 0.5, 0.8, 0.95)  # of error bars that hold more than noise
+GIVEN = tuple(Alike(spread=spread, length=length) for spread, length in itertools.product(SPREADS, LENGTHS))
+RESTORED = tuple(
+    Alike(spread=spread, length=length, share=share)
+    for spread, length, share in itertools.product((0.0, 5.0), (*LENGTHS[1:], 160.0), SHARES)
+)
 TYPICAL = (1.2, 0.1)  # fading and outliers under which errors are compared first
 LIKELIEST = 3  # of those, for which all are tried
 DOUBTS = (0.0, 0.15, 0.3, 0.5, 0.7)  # see `uel.posterior.log_posterior`
@@ -66,14 +72,17 @@ class Mended:
     """the same from half of the labelled reports"""
     judge: Place
     """the other half: what is still to be chosen has to be judged by reports that were not kriged"""
+    likely: float
+    """nats: how likely the places of the other half's reports are under `half`"""
 
 
-def mend(place: Place) -> Mended:
+def mend(place: Place, errors: Sequence[Alike] = GIVEN) -> Mended:
     """Learn from a place's labelled reports; half of them choose what the others are to be kriged by, then all are.
 
     A map without holes (as `fit_robust` patches it) with corrected levels, whose error bars hold what is not known of
     its errors. With fewer than `2 * LEAST` labelled reports, or where kriging does not surely help, levels are left
     alone; map and model come back as they were given unless labelled reports are surely likelier under others.
+    `errors`: what is tried; `RESTORED` of maps whose error bars hold more than the noise of rays.
     """
     robust = fit_robust(place)
     doubting = _doubting(RobustBayes(robust.radio, place.model), place)
@@ -85,20 +94,23 @@ def mend(place: Place) -> Mended:
     given = RobustBayes(place.radio, place.model)
     plain = alone if score(alone) - score(given) > least else given
     if half >= LEAST:
-        alike, model, levels = best(list(_kriged(doubting, learn, judge)), lambda tried: tried[2])
+        alike, model, levels = best(list(_kriged(doubting, learn, judge, errors)), lambda tried: tried[2])
         gain = levels + log_score(doubting, judge, *OTHERS) - score(plain)
         if gain > least:
-            found = _doubted(RobustBayes(_corrected_map(doubting, learn, alike), model), judge)
-            return Mended(replace(found, radio=_corrected_map(doubting, place, alike)), alike, gain, found, judge)
-    plain = _doubted(plain, judge)
-    return Mended(plain, None, 0.0, plain, judge)
+            found, likely = _doubted(RobustBayes(_corrected_map(doubting, learn, alike), model), judge)
+            right = replace(found, radio=_corrected_map(doubting, place, alike))
+            return Mended(right, alike, gain, found, judge, likely)
+    plain, likely = _doubted(plain, judge)
+    return Mended(plain, None, 0.0, plain, judge, likely)
 
 
-def _kriged(bayes: RobustBayes, learn: Place, judge: Place) -> Iterator[tuple[Alike, MeasurementModel, float]]:
+def _kriged(
+    bayes: RobustBayes, learn: Place, judge: Place, errors: Sequence[Alike]
+) -> Iterator[tuple[Alike, MeasurementModel, float]]:
     """Ways to krige, each with how likely it makes the reports that judge: all fadings for the likeliest errors."""
     spots, position = bayes.radio.spots(judge.fingerprint_position), judge.fingerprint_position
-    errors = [Alike(spread=spread, length=length) for spread, length in itertools.product(SPREADS, LENGTHS)]
-    right = {alike: _corrected(spots, *_asked(_errors(bayes, learn, alike), position)) for alike in errors}
+    bars = spots.relative_error[..., 0]
+    right = {alike: _corrected(spots, *_asked(_errors(bayes, learn, alike), position, bars)) for alike in errors}
 
     shares = OUTLIERS[:1] if bayes.model.cell_correlation else OUTLIERS  # correlated levels have none
     typical = (TYPICAL[0], min(TYPICAL[1], shares[-1]))
@@ -122,8 +134,9 @@ def _doubting(bayes: RobustBayes, place: Place) -> RobustBayes:
     return fit_spreads(bayes, place)
 
 
-def _doubted(bayes: RobustBayes, judge: Place) -> RobustBayes:
-    """With the doubt under which the places of labelled reports are surely likelier than without any."""
+def _doubted(bayes: RobustBayes, judge: Place) -> tuple[RobustBayes, float]:
+    """With the doubt under which the places of labelled reports are surely likelier than without any, and how likely
+    they are in nats."""
     row, column = bayes.radio.grid.pixel_of(judge.fingerprint_position)
     log_prior = judge.prior.clamp(min=CERTAIN).log()
     total = torch.zeros(len(DOUBTS))
@@ -132,7 +145,8 @@ def _doubted(bayes: RobustBayes, judge: Place) -> RobustBayes:
         evidence = bayes.model.log_likelihood(reports, bayes.radio, judge.power_dbm, map_error=True)
         at = torch.arange(len(part)), row[part], column[part]
         total += torch.stack([log_posterior(evidence, log_prior, doubt)[at].sum() for doubt in DOUBTS])
-    return replace(bayes, doubt=DOUBTS[int(total.argmax())] if total.max() - total[0] > SURE else DOUBTS[0])
+    chosen = int(total.argmax()) if total.max() - total[0] > SURE else 0
+    return replace(bayes, doubt=DOUBTS[chosen]), float(total[chosen])
 
 
 # ---- kriging -------------------------------------------------------------------------------------------
@@ -145,28 +159,33 @@ def _errors(bayes: RobustBayes, learn: Place, alike: Alike) -> list[Residual]:
     limit = model.censor_level(reports)
     level = torch.where(reports.heard, reports.rsrp_dbm, limit)
     off = level - spots.level_db[..., 0].T - learn.power_dbm
-    noise = (model.shadowing_db**2 + (DB_PER_NEPER * spots.relative_error[..., 0].T) ** 2).sqrt()
-    return [Residual.of(position, off[:, c], noise[:, c], reports.heard[:, c], alike) for c in range(off.shape[1])]
+    bar, fading = DB_PER_NEPER * spots.relative_error[..., 0], model.shadowing_db
+    return [Residual.of(position, off[:, c], bar[c], fading, reports.heard[:, c], alike) for c in range(off.shape[1])]
 
 
 def _asked(
-    errors: Sequence[Residual], position: Float[Tensor, "n 2"]
+    errors: Sequence[Residual], position: Float[Tensor, "n 2"], relative_error: Float[Tensor, "cell n"]
 ) -> tuple[Float[Tensor, "cell n"], Float[Tensor, "cell n"]]:
     """Means and standard deviations in dB of the map's errors at places."""
-    parts = [[one.at(some) for some in position.split(CHUNK)] for one in errors]
+    bars = (DB_PER_NEPER * relative_error).split(CHUNK, 1)
+    parts = [
+        [one.at(some, bar[cell]) for some, bar in zip(position.split(CHUNK), bars, strict=True)]
+        for cell, one in enumerate(errors)
+    ]
     mean, spread = (torch.stack([torch.cat([part[k] for part in cell]) for cell in parts]).float() for k in (0, 1))
     return mean, spread
 
 
 def _corrected(raster: Raster, mean: Float[Tensor, "cell n"], spread: Float[Tensor, "cell n"]) -> Raster:
-    """A map, or spots of it, whose levels are put right; what is not known of its errors joins its error bars."""
-    error = (raster.relative_error**2 + (spread.view_as(raster.gain) / DB_PER_NEPER) ** 2).sqrt()
-    return replace(raster, gain=raster.gain * from_db(mean.view_as(raster.gain)), relative_error=error)
+    """A map, or spots of it, whose levels are put right; its error bars are what is not known of its errors."""
+    gain, error = raster.gain * from_db(mean.view_as(raster.gain)), spread.view_as(raster.gain) / DB_PER_NEPER
+    return replace(raster, gain=gain, relative_error=error)
 
 
 def _corrected_map(bayes: RobustBayes, place: Place, alike: Alike) -> RadioMap:
     """Put right where phones can be; elsewhere as it was."""
     there = place.prior.flatten() > 0
-    mean, spread = torch.zeros(2, len(bayes.radio.gain), len(there))
-    mean[:, there], spread[:, there] = _asked(_errors(bayes, place, alike), place.points[there])
+    error = bayes.radio.relative_error.flatten(1)
+    mean, spread = torch.zeros_like(error), DB_PER_NEPER * error
+    mean[:, there], spread[:, there] = _asked(_errors(bayes, place, alike), place.points[there], error[:, there])
     return _corrected(bayes.radio, mean, spread)

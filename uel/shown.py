@@ -65,6 +65,11 @@ def level_shown(level_db: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
     return (level_db + 100.0) / 15.0
 
 
+def level_told(shown: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
+    """Levels in dB that `level_shown` shows so."""
+    return shown * 15.0 - 100.0
+
+
 def distance_shown(radio: RadioMap) -> Float[Tensor, "cell row column"]:
     """Distance on the ground from each antenna, in sides of the tile."""
     return radio.distance / radio.grid.size

@@ -1,0 +1,152 @@
+"""Teach a network how maps are wrong (`uel.restorer`), on worlds whose right maps are known."""
+
+import logging
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from jaxtyping import Bool, Float
+from rich.progress import track
+from torch import Tensor
+from torch.nn import functional as F
+
+from training.world import EXACT, World
+from uel.errors import UelError
+from uel.files import as_json
+from uel.laws import log_ndtr
+from uel.measurement import MeasurementModel
+from uel.restorer import Restored, Restorer, RestorerConfig, believed, shown
+
+log = logging.getLogger(__name__)
+
+SIGHT = 0.3  # weight of the sight's cross-entropy beside a level's
+OUTLIERS = 0.05  # share of levels that a restored map is taken to be far off, as `uel.mended` will
+CLIP = 1.0  # greatest gradient norm
+WARM = 0.05  # share of the steps in which the rate rises
+DRAWN = 8  # cells of each world to validate on
+BARS = (2.0, 4.0, 8.0, 12.0, 16.0)  # dB, error bars that a map is tried with as it is given
+
+
+@dataclass(frozen=True, kw_only=True)
+class Restoring:
+    """How long and how fast; half of all cores' minutes of a locator's training, by default."""
+
+    steps: int = 800
+    """of AdamW; 0 trains no such network, and only labelled reports put maps right"""
+    batch: int = 8
+    """cells in a batch, each of some world under some condition"""
+    learning_rate: float = 3e-3
+    """peak, after a warm-up, before a cosine to zero"""
+    network: RestorerConfig = field(default_factory=RestorerConfig)
+
+    def __post_init__(self) -> None:
+        if self.steps < 0 or self.batch < 1 or not 0 < self.learning_rate < math.inf:
+            raise UelError("a restorer is trained by steps, cells and a rate", got=self, do="give 800, 8 and 3e-3, say")
+
+
+@dataclass(frozen=True, eq=False)
+class _Asked:
+    """One cell of a world as it is shown, and what is true of it."""
+
+    shown: Float[Tensor, "channel row column"]
+    level: Float[Tensor, "row column"]
+    """dB, one report's path gain and fading in every pixel; to be read where it is heard"""
+    limit: float
+    """dB below which none is heard"""
+    heard: Bool[Tensor, "row column"]
+    los: Bool[Tensor, "row column"]
+    possible: Bool[Tensor, "row column"]
+    """pixels that phones can be in"""
+
+
+def fit_restorer(
+    plan: Restoring, train: Sequence[World], validate: Sequence[World], model: MeasurementModel, seed: int, out: Path
+) -> None:
+    """Train on all wrong maps that worlds have; write `restorer.pt`, and to `restorer.json` what it does for others.
+
+    Learned is the likelihood of reports: the truth with fading, silent below the sensitivity. The same seed and worlds
+    give the same network.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    torch.manual_seed(seed)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    network = Restorer(plan.network).to(device)
+    optimizer = torch.optim.AdamW(network.parameters(), plan.learning_rate)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, plan.learning_rate, plan.steps, pct_start=WARM)
+    chosen = [(world, name) for world in train for name in _wrong(world)]
+    for step in track(range(plan.steps), "learning how maps are wrong"):
+        which = torch.randint(len(chosen), (plan.batch,), generator=generator).tolist()
+        asked = [_drawn(world, name, model, generator) for world, name in (chosen[k] for k in which)]
+        loss = _loss(network(torch.stack([one.shown for one in asked]).to(device)), asked, model)
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), CLIP)
+        optimizer.step()
+        schedule.step()
+        if step % 100 == 99:
+            log.info("restorer: step %d, %.3f nats a pixel", step + 1, loss.item())
+    network.cpu().eval().save(out)
+    names = dict.fromkeys(name for world in validate for name in _wrong(world))
+    with torch.no_grad():
+        told = {name: _nats(network, validate, name, model, seed) for name in names}
+    (out / "restorer.json").write_bytes(as_json(told))
+    for name, (given, restored) in told.items():
+        log.info("restorer: a level on maps %s costs %.3f nats as given, %.3f restored", name, given, restored)
+
+
+def _wrong(world: World) -> list[str]:
+    """Conditions under which a world's maps are wrong."""
+    return [name for name in world.variants if name != EXACT]
+
+
+def _drawn(world: World, condition: str, model: MeasurementModel, generator: torch.Generator) -> _Asked:
+    """A cell of a world, and one report's level of it in every pixel."""
+    maps, truth = world.given(condition), world.maps.radio
+    cell = int(torch.randint(len(truth.gain), (), generator=generator))
+    fading = torch.randn(truth.grid.shape, generator=generator) * model.shadowing_db
+    level = truth.level_db[cell] + fading
+    limit = model.sensitivity_dbm - model.rsrp_step_db / 2 - float(world.maps.power_dbm[cell])
+    heard = truth.known[cell] & (level >= limit)
+    return _Asked(shown(maps, slice(cell, cell + 1))[0], level, limit, heard, truth.los[cell], world.maps.prior > 0)
+
+
+def _loss(restored: Restored, asked: Sequence[_Asked], model: MeasurementModel) -> Tensor:
+    """Mean negative log-likelihood in nats of levels and silence, and the cross-entropy of sight."""
+    los, possible = (torch.stack([getattr(one, name) for one in asked]) for name in ("los", "possible"))
+    sight = F.binary_cross_entropy_with_logits(restored.sight, los.to(restored.sight.device).float(), reduction="none")
+    return SIGHT * sight[possible].mean() - _levels(restored, asked, model).mean()
+
+
+def _levels(restored: Restored, asked: Sequence[_Asked], model: MeasurementModel) -> Float[Tensor, " n"]:
+    """Log-likelihood in nats of levels and silence, in every pixel where phones can be."""
+    device = restored.mean_db.device
+    level, heard, possible = (
+        torch.stack([getattr(one, name) for one in asked]).to(device) for name in ("level", "heard", "possible")
+    )
+    limit = torch.tensor([one.limit for one in asked], device=device)[:, None, None]
+    own = restored.spread_db**2 + model.shadowing_db**2
+
+    def law(spread: Tensor) -> Tensor:
+        at = -(((level - restored.mean_db) / spread) ** 2) / 2 - spread.log() - math.log(2 * math.pi) / 2
+        return torch.where(heard, at, log_ndtr((limit - restored.mean_db) / spread))
+
+    usual, far = law(own.sqrt()), law((own + model.outlier_db**2).sqrt())
+    return torch.logaddexp(math.log1p(-OUTLIERS) + usual, math.log(OUTLIERS) + far)[possible]
+
+
+def _nats(
+    network: Restorer, worlds: Sequence[World], condition: str, model: MeasurementModel, seed: int
+) -> tuple[float, float]:
+    """Nats that a report's level costs in a pixel: by the map as it is given, with the best of `BARS`, and restored."""
+    generator = torch.Generator().manual_seed(seed)
+    there = [world for world in worlds if condition in world.variants for _ in range(DRAWN)]
+    asked = [_drawn(world, condition, model, generator) for world in there]
+    given, restored = torch.zeros(len(BARS)), 0.0
+    for one in asked:
+        x = one.shown[None]
+        restored += float(-_levels(network(x), [one], model).mean()) / len(asked)
+        plain = [Restored(believed(x), torch.full_like(x[:, 0], bar), x[:, 3]) for bar in BARS]
+        given += torch.stack([-_levels(said, [one], model).mean() for said in plain]) / len(asked)
+    return float(given.min()), restored
