@@ -156,9 +156,11 @@ def test_a_restored_map_is_believed_only_if_labelled_reports_bear_it_out(world: 
     network = Knowing(SMALL)
     network.answer = (wrong if right else true).radio
     given = true if right else wrong
-    found = Learned(place(world, given), given, restorer=network).mended
-    assert found.likely >= Learned(place(world, given), given).mended.likely
-    torch.testing.assert_close(found.bayes.radio.gain, true.radio.gain)
+    learned = Learned(place(world, given), given, restorer=network)
+    assert learned.restored is not right
+    assert learned.mended.likely >= Learned(place(world, given), given).mended.likely
+    torch.testing.assert_close(learned.mended.bayes.radio.gain, true.radio.gain)
+    assert ("map restored" in str(learned)) is not right
 
 
 def test_a_run_keeps_its_restorer(tmp_path: Path, world: World) -> None:

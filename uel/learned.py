@@ -99,9 +99,12 @@ class Learned:
         if self.tracer:
             up = [f"{number} by {by:+.1f} m" for number, by in enumerate(self.raised_by) if by]
             said += f"; masts raised: {', '.join(up) or 'none'}"
+        if self.restored:
+            said += "; map restored"
         if mended.alike is None:
             return f"{told}: levels of the map left alone; {said}"
-        field = f"errors of {mended.alike.spread:g} dB, alike over {mended.alike.length:g} m"
+        bars = f" and {100 * mended.alike.share:g} % of its error bars" if mended.alike.share else ""
+        field = f"errors of {mended.alike.spread:g} dB{bars}, alike over {mended.alike.length:g} m"
         return f"{told}: {field}, put right (reports {mended.gain:.2f} nats likelier); {said}"
 
     def read(self, reports: Reports) -> Reports:
@@ -140,12 +143,21 @@ class Learned:
 
     @cached_property
     def mended(self) -> Mended:
-        """The map put right, see `uel.mended`: as it is given, or restored if labelled places are surely likelier."""
+        """The map put right, see `uel.mended`."""
+        return self._either[0]
+
+    @property
+    def restored(self) -> bool:
+        """Whether that is the map which the restorer made of the given one: labelled places are surely likelier."""
+        return self._either[1]
+
+    @cached_property
+    def _either(self) -> tuple[Mended, bool]:
         given = self._mended(self._posed)
         if self.restorer is None:
-            return given
+            return given, False
         restored = self._mended(self.restorer.restored(replace(self.maps, radio=self._posed)), RESTORED)
-        return restored if restored.likely - given.likely > SURE else given
+        return (restored, True) if restored.likely - given.likely > SURE else (given, False)
 
     def _mended(self, radio: RadioMap, errors: Sequence[Alike] = GIVEN) -> Mended:
         return mend(replace(self.place, radio=radio, fingerprints=self.read(self.place.fingerprints)), errors)
