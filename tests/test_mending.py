@@ -54,7 +54,7 @@ def stages(tmp_path_factory: pytest.TempPathFactory) -> Stages:
 
 @pytest.fixture(scope="module")
 def right(wrong: World, stages: Stages) -> World:
-    return mended(wrong, ("M0", "M4"), PLAN, MODEL, {"town": "toy"}, 3, stages)
+    return mended(wrong, ("M0", "M4"), PLAN, MODEL, None, {"town": "toy"}, 3, stages)
 
 
 def test_levels_and_azimuths_of_a_wrong_map_are_put_right(wrong: World, right: World) -> None:
@@ -94,7 +94,7 @@ def test_a_locator_is_told_what_labelled_reports_showed_of_phones(right: World) 
 
 def test_what_was_learned_is_kept(wrong: World, right: World, stages: Stages) -> None:
     made = sorted(stages.root.iterdir())
-    again = mended(wrong, ("M0", "M4"), PLAN, MODEL, {"town": "toy"}, 3, stages)
+    again = mended(wrong, ("M0", "M4"), PLAN, MODEL, None, {"town": "toy"}, 3, stages)
     assert dict(again.models) == dict(right.models)
     assert torch.equal(again.given("M4").radio.gain, right.given("M4").radio.gain)
     assert sorted(stages.root.iterdir()) == made
@@ -142,7 +142,7 @@ def test_fixes_are_left_alone_where_labelled_reports_say_so(wrong: World, knows:
     place = Place(given.radio, given.prior, MODEL, reports.tier("T1"), position)
     sure = RobustBayes(given.radio, MODEL)
     learned = Learned(place, given)
-    vars(learned)["mended"] = Mended(sure, None, 0.0, sure, place.labelled(slice(20, None)))
+    vars(learned)["mended"] = Mended(sure, None, 0.0, sure, place.labelled(slice(20, None)), 0.0)
     locator = Knowing(LocatorConfig(patches=16, width=16, pixel_width=4, depth=1, radio_depth=1), MODEL).eval()
     locator.true = wrong.maps if knows else None
     with torch.no_grad():
