@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,6 +26,7 @@ from uel.maps import Maps
 from uel.masts import MapTracer
 from uel.measurement import MeasurementModel
 from uel.reports import Truth
+from uel.restorer import Restorer, RestorerConfig
 from uel.simulator import FreeSpace
 from uel.sites import Site
 from uel.tile import Tile
@@ -217,6 +219,20 @@ def test_another_locator_is_judged_anew(judged: Path, run: Path, tile: Tile, tmp
     rows = table(judge(config, made(tile, config)))
     assert len(list((judged / "cells").glob("*.npz"))) == count + 1
     assert {"locator", "other"} <= {row["method"] for row in rows}
+
+
+def test_a_run_is_judged_with_its_restorer(run: Path, tile: Tile, tmp_path: Path) -> None:
+    """A locator beside which a restorer lies is another one, and a restorer that cannot be read is not passed over."""
+    shutil.copyfile(run / "locator.pt", tmp_path / "locator.pt")
+    config = config_of(tmp_path, rt=0, phones=8, **ONE)
+    cells = tmp_path / "eval" / "toy" / "cells"
+    judge(config, made(tile, config))
+    Restorer(RestorerConfig(width=4, levels=2)).save(tmp_path)
+    judge(config, made(tile, config))
+    assert len(list(cells.glob("*.npz"))) == 2
+    (tmp_path / "restorer.pt").write_bytes(b"no weights")
+    with pytest.raises(UelError, match="restorer"):
+        judge(config, made(tile, config))
 
 
 @whole

@@ -31,7 +31,7 @@ BARS = (2.0, 4.0, 8.0, 12.0, 16.0)  # dB, error bars that a map is tried with as
 
 @dataclass(frozen=True, kw_only=True)
 class Restoring:
-    """How long and how fast; half of all cores' minutes of a locator's training, by default."""
+    """How long and how fast: some 12 CPU minutes by default. Killed, it starts anew."""
 
     steps: int = 800
     """of AdamW; 0 trains no such network, and only labelled reports put maps right"""

@@ -227,7 +227,7 @@ def _world(
 
 def _restorer(config: TrainConfig, stages: Stages, train: list[World], validate: list[World]) -> Path | None:
     """The folder of a network that learned how these maps are wrong, where one is asked for."""
-    if not config.locator.mended or not config.restoring.steps:
+    if not config.locator.mended or not config.restoring.steps or set(config.conditions.drawn) == {EXACT}:
         return None
     key = {
         "worlds": [_identity(world) for world in (*train, *validate)],
