@@ -10,6 +10,7 @@ import torch
 from tests.test_explorer import SIZE, make_run
 from uel import geojson, report_json
 from uel.cli import main
+from uel.errors import UelError
 from uel.fix import Fix
 from uel.grid import Grid
 from uel.locate import LocateConfig
@@ -20,6 +21,7 @@ from uel.measurement import MeasurementModel
 from uel.radiomap import RadioMap
 from uel.refine import Refinement
 from uel.report_json import Timeline
+from uel.restorer import Restorer, RestorerConfig
 from uel.runs import Run
 from uel.simulator import FreeSpace
 from uel.sites import Site, cell_positions
@@ -145,9 +147,31 @@ def test_labelled_reports_tell_how_high_masts_stand(run, tmp_path, caplog):
     assert [(number, float(by)) for number, _, by, _ in raised] == [("1", pytest.approx(-6.5, abs=0.5))]
 
 
-def test_heights_of_masts_need_labelled_reports(run, tmp_path, capsys):
-    assert main(["locate", str(run), str(tmp_path / "asked.json"), "--retrace"]) == 2
+@pytest.mark.parametrize("more", [["--retrace"], ["--restorer", "runs"]])
+def test_heights_of_masts_and_restored_maps_need_labelled_reports(run, tmp_path, capsys, more):
+    assert main(["locate", str(run), str(tmp_path / "asked.json"), *more]) == 2
     assert "add --labelled" in capsys.readouterr().err
+
+
+def test_a_restored_map_is_what_labelled_reports_are_asked_about_too(run, tmp_path, caplog, monkeypatch):
+    """A hundred of them, of a city whose map another run's network happens to know; without one it is in the dark."""
+    maps = Run.open(run).maps
+    dark = replace(maps, radio=replace(maps.radio, gain=maps.radio.gain * 1e-4))
+    places = 0.98 * SIZE * (torch.rand(100, 2, generator=torch.Generator().manual_seed(3)) - 0.5)
+    said = reports_at(Run.open(run), places)
+    heard = said.reports.heard.any(-1)
+    said, places = Timeline(said.time[heard], said.reports[heard]), places[heard]
+    monkeypatch.setattr(Run, "maps", dark)
+    monkeypatch.setattr(Restorer, "restored", lambda *_: maps.radio)
+    for name, at in (("labelled", places), ("asked", None)):
+        (tmp_path / f"{name}.json").write_bytes(report_json.write(replace(said, position=at)))
+    files = {"report": tmp_path / "asked.json", "labelled": tmp_path / "labelled.json", "restorer": tmp_path}
+    with pytest.raises(UelError, match=r"no restorer\.pt here"):
+        LocateConfig(run=run, **files)
+    Restorer(RestorerConfig(width=4, levels=2)).save(tmp_path)
+    with caplog.at_level("INFO"):
+        next(iter(located(LocateConfig(run=run, **files), FreeSpace)))
+    assert [("map restored" in text) for text in caplog.messages if "labelled reports" in text] == [True]
 
 
 @pytest.mark.parametrize(

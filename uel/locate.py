@@ -29,6 +29,7 @@ from uel.refine import Refinement
 from uel.report_json import Timeline
 from uel.reports import Reports
 from uel.rescore import Rescoring, rescored
+from uel.restorer import FILE as RESTORER
 from uel.restorer import Restorer
 from uel.runs import Run
 from uel.simulator import Simulator
@@ -69,6 +70,9 @@ class LocateConfig:
     labelled: Path | None = None
     """reports of this place that say where they were sent from (JSON as above with `position`, or a drive's .csv or
     .csv.gz): they put the map and its antennas right first, on which fixes are then looked at again"""
+    restorer: Path | None = None
+    """folder of a run of `uel train` whose network has learned how maps are wrong (`restorer.pt`; this run's own, if it
+    has one): labelled reports are asked about the map that it makes of this place's, too"""
     retrace: bool = False
     """labelled reports also tell how high masts stand, by tracing maps anew: thirteen by a tenth of all
     rays and one by all, some minutes"""
@@ -100,6 +104,11 @@ class LocateConfig:
             raise UelError("a map put right is for refining fixes on", got=got, do="leave out one of them")
         if self.retrace and not self.labelled:
             raise UelError("labelled reports tell how high masts stand", got="--retrace", do="add --labelled FILE")
+        if self.restorer and not self.labelled:
+            raise UelError("labelled reports say what a restorer is worth", got="--restorer", do="add --labelled FILE")
+        if self.restorer and not (self.restorer / RESTORER).is_file():
+            do = "give a run of a locator of mended maps: uel train --config train/small"
+            raise UelError(f"no {RESTORER} here", got=str(self.restorer), do=do)
 
 
 Tracer = Callable[[Tile, tuple[Site, ...], RayPlan], Simulator]
@@ -168,7 +177,7 @@ def _learned(config: LocateConfig, run: Run, tracer: Tracer) -> Learned | None:
     radio, model = run.maps.radio, run.locator.measurement
     place = Place(radio, run.maps.prior, model, *_labelled(config, run))
     masts = _map_tracer(config, run, tracer) if config.retrace else None
-    learned = Learned(place, run.maps, masts, Restorer.load(run.folder))
+    learned = Learned(place, run.maps, masts, Restorer.load(config.restorer or run.folder))
     log.info("%s", learned)
     return learned
 
