@@ -304,6 +304,7 @@ tracks: {tracks: 8}
 augment: {symmetries: true}
 locator: {mended: true}
 mending: {labelled: 80}
+restoring: {steps: 4, batch: 2, network: {width: 4, levels: 2}}
 training: {epochs: 2, steps_per_epoch: 2, batch: 4, rt_fraction: 0.0, validation: 8}
 """
 
@@ -320,7 +321,8 @@ def test_the_verb_leaves_a_run_that_repeats_itself(
     told = json.loads((run / "metrics.json").read_text())
     assert told["training"]["steps"] == 4
     assert {"val_p50_m_M4", "val_cover90", "loss"} <= rows(run / "metrics.csv")[0].keys()
-    for name in ("report.md", "figures/training.png", "figures/cdf.png", "figures/calibration.png"):
+    assert {"M1", "M4", "M5"} == told["restorer"].keys()
+    for name in ("report.md", "restorer.pt", "figures/training.png", "figures/cdf.png", "figures/calibration.png"):
         assert (run / name).stat().st_size > 100
     first = Locator.load(run).state_dict()
     repeat = ["train", "--config", str(run / "config.yaml")]
