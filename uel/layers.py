@@ -1,5 +1,7 @@
 """Building blocks that know no direction: turning or mirroring the world turns and mirrors what they do."""
 
+from collections.abc import Callable
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -104,6 +106,20 @@ class RadioEncoder(nn.Module):
             got, do = f"{cells.shape[1]} cells", f"give a map of up to {len(self.ids)}, or train without cell_ids"
             raise UelError("this locator tells fewer cells apart by their index", got=got, do=do)
         return self.embed(cells) + self.ids[: cells.shape[1]]
+
+
+def down_and_up(
+    x: Float[Tensor, "batch inputs row column"], down: nn.ModuleList, up: nn.ModuleList, pool: Callable[..., Tensor]
+) -> Float[Tensor, "batch outputs row column"]:
+    """The way through a U-Net: a stage at each resolution, `pool` between them, and back beside what was passed."""
+    x = down[0](x.contiguous(memory_format=torch.channels_last))
+    passed = []
+    for stage in down[1:]:
+        passed.append(x)
+        x = stage(pool(x, 2, ceil_mode=True))
+    for stage, skip in zip(up, reversed(passed), strict=True):
+        x = stage(torch.cat([F.interpolate(x, size=skip.shape[-2:]), skip], 1))
+    return x
 
 
 def silent(layer: nn.Linear | nn.Conv2d) -> nn.Module:

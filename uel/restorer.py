@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from uel.errors import UelError
-from uel.layers import IsotropicConv, silent
+from uel.layers import IsotropicConv, down_and_up, silent
 from uel.maps import Maps
 from uel.measurement import DB_PER_NEPER
 from uel.radiomap import RadioMap
@@ -74,16 +74,8 @@ class Restorer(nn.Module):
 
     def forward(self, x: Float[Tensor, "cell channel row column"]) -> Restored:
         """What is believed of cells that are `shown`. Before it is trained it believes their maps, by some 10 dB."""
-        base = believed(x)
-        x = self.down[0](x.contiguous(memory_format=torch.channels_last))
-        passed = []
-        for block in self.down[1:]:
-            passed.append(x)
-            x = block(F.avg_pool2d(x, 2, ceil_mode=True))
-        for block, skip in zip(self.up, reversed(passed), strict=True):
-            x = block(torch.cat([F.interpolate(x, size=skip.shape[-2:]), skip], 1))
-        off, wide, sight = self.head(x).unbind(1)
-        return Restored(base + UNIT * off, (UNIT * F.softplus(wide)).clamp(LEAST, WIDEST), sight)
+        off, wide, sight = self.head(down_and_up(x, self.down, self.up, F.avg_pool2d)).unbind(1)
+        return Restored(believed(x) + UNIT * off, (UNIT * F.softplus(wide)).clamp(LEAST, WIDEST), sight)
 
     @torch.no_grad()
     def restored(self, maps: Maps) -> RadioMap:
@@ -112,12 +104,12 @@ class Restorer(nn.Module):
             return None
         try:
             content = torch.load(file, weights_only=True)
+            if content["schema"] != SCHEMA:
+                raise ValueError(f"schema {content['schema']!r} instead of {SCHEMA!r}")
             restorer = Restorer(RestorerConfig(**content["config"]))
             restorer.load_state_dict(content["state"])
         except Exception as error:  # torch raises what its unpickler and zip reader raise
             raise UelError("this restorer cannot be read", got=f"{file}: {error}", do="train again") from error
-        if content["schema"] != SCHEMA:
-            raise UelError(f"this restorer is not of schema {SCHEMA!r}", got=content["schema"], do="train again")
         return restorer.eval()
 
 

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from uel.layers import silent
+from uel.layers import down_and_up, silent
 from uel.maps import Maps
 from uel.measurement import MeasurementModel
 from uel.reports import Reports
@@ -38,13 +38,7 @@ class UNet(nn.Module):
 
     def forward(self, reports: Reports, maps: Maps, model: MeasurementModel) -> Float[Tensor, "batch row column"]:
         """Log-weights of pixels; before training those of the prior, which every method is told."""
-        x = self.down[0](planes(reports, maps, model, self.cells).contiguous(memory_format=torch.channels_last))
-        passed = []
-        for stage in self.down[1:]:
-            passed.append(x)
-            x = stage(F.max_pool2d(x, 2, ceil_mode=True))
-        for stage, skip in zip(self.up, reversed(passed), strict=True):
-            x = stage(torch.cat([F.interpolate(x, size=skip.shape[-2:]), skip], 1))
+        x = down_and_up(planes(reports, maps, model, self.cells), self.down, self.up, F.max_pool2d)
         return self.logit(x)[:, 0] + maps.prior.clamp(min=1e-6).log()
 
 
