@@ -11,7 +11,7 @@ from tests.toy import SITES, toy_world
 from training.world import World
 from uel.errors import UelError
 from uel.layers import IsotropicConv
-from uel.locator import SCHEMA, Locator, LocatorConfig
+from uel.locator import SCHEMA, Locator, LocatorConfig, _bar
 from uel.maps import Maps
 from uel.posterior import geometric_median, grid_posterior
 from uel.reports import Reports
@@ -75,6 +75,17 @@ def test_turned_world_gives_turned_fixes(world: World, phones: tuple[Reports, to
     torch.testing.assert_close(around.position, torch.stack([-y, x], -1), atol=0.05, rtol=1e-4)
     heat = straight.log_heatmap.view(-1, 16, 16)
     torch.testing.assert_close(around.log_heatmap.view(-1, 16, 16), heat.rot90(-1, (1, 2)), atol=2e-3, rtol=1e-3)
+
+
+def test_error_bars_are_read_where_a_report_may_come_from(world: World, phones: tuple[Reports, torch.Tensor]) -> None:
+    """By a loop over reports and the cells that they heard."""
+    reports, _ = phones
+    wide = 3.0 * torch.rand(world.maps.radio.gain.shape, generator=torch.Generator().manual_seed(2))
+    maps = replace(world.maps, radio=replace(world.maps.radio, relative_error=wide))
+    posterior = grid_posterior(reports, maps.radio, maps.prior, MODEL, maps.power_dbm)
+    for one, chance, bar in zip(reports.heard, posterior, _bar(posterior.log(), reports, maps)[:, 0], strict=True):
+        seen = [float((chance * wide[cell].clamp(max=2.0)).sum()) for cell in one.nonzero()[:, 0].tolist()]
+        assert float(bar) == pytest.approx(sum(seen) / len(seen), rel=1e-4)
 
 
 def test_cells_are_a_set(world: World, phones: tuple[Reports, torch.Tensor]) -> None:

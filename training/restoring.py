@@ -4,6 +4,7 @@ import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -26,6 +27,7 @@ OUTLIERS = 0.05  # share of levels that a restored map is taken to be far off, a
 CLIP = 1.0  # greatest gradient norm
 WARM = 0.05  # share of the steps in which the rate rises
 DRAWN = 8  # cells of each world to validate on
+CPU = torch.device("cpu")
 BARS = (2.0, 4.0, 8.0, 12.0, 16.0)  # dB, error bars that a map is tried with as it is given
 
 
@@ -47,6 +49,29 @@ class Restoring:
 
 
 @dataclass(frozen=True, eq=False)
+class _Lesson:
+    """A world, and a condition under which its maps are wrong."""
+
+    world: World
+    condition: str
+
+    @cached_property
+    def shown(self) -> Float[Tensor, "cell channel row column"]:
+        """All its cells as the network is shown them, in half precision to have them all at hand."""
+        return shown(self.world.given(self.condition)).half()
+
+    def drawn(self, model: MeasurementModel, generator: torch.Generator) -> "_Asked":
+        """One of its cells, and one report's level of it in every pixel."""
+        truth, power = self.world.maps.radio, self.world.maps.power_dbm
+        cell = int(torch.randint(len(truth.gain), (), generator=generator))
+        fading = torch.randn(truth.grid.shape, generator=generator) * model.shadowing_db
+        level = truth.level_db[cell] + fading
+        limit = model.sensitivity_dbm - model.rsrp_step_db / 2 - float(power[cell])
+        heard = truth.known[cell] & (level >= limit)
+        return _Asked(self.shown[cell].float(), level, limit, heard, truth.los[cell], self.world.maps.prior > 0)
+
+
+@dataclass(frozen=True, eq=False)
 class _Asked:
     """One cell of a world as it is shown, and what is true of it."""
 
@@ -62,7 +87,13 @@ class _Asked:
 
 
 def fit_restorer(
-    plan: Restoring, train: Sequence[World], validate: Sequence[World], model: MeasurementModel, seed: int, out: Path
+    plan: Restoring,
+    train: Sequence[World],
+    validate: Sequence[World],
+    model: MeasurementModel,
+    seed: int,
+    out: Path,
+    device: torch.device = CPU,
 ) -> None:
     """Train on all wrong maps that worlds have; write `restorer.pt`, and to `restorer.json` what it does for others.
 
@@ -71,14 +102,13 @@ def fit_restorer(
     """
     generator = torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network = Restorer(plan.network).to(device)
     optimizer = torch.optim.AdamW(network.parameters(), plan.learning_rate)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, plan.learning_rate, plan.steps, pct_start=WARM)
-    chosen = [(world, name) for world in train for name in _wrong(world)]
+    lessons = _lessons(train)
     for step in track(range(plan.steps), "learning how maps are wrong"):
-        which = torch.randint(len(chosen), (plan.batch,), generator=generator).tolist()
-        asked = [_drawn(world, name, model, generator) for world, name in (chosen[k] for k in which)]
+        which = torch.randint(len(lessons), (plan.batch,), generator=generator).tolist()
+        asked = [lessons[k].drawn(model, generator) for k in which]
         loss = _loss(network(torch.stack([one.shown for one in asked]).to(device)), asked, model)
         optimizer.zero_grad()
         loss.backward()
@@ -88,28 +118,20 @@ def fit_restorer(
         if step % 100 == 99:
             log.info("restorer: step %d, %.3f nats a pixel", step + 1, loss.item())
     network.cpu().eval().save(out)
-    names = dict.fromkeys(name for world in validate for name in _wrong(world))
+    judging = _lessons(validate)
     with torch.no_grad():
-        told = {name: _nats(network, validate, name, model, seed) for name in names}
+        told = {
+            name: _nats(network, [lesson for lesson in judging if lesson.condition == name], model, seed)
+            for name in dict.fromkeys(lesson.condition for lesson in judging)
+        }
     (out / "restorer.json").write_bytes(as_json(told))
     for name, (given, restored) in told.items():
         log.info("restorer: a level on maps %s costs %.3f nats as given, %.3f restored", name, given, restored)
 
 
-def _wrong(world: World) -> list[str]:
-    """Conditions under which a world's maps are wrong."""
-    return [name for name in world.variants if name != EXACT]
-
-
-def _drawn(world: World, condition: str, model: MeasurementModel, generator: torch.Generator) -> _Asked:
-    """A cell of a world, and one report's level of it in every pixel."""
-    maps, truth = world.given(condition), world.maps.radio
-    cell = int(torch.randint(len(truth.gain), (), generator=generator))
-    fading = torch.randn(truth.grid.shape, generator=generator) * model.shadowing_db
-    level = truth.level_db[cell] + fading
-    limit = model.sensitivity_dbm - model.rsrp_step_db / 2 - float(world.maps.power_dbm[cell])
-    heard = truth.known[cell] & (level >= limit)
-    return _Asked(shown(maps, slice(cell, cell + 1))[0], level, limit, heard, truth.los[cell], world.maps.prior > 0)
+def _lessons(worlds: Sequence[World]) -> list[_Lesson]:
+    """All wrong maps that worlds have."""
+    return [_Lesson(world, name) for world in worlds for name in world.variants if name != EXACT]
 
 
 def _loss(restored: Restored, asked: Sequence[_Asked], model: MeasurementModel) -> Tensor:
@@ -136,13 +158,10 @@ def _levels(restored: Restored, asked: Sequence[_Asked], model: MeasurementModel
     return torch.logaddexp(math.log1p(-OUTLIERS) + usual, math.log(OUTLIERS) + far)[possible]
 
 
-def _nats(
-    network: Restorer, worlds: Sequence[World], condition: str, model: MeasurementModel, seed: int
-) -> tuple[float, float]:
+def _nats(network: Restorer, lessons: Sequence[_Lesson], model: MeasurementModel, seed: int) -> tuple[float, float]:
     """Nats that a report's level costs in a pixel: by the map as it is given, with the best of `BARS`, and restored."""
     generator = torch.Generator().manual_seed(seed)
-    there = [world for world in worlds if condition in world.variants for _ in range(DRAWN)]
-    asked = [_drawn(world, condition, model, generator) for world in there]
+    asked = [lesson.drawn(model, generator) for lesson in lessons for _ in range(DRAWN)]
     given, restored = torch.zeros(len(BARS)), 0.0
     for one in asked:
         x = one.shown[None]

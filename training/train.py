@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from rich.progress import track
 
 from sim_bridge.atlas import AtlasPlan
@@ -237,10 +238,11 @@ def _restorer(config: TrainConfig, stages: Stages, train: list[World], validate:
         "model": asdict(config.measurement),
         "seed": config.seed,
     }
+    device = torch.device("cuda" if config.hardware.accelerator == "gpu" else "cpu")
     return stages.make(
         "restorer",
         key,
-        lambda out: fit_restorer(config.restoring, train, validate, config.measurement, config.seed, out),
+        lambda out: fit_restorer(config.restoring, train, validate, config.measurement, config.seed, out, device),
     )
 
 

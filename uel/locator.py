@@ -4,9 +4,10 @@ Physics enters first: the log-likelihood of the report at every pixel (the *evid
 skips straight to the heatmap's logits. The heatmap mixes two hypotheses: *the map is right*, which is the grid
 posterior itself, and *the map is wrong here*, where training learns how far to trust each kind of evidence and what
 the map gets wrong. How well the map explains the report at all (the evidence summed over pixels) is what weighs the
-two, as in Bayesian model comparison (MacKay 2003, chapter 28). An untrained locator therefore answers like grid
-Bayes, in any city. Nothing in the network knows a direction, a cell's index or an absolute position: a world turned
-by 90° gives a turned fix. Other encoders and heads, to compare it with, do know some of these: see `LocatorConfig`.
+two, as in Bayesian model comparison (MacKay 2003, chapter 28), beside the error bars that the map itself has there. An
+untrained locator therefore answers like grid Bayes, in any city. Nothing in the network knows a direction, a cell's
+index or an absolute position: a world turned by 90° gives a turned fix. Other encoders and heads, to compare it with,
+do know some of these: see `LocatorConfig`.
 """
 
 import math
@@ -31,8 +32,8 @@ from uel.reports import Reports
 from uel.shown import BUILDING_CHANNELS, CELL_FEATURES, EVIDENCE, RADIO_CHANNELS, cell_features, pixel_channels
 from uel.unet import UNet
 
-SCHEMA = "uel-locator-2"
-FIT = EVIDENCE + 1  # how well the map explains each kind of evidence at its best pixel, and the report as a whole
+SCHEMA = "uel-locator-3"
+FIT = EVIDENCE + 2  # how well the map explains a report: each kind at its best pixel, and as a whole; its error bars
 MOST_CELLS = 64  # that are told apart by `cell_ids`
 
 
@@ -151,7 +152,7 @@ class Locator(nn.Module):
         tokens = self._pooled(pixels, radio) if self.config.encoder == "pooled" else self.encoder(channels, radio)
         score = self._score(tokens, radio[:, :1])
         skipped = evidence if self.config.evidence == "skip" else torch.zeros_like(evidence)
-        logit = self._weigh(skipped, pixels, score, radio[:, 0], maps)
+        logit = self._weigh(skipped, pixels, score, radio[:, 0], reports, maps)
         return self._fix(logit, self.fine(tokens), reports, maps)
 
     def _evidence(
@@ -163,7 +164,7 @@ class Locator(nn.Module):
         return measurement.log_likelihood(reports, maps.radio, maps.power_dbm, map_error=self.config.mended)
 
     def _weigh(
-        self, evidence: Tensor, pixels: Tensor, score: Tensor, summary: Tensor, maps: Maps
+        self, evidence: Tensor, pixels: Tensor, score: Tensor, summary: Tensor, reports: Reports, maps: Maps
     ) -> Float[Tensor, "batch row column"]:
         """Log-probability of every pixel: the posterior under the map, mixed with what is left when it is wrong."""
         prior = maps.prior.clamp(min=1e-6).log()
@@ -174,9 +175,10 @@ class Locator(nn.Module):
         learned = by_patch.repeat_interleave(side, 1).repeat_interleave(side, 2) + self.pixel_logit(pixels)[:, 0]
         wrong = (trust * evidence).sum(1) + prior + learned
         marginal = right.flatten(1).logsumexp(1, keepdim=True) - prior.logsumexp((0, 1))
-        fit = torch.cat([evidence.amax((-2, -1)), marginal], 1) / 10.0
+        right = log_share(right)
+        fit = torch.cat([evidence.amax((-2, -1)) / 10.0, marginal / 10.0, _bar(right, reports, maps)], 1)
         doubt = self.doubt(torch.cat([summary, fit], 1))[..., None]
-        return torch.logaddexp(F.logsigmoid(-doubt) + log_share(right), F.logsigmoid(doubt) + log_share(wrong))
+        return torch.logaddexp(F.logsigmoid(-doubt) + right, F.logsigmoid(doubt) + log_share(wrong))
 
     def _score(self, tokens: Tensor, summary: Tensor) -> Float[Tensor, "batch patch"]:
         """What the network itself thinks of each patch."""
@@ -232,3 +234,11 @@ class Locator(nn.Module):
         except (KeyError, TypeError, ValueError, RuntimeError) as error:  # RuntimeError: names or shapes of weights
             raise UelError("this checkpoint is damaged", got=f"{file}: {error}", do="train again") from error
         return locator.eval()
+
+
+def _bar(log_posterior: Float[Tensor, "batch row column"], reports: Reports, maps: Maps) -> Float[Tensor, "batch 1"]:
+    """Relative error of the map where a report may come from, mean over the cells that it heard."""
+    error = maps.radio.relative_error.clamp(max=2.0).flatten(1)
+    heard = reports.heard.float()
+    bar = heard * (log_posterior.exp().flatten(1) @ error.T)
+    return bar.sum(1, keepdim=True) / heard.sum(1, keepdim=True).clamp(min=1.0)

@@ -11,12 +11,16 @@ from uel.radiomap import RadioMap
 from uel.sites import reference_power_dbm
 from uel.tile import Tile
 
+HEIGHT_UNIT = 30.0  # m, of heights as a network is shown them
 MATERIALS = ("concrete", "brick", "marble", "metal", "wood", "glass")  # ITU-R P.2040 classes seen in cities
 
 
 @dataclass(frozen=True, eq=False)
 class Maps:
-    """Co-registered maps of a tile. `buildings`: height above ground / 30 m, covered share, material shares."""
+    """Co-registered maps of a tile.
+
+    `buildings`: height above ground / `HEIGHT_UNIT`, covered share, shares of `MATERIALS`.
+    """
 
     radio: RadioMap
     buildings: Float[Tensor, "channel row column"]
@@ -29,7 +33,7 @@ class Maps:
         grid = radio.grid
         covered = tile.coarse("footprint", grid)
         above_ground = tile.coarse("height", grid) - tile.coarse("ground", grid)
-        channels = [above_ground / 30.0, covered, *_material_shares(tile, radio)]
+        channels = [above_ground / HEIGHT_UNIT, covered, *_material_shares(tile, radio)]
         return Maps(radio, torch.stack(channels), 1.0 - covered)
 
     @cached_property

@@ -1,10 +1,11 @@
 """A network that has seen how ray tracers' maps are wrong: from one it says what levels truly are, with error bars.
 
 Rays too few, walls and masts somewhat wrong: what that does to a map is alike in all cities, and much of it can be told
-from the map itself (a lone bright pixel among dark ones, a hole in a lit street) and from the buildings beside it. So a
-network that was shown right and wrong maps of some places mends the map of another, cell by cell, whatever its sites
-are. It takes after RadioUNet (Levie, Yapar, Kutyniok and Caire, IEEE Trans. Wireless Commun. 2021), which reads coarse
-simulations, too; as all here it knows no direction: a world turned by 90° or mirrored gives the same map, turned.
+from the map itself (a lone bright pixel among dark ones, a hole in a lit street), from the buildings beside it and from
+what they leave of the straight line to the mast (`uel.obstruction`). So a network that was shown right and wrong maps
+of some places mends the map of another, cell by cell, whatever its sites are. It takes after RadioUNet (Levie, Yapar,
+Kutyniok and Caire, IEEE Trans. Wireless Commun. 2021), which reads coarse simulations, too; as all here it knows no
+direction: a world turned by 90° or mirrored gives the same map, turned.
 """
 
 import math
@@ -21,14 +22,15 @@ from uel.errors import UelError
 from uel.layers import IsotropicConv, down_and_up, silent
 from uel.maps import Maps
 from uel.measurement import DB_PER_NEPER
+from uel.obstruction import obstruction
 from uel.radiomap import RadioMap
 from uel.shown import BUILDING_CHANNELS, level_channel, level_told
 from uel.sites import cells_of
 from uel.units import SPEED_OF_LIGHT, from_db
 
-SCHEMA = "uel-restorer-1"
+SCHEMA = "uel-restorer-2"
 FILE = "restorer.pt"
-CELL_CHANNELS = 8
+CELL_CHANNELS = 10
 UNIT = 15.0  # dB, of levels as a network is shown them and answers
 WIDEST, LEAST = 30.0, 0.3  # dB, of an error bar
 UNHEARD = -145.0  # dB, path gain that a hole in a map is corrected from
@@ -131,7 +133,7 @@ def believed(x: Float[Tensor, "cell channel row column"]) -> Float[Tensor, "cell
 
 
 def shown(maps: Maps, cells: slice = slice(None)) -> Float[Tensor, "cell channel row column"]:
-    """Each cell's map, its pose seen from every pixel, and the buildings."""
+    """Each cell's map, its pose and what stands before it seen from every pixel, and the buildings."""
     radio, poses = maps.radio, cells_of(maps.radio.sites)[cells]
     of_cell = lambda values: torch.tensor(values)[:, None, None]  # noqa: E731
     height = of_cell([site.position[2] for site, _ in poses])
@@ -139,6 +141,7 @@ def shown(maps: Maps, cells: slice = slice(None)) -> Float[Tensor, "cell channel
     beams = of_cell([0.0 if cell.omnidirectional else 1.0 for _, cell in poses])
     carrier = of_cell([math.log10(cell.carrier.frequency / 3.5e9) for _, cell in poses])
     far = (radio.delay[cells] * SPEED_OF_LIGHT).clamp(min=1.0)
+    loss, inside = torch.stack([obstruction(maps, cell) for cell in range(len(radio.gain))[cells]]).unbind(1)
     channels = [
         level_channel(radio)[cells],
         radio.known[cells].float(),
@@ -148,6 +151,8 @@ def shown(maps: Maps, cells: slice = slice(None)) -> Float[Tensor, "cell channel
         (height - radio.elevation) / 30.0,
         beams * (radio.azimuth_deg[cells] - azimuth).deg2rad().cos(),
         carrier.expand_as(far),
+        loss / 30.0,
+        inside.log1p() / 5.0,
     ]
     own = torch.stack(channels, 1)
     return torch.cat([own, maps.buildings.expand(len(own), -1, -1, -1)], 1)

@@ -8,9 +8,11 @@ import torch
 
 from tests.bench.common import compare
 from tests.small import CORNERS, draw_pixels, masts, radio_map
+from training.train import TrainConfig
+from uel.config import load
 from uel.estimates import Pixels
 from uel.learned import Refiner
-from uel.locator import Locator, LocatorConfig
+from uel.locator import Locator
 from uel.maps import MATERIALS, Maps
 from uel.measurement import MeasurementModel
 from uel.posterior import grid_posterior
@@ -27,7 +29,8 @@ def run() -> dict[str, float]:
     at = radio.grid.centres().reshape(-1, 2)[draw_pixels(maps.prior, PHONES)]
     reports = model.observe(radio.truth(at), maps.power_dbm, torch.Generator().manual_seed(0))
     reports = reports[reports.heard.any(-1)]
-    locator = Locator(LocatorConfig(), model).eval()
+    small = load(TrainConfig, "train", ["--config", "train/small"])
+    locator = Locator(small.locator, model).eval()
     with torch.no_grad():
         plain = Refiner.of(locator, maps, Refinement())
         ask = {"fix": lambda r: plain.locate(r).position, "refined_fix": lambda r: plain.always(r).position}
