@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ import torch
 from tests.networks import MODEL
 from tests.small import silent
 from tests.toy import SITES, toy_world
+from training import restoring
 from training.restoring import OUTLIERS, SIGHT, Restoring, _Asked, _loss, fit_restorer
 from training.world import World
 from uel.baselines import Place
@@ -134,6 +136,31 @@ def test_other_stains_of_the_same_kind_are_taken_out(world: World, learned: Path
     was = (maps.radio.level_db - world.maps.radio.level_db)[maps.radio.known & there]
     assert float(off.square().mean()) < 0.1 * float(was.square().mean())
     assert float((found.los == world.maps.radio.los)[:, there].float().mean()) > 0.95
+
+
+def test_killed_it_goes_on_to_the_same_network(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    worlds = [replace(world, variants={"M1": stained(world.maps, 1)})]
+    plan, whole, killed = Restoring(steps=7, batch=2, network=SMALL), tmp_path / "whole", tmp_path / "killed"
+    monkeypatch.setattr(restoring, "KEPT", 2)
+    for out in (whole, killed):
+        out.mkdir()
+    fit_restorer(plan, worlds, worlds, MODEL, 1, whole)
+    take, taken = restoring._Course.take, list[int]()
+
+    def dying(course: restoring._Course, *rest: Any) -> float:
+        taken.append(course.step)
+        if len(taken) == 6:
+            raise KeyboardInterrupt
+        return take(course, *rest)
+
+    monkeypatch.setattr(restoring._Course, "take", dying)
+    with pytest.raises(KeyboardInterrupt):
+        fit_restorer(plan, worlds, worlds, MODEL, 1, killed)
+    fit_restorer(plan, worlds, worlds, MODEL, 1, killed)
+    assert taken == [0, 1, 2, 3, 4, 5, 4, 5, 6]
+    for a, b in zip(*(Restorer.load(out).state_dict().values() for out in (whole, killed)), strict=True):
+        assert torch.equal(a, b)
+    assert {file.name for file in killed.iterdir()} == {"restorer.pt", "restorer.json"}
 
 
 def test_error_bars_are_what_nobody_can_tell_from_the_map(world: World, tmp_path: Path) -> None:

@@ -27,13 +27,16 @@ OUTLIERS = 0.05  # share of levels that a restored map is taken to be far off, a
 CLIP = 1.0  # greatest gradient norm
 WARM = 0.05  # share of the steps in which the rate rises
 DRAWN = 8  # cells of each world to validate on
+COURSE = "course.pt"  # a training that was killed, to be gone on with
+KEPT = 100  # steps after each of which it is written
+STATEFUL = ("network", "optimizer", "schedule")  # parts of it that have a state
 CPU = torch.device("cpu")
 BARS = (2.0, 4.0, 8.0, 12.0, 16.0)  # dB, error bars that a map is tried with as it is given
 
 
 @dataclass(frozen=True, kw_only=True)
 class Restoring:
-    """How long and how fast: some 12 CPU minutes by default. Killed, it starts anew."""
+    """How long and how fast: some 12 CPU minutes by default."""
 
     steps: int = 800
     """of AdamW; 0 trains no such network, and only labelled reports put maps right"""
@@ -98,35 +101,71 @@ def fit_restorer(
     """Train on all wrong maps that worlds have; write `restorer.pt`, and to `restorer.json` what it does for others.
 
     Learned is the likelihood of reports: the truth with fading, silent below the sensitivity. The same seed and worlds
-    give the same network.
+    give the same network. Killed, it goes on from `course.pt`, which it leaves in the folder until it is done.
     """
-    generator = torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)
-    network = Restorer(plan.network).to(device)
-    optimizer = torch.optim.AdamW(network.parameters(), plan.learning_rate)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, plan.learning_rate, plan.steps, pct_start=WARM)
-    lessons = _lessons(train)
-    for step in track(range(plan.steps), "learning how maps are wrong"):
-        which = torch.randint(len(lessons), (plan.batch,), generator=generator).tolist()
-        asked = [lessons[k].drawn(model, generator) for k in which]
-        loss = _loss(network(torch.stack([one.shown for one in asked]).to(device)), asked, model)
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), CLIP)
-        optimizer.step()
-        schedule.step()
-        if step % 100 == 99:
-            log.info("restorer: step %d, %.3f nats a pixel", step + 1, loss.item())
-    network.cpu().eval().save(out)
-    judging = _lessons(validate)
-    with torch.no_grad():
-        told = {
-            name: _nats(network, [lesson for lesson in judging if lesson.condition == name], model, seed)
-            for name in dict.fromkeys(lesson.condition for lesson in judging)
-        }
+    course, lessons = _Course.of(plan, seed, device), _lessons(train)
+    course.resume(out / COURSE)
+    for step in track(range(course.step, plan.steps), "learning how maps are wrong"):
+        loss = course.take(plan.batch, lessons, model)
+        if course.step % KEPT == 0:
+            course.keep(out / COURSE)
+            log.info("restorer: step %d, %.3f nats a pixel", step + 1, loss)
+    network = course.network.cpu().eval()
+    network.save(out)
+    told = _judged(network, validate, model, seed)
     (out / "restorer.json").write_bytes(as_json(told))
     for name, (given, restored) in told.items():
         log.info("restorer: a level on maps %s costs %.3f nats as given, %.3f restored", name, given, restored)
+    (out / COURSE).unlink(missing_ok=True)
+
+
+@dataclass(eq=False)
+class _Course:
+    """A training under way."""
+
+    network: Restorer
+    optimizer: torch.optim.Optimizer
+    schedule: torch.optim.lr_scheduler.LRScheduler
+    generator: torch.Generator
+    device: torch.device
+    step: int = 0
+
+    @staticmethod
+    def of(plan: Restoring, seed: int, device: torch.device) -> "_Course":
+        network = Restorer(plan.network).to(device)
+        optimizer = torch.optim.AdamW(network.parameters(), plan.learning_rate)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, plan.learning_rate, plan.steps, pct_start=WARM)
+        return _Course(network, optimizer, schedule, torch.Generator().manual_seed(seed), device)
+
+    def take(self, batch: int, lessons: Sequence[_Lesson], model: MeasurementModel) -> float:
+        """One step, on `batch` cells of lessons drawn at random; its loss in nats."""
+        which = torch.randint(len(lessons), (batch,), generator=self.generator).tolist()
+        asked = [lessons[k].drawn(model, self.generator) for k in which]
+        loss = _loss(self.network(torch.stack([one.shown for one in asked]).to(self.device)), asked, model)
+        self.optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), CLIP)
+        self.optimizer.step()
+        self.schedule.step()
+        self.step += 1
+        return loss.item()
+
+    def keep(self, file: Path) -> None:
+        """Write all that the next steps depend on."""
+        parts = {name: getattr(self, name).state_dict() for name in STATEFUL}
+        aside = file.with_suffix(".part")
+        torch.save(parts | {"generator": self.generator.get_state(), "step": self.step}, aside)
+        aside.replace(file)
+
+    def resume(self, file: Path) -> None:
+        """Go on from what was written, if anything was."""
+        if file.is_file():
+            kept = torch.load(file, weights_only=True, map_location=self.device)
+            for name in STATEFUL:
+                getattr(self, name).load_state_dict(kept[name])
+            self.generator.set_state(kept["generator"].cpu())
+            self.step = kept["step"]
 
 
 def _lessons(worlds: Sequence[World]) -> list[_Lesson]:
@@ -158,6 +197,16 @@ def _levels(restored: Restored, asked: Sequence[_Asked], model: MeasurementModel
     return torch.logaddexp(math.log1p(-OUTLIERS) + usual, math.log(OUTLIERS) + far)[possible]
 
 
+def _judged(
+    network: Restorer, validate: Sequence[World], model: MeasurementModel, seed: int
+) -> dict[str, tuple[float, float]]:
+    """By map condition, nats that a report's level costs: as the map is given, and restored."""
+    lessons = _lessons(validate)
+    alike = {name: [one for one in lessons if one.condition == name] for name in (one.condition for one in lessons)}
+    return {name: _nats(network, some, model, seed) for name, some in alike.items()}
+
+
+@torch.no_grad()
 def _nats(network: Restorer, lessons: Sequence[_Lesson], model: MeasurementModel, seed: int) -> tuple[float, float]:
     """Nats that a report's level costs in a pixel: by the map as it is given, with the best of `BARS`, and restored."""
     generator = torch.Generator().manual_seed(seed)

@@ -22,26 +22,26 @@ class Stages:
     root: Path
     seconds: dict[str, float] = field(default_factory=dict)
 
-    def make(self, name: str, key: Any, build: Callable[[Path], object]) -> Path:
+    def make(self, name: str, key: Any, build: Callable[[Path], object], resumes: bool = False) -> Path:
         """The folder `root/name-hash(key)`, built aside and renamed when whole, or reused.
 
-        A stage that was killed leaves nothing under its name, so the next run builds it again. Of several processes
-        one builds and the others wait.
+        A stage that was killed leaves nothing under its name, so the next run builds it again; one that `resumes` is
+        given the folder with what it had written there. Of several processes one builds and the others wait.
         """
         folder = self.root / f"{name}-{digest(key)}"
         with alone(folder):
-            return self._made(folder, name, key, build)
+            return self._made(folder, name, key, build, resumes)
 
-    def _made(self, folder: Path, name: str, key: Any, build: Callable[[Path], object]) -> Path:
+    def _made(self, folder: Path, name: str, key: Any, build: Callable[[Path], object], resumes: bool) -> Path:
         if (folder / "stage.json").is_file():
             self.seconds[name] = json.loads((folder / "stage.json").read_text())["seconds"]
             log.info("%s: reusing %s", name, folder)
             return folder
         log.info("%s: making %s", name, folder)
         aside = folder.with_name(folder.name + ".part")
-        for stale in (aside, folder):
+        for stale in (folder,) if resumes else (aside, folder):
             shutil.rmtree(stale, ignore_errors=True)
-        aside.mkdir(parents=True)
+        aside.mkdir(parents=True, exist_ok=True)
         start = time.perf_counter()
         build(aside)
         self.seconds[name] = round(time.perf_counter() - start, 2)

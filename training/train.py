@@ -243,6 +243,7 @@ def _restorer(config: TrainConfig, stages: Stages, train: list[World], validate:
         "restorer",
         key,
         lambda out: fit_restorer(config.restoring, train, validate, config.measurement, config.seed, out, device),
+        resumes=True,
     )
 
 

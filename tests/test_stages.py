@@ -1,0 +1,28 @@
+"""Stages of a long job: made once, and what one that was killed leaves behind."""
+
+from pathlib import Path
+
+import pytest
+
+from training.stages import Stages
+
+
+@pytest.mark.parametrize("resumes", [False, True])
+def test_a_killed_stage_leaves_nothing_under_its_name(tmp_path: Path, resumes: bool) -> None:
+    stages, found = Stages(tmp_path), list[bool]()
+
+    def build(out: Path) -> None:
+        found.append((out / "half").is_file())
+        (out / "half").touch()
+        if len(found) == 1:
+            raise KeyboardInterrupt
+        (out / "whole").touch()
+
+    with pytest.raises(KeyboardInterrupt):
+        stages.make("map", {"of": 1}, build, resumes)
+    assert not list(tmp_path.glob("map-*/whole")) and "map" not in stages.seconds
+    folder = stages.make("map", {"of": 1}, build, resumes)
+    assert found == [False, resumes]
+    assert (folder / "whole").is_file() and stages.make("map", {"of": 1}, build, resumes) == folder
+    assert len(found) == 2
+    assert stages.make("map", {"of": 2}, build, resumes) != folder
