@@ -20,9 +20,11 @@ def test_a_killed_stage_leaves_nothing_under_its_name(tmp_path: Path, resumes: b
 
     with pytest.raises(KeyboardInterrupt):
         stages.make("map", {"of": 1}, build, resumes)
-    assert not list(tmp_path.glob("map-*/whole")) and "map" not in stages.seconds
+    assert not list(tmp_path.glob("map-*/whole"))
+    assert "map" not in stages.seconds
     folder = stages.make("map", {"of": 1}, build, resumes)
     assert found == [False, resumes]
-    assert (folder / "whole").is_file() and stages.make("map", {"of": 1}, build, resumes) == folder
+    assert (folder / "whole").is_file()
+    assert stages.make("map", {"of": 1}, build, resumes) == folder
     assert len(found) == 2
     assert stages.make("map", {"of": 2}, build, resumes) != folder
