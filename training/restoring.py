@@ -36,9 +36,9 @@ BARS = (2.0, 4.0, 8.0, 12.0, 16.0)  # dB, error bars that a map is tried with as
 
 @dataclass(frozen=True, kw_only=True)
 class Restoring:
-    """How long and how fast: some 12 CPU minutes by default."""
+    """How long and how fast: some 25 CPU minutes by default."""
 
-    steps: int = 800
+    steps: int = 2000
     """of AdamW; 0 trains no such network, and only labelled reports put maps right"""
     batch: int = 8
     """cells in a batch, each of some world under some condition"""
@@ -48,7 +48,7 @@ class Restoring:
 
     def __post_init__(self) -> None:
         if self.steps < 0 or self.batch < 1 or not 0 < self.learning_rate < math.inf:
-            raise UelError("a restorer is trained by steps, cells and a rate", got=self, do="give 800, 8 and 3e-3, say")
+            raise UelError("a restorer is trained by steps, cells and a rate", got=self, do="give 2000, 8 and 3e-3")
 
 
 @dataclass(frozen=True, eq=False)
