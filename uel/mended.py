@@ -81,8 +81,7 @@ def mend(place: Place, errors: Sequence[Alike] = GIVEN) -> Mended:
 
     A map without holes (as `fit_robust` patches it) with corrected levels, whose error bars hold what is not known of
     its errors. With fewer than `2 * LEAST` labelled reports, or where kriging does not surely help, levels are left
-    alone; map and model come back as they were given unless labelled reports are surely likelier under others, of
-    which one takes the map without its error bars.
+    alone; map and model come back as they were given unless labelled reports are surely likelier under others.
     `errors`: what is tried; `RESTORED` of maps whose error bars hold more than the noise of rays.
     """
     robust = fit_robust(place)
@@ -93,9 +92,7 @@ def mend(place: Place, errors: Sequence[Alike] = GIVEN) -> Mended:
     least = SURE / len(judge.fingerprints)
     score = lambda bayes: log_score(bayes, judge, LEVELS, *OTHERS)  # noqa: E731
     given = RobustBayes(place.radio, place.model)
-    exact = replace(given, radio=replace(place.radio, relative_error=torch.zeros_like(place.radio.relative_error)))
-    other = best([exact, alone], score)
-    plain = other if score(other) - score(given) > least else given
+    plain = alone if score(alone) - score(given) > least else given
     if half >= LEAST:
         alike, model, levels = best(list(_kriged(doubting, learn, judge, errors)), lambda tried: tried[2])
         gain = levels + log_score(doubting, judge, *OTHERS) - score(plain)
