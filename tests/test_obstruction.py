@@ -6,9 +6,7 @@ import pytest
 import torch
 from scipy.special import fresnel
 
-from tests.networks import MODEL
-from tests.test_locator import turn
-from tests.toy import SITES, toy_world
+from tests.toy import SITES, images, standing, toy_world
 from uel.grid import Grid
 from uel.maps import HEIGHT_UNIT, MATERIALS, Maps
 from uel.obstruction import knife_edge_db, obstruction
@@ -30,7 +28,7 @@ def test_a_knife_edge_is_fresnels_integral() -> None:
     sine, cosine = fresnel(nu.numpy())
     field = abs((0.5 - cosine) - 1j * (0.5 - sine)) / 2**0.5
     exact = -20 * torch.tensor(field).log10()
-    assert float((knife_edge_db(nu) - exact).abs().max()) < 0.4  # what P.526's fit itself misses near its lower end
+    assert float((knife_edge_db(nu) - exact).abs().max()) < 0.15  # what P.526 itself misses
     assert float(knife_edge_db(torch.tensor([-5.0, -torch.inf])).abs().max()) == 0.0
 
 
@@ -63,13 +61,10 @@ def test_masts_may_stand_off_the_tile() -> None:
     assert float(off[0, 32, 60]) > 6.0
 
 
-def test_a_turned_world_is_obstructed_alike(tmp_path: Path) -> None:
-    world = toy_world(tmp_path / "tile")
-    reports, _ = world.from_map(1, MODEL, torch.Generator().manual_seed(5))
-    there, _ = turn(world, reports)
-    for cell in range(len(SITES)):
-        straight, around = obstruction(world.maps, cell), obstruction(there, cell)
-        assert float(straight[0].std()) > 1.0
-        off = (around - straight.rot90(-1, (1, 2))).abs()
-        assert float(off.flatten(1).median(1).values.max()) < 1e-3
-        assert float((off[0] > 1.0).float().mean()) < 0.02  # lines along the border of two pixels
+def test_a_turned_or_mirrored_world_is_obstructed_alike(tmp_path: Path) -> None:
+    here = standing(toy_world(tmp_path / "tile").maps)
+    for there, image in images(here):
+        for cell in range(len(SITES)):
+            straight, around = obstruction(here, cell), obstruction(there, cell)
+            assert float(straight[0].std()) > 1.0
+            torch.testing.assert_close(around, image(straight), atol=1e-2, rtol=1e-4)

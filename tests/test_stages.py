@@ -1,5 +1,7 @@
 """Stages of a long job: made once, and what one that was killed leaves behind."""
 
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -28,3 +30,20 @@ def test_a_killed_stage_leaves_nothing_under_its_name(tmp_path: Path, resumes: b
     assert stages.make("map", {"of": 1}, build, resumes) == folder
     assert len(found) == 2
     assert stages.make("map", {"of": 2}, build, resumes) != folder
+
+
+def test_of_two_builders_one_waits(tmp_path: Path) -> None:
+    made = []
+
+    def build(folder: Path) -> None:
+        made.append(folder)
+        time.sleep(0.3)
+
+    folders = []
+    crew = [threading.Thread(target=lambda: folders.append(Stages(tmp_path).make("map", 1, build))) for _ in range(2)]
+    for one in crew:
+        one.start()
+    for one in crew:
+        one.join()
+    assert len(made) == 1
+    assert folders[0] == folders[1]

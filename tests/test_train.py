@@ -6,8 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import threading
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -84,24 +82,22 @@ def test_rows_of_a_cut_attempt_are_replaced(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
-def test_of_two_builders_one_waits(tmp_path: Path) -> None:
-    made = []
-
-    def build(folder: Path) -> None:
-        made.append(folder)
-        time.sleep(0.3)
-
-    folders = []
-    crew = [threading.Thread(target=lambda: folders.append(Stages(tmp_path).make("map", 1, build))) for _ in range(2)]
-    for one in crew:
-        one.start()
-    for one in crew:
-        one.join()
-    assert len(made) == 1
-    assert folders[0] == folders[1]
-
-
 # ---- whole trainings in a toy world --------------------------------------------------------------------
+
+
+def test_a_restorer_of_another_schema_is_not_reused(
+    tmp_path: Path, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from training import train
+
+    made = list[str]()
+    monkeypatch.setattr(train, "fit_restorer", lambda *_: made.append(train.RESTORER_SCHEMA))
+    config = train.TrainConfig(locator=replace(LOCATOR, mended=True), conditions=train.Weights(M1=1.0))
+    there = [replace(world, variants={"M1": world.maps})]
+    for schema in ("one", "one", "other"):
+        monkeypatch.setattr(train, "RESTORER_SCHEMA", schema)
+        train._restorer(config, Stages(tmp_path), there, there)
+    assert made == ["one", "other"]
 
 
 def test_training_without_progress_ends_early_and_keeps_three(tmp_path: Path, world: World) -> None:

@@ -1,8 +1,11 @@
 """A toy city in empty space: a tile folder with blocks of houses, and a world that answers in closed form."""
 
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from torch import Tensor
 
 from scenes.folder import write_tile
 from training.world import World
@@ -37,3 +40,18 @@ def toy_world(folder: Path, tracks: int = 12) -> World:
     truth = Truth(**{name: value.reshape(tracks, 2, *value.shape[1:]) for name, value in vars(flat).items()})
     maps = Maps.of(tile, simulator.radio_map(tile.grid(8.0)))
     return World(tile, maps, TileSurvey(truth, drawn.time, drawn.valid, drawn.velocity, SITES), simulator)
+
+
+def standing(maps: Maps, moved: Callable[[float, float], tuple[float, float]] = lambda x, y: (x, y)) -> Maps:
+    """With masts off the pixels' symmetry, where no line of sight runs along a border of two."""
+    sites = tuple(Site(position=(*moved(s.position[0] + 0.37, s.position[1] + 1.21), 25.0)) for s in SITES)
+    return replace(maps, radio=replace(maps.radio, sites=sites))
+
+
+def images(here: Maps) -> Iterator[tuple[Maps, Callable[[Tensor], Tensor]]]:
+    """The toy world `standing` elsewhere, turned by 90° and mirrored, and what that does to a raster."""
+    turned = (lambda values: values.rot90(-1, (-2, -1)), lambda x, y: (-y, x))
+    mirrored = (lambda values: values.flip(-1), lambda x, y: (-x, y))
+    for image, moved in (turned, mirrored):
+        fields = {n: image(getattr(here.radio, n)) for n in ("gain", "relative_error", "known", "los", "elevation")}
+        yield standing(Maps(replace(here.radio, **fields), image(here.buildings), image(here.prior)), moved), image

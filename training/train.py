@@ -39,9 +39,10 @@ from uel.errors import UelError
 from uel.files import as_json, replace_file
 from uel.folders import data_folder
 from uel.grid import Grid
-from uel.locator import LocatorConfig, require_nesting
+from uel.locator import SCHEMA, LocatorConfig, require_nesting
 from uel.measurement import MeasurementModel
 from uel.restorer import FILE as RESTORER
+from uel.restorer import SCHEMA as RESTORER_SCHEMA
 from uel.restorer import Restorer
 from uel.sites import Site, sites_to_json
 from uel.survey import Survey
@@ -170,6 +171,7 @@ def run(config: TrainConfig, draw: Draw | None = None) -> Path | None:
         train, validate = (_mended(config, stages, worlds, at) for worlds in (train, validate))
     survey = Survey.open(config.survey) if config.survey else None
     key = {
+        "schema": SCHEMA,
         "config": {k: v for k, v in asdict(config).items() if k not in ("run", "watch", "sweep", "wandb_sweep")},
         "tiles": [world.tile.fingerprint for world in (*train, *validate)],
         "survey": digest(survey.manifest.plan) if survey else "",
@@ -231,6 +233,7 @@ def _restorer(config: TrainConfig, stages: Stages, train: list[World], validate:
     if not config.locator.mended or not config.restoring.steps or set(config.conditions.drawn) == {EXACT}:
         return None
     key = {
+        "schema": RESTORER_SCHEMA,
         "worlds": [_identity(world) for world in (*train, *validate)],
         "maps": asdict(config.maps),
         "conditions": list(config.conditions.drawn),

@@ -29,7 +29,15 @@ from uel.maps import Maps
 from uel.measurement import MeasurementModel
 from uel.posterior import log_share
 from uel.reports import Reports
-from uel.shown import BUILDING_CHANNELS, CELL_FEATURES, EVIDENCE, RADIO_CHANNELS, cell_features, pixel_channels
+from uel.shown import (
+    BUILDING_CHANNELS,
+    CELL_FEATURES,
+    EVIDENCE,
+    RADIO_CHANNELS,
+    cell_features,
+    error_channel,
+    pixel_channels,
+)
 from uel.unet import UNet
 
 SCHEMA = "uel-locator-3"
@@ -238,7 +246,6 @@ class Locator(nn.Module):
 
 def _bar(log_posterior: Float[Tensor, "batch row column"], reports: Reports, maps: Maps) -> Float[Tensor, "batch 1"]:
     """Relative error of the map where a report may come from, mean over the cells that it heard."""
-    error = maps.radio.relative_error.clamp(max=2.0).flatten(1)
-    heard = reports.heard.float()
+    error, heard = error_channel(maps.radio).flatten(1), reports.heard.float()
     bar = heard * (log_posterior.exp().flatten(1) @ error.T)
     return bar.sum(1, keepdim=True) / heard.sum(1, keepdim=True).clamp(min=1.0)

@@ -27,7 +27,8 @@ def obstruction(maps: Maps, cell: int) -> Float[Tensor, "kind row column"]:
     """Loss in dB of the highest edge on the straight line from a cell's antenna to each pixel, and metres of the line
     that lie within buildings.
 
-    Buildings are as the maps have them; outside of their grid there are none. Edges count by ν = h·√(2d / (λ·d₁·d₂)),
+    Buildings are as the maps have them, but on ground that is as high as a phone's antenna (1.5 m, that is, too high);
+    outside of their grid there are none. Edges count by ν = h·√(2d / (λ·d₁·d₂)),
     h metres above the line (P.526-15, equation 26), with distances on the ground.
     """
     radio, grid = maps.radio, maps.radio.grid

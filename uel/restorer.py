@@ -20,11 +20,11 @@ from torch.nn import functional as F
 
 from uel.errors import UelError
 from uel.layers import IsotropicConv, down_and_up, silent
-from uel.maps import Maps
+from uel.maps import HEIGHT_UNIT, Maps
 from uel.measurement import DB_PER_NEPER
 from uel.obstruction import obstruction
 from uel.radiomap import RadioMap
-from uel.shown import BUILDING_CHANNELS, level_channel, level_told
+from uel.shown import BUILDING_CHANNELS, error_channel, level_channel, level_told
 from uel.sites import cells_of
 from uel.units import SPEED_OF_LIGHT, from_db
 
@@ -145,10 +145,10 @@ def shown(maps: Maps, cells: slice = slice(None)) -> Float[Tensor, "cell channel
     channels = [
         level_channel(radio)[cells],
         radio.known[cells].float(),
-        radio.relative_error[cells].clamp(max=2.0),
+        error_channel(radio)[cells],
         radio.los[cells].float(),
         far.log10() - 2.0,
-        (height - radio.elevation) / 30.0,
+        (height - radio.elevation) / HEIGHT_UNIT,
         beams * (radio.azimuth_deg[cells] - azimuth).deg2rad().cos(),
         carrier.expand_as(far),
         loss / 30.0,

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from uel.maps import MATERIALS, Maps
+from uel.maps import HEIGHT_UNIT, MATERIALS, Maps
 from uel.radiomap import RadioMap
 from uel.reports import Reports
 from uel.sites import cells_of
@@ -31,7 +31,7 @@ def cell_features(reports: Reports, maps: Maps) -> Float[Tensor, "batch cell fea
     ]
     pose = torch.tensor(
         [
-            [site.position[2] / 30.0, cell.tilt_deg / 10.0, math.log10(cell.carrier.frequency / 3.5e9)]
+            [site.position[2] / HEIGHT_UNIT, cell.tilt_deg / 10.0, math.log10(cell.carrier.frequency / 3.5e9)]
             for site, cell in cells_of(maps.radio.sites)
         ]
     )
@@ -47,7 +47,7 @@ def pixel_channels(
     relative = torch.cat([evidence, total], 1)
     relative = (relative - relative.amax((-2, -1), keepdim=True)).clamp(min=-20.0) / 5.0
     level, at = level_channel(radio), reports.serving
-    error = radio.relative_error[at].clamp(max=2.0)
+    error = error_channel(radio)[at]
     serving = torch.stack(
         [level[at], radio.known[at].float(), error, radio.los[at].float(), distance_shown(radio)[at]], 1
     )
@@ -58,6 +58,11 @@ def pixel_channels(
 def level_channel(radio: RadioMap) -> Float[Tensor, "cell row column"]:
     """Path gain; -3 where the map knows none."""
     return torch.where(radio.known, level_shown(radio.level_db), -3.0)
+
+
+def error_channel(radio: RadioMap) -> Float[Tensor, "cell row column"]:
+    """Error bars; two times the gain and more are all alike."""
+    return radio.relative_error.clamp(max=2.0)
 
 
 def level_shown(level_db: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
