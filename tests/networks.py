@@ -27,7 +27,7 @@ def trained(config: LocatorConfig = SMALL, seed: int = 0) -> Locator:
     locator = Locator(config, MODEL).eval()
     with torch.no_grad():
         for parameter in locator.parameters():
-            parameter.add_(0.1 * torch.randn_like(parameter))
+            parameter.add_(0.2 * torch.randn_like(parameter))
     return locator
 
 
