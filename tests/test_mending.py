@@ -142,7 +142,7 @@ def test_fixes_are_left_alone_where_labelled_reports_say_so(wrong: World, knows:
     place = Place(given.radio, given.prior, MODEL, reports.tier("T1"), position)
     sure = RobustBayes(given.radio, MODEL)
     learned = Learned(place, given)
-    vars(learned)["mended"] = Mended(sure, None, 0.0, sure, place.labelled(slice(20, None)), 0.0)
+    vars(learned)["mended"] = Mended(sure, place, None, 0.0, sure, place.labelled(slice(20, None)), 0.0)
     locator = Knowing(LocatorConfig(patches=16, width=16, pixel_width=4, depth=1, radio_depth=1), MODEL).eval()
     locator.true = wrong.maps if knows else None
     with torch.no_grad():

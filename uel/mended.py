@@ -11,6 +11,7 @@ import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TypeVar
 
 import torch
@@ -63,17 +64,27 @@ Raster = TypeVar("Raster", RadioMap, Spots)
 class Mended:
     """The map and the model that labelled reports leave, and what they found the map's errors to be."""
 
-    bayes: RobustBayes
+    given: RobustBayes
+    """what errors are kriged of"""
+    place: Place
+    """with all labelled reports"""
     alike: Alike | None
     """None where the map was best left alone"""
     gain: float
     """nats a report by which kriged errors made the reports of the other half likelier"""
     half: RobustBayes
-    """the same from half of the labelled reports"""
+    """the map and the model that half of the labelled reports leave"""
     judge: Place
     """the other half: what is still to be chosen has to be judged by reports that were not kriged"""
     likely: float
     """nats: how likely the places of the other half's reports are under `half`"""
+
+    @cached_property
+    def bayes(self) -> RobustBayes:
+        """The map and the model that all of them leave."""
+        if self.alike is None:
+            return self.half
+        return replace(self.half, radio=_corrected_map(self.given, self.place, self.alike))
 
 
 def mend(place: Place, errors: Sequence[Alike] = GIVEN) -> Mended:
@@ -98,10 +109,9 @@ def mend(place: Place, errors: Sequence[Alike] = GIVEN) -> Mended:
         gain = levels + log_score(doubting, judge, *OTHERS) - score(plain)
         if gain > least:
             found, likely = _doubted(RobustBayes(_corrected_map(doubting, learn, alike), model), judge)
-            right = replace(found, radio=_corrected_map(doubting, place, alike))
-            return Mended(right, alike, gain, found, judge, likely)
-    plain, likely = _doubted(plain, judge)
-    return Mended(plain, None, 0.0, plain, judge, likely)
+            return Mended(doubting, place, alike, gain, found, judge, likely)
+    found, likely = _doubted(plain, judge)
+    return Mended(plain, place, None, 0.0, found, judge, likely)
 
 
 def _kriged(
