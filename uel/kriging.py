@@ -174,5 +174,6 @@ def _between(
     length: float,
 ) -> Float[Tensor, "n m"]:
     """Covariance in dB² of what is wrong at two sets of places."""
-    far = torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist")  # products lose what is near in single precision
+    # By products of matrices, single precision loses what is near.
+    far = torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist")
     return size_a.unsqueeze(1) * size_b * (-far / length).exp()
