@@ -174,8 +174,11 @@ def _answer(found: Mapping[str, Row]) -> str:
 
 def _one_report(rows: Rows, tier: str) -> str:
     """The last report alone against the whole track, of the fastest phones."""
+    plain = {"truth": "map", "tier": tier, "map": "M0"}
     moving = [
-        row for row in rows if row["truth"] == "map" and row["tier"] == tier and row["track"] not in ("single", "0 m/s")
+        row
+        for row in rows
+        if row["track"] not in ("single", "0 m/s") and all(row[name] == value for name, value in plain.items())
     ]
     if not moving:
         return "not judged"
@@ -252,8 +255,9 @@ def tracks(rows: Rows) -> str:
     if not mine:
         return "Not judged."
     lines = []
-    for key in dict.fromkeys((row["truth"], row["tier"], row["track"]) for row in mine):
-        found = {row["method"]: row for row in mine if (row["truth"], row["tier"], row["track"]) == key}
+    columns = ("truth", "tier", "map", "track")
+    for key in dict.fromkeys(tuple(row[c] for c in columns) for row in mine):
+        found = {row["method"]: row for row in mine if tuple(row[c] for c in columns) == key}
         for method in (m for m in found if f"{m}_last" in found or m == "particle_filter"):
             last = found.get(f"{method}_last", found["grid_robust_last"])
             lines.append([*key, label(method), *(_number(found[method][c]) for c in ("p50_m", "p95_m", "r50", "r95")),
@@ -262,10 +266,10 @@ def tracks(rows: Rows) -> str:
         "Fading is correlated along a track, so that reports are no independent evidence. The limit of a standing "
         "phone is exact: its levels say once what they say. That of a moving one is a particle filter that knows the "
         "map, the law of motion and of fading, and carries each particle's fading: an approximation, from above. "
-        "Methods of single reports go through one filter of motion, each report's evidence raised to a power that is "
-        "tuned on labelled tracks."
+        "Methods go through one filter of motion and read reports in the way that does best on labelled tracks: each "
+        "report's evidence to some power, or, where they have a map, by levels whose fading goes along with the phone."
     )
-    header = ["truth", "tier", "speed", "method", "p50", "p95", "r50", "r95", "p50 of the last report alone"]
+    header = ["truth", "tier", "map", "speed", "method", "p50", "p95", "r50", "r95", "p50 of the last report alone"]
     return note + "\n\n" + _markdown(header, lines)
 
 

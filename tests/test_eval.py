@@ -264,6 +264,15 @@ def test_a_unet_is_judged_as_any_locator(run: Path, tile: Tile, tmp_path: Path) 
     assert errors[run.name] < errors["locator"] < 1.2 * errors["tile_centre"]  # untrained it says the prior
 
 
+def test_tracks_are_followed_on_wrong_maps_beside_a_limit_that_knows_the_right_one(run: Path, tile: Tile) -> None:
+    config = config_of(run, name="lost", rt=0, phones=8, track_maps=("M0", "M4"), **{**ONE, "speeds": (10.0,)})
+    rows = [row for row in table(judge(config, made(tile, config))) if row["track"] == "10 m/s"]
+    found = {(row["map"], row["method"]): row["p50_m"] for row in rows}
+    assert found["M0", "limit"] == found["M4", "limit"]
+    assert found["M0", "particle_filter"] != found["M4", "particle_filter"]
+    assert ("M4", "locator+map") in found
+
+
 @whole
 def test_damaged_cells_are_named(judged: Path, tmp_path: Path) -> None:
     file = next((judged / "cells").glob("*.npz"))

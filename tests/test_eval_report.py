@@ -66,6 +66,7 @@ def worst(position: np.ndarray) -> dict[str, np.ndarray]:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("eval") / "florence"
     changes = [({}, 1.0), ({"map": "M1"}, 1.5), ({"k": 3}, 1.2), ({"sites": 3}, 3.0), ({"track": 10.0}, 1.0)]
+    changes.append(({"track": 10.0, "map": "M4"}, 3.0))
     cells = [
         cell(replace(BASE, tier=tier, truth=truth, **change), factor * (4 if tier == "T0" else 1), deployment)
         for deployment in ("a", "b", "c")
@@ -116,6 +117,11 @@ def test_goals_are_said_from_the_numbers(folder: Path) -> None:
 def test_growth_stands_beside_the_limits_own(folder: Path) -> None:
     cells = line(folder, "map | T2 3 sites").split("|")
     assert all("(+" in text for text in cells[3:6])
+
+
+def test_tracks_stand_by_the_map_that_they_were_on(folder: Path) -> None:
+    right, wrong = (line(folder, f"map | T2 | {name} | 10 m/s | particle filter").split("|") for name in ("M0", "M4"))
+    assert float(wrong[6]) > 2 * float(right[6])
 
 
 def test_refinement_says_what_it_closes_and_what_a_trigger_saves(folder: Path) -> None:

@@ -1,19 +1,23 @@
 """Filters of tracks against brute force, and the limit against what is exact for a phone that stands."""
 
+import itertools
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
+from scipy import stats
 from torch import Tensor
 
 from tests.small import CORNERS, masts, radio_map
 from uel.errors import UelError
 from uel.estimates import Pixels
+from uel.evidence import FadingEvidence, RasterEvidence, standing_limit
 from uel.grid import Grid
 from uel.measurement import MeasurementModel
 from uel.metrics import position_error
-from uel.particles import FadingEvidence, Motion, RasterEvidence, follow, standing_limit
+from uel.particles import Motion, follow
 from uel.posterior import grid_posterior
 from uel.reports import Reports
 from uel.sites import reference_power_dbm
@@ -99,6 +103,43 @@ def test_the_filter_of_the_limit_is_exact_where_phones_stand() -> None:
     motion = Motion(FINE, FREE, 0.0, wander=False)
     got = follow(evidence, radio.grid, motion, time, 4000, seed(2)).median  # type: ignore[attr-defined]
     assert float(position_error(got, exact).mean()) < 1.5
+
+
+@pytest.mark.parametrize("heard", [(True, True), (True, False), (False, True)])
+@pytest.mark.parametrize("outliers", [0.0, 0.2])
+def test_two_reports_are_as_likely_as_by_their_joint_law(heard: tuple[bool, bool], outliers: float) -> None:
+    """Levels 12 m apart on a map with error bars: the normal law of both, mixed over which of them are outliers."""
+    radio = radio_map(masts(CORNERS[0]), pixel=8.0)
+    radio = replace(
+        radio, gain=radio.gain * 1e-4, relative_error=torch.linspace(0.5, 2.0, radio.gain.numel()).view_as(radio.gain)
+    )
+    model = replace(ALONG, level_outliers=outliers)
+    place = torch.tensor([[[-30.0, 14.0], [-18.0, 14.0]]])
+    power = reference_power_dbm(radio.sites)
+    seen = model.observe(radio.truth(place), power, seed(3)).tier("T0")
+    level = torch.tensor([[[-112.0], [-101.0]]])
+    reports = replace(seen, rsrp_dbm=level, heard=torch.tensor([[[heard[0]], [heard[1]]]]))
+    evidence = FadingEvidence(reports, radio, torch.ones(radio.grid.shape), model, map_error=True)
+    law, count = evidence.law, 200_000
+    row, column = radio.grid.pixel_of(place[0])
+    mean, own = (raster[0, row, column].double().numpy() for raster in (law.mean, law.own))
+    cloud = place[:, :, None].expand(-1, -1, count, -1)
+    evidence.first(cloud[:, 0], seed(4))
+    got = float(evidence.weigh(1, cloud[:, 1], torch.full((1, count), 12.0), seed(5)).double().exp().mean())
+    edges = [
+        (level[0, n, 0] - 0.5, level[0, n, 0] + 0.5) if heard[n] else (-400.0, float(evidence.censor[0, n, 0]))
+        for n in range(2)
+    ]
+    alike, joint, first = math.exp(-12 / 37), 0.0, 0.0
+    for struck in itertools.product((0, 1), repeat=2):
+        share = math.prod(outliers if s else 1 - outliers for s in struck)
+        spread = np.outer(own, own) * [[1, alike], [alike, 1]] + np.diag([model.outlier_db**2 * s for s in struck])
+        both = stats.multivariate_normal(mean, spread)
+        low, high = zip(*edges, strict=True)
+        joint += share * both.cdf(np.array(high, float), lower_limit=np.array(low, float))
+        alone = stats.norm(mean[0], math.sqrt(spread[0, 0]))
+        first += share * (alone.cdf(float(high[0])) - alone.cdf(float(low[0])))
+    assert got == pytest.approx(joint / first, rel=0.02)
 
 
 def test_a_moving_phone_is_known_better_than_by_its_last_report() -> None:

@@ -32,7 +32,7 @@ from uel.sites import Carrier, Cell, Site, sites_to_json
 from uel.tile import Tile
 from uel.tracks import TrackPlan, Tracks, draw_positions, draw_tracks
 
-TUNING = 24  # labelled tracks, on which filters are tuned
+TUNING = 48  # labelled tracks, on which filters are tuned
 SPARE = 1.5  # tracks drawn for each that is needed: some hear nothing on the way
 DRIVES = 3.0  # m/s from which on a phone is in a car
 RESEED = 7919  # rays that re-score are not those that the truth was traced with
@@ -141,7 +141,7 @@ class Deployment:
         case = self._case(condition, asked.reports[:, -1], asked.position, known, known_at)
         believed = lambda w: replace(w, reports=self._believed(condition, w.reports))  # noqa: E731
         return TrackCase(
-            case, self._motion(speed), believed(asked), believed(tuning), self.config.particles,
+            case, self._motion(speed), believed(asked), asked, believed(tuning), self.config.particles,
             self.config.limit_particles,
         )  # fmt: skip
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from training.deployment import Deployment, deployments
 from training.protocol import EvalConfig, grid
-from training.rivals import Case, Method, TrackCase, Walks, methods_of, refining, retraced, tracing, tracked
+from training.rivals import Case, Method, TrackCase, Walks, batches, methods_of, refining, retraced, tracing, tracked
 from training.stages import Stages, digest
 from uel.errors import UelError
 from uel.estimates import Estimate, Fixes, Pixels
@@ -31,6 +31,7 @@ from uel.simulator import Simulator
 log = logging.getLogger(__name__)
 
 RULER = 13  # raised when a method or a score changes, so that cells are judged anew
+TRACK_RULER = 14  # the same of tracks
 CHUNK = 16  # phones located at once: of more, images no longer fit a cache
 TIMED = 9  # single reports whose CPU time is taken
 TIMED_TRACKS = 3
@@ -110,13 +111,12 @@ def _cell(
 ) -> Path:
     """The file of a condition on a deployment, made or reused."""
     key = {
-        "ruler": RULER,
+        "ruler": RULER if condition.track < 0 else TRACK_RULER,
         "condition": asdict(condition),
         "deployment": deployment.name,
         "tiles": {f: source.tile.fingerprint for f, source in deployment.sources.items()},
         "locators": marks,
-        "config": {k: v for k, v in asdict(config).items() if k not in ("run", "rivals", "name", "deployments")}
-        | dict.fromkeys(_GRID),
+        "config": {k: v for k, v in asdict(config).items() if k not in _ELSEWHERE} | dict.fromkeys(_GRID),
     }
     file = folder / f"{digest(key)}.npz"
     if not file.is_file():
@@ -126,7 +126,8 @@ def _cell(
     return file
 
 
-# Which conditions there are says nothing of any one of them.
+# Which conditions there are says nothing of any one of them; what else a cell is made of stands in its key by itself.
+_ELSEWHERE = ("run", "rivals", "name", "deployments", "track_maps")
 _GRID = (
     "tiles", "truths", "tiers", "axis_tiers", "map_tiers", "sigmas", "correlations", "cells", "dropouts", "conditions",
     "carriers", "speeds",
@@ -215,18 +216,15 @@ def _track_scores(tracks: TrackCase, locators: Mapping[str, Locator], config: Ev
     generator = torch.Generator().manual_seed(config.seed)
     case, scores = tracks.case, Scores()
     for name, method in tracked(tracks, locators, config.refinement, config.seed).items():
-        parts = [_values(method(w), w.position, generator) for w in _batches(tracks.walks)]
+        walks = tracks.true_walks if name == "limit" else tracks.walks
+        parts = [_values(method(w), w.position, generator) for w in batches(walks)]
         scores[name] = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
-        scores[name]["cpu_ms"] = np.array(_cpu_ms(method, tracks.walks, TIMED_TRACKS))
+        scores[name]["cpu_ms"] = np.array(_cpu_ms(method, walks, TIMED_TRACKS))
     single = methods_of(case, locators, controls=False)
     single |= refining(case, locators["locator"], config.refinement, descent=False)
     for name, method in single.items():
         scores[f"{name}_last"] = _scored(name, method, case, generator)
     return scores, case.position
-
-
-def _batches(walks: Walks, size: int = 8) -> list[Walks]:
-    return [walks[start : start + size] for start in range(0, len(walks.time), size)]
 
 
 def _worst(case: Case, methods: Mapping[str, Method], scores: Scores, name: str) -> dict[str, np.ndarray]:

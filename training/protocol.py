@@ -1,5 +1,6 @@
 """PROTOCOL's grid: which conditions an evaluation runs through, each varied by itself around one base."""
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -72,9 +73,11 @@ class EvalConfig:
     """Hz; the first is the base"""
     speeds: tuple[float, ...] = (0.0, 1.0, 10.0)
     """m/s of tracks"""
+    track_maps: tuple[str, ...] = ("M0",)
+    """map conditions of tracks"""
     mast: float = 8.0
     """m of antennas above their roofs"""
-    particles: int = 1000
+    particles: int = 4000
     """of the filter that every method's reports go through on a track"""
     limit_particles: int = 8000
     """of the limit's filter"""
@@ -105,7 +108,7 @@ class EvalConfig:
             raise UelError("a protocol has truths, tiers, and speeds from 0 on", got=self.speeds, do="give 0 1 10, say")
         for tier in (*self.tiers, *self.axis_tiers, *self.map_tiers):
             features_of(tier)
-        unknown = set(self.conditions) - set(CONDITIONS)
+        unknown = {*self.conditions, *self.track_maps} - set(CONDITIONS)
         if unknown:
             raise UelError("no such map condition", got=sorted(unknown), do=f"choose from {', '.join(CONDITIONS)}")
         if not self.sites or not self.carriers or max(self.sites) > self.sites[0] or min(self.sites) < 1:
@@ -130,7 +133,8 @@ def grid(config: EvalConfig) -> Iterator[Condition]:
         yield from (replace(base, tier=tier) for tier in config.tiers)
         yield from (replace(base, map=m, tier=t) for m in config.conditions if m != "M0" for t in config.map_tiers)
         yield from (replace(c, tier=tier) for c in _axes(base, config) for tier in config.axis_tiers)
-        yield from (replace(base, track=speed, tier=tier) for speed in config.speeds for tier in config.axis_tiers)
+        tracks = itertools.product(config.track_maps, config.speeds, config.axis_tiers)
+        yield from (replace(base, map=name, track=speed, tier=tier) for name, speed, tier in tracks)
 
 
 def _axes(base: Condition, config: EvalConfig) -> Iterator[Condition]:

@@ -4,13 +4,13 @@ Tuning budget: each number of a method is chosen among at most eight values on t
 (`uel.robust`; for tracks on labelled tracks, below). A locator was trained elsewhere; from the same labelled reports it
 learns which way the place's antennas look (`uel.bearings`) and what is wrong with the map (`uel.mended`), which
 PROTOCOL's baselines do not. `grid_mended` is grid Bayes that knows both: what a locator is better by is the network's.
-Fixes are refined on the map put right, trusted as far as labelled reports say that were not kriged. On tracks a locator
-has the one number of every method's filter.
+Fixes are refined on the map put right, trusted as far as labelled reports say that were not kriged. On tracks every
+method has the same filter; how it reads reports that follow one another is chosen on the same labelled tracks.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TypeVar
 
 import torch
@@ -19,15 +19,16 @@ from torch import Tensor
 
 from uel.baselines import METHODS, Place, knn_map, knn_survey
 from uel.estimates import LEAST, Estimate, Fixes, Pixels, Point, fix_raster
+from uel.evidence import Evidence, FadingEvidence, RasterEvidence, standing_limit
 from uel.learned import Learned
 from uel.locator import Locator
 from uel.maps import Maps
 from uel.masts import MapTracer
 from uel.measurement import MeasurementModel
 from uel.metrics import position_error
-from uel.particles import FadingEvidence, Motion, RasterEvidence, follow, standing_limit
+from uel.particles import Motion, follow
 from uel.posterior import grid_posterior
-from uel.refine import Refinement
+from uel.refine import CERTAIN, Refinement
 from uel.reports import Reports
 from uel.rescore import Rescoring, descended, rescored
 from uel.restorer import Restorer
@@ -36,7 +37,8 @@ from uel.simulator import Simulator
 
 Method = Callable[[Reports], Estimate]
 T = TypeVar("T")
-POWERS = (1.0, 0.7, 0.5, 0.35, 0.25, 0.15, 0.1, 0.05)  # of a report's evidence on a track: eight values
+POWERS = (1.0, 0.7, 0.5, 0.25, 0.05)  # of a report's evidence on a track, or
+LENGTHS = (10.0, 20.0, 40.0)  # m after which its fading is alike by 1/e: eight ways to read a track
 BATCH = 8  # tracks filtered at once: twenty rasters each
 
 
@@ -50,6 +52,9 @@ class Walks:
 
     def __getitem__(self, part: slice) -> "Walks":
         return Walks(self.reports[part], self.time[part], self.position[part])
+
+
+Way = Callable[[Walks], Evidence]
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,6 +92,8 @@ class TrackCase:
     case: Case
     motion: Motion
     walks: Walks
+    """with their reports as they read under the masts' believed azimuths"""
+    true_walks: Walks
     tuning: Walks
     """other tracks with known ends"""
     particles: int
@@ -190,51 +197,70 @@ def tracked(
     tracks: TrackCase, locators: Mapping[str, Locator], plan: Refinement, seed: int
 ) -> dict[str, Callable[[Walks], Estimate]]:
     """Methods of whole tracks by name: where phones are at their last report."""
-    place = tracks.case.place
+    place, learned, moves = tracks.case.place, tracks.case.learned, tracks.motion.speed > 0
     robust = fit_robust(place)
-    levels = {"particle_filter": lambda r: _evidence(robust, place, r)}
+    ways = {
+        "particle_filter": [*_as_rasters(place, lambda r: _evidence(robust, place, r)), *_fading(robust, place, moves)]
+    }
     for name, locator in locators.items():
         locate = _reread(tracks.case, _located(locator, tracks.case))
-        levels[name] = lambda r, locate=locate: fix_raster(locate(r).fix, place.radio.grid)  # type: ignore[attr-defined]
-    refine = _reread(tracks.case, tracks.case.learned.refiner(locators["locator"], plan).always)
-    levels["locator+map"] = lambda r: refine(r).pixels.probability.clamp(min=LEAST).log()
-    power = {name: _tuned_power(tracks, density, seed) for name, density in levels.items()}
-    found: dict[str, Callable[[Walks], Estimate]] = {"limit": lambda w: _track_limit(tracks, w, seed)}
-    for name, density in levels.items():
-        found[name] = lambda w, name=name, density=density: Point(_filtered(tracks, w, density, power[name], seed))
-    return found
+        ways[name] = _as_rasters(place, lambda r, locate=locate: fix_raster(locate(r).fix, place.radio.grid))  # type: ignore[attr-defined]
+    refine = _reread(tracks.case, learned.refiner(locators["locator"], plan).always)
+    right = [_reread_walks(tracks.case, way) for way in _fading(learned.mended.bayes, place, moves)]
+    ways["locator+map"] = [*_as_rasters(place, lambda r: refine(r).pixels.probability.clamp(min=LEAST).log()), *right]
+    chosen = {name: _tuned(tracks, some, seed) for name, some in ways.items()}
+    return {"limit": lambda w: _track_limit(tracks, w, seed)} | {
+        name: lambda w, way=way: Point(_run(tracks, w, way, seed)) for name, way in chosen.items()
+    }
+
+
+def _reread_walks(case: Case, way: Way) -> Way:
+    return lambda walks: way(replace(walks, reports=case.learned.read(walks.reports)))
 
 
 def _evidence(bayes: RobustBayes, place: Place, reports: Reports) -> Float[Tensor, "n row column"]:
     return bayes.model.log_likelihood(reports, bayes.radio, place.power_dbm, map_error=True).sum(1)
 
 
-def _tuned_power(tracks: TrackCase, density: Callable[[Reports], Tensor], seed: int) -> float:
-    """The power of a report's evidence with the least mean error on the labelled tracks."""
-    rasters = _rasters(tracks.tuning, density)
-    error = {
-        power: float(position_error(_run(tracks, tracks.tuning, rasters, power, seed), tracks.tuning.position).mean())
-        for power in POWERS
-    }
-    return min(error, key=error.__getitem__)
+def _as_rasters(place: Place, density: Callable[[Reports], Tensor]) -> list[Way]:
+    """Reports one after the other, each to some power. Of locators the prior is in every raster: it counts once."""
+
+    @lru_cache(maxsize=1)
+    def rasters(walks: Walks) -> Float[Tensor, "track report row column"]:
+        return torch.stack([density(walks.reports[i]) for i in range(len(walks.time))])
+
+    return [lambda w, power=power: RasterEvidence(place.radio.grid, rasters(w), place.prior, power) for power in POWERS]
 
 
-def _filtered(
-    tracks: TrackCase, walks: Walks, density: Callable[[Reports], Tensor], power: float, seed: int
-) -> Float[Tensor, "track 2"]:
-    return _run(tracks, walks, _rasters(walks, density), power, seed)
+def _fading(bayes: RobustBayes, place: Place, moves: bool) -> list[Way]:
+    """By levels whose fading, and what the map gets wrong, go along with the phone; one that stands keeps them."""
+    prior = place.prior.clamp(min=CERTAIN)
+    models = [replace(bayes.model, decorrelation_distance=length) for length in LENGTHS[: None if moves else 1]]
+    return [
+        lambda w, model=model: FadingEvidence(w.reports, bayes.radio, prior, model, map_error=True) for model in models
+    ]
 
 
-def _rasters(walks: Walks, density: Callable[[Reports], Tensor]) -> Float[Tensor, "track report row column"]:
-    return torch.stack([density(walks.reports[i]) for i in range(len(walks.time))])
+def _tuned(tracks: TrackCase, ways: Sequence[Way], seed: int) -> Way:
+    """The way to read tracks that has the least mean error on the labelled ones."""
+    errors = [
+        [float(position_error(_run(tracks, walks, way, seed), walks.position).sum()) for way in ways]
+        for walks in batches(tracks.tuning)
+    ]
+    total = [sum(of_way) for of_way in zip(*errors, strict=True)]
+    return ways[total.index(min(total))]
 
 
-def _run(tracks: TrackCase, walks: Walks, rasters: Tensor, power: float, seed: int) -> Float[Tensor, "track 2"]:
-    """The filter over given rasters; of locators the prior is already in them, so it counts in the first one alone."""
-    grid, place = tracks.case.place.radio.grid, tracks.case.place
-    evidence = RasterEvidence(grid, rasters, place.prior, power)
+def _run(tracks: TrackCase, walks: Walks, way: Way, seed: int) -> Float[Tensor, "track 2"]:
     generator = torch.Generator().manual_seed(seed)
-    return follow(evidence, grid, tracks.motion, walks.time, tracks.particles, generator).median
+    return follow(
+        way(walks), tracks.case.place.radio.grid, tracks.motion, walks.time, tracks.particles, generator
+    ).median
+
+
+def batches(walks: Walks) -> list[Walks]:
+    """Tracks as they are filtered, some at once."""
+    return [walks[start : start + BATCH] for start in range(0, len(walks.time), BATCH)]
 
 
 def _track_limit(tracks: TrackCase, walks: Walks, seed: int) -> Estimate:

@@ -17,12 +17,13 @@ from uel.baselines import Place
 from uel.drives import Columns, read_drive
 from uel.errors import UelError
 from uel.estimates import LEAST
+from uel.evidence import RasterEvidence
 from uel.files import as_json, replace_file
 from uel.fix import Fix, pooled
 from uel.grid import Grid
 from uel.learned import Learned, Refiner
 from uel.masts import MapTracer
-from uel.particles import Cloud, Motion, RasterEvidence, followed
+from uel.particles import Cloud, Motion, followed
 from uel.places import places_of
 from uel.radiomap import RadioMap
 from uel.refine import Refinement

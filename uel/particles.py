@@ -1,29 +1,18 @@
-"""Where a phone that moves is: particles that walk as phones do, weighed by what each report says.
-
-One filter serves everybody. The evidence differs: rasters of log-density, as any method of single reports gives them
-(`RasterEvidence`); or the exact law of a phone whose fading goes with it (`FadingEvidence`), which is the limit.
-"""
+"""Where a phone that moves is: particles that walk as phones do, weighed by what each report says (`uel.evidence`)."""
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import Protocol, runtime_checkable
+from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 
-from uel.errors import UelError
+from uel.evidence import Evidence
 from uel.grid import Grid
-from uel.levels import NEVER
-from uel.measurement import MeasurementModel
 from uel.posterior import geometric_median
-from uel.radiomap import RadioMap
-from uel.reports import Reports
-from uel.sites import reference_power_dbm
 from uel.walks import WANDER, drive, unit, walk
 
-TINY = 1e-300  # probability, in double precision
 JITTER = 0.3  # m, standard deviation by which a copied particle leaves its twin
 TURN = math.radians(3.0)  # the same of its heading
 
@@ -72,29 +61,6 @@ class Cloud:
     def median(self) -> Float[Tensor, "track 2"]:
         """The geometric median, the estimate of least expected error."""
         return geometric_median(self.position, self.weight)
-
-
-@runtime_checkable
-class Evidence(Protocol):
-    """What reports say of particles."""
-
-    def start(self) -> Float[Tensor, "track row column"]:
-        """Log-probability of the pixels after the first report, up to a constant for each track."""
-        ...
-
-    def first(self, position: Float[Tensor, "track particle 2"], generator: torch.Generator) -> None:
-        """Particles begin here; their pixels were drawn from `start`."""
-        ...
-
-    def weigh(
-        self, report: int, position: Float[Tensor, "track particle 2"], moved: Tensor, generator: torch.Generator
-    ) -> Float[Tensor, "track particle"]:
-        """Log-likelihood of a later report for particles that `moved` so many metres to get there."""
-        ...
-
-    def keep(self, index: Int[Tensor, "track particle"]) -> None:
-        """Only these particles live on."""
-        ...
 
 
 def follow(
@@ -174,120 +140,3 @@ def _spread(
     position = torch.where(motion.allows(nearby).unsqueeze(-1), nearby, position)
     angle = TURN * torch.randn(weight.shape, generator=generator) * poor + torch.atan2(heading[..., 1], heading[..., 0])
     return position, unit(angle)
-
-
-# ---- evidence ------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, eq=False)
-class RasterEvidence:
-    """A raster of log-density for each report, taken as independent; `power` below 1 says that they are not quite."""
-
-    grid: Grid
-    log_density: Float[Tensor, "track report row column"]
-    prior: Float[Tensor, "row column"]
-    power: float = 1.0
-
-    def start(self) -> Float[Tensor, "track row column"]:
-        return self.power * self.log_density[:, 0] + self.prior.clamp(min=1e-12).log()
-
-    def first(self, position: Float[Tensor, "track particle 2"], generator: torch.Generator) -> None:
-        """Nothing is remembered of particles."""
-
-    def weigh(
-        self, report: int, position: Float[Tensor, "track particle 2"], moved: Tensor, generator: torch.Generator
-    ) -> Float[Tensor, "track particle"]:
-        return self.power * _at(self.log_density[:, report], self.grid, position)
-
-    def keep(self, index: Int[Tensor, "track particle"]) -> None:
-        """Nothing is remembered of particles."""
-
-
-class FadingEvidence:
-    """The exact law of reports along a track: each particle carries its fading, which changes as it moves.
-
-    Fading is a first-order autoregressive process (`uel.levels.along_track`). A heard level tells it within a reporting
-    step, a silent cell bounds it; it is drawn from what is left. Ranges and azimuths are independent between reports.
-    """
-
-    def __init__(self, reports: Reports, radio: RadioMap, prior: Tensor, model: MeasurementModel) -> None:
-        """`reports` has axes (track, report). Raises `UelError` for realism that this law does not hold for."""
-        strange = ("cell_correlation", "level_noise_db", "cell_dropout", "report_dropout")
-        if any(getattr(model, name) for name in strange) or not model.decorrelation_distance:
-            do = f"give a decorrelation distance, and leave out {', '.join(strange)}"
-            raise UelError("the limit of tracks is known for fading along the track alone", got=model, do=do)
-        self.radio, self.model, self.prior, self.reports = radio, model, prior, reports
-        tracks, count = reports.received.shape
-        flat = _flat(reports)
-        other = model.range_log_likelihood(flat, radio) + model.azimuth_log_likelihood(flat, radio)
-        self.other = other.unflatten(0, (tracks, count))
-        self.censor = model.censor_level(flat).unflatten(0, (tracks, count))
-        self.law = model.level_law(radio, reference_power_dbm(radio.sites))
-
-    def start(self) -> Float[Tensor, "track row column"]:
-        level = self.law.log_likelihood(self.reports[:, 0], self.censor[:, 0])
-        return level + self.other[:, 0] + self.prior.log()
-
-    def first(self, position: Float[Tensor, "track particle 2"], generator: torch.Generator) -> None:
-        zero = torch.zeros(*position.shape[:2], len(self.law.mean), dtype=torch.double)
-        _, self.fading = self._levels(0, position, zero, torch.ones_like(zero), generator)
-
-    def weigh(
-        self, report: int, position: Float[Tensor, "track particle 2"], moved: Tensor, generator: torch.Generator
-    ) -> Float[Tensor, "track particle"]:
-        keep = (-moved.double() / self.model.decorrelation_distance).exp().unsqueeze(-1)
-        spread = (1 - keep**2).clamp(min=1e-6).sqrt().expand_as(self.fading)
-        log_p, self.fading = self._levels(report, position, keep * self.fading, spread, generator)
-        return log_p.float() + _at(self.other[:, report], self.radio.grid, position)
-
-    def keep(self, index: Int[Tensor, "track particle"]) -> None:
-        self.fading = self.fading.gather(1, index.unsqueeze(-1).expand_as(self.fading))
-
-    def _levels(
-        self, report: int, position: Tensor, centre: Tensor, spread: Tensor, generator: torch.Generator
-    ) -> tuple[Float[Tensor, "track particle"], Float[Tensor, "track particle cell"]]:
-        """Log-likelihood of levels given the fading before (in sigmas: N(`centre`, `spread`²)), and fading after."""
-        row, column = self.radio.grid.pixel_of(position)
-        mean = self.law.mean[:, row, column].movedim(0, -1).double()
-        known = self.law.known[:, row, column].movedim(0, -1)
-        heard = self.reports.heard[:, report].unsqueeze(1)
-        level = self.reports.rsrp_dbm[:, report].unsqueeze(1)
-        half, sigma = self.model.rsrp_step_db / 2, self.model.shadowing_db
-        low = torch.where(heard, level - half - mean, -torch.inf) / sigma
-        high = torch.where(heard, level + half, self.censor[:, report].unsqueeze(1)) - mean
-        a, b = (torch.special.ndtr((edge - centre) / spread) for edge in (low, high / sigma))
-        chance = (b - a).clamp(min=TINY)
-        log_p = torch.where(known, chance.log().clamp(min=NEVER), torch.where(heard, NEVER, 0.0))
-        u = torch.rand(chance.shape, generator=generator, dtype=torch.double)
-        drawn = centre + spread * torch.special.ndtri((a + u * (b - a)).clamp(1e-15, 1 - 1e-15))
-        free = centre + spread * torch.special.ndtri(u.clamp(1e-15, 1 - 1e-15))
-        inside = drawn.clamp(min=low.clamp(min=-40.0), max=(high / sigma).clamp(max=40.0))
-        return log_p.sum(-1), torch.where(known, inside, free)
-
-
-def standing_limit(
-    reports: Reports, radio: RadioMap, prior: Float[Tensor, "row column"], model: MeasurementModel
-) -> Float[Tensor, "track row column"]:
-    """The exact posterior of phones that stand, with correlated fading: levels say once what they say.
-
-    Every report repeats the first one's fading, so that its level adds nothing; ranges and azimuths are drawn anew.
-    """
-    assert model.decorrelation_distance > 0, "without correlation the levels are independent"
-    tracks, count = reports.received.shape
-    flat = _flat(reports)
-    other = model.range_log_likelihood(flat, radio) + model.azimuth_log_likelihood(flat, radio)
-    first = reports[:, 0]
-    level = model.level_log_likelihood(first, radio, reference_power_dbm(radio.sites))
-    log_p = level + other.unflatten(0, (tracks, count)).sum(1) + prior.log()
-    return log_p.flatten(1).softmax(-1).view_as(log_p)
-
-
-def _flat(reports: Reports) -> Reports:
-    """Tracks of reports as one row of them."""
-    return replace(reports, **{name: value.flatten(0, 1) for name, value in vars(reports).items()})
-
-
-def _at(raster: Float[Tensor, "track row column"], grid: Grid, position: Float[Tensor, "track particle 2"]) -> Tensor:
-    """A raster's value at every particle."""
-    row, column = grid.pixel_of(position)
-    return raster[torch.arange(len(raster)).unsqueeze(1), row, column]
