@@ -19,6 +19,8 @@ STYLE: dict[str, tuple[str, str, str]] = {
     "locator+retraced": ("locator, maps traced anew", "#882255", "--"),
     "locator+descent": ("locator, climbing the map", "#882255", ":"),
     "locator+rt": ("locator, re-scored by rays", "#117733", "-"),
+    "locator-buildings": ("locator, shown no buildings", "#D55E00", ":"),
+    "locator-radio": ("locator, shown no radio maps", "#D55E00", "-."),
     "grid_robust": ("robust grid Bayes", "#0072B2", "-"),
     "grid_mended": ("grid Bayes, map put right", "#332288", "-"),
     "grid_retraced": ("grid Bayes, maps traced anew", "#332288", "--"),

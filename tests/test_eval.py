@@ -273,6 +273,16 @@ def test_tracks_are_followed_on_wrong_maps_beside_a_limit_that_knows_the_right_o
     assert ("M4", "locator+map") in found
 
 
+def test_a_locator_may_be_shown_one_kind_of_map_alone(run: Path, tile: Tile) -> None:
+    config = config_of(run, name="blind", streams=True, rt=0, phones=32, **ONE)
+    rows = table(judge(config, made(tile, config)))
+    mean = {
+        name: float(pick(rows, method=name)["mean_m"]) for name in ("locator", "locator-buildings", "locator-radio")
+    }
+    assert mean["locator-radio"] > 1.5 * mean["locator"]  # ranges and azimuths say where masts are looked from
+    assert mean["locator-buildings"] < 1.5 * mean["locator"]
+
+
 @whole
 def test_damaged_cells_are_named(judged: Path, tmp_path: Path) -> None:
     file = next((judged / "cells").glob("*.npz"))

@@ -13,9 +13,10 @@ import torch
 from rich.progress import Progress
 from torch import Tensor
 
+from training import rivals
 from training.deployment import Deployment, deployments
 from training.protocol import EvalConfig, grid
-from training.rivals import Case, Method, TrackCase, Walks, batches, methods_of, refining, retraced, tracing, tracked
+from training.rivals import Case, Method, TrackCase, Walks
 from training.stages import Stages, digest
 from uel.errors import UelError
 from uel.estimates import Estimate, Fixes, Pixels
@@ -146,10 +147,12 @@ def _judged(
             return Judged(condition, deployment.name, position.numpy(), scores, {})
         case = restored(deployment.case(condition))
         plain = condition == _plain(condition, config)
-        methods = methods_of(case, locators, controls=plain and condition.map in ("M0", "M5"))
-        methods |= refining(case, locators["locator"], config.refinement, config.descent)
+        methods = rivals.methods_of(case, locators, controls=plain and condition.map in ("M0", "M5"))
+        methods |= rivals.refining(case, locators["locator"], config.refinement, config.descent)
+        if plain and config.streams:
+            methods |= rivals.blinded(case, locators["locator"])
         if plain and config.retrace and condition.map != "M5":
-            methods |= retraced(case, locators["locator"], config.refinement, deployment.tracer(condition))
+            methods |= rivals.retraced(case, locators["locator"], config.refinement, deployment.tracer(condition))
         scores = {name: _scored(name, method, case, generator) for name, method in methods.items()}
         if plain and config.rt and condition.map in TRUE_PLACES:
             scores |= _traced(case, locators["locator"], config, deployment.simulator(condition), generator)
@@ -167,7 +170,7 @@ def _traced(
         position=case.position[: config.rt],
         true_reports=case.true_reports[: config.rt],
     )
-    methods = tracing(case, locator, config.refinement, config.rescoring, simulator)
+    methods = rivals.tracing(case, locator, config.refinement, config.rescoring, simulator)
     return {name: _scored(name, method, few, generator, timed=TIMED_TRACKS) for name, method in methods.items()}
 
 
@@ -215,13 +218,13 @@ def _track_scores(tracks: TrackCase, locators: Mapping[str, Locator], config: Ev
     """Methods of whole tracks, and beside them those that know the last report alone."""
     generator = torch.Generator().manual_seed(config.seed)
     case, scores = tracks.case, Scores()
-    for name, method in tracked(tracks, locators, config.refinement, config.seed).items():
+    for name, method in rivals.tracked(tracks, locators, config.refinement, config.seed).items():
         walks = tracks.true_walks if name == "limit" else tracks.walks
-        parts = [_values(method(w), w.position, generator) for w in batches(walks)]
+        parts = [_values(method(w), w.position, generator) for w in rivals.batches(walks)]
         scores[name] = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
         scores[name]["cpu_ms"] = np.array(_cpu_ms(method, walks, TIMED_TRACKS))
-    single = methods_of(case, locators, controls=False)
-    single |= refining(case, locators["locator"], config.refinement, descent=False)
+    single = rivals.methods_of(case, locators, controls=False)
+    single |= rivals.refining(case, locators["locator"], config.refinement, descent=False)
     for name, method in single.items():
         scores[f"{name}_last"] = _scored(name, method, case, generator)
     return scores, case.position

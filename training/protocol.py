@@ -85,6 +85,8 @@ class EvalConfig:
     """of the locator's fixes on the map; every fix is refined, the report says what a trigger would save"""
     descent: bool = False
     """climb the map's likelihood from the locator's fixes, too: an ablation"""
+    streams: bool = False
+    """judge the locator without buildings and without radio maps, too, in plain conditions: an ablation"""
     retrace: bool = False
     """find the heights of masts by tracing maps anew, thirteen by a tenth of the rays and one by all of each deployment
     and map condition (`uel.masts`), and judge grid Bayes and the locator on these, too"""

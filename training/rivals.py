@@ -153,6 +153,16 @@ def _reread(case: Case, method: Callable[[Reports], T]) -> Callable[[Reports], T
     return lambda reports: method(case.learned.read(reports))
 
 
+def blinded(case: Case, locator: Locator) -> dict[str, Method]:
+    """The locator with either kind of map taken away from it, to see what that is worth to it."""
+    maps, known = case.learned.shown(locator, case.learned.mended.bayes)
+    left = {
+        "locator-buildings": replace(maps, buildings=torch.zeros_like(maps.buildings)),
+        "locator-radio": replace(maps, radio=maps.radio.forgotten),
+    }
+    return {name: _reread(case, lambda r, some=some: Fixes(locator(r, some, known))) for name, some in left.items()}
+
+
 # ---- second thoughts -----------------------------------------------------------------------------------
 
 

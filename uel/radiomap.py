@@ -1,6 +1,6 @@
 """What the ray tracer says about every pixel, per cell, and a differentiable lookup in it."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -92,6 +92,12 @@ class RadioMap:
     """m, height of the UE antenna above the datum"""
     channels: Channels | None = None
     """delays and directions of what rays met, where they were recorded"""
+
+    @property
+    def forgotten(self) -> "RadioMap":
+        """The same masts, and nothing known of any pixel."""
+        empty = torch.zeros_like(self.gain)
+        return replace(self, gain=empty, relative_error=empty, known=empty.bool(), los=empty.bool(), channels=None)
 
     def path_gain(self, position: Float[Tensor, "*n dim"]) -> Float[Tensor, "*n cell"]:
         """Linear path gain from every cell at positions (m; (x, y) or (x, y, z), z is not looked at).

@@ -94,10 +94,9 @@ def fit_spreads(bayes: RobustBayes, place: Place) -> RobustBayes:
 
 def without_map(place: Place) -> RobustBayes:
     """The control that knows where the masts are, and a law of distance fitted to the labelled reports."""
-    told, radio = place.labelled(slice(LABELLED)), place.radio
-    law = fit_law(told.fingerprints, told.fingerprint_position, radio, place.model)
-    nothing = replace(radio, known=torch.zeros_like(radio.known), los=torch.zeros_like(radio.los))
-    return fit_robust(place, patched(nothing, law, 0.0, place.model))
+    told = place.labelled(slice(LABELLED))
+    law = fit_law(told.fingerprints, told.fingerprint_position, place.radio, place.model)
+    return fit_robust(place, patched(place.radio.forgotten, law, 0.0, place.model))
 
 
 def shuffled(radio: RadioMap) -> RadioMap:
