@@ -85,7 +85,7 @@ class LocateConfig:
     speed: float = 0.0
     """m/s at which the phone moved between its reports, which are then taken together (particles, on refined
     evidence): 1.4 on foot, 10 in a car. 0: every report by itself"""
-    particles: int = 2000
+    particles: int = 4000
     power: float = 0.5
     """of each report's evidence on a track: below 1, because the fading of neighbours is the same in part"""
     seed: int = 1
