@@ -12,13 +12,14 @@ from tests.test_robust import MODEL, drawn, place_on
 from uel.baselines import Place
 from uel.errors import UelError
 from uel.estimates import Pixels
+from uel.measurement import DB_PER_NEPER
 from uel.mended import LEAST, mend
 from uel.metrics import position_error
 from uel.posterior import grid_posterior
 from uel.radiomap import RadioMap
 from uel.reports import Reports, Tier
 from uel.robust import fit_robust
-from uel.units import to_db
+from uel.units import from_db, to_db
 
 
 def shaded(radio: RadioMap, loss_db: float = 20.0) -> RadioMap:
@@ -44,6 +45,16 @@ def test_a_right_map_is_left_as_it_is() -> None:
     assert found.gain == 0
     assert found.bayes.radio is radio  # holes and all
     assert found.bayes.model == MODEL
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_error_bars_are_given_up_where_the_map_turns_out_to_be_exact(right: bool) -> None:
+    true = rough_map()
+    noise = 6.0 * torch.randn(true.gain.shape, generator=torch.Generator().manual_seed(2))
+    gain = true.gain if right else true.gain * from_db(noise)
+    given = replace(true, gain=gain, relative_error=torch.full_like(gain, 6.0 / DB_PER_NEPER))
+    found = mend(place_on(true, given)).bayes
+    assert bool((found.radio.relative_error == 0).all()) is right
 
 
 def test_a_wall_that_the_map_does_not_know_is_found_in_the_levels() -> None:

@@ -31,8 +31,7 @@ from uel.simulator import Simulator
 
 log = logging.getLogger(__name__)
 
-RULER = 13  # raised when a method or a score changes, so that cells are judged anew
-TRACK_RULER = 14  # the same of tracks
+RULER = 15  # raised when a method or a score changes, so that cells are judged anew
 CHUNK = 16  # phones located at once: of more, images no longer fit a cache
 TIMED = 9  # single reports whose CPU time is taken
 TIMED_TRACKS = 3
@@ -112,7 +111,7 @@ def _cell(
 ) -> Path:
     """The file of a condition on a deployment, made or reused."""
     key = {
-        "ruler": RULER if condition.track < 0 else TRACK_RULER,
+        "ruler": RULER,
         "condition": asdict(condition),
         "deployment": deployment.name,
         "tiles": {f: source.tile.fingerprint for f, source in deployment.sources.items()},

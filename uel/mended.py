@@ -92,7 +92,8 @@ def mend(place: Place, errors: Sequence[Alike] = GIVEN) -> Mended:
 
     A map without holes (as `fit_robust` patches it) with corrected levels, whose error bars hold what is not known of
     its errors. With fewer than `2 * LEAST` labelled reports, or where kriging does not surely help, levels are left
-    alone; map and model come back as they were given unless labelled reports are surely likelier under others.
+    alone; map and model come back as they were given unless labelled reports are surely likelier under others, and
+    without error bars where their places are surely likelier so.
     `errors`: what is tried; `RESTORED` of maps whose error bars hold more than the noise of rays.
     """
     robust = fit_robust(place)
@@ -111,6 +112,9 @@ def mend(place: Place, errors: Sequence[Alike] = GIVEN) -> Mended:
             found, likely = _doubted(RobustBayes(_corrected_map(doubting, learn, alike), model), judge)
             return Mended(doubting, place, alike, gain, found, judge, likely)
     found, likely = _doubted(plain, judge)
+    exact, likelier = _doubted(replace(plain, radio=_exact(plain.radio)), judge)
+    if likelier - likely > SURE:
+        found, likely = exact, likelier
     return Mended(plain, place, None, 0.0, found, judge, likely)
 
 
@@ -142,6 +146,11 @@ def _doubting(bayes: RobustBayes, place: Place) -> RobustBayes:
         tried = [replace(bayes, model=replace(bayes.model, **{name: chance})) for chance in WRONG]
         bayes = best(tried, lambda b: log_score(b, told, *OTHERS))
     return fit_spreads(bayes, place)
+
+
+def _exact(radio: RadioMap) -> RadioMap:
+    """A map that is right to the last decibel: its rays' noise may be the world's own."""
+    return replace(radio, relative_error=torch.zeros_like(radio.relative_error))
 
 
 def _doubted(bayes: RobustBayes, judge: Place) -> tuple[RobustBayes, float]:
