@@ -67,7 +67,7 @@ def all_errors(cells: Sequence[Judged], method: str) -> np.ndarray:
 
 def cdf_figure(by_tier: Mapping[str, Sequence[Judged]]) -> Figure:
     """Cumulative distribution of every method's errors, a panel for each tier."""
-    figure = new_figure(4.6 * len(by_tier), 4.4)
+    figure = new_figure(4.6 * len(by_tier), 5.4 if len(by_tier) == 1 else 4.4)
     axes = np.atleast_1d(figure.subplots(1, len(by_tier), sharey=True))  # type: ignore[call-overload]
     for ax, (tier, cells) in zip(axes, by_tier.items(), strict=True):
         for method in cells[0].methods:
@@ -81,8 +81,14 @@ def cdf_figure(by_tier: Mapping[str, Sequence[Judged]]) -> Figure:
         ax.set(xscale="log", xlim=(1, 500), ylim=(0, 1), xlabel="error in m", title=tier)
         ax.grid(alpha=0.3, which="both", linewidth=0.5)
     axes[0].set_ylabel("share of phones")
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=8, frameon=False)
+    _legend_below(figure, axes)
     return figure
+
+
+def _legend_below(figure: Figure, axes: np.ndarray) -> None:
+    """One legend for panels that show the same, no wider than they are."""
+    handles, ncols = axes[0].get_legend_handles_labels(), min(4, 2 * len(axes))
+    figure.legend(*handles, loc="outside lower center", ncols=ncols, fontsize=8, frameon=False)
 
 
 def ratio_figure(rows: Rows, base: Mapping[str, Any], methods: Sequence[str]) -> Figure:
@@ -131,7 +137,7 @@ def calibration_figure(by_tier: Mapping[str, Sequence[Judged]]) -> Figure:
         ax.set(xlim=(0, 1), ylim=(0, 1), xlabel="claimed probability of the region", title=tier, aspect="equal")
         ax.grid(alpha=0.3, linewidth=0.5)
     axes[0].set_ylabel("share of truths inside")
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=8, frameon=False)
+    _legend_below(figure, axes)
     return figure
 
 
