@@ -11,10 +11,13 @@ from scipy import stats
 from torch import Tensor
 
 from tests.small import CORNERS, masts, radio_map
+from training.rivals import Case, TrackCase, Walks, _tuned, batches
+from uel.baselines import Place
 from uel.errors import UelError
 from uel.estimates import Pixels
 from uel.evidence import FadingEvidence, RasterEvidence, standing_limit
 from uel.grid import Grid
+from uel.maps import Maps
 from uel.measurement import MeasurementModel
 from uel.metrics import position_error
 from uel.particles import Motion, follow
@@ -158,3 +161,21 @@ def test_realism_that_the_limit_does_not_know_is_refused() -> None:
     for wrong in (replace(ALONG, cell_dropout=0.2), replace(ALONG, decorrelation_distance=0.0)):
         with pytest.raises(UelError, match="decorrelation"):
             FadingEvidence(reports, radio, torch.ones(radio.grid.shape), wrong)  # type: ignore[arg-type,attr-defined]
+
+
+def test_tracks_are_read_in_the_way_that_finds_the_labelled_ones() -> None:
+    reports, position, time, radio = world(10.0, 10, 4)
+    walks, grid = Walks(reports, time, position[:, -1]), radio.grid  # type: ignore[attr-defined]
+    prior, last = torch.ones(grid.shape), reports[:, -1]
+    maps = Maps(radio, torch.zeros(1, *grid.shape), prior)  # type: ignore[arg-type]
+    place = Place(maps.radio, prior, ALONG, last, position[:, -1])
+    case = Case(place, maps, last, position[:, -1], maps, ALONG, last, False)
+    motion = Motion(FINE, FREE, 10.0, wander=False)
+    tracks = TrackCase(case, motion, walks, walks, walks, 400, 400)
+    away = (grid.centres() - position[:, :, None, None]).norm(dim=-1)  # of each pixel from the truth
+    at = {tuple(w.position[0].tolist()): away[n : n + len(w.time)] for n, w in zip((0, 8), batches(walks), strict=True)}
+    ways = [
+        lambda w, sign=sign: RasterEvidence(grid, sign * at[tuple(w.position[0].tolist())] / 5, torch.ones(grid.shape))
+        for sign in (0.0, -1.0, 1.0)
+    ]
+    assert _tuned(tracks, ways, seed=0) is ways[1]
