@@ -92,7 +92,7 @@ def _legend_below(figure: Figure, axes: np.ndarray) -> None:
 
 
 def ratio_figure(rows: Rows, base: Mapping[str, Any], methods: Sequence[str]) -> Figure:
-    """Median error over the limit's by condition, with the interval over deployments; 1 cannot be beaten."""
+    """Median error over the limit's by condition, with the interval over deployments."""
     names = list(dict.fromkeys(condition_name(row, base) for row in rows if row["r50"]))
     figure = new_figure(8.2, 1.6 + 0.27 * len(names))
     ax = figure.add_subplot()

@@ -278,6 +278,7 @@ def test_a_locator_may_be_shown_one_kind_of_map_alone(run: Path, tile: Tile) -> 
         name: float(pick(rows, method=name)["mean_m"]) for name in ("locator", "locator-buildings", "locator-radio")
     }
     assert mean["locator-radio"] > 1.5 * mean["locator"]  # ranges and azimuths say where masts are looked from
+    assert mean["locator-buildings"] != mean["locator"]  # it does look at them
     assert mean["locator-buildings"] < 1.5 * mean["locator"]
 
 

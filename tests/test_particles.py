@@ -15,7 +15,7 @@ from training.rivals import Case, TrackCase, Walks, _tuned, batches
 from uel.baselines import Place
 from uel.errors import UelError
 from uel.estimates import Pixels
-from uel.evidence import FadingEvidence, RasterEvidence, standing_limit
+from uel.evidence import FadingEvidence, RasterEvidence
 from uel.grid import Grid
 from uel.maps import Maps
 from uel.measurement import MeasurementModel
@@ -92,8 +92,9 @@ def test_standing_levels_say_once_what_they_say() -> None:
     levels = reports.tier("T0")
     assert bool((reports.rsrp_dbm == reports.rsrp_dbm[:, :1]).all())
     one = grid_posterior(levels[:, 0], radio, prior, ALONG, power)  # type: ignore[arg-type]
-    torch.testing.assert_close(standing_limit(levels, radio, prior, ALONG), one)  # type: ignore[arg-type]
-    many, single = (standing_limit(r, radio, prior, ALONG) for r in (reports, reports[:, :1]))  # type: ignore[arg-type]
+    stands = lambda r: FadingEvidence(r, radio, prior, ALONG).standing()  # noqa: E731  # type: ignore[arg-type]
+    torch.testing.assert_close(stands(levels), one)
+    many, single = stands(reports), stands(reports[:, :1])
     error = lambda p: float(position_error(Pixels(radio.grid, p).position, position[:, -1]).mean())  # noqa: E731  # type: ignore[attr-defined]
     assert error(many) < error(single)
 
@@ -101,8 +102,8 @@ def test_standing_levels_say_once_what_they_say() -> None:
 def test_the_filter_of_the_limit_is_exact_where_phones_stand() -> None:
     reports, _, time, radio = world(0.0, 6, 6)
     prior = torch.ones(radio.grid.shape)  # type: ignore[attr-defined]
-    exact = Pixels(radio.grid, standing_limit(reports, radio, prior, ALONG)).position  # type: ignore[attr-defined,arg-type]
     evidence = FadingEvidence(reports, radio, prior, ALONG)  # type: ignore[arg-type]
+    exact = Pixels(radio.grid, evidence.standing()).position  # type: ignore[attr-defined]
     motion = Motion(FINE, FREE, 0.0, wander=False)
     got = follow(evidence, radio.grid, motion, time, 4000, seed(2)).median  # type: ignore[attr-defined]
     assert float(position_error(got, exact).mean()) < 1.5

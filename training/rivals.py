@@ -19,7 +19,7 @@ from torch import Tensor
 
 from uel.baselines import METHODS, Place, knn_map, knn_survey
 from uel.estimates import LEAST, Estimate, Fixes, Pixels, Point, fix_raster
-from uel.evidence import Evidence, FadingEvidence, RasterEvidence, standing_limit
+from uel.evidence import Evidence, FadingEvidence, RasterEvidence
 from uel.learned import Learned
 from uel.locator import Locator
 from uel.maps import Maps
@@ -276,8 +276,8 @@ def batches(walks: Walks) -> list[Walks]:
 def _track_limit(tracks: TrackCase, walks: Walks, seed: int) -> Estimate:
     """Exact where phones stand; by particles that carry their fading where they move."""
     maps, model = tracks.case.true_maps, tracks.case.true_model
-    if not tracks.motion.speed:
-        return Pixels(maps.radio.grid, standing_limit(walks.reports, maps.radio, maps.prior, model))
     evidence = FadingEvidence(walks.reports, maps.radio, maps.prior, model)
+    if not tracks.motion.speed:
+        return Pixels(maps.radio.grid, evidence.standing())
     generator = torch.Generator().manual_seed(seed)
     return Point(follow(evidence, maps.radio.grid, tracks.motion, walks.time, tracks.limit_particles, generator).median)

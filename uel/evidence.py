@@ -94,7 +94,7 @@ class FadingEvidence:
             raise UelError("the law of tracks is known for fading along the track alone", got=model, do=do)
         self.radio, self.model, self.prior, self.reports = radio, model, prior, reports
         tracks, count = reports.received.shape
-        flat = _flat(reports)
+        flat = replace(reports, **{name: value.flatten(0, 1) for name, value in vars(reports).items()})
         other = model.range_log_likelihood(flat, radio) + model.azimuth_log_likelihood(flat, radio)
         self.other = other.unflatten(0, (tracks, count))
         self.censor = model.censor_level(flat).unflatten(0, (tracks, count))
@@ -103,6 +103,11 @@ class FadingEvidence:
     def start(self) -> Float[Tensor, "track row column"]:
         level = self.law.log_likelihood(self.reports[:, 0], self.censor[:, 0])
         return level + self.other[:, 0] + self.prior.log()
+
+    def standing(self) -> Float[Tensor, "track row column"]:
+        """The exact posterior of phones that stand: their fading stays, so that only ranges and azimuths are new."""
+        log_p = self.start() + self.other[:, 1:].sum(1)
+        return log_p.flatten(1).softmax(-1).view_as(log_p)
 
     def first(self, position: Float[Tensor, "track particle 2"], generator: torch.Generator) -> None:
         zero = torch.zeros(*position.shape[:2], len(self.law.mean), dtype=torch.double)
@@ -142,23 +147,6 @@ class FadingEvidence:
         return log_p.sum(-1), torch.where(known, fading, centre + spread * _normal(u))
 
 
-def standing_limit(
-    reports: Reports, radio: RadioMap, prior: Float[Tensor, "row column"], model: MeasurementModel
-) -> Float[Tensor, "track row column"]:
-    """The exact posterior of phones that stand, with correlated fading: levels say once what they say.
-
-    Every report repeats the first one's fading, so that its level adds nothing; ranges and azimuths are drawn anew.
-    """
-    assert model.decorrelation_distance > 0, "without correlation the levels are independent"
-    tracks, count = reports.received.shape
-    flat = _flat(reports)
-    other = model.range_log_likelihood(flat, radio) + model.azimuth_log_likelihood(flat, radio)
-    first = reports[:, 0]
-    level = model.level_log_likelihood(first, radio, reference_power_dbm(radio.sites))
-    log_p = level + other.unflatten(0, (tracks, count)).sum(1) + prior.log()
-    return log_p.flatten(1).softmax(-1).view_as(log_p)
-
-
 def _within(
     low: Tensor, high: Tensor, centre: Tensor, spread: Tensor, u: Float[Tensor, "*n"]
 ) -> tuple[Float[Tensor, "*n"], Float[Tensor, "*n"]]:
@@ -183,11 +171,6 @@ def _struck(
 def _normal(share: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
     """The standard normal variable below which that share lies."""
     return torch.special.ndtri(share.clamp(1e-15, 1 - 1e-15))
-
-
-def _flat(reports: Reports) -> Reports:
-    """Tracks of reports as one row of them."""
-    return replace(reports, **{name: value.flatten(0, 1) for name, value in vars(reports).items()})
 
 
 def _at(raster: Float[Tensor, "track row column"], grid: Grid, position: Float[Tensor, "track particle 2"]) -> Tensor:
