@@ -104,6 +104,15 @@ def test_correlated_fading_has_no_outliers_and_is_kriged_all_the_same() -> None:
     assert found.bayes.model.level_outliers == 0
 
 
+@pytest.mark.parametrize("right", [True, False])
+def test_fading_that_cells_share_is_found_on_right_maps_and_on_wrong_ones(right: bool) -> None:
+    given = radio_map(masts(*CORNERS[:3]))
+    shared = replace(MODEL, cell_correlation=0.5)
+    found = mend(place_on(given if right else shaded(given), given, shared))
+    assert (found.alike is None) is right
+    assert found.bayes.model.cell_correlation >= 0.5  # what kriging leaves is alike between cells, too
+
+
 def test_few_labelled_reports_change_no_level() -> None:
     given = radio_map(masts(*CORNERS[:5]))
     place = place_on(shaded(given), given)

@@ -97,6 +97,20 @@ def test_on_a_wrong_map_it_widens_and_is_ahead_of_plain_grid_bayes() -> None:
     assert float(position_error(mine.position, position).mean()) < float(position_error(plain, position).mean())
 
 
+def test_fading_that_cells_share_is_found_and_makes_the_truth_likelier() -> None:
+    radio, shared = radio_map(masts(*CORNERS[:5])), replace(MODEL, cell_correlation=0.5)
+    place = place_on(radio, radio, shared)
+    fitted = fit_robust(place)
+    assert (fitted.model.cell_correlation, fitted.model.shadowing_db) == (0.5, 8.0)
+    position, reports = drawn(radio, 400, shared, seed=9)
+    alone = replace(fitted, model=replace(fitted.model, cell_correlation=0.0))
+    together, apart = (
+        float(Pixels(radio.grid, bayes.posterior(reports.tier("T0"), place)).log_density(position).mean())  # type: ignore[attr-defined]
+        for bayes in (fitted, alone)
+    )
+    assert together - apart > 0.1
+
+
 def test_the_control_without_a_map_does_not_look_at_it() -> None:
     radio = rough_map()
     place = place_on(radio, radio)

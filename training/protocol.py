@@ -107,7 +107,8 @@ class EvalConfig:
             got = f"rt {self.rt}, refinement.entropy {self.refinement.entropy}"
             raise UelError("an evaluation refines every fix, and 0 or more by rays", got=got, do="give --rt 40, say")
         if not self.truths or not self.tiers or min(self.speeds, default=0.0) < 0:
-            raise UelError("a protocol has truths, tiers, and speeds from 0 on", got=self.speeds, do="give 0 1 10, say")
+            got = f"truths {self.truths}, tiers {self.tiers}, speeds {self.speeds}"
+            raise UelError("a protocol has truths, tiers, and speeds from 0 on", got=got, do="give T0 and 0 1, say")
         for tier in (*self.tiers, *self.axis_tiers, *self.map_tiers):
             features_of(tier)
         unknown = {*self.conditions, *self.track_maps} - set(CONDITIONS)

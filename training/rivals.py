@@ -245,7 +245,8 @@ def _as_rasters(place: Place, density: Callable[[Reports], Tensor]) -> list[Way]
 def _fading(bayes: RobustBayes, place: Place, moves: bool) -> list[Way]:
     """By levels whose fading, and what the map gets wrong, go along with the phone; one that stands keeps them."""
     prior = place.prior.clamp(min=CERTAIN)
-    models = [replace(bayes.model, decorrelation_distance=length) for length in LENGTHS[: None if moves else 1]]
+    alone = replace(bayes.model, cell_correlation=0.0)  # the filter knows each cell's fading by itself
+    models = [replace(alone, decorrelation_distance=length) for length in LENGTHS[: None if moves else 1]]
     return [
         lambda w, model=model: FadingEvidence(w.reports, bayes.radio, prior, model, map_error=True) for model in models
     ]

@@ -2,14 +2,14 @@
 
 The map is the drift and its errors are kriged, cell by cell (kriging with external drift: Wackernagel, Multivariate
 Geostatistics, 2003, chapter 37); silent cells count as levels below the sensitivity. How large errors are, how far
-they reach, how strong the fading is, how many levels neither explains (outliers) and how often the map's sight is
-wrong are each one of eight values at most: those under which labelled reports that were not kriged are likeliest.
-How far the map is to be doubted as a whole is the value under which their places are.
+they reach, how strong the fading is and how alike between cells, how many levels neither explains (outliers) and how
+often the map's sight is wrong are each one of eight values at most: those under which labelled reports that were not
+kriged are likeliest. How far the map is to be doubted as a whole is the value under which their places are.
 """
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TypeVar
@@ -31,6 +31,7 @@ from uel.robust import (
     RANGES,
     RobustBayes,
     best,
+    correlated,
     fit_robust,
     fit_spreads,
     log_score,
@@ -57,6 +58,7 @@ LEAST = 32  # labelled reports in a half: of fewer errors are not kriged
 CHUNK = 4096  # pixels kriged at once
 BATCH = 64  # labelled reports whose likelihood maps are held at once
 OTHERS = (RANGES, AZIMUTHS)
+FITTED = ("shadowing_db", "cell_correlation")  # to levels, of a map that is left alone
 Raster = TypeVar("Raster", RadioMap, Spots)
 
 
@@ -98,7 +100,7 @@ def mend(place: Place, errors: Sequence[Alike] = GIVEN) -> Mended:
     """
     robust = fit_robust(place)
     doubting = _doubting(RobustBayes(robust.radio, place.model), place)
-    alone = replace(doubting, model=replace(doubting.model, shadowing_db=robust.model.shadowing_db))
+    alone = replace(doubting, model=replace(doubting.model, **{name: getattr(robust.model, name) for name in FITTED}))
     half = len(place.fingerprints) // 2
     learn, judge = place.labelled(slice(half)), place.labelled(slice(half, None))
     least = SURE / len(judge.fingerprints)
@@ -106,7 +108,7 @@ def mend(place: Place, errors: Sequence[Alike] = GIVEN) -> Mended:
     given = RobustBayes(place.radio, place.model)
     plain = alone if score(alone) - score(given) > least else given
     if half >= LEAST:
-        alike, model, levels = best(list(_kriged(doubting, learn, judge, errors)), lambda tried: tried[2])
+        alike, model, levels = _kriged(doubting, learn, judge, errors)
         gain = levels + log_score(doubting, judge, *OTHERS) - score(plain)
         if gain > least:
             found, likely = _doubted(RobustBayes(_corrected_map(doubting, learn, alike), model), judge)
@@ -120,8 +122,11 @@ def mend(place: Place, errors: Sequence[Alike] = GIVEN) -> Mended:
 
 def _kriged(
     bayes: RobustBayes, learn: Place, judge: Place, errors: Sequence[Alike]
-) -> Iterator[tuple[Alike, MeasurementModel, float]]:
-    """Ways to krige, each with how likely it makes the reports that judge: all fadings for the likeliest errors."""
+) -> tuple[Alike, MeasurementModel, float]:
+    """How to krige, and how likely that makes the reports that judge.
+
+    All fadings are tried for the likeliest errors, and for the likeliest of both whether cells fade together.
+    """
     spots, position = bayes.radio.spots(judge.fingerprint_position), judge.fingerprint_position
     bars = spots.relative_error[..., 0]
     right = {alike: _corrected(spots, *_asked(_errors(bayes, learn, alike), position, bars)) for alike in errors}
@@ -129,14 +134,18 @@ def _kriged(
     shares = OUTLIERS[:1] if bayes.model.cell_correlation else OUTLIERS  # correlated levels have none
     typical = (TYPICAL[0], min(TYPICAL[1], shares[-1]))
 
-    def tried(alike: Alike, factor: float, share: float) -> tuple[Alike, MeasurementModel, float]:
-        model = replace(bayes.model, shadowing_db=bayes.model.shadowing_db * factor, level_outliers=share)
+    def tried(alike: Alike, model: MeasurementModel) -> tuple[Alike, MeasurementModel, float]:
         score = mean_log_likelihood(model, judge.fingerprints, right[alike], judge.power_dbm, LEVELS)
         return alike, model, score
 
-    first = sorted((tried(alike, *typical) for alike in errors), key=lambda found: -found[2])
-    for alike, _, _ in first[:LIKELIEST]:
-        yield from (tried(alike, *both) for both in itertools.product(FADINGS, shares))
+    def faded(factor: float, share: float) -> MeasurementModel:
+        return replace(bayes.model, shadowing_db=bayes.model.shadowing_db * factor, level_outliers=share)
+
+    score = lambda found: found[2]  # noqa: E731
+    first = sorted((tried(alike, faded(*typical)) for alike in errors), key=score)[-LIKELIEST:]
+    fadings = [faded(*both) for both in itertools.product(FADINGS, shares)]
+    alike, model, _ = best([tried(alike, model) for alike, *_ in reversed(first) for model in fadings], score)
+    return best([tried(alike, some) for some in correlated(model)], score)
 
 
 def _doubting(bayes: RobustBayes, place: Place) -> RobustBayes:

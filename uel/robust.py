@@ -25,6 +25,7 @@ from uel.units import from_db
 
 LADDER = (0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 5.6, 8.0)  # factors on what the model takes a spread to be
 DROPS = (0.0, 5.0, 10.0, 20.0, 30.0)  # dB below the law of distance, where the map knows no path
+CORRELATIONS = (0.25, 0.5, 0.75)  # of fading between cells, beside the model's own
 NEIGHBOURS = (1, 2, 4, 8, 16, 32)
 LABELLED = 256  # of the place's fingerprints: more of them move no fitted number by a step
 CHUNK = 64  # reports compared with the pixels of all of them
@@ -76,6 +77,9 @@ def fit_robust(place: Place, radio: RadioMap | None = None) -> RobustBayes:
     fitted = RobustBayes(patched(radio, law, DROPS[2], place.model), place.model)
     fitted = best(
         [replace(fitted, model=_levels(place.model, k)) for k in LADDER], lambda b: log_score(b, told, LEVELS)
+    )
+    fitted = best(
+        [replace(fitted, model=model) for model in correlated(fitted.model)], lambda b: log_score(b, told, LEVELS)
     )
     if not bool(radio.known.all()):
         drops = [replace(fitted, radio=patched(radio, law, drop, place.model)) for drop in DROPS]
@@ -202,6 +206,11 @@ def _evidence(
         if feature == RANGES
         else model.azimuth_log_likelihood(reports, spots)
     )
+
+
+def correlated(model: MeasurementModel) -> list[MeasurementModel]:
+    """The model, and what it is if levels of different cells fade together; then it knows no outliers."""
+    return [model, *(replace(model, cell_correlation=share, level_outliers=0.0) for share in CORRELATIONS)]
 
 
 def _levels(model: MeasurementModel, factor: float) -> MeasurementModel:
