@@ -35,6 +35,7 @@ STYLE: dict[str, tuple[str, str, str]] = {
     "shuffled_map": ("control: shuffled map", "#E69F00", ":"),
 }
 OTHERS = ("#999933", "#44AA99", "#AA4499")  # rivals
+RATIOS = (0.5, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0, 10.0, 20.0, 50.0)  # on an axis of them
 Rows = Sequence[Mapping[str, str]]
 WORDS: dict[str, Callable[[str], str]] = {
     "map": str,
@@ -106,8 +107,11 @@ def ratio_figure(rows: Rows, base: Mapping[str, Any], methods: Sequence[str]) ->
         ax.errorbar(r, y, xerr=bars, fmt="o", markersize=4.5, color=colour(method), elinewidth=1, label=label(method))
     ax.axvline(1.0, color="black", linestyle="--", linewidth=1)
     ax.set(yticks=range(len(names)), yticklabels=names, xlabel="median error over the limit's (r50)", xscale="log")
-    ax.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    ax.xaxis.set_minor_formatter(lambda value, _: f"{value:g}" if f"{value:g}"[0] in "23457" else "")
+    low, high = ax.get_xlim()
+    ticks = [tick for tick in RATIOS if low <= tick <= high]
+    ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    ax.set_xticks([], minor=True)
+    ax.set_ylim(-0.7, len(names) - 0.3)
     ax.tick_params(axis="both", which="both", labelsize=8)
     ax.invert_yaxis()
     ax.grid(alpha=0.3, axis="x", which="both", linewidth=0.5)
