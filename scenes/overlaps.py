@@ -116,6 +116,9 @@ def _carve(
             gap = PASSAGE if outlines[rival].is_part and not outlines[k].is_part else STEP
             for other in found[rival]:
                 found[k] = [rest for prism in found[k] for rest in _give_way(prism, other, gap)]
+        # What is too small for walls takes nobody's room.
+        walled = ((prism, pieces(prism.plan)) for prism in found[k])
+        found[k] = [replace(prism, plan=MultiPolygon(plan)) for prism, plan in walled if plan]
     return found
 
 
@@ -135,7 +138,7 @@ def _buildings(
     outline: Outline, height: Height, found: Sequence[Prism], whole: Polygon | MultiPolygon
 ) -> list[Building]:
     """One building per piece, the largest first, numbered where there are several."""
-    parts = [(piece, prism) for prism in found for piece in pieces(prism.plan)]
+    parts = [(piece, prism) for prism in found for piece in shapely.get_parts(prism.plan)]
     parts.sort(key=lambda part: (-part[0].area, part[0].bounds, part[1].base))
     return [
         Building(

@@ -55,7 +55,13 @@ def test_any_ring_is_a_footprint_or_an_exclusion(shell: list, holes: list):
         assert exclusion.reason.startswith(("a sliver", "no area"))
 
 
+# A sliver of the second one would cut the first into two slivers.
+CUT = ([(0.0, 0.0), (0.0, -4.5), (0.5, 0.0)], "building", 0.0, 1.0)
+CUTS = ([(0.0, -0.5), (0.5, -0.5), (-1.0, 0.0), (0.0, 2.0)], "building", 0.0, 2.0)
+
+
 @given(st.lists(st.tuples(RING, KEY, LEVEL, LEVEL), min_size=1, max_size=6))
+@example([CUT, CUTS])
 @settings(max_examples=150, deadline=None)  # a busy machine is no bug
 def test_prisms_share_no_volume_and_nobody_is_lost(drawn: list):
     found = [_outline(n, shape, key) for n, (ring, key, *_) in enumerate(drawn) if (shape := _repair(ring)).area > 1.1]
