@@ -69,4 +69,6 @@ def main(condition: str, tier: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:3])
+    if len(sys.argv) != 3:
+        sys.exit("give a map condition and a tier: python -m tests.bench.tails M3 T1")
+    main(*sys.argv[1:])
