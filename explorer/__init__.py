@@ -1,5 +1,5 @@
 """Look: pure functions from results to pictures, and the report of a run."""
 
-from explorer.report import write
+from explorer.reports.run import write
 
 __all__ = ["write"]

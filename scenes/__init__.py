@@ -7,7 +7,7 @@ Both are imported on first use, so that `import scenes` costs nothing.
 from importlib import import_module
 from typing import Any
 
-_HOME = {"build": "scenes.assemble", "place": "scenes.sites"}
+_HOME = {"build": "scenes.builder", "place": "scenes.sites.placement"}
 
 __all__ = ["build", "place"]  # pyright: ignore[reportUnsupportedDunderAll]
 

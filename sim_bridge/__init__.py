@@ -7,7 +7,7 @@ first use: `import sim_bridge` is free, and `runtime` can look for a usable LLVM
 from importlib import import_module
 from typing import Any
 
-_HOME = {"open": "sim_bridge.tracer", "Sionna": "sim_bridge.tracer"}
+_HOME = {"open": "sim_bridge.simulator", "Sionna": "sim_bridge.simulator"}
 
 __all__ = ["Sionna", "open"]  # pyright: ignore[reportUnsupportedDunderAll]
 

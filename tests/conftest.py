@@ -41,7 +41,7 @@ def shared() -> Path:
 @pytest.fixture(scope="session")
 def demo() -> Path:
     """The quick demo's run."""
-    from tests.browsing import made_demo
+    from tests.helpers.browser import made_demo
 
     return made_demo()
 
@@ -49,7 +49,7 @@ def demo() -> Path:
 @pytest.fixture(scope="session")
 def server(demo: Path) -> Iterator[str]:
     """Where `uel explore` listens."""
-    from tests.browsing import serving
+    from tests.helpers.browser import serving
 
     with serving(str(demo)) as address:
         yield address
@@ -60,7 +60,7 @@ def chromium() -> Iterator[Any]:
     """A browser; what was timed in it is written down at the end."""
     from playwright.sync_api import sync_playwright
 
-    from tests.browsing import SWITCHES, chromium_path, write_times
+    from tests.helpers.browser import SWITCHES, chromium_path, write_times
 
     with sync_playwright() as play:
         browser = play.chromium.launch(executable_path=chromium_path(), args=SWITCHES)
@@ -72,7 +72,7 @@ def chromium() -> Iterator[Any]:
 @pytest.fixture
 def visit(chromium: Any, server: str) -> Iterator[Any]:
     """A page of its own."""
-    from tests.browsing import Visit
+    from tests.helpers.browser import Visit
 
     there = Visit(chromium, server)
     yield there

@@ -49,7 +49,7 @@ def test_imports_go_down_only():
     ("room", "line", "contract"),
     [
         ("uel", "import training", "Imports go down only"),
-        ("scenes", "import sim_bridge.runtime", "Imports go down only"),
+        ("scenes", "import sim_bridge.backend.runtime", "Imports go down only"),
         ("uel", "import sionna.rt", "Only sim_bridge"),
         ("explorer", "import lightning", "Only training"),
         ("training", "import trimesh", "Only scenes"),
@@ -98,14 +98,14 @@ def test_lazy_names_are_where_the_table_says(room):
 
 
 def test_every_config_file_fits_its_schema():
-    from scenes.verbs import BuildConfig
-    from sim_bridge.mapping import MapConfig
-    from sim_bridge.verbs import SurveyConfig
-    from training.ablation import AblateConfig
-    from training.demo import DemoConfig
-    from training.measured import CalibrateConfig
-    from training.protocol import EvalConfig
-    from training.train import TrainConfig
+    from scenes.command import BuildConfig
+    from sim_bridge.commands.radio_map import MapConfig
+    from sim_bridge.commands.survey import SurveyConfig
+    from training.ablation.grid import AblateConfig
+    from training.calibration.setup import CalibrateConfig
+    from training.commands.demo import DemoConfig
+    from training.commands.train import TrainConfig
+    from training.evaluation.protocol import EvalConfig
 
     schemas = {"demo": DemoConfig, "build": BuildConfig, "map": MapConfig, "survey": SurveyConfig}
     schemas |= {"train": TrainConfig, "eval": EvalConfig, "ablate": AblateConfig, "calibrate": CalibrateConfig}

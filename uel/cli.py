@@ -13,18 +13,18 @@ from uel import __version__
 from uel.errors import UelError
 
 if TYPE_CHECKING:
-    from uel.tile import Tile
+    from uel.geo.tile import Tile
 
 
 def demo(args: Sequence[str]) -> int:
     """The whole pipeline on real cities: maps, surveys, training, evaluation, report."""
-    from training.demo import DemoConfig, run
+    from training.commands.demo import DemoConfig, run
     from uel.config import load, save
 
     config = load(DemoConfig, "demo", args)
     folder = run(config)
     save(config, folder / "config.yaml")
-    from explorer.report import write
+    from explorer.reports.run import write
 
     write(folder)
     print(folder)
@@ -33,7 +33,7 @@ def demo(args: Sequence[str]) -> int:
 
 def build(args: Sequence[str]) -> int:
     """Tiles out of OpenStreetMap or a bundled city, with masts, a report and a picture; --check verifies them."""
-    from scenes.verbs import BuildConfig, build_tiles, check_tiles, problems_of
+    from scenes.command import BuildConfig, build_tiles, check_tiles, problems_of
     from uel.config import load
 
     config = load(BuildConfig, "build", args)
@@ -42,7 +42,7 @@ def build(args: Sequence[str]) -> int:
         for folder, files in wrong.items():
             print(f"{folder}: {'as it was built' if not files else 'differs: ' + ', '.join(files)}")
         return 1 if any(wrong.values()) else 0
-    from explorer.tile_report import finish
+    from explorer.reports.tile import finish
 
     built = build_tiles(config, lambda tile, told: finish(tile, told, _inspect(tile, config.render)))
     for source, tile, seconds in built:
@@ -54,14 +54,14 @@ def build(args: Sequence[str]) -> int:
 
 def _inspect(tile: "Tile", render: bool) -> tuple[dict[str, Any], dict[str, bytes]]:
     """What the ray tracer says of a tile, and a rendered picture."""
-    from sim_bridge import inspection
+    from sim_bridge.diagnostics import tile_inspection
 
-    return inspection.inspect(tile), {"render.png": inspection.render(tile)} if render else {}
+    return tile_inspection.inspect(tile), {"render.png": tile_inspection.render(tile)} if render else {}
 
 
 def place(args: Sequence[str]) -> int:
     """Put masts on a tile, by a plan or from a file, and write them into it."""
-    from scenes.verbs import PlaceConfig, place_sites
+    from scenes.command import PlaceConfig, place_sites
     from uel.config import load
 
     tile = place_sites(load(PlaceConfig, "place", args))
@@ -73,8 +73,8 @@ def place(args: Sequence[str]) -> int:
 
 def radio_map(args: Sequence[str]) -> int:
     """Radio maps of tiles: gain with its error, delays, angles, SINR, throughput; checked against traced paths."""
-    from explorer.map_report import write
-    from sim_bridge.mapping import MapConfig, lines, make_maps
+    from explorer.reports.radio_map import write
+    from sim_bridge.commands.radio_map import MapConfig, lines, make_maps
     from uel.config import load
 
     for folder, told in make_maps(load(MapConfig, "map", args)):
@@ -85,8 +85,8 @@ def radio_map(args: Sequence[str]) -> int:
 
 def survey(args: Sequence[str]) -> int:
     """Phones' tracks over tiles, measured by the ray tracer: units of work on cores, a Ray cluster or Slurm."""
-    from explorer import survey_report
-    from sim_bridge.verbs import SurveyConfig, export_survey, finished, make_survey, verify_survey, write_job
+    from explorer.reports import survey as survey_report
+    from sim_bridge.commands.survey import SurveyConfig, export_survey, finished, make_survey, verify_survey, write_job
     from uel.config import load
 
     config = load(SurveyConfig, "survey", args)
@@ -116,9 +116,9 @@ def survey(args: Sequence[str]) -> int:
 
 def train(args: Sequence[str]) -> int:
     """A locator out of many tiles, masts and wrong maps; once, or for each combination of a sweep."""
-    from explorer.train_report import pictures, write
-    from training import sweep
-    from training.train import TrainConfig, run
+    from explorer.reports.train import pictures, write
+    from training.commands import sweep
+    from training.commands.train import TrainConfig, run
     from uel.config import load
 
     def once(values: Sequence[str]) -> Path | None:
@@ -145,9 +145,9 @@ def train(args: Sequence[str]) -> int:
 
 def evaluate(args: Sequence[str]) -> int:
     """Judge a run by a protocol: all conditions, all baselines, beside the physical limit of the same data."""
-    from explorer.eval_report import write
-    from training.judge import judge
-    from training.protocol import EvalConfig
+    from explorer.reports.evaluation import write
+    from training.evaluation.protocol import EvalConfig
+    from training.evaluation.runner import judge
     from uel.config import load
 
     # A protocol is a config file of this verb, by the name that people give it.
@@ -159,9 +159,9 @@ def evaluate(args: Sequence[str]) -> int:
 
 def ablate(args: Sequence[str]) -> int:
     """Full ray tracing against precomputed maps in the loss, on a new tile with few labels; --quick in minutes."""
-    from explorer.ablate_report import write
-    from training.ablate import ablate as run
-    from training.ablation import AblateConfig
+    from explorer.reports.ablation import write
+    from training.ablation.grid import AblateConfig
+    from training.ablation.runner import ablate as run
     from uel.config import load
 
     own = ["--config=ablate/quick" if arg == "--quick" else arg for arg in args]
@@ -172,12 +172,12 @@ def ablate(args: Sequence[str]) -> int:
 def locate(args: Sequence[str]) -> int:
     """Where a phone is that sent these reports, by a run's locator; --geojson writes candidates and regions, too."""
     from uel.config import load
-    from uel.locate import LocateConfig
-    from uel.locate import locate as located
+    from uel.inference.locate import LocateConfig
+    from uel.inference.locate import locate as located
 
     def tracer(tile, sites, rays):
         import sim_bridge
-        from sim_bridge.tracing import Tracing
+        from sim_bridge.scene.tracing_config import Tracing
 
         how = {"max_depth": rays.depth, "samples": rays.samples, "scattering": rays.scattering}
         return sim_bridge.open(tile, sites, Tracing(**how, map_rays=rays.map_rays))
@@ -190,8 +190,8 @@ def locate(args: Sequence[str]) -> int:
 def export(args: Sequence[str]) -> int:
     """Write a run's locator on a tile as a file that PyTorch runs without this library (torch.export)."""
     from uel.config import load
-    from uel.export import ExportConfig
-    from uel.export import export as exported
+    from uel.inference.torch_export import ExportConfig
+    from uel.inference.torch_export import export as exported
 
     print(exported(load(ExportConfig, "export", args)))
     return 0
@@ -199,9 +199,9 @@ def export(args: Sequence[str]) -> int:
 
 def calibrate(args: Sequence[str]) -> int:
     """Materials and antennas out of measured levels, with their widths: a corrected tile, and how much it helps."""
-    from explorer.calibrate_report import write
-    from training.calibrate import run
-    from training.measured import CalibrateConfig
+    from explorer.reports.calibration import write
+    from training.calibration.run import run
+    from training.calibration.setup import CalibrateConfig
     from uel.config import load
 
     folder = run(load(CalibrateConfig, "calibrate", args))
@@ -211,7 +211,7 @@ def calibrate(args: Sequence[str]) -> int:
 
 def explore(args: Sequence[str]) -> int:
     """Look at runs, tiles, maps and surveys in a browser, with no network."""
-    from explorer.serve import ExploreConfig, serve
+    from explorer.app.serve import ExploreConfig, serve
     from uel.config import load
 
     serve(load(ExploreConfig, "explore", args))
@@ -220,7 +220,7 @@ def explore(args: Sequence[str]) -> int:
 
 def doctor(args: Sequence[str]) -> int:
     """What this machine has, what is missing, and a self-test of the ray tracer."""
-    from sim_bridge.doctor import main
+    from sim_bridge.diagnostics.doctor import main
 
     return main(args)
 

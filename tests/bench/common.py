@@ -11,8 +11,8 @@ import torch
 from rich.progress import track
 from torch import Tensor
 
-from sim_bridge.tracer import Sionna, Tracing
-from uel.sites import Site
+from sim_bridge.simulator import Sionna, Tracing
+from uel.radio.sites import Site
 
 import drjit as dr  # isort: skip
 import mitsuba as mi  # isort: skip

@@ -7,17 +7,17 @@ from collections.abc import Callable
 import torch
 
 from tests.bench.common import compare
-from tests.small import CORNERS, draw_pixels, masts, radio_map
-from training.train import TrainConfig
+from tests.helpers.free_space import CORNERS, draw_pixels, masts, radio_map
+from training.commands.train import TrainConfig
+from uel.adaptation.site_adaptation import Refiner
 from uel.config import load
-from uel.estimates import Pixels
-from uel.learned import Refiner
-from uel.locator import Locator
-from uel.maps import MATERIALS, Maps
-from uel.measurement import MeasurementModel
-from uel.posterior import grid_posterior
-from uel.refine import Refinement
-from uel.reports import Reports
+from uel.estimation.estimates import Pixels
+from uel.estimation.grid_posterior import grid_posterior
+from uel.estimation.refinement import Refinement
+from uel.geo.tile_maps import MATERIALS, Maps
+from uel.measurement.model import MeasurementModel
+from uel.measurement.reports import Reports
+from uel.models.locator import Locator
 
 SIZE, PIXEL, PHONES, BATCH = 512.0, 4.0, 256, 16
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from tests.bench.common import ROUNDS, Stock, compare, munich, outdoors
-from uel.grid import Grid
+from uel.core.grid import Grid
 
 OFTEN = 4  # batches of new positions that the atlas answers for each of stock's
 

@@ -4,7 +4,7 @@ import torch
 from torch.nn import functional as F
 
 from tests.bench.common import compare
-from tests.small import CORNERS, masts, radio_map
+from tests.helpers.free_space import CORNERS, masts, radio_map
 
 POSITIONS, SIZE = 1_000_000, 256.0
 

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import torch
 
-from sim_bridge.tracer import Sionna
+from sim_bridge.simulator import Sionna
 from tests.bench.common import SIZE, compare, munich, outdoors
-from uel.grid import Grid
-from uel.units import SPEED_OF_LIGHT
+from uel.core.grid import Grid
+from uel.core.units import SPEED_OF_LIGHT
 
 import mitsuba as mi  # isort: skip
 import sionna.rt as rt  # isort: skip

@@ -3,11 +3,11 @@
 import torch
 from torch import Tensor
 
-from sim_bridge.atlas import AtlasPlan
-from sim_bridge.measure import MeasurePlan, measure, over_time
-from sim_bridge.tracer import Sionna, Tracing, rt
+from sim_bridge.chains.atlas import AtlasPlan
+from sim_bridge.channel.features import MeasurePlan, measure, over_time
+from sim_bridge.simulator import Sionna, Tracing, rt
 from tests.bench.common import MASTS, ROUNDS, SIZE, compare, outdoors
-from uel.sites import Site, require_sites
+from uel.radio.sites import Site, require_sites
 
 TRACKS, LENGTH = 50, 20
 

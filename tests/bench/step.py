@@ -6,19 +6,19 @@ from tempfile import TemporaryDirectory
 import torch
 
 import scenes
-from sim_bridge.measure import MeasurePlan
-from sim_bridge.survey import Place, SurveyPlan, Work, survey_here
-from sim_bridge.tracer import Tracing
-from sim_bridge.tracer import open as open_simulator
+from sim_bridge.channel.features import MeasurePlan
+from sim_bridge.simulator import Tracing
+from sim_bridge.simulator import open as open_simulator
+from sim_bridge.survey.worker import Place, SurveyPlan, Work, survey_here
 from tests.bench.common import compare
-from training.batch import Batches, Drawing
-from training.task import LocatorTask, TrainPlan
-from training.world import World
-from uel.locator import LocatorConfig
-from uel.maps import Maps
-from uel.measurement import MeasurementModel
-from uel.survey import Survey
-from uel.tracks import TrackPlan
+from training.data.batch import Batches, Drawing
+from training.data.deployment import World
+from training.locator.task import LocatorTask, TrainPlan
+from uel.geo.tile_maps import Maps
+from uel.measurement.model import MeasurementModel
+from uel.mobility.trajectories import TrackPlan
+from uel.models.locator import LocatorConfig
+from uel.survey.dataset import Survey
 
 SHARE = 0.1
 

@@ -11,16 +11,16 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 import scenes
-from sim_bridge import engines
-from sim_bridge.measure import MeasurePlan, measure, over_time
-from sim_bridge.survey import Place, SurveyPlan, Work
-from sim_bridge.tracer import Sionna, Tracing
-from sim_bridge.tracer import open as open_simulator
+from sim_bridge.channel.features import MeasurePlan, measure, over_time
+from sim_bridge.simulator import Sionna, Tracing
+from sim_bridge.simulator import open as open_simulator
+from sim_bridge.survey import engines
+from sim_bridge.survey.worker import Place, SurveyPlan, Work
 from tests.bench.common import ROUNDS, STOCK_SAMPLES, compare
-from uel.sites import require_sites
-from uel.survey import Survey
-from uel.survey_reader import TrackStream
-from uel.tracks import TrackPlan, Tracks, draw_tracks
+from uel.mobility.trajectories import TrackPlan, Tracks, draw_tracks
+from uel.radio.sites import require_sites
+from uel.survey.dataset import Survey
+from uel.survey.stream import TrackStream
 
 import mitsuba as mi  # isort: skip
 import sionna.rt as rt  # isort: skip

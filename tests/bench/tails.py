@@ -11,14 +11,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from training.deployment import deployments
-from training.protocol import EvalConfig, grid
-from training.rivals import Case, methods_of
-from training.stages import Stages
-from uel.estimates import Pixels
-from uel.folders import data_folder
-from uel.grid import Grid
-from uel.metrics import position_error
+from training.cache import Stages
+from training.evaluation.methods import Case, methods_of
+from training.evaluation.protocol import EvalConfig, grid
+from training.evaluation.scenarios import deployments
+from uel.core.grid import Grid
+from uel.core.io import data_folder
+from uel.estimation.estimates import Pixels
+from uel.estimation.metrics import position_error
 
 RADII = (36.0, 48.0, 60.0, 72.0, 84.0, 96.0, 108.0, 120.0, 132.0, 144.0, 156.0)
 METHODS = ("limit", "grid_robust")

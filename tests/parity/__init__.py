@@ -7,9 +7,11 @@ From version 2 on Sionna computes with PyTorch. The figures of the version befor
   `requirements.txt` pins (2 GB; the release without the ray tracer), and imports nothing of this repository.
 - `chain.py`: what this repository makes of them.
 - `compare.py`: both sides, with the limits. `make parity` prints a table, and says whether the committed figures
-  (`tests/golden/sionna.json`) are still Sionna's. `tests/test_parity.py` compares with those, without TensorFlow.
+  (`tests/golden/sionna.json`) are still Sionna's. `tests/parity/test_parity.py` compares with those, without
+  TensorFlow.
 
 Compared are frequency response, taps, SINR after LMMSE reception, effective SINR, block sizes, block error rates and
 the inner loop of link adaptation; the chain has no outer loop. Two faults of 1.2.2 are left out: its LMMSE block
-counts interference twice (2.2.0's too; `tests/test_mimo.py`), and its inner loop can take an MCS without a table.
+counts interference twice (2.2.0's too; `tests/uel/radio/test_mimo.py`), and its inner loop can take an MCS without a
+table.
 """

@@ -7,11 +7,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from sim_bridge import channel, phy
-from sim_bridge.links import PathSet
-from uel import mimo
-from uel.sites import Carrier
-from uel.units import from_db
+from sim_bridge.channel import ofdm, phy_abstraction
+from sim_bridge.paths.path_set import PathSet
+from uel.core.units import from_db
+from uel.radio import mimo
+from uel.radio.sites import Carrier
 
 INPUTS = json.loads((Path(__file__).parent / "inputs.json").read_text())
 CARRIERS = [Carrier(bandwidth=c["bandwidth"], subcarrier_spacing=c["subcarrier_spacing"]) for c in INPUTS["carriers"]]
@@ -38,8 +38,8 @@ def _links() -> PathSet:
 
 def _channels() -> dict[str, Tensor]:
     links, carrier = _links(), Carrier(frequency=INPUTS["carrier_frequency"], bandwidth=INPUTS["bandwidth"])
-    response = channel.ofdm(links, ONE, carrier, torch.tensor(INPUTS["frequency"]))
-    return {"cfr": torch.view_as_real(response[:, 0, 0, 0]), "taps": channel.taps(links, ONE, carrier)[:, 0]}
+    response = ofdm.ofdm(links, ONE, carrier, torch.tensor(INPUTS["frequency"]))
+    return {"cfr": torch.view_as_real(response[:, 0, 0, 0]), "taps": ofdm.taps(links, ONE, carrier)[:, 0]}
 
 
 def _receivers() -> dict[str, Tensor]:
@@ -55,23 +55,23 @@ def _sinr() -> Tensor:
 
 def _effective() -> dict[str, Tensor]:
     """Of table 1, which the chain uses; of table 2 by Sionna 2.2.0's block that it uses."""
-    sinr, block, count = _sinr(), phy._sionna()[1], {1: 29, 2: 28}
+    sinr, block, count = _sinr(), phy_abstraction._sionna()[1], {1: 29, 2: 28}
     wide = sinr[:, None, None, :, None, None].expand(-1, count[2], -1, -1, -1, -1)
     scheme = torch.arange(count[2], dtype=torch.int32)[:, None].expand(len(sinr), -1, -1)
     second = block(wide, mcs_index=scheme, mcs_table_index=2)[..., 0]
     factors = {f"beta_{table}": block.beta_tensor[table - 1, :many] for table, many in count.items()}
-    return {**factors, "eesm_1": phy.effective(sinr), "eesm_2": second}
+    return {**factors, "eesm_1": phy_abstraction.effective(sinr), "eesm_2": second}
 
 
 def _blocks() -> dict[str, Tensor]:
     level = from_db(torch.tensor(INPUTS["level_db"], dtype=torch.float64)).float()
-    wide = level[:, None].expand(-1, phy.SCHEMES).contiguous()
+    wide = level[:, None].expand(-1, phy_abstraction.SCHEMES).contiguous()
     return {
-        "bler": torch.stack([phy._block_errors(wide, carrier) for carrier in CARRIERS]),
-        "block_bits": torch.stack([phy._block_bits(carrier) for carrier in CARRIERS]),
+        "bler": torch.stack([phy_abstraction._block_errors(wide, carrier) for carrier in CARRIERS]),
+        "block_bits": torch.stack([phy_abstraction._block_bits(carrier) for carrier in CARRIERS]),
     }
 
 
 def _adapted() -> dict[str, Tensor]:
-    best = phy.adapt(_sinr()[INPUTS["served"]], CARRIERS[0], INPUTS["bler_target"])
+    best = phy_abstraction.adapt(_sinr()[INPUTS["served"]], CARRIERS[0], INPUTS["bler_target"])
     return {"mcs": best.mcs, "mcs_effective": best.effective, "mcs_bler": best.bler}

@@ -1,0 +1,1 @@
+"""Pure functions behind the pages: artefacts, fixes, trials, charts, tables."""

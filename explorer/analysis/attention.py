@@ -1,0 +1,41 @@
+"""What the locator's attention falls on: weights recomputed from what its layers were given."""
+
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from uel.geo.tile_maps import Maps
+from uel.measurement.reports import Reports
+from uel.models.equivariant_layers import Attention
+from uel.models.inputs import cell_features
+from uel.models.locator import Locator
+
+
+def weights(layer: Attention, x: Float[Tensor, "batch n width"], context: Float[Tensor, "batch m width"]) -> Tensor:
+    """Attention of `x` to `context`, mean over heads: Float, `batch n m`, each row sums to 1."""
+    query = layer.query(x).unflatten(-1, (layer.heads, -1)).transpose(1, 2)
+    key = layer.key_value(context).chunk(2, -1)[0].unflatten(-1, (layer.heads, -1)).transpose(1, 2)
+    return (query @ key.transpose(-1, -2) / query.shape[-1] ** 0.5).softmax(-1).mean(1)
+
+
+def of_summary(locator: Locator, reports: Reports, maps: Maps) -> Float[Tensor, "layer cell"]:
+    """How the first report's summary token shares its attention among the cells, in each layer of the radio encoder.
+
+    What it keeps for itself is left out, so rows may sum to less than 1. Not for a U-Net, which has no
+    attention.
+    """
+    seen: list[Tensor] = []
+
+    def note(layer: Any, given: tuple[Tensor, ...], _: Tensor) -> None:
+        seen.append(weights(layer, *given)[0, 0, 1:])
+
+    handles = [layer.register_forward_hook(note) for layer in locator.radio_encoder.blocks]
+    try:
+        with torch.no_grad():
+            locator.radio_encoder(cell_features(reports[:1], maps))
+    finally:
+        for handle in handles:
+            handle.remove()
+    return torch.stack(seen)

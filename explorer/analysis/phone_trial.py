@@ -1,0 +1,162 @@
+"""A run's locator tried on phones drawn here and now, with what an error table leaves out: where, in which condition,
+how sure.
+
+Every phone is also answered by grid Bayes on the same map. On phones drawn from that map it is the limit.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from uel.errors import UelError
+from uel.estimation.grid_posterior import geometric_median, grid_posterior
+from uel.estimation.metrics import grid_level, position_error
+from uel.geo.tile import Tile
+from uel.geo.tile_maps import Maps
+from uel.measurement.model import MeasurementModel
+from uel.measurement.reports import Reports
+from uel.mobility.trajectories import draw_positions
+from uel.models.locator import Locator
+from uel.survey.dataset import TileSurvey
+
+CHUNK = 32  # phones whose likelihood maps are held at once
+DRAWS = 200  # from each density: the rank of the truth is known to 1/√200 at worst
+PERMUTED = {
+    "levels": ("rsrp_dbm", "heard"),
+    "timing advance": ("timing_advance", "has_timing_advance"),
+    "azimuth": ("azimuth_deg", "has_azimuth"),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Phones:
+    """Reports with the truth behind them."""
+
+    reports: Reports
+    position: Float[Tensor, "n 2"]
+    los: Bool[Tensor, " n"]
+    """the serving antenna is in sight"""
+
+    def __len__(self) -> int:
+        return len(self.position)
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """What came out for each phone."""
+
+    phones: Phones
+    estimate: Float[Tensor, "n 2"]
+    error: Float[Tensor, " n"]
+    """m, the locator's"""
+    limit_error: Float[Tensor, " n"]
+    """m, grid Bayes'"""
+    rank: Float[Tensor, " n"]
+    """probability of the smallest region that reaches the truth: uniform for a density that is right"""
+    limit_rank: Float[Tensor, " n"]
+    entropy: Float[Tensor, " n"]
+    """nats, of the heatmap"""
+
+    @property
+    def heard(self) -> Int[Tensor, " n"]:
+        """Cells in each report."""
+        return self.phones.reports.heard.sum(-1)
+
+
+def draw_phones(
+    tile: Tile, maps: Maps, model: MeasurementModel, count: int, seed: int, survey: TileSurvey | None = None
+) -> Phones:
+    """Phones that hear a cell: from the map at uniform places outdoors, or of a ray-traced survey.
+
+    A survey may have fewer than `count`. Raises `UelError` where no phone hears a cell.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    if survey is None:
+        parts = _from_map(tile, maps, model, count, generator)
+    else:
+        truth = survey.truth[survey.valid]
+        truth = truth[torch.randperm(len(truth), generator=generator)[: 2 * count]]
+        parts = iter([(model.for_traced.observe(truth, maps.power_dbm, generator), truth.position, truth.los)])
+    found = [_audible(*part) for part in parts]
+    phones = Phones(
+        Reports.cat([p.reports for p in found]),
+        *(torch.cat([getattr(p, n) for p in found]) for n in ("position", "los")),
+    )
+    if not len(phones):
+        raise UelError("no phone hears a cell here", got=tile.name, do="choose another tile, or make the map anew")
+    return Phones(phones.reports[:count], phones.position[:count], phones.los[:count])
+
+
+def _from_map(
+    tile: Tile, maps: Maps, model: MeasurementModel, count: int, generator: torch.Generator
+) -> Iterator[tuple[Reports, Tensor, Tensor]]:
+    for _ in range(4):
+        position = draw_positions(tile, maps.radio.sites, count, generator)
+        truth = maps.radio.truth(position)
+        yield model.observe(truth, maps.power_dbm, generator), position, truth.los
+
+
+def _audible(reports: Reports, position: Tensor, los: Tensor) -> Phones:
+    kept = reports.heard.any(-1)
+    return Phones(reports[kept], position[kept], reports.at_serving(los)[kept])
+
+
+def judge(locator: Locator, maps: Maps, phones: Phones, seed: int) -> Trial:
+    """Locate phones, by the locator and by grid Bayes."""
+    generator = torch.Generator().manual_seed(seed)
+    parts = []
+    for reports, truth in zip(_chunks(phones.reports), phones.position.split(CHUNK), strict=True):
+        with torch.no_grad():
+            parts.append(_judged(locator, maps, reports, truth, generator))
+    estimate, rank, entropy, limit, limit_rank = (torch.cat(column) for column in zip(*parts, strict=True))
+    error, limit_error = (position_error(answer, phones.position) for answer in (estimate, limit))
+    return Trial(phones, estimate, error, limit_error, rank, limit_rank, entropy)
+
+
+def _judged(
+    locator: Locator, maps: Maps, reports: Reports, truth: Tensor, generator: torch.Generator
+) -> tuple[Tensor, ...]:
+    fix = locator(reports, maps)
+    posterior = grid_posterior(reports, maps.radio, maps.prior, locator.measurement, maps.power_dbm).flatten(1)
+    points = maps.radio.grid.centres().reshape(1, -1, 2)
+    row, column = maps.radio.grid.pixel_of(truth)
+    rank = fix.hpd(truth, generator, DRAWS)
+    limit_rank = grid_level(posterior, row * maps.radio.grid.count + column, generator)
+    return fix.position, rank, fix.entropy(), geometric_median(points, posterior), limit_rank
+
+
+def _chunks(reports: Reports) -> Iterator[Reports]:
+    for start in range(0, len(reports), CHUNK):
+        yield reports[start : start + CHUNK]
+
+
+def importance(locator: Locator, maps: Maps, phones: Phones, seed: int) -> dict[str, Float[Tensor, " n"]]:
+    """Errors in m when one feature is exchanged among phones of the same serving cell, by feature (and "nothing").
+
+    Permutation importance (Breiman 2001, section 10): what the locator loses when a feature is wrong, not what it could
+    do without.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    reports = {"nothing": phones.reports}
+    for name, fields in PERMUTED.items():
+        order = _order_within(phones.reports.serving, generator)
+        swapped = {field: getattr(phones.reports, field)[order] for field in fields}
+        reports[name] = replace(phones.reports, **swapped)
+    return {name: _errors(locator, maps, given, phones.position) for name, given in reports.items()}
+
+
+def _errors(locator: Locator, maps: Maps, reports: Reports, truth: Tensor) -> Tensor:
+    with torch.no_grad():
+        return position_error(torch.cat([locator(part, maps).position for part in _chunks(reports)]), truth)
+
+
+def _order_within(group: Int[Tensor, " n"], generator: torch.Generator) -> Int[Tensor, " n"]:
+    """A random order that keeps everybody in their group."""
+    order = torch.arange(len(group))
+    for value in group.unique().tolist():
+        own = (group == value).nonzero()[:, 0]
+        order[own] = own[torch.randperm(len(own), generator=generator)]
+    return order

@@ -1,0 +1,115 @@
+"""One report answered in full: the locator's fix before and after refinement, grid Bayes', the evidence by feature."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from uel.core.grid import Grid
+from uel.estimation.credible_regions import probability
+from uel.estimation.fix import Fix
+from uel.estimation.grid_posterior import geometric_median
+from uel.estimation.ray_rescoring import Rescoring, rescored
+from uel.estimation.refinement import FineMap, Refinement, refined
+from uel.geo.tile_maps import Maps
+from uel.inference.geojson import CANDIDATES
+from uel.measurement.model import MeasurementModel
+from uel.measurement.reports import Reports
+from uel.models.locator import Locator
+from uel.radio.simulator import Simulator
+
+Refine = Literal["none", "map", "rt"]
+ALWAYS = Refinement(entropy=0.0)  # somebody who asks for a refinement gets one, however sure the locator is
+EVIDENCE = ("levels (RSRP)", "range (timing advance, ToA)", "azimuth")
+
+
+@dataclass(frozen=True, eq=False)
+class Opinion:
+    """Where the phone is (a batch of one), and what it took to say so."""
+
+    fix: Fix
+    seconds: float
+    """from report to fix, or from fix to fix"""
+    grid: Grid
+
+    @cached_property
+    def heatmap(self) -> Float[Tensor, "row column"]:
+        """The fix as probabilities of pixels."""
+        return probability(self.fix, self.grid)
+
+    @property
+    def position(self) -> list[float]:
+        return self.fix.position[0].tolist()
+
+    @property
+    def candidates(self) -> list[tuple[list[float], float, float]]:
+        """Places in m, probabilities, standard deviations in m."""
+        where, likely, index = self.fix.candidates(CANDIDATES)
+        std = self.fix.component_covariance[0, index[0]].diagonal(dim1=-2, dim2=-1).sum(-1).sqrt()
+        return [*zip(where[0].tolist(), likely[0].tolist(), std.tolist(), strict=True)]
+
+    @property
+    def std(self) -> float:
+        """m, root of the covariance's trace."""
+        return float(self.fix.covariance[0].trace().sqrt())
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What can be said of a report."""
+
+    before: Opinion
+    """the locator's"""
+    after: Opinion | None
+    """refined, where that was asked for"""
+    evidence: Mapping[str, Float[np.ndarray, "row column"]]
+    """nats"""
+    posterior: Float[Tensor, "row column"]
+    """grid Bayes': evidence alone, before the network"""
+    limit: list[float]
+    """m, grid Bayes' position"""
+
+    @property
+    def final(self) -> Opinion:
+        return self.after or self.before
+
+
+def answer(
+    locator: Locator, maps: Maps, report: Reports, fine: FineMap | None = None, simulator: Simulator | None = None
+) -> Answer:
+    """Locate a single report, and say why; with a fine map its fix is refined, with a simulator also re-scored."""
+    model = locator.measurement
+    with torch.no_grad():
+        start = time.perf_counter()
+        fix = locator(report, maps)
+        before = _timed(fix, start, maps.radio.grid)
+        after = None if fine is None else second(fix, report, maps, model, fine, simulator)
+        parts = model.log_likelihood(report, maps.radio, maps.power_dbm)[0]
+        log_p = parts.sum(0) + maps.prior.clamp(min=1e-30).log()
+    posterior = log_p.flatten().softmax(0)
+    limit = geometric_median(maps.radio.grid.centres().reshape(1, -1, 2), posterior[None])[0].tolist()
+    evidence = {name: part.numpy() for name, part in zip(EVIDENCE, parts, strict=True)}
+    return Answer(before, after, evidence, posterior.view_as(log_p), limit)
+
+
+def second(
+    fix: Fix, report: Reports, maps: Maps, model: MeasurementModel, fine: FineMap, simulator: Simulator | None
+) -> Opinion:
+    """A fix looked at again, as `uel locate --refine map` and `rt` do."""
+    with torch.no_grad():
+        start = time.perf_counter()
+        again = refined(fix, report, fine, model, ALWAYS).fix
+        if simulator is not None:
+            again = rescored(again, report, fine, maps, model, simulator, Rescoring())
+        return _timed(again, start, maps.radio.grid)
+
+
+def _timed(fix: Fix, start: float, grid: Grid) -> Opinion:
+    fix.position  # noqa: B018  (it is computed on use, and belongs to the time)
+    return Opinion(fix, time.perf_counter() - start, grid)

@@ -1,0 +1,222 @@
+"""Artefacts opened once and kept: by path and by when they were written."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import streamlit as st
+import torch
+from streamlit import config
+from streamlit.runtime import get_instance
+
+from explorer.analysis import artefact_index, phone_trial, single_fix
+from explorer.app.serve import PATH
+from explorer.map_view import ground_image, tile_gltf, tile_meshes
+from explorer.style import theme_of
+from uel.core.io import data_folder
+from uel.estimation.ray_rescoring import Rescoring
+from uel.estimation.refinement import FineMap
+from uel.geo.tile import Tile
+from uel.geo.tile_maps import Maps
+from uel.inference.locate import RayPlan
+from uel.measurement import report_io
+from uel.measurement.report_io import Timeline
+from uel.measurement.reports import Reports
+from uel.models.locator import Locator
+from uel.radio import radio_map_io
+from uel.radio.radio_map import RadioMap
+from uel.survey.dataset import Survey, TileSurvey
+
+RAYS = 20_000  # per cell, for paths that are drawn while somebody waits
+SHELF_SECONDS = 20  # a new run shows up after this long
+
+
+@st.cache_resource(ttl=SHELF_SECONDS, show_spinner=False)
+def _shelf(path: str | None, data: str, runs: str) -> artefact_index.Shelf:
+    return artefact_index.look(Path(path) if path else None, Path(data), Path(runs))
+
+
+def shelf() -> artefact_index.Shelf:
+    """What there is."""
+    return _shelf(os.environ.get(PATH), str(data_folder().resolve()), str(Path("runs").resolve()))
+
+
+def stamp(folder: Path, kind: artefact_index.Kind) -> float:
+    """When a folder was written; part of what it is kept by."""
+    return (folder / artefact_index.MARKS[kind]).stat().st_mtime
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _tile(folder: str, stamp: float) -> Tile:
+    return Tile.open(folder)
+
+
+def tile(folder: Path) -> Tile:
+    """Raises `UelError` as `Tile.open` does."""
+    return _tile(str(folder), stamp(folder, "tile"))
+
+
+@st.cache_resource(max_entries=8, show_spinner="Reading the radio map …")
+def _maps(folder: str, radio: str, stamps: tuple[float, float]) -> tuple[Maps, dict[str, Any]]:
+    return Maps.of(tile(Path(folder)), RadioMap.load(radio)), radio_map_io.read_service(radio)
+
+
+def maps(place: artefact_index.Place) -> tuple[Maps, dict[str, Any]]:
+    """The first radio map of a place, with its tile; and the service arrays beside it. Raises `UelError`."""
+    radio = place.maps[0]
+    return _maps(str(place.tile), str(radio), (stamp(place.tile, "tile"), stamp(radio, "map")))
+
+
+@st.cache_resource(max_entries=4, show_spinner="Opening the locator …")
+def _locator(run: str, stamp: float) -> Locator:
+    return Locator.load(run)
+
+
+def locator(run: Path) -> Locator:
+    """From the run's own folder, and from nowhere else. Raises `UelError`."""
+    return _locator(str(run), stamp(run, "run"))
+
+
+@st.cache_resource(max_entries=4, show_spinner="Reading the survey …")
+def _survey(folder: str, name: str, stamp: float) -> TileSurvey:
+    return Survey.open(folder)[name]
+
+
+def survey(folder: Path, name: str) -> TileSurvey:
+    """Tracks of one tile. Raises `UelError` where they are unfinished or damaged."""
+    return _survey(str(folder), name, stamp(folder, "survey"))
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def _buildings(folder: str, colouring: tile_gltf.Colouring, theme: str, stamp: float) -> Any:
+    of = tile(Path(folder))
+    return tile_gltf.buildings_glb(of, tile_meshes.buildings(of), colouring, theme_of(theme))
+
+
+def buildings(folder: Path, colouring: tile_gltf.Colouring, theme: str) -> tuple[bytes, ground_image.Legend | None]:
+    """A tile's buildings as glTF, and their legend."""
+    return _buildings(str(folder), colouring, theme, stamp(folder, "tile"))
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def _basemap(folder: str, theme: str, stamp: float) -> ground_image.Image:
+    return ground_image.basemap(tile(Path(folder)), theme_of(theme))
+
+
+def basemap(folder: Path, theme: str) -> ground_image.Image:
+    """A tile's ground."""
+    return _basemap(str(folder), theme, stamp(folder, "tile"))
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _outdoors(folder: str, side: float, stamp: float) -> np.ndarray:
+    of = tile(Path(folder))
+    centres = of.grid(side).centres().reshape(-1, 2)
+    return centres[of.outdoor(centres)].numpy()
+
+
+def outdoors(folder: Path, side: float) -> np.ndarray:
+    """Middles (n, 2) in m of a tile's squares of a side in m that lie outdoors, where phones are."""
+    return _outdoors(str(folder), side, stamp(folder, "tile"))
+
+
+def ground(of: Tile, picture: ground_image.Image) -> bytes:
+    """The terrain with a picture on it, as glTF."""
+    return tile_gltf.ground_glb(of, picture)
+
+
+def url(content: bytes, name: str) -> str:
+    """Where the browser finds a glTF file, below the path that a proxy may put before it."""
+    base = config.get_option("server.baseUrlPath").strip("/")
+    found = get_instance().media_file_mgr.add(content, "model/gltf-binary", name)
+    return f"{'/' + base if base else ''}{found}"
+
+
+@st.cache_resource(max_entries=2, show_spinner="Starting the ray tracer …")
+def _simulator(folder: str, radio: str, stamp: float, _at: torch.Tensor) -> Any:
+    """Opened, and tried once at a place: kernels are compiled then, and no trace's time holds their compilation."""
+    from sim_bridge.paths.polylines import rays as trace
+    from sim_bridge.scene.tracing_config import Tracing
+    from sim_bridge.simulator import open as open_simulator
+
+    of = tile(Path(folder))
+    simulator = open_simulator(of, RadioMap.load(radio).sites, Tracing(samples=RAYS, chunk=1))
+    trace(simulator, _at)
+    return simulator
+
+
+@st.cache_resource(max_entries=64, show_spinner="Tracing rays …")
+def rays(folder: str, radio: str, x: float, y: float, stamp: float) -> tuple[Any, float]:
+    """Paths to a place in m, and the seconds that they took."""
+    import time
+
+    from sim_bridge.paths.polylines import rays as trace
+
+    at = torch.tensor([[x, y]])
+    simulator = _simulator(folder, radio, stamp, at)
+    start = time.perf_counter()
+    return trace(simulator, at), time.perf_counter() - start
+
+
+@st.cache_resource(max_entries=2, show_spinner="Starting the ray tracer …")
+def _rescorer(folder: str, radio: str, stamp: float) -> Any:
+    """As `uel locate --refine rt` opens it, for all hypotheses of a report at once."""
+    from sim_bridge.scene.tracing_config import Tracing
+    from sim_bridge.simulator import open as open_simulator
+
+    rays, width = RayPlan(), Rescoring().hypotheses
+    plan = Tracing(max_depth=rays.depth, samples=rays.samples, scattering=rays.scattering, chunk=width)
+    return open_simulator(tile(Path(folder)), RadioMap.load(radio).sites, plan)
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _fine(folder: str, radio: str, patches: int, stamps: tuple[float, float]) -> FineMap:
+    return FineMap.of(_maps(folder, radio, stamps)[0], patches)
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
+def _answered(
+    run: str,
+    folder: str,
+    radio: str,
+    refine: single_fix.Refine,
+    told: bytes,
+    stamps: tuple[float, float, float],
+    _report: Reports,
+) -> single_fix.Answer:
+    of = locator(Path(run))
+    kept, _ = _maps(folder, radio, stamps[:2])
+    fine = None if refine == "none" else _fine(folder, radio, of.config.patches, stamps[:2])
+    simulator = _rescorer(folder, radio, stamps[0]) if refine == "rt" else None
+    return single_fix.answer(of, kept, _report, fine, simulator)
+
+
+def answered(run: Path, place: artefact_index.Place, report: Reports, refine: single_fix.Refine) -> single_fix.Answer:
+    """A report (a batch of one that hears a cell) located on a place, and its fix refined. Raises `UelError`."""
+    radio = place.maps[0]
+    stamps = stamp(place.tile, "tile"), stamp(radio, "map"), stamp(run, "run")
+    told = report_io.write(Timeline(torch.zeros(1), report))
+    return _answered(str(run), str(place.tile), str(radio), refine, told, stamps, report)
+
+
+@st.cache_resource(max_entries=16, show_spinner="Locating phones …")
+def tried(
+    run: str, folder: str, radio: str, survey_of: tuple[str, str] | None, tier: str, count: int, seed: int
+) -> Any:
+    """A `trial.Trial` of a run on a place."""
+    at = Path(folder)
+    kept, _ = _maps(folder, radio, (stamp(at, "tile"), stamp(Path(radio), "map")))
+    model = locator(Path(run)).measurement
+    tracks = survey(Path(survey_of[0]), survey_of[1]) if survey_of else None
+    phones = phone_trial.draw_phones(tile(at), kept, model, count, seed, tracks)
+    phones = phone_trial.Phones(phones.reports.tier(tier), phones.position, phones.los)
+    return phone_trial.judge(locator(Path(run)), kept, phones, seed)
+
+
+@st.cache_resource(max_entries=8, show_spinner="Exchanging features …")
+def importance(run: str, folder: str, radio: str, tier: str, count: int, seed: int) -> dict[str, np.ndarray]:
+    """Errors in m by exchanged feature, see `trial.importance`."""
+    done = tried(run, folder, radio, None, tier, count, seed)
+    kept, _ = _maps(folder, radio, (stamp(Path(folder), "tile"), stamp(Path(radio), "map")))
+    return {name: v.numpy() for name, v in phone_trial.importance(locator(Path(run)), kept, done.phones, seed).items()}

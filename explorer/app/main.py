@@ -1,0 +1,24 @@
+"""The pages, to be started by `uel explore`: each is a function in `screens`, and draws what pure functions return."""
+
+import streamlit as st
+
+from explorer.app import widgets
+from explorer.app.pages import analysis, live, map, metrics, overview
+
+
+def main() -> None:
+    st.set_page_config(page_title="uel explorer", layout="wide", initial_sidebar_state="expanded")
+    st.html(widgets.STYLE_SHEET)
+    pages = [
+        st.Page(overview.page, title="Overview", url_path="overview", default=True),
+        st.Page(map.page, title="Map", url_path="map"),
+        st.Page(live.page, title="Live inference", url_path="live"),
+        st.Page(metrics.page, title="Metrics", url_path="metrics"),
+        st.Page(analysis.page, title="Analysis", url_path="analysis"),
+    ]
+    page = st.navigation(pages, position="top")
+    with widgets.told_errors():
+        page.run()
+
+
+main()

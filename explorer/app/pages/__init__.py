@@ -1,0 +1,1 @@
+"""Its pages, one module each."""

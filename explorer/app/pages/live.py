@@ -1,0 +1,287 @@
+"""Live inference: reports through time, and where the locator takes the phone to be."""
+
+import json
+import math
+from contextlib import nullcontext
+from typing import Any
+
+import numpy as np
+import streamlit as st
+import torch
+
+from explorer.analysis import attention, charts, report_sources, single_fix
+from explorer.analysis.report_sources import Story
+from explorer.analysis.single_fix import Answer, Opinion
+from explorer.app import cache, widgets
+from explorer.app.pages.metrics import PHONES
+from explorer.map_view import ground_image
+from explorer.map_view import marks as view
+from explorer.map_view.ground_image import Image, Legend
+from explorer.style import BLUE, RGB
+from uel.estimation.credible_regions import outlines
+from uel.geo.tile import Tile
+from uel.geo.tile_maps import Maps
+from uel.inference import geojson
+from uel.measurement import report_io
+from uel.measurement.report_io import Timeline
+from uel.measurement.reports import TIERS
+from uel.models.locator import Locator
+
+SOURCES = {"walk": "a walk", "phones": "phones of the trial", "survey": "a track of the survey", "upload": "a file"}
+REFINES = {"map": "on the map", "rt": "on the map, then by rays", "none": "none"}
+PERIOD = 1.5  # s between reports while playing
+
+
+def page() -> None:
+    here = widgets.here()
+    if not widgets.need(here, "run"):
+        return
+    assert here.place is not None
+    assert here.run is not None
+    locator, (maps, _) = cache.locator(here.run), cache.maps(here.place)
+    options = widgets.map_options(opacity=0.3)
+    with st.sidebar:
+        refine: Any = widgets.option("Refinement", "refine", list(REFINES), REFINES.__getitem__)
+        densities = ["refined"] * (refine != "none") + ["locator", "grid Bayes"]
+        shown = widgets.option("Density", "density", densities)
+    story = _story(here, locator, maps)
+    if story is None:
+        return
+    playing = st.sidebar.toggle("Play", key="playing", disabled=len(story) < 2)
+    tile = cache.tile(here.place.tile)
+    moving = st.fragment(_moment, run_every=PERIOD if playing else None)
+    moving(here, tile, maps, locator, story, options, shown, refine, playing)
+    _timeline(here, story)
+
+
+# ---- what is located -----------------------------------------------------------------------------------
+
+
+def _story(here: widgets.Here, locator: Locator, maps: Maps) -> Story | None:
+    assert here.place is not None
+    with st.sidebar:
+        source = widgets.option("Reports of", "source", list(SOURCES), SOURCES.__getitem__)
+        tier = widgets.option("Tier", "tier", TIERS[::-1], lambda name: charts.TIER_NAMES[name])
+    model = locator.measurement
+    tile = cache.tile(here.place.tile)
+    if source == "upload":
+        return _uploaded(len(maps.radio.gain))
+    if source == "phones":
+        done = cache.tried(str(here.run), str(tile.folder), str(here.place.maps[0]), None, tier, PHONES, seed=1)
+        count = len(done.phones)
+        story = Story(
+            Timeline(torch.arange(count).float(), done.phones.reports),
+            done.phones.position,
+            "phones drawn from the map",
+        )
+        return story
+    if source == "survey" and not here.place.surveys:
+        widgets.missing(f"survey of {here.place.name}", here.place.missing[-1][1])
+        return None
+    if source == "survey":
+        survey = cache.survey(*here.place.surveys[0])
+        track = _number("Track", "track", len(survey.valid) - 1)
+        story = report_sources.of_survey(survey, model, track, seed=0)
+    else:
+        story = report_sources.walk(tile, maps, model, _number("Number of the walk", "walk", 9999))
+    return Story(Timeline(story.timeline.time, story.timeline.reports.tier(tier)), story.truth, story.text)
+
+
+def _number(label: str, key: str, last: int) -> int:
+    with st.sidebar:
+        return int(st.number_input(label, 0, last, 0, 1, key=key, bind="query-params"))
+
+
+def _uploaded(cells: int) -> Story | None:
+    file = st.file_uploader("Reports as JSON", type="json", key="upload", max_upload_size=1)
+    if file is None:
+        st.info(
+            f"Give reports of the {cells} cells of this place, at most {report_io.MOST_BYTES // 1000} kB, schema "
+            f"`{report_io.SCHEMA}`. The other sources offer theirs for download, below the map."
+        )
+        return None
+    return report_sources.of_file(file.getvalue(), cells)
+
+
+# ---- one moment ----------------------------------------------------------------------------------------
+
+
+def _moment(
+    here: widgets.Here,
+    tile: Tile,
+    maps: Maps,
+    locator: Locator,
+    story: Story,
+    options: widgets.MapOptions,
+    shown: str,
+    refine: single_fix.Refine,
+    playing: bool,
+) -> None:
+    with widgets.told_errors():
+        now = _now(len(story), playing)
+        found = _answered(here, story, now, refine)
+        left, right = st.columns([1.75, 1.0], gap="medium")
+        with left:
+            _map(here, tile, story, now, found, options, shown)
+        with right:
+            _figures(story, now, found)
+        st.markdown("**Evidence**: log-likelihood of the report at every pixel, by feature")
+        _evidence(tile, story, now, found)
+        left, right = st.columns([1.75, 1.0], gap="medium")
+        with left:
+            _attention(maps, locator, story, now)
+        with right:
+            _downloads(tile, story, now, found)
+        st.markdown("**Measurements** of all reports")
+        st.html(charts.now_line(story.timeline.time.numpy(), now))
+
+
+def _evidence(tile: Tile, story: Story, now: int, found: Answer) -> None:
+    """Pictures, not charts: a browser draws three charts anew in half a second."""
+    truth = None if story.truth is None else story.truth[now].tolist()
+    for column, (name, values) in zip(
+        st.columns(len(found.evidence), gap="small"), found.evidence.items(), strict=True
+    ):
+        column.image(ground_image.evidence(values, tile.size, truth), caption=name, width="stretch")
+    widgets.legends(ground_image.EVIDENCE)
+
+
+def _answered(here: widgets.Here, story: Story, now: int, refine: single_fix.Refine) -> Answer:
+    assert here.run is not None
+    assert here.place is not None
+    with st.spinner("Tracing rays to the likeliest places …") if refine == "rt" else nullcontext():
+        return cache.answered(here.run, here.place, story.timeline.reports[now : now + 1], refine)
+
+
+def _now(count: int, playing: bool) -> int:
+    if count < 2:
+        return 0
+    if playing:
+        st.session_state["number"] = (int(st.session_state.get("number", 0)) + 1) % count
+    elif st.session_state.get("number", 0) >= count:
+        st.session_state["number"] = 0
+    return int(st.slider("Report", 0, count - 1, key="number", bind="query-params"))
+
+
+def _map(
+    here: widgets.Here, tile: Tile, story: Story, now: int, found: Answer, options: widgets.MapOptions, shown: str
+) -> None:
+    said = found.before if shown == "locator" else found.final
+    pixels = found.posterior if shown == "grid Bayes" else said.heatmap
+    base = cache.basemap(here.place.tile, here.theme.name)  # type: ignore[union-attr]
+    picture, legend = density_picture(base, pixels.numpy(), said.grid.pixel)
+    truth = None if story.truth is None else story.truth[now].tolist()
+    marks = view.Marks(
+        lines=[view.region_lines(tile, outlines(pixels, said.grid, share), share) for share in geojson.SHARES]
+    )
+    if story.truth is not None and story.text.startswith(("a ped", "track")) and len(story) > 1:
+        way = view.track_lines(tile, story.truth.numpy(), "way", "true way", BLUE)
+        marks = marks + view.Marks(lines=[way])
+    refined = found.after and found.after.position
+    marks = marks + view.fix_marks(tile, truth, found.before.position, found.limit, said.candidates, refined)
+    serving = int(story.timeline.reports.serving[now])
+    sites = cache.maps(here.place)[0].radio.sites  # type: ignore[arg-type]
+    marks = view.sites_marks(sites, tile, serving) + marks
+    widgets.show_map(here, tile, picture, marks, options, key="live", at=found.final.position)
+    widgets.legends(legend, Legend(title="marks", names=_names(refined is not None)))
+    st.caption(f"Reports of {story.text}. The serving cell stands out; candidates are hollow.")
+
+
+def _names(refined: bool) -> dict[str, RGB]:
+    names = {"truth": view.TRUTH, "locator": view.LOCATOR} | ({"refined": view.REFINED} if refined else {})
+    more = {"candidates": view.GREEN, "50 % region": view.VERMILION, "90 % region": view.ORANGE}
+    return names | {"grid Bayes": view.LIMIT} | more
+
+
+def density_picture(base: Image, pixels: np.ndarray, pixel: float) -> tuple[Image, Legend]:
+    """A density over the ground, by the root of it: lesser hypotheses stay visible beside a sharp peak."""
+    dense = pixels / pixel**2 * 1e4  # % per 100 m²
+    top = max(float(np.quantile(dense, 0.9995)), 1e-9)
+    root = np.sqrt(np.clip(dense / top, 0, 1))
+    legend = Legend(title="density", unit="% per 100 m², colours by its root", scale="viridis", low=0.0, high=top)
+    faint = np.clip(3.0 * root, 0.0, 0.85)
+    return ground_image.paint(base, root * top, np.ones_like(root, dtype=bool), legend, faint), legend
+
+
+def _figures(story: Story, now: int, found: Answer) -> None:
+    reports, last = story.timeline.reports, found.final
+    truth = None if story.truth is None else story.truth[now].tolist()
+    shown = {
+        "position": (f"{last.position[0]:.0f}, {last.position[1]:.0f} m".replace("-", "−"), "east, north"),
+        "uncertainty": (f"± {last.std:.0f} m", f"entropy {float(last.fix.entropy()[0]):.2f} nat"),
+        "cells heard": (str(int(reports.heard[now].sum())), f"cell {int(reports.serving[now])} serves"),
+        "latency": _latency(found),
+    }
+    widgets.cards(shown, columns=2)
+    widgets.table(_before_after(found, truth))
+    st.caption("± is the root of a covariance's trace; grid Bayes is the evidence alone, without the network.")
+    rows = [
+        {"": n + 1, "probability": f"{p:.1%}", "x m": round(xy[0], 1), "y m": round(xy[1], 1), "± m": round(std, 1)}
+        for n, (xy, p, std) in enumerate(last.candidates)
+    ]
+    widgets.table(rows)
+    st.caption("The five likeliest candidates.")
+
+
+def _latency(found: Answer) -> tuple[str, str]:
+    total = sum(part.seconds for part in (found.before, found.after) if part is not None)
+    return _milliseconds(total) + " ms", "report to refined fix, here" if found.after else "report to fix, here"
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{seconds * 1e3:.0f}"
+
+
+def _before_after(found: Answer, truth: list[float] | None) -> list[dict[str, str]]:
+    """The fix before and after refinement, and grid Bayes': error, uncertainty, entropy, and time."""
+    parts = {"locator": found.before} | ({"refined": found.after} if found.after is not None else {})
+    rows = [{"fix": name, "error m": _off(said.position, truth), **_sure(said)} for name, said in parts.items()]
+    return [*rows, {"fix": "grid Bayes", "error m": _off(found.limit, truth), "± m": "–", "nat": "–", "ms": "–"}]
+
+
+def _off(place: list[float], truth: list[float] | None) -> str:
+    return "–" if truth is None else f"{math.dist(place, truth):.1f}"
+
+
+def _sure(said: Opinion) -> dict[str, str]:
+    entropy = float(said.fix.entropy()[0])
+    return {"± m": f"{said.std:.1f}", "nat": f"{entropy:.2f}", "ms": _milliseconds(said.seconds)}
+
+
+def _attention(maps: Maps, locator: Locator, story: Story, now: int) -> None:
+    if locator.config.encoder == "unet":
+        return
+    st.markdown("**Attention** of the summary token to cells")
+    weights = attention.of_summary(locator, story.timeline.reports[now : now + 1], maps)
+    widgets.table(
+        [
+            {"": f"layer {n}"} | {f"cell {cell}": f"{share:.0%}" for cell, share in enumerate(row)}
+            for n, row in enumerate(weights.tolist(), start=1)
+        ]
+    )
+
+
+def _timeline(here: widgets.Here, story: Story) -> None:
+    """All reports, drawn once: the fragment that comes before ends with the line that marks the moment."""
+    reports = story.timeline.reports
+    more = {
+        "TA in steps": np.where(reports.has_timing_advance.numpy(), reports.timing_advance.numpy(), np.nan),
+        "azimuth in °": np.where(reports.has_azimuth.numpy(), reports.azimuth_deg.numpy(), np.nan),
+    }
+    time, levels, heard = story.timeline.time.numpy(), reports.rsrp_dbm.numpy(), reports.heard.numpy()
+    widgets.plot(charts.timeline(time, levels, heard, more, here.theme), "timeline")
+
+
+def _downloads(tile: Tile, story: Story, now: int, found: Answer) -> None:
+    def fix() -> str:  # asked for when the button is pressed
+        time = round(float(story.timeline.time[now]), 3)
+        return json.dumps(geojson.features(found.final.fix, tile, found.final.grid, time=time))
+
+    st.download_button("This fix as GeoJSON", fix, "fix.geojson", "application/geo+json", on_click="ignore")
+    st.download_button(
+        "These reports as JSON",
+        report_io.write(story.timeline),
+        "reports.json",
+        "application/json",
+        on_click="ignore",
+    )

@@ -1,0 +1,127 @@
+"""Metrics: errors of runs and methods side by side, beside the limit; calibration; conditions."""
+
+from pathlib import Path
+
+import numpy as np
+import streamlit as st
+
+from explorer.analysis import charts, tables
+from explorer.analysis.artefact_index import COMMANDS
+from explorer.analysis.phone_trial import Trial
+from explorer.app import cache, widgets
+from explorer.figures.overview import STYLE
+from explorer.reports.run import read_errors
+from uel.measurement.reports import TIERS
+
+TRUTHS = {"map": "drawn from the map", "paths": "ray-traced"}
+PHONES = 128  # of a trial: a few seconds on two cores
+
+
+def page() -> None:
+    here = widgets.here()
+    if here.run is None:
+        widgets.missing("trained run", COMMANDS["run"])
+        return
+    runs, truth, tier, methods = _asked(here)
+    errors = _errors(runs, truth, tier, methods)
+    if not errors:
+        st.info("Nothing of this kind was measured: choose another truth, tier or method.")
+        return
+    st.subheader(f"Position error, {charts.TIER_NAMES.get(tier, tier)}")
+    said = "drawn from the radio map: grid Bayes is the limit" if truth == "map" else "ray-traced: no bound is known"
+    st.caption(f"Reports {said}. {_tested(runs)}")
+    within = _within()
+    left, right = st.columns([1.1, 1.0], gap="medium")
+    with left:
+        widgets.plot(charts.error_cdf(errors, here.theme), "cdf")
+    with right:
+        widgets.table(tables.percentiles(errors, within))
+        ratios = tables.ratios(_errors(runs, truth, tier, ["locator", "grid_bayes"]))
+        if ratios:
+            widgets.plot(charts.ratio_bars(ratios, here.theme, "error over the limit's"), "ratios")
+    _trial(here, truth, tier)
+
+
+def _asked(here: widgets.Here) -> tuple[list[Path], str, str, list[str]]:
+    names = {run.name: run for run in here.shelf.runs}
+    assert here.run is not None
+    with st.sidebar:
+        chosen = st.multiselect("Runs side by side", list(names), default=[here.run.name], key="runs")
+        truth = widgets.option("Reports are", "truth", list(TRUTHS), TRUTHS.__getitem__)
+        tier = widgets.option("Tier", "tier", TIERS[::-1], lambda name: charts.TIER_NAMES[name])
+        methods = st.multiselect("Methods", list(STYLE), default=list(STYLE), key="methods", format_func=charts.label)
+    return [names[name] for name in chosen] or [here.run], truth, tier, methods
+
+
+def _errors(runs: list[Path], truth: str, tier: str, methods: list[str]) -> dict[tuple[str, str], np.ndarray]:
+    """Errors in m by run and method."""
+    found = {run.name: read_errors(run) for run in runs}
+    return {
+        (run, method): stored[f"{truth}/{tier}/{method}"]
+        for run, stored in found.items()
+        for method in methods
+        if f"{truth}/{tier}/{method}" in stored
+    }
+
+
+def _tested(runs: list[Path]) -> str:
+    from uel.inference.run_folder import Run
+
+    told = [f"{run.name}: {Run.open(run).metrics.get('test', {}).get('tile', '?')}" for run in runs]
+    return f"Tested on {'; '.join(told)}."
+
+
+def _within() -> float:
+    with st.sidebar:
+        return float(st.slider("Success within … m", 5, 200, 30, 5, key="within", bind="query-params"))
+
+
+# ---- a trial here and now ------------------------------------------------------------------------------
+
+
+def _trial(here: widgets.Here, truth: str, tier: str) -> None:
+    st.subheader("By condition, and how sure")
+    if not widgets.need(here, "run"):
+        return
+    assert here.place is not None
+    assert here.run is not None
+    if truth == "paths" and not here.place.surveys:
+        widgets.missing(f"ray-traced survey of {here.place.name}", here.place.missing[-1][1])
+        return
+    kept = here.place.surveys[0] if truth == "paths" else None
+    survey = (str(kept[0]), kept[1]) if kept else None
+    done: Trial = cache.tried(
+        str(here.run), str(here.place.tile), str(here.place.maps[0]), survey, tier, PHONES, seed=1
+    )
+    chosen = _filtered(done)
+    st.caption(
+        f"{int(chosen.sum())} of {len(done.phones)} phones drawn here and now on {here.place.name} and located by "
+        f"`{here.run.name}`; choose another place in the sidebar."
+    )
+    if not chosen.any():
+        st.info("No phone of this kind: widen the filter.")
+        return
+    left, middle, right = st.columns([1, 1, 1.25], gap="medium")
+    with left:
+        ranks = {"locator": done.rank.numpy()[chosen], "grid Bayes": done.limit_rank.numpy()[chosen]}
+        st.markdown("**Calibration**")
+        widgets.plot(charts.calibration(ranks, here.theme), "calibration")
+    with middle:
+        st.markdown("**r50 by condition**")
+        widgets.plot(charts.ratio_bars(tables.by_condition(done), here.theme, "median over grid Bayes'"), "conditions")
+    with right:
+        st.markdown("**Figures**")
+        widgets.table(tables.of_trial(done, chosen))
+
+
+def _filtered(done: Trial) -> np.ndarray:
+    """Which phones are asked for."""
+    with st.sidebar:
+        sight = widgets.option("Serving cell", "sight", ["any", "in sight", "out of sight"])
+        most = max(int(done.heard.max()), 1)
+        least, greatest = (1, most)
+        if most > 1:
+            least, greatest = st.slider("Cells heard, K", 1, most, (1, most), key="heard")
+    heard, los = done.heard.numpy(), done.phones.los.numpy()
+    chosen = (heard >= least) & (heard <= greatest)
+    return chosen & {"any": np.ones_like(los), "in sight": los, "out of sight": ~los}[sight]

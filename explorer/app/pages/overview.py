@@ -1,0 +1,125 @@
+"""Overview: what a locator is, what is there, how good it is, and how to make what is missing."""
+
+from typing import Any
+
+import numpy as np
+import streamlit as st
+import torch
+
+from explorer.analysis import charts
+from explorer.analysis.artefact_index import COMMANDS, Kind
+from explorer.app import cache, widgets
+from explorer.map_view import plan_2d
+from uel import __version__
+from uel.errors import UelError
+from uel.inference.run_folder import Run
+
+
+def page() -> None:
+    here = widgets.here()
+    st.subheader("Find a phone from what it hears")
+    st.caption(
+        "Reports of signal levels, timing and angles, and maps of the city, become a position with an honest "
+        "uncertainty. Every accuracy stands beside the physical limit of the same data."
+    )
+    if here.run is not None:
+        _run(here, Run.open(here.run))
+    else:
+        widgets.missing("trained run", COMMANDS["run"])
+    left, middle, right = st.columns([0.9, 1.2, 1.2], gap="medium")
+    with left:
+        _plan(here)
+    with middle:
+        _place(here)
+    with right:
+        _missing(here)
+        _versions(here)
+
+
+def _run(here: widgets.Here, run: Run) -> None:
+    locator, metrics = cache.locator(run.folder), run.metrics
+    tiers = metrics.get("test", {}).get("tier", {})
+    shown = {"run": (run.folder.name, f"tested on {metrics.get('test', {}).get('tile', '?')}, unseen")}
+    for tier, rows in tiers.items():
+        ratio = metrics.get("r50", {}).get(tier)
+        if "locator" in rows:
+            limit = f"limit {rows['grid_bayes']['p50_m']:.1f} m" if "grid_bayes" in rows else "limit unknown"
+            more = f"median error; {limit}" + (f", r50 {ratio:.2f}" if ratio else "")
+            shown[str(charts.TIER_NAMES.get(tier, tier))] = (f"{rows['locator']['p50_m']:.1f} m", more)
+    widgets.cards(shown)
+    count = sum(p.numel() for p in locator.parameters())
+    config = locator.config
+    layers = (config.depth, config.radio_depth)
+    if config.encoder == "unet":
+        st.caption(f"A U-Net of {config.depth} levels with {count:,} parameters: a baseline, without evidence.")
+        return
+    widgets.plot(charts.architecture(config.patches, config.width, layers, count, here.theme), "architecture")
+
+
+def _plan(here: widgets.Here) -> None:
+    """The place from above, north up."""
+    if here.place is None:
+        return
+    ground = cache.basemap(here.place.tile, here.theme.name)
+    picture = plan_2d.veiled(cache.tile(here.place.tile), ground, here.theme)
+    st.markdown("#### From above")
+    st.image(np.flipud(picture), width="stretch", alt=f"Plan of {here.place.name}, north up")
+    st.caption(f"{here.place.name}: buildings over the ground, north up.")
+
+
+def _place(here: widgets.Here) -> None:
+    st.markdown("#### Place")
+    if here.place is None:
+        widgets.missing("place", COMMANDS["tile"])
+        return
+    tile = cache.tile(here.place.tile)
+    stands = tile.rasters["footprint"] > 0.5
+    relief = float(tile.rasters["ground"].max() - tile.rasters["ground"].min())
+    told: dict[str, Any] = {
+        "name": here.place.name,
+        "side": f"{tile.size:g} m, rasters of {tile.raster_grid.pixel:g} m",
+        "built on": f"{float(stands.float().mean()):.0%}",
+        "relief": f"{relief:.0f} m" if relief > 0.5 else "level",
+        "coordinates": tile.meta.get("crs") or "metres of its own, not georeferenced",
+        "materials": ", ".join(name.removeprefix("itu_") for name in tile.materials if name),
+        "folder": str(here.place.tile),
+        "fingerprint": here.place.fingerprint,
+    }
+    if here.place.maps:
+        told["radio map"] = ", ".join(radio.name for radio in here.place.maps[:3])
+    for folder, name in here.place.surveys[:1]:
+        told["survey"] = _survey(folder, name)
+    widgets.facts(told)
+
+
+def _survey(folder: Any, name: str) -> str:
+    try:
+        tracks = cache.survey(folder, name)
+    except UelError as error:
+        return str(error).splitlines()[0]
+    return f"{len(tracks.valid)} tracks, {int(tracks.valid.sum())} reports"
+
+
+def _missing(here: widgets.Here) -> None:
+    st.markdown("#### What else can be made")
+    lacks = {f"{what} of this place": command for what, command in (here.place.missing if here.place else [])}
+    kinds: dict[str, Kind] = {"a run": "run", "a tile": "tile", "a radio map": "map", "a survey": "survey"}
+    widgets.facts(lacks | {what: COMMANDS[kind] for what, kind in kinds.items()}, code=True)
+    for problem in here.shelf.problems:
+        st.warning(f"Cannot be read: {problem}")
+    found = len(here.shelf.places), len(here.shelf.runs)
+    st.caption(
+        f"{found[0]} places and {found[1]} {'run' if found[1] == 1 else 'runs'} found under the data folder and `runs`."
+    )
+
+
+def _versions(here: widgets.Here) -> None:
+    st.markdown("#### Versions")
+    told = {"uel": __version__, "torch": torch.__version__, "streamlit": st.__version__}
+    threads = torch.get_num_threads()
+    cpu = f"CPU, {threads} {'thread' if threads == 1 else 'threads'}"
+    told["device"] = torch.cuda.get_device_name() if torch.cuda.is_available() else cpu
+    made = Run.open(here.run).metrics.get("versions", {}) if here.run is not None else {}
+    if made:
+        told["the run was made with"] = ", ".join(f"{name} {version}" for name, version in made.items())
+    widgets.facts(told)

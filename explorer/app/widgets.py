@@ -1,0 +1,246 @@
+"""What the pages share: what is open, maps in three or two dimensions, cards, and empty states."""
+
+import html
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import streamlit as st
+
+from explorer.analysis.artefact_index import COMMANDS, Place, Shelf
+from explorer.app import cache, webgl
+from explorer.map_view import deck_gl, plan_2d, tile_gltf
+from explorer.map_view.ground_image import Image, Legend
+from explorer.map_view.marks import Marks
+from explorer.map_view.tile_gltf import Colouring
+from explorer.style import Theme, theme_of
+from uel.errors import UelError
+from uel.geo.tile import Tile
+
+STYLE_SHEET = """<style>
+.block-container {padding: 3.6rem 1.6rem 1.5rem 1.6rem;}
+[data-testid="stSidebarContent"] {font-size: 0.92rem;}
+.cards {display: grid; grid-template-columns: repeat(auto-fit, minmax(8.4rem, 1fr)); gap: 0.6rem;}
+.card {border: 1px solid rgba(128,128,128,0.35); border-radius: 0.6rem; padding: 0.5rem 0.65rem;}
+.card .name {font-size: 0.8rem; opacity: 0.8;}
+.card .value {font-size: 1.25rem; font-weight: 600; font-variant-numeric: tabular-nums; overflow-wrap: anywhere;}
+.card .more {font-size: 0.76rem; opacity: 0.8;}
+.legend {font-size: 0.86rem; line-height: 1.7;}
+.rows {width: 100%; border-collapse: collapse; font-size: 0.84rem; font-variant-numeric: tabular-nums;}
+.rows th {text-align: right; font-weight: 500; opacity: 0.75; vertical-align: bottom;}
+.rows td {text-align: right; white-space: nowrap;}
+.rows th, .rows td {padding: 0.22rem 0.4rem; border-bottom: 1px solid rgba(128,128,128,0.28);}
+.rows th:first-child, .rows td:first-child {text-align: left; white-space: normal;}
+.rows.facts td:last-child {text-align: left; white-space: normal; overflow-wrap: anywhere;}
+.rows.facts td.code {font-family: monospace; overflow-wrap: normal;}
+[data-testid="stMultiSelectTagsContainer"], div:has(> [data-testid="stMultiSelectTagsContainer"])
+  {max-height: none !important;}
+</style>"""
+MAP_HEIGHT = 560
+
+
+@dataclass(frozen=True)
+class Here:
+    """What the visitor looks at."""
+
+    shelf: Shelf
+    place: Place | None
+    run: Path | None
+    theme: Theme
+
+
+def here() -> Here:
+    """Ask for place and run in the sidebar; `?place=…&run=…` in the address does the same."""
+    shelf = cache.shelf()
+    names, runs = [place.name for place in shelf.places], [run.name for run in shelf.runs]
+    with st.sidebar:
+        place = _chosen("Place", "place", names, shelf.first)
+        run = _chosen("Run", "run", runs, shelf.run.name if shelf.run else "")
+    folder = next((folder for folder in shelf.runs if folder.name == run), None)
+    return Here(shelf, shelf.place(place or "", folder), folder, theme_of(st.context.theme.type))
+
+
+def _chosen(label: str, key: str, names: list[str], first: str) -> str | None:
+    if not names:
+        return None
+    return st.selectbox(label, names, index=names.index(first) if first in names else 0, key=key, bind="query-params")
+
+
+def option(label: str, key: str, names: Sequence[str], form: Callable[[str], str] = str) -> str:
+    """One of several, kept in the address by its name (Streamlit's own binding puts its label there)."""
+    asked = st.query_params.get(key)
+    wanted = st.session_state.get(key, asked)
+    st.session_state[key] = wanted if wanted in names else names[0]
+    chosen = st.selectbox(label, list(names), key=key, format_func=form)
+    if chosen == names[0]:
+        st.query_params.pop(key, None)
+    elif chosen != asked:
+        st.query_params[key] = chosen
+    return chosen
+
+
+@contextmanager
+def told_errors() -> Iterator[None]:
+    """A user's mistake, or a damaged file, is said on the page."""
+    try:
+        yield
+    except UelError as error:
+        what, *more = str(error).splitlines()
+        st.error("\n\n".join([f"**{what}**", *(line.strip() for line in more)]))
+    except OSError as error:  # taken away while it was looked at
+        st.error(f"**a file cannot be read**\n\ngot: {error}\n\ndo: reload the page, and check the folder")
+
+
+def missing(what: str, command: str) -> None:
+    """An empty state."""
+    st.info(f"No {what} here yet. This makes it:\n\n```\n{command}\n```")
+
+
+def need(here: Here, kind: str) -> bool:
+    """Whether there is a place with a radio map, or a run; says what to do where there is none."""
+    if here.place is None:
+        missing("place", COMMANDS["tile"])
+        return False
+    if kind == "tile":
+        return True
+    if not here.place.maps:
+        missing(f"radio map of {here.place.name}", here.place.missing[-1][1] if here.place.missing else COMMANDS["map"])
+        return False
+    if kind == "run" and here.run is None:
+        missing("trained run", COMMANDS["run"])
+        return False
+    return True
+
+
+def cards(values: Mapping[str, tuple[str, str]], columns: int = 0) -> None:
+    """Figures in boxes that break lines and cut nothing: name, value, and a word more; 0 columns: as many as fit."""
+    boxes = [
+        f"<div class='card'><div class='name'>{html.escape(name)}</div><div class='value'>{html.escape(value)}</div>"
+        f"<div class='more'>{html.escape(more)}</div></div>"
+        for name, (value, more) in values.items()
+    ]
+    style = f" style='grid-template-columns: repeat({columns}, 1fr)'" if columns else ""
+    st.html(f"<div class='cards'{style}>{''.join(boxes)}</div>")
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Rows that all have the same names, without scroll bars: words break before anything is cut."""
+    heads = "".join(f"<th>{html.escape(name)}</th>" for name in rows[0])
+    lines = ["".join(f"<td>{html.escape(_written(value))}</td>" for value in row.values()) for row in rows]
+    st.html(f"<table class='rows'><tr>{heads}</tr>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>")
+
+
+def facts(told: Mapping[str, Any], code: bool = False) -> None:
+    """Names and values, one below the other; `code`: values to be typed."""
+    kind = " class='code'" if code else ""
+    lines = [
+        f"<td>{html.escape(name)}</td><td{kind}>{html.escape(_written(value))}</td>" for name, value in told.items()
+    ]
+    st.html(f"<table class='rows facts'>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>")
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "–" if value is None else str(value).replace("-", "−") if isinstance(value, int | float) else str(value)
+
+
+def legends(*shown: Legend | None) -> None:
+    """Legends below a map, where there are any."""
+    written = "".join(legend.html for legend in shown if legend is not None)
+    if written:
+        st.html(written)
+
+
+def plot(figure: Any, key: str) -> None:
+    """A chart of the page's width, without a toolbar over it."""
+    st.plotly_chart(figure, key=key, width="stretch", config={"displayModeBar": False})
+
+
+@dataclass(frozen=True, kw_only=True)
+class MapOptions:
+    """How the visitor wants maps."""
+
+    flat: bool
+    opacity: float
+    """of buildings"""
+    camera: deck_gl.Camera
+    colouring: Colouring
+
+
+def map_options(opacity: float = 1.0) -> MapOptions:
+    """Ask for them in the sidebar; `opacity` of buildings is where a page begins."""
+    kinds = list(get_args(Colouring))
+    with st.sidebar:
+        plan = webgl.missing()
+        shown = st.segmented_control(
+            "View", ["3-D", "2-D"], default="3-D", key="view", bind="query-params", help="2-D needs no WebGL",
+            disabled=plan,
+        )  # fmt: skip
+        if plan:
+            st.caption("This browser has no WebGL 2: maps are plans.")
+        camera = option("Camera", "camera", list(deck_gl.CAMERAS))
+        tint = option("Buildings", "buildings", kinds, lambda kind: kind if kind == "plain" else f"by {kind}")
+        percent = st.slider(
+            "Opacity of buildings in %", 10, 100, round(100 * opacity), 10, key="opacity", bind="query-params"
+        )
+    return MapOptions(flat=plan or shown == "2-D", opacity=percent / 100, camera=camera, colouring=tint)  # type: ignore[arg-type]
+
+
+def show_map(
+    here: Here,
+    tile: Tile,
+    picture: Image,
+    marks: Marks,
+    options: MapOptions,
+    *,
+    key: str,
+    at: Sequence[float] | None = None,
+    click: tuple[np.ndarray, float] | None = None,
+    pick: Callable[[list[float], str], None] | None = None,
+) -> Legend | None:
+    """Draw a map and say what the colours of its buildings mean.
+
+    `click` are places (n, 2) in m that can be picked and the side of their squares; `pick` is told place and what was
+    picked.
+    """
+    assert here.place is not None
+    if options.flat:
+        chart = plan_2d.figure(tile, picture, marks, here.theme)
+        st.plotly_chart(
+            chart, key=f"{key}-flat", width="stretch", config={"displayModeBar": False, "scrollZoom": True},
+            on_select=(lambda: _picked_flat(f"{key}-flat", pick)) if pick else "ignore", selection_mode="points",
+        )  # fmt: skip
+        return None
+    turn = f"-{st.session_state.get('turn', 0)}"
+    buildings, legend = cache.buildings(here.place.tile, options.colouring, here.theme.name)
+    ground = cache.ground(tile, picture)
+    meshes = {"ground": ground, "buildings": buildings, "pole": tile_gltf.pole_glb()}
+    stage = deck_gl.Stage(**{n: cache.url(m, f"{key}-{n}") for n, m in meshes.items()}, opacity=options.opacity)
+    deck = deck_gl.deck(tile, stage, marks, here.theme, options.camera, at, turn)
+    if click is not None:
+        deck.layers.insert(1, deck_gl.clickable(tile, *click, turn))
+    st.pydeck_chart(
+        deck, key=key, height=MAP_HEIGHT, on_select=(lambda: _picked(key, pick)) if pick else "ignore",
+        alt=f"Three-dimensional map of {here.place.name}",
+    )  # fmt: skip
+    return legend
+
+
+def _picked(key: str, pick: Callable[[list[float], str], None] | None) -> None:
+    """Tell what was picked, and turn the layers: nothing stays selected, nothing stays dimmed."""
+    picked = st.session_state[key].selection["objects"]
+    st.session_state["turn"] = st.session_state.get("turn", 0) + 1
+    for rows in picked.values():
+        for row in rows:
+            if pick is not None and "p" in row:
+                pick([float(v) for v in row["p"][:2]], str(row.get("told", "")))
+
+
+def _picked_flat(key: str, pick: Callable[[list[float], str], None] | None) -> None:
+    for point in st.session_state[key].selection["points"][:1]:
+        if pick is not None and point.get("customdata"):
+            pick([float(point["x"]), float(point["y"])], str(point["customdata"][1]))

@@ -1,0 +1,178 @@
+"""Pictures of an ablation: error by labels and by map condition, gain over CPU time, cost of a step."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from explorer.figures.axes import new_figure
+from uel.results.ablation import Row
+
+# Okabe and Ito's palette: no physics black, lookup blue, ray tracing in warm colours.
+COLOURS = {"none": "#000000", "map": "#0072B2", "rt": "#D55E00", "map+rt": "#E69F00", "hybrid": "#009E73"}
+MARKS = {"none": "o", "map": "s", "rt": "^", "map+rt": "D", "hybrid": "v"}
+ENTRY, LINE = 2.1, 0.17  # inches that a legend's entry is wide and high
+WORDS = {"none": "no physics", "map": "map", "rt": "ray tracing", "map+rt": "map + ray tracing", "hybrid": "hybrid"}
+
+
+@dataclass(frozen=True)
+class Group:
+    """Trainings that differ by their seeds alone."""
+
+    loss: str
+    features: str
+    rt_fraction: float
+    rows: tuple[Row, ...]
+
+    @property
+    def name(self) -> tuple[str, str, float]:
+        return self.loss, self.features, self.rt_fraction
+
+    @property
+    def p50(self) -> float:
+        """m, mean over seeds."""
+        return float(np.mean([row.p50_m for row in self.rows]))
+
+    @property
+    def step_s(self) -> float:
+        """CPU seconds of a step, median over seeds."""
+        return float(np.median([row.train_cpu_s / row.steps for row in self.rows]))
+
+
+def groups(rows: Iterable[Row]) -> list[Group]:
+    """Rows by loss, features and fraction, in the table's order."""
+    found: dict[tuple[str, str, float], list[Row]] = {}
+    for row in rows:
+        found.setdefault((row.loss, row.features, row.rt_fraction), []).append(row)
+    return [Group(*name, tuple(sorted(mine, key=lambda row: row.seed))) for name, mine in found.items()]
+
+
+def label(name: tuple[str, str, float]) -> str:
+    """What people call a loss: "map + ray tracing 10 %", "map, ta alone"."""
+    loss, features, fraction = name
+    share = f" {100 * fraction:g} %" if fraction else ""
+    alone = f", {features} alone" if features and "+" not in features else ""
+    return WORDS.get(loss, loss) + share + alone
+
+
+def _panels(rows: Sequence[Row], title: str) -> tuple[Figure, list[tuple[str, Axes]]]:
+    """One panel for each locator."""
+    every = list(dict.fromkeys(row.evidence for row in rows))
+    figure = new_figure(max(5.0 * len(every) + 0.4, 6.4), 4.2)
+    axes = np.atleast_1d(figure.subplots(1, len(every)))  # type: ignore[call-overload]
+    for evidence, ax in zip(every, axes, strict=True):
+        ax.set_title(f"evidence: {evidence}", fontsize=10)
+        ax.grid(alpha=0.3, linewidth=0.5)
+    figure.suptitle(title, fontsize=11)
+    return figure, list(zip(every, axes, strict=True))
+
+
+def _legend(figure: Figure, axes: Iterable[Axes]) -> None:
+    """One for all panels."""
+    named = {name: handle for ax in axes for handle, name in zip(*ax.get_legend_handles_labels(), strict=True)}
+    if named:
+        columns = int(figure.get_figwidth() / ENTRY)
+        figure.set_figheight(figure.get_figheight() + LINE * -(-len(named) // columns))
+        place = {"loc": "outside lower center", "ncols": columns, "fontsize": 8, "frameon": False}
+        figure.legend(list(named.values()), list(named), **place)
+
+
+def _budget(rows: Sequence[Row]) -> str:
+    return "time" if any(row.budget == "time" for row in rows) else "steps"
+
+
+def _whole(rows: Iterable[Row], fraction: float) -> list[Row]:
+    """Without single features and without other fractions than the base's."""
+    kept = [row for row in rows if row.rt_fraction in (0.0, fraction)]
+    return [row for row in kept if "+" in row.features or row.loss == "none" or _only_feature(kept, row)]
+
+
+def _only_feature(rows: Sequence[Row], row: Row) -> bool:
+    return not any("+" in other.features for other in rows if other.loss == row.loss)
+
+
+def base_fraction(rows: Sequence[Row]) -> float:
+    """The share of traced batches that most trainings have."""
+    traced = [row.rt_fraction for row in rows if row.rt_fraction > 0]
+    return max(dict.fromkeys(traced), key=traced.count) if traced else 0.0
+
+
+def labels_figure(rows: Sequence[Row]) -> Figure:
+    """Median error by number of labels, a line for each loss, on the base map."""
+    budget = _budget(rows)
+    figure, panels = _panels(rows, f"Median error by labels, map {rows[0].map}, equal {budget}")
+    for evidence, ax in panels:
+        here = [r for r in rows if r.evidence == evidence and r.map == rows[0].map and r.budget == budget]
+        for group in groups(_whole(here, base_fraction(rows))):
+            counts = sorted({row.labels for row in group.rows})
+            values = [[row.p50_m for row in group.rows if row.labels == count] for count in counts]
+            middle = np.array([np.mean(v) for v in values])
+            reach = np.array([[m - min(v), max(v) - m] for m, v in zip(middle, values, strict=True)]).T
+            ax.errorbar(
+                counts, middle, yerr=reach, color=COLOURS.get(group.loss), marker=MARKS.get(group.loss), markersize=5,
+                linewidth=1.4, capsize=2, label=label(group.name),
+            )  # fmt: skip
+        ax.set(xscale="log", xlabel="labelled phones", ylabel="p50 in m (bars: least and most of the seeds)")
+        counts = sorted({row.labels for row in rows})
+        ax.set_xticks(counts, [str(count) for count in counts])
+        ax.minorticks_off()
+    _legend(figure, (ax for _, ax in panels))
+    return figure
+
+
+def conditions_figure(rows: Sequence[Row]) -> Figure:
+    """Median error by map condition, a bar for each loss."""
+    budget, labels = _budget(rows), rows[0].labels
+    figure, panels = _panels(rows, f"Median error by map condition, {labels} labels, equal {budget}")
+    names = list(dict.fromkeys(row.map for row in rows))
+    for evidence, ax in panels:
+        here = [r for r in rows if r.evidence == evidence and r.labels == labels and r.budget == budget]
+        by = groups(_whole(here, base_fraction(rows)))
+        for number, group in enumerate(by):
+            width = 0.8 / len(by)
+            spots = [(index, [r.p50_m for r in group.rows if r.map == name]) for index, name in enumerate(names)]
+            shown = [(index + width * (number - (len(by) - 1) / 2), float(np.mean(v))) for index, v in spots if v]
+            ax.bar(
+                [x for x, _ in shown], [y for _, y in shown], width, color=COLOURS.get(group.loss),
+                label=label(group.name),
+            )  # fmt: skip
+        ax.set(xticks=range(len(names)), xticklabels=names, ylabel="p50 in m")
+    _legend(figure, (ax for _, ax in panels))
+    return figure
+
+
+def gain_figure(rows: Sequence[Row]) -> Figure:
+    """Median error over CPU seconds of training, a dot for each training in the base condition."""
+    figure, panels = _panels(rows, f"Error over CPU time, map {rows[0].map}, {rows[0].labels} labels")
+    for evidence, ax in panels:
+        here = [r for r in rows if (r.evidence, r.map, r.labels) == (evidence, rows[0].map, rows[0].labels)]
+        for group in groups(here):
+            for budget, face in (("steps", COLOURS.get(group.loss)), ("time", "none")):
+                mine = [row for row in group.rows if row.budget == budget]
+                ax.scatter(
+                    [row.train_cpu_s for row in mine], [row.p50_m for row in mine], s=22 + 160 * group.rt_fraction,
+                    marker=MARKS.get(group.loss), facecolor=face, edgecolor=COLOURS.get(group.loss),
+                    label=label(group.name) if budget == "steps" else None, alpha=0.85,
+                )  # fmt: skip
+        ax.set(xlabel="CPU s of training (filled: equal steps, open: equal time)", ylabel="p50 in m")
+    _legend(figure, (ax for _, ax in panels))
+    return figure
+
+
+def cost_figure(rows: Sequence[Row]) -> Figure:
+    """CPU time of a step by loss, the ray tracer's part apart."""
+    figure, panels = _panels(rows, "CPU time of a step")
+    for evidence, ax in panels:
+        by = groups(r for r in rows if r.evidence == evidence and r.budget == "steps" and r.map == rows[0].map)
+        traced = [1000 * float(np.median([row.rt_cpu_s / row.steps for row in group.rows])) for group in by]
+        rest = [1000 * group.step_s - rt for group, rt in zip(by, traced, strict=True)]
+        y = range(len(by))
+        ax.barh(y, rest, color="#999999", label="network, map")
+        ax.barh(y, traced, left=rest, color="#D55E00", label="ray tracer")
+        ax.set(yticks=y, yticklabels=[label(group.name) for group in by], xlabel="CPU ms a step")
+        ax.tick_params(axis="y", labelsize=8)
+        ax.invert_yaxis()
+    _legend(figure, (ax for _, ax in panels))
+    return figure

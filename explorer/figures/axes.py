@@ -1,0 +1,125 @@
+"""What the pictures share: empty figures, axes in metres, buildings, cells, bars and scales."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle, Wedge
+from matplotlib.patheffects import withStroke
+
+from uel.geo.tile import Tile
+from uel.radio.sites import Site, cells_of
+
+INK, BUILDING, HALO = "#202124", "#5f6368", [withStroke(linewidth=2.5, foreground="white")]
+
+
+def new_figure(width: float, height: float) -> Figure:
+    figure = Figure(figsize=(width, height), dpi=130, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def map_axes(ax: Axes, size: float, title: str) -> None:
+    half = size / 2
+    ax.set(xlim=(-half, half), ylim=(-half, half), aspect="equal", xlabel="east in m", ylabel="north in m")
+    ax.set_title(title, fontsize=11)
+
+
+def extent(size: float) -> dict[str, Any]:
+    half = size / 2
+    return {"extent": (-half, half, -half, half), "origin": "lower", "interpolation": "nearest"}
+
+
+def colour_bar(figure: Figure, ax: Axes, picture: object, label: str) -> None:
+    figure.colorbar(picture, ax=ax, label=label, shrink=0.82, pad=0.02)  # type: ignore[arg-type]
+
+
+def scale_bar(ax: Axes, size: float) -> None:
+    length = max(n for n in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000) if n <= max(size / 4, 1))
+    x, y = -0.46 * size, -0.46 * size
+    ax.plot([x, x + length], [y, y], color=INK, linewidth=3, solid_capstyle="butt", path_effects=HALO, zorder=8)
+    ax.text(
+        x + length / 2,
+        y + size / 80,
+        f"{length} m",
+        ha="center",
+        va="bottom",
+        fontsize=8,
+        path_effects=HALO,
+        zorder=8,
+    )
+
+
+def draw_sites(
+    ax: Axes, sites: tuple[Site, ...], size: float, only: int | None = None, strong: int | None = None
+) -> None:
+    """Wedges for sectors, discs for omni cells, each with its number; `only` or `strong` stands out."""
+    for number, (site, cell) in enumerate(cells_of(sites)):
+        (x, y, _), radius = site.position, size / 26
+        main = number in (only, strong) or (only is None and strong is None)
+        face = "#D55E00" if main else "#bdbdbd"
+        omni, middle = len(site.cells) == 1 and cell.array.pattern != "tr38901", 90 - cell.azimuth_deg
+        if omni:
+            ax.plot(x, y, "o", markersize=9, color=face, markeredgecolor="white", markeredgewidth=1.2, zorder=6)
+            label = (x, y + size / 45)
+        else:
+            wedge = Wedge((x, y), radius, middle - 32, middle + 32, facecolor=face, edgecolor="white", zorder=6)
+            ax.add_patch(wedge)
+            label = tuple(c + 1.35 * radius * f(math.radians(middle)) for c, f in ((x, math.cos), (y, math.sin)))
+        vertical = "bottom" if omni else "center"
+        ax.text(
+            *label,
+            str(number),  # type: ignore[call-arg]
+            ha="center",
+            va=vertical,
+            fontsize=8,
+            weight="bold",
+            path_effects=HALO,
+            zorder=7,
+        )
+
+
+def outlines(ax: Axes, tile: Tile) -> None:
+    """The walls of buildings."""
+    footprint = tile.rasters["footprint"].numpy()
+    if footprint.min() < 0.5 <= footprint.max():
+        axis = tile.raster_grid.centres()[0, :, 0].numpy()
+        ax.contour(axis, axis, footprint, levels=[0.5], colors=BUILDING, linewidths=0.6, alpha=0.8)
+
+
+def blocks(ax: Axes, tile: Tile) -> None:
+    """Buildings as a grey veil, under which a heatmap shows."""
+    footprint = tile.rasters["footprint"].numpy()
+    ax.imshow(np.ma.masked_less(footprint, 0.5), cmap="gray", vmin=0, vmax=2, alpha=0.18, **extent(tile.size))
+
+
+def hatch(ax: Axes, mask: np.ndarray, size: float) -> None:
+    """Grey under strokes where a map knows nothing."""
+    if mask.any():
+        back = Rectangle((-size / 2, -size / 2), size, size, facecolor="#dcdcdc", hatch="////", edgecolor="#b0b0b0")
+        back.set(linewidth=0, zorder=-1)
+        ax.add_patch(back)
+
+
+def hillshade(height: np.ndarray, pixel: float) -> np.ndarray:
+    """Light from the north-west, 45° high: 0 dark, 1 as bright as level ground."""
+    up, across = np.gradient(height, pixel)
+    normal = 1 / np.sqrt(1 + across**2 + up**2)
+    light = np.array([-0.5, 0.5, math.sqrt(0.5)])
+    return np.clip((-across * light[0] - up * light[1] + light[2]) * normal / light[2], 0, 1)
+
+
+def value_range(values: Sequence[float] | np.ndarray) -> tuple[float, float]:
+    """The 1st and 99th percentile, apart from each other."""
+    if len(values) == 0:
+        return 0.0, 1.0
+    low, high = np.quantile(values, [0.01, 0.99])
+    return float(low), float(max(high, low + 1.0))
+
+
+def top_value(values: np.ndarray) -> float:
+    return float(np.quantile(values, 0.99))

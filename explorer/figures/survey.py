@@ -1,0 +1,193 @@
+"""Pictures of a survey's sample: laws, arrivals, levels, sight, every feature's histogram, and a map."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from torch import Tensor
+
+from explorer.figures.axes import blocks, colour_bar, draw_sites, map_axes, new_figure, outlines, scale_bar, value_range
+from uel.geo.tile import Tile
+from uel.survey.checks import NEAR, THROUGH, Excess, Links, sight_by_distance, sight_of_3gpp
+from uel.survey.feature_schema import Feature
+from uel.survey.sample import TileSample
+
+BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#999999"
+SHOWN = 20_000  # dots of a scatter plot
+COLUMNS = 5  # of small multiples
+FEW = 20  # reports in a bin of distance, without which its share says little
+
+
+def free_space_figure(links: Links) -> Figure:
+    """What links have over Friis' law and their antennas: direct paths by themselves, and whole links in sight."""
+    figure = new_figure(12.6, 4.6)
+    left, right = figure.subplots(1, 2)
+    shown = links.direct & ~links.deep
+    _dots(left, links.distance[shown], links.direct_db[shown])
+    left.set(xlabel="distance in m", ylabel="dB over free space", title="direct paths by themselves")
+    near = links.seen & ~links.deep & (links.distance < NEAR)
+    _bars(right, links.over_db[near], "dB over free space", f"whole links in sight within {NEAR:g} m")
+    return figure
+
+
+def arrival_figure(links: Links, fit: Excess) -> Figure:
+    """First arrivals beyond the straight line, in sight and out of it, with the exponential law of the latter."""
+    figure = new_figure(12.6, 4.6)
+    left, right = figure.subplots(1, 2)
+    _dots(left, links.distance[links.seen], links.excess[links.seen])
+    left.set(xlabel="distance in m", ylabel="c · arrival − distance in m", title="links in sight")
+    excess = links.excess[links.blocked].clamp(min=0)
+    _bars(right, excess, "c · arrival − distance in m", "blocked links", log=True)
+    if fit.scale > 0:
+        low, high = right.get_ylim()
+        axis = np.linspace(THROUGH, float(excess.max()), 200)
+        width = np.diff(_edges(excess.numpy()))[0]
+        late = fit.count * (1 - fit.through)
+        density = late * width / fit.scale * np.exp(-(axis - THROUGH) / fit.scale)
+        right.plot(axis, density, color=ORANGE, label=f"exponential, scale {fit.scale:.1f} m")
+        right.set_ylim(low, high)
+        right.legend(fontsize=8)
+    return figure
+
+
+def levels_figure(panels: Mapping[str, Sequence[Tensor]], tiles: Sequence[str]) -> Figure:
+    """One violin for each tile and panel, with medians and quartiles."""
+    figure = new_figure(12.6, 1.6 + 0.55 * len(tiles) * -(-len(panels) // 2))
+    axes = figure.subplots(-(-len(panels) // 2), 2, squeeze=False)
+    for ax, (title, values) in zip(axes.flat, panels.items(), strict=False):
+        there = [k for k, of in enumerate(values) if len(of) > 1]
+        if there:
+            drawn = ax.violinplot(
+                [values[k].numpy() for k in there],
+                [-k for k in there],
+                orientation="horizontal",
+                showmedians=True,
+                quantiles=[[0.25, 0.75]] * len(there),
+                showextrema=False,
+                widths=0.85,
+            )
+            drawn["cmedians"].set_color(ORANGE)
+        ax.set_yticks([-k for k in range(len(tiles))], tiles, fontsize=8)
+        ax.set_title(title, fontsize=10)
+    for ax in list(axes.flat)[len(panels) :]:
+        ax.axis("off")
+    return figure
+
+
+def sight_figure(samples: Sequence[TileSample]) -> Figure:
+    """Share of links in sight by horizontal distance, of each tile and of all, beside the curves of 3GPP."""
+    figure = new_figure(7.4, 4.8)
+    ax = figure.add_subplot()
+    for sample in samples:
+        _share(ax, sample.level_distance(), sample.truth.los, GREY, 0.8, None)
+    level, los = (torch.cat([of(s).flatten() for s in samples]) for of in (TileSample.level_distance, _los))
+    _share(ax, level, los, BLUE, 2.2, "all tiles (thin: each)")
+    axis = torch.linspace(10, max(float(level.max()) if len(level) else 0.0, 100.0), 300)
+    for scenario, style in (("UMi", "--"), ("UMa", ":")):
+        curve = sight_of_3gpp(axis, scenario)
+        ax.plot(axis, curve, style, color="#000000", label=f"TR 38.901, table 7.4.2-1: {scenario}")
+    ax.set(xlabel="horizontal distance in m", ylabel="share of links in sight", ylim=(0, 1.02), xlim=(0, None))
+    ax.legend(fontsize=8)
+    return figure
+
+
+def histogram_figure(some: Mapping[str, Tensor], features: Mapping[str, Feature], share: Mapping[str, float]) -> Figure:
+    """A small histogram of every real-valued feature where it is known; titles say how often that is."""
+
+    def draw(ax: Axes, name: str) -> None:
+        _bars(ax, some[name].flatten(), features[name].unit if features[name].unit != "1" else "", "", log=True)
+
+    return _multiples(list(features), draw, lambda name: f"{name}\nknown {share[name]:.1%}")
+
+
+def count_figure(some: Mapping[str, Tensor], features: Mapping[str, Feature], share: Mapping[str, float]) -> Figure:
+    """How often each value of every whole-numbered feature comes."""
+
+    def draw(ax: Axes, name: str) -> None:
+        value, count = some[name].flatten().unique(return_counts=True)
+        ax.bar(value.numpy(), (count / count.sum()).numpy(), width=0.9, color=BLUE)
+        if len(value):
+            ax.set_xlim(float(value.min()) - 1, float(value.max()) + 1)
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
+
+    return _multiples(list(features), draw, lambda name: f"{name}\nknown {share[name]:.1%}")
+
+
+def map_figure(sample: TileSample, tile: Tile | None, size: float) -> Figure:
+    """Tracks on their tile, coloured by the level of the cell that serves them; grey where none does."""
+    figure = new_figure(8.6, 7.4)
+    ax = figure.add_subplot()
+    if tile is not None:
+        blocks(ax, tile)
+        outlines(ax, tile)
+    _, there = sample.best()
+    position, level = sample.truth.position, sample.of_best(sample.rsrp_dbm())
+    x, y = position[~there].T.numpy()
+    ax.scatter(x, y, s=6, color=GREY, linewidths=0)
+    low, high = value_range(level.numpy())
+    x, y = position[there].T.numpy()
+    dots = ax.scatter(x, y, s=9, c=level.numpy(), cmap="viridis", vmin=low, vmax=high, linewidths=0, zorder=4)
+    draw_sites(ax, sample.sites, size)
+    scale_bar(ax, size)
+    colour_bar(figure, ax, dots, "RSRP of the serving cell in dBm")
+    map_axes(ax, size, f"{sample.tile}: {len(sample):,} reports" + ("" if tile else " (its buildings were not found)"))
+    return figure
+
+
+# ---- pieces --------------------------------------------------------------------------------------------
+
+
+def _los(sample: TileSample) -> Tensor:
+    return sample.truth.los
+
+
+def _dots(ax: Axes, x: Tensor, y: Tensor) -> None:
+    step = max(1, len(x) // SHOWN)
+    ax.scatter(x[::step], y[::step], s=3, alpha=0.4, color=BLUE, linewidths=0)
+    ax.axhline(0, color=ORANGE, linewidth=0.8)
+    if not len(x):
+        _nothing(ax)
+
+
+def _bars(ax: Axes, values: Tensor, label: str, title: str, log: bool = False) -> None:
+    if len(values):
+        ax.hist(values.numpy(), bins=_edges(values.numpy()), color=BLUE)
+        ax.set_yscale("log" if log else "linear")
+        ax.axvline(float(values.median()), color="#000000", linestyle=":", linewidth=1.2, label="median")
+    else:
+        _nothing(ax)
+    ax.set(xlabel=label, title=title)
+
+
+def _edges(values: np.ndarray) -> list[float]:
+    """Of 50 bins over all values, and around a single one."""
+    low, high = float(values.min()), float(values.max())
+    spare = (abs(low) / 2 or 0.5) if high - low <= 1e-6 * abs(low) else 0.0
+    return np.linspace(low - spare, high + spare, 51).tolist()
+
+
+def _nothing(ax: Axes) -> None:
+    ax.text(0.5, 0.5, "none", transform=ax.transAxes, ha="center", va="center", color=GREY)
+
+
+def _share(ax: Axes, level: Tensor, los: Tensor, colour: str, width: float, label: str | None) -> None:
+    middle, share, count = sight_by_distance(level, los)
+    enough = count >= FEW
+    ax.plot(middle[enough], share[enough], color=colour, linewidth=width, label=label)
+
+
+def _multiples(names: Sequence[str], draw: Callable[[Axes, str], None], title: Callable[[str], str]) -> Figure:
+    rows = max(1, -(-len(names) // COLUMNS))
+    figure = new_figure(15.0, 2.3 * rows)
+    axes = figure.subplots(rows, COLUMNS, squeeze=False)
+    for ax, name in zip(axes.flat, names, strict=False):
+        draw(ax, name)
+        ax.set_title(title(name), fontsize=8)
+        ax.tick_params(labelsize=7)
+        ax.xaxis.label.set_size(7)
+    for ax in list(axes.flat)[len(names) :]:
+        ax.axis("off")
+    return figure

@@ -1,0 +1,170 @@
+"""Maps in three dimensions: layers for deck.gl, in metres, with nothing fetched from elsewhere.
+
+The orbit view has plain metres, z up: no basemap, so no map service is asked, and no place on Earth is needed.
+"""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pydeck as pdk
+from jaxtyping import Float
+from pydeck.types import String
+
+from explorer.map_view.marks import Areas, Dots, Lines, Marks, Poles, on_ground
+from explorer.style import RGB, Theme
+from uel.geo.tile import Tile
+
+Camera = Literal["oblique", "from above", "from the south", "close"]
+CAMERAS: dict[Camera, tuple[float, float, float, tuple[float, float]]] = {
+    # degrees above the horizon, degrees of turn, doublings of scale, and what is in the middle, in sides of the tile:
+    # perspective makes the near half larger. All but "close" show the whole tile on 575 × 560 pixels (a test counts).
+    "oblique": (46.0, -22.0, -0.18, (-0.02, -0.21)),
+    "from above": (90.0, 0.0, -0.02, (0.0, 0.0)),
+    "from the south": (28.0, 0.0, -0.3, (0.0, -0.12)),
+    "close": (32.0, -24.0, 1.6, (0.0, 0.0)),
+}
+
+
+ONCE = ({"p": [0, 0, 0], "s": [1, 1, 1]},)  # a mesh where it is
+ALWAYS = {"depthCompare": "always"}  # seen through walls
+
+
+class Deck(pdk.Deck):
+    """A deck whose JSON has no blanks: a third of the bytes on their way to the browser."""
+
+    def to_json(self) -> str:
+        return json.dumps(json.loads(super().to_json()), separators=(",", ":"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """Where the browser finds the meshes."""
+
+    ground: str
+    buildings: str
+    pole: str
+    """1 m long"""
+    opacity: float = 1.0
+    """of buildings: less lets the ground behind them be seen"""
+
+
+def deck(
+    tile: Tile, stage: Stage, marks: Marks, theme: Theme, camera: Camera, at: Sequence[float] | None, turn: str = ""
+) -> Deck:
+    """Everything on one map. The camera looks at a place (m), or at the whole; `turn` sets pickable layers apart.
+
+    A selection dims all other objects of its layer; under a new `turn` the layers are new and nothing is selected.
+    """
+    layers = [_mesh("ground", stage.ground), _mesh("buildings", stage.buildings, stage.opacity)]
+    layers += [_poles(f"masts{n}", poles, stage.pole) for n, poles in enumerate(marks.poles)]
+    layers += [_areas(areas) for areas in marks.areas] + [_lines(lines) for lines in marks.lines]
+    layers += [_spots(dots, turn) if dots.pickable else _dots(dots, theme) for dots in marks.dots]
+    return Deck(
+        layers=layers,
+        views=[pdk.View(type="OrbitView", controller=True, orbit_axis="Z", far=1e5)],
+        initial_view_state=_look(tile, camera, at),
+        map_provider=None,  # type: ignore[arg-type]  # pydeck says str, and means none by None
+        tooltip={"text": "{told}"},  # type: ignore[arg-type]
+        parameters={"clearColor": [c / 255 for c in theme.paper] + [1.0]},
+    )
+
+
+def clickable(tile: Tile, place: Float[np.ndarray, "n 2"], side: float, turn: str) -> pdk.Layer:
+    """Squares that nobody sees and a click finds: the map itself does not tell where it was clicked.
+
+    Alpha 1 of 255: what is wholly transparent is not picked.
+    """
+    where = on_ground(tile, place, 0.1)
+    told = [f"{x:.0f} m east, {y:.0f} m north" for x, y, _ in where]
+    return _level(f"anywhere{turn}", where, _corners(4) * side * math.sqrt(0.5), told, [0, 0, 0, 1])
+
+
+def _level(
+    name: str, place: Float[np.ndarray, "n 3"], outline: np.ndarray, told: Sequence[str], colour: Sequence[int]
+) -> pdk.Layer:
+    """Many level polygons of one outline, to be picked. Not instances of one: WebGL in software draws these one by one.
+
+    It also compiles every kind of layer for half a second, so that few kinds make a map that is soon there.
+    """
+    rows = [
+        {"p": _rounded(p), "w": [_rounded(c) for c in p + outline], "told": text}
+        for p, text in zip(place, told, strict=True)
+    ]
+    return pdk.Layer(
+        "SolidPolygonLayer", rows, id=name, get_polygon="w", get_fill_color=[*colour], extruded=False, pickable=True,
+        auto_highlight=colour[3] > 1,
+    )  # fmt: skip
+
+
+def _corners(count: int) -> Float[np.ndarray, "count 3"]:
+    """Of a regular polygon with a radius of 1, level, with sides to the east and north."""
+    angle = 2 * math.pi * (np.arange(count) + 0.5) / count
+    return np.stack([np.cos(angle), np.sin(angle), 0 * angle], -1)
+
+
+def _look(tile: Tile, camera: Camera, at: Sequence[float] | None) -> pdk.ViewState:
+    above, turn, closer, (east, north) = CAMERAS[camera]
+    middle = at if at is not None and camera == "close" else (east * tile.size, north * tile.size)
+    centre = on_ground(tile, np.array([middle]), 0.0)[0]
+    zoom = math.log2(510.0 / tile.size) + closer
+    state = {"target": _rounded(centre), "rotation_x": above, "rotation_orbit": turn, "zoom": zoom}
+    return pdk.ViewState(longitude=None, latitude=None, min_zoom=-3, max_zoom=8, **state)
+
+
+def _mesh(name: str, url: str, opacity: float = 1.0, placed: Sequence[dict[str, Any]] = ONCE) -> pdk.Layer:
+    return pdk.Layer(
+        "ScenegraphLayer", [*placed], id=name, get_position="p", get_scale="s", scenegraph=String(url),
+        get_color=[255, 255, 255, 255], _lighting=String("flat"), size_scale=1, pickable=False, opacity=opacity,
+    )  # fmt: skip
+
+
+def _poles(name: str, poles: Poles, url: str) -> pdk.Layer:
+    foot = poles.top - np.outer(poles.length, [0, 0, 1])
+    placed = [{"p": _rounded(p), "s": _rounded([1, 1, long])} for p, long in zip(foot, poles.length, strict=True)]
+    return _mesh(name, url, placed=placed)
+
+
+def _spots(dots: Dots, turn: str) -> pdk.Layer:
+    return _level(f"{dots.name}{turn}", dots.place, _corners(6) * dots.radius, dots.told, [*dots.colour, 255])
+
+
+def _dots(dots: Dots, theme: Theme) -> pdk.Layer:
+    rows = [{"p": _rounded(p), "told": told} for p, told in zip(dots.place, dots.told, strict=True)]
+    edge = [*_rgb(theme.ink)] if not dots.ring else [*dots.colour]
+    return pdk.Layer(
+        "ScatterplotLayer", rows, id=dots.name, get_position="p",
+        get_fill_color=[*dots.colour, 255], get_line_color=edge, filled=not dots.ring, stroked=dots.radius > 4,
+        get_radius=dots.radius, radius_units=String("pixels"), line_width_units=String("pixels"),
+        get_line_width=3 if dots.ring else 1.5, billboard=True, pickable=True, parameters=ALWAYS,
+    )  # fmt: skip
+
+
+def _lines(lines: Lines) -> pdk.Layer:
+    parts = zip(lines.points, lines.colours, lines.told, strict=True)
+    rows = [{"w": [_rounded(p) for p in points], "c": [*colour], "told": told} for points, colour, told in parts]
+    return pdk.Layer(
+        "PathLayer", rows, id=lines.name, get_path="w", get_color="c", get_width=lines.width,
+        width_units=String("pixels"), cap_rounded=True, joint_rounded=True, billboard=True, pickable=False,
+        parameters=ALWAYS if lines.over else {},
+    )  # fmt: skip
+
+
+def _areas(areas: Areas) -> pdk.Layer:
+    parts = zip(areas.points, areas.colours, areas.told, strict=True)
+    rows = [{"w": [_rounded(p) for p in points], "c": [*colour, 235], "told": told} for points, colour, told in parts]
+    return pdk.Layer(
+        "SolidPolygonLayer", rows, id=areas.name, get_polygon="w", get_fill_color="c", extruded=False, pickable=True
+    )
+
+
+def _rounded(point: Any) -> list[float]:
+    return [round(float(v), 2) for v in point]
+
+
+def _rgb(text: str) -> RGB:
+    red, green, blue = (int(text[k : k + 2], 16) for k in (1, 3, 5))
+    return red, green, blue

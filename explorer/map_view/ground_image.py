@@ -1,0 +1,113 @@
+"""What lies on the ground, as one picture: our own basemap, and a layer over it, with its legend."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Int, UInt8
+
+from explorer.figures.axes import hillshade, value_range
+from explorer.style import CATEGORIES, RGB, Theme, css, gradient, scaled
+from uel.geo.tile import Tile
+
+Image = UInt8[np.ndarray, "_ _ 3"]
+MOST_PIXELS = 1024  # of a picture's side: what a browser takes without a pause
+
+
+ENLARGED = 4  # pixels of a picture of evidence for each of the map's
+RING = 10.0  # pixels, radius
+
+
+@dataclass(frozen=True, kw_only=True)
+class Legend:
+    """What colours mean: a scale from `low` to `high`, or `names` each with its own."""
+
+    title: str
+    unit: str = ""
+    scale: str = ""
+    low: float = 0.0
+    high: float = 0.0
+    names: Mapping[str, RGB] | None = None
+
+    @property
+    def html(self) -> str:
+        """For the page; colours of text are the page's own."""
+        title = f"<b>{self.title}</b>{f' in {self.unit}' if self.unit else ''}"
+        if self.names is not None:
+            return f"<div class='legend'>{title} {''.join(_swatch(*item) for item in self.names.items())}</div>"
+        bar = f"<span style='display:inline-block;width:11rem;height:0.8rem;background:{gradient(self.scale)}'></span>"
+        low, high = (
+            f"<span style='white-space:nowrap;margin:0 0.25rem'>{_written(v)}</span>" for v in (self.low, self.high)
+        )
+        return f"<div class='legend'>{title} {low} {bar} {high}</div>"
+
+
+EVIDENCE = Legend(title="evidence", unit="nats below the best pixel", scale="cividis", low=-12.0, high=0.0)
+
+
+def _swatch(name: str, colour: RGB) -> str:
+    square = f"<span style='display:inline-block;width:0.8rem;height:0.8rem;background:{css(colour)}'></span>"
+    return f"<span style='white-space:nowrap;margin-left:0.7rem'>{square} {name}</span>"
+
+
+def _written(value: float) -> str:
+    return f"{value:.3g}".replace("-", "−") if abs(value) < 1e4 else f"{value:.2e}"
+
+
+def basemap(tile: Tile, theme: Theme) -> Image:
+    """Ground by its cover, where the tile knows it, shaded by its relief; row 0 is south."""
+    ground = tile.rasters["ground"].numpy()
+    colours = np.array([theme.covers[name] for name in tile.covers] or [theme.covers["open"]], dtype=np.float64)
+    cover = tile.rasters["cover"].numpy().astype(int) if "cover" in tile.rasters else np.zeros(ground.shape, dtype=int)
+    picture = colours[cover]
+    if np.ptp(ground) > 1.0:
+        picture = picture * (0.6 + 0.4 * hillshade(ground, tile.raster_grid.pixel)[..., None])
+    return _thinned(np.clip(picture, 0, 255).astype(np.uint8))
+
+
+def paint(
+    base: Image,
+    values: Float[np.ndarray, "row column"],
+    known: Bool[np.ndarray, "row column"],
+    legend: Legend,
+    opacity: float | Float[np.ndarray, "row column"] = 0.85,
+) -> Image:
+    """A layer over the basemap, square pixels of any size; where it is not known, the basemap stays."""
+    return _over(base, scaled(values, legend.scale, legend.low, legend.high), known * opacity)
+
+
+def paint_categories(
+    base: Image, index: Int[np.ndarray, "row column"], known: np.ndarray, opacity: float = 0.6
+) -> Image:
+    """Categories by number, in the palette's order and round again."""
+    colours = np.array(CATEGORIES, dtype=np.uint8)
+    return _over(base, colours[index % len(colours)], known * opacity)
+
+
+def evidence(values: Float[np.ndarray, "row column"], size: float, truth: Sequence[float] | None) -> Image:
+    """Log-likelihood at every pixel as `EVIDENCE` says, north up, with a ring around the truth (x, y in m)."""
+    picture = scaled(values - values.max(), EVIDENCE.scale, EVIDENCE.low, EVIDENCE.high)
+    picture = picture.repeat(ENLARGED, 0).repeat(ENLARGED, 1)
+    if truth is not None:
+        place = (np.arange(len(picture)) + 0.5) * size / len(picture) - size / 2
+        away = np.hypot(place[:, None] - truth[1], place[None] - truth[0]) * len(picture) / size
+        picture[np.abs(away - RING) < RING / 4] = 255
+    return picture[::-1]
+
+
+def legend_of(title: str, unit: str, scale: str, values: np.ndarray) -> Legend:
+    """A legend that spans all but the outermost percents of values."""
+    low, high = value_range(values)
+    return Legend(title=title, unit=unit, scale=scale, low=low, high=high)
+
+
+def _over(base: Image, colours: UInt8[np.ndarray, "row column 3"], alpha: np.ndarray) -> Image:
+    rows = np.arange(len(base)) * len(colours) // len(base)
+    over, share = (v[rows][:, rows] for v in (colours.astype(np.float64), np.asarray(alpha, dtype=np.float64)))
+    mixed = base * (1 - share[..., None]) + over * share[..., None]
+    return np.round(mixed).astype(np.uint8)
+
+
+def _thinned(picture: Image) -> Image:
+    step = -(-len(picture) // MOST_PIXELS)
+    return picture[step // 2 :: step, step // 2 :: step]

@@ -1,0 +1,81 @@
+"""Maps in two dimensions, for browsers without WebGL and for printing: the same marks over the same ground."""
+
+import numpy as np
+import plotly.graph_objects as go
+from jaxtyping import UInt8
+
+from explorer.map_view.marks import Areas, Dots, Lines, Marks
+from explorer.map_view.png import png_of
+from explorer.style import Theme, css
+from uel.geo.tile import Tile
+
+
+def figure(tile: Tile, ground: UInt8[np.ndarray, "row column 3"], marks: Marks, theme: Theme) -> go.Figure:
+    """A plan; `ground` is its picture, row 0 south. Buildings lie on it as a veil."""
+    plan = go.Figure()
+    half = tile.size / 2
+    plan.add_layout_image(
+        source=_data_uri(veiled(tile, ground, theme)), xref="x", yref="y", x=-half, y=half, sizex=tile.size,
+        sizey=tile.size, sizing="stretch", layer="below",
+    )  # fmt: skip
+    for areas in marks.areas:
+        _add_areas(plan, areas)
+    for lines in marks.lines:
+        _add_lines(plan, lines)
+    for dots in marks.dots:
+        _add_dots(plan, dots, theme)
+    axis = {"range": [-half, half], "showgrid": False, "zeroline": False, "constrain": "domain"}
+    plan.update_layout(
+        xaxis={**axis, "title": "east in m"},
+        yaxis={**axis, "title": "north in m", "scaleanchor": "x"},
+        height=640, margin={"l": 10, "r": 10, "t": 10, "b": 10}, dragmode="pan", clickmode="event+select",
+        legend={"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0.0},
+    )  # fmt: skip
+    return plan
+
+
+def veiled(tile: Tile, ground: UInt8[np.ndarray, "row column 3"], theme: Theme) -> UInt8[np.ndarray, "row column 3"]:
+    """The ground with buildings in grey over it."""
+    rows = np.arange(len(ground)) * tile.raster_grid.count // len(ground)
+    stands = tile.rasters["footprint"].numpy()[rows][:, rows] > 0.5
+    over = np.array([theme.veil] * 3)
+    return np.where(stands[..., None], 0.45 * ground + 0.55 * over, ground).astype(np.uint8)
+
+
+def _data_uri(picture: UInt8[np.ndarray, "row column 3"]) -> str:
+    import base64
+
+    return "data:image/png;base64," + base64.b64encode(png_of(np.flipud(picture))).decode()
+
+
+def _add_dots(plan: go.Figure, dots: Dots, theme: Theme) -> None:
+    x, y = (dots.place[:, axis].round(2) for axis in (0, 1))
+    symbol = "circle-open" if dots.ring else "circle"
+    edge = {"width": 2 if dots.ring else 1, "color": css(dots.colour) if dots.ring else theme.ink}
+    marker = {"size": 2 * dots.radius, "color": css(dots.colour), "symbol": symbol, "line": edge}
+    plan.add_scatter(
+        x=x, y=y, mode="markers", marker=marker, name=dots.label, text=[_lines_of(t) for t in dots.told],
+        hoverinfo="text", customdata=[[dots.name, told] for told in dots.told],
+    )  # fmt: skip
+
+
+def _add_lines(plan: go.Figure, lines: Lines) -> None:
+    for n, (points, colour, told) in enumerate(zip(lines.points, lines.colours, lines.told, strict=True)):
+        plan.add_scatter(
+            x=points[:, 0].round(2), y=points[:, 1].round(2), mode="lines", name=lines.label, text=_lines_of(told),
+            hoverinfo="text", line={"color": css(colour), "width": lines.width}, legendgroup=lines.name,
+            showlegend=n == 0,
+        )  # fmt: skip
+
+
+def _add_areas(plan: go.Figure, areas: Areas) -> None:
+    for n, (points, colour, told) in enumerate(zip(areas.points, areas.colours, areas.told, strict=True)):
+        plan.add_scatter(
+            x=points[:, 0].round(2), y=points[:, 1].round(2), mode="lines", fill="toself", name=areas.label,
+            text=_lines_of(told), hoverinfo="text", line={"color": "white", "width": 1},
+            fillcolor=css(colour, 0.9), legendgroup=areas.name, showlegend=n == 0,
+        )  # fmt: skip
+
+
+def _lines_of(told: str) -> str:
+    return told.replace("\n", "<br>")

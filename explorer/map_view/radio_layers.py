@@ -1,0 +1,82 @@
+"""The layers of a radio map that can be looked at: of one cell, or of the strongest of each pixel."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from uel.core.units import SPEED_OF_LIGHT, to_db
+from uel.radio.radio_map import RadioMap
+from uel.radio.sinr import sinr
+from uel.radio.sites import reference_power_dbm
+
+Service = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class RadioLayer:
+    """One quantity; `of` gives it for every cell and pixel, None where the map does not hold it."""
+
+    title: str
+    unit: str
+    scale: str
+    of: Callable[[RadioMap, Service], Tensor | None]
+
+
+def level_dbm(radio: RadioMap) -> Float[Tensor, "cell row column"]:
+    """RSRP in dBm; not to be read where the map is not known."""
+    return to_db(torch.where(radio.known, radio.gain, 1e-30)) + reference_power_dbm(radio.sites)[:, None, None]
+
+
+LAYERS: dict[str, RadioLayer] = {
+    "rsrp": RadioLayer("RSRP", "dBm", "viridis", lambda radio, _: level_dbm(radio)),
+    "error": RadioLayer(
+        "Monte-Carlo error",
+        "dB",
+        "cividis",
+        lambda radio, _: to_db(1 + torch.where(radio.known, radio.relative_error, 0.0)),
+    ),
+    "sinr": RadioLayer("SINR at full load", "dB", "viridis", lambda radio, _: to_db(sinr(radio).clamp(min=1e-12))),
+    "throughput": RadioLayer(
+        "throughput",
+        "Mbit/s",
+        "viridis",
+        lambda _, service: service["throughput"] / 1e6 if "throughput" in service else None,
+    ),
+    "spread": RadioLayer(
+        "delay spread", "ns", "cividis", lambda radio, _: radio.channels.delay_spread * 1e9 if radio.channels else None
+    ),
+    "excess": RadioLayer("first arrival beyond the direct line", "m", "cividis", lambda radio, _: _excess(radio)),
+    "sight": RadioLayer("line of sight", "share", "cividis", lambda radio, _: radio.los.float()),
+}
+
+
+def _excess(radio: RadioMap) -> Tensor | None:
+    if radio.channels is None:
+        return None
+    return ((radio.channels.first_arrival - radio.delay) * SPEED_OF_LIGHT).clamp(min=0)
+
+
+def available(radio: RadioMap, service: Service) -> list[str]:
+    """Names of the layers that this map holds."""
+    return [name for name, layer in LAYERS.items() if layer.of(radio, service) is not None]
+
+
+def strongest(radio: RadioMap) -> Int[Tensor, "row column"]:
+    """The cell with the highest level of each pixel."""
+    return level_dbm(radio).argmax(0)
+
+
+def values(
+    name: str, radio: RadioMap, service: Service, cell: int | None
+) -> tuple[Float[np.ndarray, "row column"], Bool[np.ndarray, "row column"]]:
+    """A layer of a cell, or of the strongest one in each pixel, and where it is known."""
+    every = LAYERS[name].of(radio, service)
+    assert every is not None, name
+    if cell is not None:
+        return every[cell].numpy(), radio.known[cell].numpy()
+    best = strongest(radio)[None]
+    return every.gather(0, best)[0].numpy(), radio.known.any(0).numpy()

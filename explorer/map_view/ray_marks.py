@@ -1,0 +1,84 @@
+"""Rays to a place as lines, as a profile, and as a table beside the radio map."""
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from explorer.map_view.marks import Lines
+from explorer.style import CATEGORIES
+from uel.core.units import SPEED_OF_LIGHT, timing_advance_step, to_db
+from uel.geo.tile_maps import Maps
+
+SHOWN = 40  # paths at most, of all cells
+KINDS = ("reflected", "through walls", "diffracted", "scattered")
+
+
+def strongest_rows(rays: Any) -> list[int]:
+    """Rows of the paths that are drawn."""
+    return rays.paths.power.argsort(descending=True)[:SHOWN].tolist()
+
+
+def lines(rays: Any) -> list[Lines]:
+    """The strongest paths, coloured by cell; `rays` is a `sim_bridge.paths.polylines.Rays` of one place."""
+    rows = strongest_rows(rays)
+    if not rows:
+        return []
+    cells = [int(rays.paths.source[row]) for row in rows]
+    return [
+        Lines(
+            name="rays",
+            label="rays",
+            points=[rays.line(row).numpy() for row in rows],
+            colours=[CATEGORIES[cell % len(CATEGORIES)] for cell in cells],
+            told=[told(rays.paths, row) for row in rows],
+            width=1.8,
+        )
+    ]
+
+
+def told(paths: Any, row: int) -> str:
+    """A path in words."""
+    gain, delay = float(to_db(paths.power[row])), float(paths.delay[row]) * 1e9
+    kinds = [f"{int(n)} × {name}" for n, name in zip(paths.interactions[row], KINDS, strict=True) if n]
+    return f"cell {int(paths.source[row])}: {', '.join(kinds) or 'direct'}\n{gain:.1f} dB, {delay:.0f} ns"
+
+
+def profile(rays: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Delay in ns, gain in dB and cell of the paths that are drawn."""
+    rows = torch.tensor(strongest_rows(rays), dtype=torch.long)
+    paths = rays.paths
+    return (paths.delay[rows] * 1e9).numpy(), to_db(paths.power[rows]).numpy(), paths.source[rows].numpy()
+
+
+def strongest_dbm(maps: Maps, rays: Any) -> tuple[int, float] | None:
+    """The cell with the most traced power, and its RSRP in dBm."""
+    gain = rays.paths.gain()[0]
+    if not bool((gain > 0).any()):
+        return None
+    level = torch.where(gain > 0, to_db(gain.clamp(min=1e-30)) + maps.power_dbm, -torch.inf)
+    return int(level.argmax()), float(level.max())
+
+
+def table(maps: Maps, at: list[float], rays: Any) -> list[dict[str, Any]]:
+    """What every cell would report there: a row each."""
+    mapped = maps.radio.truth(torch.tensor([at]))
+    gain, delay, sight = rays.paths.gain()[0], rays.paths.first_arrival()[0], rays.paths.sight()[0]
+    count = rays.paths.count()[0]
+    carrier = maps.radio.sites[0].cells[0].carrier
+    step = timing_advance_step(carrier.subcarrier_spacing)
+    rows = []
+    for cell, power in enumerate(maps.power_dbm.tolist()):
+        found = bool(gain[cell] > 0)
+        rows.append(
+            {
+                "cell": cell,
+                "map": round(float(mapped.gain_db[0, cell]) + power, 1) if mapped.known[0, cell] else None,
+                "traced": round(float(to_db(gain[cell])) + power, 1) if found else None,
+                "paths": int(count[cell]),
+                "sight": bool(sight[cell]),
+                "TA": int(float(delay[cell]) * SPEED_OF_LIGHT / step) if found else None,
+                "az": round(float(mapped.azimuth_deg[0, cell])),
+            }
+        )
+    return rows

@@ -1,0 +1,1 @@
+"""The HTML reports of runs, evaluations, surveys, maps and tiles."""

@@ -1,0 +1,56 @@
+"""`report.png` of a radio map: what the best cell of each pixel offers, and how sure the map is of it."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from explorer.figures.axes import colour_bar, draw_sites, extent, hatch, map_axes, new_figure, scale_bar, value_range
+from explorer.reports.tile import png
+from uel.core.units import SPEED_OF_LIGHT, to_db
+from uel.radio import radio_map_io
+from uel.radio.radio_map import RadioMap
+from uel.radio.sites import reference_power_dbm
+
+
+def write(folder: Path) -> Path:
+    """Draw the map in a folder. Raises `UelError` when it is absent or damaged."""
+    target = folder / "report.png"
+    if not target.is_file():
+        target.write_bytes(png(map_figure(radio_map_io.read(folder), radio_map_io.read_service(folder))))
+    return target
+
+
+def map_figure(radio: RadioMap, service: dict[str, Tensor]) -> Figure:
+    """RSRP, error, excess delay, spread, SINR and throughput of the cell that is strongest in each pixel."""
+    best = radio.gain.mul(10 ** (reference_power_dbm(radio.sites)[:, None, None] / 10)).argmax(0, keepdim=True)
+    known = radio.known.any(0).numpy()
+    figure = new_figure(15.0, 9.0)
+    panels = _panels(radio, service)
+    for ax, (title, values, colours, unit) in zip(figure.subplots(2, 3).flat, panels, strict=True):
+        shown = np.ma.array(values.gather(0, best)[0].numpy(), mask=~known)
+        low, high = value_range(shown.compressed())
+        picture = ax.imshow(shown, cmap=colours, vmin=low, vmax=high, **extent(radio.grid.size))
+        hatch(ax, ~known, radio.grid.size)
+        draw_sites(ax, radio.sites, radio.grid.size)
+        colour_bar(figure, ax, picture, unit)
+        map_axes(ax, radio.grid.size, title)
+    scale_bar(figure.axes[0], radio.grid.size)
+    figure.suptitle("the strongest cell of each pixel (hatched: no cell reaches it)", fontsize=12)
+    return figure
+
+
+def _panels(radio: RadioMap, service: dict[str, Tensor]) -> list[tuple[str, Tensor, str, str]]:
+    assert radio.channels is not None
+    level = to_db(radio.gain.clamp(min=1e-30)) + reference_power_dbm(radio.sites)[:, None, None]
+    excess = (radio.channels.first_arrival - radio.delay) * SPEED_OF_LIGHT
+    return [
+        ("RSRP", level, "viridis", "dBm"),
+        ("SINR", service["sinr_db"], "viridis", "dB"),
+        ("throughput", service["throughput"] / 1e6, "viridis", "Mbit/s"),
+        ("Monte-Carlo error", to_db(1 + radio.relative_error), "magma", "dB"),
+        ("first arrival beyond the direct line", torch.where(radio.known, excess, 0.0).clamp(min=0), "magma", "m"),
+        ("delay spread", radio.channels.delay_spread * 1e9, "magma", "ns"),
+    ]

@@ -1,0 +1,112 @@
+"""What the report of a survey is written of: its records, a sample of its reports, and its tiles where these are."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import torch
+import yaml
+from rich.console import Console
+from rich.progress import track
+from torch import Tensor
+
+from uel.errors import UelError
+from uel.geo.tile import Tile
+from uel.survey.checks import Check, Excess, Links, checks, excess_of
+from uel.survey.dataset import Survey
+from uel.survey.feature_schema import Feature
+from uel.survey.sample import Part, TileSample, draw
+from uel.survey.statistics import Moments
+from uel.survey.store import Record
+
+CONFIG = "config.yaml"  # in the survey's folder, what made it
+
+
+@dataclass(frozen=True, eq=False)
+class Facts:
+    """What the report is written of."""
+
+    survey: Survey
+    samples: list[TileSample]
+    tiles: dict[str, Tile]
+    """those that are still what the survey was made on, by name"""
+
+    @staticmethod
+    def of(survey: Survey, given: Sequence[Path]) -> "Facts":
+        """Draw the sample of a finished survey, and look for its tiles: `given`, or where its configuration says."""
+        return Facts(survey, draw(survey, watch=_watched), _tiles(survey, given))
+
+    @cached_property
+    def records(self) -> list[Record]:
+        return [record for unit in self.survey.manifest.units if (record := self.survey.record(unit))]
+
+    @cached_property
+    def moments(self) -> dict[str, Moments]:
+        """Of all values of the survey."""
+        return self.survey.statistics()
+
+    @cached_property
+    def links(self) -> Links:
+        """Of the sample."""
+        height = self.survey.manifest.plan["tracing"]["ue_height"]
+        places = [sample.places(self.tiles.get(sample.tile), height) for sample in self.samples]
+        return Links.cat([Links.of(sample, *place) for sample, place in zip(self.samples, places, strict=True)])
+
+    @cached_property
+    def excess(self) -> Excess:
+        return excess_of(self.links)
+
+    @cached_property
+    def checks(self) -> list[Check]:
+        return checks(self.links, self.moments)
+
+    @cached_property
+    def some(self) -> dict[str, Tensor]:
+        """Of each feature some of its values, over all tiles."""
+        return {name: torch.cat([sample.some[name] for sample in self.samples]) for name in self.survey.features}
+
+    def features(self, kinds: Sequence[str]) -> dict[str, Feature]:
+        """Those whose values are of a type that begins like this."""
+        arrays = self.survey.manifest.arrays
+        return {name: f for name, f in arrays.items() if f.dtype.startswith(tuple(kinds))}
+
+    @cached_property
+    def share(self) -> dict[str, float]:
+        """How much of each feature is known, of what valid reports could hold of it."""
+        manifest, possible = self.survey.manifest, dict.fromkeys(self.survey.features, 0)
+        for unit, record in zip(manifest.units, self.records, strict=True):
+            for name in possible:
+                possible[name] += record.reports * int(torch.Size(manifest.shape(unit.tile, name)).numel())
+        return {name: self.moments[name].count / max(count, 1) for name, count in possible.items()}
+
+    @property
+    def sample_size(self) -> int:
+        return sum(len(sample) for sample in self.samples)
+
+
+def _watched(parts: Sequence[Part]) -> Iterable[Part]:
+    return track(parts, "report", console=Console(stderr=True), transient=True)
+
+
+def _tiles(survey: Survey, given: Sequence[Path]) -> dict[str, Tile]:
+    """Tiles of the survey that are still there, as it knew them, by name."""
+    found = {}
+    for folder in given or _named(survey.folder):
+        try:
+            tile = Tile.open(folder)
+        except UelError:  # the report says that it was not found
+            continue
+        entry = survey.manifest.tiles.get(tile.name)
+        if entry and entry.fingerprint == tile.fingerprint:
+            found[tile.name] = tile
+    return found
+
+
+def _named(folder: Path) -> list[Path]:
+    """The tiles of the configuration that the survey was made by; none where that cannot be read."""
+    try:
+        tiles = yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8"))["tiles"]
+        return [Path(tile) for tile in tiles]
+    except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError):
+        return []

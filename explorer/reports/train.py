@@ -1,0 +1,146 @@
+"""The report of a training: how losses fell, errors and honesty by map condition, heatmaps of a few phones."""
+
+import csv
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from explorer.figures.axes import draw_sites, extent, map_axes, new_figure, scale_bar
+from explorer.figures.overview import training_figure
+from explorer.reports.run import read_curves
+from explorer.reports.tile import png
+from uel.errors import UelError
+from uel.estimation.fix import Fix
+from uel.geo.tile_maps import Maps
+from uel.measurement.reports import Reports
+
+COLOURS = ("#000000", "#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")  # Okabe and Ito
+LOSSES = ("loss", "coarse", "fine", "physics_map", "physics_rt")
+DRAWN = ("val_p50_m", "val_p95_m")
+TITLES = {"cdf": "Error of validation phones", "calibration": "How much the regions hold"}
+
+
+def pictures(title: str, maps: Maps, reports: Reports, fix: Fix, truth: Tensor) -> dict[str, bytes]:
+    """Heatmaps of one validation."""
+    return {"heatmaps": png(heatmaps(title, maps, reports, fix, truth))}
+
+
+def heatmaps(title: str, maps: Maps, reports: Reports, fix: Fix, truth: Float[Tensor, "phone 2"]) -> Figure:
+    """What the locator believes of a few phones (darker is likelier), its fixes and the truth (m)."""
+    size = maps.radio.grid.size
+    figure = new_figure(4.2 * len(truth), 4.6)
+    side = int(np.sqrt(fix.log_heatmap.shape[1]))
+    for number, ax in enumerate(np.atleast_1d(figure.subplots(1, len(truth)))):
+        heat = fix.log_heatmap[number].exp().reshape(side, side).sqrt().numpy()
+        ax.imshow(maps.buildings[1].numpy(), cmap="Greys", vmin=0, vmax=3, **extent(size))
+        ax.imshow(heat, cmap="YlGnBu", vmin=0, alpha=(1.5 * heat / heat.max()).clip(max=1), **extent(size))
+        draw_sites(ax, maps.radio.sites, size, strong=int(reports.serving[number]))
+        ax.plot(*truth[number], "*", markersize=14, color="#F0E442", markeredgecolor="black", zorder=9)
+        ax.plot(*fix.position[number], "X", markersize=10, color="white", markeredgecolor="black", zorder=10)
+        map_axes(ax, size, f"phone {number}: {float((fix.position[number] - truth[number]).norm()):.0f} m off")
+    scale_bar(figure.axes[0], size)
+    figure.suptitle(f"{title}: truth ★, fix ×, serving cell in colour")
+    return figure
+
+
+def write(run: Path) -> Path:
+    """Write `figures/*.png` and `report.md` into a run's folder; returns the report's path.
+
+    Raises `UelError` when a piece of the run is missing or damaged.
+    """
+    told, curves, rows = _metrics(run), read_curves(run / "metrics.csv"), {n: _last(run, n) for n in TITLES}
+    folder = run / "figures"
+    folder.mkdir(exist_ok=True)
+    losses = {name: curves[name] for name in (*LOSSES, *DRAWN) if name in curves}
+    drawn = {
+        "training": training_figure(losses),
+        "cdf": cdf(rows["cdf"]),
+        "calibration": calibration(rows["calibration"]),
+    }
+    for name, figure in drawn.items():
+        (folder / f"{name}.png").write_bytes(png(figure))
+    path = run / "report.md"
+    path.write_text(_text(run, told, curves), encoding="utf-8")
+    return path
+
+
+def cdf(rows: Mapping[str, np.ndarray]) -> Figure:
+    """Error in metres of each share of phones, by map condition."""
+    figure = new_figure(6.0, 4.4)
+    ax = figure.add_subplot()
+    for (name, curve), colour in zip(rows.items(), COLOURS, strict=False):
+        ax.plot(curve[1], curve[0], color=colour, label=name)
+    ax.set(xlabel="error in m", ylabel="share of phones", title=TITLES["cdf"], xlim=(0, None), ylim=(0, 1))
+    return _keyed(figure, ax)
+
+
+def calibration(rows: Mapping[str, np.ndarray]) -> Figure:
+    """Share of phones inside the locator's regions, by the regions' own probability, by map condition."""
+    figure = new_figure(6.0, 4.4)
+    ax = figure.add_subplot()
+    ax.plot([0, 1], [0, 1], color="#999999", linestyle=":", label="honest")
+    for (name, curve), colour in zip(rows.items(), COLOURS, strict=False):
+        ax.plot(*curve, color=colour, label=name)
+    ax.set(xlabel="probability of the region", ylabel="share of phones inside", title=TITLES["calibration"])
+    ax.set(xlim=(0, 1), ylim=(0, 1))
+    return _keyed(figure, ax)
+
+
+def _keyed(figure: Figure, ax: Axes) -> Figure:
+    ax.grid(alpha=0.25)
+    ax.legend(frameon=False)
+    return figure
+
+
+def _metrics(run: Path) -> dict[str, Any]:
+    try:
+        return json.loads((run / "metrics.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UelError("no finished training here", got=f"{run}: {error}", do="train: uel train") from error
+
+
+def _last(run: Path, name: str) -> dict[str, np.ndarray]:
+    """Curves of the last validation by condition: (share, value) pairs."""
+    with (run / "training" / f"{name}.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    last = [row for row in rows if row["epoch"] == rows[-1]["epoch"]]
+    points = [key for key in rows[0] if key not in ("epoch", "condition")]
+    return {row["condition"]: np.array([[float(p), float(row[p])] for p in points]).T for row in last}
+
+
+def _text(run: Path, told: Mapping[str, Any], curves: Mapping[str, Any]) -> str:
+    facts = told["training"]
+    shown = sorted((run / "training" / "pictures").glob("heatmaps-*.png"))
+    rows = [f"| {name} | {value} |" for name, value in {"parameters": told["parameters"], **facts}.items()]
+    parts = [
+        f"# Training of `{run.name}`",
+        "Errors are of validation places, which no step saw; a run is judged on test cities by `uel eval`.",
+        "| | |\n|---|---:|\n" + "\n".join(rows),
+        _table(curves),
+        "![losses](figures/training.png)",
+        "![errors](figures/cdf.png)\n![calibration](figures/calibration.png)",
+        *(f"![heatmaps](training/pictures/{path.name})" for path in shown[-1:]),
+        "Repeat it: `uel train --config " + (run / "config.yaml").as_posix() + "`",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _table(curves: Mapping[str, Any]) -> str:
+    """The epoch with the best validation: median, 95th percentile, surprise and coverage by map condition."""
+    best = int(curves["val_nll"][1].argmin())
+    names = [name.removeprefix("val_nll").lstrip("_") for name in curves if name.startswith("val_nll")]
+    lines = ["| maps | p50 m | p95 m | nll | 50 % regions hold | 90 % regions hold |", "|---|---:|---:|---:|---:|---:|"]
+    for name in names:
+        end = f"_{name}" if name else ""
+        p50, p95, nll, half, most = (
+            float(curves[f"val_{part}{end}"][1][best]) for part in ("p50_m", "p95_m", "nll", "cover50", "cover90")
+        )
+        lines.append(f"| {name or 'all'} | {p50:.1f} | {p95:.1f} | {nll:.2f} | {half:.0%} | {most:.0%} |")
+    return f"Best epoch: {best}.\n\n" + "\n".join(lines)

@@ -1,0 +1,225 @@
+"""Build a tile from a map: read, raise walls on the ground, dress them, put masts, check; then move it into place."""
+
+import difflib
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from scenes.materials.osm_materials import Surfaces, classify
+from scenes.materials.random_materials import Draws, draw, dress, slug
+from scenes.mesh.extrusion import Mesh, extrude_all
+from scenes.mesh.gltf import glb
+from scenes.mesh.ground_mesh import pave
+from scenes.mesh.mesh_parts import Part
+from scenes.mesh.rasters import COVERS, materials_of, rasterise, rasterise_cover
+from scenes.mesh.terrain import Terrain
+from scenes.osm import reader
+from scenes.osm.map_features import Building, Place
+from scenes.osm.queries import parse as parse_source
+from scenes.sites.placement import place as place_masts
+from scenes.tiles import sionna_cities
+from scenes.tiles.build_key import recipe, remember, require_no_others_sites
+from scenes.tiles.metadata import describe
+from scenes.tiles.mitsuba_xml import bsdfs_of
+from scenes.tiles.report import report, report_of_meshes
+from scenes.tiles.writer import as_json, put, staged, write_sites, write_tile
+from scenes.variants.map_perturbation import Perturbation, parse, perturb, perturb_sites, require_variety
+from uel.core.grid import Grid
+from uel.errors import UelError
+from uel.geo.tile import Tile, file_hash
+
+OF_MAPS = ("dem", "draw_heights", "materials", "frequency", "ground")  # what a plan can ask of a map alone
+Inspect = Callable[[Tile, dict[str, Any]], tuple[dict[str, Any], dict[str, bytes]]]
+"""looks at a finished tile and its report so far; returns findings to add to it, and files to put into the folder"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """How a map becomes a tile."""
+
+    size: float | None = None
+    """side of the square in m; 512, or the larger side of a box, unless given"""
+    margin: float = 128.0
+    """m around the square in which buildings are kept, so that rays do not fall off its edge"""
+    pixel: float = 1.0
+    """m, side of a raster's pixel"""
+    dem: Path | None = None
+    """GeoTIFF with the terrain; flat ground at 0 m without it"""
+    seed: int = 0
+    """of everything that is drawn"""
+    draw_heights: bool = False
+    """draw heights that are not tagged from their uncertainty, instead of taking the best estimate"""
+    materials: str = "itu"
+    """itu: the classes that the tags suggest; drawn: each building's own, drawn around its class"""
+    frequency: float = 3.5e9
+    """Hz, for which drawn materials hold"""
+    ground: str = "concrete"
+    """concrete: all of it, defined from 1 to 100 GHz; cover: concrete, soil and water by the map, from 1 to 10 GHz"""
+    sites: int = 0
+    """rooftop masts to put on the tile"""
+    sectors: int = 1
+    """cells on each of them"""
+    perturb: str = ""
+    """how wrong the tile is to be: heights=0.2,missing=0.1,moved=2m,materials=swap,antenna=10deg,3m, or some of it"""
+
+    def __post_init__(self) -> None:
+        if self.materials not in ("itu", "drawn"):
+            raise UelError("unknown kind of materials", got=self.materials, do="choose itu or drawn")
+        if self.ground not in ("concrete", "cover"):
+            raise UelError("unknown kind of ground", got=self.ground, do="choose concrete or cover")
+        self.wrong  # noqa: B018  (refuses a text that says nothing)
+
+    @property
+    def wrong(self) -> Perturbation:
+        """What `perturb` says."""
+        return parse(self.perturb) if self.perturb else Perturbation()
+
+
+def build(
+    source: str | Path,
+    folder: Path | str,
+    plan: Plan | None = None,
+    *,
+    center: tuple[float, float] | None = None,
+    name: str | None = None,
+    cache: Path | None = None,
+    inspect: Inspect | None = None,
+    progress: bool = True,
+    **options: Any,
+) -> Tile:
+    """Build a tile in `folder`, replacing an old one; `options` are those of `Plan`.
+
+    `source` and `center` (latitude, longitude) are those of `scenes.osm.reader.read`; or `source` is a city that Sionna
+    RT brings along, and `center` in its own metres, see `scenes.tiles.sionna_cities.build`. The folder gets the tile,
+    its masts, `report.json`, `model.glb`, and what `inspect` adds: this room knows no ray tracer and draws no pictures.
+    Nothing is left where anything fails. `progress` shows a bar while a bundled city is read.
+
+    Raises `UelError` for a source, a terrain or a plan that makes no tile, and when `folder` holds something else, or
+    a tile on which somebody has placed masts since.
+    """
+    folder, plan = Path(folder), replace(plan or Plan(), **options)
+    require_no_others_sites(folder)
+    made_from = recipe(source, center, name, asdict(plan))
+    if source in sionna_cities.CITIES:
+        with staged(folder) as stage:
+            tile, parts = _bundled(str(source), stage, center, plan, progress)
+            tile = put(_with_sites(tile, plan), {"model.glb": glb(parts)})
+            _conclude(tile, report_of_meshes(tile, parts), inspect, made_from)
+        return Tile.open(folder)
+    close = difflib.get_close_matches(str(source), sionna_cities.CITIES, n=1, cutoff=0.8)
+    if close and parse_source(source).kind == "name":
+        raise UelError("no such bundled city", got=source, do=f"perhaps {close[0]}? else add its country")
+    seed = plan.seed if plan.draw_heights else None
+    place = reader.read(source, size=plan.size, margin=plan.margin, center=center, name=name, seed=seed, cache=cache)
+    with staged(folder) as stage:
+        _fill(stage, place, plan, inspect, made_from)
+    return Tile.open(folder)
+
+
+def _bundled(
+    city: str, folder: Path, center: tuple[float, float] | None, plan: Plan, progress: bool
+) -> tuple[Tile, list[Part]]:
+    _require_of_meshes(plan)
+    square = plan.size or 512.0
+    return sionna_cities.build(
+        city,
+        folder,
+        center=center or (0.0, 0.0),
+        size=square,
+        margin=plan.margin,
+        pixel=plan.pixel,
+        progress=progress,
+    )
+
+
+def _require_of_meshes(plan: Plan) -> None:
+    """Whatever needs single buildings and a map of the ground, a bundled city cannot do."""
+    asked = [name for name in OF_MAPS if getattr(plan, name) != getattr(Plan(), name)]
+    if replace(plan.wrong, azimuth_deg=0.0, antenna_height=0.0) != Perturbation():
+        asked.append("perturb")
+    if asked:
+        raise UelError(
+            "bundled cities are meshes without single buildings, a georeference or a map of their ground",
+            got=", ".join(asked),
+            do="leave it out (perturb=antenna=… works), or build from a map",
+        )
+
+
+def _fill(stage: Path, place: Place, plan: Plan, inspect: Inspect | None, made_from: dict[str, Any]) -> None:
+    if plan.wrong.materials and plan.materials == "itu":
+        require_variety(place)
+    wrong, record = perturb(place, plan.wrong, plan.seed)
+    terrain = _terrain(wrong, plan)
+    meshes, failures = extrude_all(wrong.buildings, terrain)
+    wrong = replace(
+        wrong,
+        buildings=tuple(building for building in wrong.buildings if building.id in meshes),
+        exclusions=(*wrong.exclusions, *failures),
+    )
+    surfaces = {building.id: classify(building.tags) for building in wrong.buildings}
+    parts = [*pave(terrain, wrong.ground, plan.ground), *_walls_and_roofs(meshes, surfaces)]
+    grid = Grid(size=wrong.size, pixel=plan.pixel)
+    rasters = rasterise(parts, grid) | {"cover": rasterise_cover(wrong.ground, grid)}
+    draws = _draws(wrong, surfaces, plan, _donors(place, record))
+    meta = describe(wrong, surfaces, pixel=plan.pixel, seed=plan.seed, draws=draws)
+    meta |= {"materials": materials_of(parts), "covers": list(COVERS), "terrain": _of_terrain(plan)}
+    meta |= {"perturbation": record} if plan.perturb else {}
+    dressed = dress(parts, draws) if draws else parts
+    bsdfs = bsdfs_of(materials_of(dressed), draws.materials if draws else None)
+    tile = write_tile(stage, dressed, bsdfs, rasters, meta)
+    tile = _with_sites(tile, plan)
+    tile = put(tile, {"model.glb": glb(parts)})
+    _conclude(tile, report(wrong, meshes, tile), inspect, made_from)
+
+
+def _conclude(tile: Tile, told: dict[str, Any], inspect: Inspect | None, made_from: dict[str, Any]) -> None:
+    """The report, and what goes with it, into the folder."""
+    more, seen = inspect(tile, told) if inspect else ({}, {})
+    put(tile, {"report.json": as_json(told | more), **seen}, remember(made_from, tile))
+
+
+def _terrain(place: Place, plan: Plan) -> Terrain:
+    half = place.size / 2 + place.margin
+    return Terrain.flat(half=half) if plan.dem is None else Terrain.from_dem(plan.dem, place.crs, place.origin, half)
+
+
+def _of_terrain(plan: Plan) -> dict[str, Any]:
+    """What `tile.json` says about the ground."""
+    if plan.dem is None:
+        return {"kind": "flat", "note": "no elevation raster was given: the ground is a plane at 0 m"}
+    return {"kind": "dem", "file": plan.dem.name, "sha256": file_hash(plan.dem)}
+
+
+def _walls_and_roofs(meshes: dict[str, Mesh], surfaces: dict[str, Surfaces]) -> list[Part]:
+    """Two parts for each building: its roof, and everything else."""
+    parts = []
+    for identity, mesh in meshes.items():
+        parts.append(mesh.part(("wall", "floor"), surfaces[identity].wall, f"{slug(identity)}-wall"))
+        parts.append(mesh.part(("roof",), surfaces[identity].roof, f"{slug(identity)}-roof"))
+    return parts
+
+
+def _draws(place: Place, surfaces: dict[str, Surfaces], plan: Plan, donors: dict[str, Building]) -> Draws | None:
+    if plan.materials == "itu":
+        return None
+    return draw(place.buildings, surfaces, plan.seed, frequency=plan.frequency, donors=donors)
+
+
+def _donors(place: Place, record: dict[str, Any]) -> dict[str, Building]:
+    """By building, the one whose materials it has in the twin."""
+    by_id = {building.id: building for building in place.buildings}
+    changes = record["buildings"].items()
+    return {name: by_id[change["materials_of"]] for name, change in changes if "materials_of" in change}
+
+
+def _with_sites(tile: Tile, plan: Plan) -> Tile:
+    """Masts, at a wrong height and turned the wrong way where the twin is to be wrong."""
+    if not plan.sites:
+        return tile
+    sites = place_masts(tile, plan.sites, plan.seed, sectors=plan.sectors)
+    wrong, record = perturb_sites(sites, plan.wrong, plan.seed, tile)
+    tile = write_sites(tile, wrong)
+    if wrong == sites:
+        return tile
+    return put(tile, {}, {"perturbation": {**tile.meta.get("perturbation", {}), "sites": record}})

@@ -1,0 +1,1 @@
+"""Radio materials: ITU-R P.2040, from map tags, and drawn at random."""

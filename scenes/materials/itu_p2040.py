@@ -1,0 +1,151 @@
+"""Electrical properties of building materials after ITU-R P.2040, and what a surface is to a ray tracer."""
+
+import cmath
+import difflib
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from uel.core.units import SPEED_OF_LIGHT as LIGHT
+from uel.errors import UelError
+
+
+class Band(NamedTuple):
+    """ε_r = a·f^b and σ = c·f^d S/m for f in GHz, valid from `low` to `high` GHz."""
+
+    low: float
+    high: float
+    a: float
+    b: float
+    c: float
+    d: float
+
+
+# ITU-R P.2040-4, annex 1, clause 2.1.4, table 3; of overlapping bands the first one counts, as in Sionna RT.
+ITU: dict[str, tuple[Band, ...]] = {
+    "concrete": (Band(1, 100, 5.24, 0, 0.0462, 0.7822), Band(110, 330, 5.17, 0, 0.0145, 1.09)),
+    "brick": (Band(1, 40, 3.91, 0, 0.0238, 0.16), Band(110, 330, 4.15, 0, 0.0006, 1.5712)),
+    "plasterboard": (
+        Band(1, 100, 2.73, 0, 0.0085, 0.9395),
+        Band(110, 330, 2.56, 0, 0.0001, 1.7799),
+        Band(100, 400, 2.65, 0, 0.0002, 1.598),
+    ),
+    "wood": (
+        Band(0.001, 100, 1.99, 0, 0.0047, 1.0718),
+        Band(110, 330, 1.82, 0, 0.004, 1.0761),
+        Band(100, 400, 2.1183, 0, 0.0055, 1.1113),
+    ),
+    "glass": (
+        Band(0.1, 100, 6.31, 0, 0.0036, 1.3394),
+        Band(220, 450, 5.79, 0, 0.0004, 1.658),
+        Band(100, 400, 6.5767, 0, 0.0012, 1.4697),
+    ),
+    "ceiling_board": (
+        Band(1, 100, 1.48, 0, 0.0011, 1.075),
+        Band(220, 450, 1.52, 0, 0.0029, 1.029),
+        Band(100, 400, 1.2567, 0, 0.00013, 1.454),
+    ),
+    "chipboard": (Band(1, 100, 2.58, 0, 0.0217, 0.78), Band(100, 200, 2.16, 0, 0.0023, 1.359)),
+    "plywood": (
+        Band(1, 40, 2.71, 0, 0.33, 0),
+        Band(110, 330, 1.94, 0, 0.0067, 0.9982),
+        Band(100, 400, 2.17, 0, 0.0063, 1.045),
+    ),
+    "marble": (
+        Band(1, 60, 7.074, 0, 0.0055, 0.9262),
+        Band(110, 330, 7.94, 0, 0.0001, 1.733),
+        Band(100, 400, 8.62, 0, 0.0027, 1.15),
+    ),
+    "floorboard": (
+        Band(50, 100, 3.66, 0, 0.0044, 1.3515),
+        Band(220, 300, 5.27, 0, 2.22e-17, 7.3413),
+        Band(300, 400, 5.27, 0, 0.0003, 2.0298),
+        Band(400, 450, 5.27, 0, 49.8726, 0),
+        Band(100, 400, 3.1575, 0, 0.001675, 1.32775),
+    ),
+    "metal": (Band(1, 100, 1, 0, 1e7, 0),),
+    "very_dry_ground": (Band(1, 10, 3, 0, 0.00015, 2.52),),
+    "medium_dry_ground": (Band(1, 10, 15, -0.1, 0.035, 1.63),),
+    "wet_ground": (Band(1, 10, 30, -0.4, 0.15, 1.3),),
+}
+
+THIN = {"metal": 0.005, "glass": 0.03, "wood": 0.08, "plasterboard": 0.03, "ceiling_board": 0.02, "floorboard": 0.03}
+THIN |= {"plywood": 0.02, "chipboard": 0.02}
+VACUUM = 8.8541878188e-12  # F/m, permittivity of free space, CODATA 2022
+MASSIVE = 0.25  # m: masonry, concrete, and ground, through which nothing is heard anyway
+
+
+@dataclass(frozen=True, kw_only=True)
+class RadioMaterial:
+    """A slab as the ray tracer sees it. Raises `UelError` for values that no passive slab has."""
+
+    relative_permittivity: float
+    """real part ε_r, 1 or more"""
+    conductivity: float
+    """σ in S/m"""
+    thickness: float
+    """of the slab in metres"""
+    scattering_coefficient: float = 0.0
+    """share S of the reflected field that leaves diffusely, 0 to 1"""
+    xpd: float = 0.0
+    """share K_x of the scattered power that changes polarization, 0 to 1"""
+
+    def __post_init__(self) -> None:
+        shares = 0 <= self.scattering_coefficient <= 1 and 0 <= self.xpd <= 1
+        slab = 1 <= self.relative_permittivity < math.inf and self.conductivity >= 0 and self.thickness > 0
+        if not (shares and slab):
+            raise UelError(
+                "no material is like this",
+                got=self,
+                do="give ε_r ≥ 1, a conductivity that is not negative, a positive thickness, shares from 0 to 1",
+            )
+
+
+def bands(name: str) -> list[tuple[float, float]]:
+    """Where a class is defined: lowest and highest frequency of each band in Hz. `UelError` for an unknown class."""
+    return [(band.low * 1e9, band.high * 1e9) for band in _of(name)]
+
+
+def itu(name: str, frequency: float) -> tuple[float, float]:
+    """Relative permittivity and conductivity (S/m) of a class at `frequency` (Hz).
+
+    Raises `UelError` for an unknown class, and where the Recommendation does not define it: nothing is
+    extrapolated (ground ends at 10 GHz).
+    """
+    f = frequency / 1e9
+    band = next((band for band in _of(name) if band.low <= f <= band.high), None)
+    if band is None:
+        known = ", ".join(f"{band.low:g}-{band.high:g} GHz" for band in _of(name))
+        raise UelError(
+            f"ITU-R P.2040 does not define {name} at this frequency",
+            got=f"{f:g} GHz",
+            do=f"choose a frequency in {known}, or another material, concrete say",
+        )
+    return band.a * f**band.b, band.c * f**band.d
+
+
+def thickness_of(name: str) -> float:
+    """Usual thickness in metres of a class's slab: no standard, what walls, panes and boards come in."""
+    return THIN.get(name, MASSIVE)
+
+
+def _of(name: str) -> tuple[Band, ...]:
+    if name not in ITU:
+        close = difflib.get_close_matches(name, ITU, n=1)
+        hint = f"perhaps you meant {close[0]}; " if close else ""
+        raise UelError("unknown ITU class", got=name, do=f"{hint}known are {', '.join(ITU)}")
+    return ITU[name]
+
+
+def reflection(material: RadioMaterial, frequency: float, angle_deg: float = 45.0) -> tuple[float, float]:
+    """|reflection coefficient| of a slab in air at an angle of incidence: of the TE and of the TM wave.
+
+    ITU-R P.2040-4, annex 1, equations 31 to 37; `frequency` in Hz.
+    """
+    wave, loss = 2 * math.pi * frequency, material.conductivity / (2 * math.pi * frequency * VACUUM)
+    eta = complex(material.relative_permittivity, -loss)
+    cos, root = math.cos(math.radians(angle_deg)), cmath.sqrt(eta - math.sin(math.radians(angle_deg)) ** 2)
+    phase = cmath.exp(-2j * wave * material.thickness / LIGHT * root)
+    faces = ((cos - root) / (cos + root), (eta * cos - root) / (eta * cos + root))
+    te, tm = (abs(face * (1 - phase) / (1 - face**2 * phase)) for face in faces)
+    return te, tm

@@ -1,0 +1,1 @@
+"""From map features and terrain to meshes and rasters."""

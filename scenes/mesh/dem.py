@@ -1,0 +1,131 @@
+"""Digital elevation models: the heights that a raster file gives at the nodes of a square lattice."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import rasterio
+from jaxtyping import Float
+from rasterio import warp
+from rasterio.crs import CRS
+from rasterio.errors import CRSError, RasterioError
+from rasterio.io import DatasetReader
+from rasterio.windows import Window
+
+from scenes.mesh.mesh_parts import Array
+from uel.errors import UelError
+
+PLAUSIBLE = (-500.0, 9000.0)  # m: what lies outside is a hole that the file does not declare, -9999 or 32767 say
+METRES = {"", "m", "metre", "metres", "meter", "meters"}
+
+
+def sample_dem(
+    file: Path | str, crs: str, origin: tuple[float, float], half: float, count: int
+) -> Float[Array, "row column"]:
+    """Elevations in metres at `count`² nodes, row 0 in the south, that span |x|, |y| ≤ `half` around `origin`.
+
+    `crs` is a projection in metres, `origin` an easting and northing in it. The file's first band is interpolated
+    bilinearly between its pixels' centres, not averaged; its heights stay above its own datum. A file that names no
+    vertical unit is in metres.
+
+    Raises `UelError` for a file that is no raster, has no CRS or another vertical unit, does not cover the square
+    or has a hole there, and for a `crs` that is not in metres.
+    """
+    target = _metric(crs)
+    with _open(file) as dem:
+        _require_units(dem, file)
+        pixel = _pixels_of(dem, target, origin, half, count)
+        _require_cover(dem, target, origin, half, pixel)
+        heights = _interpolate(dem, pixel).reshape(count, count)
+    _require_whole(heights, file)
+    return heights
+
+
+@contextmanager
+def _open(file: Path | str) -> Iterator[DatasetReader]:
+    try:
+        with rasterio.open(file) as dem:
+            yield dem
+    except RasterioError as error:
+        raise UelError("this elevation raster cannot be read", got=f"{file}: {error}", do="give a GeoTIFF") from error
+
+
+def _metric(crs: str) -> CRS:
+    try:
+        found = CRS.from_user_input(crs)
+    except CRSError as error:
+        raise UelError("unknown coordinate reference system", got=crs, do="give one like EPSG:32632") from error
+    if not found.is_projected or found.linear_units_factor[1] != 1.0:
+        raise UelError("these coordinates are not metres", got=crs, do="give a UTM zone, EPSG:32632 say")
+    return found
+
+
+def _require_units(dem: DatasetReader, file: Path | str) -> None:
+    if dem.crs is None:
+        raise UelError("the elevation raster has no CRS", got=str(file), do="set one: gdal_edit.py -a_srs EPSG:… FILE")
+    unit = dem.units[0] or ""
+    if unit.lower() not in METRES:
+        raise UelError("the elevation raster is not in metres", got=f"{file}: {unit}", do="convert it to metres")
+
+
+def _pixels_of(
+    dem: DatasetReader, crs: CRS, origin: tuple[float, float], half: float, count: int
+) -> Float[Array, "node 2"]:
+    """Column and line in the file of every node, whole numbers at the corners of its pixels."""
+    axis = np.linspace(-half, half, count)
+    x, y = np.meshgrid(axis + origin[0], axis + origin[1])
+    column, line = ~dem.transform @ np.array(warp.transform(crs, dem.crs, x.ravel(), y.ravel())[:2])
+    return np.stack([column, line], axis=1)
+
+
+def _require_cover(
+    dem: DatasetReader, crs: CRS, origin: tuple[float, float], half: float, pixel: Float[Array, "node 2"]
+) -> None:
+    on_file = ((pixel >= 0) & (pixel <= (dem.width, dem.height))).all(axis=1)
+    if on_file.all():
+        return
+    west, south, east, north = warp.transform_bounds(dem.crs, crs, *dem.bounds)
+    short = {
+        "west": west - (origin[0] - half),
+        "east": origin[0] + half - east,
+        "south": south - (origin[1] - half),
+        "north": origin[1] + half - north,
+    }
+    ends = ", ".join(f"{gap:.0f} m short in the {side}" for side, gap in short.items() if gap > 0)
+    raise UelError(
+        "the elevation raster does not cover the square",
+        got=f"{1 - on_file.mean():.1%} of the square without elevation; it ends {ends or 'askew to the square'}",
+        do="give a larger raster, move the tile or make its size or margin smaller",
+    )
+
+
+def _interpolate(dem: DatasetReader, pixel: Float[Array, "node 2"]) -> Float[Array, " node"]:
+    """Elevation in metres at positions on the file, NaN where one of the four pixels around has none."""
+    # GDAL's warper would bridge small holes and, whatever its tolerance, place points only nearly.
+    position = (pixel - 0.5).clip(0, (dem.width - 1, dem.height - 1))  # beyond the outermost centres: held
+    first = np.floor(position).astype(np.int64)
+    corner, size = first.min(axis=0), np.ptp(first, axis=0) + 2
+    values = _read(dem, Window(*corner.tolist(), *size.tolist()))  # pyright: ignore[reportCallIssue]  (attrs class)
+    (x, y), (column, line) = (position - first).T, (first - corner).T
+    right, down = np.minimum(column + 1, values.shape[1] - 1), np.minimum(line + 1, values.shape[0] - 1)
+    above = (1 - x) * values[line, column] + x * values[line, right]
+    below = (1 - x) * values[down, column] + x * values[down, right]
+    return (1 - y) * above + y * below
+
+
+def _read(dem: DatasetReader, window: Window) -> Float[Array, "line sample"]:
+    """What the file holds of a window in metres, holes as NaN."""
+    values = dem.read(1, window=window, masked=True).astype(np.float64).filled(np.nan)
+    values = values * dem.scales[0] + dem.offsets[0]
+    return np.where((values > PLAUSIBLE[0]) & (values < PLAUSIBLE[1]), values, np.nan)
+
+
+def _require_whole(heights: Float[Array, "row column"], file: Path | str) -> None:
+    hole = np.isnan(heights)
+    if hole.any():
+        raise UelError(
+            "the elevation raster has holes in the square",
+            got=f"{file}: {hole.mean():.1%} of the square without elevation",
+            do="fill them (gdal_fillnodata.py) or give another raster",
+        )

@@ -1,0 +1,252 @@
+"""Buildings become prisms: closed meshes with flat roofs, whose walls reach the ground under the whole outline.
+
+Neighbours that share a wall give two coincident walls back to back, which no ray meets outdoors. Where footprints
+overlap, two walls may also coincide face to face: stock Sionna RT then counts a reflection twice, `sim_bridge` once.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import shapely
+from jaxtyping import Bool, Float, Integer
+from shapely import MultiPolygon, Polygon
+
+from scenes.mesh.mesh_parts import Array, Part
+from scenes.mesh.terrain import Terrain
+from scenes.osm.map_features import Building, Exclusion
+from uel.errors import UelError
+
+Surface = Literal["wall", "roof", "floor"]
+SURFACES: tuple[Surface, ...] = ("wall", "roof", "floor")
+SUNK = 0.5  # m: how far below the lowest ground at its outline a building that stands on it begins
+STOREY = 2.0  # m: how far a roof is at least above the highest ground beneath it
+FINEST = 1e-3  # m: nodes closer than this to their neighbour, or to the line between their neighbours, say nothing
+MERGED = 4  # decimals of a metre that single precision tells apart, up to a kilometre from the centre
+OPENING = 5e-3  # m: how far an outline that touches itself draws back from its own boundary
+
+
+@dataclass(frozen=True)
+class Mesh:
+    """The triangles of one building: metres, x east, y north, z up; faces counter-clockwise seen from outside."""
+
+    vertices: Float[Array, "vertex 3"]
+    faces: Integer[Array, "face 3"]
+    surface: Integer[Array, " face"]
+    """what a face is: index into `SURFACES`"""
+
+    @property
+    def closed(self) -> bool:
+        """Whether every edge belongs to exactly two faces, which run through it in opposite directions."""
+        return len(self.faces) > 0 and not bool(unpaired(self.faces).any())
+
+    @property
+    def volume(self) -> float:
+        """Volume in cubic metres, negative where the faces look inwards; means nothing for an open mesh."""
+        a, b, c = (self.vertices - self.vertices.mean(axis=0))[self.faces].transpose(1, 0, 2)
+        return float((a * np.cross(b, c)).sum() / 6)
+
+    def part(self, surfaces: Sequence[Surface], material: str, label: str = "") -> Part:
+        """The faces of some surfaces as a part, with the vertices that they use."""
+        chosen = self.faces[np.isin(self.surface, [SURFACES.index(name) for name in surfaces])]
+        used, faces = np.unique(chosen, return_inverse=True)
+        return Part("building", material, self.vertices[used], faces.reshape(-1, 3), label)
+
+
+def extrude(building: Building, terrain: Terrain) -> Mesh:
+    """One building as a closed prism, see `extrude_all`. Raises `UelError` when its footprint makes none."""
+    meshes, failures = extrude_all([building], terrain)
+    if failures:
+        raise UelError("this building makes no prism", got=f"{building.id}: {failures[0].reason}", do="leave it out")
+    return meshes[building.id]
+
+
+def extrude_all(buildings: Sequence[Building], terrain: Terrain) -> tuple[dict[str, Mesh], list[Exclusion]]:
+    """Closed prisms by the building's id, and the buildings that make none, with the reason.
+
+    Heights count from the lowest ground at the outline of the whole building, as OpenStreetMap defines them, so that
+    its parts stand on one level: there is the roof's `top`, or 2 m above the highest ground beneath the piece where
+    that is more. Walls begin 0.5 m below the lowest ground; a building with a `base` floats there with a floor of its
+    own.
+
+    Nodes within 1 mm of the line between their neighbours are dropped. Where a footprint touches itself, at a
+    courtyard's corner say, 5 mm are taken off all along its boundary: a mesh pinched there would not be closed.
+
+    Raises `UelError` when two buildings have one id.
+    """
+    _require_unique(buildings)
+    reasons = {building.id: reason for building in buildings if (reason := _refuse(building))}
+    wanted = [building for building in buildings if building.id not in reasons]
+    footprints = _clean(np.array([building.footprint for building in wanted], dtype=object))
+    meshes = _prisms(wanted, footprints, terrain)
+    torn = [k for k, building in enumerate(wanted) if building.id not in meshes]
+    opened = _clean(shapely.buffer(footprints[torn], -OPENING, join_style="mitre"))
+    meshes |= _prisms([wanted[k] for k in torn], opened, terrain)
+    reasons |= {building.id: "its footprint makes no closed mesh" for building in wanted if building.id not in meshes}
+    failures = [
+        Exclusion(id=building.id, reason=reasons[building.id]) for building in buildings if building.id in reasons
+    ]
+    return {building.id: meshes[building.id] for building in buildings if building.id in meshes}, failures
+
+
+def _require_unique(buildings: Sequence[Building]) -> None:
+    ids = [building.id for building in buildings]
+    if len(set(ids)) < len(ids):
+        twice = next(name for name in ids if ids.count(name) > 1)
+        raise UelError("two buildings have one id", got=twice, do="number the pieces: way/1#1, way/1#2")
+
+
+def _refuse(building: Building) -> str:
+    """Why a building cannot become a prism; empty when nothing speaks against it."""
+    if building.footprint.is_empty or not building.footprint.is_valid:
+        return f"footprint: {shapely.is_valid_reason(building.footprint)}" if building.footprint else "empty footprint"
+    if not 0 <= building.base < building.top < np.inf:
+        return f"its top at {building.top:g} m is not above its base at {building.base:g} m, or below the ground"
+    return ""
+
+
+def _clean(footprints: np.ndarray) -> np.ndarray:
+    """Polygons without nodes that say nothing; as they were where that would leave no polygon."""
+    flat = shapely.force_2d(footprints)
+    fewer = shapely.simplify(flat, FINEST)
+    return np.where(shapely.is_valid(fewer) & (shapely.area(fewer) > 0), fewer, flat)
+
+
+# Footprints
+
+
+@dataclass(frozen=True)
+class _Footprints:
+    """Outlines and triangles of many footprints; vertices are sorted by their owner."""
+
+    points: Float[Array, "vertex 2"]
+    owner: Integer[Array, " vertex"]
+    """index of the building"""
+    following: Integer[Array, " vertex"]
+    """the next vertex on the outline, with the building on the left"""
+    triangles: Integer[Array, "triangle 3"]
+    """counter-clockwise"""
+
+
+def _triangulate(polygons: np.ndarray) -> _Footprints:
+    """Triangles between the polygons' own vertices: constrained Delaunay, which keeps collinear ones."""
+    pieces, building = shapely.get_parts(shapely.orient_polygons(polygons), return_index=True)
+    rings, piece = shapely.get_rings(pieces, return_index=True)
+    points, ring = shapely.get_coordinates(rings, return_index=True)
+    final = np.append(ring[1:] != ring[:-1], True)[: len(ring)]  # a ring ends with its first point once more
+    count = np.bincount(ring, minlength=len(rings)) - 1
+    start = np.cumsum(count) - count
+    following = np.arange(1, count.sum() + 1)
+    following[start + count - 1] = start
+    points, piece = points[~final], piece[ring[~final]]
+    return _Footprints(points, building[piece], following, _delaunay(pieces, points, piece))
+
+
+def _delaunay(
+    pieces: np.ndarray, points: Float[Array, "vertex 2"], piece: Integer[Array, " vertex"]
+) -> Integer[Array, "triangle 3"]:
+    """Triangles of every piece between its `points`; one with a corner that is none of them is left out."""
+    triangles, parent = shapely.get_parts(shapely.constrained_delaunay_triangles(pieces), return_index=True)
+    corners = shapely.get_coordinates(triangles).reshape(-1, 4, 2)[:, 2::-1].reshape(-1, 2)  # GEOS goes clockwise
+    # Vertices that single precision may merge on disk count as one here, so that the mesh shows the pinch at once.
+    places = np.concatenate([points, corners]).round(MERGED)
+    keys = np.column_stack([np.append(piece, np.repeat(parent, 3)), places])
+    _, first, place = np.unique(keys, axis=0, return_index=True, return_inverse=True)
+    found = first[place.ravel()][len(points) :].reshape(-1, 3)
+    return found[(found < len(points)).all(axis=1)]
+
+
+def unpaired(faces: Integer[Array, "face 3"]) -> Bool[Array, " face"]:
+    """Faces with an edge that has not exactly one partner: another face that runs through it the other way."""
+    tail, head = faces.ravel(), np.roll(faces, -1, axis=1).ravel()
+    count = faces.max(initial=0) + 1
+    there, back = tail * count + head, head * count + tail
+    ordered = np.sort(there)
+
+    def times(key: np.ndarray) -> np.ndarray:
+        return np.searchsorted(ordered, key, "right") - np.searchsorted(ordered, key, "left")
+
+    return ((times(there) != 1) | (times(back) != 1)).reshape(-1, 3).any(axis=1)
+
+
+# Prisms
+
+
+def _prisms(buildings: Sequence[Building], polygons: np.ndarray, terrain: Terrain) -> dict[str, Mesh]:
+    """Meshes by id, without those that would not be closed."""
+    if not buildings:
+        return {}
+    flat = _triangulate(polygons)
+    count = np.bincount(flat.owner, minlength=len(buildings))
+    floor, roof = _levels(buildings, polygons, flat, terrain)
+    # A building's vertices lie side by side: first its floor's, then its roof's.
+    low = np.arange(len(flat.owner)) + (np.cumsum(count) - count)[flat.owner]
+    high = low + count[flat.owner]
+    vertices = np.empty((2 * len(low), 3))
+    vertices[low] = np.column_stack([flat.points, floor[flat.owner]])
+    vertices[high] = np.column_stack([flat.points, roof[flat.owner]])
+    walls = [(low, low[flat.following], high[flat.following]), (low, high[flat.following], high)]
+    wall = np.concatenate([np.stack(corners, axis=1) for corners in walls])
+    groups = (wall, high[flat.triangles], low[flat.triangles[:, ::-1]])
+    surface = np.repeat(np.arange(len(groups)), [len(group) for group in groups])
+    return _split(buildings, vertices, np.concatenate(groups), surface, 2 * count)
+
+
+def _split(
+    buildings: Sequence[Building],
+    vertices: Float[Array, "vertex 3"],
+    faces: Integer[Array, "face 3"],
+    surface: Integer[Array, " face"],
+    count: Integer[Array, " building"],
+) -> dict[str, Mesh]:
+    """One closed mesh for each building that has one; `count` of the vertices belong to each, in turn."""
+    last = np.cumsum(count)
+    owner = np.searchsorted(last, faces[:, 0], "right")
+    closed = np.isin(np.arange(len(count)), owner) & ~np.isin(np.arange(len(count)), owner[unpaired(faces)])
+    order = np.argsort(owner, kind="stable")
+    ends = np.searchsorted(owner[order], np.arange(1, len(count)))
+    faces = (faces - (last - count)[owner][:, None])[order]
+    pieces = zip(np.split(vertices, last[:-1]), np.split(faces, ends), np.split(surface[order], ends), strict=True)
+    return {
+        building.id: Mesh(*piece) for building, piece, whole in zip(buildings, pieces, closed, strict=True) if whole
+    }
+
+
+def _levels(
+    buildings: Sequence[Building], polygons: np.ndarray, flat: _Footprints, terrain: Terrain
+) -> tuple[Float[Array, " building"], Float[Array, " building"]]:
+    """Elevations in metres of every building's floor and roof."""
+    lowest, highest = _ground(polygons, flat, terrain)
+    level = _lowest([building.whole or building.footprint for building in buildings], terrain)
+    base, top = (np.array([getattr(building, name) for building in buildings], float) for name in ("base", "top"))
+    # A part in the middle may stand lower than any point of the whole outline.
+    floor = np.where(base > 0, level + base, np.minimum(level, lowest) - SUNK)
+    return floor, np.maximum(level + top, highest + STOREY)
+
+
+def _lowest(outlines: Sequence[Polygon | MultiPolygon], terrain: Terrain) -> Float[Array, " outline"]:
+    """Lowest ground in metres along every outline, courtyards included."""
+    pieces, owner = shapely.get_parts(np.array(outlines, dtype=object), return_index=True)
+    rings, piece = shapely.get_rings(pieces, return_index=True)
+    points, ring = shapely.get_coordinates(rings, return_index=True)
+    along = ring[1:] == ring[:-1]
+    low, _ = terrain.extremes(points[:-1][along], points[1:][along])
+    lowest = np.full(len(outlines), np.inf)
+    np.minimum.at(lowest, owner[piece[ring[1:][along]]], low)
+    return lowest
+
+
+def _ground(
+    polygons: np.ndarray, flat: _Footprints, terrain: Terrain
+) -> tuple[Float[Array, " building"], Float[Array, " building"]]:
+    """Lowest ground at every outline and highest ground beneath every footprint, in metres."""
+    lowest, highest = np.full(len(polygons), np.inf), np.full(len(polygons), -np.inf)
+    low, high = terrain.extremes(flat.points, flat.points[flat.following])
+    np.minimum.at(lowest, flat.owner, low)
+    np.maximum.at(highest, flat.owner, high)
+    # Beneath the inside the ground is highest at a node of the terrain, if not at the outline.
+    tree = shapely.STRtree(np.asarray(shapely.points(terrain.nodes[:, :2])))
+    building, node = tree.query(polygons, predicate="contains")
+    np.maximum.at(highest, building, terrain.nodes[node, 2])
+    return lowest, highest

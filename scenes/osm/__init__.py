@@ -1,0 +1,1 @@
+"""From OpenStreetMap and other map files to features: buildings, heights, land cover."""

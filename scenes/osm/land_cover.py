@@ -1,0 +1,121 @@
+"""Ground with a class of its own: green, water, paths and roads, in metres of the tile."""
+
+from collections.abc import Mapping
+from typing import Literal
+
+import geopandas as gpd
+import numpy as np
+import shapely
+from shapely import Polygon
+from shapely.geometry.base import BaseGeometry
+
+from scenes.osm.coastline import sea
+from scenes.osm.footprints import denotes, ids, pieces, repaired, square, tags_of
+from scenes.osm.map_features import Ground
+from scenes.osm.tags import count, metres
+
+Kind = Literal["road", "path", "water", "green"]
+
+ORDER: tuple[Kind, ...] = ("green", "water", "path", "road")  # later ones lie over earlier ones
+LANE = 3.25  # metres
+ROADS = {  # metres between the kerbs, where neither width nor lanes are tagged
+    "motorway": 14.0,
+    "trunk": 12.0,
+    "primary": 10.0,
+    "secondary": 9.0,
+    "tertiary": 7.5,
+    "residential": 6.0,
+    "unclassified": 6.0,
+    "living_street": 5.0,
+    "busway": 4.0,
+    "raceway": 10.0,
+    "service": 4.0,
+    "road": 6.0,
+}
+PATHS = {
+    "pedestrian": 5.0,
+    "cycleway": 2.5,
+    "track": 3.0,
+    "footway": 2.0,
+    "steps": 2.0,
+    "path": 1.5,
+    "bridleway": 2.0,
+}
+STREAMS = {"river": 15.0, "canal": 10.0, "stream": 2.0, "drain": 1.5, "ditch": 1.0}
+GREEN = {
+    "landuse": "grass forest meadow orchard vineyard allotments cemetery recreation_ground village_green flowerbed",
+    "leisure": "park garden golf_course nature_reserve dog_park",
+    "natural": "wood grassland scrub heath wetland fell tundra shrubbery",
+}
+WATER = {
+    "natural": "water bay",
+    "waterway": "riverbank dock",
+    "landuse": "reservoir basin",
+    "leisure": "swimming_pool",
+}
+
+
+def ground(frame: gpd.GeoDataFrame, half: float) -> list[Ground]:
+    """Patches of a table in metres, cut at the square |x|, |y| ≤ `half`: green, water, paths, roads in this order.
+
+    A line is as wide as its `width`, else as its lanes, else as its class. What lies in a tunnel, under the
+    ground or inside a building is left out. The sea is what lies right of the coastlines.
+    """
+    read = [
+        (id, _area_or_line(geometry, tags), tags)
+        for id, geometry, tags in zip(ids(frame), frame.geometry, tags_of(frame), strict=True)
+    ]
+    found: list[tuple[str, Kind, BaseGeometry, float]] = [
+        (id, kind, geometry, width)
+        for id, geometry, tags in read
+        if (kind := _kind(geometry, tags)) and (width := _width(geometry, tags)) is not None
+    ]
+    lines = np.array([geometry for _, _, geometry, _ in found], dtype=object)
+    half_width = np.array([width / 2 for *_, width in found])
+    areas = shapely.buffer(lines, half_width, cap_style="flat", quad_segs=4)
+    cut = repaired(shapely.intersection(repaired(areas), square(half)))
+    patches: list[Ground] = [
+        Ground(id=id, kind=kind, footprint=piece)
+        for (id, kind, _, _), area in zip(found, cut, strict=True)
+        for piece in pieces(area)
+    ]
+    coast = [line for _, line, tags in read if tags.get("natural") == "coastline" and "Line" in line.geom_type]
+    water = [Ground(id=f"sea#{n + 1}", kind="water", footprint=area) for n, area in enumerate(sea(coast, half))]
+    return sorted(water + patches, key=lambda patch: ORDER.index(patch.kind))
+
+
+def _area_or_line(geometry: BaseGeometry, tags: Mapping[str, str]) -> BaseGeometry:
+    """A closed way that says it is an area, such as a square for pedestrians, is one."""
+    closed = geometry.geom_type == "LineString" and tags.get("area") == "yes" and shapely.is_ring(geometry)
+    return Polygon(geometry.coords) if closed else geometry
+
+
+def _kind(geometry: BaseGeometry, tags: Mapping[str, str]) -> Kind | None:
+    """The class of a line or an area; None for what is no ground."""
+    hidden = denotes(tags, "tunnel") or tags.get("location") == "underground" or tags.get("indoor") == "yes"
+    if hidden or tags.get("layer", "").startswith("-") or geometry.is_empty or "Point" in geometry.geom_type:
+        return None
+    way = tags.get("highway", "").removesuffix("_link")
+    if way in ROADS:
+        return "road"
+    if way in PATHS:
+        return "path"
+    if _any_of(tags, WATER) or tags.get("waterway") in STREAMS:
+        return "water"
+    return "green" if _any_of(tags, GREEN) else None
+
+
+def _any_of(tags: Mapping[str, str], classes: Mapping[str, str]) -> bool:
+    return any(tags.get(key) in values.split() for key, values in classes.items())
+
+
+def _width(geometry: BaseGeometry, tags: Mapping[str, str]) -> float | None:
+    """Metres by which a line is widened; 0 for an area, None for a line whose class is an area's."""
+    if "Polygon" in geometry.geom_type:
+        return 0.0
+    way = tags.get("highway", "").removesuffix("_link")
+    by_class = ROADS.get(way) or PATHS.get(way) or STREAMS.get(tags.get("waterway", ""))
+    if by_class is None:
+        return None
+    lanes = count(tags.get("lanes")) if way in ROADS else None
+    return metres(tags.get("width")) or (LANE * lanes if lanes else by_class)

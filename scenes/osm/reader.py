@@ -1,0 +1,176 @@
+"""From a map to a `Place`: buildings, exclusions and ground in the metres of a square."""
+
+import hashlib
+import math
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+from pyproj import Transformer
+
+from scenes.osm import heights
+from scenes.osm.building_parts import prisms, without_copies
+from scenes.osm.footprints import Outline, near, outlines, to_local
+from scenes.osm.land_cover import ground
+from scenes.osm.map_features import Building, Exclusion, Place
+from scenes.osm.map_files import suffix_of
+from scenes.osm.queries import LARGEST, METRES_PER_DEGREE, Box, Source, center_of, features, parse, require_point
+from uel.errors import UelError
+
+LIBRARIES = ("osmnx", "osmium", "shapely", "pyproj")
+DEVICE = re.compile(r"(con|prn|aux|nul|(com|lpt)\d)(\..*)?", re.I)  # no file of Windows can be called like one
+
+
+def read(
+    source: str | Path,
+    *,
+    size: float | None = None,
+    margin: float = 128.0,
+    center: tuple[float, float] | None = None,
+    name: str | None = None,
+    seed: int | None = None,
+    cache: Path | None = None,
+) -> Place:
+    """The buildings and the ground of a square of the world, from a file or online.
+
+    `source` is a map file (.osm, .osm.gz, .osm.bz2, .osm.pbf, .geojson), a point `"48.87,2.33"` (latitude,
+    longitude), a box `"2.32,48.86,2.34,48.88"` (west, south, east, north) or a place's name; all but files ask
+    Overpass and keep its answers in `cache`. `size` is the side of the square in metres: 512 by default, the
+    larger side for a box. Features up to `margin` metres around it are kept, whole. `center` is latitude and
+    longitude; by default what the source names, for a file the middle of its bounds. `seed` draws the heights
+    that are not tagged from their uncertainty; without it the best estimate is taken.
+
+    The metres are UTM's: y is grid north, lengths are true to 0.1 %.
+    Raises `UelError` for a source that cannot be read or has no building there, and for an impossible square.
+    """
+    asked = parse(source)
+    if size is None:
+        size = float(math.ceil(asked.box.side)) if asked.box else 512.0
+    _require_square(size, margin)
+    if name is not None:
+        require_name(name)
+    frame, center = _features(asked, size / 2 + margin, center, cache)
+    crs = utm(*center)
+    origin = _origin(center, crs)
+    local = near(to_local(frame, crs, origin), size / 2 + margin)
+    buildings, exclusions = _buildings(local, seed)
+    _require_building(buildings, asked, center, size)
+    return Place(
+        name=name or name_of(asked),
+        crs=crs,
+        origin=origin,
+        center=center,
+        size=float(size),
+        margin=float(margin),
+        buildings=tuple(buildings),
+        exclusions=tuple(exclusions),
+        ground=tuple(ground(local, size / 2 + margin)),
+        provenance=_provenance(asked, buildings, seed),
+    )
+
+
+def outlines_of(file: str | Path) -> list[Outline]:
+    """Every building outline of a map file in metres around its own middle, for statistics."""
+    frame, center = _features(parse(file), 0.0, None, None)
+    crs = utm(*center)
+    return outlines(to_local(frame, crs, _origin(center, crs)))[0]
+
+
+def utm(latitude: float, longitude: float) -> str:
+    """The UTM zone of a point in degrees: `EPSG:32632`."""
+    zone = min(int((longitude + 180) // 6) + 1, 60)
+    return f"EPSG:{(32600 if latitude >= 0 else 32700) + zone}"
+
+
+def require_name(name: str) -> None:
+    """Raise `UelError` for a name that is no file name: a folder is to be called like this."""
+    if not re.fullmatch(r"\w[\w .,()+-]{0,99}", name) or name.endswith((".", " ")) or DEVICE.fullmatch(name):
+        raise UelError("not a name", got=repr(name[:120]), do="use letters, digits, spaces and . , ( ) + - _")
+
+
+def _features(
+    source: Source, half: float, center: tuple[float, float] | None, cache: Path | None
+) -> tuple[gpd.GeoDataFrame, tuple[float, float]]:
+    """Features in degrees and the latitude and longitude of the middle."""
+    center = center or center_of(source, cache)
+    if center is not None:
+        require_point(*center)
+    if source.kind == "file":
+        frame = features(source)
+        return frame, center or require_point(*Box(*map(float, frame.total_bounds)).center)
+    assert center is not None, "only a file may not know its centre"
+    return features(source, _box_around(center, half), cache=cache), center
+
+
+def _box_around(center: tuple[float, float], half: float) -> Box:
+    """A box in degrees that holds the square; Overpass is asked for a little more than is kept."""
+    latitude, longitude = center
+    tall = 1.1 * half / METRES_PER_DEGREE
+    wide = tall / math.cos(math.radians(latitude))
+    box = Box(longitude - wide, latitude - tall, longitude + wide, latitude + tall)
+    if box.west < -180 or box.east > 180:
+        raise UelError("the square crosses the antimeridian", got=f"longitude {longitude:g}", do="move its centre")
+    return box
+
+
+def _origin(center: tuple[float, float], crs: str) -> tuple[float, float]:
+    east, north = Transformer.from_crs("EPSG:4326", crs, always_xy=True).transform(center[1], center[0])
+    return float(east), float(north)
+
+
+def _buildings(frame: gpd.GeoDataFrame, seed: int | None) -> tuple[list[Building], list[Exclusion]]:
+    drawn, without_outline = outlines(frame)
+    single, copies = without_copies(drawn)
+    known = heights.estimate(single)
+    known = known if seed is None else heights.draw(known, seed)
+    buildings, vanished = prisms(single, known)
+    return buildings, without_outline + copies + vanished
+
+
+def name_of(source: str | Path | Source) -> str:
+    """A name for a source's tile that is also a file name."""
+    source = parse(source)
+    text = source.file.name.removesuffix(suffix_of(source.file) or "") if source.kind == "file" else source.text
+    written = re.sub(r"[^\w .,()+-]+", "_", text)[:80].rstrip(" .")
+    return written if re.match(r"\w", written) and not DEVICE.fullmatch(written) else f"{source.kind} {written}".strip()
+
+
+def _provenance(source: Source, buildings: Sequence[Building], seed: int | None) -> Mapping[str, Any]:
+    read_from: dict[str, Any] = {"source": source.kind, "query": source.text}
+    if source.kind == "file":
+        digest = hashlib.sha256(source.file.read_bytes()).hexdigest()
+        read_from = {"source": "file", "file": source.file.name, "sha256": digest}
+    return {
+        **read_from,
+        "heights": dict(Counter(building.provenance for building in buildings)),
+        "height_seed": seed,
+        "versions": {library: version(library) for library in LIBRARIES},
+    }
+
+
+def _require_square(size: float, margin: float) -> None:
+    if not (math.isfinite(size) and math.isfinite(margin) and size > 0 and margin >= 0):
+        raise UelError(
+            "this is no square",
+            got=f"size {size} m, margin {margin} m",
+            do="give finite metres, a positive size and a margin that is not negative",
+        )
+    if size + 2 * margin > LARGEST:
+        got = f"size {size:g} m with a margin of {margin:g} m"
+        raise UelError(f"the square is larger than {LARGEST / 1000:g} km", got=got, do="build several smaller tiles")
+
+
+def _require_building(buildings: Sequence[Building], source: Source, center: tuple[float, float], size: float) -> None:
+    """A building touches the square itself."""
+    bounds = np.array([building.footprint.bounds for building in buildings]).reshape(-1, 4)
+    if not ((bounds[:, :2] < size / 2).all(axis=1) & (bounds[:, 2:] > -size / 2).all(axis=1)).any():
+        raise UelError(
+            "no building stands there",
+            got=f"{source.text}, latitude {center[0]:.5f}, longitude {center[1]:.5f}, size {size:g} m",
+            do="make the square larger or move its centre",
+        )

@@ -1,0 +1,1 @@
+"""Where sites stand: placement, site files, visibility."""

@@ -1,0 +1,196 @@
+"""Masts that somebody else placed: tables of them, in CSV, JSON or GeoJSON.
+
+A row is a site. Its place is `latitude` and `longitude` (degrees, WGS 84) or `x` and `y` (metres east and north of
+the tile's centre). Its height is one of `height` (metres above the ground), `height_above_roof` (above whatever
+stands there) or `z` (elevation in the tile's own datum). `azimuth_deg` lists a cell for each sector (`0;120;240`,
+clockwise from north); `tilt_deg` and `power_dbm` hold for all of them. `name` is for people. In GeoJSON the place
+is the point's, the rest its properties.
+"""
+
+import csv
+import difflib
+import io
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from pyproj import Transformer
+
+from scenes.osm.map_files import foreign_crs
+from scenes.osm.queries import require_point
+from uel.errors import UelError
+from uel.geo.tile import Tile
+from uel.radio.sites import Cell, Site
+
+Row = Mapping[str, Any]
+HEIGHTS = ("height", "height_above_roof", "z")
+PLACES = (("latitude", "longitude"), ("x", "y"))
+COLUMNS = ("name", "latitude", "longitude", "x", "y", *HEIGHTS, "azimuth_deg", "tilt_deg", "power_dbm")
+APART = 0.1  # m: closer sites are one site written twice
+MOST = 8
+
+
+def read_sites(tile: Tile, file: Path, template: Cell | None = None) -> tuple[Site, ...]:
+    """The sites of a table, in its order; what a row does not say of its cells is the `template`'s.
+
+    Raises `UelError`, with row and column, for a file that cannot be read, unknown, missing or contradicting
+    columns, what is no number, more than 8 sites, two sites in one place, and a site off the tile, inside a wall
+    or in the ground; and for degrees on a tile without a georeference.
+    """
+    rows = _rows(file)
+    if not 1 <= len(rows) <= MOST:
+        raise UelError(
+            "a network has 1 to 8 sites", got=f"{len(rows)} rows in {file}", do="write one row for each site"
+        )
+    sites = tuple(_site(tile, row, f"row {number} of {file.name}", template) for number, row in enumerate(rows, 1))
+    _require_apart(sites, file)
+    tile.require_sites(sites)
+    return sites
+
+
+def _rows(file: Path) -> Sequence[Row]:
+    """Rows of a file by its ending, with the columns checked."""
+    readers = {".csv": _csv, ".json": _json, ".geojson": _geojson}
+    if file.suffix.lower() not in readers:
+        raise UelError("sites come in .csv, .json or .geojson", got=str(file), do="name the file after what it holds")
+    try:
+        rows = readers[file.suffix.lower()](file.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UelError("these sites cannot be read", got=f"{file}: {error!r}", do="correct the file") from error
+    for number, row in enumerate(rows, 1):
+        _require_columns(row, f"row {number} of {file.name}")
+    return rows
+
+
+def _csv(text: str) -> list[Row]:
+    """A table with a header; an empty field says nothing."""
+    rows = list(csv.DictReader(io.StringIO(text), skipinitialspace=True, strict=True))
+    for number, row in enumerate(rows, 1):
+        if None in row or None in row.values():
+            raise ValueError(f"row {number} has not as many fields as the header")
+    return [{key.strip(): value for key, value in row.items() if value.strip()} for row in rows]
+
+
+def _json(text: str) -> list[Row]:
+    """A list of objects; a GeoJSON file may be called .json, too."""
+    data = json.loads(text)
+    if isinstance(data, dict) and data.get("type") == "FeatureCollection":
+        return _geojson(text)
+    if not (isinstance(data, list) and all(isinstance(row, dict) for row in data)):
+        raise ValueError("no list of objects")
+    return [{key: value for key, value in row.items() if value is not None} for row in data]
+
+
+def _geojson(text: str) -> list[Row]:
+    """Points of a FeatureCollection (RFC 7946); a third coordinate says nothing, heights are properties."""
+    content, rows = json.loads(text), []
+    features = content["features"]
+    if other := foreign_crs(content):
+        raise ValueError(f"coordinates are not degrees of WGS 84: {other}")
+    for feature in features:
+        if feature["geometry"]["type"] != "Point":
+            raise ValueError(f"a site is a Point, not a {feature['geometry']['type']}")
+        longitude, latitude = feature["geometry"]["coordinates"][:2]
+        properties = {key: value for key, value in (feature["properties"] or {}).items() if value is not None}
+        rows.append({"longitude": longitude, "latitude": latitude, **properties})
+    return rows
+
+
+def _require_columns(row: Row, where: str) -> None:
+    for column in row:
+        if column not in COLUMNS:
+            close = difflib.get_close_matches(column, COLUMNS, n=1)
+            hint = f"perhaps you meant {close[0]}; " if close else ""
+            raise UelError(f"unknown column in {where}", got=column, do=f"{hint}known are {', '.join(COLUMNS)}")
+    places = [pair for pair in PLACES if any(column in row for column in pair)]
+    if len(places) != 1 or not all(column in row for column in places[0]):
+        raise UelError(
+            f"no place in {where}",
+            got=f"columns {', '.join(row)}",
+            do="give latitude and longitude, or x and y in metres from the tile's centre",
+        )
+    heights = [column for column in HEIGHTS if column in row]
+    if len(heights) != 1:
+        raise UelError(
+            f"{where} needs one height", got=", ".join(heights) or "none", do=f"give one of {', '.join(HEIGHTS)}"
+        )
+
+
+def _site(tile: Tile, row: Row, where: str, template: Cell | None) -> Site:
+    x, y = _place(tile, row, where)
+    position = torch.tensor([x, y], dtype=torch.float64)
+    if not bool(tile.raster_grid.contains(position)):
+        raise UelError(
+            f"{where} is off the tile",
+            got=f"x = {x:.1f} m, y = {y:.1f} m",
+            do=f"stay within ±{tile.size / 2:g} m of its centre",
+        )
+    return Site(position=(x, y, _elevation(tile, row, position, where)), cells=_cells(row, where, template or Cell()))
+
+
+def _place(tile: Tile, row: Row, where: str) -> tuple[float, float]:
+    if "x" in row:
+        return _number(row, "x", where), _number(row, "y", where)
+    if not tile.meta.get("crs"):
+        raise UelError(
+            f"tile {tile.name} has no georeference", got=f"degrees in {where}", do="give x and y in metres instead"
+        )
+    latitude, longitude = require_point(_number(row, "latitude", where), _number(row, "longitude", where))
+    to_metres = Transformer.from_crs("EPSG:4326", tile.meta["crs"], always_xy=True)
+    east, north = to_metres.transform(longitude, latitude)
+    return east - tile.meta["origin"][0], north - tile.meta["origin"][1]
+
+
+def _elevation(tile: Tile, row: Row, position: torch.Tensor, where: str) -> float:
+    column = next(column for column in HEIGHTS if column in row)
+    value = _number(row, column, where)
+    if column == "z":
+        return value
+    pixel = tile.pixel_of(position)
+    base = tile.rasters["height" if column == "height_above_roof" else "ground"][pixel]
+    return float(base) + value
+
+
+def _cells(row: Row, where: str, template: Cell) -> tuple[Cell, ...]:
+    given = {name: _number(row, name, where) for name in ("tilt_deg", "power_dbm") if name in row}
+    cell = replace(template, **given)
+    if "azimuth_deg" not in row:
+        return (cell,)
+    value = row["azimuth_deg"]
+    if cell.array.pattern == "iso" and cell.array.rows * cell.array.columns == 1:
+        raise UelError(
+            f"azimuth_deg in {where}, but an isotropic antenna has none",
+            got=f"pattern {cell.array.pattern}",
+            do="choose a pattern with a direction, --pattern tr38901 say, or leave azimuth_deg out",
+        )
+    several = value if isinstance(value, list) else str(value).split(";")
+    return tuple(replace(cell, azimuth_deg=_finite(item, "azimuth_deg", where)) for item in several)
+
+
+def _number(row: Row, column: str, where: str) -> float:
+    return _finite(row[column], column, where)
+
+
+def _finite(value: Any, column: str, where: str) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number) or isinstance(value, bool):
+        raise UelError(f"{column} in {where} is no number", got=repr(value), do="write a finite number, 12.5 say")
+    return number
+
+
+def _require_apart(sites: Sequence[Site], file: Path) -> None:
+    for second, site in enumerate(sites):
+        for first, other in enumerate(sites[:second]):
+            if math.dist(site.position, other.position) < APART:
+                raise UelError(
+                    f"rows {first + 1} and {second + 1} of {file.name} are one place",
+                    got=f"{site.position}",
+                    do="put the sectors of a mast into one row: azimuth_deg 0;120;240",
+                )

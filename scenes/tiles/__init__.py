@@ -1,0 +1,1 @@
+"""The tile folder: written, described, validated."""

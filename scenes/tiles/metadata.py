@@ -1,0 +1,65 @@
+"""What `tile.json` says of a place: where it is, what it was made from, and how each building is known."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from importlib.metadata import version
+from typing import Any
+
+from pyproj import Transformer
+
+from scenes.materials.osm_materials import Surfaces
+from scenes.materials.random_materials import Draws
+from scenes.osm.map_features import Building, Place
+from uel import __version__
+
+LIBRARIES = ("osmnx", "shapely", "rasterio", "pyproj", "trimesh", "zarr")
+
+
+def describe(
+    place: Place, surfaces: Mapping[str, Surfaces], *, pixel: float, seed: int, draws: Draws | None = None
+) -> dict[str, Any]:
+    """`meta` of `write_tile` for a place whose buildings have these `surfaces` (classes by id).
+
+    `pixel` is the side of a raster pixel in metres, `seed` what everything random in the tile came from. The
+    writer of the rasters adds `materials` (and `covers`). No date: the same build, the same hash.
+    """
+    buildings = {b.id: _building(b, surfaces[b.id], draws) for b in place.buildings}
+    return {
+        "name": place.name,
+        "crs": place.crs,
+        "origin": list(place.origin),
+        "center": list(place.center),
+        "bbox": bounding_box(place.crs, place.origin, place.size),
+        "size": place.size,
+        "margin": place.margin,
+        "pixel": pixel,
+        "seed": seed,
+        "provenance": dict(place.provenance),
+        "versions": {"uel": __version__, **{name: version(name) for name in LIBRARIES}},
+        "buildings": buildings,
+        "exclusions": {exclusion.id: exclusion.reason for exclusion in place.exclusions},
+        **({"drawn": draws.record(), "bands": draws.bands} if draws else {}),
+    }
+
+
+def bounding_box(crs: str, origin: Sequence[float], size: float) -> list[float]:
+    """West, south, east, north in degrees (WGS 84) of the smallest box around a tile of side `size` metres."""
+    x, y = origin
+    to_degrees = Transformer.from_crs(crs, "EPSG:4326", always_xy=True)
+    return list(to_degrees.transform_bounds(x - size / 2, y - size / 2, x + size / 2, y + size / 2))
+
+
+def _building(building: Building, classes: Surfaces, draws: Draws | None) -> dict[str, Any]:
+    found = {
+        "base": building.base,
+        "top": building.top,
+        "top_std": building.top_std,
+        "provenance": building.provenance,
+        **asdict(classes),
+    }
+    return found | ({"drawn": _values(draws, building.id)} if draws else {})
+
+
+def _values(draws: Draws, identity: str) -> dict[str, Any]:
+    named = draws.surfaces[identity]
+    return {side: asdict(draws.materials[name]) for side, name in (("wall", named.wall), ("roof", named.roof))}

@@ -1,0 +1,55 @@
+"""A tile's scene as Mitsuba's XML, with the radio materials that Sionna RT reads from it."""
+
+from collections.abc import Iterable, Mapping
+from xml.etree import ElementTree
+
+from scenes.materials.itu_p2040 import ITU, RadioMaterial, bands, thickness_of
+from scenes.mesh.mesh_parts import Part
+
+
+def scene_xml(parts: list[Part], bsdfs: Mapping[str, ElementTree.Element]) -> str:
+    """A Mitsuba scene of flat-shaded PLY shapes with Sionna's radio materials."""
+    scene = ElementTree.Element("scene", version="2.1.0")
+    scene.extend([bsdfs[name] for name in dict.fromkeys(part.material for part in parts)])
+    for part in parts:
+        shape = ElementTree.SubElement(scene, "shape", type="ply", id=f"mesh-{part.name}")
+        ElementTree.SubElement(shape, "string", name="filename", value=f"meshes/{part.name}.ply")
+        ElementTree.SubElement(shape, "boolean", name="face_normals", value="true")
+        ElementTree.SubElement(shape, "ref", name="bsdf", id=part.material)
+    ElementTree.indent(scene)
+    return ElementTree.tostring(scene, encoding="unicode") + "\n"
+
+
+def bsdfs_of(names: Iterable[str], drawn: Mapping[str, RadioMaterial] | None = None) -> dict[str, ElementTree.Element]:
+    """Mitsuba's materials by name: explicit values for the `drawn` ones, for all others the ITU class of that name."""
+    drawn = drawn or {}
+    return {name: _explicit(name, drawn[name]) if name in drawn else _class(name) for name in names}
+
+
+def bands_of(bsdfs: Mapping[str, ElementTree.Element]) -> dict[str, list[tuple[float, float]]]:
+    """Frequencies in Hz for which each material that is an ITU class is defined."""
+    kinds = {name: bsdf.find("string[@name='type']") for name, bsdf in bsdfs.items()}
+    types = {name: kind.attrib["value"] for name, kind in kinds.items() if kind is not None}
+    return {name: bands(kind) for name, kind in types.items() if kind in ITU}
+
+
+def _class(name: str) -> ElementTree.Element:
+    bands(name)  # refuses an unknown class
+    bsdf = ElementTree.Element("bsdf", type="itu-radio-material", id=name)
+    ElementTree.SubElement(bsdf, "string", name="type", value=name)
+    ElementTree.SubElement(bsdf, "float", name="thickness", value=repr(thickness_of(name)))
+    return bsdf
+
+
+def _explicit(name: str, material: RadioMaterial) -> ElementTree.Element:
+    bsdf = ElementTree.Element("bsdf", type="radio-material", id=name)
+    values = {
+        "relative_permittivity": material.relative_permittivity,
+        "conductivity": material.conductivity,
+        "thickness": material.thickness,
+        "scattering_coefficient": material.scattering_coefficient,
+        "xpd_coefficient": material.xpd,
+    }
+    for key, value in values.items():
+        ElementTree.SubElement(bsdf, "float", name=key, value=repr(float(value)))
+    return bsdf

@@ -1,0 +1,1 @@
+"""Tiles that differ from the truth on purpose, and calibrated ones."""

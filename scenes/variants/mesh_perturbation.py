@@ -1,0 +1,171 @@
+"""The wrong twin of any tile, from its meshes alone: heights off, buildings missing or moved, walls of other materials.
+
+`scenes.variants.map_perturbation` errs where a map still knows its buildings. A bundled city is meshes without
+buildings, and the map behind a tile may be gone: here walls and roofs are put together again from the corners that they
+share.
+"""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+from jaxtyping import Float, Int
+from scipy.sparse import coo_matrix, csr_matrix, triu
+from scipy.sparse.csgraph import connected_components
+from trimesh.exchange.ply import load_ply
+
+from scenes.mesh.mesh_parts import Array, Part, merge
+from scenes.mesh.rasters import materials_of, rasterise
+from scenes.tiles.mitsuba_xml import bsdfs_of
+from scenes.tiles.writer import write_tile
+from scenes.variants.map_perturbation import Perturbation
+from uel.errors import UelError
+from uel.geo.tile import Tile
+
+CLASSES = ("concrete", "brick", "marble", "metal", "wood", "glass")  # of P.2040, defined at 3.5 and at 28 GHz
+ROUNDING = 3  # decimals of a metre: corners nearer than that are one
+OWN_TO_MESHES = ("schema", "files", "bands", "recipe", "built_sites")  # of tile.json: what the twin has of its own
+
+
+@dataclass(frozen=True)
+class Soup:
+    """All triangles of a tile's buildings, and to which building each corner belongs."""
+
+    vertices: Float[Array, "vertex 3"]
+    faces: Int[Array, "face 3"]
+    part: Int[Array, " vertex"]
+    """the part that each corner came in"""
+    building: Int[Array, " vertex"]
+    count: int
+    """buildings"""
+
+
+def wrong_twin(tile: Tile, folder: Path | str, spec: Perturbation, seed: int) -> Tile:
+    """Write the wrong twin of a tile to `folder`; masts are not part of it.
+
+    Each building is higher or lower by a factor, missing, or moved, as `spec` says; with `materials` its walls and its
+    roof are each of a class other than their own, drawn evenly: swapping, as `scenes.variants.map_perturbation` does,
+    changes nothing in a city that is all of one material. Numbers are drawn by `seed`, building by building in the
+    order of the meshes.
+
+    Raises `UelError` for antennas that are to be wrong, and for a tile without a building.
+    """
+    if spec.azimuth_deg or spec.antenna_height:
+        raise UelError(
+            "a twin of meshes has no masts",
+            got=spec,
+            do="use scenes.variants.map_perturbation.perturb_sites for antennas",
+        )
+    parts, bsdfs = read_scene(tile)
+    walls = [part for part in parts if part.kind == "building"]
+    if not walls:
+        raise UelError("no building to be wrong about", got=tile.name, do="choose another tile")
+    random = np.random.default_rng(seed)
+    wrong = _wrong(walls, buildings_of(walls), spec, random)
+    twin = [part for part in parts if part.kind == "terrain"] + merge(wrong)
+    rasters = rasterise(twin, tile.raster_grid)
+    if "cover" in tile.rasters:
+        rasters["cover"] = tile.rasters["cover"].numpy().astype(np.uint8)
+    meta = {name: value for name, value in tile.meta.items() if name not in OWN_TO_MESHES}
+    meta |= {"materials": materials_of(twin), "perturbation": {"spec": asdict(spec), "seed": seed, "of": "meshes"}}
+    known = {name: element for name, element in bsdfs.items() if name in materials_of(twin)}
+    return write_tile(Path(folder), twin, known | bsdfs_of(set(materials_of(twin)) - set(known)), rasters, meta)
+
+
+def buildings_of(parts: list[Part]) -> Soup:
+    """Triangles that hang together are a wall or a roof; each joins the one of another part whose corners it shares.
+
+    A row house shares all corners of its roof with its own walls, but two with its neighbour's: the most counts.
+    """
+    vertices = np.concatenate([part.vertices for part in parts]).astype(np.float64)
+    first = np.cumsum([0, *(len(part.vertices) for part in parts)])[:-1]
+    faces = np.concatenate([part.faces + start for part, start in zip(parts, first, strict=True)]).astype(np.int64)
+    part = np.repeat(np.arange(len(parts)), [len(p.vertices) for p in parts])
+    pieces, piece = _connected(len(vertices), faces[:, [0, 1, 0]].ravel(), faces[:, [1, 2, 2]].ravel())
+    partner = _partners(vertices, part, piece, pieces)
+    count, building = _connected(pieces, np.arange(pieces), partner)
+    return Soup(vertices, faces, part, building[piece], count)
+
+
+def _partners(
+    vertices: Float[Array, "vertex 3"], part: Int[Array, " vertex"], piece: Int[Array, " vertex"], pieces: int
+) -> Int[Array, " piece"]:
+    """For every piece the one of another part with which it shares the most corners; itself where there is none."""
+    corner = np.unique(vertices.round(ROUNDING), axis=0, return_inverse=True)[1].reshape(-1)
+    ones = np.ones(len(vertices))
+    holds = csr_matrix((ones, (piece, corner)), shape=(pieces, corner.max() + 1)).minimum(1)  # type: ignore[attr-defined]
+    shared = coo_matrix(triu(holds @ holds.T, k=1))
+    of_piece = np.zeros(pieces, dtype=np.int64)
+    of_piece[piece] = part
+    apart = of_piece[shared.row] != of_piece[shared.col]
+    row, column, number = (v[apart] for v in (shared.row, shared.col, shared.data))
+    row, column, number = np.r_[row, column], np.r_[column, row], np.r_[number, number]
+    partner = np.arange(pieces)
+    order = np.argsort(number, kind="stable")  # the most comes last and stays
+    partner[row[order]] = column[order]
+    return partner
+
+
+def _wrong(parts: list[Part], soup: Soup, spec: Perturbation, random: np.random.Generator) -> list[Part]:
+    """The buildings' parts, wrong."""
+    factor = 1 + spec.heights * random.uniform(-1, 1, soup.count)
+    gone = random.uniform(size=soup.count) < spec.missing
+    off = spec.moved * random.normal(size=(soup.count, 2))
+    base = np.full(soup.count, np.inf)
+    np.minimum.at(base, soup.building, soup.vertices[:, 2])
+    low = base[soup.building]
+    vertices = soup.vertices.copy()
+    vertices[:, 2] = low + factor[soup.building] * (vertices[:, 2] - low)
+    vertices[:, :2] += off[soup.building]
+    here = soup.building[soup.faces[:, 0]]
+    material = _materials(parts, soup, spec.materials, random)
+    of_face = material[soup.part[soup.faces[:, 0]], here]
+    left = {name: soup.faces[(of_face == k) & ~gone[here]] for k, name in enumerate(_names(parts))}
+    return [_part(vertices, faces, name) for name, faces in left.items() if len(faces)]
+
+
+def _names(parts: list[Part]) -> list[str]:
+    return list(dict.fromkeys([*(part.material for part in parts), *CLASSES]))
+
+
+def _materials(parts: list[Part], soup: Soup, other: bool, random: np.random.Generator) -> Int[Array, "part building"]:
+    """Index into `_names` of what each part of each building is made of."""
+    names = _names(parts)
+    own = np.array([names.index(part.material) for part in parts])[:, None].repeat(soup.count, 1)
+    if not other:
+        return own
+    classes = np.array([names.index(name) for name in CLASSES])
+    # One draw for every material a building has, whatever the number of parts that this material comes in.
+    drawn = random.integers(len(CLASSES) - 1, size=(len(names), soup.count))[own, np.arange(soup.count)]
+    choices = np.stack([np.r_[classes[classes != k], classes[:1]][: len(CLASSES) - 1] for k in own[:, 0]])
+    return choices[np.arange(len(parts))[:, None], drawn]
+
+
+def _part(vertices: Float[Array, "vertex 3"], faces: Int[Array, "face 3"], material: str) -> Part:
+    """Some of the faces, with the vertices that they need."""
+    used, index = np.unique(faces, return_inverse=True)
+    return Part("building", material, vertices[used], index.reshape(-1, 3))
+
+
+def _connected(count: int, a: Int[Array, " edge"], b: Int[Array, " edge"]) -> tuple[int, Int[Array, " node"]]:
+    """Number of components, and that of every node."""
+    graph = coo_matrix((np.ones(len(a), dtype=bool), (a, b)), shape=(count, count))
+    number, label = connected_components(graph, directed=False)
+    return int(number), label.astype(np.int64)
+
+
+def read_scene(tile: Tile) -> tuple[list[Part], dict[str, ElementTree.Element]]:
+    """A tile's parts and materials, as `write_tile` wrote them."""
+    root = ElementTree.parse(tile.scene_file).getroot()
+    bsdfs = {element.attrib["id"]: element for element in root.findall("bsdf")}
+    return [_read_part(tile.folder, shape) for shape in root.findall("shape")], bsdfs
+
+
+def _read_part(folder: Path, shape: ElementTree.Element) -> Part:
+    file = next(e.attrib["value"] for e in shape.findall("string") if e.attrib["name"] == "filename")
+    material = next(e.attrib["id"] for e in shape.findall("ref"))
+    with (folder / file).open("rb") as stream:
+        mesh = load_ply(stream)
+    kind = "terrain" if shape.attrib["id"].removeprefix("mesh-").startswith("terrain-") else "building"
+    return Part(kind, material, np.asarray(mesh["vertices"]), np.asarray(mesh["faces"]))

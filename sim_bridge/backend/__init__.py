@@ -1,0 +1,1 @@
+"""The boundary to Dr.Jit, Mitsuba and Sionna's private names."""

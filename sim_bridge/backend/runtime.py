@@ -1,0 +1,224 @@
+"""The gate before Dr.Jit's first use: is there a GPU, or else an LLVM that works?
+
+Dr.Jit on a CPU loads whatever libLLVM it finds. It refuses version 14, and version 15 ends the process in the
+middle of a computation, so the choice is made here, before Dr.Jit is imported. `python -m sim_bridge.backend.runtime`
+prints the choice in one line and exits with 0, or with 1 and what to install.
+"""
+
+import glob
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from types import ModuleType
+
+from uel.errors import UelError
+
+MINIMUM = 16  # 15 aborts ("Cannot select: … fmaximum"), 14 is refused; 19 is what the tests run on
+SIONNA_RT = ("2.2.0",)  # sim_bridge.backend.sionna_internals knows private names of these versions
+VARIABLE = "DRJIT_LIBLLVM_PATH"
+FOLDERS = (
+    "/usr/lib/*",
+    "/usr/lib",
+    "/usr/lib64",
+    "/usr/lib/llvm-*/lib",
+    "/usr/local/lib",
+    "/opt/homebrew/opt/llvm*/lib",
+    "/usr/local/opt/llvm*/lib",
+)
+_LIBRARY = re.compile(r"libLLVM(-\d+(\.\d+)*)?\.(so|dylib)(\.\d+)*$")  # not libLLVMSupport.a and the like
+
+# Runs in a process of its own: a broken library may crash it, and cuInit would tie this process to a GPU.
+_PROBE = """
+import ctypes, json, sys
+def gpus():
+    cuda, count = ctypes.CDLL("libcuda.so.1"), ctypes.c_int(0)
+    return count.value if cuda.cuInit(0) == 0 and cuda.cuDeviceGetCount(ctypes.byref(count)) == 0 else 0
+def major(path):
+    library, parts = ctypes.CDLL(path), [ctypes.c_uint(0) for _ in range(3)]
+    library.LLVMContextCreate  # AttributeError: this is no LLVM
+    if not hasattr(library, "LLVMGetVersion"):
+        return -1
+    library.LLVMGetVersion(*map(ctypes.byref, parts))
+    return parts[0].value
+def report(name, ask, *args):
+    try:
+        value = ask(*args)
+    except (OSError, AttributeError):
+        value = 0
+    print(json.dumps([name, value]), flush=True)
+report("gpus", gpus)
+for path in sys.argv[1:]:
+    report(path, major, path)
+"""
+
+
+@dataclass(frozen=True)
+class Library:
+    """A libLLVM on disk."""
+
+    path: str
+    major: int
+    """major version; 0 where it cannot be loaded, -1 where it is too old to tell (LLVMGetVersion came with 16)"""
+
+    @property
+    def usable(self) -> bool:
+        return self.major >= MINIMUM
+
+    def __str__(self) -> str:
+        name = {0: "not loadable", -1: "LLVM older than 16"}.get(self.major, f"LLVM {self.major}")
+        return f"{name} ({self.path})"
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """What Dr.Jit will run on: GPUs, or the CPU through `llvm`."""
+
+    gpus: int = 0
+    llvm: Library | None = None
+
+    def __str__(self) -> str:
+        return f"CUDA, {self.gpus} GPU(s)" if self.gpus else f"CPU, {self.llvm}"
+
+
+@cache
+def ensure() -> Runtime:
+    """Choose a GPU or a usable LLVM, and tell Dr.Jit through DRJIT_LIBLLVM_PATH.
+
+    Raises UelError when there is neither, or when the user's own DRJIT_LIBLLVM_PATH cannot work.
+    """
+    found = search(os.environ)
+    gpus, libraries = probe(found)
+    chosen = choose(gpus, libraries, os.environ.get(VARIABLE))
+    if chosen.llvm:
+        os.environ[VARIABLE] = chosen.llvm.path
+    return chosen
+
+
+def load() -> ModuleType:
+    """`sionna.rt`, imported after `ensure()`; raises UelError for a version this package does not know."""
+    ensure()
+    require_version(_installed("sionna-rt"))
+    import sionna.rt
+
+    return sionna.rt
+
+
+def require_version(installed: str) -> None:
+    """Raise UelError unless sim_bridge was written for this version of sionna-rt."""
+    if installed not in SIONNA_RT:
+        known = " or ".join(SIONNA_RT)
+        raise UelError(
+            "sim_bridge relies on private names of Sionna RT and knows them for certain versions only",
+            got=f"sionna-rt {installed or 'not installed'}; known: {known}",
+            do=f"pip install sionna-rt=={SIONNA_RT[-1]}",
+        )
+
+
+def choose(gpus: int, libraries: Iterable[Library], wanted: str | None) -> Runtime:
+    """A GPU before the CPU, the user's library before any other, the newest of the rest."""
+    if gpus:
+        return Runtime(gpus=gpus)
+    libraries = list(libraries)
+    if wanted:
+        return Runtime(llvm=_wanted(wanted, libraries))
+    usable = [library for library in libraries if library.usable]
+    if not usable:
+        raise UelError(
+            f"no GPU, and no LLVM of version {MINIMUM} or newer for Sionna RT to run on the CPU",
+            got=", ".join(map(str, libraries)) or "no libLLVM at all",
+            do=install_hint(platform.system(), shutil.which("apt-get") is not None),
+        )
+    return Runtime(llvm=max(usable, key=lambda library: library.major))
+
+
+def _wanted(path: str, libraries: list[Library]) -> Library:
+    """The library the user named: never replaced by another one silently."""
+    library = next((lib for lib in libraries if lib.path == path), Library(path, 0))
+    if library.usable:
+        return library
+    if not os.path.isfile(path):
+        problem = "points to no file"
+    else:
+        problem = f"points to an LLVM older than {MINIMUM}" if library.major else "points to no loadable LLVM"
+    do = f"unset {VARIABLE}, or point it to LLVM {MINIMUM} or newer"
+    raise UelError(f"{VARIABLE} {problem}", got=path if not library.major else library, do=do)
+
+
+def install_hint(system: str, apt: bool) -> str:
+    """The line that installs a usable LLVM on this system."""
+    if system == "Darwin":
+        return "brew install llvm"
+    if system == "Linux" and apt:
+        return "sudo apt-get install -y libllvm19"
+    return f"install LLVM {MINIMUM} or newer as a shared library (dnf install llvm-libs, pacman -S llvm-libs, …)"
+
+
+def search(environ: Mapping[str, str]) -> list[str]:
+    """Paths of files that look like libLLVM, newest name first, each file once; the user's own path stays as given."""
+    wanted = environ.get(VARIABLE)
+    names = (path for folder in FOLDERS for path in glob.glob(f"{folder}/libLLVM*"))
+    files = {os.path.realpath(path) for path in (*names, *_ldconfig()) if _LIBRARY.search(os.path.basename(path))}
+    files = sorted(filter(os.path.isfile, files), key=_number, reverse=True)
+    return [wanted, *(path for path in files if path != wanted)] if wanted else files
+
+
+def _number(path: str) -> tuple[int, ...]:
+    """The digits of a file's name: a guess at its version, to try good candidates before bad ones."""
+    return tuple(int(digits) for digits in re.findall(r"\d+", os.path.basename(path)))
+
+
+def _ldconfig() -> list[str]:
+    tool = shutil.which("ldconfig", path=os.environ.get("PATH", "") + ":/sbin:/usr/sbin")
+    if platform.system() != "Linux" or tool is None:
+        return []
+    listing = subprocess.run([tool, "-p"], capture_output=True, text=True, check=False).stdout
+    return re.findall(r"libLLVM\S* .* => (\S+)", listing)
+
+
+def probe(paths: list[str]) -> tuple[int, list[Library]]:
+    """(number of GPUs, the libraries with their versions); one that crashes the probe counts as not loadable."""
+    answers: dict[str, int] = {}
+    rest = list(paths)
+    while True:
+        answers |= _ask(rest)
+        unanswered = [path for path in rest if path not in answers]
+        if not unanswered:
+            break
+        answers[unanswered[0]] = 0  # it took the probe down; go on behind it
+        rest = unanswered[1:]
+    return answers.get("gpus", 0), [Library(path, answers[path]) for path in paths]
+
+
+def _ask(paths: list[str]) -> dict[str, int]:
+    command = [sys.executable, "-c", _PROBE, *paths]
+    output = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    return dict(json.loads(line) for line in output.splitlines() if line.startswith("["))
+
+
+def _installed(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return ""
+
+
+def main() -> int:
+    """Print the choice, or what to install."""
+    try:
+        print(ensure())
+    except UelError as error:
+        print(str(error).replace("\n", "; "), file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

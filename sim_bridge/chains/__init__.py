@@ -1,0 +1,1 @@
+"""Chains of facets that paths may bounce on, and the atlas that stores them."""

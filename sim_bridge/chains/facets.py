@@ -1,0 +1,103 @@
+"""The triangles of a scene and the planes they lie in: what a chain of reflections is made of."""
+
+import re
+from dataclasses import dataclass
+
+import drjit as dr
+import mitsuba as mi
+import numpy as np
+import torch
+from jaxtyping import Float64, Int
+from torch import Tensor
+
+from sim_bridge.backend.path_buffers import numpy_of
+
+NORMAL, OFFSET = 1e3, 1e2  # planes are one whose normals agree to 1e-3 and whose distances to the origin to 1 cm
+
+
+@dataclass(frozen=True)
+class Facets:
+    """Triangles of all meshes, the same in every process; number = `base` of the mesh + its primitive's index."""
+
+    corner: np.ndarray
+    """(triangle, 3, 3) in metres"""
+    normal: np.ndarray
+    """(triangle, 3) unit vectors, of either sign"""
+    plane: np.ndarray
+    """(triangle,) index of the plane it lies in"""
+    first: np.ndarray
+    """(plane,) one triangle of each plane"""
+    shape: np.ndarray
+    """(triangle,) Mitsuba's number of its mesh, as long as this scene lives"""
+    primitive: np.ndarray
+    """(triangle,) its index in the mesh"""
+    base: np.ndarray
+    """(mesh number,) number of the mesh's first triangle"""
+
+    @staticmethod
+    def of(scene: mi.Scene) -> "Facets":
+        """Read all meshes of a scene."""
+        meshes = sorted(scene.shapes(), key=_order)
+        if not meshes:
+            return _no_facets()
+        corner = np.concatenate([_corners(mesh) for mesh in meshes]).astype(np.float64)
+        count = [mesh.face_count() for mesh in meshes]
+        number = [mesh_number(mesh) for mesh in meshes]
+        base = np.zeros(max(number) + 1, np.int64)
+        base[number] = np.cumsum([0, *count[:-1]])
+        normal = _normals(corner)
+        plane, first = _planes(corner, normal)
+        primitive = np.concatenate([np.arange(n) for n in count])
+        return Facets(corner, normal, plane, first, np.repeat(number, count), primitive, base)
+
+    def number(self, shape: Int[Tensor, "*n"], primitive: Int[Tensor, "*n"]) -> Int[Tensor, "*n"]:
+        """Numbers of triangles that Mitsuba knows by mesh and index."""
+        return torch.from_numpy(self.base)[shape] + primitive
+
+    def at(self, values: np.ndarray, triangle: Int[Tensor, "*n"]) -> Float64[Tensor, "*n 3"]:
+        """Values of triangles; 0 in a scene that has none."""
+        values = values if len(values) else np.zeros((1, 3))
+        return torch.from_numpy(values)[triangle]
+
+
+def mesh_number(mesh: mi.Mesh) -> int:
+    """Mitsuba's number of a mesh, as long as its scene lives."""
+    return int(numpy_of(dr.reinterpret_array(mi.UInt, mi.ShapePtr(mesh)))[0])
+
+
+def _no_facets() -> Facets:
+    none = np.zeros(0, np.int64)
+    return Facets(np.zeros((0, 3, 3)), np.zeros((0, 3)), none, none, none, none, np.zeros(1, np.int64))
+
+
+def _order(mesh: mi.Mesh) -> tuple[str, str, bytes]:
+    """By name, or by material where Mitsuba merged all meshes of one.
+
+    It merges, and numbers what it merged, in another order every time that a scene is loaded.
+    """
+    name, merged = str(mesh.id()), re.fullmatch(r"no-name-\d+", mesh.id())
+    return ("" if merged else name), str(mesh.bsdf().id()), _corners(mesh).tobytes() if merged else b""
+
+
+def _corners(mesh: mi.Mesh) -> np.ndarray:
+    parameters = mi.traverse(mesh)
+    faces = np.asarray(parameters["faces"]).reshape(-1, 3)
+    return np.asarray(parameters["vertex_positions"]).reshape(-1, 3)[faces]
+
+
+def _normals(corner: np.ndarray) -> np.ndarray:
+    normal = np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0])
+    return normal / np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-12)
+
+
+def _planes(corner: np.ndarray, normal: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Index of each triangle's plane, and the first triangle of each plane."""
+    # Both sides of a wall are one plane: the last component that is not zero is made positive.
+    flip = np.zeros(len(normal), bool)
+    for component in normal.T:
+        flip = np.where(np.abs(component) > 1e-4, component < 0, flip)
+    normal = np.where(flip[:, None], -normal, normal)
+    offset = (normal * corner[:, 0]).sum(1)
+    key = np.concatenate([np.round(normal * NORMAL), np.round(offset * OFFSET)[:, None]], 1).astype(np.int64)
+    _, first, plane = np.unique(key, axis=0, return_index=True, return_inverse=True)
+    return plane.reshape(-1), first

@@ -1,0 +1,117 @@
+"""Shoot rays from the masts and note which chain of walls lights which piece of street.
+
+At every wall a ray goes both ways, through it and off it, instead of drawing one of them by the material: a chain of
+three reflections that a drawn ray takes once in thirty is followed by every ray that meets its walls. (Measured on
+munich, 6 masts, 8 m pixels: 10⁶ branching rays a mast find all but 0.5 % of what 3·10⁶ find, in 23 s; 10⁷ drawn
+rays found a third less in 52 s.)
+"""
+
+from dataclasses import dataclass
+
+import drjit as dr
+import mitsuba as mi
+import numpy as np
+import torch
+from jaxtyping import Int
+from sionna.rt.utils import fibonacci_lattice
+from torch import Tensor
+
+from sim_bridge.chains.facets import Facets
+from uel.core.grid import Grid
+
+THROUGH = 1  # the code of a wall that is gone through; planes count from 2, and 0 is no interaction
+OFFSET = 1e-4  # m per metre of distance from the origin: keeps a ray off the wall it leaves
+
+
+def crossings(
+    scene: mi.Scene,
+    facets: Facets,
+    source: tuple[float, float, float],
+    surface: mi.Scene,
+    grid: Grid,
+    rays: int,
+    depth: int,
+    seed: int,
+) -> tuple[Int[Tensor, " crossing"], Int[Tensor, "crossing depth"]]:
+    """Where the rays of a source cross a surface after an interaction: pixels and chains of walls, each pair once.
+
+    A pixel is row · count + column of `grid`; a chain has a code per interaction, 0 after the last.
+    """
+    base, plane = mi.UInt(facets.base.astype(np.uint32)), mi.UInt(facets.plane.astype(np.uint32))
+    origin, direction = dr.repeat(mi.Point3f(*source), rays), sphere(rays, seed)
+    chain = _Chain([], dr.zeros(mi.UInt64, rays))
+    found: list[np.ndarray] = []
+    for bounce in range(depth + 1):
+        ray = mi.Ray3f(o=origin, d=direction, time=0.0, wavelengths=mi.Color0f())
+        hit = scene.ray_intersect(ray, coherent=bounce == 0, ray_flags=mi.RayFlags.Minimal)
+        if bounce:
+            found.append(_crossed(ray, hit.t, chain, surface, grid, depth))
+        met = dr.compress(hit.is_valid())
+        if bounce == depth or not dr.width(met):
+            break
+        number = dr.gather(mi.UInt, base, dr.reinterpret_array(mi.UInt, dr.gather(mi.ShapePtr, hit.shape, met)))
+        wall = dr.gather(mi.UInt, plane, number + dr.gather(mi.UInt, hit.prim_index, met)) + 2
+        chain = chain.branch(met, wall)
+        origin, direction = _branch(
+            dr.gather(mi.Point3f, hit.p, met),
+            mi.Vector3f(dr.gather(mi.Normal3f, hit.n, met)),
+            dr.gather(mi.Vector3f, direction, met),
+        )
+        dr.eval(origin, direction, chain.walls, chain.name)
+    rows = torch.from_numpy(np.concatenate(found) if found else np.zeros((0, depth + 1), np.int64))
+    return rows[:, 0], rows[:, 1:]
+
+
+@dataclass(frozen=True)
+class _Chain:
+    """The walls of every ray so far, and a 64-bit name of their sequence."""
+
+    walls: list[mi.UInt]
+    name: mi.UInt64
+
+    def branch(self, met: mi.UInt, wall: mi.UInt) -> "_Chain":
+        """The chains of the rays `met`, first with `wall` added, then with a wall that is gone through."""
+        walls = [dr.gather(mi.UInt, old, met) for old in self.walls]
+        name, through = dr.gather(mi.UInt64, self.name, met), dr.full(mi.UInt, THROUGH, dr.width(met))
+        added = dr.concat((_mix(name, wall), _mix(name, through)))
+        return _Chain([*(dr.concat((old, old)) for old in walls), dr.concat((wall, through))], added)
+
+
+def _mix(name: mi.UInt64, number: mi.UInt) -> mi.UInt64:
+    """Another name for every number added; two of 10⁷ names are alike once in 10⁵ scenes (splitmix64, Steele 2014)."""
+    mixed = (name + mi.UInt64(number) + mi.UInt64(1)) * mi.UInt64(0x9E3779B97F4A7C15)
+    mixed = (mixed ^ (mixed >> 30)) * mi.UInt64(0xBF58476D1CE4E5B9)
+    return mixed ^ (mixed >> 27)
+
+
+def sphere(rays: int, seed: int) -> mi.Vector3f:
+    """A Fibonacci lattice of directions, shifted on the unit square by the seed (Cranley and Patterson 1976)."""
+    point = fibonacci_lattice(rays)
+    shift = mi.Point2f(*np.random.default_rng(seed).random(2).tolist())
+    dr.make_opaque(shift)
+    moved = point + shift
+    return mi.warp.square_to_uniform_sphere(moved - dr.floor(moved))
+
+
+def _crossed(ray: mi.Ray3f, reach: mi.Float, chain: _Chain, surface: mi.Scene, grid: Grid, depth: int) -> np.ndarray:
+    """(pixel, walls …) of the rays that meet the surface before the next wall, each once."""
+    meeting = surface.ray_intersect(ray, coherent=False, ray_flags=mi.RayFlags.Minimal)
+    half = grid.size / 2
+    on_grid = (dr.abs(meeting.p.x) < half) & (dr.abs(meeting.p.y) < half)
+    column, row = (mi.UInt(dr.clip((v + half) / grid.pixel, 0, grid.count - 1)) for v in (meeting.p.x, meeting.p.y))
+    pixel = row * grid.count + column
+    index = dr.compress(meeting.is_valid() & (meeting.t < reach) & on_grid)
+    _, first = np.unique(dr.gather(mi.UInt64, _mix(chain.name, pixel), index).numpy(), return_index=True)
+    rows = dr.gather(mi.UInt, index, mi.UInt(first.astype(np.uint32)))
+    columns = [dr.gather(mi.UInt, values, rows).numpy().astype(np.int64) for values in (pixel, *chain.walls)]
+    columns += [np.zeros_like(columns[0])] * (depth + 1 - len(columns))
+    return np.stack(columns, axis=1)
+
+
+def _branch(point: mi.Point3f, normal: mi.Vector3f, direction: mi.Vector3f) -> tuple[mi.Point3f, mi.Vector3f]:
+    """Rays off the wall, then rays through it."""
+    into = dr.dot(direction, normal)
+    step = OFFSET * (1 + dr.max(dr.abs(point))) * dr.sign(into) * normal
+    origin, off = (point - step, point + step), direction - 2 * into * normal
+    join = lambda kind, a, b: kind(*(dr.concat((p, q)) for p, q in zip(a, b, strict=True)))  # noqa: E731
+    return join(mi.Point3f, *origin), join(mi.Vector3f, off, direction)

@@ -1,0 +1,1 @@
+"""`uel map` and `uel survey`."""

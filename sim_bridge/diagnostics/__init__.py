@@ -1,0 +1,1 @@
+"""Self-tests of the ray tracer, its gradients and tiles."""

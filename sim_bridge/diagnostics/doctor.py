@@ -1,0 +1,171 @@
+"""`uel doctor`: what this machine has, what is missing, and whether the bridge computes what physics says."""
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from sim_bridge.backend import runtime
+from uel.errors import UelError
+
+PACKAGES = ("torch", "drjit", "mitsuba", "sionna-rt", "lightning", "zarr")
+LIMITS = {"gain_error_rel": 1e-4, "gradient_error_rel": 1e-3}
+MEANINGS = {
+    "gain_error_rel": "gain against Friis' law",
+    "gradient_error_rel": "gradient of gain with respect to position",
+}
+TIMEOUT = 120.0  # s; the test takes a few, but the first import and kernel compilation on a busy machine do not
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of the table; `do` says what to do where `ok` is false."""
+
+    name: str
+    value: str
+    ok: bool = True
+    do: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DoctorConfig:
+    """What is looked at beside the machine."""
+
+    gradients: bool = False
+    """compare every derivative of the bridge with differences (an hour on two cores)"""
+    configurations: int = 100
+    """random configurations in each line of that table"""
+    json: Path | None = None
+    """file to write the table to"""
+
+    def __post_init__(self) -> None:
+        if self.configurations < 1:
+            raise UelError("gradients need configurations", got=self.configurations, do="give 1 or more")
+
+
+def main(argv: Sequence[str] = ()) -> int:
+    """Print every check; 0 when all pass, 1 when something is missing or wrong."""
+    from uel.config import load
+
+    config = load(DoctorConfig, "doctor", argv)
+    checks = [*system(), *packages(), *backend()]
+    sound = all(check.ok for check in checks)
+    checks += self_test() if sound else [Check("self-test", "not run", False, "mend the lines above first")]
+    show(checks)
+    if not all(check.ok for check in checks):
+        return 1
+    return gradients(config) if config.gradients else 0
+
+
+def gradients(config: DoctorConfig) -> int:
+    """Print the table of gradients; 0 when each is right or refused."""
+    from rich.console import Console
+    from rich.markdown import Markdown
+
+    from sim_bridge.diagnostics import gradient_check
+
+    rows = gradient_check.table(config.configurations)
+    Console(width=150).print(Markdown(gradient_check.markdown(rows)))
+    for row in rows:
+        if row.status.startswith("WRONG"):
+            print(f"{row.status}: {row.scene}, {row.mode}, {row.quantity} by {row.parameter}, error {row.error}")
+    if config.json:
+        gradient_check.write(rows, config.json)
+    return 0 if gradient_check.good(rows) else 1
+
+
+def system() -> list[Check]:
+    python = sys.version_info[:2] >= (3, 11)
+    return [
+        Check("Python", platform.python_version(), python, "install Python 3.11 or newer"),
+        Check("system", f"{platform.system()} {platform.release()}, {platform.machine()}"),
+        Check("CPU cores", str(os.cpu_count())),
+    ]
+
+
+def packages() -> list[Check]:
+    return [package(name) for name in PACKAGES]
+
+
+def package(name: str) -> Check:
+    """The version of an installed distribution, read without importing it."""
+    try:
+        return Check(name, version(name))
+    except PackageNotFoundError:
+        return Check(name, "missing", False, "pip install -r requirements.lock, or make setup")
+
+
+def backend() -> list[Check]:
+    """GPU, LLVM, the Mitsuba variant that follows from them, and the version of Sionna RT."""
+    return [_guarded("ray tracing on", lambda: _backend(runtime.ensure())), _guarded("Sionna RT", _sionna)]
+
+
+def _backend(found: runtime.Runtime) -> str:
+    # The variants `import sionna.rt` tries, in its order; asking Mitsuba itself would load Dr.Jit here.
+    variant = "cuda_ad_mono_polarized" if found.gpus else "llvm_ad_mono_polarized"
+    return f"{found}; Mitsuba variant {variant}"
+
+
+def _sionna() -> str:
+    runtime.require_version(version("sionna-rt"))
+    return "a version the bridge knows"
+
+
+def _guarded(name: str, ask: Callable[[], str]) -> Check:
+    """A user's mistake or a missing package, as a failed check."""
+    try:
+        return Check(name, ask())
+    except UelError as error:
+        what, *rest = str(error).splitlines()
+        return Check(name, what, False, " ".join(line.strip() for line in rest))
+    except PackageNotFoundError as error:
+        return Check(name, f"{error.name} is missing", False, "make setup")
+
+
+def self_test() -> list[Check]:
+    """The bridge in a process of its own: Dr.Jit ends the process where it cannot go on."""
+    command = [sys.executable, "-m", "sim_bridge.diagnostics.selftest"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False)
+    except subprocess.TimeoutExpired:
+        return [Check("self-test", f"no answer in {TIMEOUT:.0f} s", False, "try again on a quieter machine")]
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        do = f"see: {sys.executable} -m sim_bridge.diagnostics.selftest"
+        return [Check("self-test", f"ended with {done.returncode}: {last}", False, do)]
+    return judge(json.loads(done.stdout.splitlines()[-1]))
+
+
+def judge(measured: dict[str, float]) -> list[Check]:
+    """The self-test's relative errors against their limits; NaN fails."""
+    checks = []
+    for key, limit in LIMITS.items():
+        error = measured[key]
+        value = f"{error:.1e} relative error, limit {limit:.0e}"
+        checks.append(Check(MEANINGS[key], value, error <= limit, "report this: the bridge computes something else"))
+    return [*checks, Check("self-test took", f"{measured['seconds']:.1f} s")]
+
+
+def show(checks: Sequence[Check]) -> None:
+    """A table, and what to do about the lines that failed."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table("", "", "", title="uel doctor", show_header=False)
+    for check in checks:
+        table.add_row("[green]ok[/]" if check.ok else "[red]no[/]", check.name, escape(check.value))
+    console = Console()
+    console.print(table)
+    for check in checks:
+        if not check.ok:
+            console.print(f"[red]{check.name}[/]: {escape(check.value)}\n  {escape(check.do)}", soft_wrap=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,299 @@
+"""`uel doctor --gradients`: every derivative the bridge gives, against central differences, or refused.
+
+For each scene, way of asking and parameter, random configurations are drawn; in each, the quantity's derivative along a
+random direction by automatic differentiation is compared with (q(θ + h) - q(θ - h)) / 2h. Links that gain or lose a
+path within the step are left out: no derivative sees that. A quantity that does not depend on the parameter must have
+a derivative that is zero, and is reported as such.
+
+Receivers and cells have their own parameters, so one trace holds as many configurations as links; a material or an
+object is shared by all links, so each configuration is a trace of its own.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from rich.progress import Progress
+from torch import Tensor
+
+from sim_bridge.diagnostics.gradient_scenes import TRIALS, Trial, map_trial
+from sim_bridge.paths.path_set import PathSet
+from uel.errors import UelError
+from uel.radio.radio_map import Looked
+
+MAPPED = "canyon"  # the scene whose radio map is tried
+LOOKED: dict[str, Callable[[Looked], Tensor]] = {
+    "path gain": lambda m: m.gain.clamp(min=1e-30).log(),
+    "ToA": lambda m: m.first_arrival * 1e9,
+    "AoA": lambda m: m.mean_arrival[..., 0],
+    "AoD": lambda m: m.mean_departure[..., 1],
+    "delay spread": lambda m: m.delay_spread * 1e9,
+}
+LIMIT = 0.01  # greatest median relative error
+QUANTITIES: dict[str, Callable[[PathSet], Tensor]] = {
+    "path gain": lambda p: p.gain().clamp(min=1e-30).log(),
+    "ToA": lambda p: p.first_arrival() * 1e9,
+    "AoA": lambda p: p.mean_arrival()[..., 0],
+    "AoD": lambda p: p.mean_departure()[..., 1],
+    "Doppler": lambda p: p.mean_doppler(),
+    "delay spread": lambda p: p.delay_spread() * 1e9,
+}
+# Steps: in degrees, radians, or (materials) relative to the value; those in metres are the trial's, since float32 tells
+# less the longer the paths are. The phase inside a slab turns fast.
+STEPS = {"degrees": 0.2, "radians": 0.005}
+RELATIVE = {"permittivity": 0.003, "conductivity": 0.03, "thickness": 0.001, "scattering": 0.01}
+CLEAR = 30.0  # times the noise: a difference that tells a per cent
+AGREE = 0.03  # of a difference: by how much that over half the step may differ from it, or neither tells a per cent
+ROUNDED = 2.4e-7  # of a delay: two roundings to float32
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table."""
+
+    scene: str
+    mode: str
+    parameter: str
+    quantity: str
+    status: str
+    """ok, zero (and rightly so), refused, none (no configuration tells), or WRONG"""
+    error: float | None = None
+    """median relative error"""
+    configurations: int = 0
+    note: str = ""
+
+
+def table(count: int = 100, seed: int = 0, trials: Mapping[str, Trial] = TRIALS) -> list[Row]:
+    """The whole matrix, `count` configurations or more to a line."""
+    rows = []
+    with Progress(transient=True) as progress:
+        task = progress.add_task(
+            "gradients: parameters", total=sum(2 * len(trial.parameters) for trial in trials.values())
+        )
+        for name, trial in trials.items():
+            if name == MAPPED:
+                rows += _map_rows(count, seed)
+            for mode in ("paths", "frozen"):
+                for parameter in trial.parameters:
+                    rows += _rows(name, trial, mode, parameter, count, seed)
+                    progress.advance(task)
+    return rows
+
+
+def good(rows: list[Row]) -> bool:
+    """Whether everything is right or refused."""
+    return all(row.status in ("ok", "zero", "refused", "none") for row in rows)
+
+
+def write(rows: list[Row], file: Path) -> None:
+    """As JSON, one object a line of the table."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
+
+
+Told = tuple[Tensor, Tensor, Tensor, Tensor]  # derivative along the step, difference over it, its noise and its doubt
+
+
+def _rows(scene: str, trial: Trial, mode: str, parameter: str, count: int, seed: int) -> list[Row]:
+    generator = torch.Generator().manual_seed(seed)
+    found: dict[str, list[Told]] = {name: [] for name in QUANTITIES}
+    try:
+        for case in _cases(trial, mode, parameter, count, generator):
+            for name, told in (_together(case) if case.share == "all" else _apart(case)).items():
+                found[name].append(told)
+    except UelError as refusal:
+        return [Row(scene, mode, parameter, "all", "refused", note=str(refusal).splitlines()[0])]
+    return [_row(scene, mode, parameter, name, parts) for name, parts in found.items() if parts]
+
+
+def _map_rows(count: int, seed: int) -> list[Row]:
+    """Derivatives by lookup with respect to position; a map was traced with everything else as it is."""
+    radio, trial = map_trial(), TRIALS[MAPPED]
+    generator = torch.Generator().manual_seed(seed)
+    points = trial.draw(generator, 2 * count)[:, :2] * 0.8
+    step = _unit(torch.randn(points.shape, generator=generator), by_row=True) * trial.step
+    # Between pixel centres the lookup is smooth, across their lines it has kinks.
+    place = (points + radio.grid.size / 2) / radio.grid.pixel - 0.5
+    smooth = ((place - place.round()).abs() * radio.grid.pixel > 2 * trial.step).all(1)
+    rows = [Row(MAPPED, "map", "everything else", "all", "refused", note="a radio map answers for positions alone")]
+    for name, quantity in LOOKED.items():
+        value = points.clone().requires_grad_()
+        known = radio.look(points).known[:, 0] & smooth
+        (gradient,) = torch.autograd.grad(quantity(radio.look(value))[:, 0].double().sum(), value)
+        values = {k: quantity(radio.look(points + k * step))[:, 0].double() for k in (0.5, -0.5, 1.0, -1.0)}
+        noise = _noise(name, values[0.5], values[-0.5], trial.noise)
+        told = ((gradient * step).double().sum(1), _difference(values), noise, _doubt(values))
+        rows.append(_row(MAPPED, "map", "RX position", name, [tuple(v[known].detach() for v in told)]))  # type: ignore[list-item]
+    return rows
+
+
+def markdown(rows: list[Row]) -> str:
+    """Parameters × quantities, the worst of all scenes in each place."""
+    names = list(QUANTITIES)
+    lines = [f"| of | by | {' | '.join(names)} |", "|---|---|" + "---|" * len(names)]
+    for mode, parameter in dict.fromkeys((row.mode, row.parameter) for row in rows):
+        mine = [row for row in rows if (row.mode, row.parameter) == (mode, parameter)]
+        lines.append(f"| {mode} | {parameter} | {' | '.join(_worst(mine, name) for name in names)} |")
+    return "\n".join(lines)
+
+
+def _worst(rows: list[Row], quantity: str) -> str:
+    mine = [row for row in rows if row.quantity in (quantity, "all")]
+    wrong = [row.status for row in mine if row.status.startswith("WRONG")]
+    if wrong:
+        return wrong[0]
+    errors = [row.error for row in mine if row.error is not None]
+    if errors:
+        return f"{max(errors):.0e}".replace("e-0", "e-")
+    return {"zero": "0", "refused": "refused"}.get(mine[0].status, "–") if mine else "–"
+
+
+def _row(scene: str, mode: str, parameter: str, quantity: str, parts: list[Told]) -> Row:
+    exact, difference, noise, doubt = (torch.cat([part[k] for part in parts]) for k in range(4))
+    still = difference.abs() <= noise
+    told = ~still & (doubt <= AGREE * difference.abs())
+    if not bool(exact.isfinite().all()):
+        return Row(scene, mode, parameter, quantity, "WRONG: not finite", None, len(exact))
+    silent = exact[still].abs() <= 3 * noise[still]
+    if int(told.sum()) < 0.02 * len(exact):
+        status = "none" if not len(silent) else "zero" if bool(silent.float().mean() > 0.98) else "WRONG: not zero"
+        return Row(scene, mode, parameter, quantity, status, None, len(exact))
+    error = float(((exact - difference)[told] / difference[told]).abs().median())
+    return Row(scene, mode, parameter, quantity, "ok" if error <= LIMIT else "WRONG", error, int(told.sum()))
+
+
+@dataclass(frozen=True)
+class Case:
+    """Something to differentiate: `ask` traces at a parameter's value, of which each link has its own row."""
+
+    ask: Callable[[Tensor], PathSet]
+    value: Tensor
+    step: Tensor
+    """direction times step, as large as `value`"""
+    share: str
+    """who has a row of `value`: receiver, cell, or all"""
+    noise: float
+    """of a quantity, relative: float32 through a trace"""
+
+
+def _differences(case: Case) -> tuple[dict[str, tuple[Tensor, Tensor, Tensor]], Tensor]:
+    """Of every quantity the difference over the step, its noise and its doubt, per link that has the same paths
+    throughout, and which links are asked."""
+    with torch.no_grad():
+        found = {k: case.ask(case.value + k * case.step) for k in (0.0, 0.5, -0.5, 1.0, -1.0)}
+        values = {name: {k: q(f).double() for k, f in found.items()} for name, q in QUANTITIES.items()}
+    counts = [_counts(f) for f in found.values()]
+    same = torch.stack([count == counts[0] for count in counts]).all(0) & found[0.0].known()
+    chosen = _one_link(same, case.share)
+    noise = {n: 2 * _noise(n, v[0.5], v[-0.5], case.noise, values["ToA"][0.0]) for n, v in values.items()}
+    told = {n: (_difference(v) * chosen, noise[n] * chosen, _doubt(v) * chosen) for n, v in values.items()}
+    return told, chosen
+
+
+def _difference(values: Mapping[float, Tensor]) -> Tensor:
+    """Of fourth order, from values at half steps and whole ones: the phase in a slab turns fast."""
+    return (8 * (values[0.5] - values[-0.5]) - (values[1.0] - values[-1.0])) / 6
+
+
+def _doubt(values: Mapping[float, Tensor]) -> Tensor:
+    """How far the differences over half a step and over a whole one disagree, by rounding or by curvature."""
+    return (values[0.5] - values[-0.5] - (values[1.0] - values[-1.0]) / 2).abs()
+
+
+def _noise(name: str, one: Tensor, other: Tensor, relative: float, arrival: Tensor | float = 0.0) -> Tensor:
+    """Of a difference of two values, `relative` to them; a logarithm's is that of its argument.
+
+    A spread also has that of the delays (ns) in it.
+    """
+    own = relative * (torch.full_like(one, 2.0) if name == "path gain" else one.abs() + other.abs()) + 1e-9
+    return own + (ROUNDED * arrival if name == "delay spread" else 0.0)
+
+
+def _apart(case: Case) -> dict[str, Told]:
+    """Every quantity by itself: each receiver or cell is a configuration."""
+    differences, chosen = _differences(case)
+    axis = 1 if case.share == "receiver" else 0
+    has, told = chosen.any(axis), {}
+    for name, quantity in QUANTITIES.items():
+        along = _along(case, lambda found, q=quantity: (q(found).double() * chosen).sum())
+        per_row = along.reshape(len(case.value), -1).sum(1)
+        told[name] = (per_row[has], *(part.sum(axis)[has] for part in differences[name]))
+    return told
+
+
+def _together(case: Case) -> dict[str, Told]:
+    """All quantities in two backward passes, scaled so that the error of any shows in the sum.
+
+    Those that differ over the step well above the noise are scaled to a derivative of 1, those that do not to the
+    noise of their difference. What lies between says nothing, and would be counted against the others.
+    """
+    differences, chosen = _differences(case)
+    if not bool(chosen.any()):
+        return {}
+    size = {name: tuple(float(part.sum()) for part in parts) for name, parts in differences.items()}
+    moving = [name for name, (d, n, doubt) in size.items() if abs(d) > CLEAR * n and doubt <= AGREE * abs(d)]
+    still = [name for name, (d, n, _) in size.items() if abs(d) <= n]
+
+    def along(names: list[str], scale: dict[str, float]) -> float:
+        total = lambda p: torch.stack([(QUANTITIES[n](p).double() * chosen).sum() / scale[n] for n in names]).sum()  # noqa: E731
+        return float(_along(case, total).sum()) if names else 0.0
+
+    off = along(moving, {name: d for name, (d, *_) in size.items()}) - len(moving)
+    left = along(still, {name: n for name, (_, n, _) in size.items()})
+    exact = {name: size[name][0] * (1 + off) for name in moving} | {name: size[name][1] * left for name in still}
+    scalar = lambda value: torch.tensor([value], dtype=torch.float64)  # noqa: E731
+    return {name: tuple(map(scalar, (value, *size[name]))) for name, value in exact.items()}  # type: ignore[misc]
+
+
+def _along(case: Case, total: Callable[[PathSet], Tensor]) -> Tensor:
+    """Derivative of a number along the step, of each entry of the parameter."""
+    value = case.value.clone().requires_grad_()
+    answer = total(case.ask(value))
+    gradient = torch.autograd.grad(answer, value, allow_unused=True)[0] if answer.requires_grad else None
+    return ((torch.zeros_like(value) if gradient is None else gradient) * case.step).double()
+
+
+def _unit(direction: Tensor, by_row: bool) -> Tensor:
+    """Of length 1, or every row of length 1."""
+    flat = direction.reshape(len(direction), -1) if by_row else direction.reshape(1, -1)
+    return (flat / flat.norm(dim=1, keepdim=True)).view(direction.shape)
+
+
+def _one_link(same: Tensor, share: str) -> Float[Tensor, "receiver cell"]:
+    """1 for one usable link of each receiver, of each cell, or of all."""
+    weight = torch.rand(same.shape, generator=torch.Generator().manual_seed(1)) * same
+    if share == "all":
+        best = weight == weight.max()
+    else:
+        best = weight == weight.max(1 if share == "receiver" else 0, keepdim=True).values
+    return (best & same).double()
+
+
+def _counts(found: PathSet) -> Tensor:
+    return torch.bincount(found.link, minlength=found.receivers * found.cells).view(found.receivers, found.cells)
+
+
+def _cases(trial: Trial, mode: str, parameter: str, count: int, generator: torch.Generator) -> Iterator[Case]:
+    """Random configurations until there are `count`."""
+    made = 0
+    while made < count:
+        sim, points = trial.simulator(), trial.draw(generator)
+        frozen = sim.freeze(points) if mode == "frozen" else None
+        velocity = torch.randn(points.shape, generator=generator) * 5
+        share, value, unit = trial.at(parameter, points, generator)
+        direction = _unit(torch.randn(value.shape, generator=generator), by_row=share != "all")
+        length = trial.step if unit == "metres" else STEPS.get(unit)
+        step = direction * (RELATIVE[parameter] * value.abs() if length is None else length)
+
+        def ask(at: Tensor, frozen=frozen, sim=sim, points=points, velocity=velocity) -> PathSet:
+            position = at if parameter == "RX position" else points
+            given = {"ue_velocity": velocity} | ({} if parameter == "RX position" else {trial.name(parameter): at})
+            if frozen is None:
+                return sim.trace(position, **given)
+            return frozen.trace(position if parameter == "RX position" else None, **given)
+
+        yield Case(ask, value, step, share, trial.noise)
+        made += {"receiver": len(points), "cell": sim.cell_count}.get(share, 1)

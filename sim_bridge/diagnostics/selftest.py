@@ -1,0 +1,36 @@
+"""The bridge in ten seconds: Friis' law and its gradient through Dr.Jit and torch, printed as JSON."""
+
+import json
+import time
+
+import torch
+
+from uel.radio.simulator import FreeSpace, PathGain
+from uel.radio.sites import Site
+
+
+def run() -> dict[str, float]:
+    """Relative errors of gain and of its gradient with respect to position, and the seconds it took."""
+    from sim_bridge.simulator import Tracing, open_empty
+
+    start = time.perf_counter()
+    sites = (Site(position=(3.0, -2.0, 20.0)),)
+    traced = open_empty(sites, Tracing(samples=100, chunk=2))
+    gain, gradient = _gain_and_gradient(traced)
+    expected, expected_gradient = _gain_and_gradient(FreeSpace(sites))
+    return {
+        "gain_error_rel": float(((gain - expected) / expected).abs().max()),
+        "gradient_error_rel": float((gradient - expected_gradient).norm() / expected_gradient.norm()),
+        "seconds": time.perf_counter() - start,
+    }
+
+
+def _gain_and_gradient(simulator: PathGain) -> tuple[torch.Tensor, torch.Tensor]:
+    position = torch.tensor([[40.0, 30.0, 1.5], [-100.0, 80.0, 10.0]], requires_grad=True)
+    gain = simulator.path_gain(position)
+    (gradient,) = torch.autograd.grad(gain.log().sum(), position)
+    return gain.detach(), gradient
+
+
+if __name__ == "__main__":
+    print(json.dumps(run()))

@@ -1,0 +1,1 @@
+"""Propagation paths between sites and phones: search, evaluation, reuse."""

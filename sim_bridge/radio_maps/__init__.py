@@ -1,0 +1,1 @@
+"""Radio maps by shooting rays onto a measurement surface."""

@@ -1,0 +1,1 @@
+"""The scene that is traced: geometry, end points, materials, tracing configuration."""

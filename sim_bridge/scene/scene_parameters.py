@@ -1,0 +1,101 @@
+"""What may be learned through the ray tracer, by name, and how it gets into a scene."""
+
+import difflib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import drjit as dr
+import mitsuba as mi
+import numpy as np
+import sionna.rt as rt
+import torch
+from jaxtyping import Float64
+from torch import Tensor
+
+from sim_bridge.chains.facets import mesh_number
+from uel.errors import UelError
+
+CELL = ("cell_position", "cell_height", "azimuth_deg", "tilt_deg")
+UE = ("ue_turn", "ue_velocity")
+MATERIAL = ("relative_permittivity", "conductivity", "thickness", "scattering_coefficient", "xpd_coefficient")
+
+
+def names(scene: rt.Scene) -> list[str]:
+    """All parameters of a scene: of cells, phones, `material/NAME/PROPERTY` and `object/NAME/position`."""
+    materials = [f"material/{name}/{part}" for name in scene.radio_materials for part in MATERIAL]
+    return [*CELL, *UE, *materials, *(f"object/{name}/position" for name in scene.objects)]
+
+
+def materials(scene: rt.Scene) -> dict[str, dict[str, float]]:
+    """Values of all materials at the scene's frequency, by name and property (`MATERIAL`)."""
+    found = scene.radio_materials.items()
+    return {name: {part: float(_get(scene, f"material/{name}/{part}")[0]) for part in MATERIAL} for name, _ in found}
+
+
+def require_known(scene: rt.Scene, given: Mapping[str, Tensor], cells: int, receivers: int) -> None:
+    """Raise `UelError` for an unknown parameter, or one of another shape than (cell[, 3]), (n, 3), () or (3,)."""
+    known = names(scene)
+    for name, value in given.items():
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f"perhaps you meant {close[0]!r}; " if close else ""
+            raise UelError("unknown parameter", got=name, do=f"{hint}sim.parameters lists them all")
+        wanted = _shape(name, cells, receivers)
+        if tuple(value.shape) != wanted:
+            raise UelError(f"{name} has another shape", got=tuple(value.shape), do=f"give a tensor of shape {wanted}")
+
+
+def _shape(name: str, cells: int, receivers: int) -> tuple[int, ...]:
+    if name in UE:
+        return (receivers, 3)
+    if name in CELL:
+        return (cells, 3) if name == "cell_position" else (cells,)
+    return (3,) if name.startswith("object/") else ()
+
+
+@contextmanager
+def standing(scene: rt.Scene, values: Mapping[str, mi.TensorXf]) -> Iterator[None]:
+    """The scene with these materials and objects, and as it was before once the block is left, however it is left."""
+    before = {name: dr.detach(_get(scene, name)) for name in values}
+    try:
+        for name, value in values.items():
+            _set(scene, name, value.array)
+        yield
+    finally:
+        for name, value in before.items():
+            _put(scene, name, value)
+
+
+def mesh(scene: rt.Scene, name: str) -> tuple[int, Float64[Tensor, "3"]]:
+    """Of the object that `object/NAME/position` moves, Mitsuba's number of its mesh and where it stands (m)."""
+    thing = scene.objects[name.split("/")[1]]
+    return mesh_number(thing.mi_mesh), torch.from_numpy(thing.position.numpy().astype(np.float64)).flatten()
+
+
+def _set(scene: rt.Scene, name: str, value: mi.Float) -> None:
+    kind, which, part = name.split("/")
+    if kind == "material":
+        setattr(scene.radio_materials[which], part, mi.Float(value))
+    else:
+        scene.objects[which].position = mi.Point3f(*(dr.gather(mi.Float, value, axis) for axis in range(3)))
+
+
+def _get(scene: rt.Scene, name: str) -> mi.Float:
+    """A material's value; of an object its vertices, since its position is that of their bounding box."""
+    kind, which, part = name.split("/")
+    if kind == "material":
+        return mi.Float(getattr(scene.radio_materials[which], part))
+    return mi.Float(scene.mi_scene_params[_vertices(scene, which)])
+
+
+def _put(scene: rt.Scene, name: str, value: mi.Float) -> None:
+    kind, which, part = name.split("/")
+    if kind == "material":
+        setattr(scene.radio_materials[which], part, value)
+    else:
+        scene.mi_scene_params[_vertices(scene, which)] = value
+        scene.mi_scene_params.update()
+
+
+def _vertices(scene: rt.Scene, which: str) -> str:
+    return f"{scene.objects[which].mi_mesh.id()}.vertex_positions"

@@ -1,0 +1,1 @@
+"""Surveys made by workers: local processes, Ray, Slurm."""

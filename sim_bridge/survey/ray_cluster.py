@@ -1,0 +1,53 @@
+"""Units of work on a Ray cluster, or on one that Ray starts here."""
+
+import logging
+import os
+from typing import Any
+
+from sim_bridge.survey.engines import Failure, Hand, Outcome, Start
+from uel.errors import UelError
+
+
+class Ray:
+    """Actors, each with `threads` CPUs and `gpus` GPUs. One that has died is replaced.
+
+    Ray's own restarts are left off: an actor that restarts refuses units meanwhile, which would count as failures.
+    `address` is that of a running cluster whose machines see the survey's and the tiles' folders by the same paths;
+    without it Ray runs on this machine alone, and asks nobody else.
+    """
+
+    def __init__(self, work: Start, workers: int, threads: int, gpus: float = 0.0, address: str | None = None) -> None:
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would report home
+        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # no GPU asked for: none hidden
+        try:
+            import ray
+        except ImportError as error:
+            raise UelError(
+                "this engine needs Ray", got=str(error), do="pip install ray, or --engine processes"
+            ) from error
+        self._ray: Any = ray
+        own = {} if address else {"num_cpus": workers * threads, "include_dashboard": False}
+        try:
+            ray.init(address=address or "local", log_to_driver=False, logging_level=logging.WARNING, **own)
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            raise UelError("no Ray cluster", got=f"{address}: {error}", do="check --address: ray status") from error
+        self._actor = ray.remote(Hand).options(num_cpus=threads, num_gpus=gpus, max_restarts=0)
+        self.workers, self._arguments = workers, (work, threads)
+        self._actors = [self._actor.remote(*self._arguments) for _ in range(workers)]
+        self._pending: dict[Any, tuple[int, int]] = {}
+
+    def give(self, worker: int, number: int) -> None:
+        self._pending[self._actors[worker].make.remote(number)] = worker, number
+
+    def take(self) -> tuple[int, Outcome]:
+        (reference, *_), _ = self._ray.wait(list(self._pending), num_returns=1)
+        worker, number = self._pending.pop(reference)
+        try:
+            return worker, self._ray.get(reference)
+        except self._ray.exceptions.RayError as error:
+            self._ray.kill(self._actors[worker])
+            self._actors[worker] = self._actor.remote(*self._arguments)
+            return worker, Failure(number, f"its actor died: {error}")
+
+    def close(self) -> None:
+        self._ray.shutdown()

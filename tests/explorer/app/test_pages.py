@@ -1,0 +1,317 @@
+"""The pages without a browser: what they say and hold, for a small made-up run."""
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from explorer.analysis import phone_trial, single_fix
+from explorer.app.serve import APP, PATH
+from tests.explorer.reports.test_run import make_run
+from tests.helpers.bad_reports import BAD
+from uel.estimation.ray_rescoring import Rescoring, rescored
+from uel.estimation.refinement import FineMap, Refinement, refined
+from uel.inference.run_folder import Run
+from uel.measurement.model import MeasurementModel
+from uel.models.locator import Locator, LocatorConfig
+from uel.radio.simulator import FreeSpace
+
+pytest.importorskip("streamlit.testing.v1")
+from streamlit.testing.v1 import AppTest
+
+PAGES = ("overview", "map", "live", "metrics", "analysis")
+SECONDS = 300  # cold pages on a busy machine
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Path:
+    """A run whose locator nobody trained: it answers like grid Bayes."""
+    folder = make_run(tmp_path_factory.mktemp("app") / "runs" / "small", paths=False)
+    torch.manual_seed(0)
+    Locator(LocatorConfig(), MeasurementModel()).save(folder)
+    return folder
+
+
+@pytest.fixture
+def opened(run, monkeypatch):
+    """A page as somebody sees it who has chosen something, or followed a link that chooses by name."""
+    import streamlit as st
+
+    from explorer.app.pages import metrics
+
+    monkeypatch.chdir(run.parent.parent)
+    monkeypatch.setenv(PATH, str(run))
+    monkeypatch.setenv("UEL_DATA", str(run.parent.parent / "data"))
+    monkeypatch.setattr(metrics, "PHONES", 24)
+
+    def page(name: str, link: Mapping[str, str] | None = None, **chosen: str) -> AppTest:
+        st.cache_resource.clear()
+        test = AppTest.from_string(_script(name), default_timeout=SECONDS)
+        for key, value in chosen.items():
+            test.session_state[key] = value
+        for key, value in (link or {}).items():
+            test.query_params[key] = value
+        return test.run()
+
+    return page
+
+
+def _script(name: str) -> str:
+    """One page with what `app.py` puts around it: AppTest does not follow `st.navigation`."""
+    return (
+        "from explorer.app import widgets\n"
+        f"from explorer.app.pages import {name}\n"
+        f"with widgets.told_errors():\n    {name}.page()\n"
+    )
+
+
+def said(test: AppTest) -> str:
+    """All words of a page."""
+    parts = [*test.markdown, *test.caption, *test.subheader, *test.info, *test.error, *test.get("html")]
+    return "\n".join(
+        re.sub(r"<[^>]*>", " ", str(getattr(part, "value", "") or getattr(part.proto, "body", ""))) for part in parts
+    )
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_page_opens_by_its_link(opened, name):
+    test = opened(name)
+    assert not test.exception, test.exception
+    assert not test.error, said(test)
+
+
+def test_pages_of_a_network_without_attention_open(opened, run):
+    ours = (run / "locator.pt").read_bytes()
+    Locator(LocatorConfig(encoder="unet", evidence="none", pixel_width=4), MeasurementModel()).save(run)
+    try:
+        for name, words in {"overview": "U-Net of 2 levels", "live": "", "analysis": "importance"}.items():
+            test = opened(name)
+            assert not test.exception, test.exception
+            assert words in said(test)
+            assert "Attention" not in said(test)
+    finally:
+        (run / "locator.pt").write_bytes(ours)
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_pages_without_anything_say_which_command_makes_it(name, tmp_path, monkeypatch):
+    import streamlit as st
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv(PATH, raising=False)
+    monkeypatch.delenv("UEL_DATA", raising=False)
+    st.cache_resource.clear()
+    test = AppTest.from_string(_script(name), default_timeout=SECONDS).run()
+    assert not test.exception
+    assert re.search(r"uel (demo|build)", said(test))
+
+
+def test_the_application_itself_starts(opened):
+    opened("overview")
+    test = AppTest.from_file(str(APP), default_timeout=SECONDS).run()
+    assert not test.exception
+    assert "Find a phone" in said(test)
+
+
+def test_a_layer_of_a_cell_is_shown(opened):
+    test = opened("map", layer="error", cell="2", view="2-D")
+    assert test.selectbox(key="layer").value == "error"
+    assert test.selectbox(key="cell").value == "2"
+    assert "Monte-Carlo error" in said(test)
+
+
+@pytest.mark.parametrize("layer", ["none", "best", "sinr"])
+def test_every_kind_of_layer_is_drawn(opened, layer):
+    test = opened("map", {"layer": layer})
+    assert not test.exception
+    assert test.get("deck_gl_json_chart")
+    assert ("strongest" in said(test)) == (layer == "best")
+
+
+def test_links_choose_by_name_and_nonsense_in_them_is_dropped(opened):
+    asked = {"layer": "error", "cell": "2", "camera": "close", "buildings": "height"}
+    test = opened("map", asked | {"view": "2-D"})
+    assert {key: test.selectbox(key=key).value for key in asked} == asked
+    test.selectbox(key="layer").set_value("sight").run()
+    assert test.query_params["layer"] in ("sight", ["sight"])
+    assert test.query_params["cell"] in ("2", ["2"])
+    test = opened("map", {"layer": "gold", "cell": "99"})
+    assert (test.selectbox(key="layer").value, test.selectbox(key="cell").value) == ("rsrp", "strongest")
+    assert not {"layer", "cell"} & set(test.query_params)
+    test = opened("live", {"source": "phones", "density": "grid Bayes", "tier": "T0"})
+    assert test.selectbox(key="source").value == "phones"
+    assert "drawn from the map" in said(test)
+
+
+def test_a_browser_that_has_no_webgl_gets_a_plan(opened):
+    test = opened("map", no_webgl=True)
+    assert not test.exception
+    assert "no WebGL" in said(test)
+    assert test.get("plotly_chart")
+    assert not test.get("deck_gl_json_chart")
+
+
+def test_a_missing_survey_is_named(opened):
+    test = opened("live", source="survey")
+    assert not test.exception
+    assert "uel survey" in said(test)
+
+
+def test_an_upload_is_located_and_bad_ones_are_explained(opened, run):
+    from uel.measurement import report_io
+    from uel.measurement.report_io import Timeline
+
+    maps = Run.open(run).maps
+    generator = torch.Generator().manual_seed(0)
+    reports = MeasurementModel().observe(maps.radio.truth(torch.tensor([[60.0, 20.0]])), maps.power_dbm, generator)
+    good = report_io.write(Timeline(torch.zeros(1), reports))
+    test = opened("live", source="upload")
+    assert report_io.SCHEMA in said(test)
+    test.get("file_uploader")[0].set_value(("report.json", good, "application/json")).run()
+    assert not test.error, said(test)
+    assert "uncertainty" in said(test)
+    for name in ("a pickle", "too deep", "a cell twice", "not a number"):
+        test.get("file_uploader")[0].set_value((f"{name}.json", BAD[name][0], "application/json")).run()
+        assert not test.exception
+        assert len(test.error) == 1, name
+
+
+def test_metrics_are_filtered_and_counted(opened):
+    everybody = opened("metrics", {"within": "200"})
+    seen = int(re.search(r"(\d+) of 24 phones", said(opened("metrics", {"sight": "in sight"})))[1])  # type: ignore[index]
+    hidden = int(re.search(r"(\d+) of 24 phones", said(opened("metrics", {"sight": "out of sight"})))[1])  # type: ignore[index]
+    assert "24 of 24 phones" in said(everybody)
+    assert "≤ 200 m" in said(everybody)
+    assert seen + hidden == 24
+
+
+def test_a_damaged_run_is_told_and_does_not_fall(opened, run, tmp_path, monkeypatch):
+    import shutil
+
+    broken = tmp_path / "runs" / "broken"
+    shutil.copytree(run, broken)
+    named = json.loads((run / "artefacts.json").read_text())
+    (broken / "artefacts.json").write_text(json.dumps(named))
+    (broken / "locator.pt").write_bytes(b"\x80\x04N.")
+    test = opened("overview")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(PATH, str(broken))
+    test = AppTest.from_string(_script("overview"), default_timeout=SECONDS).run()
+    assert not test.exception
+    assert "cannot be read" in said(test)
+
+
+def test_a_tile_taken_away_is_told_and_does_not_fall(opened, run):
+    test = opened("map")
+    tile = Run.open(run).tile.folder
+    away = tile.rename(tile.with_name("away"))
+    try:
+        test.run()
+    finally:
+        away.rename(tile)
+    assert not test.exception
+    assert re.search(r"cannot be read|uel build", said(test))
+
+
+def test_each_place_has_its_own_squares_to_click(run, tmp_path):
+    from explorer.app import cache
+    from tests.helpers.toy_city import toy_tile
+
+    for tile in (Run.open(run).tile, toy_tile(tmp_path / "toy")):
+        squares = torch.from_numpy(cache.outdoors(tile.folder, 8.0))
+        assert len(squares) > 100
+        assert tile.outdoor(squares).all()
+        assert float(squares.abs().max()) == tile.size / 2 - 4.0
+
+
+# ---- before and after ----------------------------------------------------------------------------------
+
+
+def test_a_fix_is_shown_before_and_after_refinement(opened):
+    test = opened("live", {"number": "2"})
+    assert not test.error, said(test)
+    assert test.selectbox(key="density").options == ["refined", "locator", "grid Bayes"]
+    assert [row.split()[0] for row in fixes(test)] == ["locator", "refined", "grid"]
+    assert "report to refined fix" in said(test)
+    test.selectbox(key="refine").set_value("none").run()
+    assert not test.exception
+    assert test.selectbox(key="density").options == ["locator", "grid Bayes"]
+    assert [row.split()[0] for row in fixes(test)] == ["locator", "grid"]
+
+
+def fixes(test: AppTest) -> list[str]:
+    """Rows of the table of fixes, as words."""
+    table = next(e.proto.body for e in test.get("html") if "<th>fix</th>" in e.proto.body)
+    return [re.sub(r"<[^>]*>", " ", row).strip() for row in re.findall(r"<tr><td>.*?</tr>", table)]
+
+
+@pytest.mark.parametrize("refine", ["none", "map", "rt"])
+def test_the_page_refines_as_the_verb_does(run, refine):
+    """Against `uel.estimation.refinement` and `uel.estimation.ray_rescoring` asked directly; the locator's own fix
+    stays what it was."""
+    made = Run.open(run)
+    maps, model = made.maps, made.locator.measurement
+    report = phone_trial.draw_phones(made.tile, maps, model, 3, seed=5).reports[:1]
+    fine, simulator = FineMap.of(maps, made.locator.config.patches), FreeSpace(maps.radio.sites, size=made.tile.size)
+    asked = {"none": (), "map": (fine,), "rt": (fine, simulator)}[refine]
+    found = single_fix.answer(made.locator, maps, report, *asked)
+    with torch.no_grad():
+        plain = expected = made.locator(report, maps)
+        if refine != "none":
+            expected = refined(plain, report, fine, model, Refinement(entropy=0.0)).fix
+        if refine == "rt":
+            expected = rescored(expected, report, fine, maps, model, simulator, Rescoring())
+    assert torch.equal(found.before.fix.log_heatmap, plain.log_heatmap)
+    torch.testing.assert_close(found.final.fix.log_heatmap, expected.log_heatmap)
+    torch.testing.assert_close(found.final.position, expected.position[0].tolist())
+    assert (found.after is None) == (refine == "none")
+    assert found.final.seconds > 0
+
+
+# ---- what stands behind the pages ----------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def tried(run) -> phone_trial.Trial:
+    cache = Run.open(run)
+    phones = phone_trial.draw_phones(cache.tile, cache.maps, cache.locator.measurement, 48, seed=3)
+    return phone_trial.judge(cache.locator, cache.maps, phones, seed=3)
+
+
+def test_an_untrained_locator_is_tried_like_grid_bayes(tried):
+    assert len(tried.phones) == 48
+    torch.testing.assert_close(tried.error, tried.limit_error, atol=6.0, rtol=0.2)
+    assert (tried.heard >= 1).all()
+
+
+def test_ranks_of_the_right_density_are_even(tried):
+    """The limit's ranks are uniform: their mean has a standard deviation of 1/√(12·48)."""
+    for rank in (tried.limit_rank, tried.rank):
+        assert abs(float(rank.mean()) - 0.5) < 4 / (12 * 48) ** 0.5
+
+
+def test_exchanged_features_keep_their_cell_and_cost_metres(tried, run):
+    cache = Run.open(run)
+    errors = phone_trial.importance(cache.locator, cache.maps, tried.phones, seed=0)
+    assert errors.keys() == {"nothing", *phone_trial.PERMUTED}
+    torch.testing.assert_close(errors["nothing"], tried.error, atol=1e-2, rtol=0)
+    order = phone_trial._order_within(torch.tensor([0, 1, 0, 1, 2, 0]), torch.Generator().manual_seed(1))
+    assert torch.equal(torch.tensor([0, 1, 0, 1, 2, 0])[order], torch.tensor([0, 1, 0, 1, 2, 0]))
+    assert sorted(order.tolist()) == list(range(6))
+    assert np.median(errors["azimuth"]) > np.median(errors["nothing"])
+
+
+def test_attention_is_recomputed_as_torch_does_it():
+    from explorer.analysis.attention import weights
+    from uel.models.equivariant_layers import Attention
+
+    torch.manual_seed(0)
+    layer, x, context = Attention(8, 1), torch.randn(2, 3, 8), torch.randn(2, 5, 8)
+    share = weights(layer, x, context)
+    torch.testing.assert_close(share.sum(-1), torch.ones(2, 3))
+    value = layer.key_value(context).chunk(2, -1)[1]
+    torch.testing.assert_close(layer.out(share @ value), layer(x, context))

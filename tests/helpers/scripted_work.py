@@ -1,0 +1,36 @@
+"""Work without a survey, light to import: it does as it is told and says how often it was asked."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from sim_bridge.survey.engines import Done
+from uel.errors import UelError
+
+
+@dataclass(frozen=True)
+class Script:
+    """What to do is `what`; who asked stands in `folder`."""
+
+    folder: Path
+    what: str
+
+    def start(self, threads: int | None) -> Callable[[int], Done]:
+        if self.what == "broken":
+            raise RuntimeError("cannot begin")
+        return self.make
+
+    def make(self, number: int) -> Done:
+        with (self.folder / "asked").open("a") as file:
+            file.write(f"{number} {os.environ.get('CUDA_VISIBLE_DEVICES')}\n")
+        if self.what == "refused":
+            raise UelError("the disk is full")
+        if self.what == "always dies" or (self.what == "dies once" and number == 1 and self.asked(number) == 1):
+            os._exit(7)
+        if self.what == "fails once" and self.asked(number) == 1:
+            raise RuntimeError("a hiccup")
+        return Done(number, 2, 8)
+
+    def asked(self, number: int) -> int:
+        return sum(line.split()[0] == str(number) for line in (self.folder / "asked").read_text().splitlines())

@@ -1,0 +1,205 @@
+"""The atlas against the full search that it stands for, and what it refuses."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from sim_bridge.backend import sionna_internals
+from sim_bridge.chains.atlas import Atlas, AtlasPlan, geometry_key
+from sim_bridge.paths import dispatch, solver
+from sim_bridge.simulator import Sionna
+from tests.helpers.ray_traced_scenes import bundled, gradient, mast
+from uel.core.grid import Grid
+from uel.errors import UelError
+
+SITES = mast((-30.0, 2.0, 12.0)) + mast((30.0, -4.0, 9.0))
+GRID, PLAN = Grid(size=128.0, pixel=4.0), AtlasPlan(pixel=4.0, rays=100_000, depth=2)
+
+
+def canyon(**tracing: object) -> Sionna:
+    return bundled("simple_street_canyon", SITES, **{"samples": 20_000, "chunk": 32, "max_depth": 2, **tracing})
+
+
+@pytest.fixture(scope="module")
+def atlas() -> Atlas:
+    return canyon().build_atlas(PLAN, GRID)
+
+
+@pytest.fixture(scope="module")
+def fast(atlas: Atlas) -> Sionna:
+    sim = canyon()
+    sim.use(atlas)
+    return sim
+
+
+def street(count: int, seed: int = 0) -> torch.Tensor:
+    """Places in the street and behind its houses, at UE height."""
+    flat = (torch.rand(count, 2, generator=torch.Generator().manual_seed(seed)) - 0.5) * torch.tensor([110.0, 60.0])
+    return torch.cat([flat, torch.full((count, 1), 1.5)], 1)
+
+
+def test_it_finds_what_the_search_finds(fast: Sionna) -> None:
+    position = street(96)
+    found, full = fast.path_gain(position), canyon().path_gain(position)
+    both = (found > 0) & (full > 0)
+    assert int(((full > 0) & (found == 0)).sum()) <= 0.01 * int((full > 0).sum())
+    assert float((10 * torch.log10(found[both] / full[both])).abs().median()) < 0.01
+    assert float(found.sum() / full.sum()) > 0.98
+
+
+def test_a_scene_is_the_same_however_often_it_is_opened(atlas: Atlas) -> None:
+    """Mitsuba merges the meshes of a material and lists what comes of it in another order each time."""
+    position, opened = street(32), [canyon() for _ in range(8)]
+    assert {geometry_key(sim.facets.corner) for sim in opened} == {atlas.meta["walls"]}
+    searched = [sim.trace(position) for sim in opened]
+    for sim in opened:
+        sim.use(atlas)
+    for found in (searched, [sim.trace(position) for sim in opened]):
+        assert all(torch.equal(other.power, found[0].power) for other in found)
+        assert all(torch.equal(other.interactions, found[0].interactions) for other in found)
+
+
+def test_its_gradients_are_those_of_the_search(fast: Sionna) -> None:
+    position = street(32, seed=1)
+    same = (fast.trace(position).gain() / canyon().trace(position).gain() - 1).abs().amax(1) < 1e-4
+    assert int(same.sum()) > 10
+    log = lambda sim: lambda p: sim.path_gain(p).clamp(min=1e-20).log()[same]  # noqa: E731
+    ours, theirs = gradient(log(fast), position)[same], gradient(log(canyon()), position)[same]
+    torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-5)
+
+
+def test_a_blocked_line_of_sight_is_not_there(fast: Sionna) -> None:
+    position = street(64, seed=2)
+    assert torch.equal(fast.trace(position).sight(), fast.line_of_sight(position))
+
+
+def test_other_heights_are_searched(fast: Sionna) -> None:
+    high = street(4) + torch.tensor([0.0, 0.0, 20.0])
+    torch.testing.assert_close(fast.path_gain(high), canyon().path_gain(high), rtol=1e-5, atol=0)
+
+
+def test_round_trip(tmp_path: Path, atlas: Atlas) -> None:
+    atlas.save(tmp_path)
+    back, sim = Atlas.load(tmp_path), canyon()
+    sim.use(back)
+    one, other = (a.candidates(street(5)) for a in (atlas, back))
+    assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+@pytest.mark.parametrize("damage", ["gone", "cut", "schema"])
+def test_a_damaged_atlas_is_refused(tmp_path: Path, atlas: Atlas, damage: str) -> None:
+    atlas.save(tmp_path)
+    arrays, meta = tmp_path / "atlas.npz", tmp_path / "atlas.json"
+    if damage == "gone":
+        arrays.unlink()
+    elif damage == "cut":
+        arrays.write_bytes(arrays.read_bytes()[:400])
+    else:
+        meta.write_text('{"schema": 0}')
+    with pytest.raises(UelError, match=r"do:[\s\S]*build it again"):
+        Atlas.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"sites": SITES[:1]}, "other sites"),
+        ({"meta": {"walls": "elsewhere"}}, "other walls"),
+        ({"plan": replace(PLAN, depth=3)}, "other depth"),
+    ],
+)
+def test_a_foreign_atlas_is_refused(atlas: Atlas, change: dict, said: str) -> None:
+    with pytest.raises(UelError, match=rf"{said}[\s\S]*do:  build it again"):
+        canyon().use(replace(atlas, **change))
+
+
+@pytest.mark.parametrize("more", [{"diffraction": True}, {"scattering": 0.3}])
+def test_it_knows_no_edges_and_no_scattering(atlas: Atlas, more: dict) -> None:
+    with pytest.raises(UelError, match="reflections and refractions only"):
+        canyon(**more).use(atlas)
+
+
+def starved() -> Sionna:
+    """With an atlas of so few rays that it knows next to nothing."""
+    sim = canyon()
+    sim.build_atlas(replace(PLAN, rays=20, settle=0, audit=0), GRID)
+    return sim
+
+
+def test_where_it_is_thin_the_search_answers_and_it_learns(monkeypatch: pytest.MonkeyPatch) -> None:
+    sim, position = starved(), street(48)
+    thin = sim.atlas.thin(position)
+    assert int(thin.sum()) > 10
+    searched = sim.path_gain(position)[thin]
+    torch.testing.assert_close(searched, canyon().path_gain(position[thin]), rtol=1e-5, atol=0)
+    assert not sim.atlas.thin(position).any()
+    monkeypatch.setattr("sim_bridge.paths.solver.searched", None)  # from now on no search
+    assert close_share(sim.path_gain(position)[thin], searched) > 0.9  # chains of neighbours may have come along
+
+
+def test_thin_places_are_searched_when_it_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    sim, centres = canyon(), GRID.centres().reshape(-1, 2)
+    poor = sim.build_atlas(replace(PLAN, rays=20, settle=0, audit=0), GRID)
+    thin = int(poor.thin(sim.at_height(centres)).sum())
+    atlas = sim.build_atlas(replace(PLAN, rays=20, settle=thin - 64, audit=0), GRID)
+    assert atlas.meta["settled"] == thin - 64
+    # A search teaches the pixel it was asked at, of which eight more are no longer thin.
+    assert int(atlas.thin(sim.at_height(centres)).sum()) <= 64
+
+
+def test_a_search_without_paths_teaches_no_chain() -> None:
+    sim = canyon()
+    nothing = solver.Resolved(sionna_internals.PathsBuffer(0, 2, False), 0, dispatch.search_plan(sim))
+    assert [tuple(part.shape) for part in solver.chains(nothing, sim.facets)] == [(0,), (0,), (0, 2)]
+
+
+def test_an_audit_says_what_is_missing_and_teaches_it() -> None:
+    sim = starved()
+    sim.path_gain(street(200, seed=3))  # no longer thin, still poor
+    before, after = sim.audit_atlas(48), sim.audit_atlas(48)
+    assert before.positions == 48
+    assert after.power_missing_share < 0.5 * before.power_missing_share
+    assert after.links_found_share > 0.99
+    assert after.median_gain_diff_db < 0.01
+    assert sim.atlas.meta["audit"]["power_missing_share"] == after.power_missing_share
+
+
+def test_an_atlas_is_audited_when_it_is_built(atlas: Atlas) -> None:
+    told = atlas.meta["audit"]
+    assert told["positions"] == PLAN.audit
+    assert told["power_missing_share"] < 0.02
+    with pytest.raises(UelError, match="no atlas to audit"):
+        canyon().audit_atlas()
+
+
+def test_a_plan_without_rays_is_refused() -> None:
+    with pytest.raises(UelError, match="needs rays"):
+        AtlasPlan(rays=0)
+
+
+def close_share(one: torch.Tensor, other: torch.Tensor) -> float:
+    """Share of links with the same gain within 2 %: of two walls that coincide either may be met."""
+    both = other > 0
+    return float(((one / other)[both] - 1).abs().lt(0.02).float().mean())
+
+
+def test_frozen_paths_are_the_paths(fast: Sionna) -> None:
+    position = street(24, seed=3)
+    frozen = fast.freeze(position)
+    name, value = "material/marble/conductivity", torch.tensor(0.7)
+    assert close_share(frozen.trace().gain(), fast.path_gain(position)) > 0.9
+    other = frozen.trace(**{name: value}).gain()
+    assert close_share(other, fast.trace(position, **{name: value}).gain()) > 0.9
+    assert close_share(other, frozen.trace().gain()) < 0.9
+    assert frozen.staleness() < 0.005
+    assert frozen.staleness(**{name: value}) < 0.005
+
+
+def test_frozen_paths_grow_stale(fast: Sionna) -> None:
+    frozen, away = fast.freeze(street(24, seed=3)), torch.tensor([25.0, 3.0, 0.0])
+    near = frozen.staleness(frozen.points + away * 1e-3)
+    assert near < 0.02 < frozen.staleness((frozen.points + away).clamp(min=torch.tensor([-60.0, -30.0, 1.5])))
+    with pytest.raises(UelError, match="belong to their receivers"):
+        frozen.trace(torch.zeros(3, 3))

@@ -1,0 +1,81 @@
+"""`uel map`: what lands in the folder agrees with paths, is reused, and what cannot be mapped is refused at once."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+import scenes
+from sim_bridge.commands.radio_map import MapConfig, make_maps
+from sim_bridge.scene.tracing_config import Tracing
+from tests.scenes.test_builder import map_file
+from uel.cli import main
+from uel.core.units import to_db
+from uel.errors import UelError
+from uel.geo.tile import Tile
+from uel.radio import radio_map_io
+from uel.radio.sinr import sinr
+
+FEW = Tracing(map_rays=200_000, samples=10_000, diffraction=False)
+
+
+@pytest.fixture(scope="module")
+def village(tmp_path_factory: pytest.TempPathFactory) -> Tile:
+    """Three houses with two masts."""
+    folder = tmp_path_factory.mktemp("village")
+    tile = scenes.build(str(map_file(folder)), folder / "tile", size=128.0, margin=16.0, pixel=1.0)
+    main(["place", str(tile.folder), "--count", "2", "--kind", "random", "--mast", "10"])
+    return Tile.open(tile.folder)
+
+
+def config(tile: Tile, out: Path, **changes: object) -> MapConfig:
+    return MapConfig(**{"tiles": (tile.folder,), "pixel": 4.0, "tracing": FEW, "out": out, "check": 40, **changes})
+
+
+def test_a_map_agrees_with_paths_and_is_reused(village: Tile, tmp_path: Path) -> None:
+    ((folder, told),) = make_maps(config(village, tmp_path))
+    assert json.loads((folder / "report.json").read_text()) == told
+    assert told["paths"]["los"]["links"] > 30
+    assert told["paths"]["los"]["gain_difference_db"] < 1.0
+    assert told["paths"]["los"]["first_arrival_difference_m"] < 1.0
+    radio, service = radio_map_io.read(folder), radio_map_io.read_service(folder)
+    assert set(service) == set(radio_map_io.SERVICE)
+    known = radio.known
+    torch.testing.assert_close(service["sinr_db"][known], to_db(sinr(radio)[known]))
+    assert int(service["mcs"][~known].max()) == -1
+    made = (folder / "radiomap.zarr" / "zarr.json").stat().st_mtime_ns
+    assert make_maps(config(village, tmp_path)) == [(folder, told)]
+    assert (folder / "radiomap.zarr" / "zarr.json").stat().st_mtime_ns == made
+    (folder / "report.png").write_bytes(b"of the old map")
+    make_maps(config(village, tmp_path, load=0.5))  # made another way
+    assert (folder / "radiomap.zarr" / "zarr.json").stat().st_mtime_ns != made
+    assert not (folder / "report.png").exists()
+    (folder / "report.json").write_text('{"made_from"')  # cut off: no map
+    ((_, again),) = make_maps(config(village, tmp_path))
+    assert again | {"seconds": 0} == told | {"seconds": 0}
+
+
+def test_a_map_for_every_band_with_a_picture(village: Tile, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    few = ["--tracing.map-rays", "50000", "--tracing.samples", "5000", "--tracing.no-diffraction"]
+    bands = ["--frequencies", "3.5e9", "28e9", "--out", str(tmp_path), "--pixel", "8", "--check", "32"]
+    assert main(["map", str(village.folder), *bands, *few]) == 0
+    low, high = (tmp_path / f"village-{name}GHz" for name in ("3.5", "28"))
+    assert str(high) in capsys.readouterr().out
+    assert all((folder / "report.png").stat().st_size > 10_000 for folder in (low, high))
+    one, other = (radio_map_io.read(folder) for folder in (low, high))
+    both = one.los & other.los & one.known & other.known
+    friis = to_db(one.gain[both] / other.gain[both])  # (28 / 3.5)² between the bands, reflections aside
+    assert float(friis.median()) == pytest.approx(18.06, abs=0.5)
+
+
+def test_what_cannot_be_mapped_is_refused_before_the_first_ray(village: Tile, tmp_path: Path) -> None:
+    with pytest.raises(UelError, match="not defined at this frequency"):
+        make_maps(config(village, tmp_path, frequencies=(3.5e9, 500e9)))
+    with pytest.raises(UelError, match="whole number of pixels"):
+        make_maps(config(village, tmp_path, pixel=3.0))
+    with pytest.raises(UelError, match="no tile here"):
+        make_maps(config(village, tmp_path, tiles=(village.folder, tmp_path / "nowhere")))
+    with pytest.raises(UelError, match="no tile to map"):
+        MapConfig(tiles=())
+    assert not list(tmp_path.iterdir())

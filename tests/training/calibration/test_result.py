@@ -1,0 +1,67 @@
+"""What a calibration says of its own sureness."""
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from explorer.reports.calibration import alone, far
+from tests.helpers.free_space import CORNERS, masts
+from tests.helpers.toy_city import toy_tile
+from training.calibration.optimizers import Fitted
+from training.calibration.parameters import Beliefs, Unknowns
+from training.calibration.result import Found
+
+BRICK = {"relative_permittivity": 3.9, "conductivity": 0.03, "thickness": 0.1, "scattering_coefficient": 0.0}
+
+
+@pytest.fixture(scope="module")
+def unknowns(tmp_path_factory: pytest.TempPathFactory) -> Unknowns:
+    folder: Path = tmp_path_factory.mktemp("found")
+    return Unknowns.of(toy_tile(folder / "toy"), masts(CORNERS[0]), {"itu_brick": BRICK}, Beliefs())
+
+
+def test_starts_that_end_elsewhere_at_the_same_cost_widen_what_was_found(unknowns: Unknowns) -> None:
+    """Half of the probability a deviation away: a variance of a half, seen from the best place."""
+    here = torch.zeros(len(unknowns), dtype=torch.float64)
+    there = here.index_fill(0, torch.tensor([0]), 1.0)
+    narrow, told = 1e-4 * torch.eye(len(unknowns), dtype=torch.float64), torch.ones(len(unknowns))
+
+    def found(*ends: tuple[torch.Tensor, float]) -> Found:
+        return Found(unknowns, {"itu_brick": BRICK}, [Fitted(at, cost, 1.0) for at, cost in ends], narrow, told, 3.5e9)
+
+    assert found((here, 5.0)).width[0] == pytest.approx(0.01)
+    torn = found((here, 5.0), (there, 5.0))
+    assert torn.width[0] == pytest.approx(math.sqrt(0.5), rel=1e-3)
+    assert torn.width[1] == pytest.approx(0.01)
+    assert torn.verdict(0) == "weak"
+    assert torn.starts()["converged"] == 1  # for within its valley each is sure
+    assert found((here, 5.0), (there, 19.9)).width[0] == pytest.approx(math.sqrt(0.5), rel=1e-3)  # as good as equal
+    both = replace(found((here, 5.0)), fits=[Fitted(here, 5.0, 1.0, beside=[(6.0, there.tolist())])])
+    assert both.width[0] == pytest.approx(math.sqrt(0.5), rel=1e-3)  # a single start that looked into both
+    again = found((here, 5.0), (here + 1e-3, 5.5), (here - 1e-3, 6.0), (there, 6.0))
+    assert again.width[0] == pytest.approx(math.sqrt(0.5), rel=1e-3)  # a place found thrice is one place
+    far_off = found((here, 5.0), (there, 45.0))
+    assert far_off.width[0] == pytest.approx(0.01, rel=1e-3)  # a valley that is much less likely
+    assert far_off.verdict(0) == "identified"
+
+
+def test_a_fit_is_read_as_it_was_written() -> None:
+    done = Fitted(torch.tensor([0.5, -1.0], dtype=torch.float64), 3.0, 1.0, "at rest", beside=[(4.0, [1.0, 2.0])])
+    again = Fitted.read(json.loads(json.dumps(done.told())))
+    assert again.told() == done.told()
+    assert [(cost, theta.tolist()) for cost, theta in again.ends] == [(3.0, [0.5, -1.0]), (4.0, [1.0, 2.0])]
+
+
+def test_a_report_names_what_was_found_far_from_the_belief() -> None:
+    row = {"parameter": "tilt_deg", "of": "cell 2"}
+    assert "tilt_deg of cell 2" in far([{**row, "away": 6.4}, {**row, "of": "cell 3", "away": 1.0}])
+    assert far([{**row, "away": 2.9}, {"parameter": "reflection at 45°", "of": "brick", "away": None}]) == ""
+
+
+def test_a_report_says_where_one_start_stands_alone() -> None:
+    assert "(of 3)" in alone({"count": 3, "converged": 1})
+    assert alone({"count": 3, "converged": 2}) == ""

@@ -1,0 +1,90 @@
+"""Maps under every condition, by the ray tracer on a square of four houses: what differs, and what must not."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from sim_bridge.scene.tracing_config import Tracing
+from tests.scenes.variants.test_mesh_perturbation import tile  # noqa: F401  (the square of four houses, a fixture)
+from training.cache import Stages
+from training.pipeline.map_conditions import CONDITIONS, MapPlan, believed_place, maps_under, tracer_of
+from uel.adaptation.mast_heights import moved
+from uel.core.units import to_db
+from uel.errors import UelError
+from uel.geo.tile import Tile
+from uel.geo.tile_maps import Maps
+from uel.radio.sites import Site, cells_of
+
+TRACING = Tracing(max_depth=1, map_rays=40_000, map_batches=4, samples=1000, chunk=4, diffraction=False)
+PLAN = MapPlan(pixel=4.0, tracing=TRACING, few_rays=4000)
+SITES = (Site(position=(4.0, 4.0, 18.0)), Site(position=(-16.0, 16.0, 22.0)))
+
+
+def maps(condition: str, tile: Tile, stages: Stages) -> Maps:  # noqa: F811
+    return maps_under(condition, tile, SITES, PLAN, stages, seed=1)
+
+
+@pytest.mark.slow
+def test_each_condition_is_wrong_in_its_own_way(tile: Tile, tmp_path: Path) -> None:  # noqa: F811
+    stages = Stages(tmp_path / "data")
+    found = {condition: maps(condition, tile, stages) for condition in CONDITIONS}
+    exact = found["M0"]
+    both = found["M1"].radio.known & exact.radio.known
+    noise = (to_db(found["M1"].radio.gain[both]) - to_db(exact.radio.gain[both])).abs().mean()
+    assert 0.1 < float(noise) < 10
+    assert float(found["M1"].radio.relative_error[both].mean()) > float(exact.radio.relative_error[both].mean())
+    for same in ("M0", "M1", "M2", "M4", "M5"):
+        assert torch.equal(found[same].prior, exact.prior)
+    assert not torch.equal(found["M3"].buildings[0], exact.buildings[0])
+    assert not torch.equal(found["M2"].buildings[2:], exact.buildings[2:])
+    assert torch.equal(found["M2"].buildings[:2], exact.buildings[:2])
+    height = [site.position[2] for site in found["M4"].radio.sites]
+    assert height != [site.position[2] for site in SITES]
+    assert [s.position[:2] for s in found["M4"].radio.sites] == [s.position[:2] for s in SITES]
+    assert not found["M5"].radio.known.any()
+    assert found["M5"].radio.sites == SITES
+    for condition, given in found.items():
+        there, its = believed_place(condition, tile, SITES, PLAN, stages, seed=1)
+        assert its == given.radio.sites
+        assert torch.equal(Maps.of(there, given.radio).buildings, given.buildings)
+    torch.testing.assert_close(found["M5"].radio.elevation, exact.radio.elevation)
+
+
+@pytest.mark.slow
+def test_a_map_is_traced_once(tile: Tile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    stages = Stages(tmp_path / "data")
+    first = maps("M4", tile, stages)
+    monkeypatch.setattr("training.pipeline.map_conditions.open_simulator", None)
+    again = maps("M4", tile, stages)
+    assert torch.equal(first.radio.gain, again.radio.gain)
+
+
+@pytest.mark.slow
+def test_maps_are_traced_anew_on_the_place_that_is_believed(tile: Tile, tmp_path: Path) -> None:  # noqa: F811
+    stages = Stages(tmp_path / "data")
+    exact = maps("M0", tile, stages)
+    believed = maps("M4", tile, stages).radio.sites
+    masts = tracer_of("M4", tile, SITES, PLAN, stages, seed=1)
+    assert masts.least == pytest.approx([tile.standing(4.0, 4.0), tile.standing(-16.0, 16.0)])
+    up = [right.position[2] - wrong.position[2] for right, wrong in zip(SITES, believed, strict=True)]
+    again = masts.trace(moved(believed, up), 1.0)
+    assert [cell.azimuth_deg for _, cell in cells_of(again.sites)] == [c.azimuth_deg for _, c in cells_of(believed)]
+    assert not torch.equal(again.gain, exact.radio.gain)  # rays of its own
+    assert torch.equal(again.los, exact.radio.los)
+    assert not torch.equal(masts.trace(believed, 1.0).los, exact.radio.los)
+    wrong = maps("M3", tile, stages).radio
+    twin = tracer_of("M3", tile, SITES, PLAN, stages, seed=1).trace(wrong.sites, 0.1)
+    assert torch.equal(twin.los, wrong.los)
+    assert not torch.equal(twin.los, exact.radio.los)
+    with pytest.raises(UelError, match="M0 to M4"):
+        tracer_of("M5", tile, SITES, PLAN, stages, seed=1)
+
+
+def test_unknown_conditions_and_impossible_plans_are_refused(tile: Tile, tmp_path: Path) -> None:  # noqa: F811
+    with pytest.raises(UelError, match="M0, M1"):
+        maps("M9", tile, Stages(tmp_path))
+    with pytest.raises(UelError, match="few rays"):
+        MapPlan(few_rays=10**9)
+    with pytest.raises(UelError):
+        MapPlan(heights=1.5)

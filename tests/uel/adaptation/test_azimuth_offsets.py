@@ -1,0 +1,51 @@
+"""Antennas' azimuths from labelled reports: put right where they were wrong, left alone where they were right."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.helpers.toy_city import toy_world
+from uel.adaptation.azimuth_offsets import turns_deg
+from uel.estimation.baselines import Place
+from uel.measurement.model import MeasurementModel
+
+WRONG = torch.tensor([12.0, -9.0, 0.0, 25.0])
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory):
+    return toy_world(Path(tmp_path_factory.mktemp("toy")))
+
+
+def place(world, tier: str, wrong: torch.Tensor, count: int = 256) -> Place:
+    """Labelled reports whose angles read too far clockwise."""
+    model = MeasurementModel(tier=tier)  # type: ignore[arg-type]
+    reports, position = world.from_map(count, model, torch.Generator().manual_seed(3))
+    return Place(world.maps.radio, world.maps.prior, model, reports.turned(wrong), position)
+
+
+@pytest.mark.parametrize("tier", ["T2", "T3a"])
+def test_turned_antennas_are_found(world, tier: str) -> None:
+    found = turns_deg(place(world, tier, WRONG))
+    # Angles err by 5 degrees in sight and come from some 60 phones a cell: half a degree, twice that seldom.
+    assert (found - WRONG).abs().max() < 2.0
+
+
+def test_what_is_right_stays(world) -> None:
+    assert not turns_deg(place(world, "T2", torch.zeros(4))).any()
+    assert not turns_deg(place(world, "T1", WRONG)).any()  # no angles, no turns
+
+
+def test_little_data_turns_nothing(world) -> None:
+    few = place(world, "T2", torch.full((4,), 3.0), count=2)
+    assert not turns_deg(few).any()
+
+
+def test_angles_are_read_anew(world) -> None:
+    reports = place(world, "T3a", WRONG).fingerprints
+    straight = reports.turned(-WRONG)
+    off = (straight.aoa_deg - place(world, "T3a", torch.zeros(4)).fingerprints.aoa_deg + 180) % 360 - 180
+    assert off.abs().max() < 1e-3
+    assert torch.equal(straight.has_aoa, reports.has_aoa)
+    assert not straight.aoa_deg[~reports.has_aoa].any()

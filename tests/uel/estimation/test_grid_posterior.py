@@ -1,0 +1,188 @@
+"""Bayes on a grid against a loop in plain Python, and the point that answers it against scipy."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy import integrate, optimize
+
+from tests.helpers.free_space import CORNERS, draw_pixels, masts, radio_map, rough_map
+from uel.estimation.baselines import METHODS, Place
+from uel.estimation.grid_posterior import IN_DOUBT, geometric_median, grid_posterior, log_posterior
+from uel.estimation.metrics import position_error
+from uel.measurement.model import MeasurementModel
+from uel.measurement.reports import TIERS, Reports
+from uel.radio.radio_map import RadioMap
+from uel.radio.sites import reference_power_dbm
+
+MODEL = MeasurementModel(sensitivity_dbm=-85.0, cells_max=3)
+SPEED = 299_792_458.0
+
+
+# ---- the slow twin: one report, one pixel, one feature at a time -------------------------------------
+
+
+def phi(z: float) -> float:
+    return math.erfc(-z / math.sqrt(2)) / 2
+
+
+def slow_level(reports: Reports, radio: RadioMap, row: int, column: int) -> float:
+    """Product over cells: the bin that was reported, or everything that would not have been."""
+    power, total = reference_power_dbm(radio.sites).tolist(), 1.0
+    heard, level = reports.heard.tolist(), reports.rsrp_dbm.tolist()
+    floor = MODEL.sensitivity_dbm
+    last = len(heard)
+    if sum(heard) == MODEL.cells_max:
+        floor = min(v for v, h in zip(level, heard, strict=True) if h)
+        last = max(c for c in range(len(heard)) if heard[c] and level[c] == floor)
+    for cell in range(len(heard)):
+        if not radio.known[cell, row, column]:
+            total *= math.exp(-30) if heard[cell] else 1.0
+            continue
+        mean = 10 * math.log10(float(radio.gain[cell, row, column])) + power[cell]
+        if heard[cell]:
+            total *= phi((level[cell] + 0.5 - mean) / 8) - phi((level[cell] - 0.5 - mean) / 8)
+        else:
+            total *= phi((floor + (0.5 if cell > last else -0.5) - mean) / 8)
+    return total
+
+
+def slow_range(reports: Reports, radio: RadioMap, row: int, column: int) -> float:
+    """Probability of the reported step: the excess is integrated numerically."""
+    if not reports.has_timing_advance:
+        return 1.0
+    cell, step = int(reports.serving), MODEL.range_step
+    distance = float(radio.delay[cell, row, column]) * SPEED
+    low = float(reports.timing_advance) * step if reports.timing_advance > 0 else -math.inf
+    high = (float(reports.timing_advance) + 1) * step
+
+    def given(excess: float) -> float:
+        centre = distance + excess
+        return phi((high - centre) / 5) - (phi((low - centre) / 5) if low > 0 else 0.0)
+
+    if radio.los[cell, row, column]:
+        return given(0.0)
+    reach = max(0.0, high + 40 - distance)
+    return integrate.quad(lambda e: given(e) * math.exp(-e / 30) / 30, 0, reach, limit=200)[0] if reach else 0.0
+
+
+def slow_azimuth(reports: Reports, radio: RadioMap, row: int, column: int) -> float:
+    if not reports.has_azimuth:
+        return 1.0
+    cell = int(reports.serving)
+    x, y, _ = radio.sites[cell].position
+    east, north = (radio.grid.centres()[row, column] - torch.tensor([x, y])).tolist()
+    sigma = 5 if radio.los[cell, row, column] else 25
+    off = float(reports.azimuth_deg) - math.degrees(math.atan2(east, north))
+    turns = [off + 360 * k for k in range(-3, 4)]
+    return sum(phi((t + 0.5) / sigma) - phi((t - 0.5) / sigma) for t in turns)
+
+
+def slow_posterior(reports: Reports, radio: RadioMap, prior: torch.Tensor) -> np.ndarray:
+    weight = np.zeros(radio.grid.shape)
+    for row in range(radio.grid.count):
+        for column in range(radio.grid.count):
+            if prior[row, column] > 0:
+                here = (reports, radio, row, column)
+                weight[row, column] = float(prior[row, column]) * (
+                    slow_level(*here) * slow_range(*here) * slow_azimuth(*here)
+                )
+    return weight / weight.sum()
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_grid_posterior_is_the_double_loop(tier: str) -> None:
+    radio = rough_map(count=4, pixel=16.0)
+    prior = torch.rand(radio.grid.shape, generator=torch.Generator().manual_seed(1))
+    prior[prior < 0.2] = 0.0
+    power, pixel = reference_power_dbm(radio.sites), draw_pixels(prior, 4, seed=2)
+    truth = radio.truth(radio.grid.centres().reshape(-1, 2)[pixel])
+    reports = MODEL.observe(truth, power, torch.Generator().manual_seed(3)).tier(tier)
+    got = grid_posterior(reports, radio, prior, MODEL, power)
+    torch.testing.assert_close(got.sum((1, 2)), torch.ones(4))
+    assert (got[:, prior == 0] == 0).all()
+    for i in range(4):
+        assert got[i].numpy() == pytest.approx(slow_posterior(reports[i], radio, prior), abs=3e-5, rel=2e-3)
+
+
+# ---- the point estimate ------------------------------------------------------------------------------
+
+
+def test_a_posterior_in_doubt_is_mixed_with_one_of_powers() -> None:
+    evidence = torch.randn(2, 3, 4, 5, generator=torch.Generator().manual_seed(0)) * 4
+    prior = torch.rand(4, 5, generator=torch.Generator().manual_seed(1))
+    whole = lambda *powers: torch.stack(  # noqa: E731
+        [prior * torch.stack([e[k] * p for k, p in enumerate(powers)]).sum(0).exp() for e in evidence]
+    )
+    share = lambda weight: weight / weight.sum((-2, -1), keepdim=True)  # noqa: E731
+    want = 0.7 * share(whole(1.0, 1.0, 1.0)) + 0.3 * share(whole(*IN_DOUBT))
+    torch.testing.assert_close(log_posterior(evidence, prior.log(), 0.3).exp(), want)
+    torch.testing.assert_close(log_posterior(evidence, prior.log()).exp(), share(whole(1.0, 1.0, 1.0)))
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_geometric_median_minimises_the_expected_distance(seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    points = generator.normal(size=(40, 2)) * 30 + generator.integers(0, 2, size=(40, 1)) * 150
+    weight = generator.dirichlet(np.full(40, 0.3))
+
+    def cost(p: np.ndarray) -> float:
+        return float(weight @ np.hypot(*(points - p).T))
+
+    # The minimum may be a kink on a point, so every point is a start as well.
+    best = min(
+        cost(optimize.minimize(cost, start, method="Nelder-Mead").x) for start in points[np.argsort(-weight)[:5]]
+    )
+    got = geometric_median(torch.from_numpy(points)[None], torch.from_numpy(weight)[None], iterations=500)[0].numpy()
+    assert cost(got) <= best + 0.05
+
+
+def test_geometric_median_with_spread_minimises_the_smoothed_distance() -> None:
+    generator = np.random.default_rng(0)
+    points, spread = generator.normal(size=(12, 2)) * 50, generator.uniform(10, 900, size=12)
+    weight = generator.dirichlet(np.ones(12))
+
+    def cost(p: np.ndarray) -> float:
+        return float(weight @ np.sqrt(((points - p) ** 2).sum(1) + spread))
+
+    best = optimize.minimize(cost, weight @ points, tol=1e-10).x
+    tensors = (torch.from_numpy(a)[None] for a in (points, weight, spread))
+    assert geometric_median(*tensors)[0].numpy() == pytest.approx(best, abs=1e-2)
+
+
+def test_geometric_median_of_a_majority_is_the_majority() -> None:
+    points = torch.tensor([[[0.0, 0.0], [100.0, 0.0], [0.0, 100.0]]])
+    got = geometric_median(points, torch.tensor([[0.9, 0.05, 0.05]]))
+    torch.testing.assert_close(got, torch.zeros(1, 2), atol=0.2, rtol=0)
+
+
+def test_geometric_median_of_a_row_of_batches_is_each_by_itself() -> None:
+    points = torch.randn(1, 30, 2, generator=torch.Generator().manual_seed(0)) * 40
+    weight = torch.rand(5, 30, generator=torch.Generator().manual_seed(1))
+    weight = weight / weight.sum(1, keepdim=True)
+    together = geometric_median(points, weight)
+    alone = torch.cat([geometric_median(points, w[None]) for w in weight])
+    torch.testing.assert_close(together, alone)
+
+
+# ---- the limit ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_no_method_beats_grid_bayes_on_data_from_its_own_map(tier: str) -> None:
+    radio = radio_map(masts(*CORNERS[:5]), pixel=16.0)
+    prior, power, model = torch.ones(radio.grid.shape), reference_power_dbm(radio.sites), MeasurementModel()
+    points = radio.grid.centres().reshape(-1, 2)
+
+    def draw(count: int, seed: int) -> tuple[torch.Tensor, Reports]:
+        position = points[draw_pixels(prior, count, seed)]
+        return position, model.observe(radio.truth(position), power, torch.Generator().manual_seed(seed)).tier(tier)
+
+    surveyed, fingerprints = draw(500, seed=1)
+    position, reports = draw(400, seed=2)
+    place = Place(radio, prior / prior.sum(), model, fingerprints, surveyed)
+    mean = {name: float(position_error(method(reports, place), position).mean()) for name, method in METHODS.items()}
+    limit = mean.pop("grid_bayes")
+    assert limit < min(mean.values())
+    assert limit < 0.8 * mean["tile_centre"]

@@ -1,0 +1,191 @@
+"""Hypotheses put to a simulator whose answer is known: free space, where the map is wrong and rays are not."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.helpers.ray_traced_scenes import FREQUENCY, Sionna, bundled, central_difference, mast
+from tests.helpers.toy_city import SITES, SIZE, toy_world
+from tests.uel.models.test_locator import SMALL
+from training.data.deployment import World
+from uel.core.grid import Grid
+from uel.core.units import from_db, to_db
+from uel.errors import UelError
+from uel.estimation.fix import Fix
+from uel.estimation.metrics import position_error
+from uel.estimation.ray_rescoring import Rescoring, _along_lines, _slope, borne_out, climb, descended, rescored
+from uel.estimation.refinement import FineMap
+from uel.geo.tile_maps import MATERIALS, Maps
+from uel.measurement.model import MeasurementModel
+from uel.measurement.reports import Reports, Truth
+from uel.models.locator import Locator
+from uel.radio.simulator import FreeSpace
+
+MODEL = MeasurementModel(shadowing_db=3.0)
+SPACE = FreeSpace(SITES, size=SIZE)
+EXACT = {"spread_db": 0.0, "share": 1.0}  # rays that are right
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    return toy_world(tmp_path_factory.mktemp("toy") / "tile")
+
+
+def noisy(maps: Maps, spread_db: float, seed: int = 0) -> Maps:
+    """A map that few rays made: every pixel off by so much, and it does not know."""
+    noise = torch.randn(maps.radio.gain.shape, generator=torch.Generator().manual_seed(seed)) * spread_db
+    return replace(maps, radio=replace(maps.radio, gain=from_db(to_db(maps.radio.gain) + noise)))
+
+
+def fixed(maps: Maps, patches: int, count: int, world: World) -> tuple[Fix, FineMap, Reports, Tensor]:
+    """What a locator that believes a map says of phones of the true world, by levels alone."""
+    reports, position = world.from_map(count, MODEL, torch.Generator().manual_seed(3))
+    reports = reports.tier("T0")
+    with torch.no_grad():
+        fix = Locator(replace(SMALL, patches=patches), MODEL)(reports, maps)
+    return fix, FineMap.of(maps, patches), reports, position
+
+
+def test_where_the_map_is_right_tracing_changes_nothing(world: World) -> None:
+    """A patch of one pixel: its mean is the place that the map speaks of."""
+    maps = world.maps
+    fix, fine, reports, _ = fixed(maps, 32, 6, world)
+    got = rescored(fix, reports, fine, maps, MODEL, SPACE, Rescoring(hypotheses=40, **EXACT))
+    torch.testing.assert_close(got.log_heatmap, fix.log_heatmap, atol=0.01, rtol=0)
+
+
+def test_where_the_map_is_wrong_tracing_finds_the_truth_again(world: World) -> None:
+    maps = noisy(world.maps, 8.0)
+    fix, fine, reports, position = fixed(maps, 16, 40, world)
+    got = rescored(fix, reports, fine, maps, MODEL, SPACE, Rescoring(hypotheses=48, **EXACT))
+    torch.testing.assert_close(got.log_heatmap.exp().sum(1), torch.ones(40), atol=1e-4, rtol=0)
+    before, after = (float(position_error(f.position, position).mean()) for f in (fix, got))
+    assert after < 0.8 * before
+    assert float((got.log_density(position) - fix.log_density(position)).mean()) > 0.3
+
+
+def test_untraced_patches_keep_their_probability(world: World) -> None:
+    maps = noisy(world.maps, 8.0)
+    fix, fine, reports, _ = fixed(maps, 16, 4, world)
+    got = rescored(fix, reports, fine, maps, MODEL, SPACE, Rescoring(hypotheses=5))
+    changed = got.log_heatmap != fix.log_heatmap
+    assert bool((changed.sum(1) <= 5).all())
+    assert bool(changed.any(1).all())
+    torch.testing.assert_close(got.log_heatmap.exp().sum(1), torch.ones(4), atol=1e-4, rtol=0)
+    assert torch.equal(got.mean, fix.mean)
+
+
+def test_hypotheses_are_moved_uphill(world: World) -> None:
+    maps = noisy(world.maps, 4.0)
+    fix, fine, reports, _ = fixed(maps, 16, 6, world)
+    plan = Rescoring(hypotheses=8, starts=3, steps=5)
+    got = rescored(fix, reports, fine, maps, MODEL, SPACE, plan)
+    off = (got.mean - fix.mean).norm(dim=-1)
+    assert bool(((off > 0).sum(1) <= 3).all())
+    assert int((off > 0).sum()) >= 9
+    assert float(off.max()) <= 5 * plan.stride + 1e-3
+    for n in range(6):
+        one, moved = reports[n : n + 1], off[n] > 0
+        low, high = (_along_lines(one, f.mean[n][moved], maps, MODEL, SPACE) for f in (fix, got))
+        assert bool((high > low).all())
+
+
+def test_climbing_a_hill_ends_on_its_top_or_at_the_fence() -> None:
+    top = torch.tensor([10.0, -4.0])
+    hill = lambda at: -(at - top).square().sum(-1)  # noqa: E731
+    start = torch.tensor([[0.0, 0.0], [30.0, 5.0]])
+    free = climb(hill, start, lambda at: torch.ones(len(at), dtype=torch.bool), 40, 8.0)
+    torch.testing.assert_close(free, top.expand(2, 2), atol=0.05, rtol=0)
+    fenced = climb(hill, start, lambda at: at[:, 0] < 6.0, 40, 8.0)
+    assert float(fenced[0, 0]) < 6.0
+    assert float(fenced[0, 0]) > 5.5
+    assert torch.equal(fenced[1], start[1])
+
+
+def test_descending_the_map_never_ends_lower_than_it_began(world: World) -> None:
+    maps = noisy(world.maps, 3.0)
+    fix, _, reports, _ = fixed(maps, 16, 8, world)
+    got = descended(fix, reports, maps, MODEL)
+    assert float((got - fix.position).norm(dim=1).max()) > 1.0
+    for n in range(8):
+        one = reports[n : n + 1]
+        low, high = (_along_lines(one, p[n : n + 1], maps, MODEL, maps.radio) for p in (fix.position, got))
+        assert float(high) >= float(low)
+
+
+def canyon() -> tuple[Sionna, Maps]:
+    """The street canyon with one mast, and a map of it that knows line of sight."""
+    sites = mast((-20.0, 3.0, 18.0), FREQUENCY)
+    sim = bundled("simple_street_canyon", sites, max_depth=2)
+    grid = Grid(size=64.0, pixel=8.0)
+    radio = FreeSpace(sites, size=64.0).radio_map(grid)
+    return sim, Maps(radio, torch.zeros(2 + len(MATERIALS), *grid.shape), torch.ones(grid.shape))
+
+
+def test_the_gradient_of_polishing_agrees_with_differences_in_the_canyon() -> None:
+    sim, maps = canyon()
+    at = torch.tensor([[5.0, 1.0], [12.0, -3.0], [-6.0, 2.0]])
+    truth = sim.paths(at[:1])
+    report = MODEL.observe(truth, maps.power_dbm, torch.Generator().manual_seed(0))
+    objective = lambda there: _along_lines(report, there, maps, MODEL, sim)[0]  # noqa: E731
+    _, slope = _slope(objective, at)
+    with torch.no_grad():
+        want = central_difference(objective, at, 0.05)
+    torch.testing.assert_close(slope.double(), want, atol=2e-3, rtol=0.03)
+
+
+def test_a_wrong_start_is_led_back_in_the_canyon() -> None:
+    """A place is believed that a flat map cannot refute; rays can. A patch further along the street is 1.2 dB."""
+    sim, maps = canyon()
+    place, exact = torch.tensor([[12.0, 4.0]]).expand(8, 2), replace(MODEL, shadowing_db=1.0)
+    reports = exact.observe(sim.paths(place), maps.power_dbm, torch.Generator().manual_seed(1))
+    flat = replace(maps, radio=replace(maps.radio, gain=torch.full_like(maps.radio.gain, 1e-9)))
+    fine = FineMap.of(flat, 8)
+    centres = maps.radio.grid.centres().reshape(1, 64, 2).expand(8, 64, 2)
+    wrong = -(centres - torch.tensor([-12.0, 4.0])).norm(dim=-1) / 6.0
+    heat = wrong + fine.evidence(reports, torch.arange(64), exact, map_error=True)[..., 0]
+    fix = Fix(heat.log_softmax(-1), centres, torch.eye(2).expand(8, 64, 2, 2) * 20.0)
+    got = rescored(fix, reports, fine, flat, exact, sim, Rescoring(hypotheses=64, **EXACT))
+    before, after = (float(position_error(f.position, place).mean()) for f in (fix, got))
+    assert before > 15.0
+    assert after < 0.6 * before
+    assert float((got.log_density(place) - fix.log_density(place)).mean()) > 1.0
+
+
+class Quiet(FreeSpace):
+    """A tracer that misses three quarters of the power."""
+
+    def paths(self, position: Tensor) -> Truth:
+        truth = super().paths(position)
+        return replace(truth, gain_db=truth.gain_db - 6.0)
+
+
+def test_labelled_reports_tell_what_rays_are_worth(world: World) -> None:
+    """Right ones beside a wrong map, too quiet ones, and wrong ones beside a right map."""
+    elsewhere = FreeSpace((*SITES[1:], SITES[0]), size=SIZE)
+    told = {}
+    for name, maps, space in (
+        ("right", noisy(world.maps, 8.0), SPACE),
+        ("quiet", noisy(world.maps, 8.0), Quiet(SITES, size=SIZE)),
+        ("wrong", world.maps, elsewhere),
+    ):
+        fix, fine, reports, position = fixed(maps, 16, 80, world)
+        told[name] = borne_out(Rescoring(hypotheses=16), reports, position, fine, maps, MODEL, space)
+        got = rescored(fix[:16], reports[:16], fine, maps, MODEL, space, told[name])
+        better = got.log_density(position[:16]) - fix[:16].log_density(position[:16])
+        assert float(better.mean()) > (-0.05 if name == "wrong" else 0.2)
+    assert [told[name].bias_db for name in ("right", "quiet")] == [0.0, 6.0]
+    assert min(told[name].share for name in ("right", "quiet")) >= 0.75
+    assert max(told[name].spread_db for name in ("right", "quiet")) <= 4.0
+    assert told["wrong"].share <= 0.1
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"hypotheses": 1}, {"starts": 0}, {"steps": -1}, {"stride": 0.0}, {"share": 1.1}, {"spread_db": -1.0}],
+)
+def test_impossible_plans_are_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(UelError):
+        Rescoring(**wrong)  # type: ignore[arg-type]

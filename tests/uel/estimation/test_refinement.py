@@ -1,0 +1,174 @@
+"""Fixes looked at again on the finest grid: against grid Bayes, against a loop, and left alone where they are sure."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.helpers.toy_city import toy_world
+from tests.uel.models.test_locator import SMALL, trained
+from training.data.deployment import World
+from uel.errors import UelError
+from uel.estimation.estimates import Estimate, Fixes, Pixels
+from uel.estimation.fix import Fix, by_patch, by_pixel
+from uel.estimation.grid_posterior import grid_posterior
+from uel.estimation.refinement import CERTAIN, FineMap, Refinement, heavy, refined
+from uel.measurement.model import MeasurementModel
+from uel.measurement.reports import Reports
+from uel.models.locator import Locator
+
+MODEL = MeasurementModel()
+ALL = 1 - 1e-7  # of a heatmap
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    return toy_world(tmp_path_factory.mktemp("toy") / "tile")
+
+
+@pytest.fixture(scope="module")
+def phones(world: World) -> tuple[Reports, Tensor]:
+    return world.from_map(24, MODEL, torch.Generator().manual_seed(5))
+
+
+@pytest.fixture(scope="module")
+def fine(world: World) -> FineMap:
+    return FineMap.of(world.maps, SMALL.patches)
+
+
+def bayes(world: World, reports: Reports, doubt: float = 0.0) -> Tensor:
+    maps = world.maps
+    return grid_posterior(reports, maps.radio, maps.prior.clamp(min=CERTAIN), MODEL, maps.power_dbm, doubt=doubt)
+
+
+def located(locator: Locator, reports: Reports, world: World) -> Fix:
+    with torch.no_grad():
+        return locator(reports, world.maps)
+
+
+@pytest.mark.parametrize("trust", [0.0, 0.5, 1.0])
+def test_an_untrained_locator_is_refined_to_the_exact_posterior(world, phones, fine, trust) -> None:
+    reports, truth = phones
+    fix = located(Locator(SMALL, MODEL), reports, world)
+    got = refined(fix, reports, fine, MODEL, Refinement(entropy=0.0, trust=trust, mass=ALL))
+    exact = Pixels(world.maps.radio.grid, bayes(world, reports))
+    assert isinstance(got, Estimate)
+    torch.testing.assert_close(got.pixels.probability, exact.probability, atol=1e-5, rtol=2e-3)
+    assert float((got.position - exact.position).norm(dim=1).max()) < 0.1
+    torch.testing.assert_close(got.log_density(truth), exact.log_density(truth), atol=0.01, rtol=0)
+    assert float((fix.position - exact.position).norm(dim=1).max()) > 0.3  # there was something to refine
+
+
+def test_a_map_in_doubt_is_that_of_grid_bayes(world, phones, fine) -> None:
+    reports, _ = phones
+    fix = located(Locator(SMALL, MODEL), reports, world)
+    plan = Refinement(entropy=0.0, trust=0.0, mass=ALL, doubt=0.3)
+    got = refined(fix, reports, fine, MODEL, plan).pixels.probability
+    # The careful half of the mixture also goes to patches beyond `ALL` of the heatmap, which are not looked at.
+    torch.testing.assert_close(got, bayes(world, reports, 0.3), atol=1e-4, rtol=2e-3)
+    assert float((got - bayes(world, reports)).abs().max()) > 1e-3
+
+
+def test_trust_is_what_is_kept_of_the_locators_opinion(world, phones, fine) -> None:
+    reports, _ = phones
+    fix = located(trained(), reports, world)
+    exact = by_patch(bayes(world, reports).unsqueeze(-1), SMALL.patches)[..., 0].sum(-1)
+    none, whole = (
+        refined(fix, reports, fine, MODEL, Refinement(entropy=0.0, trust=trust, mass=ALL)).fix.log_heatmap.exp()
+        for trust in (0.0, 1.0)
+    )
+    torch.testing.assert_close(none, exact, atol=2e-5, rtol=2e-3)
+    torch.testing.assert_close(whole, fix.log_heatmap.exp(), atol=2e-5, rtol=2e-3)
+    assert float((none - whole).abs().max()) > 0.05
+
+
+def test_weights_of_pixels_by_a_loop(world, phones, fine) -> None:
+    """One pixel after the other: likelihood × prior × (heat / likelihood of the patch)^trust, by the formula."""
+    reports, plan = phones[0][:1], Refinement(entropy=0.0, trust=0.4, mass=0.9)
+    fix = located(trained(), reports, world)
+    got = refined(fix, reports, fine, MODEL, plan).pixels.probability[0]
+    maps, heat = world.maps, fix.log_heatmap[0].exp().tolist()
+    log_p = MODEL.log_likelihood(reports, maps.radio, maps.power_dbm, map_error=True).sum(1)[0].tolist()
+    order = sorted(range(len(heat)), key=lambda k: -heat[k])
+    looked, total = set(), 0.0
+    for k in order:
+        if total < plan.mass:
+            looked.add(k)
+        total += heat[k]
+    weight, pool = {}, dict.fromkeys(looked, 0.0)
+    for row in range(32):
+        for column in range(32):
+            weight[row, column] = math.exp(log_p[row][column]) * max(float(maps.prior[row, column]), CERTAIN)
+            patch = row // 2 * 16 + column // 2
+            if patch in looked:
+                pool[patch] += weight[row, column]
+    score = {rc: w * (heat[rc[0] // 2 * 16 + rc[1] // 2] / pool[rc[0] // 2 * 16 + rc[1] // 2]) ** plan.trust
+             for rc, w in weight.items() if rc[0] // 2 * 16 + rc[1] // 2 in looked}  # fmt: skip
+    share = sum(heat[k] for k in looked) / sum(score.values())
+    for (row, column), w in weight.items():
+        patch = row // 2 * 16 + column // 2
+        want = score[row, column] * share if patch in looked else heat[patch] / 4
+        assert float(got[row, column]) == pytest.approx(want, rel=2e-3, abs=1e-7), w
+
+
+def test_what_was_refined_is_a_density(world, phones, fine) -> None:
+    reports, _ = phones
+    got = refined(located(trained(), reports, world), reports, fine, MODEL, Refinement(entropy=0.0))
+    assert bool(got.chosen.all())
+    torch.testing.assert_close(got.pixels.probability.sum((1, 2)), torch.ones(24), atol=1e-4, rtol=0)
+    torch.testing.assert_close(got.fix.log_heatmap.exp().sum(1), torch.ones(24), atol=1e-4, rtol=0)
+    assert float((got.fix.position - got.position).norm(dim=1).max()) < 2.0  # told in patches it is nearly the same
+
+
+def test_nothing_changes_below_the_trigger(world, phones, fine) -> None:
+    reports, truth = phones
+    fix = located(trained(), reports, world)
+    entropy = fix.entropy()
+    middle = float(entropy.median()) + 1e-4
+    got = refined(fix, reports, fine, MODEL, Refinement(entropy=middle))
+    assert torch.equal(got.chosen, entropy >= middle)
+    assert 0 < int(got.chosen.sum()) < 24
+    draws = lambda: torch.Generator().manual_seed(1)  # noqa: E731
+    sure, plain = ~got.chosen, Fixes(fix)
+    for name in ("log_heatmap", "mean", "component_covariance"):
+        assert torch.equal(getattr(got.fix, name)[sure], getattr(fix, name)[sure])
+    assert torch.equal(got.position[sure], plain.position[sure])
+    assert torch.equal(got.log_density(truth)[sure], plain.log_density(truth)[sure])
+    assert torch.equal(got.level(truth, draws())[sure], plain.level(truth, draws())[sure])
+    assert not torch.equal(got.position, plain.position)
+    never = refined(fix, reports, fine, MODEL, Refinement(entropy=99.0))
+    assert torch.equal(never.position, fix.position)
+    assert torch.equal(never.log_density(truth), fix.log_density(truth))
+
+
+def test_a_phone_is_refined_alike_whoever_else_is_asked_for(world, phones, fine) -> None:
+    reports, _ = phones
+    fix = located(trained(), reports, world)
+    together = refined(fix, reports, fine, MODEL, Refinement(entropy=0.0))
+    for n in (0, 7):
+        one = Fix(*(getattr(fix, name)[n : n + 1] for name in ("log_heatmap", "mean", "component_covariance")))
+        alone = refined(one, reports[n : n + 1], fine, MODEL, Refinement(entropy=0.0))
+        torch.testing.assert_close(alone.position[0], together.position[n], atol=0.02, rtol=0)
+        torch.testing.assert_close(alone.pixels.probability[0], together.pixels.probability[n], atol=1e-6, rtol=1e-3)
+
+
+def test_the_likeliest_patches_by_hand() -> None:
+    heat = torch.tensor([[0.5, 0.1, 0.3, 0.1], [0.97, 0.01, 0.01, 0.01]])
+    fix = Fix(heat.log(), torch.zeros(2, 4, 2), torch.eye(2).expand(2, 4, 2, 2))
+    assert heavy(fix, 0.75).tolist() == [[True, False, True, False], [True, False, False, False]]
+    assert heavy(fix, 0.1).sum(1).tolist() == [1, 1]
+
+
+def test_patches_and_pixels_are_sorted_there_and_back() -> None:
+    raster = torch.arange(2 * 144.0).view(2, 12, 12)
+    sorted_ = by_patch(raster.unsqueeze(-1), 4)[..., 0]
+    assert sorted_[0, 5].tolist() == [39, 40, 41, 51, 52, 53, 63, 64, 65]
+    assert torch.equal(by_pixel(sorted_, 4), raster)
+
+
+@pytest.mark.parametrize("wrong", [{"trust": 1.5}, {"mass": 1.0}, {"mass": 0.0}, {"entropy": -1.0}])
+def test_impossible_plans_are_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(UelError):
+        replace(Refinement(), **wrong)

@@ -1,0 +1,261 @@
+"""`uel locate` through the command line, and fixes as GeoJSON."""
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.explorer.reports.test_run import SIZE, make_run
+from uel.adaptation.mast_heights import moved
+from uel.cli import main
+from uel.core.grid import Grid
+from uel.errors import UelError
+from uel.estimation.fix import Fix
+from uel.estimation.refinement import Refinement
+from uel.geo.tile import Tile
+from uel.inference import geojson
+from uel.inference.locate import LocateConfig
+from uel.inference.locate import locate as located
+from uel.inference.run_folder import Run
+from uel.measurement import report_io
+from uel.measurement.model import MeasurementModel
+from uel.measurement.report_io import Timeline
+from uel.models.locator import Locator, LocatorConfig
+from uel.models.map_restorer import Restorer, RestorerConfig
+from uel.radio.radio_map import RadioMap
+from uel.radio.simulator import FreeSpace
+from uel.radio.sites import Site, cell_positions
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Path:
+    """A run with a locator that nobody trained: it answers like grid Bayes."""
+    folder = make_run(tmp_path_factory.mktemp("locate") / "run", paths=False)
+    torch.manual_seed(0)
+    Locator(LocatorConfig(), MeasurementModel()).save(folder)
+    return folder
+
+
+def reports_at(run: Run, places: torch.Tensor) -> Timeline:
+    generator = torch.Generator().manual_seed(0)
+    truth = run.maps.radio.truth(places)
+    model = MeasurementModel(shadowing_db=2.0)
+    return Timeline(torch.arange(len(places)) * 1.0, model.observe(truth, run.maps.power_dbm, generator))
+
+
+def test_reports_are_located_from_a_file(run, tmp_path, capsys):
+    places = torch.tensor([[60.0, 20.0], [-40.0, -30.0]])
+    (tmp_path / "report.json").write_bytes(report_io.write(reports_at(Run.open(run), places)))
+    out = tmp_path / "out" / "fix.geojson"
+    assert main(["locate", str(run), str(tmp_path / "report.json"), "--geojson", str(out)]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["time"] for line in lines] == [0.0, 1.0]
+    for line, place in zip(lines, places.tolist(), strict=True):
+        spread = (line["covariance"][0][0] + line["covariance"][1][1]) ** 0.5
+        assert torch.dist(torch.tensor(line["position"]), torch.tensor(place)) < 4 * spread + 10
+        assert sum(c["probability"] for c in line["candidates"]) <= 1.001
+    features = json.loads(out.read_text())
+    assert features["note"] == geojson.LOCAL
+    kinds = [feature["properties"]["kind"] for feature in features["features"]]
+    assert kinds == ["position", *["candidate"] * 5, "region", "region"]
+    assert features["features"][0]["geometry"]["coordinates"] == pytest.approx(lines[1]["position"], abs=0.06)
+
+
+def told(args: list[str], capsys) -> list[dict]:
+    assert main(["locate", *args]) == 0
+    return [json.loads(text) for text in capsys.readouterr().out.splitlines()]
+
+
+def test_undecided_fixes_are_refined_and_sure_ones_are_not(run, tmp_path, capsys):
+    file = tmp_path / "report.json"
+    file.write_bytes(report_io.write(reports_at(Run.open(run), torch.tensor([[60.0, 20.0], [-40.0, -30.0]]))))
+    plain, fine, never = (
+        told([str(run), str(file), "--refine", *options], capsys)
+        for options in (["none"], ["map", "--refinement.entropy", "0"], ["map", "--refinement.entropy", "50"])
+    )
+    assert never == plain
+    assert fine != plain
+    for a, b in zip(plain, fine, strict=True):  # an untrained locator is grid Bayes already, up to patches
+        assert torch.dist(torch.tensor(a["position"]), torch.tensor(b["position"])) < 3.0
+
+
+def test_reports_of_a_track_are_taken_together(run, tmp_path, capsys):
+    """Fading that is new in every report, along a street: the last place is known the better for the others."""
+    way = torch.stack([torch.linspace(-10.0, 80.0, 10), torch.full((10,), 20.0)], 1)
+    generator = torch.Generator().manual_seed(2)
+    maps = Run.open(run).maps
+    reports = MeasurementModel().observe(maps.radio.truth(way), maps.power_dbm, generator).tier("T0")
+    file = tmp_path / "track.json"
+    file.write_bytes(report_io.write(Timeline(torch.arange(10) * 1.0, reports)))
+    alone = told([str(run), str(file)], capsys)
+    track = told([str(run), str(file), "--speed", "10", "--power", "1"], capsys)
+    assert [line["time"] for line in track] == [line["time"] for line in alone]
+    off = lambda lines: torch.dist(torch.tensor(lines[-1]["position"]), way[-1])  # noqa: E731
+    spread = lambda line: line["covariance"][0][0] + line["covariance"][1][1]  # noqa: E731
+    assert spread(track[-1]) < 0.5 * spread(alone[-1])
+    assert off(track) < 3 * spread(track[-1]) ** 0.5 + 10
+    assert told([str(run), str(file), "--speed", "10", "--power", "1"], capsys) == track
+
+
+def test_labelled_reports_put_a_wrong_map_right(run, tmp_path, capsys):
+    """One mast sends 25 dB less than the map says, and all antennas look 20° further: labelled reports tell."""
+    maps, generator = Run.open(run).maps, torch.Generator().manual_seed(3)
+    places = 0.98 * SIZE * (torch.rand(240, 2, generator=generator) - 0.5)
+    wrong = torch.zeros(len(maps.power_dbm))
+    power, turn = maps.power_dbm + wrong.index_fill(0, torch.tensor([0]), -25.0), wrong + 20.0
+    said = MeasurementModel(shadowing_db=3.0).observe(maps.radio.truth(places), power, generator).turned(turn)
+    heard = said.heard.any(-1)
+    said, places = said[heard], places[heard]
+    for name, part in (("labelled", slice(20, None)), ("asked", slice(20))):
+        at = places[part] if name == "labelled" else None
+        file = report_io.write(Timeline(torch.zeros(len(places[part])), said[part], at))
+        (tmp_path / f"{name}.json").write_bytes(file)
+    asked = [str(run), str(tmp_path / "asked.json"), "--refinement.entropy", "0"]
+    before, after = told(asked, capsys), told([*asked, "--labelled", str(tmp_path / "labelled.json")], capsys)
+    off = [torch.dist(torch.tensor(line["position"]), at) for line, at in zip(before, places[:20], strict=True)]
+    left = [torch.dist(torch.tensor(line["position"]), at) for line, at in zip(after, places[:20], strict=True)]
+    assert torch.stack(left).median() < 0.5 * torch.stack(off).median()
+
+
+@dataclass(frozen=True)
+class Roofs(FreeSpace):
+    """Every metre that a mast is lower than believed costs it 3 dB, and every one that it is higher gives as much."""
+
+    believed: tuple[Site, ...] = ()
+
+    def radio_map(self, grid: Grid) -> RadioMap:
+        plain = super().radio_map(grid)
+        up = cell_positions(self.sites)[:, 2] - cell_positions(self.believed)[:, 2]
+        return replace(plain, gain=plain.gain * 10 ** (0.3 * up[:, None, None]))
+
+
+def test_labelled_reports_tell_how_high_masts_stand(run, tmp_path, caplog):
+    maps, generator = Run.open(run).maps, torch.Generator().manual_seed(3)
+    believed = maps.radio.sites
+    tracer = lambda _, masts, __: Roofs(masts, size=SIZE, believed=believed)  # noqa: E731
+    low = tracer(None, moved(believed, [0.0, -6.5, 0.0]), None)
+    places = 0.98 * SIZE * (torch.rand(240, 2, generator=generator) - 0.5)
+    said = MeasurementModel().observe(low.radio_map(maps.radio.grid).truth(places), maps.power_dbm, generator)
+    for name, at in (("labelled", places), ("asked", None)):
+        (tmp_path / f"{name}.json").write_bytes(report_io.write(Timeline(torch.zeros(len(places)), said, at)))
+    files = {"report": tmp_path / "asked.json", "labelled": tmp_path / "labelled.json"}
+    with caplog.at_level("INFO"):
+        next(iter(located(LocateConfig(run=run, retrace=True, **files), tracer)))
+    (told,) = [text for text in caplog.messages if "labelled reports" in text]
+    raised = [part.split() for part in told.split("masts raised: ")[1].split(", ")]
+    assert [(number, float(by)) for number, _, by, _ in raised] == [("1", pytest.approx(-6.5, abs=0.5))]
+
+
+@pytest.mark.parametrize("more", [["--retrace"], ["--restorer", "runs"]])
+def test_heights_of_masts_and_restored_maps_need_labelled_reports(run, tmp_path, capsys, more):
+    assert main(["locate", str(run), str(tmp_path / "asked.json"), *more]) == 2
+    assert "add --labelled" in capsys.readouterr().err
+
+
+def test_a_restored_map_is_what_labelled_reports_are_asked_about_too(run, tmp_path, caplog, monkeypatch):
+    """A hundred of them, of a city whose map another run's network happens to know; without one it is in the dark."""
+    maps = Run.open(run).maps
+    dark = replace(maps, radio=replace(maps.radio, gain=maps.radio.gain * 1e-4))
+    places = 0.98 * SIZE * (torch.rand(100, 2, generator=torch.Generator().manual_seed(3)) - 0.5)
+    said = reports_at(Run.open(run), places)
+    heard = said.reports.heard.any(-1)
+    said, places = Timeline(said.time[heard], said.reports[heard]), places[heard]
+    monkeypatch.setattr(Run, "maps", dark)
+    monkeypatch.setattr(Restorer, "restored", lambda *_: maps.radio)
+    for name, at in (("labelled", places), ("asked", None)):
+        (tmp_path / f"{name}.json").write_bytes(report_io.write(replace(said, position=at)))
+    files = {"report": tmp_path / "asked.json", "labelled": tmp_path / "labelled.json", "restorer": tmp_path}
+    with pytest.raises(UelError, match=r"no restorer\.pt here"):
+        LocateConfig(run=run, **files)
+    Restorer(RestorerConfig(width=4, levels=2)).save(tmp_path)
+    with caplog.at_level("INFO"):
+        next(iter(located(LocateConfig(run=run, **files), FreeSpace)))
+    assert [("map restored" in text) for text in caplog.messages if "labelled reports" in text] == [True]
+
+
+@pytest.mark.parametrize(
+    ("content", "more", "expected"),
+    [
+        (None, [], "no such labelled reports"),
+        ('[{"cells": [{"cell": 0, "rsrp_dbm": -80}]}]', [], "where they were sent from"),
+        ('[{"cells": [{"cell": 0, "rsrp_dbm": -80}], "position": [9000, 0]}]', [], "off the tile"),
+        ('[{"cells": [{"cell": 0, "rsrp_dbm": -80}], "position": [9]}]', [], "position.y is wrong"),
+        ('[{"cells": [{"cell": 0, "rsrp_dbm": -80}], "position": [9, 9]}]', ["--refine", "none"], "leave out one"),
+    ],
+)
+def test_bad_labels_are_refused(run, tmp_path, capsys, content, more, expected):
+    file, labels = tmp_path / "report.json", tmp_path / "labelled.json"
+    file.write_bytes(report_io.write(reports_at(Run.open(run), torch.zeros(1, 2))))
+    if content:
+        labels.write_text(f'{{"schema": "{report_io.SCHEMA}", "reports": {content}}}')
+    assert main(["locate", str(run), str(file), "--labelled", str(labels), *more]) == 2
+    assert expected in capsys.readouterr().err
+
+
+def test_hypotheses_are_traced_where_that_is_asked_for(run, tmp_path):
+    """With free space as the tracer, whose map the run has: what was right stays right."""
+    file = tmp_path / "report.json"
+    file.write_bytes(report_io.write(reports_at(Run.open(run), torch.tensor([[60.0, 20.0]]))))
+    asked = []
+
+    def tracer(tile, sites, rays):
+        asked.append(rays.depth)
+        return FreeSpace(sites, size=SIZE)
+
+    config = LocateConfig(run=run, report=file, refine="rt", refinement=Refinement(entropy=0.0))
+    (answer,) = [json.loads(text) for text in located(config, tracer)]
+    assert asked == [5]
+    assert torch.dist(torch.tensor(answer["position"]), torch.tensor([60.0, 20.0])) < 40
+
+
+@pytest.mark.parametrize("options", [["--speed", "-1"], ["--power", "2"], ["--speed", "3", "--refine", "rt"]])
+def test_impossible_wishes_are_refused(run, tmp_path, options, capsys):
+    assert main(["locate", str(run), str(tmp_path / "none.json"), *options]) == 2
+    said = capsys.readouterr().err
+    assert "moves" in said or "track" in said
+
+
+def test_bad_files_are_refused_with_what_to_do(run, tmp_path, capsys):
+    assert main(["locate", str(run), str(tmp_path / "none.json")]) == 2
+    (tmp_path / "bad.json").write_text("[1, 2")
+    assert main(["locate", str(run), str(tmp_path / "bad.json")]) == 2
+    assert main(["locate", str(tmp_path), str(tmp_path / "bad.json")]) == 2
+    said = capsys.readouterr().err
+    assert all(word in said for word in ("no such report", "no JSON", "no finished run"))
+
+
+def test_a_pickled_checkpoint_is_not_unpickled(run, tmp_path):
+    import pickle
+    import shutil
+
+    class Trap:
+        def __reduce__(self):
+            return Path.touch, (tmp_path / "sprung",)
+
+    shutil.copytree(run, tmp_path / "run")
+    (tmp_path / "run" / "locator.pt").write_bytes(pickle.dumps(Trap()))
+    with pytest.raises(ValueError, match="cannot be read"):
+        Run.open(tmp_path / "run").locator  # noqa: B018
+    assert not (tmp_path / "sprung").exists()
+
+
+def one(position: tuple[float, float]) -> Fix:
+    return Fix(
+        torch.zeros(1, 4).log_softmax(-1), torch.tensor([[position] * 4]), torch.eye(2).expand(1, 4, 2, 2) * 25.0
+    )
+
+
+def test_coordinates_are_degrees_where_the_tile_has_a_crs(run):
+    tile = Run.open(run).tile
+    somewhere = Tile(tile.folder)
+    somewhere.__dict__["meta"] = {**tile.meta, "crs": "EPSG:32631", "origin": [448250.0, 5411900.0]}
+    place = geojson.to_degrees(somewhere)
+    (lon, lat), (east, _), (_, north) = place([0.0, 0.0]), place([100.0, 0.0]), place([0.0, 100.0])
+    assert (lon, lat) == pytest.approx((2.2945, 48.858), abs=0.01)  # the Eiffel tower
+    assert (north - lat) * 111_200 == pytest.approx(100, rel=0.01)
+    assert (east - lon) * 111_320 * 0.658 == pytest.approx(100, rel=0.02)
+    told = geojson.features(one((0.0, 0.0)), somewhere, Grid(size=SIZE, pixel=8.0))
+    assert "note" not in told
+    assert told["features"][0]["geometry"]["coordinates"] == pytest.approx([lon, lat], abs=1e-6)

@@ -1,0 +1,221 @@
+"""A network that tells how maps are wrong: what it knows before training, what it learns, and when it is believed."""
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.helpers.free_space import silent
+from tests.helpers.locators import MODEL
+from tests.helpers.toy_city import images, standing, toy_world
+from training.data.deployment import World
+from training.locator import fit_map_restorer
+from training.locator.fit_map_restorer import OUTLIERS, SIGHT, Restoring, _Asked, _loss, fit_restorer
+from uel.adaptation.site_adaptation import Learned
+from uel.core.units import from_db, to_db
+from uel.errors import UelError
+from uel.estimation.baselines import Place
+from uel.geo.tile_maps import Maps
+from uel.measurement.model import DB_PER_NEPER
+from uel.measurement.rsrp_likelihood import LevelLaw
+from uel.models.map_restorer import UNHEARD, UNIT, Restored, Restorer, RestorerConfig, shown
+from uel.radio.radio_map import RadioMap
+
+SMALL = RestorerConfig(width=8, levels=3)
+LOST = 25.0  # dB that many pixels of the wrong map lack
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    return toy_world(tmp_path_factory.mktemp("toy") / "tile")
+
+
+def stained(maps: Maps, seed: int) -> Maps:
+    """A map as few rays make it: every third pixel has lost its strongest path, every tenth all of them."""
+    radio, generator = maps.radio, torch.Generator().manual_seed(seed)
+    chance = torch.rand(radio.gain.shape, generator=generator)
+    known = chance > 0.1
+    gain = torch.where(chance < 0.4, radio.gain * from_db(torch.tensor(-LOST)), radio.gain)
+    return replace(maps, radio=replace(radio, gain=gain * known, known=known, los=radio.los & known))
+
+
+def trained(seed: int = 0) -> Restorer:
+    torch.manual_seed(seed)
+    network = Restorer(SMALL).eval()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(0.2 * torch.randn_like(parameter))
+    return network
+
+
+def test_before_training_the_map_is_believed_by_ten_decibels(world: World) -> None:
+    given = stained(world.maps, 1)
+    found = Restorer(SMALL).restored(given)
+    known = given.radio.known
+    assert bool(found.known.all())
+    torch.testing.assert_close(to_db(found.gain)[known], given.radio.level_db[known], atol=1e-3, rtol=1e-4)
+    assert float((to_db(found.gain)[~known] - UNHEARD).abs().max()) < 1e-3
+    torch.testing.assert_close(found.relative_error * DB_PER_NEPER, torch.full_like(found.gain, UNIT * math.log(2)))
+
+
+def test_a_turned_or_mirrored_world_gives_the_same_map_so(world: World) -> None:
+    network, here = trained(), standing(world.maps)
+    straight = network.restored(here)
+    for there, image in images(here):
+        around = network.restored(there)
+        for name in ("gain", "relative_error"):
+            told, turned = (getattr(radio, name).log() for radio in (straight, around))
+            assert float(told.std()) > 0.01
+            torch.testing.assert_close(turned, image(told), atol=1e-3, rtol=1e-3)
+
+
+def test_each_cell_is_restored_by_itself(world: World) -> None:
+    network, radio = trained(), world.maps.radio
+    swapped = {n: getattr(radio, n).flip(0) for n in ("gain", "relative_error", "known", "los")}
+    other = network.restored(replace(world.maps, radio=replace(radio, sites=radio.sites[::-1], **swapped)))
+    torch.testing.assert_close(other.gain.flip(0), network.restored(world.maps).gain)
+
+
+@pytest.mark.parametrize("level", [-60.0, -118.0])
+def test_what_is_learned_is_the_law_of_levels(level: float) -> None:
+    """Of a report in one pixel: the loss is minus the log-likelihood that the measurement model gives it."""
+    power, mean, spread, odds = 10.0, -95.0, 7.0, 0.3
+    pixel = lambda value: torch.full((1, 1, 1), value)  # noqa: E731
+    limit = MODEL.sensitivity_dbm - MODEL.rsrp_step_db / 2
+    heard = level >= limit
+    own = math.hypot(spread, MODEL.shadowing_db)
+    model = LevelLaw(
+        pixel(mean + power), pixel(1.0) > 0, pixel(own), 0.0, MODEL.rsrp_step_db, 0.0, OUTLIERS, MODEL.outlier_db
+    )
+    reports = replace(silent(1, 1), rsrp_dbm=torch.tensor([[level]]) * heard, heard=torch.tensor([[heard]]))
+    log_p = float(model.log_likelihood(reports, torch.tensor([[limit]]))) - math.log(MODEL.rsrp_step_db) * heard
+    yes = torch.ones(1, 1, dtype=torch.bool)
+    asked = _Asked(pixel(0.0), torch.tensor([[level - power]]), limit - power, yes & heard, yes, yes)
+    loss = float(_loss(Restored(pixel(mean), pixel(spread), pixel(odds)), [asked], MODEL))
+    assert loss == pytest.approx(-log_p + SIGHT * math.log1p(math.exp(-odds)), abs=2e-3)
+
+
+@pytest.fixture(scope="module")
+def learned(world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A network that saw three stained maps of the toy world, validated on another."""
+    out = tmp_path_factory.mktemp("restorer")
+    train = [replace(world, variants={"M0": world.maps, "M1": stained(world.maps, seed)}) for seed in range(3)]
+    validate = [replace(world, variants={"M1": stained(world.maps, 7)})]
+    plan = Restoring(steps=150, batch=4, learning_rate=1e-2, network=SMALL)
+    fit_restorer(plan, train, validate, MODEL, 1, out)
+    return out
+
+
+def test_other_stains_of_the_same_kind_are_taken_out(world: World, learned: Path) -> None:
+    given, restored = json.loads((learned / "restorer.json").read_text())["M1"]
+    exact = math.log(MODEL.shadowing_db * math.sqrt(2 * math.pi * math.e))
+    assert restored - exact < 0.2 * (given - exact)
+    network = Restorer.load(learned)
+    assert network is not None
+    maps = stained(world.maps, 11)
+    found, there = network.restored(maps), world.maps.prior > 0
+    off = (to_db(found.gain) - world.maps.radio.level_db)[:, there]
+    was = (maps.radio.level_db - world.maps.radio.level_db)[maps.radio.known & there]
+    assert float(off.square().mean()) < 0.1 * float(was.square().mean())
+    assert float((found.los == world.maps.radio.los)[:, there].float().mean()) > 0.95
+
+
+def test_killed_it_goes_on_to_the_same_network(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    worlds = [replace(world, variants={"M1": stained(world.maps, 1)})]
+    plan, whole, killed = Restoring(steps=7, batch=2, network=SMALL), tmp_path / "whole", tmp_path / "killed"
+    monkeypatch.setattr(fit_map_restorer, "KEPT", 2)
+    for out in (whole, killed):
+        out.mkdir()
+    fit_restorer(plan, worlds, worlds, MODEL, 1, whole)
+    take, taken = fit_map_restorer._Course.take, list[int]()
+
+    def dying(course: fit_map_restorer._Course, *rest: Any) -> float:
+        taken.append(course.step)
+        if len(taken) == 6:
+            raise KeyboardInterrupt
+        return take(course, *rest)
+
+    monkeypatch.setattr(fit_map_restorer._Course, "take", dying)
+    with pytest.raises(KeyboardInterrupt):
+        fit_restorer(plan, worlds, worlds, MODEL, 1, killed)
+    fit_restorer(plan, worlds, worlds, MODEL, 1, killed)
+    assert taken == [0, 1, 2, 3, 4, 5, 4, 5, 6]
+    told = [torch.load(out / "restorer.pt")["state"] for out in (whole, killed)]
+    assert all(torch.equal(told[0][name], told[1][name]) for name in told[0])
+    assert {file.name for file in killed.iterdir()} == {"restorer.pt", "restorer.json"}
+
+
+def test_error_bars_are_what_nobody_can_tell_from_the_map(world: World, tmp_path: Path) -> None:
+    """Levels that are off by 12 dB in each pixel for no reason that the map shows."""
+    radio, generator = world.maps.radio, torch.Generator().manual_seed(4)
+    noise = 12.0 * torch.randn(radio.gain.shape, generator=generator)
+    rough = replace(world.maps, radio=replace(radio, gain=radio.gain * from_db(noise)))
+    there = replace(world, maps=rough, variants={"M1": world.maps})
+    fit_restorer(Restoring(steps=80, batch=4, learning_rate=1e-2, network=SMALL), [there], [there], MODEL, 1, tmp_path)
+    network = Restorer.load(tmp_path)
+    assert network is not None
+    bar = (network.restored(world.maps).relative_error * DB_PER_NEPER)[:, world.maps.prior > 0]
+    assert float(bar.median()) == pytest.approx(12.0, abs=2.0)
+
+
+def place(world: World, given: Maps) -> Place:
+    reports, position = world.from_map(160, MODEL, torch.Generator().manual_seed(3))
+    return Place(given.radio, given.prior, MODEL, reports, position)
+
+
+class Knowing(Restorer):
+    """Whatever it is shown, it says the same."""
+
+    answer: RadioMap
+
+    def restored(self, maps: Maps) -> RadioMap:
+        return self.answer
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_a_restored_map_is_believed_only_if_labelled_reports_bear_it_out(world: World, right: bool) -> None:
+    true, wrong = world.maps, stained(world.maps, 2)
+    network = Knowing(SMALL)
+    network.answer = (wrong if right else true).radio
+    given = true if right else wrong
+    learned = Learned(place(world, given), given, restorer=network)
+    assert learned.restored is not right
+    assert learned.mended.likely >= Learned(place(world, given), given).mended.likely
+    torch.testing.assert_close(learned.mended.bayes.radio.gain, true.radio.gain)
+    assert ("map restored" in str(learned)) is not right
+
+
+def test_a_run_keeps_its_restorer(tmp_path: Path, world: World) -> None:
+    assert Restorer.load(tmp_path) is None
+    network = trained()
+    network.save(tmp_path)
+    again = Restorer.load(tmp_path)
+    assert again is not None
+    assert torch.equal(again.restored(world.maps).gain, network.restored(world.maps).gain)
+
+
+@pytest.mark.parametrize("content", [b"no weights", {"schema": "uel-restorer-0"}, [1]])
+def test_foreign_files_are_refused(tmp_path: Path, content: object) -> None:
+    if isinstance(content, bytes):
+        (tmp_path / "restorer.pt").write_bytes(content)
+    else:
+        torch.save(content, tmp_path / "restorer.pt")
+    with pytest.raises(UelError, match="train again"):
+        Restorer.load(tmp_path)
+
+
+def test_impossible_plans_are_refused() -> None:
+    with pytest.raises(UelError, match="rate"):
+        Restoring(learning_rate=0.0)
+    with pytest.raises(UelError, match="channels"):
+        RestorerConfig(levels=0)
+
+
+def test_what_is_shown_has_no_index_of_the_cell(world: World) -> None:
+    """Cells with the same map and pose are shown alike, wherever they stand in the list."""
+    both = shown(world.maps)
+    assert torch.equal(shown(world.maps, slice(2, 3)), both[2:3])

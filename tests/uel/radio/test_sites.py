@@ -1,0 +1,90 @@
+"""Masts, cells and carriers: round trips and refusals."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+
+from tests.helpers.free_space import CORNERS, masts
+from uel.errors import UelError
+from uel.radio.sites import (
+    Array,
+    Carrier,
+    Cell,
+    Site,
+    cell_positions,
+    cells_of,
+    reference_power_dbm,
+    require_sites,
+    sites_from_json,
+    sites_to_json,
+)
+
+SECTORS = tuple(
+    Cell(azimuth_deg=a, tilt_deg=6.0, power_dbm=43.0, array=Array(rows=4, columns=2, pattern="tr38901"))
+    for a in (0.0, 120.0, 240.0)
+)
+TWO = (Site(position=(1.0, -2.0, 30.0), cells=SECTORS), Site(position=(50.0, 60.0, 25.0), cells=SECTORS[:1]))
+
+
+def test_json_round_trip_through_text() -> None:
+    assert sites_from_json(json.loads(json.dumps(sites_to_json(TWO)))) == TWO
+
+
+def test_cells_are_in_the_order_of_sites_then_sectors() -> None:
+    assert [cell.azimuth_deg for _, cell in cells_of(TWO)] == [0.0, 120.0, 240.0, 0.0]
+    assert cell_positions(TWO)[:, 0].tolist() == [1.0, 1.0, 1.0, 50.0]
+
+
+def test_require_sites_gives_the_one_carrier() -> None:
+    assert require_sites(TWO) == Carrier()
+
+
+def test_no_site_is_refused() -> None:
+    with pytest.raises(UelError, match="at least one site"):
+        require_sites(())
+
+
+def test_a_site_without_cells_is_refused() -> None:
+    with pytest.raises(UelError, match="without cells"):
+        Site(position=(0.0, 0.0, 20.0), cells=())
+
+
+@pytest.mark.parametrize("odd", [{"carrier": Carrier(frequency=28e9)}, {"array": Array(rows=8)}])
+def test_mixed_carriers_or_arrays_are_refused(odd: dict[str, object]) -> None:
+    mixed = (*masts(CORNERS[0]), Site(position=(0.0, 0.0, 20.0), cells=(replace(Cell(), **odd),)))
+    with pytest.raises(UelError, match="one carrier and one kind of array"):
+        require_sites(mixed)
+
+
+@pytest.mark.parametrize("wrong", [{"subcarrier_spacing": 20e3}, {"frequency": 3.5}, {"frequency": 3.5e13}])
+def test_impossible_carriers_are_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(UelError, match=r"got:[\s\S]*Hz[\s\S]*do:"):
+        Carrier(**wrong)
+
+
+def test_an_array_needs_elements() -> None:
+    with pytest.raises(UelError, match="needs elements"):
+        Array(rows=0)
+
+
+@pytest.mark.parametrize("missing", ["position", "cells"])
+def test_json_with_a_missing_field_is_refused(missing: str) -> None:
+    data = sites_to_json(TWO)
+    del data[0][missing]
+    with pytest.raises(UelError, match="not a list of sites"):
+        sites_from_json(data)
+
+
+def test_json_with_an_unknown_field_is_refused() -> None:
+    data = sites_to_json(TWO)
+    data[0]["cells"][0]["colour"] = "red"
+    with pytest.raises(UelError, match="colour"):
+        sites_from_json(data)
+
+
+def test_reference_power_is_the_power_over_the_resource_elements() -> None:
+    assert Carrier().resource_elements == 3276
+    want = torch.tensor([43.0] * 4) - 10 * torch.log10(torch.tensor(3276.0))
+    torch.testing.assert_close(reference_power_dbm(TWO), want)

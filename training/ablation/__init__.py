@@ -1,0 +1,1 @@
+"""Ray tracing against stored maps in the loss, compared at equal cost."""

@@ -1,0 +1,154 @@
+"""Which trainings an ablation of the physics loss compares: each thing varied by itself around one base."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from sim_bridge.chains.atlas import AtlasPlan
+from training.locator.few_labels import HELD
+from training.locator.losses import Feature
+from training.locator.physics_schedule import Loss
+from training.locator.task import TrainPlan
+from training.pipeline.map_conditions import CONDITIONS, MapPlan
+from training.pipeline.scene_pipeline import SitePlan, parse_place, require_raster
+from uel.core.grid import Grid
+from uel.errors import UelError
+from uel.measurement.model import MeasurementModel
+from uel.models.locator import LocatorConfig, require_nesting
+
+Evidence = Literal["skip", "input", "none"]
+Budget = Literal["steps", "time"]
+"""The same steps for all; or the CPU time that training without physics takes for them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AblateConfig:
+    """Compare physics losses on a new tile with few labels: `uel ablate --config ablate/florence`, or `--quick`."""
+
+    run: str = "florence"
+    """name of the folder under `runs/ablate/`"""
+    seed: int = 1
+    """of masts, phones and wrong maps"""
+    tile: str = "florence@0,100"
+    """city@x,y, or a tile's folder"""
+    size: float = 512.0
+    """m, side of the tile of a bundled city"""
+    margin: float = 128.0
+    """m of city kept around it"""
+    sites: SitePlan = field(default_factory=SitePlan)
+    maps: MapPlan = field(default_factory=MapPlan)
+    """the true map, how wrong the others are, and how phones' truth is traced"""
+    atlas: AtlasPlan = field(default_factory=lambda: AtlasPlan(rays=300_000))
+    """chains of walls kept for the ray tracing in training"""
+    truth: Literal["paths", "map"] = "paths"
+    """paths: phones are ray-traced, and the grid posterior on the true map is a reference; map: they are drawn from
+    the true map, and it is the limit"""
+    pool: int = 6000
+    """phones of the tile that training may use, with labels or without"""
+    phones: int = 1000
+    """others, that it is judged on"""
+    labels: tuple[int, ...] = (2000, 500, 0)
+    """phones that say where they are, the base first; 0: the whole pool"""
+    seeds: int = 3
+    """trainings of each kind: labels, batches and networks of their own"""
+    first_seed: int = 1
+    """of those: other machines can make others of them, with a copy of this one's costs.json, and give their cells"""
+    losses: tuple[Loss, ...] = ("none", "map", "rt", "map+rt", "hybrid")
+    """of every condition and number of labels"""
+    fractions: tuple[float, ...] = (0.1, 0.01, 0.03, 0.3)
+    """shares of batches that are ray-traced, the base first; the others in the base condition"""
+    alone: tuple[Feature, ...] = ("rsrp", "ta", "aoa")
+    """features that a loss by lookup is given by themselves, in the base condition"""
+    conditions: tuple[str, ...] = ("M0", "M1", "M3", "M4")
+    """of the maps that the locator and its loss are given, the base first; the tracer's city is wrong as the map is"""
+    budgets: tuple[Budget, ...] = ("steps", "time")
+    """equal steps, equal CPU time"""
+    evidence: tuple[Evidence, ...] = ("skip", "input")
+    """locators, see `LocatorConfig.evidence`: ours, and one that has to learn what the map's evidence is worth"""
+    unlabelled: int = 16
+    """phones without a label that join each batch of a physics loss; without one they would cost time for nothing"""
+    measurement: MeasurementModel = field(default_factory=MeasurementModel)
+    locator: LocatorConfig = field(default_factory=LocatorConfig)
+    training: TrainPlan = field(
+        default_factory=lambda: TrainPlan(
+            epochs=4, steps_per_epoch=75, patience=99, candidates=4, features=("rsrp", "ta", "aoa")
+        )
+    )
+    """of the base; `loss`, `rt_fraction` and the steps of equal time are the grid's"""
+
+    def __post_init__(self) -> None:
+        lists = (self.labels, self.losses, self.fractions, self.conditions, self.evidence)
+        if not all(lists) or min(self.seeds, self.phones, self.pool, self.unlabelled + 1) < 1:
+            raise UelError("an ablation needs losses, labels, maps, seeds and phones", got=self, do="give one of each")
+        if "none" not in self.losses or "steps" not in self.budgets:
+            got = f"losses {self.losses}, budgets {self.budgets}"
+            raise UelError("everything is compared with no physics at equal steps", got=got, do="add none, and steps")
+        if not all(0 < fraction <= 1 for fraction in self.fractions):
+            raise UelError("a share of batches lies above 0, up to 1", got=self.fractions, do="give 0.1 0.03, say")
+        if not all(label == 0 or 2 * HELD <= label <= self.pool for label in self.labels):
+            got = f"labels {self.labels}, pool {self.pool}"
+            raise UelError("labels are phones of the pool", got=got, do=f"give {2 * HELD} or more, or 0 for all")
+        unknown = set(self.conditions) - (set(CONDITIONS) - {"M5"})
+        if unknown:
+            raise UelError("no such map to look up in", got=sorted(unknown), do="choose from M0, M1, M2, M3, M4")
+        self._require_place()
+
+    def _require_place(self) -> None:
+        if not self.run or "/" in self.run:
+            raise UelError("an ablation's name is a folder's", got=self.run, do="give a plain word")
+        if "@" in self.tile:
+            parse_place(self.tile)
+        require_raster(self.maps.pixel, self.size)
+        require_nesting(Grid(size=self.size, pixel=self.maps.pixel), self.locator.patches)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variant:
+    """One way to train."""
+
+    loss: Loss = "none"
+    features: tuple[Feature, ...] = ()
+    """none without physics"""
+    rt_fraction: float = 0.0
+    """0 without ray tracing"""
+    labels: int = 2000
+    map: str = "M0"
+    evidence: Evidence = "skip"
+    seed: int = 1
+
+    @property
+    def kind(self) -> tuple[Loss, tuple[Feature, ...], float, Evidence, bool]:
+        """What a step costs depends on this alone; where all phones have labels no others join a batch."""
+        return self.loss, self.features, self.rt_fraction, self.evidence, not self.labels
+
+
+def variants(config: AblateConfig) -> Iterator[Variant]:
+    """All of the grid, seed after seed, so that what is there of a run that was stopped can be compared."""
+    for seed in range(config.first_seed, config.first_seed + config.seeds):
+        for evidence in config.evidence:
+            yield from dict.fromkeys(
+                replace(variant, evidence=evidence, seed=seed) for variant in _around_the_base(config)
+            )
+
+
+def _around_the_base(config: AblateConfig) -> Iterator[Variant]:
+    base = Variant(labels=config.labels[0], map=config.conditions[0])
+    every = tuple(config.training.features)
+    for labels, condition in _settings(config):
+        yield from (
+            _of(loss, every, config.fractions[0], replace(base, labels=labels, map=condition)) for loss in config.losses
+        )
+    yield from (_of("map", (feature,), 0.0, base) for feature in config.alone if "map" in config.losses)
+    traced: list[Loss] = [loss for loss in config.losses if loss != "none" and loss != "map"]
+    yield from (_of(loss, every, fraction, base) for loss in traced for fraction in config.fractions[1:])
+
+
+def _settings(config: AblateConfig) -> list[tuple[int, str]]:
+    """Labels and maps, one of them at its base."""
+    base, condition = config.labels[0], config.conditions[0]
+    return [*((labels, condition) for labels in config.labels), *((base, other) for other in config.conditions[1:])]
+
+
+def _of(loss: Loss, features: tuple[Feature, ...], fraction: float, base: Variant) -> Variant:
+    features = () if loss == "none" else features
+    return replace(base, loss=loss, features=features, rt_fraction=0.0 if loss in ("none", "map") else fraction)

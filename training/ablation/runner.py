@@ -1,0 +1,211 @@
+"""Run an ablation: every variant is trained on one new tile and judged there, each written down when done."""
+
+import io
+import json
+import logging
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from training.ablation.grid import AblateConfig, Budget, Variant, variants
+from training.ablation.scenario import CHUNK, Town, town_of
+from training.cache import Stages, digest
+from training.data.deployment import World
+from training.locator.config import Recipe
+from training.locator.few_labels import PoolData
+from training.locator.fit import fit_on
+from uel.config import save
+from uel.core.io import as_json, data_folder, replace_file
+from uel.errors import UelError
+from uel.estimation.metrics import position_error, summary
+from uel.models.locator import Locator
+from uel.results.ablation import Row, write_table
+
+log = logging.getLogger(__name__)
+
+RULER = 2  # raised when a loss or a score changes, so that variants are trained anew
+GRID = ("run", "labels", "seeds", "first_seed", "losses", "fractions", "alone", "conditions", "budgets", "evidence")
+
+
+def ablate(config: AblateConfig, town: Town | None = None) -> Path:
+    """Train and judge every variant that is not there yet, and return the folder of their table.
+
+    Killed, the same call goes on after the last whole epoch; the table is written after each variant. `town` is the
+    ray tracer's unless given.
+    """
+    folder = Path("runs") / "ablate" / config.run
+    folder.mkdir(parents=True, exist_ok=True)
+    town = town or town_of(config, Stages(data_folder()))
+    save(config, folder / "config.yaml")
+    budgets: list[Budget] = sorted(config.budgets, key=lambda budget: budget != "steps")
+    jobs: list[tuple[Variant, Budget]] = [(variant, budget) for variant in variants(config) for budget in budgets]
+    rows: list[Row] = []
+    with _one_thread():
+        for number, (variant, budget) in enumerate(jobs, 1):
+            log.info("%d of %d: %s", number, len(jobs), _words(variant, budget))
+            rows.append(_row(folder, config, town, variant, budget))
+            write_table(folder / "table.csv", rows)
+    return folder
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Of PyTorch: several spin while they wait for each other, and that would count as CPU time."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _words(variant: Variant, budget: str) -> str:
+    features = "+".join(variant.features) or "no features"
+    return (
+        f"{variant.loss} {features} fraction {variant.rt_fraction:g} labels {variant.labels} {variant.map} "
+        f"{variant.evidence} seed {variant.seed}, equal {budget}"
+    )
+
+
+# ---- one variant ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """How a training came out on the phones that it is judged on."""
+
+    error: Float[Tensor, " phone"]
+    sight: Bool[Tensor, " phone"]
+    heard: Tensor
+    """cells in each report"""
+    facts: dict[str, Any]
+
+
+def _row(folder: Path, config: AblateConfig, town: Town, variant: Variant, budget: Budget) -> Row:
+    steps = config.training.steps if budget == "steps" else _affordable(folder, config, town, variant)
+    trained = _trained(folder, config, town, variant, steps)
+    name, facts = _name(config, town, variant, steps), trained.facts
+    statistics = summary(trained.error)
+    few, many = trained.heard <= 2, trained.heard >= 5
+    groups = {"los": trained.sight, "nlos": ~trained.sight, "cells12": few, "cells34": ~few & ~many, "cells5": many}
+    return Row(
+        loss=variant.loss,
+        features="+".join(variant.features),
+        rt_fraction=variant.rt_fraction,
+        labels=variant.labels or config.pool,
+        seed=variant.seed,
+        map=variant.map,
+        budget=budget,
+        p50_m=statistics["p50_m"],
+        p95_m=statistics["p95_m"],
+        r50=statistics["p50_m"] / float(town.limit.quantile(0.5)),
+        train_cpu_s=facts["cpu_s"],
+        rt_cpu_s=facts["rt_cpu_s"],
+        evidence=variant.evidence,
+        truth=config.truth,
+        steps=facts["steps"],
+        rt_batches=facts["rt_batches"],
+        cell=name,
+        **{f"p50_{group}_m": _median(trained.error[held]) for group, held in groups.items()},
+    )
+
+
+def _median(error: Float[Tensor, " n"]) -> float | None:
+    """None of no phones."""
+    return float(error.quantile(0.5)) if len(error) else None
+
+
+def _name(config: AblateConfig, town: Town, variant: Variant, steps: int) -> str:
+    rest = {name: value for name, value in asdict(config).items() if name not in GRID}
+    key = {"ruler": RULER, "variant": asdict(variant), "steps": steps, "config": rest, "tile": town.tile.fingerprint}
+    return digest(key)
+
+
+def _affordable(folder: Path, config: AblateConfig, town: Town, variant: Variant) -> int:
+    """Steps that cost what training without physics costs in all; what a step costs is measured once.
+
+    Whole trainings of known length, so that the learning rate has come down in each, and a resumed one is the same.
+    """
+    free = replace(variant, loss="none", features=(), rt_fraction=0.0)
+    costs = [_cost(folder, config, town, kind) for kind in (free, variant)]
+    epochs = config.training.epochs
+    return epochs * max(1, round(config.training.steps_per_epoch * costs[0] / costs[1]))
+
+
+def _cost(folder: Path, config: AblateConfig, town: Town, variant: Variant) -> float:
+    """CPU seconds of a step of such trainings: those of the first one that was made."""
+    file = folder / "costs.json"
+    costs = json.loads(file.read_text()) if file.is_file() else {}
+    base = Variant(labels=config.labels[0], map=config.conditions[0])
+    name = digest([variant.kind, _name(config, town, base, 0)])
+    if name not in costs:
+        facts = _trained(folder, config, town, variant, config.training.steps).facts
+        costs[name] = facts["cpu_s"] / facts["steps"]
+        replace_file(file, as_json(costs))
+    return costs[name]
+
+
+def _trained(folder: Path, config: AblateConfig, town: Town, variant: Variant, steps: int) -> Trained:
+    """Train and judge, or read what was written down."""
+    name = _name(config, town, variant, steps)
+    file, work = folder / "cells" / f"{name}.npz", folder / "cells" / name
+    if not file.is_file():
+        recipe = _recipe(config, variant, steps)
+        unlabelled = config.unlabelled if variant.loss != "none" else 0
+        data = PoolData(recipe, town.world(variant.map), town.pool(variant), unlabelled)
+        if recipe.training.traces:
+            town.warm(variant.map, recipe, data)
+        locator, facts = fit_on(work, name, recipe, lambda: data)
+        _write(file, _judged(locator, town, variant), facts)
+        shutil.rmtree(work)
+    return _read(file)
+
+
+def _recipe(config: AblateConfig, variant: Variant, steps: int) -> Recipe:
+    """The base's, with the variant's loss and `steps` steps, a multiple of the epochs."""
+    plan = replace(
+        config.training,
+        loss=variant.loss,
+        features=variant.features or config.training.features,
+        rt_fraction=variant.rt_fraction,
+        steps_per_epoch=steps // config.training.epochs,
+    )
+    locator = replace(config.locator, evidence=variant.evidence)
+    return Recipe(seed=variant.seed, measurement=config.measurement, locator=locator, training=plan)
+
+
+def _judged(locator: Locator, town: Town, variant: Variant) -> dict[str, Tensor]:
+    maps, (true, truth) = town.world(variant.map).maps, town.judged
+    said = World(town.tile, town.true, None, variants={variant.map: maps}).said(true, variant.map)
+    errors = []
+    with torch.no_grad():
+        for start in range(0, len(true), CHUNK):
+            part = slice(start, start + CHUNK)
+            errors.append(position_error(locator(said[part], maps).position, truth.position[part]))
+    return {"error": torch.cat(errors), "sight": true.at_serving(truth.los), "heard": true.heard.sum(-1)}
+
+
+def _write(file: Path, arrays: dict[str, Tensor], facts: dict[str, Any]) -> None:
+    content = io.BytesIO()
+    stored = {name: value.numpy() for name, value in arrays.items()} | {"facts": np.array(json.dumps(facts))}
+    np.savez(content, **stored)  # type: ignore[arg-type]
+    replace_file(file, content.getvalue())
+
+
+def _read(file: Path) -> Trained:
+    """Raises `UelError` for a file that is damaged."""
+    try:
+        with np.load(file) as stored:
+            arrays = {name: torch.from_numpy(stored[name]) for name in ("error", "sight", "heard")}
+            return Trained(**arrays, facts=json.loads(str(stored["facts"])))
+    except Exception as error:  # numpy raises what zip and its own format raise
+        do = "delete it, then give the same command again"
+        raise UelError("this part of an ablation is damaged", got=f"{file}: {error}", do=do) from error

@@ -1,0 +1,133 @@
+"""A new tile: its phones, what is true there, and what is believed under each map condition."""
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from sim_bridge.survey.worker import Place
+from training.ablation.grid import AblateConfig, Variant
+from training.cache import Stages
+from training.data.deployment import EXACT, World
+from training.evaluation.scenarios import Traced
+from training.locator.config import Recipe
+from training.locator.few_labels import Pool, PoolData
+from training.locator.losses import physics_loss
+from training.pipeline.map_conditions import believed_place, maps_under
+from training.pipeline.scene_pipeline import live_simulator, masts, tile_of
+from uel.errors import UelError
+from uel.estimation.estimates import Pixels
+from uel.estimation.grid_posterior import grid_posterior
+from uel.estimation.metrics import position_error
+from uel.geo.tile import Tile
+from uel.geo.tile_maps import Maps
+from uel.measurement.reports import Reports, Truth
+from uel.mobility.trajectories import draw_positions
+from uel.models.locator import Locator
+
+SPARE = 1.5  # places drawn for each phone that is needed: some hear nothing
+CHUNK = 64  # phones located at once
+WARM = 20  # batches at most that are traced before the clock runs
+STEADY = 1.5  # times the cheapest that a batch costs once kernels are compiled
+
+
+@dataclass(frozen=True, eq=False)
+class Town:
+    """A new tile: phones there, what is true, and what is believed under each map condition."""
+
+    config: AblateConfig
+    tile: Tile
+    true: Maps
+    truth: Truth
+    """of places, more than there are phones"""
+    believed: Callable[[str], World]
+    """the tile, maps and simulator that whoever has a condition's maps takes for true"""
+    worlds: dict[str, World] = field(default_factory=dict)
+    warmed: set[str] = field(default_factory=set)
+
+    def world(self, condition: str) -> World:
+        if condition not in self.worlds:
+            self.worlds[condition] = self.believed(condition)
+        return self.worlds[condition]
+
+    @cached_property
+    def observed(self) -> tuple[Reports, Truth]:
+        """What phones say that hear a cell, and where they truly are; those that training is judged on first."""
+        model = self.config.measurement
+        model = model.for_traced if self.config.truth == "paths" else model
+        generator = torch.Generator().manual_seed(1_000_003 * self.config.seed)
+        reports = model.observe(self.truth, self.true.power_dbm, generator)
+        audible, wanted = reports.heard.any(-1).nonzero()[:, 0], self.config.phones + self.config.pool
+        if len(audible) < wanted:
+            got = f"{len(audible)} of {len(self.truth)} phones hear a cell, {wanted} are needed"
+            raise UelError("too few phones hear a cell", got=got, do="give a smaller pool, or more sites")
+        return reports[audible[:wanted]], self.truth[audible[:wanted]]
+
+    @property
+    def judged(self) -> tuple[Reports, Truth]:
+        """The phones that training is judged on."""
+        reports, truth = self.observed
+        return reports[: self.config.phones], truth[: self.config.phones]
+
+    def pool(self, variant: Variant) -> Pool:
+        """The phones of a training: which of them are labelled is the seed's matter."""
+        said = World(self.tile, self.true, None, variants={variant.map: self.world(variant.map).maps})
+        reports, truth = self.observed
+        order = torch.randperm(self.config.pool, generator=torch.Generator().manual_seed(variant.seed))
+        index = order + self.config.phones
+        labelled = index[: variant.labels or self.config.pool]
+        return Pool(said.said(reports[index], variant.map), truth.position[labelled])
+
+    @cached_property
+    def limit(self) -> Float[Tensor, " phone"]:
+        """Errors in metres of the grid posterior on the true map: the limit of map truth, a reference of path truth."""
+        reports, truth = self.judged
+        errors, traced = [], self.config.truth == "paths"
+        for start in range(0, len(reports), CHUNK):
+            part = slice(start, start + CHUNK)
+            posterior = grid_posterior(
+                reports[part], self.true.radio, self.true.prior, self.config.measurement, self.true.power_dbm, traced
+            )
+            errors.append(position_error(Pixels(self.true.radio.grid, posterior).position, truth.position[part]))
+        return torch.cat(errors)
+
+    def warm(self, condition: str, recipe: Recipe, pool: PoolData) -> None:
+        """Have batches traced until they cost the same, so that no training is charged for compiling kernels."""
+        world, plan = self.world(condition), recipe.training
+        if condition in self.warmed or world.simulator is None:
+            return
+        locator, costs = Locator(recipe.locator, recipe.measurement), list[float]()
+        for batch in pool.batches(range(WARM)):
+            start = time.process_time()
+            fix = locator(batch.reports, batch.maps)
+            told = (world.maps.radio.grid, world.maps.power_dbm, recipe.measurement, plan.candidates, plan.features)
+            physics_loss(fix, batch.reports, world.simulator, *told, True)[0].backward()
+            costs.append(time.process_time() - start)
+            if len(costs) > 3 and max(costs[-3:]) <= STEADY * min(costs):
+                break
+        self.warmed.add(condition)
+
+
+def town_of(config: AblateConfig, stages: Stages) -> Town:
+    """The tile in the ray tracer; what it is asked once is kept by stages."""
+    tile = tile_of(config.tile, config.size, config.margin, stages)
+    sites = masts(tile, config.sites, config.seed)
+    under = lambda condition: maps_under(condition, tile, sites, config.maps, stages, config.seed)  # noqa: E731
+    true, count = under(EXACT), round(SPARE * (config.phones + config.pool))
+    position = draw_positions(tile, sites, count, torch.Generator().manual_seed(config.seed))
+    paths = config.truth == "paths"
+    truth = Traced(tile, sites, config.maps, stages).trace(position) if paths else true.radio.truth(position)
+    plan = replace(config.training, batch=config.training.batch + config.unlabelled)
+
+    def believed(condition: str) -> World:
+        there, its = believed_place(condition, tile, sites, config.maps, stages, config.seed)
+        key = {"tile": there.fingerprint, "sites": [asdict(site) for site in its], "seed": config.seed}
+        name, tracing = f"atlas-{there.name}", config.maps.tracing
+        simulator = live_simulator(name, key, Place(there, its), tracing, config.atlas, plan, stages)
+        return World(there, under(condition), None, simulator)
+
+    return Town(config, tile, true, truth, believed)

@@ -1,0 +1,1 @@
+"""Materials and antennas from measured levels."""

@@ -1,0 +1,180 @@
+"""`uel calibrate`: materials and antennas out of measured levels, through the ray tracer."""
+
+import json
+import logging
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.progress import track
+from torch import Tensor
+
+from scenes.variants.calibrated_tile import corrected
+from sim_bridge.paths.chain_pool import Pool, gather
+from sim_bridge.simulator import Sionna
+from sim_bridge.simulator import open as open_simulator
+from training.cache import Stages, digest
+from training.calibration import synthetic_truth
+from training.calibration.drive_localization import judge_phones
+from training.calibration.objective import Problem
+from training.calibration.optimizers import Fitted, fit, posterior
+from training.calibration.result import Found, as_csv, beside, judge
+from training.calibration.setup import CalibrateConfig, Task, task_of
+from uel.config import save
+from uel.core.io import as_json, data_folder, replace_file
+from uel.errors import UelError
+from uel.geo.tile import Tile
+from uel.radio.radio_map import RadioMap
+from uel.radio.sites import Site
+
+log = logging.getLogger(__name__)
+REACH = 2.5  # deviations of the belief in heights: how far masts may move in a fit
+RUNG = 0.5  # m between the heights at which chains are asked whether they are paths
+
+
+def run(config: CalibrateConfig) -> Path:
+    """Calibrate and return the run's folder.
+
+    It holds `tile/` (the corrected one, which `uel map` takes), `calibration.json`, `table.csv`, `losses.csv`,
+    `judged.csv`, `starts/`, `rejected.csv` and `config.yaml`. Killed, the same call goes on after the last start that
+    was finished.
+    """
+    folder = Path("runs") / config.run
+    stages = Stages(data_folder())
+    task = task_of(config, stages)
+    problem, held = _problems(config, task, stages)
+    fits = list(_fits(config, problem, folder))
+    best = min(fits, key=lambda done: done.cost)
+    covariance, information = posterior(problem, best.theta)
+    found = Found(
+        task.unknowns, task.known, fits, covariance, information, task.sim.sites[0].cells[0].carrier.frequency
+    )
+    fixed = found.settled
+    walls, masts = synthetic_truth.materials_of(task.unknowns, fixed, task.known), task.unknowns.sites_at(fixed)
+    said = {"run": config.run, "identified": found.identified}
+    made = corrected(task.tile, folder / "tile", walls, masts, said)
+    told = {
+        "tile": task.tile.name,
+        "reports": len(task.learn),
+        "links": problem.levels,
+        "rejected": task.learn.reasons,
+        "merged": task.learn.merged,
+        "fit": best.told(),
+        "starts": found.starts(),
+        "judged": judge(held, found),
+        "corrected": made.fingerprint,
+        "stages": stages.seconds,
+    }
+    if config.maps:
+        told["maps"] = _maps(config, task, made, stages)
+        if task.heard is not None:
+            radio = {name: RadioMap.load(at) for name, at in told["maps"].items()}
+            told["phones"] = judge_phones(*task.heard, task.tile, radio, config.block)
+    _write(folder, config, task, found, fits, told, beside(held, found))
+    return folder
+
+
+# ---- paths ---------------------------------------------------------------------------------------------------
+
+
+def _problems(config: CalibrateConfig, task: Task, stages: Stages) -> tuple[Problem, Problem]:
+    """What is learned from and what judges, on one pool of chains."""
+    position = torch.cat([task.learn.position, task.judge.position])
+    reach = REACH * config.beliefs.height
+    key = {"tile": task.tile.fingerprint, "sites": [asdict(s) for s in task.sim.sites], "position": position.tolist()}
+    key |= {"chains": asdict(config.chains), "reach": reach, "depth": config.tracing.max_depth}
+
+    def make(out: Path) -> None:
+        pool = gather(task.sim, position, reach, replace(config.chains, depth=config.tracing.max_depth))
+        pool.pruned(_rungs(task.sim, reach)).save(out)
+
+    pool = Pool.load(stages.make(f"chains-{task.tile.name}", key, make), task.sim, position)
+    first = torch.arange(len(task.learn))
+    rest = torch.arange(len(task.learn), len(position))
+    noise = config.pretend.range_noise or 5.0
+    return tuple(
+        Problem.of(pool.of(index), task.unknowns, drive, noise)
+        for index, drive in ((first, task.learn), (rest, task.judge))
+    )  # type: ignore[return-value]
+
+
+def _rungs(sim: Sionna, reach: float) -> list[Tensor]:
+    """Heights of all cells at which chains are asked."""
+    height = torch.tensor([site.position[2] for site in sim.sites for _ in site.cells])
+    count = 2 * math.ceil(reach / RUNG) + 1
+    return [height + rise for rise in torch.linspace(-reach, reach, count)]
+
+
+# ---- fits ----------------------------------------------------------------------------------------------------
+
+
+def _fits(config: CalibrateConfig, problem: Problem, folder: Path) -> Iterator[Fitted]:
+    """Every start's end; those that a killed run had finished are read."""
+    told = {k: v for k, v in asdict(config).items() if k not in ("run", "starts", "maps", "map_tracing")}
+    key = digest({"config": told, "links": problem.levels})
+    random = torch.Generator().manual_seed(config.seed + 1)
+    for number in track(range(config.starts), "starts", transient=True):
+        start = torch.randn(len(problem.unknowns), generator=random, dtype=torch.float64) * (number > 0)
+        file = folder / "starts" / f"{number:02}.json"
+        if (told := _stored(file)) and told["key"] == key:
+            yield Fitted.read(told["fit"])
+            continue
+        try:
+            done = fit(problem, start, config.fit)
+        except UelError as error:
+            if not number:
+                raise
+            log.warning("start %d left out: %s", number, error)
+            continue
+        log.info("start %d: cost %.1f, %.2f dB, %s", number, done.cost, done.scale, done.status)
+        replace_file(file, as_json({"key": key, "start": start.tolist(), "fit": done.told()}))
+        yield done
+
+
+def _stored(file: Path) -> dict[str, Any] | None:
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def _maps(config: CalibrateConfig, task: Task, made: Tile, stages: Stages) -> dict[str, str]:
+    """Folders of radio maps: of what was believed, of what was found, and of the truth where that is known."""
+    worlds = {"before": (task.tile, task.sim.sites), "after": (made, made.sites)}
+    worlds |= {"true": (task.true_tile, task.true_tile.sites)} if task.true_tile else {}
+    told = {}
+    for name, (tile, sites) in worlds.items():
+        key = {"tile": tile.fingerprint, "sites": [asdict(s) for s in sites], "tracing": asdict(config.map_tracing)}
+
+        def make(out: Path, tile: Tile = tile, sites: tuple[Site, ...] = sites) -> None:
+            open_simulator(tile, sites, config.map_tracing).radio_map(tile.grid(config.maps)).save(out)
+
+        told[name] = str(stages.make(f"map-{tile.name}", {**key, "pixel": config.maps}, make))
+    return told
+
+
+def _curves(fits: list[Fitted]) -> str:
+    """Cost and errors of every step of every start, as CSV."""
+    rows = [{"start": n, "at": k, **row} for n, done in enumerate(fits) for k, row in enumerate(done.curve)]
+    return as_csv(rows)
+
+
+def _write(
+    folder: Path,
+    config: CalibrateConfig,
+    task: Task,
+    found: Found,
+    fits: list[Fitted],
+    told: dict[str, Any],
+    judged: list[dict[str, Any]],
+) -> None:
+    replace_file(folder / "losses.csv", _curves(fits).encode())
+    replace_file(folder / "judged.csv", as_csv(judged).encode())
+    save(config, folder / "config.yaml")
+    rejected = "row,reason\n" + "".join(f'{row},"{why}"\n' for row, why in task.learn.rejected)
+    replace_file(folder / "rejected.csv", rejected.encode())
+    replace_file(folder / "table.csv", as_csv(found.rows(task.true)).encode())
+    replace_file(folder / "calibration.json", as_json({**told, "parameters": found.rows(task.true)}))

@@ -1,0 +1,1 @@
+"""`uel demo`, `uel train` and its sweeps."""

@@ -1,0 +1,187 @@
+"""The main job, end to end: real cities → tiles → radio maps → surveys → a locator → its distance to the limit."""
+
+import json
+import logging
+import os
+import platform
+import time
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from sim_bridge.chains.atlas import AtlasPlan
+from sim_bridge.simulator import Tracing
+from sim_bridge.simulator import open as open_simulator
+from sim_bridge.survey.worker import Place
+from training.cache import Stages, digest
+from training.data.deployment import World
+from training.evaluation.demo_metrics import EvalPlan, evaluate, example, tables
+from training.locator.config import Recipe
+from training.locator.fit import fit
+from training.locator.task import TrainPlan
+from training.pipeline.scene_pipeline import (
+    SitePlan,
+    live_simulator,
+    masts,
+    require_raster,
+    require_unseen,
+    tile_of,
+    traced_tracks,
+)
+from uel.core.grid import Grid
+from uel.core.io import data_folder
+from uel.errors import UelError
+from uel.geo.tile_maps import Maps
+from uel.measurement.model import MeasurementModel
+from uel.mobility.trajectories import TrackPlan
+from uel.models.locator import Locator, LocatorConfig, require_nesting
+from uel.radio.radio_map import RadioMap
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemoConfig:
+    """Everything the demo depends on. Tiles are written `city@x,y`: the centre in the city's own metres."""
+
+    run: str = "demo"
+    """name of the folder under `runs/`"""
+    seed: int = 1
+    """seed of sites, tracks, fading, network and rays"""
+    train: tuple[str, ...] = ("munich@-300,-150", "munich@0,0", "san_francisco@0,0")
+    """tiles to train on"""
+    validate: str = "etoile@0,0"
+    """tile to choose the best epoch on"""
+    test: str = "florence@0,100"
+    """unseen city to judge on"""
+    size: float = 512.0
+    """m, side of a tile"""
+    margin: float = 128.0
+    """m of city kept around a tile, so that rays do not fall off its edge"""
+    pixel: float = 4.0
+    """m, pixel of radio maps"""
+    sites: SitePlan = field(default_factory=SitePlan)
+    tracing: Tracing = field(default_factory=Tracing)
+    atlas: AtlasPlan = field(default_factory=lambda: AtlasPlan(rays=300_000))
+    """chains of walls kept for the ray tracing in training"""
+    survey: TrackPlan = field(default_factory=TrackPlan)
+    """tracks on each training and validation tile"""
+    test_survey: TrackPlan = field(default_factory=lambda: TrackPlan(tracks=256))
+    """tracks on the test tile"""
+    measurement: MeasurementModel = field(default_factory=MeasurementModel)
+    locator: LocatorConfig = field(default_factory=LocatorConfig)
+    training: TrainPlan = field(default_factory=TrainPlan)
+    evaluation: EvalPlan = field(default_factory=EvalPlan)
+
+    def __post_init__(self) -> None:
+        # Whatever can be wrong is said now, not after the stages before it.
+        if not self.train:
+            raise UelError("nothing to train on", got="train=()", do="name at least one tile, munich@0,0 say")
+        require_unseen((self.test,), (*self.train, self.validate), "test", "train and validate")
+        require_raster(self.pixel, self.size)
+        require_nesting(Grid(size=self.size, pixel=self.pixel), self.locator.patches)
+
+
+def run(config: DemoConfig) -> Path:
+    """Run every stage that is not there yet and return the run's folder."""
+    start = time.perf_counter()
+    torch.manual_seed(config.seed)
+    stages = Stages(data_folder())
+    folder = Path("runs") / config.run
+    folder.mkdir(parents=True, exist_ok=True)
+    train = [build_world(config, stages, name, config.survey, live=True) for name in config.train]
+    validate = build_world(config, stages, config.validate, config.survey)
+    test = build_world(config, stages, config.test, config.test_survey)
+    key = {
+        "config": _without(config, "run", "test", "test_survey", "evaluation"),
+        "data": _provenance([*train, validate]),
+    }
+    recipe = Recipe(seed=config.seed, measurement=config.measurement, locator=config.locator, training=config.training)
+    locator, facts = fit(folder / "training", digest(key), recipe, train, [validate])
+    locator.save(folder)
+    judge(folder, digest([key, asdict(config), test.tile.fingerprint]), config, test, locator, facts, stages.seconds)
+    log.info("demo finished in %.0f s", time.perf_counter() - start)
+    return folder
+
+
+def judge(
+    folder: Path,
+    key: str,
+    config: DemoConfig,
+    test: World,
+    locator: Locator,
+    facts: dict[str, Any],
+    seconds: dict[str, float],
+) -> None:
+    """Evaluate on the unseen city and write metrics.json, errors.npz and example.npz, or reuse those of this `key`."""
+    mark = folder / "judged"
+    if mark.is_file() and mark.read_text() == key:
+        log.info("evaluation: reusing %s", folder)
+        return
+    mark.unlink(missing_ok=True)
+    log.info("evaluation: on %s", config.test)
+    start = time.perf_counter()
+    errors = evaluate(locator, test, config.measurement, config.evaluation, config.seed)
+    np.savez(folder / "example.npz", **example(locator, test, config.measurement, config.seed))
+    seconds = seconds | {"training": facts["wall_s"], "evaluation": round(time.perf_counter() - start, 1)}
+    _write(folder, config, test, errors, facts, seconds)
+    mark.write_text(key)
+
+
+def build_world(config: DemoConfig, stages: Stages, name: str, plan: TrackPlan, live: bool = False) -> World:
+    """Tile, sites, radio map and survey of one place, made or reused; `live` keeps a simulator for training."""
+    tile = tile_of(name, config.size, config.margin, stages)
+    geometry = {"place": name, "size": config.size, "margin": config.margin}
+    network = {**geometry, "tile": tile.fingerprint, "sites": asdict(config.sites), "seed": config.seed}
+    traced = {**network, "tracing": asdict(config.tracing)}
+    place = Place(tile, masts(tile, config.sites, config.seed))
+    radio_at = stages.make(
+        f"map-{name}",
+        {**traced, "pixel": config.pixel},
+        lambda out: open_simulator(tile, place.sites, config.tracing).radio_map(tile.grid(config.pixel)).save(out),
+    )
+    survey = traced_tracks(
+        f"survey-{name}", {**traced, "plan": asdict(plan)}, place, plan, config.tracing, config.seed, stages
+    )
+    maps = Maps.of(tile, RadioMap.load(radio_at))
+    simulator = None
+    if live:
+        simulator = live_simulator(
+            f"atlas-{name}", network, place, config.tracing, config.atlas, config.training, stages
+        )
+    return World(tile, maps, survey, simulator)
+
+
+def _without(config: DemoConfig, *names: str) -> dict[str, Any]:
+    return {k: v for k, v in asdict(config).items() if k not in names}
+
+
+def _provenance(worlds: list[World]) -> list[str]:
+    return [world.tile.fingerprint for world in worlds]
+
+
+def _write(
+    folder: Path,
+    config: DemoConfig,
+    test: World,
+    errors: dict[str, Any],
+    facts: dict[str, Any],
+    seconds: dict[str, float],
+) -> None:
+    np.savez(folder / "errors.npz", **{key: value.numpy() for key, value in errors.items()})
+    test.maps.radio.save(folder / "test")
+    tile = os.path.relpath(test.tile.folder.resolve(), folder.resolve())  # runs and data may be moved together
+    (folder / "artefacts.json").write_text(json.dumps({"test": {"tile": tile, "radio": "test"}}))
+    versions = {name: version(name) for name in ("torch", "drjit", "mitsuba", "sionna-rt", "lightning", "zarr")}
+    metrics = {
+        **tables(errors, config.test),
+        "training": facts,
+        "seed": config.seed,
+        "versions": versions | {"python": platform.python_version()},
+        "stages": seconds,
+    }
+    (folder / "metrics.json").write_text(json.dumps(metrics, indent=1))

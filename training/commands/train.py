@@ -1,0 +1,273 @@
+"""`uel train`: a locator out of many worlds, the maps it is given being right or wrong."""
+
+import json
+import math
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.progress import track
+
+from sim_bridge.chains.atlas import AtlasPlan
+from sim_bridge.survey.worker import Place
+from training.cache import Stages, digest
+from training.data.augmentation import AugmentPlan
+from training.data.deployment import EXACT, World
+from training.data.domain_randomization import RealismPlan
+from training.locator.callbacks import Draw
+from training.locator.config import Hardware, Recipe, Watch
+from training.locator.fit import first_process, fit
+from training.locator.fit_map_restorer import Restoring, fit_restorer
+from training.locator.task import TrainPlan
+from training.pipeline.map_adaptation import Mending, mended
+from training.pipeline.map_conditions import MapPlan, maps_under
+from training.pipeline.scene_pipeline import (
+    SitePlan,
+    live_simulator,
+    masts,
+    require_raster,
+    require_unseen,
+    tile_of,
+    traced_tracks,
+)
+from uel.config import save
+from uel.core.grid import Grid
+from uel.core.io import as_json, data_folder, replace_file
+from uel.errors import UelError
+from uel.geo.tile import Tile
+from uel.measurement.model import MeasurementModel
+from uel.mobility.trajectories import TrackPlan
+from uel.models.locator import SCHEMA, LocatorConfig, require_nesting
+from uel.models.map_restorer import FILE as RESTORER
+from uel.models.map_restorer import SCHEMA as RESTORER_SCHEMA
+from uel.models.map_restorer import Restorer
+from uel.radio.sites import Site, sites_to_json
+from uel.survey.dataset import Survey
+
+VALIDATION_SEED = 10_000  # of the masts on places to validate on, beyond those on places to train on
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weights:
+    """How often the locator is given which maps, see `training.pipeline.map_conditions`."""
+
+    M0: float = 1.0
+    """exact"""
+    M1: float = 0.0
+    """of few rays"""
+    M2: float = 0.0
+    """of wrong materials"""
+    M3: float = 0.0
+    """of wrong heights, with buildings missing"""
+    M4: float = 0.0
+    """of masts that are believed to be otherwise"""
+    M5: float = 0.0
+    """none but of buildings"""
+
+    def __post_init__(self) -> None:
+        if not all(0 <= weight < math.inf for weight in asdict(self).values()) or not self.drawn:
+            raise UelError("maps are drawn by weights", got=self, do="give M0 1, say, and none below 0")
+
+    @property
+    def drawn(self) -> dict[str, float]:
+        """Weights of the conditions that have one."""
+        return {name: weight for name, weight in asdict(self).items() if weight}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """Train a locator: `uel train --config train/small`. Places are tiles' folders, or bundled cities as `city@x,y`."""
+
+    run: str = "train"
+    """name of the folder under `runs/`"""
+    seed: int = 1
+    """seed of masts, phones, wrong maps, network and rays"""
+    train: tuple[str, ...] = ("munich@-300,-150", "munich@0,0", "san_francisco@0,0")
+    """places to train on"""
+    validate: tuple[str, ...] = ("etoile@0,0",)
+    """places to choose the best epoch on, of other cities"""
+    size: float = 512.0
+    """m, side of a tile of a bundled city"""
+    margin: float = 128.0
+    """m of city kept around such a tile"""
+    deployments: int = 2
+    """sets of masts on each place to train on; a folder's own masts are the first"""
+    validate_deployments: int = 1
+    """sets of masts on each place to validate on"""
+    counts: tuple[int, ...] = ()
+    """sites of the sets of masts, in turn; `sites.count` unless given"""
+    sites: SitePlan = field(default_factory=SitePlan)
+    maps: MapPlan = field(default_factory=MapPlan)
+    """the true maps, and how wrong the others are"""
+    conditions: Weights = field(default_factory=Weights)
+    mending: Mending = field(default_factory=Mending)
+    """labelled reports that put maps right first, of a locator that learns from such maps (`locator.mended`)"""
+    restoring: Restoring = field(default_factory=Restoring)
+    """a network that learns first how maps are wrong, of such a locator, too"""
+    survey: Path | None = None
+    """a survey with traced tracks on places to train on that are folders, with their own masts"""
+    tracks: TrackPlan = field(default_factory=TrackPlan)
+    """tracks that are traced for each set of masts, unless `survey` has them or `training.traced_share` is 0"""
+    atlas: AtlasPlan = field(default_factory=lambda: AtlasPlan(rays=300_000))
+    """chains of walls kept for the ray tracing in training"""
+    measurement: MeasurementModel = field(default_factory=MeasurementModel)
+    """what the locator takes phones to be"""
+    realism: RealismPlan = field(default_factory=RealismPlan)
+    augment: AugmentPlan = field(default_factory=AugmentPlan)
+    locator: LocatorConfig = field(default_factory=LocatorConfig)
+    training: TrainPlan = field(default_factory=TrainPlan)
+    hardware: Hardware = field(default_factory=Hardware)
+    watch: Watch = field(default_factory=Watch)
+    sweep: Path | None = None
+    """train once for each combination of the values in this file, which `wandb sweep` reads, too"""
+    wandb_sweep: bool = False
+    """train nothing: print the sweep for `wandb sweep`, with the command of its agents"""
+
+    def __post_init__(self) -> None:
+        # Whatever can be wrong is said now, not after the stages before it.
+        if not self.train or not self.validate or min(self.deployments, self.validate_deployments) < 1:
+            raise UelError("nothing to train or validate on", got=f"{self.train}, {self.validate}", do="name places")
+        require_unseen(self.validate, self.train, "validation", "train")
+        require_raster(self.maps.pixel, self.size)
+        require_nesting(Grid(size=self.size, pixel=self.maps.pixel), self.locator.patches)
+        for count in self.counts:
+            replace(self.sites, count=count)
+        if self.survey is not None:
+            self._require_survey(self.survey)
+        if self.wandb_sweep and self.sweep is None:
+            raise UelError("no sweep to print", got="--wandb-sweep", do="add --sweep FILE")
+
+    def _require_survey(self, folder: Path) -> None:
+        Survey.open(folder)
+        if self.training.traced_share == 0:
+            raise UelError("a survey of which no phone is used", got="traced_share=0", do="give a share, 0.25 say")
+        if self.deployments > 1:
+            do = "give --deployments 1; other masts are other tiles of the survey"
+            raise UelError("a survey knows one set of masts on a place", got=f"deployments {self.deployments}", do=do)
+
+    @property
+    def recipe(self) -> Recipe:
+        same = {f.name: getattr(self, f.name) for f in fields(Recipe) if f.name != "conditions"}
+        return Recipe(conditions=self.conditions.drawn, **same)
+
+
+def run(config: TrainConfig, draw: Draw | None = None) -> Path | None:
+    """Make what is not there yet, train, and return the run's folder.
+
+    It holds `locator.pt`, `config.yaml`, `metrics.csv`, `metrics.json` and `training/`. Killed, the same call goes on
+    after the last whole epoch. Of several processes each calls this; the first one writes, the others return None.
+    """
+    folder = Path("runs") / own_name(config.run)
+    stages = Stages(data_folder())
+    train = list(_worlds(config, stages, config.train, live=config.training.traces))
+    validate = list(_worlds(config, stages, config.validate))
+    at = _restorer(config, stages, train, validate)
+    if config.locator.mended:
+        train, validate = (_mended(config, stages, worlds, at) for worlds in (train, validate))
+    survey = Survey.open(config.survey) if config.survey else None
+    key = {
+        "schema": SCHEMA,
+        "config": {k: v for k, v in asdict(config).items() if k not in ("run", "watch", "sweep", "wandb_sweep")},
+        "tiles": [world.tile.fingerprint for world in (*train, *validate)],
+        "survey": digest(survey.manifest.plan) if survey else "",
+    }
+    locator, facts = fit(folder / "training", digest(key), config.recipe, train, validate, survey, draw)
+    if not first_process():
+        return None
+    locator.save(folder)
+    if at is not None:
+        shutil.copyfile(at / RESTORER, folder / RESTORER)
+    save(config, folder / "config.yaml")
+    shutil.copyfile(folder / "training" / "metrics.csv", folder / "metrics.csv")
+    parameters = sum(p.numel() for p in locator.parameters())
+    told = {"training": facts, "parameters": parameters, "stages": stages.seconds, "seed": config.seed}
+    if at is not None:
+        told["restorer"] = json.loads((at / "restorer.json").read_text())
+    replace_file(folder / "metrics.json", as_json(told))
+    return folder
+
+
+def own_name(run: str) -> str:
+    """A run's name; the agents of a wandb sweep, which all give the same one, add their own."""
+    agent = os.environ.get("WANDB_RUN_ID") if "WANDB_SWEEP_ID" in os.environ else None
+    return f"{run}-{agent}" if agent else run
+
+
+def _worlds(config: TrainConfig, stages: Stages, places: tuple[str, ...], live: bool = False) -> Iterator[World]:
+    """Every set of masts on every place."""
+    sets = config.deployments if places == config.train else config.validate_deployments
+    chosen = [(place, number) for place in places for number in range(sets)]
+    for index, (place, number) in enumerate(track(chosen, "maps of places", transient=True)):
+        tile = tile_of(place, config.size, config.margin, stages)
+        require_nesting(tile.grid(config.maps.pixel), config.locator.patches)
+        yield _world(config, stages, tile, index, number, live, places != config.train)
+
+
+def _world(
+    config: TrainConfig, stages: Stages, tile: Tile, index: int, number: int, live: bool, validate: bool
+) -> World:
+    """A tile with a set of masts, its maps under every condition that has a weight, and its traced truth."""
+    seed = config.seed + index + VALIDATION_SEED * validate
+    place = Place(tile, _masts(config, tile, index, number, seed))
+    maps = {
+        name: maps_under(name, tile, place.sites, config.maps, stages, seed)
+        for name in dict.fromkeys((EXACT, *config.conditions.drawn))
+    }
+    network = {"tile": tile.fingerprint, "sites": [asdict(site) for site in place.sites], "seed": seed}
+    tracing, survey, simulator = config.maps.tracing, None, None
+    if config.training.traced_share and (validate or config.survey is None):
+        key = {**network, "tracing": asdict(tracing), "plan": asdict(config.tracks)}
+        survey = traced_tracks(f"survey-{tile.name}", key, place, config.tracks, tracing, seed, stages)
+    if live:
+        simulator = live_simulator(f"atlas-{tile.name}", network, place, tracing, config.atlas, config.training, stages)
+    return World(tile, maps.pop(EXACT), survey, simulator, maps)
+
+
+def _restorer(config: TrainConfig, stages: Stages, train: list[World], validate: list[World]) -> Path | None:
+    """The folder of a network that learned how these maps are wrong, where one is asked for."""
+    if not config.locator.mended or not config.restoring.steps or set(config.conditions.drawn) == {EXACT}:
+        return None
+    key = {
+        "schema": RESTORER_SCHEMA,
+        "worlds": [_identity(world) for world in (*train, *validate)],
+        "maps": asdict(config.maps),
+        "conditions": list(config.conditions.drawn),
+        "restoring": asdict(config.restoring),
+        "model": asdict(config.measurement),
+        "seed": config.seed,
+    }
+    device = torch.device("cuda" if config.hardware.accelerator == "gpu" else "cpu")
+    return stages.make(
+        "restorer",
+        key,
+        lambda out: fit_restorer(config.restoring, train, validate, config.measurement, config.seed, out, device),
+        resumes=True,
+    )
+
+
+def _mended(config: TrainConfig, stages: Stages, worlds: list[World], restorer: Path | None) -> list[World]:
+    """Worlds whose maps are put right, under each condition."""
+    network, found = restorer and Restorer.load(restorer), list[World]()
+    for index, world in enumerate(track(worlds, "putting maps right", transient=True)):
+        key = {**_identity(world), "maps": asdict(config.maps), "restorer": restorer and restorer.name}
+        found.append(
+            mended(world, config.conditions.drawn, config.mending, config.measurement, network, key, index, stages)
+        )
+    return found
+
+
+def _identity(world: World) -> dict[str, Any]:
+    """What tells a world from others."""
+    return {"tile": world.tile.fingerprint, "sites": sites_to_json(world.maps.radio.sites)}
+
+
+def _masts(config: TrainConfig, tile: Tile, index: int, number: int, seed: int) -> tuple[Site, ...]:
+    """The folder's own masts where it has some and they are asked for first, else drawn ones."""
+    if number == 0 and (tile.folder / "sites.json").is_file():
+        return tile.sites
+    count = config.counts[index % len(config.counts)] if config.counts else config.sites.count
+    return masts(tile, replace(config.sites, count=count), seed)

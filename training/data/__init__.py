@@ -1,0 +1,1 @@
+"""Deployments and the batches drawn from them."""

@@ -1,0 +1,104 @@
+"""One tile with everything that training and evaluation ask of it, and the reports drawn there."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from training.data.augmentation import IDENTITY, Similarity
+from uel.geo.tile import Tile
+from uel.geo.tile_maps import Maps
+from uel.measurement.model import MeasurementModel
+from uel.measurement.reports import Reports, Truth
+from uel.mobility.trajectories import draw_positions
+from uel.radio.simulator import Simulator
+from uel.survey.dataset import TileSurvey
+
+EXACT = "M0"  # the map condition under which a locator is given the world's own maps
+
+
+@dataclass(frozen=True, eq=False)
+class World:
+    """A tile, its maps, its traced survey, and (where training asks it) the live simulator."""
+
+    tile: Tile
+    maps: Maps
+    """the truth, as far as maps tell it"""
+    survey: TileSurvey | None
+    """ray-traced truth, in memory"""
+    simulator: Simulator | None = None
+    variants: Mapping[str, Maps] = field(default_factory=dict)
+    """other maps that a locator may be given of the same place, by map condition"""
+    models: Mapping[str, MeasurementModel] = field(default_factory=dict)
+    """what a locator is told of phones beside them, where labelled reports have shown it"""
+
+    def given(self, condition: str) -> Maps:
+        """The maps that a locator is given under a condition."""
+        return {EXACT: self.maps, **self.variants}[condition]
+
+    def said(self, reports: Reports, condition: str, similarity: Similarity = IDENTITY) -> Reports:
+        """Reports as they read to a locator that believes the masts to be as they are on the maps it is given."""
+        true, believed = self.maps.radio.sites, self.given(condition).radio.sites
+        if believed == true:
+            return reports
+        from training.pipeline.map_conditions import (
+            as_believed,  # with the ray tracer, which a world in memory does not need
+        )
+
+        return as_believed(reports, similarity.sites(true), similarity.sites(believed))
+
+    def from_map(
+        self, count: int, model: MeasurementModel, generator: torch.Generator, similarity: Similarity = IDENTITY
+    ) -> tuple[Reports, Float[Tensor, "count 2"]]:
+        """Reports drawn by lookup in the radio map, at uniform outdoor places where a cell is heard.
+
+        Place and fading are redrawn together until a cell is heard, so that the posterior under a uniform
+        prior stays exact; so it does in a turned world, whose own pixels are looked up.
+        """
+        reports, positions, found = [], [], 0
+        maps = similarity.maps(self.maps)
+        while found < count:
+            position = draw_positions(self.tile, self.maps.radio.sites, 2 * count, generator)
+            if not similarity.identity:
+                position = _possible(similarity.position(position), maps)
+            observed = model.observe(maps.radio.truth(position), maps.power_dbm, generator)
+            audible = observed.heard.any(-1)
+            reports.append(observed[audible])
+            positions.append(position[audible])
+            found += int(audible.sum())
+        return Reports.cat(reports)[:count], torch.cat(positions)[:count]
+
+    def from_survey(
+        self,
+        model: MeasurementModel,
+        generator: torch.Generator,
+        count: int | None = None,
+        similarity: Similarity = IDENTITY,
+    ) -> tuple[Reports, Float[Tensor, "n 2"]]:
+        """Reports on ray-traced truth: `count` at random (with repetition), or each of the survey once.
+
+        Reports that hear no cell are left out, so fewer than `count` may come.
+        """
+        assert self.survey is not None
+        truth = self.survey.truth[self.survey.valid]
+        if count is not None:
+            truth = truth[torch.randint(len(truth), (count,), generator=generator)]
+        return self.traced(truth, model, generator, similarity)
+
+    def traced(
+        self, truth: Truth, model: MeasurementModel, generator: torch.Generator, similarity: Similarity = IDENTITY
+    ) -> tuple[Reports, Float[Tensor, "n 2"]]:
+        """Reports on given ray-traced truth, of the phones that hear a cell and are on the (turned) tile."""
+        truth = truth if similarity.identity else similarity.truth(truth)
+        truth = truth[self.maps.radio.grid.contains(truth.position)]
+        observed = model.for_traced.observe(truth, self.maps.power_dbm, generator)
+        audible = observed.heard.any(-1)
+        return observed[audible], truth.position[audible]
+
+
+def _possible(position: Float[Tensor, "n 2"], maps: Maps) -> Float[Tensor, "m 2"]:
+    """Positions on the tile and in pixels where a phone can be: those of resampled maps end elsewhere than walls."""
+    position = position[maps.radio.grid.contains(position)]
+    return position[maps.prior[maps.radio.grid.pixel_of(position)] > 0]

@@ -1,0 +1,65 @@
+"""Phones as they may be: what stands between truth and report is drawn anew for every batch."""
+
+from dataclasses import dataclass, fields, replace
+
+import torch
+
+from uel.errors import UelError
+from uel.measurement.model import MeasurementModel
+from uel.measurement.reports import TIERS, Tier, features_of
+
+Range = tuple[float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RealismPlan:
+    """Which phones a locator learns from. Pairs are the least and the greatest of an even draw."""
+
+    shadowing_db: Range = (8.0, 8.0)
+    """standard deviation of shadow fading"""
+    cell_correlation: Range = (0.0, 0.0)
+    """of the fading of two cells at one place"""
+    level_noise_db: Range = (0.0, 0.0)
+    """standard deviation of a level's own error"""
+    feature_dropout: Range = (0.0, 0.0)
+    """share of timing advances, times and azimuths that are missing"""
+    cell_dropout: Range = (0.0, 0.0)
+    """share of cells that are heard and not reported"""
+    report_dropout: Range = (0.0, 0.0)
+    """share of reports that are lost as a whole"""
+    cells_max: tuple[int, ...] = (8,)
+    """strongest cells that a report holds, one of these"""
+    tiers: tuple[Tier, ...] = TIERS
+    """feature tiers, in turn"""
+    told: tuple[str, ...] = ("cells_max",)
+    """which of these the locator is told, as the network that configures a phone's reports knows them; of the others
+    it believes what its own measurement model says"""
+
+    def __post_init__(self) -> None:
+        if not self.cells_max or not self.tiers:
+            raise UelError("phones report cells, in some tier", got=self, do="give cells_max 8 and tiers T0 T1 T2, say")
+        for tier in self.tiers:
+            features_of(tier)
+        if unknown := [name for name in self.told if name not in DRAWN]:
+            raise UelError("the locator cannot be told this", got=unknown[0], do=f"choose from {', '.join(DRAWN)}")
+        if falling := [name for name in RANGES if getattr(self, name)[0] > getattr(self, name)[1]]:
+            raise UelError("a range runs from the least up", got=f"{falling[0]} {getattr(self, falling[0])}")
+        for end in (0, 1):  # the model has the last word on what can be
+            for count in self.cells_max:
+                MeasurementModel(cells_max=count, **{name: getattr(self, name)[end] for name in RANGES})
+
+    def draw(self, model: MeasurementModel, generator: torch.Generator) -> MeasurementModel:
+        """`model` with everything that is drawn."""
+        shares = torch.rand(len(RANGES), generator=generator).tolist()
+        pairs = (getattr(self, name) for name in RANGES)
+        drawn = {n: low + s * (high - low) for n, s, (low, high) in zip(RANGES, shares, pairs, strict=True)}
+        which = int(torch.randint(len(self.cells_max), (), generator=generator))
+        return replace(model, cells_max=self.cells_max[which], **drawn)
+
+    def believed(self, model: MeasurementModel, drawn: MeasurementModel) -> MeasurementModel:
+        """What the locator, whose own model is `model`, takes the realism of drawn phones to be."""
+        return replace(model, **{name: getattr(drawn, name) for name in self.told})
+
+
+RANGES = tuple(f.name for f in fields(RealismPlan) if f.type == Range)
+DRAWN = (*RANGES, "cells_max")

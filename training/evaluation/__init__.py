@@ -1,0 +1,1 @@
+"""The evaluation protocol: scenarios, methods, runner."""

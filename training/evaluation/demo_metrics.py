@@ -1,0 +1,136 @@
+"""Every method on the same reports, beside the limit of the same data (shared protocol: two truths, three tiers)."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from rich.progress import track
+from torch import Tensor
+
+from training.data.deployment import World
+from uel.errors import UelError
+from uel.estimation.baselines import METHODS, Place
+from uel.estimation.fix import Fix
+from uel.estimation.grid_posterior import geometric_median, grid_posterior
+from uel.estimation.metrics import position_error, summary
+from uel.measurement.model import MeasurementModel
+from uel.measurement.reports import TIERS, Reports
+from uel.models.locator import Locator
+
+CHUNK = 64  # phones whose likelihood maps are held at once: bounds memory to a few hundred megabytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvalPlan:
+    """How many phones the judgement rests on."""
+
+    phones: int = 1000
+    """reports drawn from the test tile's map"""
+    fingerprints: int = 500
+    """reports with known positions that kNN on a survey may use, of either truth"""
+
+    def __post_init__(self) -> None:
+        if min(self.phones, self.fingerprints) < 1:
+            raise UelError("an evaluation needs phones and fingerprints", got=self, do="give at least one of each")
+
+
+Errors = dict[str, Float[Tensor, " n"]]
+
+
+def evaluate(locator: Locator, world: World, model: MeasurementModel, plan: EvalPlan, seed: int) -> Errors:
+    """Position errors in metres of every method, keyed "truth/tier/method"; truths `map` and `paths`."""
+    errors: Errors = {}
+    for truth in ("map", "paths"):
+        reports, position, place = _questions(truth, world, model, plan, seed)
+        for tier in TIERS:
+            for name, estimate in _answers(locator, world, reports.tier(tier), _tier_of(place, tier), truth).items():
+                errors[f"{truth}/{tier}/{name}"] = position_error(estimate, position)
+    return errors
+
+
+def _questions(
+    truth: str, world: World, model: MeasurementModel, plan: EvalPlan, seed: int
+) -> tuple[Reports, Tensor, Place]:
+    """Test reports with their positions, and what the methods may know; fingerprints are other phones."""
+    generator = torch.Generator().manual_seed(seed)
+    if truth == "map":
+        known, known_at = world.from_map(plan.fingerprints, model, generator)
+        reports, position = world.from_map(plan.phones, model, generator)
+    else:
+        everyone, everywhere = world.from_survey(model, generator)
+        share = min(plan.fingerprints, len(everyone) // 2)  # tracks are in order: the halves share one at most
+        known, known_at = everyone[:share], everywhere[:share]
+        reports, position = everyone[share:], everywhere[share:]
+    return reports, position, Place(world.maps.radio, world.maps.prior, model, known, known_at)
+
+
+def _tier_of(place: Place, tier: str) -> Place:
+    return Place(place.radio, place.prior, place.model, place.fingerprints.tier(tier), place.fingerprint_position)
+
+
+def _answers(
+    locator: Locator, world: World, reports: Reports, place: Place, truth: str
+) -> dict[str, Float[Tensor, "n 2"]]:
+    methods = dict(METHODS) | {"locator": lambda r, _: locator(r, world.maps).position}
+    answers: dict[str, list[Tensor]] = {name: [] for name in methods}
+    starts = range(0, len(reports), CHUNK)
+    with torch.no_grad():
+        for start in track(starts, f"evaluating {len(reports)} phones, truth {truth}", transient=True):
+            part = reports[start : start + CHUNK]
+            for name, method in methods.items():
+                answers[name].append(method(part, place))
+    return {name: torch.cat(parts) for name, parts in answers.items()}
+
+
+def tables(errors: Errors, tile: str) -> dict[str, Any]:
+    """`test`, `test_paths`, `r50`, `r95` of metrics.json; the ratios belong to truth `map`, whose limit is exact."""
+    stats: dict[str, dict[str, dict[str, Any]]] = {"map": {}, "paths": {}}
+    for key, error in errors.items():
+        truth, tier, method = key.split("/")
+        stats[truth].setdefault(tier, {})[method] = summary(error)
+    ratio = {
+        f"r{p}": {t: stats["map"][t]["locator"][f"p{p}_m"] / stats["map"][t]["grid_bayes"][f"p{p}_m"] for t in TIERS}
+        for p in (50, 95)
+    }
+    return {
+        "test": {"tile": tile, "truth": "map", "tier": stats["map"]},
+        "test_paths": {"tile": tile, "truth": "paths", "tier": stats["paths"]},
+        **ratio,
+    }
+
+
+def example(locator: Locator, world: World, model: MeasurementModel, seed: int, tier: str = "T2") -> dict[str, Any]:
+    """One fix in full, for the report's picture: of sixteen phones, the one with the median error."""
+    generator = torch.Generator().manual_seed(seed + 1)
+    reports, position = world.from_map(16, model, generator)
+    reports = reports.tier(tier)
+    with torch.no_grad():
+        fix = locator(reports, world.maps)
+    pick = int(position_error(fix.position, position).argsort()[len(position) // 2])
+    limit = grid_posterior(reports, world.maps.radio, world.maps.prior, model, world.maps.power_dbm)[pick]
+    points = world.maps.radio.grid.centres().reshape(1, -1, 2)
+    return _drawn(fix, pick, locator.config.patches) | {
+        "truth": position[pick].numpy(),
+        "posterior": limit.numpy(),
+        "limit_estimate": geometric_median(points, limit.reshape(1, -1))[0].numpy(),
+        "serving": int(reports.serving[pick]),
+        "rsrp_dbm": reports.rsrp_dbm[pick].numpy(),
+        "heard": reports.heard[pick].numpy(),
+        "tier": tier,
+    }
+
+
+def _drawn(fix: Fix, pick: int, patches: int) -> dict[str, np.ndarray]:
+    """What a picture of one fix needs."""
+    where, probability, index = fix.candidates(5)
+    variance = fix.component_covariance[pick, index[pick]].diagonal(dim1=-2, dim2=-1)
+    return {
+        "estimate": fix.position[pick].numpy(),
+        "covariance": fix.covariance[pick].numpy(),
+        "heatmap": fix.log_heatmap[pick].exp().reshape(patches, patches).numpy(),
+        "candidates": where[pick].numpy(),
+        "candidate_probability": probability[pick].numpy(),
+        "candidate_std": variance.sqrt().numpy(),
+    }

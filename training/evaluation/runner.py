@@ -1,0 +1,248 @@
+"""Run a protocol: every method on every condition and deployment, each written down when done, then one table."""
+
+import hashlib
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.progress import Progress
+from torch import Tensor
+
+from training.cache import Stages, digest
+from training.evaluation import methods as rivals
+from training.evaluation.methods import Case, Method, TrackCase, Walks
+from training.evaluation.protocol import EvalConfig, grid
+from training.evaluation.scenarios import Deployment, deployments
+from uel.core.io import as_json, data_folder, replace_file
+from uel.errors import UelError
+from uel.estimation.estimates import Estimate, Fixes, Pixels
+from uel.measurement.reports import Reports
+from uel.models.locator import Locator
+from uel.models.map_restorer import FILE as RESTORER
+from uel.models.map_restorer import Restorer
+from uel.radio.simulator import Simulator
+from uel.results.evaluation import Condition, Judged, Scores, read, write, write_table
+
+log = logging.getLogger(__name__)
+
+RULER = 16  # raised when a method or a score changes, so that cells are judged anew
+CHUNK = 16  # phones located at once: of more, images no longer fit a cache
+TIMED = 9  # single reports whose CPU time is taken
+TIMED_TRACKS = 3
+TRUE_PLACES = ("M0", "M1")  # map conditions whose buildings and masts are the true ones
+WORST = 4  # phones whose heatmaps are kept for the pictures
+
+
+def judge(config: EvalConfig, made: Iterable[Callable[[], Deployment]] | None = None) -> Path:
+    """Judge a run by a protocol and return the folder of its table; what is there already is not done again.
+
+    `made` are the deployments, those of the ray tracer unless given. Raises `UelError` without a locator in the run.
+    """
+    locators, marks = _locators(config)
+    folder = config.run / "eval" / config.name
+    (folder / "cells").mkdir(parents=True, exist_ok=True)
+    made = list(deployments(config, Stages(data_folder())) if made is None else made)
+    conditions, files = list(grid(config)), list[Path]()
+    with Progress(transient=True) as progress:
+        task = progress.add_task("judging", total=len(made) * len(conditions))
+        for make in made:
+            deployment = make()
+            for condition in conditions:
+                progress.update(task, description=f"{deployment.name} {_words(condition)}")
+                files.append(_cell(folder / "cells", config, deployment, condition, locators, marks))
+                progress.advance(task)
+    write_table(folder / "table.csv", [read(file) for file in files], config.seed)
+    _note(folder, config, files, list(locators))
+    return folder
+
+
+def _locators(config: EvalConfig) -> tuple[dict[str, Locator], dict[str, str]]:
+    """The run's locator and its rivals' by name, and what their files hold."""
+    folders = {"locator": config.run} | {folder.name: folder for folder in config.rivals}
+    if len(folders) <= len(config.rivals):
+        raise UelError("rivals need names of their own", got=[str(f) for f in config.rivals], do="rename a folder")
+    locators = {name: Locator.load(folder) for name, folder in folders.items()}
+    marks = {name: _mark(folder / "locator.pt") for name, folder in folders.items()}
+    if (config.run / RESTORER).is_file():
+        marks[RESTORER] = _mark(config.run / RESTORER)
+    return locators, marks
+
+
+def _mark(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()[:16]
+
+
+def _note(folder: Path, config: EvalConfig, files: list[Path], locators: list[str]) -> None:
+    """What the report needs beside the table: which cells belong to it."""
+    notes = {
+        "run": str(config.run),
+        "name": config.name,
+        "cells": [file.name for file in files],
+        "tiles": list(config.tiles),
+        "locators": locators,
+        "phones": config.phones,
+        "fingerprints": config.fingerprints,
+        "base": asdict(next(grid(config))),
+        "size": config.size,
+    }
+    replace_file(folder / "protocol.json", as_json(notes))
+
+
+def _words(condition: Condition) -> str:
+    return f"{condition.truth} {condition.tier} {condition.map} {condition.moves}"
+
+
+# ---- one condition on one deployment -------------------------------------------------------------------
+
+
+def _cell(
+    folder: Path,
+    config: EvalConfig,
+    deployment: Deployment,
+    condition: Condition,
+    locators: Mapping[str, Locator],
+    marks: Mapping[str, str],
+) -> Path:
+    """The file of a condition on a deployment, made or reused."""
+    key = {
+        "ruler": RULER,
+        "condition": asdict(condition),
+        "deployment": deployment.name,
+        "tiles": {f: source.tile.fingerprint for f, source in deployment.sources.items()},
+        "locators": marks,
+        "config": {k: v for k, v in asdict(config).items() if k not in _ELSEWHERE} | dict.fromkeys(_GRID),
+    }
+    file = folder / f"{digest(key)}.npz"
+    if not file.is_file():
+        start = time.perf_counter()
+        write(file, _judged(deployment, condition, locators, config))
+        log.debug("%s %s: %.1f s", deployment.name, _words(condition), time.perf_counter() - start)
+    return file
+
+
+# Which conditions there are says nothing of any one of them; what else a cell is made of stands in its key by itself.
+_ELSEWHERE = ("run", "rivals", "name", "deployments", "track_maps")
+_GRID = (
+    "tiles", "truths", "tiers", "axis_tiers", "map_tiers", "sigmas", "correlations", "cells", "dropouts", "conditions",
+    "carriers", "speeds",
+)  # fmt: skip
+
+
+def _judged(
+    deployment: Deployment, condition: Condition, locators: Mapping[str, Locator], config: EvalConfig
+) -> Judged:
+    generator = torch.Generator().manual_seed(config.seed + deployment.seed)
+    restored = lambda case: replace(case, restorer=Restorer.load(config.run))  # noqa: E731
+    with torch.no_grad():
+        if condition.track >= 0:
+            tracks = deployment.tracks(condition)
+            scores, position = _track_scores(replace(tracks, case=restored(tracks.case)), locators, config)
+            return Judged(condition, deployment.name, position.numpy(), scores, {})
+        case = restored(deployment.case(condition))
+        plain = condition == _plain(condition, config)
+        methods = rivals.methods_of(case, locators, controls=plain and condition.map in ("M0", "M5"))
+        methods |= rivals.refining(case, locators["locator"], config.refinement, config.descent)
+        if plain and config.streams:
+            methods |= rivals.blinded(case, locators["locator"])
+        if plain and config.retrace and condition.map != "M5":
+            methods |= rivals.retraced(case, locators["locator"], config.refinement, deployment.tracer(condition))
+        scores = {name: _scored(name, method, case, generator) for name, method in methods.items()}
+        if plain and config.rt and condition.map in TRUE_PLACES:
+            scores |= _traced(case, locators["locator"], config, deployment.simulator(condition), generator)
+        worst = _worst(case, methods, scores, next(iter(locators)))
+    return Judged(condition, deployment.name, case.position.numpy(), scores, worst)
+
+
+def _traced(
+    case: Case, locator: Locator, config: EvalConfig, simulator: Simulator, generator: torch.Generator
+) -> Scores:
+    """Scores of ray-traced second thoughts, of the first phones alone."""
+    few = replace(
+        case,
+        reports=case.reports[: config.rt],
+        position=case.position[: config.rt],
+        true_reports=case.true_reports[: config.rt],
+    )
+    methods = rivals.tracing(case, locator, config.refinement, config.rescoring, simulator)
+    return {name: _scored(name, method, few, generator, timed=TIMED_TRACKS) for name, method in methods.items()}
+
+
+def _plain(condition: Condition, config: EvalConfig) -> Condition:
+    """The base with this condition's truth, tier and map: where controls are run."""
+    base = next(c for c in grid(config) if c.truth == condition.truth)
+    return replace(base, tier=condition.tier, map=condition.map)
+
+
+def _scored(
+    name: str, method: Method, case: Case, generator: torch.Generator, timed: int = TIMED
+) -> dict[str, np.ndarray]:
+    """Estimates, negative log-densities in nats, levels and CPU time of a method."""
+    reports = case.true_reports if name == "limit" else case.reports
+    parts = []
+    for start in range(0, len(reports), CHUNK):
+        part = slice(start, start + CHUNK)
+        parts.append(_values(method(reports[part]), case.position[part], generator))
+    values = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+    return values | {"cpu_ms": np.array(_cpu_ms(lambda one: method(one), reports, timed))}
+
+
+def _values(estimate: Estimate, truth: Tensor, generator: torch.Generator) -> dict[str, np.ndarray]:
+    values = {"estimate": estimate.position}
+    log_density, level = estimate.log_density(truth), estimate.level(truth, generator)
+    if log_density is not None and level is not None:
+        values |= {"nll": -log_density, "level": level}
+    if isinstance(estimate, Fixes):
+        values["entropy"] = estimate.fix.entropy()
+    return {name: value.numpy().astype(np.float32) for name, value in values.items()}
+
+
+def _cpu_ms(method: Callable[[Any], Estimate], asked: Any, timed: int) -> float:
+    """Median CPU time of one answer, report to position, in milliseconds: of all threads, whatever else runs."""
+    spent = []
+    for index in range(min(timed, len(asked.time) if isinstance(asked, Walks) else len(asked))):
+        one = asked[index : index + 1]
+        start = time.process_time()
+        method(one).position  # noqa: B018  (estimates are lazy)
+        spent.append(1000 * (time.process_time() - start))
+    return float(np.median(spent))
+
+
+def _track_scores(tracks: TrackCase, locators: Mapping[str, Locator], config: EvalConfig) -> tuple[Scores, Tensor]:
+    """Methods of whole tracks, and beside them those that know the last report alone."""
+    generator = torch.Generator().manual_seed(config.seed)
+    case, scores = tracks.case, Scores()
+    for name, method in rivals.tracked(tracks, locators, config.refinement, config.seed).items():
+        walks = tracks.true_walks if name == "limit" else tracks.walks
+        parts = [_values(method(w), w.position, generator) for w in rivals.batches(walks)]
+        scores[name] = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+        scores[name]["cpu_ms"] = np.array(_cpu_ms(method, walks, TIMED_TRACKS))
+    single = rivals.methods_of(case, locators, controls=False)
+    single |= rivals.refining(case, locators["locator"], config.refinement, descent=False)
+    for name, method in single.items():
+        scores[f"{name}_last"] = _scored(name, method, case, generator)
+    return scores, case.position
+
+
+def _worst(case: Case, methods: Mapping[str, Method], scores: Scores, name: str) -> dict[str, np.ndarray]:
+    """The phones with the greatest errors of a locator: heatmaps of both, positions, what they heard."""
+    error = np.linalg.norm(scores[name]["estimate"] - case.position.numpy(), axis=1)
+    index = torch.from_numpy(np.argsort(-error)[:WORST].copy())
+    reports: Reports = case.reports[index]
+    fix, limit = methods[name](reports), methods["limit"](case.true_reports[index])
+    assert isinstance(limit, Pixels)
+    heat = fix.fix.log_heatmap.exp()  # type: ignore[attr-defined]
+    side = round(heat.shape[1] ** 0.5)
+    return {
+        "heatmap": heat.view(-1, side, side).numpy().astype(np.float16),
+        "limit": limit.probability.numpy().astype(np.float16),
+        "truth": case.position[index].numpy(),
+        "estimate": fix.position.numpy(),
+        "limit_estimate": limit.position.numpy(),
+        "serving": reports.serving.numpy(),
+        "sites": np.array([site.position for site in case.maps.radio.sites]),
+    }

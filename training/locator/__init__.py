@@ -1,0 +1,1 @@
+"""The task, its losses, and the fit of a locator."""

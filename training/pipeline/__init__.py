@@ -1,0 +1,1 @@
+"""From a scene to sites, surveys and radio maps under every map condition."""

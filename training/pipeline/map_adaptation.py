@@ -1,0 +1,65 @@
+"""Worlds whose maps labelled reports put right first, for locators that learn from such maps
+(`uel.adaptation.site_adaptation`)."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from training.cache import Stages
+from training.data.deployment import World
+from uel.adaptation.site_adaptation import Learned
+from uel.core.io import as_json
+from uel.errors import UelError
+from uel.estimation.baselines import Place
+from uel.measurement.model import MeasurementModel
+from uel.models.map_restorer import Restorer
+from uel.radio.radio_map import RadioMap
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mending:
+    """Labelled reports of each place to train or validate on."""
+
+    labelled: int = 500
+    """reports with known positions, drawn from the true map; of fewer than 64 levels are left as they are"""
+
+    def __post_init__(self) -> None:
+        if self.labelled < 1:
+            raise UelError("labelled reports put maps right", got=f"labelled {self.labelled}", do="give 500, say")
+
+
+def mended(
+    world: World,
+    conditions: Iterable[str],
+    plan: Mending,
+    model: MeasurementModel,
+    restorer: Restorer | None,
+    key: Any,
+    seed: int,
+    stages: Stages,
+) -> World:
+    """The world as a locator meets it whose maps, under each condition, labelled reports put right.
+
+    `key` tells these maps from those of other worlds; what is learned of each is kept by `stages`.
+    """
+    reports, position = world.from_map(plan.labelled, model, torch.Generator().manual_seed(seed))
+    variants, models = {}, {}
+    for name in conditions:
+        given = world.given(name)
+        place = Place(given.radio, given.prior, model, world.said(reports, name), position)
+        whole = {**key, "condition": name, "labelled": plan.labelled, "model": asdict(model), "seed": seed}
+        learned = Learned(place, given, restorer=restorer)
+        at = stages.make(f"mended-{world.tile.name}", whole, lambda out: _save(learned, out))  # noqa: B023
+        variants[name] = replace(given, radio=RadioMap.load(at))
+        models[name] = MeasurementModel(**json.loads((at / "model.json").read_text()))
+    return replace(world, variants=variants, models=models)
+
+
+def _save(learned: Learned, out: Path) -> None:
+    bayes = learned.mended.bayes
+    learned.right(bayes).radio.save(out)
+    (out / "model.json").write_bytes(as_json(asdict(bayes.model)))

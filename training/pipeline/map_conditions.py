@@ -1,0 +1,211 @@
+"""Maps as a locator gets them: exact, noisy, of a wrong city, of wrong masts, or none (PROTOCOL's M0 to M5)."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from scenes.variants.map_perturbation import Perturbation, perturb_sites
+from scenes.variants.mesh_perturbation import wrong_twin
+from sim_bridge.scene.tracing_config import Tracing
+from sim_bridge.simulator import open as open_simulator
+from training.cache import Stages
+from uel.adaptation.mast_heights import MapTracer
+from uel.errors import UelError
+from uel.geo.tile import Tile
+from uel.geo.tile_maps import Maps
+from uel.measurement.reports import Reports
+from uel.radio.radio_map import RadioMap
+from uel.radio.sites import Site, cells_of, sites_to_json, turned
+
+RETRACED = 104_729  # added to the seed of rays that trace a map anew
+CONDITIONS = ("M0", "M1", "M2", "M3", "M4", "M5")
+"""M0 exact, M1 few rays, M2 wrong materials, M3 wrong heights and missing buildings, M4 masts off, M5 no radio map."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MapPlan:
+    """How good the true map is, and how wrong the others are."""
+
+    pixel: float = 4.0
+    """m, pixel of radio maps"""
+    tracing: Tracing = field(
+        default_factory=lambda: Tracing(max_depth=5, samples=20_000, scattering=0.3, map_rays=20_000_000)
+    )
+    """of the true map and of traced truth"""
+    few_rays: int = 2_000_000
+    """rays per cell of M1, at most those of the true map"""
+    heights: float = 0.2
+    """M3: each building is higher or lower by up to this share"""
+    missing: float = 0.1
+    """M3: share of buildings that the map lacks"""
+    azimuth_deg: float = 10.0
+    """M4: standard deviation in degrees of each cell's believed azimuth"""
+    antenna_height: float = 3.0
+    """M4: standard deviation in metres of each mast's believed height"""
+
+    def __post_init__(self) -> None:
+        Perturbation(heights=self.heights, missing=self.missing)
+        Perturbation(azimuth_deg=self.azimuth_deg, antenna_height=self.antenna_height)
+        if not 1 <= self.few_rays <= self.tracing.map_rays:
+            raise UelError(
+                "few rays are at most those of the true map",
+                got=f"few_rays {self.few_rays}, map_rays {self.tracing.map_rays}",
+                do="lower few_rays or raise tracing.map_rays",
+            )
+
+
+def maps_under(condition: str, tile: Tile, sites: tuple[Site, ...], plan: MapPlan, stages: Stages, seed: int) -> Maps:
+    """The maps that a locator is given under a condition; `seed` draws what is wrong. Traced once, kept by `stages`.
+
+    Under M4 (and M3, where a mast would stand inside a wall that the map believes to be higher) `Maps.radio.sites` are
+    the masts as they are believed to be. Under M3 the buildings' channels and the prior are the wrong map's, too.
+
+    Raises `UelError` for an unknown condition, and what the ray tracer raises for sites and carriers.
+    """
+    if condition not in CONDITIONS:
+        raise UelError("no such map condition", got=condition, do=f"choose one of {', '.join(CONDITIONS)}")
+    return _MAKERS[condition](tile, sites, plan, stages, seed)
+
+
+def believed_place(
+    condition: str, tile: Tile, sites: tuple[Site, ...], plan: MapPlan, stages: Stages, seed: int
+) -> tuple[Tile, tuple[Site, ...]]:
+    """The tile and the masts that whoever has the maps of a condition takes for true: what they would ray-trace."""
+    specs = {"M2": Perturbation(materials=True), "M3": Perturbation(heights=plan.heights, missing=plan.missing)}
+    if condition in specs:
+        return _twin(specs[condition], tile, sites, stages, seed)
+    return tile, _misplaced(sites, plan, seed, tile) if condition == "M4" else sites
+
+
+def tracer_of(
+    condition: str, tile: Tile, sites: tuple[Site, ...], plan: MapPlan, stages: Stages, seed: int
+) -> MapTracer:
+    """How whoever has the maps of a condition traces more of them: on the place that they believe in.
+
+    By as many rays as the true map, under M1, too (who can trace is not left with few), but by others: nobody knows the
+    noise of the truth. Raises `UelError` for M5, where there is no map to trace anew.
+    """
+    if condition == "M5":
+        raise UelError("without a radio map there is none to trace anew", got=condition, do="choose M0 to M4")
+    place, believed = believed_place(condition, tile, sites, plan, stages, seed)
+    least = tuple(place.standing(*site.position[:2]) for site in believed)
+
+    def trace(masts: tuple[Site, ...], share: float) -> RadioMap:
+        rays = {"seed": plan.tracing.seed + RETRACED, "map_rays": round(share * plan.tracing.map_rays)}
+        # One map serves whichever way an antenna looks that looks everywhere.
+        round_about = all(cell.omnidirectional for _, cell in cells_of(masts))
+        north = turned(masts, [-cell.azimuth_deg for _, cell in cells_of(masts)]) if round_about else masts
+        return replace(_traced("map-masts", place, north, plan, replace(plan.tracing, **rays), stages), sites=masts)
+
+    return MapTracer(trace, least)
+
+
+def as_believed(reports: Reports, true: tuple[Site, ...], believed: tuple[Site, ...]) -> Reports:
+    """Reports as they read when antennas are believed to be turned otherwise than they are.
+
+    An antenna measures angles from its own boresight: whoever has a wrong azimuth for it gets a compass bearing that
+    is wrong by as much. Nothing changes where the azimuths agree.
+    """
+    turn = torch.tensor(
+        [b.azimuth_deg - a.azimuth_deg for (_, a), (_, b) in zip(cells_of(true), cells_of(believed), strict=True)]
+    )
+    return reports.turned(turn) if turn.any() else reports
+
+
+# ---- one maker for each condition ----------------------------------------------------------------------
+
+
+def _exact(tile: Tile, sites: tuple[Site, ...], plan: MapPlan, stages: Stages, seed: int) -> Maps:
+    return Maps.of(tile, _traced("map", tile, sites, plan, plan.tracing, stages))
+
+
+def _few_rays(tile: Tile, sites: tuple[Site, ...], plan: MapPlan, stages: Stages, seed: int) -> Maps:
+    return Maps.of(tile, _traced("map-few", tile, sites, plan, _few(plan, seed), stages))
+
+
+def _few(plan: MapPlan, seed: int) -> Tracing:
+    """Rays of their own: a part of the true map's would share its noise."""
+    return replace(plan.tracing, map_rays=plan.few_rays, seed=plan.tracing.seed + 1 + seed)
+
+
+def _of_twin(condition: str, tile: Tile, sites: tuple[Site, ...], plan: MapPlan, stages: Stages, seed: int) -> Maps:
+    twin, raised = believed_place(condition, tile, sites, plan, stages, seed)
+    return Maps.of(twin, _traced("map-twin", twin, raised, plan, plan.tracing, stages))
+
+
+def _twin(
+    spec: Perturbation, tile: Tile, sites: tuple[Site, ...], stages: Stages, seed: int
+) -> tuple[Tile, tuple[Site, ...]]:
+    key = {"tile": tile.fingerprint, "spec": asdict(spec), "seed": seed}
+    at = stages.make(f"twin-{tile.name}", key, lambda out: _write_twin(tile, out, spec, seed))
+    twin = Tile.open(at / "tile")
+    raised, _ = perturb_sites(sites, Perturbation(), seed, twin)
+    return twin, raised
+
+
+def _write_twin(tile: Tile, out: Path, spec: Perturbation, seed: int) -> None:
+    wrong_twin(tile, out / "tile", spec, seed)
+
+
+def _misplaced(sites: tuple[Site, ...], plan: MapPlan, seed: int, tile: Tile) -> tuple[Site, ...]:
+    spec = Perturbation(azimuth_deg=plan.azimuth_deg, antenna_height=plan.antenna_height)
+    believed, _ = perturb_sites(sites, spec, seed, tile)
+    return believed
+
+
+def _wrong_masts(tile: Tile, sites: tuple[Site, ...], plan: MapPlan, stages: Stages, seed: int) -> Maps:
+    believed = _misplaced(sites, plan, seed, tile)
+    return Maps.of(tile, _traced("map-masts", tile, believed, plan, plan.tracing, stages))
+
+
+def _none(tile: Tile, sites: tuple[Site, ...], plan: MapPlan, stages: Stages, seed: int) -> Maps:
+    return Maps.of(tile, no_radio_map(tile, sites, plan))
+
+
+def no_radio_map(tile: Tile, sites: tuple[Site, ...], plan: MapPlan) -> RadioMap:
+    """Where the masts are, and nothing known of any pixel."""
+    tile.require_sites(sites)
+    grid = tile.grid(plan.pixel)
+    empty = torch.zeros(len(cells_of(sites)), *grid.shape)
+    return RadioMap(
+        grid=grid,
+        sites=sites,
+        gain=empty,
+        relative_error=empty,
+        known=empty.bool(),
+        los=empty.bool(),
+        elevation=tile.ground(grid.centres()) + plan.tracing.ue_height,
+    )
+
+
+def _traced(
+    name: str, tile: Tile, sites: tuple[Site, ...], plan: MapPlan, tracing: Tracing, stages: Stages
+) -> RadioMap:
+    """A radio map from the ray tracer, or from the folder where it was left."""
+    key: dict[str, Any] = {
+        "tile": tile.fingerprint,
+        "sites": sites_to_json(sites),
+        "tracing": asdict(tracing),
+        "pixel": plan.pixel,
+    }
+    at = stages.make(
+        f"{name}-{tile.name}",
+        key,
+        lambda out: open_simulator(tile, sites, tracing).radio_map(tile.grid(plan.pixel)).save(out),
+    )
+    return RadioMap.load(at)
+
+
+Maker = Callable[[Tile, tuple[Site, ...], MapPlan, Stages, int], Maps]
+_MAKERS: dict[str, Maker] = {
+    "M0": _exact,
+    "M1": _few_rays,
+    "M2": partial(_of_twin, "M2"),
+    "M3": partial(_of_twin, "M3"),
+    "M4": _wrong_masts,
+    "M5": _none,
+}

@@ -1,0 +1,134 @@
+"""Places to train on, stage by stage: tile, masts, radio maps, traced tracks, and the ray tracer itself."""
+
+import json
+import math
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import scenes
+from scenes.tiles.sionna_cities import scene_file
+from sim_bridge.chains.atlas import Atlas, AtlasPlan
+from sim_bridge.channel.features import MeasurePlan
+from sim_bridge.simulator import Sionna, Tracing
+from sim_bridge.simulator import open as open_simulator
+from sim_bridge.survey.worker import Place, SurveyPlan, Work, survey_here
+from training.cache import Stages
+from training.locator.task import TrainPlan
+from uel.core.grid import Grid
+from uel.errors import UelError
+from uel.geo.tile import Tile
+from uel.mobility.trajectories import TrackPlan
+from uel.radio.sites import Site, sites_from_json, sites_to_json
+from uel.survey.dataset import Survey, TileSurvey
+
+RASTER = 1.0  # m, pixel of a tile's rasters
+
+
+@dataclass(frozen=True, kw_only=True)
+class SitePlan:
+    """Sites on each tile."""
+
+    count: int = 8
+    """rooftop sites"""
+    sectors: int = 1
+    """cells on each site; more than one are sectors of 120° elements"""
+    mast: float = 8.0
+    """m of the antenna above the roof"""
+
+    def __post_init__(self) -> None:
+        if min(self.count, self.sectors) < 1 or not 0 < self.mast < math.inf:
+            raise UelError("a tile needs sites with cells above the roofs", got=self, do="try 8 sites, 1 sector, 8 m")
+
+
+def parse_place(text: str) -> tuple[str, tuple[float, float]]:
+    """ "city@x,y" → city and centre in metres; the centre is (0, 0) when it is left out."""
+    city, _, centre = text.partition("@")
+    try:
+        x, y = (float(v) for v in (centre or "0,0").split(","))
+        if not math.isfinite(x + y):
+            raise ValueError("not finite")
+    except ValueError as error:
+        raise UelError(
+            "cannot read this place", got=repr(text), do="write city@x,y, for example munich@-300,-150"
+        ) from error
+    return city, (x, y)
+
+
+def require_unseen(new: tuple[str, ...], seen: tuple[str, ...], what: str, against: str) -> None:
+    """Raise `UelError` for an unknown bundled city, and where a city of `new` is among those `seen`."""
+    cities = {name: city_of(name) for name in (*new, *seen)}
+    both = [name for name in seen if cities[name] in {cities[other] for other in new}]
+    if both:
+        raise UelError(
+            f"the {what} city must be unseen",
+            got=f"{what} {', '.join(new)}, {against} {', '.join(seen)}",
+            do=f"{what} on another city, or take {', '.join(both)} out of {against}",
+        )
+
+
+def city_of(place: str) -> str:
+    """The city of a tile's folder, or of a bundled `city@x,y`. Raises `UelError` when there is none of this name."""
+    if (Path(place) / "tile.json").is_file():
+        meta = Tile.open(place).meta
+        return str(meta.get("place", meta["name"]))
+    city, _ = parse_place(place)
+    scene_file(city)
+    return city
+
+
+def require_raster(pixel: float, size: float) -> None:
+    """Raise `UelError` unless pixels of maps are whole pixels of the tile's rasters."""
+    Grid(size=size, pixel=RASTER)
+    if pixel < RASTER or pixel % RASTER:
+        raise UelError(
+            "pixels must nest in the tile's rasters",
+            got=f"pixel {pixel} m over {RASTER} m",
+            do=f"choose a multiple of {RASTER:g} m that divides the size, for example 4 m",
+        )
+
+
+def tile_of(place: str, size: float, margin: float, stages: Stages) -> Tile:
+    """A tile's folder, or that of a bundled city, cut when it is not there yet."""
+    if (Path(place) / "tile.json").is_file():
+        return Tile.open(place)
+    city, centre = parse_place(place)
+    geometry = {"place": place, "size": size, "margin": margin}
+    cut = {"center": centre, "size": size, "margin": margin, "pixel": RASTER}
+    at = stages.make(f"tile-{place}", geometry, lambda out: scenes.build(city, out / "tile", **cut))
+    return Tile.open(at / "tile")
+
+
+def masts(tile: Tile, plan: SitePlan, seed: int) -> tuple[Site, ...]:
+    """Rooftop masts, as a file would hold them."""
+    sites = scenes.place(tile, plan.count, seed=seed, sectors=plan.sectors, mast=plan.mast)
+    return sites_from_json(json.loads(json.dumps(sites_to_json(sites))))
+
+
+def trace_tracks(place: Place, tracks: TrackPlan, tracing: Tracing, seed: int, out: Path) -> None:
+    """Paths alone: what a phone makes of them is drawn on read."""
+    rays = MeasurePlan(layers=("rt",))
+    survey_here(Work(out, (place,), SurveyPlan(tracks=tracks, measure=rays, tracing=tracing, seed=seed)))
+
+
+def traced_tracks(
+    name: str, key: Any, place: Place, tracks: TrackPlan, tracing: Tracing, seed: int, stages: Stages
+) -> TileSurvey:
+    """Tracks of one place, traced when they are not there yet."""
+    at = stages.make(name, key, lambda out: trace_tracks(place, tracks, tracing, seed, out / "survey"))
+    return Survey.open(at / "survey")[place.tile.name]
+
+
+def live_simulator(
+    name: str, key: dict[str, Any], place: Place, tracing: Tracing, atlas: AtlasPlan, plan: TrainPlan, stages: Stages
+) -> Sionna:
+    """The ray tracer that the loss asks, with an atlas of chains unless it is to diffract."""
+    # Scattered paths are many and weak, and their backward pass is slow: the loss follows the others.
+    how = {"samples": plan.rt_samples, "max_depth": plan.rt_depth, "scattering": 0.0}
+    how |= {"diffraction": plan.rt_diffraction, "chunk": plan.batch * plan.candidates, "max_paths": 100_000}
+    simulator = open_simulator(place.tile, place.sites, replace(tracing, **how))
+    if not plan.rt_diffraction:
+        atlas = replace(atlas, depth=plan.rt_depth)
+        at = stages.make(name, key | {"atlas": asdict(atlas)}, lambda out: simulator.build_atlas(atlas).save(out))
+        simulator.use(Atlas.load(at))
+    return simulator

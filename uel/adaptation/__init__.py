@@ -1,0 +1,1 @@
+"""What labelled reports teach about one deployment: map correction, azimuths, mast heights."""

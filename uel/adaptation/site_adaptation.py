@@ -1,0 +1,199 @@
+"""What a place's labelled reports teach: which way its antennas look, what is wrong with its map, whom to trust.
+
+learned = Learned(Place(radio, prior, model, labelled_reports, their_positions), maps)
+ask = learned.refiner(locator, Refinement())
+where = ask(learned.read(reports)).position
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from uel.adaptation.azimuth_offsets import turns_deg
+from uel.adaptation.kriging import Alike
+from uel.adaptation.map_correction import GIVEN, RESTORED, SURE, Mended, mend
+from uel.adaptation.mast_heights import MapTracer, raised
+from uel.estimation.baselines import Place
+from uel.estimation.fix import Fix
+from uel.estimation.ray_rescoring import Rescoring, borne_out
+from uel.estimation.refinement import FineMap, Refined, Refinement, look, refined
+from uel.estimation.robust_bayes import RobustBayes
+from uel.geo.tile_maps import Maps
+from uel.measurement.model import MeasurementModel
+from uel.measurement.reports import Reports
+from uel.models.locator import Locator
+from uel.models.map_restorer import Restorer
+from uel.radio.radio_map import RadioMap
+from uel.radio.simulator import Simulator
+from uel.radio.sites import turned
+
+TRUSTS = (0.0, 0.25, 0.5, 0.75, 1.0)  # in the locator's heatmap, when a fix is refined
+CHUNK = 16  # labelled reports located at once
+TRACED = 96  # labelled reports that a simulator is compared with
+
+
+@dataclass(frozen=True, eq=False)
+class Refiner:
+    """A locator with second thoughts: its fixes, looked at again on a map that may be better than the one it saw."""
+
+    locator: Locator
+    maps: Maps
+    """what the locator is shown"""
+    known: MeasurementModel
+    """the rules of reporting that the locator is told"""
+    right: Maps
+    """what its fixes are looked at again on"""
+    fine: FineMap
+    """the same, sorted by patches"""
+    model: MeasurementModel
+    """how phones report, on these maps"""
+    plan: Refinement
+
+    @staticmethod
+    def of(locator: Locator, maps: Maps, plan: Refinement) -> "Refiner":
+        """On the locator's own map, with no more known than when it was trained."""
+        model = locator.measurement
+        return Refiner(locator, maps, model, maps, FineMap.of(maps, locator.config.patches), model, plan)
+
+    def locate(self, reports: Reports) -> Fix:
+        """The locator's own fixes."""
+        return self.locator(reports, self.maps, self.known)
+
+    @property
+    def always(self) -> "Refiner":
+        """The same, whatever the heatmap's entropy."""
+        return replace(self, plan=replace(self.plan, entropy=0.0))
+
+    def again(self, fix: Fix, reports: Reports) -> Refined:
+        """Its fixes of these reports, looked at again."""
+        return refined(fix, reports, self.fine, self.model, self.plan)
+
+    def __call__(self, reports: Reports) -> Refined:
+        """Located, then looked at again."""
+        return self.again(self.locate(reports), reports)
+
+
+@dataclass(frozen=True, eq=False)
+class Learned:
+    """A place whose labelled reports are asked once for all that they tell; locators read reports through `read`."""
+
+    place: Place
+    """the map as believed, labelled reports as they read under the antennas' believed azimuths"""
+    maps: Maps
+    """the same map, for locators"""
+    tracer: MapTracer | None = None
+    """how maps of other masts are made here; with it masts' heights are found, too (`uel.adaptation.mast_heights`)"""
+    restorer: Restorer | None = None
+    """what has learned elsewhere how maps are wrong: believed where labelled reports bear it out"""
+
+    def __str__(self) -> str:
+        """What was learned, in words."""
+        told, mended = f"{len(self.place.fingerprints)} labelled reports", self.mended
+        turned = [f"cell {cell} by {by:.0f}°" for cell, by in enumerate(self.turns_deg.tolist()) if by]
+        said = f"antennas turned: {', '.join(turned) or 'none'}"
+        if self.tracer:
+            up = [f"{number} by {by:+.1f} m" for number, by in enumerate(self.raised_by) if by]
+            said += f"; masts raised: {', '.join(up) or 'none'}"
+        if self.restored:
+            said += "; map restored"
+        if mended.alike is None:
+            return f"{told}: levels of the map left alone; {said}"
+        bars = f" and {100 * mended.alike.share:g} % of its error bars" if mended.alike.share else ""
+        field = f"errors of {mended.alike.spread:g} dB{bars}, alike over {mended.alike.length:g} m"
+        return f"{told}: {field}, put right (reports {mended.gain:.2f} nats likelier); {said}"
+
+    def read(self, reports: Reports) -> Reports:
+        """Reports with their angles as they read once the antennas' azimuths are put right."""
+        return reports.turned(-self.turns_deg)
+
+    @cached_property
+    def turns_deg(self) -> Float[Tensor, " cell"]:
+        """By how many degrees angles of each cell read too far clockwise, see `uel.adaptation.azimuth_offsets`."""
+        return turns_deg(self.place)
+
+    @property
+    def raised_by(self) -> list[float]:
+        """By how many metres each mast stands higher than believed."""
+        pairs = zip(self._posed.sites, self.place.radio.sites, strict=True)
+        return [found.position[2] - believed.position[2] for found, believed in pairs]
+
+    @cached_property
+    def _posed(self) -> RadioMap:
+        """The map with the antennas' azimuths, and where there is a tracer their heights, put right."""
+        radio = self.place.radio
+        posed = replace(radio, sites=turned(radio.sites, (-self.turns_deg).tolist()))
+        return raised(replace(self.place, radio=posed), self.tracer) if self.tracer else posed
+
+    def right(self, bayes: RobustBayes) -> Maps:
+        """The maps with all that labelled reports tell."""
+        return replace(self.maps, radio=bayes.radio)
+
+    def shown(self, locator: Locator, bayes: RobustBayes) -> tuple[Maps, MeasurementModel]:
+        """What a locator is shown and told: the maps as believed, or put right if it learned from such maps."""
+        return (self.right(bayes), bayes.model) if locator.config.mended else (self.maps, self.place.model)
+
+    def locate(self, locator: Locator, reports: Reports) -> Fix:
+        """A locator's own fixes of reports as they are read."""
+        return locator(reports, *self.shown(locator, self.mended.bayes))
+
+    @cached_property
+    def mended(self) -> Mended:
+        """The map put right, see `uel.adaptation.map_correction`."""
+        return self._either[0]
+
+    @property
+    def restored(self) -> bool:
+        """Whether that is the map which the restorer made of the given one: labelled places are surely likelier."""
+        return self._either[1]
+
+    @cached_property
+    def _either(self) -> tuple[Mended, bool]:
+        given = self._mended(self._posed)
+        if self.restorer is None:
+            return given, False
+        restored = self._mended(self.restorer.restored(replace(self.maps, radio=self._posed)), RESTORED)
+        return (restored, True) if restored.likely - given.likely > SURE else (given, False)
+
+    def _mended(self, radio: RadioMap, errors: Sequence[Alike] = GIVEN) -> Mended:
+        return mend(replace(self.place, radio=radio, fingerprints=self.read(self.place.fingerprints)), errors)
+
+    def refiner(self, locator: Locator, plan: Refinement) -> Refiner:
+        """On the map put right, with the trust in the locator (the plan's or one of `TRUSTS`) that is borne out.
+
+        That is the one under which the places of labelled reports are likeliest, of those that were not kriged. Where
+        they are likelier without any second thoughts, there are none (`Refinement.entropy` is infinite).
+        """
+        plan = replace(plan, doubt=self.mended.bayes.doubt)
+        judging = self._with(locator, self.mended.half, plan)
+        judge, parts = self.mended.judge, []
+        for start in range(0, len(judge.fingerprints), CHUNK):
+            some = judge.labelled(slice(start, start + CHUNK))
+            fix = judging.locate(some.fingerprints)
+            seen = look(fix, some.fingerprints, judging.fine, judging.model, plan)
+            parts.append((fix, seen, some.fingerprint_position))
+
+        def score(trust: float) -> float:
+            return sum(float(seen.pixels(trust).log_density(at).sum()) for _, seen, at in parts)
+
+        trust = max(sorted({*TRUSTS, plan.trust}), key=score)
+        plain = sum(float(fix.log_density(at).sum()) for fix, _, at in parts)
+        entropy = plan.entropy if score(trust) > plain else math.inf
+        return self._with(locator, self.mended.bayes, replace(plan, trust=trust, entropy=entropy))
+
+    @torch.no_grad()
+    def rescoring(self, locator: Locator, plan: Rescoring, simulator: Simulator) -> Rescoring:
+        """The plan with what is borne out of a simulator's levels at labelled reports that were not kriged."""
+        some, half = self.mended.judge.labelled(slice(TRACED)), self._with(locator, self.mended.half, Refinement())
+        return borne_out(
+            plan, some.fingerprints, some.fingerprint_position, half.fine, half.right, half.model, simulator
+        )
+
+    def _with(self, locator: Locator, bayes: RobustBayes, plan: Refinement) -> Refiner:
+        right = self.right(bayes)
+        fine = FineMap.of(right, locator.config.patches)
+        return Refiner(locator, *self.shown(locator, bayes), right, fine, bayes.model, plan)

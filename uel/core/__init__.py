@@ -1,0 +1,1 @@
+"""Geometry of rasters, units, and files that are whole or absent."""

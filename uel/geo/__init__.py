@@ -1,0 +1,1 @@
+"""A tile of city and the maps of it."""

@@ -1,0 +1,213 @@
+"""A georeferenced square of city on disk: meshes for the ray tracer, rasters for everything else."""
+
+import hashlib
+import json
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from uel.core.grid import Grid
+from uel.core.io import whole
+from uel.errors import UelError
+from uel.radio.sites import Carrier, Site, require_sites, sites_from_json
+
+SCHEMA = 2
+CLEARANCE = 1.0  # m above its roof: a mast stands free
+RASTERS = ("ground", "height", "footprint", "material")
+RASTER_UNITS = {"ground": "m", "height": "m", "footprint": "1", "material": "1", "cover": "1"}
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A tile folder: `scene.xml` with `meshes/`, `rasters.zarr`, perhaps `sites.json`, and `tile.json`.
+
+    Rasters lie on `grid`: `ground` (m, elevation of the terrain), `height` (m, elevation of whatever a vertical
+    ray from above meets first), `footprint` (1 on buildings), `material` (index into `materials`), and where the
+    source knows it `cover` (of the ground, index into `covers`).
+    """
+
+    folder: Path
+
+    @staticmethod
+    def open(folder: str | Path) -> "Tile":
+        """Open a tile folder. Raises `UelError` when there is none, or when its schema is another one."""
+        tile = Tile(Path(folder))
+        if not (tile.folder / "tile.json").is_file():
+            raise UelError("no tile here", got=str(folder), do="build one: scenes.build('florence', folder)")
+        try:
+            tile.meta  # noqa: B018  (read now)
+        except (OSError, ValueError) as error:
+            raise _damaged(folder, error) from error
+        if tile.meta.get("schema") != SCHEMA:
+            raise UelError(
+                f"this tile has another schema than {SCHEMA}", got=tile.meta.get("schema"), do="build it again"
+            )
+        return tile
+
+    @cached_property
+    def meta(self) -> dict[str, Any]:
+        """Name, size, margin, pixel, materials, provenance, bands, and the hash of every other file."""
+        meta = json.loads((self.folder / "tile.json").read_text(encoding="utf-8"))
+        if not isinstance(meta, dict):
+            raise ValueError("tile.json holds no names and values")
+        return meta
+
+    @property
+    def name(self) -> str:
+        return self.meta["name"]
+
+    @property
+    def size(self) -> float:
+        """Side of the square in metres."""
+        return self.meta["size"]
+
+    @property
+    def materials(self) -> list[str]:
+        """Material names, in the order that the `material` raster counts them."""
+        return self.meta["materials"]
+
+    @property
+    def covers(self) -> list[str]:
+        """Kinds of ground, in the order that the `cover` raster counts them; empty without that raster."""
+        return self.meta.get("covers", [])
+
+    @cached_property
+    def sites(self) -> tuple[Site, ...]:
+        """The masts in the folder. Raises `UelError` when it holds none, or when they cannot be read."""
+        file = self.folder / "sites.json"
+        if not file.is_file():
+            raise UelError("no masts on this tile", got=str(file), do=f"put some on it: uel place {self.folder}")
+        try:
+            return sites_from_json(json.loads(file.read_text(encoding="utf-8")))
+        except ValueError as error:
+            raise UelError("the tile's masts cannot be read", got=f"{file}: {error}", do="place them again") from error
+
+    @property
+    def scene_file(self) -> Path:
+        """The Mitsuba scene that `sionna.rt.load_scene` opens."""
+        return self.folder / "scene.xml"
+
+    def grid(self, pixel: float) -> Grid:
+        return Grid(size=self.size, pixel=pixel)
+
+    @cached_property
+    def raster_grid(self) -> Grid:
+        """The grid that the rasters lie on."""
+        return self.grid(self.meta["pixel"])
+
+    @cached_property
+    def rasters(self) -> dict[str, Tensor]:
+        """All rasters as float tensors, `row column`. Raises `UelError` when one is absent or damaged."""
+        import zarr
+
+        try:
+            group = zarr.open_group(self.folder / "rasters.zarr", mode="r", zarr_format=3)
+            names = [*RASTERS, *(["cover"] if "cover" in group else [])]
+            return {name: torch.from_numpy(_read(group[name], self.raster_grid)) for name in names}
+        except Exception as error:  # zarr's codecs raise what their compressor raises
+            raise _damaged(self.folder, error) from error
+
+    def coarse(self, name: str, grid: Grid) -> Float[Tensor, "row column"]:
+        """A raster averaged onto a coarser grid. Raises `UelError` when its pixels do not nest."""
+        values = self.rasters[name]
+        step = grid.pixel / self.raster_grid.pixel
+        if abs(step - round(step)) > 1e-6 or step < 1:
+            raise UelError(
+                "the grid does not nest in the tile's rasters",
+                got=f"{grid.pixel} m over {self.raster_grid.pixel} m",
+                do="choose a multiple of the raster's pixel",
+            )
+        return torch.nn.functional.avg_pool2d(values[None], round(step))[0]
+
+    def ground(self, position: Float[Tensor, "*n dim"]) -> Float[Tensor, "*n"]:
+        """Elevation of the terrain in metres, bilinear and differentiable."""
+        return self.raster_grid.sample(self.rasters["ground"][None], position)[..., 0]
+
+    def at_height(self, position: Float[Tensor, "*n dim"], height: float) -> Float[Tensor, "*n 3"]:
+        """Positions in three dimensions: (x, y) are put `height` metres above the ground, (x, y, z) stay."""
+        if position.shape[-1] == 3:
+            return position
+        return torch.cat([position, (self.ground(position) + height).unsqueeze(-1)], dim=-1)
+
+    def pixel_of(self, position: Float[Tensor, "*n dim"]) -> tuple[Int[Tensor, "*n"], Int[Tensor, "*n"]]:
+        """Row and column on `raster_grid` of positions on the tile."""
+        return self.raster_grid.pixel_of(position)
+
+    def outdoor(self, position: Float[Tensor, "*n dim"]) -> Tensor:
+        """Whether no building stands at a position: Bool, `*n`."""
+        row, column = self.pixel_of(position)
+        return self.rasters["footprint"][row, column] < 0.5
+
+    def standing(self, x: float, y: float) -> float:
+        """z in metres from which on a mast stands free there, `CLEARANCE` above the roof."""
+        row, column = self.pixel_of(torch.tensor([x, y]))
+        return float(self.rasters["height"][row, column]) + CLEARANCE
+
+    def require_sites(self, sites: tuple[Site, ...]) -> None:
+        """Raise `UelError` without a site, when one is off the tile, and when one is inside a wall or a hill.
+
+        Their carrier is one for which the tile's materials are defined: see `require_carrier`.
+        """
+        self.require_carrier(require_sites(sites))
+        position = torch.tensor([site.position for site in sites])
+        self.raster_grid.require(position)
+        row, column = self.pixel_of(position)
+        top, ground = self.rasters["height"][row, column], self.rasters["ground"][row, column]
+        for site, roof, earth in zip(sites, top.tolist(), ground.tolist(), strict=True):
+            if not roof < site.position[2] < math.inf:
+                where = "inside a wall" if site.position[2] > earth else "in the ground"
+                raise UelError(
+                    f"a site {where}",
+                    got=f"position {site.position} where the top is at {roof:.1f} m, the ground at {earth:.1f} m",
+                    do=f"raise it to at least {math.floor(roof) + 1} m or move it",
+                )
+
+    def require_carrier(self, carrier: Carrier) -> None:
+        """Raise `UelError` when a material of the tile is not defined at the carrier's frequency."""
+        for name, bands in self.meta.get("bands", {}).items():
+            if not any(low <= carrier.frequency <= high for low, high in bands):
+                known = ", ".join(f"{low / 1e9:g}-{high / 1e9:g} GHz" for low, high in bands)
+                raise UelError(
+                    f"tile {self.name} has materials not defined at this frequency: {name}",
+                    got=f"{carrier.frequency / 1e9:g} GHz",
+                    do=f"choose a carrier in {known}, or build the tile for this one: ground of concrete, other draws",
+                )
+
+    def verify(self) -> list[str]:
+        """Files that differ from their hash in `tile.json`, are missing, or are not listed there."""
+        listed, found = self.meta["files"], hashes_of(self.folder)
+        return sorted(name for name in listed.keys() | found.keys() if listed.get(name) != found.get(name))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of `tile.json`, which holds the hashes of all other files: what was made from this tile names it."""
+        return file_hash(self.folder / "tile.json")[:16]
+
+
+def hashes_of(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file of a tile folder but `tile.json`, by path; hidden files are none of the tile's."""
+    paths = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+    return {name: file_hash(path) for name, path in sorted(paths.items()) if name != "tile.json" and name[0] != "."}
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file, hexadecimal."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _read(array: Any, grid: Grid) -> np.ndarray:
+    """Values of a raster."""
+    if array.shape != grid.shape:
+        raise ValueError(f"{array.path} is of shape {array.shape}")
+    return whole(array).astype(np.float32)
+
+
+def _damaged(folder: Path | str, error: Exception) -> UelError:
+    return UelError("this tile is damaged", got=f"{folder}: {error}", do="build it again")

@@ -1,0 +1,1 @@
+"""A trained run at work: `uel locate`, `torch.export`, GeoJSON."""

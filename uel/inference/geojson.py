@@ -1,0 +1,73 @@
+"""Fixes as GeoJSON (RFC 7946): position, candidates, and the regions that hold 50 and 90 % of the probability."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from uel.core.grid import Grid
+from uel.estimation.credible_regions import outlines, probability
+from uel.estimation.fix import Fix
+from uel.geo.tile import Tile
+
+SHARES = (0.5, 0.9)
+CANDIDATES = 5
+Place = Callable[[Sequence[float]], list[float]]
+LOCAL = "metres east and north of the tile's centre: this tile is not georeferenced, so these are no degrees"
+
+
+def features(fix: Fix, tile: Tile, grid: Grid, **said: Any) -> dict[str, Any]:
+    """A feature collection of one fix (a batch of one); `said` goes into every feature's properties.
+
+    Coordinates are longitude and latitude where the tile has a CRS, else metres, which `note` then says. Standard
+    deviations and covariances stay in metres.
+    """
+    place = to_degrees(tile)
+    position = _point(place(fix.position[0].tolist()), {"kind": "position", **_spread(fix), **said})
+    where, likely, index = fix.candidates(min(CANDIDATES, fix.log_heatmap.shape[-1]))
+    parts = zip(where[0].tolist(), likely[0].tolist(), index[0].tolist(), strict=True)
+    candidates = [_point(place(xy), {"kind": "candidate", **_component(fix, k, p), **said}) for xy, p, k in parts]
+    pixels = probability(fix, grid)
+    regions = [_region(outlines(pixels, grid, share), place, {"share": share, **said}) for share in SHARES]
+    note = {} if tile.meta.get("crs") else {"note": LOCAL}
+    return {"type": "FeatureCollection", **note, "features": [position, *candidates, *regions]}
+
+
+def to_degrees(tile: Tile) -> Place:
+    """From metres on the tile to (longitude, latitude); unchanged where the tile is not georeferenced."""
+    if not tile.meta.get("crs"):
+        return lambda xy: [round(v, 2) for v in xy]
+    from pyproj import Transformer
+
+    back = Transformer.from_crs(tile.meta["crs"], "EPSG:4326", always_xy=True)
+    east, north = tile.meta["origin"]
+    return lambda xy: [round(v, 7) for v in back.transform(xy[0] + east, xy[1] + north)]
+
+
+def _spread(fix: Fix) -> dict[str, Any]:
+    covariance = fix.covariance[0]
+    return {
+        "covariance": [[round(v, 3) for v in row] for row in covariance.tolist()],
+        "std": round(float(covariance.trace().sqrt()), 2),
+        "entropy": round(float(fix.entropy()[0]), 4),
+    }
+
+
+def _component(fix: Fix, index: int, probability_: float) -> dict[str, Any]:
+    std = fix.component_covariance[0, index].trace().sqrt()
+    return {"probability": round(probability_, 6), "std": round(float(std), 2)}
+
+
+def _point(coordinates: list[float], properties: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "type": "Feature",
+        "geometry": {"type": "Point", "coordinates": coordinates},
+        "properties": properties,
+    }
+
+
+def _region(polygons: list[list[list[list[float]]]], place: Place, properties: dict[str, Any]) -> dict[str, Any]:
+    rings = [[[place(xy) for xy in ring] for ring in polygon] for polygon in polygons]
+    return {
+        "type": "Feature",
+        "geometry": {"type": "MultiPolygon", "coordinates": rings},
+        "properties": {"kind": "region", **properties},
+    }

@@ -1,0 +1,94 @@
+"""`uel export RUN`: a locator on one tile as a file that PyTorch alone can run, without this library."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import tyro
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from uel.errors import UelError
+from uel.geo.tile import Tile
+from uel.geo.tile_maps import Maps
+from uel.inference.run_folder import Run
+from uel.measurement.model import MeasurementModel
+from uel.measurement.reports import Reports
+from uel.models.locator import Locator
+from uel.radio.radio_map import RadioMap
+
+INPUTS = ("rsrp_dbm", "heard", "serving", "timing_advance", "has_timing_advance", "azimuth_deg", "has_azimuth")
+OUTPUTS = ("position", "log_heatmap", "mean", "covariance")
+MOST = 1024  # reports in one call
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportConfig:
+    """Write a locator for deployment: `uel export runs/demo`."""
+
+    run: tyro.conf.Positional[Path]
+    """folder of the run whose locator is exported"""
+    tile: Path | None = None
+    """folder of the tile where it is to locate; the run's own unless given"""
+    radio: Path | None = None
+    """folder of that tile's radio map (`uel map`)"""
+    out: Path | None = None
+    """file to write; locator.pt2 in the run's folder unless given"""
+
+    def __post_init__(self) -> None:
+        if (self.tile is None) != (self.radio is None):
+            raise UelError("a tile and its radio map come together", got=self, do="give --tile and --radio, or neither")
+
+
+class OnTile(nn.Module):
+    """A locator that knows its maps, from tensors to tensors: tiers T0 to T2, any number of reports."""
+
+    def __init__(self, locator: Locator, maps: Maps) -> None:
+        super().__init__()
+        self.locator, self.maps = locator.eval(), maps
+
+    def forward(
+        self,
+        rsrp_dbm: Float[Tensor, "n cell"],
+        heard: Bool[Tensor, "n cell"],
+        serving: Int[Tensor, " n"],
+        timing_advance: Float[Tensor, " n"],
+        has_timing_advance: Bool[Tensor, " n"],
+        azimuth_deg: Float[Tensor, " n"],
+        has_azimuth: Bool[Tensor, " n"],
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """`OUTPUTS`: positions in metres (n, 2); the mixture's log weights (n, patch), means and covariances (m, m²).
+
+        Inputs are those of `uel.measurement.reports.Reports`.
+        """
+        reports = Reports(rsrp_dbm, heard, serving, timing_advance, has_timing_advance, azimuth_deg, has_azimuth)
+        fix = self.locator(reports, self.maps)
+        return fix.position, fix.log_heatmap, fix.mean, fix.component_covariance
+
+
+def export(config: ExportConfig) -> Path:
+    """Write the exported program (`torch.export`) and return its file.
+
+    Read it with `torch.export.load(file).module()`. Raises `UelError` for a run without a locator or maps.
+    """
+    if config.tile is None or config.radio is None:
+        run = Run.open(config.run)
+        locator, maps = run.locator, run.maps
+    else:
+        locator, maps = Locator.load(config.run), Maps.of(Tile.open(config.tile), RadioMap.load(config.radio))
+    file = config.out or config.run / "locator.pt2"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    torch.export.save(exported(locator, maps), file)
+    return file
+
+
+def exported(locator: Locator, maps: Maps) -> torch.export.ExportedProgram:
+    """The program, for 2 to `MOST` reports."""
+    model = MeasurementModel(tier="T2")
+    truth = maps.radio.truth(maps.radio.grid.centres()[:1, :3].reshape(-1, 2))
+    reports = model.observe(truth, maps.power_dbm, torch.Generator().manual_seed(0))
+    number = torch.export.Dim("reports", min=1, max=MOST)
+    shapes = {name: {0: number} for name in INPUTS}
+    with torch.no_grad():
+        given = tuple(getattr(reports, name) for name in INPUTS)
+        return torch.export.export(OnTile(locator, maps), given, dynamic_shapes=shapes)

@@ -1,0 +1,1 @@
+"""Reports of phones: their model (sampling and likelihood), files and drive tests."""

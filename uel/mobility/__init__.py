@@ -1,0 +1,1 @@
+"""Where phones can be and how they move."""

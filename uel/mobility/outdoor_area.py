@@ -1,0 +1,139 @@
+"""Where on a tile phones can be, and in which order a survey visits these places."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Float64, Int64
+from torch import Tensor
+
+from uel.core.grid import Grid
+from uel.core.units import to_db
+from uel.errors import UelError
+from uel.geo.tile import Tile
+from uel.radio.radio_map import RadioMap
+from uel.radio.sites import Site, reference_power_dbm
+
+LEAST_AREA = 100.0  # m² without which there is nothing to survey, and no road to drive on
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """Pixels along a curve that fills the tile, and how much of the phones lies up to each."""
+
+    pixel: Int64[np.ndarray, " n"]
+    """flat index"""
+    share: Float64[np.ndarray, " n"]
+    """cumulative, ends at 1"""
+
+    @staticmethod
+    def over(weight: Float[Tensor, "row column"]) -> "Curve":
+        """In quadrant-recursive order: neighbours on the curve are neighbours on the tile."""
+        row, column = np.indices(weight.shape)
+        order = np.argsort(_interleaved(row, column).ravel(), kind="stable")
+        dense = weight.double().numpy().ravel()[order]
+        order, dense = order[dense > 0], dense[dense > 0]
+        return Curve(order, np.cumsum(dense) / dense.sum())
+
+    def at(self, share: Float64[np.ndarray, " track"]) -> Int64[np.ndarray, " track"]:
+        """The pixels at such shares of the way."""
+        return self.pixel[np.searchsorted(self.share, share, side="right").clip(max=len(self.pixel) - 1)]
+
+
+@dataclass(frozen=True, eq=False)
+class Places:
+    """Where phones walk, where they drive, and where both begin."""
+
+    grid: Grid
+    free: Bool[Tensor, "row column"]
+    """pixels that phones may stand on"""
+    road: Bool[Tensor, "row column"] | None
+    """those of them that are road; none on a tile that knows no roads"""
+    walks: Curve
+    drives: Curve
+
+    def start(
+        self, share: Float64[np.ndarray, " track"], drives: Bool[Tensor, " track"], within: Float[Tensor, "track 2"]
+    ) -> Float[Tensor, "track 2"]:
+        """Places in metres at such shares of the curve; `within` [0, 1) says where in the pixel."""
+        pixel = np.where(drives.numpy(), self.drives.at(share), self.walks.at(share))
+        centre = self.grid.centres().reshape(-1, 2)[torch.from_numpy(pixel)]
+        return centre + (within - 0.5) * (0.998 * self.grid.pixel)  # rounding must not carry it over the edge
+
+
+def places_of(
+    tile: Tile,
+    sites: tuple[Site, ...],
+    distance: tuple[float, float],
+    coverage_dbm: float | None,
+    by_coverage: bool,
+    radio: RadioMap | None,
+) -> Places:
+    """Outdoors and off the water, all of the pixel `distance` (least, greatest, m) from the nearest site, covered.
+
+    Raises `UelError` for a coverage threshold without a map of this tile, and when hardly any place is left.
+    """
+    grid = tile.raster_grid
+    margin = grid.pixel / 2**0.5
+    centres = grid.centres().reshape(-1, 2)
+    free = reachable(tile, sites, centres, distance[0] + margin, distance[1] - margin).view(grid.shape)
+    free &= ~_covered_by(tile, "water")
+    weight = free.float()
+    if coverage_dbm is not None:
+        above = _best_dbm(grid, radio) - coverage_dbm
+        free = free & (above >= 0)
+        weight = torch.where(free, above + 1e-3 if by_coverage else 1.0, 0.0)
+    if _area(free, grid) < LEAST_AREA:
+        raise UelError(
+            "hardly any outdoor place on this tile",
+            got=f"{_area(free, grid):.0f} m² of {tile.name}",
+            do="choose another centre, distance limits or coverage threshold",
+        )
+    road = free & _covered_by(tile, "road")
+    walks = Curve.over(weight)
+    if _area(road, grid) < LEAST_AREA:
+        return Places(grid, free, None, walks, walks)
+    return Places(grid, free, road, walks, Curve.over(weight * road))
+
+
+def reachable(
+    tile: Tile, sites: tuple[Site, ...], position: Float[Tensor, "n 2"], least: float, greatest: float
+) -> Bool[Tensor, " n"]:
+    """Whether positions (m) are outdoors, on the tile and within distances (m) of the nearest site."""
+    nearest = torch.full(position.shape[:1], torch.inf)
+    for site in sites:  # one at a time bounds the memory on a large tile
+        nearest = torch.minimum(nearest, (position - torch.tensor(site.position[:2])).norm(dim=-1))
+    near_enough = (nearest >= least) & (nearest <= greatest)
+    return near_enough & tile.raster_grid.contains(position) & tile.outdoor(position)
+
+
+def _covered_by(tile: Tile, cover: str) -> Bool[Tensor, "row column"]:
+    """Pixels of a kind of ground; none on a tile that does not know it."""
+    if "cover" not in tile.rasters or cover not in tile.covers:
+        return torch.zeros(tile.raster_grid.shape, dtype=torch.bool)
+    return tile.rasters["cover"] == tile.covers.index(cover)
+
+
+def _best_dbm(grid: Grid, radio: RadioMap | None) -> Float[Tensor, "row column"]:
+    """RSRP of the best cell in dBm on another grid, -inf where no cell has a path."""
+    if radio is None:
+        raise UelError("a coverage threshold needs a radio map", got="radio=None", do="give draw_tracks the tile's map")
+    if radio.grid.size != grid.size:
+        got = f"a map of {radio.grid.size} m, a tile of {grid.size} m"
+        raise UelError("the radio map is of another tile", got=got, do="make the map of this tile")
+    level = to_db(torch.where(radio.known, radio.gain, 1.0)) + reference_power_dbm(radio.sites)[:, None, None]
+    row, column = radio.grid.pixel_of(grid.centres())
+    return torch.where(radio.known, level, -torch.inf).amax(0)[row, column]
+
+
+def _area(mask: Tensor, grid: Grid) -> float:
+    """m²"""
+    return float(mask.sum()) * grid.pixel**2
+
+
+def _interleaved(row: Int64[np.ndarray, "*n"], column: Int64[np.ndarray, "*n"]) -> Int64[np.ndarray, "*n"]:
+    """Morton code: the bits of row and column in turn."""
+    code = np.zeros_like(row)
+    for bit in range(int(max(row.max(), column.max())).bit_length()):
+        code |= (row >> bit & 1) << 2 * bit + 1 | (column >> bit & 1) << 2 * bit
+    return code

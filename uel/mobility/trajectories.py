@@ -1,0 +1,179 @@
+"""Where phones are: positions outdoors, and short walks and drives from there."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from uel.errors import UelError
+from uel.geo.tile import Tile
+from uel.mobility.motion import WANDER, along_road, drive, unit, walk
+from uel.mobility.outdoor_area import Places, places_of, reachable
+from uel.radio.radio_map import RadioMap
+from uel.radio.sites import Site
+
+BLOCK = 1024  # tracks that one generator draws and that walk together, whatever part of them is asked for
+# Of a two-dimensional Kronecker sequence: the plastic number's powers (Roberts 2018).
+STEPS = np.array([0.7548776662466927, 0.5698402909980532])
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrackPlan:
+    """How many phones, where, and how they move."""
+
+    tracks: int = 128
+    """tracks on the tile"""
+    reports: int = 2
+    """most reports on a track"""
+    least_reports: int | None = None
+    """fewest reports on a track, which draws its number; none given: all have the most"""
+    interval: tuple[float, float] = (0.1, 0.5)
+    """s between reports, least and greatest: each track draws its own"""
+    speeds: tuple[float, float, float] = (0.0, 1.0, 10.0)
+    """m/s: stationary, pedestrian, vehicular"""
+    shares: tuple[float, float, float] = (1 / 3, 1 / 3, 1 / 3)
+    """of stationary, pedestrian and vehicular tracks"""
+    min_distance: float = 10.0
+    """m, least horizontal distance to a site"""
+    max_distance: float = 1000.0
+    """m, greatest horizontal distance to the nearest site"""
+    coverage_dbm: float | None = None
+    """RSRP of the best cell on the radio map, below which no phone is drawn; none given: anywhere"""
+    weighting: Literal["uniform", "coverage"] = "uniform"
+    """where tracks begin: anywhere alike, or in proportion to the decibels above `coverage_dbm`"""
+
+    def __post_init__(self) -> None:
+        if self.tracks < 1 or self.reports < 1:
+            raise UelError("a survey needs tracks with reports", got=self, do="give at least one of each")
+        if not 1 <= self.fewest <= self.reports:
+            raise UelError("a track has from least_reports to reports", got=self, do="give 1 ≤ least_reports ≤ reports")
+        if not 0 < self.interval[0] <= self.interval[1] < math.inf:
+            raise UelError("an interval is positive", got=self.interval, do="give the least first, 0.1 and 0.5 s say")
+        if not all(0 <= speed < math.inf for speed in self.speeds):
+            raise UelError("speeds must not be negative", got=self.speeds, do="give m/s, 0 1 10 say")
+        if not all(share >= 0 for share in self.shares) or not math.isclose(sum(self.shares), 1, abs_tol=1e-6):
+            raise UelError("shares of tracks sum to 1", got=self.shares, do="give three shares, 0.2 0.3 0.5 say")
+        if not 0 <= self.min_distance < self.max_distance:
+            raise UelError(
+                "distances to sites run from the least to the greatest",
+                got=(self.min_distance, self.max_distance),
+                do="give 0 ≤ min_distance < max_distance",
+            )
+        if self.weighting == "coverage" and self.coverage_dbm is None:
+            raise UelError("tracks by coverage need a threshold", got=None, do="give coverage_dbm, -110 say")
+
+    @property
+    def fewest(self) -> int:
+        """Fewest reports on a track."""
+        return self.reports if self.least_reports is None else self.least_reports
+
+
+class Tracks(NamedTuple):
+    """Tracks of as many reports; shorter ones are not `valid` at their end and repeat their last report there."""
+
+    position: Float[Tensor, "track report 2"]
+    """m"""
+    time: Float[Tensor, "track report"]
+    """s since the track's first report"""
+    valid: Bool[Tensor, "track report"]
+    velocity: Float[Tensor, "track report 3"]
+    """m/s, of the stride that begins at each report, up and down hill too"""
+
+
+def draw_positions(
+    tile: Tile, sites: tuple[Site, ...], count: int, generator: torch.Generator, plan: TrackPlan | None = None
+) -> Float[Tensor, "count 2"]:
+    """Uniform positions in metres, outdoors and within the plan's distances of the sites.
+
+    Raises `UelError` when the tile has hardly any such place.
+    """
+    plan = plan or TrackPlan()
+    found: list[Tensor] = []
+    for _ in range(200):
+        candidates = (torch.rand(4 * count, 2, generator=generator) - 0.5) * tile.size
+        found.append(candidates[reachable(tile, sites, candidates, plan.min_distance, plan.max_distance)])
+        if sum(map(len, found)) >= count:
+            return torch.cat(found)[:count]
+    raise UelError(
+        "hardly any outdoor place on this tile", got=tile.name, do="choose another centre or distance limits"
+    )
+
+
+def draw_tracks(
+    tile: Tile,
+    sites: tuple[Site, ...],
+    plan: TrackPlan,
+    seed: int,
+    first: int = 0,
+    count: int | None = None,
+    radio: RadioMap | None = None,
+) -> Tracks:
+    """Tracks number `first` to `first + count` (without it: to the plan's last) of a tile.
+
+    Track number i is a matter of tile, sites, plan, map, seed and i alone. Its start and its kind follow a
+    low-discrepancy sequence along a curve that fills the tile, so that any run of tracks covers it evenly, each kind
+    by itself too (as in Stevens and Olsen, JASA 2004). Pedestrians wander, walls turn them round; vehicles stay on
+    the roads of a tile that has any, and drive straight on between walls elsewhere. `radio` is asked for the plan's
+    coverage.
+
+    Raises `UelError` for negative numbers, for coverage without a map, and for a tile with hardly any place.
+    """
+    count = plan.tracks - first if count is None else count
+    if seed < 0 or first < 0 or count < 1:
+        got = f"seed {seed}, first {first}, count {count}"
+        raise UelError("no such tracks", got=got, do="give seed and first ≥ 0, count ≥ 1")
+    limits = plan.min_distance, plan.max_distance
+    places = places_of(tile, sites, limits, plan.coverage_dbm, plan.weighting == "coverage", radio)
+    numbers = range(first // BLOCK, (first + count - 1) // BLOCK + 1)
+    blocks = [_block(tile, places, plan, seed, number) for number in numbers]
+    asked = slice(first - numbers[0] * BLOCK, first - numbers[0] * BLOCK + count)
+    return Tracks(*(torch.cat(parts)[asked] for parts in zip(*blocks, strict=True)))
+
+
+def _block(tile: Tile, places: Places, plan: TrackPlan, seed: int, number: int) -> Tracks:
+    """A whole block: its draws, and every operation's shape, are the same whatever part of it is asked for."""
+    rng = np.random.default_rng((seed, number + 1))  # 0 would be the seed alone, which shifts the sequence below
+    draw = lambda *shape: torch.from_numpy(rng.random((BLOCK, *shape), dtype=np.float32))  # noqa: E731
+    index = number * BLOCK + np.arange(BLOCK)
+    where, kind = ((np.random.default_rng(seed).random(2) + index[:, None] * STEPS) % 1).T
+    edges = np.cumsum(plan.shares)[:2]
+    kind = torch.from_numpy(np.searchsorted(edges, kind, side="right"))
+    start = places.start(where, kind == 2, draw(2))
+    interval = plan.interval[0] + (plan.interval[1] - plan.interval[0]) * draw()
+    heading, wander = unit(2 * math.pi * draw()), torch.from_numpy(rng.standard_normal((BLOCK, plan.reports)))
+    length = torch.from_numpy(rng.integers(plan.fewest, plan.reports + 1, BLOCK))
+    stride = torch.tensor(plan.speeds)[kind] * interval
+    angle = wander.float() * (WANDER * interval.sqrt() * (kind == 1)).unsqueeze(1)
+    moved = _moved(places, kind, start, heading, stride, angle)
+    return _padded(tile, moved, interval, length)
+
+
+def _moved(
+    places: Places, kind: Tensor, start: Tensor, heading: Tensor, stride: Tensor, angle: Tensor
+) -> Float[Tensor, "track place 2"]:
+    """Where everybody is after 0, 1, … strides."""
+    grid, road = places.grid, places.road
+    if road is None:
+        return walk(grid, places.free, start, heading, stride, angle)
+    drives = kind == 2
+    moved = start.unsqueeze(1).repeat(1, angle.shape[1] + 1, 1)
+    on_foot, driven = (~drives).nonzero()[:, 0], drives.nonzero()[:, 0]
+    moved[on_foot] = walk(grid, places.free, *(v[on_foot] for v in (start, heading, stride, angle)))
+    axis = along_road(grid, road, start[driven], heading[driven])
+    moved[driven] = drive(grid, road, start[driven], axis, stride[driven], angle.shape[1])
+    return moved
+
+
+def _padded(tile: Tile, moved: Float[Tensor, "track place 2"], interval: Tensor, length: Tensor) -> Tracks:
+    """Positions, times, validity and velocities of tracks that end after `length` reports."""
+    reports = moved.shape[1] - 1
+    point = torch.cat([moved, tile.ground(moved).unsqueeze(-1)], -1)
+    velocity = point.diff(dim=1) / interval[:, None, None]
+    last = torch.minimum(torch.arange(reports), length.unsqueeze(1) - 1)
+    rows = torch.arange(len(moved)).unsqueeze(1)
+    valid = torch.arange(reports) < length.unsqueeze(1)
+    return Tracks(moved[rows, last], last * interval.unsqueeze(1), valid, velocity[rows, last])

@@ -1,0 +1,1 @@
+"""Networks that locate a phone or correct a radio map."""

@@ -1,0 +1,80 @@
+"""What a network is shown: one token for each cell, and channels for each pixel."""
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+
+from uel.geo.tile_maps import HEIGHT_UNIT, MATERIALS, Maps
+from uel.measurement.reports import Reports
+from uel.radio.radio_map import RadioMap
+from uel.radio.sites import cells_of
+
+EVIDENCE = 3  # RSRP, timing advance, azimuth
+RADIO_CHANNELS = EVIDENCE + 1 + 6
+BUILDING_CHANNELS = 2 + len(MATERIALS)
+CELL_FEATURES = 9
+
+
+def cell_features(reports: Reports, maps: Maps) -> Float[Tensor, "batch cell feature"]:
+    """One token per cell: what was said of it and its pose, nothing that depends on the frame."""
+    serving = F.one_hot(reports.serving, reports.heard.shape[-1]).float()
+    said = [
+        level_shown(reports.rsrp_dbm) * reports.heard,
+        reports.heard.float(),
+        serving,
+        serving * reports.timing_advance.unsqueeze(-1) / 5.0,
+        serving * reports.has_timing_advance.unsqueeze(-1),
+        serving * reports.has_azimuth.unsqueeze(-1),
+    ]
+    pose = torch.tensor(
+        [
+            [site.position[2] / HEIGHT_UNIT, cell.tilt_deg / 10.0, math.log10(cell.carrier.frequency / 3.5e9)]
+            for site, cell in cells_of(maps.radio.sites)
+        ]
+    )
+    return torch.cat([torch.stack(said, -1), pose.expand(*reports.serving.shape, -1, -1)], -1)
+
+
+def pixel_channels(
+    evidence: Float[Tensor, "batch feature row column"], reports: Reports, maps: Maps
+) -> Float[Tensor, "batch channel row column"]:
+    """Evidence, the serving cell's and the strongest cell's maps, then the buildings, at full resolution."""
+    radio = maps.radio
+    total = evidence.sum(1, keepdim=True)
+    relative = torch.cat([evidence, total], 1)
+    relative = (relative - relative.amax((-2, -1), keepdim=True)).clamp(min=-20.0) / 5.0
+    level, at = level_channel(radio), reports.serving
+    error = error_channel(radio)[at]
+    serving = torch.stack(
+        [level[at], radio.known[at].float(), error, radio.los[at].float(), distance_shown(radio)[at]], 1
+    )
+    fixed = torch.cat([level.amax(0)[None], maps.buildings])
+    return torch.cat([relative, serving, fixed.expand(*at.shape, -1, -1, -1)], 1)
+
+
+def level_channel(radio: RadioMap) -> Float[Tensor, "cell row column"]:
+    """Path gain; -3 where the map knows none."""
+    return torch.where(radio.known, level_shown(radio.level_db), -3.0)
+
+
+def error_channel(radio: RadioMap) -> Float[Tensor, "cell row column"]:
+    """Error bars; two times the gain and more are all alike."""
+    return radio.relative_error.clamp(max=2.0)
+
+
+def level_shown(level_db: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
+    """Levels and path gains (dBm, dB) on the scale of a network's inputs."""
+    return (level_db + 100.0) / 15.0
+
+
+def level_told(shown: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
+    """Levels in dB that `level_shown` shows so."""
+    return shown * 15.0 - 100.0
+
+
+def distance_shown(radio: RadioMap) -> Float[Tensor, "cell row column"]:
+    """Distance on the ground from each antenna, in sides of the tile."""
+    return radio.distance / radio.grid.size

@@ -1,0 +1,251 @@
+"""Reports + maps → Fix: the map-conditioned transformer, usable without Lightning.
+
+Physics enters first: the log-likelihood of the report at every pixel (the *evidence*, from `MeasurementModel`)
+skips straight to the heatmap's logits. The heatmap mixes two hypotheses: *the map is right*, which is the grid
+posterior itself, and *the map is wrong here*, where training learns how far to trust each kind of evidence and what
+the map gets wrong. How well the map explains the report at all (the evidence summed over pixels) is what weighs the
+two, as in Bayesian model comparison (MacKay 2003, chapter 28), beside the error bars that the map itself has there. An
+untrained locator therefore answers like grid Bayes, in any city. Nothing in the network knows a direction, a cell's
+index or an absolute position: a world turned by 90° gives a turned fix. Other encoders and heads, to compare it with,
+do know some of these: see `LocatorConfig`.
+"""
+
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from uel.core.grid import Grid
+from uel.errors import UelError
+from uel.estimation.fix import Fix, pooled
+from uel.estimation.grid_posterior import log_share
+from uel.geo.tile_maps import Maps
+from uel.measurement.model import MeasurementModel
+from uel.measurement.reports import Reports
+from uel.models.equivariant_layers import IsotropicConv, MapBlock, RadioEncoder, silent
+from uel.models.inputs import (
+    BUILDING_CHANNELS,
+    CELL_FEATURES,
+    EVIDENCE,
+    RADIO_CHANNELS,
+    cell_features,
+    error_channel,
+    pixel_channels,
+)
+from uel.models.locunet import UNet
+from uel.models.vit_encoders import LinearHead, OneStream, TwoStreams
+
+SCHEMA = "uel-locator-3"
+FIT = EVIDENCE + 2  # how well the map explains a report: each kind at its best pixel, and as a whole; its error bars
+MOST_CELLS = 64  # that are told apart by `cell_ids`
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocatorConfig:
+    """Sizes of the network."""
+
+    patches: int = 32
+    """patches on a side of the tile: the classes of the coarse heatmap"""
+    width: int = 48
+    """width of all tokens"""
+    pixel_width: int = 16
+    """channels at full resolution, before pixels are pooled into patches"""
+    depth: int = 2
+    """layers of the map encoder; levels of a U-Net"""
+    radio_depth: int = 2
+    """layers of the radio encoder"""
+    heads: int = 2
+    """attention heads"""
+    evidence: Literal["skip", "input", "none"] = "skip"
+    """skip: the evidence enters the network and the logits; input: the network alone, which has to learn what it is
+    worth; none: neither (for ablations)"""
+    encoder: Literal["pooled", "vit", "two_stream", "unet"] = "pooled"
+    """pooled: pixels pooled into patches, and layers that know no direction; vit: all channels in one vision
+    transformer; two_stream: one for radio maps and evidence, one for buildings; unet: no transformer and no evidence
+    but a U-Net of `depth` levels, a baseline. All but the first know where north is: train them with
+    augment.symmetries"""
+    patch_pixels: int = 4
+    """pixels on a side of a patch that a vision transformer sees; maps of others are resampled"""
+    head: Literal["matched", "linear"] = "matched"
+    """matched: each patch is scored by its own token against the report's; linear: one vector of report and map scores
+    all patches by weights of their own, which knows where north is, too (for ablations)"""
+    cell_ids: bool = False
+    """cells are told apart by a learned embedding of their index (for ablations: of no use in another place)"""
+    cells: int = 8
+    """strongest cells of a report that a U-Net is shown"""
+    mended: bool = False
+    """it learns from maps that labelled reports corrected (`uel.adaptation.site_adaptation`), and is shown such maps
+    where there are labelled reports; their error bars then count in its evidence"""
+
+    def __post_init__(self) -> None:
+        sizes = (self.width, self.pixel_width, self.depth, self.radio_depth, self.heads, self.patch_pixels, self.cells)
+        if min(sizes) < 1:
+            raise UelError("a network needs width, layers, heads and pixels", got=self, do="give at least one of each")
+        if self.width % self.heads:
+            raise UelError("the width must divide by the heads", got=(self.width, self.heads), do="try 48 and 2")
+        if self.patches < 2 or self.patches % 2:
+            raise UelError(
+                "patches are looked at in blocks of 2 × 2", got=f"{self.patches} a side", do="give an even number"
+            )
+        if self.encoder == "unet" and (self.evidence, self.head, self.cell_ids) != ("none", "matched", False):
+            got = f"evidence {self.evidence}, head {self.head}, cell_ids {self.cell_ids}"
+            raise UelError("a U-Net has no evidence, head or cells' indices", got=got, do="give evidence none alone")
+
+
+def require_nesting(grid: Grid, patches: int) -> None:
+    """Raise `UelError` unless every patch holds a whole number of pixels."""
+    if grid.count % patches:
+        fits = [n for n in range(2, grid.count + 1, 2) if grid.count % n == 0]
+        best = min(fits, key=lambda n: abs(n - patches), default=None)
+        raise UelError(
+            "patches must divide the pixels of a side",
+            got=f"{grid.count} pixels, {patches} patches",
+            do=f"try {best} patches" if best else "choose a pixel that divides the size into an even number",
+        )
+
+
+class Locator(nn.Module):
+    """The network. `measurement` is what it takes the phones' realism to be."""
+
+    def __init__(self, config: LocatorConfig, measurement: MeasurementModel) -> None:
+        super().__init__()
+        self.config, self.measurement = config, measurement
+        if config.encoder == "unet":
+            self.unet = UNet(config.cells, config.pixel_width, config.depth)
+        else:
+            self._build(config)
+
+    def _build(self, config: LocatorConfig) -> None:
+        """All parts of a transformer; the names of its weights are those of checkpoints."""
+        pixel, width, channels = config.pixel_width, config.width, RADIO_CHANNELS + BUILDING_CHANNELS
+        ids = MOST_CELLS if config.cell_ids else 0
+        self.radio_encoder = RadioEncoder(CELL_FEATURES, width, config.heads, config.radio_depth, ids)
+        self.stem = nn.Sequential(nn.Conv2d(channels, pixel, 1), nn.GELU(), IsotropicConv(pixel, pixel), nn.GELU())
+        if config.encoder == "pooled":
+            self.embed = nn.Linear(2 * pixel, width)
+            self.blocks = nn.ModuleList(MapBlock(width, config.heads, config.patches) for _ in range(config.depth))
+            self.norm = nn.LayerNorm(width)
+        else:
+            seeing = OneStream if config.encoder == "vit" else TwoStreams
+            self.encoder = seeing(config.patches, config.patch_pixels, width, config.depth, config.heads)
+        self.trust = silent(nn.Linear(width, EVIDENCE))
+        self.doubt = nn.Sequential(nn.Linear(width + FIT, width), nn.GELU(), silent(nn.Linear(width, 1)))
+        self.pixel_logit = silent(nn.Conv2d(pixel, 1, 1))
+        if config.head == "matched":
+            self.query = silent(nn.Linear(width, width))
+        else:
+            self.head = LinearHead(width, config.heads, config.patches)
+        self.fine = silent(nn.Linear(width, 2))
+
+    def forward(self, reports: Reports, maps: Maps, measurement: MeasurementModel | None = None) -> Fix:
+        """Locate a batch of phones on one tile (one leading axis).
+
+        `measurement` is what is known of these phones' realism, where that is more than the locator's own model:
+        how many cells they report, say. Raises `UelError` when the patches do not divide the map's pixels.
+        """
+        require_nesting(maps.radio.grid, self.config.patches)
+        model = measurement or self.measurement
+        if self.config.encoder == "unet":
+            return pooled(self.unet(reports, maps, model), maps.radio.grid, self.config.patches)
+        evidence = self._evidence(reports, maps, model)
+        radio = self.radio_encoder(cell_features(reports, maps))
+        # With channels last the same convolutions and poolings take some third of the time on a CPU, all a fifth less.
+        channels = pixel_channels(evidence, reports, maps).contiguous(memory_format=torch.channels_last)
+        pixels = self.stem(channels)
+        tokens = self._pooled(pixels, radio) if self.config.encoder == "pooled" else self.encoder(channels, radio)
+        score = self._score(tokens, radio[:, :1])
+        skipped = evidence if self.config.evidence == "skip" else torch.zeros_like(evidence)
+        logit = self._weigh(skipped, pixels, score, radio[:, 0], reports, maps)
+        return self._fix(logit, self.fine(tokens), reports, maps)
+
+    def _evidence(
+        self, reports: Reports, maps: Maps, measurement: MeasurementModel
+    ) -> Float[Tensor, "batch feature row column"]:
+        """Log-likelihood of each report at every pixel by kind; zeros for a network that is to do without."""
+        if self.config.evidence == "none":
+            return torch.zeros(len(reports), EVIDENCE, *maps.radio.grid.shape)
+        return measurement.log_likelihood(reports, maps.radio, maps.power_dbm, map_error=self.config.mended)
+
+    def _weigh(
+        self, evidence: Tensor, pixels: Tensor, score: Tensor, summary: Tensor, reports: Reports, maps: Maps
+    ) -> Float[Tensor, "batch row column"]:
+        """Log-probability of every pixel: the posterior under the map, mixed with what is left when it is wrong."""
+        prior = maps.prior.clamp(min=1e-6).log()
+        right = evidence.sum(1) + prior
+        trust = self.trust(summary).exp()[..., None, None]  # 1 before training
+        by_patch = score.unflatten(1, (self.config.patches, -1))
+        side = maps.radio.grid.count // self.config.patches
+        learned = by_patch.repeat_interleave(side, 1).repeat_interleave(side, 2) + self.pixel_logit(pixels)[:, 0]
+        wrong = (trust * evidence).sum(1) + prior + learned
+        marginal = right.flatten(1).logsumexp(1, keepdim=True) - prior.logsumexp((0, 1))
+        right = log_share(right)
+        fit = torch.cat([evidence.amax((-2, -1)) / 10.0, marginal / 10.0, _bar(right, reports, maps)], 1)
+        doubt = self.doubt(torch.cat([summary, fit], 1))[..., None]
+        return torch.logaddexp(F.logsigmoid(-doubt) + right, F.logsigmoid(doubt) + log_share(wrong))
+
+    def _score(self, tokens: Tensor, summary: Tensor) -> Float[Tensor, "batch patch"]:
+        """What the network itself thinks of each patch."""
+        if self.config.head == "linear":
+            return self.head(tokens, summary)
+        return (tokens * self.query(summary)).sum(-1) / math.sqrt(self.config.width)
+
+    def _pooled(self, pixels: Tensor, radio: Tensor) -> Float[Tensor, "batch patch width"]:
+        side = pixels.shape[-1] // self.config.patches
+        pooled = torch.cat([F.avg_pool2d(pixels, side), F.max_pool2d(pixels, side)], 1)
+        tokens = self.embed(pooled.flatten(2).transpose(1, 2))
+        for block in self.blocks:
+            tokens = block(tokens, radio)
+        return self.norm(tokens)
+
+    def _fix(self, logit: Tensor, fine: Tensor, reports: Reports, maps: Maps) -> Fix:
+        """Pixels pooled into patches: their sum is the heatmap, their moments the fine stage's start."""
+        start = pooled(logit, maps.radio.grid, self.config.patches)
+        # Offset along the line from the serving antenna, the one direction that turns with the world.
+        antenna = maps.radio.cell_position[reports.serving, None, :2]
+        patch_side = maps.radio.grid.size / self.config.patches
+        shift = patch_side / 2 * fine[..., :1].tanh() * F.normalize(start.mean - antenna, dim=-1, eps=1.0)
+        wide = start.component_covariance * fine[..., 1:, None].clamp(-4, 4).exp()
+        return Fix(start.log_heatmap, start.mean + shift, wide)
+
+    def save(self, folder: str | Path) -> None:
+        """Write `locator.pt` (weights and configuration) into a folder."""
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        content = {
+            "schema": SCHEMA,
+            "config": asdict(self.config),
+            "measurement": asdict(self.measurement),
+            "state": self.state_dict(),
+        }
+        torch.save(content, Path(folder) / "locator.pt")
+
+    @staticmethod
+    def load(folder: str | Path) -> "Locator":
+        """Load a run's locator. Raises `UelError` when it is absent, damaged or of another schema."""
+        file = Path(folder) / "locator.pt"
+        if not file.is_file():
+            raise UelError("no trained locator here", got=str(file), do="train one: uel demo")
+        try:
+            content = torch.load(file, weights_only=True)
+        except Exception as error:  # torch raises what its unpickler and zip reader raise
+            raise UelError("this checkpoint cannot be read", got=f"{file}: {error}", do="train again") from error
+        if not isinstance(content, dict) or content.get("schema") != SCHEMA:
+            got = content.get("schema") if isinstance(content, dict) else type(content).__name__
+            raise UelError(f"this checkpoint is not of schema {SCHEMA!r}", got=f"{got!r} in {file}", do="train again")
+        try:
+            locator = Locator(LocatorConfig(**content["config"]), MeasurementModel(**content["measurement"]))
+            locator.load_state_dict(content["state"])
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:  # RuntimeError: names or shapes of weights
+            raise UelError("this checkpoint is damaged", got=f"{file}: {error}", do="train again") from error
+        return locator.eval()
+
+
+def _bar(log_posterior: Float[Tensor, "batch row column"], reports: Reports, maps: Maps) -> Float[Tensor, "batch 1"]:
+    """Relative error of the map where a report may come from, mean over the cells that it heard."""
+    error, heard = error_channel(maps.radio).flatten(1), reports.heard.float()
+    bar = heard * (log_posterior.exp().flatten(1) @ error.T)
+    return bar.sum(1, keepdim=True) / heard.sum(1, keepdim=True).clamp(min=1.0)

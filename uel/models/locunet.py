@@ -1,0 +1,109 @@
+"""A baseline of the LocUNet class: report and maps as planes of an image, and a plain U-Net over them.
+
+After Yapar, Levie, Kutyniok and Caire, "Real-time Outdoor Localization Using Radio Maps: A Deep Learning Approach"
+(IEEE Trans. Wireless Commun. 2023), whose U-Net reads radio maps, reported levels and buildings and whose heatmap's
+centre of mass is the position. Here planes also hold ranges and angles, so that it is told all that was reported, and
+the heatmap is a density. As there, it is shown no likelihoods, and nothing of cells that were not heard.
+"""
+
+import math
+from itertools import pairwise
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from uel.core.units import SPEED_OF_LIGHT
+from uel.geo.tile_maps import Maps
+from uel.measurement.model import MeasurementModel
+from uel.measurement.reports import Reports
+from uel.models.equivariant_layers import down_and_up, silent
+from uel.models.inputs import BUILDING_CHANNELS, distance_shown, level_channel, level_shown
+
+PLANES = 8  # of each cell, see `planes`
+REACH = 100.0  # m, unit of a range's residual
+
+
+class UNet(nn.Module):
+    """Ronneberger et al., MICCAI 2015: `levels` of twice the channels at half the resolution, and back."""
+
+    def __init__(self, cells: int, width: int, levels: int) -> None:
+        super().__init__()
+        self.cells = cells
+        widths = [width * 2**level for level in range(levels)]
+        self.down = nn.ModuleList(_twice(a, b) for a, b in pairwise([PLANES * cells + BUILDING_CHANNELS, *widths]))
+        self.up = nn.ModuleList(_twice(a + b, a) for a, b in reversed(list(pairwise(widths))))
+        self.logit = silent(nn.Conv2d(width, 1, 1))
+
+    def forward(self, reports: Reports, maps: Maps, model: MeasurementModel) -> Float[Tensor, "batch row column"]:
+        """Log-weights of pixels; before training those of the prior, which every method is told."""
+        x = down_and_up(planes(reports, maps, model, self.cells), self.down, self.up, F.max_pool2d)
+        return self.logit(x)[:, 0] + maps.prior.clamp(min=1e-6).log()
+
+
+def _twice(inputs: int, outputs: int) -> nn.Sequential:
+    """Two convolutions, each with a rectifier, in the units that rectifiers keep (He et al. 2015)."""
+    first, second = nn.Conv2d(inputs, outputs, 3, padding=1), nn.Conv2d(outputs, outputs, 3, padding=1)
+    for layer in (first, second):
+        nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+    return nn.Sequential(first, nn.ReLU(), second, nn.ReLU())
+
+
+def planes(
+    reports: Reports, maps: Maps, model: MeasurementModel, cells: int
+) -> Float[Tensor, "batch channel row column"]:
+    """`PLANES` for each of the strongest reported cells, the strongest first and zeros for fewer; then the buildings.
+
+    A cell's planes: its map's level, its reported level as path gain, distance, ones; how much further away each pixel
+    is than its time of arrival or timing advance says, ones if there is one; cosine and sine of the angle from its
+    reported azimuth to each pixel.
+    """
+    radio, strongest = maps.radio, _strongest(reports, cells)
+    heard = reports.heard.gather(1, strongest)
+    reported = level_shown(reports.rsrp_dbm - maps.power_dbm).gather(1, strongest)
+    far, has_range = _range(reports, model, strongest)
+    angle, has_angle = _angle(reports, strongest)
+    residual = (radio.delay[strongest] * SPEED_OF_LIGHT - _everywhere(far)) / REACH
+    turn = (radio.azimuth_deg[strongest] - _everywhere(angle)) * (math.pi / 180)
+    shown = [
+        level_channel(radio)[strongest],
+        _everywhere(reported).expand_as(turn),
+        distance_shown(radio)[strongest],
+        torch.ones_like(turn),
+        residual.clamp(-3, 3) * _everywhere(has_range),
+        _everywhere(has_range.float()).expand_as(turn),
+        turn.cos() * _everywhere(has_angle),
+        turn.sin() * _everywhere(has_angle),
+    ]
+    told = (torch.stack(shown, 2) * _everywhere(heard).unsqueeze(2)).flatten(1, 2)
+    filled = F.pad(told, (0, 0, 0, 0, 0, PLANES * cells - told.shape[1]))
+    return torch.cat([filled, maps.buildings.expand(told.shape[0], -1, -1, -1)], 1)
+
+
+def _strongest(reports: Reports, cells: int) -> Tensor:
+    """Indices of the strongest reported cells (batch, slot); among equals the serving cell comes first."""
+    index = torch.arange(reports.heard.shape[1])
+    serving = (index == reports.serving[:, None]) * 0.01  # dB: levels come in far larger steps
+    rank = torch.where(reports.heard, reports.rsrp_dbm + serving, -torch.inf)
+    return rank.topk(min(cells, len(index)), 1).indices
+
+
+def _range(reports: Reports, model: MeasurementModel, cell: Tensor) -> tuple[Tensor, Tensor]:
+    """Reported range in metres to each of some cells, and whether there is one."""
+    has_toa, serving = reports.has_toa.gather(1, cell), cell == reports.serving[:, None]
+    advance = (reports.timing_advance[:, None] + 0.5) * model.range_step
+    far = torch.where(has_toa, reports.toa.gather(1, cell) * SPEED_OF_LIGHT, advance)
+    return far, has_toa | (serving & reports.has_timing_advance[:, None])
+
+
+def _angle(reports: Reports, cell: Tensor) -> tuple[Tensor, Tensor]:
+    """Reported azimuth in degrees from each of some cells, and whether there is one."""
+    has_aoa, serving = reports.has_aoa.gather(1, cell), cell == reports.serving[:, None]
+    angle = torch.where(has_aoa, reports.aoa_deg.gather(1, cell), reports.azimuth_deg[:, None])
+    return angle, has_aoa | (serving & reports.has_azimuth[:, None])
+
+
+def _everywhere(values: Tensor) -> Tensor:
+    """Values of reports and cells, one for all pixels."""
+    return values[..., None, None]

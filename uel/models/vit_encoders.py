@@ -1,0 +1,109 @@
+"""Parts of usual networks that know where north is, beside ours that do not: vision transformers and a linear head.
+
+What they learn of a place holds for no turned or mirrored one: train them with `augment.symmetries`. Cells stay a set,
+and a report's answer does not depend on the others of its batch.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from uel.models.equivariant_layers import Attention, silent
+from uel.models.inputs import BUILDING_CHANNELS, RADIO_CHANNELS
+
+
+class OneStream(nn.Module):
+    """Early fusion: a Vision Transformer over all channels, whose tokens then look at the radio tokens.
+
+    Whatever a map's pixels, each patch is brought to `pixels` a side (means, or repeats). Give the maps' own number, or
+    the transformer sees blurred evidence; the heatmap gets it unblurred in any case.
+    """
+
+    def __init__(self, patches: int, pixels: int, width: int, depth: int, heads: int) -> None:
+        super().__init__()
+        self.side = patches * pixels
+        self.vit = _vision_transformer(RADIO_CHANNELS + BUILDING_CHANNELS, patches, pixels, width, depth, heads)
+        self.radio = CrossBlock(width, heads)
+        self.norm = nn.LayerNorm(width)
+
+    def forward(
+        self, channels: Float[Tensor, "batch channel row column"], radio: Float[Tensor, "batch token width"]
+    ) -> Float[Tensor, "batch patch width"]:
+        return self.norm(self.radio(self.vit(F.adaptive_avg_pool2d(channels, self.side)), radio))
+
+
+class TwoStreams(nn.Module):
+    """A Vision Transformer for radio maps and evidence and one for buildings, which look at each other and are joined.
+
+    What they say together then looks at the radio tokens. Patches are resampled as in `OneStream`.
+    """
+
+    def __init__(self, patches: int, pixels: int, width: int, depth: int, heads: int) -> None:
+        super().__init__()
+        self.side = patches * pixels
+        self.vits = nn.ModuleList(
+            _vision_transformer(channels, patches, pixels, width, depth, heads)
+            for channels in (RADIO_CHANNELS, BUILDING_CHANNELS)
+        )
+        self.across = nn.ModuleList(CrossBlock(width, heads) for _ in self.vits)
+        self.join = nn.Linear(2 * width, width)
+        self.radio = CrossBlock(width, heads)
+        self.norm = nn.LayerNorm(width)
+
+    def forward(
+        self, channels: Float[Tensor, "batch channel row column"], radio: Float[Tensor, "batch token width"]
+    ) -> Float[Tensor, "batch patch width"]:
+        of_radio, of_buildings = channels.split([RADIO_CHANNELS, BUILDING_CHANNELS], 1)
+        heard = self.vits[0](F.adaptive_avg_pool2d(of_radio, self.side))
+        # A batch is of one tile: its buildings are looked at once.
+        built = self.vits[1](F.adaptive_avg_pool2d(of_buildings[:1], self.side)).expand_as(heard)
+        both = [self.across[0](heard, built), self.across[1](built, heard)]
+        return self.norm(self.radio(self.join(torch.cat(both, -1)), radio))
+
+
+class CrossBlock(nn.Module):
+    """Tokens look at others, then each thinks by itself."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(2))
+        self.attention = Attention(width, heads)
+        self.mlp = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
+
+    def forward(
+        self, x: Float[Tensor, "batch n width"], context: Float[Tensor, "batch m width"]
+    ) -> Float[Tensor, "batch n width"]:
+        x = x + self.attention(self.norms[0](x), context)
+        return x + self.mlp(self.norms[1](x))
+
+
+class LinearHead(nn.Module):
+    """The summary of a report looks at all patches; what it saw, one vector, then scores each by weights of its own."""
+
+    def __init__(self, width: int, heads: int, patches: int) -> None:
+        super().__init__()
+        self.fuse, self.norm = CrossBlock(width, heads), nn.LayerNorm(width)
+        self.logits = silent(nn.Linear(width, patches**2))
+
+    def forward(
+        self, tokens: Float[Tensor, "batch patch width"], summary: Float[Tensor, "batch 1 width"]
+    ) -> Float[Tensor, "batch patch"]:
+        return self.logits(self.norm(self.fuse(summary, tokens)))[:, 0]
+
+
+def _vision_transformer(channels: int, patches: int, pixels: int, width: int, depth: int, heads: int) -> nn.Module:
+    """Dosovitskiy et al., "An Image is Worth 16x16 Words" (ICLR 2021): from an image to one token for each patch."""
+    from timm.models.vision_transformer import VisionTransformer  # seconds of imports that other networks do not need
+
+    return VisionTransformer(
+        img_size=patches * pixels,
+        patch_size=pixels,
+        in_chans=channels,
+        embed_dim=width,
+        depth=depth,
+        num_heads=heads,
+        class_token=False,
+        global_pool="",
+        num_classes=0,
+    )

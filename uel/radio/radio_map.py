@@ -1,0 +1,223 @@
+"""What the ray tracer says about every pixel, per cell, and a differentiable lookup in it."""
+
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from uel.core.grid import Grid, filled
+from uel.core.units import SPEED_OF_LIGHT, bearing_deg, from_db, to_db
+from uel.errors import UelError
+from uel.measurement.reports import Truth
+from uel.radio.sites import Site, cell_positions
+
+
+@dataclass(frozen=True, eq=False)
+class Channels:
+    """What rays tell beside gain, per cell and pixel; 0 where the map is not known."""
+
+    first_arrival: Float[Tensor, "cell row column"]
+    """s, delay of the earliest path at the pixel's centre"""
+    delay_spread: Float[Tensor, "cell row column"]
+    """s, RMS, weighted by power"""
+    arrival: Float[Tensor, "cell 3 row column"]
+    """mean direction to where the power comes from, weighted by power: length 1 for one path, less for many"""
+    departure: Float[Tensor, "cell 3 row column"]
+    """mean direction in which the power leaves the cell"""
+    sight: Float[Tensor, "cell row column"]
+    """share of the pixel that the antenna sees"""
+
+
+@dataclass(frozen=True, eq=False)
+class Looked:
+    """A radio map's channels at some positions; 0 where `known` is False."""
+
+    gain: Float[Tensor, "*n cell"]
+    known: Bool[Tensor, "*n cell"]
+    first_arrival: Float[Tensor, "*n cell"]
+    delay_spread: Float[Tensor, "*n cell"]
+    mean_arrival: Float[Tensor, "*n cell 3"]
+    mean_departure: Float[Tensor, "*n cell 3"]
+    sight: Float[Tensor, "*n cell"]
+
+
+@dataclass(frozen=True, eq=False)
+class Spots:
+    """Some pixels of a radio map, as a raster of one column: what reports are compared with. See `RadioMap`."""
+
+    gain: Float[Tensor, "cell spot 1"]
+    relative_error: Float[Tensor, "cell spot 1"]
+    known: Bool[Tensor, "cell spot 1"]
+    los: Bool[Tensor, "cell spot 1"]
+    delay: Float[Tensor, "cell spot 1"]
+    azimuth_deg: Float[Tensor, "cell spot 1"]
+
+    def __getitem__(self, part: slice | Int[Tensor, " some"]) -> "Spots":
+        """Some of the spots."""
+        return Spots(**{name: value[:, part] for name, value in vars(self).items()})
+
+    @property
+    def level_db(self) -> Float[Tensor, "cell spot 1"]:
+        return _known_db(self.gain, self.known)
+
+
+def _known_db(gain: Tensor, known: Tensor) -> Tensor:
+    """Path gain in decibels, 0 where none is known."""
+    return to_db(torch.where(known, gain, 1.0))
+
+
+@dataclass(frozen=True, eq=False)
+class RadioMap:
+    """Per cell and pixel of `grid`: path gain, its Monte-Carlo error, and line of sight, at UE height.
+
+    A pixel that no ray met is not `known`: it is censored, its gain is stored as 0 and must not be read.
+    Delay and azimuth are those of the direct line; what reflections add to them belongs to the measurement
+    model's NLoS terms.
+    """
+
+    grid: Grid
+    sites: tuple[Site, ...]
+    gain: Float[Tensor, "cell row column"]
+    """path gain, linear, averaged over the pixel"""
+    relative_error: Float[Tensor, "cell row column"]
+    """Monte-Carlo standard error of the gain over the gain"""
+    known: Bool[Tensor, "cell row column"]
+    """pixels that a ray met"""
+    los: Bool[Tensor, "cell row column"]
+    """the antenna is in sight of the pixel's centre"""
+    elevation: Float[Tensor, "row column"]
+    """m, height of the UE antenna above the datum"""
+    channels: Channels | None = None
+    """delays and directions of what rays met, where they were recorded"""
+
+    @property
+    def forgotten(self) -> "RadioMap":
+        """The same masts, and nothing known of any pixel."""
+        empty = torch.zeros_like(self.gain)
+        return replace(self, gain=empty, relative_error=empty, known=empty.bool(), los=empty.bool(), channels=None)
+
+    def path_gain(self, position: Float[Tensor, "*n dim"]) -> Float[Tensor, "*n cell"]:
+        """Linear path gain from every cell at positions (m; (x, y) or (x, y, z), z is not looked at).
+
+        Bilinear in decibels, differentiable in `position`; 0 where the map knows no path (censored).
+        Raises `UelError` for positions that are not finite or off the tile.
+        """
+        gain_db, known = self.gain_db(position)
+        return torch.where(known, from_db(gain_db), 0.0)
+
+    def gain_db(self, position: Float[Tensor, "*n dim"]) -> tuple[Float[Tensor, "*n cell"], Bool[Tensor, "*n cell"]]:
+        """Path gain in decibels and whether the map knows one there; not to be read where it does not."""
+        self.grid.require(position)
+        return self.grid.sample(self._level, position), self.grid.holds(self.known, position)
+
+    @cached_property
+    def level_db(self) -> Float[Tensor, "cell row column"]:
+        """Path gain in decibels, not to be read where it is not known."""
+        return _known_db(self.gain, self.known)
+
+    @cached_property
+    def _level(self) -> Float[Tensor, "cell row column"]:
+        """Path gain in decibels, filled in for interpolation beside pixels that are not known."""
+        return filled(self.level_db, self.known)
+
+    def look(self, position: Float[Tensor, "*n dim"]) -> Looked:
+        """All channels at positions (m), bilinear between pixel centres and differentiable in `position`.
+
+        Raises `UelError` for positions that are not finite or off the tile, and for a map without channels.
+        """
+        if self.channels is None:
+            raise UelError(
+                "this radio map holds gain alone", got="channels=None", do="make it anew: sim.radio_map(grid)"
+            )
+        gain_db, known = self.gain_db(position)
+        flat = lambda values: torch.where(known, self.grid.sample(filled(values, self.known), position), 0.0)  # noqa: E731
+        vector = lambda values: torch.stack([flat(axis) for axis in values.unbind(1)], -1)  # noqa: E731
+        c = self.channels
+        return Looked(
+            gain=torch.where(known, from_db(gain_db), 0.0),
+            known=known,
+            first_arrival=flat(c.first_arrival),
+            delay_spread=flat(c.delay_spread),
+            mean_arrival=vector(c.arrival),
+            mean_departure=vector(c.departure),
+            sight=self.grid.sample(c.sight, position),
+        )
+
+    def truth(self, position: Float[Tensor, "*n 2"]) -> Truth:
+        """What a noiseless phone at these positions would experience, if this map were the world.
+
+        That world is constant within a pixel, so that the posterior over pixels is exact: with interpolated truth
+        the grid posterior excludes phones beside a pixel without a path, and a trained network beat "the limit".
+        """
+        self.grid.require(position)
+        row, column = self.grid.pixel_of(position)
+        pixel = lambda values: values[:, row, column].movedim(0, -1)  # noqa: E731
+        known = pixel(self.known)
+        return Truth(
+            position=position,
+            gain_db=torch.where(known, to_db(torch.where(known, pixel(self.gain), 1.0)), 0.0),
+            known=known,
+            delay=pixel(self.delay),
+            azimuth_deg=pixel(self.azimuth_deg),
+            los=pixel(self.los),
+        )
+
+    def paths(self, position: Float[Tensor, "*n 2"]) -> Truth:
+        """As `Simulator.paths`, by lookup: gain bilinear in decibels, delay and azimuth of the direct line.
+
+        Differentiable in `position`; the phone's height above the datum and sight are the pixel's. Raises `UelError`
+        for positions that are not finite or off the tile.
+        """
+        gain_db, known = self.gain_db(position)
+        row, column = self.grid.pixel_of(position)
+        point = torch.cat([position, self.elevation[row, column].unsqueeze(-1)], -1)
+        return Truth(
+            position=position,
+            gain_db=torch.where(known, gain_db, 0.0),
+            known=known,
+            delay=(point.unsqueeze(-2) - self.cell_position).norm(dim=-1) / SPEED_OF_LIGHT,
+            azimuth_deg=bearing_deg(self.cell_position[:, :2], position.unsqueeze(-2)),
+            los=self.los[:, row, column].movedim(0, -1),
+        )
+
+    def spots(self, position: Float[Tensor, "n 2"]) -> Spots:
+        """The pixels that hold positions. Raises `UelError` for those that are not finite or off the tile."""
+        self.grid.require(position)
+        row, column = self.grid.pixel_of(position)
+        return Spots(**{f.name: getattr(self, f.name)[:, row, column].unsqueeze(-1) for f in fields(Spots)})
+
+    @property
+    def cell_position(self) -> Float[Tensor, "cell 3"]:
+        return cell_positions(self.sites)
+
+    @cached_property
+    def delay(self) -> Float[Tensor, "cell row column"]:
+        """Delay in seconds of the direct line from the antenna to the UE in the pixel's centre."""
+        point = torch.cat([self.grid.centres(), self.elevation.unsqueeze(-1)], dim=-1)
+        return (point - self.cell_position[:, None, None]).norm(dim=-1) / SPEED_OF_LIGHT
+
+    @cached_property
+    def distance(self) -> Float[Tensor, "cell row column"]:
+        """m on the ground from the antenna to each pixel's centre."""
+        return (self.grid.centres() - self.cell_position[:, None, None, :2]).norm(dim=-1)
+
+    @cached_property
+    def azimuth_deg(self) -> Float[Tensor, "cell row column"]:
+        """Compass azimuth of each pixel's centre seen from the antenna."""
+        return bearing_deg(self.cell_position[:, None, None, :2], self.grid.centres())
+
+    def save(self, folder: str | Path) -> None:
+        """Write `radiomap.zarr` into a folder; see `uel.radio.radio_map_io.write`."""
+        from uel.radio import radio_map_io
+
+        radio_map_io.write(self, folder)
+
+    @staticmethod
+    def load(folder: str | Path) -> "RadioMap":
+        """Read what `save` wrote. Raises `UelError` when it is absent, damaged or of another schema."""
+        from uel.radio import radio_map_io
+
+        return radio_map_io.read(folder)

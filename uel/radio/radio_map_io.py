@@ -1,0 +1,133 @@
+"""Radio maps on disk: a Zarr v3 group each, which `xarray.open_zarr(…, consolidated=False)` opens.
+
+A pixel where `known` is 0 holds 0 in every array and must not be read.
+"""
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from uel.core.grid import Grid
+from uel.core.io import whole
+from uel.errors import UelError
+from uel.radio.radio_map import Channels, RadioMap
+from uel.radio.sites import sites_from_json, sites_to_json
+
+SCHEMA = "uel-radiomap-2"
+NAME = "radiomap.zarr"
+_PIXELS = ("row", "column")
+
+
+@dataclass(frozen=True)
+class Layer:
+    """What an array of the file is."""
+
+    unit: str
+    text: str
+    axes: tuple[str, ...] = ("cell", *_PIXELS)
+
+
+OWN = {
+    "gain": Layer("1", "path gain, linear, averaged over the pixel"),
+    "relative_error": Layer("1", "Monte-Carlo standard error of the gain over the gain"),
+    "known": Layer("1", "whether a ray met the pixel"),
+    "los": Layer("1", "whether the pixel's centre sees the antenna"),
+    "elevation": Layer("m", "height of the UE antenna above the datum", _PIXELS),
+}
+CHANNELS = {
+    "first_arrival": Layer("s", "delay of the earliest path"),
+    "delay_spread": Layer("s", "RMS delay spread, weighted by power"),
+    "arrival": Layer("1", "mean direction to where the power comes from", ("cell", "axis", *_PIXELS)),
+    "departure": Layer("1", "mean direction in which the power leaves the cell", ("cell", "axis", *_PIXELS)),
+    "sight": Layer("1", "share of the pixel that the antenna sees"),
+}
+SERVICE = {
+    "snr_db": Layer("dB", "power of the cell over thermal noise, per resource element"),
+    "sinr_db": Layer("dB", "power of the cell over noise and the other cells, per resource element"),
+    "mcs": Layer("1", "modulation and coding scheme, TS 38.214 table 5.1.3.1-1; -1 where unknown"),
+    "bler": Layer("1", "error rate of transport blocks"),
+    "throughput": Layer("bit/s", "delivered bits of a phone alone in the cell"),
+}
+
+
+def write(
+    radio: RadioMap,
+    folder: str | Path,
+    service: Mapping[str, Tensor] | None = None,
+    provenance: Mapping[str, Any] | None = None,
+) -> None:
+    """Write `radiomap.zarr` into a folder; one of this name is replaced only once the new one is whole.
+
+    `service` holds arrays of `SERVICE`, `provenance` what the map was made from.
+    """
+    import zarr
+
+    target = Path(folder) / NAME
+    target.parent.mkdir(parents=True, exist_ok=True)
+    aside = target.with_name(NAME + ".part")
+    shutil.rmtree(aside, ignore_errors=True)
+    group = zarr.open_group(aside, mode="w", zarr_format=3)
+    meta = {"schema": SCHEMA, "size": radio.grid.size, "pixel": radio.grid.pixel, "sites": sites_to_json(radio.sites)}
+    group.attrs.update({**meta, **(provenance or {})})
+    arrays = {name: getattr(radio, name) for name in OWN}
+    arrays |= vars(radio.channels) if radio.channels else {}
+    centre = radio.grid.centres()[0, :, 0]
+    axes = {"x": Layer("m", "east of the tile's centre", _PIXELS[1:]), "y": Layer("m", "north of it", _PIXELS[:1])}
+    for name, values in {**arrays, **(service or {}), "x": centre, "y": centre}.items():
+        _put(group, name, values.numpy(), (OWN | CHANNELS | SERVICE | axes)[name])
+    shutil.rmtree(target, ignore_errors=True)
+    aside.rename(target)
+
+
+def _put(group: Any, name: str, values: np.ndarray, layer: Layer) -> None:
+    from zarr.codecs import ZstdCodec
+
+    chunks = (1, *values.shape[1:]) if layer.axes[0] == "cell" else values.shape
+    array = group.create_array(
+        name,
+        data=np.ascontiguousarray(values),
+        chunks=chunks,
+        dimension_names=layer.axes,
+        compressors=[ZstdCodec(level=3, checksum=True)],  # a flipped bit is noticed
+        config={"write_empty_chunks": True},  # a missing chunk is damage, no block of zeros
+    )
+    array.attrs.update({"units": layer.unit, "long_name": layer.text})
+
+
+def read(folder: str | Path) -> RadioMap:
+    """Read a radio map. Raises `UelError` when it is absent, damaged or of another schema."""
+    group = _open(folder)
+    channels = None
+    try:
+        size, pixel, sites = (group.attrs[name] for name in ("size", "pixel", "sites"))
+        own = [torch.from_numpy(whole(group[name])) for name in OWN]
+        if all(name in group for name in CHANNELS):
+            channels = Channels(*(torch.from_numpy(whole(group[f.name])) for f in fields(Channels)))
+    except Exception as error:  # zarr's codecs raise what their compressor raises
+        raise UelError("this radio map is damaged", got=f"{folder}: {error}", do="make it again") from error
+    return RadioMap(Grid(size=size, pixel=pixel), sites_from_json(sites), *own, channels=channels)  # type: ignore[arg-type]
+
+
+def read_service(folder: str | Path) -> dict[str, Tensor]:
+    """Arrays of `SERVICE`, as far as the map has them."""
+    group = _open(folder)
+    return {name: torch.from_numpy(whole(group[name])) for name in SERVICE if name in group}
+
+
+def _open(folder: str | Path) -> Any:
+    import zarr
+
+    try:
+        group = zarr.open_group(Path(folder) / NAME, mode="r", zarr_format=3)
+        schema = group.attrs.get("schema")
+    except (OSError, ValueError, KeyError) as error:
+        raise UelError("no readable radio map here", got=f"{folder}: {error}", do="make it again") from error
+    if schema != SCHEMA:
+        raise UelError(f"this radio map has another schema than {SCHEMA}", got=schema, do="make it again")
+    return group

@@ -1,0 +1,104 @@
+"""The one question a physics loss asks, and its closed-form answer in empty space."""
+
+import math
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from uel.core.grid import Grid
+from uel.core.units import SPEED_OF_LIGHT, bearing_deg, to_db
+from uel.errors import UelError
+from uel.measurement.reports import Truth
+from uel.radio.radio_map import Channels, RadioMap
+from uel.radio.sites import Site, cell_positions, require_sites
+
+
+@runtime_checkable
+class PathGain(Protocol):
+    """Whatever can be asked for path gain: a `RadioMap` by lookup, a `Simulator` by computing it."""
+
+    def path_gain(self, position: Float[Tensor, "*n dim"]) -> Float[Tensor, "*n cell"]:
+        """Linear path gain (incoherent sum over paths) from every cell at positions in metres.
+
+        Positions are (x, y), taken at UE height, or (x, y, z). A link without a path has gain 0 (censored).
+        Differentiable in `position`. Raises `UelError` for positions that are not finite or off the tile.
+        """
+        ...
+
+
+@runtime_checkable
+class Paths(PathGain, Protocol):
+    """Whatever can be asked for all that a report speaks of: a `RadioMap` by lookup, a `Simulator` by computing it."""
+
+    def paths(self, position: Float[Tensor, "*n dim"]) -> Truth:
+        """Gain, first arrival, strongest path's azimuth and line of sight of every link.
+
+        Positions come one a row, (n, 2) or (n, 3); differentiable in them. Raises `UelError` for any other shape.
+        """
+        ...
+
+
+@runtime_checkable
+class Simulator(Paths, Protocol):
+    """A model of propagation between the cells of its sites and any position."""
+
+    sites: tuple[Site, ...]
+
+    def radio_map(self, grid: Grid) -> RadioMap:
+        """Path gain and its standard error for every pixel of a grid."""
+        ...
+
+
+def require_rows(position: Float[Tensor, "*n dim"]) -> None:
+    """Raise `UelError` unless positions come one a row, as `Simulator.paths` takes them."""
+    if position.ndim != 2 or position.shape[-1] not in (2, 3):
+        raise UelError(
+            "paths are traced for positions of shape (n, 2) or (n, 3)",
+            got=f"shape {tuple(position.shape)}",
+            do="give (x, y) or (x, y, z) in metres, one a row; of a single position p, p[None]",
+        )
+
+
+@dataclass(frozen=True)
+class FreeSpace:
+    """Isotropic antennas in empty space: Friis' law (Proc. IRE 34, 1946). The slow twin of every tracer test."""
+
+    sites: tuple[Site, ...]
+    size: float = 512.0
+    """m, side of the square that positions must lie in"""
+    ue_height: float = 1.5
+    """m, height of (x, y) positions above z = 0"""
+
+    def path_gain(self, position: Float[Tensor, "*n dim"]) -> Float[Tensor, "*n cell"]:
+        """(λ / 4πd)²; see `PathGain.path_gain`."""
+        wavelength = SPEED_OF_LIGHT / require_sites(self.sites).frequency
+        return (wavelength / (4 * math.pi * self._distance(position))) ** 2
+
+    def paths(self, position: Float[Tensor, "*n dim"]) -> Truth:
+        """See `Simulator.paths`: one path per link, always in sight."""
+        require_rows(position)
+        gain = self.path_gain(position)
+        seen = torch.ones_like(gain, dtype=torch.bool)
+        azimuth = bearing_deg(cell_positions(self.sites)[:, :2], position[:, None, :2])
+        delay = self._distance(position) / SPEED_OF_LIGHT
+        return Truth(position[:, :2], to_db(gain), seen, delay, azimuth, seen)
+
+    def radio_map(self, grid: Grid) -> RadioMap:
+        """See `Simulator.radio_map`: exact, so its error is 0."""
+        gain, way = (v.movedim(-1, 0) for v in (self.path_gain(grid.centres()), self._distance(grid.centres())))
+        seen = torch.ones_like(gain, dtype=torch.bool)
+        elevation = torch.full(grid.shape, self.ue_height)
+        points = torch.cat([grid.centres(), elevation[..., None]], -1)
+        departure = ((points - cell_positions(self.sites)[:, None, None]) / way.unsqueeze(-1)).movedim(-1, 1)
+        zero = torch.zeros_like(gain)
+        channels = Channels(way / SPEED_OF_LIGHT, zero, -departure, departure, zero + 1)
+        return RadioMap(grid, self.sites, gain, zero, seen, seen, elevation, channels)
+
+    def _distance(self, position: Tensor) -> Tensor:
+        Grid(size=self.size, pixel=self.size).require(position)
+        if position.shape[-1] == 2:
+            position = torch.cat([position, torch.full_like(position[..., :1], self.ue_height)], -1)
+        return (position.unsqueeze(-2) - cell_positions(self.sites)).norm(dim=-1)

@@ -1,0 +1,34 @@
+"""Signal to noise and to interference, from radio maps: per resource element, as TS 38.215 defines its levels."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from uel.core.units import BOLTZMANN, ROOM_TEMPERATURE, from_db, to_db
+from uel.errors import UelError
+from uel.radio.radio_map import RadioMap
+from uel.radio.sites import reference_power_dbm, require_sites
+
+
+def noise_dbm(subcarrier_spacing: float, noise_figure_db: float = 7.0) -> float:
+    """Thermal noise in dBm on one resource element at 293 K: k·T·Δf·F, -122.2 dBm at 30 kHz and 7 dB."""
+    watt = BOLTZMANN * ROOM_TEMPERATURE * subcarrier_spacing
+    return float(to_db(torch.tensor(watt * 1e3, dtype=torch.float64))) + noise_figure_db
+
+
+def snr(radio: RadioMap, noise_figure_db: float = 7.0) -> Float[Tensor, "cell row column"]:
+    """Power of each cell over thermal noise, linear; 0 where the map knows no path."""
+    spacing = require_sites(radio.sites).subcarrier_spacing
+    level = from_db(reference_power_dbm(radio.sites) - noise_dbm(spacing, noise_figure_db))
+    return torch.where(radio.known, radio.gain, 0.0) * level[:, None, None]
+
+
+def sinr(radio: RadioMap, load: float = 1.0, noise_figure_db: float = 7.0) -> Float[Tensor, "cell row column"]:
+    """Power of each cell over noise and the other cells, linear; `load` is the share of time that those transmit.
+
+    Raises `UelError` for a load outside [0, 1].
+    """
+    if not 0 <= load <= 1:
+        raise UelError("a load is a share of time", got=load, do="give a number from 0 to 1")
+    signal = snr(radio, noise_figure_db)
+    return signal / (1 + load * (signal.sum(0, keepdim=True) - signal))

@@ -1,0 +1,1 @@
+"""Records and tables of evaluations and ablations."""

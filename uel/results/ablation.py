@@ -1,0 +1,110 @@
+"""What became of trainings with and without physics: the table of an ablation."""
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from uel.core.io import replace_file
+from uel.errors import UelError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One training."""
+
+    loss: str
+    """none, map, rt, map+rt or hybrid, see `training.locator.physics_schedule`"""
+    features: str
+    """rsrp, ta, aoa, joined by +; empty without physics"""
+    rt_fraction: float
+    """share of batches that are ray-traced"""
+    labels: int
+    """phones that say where they are"""
+    seed: int
+    map: str
+    """condition of the maps that the locator and its loss are given"""
+    budget: str
+    """steps: the same steps for all; time: as many as cost what training without physics costs"""
+    p50_m: float
+    p95_m: float
+    r50: float
+    """p50 over that of the grid posterior on the true map: the limit of map truth, a reference of path truth"""
+    train_cpu_s: float
+    """of all steps, without validation"""
+    rt_cpu_s: float
+    """of these in the ray tracer, its backward pass included"""
+    gain_m_per_cpu_s: float | None = None
+    """metres of p50 won over no physics (same seed, labels, map and budget), per CPU second of training"""
+    evidence: str
+    truth: str
+    steps: int
+    rt_batches: int
+    p50_los_m: float | None
+    """of phones that the serving antenna sees"""
+    p50_nlos_m: float | None
+    p50_cells12_m: float | None
+    """of phones that hear one or two cells"""
+    p50_cells34_m: float | None
+    p50_cells5_m: float | None
+    cell: str
+    """file of every phone's error, under cells/"""
+
+    @property
+    def twin(self) -> tuple[object, ...]:
+        """What this row has in common with the one without physics that it is compared with."""
+        return self.labels, self.seed, self.map, self.budget, self.evidence
+
+
+COLUMNS = tuple(f.name for f in fields(Row))
+
+
+def gained(rows: Sequence[Row]) -> list[dict[str, object]]:
+    """Rows as the table has them, with the gain over no physics per CPU second."""
+    free = {row.twin: row.p50_m for row in rows if row.loss == "none"}
+    told = []
+    for row in rows:
+        known = row.loss != "none" and row.twin in free and row.train_cpu_s > 0
+        gain = (free[row.twin] - row.p50_m) / row.train_cpu_s if known else None
+        told.append(asdict(row) | {"gain_m_per_cpu_s": gain})
+    return told
+
+
+def write_table(file: Path, rows: Sequence[Row]) -> None:
+    """`table.csv`; what is not known is left blank."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({name: _plain(value) for name, value in row.items()} for row in gained(rows))
+    replace_file(file, text.getvalue().encode())
+
+
+def _plain(value: object) -> object:
+    return "" if value is None else f"{value:.5g}" if isinstance(value, float) else value
+
+
+def read_table(file: Path) -> list[Row]:
+    """What `write_table` wrote. Raises `UelError` when it is absent or damaged."""
+    do = "make it: uel ablate --config ablate/florence"
+    if not file.is_file():
+        raise UelError("no ablation here", got=str(file), do=do)
+    try:
+        with file.open(newline="", encoding="utf-8") as stream:
+            return [_row(line) for line in csv.DictReader(stream)]
+    except (ValueError, KeyError, TypeError) as error:
+        raise UelError("this table of an ablation is damaged", got=f"{file}: {error}", do=do) from error
+
+
+def _row(line: dict[str, str]) -> Row:
+    """A line as numbers and words."""
+    if set(line) != set(COLUMNS):
+        raise ValueError(f"columns {', '.join(map(str, line))}")
+    values: dict[str, object] = {}
+    for f in fields(Row):
+        text = line[f.name]
+        if f.type in (int, float):
+            values[f.name] = f.type(text)
+        else:
+            values[f.name] = text if f.type is str else float(text) if text else None
+    return Row(**values)  # type: ignore[arg-type]

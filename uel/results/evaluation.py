@@ -1,0 +1,199 @@
+"""What an evaluation found: one file for each condition and deployment, and the table that is made of them."""
+
+import csv
+import io
+import json
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from uel.core.io import replace_file
+from uel.errors import UelError
+from uel.estimation.metrics import bootstrap, coverage, position_error, summary
+from uel.measurement.model import MeasurementModel
+
+COLUMNS: tuple[str, ...] = (
+    "truth", "tier", "sigma_db", "correlation", "k", "dropout", "map", "sites", "carrier", "track", "method", "n",
+    "p50_m", "p67_m", "p95_m", "mean_m", "r50", "r95", "excess_nll", "cover50", "cover90", "cpu_ms",
+    "p50_low_m", "p50_high_m", "p95_low_m", "p95_high_m", "r50_low", "r50_high", "over_150", "over_500", "deployments",
+)  # fmt: skip
+Scores = dict[str, dict[str, np.ndarray]]
+
+
+Truth = Literal["map", "paths"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Condition:
+    """One row of the table for every method."""
+
+    truth: Truth = "map"
+    """map: reports are drawn from the true map, and the limit is exact; paths: they are traced at the true place"""
+    tier: str = "T2"
+    """what a phone reports, see `uel.measurement.reports.Tier`"""
+    sigma_db: float = 8.0
+    """standard deviation of shadow fading; methods take it to be the base's, or fit it"""
+    correlation: float = 0.0
+    """of the fading of two cells at one place"""
+    k: int = 8
+    """strongest audible cells that a report holds"""
+    dropout: float = 0.0
+    """share of cells, timing advances, times and azimuths that are not reported"""
+    map: str = "M0"
+    """map condition, see `training.pipeline.map_conditions`"""
+    sites: int = 8
+    """on the tile"""
+    carrier: float = 3.5e9
+    """Hz"""
+    track: float = -1.0
+    """m/s of a track of reports; below 0 a single report"""
+
+    @property
+    def moves(self) -> str:
+        """The table's word for `track`."""
+        return "single" if self.track < 0 else f"{self.track:g} m/s"
+
+    def model(self, nominal: MeasurementModel, decorrelation: float) -> MeasurementModel:
+        """The realism that draws the reports."""
+        return replace(
+            self.known(nominal),
+            shadowing_db=self.sigma_db,
+            cell_correlation=self.correlation,
+            decorrelation_distance=decorrelation if self.track >= 0 else 0.0,
+        )
+
+    def known(self, nominal: MeasurementModel) -> MeasurementModel:
+        """What every method is told: the rules of reporting, and the fading as it is nominally."""
+        return replace(
+            nominal, tier=self.tier, cells_max=self.k, cell_dropout=self.dropout, feature_dropout=self.dropout
+        )
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One condition on one deployment: by method, `estimate` (n, 2), `nll`, `level` (n) where it has them, `cpu_ms`.
+
+    Slow methods may have answered for the first phones alone. A locator's `entropy` (n) is that of its heatmap.
+    """
+
+    condition: Condition
+    deployment: str
+    position: np.ndarray
+    methods: Scores
+    worst: dict[str, np.ndarray]
+
+
+# ---- files ---------------------------------------------------------------------------------------------
+
+
+def write(file: Path, judged: Judged) -> None:
+    """One `.npz`: arrays named "method/value", the position, and the condition as JSON."""
+    arrays = {f"{name}/{key}": value for name, values in judged.methods.items() for key, value in values.items()}
+    arrays |= {f"worst:{key}": value for key, value in judged.worst.items()} | {"position": judged.position}
+    arrays["said"] = np.array(json.dumps({"condition": asdict(judged.condition), "deployment": judged.deployment}))
+    content = io.BytesIO()
+    np.savez_compressed(content, **arrays)  # type: ignore[arg-type]
+    replace_file(file, content.getvalue())
+
+
+def read(file: Path) -> Judged:
+    """What `write` wrote. Raises `UelError` when it is damaged."""
+    try:
+        with np.load(io.BytesIO(file.read_bytes())) as stored:
+            said, position = json.loads(str(stored["said"])), stored["position"]
+            methods: Scores = {}
+            for key in stored.files:
+                name, slash, value = key.partition("/")
+                if slash:
+                    methods.setdefault(name, {})[value] = stored[key]
+            worst = {key.removeprefix("worst:"): stored[key] for key in stored.files if key.startswith("worst:")}
+    except Exception as error:  # numpy raises what zip and its own format raise
+        raise UelError(
+            "this part of an evaluation is damaged", got=f"{file}: {error}", do="delete it, then again"
+        ) from error
+    return Judged(Condition(**said["condition"]), said["deployment"], position, methods, worst)
+
+
+# ---- the table -----------------------------------------------------------------------------------------
+
+
+def write_table(file: Path, cells: list[Judged], seed: int) -> None:
+    """`table.csv`: one row for each condition and method, all deployments together."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(COLUMNS), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows_of(cells, seed))
+    replace_file(file, text.getvalue().encode())
+
+
+def rows_of(cells: list[Judged], seed: int) -> list[dict[str, Any]]:
+    """Rows of the table; a ratio or an excess belongs to truth `map` and is left blank elsewhere."""
+    by_condition: dict[Condition, list[Judged]] = {}
+    for cell in cells:
+        by_condition.setdefault(cell.condition, []).append(cell)
+    return [
+        _condition_columns(condition) | {"method": method} | _row(judged, method, seed)
+        for condition, judged in by_condition.items()
+        for method in judged[0].methods
+    ]
+
+
+def _condition_columns(condition: Condition) -> dict[str, Any]:
+    return asdict(condition) | {"track": condition.moves, "carrier": f"{condition.carrier:g}"}
+
+
+def _row(cells: list[Judged], method: str, seed: int) -> dict[str, Any]:
+    """Statistics of one method under one condition."""
+    error = [errors_of(cell, method) for cell in cells]
+    pooled = torch.cat(error)
+    row: dict[str, Any] = {key: _round(value) for key, value in summary(pooled).items()}
+    row |= {f"over_{limit}": _round(float((pooled > limit).double().mean())) for limit in (150, 500)}
+    row |= {
+        "n": len(pooled),
+        "deployments": len(cells),
+        "cpu_ms": _round(float(np.median([c.methods[method]["cpu_ms"] for c in cells]))),
+    }
+    for p in (50, 95):
+        low, high = bootstrap(error, lambda e, p=p: float(e.quantile(p / 100)), seed)
+        row |= {f"p{p}_low_m": _round(low), f"p{p}_high_m": _round(high)}
+    if cells[0].condition.truth == "map":
+        row |= _ratios(cells, error, seed)
+    if "nll" in cells[0].methods[method]:
+        row |= _density(cells, method)
+    return row
+
+
+def _ratios(cells: list[Judged], error: list[Tensor], seed: int) -> dict[str, Any]:
+    """Percentiles over the limit's; phones of both are drawn anew together."""
+    limit = [errors_of(cell, "limit")[: len(mine)] for mine, cell in zip(error, cells, strict=True)]
+    both = [torch.stack(pair, 1) for pair in zip(error, limit, strict=True)]
+    ratio = lambda e, p: float(e[:, 0].quantile(p) / e[:, 1].quantile(p))  # noqa: E731
+    pooled = torch.cat(both)
+    low, high = bootstrap(both, lambda e: ratio(e, 0.5), seed)
+    names = {"r50": ratio(pooled, 0.5), "r95": ratio(pooled, 0.95), "r50_low": low, "r50_high": high}
+    return {name: _round(value) for name, value in names.items()}
+
+
+def _density(cells: list[Judged], method: str) -> dict[str, Any]:
+    """Excess over the limit's negative log-density (of path truth: over the reference's), and coverage."""
+    level = torch.from_numpy(np.concatenate([cell.methods[method]["level"] for cell in cells]))
+    row: dict[str, Any] = {f"cover{p}": _round(coverage(level, p / 100)) for p in (50, 90)}
+    if "nll" in cells[0].methods["limit"]:
+        mine = [cell.methods[method]["nll"] for cell in cells]
+        excess = [nll - cell.methods["limit"]["nll"][: len(nll)] for nll, cell in zip(mine, cells, strict=True)]
+        row["excess_nll"] = _round(float(np.concatenate(excess).astype(np.float64).mean()))
+    return row
+
+
+def errors_of(cell: Judged, method: str) -> Tensor:
+    """Of the phones that a method answered for."""
+    estimate = torch.from_numpy(cell.methods[method]["estimate"])
+    return position_error(estimate, torch.from_numpy(cell.position)[: len(estimate)])
+
+
+def _round(value: float | int) -> float:
+    return float(f"{value:.5g}")

@@ -1,0 +1,1 @@
+"""Surveys on disk: Zarr store, manifest, streams, checks, export."""

@@ -1,0 +1,152 @@
+"""What a survey is to hold: its plan, its tiles, and the units of work that it is made in. Kept in `survey.json`."""
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from uel.core.io import as_json, replace_file
+from uel.errors import UelError
+from uel.radio.sites import Site, sites_from_json, sites_to_json
+from uel.survey.feature_schema import FEATURES, TRACK, Feature
+
+SCHEMA = "uel-survey-2"
+NAME = "survey.json"
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A piece of work: some tracks of one tile, which become one shard of each of its arrays."""
+
+    number: int
+    """in the survey"""
+    tile: str
+    index: int
+    """on the tile, counts its shards"""
+    first: int
+    count: int
+    """tracks"""
+
+    @property
+    def name(self) -> str:
+        return f"{self.tile}-{self.index}"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One tile of a survey."""
+
+    city: str
+    fingerprint: str
+    """of the tile that it was made on"""
+    sites: tuple[Site, ...]
+    sizes: dict[str, int]
+    """of the axes that come after track and report"""
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A survey on paper. What is measured depends on this alone, not on who measures, nor on how many at a time."""
+
+    tracks: int
+    """on each tile"""
+    reports: int
+    """most on a track"""
+    unit: int
+    """tracks in a unit"""
+    features: tuple[str, ...]
+    tiles: dict[str, Entry]
+    plan: dict[str, Any]
+    """how it is measured, as JSON has it"""
+    versions: dict[str, str]
+    """of what measures"""
+
+    @cached_property
+    def units(self) -> list[Unit]:
+        """In the order of their numbers, tile after tile."""
+        firsts = range(0, self.tracks, self.unit)
+        places = [(tile, index, first) for tile in self.tiles for index, first in enumerate(firsts)]
+        return [Unit(n, *place, min(self.unit, self.tracks - place[2])) for n, place in enumerate(places)]
+
+    def units_of(self, tile: str) -> list[Unit]:
+        return [unit for unit in self.units if unit.tile == tile]
+
+    def feature(self, name: str) -> Feature:
+        return TRACK[name] if name in TRACK else FEATURES[name]
+
+    @property
+    def arrays(self) -> dict[str, Feature]:
+        """Everything that is kept of a report."""
+        return {name: self.feature(name) for name in (*TRACK, *self.features)}
+
+    def shape(self, tile: str, name: str) -> tuple[int, ...]:
+        """Of what one report holds of a feature."""
+        return tuple(self.tiles[tile].sizes[axis] for axis in self.feature(name).axes)
+
+    def unit_bytes(self, tile: str) -> int:
+        """What a unit's arrays take in memory."""
+        each = (
+            np.dtype(feature.dtype).itemsize * math.prod(self.shape(tile, name))
+            for name, feature in self.arrays.items()
+        )
+        return min(self.unit, self.tracks) * self.reports * sum(each)
+
+    # ---- on disk -------------------------------------------------------------------------------------
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, with the schema first."""
+        tiles = {name: {**vars(entry), "sites": sites_to_json(entry.sites)} for name, entry in self.tiles.items()}
+        return json.loads(json.dumps({"schema": SCHEMA, **asdict(self), "tiles": tiles}))
+
+    def save(self, folder: Path) -> None:
+        """Write `survey.json`."""
+        replace_file(folder / NAME, as_json(self.as_dict()))
+
+    @staticmethod
+    def load(folder: Path) -> "Manifest":
+        """Read `survey.json`. Raises `UelError` when it is absent, damaged, or of another schema."""
+        try:
+            stored = json.loads((folder / NAME).read_text(encoding="utf-8"))
+            schema = stored.pop("schema") if "schema" in stored else None
+        except (OSError, ValueError, TypeError, AttributeError) as error:
+            raise UelError("no readable survey here", got=f"{folder}: {error}", do="make one: uel survey") from error
+        if schema != SCHEMA:
+            raise UelError(
+                f"this is not a survey of schema {SCHEMA!r}",
+                got=f"schema {schema!r} in {folder}",
+                do="make the survey again with this version, into another folder",
+            )
+        try:
+            tiles = {n: Entry(**{**e, "sites": sites_from_json(e["sites"])}) for n, e in stored["tiles"].items()}
+            manifest = Manifest(**{**stored, "tiles": tiles, "features": tuple(stored["features"])})
+            manifest.arrays  # noqa: B018  (unknown features are found now)
+        except (KeyError, TypeError, AttributeError) as error:
+            got = f"{folder / NAME}: {error!r}"
+            raise UelError("the survey's manifest cannot be read", got=got, do="make the survey again") from error
+        return manifest
+
+    def require_same(self, other: "Manifest") -> None:
+        """Raise `UelError` that names what differs, unless both make the same survey (by whatever versions)."""
+        mine, its = (dict(_leaves(m.as_dict() | {"versions": {}})) for m in (self, other))
+        differing = [name for name in {**mine, **its} if mine.get(name) != its.get(name)]
+        if differing:
+            said = [f"{name}: {its.get(name)} in the folder, {mine.get(name)} asked" for name in differing[:5]]
+            raise UelError(
+                "the folder holds a survey of another plan",
+                got="; ".join(said) + (f"; {len(differing) - 5} more" if len(differing) > 5 else ""),
+                do="go on with the folder's own plan, or choose another folder (--out)",
+            )
+
+
+def _leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """Names with dots, and the values that they lead to."""
+    if not isinstance(value, Mapping):
+        yield name, value
+        return
+    for key, item in value.items():
+        yield from _leaves(item, f"{name}.{key}" if name else key)

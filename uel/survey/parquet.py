@@ -1,0 +1,87 @@
+"""The tabular part of a survey as Parquet: one row for each report and cell."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from uel.errors import UelError
+from uel.survey.dataset import Survey
+from uel.survey.manifest import Manifest, Unit
+from uel.survey.store import writing
+
+
+def columns(manifest: Manifest) -> list[str]:
+    """Features that are one number for each report, or for each report and cell."""
+    return [name for name, f in manifest.arrays.items() if f.axes in ((), ("cell",)) and name != "valid"]
+
+
+def to_parquet(survey: Survey) -> list[Path]:
+    """Write `parquet/TILE.parquet` into the survey's folder for every tile, a unit at a time.
+
+    Columns are `track`, `report` and `cell`, position and velocity by component, and the features; null where nothing
+    is known. Reports that are not valid are left out.
+
+    Raises `UelError` without pyarrow, for a survey that is not finished, and when nothing can be written.
+    """
+    folder = survey.folder / "parquet"
+    for tile in survey.tiles:
+        survey.require(tile)
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        return [_export(survey, tile, folder / f"{tile}.parquet") for tile in survey.tiles]
+
+
+def _export(survey: Survey, tile: str, path: Path) -> Path:
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ImportError as error:
+        raise UelError("Parquet needs pyarrow", got=str(error), do="pip install pyarrow") from error
+    aside = path.with_name(f".{path.name}.part")
+    writer: pq.ParquetWriter | None = None
+    try:
+        for unit in survey.manifest.units_of(tile):
+            table = pa.table(_rows(survey, unit))
+            writer = writer or pq.ParquetWriter(aside, table.schema.with_metadata(_units(survey.manifest)))
+            writer.write_table(table.cast(writer.schema))
+        assert writer is not None, "a tile has units"
+        writer.close()
+        os.replace(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)
+    return path
+
+
+def _units(manifest: Manifest) -> dict[str, str]:
+    return {f"unit/{name}": manifest.feature(name).unit for name in columns(manifest)}
+
+
+def _rows(survey: Survey, unit: Unit) -> dict[str, object]:
+    """Columns of a unit as Arrow takes them."""
+    manifest, names = survey.manifest, columns(survey.manifest)
+    masks = [mask for name in names if (mask := manifest.feature(name).mask) in manifest.arrays]
+    wanted = dict.fromkeys(["valid", "position", "velocity", *names, *masks])
+    values = {name: of.numpy() for name, of in survey.read(unit.tile, wanted, unit.first, unit.count).items()}
+    valid, cells = values["valid"], manifest.tiles[unit.tile].sizes["cell"]
+    track, report = np.nonzero(valid)
+    told = {"track": track + unit.first, "report": report, **_components(values, valid)}
+    rows: dict[str, object] = {name: np.repeat(value, cells) for name, value in told.items()}
+    rows["cell"] = np.tile(np.arange(cells), len(track))
+    return rows | {name: _column(values, name, manifest.feature(name).mask, cells) for name in names}
+
+
+def _components(values: dict[str, np.ndarray], valid: np.ndarray) -> dict[str, np.ndarray]:
+    vectors = {("x", "y"): "position", ("velocity_east", "velocity_north", "velocity_up"): "velocity"}
+    return {axis: values[name][valid][:, i] for axes, name in vectors.items() for i, axis in enumerate(axes)}
+
+
+def _column(values: dict[str, np.ndarray], name: str, mask: str, cells: int) -> object:
+    """A feature's row for every report and cell, null where it is not known."""
+    import pyarrow as pa
+
+    def rows(of: str) -> np.ndarray:
+        own = values[of][values["valid"]]
+        return np.repeat(own, cells) if own.ndim == 1 else own.ravel()
+
+    return pa.array(rows(name), mask=~rows(mask) if mask in values else None)
