@@ -6,16 +6,16 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from scenes.materials.osm_materials import Surfaces, classify
-from scenes.materials.random_materials import Draws, draw, dress, slug
-from scenes.mesh.extrusion import Mesh, extrude_all
+from scenes.materials.osm_materials import SurfaceMaterials, classify
+from scenes.materials.random_materials import RandomMaterials, draw, dress, slug
+from scenes.mesh.extrusion import PrismMesh, extrude_all
 from scenes.mesh.gltf import glb
 from scenes.mesh.ground_mesh import pave
-from scenes.mesh.mesh_parts import Part
+from scenes.mesh.mesh_parts import MeshPart
 from scenes.mesh.rasters import COVERS, materials_of, rasterise, rasterise_cover
 from scenes.mesh.terrain import Terrain
 from scenes.osm import reader
-from scenes.osm.map_features import Building, Place
+from scenes.osm.map_features import Building, MapExtract
 from scenes.osm.queries import parse as parse_source
 from scenes.sites.placement import place as place_masts
 from scenes.tiles import sionna_cities
@@ -30,12 +30,12 @@ from uel.errors import UelError
 from uel.geo.tile import Tile, file_hash
 
 OF_MAPS = ("dem", "draw_heights", "materials", "frequency", "ground")  # what a plan can ask of a map alone
-Inspect = Callable[[Tile, dict[str, Any]], tuple[dict[str, Any], dict[str, bytes]]]
+TileInspection = Callable[[Tile, dict[str, Any]], tuple[dict[str, Any], dict[str, bytes]]]
 """looks at a finished tile and its report so far; returns findings to add to it, and files to put into the folder"""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class TileBuildConfig:
     """How a map becomes a tile."""
 
     size: float | None = None
@@ -79,16 +79,16 @@ class Plan:
 def build(
     source: str | Path,
     folder: Path | str,
-    plan: Plan | None = None,
+    plan: TileBuildConfig | None = None,
     *,
     center: tuple[float, float] | None = None,
     name: str | None = None,
     cache: Path | None = None,
-    inspect: Inspect | None = None,
+    inspect: TileInspection | None = None,
     progress: bool = True,
     **options: Any,
 ) -> Tile:
-    """Build a tile in `folder`, replacing an old one; `options` are those of `Plan`.
+    """Build a tile in `folder`, replacing an old one; `options` are those of `TileBuildConfig`.
 
     `source` and `center` (latitude, longitude) are those of `scenes.osm.reader.read`; or `source` is a city that Sionna
     RT brings along, and `center` in its own metres, see `scenes.tiles.sionna_cities.build`. The folder gets the tile,
@@ -98,7 +98,7 @@ def build(
     Raises `UelError` for a source, a terrain or a plan that makes no tile, and when `folder` holds something else, or
     a tile on which somebody has placed masts since.
     """
-    folder, plan = Path(folder), replace(plan or Plan(), **options)
+    folder, plan = Path(folder), replace(plan or TileBuildConfig(), **options)
     require_no_others_sites(folder)
     made_from = recipe(source, center, name, asdict(plan))
     if source in sionna_cities.CITIES:
@@ -118,8 +118,8 @@ def build(
 
 
 def _bundled(
-    city: str, folder: Path, center: tuple[float, float] | None, plan: Plan, progress: bool
-) -> tuple[Tile, list[Part]]:
+    city: str, folder: Path, center: tuple[float, float] | None, plan: TileBuildConfig, progress: bool
+) -> tuple[Tile, list[MeshPart]]:
     _require_of_meshes(plan)
     square = plan.size or 512.0
     return sionna_cities.build(
@@ -133,9 +133,9 @@ def _bundled(
     )
 
 
-def _require_of_meshes(plan: Plan) -> None:
+def _require_of_meshes(plan: TileBuildConfig) -> None:
     """Whatever needs single buildings and a map of the ground, a bundled city cannot do."""
-    asked = [name for name in OF_MAPS if getattr(plan, name) != getattr(Plan(), name)]
+    asked = [name for name in OF_MAPS if getattr(plan, name) != getattr(TileBuildConfig(), name)]
     if replace(plan.wrong, azimuth_deg=0.0, antenna_height=0.0) != Perturbation():
         asked.append("perturb")
     if asked:
@@ -146,7 +146,9 @@ def _require_of_meshes(plan: Plan) -> None:
         )
 
 
-def _fill(stage: Path, place: Place, plan: Plan, inspect: Inspect | None, made_from: dict[str, Any]) -> None:
+def _fill(
+    stage: Path, place: MapExtract, plan: TileBuildConfig, inspect: TileInspection | None, made_from: dict[str, Any]
+) -> None:
     if plan.wrong.materials and plan.materials == "itu":
         require_variety(place)
     wrong, record = perturb(place, plan.wrong, plan.seed)
@@ -173,25 +175,25 @@ def _fill(stage: Path, place: Place, plan: Plan, inspect: Inspect | None, made_f
     _conclude(tile, report(wrong, meshes, tile), inspect, made_from)
 
 
-def _conclude(tile: Tile, told: dict[str, Any], inspect: Inspect | None, made_from: dict[str, Any]) -> None:
+def _conclude(tile: Tile, told: dict[str, Any], inspect: TileInspection | None, made_from: dict[str, Any]) -> None:
     """The report, and what goes with it, into the folder."""
     more, seen = inspect(tile, told) if inspect else ({}, {})
     put(tile, {"report.json": as_json(told | more), **seen}, remember(made_from, tile))
 
 
-def _terrain(place: Place, plan: Plan) -> Terrain:
+def _terrain(place: MapExtract, plan: TileBuildConfig) -> Terrain:
     half = place.size / 2 + place.margin
     return Terrain.flat(half=half) if plan.dem is None else Terrain.from_dem(plan.dem, place.crs, place.origin, half)
 
 
-def _of_terrain(plan: Plan) -> dict[str, Any]:
+def _of_terrain(plan: TileBuildConfig) -> dict[str, Any]:
     """What `tile.json` says about the ground."""
     if plan.dem is None:
         return {"kind": "flat", "note": "no elevation raster was given: the ground is a plane at 0 m"}
     return {"kind": "dem", "file": plan.dem.name, "sha256": file_hash(plan.dem)}
 
 
-def _walls_and_roofs(meshes: dict[str, Mesh], surfaces: dict[str, Surfaces]) -> list[Part]:
+def _walls_and_roofs(meshes: dict[str, PrismMesh], surfaces: dict[str, SurfaceMaterials]) -> list[MeshPart]:
     """Two parts for each building: its roof, and everything else."""
     parts = []
     for identity, mesh in meshes.items():
@@ -200,20 +202,22 @@ def _walls_and_roofs(meshes: dict[str, Mesh], surfaces: dict[str, Surfaces]) -> 
     return parts
 
 
-def _draws(place: Place, surfaces: dict[str, Surfaces], plan: Plan, donors: dict[str, Building]) -> Draws | None:
+def _draws(
+    place: MapExtract, surfaces: dict[str, SurfaceMaterials], plan: TileBuildConfig, donors: dict[str, Building]
+) -> RandomMaterials | None:
     if plan.materials == "itu":
         return None
     return draw(place.buildings, surfaces, plan.seed, frequency=plan.frequency, donors=donors)
 
 
-def _donors(place: Place, record: dict[str, Any]) -> dict[str, Building]:
+def _donors(place: MapExtract, record: dict[str, Any]) -> dict[str, Building]:
     """By building, the one whose materials it has in the twin."""
     by_id = {building.id: building for building in place.buildings}
     changes = record["buildings"].items()
     return {name: by_id[change["materials_of"]] for name, change in changes if "materials_of" in change}
 
 
-def _with_sites(tile: Tile, plan: Plan) -> Tile:
+def _with_sites(tile: Tile, plan: TileBuildConfig) -> Tile:
     """Masts, at a wrong height and turned the wrong way where the twin is to be wrong."""
     if not plan.sites:
         return tile

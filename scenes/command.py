@@ -11,7 +11,7 @@ import tyro
 from rich.console import Console
 from rich.progress import track
 
-from scenes.builder import Inspect, Plan, build
+from scenes.builder import TileBuildConfig, TileInspection, build
 from scenes.osm.reader import name_of, require_name
 from scenes.sites.placement import place
 from scenes.sites.site_files import MOST, read_sites
@@ -108,7 +108,7 @@ def place_sites(config: PlaceConfig) -> Tile:
 
 
 @dataclass(frozen=True, kw_only=True)
-class BuildConfig(Plan):
+class BuildConfig(TileBuildConfig):
     """Tiles out of maps: `uel build paris.osm.gz "48.87,2.33" munich`."""
 
     sources: tyro.conf.Positional[tuple[str, ...]]
@@ -135,12 +135,12 @@ class BuildConfig(Plan):
             )
 
     @property
-    def plan(self) -> Plan:
+    def plan(self) -> TileBuildConfig:
         """What does not differ from source to source."""
-        return Plan(**{f.name: getattr(self, f.name) for f in fields(Plan)})
+        return TileBuildConfig(**{f.name: getattr(self, f.name) for f in fields(TileBuildConfig)})
 
 
-def build_tiles(config: BuildConfig, inspect: Inspect) -> list[tuple[str, Tile | UelError, float]]:
+def build_tiles(config: BuildConfig, inspect: TileInspection) -> list[tuple[str, Tile | UelError, float]]:
     """Build every source that is not there yet; what cannot be built does not keep the others.
 
     A tile of the same recipe, whole and with the pictures that are asked for, is reused with the masts that it has.
@@ -168,7 +168,7 @@ def _require_once(name: str, source: str, names: dict[str, str]) -> None:
         )
 
 
-def _build_or_reuse(config: BuildConfig, source: str, name: str, inspect: Inspect) -> Tile:
+def _build_or_reuse(config: BuildConfig, source: str, name: str, inspect: TileInspection) -> Tile:
     folder, pictures = config.out / name, {"report.png", *(["render.png"] if config.render else [])}
     tile = reusable(folder, recipe(source, config.center, name, asdict(config.plan)), pictures)
     if tile:

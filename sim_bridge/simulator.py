@@ -13,18 +13,18 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from sim_bridge.backend import runtime
-from sim_bridge.scene.tracing_config import Tracing
+from sim_bridge.scene.tracing_config import TracingConfig
 from uel.core.grid import Grid
 from uel.core.units import SPEED_OF_LIGHT, math_angle, to_db
 from uel.errors import UelError
 from uel.geo.tile import Tile
-from uel.measurement.reports import Truth
+from uel.measurement.reports import LinkTruth
 from uel.radio.radio_map import RadioMap
 from uel.radio.simulator import require_rows
 from uel.radio.sites import Site, cell_positions, cells_of, require_sites
 
 if TYPE_CHECKING:
-    from sim_bridge.paths.atlas_audit import Audit
+    from sim_bridge.paths.atlas_audit import AtlasAudit
 
 runtime.load()
 
@@ -32,10 +32,10 @@ import drjit as dr  # noqa: E402  (Dr.Jit must not be imported before a usable L
 import mitsuba as mi  # noqa: E402
 import sionna.rt as rt  # noqa: E402
 
-from sim_bridge.chains.atlas import Atlas, AtlasPlan, geometry_key  # noqa: E402
+from sim_bridge.chains.atlas import Atlas, AtlasConfig, geometry_key  # noqa: E402
 from sim_bridge.chains.facets import Facets  # noqa: E402
 from sim_bridge.paths import dispatch, solver  # noqa: E402
-from sim_bridge.paths.frozen_paths import Frozen  # noqa: E402
+from sim_bridge.paths.frozen_paths import FrozenPaths  # noqa: E402
 from sim_bridge.paths.path_set import PathSet, azimuth_deg  # noqa: E402
 from sim_bridge.scene import scene_parameters  # noqa: E402
 
@@ -47,7 +47,7 @@ class Sionna:
         self,
         scene: rt.Scene,
         sites: tuple[Site, ...],
-        tracing: Tracing,
+        tracing: TracingConfig,
         tile: Tile | None = None,
         size: float = 2e4,
         source: str | None = None,
@@ -86,10 +86,10 @@ class Sionna:
         self.require_known(given, len(points))
         return self._trace(points, given)
 
-    def freeze(self, position: Float[Tensor, "*n dim"]) -> Frozen:
+    def freeze(self, position: Float[Tensor, "*n dim"]) -> FrozenPaths:
         """Find the paths to positions once, to evaluate them again and again."""
         with torch.no_grad():
-            return Frozen(self, self.rows(position.detach()).clone())
+            return FrozenPaths(self, self.rows(position.detach()).clone())
 
     def require_known(self, given: Mapping[str, Tensor], receivers: int) -> None:
         """Raise `UelError` for a parameter that is unknown, has another shape, or cannot be learned."""
@@ -102,7 +102,7 @@ class Sionna:
                 do="switch scattering off (Tracing.scattering = 0): what reflections lose to it can be learned",
             )
 
-    def paths(self, position: Float[Tensor, "*n dim"]) -> Truth:
+    def paths(self, position: Float[Tensor, "*n dim"]) -> LinkTruth:
         """Trace every link: gain, first arrival, strongest path's azimuth of departure, line of sight.
 
         Differentiable in `position`, where that asks for it.
@@ -110,11 +110,11 @@ class Sionna:
         points = self.rows(position)
         return self.truth(points, self._trace(points, {}))
 
-    def truth(self, points: Float[Tensor, "n 3"], found: PathSet) -> Truth:
+    def truth(self, points: Float[Tensor, "n 3"], found: PathSet) -> LinkTruth:
         """What paths to points say of every link."""
         gain = found.gain()
         known = gain > 0
-        return Truth(
+        return LinkTruth(
             position=points[:, :2],
             gain_db=torch.where(known, to_db(gain.clamp(min=1e-30)), 0.0),
             known=known,
@@ -179,11 +179,11 @@ class Sionna:
             )
         self.atlas = atlas
 
-    def build_atlas(self, plan: AtlasPlan | None = None, grid: Grid | None = None) -> Atlas:
+    def build_atlas(self, plan: AtlasConfig | None = None, grid: Grid | None = None) -> Atlas:
         """Shoot rays from every cell and keep the chains that light each pixel of the tile; then use them."""
         from sim_bridge.paths.atlas_build import build_atlas, settle
 
-        plan = plan or AtlasPlan(depth=self.tracing.max_depth)
+        plan = plan or AtlasConfig(depth=self.tracing.max_depth)
         self.use(build_atlas(self, plan, grid or Grid(size=self.bounds.size, pixel=plan.pixel)))
         if plan.settle:
             settle(self, plan.settle)
@@ -192,7 +192,7 @@ class Sionna:
         assert self.atlas is not None
         return self.atlas
 
-    def audit_atlas(self, count: int = 64, seed: int = 0) -> "Audit":
+    def audit_atlas(self, count: int = 64, seed: int = 0) -> "AtlasAudit":
         """What the atlas misses at random places; see `sim_bridge.paths.atlas_audit.audit`."""
         from sim_bridge.paths.atlas_audit import audit
 
@@ -213,12 +213,12 @@ class Sionna:
 
     def share(
         self, points: Float[Tensor, "n 3"], index: Int[Tensor, " _"], given: Mapping[str, Tensor]
-    ) -> tuple[solver.Ends, dict[str, Tensor]]:
+    ) -> tuple[solver.Endpoints, dict[str, Tensor]]:
         """Ends and parameters of some of the receivers."""
         mine = {name: value[index] if name in scene_parameters.UE else value for name, value in given.items()}
         return self.ends(points[index], mine), mine
 
-    def ends(self, points: Float[Tensor, "n 3"], given: Mapping[str, Tensor]) -> solver.Ends:
+    def ends(self, points: Float[Tensor, "n 3"], given: Mapping[str, Tensor]) -> solver.Endpoints:
         """Where paths start and end: as the sites say, unless it is given."""
         cells = [cell for _, cell in cells_of(self.sites)]
         source = given.get("cell_position", cell_positions(self.sites))
@@ -230,7 +230,7 @@ class Sionna:
         # towards
         # -z: a positive one is a downtilt.
         turn = torch.stack([(90.0 - azimuth) * math.pi / 180, tilt * math.pi / 180, torch.zeros_like(tilt)], -1)
-        return solver.Ends(points, given.get("ue_turn", torch.zeros_like(points)), source, turn)
+        return solver.Endpoints(points, given.get("ue_turn", torch.zeros_like(points)), source, turn)
 
     def __reduce__(self) -> tuple:
         """Travels to other processes as a specification: a scene cannot be pickled, it is opened again there."""
@@ -262,7 +262,7 @@ class Sionna:
         return ~torch.from_numpy(self.scene.mi_scene.ray_test(ray).numpy().astype(bool))
 
 
-def open(tile: Tile, sites: tuple[Site, ...], tracing: Tracing | None = None) -> Sionna:
+def open(tile: Tile, sites: tuple[Site, ...], tracing: TracingConfig | None = None) -> Sionna:
     """Open a tile in Sionna RT, transmitting from the cells of `sites`.
 
     Raises `UelError` for no site, one inside a wall or off the tile, several carriers, a missing LLVM, or an unknown
@@ -270,16 +270,16 @@ def open(tile: Tile, sites: tuple[Site, ...], tracing: Tracing | None = None) ->
     """
     tile.require_sites(sites)
     source = str(tile.scene_file)
-    return Sionna(rt.load_scene(source), sites, tracing or Tracing(), tile, source=source)
+    return Sionna(rt.load_scene(source), sites, tracing or TracingConfig(), tile, source=source)
 
 
-def open_empty(sites: tuple[Site, ...], tracing: Tracing | None = None) -> Sionna:
+def open_empty(sites: tuple[Site, ...], tracing: TracingConfig | None = None) -> Sionna:
     """Sionna RT in empty space, where `uel.FreeSpace` knows the answer."""
-    return Sionna(rt.load_scene(None), sites, tracing or Tracing(), source="")
+    return Sionna(rt.load_scene(None), sites, tracing or TracingConfig(), source="")
 
 
 def _reopened(
-    source: str, sites: tuple[Site, ...], tracing: Tracing, tile: Tile | None, size: float, atlas: Atlas | None
+    source: str, sites: tuple[Site, ...], tracing: TracingConfig, tile: Tile | None, size: float, atlas: Atlas | None
 ) -> Sionna:
     """The simulator that another process described."""
     sim = Sionna(rt.load_scene(source or None), sites, tracing, tile, size, source)
@@ -288,7 +288,7 @@ def _reopened(
     return sim
 
 
-def _install(scene: rt.Scene, sites: tuple[Site, ...], tracing: Tracing) -> float:
+def _install(scene: rt.Scene, sites: tuple[Site, ...], tracing: TracingConfig) -> float:
     """Carrier, materials, arrays and transmitters; returns the carrier's frequency."""
     carrier = require_sites(sites)
     for material in scene.radio_materials.values():

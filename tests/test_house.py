@@ -99,7 +99,7 @@ def test_lazy_names_are_where_the_table_says(room):
 
 def test_every_config_file_fits_its_schema():
     from scenes.command import BuildConfig
-    from sim_bridge.commands.radio_map import MapConfig
+    from sim_bridge.commands.radio_map import RadioMapConfig
     from sim_bridge.commands.survey import SurveyConfig
     from training.ablation.grid import AblateConfig
     from training.calibration.setup import CalibrateConfig
@@ -107,7 +107,7 @@ def test_every_config_file_fits_its_schema():
     from training.commands.train import TrainConfig
     from training.evaluation.protocol import EvalConfig
 
-    schemas = {"demo": DemoConfig, "build": BuildConfig, "map": MapConfig, "survey": SurveyConfig}
+    schemas = {"demo": DemoConfig, "build": BuildConfig, "map": RadioMapConfig, "survey": SurveyConfig}
     schemas |= {"train": TrainConfig, "eval": EvalConfig, "ablate": AblateConfig, "calibrate": CalibrateConfig}
     needed = {"build": ["munich"], "map": ["tile"], "survey": ["tile"], "eval": ["run"]}
     folders = {path.name for path in (ROOT / "configs").iterdir() if path.is_dir() and path.name[0] not in "._"}

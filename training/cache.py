@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass
-class Stages:
+class StageCache:
     """Runs stages under a folder and remembers how long each took."""
 
     root: Path

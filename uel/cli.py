@@ -74,10 +74,10 @@ def place(args: Sequence[str]) -> int:
 def radio_map(args: Sequence[str]) -> int:
     """Radio maps of tiles: gain with its error, delays, angles, SINR, throughput; checked against traced paths."""
     from explorer.reports.radio_map import write
-    from sim_bridge.commands.radio_map import MapConfig, lines, make_maps
+    from sim_bridge.commands.radio_map import RadioMapConfig, lines, make_maps
     from uel.config import load
 
-    for folder, told in make_maps(load(MapConfig, "map", args)):
+    for folder, told in make_maps(load(RadioMapConfig, "map", args)):
         write(folder)
         print("\n".join(lines(folder, told)))
     return 0
@@ -177,10 +177,10 @@ def locate(args: Sequence[str]) -> int:
 
     def tracer(tile, sites, rays):
         import sim_bridge
-        from sim_bridge.scene.tracing_config import Tracing
+        from sim_bridge.scene.tracing_config import TracingConfig
 
         how = {"max_depth": rays.depth, "samples": rays.samples, "scattering": rays.scattering}
-        return sim_bridge.open(tile, sites, Tracing(**how, map_rays=rays.map_rays))
+        return sim_bridge.open(tile, sites, TracingConfig(**how, map_rays=rays.map_rays))
 
     for line in located(load(LocateConfig, "locate", args), tracer):
         print(line)

@@ -13,14 +13,14 @@ from uel.errors import UelError
 from uel.geo.tile import file_hash
 from uel.results.ablation import read_table
 
-Kind = Literal["run", "tile", "map", "survey"]
-MARKS: dict[Kind, str] = {
+ArtefactKind = Literal["run", "tile", "map", "survey"]
+MARKS: dict[ArtefactKind, str] = {
     "run": "artefacts.json",
     "tile": "tile.json",
     "map": "radiomap.zarr/zarr.json",
     "survey": "survey.json",
 }
-COMMANDS: dict[Kind, str] = {
+COMMANDS: dict[ArtefactKind, str] = {
     "run": "uel demo",
     "tile": "uel build florence --sites 4",
     "map": "uel map data/tiles/NAME",
@@ -32,7 +32,7 @@ DEPTH = 3  # folders below `data` and `runs` that are looked into
 
 
 @dataclass(frozen=True)
-class Made:
+class Artefact:
     """A radio map, or a survey's part, that was made on a tile."""
 
     tile: str
@@ -46,14 +46,14 @@ class Made:
 
 
 @dataclass(frozen=True)
-class Place:
+class TileArtefacts:
     """A tile and what was made on it, the best first."""
 
     name: str
     tile: Path
     fingerprint: str
-    radios: tuple[Made, ...] = ()
-    heard: tuple[Made, ...] = ()
+    radios: tuple[Artefact, ...] = ()
+    heard: tuple[Artefact, ...] = ()
 
     @property
     def maps(self) -> tuple[Path, ...]:
@@ -66,7 +66,7 @@ class Place:
         masts = {made.masts for made in self.radios[:1] or self.heard}
         return tuple((made.folder, made.name) for made in self.heard if made.masts in masts)
 
-    def beginning_with(self, asked: Path | None, run: Path | None) -> "Place":
+    def beginning_with(self, asked: Path | None, run: Path | None) -> "TileArtefacts":
         """With the map that was asked for first, then that of the survey that was, then that which the run knows."""
         masts = [made.masts for made in self.heard if made.folder == asked]
         order = lambda made: (made.folder != asked, made.masts not in masts, made.run is None or made.run != run)  # noqa: E731
@@ -88,23 +88,23 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Shelf:
+class ArtefactIndex:
     """Everything found. `asked`, `first` and `run` are what to open with; `problems` what could not be read."""
 
-    places: tuple[Place, ...] = ()
+    places: tuple[TileArtefacts, ...] = ()
     runs: tuple[Path, ...] = ()
     first: str = ""
     run: Path | None = None
     problems: tuple[str, ...] = field(default=())
     asked: Path | None = None
 
-    def place(self, name: str, run: Path | None = None) -> Place | None:
+    def place(self, name: str, run: Path | None = None) -> TileArtefacts | None:
         """A place by its name; what belongs to a run, `self.run` if none is given, comes after what was asked for."""
         found = next((place for place in self.places if place.name == name), None)
         return found.beginning_with(self.asked, run or self.run) if found else None
 
 
-def kind_of(folder: Path) -> Kind | None:
+def kind_of(folder: Path) -> ArtefactKind | None:
     """What a folder holds."""
     return next((kind for kind, mark in MARKS.items() if (folder / mark).is_file()), None)
 
@@ -116,20 +116,22 @@ def require(path: Path) -> None:
         raise UelError("nothing to look at here", got=str(path), do=do)
 
 
-def look(path: Path | None, data: Path, runs: Path) -> Shelf:
+def look(path: Path | None, data: Path, runs: Path) -> ArtefactIndex:
     """All runs under `runs`, all else under `data`, and what `path` holds first."""
     problems: list[str] = []
     folders = sorted({f.resolve() for root in (data, runs, path) if root is not None for f in _below(root)})
-    found: dict[Kind, list[Path]] = {kind: [f for f in folders if (f / MARKS[kind]).is_file()] for kind in MARKS}
+    found: dict[ArtefactKind, list[Path]] = {
+        kind: [f for f in folders if (f / MARKS[kind]).is_file()] for kind in MARKS
+    }
     tested = {run: _tested(run, problems) for run in found["run"]}
     tiles = sorted({*found["tile"], *(tile for tile, _ in tested.values() if tile is not None)})
     asked = path.resolve() if path else None
     tiles.sort(key=lambda tile: tile != asked)
     same = {place.fingerprint: place for tile in reversed(tiles) if (place := _place(tile))}  # a copy is no other place
     places = _named(sorted(same.values(), key=lambda place: str(place.tile)))
-    maps = [Made(of, folder, _masts(folder)) for folder in found["map"] if (of := _made_on(folder, problems))]
+    maps = [Artefact(of, folder, _masts(folder)) for folder in found["map"] if (of := _made_on(folder, problems))]
     known = [(run, tile, radio) for run, (tile, radio) in tested.items() if tile and radio]
-    maps = [*(Made(_print(tile), radio, _masts(radio), run=run) for run, tile, radio in known), *maps]
+    maps = [*(Artefact(_print(tile), radio, _masts(radio), run=run) for run, tile, radio in known), *maps]
     surveys = [made for folder in found["survey"] for made in _surveyed(folder, problems)]
     places = [_filled(place, maps, surveys) for place in places]
     finished = sorted(found["run"], key=lambda run: (run / MARKS["run"]).stat().st_mtime, reverse=True)
@@ -137,7 +139,7 @@ def look(path: Path | None, data: Path, runs: Path) -> Shelf:
 
 
 @dataclass(frozen=True)
-class Study:
+class StudyReport:
     """A calibration or an ablation, as its report tells it."""
 
     name: str
@@ -147,7 +149,7 @@ class Study:
     """by the report, in the order of their names"""
 
 
-def ablations(runs: Path) -> tuple[list[Study], list[str]]:
+def ablations(runs: Path) -> tuple[list[StudyReport], list[str]]:
     """Ablations of the physics loss under a folder of runs, and what could not be read."""
     found, problems = [], []
     for file in sorted((runs / "ablate").glob("*/table.csv")):
@@ -156,19 +158,19 @@ def ablations(runs: Path) -> tuple[list[Study], list[str]]:
         except UelError as error:
             problems.append(str(error))
         else:
-            found.append(Study(file.parent.name, rows, _pictures(file.parent)))
+            found.append(StudyReport(file.parent.name, rows, _pictures(file.parent)))
     return found, problems
 
 
-def calibrations(runs: Path) -> tuple[list[Study], list[str]]:
+def calibrations(runs: Path) -> tuple[list[StudyReport], list[str]]:
     """Calibrations under a folder of runs, a row for each parameter, and what could not be read."""
-    found: list[Study] = []
+    found: list[StudyReport] = []
     problems: list[str] = []
     for file in sorted(runs.glob("*/calibration.json")):
         told = _json(file, problems).get("parameters")
         if isinstance(told, list) and all(isinstance(row, dict) for row in told):
             rows = [{name: row.get(name) for name in CALIBRATED} for row in told]
-            found.append(Study(file.parent.name, rows, _pictures(file.parent)))
+            found.append(StudyReport(file.parent.name, rows, _pictures(file.parent)))
     return found, problems
 
 
@@ -177,18 +179,18 @@ def _pictures(folder: Path) -> tuple[Path, ...]:
 
 
 def _opened(
-    path: Path | None, places: list[Place], runs: list[Path], tested: dict[Path, Any], problems: tuple[str, ...]
-) -> Shelf:
+    path: Path | None, places: list[TileArtefacts], runs: list[Path], tested: dict[Path, Any], problems: tuple[str, ...]
+) -> ArtefactIndex:
     """What to begin with: what was asked for, else the newest run, else the first place."""
     run = path if path in runs else (runs[0] if runs else None)
     tile = tested[run][0] if run else None
     holds = [place for place in places if path and (place.tile == path or path in _parts(place))]
     holds = holds or [place for place in places if tile and place.fingerprint == _print(tile)] or places
     first = holds[0].name if holds else ""
-    return Shelf(tuple(places), tuple(runs), first, run, problems, path)
+    return ArtefactIndex(tuple(places), tuple(runs), first, run, problems, path)
 
 
-def _parts(place: Place) -> list[Path]:
+def _parts(place: TileArtefacts) -> list[Path]:
     return [*place.maps, *(folder for folder, _ in place.surveys)]
 
 
@@ -221,14 +223,14 @@ def _print(tile: Path) -> str:
     return file_hash(tile / MARKS["tile"])[:16]
 
 
-def _place(tile: Path) -> Place | None:
+def _place(tile: Path) -> TileArtefacts | None:
     if not (tile / MARKS["tile"]).is_file():
         return None
     name = _json(tile / MARKS["tile"], []).get("name", tile.name)
-    return Place(str(name), tile, _print(tile))
+    return TileArtefacts(str(name), tile, _print(tile))
 
 
-def _named(places: list[Place]) -> list[Place]:
+def _named(places: list[TileArtefacts]) -> list[TileArtefacts]:
     """Each with a name of its own."""
     names = [place.name for place in places]
     return [
@@ -261,12 +263,12 @@ def _masts(radio: Path) -> str:
     return json.dumps(_json(radio / MARKS["map"], []).get("attributes", {}).get("sites"), sort_keys=True)
 
 
-def _surveyed(survey: Path, problems: list[str]) -> Iterator[Made]:
+def _surveyed(survey: Path, problems: list[str]) -> Iterator[Artefact]:
     """What a survey holds of each of its tiles."""
     for name, entry in _json(survey / MARKS["survey"], problems).get("tiles", {}).items():
-        yield Made(str(entry.get("fingerprint")), survey, json.dumps(entry.get("sites"), sort_keys=True), name)
+        yield Artefact(str(entry.get("fingerprint")), survey, json.dumps(entry.get("sites"), sort_keys=True), name)
 
 
-def _filled(place: Place, maps: list[Made], surveys: list[Made]) -> Place:
+def _filled(place: TileArtefacts, maps: list[Artefact], surveys: list[Artefact]) -> TileArtefacts:
     mine = lambda made: made.tile == place.fingerprint  # noqa: E731
     return replace(place, radios=tuple(filter(mine, maps)), heard=tuple(filter(mine, surveys)))

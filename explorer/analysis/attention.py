@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from uel.geo.tile_maps import Maps
+from uel.geo.tile_maps import TileMaps
 from uel.measurement.reports import Reports
 from uel.models.equivariant_layers import Attention
 from uel.models.inputs import cell_features
@@ -20,7 +20,7 @@ def weights(layer: Attention, x: Float[Tensor, "batch n width"], context: Float[
     return (query @ key.transpose(-1, -2) / query.shape[-1] ** 0.5).softmax(-1).mean(1)
 
 
-def of_summary(locator: Locator, reports: Reports, maps: Maps) -> Float[Tensor, "layer cell"]:
+def of_summary(locator: Locator, reports: Reports, maps: TileMaps) -> Float[Tensor, "layer cell"]:
     """How the first report's summary token shares its attention among the cells, in each layer of the radio encoder.
 
     What it keeps for itself is left out, so rows may sum to less than 1. Not for a U-Net, which has no

@@ -15,8 +15,8 @@ from uel.errors import UelError
 from uel.estimation.grid_posterior import geometric_median, grid_posterior
 from uel.estimation.metrics import grid_level, position_error
 from uel.geo.tile import Tile
-from uel.geo.tile_maps import Maps
-from uel.measurement.model import MeasurementModel
+from uel.geo.tile_maps import TileMaps
+from uel.measurement.model import ObservationModel
 from uel.measurement.reports import Reports
 from uel.mobility.trajectories import draw_positions
 from uel.models.locator import Locator
@@ -32,7 +32,7 @@ PERMUTED = {
 
 
 @dataclass(frozen=True, eq=False)
-class Phones:
+class DrawnPhones:
     """Reports with the truth behind them."""
 
     reports: Reports
@@ -45,10 +45,10 @@ class Phones:
 
 
 @dataclass(frozen=True, eq=False)
-class Trial:
+class PhoneTrial:
     """What came out for each phone."""
 
-    phones: Phones
+    phones: DrawnPhones
     estimate: Float[Tensor, "n 2"]
     error: Float[Tensor, " n"]
     """m, the locator's"""
@@ -67,8 +67,8 @@ class Trial:
 
 
 def draw_phones(
-    tile: Tile, maps: Maps, model: MeasurementModel, count: int, seed: int, survey: TileSurvey | None = None
-) -> Phones:
+    tile: Tile, maps: TileMaps, model: ObservationModel, count: int, seed: int, survey: TileSurvey | None = None
+) -> DrawnPhones:
     """Phones that hear a cell: from the map at uniform places outdoors, or of a ray-traced survey.
 
     A survey may have fewer than `count`. Raises `UelError` where no phone hears a cell.
@@ -81,17 +81,17 @@ def draw_phones(
         truth = truth[torch.randperm(len(truth), generator=generator)[: 2 * count]]
         parts = iter([(model.for_traced.observe(truth, maps.power_dbm, generator), truth.position, truth.los)])
     found = [_audible(*part) for part in parts]
-    phones = Phones(
+    phones = DrawnPhones(
         Reports.cat([p.reports for p in found]),
         *(torch.cat([getattr(p, n) for p in found]) for n in ("position", "los")),
     )
     if not len(phones):
         raise UelError("no phone hears a cell here", got=tile.name, do="choose another tile, or make the map anew")
-    return Phones(phones.reports[:count], phones.position[:count], phones.los[:count])
+    return DrawnPhones(phones.reports[:count], phones.position[:count], phones.los[:count])
 
 
 def _from_map(
-    tile: Tile, maps: Maps, model: MeasurementModel, count: int, generator: torch.Generator
+    tile: Tile, maps: TileMaps, model: ObservationModel, count: int, generator: torch.Generator
 ) -> Iterator[tuple[Reports, Tensor, Tensor]]:
     for _ in range(4):
         position = draw_positions(tile, maps.radio.sites, count, generator)
@@ -99,12 +99,12 @@ def _from_map(
         yield model.observe(truth, maps.power_dbm, generator), position, truth.los
 
 
-def _audible(reports: Reports, position: Tensor, los: Tensor) -> Phones:
+def _audible(reports: Reports, position: Tensor, los: Tensor) -> DrawnPhones:
     kept = reports.heard.any(-1)
-    return Phones(reports[kept], position[kept], reports.at_serving(los)[kept])
+    return DrawnPhones(reports[kept], position[kept], reports.at_serving(los)[kept])
 
 
-def judge(locator: Locator, maps: Maps, phones: Phones, seed: int) -> Trial:
+def judge(locator: Locator, maps: TileMaps, phones: DrawnPhones, seed: int) -> PhoneTrial:
     """Locate phones, by the locator and by grid Bayes."""
     generator = torch.Generator().manual_seed(seed)
     parts = []
@@ -113,11 +113,11 @@ def judge(locator: Locator, maps: Maps, phones: Phones, seed: int) -> Trial:
             parts.append(_judged(locator, maps, reports, truth, generator))
     estimate, rank, entropy, limit, limit_rank = (torch.cat(column) for column in zip(*parts, strict=True))
     error, limit_error = (position_error(answer, phones.position) for answer in (estimate, limit))
-    return Trial(phones, estimate, error, limit_error, rank, limit_rank, entropy)
+    return PhoneTrial(phones, estimate, error, limit_error, rank, limit_rank, entropy)
 
 
 def _judged(
-    locator: Locator, maps: Maps, reports: Reports, truth: Tensor, generator: torch.Generator
+    locator: Locator, maps: TileMaps, reports: Reports, truth: Tensor, generator: torch.Generator
 ) -> tuple[Tensor, ...]:
     fix = locator(reports, maps)
     posterior = grid_posterior(reports, maps.radio, maps.prior, locator.measurement, maps.power_dbm).flatten(1)
@@ -133,7 +133,7 @@ def _chunks(reports: Reports) -> Iterator[Reports]:
         yield reports[start : start + CHUNK]
 
 
-def importance(locator: Locator, maps: Maps, phones: Phones, seed: int) -> dict[str, Float[Tensor, " n"]]:
+def importance(locator: Locator, maps: TileMaps, phones: DrawnPhones, seed: int) -> dict[str, Float[Tensor, " n"]]:
     """Errors in m when one feature is exchanged among phones of the same serving cell, by feature (and "nothing").
 
     Permutation importance (Breiman 2001, section 10): what the locator loses when a feature is wrong, not what it could
@@ -148,7 +148,7 @@ def importance(locator: Locator, maps: Maps, phones: Phones, seed: int) -> dict[
     return {name: _errors(locator, maps, given, phones.position) for name, given in reports.items()}
 
 
-def _errors(locator: Locator, maps: Maps, reports: Reports, truth: Tensor) -> Tensor:
+def _errors(locator: Locator, maps: TileMaps, reports: Reports, truth: Tensor) -> Tensor:
     with torch.no_grad():
         return position_error(torch.cat([locator(part, maps).position for part in _chunks(reports)]), truth)
 

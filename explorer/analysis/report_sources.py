@@ -8,22 +8,22 @@ from torch import Tensor
 
 from uel.errors import UelError
 from uel.geo.tile import Tile
-from uel.geo.tile_maps import Maps
+from uel.geo.tile_maps import TileMaps
 from uel.measurement import report_io
-from uel.measurement.model import MeasurementModel
-from uel.measurement.report_io import Timeline
+from uel.measurement.model import ObservationModel
+from uel.measurement.report_io import ReportSequence
 from uel.measurement.reports import Reports
-from uel.mobility.trajectories import TrackPlan, draw_tracks
+from uel.mobility.trajectories import TrackConfig, draw_tracks
 from uel.survey.dataset import TileSurvey
 
-WALKS = TrackPlan(tracks=16, reports=20, interval=(2.0, 2.0), speeds=(0.0, 1.4, 8.0), shares=(0.0, 1.0, 0.0))
+WALKS = TrackConfig(tracks=16, reports=20, interval=(2.0, 2.0), speeds=(0.0, 1.4, 8.0), shares=(0.0, 1.0, 0.0))
 
 
 @dataclass(frozen=True, eq=False)
-class Story:
+class ReportSource:
     """Reports through time, with the truth where it is known."""
 
-    timeline: Timeline
+    timeline: ReportSequence
     truth: Float[Tensor, "report 2"] | None
     """m"""
     text: str
@@ -33,7 +33,7 @@ class Story:
         return len(self.timeline)
 
 
-def walk(tile: Tile, maps: Maps, model: MeasurementModel, seed: int) -> Story:
+def walk(tile: Tile, maps: TileMaps, model: ObservationModel, seed: int) -> ReportSource:
     """A pedestrian for 40 seconds, reports drawn from the map: of some walks, the one with most reports.
 
     Raises `UelError` where none hears a cell.
@@ -45,23 +45,23 @@ def walk(tile: Tile, maps: Maps, model: MeasurementModel, seed: int) -> Story:
     return _heard(tracks.time[best], reports[best], tracks.position[best], "a pedestrian drawn on the map")
 
 
-def of_survey(survey: TileSurvey, model: MeasurementModel, track: int, seed: int) -> Story:
+def of_survey(survey: TileSurvey, model: ObservationModel, track: int, seed: int) -> ReportSource:
     """One track of a survey, ray-traced. Raises `UelError` where it hears no cell."""
     reports, valid = survey.observe(model, seed)[track], survey.valid[track]
     text = f"track {track} of the survey, ray-traced"
     return _heard(survey.time[track][valid], reports[valid], survey.truth.position[track][valid], text)
 
 
-def of_file(content: bytes, cells: int) -> Story:
+def of_file(content: bytes, cells: int) -> ReportSource:
     """Uploaded reports. Raises `UelError` that says what is wrong with the file."""
-    return Story(report_io.read(content, cells), None, "the uploaded file")
+    return ReportSource(report_io.read(content, cells), None, "the uploaded file")
 
 
-def _heard(time: Tensor, reports: Reports, truth: Tensor, text: str) -> Story:
+def _heard(time: Tensor, reports: Reports, truth: Tensor, text: str) -> ReportSource:
     """The reports that hear a cell."""
     kept = reports.heard.any(-1)
     if not bool(kept.any()):
         raise UelError("no report of this track hears a cell", got=text, do="choose another track")
     missed = int((~kept).sum())
     said = f"{text}; {missed} reports heard no cell" if missed else text
-    return Story(Timeline(time[kept], reports[kept]), truth[kept], said)
+    return ReportSource(ReportSequence(time[kept], reports[kept]), truth[kept], said)

@@ -15,22 +15,22 @@ from uel.core.grid import Grid
 from uel.estimation.credible_regions import probability
 from uel.estimation.fix import Fix
 from uel.estimation.grid_posterior import geometric_median
-from uel.estimation.ray_rescoring import Rescoring, rescored
-from uel.estimation.refinement import FineMap, Refinement, refined
-from uel.geo.tile_maps import Maps
+from uel.estimation.ray_rescoring import RayRescoringConfig, rescored
+from uel.estimation.refinement import PatchSortedMap, RefinementConfig, refined
+from uel.geo.tile_maps import TileMaps
 from uel.inference.geojson import CANDIDATES
-from uel.measurement.model import MeasurementModel
+from uel.measurement.model import ObservationModel
 from uel.measurement.reports import Reports
 from uel.models.locator import Locator
 from uel.radio.simulator import Simulator
 
-Refine = Literal["none", "map", "rt"]
-ALWAYS = Refinement(entropy=0.0)  # somebody who asks for a refinement gets one, however sure the locator is
+RefinementMode = Literal["none", "map", "rt"]
+ALWAYS = RefinementConfig(entropy=0.0)  # somebody who asks for a refinement gets one, however sure the locator is
 EVIDENCE = ("levels (RSRP)", "range (timing advance, ToA)", "azimuth")
 
 
 @dataclass(frozen=True, eq=False)
-class Opinion:
+class TimedFix:
     """Where the phone is (a batch of one), and what it took to say so."""
 
     fix: Fix
@@ -61,12 +61,12 @@ class Opinion:
 
 
 @dataclass(frozen=True, eq=False)
-class Answer:
+class ExplainedFix:
     """What can be said of a report."""
 
-    before: Opinion
+    before: TimedFix
     """the locator's"""
-    after: Opinion | None
+    after: TimedFix | None
     """refined, where that was asked for"""
     evidence: Mapping[str, Float[np.ndarray, "row column"]]
     """nats"""
@@ -76,13 +76,17 @@ class Answer:
     """m, grid Bayes' position"""
 
     @property
-    def final(self) -> Opinion:
+    def final(self) -> TimedFix:
         return self.after or self.before
 
 
 def answer(
-    locator: Locator, maps: Maps, report: Reports, fine: FineMap | None = None, simulator: Simulator | None = None
-) -> Answer:
+    locator: Locator,
+    maps: TileMaps,
+    report: Reports,
+    fine: PatchSortedMap | None = None,
+    simulator: Simulator | None = None,
+) -> ExplainedFix:
     """Locate a single report, and say why; with a fine map its fix is refined, with a simulator also re-scored."""
     model = locator.measurement
     with torch.no_grad():
@@ -95,21 +99,26 @@ def answer(
     posterior = log_p.flatten().softmax(0)
     limit = geometric_median(maps.radio.grid.centres().reshape(1, -1, 2), posterior[None])[0].tolist()
     evidence = {name: part.numpy() for name, part in zip(EVIDENCE, parts, strict=True)}
-    return Answer(before, after, evidence, posterior.view_as(log_p), limit)
+    return ExplainedFix(before, after, evidence, posterior.view_as(log_p), limit)
 
 
 def second(
-    fix: Fix, report: Reports, maps: Maps, model: MeasurementModel, fine: FineMap, simulator: Simulator | None
-) -> Opinion:
+    fix: Fix,
+    report: Reports,
+    maps: TileMaps,
+    model: ObservationModel,
+    fine: PatchSortedMap,
+    simulator: Simulator | None,
+) -> TimedFix:
     """A fix looked at again, as `uel locate --refine map` and `rt` do."""
     with torch.no_grad():
         start = time.perf_counter()
         again = refined(fix, report, fine, model, ALWAYS).fix
         if simulator is not None:
-            again = rescored(again, report, fine, maps, model, simulator, Rescoring())
+            again = rescored(again, report, fine, maps, model, simulator, RayRescoringConfig())
         return _timed(again, start, maps.radio.grid)
 
 
-def _timed(fix: Fix, start: float, grid: Grid) -> Opinion:
+def _timed(fix: Fix, start: float, grid: Grid) -> TimedFix:
     fix.position  # noqa: B018  (it is computed on use, and belongs to the time)
-    return Opinion(fix, time.perf_counter() - start, grid)
+    return TimedFix(fix, time.perf_counter() - start, grid)

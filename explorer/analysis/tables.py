@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from explorer.analysis.charts import label
-from explorer.analysis.phone_trial import Trial
+from explorer.analysis.phone_trial import PhoneTrial
 
 LEAST = 5  # phones below which a condition's median says nothing
 
@@ -37,7 +37,7 @@ def ratios(errors: Mapping[tuple[str, str], np.ndarray]) -> dict[str, float]:
     return found
 
 
-def by_condition(trial: Trial) -> dict[str, float]:
+def by_condition(trial: PhoneTrial) -> dict[str, float]:
     """Median error over grid Bayes', by condition and its count of phones; those with hardly a phone are left out."""
     heard, los = trial.heard.numpy(), trial.phones.los.numpy()
     conditions = {"all": np.ones_like(los), "in sight": los, "out of sight": ~los}
@@ -50,7 +50,7 @@ def by_condition(trial: Trial) -> dict[str, float]:
     }
 
 
-def of_trial(trial: Trial, chosen: np.ndarray) -> list[dict[str, Any]]:
+def of_trial(trial: PhoneTrial, chosen: np.ndarray) -> list[dict[str, Any]]:
     """Errors and coverage of the chosen phones."""
     rows = []
     for name, error, rank in (
@@ -63,7 +63,7 @@ def of_trial(trial: Trial, chosen: np.ndarray) -> list[dict[str, Any]]:
     return rows
 
 
-def worst(trial: Trial, count: int) -> list[dict[str, Any]]:
+def worst(trial: PhoneTrial, count: int) -> list[dict[str, Any]]:
     """The phones with the greatest errors, the worst first."""
     order = trial.error.argsort(descending=True)[:count].tolist()
     return [

@@ -15,13 +15,13 @@ from explorer.app.serve import PATH
 from explorer.map_view import ground_image, tile_gltf, tile_meshes
 from explorer.style import theme_of
 from uel.core.io import data_folder
-from uel.estimation.ray_rescoring import Rescoring
-from uel.estimation.refinement import FineMap
+from uel.estimation.ray_rescoring import RayRescoringConfig
+from uel.estimation.refinement import PatchSortedMap
 from uel.geo.tile import Tile
-from uel.geo.tile_maps import Maps
-from uel.inference.locate import RayPlan
+from uel.geo.tile_maps import TileMaps
+from uel.inference.locate import RayTracingConfig
 from uel.measurement import report_io
-from uel.measurement.report_io import Timeline
+from uel.measurement.report_io import ReportSequence
 from uel.measurement.reports import Reports
 from uel.models.locator import Locator
 from uel.radio import radio_map_io
@@ -33,16 +33,16 @@ SHELF_SECONDS = 20  # a new run shows up after this long
 
 
 @st.cache_resource(ttl=SHELF_SECONDS, show_spinner=False)
-def _shelf(path: str | None, data: str, runs: str) -> artefact_index.Shelf:
+def _shelf(path: str | None, data: str, runs: str) -> artefact_index.ArtefactIndex:
     return artefact_index.look(Path(path) if path else None, Path(data), Path(runs))
 
 
-def shelf() -> artefact_index.Shelf:
+def shelf() -> artefact_index.ArtefactIndex:
     """What there is."""
     return _shelf(os.environ.get(PATH), str(data_folder().resolve()), str(Path("runs").resolve()))
 
 
-def stamp(folder: Path, kind: artefact_index.Kind) -> float:
+def stamp(folder: Path, kind: artefact_index.ArtefactKind) -> float:
     """When a folder was written; part of what it is kept by."""
     return (folder / artefact_index.MARKS[kind]).stat().st_mtime
 
@@ -58,11 +58,11 @@ def tile(folder: Path) -> Tile:
 
 
 @st.cache_resource(max_entries=8, show_spinner="Reading the radio map …")
-def _maps(folder: str, radio: str, stamps: tuple[float, float]) -> tuple[Maps, dict[str, Any]]:
-    return Maps.of(tile(Path(folder)), RadioMap.load(radio)), radio_map_io.read_service(radio)
+def _maps(folder: str, radio: str, stamps: tuple[float, float]) -> tuple[TileMaps, dict[str, Any]]:
+    return TileMaps.of(tile(Path(folder)), RadioMap.load(radio)), radio_map_io.read_service(radio)
 
 
-def maps(place: artefact_index.Place) -> tuple[Maps, dict[str, Any]]:
+def maps(place: artefact_index.TileArtefacts) -> tuple[TileMaps, dict[str, Any]]:
     """The first radio map of a place, with its tile; and the service arrays beside it. Raises `UelError`."""
     radio = place.maps[0]
     return _maps(str(place.tile), str(radio), (stamp(place.tile, "tile"), stamp(radio, "map")))
@@ -89,12 +89,14 @@ def survey(folder: Path, name: str) -> TileSurvey:
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)
-def _buildings(folder: str, colouring: tile_gltf.Colouring, theme: str, stamp: float) -> Any:
+def _buildings(folder: str, colouring: tile_gltf.BuildingColouring, theme: str, stamp: float) -> Any:
     of = tile(Path(folder))
     return tile_gltf.buildings_glb(of, tile_meshes.buildings(of), colouring, theme_of(theme))
 
 
-def buildings(folder: Path, colouring: tile_gltf.Colouring, theme: str) -> tuple[bytes, ground_image.Legend | None]:
+def buildings(
+    folder: Path, colouring: tile_gltf.BuildingColouring, theme: str
+) -> tuple[bytes, ground_image.Legend | None]:
     """A tile's buildings as glTF, and their legend."""
     return _buildings(str(folder), colouring, theme, stamp(folder, "tile"))
 
@@ -137,11 +139,11 @@ def url(content: bytes, name: str) -> str:
 def _simulator(folder: str, radio: str, stamp: float, _at: torch.Tensor) -> Any:
     """Opened, and tried once at a place: kernels are compiled then, and no trace's time holds their compilation."""
     from sim_bridge.paths.polylines import rays as trace
-    from sim_bridge.scene.tracing_config import Tracing
+    from sim_bridge.scene.tracing_config import TracingConfig
     from sim_bridge.simulator import open as open_simulator
 
     of = tile(Path(folder))
-    simulator = open_simulator(of, RadioMap.load(radio).sites, Tracing(samples=RAYS, chunk=1))
+    simulator = open_simulator(of, RadioMap.load(radio).sites, TracingConfig(samples=RAYS, chunk=1))
     trace(simulator, _at)
     return simulator
 
@@ -162,17 +164,17 @@ def rays(folder: str, radio: str, x: float, y: float, stamp: float) -> tuple[Any
 @st.cache_resource(max_entries=2, show_spinner="Starting the ray tracer …")
 def _rescorer(folder: str, radio: str, stamp: float) -> Any:
     """As `uel locate --refine rt` opens it, for all hypotheses of a report at once."""
-    from sim_bridge.scene.tracing_config import Tracing
+    from sim_bridge.scene.tracing_config import TracingConfig
     from sim_bridge.simulator import open as open_simulator
 
-    rays, width = RayPlan(), Rescoring().hypotheses
-    plan = Tracing(max_depth=rays.depth, samples=rays.samples, scattering=rays.scattering, chunk=width)
+    rays, width = RayTracingConfig(), RayRescoringConfig().hypotheses
+    plan = TracingConfig(max_depth=rays.depth, samples=rays.samples, scattering=rays.scattering, chunk=width)
     return open_simulator(tile(Path(folder)), RadioMap.load(radio).sites, plan)
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
-def _fine(folder: str, radio: str, patches: int, stamps: tuple[float, float]) -> FineMap:
-    return FineMap.of(_maps(folder, radio, stamps)[0], patches)
+def _fine(folder: str, radio: str, patches: int, stamps: tuple[float, float]) -> PatchSortedMap:
+    return PatchSortedMap.of(_maps(folder, radio, stamps)[0], patches)
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)
@@ -180,11 +182,11 @@ def _answered(
     run: str,
     folder: str,
     radio: str,
-    refine: single_fix.Refine,
+    refine: single_fix.RefinementMode,
     told: bytes,
     stamps: tuple[float, float, float],
     _report: Reports,
-) -> single_fix.Answer:
+) -> single_fix.ExplainedFix:
     of = locator(Path(run))
     kept, _ = _maps(folder, radio, stamps[:2])
     fine = None if refine == "none" else _fine(folder, radio, of.config.patches, stamps[:2])
@@ -192,11 +194,13 @@ def _answered(
     return single_fix.answer(of, kept, _report, fine, simulator)
 
 
-def answered(run: Path, place: artefact_index.Place, report: Reports, refine: single_fix.Refine) -> single_fix.Answer:
+def answered(
+    run: Path, place: artefact_index.TileArtefacts, report: Reports, refine: single_fix.RefinementMode
+) -> single_fix.ExplainedFix:
     """A report (a batch of one that hears a cell) located on a place, and its fix refined. Raises `UelError`."""
     radio = place.maps[0]
     stamps = stamp(place.tile, "tile"), stamp(radio, "map"), stamp(run, "run")
-    told = report_io.write(Timeline(torch.zeros(1), report))
+    told = report_io.write(ReportSequence(torch.zeros(1), report))
     return _answered(str(run), str(place.tile), str(radio), refine, told, stamps, report)
 
 
@@ -210,7 +214,7 @@ def tried(
     model = locator(Path(run)).measurement
     tracks = survey(Path(survey_of[0]), survey_of[1]) if survey_of else None
     phones = phone_trial.draw_phones(tile(at), kept, model, count, seed, tracks)
-    phones = phone_trial.Phones(phones.reports.tier(tier), phones.position, phones.los)
+    phones = phone_trial.DrawnPhones(phones.reports.tier(tier), phones.position, phones.los)
     return phone_trial.judge(locator(Path(run)), kept, phones, seed)
 
 

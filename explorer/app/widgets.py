@@ -10,12 +10,12 @@ from typing import Any, get_args
 import numpy as np
 import streamlit as st
 
-from explorer.analysis.artefact_index import COMMANDS, Place, Shelf
+from explorer.analysis.artefact_index import COMMANDS, ArtefactIndex, TileArtefacts
 from explorer.app import cache, webgl
 from explorer.map_view import deck_gl, plan_2d, tile_gltf
 from explorer.map_view.ground_image import Image, Legend
-from explorer.map_view.marks import Marks
-from explorer.map_view.tile_gltf import Colouring
+from explorer.map_view.marks import MapMarks
+from explorer.map_view.tile_gltf import BuildingColouring
 from explorer.style import Theme, theme_of
 from uel.errors import UelError
 from uel.geo.tile import Tile
@@ -43,16 +43,16 @@ MAP_HEIGHT = 560
 
 
 @dataclass(frozen=True)
-class Here:
+class PageContext:
     """What the visitor looks at."""
 
-    shelf: Shelf
-    place: Place | None
+    shelf: ArtefactIndex
+    place: TileArtefacts | None
     run: Path | None
     theme: Theme
 
 
-def here() -> Here:
+def here() -> PageContext:
     """Ask for place and run in the sidebar; `?place=…&run=…` in the address does the same."""
     shelf = cache.shelf()
     names, runs = [place.name for place in shelf.places], [run.name for run in shelf.runs]
@@ -60,7 +60,7 @@ def here() -> Here:
         place = _chosen("Place", "place", names, shelf.first)
         run = _chosen("Run", "run", runs, shelf.run.name if shelf.run else "")
     folder = next((folder for folder in shelf.runs if folder.name == run), None)
-    return Here(shelf, shelf.place(place or "", folder), folder, theme_of(st.context.theme.type))
+    return PageContext(shelf, shelf.place(place or "", folder), folder, theme_of(st.context.theme.type))
 
 
 def _chosen(label: str, key: str, names: list[str], first: str) -> str | None:
@@ -99,7 +99,7 @@ def missing(what: str, command: str) -> None:
     st.info(f"No {what} here yet. This makes it:\n\n```\n{command}\n```")
 
 
-def need(here: Here, kind: str) -> bool:
+def need(here: PageContext, kind: str) -> bool:
     """Whether there is a place with a radio map, or a run; says what to do where there is none."""
     if here.place is None:
         missing("place", COMMANDS["tile"])
@@ -168,12 +168,12 @@ class MapOptions:
     opacity: float
     """of buildings"""
     camera: deck_gl.Camera
-    colouring: Colouring
+    colouring: BuildingColouring
 
 
 def map_options(opacity: float = 1.0) -> MapOptions:
     """Ask for them in the sidebar; `opacity` of buildings is where a page begins."""
-    kinds = list(get_args(Colouring))
+    kinds = list(get_args(BuildingColouring))
     with st.sidebar:
         plan = webgl.missing()
         shown = st.segmented_control(
@@ -191,10 +191,10 @@ def map_options(opacity: float = 1.0) -> MapOptions:
 
 
 def show_map(
-    here: Here,
+    here: PageContext,
     tile: Tile,
     picture: Image,
-    marks: Marks,
+    marks: MapMarks,
     options: MapOptions,
     *,
     key: str,
@@ -219,7 +219,7 @@ def show_map(
     buildings, legend = cache.buildings(here.place.tile, options.colouring, here.theme.name)
     ground = cache.ground(tile, picture)
     meshes = {"ground": ground, "buildings": buildings, "pole": tile_gltf.pole_glb()}
-    stage = deck_gl.Stage(**{n: cache.url(m, f"{key}-{n}") for n, m in meshes.items()}, opacity=options.opacity)
+    stage = deck_gl.MapScene(**{n: cache.url(m, f"{key}-{n}") for n, m in meshes.items()}, opacity=options.opacity)
     deck = deck_gl.deck(tile, stage, marks, here.theme, options.camera, at, turn)
     if click is not None:
         deck.layers.insert(1, deck_gl.clickable(tile, *click, turn))

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from explorer.figures.axes import new_figure
-from uel.results.ablation import Row
+from uel.results.ablation import AblationRow
 
 # Okabe and Ito's palette: no physics black, lookup blue, ray tracing in warm colours.
 COLOURS = {"none": "#000000", "map": "#0072B2", "rt": "#D55E00", "map+rt": "#E69F00", "hybrid": "#009E73"}
@@ -18,13 +18,13 @@ WORDS = {"none": "no physics", "map": "map", "rt": "ray tracing", "map+rt": "map
 
 
 @dataclass(frozen=True)
-class Group:
+class VariantGroup:
     """Trainings that differ by their seeds alone."""
 
     loss: str
     features: str
     rt_fraction: float
-    rows: tuple[Row, ...]
+    rows: tuple[AblationRow, ...]
 
     @property
     def name(self) -> tuple[str, str, float]:
@@ -41,12 +41,12 @@ class Group:
         return float(np.median([row.train_cpu_s / row.steps for row in self.rows]))
 
 
-def groups(rows: Iterable[Row]) -> list[Group]:
+def groups(rows: Iterable[AblationRow]) -> list[VariantGroup]:
     """Rows by loss, features and fraction, in the table's order."""
-    found: dict[tuple[str, str, float], list[Row]] = {}
+    found: dict[tuple[str, str, float], list[AblationRow]] = {}
     for row in rows:
         found.setdefault((row.loss, row.features, row.rt_fraction), []).append(row)
-    return [Group(*name, tuple(sorted(mine, key=lambda row: row.seed))) for name, mine in found.items()]
+    return [VariantGroup(*name, tuple(sorted(mine, key=lambda row: row.seed))) for name, mine in found.items()]
 
 
 def label(name: tuple[str, str, float]) -> str:
@@ -57,7 +57,7 @@ def label(name: tuple[str, str, float]) -> str:
     return WORDS.get(loss, loss) + share + alone
 
 
-def _panels(rows: Sequence[Row], title: str) -> tuple[Figure, list[tuple[str, Axes]]]:
+def _panels(rows: Sequence[AblationRow], title: str) -> tuple[Figure, list[tuple[str, Axes]]]:
     """One panel for each locator."""
     every = list(dict.fromkeys(row.evidence for row in rows))
     figure = new_figure(max(5.0 * len(every) + 0.4, 6.4), 4.2)
@@ -79,27 +79,27 @@ def _legend(figure: Figure, axes: Iterable[Axes]) -> None:
         figure.legend(list(named.values()), list(named), **place)
 
 
-def _budget(rows: Sequence[Row]) -> str:
+def _budget(rows: Sequence[AblationRow]) -> str:
     return "time" if any(row.budget == "time" for row in rows) else "steps"
 
 
-def _whole(rows: Iterable[Row], fraction: float) -> list[Row]:
+def _whole(rows: Iterable[AblationRow], fraction: float) -> list[AblationRow]:
     """Without single features and without other fractions than the base's."""
     kept = [row for row in rows if row.rt_fraction in (0.0, fraction)]
     return [row for row in kept if "+" in row.features or row.loss == "none" or _only_feature(kept, row)]
 
 
-def _only_feature(rows: Sequence[Row], row: Row) -> bool:
+def _only_feature(rows: Sequence[AblationRow], row: AblationRow) -> bool:
     return not any("+" in other.features for other in rows if other.loss == row.loss)
 
 
-def base_fraction(rows: Sequence[Row]) -> float:
+def base_fraction(rows: Sequence[AblationRow]) -> float:
     """The share of traced batches that most trainings have."""
     traced = [row.rt_fraction for row in rows if row.rt_fraction > 0]
     return max(dict.fromkeys(traced), key=traced.count) if traced else 0.0
 
 
-def labels_figure(rows: Sequence[Row]) -> Figure:
+def labels_figure(rows: Sequence[AblationRow]) -> Figure:
     """Median error by number of labels, a line for each loss, on the base map."""
     budget = _budget(rows)
     figure, panels = _panels(rows, f"Median error by labels, map {rows[0].map}, equal {budget}")
@@ -122,7 +122,7 @@ def labels_figure(rows: Sequence[Row]) -> Figure:
     return figure
 
 
-def conditions_figure(rows: Sequence[Row]) -> Figure:
+def conditions_figure(rows: Sequence[AblationRow]) -> Figure:
     """Median error by map condition, a bar for each loss."""
     budget, labels = _budget(rows), rows[0].labels
     figure, panels = _panels(rows, f"Median error by map condition, {labels} labels, equal {budget}")
@@ -143,7 +143,7 @@ def conditions_figure(rows: Sequence[Row]) -> Figure:
     return figure
 
 
-def gain_figure(rows: Sequence[Row]) -> Figure:
+def gain_figure(rows: Sequence[AblationRow]) -> Figure:
     """Median error over CPU seconds of training, a dot for each training in the base condition."""
     figure, panels = _panels(rows, f"Error over CPU time, map {rows[0].map}, {rows[0].labels} labels")
     for evidence, ax in panels:
@@ -161,7 +161,7 @@ def gain_figure(rows: Sequence[Row]) -> Figure:
     return figure
 
 
-def cost_figure(rows: Sequence[Row]) -> Figure:
+def cost_figure(rows: Sequence[AblationRow]) -> Figure:
     """CPU time of a step by loss, the ray tracer's part apart."""
     figure, panels = _panels(rows, "CPU time of a step")
     for evidence, ax in panels:

@@ -9,7 +9,7 @@ from matplotlib.colors import LogNorm, PowerNorm
 from matplotlib.figure import Figure
 
 from explorer.figures.axes import colour_bar, extent, map_axes, new_figure, scale_bar
-from uel.results.evaluation import Judged, errors_of
+from uel.results.evaluation import ConditionResult, errors_of
 
 # Okabe and Ito's palette as in `explorer.figures.overview`; the limit black, locators vermilion, others in colours of
 # their own.
@@ -37,7 +37,7 @@ STYLE: dict[str, tuple[str, str, str]] = {
 }
 OTHERS = ("#999933", "#44AA99", "#AA4499")  # rivals
 RATIOS = (0.5, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0, 10.0, 20.0, 50.0)  # on an axis of them
-Rows = Sequence[Mapping[str, str]]
+TableRows = Sequence[Mapping[str, str]]
 WORDS: dict[str, Callable[[str], str]] = {
     "map": str,
     "sigma_db": "σ {} dB".format,
@@ -62,12 +62,12 @@ def colour(method: str) -> str:
     return STYLE[plain][1] if plain in STYLE else OTHERS[sum(map(ord, plain)) % len(OTHERS)]
 
 
-def all_errors(cells: Sequence[Judged], method: str) -> np.ndarray:
+def all_errors(cells: Sequence[ConditionResult], method: str) -> np.ndarray:
     """Errors in metres of all deployments."""
     return np.concatenate([errors_of(cell, method).numpy() for cell in cells])
 
 
-def cdf_figure(by_tier: Mapping[str, Sequence[Judged]]) -> Figure:
+def cdf_figure(by_tier: Mapping[str, Sequence[ConditionResult]]) -> Figure:
     """Cumulative distribution of every method's errors, a panel for each tier."""
     figure = new_figure(4.6 * len(by_tier), 5.4 if len(by_tier) == 1 else 4.4)
     axes = np.atleast_1d(figure.subplots(1, len(by_tier), sharey=True))  # type: ignore[call-overload]
@@ -93,7 +93,7 @@ def _legend_below(figure: Figure, axes: np.ndarray) -> None:
     figure.legend(*handles, loc="outside lower center", ncols=ncols, fontsize=8, frameon=False)
 
 
-def ratio_figure(rows: Rows, base: Mapping[str, Any], methods: Sequence[str]) -> Figure:
+def ratio_figure(rows: TableRows, base: Mapping[str, Any], methods: Sequence[str]) -> Figure:
     """Median error over the limit's by condition, with the interval over deployments."""
     names = list(dict.fromkeys(condition_name(row, base) for row in rows if row["r50"]))
     figure = new_figure(8.2, 1.6 + 0.27 * len(names))
@@ -127,7 +127,7 @@ def condition_name(row: Mapping[str, str], base: Mapping[str, Any]) -> str:
     return " ".join([row["tier"], *odd])
 
 
-def calibration_figure(by_tier: Mapping[str, Sequence[Judged]]) -> Figure:
+def calibration_figure(by_tier: Mapping[str, Sequence[ConditionResult]]) -> Figure:
     """How many truths lie in regions of each claimed probability; the diagonal is honest."""
     figure = new_figure(4.2 * len(by_tier), 4.6)
     axes = np.atleast_1d(figure.subplots(1, len(by_tier), sharey=True))  # type: ignore[call-overload]
@@ -146,7 +146,7 @@ def calibration_figure(by_tier: Mapping[str, Sequence[Judged]]) -> Figure:
     return figure
 
 
-def error_map_figure(cell: Judged, size: float, methods: Sequence[str]) -> Figure:
+def error_map_figure(cell: ConditionResult, size: float, methods: Sequence[str]) -> Figure:
     """Every phone of a deployment where it truly is, coloured by the error of some methods."""
     figure = new_figure(6.0 * len(methods), 5.4)
     for ax, method in zip(np.atleast_1d(figure.subplots(1, len(methods))), methods, strict=True):  # type: ignore[call-overload]
@@ -163,7 +163,7 @@ def error_map_figure(cell: Judged, size: float, methods: Sequence[str]) -> Figur
     return figure
 
 
-def worst_figure(cell: Judged, size: float) -> Figure:
+def worst_figure(cell: ConditionResult, size: float) -> Figure:
     """The locator's worst fixes (above) and the limit's posterior of the same reports (below)."""
     worst = cell.worst
     count = len(worst["truth"])
@@ -186,7 +186,7 @@ def worst_figure(cell: Judged, size: float) -> Figure:
     return figure
 
 
-def _sites(ax: Axes, cell: Judged, serving: int | None = None) -> None:
+def _sites(ax: Axes, cell: ConditionResult, serving: int | None = None) -> None:
     if "sites" not in cell.worst:
         return
     x, y, _ = cell.worst["sites"].T

@@ -50,7 +50,7 @@ _TIER_NAMES = {"T0": "T0: levels", "T1": "T1: + timing advance", "T2": "T2: + se
 
 
 @dataclass(frozen=True, kw_only=True)
-class Example:
+class ExampleFix:
     """One fix beside the limit, as `example.npz` holds it (metres)."""
 
     truth: np.ndarray
@@ -114,7 +114,7 @@ def radio_figure(tile: Tile, radio: RadioMap, cell: int) -> Figure:
     return figure
 
 
-def fix_figure(tile: Tile, sites: tuple[Site, ...], example: Example) -> Figure:
+def fix_figure(tile: Tile, sites: tuple[Site, ...], example: ExampleFix) -> Figure:
     """The locator's heatmap, candidates and answer beside the exact posterior of the limit."""
     figure = new_figure(12.6, 5.9)
     left, right = figure.subplots(1, 2)
@@ -184,7 +184,7 @@ def training_figure(curves: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figu
 # ---- what stands in only one of them -------------------------------------------------------------------
 
 
-def _points(ax: Axes, example: Example) -> None:
+def _points(ax: Axes, example: ExampleFix) -> None:
     ax.plot(*example.truth, "*", markersize=14, color="#F0E442", markeredgecolor="black", zorder=9)
     ax.plot(
         *example.limit_estimate,
@@ -198,12 +198,12 @@ def _points(ax: Axes, example: Example) -> None:
     ax.plot(*example.estimate, "X", markersize=10, color="#D55E00", markeredgecolor="white", zorder=10)
 
 
-def _cells_heard(example: Example) -> str:
+def _cells_heard(example: ExampleFix) -> str:
     count = int(example.heard.sum())
     return f"{count} cell heard" if count == 1 else f"{count} cells heard"
 
 
-def _candidates(ax: Axes, example: Example) -> None:
+def _candidates(ax: Axes, example: ExampleFix) -> None:
     """One-sigma ellipses with their probabilities; hardly likely ones stay out, and labels that would overlap."""
     labelled: list[np.ndarray] = []
     for place, std, p in zip(example.candidates, example.candidate_std, example.candidate_probability, strict=True):

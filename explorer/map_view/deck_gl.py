@@ -14,7 +14,7 @@ import pydeck as pdk
 from jaxtyping import Float
 from pydeck.types import String
 
-from explorer.map_view.marks import Areas, Dots, Lines, Marks, Poles, on_ground
+from explorer.map_view.marks import AreaMarks, LineMarks, MapMarks, PointMarks, SiteMasts, on_ground
 from explorer.style import RGB, Theme
 from uel.geo.tile import Tile
 
@@ -41,7 +41,7 @@ class Deck(pdk.Deck):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stage:
+class MapScene:
     """Where the browser finds the meshes."""
 
     ground: str
@@ -53,7 +53,13 @@ class Stage:
 
 
 def deck(
-    tile: Tile, stage: Stage, marks: Marks, theme: Theme, camera: Camera, at: Sequence[float] | None, turn: str = ""
+    tile: Tile,
+    stage: MapScene,
+    marks: MapMarks,
+    theme: Theme,
+    camera: Camera,
+    at: Sequence[float] | None,
+    turn: str = "",
 ) -> Deck:
     """Everything on one map. The camera looks at a place (m), or at the whole; `turn` sets pickable layers apart.
 
@@ -122,17 +128,17 @@ def _mesh(name: str, url: str, opacity: float = 1.0, placed: Sequence[dict[str, 
     )  # fmt: skip
 
 
-def _poles(name: str, poles: Poles, url: str) -> pdk.Layer:
+def _poles(name: str, poles: SiteMasts, url: str) -> pdk.Layer:
     foot = poles.top - np.outer(poles.length, [0, 0, 1])
     placed = [{"p": _rounded(p), "s": _rounded([1, 1, long])} for p, long in zip(foot, poles.length, strict=True)]
     return _mesh(name, url, placed=placed)
 
 
-def _spots(dots: Dots, turn: str) -> pdk.Layer:
+def _spots(dots: PointMarks, turn: str) -> pdk.Layer:
     return _level(f"{dots.name}{turn}", dots.place, _corners(6) * dots.radius, dots.told, [*dots.colour, 255])
 
 
-def _dots(dots: Dots, theme: Theme) -> pdk.Layer:
+def _dots(dots: PointMarks, theme: Theme) -> pdk.Layer:
     rows = [{"p": _rounded(p), "told": told} for p, told in zip(dots.place, dots.told, strict=True)]
     edge = [*_rgb(theme.ink)] if not dots.ring else [*dots.colour]
     return pdk.Layer(
@@ -143,7 +149,7 @@ def _dots(dots: Dots, theme: Theme) -> pdk.Layer:
     )  # fmt: skip
 
 
-def _lines(lines: Lines) -> pdk.Layer:
+def _lines(lines: LineMarks) -> pdk.Layer:
     parts = zip(lines.points, lines.colours, lines.told, strict=True)
     rows = [{"w": [_rounded(p) for p in points], "c": [*colour], "told": told} for points, colour, told in parts]
     return pdk.Layer(
@@ -153,7 +159,7 @@ def _lines(lines: Lines) -> pdk.Layer:
     )  # fmt: skip
 
 
-def _areas(areas: Areas) -> pdk.Layer:
+def _areas(areas: AreaMarks) -> pdk.Layer:
     parts = zip(areas.points, areas.colours, areas.told, strict=True)
     rows = [{"w": [_rounded(p) for p in points], "c": [*colour, 235], "told": told} for points, colour, told in parts]
     return pdk.Layer(

@@ -21,7 +21,7 @@ WEDGE = 24.0  # m, length of a sector's wedge
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Dots:
+class PointMarks:
     """Round marks of a size on the screen."""
 
     name: str
@@ -41,7 +41,7 @@ class Dots:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Lines:
+class LineMarks:
     """Lines through points; `told` of each."""
 
     name: str
@@ -57,7 +57,7 @@ class Lines:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Areas:
+class AreaMarks:
     """Filled polygons, level, each at a height."""
 
     name: str
@@ -68,7 +68,7 @@ class Areas:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Poles:
+class SiteMasts:
     """Masts, from the ground up. A plan does not draw them: there they are points."""
 
     top: Float[np.ndarray, "n 3"]
@@ -78,18 +78,18 @@ class Poles:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Marks:
+class MapMarks:
     """Everything drawn over buildings and ground."""
 
-    poles: Sequence[Poles] = field(default_factory=list)
-    dots: Sequence[Dots] = field(default_factory=list)
-    lines: Sequence[Lines] = field(default_factory=list)
-    areas: Sequence[Areas] = field(default_factory=list)
+    poles: Sequence[SiteMasts] = field(default_factory=list)
+    dots: Sequence[PointMarks] = field(default_factory=list)
+    lines: Sequence[LineMarks] = field(default_factory=list)
+    areas: Sequence[AreaMarks] = field(default_factory=list)
 
-    def __add__(self, other: "Marks") -> "Marks":
+    def __add__(self, other: "MapMarks") -> "MapMarks":
         """The other's over these."""
         kinds = (f.name for f in fields(self))
-        return Marks(**{kind: [*getattr(self, kind), *getattr(other, kind)] for kind in kinds})
+        return MapMarks(**{kind: [*getattr(self, kind), *getattr(other, kind)] for kind in kinds})
 
 
 def on_ground(tile: Tile, place: Float[np.ndarray, "n 2"], height: float = UE_HEIGHT) -> Float[np.ndarray, "n 3"]:
@@ -99,7 +99,7 @@ def on_ground(tile: Tile, place: Float[np.ndarray, "n 2"], height: float = UE_HE
     return tile.at_height(torch.from_numpy(np.asarray(place, dtype=np.float32)), height).double().numpy()
 
 
-def sites_marks(sites: tuple[Site, ...], tile: Tile, strong: int | None = None) -> Marks:
+def sites_marks(sites: tuple[Site, ...], tile: Tile, strong: int | None = None) -> MapMarks:
     """Masts, sectors as wedges and lone cells as discs; the cell `strong` stands out."""
     wedges, colours, told = [], [], []
     for number, (site, cell) in enumerate(cells_of(sites)):
@@ -110,8 +110,10 @@ def sites_marks(sites: tuple[Site, ...], tile: Tile, strong: int | None = None) 
         pose = "omnidirectional" if omni else f"azimuth {cell.azimuth_deg:.0f}°, downtilt {cell.tilt_deg:.0f}°"
         told.append(f"cell {number}: {pose}\n{cell.power_dbm:.0f} dBm, {z:.0f} m high")
     top = np.array([site.position for site in sites], dtype=np.float64).reshape(-1, 3)
-    masts = Poles(top=top, length=top[:, 2] - on_ground(tile, top[:, :2], 0.0)[:, 2])
-    return Marks(poles=[masts], areas=[Areas(name="cells", label="cells", points=wedges, colours=colours, told=told)])
+    masts = SiteMasts(top=top, length=top[:, 2] - on_ground(tile, top[:, :2], 0.0)[:, 2])
+    return MapMarks(
+        poles=[masts], areas=[AreaMarks(name="cells", label="cells", points=wedges, colours=colours, told=told)]
+    )
 
 
 def _wedge(position: tuple[float, float, float], azimuth_deg: float | None) -> np.ndarray:
@@ -125,7 +127,7 @@ def _wedge(position: tuple[float, float, float], azimuth_deg: float | None) -> n
     return np.vstack([[x, y, z], arc, [x, y, z]])
 
 
-def phone_dots(tile: Tile, place: Float[np.ndarray, "n 2"], seed: int = 0) -> tuple[Dots, np.ndarray, str]:
+def phone_dots(tile: Tile, place: Float[np.ndarray, "n 2"], seed: int = 0) -> tuple[PointMarks, np.ndarray, str]:
     """Phones, which of all they are, and what the page has to say when they are a sample."""
     chosen = np.arange(len(place))
     said = f"{len(place)} phones"
@@ -134,14 +136,14 @@ def phone_dots(tile: Tile, place: Float[np.ndarray, "n 2"], seed: int = 0) -> tu
         said = f"{MOST_DOTS} of {len(place)} phones, drawn at random"
     told = [f"phone {n}" for n in chosen]
     where = on_ground(tile, np.asarray(place)[chosen])
-    dots = Dots(name="phones", label="phones", place=where, colour=BLUE, told=told, radius=3.0, pickable=True)
+    dots = PointMarks(name="phones", label="phones", place=where, colour=BLUE, told=told, radius=3.0, pickable=True)
     return dots, chosen, said
 
 
-def picked_dot(tile: Tile, place: Sequence[float]) -> Dots:
+def picked_dot(tile: Tile, place: Sequence[float]) -> PointMarks:
     where = on_ground(tile, np.array([place]))
     told = [f"picked place\n{place[0]:.1f} m east, {place[1]:.1f} m north"]
-    return Dots(name="picked", label="picked place", place=where, colour=TRUTH, told=told, radius=8.0)
+    return PointMarks(name="picked", label="picked place", place=where, colour=TRUTH, told=told, radius=8.0)
 
 
 def fix_marks(
@@ -151,7 +153,7 @@ def fix_marks(
     limit: Sequence[float] | None,
     candidates: Sequence[tuple[Sequence[float], float, float]],
     refined: Sequence[float] | None = None,
-) -> Marks:
+) -> MapMarks:
     """The answer before and after refinement, candidates (place, probability, standard deviation in m), the limit's
     answer, and the truth.
     """
@@ -165,35 +167,37 @@ def fix_marks(
         if place is not None:
             where = on_ground(tile, np.array([place]), UE_HEIGHT + 1.0)
             told = [f"{label}\n{place[0]:.1f} m east, {place[1]:.1f} m north"]
-            dots.append(Dots(name=name, label=label, place=where, colour=colour, told=told, radius=size))
-    return Marks(dots=dots)
+            dots.append(PointMarks(name=name, label=label, place=where, colour=colour, told=told, radius=size))
+    return MapMarks(dots=dots)
 
 
-def _candidates(tile: Tile, candidates: Sequence[tuple[Sequence[float], float, float]]) -> Dots:
+def _candidates(tile: Tile, candidates: Sequence[tuple[Sequence[float], float, float]]) -> PointMarks:
     told = [f"candidate {n + 1}: {p:.0%}\n± {std:.0f} m" for n, (_, p, std) in enumerate(candidates)]
     where = on_ground(tile, np.array([place for place, _, _ in candidates]), UE_HEIGHT + 0.5)
-    return Dots(name="candidates", label="candidates", place=where, colour=GREEN, told=told, radius=9.0, ring=True)
+    return PointMarks(
+        name="candidates", label="candidates", place=where, colour=GREEN, told=told, radius=9.0, ring=True
+    )
 
 
-def region_lines(tile: Tile, polygons: Sequence[Sequence[Ring]], share: float, height: float = 2.0) -> Lines:
+def region_lines(tile: Tile, polygons: Sequence[Sequence[Ring]], share: float, height: float = 2.0) -> LineMarks:
     """Outlines of the region that holds a share of the probability."""
     rings = [on_ground(tile, np.array(ring), height) for polygon in polygons for ring in polygon]
     colour = VERMILION if share <= 0.5 else ORANGE
     label, told = f"{share:.0%} region", [f"{share:.0%} of the probability"] * len(rings)
     name = f"region{round(100 * share)}"
-    return Lines(name=name, label=label, points=rings, colours=[colour] * len(rings), told=told, width=3.0)
+    return LineMarks(name=name, label=label, points=rings, colours=[colour] * len(rings), told=told, width=3.0)
 
 
-def track_lines(tile: Tile, place: Float[np.ndarray, "n 2"], name: str, label: str, colour: RGB) -> Lines:
+def track_lines(tile: Tile, place: Float[np.ndarray, "n 2"], name: str, label: str, colour: RGB) -> LineMarks:
     """A way on the ground."""
-    return Lines(
+    return LineMarks(
         name=name, label=label, points=[on_ground(tile, place, 2.0)], colours=[colour], told=[label], width=3.0
     )
 
 
 def survey_lines(
     tile: Tile, place: Float[Tensor, "track report 2"], valid: Bool[Tensor, "track report"], seed: int = 0
-) -> tuple[Lines, str]:
+) -> tuple[LineMarks, str]:
     """Tracks of a survey, and what the page has to say when they are a sample."""
     long = (valid.sum(-1) > 1).nonzero()[:, 0].numpy()
     chosen, said = long, f"{len(long)} tracks"
@@ -202,5 +206,7 @@ def survey_lines(
         said = f"{MOST_TRACKS} of {len(long)} tracks, drawn at random"
     points = [on_ground(tile, place[n][valid[n]].numpy(), 2.0) for n in chosen]
     told = [f"track {n}" for n in chosen]
-    lines = Lines(name="tracks", label="tracks", points=points, colours=[GREEN] * len(points), told=told, over=False)
+    lines = LineMarks(
+        name="tracks", label="tracks", points=points, colours=[GREEN] * len(points), told=told, over=False
+    )
     return lines, said

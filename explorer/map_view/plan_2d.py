@@ -4,13 +4,13 @@ import numpy as np
 import plotly.graph_objects as go
 from jaxtyping import UInt8
 
-from explorer.map_view.marks import Areas, Dots, Lines, Marks
+from explorer.map_view.marks import AreaMarks, LineMarks, MapMarks, PointMarks
 from explorer.map_view.png import png_of
 from explorer.style import Theme, css
 from uel.geo.tile import Tile
 
 
-def figure(tile: Tile, ground: UInt8[np.ndarray, "row column 3"], marks: Marks, theme: Theme) -> go.Figure:
+def figure(tile: Tile, ground: UInt8[np.ndarray, "row column 3"], marks: MapMarks, theme: Theme) -> go.Figure:
     """A plan; `ground` is its picture, row 0 south. Buildings lie on it as a veil."""
     plan = go.Figure()
     half = tile.size / 2
@@ -48,7 +48,7 @@ def _data_uri(picture: UInt8[np.ndarray, "row column 3"]) -> str:
     return "data:image/png;base64," + base64.b64encode(png_of(np.flipud(picture))).decode()
 
 
-def _add_dots(plan: go.Figure, dots: Dots, theme: Theme) -> None:
+def _add_dots(plan: go.Figure, dots: PointMarks, theme: Theme) -> None:
     x, y = (dots.place[:, axis].round(2) for axis in (0, 1))
     symbol = "circle-open" if dots.ring else "circle"
     edge = {"width": 2 if dots.ring else 1, "color": css(dots.colour) if dots.ring else theme.ink}
@@ -59,7 +59,7 @@ def _add_dots(plan: go.Figure, dots: Dots, theme: Theme) -> None:
     )  # fmt: skip
 
 
-def _add_lines(plan: go.Figure, lines: Lines) -> None:
+def _add_lines(plan: go.Figure, lines: LineMarks) -> None:
     for n, (points, colour, told) in enumerate(zip(lines.points, lines.colours, lines.told, strict=True)):
         plan.add_scatter(
             x=points[:, 0].round(2), y=points[:, 1].round(2), mode="lines", name=lines.label, text=_lines_of(told),
@@ -68,7 +68,7 @@ def _add_lines(plan: go.Figure, lines: Lines) -> None:
         )  # fmt: skip
 
 
-def _add_areas(plan: go.Figure, areas: Areas) -> None:
+def _add_areas(plan: go.Figure, areas: AreaMarks) -> None:
     for n, (points, colour, told) in enumerate(zip(areas.points, areas.colours, areas.told, strict=True)):
         plan.add_scatter(
             x=points[:, 0].round(2), y=points[:, 1].round(2), mode="lines", fill="toself", name=areas.label,

@@ -13,7 +13,7 @@ from uel.radio.radio_map import RadioMap
 from uel.radio.sinr import sinr
 from uel.radio.sites import reference_power_dbm
 
-Service = dict[str, Tensor]
+ServiceRasters = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class RadioLayer:
     title: str
     unit: str
     scale: str
-    of: Callable[[RadioMap, Service], Tensor | None]
+    of: Callable[[RadioMap, ServiceRasters], Tensor | None]
 
 
 def level_dbm(radio: RadioMap) -> Float[Tensor, "cell row column"]:
@@ -60,7 +60,7 @@ def _excess(radio: RadioMap) -> Tensor | None:
     return ((radio.channels.first_arrival - radio.delay) * SPEED_OF_LIGHT).clamp(min=0)
 
 
-def available(radio: RadioMap, service: Service) -> list[str]:
+def available(radio: RadioMap, service: ServiceRasters) -> list[str]:
     """Names of the layers that this map holds."""
     return [name for name, layer in LAYERS.items() if layer.of(radio, service) is not None]
 
@@ -71,7 +71,7 @@ def strongest(radio: RadioMap) -> Int[Tensor, "row column"]:
 
 
 def values(
-    name: str, radio: RadioMap, service: Service, cell: int | None
+    name: str, radio: RadioMap, service: ServiceRasters, cell: int | None
 ) -> tuple[Float[np.ndarray, "row column"], Bool[np.ndarray, "row column"]]:
     """A layer of a cell, or of the strongest one in each pixel, and where it is known."""
     every = LAYERS[name].of(radio, service)

@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from explorer.map_view.marks import Lines
+from explorer.map_view.marks import LineMarks
 from explorer.style import CATEGORIES
 from uel.core.units import SPEED_OF_LIGHT, timing_advance_step, to_db
-from uel.geo.tile_maps import Maps
+from uel.geo.tile_maps import TileMaps
 
 SHOWN = 40  # paths at most, of all cells
 KINDS = ("reflected", "through walls", "diffracted", "scattered")
@@ -19,14 +19,14 @@ def strongest_rows(rays: Any) -> list[int]:
     return rays.paths.power.argsort(descending=True)[:SHOWN].tolist()
 
 
-def lines(rays: Any) -> list[Lines]:
-    """The strongest paths, coloured by cell; `rays` is a `sim_bridge.paths.polylines.Rays` of one place."""
+def lines(rays: Any) -> list[LineMarks]:
+    """The strongest paths, coloured by cell; `rays` is a `sim_bridge.paths.polylines.PathPolylines` of one place."""
     rows = strongest_rows(rays)
     if not rows:
         return []
     cells = [int(rays.paths.source[row]) for row in rows]
     return [
-        Lines(
+        LineMarks(
             name="rays",
             label="rays",
             points=[rays.line(row).numpy() for row in rows],
@@ -51,7 +51,7 @@ def profile(rays: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return (paths.delay[rows] * 1e9).numpy(), to_db(paths.power[rows]).numpy(), paths.source[rows].numpy()
 
 
-def strongest_dbm(maps: Maps, rays: Any) -> tuple[int, float] | None:
+def strongest_dbm(maps: TileMaps, rays: Any) -> tuple[int, float] | None:
     """The cell with the most traced power, and its RSRP in dBm."""
     gain = rays.paths.gain()[0]
     if not bool((gain > 0).any()):
@@ -60,7 +60,7 @@ def strongest_dbm(maps: Maps, rays: Any) -> tuple[int, float] | None:
     return int(level.argmax()), float(level.max())
 
 
-def table(maps: Maps, at: list[float], rays: Any) -> list[dict[str, Any]]:
+def table(maps: TileMaps, at: list[float], rays: Any) -> list[dict[str, Any]]:
     """What every cell would report there: a row each."""
     mapped = maps.radio.truth(torch.tensor([at]))
     gain, delay, sight = rays.paths.gain()[0], rays.paths.first_arrival()[0], rays.paths.sight()[0]

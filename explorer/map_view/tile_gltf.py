@@ -8,11 +8,11 @@ from jaxtyping import Float, Int, UInt8
 
 from explorer.map_view.gltf import glb
 from explorer.map_view.ground_image import Legend
-from explorer.map_view.tile_meshes import Mesh
+from explorer.map_view.tile_meshes import TileMesh
 from explorer.style import CATEGORIES, GREY, Theme, scaled
 from uel.geo.tile import Tile
 
-Colouring = Literal["plain", "height", "material"]
+BuildingColouring = Literal["plain", "height", "material"]
 SHADES = 12
 STEPS = 32  # of height
 LIGHT = np.array([-0.45, -0.65, 0.61])  # from the south-west, from where the camera looks
@@ -21,14 +21,16 @@ POLE = 1.0  # m, side of a mast
 TERRAIN = 8.0  # m between corners of the ground's triangles
 
 
-def buildings_glb(tile: Tile, mesh: Mesh, colouring: Colouring, theme: Theme) -> tuple[bytes, Legend | None]:
+def buildings_glb(
+    tile: Tile, mesh: TileMesh, colouring: BuildingColouring, theme: Theme
+) -> tuple[bytes, Legend | None]:
     """Buildings, shaded flat (light is in the colours), and what the colours mean.
 
     What is near a camera in the south comes first: where buildings are translucent, the ground shines through them and
     not every wall behind a wall, without drawing all depths before.
     """
     order = np.argsort(-mesh.corner.mean(1) @ CAMERA, kind="stable")
-    mesh = Mesh(mesh.corner[order], mesh.material[order], mesh.names)
+    mesh = TileMesh(mesh.corner[order], mesh.material[order], mesh.names)
     base, index, legend = _coloured(tile, mesh, colouring, theme)
     shade = np.clip((_light(mesh.corner) * SHADES).astype(int), 0, SHADES - 1)
     brightness = np.linspace(0.5, 1.0, SHADES)
@@ -39,7 +41,7 @@ def buildings_glb(tile: Tile, mesh: Mesh, colouring: Colouring, theme: Theme) ->
 
 
 def _coloured(
-    tile: Tile, mesh: Mesh, colouring: Colouring, theme: Theme
+    tile: Tile, mesh: TileMesh, colouring: BuildingColouring, theme: Theme
 ) -> tuple[Float[np.ndarray, "colour 3"], Int[np.ndarray, " face"], Legend | None]:
     """Colours, which of them each face has, and the legend."""
     if colouring == "material":
@@ -62,7 +64,7 @@ def _top(tile: Tile) -> float:
     return max(float(above.quantile(0.98)), 1.0) if len(above) else 1.0
 
 
-def _above_ground(tile: Tile, mesh: Mesh) -> Float[np.ndarray, " face"]:
+def _above_ground(tile: Tile, mesh: TileMesh) -> Float[np.ndarray, " face"]:
     """m from the ground to the top of every face."""
     middle = torch.from_numpy(mesh.corner[:, :, :2].mean(1)).float()
     ground = tile.ground(middle).double().numpy() if len(middle) else np.zeros(0)

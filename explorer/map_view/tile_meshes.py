@@ -14,7 +14,7 @@ VERTEX = {"float": "<f4", "double": "<f8", "uchar": "u1", "int": "<i4", "uint": 
 
 
 @dataclass(frozen=True, eq=False)
-class Mesh:
+class TileMesh:
     """Triangles of buildings, cut off at the tile's edge."""
 
     corner: Float[np.ndarray, "face 3 3"]
@@ -25,7 +25,7 @@ class Mesh:
     """of materials"""
 
 
-def buildings(tile: Tile) -> Mesh:
+def buildings(tile: Tile) -> TileMesh:
     """Every building of a tile. Raises `UelError` when a mesh is absent or damaged."""
     corners, indices, names = [np.zeros((0, 3, 3))], [np.zeros(0, dtype=np.int64)], []
     for file, material in _shapes(tile):
@@ -35,7 +35,7 @@ def buildings(tile: Tile) -> Mesh:
             names.append(material)
         corners.append(cut(read_ply(file), tile.size / 2))
         indices.append(np.full(len(corners[-1]), names.index(material)))
-    return Mesh(np.concatenate(corners), np.concatenate(indices), tuple(names))
+    return TileMesh(np.concatenate(corners), np.concatenate(indices), tuple(names))
 
 
 def _shapes(tile: Tile) -> list[tuple[Path, str]]:

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 
 from explorer.figures import ablation as figures
-from explorer.figures.ablation import Group, groups, label
+from explorer.figures.ablation import VariantGroup, groups, label
 from uel.errors import UelError
 from uel.estimation.metrics import bootstrap
-from uel.results.ablation import Row, read_table
+from uel.results.ablation import AblationRow, read_table
 
 SMALL = 2000  # labels: what few are
 GOAL = 0.15  # share by which the best physics loss should lower p50 there
@@ -55,7 +55,7 @@ def write(folder: Path) -> Path:
     return path
 
 
-def text(folder: Path, rows: Sequence[Row]) -> str:
+def text(folder: Path, rows: Sequence[AblationRow]) -> str:
     """The page."""
     parts = [f"# Ablation `{folder.name}`", _preface(rows), "## What follows", *conclusions(folder, rows)]
     parts += ["## Median error by labels", "![by labels](figures/labels.png)"]
@@ -64,7 +64,7 @@ def text(folder: Path, rows: Sequence[Row]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _preface(rows: Sequence[Row]) -> str:
+def _preface(rows: Sequence[AblationRow]) -> str:
     seeds = len({row.seed for row in rows})
     truth = {
         "paths": "Phones are ray-traced at their true place; r50 is the median over that of the grid posterior on the "
@@ -86,7 +86,7 @@ def _preface(rows: Sequence[Row]) -> str:
 # ---- what follows --------------------------------------------------------------------------------------
 
 
-def conclusions(folder: Path, rows: Sequence[Row]) -> list[str]:
+def conclusions(folder: Path, rows: Sequence[AblationRow]) -> list[str]:
     """Of each locator: whether physics pays with few labels, by tracing more than by lookup, and what that costs."""
     told = []
     for evidence in dict.fromkeys(row.evidence for row in rows):
@@ -96,7 +96,7 @@ def conclusions(folder: Path, rows: Sequence[Row]) -> list[str]:
     return told
 
 
-def _physics(folder: Path, rows: Sequence[Row], evidence: str) -> str:
+def _physics(folder: Path, rows: Sequence[AblationRow], evidence: str) -> str:
     """The best physics loss against none, few labels, exact map, at every budget; equal time judges if it was run."""
     few = [row for row in rows if row.labels <= SMALL and row.map == rows[0].map]
     if not few:
@@ -114,7 +114,7 @@ def _physics(folder: Path, rows: Sequence[Row], evidence: str) -> str:
     return " ".join(words)
 
 
-def _why(rows: Sequence[Row], evidence: str) -> str:
+def _why(rows: Sequence[AblationRow], evidence: str) -> str:
     """What the table itself tells of why physics does not help, and what it does not test."""
     reference = float(np.mean([row.r50 for row in rows if row.loss == "none"]))
     if rows[0].truth == "paths" and reference < 1:
@@ -126,7 +126,7 @@ def _why(rows: Sequence[Row], evidence: str) -> str:
     return "A likely reason, which this table does not test: " + WHY[evidence]
 
 
-def _compared(folder: Path, rows: Sequence[Row]) -> list[tuple[str, float]]:
+def _compared(folder: Path, rows: Sequence[AblationRow]) -> list[tuple[str, float]]:
     """For every number of labels: the best physics loss against none in words, and by what share p50 is lower."""
     found = []
     for labels in sorted({row.labels for row in rows}):
@@ -145,13 +145,13 @@ def _compared(folder: Path, rows: Sequence[Row]) -> list[tuple[str, float]]:
     return found
 
 
-def _as_often(others: Sequence[Group], group: Group) -> list[Group]:
+def _as_often(others: Sequence[VariantGroup], group: VariantGroup) -> list[VariantGroup]:
     """Those that were trained with every seed of a group: of others a mean says nothing beside its."""
     seeds = {row.seed for row in group.rows}
     return [other for other in others if seeds <= {row.seed for row in other.rows}]
 
 
-def _lowered(folder: Path, free: Group, best: Group) -> tuple[float, float, float]:
+def _lowered(folder: Path, free: VariantGroup, best: VariantGroup) -> tuple[float, float, float]:
     """By what share p50 is lower, all seeds together, and its interval over seeds."""
     both = [
         torch.stack([_errors(folder, a), _errors(folder, b)], 1)
@@ -164,7 +164,7 @@ def _lowered(folder: Path, free: Group, best: Group) -> tuple[float, float, floa
     return lower(torch.cat(both)), *bootstrap(both, lower)
 
 
-def _errors(folder: Path, row: Row) -> torch.Tensor:
+def _errors(folder: Path, row: AblationRow) -> torch.Tensor:
     file = folder / "cells" / f"{row.cell}.npz"
     try:
         with np.load(file) as stored:
@@ -174,7 +174,7 @@ def _errors(folder: Path, row: Row) -> torch.Tensor:
         raise UelError("a part of this ablation is missing or damaged", got=f"{file}: {error}", do=do) from error
 
 
-def _traced(rows: Sequence[Row]) -> list[str]:
+def _traced(rows: Sequence[AblationRow]) -> list[str]:
     """Under each map: the best loss that traces against lookup, at equal steps."""
     told = []
     for condition in dict.fromkeys(row.map for row in rows):
@@ -189,7 +189,7 @@ def _traced(rows: Sequence[Row]) -> list[str]:
     return ["At equal steps, the best that traces against lookup: " + "; ".join(told) + "."] if told else []
 
 
-def _price(rows: Sequence[Row]) -> str:
+def _price(rows: Sequence[AblationRow]) -> str:
     """CPU time of a step with a tenth of batches traced over that of lookup."""
     here = groups(row for row in rows if row.budget == "steps")
     lookup = [g for g in here if g.loss == "map" and "+" in g.features] or [g for g in here if g.loss == "map"]
@@ -204,7 +204,7 @@ def _price(rows: Sequence[Row]) -> str:
 # ---- table ---------------------------------------------------------------------------------------------
 
 
-def _table(folder: Path, rows: Sequence[Row]) -> str:
+def _table(folder: Path, rows: Sequence[AblationRow]) -> str:
     """A line for each kind of training, seeds together."""
     header = ["evidence", "map", "labels", "equal", "loss", *HEADER]
     lines = [f"| {' | '.join(header)} |", "|---|---|---:|---|---|" + "---:|" * len(HEADER)]
@@ -215,7 +215,7 @@ def _table(folder: Path, rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
-def _cells(folder: Path, group: Group) -> list[str]:
+def _cells(folder: Path, group: VariantGroup) -> list[str]:
     errors = [_errors(folder, row) for row in group.rows]
     low, high = bootstrap(errors, lambda e: float(e.quantile(0.5)))
     names = ("p95_m", "r50", "p50_los_m", "p50_nlos_m", "p50_cells12_m", "p50_cells34_m", "p50_cells5_m")
@@ -223,7 +223,7 @@ def _cells(folder: Path, group: Group) -> list[str]:
     return [label(group.name), f"{group.p50:.1f} ({low:.1f} to {high:.1f})", *(_mean(group.rows, n) for n in rest)]
 
 
-def _mean(rows: Iterable[Row], name: str) -> str:
+def _mean(rows: Iterable[AblationRow], name: str) -> str:
     values = [value for row in rows if (value := getattr(row, name)) is not None]
     if not values:
         return "–"

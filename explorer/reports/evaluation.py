@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from explorer.figures import evaluation as figures
-from explorer.figures.evaluation import Rows, condition_name, label
+from explorer.figures.evaluation import TableRows, condition_name, label
 from explorer.reports.evaluation_refinement import refinement
 from uel.errors import UelError
-from uel.results.evaluation import Judged, read
+from uel.results.evaluation import ConditionResult, read
 
-Row = Mapping[str, str]
+TableRow = Mapping[str, str]
 AGAIN = "give the command again that made it: uel eval RUN --protocol NAME"
 BELOW = "below the physical limit"
 # (what, statistic, below what) of the guide's accuracy targets; metres.
@@ -68,7 +68,7 @@ def _notes(folder: Path) -> dict[str, Any]:
 # ---- rows ----------------------------------------------------------------------------------------------
 
 
-def base_rows(rows: Rows, notes: Mapping[str, Any], **changes: object) -> dict[str, Row]:
+def base_rows(rows: TableRows, notes: Mapping[str, Any], **changes: object) -> dict[str, TableRow]:
     """Rows by method of the base condition, but for what `changes` say; empty where that was not judged."""
     wanted = {**notes["base"], "track": "single", "carrier": f"{notes['base']['carrier']:g}", **changes}
     fits = lambda row: all(row[name] == str(value) for name, value in wanted.items())  # noqa: E731
@@ -85,7 +85,7 @@ def verdict(ours: float, limit: float, goal: float) -> str:
 # ---- text ----------------------------------------------------------------------------------------------
 
 
-def text(rows: Rows, cells: Sequence[Judged], notes: Mapping[str, Any], pictures: Sequence[str]) -> str:
+def text(rows: TableRows, cells: Sequence[ConditionResult], notes: Mapping[str, Any], pictures: Sequence[str]) -> str:
     """The page."""
     show = lambda name, words: [f"![{words}](figures/{name}.png)"] if name in pictures else []  # noqa: E731
     parts = [
@@ -109,7 +109,7 @@ def text(rows: Rows, cells: Sequence[Judged], notes: Mapping[str, Any], pictures
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _preface(rows: Rows, notes: Mapping[str, Any]) -> str:
+def _preface(rows: TableRows, notes: Mapping[str, Any]) -> str:
     deployments = max(int(row["deployments"]) for row in rows)
     return (
         f"Tiles {', '.join(notes['tiles'])}; {deployments} deployments of masts in all, {notes['phones']} phones each; "
@@ -126,23 +126,23 @@ def _preface(rows: Rows, notes: Mapping[str, Any]) -> str:
     )
 
 
-def _tiers(rows: Rows, notes: Mapping[str, Any], truth: str) -> list[str]:
+def _tiers(rows: TableRows, notes: Mapping[str, Any], truth: str) -> list[str]:
     seen = dict.fromkeys(row["tier"] for row in rows if row["truth"] == truth)
     return [tier for tier in seen if base_rows(rows, notes, truth=truth, tier=tier)]
 
 
-def _methods(rows: Rows, notes: Mapping[str, Any], truth: str, tier: str) -> str:
+def _methods(rows: TableRows, notes: Mapping[str, Any], truth: str, tier: str) -> str:
     found = base_rows(rows, notes, truth=truth, tier=tier)
     return f"### {tier}, {truth} truth\n\n" + _markdown(["method", *(c.removesuffix("_m") for c in SHOWN)], [
         [label(method), _interval(row), *(_number(row[c]) for c in SHOWN[1:])] for method, row in found.items()
     ])  # fmt: skip
 
 
-def _interval(row: Row) -> str:
+def _interval(row: TableRow) -> str:
     return f"{_number(row['p50_m'])} ({_number(row['p50_low_m'])} to {_number(row['p50_high_m'])})"
 
 
-def guide(rows: Rows, notes: Mapping[str, Any]) -> str:
+def guide(rows: TableRows, notes: Mapping[str, Any]) -> str:
     """The guide's accuracy targets, by row and tier, on map truth; of refined fixes where they were judged."""
     tiers = [tier for tier in TIERS if base_rows(rows, notes, truth="map", tier=tier)]
     lines = [[what, *(_target(rows, notes, tier, name, goal) for tier in tiers)] for what, name, goal in TARGETS]
@@ -152,14 +152,14 @@ def guide(rows: Rows, notes: Mapping[str, Any]) -> str:
     return _markdown(["target", *tiers], lines)
 
 
-def _target(rows: Rows, notes: Mapping[str, Any], tier: str, name: str, goal: float) -> str:
+def _target(rows: TableRows, notes: Mapping[str, Any], tier: str, name: str, goal: float) -> str:
     found = base_rows(rows, notes, truth="map", tier=tier)
     ours, limit = (float(found[method][name]) for method in (_answer(found), "limit"))
     unit = (lambda v: f"{100 * v:.1f} %") if name.startswith("over") else (lambda v: f"{v:.1f} m")
     return f"**{verdict(ours, limit, goal)}**: {unit(ours)}, limit {unit(limit)}"
 
 
-def _growth(rows: Rows, notes: Mapping[str, Any], tier: str, goal: float, changes: Mapping[str, object]) -> str:
+def _growth(rows: TableRows, notes: Mapping[str, Any], tier: str, goal: float, changes: Mapping[str, object]) -> str:
     base = base_rows(rows, notes, truth="map", tier=tier)
     other = base_rows(rows, notes, truth="map", tier=tier, **changes)
     if not other:
@@ -168,12 +168,12 @@ def _growth(rows: Rows, notes: Mapping[str, Any], tier: str, goal: float, change
     return _compared(_ratio(other[ours], base[ours]), _ratio(other["limit"], base["limit"]), goal)
 
 
-def _answer(found: Mapping[str, Row]) -> str:
+def _answer(found: Mapping[str, TableRow]) -> str:
     """The method that a user meets: second thoughts included, where they were judged."""
     return "locator+map" if "locator+map" in found else "locator"
 
 
-def _one_report(rows: Rows, tier: str) -> str:
+def _one_report(rows: TableRows, tier: str) -> str:
     """The last report alone against the whole track, of the fastest phones."""
     plain = {"truth": "map", "tier": tier, "map": "M0"}
     moving = [
@@ -189,7 +189,7 @@ def _one_report(rows: Rows, tier: str) -> str:
     return _compared(ours, limit, 0.50)
 
 
-def _ratio(worse: Row, base: Row) -> float:
+def _ratio(worse: TableRow, base: TableRow) -> float:
     return float(worse["p50_m"]) / float(base["p50_m"]) - 1
 
 
@@ -197,7 +197,7 @@ def _compared(ours: float, limit: float, goal: float) -> str:
     return f"**{verdict(ours, limit, goal)}**: {100 * ours:+.0f} %, limit {100 * limit:+.0f} %"
 
 
-def goals(rows: Rows, notes: Mapping[str, Any]) -> str:
+def goals(rows: TableRows, notes: Mapping[str, Any]) -> str:
     """PROTOCOL's own goals: near the limit on the exact map, ahead of robust grid Bayes on wrong ones.
 
     Of fixes as the locator gives them and, where they were, refined on the map or on one traced anew.
@@ -214,24 +214,24 @@ def goals(rows: Rows, notes: Mapping[str, Any]) -> str:
     return _markdown(["goal", "found"], lines)
 
 
-def _checks(row: Row) -> list[str]:
+def _checks(row: TableRow) -> list[str]:
     """What `GOALS` says, goal by goal."""
     values = {name: float(row[name]) for name in ("r50", "r95", "excess_nll", "cover90")}
     ok = (values["r50"] <= 1.05, values["r95"] <= 1.10, values["excess_nll"] <= 0.05, 0.88 <= values["cover90"] <= 0.92)
     return [f"{n} {_number(row[n])}: {'pass' if fine else 'fail'}" for n, fine in zip(values, ok, strict=True)]
 
 
-def _gain(found: Mapping[str, Row], method: str) -> str:
+def _gain(found: Mapping[str, TableRow], method: str) -> str:
     return "; ".join(f"{p} {_ahead(found, method, f'{p}_m')}" for p in ("p50", "p95"))
 
 
-def _ahead(found: Mapping[str, Row], method: str, name: str) -> str:
+def _ahead(found: Mapping[str, TableRow], method: str, name: str) -> str:
     ours, limit, robust = (float(found[m][name]) for m in (method, "limit", "grid_robust"))
     gain = lambda value: f"{100 * (value / robust - 1):+.0f} %"  # noqa: E731
     return f"**{verdict(ours, limit, 0.8 * robust)}** {gain(ours)}, limit {gain(limit)}"
 
 
-def degradation(rows: Rows, notes: Mapping[str, Any]) -> str:
+def degradation(rows: TableRows, notes: Mapping[str, Any]) -> str:
     """Every condition of single reports against the base of its tier and truth."""
     judged = {row["method"] for row in rows if row["track"] == "single"}
     methods = [m for m in ("limit", *notes["locators"], "locator+map", "grid_robust", "knn_survey") if m in judged]
@@ -245,12 +245,12 @@ def degradation(rows: Rows, notes: Mapping[str, Any]) -> str:
     return _markdown(["truth", "condition", *map(label, methods)], lines)
 
 
-def _grown(row: Row, base: Row | None) -> str:
+def _grown(row: TableRow, base: TableRow | None) -> str:
     value = _number(row["p50_m"])
     return value if base is None or base is row else f"{value} ({100 * _ratio(row, base):+.0f} %)"
 
 
-def tracks(rows: Rows) -> str:
+def tracks(rows: TableRows) -> str:
     """Whole tracks beside their last reports."""
     mine = [row for row in rows if row["track"] != "single"]
     if not mine:
@@ -289,7 +289,7 @@ def _number(value: str) -> str:
 # ---- pictures ------------------------------------------------------------------------------------------
 
 
-def _pictures(rows: Rows, cells: Sequence[Judged], notes: Mapping[str, Any]) -> dict[str, Any]:
+def _pictures(rows: TableRows, cells: Sequence[ConditionResult], notes: Mapping[str, Any]) -> dict[str, Any]:
     base = _base_cells(cells, notes)
     last = list(base.values())[-1]
     judged = {row["method"] for row in rows}
@@ -305,9 +305,9 @@ def _pictures(rows: Rows, cells: Sequence[Judged], notes: Mapping[str, Any]) -> 
     return pictures
 
 
-def _base_cells(cells: Sequence[Judged], notes: Mapping[str, Any]) -> dict[str, list[Judged]]:
+def _base_cells(cells: Sequence[ConditionResult], notes: Mapping[str, Any]) -> dict[str, list[ConditionResult]]:
     """Cells of the base condition on the first truth, by tier."""
-    found: dict[str, list[Judged]] = {}
+    found: dict[str, list[ConditionResult]] = {}
     for cell in cells:
         said = vars(cell.condition)
         if {**said, "tier": ""} == {**notes["base"], "tier": ""}:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from explorer.figures.evaluation import label
-from uel.results.evaluation import Judged, errors_of
+from uel.results.evaluation import ConditionResult, errors_of
 
 LEVELS = (0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0)  # nats of the heatmap's entropy
 KINDS = ("locator+map", "locator+descent", "locator+rt")
@@ -19,7 +19,7 @@ NOTE = (
 TRIGGER = "\n\nThe same with a trigger: only fixes whose heatmap has so much entropy are refined on the map.\n\n"
 
 
-def refinement(cells: Sequence[Judged], notes: Mapping[str, Any]) -> str:
+def refinement(cells: Sequence[ConditionResult], notes: Mapping[str, Any]) -> str:
     """Two tables in Markdown: gain and cost of each kind of refinement, and what a trigger on entropy would leave."""
     found = _plain(cells, notes)
     gains = [line for name, mine in found.items() for kind in KINDS for line in _gain(name, mine, kind)]
@@ -32,9 +32,9 @@ def refinement(cells: Sequence[Judged], notes: Mapping[str, Any]) -> str:
     return NOTE + "\n\n" + _table(header, gains) + TRIGGER + _table(trigger, levels)
 
 
-def _plain(cells: Sequence[Judged], notes: Mapping[str, Any]) -> dict[str, list[Judged]]:
+def _plain(cells: Sequence[ConditionResult], notes: Mapping[str, Any]) -> dict[str, list[ConditionResult]]:
     """Cells of single reports whose truth, tier and map alone differ from the base, by name."""
-    found: dict[str, list[Judged]] = {}
+    found: dict[str, list[ConditionResult]] = {}
     for cell in cells:
         said = cell.condition
         told = {"truth": said.truth, "tier": said.tier, "map": said.map}
@@ -43,7 +43,7 @@ def _plain(cells: Sequence[Judged], notes: Mapping[str, Any]) -> dict[str, list[
     return found
 
 
-def _gain(name: str, cells: Sequence[Judged], kind: str) -> list[list[str]]:
+def _gain(name: str, cells: Sequence[ConditionResult], kind: str) -> list[list[str]]:
     """A line of the first table, if that refinement was judged."""
     mine = [cell for cell in cells if kind in cell.methods]
     if not mine:
@@ -59,7 +59,7 @@ def _gain(name: str, cells: Sequence[Judged], kind: str) -> list[list[str]]:
     return [[*line, *_nll(mine, kind, exact), _number(_cpu(mine, kind))]]
 
 
-def _nll(cells: Sequence[Judged], kind: str, exact: bool) -> list[str]:
+def _nll(cells: Sequence[ConditionResult], kind: str, exact: bool) -> list[str]:
     """Mean negative log-density in nats, the locator's, and what is closed."""
     if any("nll" not in cell.methods[kind] for cell in cells):
         return ["–"] * 3
@@ -70,7 +70,7 @@ def _nll(cells: Sequence[Judged], kind: str, exact: bool) -> list[str]:
     return [f"{ours:.2f}", f"{plain:.2f}", _closed(ours, plain, limit, exact)]
 
 
-def _levels(name: str, cells: Sequence[Judged]) -> list[list[str]]:
+def _levels(name: str, cells: Sequence[ConditionResult]) -> list[list[str]]:
     """Lines of the second table: what each trigger leaves of errors and time."""
     get = lambda method, key: _joined([cell.methods[method][key] for cell in cells])  # noqa: E731
     entropy = get("locator", "entropy")
@@ -96,11 +96,11 @@ def _closed(ours: float, plain: float, limit: float, exact: bool) -> str:
     return f"{100 * (plain - ours) / (plain - limit):+.0f} %"
 
 
-def _count(cell: Judged, method: str) -> int:
+def _count(cell: ConditionResult, method: str) -> int:
     return len(cell.methods[method]["estimate"])
 
 
-def _cpu(cells: Sequence[Judged], method: str) -> float:
+def _cpu(cells: Sequence[ConditionResult], method: str) -> float:
     return float(np.median([cell.methods[method]["cpu_ms"] for cell in cells]))
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from explorer.figures import overview
-from explorer.figures.overview import STYLE, Example
+from explorer.figures.overview import STYLE, ExampleFix
 from uel.errors import UelError
 from uel.geo.tile import Tile
 from uel.radio.radio_map import RadioMap
@@ -79,14 +79,14 @@ def read_errors(run: Path) -> dict[str, np.ndarray]:
     return _arrays(run, "errors.npz")
 
 
-def read_example(run: Path) -> Example:
+def read_example(run: Path) -> ExampleFix:
     """The fix that `example.npz` holds."""
     stored = _arrays(run, "example.npz")
     try:
-        fields = {name: stored[name] for name in Example.__dataclass_fields__}
+        fields = {name: stored[name] for name in ExampleFix.__dataclass_fields__}
     except KeyError as error:
         raise _damaged(run, "example.npz", error) from error
-    return Example(**{**fields, "serving": int(fields["serving"]), "tier": str(fields["tier"])})
+    return ExampleFix(**{**fields, "serving": int(fields["serving"]), "tier": str(fields["tier"])})
 
 
 def read_curves(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:

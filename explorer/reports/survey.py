@@ -11,10 +11,10 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from explorer.figures import survey as figures
-from explorer.reports.survey_contents import CONFIG, Facts
+from explorer.reports.survey_contents import CONFIG, SurveyContents
 from explorer.reports.tile import png
 from uel.core.io import replace_file
-from uel.measurement.model import MeasurementModel
+from uel.measurement.model import ObservationModel
 from uel.survey.checks import NEAR, NULL_DB, THROUGH, Links
 from uel.survey.dataset import Survey
 from uel.survey.sample import TileSample
@@ -41,7 +41,7 @@ def write(folder: Path, tiles: Sequence[Path] = ()) -> Path:
     can be written.
     """
     survey = Survey.open(folder)
-    facts = Facts.of(survey, tiles)
+    facts = SurveyContents.of(survey, tiles)
     with writing(folder):
         for name, figure in _pictures(facts).items():
             replace_file(folder / PICTURES / f"{name}.png", png(figure))
@@ -69,7 +69,7 @@ def _key(survey: Survey) -> str:
 # ---- pictures ------------------------------------------------------------------------------------------
 
 
-def _pictures(facts: Facts) -> dict[str, Figure]:
+def _pictures(facts: SurveyContents) -> dict[str, Figure]:
     tiles, first = [sample.tile for sample in facts.samples], facts.samples[0]
     size = facts.tiles[first.tile].size if first.tile in facts.tiles else _spread(first)
     pictures = {
@@ -91,7 +91,7 @@ def _spread(sample: TileSample) -> float:
     return 2.1 * float(torch.cat([sample.truth.position, masts]).abs().max())
 
 
-def _levels(facts: Facts) -> dict[str, list[Tensor]]:
+def _levels(facts: SurveyContents) -> dict[str, list[Tensor]]:
     """Distributions by tile: levels, and the SINRs that there are."""
     samples = facts.samples
     panels = {
@@ -113,7 +113,7 @@ def _serving(sample: TileSample, name: str) -> Tensor:
 # ---- words ---------------------------------------------------------------------------------------------
 
 
-def _text(facts: Facts) -> str:
+def _text(facts: SurveyContents) -> str:
     reports = sum(record.reports for record in facts.records)
     sample = f"{facts.sample_size:,} of {reports:,} reports, from all tiles"
     parts = [
@@ -148,7 +148,7 @@ def _text(facts: Facts) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _header(facts: Facts, reports: int) -> str:
+def _header(facts: SurveyContents, reports: int) -> str:
     manifest, records = facts.survey.manifest, facts.records
     seconds = sum(record.seconds for record in records)
     size = sum(size for record in records for size, _ in record.files.values())
@@ -168,7 +168,7 @@ def _header(facts: Facts, reports: int) -> str:
     return _table(("", ""), rows.items())
 
 
-def _heights(facts: Facts) -> str:
+def _heights(facts: SurveyContents) -> str:
     lost = [name for name in facts.survey.tiles if name not in facts.tiles]
     if not lost:
         return "Phones' heights are those of the tiles' ground."
@@ -195,19 +195,19 @@ def _told(values: Tensor, unit: str) -> str:
     return f"median {middle:.2f} {unit}, 5 % to 95 %: {low:.2f} to {high:.2f} {unit}, {len(values):,} links"
 
 
-def _arrivals(facts: Facts) -> str:
-    fit, default = facts.excess, MeasurementModel().nlos_excess
+def _arrivals(facts: SurveyContents) -> str:
+    fit, default = facts.excess, ObservationModel().nlos_excess
     if not fit.count:
         return "No blocked link has a path."
     return (
         f"{fit.count:,} blocked links arrive {fit.mean:.1f} m late on average. {fit.through:.0%} of them come within "
         f"{THROUGH:g} m, straight through walls. The others fit an exponential law with a scale of {fit.scale:.1f} m; "
         f"the distribution functions differ by {fit.misfit:.2f} at most. Realism without a ray tracer takes "
-        f"{default:g} m (`MeasurementModel.nlos_excess`)."
+        f"{default:g} m (`ObservationModel.nlos_excess`)."
     )
 
 
-def _about_levels(facts: Facts) -> str:
+def _about_levels(facts: SurveyContents) -> str:
     stored = "rsrp_dbm" in facts.survey.features
     words = (
         "RSRP as measured, with fading."
@@ -218,7 +218,7 @@ def _about_levels(facts: Facts) -> str:
     return words + (f" Not in this survey: {'; '.join(absent)}." if absent else "")
 
 
-def _quantiles(facts: Facts) -> str:
+def _quantiles(facts: SurveyContents) -> str:
     panels = _levels(facts)
     rows = []
     for index, sample in enumerate(facts.samples):
@@ -229,7 +229,7 @@ def _quantiles(facts: Facts) -> str:
     return _table(("tile", "reports", *medians, "links with a path", "links in sight"), rows)
 
 
-def _features(facts: Facts) -> str:
+def _features(facts: SurveyContents) -> str:
     rows = []
     for name, feature in facts.survey.manifest.arrays.items():
         m, share = facts.moments[name], f"{facts.share[name]:.1%}"
@@ -242,7 +242,7 @@ def _features(facts: Facts) -> str:
     return _table(("feature", "layer", "unit", "known", "mean", "std", "least", "greatest"), rows)
 
 
-def _repeat(facts: Facts) -> str:
+def _repeat(facts: SurveyContents) -> str:
     folder = facts.survey.folder
     command = f"uel survey --config {shlex.quote(str(folder / CONFIG))}"
     if not (folder / CONFIG).is_file():

@@ -13,18 +13,18 @@ from torch import Tensor
 
 from uel.errors import UelError
 from uel.geo.tile import Tile
-from uel.survey.checks import Check, Excess, Links, checks, excess_of
+from uel.survey.checks import Excess, Links, SurveyCheck, checks, excess_of
 from uel.survey.dataset import Survey
 from uel.survey.feature_schema import Feature
-from uel.survey.sample import Part, TileSample, draw
-from uel.survey.statistics import Moments
-from uel.survey.store import Record
+from uel.survey.sample import TileSample, UnitSlice, draw
+from uel.survey.statistics import StreamingStatistics
+from uel.survey.store import UnitRecord
 
 CONFIG = "config.yaml"  # in the survey's folder, what made it
 
 
 @dataclass(frozen=True, eq=False)
-class Facts:
+class SurveyContents:
     """What the report is written of."""
 
     survey: Survey
@@ -33,16 +33,16 @@ class Facts:
     """those that are still what the survey was made on, by name"""
 
     @staticmethod
-    def of(survey: Survey, given: Sequence[Path]) -> "Facts":
+    def of(survey: Survey, given: Sequence[Path]) -> "SurveyContents":
         """Draw the sample of a finished survey, and look for its tiles: `given`, or where its configuration says."""
-        return Facts(survey, draw(survey, watch=_watched), _tiles(survey, given))
+        return SurveyContents(survey, draw(survey, watch=_watched), _tiles(survey, given))
 
     @cached_property
-    def records(self) -> list[Record]:
+    def records(self) -> list[UnitRecord]:
         return [record for unit in self.survey.manifest.units if (record := self.survey.record(unit))]
 
     @cached_property
-    def moments(self) -> dict[str, Moments]:
+    def moments(self) -> dict[str, StreamingStatistics]:
         """Of all values of the survey."""
         return self.survey.statistics()
 
@@ -58,7 +58,7 @@ class Facts:
         return excess_of(self.links)
 
     @cached_property
-    def checks(self) -> list[Check]:
+    def checks(self) -> list[SurveyCheck]:
         return checks(self.links, self.moments)
 
     @cached_property
@@ -85,7 +85,7 @@ class Facts:
         return sum(len(sample) for sample in self.samples)
 
 
-def _watched(parts: Sequence[Part]) -> Iterable[Part]:
+def _watched(parts: Sequence[UnitSlice]) -> Iterable[UnitSlice]:
     return track(parts, "report", console=Console(stderr=True), transient=True)
 
 

@@ -18,7 +18,7 @@ from explorer.reports.run import read_curves
 from explorer.reports.tile import png
 from uel.errors import UelError
 from uel.estimation.fix import Fix
-from uel.geo.tile_maps import Maps
+from uel.geo.tile_maps import TileMaps
 from uel.measurement.reports import Reports
 
 COLOURS = ("#000000", "#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")  # Okabe and Ito
@@ -27,12 +27,12 @@ DRAWN = ("val_p50_m", "val_p95_m")
 TITLES = {"cdf": "Error of validation phones", "calibration": "How much the regions hold"}
 
 
-def pictures(title: str, maps: Maps, reports: Reports, fix: Fix, truth: Tensor) -> dict[str, bytes]:
+def pictures(title: str, maps: TileMaps, reports: Reports, fix: Fix, truth: Tensor) -> dict[str, bytes]:
     """Heatmaps of one validation."""
     return {"heatmaps": png(heatmaps(title, maps, reports, fix, truth))}
 
 
-def heatmaps(title: str, maps: Maps, reports: Reports, fix: Fix, truth: Float[Tensor, "phone 2"]) -> Figure:
+def heatmaps(title: str, maps: TileMaps, reports: Reports, fix: Fix, truth: Float[Tensor, "phone 2"]) -> Figure:
     """What the locator believes of a few phones (darker is likelier), its fixes and the truth (m)."""
     size = maps.radio.grid.size
     figure = new_figure(4.2 * len(truth), 4.6)

@@ -11,7 +11,7 @@ Origin = Literal["tag", "type", "prior"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Surfaces:
+class SurfaceMaterials:
     """Materials of a building by name, and how each is known."""
 
     wall: str
@@ -64,7 +64,7 @@ GROUND = {
 }
 
 
-def classify(tags: Mapping[str, str]) -> Surfaces:
+def classify(tags: Mapping[str, str]) -> SurfaceMaterials:
     """Classes of a building's wall and roof: its material tags first, then its kind, then concrete.
 
     Of several values (`brick;glass`) the first known one counts; a value that nobody knows counts as none.
@@ -73,7 +73,7 @@ def classify(tags: Mapping[str, str]) -> Surfaces:
     kind = next((kind for kind in kinds if kind), None)
     likely, origin = (kind, "type") if kind else ((DEFAULT, DEFAULT), "prior")
     wall, roof = _tagged(tags, WALL_TAGS), _tagged(tags, ROOF_TAGS)
-    return Surfaces(
+    return SurfaceMaterials(
         wall=wall or likely[0],
         roof=roof or likely[1],
         wall_origin="tag" if wall else origin,

@@ -11,8 +11,8 @@ from jaxtyping import Float
 from scipy.special import ndtr
 
 from scenes.materials.itu_p2040 import RadioMaterial, itu, thickness_of
-from scenes.materials.osm_materials import Surfaces
-from scenes.mesh.mesh_parts import Array, Part
+from scenes.materials.osm_materials import SurfaceMaterials
+from scenes.mesh.mesh_parts import Array, MeshPart
 from scenes.osm.map_features import Building
 from uel.errors import UelError
 
@@ -22,7 +22,7 @@ WAVES = 512  # plane waves that make up the random field: its marginals are norm
 
 
 @dataclass(frozen=True, kw_only=True)
-class Spread:
+class MaterialSpread:
     """How far drawn materials stray from their class, and how alike neighbours are."""
 
     within: Literal["class", "any"] = "class"
@@ -48,14 +48,14 @@ class Spread:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Draws:
+class RandomMaterials:
     """What was drawn at `frequency` (Hz): `materials` by name, `surfaces` names them for each building."""
 
     materials: Mapping[str, RadioMaterial]
-    surfaces: Mapping[str, Surfaces]
+    surfaces: Mapping[str, SurfaceMaterials]
     frequency: float
     seed: int
-    spread: Spread = field(default_factory=Spread)
+    spread: MaterialSpread = field(default_factory=MaterialSpread)
 
     @property
     def bands(self) -> dict[str, list[tuple[float, float]]]:
@@ -69,38 +69,38 @@ class Draws:
 
 def draw(
     buildings: Iterable[Building],
-    surfaces: Mapping[str, Surfaces],
+    surfaces: Mapping[str, SurfaceMaterials],
     seed: int,
     *,
     frequency: float = 3.5e9,
-    spread: Spread | None = None,
+    spread: MaterialSpread | None = None,
     donors: Mapping[str, Building] | None = None,
-) -> Draws:
+) -> RandomMaterials:
     """Draw wall and roof of every building; `surfaces` are their classes by id, `donors` whose draws each one has.
 
     A draw depends on `seed`, the building's id, its classes and where it stands on the tile, not on the number
-    or order of the buildings. Each property follows a Gaussian field over the tile (`Spread.length`, `shared`)
+    or order of the buildings. Each property follows a Gaussian field over the tile (`MaterialSpread.length`, `shared`)
     that walls and roofs have in common, plus the surface's own share, through the normal distribution function
     to a uniform number. Metal stays metal: only its thickness and scattering are drawn. Classes below ε_r = 2
     or above 15 are drawn at that end of the range.
 
     Raises `UelError` when a class is not defined at `frequency` (Hz).
     """
-    spread, donors = spread or Spread(), donors or {}
-    waves = _Waves(seed, spread.length)
+    spread, donors = spread or MaterialSpread(), donors or {}
+    waves = _RandomField(seed, spread.length)
     materials: dict[str, RadioMaterial] = {}
-    named: dict[str, Surfaces] = {}
+    named: dict[str, SurfaceMaterials] = {}
     for building in buildings:
         classes = surfaces[building.id]
         number = _uniform(donors.get(building.id, building), waves, seed, spread.shared)
         names = {side: f"{slug(building.id)}-{side}-{getattr(classes, side)}" for side in ("wall", "roof")}
         for row, (side, name) in enumerate(names.items()):
             materials[name] = _material(getattr(classes, side), number[row], spread, frequency)
-        named[building.id] = Surfaces(**names, wall_origin=classes.wall_origin, roof_origin=classes.roof_origin)
-    return Draws(materials=materials, surfaces=named, frequency=frequency, seed=seed, spread=spread)
+        named[building.id] = SurfaceMaterials(**names, wall_origin=classes.wall_origin, roof_origin=classes.roof_origin)
+    return RandomMaterials(materials=materials, surfaces=named, frequency=frequency, seed=seed, spread=spread)
 
 
-def dress(parts: Iterable[Part], draws: Draws) -> list[Part]:
+def dress(parts: Iterable[MeshPart], draws: RandomMaterials) -> list[MeshPart]:
     """Parts of classes become parts of what was drawn: the one labelled `way-1-wall` of `way-1-wall-brick`.
 
     Every labelled part must have been drawn; parts without a label stay. Rasters are made before, while materials are
@@ -109,7 +109,7 @@ def dress(parts: Iterable[Part], draws: Draws) -> list[Part]:
     return [replace(part, material=_drawn_name(part, draws)) if part.label else part for part in parts]
 
 
-def _drawn_name(part: Part, draws: Draws) -> str:
+def _drawn_name(part: MeshPart, draws: RandomMaterials) -> str:
     name = f"{part.label}-{part.material}"
     assert name in draws.materials, f"the draws know no {name}: labels are slug(id)-wall and slug(id)-roof"
     return name
@@ -126,7 +126,7 @@ def stream(seed: int, purpose: str, identity: str) -> np.random.Generator:
     return np.random.default_rng([seed, int.from_bytes(digest[:8], "little")])
 
 
-class _Waves:
+class _RandomField:
     """A Gaussian field for each of four properties: random Fourier features, the same wherever it is asked."""
 
     def __init__(self, seed: int, length: float) -> None:
@@ -139,14 +139,14 @@ class _Waves:
         return math.sqrt(2 / WAVES) * np.cos(self.wave @ np.array([x, y]) + self.phase).sum(axis=1)
 
 
-def _uniform(building: Building, waves: _Waves, seed: int, shared: float) -> Float[Array, "2 4"]:
+def _uniform(building: Building, waves: _RandomField, seed: int, shared: float) -> Float[Array, "2 4"]:
     """Numbers in [0, 1], wall and roof by property."""
     place = building.footprint.centroid
     own = stream(seed, "materials", building.id).normal(size=(2, 4))
     return ndtr(math.sqrt(shared) * waves.at(place.x, place.y) + math.sqrt(1 - shared) * own)
 
 
-def _material(name: str, number: Float[Array, "4"], spread: Spread, frequency: float) -> RadioMaterial:
+def _material(name: str, number: Float[Array, "4"], spread: MaterialSpread, frequency: float) -> RadioMaterial:
     permittivity, conductivity = itu(name, frequency)
     if name != "metal":
         permittivity = _between(_permittivities(permittivity, spread), number[0])
@@ -160,14 +160,14 @@ def _material(name: str, number: Float[Array, "4"], spread: Spread, frequency: f
     )
 
 
-def _permittivities(nominal: float, spread: Spread) -> tuple[float, float]:
+def _permittivities(nominal: float, spread: MaterialSpread) -> tuple[float, float]:
     if spread.within == "any":
         return PERMITTIVITY
     low, high = np.clip([nominal * (1 - spread.permittivity), nominal * (1 + spread.permittivity)], *PERMITTIVITY)
     return float(low), float(high)
 
 
-def _decades(nominal: float, spread: Spread) -> tuple[float, float]:
+def _decades(nominal: float, spread: MaterialSpread) -> tuple[float, float]:
     limits = np.log10(CONDUCTIVITY)
     if spread.within == "any":
         return float(limits[0]), float(limits[1])

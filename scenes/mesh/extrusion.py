@@ -13,13 +13,13 @@ import shapely
 from jaxtyping import Bool, Float, Integer
 from shapely import MultiPolygon, Polygon
 
-from scenes.mesh.mesh_parts import Array, Part
+from scenes.mesh.mesh_parts import Array, MeshPart
 from scenes.mesh.terrain import Terrain
 from scenes.osm.map_features import Building, Exclusion
 from uel.errors import UelError
 
-Surface = Literal["wall", "roof", "floor"]
-SURFACES: tuple[Surface, ...] = ("wall", "roof", "floor")
+SurfaceKind = Literal["wall", "roof", "floor"]
+SURFACES: tuple[SurfaceKind, ...] = ("wall", "roof", "floor")
 SUNK = 0.5  # m: how far below the lowest ground at its outline a building that stands on it begins
 STOREY = 2.0  # m: how far a roof is at least above the highest ground beneath it
 FINEST = 1e-3  # m: nodes closer than this to their neighbour, or to the line between their neighbours, say nothing
@@ -28,7 +28,7 @@ OPENING = 5e-3  # m: how far an outline that touches itself draws back from its 
 
 
 @dataclass(frozen=True)
-class Mesh:
+class PrismMesh:
     """The triangles of one building: metres, x east, y north, z up; faces counter-clockwise seen from outside."""
 
     vertices: Float[Array, "vertex 3"]
@@ -47,14 +47,14 @@ class Mesh:
         a, b, c = (self.vertices - self.vertices.mean(axis=0))[self.faces].transpose(1, 0, 2)
         return float((a * np.cross(b, c)).sum() / 6)
 
-    def part(self, surfaces: Sequence[Surface], material: str, label: str = "") -> Part:
+    def part(self, surfaces: Sequence[SurfaceKind], material: str, label: str = "") -> MeshPart:
         """The faces of some surfaces as a part, with the vertices that they use."""
         chosen = self.faces[np.isin(self.surface, [SURFACES.index(name) for name in surfaces])]
         used, faces = np.unique(chosen, return_inverse=True)
-        return Part("building", material, self.vertices[used], faces.reshape(-1, 3), label)
+        return MeshPart("building", material, self.vertices[used], faces.reshape(-1, 3), label)
 
 
-def extrude(building: Building, terrain: Terrain) -> Mesh:
+def extrude(building: Building, terrain: Terrain) -> PrismMesh:
     """One building as a closed prism, see `extrude_all`. Raises `UelError` when its footprint makes none."""
     meshes, failures = extrude_all([building], terrain)
     if failures:
@@ -62,7 +62,7 @@ def extrude(building: Building, terrain: Terrain) -> Mesh:
     return meshes[building.id]
 
 
-def extrude_all(buildings: Sequence[Building], terrain: Terrain) -> tuple[dict[str, Mesh], list[Exclusion]]:
+def extrude_all(buildings: Sequence[Building], terrain: Terrain) -> tuple[dict[str, PrismMesh], list[Exclusion]]:
     """Closed prisms by the building's id, and the buildings that make none, with the reason.
 
     Heights count from the lowest ground at the outline of the whole building, as OpenStreetMap defines them, so that
@@ -173,7 +173,7 @@ def unpaired(faces: Integer[Array, "face 3"]) -> Bool[Array, " face"]:
 # Prisms
 
 
-def _prisms(buildings: Sequence[Building], polygons: np.ndarray, terrain: Terrain) -> dict[str, Mesh]:
+def _prisms(buildings: Sequence[Building], polygons: np.ndarray, terrain: Terrain) -> dict[str, PrismMesh]:
     """Meshes by id, without those that would not be closed."""
     if not buildings:
         return {}
@@ -199,7 +199,7 @@ def _split(
     faces: Integer[Array, "face 3"],
     surface: Integer[Array, " face"],
     count: Integer[Array, " building"],
-) -> dict[str, Mesh]:
+) -> dict[str, PrismMesh]:
     """One closed mesh for each building that has one; `count` of the vertices belong to each, in turn."""
     last = np.cumsum(count)
     owner = np.searchsorted(last, faces[:, 0], "right")
@@ -209,7 +209,9 @@ def _split(
     faces = (faces - (last - count)[owner][:, None])[order]
     pieces = zip(np.split(vertices, last[:-1]), np.split(faces, ends), np.split(surface[order], ends), strict=True)
     return {
-        building.id: Mesh(*piece) for building, piece, whole in zip(buildings, pieces, closed, strict=True) if whole
+        building.id: PrismMesh(*piece)
+        for building, piece, whole in zip(buildings, pieces, closed, strict=True)
+        if whole
     }
 
 

@@ -8,7 +8,7 @@ from trimesh.exchange.gltf import export_glb
 from trimesh.visual import TextureVisuals
 from trimesh.visual.material import PBRMaterial
 
-from scenes.mesh.mesh_parts import Part, merge
+from scenes.mesh.mesh_parts import MeshPart, merge
 
 GROUND = (118, 124, 105)
 OTHER = (176, 172, 166)  # buildings of a material that has no colour here
@@ -28,7 +28,7 @@ COLORS = {
 Y_UP = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, -1.0, 0.0]])  # x east, y up, z south
 
 
-def glb(parts: Sequence[Part]) -> bytes:
+def glb(parts: Sequence[MeshPart]) -> bytes:
     """Parts as a binary glTF file, metres, one mesh per kind and material; the same parts, the same bytes.
 
     A material's colour is that of its name without `itu_`; terrain has one colour.
@@ -39,12 +39,12 @@ def glb(parts: Sequence[Part]) -> bytes:
     return export_glb(scene, include_normals=False)
 
 
-def _mesh(part: Part) -> trimesh.Trimesh:
+def _mesh(part: MeshPart) -> trimesh.Trimesh:
     visual = TextureVisuals(material=_material(part))
     return trimesh.Trimesh(part.vertices @ Y_UP.T, part.faces, process=False, visual=visual)
 
 
-def _material(part: Part) -> PBRMaterial:
+def _material(part: MeshPart) -> PBRMaterial:
     color = GROUND if part.kind == "terrain" else COLORS.get(part.material.removeprefix("itu_"), OTHER)
     return PBRMaterial(
         name=part.name,

@@ -10,15 +10,15 @@ from jaxtyping import Float, Integer
 from trimesh.exchange.ply import export_ply
 from trimesh.intersections import slice_faces_plane
 
-Kind = Literal["terrain", "building"]
+MeshKind = Literal["terrain", "building"]
 Array = np.ndarray
 
 
 @dataclass(frozen=True)
-class Part:
+class MeshPart:
     """Triangles that share kind and material; vertices in metres, x east, y north, z up."""
 
-    kind: Kind
+    kind: MeshKind
     material: str
     vertices: Float[Array, "vertex 3"]
     faces: Integer[Array, "face 3"]
@@ -40,28 +40,28 @@ class Part:
         return export_ply(mesh, vertex_normal=False, include_attributes=False)
 
 
-def merge(parts: Iterable[Part]) -> list[Part]:
+def merge(parts: Iterable[MeshPart]) -> list[MeshPart]:
     """One part per kind and material, without a label, in the order in which these first appear."""
-    groups: dict[tuple[Kind, str], list[Part]] = {}
+    groups: dict[tuple[MeshKind, str], list[MeshPart]] = {}
     for part in parts:
         groups.setdefault((part.kind, part.material), []).append(part)
     return [_concatenate(group) for group in groups.values()]
 
 
-def _concatenate(group: list[Part]) -> Part:
+def _concatenate(group: list[MeshPart]) -> MeshPart:
     first = np.cumsum([0, *(len(part.vertices) for part in group)])
     faces = [part.faces + offset for part, offset in zip(group, first[:-1], strict=True)]
     vertices = np.concatenate([part.vertices for part in group])
-    return Part(group[0].kind, group[0].material, vertices, np.concatenate(faces))
+    return MeshPart(group[0].kind, group[0].material, vertices, np.concatenate(faces))
 
 
-def recentre(part: Part, center: tuple[float, float]) -> Part:
+def recentre(part: MeshPart, center: tuple[float, float]) -> MeshPart:
     """The part with `center` (metres) as its origin; elevations stay."""
     moved = part.vertices.astype(np.float64) - np.array([*center, 0.0])
     return replace(part, vertices=moved)
 
 
-def cut(part: Part, half: float) -> Part:
+def cut(part: MeshPart, half: float) -> MeshPart:
     """What lies in the square |x|, |y| ≤ `half` metres; a wall that straddles its edge is left open there."""
     vertices, faces = part.vertices, part.faces
     for inward in np.array([[1.0, 0, 0], [-1, 0, 0], [0, 1, 0], [0, -1, 0]]):

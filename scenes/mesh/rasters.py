@@ -7,8 +7,8 @@ from jaxtyping import Float, Integer, UInt8
 from rasterio import Affine
 from rasterio.features import rasterize
 
-from scenes.mesh.mesh_parts import Array, Kind, Part, merge
-from scenes.osm.map_features import Ground
+from scenes.mesh.mesh_parts import Array, MeshKind, MeshPart, merge
+from scenes.osm.map_features import LandCoverPatch
 from uel.core.grid import Grid
 from uel.errors import UelError
 
@@ -19,7 +19,7 @@ CLEARANCE = 0.5  # m: whatever rises less above the ground is no building
 COVERS = ("open", "road", "path", "water", "green")  # what the raster `cover` counts
 
 
-def rasterise(parts: list[Part], grid: Grid) -> dict[str, Array]:
+def rasterise(parts: list[MeshPart], grid: Grid) -> dict[str, Array]:
     """The rasters that `uel.geo.tile.Tile` describes, `row column`, row 0 in the south, no NaN.
 
     `material` counts the materials in the order of `materials_of(parts)`. Raises `UelError` when a ray meets
@@ -40,12 +40,12 @@ def rasterise(parts: list[Part], grid: Grid) -> dict[str, Array]:
     }
 
 
-def materials_of(parts: list[Part]) -> list[str]:
+def materials_of(parts: list[MeshPart]) -> list[str]:
     """Names of the materials in the order of their first appearance."""
     return list(dict.fromkeys(part.material for part in parts))
 
 
-def rasterise_cover(ground: Sequence[Ground], grid: Grid) -> UInt8[Array, "row column"]:
+def rasterise_cover(ground: Sequence[LandCoverPatch], grid: Grid) -> UInt8[Array, "row column"]:
     """Land cover, index into `COVERS`, row 0 in the south: the last patch that holds a pixel's centre, or open."""
     low = -grid.size / 2
     # Row 0 in the south and a positive step: rasterio asks for no more than an affine map.
@@ -56,7 +56,9 @@ def rasterise_cover(ground: Sequence[Ground], grid: Grid) -> UInt8[Array, "row c
     return rasterize(shapes, out_shape=grid.shape, transform=pixels, dtype=np.uint8)
 
 
-def _highest(parts: list[Part], hits: Float[Array, "part row column"], kind: Kind) -> Float[Array, "row column"]:
+def _highest(
+    parts: list[MeshPart], hits: Float[Array, "part row column"], kind: MeshKind
+) -> Float[Array, "row column"]:
     chosen = hits[[part.kind == kind for part in parts]]
     return chosen.max(axis=0, initial=-np.inf)
 

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from scipy.spatial import KDTree
 
 from scenes.osm.footprints import Outline
-from scenes.osm.map_features import Provenance
+from scenes.osm.map_features import HeightProvenance
 from scenes.osm.tags import LEVEL, base, metres, storeys
 
 # Weights of the neighbours' median. Chosen by hand on New York, Paris, Monaco, Geneva and Austin together, the
@@ -47,7 +47,7 @@ class Height:
     top: float
     std: float
     """standard deviation of `top` in metres"""
-    provenance: Provenance
+    provenance: HeightProvenance
 
 
 def estimate(outlines: Sequence[Outline]) -> list[Height]:
@@ -107,7 +107,7 @@ def _guess(
     return {k: _height(outlines[k], float(top), spread, provenance) for k, top in zip(asked, tops, strict=True)}
 
 
-def _height(outline: Outline, top: float, spread: float, provenance: Provenance) -> Height:
+def _height(outline: Outline, top: float, spread: float, provenance: HeightProvenance) -> Height:
     """A guess, lifted where its walls begin so high that it would be less than a storey."""
     low = base(outline.tags)
     top = max(top, low + LEVEL) if low else top

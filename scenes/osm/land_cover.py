@@ -11,12 +11,12 @@ from shapely.geometry.base import BaseGeometry
 
 from scenes.osm.coastline import sea
 from scenes.osm.footprints import denotes, ids, pieces, repaired, square, tags_of
-from scenes.osm.map_features import Ground
+from scenes.osm.map_features import LandCoverPatch
 from scenes.osm.tags import count, metres
 
-Kind = Literal["road", "path", "water", "green"]
+LandCoverKind = Literal["road", "path", "water", "green"]
 
-ORDER: tuple[Kind, ...] = ("green", "water", "path", "road")  # later ones lie over earlier ones
+ORDER: tuple[LandCoverKind, ...] = ("green", "water", "path", "road")  # later ones lie over earlier ones
 LANE = 3.25  # metres
 ROADS = {  # metres between the kerbs, where neither width nor lanes are tagged
     "motorway": 14.0,
@@ -55,7 +55,7 @@ WATER = {
 }
 
 
-def ground(frame: gpd.GeoDataFrame, half: float) -> list[Ground]:
+def ground(frame: gpd.GeoDataFrame, half: float) -> list[LandCoverPatch]:
     """Patches of a table in metres, cut at the square |x|, |y| ≤ `half`: green, water, paths, roads in this order.
 
     A line is as wide as its `width`, else as its lanes, else as its class. What lies in a tunnel, under the
@@ -65,7 +65,7 @@ def ground(frame: gpd.GeoDataFrame, half: float) -> list[Ground]:
         (id, _area_or_line(geometry, tags), tags)
         for id, geometry, tags in zip(ids(frame), frame.geometry, tags_of(frame), strict=True)
     ]
-    found: list[tuple[str, Kind, BaseGeometry, float]] = [
+    found: list[tuple[str, LandCoverKind, BaseGeometry, float]] = [
         (id, kind, geometry, width)
         for id, geometry, tags in read
         if (kind := _kind(geometry, tags)) and (width := _width(geometry, tags)) is not None
@@ -74,13 +74,13 @@ def ground(frame: gpd.GeoDataFrame, half: float) -> list[Ground]:
     half_width = np.array([width / 2 for *_, width in found])
     areas = shapely.buffer(lines, half_width, cap_style="flat", quad_segs=4)
     cut = repaired(shapely.intersection(repaired(areas), square(half)))
-    patches: list[Ground] = [
-        Ground(id=id, kind=kind, footprint=piece)
+    patches: list[LandCoverPatch] = [
+        LandCoverPatch(id=id, kind=kind, footprint=piece)
         for (id, kind, _, _), area in zip(found, cut, strict=True)
         for piece in pieces(area)
     ]
     coast = [line for _, line, tags in read if tags.get("natural") == "coastline" and "Line" in line.geom_type]
-    water = [Ground(id=f"sea#{n + 1}", kind="water", footprint=area) for n, area in enumerate(sea(coast, half))]
+    water = [LandCoverPatch(id=f"sea#{n + 1}", kind="water", footprint=area) for n, area in enumerate(sea(coast, half))]
     return sorted(water + patches, key=lambda patch: ORDER.index(patch.kind))
 
 
@@ -90,7 +90,7 @@ def _area_or_line(geometry: BaseGeometry, tags: Mapping[str, str]) -> BaseGeomet
     return Polygon(geometry.coords) if closed else geometry
 
 
-def _kind(geometry: BaseGeometry, tags: Mapping[str, str]) -> Kind | None:
+def _kind(geometry: BaseGeometry, tags: Mapping[str, str]) -> LandCoverKind | None:
     """The class of a line or an area; None for what is no ground."""
     hidden = denotes(tags, "tunnel") or tags.get("location") == "underground" or tags.get("indoor") == "yes"
     if hidden or tags.get("layer", "").startswith("-") or geometry.is_empty or "Point" in geometry.geom_type:

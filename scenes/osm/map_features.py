@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from shapely import MultiPolygon, Polygon
 
-Provenance = Literal["tag", "levels", "neighbours", "prior"]
+HeightProvenance = Literal["tag", "levels", "neighbours", "prior"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +25,7 @@ class Building:
     """outline in metres of the building that this is a piece of: heights count from its ground; none: its own"""
     tags: Mapping[str, str] = field(default_factory=dict)
     """OSM tags, strings as they were written"""
-    provenance: Provenance = "prior"
+    provenance: HeightProvenance = "prior"
     """how `top` is known"""
     top_std: float = 0.0
     """standard deviation of `top` in metres"""
@@ -40,7 +40,7 @@ class Exclusion:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
+class MapExtract:
     """Everything that a source says about a square of the world, in the square's own metres."""
 
     name: str
@@ -56,14 +56,14 @@ class Place:
     """how far in metres features are kept around it"""
     buildings: tuple[Building, ...]
     exclusions: tuple[Exclusion, ...]
-    ground: tuple["Ground", ...]
+    ground: tuple["LandCoverPatch", ...]
     """roads, water and green, later ones over earlier ones"""
     provenance: Mapping[str, Any]
     """what was read: kind of source, file name and SHA-256 or query, versions"""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ground:
+class LandCoverPatch:
     """A patch of ground with a class of its own, in metres of the tile."""
 
     id: str

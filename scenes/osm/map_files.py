@@ -30,7 +30,7 @@ BUILDINGS = ("building", "building:part")
 AREAS = (*BUILDINGS, "natural", "landuse", "leisure", "water")  # a closed line with one of these is a polygon
 NOT_TAGS = ("geometry", "version", "timestamp", "changeset", "uid", "user", "visible")
 
-Row = tuple[str, int | str, BaseGeometry, Mapping[str, str]]
+FeatureRow = tuple[str, int | str, BaseGeometry, Mapping[str, str]]
 
 
 def suffix_of(path: Path) -> str | None:
@@ -82,7 +82,7 @@ def _nothing(path: Path) -> UelError:
     return UelError("the file has neither buildings nor roads", got=str(path), do="choose a larger extract")
 
 
-def table(rows: Sequence[Row]) -> gpd.GeoDataFrame:
+def table(rows: Sequence[FeatureRow]) -> gpd.GeoDataFrame:
     """A table of features as osmnx makes them from (element, id, geometry in degrees, tags)."""
     index = pd.MultiIndex.from_tuples([row[:2] for row in rows], names=["element", "id"])
     data = pd.DataFrame([row[3] for row in rows], index=index)
@@ -126,7 +126,7 @@ def _is_drawn(element: str, tags: Mapping[str, str]) -> bool:
 
 
 def _pbf(path: Path) -> gpd.GeoDataFrame:
-    found: dict[tuple[str, int], Row] = {}
+    found: dict[tuple[str, int], FeatureRow] = {}
     reader = osmium.FileProcessor(str(path)).with_areas(osmium.filter.KeyFilter(*TAGS))
     last = ""
     for item in reader.with_filter(osmium.filter.KeyFilter(*TAGS)):
@@ -156,7 +156,7 @@ def _unsorted(path: Path) -> UelError:
     )
 
 
-def _row(item: Any, kind: str) -> Row | None:
+def _row(item: Any, kind: str) -> FeatureRow | None:
     """A feature of a PBF file. Ways are drawn from their own nodes, as osmnx does, so that a crossed outline is
     not lost; areas are asked for relations only."""
     tags = {tag.k: tag.v for tag in item.tags}
@@ -223,7 +223,7 @@ def _not_degrees(got: str) -> UelError:
     return UelError("coordinates are not degrees", got=got, do="convert it to longitude and latitude, WGS84")
 
 
-def _feature(path: Path, number: int, item: dict[str, Any]) -> Row | None:
+def _feature(path: Path, number: int, item: dict[str, Any]) -> FeatureRow | None:
     """One feature; a polygon without any key that we know is a building when it has a height, as footprints
     from aerial images do. Ids that are none of OpenStreetMap's become words: files will be called like them."""
     geometry = _geometry(path, number, item)
@@ -243,10 +243,10 @@ def _text(value: Any) -> str:
     return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
 
 
-def _numbered(rows: Sequence[Row]) -> list[Row]:
+def _numbered(rows: Sequence[FeatureRow]) -> list[FeatureRow]:
     """The rows with ids of their own: a second feature with the same id is told apart by its number."""
     seen: set[tuple[str, int | str]] = set()
-    unique: list[Row] = []
+    unique: list[FeatureRow] = []
     for number, (element, id, geometry, tags) in enumerate(rows):
         id = f"{id}~{number}" if (element, id) in seen else id
         seen.add((element, id))

@@ -23,7 +23,7 @@ LARGEST = 20_000.0  # side of a square in metres: beyond it UTM's scale drifts a
 METRES_PER_DEGREE = 111_320.0  # of latitude; on the equator also of longitude
 
 
-class Box(NamedTuple):
+class GeoBox(NamedTuple):
     """A box in degrees."""
 
     west: float
@@ -44,14 +44,14 @@ class Box(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Source:
+class MapQuery:
     """What a user's text means."""
 
     kind: Literal["file", "point", "bbox", "name"]
     text: str
     point: tuple[float, float] | None = None
     """latitude and longitude in degrees of a point source"""
-    box: Box | None = None
+    box: GeoBox | None = None
     """of a bbox source"""
 
     @property
@@ -59,31 +59,31 @@ class Source:
         return Path(os.path.expanduser(self.text))
 
 
-def parse(source: str | Path | Source) -> Source:
+def parse(source: str | Path | MapQuery) -> MapQuery:
     """What a source text means: `"48.87,2.33"` is a point (latitude, longitude), `"2.32,48.86,2.34,48.88"` a box
     (west, south, east, north), a path a file, anything else a place's name.
 
     Raises `UelError` for numbers that are neither, for a point or a box that cannot be, and for a file that is
     missing or that no reader knows.
     """
-    if isinstance(source, Source):
+    if isinstance(source, MapQuery):
         return source
     text = str(source).strip()
     numbers = _numbers(text)
     if isinstance(source, Path) or (numbers is None and _looks_like_file(text)):
         _require_file(Path(os.path.expanduser(text)))
-        return Source("file", text)
+        return MapQuery("file", text)
     if numbers is None:
         _require_name(text)
-        return Source("name", text)
+        return MapQuery("name", text)
     if len(numbers) == 2:
-        return Source("point", text, point=require_point(numbers[0], numbers[1]))
+        return MapQuery("point", text, point=require_point(numbers[0], numbers[1]))
     if len(numbers) == 4:
-        return Source("bbox", text, box=_require_box(Box(*numbers)))
+        return MapQuery("bbox", text, box=_require_box(GeoBox(*numbers)))
     raise UelError("neither a point nor a box", got=text, do="give 'lat,lon' or 'west,south,east,north' in degrees")
 
 
-def center_of(source: Source, cache: Path | None = None) -> tuple[float, float] | None:
+def center_of(source: MapQuery, cache: Path | None = None) -> tuple[float, float] | None:
     """Latitude and longitude in degrees that a source names; None for a file whose header has no bounds.
 
     A name is asked for online. Raises `UelError` when nobody knows it, or without a connection.
@@ -94,10 +94,12 @@ def center_of(source: Source, cache: Path | None = None) -> tuple[float, float] 
     if box is None and source.kind == "name":
         with _online(source.text, cache):
             return osmnx.geocode(source.text)
-    return Box(*box).center if box else None
+    return GeoBox(*box).center if box else None
 
 
-def features(source: str | Path | Source, box: Box | None = None, *, cache: Path | None = None) -> gpd.GeoDataFrame:
+def features(
+    source: str | Path | MapQuery, box: GeoBox | None = None, *, cache: Path | None = None
+) -> gpd.GeoDataFrame:
     """Buildings, roads, water and green of a source: WGS84 geometry, string tags, indexed by element and id.
 
     `box` (degrees) limits what is returned, and is what Overpass is asked for: sources other than files need it.
@@ -127,7 +129,7 @@ def require_point(latitude: float, longitude: float) -> tuple[float, float]:
     )
 
 
-def _require_box(box: Box) -> Box:
+def _require_box(box: GeoBox) -> GeoBox:
     require_point(box.south, box.west)
     require_point(box.north, box.east)
     if box.west >= box.east and box.west > 0 > box.east:
@@ -173,7 +175,7 @@ def _require_name(text: str) -> None:
         )
 
 
-def _within(frame: gpd.GeoDataFrame, box: Box) -> gpd.GeoDataFrame:
+def _within(frame: gpd.GeoDataFrame, box: GeoBox) -> gpd.GeoDataFrame:
     """Features that touch the box, and those without a geometry, which could be anywhere."""
     near = frame.geometry.intersects(shapely.box(*box)) | frame.geometry.is_empty
     return gpd.GeoDataFrame(frame[near])

@@ -1,4 +1,4 @@
-"""From a map to a `Place`: buildings, exclusions and ground in the metres of a square."""
+"""From a map to a `MapExtract`: buildings, exclusions and ground in the metres of a square."""
 
 import hashlib
 import math
@@ -17,9 +17,9 @@ from scenes.osm import heights
 from scenes.osm.building_parts import prisms, without_copies
 from scenes.osm.footprints import Outline, near, outlines, to_local
 from scenes.osm.land_cover import ground
-from scenes.osm.map_features import Building, Exclusion, Place
+from scenes.osm.map_features import Building, Exclusion, MapExtract
 from scenes.osm.map_files import suffix_of
-from scenes.osm.queries import LARGEST, METRES_PER_DEGREE, Box, Source, center_of, features, parse, require_point
+from scenes.osm.queries import LARGEST, METRES_PER_DEGREE, GeoBox, MapQuery, center_of, features, parse, require_point
 from uel.errors import UelError
 
 LIBRARIES = ("osmnx", "osmium", "shapely", "pyproj")
@@ -35,7 +35,7 @@ def read(
     name: str | None = None,
     seed: int | None = None,
     cache: Path | None = None,
-) -> Place:
+) -> MapExtract:
     """The buildings and the ground of a square of the world, from a file or online.
 
     `source` is a map file (.osm, .osm.gz, .osm.bz2, .osm.pbf, .geojson), a point `"48.87,2.33"` (latitude,
@@ -60,7 +60,7 @@ def read(
     local = near(to_local(frame, crs, origin), size / 2 + margin)
     buildings, exclusions = _buildings(local, seed)
     _require_building(buildings, asked, center, size)
-    return Place(
+    return MapExtract(
         name=name or name_of(asked),
         crs=crs,
         origin=origin,
@@ -94,7 +94,7 @@ def require_name(name: str) -> None:
 
 
 def _features(
-    source: Source, half: float, center: tuple[float, float] | None, cache: Path | None
+    source: MapQuery, half: float, center: tuple[float, float] | None, cache: Path | None
 ) -> tuple[gpd.GeoDataFrame, tuple[float, float]]:
     """Features in degrees and the latitude and longitude of the middle."""
     center = center or center_of(source, cache)
@@ -102,17 +102,17 @@ def _features(
         require_point(*center)
     if source.kind == "file":
         frame = features(source)
-        return frame, center or require_point(*Box(*map(float, frame.total_bounds)).center)
+        return frame, center or require_point(*GeoBox(*map(float, frame.total_bounds)).center)
     assert center is not None, "only a file may not know its centre"
     return features(source, _box_around(center, half), cache=cache), center
 
 
-def _box_around(center: tuple[float, float], half: float) -> Box:
+def _box_around(center: tuple[float, float], half: float) -> GeoBox:
     """A box in degrees that holds the square; Overpass is asked for a little more than is kept."""
     latitude, longitude = center
     tall = 1.1 * half / METRES_PER_DEGREE
     wide = tall / math.cos(math.radians(latitude))
-    box = Box(longitude - wide, latitude - tall, longitude + wide, latitude + tall)
+    box = GeoBox(longitude - wide, latitude - tall, longitude + wide, latitude + tall)
     if box.west < -180 or box.east > 180:
         raise UelError("the square crosses the antimeridian", got=f"longitude {longitude:g}", do="move its centre")
     return box
@@ -132,7 +132,7 @@ def _buildings(frame: gpd.GeoDataFrame, seed: int | None) -> tuple[list[Building
     return buildings, without_outline + copies + vanished
 
 
-def name_of(source: str | Path | Source) -> str:
+def name_of(source: str | Path | MapQuery) -> str:
     """A name for a source's tile that is also a file name."""
     source = parse(source)
     text = source.file.name.removesuffix(suffix_of(source.file) or "") if source.kind == "file" else source.text
@@ -140,7 +140,7 @@ def name_of(source: str | Path | Source) -> str:
     return written if re.match(r"\w", written) and not DEVICE.fullmatch(written) else f"{source.kind} {written}".strip()
 
 
-def _provenance(source: Source, buildings: Sequence[Building], seed: int | None) -> Mapping[str, Any]:
+def _provenance(source: MapQuery, buildings: Sequence[Building], seed: int | None) -> Mapping[str, Any]:
     read_from: dict[str, Any] = {"source": source.kind, "query": source.text}
     if source.kind == "file":
         digest = hashlib.sha256(source.file.read_bytes()).hexdigest()
@@ -165,7 +165,9 @@ def _require_square(size: float, margin: float) -> None:
         raise UelError(f"the square is larger than {LARGEST / 1000:g} km", got=got, do="build several smaller tiles")
 
 
-def _require_building(buildings: Sequence[Building], source: Source, center: tuple[float, float], size: float) -> None:
+def _require_building(
+    buildings: Sequence[Building], source: MapQuery, center: tuple[float, float], size: float
+) -> None:
     """A building touches the square itself."""
     bounds = np.array([building.footprint.bounds for building in buildings]).reshape(-1, 4)
     if not ((bounds[:, :2] < size / 2).all(axis=1) & (bounds[:, 2:] > -size / 2).all(axis=1)).any():

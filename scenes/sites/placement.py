@@ -15,7 +15,7 @@ from uel.geo.tile import Tile
 from uel.radio.sites import Array as Antennas
 from uel.radio.sites import Cell, Site
 
-Kind = Literal["rooftop", "grid", "random", "farthest"]
+PlacementKind = Literal["rooftop", "grid", "random", "farthest"]
 LOWEST_ROOF = 8.0  # m above ground: garages and kiosks carry no mast
 ROOFS = (60.0, 95.0)  # percentiles of the tile's roofs: a mast stands on a tall house, not on the spire
 POLE = 10.0  # m above ground, a lamp post: where `random` puts its sites
@@ -27,7 +27,7 @@ def place(
     count: int,
     seed: int = 0,
     *,
-    kind: Kind = "rooftop",
+    kind: PlacementKind = "rooftop",
     mast: float = 3.0,
     spacing: float | None = None,
     sectors: int = 1,
@@ -157,7 +157,7 @@ def _lattice_points(count: int) -> Float[Array, "site 2"]:
 
 
 def _positions(
-    tile: Tile, chosen: Integer[Array, "site 2"], kind: Kind, mast: float
+    tile: Tile, chosen: Integer[Array, "site 2"], kind: PlacementKind, mast: float
 ) -> list[tuple[float, float, float]]:
     """Antenna positions in metres over the centres of pixels (row, column)."""
     row, column = chosen.T

@@ -26,7 +26,7 @@ from uel.errors import UelError
 from uel.geo.tile import Tile
 from uel.radio.sites import Cell, Site
 
-Row = Mapping[str, Any]
+SiteRow = Mapping[str, Any]
 HEIGHTS = ("height", "height_above_roof", "z")
 PLACES = (("latitude", "longitude"), ("x", "y"))
 COLUMNS = ("name", "latitude", "longitude", "x", "y", *HEIGHTS, "azimuth_deg", "tilt_deg", "power_dbm")
@@ -52,7 +52,7 @@ def read_sites(tile: Tile, file: Path, template: Cell | None = None) -> tuple[Si
     return sites
 
 
-def _rows(file: Path) -> Sequence[Row]:
+def _rows(file: Path) -> Sequence[SiteRow]:
     """Rows of a file by its ending, with the columns checked."""
     readers = {".csv": _csv, ".json": _json, ".geojson": _geojson}
     if file.suffix.lower() not in readers:
@@ -66,7 +66,7 @@ def _rows(file: Path) -> Sequence[Row]:
     return rows
 
 
-def _csv(text: str) -> list[Row]:
+def _csv(text: str) -> list[SiteRow]:
     """A table with a header; an empty field says nothing."""
     rows = list(csv.DictReader(io.StringIO(text), skipinitialspace=True, strict=True))
     for number, row in enumerate(rows, 1):
@@ -75,7 +75,7 @@ def _csv(text: str) -> list[Row]:
     return [{key.strip(): value for key, value in row.items() if value.strip()} for row in rows]
 
 
-def _json(text: str) -> list[Row]:
+def _json(text: str) -> list[SiteRow]:
     """A list of objects; a GeoJSON file may be called .json, too."""
     data = json.loads(text)
     if isinstance(data, dict) and data.get("type") == "FeatureCollection":
@@ -85,7 +85,7 @@ def _json(text: str) -> list[Row]:
     return [{key: value for key, value in row.items() if value is not None} for row in data]
 
 
-def _geojson(text: str) -> list[Row]:
+def _geojson(text: str) -> list[SiteRow]:
     """Points of a FeatureCollection (RFC 7946); a third coordinate says nothing, heights are properties."""
     content, rows = json.loads(text), []
     features = content["features"]
@@ -100,7 +100,7 @@ def _geojson(text: str) -> list[Row]:
     return rows
 
 
-def _require_columns(row: Row, where: str) -> None:
+def _require_columns(row: SiteRow, where: str) -> None:
     for column in row:
         if column not in COLUMNS:
             close = difflib.get_close_matches(column, COLUMNS, n=1)
@@ -120,7 +120,7 @@ def _require_columns(row: Row, where: str) -> None:
         )
 
 
-def _site(tile: Tile, row: Row, where: str, template: Cell | None) -> Site:
+def _site(tile: Tile, row: SiteRow, where: str, template: Cell | None) -> Site:
     x, y = _place(tile, row, where)
     position = torch.tensor([x, y], dtype=torch.float64)
     if not bool(tile.raster_grid.contains(position)):
@@ -132,7 +132,7 @@ def _site(tile: Tile, row: Row, where: str, template: Cell | None) -> Site:
     return Site(position=(x, y, _elevation(tile, row, position, where)), cells=_cells(row, where, template or Cell()))
 
 
-def _place(tile: Tile, row: Row, where: str) -> tuple[float, float]:
+def _place(tile: Tile, row: SiteRow, where: str) -> tuple[float, float]:
     if "x" in row:
         return _number(row, "x", where), _number(row, "y", where)
     if not tile.meta.get("crs"):
@@ -145,7 +145,7 @@ def _place(tile: Tile, row: Row, where: str) -> tuple[float, float]:
     return east - tile.meta["origin"][0], north - tile.meta["origin"][1]
 
 
-def _elevation(tile: Tile, row: Row, position: torch.Tensor, where: str) -> float:
+def _elevation(tile: Tile, row: SiteRow, position: torch.Tensor, where: str) -> float:
     column = next(column for column in HEIGHTS if column in row)
     value = _number(row, column, where)
     if column == "z":
@@ -155,7 +155,7 @@ def _elevation(tile: Tile, row: Row, position: torch.Tensor, where: str) -> floa
     return float(base) + value
 
 
-def _cells(row: Row, where: str, template: Cell) -> tuple[Cell, ...]:
+def _cells(row: SiteRow, where: str, template: Cell) -> tuple[Cell, ...]:
     given = {name: _number(row, name, where) for name in ("tilt_deg", "power_dbm") if name in row}
     cell = replace(template, **given)
     if "azimuth_deg" not in row:
@@ -171,7 +171,7 @@ def _cells(row: Row, where: str, template: Cell) -> tuple[Cell, ...]:
     return tuple(replace(cell, azimuth_deg=_finite(item, "azimuth_deg", where)) for item in several)
 
 
-def _number(row: Row, column: str, where: str) -> float:
+def _number(row: SiteRow, column: str, where: str) -> float:
     return _finite(row[column], column, where)
 
 

@@ -22,8 +22,8 @@ def recipe(
 ) -> dict[str, Any]:
     """Everything that decides what is in a tile, for `tile.json`: files by their hashes, never by their paths.
 
-    `plan` are the fields of `scenes.builder.Plan`. What is asked for online counts by the question: another answer
-    of the server makes no other recipe.
+    `plan` are the fields of `scenes.builder.TileBuildConfig`. What is asked for online counts by the question: another
+    answer of the server makes no other recipe.
     Raises `UelError` for a source that means nothing, and for an elevation raster that is not there.
     """
     read = str(source) if source in sionna_cities.CITIES else parse(source)

@@ -7,16 +7,21 @@ from typing import Any
 
 from pyproj import Transformer
 
-from scenes.materials.osm_materials import Surfaces
-from scenes.materials.random_materials import Draws
-from scenes.osm.map_features import Building, Place
+from scenes.materials.osm_materials import SurfaceMaterials
+from scenes.materials.random_materials import RandomMaterials
+from scenes.osm.map_features import Building, MapExtract
 from uel import __version__
 
 LIBRARIES = ("osmnx", "shapely", "rasterio", "pyproj", "trimesh", "zarr")
 
 
 def describe(
-    place: Place, surfaces: Mapping[str, Surfaces], *, pixel: float, seed: int, draws: Draws | None = None
+    place: MapExtract,
+    surfaces: Mapping[str, SurfaceMaterials],
+    *,
+    pixel: float,
+    seed: int,
+    draws: RandomMaterials | None = None,
 ) -> dict[str, Any]:
     """`meta` of `write_tile` for a place whose buildings have these `surfaces` (classes by id).
 
@@ -49,7 +54,7 @@ def bounding_box(crs: str, origin: Sequence[float], size: float) -> list[float]:
     return list(to_degrees.transform_bounds(x - size / 2, y - size / 2, x + size / 2, y + size / 2))
 
 
-def _building(building: Building, classes: Surfaces, draws: Draws | None) -> dict[str, Any]:
+def _building(building: Building, classes: SurfaceMaterials, draws: RandomMaterials | None) -> dict[str, Any]:
     found = {
         "base": building.base,
         "top": building.top,
@@ -60,6 +65,6 @@ def _building(building: Building, classes: Surfaces, draws: Draws | None) -> dic
     return found | ({"drawn": _values(draws, building.id)} if draws else {})
 
 
-def _values(draws: Draws, identity: str) -> dict[str, Any]:
+def _values(draws: RandomMaterials, identity: str) -> dict[str, Any]:
     named = draws.surfaces[identity]
     return {side: asdict(draws.materials[name]) for side, name in (("wall", named.wall), ("roof", named.roof))}

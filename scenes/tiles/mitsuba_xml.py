@@ -4,10 +4,10 @@ from collections.abc import Iterable, Mapping
 from xml.etree import ElementTree
 
 from scenes.materials.itu_p2040 import ITU, RadioMaterial, bands, thickness_of
-from scenes.mesh.mesh_parts import Part
+from scenes.mesh.mesh_parts import MeshPart
 
 
-def scene_xml(parts: list[Part], bsdfs: Mapping[str, ElementTree.Element]) -> str:
+def scene_xml(parts: list[MeshPart], bsdfs: Mapping[str, ElementTree.Element]) -> str:
     """A Mitsuba scene of flat-shaded PLY shapes with Sionna's radio materials."""
     scene = ElementTree.Element("scene", version="2.1.0")
     scene.extend([bsdfs[name] for name in dict.fromkeys(part.material for part in parts)])

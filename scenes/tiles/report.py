@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool
 
-from scenes.mesh.extrusion import Mesh
-from scenes.mesh.mesh_parts import Array, Part
-from scenes.osm.map_features import Exclusion, Place
+from scenes.mesh.extrusion import PrismMesh
+from scenes.mesh.mesh_parts import Array, MeshPart
+from scenes.osm.map_features import Exclusion, MapExtract
 from scenes.tiles.validation import (
     LOWEST,
     check_heights,
@@ -34,7 +34,7 @@ UNKNOWN = (
 LATTICE = 4  # pixels between places at which sight is tried: shares to a per cent, in a sixteenth of the time
 
 
-def report(place: Place, meshes: Mapping[str, Mesh], tile: Tile) -> dict[str, Any]:
+def report(place: MapExtract, meshes: Mapping[str, PrismMesh], tile: Tile) -> dict[str, Any]:
     """Checks of a tile that was built from a place; `problems` is empty for a sound one. No date in it."""
     told: dict[str, Any] = {
         "name": place.name,
@@ -53,7 +53,7 @@ def report(place: Place, meshes: Mapping[str, Mesh], tile: Tile) -> dict[str, An
     return told | {"problems": problems(told), "notes": notes(told)}
 
 
-def report_of_meshes(tile: Tile, parts: Sequence[Part]) -> dict[str, Any]:
+def report_of_meshes(tile: Tile, parts: Sequence[MeshPart]) -> dict[str, Any]:
     """The checks of a tile that was cut out of somebody else's meshes, as far as these tell: by area, by triangles.
 
     `unknown` names what nobody can say of them.

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import track
 from trimesh.exchange.ply import load_ply
 
-from scenes.mesh.mesh_parts import Kind, Part, cut, merge, recentre
+from scenes.mesh.mesh_parts import MeshKind, MeshPart, cut, merge, recentre
 from scenes.mesh.rasters import materials_of, rasterise
 from scenes.tiles.writer import write_tile
 from uel.core.grid import Grid
@@ -33,7 +33,7 @@ def build(
     margin: float = 128.0,
     pixel: float = 1.0,
     progress: bool = True,
-) -> tuple[Tile, list[Part]]:
+) -> tuple[Tile, list[MeshPart]]:
     """Cut a square tile out of a bundled city and write it to `folder`; an old tile there is replaced.
 
     Returns the tile and the parts that it is made of.
@@ -74,7 +74,7 @@ def scene_file(place: str) -> Path:
     return found
 
 
-def read_scene(file: Path, *, progress: bool = False) -> tuple[dict[str, ElementTree.Element], list[Part]]:
+def read_scene(file: Path, *, progress: bool = False) -> tuple[dict[str, ElementTree.Element], list[MeshPart]]:
     """Material elements by name, and the shapes merged per kind and material, in the city's own metres."""
     root = ElementTree.parse(file).getroot()
     bsdfs = {_material(bsdf): bsdf for bsdf in root.findall("bsdf")}
@@ -86,12 +86,12 @@ def read_scene(file: Path, *, progress: bool = False) -> tuple[dict[str, Element
     return bsdfs, merge(_read_shape(file.parent, shape) for shape in bar)
 
 
-def _read_shape(folder: Path, shape: ElementTree.Element) -> Part:
+def _read_shape(folder: Path, shape: ElementTree.Element) -> MeshPart:
     assert shape.attrib["type"] == "ply", "the bundled cities hold PLY shapes only"
     values = {child.attrib["name"]: child for child in shape}
     with (folder / values["filename"].attrib["value"]).open("rb") as stream:
         mesh = load_ply(stream)
-    return Part(_kind(shape), _material(values["bsdf"]), np.asarray(mesh["vertices"]), np.asarray(mesh["faces"]))
+    return MeshPart(_kind(shape), _material(values["bsdf"]), np.asarray(mesh["vertices"]), np.asarray(mesh["faces"]))
 
 
 def _material(element: ElementTree.Element) -> str:
@@ -99,11 +99,11 @@ def _material(element: ElementTree.Element) -> str:
     return element.attrib["id"].removeprefix("mat-")
 
 
-def _kind(shape: ElementTree.Element) -> Kind:
+def _kind(shape: ElementTree.Element) -> MeshKind:
     return "terrain" if shape.attrib["id"].removeprefix("mesh-").lower() in TERRAIN else "building"
 
 
-def _meta(place: str, center: tuple[float, float], parts: list[Part]) -> dict[str, Any]:
+def _meta(place: str, center: tuple[float, float], parts: list[MeshPart]) -> dict[str, Any]:
     """What `tile.json` says apart from the geometry of the square. No date: the same build, the same hash."""
     return {
         "name": place if center == (0.0, 0.0) else f"{place}{center[0]:+g}{center[1]:+g}",
@@ -116,14 +116,14 @@ def _meta(place: str, center: tuple[float, float], parts: list[Part]) -> dict[st
     }
 
 
-def _terrain_bounds(parts: list[Part]) -> tuple[np.ndarray, np.ndarray]:
+def _terrain_bounds(parts: list[MeshPart]) -> tuple[np.ndarray, np.ndarray]:
     """South-west and north-east corner of the terrain in metres."""
     points = np.concatenate([part.vertices[:, :2] for part in parts if part.kind == "terrain"])
     points = points.astype(np.float64)
     return points.min(axis=0), points.max(axis=0)
 
 
-def _require_cover(parts: list[Part], center: tuple[float, float], size: float) -> None:
+def _require_cover(parts: list[MeshPart], center: tuple[float, float], size: float) -> None:
     """The terrain's bounding box holds the tile's square; holes in the terrain are found by the rays."""
     low, high = _terrain_bounds(parts)
     first, last = low + size / 2, high - size / 2

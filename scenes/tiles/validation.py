@@ -9,7 +9,7 @@ import numpy as np
 import shapely
 from pyproj import Transformer
 
-from scenes.mesh.extrusion import Mesh
+from scenes.mesh.extrusion import PrismMesh
 from scenes.osm.map_features import Building
 from scenes.sites.visibility import sight
 from uel.errors import UelError
@@ -22,7 +22,7 @@ TOUCH = 0.01  # m² and m: what two buildings share at most by rounding
 NAMED = 10  # how many offenders a report names
 
 
-def check_meshes(meshes: Mapping[str, Mesh]) -> dict[str, Any]:
+def check_meshes(meshes: Mapping[str, PrismMesh]) -> dict[str, Any]:
     """How many meshes there are, the share of closed ones with a positive volume, and the ids of others."""
     bad = [name for name, mesh in meshes.items() if not (mesh.closed and mesh.volume > 0)]
     return {"count": len(meshes), "watertight": _share(len(meshes) - len(bad), len(meshes)), "open": bad[:NAMED]}

@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from scenes.mesh.mesh_parts import Array, Part
+from scenes.mesh.mesh_parts import Array, MeshPart
 from scenes.tiles.mitsuba_xml import bands_of, scene_xml
 from uel.errors import UelError
 from uel.geo.tile import RASTER_UNITS, SCHEMA, Tile, file_hash, hashes_of
@@ -25,7 +25,7 @@ STAGE = ".part"  # how the hidden folder ends in which a tile grows
 
 def write_tile(
     folder: Path,
-    parts: list[Part],
+    parts: list[MeshPart],
     bsdfs: Mapping[str, ElementTree.Element],
     rasters: Mapping[str, Array],
     meta: Mapping[str, Any],
@@ -138,7 +138,7 @@ def _swap(new: Path, folder: Path, old: Path) -> None:
         raise
 
 
-def _write_meshes(folder: Path, parts: list[Part]) -> None:
+def _write_meshes(folder: Path, parts: list[MeshPart]) -> None:
     folder.mkdir(parents=True)
     for part in parts:
         (folder / f"{part.name}.ply").write_bytes(part.ply())

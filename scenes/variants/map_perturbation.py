@@ -12,7 +12,7 @@ from shapely.affinity import translate
 
 from scenes.materials.osm_materials import ROOF_TAGS, WALL_TAGS, classify
 from scenes.materials.random_materials import stream
-from scenes.osm.map_features import Building, Exclusion, Place
+from scenes.osm.map_features import Building, Exclusion, MapExtract
 from uel.errors import UelError
 from uel.geo.tile import Tile
 from uel.radio.sites import Site
@@ -67,7 +67,7 @@ def parse(text: str) -> Perturbation:
     return Perturbation(**values)
 
 
-def perturb(place: Place, spec: Perturbation, seed: int) -> tuple[Place, dict[str, Any]]:
+def perturb(place: MapExtract, spec: Perturbation, seed: int) -> tuple[MapExtract, dict[str, Any]]:
     """The wrong twin of a place, and what is wrong with it for `tile.json`: by building id, what was changed.
 
     Every building has random numbers of its own (by `seed` and id; the pieces of a multipolygon share them), so
@@ -83,7 +83,7 @@ def perturb(place: Place, spec: Perturbation, seed: int) -> tuple[Place, dict[st
     return twin, {"spec": asdict(spec), "seed": seed, "buildings": changed}
 
 
-def require_variety(place: Place) -> None:
+def require_variety(place: MapExtract) -> None:
     """Raise `UelError` where swapping classes of materials changes nothing, as in a city of which maps tell none."""
     found = {(classes.wall, classes.roof) for classes in (classify(building.tags) for building in place.buildings)}
     if len(found) < 2:
@@ -144,7 +144,7 @@ def _wrong(
     return building, change
 
 
-def _donors(place: Place, seed: int) -> Mapping[str, Building]:
+def _donors(place: MapExtract, seed: int) -> Mapping[str, Building]:
     """For each building the one whose materials it gets: the next in an order that seed and ids give."""
     order = sorted(place.buildings, key=lambda b: hashlib.sha256(f"{seed} {b.id}".encode()).digest())
     return {building.id: donor for building, donor in zip(order, [*order[1:], *order[:1]], strict=True)}

@@ -15,7 +15,7 @@ from scipy.sparse import coo_matrix, csr_matrix, triu
 from scipy.sparse.csgraph import connected_components
 from trimesh.exchange.ply import load_ply
 
-from scenes.mesh.mesh_parts import Array, Part, merge
+from scenes.mesh.mesh_parts import Array, MeshPart, merge
 from scenes.mesh.rasters import materials_of, rasterise
 from scenes.tiles.mitsuba_xml import bsdfs_of
 from scenes.tiles.writer import write_tile
@@ -29,7 +29,7 @@ OWN_TO_MESHES = ("schema", "files", "bands", "recipe", "built_sites")  # of tile
 
 
 @dataclass(frozen=True)
-class Soup:
+class BuildingTriangles:
     """All triangles of a tile's buildings, and to which building each corner belongs."""
 
     vertices: Float[Array, "vertex 3"]
@@ -73,7 +73,7 @@ def wrong_twin(tile: Tile, folder: Path | str, spec: Perturbation, seed: int) ->
     return write_tile(Path(folder), twin, known | bsdfs_of(set(materials_of(twin)) - set(known)), rasters, meta)
 
 
-def buildings_of(parts: list[Part]) -> Soup:
+def buildings_of(parts: list[MeshPart]) -> BuildingTriangles:
     """Triangles that hang together are a wall or a roof; each joins the one of another part whose corners it shares.
 
     A row house shares all corners of its roof with its own walls, but two with its neighbour's: the most counts.
@@ -85,7 +85,7 @@ def buildings_of(parts: list[Part]) -> Soup:
     pieces, piece = _connected(len(vertices), faces[:, [0, 1, 0]].ravel(), faces[:, [1, 2, 2]].ravel())
     partner = _partners(vertices, part, piece, pieces)
     count, building = _connected(pieces, np.arange(pieces), partner)
-    return Soup(vertices, faces, part, building[piece], count)
+    return BuildingTriangles(vertices, faces, part, building[piece], count)
 
 
 def _partners(
@@ -107,7 +107,9 @@ def _partners(
     return partner
 
 
-def _wrong(parts: list[Part], soup: Soup, spec: Perturbation, random: np.random.Generator) -> list[Part]:
+def _wrong(
+    parts: list[MeshPart], soup: BuildingTriangles, spec: Perturbation, random: np.random.Generator
+) -> list[MeshPart]:
     """The buildings' parts, wrong."""
     factor = 1 + spec.heights * random.uniform(-1, 1, soup.count)
     gone = random.uniform(size=soup.count) < spec.missing
@@ -125,11 +127,13 @@ def _wrong(parts: list[Part], soup: Soup, spec: Perturbation, random: np.random.
     return [_part(vertices, faces, name) for name, faces in left.items() if len(faces)]
 
 
-def _names(parts: list[Part]) -> list[str]:
+def _names(parts: list[MeshPart]) -> list[str]:
     return list(dict.fromkeys([*(part.material for part in parts), *CLASSES]))
 
 
-def _materials(parts: list[Part], soup: Soup, other: bool, random: np.random.Generator) -> Int[Array, "part building"]:
+def _materials(
+    parts: list[MeshPart], soup: BuildingTriangles, other: bool, random: np.random.Generator
+) -> Int[Array, "part building"]:
     """Index into `_names` of what each part of each building is made of."""
     names = _names(parts)
     own = np.array([names.index(part.material) for part in parts])[:, None].repeat(soup.count, 1)
@@ -142,10 +146,10 @@ def _materials(parts: list[Part], soup: Soup, other: bool, random: np.random.Gen
     return choices[np.arange(len(parts))[:, None], drawn]
 
 
-def _part(vertices: Float[Array, "vertex 3"], faces: Int[Array, "face 3"], material: str) -> Part:
+def _part(vertices: Float[Array, "vertex 3"], faces: Int[Array, "face 3"], material: str) -> MeshPart:
     """Some of the faces, with the vertices that they need."""
     used, index = np.unique(faces, return_inverse=True)
-    return Part("building", material, vertices[used], index.reshape(-1, 3))
+    return MeshPart("building", material, vertices[used], index.reshape(-1, 3))
 
 
 def _connected(count: int, a: Int[Array, " edge"], b: Int[Array, " edge"]) -> tuple[int, Int[Array, " node"]]:
@@ -155,17 +159,17 @@ def _connected(count: int, a: Int[Array, " edge"], b: Int[Array, " edge"]) -> tu
     return int(number), label.astype(np.int64)
 
 
-def read_scene(tile: Tile) -> tuple[list[Part], dict[str, ElementTree.Element]]:
+def read_scene(tile: Tile) -> tuple[list[MeshPart], dict[str, ElementTree.Element]]:
     """A tile's parts and materials, as `write_tile` wrote them."""
     root = ElementTree.parse(tile.scene_file).getroot()
     bsdfs = {element.attrib["id"]: element for element in root.findall("bsdf")}
     return [_read_part(tile.folder, shape) for shape in root.findall("shape")], bsdfs
 
 
-def _read_part(folder: Path, shape: ElementTree.Element) -> Part:
+def _read_part(folder: Path, shape: ElementTree.Element) -> MeshPart:
     file = next(e.attrib["value"] for e in shape.findall("string") if e.attrib["name"] == "filename")
     material = next(e.attrib["id"] for e in shape.findall("ref"))
     with (folder / file).open("rb") as stream:
         mesh = load_ply(stream)
     kind = "terrain" if shape.attrib["id"].removeprefix("mesh-").startswith("terrain-") else "building"
-    return Part(kind, material, np.asarray(mesh["vertices"]), np.asarray(mesh["faces"]))
+    return MeshPart(kind, material, np.asarray(mesh["vertices"]), np.asarray(mesh["faces"]))

@@ -49,7 +49,7 @@ NONE, SPECULAR, DIFFUSE, REFRACTION, DIFFRACTION = (
 
 
 @dataclass(frozen=True)
-class Search:
+class PathSearch:
     """What Sionna's search for candidates may do."""
 
     max_depth: int
@@ -61,7 +61,7 @@ class Search:
 
 
 @dataclass(frozen=True)
-class Ends:
+class DrJitEndpoints:
     """Where paths start (`cell`) and end (`n`): positions in metres, orientations in Sionna's angles in radians."""
 
     source: mi.Point3f
@@ -70,7 +70,7 @@ class Ends:
     target_turn: mi.Point3f
 
 
-def search(scene: rt.Scene, ends: Ends, plan: Search) -> PathsBuffer:
+def search(scene: rt.Scene, ends: DrJitEndpoints, plan: PathSearch) -> PathsBuffer:
     """Sionna's bit-stable search: candidates of every source and target."""
     paths = SBDeterministicCandidateGenerator()(
         mi_scene=scene.mi_scene,
@@ -93,7 +93,7 @@ def search(scene: rt.Scene, ends: Ends, plan: Search) -> PathsBuffer:
     return paths
 
 
-def truncated(paths: PathsBuffer, sources: int, plan: Search) -> bool:
+def truncated(paths: PathsBuffer, sources: int, plan: PathSearch) -> bool:
     """Whether some source had more candidates than the buffer holds: paths were lost then."""
     count = np.bincount(numpy_of(paths.source_indices), minlength=sources)
     return bool((count >= plan.max_paths).any())
@@ -121,7 +121,7 @@ def from_chains(
 
 
 def resolve(
-    scene: rt.Scene, base: np.ndarray, paths: PathsBuffer, ends: Ends, diffraction: bool
+    scene: rt.Scene, base: np.ndarray, paths: PathsBuffer, ends: DrJitEndpoints, diffraction: bool
 ) -> tuple[PathsBuffer, int]:
     """The candidates that are paths, each once, in a buffer of one of `SIZES`, and how many there are.
 
@@ -172,7 +172,7 @@ def again(paths: PathsBuffer, count: int) -> PathsBuffer:
 
 
 def evaluate(
-    scene: rt.Scene, found: PathsBuffer, count: int, ends: Ends, vertex: list[mi.Float], plan: Search
+    scene: rt.Scene, found: PathsBuffer, count: int, ends: DrJitEndpoints, vertex: list[mi.Float], plan: PathSearch
 ) -> list[mi.TensorXf]:
     """Fields of resolved paths, differentiable in ends, materials and where the paths turn.
 
@@ -233,7 +233,7 @@ def _joined(columns: list[mi.Float]) -> mi.Float:
     return columns[0] if len(columns) == 1 else dr.concat(columns)
 
 
-def _detached(ends: Ends) -> tuple[mi.Point3f, mi.Point3f]:
+def _detached(ends: DrJitEndpoints) -> tuple[mi.Point3f, mi.Point3f]:
     return dr.detach(ends.source), dr.detach(ends.target)
 
 
@@ -244,7 +244,7 @@ def _uint(values: Tensor) -> mi.UInt:
 # ---- radio maps ------------------------------------------------------------------------------------------
 
 
-class Accumulator(Protocol):
+class MapAccumulatorProtocol(Protocol):
     """What takes the rays that cross a measurement surface."""
 
     measurement_surface: mi.Mesh

@@ -2,7 +2,7 @@
 
 Dr.Jit's `dr.wrap` is fast and unforgiving: it aborts the process on an empty tensor, loses the gradient of an
 `nn.Parameter`, refuses half precision, aliases its inputs, and answers a second backward pass with the first
-one's gradient. `bridged` stands between the two.
+one's gradient. `call_drjit` stands between the two.
 """
 
 import os
@@ -31,7 +31,7 @@ def require_own_process() -> None:
         )
 
 
-def bridged(function: Callable, inputs: Sequence[Tensor]) -> list[Tensor]:
+def call_drjit(function: Callable, inputs: Sequence[Tensor]) -> list[Tensor]:
     """Call `function`, written in Dr.Jit, on torch tensors: floats in, a list of floats out, first gradients back.
 
     Inputs may be parameters, views, of any float type, on any device, inside autocast or `no_grad`: `function` sees
@@ -50,12 +50,12 @@ def bridged(function: Callable, inputs: Sequence[Tensor]) -> list[Tensor]:
             )
     device = inputs[0].device
     with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False), LOCK:
-        copies = _Once.apply(*(tensor.to(DEVICE, torch.float32) for tensor in inputs))
+        copies = _SingleBackward.apply(*(tensor.to(DEVICE, torch.float32) for tensor in inputs))
         outputs = dr.wrap(source="torch", target="drjit")(function)(*copies)
     return [output.to(device).clone() for output in outputs]
 
 
-class _Once(torch.autograd.Function):
+class _SingleBackward(torch.autograd.Function):
     """Copies of the inputs, so that writing into those does not reach Dr.Jit; their backward pass comes last, once."""
 
     @staticmethod

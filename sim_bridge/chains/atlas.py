@@ -31,7 +31,7 @@ _ARRAYS = ("walls", "start", "chain", "barren")
 
 
 @dataclass(frozen=True, kw_only=True)
-class AtlasPlan:
+class AtlasConfig:
     """How an atlas is built."""
 
     pixel: float = 8.0
@@ -61,7 +61,7 @@ class Atlas:
     """
 
     grid: Grid
-    plan: AtlasPlan
+    plan: AtlasConfig
     sites: tuple[Site, ...]
     walls: Int[Tensor, "chain depth"]
     start: Int[Tensor, " link_1"]
@@ -78,7 +78,7 @@ class Atlas:
     @staticmethod
     def of(
         grid: Grid,
-        plan: AtlasPlan,
+        plan: AtlasConfig,
         sites: tuple[Site, ...],
         link: Int[Tensor, " entry"],
         walls: Int[Tensor, "entry depth"],
@@ -170,7 +170,7 @@ class Atlas:
                 raise UelError(f"this atlas is not of schema {SCHEMA}", got=stored.get("schema"), do="build it again")
             with np.load(io.BytesIO((folder / "atlas.npz").read_bytes())) as file:
                 walls, start, chain, barren = (torch.from_numpy(file[name].astype(np.int64)) for name in _ARRAYS)
-            plan = AtlasPlan(**stored["plan"])
+            plan = AtlasConfig(**stored["plan"])
             grid, sites = Grid(size=stored["size"], pixel=plan.pixel), sites_from_json(stored["sites"])
         except UelError:
             raise

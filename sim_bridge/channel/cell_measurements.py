@@ -15,16 +15,16 @@ from uel.radio.sinr import noise_dbm
 from uel.radio.sites import Array, Carrier, cells_of, reference_power_dbm, require_sites
 
 if TYPE_CHECKING:
-    from sim_bridge.channel.features import MeasurePlan
+    from sim_bridge.channel.features import FeatureConfig
     from sim_bridge.simulator import Sionna
 
-Values = dict[str, Tensor]
+FeatureValues = dict[str, Tensor]
 LEAST = 1e-10  # linear ratio to the noise, -100 dB: an antenna that hears nothing at all has a finite level
 SINR, CSI = "_sinr", "_csi"  # of every cell and not for the survey: what `over_time` takes the serving cell's from
 
 
 @dataclass(frozen=True, eq=False)
-class Network:
+class InterferenceNetwork:
     """What all receivers have in common."""
 
     carrier: Carrier
@@ -37,15 +37,15 @@ class Network:
     """dBm on a resource element"""
 
     @staticmethod
-    def of(sim: "Sionna", noise_figure_db: float) -> "Network":
+    def of(sim: "Sionna", noise_figure_db: float) -> "InterferenceNetwork":
         """The cells of a simulator, heard with a noise figure."""
         carrier = require_sites(sim.sites)
         noise = noise_dbm(carrier.subcarrier_spacing, noise_figure_db)
         level = from_db(reference_power_dbm(sim.sites).double() - noise)
-        return Network(carrier, cells_of(sim.sites)[0][1].array, ofdm.antennas(sim), level, noise)
+        return InterferenceNetwork(carrier, cells_of(sim.sites)[0][1].array, ofdm.antennas(sim), level, noise)
 
 
-def signals(network: Network, paths: PathSet, plan: "MeasurePlan") -> Values:
+def signals(network: InterferenceNetwork, paths: PathSet, plan: "FeatureConfig") -> FeatureValues:
     """Features of all receivers, in chunks that bound the memory."""
     ports = network.element.shape[1] * paths.amplitude.shape[-1]
     width = ofdm.chunk(paths, ports, max(plan.frequencies, ofdm.tap_count(network.carrier)))
@@ -56,7 +56,7 @@ def signals(network: Network, paths: PathSet, plan: "MeasurePlan") -> Values:
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
 
-def _chunk(network: Network, paths: PathSet, plan: "MeasurePlan") -> Values:
+def _chunk(network: InterferenceNetwork, paths: PathSet, plan: "FeatureConfig") -> FeatureValues:
     carrier, known = network.carrier, paths.known()
     frequency = ofdm.frequencies(carrier, plan.frequencies)
     response = ofdm.ofdm(paths, network.element, carrier, frequency)
@@ -79,7 +79,7 @@ def _chunk(network: Network, paths: PathSet, plan: "MeasurePlan") -> Values:
     }
 
 
-def _taps(network: Network, paths: PathSet, known: Bool[Tensor, "n cell"], count: int) -> Values:
+def _taps(network: InterferenceNetwork, paths: PathSet, known: Bool[Tensor, "n cell"], count: int) -> FeatureValues:
     """The strongest taps, the strongest first."""
     every = ofdm.taps(paths, network.element, network.carrier)
     power, tap = torch.nn.functional.pad(every, (0, max(0, count - every.shape[-1]))).topk(count)
@@ -96,7 +96,7 @@ def _layers(
     others: mimo.Hermitian,
     known: Bool[Tensor, "n cell"],
     carrier: Carrier,
-) -> Values:
+) -> FeatureValues:
     """How many layers each cell's channel carries, and how well."""
     gram = mimo.Hermitian.of(field)
     rank, each = nr_measurements.rank_indicator(mimo.layers(gram, others), known)
@@ -111,12 +111,12 @@ def _layers(
 
 
 def _levels(
-    network: Network,
+    network: InterferenceNetwork,
     power: Float[Tensor, "n cell antenna frequency"],
     others: mimo.Hermitian,
     known: Bool[Tensor, "n cell"],
     load: float,
-) -> Values:
+) -> FeatureValues:
     """Levels of TS 38.215. All cells fill the share `load` of the resource elements in which RSSI is measured."""
     total = load * power.sum(1) + 1
     disturbance = torch.stack([others.a, others.b], 2)

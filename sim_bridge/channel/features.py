@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from sim_bridge.channel import phy_abstraction
-from sim_bridge.channel.cell_measurements import CSI, SINR, Network, Values, decibels, signals
+from sim_bridge.channel.cell_measurements import CSI, SINR, FeatureValues, InterferenceNetwork, decibels, signals
 from sim_bridge.paths.path_set import PathSet, azimuth_deg, elevation_deg
 from uel.errors import UelError
 from uel.radio import serving_cell
@@ -27,7 +27,7 @@ WORKING = ("rsrp_dbm", SINR, CSI)  # what `over_time` needs, whether the survey 
 
 
 @dataclass(frozen=True, kw_only=True)
-class MeasurePlan:
+class FeatureConfig:
     """What is measured, and how finely."""
 
     layers: tuple[str, ...] = LAYERS
@@ -66,8 +66,8 @@ class MeasurePlan:
 
 
 def measure(
-    sim: "Sionna", position: Float[Tensor, "n dim"], velocity: Float[Tensor, "n 3"], plan: MeasurePlan
-) -> Values:
+    sim: "Sionna", position: Float[Tensor, "n dim"], velocity: Float[Tensor, "n 3"], plan: FeatureConfig
+) -> FeatureValues:
     """Trace phones at positions (m, two or three coordinates) that move at velocities (m/s); axes (n[, cell, …]).
 
     Returns all features of the plan that need no history, and with the PHY layer what `over_time` wants beside them.
@@ -78,12 +78,12 @@ def measure(
         found = sim.trace(position, ue_velocity=velocity.float())
         values = _rays(sim, sim.at_height(position.to("cpu", torch.float32)), found, plan.paths)
         if plan.layers != ("rt",):
-            values |= signals(Network.of(sim, plan.noise_figure_db), found, plan)
+            values |= signals(InterferenceNetwork.of(sim, plan.noise_figure_db), found, plan)
     wanted = plan.features
     return {n: _typed(n, v) for n, v in values.items() if n in wanted or n in WORKING}
 
 
-def _rays(sim: "Sionna", points: Float[Tensor, "n 3"], found: PathSet, count: int) -> Values:
+def _rays(sim: "Sionna", points: Float[Tensor, "n 3"], found: PathSet, count: int) -> FeatureValues:
     """The RT layer: of links, of their strongest path, and of their strongest paths."""
     row = found.ranked(count)
     at = lambda values: found.at(values, row)  # noqa: E731
@@ -113,12 +113,12 @@ def _rays(sim: "Sionna", points: Float[Tensor, "n 3"], found: PathSet, count: in
 
 
 def over_time(
-    values: Values,
+    values: FeatureValues,
     time: Float[Tensor, "track report"],
     valid: Bool[Tensor, "track report"],
-    plan: MeasurePlan,
+    plan: FeatureConfig,
     carrier: Carrier,
-) -> Values:
+) -> FeatureValues:
     """The features that need history, of what `measure` returned with axes (track, report[, cell, …]).
 
     Reports that are not `valid` fill up short tracks; nothing is known there. Empty for a plan of the RT layer alone.
@@ -143,13 +143,15 @@ def over_time(
     return {n: _typed(n, v) for n, v in found.items() if n in plan.features}
 
 
-def _csi(every: Tensor, served: serving_cell.Served) -> Values:
+def _csi(every: Tensor, served: serving_cell.ServingCellTrack) -> FeatureValues:
     """Of the serving cell, real and imaginary parts."""
     own = torch.where(served.known[..., None, None, None], _at(every, served), 0)
     return {"csi": torch.view_as_real(own), "csi_energy": own.abs().square().sum((-3, -2, -1))}
 
 
-def _data(sinr: Float[Tensor, "track report cell frequency"], served: serving_cell.Served, carrier: Carrier) -> Values:
+def _data(
+    sinr: Float[Tensor, "track report cell frequency"], served: serving_cell.ServingCellTrack, carrier: Carrier
+) -> FeatureValues:
     """What the serving cell delivers to a phone alone in it."""
     best = phy_abstraction.adapt(_at(sinr, served)[served.known], carrier)
     fill = lambda of: torch.zeros(served.known.shape, dtype=of.dtype).masked_scatter(served.known, of)  # noqa: E731
@@ -161,7 +163,7 @@ def _data(sinr: Float[Tensor, "track report cell frequency"], served: serving_ce
     }
 
 
-def _at(values: Tensor, served: serving_cell.Served) -> Tensor:
+def _at(values: Tensor, served: serving_cell.ServingCellTrack) -> Tensor:
     """The serving cell's entries, `track report …`."""
     index = served.cell.view(*served.cell.shape, *[1] * (values.ndim - 2))
     return torch.take_along_dim(values, index, 2)[:, :, 0]

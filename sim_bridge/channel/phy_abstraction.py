@@ -28,7 +28,7 @@ CHUNK = 4096  # channels adapted at once
 
 
 @dataclass(frozen=True, eq=False)
-class Served:
+class LinkService:
     """What a phone alone in a cell would get there; a pixel that the map does not know has none of it."""
 
     mcs: Int[Tensor, "cell row column"]
@@ -39,7 +39,7 @@ class Served:
     """delivered bits per second"""
 
 
-def serve(radio: RadioMap, load: float = 1.0, noise_figure_db: float = 7.0, bler_target: float = 0.1) -> Served:
+def serve(radio: RadioMap, load: float = 1.0, noise_figure_db: float = 7.0, bler_target: float = 0.1) -> LinkService:
     """Link adaptation (TS 38.214, clause 5.1.3) and the errors that remain, for every cell and pixel of a map.
 
     `load` is the share of time that the other cells transmit, see `uel.radio.sinr.sinr`. The first call takes some
@@ -54,7 +54,7 @@ def serve(radio: RadioMap, load: float = 1.0, noise_figure_db: float = 7.0, bler
     best = _choose(flat, require_sites(radio.sites), bler_target)
     mcs, bler, bits = (values.to(pixel.device) for values in (best.mcs, best.bler, best.bits))
     known = radio.known
-    return Served(
+    return LinkService(
         mcs=torch.where(known, mcs[pixel], -1),
         bler=torch.where(known, bler[pixel], 1.0),
         throughput=torch.where(known, bits[pixel], 0.0) / slot(require_sites(radio.sites)),
@@ -67,7 +67,7 @@ def slot(carrier: Carrier) -> float:
 
 
 @dataclass(frozen=True, eq=False)
-class Adapted:
+class LinkAdaptation:
     """What link adaptation makes of a phone's channel, were it alone in its cell."""
 
     effective: Float[Tensor, " n"]
@@ -78,14 +78,14 @@ class Adapted:
     """mean of the bits that a slot delivers"""
 
 
-def adapt(sinr: Float[Tensor, "n frequency"], carrier: Carrier, bler_target: float = 0.1) -> Adapted:
+def adapt(sinr: Float[Tensor, "n frequency"], carrier: Carrier, bler_target: float = 0.1) -> LinkAdaptation:
     """Link adaptation over a channel's linear SINRs at several frequencies, one layer.
 
     Every scheme has an effective SINR of its own: exponential mapping (EESM; Brueninghaus et al., PIMRC 2005) with
     Sionna's factors, between -30 and 30 dB.
     """
     parts = [_choose(effective(part), carrier, bler_target) for part in sinr.split(CHUNK)]
-    return Adapted(*(torch.cat([getattr(part, f.name) for part in parts]) for f in fields(Adapted)))
+    return LinkAdaptation(*(torch.cat([getattr(part, f.name) for part in parts]) for f in fields(LinkAdaptation)))
 
 
 def effective(sinr: Float[Tensor, "n frequency"]) -> Float[Tensor, "n mcs"]:
@@ -95,7 +95,7 @@ def effective(sinr: Float[Tensor, "n frequency"]) -> Float[Tensor, "n mcs"]:
     return mapping(wide, mcs_index=_schemes(len(sinr)).unsqueeze(-1), mcs_table_index=TABLE)[..., 0]
 
 
-def _choose(effective: Float[Tensor, "n mcs"], carrier: Carrier, bler_target: float) -> Adapted:
+def _choose(effective: Float[Tensor, "n mcs"], carrier: Carrier, bler_target: float) -> LinkAdaptation:
     """The greatest MCS whose blocks fail no more often than the target, or the least that Sionna has a table for.
 
     Sionna's inner loop, which counts the SINRs that it is given as the resource elements of a block; here a few stand
@@ -107,7 +107,7 @@ def _choose(effective: Float[Tensor, "n mcs"], carrier: Carrier, bler_target: fl
     mcs = torch.where(allowed.any(-1), greatest, there.int().argmax(-1))
     take = lambda values: values.gather(-1, mcs.unsqueeze(-1))[:, 0]  # noqa: E731
     bler = take(error).clamp(max=1.0)
-    return Adapted(take(effective), mcs, bler, (1 - bler) * _block_bits(carrier)[mcs])
+    return LinkAdaptation(take(effective), mcs, bler, (1 - bler) * _block_bits(carrier)[mcs])
 
 
 def _block_errors(effective: Float[Tensor, "n mcs"], carrier: Carrier) -> Float[Tensor, "n mcs"]:

@@ -12,17 +12,17 @@ import tyro
 from torch import Tensor
 
 from sim_bridge.channel import phy_abstraction
-from sim_bridge.scene.tracing_config import Tracing
+from sim_bridge.scene.tracing_config import TracingConfig
 from sim_bridge.simulator import Sionna
 from sim_bridge.simulator import open as open_tile
 from uel.core.io import as_json, data_folder, replace_file
 from uel.core.units import SPEED_OF_LIGHT, to_db
 from uel.errors import UelError
 from uel.geo.tile import Tile
-from uel.measurement.reports import Truth
+from uel.measurement.reports import LinkTruth
 from uel.mobility.trajectories import draw_positions
 from uel.radio import radio_map_io
-from uel.radio.radio_map import Looked, RadioMap
+from uel.radio.radio_map import MapLookup, RadioMap
 from uel.radio.sinr import sinr, snr
 from uel.radio.sites import Carrier, Site, require_sites
 
@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
-class MapConfig:
+class RadioMapConfig:
     """Radio maps of tiles: `uel map TILE --pixel 2`."""
 
     tiles: tyro.conf.Positional[tuple[Path, ...]]
@@ -48,7 +48,7 @@ class MapConfig:
     """error rate of transport blocks that link adaptation allows"""
     check: int = 256
     """places outdoors at which the map is compared with traced paths"""
-    tracing: Tracing = field(default_factory=Tracing)
+    tracing: TracingConfig = field(default_factory=TracingConfig)
     out: Path | None = None
     """folder of the maps; `data/maps` unless given"""
 
@@ -59,7 +59,7 @@ class MapConfig:
             raise UelError("a map is checked somewhere", got=f"check {self.check}", do="give at least 1")
 
 
-def make_maps(config: MapConfig) -> list[tuple[Path, dict[str, Any]]]:
+def make_maps(config: RadioMapConfig) -> list[tuple[Path, dict[str, Any]]]:
     """Folders of the maps, each with `radiomap.zarr` and `report.json`, and what the latter says.
 
     A map that is there and was made the same way is reused. Raises `UelError` for what is no tile, a tile without
@@ -87,7 +87,7 @@ def _on(sites: tuple[Site, ...], carrier: Carrier) -> tuple[Site, ...]:
     return tuple(replace(site, cells=tuple(replace(cell, carrier=carrier) for cell in site.cells)) for site in sites)
 
 
-def _made(tile: Tile, sites: tuple[Site, ...], config: MapConfig, root: Path) -> tuple[Path, dict[str, Any]]:
+def _made(tile: Tile, sites: tuple[Site, ...], config: RadioMapConfig, root: Path) -> tuple[Path, dict[str, Any]]:
     folder = root / f"{tile.name}-{require_sites(sites).frequency / 1e9:g}GHz"
     made_from = _provenance(tile, sites, config)
     if (told := _report(folder)) and told["made_from"] == made_from:
@@ -115,13 +115,13 @@ def _report(folder: Path) -> dict[str, Any] | None:
     return told if isinstance(told, dict) and "made_from" in told else None
 
 
-def _provenance(tile: Tile, sites: tuple[Site, ...], config: MapConfig) -> dict[str, Any]:
+def _provenance(tile: Tile, sites: tuple[Site, ...], config: RadioMapConfig) -> dict[str, Any]:
     asked = {k: v for k, v in asdict(config).items() if k not in ("tiles", "frequencies", "out")}
     plain = {"tile": tile.fingerprint, "sites": [asdict(site) for site in sites], **asked}
     return json.loads(json.dumps(plain))
 
 
-def service(radio: RadioMap, config: MapConfig) -> dict[str, Tensor]:
+def service(radio: RadioMap, config: RadioMapConfig) -> dict[str, Tensor]:
     """SNR, SINR, MCS, error rate and throughput of every cell and pixel, 0 where the map is not known (MCS -1)."""
     served = phy_abstraction.serve(radio, config.load, config.noise_figure_db, config.bler_target)
     ratios = {
@@ -163,7 +163,7 @@ def compare(sim: Sionna, radio: RadioMap, count: int, seed: int = 0) -> dict[str
     }
 
 
-def _differences(traced: Truth, looked: Looked, chosen: Tensor) -> dict[str, float | int]:
+def _differences(traced: LinkTruth, looked: MapLookup, chosen: Tensor) -> dict[str, float | int]:
     if not chosen.any():
         return {"links": 0}
     gain = to_db(looked.gain[chosen]) - traced.gain_db[chosen]

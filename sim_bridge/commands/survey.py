@@ -8,17 +8,17 @@ from typing import Literal
 
 import tyro
 
-from sim_bridge.chains.atlas import AtlasPlan
-from sim_bridge.channel.features import MeasurePlan
-from sim_bridge.scene.tracing_config import Tracing
-from sim_bridge.survey.engines import Engine, Failure, Local, Processes, run
+from sim_bridge.chains.atlas import AtlasConfig
+from sim_bridge.channel.features import FeatureConfig
+from sim_bridge.scene.tracing_config import TracingConfig
+from sim_bridge.survey.engines import Engine, LocalEngine, ProcessEngine, UnitFailure, run
 from sim_bridge.survey.progress import watched
 from sim_bridge.survey.slurm import write_script
-from sim_bridge.survey.worker import SurveyPlan, Work, places_of
+from sim_bridge.survey.worker import SurveyJob, SurveyMakingConfig, places_of
 from uel.config import as_yaml
 from uel.core.io import data_folder, replace_file
 from uel.errors import UelError
-from uel.mobility.trajectories import TrackPlan
+from uel.mobility.trajectories import TrackConfig
 from uel.survey.dataset import Survey
 from uel.survey.manifest import NAME, Manifest
 from uel.survey.parquet import to_parquet
@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
-class SurveyConfig(TrackPlan):
+class SurveyConfig(TrackConfig):
     """Tracks over tiles, measured: `uel survey TILE... --tracks 5000 --reports 20 --out data/survey`."""
 
     tiles: tyro.conf.Positional[tuple[Path, ...]]
@@ -41,9 +41,9 @@ class SurveyConfig(TrackPlan):
     """of tracks and rays"""
     unit_tracks: int = 256
     """tracks in a unit of work"""
-    measure: MeasurePlan = field(default_factory=MeasurePlan)
-    tracing: Tracing = field(default_factory=Tracing)
-    atlas: AtlasPlan = field(default_factory=AtlasPlan)
+    measure: FeatureConfig = field(default_factory=FeatureConfig)
+    tracing: TracingConfig = field(default_factory=TracingConfig)
+    atlas: AtlasConfig = field(default_factory=AtlasConfig)
     """of chains of walls, where tracing neither diffracts nor scatters"""
     engine: Literal["local", "processes", "ray", "slurm"] = "local"
     """local: this process; processes: several here; ray: actors; slurm: write the script of a job array"""
@@ -78,11 +78,11 @@ class SurveyConfig(TrackPlan):
         return not (self.verify or self.report or self.export != "none")
 
     @property
-    def plan(self) -> SurveyPlan:
+    def plan(self) -> SurveyMakingConfig:
         """What does not depend on who measures."""
-        tracks = TrackPlan(**{f.name: getattr(self, f.name) for f in fields(TrackPlan)})
+        tracks = TrackConfig(**{f.name: getattr(self, f.name) for f in fields(TrackConfig)})
         common = {"measure": self.measure, "tracing": self.tracing, "atlas": self.atlas, "seed": self.seed}
-        return SurveyPlan(tracks=tracks, unit=self.unit_tracks, **common)
+        return SurveyMakingConfig(tracks=tracks, unit=self.unit_tracks, **common)
 
     @property
     def crew(self) -> tuple[int, int]:
@@ -92,14 +92,14 @@ class SurveyConfig(TrackPlan):
         return workers, max(1, cores // workers)
 
     @property
-    def work(self) -> Work:
+    def work(self) -> SurveyJob:
         """Raises `UelError` where there is no tile, no mast, several carriers or too little memory."""
-        work = Work(self.out, places_of(self.tiles), self.plan)
+        work = SurveyJob(self.out, places_of(self.tiles), self.plan)
         require_memory(work.manifest(), self.crew[0])
         return work
 
 
-def make_survey(config: SurveyConfig) -> list[Failure]:
+def make_survey(config: SurveyConfig) -> list[UnitFailure]:
     """Make the units that are not done, or some of them; returns those that failed.
 
     The folder gets a `config.yaml` that repeats the run. Raises `UelError` for whatever cannot be, and for a folder
@@ -134,7 +134,7 @@ def export_survey(config: SurveyConfig) -> list[Path]:
     return to_parquet(Survey.open(config.out))
 
 
-def _prepared(config: SurveyConfig) -> tuple[Work, Manifest]:
+def _prepared(config: SurveyConfig) -> tuple[SurveyJob, Manifest]:
     work = config.work
     if not config.resume and (config.out / NAME).exists():
         raise UelError("there is a survey already", got=config.out, do="leave --no-resume out, or choose another --out")
@@ -163,14 +163,14 @@ def _known(numbers: tuple[int, ...], manifest: Manifest) -> tuple[int, ...]:
     return numbers
 
 
-def _engine(config: SurveyConfig, work: Work) -> Engine:
+def _engine(config: SurveyConfig, work: SurveyJob) -> Engine:
     if config.unit or config.engine == "local":
-        return Local(work)
+        return LocalEngine(work)
     if config.engine == "processes":
-        return Processes(work, *config.crew, config.gpus)
-    from sim_bridge.survey.ray_cluster import Ray
+        return ProcessEngine(work, *config.crew, config.gpus)
+    from sim_bridge.survey.ray_cluster import RayEngine
 
-    return Ray(work, *config.crew, config.gpus, config.address)
+    return RayEngine(work, *config.crew, config.gpus, config.address)
 
 
 def require_memory(manifest: Manifest, workers: int, available: float | None = None) -> None:

@@ -23,7 +23,7 @@ TIMEOUT = 120.0  # s; the test takes a few, but the first import and kernel comp
 
 
 @dataclass(frozen=True)
-class Check:
+class SelfTestCheck:
     """One line of the table; `do` says what to do where `ok` is false."""
 
     name: str
@@ -55,7 +55,7 @@ def main(argv: Sequence[str] = ()) -> int:
     config = load(DoctorConfig, "doctor", argv)
     checks = [*system(), *packages(), *backend()]
     sound = all(check.ok for check in checks)
-    checks += self_test() if sound else [Check("self-test", "not run", False, "mend the lines above first")]
+    checks += self_test() if sound else [SelfTestCheck("self-test", "not run", False, "mend the lines above first")]
     show(checks)
     if not all(check.ok for check in checks):
         return 1
@@ -79,28 +79,28 @@ def gradients(config: DoctorConfig) -> int:
     return 0 if gradient_check.good(rows) else 1
 
 
-def system() -> list[Check]:
+def system() -> list[SelfTestCheck]:
     python = sys.version_info[:2] >= (3, 11)
     return [
-        Check("Python", platform.python_version(), python, "install Python 3.11 or newer"),
-        Check("system", f"{platform.system()} {platform.release()}, {platform.machine()}"),
-        Check("CPU cores", str(os.cpu_count())),
+        SelfTestCheck("Python", platform.python_version(), python, "install Python 3.11 or newer"),
+        SelfTestCheck("system", f"{platform.system()} {platform.release()}, {platform.machine()}"),
+        SelfTestCheck("CPU cores", str(os.cpu_count())),
     ]
 
 
-def packages() -> list[Check]:
+def packages() -> list[SelfTestCheck]:
     return [package(name) for name in PACKAGES]
 
 
-def package(name: str) -> Check:
+def package(name: str) -> SelfTestCheck:
     """The version of an installed distribution, read without importing it."""
     try:
-        return Check(name, version(name))
+        return SelfTestCheck(name, version(name))
     except PackageNotFoundError:
-        return Check(name, "missing", False, "pip install -r requirements.lock, or make setup")
+        return SelfTestCheck(name, "missing", False, "pip install -r requirements.lock, or make setup")
 
 
-def backend() -> list[Check]:
+def backend() -> list[SelfTestCheck]:
     """GPU, LLVM, the Mitsuba variant that follows from them, and the version of Sionna RT."""
     return [_guarded("ray tracing on", lambda: _backend(runtime.ensure())), _guarded("Sionna RT", _sionna)]
 
@@ -116,42 +116,44 @@ def _sionna() -> str:
     return "a version the bridge knows"
 
 
-def _guarded(name: str, ask: Callable[[], str]) -> Check:
+def _guarded(name: str, ask: Callable[[], str]) -> SelfTestCheck:
     """A user's mistake or a missing package, as a failed check."""
     try:
-        return Check(name, ask())
+        return SelfTestCheck(name, ask())
     except UelError as error:
         what, *rest = str(error).splitlines()
-        return Check(name, what, False, " ".join(line.strip() for line in rest))
+        return SelfTestCheck(name, what, False, " ".join(line.strip() for line in rest))
     except PackageNotFoundError as error:
-        return Check(name, f"{error.name} is missing", False, "make setup")
+        return SelfTestCheck(name, f"{error.name} is missing", False, "make setup")
 
 
-def self_test() -> list[Check]:
+def self_test() -> list[SelfTestCheck]:
     """The bridge in a process of its own: Dr.Jit ends the process where it cannot go on."""
     command = [sys.executable, "-m", "sim_bridge.diagnostics.selftest"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False)
     except subprocess.TimeoutExpired:
-        return [Check("self-test", f"no answer in {TIMEOUT:.0f} s", False, "try again on a quieter machine")]
+        return [SelfTestCheck("self-test", f"no answer in {TIMEOUT:.0f} s", False, "try again on a quieter machine")]
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
         do = f"see: {sys.executable} -m sim_bridge.diagnostics.selftest"
-        return [Check("self-test", f"ended with {done.returncode}: {last}", False, do)]
+        return [SelfTestCheck("self-test", f"ended with {done.returncode}: {last}", False, do)]
     return judge(json.loads(done.stdout.splitlines()[-1]))
 
 
-def judge(measured: dict[str, float]) -> list[Check]:
+def judge(measured: dict[str, float]) -> list[SelfTestCheck]:
     """The self-test's relative errors against their limits; NaN fails."""
     checks = []
     for key, limit in LIMITS.items():
         error = measured[key]
         value = f"{error:.1e} relative error, limit {limit:.0e}"
-        checks.append(Check(MEANINGS[key], value, error <= limit, "report this: the bridge computes something else"))
-    return [*checks, Check("self-test took", f"{measured['seconds']:.1f} s")]
+        checks.append(
+            SelfTestCheck(MEANINGS[key], value, error <= limit, "report this: the bridge computes something else")
+        )
+    return [*checks, SelfTestCheck("self-test took", f"{measured['seconds']:.1f} s")]
 
 
-def show(checks: Sequence[Check]) -> None:
+def show(checks: Sequence[SelfTestCheck]) -> None:
     """A table, and what to do about the lines that failed."""
     from rich.console import Console
     from rich.markup import escape

@@ -19,13 +19,13 @@ from jaxtyping import Float
 from rich.progress import Progress
 from torch import Tensor
 
-from sim_bridge.diagnostics.gradient_scenes import TRIALS, Trial, map_trial
+from sim_bridge.diagnostics.gradient_scenes import TRIALS, GradientScene, map_trial
 from sim_bridge.paths.path_set import PathSet
 from uel.errors import UelError
-from uel.radio.radio_map import Looked
+from uel.radio.radio_map import MapLookup
 
 MAPPED = "canyon"  # the scene whose radio map is tried
-LOOKED: dict[str, Callable[[Looked], Tensor]] = {
+LOOKED: dict[str, Callable[[MapLookup], Tensor]] = {
     "path gain": lambda m: m.gain.clamp(min=1e-30).log(),
     "ToA": lambda m: m.first_arrival * 1e9,
     "AoA": lambda m: m.mean_arrival[..., 0],
@@ -51,7 +51,7 @@ ROUNDED = 2.4e-7  # of a delay: two roundings to float32
 
 
 @dataclass(frozen=True)
-class Row:
+class GradientRow:
     """One line of the table."""
 
     scene: str
@@ -66,7 +66,7 @@ class Row:
     note: str = ""
 
 
-def table(count: int = 100, seed: int = 0, trials: Mapping[str, Trial] = TRIALS) -> list[Row]:
+def table(count: int = 100, seed: int = 0, trials: Mapping[str, GradientScene] = TRIALS) -> list[GradientRow]:
     """The whole matrix, `count` configurations or more to a line."""
     rows = []
     with Progress(transient=True) as progress:
@@ -83,33 +83,35 @@ def table(count: int = 100, seed: int = 0, trials: Mapping[str, Trial] = TRIALS)
     return rows
 
 
-def good(rows: list[Row]) -> bool:
+def good(rows: list[GradientRow]) -> bool:
     """Whether everything is right or refused."""
     return all(row.status in ("ok", "zero", "refused", "none") for row in rows)
 
 
-def write(rows: list[Row], file: Path) -> None:
+def write(rows: list[GradientRow], file: Path) -> None:
     """As JSON, one object a line of the table."""
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
 
 
-Told = tuple[Tensor, Tensor, Tensor, Tensor]  # derivative along the step, difference over it, its noise and its doubt
+Derivatives = tuple[
+    Tensor, Tensor, Tensor, Tensor
+]  # derivative along the step, difference over it, its noise and its doubt
 
 
-def _rows(scene: str, trial: Trial, mode: str, parameter: str, count: int, seed: int) -> list[Row]:
+def _rows(scene: str, trial: GradientScene, mode: str, parameter: str, count: int, seed: int) -> list[GradientRow]:
     generator = torch.Generator().manual_seed(seed)
-    found: dict[str, list[Told]] = {name: [] for name in QUANTITIES}
+    found: dict[str, list[Derivatives]] = {name: [] for name in QUANTITIES}
     try:
         for case in _cases(trial, mode, parameter, count, generator):
             for name, told in (_together(case) if case.share == "all" else _apart(case)).items():
                 found[name].append(told)
     except UelError as refusal:
-        return [Row(scene, mode, parameter, "all", "refused", note=str(refusal).splitlines()[0])]
+        return [GradientRow(scene, mode, parameter, "all", "refused", note=str(refusal).splitlines()[0])]
     return [_row(scene, mode, parameter, name, parts) for name, parts in found.items() if parts]
 
 
-def _map_rows(count: int, seed: int) -> list[Row]:
+def _map_rows(count: int, seed: int) -> list[GradientRow]:
     """Derivatives by lookup with respect to position; a map was traced with everything else as it is."""
     radio, trial = map_trial(), TRIALS[MAPPED]
     generator = torch.Generator().manual_seed(seed)
@@ -118,7 +120,9 @@ def _map_rows(count: int, seed: int) -> list[Row]:
     # Between pixel centres the lookup is smooth, across their lines it has kinks.
     place = (points + radio.grid.size / 2) / radio.grid.pixel - 0.5
     smooth = ((place - place.round()).abs() * radio.grid.pixel > 2 * trial.step).all(1)
-    rows = [Row(MAPPED, "map", "everything else", "all", "refused", note="a radio map answers for positions alone")]
+    rows = [
+        GradientRow(MAPPED, "map", "everything else", "all", "refused", note="a radio map answers for positions alone")
+    ]
     for name, quantity in LOOKED.items():
         value = points.clone().requires_grad_()
         known = radio.look(points).known[:, 0] & smooth
@@ -130,7 +134,7 @@ def _map_rows(count: int, seed: int) -> list[Row]:
     return rows
 
 
-def markdown(rows: list[Row]) -> str:
+def markdown(rows: list[GradientRow]) -> str:
     """Parameters × quantities, the worst of all scenes in each place."""
     names = list(QUANTITIES)
     lines = [f"| of | by | {' | '.join(names)} |", "|---|---|" + "---|" * len(names)]
@@ -140,7 +144,7 @@ def markdown(rows: list[Row]) -> str:
     return "\n".join(lines)
 
 
-def _worst(rows: list[Row], quantity: str) -> str:
+def _worst(rows: list[GradientRow], quantity: str) -> str:
     mine = [row for row in rows if row.quantity in (quantity, "all")]
     wrong = [row.status for row in mine if row.status.startswith("WRONG")]
     if wrong:
@@ -151,22 +155,22 @@ def _worst(rows: list[Row], quantity: str) -> str:
     return {"zero": "0", "refused": "refused"}.get(mine[0].status, "–") if mine else "–"
 
 
-def _row(scene: str, mode: str, parameter: str, quantity: str, parts: list[Told]) -> Row:
+def _row(scene: str, mode: str, parameter: str, quantity: str, parts: list[Derivatives]) -> GradientRow:
     exact, difference, noise, doubt = (torch.cat([part[k] for part in parts]) for k in range(4))
     still = difference.abs() <= noise
     told = ~still & (doubt <= AGREE * difference.abs())
     if not bool(exact.isfinite().all()):
-        return Row(scene, mode, parameter, quantity, "WRONG: not finite", None, len(exact))
+        return GradientRow(scene, mode, parameter, quantity, "WRONG: not finite", None, len(exact))
     silent = exact[still].abs() <= 3 * noise[still]
     if int(told.sum()) < 0.02 * len(exact):
         status = "none" if not len(silent) else "zero" if bool(silent.float().mean() > 0.98) else "WRONG: not zero"
-        return Row(scene, mode, parameter, quantity, status, None, len(exact))
+        return GradientRow(scene, mode, parameter, quantity, status, None, len(exact))
     error = float(((exact - difference)[told] / difference[told]).abs().median())
-    return Row(scene, mode, parameter, quantity, "ok" if error <= LIMIT else "WRONG", error, int(told.sum()))
+    return GradientRow(scene, mode, parameter, quantity, "ok" if error <= LIMIT else "WRONG", error, int(told.sum()))
 
 
 @dataclass(frozen=True)
-class Case:
+class GradientCase:
     """Something to differentiate: `ask` traces at a parameter's value, of which each link has its own row."""
 
     ask: Callable[[Tensor], PathSet]
@@ -179,7 +183,7 @@ class Case:
     """of a quantity, relative: float32 through a trace"""
 
 
-def _differences(case: Case) -> tuple[dict[str, tuple[Tensor, Tensor, Tensor]], Tensor]:
+def _differences(case: GradientCase) -> tuple[dict[str, tuple[Tensor, Tensor, Tensor]], Tensor]:
     """Of every quantity the difference over the step, its noise and its doubt, per link that has the same paths
     throughout, and which links are asked."""
     with torch.no_grad():
@@ -212,7 +216,7 @@ def _noise(name: str, one: Tensor, other: Tensor, relative: float, arrival: Tens
     return own + (ROUNDED * arrival if name == "delay spread" else 0.0)
 
 
-def _apart(case: Case) -> dict[str, Told]:
+def _apart(case: GradientCase) -> dict[str, Derivatives]:
     """Every quantity by itself: each receiver or cell is a configuration."""
     differences, chosen = _differences(case)
     axis = 1 if case.share == "receiver" else 0
@@ -224,7 +228,7 @@ def _apart(case: Case) -> dict[str, Told]:
     return told
 
 
-def _together(case: Case) -> dict[str, Told]:
+def _together(case: GradientCase) -> dict[str, Derivatives]:
     """All quantities in two backward passes, scaled so that the error of any shows in the sum.
 
     Those that differ over the step well above the noise are scaled to a derivative of 1, those that do not to the
@@ -248,7 +252,7 @@ def _together(case: Case) -> dict[str, Told]:
     return {name: tuple(map(scalar, (value, *size[name]))) for name, value in exact.items()}  # type: ignore[misc]
 
 
-def _along(case: Case, total: Callable[[PathSet], Tensor]) -> Tensor:
+def _along(case: GradientCase, total: Callable[[PathSet], Tensor]) -> Tensor:
     """Derivative of a number along the step, of each entry of the parameter."""
     value = case.value.clone().requires_grad_()
     answer = total(case.ask(value))
@@ -276,7 +280,9 @@ def _counts(found: PathSet) -> Tensor:
     return torch.bincount(found.link, minlength=found.receivers * found.cells).view(found.receivers, found.cells)
 
 
-def _cases(trial: Trial, mode: str, parameter: str, count: int, generator: torch.Generator) -> Iterator[Case]:
+def _cases(
+    trial: GradientScene, mode: str, parameter: str, count: int, generator: torch.Generator
+) -> Iterator[GradientCase]:
     """Random configurations until there are `count`."""
     made = 0
     while made < count:
@@ -295,5 +301,5 @@ def _cases(trial: Trial, mode: str, parameter: str, count: int, generator: torch
                 return sim.trace(position, **given)
             return frozen.trace(position if parameter == "RX position" else None, **given)
 
-        yield Case(ask, value, step, share, trial.noise)
+        yield GradientCase(ask, value, step, share, trial.noise)
         made += {"receiver": len(points), "cell": sim.cell_count}.get(share, 1)

@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from sim_bridge.chains.atlas import AtlasPlan
-from sim_bridge.scene.tracing_config import Tracing
+from sim_bridge.chains.atlas import AtlasConfig
+from sim_bridge.scene.tracing_config import TracingConfig
 from sim_bridge.simulator import Sionna, rt
 from uel.core.grid import Grid
 from uel.radio.radio_map import RadioMap
@@ -34,7 +34,7 @@ BEAM = Array(rows=4, columns=2, pattern="tr38901")
 
 
 @dataclass(frozen=True)
-class Trial:
+class GradientScene:
     """A scene with cells, and where receivers are drawn in it."""
 
     make: Callable[[], Sionna]
@@ -108,10 +108,10 @@ def _open(
     scene: rt.Scene, places: tuple[tuple[float, float, float], ...], size: float, depth: int, diffraction: bool = False
 ) -> Sionna:
     """With an atlas, unless the scene is empty, or edges are asked for, which no atlas knows."""
-    tracing = Tracing(samples=20_000, chunk=32, diffraction=diffraction, max_depth=depth)
+    tracing = TracingConfig(samples=20_000, chunk=32, diffraction=diffraction, max_depth=depth)
     sim = Sionna(scene, _cells(places), tracing, size=size)
     if len(sim.facets.first) and not diffraction:
-        sim.build_atlas(AtlasPlan(rays=200_000, depth=depth, pixel=size / 64))
+        sim.build_atlas(AtlasConfig(rays=200_000, depth=depth, pixel=size / 64))
     return sim
 
 
@@ -139,17 +139,17 @@ def _munich() -> Sionna:
 
 
 STREET = (0.9, 2.1)  # m: heights that the atlas knows
-TRIALS: dict[str, Trial] = {
-    "free space": Trial(_free_space, ((-150.0, 150.0), (-150.0, 150.0), (1.0, 10.0)), ENDS),
-    "mirror": Trial(_mirror, ((-60.0, 60.0), (-60.0, 60.0), STREET), material="slab", thing="reflector"),
-    "canyon": Trial(_canyon, ((-50.0, 50.0), (-8.0, 8.0), STREET), material="marble", thing="building_4"),
-    "canyon, edges": Trial(
+TRIALS: dict[str, GradientScene] = {
+    "free space": GradientScene(_free_space, ((-150.0, 150.0), (-150.0, 150.0), (1.0, 10.0)), ENDS),
+    "mirror": GradientScene(_mirror, ((-60.0, 60.0), (-60.0, 60.0), STREET), material="slab", thing="reflector"),
+    "canyon": GradientScene(_canyon, ((-50.0, 50.0), (-8.0, 8.0), STREET), material="marble", thing="building_4"),
+    "canyon, edges": GradientScene(
         partial(_canyon, diffraction=True),
         ((-50.0, 50.0), (-8.0, 8.0), STREET),
         ("RX position", "TX position", "TX height", "TX azimuth"),
     ),
     # Errors of the differences here fall as 1 over the step, 11 % at 1 cm to 0.6 % at 30 cm: rounding, some 2e-5.
-    "munich": Trial(
+    "munich": GradientScene(
         _munich,
         ((-200.0, 200.0), (-200.0, 200.0), STREET),
         (*ENDS, *MATERIALS),

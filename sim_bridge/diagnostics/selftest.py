@@ -11,11 +11,11 @@ from uel.radio.sites import Site
 
 def run() -> dict[str, float]:
     """Relative errors of gain and of its gradient with respect to position, and the seconds it took."""
-    from sim_bridge.simulator import Tracing, open_empty
+    from sim_bridge.simulator import TracingConfig, open_empty
 
     start = time.perf_counter()
     sites = (Site(position=(3.0, -2.0, 20.0)),)
-    traced = open_empty(sites, Tracing(samples=100, chunk=2))
+    traced = open_empty(sites, TracingConfig(samples=100, chunk=2))
     gain, gradient = _gain_and_gradient(traced)
     expected, expected_gradient = _gain_and_gradient(FreeSpace(sites))
     return {

@@ -9,7 +9,7 @@ import mitsuba as mi
 import sionna.rt as rt
 import torch
 
-from sim_bridge.scene.tracing_config import Tracing
+from sim_bridge.scene.tracing_config import TracingConfig
 from sim_bridge.simulator import Sionna, open
 from uel.core.units import SPEED_OF_LIGHT, to_db
 from uel.geo.tile import Tile
@@ -29,7 +29,7 @@ def inspect(tile: Tile) -> dict[str, Any]:
     sites = _isotropic(tile)
     if not sites:
         return {"meshes": len(rt.load_scene(str(tile.scene_file)).mi_scene.shapes()), "points": 0, "problems": []}
-    sim = open(tile, sites, Tracing(max_depth=0, diffraction=False, samples=1000))
+    sim = open(tile, sites, TracingConfig(max_depth=0, diffraction=False, samples=1000))
     found = {"meshes": len(sim.scene.mi_scene.shapes()), "points": 0} | _free_space(sim, tile)
     delay, gain = found.get("delay_error", 0.0), found.get("gain_error_db", 0.0)
     wrong = {

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Audit:
+class AtlasAudit:
     """An atlas against the full search."""
 
     positions: int
@@ -31,7 +31,7 @@ class Audit:
     """of the positions, where the atlas leaves the answer to the search"""
 
 
-def audit(sim: "Sionna", count: int = 64, seed: int = 0) -> Audit:
+def audit(sim: "Sionna", count: int = 64, seed: int = 0) -> AtlasAudit:
     """Ask at `count` random places outdoors, by atlas and by search; the atlas keeps what it missed.
 
     Costs a full search (tens of milliseconds) a link. The figures are those before learning, and are kept in the
@@ -50,10 +50,10 @@ def audit(sim: "Sionna", count: int = 64, seed: int = 0) -> Audit:
     return told
 
 
-def _compared(ours: Float[Tensor, "n cell"], full: Float[Tensor, "n cell"], thin: Tensor) -> Audit:
+def _compared(ours: Float[Tensor, "n cell"], full: Float[Tensor, "n cell"], thin: Tensor) -> AtlasAudit:
     both, links = (ours > 0) & (full > 0), int((full > 0).sum())
     difference = (to_db(ours[both]) - to_db(full[both])).abs()
-    return Audit(
+    return AtlasAudit(
         positions=len(ours),
         links=links,
         links_found_share=float(both.sum()) / max(links, 1),

@@ -8,7 +8,7 @@ import mitsuba as mi
 import torch
 from rich.progress import track
 
-from sim_bridge.chains.atlas import Atlas, AtlasPlan, geometry_key
+from sim_bridge.chains.atlas import Atlas, AtlasConfig, geometry_key
 from sim_bridge.chains.ray_launching import THROUGH, crossings
 from sim_bridge.radio_maps.solver import surface_of
 from uel.core.grid import Grid
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sim_bridge.simulator import Sionna
 
 
-def build_atlas(sim: "Sionna", plan: AtlasPlan, grid: Grid) -> Atlas:
+def build_atlas(sim: "Sionna", plan: AtlasConfig, grid: Grid) -> Atlas:
     """Shoot `plan.rays` branching rays from every cell of a simulator and index where they go."""
     start = time.perf_counter()
     surface = mi.load_dict({"type": "scene", "surface": surface_of(sim, grid)[0]})

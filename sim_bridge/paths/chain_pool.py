@@ -15,10 +15,10 @@ from jaxtyping import Float, Int
 from rich.progress import track
 from torch import Tensor
 
-from sim_bridge.chains.atlas import Atlas, AtlasPlan
+from sim_bridge.chains.atlas import Atlas, AtlasConfig
 from sim_bridge.chains.ray_launching import THROUGH, crossings
 from sim_bridge.paths import dispatch, solver
-from sim_bridge.paths.frozen_paths import Frozen
+from sim_bridge.paths.frozen_paths import FrozenPaths
 from sim_bridge.radio_maps.solver import surface_of
 from uel.core.grid import Grid
 from uel.errors import UelError
@@ -32,7 +32,7 @@ LEVELS = 5  # heights of each mast from which rays are shot
 
 
 @dataclass(frozen=True, eq=False)
-class Pool:
+class ChainPool:
     """Chains of each receiver and cell, some of which are paths for given heights of antennas."""
 
     sim: "Sionna"
@@ -43,22 +43,22 @@ class Pool:
     """cells"""
     walls: Int[Tensor, "chain depth"]
 
-    def freeze(self, **given: Tensor) -> Frozen:
+    def freeze(self, **given: Tensor) -> FrozenPaths:
         """The paths that there are with `cell_height` and whatever else is given, as `Sionna.freeze` finds them."""
         self.sim.require_known(given, len(self.points))
         detached = {name: value.detach() for name, value in given.items()}
         with torch.no_grad():
             parts = [self._found(index, detached) for index in self._parts()]
-            return Frozen(self.sim, self.points, parts, detached)
+            return FrozenPaths(self.sim, self.points, parts, detached)
 
-    def of(self, index: Int[Tensor, " kept"]) -> "Pool":
+    def of(self, index: Int[Tensor, " kept"]) -> "ChainPool":
         """Some of the receivers, each once and in rising order."""
         place = torch.full((len(self.points),), -1).index_put((index,), torch.arange(len(index)))
         mine = (place[self.target] >= 0).nonzero()[:, 0]
         target = place[self.target[mine]]
-        return Pool(self.sim, self.points[index], target, self.source[mine], self.walls[mine])
+        return ChainPool(self.sim, self.points[index], target, self.source[mine], self.walls[mine])
 
-    def pruned(self, heights: list[Float[Tensor, " cell"]]) -> "Pool":
+    def pruned(self, heights: list[Float[Tensor, " cell"]]) -> "ChainPool":
         """Only chains that are paths from antennas at one of these heights (m, elevation)."""
         found = []
         for height in track(heights, "chains that are paths", transient=True):
@@ -67,7 +67,7 @@ class Pool:
                 target, source, walls = solver.chains(paths, self.sim.facets)
                 found.append(torch.cat([index[target, None], source[:, None], walls], 1))
         rows = torch.unique(torch.cat(found), dim=0)
-        return Pool(self.sim, self.points, rows[:, 0].contiguous(), rows[:, 1], rows[:, 2:])
+        return ChainPool(self.sim, self.points, rows[:, 0].contiguous(), rows[:, 1], rows[:, 2:])
 
     def save(self, folder: Path) -> None:
         """Write `pool.npz` into a folder."""
@@ -75,12 +75,12 @@ class Pool:
         np.savez_compressed(folder / "pool.npz", target=target, source=source, walls=walls)
 
     @staticmethod
-    def load(folder: Path, sim: "Sionna", position: Float[Tensor, "n dim"]) -> "Pool":
+    def load(folder: Path, sim: "Sionna", position: Float[Tensor, "n dim"]) -> "ChainPool":
         """What `save` wrote, of the same simulator and receivers. Raises `UelError` when it cannot be read."""
         try:
             with np.load(folder / "pool.npz") as file:
                 rows = (torch.from_numpy(file[name].astype(np.int64)) for name in ("target", "source", "walls"))
-                return Pool(sim, sim.rows(position), *rows)
+                return ChainPool(sim, sim.rows(position), *rows)
         except (OSError, ValueError, KeyError) as error:
             raise UelError("no readable chains here", got=f"{folder}: {error}", do="delete the folder") from error
 
@@ -89,7 +89,9 @@ class Pool:
         count = torch.bincount(self.target, minlength=len(self.points)).cumsum(0)
         return [part for part in _split(count // ROWS) if len(part)]
 
-    def _found(self, index: Int[Tensor, " _"], given: dict[str, Tensor]) -> tuple[Int[Tensor, " _"], solver.Resolved]:
+    def _found(
+        self, index: Int[Tensor, " _"], given: dict[str, Tensor]
+    ) -> tuple[Int[Tensor, " _"], solver.ResolvedPaths]:
         first, last = (torch.searchsorted(self.target, end) for end in (index[0], index[-1] + 1))
         mine = slice(int(first), int(last))
         ends, _ = self.sim.share(self.points, index, given)
@@ -104,7 +106,7 @@ def _split(label: Int[Tensor, " n"]) -> list[Int[Tensor, " _"]]:
     return list(torch.arange(len(label)).split(count.tolist()))
 
 
-def gather(sim: "Sionna", position: Float[Tensor, "n dim"], reach: float, plan: AtlasPlan) -> Pool:
+def gather(sim: "Sionna", position: Float[Tensor, "n dim"], reach: float, plan: AtlasConfig) -> ChainPool:
     """Chains for receivers, from masts that may be up to `reach` metres higher or lower than their sites say.
 
     Rays leave every mast (not every cell) at `LEVELS` heights; which pixels they cross is
@@ -125,7 +127,7 @@ def gather(sim: "Sionna", position: Float[Tensor, "n dim"], reach: float, plan: 
     sector = torch.arange(len(row)) - torch.repeat_interleave(size[mast].cumsum(0) - size[mast], size[mast])
     order = target[row].argsort(stable=True)
     row, sector = row[order], sector[order]
-    return Pool(sim, points, target[row], source[first[mast[row]] + sector], walls[row])
+    return ChainPool(sim, points, target[row], source[first[mast[row]] + sector], walls[row])
 
 
 def _cells_of_masts(sites: tuple[Site, ...]) -> list[list[int]]:
@@ -133,7 +135,7 @@ def _cells_of_masts(sites: tuple[Site, ...]) -> list[list[int]]:
     return [[cell for cell in range(len(cells_of(sites))) if owner[cell] == number] for number in range(len(sites))]
 
 
-def _shot(sim: "Sionna", reach: float, plan: AtlasPlan) -> Atlas:
+def _shot(sim: "Sionna", reach: float, plan: AtlasConfig) -> Atlas:
     """Chains that rays from each mast's heights take, by pixel; its cells are the masts."""
     grid = Grid(size=sim.bounds.size, pixel=plan.pixel)
     surface = mi.load_dict({"type": "scene", "surface": surface_of(sim, grid)[0]})

@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 ATLAS_CHUNK = 4096  # receivers whose candidates are taken from the atlas at once
 NEAR = 1.0  # m: how far an end may be from the UE height, or from where it was, for the atlas to know it
-Found = tuple[Int[Tensor, " _"], solver.Resolved, solver.Ends, dict[str, Tensor]]
+PathBatch = tuple[Int[Tensor, " _"], solver.ResolvedPaths, solver.Endpoints, dict[str, Tensor]]
 
 
 def resolved(
     sim: "Sionna", points: Float[Tensor, "n 3"], given: Mapping[str, Tensor], search: bool = False
-) -> Iterator[Found]:
+) -> Iterator[PathBatch]:
     """Batches of receivers with their paths: index, paths, ends, parameters; with `search` not from the atlas."""
     require_own_process()
     waiting = _groups(sim, points, given, search)
@@ -33,7 +33,7 @@ def resolved(
         ends, mine = sim.share(points, index, given)
         try:
             found = _find(sim, ends, by_atlas, mine)
-        except solver.Truncated:
+        except solver.SearchOverflow:
             waiting = [(half, False) for half in _halves(sim, points, index)] + waiting
             continue
         if not by_atlas:
@@ -41,7 +41,7 @@ def resolved(
         yield index, found, ends, mine
 
 
-def _learn(sim: "Sionna", ends: solver.Ends, found: solver.Resolved, given: Mapping[str, Tensor]) -> None:
+def _learn(sim: "Sionna", ends: solver.Endpoints, found: solver.ResolvedPaths, given: Mapping[str, Tensor]) -> None:
     """Put what a full search found into the atlas, where the atlas answers and for as long as this process lives."""
     atlas, points = sim.atlas, ends.target.detach()
     if atlas is None or not bool((known := _covered(sim, points, given)).any()):
@@ -52,10 +52,10 @@ def _learn(sim: "Sionna", ends: solver.Ends, found: solver.Resolved, given: Mapp
     sim.atlas = atlas.extended(link, walls[new]).searched(points[known])
 
 
-def search_plan(sim: "Sionna") -> sionna_internals.Search:
+def search_plan(sim: "Sionna") -> sionna_internals.PathSearch:
     """What the full search may do."""
     t = sim.tracing
-    return sionna_internals.Search(t.max_depth, t.samples, t.max_paths, t.diffraction, t.scattering > 0, sim.seed)
+    return sionna_internals.PathSearch(t.max_depth, t.samples, t.max_paths, t.diffraction, t.scattering > 0, sim.seed)
 
 
 def _halves(sim: "Sionna", points: Tensor, index: Int[Tensor, " _"]) -> tuple[Tensor, ...]:
@@ -69,7 +69,7 @@ def _halves(sim: "Sionna", points: Tensor, index: Int[Tensor, " _"]) -> tuple[Te
     return index.split((len(index) + 1) // 2)
 
 
-def _find(sim: "Sionna", ends: solver.Ends, by_atlas: bool, given: Mapping[str, Tensor]) -> solver.Resolved:
+def _find(sim: "Sionna", ends: solver.Endpoints, by_atlas: bool, given: Mapping[str, Tensor]) -> solver.ResolvedPaths:
     if by_atlas:
         assert sim.atlas is not None
         return solver.from_atlas(sim.scene, sim.facets, sim.atlas, ends, search_plan(sim))

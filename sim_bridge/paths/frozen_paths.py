@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from sim_bridge.simulator import Sionna
 
 STALE = 0.02  # share of the power
-Part = tuple[Int[Tensor, " _"], solver.Resolved]
+ResolvedPart = tuple[Int[Tensor, " _"], solver.ResolvedPaths]
 """Which of the receivers, and their paths."""
 
 
-class Frozen:
+class FrozenPaths:
     """The paths of some receivers, frozen: `trace` gives them other materials, antennas, and ends near the old ones.
 
     Materials and the turns of antennas change the fields alone. Ends and objects that move take the walls of their
@@ -31,7 +31,7 @@ class Frozen:
         self,
         sim: "Sionna",
         points: Float[Tensor, "n 3"],
-        found: Iterable[Part] | None = None,
+        found: Iterable[ResolvedPart] | None = None,
         given: Mapping[str, Tensor] | None = None,
     ) -> None:
         self.sim, self.points, self._given = sim, points, dict(given or {})

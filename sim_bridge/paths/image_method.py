@@ -25,7 +25,7 @@ TINY = 1e-24  # m²: under roots of squared distances, so that their derivatives
 
 
 @dataclass(frozen=True, eq=False)
-class Bends:
+class InteractionPlanes:
     """What each path meets, in order from its source; at most one edge a path."""
 
     kind: Int[Tensor, "row depth"]
@@ -37,7 +37,7 @@ class Bends:
     fixed: Float64[Tensor, "row depth 3"]
     """where the path was found to meet it, m: scattered paths and what comes before the last scattering stay there"""
 
-    def shifted(self, shift: Float64[Tensor, "row depth 3"]) -> "Bends":
+    def shifted(self, shift: Float64[Tensor, "row depth 3"]) -> "InteractionPlanes":
         """With walls and edges moved by `shift` in metres."""
         return replace(self, corner=self.corner + shift)
 
@@ -47,7 +47,7 @@ class Bends:
 
 
 def turning_points(
-    bends: Bends, source: Float64[Tensor, "row 3"], target: Float64[Tensor, "row 3"]
+    bends: InteractionPlanes, source: Float64[Tensor, "row 3"], target: Float64[Tensor, "row 3"]
 ) -> Float64[Tensor, "row depth 3"]:
     """Where each path meets what it meets, in metres; where it has no more, its last point or its target again."""
     images = _images(bends, source)
@@ -64,7 +64,7 @@ def turning_points(
     return torch.stack(points[::-1], 1)
 
 
-def _images(bends: Bends, source: Float64[Tensor, "row 3"]) -> list[Float64[Tensor, "row 3"]]:
+def _images(bends: InteractionPlanes, source: Float64[Tensor, "row 3"]) -> list[Float64[Tensor, "row 3"]]:
     """Images of the source, or of the last scattering, behind each level's wall."""
     scatter = bends.kind == SCATTER
     last = (scatter * torch.arange(1, scatter.shape[1] + 1)).argmax(1)
@@ -77,7 +77,7 @@ def _images(bends: Bends, source: Float64[Tensor, "row 3"]) -> list[Float64[Tens
 
 
 def _over_edges(
-    bends: Bends, images: list[Float64[Tensor, "row 3"]], target: Float64[Tensor, "row 3"]
+    bends: InteractionPlanes, images: list[Float64[Tensor, "row 3"]], target: Float64[Tensor, "row 3"]
 ) -> list[Float64[Tensor, "row 3"]]:
     """From the edge on, images of the point where the path crosses it."""
     foot, along, feet = torch.zeros_like(target), torch.zeros_like(target), []
@@ -109,19 +109,19 @@ def _shortest(
     return (ways[0] * offs[1] + ways[1] * offs[0]) / (offs[0] + offs[1])
 
 
-def _mirrors(bends: Bends) -> list[Bool[Tensor, "row 1"]]:
+def _mirrors(bends: InteractionPlanes) -> list[Bool[Tensor, "row 1"]]:
     """Level by level, whether there is a reflection that is solved for."""
     return list(((bends.kind == MIRROR) & bends.free()).unsqueeze(-1).unbind(1))
 
 
-def _beyond(bends: Bends, level: int, point: Float64[Tensor, "row 3"]) -> Float64[Tensor, "row 3"]:
+def _beyond(bends: InteractionPlanes, level: int, point: Float64[Tensor, "row 3"]) -> Float64[Tensor, "row 3"]:
     """What takes a point to its image in a level's wall, subtracted."""
     normal = bends.axis[:, level]
     return 2 * ((point - bends.corner[:, level]) * normal).sum(-1, keepdim=True) * normal
 
 
 def _crossing(
-    bends: Bends,
+    bends: InteractionPlanes,
     level: int,
     start: Float64[Tensor, "row 3"],
     end: Float64[Tensor, "row 3"],

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class Rays:
+class PathPolylines:
     """Paths, and the corners of each: the antenna, every interaction, the phone."""
 
     paths: PathSet
@@ -31,18 +31,18 @@ class Rays:
         return self.corner[row][self.real[row]]
 
 
-def rays(sim: "Sionna", position: Float[Tensor, "n dim"]) -> Rays:
+def rays(sim: "Sionna", position: Float[Tensor, "n dim"]) -> PathPolylines:
     """Every path to some positions, found by the full search. Raises `UelError` as `Sionna.trace` does."""
     with torch.no_grad():
         points = sim.rows(position)
         indices, parts = zip(*(_part(sim, *f) for f in dispatch.resolved(sim, points, {}, search=True)), strict=True)
     paths = solver.in_order([(index, part.paths) for index, part in zip(indices, parts, strict=True)], len(points))
-    return Rays(paths, torch.cat([part.corner for part in parts]), torch.cat([part.real for part in parts]))
+    return PathPolylines(paths, torch.cat([part.corner for part in parts]), torch.cat([part.real for part in parts]))
 
 
 def _part(
-    sim: "Sionna", index: Tensor, found: solver.Resolved, ends: solver.Ends, given: dict[str, Tensor]
-) -> tuple[Tensor, Rays]:
+    sim: "Sionna", index: Tensor, found: solver.ResolvedPaths, ends: solver.Endpoints, given: dict[str, Tensor]
+) -> tuple[Tensor, PathPolylines]:
     """Receivers, and their paths with power, which count them from 0."""
     paths = solver.evaluated(sim.scene, sim.facets, found, ends, given, sim.wavelength, silent=True)
     depth = sim.tracing.max_depth
@@ -57,4 +57,4 @@ def _part(
     ones = torch.ones(len(paths.power), 1, dtype=torch.bool)
     loud = (paths.power > 0).nonzero()[:, 0]
     corner, real = torch.cat([first[:, None], middle, last[:, None]], 1), torch.cat([ones, met, ones], 1)
-    return index, Rays(paths.rows(loud), corner[loud], real[loud])
+    return index, PathPolylines(paths.rows(loud), corner[loud], real[loud])

@@ -15,16 +15,16 @@ from torch.nn.functional import normalize
 
 from sim_bridge.backend import sionna_internals
 from sim_bridge.backend.path_buffers import edges, interactions, labels, rows, vertices
-from sim_bridge.backend.torch_drjit import LOCK, bridged
+from sim_bridge.backend.torch_drjit import LOCK, call_drjit
 from sim_bridge.chains.atlas import Atlas
 from sim_bridge.chains.facets import Facets
-from sim_bridge.paths.image_method import EDGE, Bends, turning_points
+from sim_bridge.paths.image_method import EDGE, InteractionPlanes, turning_points
 from sim_bridge.paths.path_set import PathSet, radiated, rotation
 from sim_bridge.scene import scene_parameters
 
 
 @dataclass(frozen=True, eq=False)
-class Ends:
+class Endpoints:
     """End points in torch: positions in metres, turns in Sionna's three angles (radians)."""
 
     target: Float[Tensor, "n 3"]
@@ -37,18 +37,18 @@ class Ends:
         ends = (self.source, self.source_turn, self.target, self.target_turn)
         return [axis for end in ends for axis in end.unbind(-1)]
 
-    def padded(self, count: int) -> "Ends":
+    def padded(self, count: int) -> "Endpoints":
         """With the last receiver repeated until there are `count`."""
         return replace(self, target=_filled(self.target, count), target_turn=_filled(self.target_turn, count))
 
 
 @dataclass(frozen=True, eq=False)
-class Resolved:
+class ResolvedPaths:
     """Paths that were found, ready to be evaluated: `count` rows of `buffer` are real."""
 
     buffer: sionna_internals.PathsBuffer
     count: int
-    plan: sionna_internals.Search
+    plan: sionna_internals.PathSearch
     objects: Mapping[str, Tensor] = field(default_factory=dict)
     """where objects stood, m, that had been moved when edges were found"""
 
@@ -67,13 +67,13 @@ class Resolved:
         """What the last question was answered with, for the next one."""
         return {}
 
-    def bends(self, facets: Facets) -> Bends:
+    def bends(self, facets: Facets) -> InteractionPlanes:
         """What the paths meet, where it stood when the scene was opened; read once."""
         if "bends" not in self._kept:
             self._kept["bends"] = self._bends(facets)
         return self._kept["bends"]
 
-    def _bends(self, facets: Facets) -> Bends:
+    def _bends(self, facets: Facets) -> InteractionPlanes:
         kind, shape, primitive = self.met
         triangle = facets.number(shape, primitive)
         edge = (kind == EDGE)[..., None]
@@ -82,10 +82,10 @@ class Resolved:
             torch.where(edge, of_edge[:, None].double(), of_wall)
             for of_edge, of_wall in zip(edges(self.buffer, self.count), wall, strict=True)
         )
-        return Bends(kind, corner, axis, vertices(self.buffer, self.count).double())
+        return InteractionPlanes(kind, corner, axis, vertices(self.buffer, self.count).double())
 
     def unfolded(
-        self, bends: Bends, source: Float64[Tensor, "row 3"], target: Float64[Tensor, "row 3"], moved: bool
+        self, bends: InteractionPlanes, source: Float64[Tensor, "row 3"], target: Float64[Tensor, "row 3"], moved: bool
     ) -> tuple[Float64[Tensor, "row depth 3"], Float[Tensor, "row 3"], Float[Tensor, "row 3"]]:
         """Turning points, and directions of departure and arrival; the last call's where all stands where it stood.
 
@@ -104,18 +104,20 @@ Chains = tuple[Int[Tensor, " path"], Int[Tensor, " path"], Int[Tensor, "path dep
 """Receivers, cells and walls, as an atlas keeps them."""
 
 
-class Truncated(Exception):
+class SearchOverflow(Exception):
     """A search had more candidates than its buffer holds."""
 
 
-def from_atlas(scene: rt.Scene, facets: Facets, atlas: Atlas, ends: Ends, plan: sionna_internals.Search) -> Resolved:
+def from_atlas(
+    scene: rt.Scene, facets: Facets, atlas: Atlas, ends: Endpoints, plan: sionna_internals.PathSearch
+) -> ResolvedPaths:
     """The paths among the chains that an atlas keeps for the receivers' surroundings."""
     return from_chains(scene, facets, atlas.candidates(ends.target.detach()), ends, plan)
 
 
 def from_chains(
-    scene: rt.Scene, facets: Facets, candidates: Chains, ends: Ends, plan: sionna_internals.Search
-) -> Resolved:
+    scene: rt.Scene, facets: Facets, candidates: Chains, ends: Endpoints, plan: sionna_internals.PathSearch
+) -> ResolvedPaths:
     """The paths among chains of walls that are worth trying."""
     target, source, walls = candidates
     kind = torch.where(
@@ -127,10 +129,10 @@ def from_chains(
     shape, primitive, corner = (torch.from_numpy(v)[facet] for v in (facets.shape, facets.primitive, facets.corner))
     with LOCK:
         buffer = sionna_internals.from_chains(target, source, kind, shape, primitive, corner[..., 0, :])
-        return Resolved(*sionna_internals.resolve(scene, facets.base, buffer, _drjit(ends), False), plan)
+        return ResolvedPaths(*sionna_internals.resolve(scene, facets.base, buffer, _drjit(ends), False), plan)
 
 
-def chains(found: Resolved, facets: Facets) -> Chains:
+def chains(found: ResolvedPaths, facets: Facets) -> Chains:
     """Receiver, cell and walls of the paths, as an atlas keeps them: those without edges and scattering."""
     if not found.count:  # Dr.Jit compares no empty arrays
         none = torch.zeros(0, dtype=torch.long)
@@ -145,9 +147,9 @@ def chains(found: Resolved, facets: Facets) -> Chains:
 
 
 def searched(
-    scene: rt.Scene, facets: Facets, ends: Ends, plan: sionna_internals.Search, given: Mapping[str, Tensor]
-) -> Resolved:
-    """The paths that Sionna's search finds. Raises `Truncated` where they do not fit."""
+    scene: rt.Scene, facets: Facets, ends: Endpoints, plan: sionna_internals.PathSearch, given: Mapping[str, Tensor]
+) -> ResolvedPaths:
+    """The paths that Sionna's search finds. Raises `SearchOverflow` where they do not fit."""
     count, cells = len(ends.target), len(ends.source)
     # Few widths, so that few kernels are compiled.
     where = _drjit(ends.padded(1 << (count - 1).bit_length()))
@@ -156,13 +158,17 @@ def searched(
         with dr.suspend_grad():
             buffer = sionna_internals.search(scene, where, plan)
         if sionna_internals.truncated(buffer, cells, plan):
-            raise Truncated
+            raise SearchOverflow
         sionna_internals.drop_targets(buffer, count)
         there = {name: place.detach().double().cpu() for name, place in _objects(given).items()}
-        return Resolved(*sionna_internals.resolve(scene, facets.base, buffer, where, plan.diffraction), plan, there)
+        return ResolvedPaths(
+            *sionna_internals.resolve(scene, facets.base, buffer, where, plan.diffraction), plan, there
+        )
 
 
-def again(scene: rt.Scene, facets: Facets, found: Resolved, ends: Ends, given: Mapping[str, Tensor]) -> Resolved:
+def again(
+    scene: rt.Scene, facets: Facets, found: ResolvedPaths, ends: Endpoints, given: Mapping[str, Tensor]
+) -> ResolvedPaths:
     """Those of the paths that there are for other ends, or with objects elsewhere.
 
     Whether something stands in the way around an edge is asked where the edge was found, also when it has moved.
@@ -172,7 +178,7 @@ def again(scene: rt.Scene, facets: Facets, found: Resolved, ends: Ends, given: M
     with LOCK, scene_parameters.standing(scene, _in_drjit(_objects(given))):
         buffer = sionna_internals.again(found.buffer, found.count)
         plan = found.plan
-        return Resolved(
+        return ResolvedPaths(
             *sionna_internals.resolve(scene, facets.base, buffer, _drjit(ends), plan.diffraction), plan, found.objects
         )
 
@@ -180,8 +186,8 @@ def again(scene: rt.Scene, facets: Facets, found: Resolved, ends: Ends, given: M
 def evaluated(
     scene: rt.Scene,
     facets: Facets,
-    found: Resolved,
-    ends: Ends,
+    found: ResolvedPaths,
+    ends: Endpoints,
     given: Mapping[str, Tensor],
     wavelength: float,
     silent: bool = False,
@@ -213,11 +219,11 @@ def evaluated(
         turn = [column.array for column in given[12:15]]
         with scene_parameters.standing(scene, dict(zip(learned, given[15:], strict=True))), at_once:
             return sionna_internals.evaluate(
-                scene, found.buffer, found.count, sionna_internals.Ends(*points), turn, found.plan
+                scene, found.buffer, found.count, sionna_internals.DrJitEndpoints(*points), turn, found.plan
             )
 
     with LOCK:
-        real, imag, delay, doppler = bridged(fields, inputs)
+        real, imag, delay, doppler = call_drjit(fields, inputs)
     shape = (found.count, receive, transmit)
     real, imag = (v.view(-1, found.buffer.buffer_size)[:, : found.count].T.reshape(shape) for v in (real, imag))
     power = radiated(real, imag, departure, elements(scene, ends, wavelength)[source], wavelength)
@@ -231,7 +237,7 @@ def evaluated(
 
 
 def _unfolded(
-    bends: Bends, source: Float64[Tensor, "row 3"], target: Float64[Tensor, "row 3"]
+    bends: InteractionPlanes, source: Float64[Tensor, "row 3"], target: Float64[Tensor, "row 3"]
 ) -> tuple[Float64[Tensor, "row depth 3"], Float[Tensor, "row 3"], Float[Tensor, "row 3"]]:
     """Turning points, and directions from the first and the last of them: so they follow the ends."""
     vertex = turning_points(bends, source, target)
@@ -242,7 +248,7 @@ def _unfolded(
 
 
 def _shift(
-    scene: rt.Scene, facets: Facets, found: Resolved, given: Mapping[str, Tensor]
+    scene: rt.Scene, facets: Facets, found: ResolvedPaths, given: Mapping[str, Tensor]
 ) -> Float64[Tensor, "row depth 3"]:
     """How far the objects that are given have moved what the paths meet, m."""
     kind, shape, _ = found.met
@@ -275,13 +281,13 @@ def _in_drjit(given: Mapping[str, Tensor]) -> dict[str, mi.TensorXf]:
     return {name: mi.TensorXf(v.detach().reshape(-1).float().cpu().numpy()) for name, v in given.items()}
 
 
-def elements(scene: rt.Scene, ends: Ends, wavelength: float) -> Float[Tensor, "cell antenna 3"]:
+def elements(scene: rt.Scene, ends: Endpoints, wavelength: float) -> Float[Tensor, "cell antenna 3"]:
     """Offsets of every cell's antennas from its position in metres."""
     place = torch.from_numpy(scene.tx_array.normalized_positions.numpy()).T.float() * wavelength
     return torch.einsum("cij,aj->cai", rotation(ends.source_turn), place)
 
 
-def _no_paths(ends: Ends, inputs: list[Tensor], receive: int, transmit: int) -> PathSet:
+def _no_paths(ends: Endpoints, inputs: list[Tensor], receive: int, transmit: int) -> PathSet:
     """Nothing, which yet has a gradient of zero."""
     none = sum((v.sum() * 0 for v in inputs), torch.zeros(())).expand(1)[:0]
     index = torch.zeros(0, dtype=torch.long)
@@ -291,9 +297,9 @@ def _no_paths(ends: Ends, inputs: list[Tensor], receive: int, transmit: int) -> 
     return PathSet(*ends_of, none, none, vector, vector, none, index[:, None].expand(0, 4), field)
 
 
-def _drjit(ends: Ends) -> sionna_internals.Ends:
+def _drjit(ends: Endpoints) -> sionna_internals.DrJitEndpoints:
     points = [mi.Float(column.detach().float().cpu().contiguous().numpy()) for column in ends.columns()]
-    return sionna_internals.Ends(*(mi.Point3f(*points[3 * k : 3 * k + 3]) for k in range(4)))
+    return sionna_internals.DrJitEndpoints(*(mi.Point3f(*points[3 * k : 3 * k + 3]) for k in range(4)))
 
 
 def in_order(parts: list[tuple[Int[Tensor, " _"], PathSet]], receivers: int) -> PathSet:

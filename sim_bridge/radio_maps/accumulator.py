@@ -11,7 +11,7 @@ from uel.core.grid import Grid
 WEIGHTED = ("gain", "excess", "square", *(f"{end}_{axis}" for end in ("arrival", "departure") for axis in "xyz"))
 
 
-class Sums:
+class MapAccumulator:
     """An `adapter.Accumulator`: power, and what is weighted by power, of every ray that crosses the surface."""
 
     def __init__(self, grid: Grid, cells: int, surface: mi.Mesh, wavelength: float) -> None:

@@ -11,7 +11,7 @@ import sionna.rt as rt
 from sionna.rt.utils import WedgeGeometry, sample_keller_cone_with_measure, spawn_ray_to
 
 from sim_bridge.backend import sionna_internals
-from sim_bridge.radio_maps.accumulator import Sums
+from sim_bridge.radio_maps.accumulator import MapAccumulator
 
 CLEAR = 5e-2  # m: how far off the edge the way is tested, so that the walls that form it do not block it
 
@@ -19,7 +19,7 @@ CLEAR = 5e-2  # m: how far off the edge the way is tested, so that the walls tha
 def add_diffraction(
     scene: rt.Scene,
     surface: mi.Scene,
-    sums: Sums,
+    sums: MapAccumulator,
     source: mi.Point3f,
     turn: mi.Point3f,
     cell: mi.UInt,

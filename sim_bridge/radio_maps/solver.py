@@ -18,18 +18,18 @@ from torch import Tensor
 
 from sim_bridge.backend import sionna_internals
 from sim_bridge.chains.ray_launching import sphere
-from sim_bridge.radio_maps.accumulator import Sums
+from sim_bridge.radio_maps.accumulator import MapAccumulator
 from sim_bridge.radio_maps.diffraction import add_diffraction
 from uel.core.grid import Grid
 from uel.core.units import SPEED_OF_LIGHT
-from uel.radio.radio_map import Channels, RadioMap
+from uel.radio.radio_map import PropagationChannels, RadioMap
 from uel.radio.sites import cell_positions
 
 if TYPE_CHECKING:
     from sim_bridge.simulator import Sionna
 
 LEAST = 4  # batches before their scatter is believed to say that the map is good enough
-Batch = dict[str, Tensor]
+RayBatch = dict[str, Tensor]
 
 
 def radio_map(sim: "Sionna", grid: Grid) -> RadioMap:
@@ -38,8 +38,8 @@ def radio_map(sim: "Sionna", grid: Grid) -> RadioMap:
     Stops early once the median relative error is below `map_target`. A pixel that no ray met stays unknown: it is not
     filled.
     """
-    tracing, batches = sim.tracing, list[Batch]()
-    shooter = Shooter(sim, grid)
+    tracing, batches = sim.tracing, list[RayBatch]()
+    shooter = RadioMapSolver(sim, grid)
     with Progress(transient=True) as progress:
         task = progress.add_task("radio map: batches of rays", total=tracing.map_batches)
         while len(batches) < tracing.map_batches and not _good_enough(batches, tracing.map_target):
@@ -48,20 +48,20 @@ def radio_map(sim: "Sionna", grid: Grid) -> RadioMap:
     return _map_of(sim, grid, batches, shooter.elevation)
 
 
-def _good_enough(batches: list[Batch], target: float) -> bool:
+def _good_enough(batches: list[RayBatch], target: float) -> bool:
     if len(batches) < LEAST or target <= 0:
         return False
     gain, error = _gain(batches)
     return float((error / gain)[gain > 0].median()) <= target
 
 
-def _gain(batches: list[Batch]) -> tuple[Tensor, Tensor]:
+def _gain(batches: list[RayBatch]) -> tuple[Tensor, Tensor]:
     """Mean gain of the batches and its standard error."""
     gain = torch.stack([batch["gain"] for batch in batches])
     return gain.mean(0), gain.std(0) / len(batches) ** 0.5
 
 
-def _map_of(sim: "Sionna", grid: Grid, batches: list[Batch], elevation: Tensor) -> RadioMap:
+def _map_of(sim: "Sionna", grid: Grid, batches: list[RayBatch], elevation: Tensor) -> RadioMap:
     gain, error = _gain(batches)
     known = gain > 0
     points = torch.cat([grid.centres(), elevation[..., None]], -1).reshape(-1, 3)
@@ -77,7 +77,9 @@ def _map_of(sim: "Sionna", grid: Grid, batches: list[Batch], elevation: Tensor) 
     )
 
 
-def _channels(sim: "Sionna", grid: Grid, batches: list[Batch], points: Float[Tensor, "pixel 3"]) -> Channels:
+def _channels(
+    sim: "Sionna", grid: Grid, batches: list[RayBatch], points: Float[Tensor, "pixel 3"]
+) -> PropagationChannels:
     """First arrival, delay spread and mean directions, weighted by power; 0 where nothing is known."""
     total = {name: torch.stack([batch[name] for batch in batches]).sum(0) for name in batches[0]}
     power = total["gain"]
@@ -86,7 +88,7 @@ def _channels(sim: "Sionna", grid: Grid, batches: list[Batch], points: Float[Ten
     excess = torch.stack([batch["first"] for batch in batches]).amin(0)
     direct = (points - cell_positions(sim.sites)[:, None]).norm(dim=-1).view(-1, *grid.shape)
     spread = (mean("square") - mean("excess").square()).clamp(min=0).sqrt()
-    return Channels(
+    return PropagationChannels(
         first_arrival=torch.where(power > 0, (direct + excess) / SPEED_OF_LIGHT, 0.0).float(),
         delay_spread=(spread / SPEED_OF_LIGHT).float(),
         arrival=along("arrival"),
@@ -95,7 +97,7 @@ def _channels(sim: "Sionna", grid: Grid, batches: list[Batch], points: Float[Ten
     )
 
 
-class Shooter:
+class RadioMapSolver:
     """Rays over one simulator's scene and one grid."""
 
     def __init__(self, sim: "Sionna", grid: Grid) -> None:
@@ -105,11 +107,11 @@ class Shooter:
         # A ray may cross a hill's surface twice between two walls.
         self.crossings = 1 if float(self.elevation.max() - self.elevation.min()) == 0 else 2
 
-    def batch(self, rays: int, number: int) -> Batch:
+    def batch(self, rays: int, number: int) -> RayBatch:
         """One independent batch of rays from every cell."""
         tracing, cells = self.sim.tracing, len(cell_positions(self.sim.sites))
         seed = tracing.seed * 1000 + number
-        sums = Sums(self.grid, cells, self.surface, self.sim.wavelength)
+        sums = MapAccumulator(self.grid, cells, self.surface, self.sim.wavelength)
         with dr.scoped_set_flag(dr.JitFlag.OptimizeLoops, False):  # the loop is traced once, not twice
             self._shoot(sums, rays, seed)
         if tracing.diffraction and tracing.max_depth > 0:
@@ -117,7 +119,7 @@ class Shooter:
             add_diffraction(self.sim.scene, self.surface_scene, sums, source, turn, cell, rays, seed)
         return sums.to_torch()
 
-    def _shoot(self, sums: Sums, rays: int, seed: int) -> None:
+    def _shoot(self, sums: MapAccumulator, rays: int, seed: int) -> None:
         """From wall to wall, leaving power on the surface on the way."""
         scene, scattering = self.sim.scene.mi_scene, self.sim.tracing.scattering > 0
         source, turn, cell, last = self._leave(rays)
@@ -164,7 +166,7 @@ class Shooter:
         return source, turn, cell, dr.opaque(mi.UInt, self.sim.tracing.max_depth)
 
     def _cross(
-        self, sums: Sums, ray: mi.Ray3f, reach: mi.Float, light: tuple, direct: mi.Bool, active: mi.Bool
+        self, sums: MapAccumulator, ray: mi.Ray3f, reach: mi.Float, light: tuple, direct: mi.Bool, active: mi.Bool
     ) -> None:
         """Leave power wherever a ray crosses the surface before it meets the next wall."""
         source, departure, field, solid_angle, length, cell = light

@@ -6,7 +6,7 @@ from uel.errors import UelError
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tracing:
+class TracingConfig:
     """How hard the ray tracer tries."""
 
     max_depth: int = 3

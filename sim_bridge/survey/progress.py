@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from sim_bridge.survey.engines import Failure, Outcome
+from sim_bridge.survey.engines import UnitFailure, UnitOutcome
 
 
 class _Rates(ProgressColumn):
@@ -17,14 +17,14 @@ class _Rates(ProgressColumn):
         return Text(f"{task.fields['reports'] / seconds:,.0f} reports/s  {task.fields['links'] / seconds:,.0f} links/s")
 
 
-def watched(outcomes: Iterable[Outcome], total: int, title: str) -> list[Failure]:
+def watched(outcomes: Iterable[UnitOutcome], total: int, title: str) -> list[UnitFailure]:
     """Show a bar on stderr until all units have come; returns those that failed."""
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rates(), TimeRemainingColumn()
     failures, reports, links = [], 0, 0
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(title, total=total, reports=0, links=0)
         for outcome in outcomes:
-            if isinstance(outcome, Failure):
+            if isinstance(outcome, UnitFailure):
                 failures.append(outcome)
             else:
                 reports, links = reports + outcome.reports, links + outcome.links

@@ -4,11 +4,11 @@ import logging
 import os
 from typing import Any
 
-from sim_bridge.survey.engines import Failure, Hand, Outcome, Start
+from sim_bridge.survey.engines import UnitFailure, UnitOutcome, WorkerFactory, WorkerHandle
 from uel.errors import UelError
 
 
-class Ray:
+class RayEngine:
     """Actors, each with `threads` CPUs and `gpus` GPUs. One that has died is replaced.
 
     Ray's own restarts are left off: an actor that restarts refuses units meanwhile, which would count as failures.
@@ -16,7 +16,9 @@ class Ray:
     without it Ray runs on this machine alone, and asks nobody else.
     """
 
-    def __init__(self, work: Start, workers: int, threads: int, gpus: float = 0.0, address: str | None = None) -> None:
+    def __init__(
+        self, work: WorkerFactory, workers: int, threads: int, gpus: float = 0.0, address: str | None = None
+    ) -> None:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would report home
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # no GPU asked for: none hidden
         try:
@@ -31,7 +33,7 @@ class Ray:
             ray.init(address=address or "local", log_to_driver=False, logging_level=logging.WARNING, **own)
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise UelError("no Ray cluster", got=f"{address}: {error}", do="check --address: ray status") from error
-        self._actor = ray.remote(Hand).options(num_cpus=threads, num_gpus=gpus, max_restarts=0)
+        self._actor = ray.remote(WorkerHandle).options(num_cpus=threads, num_gpus=gpus, max_restarts=0)
         self.workers, self._arguments = workers, (work, threads)
         self._actors = [self._actor.remote(*self._arguments) for _ in range(workers)]
         self._pending: dict[Any, tuple[int, int]] = {}
@@ -39,7 +41,7 @@ class Ray:
     def give(self, worker: int, number: int) -> None:
         self._pending[self._actors[worker].make.remote(number)] = worker, number
 
-    def take(self) -> tuple[int, Outcome]:
+    def take(self) -> tuple[int, UnitOutcome]:
         (reference, *_), _ = self._ray.wait(list(self._pending), num_returns=1)
         worker, number = self._pending.pop(reference)
         try:
@@ -47,7 +49,7 @@ class Ray:
         except self._ray.exceptions.RayError as error:
             self._ray.kill(self._actors[worker])
             self._actors[worker] = self._actor.remote(*self._arguments)
-            return worker, Failure(number, f"its actor died: {error}")
+            return worker, UnitFailure(number, f"its actor died: {error}")
 
     def close(self) -> None:
         self._ray.shutdown()

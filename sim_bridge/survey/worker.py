@@ -12,35 +12,35 @@ import torch
 from jaxtyping import Bool, Shaped
 from torch import Tensor
 
-from sim_bridge.chains.atlas import Atlas, AtlasPlan
-from sim_bridge.channel.features import MeasurePlan, measure, over_time
-from sim_bridge.scene.tracing_config import Tracing
-from sim_bridge.survey.engines import Done, Local, run
+from sim_bridge.chains.atlas import Atlas, AtlasConfig
+from sim_bridge.channel.features import FeatureConfig, measure, over_time
+from sim_bridge.scene.tracing_config import TracingConfig
+from sim_bridge.survey.engines import LocalEngine, UnitDone, run
 from sim_bridge.survey.progress import watched
 from uel.errors import UelError
 from uel.geo.tile import Tile
-from uel.mobility.trajectories import TrackPlan, Tracks, draw_tracks
+from uel.mobility.trajectories import TrackConfig, Tracks, draw_tracks
 from uel.radio.radio_map import RadioMap
 from uel.radio.sites import Site, cells_of, require_sites
 from uel.survey.feature_schema import Feature
-from uel.survey.manifest import Entry, Manifest, Unit
+from uel.survey.manifest import Manifest, TileEntry, WorkUnit
 from uel.survey.store import blank, prepare, write_unit, writing
 
 MAP_PIXEL = 4.0  # m, of the map that says where there is coverage
 AT_ONCE = 1024  # reports that an atlas answers at a time: what the PHY layer works on takes some 0.1 MB each
-Values = dict[str, Tensor]
-Measure = Callable[[Unit, Tracks], Values]
+UnitValues = dict[str, Tensor]
+Measure = Callable[[WorkUnit, Tracks], UnitValues]
 """features of some tracks, axes (track, report, …)"""
 
 
 @dataclass(frozen=True, kw_only=True)
-class SurveyPlan:
+class SurveyMakingConfig:
     """What is measured, on which tracks, and how."""
 
-    tracks: TrackPlan = field(default_factory=TrackPlan)
-    measure: MeasurePlan = field(default_factory=MeasurePlan)
-    tracing: Tracing = field(default_factory=Tracing)
-    atlas: AtlasPlan = field(default_factory=AtlasPlan)
+    tracks: TrackConfig = field(default_factory=TrackConfig)
+    measure: FeatureConfig = field(default_factory=FeatureConfig)
+    tracing: TracingConfig = field(default_factory=TracingConfig)
+    atlas: AtlasConfig = field(default_factory=AtlasConfig)
     """used where tracing neither diffracts nor scatters; its depth is that of tracing"""
     seed: int = 1
     """of tracks, and of rays"""
@@ -52,7 +52,7 @@ class SurveyPlan:
             raise UelError("a unit has tracks, a seed is not negative", got=self, do="try unit 256, seed 1")
 
     @property
-    def by_atlas(self) -> AtlasPlan | None:
+    def by_atlas(self) -> AtlasConfig | None:
         """The atlas that answers, if one can."""
         t = self.tracing
         answers = not t.diffraction and t.scattering == 0 and t.max_depth > 0
@@ -60,7 +60,7 @@ class SurveyPlan:
 
 
 @dataclass(frozen=True)
-class Place:
+class TileWithSites:
     """A tile and the masts on it."""
 
     tile: Tile
@@ -68,13 +68,13 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Work:
+class SurveyJob:
     """A survey to be made; it travels to the processes that make it."""
 
     folder: Path
-    places: tuple[Place, ...]
-    plan: SurveyPlan
-    open: "Callable[[Work, Place], Measure]" = field(default_factory=lambda: open_sionna)
+    places: tuple[TileWithSites, ...]
+    plan: SurveyMakingConfig
+    open: "Callable[[SurveyJob, TileWithSites], Measure]" = field(default_factory=lambda: open_sionna)
     """opens a simulator of a tile"""
 
     def manifest(self) -> Manifest:
@@ -110,9 +110,9 @@ class Work:
                 do="make a survey of each carrier, or place the same masts on all tiles: uel place",
             )
 
-    def _entry(self, place: Place) -> Entry:
+    def _entry(self, place: TileWithSites) -> TileEntry:
         city = place.tile.meta.get("place", place.tile.name)
-        return Entry(city, place.tile.fingerprint, place.sites, _sizes(self.plan.measure, place.sites))
+        return TileEntry(city, place.tile.fingerprint, place.sites, _sizes(self.plan.measure, place.sites))
 
     def prepare(self) -> Manifest:
         """The folder with everything but measurements: manifest, empty arrays, atlases. Goes on where it was left."""
@@ -125,14 +125,14 @@ class Work:
                 _once(self.atlas_folder(place), lambda out, at=place: _atlas(self, at).save(out))
         return manifest
 
-    def atlas_folder(self, place: Place) -> Path:
+    def atlas_folder(self, place: TileWithSites) -> Path:
         return self.folder / "atlas" / place.tile.name
 
-    def radio_folder(self, place: Place) -> Path:
+    def radio_folder(self, place: TileWithSites) -> Path:
         """The map that says where there is coverage."""
         return self.folder / "radio" / place.tile.name
 
-    def start(self, threads: int | None) -> Callable[[int], Done]:
+    def start(self, threads: int | None) -> Callable[[int], UnitDone]:
         """What a process does with the number of a unit; `threads` it may use (all without)."""
         if threads:
             torch.set_num_threads(threads)
@@ -140,10 +140,10 @@ class Work:
             from sim_bridge.simulator import dr
 
             dr.set_thread_count(threads)
-        return Surveyor(self)
+        return SurveyWorker(self)
 
 
-def _sizes(plan: MeasurePlan, sites: tuple[Site, ...]) -> dict[str, int]:
+def _sizes(plan: FeatureConfig, sites: tuple[Site, ...]) -> dict[str, int]:
     """Of every axis after track and report."""
     array = cells_of(sites)[0][1].array
     ports = array.rows * array.columns * (2 if array.polarization in ("VH", "cross") else 1)
@@ -152,15 +152,15 @@ def _sizes(plan: MeasurePlan, sites: tuple[Site, ...]) -> dict[str, int]:
     return {**fixed, "cell": len(cells_of(sites)), "port": ports, **counts}
 
 
-class Surveyor:
+class SurveyWorker:
     """Makes units in one process; keeps the simulator of the tile that it measured last."""
 
-    def __init__(self, work: Work) -> None:
+    def __init__(self, work: SurveyJob) -> None:
         self.work, self.manifest = work, Manifest.load(work.folder)
         self._places = {place.tile.name: place for place in work.places}
         self._open: tuple[str, Measure] | None = None
 
-    def __call__(self, number: int) -> Done:
+    def __call__(self, number: int) -> UnitDone:
         """Draw a unit's tracks, measure them, write its shards and its record."""
         start, unit = time.perf_counter(), self.manifest.units[number]
         place, plan = self._places[unit.tile], self.work.plan
@@ -170,9 +170,9 @@ class Surveyor:
         values = self._measure(place)(unit, tracks)
         seconds = time.perf_counter() - start
         record = write_unit(self.work.folder, self.manifest, unit, values, seconds)
-        return Done(number, record.reports, record.links)
+        return UnitDone(number, record.reports, record.links)
 
-    def _measure(self, place: Place) -> Measure:
+    def _measure(self, place: TileWithSites) -> Measure:
         if self._open is None or self._open[0] != place.tile.name:
             self._open = None  # the old scene goes before the new one comes
             self._open = place.tile.name, self.work.open(self.work, place)
@@ -182,7 +182,7 @@ class Surveyor:
 # ---- Sionna RT ----------------------------------------------------------------------------------------
 
 
-def open_sionna(work: Work, place: Place) -> Measure:
+def open_sionna(work: SurveyJob, place: TileWithSites) -> Measure:
     """The ray tracer on a tile, with its atlas from the survey's folder."""
     from sim_bridge import simulator
 
@@ -191,7 +191,7 @@ def open_sionna(work: Work, place: Place) -> Measure:
     atlas = Atlas.load(work.atlas_folder(place)) if plan.by_atlas else None
     manifest = Manifest.load(work.folder)
 
-    def measured(unit: Unit, tracks: Tracks) -> Values:
+    def measured(unit: WorkUnit, tracks: Tracks) -> UnitValues:
         # Rays of its own, and nothing that units before taught the atlas: a unit is the same whoever makes it when.
         sim.reseed(plan.tracing.seed + unit.index)
         if atlas is not None:
@@ -208,7 +208,7 @@ def open_sionna(work: Work, place: Place) -> Measure:
     return measured
 
 
-def _measured(sim: Any, tracks: Tracks, plan: MeasurePlan, arrays: dict[str, Feature]) -> Values:
+def _measured(sim: Any, tracks: Tracks, plan: FeatureConfig, arrays: dict[str, Feature]) -> UnitValues:
     """All features of tracks, 0 where these have ended or nothing is known."""
     valid = tracks.valid
     flat = measure(sim, tracks.position[valid], tracks.velocity[valid], plan)
@@ -223,20 +223,20 @@ def _filled(value: Shaped[Tensor, "row ..."], valid: Bool[Tensor, "track report"
     return out
 
 
-def track_values(tracks: Tracks) -> Values:
+def track_values(tracks: Tracks) -> UnitValues:
     """What a survey holds of tracks whatever is measured."""
     valid = tracks.valid
     velocity = torch.where(valid.unsqueeze(-1), tracks.velocity, 0.0)
     return {"time": torch.where(valid, tracks.time, 0.0), "valid": valid, "velocity": velocity}
 
 
-def _atlas(work: Work, place: Place) -> Atlas:
+def _atlas(work: SurveyJob, place: TileWithSites) -> Atlas:
     from sim_bridge import simulator
 
     return simulator.open(place.tile, place.sites, work.plan.tracing).build_atlas(work.plan.by_atlas)
 
 
-def _radio_map(work: Work, place: Place) -> RadioMap:
+def _radio_map(work: SurveyJob, place: TileWithSites) -> RadioMap:
     from sim_bridge import simulator
 
     return simulator.open(place.tile, place.sites, work.plan.tracing).radio_map(place.tile.grid(MAP_PIXEL))
@@ -254,15 +254,15 @@ def _once(folder: Path, save: Callable[[Path], None]) -> None:
                 (Path(aside) / "new").rename(folder)
 
 
-def places_of(tiles: Sequence[Path]) -> tuple[Place, ...]:
+def places_of(tiles: Sequence[Path]) -> tuple[TileWithSites, ...]:
     """Tile folders with the masts that were put on them. Raises `UelError` where there is no tile, or no mast."""
     opened = [Tile.open(folder) for folder in tiles]
-    return tuple(Place(tile, tile.sites) for tile in opened)
+    return tuple(TileWithSites(tile, tile.sites) for tile in opened)
 
 
-def survey_here(work: Work) -> None:
+def survey_here(work: SurveyJob) -> None:
     """Make a survey in this process. Raises `UelError` for whatever cannot be, and when a unit fails."""
     manifest = work.prepare()
-    failures = watched(run(Local(work), range(len(manifest.units))), len(manifest.units), "survey")
+    failures = watched(run(LocalEngine(work), range(len(manifest.units))), len(manifest.units), "survey")
     if failures:
         raise UelError("a unit of the survey failed", got=failures[0].text, do="report this")

@@ -11,7 +11,7 @@ import torch
 from rich.progress import track
 from torch import Tensor
 
-from sim_bridge.simulator import Sionna, Tracing
+from sim_bridge.simulator import Sionna, TracingConfig
 from uel.radio.sites import Site
 
 import drjit as dr  # isort: skip
@@ -28,7 +28,7 @@ STOCK_SAMPLES = 100_000
 def munich() -> Sionna:
     """Six masts, three interactions, refraction, no diffraction; no atlas yet."""
     sites = tuple(Site(position=(float(x), float(y), float(z))) for x, y, z in MASTS)
-    tracing = Tracing(samples=STOCK_SAMPLES, diffraction=False, map_rays=2_000_000)
+    tracing = TracingConfig(samples=STOCK_SAMPLES, diffraction=False, map_rays=2_000_000)
     return Sionna(rt.load_scene(rt.scene.munich), sites, tracing, size=SIZE)
 
 

@@ -9,13 +9,13 @@ import torch
 from tests.bench.common import compare
 from tests.helpers.free_space import CORNERS, draw_pixels, masts, radio_map
 from training.commands.train import TrainConfig
-from uel.adaptation.site_adaptation import Refiner
+from uel.adaptation.site_adaptation import RefinedLocator
 from uel.config import load
-from uel.estimation.estimates import Pixels
+from uel.estimation.estimates import GridEstimate
 from uel.estimation.grid_posterior import grid_posterior
-from uel.estimation.refinement import Refinement
-from uel.geo.tile_maps import MATERIALS, Maps
-from uel.measurement.model import MeasurementModel
+from uel.estimation.refinement import RefinementConfig
+from uel.geo.tile_maps import MATERIALS, TileMaps
+from uel.measurement.model import ObservationModel
 from uel.measurement.reports import Reports
 from uel.models.locator import Locator
 
@@ -24,18 +24,18 @@ SIZE, PIXEL, PHONES, BATCH = 512.0, 4.0, 256, 16
 
 def run() -> dict[str, float]:
     radio = radio_map(masts(*((2 * x, 2 * y) for x, y in CORNERS), (60.0, 10.0), (-50.0, 30.0)), PIXEL, SIZE)
-    maps = Maps(radio, torch.zeros(2 + len(MATERIALS), *radio.grid.shape), torch.ones(radio.grid.shape))
-    model = MeasurementModel(sensitivity_dbm=-85.0)  # so that some cells are silent
+    maps = TileMaps(radio, torch.zeros(2 + len(MATERIALS), *radio.grid.shape), torch.ones(radio.grid.shape))
+    model = ObservationModel(sensitivity_dbm=-85.0)  # so that some cells are silent
     at = radio.grid.centres().reshape(-1, 2)[draw_pixels(maps.prior, PHONES)]
     reports = model.observe(radio.truth(at), maps.power_dbm, torch.Generator().manual_seed(0))
     reports = reports[reports.heard.any(-1)]
     small = load(TrainConfig, "train", ["--config", "train/small"])
     locator = Locator(small.locator, model).eval()
     with torch.no_grad():
-        plain = Refiner.of(locator, maps, Refinement())
+        plain = RefinedLocator.of(locator, maps, RefinementConfig())
         ask = {"fix": lambda r: plain.locate(r).position, "refined_fix": lambda r: plain.always(r).position}
         figures = _on_one_thread(lambda: {f"{name}_cpu_ms": _cpu_ms(method, reports) for name, method in ask.items()})
-        bayes = lambda r: Pixels(radio.grid, grid_posterior(r, radio, maps.prior, model, maps.power_dbm)).position  # noqa: E731
+        bayes = lambda r: GridEstimate(radio.grid, grid_posterior(r, radio, maps.prior, model, maps.power_dbm)).position  # noqa: E731
         some = lambda turn: reports[turn % 8 * BATCH : (turn % 8 + 1) * BATCH]  # noqa: E731
         ours, theirs, _ = compare(lambda k: ask["fix"](some(k)), lambda k: bayes(some(k)), "fixes", rounds=20)
     return figures | {"fixes_per_s": BATCH / ours, "grid_bayes_fixes_per_s": BATCH / theirs}

@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
-from sim_bridge.chains.atlas import AtlasPlan
-from sim_bridge.channel.features import MeasurePlan, measure, over_time
-from sim_bridge.simulator import Sionna, Tracing, rt
+from sim_bridge.chains.atlas import AtlasConfig
+from sim_bridge.channel.features import FeatureConfig, measure, over_time
+from sim_bridge.simulator import Sionna, TracingConfig, rt
 from tests.bench.common import MASTS, ROUNDS, SIZE, compare, outdoors
 from uel.radio.sites import Site, require_sites
 
@@ -15,14 +15,14 @@ TRACKS, LENGTH = 50, 20
 def run() -> dict[str, float]:
     places = (*MASTS, (60, -40, 30), (-120, 150, 30))
     sites = tuple(Site(position=(float(x), float(y), float(z))) for x, y, z in places)
-    sim = Sionna(rt.load_scene(rt.scene.munich), sites, Tracing(samples=30_000, diffraction=False), size=SIZE)
-    sim.build_atlas(AtlasPlan(rays=200_000, audit=0))
+    sim = Sionna(rt.load_scene(rt.scene.munich), sites, TracingConfig(samples=30_000, diffraction=False), size=SIZE)
+    sim.build_atlas(AtlasConfig(rays=200_000, audit=0))
     generator, count = torch.Generator().manual_seed(0), TRACKS * LENGTH
     where = [outdoors(count, generator) for _ in range(ROUNDS + 1)]
     speed = torch.randn(count, 3, generator=generator)
-    rays = MeasurePlan(layers=("rt",))
+    rays = FeatureConfig(layers=("rt",))
     whole, bare, _ = compare(
-        lambda turn: _survey(sim, where[turn], speed, MeasurePlan()),
+        lambda turn: _survey(sim, where[turn], speed, FeatureConfig()),
         lambda turn: measure(sim, where[turn], speed, rays),
         "reports",
     )
@@ -33,7 +33,7 @@ def run() -> dict[str, float]:
     }
 
 
-def _survey(sim: Sionna, where: Tensor, speed: Tensor, plan: MeasurePlan) -> None:
+def _survey(sim: Sionna, where: Tensor, speed: Tensor, plan: FeatureConfig) -> None:
     found = {name: value.unflatten(0, (TRACKS, LENGTH)) for name, value in measure(sim, where, speed, plan).items()}
     time, valid = (torch.arange(LENGTH) * 0.2).expand(TRACKS, -1), torch.ones(TRACKS, LENGTH, dtype=torch.bool)
     over_time(found, time, valid, plan, require_sites(sim.sites))

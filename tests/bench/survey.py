@@ -11,13 +11,13 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 import scenes
-from sim_bridge.channel.features import MeasurePlan, measure, over_time
-from sim_bridge.simulator import Sionna, Tracing
+from sim_bridge.channel.features import FeatureConfig, measure, over_time
+from sim_bridge.simulator import Sionna, TracingConfig
 from sim_bridge.simulator import open as open_simulator
 from sim_bridge.survey import engines
-from sim_bridge.survey.worker import Place, SurveyPlan, Work
+from sim_bridge.survey.worker import SurveyJob, SurveyMakingConfig, TileWithSites
 from tests.bench.common import ROUNDS, STOCK_SAMPLES, compare
-from uel.mobility.trajectories import TrackPlan, Tracks, draw_tracks
+from uel.mobility.trajectories import TrackConfig, Tracks, draw_tracks
 from uel.radio.sites import require_sites
 from uel.survey.dataset import Survey
 from uel.survey.stream import TrackStream
@@ -26,36 +26,36 @@ import mitsuba as mi  # isort: skip
 import sionna.rt as rt  # isort: skip
 
 CELLS, LENGTH, UNIT, UNITS, FREQUENCIES = 8, 20, 64, 14, 64
-TRACING = Tracing(max_depth=3, diffraction=False)
+TRACING = TracingConfig(max_depth=3, diffraction=False)
 
 
 def run() -> dict[str, float]:
     """Munich with eight masts."""
     with TemporaryDirectory() as folder:
         place = _place(Path(folder))
-        plan = SurveyPlan(tracks=TrackPlan(tracks=UNIT * UNITS, reports=LENGTH), tracing=TRACING, unit=UNIT)
-        work = Work(Path(folder) / "survey", (place,), plan)
+        plan = SurveyMakingConfig(tracks=TrackConfig(tracks=UNIT * UNITS, reports=LENGTH), tracing=TRACING, unit=UNIT)
+        work = SurveyJob(Path(folder) / "survey", (place,), plan)
         work.prepare()
         figures = _workers(work)
         return figures | _reading(work.folder) | _stock(place, work)
 
 
-def _place(folder: Path) -> Place:
+def _place(folder: Path) -> TileWithSites:
     tile = scenes.build("munich", folder / "tile", center=(-300.0, -150.0), progress=False)
-    return Place(tile, scenes.place(tile, CELLS, seed=1, mast=8.0))
+    return TileWithSites(tile, scenes.place(tile, CELLS, seed=1, mast=8.0))
 
 
-def _workers(work: Work) -> dict[str, float]:
+def _workers(work: SurveyJob) -> dict[str, float]:
     """Rates of one and of two processes of one thread each."""
     two, one = _rate(work, 2, range(UNITS)), _rate(work, 1, range(UNITS // 2))
     return {"one_worker_reports_per_s": one, "two_workers_reports_per_s": two, "two_workers_ratio": two / one}
 
 
-def _rate(work: Work, workers: int, numbers: range) -> float:
+def _rate(work: SurveyJob, workers: int, numbers: range) -> float:
     """Reports a second once every worker has made two units, so that its kernels are compiled."""
     done: list[tuple[float, int]] = []
-    for outcome in engines.run(engines.Processes(work, workers, 1, 0.0), list(numbers)):
-        assert isinstance(outcome, engines.Done), outcome
+    for outcome in engines.run(engines.ProcessEngine(work, workers, 1, 0.0), list(numbers)):
+        assert isinstance(outcome, engines.UnitDone), outcome
         done.append((time.perf_counter(), outcome.reports))
     warm = 2 * workers
     return sum(reports for _, reports in done[warm:]) / (done[-1][0] - done[warm - 1][0])
@@ -73,7 +73,7 @@ def _reading(folder: Path) -> dict[str, float]:
     return {"read_reports_per_s": statistics.median(rates[1:])}
 
 
-def _stock(place: Place, work: Work) -> dict[str, float]:
+def _stock(place: TileWithSites, work: SurveyJob) -> dict[str, float]:
     """Reports of all three layers a second, in this process and by Sionna alone."""
     sim = open_simulator(place.tile, place.sites, TRACING)
     sim.build_atlas(work.plan.by_atlas)
@@ -92,7 +92,7 @@ def _stock(place: Place, work: Work) -> dict[str, float]:
 
 
 def _survey(sim: Sionna, tracks: Tracks) -> None:
-    plan, valid = MeasurePlan(), tracks.valid
+    plan, valid = FeatureConfig(), tracks.valid
     flat = measure(sim, tracks.position[valid], tracks.velocity[valid], plan)
     found = {name: value.new_zeros(*valid.shape, *value.shape[1:]) for name, value in flat.items()}
     for name, value in flat.items():

@@ -11,13 +11,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from training.cache import Stages
-from training.evaluation.methods import Case, methods_of
+from training.cache import StageCache
+from training.evaluation.methods import EvaluationCase, methods_of
 from training.evaluation.protocol import EvalConfig, grid
 from training.evaluation.scenarios import deployments
 from uel.core.grid import Grid
 from uel.core.io import data_folder
-from uel.estimation.estimates import Pixels
+from uel.estimation.estimates import GridEstimate
 from uel.estimation.metrics import position_error
 
 RADII = (36.0, 48.0, 60.0, 72.0, 84.0, 96.0, 108.0, 120.0, 132.0, 144.0, 156.0)
@@ -36,7 +36,7 @@ def fullest(probability: Float[Tensor, "n row column"], grid: Grid, radius: floa
     return grid.centres().view(-1, 2)[inside.flatten(1).argmax(1)]
 
 
-def errors(case: Case) -> dict[tuple[str, float], Float[Tensor, " phone"]]:
+def errors(case: EvaluationCase) -> dict[tuple[str, float], Float[Tensor, " phone"]]:
     """By method and radius, in metres; radius 0 is the geometric median."""
     methods = methods_of(case, {}, controls=False)
     found = dict[tuple[str, float], list[Tensor]]()
@@ -44,7 +44,7 @@ def errors(case: Case) -> dict[tuple[str, float], Float[Tensor, " phone"]]:
         part = slice(start, start + CHUNK)
         for name in METHODS:
             pixels = methods[name]((case.true_reports if name == "limit" else case.reports)[part])
-            assert isinstance(pixels, Pixels)
+            assert isinstance(pixels, GridEstimate)
             answers = {0.0: pixels.position} | {r: fullest(pixels.probability, pixels.grid, r) for r in RADII}
             for radius, answer in answers.items():
                 found.setdefault((name, radius), []).append(position_error(answer, case.position[part]))
@@ -58,7 +58,7 @@ def main(condition: str, tier: str) -> None:
         tiers=(tier,), axis_tiers=(), speeds=(), conditions=(condition,), map_tiers=(tier,),
     )  # fmt: skip
     *_, asked = grid(config)
-    each = [errors(make().case(asked)) for make in deployments(config, Stages(data_folder()))]
+    each = [errors(make().case(asked)) for make in deployments(config, StageCache(data_folder()))]
     print(f"{condition} {tier}, median / 95th percentile in metres")
     for radius in (0.0, *RADII):
         line = f"  disc of {radius:3.0f} m " if radius else "  geometric median"

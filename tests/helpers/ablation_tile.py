@@ -7,20 +7,22 @@ import torch
 
 from tests.helpers.toy_city import SITES, SIZE
 from training.ablation.grid import AblateConfig, Variant
-from training.ablation.scenario import Town
+from training.ablation.scenario import AblationDeployment
 from training.data.batch import Batch
-from training.data.deployment import World
-from training.locator.config import Recipe
-from training.locator.few_labels import PoolBatches
-from training.locator.task import LocatorTask, TrainPlan
-from uel.measurement.model import MeasurementModel
+from training.data.deployment import Deployment
+from training.locator.config import LocatorTrainingConfig
+from training.locator.few_labels import FewLabelDataset
+from training.locator.task import LocatorTask, OptimizationConfig
+from uel.measurement.model import ObservationModel
 from uel.mobility.trajectories import draw_positions
 from uel.models.locator import LocatorConfig
 
-MODEL = MeasurementModel(sensitivity_dbm=-72.0)  # in empty space all is heard by -120 dBm
+MODEL = ObservationModel(sensitivity_dbm=-72.0)  # in empty space all is heard by -120 dBm
 ALL = ("rsrp", "ta", "aoa")
 LOCATOR = LocatorConfig(patches=16, width=16, pixel_width=8, depth=1, radio_depth=1)
-PLAN = TrainPlan(epochs=2, steps_per_epoch=3, batch=4, candidates=2, features=ALL, patience=99, rt_fraction=0.5)
+PLAN = OptimizationConfig(
+    epochs=2, steps_per_epoch=3, batch=4, candidates=2, features=ALL, patience=99, rt_fraction=0.5
+)
 CONFIG = AblateConfig(
     run="toy", tile="toy@0,0", size=SIZE, maps=replace(AblateConfig().maps, pixel=8.0), truth="map", pool=60, phones=40,
     labels=(30,), seeds=1, fractions=(0.5,), alone=("ta",), conditions=("M0",), budgets=("steps",), evidence=("input",),
@@ -28,19 +30,21 @@ CONFIG = AblateConfig(
 )  # fmt: skip
 
 
-def town_of(world: World, config: AblateConfig) -> Town:
+def town_of(world: Deployment, config: AblateConfig) -> AblationDeployment:
     """Empty space, where map and simulator agree; under M1 the map is 3 dB off."""
     wrong = replace(world.maps, radio=replace(world.maps.radio, gain=2 * world.maps.radio.gain))
     given = {"M0": world.maps, "M1": wrong}
     truth = world.maps.radio.truth(places(world, 200))
-    return Town(config, world.tile, world.maps, truth, lambda c: World(world.tile, given[c], None, world.simulator))
+    return AblationDeployment(
+        config, world.tile, world.maps, truth, lambda c: Deployment(world.tile, given[c], None, world.simulator)
+    )
 
 
-def places(world: World, count: int, seed: int = 0) -> torch.Tensor:
+def places(world: Deployment, count: int, seed: int = 0) -> torch.Tensor:
     return draw_positions(world.tile, SITES, count, torch.Generator().manual_seed(seed))
 
 
-def task_of(world: World, plan: TrainPlan, monkeypatch: pytest.MonkeyPatch) -> LocatorTask:
+def task_of(world: Deployment, plan: OptimizationConfig, monkeypatch: pytest.MonkeyPatch) -> LocatorTask:
     """Outside of a trainer, which is who logs."""
     torch.manual_seed(0)
     task = LocatorTask(plan, LOCATOR, MODEL, [world], seed=1)
@@ -48,7 +52,7 @@ def task_of(world: World, plan: TrainPlan, monkeypatch: pytest.MonkeyPatch) -> L
     return task
 
 
-def a_batch(town: Town, unlabelled: int = 4, number: int = 0) -> Batch:
-    recipe = Recipe(training=PLAN, locator=LOCATOR, measurement=MODEL)
+def a_batch(town: AblationDeployment, unlabelled: int = 4, number: int = 0) -> Batch:
+    recipe = LocatorTrainingConfig(training=PLAN, locator=LOCATOR, measurement=MODEL)
     pool = town.pool(Variant(labels=30))
-    return PoolBatches(recipe, town.world("M0"), pool, unlabelled, range(number, number + 1))[0]
+    return FewLabelDataset(recipe, town.world("M0"), pool, unlabelled, range(number, number + 1))[0]

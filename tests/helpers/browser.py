@@ -74,19 +74,19 @@ def chromium_path() -> str:
 
 def make_crowd(demo: Path, folder: Path) -> None:
     """A survey of 100 000 phones in free space over the demo's test tile."""
-    from sim_bridge.channel.features import MeasurePlan
-    from sim_bridge.survey.engines import Local, run
-    from sim_bridge.survey.worker import Place, SurveyPlan, Work
+    from sim_bridge.channel.features import FeatureConfig
+    from sim_bridge.survey.engines import LocalEngine, run
+    from sim_bridge.survey.worker import SurveyJob, SurveyMakingConfig, TileWithSites
     from tests.helpers.surveys import free_space
     from uel.inference.run_folder import Run
-    from uel.mobility.trajectories import TrackPlan
+    from uel.mobility.trajectories import TrackConfig
 
     opened = Run.open(demo)
-    tracks = TrackPlan(tracks=5000, reports=20)
-    plan = SurveyPlan(tracks=tracks, measure=MeasurePlan(layers=("rt",), paths=1), unit=5000)
-    work = Work(folder, (Place(opened.tile, opened.maps.radio.sites),), plan, free_space)
+    tracks = TrackConfig(tracks=5000, reports=20)
+    plan = SurveyMakingConfig(tracks=tracks, measure=FeatureConfig(layers=("rt",), paths=1), unit=5000)
+    work = SurveyJob(folder, (TileWithSites(opened.tile, opened.maps.radio.sites),), plan, free_space)
     units = range(len(work.prepare().units))
-    assert list(run(Local(work), units))
+    assert list(run(LocalEngine(work), units))
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from uel.measurement.model import MeasurementModel
+from uel.measurement.model import ObservationModel
 from uel.measurement.reports import Reports
 from uel.radio.radio_map import RadioMap
 from uel.radio.sites import reference_power_dbm
@@ -20,17 +20,17 @@ def seeded(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def observe(model: MeasurementModel, radio: RadioMap, count: int = DRAWS, seed: int = 1) -> Reports:
+def observe(model: ObservationModel, radio: RadioMap, count: int = DRAWS, seed: int = 1) -> Reports:
     """Many reports from the single place of `one_pixel`."""
     truth = radio.truth(torch.zeros(count, 2))
     return model.observe(truth, reference_power_dbm(radio.sites), torch.Generator().manual_seed(seed))
 
 
-def probability(model: MeasurementModel, radio: RadioMap, reports: Reports, feature: int) -> Tensor:
+def probability(model: ObservationModel, radio: RadioMap, reports: Reports, feature: int) -> Tensor:
     return model.log_likelihood(reports, radio, reference_power_dbm(radio.sites))[:, feature, 0, 0].exp()
 
 
-def assert_same_law(model: MeasurementModel, radio: RadioMap, reports: Reports, key: Tensor, feature: int) -> None:
+def assert_same_law(model: ObservationModel, radio: RadioMap, reports: Reports, key: Tensor, feature: int) -> None:
     """Chi-square of how often each distinct outcome was drawn against its probability."""
     outcome, counts = np.unique(key.numpy(), axis=0, return_counts=True)
     first = {tuple(row): i for i, row in reversed(list(enumerate(key.numpy().tolist())))}

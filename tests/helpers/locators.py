@@ -9,15 +9,15 @@ import torch
 
 from tests.conftest import ROOT
 from tests.helpers.toy_city import SITES
-from training.data.deployment import World
+from training.data.deployment import Deployment
 from training.locator.losses import coarse_loss, fine_loss, patch_of
 from uel.estimation.fix import Fix
-from uel.geo.tile_maps import Maps
-from uel.measurement.model import MeasurementModel
+from uel.geo.tile_maps import TileMaps
+from uel.measurement.model import ObservationModel
 from uel.measurement.reports import Reports
 from uel.models.locator import Locator, LocatorConfig
 
-MODEL = MeasurementModel()
+MODEL = ObservationModel()
 SMALL = LocatorConfig(patches=16, width=16, pixel_width=8, depth=1, radio_depth=1, patch_pixels=2)
 
 
@@ -31,7 +31,7 @@ def trained(config: LocatorConfig = SMALL, seed: int = 0) -> Locator:
     return locator
 
 
-def relabelled(maps: Maps, reports: Reports, order: list[int]) -> tuple[Maps, Reports]:
+def relabelled(maps: TileMaps, reports: Reports, order: list[int]) -> tuple[TileMaps, Reports]:
     """The same city and reports with the cells in another order."""
     radio, index = maps.radio, torch.tensor(order)
     fields = {n: getattr(radio, n)[index] for n in ("gain", "relative_error", "known", "los")}
@@ -40,7 +40,7 @@ def relabelled(maps: Maps, reports: Reports, order: list[int]) -> tuple[Maps, Re
     return replace(maps, radio=shuffled), replace(reports, serving=index.argsort()[reports.serving], **same)
 
 
-def moved_by(locator: Locator, maps: Maps, reports: Reports, order: list[int]) -> float:
+def moved_by(locator: Locator, maps: TileMaps, reports: Reports, order: list[int]) -> float:
     """By how many metres fixes move, at most, when cells are relabelled."""
     with torch.no_grad():
         here = locator(reports, maps).position
@@ -59,7 +59,7 @@ def integral(fix: Fix, size: float) -> float:
     return total
 
 
-def loss_of(locator: Locator, world: World, phones: tuple[Reports, torch.Tensor]) -> torch.Tensor:
+def loss_of(locator: Locator, world: Deployment, phones: tuple[Reports, torch.Tensor]) -> torch.Tensor:
     """As in training, without physics: the coarse part, then all."""
     reports, position = phones
     grid, patches = world.maps.radio.grid, locator.config.patches
@@ -68,7 +68,7 @@ def loss_of(locator: Locator, world: World, phones: tuple[Reports, torch.Tensor]
     return torch.stack([coarse, coarse + 0.3 * fine_loss(fix, patch, position, grid.size / patches)])
 
 
-def learned(config: LocatorConfig, world: World, phones: tuple[Reports, torch.Tensor], steps: int) -> list[float]:
+def learned(config: LocatorConfig, world: Deployment, phones: tuple[Reports, torch.Tensor], steps: int) -> list[float]:
     """Coarse losses in nats on the phones that a locator learns from, step by step."""
     torch.manual_seed(0)
     locator = Locator(config, MODEL).train()
@@ -84,7 +84,7 @@ def learned(config: LocatorConfig, world: World, phones: tuple[Reports, torch.Te
     return seen
 
 
-def silent_parameters(locator: Locator, world: World, phones: tuple[Reports, torch.Tensor]) -> list[str]:
+def silent_parameters(locator: Locator, world: Deployment, phones: tuple[Reports, torch.Tensor]) -> list[str]:
     """Names of the parameters that a loss does not reach."""
     loss_of(locator, world, phones)[1].backward()
     return [name for name, p in locator.named_parameters() if p.grad is None or not p.grad.any()]
@@ -94,19 +94,19 @@ EXPORT = """
 import sys
 from pathlib import Path
 import torch
-from tests.toy import toy_world
-from uel.export import INPUTS, exported
-from uel.locator import Locator
-from uel.measurement import MeasurementModel
+from tests.helpers.toy_city import toy_deployment
+from uel.inference.torch_export import INPUTS, exported
+from uel.models.locator import Locator
+from uel.measurement.model import ObservationModel
 
-maps = toy_world(Path(sys.argv[1])).maps
+maps = toy_deployment(Path(sys.argv[1])).maps
 for folder in sys.argv[2:]:
     locator = Locator.load(folder)
     program = exported(locator, maps).module()
     for count in (1, 9):
         draws = torch.Generator().manual_seed(count)
         places = (torch.rand(count, 2, generator=draws) - 0.5) * 200
-        reports = MeasurementModel().observe(maps.radio.truth(places), maps.power_dbm, draws)
+        reports = ObservationModel().observe(maps.radio.truth(places), maps.power_dbm, draws)
         with torch.no_grad():
             got = program(*(getattr(reports, name) for name in INPUTS))
             fix = locator(reports, maps)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 import sim_bridge.simulator as tracer  # first: it finds a usable LLVM before Dr.Jit is imported
-from sim_bridge.simulator import Sionna, Tracing
+from sim_bridge.simulator import Sionna, TracingConfig
 from uel.core.units import SPEED_OF_LIGHT
 from uel.radio.sites import Array, Carrier, Cell, Site
 
@@ -37,7 +37,7 @@ def sector(
 
 def empty(sites: tuple[Site, ...], **tracing: object) -> Sionna:
     """Nothing but space."""
-    return tracer.open_empty(sites, Tracing(**{**QUICK, **tracing}))
+    return tracer.open_empty(sites, TracingConfig(**{**QUICK, **tracing}))
 
 
 def bundled(name: str, sites: tuple[Site, ...], turned: bool = False, apart: bool = False, **tracing: object) -> Sionna:
@@ -46,7 +46,7 @@ def bundled(name: str, sites: tuple[Site, ...], turned: bool = False, apart: boo
     scene = rt.load_scene(getattr(rt.scene, name), merge_shapes=not (turned or apart))
     if turned:
         turn_world(scene)
-    return Sionna(scene, sites, Tracing(**{**QUICK, **tracing}), source=getattr(rt.scene, name))
+    return Sionna(scene, sites, TracingConfig(**{**QUICK, **tracing}), source=getattr(rt.scene, name))
 
 
 def mirror(sites: tuple[Site, ...], slab: dict[str, float], **tracing: object) -> Sionna:
@@ -55,7 +55,7 @@ def mirror(sites: tuple[Site, ...], slab: dict[str, float], **tracing: object) -
     (plane,) = scene.objects.values()
     plane.scaling = 200.0
     plane.radio_material = rt.RadioMaterial("slab", **slab)
-    return Sionna(scene, sites, Tracing(**{**QUICK, "max_depth": 1, **tracing}))
+    return Sionna(scene, sites, TracingConfig(**{**QUICK, "max_depth": 1, **tracing}))
 
 
 def turn_world(scene: rt.Scene) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from sim_bridge.survey.engines import Done
+from sim_bridge.survey.engines import UnitDone
 from uel.errors import UelError
 
 
@@ -16,12 +16,12 @@ class Script:
     folder: Path
     what: str
 
-    def start(self, threads: int | None) -> Callable[[int], Done]:
+    def start(self, threads: int | None) -> Callable[[int], UnitDone]:
         if self.what == "broken":
             raise RuntimeError("cannot begin")
         return self.make
 
-    def make(self, number: int) -> Done:
+    def make(self, number: int) -> UnitDone:
         with (self.folder / "asked").open("a") as file:
             file.write(f"{number} {os.environ.get('CUDA_VISIBLE_DEVICES')}\n")
         if self.what == "refused":
@@ -30,7 +30,7 @@ class Script:
             os._exit(7)
         if self.what == "fails once" and self.asked(number) == 1:
             raise RuntimeError("a hiccup")
-        return Done(number, 2, 8)
+        return UnitDone(number, 2, 8)
 
     def asked(self, number: int) -> int:
         return sum(line.split()[0] == str(number) for line in (self.folder / "asked").read_text().splitlines())

@@ -7,25 +7,25 @@ import sys
 import time
 from pathlib import Path
 
-from sim_bridge.channel.features import MeasurePlan
-from sim_bridge.survey.engines import Done, Local, run
-from sim_bridge.survey.worker import Measure, Place, SurveyPlan, Values, Work, track_values
+from sim_bridge.channel.features import FeatureConfig
+from sim_bridge.survey.engines import LocalEngine, UnitDone, run
+from sim_bridge.survey.worker import Measure, SurveyJob, SurveyMakingConfig, TileWithSites, UnitValues, track_values
 from uel.geo.tile import Tile
-from uel.mobility.trajectories import TrackPlan, Tracks
+from uel.mobility.trajectories import TrackConfig, Tracks
 from uel.radio.simulator import FreeSpace
 from uel.survey.dataset import Survey
-from uel.survey.manifest import Unit
+from uel.survey.manifest import WorkUnit
 from uel.survey.store import blank
 
-TRACKS = TrackPlan(tracks=40, reports=4, least_reports=1)
-PLAN = SurveyPlan(tracks=TRACKS, measure=MeasurePlan(layers=("rt",), paths=2), unit=8)
+TRACKS = TrackConfig(tracks=40, reports=4, least_reports=1)
+PLAN = SurveyMakingConfig(tracks=TRACKS, measure=FeatureConfig(layers=("rt",), paths=2), unit=8)
 
 
-def free_space(work: Work, place: Place) -> Measure:
+def free_space(work: SurveyJob, place: TileWithSites) -> Measure:
     """Gains, delays and angles in closed form; the other features stay 0."""
     sim, manifest = FreeSpace(place.sites, size=place.tile.size), work.manifest()
 
-    def measured(unit: Unit, tracks: Tracks) -> Values:
+    def measured(unit: WorkUnit, tracks: Tracks) -> UnitValues:
         values = blank(manifest, unit.tile, unit.count) | track_values(tracks)
         for name, value in vars(sim.paths(tracks.position[tracks.valid])).items():
             values[name][tracks.valid] = value
@@ -34,22 +34,22 @@ def free_space(work: Work, place: Place) -> Measure:
     return measured
 
 
-def slow(work: Work, place: Place) -> Measure:
+def slow(work: SurveyJob, place: TileWithSites) -> Measure:
     """Units that take a while."""
     quick = free_space(work, place)
 
-    def measured(unit: Unit, tracks: Tracks) -> Values:
+    def measured(unit: WorkUnit, tracks: Tracks) -> UnitValues:
         time.sleep(0.3)
         return quick(unit, tracks)
 
     return measured
 
 
-def dying(work: Work, place: Place) -> Measure:
+def dying(work: SurveyJob, place: TileWithSites) -> Measure:
     """Unit 1 kills its process the first time, unit 2 always fails."""
     quick, mark = free_space(work, place), work.folder / ".died"
 
-    def measured(unit: Unit, tracks: Tracks) -> Values:
+    def measured(unit: WorkUnit, tracks: Tracks) -> UnitValues:
         if unit.number == 1 and not mark.exists():
             mark.touch()
             os.kill(os.getpid(), signal.SIGKILL)
@@ -60,7 +60,7 @@ def dying(work: Work, place: Place) -> Measure:
     return measured
 
 
-def toy_work(folder: Path, plan: SurveyPlan = PLAN, tiles: int = 1, opened=free_space) -> Work:
+def toy_work(folder: Path, plan: SurveyMakingConfig = PLAN, tiles: int = 1, opened=free_space) -> SurveyJob:
     """A survey of toy tiles next to each other, which are built where they are not there."""
     from tests.helpers.toy_city import SITES, toy_tile  # not in worker processes: trimesh takes seconds to import
 
@@ -69,16 +69,16 @@ def toy_work(folder: Path, plan: SurveyPlan = PLAN, tiles: int = 1, opened=free_
     for name in names:
         at = folder.parent / "tiles" / name
         tile = Tile.open(at) if (at / "tile.json").is_file() else toy_tile(at, name)
-        places.append(Place(tile, SITES))
-    return Work(folder, tuple(places), plan, opened)
+        places.append(TileWithSites(tile, SITES))
+    return SurveyJob(folder, tuple(places), plan, opened)
 
 
-def made(folder: Path, plan: SurveyPlan = PLAN, tiles: int = 1) -> Survey:
+def made(folder: Path, plan: SurveyMakingConfig = PLAN, tiles: int = 1) -> Survey:
     """A finished survey."""
     work = toy_work(folder, plan, tiles)
     manifest = work.prepare()
-    outcomes = list(run(Local(work), range(len(manifest.units))))
-    assert all(isinstance(outcome, Done) for outcome in outcomes), outcomes
+    outcomes = list(run(LocalEngine(work), range(len(manifest.units))))
+    assert all(isinstance(outcome, UnitDone) for outcome in outcomes), outcomes
     return Survey.open(folder)
 
 
@@ -90,17 +90,17 @@ def content(folder: Path) -> dict[str, str]:
 
 def main(engine: str, folder: str) -> None:
     """A process that makes a slow survey, for tests that kill it."""
-    from sim_bridge.survey.engines import Processes
+    from sim_bridge.survey.engines import ProcessEngine
 
     work = toy_work(Path(folder), opened=slow)
     work.prepare()
     numbers = [unit.number for unit in Survey.open(folder).waiting()]
     if engine == "ray":
-        from sim_bridge.survey.ray_cluster import Ray
+        from sim_bridge.survey.ray_cluster import RayEngine
 
-        crew = Ray(work, 2, 1)
+        crew = RayEngine(work, 2, 1)
     else:
-        crew = Processes(work, 2, 1) if engine == "processes" else Local(work)
+        crew = ProcessEngine(work, 2, 1) if engine == "processes" else LocalEngine(work)
     for outcome in run(crew, numbers):
         print(outcome, flush=True)
 

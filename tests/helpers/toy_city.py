@@ -8,11 +8,11 @@ import numpy as np
 from torch import Tensor
 
 from scenes.tiles.writer import write_tile
-from training.data.deployment import World
+from training.data.deployment import Deployment
 from uel.geo.tile import Tile
-from uel.geo.tile_maps import Maps
-from uel.measurement.reports import Truth
-from uel.mobility.trajectories import TrackPlan, draw_tracks
+from uel.geo.tile_maps import TileMaps
+from uel.measurement.reports import LinkTruth
+from uel.mobility.trajectories import TrackConfig, draw_tracks
 from uel.radio.simulator import FreeSpace
 from uel.radio.sites import Site
 from uel.survey.dataset import TileSurvey
@@ -31,27 +31,27 @@ def toy_tile(folder: Path, name: str = "toy") -> Tile:
     return write_tile(folder, [], {}, rasters, meta)
 
 
-def toy_world(folder: Path, tracks: int = 12) -> World:
+def toy_deployment(folder: Path, tracks: int = 12) -> Deployment:
     """Free-space map at 8 m, a survey of short tracks, and `FreeSpace` as the live simulator."""
     tile = toy_tile(folder)
     simulator = FreeSpace(SITES, size=SIZE)
-    drawn = draw_tracks(tile, SITES, TrackPlan(tracks=tracks, reports=2), seed=3)
+    drawn = draw_tracks(tile, SITES, TrackConfig(tracks=tracks, reports=2), seed=3)
     flat = simulator.paths(drawn.position.reshape(-1, 2))
-    truth = Truth(**{name: value.reshape(tracks, 2, *value.shape[1:]) for name, value in vars(flat).items()})
-    maps = Maps.of(tile, simulator.radio_map(tile.grid(8.0)))
-    return World(tile, maps, TileSurvey(truth, drawn.time, drawn.valid, drawn.velocity, SITES), simulator)
+    truth = LinkTruth(**{name: value.reshape(tracks, 2, *value.shape[1:]) for name, value in vars(flat).items()})
+    maps = TileMaps.of(tile, simulator.radio_map(tile.grid(8.0)))
+    return Deployment(tile, maps, TileSurvey(truth, drawn.time, drawn.valid, drawn.velocity, SITES), simulator)
 
 
-def standing(maps: Maps, moved: Callable[[float, float], tuple[float, float]] = lambda x, y: (x, y)) -> Maps:
+def standing(maps: TileMaps, moved: Callable[[float, float], tuple[float, float]] = lambda x, y: (x, y)) -> TileMaps:
     """With masts off the pixels' symmetry, where no line of sight runs along a border of two."""
     sites = tuple(Site(position=(*moved(s.position[0] + 0.37, s.position[1] + 1.21), 25.0)) for s in SITES)
     return replace(maps, radio=replace(maps.radio, sites=sites))
 
 
-def images(here: Maps) -> Iterator[tuple[Maps, Callable[[Tensor], Tensor]]]:
+def images(here: TileMaps) -> Iterator[tuple[TileMaps, Callable[[Tensor], Tensor]]]:
     """The toy world `standing` elsewhere, turned by 90° and mirrored, and what that does to a raster."""
     turned = (lambda values: values.rot90(-1, (-2, -1)), lambda x, y: (-y, x))
     mirrored = (lambda values: values.flip(-1), lambda x, y: (-x, y))
     for image, moved in (turned, mirrored):
         fields = {n: image(getattr(here.radio, n)) for n in ("gain", "relative_error", "known", "los", "elevation")}
-        yield standing(Maps(replace(here.radio, **fields), image(here.buildings), image(here.prior)), moved), image
+        yield standing(TileMaps(replace(here.radio, **fields), image(here.buildings), image(here.prior)), moved), image

@@ -3,20 +3,20 @@
 import sys
 from pathlib import Path
 
-from tests.helpers.toy_city import toy_world
-from training.locator.config import Recipe
+from tests.helpers.toy_city import toy_deployment
+from training.locator.config import LocatorTrainingConfig
 from training.locator.fit import fit
-from training.locator.task import TrainPlan
+from training.locator.task import OptimizationConfig
 from uel.models.locator import LocatorConfig
 
-PLAN = TrainPlan(epochs=2, steps_per_epoch=2, batch=4, validation=8, rt_fraction=0.5, ema=0.5)
+PLAN = OptimizationConfig(epochs=2, steps_per_epoch=2, batch=4, validation=8, rt_fraction=0.5, ema=0.5)
 LOCATOR = LocatorConfig(patches=16, width=16, pixel_width=8, depth=1, radio_depth=1)
 
 
-def main(folder: Path, plan: TrainPlan = PLAN) -> dict:
+def main(folder: Path, plan: OptimizationConfig = PLAN) -> dict:
     """Train and return the facts."""
-    world = toy_world(folder.parent / "tile")
-    return fit(folder, "key", Recipe(locator=LOCATOR, training=plan), [world], [world])[1]
+    world = toy_deployment(folder.parent / "tile")
+    return fit(folder, "key", LocatorTrainingConfig(locator=LOCATOR, training=plan), [world], [world])[1]
 
 
 if __name__ == "__main__":

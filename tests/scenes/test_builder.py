@@ -12,7 +12,7 @@ import scenes
 import sim_bridge
 from scenes.tiles.report import notes, problems
 from sim_bridge.diagnostics.tile_inspection import inspect
-from sim_bridge.scene.tracing_config import Tracing
+from sim_bridge.scene.tracing_config import TracingConfig
 from uel.cli import main
 from uel.errors import UelError
 from uel.geo.tile import Tile
@@ -123,7 +123,7 @@ def test_drawn_materials_reach_the_ray_tracer(tmp_path: Path) -> None:
     tile = scenes.build(
         map_file(tmp_path), tmp_path / "drawn", size=256.0, margin=32.0, center=(48.0, 9.0), sites=1, materials="drawn"
     )
-    sim = sim_bridge.open(tile, tile.sites, Tracing(samples=1000, max_depth=1, diffraction=False))
+    sim = sim_bridge.open(tile, tile.sites, TracingConfig(samples=1000, max_depth=1, diffraction=False))
     drawn = tile.meta["buildings"]["way/2"]["drawn"]["wall"]
     material = sim.scene.radio_materials["way-2-wall-brick"]
     assert float(material.conductivity[0]) == pytest.approx(drawn["conductivity"], rel=1e-5)

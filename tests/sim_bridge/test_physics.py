@@ -18,7 +18,7 @@ from uel.core.units import SPEED_OF_LIGHT
 from uel.radio.simulator import FreeSpace
 from uel.radio.sites import Array
 
-from sim_bridge.simulator import Sionna  # isort: skip  (after tests.worlds, which finds a usable LLVM)
+from sim_bridge.simulator import Sionna  # isort: skip  (after tests.helpers.ray_traced_scenes, which finds a usable LLVM)
 
 MAST = (3.0, -2.0, 20.0)
 PLACES = torch.tensor([[4.0, -2.0, 19.5], [13.0, -2.0, 1.5], [40.0, 30.0, 1.5], [-200.0, 220.0, 10.0]])

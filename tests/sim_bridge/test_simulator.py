@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from sim_bridge.simulator import Sionna, Tracing
+from sim_bridge.simulator import Sionna, TracingConfig
 from tests.helpers.ray_traced_scenes import bundled, empty, mast
 from uel.errors import UelError
 from uel.radio.simulator import FreeSpace, PathGain, Simulator
@@ -87,7 +87,7 @@ def test_two_carriers() -> None:
 @pytest.mark.parametrize("wrong", [{"chunk": 0}, {"samples": 0}, {"max_depth": -1}, {"map_batches": 1}])
 def test_tracing_without_rays_is_refused(wrong: dict) -> None:
     with pytest.raises(UelError, match="needs rays"):
-        Tracing(**wrong)
+        TracingConfig(**wrong)
 
 
 # ---- shapes and kinds of tensors -------------------------------------------------------------------------

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from training.cache import Stages
+from training.cache import StageCache
 
 
 @pytest.mark.parametrize("resumes", [False, True])
 def test_a_killed_stage_leaves_nothing_under_its_name(tmp_path: Path, resumes: bool) -> None:
-    stages, found = Stages(tmp_path), list[bool]()
+    stages, found = StageCache(tmp_path), list[bool]()
 
     def build(out: Path) -> None:
         found.append((out / "half").is_file())
@@ -40,7 +40,9 @@ def test_of_two_builders_one_waits(tmp_path: Path) -> None:
         time.sleep(0.3)
 
     folders = []
-    crew = [threading.Thread(target=lambda: folders.append(Stages(tmp_path).make("map", 1, build))) for _ in range(2)]
+    crew = [
+        threading.Thread(target=lambda: folders.append(StageCache(tmp_path).make("map", 1, build))) for _ in range(2)
+    ]
     for one in crew:
         one.start()
     for one in crew:

@@ -31,8 +31,8 @@ from uel import cli
 from uel.core.grid import Grid
 from uel.errors import UelError
 from uel.geo.tile import Tile
-from uel.geo.tile_maps import MATERIALS, Maps
-from uel.measurement.model import MeasurementModel
+from uel.geo.tile_maps import MATERIALS, TileMaps
+from uel.measurement.model import ObservationModel
 from uel.models.locator import Locator, LocatorConfig, require_nesting
 
 SMALL = LocatorConfig(patches=16, width=16, pixel_width=8, depth=1, radio_depth=1)
@@ -101,8 +101,8 @@ def test_a_demo_that_cannot_be_is_refused_before_any_work(
 
 def test_patches_that_do_not_divide_the_map() -> None:
     radio = radio_map(masts((10.0, 20.0)), pixel=8.0)  # 32 pixels
-    maps = Maps(radio, torch.zeros(2 + len(MATERIALS), *radio.grid.shape), torch.ones(radio.grid.shape))
-    locator = Locator(LocatorConfig(patches=30, width=16, pixel_width=8, depth=1, radio_depth=1), MeasurementModel())
+    maps = TileMaps(radio, torch.zeros(2 + len(MATERIALS), *radio.grid.shape), torch.ones(radio.grid.shape))
+    locator = Locator(LocatorConfig(patches=30, width=16, pixel_width=8, depth=1, radio_depth=1), ObservationModel())
     with pytest.raises(UelError, match=r"patches must divide[\s\S]*32 pixels, 30 patches[\s\S]*do:  try 32"):
         locator(silent(1, 1), maps)
     with pytest.raises(UelError, match="even number"):
@@ -111,7 +111,7 @@ def test_patches_that_do_not_divide_the_map() -> None:
 
 @pytest.mark.parametrize("damage", ["a weight is missing", "another width", "an unknown setting", "no state"])
 def test_a_damaged_checkpoint_of_our_own_schema(tmp_path: Path, damage: str) -> None:
-    Locator(SMALL, MeasurementModel()).save(tmp_path)
+    Locator(SMALL, ObservationModel()).save(tmp_path)
     content = torch.load(tmp_path / "locator.pt", weights_only=True)
     if damage == "a weight is missing":
         del content["state"]["fine.weight"]

@@ -4,20 +4,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from sim_bridge.chains.atlas import AtlasPlan
+from sim_bridge.chains.atlas import AtlasConfig
 from training.locator.few_labels import HELD
-from training.locator.losses import Feature
-from training.locator.physics_schedule import Loss
-from training.locator.task import TrainPlan
-from training.pipeline.map_conditions import CONDITIONS, MapPlan
-from training.pipeline.scene_pipeline import SitePlan, parse_place, require_raster
+from training.locator.losses import LossFeature
+from training.locator.physics_schedule import LossKind
+from training.locator.task import OptimizationConfig
+from training.pipeline.map_conditions import CONDITIONS, MapConditionConfig
+from training.pipeline.scene_pipeline import SitePlacementConfig, parse_place, require_raster
 from uel.core.grid import Grid
 from uel.errors import UelError
-from uel.measurement.model import MeasurementModel
+from uel.measurement.model import ObservationModel
 from uel.models.locator import LocatorConfig, require_nesting
 
-Evidence = Literal["skip", "input", "none"]
-Budget = Literal["steps", "time"]
+EvidenceMode = Literal["skip", "input", "none"]
+BudgetKind = Literal["steps", "time"]
 """The same steps for all; or the CPU time that training without physics takes for them."""
 
 
@@ -35,10 +35,10 @@ class AblateConfig:
     """m, side of the tile of a bundled city"""
     margin: float = 128.0
     """m of city kept around it"""
-    sites: SitePlan = field(default_factory=SitePlan)
-    maps: MapPlan = field(default_factory=MapPlan)
+    sites: SitePlacementConfig = field(default_factory=SitePlacementConfig)
+    maps: MapConditionConfig = field(default_factory=MapConditionConfig)
     """the true map, how wrong the others are, and how phones' truth is traced"""
-    atlas: AtlasPlan = field(default_factory=lambda: AtlasPlan(rays=300_000))
+    atlas: AtlasConfig = field(default_factory=lambda: AtlasConfig(rays=300_000))
     """chains of walls kept for the ray tracing in training"""
     truth: Literal["paths", "map"] = "paths"
     """paths: phones are ray-traced, and the grid posterior on the true map is a reference; map: they are drawn from
@@ -53,24 +53,24 @@ class AblateConfig:
     """trainings of each kind: labels, batches and networks of their own"""
     first_seed: int = 1
     """of those: other machines can make others of them, with a copy of this one's costs.json, and give their cells"""
-    losses: tuple[Loss, ...] = ("none", "map", "rt", "map+rt", "hybrid")
+    losses: tuple[LossKind, ...] = ("none", "map", "rt", "map+rt", "hybrid")
     """of every condition and number of labels"""
     fractions: tuple[float, ...] = (0.1, 0.01, 0.03, 0.3)
     """shares of batches that are ray-traced, the base first; the others in the base condition"""
-    alone: tuple[Feature, ...] = ("rsrp", "ta", "aoa")
+    alone: tuple[LossFeature, ...] = ("rsrp", "ta", "aoa")
     """features that a loss by lookup is given by themselves, in the base condition"""
     conditions: tuple[str, ...] = ("M0", "M1", "M3", "M4")
     """of the maps that the locator and its loss are given, the base first; the tracer's city is wrong as the map is"""
-    budgets: tuple[Budget, ...] = ("steps", "time")
+    budgets: tuple[BudgetKind, ...] = ("steps", "time")
     """equal steps, equal CPU time"""
-    evidence: tuple[Evidence, ...] = ("skip", "input")
+    evidence: tuple[EvidenceMode, ...] = ("skip", "input")
     """locators, see `LocatorConfig.evidence`: ours, and one that has to learn what the map's evidence is worth"""
     unlabelled: int = 16
     """phones without a label that join each batch of a physics loss; without one they would cost time for nothing"""
-    measurement: MeasurementModel = field(default_factory=MeasurementModel)
+    measurement: ObservationModel = field(default_factory=ObservationModel)
     locator: LocatorConfig = field(default_factory=LocatorConfig)
-    training: TrainPlan = field(
-        default_factory=lambda: TrainPlan(
+    training: OptimizationConfig = field(
+        default_factory=lambda: OptimizationConfig(
             epochs=4, steps_per_epoch=75, patience=99, candidates=4, features=("rsrp", "ta", "aoa")
         )
     )
@@ -106,18 +106,18 @@ class AblateConfig:
 class Variant:
     """One way to train."""
 
-    loss: Loss = "none"
-    features: tuple[Feature, ...] = ()
+    loss: LossKind = "none"
+    features: tuple[LossFeature, ...] = ()
     """none without physics"""
     rt_fraction: float = 0.0
     """0 without ray tracing"""
     labels: int = 2000
     map: str = "M0"
-    evidence: Evidence = "skip"
+    evidence: EvidenceMode = "skip"
     seed: int = 1
 
     @property
-    def kind(self) -> tuple[Loss, tuple[Feature, ...], float, Evidence, bool]:
+    def kind(self) -> tuple[LossKind, tuple[LossFeature, ...], float, EvidenceMode, bool]:
         """What a step costs depends on this alone; where all phones have labels no others join a batch."""
         return self.loss, self.features, self.rt_fraction, self.evidence, not self.labels
 
@@ -139,7 +139,7 @@ def _around_the_base(config: AblateConfig) -> Iterator[Variant]:
             _of(loss, every, config.fractions[0], replace(base, labels=labels, map=condition)) for loss in config.losses
         )
     yield from (_of("map", (feature,), 0.0, base) for feature in config.alone if "map" in config.losses)
-    traced: list[Loss] = [loss for loss in config.losses if loss != "none" and loss != "map"]
+    traced: list[LossKind] = [loss for loss in config.losses if loss != "none" and loss != "map"]
     yield from (_of(loss, every, fraction, base) for loss in traced for fraction in config.fractions[1:])
 
 
@@ -149,6 +149,6 @@ def _settings(config: AblateConfig) -> list[tuple[int, str]]:
     return [*((labels, condition) for labels in config.labels), *((base, other) for other in config.conditions[1:])]
 
 
-def _of(loss: Loss, features: tuple[Feature, ...], fraction: float, base: Variant) -> Variant:
+def _of(loss: LossKind, features: tuple[LossFeature, ...], fraction: float, base: Variant) -> Variant:
     features = () if loss == "none" else features
     return replace(base, loss=loss, features=features, rt_fraction=0.0 if loss in ("none", "map") else fraction)

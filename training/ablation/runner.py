@@ -15,19 +15,19 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from training.ablation.grid import AblateConfig, Budget, Variant, variants
-from training.ablation.scenario import CHUNK, Town, town_of
-from training.cache import Stages, digest
-from training.data.deployment import World
-from training.locator.config import Recipe
-from training.locator.few_labels import PoolData
+from training.ablation.grid import AblateConfig, BudgetKind, Variant, variants
+from training.ablation.scenario import CHUNK, AblationDeployment, town_of
+from training.cache import StageCache, digest
+from training.data.deployment import Deployment
+from training.locator.config import LocatorTrainingConfig
+from training.locator.few_labels import FewLabelDataModule
 from training.locator.fit import fit_on
 from uel.config import save
 from uel.core.io import as_json, data_folder, replace_file
 from uel.errors import UelError
 from uel.estimation.metrics import position_error, summary
 from uel.models.locator import Locator
-from uel.results.ablation import Row, write_table
+from uel.results.ablation import AblationRow, write_table
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ RULER = 2  # raised when a loss or a score changes, so that variants are trained
 GRID = ("run", "labels", "seeds", "first_seed", "losses", "fractions", "alone", "conditions", "budgets", "evidence")
 
 
-def ablate(config: AblateConfig, town: Town | None = None) -> Path:
+def ablate(config: AblateConfig, town: AblationDeployment | None = None) -> Path:
     """Train and judge every variant that is not there yet, and return the folder of their table.
 
     Killed, the same call goes on after the last whole epoch; the table is written after each variant. `town` is the
@@ -43,11 +43,11 @@ def ablate(config: AblateConfig, town: Town | None = None) -> Path:
     """
     folder = Path("runs") / "ablate" / config.run
     folder.mkdir(parents=True, exist_ok=True)
-    town = town or town_of(config, Stages(data_folder()))
+    town = town or town_of(config, StageCache(data_folder()))
     save(config, folder / "config.yaml")
-    budgets: list[Budget] = sorted(config.budgets, key=lambda budget: budget != "steps")
-    jobs: list[tuple[Variant, Budget]] = [(variant, budget) for variant in variants(config) for budget in budgets]
-    rows: list[Row] = []
+    budgets: list[BudgetKind] = sorted(config.budgets, key=lambda budget: budget != "steps")
+    jobs: list[tuple[Variant, BudgetKind]] = [(variant, budget) for variant in variants(config) for budget in budgets]
+    rows: list[AblationRow] = []
     with _one_thread():
         for number, (variant, budget) in enumerate(jobs, 1):
             log.info("%d of %d: %s", number, len(jobs), _words(variant, budget))
@@ -79,7 +79,7 @@ def _words(variant: Variant, budget: str) -> str:
 
 
 @dataclass(frozen=True, eq=False)
-class Trained:
+class VariantResult:
     """How a training came out on the phones that it is judged on."""
 
     error: Float[Tensor, " phone"]
@@ -89,14 +89,16 @@ class Trained:
     facts: dict[str, Any]
 
 
-def _row(folder: Path, config: AblateConfig, town: Town, variant: Variant, budget: Budget) -> Row:
+def _row(
+    folder: Path, config: AblateConfig, town: AblationDeployment, variant: Variant, budget: BudgetKind
+) -> AblationRow:
     steps = config.training.steps if budget == "steps" else _affordable(folder, config, town, variant)
     trained = _trained(folder, config, town, variant, steps)
     name, facts = _name(config, town, variant, steps), trained.facts
     statistics = summary(trained.error)
     few, many = trained.heard <= 2, trained.heard >= 5
     groups = {"los": trained.sight, "nlos": ~trained.sight, "cells12": few, "cells34": ~few & ~many, "cells5": many}
-    return Row(
+    return AblationRow(
         loss=variant.loss,
         features="+".join(variant.features),
         rt_fraction=variant.rt_fraction,
@@ -123,13 +125,13 @@ def _median(error: Float[Tensor, " n"]) -> float | None:
     return float(error.quantile(0.5)) if len(error) else None
 
 
-def _name(config: AblateConfig, town: Town, variant: Variant, steps: int) -> str:
+def _name(config: AblateConfig, town: AblationDeployment, variant: Variant, steps: int) -> str:
     rest = {name: value for name, value in asdict(config).items() if name not in GRID}
     key = {"ruler": RULER, "variant": asdict(variant), "steps": steps, "config": rest, "tile": town.tile.fingerprint}
     return digest(key)
 
 
-def _affordable(folder: Path, config: AblateConfig, town: Town, variant: Variant) -> int:
+def _affordable(folder: Path, config: AblateConfig, town: AblationDeployment, variant: Variant) -> int:
     """Steps that cost what training without physics costs in all; what a step costs is measured once.
 
     Whole trainings of known length, so that the learning rate has come down in each, and a resumed one is the same.
@@ -140,7 +142,7 @@ def _affordable(folder: Path, config: AblateConfig, town: Town, variant: Variant
     return epochs * max(1, round(config.training.steps_per_epoch * costs[0] / costs[1]))
 
 
-def _cost(folder: Path, config: AblateConfig, town: Town, variant: Variant) -> float:
+def _cost(folder: Path, config: AblateConfig, town: AblationDeployment, variant: Variant) -> float:
     """CPU seconds of a step of such trainings: those of the first one that was made."""
     file = folder / "costs.json"
     costs = json.loads(file.read_text()) if file.is_file() else {}
@@ -153,14 +155,16 @@ def _cost(folder: Path, config: AblateConfig, town: Town, variant: Variant) -> f
     return costs[name]
 
 
-def _trained(folder: Path, config: AblateConfig, town: Town, variant: Variant, steps: int) -> Trained:
+def _trained(
+    folder: Path, config: AblateConfig, town: AblationDeployment, variant: Variant, steps: int
+) -> VariantResult:
     """Train and judge, or read what was written down."""
     name = _name(config, town, variant, steps)
     file, work = folder / "cells" / f"{name}.npz", folder / "cells" / name
     if not file.is_file():
         recipe = _recipe(config, variant, steps)
         unlabelled = config.unlabelled if variant.loss != "none" else 0
-        data = PoolData(recipe, town.world(variant.map), town.pool(variant), unlabelled)
+        data = FewLabelDataModule(recipe, town.world(variant.map), town.pool(variant), unlabelled)
         if recipe.training.traces:
             town.warm(variant.map, recipe, data)
         locator, facts = fit_on(work, name, recipe, lambda: data)
@@ -169,7 +173,7 @@ def _trained(folder: Path, config: AblateConfig, town: Town, variant: Variant, s
     return _read(file)
 
 
-def _recipe(config: AblateConfig, variant: Variant, steps: int) -> Recipe:
+def _recipe(config: AblateConfig, variant: Variant, steps: int) -> LocatorTrainingConfig:
     """The base's, with the variant's loss and `steps` steps, a multiple of the epochs."""
     plan = replace(
         config.training,
@@ -179,12 +183,12 @@ def _recipe(config: AblateConfig, variant: Variant, steps: int) -> Recipe:
         steps_per_epoch=steps // config.training.epochs,
     )
     locator = replace(config.locator, evidence=variant.evidence)
-    return Recipe(seed=variant.seed, measurement=config.measurement, locator=locator, training=plan)
+    return LocatorTrainingConfig(seed=variant.seed, measurement=config.measurement, locator=locator, training=plan)
 
 
-def _judged(locator: Locator, town: Town, variant: Variant) -> dict[str, Tensor]:
+def _judged(locator: Locator, town: AblationDeployment, variant: Variant) -> dict[str, Tensor]:
     maps, (true, truth) = town.world(variant.map).maps, town.judged
-    said = World(town.tile, town.true, None, variants={variant.map: maps}).said(true, variant.map)
+    said = Deployment(town.tile, town.true, None, variants={variant.map: maps}).said(true, variant.map)
     errors = []
     with torch.no_grad():
         for start in range(0, len(true), CHUNK):
@@ -200,12 +204,12 @@ def _write(file: Path, arrays: dict[str, Tensor], facts: dict[str, Any]) -> None
     replace_file(file, content.getvalue())
 
 
-def _read(file: Path) -> Trained:
+def _read(file: Path) -> VariantResult:
     """Raises `UelError` for a file that is damaged."""
     try:
         with np.load(file) as stored:
             arrays = {name: torch.from_numpy(stored[name]) for name in ("error", "sight", "heard")}
-            return Trained(**arrays, facts=json.loads(str(stored["facts"])))
+            return VariantResult(**arrays, facts=json.loads(str(stored["facts"])))
     except Exception as error:  # numpy raises what zip and its own format raise
         do = "delete it, then give the same command again"
         raise UelError("this part of an ablation is damaged", got=f"{file}: {error}", do=do) from error

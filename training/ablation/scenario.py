@@ -9,23 +9,23 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from sim_bridge.survey.worker import Place
+from sim_bridge.survey.worker import TileWithSites
 from training.ablation.grid import AblateConfig, Variant
-from training.cache import Stages
-from training.data.deployment import EXACT, World
-from training.evaluation.scenarios import Traced
-from training.locator.config import Recipe
-from training.locator.few_labels import Pool, PoolData
+from training.cache import StageCache
+from training.data.deployment import EXACT, Deployment
+from training.evaluation.scenarios import RayTracedBackend
+from training.locator.config import LocatorTrainingConfig
+from training.locator.few_labels import FewLabelDataModule, FewLabelPool
 from training.locator.losses import physics_loss
 from training.pipeline.map_conditions import believed_place, maps_under
 from training.pipeline.scene_pipeline import live_simulator, masts, tile_of
 from uel.errors import UelError
-from uel.estimation.estimates import Pixels
+from uel.estimation.estimates import GridEstimate
 from uel.estimation.grid_posterior import grid_posterior
 from uel.estimation.metrics import position_error
 from uel.geo.tile import Tile
-from uel.geo.tile_maps import Maps
-from uel.measurement.reports import Reports, Truth
+from uel.geo.tile_maps import TileMaps
+from uel.measurement.reports import LinkTruth, Reports
 from uel.mobility.trajectories import draw_positions
 from uel.models.locator import Locator
 
@@ -36,26 +36,26 @@ STEADY = 1.5  # times the cheapest that a batch costs once kernels are compiled
 
 
 @dataclass(frozen=True, eq=False)
-class Town:
+class AblationDeployment:
     """A new tile: phones there, what is true, and what is believed under each map condition."""
 
     config: AblateConfig
     tile: Tile
-    true: Maps
-    truth: Truth
+    true: TileMaps
+    truth: LinkTruth
     """of places, more than there are phones"""
-    believed: Callable[[str], World]
+    believed: Callable[[str], Deployment]
     """the tile, maps and simulator that whoever has a condition's maps takes for true"""
-    worlds: dict[str, World] = field(default_factory=dict)
+    worlds: dict[str, Deployment] = field(default_factory=dict)
     warmed: set[str] = field(default_factory=set)
 
-    def world(self, condition: str) -> World:
+    def world(self, condition: str) -> Deployment:
         if condition not in self.worlds:
             self.worlds[condition] = self.believed(condition)
         return self.worlds[condition]
 
     @cached_property
-    def observed(self) -> tuple[Reports, Truth]:
+    def observed(self) -> tuple[Reports, LinkTruth]:
         """What phones say that hear a cell, and where they truly are; those that training is judged on first."""
         model = self.config.measurement
         model = model.for_traced if self.config.truth == "paths" else model
@@ -68,19 +68,19 @@ class Town:
         return reports[audible[:wanted]], self.truth[audible[:wanted]]
 
     @property
-    def judged(self) -> tuple[Reports, Truth]:
+    def judged(self) -> tuple[Reports, LinkTruth]:
         """The phones that training is judged on."""
         reports, truth = self.observed
         return reports[: self.config.phones], truth[: self.config.phones]
 
-    def pool(self, variant: Variant) -> Pool:
+    def pool(self, variant: Variant) -> FewLabelPool:
         """The phones of a training: which of them are labelled is the seed's matter."""
-        said = World(self.tile, self.true, None, variants={variant.map: self.world(variant.map).maps})
+        said = Deployment(self.tile, self.true, None, variants={variant.map: self.world(variant.map).maps})
         reports, truth = self.observed
         order = torch.randperm(self.config.pool, generator=torch.Generator().manual_seed(variant.seed))
         index = order + self.config.phones
         labelled = index[: variant.labels or self.config.pool]
-        return Pool(said.said(reports[index], variant.map), truth.position[labelled])
+        return FewLabelPool(said.said(reports[index], variant.map), truth.position[labelled])
 
     @cached_property
     def limit(self) -> Float[Tensor, " phone"]:
@@ -92,10 +92,10 @@ class Town:
             posterior = grid_posterior(
                 reports[part], self.true.radio, self.true.prior, self.config.measurement, self.true.power_dbm, traced
             )
-            errors.append(position_error(Pixels(self.true.radio.grid, posterior).position, truth.position[part]))
+            errors.append(position_error(GridEstimate(self.true.radio.grid, posterior).position, truth.position[part]))
         return torch.cat(errors)
 
-    def warm(self, condition: str, recipe: Recipe, pool: PoolData) -> None:
+    def warm(self, condition: str, recipe: LocatorTrainingConfig, pool: FewLabelDataModule) -> None:
         """Have batches traced until they cost the same, so that no training is charged for compiling kernels."""
         world, plan = self.world(condition), recipe.training
         if condition in self.warmed or world.simulator is None:
@@ -112,7 +112,7 @@ class Town:
         self.warmed.add(condition)
 
 
-def town_of(config: AblateConfig, stages: Stages) -> Town:
+def town_of(config: AblateConfig, stages: StageCache) -> AblationDeployment:
     """The tile in the ray tracer; what it is asked once is kept by stages."""
     tile = tile_of(config.tile, config.size, config.margin, stages)
     sites = masts(tile, config.sites, config.seed)
@@ -120,14 +120,14 @@ def town_of(config: AblateConfig, stages: Stages) -> Town:
     true, count = under(EXACT), round(SPARE * (config.phones + config.pool))
     position = draw_positions(tile, sites, count, torch.Generator().manual_seed(config.seed))
     paths = config.truth == "paths"
-    truth = Traced(tile, sites, config.maps, stages).trace(position) if paths else true.radio.truth(position)
+    truth = RayTracedBackend(tile, sites, config.maps, stages).trace(position) if paths else true.radio.truth(position)
     plan = replace(config.training, batch=config.training.batch + config.unlabelled)
 
-    def believed(condition: str) -> World:
+    def believed(condition: str) -> Deployment:
         there, its = believed_place(condition, tile, sites, config.maps, stages, config.seed)
         key = {"tile": there.fingerprint, "sites": [asdict(site) for site in its], "seed": config.seed}
         name, tracing = f"atlas-{there.name}", config.maps.tracing
-        simulator = live_simulator(name, key, Place(there, its), tracing, config.atlas, plan, stages)
-        return World(there, under(condition), None, simulator)
+        simulator = live_simulator(name, key, TileWithSites(there, its), tracing, config.atlas, plan, stages)
+        return Deployment(there, under(condition), None, simulator)
 
-    return Town(config, tile, true, truth, believed)
+    return AblationDeployment(config, tile, true, truth, believed)

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 from rich.progress import track
 from torch import Tensor
 
-from uel.adaptation.kriging import Kriged
+from uel.adaptation.kriging import KrigedLevels
 from uel.core.grid import Grid
 from uel.core.units import bearing_deg, wrap_deg
 from uel.estimation.grid_posterior import geometric_median
@@ -40,7 +40,7 @@ Trend = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True, eq=False)
-class Fields:
+class KrigedFields:
     """Levels of every cell at every pixel with their deviation, and how likely each is reported at all."""
 
     points: Float[Tensor, "pixel 2"]
@@ -200,7 +200,7 @@ def features(
     return torch.stack(told)
 
 
-def _fields(known: Drive, points: Tensor, trend: Trend, left: "_Left") -> Fields:
+def _fields(known: Drive, points: Tensor, trend: Trend, left: "HeldOutCalibration") -> KrigedFields:
     """Kriged from reports, with the deviations and chances of being heard that left-out ones have shown."""
     there, mean, deviation = trend(points), [], []
     kriged = _of_each_cell(known, trend)
@@ -210,15 +210,15 @@ def _fields(known: Drive, points: Tensor, trend: Trend, left: "_Left") -> Fields
         deviation.append(s * left.inflation[cell])
     level = torch.stack(mean)
     odds = left.odds[:, :1] + left.odds[:, 1:] * (level - SILENT) / 10
-    return Fields(points, level.float(), torch.stack(deviation).float(), odds.float())
+    return KrigedFields(points, level.float(), torch.stack(deviation).float(), odds.float())
 
 
-def _of_each_cell(known: Drive, trend: Trend) -> list[Kriged]:
+def _of_each_cell(known: Drive, trend: Trend) -> list[KrigedLevels]:
     table, fields = trend(known.position), []
     for cell in range(known.reports.heard.shape[1]):
         mine = _thinned(known.reports.heard[:, cell], MOST)
         told, level = table[cell][mine], known.reports.rsrp_dbm[mine, cell]
-        fields.append(Kriged.of(known.position[mine], told, level, torch.tensor(SIGNS[: told.shape[1]])))
+        fields.append(KrigedLevels.of(known.position[mine], told, level, torch.tensor(SIGNS[: told.shape[1]])))
     return fields
 
 
@@ -231,14 +231,14 @@ def _thinned(chosen: Bool[Tensor, " n"], most: int) -> Int[Tensor, " kept"]:
 
 
 @dataclass(frozen=True, eq=False)
-class _Left:
+class HeldOutCalibration:
     """What folds that were left out have shown: how much wider errors are than said, and who is heard at what level."""
 
     inflation: Float[Tensor, " cell"]
     odds: Float[Tensor, "cell 2"]
 
 
-def _left_out(parts: list[tuple[Drive, Drive]], trend: Trend) -> _Left:
+def _left_out(parts: list[tuple[Drive, Drive]], trend: Trend) -> HeldOutCalibration:
     said: list[list[tuple[Tensor, Tensor, Tensor, Tensor]]] = []
     for known, asked in parts:
         table = trend(asked.position)
@@ -251,7 +251,7 @@ def _left_out(parts: list[tuple[Drive, Drive]], trend: Trend) -> _Left:
         z = ((level - mean) / deviation)[heard]
         inflation.append(max(1.4826 * float(z.abs().median()), 0.3))
         odds.append(_logistic((mean - SILENT) / 10, heard))
-    return _Left(torch.tensor(inflation), torch.stack(odds))
+    return HeldOutCalibration(torch.tensor(inflation), torch.stack(odds))
 
 
 def _logistic(x: Tensor, heard: Tensor) -> Float[Tensor, "2"]:

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from training.calibration.objective import Problem, Residuals, State
+from training.calibration.objective import CalibrationObjective, FitState, Residuals
 from training.calibration.parameters import MATERIAL
 
 WORST = 2.5  # of the belief's deviation: how far a scan looks
@@ -15,12 +15,12 @@ CLOSER = 5  # times: a second look at a low place of a scan
 GIVE = 3  # reweightings of antennas that give way
 
 
-def antennas_of(problem: Problem) -> list[int]:
+def antennas_of(problem: CalibrationObjective) -> list[int]:
     """Rows of what is no material's."""
     return [row for row, kind in enumerate(problem.unknowns.kind) if kind not in MATERIAL]
 
 
-def turned(problem: Problem, state: State) -> State:
+def turned(problem: CalibrationObjective, state: FitState) -> FitState:
     """The best of a lattice of azimuths and tilts for every cell by itself, its power giving way.
 
     Arrays have lobes, and a phone beneath one lobe looks as if it were beneath another. All cells turn at once; a link
@@ -53,7 +53,7 @@ def turned(problem: Problem, state: State) -> State:
     return problem.state(theta, state.frozen, None)
 
 
-def scan(problem: Problem, state: State, count: int) -> State:
+def scan(problem: CalibrationObjective, state: FitState, count: int) -> FitState:
     """The best of `count` values of every permittivity and of heights nearby, one after the other, antennas giving way.
 
     How antennas answer to each value is taken from their derivatives here. Heights are scanned because paths come and
@@ -78,7 +78,7 @@ def scan(problem: Problem, state: State, count: int) -> State:
     return state
 
 
-def neighbours(problem: Problem, state: State, row: int, count: int, most: int) -> list[State]:
+def neighbours(problem: CalibrationObjective, state: FitState, row: int, count: int, most: int) -> list[FitState]:
     """The `most` deepest valleys of a permittivity beside the one that a state lies in, all else giving way in each.
 
     Valleys are a few steps of the scan apart and narrow: around each low place it is looked `CLOSER` times as closely.
@@ -86,7 +86,7 @@ def neighbours(problem: Problem, state: State, row: int, count: int, most: int) 
     table = problem.jacobian(state.frozen, state.theta, state.said)
     table[:, row] = 0.0
 
-    def there(value: float) -> State:
+    def there(value: float) -> FitState:
         theta = state.theta.clone()
         theta[row] = value
         return _given_way(problem, problem.state(theta, state.frozen), table)
@@ -104,7 +104,7 @@ def neighbours(problem: Problem, state: State, row: int, count: int, most: int) 
     ]
 
 
-def permittivities_of(problem: Problem, state: State) -> list[int]:
+def permittivities_of(problem: CalibrationObjective, state: FitState) -> list[int]:
     """Rows of the permittivities that any link answers to."""
     kinds = enumerate(problem.unknowns.kind)
     return [row for row, kind in kinds if kind == "relative_permittivity" and _felt(problem, state, row)]
@@ -116,7 +116,7 @@ def _values(kind: str, now: float, count: int) -> list[float]:
     return torch.linspace(-WORST, WORST, count).tolist()
 
 
-def _felt(problem: Problem, state: State, row: int) -> bool:
+def _felt(problem: CalibrationObjective, state: FitState, row: int) -> bool:
     """Whether any link changes with a parameter."""
     theta = state.theta.clone()
     theta[row] += 1.0
@@ -124,7 +124,7 @@ def _felt(problem: Problem, state: State, row: int) -> bool:
     return bool(((there.left.value - state.left.value).abs() > 1e-3).any())
 
 
-def _given_way(problem: Problem, state: State, table: Float[Tensor, "link parameter"]) -> State:
+def _given_way(problem: CalibrationObjective, state: FitState, table: Float[Tensor, "link parameter"]) -> FitState:
     """With the parameters of `table` moved by reweighted least squares, links following them in proportion."""
     for _ in range(GIVE):
         unit, weight = problem.unit(state.scale), problem.weight(state.left, state.scale)
@@ -136,5 +136,5 @@ def _given_way(problem: Problem, state: State, table: Float[Tensor, "link parame
         step = step / max(1.0, float(step.abs().max()))
         left = Residuals(torch.where(state.left.found, state.left.value + table @ step, 0.0), state.left.found)
         scale, theta = problem.scale(left), state.theta + step
-        state = State(theta, state.frozen, state.said, left, scale, float(problem.cost(left, theta, scale)))
+        state = FitState(theta, state.frozen, state.said, left, scale, float(problem.cost(left, theta, scale)))
     return state

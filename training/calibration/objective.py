@@ -7,10 +7,10 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from sim_bridge.paths.chain_pool import Pool
-from sim_bridge.paths.frozen_paths import STALE, Frozen
+from sim_bridge.paths.chain_pool import ChainPool
+from sim_bridge.paths.frozen_paths import STALE, FrozenPaths
 from sim_bridge.paths.path_set import PathSet
-from training.calibration.parameters import MATERIAL, Unknowns
+from training.calibration.parameters import MATERIAL, CalibrationParameters
 from uel.core.units import SPEED_OF_LIGHT, to_db
 from uel.measurement.drive_test import Drive
 from uel.radio.sites import reference_power_dbm
@@ -21,7 +21,7 @@ STEP = 0.005  # of the belief's deviation, for differences: slabs ring, single p
 
 
 @dataclass(frozen=True, eq=False)
-class Predicted:
+class PredictedLinks:
     """Levels (dB path gain, power included) and first arrivals (m) of all links, and how many paths are behind them."""
 
     level_db: Float[Tensor, "report cell"]
@@ -39,12 +39,12 @@ class Residuals:
 
 
 @dataclass(frozen=True, eq=False)
-class State:
+class FitState:
     """A world on its way: where it is, by which paths, and what it costs there."""
 
     theta: Float[Tensor, " parameter"]
-    frozen: Frozen
-    said: Predicted
+    frozen: FrozenPaths
+    said: PredictedLinks
     left: Residuals
     scale: float
     """dB, deviation of levels"""
@@ -52,11 +52,11 @@ class State:
 
 
 @dataclass(frozen=True, eq=False)
-class Problem:
+class CalibrationObjective:
     """A pool of paths, what is unknown, and reports of it."""
 
-    pool: Pool
-    unknowns: Unknowns
+    pool: ChainPool
+    unknowns: CalibrationParameters
     level_db: Float[Tensor, "report cell"]
     """measured level less the believed power per resource element"""
     heard: Bool[Tensor, "report cell"]
@@ -69,48 +69,50 @@ class Problem:
     """m, of measured arrivals"""
 
     @staticmethod
-    def of(pool: Pool, unknowns: Unknowns, drive: Drive, range_noise: float = 5.0) -> "Problem":
+    def of(
+        pool: ChainPool, unknowns: CalibrationParameters, drive: Drive, range_noise: float = 5.0
+    ) -> "CalibrationObjective":
         """`drive`'s reports are those of the pool's receivers, in order."""
         reports = drive.reports
         level = reports.rsrp_dbm - reference_power_dbm(unknowns.sites)
         arrival = reports.toa * SPEED_OF_LIGHT
-        return Problem(
+        return CalibrationObjective(
             pool, unknowns, level.double(), reports.heard, arrival.double(), reports.has_toa, 0.5, range_noise
         )
 
     # ---- the world -------------------------------------------------------------------------------------
 
-    def freeze(self, theta: Float[Tensor, " parameter"]) -> Frozen:
+    def freeze(self, theta: Float[Tensor, " parameter"]) -> FrozenPaths:
         """The paths of a world."""
         with torch.no_grad():
             heights = {k: v for k, v in self.unknowns.given(theta).items() if k == "cell_height"}
             return self.pool.freeze(**heights)
 
-    def predict(self, frozen: Frozen, theta: Float[Tensor, " parameter"]) -> Predicted:
+    def predict(self, frozen: FrozenPaths, theta: Float[Tensor, " parameter"]) -> PredictedLinks:
         """What a world says, by frozen paths; differentiable in `theta`."""
         return self.predicted(frozen.trace(**self.unknowns.given(theta)), self.unknowns.power_db(theta))
 
     @staticmethod
-    def predicted(found: PathSet, power_db: Float[Tensor, " cell"]) -> Predicted:
+    def predicted(found: PathSet, power_db: Float[Tensor, " cell"]) -> PredictedLinks:
         paths = found.count()
         gain = torch.where(paths > 0, found.gain(), 1.0)
         level = to_db(gain.double()) + power_db
-        return Predicted(level, found.first_arrival().double() * SPEED_OF_LIGHT, paths)
+        return PredictedLinks(level, found.first_arrival().double() * SPEED_OF_LIGHT, paths)
 
-    def residuals(self, said: Predicted) -> Residuals:
+    def residuals(self, said: PredictedLinks) -> Residuals:
         value = torch.cat([(said.level_db - self.level_db)[self.heard], (said.arrival - self.arrival)[self.timed]])
         found = torch.cat([said.paths[self.heard], said.paths[self.timed]]) > 0
         return Residuals(torch.where(found, value, 0.0), found)
 
-    def state(self, theta: Float[Tensor, " parameter"], frozen: Frozen, scale: float | None = None) -> State:
+    def state(self, theta: Float[Tensor, " parameter"], frozen: FrozenPaths, scale: float | None = None) -> FitState:
         """Everything about a world on these paths; the scale is estimated unless given."""
         with torch.no_grad():
             said = self.predict(frozen, theta)
             left = self.residuals(said)
             scale = self.scale(left) if scale is None else scale
-            return State(theta, frozen, said, left, scale, float(self.cost(left, theta, scale)))
+            return FitState(theta, frozen, said, left, scale, float(self.cost(left, theta, scale)))
 
-    def stale(self, frozen: Frozen, fresh: Frozen, theta: Float[Tensor, " parameter"]) -> bool:
+    def stale(self, frozen: FrozenPaths, fresh: FrozenPaths, theta: Float[Tensor, " parameter"]) -> bool:
         """Whether frozen paths lack more than `STALE` of what links have, on average, or have that much too many."""
         with torch.no_grad():
             old, new = (paths.trace(**self.unknowns.given(theta)).gain() for paths in (frozen, fresh))
@@ -156,7 +158,7 @@ class Problem:
     # ---- how it moves ----------------------------------------------------------------------------------
 
     def jacobian(
-        self, frozen: Frozen, theta: Float[Tensor, " parameter"], at: Predicted, rows: list[int] | None = None
+        self, frozen: FrozenPaths, theta: Float[Tensor, " parameter"], at: PredictedLinks, rows: list[int] | None = None
     ) -> Float[Tensor, "link parameter"]:
         """Derivative of every residual by every parameter, or by those of some `rows`; 0 by the others.
 
@@ -190,7 +192,7 @@ class Problem:
             )
         ]
 
-    def _along(self, frozen: Frozen, theta: Tensor, at: Predicted, rows: list[int]) -> Float[Tensor, " link"]:
+    def _along(self, frozen: FrozenPaths, theta: Tensor, at: PredictedLinks, rows: list[int]) -> Float[Tensor, " link"]:
         """Difference of all residuals over a step of some parameters."""
         if self.unknowns.kind[rows[0]] == "power_db":
             one = torch.cat([(at.paths > 0)[self.heard].double(), torch.zeros(int(self.timed.sum())).double()])

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from training.calibration.grid_search import antennas_of, neighbours, permittivities_of, scan, turned
-from training.calibration.objective import Problem, State
+from training.calibration.objective import CalibrationObjective, FitState
 from uel.errors import UelError
 
 TRIES = 6  # dampings of one step
@@ -25,7 +25,7 @@ REST = 0.1  # of a learning rate: moving less in all of them is rest
 
 
 @dataclass(frozen=True, kw_only=True)
-class FitPlan:
+class FitConfig:
     """How to fit."""
 
     method: Literal["gauss-newton", "adam", "lbfgs"] = "gauss-newton"
@@ -46,7 +46,7 @@ class FitPlan:
 
 
 @dataclass
-class Fitted:
+class FitResult:
     """Where a fit ended, and how it went there."""
 
     theta: Float[Tensor, " parameter"]
@@ -64,9 +64,9 @@ class Fitted:
         return {**vars(self), "theta": self.theta.tolist()}
 
     @staticmethod
-    def read(told: dict[str, Any]) -> "Fitted":
+    def read(told: dict[str, Any]) -> "FitResult":
         beside = [(cost, theta) for cost, theta in told.get("beside", [])]  # JSON knows no tuples
-        return Fitted(**{**told, "theta": torch.tensor(told["theta"], dtype=torch.float64), "beside": beside})
+        return FitResult(**{**told, "theta": torch.tensor(told["theta"], dtype=torch.float64), "beside": beside})
 
     @property
     def ends(self) -> list[tuple[float, Tensor]]:
@@ -75,7 +75,7 @@ class Fitted:
         return [(self.cost, self.theta), *told]
 
 
-def fit(problem: Problem, start: Float[Tensor, " parameter"], plan: FitPlan) -> Fitted:
+def fit(problem: CalibrationObjective, start: Float[Tensor, " parameter"], plan: FitConfig) -> FitResult:
     """The most likely unknowns near a start. It stops at the last good state where nothing finite lies ahead.
 
     Raises `UelError` when not even the start explains any link, and when its cost is not finite.
@@ -84,7 +84,7 @@ def fit(problem: Problem, start: Float[Tensor, " parameter"], plan: FitPlan) -> 
     if not math.isfinite(state.cost) or not bool(state.left.found.any()):
         got = f"a cost of {state.cost}, {int(state.left.found.sum())} of {len(state.left.found)} links with a path"
         raise UelError("a fit cannot begin here", got=got, do="check masts and measurements, or start elsewhere")
-    done = Fitted(state.theta, state.cost, state.scale)
+    done = FitResult(state.theta, state.cost, state.scale)
     _note(done, state)
     if plan.method != "gauss-newton":
         state = _descent(problem, state, plan, done)
@@ -94,7 +94,7 @@ def fit(problem: Problem, start: Float[Tensor, " parameter"], plan: FitPlan) -> 
     return done
 
 
-def _searched(problem: Problem, state: State, plan: FitPlan, done: Fitted) -> State:
+def _searched(problem: CalibrationObjective, state: FitState, plan: FitConfig, done: FitResult) -> FitState:
     """Antennas first, then the valley of every material, then all together; and the valleys once more from there."""
     antennas = antennas_of(problem)
     if plan.scan and antennas:
@@ -115,10 +115,10 @@ def _searched(problem: Problem, state: State, plan: FitPlan, done: Fitted) -> St
     return _newton(problem, state, plan, done)
 
 
-def _beside(problem: Problem, state: State, row: int, plan: FitPlan, done: Fitted) -> State:
+def _beside(problem: CalibrationObjective, state: FitState, row: int, plan: FitConfig, done: FitResult) -> FitState:
     """The lowest of a permittivity's valleys, of this one and those beside it; all are noted."""
     for there in neighbours(problem, state, row, plan.scan, VALLEYS):
-        tried = Fitted(there.theta, there.cost, there.scale)
+        tried = FitResult(there.theta, there.cost, there.scale)
         below = _newton(problem, there, plan, tried)
         if below.cost < state.cost - CLEARLY:
             state, below, done.curve = below, state, done.curve + tried.curve  # those that led nowhere are no part
@@ -126,13 +126,13 @@ def _beside(problem: Problem, state: State, row: int, plan: FitPlan, done: Fitte
     return state
 
 
-def _note(done: Fitted, state: State, size: float = 0.0) -> None:
+def _note(done: FitResult, state: FitState, size: float = 0.0) -> None:
     level = state.left.value[state.left.found].abs()
     row = {"cost": state.cost, "scale_db": state.scale, "median_db": float(level.median()), "step": size}
     done.curve.append({**row, "lost": int((~state.left.found).sum()), "retraced": done.retraced})
 
 
-def _refreshed(problem: Problem, state: State, done: Fitted) -> State:
+def _refreshed(problem: CalibrationObjective, state: FitState, done: FitResult) -> FitState:
     """With new paths where the old ones are stale, and the scale that fits."""
     frozen = state.frozen
     if "height" in problem.unknowns.kind:
@@ -146,7 +146,7 @@ def _refreshed(problem: Problem, state: State, done: Fitted) -> State:
 
 
 def normal(
-    problem: Problem, state: State, rows: list[int] | None = None
+    problem: CalibrationObjective, state: FitState, rows: list[int] | None = None
 ) -> tuple[Float[Tensor, "p p"], Float[Tensor, " p"]]:
     """Curvature and slope of the cost (the belief included), by weighted least squares; of some `rows`, or of all."""
     unit = problem.unit(state.scale)
@@ -164,7 +164,9 @@ def _index(rows: list[int]) -> Tensor:
     return torch.tensor(rows, dtype=torch.long)
 
 
-def _newton(problem: Problem, state: State, plan: FitPlan, done: Fitted, rows: list[int] | None = None) -> State:
+def _newton(
+    problem: CalibrationObjective, state: FitState, plan: FitConfig, done: FitResult, rows: list[int] | None = None
+) -> FitState:
     """Steps in all parameters, or in `rows` alone, until nothing moves or lowers the cost any more."""
     damping, done.status = 1e-3, "out of steps"
     for number in range(plan.steps):
@@ -191,8 +193,8 @@ def _newton(problem: Problem, state: State, plan: FitPlan, done: Fitted, rows: l
 
 
 def _ahead(
-    problem: Problem, state: State, curvature: Tensor, slope: Tensor, damping: float
-) -> tuple[State | None, float, float]:
+    problem: CalibrationObjective, state: FitState, curvature: Tensor, slope: Tensor, damping: float
+) -> tuple[FitState | None, float, float]:
     """A state of less cost, how large the step was in posterior deviations, and the damping for the next one."""
     width = torch.linalg.inv(curvature).diagonal().sqrt()
     whole = 0.0
@@ -212,7 +214,7 @@ def _ahead(
 # ---- PyTorch's optimizers --------------------------------------------------------------------------------
 
 
-def _descent(problem: Problem, state: State, plan: FitPlan, done: Fitted) -> State:
+def _descent(problem: CalibrationObjective, state: FitState, plan: FitConfig, done: FitResult) -> FitState:
     """`INNER` steps on the same paths, as often as the plan says; the best state there was."""
     theta = state.theta.clone().requires_grad_()
     optimizer, best, done.status = _optimizer(theta, plan), state, "out of steps"
@@ -233,13 +235,15 @@ def _descent(problem: Problem, state: State, plan: FitPlan, done: Fitted) -> Sta
     return best
 
 
-def _optimizer(theta: Tensor, plan: FitPlan) -> torch.optim.Optimizer:
+def _optimizer(theta: Tensor, plan: FitConfig) -> torch.optim.Optimizer:
     if plan.method == "adam":
         return torch.optim.Adam([theta], lr=plan.rate)
     return torch.optim.LBFGS([theta], max_iter=INNER, line_search_fn="strong_wolfe")
 
 
-def _closure(problem: Problem, state: State, theta: Tensor, optimizer: torch.optim.Optimizer) -> Callable[[], Tensor]:
+def _closure(
+    problem: CalibrationObjective, state: FitState, theta: Tensor, optimizer: torch.optim.Optimizer
+) -> Callable[[], Tensor]:
     def closure() -> Tensor:
         optimizer.zero_grad()
         left = problem.residuals(problem.predict(state.frozen, theta))
@@ -253,7 +257,9 @@ def _closure(problem: Problem, state: State, theta: Tensor, optimizer: torch.opt
 # ---- how sure ----------------------------------------------------------------------------------------------
 
 
-def posterior(problem: Problem, theta: Float[Tensor, " parameter"]) -> tuple[Float[Tensor, "p p"], Float[Tensor, " p"]]:
+def posterior(
+    problem: CalibrationObjective, theta: Float[Tensor, " parameter"]
+) -> tuple[Float[Tensor, "p p"], Float[Tensor, " p"]]:
     """Covariance of the unknowns (in deviations of the belief), and the Fisher information of the links on each alone.
 
     Laplace's approximation at `theta`; links are taken as independent. A parameter of which the links say nothing has

@@ -26,7 +26,7 @@ LEAST_SHARE = 0.02  # of a scattering coefficient that is believed to be 0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Beliefs:
+class PriorConfig:
     """How far off the tile may be, as standard deviations; 0 takes the tile's word and learns nothing."""
 
     azimuth_deg: float = 10.0
@@ -52,7 +52,7 @@ class Beliefs:
 
 
 @dataclass(frozen=True, eq=False)
-class Unknowns:
+class CalibrationParameters:
     """Parameters in a row; `theta` holds their numbers, standard normal under the belief."""
 
     kind: tuple[str, ...]
@@ -67,8 +67,8 @@ class Unknowns:
 
     @staticmethod
     def of(
-        tile: Tile, sites: tuple[Site, ...], materials: Mapping[str, Mapping[str, float]], beliefs: Beliefs
-    ) -> "Unknowns":
+        tile: Tile, sites: tuple[Site, ...], materials: Mapping[str, Mapping[str, float]], beliefs: PriorConfig
+    ) -> "CalibrationParameters":
         """All parameters with a belief of a scene; `materials` are values by name and property."""
         names = tuple(sorted(name for name, of in materials.items() if of["conductivity"] < CONDUCTOR))
         rows = [
@@ -79,7 +79,7 @@ class Unknowns:
         ]
         kind, owner, believed, spread, floor = zip(*rows, strict=True)
         wide = lambda values: torch.tensor(values, dtype=torch.float64)  # noqa: E731
-        return Unknowns(kind, owner, wide(believed), wide(spread), wide(floor), sites, names)
+        return CalibrationParameters(kind, owner, wide(believed), wide(spread), wide(floor), sites, names)
 
     def __len__(self) -> int:
         return len(self.kind)

@@ -12,9 +12,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from scenes.materials.itu_p2040 import RadioMaterial, reflection
-from training.calibration.objective import Predicted, Problem
-from training.calibration.optimizers import Fitted
-from training.calibration.parameters import MATERIAL, UNITS, Unknowns
+from training.calibration.objective import CalibrationObjective, PredictedLinks
+from training.calibration.optimizers import FitResult
+from training.calibration.parameters import MATERIAL, UNITS, CalibrationParameters
 from training.calibration.synthetic_truth import materials_of
 
 CLEAR = 0.25  # of the belief's width: what measurements have narrowed to less is identified
@@ -25,12 +25,12 @@ TILT = 1e-3  # of a parameter's number, for the derivative of a reflection
 
 
 @dataclass(frozen=True, eq=False)
-class Found:
+class CalibrationResult:
     """The best fit and how sure it is."""
 
-    unknowns: Unknowns
+    unknowns: CalibrationParameters
     known: dict[str, dict[str, float]]
-    fits: list[Fitted]
+    fits: list[FitResult]
     """of all starts"""
     covariance: Float[Tensor, "parameter parameter"]
     """in deviations of the belief, within the valley of the best fit"""
@@ -39,7 +39,7 @@ class Found:
     frequency: float
 
     @property
-    def fit(self) -> Fitted:
+    def fit(self) -> FitResult:
         return min(self.fits, key=lambda done: done.cost)
 
     @property
@@ -181,7 +181,7 @@ def as_csv(rows: list[dict[str, Any]]) -> str:
     return stream.getvalue()
 
 
-def beside(held: Problem, found: Found) -> list[dict[str, Any]]:
+def beside(held: CalibrationObjective, found: CalibrationResult) -> list[dict[str, Any]]:
     """Every link at places that were not learned from: measured level and what was believed and found, as path gain."""
     told = {"before": torch.zeros_like(found.fit.theta), "after": found.settled}
     with torch.no_grad():
@@ -196,7 +196,7 @@ def beside(held: Problem, found: Found) -> list[dict[str, Any]]:
     return rows
 
 
-def judge(held: Problem, found: Found) -> dict[str, Any]:
+def judge(held: CalibrationObjective, found: CalibrationResult) -> dict[str, Any]:
     """Levels at places that were not learned from, by what was believed and by what was found, in dB.
 
     Beside them, what is believed with nothing learned but each cell's power: a fit of powers alone.
@@ -213,7 +213,7 @@ def judge(held: Problem, found: Found) -> dict[str, Any]:
     return told
 
 
-def _errors(held: Problem, said: Predicted, level: bool = False) -> dict[str, Any]:
+def _errors(held: CalibrationObjective, said: PredictedLinks, level: bool = False) -> dict[str, Any]:
     """Median, 90th percentile and bias of level errors; with `level` each cell's median is taken out."""
     both = held.heard & (said.paths > 0)
     error = torch.where(both, said.level_db - held.level_db, torch.nan)

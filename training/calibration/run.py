@@ -13,16 +13,16 @@ from rich.progress import track
 from torch import Tensor
 
 from scenes.variants.calibrated_tile import corrected
-from sim_bridge.paths.chain_pool import Pool, gather
+from sim_bridge.paths.chain_pool import ChainPool, gather
 from sim_bridge.simulator import Sionna
 from sim_bridge.simulator import open as open_simulator
-from training.cache import Stages, digest
+from training.cache import StageCache, digest
 from training.calibration import synthetic_truth
 from training.calibration.drive_localization import judge_phones
-from training.calibration.objective import Problem
-from training.calibration.optimizers import Fitted, fit, posterior
-from training.calibration.result import Found, as_csv, beside, judge
-from training.calibration.setup import CalibrateConfig, Task, task_of
+from training.calibration.objective import CalibrationObjective
+from training.calibration.optimizers import FitResult, fit, posterior
+from training.calibration.result import CalibrationResult, as_csv, beside, judge
+from training.calibration.setup import CalibrateConfig, CalibrationSetup, task_of
 from uel.config import save
 from uel.core.io import as_json, data_folder, replace_file
 from uel.errors import UelError
@@ -43,13 +43,13 @@ def run(config: CalibrateConfig) -> Path:
     was finished.
     """
     folder = Path("runs") / config.run
-    stages = Stages(data_folder())
+    stages = StageCache(data_folder())
     task = task_of(config, stages)
     problem, held = _problems(config, task, stages)
     fits = list(_fits(config, problem, folder))
     best = min(fits, key=lambda done: done.cost)
     covariance, information = posterior(problem, best.theta)
-    found = Found(
+    found = CalibrationResult(
         task.unknowns, task.known, fits, covariance, information, task.sim.sites[0].cells[0].carrier.frequency
     )
     fixed = found.settled
@@ -80,7 +80,9 @@ def run(config: CalibrateConfig) -> Path:
 # ---- paths ---------------------------------------------------------------------------------------------------
 
 
-def _problems(config: CalibrateConfig, task: Task, stages: Stages) -> tuple[Problem, Problem]:
+def _problems(
+    config: CalibrateConfig, task: CalibrationSetup, stages: StageCache
+) -> tuple[CalibrationObjective, CalibrationObjective]:
     """What is learned from and what judges, on one pool of chains."""
     position = torch.cat([task.learn.position, task.judge.position])
     reach = REACH * config.beliefs.height
@@ -91,12 +93,12 @@ def _problems(config: CalibrateConfig, task: Task, stages: Stages) -> tuple[Prob
         pool = gather(task.sim, position, reach, replace(config.chains, depth=config.tracing.max_depth))
         pool.pruned(_rungs(task.sim, reach)).save(out)
 
-    pool = Pool.load(stages.make(f"chains-{task.tile.name}", key, make), task.sim, position)
+    pool = ChainPool.load(stages.make(f"chains-{task.tile.name}", key, make), task.sim, position)
     first = torch.arange(len(task.learn))
     rest = torch.arange(len(task.learn), len(position))
     noise = config.pretend.range_noise or 5.0
     return tuple(
-        Problem.of(pool.of(index), task.unknowns, drive, noise)
+        CalibrationObjective.of(pool.of(index), task.unknowns, drive, noise)
         for index, drive in ((first, task.learn), (rest, task.judge))
     )  # type: ignore[return-value]
 
@@ -111,7 +113,7 @@ def _rungs(sim: Sionna, reach: float) -> list[Tensor]:
 # ---- fits ----------------------------------------------------------------------------------------------------
 
 
-def _fits(config: CalibrateConfig, problem: Problem, folder: Path) -> Iterator[Fitted]:
+def _fits(config: CalibrateConfig, problem: CalibrationObjective, folder: Path) -> Iterator[FitResult]:
     """Every start's end; those that a killed run had finished are read."""
     told = {k: v for k, v in asdict(config).items() if k not in ("run", "starts", "maps", "map_tracing")}
     key = digest({"config": told, "links": problem.levels})
@@ -120,7 +122,7 @@ def _fits(config: CalibrateConfig, problem: Problem, folder: Path) -> Iterator[F
         start = torch.randn(len(problem.unknowns), generator=random, dtype=torch.float64) * (number > 0)
         file = folder / "starts" / f"{number:02}.json"
         if (told := _stored(file)) and told["key"] == key:
-            yield Fitted.read(told["fit"])
+            yield FitResult.read(told["fit"])
             continue
         try:
             done = fit(problem, start, config.fit)
@@ -141,7 +143,7 @@ def _stored(file: Path) -> dict[str, Any] | None:
         return None
 
 
-def _maps(config: CalibrateConfig, task: Task, made: Tile, stages: Stages) -> dict[str, str]:
+def _maps(config: CalibrateConfig, task: CalibrationSetup, made: Tile, stages: StageCache) -> dict[str, str]:
     """Folders of radio maps: of what was believed, of what was found, and of the truth where that is known."""
     worlds = {"before": (task.tile, task.sim.sites), "after": (made, made.sites)}
     worlds |= {"true": (task.true_tile, task.true_tile.sites)} if task.true_tile else {}
@@ -156,7 +158,7 @@ def _maps(config: CalibrateConfig, task: Task, made: Tile, stages: Stages) -> di
     return told
 
 
-def _curves(fits: list[Fitted]) -> str:
+def _curves(fits: list[FitResult]) -> str:
     """Cost and errors of every step of every start, as CSV."""
     rows = [{"start": n, "at": k, **row} for n, done in enumerate(fits) for k, row in enumerate(done.curve)]
     return as_csv(rows)
@@ -165,9 +167,9 @@ def _curves(fits: list[Fitted]) -> str:
 def _write(
     folder: Path,
     config: CalibrateConfig,
-    task: Task,
-    found: Found,
-    fits: list[Fitted],
+    task: CalibrationSetup,
+    found: CalibrationResult,
+    fits: list[FitResult],
     told: dict[str, Any],
     judged: list[dict[str, Any]],
 ) -> None:

@@ -7,25 +7,25 @@ import torch
 from torch import Tensor
 
 import scenes
-from sim_bridge.chains.atlas import AtlasPlan
+from sim_bridge.chains.atlas import AtlasConfig
 from sim_bridge.scene import scene_parameters
-from sim_bridge.scene.tracing_config import Tracing
+from sim_bridge.scene.tracing_config import TracingConfig
 from sim_bridge.simulator import Sionna
 from sim_bridge.simulator import open as open_simulator
-from training.cache import Stages
+from training.cache import StageCache
 from training.calibration import synthetic_truth
-from training.calibration.optimizers import FitPlan
-from training.calibration.parameters import Beliefs, Unknowns
-from training.pipeline.scene_pipeline import RASTER, SitePlan, require_raster, tile_of
+from training.calibration.optimizers import FitConfig
+from training.calibration.parameters import CalibrationParameters, PriorConfig
+from training.pipeline.scene_pipeline import RASTER, SitePlacementConfig, require_raster, tile_of
 from uel.errors import UelError
 from uel.geo.tile import Tile
-from uel.measurement.drive_test import Columns, Drive, read_drive, reports_of, split_by_block
+from uel.measurement.drive_test import ColumnConfig, Drive, read_drive, reports_of, split_by_block
 from uel.mobility.trajectories import draw_positions
 from uel.radio.sites import Array, Cell, Site
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pretend:
+class SyntheticTruthConfig:
     """A world to be found again, where there is no drive: how much of it phones measure."""
 
     share: float = 0.01
@@ -62,30 +62,30 @@ class CalibrateConfig:
     """m, side of a tile of a bundled city"""
     margin: float = 128.0
     """m of city kept around such a tile"""
-    sites: SitePlan = field(default_factory=lambda: SitePlan(count=3, sectors=3, mast=8.0))
+    sites: SitePlacementConfig = field(default_factory=lambda: SitePlacementConfig(count=3, sectors=3, mast=8.0))
     """masts of a tile that has none of its own"""
     rows: int = 8
     """elements of such masts' arrays, one above the other"""
     drive: Path | None = None
     """table of measurements (.csv, .csv.gz); without it a world is pretended"""
-    columns: Columns = field(default_factory=Columns)
-    pretend: Pretend = field(default_factory=Pretend)
+    columns: ColumnConfig = field(default_factory=ColumnConfig)
+    pretend: SyntheticTruthConfig = field(default_factory=SyntheticTruthConfig)
     block: float = 60.0
     """m, side of the blocks by which a drive is split"""
     learned: float = 0.5
     """share of the blocks that are learned from; the others judge"""
     merge: float = 10.0
     """m: reports of a drive within one square of this side are one, of median levels; 0 keeps all"""
-    beliefs: Beliefs = field(default_factory=Beliefs)
-    fit: FitPlan = field(default_factory=FitPlan)
+    beliefs: PriorConfig = field(default_factory=PriorConfig)
+    fit: FitConfig = field(default_factory=FitConfig)
     starts: int = 20
     """fits: the first from what is believed, the others from draws of the belief"""
     maps: float = 4.0
     """m, pixel of the radio maps before and after; 0 makes none"""
-    tracing: Tracing = field(default_factory=lambda: Tracing(diffraction=False, chunk=64))
-    map_tracing: Tracing = field(default_factory=lambda: Tracing(diffraction=False))
+    tracing: TracingConfig = field(default_factory=lambda: TracingConfig(diffraction=False, chunk=64))
+    map_tracing: TracingConfig = field(default_factory=lambda: TracingConfig(diffraction=False))
     """of the radio maps"""
-    chains: AtlasPlan = field(default_factory=lambda: AtlasPlan(rays=500_000))
+    chains: AtlasConfig = field(default_factory=lambda: AtlasConfig(rays=500_000))
     """rays that look for chains of walls"""
 
     def __post_init__(self) -> None:
@@ -100,13 +100,13 @@ class CalibrateConfig:
 
 
 @dataclass(frozen=True, eq=False)
-class Task:
+class CalibrationSetup:
     """All that a calibration works on. `true` are the values of a pretended world, in the unknowns' order."""
 
     tile: Tile
     sim: Sionna
     known: dict[str, dict[str, float]]
-    unknowns: Unknowns
+    unknowns: CalibrationParameters
     learn: Drive
     judge: Drive
     true: Tensor | None = None
@@ -115,21 +115,21 @@ class Task:
     """a drive's own reports, to learn from and to judge by: neither merged nor outdoors alone"""
 
 
-def task_of(config: CalibrateConfig, stages: Stages) -> Task:
+def task_of(config: CalibrateConfig, stages: StageCache) -> CalibrationSetup:
     """Tile, masts, unknowns and measurements. Whatever is wrong with them is said before the first ray."""
     tile = tile_of(config.tile, config.size, config.margin, stages)
     sites = _sites(tile, config)
     whole = read_drive(tile, config.drive, config.columns) if config.drive is not None else None
     sim = open_simulator(tile, sites, config.tracing)
     known = scene_parameters.materials(sim.scene)
-    unknowns = Unknowns.of(tile, sites, known, config.beliefs)
+    unknowns = CalibrationParameters.of(tile, sites, known, config.beliefs)
     if whole is None:
         return _pretended(config, tile, sim, known, unknowns, stages)
     mine = split_by_block(whole.position, config.block, config.learned, config.seed)
     heard = whole.only(mine), whole.only(~mine)
     learn, judged = (merged(part, config.merge) for part in heard)
     learn, judged = learn.only(tile.outdoor(learn.position)), judged.only(tile.outdoor(judged.position))
-    return Task(tile, sim, known, unknowns, learn, judged, heard=heard)
+    return CalibrationSetup(tile, sim, known, unknowns, learn, judged, heard=heard)
 
 
 def _sites(tile: Tile, config: CalibrateConfig) -> tuple[Site, ...]:
@@ -147,9 +147,9 @@ def _pretended(
     tile: Tile,
     sim: Sionna,
     known: dict[str, dict[str, float]],
-    unknowns: Unknowns,
-    stages: Stages,
-) -> Task:
+    unknowns: CalibrationParameters,
+    stages: StageCache,
+) -> CalibrationSetup:
     """A world that is as wrong as is believed, measured at a share of the pixels."""
     plan, random = config.pretend, torch.Generator().manual_seed(config.seed)
     count = max(round(plan.share * tile.grid(plan.pixel).count ** 2), 1)
@@ -164,7 +164,7 @@ def _pretended(
     exact = (0.0, 0.0, plan.least_dbm, config.seed)
     held = synthetic_truth.measured(position[count:], level[count:], delay[count:], *exact)
     true = unknowns.value(synthetic_truth.drawn(unknowns, config.seed))
-    return Task(tile, sim, known, unknowns, learn, held, true, Tile.open(at / "tile"))
+    return CalibrationSetup(tile, sim, known, unknowns, learn, held, true, Tile.open(at / "tile"))
 
 
 def merged(drive: Drive, side: float) -> Drive:

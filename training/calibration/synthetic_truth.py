@@ -10,11 +10,11 @@ from torch import Tensor
 
 from scenes.materials.itu_p2040 import RadioMaterial
 from scenes.variants.calibrated_tile import corrected
-from sim_bridge.chains.atlas import AtlasPlan
+from sim_bridge.chains.atlas import AtlasConfig
 from sim_bridge.paths.chain_pool import gather
-from sim_bridge.scene.tracing_config import Tracing
+from sim_bridge.scene.tracing_config import TracingConfig
 from sim_bridge.simulator import open as open_simulator
-from training.calibration.parameters import Unknowns
+from training.calibration.parameters import CalibrationParameters
 from uel.core.units import SPEED_OF_LIGHT, to_db
 from uel.geo.tile import Tile
 from uel.measurement.drive_test import Drive, reports_of
@@ -24,14 +24,14 @@ WORST = 1.5  # deviations of the belief: how wrong a pretended world is at most
 OTHER_SEED = 1000  # of the rays that find the truth's paths: not those of the fit
 
 
-def drawn(unknowns: Unknowns, seed: int) -> Float[Tensor, " parameter"]:
+def drawn(unknowns: CalibrationParameters, seed: int) -> Float[Tensor, " parameter"]:
     """Numbers of a world that is as wrong as is believed, none more than `WORST`."""
     random = torch.Generator().manual_seed(seed)
     return torch.randn(len(unknowns), generator=random, dtype=torch.float64).clamp(-WORST, WORST)
 
 
 def materials_of(
-    unknowns: Unknowns, theta: Float[Tensor, " parameter"], known: dict[str, dict[str, float]]
+    unknowns: CalibrationParameters, theta: Float[Tensor, " parameter"], known: dict[str, dict[str, float]]
 ) -> dict[str, RadioMaterial]:
     """All materials with a parameter, as a tile holds them; `known` are the values of what is not learned."""
     told = {}
@@ -49,11 +49,11 @@ def materials_of(
 
 def make_truth(
     tile: Tile,
-    unknowns: Unknowns,
+    unknowns: CalibrationParameters,
     known: dict[str, dict[str, float]],
     position: Tensor,
-    tracing: Tracing,
-    chains: AtlasPlan,
+    tracing: TracingConfig,
+    chains: AtlasConfig,
     seed: int,
     out: Path,
 ) -> None:
@@ -97,7 +97,7 @@ def measured(
     return Drive(position, reports_of(said, timed if noise_range else None))
 
 
-def key_of(tile: Tile, unknowns: Unknowns, position: Tensor, how: dict, seed: int) -> dict:
+def key_of(tile: Tile, unknowns: CalibrationParameters, position: Tensor, how: dict, seed: int) -> dict:
     """What a pretended world depends on."""
     theta = drawn(unknowns, seed)
     return {

@@ -13,18 +13,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from sim_bridge.chains.atlas import AtlasPlan
-from sim_bridge.simulator import Tracing
+from sim_bridge.chains.atlas import AtlasConfig
+from sim_bridge.simulator import TracingConfig
 from sim_bridge.simulator import open as open_simulator
-from sim_bridge.survey.worker import Place
-from training.cache import Stages, digest
-from training.data.deployment import World
-from training.evaluation.demo_metrics import EvalPlan, evaluate, example, tables
-from training.locator.config import Recipe
+from sim_bridge.survey.worker import TileWithSites
+from training.cache import StageCache, digest
+from training.data.deployment import Deployment
+from training.evaluation.demo_metrics import DemoEvaluationConfig, evaluate, example, tables
+from training.locator.config import LocatorTrainingConfig
 from training.locator.fit import fit
-from training.locator.task import TrainPlan
+from training.locator.task import OptimizationConfig
 from training.pipeline.scene_pipeline import (
-    SitePlan,
+    SitePlacementConfig,
     live_simulator,
     masts,
     require_raster,
@@ -35,9 +35,9 @@ from training.pipeline.scene_pipeline import (
 from uel.core.grid import Grid
 from uel.core.io import data_folder
 from uel.errors import UelError
-from uel.geo.tile_maps import Maps
-from uel.measurement.model import MeasurementModel
-from uel.mobility.trajectories import TrackPlan
+from uel.geo.tile_maps import TileMaps
+from uel.measurement.model import ObservationModel
+from uel.mobility.trajectories import TrackConfig
 from uel.models.locator import Locator, LocatorConfig, require_nesting
 from uel.radio.radio_map import RadioMap
 
@@ -64,18 +64,18 @@ class DemoConfig:
     """m of city kept around a tile, so that rays do not fall off its edge"""
     pixel: float = 4.0
     """m, pixel of radio maps"""
-    sites: SitePlan = field(default_factory=SitePlan)
-    tracing: Tracing = field(default_factory=Tracing)
-    atlas: AtlasPlan = field(default_factory=lambda: AtlasPlan(rays=300_000))
+    sites: SitePlacementConfig = field(default_factory=SitePlacementConfig)
+    tracing: TracingConfig = field(default_factory=TracingConfig)
+    atlas: AtlasConfig = field(default_factory=lambda: AtlasConfig(rays=300_000))
     """chains of walls kept for the ray tracing in training"""
-    survey: TrackPlan = field(default_factory=TrackPlan)
+    survey: TrackConfig = field(default_factory=TrackConfig)
     """tracks on each training and validation tile"""
-    test_survey: TrackPlan = field(default_factory=lambda: TrackPlan(tracks=256))
+    test_survey: TrackConfig = field(default_factory=lambda: TrackConfig(tracks=256))
     """tracks on the test tile"""
-    measurement: MeasurementModel = field(default_factory=MeasurementModel)
+    measurement: ObservationModel = field(default_factory=ObservationModel)
     locator: LocatorConfig = field(default_factory=LocatorConfig)
-    training: TrainPlan = field(default_factory=TrainPlan)
-    evaluation: EvalPlan = field(default_factory=EvalPlan)
+    training: OptimizationConfig = field(default_factory=OptimizationConfig)
+    evaluation: DemoEvaluationConfig = field(default_factory=DemoEvaluationConfig)
 
     def __post_init__(self) -> None:
         # Whatever can be wrong is said now, not after the stages before it.
@@ -90,7 +90,7 @@ def run(config: DemoConfig) -> Path:
     """Run every stage that is not there yet and return the run's folder."""
     start = time.perf_counter()
     torch.manual_seed(config.seed)
-    stages = Stages(data_folder())
+    stages = StageCache(data_folder())
     folder = Path("runs") / config.run
     folder.mkdir(parents=True, exist_ok=True)
     train = [build_world(config, stages, name, config.survey, live=True) for name in config.train]
@@ -100,7 +100,9 @@ def run(config: DemoConfig) -> Path:
         "config": _without(config, "run", "test", "test_survey", "evaluation"),
         "data": _provenance([*train, validate]),
     }
-    recipe = Recipe(seed=config.seed, measurement=config.measurement, locator=config.locator, training=config.training)
+    recipe = LocatorTrainingConfig(
+        seed=config.seed, measurement=config.measurement, locator=config.locator, training=config.training
+    )
     locator, facts = fit(folder / "training", digest(key), recipe, train, [validate])
     locator.save(folder)
     judge(folder, digest([key, asdict(config), test.tile.fingerprint]), config, test, locator, facts, stages.seconds)
@@ -112,7 +114,7 @@ def judge(
     folder: Path,
     key: str,
     config: DemoConfig,
-    test: World,
+    test: Deployment,
     locator: Locator,
     facts: dict[str, Any],
     seconds: dict[str, float],
@@ -132,13 +134,13 @@ def judge(
     mark.write_text(key)
 
 
-def build_world(config: DemoConfig, stages: Stages, name: str, plan: TrackPlan, live: bool = False) -> World:
+def build_world(config: DemoConfig, stages: StageCache, name: str, plan: TrackConfig, live: bool = False) -> Deployment:
     """Tile, sites, radio map and survey of one place, made or reused; `live` keeps a simulator for training."""
     tile = tile_of(name, config.size, config.margin, stages)
     geometry = {"place": name, "size": config.size, "margin": config.margin}
     network = {**geometry, "tile": tile.fingerprint, "sites": asdict(config.sites), "seed": config.seed}
     traced = {**network, "tracing": asdict(config.tracing)}
-    place = Place(tile, masts(tile, config.sites, config.seed))
+    place = TileWithSites(tile, masts(tile, config.sites, config.seed))
     radio_at = stages.make(
         f"map-{name}",
         {**traced, "pixel": config.pixel},
@@ -147,27 +149,27 @@ def build_world(config: DemoConfig, stages: Stages, name: str, plan: TrackPlan, 
     survey = traced_tracks(
         f"survey-{name}", {**traced, "plan": asdict(plan)}, place, plan, config.tracing, config.seed, stages
     )
-    maps = Maps.of(tile, RadioMap.load(radio_at))
+    maps = TileMaps.of(tile, RadioMap.load(radio_at))
     simulator = None
     if live:
         simulator = live_simulator(
             f"atlas-{name}", network, place, config.tracing, config.atlas, config.training, stages
         )
-    return World(tile, maps, survey, simulator)
+    return Deployment(tile, maps, survey, simulator)
 
 
 def _without(config: DemoConfig, *names: str) -> dict[str, Any]:
     return {k: v for k, v in asdict(config).items() if k not in names}
 
 
-def _provenance(worlds: list[World]) -> list[str]:
+def _provenance(worlds: list[Deployment]) -> list[str]:
     return [world.tile.fingerprint for world in worlds]
 
 
 def _write(
     folder: Path,
     config: DemoConfig,
-    test: World,
+    test: Deployment,
     errors: dict[str, Any],
     facts: dict[str, Any],
     seconds: dict[str, float],

@@ -12,21 +12,21 @@ from typing import Any
 import torch
 from rich.progress import track
 
-from sim_bridge.chains.atlas import AtlasPlan
-from sim_bridge.survey.worker import Place
-from training.cache import Stages, digest
-from training.data.augmentation import AugmentPlan
-from training.data.deployment import EXACT, World
-from training.data.domain_randomization import RealismPlan
-from training.locator.callbacks import Draw
-from training.locator.config import Hardware, Recipe, Watch
+from sim_bridge.chains.atlas import AtlasConfig
+from sim_bridge.survey.worker import TileWithSites
+from training.cache import StageCache, digest
+from training.data.augmentation import AugmentationConfig
+from training.data.deployment import EXACT, Deployment
+from training.data.domain_randomization import DomainRandomizationConfig
+from training.locator.callbacks import FixDrawing
+from training.locator.config import HardwareConfig, LocatorTrainingConfig, LoggingConfig
 from training.locator.fit import first_process, fit
-from training.locator.fit_map_restorer import Restoring, fit_restorer
-from training.locator.task import TrainPlan
-from training.pipeline.map_adaptation import Mending, mended
-from training.pipeline.map_conditions import MapPlan, maps_under
+from training.locator.fit_map_restorer import MapRestorerTrainingConfig, fit_restorer
+from training.locator.task import OptimizationConfig
+from training.pipeline.map_adaptation import MapAdaptationConfig, mended
+from training.pipeline.map_conditions import MapConditionConfig, maps_under
 from training.pipeline.scene_pipeline import (
-    SitePlan,
+    SitePlacementConfig,
     live_simulator,
     masts,
     require_raster,
@@ -39,12 +39,12 @@ from uel.core.grid import Grid
 from uel.core.io import as_json, data_folder, replace_file
 from uel.errors import UelError
 from uel.geo.tile import Tile
-from uel.measurement.model import MeasurementModel
-from uel.mobility.trajectories import TrackPlan
+from uel.measurement.model import ObservationModel
+from uel.mobility.trajectories import TrackConfig
 from uel.models.locator import SCHEMA, LocatorConfig, require_nesting
 from uel.models.map_restorer import FILE as RESTORER
 from uel.models.map_restorer import SCHEMA as RESTORER_SCHEMA
-from uel.models.map_restorer import Restorer
+from uel.models.map_restorer import MapRestorer
 from uel.radio.sites import Site, sites_to_json
 from uel.survey.dataset import Survey
 
@@ -52,7 +52,7 @@ VALIDATION_SEED = 10_000  # of the masts on places to validate on, beyond those 
 
 
 @dataclass(frozen=True, kw_only=True)
-class Weights:
+class MapConditionWeights:
     """How often the locator is given which maps, see `training.pipeline.map_conditions`."""
 
     M0: float = 1.0
@@ -100,28 +100,28 @@ class TrainConfig:
     """sets of masts on each place to validate on"""
     counts: tuple[int, ...] = ()
     """sites of the sets of masts, in turn; `sites.count` unless given"""
-    sites: SitePlan = field(default_factory=SitePlan)
-    maps: MapPlan = field(default_factory=MapPlan)
+    sites: SitePlacementConfig = field(default_factory=SitePlacementConfig)
+    maps: MapConditionConfig = field(default_factory=MapConditionConfig)
     """the true maps, and how wrong the others are"""
-    conditions: Weights = field(default_factory=Weights)
-    mending: Mending = field(default_factory=Mending)
+    conditions: MapConditionWeights = field(default_factory=MapConditionWeights)
+    mending: MapAdaptationConfig = field(default_factory=MapAdaptationConfig)
     """labelled reports that put maps right first, of a locator that learns from such maps (`locator.mended`)"""
-    restoring: Restoring = field(default_factory=Restoring)
+    restoring: MapRestorerTrainingConfig = field(default_factory=MapRestorerTrainingConfig)
     """a network that learns first how maps are wrong, of such a locator, too"""
     survey: Path | None = None
     """a survey with traced tracks on places to train on that are folders, with their own masts"""
-    tracks: TrackPlan = field(default_factory=TrackPlan)
+    tracks: TrackConfig = field(default_factory=TrackConfig)
     """tracks that are traced for each set of masts, unless `survey` has them or `training.traced_share` is 0"""
-    atlas: AtlasPlan = field(default_factory=lambda: AtlasPlan(rays=300_000))
+    atlas: AtlasConfig = field(default_factory=lambda: AtlasConfig(rays=300_000))
     """chains of walls kept for the ray tracing in training"""
-    measurement: MeasurementModel = field(default_factory=MeasurementModel)
+    measurement: ObservationModel = field(default_factory=ObservationModel)
     """what the locator takes phones to be"""
-    realism: RealismPlan = field(default_factory=RealismPlan)
-    augment: AugmentPlan = field(default_factory=AugmentPlan)
+    realism: DomainRandomizationConfig = field(default_factory=DomainRandomizationConfig)
+    augment: AugmentationConfig = field(default_factory=AugmentationConfig)
     locator: LocatorConfig = field(default_factory=LocatorConfig)
-    training: TrainPlan = field(default_factory=TrainPlan)
-    hardware: Hardware = field(default_factory=Hardware)
-    watch: Watch = field(default_factory=Watch)
+    training: OptimizationConfig = field(default_factory=OptimizationConfig)
+    hardware: HardwareConfig = field(default_factory=HardwareConfig)
+    watch: LoggingConfig = field(default_factory=LoggingConfig)
     sweep: Path | None = None
     """train once for each combination of the values in this file, which `wandb sweep` reads, too"""
     wandb_sweep: bool = False
@@ -150,19 +150,19 @@ class TrainConfig:
             raise UelError("a survey knows one set of masts on a place", got=f"deployments {self.deployments}", do=do)
 
     @property
-    def recipe(self) -> Recipe:
-        same = {f.name: getattr(self, f.name) for f in fields(Recipe) if f.name != "conditions"}
-        return Recipe(conditions=self.conditions.drawn, **same)
+    def recipe(self) -> LocatorTrainingConfig:
+        same = {f.name: getattr(self, f.name) for f in fields(LocatorTrainingConfig) if f.name != "conditions"}
+        return LocatorTrainingConfig(conditions=self.conditions.drawn, **same)
 
 
-def run(config: TrainConfig, draw: Draw | None = None) -> Path | None:
+def run(config: TrainConfig, draw: FixDrawing | None = None) -> Path | None:
     """Make what is not there yet, train, and return the run's folder.
 
     It holds `locator.pt`, `config.yaml`, `metrics.csv`, `metrics.json` and `training/`. Killed, the same call goes on
     after the last whole epoch. Of several processes each calls this; the first one writes, the others return None.
     """
     folder = Path("runs") / own_name(config.run)
-    stages = Stages(data_folder())
+    stages = StageCache(data_folder())
     train = list(_worlds(config, stages, config.train, live=config.training.traces))
     validate = list(_worlds(config, stages, config.validate))
     at = _restorer(config, stages, train, validate)
@@ -197,7 +197,9 @@ def own_name(run: str) -> str:
     return f"{run}-{agent}" if agent else run
 
 
-def _worlds(config: TrainConfig, stages: Stages, places: tuple[str, ...], live: bool = False) -> Iterator[World]:
+def _worlds(
+    config: TrainConfig, stages: StageCache, places: tuple[str, ...], live: bool = False
+) -> Iterator[Deployment]:
     """Every set of masts on every place."""
     sets = config.deployments if places == config.train else config.validate_deployments
     chosen = [(place, number) for place in places for number in range(sets)]
@@ -208,11 +210,11 @@ def _worlds(config: TrainConfig, stages: Stages, places: tuple[str, ...], live: 
 
 
 def _world(
-    config: TrainConfig, stages: Stages, tile: Tile, index: int, number: int, live: bool, validate: bool
-) -> World:
+    config: TrainConfig, stages: StageCache, tile: Tile, index: int, number: int, live: bool, validate: bool
+) -> Deployment:
     """A tile with a set of masts, its maps under every condition that has a weight, and its traced truth."""
     seed = config.seed + index + VALIDATION_SEED * validate
-    place = Place(tile, _masts(config, tile, index, number, seed))
+    place = TileWithSites(tile, _masts(config, tile, index, number, seed))
     maps = {
         name: maps_under(name, tile, place.sites, config.maps, stages, seed)
         for name in dict.fromkeys((EXACT, *config.conditions.drawn))
@@ -224,10 +226,12 @@ def _world(
         survey = traced_tracks(f"survey-{tile.name}", key, place, config.tracks, tracing, seed, stages)
     if live:
         simulator = live_simulator(f"atlas-{tile.name}", network, place, tracing, config.atlas, config.training, stages)
-    return World(tile, maps.pop(EXACT), survey, simulator, maps)
+    return Deployment(tile, maps.pop(EXACT), survey, simulator, maps)
 
 
-def _restorer(config: TrainConfig, stages: Stages, train: list[World], validate: list[World]) -> Path | None:
+def _restorer(
+    config: TrainConfig, stages: StageCache, train: list[Deployment], validate: list[Deployment]
+) -> Path | None:
     """The folder of a network that learned how these maps are wrong, where one is asked for."""
     if not config.locator.mended or not config.restoring.steps or set(config.conditions.drawn) == {EXACT}:
         return None
@@ -249,9 +253,11 @@ def _restorer(config: TrainConfig, stages: Stages, train: list[World], validate:
     )
 
 
-def _mended(config: TrainConfig, stages: Stages, worlds: list[World], restorer: Path | None) -> list[World]:
+def _mended(
+    config: TrainConfig, stages: StageCache, worlds: list[Deployment], restorer: Path | None
+) -> list[Deployment]:
     """Worlds whose maps are put right, under each condition."""
-    network, found = restorer and Restorer.load(restorer), list[World]()
+    network, found = restorer and MapRestorer.load(restorer), list[Deployment]()
     for index, world in enumerate(track(worlds, "putting maps right", transient=True)):
         key = {**_identity(world), "maps": asdict(config.maps), "restorer": restorer and restorer.name}
         found.append(
@@ -260,7 +266,7 @@ def _mended(config: TrainConfig, stages: Stages, worlds: list[World], restorer: 
     return found
 
 
-def _identity(world: World) -> dict[str, Any]:
+def _identity(world: Deployment) -> dict[str, Any]:
     """What tells a world from others."""
     return {"tile": world.tile.fingerprint, "sites": sites_to_json(world.maps.radio.sites)}
 

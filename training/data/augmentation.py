@@ -9,9 +9,9 @@ from torch import Tensor
 
 from uel.core.grid import Grid
 from uel.errors import UelError
-from uel.geo.tile_maps import Maps
-from uel.measurement.reports import Truth
-from uel.radio.radio_map import Channels, RadioMap
+from uel.geo.tile_maps import TileMaps
+from uel.measurement.reports import LinkTruth
+from uel.radio.radio_map import PropagationChannels, RadioMap
 from uel.radio.simulator import Paths
 from uel.radio.sites import Site
 
@@ -19,7 +19,7 @@ EDGE = 1e-3  # m inside the tile's edge: where a position that a turn has thrown
 
 
 @dataclass(frozen=True, kw_only=True)
-class Similarity:
+class SimilarityTransform:
     """A mirror image in the north–south axis (or none), then a turn about the tile's centre, then a scale.
 
     All lengths are scaled, heights too, and gains stay: this is the scaled world under a carrier that is scaled the
@@ -56,7 +56,7 @@ class Similarity:
         """What a compass azimuth becomes."""
         return ((-azimuth_deg if self.mirrored else azimuth_deg) - self.angle_deg) % 360.0
 
-    def truth(self, truth: Truth) -> Truth:
+    def truth(self, truth: LinkTruth) -> LinkTruth:
         """What is true of the same links."""
         return replace(
             truth,
@@ -84,13 +84,13 @@ class Similarity:
         x, y, z = self.position(torch.tensor(site.position)).tolist()
         return replace(site, position=(x, y, z), cells=cells)
 
-    def maps(self, maps: Maps) -> Maps:
+    def maps(self, maps: TileMaps) -> TileMaps:
         """What a locator may look at, of the turned world."""
         if self.identity:
             return maps
         grid = maps.radio.grid
         buildings, prior = (self.raster(values, grid) for values in (maps.buildings, maps.prior))
-        return Maps(self.radio(maps.radio), torch.cat([buildings[:1] * self.scale, buildings[1:]]), prior)
+        return TileMaps(self.radio(maps.radio), torch.cat([buildings[:1] * self.scale, buildings[1:]]), prior)
 
     def radio(self, radio: RadioMap) -> RadioMap:
         """The radio map of the turned world."""
@@ -103,9 +103,9 @@ class Similarity:
             channels=self._channels(radio.channels, radio.grid) if radio.channels else None,
         )
 
-    def _channels(self, channels: Channels, grid: Grid) -> Channels:
+    def _channels(self, channels: PropagationChannels, grid: Grid) -> PropagationChannels:
         take = lambda values: self.raster(values, grid)  # noqa: E731
-        return Channels(
+        return PropagationChannels(
             take(channels.first_arrival) * self.scale,
             take(channels.delay_spread) * self.scale,
             self._direction(take(channels.arrival)),
@@ -118,18 +118,18 @@ class Similarity:
         return torch.cat([plane, vector[:, 2:]], 1)
 
 
-IDENTITY = Similarity()
+IDENTITY = SimilarityTransform()
 
 
 @dataclass(frozen=True)
-class Turned:
+class TransformedSimulator:
     """A map or simulator, asked about a turned world in that world's own positions.
 
     Positions that lie off the unturned tile are asked for at its edge.
     """
 
     source: Paths
-    similarity: Similarity
+    similarity: SimilarityTransform
     size: float
     """m, side of the tile"""
 
@@ -137,7 +137,7 @@ class Turned:
         """See `PathGain.path_gain`."""
         return self.source.path_gain(self._back(position))
 
-    def paths(self, position: Float[Tensor, "*n dim"]) -> Truth:
+    def paths(self, position: Float[Tensor, "*n dim"]) -> LinkTruth:
         """See `Paths.paths`."""
         return self.similarity.truth(self.source.paths(self._back(position)))
 
@@ -148,7 +148,7 @@ class Turned:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AugmentPlan:
+class AugmentationConfig:
     """How the world of each training batch is seen."""
 
     symmetries: bool = False
@@ -166,9 +166,9 @@ class AugmentPlan:
                 do="try 5 and 0.1, or --augment.symmetries alone",
             )
 
-    def draw(self, generator: torch.Generator) -> Similarity:
+    def draw(self, generator: torch.Generator) -> SimilarityTransform:
         mirrored, quarter, angle, scale = torch.rand(4, generator=generator).tolist()
-        return Similarity(
+        return SimilarityTransform(
             mirrored=self.symmetries and mirrored < 0.5,
             angle_deg=90.0 * int(4 * quarter) * self.symmetries + self.angle_deg * (2 * angle - 1),
             scale=1 + self.scale * (2 * scale - 1),

@@ -9,12 +9,12 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from training.data.augmentation import IDENTITY, AugmentPlan, Similarity
-from training.data.deployment import EXACT, World
-from training.data.domain_randomization import RealismPlan
-from uel.geo.tile_maps import Maps
-from uel.measurement.model import MeasurementModel
-from uel.measurement.reports import TIERS, Reports, Truth
+from training.data.augmentation import IDENTITY, AugmentationConfig, SimilarityTransform
+from training.data.deployment import EXACT, Deployment
+from training.data.domain_randomization import DomainRandomizationConfig
+from uel.geo.tile_maps import TileMaps
+from uel.measurement.model import ObservationModel
+from uel.measurement.reports import TIERS, LinkTruth, Reports
 
 FORK = 0x5EED  # what tells the generator of conditions, phones and turns from that of reports
 
@@ -25,12 +25,12 @@ class Batch:
 
     world: int
     index: int
-    maps: Maps
+    maps: TileMaps
     reports: Reports
     position: Float[Tensor, "batch 2"]
     condition: str = EXACT
-    similarity: Similarity = IDENTITY
-    believed: MeasurementModel | None = None
+    similarity: SimilarityTransform = IDENTITY
+    believed: ObservationModel | None = None
     """what the locator is told of the phones' realism; its own model unless given"""
     labelled: int | None = None
     """phones whose position is told, the first of the batch; `position` lacks those of others. All, unless given"""
@@ -51,19 +51,19 @@ def moved(value: Any, device: torch.device | str, **how: Any) -> Any:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Drawing:
+class BatchConfig:
     """What the batches of a training are drawn by."""
 
-    model: MeasurementModel
+    model: ObservationModel
     """the locator's own"""
     size: int
     """phones in a batch"""
     seed: int
     traced_share: float = 0.25
     """share of phones whose truth is ray-traced; the others are drawn from the radio map"""
-    realism: RealismPlan | None = None
+    realism: DomainRandomizationConfig | None = None
     """phones are as `model` says unless given"""
-    augment: AugmentPlan = field(default_factory=AugmentPlan)
+    augment: AugmentationConfig = field(default_factory=AugmentationConfig)
     conditions: Mapping[str, float] = field(default_factory=lambda: {EXACT: 1.0})
     """weights of the map conditions"""
 
@@ -72,15 +72,15 @@ class Drawing:
         return round(self.size * self.traced_share)
 
 
-class Batches(Dataset[Batch]):
+class BatchDataset(Dataset[Batch]):
     """`count` training batches from number `first` on, `stride` apart: ranks of a data-parallel training interleave.
 
-    Batches go round the worlds and the feature tiers; those of `Drawing.traced_share` come from the survey, the rest
-    from the map.
+    Batches go round the worlds and the feature tiers; those of `BatchConfig.traced_share` come from the survey, the
+    rest from the map.
     """
 
     def __init__(
-        self, worlds: Sequence[World], drawing: Drawing, first: int = 0, count: int = 2**40, stride: int = 1
+        self, worlds: Sequence[Deployment], drawing: BatchConfig, first: int = 0, count: int = 2**40, stride: int = 1
     ) -> None:
         self.worlds, self.drawing = worlds, drawing
         self.numbers = range(first, first + count * stride, stride)
@@ -95,7 +95,9 @@ class Batches(Dataset[Batch]):
         return draw_batch(self.worlds, self.drawing, number, number % len(self.worlds))
 
 
-def draw_batch(worlds: Sequence[World], drawing: Drawing, number: int, which: int, truth: Truth | None = None) -> Batch:
+def draw_batch(
+    worlds: Sequence[Deployment], drawing: BatchConfig, number: int, which: int, truth: LinkTruth | None = None
+) -> Batch:
     """Batch `number`, on world `which`; its traced part has this `truth`, or some of the world's own survey."""
     world = worlds[which]
     generator = torch.Generator().manual_seed(drawing.seed * 1_000_003 + number)

@@ -7,11 +7,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from training.data.augmentation import IDENTITY, Similarity
+from training.data.augmentation import IDENTITY, SimilarityTransform
 from uel.geo.tile import Tile
-from uel.geo.tile_maps import Maps
-from uel.measurement.model import MeasurementModel
-from uel.measurement.reports import Reports, Truth
+from uel.geo.tile_maps import TileMaps
+from uel.measurement.model import ObservationModel
+from uel.measurement.reports import LinkTruth, Reports
 from uel.mobility.trajectories import draw_positions
 from uel.radio.simulator import Simulator
 from uel.survey.dataset import TileSurvey
@@ -20,25 +20,25 @@ EXACT = "M0"  # the map condition under which a locator is given the world's own
 
 
 @dataclass(frozen=True, eq=False)
-class World:
+class Deployment:
     """A tile, its maps, its traced survey, and (where training asks it) the live simulator."""
 
     tile: Tile
-    maps: Maps
+    maps: TileMaps
     """the truth, as far as maps tell it"""
     survey: TileSurvey | None
     """ray-traced truth, in memory"""
     simulator: Simulator | None = None
-    variants: Mapping[str, Maps] = field(default_factory=dict)
+    variants: Mapping[str, TileMaps] = field(default_factory=dict)
     """other maps that a locator may be given of the same place, by map condition"""
-    models: Mapping[str, MeasurementModel] = field(default_factory=dict)
+    models: Mapping[str, ObservationModel] = field(default_factory=dict)
     """what a locator is told of phones beside them, where labelled reports have shown it"""
 
-    def given(self, condition: str) -> Maps:
+    def given(self, condition: str) -> TileMaps:
         """The maps that a locator is given under a condition."""
         return {EXACT: self.maps, **self.variants}[condition]
 
-    def said(self, reports: Reports, condition: str, similarity: Similarity = IDENTITY) -> Reports:
+    def said(self, reports: Reports, condition: str, similarity: SimilarityTransform = IDENTITY) -> Reports:
         """Reports as they read to a locator that believes the masts to be as they are on the maps it is given."""
         true, believed = self.maps.radio.sites, self.given(condition).radio.sites
         if believed == true:
@@ -50,7 +50,11 @@ class World:
         return as_believed(reports, similarity.sites(true), similarity.sites(believed))
 
     def from_map(
-        self, count: int, model: MeasurementModel, generator: torch.Generator, similarity: Similarity = IDENTITY
+        self,
+        count: int,
+        model: ObservationModel,
+        generator: torch.Generator,
+        similarity: SimilarityTransform = IDENTITY,
     ) -> tuple[Reports, Float[Tensor, "count 2"]]:
         """Reports drawn by lookup in the radio map, at uniform outdoor places where a cell is heard.
 
@@ -72,10 +76,10 @@ class World:
 
     def from_survey(
         self,
-        model: MeasurementModel,
+        model: ObservationModel,
         generator: torch.Generator,
         count: int | None = None,
-        similarity: Similarity = IDENTITY,
+        similarity: SimilarityTransform = IDENTITY,
     ) -> tuple[Reports, Float[Tensor, "n 2"]]:
         """Reports on ray-traced truth: `count` at random (with repetition), or each of the survey once.
 
@@ -88,7 +92,11 @@ class World:
         return self.traced(truth, model, generator, similarity)
 
     def traced(
-        self, truth: Truth, model: MeasurementModel, generator: torch.Generator, similarity: Similarity = IDENTITY
+        self,
+        truth: LinkTruth,
+        model: ObservationModel,
+        generator: torch.Generator,
+        similarity: SimilarityTransform = IDENTITY,
     ) -> tuple[Reports, Float[Tensor, "n 2"]]:
         """Reports on given ray-traced truth, of the phones that hear a cell and are on the (turned) tile."""
         truth = truth if similarity.identity else similarity.truth(truth)
@@ -98,7 +106,7 @@ class World:
         return observed[audible], truth.position[audible]
 
 
-def _possible(position: Float[Tensor, "n 2"], maps: Maps) -> Float[Tensor, "m 2"]:
+def _possible(position: Float[Tensor, "n 2"], maps: TileMaps) -> Float[Tensor, "m 2"]:
     """Positions on the tile and in pixels where a phone can be: those of resampled maps end elsewhere than walls."""
     position = position[maps.radio.grid.contains(position)]
     return position[maps.prior[maps.radio.grid.pixel_of(position)] > 0]

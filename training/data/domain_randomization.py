@@ -5,27 +5,27 @@ from dataclasses import dataclass, fields, replace
 import torch
 
 from uel.errors import UelError
-from uel.measurement.model import MeasurementModel
+from uel.measurement.model import ObservationModel
 from uel.measurement.reports import TIERS, Tier, features_of
 
-Range = tuple[float, float]
+ValueRange = tuple[float, float]
 
 
 @dataclass(frozen=True, kw_only=True)
-class RealismPlan:
+class DomainRandomizationConfig:
     """Which phones a locator learns from. Pairs are the least and the greatest of an even draw."""
 
-    shadowing_db: Range = (8.0, 8.0)
+    shadowing_db: ValueRange = (8.0, 8.0)
     """standard deviation of shadow fading"""
-    cell_correlation: Range = (0.0, 0.0)
+    cell_correlation: ValueRange = (0.0, 0.0)
     """of the fading of two cells at one place"""
-    level_noise_db: Range = (0.0, 0.0)
+    level_noise_db: ValueRange = (0.0, 0.0)
     """standard deviation of a level's own error"""
-    feature_dropout: Range = (0.0, 0.0)
+    feature_dropout: ValueRange = (0.0, 0.0)
     """share of timing advances, times and azimuths that are missing"""
-    cell_dropout: Range = (0.0, 0.0)
+    cell_dropout: ValueRange = (0.0, 0.0)
     """share of cells that are heard and not reported"""
-    report_dropout: Range = (0.0, 0.0)
+    report_dropout: ValueRange = (0.0, 0.0)
     """share of reports that are lost as a whole"""
     cells_max: tuple[int, ...] = (8,)
     """strongest cells that a report holds, one of these"""
@@ -46,9 +46,9 @@ class RealismPlan:
             raise UelError("a range runs from the least up", got=f"{falling[0]} {getattr(self, falling[0])}")
         for end in (0, 1):  # the model has the last word on what can be
             for count in self.cells_max:
-                MeasurementModel(cells_max=count, **{name: getattr(self, name)[end] for name in RANGES})
+                ObservationModel(cells_max=count, **{name: getattr(self, name)[end] for name in RANGES})
 
-    def draw(self, model: MeasurementModel, generator: torch.Generator) -> MeasurementModel:
+    def draw(self, model: ObservationModel, generator: torch.Generator) -> ObservationModel:
         """`model` with everything that is drawn."""
         shares = torch.rand(len(RANGES), generator=generator).tolist()
         pairs = (getattr(self, name) for name in RANGES)
@@ -56,10 +56,10 @@ class RealismPlan:
         which = int(torch.randint(len(self.cells_max), (), generator=generator))
         return replace(model, cells_max=self.cells_max[which], **drawn)
 
-    def believed(self, model: MeasurementModel, drawn: MeasurementModel) -> MeasurementModel:
+    def believed(self, model: ObservationModel, drawn: ObservationModel) -> ObservationModel:
         """What the locator, whose own model is `model`, takes the realism of drawn phones to be."""
         return replace(model, **{name: getattr(drawn, name) for name in self.told})
 
 
-RANGES = tuple(f.name for f in fields(RealismPlan) if f.type == Range)
+RANGES = tuple(f.name for f in fields(DomainRandomizationConfig) if f.type == ValueRange)
 DRAWN = (*RANGES, "cells_max")

@@ -9,13 +9,13 @@ from jaxtyping import Float
 from rich.progress import track
 from torch import Tensor
 
-from training.data.deployment import World
+from training.data.deployment import Deployment
 from uel.errors import UelError
-from uel.estimation.baselines import METHODS, Place
+from uel.estimation.baselines import METHODS, LocalizationProblem
 from uel.estimation.fix import Fix
 from uel.estimation.grid_posterior import geometric_median, grid_posterior
 from uel.estimation.metrics import position_error, summary
-from uel.measurement.model import MeasurementModel
+from uel.measurement.model import ObservationModel
 from uel.measurement.reports import TIERS, Reports
 from uel.models.locator import Locator
 
@@ -23,7 +23,7 @@ CHUNK = 64  # phones whose likelihood maps are held at once: bounds memory to a 
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvalPlan:
+class DemoEvaluationConfig:
     """How many phones the judgement rests on."""
 
     phones: int = 1000
@@ -36,12 +36,14 @@ class EvalPlan:
             raise UelError("an evaluation needs phones and fingerprints", got=self, do="give at least one of each")
 
 
-Errors = dict[str, Float[Tensor, " n"]]
+MethodErrors = dict[str, Float[Tensor, " n"]]
 
 
-def evaluate(locator: Locator, world: World, model: MeasurementModel, plan: EvalPlan, seed: int) -> Errors:
+def evaluate(
+    locator: Locator, world: Deployment, model: ObservationModel, plan: DemoEvaluationConfig, seed: int
+) -> MethodErrors:
     """Position errors in metres of every method, keyed "truth/tier/method"; truths `map` and `paths`."""
-    errors: Errors = {}
+    errors: MethodErrors = {}
     for truth in ("map", "paths"):
         reports, position, place = _questions(truth, world, model, plan, seed)
         for tier in TIERS:
@@ -51,8 +53,8 @@ def evaluate(locator: Locator, world: World, model: MeasurementModel, plan: Eval
 
 
 def _questions(
-    truth: str, world: World, model: MeasurementModel, plan: EvalPlan, seed: int
-) -> tuple[Reports, Tensor, Place]:
+    truth: str, world: Deployment, model: ObservationModel, plan: DemoEvaluationConfig, seed: int
+) -> tuple[Reports, Tensor, LocalizationProblem]:
     """Test reports with their positions, and what the methods may know; fingerprints are other phones."""
     generator = torch.Generator().manual_seed(seed)
     if truth == "map":
@@ -63,15 +65,17 @@ def _questions(
         share = min(plan.fingerprints, len(everyone) // 2)  # tracks are in order: the halves share one at most
         known, known_at = everyone[:share], everywhere[:share]
         reports, position = everyone[share:], everywhere[share:]
-    return reports, position, Place(world.maps.radio, world.maps.prior, model, known, known_at)
+    return reports, position, LocalizationProblem(world.maps.radio, world.maps.prior, model, known, known_at)
 
 
-def _tier_of(place: Place, tier: str) -> Place:
-    return Place(place.radio, place.prior, place.model, place.fingerprints.tier(tier), place.fingerprint_position)
+def _tier_of(place: LocalizationProblem, tier: str) -> LocalizationProblem:
+    return LocalizationProblem(
+        place.radio, place.prior, place.model, place.fingerprints.tier(tier), place.fingerprint_position
+    )
 
 
 def _answers(
-    locator: Locator, world: World, reports: Reports, place: Place, truth: str
+    locator: Locator, world: Deployment, reports: Reports, place: LocalizationProblem, truth: str
 ) -> dict[str, Float[Tensor, "n 2"]]:
     methods = dict(METHODS) | {"locator": lambda r, _: locator(r, world.maps).position}
     answers: dict[str, list[Tensor]] = {name: [] for name in methods}
@@ -84,7 +88,7 @@ def _answers(
     return {name: torch.cat(parts) for name, parts in answers.items()}
 
 
-def tables(errors: Errors, tile: str) -> dict[str, Any]:
+def tables(errors: MethodErrors, tile: str) -> dict[str, Any]:
     """`test`, `test_paths`, `r50`, `r95` of metrics.json; the ratios belong to truth `map`, whose limit is exact."""
     stats: dict[str, dict[str, dict[str, Any]]] = {"map": {}, "paths": {}}
     for key, error in errors.items():
@@ -101,7 +105,9 @@ def tables(errors: Errors, tile: str) -> dict[str, Any]:
     }
 
 
-def example(locator: Locator, world: World, model: MeasurementModel, seed: int, tier: str = "T2") -> dict[str, Any]:
+def example(
+    locator: Locator, world: Deployment, model: ObservationModel, seed: int, tier: str = "T2"
+) -> dict[str, Any]:
     """One fix in full, for the report's picture: of sixteen phones, the one with the median error."""
     generator = torch.Generator().manual_seed(seed + 1)
     reports, position = world.from_map(16, model, generator)

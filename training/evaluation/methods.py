@@ -18,25 +18,25 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from uel.adaptation.mast_heights import MapTracer
-from uel.adaptation.site_adaptation import Learned
-from uel.estimation.baselines import METHODS, Place, knn_map, knn_survey
-from uel.estimation.estimates import LEAST, Estimate, Fixes, Pixels, Point, fix_raster
+from uel.adaptation.mast_heights import MapFactory
+from uel.adaptation.site_adaptation import SiteAdaptation
+from uel.estimation.baselines import METHODS, LocalizationProblem, knn_map, knn_survey
+from uel.estimation.estimates import LEAST, Estimate, FixEstimate, GridEstimate, PointEstimate, fix_raster
 from uel.estimation.grid_posterior import grid_posterior
 from uel.estimation.metrics import position_error
-from uel.estimation.particle_filter import Motion, follow
-from uel.estimation.ray_rescoring import Rescoring, descended, rescored
-from uel.estimation.refinement import CERTAIN, Refinement
-from uel.estimation.robust_bayes import RobustBayes, fit_robust, shuffled, tuned_neighbours, without_map
-from uel.estimation.track_likelihood import Evidence, FadingEvidence, RasterEvidence
-from uel.geo.tile_maps import Maps
-from uel.measurement.model import MeasurementModel
+from uel.estimation.particle_filter import MotionModel, follow
+from uel.estimation.ray_rescoring import RayRescoringConfig, descended, rescored
+from uel.estimation.refinement import CERTAIN, RefinementConfig
+from uel.estimation.robust_bayes import RobustGridBayes, fit_robust, shuffled, tuned_neighbours, without_map
+from uel.estimation.track_likelihood import CorrelatedFadingLikelihood, RasterLikelihood, TrackLikelihood
+from uel.geo.tile_maps import TileMaps
+from uel.measurement.model import ObservationModel
 from uel.measurement.reports import Reports
 from uel.models.locator import Locator
-from uel.models.map_restorer import Restorer
+from uel.models.map_restorer import MapRestorer
 from uel.radio.simulator import Simulator
 
-Method = Callable[[Reports], Estimate]
+EvaluationMethod = Callable[[Reports], Estimate]
 T = TypeVar("T")
 POWERS = (1.0, 0.7, 0.5, 0.25, 0.05)  # of a report's evidence on a track, or
 LENGTHS = (10.0, 20.0, 40.0)  # m after which its fading is alike by 1/e: eight ways to read a track
@@ -44,73 +44,73 @@ BATCH = 8  # tracks filtered at once: twenty rasters each
 
 
 @dataclass(frozen=True, eq=False)
-class Walks:
+class TrackReports:
     """Reports along tracks, axes (track, report), with the last true position in metres and times in seconds."""
 
     reports: Reports
     time: Float[Tensor, "track report"]
     position: Float[Tensor, "track 2"]
 
-    def __getitem__(self, part: slice) -> "Walks":
-        return Walks(self.reports[part], self.time[part], self.position[part])
+    def __getitem__(self, part: slice) -> "TrackReports":
+        return TrackReports(self.reports[part], self.time[part], self.position[part])
 
 
-Way = Callable[[Walks], Evidence]
+TrackLikelihoodFactory = Callable[[TrackReports], TrackLikelihood]
 
 
 @dataclass(frozen=True, eq=False)
-class Case:
+class EvaluationCase:
     """One condition on one deployment."""
 
-    place: Place
+    place: LocalizationProblem
     """the map that methods are given, the realism they are told, labelled reports"""
-    maps: Maps
+    maps: TileMaps
     """the same map, for locators"""
     reports: Reports
     """as they read under the masts' believed azimuths"""
     position: Float[Tensor, "phone 2"]
     """m, the truth"""
-    true_maps: Maps
-    true_model: MeasurementModel
+    true_maps: TileMaps
+    true_model: ObservationModel
     true_reports: Reports
     map_error: bool
     """reports are traced: the true map, too, only estimates where they come from"""
-    tracer: MapTracer | None = None
+    tracer: MapFactory | None = None
     """for methods that trace maps anew"""
-    restorer: Restorer | None = None
+    restorer: MapRestorer | None = None
     """the run's, which learned elsewhere how maps are wrong"""
 
     @cached_property
-    def learned(self) -> Learned:
+    def learned(self) -> SiteAdaptation:
         """What labelled reports teach of the place."""
-        return Learned(self.place, self.maps, self.tracer, self.restorer)
+        return SiteAdaptation(self.place, self.maps, self.tracer, self.restorer)
 
 
 @dataclass(frozen=True, eq=False)
-class TrackCase:
+class TrackEvaluationCase:
     """Tracks on one deployment; `case` holds their last reports."""
 
-    case: Case
-    motion: Motion
-    walks: Walks
+    case: EvaluationCase
+    motion: MotionModel
+    walks: TrackReports
     """with their reports as they read under the masts' believed azimuths"""
-    true_walks: Walks
-    tuning: Walks
+    true_walks: TrackReports
+    tuning: TrackReports
     """other tracks with known ends"""
     particles: int
     limit_particles: int
 
 
-def methods_of(case: Case, locators: Mapping[str, Locator], controls: bool) -> dict[str, Method]:
+def methods_of(case: EvaluationCase, locators: Mapping[str, Locator], controls: bool) -> dict[str, EvaluationMethod]:
     """Methods of single reports by name, tuned; `controls` adds those without a map and with a shuffled one."""
     place = case.place
     near = tuned_neighbours(place)
-    found: dict[str, Method] = {
-        "limit": lambda r: Pixels(place.radio.grid, _limit(case, r)),
+    found: dict[str, EvaluationMethod] = {
+        "limit": lambda r: GridEstimate(place.radio.grid, _limit(case, r)),
         **{name: _point(METHODS[name], place) for name in ("tile_centre", "strongest_cell", "cell_ta")},
-        "knn_map": lambda r: Point(knn_map(r, place, near["knn_map"])),
-        "knn_survey": lambda r: Point(knn_survey(r, place, near["knn_survey"])),
-        "grid_bayes": lambda r: Pixels(
+        "knn_map": lambda r: PointEstimate(knn_map(r, place, near["knn_map"])),
+        "knn_survey": lambda r: PointEstimate(knn_survey(r, place, near["knn_survey"])),
+        "grid_bayes": lambda r: GridEstimate(
             place.radio.grid, grid_posterior(r, place.radio, place.prior, place.model, place.power_dbm)
         ),
         "grid_robust": _bayes(fit_robust(place), place),
@@ -124,60 +124,66 @@ def methods_of(case: Case, locators: Mapping[str, Locator], controls: bool) -> d
     return found | {name: _reread(case, _located(locator, case)) for name, locator in locators.items()}
 
 
-def _mended(case: Case) -> Method:
+def _mended(case: EvaluationCase) -> EvaluationMethod:
     """Grid Bayes that knows all that labelled reports teach."""
     place = case.place
-    return _reread(case, lambda r: Pixels(place.radio.grid, case.learned.mended.bayes.posterior(r, place)))
+    return _reread(case, lambda r: GridEstimate(place.radio.grid, case.learned.mended.bayes.posterior(r, place)))
 
 
-def _point(method: Callable[[Reports, Place], Tensor], place: Place) -> Method:
-    return lambda reports: Point(method(reports, place))
+def _point(method: Callable[[Reports, LocalizationProblem], Tensor], place: LocalizationProblem) -> EvaluationMethod:
+    return lambda reports: PointEstimate(method(reports, place))
 
 
-def _bayes(bayes: RobustBayes, place: Place) -> Method:
-    return lambda reports: Pixels(place.radio.grid, bayes.posterior(reports, place))
+def _bayes(bayes: RobustGridBayes, place: LocalizationProblem) -> EvaluationMethod:
+    return lambda reports: GridEstimate(place.radio.grid, bayes.posterior(reports, place))
 
 
-def _limit(case: Case, reports: Reports) -> Float[Tensor, "n row column"]:
+def _limit(case: EvaluationCase, reports: Reports) -> Float[Tensor, "n row column"]:
     """The exact grid posterior; `reports` are those of the true azimuths."""
     maps = case.true_maps
     return grid_posterior(reports, maps.radio, maps.prior, case.true_model, maps.power_dbm, case.map_error)
 
 
-def _located(locator: Locator, case: Case) -> Callable[[Reports], Fixes]:
+def _located(locator: Locator, case: EvaluationCase) -> Callable[[Reports], FixEstimate]:
     # Every method is told the rules of reporting.
-    return lambda reports: Fixes(case.learned.locate(locator, reports))
+    return lambda reports: FixEstimate(case.learned.locate(locator, reports))
 
 
-def _reread(case: Case, method: Callable[[Reports], T]) -> Callable[[Reports], T]:
+def _reread(case: EvaluationCase, method: Callable[[Reports], T]) -> Callable[[Reports], T]:
     """A method of a locator, whose antennas' azimuths are put right first."""
     return lambda reports: method(case.learned.read(reports))
 
 
-def blinded(case: Case, locator: Locator) -> dict[str, Method]:
+def blinded(case: EvaluationCase, locator: Locator) -> dict[str, EvaluationMethod]:
     """The locator with either kind of map taken away from it, to see what that is worth to it."""
     maps, known = case.learned.shown(locator, case.learned.mended.bayes)
     left = {
         "locator-buildings": replace(maps, buildings=torch.zeros_like(maps.buildings)),
         "locator-radio": replace(maps, radio=maps.radio.forgotten),
     }
-    return {name: _reread(case, lambda r, some=some: Fixes(locator(r, some, known))) for name, some in left.items()}
+    return {
+        name: _reread(case, lambda r, some=some: FixEstimate(locator(r, some, known))) for name, some in left.items()
+    }
 
 
 # ---- second thoughts -----------------------------------------------------------------------------------
 
 
-def refining(case: Case, locator: Locator, plan: Refinement, descent: bool) -> dict[str, Method]:
+def refining(
+    case: EvaluationCase, locator: Locator, plan: RefinementConfig, descent: bool
+) -> dict[str, EvaluationMethod]:
     """The locator with its fixes refined on the map that it was given."""
-    found: dict[str, Method] = {"locator+map": _reread(case, case.learned.refiner(locator, plan))}
+    found: dict[str, EvaluationMethod] = {"locator+map": _reread(case, case.learned.refiner(locator, plan))}
     if descent:
         locate, model = _located(locator, case), case.place.model
-        climb = lambda r: Point(descended(locate(r).fix, r, case.maps, model))  # noqa: E731
+        climb = lambda r: PointEstimate(descended(locate(r).fix, r, case.maps, model))  # noqa: E731
         found["locator+descent"] = _reread(case, climb)
     return found
 
 
-def retraced(case: Case, locator: Locator, plan: Refinement, tracer: MapTracer) -> dict[str, Method]:
+def retraced(
+    case: EvaluationCase, locator: Locator, plan: RefinementConfig, tracer: MapFactory
+) -> dict[str, EvaluationMethod]:
     """With masts at the heights that labelled reports speak for, and maps traced of these: grid Bayes and the locator.
 
     Whoever has a ray tracer and the place's buildings can do so; PROTOCOL's baselines have neither.
@@ -188,15 +194,15 @@ def retraced(case: Case, locator: Locator, plan: Refinement, tracer: MapTracer) 
 
 
 def tracing(
-    case: Case, locator: Locator, plan: Refinement, rescoring: Rescoring, simulator: Simulator
-) -> dict[str, Method]:
+    case: EvaluationCase, locator: Locator, plan: RefinementConfig, rescoring: RayRescoringConfig, simulator: Simulator
+) -> dict[str, EvaluationMethod]:
     """The locator with its refined fixes re-scored by a simulator."""
     refiner = case.learned.refiner(locator, plan)
     known = case.learned.rescoring(locator, rescoring, simulator)
 
-    def locate(reports: Reports) -> Fixes:
+    def locate(reports: Reports) -> FixEstimate:
         fix = refiner(reports).fix
-        return Fixes(rescored(fix, reports, refiner.fine, refiner.right, refiner.model, simulator, known))
+        return FixEstimate(rescored(fix, reports, refiner.fine, refiner.right, refiner.model, simulator, known))
 
     return {"locator+rt": _reread(case, locate)}
 
@@ -205,8 +211,8 @@ def tracing(
 
 
 def tracked(
-    tracks: TrackCase, locators: Mapping[str, Locator], plan: Refinement, seed: int
-) -> dict[str, Callable[[Walks], Estimate]]:
+    tracks: TrackEvaluationCase, locators: Mapping[str, Locator], plan: RefinementConfig, seed: int
+) -> dict[str, Callable[[TrackReports], Estimate]]:
     """Methods of whole tracks by name: where phones are at their last report."""
     place, learned, moves = tracks.case.place, tracks.case.learned, tracks.motion.speed > 0
     robust = fit_robust(place)
@@ -221,39 +227,42 @@ def tracked(
     ways["locator+map"] = [*_as_rasters(place, lambda r: refine(r).pixels.probability.clamp(min=LEAST).log()), *right]
     chosen = {name: _tuned(tracks, some, seed) for name, some in ways.items()}
     return {"limit": lambda w: _track_limit(tracks, w, seed)} | {
-        name: lambda w, way=way: Point(_run(tracks, w, way, seed)) for name, way in chosen.items()
+        name: lambda w, way=way: PointEstimate(_run(tracks, w, way, seed)) for name, way in chosen.items()
     }
 
 
-def _reread_walks(case: Case, way: Way) -> Way:
+def _reread_walks(case: EvaluationCase, way: TrackLikelihoodFactory) -> TrackLikelihoodFactory:
     return lambda walks: way(replace(walks, reports=case.learned.read(walks.reports)))
 
 
-def _evidence(bayes: RobustBayes, place: Place, reports: Reports) -> Float[Tensor, "n row column"]:
+def _evidence(bayes: RobustGridBayes, place: LocalizationProblem, reports: Reports) -> Float[Tensor, "n row column"]:
     return bayes.model.log_likelihood(reports, bayes.radio, place.power_dbm, map_error=True).sum(1)
 
 
-def _as_rasters(place: Place, density: Callable[[Reports], Tensor]) -> list[Way]:
+def _as_rasters(place: LocalizationProblem, density: Callable[[Reports], Tensor]) -> list[TrackLikelihoodFactory]:
     """Reports one after the other, each to some power. Of locators the prior is in every raster: it counts once."""
 
     @lru_cache(maxsize=1)
-    def rasters(walks: Walks) -> Float[Tensor, "track report row column"]:
+    def rasters(walks: TrackReports) -> Float[Tensor, "track report row column"]:
         return torch.stack([density(walks.reports[i]) for i in range(len(walks.time))])
 
-    return [lambda w, power=power: RasterEvidence(place.radio.grid, rasters(w), place.prior, power) for power in POWERS]
+    return [
+        lambda w, power=power: RasterLikelihood(place.radio.grid, rasters(w), place.prior, power) for power in POWERS
+    ]
 
 
-def _fading(bayes: RobustBayes, place: Place, moves: bool) -> list[Way]:
+def _fading(bayes: RobustGridBayes, place: LocalizationProblem, moves: bool) -> list[TrackLikelihoodFactory]:
     """By levels whose fading, and what the map gets wrong, go along with the phone; one that stands keeps them."""
     prior = place.prior.clamp(min=CERTAIN)
     alone = replace(bayes.model, cell_correlation=0.0)  # the filter knows each cell's fading by itself
     models = [replace(alone, decorrelation_distance=length) for length in LENGTHS[: None if moves else 1]]
     return [
-        lambda w, model=model: FadingEvidence(w.reports, bayes.radio, prior, model, map_error=True) for model in models
+        lambda w, model=model: CorrelatedFadingLikelihood(w.reports, bayes.radio, prior, model, map_error=True)
+        for model in models
     ]
 
 
-def _tuned(tracks: TrackCase, ways: Sequence[Way], seed: int) -> Way:
+def _tuned(tracks: TrackEvaluationCase, ways: Sequence[TrackLikelihoodFactory], seed: int) -> TrackLikelihoodFactory:
     """The way to read tracks that has the least mean error on the labelled ones."""
     errors = [
         [float(position_error(_run(tracks, walks, way, seed), walks.position).sum()) for way in ways]
@@ -263,23 +272,27 @@ def _tuned(tracks: TrackCase, ways: Sequence[Way], seed: int) -> Way:
     return ways[total.index(min(total))]
 
 
-def _run(tracks: TrackCase, walks: Walks, way: Way, seed: int) -> Float[Tensor, "track 2"]:
+def _run(
+    tracks: TrackEvaluationCase, walks: TrackReports, way: TrackLikelihoodFactory, seed: int
+) -> Float[Tensor, "track 2"]:
     generator = torch.Generator().manual_seed(seed)
     return follow(
         way(walks), tracks.case.place.radio.grid, tracks.motion, walks.time, tracks.particles, generator
     ).median
 
 
-def batches(walks: Walks) -> list[Walks]:
+def batches(walks: TrackReports) -> list[TrackReports]:
     """Tracks as they are filtered, some at once."""
     return [walks[start : start + BATCH] for start in range(0, len(walks.time), BATCH)]
 
 
-def _track_limit(tracks: TrackCase, walks: Walks, seed: int) -> Estimate:
+def _track_limit(tracks: TrackEvaluationCase, walks: TrackReports, seed: int) -> Estimate:
     """Exact where phones stand; by particles that carry their fading where they move."""
     maps, model = tracks.case.true_maps, tracks.case.true_model
-    evidence = FadingEvidence(walks.reports, maps.radio, maps.prior, model)
+    evidence = CorrelatedFadingLikelihood(walks.reports, maps.radio, maps.prior, model)
     if not tracks.motion.speed:
-        return Pixels(maps.radio.grid, evidence.standing())
+        return GridEstimate(maps.radio.grid, evidence.standing())
     generator = torch.Generator().manual_seed(seed)
-    return Point(follow(evidence, maps.radio.grid, tracks.motion, walks.time, tracks.limit_particles, generator).median)
+    return PointEstimate(
+        follow(evidence, maps.radio.grid, tracks.motion, walks.time, tracks.limit_particles, generator).median
+    )

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import tyro
 
-from training.pipeline.map_conditions import CONDITIONS, MapPlan
+from training.pipeline.map_conditions import CONDITIONS, MapConditionConfig
 from training.pipeline.scene_pipeline import parse_place
 from uel.errors import UelError
-from uel.estimation.ray_rescoring import Rescoring
-from uel.estimation.refinement import Refinement
-from uel.measurement.model import MeasurementModel
+from uel.estimation.ray_rescoring import RayRescoringConfig
+from uel.estimation.refinement import RefinementConfig
+from uel.measurement.model import ObservationModel
 from uel.measurement.reports import features_of
-from uel.results.evaluation import Condition, Truth
+from uel.results.evaluation import Condition, TruthSource
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,12 +45,12 @@ class EvalConfig:
     """tracks for each deployment and speed"""
     reports: int = 20
     """on a track"""
-    maps: MapPlan = field(default_factory=MapPlan)
-    nominal: MeasurementModel = field(default_factory=MeasurementModel)
+    maps: MapConditionConfig = field(default_factory=MapConditionConfig)
+    nominal: ObservationModel = field(default_factory=ObservationModel)
     """the realism that methods take for granted"""
     decorrelation: float = 37.0
     """m along a track after which fading's correlation is 1/e"""
-    truths: tuple[Truth, ...] = ("map", "paths")
+    truths: tuple[TruthSource, ...] = ("map", "paths")
     tiers: tuple[str, ...] = ("T0", "T1", "T2", "T3", "T3a")
     """of the base condition"""
     axis_tiers: tuple[str, ...] = ("T0", "T2")
@@ -81,7 +81,7 @@ class EvalConfig:
     """of the filter that every method's reports go through on a track"""
     limit_particles: int = 8000
     """of the limit's filter"""
-    refinement: Refinement = field(default_factory=lambda: Refinement(entropy=0.0))
+    refinement: RefinementConfig = field(default_factory=lambda: RefinementConfig(entropy=0.0))
     """of the locator's fixes on the map; every fix is refined, the report says what a trigger would save"""
     descent: bool = False
     """climb the map's likelihood from the locator's fixes, too: an ablation"""
@@ -93,7 +93,7 @@ class EvalConfig:
     rt: int = 0
     """phones of each plain condition whose hypotheses are put to the ray tracer: some seconds each. Only where the
     methods' map is of the true buildings and masts (M0, M1): elsewhere the tracer would be as wrong as the map"""
-    rescoring: Rescoring = field(default_factory=Rescoring)
+    rescoring: RayRescoringConfig = field(default_factory=RayRescoringConfig)
 
     def __post_init__(self) -> None:
         counts = (self.deployments, self.phones, self.fingerprints - 1, self.tracks, self.reports - 1, self.particles)

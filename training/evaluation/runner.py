@@ -13,20 +13,20 @@ import torch
 from rich.progress import Progress
 from torch import Tensor
 
-from training.cache import Stages, digest
+from training.cache import StageCache, digest
 from training.evaluation import methods as rivals
-from training.evaluation.methods import Case, Method, TrackCase, Walks
+from training.evaluation.methods import EvaluationCase, EvaluationMethod, TrackEvaluationCase, TrackReports
 from training.evaluation.protocol import EvalConfig, grid
-from training.evaluation.scenarios import Deployment, deployments
+from training.evaluation.scenarios import EvaluationDeployment, deployments
 from uel.core.io import as_json, data_folder, replace_file
 from uel.errors import UelError
-from uel.estimation.estimates import Estimate, Fixes, Pixels
+from uel.estimation.estimates import Estimate, FixEstimate, GridEstimate
 from uel.measurement.reports import Reports
 from uel.models.locator import Locator
 from uel.models.map_restorer import FILE as RESTORER
-from uel.models.map_restorer import Restorer
+from uel.models.map_restorer import MapRestorer
 from uel.radio.simulator import Simulator
-from uel.results.evaluation import Condition, Judged, Scores, read, write, write_table
+from uel.results.evaluation import Condition, ConditionResult, MethodScores, read, write, write_table
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ TRUE_PLACES = ("M0", "M1")  # map conditions whose buildings and masts are the t
 WORST = 4  # phones whose heatmaps are kept for the pictures
 
 
-def judge(config: EvalConfig, made: Iterable[Callable[[], Deployment]] | None = None) -> Path:
+def judge(config: EvalConfig, made: Iterable[Callable[[], EvaluationDeployment]] | None = None) -> Path:
     """Judge a run by a protocol and return the folder of its table; what is there already is not done again.
 
     `made` are the deployments, those of the ray tracer unless given. Raises `UelError` without a locator in the run.
@@ -46,7 +46,7 @@ def judge(config: EvalConfig, made: Iterable[Callable[[], Deployment]] | None = 
     locators, marks = _locators(config)
     folder = config.run / "eval" / config.name
     (folder / "cells").mkdir(parents=True, exist_ok=True)
-    made = list(deployments(config, Stages(data_folder())) if made is None else made)
+    made = list(deployments(config, StageCache(data_folder())) if made is None else made)
     conditions, files = list(grid(config)), list[Path]()
     with Progress(transient=True) as progress:
         task = progress.add_task("judging", total=len(made) * len(conditions))
@@ -103,7 +103,7 @@ def _words(condition: Condition) -> str:
 def _cell(
     folder: Path,
     config: EvalConfig,
-    deployment: Deployment,
+    deployment: EvaluationDeployment,
     condition: Condition,
     locators: Mapping[str, Locator],
     marks: Mapping[str, str],
@@ -134,15 +134,15 @@ _GRID = (
 
 
 def _judged(
-    deployment: Deployment, condition: Condition, locators: Mapping[str, Locator], config: EvalConfig
-) -> Judged:
+    deployment: EvaluationDeployment, condition: Condition, locators: Mapping[str, Locator], config: EvalConfig
+) -> ConditionResult:
     generator = torch.Generator().manual_seed(config.seed + deployment.seed)
-    restored = lambda case: replace(case, restorer=Restorer.load(config.run))  # noqa: E731
+    restored = lambda case: replace(case, restorer=MapRestorer.load(config.run))  # noqa: E731
     with torch.no_grad():
         if condition.track >= 0:
             tracks = deployment.tracks(condition)
             scores, position = _track_scores(replace(tracks, case=restored(tracks.case)), locators, config)
-            return Judged(condition, deployment.name, position.numpy(), scores, {})
+            return ConditionResult(condition, deployment.name, position.numpy(), scores, {})
         case = restored(deployment.case(condition))
         plain = condition == _plain(condition, config)
         methods = rivals.methods_of(case, locators, controls=plain and condition.map in ("M0", "M5"))
@@ -155,12 +155,12 @@ def _judged(
         if plain and config.rt and condition.map in TRUE_PLACES:
             scores |= _traced(case, locators["locator"], config, deployment.simulator(condition), generator)
         worst = _worst(case, methods, scores, next(iter(locators)))
-    return Judged(condition, deployment.name, case.position.numpy(), scores, worst)
+    return ConditionResult(condition, deployment.name, case.position.numpy(), scores, worst)
 
 
 def _traced(
-    case: Case, locator: Locator, config: EvalConfig, simulator: Simulator, generator: torch.Generator
-) -> Scores:
+    case: EvaluationCase, locator: Locator, config: EvalConfig, simulator: Simulator, generator: torch.Generator
+) -> MethodScores:
     """Scores of ray-traced second thoughts, of the first phones alone."""
     few = replace(
         case,
@@ -179,7 +179,7 @@ def _plain(condition: Condition, config: EvalConfig) -> Condition:
 
 
 def _scored(
-    name: str, method: Method, case: Case, generator: torch.Generator, timed: int = TIMED
+    name: str, method: EvaluationMethod, case: EvaluationCase, generator: torch.Generator, timed: int = TIMED
 ) -> dict[str, np.ndarray]:
     """Estimates, negative log-densities in nats, levels and CPU time of a method."""
     reports = case.true_reports if name == "limit" else case.reports
@@ -196,7 +196,7 @@ def _values(estimate: Estimate, truth: Tensor, generator: torch.Generator) -> di
     log_density, level = estimate.log_density(truth), estimate.level(truth, generator)
     if log_density is not None and level is not None:
         values |= {"nll": -log_density, "level": level}
-    if isinstance(estimate, Fixes):
+    if isinstance(estimate, FixEstimate):
         values["entropy"] = estimate.fix.entropy()
     return {name: value.numpy().astype(np.float32) for name, value in values.items()}
 
@@ -204,7 +204,7 @@ def _values(estimate: Estimate, truth: Tensor, generator: torch.Generator) -> di
 def _cpu_ms(method: Callable[[Any], Estimate], asked: Any, timed: int) -> float:
     """Median CPU time of one answer, report to position, in milliseconds: of all threads, whatever else runs."""
     spent = []
-    for index in range(min(timed, len(asked.time) if isinstance(asked, Walks) else len(asked))):
+    for index in range(min(timed, len(asked.time) if isinstance(asked, TrackReports) else len(asked))):
         one = asked[index : index + 1]
         start = time.process_time()
         method(one).position  # noqa: B018  (estimates are lazy)
@@ -212,10 +212,12 @@ def _cpu_ms(method: Callable[[Any], Estimate], asked: Any, timed: int) -> float:
     return float(np.median(spent))
 
 
-def _track_scores(tracks: TrackCase, locators: Mapping[str, Locator], config: EvalConfig) -> tuple[Scores, Tensor]:
+def _track_scores(
+    tracks: TrackEvaluationCase, locators: Mapping[str, Locator], config: EvalConfig
+) -> tuple[MethodScores, Tensor]:
     """Methods of whole tracks, and beside them those that know the last report alone."""
     generator = torch.Generator().manual_seed(config.seed)
-    case, scores = tracks.case, Scores()
+    case, scores = tracks.case, MethodScores()
     for name, method in rivals.tracked(tracks, locators, config.refinement, config.seed).items():
         walks = tracks.true_walks if name == "limit" else tracks.walks
         parts = [_values(method(w), w.position, generator) for w in rivals.batches(walks)]
@@ -228,13 +230,15 @@ def _track_scores(tracks: TrackCase, locators: Mapping[str, Locator], config: Ev
     return scores, case.position
 
 
-def _worst(case: Case, methods: Mapping[str, Method], scores: Scores, name: str) -> dict[str, np.ndarray]:
+def _worst(
+    case: EvaluationCase, methods: Mapping[str, EvaluationMethod], scores: MethodScores, name: str
+) -> dict[str, np.ndarray]:
     """The phones with the greatest errors of a locator: heatmaps of both, positions, what they heard."""
     error = np.linalg.norm(scores[name]["estimate"] - case.position.numpy(), axis=1)
     index = torch.from_numpy(np.argsort(-error)[:WORST].copy())
     reports: Reports = case.reports[index]
     fix, limit = methods[name](reports), methods["limit"](case.true_reports[index])
-    assert isinstance(limit, Pixels)
+    assert isinstance(limit, GridEstimate)
     heat = fix.fix.log_heatmap.exp()  # type: ignore[attr-defined]
     side = round(heat.shape[1] ** 0.5)
     return {

@@ -13,21 +13,21 @@ from torch import Tensor
 
 import scenes
 from sim_bridge.simulator import open as open_simulator
-from training.cache import Stages
-from training.evaluation.methods import Case, TrackCase, Walks
+from training.cache import StageCache
+from training.evaluation.methods import EvaluationCase, TrackEvaluationCase, TrackReports
 from training.evaluation.protocol import EvalConfig
-from training.pipeline.map_conditions import MapPlan, as_believed, maps_under, tracer_of
+from training.pipeline.map_conditions import MapConditionConfig, as_believed, maps_under, tracer_of
 from training.pipeline.scene_pipeline import parse_place
-from uel.adaptation.mast_heights import MapTracer
+from uel.adaptation.mast_heights import MapFactory
 from uel.errors import UelError
-from uel.estimation.baselines import Place
-from uel.estimation.particle_filter import Motion
+from uel.estimation.baselines import LocalizationProblem
+from uel.estimation.particle_filter import MotionModel
 from uel.geo.tile import Tile
-from uel.geo.tile_maps import Maps
-from uel.measurement.model import MeasurementModel
-from uel.measurement.reports import Reports, Truth
+from uel.geo.tile_maps import TileMaps
+from uel.measurement.model import ObservationModel
+from uel.measurement.reports import LinkTruth, Reports
 from uel.mobility.outdoor_area import places_of
-from uel.mobility.trajectories import TrackPlan, Tracks, draw_positions, draw_tracks
+from uel.mobility.trajectories import TrackConfig, Tracks, draw_positions, draw_tracks
 from uel.radio.simulator import Simulator
 from uel.radio.sites import Carrier, Cell, Site, sites_to_json
 from uel.results.evaluation import Condition
@@ -40,7 +40,7 @@ CHUNK = 512  # positions of one stage of tracing, so that a killed one loses lit
 
 
 @runtime_checkable
-class Source(Protocol):
+class ScenarioBackend(Protocol):
     """Where a deployment's maps and traced truth come from."""
 
     @property
@@ -49,15 +49,15 @@ class Source(Protocol):
     @property
     def sites(self) -> tuple[Site, ...]: ...
 
-    def maps(self, condition: str, seed: int) -> Maps:
+    def maps(self, condition: str, seed: int) -> TileMaps:
         """Maps under a map condition, of all sites."""
         ...
 
-    def trace(self, position: Float[Tensor, "n 2"]) -> Truth:
+    def trace(self, position: Float[Tensor, "n 2"]) -> LinkTruth:
         """What the path solver says of positions."""
         ...
 
-    def tracer(self, condition: str, seed: int) -> MapTracer:
+    def tracer(self, condition: str, seed: int) -> MapFactory:
         """How more maps are made by whoever has those of a map condition."""
         ...
 
@@ -68,31 +68,31 @@ class Source(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class Traced:
+class RayTracedBackend:
     """A tile in the ray tracer; everything that it is asked once is kept by stages."""
 
     tile: Tile
     sites: tuple[Site, ...]
-    plan: MapPlan
-    stages: Stages
+    plan: MapConditionConfig
+    stages: StageCache
 
-    def maps(self, condition: str, seed: int) -> Maps:
+    def maps(self, condition: str, seed: int) -> TileMaps:
         return maps_under(condition, self.tile, self.sites, self.plan, self.stages, seed)
 
-    def trace(self, position: Float[Tensor, "n 2"]) -> Truth:
-        return Truth.cat([self._part(part) for part in position.split(CHUNK)])
+    def trace(self, position: Float[Tensor, "n 2"]) -> LinkTruth:
+        return LinkTruth.cat([self._part(part) for part in position.split(CHUNK)])
 
-    def tracer(self, condition: str, seed: int) -> MapTracer:
+    def tracer(self, condition: str, seed: int) -> MapFactory:
         return tracer_of(condition, self.tile, self.sites, self.plan, self.stages, seed)
 
-    def _part(self, position: Float[Tensor, "n 2"]) -> Truth:
+    def _part(self, position: Float[Tensor, "n 2"]) -> LinkTruth:
         tracing = asdict(self.plan.tracing)
         key = {"tile": self.tile.fingerprint, "sites": sites_to_json(self.sites), "tracing": tracing}
         at = self.stages.make(
             f"paths-{self.tile.name}", key | {"at": position.tolist()}, lambda out: self._save(position, out)
         )
         with np.load(at / "truth.npz") as stored:
-            return Truth(**{name: torch.from_numpy(stored[name]) for name in stored.files})
+            return LinkTruth(**{name: torch.from_numpy(stored[name]) for name in stored.files})
 
     def _save(self, position: Float[Tensor, "n 2"], out: Path) -> None:
         truth = self._simulator.paths(position)
@@ -113,15 +113,15 @@ class Traced:
 
 
 @dataclass(frozen=True, eq=False)
-class Deployment:
+class EvaluationDeployment:
     """One set of masts on one tile; `sources` by carrier frequency in Hz."""
 
     name: str
     seed: int
-    sources: dict[float, Source]
+    sources: dict[float, ScenarioBackend]
     config: EvalConfig
 
-    def case(self, condition: Condition) -> Case:
+    def case(self, condition: Condition) -> EvaluationCase:
         """Single reports under a condition. Raises `UelError` where hardly any phone hears a cell."""
         asked, known = self.config.phones, self.config.fingerprints
         reports, position = self._single(condition, asked + known)
@@ -130,7 +130,7 @@ class Deployment:
             raise UelError("too few phones hear a cell", got=got, do="give fewer fingerprints, or more sites")
         return self._case(condition, reports[known:], position[known:], reports[:known], position[:known])
 
-    def tracks(self, condition: Condition) -> TrackCase:
+    def tracks(self, condition: Condition) -> TrackEvaluationCase:
         """Tracks under a condition, and the case of their last reports."""
         walks, speed = self._walks(condition), condition.track
         if len(walks.time) <= TUNING:
@@ -140,16 +140,16 @@ class Deployment:
         tuning, asked = walks[:TUNING], walks[TUNING : TUNING + self.config.tracks]
         case = self._case(condition, asked.reports[:, -1], asked.position, known, known_at)
         believed = lambda w: replace(w, reports=self._believed(condition, w.reports))  # noqa: E731
-        return TrackCase(
+        return TrackEvaluationCase(
             case, self._motion(speed), believed(asked), asked, believed(tuning), self.config.particles,
             self.config.limit_particles,
         )  # fmt: skip
 
-    def maps(self, condition: Condition) -> Maps:
+    def maps(self, condition: Condition) -> TileMaps:
         """What methods are given."""
         return _first(self._source(condition).maps(condition.map, self.seed), condition.sites)
 
-    def tracer(self, condition: Condition) -> MapTracer:
+    def tracer(self, condition: Condition) -> MapFactory:
         """How methods make more maps of all sites."""
         return self._source(condition).tracer(condition.map, self.seed)
 
@@ -159,15 +159,17 @@ class Deployment:
 
     # ---- reports -------------------------------------------------------------------------------------
 
-    def _source(self, condition: Condition) -> Source:
+    def _source(self, condition: Condition) -> ScenarioBackend:
         return self.sources[condition.carrier]
 
-    def _case(self, condition: Condition, reports: Reports, position: Tensor, known: Reports, known_at: Tensor) -> Case:
+    def _case(
+        self, condition: Condition, reports: Reports, position: Tensor, known: Reports, known_at: Tensor
+    ) -> EvaluationCase:
         given, true = self.maps(condition), self.maps(replace(condition, map="M0"))
         model = condition.known(self.config.nominal)
         labelled = self._believed(condition, known)
-        return Case(
-            place=Place(given.radio, given.prior, model, labelled, known_at),
+        return EvaluationCase(
+            place=LocalizationProblem(given.radio, given.prior, model, labelled, known_at),
             maps=given,
             reports=self._believed(condition, reports),
             position=position,
@@ -205,7 +207,7 @@ class Deployment:
             return draw_positions(source.tile, source.sites, wanted, torch.Generator().manual_seed(self.seed))
         return draw_positions(source.tile, source.sites[: condition.sites], 2 * count, generator)
 
-    def _walks(self, condition: Condition) -> Walks:
+    def _walks(self, condition: Condition) -> TrackReports:
         """Tracks that hear a cell in every report, in the order that they were drawn in."""
         tracks = self._drawn(condition)
         generator = torch.Generator().manual_seed(1_000_003 * self.config.seed + self.seed + 1)
@@ -214,29 +216,29 @@ class Deployment:
         truth = replace(truth, **{name: value.unflatten(0, shape) for name, value in vars(truth).items()})
         reports = self._model(condition).observe(truth, self._power(condition), generator)
         audible = reports.heard.any(-1).all(1)
-        return Walks(reports[audible], tracks.time[audible], tracks.position[audible, -1])
+        return TrackReports(reports[audible], tracks.time[audible], tracks.position[audible, -1])
 
     def _drawn(self, condition: Condition) -> Tracks:
         source, speed = self._source(condition), condition.track
         shares = (1.0, 0.0, 0.0) if speed == 0 else (0.0, 1.0, 0.0) if speed < DRIVES else (0.0, 0.0, 1.0)
         count = round(SPARE * (self.config.tracks + TUNING))
-        plan = TrackPlan(tracks=count, reports=self.config.reports, speeds=(0.0, speed, speed), shares=shares)
+        plan = TrackConfig(tracks=count, reports=self.config.reports, speeds=(0.0, speed, speed), shares=shares)
         return draw_tracks(source.tile, source.sites, plan, self.seed)
 
-    def _motion(self, speed: float) -> Motion:
+    def _motion(self, speed: float) -> MotionModel:
         source = next(iter(self.sources.values()))
         places = places_of(source.tile, source.sites, (10.0, 1000.0), None, False, None)
         roads = places.road is not None and speed >= DRIVES
         free = places.road if roads and places.road is not None else places.free
-        return Motion(places.grid, free, speed, wander=0 < speed < DRIVES, roads=roads)
+        return MotionModel(places.grid, free, speed, wander=0 < speed < DRIVES, roads=roads)
 
-    def _truth(self, condition: Condition, position: Float[Tensor, "n 2"]) -> Truth:
+    def _truth(self, condition: Condition, position: Float[Tensor, "n 2"]) -> LinkTruth:
         source = self._source(condition)
         if condition.truth == "paths":
             return _first_cells(source.trace(position), condition.sites, source.sites)
         return self.maps(replace(condition, map="M0")).radio.truth(position)
 
-    def _model(self, condition: Condition) -> MeasurementModel:
+    def _model(self, condition: Condition) -> ObservationModel:
         model = condition.model(self.config.nominal, self.config.decorrelation)
         return model.for_traced if condition.truth == "paths" else model
 
@@ -244,7 +246,7 @@ class Deployment:
         return self.maps(replace(condition, map="M0")).power_dbm
 
 
-def _first(maps: Maps, sites: int) -> Maps:
+def _first(maps: TileMaps, sites: int) -> TileMaps:
     """Maps of the first sites alone."""
     radio = maps.radio
     if sites == len(radio.sites):
@@ -254,13 +256,13 @@ def _first(maps: Maps, sites: int) -> Maps:
     return replace(maps, radio=replace(radio, sites=radio.sites[:sites], channels=None, **parts))
 
 
-def _first_cells(truth: Truth, count: int, sites: tuple[Site, ...]) -> Truth:
+def _first_cells(truth: LinkTruth, count: int, sites: tuple[Site, ...]) -> LinkTruth:
     cells = sum(len(site.cells) for site in sites[:count])
     parts = ("gain_db", "known", "delay", "azimuth_deg", "los")
     return replace(truth, **{name: getattr(truth, name)[..., :cells] for name in parts})
 
 
-def deployments(config: EvalConfig, stages: Stages) -> list[Callable[[], Deployment]]:
+def deployments(config: EvalConfig, stages: StageCache) -> list[Callable[[], EvaluationDeployment]]:
     """All deployments, each made when it is called."""
     return [
         lambda tile=tile, seed=seed: _deployment(config, stages, tile, seed)
@@ -269,7 +271,7 @@ def deployments(config: EvalConfig, stages: Stages) -> list[Callable[[], Deploym
     ]
 
 
-def _deployment(config: EvalConfig, stages: Stages, name: str, number: int) -> Deployment:
+def _deployment(config: EvalConfig, stages: StageCache, name: str, number: int) -> EvaluationDeployment:
     city, centre = parse_place(name)
     geometry = {"place": name, "size": config.size, "margin": config.margin}
     at = stages.make(
@@ -278,34 +280,34 @@ def _deployment(config: EvalConfig, stages: Stages, name: str, number: int) -> D
         lambda out: _build(city, centre, config, out),
     )
     tile, seed = Tile.open(at / "tile"), 1000 * config.seed + number
-    sources: dict[float, Source] = {}
+    sources: dict[float, ScenarioBackend] = {}
     for frequency in config.carriers:
         cell = Cell(carrier=Carrier(frequency=frequency))
         sites = scenes.place(tile, config.sites[0], seed=seed, mast=config.mast, template=cell)
-        sources[frequency] = _Kept(Traced(tile, sites, config.maps, stages))
-    return Deployment(f"{name}#{number}", seed, sources, config)
+        sources[frequency] = CachedBackend(RayTracedBackend(tile, sites, config.maps, stages))
+    return EvaluationDeployment(f"{name}#{number}", seed, sources, config)
 
 
 def _build(city: str, centre: tuple[float, float], config: EvalConfig, out: Path) -> None:
     scenes.build(city, out / "tile", center=centre, size=config.size, margin=config.margin, pixel=1.0)
 
 
-class _Kept:
+class CachedBackend:
     """A source whose maps stay in memory for the conditions to come."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: ScenarioBackend) -> None:
         self.source, self.tile, self.sites = source, source.tile, source.sites
-        self._maps: dict[tuple[str, int], Maps] = {}
+        self._maps: dict[tuple[str, int], TileMaps] = {}
 
-    def maps(self, condition: str, seed: int) -> Maps:
+    def maps(self, condition: str, seed: int) -> TileMaps:
         if (condition, seed) not in self._maps:
             self._maps[condition, seed] = self.source.maps(condition, seed)
         return self._maps[condition, seed]
 
-    def trace(self, position: Float[Tensor, "n 2"]) -> Truth:
+    def trace(self, position: Float[Tensor, "n 2"]) -> LinkTruth:
         return self.source.trace(position)
 
-    def tracer(self, condition: str, seed: int) -> MapTracer:
+    def tracer(self, condition: str, seed: int) -> MapFactory:
         return self.source.tracer(condition, seed)
 
     @property

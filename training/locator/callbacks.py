@@ -14,23 +14,23 @@ from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 
 from training.data.batch import Batch, moved
-from training.locator.config import Watch
+from training.locator.config import LoggingConfig
 from training.locator.task import LocatorTask
-from training.locator.validation_metrics import Judged, conditions, merged
+from training.locator.validation_metrics import ValidationScores, conditions, merged
 from uel.errors import UelError
 from uel.estimation.fix import Fix
-from uel.geo.tile_maps import Maps
+from uel.geo.tile_maps import TileMaps
 from uel.measurement.reports import Reports
 
 LEVELS = tuple(round(0.05 * n, 2) for n in range(1, 20))  # nominal coverage of regions, percentiles of the error
 SHOWN = 4  # phones whose heatmaps are drawn
 
 
-Draw = Callable[[str, Maps, Reports, Fix, Tensor], Mapping[str, bytes]]
+FixDrawing = Callable[[str, TileMaps, Reports, Fix, Tensor], Mapping[str, bytes]]
 """PNG files by name: of a title, the maps that a locator was given, reports, its fixes and true positions (m)."""
 
 
-class Clock(Callback):
+class EpochTimer(Callback):
     """Adds the seconds of every epoch to the task's counters, before its checkpoint is written."""
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, task: LocatorTask) -> None:  # type: ignore[override]
@@ -42,10 +42,10 @@ class Clock(Callback):
             self.start = time.perf_counter()
 
 
-class Tell(Callback):
+class ValidationLogger(Callback):
     """After each validation: `cdf.csv` and `calibration.csv`, and pictures where somebody draws them."""
 
-    def __init__(self, folder: Path, batch: Batch, draw: Draw | None = None) -> None:
+    def __init__(self, folder: Path, batch: Batch, draw: FixDrawing | None = None) -> None:
         self.folder, self.batch, self.draw = folder, batch, draw
 
     @rank_zero_only
@@ -56,7 +56,7 @@ class Tell(Callback):
         if self.draw is not None:
             self._show(trainer, self._pictures(self.draw, epoch, task))
 
-    def _pictures(self, draw: Draw, epoch: int, task: LocatorTask) -> Mapping[str, bytes]:
+    def _pictures(self, draw: FixDrawing, epoch: int, task: LocatorTask) -> Mapping[str, bytes]:
         """Of the first phones."""
         with torch.no_grad(), task.here():
             batch = moved(self.batch, task.device)
@@ -82,16 +82,16 @@ def _send(logger: Logger, name: str, path: Path, step: int) -> None:
         logger.experiment.add_image(name, imread(path)[..., :3], step, dataformats="HWC")
 
 
-def _each(judged: list[Judged]) -> list[str | None]:
+def _each(judged: list[ValidationScores]) -> list[str | None]:
     return [None, *conditions(judged)]
 
 
-def percentiles(judged: Judged) -> dict[str, float]:
+def percentiles(judged: ValidationScores) -> dict[str, float]:
     """Error in metres by share of phones."""
     return {f"{p}": round(float(judged.error.quantile(p)), 2) for p in LEVELS}
 
 
-def coverage(judged: Judged) -> dict[str, float]:
+def coverage(judged: ValidationScores) -> dict[str, float]:
     """Share of phones inside regions, by the regions' probability."""
     return {f"{p}": round(float((judged.level <= p).float().mean()), 4) for p in LEVELS}
 
@@ -109,7 +109,7 @@ def write_rows(path: Path, epoch: int, rows: Mapping[str | None, Mapping[str, fl
         writer.writerows([*kept, *new])
 
 
-def loggers(folder: Path, watch: Watch, run: str) -> list[Logger]:
+def loggers(folder: Path, watch: LoggingConfig, run: str) -> list[Logger]:
     """CSV always, TensorBoard where it is installed, wandb where it is asked for."""
     part = f"part-{len(list(folder.glob('log/part-*'))):03}"
     found: list[Logger] = [CSVLogger(folder, name="log", version=part)]
@@ -120,7 +120,7 @@ def loggers(folder: Path, watch: Watch, run: str) -> list[Logger]:
     return found
 
 
-def _wandb(folder: Path, watch: Watch, run: str) -> WandbLogger:
+def _wandb(folder: Path, watch: LoggingConfig, run: str) -> WandbLogger:
     from wandb.errors import Error
 
     folder.mkdir(parents=True, exist_ok=True)

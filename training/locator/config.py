@@ -4,18 +4,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from training.data.augmentation import AugmentPlan
-from training.data.batch import Drawing
+from training.data.augmentation import AugmentationConfig
+from training.data.batch import BatchConfig
 from training.data.deployment import EXACT
-from training.data.domain_randomization import RealismPlan
-from training.locator.task import TrainPlan
+from training.data.domain_randomization import DomainRandomizationConfig
+from training.locator.task import OptimizationConfig
 from uel.errors import UelError
-from uel.measurement.model import MeasurementModel
+from uel.measurement.model import ObservationModel
 from uel.models.locator import LocatorConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class Hardware:
+class HardwareConfig:
     """Where training runs. Under torchrun the processes of a node are those that it started."""
 
     accelerator: Literal["cpu", "gpu"] = "cpu"
@@ -33,7 +33,7 @@ class Hardware:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Watch:
+class LoggingConfig:
     """Who is told how training goes; CSV files are written in any case, TensorBoard's where that is installed."""
 
     wandb: Literal["off", "offline", "online"] = "off"
@@ -43,23 +43,23 @@ class Watch:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
+class LocatorTrainingConfig:
     """What a training depends on beside its worlds."""
 
     seed: int = 1
-    measurement: MeasurementModel = field(default_factory=MeasurementModel)
+    measurement: ObservationModel = field(default_factory=ObservationModel)
     locator: LocatorConfig = field(default_factory=LocatorConfig)
-    training: TrainPlan = field(default_factory=TrainPlan)
-    realism: RealismPlan | None = None
-    augment: AugmentPlan = field(default_factory=AugmentPlan)
+    training: OptimizationConfig = field(default_factory=OptimizationConfig)
+    realism: DomainRandomizationConfig | None = None
+    augment: AugmentationConfig = field(default_factory=AugmentationConfig)
     conditions: Mapping[str, float] = field(default_factory=lambda: {EXACT: 1.0})
-    hardware: Hardware = field(default_factory=Hardware)
-    watch: Watch = field(default_factory=Watch)
+    hardware: HardwareConfig = field(default_factory=HardwareConfig)
+    watch: LoggingConfig = field(default_factory=LoggingConfig)
 
     @property
-    def drawing(self) -> Drawing:
+    def drawing(self) -> BatchConfig:
         """What batches are drawn by."""
-        return Drawing(
+        return BatchConfig(
             model=self.measurement,
             size=self.training.batch,
             seed=self.seed,

@@ -7,11 +7,11 @@ import lightning
 import torch
 from torch.utils.data import DataLoader, IterableDataset
 
-from training.data.batch import Batch, Batches, draw_batch
-from training.data.deployment import World
-from training.locator.config import Recipe
+from training.data.batch import Batch, BatchDataset, draw_batch
+from training.data.deployment import Deployment
+from training.locator.config import LocatorTrainingConfig
 from uel.errors import UelError
-from uel.measurement.reports import Reports, Truth
+from uel.measurement.reports import LinkTruth, Reports
 from uel.survey.dataset import TRUTH, Survey
 from uel.survey.stream import TrackBatch, TrackStream
 
@@ -19,7 +19,7 @@ CHUNK = 64  # phones of a validation batch: bounds memory
 LAP = 1_000_003  # epochs of a survey between those that begin two training epochs
 
 
-class TrainData(lightning.LightningDataModule):
+class LocatorDataModule(lightning.LightningDataModule):
     """Batches of some worlds; those of epoch e are the same after a resume, and others in each process.
 
     A `survey` gives the traced truth of training worlds of the names of its tiles; without it that is what each world
@@ -27,7 +27,11 @@ class TrainData(lightning.LightningDataModule):
     """
 
     def __init__(
-        self, recipe: Recipe, train: Sequence[World], validate: Sequence[World], survey: Survey | None = None
+        self,
+        recipe: LocatorTrainingConfig,
+        train: Sequence[Deployment],
+        validate: Sequence[Deployment],
+        survey: Survey | None = None,
     ) -> None:
         super().__init__()
         if not train or not validate:
@@ -43,8 +47,8 @@ class TrainData(lightning.LightningDataModule):
         first = epoch * count * ranks + rank
         numbers = range(first, first + count * ranks, ranks)
         if self.survey is not None and drawing.traced:
-            return _loader(SurveyBatches(self.train, self.recipe, self.survey, epoch, numbers, (rank, ranks)))
-        return _loader(Batches(self.train, drawing, first, count, ranks))
+            return _loader(SurveyBatchDataset(self.train, self.recipe, self.survey, epoch, numbers, (rank, ranks)))
+        return _loader(BatchDataset(self.train, drawing, first, count, ranks))
 
     def val_dataloader(self) -> DataLoader:
         return _loader(self.validation)
@@ -54,13 +58,13 @@ def _loader(batches: object) -> DataLoader:
     return DataLoader(batches, batch_size=None, collate_fn=lambda batch: batch)  # type: ignore[arg-type]
 
 
-class SurveyBatches(IterableDataset[Batch]):
+class SurveyBatchDataset(IterableDataset[Batch]):
     """Training batches on whatever tile a survey's stream has come to, one report of each of its tracks."""
 
     def __init__(
         self,
-        worlds: Sequence[World],
-        recipe: Recipe,
+        worlds: Sequence[Deployment],
+        recipe: LocatorTrainingConfig,
         survey: Survey,
         epoch: int,
         numbers: range,
@@ -91,7 +95,7 @@ class SurveyBatches(IterableDataset[Batch]):
             yield from self.stream
 
 
-def world_of_tile(worlds: Sequence[World], survey: Survey) -> Mapping[str, int]:
+def world_of_tile(worlds: Sequence[Deployment], survey: Survey) -> Mapping[str, int]:
     """Which world belongs to each tile of a survey that has one.
 
     Raises `UelError` for a world that was not surveyed, or whose masts or meshes are not those that were, and for two
@@ -110,14 +114,14 @@ def world_of_tile(worlds: Sequence[World], survey: Survey) -> Mapping[str, int]:
     return which
 
 
-def one_report(tracks: TrackBatch, generator: torch.Generator) -> Truth:
+def one_report(tracks: TrackBatch, generator: torch.Generator) -> LinkTruth:
     """Of each track one report at random."""
     valid = tracks.values["valid"]
     chosen = (torch.rand(len(valid), generator=generator) * valid.sum(1)).long()
     return tracks.truth[torch.arange(len(valid)), chosen]
 
 
-def _phones(recipe: Recipe, world: World, number: int) -> list[Batch]:
+def _phones(recipe: LocatorTrainingConfig, world: Deployment, number: int) -> list[Batch]:
     """Phones with all features, the same in every epoch, in the truths' shares of training, under each condition."""
     plan, model = recipe.training, recipe.measurement
     generator = torch.Generator().manual_seed(recipe.seed + 7 + 1000 * number)

@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from training.data.batch import Batch
-from training.data.deployment import World
-from training.locator.config import Recipe
+from training.data.deployment import Deployment
+from training.locator.config import LocatorTrainingConfig
 from uel.errors import UelError
 from uel.measurement.reports import Reports
 
@@ -20,7 +20,7 @@ CHUNK = 64  # phones of a validation batch
 
 
 @dataclass(frozen=True, eq=False)
-class Pool:
+class FewLabelPool:
     """Reports as they came in, once and for all; of the first of them it is known where they were sent from."""
 
     reports: Reports
@@ -42,10 +42,12 @@ class Pool:
         return len(self.reports) - len(self.position)
 
 
-class PoolBatches(Dataset[Batch]):
+class FewLabelDataset(Dataset[Batch]):
     """Batches of one epoch: labelled phones, then unlabelled ones; batch i is a matter of i and the seed alone."""
 
-    def __init__(self, recipe: Recipe, world: World, pool: Pool, unlabelled: int, numbers: range) -> None:
+    def __init__(
+        self, recipe: LocatorTrainingConfig, world: Deployment, pool: FewLabelPool, unlabelled: int, numbers: range
+    ) -> None:
         self.recipe, self.world, self.pool, self.numbers = recipe, world, pool, numbers
         self.unlabelled = unlabelled if pool.unlabelled else 0
 
@@ -66,18 +68,18 @@ class PoolBatches(Dataset[Batch]):
         return Batch(0, number, self.world.maps, reports, position, labelled=size)
 
 
-class PoolData(lightning.LightningDataModule):
+class FewLabelDataModule(lightning.LightningDataModule):
     """Training batches of a pool on its world, and those of its labelled phones that are held back to validate on."""
 
-    def __init__(self, recipe: Recipe, world: World, pool: Pool, unlabelled: int) -> None:
+    def __init__(self, recipe: LocatorTrainingConfig, world: Deployment, pool: FewLabelPool, unlabelled: int) -> None:
         super().__init__()
         self.recipe, self.train, self.pool, self.unlabelled = recipe, [world], pool, unlabelled
         cut = [slice(start, min(start + CHUNK, pool.held)) for start in range(0, pool.held, CHUNK)]
         self.validation = [Batch(0, 0, world.maps, pool.reports[part], pool.position[part]) for part in cut]
 
-    def batches(self, numbers: range) -> PoolBatches:
+    def batches(self, numbers: range) -> FewLabelDataset:
         """Training batches by their numbers."""
-        return PoolBatches(self.recipe, self.train[0], self.pool, self.unlabelled, numbers)
+        return FewLabelDataset(self.recipe, self.train[0], self.pool, self.unlabelled, numbers)
 
     def train_dataloader(self) -> DataLoader:
         """One epoch's batches (Lightning asks again at each epoch)."""

@@ -18,11 +18,11 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
 from training.cache import alone
-from training.data.deployment import World
-from training.locator.callbacks import Clock, Draw, Tell, close, loggers
-from training.locator.config import Recipe
-from training.locator.datamodule import TrainData
-from training.locator.few_labels import PoolData
+from training.data.deployment import Deployment
+from training.locator.callbacks import EpochTimer, FixDrawing, ValidationLogger, close, loggers
+from training.locator.config import LocatorTrainingConfig
+from training.locator.datamodule import LocatorDataModule
+from training.locator.few_labels import FewLabelDataModule
 from training.locator.task import LocatorTask
 from uel.errors import UelError
 from uel.models.locator import Locator
@@ -47,18 +47,22 @@ EXPECTED = (
 def fit(
     folder: Path,
     key: str,
-    recipe: Recipe,
-    train: Sequence[World],
-    validate: Sequence[World],
+    recipe: LocatorTrainingConfig,
+    train: Sequence[Deployment],
+    validate: Sequence[Deployment],
     survey: Survey | None = None,
-    draw: Draw | None = None,
+    draw: FixDrawing | None = None,
 ) -> tuple[Locator, dict[str, Any]]:
     """`fit_on` batches of some worlds, or of a survey."""
-    return fit_on(folder, key, recipe, lambda: TrainData(recipe, train, validate, survey), draw)
+    return fit_on(folder, key, recipe, lambda: LocatorDataModule(recipe, train, validate, survey), draw)
 
 
 def fit_on(
-    folder: Path, key: str, recipe: Recipe, data: Callable[[], TrainData | PoolData], draw: Draw | None = None
+    folder: Path,
+    key: str,
+    recipe: LocatorTrainingConfig,
+    data: Callable[[], LocatorDataModule | FewLabelDataModule],
+    draw: FixDrawing | None = None,
 ) -> tuple[Locator, dict[str, Any]]:
     """Train, or resume, or reuse what `folder` holds for this `key`; the epoch with the best validation wins.
 
@@ -96,7 +100,7 @@ def first_process() -> bool:
 
 
 def _train(
-    folder: Path, recipe: Recipe, data: TrainData | PoolData, draw: Draw | None
+    folder: Path, recipe: LocatorTrainingConfig, data: LocatorDataModule | FewLabelDataModule, draw: FixDrawing | None
 ) -> tuple[Locator, dict[str, Any]]:
     lightning.seed_everything(recipe.seed, verbose=False)
     task = LocatorTask(recipe.training, recipe.locator, recipe.measurement, data.train, recipe.seed)
@@ -107,7 +111,13 @@ def _train(
     best = ModelCheckpoint(folder, monitor="val_nll", save_top_k=BEST, save_last=True, filename="{epoch}-{val_nll:.4f}")
     stop = EarlyStopping("val_nll", patience=recipe.training.patience)
     told = loggers(folder, recipe.watch, folder.parent.name)
-    callbacks = [Clock(), Tell(folder, data.validation[0], draw), stop, best, RichProgressBar(leave=True)]
+    callbacks = [
+        EpochTimer(),
+        ValidationLogger(folder, data.validation[0], draw),
+        stop,
+        best,
+        RichProgressBar(leave=True),
+    ]
     trainer = _trainer(folder, recipe, callbacks, told)
     with warnings.catch_warnings():
         for message in EXPECTED:
@@ -131,7 +141,9 @@ def _require_readable(checkpoint: Path) -> None:
         raise UelError("this checkpoint holds no training", got=str(checkpoint), do=_ANEW)
 
 
-def _trainer(folder: Path, recipe: Recipe, callbacks: list[Callback], told: list[Logger]) -> lightning.Trainer:
+def _trainer(
+    folder: Path, recipe: LocatorTrainingConfig, callbacks: list[Callback], told: list[Logger]
+) -> lightning.Trainer:
     plan, hardware = recipe.training, recipe.hardware
     devices = int(os.environ.get("LOCAL_WORLD_SIZE", hardware.devices))
     nodes = int(os.environ.get("GROUP_WORLD_SIZE", hardware.nodes))

@@ -13,12 +13,12 @@ from rich.progress import track
 from torch import Tensor
 from torch.nn import functional as F
 
-from training.data.deployment import EXACT, World
+from training.data.deployment import EXACT, Deployment
 from uel.core.io import as_json
 from uel.errors import UelError
 from uel.measurement.distributions import log_ndtr
-from uel.measurement.model import MeasurementModel
-from uel.models.map_restorer import Restored, Restorer, RestorerConfig, believed, shown
+from uel.measurement.model import ObservationModel
+from uel.models.map_restorer import MapRestorer, RestoredLevels, RestorerConfig, believed, shown
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ BARS = (2.0, 4.0, 8.0, 12.0, 16.0)  # dB, error bars that a map is tried with as
 
 
 @dataclass(frozen=True, kw_only=True)
-class Restoring:
+class MapRestorerTrainingConfig:
     """How long and how fast: some 25 CPU minutes by default."""
 
     steps: int = 2000
@@ -52,10 +52,10 @@ class Restoring:
 
 
 @dataclass(frozen=True, eq=False)
-class _Lesson:
+class _RestorationSample:
     """A world, and a condition under which its maps are wrong."""
 
-    world: World
+    world: Deployment
     condition: str
 
     @cached_property
@@ -63,7 +63,7 @@ class _Lesson:
         """All its cells as the network is shown them, in half precision to have them all at hand."""
         return shown(self.world.given(self.condition)).half()
 
-    def drawn(self, model: MeasurementModel, generator: torch.Generator) -> "_Asked":
+    def drawn(self, model: ObservationModel, generator: torch.Generator) -> "_TargetBatch":
         """One of its cells, and one report's level of it in every pixel."""
         truth, power = self.world.maps.radio, self.world.maps.power_dbm
         cell = int(torch.randint(len(truth.gain), (), generator=generator))
@@ -71,11 +71,11 @@ class _Lesson:
         level = truth.level_db[cell] + fading
         limit = model.sensitivity_dbm - model.rsrp_step_db / 2 - float(power[cell])
         heard = truth.known[cell] & (level >= limit)
-        return _Asked(self.shown[cell].float(), level, limit, heard, truth.los[cell], self.world.maps.prior > 0)
+        return _TargetBatch(self.shown[cell].float(), level, limit, heard, truth.los[cell], self.world.maps.prior > 0)
 
 
 @dataclass(frozen=True, eq=False)
-class _Asked:
+class _TargetBatch:
     """One cell of a world as it is shown, and what is true of it."""
 
     shown: Float[Tensor, "channel row column"]
@@ -90,10 +90,10 @@ class _Asked:
 
 
 def fit_restorer(
-    plan: Restoring,
-    train: Sequence[World],
-    validate: Sequence[World],
-    model: MeasurementModel,
+    plan: MapRestorerTrainingConfig,
+    train: Sequence[Deployment],
+    validate: Sequence[Deployment],
+    model: ObservationModel,
     seed: int,
     out: Path,
     device: torch.device = CPU,
@@ -104,7 +104,7 @@ def fit_restorer(
     give the same network. Killed, it goes on from `course.pt`, which it leaves in the folder until it is done.
     """
     torch.manual_seed(seed)
-    course, lessons = _Course.of(plan, seed, device), _lessons(train)
+    course, lessons = _TrainerState.of(plan, seed, device), _lessons(train)
     course.resume(out / COURSE)
     for step in track(range(course.step, plan.steps), "learning how maps are wrong"):
         loss = course.take(plan.batch, lessons, model)
@@ -121,10 +121,10 @@ def fit_restorer(
 
 
 @dataclass(eq=False)
-class _Course:
+class _TrainerState:
     """A training under way."""
 
-    network: Restorer
+    network: MapRestorer
     optimizer: torch.optim.Optimizer
     schedule: torch.optim.lr_scheduler.LRScheduler
     generator: torch.Generator
@@ -132,13 +132,13 @@ class _Course:
     step: int = 0
 
     @staticmethod
-    def of(plan: Restoring, seed: int, device: torch.device) -> "_Course":
-        network = Restorer(plan.network).to(device)
+    def of(plan: MapRestorerTrainingConfig, seed: int, device: torch.device) -> "_TrainerState":
+        network = MapRestorer(plan.network).to(device)
         optimizer = torch.optim.AdamW(network.parameters(), plan.learning_rate)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, plan.learning_rate, plan.steps, pct_start=WARM)
-        return _Course(network, optimizer, schedule, torch.Generator().manual_seed(seed), device)
+        return _TrainerState(network, optimizer, schedule, torch.Generator().manual_seed(seed), device)
 
-    def take(self, batch: int, lessons: Sequence[_Lesson], model: MeasurementModel) -> float:
+    def take(self, batch: int, lessons: Sequence[_RestorationSample], model: ObservationModel) -> float:
         """One step, on `batch` cells of lessons drawn at random; its loss in nats."""
         which = torch.randint(len(lessons), (batch,), generator=self.generator).tolist()
         asked = [lessons[k].drawn(model, self.generator) for k in which]
@@ -168,19 +168,19 @@ class _Course:
             self.step = kept["step"]
 
 
-def _lessons(worlds: Sequence[World]) -> list[_Lesson]:
+def _lessons(worlds: Sequence[Deployment]) -> list[_RestorationSample]:
     """All wrong maps that worlds have."""
-    return [_Lesson(world, name) for world in worlds for name in world.variants if name != EXACT]
+    return [_RestorationSample(world, name) for world in worlds for name in world.variants if name != EXACT]
 
 
-def _loss(restored: Restored, asked: Sequence[_Asked], model: MeasurementModel) -> Tensor:
+def _loss(restored: RestoredLevels, asked: Sequence[_TargetBatch], model: ObservationModel) -> Tensor:
     """Mean negative log-likelihood in nats of levels and silence, and the cross-entropy of sight."""
     los, possible = (torch.stack([getattr(one, name) for one in asked]) for name in ("los", "possible"))
     sight = F.binary_cross_entropy_with_logits(restored.sight, los.to(restored.sight.device).float(), reduction="none")
     return SIGHT * sight[possible].mean() - _levels(restored, asked, model).mean()
 
 
-def _levels(restored: Restored, asked: Sequence[_Asked], model: MeasurementModel) -> Float[Tensor, " n"]:
+def _levels(restored: RestoredLevels, asked: Sequence[_TargetBatch], model: ObservationModel) -> Float[Tensor, " n"]:
     """Log-likelihood in nats of levels and silence, in every pixel where phones can be."""
     device = restored.mean_db.device
     level, heard, possible = (
@@ -198,7 +198,7 @@ def _levels(restored: Restored, asked: Sequence[_Asked], model: MeasurementModel
 
 
 def _judged(
-    network: Restorer, validate: Sequence[World], model: MeasurementModel, seed: int
+    network: MapRestorer, validate: Sequence[Deployment], model: ObservationModel, seed: int
 ) -> dict[str, tuple[float, float]]:
     """By map condition, nats that a report's level costs: as the map is given, and restored."""
     lessons = _lessons(validate)
@@ -207,7 +207,9 @@ def _judged(
 
 
 @torch.no_grad()
-def _nats(network: Restorer, lessons: Sequence[_Lesson], model: MeasurementModel, seed: int) -> tuple[float, float]:
+def _nats(
+    network: MapRestorer, lessons: Sequence[_RestorationSample], model: ObservationModel, seed: int
+) -> tuple[float, float]:
     """Nats that a report's level costs in a pixel: by the map as it is given, with the best of `BARS`, and restored."""
     generator = torch.Generator().manual_seed(seed)
     asked = [lesson.drawn(model, generator) for lesson in lessons for _ in range(DRAWN)]
@@ -215,6 +217,6 @@ def _nats(network: Restorer, lessons: Sequence[_Lesson], model: MeasurementModel
     for one in asked:
         x = one.shown[None]
         restored += float(-_levels(network(x), [one], model).mean()) / len(asked)
-        plain = [Restored(believed(x), torch.full_like(x[:, 0], bar), x[:, 3]) for bar in BARS]
+        plain = [RestoredLevels(believed(x), torch.full_like(x[:, 0], bar), x[:, 3]) for bar in BARS]
         given += torch.stack([-_levels(said, [one], model).mean() for said in plain]) / len(asked)
     return float(given.min()), restored

@@ -13,12 +13,12 @@ from uel.core.grid import Grid
 from uel.core.units import from_db, to_db
 from uel.estimation.fix import Fix
 from uel.measurement.distributions import log_silence
-from uel.measurement.model import MeasurementModel
-from uel.measurement.reports import Reports, Truth
-from uel.radio.radio_map import Spots
+from uel.measurement.model import ObservationModel
+from uel.measurement.reports import LinkTruth, Reports
+from uel.radio.radio_map import MapSamples
 from uel.radio.simulator import Paths
 
-Feature = Literal["rsrp", "ta", "aoa"]
+LossFeature = Literal["rsrp", "ta", "aoa"]
 """What a physics loss compares: levels; timing advances and times of arrival; azimuths."""
 CAP = 8.0  # nats: what one impossible link costs, so that one missing path does not drown the others
 
@@ -46,7 +46,7 @@ def link_cost(
     gain: Float[Tensor, "batch candidate cell"],
     reports: Reports,
     power_dbm: Float[Tensor, " cell"],
-    model: MeasurementModel,
+    model: ObservationModel,
 ) -> Float[Tensor, "batch candidate"]:
     """Mean negative log-likelihood per link of the reported levels, at given path gains.
 
@@ -64,16 +64,16 @@ def link_cost(
     return (CAP * torch.tanh(cost / CAP)).mean(-1)
 
 
-def spots_of(truth: Truth) -> Spots:
+def spots_of(truth: LinkTruth) -> MapSamples:
     """What is true at some places, as the raster of one column that likelihoods read."""
     column = lambda values: values.T.unsqueeze(-1)  # noqa: E731
     gain = torch.where(truth.known, from_db(truth.gain_db), 0.0)
     values = (gain, torch.zeros_like(gain), truth.known, truth.los, truth.delay, truth.azimuth_deg)
-    return Spots(*(column(value) for value in values))
+    return MapSamples(*(column(value) for value in values))
 
 
 def feature_nll(
-    feature: Feature, truth: Truth, reports: Reports, model: MeasurementModel
+    feature: LossFeature, truth: LinkTruth, reports: Reports, model: ObservationModel
 ) -> Float[Tensor, "batch candidate"]:
     """Negative log-likelihood in nats of timing advances and times (`ta`) or azimuths (`aoa`) by `model`'s own laws.
 
@@ -86,11 +86,11 @@ def feature_nll(
 
 
 def physics_cost(
-    truth: Truth,
+    truth: LinkTruth,
     reports: Reports,
     power_dbm: Float[Tensor, " cell"],
-    model: MeasurementModel,
-    features: Sequence[Feature],
+    model: ObservationModel,
+    features: Sequence[LossFeature],
     traced: bool,
 ) -> Float[Tensor, "batch candidate"]:
     """What each report costs at its candidates in nats, summed over features, each capped; `truth` as in `feature_nll`.
@@ -111,7 +111,7 @@ def physics_cost(
     return total
 
 
-def _lost(truth: Truth, reports: Reports) -> Tensor:
+def _lost(truth: LinkTruth, reports: Reports) -> Tensor:
     """Candidates to which the serving cell has no path."""
     known = truth.known.unflatten(0, (len(reports), -1))
     return ~known.gather(-1, reports.serving[:, None, None].expand(-1, known.shape[1], 1)).squeeze(-1)
@@ -123,9 +123,9 @@ def physics_loss(
     source: Paths,
     grid: Grid,
     power_dbm: Float[Tensor, " cell"],
-    model: MeasurementModel,
+    model: ObservationModel,
     candidates: int,
-    features: Sequence[Feature] = ("rsrp",),
+    features: Sequence[LossFeature] = ("rsrp",),
     traced: bool = False,
 ) -> tuple[Tensor, Float[Tensor, "batch candidate 2"]]:
     """Expected physics cost over the likeliest candidates, and their positions (whose gradient is the point).

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from uel.estimation.fix import Fix
-from uel.geo.tile_maps import Maps
-from uel.measurement.reports import Reports, Truth
+from uel.geo.tile_maps import TileMaps
+from uel.measurement.reports import LinkTruth, Reports
 from uel.radio.simulator import Paths
 
-Loss = Literal["none", "map", "rt", "map+rt", "hybrid"]
+LossKind = Literal["none", "map", "rt", "map+rt", "hybrid"]
 """Physics by nothing, by lookup, by ray tracing on a share of batches and by nothing on others, by ray tracing on that
 share and by lookup on the others, and the same with that share where doubt is greatest."""
 MEMORY = 50  # batches whose doubts are remembered
@@ -21,7 +21,7 @@ DEBT = 4.0  # batches that are owed to the ray tracer before one is traced whate
 
 
 @dataclass
-class Doubt:
+class TracingScheduler:
     """Which batches to trace: those of the greatest doubt among the last ones, `fraction` of all within `DEBT`.
 
     A batch is traced when a measure of its doubt is higher than all but `fraction` of those remembered and the fraction
@@ -56,7 +56,7 @@ class Doubt:
         self.seen = {name: deque(values, maxlen=MEMORY) for name, values in state["seen"].items()}
 
 
-def map_error(fix: Fix, reports: Reports, maps: Maps, candidates: int) -> float:
+def map_error(fix: Fix, reports: Reports, maps: TileMaps, candidates: int) -> float:
     """Mean relative error of the map at a batch's candidates, of the cells that are heard; 1 where it knows no path."""
     position, _, _ = fix.candidates(candidates)
     edge = maps.radio.grid.size / 2 - 1e-3
@@ -67,7 +67,7 @@ def map_error(fix: Fix, reports: Reports, maps: Maps, candidates: int) -> float:
 
 
 @dataclass
-class Stopwatch:
+class TimedSimulator:
     """A source whose CPU seconds are added to `spent["rt_cpu_s"]`, those of its backward pass too."""
 
     source: Paths
@@ -77,7 +77,7 @@ class Stopwatch:
         """See `PathGain.path_gain`; not timed."""
         return self.source.path_gain(position)
 
-    def paths(self, position: Tensor) -> Truth:
+    def paths(self, position: Tensor) -> LinkTruth:
         """See `Paths.paths`."""
         start = time.process_time()
         asked = position.view_as(position)
@@ -87,7 +87,7 @@ class Stopwatch:
             self._time_backward(asked, truth)
         return truth
 
-    def _time_backward(self, asked: Tensor, truth: Truth) -> None:
+    def _time_backward(self, asked: Tensor, truth: LinkTruth) -> None:
         """From the first gradient that comes to the answer to the one that has come through it."""
         began: list[float] = []
 

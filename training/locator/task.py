@@ -12,15 +12,15 @@ import lightning
 import torch
 from torch import Tensor
 
-from training.data.augmentation import Turned
+from training.data.augmentation import TransformedSimulator
 from training.data.batch import Batch, moved
-from training.data.deployment import World
-from training.locator.losses import Feature, coarse_loss, fine_loss, patch_of, physics_loss
-from training.locator.physics_schedule import Doubt, Loss, Stopwatch, map_error
-from training.locator.validation_metrics import Judged, conditions, judge, merged, scores
+from training.data.deployment import Deployment
+from training.locator.losses import LossFeature, coarse_loss, fine_loss, patch_of, physics_loss
+from training.locator.physics_schedule import LossKind, TimedSimulator, TracingScheduler, map_error
+from training.locator.validation_metrics import ValidationScores, conditions, judge, merged, scores
 from uel.errors import UelError
 from uel.estimation.fix import Fix
-from uel.measurement.model import MeasurementModel
+from uel.measurement.model import ObservationModel
 from uel.measurement.reports import Reports
 from uel.models.locator import Locator, LocatorConfig
 from uel.radio.simulator import Paths
@@ -29,7 +29,7 @@ YOUNG = 10  # in step t an average keeps (1 + t) / (YOUNG + t) at most: its firs
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainPlan:
+class OptimizationConfig:
     """How long, how fast, and how often the ray tracer is asked."""
 
     epochs: int = 9
@@ -57,9 +57,9 @@ class TrainPlan:
     """phones of each validation world and map condition"""
     fine: float = 0.3
     """weight of the offset's negative log-likelihood"""
-    loss: Loss = "map+rt"
+    loss: LossKind = "map+rt"
     """whom the physics loss asks, see `training.locator.physics_schedule`"""
-    features: tuple[Feature, ...] = ("rsrp",)
+    features: tuple[LossFeature, ...] = ("rsrp",)
     """what it compares, see `training.locator.losses`"""
     physics: float = 0.1
     """weight of the physics loss, by lookup and by ray tracing alike"""
@@ -133,10 +133,10 @@ class LocatorTask(lightning.LightningModule):
 
     def __init__(
         self,
-        plan: TrainPlan,
+        plan: OptimizationConfig,
         locator: LocatorConfig,
-        measurement: MeasurementModel,
-        worlds: Sequence[World],
+        measurement: ObservationModel,
+        worlds: Sequence[Deployment],
         seed: int,
     ) -> None:
         super().__init__()
@@ -146,8 +146,8 @@ class LocatorTask(lightning.LightningModule):
         self.save_hyperparameters({"plan": asdict(plan), "seed": seed})
         self.counters = {"batches": 0, "rt_batches": 0, "rt_links": 0, "rt_gradient_sum": 0.0, "wall_s": 0.0}
         self.counters |= {"cpu_s": 0.0, "rt_cpu_s": 0.0}
-        self.doubt = Doubt(plan.rt_fraction)
-        self.judged: list[Judged] = []
+        self.doubt = TracingScheduler(plan.rt_fraction)
+        self.judged: list[ValidationScores] = []
 
     @property
     def best(self) -> Locator:
@@ -197,11 +197,11 @@ class LocatorTask(lightning.LightningModule):
         tracer = world.simulator if plan.traces and self._turn(fix, batch) else None
         if plan.loss == "none" or (plan.loss == "rt" and tracer is None):
             return {}
-        source: Paths = world.maps.radio if tracer is None else Stopwatch(tracer, self.counters)
+        source: Paths = world.maps.radio if tracer is None else TimedSimulator(tracer, self.counters)
         if tracer is None and self.device.type != "cpu":
             source = moved(world.maps.radio, self.device)
         if not batch.similarity.identity:
-            source = Turned(source, batch.similarity, world.tile.size)
+            source = TransformedSimulator(source, batch.similarity, world.tile.size)
         physics, position = physics_loss(
             fix,
             batch.reports,

@@ -14,7 +14,7 @@ SAMPLES = 128  # of each fix: levels come in steps of less than 1 %
 
 
 @dataclass(frozen=True, eq=False)
-class Judged:
+class ValidationScores:
     """Phones of one map condition."""
 
     condition: str
@@ -26,24 +26,24 @@ class Judged:
     """probability of the smallest region that holds the truth: evenly spread if the fixes are honest"""
 
 
-def judge(fix: Fix, position: Float[Tensor, "phone 2"], condition: str, generator: torch.Generator) -> Judged:
+def judge(fix: Fix, position: Float[Tensor, "phone 2"], condition: str, generator: torch.Generator) -> ValidationScores:
     """What is to be said of fixes whose truth is known."""
     level = fix.hpd(position, generator, SAMPLES)
-    return Judged(condition, position_error(fix.position, position), -fix.log_density(position), level)
+    return ValidationScores(condition, position_error(fix.position, position), -fix.log_density(position), level)
 
 
-def merged(parts: Sequence[Judged], condition: str | None = None) -> Judged:
+def merged(parts: Sequence[ValidationScores], condition: str | None = None) -> ValidationScores:
     """All phones, or those of one condition."""
     chosen = [part for part in parts if condition in (None, part.condition)]
     values = (torch.cat([getattr(part, name) for part in chosen]) for name in ("error", "nll", "level"))
-    return Judged(condition or "all", *values)
+    return ValidationScores(condition or "all", *values)
 
 
-def conditions(parts: Sequence[Judged]) -> list[str]:
+def conditions(parts: Sequence[ValidationScores]) -> list[str]:
     return list(dict.fromkeys(part.condition for part in parts))
 
 
-def scores(judged: Judged) -> dict[str, Tensor]:
+def scores(judged: ValidationScores) -> dict[str, Tensor]:
     """p50_m, p95_m, mean_m, nll and the shares that the regions of 50 and 90 % cover."""
     return {
         "p50_m": judged.error.median(),

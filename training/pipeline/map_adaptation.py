@@ -9,19 +9,19 @@ from typing import Any
 
 import torch
 
-from training.cache import Stages
-from training.data.deployment import World
-from uel.adaptation.site_adaptation import Learned
+from training.cache import StageCache
+from training.data.deployment import Deployment
+from uel.adaptation.site_adaptation import SiteAdaptation
 from uel.core.io import as_json
 from uel.errors import UelError
-from uel.estimation.baselines import Place
-from uel.measurement.model import MeasurementModel
-from uel.models.map_restorer import Restorer
+from uel.estimation.baselines import LocalizationProblem
+from uel.measurement.model import ObservationModel
+from uel.models.map_restorer import MapRestorer
 from uel.radio.radio_map import RadioMap
 
 
 @dataclass(frozen=True, kw_only=True)
-class Mending:
+class MapAdaptationConfig:
     """Labelled reports of each place to train or validate on."""
 
     labelled: int = 500
@@ -33,15 +33,15 @@ class Mending:
 
 
 def mended(
-    world: World,
+    world: Deployment,
     conditions: Iterable[str],
-    plan: Mending,
-    model: MeasurementModel,
-    restorer: Restorer | None,
+    plan: MapAdaptationConfig,
+    model: ObservationModel,
+    restorer: MapRestorer | None,
     key: Any,
     seed: int,
-    stages: Stages,
-) -> World:
+    stages: StageCache,
+) -> Deployment:
     """The world as a locator meets it whose maps, under each condition, labelled reports put right.
 
     `key` tells these maps from those of other worlds; what is learned of each is kept by `stages`.
@@ -50,16 +50,16 @@ def mended(
     variants, models = {}, {}
     for name in conditions:
         given = world.given(name)
-        place = Place(given.radio, given.prior, model, world.said(reports, name), position)
+        place = LocalizationProblem(given.radio, given.prior, model, world.said(reports, name), position)
         whole = {**key, "condition": name, "labelled": plan.labelled, "model": asdict(model), "seed": seed}
-        learned = Learned(place, given, restorer=restorer)
+        learned = SiteAdaptation(place, given, restorer=restorer)
         at = stages.make(f"mended-{world.tile.name}", whole, lambda out: _save(learned, out))  # noqa: B023
         variants[name] = replace(given, radio=RadioMap.load(at))
-        models[name] = MeasurementModel(**json.loads((at / "model.json").read_text()))
+        models[name] = ObservationModel(**json.loads((at / "model.json").read_text()))
     return replace(world, variants=variants, models=models)
 
 
-def _save(learned: Learned, out: Path) -> None:
+def _save(learned: SiteAdaptation, out: Path) -> None:
     bayes = learned.mended.bayes
     learned.right(bayes).radio.save(out)
     (out / "model.json").write_bytes(as_json(asdict(bayes.model)))

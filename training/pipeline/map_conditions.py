@@ -10,13 +10,13 @@ import torch
 
 from scenes.variants.map_perturbation import Perturbation, perturb_sites
 from scenes.variants.mesh_perturbation import wrong_twin
-from sim_bridge.scene.tracing_config import Tracing
+from sim_bridge.scene.tracing_config import TracingConfig
 from sim_bridge.simulator import open as open_simulator
-from training.cache import Stages
-from uel.adaptation.mast_heights import MapTracer
+from training.cache import StageCache
+from uel.adaptation.mast_heights import MapFactory
 from uel.errors import UelError
 from uel.geo.tile import Tile
-from uel.geo.tile_maps import Maps
+from uel.geo.tile_maps import TileMaps
 from uel.measurement.reports import Reports
 from uel.radio.radio_map import RadioMap
 from uel.radio.sites import Site, cells_of, sites_to_json, turned
@@ -27,13 +27,13 @@ CONDITIONS = ("M0", "M1", "M2", "M3", "M4", "M5")
 
 
 @dataclass(frozen=True, kw_only=True)
-class MapPlan:
+class MapConditionConfig:
     """How good the true map is, and how wrong the others are."""
 
     pixel: float = 4.0
     """m, pixel of radio maps"""
-    tracing: Tracing = field(
-        default_factory=lambda: Tracing(max_depth=5, samples=20_000, scattering=0.3, map_rays=20_000_000)
+    tracing: TracingConfig = field(
+        default_factory=lambda: TracingConfig(max_depth=5, samples=20_000, scattering=0.3, map_rays=20_000_000)
     )
     """of the true map and of traced truth"""
     few_rays: int = 2_000_000
@@ -58,11 +58,13 @@ class MapPlan:
             )
 
 
-def maps_under(condition: str, tile: Tile, sites: tuple[Site, ...], plan: MapPlan, stages: Stages, seed: int) -> Maps:
+def maps_under(
+    condition: str, tile: Tile, sites: tuple[Site, ...], plan: MapConditionConfig, stages: StageCache, seed: int
+) -> TileMaps:
     """The maps that a locator is given under a condition; `seed` draws what is wrong. Traced once, kept by `stages`.
 
-    Under M4 (and M3, where a mast would stand inside a wall that the map believes to be higher) `Maps.radio.sites` are
-    the masts as they are believed to be. Under M3 the buildings' channels and the prior are the wrong map's, too.
+    Under M4 (and M3, where a mast would stand inside a wall that the map believes to be higher) `TileMaps.radio.sites`
+    are the masts as they are believed to be. Under M3 the buildings' channels and the prior are the wrong map's, too.
 
     Raises `UelError` for an unknown condition, and what the ray tracer raises for sites and carriers.
     """
@@ -72,7 +74,7 @@ def maps_under(condition: str, tile: Tile, sites: tuple[Site, ...], plan: MapPla
 
 
 def believed_place(
-    condition: str, tile: Tile, sites: tuple[Site, ...], plan: MapPlan, stages: Stages, seed: int
+    condition: str, tile: Tile, sites: tuple[Site, ...], plan: MapConditionConfig, stages: StageCache, seed: int
 ) -> tuple[Tile, tuple[Site, ...]]:
     """The tile and the masts that whoever has the maps of a condition takes for true: what they would ray-trace."""
     specs = {"M2": Perturbation(materials=True), "M3": Perturbation(heights=plan.heights, missing=plan.missing)}
@@ -82,8 +84,8 @@ def believed_place(
 
 
 def tracer_of(
-    condition: str, tile: Tile, sites: tuple[Site, ...], plan: MapPlan, stages: Stages, seed: int
-) -> MapTracer:
+    condition: str, tile: Tile, sites: tuple[Site, ...], plan: MapConditionConfig, stages: StageCache, seed: int
+) -> MapFactory:
     """How whoever has the maps of a condition traces more of them: on the place that they believe in.
 
     By as many rays as the true map, under M1, too (who can trace is not left with few), but by others: nobody knows the
@@ -101,7 +103,7 @@ def tracer_of(
         north = turned(masts, [-cell.azimuth_deg for _, cell in cells_of(masts)]) if round_about else masts
         return replace(_traced("map-masts", place, north, plan, replace(plan.tracing, **rays), stages), sites=masts)
 
-    return MapTracer(trace, least)
+    return MapFactory(trace, least)
 
 
 def as_believed(reports: Reports, true: tuple[Site, ...], believed: tuple[Site, ...]) -> Reports:
@@ -119,26 +121,28 @@ def as_believed(reports: Reports, true: tuple[Site, ...], believed: tuple[Site, 
 # ---- one maker for each condition ----------------------------------------------------------------------
 
 
-def _exact(tile: Tile, sites: tuple[Site, ...], plan: MapPlan, stages: Stages, seed: int) -> Maps:
-    return Maps.of(tile, _traced("map", tile, sites, plan, plan.tracing, stages))
+def _exact(tile: Tile, sites: tuple[Site, ...], plan: MapConditionConfig, stages: StageCache, seed: int) -> TileMaps:
+    return TileMaps.of(tile, _traced("map", tile, sites, plan, plan.tracing, stages))
 
 
-def _few_rays(tile: Tile, sites: tuple[Site, ...], plan: MapPlan, stages: Stages, seed: int) -> Maps:
-    return Maps.of(tile, _traced("map-few", tile, sites, plan, _few(plan, seed), stages))
+def _few_rays(tile: Tile, sites: tuple[Site, ...], plan: MapConditionConfig, stages: StageCache, seed: int) -> TileMaps:
+    return TileMaps.of(tile, _traced("map-few", tile, sites, plan, _few(plan, seed), stages))
 
 
-def _few(plan: MapPlan, seed: int) -> Tracing:
+def _few(plan: MapConditionConfig, seed: int) -> TracingConfig:
     """Rays of their own: a part of the true map's would share its noise."""
     return replace(plan.tracing, map_rays=plan.few_rays, seed=plan.tracing.seed + 1 + seed)
 
 
-def _of_twin(condition: str, tile: Tile, sites: tuple[Site, ...], plan: MapPlan, stages: Stages, seed: int) -> Maps:
+def _of_twin(
+    condition: str, tile: Tile, sites: tuple[Site, ...], plan: MapConditionConfig, stages: StageCache, seed: int
+) -> TileMaps:
     twin, raised = believed_place(condition, tile, sites, plan, stages, seed)
-    return Maps.of(twin, _traced("map-twin", twin, raised, plan, plan.tracing, stages))
+    return TileMaps.of(twin, _traced("map-twin", twin, raised, plan, plan.tracing, stages))
 
 
 def _twin(
-    spec: Perturbation, tile: Tile, sites: tuple[Site, ...], stages: Stages, seed: int
+    spec: Perturbation, tile: Tile, sites: tuple[Site, ...], stages: StageCache, seed: int
 ) -> tuple[Tile, tuple[Site, ...]]:
     key = {"tile": tile.fingerprint, "spec": asdict(spec), "seed": seed}
     at = stages.make(f"twin-{tile.name}", key, lambda out: _write_twin(tile, out, spec, seed))
@@ -151,22 +155,24 @@ def _write_twin(tile: Tile, out: Path, spec: Perturbation, seed: int) -> None:
     wrong_twin(tile, out / "tile", spec, seed)
 
 
-def _misplaced(sites: tuple[Site, ...], plan: MapPlan, seed: int, tile: Tile) -> tuple[Site, ...]:
+def _misplaced(sites: tuple[Site, ...], plan: MapConditionConfig, seed: int, tile: Tile) -> tuple[Site, ...]:
     spec = Perturbation(azimuth_deg=plan.azimuth_deg, antenna_height=plan.antenna_height)
     believed, _ = perturb_sites(sites, spec, seed, tile)
     return believed
 
 
-def _wrong_masts(tile: Tile, sites: tuple[Site, ...], plan: MapPlan, stages: Stages, seed: int) -> Maps:
+def _wrong_masts(
+    tile: Tile, sites: tuple[Site, ...], plan: MapConditionConfig, stages: StageCache, seed: int
+) -> TileMaps:
     believed = _misplaced(sites, plan, seed, tile)
-    return Maps.of(tile, _traced("map-masts", tile, believed, plan, plan.tracing, stages))
+    return TileMaps.of(tile, _traced("map-masts", tile, believed, plan, plan.tracing, stages))
 
 
-def _none(tile: Tile, sites: tuple[Site, ...], plan: MapPlan, stages: Stages, seed: int) -> Maps:
-    return Maps.of(tile, no_radio_map(tile, sites, plan))
+def _none(tile: Tile, sites: tuple[Site, ...], plan: MapConditionConfig, stages: StageCache, seed: int) -> TileMaps:
+    return TileMaps.of(tile, no_radio_map(tile, sites, plan))
 
 
-def no_radio_map(tile: Tile, sites: tuple[Site, ...], plan: MapPlan) -> RadioMap:
+def no_radio_map(tile: Tile, sites: tuple[Site, ...], plan: MapConditionConfig) -> RadioMap:
     """Where the masts are, and nothing known of any pixel."""
     tile.require_sites(sites)
     grid = tile.grid(plan.pixel)
@@ -183,7 +189,7 @@ def no_radio_map(tile: Tile, sites: tuple[Site, ...], plan: MapPlan) -> RadioMap
 
 
 def _traced(
-    name: str, tile: Tile, sites: tuple[Site, ...], plan: MapPlan, tracing: Tracing, stages: Stages
+    name: str, tile: Tile, sites: tuple[Site, ...], plan: MapConditionConfig, tracing: TracingConfig, stages: StageCache
 ) -> RadioMap:
     """A radio map from the ray tracer, or from the folder where it was left."""
     key: dict[str, Any] = {
@@ -200,8 +206,8 @@ def _traced(
     return RadioMap.load(at)
 
 
-Maker = Callable[[Tile, tuple[Site, ...], MapPlan, Stages, int], Maps]
-_MAKERS: dict[str, Maker] = {
+MapMaker = Callable[[Tile, tuple[Site, ...], MapConditionConfig, StageCache, int], TileMaps]
+_MAKERS: dict[str, MapMaker] = {
     "M0": _exact,
     "M1": _few_rays,
     "M2": partial(_of_twin, "M2"),

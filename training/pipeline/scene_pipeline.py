@@ -8,17 +8,17 @@ from typing import Any
 
 import scenes
 from scenes.tiles.sionna_cities import scene_file
-from sim_bridge.chains.atlas import Atlas, AtlasPlan
-from sim_bridge.channel.features import MeasurePlan
-from sim_bridge.simulator import Sionna, Tracing
+from sim_bridge.chains.atlas import Atlas, AtlasConfig
+from sim_bridge.channel.features import FeatureConfig
+from sim_bridge.simulator import Sionna, TracingConfig
 from sim_bridge.simulator import open as open_simulator
-from sim_bridge.survey.worker import Place, SurveyPlan, Work, survey_here
-from training.cache import Stages
-from training.locator.task import TrainPlan
+from sim_bridge.survey.worker import SurveyJob, SurveyMakingConfig, TileWithSites, survey_here
+from training.cache import StageCache
+from training.locator.task import OptimizationConfig
 from uel.core.grid import Grid
 from uel.errors import UelError
 from uel.geo.tile import Tile
-from uel.mobility.trajectories import TrackPlan
+from uel.mobility.trajectories import TrackConfig
 from uel.radio.sites import Site, sites_from_json, sites_to_json
 from uel.survey.dataset import Survey, TileSurvey
 
@@ -26,7 +26,7 @@ RASTER = 1.0  # m, pixel of a tile's rasters
 
 
 @dataclass(frozen=True, kw_only=True)
-class SitePlan:
+class SitePlacementConfig:
     """Sites on each tile."""
 
     count: int = 8
@@ -88,7 +88,7 @@ def require_raster(pixel: float, size: float) -> None:
         )
 
 
-def tile_of(place: str, size: float, margin: float, stages: Stages) -> Tile:
+def tile_of(place: str, size: float, margin: float, stages: StageCache) -> Tile:
     """A tile's folder, or that of a bundled city, cut when it is not there yet."""
     if (Path(place) / "tile.json").is_file():
         return Tile.open(place)
@@ -99,20 +99,26 @@ def tile_of(place: str, size: float, margin: float, stages: Stages) -> Tile:
     return Tile.open(at / "tile")
 
 
-def masts(tile: Tile, plan: SitePlan, seed: int) -> tuple[Site, ...]:
+def masts(tile: Tile, plan: SitePlacementConfig, seed: int) -> tuple[Site, ...]:
     """Rooftop masts, as a file would hold them."""
     sites = scenes.place(tile, plan.count, seed=seed, sectors=plan.sectors, mast=plan.mast)
     return sites_from_json(json.loads(json.dumps(sites_to_json(sites))))
 
 
-def trace_tracks(place: Place, tracks: TrackPlan, tracing: Tracing, seed: int, out: Path) -> None:
+def trace_tracks(place: TileWithSites, tracks: TrackConfig, tracing: TracingConfig, seed: int, out: Path) -> None:
     """Paths alone: what a phone makes of them is drawn on read."""
-    rays = MeasurePlan(layers=("rt",))
-    survey_here(Work(out, (place,), SurveyPlan(tracks=tracks, measure=rays, tracing=tracing, seed=seed)))
+    rays = FeatureConfig(layers=("rt",))
+    survey_here(SurveyJob(out, (place,), SurveyMakingConfig(tracks=tracks, measure=rays, tracing=tracing, seed=seed)))
 
 
 def traced_tracks(
-    name: str, key: Any, place: Place, tracks: TrackPlan, tracing: Tracing, seed: int, stages: Stages
+    name: str,
+    key: Any,
+    place: TileWithSites,
+    tracks: TrackConfig,
+    tracing: TracingConfig,
+    seed: int,
+    stages: StageCache,
 ) -> TileSurvey:
     """Tracks of one place, traced when they are not there yet."""
     at = stages.make(name, key, lambda out: trace_tracks(place, tracks, tracing, seed, out / "survey"))
@@ -120,7 +126,13 @@ def traced_tracks(
 
 
 def live_simulator(
-    name: str, key: dict[str, Any], place: Place, tracing: Tracing, atlas: AtlasPlan, plan: TrainPlan, stages: Stages
+    name: str,
+    key: dict[str, Any],
+    place: TileWithSites,
+    tracing: TracingConfig,
+    atlas: AtlasConfig,
+    plan: OptimizationConfig,
+    stages: StageCache,
 ) -> Sionna:
     """The ray tracer that the loss asks, with an atlas of chains unless it is to diffract."""
     # Scattered paths are many and weak, and their backward pass is slow: the loss follows the others.

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from uel.estimation.baselines import Place
+from uel.estimation.baselines import LocalizationProblem
 from uel.estimation.robust_bayes import LABELLED
 from uel.measurement.reports import Reports
 
@@ -20,7 +20,7 @@ TURNED = 0.1  # share of antennas that are believed to look elsewhere, before an
 SURE = 0.9  # probability from which on a turn is believed: less is noise, and would be added to every angle
 
 
-def turns_deg(place: Place) -> Float[Tensor, " cell"]:
+def turns_deg(place: LocalizationProblem) -> Float[Tensor, " cell"]:
     """By how many degrees clockwise each cell's angles read too far; 0 where that is not certain.
 
     The mean of the posterior over whole degrees, from the place's labelled reports (the same that every method is tuned

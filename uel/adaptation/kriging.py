@@ -14,7 +14,7 @@ RIDGE = 1e-3  # of the trend's standardised slopes, relative to the number of pl
 
 
 @dataclass(frozen=True, eq=False)
-class Kriged:
+class KrigedLevels:
     """Of one cell: trend and measurements, ready to be asked anywhere (Rasmussen and Williams, 2006, algorithm 2.1)."""
 
     position: Float[Tensor, "n 2"]
@@ -35,7 +35,7 @@ class Kriged:
         feature: Float[Tensor, "n feature"],
         level: Float[Tensor, " n"],
         sign: Float[Tensor, " feature"] | None = None,
-    ) -> "Kriged":
+    ) -> "KrigedLevels":
         """Fit slopes by ridge regression, and of `LENGTHS` and `SHARES` the likeliest.
 
         `sign` is 1 where a level can only rise with a feature, -1 where it can only fall, 0 where it may do either:
@@ -51,7 +51,7 @@ class Kriged:
         fits = [_fitted(distance, left, length, share) for length in LENGTHS for share in SHARES]
         _, variance, length, share, factor = max(fits, key=lambda fit: fit[0])
         pull = torch.cholesky_solve(left.unsqueeze(1), factor)[:, 0]
-        return Kriged(position, middle, spread, seen, slope, variance, length, share, factor, pull)
+        return KrigedLevels(position, middle, spread, seen, slope, variance, length, share, factor, pull)
 
     def at(
         self, position: Float[Tensor, "m 2"], feature: Float[Tensor, "m feature"]
@@ -92,7 +92,7 @@ def _fitted(distance: Tensor, left: Tensor, length: float, share: float) -> tupl
 
 
 @dataclass(frozen=True, kw_only=True)
-class Alike:
+class ErrorCovariance:
     """How what a map gets wrong is alike from place to place: covariance a·b·exp(-distance / `length`).
 
     a and b are its deviations at the two places: a² = `spread`² + (`share` · error bar)², where the map has error bars.
@@ -115,12 +115,13 @@ class Alike:
 
 
 @dataclass(frozen=True, eq=False)
-class Residual:
-    """Of one cell: what measured levels say of a map's error, ready to be asked anywhere; no trend, unlike `Kriged`."""
+class MapErrorKriging:
+    """Of one cell: what measured levels say of a map's error, ready to be asked anywhere; no trend, unlike
+    `KrigedLevels`."""
 
     position: Float[Tensor, "n 2"]
     size: Float[Tensor, " n"]
-    alike: Alike
+    alike: ErrorCovariance
     factor: Float[Tensor, "n n"]
     pull: Float[Tensor, " n"]
 
@@ -131,8 +132,8 @@ class Residual:
         bar: Float[Tensor, " n"],
         fading: float,
         heard: Bool[Tensor, " n"],
-        alike: Alike,
-    ) -> "Residual":
+        alike: ErrorCovariance,
+    ) -> "MapErrorKriging":
         """`off`: dB of level above the map, or of the limit above it where nothing was `heard`.
 
         `bar` are the map's error bars there and `fading` is what each report has of its own, both in dB. A silent cell
@@ -149,7 +150,7 @@ class Residual:
         variance = torch.where(heard, noise, total / less - size.square())
         between = _between(position, size, position, size, alike.length)
         factor = torch.linalg.cholesky(between + variance.diag())
-        return Residual(position, size, alike, factor, torch.cholesky_solve(level.unsqueeze(1), factor)[:, 0])
+        return MapErrorKriging(position, size, alike, factor, torch.cholesky_solve(level.unsqueeze(1), factor)[:, 0])
 
     def at(
         self, position: Float[Tensor, "m 2"], bar: Float[Tensor, " m"]

@@ -18,9 +18,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from uel.adaptation.kriging import Alike, Residual
+from uel.adaptation.kriging import ErrorCovariance, MapErrorKriging
 from uel.core.units import from_db
-from uel.estimation.baselines import Place
+from uel.estimation.baselines import LocalizationProblem
 from uel.estimation.grid_posterior import log_posterior
 from uel.estimation.refinement import CERTAIN
 from uel.estimation.robust_bayes import (
@@ -28,7 +28,7 @@ from uel.estimation.robust_bayes import (
     LABELLED,
     LEVELS,
     RANGES,
-    RobustBayes,
+    RobustGridBayes,
     best,
     correlated,
     fit_robust,
@@ -36,8 +36,8 @@ from uel.estimation.robust_bayes import (
     log_score,
     mean_log_likelihood,
 )
-from uel.measurement.model import DB_PER_NEPER, MeasurementModel
-from uel.radio.radio_map import RadioMap, Spots
+from uel.measurement.model import DB_PER_NEPER, ObservationModel
+from uel.radio.radio_map import MapSamples, RadioMap
 
 SPREADS = (2.0, 4.0, 6.0, 8.0, 11.0, 15.0)  # dB of a map's errors
 LENGTHS = (10.0, 20.0, 40.0, 80.0)  # m after which errors are alike by 1/e
@@ -45,9 +45,9 @@ FADINGS = (0.85, 1.0, 1.2, 1.5, 2.0, 2.8)  # factors on the model's, beside erro
 OUTLIERS = (0.0, 0.03, 0.1, 0.2)  # shares of levels that neither explains
 WRONG = (0.0, 0.01, 0.05, 0.1, 0.2, 0.35, 0.5, 0.7)  # chances that the map's sight is wrong
 SHARES = (0.0, 0.5, 0.8, 0.95)  # of error bars that hold more than noise
-GIVEN = tuple(Alike(spread=spread, length=length) for spread, length in itertools.product(SPREADS, LENGTHS))
+GIVEN = tuple(ErrorCovariance(spread=spread, length=length) for spread, length in itertools.product(SPREADS, LENGTHS))
 RESTORED = tuple(
-    Alike(spread=spread, length=length, share=share)
+    ErrorCovariance(spread=spread, length=length, share=share)
     for spread, length, share in itertools.product((0.0, 5.0), (*LENGTHS[1:], 160.0), SHARES)
 )
 TYPICAL = (1.2, 0.1)  # fading and outliers under which errors are compared first
@@ -59,37 +59,37 @@ CHUNK = 4096  # pixels kriged at once
 BATCH = 64  # labelled reports whose likelihood maps are held at once
 OTHERS = (RANGES, AZIMUTHS)
 FITTED = ("shadowing_db", "cell_correlation")  # to levels, of a map that is left alone
-Raster = TypeVar("Raster", RadioMap, Spots)
+Raster = TypeVar("Raster", RadioMap, MapSamples)
 
 
 @dataclass(frozen=True, eq=False)
-class Mended:
+class MapCorrection:
     """The map and the model that labelled reports leave, and what they found the map's errors to be."""
 
-    given: RobustBayes
+    given: RobustGridBayes
     """what errors are kriged of"""
-    place: Place
+    place: LocalizationProblem
     """with all labelled reports"""
-    alike: Alike | None
+    alike: ErrorCovariance | None
     """None where the map was best left alone"""
     gain: float
     """nats a report by which kriged errors made the reports of the other half likelier"""
-    half: RobustBayes
+    half: RobustGridBayes
     """the map and the model that half of the labelled reports leave"""
-    judge: Place
+    judge: LocalizationProblem
     """the other half: what is still to be chosen has to be judged by reports that were not kriged"""
     likely: float
     """nats: how likely the places of the other half's reports are under `half`"""
 
     @cached_property
-    def bayes(self) -> RobustBayes:
+    def bayes(self) -> RobustGridBayes:
         """The map and the model that all of them leave."""
         if self.alike is None:
             return self.half
         return replace(self.half, radio=_corrected_map(self.given, self.place, self.alike))
 
 
-def mend(place: Place, errors: Sequence[Alike] = GIVEN) -> Mended:
+def mend(place: LocalizationProblem, errors: Sequence[ErrorCovariance] = GIVEN) -> MapCorrection:
     """Learn from a place's labelled reports; half of them choose what the others are to be kriged by, then all are.
 
     A map without holes (as `fit_robust` patches it) with corrected levels, whose error bars hold what is not known of
@@ -99,30 +99,30 @@ def mend(place: Place, errors: Sequence[Alike] = GIVEN) -> Mended:
     `errors`: what is tried; `RESTORED` of maps whose error bars hold more than the noise of rays.
     """
     robust = fit_robust(place)
-    doubting = _doubting(RobustBayes(robust.radio, place.model), place)
+    doubting = _doubting(RobustGridBayes(robust.radio, place.model), place)
     alone = replace(doubting, model=replace(doubting.model, **{name: getattr(robust.model, name) for name in FITTED}))
     half = len(place.fingerprints) // 2
     learn, judge = place.labelled(slice(half)), place.labelled(slice(half, None))
     least = SURE / len(judge.fingerprints)
     score = lambda bayes: log_score(bayes, judge, LEVELS, *OTHERS)  # noqa: E731
-    given = RobustBayes(place.radio, place.model)
+    given = RobustGridBayes(place.radio, place.model)
     plain = alone if score(alone) - score(given) > least else given
     if half >= LEAST:
         alike, model, levels = _kriged(doubting, learn, judge, errors)
         gain = levels + log_score(doubting, judge, *OTHERS) - score(plain)
         if gain > least:
-            found, likely = _doubted(RobustBayes(_corrected_map(doubting, learn, alike), model), judge)
-            return Mended(doubting, place, alike, gain, found, judge, likely)
+            found, likely = _doubted(RobustGridBayes(_corrected_map(doubting, learn, alike), model), judge)
+            return MapCorrection(doubting, place, alike, gain, found, judge, likely)
     found, likely = _doubted(plain, judge)
     exact, likelier = _doubted(replace(plain, radio=_exact(plain.radio)), judge)
     if likelier - likely > SURE:
         found, likely = exact, likelier
-    return Mended(plain, place, None, 0.0, found, judge, likely)
+    return MapCorrection(plain, place, None, 0.0, found, judge, likely)
 
 
 def _kriged(
-    bayes: RobustBayes, learn: Place, judge: Place, errors: Sequence[Alike]
-) -> tuple[Alike, MeasurementModel, float]:
+    bayes: RobustGridBayes, learn: LocalizationProblem, judge: LocalizationProblem, errors: Sequence[ErrorCovariance]
+) -> tuple[ErrorCovariance, ObservationModel, float]:
     """How to krige, and how likely that makes the reports that judge.
 
     All fadings are tried for the likeliest errors, and for the likeliest of both whether cells fade together.
@@ -134,11 +134,11 @@ def _kriged(
     shares = OUTLIERS[:1] if bayes.model.cell_correlation else OUTLIERS  # correlated levels have none
     typical = (TYPICAL[0], min(TYPICAL[1], shares[-1]))
 
-    def tried(alike: Alike, model: MeasurementModel) -> tuple[Alike, MeasurementModel, float]:
+    def tried(alike: ErrorCovariance, model: ObservationModel) -> tuple[ErrorCovariance, ObservationModel, float]:
         score = mean_log_likelihood(model, judge.fingerprints, right[alike], judge.power_dbm, LEVELS)
         return alike, model, score
 
-    def faded(factor: float, share: float) -> MeasurementModel:
+    def faded(factor: float, share: float) -> ObservationModel:
         return replace(bayes.model, shadowing_db=bayes.model.shadowing_db * factor, level_outliers=share)
 
     score = lambda found: found[2]  # noqa: E731
@@ -148,7 +148,7 @@ def _kriged(
     return best([tried(alike, some) for some in correlated(model)], score)
 
 
-def _doubting(bayes: RobustBayes, place: Place) -> RobustBayes:
+def _doubting(bayes: RobustGridBayes, place: LocalizationProblem) -> RobustGridBayes:
     """With the chances that the map's sight is wrong, and spreads of ranges and angles beside them."""
     told = place.labelled(slice(LABELLED))
     for name in ("false_sight", "missed_sight"):
@@ -162,7 +162,7 @@ def _exact(radio: RadioMap) -> RadioMap:
     return replace(radio, relative_error=torch.zeros_like(radio.relative_error))
 
 
-def _doubted(bayes: RobustBayes, judge: Place) -> tuple[RobustBayes, float]:
+def _doubted(bayes: RobustGridBayes, judge: LocalizationProblem) -> tuple[RobustGridBayes, float]:
     """With the doubt under which the places of labelled reports are surely likelier than without any, and how likely
     they are in nats."""
     row, column = bayes.radio.grid.pixel_of(judge.fingerprint_position)
@@ -180,7 +180,7 @@ def _doubted(bayes: RobustBayes, judge: Place) -> tuple[RobustBayes, float]:
 # ---- kriging -------------------------------------------------------------------------------------------
 
 
-def _errors(bayes: RobustBayes, learn: Place, alike: Alike) -> list[Residual]:
+def _errors(bayes: RobustGridBayes, learn: LocalizationProblem, alike: ErrorCovariance) -> list[MapErrorKriging]:
     """What labelled reports say of the map's errors, by cell."""
     reports, position, model = learn.fingerprints, learn.fingerprint_position, bayes.model
     spots = bayes.radio.spots(position)
@@ -188,11 +188,13 @@ def _errors(bayes: RobustBayes, learn: Place, alike: Alike) -> list[Residual]:
     level = torch.where(reports.heard, reports.rsrp_dbm, limit)
     off = level - spots.level_db[..., 0].T - learn.power_dbm
     bar, fading = DB_PER_NEPER * spots.relative_error[..., 0], model.shadowing_db
-    return [Residual.of(position, off[:, c], bar[c], fading, reports.heard[:, c], alike) for c in range(off.shape[1])]
+    return [
+        MapErrorKriging.of(position, off[:, c], bar[c], fading, reports.heard[:, c], alike) for c in range(off.shape[1])
+    ]
 
 
 def _asked(
-    errors: Sequence[Residual], position: Float[Tensor, "n 2"], relative_error: Float[Tensor, "cell n"]
+    errors: Sequence[MapErrorKriging], position: Float[Tensor, "n 2"], relative_error: Float[Tensor, "cell n"]
 ) -> tuple[Float[Tensor, "cell n"], Float[Tensor, "cell n"]]:
     """Means and standard deviations in dB of the map's errors at places."""
     bars = (DB_PER_NEPER * relative_error).split(CHUNK, 1)
@@ -210,7 +212,7 @@ def _corrected(raster: Raster, mean: Float[Tensor, "cell n"], spread: Float[Tens
     return replace(raster, gain=gain, relative_error=error)
 
 
-def _corrected_map(bayes: RobustBayes, place: Place, alike: Alike) -> RadioMap:
+def _corrected_map(bayes: RobustGridBayes, place: LocalizationProblem, alike: ErrorCovariance) -> RadioMap:
     """Put right where phones can be; elsewhere as it was."""
     there = place.prior.flatten() > 0
     error = bayes.radio.relative_error.flatten(1)

@@ -14,8 +14,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from uel.adaptation.map_correction import SURE
-from uel.estimation.baselines import Place
-from uel.estimation.robust_bayes import CHUNK, DROPS, LADDER, DistanceLaw, fit_law, patched
+from uel.estimation.baselines import LocalizationProblem
+from uel.estimation.robust_bayes import CHUNK, DROPS, LADDER, PathLossModel, fit_law, patched
 from uel.radio.radio_map import RadioMap
 from uel.radio.sites import Site
 
@@ -30,7 +30,7 @@ BELIEF = 3.0  # m, standard deviation of a height that is wrong, before anything
 
 
 @dataclass(frozen=True)
-class MapTracer:
+class MapFactory:
     """How maps are made of a place as it is believed to be."""
 
     trace: Callable[[tuple[Site, ...], float], RadioMap]
@@ -40,7 +40,7 @@ class MapTracer:
 
 
 @dataclass(frozen=True)
-class _Tried:
+class _HeightCandidate:
     """All masts moved at once."""
 
     off: Float[Tensor, " site"]
@@ -50,7 +50,7 @@ class _Tried:
     """nats: how likely labelled levels of the site's cells are"""
 
 
-def raised(place: Place, tracer: MapTracer) -> RadioMap:
+def raised(place: LocalizationProblem, tracer: MapFactory) -> RadioMap:
     """The place's map with every mast, and all that its cells reach, at the height that labelled levels speak for.
 
     Cells keep the map that was given unless the one traced last is surely likelier: of a mast that was moved, or of one
@@ -60,11 +60,11 @@ def raised(place: Place, tracer: MapTracer) -> RadioMap:
     sites = place.radio.sites
     lowest = (torch.tensor(tracer.least) - torch.tensor([site.position[2] for site in sites])).clamp(max=0.0)
 
-    def tried(off: Float[Tensor, " site"], share: float = QUICK) -> _Tried:
+    def tried(off: Float[Tensor, " site"], share: float = QUICK) -> _HeightCandidate:
         off = off.maximum(lowest)
         log.info("tracing masts %s m higher", ", ".join(f"{by:+.1f}" for by in off.tolist()))
         radio = tracer.trace(moved(sites, off.tolist()), share)
-        return _Tried(off, radio, _score(place, radio, law))
+        return _HeightCandidate(off, radio, _score(place, radio, law))
 
     still = tried(torch.zeros(len(sites)))
     found = [still, *(tried(torch.full_like(still.off, off)) for off in _ladder())]
@@ -89,7 +89,7 @@ def _ladder() -> list[float]:
     return [COARSE * k for k in range(-steps, steps + 1) if k]
 
 
-def _likeliest(found: list[_Tried]) -> tuple[Float[Tensor, " site"], Float[Tensor, " site"]]:
+def _likeliest(found: list[_HeightCandidate]) -> tuple[Float[Tensor, " site"], Float[Tensor, " site"]]:
     """Each site's likeliest height so far, and how likely levels are if the mast stands at any of those tried.
 
     A spike and a slab (Mitchell and Beauchamp, 1988): the believed height alone, or a normal belief around it.
@@ -99,7 +99,7 @@ def _likeliest(found: list[_Tried]) -> tuple[Float[Tensor, " site"], Float[Tenso
     return off.gather(0, likely.argmax(0)[None])[0], likely.logsumexp(0)
 
 
-def _score(place: Place, radio: RadioMap, law: DistanceLaw) -> Float[Tensor, " site"]:
+def _score(place: LocalizationProblem, radio: RadioMap, law: PathLossModel) -> Float[Tensor, " site"]:
     """Log-likelihood in nats of labelled levels by site, each cell's fading being what of `LADDER` they like best."""
     reports = place.fingerprints
     model = replace(place.model, cell_correlation=0.0, level_outliers=max(STRAY, place.model.level_outliers))

@@ -15,19 +15,19 @@ from jaxtyping import Float
 from torch import Tensor
 
 from uel.adaptation.azimuth_offsets import turns_deg
-from uel.adaptation.kriging import Alike
-from uel.adaptation.map_correction import GIVEN, RESTORED, SURE, Mended, mend
-from uel.adaptation.mast_heights import MapTracer, raised
-from uel.estimation.baselines import Place
+from uel.adaptation.kriging import ErrorCovariance
+from uel.adaptation.map_correction import GIVEN, RESTORED, SURE, MapCorrection, mend
+from uel.adaptation.mast_heights import MapFactory, raised
+from uel.estimation.baselines import LocalizationProblem
 from uel.estimation.fix import Fix
-from uel.estimation.ray_rescoring import Rescoring, borne_out
-from uel.estimation.refinement import FineMap, Refined, Refinement, look, refined
-from uel.estimation.robust_bayes import RobustBayes
-from uel.geo.tile_maps import Maps
-from uel.measurement.model import MeasurementModel
+from uel.estimation.ray_rescoring import RayRescoringConfig, borne_out
+from uel.estimation.refinement import PatchSortedMap, RefinementConfig, RefinementResult, look, refined
+from uel.estimation.robust_bayes import RobustGridBayes
+from uel.geo.tile_maps import TileMaps
+from uel.measurement.model import ObservationModel
 from uel.measurement.reports import Reports
 from uel.models.locator import Locator
-from uel.models.map_restorer import Restorer
+from uel.models.map_restorer import MapRestorer
 from uel.radio.radio_map import RadioMap
 from uel.radio.simulator import Simulator
 from uel.radio.sites import turned
@@ -38,57 +38,57 @@ TRACED = 96  # labelled reports that a simulator is compared with
 
 
 @dataclass(frozen=True, eq=False)
-class Refiner:
+class RefinedLocator:
     """A locator with second thoughts: its fixes, looked at again on a map that may be better than the one it saw."""
 
     locator: Locator
-    maps: Maps
+    maps: TileMaps
     """what the locator is shown"""
-    known: MeasurementModel
+    known: ObservationModel
     """the rules of reporting that the locator is told"""
-    right: Maps
+    right: TileMaps
     """what its fixes are looked at again on"""
-    fine: FineMap
+    fine: PatchSortedMap
     """the same, sorted by patches"""
-    model: MeasurementModel
+    model: ObservationModel
     """how phones report, on these maps"""
-    plan: Refinement
+    plan: RefinementConfig
 
     @staticmethod
-    def of(locator: Locator, maps: Maps, plan: Refinement) -> "Refiner":
+    def of(locator: Locator, maps: TileMaps, plan: RefinementConfig) -> "RefinedLocator":
         """On the locator's own map, with no more known than when it was trained."""
         model = locator.measurement
-        return Refiner(locator, maps, model, maps, FineMap.of(maps, locator.config.patches), model, plan)
+        return RefinedLocator(locator, maps, model, maps, PatchSortedMap.of(maps, locator.config.patches), model, plan)
 
     def locate(self, reports: Reports) -> Fix:
         """The locator's own fixes."""
         return self.locator(reports, self.maps, self.known)
 
     @property
-    def always(self) -> "Refiner":
+    def always(self) -> "RefinedLocator":
         """The same, whatever the heatmap's entropy."""
         return replace(self, plan=replace(self.plan, entropy=0.0))
 
-    def again(self, fix: Fix, reports: Reports) -> Refined:
+    def again(self, fix: Fix, reports: Reports) -> RefinementResult:
         """Its fixes of these reports, looked at again."""
         return refined(fix, reports, self.fine, self.model, self.plan)
 
-    def __call__(self, reports: Reports) -> Refined:
+    def __call__(self, reports: Reports) -> RefinementResult:
         """Located, then looked at again."""
         return self.again(self.locate(reports), reports)
 
 
 @dataclass(frozen=True, eq=False)
-class Learned:
+class SiteAdaptation:
     """A place whose labelled reports are asked once for all that they tell; locators read reports through `read`."""
 
-    place: Place
+    place: LocalizationProblem
     """the map as believed, labelled reports as they read under the antennas' believed azimuths"""
-    maps: Maps
+    maps: TileMaps
     """the same map, for locators"""
-    tracer: MapTracer | None = None
+    tracer: MapFactory | None = None
     """how maps of other masts are made here; with it masts' heights are found, too (`uel.adaptation.mast_heights`)"""
-    restorer: Restorer | None = None
+    restorer: MapRestorer | None = None
     """what has learned elsewhere how maps are wrong: believed where labelled reports bear it out"""
 
     def __str__(self) -> str:
@@ -129,11 +129,11 @@ class Learned:
         posed = replace(radio, sites=turned(radio.sites, (-self.turns_deg).tolist()))
         return raised(replace(self.place, radio=posed), self.tracer) if self.tracer else posed
 
-    def right(self, bayes: RobustBayes) -> Maps:
+    def right(self, bayes: RobustGridBayes) -> TileMaps:
         """The maps with all that labelled reports tell."""
         return replace(self.maps, radio=bayes.radio)
 
-    def shown(self, locator: Locator, bayes: RobustBayes) -> tuple[Maps, MeasurementModel]:
+    def shown(self, locator: Locator, bayes: RobustGridBayes) -> tuple[TileMaps, ObservationModel]:
         """What a locator is shown and told: the maps as believed, or put right if it learned from such maps."""
         return (self.right(bayes), bayes.model) if locator.config.mended else (self.maps, self.place.model)
 
@@ -142,7 +142,7 @@ class Learned:
         return locator(reports, *self.shown(locator, self.mended.bayes))
 
     @cached_property
-    def mended(self) -> Mended:
+    def mended(self) -> MapCorrection:
         """The map put right, see `uel.adaptation.map_correction`."""
         return self._either[0]
 
@@ -152,21 +152,21 @@ class Learned:
         return self._either[1]
 
     @cached_property
-    def _either(self) -> tuple[Mended, bool]:
+    def _either(self) -> tuple[MapCorrection, bool]:
         given = self._mended(self._posed)
         if self.restorer is None:
             return given, False
         restored = self._mended(self.restorer.restored(replace(self.maps, radio=self._posed)), RESTORED)
         return (restored, True) if restored.likely - given.likely > SURE else (given, False)
 
-    def _mended(self, radio: RadioMap, errors: Sequence[Alike] = GIVEN) -> Mended:
+    def _mended(self, radio: RadioMap, errors: Sequence[ErrorCovariance] = GIVEN) -> MapCorrection:
         return mend(replace(self.place, radio=radio, fingerprints=self.read(self.place.fingerprints)), errors)
 
-    def refiner(self, locator: Locator, plan: Refinement) -> Refiner:
+    def refiner(self, locator: Locator, plan: RefinementConfig) -> RefinedLocator:
         """On the map put right, with the trust in the locator (the plan's or one of `TRUSTS`) that is borne out.
 
         That is the one under which the places of labelled reports are likeliest, of those that were not kriged. Where
-        they are likelier without any second thoughts, there are none (`Refinement.entropy` is infinite).
+        they are likelier without any second thoughts, there are none (`RefinementConfig.entropy` is infinite).
         """
         plan = replace(plan, doubt=self.mended.bayes.doubt)
         judging = self._with(locator, self.mended.half, plan)
@@ -186,14 +186,17 @@ class Learned:
         return self._with(locator, self.mended.bayes, replace(plan, trust=trust, entropy=entropy))
 
     @torch.no_grad()
-    def rescoring(self, locator: Locator, plan: Rescoring, simulator: Simulator) -> Rescoring:
+    def rescoring(self, locator: Locator, plan: RayRescoringConfig, simulator: Simulator) -> RayRescoringConfig:
         """The plan with what is borne out of a simulator's levels at labelled reports that were not kriged."""
-        some, half = self.mended.judge.labelled(slice(TRACED)), self._with(locator, self.mended.half, Refinement())
+        some, half = (
+            self.mended.judge.labelled(slice(TRACED)),
+            self._with(locator, self.mended.half, RefinementConfig()),
+        )
         return borne_out(
             plan, some.fingerprints, some.fingerprint_position, half.fine, half.right, half.model, simulator
         )
 
-    def _with(self, locator: Locator, bayes: RobustBayes, plan: Refinement) -> Refiner:
+    def _with(self, locator: Locator, bayes: RobustGridBayes, plan: RefinementConfig) -> RefinedLocator:
         right = self.right(bayes)
-        fine = FineMap.of(right, locator.config.patches)
-        return Refiner(locator, *self.shown(locator, bayes), right, fine, bayes.model, plan)
+        fine = PatchSortedMap.of(right, locator.config.patches)
+        return RefinedLocator(locator, *self.shown(locator, bayes), right, fine, bayes.model, plan)

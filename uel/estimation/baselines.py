@@ -10,7 +10,7 @@ from torch import Tensor
 
 from uel.core.units import SPEED_OF_LIGHT, to_db, wrap_deg
 from uel.estimation.grid_posterior import geometric_median, grid_posterior
-from uel.measurement.model import MeasurementModel
+from uel.measurement.model import ObservationModel
 from uel.measurement.reports import Reports
 from uel.radio.radio_map import RadioMap
 from uel.radio.sites import reference_power_dbm
@@ -19,13 +19,13 @@ NEIGHBOURS = 8
 
 
 @dataclass(frozen=True, eq=False)
-class Place:
+class LocalizationProblem:
     """What every method may know of a tile: its radio map, where a phone can be, and fingerprints from it."""
 
     radio: RadioMap
     prior: Float[Tensor, "row column"]
     """probability of an outdoor phone per pixel"""
-    model: MeasurementModel
+    model: ObservationModel
     fingerprints: Reports
     """reports with known positions, one leading axis"""
     fingerprint_position: Float[Tensor, "fingerprint 2"]
@@ -34,7 +34,7 @@ class Place:
     def power_dbm(self) -> Float[Tensor, " cell"]:
         return reference_power_dbm(self.radio.sites)
 
-    def labelled(self, part: slice) -> "Place":
+    def labelled(self, part: slice) -> "LocalizationProblem":
         """The same place with some of its fingerprints."""
         return replace(self, fingerprints=self.fingerprints[part], fingerprint_position=self.fingerprint_position[part])
 
@@ -43,23 +43,23 @@ class Place:
         return self.radio.grid.centres().reshape(-1, 2)
 
 
-Method = Callable[[Reports, Place], Float[Tensor, "batch 2"]]
+BaselineMethod = Callable[[Reports, LocalizationProblem], Float[Tensor, "batch 2"]]
 
 
-def tile_centre(reports: Reports, place: Place) -> Float[Tensor, "batch 2"]:
+def tile_centre(reports: Reports, place: LocalizationProblem) -> Float[Tensor, "batch 2"]:
     """The same guess for everybody: the geometric median of where phones can be."""
     weight = place.prior.reshape(1, -1)
     return geometric_median(place.points[None], weight / weight.sum()).expand(len(reports), 2)
 
 
-def strongest_cell(reports: Reports, place: Place) -> Float[Tensor, "batch 2"]:
+def strongest_cell(reports: Reports, place: LocalizationProblem) -> Float[Tensor, "batch 2"]:
     """Centroid of the pixels where the serving cell is the map's strongest."""
     weight = _serving_area(place) + 1e-12 * place.prior.flatten()
     centroid = weight @ place.points / weight.sum(1, keepdim=True)
     return centroid[reports.serving]
 
 
-def cell_ta(reports: Reports, place: Place) -> Float[Tensor, "batch 2"]:
+def cell_ta(reports: Reports, place: LocalizationProblem) -> Float[Tensor, "batch 2"]:
     """Centroid of the serving cell's area cut with the timing-advance annulus (as without TA, where none is)."""
     area = _serving_area(place)[reports.serving]
     ring = place.model.range_log_likelihood(reports, place.radio).exp().flatten(1)
@@ -68,7 +68,7 @@ def cell_ta(reports: Reports, place: Place) -> Float[Tensor, "batch 2"]:
     return torch.where(reports.has_timing_advance.unsqueeze(-1), annulus, strongest_cell(reports, place))
 
 
-def knn_map(reports: Reports, place: Place, neighbours: int = NEIGHBOURS) -> Float[Tensor, "batch 2"]:
+def knn_map(reports: Reports, place: LocalizationProblem, neighbours: int = NEIGHBOURS) -> Float[Tensor, "batch 2"]:
     """Mean position of the outdoor pixels whose mapped features lie nearest."""
     radio, model = place.radio, place.model
     outdoors = (place.prior > 0).flatten()
@@ -82,7 +82,7 @@ def knn_map(reports: Reports, place: Place, neighbours: int = NEIGHBOURS) -> Flo
     return _neighbours(distance, place.points[outdoors], neighbours)
 
 
-def knn_survey(reports: Reports, place: Place, neighbours: int = NEIGHBOURS) -> Float[Tensor, "batch 2"]:
+def knn_survey(reports: Reports, place: LocalizationProblem, neighbours: int = NEIGHBOURS) -> Float[Tensor, "batch 2"]:
     """Mean position of the surveyed reports whose features lie nearest."""
     known = place.fingerprints
     level = torch.where(known.heard, known.rsrp_dbm, place.model.sensitivity_dbm)
@@ -90,19 +90,19 @@ def knn_survey(reports: Reports, place: Place, neighbours: int = NEIGHBOURS) -> 
     return _neighbours(distance, place.fingerprint_position, neighbours)
 
 
-def grid_bayes(reports: Reports, place: Place) -> Float[Tensor, "batch 2"]:
+def grid_bayes(reports: Reports, place: LocalizationProblem) -> Float[Tensor, "batch 2"]:
     """Geometric median of the exact grid posterior: the limit, when the reports obey this map and model."""
     posterior = grid_posterior(reports, place.radio, place.prior, place.model, place.power_dbm)
     possible = (place.prior > 0).flatten()  # indoor pixels have no weight: half of a dense city, left out for speed
     return geometric_median(place.points[None, possible], posterior.flatten(1)[:, possible])
 
 
-METHODS: dict[str, Method] = {
+METHODS: dict[str, BaselineMethod] = {
     f.__name__: f for f in (tile_centre, strongest_cell, cell_ta, knn_map, knn_survey, grid_bayes)
 }
 
 
-def _serving_area(place: Place) -> Float[Tensor, "cell pixel"]:
+def _serving_area(place: LocalizationProblem) -> Float[Tensor, "cell pixel"]:
     """Prior weight of the pixels that each cell serves, strongest first on the map."""
     level = to_db(torch.where(place.radio.known, place.radio.gain, 1e-30)) + place.power_dbm[:, None, None]
     best = level.argmax(0)
@@ -110,13 +110,13 @@ def _serving_area(place: Place) -> Float[Tensor, "cell pixel"]:
     return torch.stack([(best == c) * covered for c in range(len(level))]).flatten(1)
 
 
-def _level_distance(reports: Reports, level: Tensor, model: MeasurementModel) -> Float[Tensor, "batch candidate"]:
+def _level_distance(reports: Reports, level: Tensor, model: ObservationModel) -> Float[Tensor, "batch candidate"]:
     """Squared level differences in units of the fading, silent cells at the sensitivity."""
     mine = torch.where(reports.heard, reports.rsrp_dbm, model.sensitivity_dbm)
     return (torch.cdist(mine, level) / (math.sqrt(2) * model.shadowing_db)).square()
 
 
-def _feature_distance(reports: Reports, place: Place) -> Float[Tensor, "batch candidate"]:
+def _feature_distance(reports: Reports, place: LocalizationProblem) -> Float[Tensor, "batch candidate"]:
     """Squared differences of timing advance and azimuth, where both sides have one; 9 each for another server."""
     known, model = place.fingerprints, place.model
     both_ta = reports.has_timing_advance[:, None] & known.has_timing_advance
@@ -128,7 +128,7 @@ def _feature_distance(reports: Reports, place: Place) -> Float[Tensor, "batch ca
     return torch.where(same, _offset_distance(range_off, angle_off, model), other)
 
 
-def _offset_distance(range_off: Tensor, angle_off: Tensor, model: MeasurementModel) -> Tensor:
+def _offset_distance(range_off: Tensor, angle_off: Tensor, model: ObservationModel) -> Tensor:
     """Squared offsets of timing advance (steps) and azimuth (degrees) in units of their spread without sight."""
     along = range_off * model.range_step / model.nlos_excess
     around = wrap_deg(angle_off) / model.azimuth_noise_nlos_deg

@@ -35,7 +35,7 @@ class Estimate(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class Point:
+class PointEstimate:
     """A position and nothing else."""
 
     position: Float[Tensor, "n 2"]
@@ -48,7 +48,7 @@ class Point:
 
 
 @dataclass(frozen=True, eq=False)
-class Pixels:
+class GridEstimate:
     """Probabilities of a grid's pixels; the density is even within each."""
 
     grid: Grid
@@ -79,7 +79,7 @@ class Pixels:
 
 
 @dataclass(frozen=True, eq=False)
-class Fixes:
+class FixEstimate:
     """A locator's answer."""
 
     fix: Fix

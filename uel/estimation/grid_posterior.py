@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from uel.measurement.model import MeasurementModel
+from uel.measurement.model import ObservationModel
 from uel.measurement.reports import Reports
 from uel.radio.radio_map import RadioMap
 
@@ -18,7 +18,7 @@ def grid_posterior(
     reports: Reports,
     radio: RadioMap,
     prior: Float[Tensor, "row column"],
-    model: MeasurementModel,
+    model: ObservationModel,
     power_dbm: Float[Tensor, " cell"],
     map_error: bool = False,
     doubt: float = 0.0,

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from uel.core.grid import Grid
 from uel.estimation.grid_posterior import geometric_median
-from uel.estimation.track_likelihood import Evidence
+from uel.estimation.track_likelihood import TrackLikelihood
 from uel.mobility.motion import WANDER, drive, unit, walk
 
 JITTER = 0.3  # m, standard deviation by which a copied particle leaves its twin
@@ -19,7 +19,7 @@ TURN = math.radians(3.0)  # the same of its heading
 
 
 @dataclass(frozen=True, eq=False)
-class Motion:
+class MotionModel:
     """How phones of one class move, which every filter knows; see `uel.mobility.trajectories.draw_tracks`."""
 
     grid: Grid
@@ -52,7 +52,7 @@ class Motion:
 
 
 @dataclass(frozen=True, eq=False)
-class Cloud:
+class ParticleCloud:
     """Weighted positions in metres of one phone each."""
 
     position: Float[Tensor, "track particle 2"]
@@ -65,13 +65,13 @@ class Cloud:
 
 
 def follow(
-    evidence: Evidence,
+    evidence: TrackLikelihood,
     grid: Grid,
-    motion: Motion,
+    motion: MotionModel,
     time: Float[Tensor, "track report"],
     particles: int,
     generator: torch.Generator,
-) -> Cloud:
+) -> ParticleCloud:
     """Where phones are at their last report: sequential importance resampling (Gordon et al., IEE Proc. F 1993).
 
     `grid` is that of the evidence, `time` in seconds. Particles are copied when their effective number falls below a
@@ -83,18 +83,18 @@ def follow(
 
 
 def followed(
-    evidence: Evidence,
+    evidence: TrackLikelihood,
     grid: Grid,
-    motion: Motion,
+    motion: MotionModel,
     time: Float[Tensor, "track report"],
     particles: int,
     generator: torch.Generator,
-) -> Iterator[Cloud]:
+) -> Iterator[ParticleCloud]:
     """`follow`, report by report: where phones are at each, given those up to it."""
     position, weight = _begin(evidence, grid, motion, particles, generator)
     evidence.first(position, generator)
     heading = unit(2 * math.pi * torch.rand(position.shape[:2], generator=generator))
-    yield Cloud(position, weight)
+    yield ParticleCloud(position, weight)
     for report in range(1, time.shape[1]):
         position, heading = _spread(position, heading, weight, motion, evidence, generator)
         weight = torch.where(_poor(weight).unsqueeze(1), 1 / particles, weight)
@@ -104,11 +104,11 @@ def followed(
         position, heading = ahead.view_as(position), turned.view_as(heading)
         log_w = weight.log() + evidence.weigh(report, position, moved, generator)
         weight = log_w.softmax(-1)
-        yield Cloud(position, weight)
+        yield ParticleCloud(position, weight)
 
 
 def _begin(
-    evidence: Evidence, grid: Grid, motion: Motion, particles: int, generator: torch.Generator
+    evidence: TrackLikelihood, grid: Grid, motion: MotionModel, particles: int, generator: torch.Generator
 ) -> tuple[Float[Tensor, "track particle 2"], Float[Tensor, "track particle"]]:
     """Pixels from the first report, places in them drawn evenly; what falls where no phone can be has no weight."""
     share = evidence.start().flatten(1).softmax(-1)
@@ -126,7 +126,12 @@ def _poor(weight: Float[Tensor, "track particle"]) -> Bool[Tensor, " track"]:
 
 
 def _spread(
-    position: Tensor, heading: Tensor, weight: Tensor, motion: Motion, evidence: Evidence, generator: torch.Generator
+    position: Tensor,
+    heading: Tensor,
+    weight: Tensor,
+    motion: MotionModel,
+    evidence: TrackLikelihood,
+    generator: torch.Generator,
 ) -> tuple[Float[Tensor, "track particle 2"], Float[Tensor, "track particle 2"]]:
     """Copy the heavy particles in place of the light ones where that is due (systematic resampling), then jitter."""
     count = weight.shape[1]

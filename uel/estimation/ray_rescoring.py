@@ -20,11 +20,11 @@ from uel.core.grid import Grid
 from uel.core.units import SPEED_OF_LIGHT, bearing_deg, from_db
 from uel.errors import UelError
 from uel.estimation.fix import Fix
-from uel.estimation.refinement import FineMap
-from uel.geo.tile_maps import Maps
-from uel.measurement.model import DB_PER_NEPER, MeasurementModel
-from uel.measurement.reports import Reports, Truth
-from uel.radio.radio_map import Spots
+from uel.estimation.refinement import PatchSortedMap
+from uel.geo.tile_maps import TileMaps
+from uel.measurement.model import DB_PER_NEPER, ObservationModel
+from uel.measurement.reports import LinkTruth, Reports
+from uel.radio.radio_map import MapSamples
 from uel.radio.simulator import PathGain, Simulator
 
 Objective = Callable[[Float[Tensor, "n 2"]], Float[Tensor, " n"]]
@@ -35,7 +35,7 @@ SHARES = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rescoring:
+class RayRescoringConfig:
     """How many hypotheses are traced, and how far they are moved."""
 
     hypotheses: int = 32
@@ -63,11 +63,11 @@ class Rescoring:
 def rescored(
     fix: Fix,
     reports: Reports,
-    fine: FineMap,
-    maps: Maps,
-    model: MeasurementModel,
+    fine: PatchSortedMap,
+    maps: TileMaps,
+    model: ObservationModel,
     simulator: Simulator,
-    plan: Rescoring,
+    plan: RayRescoringConfig,
 ) -> Fix:
     """Fixes whose likeliest patches were put to a simulator; `model` is the realism that reports are believed to have.
 
@@ -90,14 +90,14 @@ def rescored(
 
 
 def borne_out(
-    plan: Rescoring,
+    plan: RayRescoringConfig,
     reports: Reports,
     position: Float[Tensor, "n 2"],
-    fine: FineMap,
-    maps: Maps,
-    model: MeasurementModel,
+    fine: PatchSortedMap,
+    maps: TileMaps,
+    model: ObservationModel,
     simulator: Simulator,
-) -> Rescoring:
+) -> RayRescoringConfig:
     """The plan with the bias, spread and share of rays under which reports of known places (m) are likeliest.
 
     As for hypotheses, rays are traced to the middle of each report's patch.
@@ -124,7 +124,7 @@ def _either(by_map: Tensor, by_rays: Tensor, share: float) -> Tensor:
 
 
 def descended(
-    fix: Fix, reports: Reports, maps: Maps, model: MeasurementModel, steps: int = 8, stride: float = 4.0
+    fix: Fix, reports: Reports, maps: TileMaps, model: ObservationModel, steps: int = 8, stride: float = 4.0
 ) -> Float[Tensor, "n 2"]:
     """Positions (m) moved uphill on the map's own likelihood from where the fixes are: an ablation, see LOG.md."""
 
@@ -172,10 +172,10 @@ def _polished(
     weight: Float[Tensor, " k"],
     score: Float[Tensor, " k"],
     report: Reports,
-    maps: Maps,
-    model: MeasurementModel,
+    maps: TileMaps,
+    model: ObservationModel,
     simulator: Simulator,
-    plan: Rescoring,
+    plan: RayRescoringConfig,
 ) -> Float[Tensor, "k 2"]:
     """The likeliest hypotheses moved uphill, those that tracing then finds to be higher indeed."""
     first = weight.topk(min(plan.starts, len(weight))).indices
@@ -191,10 +191,10 @@ def _polished(
 def _scores(
     at: Float[Tensor, "n k 2"],
     reports: Reports,
-    maps: Maps,
-    model: MeasurementModel,
+    maps: TileMaps,
+    model: ObservationModel,
     simulator: Simulator,
-    plan: Rescoring,
+    plan: RayRescoringConfig,
 ) -> Float[Tensor, "n k"]:
     """Log-likelihood in nats of each report at its hypotheses, by tracing: all of them at once."""
     edge = maps.radio.grid.size / 2 - EDGE
@@ -205,7 +205,7 @@ def _scores(
 
 
 def _traced(
-    reports: Reports, truth: Truth, maps: Maps, model: MeasurementModel, plan: Rescoring
+    reports: Reports, truth: LinkTruth, maps: TileMaps, model: ObservationModel, plan: RayRescoringConfig
 ) -> Float[Tensor, "n k"]:
     """Log-likelihood of each report at all traced places.
 
@@ -214,7 +214,7 @@ def _traced(
     """
     there, column = maps.radio.spots(truth.position), lambda values: values.T.unsqueeze(-1)
     found = column(truth.known)
-    level = Spots(
+    level = MapSamples(
         gain=torch.where(found, from_db(column(truth.gain_db) + plan.bias_db), there.gain),
         relative_error=torch.where(found, plan.spread_db / DB_PER_NEPER, there.relative_error),
         known=found | there.known,
@@ -224,20 +224,20 @@ def _traced(
     )
     direct = replace(level, delay=there.delay, azimuth_deg=there.azimuth_deg)
     total = model.level_log_likelihood(reports, level, maps.power_dbm, map_error=True)
-    for law in (MeasurementModel.range_log_likelihood, MeasurementModel.azimuth_log_likelihood):
+    for law in (ObservationModel.range_log_likelihood, ObservationModel.azimuth_log_likelihood):
         either = torch.logaddexp(law(model, reports, direct), law(model.for_traced, reports, level))
         total = total + either - math.log(2)
     return total[..., 0]
 
 
-def _on_map(reports: Reports, fine: FineMap, patch: Tensor, model: MeasurementModel) -> Float[Tensor, "n k"]:
+def _on_map(reports: Reports, fine: PatchSortedMap, patch: Tensor, model: ObservationModel) -> Float[Tensor, "n k"]:
     """Log of the mean of each report's likelihood over each patch, as the map has it."""
     evidence = fine.evidence(reports, patch, model, map_error=True)
     return evidence.logsumexp(-1) - fine.log_prior[patch].logsumexp(-1)
 
 
 def _along_lines(
-    report: Reports, position: Float[Tensor, "k 2"], maps: Maps, model: MeasurementModel, source: PathGain
+    report: Reports, position: Float[Tensor, "k 2"], maps: TileMaps, model: ObservationModel, source: PathGain
 ) -> Float[Tensor, "1 k"]:
     """Log-likelihood of a report, differentiable in the places: levels by a source, ranges and azimuths by lines."""
     radio = maps.radio
@@ -257,7 +257,7 @@ def _along_lines(
     return model.log_likelihood(report, spots, maps.power_dbm, map_error=True).sum(1)[..., 0]
 
 
-def _free(position: Float[Tensor, "k 2"], maps: Maps) -> Bool[Tensor, " k"]:
+def _free(position: Float[Tensor, "k 2"], maps: TileMaps) -> Bool[Tensor, " k"]:
     """Where a phone can be."""
     grid = maps.radio.grid
     edge = grid.size / 2 - EDGE

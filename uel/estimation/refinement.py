@@ -16,19 +16,19 @@ from torch import Tensor
 
 from uel.core.grid import Grid
 from uel.errors import UelError
-from uel.estimation.estimates import LEAST, Pixels
+from uel.estimation.estimates import LEAST, GridEstimate
 from uel.estimation.fix import Fix, by_patch, by_pixel, pooled
 from uel.estimation.grid_posterior import geometric_median, log_posterior
-from uel.geo.tile_maps import Maps
-from uel.measurement.model import MeasurementModel
+from uel.geo.tile_maps import TileMaps
+from uel.measurement.model import ObservationModel
 from uel.measurement.reports import Reports
-from uel.radio.radio_map import Spots
+from uel.radio.radio_map import MapSamples
 
 CERTAIN = 1e-6  # prior of a pixel where no phone can be, as for the locator
 
 
 @dataclass(frozen=True, kw_only=True)
-class Refinement:
+class RefinementConfig:
     """When a fix is looked at again, and how far the locator is believed then."""
 
     entropy: float = 1.0
@@ -54,41 +54,41 @@ class Refinement:
 
 
 @dataclass(frozen=True, eq=False)
-class FineMap:
+class PatchSortedMap:
     """A map sorted by patches, so that a few of them are looked up at once."""
 
     grid: Grid
     patches: int
     """a side"""
-    spots: Spots
+    spots: MapSamples
     """cell × (patch · pixel) × 1"""
     log_prior: Float[Tensor, "patch pixel"]
     power_dbm: Float[Tensor, " cell"]
 
     @staticmethod
-    def of(maps: Maps, patches: int) -> "FineMap":
+    def of(maps: TileMaps, patches: int) -> "PatchSortedMap":
         """All of a tile's pixels. The patches must divide them, as for the locator."""
         radio = maps.radio
         sort = lambda values: by_patch(values.unsqueeze(-1), patches)[..., 0]  # noqa: E731
         column = lambda values: sort(values).flatten(1).unsqueeze(-1)  # noqa: E731
         names = ("gain", "relative_error", "known", "los", "delay", "azimuth_deg")
-        return FineMap(
+        return PatchSortedMap(
             grid=radio.grid,
             patches=patches,
-            spots=Spots(**{name: column(getattr(radio, name)) for name in names}),
+            spots=MapSamples(**{name: column(getattr(radio, name)) for name in names}),
             log_prior=sort(maps.prior.clamp(min=CERTAIN).log()[None])[0],
             power_dbm=maps.power_dbm,
         )
 
     def evidence(
-        self, reports: Reports, patch: Int[Tensor, " k"], model: MeasurementModel, map_error: bool
+        self, reports: Reports, patch: Int[Tensor, " k"], model: ObservationModel, map_error: bool
     ) -> Float[Tensor, "batch k pixel"]:
         """Log-likelihood and log-prior in nats of the pixels of some patches."""
         log_p = self._features(reports, patch, model, map_error).sum(1)[..., 0]
         return log_p.unflatten(1, (len(patch), -1)) + self.log_prior[patch]
 
     def log_posterior(
-        self, reports: Reports, patch: Int[Tensor, " k"], model: MeasurementModel, plan: Refinement
+        self, reports: Reports, patch: Int[Tensor, " k"], model: ObservationModel, plan: RefinementConfig
     ) -> Float[Tensor, "batch k pixel"]:
         """Log-probability of the pixels of some patches, among these."""
         features = self._features(reports, patch, model, plan.map_error)
@@ -96,7 +96,7 @@ class FineMap:
         return log_p.unflatten(1, (len(patch), -1))
 
     def _features(
-        self, reports: Reports, patch: Int[Tensor, " k"], model: MeasurementModel, map_error: bool
+        self, reports: Reports, patch: Int[Tensor, " k"], model: ObservationModel, map_error: bool
     ) -> Float[Tensor, "batch feature spot 1"]:
         pixels = self.log_prior.shape[1]
         index = (patch.unsqueeze(1) * pixels + torch.arange(pixels)).flatten()
@@ -104,14 +104,14 @@ class FineMap:
 
 
 @dataclass(frozen=True, eq=False)
-class Refined:
+class RefinementResult:
     """Fixes of which some were looked at again; an `uel.estimation.estimates.Estimate`."""
 
     plain: Fix
     """the locator's own"""
     chosen: Bool[Tensor, " n"]
     """who was refined"""
-    pixels: Pixels
+    pixels: GridEstimate
     """of those, in their order"""
 
     @property
@@ -150,7 +150,9 @@ class Refined:
         return plain.index_put((self.chosen.nonzero()[:, 0],), fine)
 
 
-def refined(fix: Fix, reports: Reports, fine: FineMap, model: MeasurementModel, plan: Refinement) -> Refined:
+def refined(
+    fix: Fix, reports: Reports, fine: PatchSortedMap, model: ObservationModel, plan: RefinementConfig
+) -> RefinementResult:
     """Fixes looked at again on the finest grid, of those whose heatmap is undecided enough.
 
     `model` is the realism that the reports are believed to have. What is not refined is not changed by a bit.
@@ -158,16 +160,16 @@ def refined(fix: Fix, reports: Reports, fine: FineMap, model: MeasurementModel, 
     chosen = fix.entropy() >= plan.entropy
     some = Fix(fix.log_heatmap[chosen], fix.mean[chosen], fix.component_covariance[chosen])
     if not len(some.mean):
-        return Refined(fix, chosen, Pixels(fine.grid, torch.zeros(0, *fine.grid.shape)))
-    return Refined(fix, chosen, look(some, reports[chosen], fine, model, plan).pixels(plan.trust))
+        return RefinementResult(fix, chosen, GridEstimate(fine.grid, torch.zeros(0, *fine.grid.shape)))
+    return RefinementResult(fix, chosen, look(some, reports[chosen], fine, model, plan).pixels(plan.trust))
 
 
 @dataclass(frozen=True, eq=False)
-class Look:
+class PatchPosterior:
     """What is seen at the likely patches of some fixes; how far their heatmaps are believed is still open."""
 
     fix: Fix
-    fine: FineMap
+    fine: PatchSortedMap
     looked: Bool[Tensor, "batch patch"]
     """patches that are looked at for each fix"""
     patch: Int[Tensor, " k"]
@@ -175,22 +177,24 @@ class Look:
     log_p: Float[Tensor, "batch k pixel"]
     """log-probability of their pixels"""
 
-    def pixels(self, trust: float) -> Pixels:
-        """Probability of every pixel, see `Refinement.trust`."""
+    def pixels(self, trust: float) -> GridEstimate:
+        """Probability of every pixel, see `RefinementConfig.trust`."""
         looked, heat = self.looked, self.fix.log_heatmap.exp()
         opinion = trust * (self.fix.log_heatmap[:, self.patch] - self.log_p.logsumexp(-1))
         score = (self.log_p + opinion.unsqueeze(-1)).masked_fill(~looked[:, self.patch].unsqueeze(-1), -torch.inf)
         inside = score.flatten(1).softmax(-1).view_as(score)
         share = (heat * ~looked / inside.shape[-1]).unsqueeze(-1).repeat(1, 1, inside.shape[-1])
         share[:, self.patch] += (heat * looked).sum(1)[:, None, None] * inside
-        return Pixels(self.fine.grid, by_pixel(share, self.fine.patches))
+        return GridEstimate(self.fine.grid, by_pixel(share, self.fine.patches))
 
 
-def look(fix: Fix, reports: Reports, fine: FineMap, model: MeasurementModel, plan: Refinement) -> Look:
+def look(
+    fix: Fix, reports: Reports, fine: PatchSortedMap, model: ObservationModel, plan: RefinementConfig
+) -> PatchPosterior:
     """Weigh the pixels of the patches that together hold `plan.mass` of each heatmap."""
     looked = heavy(fix, plan.mass)
     patch = looked.any(0).nonzero()[:, 0]
-    return Look(fix, fine, looked, patch, fine.log_posterior(reports, patch, model, plan))
+    return PatchPosterior(fix, fine, looked, patch, fine.log_posterior(reports, patch, model, plan))
 
 
 def heavy(fix: Fix, mass: float) -> Bool[Tensor, "batch patch"]:
@@ -200,7 +204,7 @@ def heavy(fix: Fix, mass: float) -> Bool[Tensor, "batch patch"]:
     return torch.zeros_like(before, dtype=torch.bool).scatter(1, order, before < mass)
 
 
-def _median(pixels: Pixels, patches: int) -> Float[Tensor, "batch 2"]:
+def _median(pixels: GridEstimate, patches: int) -> Float[Tensor, "batch 2"]:
     """The geometric median; patches of no weight, most of them, are left out for speed."""
     share = by_patch(pixels.probability.unsqueeze(-1), patches)[..., 0]
     possible = (share.sum(-1) > 1e-6).any(0)

@@ -15,12 +15,12 @@ from torch import Tensor
 
 from uel.core.units import from_db
 from uel.errors import UelError
-from uel.estimation.baselines import Place, knn_map, knn_survey
+from uel.estimation.baselines import LocalizationProblem, knn_map, knn_survey
 from uel.estimation.grid_posterior import grid_posterior
 from uel.estimation.metrics import position_error
-from uel.measurement.model import DB_PER_NEPER, MeasurementModel
+from uel.measurement.model import DB_PER_NEPER, ObservationModel
 from uel.measurement.reports import Reports
-from uel.radio.radio_map import RadioMap, Spots
+from uel.radio.radio_map import MapSamples, RadioMap
 from uel.radio.sites import cell_positions, reference_power_dbm
 
 LADDER = (0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 5.6, 8.0)  # factors on what the model takes a spread to be
@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class DistanceLaw:
+class PathLossModel:
     """Level = `at_one` - 10·`exponent`·log10(distance), a link's deviation from it being `spread` dB."""
 
     at_one: float
@@ -50,20 +50,20 @@ class DistanceLaw:
 
 
 @dataclass(frozen=True, eq=False)
-class RobustBayes:
+class RobustGridBayes:
     """Grid Bayes with fitted spreads, each pixel's own map error, and no pixel that excludes a cell for good."""
 
     radio: RadioMap
-    model: MeasurementModel
+    model: ObservationModel
     doubt: float = 0.0
     """see `uel.estimation.grid_posterior.log_posterior`"""
 
-    def posterior(self, reports: Reports, place: Place) -> Float[Tensor, "batch row column"]:
+    def posterior(self, reports: Reports, place: LocalizationProblem) -> Float[Tensor, "batch row column"]:
         """Probability of every pixel, as `grid_posterior`."""
         return grid_posterior(reports, self.radio, place.prior, self.model, place.power_dbm, True, self.doubt)
 
 
-def fit_robust(place: Place, radio: RadioMap | None = None) -> RobustBayes:
+def fit_robust(place: LocalizationProblem, radio: RadioMap | None = None) -> RobustGridBayes:
     """Fit to a place's labelled reports, on its own map or another of the same cells, by greatest likelihood.
 
     Raises `UelError` where there are none.
@@ -74,7 +74,7 @@ def fit_robust(place: Place, radio: RadioMap | None = None) -> RobustBayes:
     radio = place.radio if radio is None else radio
     told = place.labelled(slice(LABELLED))
     law = fit_law(told.fingerprints, told.fingerprint_position, radio, place.model)
-    fitted = RobustBayes(patched(radio, law, DROPS[2], place.model), place.model)
+    fitted = RobustGridBayes(patched(radio, law, DROPS[2], place.model), place.model)
     fitted = best(
         [replace(fitted, model=_levels(place.model, k)) for k in LADDER], lambda b: log_score(b, told, LEVELS)
     )
@@ -87,7 +87,7 @@ def fit_robust(place: Place, radio: RadioMap | None = None) -> RobustBayes:
     return fit_spreads(fitted, place)
 
 
-def fit_spreads(bayes: RobustBayes, place: Place) -> RobustBayes:
+def fit_spreads(bayes: RobustGridBayes, place: LocalizationProblem) -> RobustGridBayes:
     """With the spreads of ranges and of angles that labelled reports are likeliest under."""
     told = place.labelled(slice(LABELLED))
     bayes = best([replace(bayes, model=_ranges(bayes.model, k)) for k in LADDER], lambda b: log_score(b, told, RANGES))
@@ -96,7 +96,7 @@ def fit_spreads(bayes: RobustBayes, place: Place) -> RobustBayes:
     )
 
 
-def without_map(place: Place) -> RobustBayes:
+def without_map(place: LocalizationProblem) -> RobustGridBayes:
     """The control that knows where the masts are, and a law of distance fitted to the labelled reports."""
     told = place.labelled(slice(LABELLED))
     law = fit_law(told.fingerprints, told.fingerprint_position, place.radio, place.model)
@@ -118,7 +118,9 @@ def shuffled(radio: RadioMap) -> RadioMap:
     )
 
 
-def fit_law(reports: Reports, position: Float[Tensor, "n 2"], radio: RadioMap, model: MeasurementModel) -> DistanceLaw:
+def fit_law(
+    reports: Reports, position: Float[Tensor, "n 2"], radio: RadioMap, model: ObservationModel
+) -> PathLossModel:
     """The law of distance of greatest likelihood; silent cells are below the sensitivity (Tobin, Econometrica 1958)."""
     row, column = radio.grid.pixel_of(position)
     point = torch.cat([position, radio.elevation[row, column].unsqueeze(-1)], -1)
@@ -140,10 +142,10 @@ def fit_law(reports: Reports, position: Float[Tensor, "n 2"], radio: RadioMap, m
     with torch.enable_grad():
         optimizer.step(cost)  # type: ignore[arg-type]
     at_one, exponent, spread = theta.tolist()
-    return DistanceLaw(at_one, exponent, math.exp(spread))
+    return PathLossModel(at_one, exponent, math.exp(spread))
 
 
-def patched(radio: RadioMap, law: DistanceLaw, drop_db: float, model: MeasurementModel) -> RadioMap:
+def patched(radio: RadioMap, law: PathLossModel, drop_db: float, model: ObservationModel) -> RadioMap:
     """A map without holes: where no path is known the law less `drop_db`, with the error bar of its own spread.
 
     A ray that a coarse map missed must not exclude a place whose phone heard the cell.
@@ -157,7 +159,7 @@ def patched(radio: RadioMap, law: DistanceLaw, drop_db: float, model: Measuremen
     )
 
 
-def tuned_neighbours(place: Place) -> dict[str, int]:
+def tuned_neighbours(place: LocalizationProblem) -> dict[str, int]:
     """How many neighbours either kNN does best with; the survey's with half of the labelled reports as its survey."""
     half = len(place.fingerprints) // 2
     asked, at = place.fingerprints[half:][:LABELLED], place.fingerprint_position[half:][:LABELLED]
@@ -178,7 +180,7 @@ def best(candidates: Sequence[T], score: Callable[[T], float]) -> T:
     return max(candidates, key=score)
 
 
-def log_score(bayes: RobustBayes, told: Place, *kinds: int) -> float:
+def log_score(bayes: RobustGridBayes, told: LocalizationProblem, *kinds: int) -> float:
     """Mean log-likelihood in nats of a place's labelled reports, by some kinds of evidence."""
     spots = bayes.radio.spots(told.fingerprint_position)
     scores = (mean_log_likelihood(bayes.model, told.fingerprints, spots, told.power_dbm, kind) for kind in kinds)
@@ -186,7 +188,7 @@ def log_score(bayes: RobustBayes, told: Place, *kinds: int) -> float:
 
 
 def mean_log_likelihood(
-    model: MeasurementModel, reports: Reports, spots: Spots, power_dbm: Float[Tensor, " cell"], feature: int
+    model: ObservationModel, reports: Reports, spots: MapSamples, power_dbm: Float[Tensor, " cell"], feature: int
 ) -> float:
     """Mean log-likelihood in nats of one kind of evidence (`LEVELS`, `RANGES`, `AZIMUTHS`), each report at its spot."""
     total = 0.0
@@ -197,7 +199,7 @@ def mean_log_likelihood(
 
 
 def _evidence(
-    model: MeasurementModel, reports: Reports, spots: Spots, power_dbm: Tensor, feature: int
+    model: ObservationModel, reports: Reports, spots: MapSamples, power_dbm: Tensor, feature: int
 ) -> Float[Tensor, "batch spot 1"]:
     if feature == LEVELS:
         return model.level_log_likelihood(reports, spots, power_dbm, map_error=True)
@@ -208,20 +210,20 @@ def _evidence(
     )
 
 
-def correlated(model: MeasurementModel) -> list[MeasurementModel]:
+def correlated(model: ObservationModel) -> list[ObservationModel]:
     """The model, and what it is if levels of different cells fade together; then it knows no outliers."""
     return [model, *(replace(model, cell_correlation=share, level_outliers=0.0) for share in CORRELATIONS)]
 
 
-def _levels(model: MeasurementModel, factor: float) -> MeasurementModel:
+def _levels(model: ObservationModel, factor: float) -> ObservationModel:
     return replace(model, shadowing_db=model.shadowing_db * factor)
 
 
-def _ranges(model: MeasurementModel, factor: float) -> MeasurementModel:
+def _ranges(model: ObservationModel, factor: float) -> ObservationModel:
     names = ("range_noise", "toa_noise", "nlos_excess")
     return replace(model, **{name: getattr(model, name) * factor for name in names})
 
 
-def _azimuths(model: MeasurementModel, factor: float) -> MeasurementModel:
+def _azimuths(model: ObservationModel, factor: float) -> ObservationModel:
     names = ("azimuth_noise_deg", "azimuth_noise_nlos_deg")
     return replace(model, **{name: getattr(model, name) * factor for name in names})

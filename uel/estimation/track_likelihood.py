@@ -1,8 +1,8 @@
 """How likely the reports of a moving phone are at each place: the likelihood that the particle filter uses.
 
-Either rasters of log-density, as any method of single reports gives them, taken as independent (`RasterEvidence`); or
-the law of levels on a map whose fading, and whose own errors, go along with the phone (`FadingEvidence`), which on the
-true map is the limit.
+Either rasters of log-density, as any method of single reports gives them, taken as independent (`RasterLikelihood`); or
+the law of levels on a map whose fading, and whose own errors, go along with the phone (`CorrelatedFadingLikelihood`),
+which on the true map is the limit.
 """
 
 from dataclasses import dataclass, replace
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from uel.core.grid import Grid
 from uel.errors import UelError
-from uel.measurement.model import MeasurementModel
+from uel.measurement.model import ObservationModel
 from uel.measurement.reports import Reports
 from uel.measurement.rsrp_likelihood import NEVER
 from uel.radio.radio_map import RadioMap
@@ -25,7 +25,7 @@ FARTHEST = 40.0  # standard deviations of fading
 
 
 @runtime_checkable
-class Evidence(Protocol):
+class TrackLikelihood(Protocol):
     """What reports say of particles."""
 
     def start(self) -> Float[Tensor, "track row column"]:
@@ -48,7 +48,7 @@ class Evidence(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class RasterEvidence:
+class RasterLikelihood:
     """A raster of log-density for each report, taken as independent; `power` below 1 says that they are not quite."""
 
     grid: Grid
@@ -71,7 +71,7 @@ class RasterEvidence:
         """Nothing is remembered of particles."""
 
 
-class FadingEvidence:
+class CorrelatedFadingLikelihood:
     """The law of reports along a track: each particle carries its fading, which changes as it moves.
 
     Fading is a first-order autoregressive process (`uel.measurement.rsrp_likelihood.along_track`). A heard level tells
@@ -85,7 +85,7 @@ class FadingEvidence:
         reports: Reports,
         radio: RadioMap,
         prior: Float[Tensor, "row column"],
-        model: MeasurementModel,
+        model: ObservationModel,
         map_error: bool = False,
     ) -> None:
         """`reports` has axes (track, report). Raises `UelError` for realism that this law does not hold for."""

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from uel.core.units import SPEED_OF_LIGHT
-from uel.geo.tile_maps import HEIGHT_UNIT, Maps
+from uel.geo.tile_maps import HEIGHT_UNIT, TileMaps
 from uel.radio.sites import cells_of
 
 STEPS = 128  # points looked at on the way to each pixel
@@ -23,7 +23,7 @@ def knife_edge_db(nu: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
     return torch.where(nu > CLEAR, 6.9 + 20 * ((off.square() + 1).sqrt() + off).clamp(min=1e-6).log10(), 0.0)
 
 
-def obstruction(maps: Maps, cell: int) -> Float[Tensor, "kind row column"]:
+def obstruction(maps: TileMaps, cell: int) -> Float[Tensor, "kind row column"]:
     """Loss in dB of the highest edge on the straight line from a cell's antenna to each pixel, and metres of the line
     that lie within buildings.
 

@@ -16,7 +16,7 @@ MATERIALS = ("concrete", "brick", "marble", "metal", "wood", "glass")  # ITU-R P
 
 
 @dataclass(frozen=True, eq=False)
-class Maps:
+class TileMaps:
     """Co-registered maps of a tile.
 
     `buildings`: height above ground / `HEIGHT_UNIT`, covered share, shares of `MATERIALS`.
@@ -28,13 +28,13 @@ class Maps:
     """share of each pixel where a phone can be (outdoors); a prior up to its sum"""
 
     @staticmethod
-    def of(tile: Tile, radio: RadioMap) -> "Maps":
+    def of(tile: Tile, radio: RadioMap) -> "TileMaps":
         """The maps of a tile on its radio map's grid."""
         grid = radio.grid
         covered = tile.coarse("footprint", grid)
         above_ground = tile.coarse("height", grid) - tile.coarse("ground", grid)
         channels = [above_ground / HEIGHT_UNIT, covered, *_material_shares(tile, radio)]
-        return Maps(radio, torch.stack(channels), 1.0 - covered)
+        return TileMaps(radio, torch.stack(channels), 1.0 - covered)
 
     @cached_property
     def power_dbm(self) -> Float[Tensor, " cell"]:

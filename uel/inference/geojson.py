@@ -10,7 +10,7 @@ from uel.geo.tile import Tile
 
 SHARES = (0.5, 0.9)
 CANDIDATES = 5
-Place = Callable[[Sequence[float]], list[float]]
+CoordinateTransform = Callable[[Sequence[float]], list[float]]
 LOCAL = "metres east and north of the tile's centre: this tile is not georeferenced, so these are no degrees"
 
 
@@ -31,7 +31,7 @@ def features(fix: Fix, tile: Tile, grid: Grid, **said: Any) -> dict[str, Any]:
     return {"type": "FeatureCollection", **note, "features": [position, *candidates, *regions]}
 
 
-def to_degrees(tile: Tile) -> Place:
+def to_degrees(tile: Tile) -> CoordinateTransform:
     """From metres on the tile to (longitude, latitude); unchanged where the tile is not georeferenced."""
     if not tile.meta.get("crs"):
         return lambda xy: [round(v, 2) for v in xy]
@@ -64,7 +64,9 @@ def _point(coordinates: list[float], properties: dict[str, Any]) -> dict[str, An
     }
 
 
-def _region(polygons: list[list[list[list[float]]]], place: Place, properties: dict[str, Any]) -> dict[str, Any]:
+def _region(
+    polygons: list[list[list[list[float]]]], place: CoordinateTransform, properties: dict[str, Any]
+) -> dict[str, Any]:
     rings = [[[place(xy) for xy in ring] for ring in polygon] for polygon in polygons]
     return {
         "type": "Feature",

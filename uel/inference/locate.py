@@ -12,28 +12,28 @@ import tyro
 from jaxtyping import Float
 from torch import Tensor
 
-from uel.adaptation.mast_heights import MapTracer
-from uel.adaptation.site_adaptation import Learned, Refiner
+from uel.adaptation.mast_heights import MapFactory
+from uel.adaptation.site_adaptation import RefinedLocator, SiteAdaptation
 from uel.core.grid import Grid
 from uel.core.io import as_json, replace_file
 from uel.errors import UelError
-from uel.estimation.baselines import Place
+from uel.estimation.baselines import LocalizationProblem
 from uel.estimation.estimates import LEAST
 from uel.estimation.fix import Fix, pooled
-from uel.estimation.particle_filter import Cloud, Motion, followed
-from uel.estimation.ray_rescoring import Rescoring, rescored
-from uel.estimation.refinement import Refinement
-from uel.estimation.track_likelihood import RasterEvidence
+from uel.estimation.particle_filter import MotionModel, ParticleCloud, followed
+from uel.estimation.ray_rescoring import RayRescoringConfig, rescored
+from uel.estimation.refinement import RefinementConfig
+from uel.estimation.track_likelihood import RasterLikelihood
 from uel.geo.tile import Tile
 from uel.inference import geojson
 from uel.inference.run_folder import Run
 from uel.measurement import report_io
-from uel.measurement.drive_test import Columns, read_drive
-from uel.measurement.report_io import Timeline
+from uel.measurement.drive_test import ColumnConfig, read_drive
+from uel.measurement.report_io import ReportSequence
 from uel.measurement.reports import Reports
 from uel.mobility.outdoor_area import places_of
 from uel.models.map_restorer import FILE as RESTORER
-from uel.models.map_restorer import Restorer
+from uel.models.map_restorer import MapRestorer
 from uel.radio.radio_map import RadioMap
 from uel.radio.simulator import Simulator
 from uel.radio.sites import Site
@@ -44,8 +44,8 @@ DRIVES = 3.0  # m/s from which on a phone is taken to be in a car, which does no
 
 
 @dataclass(frozen=True, kw_only=True)
-class RayPlan:
-    """How hard the ray tracer tries where it is asked; see `sim_bridge.scene.tracing_config.Tracing`."""
+class RayTracingConfig:
+    """How hard the ray tracer tries where it is asked; see `sim_bridge.scene.tracing_config.TracingConfig`."""
 
     depth: int = 5
     """interactions on a path at most"""
@@ -78,11 +78,11 @@ class LocateConfig:
     retrace: bool = False
     """labelled reports also tell how high masts stand, by tracing maps anew: thirteen by a tenth of all
     rays and one by all, some minutes"""
-    columns: Columns = field(default_factory=Columns)
+    columns: ColumnConfig = field(default_factory=ColumnConfig)
     """of a drive's table"""
-    refinement: Refinement = field(default_factory=Refinement)
-    rescoring: Rescoring = field(default_factory=Rescoring)
-    rays: RayPlan = field(default_factory=RayPlan)
+    refinement: RefinementConfig = field(default_factory=RefinementConfig)
+    rescoring: RayRescoringConfig = field(default_factory=RayRescoringConfig)
+    rays: RayTracingConfig = field(default_factory=RayTracingConfig)
     speed: float = 0.0
     """m/s at which the phone moved between its reports, which are then taken together (particles, on refined
     evidence): 1.4 on foot, 10 in a car. 0: every report by itself"""
@@ -113,18 +113,18 @@ class LocateConfig:
             raise UelError(f"no {RESTORER} here", got=str(self.restorer), do=do)
 
 
-Tracer = Callable[[Tile, tuple[Site, ...], RayPlan], Simulator]
+SimulatorFactory = Callable[[Tile, tuple[Site, ...], RayTracingConfig], Simulator]
 
 
 @dataclass(frozen=True, eq=False)
-class Located:
+class LocatedReport:
     """One report's answer."""
 
     time: float
     fix: Fix
 
 
-def locate(config: LocateConfig, tracer: Tracer) -> Iterator[str]:
+def locate(config: LocateConfig, tracer: SimulatorFactory) -> Iterator[str]:
     """One line of text for each report: its position and how sure that is; `tracer` opens the ray tracer, if asked.
 
     Raises `UelError` for bad files.
@@ -144,7 +144,9 @@ def locate(config: LocateConfig, tracer: Tracer) -> Iterator[str]:
         replace_file(config.geojson, as_json(told))
 
 
-def _single(config: LocateConfig, run: Run, timeline: Timeline, tracer: Tracer) -> Iterator[Located]:
+def _single(
+    config: LocateConfig, run: Run, timeline: ReportSequence, tracer: SimulatorFactory
+) -> Iterator[LocatedReport]:
     """Every report by itself."""
     learned = _learned(config, run, tracer)
     reports, refiner = _refining(config, run, learned, timeline.reports)
@@ -154,12 +156,16 @@ def _single(config: LocateConfig, run: Run, timeline: Timeline, tracer: Tracer) 
         plan = learned.rescoring(run.locator, plan, simulator)
         log.info("rays: %+g dB, off by %g dB, right with %g %%", plan.bias_db, plan.spread_db, 100 * plan.share)
     for n, time in enumerate(timeline.time.tolist()):
-        yield Located(time, _fixed(config, refiner, reports[n : n + 1], simulator, plan))
+        yield LocatedReport(time, _fixed(config, refiner, reports[n : n + 1], simulator, plan))
 
 
 @torch.no_grad()
 def _fixed(
-    config: LocateConfig, refiner: Refiner, report: Reports, simulator: Simulator | None, plan: Rescoring
+    config: LocateConfig,
+    refiner: RefinedLocator,
+    report: Reports,
+    simulator: Simulator | None,
+    plan: RayRescoringConfig,
 ) -> Fix:
     """A single report's fix, looked at again where that is asked for."""
     fix = refiner.locate(report)
@@ -174,19 +180,19 @@ def _fixed(
 
 
 @torch.no_grad()
-def _learned(config: LocateConfig, run: Run, tracer: Tracer) -> Learned | None:
+def _learned(config: LocateConfig, run: Run, tracer: SimulatorFactory) -> SiteAdaptation | None:
     """What labelled reports teach, where there are some."""
     if config.labelled is None:
         return None
     radio, model = run.maps.radio, run.locator.measurement
-    place = Place(radio, run.maps.prior, model, *_labelled(config, run))
+    place = LocalizationProblem(radio, run.maps.prior, model, *_labelled(config, run))
     masts = _map_tracer(config, run, tracer) if config.retrace else None
-    learned = Learned(place, run.maps, masts, Restorer.load(config.restorer or run.folder))
+    learned = SiteAdaptation(place, run.maps, masts, MapRestorer.load(config.restorer or run.folder))
     log.info("%s", learned)
     return learned
 
 
-def _map_tracer(config: LocateConfig, run: Run, tracer: Tracer) -> MapTracer:
+def _map_tracer(config: LocateConfig, run: Run, tracer: SimulatorFactory) -> MapFactory:
     """How maps of other masts are made of the run's tile."""
     grid, least = run.maps.radio.grid, (run.tile.standing(*site.position[:2]) for site in run.maps.radio.sites)
 
@@ -194,14 +200,16 @@ def _map_tracer(config: LocateConfig, run: Run, tracer: Tracer) -> MapTracer:
         rays = replace(config.rays, map_rays=round(share * config.rays.map_rays))
         return tracer(run.tile, masts, rays).radio_map(grid)
 
-    return MapTracer(trace, tuple(least))
+    return MapFactory(trace, tuple(least))
 
 
 @torch.no_grad()
-def _refining(config: LocateConfig, run: Run, learned: Learned | None, reports: Reports) -> tuple[Reports, Refiner]:
+def _refining(
+    config: LocateConfig, run: Run, learned: SiteAdaptation | None, reports: Reports
+) -> tuple[Reports, RefinedLocator]:
     """Reports as they are to be read, and what looks at their fixes again."""
     if learned is None:
-        return reports, Refiner.of(run.locator, run.maps, config.refinement)
+        return reports, RefinedLocator.of(run.locator, run.maps, config.refinement)
     # Every fix: the map that made the locator sure is not the one that is believed.
     return learned.read(reports), learned.refiner(run.locator, replace(config.refinement, entropy=0.0))
 
@@ -225,27 +233,29 @@ def _labelled(config: LocateConfig, run: Run) -> tuple[Reports, Float[Tensor, "n
     return told.reports, told.position
 
 
-def _track(config: LocateConfig, run: Run, timeline: Timeline, tracer: Tracer) -> Iterator[Located]:
+def _track(
+    config: LocateConfig, run: Run, timeline: ReportSequence, tracer: SimulatorFactory
+) -> Iterator[LocatedReport]:
     """All reports up to each, by particles that move as phones do."""
     maps, grid = run.maps, run.maps.radio.grid
     reports, refiner = _refining(config, run, _learned(config, run, tracer), timeline.reports)
     free = places_of(run.tile, maps.radio.sites, (0.0, 1e4), None, False, None)
-    motion = Motion(free.grid, free.free, config.speed, wander=config.speed < DRIVES)
-    evidence = RasterEvidence(grid, _rasters(refiner, reports)[None], maps.prior, config.power)
+    motion = MotionModel(free.grid, free.free, config.speed, wander=config.speed < DRIVES)
+    evidence = RasterLikelihood(grid, _rasters(refiner, reports)[None], maps.prior, config.power)
     generator = torch.Generator().manual_seed(config.seed)
     clouds = followed(evidence, grid, motion, timeline.time[None], config.particles, generator)
     for time, cloud in zip(timeline.time.tolist(), clouds, strict=True):
-        yield Located(time, _summed(cloud, grid, run.locator.config.patches))
+        yield LocatedReport(time, _summed(cloud, grid, run.locator.config.patches))
 
 
 @torch.no_grad()
-def _rasters(refiner: Refiner, reports: Reports) -> Float[Tensor, "report row column"]:
+def _rasters(refiner: RefinedLocator, reports: Reports) -> Float[Tensor, "report row column"]:
     """Log-probability of the pixels by each report."""
     answers = [refiner.always(reports[n : n + 1]) for n in range(len(reports))]
     return torch.cat([answer.pixels.probability for answer in answers]).clamp(min=LEAST).log()
 
 
-def _summed(cloud: Cloud, grid: Grid, patches: int) -> Fix:
+def _summed(cloud: ParticleCloud, grid: Grid, patches: int) -> Fix:
     """A cloud of particles as one Gaussian per patch."""
     row, column = grid.pixel_of(cloud.position[0])
     share = torch.zeros(grid.count**2).index_add(0, row * grid.count + column, cloud.weight[0])

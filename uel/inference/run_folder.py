@@ -8,7 +8,7 @@ from typing import Any
 
 from uel.errors import UelError
 from uel.geo.tile import Tile
-from uel.geo.tile_maps import Maps
+from uel.geo.tile_maps import TileMaps
 from uel.models.locator import Locator
 from uel.radio.radio_map import RadioMap
 
@@ -42,9 +42,9 @@ class Run:
         return self.folder / self._test("radio")
 
     @cached_property
-    def maps(self) -> Maps:
+    def maps(self) -> TileMaps:
         """The test tile's maps."""
-        return Maps.of(self.tile, RadioMap.load(self.radio_folder))
+        return TileMaps.of(self.tile, RadioMap.load(self.radio_folder))
 
     @cached_property
     def metrics(self) -> dict[str, Any]:

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from uel.errors import UelError
 from uel.geo.tile import Tile
-from uel.geo.tile_maps import Maps
+from uel.geo.tile_maps import TileMaps
 from uel.inference.run_folder import Run
-from uel.measurement.model import MeasurementModel
+from uel.measurement.model import ObservationModel
 from uel.measurement.reports import Reports
 from uel.models.locator import Locator
 from uel.radio.radio_map import RadioMap
@@ -40,10 +40,10 @@ class ExportConfig:
             raise UelError("a tile and its radio map come together", got=self, do="give --tile and --radio, or neither")
 
 
-class OnTile(nn.Module):
+class TileLocatorModule(nn.Module):
     """A locator that knows its maps, from tensors to tensors: tiers T0 to T2, any number of reports."""
 
-    def __init__(self, locator: Locator, maps: Maps) -> None:
+    def __init__(self, locator: Locator, maps: TileMaps) -> None:
         super().__init__()
         self.locator, self.maps = locator.eval(), maps
 
@@ -75,20 +75,20 @@ def export(config: ExportConfig) -> Path:
         run = Run.open(config.run)
         locator, maps = run.locator, run.maps
     else:
-        locator, maps = Locator.load(config.run), Maps.of(Tile.open(config.tile), RadioMap.load(config.radio))
+        locator, maps = Locator.load(config.run), TileMaps.of(Tile.open(config.tile), RadioMap.load(config.radio))
     file = config.out or config.run / "locator.pt2"
     file.parent.mkdir(parents=True, exist_ok=True)
     torch.export.save(exported(locator, maps), file)
     return file
 
 
-def exported(locator: Locator, maps: Maps) -> torch.export.ExportedProgram:
+def exported(locator: Locator, maps: TileMaps) -> torch.export.ExportedProgram:
     """The program, for 2 to `MOST` reports."""
-    model = MeasurementModel(tier="T2")
+    model = ObservationModel(tier="T2")
     truth = maps.radio.truth(maps.radio.grid.centres()[:1, :3].reshape(-1, 2))
     reports = model.observe(truth, maps.power_dbm, torch.Generator().manual_seed(0))
     number = torch.export.Dim("reports", min=1, max=MOST)
     shapes = {name: {0: number} for name in INPUTS}
     with torch.no_grad():
         given = tuple(getattr(reports, name) for name in INPUTS)
-        return torch.export.export(OnTile(locator, maps), given, dynamic_shapes=shapes)
+        return torch.export.export(TileLocatorModule(locator, maps), given, dynamic_shapes=shapes)

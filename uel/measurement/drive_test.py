@@ -22,7 +22,7 @@ MOST_REJECTED = 0.5  # of the rows; with more, the columns or the tile are the w
 
 
 @dataclass(frozen=True, kw_only=True)
-class Columns:
+class ColumnConfig:
     """What the columns of a table of measurements are called; each row is one level of one cell."""
 
     latitude: str = "latitude"
@@ -86,14 +86,14 @@ class Drive:
 
 
 @dataclass
-class _Read:
+class _ParsedRows:
     """A table on its way to reports: levels and times of flight by report and cell, with their rows."""
 
     rows: dict[tuple, dict[int, list[tuple[int, float, float]]]] = field(default_factory=lambda: defaultdict(dict))
     rejected: list[tuple[int, str]] = field(default_factory=list)
 
 
-def read_drive(tile: Tile, file: Path, columns: Columns) -> Drive:
+def read_drive(tile: Tile, file: Path, columns: ColumnConfig) -> Drive:
     """Reports out of a table (.csv or .csv.gz) on a tile with masts, in the order of their first rows.
 
     Rows of one place and `columns.group` are one report; of several rows for one cell it holds the median. A row that
@@ -103,7 +103,7 @@ def read_drive(tile: Tile, file: Path, columns: Columns) -> Drive:
     all, would be put aside: then the columns, the names of the cells or the tile are wrong.
     """
     cells = _names(tile, columns)
-    read, count = _Read(), 0
+    read, count = _ParsedRows(), 0
     places = _metres(tile, columns)
     for count, row in enumerate(_rows(file, columns), 1):
         _take(read, count, row, columns, cells, places, tile.size / 2)
@@ -118,7 +118,7 @@ def read_drive(tile: Tile, file: Path, columns: Columns) -> Drive:
     )
 
 
-def _names(tile: Tile, columns: Columns) -> dict[str, int]:
+def _names(tile: Tile, columns: ColumnConfig) -> dict[str, int]:
     """Number of each cell by its name."""
     count = len(cells_of(tile.sites))
     names = columns.cells or tuple(map(str, range(count)))
@@ -128,7 +128,7 @@ def _names(tile: Tile, columns: Columns) -> dict[str, int]:
     return {name: number for number, name in enumerate(names)}
 
 
-def _rows(file: Path, columns: Columns) -> Iterator[Mapping[str, str]]:
+def _rows(file: Path, columns: ColumnConfig) -> Iterator[Mapping[str, str]]:
     """Rows of a table whose header has the columns."""
     try:
         content = file.read_bytes()
@@ -145,7 +145,7 @@ def _rows(file: Path, columns: Columns) -> Iterator[Mapping[str, str]]:
     yield from reader
 
 
-def _metres(tile: Tile, columns: Columns):
+def _metres(tile: Tile, columns: ColumnConfig):
     """From the two columns of a place to metres on the tile."""
     if columns.x:
         return lambda x, y: (x, y)
@@ -164,7 +164,9 @@ def _metres(tile: Tile, columns: Columns):
     return on_tile
 
 
-def _take(read: _Read, number: int, row: Mapping[str, str], columns: Columns, cells: Mapping, places, half: float):
+def _take(
+    read: _ParsedRows, number: int, row: Mapping[str, str], columns: ColumnConfig, cells: Mapping, places, half: float
+):
     """Put a row where it belongs, or aside."""
     try:
         a, b, level = (float(row[name]) for name in (*columns.place, columns.level))
@@ -184,7 +186,7 @@ def _take(read: _Read, number: int, row: Mapping[str, str], columns: Columns, ce
         read.rows[key].setdefault(cell, []).append((number, level, toa))
 
 
-def _settle(read: _Read, columns: Columns) -> int:
+def _settle(read: _ParsedRows, columns: ColumnConfig) -> int:
     """Put contradicting rows aside; returns how many rows repeat another one."""
     merged = 0
     for said in read.rows.values():
@@ -198,7 +200,7 @@ def _settle(read: _Read, columns: Columns) -> int:
     return merged
 
 
-def _require_enough(read: _Read, count: int, file: Path) -> None:
+def _require_enough(read: _ParsedRows, count: int, file: Path) -> None:
     rejected = len(read.rejected)
     if count == 0 or rejected == count or rejected > MOST_REJECTED * count:
         reasons = Counter(why.partition(":")[0] for _, why in read.rejected).most_common()

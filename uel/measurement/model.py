@@ -14,20 +14,20 @@ from torch import Tensor
 
 from uel.core.units import SPEED_OF_LIGHT, wrap_deg
 from uel.measurement.distributions import ex_gaussian_cdf, log_ex_gaussian, log_normal, log_normal_bin, normal_interval
-from uel.measurement.parameters import Reporting
-from uel.measurement.reports import Reports, Truth, features_of
-from uel.measurement.rsrp_likelihood import NEVER, LevelLaw, along_track
-from uel.radio.radio_map import RadioMap, Spots
+from uel.measurement.parameters import ObservationParameters
+from uel.measurement.reports import LinkTruth, Reports, features_of
+from uel.measurement.rsrp_likelihood import NEVER, RsrpLikelihood, along_track
+from uel.radio.radio_map import MapSamples, RadioMap
 
 DB_PER_NEPER = 10 / math.log(10)
 
 
 @dataclass(frozen=True, kw_only=True)
-class MeasurementModel(Reporting):
+class ObservationModel(ObservationParameters):
     """The realism between the ray-traced truth and a phone's report (levels in dB, ranges in metres)."""
 
     @property
-    def for_traced(self) -> "MeasurementModel":
+    def for_traced(self) -> "ObservationModel":
         """The same realism for ray-traced truth, whose delays and angles bring their own multipath excess."""
         return replace(self, nlos_excess=1e-3, azimuth_noise_nlos_deg=self.azimuth_noise_deg)
 
@@ -35,7 +35,7 @@ class MeasurementModel(Reporting):
 
     def observe(
         self,
-        truth: Truth,
+        truth: LinkTruth,
         power_dbm: Float[Tensor, " cell"],
         generator: torch.Generator,
         valid: Bool[Tensor, "*n"] | None = None,
@@ -75,7 +75,7 @@ class MeasurementModel(Reporting):
         )
         return reports.tier(self.tier)
 
-    def _fading(self, truth: Truth, generator: torch.Generator, fork: torch.Generator) -> Float[Tensor, "*n cell"]:
+    def _fading(self, truth: LinkTruth, generator: torch.Generator, fork: torch.Generator) -> Float[Tensor, "*n cell"]:
         """Shadow fading and level noise in dB."""
         white = torch.randn(truth.gain_db.shape, generator=generator)
         if self.cell_correlation:
@@ -91,7 +91,7 @@ class MeasurementModel(Reporting):
             fading = fading + struck * torch.randn(fading.shape, generator=fork) * self.outlier_db
         return fading
 
-    def _every_link(self, truth: Truth, heard: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+    def _every_link(self, truth: LinkTruth, heard: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         """Times and angles of arrival of all reported cells."""
         has_toa, has_aoa = (heard & _kept(heard.shape, self.feature_dropout, generator) for _ in range(2))
         toa = self._range(truth.delay, self._seen(truth.los, generator), self.toa_noise, generator) / SPEED_OF_LIGHT
@@ -124,7 +124,7 @@ class MeasurementModel(Reporting):
     # ---- report → likelihood of every pixel ----------------------------------------------------------
 
     def log_likelihood(
-        self, reports: Reports, radio: RadioMap | Spots, power_dbm: Float[Tensor, " cell"], map_error: bool = False
+        self, reports: Reports, radio: RadioMap | MapSamples, power_dbm: Float[Tensor, " cell"], map_error: bool = False
     ) -> Float[Tensor, "batch feature row column"]:
         """Log-probability in nats of each report at each pixel, by feature: RSRP, range, azimuth.
 
@@ -143,17 +143,17 @@ class MeasurementModel(Reporting):
         return torch.stack(terms, dim=1) * reports.received[:, None, None, None]
 
     def level_log_likelihood(
-        self, reports: Reports, radio: RadioMap | Spots, power_dbm: Float[Tensor, " cell"], map_error: bool = False
+        self, reports: Reports, radio: RadioMap | MapSamples, power_dbm: Float[Tensor, " cell"], map_error: bool = False
     ) -> Float[Tensor, "batch row column"]:
         """Log-probability in nats of which cells each report holds and of their levels, at each pixel."""
         return self.level_law(radio, power_dbm, map_error).log_likelihood(reports, self.censor_level(reports))
 
     def level_law(
-        self, radio: RadioMap | Spots, power_dbm: Float[Tensor, " cell"], map_error: bool = False
-    ) -> LevelLaw:
+        self, radio: RadioMap | MapSamples, power_dbm: Float[Tensor, " cell"], map_error: bool = False
+    ) -> RsrpLikelihood:
         """The law of levels at every pixel of a map."""
         own = self.shadowing_db**2 * (1 - self.cell_correlation) + self.level_noise_db**2
-        return LevelLaw(
+        return RsrpLikelihood(
             mean=radio.level_db + power_dbm[:, None, None],
             known=radio.known,
             own=(own + (DB_PER_NEPER * radio.relative_error * map_error) ** 2).sqrt(),
@@ -177,7 +177,7 @@ class MeasurementModel(Reporting):
         limit = torch.where(index > last, weakest + self.rsrp_step_db, weakest)
         return torch.where(full, limit, self.sensitivity_dbm) - self.rsrp_step_db / 2
 
-    def range_log_likelihood(self, reports: Reports, radio: RadioMap | Spots) -> Float[Tensor, "batch row column"]:
+    def range_log_likelihood(self, reports: Reports, radio: RadioMap | MapSamples) -> Float[Tensor, "batch row column"]:
         """Log-likelihood in nats of timing advances and times of arrival at each pixel; 0 where there are none.
 
         A time of arrival of the serving cell says what its timing advance says, which then adds nothing: two draws
@@ -209,7 +209,9 @@ class MeasurementModel(Reporting):
         law = lambda free: torch.where(free, sight, blocked).clamp(min=math.exp(NEVER)).log()  # noqa: E731
         return self._by_sight(los, law)
 
-    def azimuth_log_likelihood(self, reports: Reports, radio: RadioMap | Spots) -> Float[Tensor, "batch row column"]:
+    def azimuth_log_likelihood(
+        self, reports: Reports, radio: RadioMap | MapSamples
+    ) -> Float[Tensor, "batch row column"]:
         """Log-probability in nats of the azimuths at each pixel, the serving cell's once; 0 where there are none."""
         azimuth, serving = radio.azimuth_deg, reports.serving
         alone = reports.has_azimuth & ~reports.at_serving(reports.has_aoa)

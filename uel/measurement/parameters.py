@@ -32,7 +32,7 @@ _SHARES = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reporting:
+class ObservationParameters:
     """The realism between the ray-traced truth and a phone's report (levels in dB, ranges in metres)."""
 
     tier: Tier = "T2"

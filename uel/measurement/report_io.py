@@ -38,7 +38,7 @@ _CELL = ("cell", "rsrp_dbm", "toa", "aoa_deg")
 
 
 @dataclass(frozen=True, eq=False)
-class Timeline:
+class ReportSequence:
     """Reports of one phone, in order."""
 
     time: Float[Tensor, " report"]
@@ -51,7 +51,7 @@ class Timeline:
         return len(self.time)
 
 
-def read(content: bytes, cells: int) -> Timeline:
+def read(content: bytes, cells: int) -> ReportSequence:
     """Reports out of JSON, for a network of `cells` cells. Raises `UelError` that says where and what is wrong."""
     stored = _parse(_text(content))
     top = _mapping(stored, "the file", ("schema", "reports"))
@@ -65,10 +65,10 @@ def read(content: bytes, cells: int) -> Timeline:
             raise _wrong(f"reports[{n}].time", after, f"put reports in order: the one before has {before}")
     columns = {name: torch.stack([report[name] for report in reports]) for name in reports[0]}
     told = None if None in position else torch.tensor(position)
-    return Timeline(torch.tensor(time) - time[0], Reports(**columns), told)
+    return ReportSequence(torch.tensor(time) - time[0], Reports(**columns), told)
 
 
-def write(timeline: Timeline) -> bytes:
+def write(timeline: ReportSequence) -> bytes:
     """The inverse of `read`. Raises `UelError` where a report hears no cell: the format has no such reports."""
     silent = (~timeline.reports.heard.any(-1)).nonzero()[:, 0].tolist()
     if silent:

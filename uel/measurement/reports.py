@@ -9,10 +9,10 @@ from torch import Tensor
 
 from uel.errors import UelError
 
-Item = TypeVar("Item", bound="_Batch")  # beartype knows no `Self` in methods it decorates one by one
+Item = TypeVar("Item", bound="_BatchRecord")  # beartype knows no `Self` in methods it decorates one by one
 
 
-class _Batch:
+class _BatchRecord:
     """Dataclasses of tensors that share their leading axes."""
 
     def __getitem__(self: Item, index: object) -> Item:
@@ -34,7 +34,7 @@ class _Batch:
 
 
 @dataclass(frozen=True, eq=False)
-class Truth(_Batch):
+class LinkTruth(_BatchRecord):
     """The noiseless radio world at some places. A link without a path is not `known`, its gain 0."""
 
     position: Float[Tensor, "*n 2"]
@@ -53,7 +53,7 @@ _UNSAID: Any = None  # filled in below: a report that is given without these fie
 
 
 @dataclass(frozen=True, eq=False)
-class Reports(_Batch):
+class Reports(_BatchRecord):
     """A phone's report: levels of the cells it hears, and ranges and directions of the serving or of all of them.
 
     Absent = mask False and value 0. A cell that is not `heard` is censored, which is information; a report that

@@ -34,7 +34,7 @@ def along_track(
 
 
 @dataclass(frozen=True, eq=False)
-class LevelLaw:
+class RsrpLikelihood:
     """Levels in dB on a map: a mean, a fading of each link's own, and one that all links of a place share."""
 
     mean: Float[Tensor, "cell row column"]

@@ -18,7 +18,7 @@ LEAST_AREA = 100.0  # m² without which there is nothing to survey, and no road 
 
 
 @dataclass(frozen=True, eq=False)
-class Curve:
+class SamplingCurve:
     """Pixels along a curve that fills the tile, and how much of the phones lies up to each."""
 
     pixel: Int64[np.ndarray, " n"]
@@ -27,13 +27,13 @@ class Curve:
     """cumulative, ends at 1"""
 
     @staticmethod
-    def over(weight: Float[Tensor, "row column"]) -> "Curve":
+    def over(weight: Float[Tensor, "row column"]) -> "SamplingCurve":
         """In quadrant-recursive order: neighbours on the curve are neighbours on the tile."""
         row, column = np.indices(weight.shape)
         order = np.argsort(_interleaved(row, column).ravel(), kind="stable")
         dense = weight.double().numpy().ravel()[order]
         order, dense = order[dense > 0], dense[dense > 0]
-        return Curve(order, np.cumsum(dense) / dense.sum())
+        return SamplingCurve(order, np.cumsum(dense) / dense.sum())
 
     def at(self, share: Float64[np.ndarray, " track"]) -> Int64[np.ndarray, " track"]:
         """The pixels at such shares of the way."""
@@ -41,7 +41,7 @@ class Curve:
 
 
 @dataclass(frozen=True, eq=False)
-class Places:
+class OutdoorArea:
     """Where phones walk, where they drive, and where both begin."""
 
     grid: Grid
@@ -49,8 +49,8 @@ class Places:
     """pixels that phones may stand on"""
     road: Bool[Tensor, "row column"] | None
     """those of them that are road; none on a tile that knows no roads"""
-    walks: Curve
-    drives: Curve
+    walks: SamplingCurve
+    drives: SamplingCurve
 
     def start(
         self, share: Float64[np.ndarray, " track"], drives: Bool[Tensor, " track"], within: Float[Tensor, "track 2"]
@@ -68,7 +68,7 @@ def places_of(
     coverage_dbm: float | None,
     by_coverage: bool,
     radio: RadioMap | None,
-) -> Places:
+) -> OutdoorArea:
     """Outdoors and off the water, all of the pixel `distance` (least, greatest, m) from the nearest site, covered.
 
     Raises `UelError` for a coverage threshold without a map of this tile, and when hardly any place is left.
@@ -90,10 +90,10 @@ def places_of(
             do="choose another centre, distance limits or coverage threshold",
         )
     road = free & _covered_by(tile, "road")
-    walks = Curve.over(weight)
+    walks = SamplingCurve.over(weight)
     if _area(road, grid) < LEAST_AREA:
-        return Places(grid, free, None, walks, walks)
-    return Places(grid, free, road, walks, Curve.over(weight * road))
+        return OutdoorArea(grid, free, None, walks, walks)
+    return OutdoorArea(grid, free, road, walks, SamplingCurve.over(weight * road))
 
 
 def reachable(

@@ -12,7 +12,7 @@ from torch import Tensor
 from uel.errors import UelError
 from uel.geo.tile import Tile
 from uel.mobility.motion import WANDER, along_road, drive, unit, walk
-from uel.mobility.outdoor_area import Places, places_of, reachable
+from uel.mobility.outdoor_area import OutdoorArea, places_of, reachable
 from uel.radio.radio_map import RadioMap
 from uel.radio.sites import Site
 
@@ -22,7 +22,7 @@ STEPS = np.array([0.7548776662466927, 0.5698402909980532])
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrackPlan:
+class TrackConfig:
     """How many phones, where, and how they move."""
 
     tracks: int = 128
@@ -85,13 +85,13 @@ class Tracks(NamedTuple):
 
 
 def draw_positions(
-    tile: Tile, sites: tuple[Site, ...], count: int, generator: torch.Generator, plan: TrackPlan | None = None
+    tile: Tile, sites: tuple[Site, ...], count: int, generator: torch.Generator, plan: TrackConfig | None = None
 ) -> Float[Tensor, "count 2"]:
     """Uniform positions in metres, outdoors and within the plan's distances of the sites.
 
     Raises `UelError` when the tile has hardly any such place.
     """
-    plan = plan or TrackPlan()
+    plan = plan or TrackConfig()
     found: list[Tensor] = []
     for _ in range(200):
         candidates = (torch.rand(4 * count, 2, generator=generator) - 0.5) * tile.size
@@ -106,7 +106,7 @@ def draw_positions(
 def draw_tracks(
     tile: Tile,
     sites: tuple[Site, ...],
-    plan: TrackPlan,
+    plan: TrackConfig,
     seed: int,
     first: int = 0,
     count: int | None = None,
@@ -134,7 +134,7 @@ def draw_tracks(
     return Tracks(*(torch.cat(parts)[asked] for parts in zip(*blocks, strict=True)))
 
 
-def _block(tile: Tile, places: Places, plan: TrackPlan, seed: int, number: int) -> Tracks:
+def _block(tile: Tile, places: OutdoorArea, plan: TrackConfig, seed: int, number: int) -> Tracks:
     """A whole block: its draws, and every operation's shape, are the same whatever part of it is asked for."""
     rng = np.random.default_rng((seed, number + 1))  # 0 would be the seed alone, which shifts the sequence below
     draw = lambda *shape: torch.from_numpy(rng.random((BLOCK, *shape), dtype=np.float32))  # noqa: E731
@@ -153,7 +153,7 @@ def _block(tile: Tile, places: Places, plan: TrackPlan, seed: int, number: int) 
 
 
 def _moved(
-    places: Places, kind: Tensor, start: Tensor, heading: Tensor, stride: Tensor, angle: Tensor
+    places: OutdoorArea, kind: Tensor, start: Tensor, heading: Tensor, stride: Tensor, angle: Tensor
 ) -> Float[Tensor, "track place 2"]:
     """Where everybody is after 0, 1, … strides."""
     grid, road = places.grid, places.road

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from uel.geo.tile_maps import HEIGHT_UNIT, MATERIALS, Maps
+from uel.geo.tile_maps import HEIGHT_UNIT, MATERIALS, TileMaps
 from uel.measurement.reports import Reports
 from uel.radio.radio_map import RadioMap
 from uel.radio.sites import cells_of
@@ -18,7 +18,7 @@ BUILDING_CHANNELS = 2 + len(MATERIALS)
 CELL_FEATURES = 9
 
 
-def cell_features(reports: Reports, maps: Maps) -> Float[Tensor, "batch cell feature"]:
+def cell_features(reports: Reports, maps: TileMaps) -> Float[Tensor, "batch cell feature"]:
     """One token per cell: what was said of it and its pose, nothing that depends on the frame."""
     serving = F.one_hot(reports.serving, reports.heard.shape[-1]).float()
     said = [
@@ -39,7 +39,7 @@ def cell_features(reports: Reports, maps: Maps) -> Float[Tensor, "batch cell fea
 
 
 def pixel_channels(
-    evidence: Float[Tensor, "batch feature row column"], reports: Reports, maps: Maps
+    evidence: Float[Tensor, "batch feature row column"], reports: Reports, maps: TileMaps
 ) -> Float[Tensor, "batch channel row column"]:
     """Evidence, the serving cell's and the strongest cell's maps, then the buildings, at full resolution."""
     radio = maps.radio

@@ -1,6 +1,6 @@
 """Reports + maps → Fix: the map-conditioned transformer, usable without Lightning.
 
-Physics enters first: the log-likelihood of the report at every pixel (the *evidence*, from `MeasurementModel`)
+Physics enters first: the log-likelihood of the report at every pixel (the *evidence*, from `ObservationModel`)
 skips straight to the heatmap's logits. The heatmap mixes two hypotheses: *the map is right*, which is the grid
 posterior itself, and *the map is wrong here*, where training learns how far to trust each kind of evidence and what
 the map gets wrong. How well the map explains the report at all (the evidence summed over pixels) is what weighs the
@@ -24,8 +24,8 @@ from uel.core.grid import Grid
 from uel.errors import UelError
 from uel.estimation.fix import Fix, pooled
 from uel.estimation.grid_posterior import log_share
-from uel.geo.tile_maps import Maps
-from uel.measurement.model import MeasurementModel
+from uel.geo.tile_maps import TileMaps
+from uel.measurement.model import ObservationModel
 from uel.measurement.reports import Reports
 from uel.models.equivariant_layers import IsotropicConv, MapBlock, RadioEncoder, silent
 from uel.models.inputs import (
@@ -112,7 +112,7 @@ def require_nesting(grid: Grid, patches: int) -> None:
 class Locator(nn.Module):
     """The network. `measurement` is what it takes the phones' realism to be."""
 
-    def __init__(self, config: LocatorConfig, measurement: MeasurementModel) -> None:
+    def __init__(self, config: LocatorConfig, measurement: ObservationModel) -> None:
         super().__init__()
         self.config, self.measurement = config, measurement
         if config.encoder == "unet":
@@ -142,7 +142,7 @@ class Locator(nn.Module):
             self.head = LinearHead(width, config.heads, config.patches)
         self.fine = silent(nn.Linear(width, 2))
 
-    def forward(self, reports: Reports, maps: Maps, measurement: MeasurementModel | None = None) -> Fix:
+    def forward(self, reports: Reports, maps: TileMaps, measurement: ObservationModel | None = None) -> Fix:
         """Locate a batch of phones on one tile (one leading axis).
 
         `measurement` is what is known of these phones' realism, where that is more than the locator's own model:
@@ -164,7 +164,7 @@ class Locator(nn.Module):
         return self._fix(logit, self.fine(tokens), reports, maps)
 
     def _evidence(
-        self, reports: Reports, maps: Maps, measurement: MeasurementModel
+        self, reports: Reports, maps: TileMaps, measurement: ObservationModel
     ) -> Float[Tensor, "batch feature row column"]:
         """Log-likelihood of each report at every pixel by kind; zeros for a network that is to do without."""
         if self.config.evidence == "none":
@@ -172,7 +172,7 @@ class Locator(nn.Module):
         return measurement.log_likelihood(reports, maps.radio, maps.power_dbm, map_error=self.config.mended)
 
     def _weigh(
-        self, evidence: Tensor, pixels: Tensor, score: Tensor, summary: Tensor, reports: Reports, maps: Maps
+        self, evidence: Tensor, pixels: Tensor, score: Tensor, summary: Tensor, reports: Reports, maps: TileMaps
     ) -> Float[Tensor, "batch row column"]:
         """Log-probability of every pixel: the posterior under the map, mixed with what is left when it is wrong."""
         prior = maps.prior.clamp(min=1e-6).log()
@@ -202,7 +202,7 @@ class Locator(nn.Module):
             tokens = block(tokens, radio)
         return self.norm(tokens)
 
-    def _fix(self, logit: Tensor, fine: Tensor, reports: Reports, maps: Maps) -> Fix:
+    def _fix(self, logit: Tensor, fine: Tensor, reports: Reports, maps: TileMaps) -> Fix:
         """Pixels pooled into patches: their sum is the heatmap, their moments the fine stage's start."""
         start = pooled(logit, maps.radio.grid, self.config.patches)
         # Offset along the line from the serving antenna, the one direction that turns with the world.
@@ -237,14 +237,16 @@ class Locator(nn.Module):
             got = content.get("schema") if isinstance(content, dict) else type(content).__name__
             raise UelError(f"this checkpoint is not of schema {SCHEMA!r}", got=f"{got!r} in {file}", do="train again")
         try:
-            locator = Locator(LocatorConfig(**content["config"]), MeasurementModel(**content["measurement"]))
+            locator = Locator(LocatorConfig(**content["config"]), ObservationModel(**content["measurement"]))
             locator.load_state_dict(content["state"])
         except (KeyError, TypeError, ValueError, RuntimeError) as error:  # RuntimeError: names or shapes of weights
             raise UelError("this checkpoint is damaged", got=f"{file}: {error}", do="train again") from error
         return locator.eval()
 
 
-def _bar(log_posterior: Float[Tensor, "batch row column"], reports: Reports, maps: Maps) -> Float[Tensor, "batch 1"]:
+def _bar(
+    log_posterior: Float[Tensor, "batch row column"], reports: Reports, maps: TileMaps
+) -> Float[Tensor, "batch 1"]:
     """Relative error of the map where a report may come from, mean over the cells that it heard."""
     error, heard = error_channel(maps.radio).flatten(1), reports.heard.float()
     bar = heard * (log_posterior.exp().flatten(1) @ error.T)

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from uel.core.units import SPEED_OF_LIGHT
-from uel.geo.tile_maps import Maps
-from uel.measurement.model import MeasurementModel
+from uel.geo.tile_maps import TileMaps
+from uel.measurement.model import ObservationModel
 from uel.measurement.reports import Reports
 from uel.models.equivariant_layers import down_and_up, silent
 from uel.models.inputs import BUILDING_CHANNELS, distance_shown, level_channel, level_shown
@@ -36,7 +36,7 @@ class UNet(nn.Module):
         self.up = nn.ModuleList(_twice(a + b, a) for a, b in reversed(list(pairwise(widths))))
         self.logit = silent(nn.Conv2d(width, 1, 1))
 
-    def forward(self, reports: Reports, maps: Maps, model: MeasurementModel) -> Float[Tensor, "batch row column"]:
+    def forward(self, reports: Reports, maps: TileMaps, model: ObservationModel) -> Float[Tensor, "batch row column"]:
         """Log-weights of pixels; before training those of the prior, which every method is told."""
         x = down_and_up(planes(reports, maps, model, self.cells), self.down, self.up, F.max_pool2d)
         return self.logit(x)[:, 0] + maps.prior.clamp(min=1e-6).log()
@@ -51,7 +51,7 @@ def _twice(inputs: int, outputs: int) -> nn.Sequential:
 
 
 def planes(
-    reports: Reports, maps: Maps, model: MeasurementModel, cells: int
+    reports: Reports, maps: TileMaps, model: ObservationModel, cells: int
 ) -> Float[Tensor, "batch channel row column"]:
     """`PLANES` for each of the strongest reported cells, the strongest first and zeros for fewer; then the buildings.
 
@@ -89,7 +89,7 @@ def _strongest(reports: Reports, cells: int) -> Tensor:
     return rank.topk(min(cells, len(index)), 1).indices
 
 
-def _range(reports: Reports, model: MeasurementModel, cell: Tensor) -> tuple[Tensor, Tensor]:
+def _range(reports: Reports, model: ObservationModel, cell: Tensor) -> tuple[Tensor, Tensor]:
     """Reported range in metres to each of some cells, and whether there is one."""
     has_toa, serving = reports.has_toa.gather(1, cell), cell == reports.serving[:, None]
     advance = (reports.timing_advance[:, None] + 0.5) * model.range_step

@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from uel.core.units import SPEED_OF_LIGHT, from_db
 from uel.errors import UelError
 from uel.geo.obstruction import obstruction
-from uel.geo.tile_maps import HEIGHT_UNIT, Maps
+from uel.geo.tile_maps import HEIGHT_UNIT, TileMaps
 from uel.measurement.model import DB_PER_NEPER
 from uel.models.equivariant_layers import IsotropicConv, down_and_up, silent
 from uel.models.inputs import BUILDING_CHANNELS, error_channel, level_channel, level_told
@@ -51,7 +51,7 @@ class RestorerConfig:
 
 
 @dataclass(frozen=True, eq=False)
-class Restored:
+class RestoredLevels:
     """What a network says of cells' maps."""
 
     mean_db: Float[Tensor, "cell row column"]
@@ -62,7 +62,7 @@ class Restored:
     """log-odds that the antenna is in sight"""
 
 
-class Restorer(nn.Module):
+class MapRestorer(nn.Module):
     """A U-Net of isotropic convolutions over the channels of one cell (Ronneberger et al., MICCAI 2015)."""
 
     def __init__(self, config: RestorerConfig) -> None:
@@ -74,13 +74,13 @@ class Restorer(nn.Module):
         self.up = nn.ModuleList(_Block(a + b, a) for a, b in reversed(list(pairwise(widths))))
         self.head = silent(nn.Conv2d(widths[0], 3, 1))
 
-    def forward(self, x: Float[Tensor, "cell channel row column"]) -> Restored:
+    def forward(self, x: Float[Tensor, "cell channel row column"]) -> RestoredLevels:
         """What is believed of cells that are `shown`. Before it is trained it believes their maps, by some 10 dB."""
         off, wide, sight = self.head(down_and_up(x, self.down, self.up, F.avg_pool2d)).unbind(1)
-        return Restored(believed(x) + UNIT * off, (UNIT * F.softplus(wide)).clamp(LEAST, WIDEST), sight)
+        return RestoredLevels(believed(x) + UNIT * off, (UNIT * F.softplus(wide)).clamp(LEAST, WIDEST), sight)
 
     @torch.no_grad()
-    def restored(self, maps: Maps) -> RadioMap:
+    def restored(self, maps: TileMaps) -> RadioMap:
         """The radio map with levels, error bars and sight as the network believes them; no pixel is unknown."""
         parts = [self(shown(maps, slice(cell, cell + 1))) for cell in range(len(maps.radio.gain))]
         mean, spread, sight = (torch.cat([getattr(p, n) for p in parts]) for n in ("mean_db", "spread_db", "sight"))
@@ -99,7 +99,7 @@ class Restorer(nn.Module):
         torch.save(content, Path(folder) / FILE)
 
     @staticmethod
-    def load(folder: str | Path) -> "Restorer | None":
+    def load(folder: str | Path) -> "MapRestorer | None":
         """A run's restorer, None where it has none. Raises `UelError` when it is damaged or of another schema."""
         file = Path(folder) / FILE
         if not file.is_file():
@@ -108,7 +108,7 @@ class Restorer(nn.Module):
             content = torch.load(file, weights_only=True)
             if content["schema"] != SCHEMA:
                 raise ValueError(f"schema {content['schema']!r} instead of {SCHEMA!r}")
-            restorer = Restorer(RestorerConfig(**content["config"]))
+            restorer = MapRestorer(RestorerConfig(**content["config"]))
             restorer.load_state_dict(content["state"])
         except Exception as error:  # torch raises what its unpickler and zip reader raise
             raise UelError("this restorer cannot be read", got=f"{file}: {error}", do="train again") from error
@@ -132,7 +132,7 @@ def believed(x: Float[Tensor, "cell channel row column"]) -> Float[Tensor, "cell
     return torch.where(x[:, 1] > 0, level_told(x[:, 0]), UNHEARD)
 
 
-def shown(maps: Maps, cells: slice = slice(None)) -> Float[Tensor, "cell channel row column"]:
+def shown(maps: TileMaps, cells: slice = slice(None)) -> Float[Tensor, "cell channel row column"]:
     """Each cell's map, its pose and what stands before it seen from every pixel, and the buildings."""
     radio, poses = maps.radio, cells_of(maps.radio.sites)[cells]
     of_cell = lambda values: torch.tensor(values)[:, None, None]  # noqa: E731

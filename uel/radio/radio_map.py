@@ -11,12 +11,12 @@ from torch import Tensor
 from uel.core.grid import Grid, filled
 from uel.core.units import SPEED_OF_LIGHT, bearing_deg, from_db, to_db
 from uel.errors import UelError
-from uel.measurement.reports import Truth
+from uel.measurement.reports import LinkTruth
 from uel.radio.sites import Site, cell_positions
 
 
 @dataclass(frozen=True, eq=False)
-class Channels:
+class PropagationChannels:
     """What rays tell beside gain, per cell and pixel; 0 where the map is not known."""
 
     first_arrival: Float[Tensor, "cell row column"]
@@ -32,7 +32,7 @@ class Channels:
 
 
 @dataclass(frozen=True, eq=False)
-class Looked:
+class MapLookup:
     """A radio map's channels at some positions; 0 where `known` is False."""
 
     gain: Float[Tensor, "*n cell"]
@@ -45,7 +45,7 @@ class Looked:
 
 
 @dataclass(frozen=True, eq=False)
-class Spots:
+class MapSamples:
     """Some pixels of a radio map, as a raster of one column: what reports are compared with. See `RadioMap`."""
 
     gain: Float[Tensor, "cell spot 1"]
@@ -55,9 +55,9 @@ class Spots:
     delay: Float[Tensor, "cell spot 1"]
     azimuth_deg: Float[Tensor, "cell spot 1"]
 
-    def __getitem__(self, part: slice | Int[Tensor, " some"]) -> "Spots":
+    def __getitem__(self, part: slice | Int[Tensor, " some"]) -> "MapSamples":
         """Some of the spots."""
-        return Spots(**{name: value[:, part] for name, value in vars(self).items()})
+        return MapSamples(**{name: value[:, part] for name, value in vars(self).items()})
 
     @property
     def level_db(self) -> Float[Tensor, "cell spot 1"]:
@@ -90,7 +90,7 @@ class RadioMap:
     """the antenna is in sight of the pixel's centre"""
     elevation: Float[Tensor, "row column"]
     """m, height of the UE antenna above the datum"""
-    channels: Channels | None = None
+    channels: PropagationChannels | None = None
     """delays and directions of what rays met, where they were recorded"""
 
     @property
@@ -123,7 +123,7 @@ class RadioMap:
         """Path gain in decibels, filled in for interpolation beside pixels that are not known."""
         return filled(self.level_db, self.known)
 
-    def look(self, position: Float[Tensor, "*n dim"]) -> Looked:
+    def look(self, position: Float[Tensor, "*n dim"]) -> MapLookup:
         """All channels at positions (m), bilinear between pixel centres and differentiable in `position`.
 
         Raises `UelError` for positions that are not finite or off the tile, and for a map without channels.
@@ -136,7 +136,7 @@ class RadioMap:
         flat = lambda values: torch.where(known, self.grid.sample(filled(values, self.known), position), 0.0)  # noqa: E731
         vector = lambda values: torch.stack([flat(axis) for axis in values.unbind(1)], -1)  # noqa: E731
         c = self.channels
-        return Looked(
+        return MapLookup(
             gain=torch.where(known, from_db(gain_db), 0.0),
             known=known,
             first_arrival=flat(c.first_arrival),
@@ -146,7 +146,7 @@ class RadioMap:
             sight=self.grid.sample(c.sight, position),
         )
 
-    def truth(self, position: Float[Tensor, "*n 2"]) -> Truth:
+    def truth(self, position: Float[Tensor, "*n 2"]) -> LinkTruth:
         """What a noiseless phone at these positions would experience, if this map were the world.
 
         That world is constant within a pixel, so that the posterior over pixels is exact: with interpolated truth
@@ -156,7 +156,7 @@ class RadioMap:
         row, column = self.grid.pixel_of(position)
         pixel = lambda values: values[:, row, column].movedim(0, -1)  # noqa: E731
         known = pixel(self.known)
-        return Truth(
+        return LinkTruth(
             position=position,
             gain_db=torch.where(known, to_db(torch.where(known, pixel(self.gain), 1.0)), 0.0),
             known=known,
@@ -165,7 +165,7 @@ class RadioMap:
             los=pixel(self.los),
         )
 
-    def paths(self, position: Float[Tensor, "*n 2"]) -> Truth:
+    def paths(self, position: Float[Tensor, "*n 2"]) -> LinkTruth:
         """As `Simulator.paths`, by lookup: gain bilinear in decibels, delay and azimuth of the direct line.
 
         Differentiable in `position`; the phone's height above the datum and sight are the pixel's. Raises `UelError`
@@ -174,7 +174,7 @@ class RadioMap:
         gain_db, known = self.gain_db(position)
         row, column = self.grid.pixel_of(position)
         point = torch.cat([position, self.elevation[row, column].unsqueeze(-1)], -1)
-        return Truth(
+        return LinkTruth(
             position=position,
             gain_db=torch.where(known, gain_db, 0.0),
             known=known,
@@ -183,11 +183,11 @@ class RadioMap:
             los=self.los[:, row, column].movedim(0, -1),
         )
 
-    def spots(self, position: Float[Tensor, "n 2"]) -> Spots:
+    def spots(self, position: Float[Tensor, "n 2"]) -> MapSamples:
         """The pixels that hold positions. Raises `UelError` for those that are not finite or off the tile."""
         self.grid.require(position)
         row, column = self.grid.pixel_of(position)
-        return Spots(**{f.name: getattr(self, f.name)[:, row, column].unsqueeze(-1) for f in fields(Spots)})
+        return MapSamples(**{f.name: getattr(self, f.name)[:, row, column].unsqueeze(-1) for f in fields(MapSamples)})
 
     @property
     def cell_position(self) -> Float[Tensor, "cell 3"]:

@@ -16,7 +16,7 @@ from torch import Tensor
 from uel.core.grid import Grid
 from uel.core.io import whole
 from uel.errors import UelError
-from uel.radio.radio_map import Channels, RadioMap
+from uel.radio.radio_map import PropagationChannels, RadioMap
 from uel.radio.sites import sites_from_json, sites_to_json
 
 SCHEMA = "uel-radiomap-2"
@@ -25,7 +25,7 @@ _PIXELS = ("row", "column")
 
 
 @dataclass(frozen=True)
-class Layer:
+class ArraySpec:
     """What an array of the file is."""
 
     unit: str
@@ -34,25 +34,25 @@ class Layer:
 
 
 OWN = {
-    "gain": Layer("1", "path gain, linear, averaged over the pixel"),
-    "relative_error": Layer("1", "Monte-Carlo standard error of the gain over the gain"),
-    "known": Layer("1", "whether a ray met the pixel"),
-    "los": Layer("1", "whether the pixel's centre sees the antenna"),
-    "elevation": Layer("m", "height of the UE antenna above the datum", _PIXELS),
+    "gain": ArraySpec("1", "path gain, linear, averaged over the pixel"),
+    "relative_error": ArraySpec("1", "Monte-Carlo standard error of the gain over the gain"),
+    "known": ArraySpec("1", "whether a ray met the pixel"),
+    "los": ArraySpec("1", "whether the pixel's centre sees the antenna"),
+    "elevation": ArraySpec("m", "height of the UE antenna above the datum", _PIXELS),
 }
 CHANNELS = {
-    "first_arrival": Layer("s", "delay of the earliest path"),
-    "delay_spread": Layer("s", "RMS delay spread, weighted by power"),
-    "arrival": Layer("1", "mean direction to where the power comes from", ("cell", "axis", *_PIXELS)),
-    "departure": Layer("1", "mean direction in which the power leaves the cell", ("cell", "axis", *_PIXELS)),
-    "sight": Layer("1", "share of the pixel that the antenna sees"),
+    "first_arrival": ArraySpec("s", "delay of the earliest path"),
+    "delay_spread": ArraySpec("s", "RMS delay spread, weighted by power"),
+    "arrival": ArraySpec("1", "mean direction to where the power comes from", ("cell", "axis", *_PIXELS)),
+    "departure": ArraySpec("1", "mean direction in which the power leaves the cell", ("cell", "axis", *_PIXELS)),
+    "sight": ArraySpec("1", "share of the pixel that the antenna sees"),
 }
 SERVICE = {
-    "snr_db": Layer("dB", "power of the cell over thermal noise, per resource element"),
-    "sinr_db": Layer("dB", "power of the cell over noise and the other cells, per resource element"),
-    "mcs": Layer("1", "modulation and coding scheme, TS 38.214 table 5.1.3.1-1; -1 where unknown"),
-    "bler": Layer("1", "error rate of transport blocks"),
-    "throughput": Layer("bit/s", "delivered bits of a phone alone in the cell"),
+    "snr_db": ArraySpec("dB", "power of the cell over thermal noise, per resource element"),
+    "sinr_db": ArraySpec("dB", "power of the cell over noise and the other cells, per resource element"),
+    "mcs": ArraySpec("1", "modulation and coding scheme, TS 38.214 table 5.1.3.1-1; -1 where unknown"),
+    "bler": ArraySpec("1", "error rate of transport blocks"),
+    "throughput": ArraySpec("bit/s", "delivered bits of a phone alone in the cell"),
 }
 
 
@@ -78,14 +78,17 @@ def write(
     arrays = {name: getattr(radio, name) for name in OWN}
     arrays |= vars(radio.channels) if radio.channels else {}
     centre = radio.grid.centres()[0, :, 0]
-    axes = {"x": Layer("m", "east of the tile's centre", _PIXELS[1:]), "y": Layer("m", "north of it", _PIXELS[:1])}
+    axes = {
+        "x": ArraySpec("m", "east of the tile's centre", _PIXELS[1:]),
+        "y": ArraySpec("m", "north of it", _PIXELS[:1]),
+    }
     for name, values in {**arrays, **(service or {}), "x": centre, "y": centre}.items():
         _put(group, name, values.numpy(), (OWN | CHANNELS | SERVICE | axes)[name])
     shutil.rmtree(target, ignore_errors=True)
     aside.rename(target)
 
 
-def _put(group: Any, name: str, values: np.ndarray, layer: Layer) -> None:
+def _put(group: Any, name: str, values: np.ndarray, layer: ArraySpec) -> None:
     from zarr.codecs import ZstdCodec
 
     chunks = (1, *values.shape[1:]) if layer.axes[0] == "cell" else values.shape
@@ -108,7 +111,9 @@ def read(folder: str | Path) -> RadioMap:
         size, pixel, sites = (group.attrs[name] for name in ("size", "pixel", "sites"))
         own = [torch.from_numpy(whole(group[name])) for name in OWN]
         if all(name in group for name in CHANNELS):
-            channels = Channels(*(torch.from_numpy(whole(group[f.name])) for f in fields(Channels)))
+            channels = PropagationChannels(
+                *(torch.from_numpy(whole(group[f.name])) for f in fields(PropagationChannels))
+            )
     except Exception as error:  # zarr's codecs raise what their compressor raises
         raise UelError("this radio map is damaged", got=f"{folder}: {error}", do="make it again") from error
     return RadioMap(Grid(size=size, pixel=pixel), sites_from_json(sites), *own, channels=channels)  # type: ignore[arg-type]

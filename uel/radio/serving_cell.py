@@ -29,7 +29,7 @@ class EventA3:
 
 
 @dataclass(frozen=True, eq=False)
-class Served:
+class ServingCellTrack:
     """Who serves a phone at each report."""
 
     cell: Int[Tensor, "track report"]
@@ -48,7 +48,7 @@ def serve(
     time: Float[Tensor, "track report"],
     valid: Bool[Tensor, "track report"],
     event: EventA3 | None = None,
-) -> Served:
+) -> ServingCellTrack:
     """Follow the serving cell through levels in dB or dBm, of cells that are `known`, at times in seconds.
 
     The first cell is the strongest. A neighbour takes over once Mn - Hys > Mp + Off held at all reports over the time
@@ -60,7 +60,7 @@ def serve(
     rows = []
     for report in range(level.shape[1]):
         rows.append(state.step(level[:, report], time[:, report], event))
-    return Served(*(torch.stack(column, 1) for column in zip(*rows, strict=True)))
+    return ServingCellTrack(*(torch.stack(column, 1) for column in zip(*rows, strict=True)))
 
 
 class _State:
@@ -103,7 +103,9 @@ def _pick(level: Tensor, cell: Tensor) -> Tensor:
     return level.gather(-1, cell.clamp(min=0).unsqueeze(-1))[:, 0]
 
 
-def ping_pong(served: Served, time: Float[Tensor, "track report"], within: float = 1.0) -> Bool[Tensor, "track report"]:
+def ping_pong(
+    served: ServingCellTrack, time: Float[Tensor, "track report"], within: float = 1.0
+) -> Bool[Tensor, "track report"]:
     """Handovers back to the cell that was left less than `within` seconds before (1 s in TR 36.839)."""
     left, here = torch.full((2, len(time)), -1)
     at = torch.full((len(time),), -torch.inf)
@@ -117,13 +119,13 @@ def ping_pong(served: Served, time: Float[Tensor, "track report"], within: float
     return back
 
 
-def stays(served: Served) -> Bool[Tensor, "track report"]:
+def stays(served: ServingCellTrack) -> Bool[Tensor, "track report"]:
     """Reports with the serving cell of the report before; none on the first."""
     same = served.known[:, 1:] & served.known[:, :-1] & (served.cell[:, 1:] == served.cell[:, :-1])
     return torch.nn.functional.pad(same, (1, 0))
 
 
-def stability(served: Served) -> Float[Tensor, " track"]:
+def stability(served: ServingCellTrack) -> Float[Tensor, " track"]:
     """Share of the reports after the first that have the same serving cell as the one before; 1 where there is none."""
     pairs = (served.known[:, 1:] & served.known[:, :-1]).sum(1)
     return torch.where(pairs > 0, stays(served).sum(1) / pairs.clamp(min=1), 1.0)

@@ -11,8 +11,8 @@ from torch import Tensor
 from uel.core.grid import Grid
 from uel.core.units import SPEED_OF_LIGHT, bearing_deg, to_db
 from uel.errors import UelError
-from uel.measurement.reports import Truth
-from uel.radio.radio_map import Channels, RadioMap
+from uel.measurement.reports import LinkTruth
+from uel.radio.radio_map import PropagationChannels, RadioMap
 from uel.radio.sites import Site, cell_positions, require_sites
 
 
@@ -33,7 +33,7 @@ class PathGain(Protocol):
 class Paths(PathGain, Protocol):
     """Whatever can be asked for all that a report speaks of: a `RadioMap` by lookup, a `Simulator` by computing it."""
 
-    def paths(self, position: Float[Tensor, "*n dim"]) -> Truth:
+    def paths(self, position: Float[Tensor, "*n dim"]) -> LinkTruth:
         """Gain, first arrival, strongest path's azimuth and line of sight of every link.
 
         Positions come one a row, (n, 2) or (n, 3); differentiable in them. Raises `UelError` for any other shape.
@@ -77,14 +77,14 @@ class FreeSpace:
         wavelength = SPEED_OF_LIGHT / require_sites(self.sites).frequency
         return (wavelength / (4 * math.pi * self._distance(position))) ** 2
 
-    def paths(self, position: Float[Tensor, "*n dim"]) -> Truth:
+    def paths(self, position: Float[Tensor, "*n dim"]) -> LinkTruth:
         """See `Simulator.paths`: one path per link, always in sight."""
         require_rows(position)
         gain = self.path_gain(position)
         seen = torch.ones_like(gain, dtype=torch.bool)
         azimuth = bearing_deg(cell_positions(self.sites)[:, :2], position[:, None, :2])
         delay = self._distance(position) / SPEED_OF_LIGHT
-        return Truth(position[:, :2], to_db(gain), seen, delay, azimuth, seen)
+        return LinkTruth(position[:, :2], to_db(gain), seen, delay, azimuth, seen)
 
     def radio_map(self, grid: Grid) -> RadioMap:
         """See `Simulator.radio_map`: exact, so its error is 0."""
@@ -94,7 +94,7 @@ class FreeSpace:
         points = torch.cat([grid.centres(), elevation[..., None]], -1)
         departure = ((points - cell_positions(self.sites)[:, None, None]) / way.unsqueeze(-1)).movedim(-1, 1)
         zero = torch.zeros_like(gain)
-        channels = Channels(way / SPEED_OF_LIGHT, zero, -departure, departure, zero + 1)
+        channels = PropagationChannels(way / SPEED_OF_LIGHT, zero, -departure, departure, zero + 1)
         return RadioMap(grid, self.sites, gain, zero, seen, seen, elevation, channels)
 
     def _distance(self, position: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from uel.errors import UelError
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class AblationRow:
     """One training."""
 
     loss: str
@@ -57,10 +57,10 @@ class Row:
         return self.labels, self.seed, self.map, self.budget, self.evidence
 
 
-COLUMNS = tuple(f.name for f in fields(Row))
+COLUMNS = tuple(f.name for f in fields(AblationRow))
 
 
-def gained(rows: Sequence[Row]) -> list[dict[str, object]]:
+def gained(rows: Sequence[AblationRow]) -> list[dict[str, object]]:
     """Rows as the table has them, with the gain over no physics per CPU second."""
     free = {row.twin: row.p50_m for row in rows if row.loss == "none"}
     told = []
@@ -71,7 +71,7 @@ def gained(rows: Sequence[Row]) -> list[dict[str, object]]:
     return told
 
 
-def write_table(file: Path, rows: Sequence[Row]) -> None:
+def write_table(file: Path, rows: Sequence[AblationRow]) -> None:
     """`table.csv`; what is not known is left blank."""
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
@@ -84,7 +84,7 @@ def _plain(value: object) -> object:
     return "" if value is None else f"{value:.5g}" if isinstance(value, float) else value
 
 
-def read_table(file: Path) -> list[Row]:
+def read_table(file: Path) -> list[AblationRow]:
     """What `write_table` wrote. Raises `UelError` when it is absent or damaged."""
     do = "make it: uel ablate --config ablate/florence"
     if not file.is_file():
@@ -96,15 +96,15 @@ def read_table(file: Path) -> list[Row]:
         raise UelError("this table of an ablation is damaged", got=f"{file}: {error}", do=do) from error
 
 
-def _row(line: dict[str, str]) -> Row:
+def _row(line: dict[str, str]) -> AblationRow:
     """A line as numbers and words."""
     if set(line) != set(COLUMNS):
         raise ValueError(f"columns {', '.join(map(str, line))}")
     values: dict[str, object] = {}
-    for f in fields(Row):
+    for f in fields(AblationRow):
         text = line[f.name]
         if f.type in (int, float):
             values[f.name] = f.type(text)
         else:
             values[f.name] = text if f.type is str else float(text) if text else None
-    return Row(**values)  # type: ignore[arg-type]
+    return AblationRow(**values)  # type: ignore[arg-type]

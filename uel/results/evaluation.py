@@ -14,24 +14,24 @@ from torch import Tensor
 from uel.core.io import replace_file
 from uel.errors import UelError
 from uel.estimation.metrics import bootstrap, coverage, position_error, summary
-from uel.measurement.model import MeasurementModel
+from uel.measurement.model import ObservationModel
 
 COLUMNS: tuple[str, ...] = (
     "truth", "tier", "sigma_db", "correlation", "k", "dropout", "map", "sites", "carrier", "track", "method", "n",
     "p50_m", "p67_m", "p95_m", "mean_m", "r50", "r95", "excess_nll", "cover50", "cover90", "cpu_ms",
     "p50_low_m", "p50_high_m", "p95_low_m", "p95_high_m", "r50_low", "r50_high", "over_150", "over_500", "deployments",
 )  # fmt: skip
-Scores = dict[str, dict[str, np.ndarray]]
+MethodScores = dict[str, dict[str, np.ndarray]]
 
 
-Truth = Literal["map", "paths"]
+TruthSource = Literal["map", "paths"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Condition:
     """One row of the table for every method."""
 
-    truth: Truth = "map"
+    truth: TruthSource = "map"
     """map: reports are drawn from the true map, and the limit is exact; paths: they are traced at the true place"""
     tier: str = "T2"
     """what a phone reports, see `uel.measurement.reports.Tier`"""
@@ -57,7 +57,7 @@ class Condition:
         """The table's word for `track`."""
         return "single" if self.track < 0 else f"{self.track:g} m/s"
 
-    def model(self, nominal: MeasurementModel, decorrelation: float) -> MeasurementModel:
+    def model(self, nominal: ObservationModel, decorrelation: float) -> ObservationModel:
         """The realism that draws the reports."""
         return replace(
             self.known(nominal),
@@ -66,7 +66,7 @@ class Condition:
             decorrelation_distance=decorrelation if self.track >= 0 else 0.0,
         )
 
-    def known(self, nominal: MeasurementModel) -> MeasurementModel:
+    def known(self, nominal: ObservationModel) -> ObservationModel:
         """What every method is told: the rules of reporting, and the fading as it is nominally."""
         return replace(
             nominal, tier=self.tier, cells_max=self.k, cell_dropout=self.dropout, feature_dropout=self.dropout
@@ -74,7 +74,7 @@ class Condition:
 
 
 @dataclass(frozen=True)
-class Judged:
+class ConditionResult:
     """One condition on one deployment: by method, `estimate` (n, 2), `nll`, `level` (n) where it has them, `cpu_ms`.
 
     Slow methods may have answered for the first phones alone. A locator's `entropy` (n) is that of its heatmap.
@@ -83,14 +83,14 @@ class Judged:
     condition: Condition
     deployment: str
     position: np.ndarray
-    methods: Scores
+    methods: MethodScores
     worst: dict[str, np.ndarray]
 
 
 # ---- files ---------------------------------------------------------------------------------------------
 
 
-def write(file: Path, judged: Judged) -> None:
+def write(file: Path, judged: ConditionResult) -> None:
     """One `.npz`: arrays named "method/value", the position, and the condition as JSON."""
     arrays = {f"{name}/{key}": value for name, values in judged.methods.items() for key, value in values.items()}
     arrays |= {f"worst:{key}": value for key, value in judged.worst.items()} | {"position": judged.position}
@@ -100,12 +100,12 @@ def write(file: Path, judged: Judged) -> None:
     replace_file(file, content.getvalue())
 
 
-def read(file: Path) -> Judged:
+def read(file: Path) -> ConditionResult:
     """What `write` wrote. Raises `UelError` when it is damaged."""
     try:
         with np.load(io.BytesIO(file.read_bytes())) as stored:
             said, position = json.loads(str(stored["said"])), stored["position"]
-            methods: Scores = {}
+            methods: MethodScores = {}
             for key in stored.files:
                 name, slash, value = key.partition("/")
                 if slash:
@@ -115,13 +115,13 @@ def read(file: Path) -> Judged:
         raise UelError(
             "this part of an evaluation is damaged", got=f"{file}: {error}", do="delete it, then again"
         ) from error
-    return Judged(Condition(**said["condition"]), said["deployment"], position, methods, worst)
+    return ConditionResult(Condition(**said["condition"]), said["deployment"], position, methods, worst)
 
 
 # ---- the table -----------------------------------------------------------------------------------------
 
 
-def write_table(file: Path, cells: list[Judged], seed: int) -> None:
+def write_table(file: Path, cells: list[ConditionResult], seed: int) -> None:
     """`table.csv`: one row for each condition and method, all deployments together."""
     text = io.StringIO()
     writer = csv.DictWriter(text, list(COLUMNS), lineterminator="\n")
@@ -130,9 +130,9 @@ def write_table(file: Path, cells: list[Judged], seed: int) -> None:
     replace_file(file, text.getvalue().encode())
 
 
-def rows_of(cells: list[Judged], seed: int) -> list[dict[str, Any]]:
+def rows_of(cells: list[ConditionResult], seed: int) -> list[dict[str, Any]]:
     """Rows of the table; a ratio or an excess belongs to truth `map` and is left blank elsewhere."""
-    by_condition: dict[Condition, list[Judged]] = {}
+    by_condition: dict[Condition, list[ConditionResult]] = {}
     for cell in cells:
         by_condition.setdefault(cell.condition, []).append(cell)
     return [
@@ -146,7 +146,7 @@ def _condition_columns(condition: Condition) -> dict[str, Any]:
     return asdict(condition) | {"track": condition.moves, "carrier": f"{condition.carrier:g}"}
 
 
-def _row(cells: list[Judged], method: str, seed: int) -> dict[str, Any]:
+def _row(cells: list[ConditionResult], method: str, seed: int) -> dict[str, Any]:
     """Statistics of one method under one condition."""
     error = [errors_of(cell, method) for cell in cells]
     pooled = torch.cat(error)
@@ -167,7 +167,7 @@ def _row(cells: list[Judged], method: str, seed: int) -> dict[str, Any]:
     return row
 
 
-def _ratios(cells: list[Judged], error: list[Tensor], seed: int) -> dict[str, Any]:
+def _ratios(cells: list[ConditionResult], error: list[Tensor], seed: int) -> dict[str, Any]:
     """Percentiles over the limit's; phones of both are drawn anew together."""
     limit = [errors_of(cell, "limit")[: len(mine)] for mine, cell in zip(error, cells, strict=True)]
     both = [torch.stack(pair, 1) for pair in zip(error, limit, strict=True)]
@@ -178,7 +178,7 @@ def _ratios(cells: list[Judged], error: list[Tensor], seed: int) -> dict[str, An
     return {name: _round(value) for name, value in names.items()}
 
 
-def _density(cells: list[Judged], method: str) -> dict[str, Any]:
+def _density(cells: list[ConditionResult], method: str) -> dict[str, Any]:
     """Excess over the limit's negative log-density (of path truth: over the reference's), and coverage."""
     level = torch.from_numpy(np.concatenate([cell.methods[method]["level"] for cell in cells]))
     row: dict[str, Any] = {f"cover{p}": _round(coverage(level, p / 100)) for p in (50, 90)}
@@ -189,7 +189,7 @@ def _density(cells: list[Judged], method: str) -> dict[str, Any]:
     return row
 
 
-def errors_of(cell: Judged, method: str) -> Tensor:
+def errors_of(cell: ConditionResult, method: str) -> Tensor:
     """Of the phones that a method answered for."""
     estimate = torch.from_numpy(cell.methods[method]["estimate"])
     return position_error(estimate, torch.from_numpy(cell.position)[: len(estimate)])

@@ -12,7 +12,7 @@ from uel.core.units import SPEED_OF_LIGHT
 from uel.radio.antennas import antenna_gain_db
 from uel.radio.sites import cell_positions, require_sites
 from uel.survey.sample import TileSample
-from uel.survey.statistics import Moments
+from uel.survey.statistics import StreamingStatistics
 
 NEAR = 50.0  # m: whole links are compared with free space up to here, where reflections add least to the direct path
 GAIN_DB = 0.01  # of a direct path, which single precision knows to some 1e-4 dB
@@ -23,7 +23,7 @@ WIDTH = 25.0  # m, of the bins that shares of sight are counted in
 
 
 @dataclass(frozen=True)
-class Check:
+class SurveyCheck:
     """A verdict; `passed` is None where there is nothing to judge."""
 
     name: str
@@ -106,7 +106,7 @@ def friis_db(distance: Float[Tensor, "*n"], frequency: float) -> Float[Tensor, "
 # ---- verdicts ------------------------------------------------------------------------------------------
 
 
-def checks(links: Links, moments: dict[str, Moments]) -> list[Check]:
+def checks(links: Links, moments: dict[str, StreamingStatistics]) -> list[SurveyCheck]:
     """Everything that must hold: of the sample's links, and of all values by the `moments` of each feature."""
     return [
         _finite(moments),
@@ -118,52 +118,54 @@ def checks(links: Links, moments: dict[str, Moments]) -> list[Check]:
     ]
 
 
-def _finite(moments: dict[str, Moments]) -> Check:
+def _finite(moments: dict[str, StreamingStatistics]) -> SurveyCheck:
     wrong = [name for name, m in moments.items() if not math.isfinite(m.mean + m.squares + m.least + m.greatest)]
     count = sum(m.count for m in moments.values())
     told = f"{count:,} values of {len(moments)} features" + (f", not: {', '.join(wrong)}" if wrong else "")
-    return Check("all values are finite", not wrong, told)
+    return SurveyCheck("all values are finite", not wrong, told)
 
 
-def _direct(links: Links) -> Check:
+def _direct(links: Links) -> SurveyCheck:
     shown = links.direct & ~links.deep
     return _within("direct paths obey Friis' law", links.direct_db[shown], GAIN_DB, "dB")
 
 
-def _no_weaker(links: Links) -> Check:
+def _no_weaker(links: Links) -> SurveyCheck:
     over = links.over_db[links.seen & ~links.deep]
     name = "links in sight have the power of the direct path at least"
     if not len(over):
-        return Check(name, None, "no link in sight")
-    return Check(name, bool(over.min() >= -GAIN_DB), f"least {over.min():+.4f} dB over free space, {len(over):,} links")
+        return SurveyCheck(name, None, "no link in sight")
+    return SurveyCheck(
+        name, bool(over.min() >= -GAIN_DB), f"least {over.min():+.4f} dB over free space, {len(over):,} links"
+    )
 
 
-def _in_sight(links: Links) -> Check:
+def _in_sight(links: Links) -> SurveyCheck:
     count, lost = int(links.los.sum()), int((links.los & ~links.known).sum())
     name = "links in sight have a path"
-    return Check(name, lost == 0 if count else None, f"{lost:,} of {count:,} have none")
+    return SurveyCheck(name, lost == 0 if count else None, f"{lost:,} of {count:,} have none")
 
 
-def _los_arrivals(links: Links) -> Check:
+def _los_arrivals(links: Links) -> SurveyCheck:
     return _within("links in sight arrive after distance / c", links.excess[links.seen], RANGE, "m")
 
 
-def _no_early(links: Links) -> Check:
+def _no_early(links: Links) -> SurveyCheck:
     excess = links.excess[links.blocked]
     name = "no blocked link arrives before distance / c"
     if not len(excess):
-        return Check(name, None, "no blocked link")
+        return SurveyCheck(name, None, "no blocked link")
     told = f"least excess {excess.min():+.4f} m, {len(excess):,} links"
-    return Check(name, bool(excess.min() >= -RANGE), told)
+    return SurveyCheck(name, bool(excess.min() >= -RANGE), told)
 
 
-def _within(name: str, residual: Float[Tensor, " n"], most: float, unit: str) -> Check:
+def _within(name: str, residual: Float[Tensor, " n"], most: float, unit: str) -> SurveyCheck:
     """Whether all residuals are small."""
     if not len(residual):
-        return Check(name, None, "no such link")
+        return SurveyCheck(name, None, "no such link")
     size = residual.abs()
     told = f"median {size.median():.1e} {unit}, greatest {size.max():.1e} {unit}, {len(size):,} links"
-    return Check(name, bool(size.max() <= most), f"{told}; at most {most:g} {unit}")
+    return SurveyCheck(name, bool(size.max() <= most), f"{told}; at most {most:g} {unit}")
 
 
 # ---- distributions -------------------------------------------------------------------------------------

@@ -13,21 +13,21 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from uel.errors import UelError
-from uel.measurement.model import MeasurementModel
-from uel.measurement.reports import Reports, Truth
+from uel.measurement.model import ObservationModel
+from uel.measurement.reports import LinkTruth, Reports
 from uel.radio.sites import Site, reference_power_dbm
-from uel.survey.manifest import Manifest, Unit
-from uel.survey.statistics import Moments
-from uel.survey.store import Record, group_path, record_path, shard_path
+from uel.survey.manifest import Manifest, WorkUnit
+from uel.survey.statistics import StreamingStatistics
+from uel.survey.store import UnitRecord, group_path, record_path, shard_path
 
-TRUTH = tuple(f.name for f in fields(Truth))
+TRUTH = tuple(f.name for f in fields(LinkTruth))
 
 
 @dataclass(frozen=True, eq=False)
 class TileSurvey:
     """One tile's tracks in memory: `truth` has axes (track, report[, cell])."""
 
-    truth: Truth
+    truth: LinkTruth
     time: Float[Tensor, "track report"]
     """s since the track's first report"""
     valid: Bool[Tensor, "track report"]
@@ -36,7 +36,7 @@ class TileSurvey:
     """m/s"""
     sites: tuple[Site, ...]
 
-    def observe(self, model: MeasurementModel, seed: int) -> Reports:
+    def observe(self, model: ObservationModel, seed: int) -> Reports:
         """Reports of all tracks under `model`, reproducible by seed; axes (track, report[, cell])."""
         generator = torch.Generator().manual_seed(seed)
         return model.for_traced.observe(self.truth, reference_power_dbm(self.sites), generator, self.valid)
@@ -67,7 +67,7 @@ class Survey:
         """All tracks of a tile in memory. Raises `UelError` when it is unknown, unfinished or damaged."""
         self.require(tile)
         values = self.read(tile, (*TRUTH, "time", "valid", "velocity"))
-        truth = Truth(**{name: values.pop(name) for name in TRUTH})
+        truth = LinkTruth(**{name: values.pop(name) for name in TRUTH})
         return TileSurvey(truth, sites=self.manifest.tiles[tile].sites, **values)
 
     def read(self, tile: str, names: Iterable[str], first: int = 0, count: int | None = None) -> dict[str, Tensor]:
@@ -80,7 +80,7 @@ class Survey:
         units = [u for u in self.manifest.units_of(tile) if u.first < wanted.stop and first < u.first + u.count]
         return {name: torch.from_numpy(self._values(tile, name, wanted, units)) for name in names}
 
-    def _values(self, tile: str, name: str, wanted: slice, units: Sequence[Unit]) -> np.ndarray:
+    def _values(self, tile: str, name: str, wanted: slice, units: Sequence[WorkUnit]) -> np.ndarray:
         if name not in self.manifest.arrays:
             raise UelError("no such feature in this survey", got=name, do=f"choose from {', '.join(self.features)}")
         # Zarr takes an absent shard for fill values.
@@ -118,11 +118,11 @@ class Survey:
             got = f"{len(waiting)} units of {tile} are not done, {waiting[0].name} for one"
             raise UelError("this survey is not finished", got=got, do="give the command that began it again")
 
-    def record(self, unit: Unit) -> Record | None:
+    def record(self, unit: WorkUnit) -> UnitRecord | None:
         """What was written of a unit; None before that."""
-        return Record.load(self.folder, unit)
+        return UnitRecord.load(self.folder, unit)
 
-    def waiting(self) -> list[Unit]:
+    def waiting(self) -> list[WorkUnit]:
         """Units that are not done: they have no record, or lack bytes. Reads no shard."""
         return [u for u in self.manifest.units if (r := self.record(u)) is None or r.lacking(self.folder)]
 
@@ -138,7 +138,7 @@ class Survey:
 
     # ---- for training --------------------------------------------------------------------------------
 
-    def statistics(self, tiles: Sequence[str] | None = None) -> dict[str, Moments]:
+    def statistics(self, tiles: Sequence[str] | None = None) -> dict[str, StreamingStatistics]:
         """Of every feature where it is known, over tiles (all without any): what normalisation needs.
 
         Raises `UelError` for tiles that are unknown or not finished.
@@ -148,7 +148,7 @@ class Survey:
             self.require(tile)
         records = filter(None, (self.record(unit) for tile in tiles for unit in self.manifest.units_of(tile)))
         moments = [record.moments for record in records]
-        return {name: Moments.merged([of[name] for of in moments]) for name in self.features}
+        return {name: StreamingStatistics.merged([of[name] for of in moments]) for name in self.features}
 
     def split(self, **cities: Sequence[str]) -> dict[str, tuple[str, ...]]:
         """Tiles by purpose: `survey.split(train=("munich", "paris"), test=("florence",))`.

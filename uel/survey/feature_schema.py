@@ -3,15 +3,15 @@
 from dataclasses import dataclass
 from typing import Literal
 
-Layer = Literal["rt", "phy", "sys"]
-LAYERS: tuple[Layer, ...] = ("rt", "phy", "sys")  # each rests on those before it
+FeatureLayer = Literal["rt", "phy", "sys"]
+LAYERS: tuple[FeatureLayer, ...] = ("rt", "phy", "sys")  # each rests on those before it
 
 
 @dataclass(frozen=True)
 class Feature:
     """One measurement. Absent = mask False and value 0."""
 
-    layer: Layer
+    layer: FeatureLayer
     axes: tuple[str, ...]
     """after (track, report)"""
     unit: str

@@ -20,7 +20,7 @@ NAME = "survey.json"
 
 
 @dataclass(frozen=True)
-class Unit:
+class WorkUnit:
     """A piece of work: some tracks of one tile, which become one shard of each of its arrays."""
 
     number: int
@@ -38,7 +38,7 @@ class Unit:
 
 
 @dataclass(frozen=True)
-class Entry:
+class TileEntry:
     """One tile of a survey."""
 
     city: str
@@ -60,20 +60,20 @@ class Manifest:
     unit: int
     """tracks in a unit"""
     features: tuple[str, ...]
-    tiles: dict[str, Entry]
+    tiles: dict[str, TileEntry]
     plan: dict[str, Any]
     """how it is measured, as JSON has it"""
     versions: dict[str, str]
     """of what measures"""
 
     @cached_property
-    def units(self) -> list[Unit]:
+    def units(self) -> list[WorkUnit]:
         """In the order of their numbers, tile after tile."""
         firsts = range(0, self.tracks, self.unit)
         places = [(tile, index, first) for tile in self.tiles for index, first in enumerate(firsts)]
-        return [Unit(n, *place, min(self.unit, self.tracks - place[2])) for n, place in enumerate(places)]
+        return [WorkUnit(n, *place, min(self.unit, self.tracks - place[2])) for n, place in enumerate(places)]
 
-    def units_of(self, tile: str) -> list[Unit]:
+    def units_of(self, tile: str) -> list[WorkUnit]:
         return [unit for unit in self.units if unit.tile == tile]
 
     def feature(self, name: str) -> Feature:
@@ -122,7 +122,7 @@ class Manifest:
                 do="make the survey again with this version, into another folder",
             )
         try:
-            tiles = {n: Entry(**{**e, "sites": sites_from_json(e["sites"])}) for n, e in stored["tiles"].items()}
+            tiles = {n: TileEntry(**{**e, "sites": sites_from_json(e["sites"])}) for n, e in stored["tiles"].items()}
             manifest = Manifest(**{**stored, "tiles": tiles, "features": tuple(stored["features"])})
             manifest.arrays  # noqa: B018  (unknown features are found now)
         except (KeyError, TypeError, AttributeError) as error:

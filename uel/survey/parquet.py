@@ -7,7 +7,7 @@ import numpy as np
 
 from uel.errors import UelError
 from uel.survey.dataset import Survey
-from uel.survey.manifest import Manifest, Unit
+from uel.survey.manifest import Manifest, WorkUnit
 from uel.survey.store import writing
 
 
@@ -57,7 +57,7 @@ def _units(manifest: Manifest) -> dict[str, str]:
     return {f"unit/{name}": manifest.feature(name).unit for name in columns(manifest)}
 
 
-def _rows(survey: Survey, unit: Unit) -> dict[str, object]:
+def _rows(survey: Survey, unit: WorkUnit) -> dict[str, object]:
     """Columns of a unit as Arrow takes them."""
     manifest, names = survey.manifest, columns(survey.manifest)
     masks = [mask for name in names if (mask := manifest.feature(name).mask) in manifest.arrays]

@@ -8,10 +8,10 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from uel.geo.tile import Tile
-from uel.measurement.reports import Truth
+from uel.measurement.reports import LinkTruth
 from uel.radio.sites import Site, cell_positions, reference_power_dbm
 from uel.survey.dataset import TRUTH, Survey
-from uel.survey.manifest import Unit
+from uel.survey.manifest import WorkUnit
 from uel.survey.store import known
 
 REPORTS = 20_000  # of a sample, about: single reports are what histograms and quantiles need
@@ -19,15 +19,15 @@ UNITS = 64  # that are opened, about: each takes some tenths of a second
 PATHS = ("path_known", "path_gain_db", "path_interactions", "path_departure_elevation_deg")
 SIGNALS = ("rsrp_dbm", "sinr_db", "ss_sinr_db", "effective_sinr_db", "serving", "serving_known")
 
-Watch = Callable[[Sequence["Part"]], Iterable["Part"]]
+ProgressWrapper = Callable[[Sequence["UnitSlice"]], Iterable["UnitSlice"]]
 """hands parts on, one by one, and shows how far it is"""
 
 
 @dataclass(frozen=True)
-class Part:
+class UnitSlice:
     """The first tracks of a unit: any run of tracks covers a tile evenly."""
 
-    unit: Unit
+    unit: WorkUnit
     tracks: int
 
 
@@ -49,8 +49,8 @@ class TileSample:
         return name in self.values
 
     @property
-    def truth(self) -> Truth:
-        return Truth(**{name: self.values[name] for name in TRUTH})
+    def truth(self) -> LinkTruth:
+        return LinkTruth(**{name: self.values[name] for name in TRUTH})
 
     def rsrp_dbm(self) -> Float[Tensor, "report cell"]:
         """As stored, else without fading: path gain and power of a resource element; 0 where no path is known."""
@@ -96,7 +96,7 @@ class TileSample:
         return torch.cat([position.double(), heights.gather(-1, nearest)], -1), seen.any(-1)
 
 
-def draw(survey: Survey, reports: int = REPORTS, watch: Watch = iter) -> list[TileSample]:
+def draw(survey: Survey, reports: int = REPORTS, watch: ProgressWrapper = iter) -> list[TileSample]:
     """About so many reports over all tiles, or all there are: the same ones every time.
 
     Raises `UelError` for a survey that is not finished, or damaged.
@@ -111,21 +111,21 @@ def draw(survey: Survey, reports: int = REPORTS, watch: Watch = iter) -> list[Ti
     return [_together(parts) for parts in found.values()]
 
 
-def _parts(survey: Survey, reports: int) -> list[Part]:
+def _parts(survey: Survey, reports: int) -> list[UnitSlice]:
     """Units spread evenly over each tile, and as many tracks of each as make up the sample."""
     manifest = survey.manifest
     most = max(1, UNITS // len(manifest.tiles))
-    units: list[Unit] = []
+    units: list[WorkUnit] = []
     for tile in manifest.tiles:
         own = manifest.units_of(tile)
         step = max(1.0, len(own) / most)
         units += [own[int(k * step)] for k in range(min(len(own), most))]
     there = sum(record.reports for unit in units if (record := survey.record(unit)))
     share = min(1.0, reports / max(there, 1))
-    return [Part(unit, max(1, round(share * unit.count))) for unit in units]
+    return [UnitSlice(unit, max(1, round(share * unit.count))) for unit in units]
 
 
-def _read(survey: Survey, part: Part, most: int) -> TileSample:
+def _read(survey: Survey, part: UnitSlice, most: int) -> TileSample:
     """A part of the sample, with no more than `most` values of a feature, evenly spaced."""
     unit, manifest = part.unit, survey.manifest
     values = survey.read(unit.tile, survey.features, unit.first, part.tracks)

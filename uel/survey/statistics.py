@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Moments:
+class StreamingStatistics:
     """Of some numbers; all 0 where there are none."""
 
     count: int = 0
@@ -19,17 +19,17 @@ class Moments:
     greatest: float = 0.0
 
     @staticmethod
-    def of(values: Tensor) -> "Moments":
+    def of(values: Tensor) -> "StreamingStatistics":
         """Of all numbers of a tensor, in double precision."""
         if not values.numel():
-            return Moments()
+            return StreamingStatistics()
         exact = values.double()
         mean = float(exact.mean())
         squares = float((exact - mean).square().sum())
-        return Moments(values.numel(), mean, squares, float(exact.min()), float(exact.max()))
+        return StreamingStatistics(values.numel(), mean, squares, float(exact.min()), float(exact.max()))
 
     @staticmethod
-    def merged(parts: Sequence["Moments"]) -> "Moments":
+    def merged(parts: Sequence["StreamingStatistics"]) -> "StreamingStatistics":
         """Of the numbers of all parts (Chan, Golub and LeVeque 1983, equations 2.1), the same in every order.
 
         `math.fsum` rounds once, at the end.
@@ -37,10 +37,10 @@ class Moments:
         parts = [part for part in parts if part.count]
         count = sum(part.count for part in parts)
         if not count:
-            return Moments()
+            return StreamingStatistics()
         mean = math.fsum(part.count * part.mean for part in parts) / count
         squares = math.fsum(x for p in parts for x in (p.squares, p.count * (p.mean - mean) ** 2))
-        return Moments(count, mean, squares, min(p.least for p in parts), max(p.greatest for p in parts))
+        return StreamingStatistics(count, mean, squares, min(p.least for p in parts), max(p.greatest for p in parts))
 
     @property
     def std(self) -> float:

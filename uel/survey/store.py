@@ -25,15 +25,15 @@ from uel.errors import UelError
 from uel.geo.tile import file_hash
 from uel.radio.sites import cells_of
 from uel.survey.feature_schema import Feature
-from uel.survey.manifest import Entry, Manifest, Unit
-from uel.survey.statistics import Moments
+from uel.survey.manifest import Manifest, TileEntry, WorkUnit
+from uel.survey.statistics import StreamingStatistics
 
 CHUNK = 128  # tracks that are read at once at least: random access to fewer, or fewer reads of all
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG, errno.ENOTDIR, errno.EEXIST)
 
 
 @dataclass(frozen=True)
-class Record:
+class UnitRecord:
     """A unit that is done."""
 
     unit: str
@@ -44,20 +44,20 @@ class Record:
     seconds: float
     files: dict[str, tuple[int, str]]
     """bytes and SHA-256 of the shards, by path in the survey"""
-    moments: dict[str, Moments]
+    moments: dict[str, StreamingStatistics]
     """of each feature where it is known"""
 
     def save(self, folder: Path) -> None:
         replace_file(record_path(folder, self.unit), as_json(asdict(self)))
 
     @staticmethod
-    def load(folder: Path, unit: Unit) -> "Record | None":
+    def load(folder: Path, unit: WorkUnit) -> "UnitRecord | None":
         """None where the unit is not done, or its record is no longer to be read."""
         try:
             stored = json.loads(record_path(folder, unit.name).read_text(encoding="utf-8"))
             files = {name: (size, key) for name, (size, key) in stored["files"].items()}
-            moments = {name: Moments(**value) for name, value in stored["moments"].items()}
-            return Record(**{**stored, "files": files, "moments": moments})
+            moments = {name: StreamingStatistics(**value) for name, value in stored["moments"].items()}
+            return UnitRecord(**{**stored, "files": files, "moments": moments})
         except (OSError, ValueError, TypeError, KeyError, AttributeError):
             return None
 
@@ -154,7 +154,7 @@ def _described(feature: Feature) -> dict[str, Any]:
     return {k: v for k, v in {**told, "ancillary_variables": feature.mask}.items() if v}
 
 
-def _coordinates(entry: Entry) -> dict[str, tuple[tuple[str, ...], str, np.ndarray]]:
+def _coordinates(entry: TileEntry) -> dict[str, tuple[tuple[str, ...], str, np.ndarray]]:
     """Where the cells are: axes, unit and values."""
     cells = cells_of(entry.sites)
     return {
@@ -181,7 +181,9 @@ def _format(manifest: Manifest, tile: str, name: str, tracks: int) -> dict[str, 
     }
 
 
-def write_unit(folder: Path, manifest: Manifest, unit: Unit, values: Mapping[str, Tensor], seconds: float) -> Record:
+def write_unit(
+    folder: Path, manifest: Manifest, unit: WorkUnit, values: Mapping[str, Tensor], seconds: float
+) -> UnitRecord:
     """Write a unit's shards and then its record. `values` have axes (track, report, …) and the features' types.
 
     Raises `UelError` on a full disk or a folder that cannot be written; the unit is not done then.
@@ -195,18 +197,18 @@ def write_unit(folder: Path, manifest: Manifest, unit: Unit, values: Mapping[str
             files[path.relative_to(folder).as_posix()] = (len(content), hashlib.sha256(content).hexdigest())
         reports = int(values["valid"].sum())
         links = reports * manifest.tiles[unit.tile].sizes["cell"]
-        record = Record(unit.name, reports, links, round(seconds, 3), files, _moments(manifest, values))
+        record = UnitRecord(unit.name, reports, links, round(seconds, 3), files, _moments(manifest, values))
         record.save(folder)
     return record
 
 
-def shard_path(folder: Path, manifest: Manifest, unit: Unit, name: str) -> Path:
+def shard_path(folder: Path, manifest: Manifest, unit: WorkUnit, name: str) -> Path:
     """The file that holds a unit's share of an array."""
     rest = ["0"] * (1 + len(manifest.feature(name).axes))
     return group_path(folder, unit.tile).joinpath(name, "c", str(unit.index), *rest)
 
 
-def _encoded(manifest: Manifest, unit: Unit, name: str, values: Tensor) -> bytes:
+def _encoded(manifest: Manifest, unit: WorkUnit, name: str, values: Tensor) -> bytes:
     """The bytes of a shard: the first one of an array that is as long as the unit."""
     import zarr
     from zarr.storage import MemoryStore
@@ -219,8 +221,8 @@ def _encoded(manifest: Manifest, unit: Unit, name: str, values: Tensor) -> bytes
     return stored["/".join(["c", *["0"] * values.ndim])].to_bytes()
 
 
-def _moments(manifest: Manifest, values: Mapping[str, Tensor]) -> dict[str, Moments]:
-    return {name: Moments.of(known(values, name, feature)) for name, feature in manifest.arrays.items()}
+def _moments(manifest: Manifest, values: Mapping[str, Tensor]) -> dict[str, StreamingStatistics]:
+    return {name: StreamingStatistics.of(known(values, name, feature)) for name, feature in manifest.arrays.items()}
 
 
 def known(values: Mapping[str, Tensor], name: str, feature: Feature) -> Tensor:

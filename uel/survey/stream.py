@@ -12,9 +12,9 @@ from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
 from uel.errors import UelError
-from uel.measurement.reports import Truth
+from uel.measurement.reports import LinkTruth
 from uel.survey.dataset import TRUTH, Survey
-from uel.survey.manifest import Unit
+from uel.survey.manifest import WorkUnit
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,14 +28,14 @@ class TrackBatch:
     """features, axes (track, report, …)"""
 
     @property
-    def truth(self) -> Truth:
-        return Truth(**{name: self.values[name] for name in TRUTH})
+    def truth(self) -> LinkTruth:
+        return LinkTruth(**{name: self.values[name] for name in TRUTH})
 
 
 class _Group(NamedTuple):
     """Units of one tile whose tracks are mixed in memory."""
 
-    units: list[Unit]
+    units: list[WorkUnit]
     batches: int
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import streamlit as st
 
 from explorer.analysis import attention, charts, tables
-from explorer.analysis.phone_trial import Trial
+from explorer.analysis.phone_trial import PhoneTrial
 from explorer.app import cache, widgets
 from explorer.app.pages import studies
 from explorer.app.pages.metrics import PHONES
@@ -39,7 +39,7 @@ def page() -> None:
     with st.sidebar:
         tier = widgets.option("Tier", "tier", TIERS[::-1], lambda name: charts.TIER_NAMES[name])
     key = str(here.run), str(here.place.tile), str(here.place.maps[0])
-    done: Trial = cache.tried(*key, None, tier, PHONES, seed=1)
+    done: PhoneTrial = cache.tried(*key, None, tier, PHONES, seed=1)
     left, right = st.columns([1.75, 1.0], gap="medium")
     with left:
         st.subheader("Error on the map")
@@ -59,7 +59,7 @@ def page() -> None:
     studies.show(Path("runs"))
 
 
-def _error_marks(tile: Tile, done: Trial) -> tuple[view.Marks, Legend]:
+def _error_marks(tile: Tile, done: PhoneTrial) -> tuple[view.MapMarks, Legend]:
     """True places, coloured by the error there."""
     error, place = done.error.numpy(), done.phones.position.numpy()
     top = max(float(np.quantile(error, 0.95)), 1.0)
@@ -73,12 +73,14 @@ def _error_marks(tile: Tile, done: Trial) -> tuple[view.Marks, Legend]:
         label = f"{low}–{high} m" if n < BINS - 1 else f"over {low} m"
         where = view.on_ground(tile, place[own], 2.0)
         dots.append(
-            view.Dots(name=f"errors{n}", label=label, place=where, colour=(red, green, blue), told=told, radius=6.0)
+            view.PointMarks(
+                name=f"errors{n}", label=label, place=where, colour=(red, green, blue), told=told, radius=6.0
+            )
         )
-    return view.Marks(dots=dots), Legend(title="error", unit="m", scale="plasma", low=0.0, high=top)
+    return view.MapMarks(dots=dots), Legend(title="error", unit="m", scale="plasma", low=0.0, high=top)
 
 
-def _features(here: widgets.Here, key: tuple[str, str, str], tier: str, done: Trial) -> None:
+def _features(here: widgets.PageContext, key: tuple[str, str, str], tier: str, done: PhoneTrial) -> None:
     left, right = st.columns(2, gap="medium")
     with left:
         st.subheader("Permutation importance")
@@ -105,7 +107,7 @@ def _features(here: widgets.Here, key: tuple[str, str, str], tier: str, done: Tr
         )
 
 
-def _training(here: widgets.Here) -> None:
+def _training(here: widgets.PageContext) -> None:
     assert here.run is not None
     st.subheader("Physics in the loss")
     file = here.run / "training" / "metrics.csv"

@@ -10,8 +10,8 @@ import streamlit as st
 import torch
 
 from explorer.analysis import attention, charts, report_sources, single_fix
-from explorer.analysis.report_sources import Story
-from explorer.analysis.single_fix import Answer, Opinion
+from explorer.analysis.report_sources import ReportSource
+from explorer.analysis.single_fix import ExplainedFix, TimedFix
 from explorer.app import cache, widgets
 from explorer.app.pages.metrics import PHONES
 from explorer.map_view import ground_image
@@ -20,10 +20,10 @@ from explorer.map_view.ground_image import Image, Legend
 from explorer.style import BLUE, RGB
 from uel.estimation.credible_regions import outlines
 from uel.geo.tile import Tile
-from uel.geo.tile_maps import Maps
+from uel.geo.tile_maps import TileMaps
 from uel.inference import geojson
 from uel.measurement import report_io
-from uel.measurement.report_io import Timeline
+from uel.measurement.report_io import ReportSequence
 from uel.measurement.reports import TIERS
 from uel.models.locator import Locator
 
@@ -57,7 +57,7 @@ def page() -> None:
 # ---- what is located -----------------------------------------------------------------------------------
 
 
-def _story(here: widgets.Here, locator: Locator, maps: Maps) -> Story | None:
+def _story(here: widgets.PageContext, locator: Locator, maps: TileMaps) -> ReportSource | None:
     assert here.place is not None
     with st.sidebar:
         source = widgets.option("Reports of", "source", list(SOURCES), SOURCES.__getitem__)
@@ -69,8 +69,8 @@ def _story(here: widgets.Here, locator: Locator, maps: Maps) -> Story | None:
     if source == "phones":
         done = cache.tried(str(here.run), str(tile.folder), str(here.place.maps[0]), None, tier, PHONES, seed=1)
         count = len(done.phones)
-        story = Story(
-            Timeline(torch.arange(count).float(), done.phones.reports),
+        story = ReportSource(
+            ReportSequence(torch.arange(count).float(), done.phones.reports),
             done.phones.position,
             "phones drawn from the map",
         )
@@ -84,7 +84,7 @@ def _story(here: widgets.Here, locator: Locator, maps: Maps) -> Story | None:
         story = report_sources.of_survey(survey, model, track, seed=0)
     else:
         story = report_sources.walk(tile, maps, model, _number("Number of the walk", "walk", 9999))
-    return Story(Timeline(story.timeline.time, story.timeline.reports.tier(tier)), story.truth, story.text)
+    return ReportSource(ReportSequence(story.timeline.time, story.timeline.reports.tier(tier)), story.truth, story.text)
 
 
 def _number(label: str, key: str, last: int) -> int:
@@ -92,7 +92,7 @@ def _number(label: str, key: str, last: int) -> int:
         return int(st.number_input(label, 0, last, 0, 1, key=key, bind="query-params"))
 
 
-def _uploaded(cells: int) -> Story | None:
+def _uploaded(cells: int) -> ReportSource | None:
     file = st.file_uploader("Reports as JSON", type="json", key="upload", max_upload_size=1)
     if file is None:
         st.info(
@@ -107,14 +107,14 @@ def _uploaded(cells: int) -> Story | None:
 
 
 def _moment(
-    here: widgets.Here,
+    here: widgets.PageContext,
     tile: Tile,
-    maps: Maps,
+    maps: TileMaps,
     locator: Locator,
-    story: Story,
+    story: ReportSource,
     options: widgets.MapOptions,
     shown: str,
-    refine: single_fix.Refine,
+    refine: single_fix.RefinementMode,
     playing: bool,
 ) -> None:
     with widgets.told_errors():
@@ -136,7 +136,7 @@ def _moment(
         st.html(charts.now_line(story.timeline.time.numpy(), now))
 
 
-def _evidence(tile: Tile, story: Story, now: int, found: Answer) -> None:
+def _evidence(tile: Tile, story: ReportSource, now: int, found: ExplainedFix) -> None:
     """Pictures, not charts: a browser draws three charts anew in half a second."""
     truth = None if story.truth is None else story.truth[now].tolist()
     for column, (name, values) in zip(
@@ -146,7 +146,9 @@ def _evidence(tile: Tile, story: Story, now: int, found: Answer) -> None:
     widgets.legends(ground_image.EVIDENCE)
 
 
-def _answered(here: widgets.Here, story: Story, now: int, refine: single_fix.Refine) -> Answer:
+def _answered(
+    here: widgets.PageContext, story: ReportSource, now: int, refine: single_fix.RefinementMode
+) -> ExplainedFix:
     assert here.run is not None
     assert here.place is not None
     with st.spinner("Tracing rays to the likeliest places …") if refine == "rt" else nullcontext():
@@ -164,19 +166,25 @@ def _now(count: int, playing: bool) -> int:
 
 
 def _map(
-    here: widgets.Here, tile: Tile, story: Story, now: int, found: Answer, options: widgets.MapOptions, shown: str
+    here: widgets.PageContext,
+    tile: Tile,
+    story: ReportSource,
+    now: int,
+    found: ExplainedFix,
+    options: widgets.MapOptions,
+    shown: str,
 ) -> None:
     said = found.before if shown == "locator" else found.final
     pixels = found.posterior if shown == "grid Bayes" else said.heatmap
     base = cache.basemap(here.place.tile, here.theme.name)  # type: ignore[union-attr]
     picture, legend = density_picture(base, pixels.numpy(), said.grid.pixel)
     truth = None if story.truth is None else story.truth[now].tolist()
-    marks = view.Marks(
+    marks = view.MapMarks(
         lines=[view.region_lines(tile, outlines(pixels, said.grid, share), share) for share in geojson.SHARES]
     )
     if story.truth is not None and story.text.startswith(("a ped", "track")) and len(story) > 1:
         way = view.track_lines(tile, story.truth.numpy(), "way", "true way", BLUE)
-        marks = marks + view.Marks(lines=[way])
+        marks = marks + view.MapMarks(lines=[way])
     refined = found.after and found.after.position
     marks = marks + view.fix_marks(tile, truth, found.before.position, found.limit, said.candidates, refined)
     serving = int(story.timeline.reports.serving[now])
@@ -203,7 +211,7 @@ def density_picture(base: Image, pixels: np.ndarray, pixel: float) -> tuple[Imag
     return ground_image.paint(base, root * top, np.ones_like(root, dtype=bool), legend, faint), legend
 
 
-def _figures(story: Story, now: int, found: Answer) -> None:
+def _figures(story: ReportSource, now: int, found: ExplainedFix) -> None:
     reports, last = story.timeline.reports, found.final
     truth = None if story.truth is None else story.truth[now].tolist()
     shown = {
@@ -223,7 +231,7 @@ def _figures(story: Story, now: int, found: Answer) -> None:
     st.caption("The five likeliest candidates.")
 
 
-def _latency(found: Answer) -> tuple[str, str]:
+def _latency(found: ExplainedFix) -> tuple[str, str]:
     total = sum(part.seconds for part in (found.before, found.after) if part is not None)
     return _milliseconds(total) + " ms", "report to refined fix, here" if found.after else "report to fix, here"
 
@@ -232,7 +240,7 @@ def _milliseconds(seconds: float) -> str:
     return f"{seconds * 1e3:.0f}"
 
 
-def _before_after(found: Answer, truth: list[float] | None) -> list[dict[str, str]]:
+def _before_after(found: ExplainedFix, truth: list[float] | None) -> list[dict[str, str]]:
     """The fix before and after refinement, and grid Bayes': error, uncertainty, entropy, and time."""
     parts = {"locator": found.before} | ({"refined": found.after} if found.after is not None else {})
     rows = [{"fix": name, "error m": _off(said.position, truth), **_sure(said)} for name, said in parts.items()]
@@ -243,12 +251,12 @@ def _off(place: list[float], truth: list[float] | None) -> str:
     return "–" if truth is None else f"{math.dist(place, truth):.1f}"
 
 
-def _sure(said: Opinion) -> dict[str, str]:
+def _sure(said: TimedFix) -> dict[str, str]:
     entropy = float(said.fix.entropy()[0])
     return {"± m": f"{said.std:.1f}", "nat": f"{entropy:.2f}", "ms": _milliseconds(said.seconds)}
 
 
-def _attention(maps: Maps, locator: Locator, story: Story, now: int) -> None:
+def _attention(maps: TileMaps, locator: Locator, story: ReportSource, now: int) -> None:
     if locator.config.encoder == "unet":
         return
     st.markdown("**Attention** of the summary token to cells")
@@ -261,7 +269,7 @@ def _attention(maps: Maps, locator: Locator, story: Story, now: int) -> None:
     )
 
 
-def _timeline(here: widgets.Here, story: Story) -> None:
+def _timeline(here: widgets.PageContext, story: ReportSource) -> None:
     """All reports, drawn once: the fragment that comes before ends with the line that marks the moment."""
     reports = story.timeline.reports
     more = {
@@ -272,7 +280,7 @@ def _timeline(here: widgets.Here, story: Story) -> None:
     widgets.plot(charts.timeline(time, levels, heard, more, here.theme), "timeline")
 
 
-def _downloads(tile: Tile, story: Story, now: int, found: Answer) -> None:
+def _downloads(tile: Tile, story: ReportSource, now: int, found: ExplainedFix) -> None:
     def fix() -> str:  # asked for when the button is pressed
         time = round(float(story.timeline.time[now]), 3)
         return json.dumps(geojson.features(found.final.fix, tile, found.final.grid, time=time))

@@ -12,7 +12,7 @@ from explorer.map_view import marks as view
 from explorer.map_view.ground_image import Image, Legend
 from explorer.style import RGB
 from uel.geo.tile import Tile
-from uel.geo.tile_maps import Maps
+from uel.geo.tile_maps import TileMaps
 from uel.radio.sites import Site, cells_of
 from uel.survey.dataset import TileSurvey
 
@@ -42,7 +42,7 @@ def page() -> None:
         if found is not None and len(found.paths.power):
             widgets.plot(charts.delay_profile(*ray_marks.profile(found), here.theme), "profile")
     if at is not None:
-        marks = marks + view.Marks(dots=[view.picked_dot(tile, at)], lines=ray_marks.lines(found) if found else [])
+        marks = marks + view.MapMarks(dots=[view.picked_dot(tile, at)], lines=ray_marks.lines(found) if found else [])
     with left:
         click = (cache.outdoors(here.place.tile, CLICK), CLICK)
         tint = widgets.show_map(here, tile, picture, marks, options, key="map", at=at, click=click, pick=_pick)
@@ -52,7 +52,7 @@ def page() -> None:
 
 
 def _ground(
-    here: widgets.Here, tile: Tile, maps: Maps | None, service: dict
+    here: widgets.PageContext, tile: Tile, maps: TileMaps | None, service: dict
 ) -> tuple[Image, Legend | None, int | None]:
     """The picture on the ground, its legend, and the cell that it is of."""
     base = cache.basemap(here.place.tile, here.theme.name)  # type: ignore[union-attr]
@@ -77,14 +77,14 @@ def _ground(
     return ground_image.paint(base, values, known, legend), legend, number
 
 
-def _strongest(base: Image, maps: Maps) -> tuple[Image, Legend]:
+def _strongest(base: Image, maps: TileMaps) -> tuple[Image, Legend]:
     best, known = radio_layers.strongest(maps.radio).numpy(), maps.radio.known.any(0).numpy()
     count = len(maps.radio.gain)
     names = {f"cell {n}": ground_image.CATEGORIES[n % len(ground_image.CATEGORIES)] for n in range(min(count, 8))}
     return ground_image.paint_categories(base, best, known), Legend(title="strongest", names=names)
 
 
-def _survey(here: widgets.Here) -> tuple[TileSurvey | None, bool]:
+def _survey(here: widgets.PageContext) -> tuple[TileSurvey | None, bool]:
     """The survey whose phones are shown, and whether their tracks are."""
     assert here.place is not None
     if not here.place.surveys:
@@ -97,16 +97,16 @@ def _survey(here: widgets.Here) -> tuple[TileSurvey | None, bool]:
 
 
 def _marks(
-    tile: Tile, maps: Maps | None, survey: TileSurvey | None, tracks: bool, strong: int | None
-) -> tuple[view.Marks, str]:
+    tile: Tile, maps: TileMaps | None, survey: TileSurvey | None, tracks: bool, strong: int | None
+) -> tuple[view.MapMarks, str]:
     """Masts, phones and their tracks, and what to say of them."""
     marks, said = view.sites_marks(_sites(tile, maps), tile, strong), ""
     if survey is not None:
         dots, _, said = view.phone_dots(tile, survey.truth.position[survey.valid].numpy())
-        marks, said = view.Marks(dots=[dots]) + marks, f"{said}."
+        marks, said = view.MapMarks(dots=[dots]) + marks, f"{said}."
     if survey is not None and tracks:
         lines, more = view.survey_lines(tile, survey.truth.position, survey.valid)
-        marks, said = view.Marks(lines=[lines]) + marks, f"{said} {more}."
+        marks, said = view.MapMarks(lines=[lines]) + marks, f"{said} {more}."
     return marks, said
 
 
@@ -119,7 +119,7 @@ def _names(strong: int | None, survey: TileSurvey | None, tracks: bool, at: list
     return names | ({} if at is None else {"picked place": view.TRUTH})
 
 
-def _sites(tile: Tile, maps: Maps | None) -> tuple[Site, ...]:
+def _sites(tile: Tile, maps: TileMaps | None) -> tuple[Site, ...]:
     if maps is not None:
         return maps.radio.sites
     return tile.sites if (tile.folder / "sites.json").is_file() else ()
@@ -156,13 +156,13 @@ def _picked_place(tile: Tile, survey: TileSurvey | None) -> list[float] | None:
     return [float(x), float(y)] if x is not None and y is not None else None
 
 
-def _traced(here: widgets.Here, at: list[float]):
+def _traced(here: widgets.PageContext, at: list[float]):
     assert here.place is not None
     tile, radio = str(here.place.tile), str(here.place.maps[0])
     return cache.rays(tile, radio, round(at[0], 2), round(at[1], 2), cache.stamp(here.place.tile, "tile"))
 
 
-def _told(here: widgets.Here, maps: Maps | None, at: list[float] | None, found, seconds: float) -> None:
+def _told(here: widgets.PageContext, maps: TileMaps | None, at: list[float] | None, found, seconds: float) -> None:
     if maps is None:
         for what, command in here.place.missing if here.place else []:
             widgets.missing(what, command)
@@ -190,7 +190,7 @@ def _told(here: widgets.Here, maps: Maps | None, at: list[float] | None, found, 
     st.caption("What each cell would report: RSRP in dBm by the map and as traced, TA in steps, azimuth (az) in °.")
 
 
-def _network(maps: Maps) -> None:
+def _network(maps: TileMaps) -> None:
     """What there is, while nothing is picked."""
     radio = maps.radio
     carrier = cells_of(radio.sites)[0][1].carrier

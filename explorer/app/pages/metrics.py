@@ -7,7 +7,7 @@ import streamlit as st
 
 from explorer.analysis import charts, tables
 from explorer.analysis.artefact_index import COMMANDS
-from explorer.analysis.phone_trial import Trial
+from explorer.analysis.phone_trial import PhoneTrial
 from explorer.app import cache, widgets
 from explorer.figures.overview import STYLE
 from explorer.reports.run import read_errors
@@ -42,7 +42,7 @@ def page() -> None:
     _trial(here, truth, tier)
 
 
-def _asked(here: widgets.Here) -> tuple[list[Path], str, str, list[str]]:
+def _asked(here: widgets.PageContext) -> tuple[list[Path], str, str, list[str]]:
     names = {run.name: run for run in here.shelf.runs}
     assert here.run is not None
     with st.sidebar:
@@ -79,7 +79,7 @@ def _within() -> float:
 # ---- a trial here and now ------------------------------------------------------------------------------
 
 
-def _trial(here: widgets.Here, truth: str, tier: str) -> None:
+def _trial(here: widgets.PageContext, truth: str, tier: str) -> None:
     st.subheader("By condition, and how sure")
     if not widgets.need(here, "run"):
         return
@@ -90,7 +90,7 @@ def _trial(here: widgets.Here, truth: str, tier: str) -> None:
         return
     kept = here.place.surveys[0] if truth == "paths" else None
     survey = (str(kept[0]), kept[1]) if kept else None
-    done: Trial = cache.tried(
+    done: PhoneTrial = cache.tried(
         str(here.run), str(here.place.tile), str(here.place.maps[0]), survey, tier, PHONES, seed=1
     )
     chosen = _filtered(done)
@@ -114,7 +114,7 @@ def _trial(here: widgets.Here, truth: str, tier: str) -> None:
         widgets.table(tables.of_trial(done, chosen))
 
 
-def _filtered(done: Trial) -> np.ndarray:
+def _filtered(done: PhoneTrial) -> np.ndarray:
     """Which phones are asked for."""
     with st.sidebar:
         sight = widgets.option("Serving cell", "sight", ["any", "in sight", "out of sight"])

@@ -7,7 +7,7 @@ import streamlit as st
 import torch
 
 from explorer.analysis import charts
-from explorer.analysis.artefact_index import COMMANDS, Kind
+from explorer.analysis.artefact_index import COMMANDS, ArtefactKind
 from explorer.app import cache, widgets
 from explorer.map_view import plan_2d
 from uel import __version__
@@ -36,7 +36,7 @@ def page() -> None:
         _versions(here)
 
 
-def _run(here: widgets.Here, run: Run) -> None:
+def _run(here: widgets.PageContext, run: Run) -> None:
     locator, metrics = cache.locator(run.folder), run.metrics
     tiers = metrics.get("test", {}).get("tier", {})
     shown = {"run": (run.folder.name, f"tested on {metrics.get('test', {}).get('tile', '?')}, unseen")}
@@ -56,7 +56,7 @@ def _run(here: widgets.Here, run: Run) -> None:
     widgets.plot(charts.architecture(config.patches, config.width, layers, count, here.theme), "architecture")
 
 
-def _plan(here: widgets.Here) -> None:
+def _plan(here: widgets.PageContext) -> None:
     """The place from above, north up."""
     if here.place is None:
         return
@@ -67,7 +67,7 @@ def _plan(here: widgets.Here) -> None:
     st.caption(f"{here.place.name}: buildings over the ground, north up.")
 
 
-def _place(here: widgets.Here) -> None:
+def _place(here: widgets.PageContext) -> None:
     st.markdown("#### Place")
     if here.place is None:
         widgets.missing("place", COMMANDS["tile"])
@@ -100,10 +100,10 @@ def _survey(folder: Any, name: str) -> str:
     return f"{len(tracks.valid)} tracks, {int(tracks.valid.sum())} reports"
 
 
-def _missing(here: widgets.Here) -> None:
+def _missing(here: widgets.PageContext) -> None:
     st.markdown("#### What else can be made")
     lacks = {f"{what} of this place": command for what, command in (here.place.missing if here.place else [])}
-    kinds: dict[str, Kind] = {"a run": "run", "a tile": "tile", "a radio map": "map", "a survey": "survey"}
+    kinds: dict[str, ArtefactKind] = {"a run": "run", "a tile": "tile", "a radio map": "map", "a survey": "survey"}
     widgets.facts(lacks | {what: COMMANDS[kind] for what, kind in kinds.items()}, code=True)
     for problem in here.shelf.problems:
         st.warning(f"Cannot be read: {problem}")
@@ -113,7 +113,7 @@ def _missing(here: widgets.Here) -> None:
     )
 
 
-def _versions(here: widgets.Here) -> None:
+def _versions(here: widgets.PageContext) -> None:
     st.markdown("#### Versions")
     told = {"uel": __version__, "torch": torch.__version__, "streamlit": st.__version__}
     threads = torch.get_num_threads()

@@ -6,7 +6,7 @@ from pathlib import Path
 import streamlit as st
 
 from explorer.analysis import artefact_index
-from explorer.analysis.artefact_index import Study
+from explorer.analysis.artefact_index import StudyReport
 from explorer.app import widgets
 
 
@@ -26,7 +26,7 @@ def show(runs: Path) -> None:
             widgets.missing(what, command)
 
 
-def _one(studies: Sequence[Study], what: str) -> None:
+def _one(studies: Sequence[StudyReport], what: str) -> None:
     """A study of one's choice: its pictures as wide as the page, its table folded away."""
     names = [study.name for study in studies]
     study = studies[names.index(widgets.option(what.capitalize(), what, tuple(names), str))]

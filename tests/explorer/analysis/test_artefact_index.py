@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from explorer.analysis import artefact_index
-from explorer.analysis.artefact_index import Shelf, look
+from explorer.analysis.artefact_index import ArtefactIndex, look
 from explorer.app import serve
 from tests.explorer.reports.test_run import make_run
 from tests.helpers.surveys import made
@@ -35,7 +35,7 @@ def stored(tmp_path_factory) -> Path:
     return root
 
 
-def found(root: Path, path: Path | None = None) -> Shelf:
+def found(root: Path, path: Path | None = None) -> ArtefactIndex:
     return look(path, root / "data", root / "runs")
 
 
@@ -103,7 +103,7 @@ def test_of_two_runs_on_a_tile_each_is_shown_its_own_map(stored, tmp_path):
 
 
 def test_nothing_is_an_empty_shelf(tmp_path):
-    assert found(tmp_path) == Shelf()
+    assert found(tmp_path) == ArtefactIndex()
 
 
 def test_what_cannot_be_read_is_told(stored, tmp_path):

@@ -13,10 +13,10 @@ from explorer.analysis import phone_trial, single_fix
 from explorer.app.serve import APP, PATH
 from tests.explorer.reports.test_run import make_run
 from tests.helpers.bad_reports import BAD
-from uel.estimation.ray_rescoring import Rescoring, rescored
-from uel.estimation.refinement import FineMap, Refinement, refined
+from uel.estimation.ray_rescoring import RayRescoringConfig, rescored
+from uel.estimation.refinement import PatchSortedMap, RefinementConfig, refined
 from uel.inference.run_folder import Run
-from uel.measurement.model import MeasurementModel
+from uel.measurement.model import ObservationModel
 from uel.models.locator import Locator, LocatorConfig
 from uel.radio.simulator import FreeSpace
 
@@ -32,7 +32,7 @@ def run(tmp_path_factory) -> Path:
     """A run whose locator nobody trained: it answers like grid Bayes."""
     folder = make_run(tmp_path_factory.mktemp("app") / "runs" / "small", paths=False)
     torch.manual_seed(0)
-    Locator(LocatorConfig(), MeasurementModel()).save(folder)
+    Locator(LocatorConfig(), ObservationModel()).save(folder)
     return folder
 
 
@@ -86,7 +86,7 @@ def test_every_page_opens_by_its_link(opened, name):
 
 def test_pages_of_a_network_without_attention_open(opened, run):
     ours = (run / "locator.pt").read_bytes()
-    Locator(LocatorConfig(encoder="unet", evidence="none", pixel_width=4), MeasurementModel()).save(run)
+    Locator(LocatorConfig(encoder="unet", evidence="none", pixel_width=4), ObservationModel()).save(run)
     try:
         for name, words in {"overview": "U-Net of 2 levels", "live": "", "analysis": "importance"}.items():
             test = opened(name)
@@ -163,12 +163,12 @@ def test_a_missing_survey_is_named(opened):
 
 def test_an_upload_is_located_and_bad_ones_are_explained(opened, run):
     from uel.measurement import report_io
-    from uel.measurement.report_io import Timeline
+    from uel.measurement.report_io import ReportSequence
 
     maps = Run.open(run).maps
     generator = torch.Generator().manual_seed(0)
-    reports = MeasurementModel().observe(maps.radio.truth(torch.tensor([[60.0, 20.0]])), maps.power_dbm, generator)
-    good = report_io.write(Timeline(torch.zeros(1), reports))
+    reports = ObservationModel().observe(maps.radio.truth(torch.tensor([[60.0, 20.0]])), maps.power_dbm, generator)
+    good = report_io.write(ReportSequence(torch.zeros(1), reports))
     test = opened("live", source="upload")
     assert report_io.SCHEMA in said(test)
     test.get("file_uploader")[0].set_value(("report.json", good, "application/json")).run()
@@ -256,15 +256,18 @@ def test_the_page_refines_as_the_verb_does(run, refine):
     made = Run.open(run)
     maps, model = made.maps, made.locator.measurement
     report = phone_trial.draw_phones(made.tile, maps, model, 3, seed=5).reports[:1]
-    fine, simulator = FineMap.of(maps, made.locator.config.patches), FreeSpace(maps.radio.sites, size=made.tile.size)
+    fine, simulator = (
+        PatchSortedMap.of(maps, made.locator.config.patches),
+        FreeSpace(maps.radio.sites, size=made.tile.size),
+    )
     asked = {"none": (), "map": (fine,), "rt": (fine, simulator)}[refine]
     found = single_fix.answer(made.locator, maps, report, *asked)
     with torch.no_grad():
         plain = expected = made.locator(report, maps)
         if refine != "none":
-            expected = refined(plain, report, fine, model, Refinement(entropy=0.0)).fix
+            expected = refined(plain, report, fine, model, RefinementConfig(entropy=0.0)).fix
         if refine == "rt":
-            expected = rescored(expected, report, fine, maps, model, simulator, Rescoring())
+            expected = rescored(expected, report, fine, maps, model, simulator, RayRescoringConfig())
     assert torch.equal(found.before.fix.log_heatmap, plain.log_heatmap)
     torch.testing.assert_close(found.final.fix.log_heatmap, expected.log_heatmap)
     torch.testing.assert_close(found.final.position, expected.position[0].tolist())
@@ -276,7 +279,7 @@ def test_the_page_refines_as_the_verb_does(run, refine):
 
 
 @pytest.fixture(scope="module")
-def tried(run) -> phone_trial.Trial:
+def tried(run) -> phone_trial.PhoneTrial:
     cache = Run.open(run)
     phones = phone_trial.draw_phones(cache.tile, cache.maps, cache.locator.measurement, 48, seed=3)
     return phone_trial.judge(cache.locator, cache.maps, phones, seed=3)

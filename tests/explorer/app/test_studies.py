@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from explorer.analysis import artefact_index
-from uel.results.ablation import Row, write_table
+from uel.results.ablation import AblationRow, write_table
 
 pytest.importorskip("streamlit.testing.v1")
 from streamlit.testing.v1 import AppTest
@@ -17,11 +17,11 @@ from streamlit.testing.v1 import AppTest
 PARAMETER = {"parameter": "azimuth_deg", "of": "cell 0", "unit": "°", "believed": 0.0, "found": 4.2, "width": 0.3}
 
 
-def row(loss: str) -> Row:
+def row(loss: str) -> AblationRow:
     """One training."""
     numbers = torch.arange(6).double().tolist()
     medians = dict.fromkeys(("p50_los_m", "p50_nlos_m", "p50_cells12_m", "p50_cells34_m", "p50_cells5_m"), 9.0)
-    return Row(
+    return AblationRow(
         loss=loss, features="rsrp", rt_fraction=0.1, labels=500, seed=1, map="M0", budget="steps", p50_m=numbers[5],
         p95_m=50.0, r50=1.2, train_cpu_s=30.0, rt_cpu_s=3.0, evidence="skip", truth="map", steps=100, rt_batches=10,
         cell="a", **medians,

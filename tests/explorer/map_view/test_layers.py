@@ -20,7 +20,7 @@ from uel.estimation.fix import Fix
 from uel.geo.tile import Tile
 from uel.radio.sites import Cell, Site
 
-STAGE = deck_gl.Stage(ground="/ground.glb", buildings="/buildings.glb", pole="/pole.glb")
+STAGE = deck_gl.MapScene(ground="/ground.glb", buildings="/buildings.glb", pole="/pole.glb")
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +129,7 @@ def test_tracks_of_one_report_are_no_lines_and_many_are_sampled(tile):
 
 def drawn(tile: Tile, turn: str = "") -> dict:
     dots, *_ = view.phone_dots(tile, np.array([[1.0, 2.0], [3.0, 4.0]]))
-    marks = view.sites_marks(SITES, tile) + view.Marks(dots=[dots, view.picked_dot(tile, [5.0, 6.0])])
+    marks = view.sites_marks(SITES, tile) + view.MapMarks(dots=[dots, view.picked_dot(tile, [5.0, 6.0])])
     deck = deck_gl.deck(tile, STAGE, marks, LIGHT, "oblique", None, turn)
     deck.layers.append(deck_gl.clickable(tile, np.array([[0.0, 0.0]]), 8.0, turn))
     return json.loads(deck.to_json())
@@ -178,7 +178,7 @@ def on_screen(tile: Tile, state: dict) -> np.ndarray:
 
 @pytest.mark.parametrize("camera", deck_gl.CAMERAS)
 def test_cameras_look_at_the_tile(tile, camera):
-    deck = deck_gl.deck(tile, STAGE, view.Marks(), LIGHT, camera, [50.0, -20.0])
+    deck = deck_gl.deck(tile, STAGE, view.MapMarks(), LIGHT, camera, [50.0, -20.0])
     state = json.loads(deck.to_json())["initialViewState"]
     if camera == "close":
         assert state["target"][:2] == [50.0, -20.0]
@@ -194,7 +194,7 @@ def test_cameras_look_at_the_tile(tile, camera):
 def test_the_plan_shows_the_same_marks(tile):
     dots = view.picked_dot(tile, [5.0, 6.0])
     region = view.region_lines(tile, [[[[0.0, 0.0], [9.0, 0.0], [9.0, 9.0], [0.0, 0.0]]]], 0.5)
-    marks = view.sites_marks(SITES, tile) + view.Marks(dots=[dots], lines=[region])
+    marks = view.sites_marks(SITES, tile) + view.MapMarks(dots=[dots], lines=[region])
     plan = plan_2d.figure(tile, ground_image.basemap(tile, DARK), marks, DARK)
     names = {trace.name for trace in plan.data}
     assert names == {"cells", "picked place", "50% region"}

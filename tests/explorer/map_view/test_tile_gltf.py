@@ -11,9 +11,9 @@ from PIL import Image
 from explorer import style
 from explorer.map_view import tile_gltf, tile_meshes
 from explorer.map_view.gltf import glb
-from explorer.map_view.tile_meshes import Mesh
+from explorer.map_view.tile_meshes import TileMesh
 from explorer.style import DARK, LIGHT
-from scenes.mesh.mesh_parts import Part
+from scenes.mesh.mesh_parts import MeshPart
 from tests.helpers.toy_city import toy_tile
 from uel.errors import UelError
 from uel.geo.tile import Tile
@@ -52,7 +52,7 @@ def test_a_glb_holds_what_was_put_in():
 def test_meshes_are_read_as_the_tile_writes_them(tmp_path):
     generator = np.random.default_rng(0)
     vertices, faces = generator.normal(size=(20, 3)), generator.integers(0, 20, (9, 3))
-    part = Part("building", "itu_brick", vertices, faces)
+    part = MeshPart("building", "itu_brick", vertices, faces)
     (tmp_path / "mesh.ply").write_bytes(part.ply())
     np.testing.assert_allclose(tile_meshes.read_ply(tmp_path / "mesh.ply"), part.triangles, rtol=1e-6)
     (tmp_path / "mesh.ply").write_bytes(part.ply()[:-20])
@@ -78,7 +78,7 @@ def test_a_cut_leaves_what_lies_inside():
 
 def test_roofs_are_coloured_by_their_height(tile):
     roof = lambda z: np.array([[[0.0, 0, z], [5, 0, z], [0, 5, z]]])  # noqa: E731
-    mesh = Mesh(np.concatenate([roof(2.0), roof(14.9)]), np.zeros(2, dtype=np.int64), ("itu_brick",))
+    mesh = TileMesh(np.concatenate([roof(2.0), roof(14.9)]), np.zeros(2, dtype=np.int64), ("itu_brick",))
     content, legend = tile_gltf.buildings_glb(tile, mesh, "height", LIGHT)
     _, vertex, uv, face, texture = read_glb(content)
     assert legend is not None
@@ -113,7 +113,7 @@ def test_the_picture_lies_on_the_ground_the_right_way_round(tile):
 def test_what_is_near_the_camera_is_drawn_first(tile):
     """Through a near wall that was drawn before it, no far one shines."""
     wall = lambda y: np.array([[[0.0, y, 0.0], [5, y, 0], [0, y, 9]]])  # noqa: E731
-    mesh = Mesh(np.concatenate([wall(90.0), wall(-90.0)]), np.zeros(2, dtype=np.int64), ("itu_brick",))
+    mesh = TileMesh(np.concatenate([wall(90.0), wall(-90.0)]), np.zeros(2, dtype=np.int64), ("itu_brick",))
     _, vertex, _, face, _ = read_glb(tile_gltf.buildings_glb(tile, mesh, "plain", LIGHT)[0])
     assert vertex[face][:, :, 1].mean(1).tolist() == [-90.0, 90.0]
 

@@ -11,7 +11,7 @@ from matplotlib.image import imread
 from explorer.figures.evaluation import condition_name, label
 from explorer.reports.evaluation import BELOW, verdict, write
 from uel.errors import UelError
-from uel.results.evaluation import Condition, Judged, write_table
+from uel.results.evaluation import Condition, ConditionResult, write_table
 from uel.results.evaluation import write as write_cell
 
 BASE = Condition()
@@ -26,7 +26,7 @@ SCALE = {
 }
 
 
-def cell(condition: Condition, factor: float, deployment: str) -> Judged:
+def cell(condition: Condition, factor: float, deployment: str) -> ConditionResult:
     """Rayleigh errors whose scale is each method's times a factor."""
     random = np.random.default_rng([ord(deployment), int(condition.tier[1])])
     position = random.uniform(-200, 200, (150, 2)).astype(np.float32)
@@ -46,7 +46,7 @@ def cell(condition: Condition, factor: float, deployment: str) -> Judged:
         if condition.track >= 0:
             last = (position + 2 * off).astype(np.float32)
             methods[f"{name}_last"] = {"estimate": last, "cpu_ms": np.array(1.0)}
-    return Judged(condition, deployment, position, methods, worst(position))
+    return ConditionResult(condition, deployment, position, methods, worst(position))
 
 
 def worst(position: np.ndarray) -> dict[str, np.ndarray]:

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from explorer.reports import survey as survey_report
-from sim_bridge.channel.features import MeasurePlan
-from sim_bridge.survey.engines import Done, Local, run
-from sim_bridge.survey.worker import Measure, Place, SurveyPlan, Values, Work
+from sim_bridge.channel.features import FeatureConfig
+from sim_bridge.survey.engines import LocalEngine, UnitDone, run
+from sim_bridge.survey.worker import Measure, SurveyJob, SurveyMakingConfig, TileWithSites, UnitValues
 from tests.helpers.surveys import PLAN, free_space, toy_work
 from uel.cli import main
 from uel.core.units import SPEED_OF_LIGHT
@@ -24,21 +24,21 @@ from uel.mobility.trajectories import Tracks
 from uel.radio.sites import cell_positions
 from uel.survey.checks import Links, checks, excess_of, friis_db, sight_by_distance, sight_of_3gpp
 from uel.survey.dataset import Survey
-from uel.survey.manifest import Unit
+from uel.survey.manifest import WorkUnit
 from uel.survey.sample import draw
-from uel.survey.statistics import Moments
+from uel.survey.statistics import StreamingStatistics
 
 LATE = 12.0  # m, of every blocked link
 ECHO_DB = 3.0  # what an echo adds to every link in sight
 HEIGHT = 1.5
-ALL = replace(PLAN, measure=MeasurePlan(paths=2, taps=2, frequencies=4, csi_taps=2, neighbours=2))
+ALL = replace(PLAN, measure=FeatureConfig(paths=2, taps=2, frequencies=4, csi_taps=2, neighbours=2))
 
 
-def street(work: Work, place: Place) -> Measure:
+def street(work: SurveyJob, place: TileWithSites) -> Measure:
     """Every other cell is in sight, its direct path kept beside an echo; the others are late and 20 dB weaker."""
     quick = free_space(work, place)
 
-    def measured(unit: Unit, tracks: Tracks) -> Values:
+    def measured(unit: WorkUnit, tracks: Tracks) -> UnitValues:
         values, there = quick(unit, tracks), tracks.valid.unsqueeze(-1)
         seen = torch.tensor([True, False, True, False]) & there
         blocked, way = ~seen & there, tracks.position.unsqueeze(-2) - cell_positions(place.sites)[:, :2]
@@ -58,11 +58,11 @@ def street(work: Work, place: Place) -> Measure:
     return measured
 
 
-def silent(work: Work, place: Place) -> Measure:
+def silent(work: SurveyJob, place: TileWithSites) -> Measure:
     """Nobody hears anything."""
     quick = free_space(work, place)
 
-    def measured(unit: Unit, tracks: Tracks) -> Values:
+    def measured(unit: WorkUnit, tracks: Tracks) -> UnitValues:
         values = quick(unit, tracks)
         gone = {name: torch.zeros_like(values[name]) for name in ("known", "los", "gain_db", "delay")}
         return values | gone
@@ -70,11 +70,11 @@ def silent(work: Work, place: Place) -> Measure:
     return measured
 
 
-def made(folder: Path, opened=street, plan: SurveyPlan = PLAN, tiles: int = 1) -> Survey:
+def made(folder: Path, opened=street, plan: SurveyMakingConfig = PLAN, tiles: int = 1) -> Survey:
     work = toy_work(folder, plan, tiles, opened)
     manifest = work.prepare()
-    outcomes = list(run(Local(work), range(len(manifest.units))))
-    assert all(isinstance(outcome, Done) for outcome in outcomes), outcomes
+    outcomes = list(run(LocalEngine(work), range(len(manifest.units))))
+    assert all(isinstance(outcome, UnitDone) for outcome in outcomes), outcomes
     return Survey.open(folder)
 
 
@@ -187,7 +187,7 @@ def test_one_wrong_link_fails_its_check_alone(survey: Survey, name: str, by: flo
 def test_a_link_in_sight_without_a_path_and_a_value_that_is_none(survey: Survey) -> None:
     links = links_of(survey)
     lost = replace(links, known=links.known & (torch.arange(len(links.known)) != int(links.los.nonzero()[0, 0])))
-    wrong = survey.statistics() | {"delay": Moments(3, math.nan, 0.0, 0.0, 1.0)}
+    wrong = survey.statistics() | {"delay": StreamingStatistics(3, math.nan, 0.0, 0.0, 1.0)}
     found = {check.name: check for check in checks(lost, wrong)}
     assert not found["links in sight have a path"].passed
     assert found["links in sight have a path"].told.startswith("1 of ")

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from shapely import box
 
 from scenes.materials.itu_p2040 import ITU, RadioMaterial, bands, itu
-from scenes.materials.osm_materials import GROUND, KIND, MATERIAL, Surfaces, classify
-from scenes.materials.random_materials import Draws, Spread, draw
-from scenes.osm.map_features import Building, Ground
+from scenes.materials.osm_materials import GROUND, KIND, MATERIAL, SurfaceMaterials, classify
+from scenes.materials.random_materials import MaterialSpread, RandomMaterials, draw
+from scenes.osm.map_features import Building, LandCoverPatch
 from uel.errors import UelError
 
 
@@ -26,13 +26,13 @@ def street(count: int, step: float = 20.0) -> list[Building]:
     return [house(index, x=step * index) for index in range(count)]
 
 
-def drawn(buildings: Iterable[Building], wall: str = "brick", seed: int = 0, **spread: float) -> Draws:
+def drawn(buildings: Iterable[Building], wall: str = "brick", seed: int = 0, **spread: float) -> RandomMaterials:
     buildings = list(buildings)
-    classes = {building.id: Surfaces(wall=wall, roof="concrete") for building in buildings}
-    return draw(buildings, classes, seed, spread=Spread(**spread))
+    classes = {building.id: SurfaceMaterials(wall=wall, roof="concrete") for building in buildings}
+    return draw(buildings, classes, seed, spread=MaterialSpread(**spread))
 
 
-def walls(draws: Draws, name: str) -> np.ndarray:
+def walls(draws: RandomMaterials, name: str) -> np.ndarray:
     return np.array([getattr(draws.materials[surfaces.wall], name) for surfaces in draws.surfaces.values()])
 
 
@@ -78,7 +78,7 @@ def test_every_word_means_a_class():
     assert set(MATERIAL.values()) <= set(ITU)
     assert {name for pair in KIND.values() for name in pair} <= set(ITU)
     assert set(GROUND.values()) <= set(ITU)
-    assert set(GROUND) > set(get_args(get_type_hints(Ground)["kind"]))
+    assert set(GROUND) > set(get_args(get_type_hints(LandCoverPatch)["kind"]))
 
 
 def test_materials_of_real_tiles_are_understood(shared):
@@ -210,7 +210,7 @@ def test_neighbours_are_alike():
 def test_a_donors_draws_are_its_own():
     """A building with a donor has exactly what the donor has, wherever the two stand."""
     houses = street(3)
-    classes = {house.id: Surfaces(wall="brick", roof="concrete") for house in houses}
+    classes = {house.id: SurfaceMaterials(wall="brick", roof="concrete") for house in houses}
     own = draw(houses, classes, 1).materials
     swapped = draw(houses, classes, 1, donors={houses[0].id: houses[2]}).materials
     assert swapped["way-0-wall-brick"] == own["way-2-wall-brick"] != own["way-0-wall-brick"]
@@ -228,7 +228,7 @@ def test_pieces_of_one_building_are_alike():
 
 
 def test_draws_need_a_frequency_of_the_class():
-    classes = {"way/1": Surfaces(wall="brick", roof="concrete")}
+    classes = {"way/1": SurfaceMaterials(wall="brick", roof="concrete")}
     assert itu("brick", 28e9)[0] == 3.91
     assert draw([house(1)], classes, 0, frequency=28e9).bands == {"drawn materials": [(14e9, 56e9)]}
     with pytest.raises(UelError, match="does not define brick"):
@@ -238,4 +238,4 @@ def test_draws_need_a_frequency_of_the_class():
 @pytest.mark.parametrize("wrong", [{"shared": 1.5}, {"length": 0.0}, {"thickness": 1.0}, {"conductivity": -1.0}])
 def test_impossible_spreads(wrong: dict[str, float]):
     with pytest.raises(UelError, match="cannot spread"):
-        Spread(**wrong)
+        MaterialSpread(**wrong)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from pyproj import Transformer
 from shapely import Polygon, affinity, box
 
-from scenes.mesh.extrusion import SUNK, SURFACES, Mesh, extrude, extrude_all, unpaired
+from scenes.mesh.extrusion import SUNK, SURFACES, PrismMesh, extrude, extrude_all, unpaired
 from scenes.mesh.mesh_parts import merge
 from scenes.mesh.terrain import Terrain
 from scenes.osm.map_features import Building
@@ -30,7 +30,7 @@ def _building(footprint: Polygon, top: float = 12.0, base: float = 0.0, name: st
     return Building(id=name, footprint=footprint, top=top, base=base)
 
 
-def _solid(mesh: Mesh) -> trimesh.Trimesh:
+def _solid(mesh: PrismMesh) -> trimesh.Trimesh:
     """The same triangles for trimesh, which must find them closed and oriented as well."""
     solid = trimesh.Trimesh(mesh.vertices, mesh.faces, process=False)
     assert mesh.closed

@@ -14,17 +14,17 @@ import sim_bridge
 from scenes.materials.itu_p2040 import itu, thickness_of
 from scenes.materials.osm_materials import GROUND
 from scenes.mesh.ground_mesh import pave
-from scenes.mesh.mesh_parts import Part
+from scenes.mesh.mesh_parts import MeshPart
 from scenes.mesh.terrain import Terrain
-from scenes.osm.map_features import Ground
-from sim_bridge.scene.tracing_config import Tracing
+from scenes.osm.map_features import LandCoverPatch
+from sim_bridge.scene.tracing_config import TracingConfig
 from tests.helpers import ray_traced_scenes
 from uel.errors import UelError
 from uel.geo.tile import Tile
 from uel.radio.sites import Carrier
 
 import drjit as dr  # isort: skip
-import mitsuba as mi  # isort: skip  (after tests.worlds, which finds a usable LLVM)
+import mitsuba as mi  # isort: skip  (after tests.helpers.ray_traced_scenes, which finds a usable LLVM)
 import sionna.rt as rt  # isort: skip
 
 FIELDS = {  # metres of the tile, on its lattice of 2 m
@@ -66,9 +66,9 @@ def hills() -> Terrain:
 
 
 PATCHES = [
-    Ground(id="lake", kind="water", footprint=Polygon([(-40, -30), (35, -41), (17, 22)])),
-    Ground(id="lawn", kind="green", footprint=box(-50, 10, 3, 50)),
-    Ground(id="way", kind="path", footprint=Polygon([(-50, -3), (50, 30), (50, 33), (-50, 0)])),
+    LandCoverPatch(id="lake", kind="water", footprint=Polygon([(-40, -30), (35, -41), (17, 22)])),
+    LandCoverPatch(id="lawn", kind="green", footprint=box(-50, 10, 3, 50)),
+    LandCoverPatch(id="way", kind="path", footprint=Polygon([(-50, -3), (50, 30), (50, 33), (-50, 0)])),
 ]
 
 
@@ -88,7 +88,7 @@ def test_the_parts_divide_the_terrain():
     """Every triangle of the finer terrain is in one part, and corners that parts share are equal to the bit."""
     parts = pave(hills(), PATCHES, "cover")
     assert [part.material for part in parts] == list(dict.fromkeys(GROUND.values()))
-    whole = Part("terrain", "all", *hills().finer(2.0).mesh())
+    whole = MeshPart("terrain", "all", *hills().finer(2.0).mesh())
     together = np.concatenate([part.triangles for part in parts]).reshape(-1, 9)
     order = [np.lexsort(triangles.T) for triangles in (together, whole.triangles.reshape(-1, 9))]
     np.testing.assert_array_equal(together[order[0]], whole.triangles.reshape(-1, 9)[order[1]])
@@ -100,7 +100,7 @@ def test_no_ray_slips_through(slope: tuple[float, float]):
 
     Embree, which trades a seam of rounding for speed, lets some of the latter through any mesh.
     """
-    divided, whole = pave(hills(), PATCHES, "cover"), [Part("terrain", "concrete", *hills().finer(2.0).mesh())]
+    divided, whole = pave(hills(), PATCHES, "cover"), [MeshPart("terrain", "concrete", *hills().finer(2.0).mesh())]
     anywhere = np.random.default_rng(2).uniform(-49, 49, (2, 200_000))
     # On a lattice of half a metre every fourth point of a row is a corner of 2 m squares.
     seams = np.stack([axis.ravel() for axis in np.meshgrid(np.arange(-49, 49.1, 0.5), np.arange(-49, 49.1, 0.5))])
@@ -108,7 +108,7 @@ def test_no_ray_slips_through(slope: tuple[float, float]):
     np.testing.assert_array_equal(_met(divided, seams, slope), _met(whole, seams, slope))
 
 
-def _met(parts: list[Part], aim: np.ndarray, slope: tuple[float, float]) -> np.ndarray:
+def _met(parts: list[MeshPart], aim: np.ndarray, slope: tuple[float, float]) -> np.ndarray:
     """Whether rays that come down by `slope` and aim at points (x, y) of the hills meet the parts."""
     scene = mi.load_dict({"type": "scene"} | {part.material: _shape(part) for part in parts})
     down = np.array([*slope, -1.0]) / np.linalg.norm([*slope, 1.0])
@@ -117,7 +117,7 @@ def _met(parts: list[Part], aim: np.ndarray, slope: tuple[float, float]) -> np.n
     return hit.is_valid().numpy()
 
 
-def _shape(part: Part) -> mi.Mesh:
+def _shape(part: MeshPart) -> mi.Mesh:
     mesh = mi.Mesh(part.material, len(part.vertices), len(part.faces))
     parameters = mi.traverse(mesh)
     parameters["vertex_positions"] = part.vertices.astype(np.float32).ravel()
@@ -171,7 +171,9 @@ def test_ground_reflects_as_fresnel_says(tile: Tile, tmp_path: Path):
 
 def _reflected(tile: Tile, at: tuple[float, float, float], phone: torch.Tensor) -> float:
     """Gain of the one path from a mast at `at` by way of the ground."""
-    sim = sim_bridge.open(tile, ray_traced_scenes.mast(at), Tracing(samples=100_000, max_depth=1, diffraction=False))
+    sim = sim_bridge.open(
+        tile, ray_traced_scenes.mast(at), TracingConfig(samples=100_000, max_depth=1, diffraction=False)
+    )
     found = sim.trace(phone)
     assert found.bounces.tolist().count(1) == 1
     return float(found.power[found.bounces == 1].sum())

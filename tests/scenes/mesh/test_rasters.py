@@ -6,23 +6,23 @@ import numpy as np
 import shapely
 from shapely import Polygon, box
 
-from scenes.mesh.extrusion import Mesh, extrude, extrude_all
-from scenes.mesh.mesh_parts import Part
+from scenes.mesh.extrusion import PrismMesh, extrude, extrude_all
+from scenes.mesh.mesh_parts import MeshPart
 from scenes.mesh.rasters import COVERS, materials_of, rasterise, rasterise_cover
 from scenes.mesh.terrain import Terrain
-from scenes.osm.map_features import Building, Ground
+from scenes.osm.map_features import Building, LandCoverPatch
 from uel.core.grid import Grid
 
 GRID = Grid(size=64.0, pixel=1.0)
 
 
-def _ground(kind: str, footprint: Polygon) -> Ground:
-    return Ground(id="way/1", kind=kind, footprint=footprint)  # pyright: ignore[reportArgumentType]
+def _ground(kind: str, footprint: Polygon) -> LandCoverPatch:
+    return LandCoverPatch(id="way/1", kind=kind, footprint=footprint)  # pyright: ignore[reportArgumentType]
 
 
-def _parts(terrain: Terrain, meshes: dict[str, Mesh]) -> list[Part]:
+def _parts(terrain: Terrain, meshes: dict[str, PrismMesh]) -> list[MeshPart]:
     """The ground, and two labelled parts for each building, as a tile folder holds them."""
-    parts = [Part("terrain", "soil", *terrain.mesh())]
+    parts = [MeshPart("terrain", "soil", *terrain.mesh())]
     for name, mesh in meshes.items():
         parts.append(mesh.part(["wall", "floor"], "brick", f"{name}-wall"))
         parts.append(mesh.part(["roof"], "tiles", f"{name}-roof"))

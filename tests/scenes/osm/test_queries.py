@@ -14,7 +14,7 @@ from shapely import Polygon
 
 from scenes.osm import reader
 from scenes.osm.map_files import TAGS, header_box
-from scenes.osm.queries import Box, center_of, features, parse
+from scenes.osm.queries import GeoBox, center_of, features, parse
 from uel.errors import UelError
 
 TOWN = """<osm version="0.6"><bounds minlat="48" minlon="9" maxlat="48.002" maxlon="9.004"/>
@@ -202,7 +202,7 @@ def offline(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(osmnx.settings, "overpass_rate_limit", False)
 
 
-def _record(cache: Path, monkeypatch: pytest.MonkeyPatch, file: Path, box: Box) -> None:
+def _record(cache: Path, monkeypatch: pytest.MonkeyPatch, file: Path, box: GeoBox) -> None:
     """The answer Overpass would give, made from a file and put where osmnx looks for it."""
     elements = osmnx._osm_xml._overpass_json_from_xml(file, "utf-8")["elements"]
     polygon = osmnx.utils_geo.bbox_to_poly(tuple(box))
@@ -248,7 +248,7 @@ def test_a_name_online(town: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPat
 @pytest.mark.usefixtures("offline")
 def test_a_box_in_the_sea_and_no_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "sea.osm").write_text('<osm version="0.6"></osm>')
-    box = Box(-30.0, 40.0, -29.99, 40.005)
+    box = GeoBox(-30.0, 40.0, -29.99, 40.005)
     cache = tmp_path / "cache"
     _record(cache, monkeypatch, tmp_path / "sea.osm", reader._box_around(box.center, 853 / 2 + 128))
     with pytest.raises(UelError, match=r"map has nothing there(.|\n)*-30.0,40.0"):
@@ -262,8 +262,8 @@ def test_a_box_in_the_sea_and_no_network(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_a_box_is_a_square_of_its_larger_side(town: Path):
-    box = Box(9.0, 48.0, 9.01, 48.001)
+    box = GeoBox(9.0, 48.0, 9.01, 48.001)
     assert box.center == pytest.approx((48.0005, 9.005))
     assert box.side == pytest.approx(744.9, abs=0.5)
-    assert len(features(town, Box(9.003, 48.0, 9.005, 48.002))) == 1 + 2  # the node, and what is nowhere
+    assert len(features(town, GeoBox(9.003, 48.0, 9.005, 48.002))) == 1 + 2  # the node, and what is nowhere
     assert isinstance(features(town).geometry.iloc[-1], Polygon)

@@ -15,9 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scenes.osm import reader
-from scenes.osm.map_features import Building, Place
+from scenes.osm.map_features import Building, MapExtract
 from scenes.osm.map_files import TAGS
-from scenes.osm.queries import Source, parse
+from scenes.osm.queries import MapQuery, parse
 from uel.errors import UelError
 
 HARD = ["geneva_paquis", "geneva_servette", "geneva_petit_saconnex", "monaco_condamine", "monaco_montecarlo"]
@@ -64,7 +64,7 @@ def _square(x: float, y: float, side: float) -> list[tuple[float, float]]:
     return [(x, y), (x + side, y), (x + side, y + side), (x, y + side)]
 
 
-def _read(path: Path, **more) -> Place:
+def _read(path: Path, **more) -> MapExtract:
     return reader.read(path, **{"center": (48.0, 9.0), "size": 256.0, "margin": 0.0, **more})
 
 
@@ -303,7 +303,7 @@ def test_names_are_file_names(name: str, tmp_path: Path):
 @given(st.text(min_size=1, max_size=120), st.sampled_from(["name", "point", "bbox", "file"]))
 @settings(deadline=None)
 def test_a_name_made_from_a_source_is_a_name(text: str, kind: Literal["name", "point", "bbox", "file"]):
-    reader.require_name(reader.name_of(Source(kind, text)))
+    reader.require_name(reader.name_of(MapQuery(kind, text)))
 
 
 def test_places_west_and_east_of_greenwich_differ():

@@ -10,7 +10,7 @@ import torch
 import zarr
 
 import scenes
-from scenes.mesh.mesh_parts import Part, cut, merge
+from scenes.mesh.mesh_parts import MeshPart, cut, merge
 from scenes.mesh.rasters import highest_hit, rasterise
 from scenes.tiles import sionna_cities
 from scenes.tiles.sionna_cities import read_scene, scene_file
@@ -43,8 +43,8 @@ def _ray_tracer():
     return sionna.rt
 
 
-def _triangle(*corners: tuple[float, float, float]) -> Part:
-    return Part("terrain", "concrete", np.array(corners, float), np.array([[0, 1, 2]]))
+def _triangle(*corners: tuple[float, float, float]) -> MeshPart:
+    return MeshPart("terrain", "concrete", np.array(corners, float), np.array([[0, 1, 2]]))
 
 
 # Geometry

@@ -14,7 +14,7 @@ from shapely import Polygon, box
 
 from scenes.mesh.extrusion import extrude_all
 from scenes.mesh.gltf import COLORS, glb
-from scenes.mesh.mesh_parts import Part
+from scenes.mesh.mesh_parts import MeshPart
 from scenes.mesh.rasters import rasterise
 from scenes.mesh.terrain import Terrain
 from scenes.osm.map_features import Building
@@ -40,10 +40,10 @@ def _house(footprint: Polygon = HOUSE, name: str = "1", top: float = 10.0, base:
     return Building(id=name, footprint=footprint, top=top, base=base)
 
 
-def _parts(buildings: list[Building], terrain: Terrain) -> list[Part]:
+def _parts(buildings: list[Building], terrain: Terrain) -> list[MeshPart]:
     meshes, failures = extrude_all(buildings, terrain)
     assert not failures
-    ground = Part("terrain", "soil", *terrain.mesh())
+    ground = MeshPart("terrain", "soil", *terrain.mesh())
     return [ground, *(mesh.part(["wall", "roof", "floor"], "brick", name) for name, mesh in meshes.items())]
 
 

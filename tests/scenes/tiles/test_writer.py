@@ -12,11 +12,11 @@ import trimesh
 from shapely import box
 
 from scenes.materials.itu_p2040 import itu, thickness_of
-from scenes.materials.osm_materials import Surfaces
-from scenes.materials.random_materials import Draws, draw, dress, slug
-from scenes.mesh.mesh_parts import Part, merge
+from scenes.materials.osm_materials import SurfaceMaterials
+from scenes.materials.random_materials import RandomMaterials, draw, dress, slug
+from scenes.mesh.mesh_parts import MeshPart, merge
 from scenes.mesh.rasters import materials_of, rasterise
-from scenes.osm.map_features import Building, Exclusion, Place
+from scenes.osm.map_features import Building, Exclusion, MapExtract
 from scenes.tiles.metadata import bounding_box, describe
 from scenes.tiles.mitsuba_xml import bsdfs_of, scene_xml
 from scenes.tiles.writer import put, write_sites, write_tile
@@ -29,13 +29,13 @@ from uel.radio.sites import Carrier, Cell, Site
 SIZE = 64.0
 
 
-def village(count: int = 4) -> Place:
+def village(count: int = 4) -> MapExtract:
     """Houses of 8 m on a lattice of 15 m, of brick under concrete."""
     corners = [(15 * (k % 4) - 28, 15 * (k // 4) - 28) for k in range(count)]
     buildings = tuple(
         Building(id=f"way/{k}", footprint=box(x, y, x + 8, y + 8), top=12.0 + k) for k, (x, y) in enumerate(corners)
     )
-    return Place(
+    return MapExtract(
         name="village",
         crs="EPSG:32632",
         origin=(500_000.0, 5_300_000.0),
@@ -49,25 +49,25 @@ def village(count: int = 4) -> Place:
     )
 
 
-CLASSES = Surfaces(wall="brick", roof="concrete")
+CLASSES = SurfaceMaterials(wall="brick", roof="concrete")
 
 
-def parts_of(place: Place, ground: str = "concrete") -> list[Part]:
+def parts_of(place: MapExtract, ground: str = "concrete") -> list[MeshPart]:
     """A plane, and walls and roof of every building, of classes."""
     corners = np.array([[-1.0, -1, 0], [1, -1, 0], [1, 1, 0], [-1, 1, 0]]) * 40
-    parts = [Part("terrain", ground, corners, np.array([[0, 1, 2], [0, 2, 3]]))]
+    parts = [MeshPart("terrain", ground, corners, np.array([[0, 1, 2], [0, 2, 3]]))]
     for building in place.buildings:
         west, south, east, north = building.footprint.bounds
         mesh = trimesh.creation.box(bounds=[[west, south, 0], [east, north, building.top]])
         flat, vertices = np.abs(mesh.face_normals[:, 2]) > 0.5, np.array(mesh.vertices)
         for side, faces in (("wall", ~flat), ("roof", flat)):
             label = f"{slug(building.id)}-{side}"
-            parts.append(Part("building", getattr(CLASSES, side), vertices, np.array(mesh.faces[faces]), label))
+            parts.append(MeshPart("building", getattr(CLASSES, side), vertices, np.array(mesh.faces[faces]), label))
     return parts
 
 
 def write(
-    folder: Path, place: Place, ground: str = "concrete", draws: Draws | None = None, **cover: np.ndarray
+    folder: Path, place: MapExtract, ground: str = "concrete", draws: RandomMaterials | None = None, **cover: np.ndarray
 ) -> Tile:
     classes = {building.id: CLASSES for building in place.buildings}
     parts = parts_of(place, ground)

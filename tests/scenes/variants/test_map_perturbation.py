@@ -10,7 +10,7 @@ from shapely import box
 from shapely.affinity import translate
 
 from scenes.materials.osm_materials import classify
-from scenes.osm.map_features import Building, Place
+from scenes.osm.map_features import Building, MapExtract
 from scenes.variants.map_perturbation import Perturbation, parse, perturb, perturb_sites, require_variety
 from tests.helpers.free_space import CORNERS, masts
 from tests.scenes.tiles.test_writer import village, write
@@ -21,7 +21,7 @@ EVERYTHING = "heights=0.2,missing=0.1,moved=2m,materials=swap,antenna=10deg,3m"
 MATERIALS = ("brick", "glass", "metal", "wood", "marble")
 
 
-def town(count: int = 500) -> Place:
+def town(count: int = 500) -> MapExtract:
     buildings = tuple(
         Building(
             id=f"way/{k}",
@@ -35,7 +35,7 @@ def town(count: int = 500) -> Place:
     return replace(village(), buildings=buildings)
 
 
-def by_id(place: Place) -> dict[str, Building]:
+def by_id(place: MapExtract) -> dict[str, Building]:
     return {building.id: building for building in place.buildings}
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scenes.mesh.mesh_parts import Part
+from scenes.mesh.mesh_parts import MeshPart
 from scenes.mesh.rasters import materials_of, rasterise
 from scenes.tiles.mitsuba_xml import bsdfs_of
 from scenes.tiles.writer import write_tile
@@ -27,10 +27,10 @@ def quads(corners: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return vertices, np.concatenate([index[:, [0, 1, 2]], index[:, [0, 2, 3]]])
 
 
-def joined(kind: str, material: str, pieces: list[tuple[np.ndarray, np.ndarray]]) -> Part:
+def joined(kind: str, material: str, pieces: list[tuple[np.ndarray, np.ndarray]]) -> MeshPart:
     first = np.cumsum([0, *(len(v) for v, _ in pieces)])[:-1]
     faces = np.concatenate([f + start for (_, f), start in zip(pieces, first, strict=True)])
-    return Part(kind, material, np.concatenate([v for v, _ in pieces]), faces)  # type: ignore[arg-type]
+    return MeshPart(kind, material, np.concatenate([v for v, _ in pieces]), faces)  # type: ignore[arg-type]
 
 
 def walls(x: float, y: float, side: float, top: float) -> np.ndarray:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from sim_bridge.simulator import Sionna, Tracing, rt
+from sim_bridge.simulator import Sionna, TracingConfig, rt
 from tests.conftest import ROOT
 from tests.helpers.ray_traced_scenes import bundled, empty, mast
 from uel.errors import UelError
@@ -39,7 +39,7 @@ def test_a_simulator_travels_as_its_specification() -> None:
 
 
 def test_a_scene_in_memory_cannot_travel() -> None:
-    sim = Sionna(rt.load_scene(None), mast(), Tracing(samples=100, diffraction=False))
+    sim = Sionna(rt.load_scene(None), mast(), TracingConfig(samples=100, diffraction=False))
     with pytest.raises(UelError, match=r"cannot be sent[\s\S]*do:  open it from a tile"):
         pickle.dumps(sim)
 
@@ -72,12 +72,12 @@ DDP = """
 import os, sys, torch
 import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
-from sim_bridge.tracer import Tracing, open_empty
-from uel.sites import Site
+from sim_bridge.simulator import TracingConfig, open_empty
+from uel.radio.sites import Site
 
 rank = int(sys.argv[1])
 dist.init_process_group("gloo", init_method=f"file://{sys.argv[2]}", rank=rank, world_size=2)
-sim = open_empty((Site(position=(3.0, -2.0, 20.0)),), Tracing(samples=100, diffraction=False))
+sim = open_empty((Site(position=(3.0, -2.0, 20.0)),), TracingConfig(samples=100, diffraction=False))
 torch.manual_seed(0)
 net = DistributedDataParallel(torch.nn.Linear(2, 2))
 optimizer = torch.optim.SGD(net.parameters(), lr=10.0)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from sim_bridge.backend.torch_drjit import bridged
+from sim_bridge.backend.torch_drjit import call_drjit
 from sim_bridge.simulator import Sionna
 from tests.helpers.ray_traced_scenes import empty, mast
 from tests.sim_bridge.test_simulator import HERE, STREET, canyon, gradient_of
@@ -62,7 +62,7 @@ def test_threads_and_two_simulators_do_not_mix(sim: Sionna) -> None:
 @pytest.mark.parametrize("bad", [torch.zeros(0), torch.zeros(3, dtype=torch.long)])
 def test_what_dr_jit_cannot_take_is_refused_and_no_abort(bad: Tensor) -> None:
     with pytest.raises(UelError, match="takes tensors of floats that are not empty"):
-        bridged(lambda x: [x], [bad])
+        call_drjit(lambda x: [x], [bad])
 
 
 def test_an_exception_inside_leaves_the_bridge_whole(sim: Sionna) -> None:
@@ -70,8 +70,8 @@ def test_an_exception_inside_leaves_the_bridge_whole(sim: Sionna) -> None:
         raise RuntimeError("inside")
 
     with pytest.raises(RuntimeError, match="inside"):
-        bridged(fail, [torch.ones(2)])
-    (answer,) = bridged(lambda x: [x * 2], [torch.ones(2)])
+        call_drjit(fail, [torch.ones(2)])
+    (answer,) = call_drjit(lambda x: [x * 2], [torch.ones(2)])
     assert answer.tolist() == [2.0, 2.0]
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from sim_bridge.backend import sionna_internals
-from sim_bridge.chains.atlas import Atlas, AtlasPlan, geometry_key
+from sim_bridge.chains.atlas import Atlas, AtlasConfig, geometry_key
 from sim_bridge.paths import dispatch, solver
 from sim_bridge.simulator import Sionna
 from tests.helpers.ray_traced_scenes import bundled, gradient, mast
@@ -15,7 +15,7 @@ from uel.core.grid import Grid
 from uel.errors import UelError
 
 SITES = mast((-30.0, 2.0, 12.0)) + mast((30.0, -4.0, 9.0))
-GRID, PLAN = Grid(size=128.0, pixel=4.0), AtlasPlan(pixel=4.0, rays=100_000, depth=2)
+GRID, PLAN = Grid(size=128.0, pixel=4.0), AtlasConfig(pixel=4.0, rays=100_000, depth=2)
 
 
 def canyon(**tracing: object) -> Sionna:
@@ -151,7 +151,7 @@ def test_thin_places_are_searched_when_it_is_built(monkeypatch: pytest.MonkeyPat
 
 def test_a_search_without_paths_teaches_no_chain() -> None:
     sim = canyon()
-    nothing = solver.Resolved(sionna_internals.PathsBuffer(0, 2, False), 0, dispatch.search_plan(sim))
+    nothing = solver.ResolvedPaths(sionna_internals.PathsBuffer(0, 2, False), 0, dispatch.search_plan(sim))
     assert [tuple(part.shape) for part in solver.chains(nothing, sim.facets)] == [(0,), (0,), (0, 2)]
 
 
@@ -176,7 +176,7 @@ def test_an_atlas_is_audited_when_it_is_built(atlas: Atlas) -> None:
 
 def test_a_plan_without_rays_is_refused() -> None:
     with pytest.raises(UelError, match="needs rays"):
-        AtlasPlan(rays=0)
+        AtlasConfig(rays=0)
 
 
 def close_share(one: torch.Tensor, other: torch.Tensor) -> float:

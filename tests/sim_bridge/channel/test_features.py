@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from sim_bridge.channel import ofdm, phy_abstraction
-from sim_bridge.channel.cell_measurements import Network
-from sim_bridge.channel.features import MeasurePlan, measure, over_time
+from sim_bridge.channel.cell_measurements import InterferenceNetwork
+from sim_bridge.channel.features import FeatureConfig, measure, over_time
 from tests.helpers.ray_traced_scenes import bundled, distance, empty, friis
 from uel.core.units import SPEED_OF_LIGHT
 from uel.errors import UelError
@@ -18,7 +18,7 @@ from uel.radio.sinr import noise_dbm
 from uel.radio.sites import Array, Carrier, Cell, Site
 from uel.survey.feature_schema import FEATURES, LAYERS
 
-PLAN = MeasurePlan(frequencies=16, csi_taps=8, paths=3, taps=5, neighbours=4)
+PLAN = FeatureConfig(frequencies=16, csi_taps=8, paths=3, taps=5, neighbours=4)
 STILL = torch.zeros(1, 3)
 
 
@@ -192,7 +192,7 @@ def test_a_late_echo_is_noise() -> None:
     )
     from sim_bridge.channel.cell_measurements import signals
 
-    told = signals(Network.of(sim, 7.0), late, PLAN)
+    told = signals(InterferenceNetwork.of(sim, 7.0), late, PLAN)
     assert float(told["leakage_share"]) == pytest.approx(0.5)
     # As much falls outside as arrives in time; the two antennas share what falls outside, one has all that arrives.
     assert float(told["sinr_db"]) == pytest.approx(10 * math.log10(2), abs=0.5)
@@ -210,8 +210,8 @@ def test_a_late_echo_is_noise() -> None:
 )
 def test_plans_that_cannot_be(change: dict, message: str) -> None:
     with pytest.raises(UelError, match=message):
-        MeasurePlan(**change)
-    assert MeasurePlan(layers=LAYERS[:2]).features.keys() == {n for n, f in FEATURES.items() if f.layer != "sys"}
+        FeatureConfig(**change)
+    assert FeatureConfig(layers=LAYERS[:2]).features.keys() == {n for n, f in FEATURES.items() if f.layer != "sys"}
 
 
 def test_fading_averages_to_the_gain_of_maps() -> None:

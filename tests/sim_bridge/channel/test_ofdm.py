@@ -22,7 +22,7 @@ from tests.helpers.ray_traced_scenes import (
 from uel.radio.nr_measurements import cyclic_prefix
 from uel.radio.sites import Array, Carrier
 
-import mitsuba as mi  # isort: skip  (after tests.worlds, which finds a usable LLVM)
+import mitsuba as mi  # isort: skip  (after tests.helpers.ray_traced_scenes, which finds a usable LLVM)
 import sionna.rt as rt  # isort: skip
 
 CARRIER = Carrier(frequency=FREQUENCY)

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 import scenes
-from sim_bridge.commands.radio_map import MapConfig, make_maps
-from sim_bridge.scene.tracing_config import Tracing
+from sim_bridge.commands.radio_map import RadioMapConfig, make_maps
+from sim_bridge.scene.tracing_config import TracingConfig
 from tests.scenes.test_builder import map_file
 from uel.cli import main
 from uel.core.units import to_db
@@ -17,7 +17,7 @@ from uel.geo.tile import Tile
 from uel.radio import radio_map_io
 from uel.radio.sinr import sinr
 
-FEW = Tracing(map_rays=200_000, samples=10_000, diffraction=False)
+FEW = TracingConfig(map_rays=200_000, samples=10_000, diffraction=False)
 
 
 @pytest.fixture(scope="module")
@@ -29,8 +29,8 @@ def village(tmp_path_factory: pytest.TempPathFactory) -> Tile:
     return Tile.open(tile.folder)
 
 
-def config(tile: Tile, out: Path, **changes: object) -> MapConfig:
-    return MapConfig(**{"tiles": (tile.folder,), "pixel": 4.0, "tracing": FEW, "out": out, "check": 40, **changes})
+def config(tile: Tile, out: Path, **changes: object) -> RadioMapConfig:
+    return RadioMapConfig(**{"tiles": (tile.folder,), "pixel": 4.0, "tracing": FEW, "out": out, "check": 40, **changes})
 
 
 def test_a_map_agrees_with_paths_and_is_reused(village: Tile, tmp_path: Path) -> None:
@@ -77,5 +77,5 @@ def test_what_cannot_be_mapped_is_refused_before_the_first_ray(village: Tile, tm
     with pytest.raises(UelError, match="no tile here"):
         make_maps(config(village, tmp_path, tiles=(village.folder, tmp_path / "nowhere")))
     with pytest.raises(UelError, match="no tile to map"):
-        MapConfig(tiles=())
+        RadioMapConfig(tiles=())
     assert not list(tmp_path.iterdir())

@@ -51,13 +51,13 @@ def copied(surveyed: Path, tmp_path: Path) -> Path:
 
 def test_a_survey_holds_what_the_tracer_says(surveyed: Path, village: Path) -> None:
     """Gains of the survey against the full search, at the same places."""
-    from sim_bridge.scene.tracing_config import Tracing
+    from sim_bridge.scene.tracing_config import TracingConfig
     from sim_bridge.simulator import open as open_simulator
 
     survey, tile = Survey.open(surveyed), Tile.open(village)
     assert set(survey.manifest.features) == {name for name, feature in FEATURES.items() if feature.layer == "rt"}
     got = survey["village"]
-    sim = open_simulator(tile, tile.sites, Tracing(diffraction=False, samples=10_000))
+    sim = open_simulator(tile, tile.sites, TracingConfig(diffraction=False, samples=10_000))
     want = sim.paths(got.truth.position[got.valid])
     both = want.known & got.truth.known[got.valid]
     assert both.float().mean() > 0.6

@@ -16,7 +16,7 @@ from uel.errors import UelError
 QUICK = ("RX position", "TX height", "TX azimuth", "RX orientation")
 
 
-def rows(scene: str, *parameters: str, count: int = 20) -> list[gradient_check.Row]:
+def rows(scene: str, *parameters: str, count: int = 20) -> list[gradient_check.GradientRow]:
     return gradient_check.table(count, trials={scene: replace(TRIALS[scene], parameters=parameters)})
 
 
@@ -49,10 +49,10 @@ def test_a_detached_quantity_is_found_out(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_the_table_in_words_and_as_json(tmp_path: Path) -> None:
     found = [
-        gradient_check.Row("a", "paths", "p", "path gain", "ok", 2.3e-4, 100),
-        gradient_check.Row("b", "paths", "p", "path gain", "ok", 4.2e-3, 100),
-        gradient_check.Row("a", "paths", "p", "ToA", "zero", None, 100),
-        gradient_check.Row("a", "map", "q", "all", "refused"),
+        gradient_check.GradientRow("a", "paths", "p", "path gain", "ok", 2.3e-4, 100),
+        gradient_check.GradientRow("b", "paths", "p", "path gain", "ok", 4.2e-3, 100),
+        gradient_check.GradientRow("a", "paths", "p", "ToA", "zero", None, 100),
+        gradient_check.GradientRow("a", "map", "q", "all", "refused"),
     ]
     text = gradient_check.markdown(found)
     assert "| paths | p | 4e-3 | 0 | – |" in text

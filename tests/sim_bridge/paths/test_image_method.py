@@ -8,19 +8,19 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from sim_bridge.paths import dispatch, solver
-from sim_bridge.paths.image_method import EDGE, MIRROR, SCATTER, THROUGH, Bends, turning_points
-from sim_bridge.paths.solver import Resolved
+from sim_bridge.paths.image_method import EDGE, MIRROR, SCATTER, THROUGH, InteractionPlanes, turning_points
+from sim_bridge.paths.solver import ResolvedPaths
 from sim_bridge.scene import scene_parameters
 from tests.helpers import ray_traced_scenes
 from uel.radio.sites import Site
 
 
-def bends(*kinds: list[int], seed: int = 0) -> Bends:
+def bends(*kinds: list[int], seed: int = 0) -> InteractionPlanes:
     """Random walls and edges, the same number for each path."""
     generator = torch.Generator().manual_seed(seed)
     kind = torch.tensor(kinds)
     draw = lambda: torch.randn(*kind.shape, 3, generator=generator, dtype=torch.float64)  # noqa: E731
-    return Bends(kind, 10 * draw(), normalize(draw(), dim=-1), 10 * draw())
+    return InteractionPlanes(kind, 10 * draw(), normalize(draw(), dim=-1), 10 * draw())
 
 
 def ends(rows: int) -> tuple[Tensor, Tensor]:
@@ -29,7 +29,7 @@ def ends(rows: int) -> tuple[Tensor, Tensor]:
     return source, target
 
 
-def length(bends: Bends, source: Tensor, target: Tensor) -> Tensor:
+def length(bends: InteractionPlanes, source: Tensor, target: Tensor) -> Tensor:
     """Metres from the source by way of all turning points to the target."""
     line = torch.cat([source[:, None], turning_points(bends, source, target), target[:, None]], 1)
     return line.diff(dim=1).norm(dim=-1).sum(1)
@@ -50,7 +50,7 @@ def test_derivatives_are_those_of_differences() -> None:
 
 def test_what_is_unfolded_is_kept_only_while_nothing_moves() -> None:
     met, (source, target) = bends(*KINDS), ends(len(KINDS))
-    paths = object.__new__(Resolved)  # without a buffer of Sionna's
+    paths = object.__new__(ResolvedPaths)  # without a buffer of Sionna's
     first = paths.unfolded(met, source, target, False)
     assert paths.unfolded(met, source.clone(), target, False) is first
     other = paths.unfolded(met, source, target + 1.0, False)
@@ -114,7 +114,7 @@ def test_a_way_grows_as_its_last_stretch_points() -> None:
         )
         for part in (1, 2)
     )
-    met = Bends(kind, corner, axis, torch.zeros_like(corner))
+    met = InteractionPlanes(kind, corner, axis, torch.zeros_like(corner))
     source = torch.tensor([[-40.0, -30.0, 25.0]] * 3, dtype=torch.float64)
     target = torch.tensor([[30.0, 45.0, 1.5]] * 3, dtype=torch.float64, requires_grad=True)
     (slope,) = torch.autograd.grad(length(met, source, target).sum(), target)

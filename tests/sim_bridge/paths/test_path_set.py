@@ -8,7 +8,7 @@ from tests.helpers.ray_traced_scenes import bundled, empty, mast, sector
 from uel.core.units import SPEED_OF_LIGHT
 from uel.radio.sites import Array
 
-import mitsuba as mi  # isort: skip  (after tests.worlds, which finds a usable LLVM)
+import mitsuba as mi  # isort: skip  (after tests.helpers.ray_traced_scenes, which finds a usable LLVM)
 import sionna.rt as rt  # isort: skip
 
 STREET = torch.tensor([[25.0, -3.0, 1.5], [24.0, 12.0, 1.5], [-50.0, 5.0, 1.5], [40.0, 2.0, 1.5]])

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from sim_bridge.survey.engines import Failure, Local, Outcome, Processes, gpus_of, run
-from sim_bridge.survey.ray_cluster import Ray
-from sim_bridge.survey.worker import Work
+from sim_bridge.survey.engines import LocalEngine, ProcessEngine, UnitFailure, UnitOutcome, gpus_of, run
+from sim_bridge.survey.ray_cluster import RayEngine
+from sim_bridge.survey.worker import SurveyJob
 from tests.conftest import ROOT
 from tests.helpers.scripted_work import Script
 from tests.helpers.surveys import content, dying, made, toy_work
@@ -28,11 +28,13 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return content(made(tmp_path_factory.mktemp("whole") / "survey").folder)
 
 
-def crew(engine: str, work: Work):
-    return Local(work) if engine == "local" else (Processes if engine == "processes" else Ray)(work, 2, 1)
+def crew(engine: str, work: SurveyJob):
+    return (
+        LocalEngine(work) if engine == "local" else (ProcessEngine if engine == "processes" else RayEngine)(work, 2, 1)
+    )
 
 
-def finished(folder: Path, engine: str) -> list[Outcome]:
+def finished(folder: Path, engine: str) -> list[UnitOutcome]:
     """Make what is left."""
     work = toy_work(folder)
     work.prepare()
@@ -101,7 +103,7 @@ def test_a_dead_workers_unit_is_made_again_and_a_failing_one_is_told(tmp_path: P
     outcomes = {outcome.number: outcome for outcome in run(crew(engine, work), UNITS)}
     assert (folder / ".died").exists()
     assert sorted(outcomes) == list(UNITS)
-    assert [n for n, outcome in outcomes.items() if isinstance(outcome, Failure)] == [2]
+    assert [n for n, outcome in outcomes.items() if isinstance(outcome, UnitFailure)] == [2]
     assert "no light at the end" in outcomes[2].text
     assert "Traceback" in outcomes[2].text
     assert [unit.number for unit in Survey.open(folder).waiting()] == [2]
@@ -114,7 +116,7 @@ def test_a_dead_worker_is_replaced(tmp_path: Path, engine: str) -> None:
     script = Script(tmp_path, "dies once")
     outcomes = list(run(crew(engine, script), range(4)))
     assert sorted(outcome.number for outcome in outcomes) == [0, 1, 2, 3]
-    assert not [outcome for outcome in outcomes if isinstance(outcome, Failure)]
+    assert not [outcome for outcome in outcomes if isinstance(outcome, UnitFailure)]
     assert [script.asked(number) for number in range(4)] == [1, 2, 1, 1]
 
 
@@ -124,13 +126,13 @@ def test_a_unit_gets_three_attempts(tmp_path: Path, engine: str) -> None:
     assert sorted(outcome.number for outcome in run(crew(engine, once), range(3))) == [0, 1, 2]
     assert [once.asked(number) for number in range(3)] == [2, 2, 2]
     outcomes = list(run(crew(engine, Script(tmp_path, "broken")), range(2)))
-    assert all(isinstance(outcome, Failure) and "cannot begin" in outcome.text for outcome in outcomes)
+    assert all(isinstance(outcome, UnitFailure) and "cannot begin" in outcome.text for outcome in outcomes)
 
 
 def test_a_unit_that_kills_every_process_is_told_after_three(tmp_path: Path) -> None:
     script = Script(tmp_path, "always dies")
-    (outcome,) = run(Processes(script, 1, 1), [4])
-    assert isinstance(outcome, Failure)
+    (outcome,) = run(ProcessEngine(script, 1, 1), [4])
+    assert isinstance(outcome, UnitFailure)
     assert "process died" in outcome.text
     assert script.asked(4) == 3
 
@@ -148,7 +150,7 @@ def test_each_worker_sees_its_own_gpus(tmp_path: Path) -> None:
     assert [gpus_of(worker, 0.5) for worker in range(4)] == ["0", "0", "1", "1"]
     assert [gpus_of(worker, 2.0) for worker in range(2)] == ["0,1", "2,3"]
     assert gpus_of(3, 0.0) is None
-    list(run(Processes(Script(tmp_path, "works"), 2, 1, gpus=1.0), range(2)))
+    list(run(ProcessEngine(Script(tmp_path, "works"), 2, 1, gpus=1.0), range(2)))
     assert sorted(line.split()[1] for line in (tmp_path / "asked").read_text().splitlines()) == ["0", "1"]
 
 
@@ -190,11 +192,11 @@ def test_a_full_disk_is_told_and_what_is_done_is_kept(tmp_path: Path, whole: dic
         work = replace(toy_work(tmp_path / "survey"), folder=disk / "survey")
         work.prepare()
         with pytest.raises(UelError, match=r"cannot be written[\s\S]*No space left[\s\S]*same command goes on"):
-            list(run(Local(work), UNITS))
+            list(run(LocalEngine(work), UNITS))
         left = Survey.open(disk / "survey").waiting()
         assert 0 < len(left) < len(UNITS)
         subprocess.run(["mount", "-o", "remount,size=8m", str(disk)], check=True)
-        list(run(Local(work), [unit.number for unit in left]))
+        list(run(LocalEngine(work), [unit.number for unit in left]))
         assert content(disk / "survey") == whole
         assert not list((disk / "survey").rglob("*.part"))
     finally:

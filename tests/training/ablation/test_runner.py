@@ -11,26 +11,26 @@ import torch
 from explorer.analysis.artefact_index import ablations
 from explorer.reports import ablation
 from tests.helpers.ablation_tile import CONFIG, PLAN, a_batch, task_of, town_of
-from tests.helpers.toy_city import toy_world
+from tests.helpers.toy_city import toy_deployment
 from training.ablation import runner
 from training.ablation.grid import AblateConfig, Variant, variants
 from training.ablation.runner import ablate
-from training.ablation.scenario import Town
-from training.data.deployment import World
-from training.locator.few_labels import Pool
-from training.locator.physics_schedule import Loss
+from training.ablation.scenario import AblationDeployment
+from training.data.deployment import Deployment
+from training.locator.few_labels import FewLabelPool
+from training.locator.physics_schedule import LossKind
 from uel import cli
 from uel.errors import UelError
-from uel.results.ablation import Row, read_table, write_table
+from uel.results.ablation import AblationRow, read_table, write_table
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> World:
-    return toy_world(tmp_path_factory.mktemp("toy") / "tile")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Deployment:
+    return toy_deployment(tmp_path_factory.mktemp("toy") / "tile")
 
 
 @pytest.fixture
-def town(world: World) -> Town:
+def town(world: Deployment) -> AblationDeployment:
     return town_of(world, CONFIG)
 
 
@@ -39,7 +39,7 @@ def town(world: World) -> Town:
 
 @pytest.mark.parametrize("loss", ["none", "map"])
 def test_a_place_that_is_not_told_has_no_gradient(
-    world: World, town: Town, loss: Loss, monkeypatch: pytest.MonkeyPatch
+    world: Deployment, town: AblationDeployment, loss: LossKind, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     task, batch = task_of(world, replace(PLAN, loss=loss), monkeypatch), a_batch(town)
     assert batch.labelled == 4
@@ -53,7 +53,7 @@ def test_a_place_that_is_not_told_has_no_gradient(
 
 
 def test_reports_without_a_place_teach_by_physics_alone(
-    world: World, town: Town, monkeypatch: pytest.MonkeyPatch
+    world: Deployment, town: AblationDeployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     batch = a_batch(town)
     others = town.observed[0][90:94]
@@ -64,13 +64,13 @@ def test_reports_without_a_place_teach_by_physics_alone(
         assert (told == pytest.approx(other, rel=1e-6)) == same
 
 
-def test_labels_are_the_same_with_and_without_others(town: Town) -> None:
+def test_labels_are_the_same_with_and_without_others(town: AblationDeployment) -> None:
     with_others, alone = a_batch(town, number=5), a_batch(town, unlabelled=0, number=5)
     assert torch.equal(with_others.position[:4], alone.position)
     assert torch.equal(with_others.reports.rsrp_dbm[:4], alone.reports.rsrp_dbm)
 
 
-def test_phones_that_are_judged_on_are_in_no_pool(town: Town) -> None:
+def test_phones_that_are_judged_on_are_in_no_pool(town: AblationDeployment) -> None:
     judged = {tuple(p) for p in town.observed[1].position[: CONFIG.phones].tolist()}
     pools = [town.pool(Variant(labels=0, seed=seed)) for seed in (1, 2)]
     for pool in pools:
@@ -82,9 +82,9 @@ def test_phones_that_are_judged_on_are_in_no_pool(town: Town) -> None:
     assert few.held == 6
 
 
-def test_a_pool_needs_labels(town: Town) -> None:
+def test_a_pool_needs_labels(town: AblationDeployment) -> None:
     with pytest.raises(UelError, match="labels"):
-        Pool(town.observed[0], torch.zeros(3, 2))
+        FewLabelPool(town.observed[0], torch.zeros(3, 2))
 
 
 # ---- the whole ------------------------------------------------------------------------------------------
@@ -95,7 +95,9 @@ def untimed(folder: Path) -> list[dict[str, str]]:
         return [{k: v for k, v in row.items() if "cpu" not in k} for row in csv.DictReader(file)]
 
 
-def test_killed_and_resumed_it_is_the_same_table(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_killed_and_resumed_it_is_the_same_table(
+    world: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     whole = ablate(CONFIG, town_of(world, CONFIG))
     rows = read_table(whole / "table.csv")
@@ -135,7 +137,7 @@ def test_killed_and_resumed_it_is_the_same_table(world: World, tmp_path: Path, m
     assert len(ablations(tmp_path / "runs")[1]) == 1
 
 
-def test_equal_time_is_bought_by_steps(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_equal_time_is_bought_by_steps(world: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     config = replace(CONFIG, losses=("none", "map"), alone=(), budgets=("steps", "time"), conditions=("M0", "M1"))
     folder = ablate(config, town_of(world, config))
@@ -153,14 +155,14 @@ def test_equal_time_is_bought_by_steps(world: World, tmp_path: Path, monkeypatch
     assert all((folder / "figures" / f"{name}.png").stat().st_size > 1000 for name in ("labels", "gain", "cost"))
 
 
-def row(loss: str, p50: float, seed: int = 1, **other: object) -> Row:
-    values = dict.fromkeys(Row.__dataclass_fields__) | {
+def row(loss: str, p50: float, seed: int = 1, **other: object) -> AblationRow:
+    values = dict.fromkeys(AblationRow.__dataclass_fields__) | {
         "loss": loss, "features": "" if loss == "none" else "rsrp+ta+aoa", "labels": 500, "seed": seed, "map": "M0",
         "rt_fraction": 0.1 if "rt" in loss else 0.0, "budget": "time", "p50_m": p50, "p95_m": 3 * p50, "r50": 1.0,
         "train_cpu_s": 10.0, "rt_cpu_s": 0.0, "evidence": "input", "truth": "paths", "steps": 100, "rt_batches": 0,
         "cell": f"{loss}-{seed}-{other.get('budget')}",
     }  # fmt: skip
-    return Row(**(values | other))  # type: ignore[arg-type]
+    return AblationRow(**(values | other))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("best", "said"), [(30.0, "Physics lowers p50 by 15 % or more"), (39.0, "does not reach")])

@@ -11,27 +11,29 @@ import torch
 from explorer.reports.calibration import alone, far
 from tests.helpers.free_space import CORNERS, masts
 from tests.helpers.toy_city import toy_tile
-from training.calibration.optimizers import Fitted
-from training.calibration.parameters import Beliefs, Unknowns
-from training.calibration.result import Found
+from training.calibration.optimizers import FitResult
+from training.calibration.parameters import CalibrationParameters, PriorConfig
+from training.calibration.result import CalibrationResult
 
 BRICK = {"relative_permittivity": 3.9, "conductivity": 0.03, "thickness": 0.1, "scattering_coefficient": 0.0}
 
 
 @pytest.fixture(scope="module")
-def unknowns(tmp_path_factory: pytest.TempPathFactory) -> Unknowns:
+def unknowns(tmp_path_factory: pytest.TempPathFactory) -> CalibrationParameters:
     folder: Path = tmp_path_factory.mktemp("found")
-    return Unknowns.of(toy_tile(folder / "toy"), masts(CORNERS[0]), {"itu_brick": BRICK}, Beliefs())
+    return CalibrationParameters.of(toy_tile(folder / "toy"), masts(CORNERS[0]), {"itu_brick": BRICK}, PriorConfig())
 
 
-def test_starts_that_end_elsewhere_at_the_same_cost_widen_what_was_found(unknowns: Unknowns) -> None:
+def test_starts_that_end_elsewhere_at_the_same_cost_widen_what_was_found(unknowns: CalibrationParameters) -> None:
     """Half of the probability a deviation away: a variance of a half, seen from the best place."""
     here = torch.zeros(len(unknowns), dtype=torch.float64)
     there = here.index_fill(0, torch.tensor([0]), 1.0)
     narrow, told = 1e-4 * torch.eye(len(unknowns), dtype=torch.float64), torch.ones(len(unknowns))
 
-    def found(*ends: tuple[torch.Tensor, float]) -> Found:
-        return Found(unknowns, {"itu_brick": BRICK}, [Fitted(at, cost, 1.0) for at, cost in ends], narrow, told, 3.5e9)
+    def found(*ends: tuple[torch.Tensor, float]) -> CalibrationResult:
+        return CalibrationResult(
+            unknowns, {"itu_brick": BRICK}, [FitResult(at, cost, 1.0) for at, cost in ends], narrow, told, 3.5e9
+        )
 
     assert found((here, 5.0)).width[0] == pytest.approx(0.01)
     torn = found((here, 5.0), (there, 5.0))
@@ -40,7 +42,7 @@ def test_starts_that_end_elsewhere_at_the_same_cost_widen_what_was_found(unknown
     assert torn.verdict(0) == "weak"
     assert torn.starts()["converged"] == 1  # for within its valley each is sure
     assert found((here, 5.0), (there, 19.9)).width[0] == pytest.approx(math.sqrt(0.5), rel=1e-3)  # as good as equal
-    both = replace(found((here, 5.0)), fits=[Fitted(here, 5.0, 1.0, beside=[(6.0, there.tolist())])])
+    both = replace(found((here, 5.0)), fits=[FitResult(here, 5.0, 1.0, beside=[(6.0, there.tolist())])])
     assert both.width[0] == pytest.approx(math.sqrt(0.5), rel=1e-3)  # a single start that looked into both
     again = found((here, 5.0), (here + 1e-3, 5.5), (here - 1e-3, 6.0), (there, 6.0))
     assert again.width[0] == pytest.approx(math.sqrt(0.5), rel=1e-3)  # a place found thrice is one place
@@ -50,8 +52,8 @@ def test_starts_that_end_elsewhere_at_the_same_cost_widen_what_was_found(unknown
 
 
 def test_a_fit_is_read_as_it_was_written() -> None:
-    done = Fitted(torch.tensor([0.5, -1.0], dtype=torch.float64), 3.0, 1.0, "at rest", beside=[(4.0, [1.0, 2.0])])
-    again = Fitted.read(json.loads(json.dumps(done.told())))
+    done = FitResult(torch.tensor([0.5, -1.0], dtype=torch.float64), 3.0, 1.0, "at rest", beside=[(4.0, [1.0, 2.0])])
+    again = FitResult.read(json.loads(json.dumps(done.told())))
     assert again.told() == done.told()
     assert [(cost, theta.tolist()) for cost, theta in again.ends] == [(3.0, [0.5, -1.0]), (4.0, [1.0, 2.0])]
 

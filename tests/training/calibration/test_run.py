@@ -12,20 +12,20 @@ from torch import Tensor
 from scenes.materials.itu_p2040 import RadioMaterial, reflection
 from scenes.tiles.writer import write_sites
 from scenes.variants.calibrated_tile import corrected
-from sim_bridge.chains.atlas import AtlasPlan
-from sim_bridge.paths.chain_pool import Pool, gather
+from sim_bridge.chains.atlas import AtlasConfig
+from sim_bridge.paths.chain_pool import ChainPool, gather
 from sim_bridge.scene import scene_parameters
-from sim_bridge.scene.tracing_config import Tracing
+from sim_bridge.scene.tracing_config import TracingConfig
 from sim_bridge.simulator import Sionna
 from sim_bridge.simulator import open as open_simulator
 from tests.helpers.ray_traced_scenes import slab_reflection
 from tests.scenes.variants.test_mesh_perturbation import houses
 from training.calibration import run, synthetic_truth
-from training.calibration.objective import Problem, Residuals
-from training.calibration.optimizers import FitPlan, fit, posterior
-from training.calibration.parameters import Beliefs, Unknowns
-from training.calibration.result import Found, judge
-from training.calibration.setup import CalibrateConfig, Pretend, merged
+from training.calibration.objective import CalibrationObjective, Residuals
+from training.calibration.optimizers import FitConfig, fit, posterior
+from training.calibration.parameters import CalibrationParameters, PriorConfig
+from training.calibration.result import CalibrationResult, judge
+from training.calibration.setup import CalibrateConfig, SyntheticTruthConfig, merged
 from uel.errors import UelError
 from uel.geo.tile import Tile
 from uel.measurement.drive_test import Drive, reports_of
@@ -39,9 +39,9 @@ SITES = (
         cells=tuple(Cell(azimuth_deg=a, tilt_deg=20.0, array=BEAM) for a in (150.0, 270.0)),
     ),
 )
-TRACING = Tracing(max_depth=2, samples=5000, chunk=64, diffraction=False)
-CHAINS = AtlasPlan(rays=100_000, depth=2, pixel=4.0, settle=0, audit=0)
-BELIEFS = Beliefs(azimuth_deg=10.0, tilt_deg=3.0, height=1.0)
+TRACING = TracingConfig(max_depth=2, samples=5000, chunk=64, diffraction=False)
+CHAINS = AtlasConfig(rays=100_000, depth=2, pixel=4.0, settle=0, audit=0)
+BELIEFS = PriorConfig(azimuth_deg=10.0, tilt_deg=3.0, height=1.0)
 
 
 class World:
@@ -51,7 +51,7 @@ class World:
         self.tile = tile
         self.sim: Sionna = open_simulator(tile, SITES, TRACING)
         self.known = scene_parameters.materials(self.sim.scene)
-        self.unknowns = Unknowns.of(tile, SITES, self.known, BELIEFS)
+        self.unknowns = CalibrationParameters.of(tile, SITES, self.known, BELIEFS)
         random = torch.Generator().manual_seed(3)
         places = (torch.rand(400, 2, generator=random) - 0.5) * 60
         self.position = places[tile.outdoor(places)][:160]
@@ -60,16 +60,16 @@ class World:
             [height + r for r in (-2.0, -1.0, 0.0, 1.0, 2.0)]
         )
 
-    def problem(self, theta: Tensor, noise_db: float, seed: int = 0) -> Problem:
+    def problem(self, theta: Tensor, noise_db: float, seed: int = 0) -> CalibrationObjective:
         """Levels measured in the world that `theta` says."""
         given = self.unknowns.given(theta)
         with torch.no_grad():
-            said = Problem.predicted(self.sim.trace(self.position, **given), self.unknowns.power_db(theta))
+            said = CalibrationObjective.predicted(self.sim.trace(self.position, **given), self.unknowns.power_db(theta))
         level = (said.level_db + reference_power_dbm(SITES)).float()
         level += noise_db * torch.randn(level.shape, generator=torch.Generator().manual_seed(seed))
         level = torch.where(said.paths > 0, level, torch.nan)
         toa = torch.where(said.paths > 0, said.arrival.float() / 299792458.0, torch.nan)
-        return Problem.of(self.pool, self.unknowns, Drive(self.position, reports_of(level, toa)), 1.0)
+        return CalibrationObjective.of(self.pool, self.unknowns, Drive(self.position, reports_of(level, toa)), 1.0)
 
 
 @pytest.fixture(scope="module")
@@ -106,9 +106,9 @@ def test_what_is_believed_is_where_numbers_are_zero(world: World) -> None:
 
 def test_beliefs_that_are_none_are_refused() -> None:
     with pytest.raises(UelError, match="nothing is to be learned"):
-        Beliefs(**dict.fromkeys(Beliefs.__dataclass_fields__, 0.0))
+        PriorConfig(**dict.fromkeys(PriorConfig.__dataclass_fields__, 0.0))
     with pytest.raises(UelError, match="standard deviations"):
-        Beliefs(height=-1.0)
+        PriorConfig(height=-1.0)
 
 
 # ---- paths and derivatives -----------------------------------------------------------------------------------
@@ -131,9 +131,9 @@ def test_a_part_of_a_pool_is_the_pool_of_that_part(world: World, tmp_path: Path)
     whole, part = world.pool.freeze().trace().gain(), world.pool.of(index).freeze().trace().gain()
     torch.testing.assert_close(part, whole[index])
     world.pool.save(tmp_path)
-    torch.testing.assert_close(Pool.load(tmp_path, world.sim, world.position).freeze().trace().gain(), whole)
+    torch.testing.assert_close(ChainPool.load(tmp_path, world.sim, world.position).freeze().trace().gain(), whole)
     with pytest.raises(UelError, match="no readable chains"):
-        Pool.load(tmp_path / "nowhere", world.sim, world.position)
+        ChainPool.load(tmp_path / "nowhere", world.sim, world.position)
 
 
 def test_chains_refuse_what_they_do_not_know(world: World) -> None:
@@ -166,7 +166,7 @@ def test_differences_agree_with_gradients_through_the_tracer(world: World) -> No
 def test_a_wrong_world_is_found_again(world: World) -> None:
     true = synthetic_truth.drawn(world.unknowns, seed=5)
     problem = world.problem(true, noise_db=1.0)
-    done = fit(problem, torch.zeros_like(true), FitPlan())
+    done = fit(problem, torch.zeros_like(true), FitConfig())
     covariance, _ = posterior(problem, done.theta)
     width = covariance.diagonal().sqrt()
     assert done.status == "at rest"
@@ -184,7 +184,7 @@ def test_a_wrong_world_is_found_again(world: World) -> None:
 def test_torch_optimizers_go_the_same_way(world: World, method: str) -> None:
     true = synthetic_truth.drawn(world.unknowns, seed=5)
     problem = world.problem(true, noise_db=1.0)
-    done = fit(problem, torch.zeros_like(true), FitPlan(method=method, steps=4, scan=0))  # type: ignore[arg-type]
+    done = fit(problem, torch.zeros_like(true), FitConfig(method=method, steps=4, scan=0))  # type: ignore[arg-type]
     costs = [row["cost"] for row in done.curve]
     assert done.cost < costs[0] - 50
     assert done.cost == pytest.approx(min(costs), abs=1e-6)
@@ -193,14 +193,14 @@ def test_torch_optimizers_go_the_same_way(world: World, method: str) -> None:
 def test_a_fit_stops_at_the_last_good_state(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     problem = world.problem(synthetic_truth.drawn(world.unknowns, seed=5), noise_db=1.0)
     start = torch.zeros(len(world.unknowns), dtype=torch.float64)
-    real = Problem.cost
+    real = CalibrationObjective.cost
 
-    def broken(self: Problem, left: Residuals, theta: Tensor, scale: float) -> Tensor:
+    def broken(self: CalibrationObjective, left: Residuals, theta: Tensor, scale: float) -> Tensor:
         return real(self, left, theta, scale) if float(theta.detach().abs().max()) == 0 else theta.sum() * torch.nan
 
-    monkeypatch.setattr(Problem, "cost", broken)
+    monkeypatch.setattr(CalibrationObjective, "cost", broken)
     for method in ("gauss-newton", "adam"):
-        done = fit(problem, start, FitPlan(method=method, scan=0, steps=3))  # type: ignore[arg-type]
+        done = fit(problem, start, FitConfig(method=method, scan=0, steps=3))  # type: ignore[arg-type]
         assert "last good state" in done.status
         assert bool(done.theta.isfinite().all())
         assert np.isfinite(done.cost)
@@ -210,7 +210,7 @@ def test_a_start_that_explains_nothing_is_refused(world: World) -> None:
     problem = world.problem(torch.zeros(len(world.unknowns), dtype=torch.float64), noise_db=1.0)
     empty = replace(problem, heard=torch.zeros_like(problem.heard), timed=torch.zeros_like(problem.timed))
     with pytest.raises(UelError, match="cannot begin"):
-        fit(empty, torch.zeros(len(world.unknowns), dtype=torch.float64), FitPlan())
+        fit(empty, torch.zeros(len(world.unknowns), dtype=torch.float64), FitConfig())
 
 
 def test_what_no_path_touches_keeps_its_width_and_is_named(world: World) -> None:
@@ -221,7 +221,7 @@ def test_what_no_path_touches_keeps_its_width_and_is_named(world: World) -> None
     only = torch.zeros_like(problem.heard).index_fill(1, torch.tensor([0]), True)
     alone = replace(problem, heard=problem.heard & only, timed=torch.zeros_like(problem.timed))
     covariance, information = posterior(alone, zero)
-    found = Found(u, world.known, [fit(alone, zero, FitPlan(scan=0))], covariance, information, 3.5e9)
+    found = CalibrationResult(u, world.known, [fit(alone, zero, FitConfig(scan=0))], covariance, information, 3.5e9)
     rows = {f"{row['parameter']} of {row['of']}": row for row in found.rows(None)}
     assert rows["azimuth_deg of cell 2"]["verdict"] == "not identified: no link depends on it"
     assert rows["azimuth_deg of cell 2"]["width"] == pytest.approx(10.0)
@@ -234,7 +234,7 @@ def test_widths_are_those_of_repeated_fits(world: World) -> None:
     """Posterior widths against the scatter of fits to other noise."""
     zero = torch.zeros(len(world.unknowns), dtype=torch.float64)
     problems = [world.problem(zero, noise_db=1.0, seed=seed) for seed in range(8)]
-    found = torch.stack([fit(problem, zero, FitPlan(scan=0)).theta for problem in problems])
+    found = torch.stack([fit(problem, zero, FitConfig(scan=0)).theta for problem in problems])
     covariance, _ = posterior(problems[0], zero)
     width = covariance.diagonal().sqrt()
     clear = width < 0.25
@@ -247,7 +247,9 @@ def test_places_not_learned_from_are_judged_better_afterwards(world: World) -> N
     true = synthetic_truth.drawn(world.unknowns, seed=5)
     problem = world.problem(true, noise_db=0.0)
     covariance, information = posterior(problem, true)
-    found = Found(world.unknowns, world.known, [fit(problem, true, FitPlan(scan=0))], covariance, information, 3.5e9)
+    found = CalibrationResult(
+        world.unknowns, world.known, [fit(problem, true, FitConfig(scan=0))], covariance, information, 3.5e9
+    )
     told = judge(problem, found)
     assert told["after"]["median_abs_db"] < 0.1 < 1.0 < told["before"]["median_abs_db"]
 
@@ -302,7 +304,7 @@ def test_the_verb_from_end_to_end(world: World, tmp_path: Path, monkeypatch: pyt
     write_sites(world.tile, SITES)
     config = CalibrateConfig(
         run="x", tile=str(world.tile.folder), starts=2, tracing=TRACING, chains=CHAINS, beliefs=BELIEFS, maps=2.0,
-        map_tracing=replace(TRACING, map_rays=20_000), pretend=Pretend(share=0.1, judged=40),
+        map_tracing=replace(TRACING, map_rays=20_000), pretend=SyntheticTruthConfig(share=0.1, judged=40),
     )  # fmt: skip
     folder = run.run(config)
     told = json.loads((folder / "calibration.json").read_text())
@@ -321,8 +323,8 @@ def test_a_config_that_cannot_be_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UelError, match="no such drive"):
         CalibrateConfig(drive=tmp_path / "none.csv")
     with pytest.raises(UelError, match="frozen chains"):
-        CalibrateConfig(tracing=Tracing(diffraction=True))
+        CalibrateConfig(tracing=TracingConfig(diffraction=True))
     with pytest.raises(UelError, match="share of the pixels"):
-        Pretend(share=0.0)
+        SyntheticTruthConfig(share=0.0)
     with pytest.raises(UelError, match="steps of a size"):
-        FitPlan(steps=0)
+        FitConfig(steps=0)

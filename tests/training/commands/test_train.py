@@ -14,25 +14,25 @@ import torch
 import yaml
 
 from tests.conftest import ROOT
-from tests.helpers.toy_city import toy_world
+from tests.helpers.toy_city import toy_deployment
 from tests.helpers.training_process import LOCATOR, PLAN
 from tests.helpers.training_process import main as train_toy
-from training.cache import Stages
+from training.cache import StageCache
 from training.commands import sweep
-from training.data.deployment import World
-from training.data.domain_randomization import RealismPlan
+from training.data.deployment import Deployment
+from training.data.domain_randomization import DomainRandomizationConfig
 from training.locator.callbacks import LEVELS, write_rows
-from training.locator.config import Hardware, Recipe, Watch
+from training.locator.config import HardwareConfig, LocatorTrainingConfig, LoggingConfig
 from training.locator.fit import fit
-from training.locator.task import YOUNG, TrainPlan, average_in
+from training.locator.task import YOUNG, OptimizationConfig, average_in
 from uel import cli
 from uel.errors import UelError
 from uel.models.locator import Locator
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> World:
-    return toy_world(tmp_path_factory.mktemp("toy") / "tile")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Deployment:
+    return toy_deployment(tmp_path_factory.mktemp("toy") / "tile")
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -65,12 +65,12 @@ def test_average_of_weights_against_its_sum() -> None:
 
 
 def test_rate_warms_up_and_falls_to_nothing() -> None:
-    plan = TrainPlan(epochs=10, steps_per_epoch=20, warmup=40)
+    plan = OptimizationConfig(epochs=10, steps_per_epoch=20, warmup=40)
     assert plan.rate(0) == pytest.approx(1 / 40)
     assert plan.rate(39) == pytest.approx(1.0)
     assert plan.rate(120) == pytest.approx(0.5)
     assert plan.rate(200) == pytest.approx(0.0, abs=1e-9)
-    assert TrainPlan(epochs=10, steps_per_epoch=20).rate(9) == pytest.approx(0.5)
+    assert OptimizationConfig(epochs=10, steps_per_epoch=20).rate(9) == pytest.approx(0.5)
 
 
 def test_rows_of_a_cut_attempt_are_replaced(tmp_path: Path) -> None:
@@ -86,43 +86,43 @@ def test_rows_of_a_cut_attempt_are_replaced(tmp_path: Path) -> None:
 
 
 def test_a_restorer_of_another_schema_is_not_reused(
-    tmp_path: Path, world: World, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, world: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from training.commands import train
 
     made = list[str]()
     monkeypatch.setattr(train, "fit_restorer", lambda *_: made.append(train.RESTORER_SCHEMA))
-    config = train.TrainConfig(locator=replace(LOCATOR, mended=True), conditions=train.Weights(M1=1.0))
+    config = train.TrainConfig(locator=replace(LOCATOR, mended=True), conditions=train.MapConditionWeights(M1=1.0))
     there = [replace(world, variants={"M1": world.maps})]
     for schema in ("one", "one", "other"):
         monkeypatch.setattr(train, "RESTORER_SCHEMA", schema)
-        train._restorer(config, Stages(tmp_path), there, there)
+        train._restorer(config, StageCache(tmp_path), there, there)
     assert made == ["one", "other"]
 
 
-def test_training_without_progress_ends_early_and_keeps_three(tmp_path: Path, world: World) -> None:
-    plan = TrainPlan(
+def test_training_without_progress_ends_early_and_keeps_three(tmp_path: Path, world: Deployment) -> None:
+    plan = OptimizationConfig(
         epochs=9, steps_per_epoch=1, batch=2, validation=4, patience=4, learning_rate=1e-30, rt_fraction=0.0
     )
-    _, facts = fit(tmp_path / "run", "key", Recipe(locator=LOCATOR, training=plan), [world], [world])
+    _, facts = fit(tmp_path / "run", "key", LocatorTrainingConfig(locator=LOCATOR, training=plan), [world], [world])
     assert facts["epochs"] == facts["steps"] == 5
     assert len(list((tmp_path / "run").glob("epoch=*.ckpt"))) == 3
     assert {row["epoch"] for row in rows(tmp_path / "run" / "cdf.csv")} == {"0", "1", "2", "3", "4"}
 
 
-def test_everybody_is_told(tmp_path: Path, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_everybody_is_told(tmp_path: Path, world: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two map conditions in half precision: CSV files, pictures, and a run that `wandb sync` could take."""
     from explorer.reports.train import pictures
 
     monkeypatch.setenv("WANDB_SILENT", "true")
     monkeypatch.setenv("WANDB_CACHE_DIR", str(tmp_path / "cache"))
-    recipe = Recipe(
+    recipe = LocatorTrainingConfig(
         locator=LOCATOR,
-        training=TrainPlan(epochs=1, steps_per_epoch=2, batch=4, validation=8, rt_fraction=0.0, ema=0.9),
-        realism=RealismPlan(cells_max=(2, 4)),
+        training=OptimizationConfig(epochs=1, steps_per_epoch=2, batch=4, validation=8, rt_fraction=0.0, ema=0.9),
+        realism=DomainRandomizationConfig(cells_max=(2, 4)),
         conditions={"M0": 1.0, "M5": 1.0},
-        hardware=Hardware(precision="bf16-mixed"),
-        watch=Watch(wandb="offline"),
+        hardware=HardwareConfig(precision="bf16-mixed"),
+        watch=LoggingConfig(wandb="offline"),
     )
     silent = replace(world.maps, radio=replace(world.maps.radio, known=torch.zeros_like(world.maps.radio.known)))
     two = replace(world, variants={"M5": silent})

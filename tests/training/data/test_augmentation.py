@@ -8,41 +8,41 @@ import pytest
 import torch
 
 from tests.helpers.free_space import CORNERS, masts, radio_map, rough_map
-from training.data.augmentation import AugmentPlan, Similarity, Turned
+from training.data.augmentation import AugmentationConfig, SimilarityTransform, TransformedSimulator
 from uel.errors import UelError
 from uel.estimation.grid_posterior import grid_posterior
-from uel.geo.tile_maps import MATERIALS, Maps
-from uel.measurement.model import MeasurementModel
+from uel.geo.tile_maps import MATERIALS, TileMaps
+from uel.measurement.model import ObservationModel
 from uel.measurement.reports import Reports
 from uel.radio.radio_map import RadioMap
 from uel.radio.simulator import FreeSpace
 from uel.radio.sites import Cell, Site
 
 SIZE = 256.0
-MODEL = MeasurementModel()
+MODEL = ObservationModel()
 SYMMETRIES = [
-    Similarity(mirrored=mirrored, angle_deg=90.0 * turns)
+    SimilarityTransform(mirrored=mirrored, angle_deg=90.0 * turns)
     for mirrored, turns in itertools.product((False, True), range(4))
 ]
-SLANTED = Similarity(mirrored=True, angle_deg=-94.0, scale=0.93)
+SLANTED = SimilarityTransform(mirrored=True, angle_deg=-94.0, scale=0.93)
 
 
-def maps_of(radio: RadioMap) -> Maps:
+def maps_of(radio: RadioMap) -> TileMaps:
     draws = torch.Generator().manual_seed(5)
     buildings = torch.rand(2 + len(MATERIALS), *radio.grid.shape, generator=draws)
-    return Maps(radio, buildings, torch.rand(radio.grid.shape, generator=draws))
+    return TileMaps(radio, buildings, torch.rand(radio.grid.shape, generator=draws))
 
 
 def places(count: int, seed: int = 0) -> torch.Tensor:
     return (torch.rand(count, 2, generator=torch.Generator().manual_seed(seed)) - 0.5) * 0.6 * SIZE
 
 
-def turned(reports: Reports, similarity: Similarity) -> Reports:
+def turned(reports: Reports, similarity: SimilarityTransform) -> Reports:
     return replace(reports, azimuth_deg=similarity.azimuth_deg(reports.azimuth_deg) * reports.has_azimuth)
 
 
 @pytest.mark.parametrize("similarity", SYMMETRIES, ids=str)
-def test_posterior_turns_exactly_with_the_world(similarity: Similarity) -> None:
+def test_posterior_turns_exactly_with_the_world(similarity: SimilarityTransform) -> None:
     maps = maps_of(rough_map())
     truth = maps.radio.truth(places(12))
     reports = MODEL.observe(truth, maps.power_dbm, torch.Generator().manual_seed(1))
@@ -54,7 +54,7 @@ def test_posterior_turns_exactly_with_the_world(similarity: Similarity) -> None:
 
 
 @pytest.mark.parametrize("similarity", SYMMETRIES, ids=str)
-def test_turned_map_is_that_of_turned_masts(similarity: Similarity) -> None:
+def test_turned_map_is_that_of_turned_masts(similarity: SimilarityTransform) -> None:
     sites = masts(*CORNERS[:3])
     ours = similarity.radio(radio_map(sites))
     slow = radio_map(similarity.sites(sites))
@@ -66,7 +66,7 @@ def test_turned_map_is_that_of_turned_masts(similarity: Similarity) -> None:
 
 
 @pytest.mark.parametrize("similarity", [*SYMMETRIES, SLANTED], ids=str)
-def test_turned_truth_is_that_of_turned_masts(similarity: Similarity) -> None:
+def test_turned_truth_is_that_of_turned_masts(similarity: SimilarityTransform) -> None:
     """Under a scaled carrier free space keeps its gains; at the same one they fall by the square of the scale."""
     sites, position = masts(*CORNERS[:3]), places(20)
     ours = similarity.truth(FreeSpace(sites, size=SIZE).paths(position))
@@ -93,7 +93,7 @@ def test_slanted_map_is_that_of_moved_masts_within_a_pixel() -> None:
 
 
 def test_phones_from_off_the_tile_have_no_prior() -> None:
-    maps = Similarity(scale=0.8).maps(maps_of(radio_map(masts(*CORNERS[:2]))))
+    maps = SimilarityTransform(scale=0.8).maps(maps_of(radio_map(masts(*CORNERS[:2]))))
     assert not maps.radio.known[:, 0].any()
     assert not maps.prior[0].any()
     assert maps.prior[10:20, 10:20].all()
@@ -106,11 +106,11 @@ def test_positions_come_back() -> None:
 
 def test_sectors_turn_with_their_masts() -> None:
     site = Site(position=(10.0, 20.0, 30.0), cells=(Cell(azimuth_deg=30.0), Cell(azimuth_deg=150.0, tilt_deg=6.0)))
-    (quarter,) = Similarity(angle_deg=90.0).sites((site,))
+    (quarter,) = SimilarityTransform(angle_deg=90.0).sites((site,))
     assert quarter.position == pytest.approx((-20.0, 10.0, 30.0), abs=1e-5)
     assert [cell.azimuth_deg for cell in quarter.cells] == pytest.approx([300.0, 60.0])
     assert quarter.cells[1].tilt_deg == 6.0
-    (mirrored,) = Similarity(mirrored=True).sites((site,))
+    (mirrored,) = SimilarityTransform(mirrored=True).sites((site,))
     assert mirrored.position == pytest.approx((-10.0, 20.0, 30.0))
     assert mirrored.cells[0].azimuth_deg == pytest.approx(330.0)
 
@@ -118,22 +118,24 @@ def test_sectors_turn_with_their_masts() -> None:
 def test_a_turned_source_answers_where_the_world_was() -> None:
     sites = masts(*CORNERS[:3])
     position = places(10).requires_grad_()
-    gain = Turned(FreeSpace(sites, size=SIZE), SLANTED, SIZE).path_gain(position)
+    gain = TransformedSimulator(FreeSpace(sites, size=SIZE), SLANTED, SIZE).path_gain(position)
     expected = FreeSpace(sites, size=SIZE).path_gain(SLANTED.back(position.detach()))
     torch.testing.assert_close(gain.detach(), expected)
     gain.sum().backward()
     assert position.grad is not None
     assert position.grad.norm(dim=-1).min() > 0
-    Turned(FreeSpace(sites, size=SIZE), Similarity(scale=0.6), SIZE).path_gain(torch.tensor([[127.0, 0.0]]))
+    TransformedSimulator(FreeSpace(sites, size=SIZE), SimilarityTransform(scale=0.6), SIZE).path_gain(
+        torch.tensor([[127.0, 0.0]])
+    )
 
 
 def test_draws_keep_to_the_plan() -> None:
-    plan = AugmentPlan(symmetries=True, angle_deg=5.0, scale=0.1)
+    plan = AugmentationConfig(symmetries=True, angle_deg=5.0, scale=0.1)
     generator = torch.Generator().manual_seed(0)
     drawn = [plan.draw(generator) for _ in range(200)]
     assert {(s.mirrored, round(s.angle_deg / 90)) for s in drawn} == set(itertools.product((False, True), range(4)))
     assert all(abs(s.angle_deg - 90 * round(s.angle_deg / 90)) <= 5 and 0.9 <= s.scale <= 1.1 for s in drawn)
-    assert all(AugmentPlan().draw(generator).identity for _ in range(5))
+    assert all(AugmentationConfig().draw(generator).identity for _ in range(5))
     for wrong in ({"angle_deg": 60.0}, {"scale": 0.7}, {"angle_deg": -1.0}):
         with pytest.raises(UelError, match="turned by 45"):
-            AugmentPlan(**wrong)
+            AugmentationConfig(**wrong)

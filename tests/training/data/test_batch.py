@@ -9,26 +9,26 @@ import pytest
 import torch
 
 from tests.helpers.surveys import made
-from tests.helpers.toy_city import SITES, toy_world
-from training.data.augmentation import AugmentPlan
-from training.data.batch import Batch, Batches, Drawing, moved
-from training.data.deployment import World
-from training.data.domain_randomization import RealismPlan
-from training.locator.config import Recipe
-from training.locator.datamodule import SurveyBatches, TrainData, one_report, world_of_tile
-from training.locator.task import TrainPlan
+from tests.helpers.toy_city import SITES, toy_deployment
+from training.data.augmentation import AugmentationConfig
+from training.data.batch import Batch, BatchConfig, BatchDataset, moved
+from training.data.deployment import Deployment
+from training.data.domain_randomization import DomainRandomizationConfig
+from training.locator.config import LocatorTrainingConfig
+from training.locator.datamodule import LocatorDataModule, SurveyBatchDataset, one_report, world_of_tile
+from training.locator.task import OptimizationConfig
 from uel.errors import UelError
 from uel.estimation.grid_posterior import grid_posterior
 from uel.geo.tile import Tile
-from uel.geo.tile_maps import Maps
-from uel.measurement.model import MeasurementModel
+from uel.geo.tile_maps import TileMaps
+from uel.measurement.model import ObservationModel
 from uel.radio.simulator import FreeSpace
 from uel.radio.sites import Cell
 from uel.survey.dataset import Survey
 from uel.survey.stream import TrackStream
 
-MODEL = MeasurementModel()
-LIVELY = RealismPlan(
+MODEL = ObservationModel()
+LIVELY = DomainRandomizationConfig(
     shadowing_db=(6.0, 10.0), cells_max=(4, 2), feature_dropout=(0.0, 0.5), told=("cells_max", "shadowing_db")
 )
 WRONG = tuple(
@@ -38,11 +38,11 @@ WRONG = tuple(
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+def world(tmp_path_factory: pytest.TempPathFactory) -> Deployment:
     """A toy world whose locator may be given maps of masts that are off, 0°, 10°, 20° and 30°, and 3 m too high."""
-    exact = toy_world(tmp_path_factory.mktemp("toy") / "tile")
+    exact = toy_deployment(tmp_path_factory.mktemp("toy") / "tile")
     radio = FreeSpace(WRONG, size=exact.tile.size).radio_map(exact.maps.radio.grid)
-    return replace(exact, variants={"M4": Maps.of(exact.tile, radio)})
+    return replace(exact, variants={"M4": TileMaps.of(exact.tile, radio)})
 
 
 @pytest.fixture(scope="module")
@@ -51,18 +51,18 @@ def survey(tmp_path_factory: pytest.TempPathFactory) -> Survey:
     return made(tmp_path_factory.mktemp("surveys") / "survey", tiles=2)
 
 
-def surveyed(survey: Survey) -> list[World]:
+def surveyed(survey: Survey) -> list[Deployment]:
     """Worlds of a survey's tiles, without its tracks."""
     worlds = []
     for name in survey.tiles:
         tile = Tile.open(survey.folder.parent / "tiles" / name)
-        maps = Maps.of(tile, FreeSpace(SITES, size=tile.size).radio_map(tile.grid(8.0)))
-        worlds.append(World(tile, maps, None))
+        maps = TileMaps.of(tile, FreeSpace(SITES, size=tile.size).radio_map(tile.grid(8.0)))
+        worlds.append(Deployment(tile, maps, None))
     return worlds
 
 
-def drawing(**changes: object) -> Drawing:
-    return replace(Drawing(model=MODEL, size=8, seed=1), **changes)  # type: ignore[arg-type]
+def drawing(**changes: object) -> BatchConfig:
+    return replace(BatchConfig(model=MODEL, size=8, seed=1), **changes)  # type: ignore[arg-type]
 
 
 def same(a: Batch, b: Batch) -> bool:
@@ -70,15 +70,15 @@ def same(a: Batch, b: Batch) -> bool:
     return reports and torch.equal(a.position, b.position) and (a.index, a.world) == (b.index, b.world)
 
 
-def test_everything_that_is_drawn_depends_on_the_number_alone(world: World) -> None:
+def test_everything_that_is_drawn_depends_on_the_number_alone(world: Deployment) -> None:
     plan = drawing(
         realism=LIVELY,
-        augment=AugmentPlan(symmetries=True, angle_deg=5.0, scale=0.1),
+        augment=AugmentationConfig(symmetries=True, angle_deg=5.0, scale=0.1),
         conditions={"M0": 1.0, "M4": 1.0},
     )
-    along = [Batches([world], plan)[n] for n in range(12)]
+    along = [BatchDataset([world], plan)[n] for n in range(12)]
     for number, batch in enumerate(along):
-        (ahead,) = Batches([world], plan, first=number, count=1)
+        (ahead,) = BatchDataset([world], plan, first=number, count=1)
         assert same(batch, ahead)
         assert (batch.similarity, batch.condition, batch.believed) == (
             ahead.similarity,
@@ -92,39 +92,39 @@ def test_everything_that_is_drawn_depends_on_the_number_alone(world: World) -> N
     assert all(len(batch.position) == 8 for batch in along)
 
 
-def test_processes_share_the_batches_of_one(world: World) -> None:
-    alone = [batch.index for batch in Batches([world], drawing(), first=10, count=6)]
-    shared = [[b.index for b in Batches([world], drawing(), first=10 + r, count=3, stride=2)] for r in (0, 1)]
+def test_processes_share_the_batches_of_one(world: Deployment) -> None:
+    alone = [batch.index for batch in BatchDataset([world], drawing(), first=10, count=6)]
+    shared = [[b.index for b in BatchDataset([world], drawing(), first=10 + r, count=3, stride=2)] for r in (0, 1)]
     assert shared == [[10, 12, 14], [11, 13, 15]]
     assert sorted(shared[0] + shared[1]) == alone
-    (ours,) = Batches([world], drawing(), first=11, count=1, stride=2)
-    assert same(ours, Batches([world], drawing())[11])
+    (ours,) = BatchDataset([world], drawing(), first=11, count=1, stride=2)
+    assert same(ours, BatchDataset([world], drawing())[11])
 
 
-def test_a_plain_plan_draws_what_it_drew_without_others(world: World) -> None:
+def test_a_plain_plan_draws_what_it_drew_without_others(world: Deployment) -> None:
     """Phones do not depend on which maps the locator is given."""
-    plain, other = (Batches([world], drawing(conditions=c))[5] for c in ({"M0": 1.0}, {"M4": 1.0}))
+    plain, other = (BatchDataset([world], drawing(conditions=c))[5] for c in ({"M0": 1.0}, {"M4": 1.0}))
     assert torch.equal(plain.position, other.position)
     assert torch.equal(plain.reports.rsrp_dbm, other.reports.rsrp_dbm)
     assert plain.maps is world.maps
     assert other.maps is world.variants["M4"]
 
 
-def test_angles_follow_the_masts_as_they_are_believed(world: World) -> None:
+def test_angles_follow_the_masts_as_they_are_believed(world: Deployment) -> None:
     """Whoever thinks an antenna turned by 30° reads its angles 30° off."""
-    right, wrong = (Batches([world], drawing(conditions={c: 1.0}))[2] for c in ("M0", "M4"))  # tier T2
+    right, wrong = (BatchDataset([world], drawing(conditions={c: 1.0}))[2] for c in ("M0", "M4"))  # tier T2
     has = right.reports.has_azimuth
     assert has.any()
     off = (wrong.reports.azimuth_deg - right.reports.azimuth_deg)[has] % 360
     torch.testing.assert_close(off, 10.0 * right.reports.serving[has], rtol=0.0, atol=1e-3)
 
 
-def test_turned_phones_are_where_their_own_map_says(world: World) -> None:
+def test_turned_phones_are_where_their_own_map_says(world: Deployment) -> None:
     """With maps and truth turned together, the posterior of a turned world is as good as that of the world itself."""
     nlls = []
-    for augment in (AugmentPlan(), AugmentPlan(symmetries=True, angle_deg=5.0, scale=0.1)):
+    for augment in (AugmentationConfig(), AugmentationConfig(symmetries=True, angle_deg=5.0, scale=0.1)):
         nll = []
-        for batch in islice(Batches([world], drawing(size=32, traced_share=0.0, augment=augment)), 2, 12, 3):
+        for batch in islice(BatchDataset([world], drawing(size=32, traced_share=0.0, augment=augment)), 2, 12, 3):
             prior = batch.maps.prior
             posterior = grid_posterior(batch.reports, batch.maps.radio, prior, MODEL, batch.maps.power_dbm)
             row, column = batch.maps.radio.grid.pixel_of(batch.position)
@@ -163,15 +163,15 @@ def test_realism_covers_its_ranges_and_nothing_else() -> None:
 )
 def test_impossible_phones_are_refused(wrong: dict) -> None:
     with pytest.raises(UelError):
-        RealismPlan(**wrong)
+        DomainRandomizationConfig(**wrong)
 
 
 # ---- from a survey -------------------------------------------------------------------------------------
 
 
-def stream(worlds: list[World], survey: Survey, numbers: Iterable[int], **how: object) -> SurveyBatches:
-    recipe = Recipe(training=TrainPlan(batch=8, traced_share=0.5))
-    return SurveyBatches(worlds, recipe, survey, how.pop("epoch", 0), numbers, **how)  # type: ignore[arg-type]
+def stream(worlds: list[Deployment], survey: Survey, numbers: Iterable[int], **how: object) -> SurveyBatchDataset:
+    recipe = LocatorTrainingConfig(training=OptimizationConfig(batch=8, traced_share=0.5))
+    return SurveyBatchDataset(worlds, recipe, survey, how.pop("epoch", 0), numbers, **how)  # type: ignore[arg-type]
 
 
 def test_survey_batches_hold_tracks_of_their_tile(survey: Survey) -> None:
@@ -207,7 +207,7 @@ def test_one_report_of_each_track_is_a_valid_one(survey: Survey) -> None:
             assert (places == position).all(-1).any()
 
 
-def test_worlds_and_survey_must_belong_together(survey: Survey, world: World) -> None:
+def test_worlds_and_survey_must_belong_together(survey: Survey, world: Deployment) -> None:
     worlds = surveyed(survey)
     assert world_of_tile(worlds, survey) == {name: n for n, name in enumerate(survey.tiles)}
     moved_masts = replace(worlds[0], maps=replace(worlds[0].maps, radio=replace(worlds[0].maps.radio, sites=WRONG)))
@@ -219,17 +219,17 @@ def test_worlds_and_survey_must_belong_together(survey: Survey, world: World) ->
         list(stream(worlds, survey, range(3), rank=(0, 1000)))
 
 
-def test_validation_is_the_same_phones_under_every_condition(world: World) -> None:
-    recipe = Recipe(conditions={"M0": 1.0, "M4": 2.0}, training=TrainPlan(validation=80))
-    batches = TrainData(recipe, [world], [world]).validation
+def test_validation_is_the_same_phones_under_every_condition(world: Deployment) -> None:
+    recipe = LocatorTrainingConfig(conditions={"M0": 1.0, "M4": 2.0}, training=OptimizationConfig(validation=80))
+    batches = LocatorDataModule(recipe, [world], [world]).validation
     assert [(b.condition, len(b.position)) for b in batches] == [("M0", 64), ("M0", 16), ("M4", 64), ("M4", 16)]
     assert torch.equal(batches[0].position, batches[2].position)
     with pytest.raises(UelError, match="needs worlds"):
-        TrainData(recipe, [], [world])
+        LocatorDataModule(recipe, [], [world])
 
 
-def test_a_batch_moves_with_all_that_it_holds(world: World) -> None:
-    batch = Batches([world], drawing())[0]
+def test_a_batch_moves_with_all_that_it_holds(world: Deployment) -> None:
+    batch = BatchDataset([world], drawing())[0]
     assert batch.to("cpu") is batch
     there = moved(batch, "meta")
     assert there.reports.rsrp_dbm.is_meta

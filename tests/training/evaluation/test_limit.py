@@ -10,9 +10,9 @@ from scipy import optimize
 
 from tests.helpers.free_space import draw_pixels, rough_map
 from tests.uel.estimation.test_grid_posterior import MODEL, slow_posterior
-from training.evaluation.methods import Case, methods_of
-from uel.estimation.baselines import Place
-from uel.geo.tile_maps import Maps
+from training.evaluation.methods import EvaluationCase, methods_of
+from uel.estimation.baselines import LocalizationProblem
+from uel.geo.tile_maps import TileMaps
 from uel.measurement.reports import TIERS
 from uel.radio.radio_map import RadioMap
 from uel.radio.sites import reference_power_dbm
@@ -38,7 +38,7 @@ def test_the_limit_is_that_of_the_slow_twin_to_a_decimetre(tier: str) -> None:
     radio = rough_map(count=4, pixel=16.0)
     prior = torch.rand(radio.grid.shape, generator=torch.Generator().manual_seed(1))
     prior[prior < 0.2] = 0.0
-    maps = Maps(radio, torch.zeros(8, *radio.grid.shape), prior)
+    maps = TileMaps(radio, torch.zeros(8, *radio.grid.shape), prior)
     points = radio.grid.centres().reshape(-1, 2)
     position = points[draw_pixels(prior, 70, seed=2)]
     model = replace(MODEL, tier="T2")
@@ -46,8 +46,10 @@ def test_the_limit_is_that_of_the_slow_twin_to_a_decimetre(tier: str) -> None:
     reports = model.observe(radio.truth(position), power, torch.Generator().manual_seed(3)).tier(tier)
     # What methods are given is another map: the limit must not look at it.
     wrong = replace(radio, gain=radio.gain.flip(1), known=radio.known.flip(1))
-    place = Place(wrong, prior, model, reports[5:], position[5:])
-    case = Case(place, replace(maps, radio=wrong), reports[:5], position[:5], maps, model, reports[:5], map_error=False)
+    place = LocalizationProblem(wrong, prior, model, reports[5:], position[5:])
+    case = EvaluationCase(
+        place, replace(maps, radio=wrong), reports[:5], position[:5], maps, model, reports[:5], map_error=False
+    )
     fast = methods_of(case, {}, controls=False)["limit"](case.true_reports).position
     centres = points.double().numpy()
     for number, answer in enumerate(fast.double().numpy()):

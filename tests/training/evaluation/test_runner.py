@@ -16,21 +16,21 @@ from tests.helpers.toy_city import SITES, SIZE, toy_tile
 from training.evaluation import runner as judging
 from training.evaluation.protocol import EvalConfig, grid
 from training.evaluation.runner import judge
-from training.evaluation.scenarios import Deployment
-from training.pipeline.map_conditions import MapPlan, as_believed, no_radio_map
-from uel.adaptation.mast_heights import MapTracer
+from training.evaluation.scenarios import EvaluationDeployment
+from training.pipeline.map_conditions import MapConditionConfig, as_believed, no_radio_map
+from uel.adaptation.mast_heights import MapFactory
 from uel.errors import UelError
 from uel.geo.tile import Tile
-from uel.geo.tile_maps import Maps
-from uel.measurement.model import MeasurementModel
-from uel.measurement.reports import Truth
+from uel.geo.tile_maps import TileMaps
+from uel.measurement.model import ObservationModel
+from uel.measurement.reports import LinkTruth
 from uel.models.locator import Locator, LocatorConfig
-from uel.models.map_restorer import Restorer, RestorerConfig
+from uel.models.map_restorer import MapRestorer, RestorerConfig
 from uel.radio.simulator import FreeSpace
 from uel.radio.sites import Site
 from uel.results.evaluation import COLUMNS, read
 
-PLAN = MapPlan(pixel=8.0)
+PLAN = MapConditionConfig(pixel=8.0)
 SIZES = LocatorConfig(patches=16, width=16, pixel_width=8, depth=1, radio_depth=1)
 whole = pytest.mark.slow  # 88 cells of every method: ten minutes
 
@@ -42,19 +42,19 @@ class Empty:
     tile: Tile
     sites: tuple[Site, ...] = SITES
 
-    def maps(self, condition: str, seed: int) -> Maps:
+    def maps(self, condition: str, seed: int) -> TileMaps:
         if condition == "M5":
-            return Maps.of(self.tile, no_radio_map(self.tile, self.sites, PLAN))
+            return TileMaps.of(self.tile, no_radio_map(self.tile, self.sites, PLAN))
         wrong = Perturbation(azimuth_deg=10.0, antenna_height=3.0) if condition == "M4" else Perturbation()
         sites, _ = perturb_sites(self.sites, wrong, seed)
-        return Maps.of(self.tile, FreeSpace(sites, size=SIZE).radio_map(self.tile.grid(PLAN.pixel)))
+        return TileMaps.of(self.tile, FreeSpace(sites, size=SIZE).radio_map(self.tile.grid(PLAN.pixel)))
 
-    def trace(self, position: Tensor) -> Truth:
+    def trace(self, position: Tensor) -> LinkTruth:
         return self.simulator.paths(position)
 
-    def tracer(self, condition: str, seed: int) -> MapTracer:
+    def tracer(self, condition: str, seed: int) -> MapFactory:
         trace = lambda masts, _: FreeSpace(masts, size=SIZE).radio_map(self.tile.grid(PLAN.pixel))  # noqa: E731
-        return MapTracer(trace, (15.0,) * len(self.sites))
+        return MapFactory(trace, (15.0,) * len(self.sites))
 
     @property
     def simulator(self) -> FreeSpace:
@@ -66,7 +66,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run with an untrained locator, which answers like grid Bayes."""
     folder = tmp_path_factory.mktemp("run")
     torch.manual_seed(0)
-    Locator(SIZES, MeasurementModel()).save(folder)
+    Locator(SIZES, ObservationModel()).save(folder)
     return folder
 
 
@@ -93,9 +93,9 @@ def config_of(run: Path, **changes: object) -> EvalConfig:
     return EvalConfig(**{**plain, **changes})  # type: ignore[arg-type]
 
 
-def made(tile: Tile, config: EvalConfig) -> list[Callable[[], Deployment]]:
+def made(tile: Tile, config: EvalConfig) -> list[Callable[[], EvaluationDeployment]]:
     return [
-        lambda seed=seed: Deployment(f"toy#{seed}", seed, {3.5e9: Empty(tile)}, config)
+        lambda seed=seed: EvaluationDeployment(f"toy#{seed}", seed, {3.5e9: Empty(tile)}, config)
         for seed in range(config.deployments)
     ]
 
@@ -226,7 +226,7 @@ def test_a_run_is_judged_with_its_restorer(run: Path, tile: Tile, tmp_path: Path
     config = config_of(tmp_path, rt=0, phones=8, **ONE)
     cells = tmp_path / "eval" / "toy" / "cells"
     judge(config, made(tile, config))
-    Restorer(RestorerConfig(width=4, levels=2)).save(tmp_path)
+    MapRestorer(RestorerConfig(width=4, levels=2)).save(tmp_path)
     judge(config, made(tile, config))
     assert len(list(cells.glob("*.npz"))) == 2
     (tmp_path / "restorer.pt").write_bytes(b"no weights")
@@ -255,7 +255,7 @@ def test_a_unet_is_judged_as_any_locator(run: Path, tile: Tile, tmp_path: Path) 
     """As the run, with second thoughts and on tracks, and with our own as its rival."""
     torch.manual_seed(0)
     sizes = LocatorConfig(patches=16, pixel_width=4, encoder="unet", evidence="none")
-    Locator(sizes, MeasurementModel()).save(tmp_path / "unet")
+    Locator(sizes, ObservationModel()).save(tmp_path / "unet")
     config = config_of(tmp_path / "unet", rivals=(run,), **{**ONE, "speeds": (0.0,)})
     rows = table(judge(config, made(tile, config)))
     assert {"locator", "locator+map", "locator_last", run.name, "grid_robust"} <= {row["method"] for row in rows}
@@ -312,7 +312,7 @@ def test_a_run_without_a_locator_is_refused(tmp_path: Path) -> None:
 def test_an_azimuth_is_wrong_by_as_much_as_its_antenna(tile: Tile) -> None:
     source = Empty(tile)
     truth = source.trace(torch.tensor([[10.0, 20.0], [-40.0, 5.0]]))
-    reports = MeasurementModel().observe(truth, source.maps("M0", 0).power_dbm, torch.Generator().manual_seed(0))
+    reports = ObservationModel().observe(truth, source.maps("M0", 0).power_dbm, torch.Generator().manual_seed(0))
     turned = tuple(replace(s, cells=(replace(s.cells[0], azimuth_deg=20.0 + 10 * k),)) for k, s in enumerate(SITES))
     got = as_believed(reports, SITES, turned)
     want = (reports.azimuth_deg + 20.0 + 10.0 * reports.serving) % 360

@@ -9,37 +9,37 @@ from typing import Any
 import pytest
 import torch
 
-from tests.helpers.toy_city import toy_world
-from training.cache import Stages
-from training.data.augmentation import AugmentPlan
-from training.data.batch import Batches, Drawing
-from training.data.deployment import World
-from training.data.domain_randomization import RealismPlan
-from training.locator.config import Recipe
+from tests.helpers.toy_city import toy_deployment
+from training.cache import StageCache
+from training.data.augmentation import AugmentationConfig
+from training.data.batch import BatchConfig, BatchDataset
+from training.data.deployment import Deployment
+from training.data.domain_randomization import DomainRandomizationConfig
+from training.locator.config import LocatorTrainingConfig
 from training.locator.fit import fit
 from training.locator.losses import CAP, link_cost, patch_of, physics_loss
-from training.locator.task import TrainPlan
+from training.locator.task import OptimizationConfig
 from uel.core.grid import Grid
 from uel.core.units import from_db
 from uel.errors import UelError
 from uel.estimation.fix import Fix
-from uel.measurement.model import MeasurementModel
+from uel.measurement.model import ObservationModel
 from uel.measurement.reports import Reports
 from uel.models.locator import Locator, LocatorConfig
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "losses.json"
-MODEL = MeasurementModel()
+MODEL = ObservationModel()
 
 
-RECIPE = Recipe(
+RECIPE = LocatorTrainingConfig(
     locator=LocatorConfig(patches=16, width=16, pixel_width=8, depth=1, radio_depth=1),
-    training=TrainPlan(epochs=2, steps_per_epoch=5, batch=8, rt_fraction=0.3),
+    training=OptimizationConfig(epochs=2, steps_per_epoch=5, batch=8, rt_fraction=0.3),
 )
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> World:
-    return toy_world(tmp_path_factory.mktemp("toy") / "tile")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Deployment:
+    return toy_deployment(tmp_path_factory.mktemp("toy") / "tile")
 
 
 def losses(folder: Path) -> list[float]:
@@ -49,7 +49,7 @@ def losses(folder: Path) -> list[float]:
     return [float(cells[column]) for cells in (line.split(",") for line in lines[1:]) if cells[column]]
 
 
-def test_first_five_losses_are_golden(tmp_path: Path, world: World) -> None:
+def test_first_five_losses_are_golden(tmp_path: Path, world: Deployment) -> None:
     """Run with UEL_GOLDEN=write to accept new losses after a change that is meant to move them."""
     config = replace(RECIPE, training=replace(RECIPE.training, epochs=1))
     _, facts = fit(tmp_path / "run", "key", config, [world], [world])
@@ -63,20 +63,20 @@ def test_first_five_losses_are_golden(tmp_path: Path, world: World) -> None:
     assert facts["rt_gradient_norm"] > 0
 
 
-def test_killed_training_resumes_to_the_same_weights(tmp_path: Path, world: World) -> None:
+def test_killed_training_resumes_to_the_same_weights(tmp_path: Path, world: Deployment) -> None:
     """Bit by bit, with everything that is drawn and averaged on the way."""
     config = replace(
         RECIPE,
         training=replace(RECIPE.training, ema=0.8, accumulate=2, steps_per_epoch=3),
-        realism=RealismPlan(shadowing_db=(6.0, 10.0), cells_max=(4, 2)),
-        augment=AugmentPlan(symmetries=True, angle_deg=5.0, scale=0.1),
+        realism=DomainRandomizationConfig(shadowing_db=(6.0, 10.0), cells_max=(4, 2)),
+        augment=AugmentationConfig(symmetries=True, angle_deg=5.0, scale=0.1),
     )
     whole, facts = fit(tmp_path / "whole", "key", config, [world], [world])
 
     class Killed(Exception):
         pass
 
-    class DyingWorld(World):
+    class DyingWorld(Deployment):
         calls = 0
 
         def from_map(self, *args):  # type: ignore[no-untyped-def]
@@ -102,11 +102,11 @@ def test_killed_training_resumes_to_the_same_weights(tmp_path: Path, world: Worl
     "network",
     [{"encoder": "vit", "patch_pixels": 2}, {"encoder": "two_stream"}, {"encoder": "unet", "evidence": "none"}],
 )
-def test_every_network_is_trained_alike(tmp_path: Path, world: World, network: dict[str, Any]) -> None:
+def test_every_network_is_trained_alike(tmp_path: Path, world: Deployment, network: dict[str, Any]) -> None:
     """Averaged, seen from all sides, with physics in its loss; what is saved says which network it is."""
     sizes = replace(RECIPE.locator, **network)
     plan = replace(RECIPE.training, epochs=1, steps_per_epoch=4, ema=0.8)
-    recipe = replace(RECIPE, locator=sizes, training=plan, augment=AugmentPlan(symmetries=True, angle_deg=5.0))
+    recipe = replace(RECIPE, locator=sizes, training=plan, augment=AugmentationConfig(symmetries=True, angle_deg=5.0))
     _, facts = fit(tmp_path / "run", "key", recipe, [world], [world])
     assert facts["rt_gradient_norm"] > 0
     trained = Locator.load(tmp_path / "run")
@@ -117,7 +117,7 @@ def test_every_network_is_trained_alike(tmp_path: Path, world: World, network: d
 
 
 @pytest.mark.parametrize("damage", ["cut", "foreign"])
-def test_a_damaged_checkpoint_is_refused_and_nothing_is_lost(tmp_path: Path, world: World, damage: str) -> None:
+def test_a_damaged_checkpoint_is_refused_and_nothing_is_lost(tmp_path: Path, world: Deployment, damage: str) -> None:
     run = tmp_path / "run"
     run.mkdir()
     (run / "key").write_text("key")
@@ -131,17 +131,17 @@ def test_a_damaged_checkpoint_is_refused_and_nothing_is_lost(tmp_path: Path, wor
     assert (run / "epoch=0.ckpt").read_bytes() == b"precious"
 
 
-def test_batches_depend_on_their_number_alone(world: World) -> None:
-    drawing = Drawing(model=MODEL, size=8, seed=1)
-    ahead, along = Batches([world], drawing, first=3)[0], Batches([world], drawing)[3]
+def test_batches_depend_on_their_number_alone(world: Deployment) -> None:
+    drawing = BatchConfig(model=MODEL, size=8, seed=1)
+    ahead, along = BatchDataset([world], drawing, first=3)[0], BatchDataset([world], drawing)[3]
     assert torch.equal(ahead.position, along.position)
     assert torch.equal(ahead.reports.rsrp_dbm, along.reports.rsrp_dbm)
-    assert not torch.equal(ahead.position, Batches([world], replace(drawing, seed=2), first=3)[0].position)
+    assert not torch.equal(ahead.position, BatchDataset([world], replace(drawing, seed=2), first=3)[0].position)
 
 
 @pytest.mark.parametrize("fraction", [0.03, 0.1, 0.25, 1.0])
 def test_tracer_is_asked_often_enough(fraction: float) -> None:
-    plan = TrainPlan(rt_fraction=fraction)
+    plan = OptimizationConfig(rt_fraction=fraction)
     asked = sum(plan.asks_tracer(step) for step in range(437))
     assert fraction * 437 <= asked < fraction * 437 + 1
 
@@ -152,7 +152,7 @@ def one_fix(mean: torch.Tensor) -> Fix:
     return Fix(logits, mean, torch.eye(2).expand(len(mean), count, 2, 2) * 25.0)
 
 
-def test_physics_loss_pulls_a_fix_to_where_the_levels_fit(world: World) -> None:
+def test_physics_loss_pulls_a_fix_to_where_the_levels_fit(world: Deployment) -> None:
     """From 30 m off, descending the physics loss alone through the simulator lowers the position's error."""
     truth = torch.tensor([[30.0, -20.0]])
     levels = world.simulator.path_gain(truth).log10() * 10 + world.maps.power_dbm
@@ -172,7 +172,7 @@ def test_physics_loss_pulls_a_fix_to_where_the_levels_fit(world: World) -> None:
 
 
 def test_link_cost_by_hand() -> None:
-    model = MeasurementModel(shadowing_db=8.0)
+    model = ObservationModel(shadowing_db=8.0)
     heard = torch.tensor([[True, True, False, False]])
     none = torch.zeros(1)
     no = torch.zeros(1, dtype=torch.bool)
@@ -202,15 +202,15 @@ def test_stage_is_made_once_and_again_after_a_kill(tmp_path: Path) -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        Stages(tmp_path).make("tile", {"a": 1}, build)
-    whole = Stages(tmp_path).make("tile", {"a": 1}, build)
-    assert Stages(tmp_path).make("tile", {"a": 1}, build) == whole
+        StageCache(tmp_path).make("tile", {"a": 1}, build)
+    whole = StageCache(tmp_path).make("tile", {"a": 1}, build)
+    assert StageCache(tmp_path).make("tile", {"a": 1}, build) == whole
     assert len(made) == 2
-    assert Stages(tmp_path).make("tile", {"a": 2}, build) != whole
+    assert StageCache(tmp_path).make("tile", {"a": 2}, build) != whole
 
 
 def test_impossible_plans_are_refused() -> None:
     with pytest.raises(UelError, match="share"):
-        TrainPlan(rt_fraction=1.5)
+        OptimizationConfig(rt_fraction=1.5)
     with pytest.raises(UelError, match="epochs"):
-        TrainPlan(epochs=0)
+        OptimizationConfig(epochs=0)

@@ -9,26 +9,26 @@ import pytest
 import torch
 
 from tests.helpers.ablation_tile import ALL, CONFIG, LOCATOR, MODEL, PLAN, a_batch, task_of, town_of
-from tests.helpers.toy_city import SITES, SIZE, toy_world
-from training.ablation.scenario import Town
-from training.data.deployment import World
+from tests.helpers.toy_city import SITES, SIZE, toy_deployment
+from training.ablation.scenario import AblationDeployment
+from training.data.deployment import Deployment
 from training.locator import losses
 from training.locator.losses import feature_nll, link_cost, physics_cost, physics_loss
-from training.locator.physics_schedule import DEBT, Doubt, Loss, Stopwatch, map_error
+from training.locator.physics_schedule import DEBT, LossKind, TimedSimulator, TracingScheduler, map_error
 from uel.core.units import from_db
 from uel.estimation.fix import Fix
-from uel.measurement.reports import Truth
+from uel.measurement.reports import LinkTruth
 from uel.models.locator import Locator
 from uel.radio.simulator import FreeSpace
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> World:
-    return toy_world(tmp_path_factory.mktemp("toy") / "tile")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Deployment:
+    return toy_deployment(tmp_path_factory.mktemp("toy") / "tile")
 
 
 @pytest.fixture
-def town(world: World) -> Town:
+def town(world: Deployment) -> AblationDeployment:
     return town_of(world, CONFIG)
 
 
@@ -36,7 +36,9 @@ def town(world: World) -> Town:
 
 
 @pytest.mark.parametrize("feature", ["ta", "aoa"])
-def test_features_cost_what_the_model_says(world: World, town: Town, feature: losses.Feature) -> None:
+def test_features_cost_what_the_model_says(
+    world: Deployment, town: AblationDeployment, feature: losses.LossFeature
+) -> None:
     """Beside the likelihood of whole maps, at the centres of pixels, where both look at the same place."""
     reports, radio = town.observed[0][:6], world.maps.radio
     pixel = torch.randint(radio.grid.count**2, (6, 3), generator=torch.Generator().manual_seed(0))
@@ -46,7 +48,9 @@ def test_features_cost_what_the_model_says(world: World, town: Town, feature: lo
     torch.testing.assert_close(ours, -law(reports, radio).flatten(1).gather(1, pixel), rtol=1e-3, atol=1e-3)
 
 
-def test_levels_cost_what_the_model_says(world: World, town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_levels_cost_what_the_model_says(
+    world: Deployment, town: AblationDeployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """But for the cap, and for what is the same wherever the phone is."""
     monkeypatch.setattr(losses, "CAP", 1e6)
     reports, radio = town.observed[0][:40], world.maps.radio
@@ -65,7 +69,7 @@ def test_levels_cost_what_the_model_says(world: World, town: Town, monkeypatch: 
 @pytest.mark.parametrize("traced", [False, True])
 @pytest.mark.parametrize("features", [("ta",), ("aoa",), ALL])
 def test_the_gradient_is_that_of_differences(
-    world: World, town: Town, traced: bool, features: tuple[losses.Feature, ...]
+    world: Deployment, town: AblationDeployment, traced: bool, features: tuple[losses.LossFeature, ...]
 ) -> None:
     reports, truth = (values[:40] for values in town.observed)
     where = (truth.position + torch.tensor([6.0, -4.0])).clamp(-120, 120)
@@ -87,7 +91,7 @@ def test_the_gradient_is_that_of_differences(
         assert right.float().mean() >= 0.9
 
 
-def test_a_lost_link_costs_a_constant(world: World, town: Town) -> None:
+def test_a_lost_link_costs_a_constant(world: Deployment, town: AblationDeployment) -> None:
     reports, truth = (values[:4] for values in town.observed)
     lost = replace(truth, known=torch.zeros_like(truth.known))
     cost = physics_cost(lost, reports, world.maps.power_dbm, MODEL, ("ta", "aoa"), traced=True)
@@ -102,7 +106,7 @@ def test_a_lost_link_costs_a_constant(world: World, town: Town) -> None:
 @pytest.mark.parametrize("fraction", [0.01, 0.03, 0.1, 0.3, 1.0])
 @pytest.mark.parametrize("course", [lambda n, r: r, lambda n, r: -n, lambda n, r: 0.0, lambda n, r: n % 7])
 def test_the_fraction_holds_whatever_doubts_do(fraction: float, course: Callable[[int, float], float]) -> None:
-    doubt, noise = Doubt(fraction), torch.rand(400, generator=torch.Generator().manual_seed(0)).tolist()
+    doubt, noise = TracingScheduler(fraction), torch.rand(400, generator=torch.Generator().manual_seed(0)).tolist()
     asked = 0
     for number, value in enumerate(noise, 1):
         asked += doubt.asks(entropy=float(course(number, value)), error=0.5)
@@ -110,21 +114,21 @@ def test_the_fraction_holds_whatever_doubts_do(fraction: float, course: Callable
 
 
 def test_the_doubtful_are_traced_and_a_resumed_run_goes_on() -> None:
-    doubt, noise = Doubt(0.1), torch.rand(300, generator=torch.Generator().manual_seed(0)).tolist()
+    doubt, noise = TracingScheduler(0.1), torch.rand(300, generator=torch.Generator().manual_seed(0)).tolist()
     chosen = []
     for number, value in enumerate(noise):
         if number == 150:
-            resumed = Doubt(0.1)
+            resumed = TracingScheduler(0.1)
             resumed.load(doubt.state())
             doubt = resumed
         chosen.append(doubt.asks(entropy=value))
-    whole = Doubt(0.1)
+    whole = TracingScheduler(0.1)
     assert chosen == [whole.asks(entropy=value) for value in noise]
     traced = [value for value, asked in zip(noise, chosen, strict=True) if asked]
     assert sum(traced) / len(traced) > 0.8
 
 
-def test_the_maps_error_is_that_of_heard_cells(world: World, town: Town) -> None:
+def test_the_maps_error_is_that_of_heard_cells(world: Deployment, town: AblationDeployment) -> None:
     radio = world.maps.radio
     rough = replace(radio, relative_error=torch.full_like(radio.gain, 0.25))
     fix = Fix(torch.zeros(4, 1), town.observed[1].position[:4].unsqueeze(1), torch.eye(2).expand(4, 1, 2, 2))
@@ -136,7 +140,7 @@ def test_the_maps_error_is_that_of_heard_cells(world: World, town: Town) -> None
 
 @pytest.mark.parametrize(("loss", "share"), [("none", 0.0), ("map", 0.0), ("rt", 0.25), ("map+rt", 0.25)])
 def test_each_loss_asks_whom_it_says(
-    world: World, town: Town, loss: Loss, share: float, monkeypatch: pytest.MonkeyPatch
+    world: Deployment, town: AblationDeployment, loss: LossKind, share: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     task = task_of(world, replace(PLAN, loss=loss, rt_fraction=share), monkeypatch)
     batches = [replace(a_batch(town, number=number), index=number) for number in range(8)]
@@ -155,7 +159,7 @@ def test_each_loss_asks_whom_it_says(
 
 def test_the_way_back_is_timed_too() -> None:
     class Slow(FreeSpace):
-        def paths(self, position: torch.Tensor) -> Truth:
+        def paths(self, position: torch.Tensor) -> LinkTruth:
             spin(0.05)
             inside = 1.0 * position
             inside.register_hook(lambda _: spin(0.1))
@@ -168,7 +172,7 @@ def test_the_way_back_is_timed_too() -> None:
 
     spent = {"rt_cpu_s": 0.0}
     position = torch.zeros(3, 2, requires_grad=True)
-    truth = Stopwatch(Slow(SITES, size=SIZE), spent).paths(position)
+    truth = TimedSimulator(Slow(SITES, size=SIZE), spent).paths(position)
     assert 0.05 <= spent["rt_cpu_s"] < 0.12
     truth.gain_db.sum().backward()
     assert position.grad is not None
@@ -178,7 +182,7 @@ def test_the_way_back_is_timed_too() -> None:
 # ---- locators that have to learn it --------------------------------------------------------------------
 
 
-def test_evidence_can_be_left_out(world: World, town: Town) -> None:
+def test_evidence_can_be_left_out(world: Deployment, town: AblationDeployment) -> None:
     reports = town.observed[0][:4]
     fixes = {}
     for evidence in ("skip", "input", "none"):

@@ -6,40 +6,40 @@ from math import isinf, log
 import pytest
 import torch
 
-from tests.helpers.toy_city import SITES, toy_world
-from training.cache import Stages
-from training.data.batch import Batches, Drawing
-from training.data.deployment import World
-from training.data.domain_randomization import RealismPlan
-from training.locator.config import Recipe
-from training.locator.datamodule import TrainData
-from training.locator.task import TrainPlan
-from training.pipeline.map_adaptation import Mending, mended
-from uel.adaptation.map_correction import Mended
-from uel.adaptation.site_adaptation import Learned
+from tests.helpers.toy_city import SITES, toy_deployment
+from training.cache import StageCache
+from training.data.batch import Batch, BatchConfig, BatchDataset
+from training.data.deployment import Deployment
+from training.data.domain_randomization import DomainRandomizationConfig
+from training.locator.config import LocatorTrainingConfig
+from training.locator.datamodule import LocatorDataModule
+from training.locator.task import OptimizationConfig
+from training.pipeline.map_adaptation import MapAdaptationConfig, mended
+from uel.adaptation.map_correction import MapCorrection
+from uel.adaptation.site_adaptation import SiteAdaptation
 from uel.core.units import from_db, to_db
 from uel.errors import UelError
-from uel.estimation.baselines import Place
+from uel.estimation.baselines import LocalizationProblem
 from uel.estimation.fix import Fix
 from uel.estimation.grid_posterior import grid_posterior
-from uel.estimation.refinement import Refinement
-from uel.estimation.robust_bayes import RobustBayes
-from uel.geo.tile_maps import Maps
-from uel.measurement.model import MeasurementModel
+from uel.estimation.refinement import RefinementConfig
+from uel.estimation.robust_bayes import RobustGridBayes
+from uel.geo.tile_maps import TileMaps
+from uel.measurement.model import ObservationModel
 from uel.measurement.reports import Reports
 from uel.models.locator import Locator, LocatorConfig
 from uel.radio.simulator import FreeSpace
 from uel.radio.sites import cells_of, turned
 
-MODEL, PLAN = MeasurementModel(), Mending(labelled=144)
+MODEL, PLAN = ObservationModel(), MapAdaptationConfig(labelled=144)
 TURNS = (0.0, 0.0, 30.0, -25.0)  # degrees by which the masts are believed to look too far
 LOSS = 15.0  # dB that the map does not know of, in the east, for every cell
 
 
 @pytest.fixture(scope="module")
-def wrong(tmp_path_factory: pytest.TempPathFactory) -> World:
+def wrong(tmp_path_factory: pytest.TempPathFactory) -> Deployment:
     """A toy world, and under M4 a map of turned masts that is too loud in the east."""
-    world = toy_world(tmp_path_factory.mktemp("toy") / "tile")
+    world = toy_deployment(tmp_path_factory.mktemp("toy") / "tile")
     radio = world.maps.radio
     east = radio.grid.centres()[..., 0] > 0
     loud = torch.where(east, radio.gain * from_db(torch.tensor(LOSS)), radio.gain)
@@ -48,19 +48,19 @@ def wrong(tmp_path_factory: pytest.TempPathFactory) -> World:
 
 
 @pytest.fixture(scope="module")
-def stages(tmp_path_factory: pytest.TempPathFactory) -> Stages:
-    return Stages(tmp_path_factory.mktemp("data"))
+def stages(tmp_path_factory: pytest.TempPathFactory) -> StageCache:
+    return StageCache(tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture(scope="module")
-def right(wrong: World, stages: Stages) -> World:
+def right(wrong: Deployment, stages: StageCache) -> Deployment:
     return mended(wrong, ("M0", "M4"), PLAN, MODEL, None, {"town": "toy"}, 3, stages)
 
 
-def test_levels_and_azimuths_of_a_wrong_map_are_put_right(wrong: World, right: World) -> None:
+def test_levels_and_azimuths_of_a_wrong_map_are_put_right(wrong: Deployment, right: Deployment) -> None:
     there = wrong.maps.prior > 0
 
-    def off(world: World, name: str) -> float:
+    def off(world: Deployment, name: str) -> float:
         """dB rms"""
         gain = world.given(name).radio.gain / wrong.maps.radio.gain
         return float(to_db(gain[:, there]).square().mean().sqrt())
@@ -72,8 +72,10 @@ def test_levels_and_azimuths_of_a_wrong_map_are_put_right(wrong: World, right: W
     torch.testing.assert_close(wrapped, torch.zeros(4), rtol=0, atol=3.0)
 
 
-def test_batches_read_angles_by_the_azimuths_that_were_found(wrong: World, right: World) -> None:
-    drawn = lambda world, name: Batches([world], Drawing(model=MODEL, size=16, seed=1, conditions={name: 1.0}))[2]  # noqa: E731
+def test_batches_read_angles_by_the_azimuths_that_were_found(wrong: Deployment, right: Deployment) -> None:
+    def drawn(deployment: Deployment, name: str) -> Batch:
+        return BatchDataset([deployment], BatchConfig(model=MODEL, size=16, seed=1, conditions={name: 1.0}))[2]
+
     true, believed, found = drawn(wrong, "M0"), drawn(wrong, "M4"), drawn(right, "M4")
     has = true.reports.has_azimuth
     assert has.any()
@@ -83,16 +85,18 @@ def test_batches_read_angles_by_the_azimuths_that_were_found(wrong: World, right
     assert found.maps is right.variants["M4"]
 
 
-def test_a_locator_is_told_what_labelled_reports_showed_of_phones(right: World) -> None:
+def test_a_locator_is_told_what_labelled_reports_showed_of_phones(right: Deployment) -> None:
     """And beside it what it is told of these phones in any case."""
-    plan = Drawing(model=MODEL, size=4, seed=1, conditions={"M4": 1.0}, realism=RealismPlan(cells_max=(2,)))
-    assert Batches([right], plan)[0].believed == replace(right.models["M4"], cells_max=2)
-    recipe = Recipe(training=TrainPlan(validation=8), conditions={"M0": 1.0, "M4": 1.0})
-    told = {batch.condition: batch.believed for batch in TrainData(recipe, [right], [right]).validation}
+    plan = BatchConfig(
+        model=MODEL, size=4, seed=1, conditions={"M4": 1.0}, realism=DomainRandomizationConfig(cells_max=(2,))
+    )
+    assert BatchDataset([right], plan)[0].believed == replace(right.models["M4"], cells_max=2)
+    recipe = LocatorTrainingConfig(training=OptimizationConfig(validation=8), conditions={"M0": 1.0, "M4": 1.0})
+    told = {batch.condition: batch.believed for batch in LocatorDataModule(recipe, [right], [right]).validation}
     assert told == dict(right.models)
 
 
-def test_what_was_learned_is_kept(wrong: World, right: World, stages: Stages) -> None:
+def test_what_was_learned_is_kept(wrong: Deployment, right: Deployment, stages: StageCache) -> None:
     made = sorted(stages.root.iterdir())
     again = mended(wrong, ("M0", "M4"), PLAN, MODEL, None, {"town": "toy"}, 3, stages)
     assert dict(again.models) == dict(right.models)
@@ -101,12 +105,14 @@ def test_what_was_learned_is_kept(wrong: World, right: World, stages: Stages) ->
     assert len(list(stages.root.glob("mended-*"))) == 2
 
 
-def test_an_untrained_locator_of_such_maps_is_grid_bayes_on_them(wrong: World) -> None:
+def test_an_untrained_locator_of_such_maps_is_grid_bayes_on_them(wrong: Deployment) -> None:
     """Error bars of the map put right are in its evidence, and its heatmap is the posterior's sums over patches."""
     generator = torch.Generator().manual_seed(5)
     reports, position = wrong.from_map(96, MODEL, generator)
     given = wrong.given("M4")
-    learned = Learned(Place(given.radio, given.prior, MODEL, wrong.said(reports, "M4"), position), given)
+    learned = SiteAdaptation(
+        LocalizationProblem(given.radio, given.prior, MODEL, wrong.said(reports, "M4"), position), given
+    )
     config = LocatorConfig(patches=8, width=16, pixel_width=4, depth=1, radio_depth=1, mended=True)
     asked, _ = wrong.from_map(16, MODEL, generator)
     asked = learned.read(wrong.said(asked, "M4"))
@@ -125,28 +131,28 @@ def test_an_untrained_locator_of_such_maps_is_grid_bayes_on_them(wrong: World) -
 class Knowing(Locator):
     """A locator that has the true map in mind, whatever it is shown; without one it knows nothing."""
 
-    true: Maps | None = None
+    true: TileMaps | None = None
 
-    def forward(self, reports: Reports, maps: Maps, measurement: MeasurementModel | None = None) -> Fix:
+    def forward(self, reports: Reports, maps: TileMaps, measurement: ObservationModel | None = None) -> Fix:
         found = super().forward(reports, self.true or maps, MODEL)
         return found if self.true else replace(found, log_heatmap=torch.full_like(found.log_heatmap, -log(256)))
 
 
 @pytest.mark.parametrize("knows", [True, False])
-def test_fixes_are_left_alone_where_labelled_reports_say_so(wrong: World, knows: bool) -> None:
+def test_fixes_are_left_alone_where_labelled_reports_say_so(wrong: Deployment, knows: bool) -> None:
     """A map of masts elsewhere that is too sure is no reason to change one's mind; a right one is for who knew none."""
     generator = torch.Generator().manual_seed(6)
     reports, position = wrong.from_map(40, MODEL, generator)
     masts = (*SITES[1:], SITES[0]) if knows else SITES
     given = replace(wrong.maps, radio=FreeSpace(masts, size=wrong.tile.size).radio_map(wrong.maps.radio.grid))
-    place = Place(given.radio, given.prior, MODEL, reports.tier("T1"), position)
-    sure = RobustBayes(given.radio, MODEL)
-    learned = Learned(place, given)
-    vars(learned)["mended"] = Mended(sure, place, None, 0.0, sure, place.labelled(slice(20, None)), 0.0)
+    place = LocalizationProblem(given.radio, given.prior, MODEL, reports.tier("T1"), position)
+    sure = RobustGridBayes(given.radio, MODEL)
+    learned = SiteAdaptation(place, given)
+    vars(learned)["mended"] = MapCorrection(sure, place, None, 0.0, sure, place.labelled(slice(20, None)), 0.0)
     locator = Knowing(LocatorConfig(patches=16, width=16, pixel_width=4, depth=1, radio_depth=1), MODEL).eval()
     locator.true = wrong.maps if knows else None
     with torch.no_grad():
-        refiner = learned.refiner(locator, Refinement(entropy=0.0))
+        refiner = learned.refiner(locator, RefinementConfig(entropy=0.0))
         asked, _ = wrong.from_map(6, MODEL, generator)
         assert bool(refiner(asked).chosen.any()) is not knows
         assert bool(refiner.always(asked).chosen.all())
@@ -155,4 +161,4 @@ def test_fixes_are_left_alone_where_labelled_reports_say_so(wrong: World, knows:
 
 def test_no_labelled_reports_are_refused() -> None:
     with pytest.raises(UelError, match="labelled 0"):
-        Mending(labelled=0)
+        MapAdaptationConfig(labelled=0)

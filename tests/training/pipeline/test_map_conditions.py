@@ -5,29 +5,29 @@ from pathlib import Path
 import pytest
 import torch
 
-from sim_bridge.scene.tracing_config import Tracing
+from sim_bridge.scene.tracing_config import TracingConfig
 from tests.scenes.variants.test_mesh_perturbation import tile  # noqa: F401  (the square of four houses, a fixture)
-from training.cache import Stages
-from training.pipeline.map_conditions import CONDITIONS, MapPlan, believed_place, maps_under, tracer_of
+from training.cache import StageCache
+from training.pipeline.map_conditions import CONDITIONS, MapConditionConfig, believed_place, maps_under, tracer_of
 from uel.adaptation.mast_heights import moved
 from uel.core.units import to_db
 from uel.errors import UelError
 from uel.geo.tile import Tile
-from uel.geo.tile_maps import Maps
+from uel.geo.tile_maps import TileMaps
 from uel.radio.sites import Site, cells_of
 
-TRACING = Tracing(max_depth=1, map_rays=40_000, map_batches=4, samples=1000, chunk=4, diffraction=False)
-PLAN = MapPlan(pixel=4.0, tracing=TRACING, few_rays=4000)
+TRACING = TracingConfig(max_depth=1, map_rays=40_000, map_batches=4, samples=1000, chunk=4, diffraction=False)
+PLAN = MapConditionConfig(pixel=4.0, tracing=TRACING, few_rays=4000)
 SITES = (Site(position=(4.0, 4.0, 18.0)), Site(position=(-16.0, 16.0, 22.0)))
 
 
-def maps(condition: str, tile: Tile, stages: Stages) -> Maps:  # noqa: F811
+def maps(condition: str, tile: Tile, stages: StageCache) -> TileMaps:  # noqa: F811
     return maps_under(condition, tile, SITES, PLAN, stages, seed=1)
 
 
 @pytest.mark.slow
 def test_each_condition_is_wrong_in_its_own_way(tile: Tile, tmp_path: Path) -> None:  # noqa: F811
-    stages = Stages(tmp_path / "data")
+    stages = StageCache(tmp_path / "data")
     found = {condition: maps(condition, tile, stages) for condition in CONDITIONS}
     exact = found["M0"]
     both = found["M1"].radio.known & exact.radio.known
@@ -47,13 +47,13 @@ def test_each_condition_is_wrong_in_its_own_way(tile: Tile, tmp_path: Path) -> N
     for condition, given in found.items():
         there, its = believed_place(condition, tile, SITES, PLAN, stages, seed=1)
         assert its == given.radio.sites
-        assert torch.equal(Maps.of(there, given.radio).buildings, given.buildings)
+        assert torch.equal(TileMaps.of(there, given.radio).buildings, given.buildings)
     torch.testing.assert_close(found["M5"].radio.elevation, exact.radio.elevation)
 
 
 @pytest.mark.slow
 def test_a_map_is_traced_once(tile: Tile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
-    stages = Stages(tmp_path / "data")
+    stages = StageCache(tmp_path / "data")
     first = maps("M4", tile, stages)
     monkeypatch.setattr("training.pipeline.map_conditions.open_simulator", None)
     again = maps("M4", tile, stages)
@@ -62,7 +62,7 @@ def test_a_map_is_traced_once(tile: Tile, tmp_path: Path, monkeypatch: pytest.Mo
 
 @pytest.mark.slow
 def test_maps_are_traced_anew_on_the_place_that_is_believed(tile: Tile, tmp_path: Path) -> None:  # noqa: F811
-    stages = Stages(tmp_path / "data")
+    stages = StageCache(tmp_path / "data")
     exact = maps("M0", tile, stages)
     believed = maps("M4", tile, stages).radio.sites
     masts = tracer_of("M4", tile, SITES, PLAN, stages, seed=1)
@@ -83,8 +83,8 @@ def test_maps_are_traced_anew_on_the_place_that_is_believed(tile: Tile, tmp_path
 
 def test_unknown_conditions_and_impossible_plans_are_refused(tile: Tile, tmp_path: Path) -> None:  # noqa: F811
     with pytest.raises(UelError, match="M0, M1"):
-        maps("M9", tile, Stages(tmp_path))
+        maps("M9", tile, StageCache(tmp_path))
     with pytest.raises(UelError, match="few rays"):
-        MapPlan(few_rays=10**9)
+        MapConditionConfig(few_rays=10**9)
     with pytest.raises(UelError):
-        MapPlan(heights=1.5)
+        MapConditionConfig(heights=1.5)

@@ -5,24 +5,24 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.helpers.toy_city import toy_world
+from tests.helpers.toy_city import toy_deployment
 from uel.adaptation.azimuth_offsets import turns_deg
-from uel.estimation.baselines import Place
-from uel.measurement.model import MeasurementModel
+from uel.estimation.baselines import LocalizationProblem
+from uel.measurement.model import ObservationModel
 
 WRONG = torch.tensor([12.0, -9.0, 0.0, 25.0])
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory):
-    return toy_world(Path(tmp_path_factory.mktemp("toy")))
+    return toy_deployment(Path(tmp_path_factory.mktemp("toy")))
 
 
-def place(world, tier: str, wrong: torch.Tensor, count: int = 256) -> Place:
+def place(world, tier: str, wrong: torch.Tensor, count: int = 256) -> LocalizationProblem:
     """Labelled reports whose angles read too far clockwise."""
-    model = MeasurementModel(tier=tier)  # type: ignore[arg-type]
+    model = ObservationModel(tier=tier)  # type: ignore[arg-type]
     reports, position = world.from_map(count, model, torch.Generator().manual_seed(3))
-    return Place(world.maps.radio, world.maps.prior, model, reports.turned(wrong), position)
+    return LocalizationProblem(world.maps.radio, world.maps.prior, model, reports.turned(wrong), position)
 
 
 @pytest.mark.parametrize("tier", ["T2", "T3a"])

@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy import stats
 
-from uel.adaptation.kriging import Alike, Kriged, Residual
+from uel.adaptation.kriging import ErrorCovariance, KrigedLevels, MapErrorKriging
 
 
 def test_kriging_is_the_mean_and_variance_of_a_gaussian_process() -> None:
@@ -13,7 +13,7 @@ def test_kriging_is_the_mean_and_variance_of_a_gaussian_process() -> None:
     where = torch.rand(40, 2, generator=random) * 200
     feature = torch.randn(40, 1, generator=random)
     level = 3.0 * feature[:, 0] - 80 + torch.randn(40, generator=random)
-    field = Kriged.of(where, feature, level)
+    field = KrigedLevels.of(where, feature, level)
     asked, there = torch.rand(5, 2, generator=random) * 200, torch.randn(5, 1, generator=random)
     mean, deviation = field.at(asked, there)
     # By the joint covariance of all 45 places, conditioned by the Schur complement.
@@ -35,8 +35,8 @@ def test_slopes_have_the_sign_that_they_may_have_and_the_trend_ends_where_it_was
     far, apart = torch.rand(60, generator=random), 0.05 * torch.randn(60, generator=random)
     feature = torch.stack([far, far + apart], -1)
     level = -30.0 * far - 80 + 60.0 * apart + 0.3 * torch.randn(60, generator=random)
-    free = Kriged.of(where, feature, level)
-    bound = Kriged.of(where, feature, level, torch.tensor([-1.0, -1.0]))
+    free = KrigedLevels.of(where, feature, level)
+    bound = KrigedLevels.of(where, feature, level, torch.tensor([-1.0, -1.0]))
     assert free.slope[1] < 0 < free.slope[2]
     assert bound.slope[2] == 0
     assert abs(float(bound.slope[1] / bound.spread[0]) + 30.0) < 5.0
@@ -50,15 +50,17 @@ def test_signs_leave_alone_what_has_the_right_sign_anyway() -> None:
     random = torch.Generator().manual_seed(2)
     where, feature = torch.rand(50, 2, generator=random) * 300, torch.randn(50, 2, generator=random)
     level = feature @ torch.tensor([-4.0, 2.0]) - 90 + torch.randn(50, generator=random)
-    free, bound = (Kriged.of(where, feature, level, sign) for sign in (None, torch.tensor([-1.0, 1.0])))
+    free, bound = (KrigedLevels.of(where, feature, level, sign) for sign in (None, torch.tensor([-1.0, 1.0])))
     torch.testing.assert_close(free.slope, bound.slope, rtol=1e-6, atol=1e-6)
 
 
 # ---- what a map gets wrong -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("alike", [Alike(spread=11.0, length=30.0), Alike(spread=4.0, length=30.0, share=0.8)])
-def test_residuals_are_the_conditional_normal(alike: Alike) -> None:
+@pytest.mark.parametrize(
+    "alike", [ErrorCovariance(spread=11.0, length=30.0), ErrorCovariance(spread=4.0, length=30.0, share=0.8)]
+)
+def test_residuals_are_the_conditional_normal(alike: ErrorCovariance) -> None:
     """Mean and variance given measurements, by the textbook's block matrices."""
     generator = np.random.default_rng(0)
     position, asked = generator.uniform(0, 100, (6, 2)), generator.uniform(0, 100, (4, 2))
@@ -69,7 +71,7 @@ def test_residuals_are_the_conditional_normal(alike: Alike) -> None:
     joint = np.outer(size, size) * np.exp(-far / alike.length)
     gain = joint[6:, :6] @ np.linalg.inv(joint[:6, :6] + np.diag(own[:6] + 8.0**2))
     here, level, told = map(torch.from_numpy, (position, off, bar))
-    one = Residual.of(here, level, told[:6], 8.0, torch.ones(6).bool(), alike)
+    one = MapErrorKriging.of(here, level, told[:6], 8.0, torch.ones(6).bool(), alike)
     mean, spread = one.at(torch.from_numpy(asked), told[6:])
     np.testing.assert_allclose(mean.numpy(), gain @ off, rtol=1e-9)
     left = np.diag(joint[6:, 6:] - gain @ joint[:6, 6:]) + own[6:]
@@ -84,8 +86,8 @@ def test_a_silent_cell_leaves_the_mean_and_the_variance_of_its_integral(limit: f
     density /= density.sum()
     want = (density * error).sum()
     here = torch.zeros(1, 2).double()
-    none, alike = torch.zeros(1), Alike(spread=spread, length=30.0)
-    one = Residual.of(here, torch.tensor([limit]), none, noise, torch.tensor([False]), alike)
+    none, alike = torch.zeros(1), ErrorCovariance(spread=spread, length=30.0)
+    one = MapErrorKriging.of(here, torch.tensor([limit]), none, noise, torch.tensor([False]), alike)
     mean, deviation = one.at(here, none)
     assert float(mean) == pytest.approx(want, abs=1e-5)
     assert float(deviation) ** 2 == pytest.approx((density * (error - want) ** 2).sum(), abs=1e-4)

@@ -12,8 +12,8 @@ from tests.uel.estimation.test_robust_bayes import MODEL, drawn, place_on
 from uel.adaptation.map_correction import LEAST, mend
 from uel.core.units import from_db, to_db
 from uel.errors import UelError
-from uel.estimation.baselines import Place
-from uel.estimation.estimates import Pixels
+from uel.estimation.baselines import LocalizationProblem
+from uel.estimation.estimates import GridEstimate
 from uel.estimation.grid_posterior import grid_posterior
 from uel.estimation.metrics import position_error
 from uel.estimation.robust_bayes import fit_robust
@@ -28,9 +28,9 @@ def shaded(radio: RadioMap, loss_db: float = 20.0) -> RadioMap:
     return replace(radio, gain=torch.where(east, radio.gain * 10 ** (-loss_db / 10), radio.gain))
 
 
-def mean_error(place: Place, posterior: Callable[[Reports], Tensor], true: RadioMap, tier: Tier) -> float:
+def mean_error(place: LocalizationProblem, posterior: Callable[[Reports], Tensor], true: RadioMap, tier: Tier) -> float:
     position, reports = drawn(true, 200, MODEL, seed=9)
-    estimate = Pixels(place.radio.grid, posterior(reports.tier(tier)))  # type: ignore[attr-defined]
+    estimate = GridEstimate(place.radio.grid, posterior(reports.tier(tier)))  # type: ignore[attr-defined]
     return float(position_error(estimate.position, position).mean())
 
 

@@ -7,10 +7,10 @@ import torch
 
 from tests.helpers.free_space import CORNERS, masts, radio_map
 from tests.uel.estimation.test_robust_bayes import place_on
-from uel.adaptation.mast_heights import FINEST, REACH, MapTracer, moved, raised
-from uel.adaptation.site_adaptation import Learned
-from uel.estimation.baselines import Place
-from uel.geo.tile_maps import Maps
+from uel.adaptation.mast_heights import FINEST, REACH, MapFactory, moved, raised
+from uel.adaptation.site_adaptation import SiteAdaptation
+from uel.estimation.baselines import LocalizationProblem
+from uel.geo.tile_maps import TileMaps
 from uel.radio.radio_map import RadioMap
 from uel.radio.sites import Site, cells_of
 
@@ -28,18 +28,18 @@ def traced(sites: tuple[Site, ...], share: float = 1.0) -> RadioMap:
     return replace(radio, gain=torch.where(free, radio.gain, radio.gain / 100), los=free)
 
 
-def tracer(least: float = -100.0) -> MapTracer:
-    return MapTracer(traced, (least,) * len(BELIEVED))
+def tracer(least: float = -100.0) -> MapFactory:
+    return MapFactory(traced, (least,) * len(BELIEVED))
 
 
 @pytest.fixture(scope="module")
-def place() -> Place:
+def place() -> LocalizationProblem:
     """256 labelled reports on the map of the believed heights."""
     return place_on(traced(moved(BELIEVED, WRONG)), traced(BELIEVED))
 
 
 @pytest.fixture(scope="module")
-def found(place: Place) -> RadioMap:
+def found(place: LocalizationProblem) -> RadioMap:
     return raised(place, tracer())
 
 
@@ -47,7 +47,7 @@ def heights(radio: RadioMap) -> list[float]:
     return [site.position[2] - 22.0 for site in radio.sites]
 
 
-def test_wrong_heights_are_found_to_a_metre(place: Place, found: RadioMap) -> None:
+def test_wrong_heights_are_found_to_a_metre(place: LocalizationProblem, found: RadioMap) -> None:
     true = traced(moved(BELIEVED, WRONG))
     assert heights(found) == pytest.approx(WRONG, abs=2 * FINEST)
     off = lambda radio: float((radio.level_db - true.level_db).square().mean())  # noqa: E731
@@ -66,20 +66,20 @@ def test_right_heights_stay_and_so_does_the_map() -> None:
     assert torch.equal(found.gain, given.gain)
 
 
-def test_no_mast_is_put_into_its_roof(place: Place) -> None:
+def test_no_mast_is_put_into_its_roof(place: LocalizationProblem) -> None:
     asked: list[float] = []
 
     def noted(sites: tuple[Site, ...], share: float) -> RadioMap:
         asked.extend(site.position[2] for site in sites)
         return traced(sites)
 
-    found = raised(place, MapTracer(noted, (20.5,) * 4))
+    found = raised(place, MapFactory(noted, (20.5,) * 4))
     assert min(asked) == 20.5
     assert max(asked) <= 22.0 + REACH + 2.0
     assert heights(found)[1] == -1.5  # as low as it may stand: it is 2.5 m lower
 
 
-def test_few_reports_move_nothing(place: Place) -> None:
+def test_few_reports_move_nothing(place: LocalizationProblem) -> None:
     assert raised(place.labelled(slice(2)), tracer()).sites == BELIEVED
 
 
@@ -91,21 +91,21 @@ def test_a_building_that_the_map_does_not_know_does_not_outvote_a_height() -> No
     assert heights(found) == pytest.approx(WRONG, abs=1.5)
 
 
-def test_of_correlated_cells_each_ones_own_fading_is_taken(place: Place) -> None:
+def test_of_correlated_cells_each_ones_own_fading_is_taken(place: LocalizationProblem) -> None:
     alike = replace(place, model=replace(place.model, cell_correlation=0.5))
     assert heights(raised(alike, tracer())) == pytest.approx(WRONG, abs=2 * FINEST)
 
 
-def test_labelled_reports_teach_heights_beside_azimuths(place: Place) -> None:
+def test_labelled_reports_teach_heights_beside_azimuths(place: LocalizationProblem) -> None:
     given = place.radio
     turned = replace(place, fingerprints=place.fingerprints.turned(torch.tensor([0.0, 15.0, 0.0, 0.0])))
-    maps = Maps(given, torch.zeros(2, *given.grid.shape), torch.ones(given.grid.shape))
-    learned = Learned(turned, maps, tracer())
+    maps = TileMaps(given, torch.zeros(2, *given.grid.shape), torch.ones(given.grid.shape))
+    learned = SiteAdaptation(turned, maps, tracer())
     assert learned.raised_by == pytest.approx(WRONG, abs=2 * FINEST)
     right = learned.right(learned.mended.bayes).radio
     assert heights(right) == pytest.approx(learned.raised_by)
     assert [round(cell.azimuth_deg) for _, cell in cells_of(right.sites)] == pytest.approx([0, -15 % 360, 0, 0], abs=2)
     assert "masts raised: 0 by +" in str(learned)
-    plain = Learned(turned, maps)
+    plain = SiteAdaptation(turned, maps)
     assert plain.raised_by == [0.0] * 4
     assert "masts" not in str(plain)

@@ -8,13 +8,13 @@ from torch import Tensor
 
 from tests.helpers.free_space import CORNERS, masts, radio_map, rough_map, silent
 from uel.estimation import baselines
-from uel.estimation.baselines import METHODS, Place
-from uel.measurement.model import MeasurementModel
+from uel.estimation.baselines import METHODS, LocalizationProblem
+from uel.measurement.model import ObservationModel
 from uel.measurement.reports import Reports
 from uel.radio.radio_map import RadioMap
 from uel.radio.sites import reference_power_dbm
 
-QUIET = MeasurementModel(
+QUIET = ObservationModel(
     shadowing_db=0.05, rsrp_step_db=0.01, range_noise=0.5, azimuth_noise_deg=0.5, azimuth_step_deg=0.1
 )
 
@@ -23,16 +23,16 @@ def uniform(radio: RadioMap) -> Tensor:
     return torch.full(radio.grid.shape, 1 / radio.grid.count**2)
 
 
-def reports_at(radio: RadioMap, position: Tensor, model: MeasurementModel = QUIET, seed: int = 0) -> Reports:
+def reports_at(radio: RadioMap, position: Tensor, model: ObservationModel = QUIET, seed: int = 0) -> Reports:
     generator = torch.Generator().manual_seed(seed)
     return model.observe(radio.truth(position), reference_power_dbm(radio.sites), generator)
 
 
-def place_on(radio: RadioMap, prior: Tensor | None = None, model: MeasurementModel = QUIET) -> Place:
+def place_on(radio: RadioMap, prior: Tensor | None = None, model: ObservationModel = QUIET) -> LocalizationProblem:
     """A place whose fingerprints were taken in the middle of every other pixel."""
     spots = radio.grid.centres()[::2, ::2].reshape(-1, 2)
     prior = uniform(radio) if prior is None else prior
-    return Place(radio, prior, model, reports_at(radio, spots, model, seed=9), spots)
+    return LocalizationProblem(radio, prior, model, reports_at(radio, spots, model, seed=9), spots)
 
 
 def test_the_methods_have_their_names_and_order() -> None:
@@ -103,7 +103,7 @@ def test_knn_survey_averages_eight_neighbours() -> None:
     radio = radio_map(masts(*CORNERS[:4]))
     near = torch.tensor([[20.0, 20.0]]) + torch.randn(8, 2, generator=torch.Generator().manual_seed(0))
     spots = torch.cat([near, torch.full((8, 2), -100.0)])
-    place = Place(radio, uniform(radio), QUIET, reports_at(radio, spots), spots)
+    place = LocalizationProblem(radio, uniform(radio), QUIET, reports_at(radio, spots), spots)
     got = METHODS["knn_survey"](reports_at(radio, torch.tensor([[20.0, 20.0]])), place)
     torch.testing.assert_close(got, near.mean(0, keepdim=True))
 
@@ -119,7 +119,7 @@ def test_knn_survey_prefers_the_fingerprint_of_the_same_azimuth() -> None:
     radio, model = radio_map(masts((0.0, 0.0))), replace(QUIET, azimuth_noise_nlos_deg=25.0)
     ring = torch.tensor([[-4.0, 80.0], [80.0, 4.0], [4.0, -80.0], [-80.0, -4.0]])
     spots = ring.repeat_interleave(8, 0)
-    place = Place(radio, uniform(radio), model, reports_at(radio, spots, model), spots)
+    place = LocalizationProblem(radio, uniform(radio), model, reports_at(radio, spots, model), spots)
     got = METHODS["knn_survey"](reports_at(radio, torch.tensor([[4.0, 80.0]]), model), place)
     torch.testing.assert_close(got, ring[:1])
 
@@ -134,7 +134,7 @@ def test_grid_bayes_of_a_clean_report_is_its_pixel() -> None:
 def test_answers_are_finite_and_on_the_tile_whatever_is_missing(name: str) -> None:
     radio = rough_map()
     radio = replace(radio, known=radio.known & (torch.arange(5) > 0)[:, None, None])  # cell 0 covers nothing
-    place = place_on(radio, model=MeasurementModel(feature_dropout=0.5))
+    place = place_on(radio, model=ObservationModel(feature_dropout=0.5))
     nothing = silent(3, 5)
     contradiction = replace(
         nothing,

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from uel.core.grid import Grid
-from uel.estimation.estimates import Fixes, Pixels, Point, fix_raster
+from uel.estimation.estimates import FixEstimate, GridEstimate, PointEstimate, fix_raster
 from uel.estimation.fix import Fix
 from uel.estimation.metrics import bootstrap, coverage, grid_level
 
@@ -97,17 +97,17 @@ def test_levels_are_uniform_where_the_posterior_is_true() -> None:
 def test_estimates_say_the_same_of_a_density_that_is_even() -> None:
     grid = Grid(size=64.0, pixel=8.0)
     truth = torch.tensor([[1.0, 2.0], [-30.0, 30.0]])
-    even = Pixels(grid, torch.full((2, 8, 8), 1 / 64))
+    even = GridEstimate(grid, torch.full((2, 8, 8), 1 / 64))
     torch.testing.assert_close(even.log_density(truth), torch.full((2,), -math.log(64.0**2)))
     torch.testing.assert_close(even.position, torch.zeros(2, 2), atol=0.1, rtol=0)
     sure = torch.zeros(2, 8, 8)
     sure[:, 0, 0] = 1.0
-    assert bool((Pixels(grid, sure).log_density(truth) > -100).all())  # sure and wrong is dear, not infinite
-    point = Point(truth)
+    assert bool((GridEstimate(grid, sure).log_density(truth) > -100).all())  # sure and wrong is dear, not infinite
+    point = PointEstimate(truth)
     assert point.log_density(truth) is None
     assert point.level(truth, seed()) is None
     fix = gaussian(truth, torch.eye(2) * 9)
-    torch.testing.assert_close(Fixes(fix).log_density(truth), fix.log_density(truth))
+    torch.testing.assert_close(FixEstimate(fix).log_density(truth), fix.log_density(truth))
 
 
 def test_bootstrap_of_means_is_as_wide_as_theory_says() -> None:

@@ -8,15 +8,15 @@ import torch
 from scipy import integrate, optimize
 
 from tests.helpers.free_space import CORNERS, draw_pixels, masts, radio_map, rough_map
-from uel.estimation.baselines import METHODS, Place
+from uel.estimation.baselines import METHODS, LocalizationProblem
 from uel.estimation.grid_posterior import IN_DOUBT, geometric_median, grid_posterior, log_posterior
 from uel.estimation.metrics import position_error
-from uel.measurement.model import MeasurementModel
+from uel.measurement.model import ObservationModel
 from uel.measurement.reports import TIERS, Reports
 from uel.radio.radio_map import RadioMap
 from uel.radio.sites import reference_power_dbm
 
-MODEL = MeasurementModel(sensitivity_dbm=-85.0, cells_max=3)
+MODEL = ObservationModel(sensitivity_dbm=-85.0, cells_max=3)
 SPEED = 299_792_458.0
 
 
@@ -172,7 +172,7 @@ def test_geometric_median_of_a_row_of_batches_is_each_by_itself() -> None:
 @pytest.mark.parametrize("tier", TIERS)
 def test_no_method_beats_grid_bayes_on_data_from_its_own_map(tier: str) -> None:
     radio = radio_map(masts(*CORNERS[:5]), pixel=16.0)
-    prior, power, model = torch.ones(radio.grid.shape), reference_power_dbm(radio.sites), MeasurementModel()
+    prior, power, model = torch.ones(radio.grid.shape), reference_power_dbm(radio.sites), ObservationModel()
     points = radio.grid.centres().reshape(-1, 2)
 
     def draw(count: int, seed: int) -> tuple[torch.Tensor, Reports]:
@@ -181,7 +181,7 @@ def test_no_method_beats_grid_bayes_on_data_from_its_own_map(tier: str) -> None:
 
     surveyed, fingerprints = draw(500, seed=1)
     position, reports = draw(400, seed=2)
-    place = Place(radio, prior / prior.sum(), model, fingerprints, surveyed)
+    place = LocalizationProblem(radio, prior / prior.sum(), model, fingerprints, surveyed)
     mean = {name: float(position_error(method(reports, place), position).mean()) for name, method in METHODS.items()}
     limit = mean.pop("grid_bayes")
     assert limit < min(mean.values())

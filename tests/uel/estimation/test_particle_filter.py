@@ -11,24 +11,24 @@ from scipy import stats
 from torch import Tensor
 
 from tests.helpers.free_space import CORNERS, masts, radio_map
-from training.evaluation.methods import Case, TrackCase, Walks, _tuned, batches
+from training.evaluation.methods import EvaluationCase, TrackEvaluationCase, TrackReports, _tuned, batches
 from uel.core.grid import Grid
 from uel.errors import UelError
-from uel.estimation.baselines import Place
-from uel.estimation.estimates import Pixels
+from uel.estimation.baselines import LocalizationProblem
+from uel.estimation.estimates import GridEstimate
 from uel.estimation.grid_posterior import grid_posterior
 from uel.estimation.metrics import position_error
-from uel.estimation.particle_filter import Motion, follow
-from uel.estimation.track_likelihood import FadingEvidence, RasterEvidence
-from uel.geo.tile_maps import Maps
-from uel.measurement.model import MeasurementModel
+from uel.estimation.particle_filter import MotionModel, follow
+from uel.estimation.track_likelihood import CorrelatedFadingLikelihood, RasterLikelihood
+from uel.geo.tile_maps import TileMaps
+from uel.measurement.model import ObservationModel
 from uel.measurement.reports import Reports
 from uel.mobility.motion import unit
 from uel.radio.sites import reference_power_dbm
 
 FINE = Grid(size=256.0, pixel=2.0)
 FREE = torch.ones(FINE.shape, dtype=torch.bool)
-ALONG = MeasurementModel(decorrelation_distance=37.0)
+ALONG = ObservationModel(decorrelation_distance=37.0)
 
 
 def seed(number: int) -> torch.Generator:
@@ -49,8 +49,8 @@ def test_a_car_is_found_as_by_brute_force() -> None:
     position, time = straight(10.0, 3, 6)
     blur = (grid.centres().reshape(1, 1, -1, 2) - position.unsqueeze(2)).norm(dim=-1) / 25.0
     log_density = (-(blur**2) / 2).unflatten(2, grid.shape)
-    motion = Motion(FINE, FREE, 10.0, wander=False)
-    evidence = RasterEvidence(grid, log_density, torch.ones(grid.shape))
+    motion = MotionModel(FINE, FREE, 10.0, wander=False)
+    evidence = RasterLikelihood(grid, log_density, torch.ones(grid.shape))
     got = follow(evidence, grid, motion, time, 4000, seed(1))
     mean = (got.weight.unsqueeze(-1) * got.position).sum(1)
     for track in range(3):
@@ -68,10 +68,10 @@ def test_a_car_is_found_as_by_brute_force() -> None:
 def test_particles_stay_where_phones_can_be() -> None:
     free = FREE.clone()
     free[:, 64:] = False
-    motion = Motion(FINE, free, 10.0, wander=False)
+    motion = MotionModel(FINE, free, 10.0, wander=False)
     grid = Grid(size=256.0, pixel=8.0)
     prior = torch.nn.functional.avg_pool2d(free.float()[None], 4)[0]
-    evidence = RasterEvidence(grid, torch.zeros(1, 20, *grid.shape), prior)
+    evidence = RasterLikelihood(grid, torch.zeros(1, 20, *grid.shape), prior)
     got = follow(evidence, grid, motion, 0.5 * torch.arange(20.0).unsqueeze(0), 500, seed(0))
     assert bool(motion.allows(got.position)[got.weight > 0].all())
     assert float(got.weight.sum()) == pytest.approx(1.0, abs=1e-4)
@@ -92,19 +92,19 @@ def test_standing_levels_say_once_what_they_say() -> None:
     levels = reports.tier("T0")
     assert bool((reports.rsrp_dbm == reports.rsrp_dbm[:, :1]).all())
     one = grid_posterior(levels[:, 0], radio, prior, ALONG, power)  # type: ignore[arg-type]
-    stands = lambda r: FadingEvidence(r, radio, prior, ALONG).standing()  # noqa: E731  # type: ignore[arg-type]
+    stands = lambda r: CorrelatedFadingLikelihood(r, radio, prior, ALONG).standing()  # noqa: E731  # type: ignore[arg-type]
     torch.testing.assert_close(stands(levels), one)
     many, single = stands(reports), stands(reports[:, :1])
-    error = lambda p: float(position_error(Pixels(radio.grid, p).position, position[:, -1]).mean())  # noqa: E731  # type: ignore[attr-defined]
+    error = lambda p: float(position_error(GridEstimate(radio.grid, p).position, position[:, -1]).mean())  # noqa: E731  # type: ignore[attr-defined]
     assert error(many) < error(single)
 
 
 def test_the_filter_of_the_limit_is_exact_where_phones_stand() -> None:
     reports, _, time, radio = world(0.0, 6, 6)
     prior = torch.ones(radio.grid.shape)  # type: ignore[attr-defined]
-    evidence = FadingEvidence(reports, radio, prior, ALONG)  # type: ignore[arg-type]
-    exact = Pixels(radio.grid, evidence.standing()).position  # type: ignore[attr-defined]
-    motion = Motion(FINE, FREE, 0.0, wander=False)
+    evidence = CorrelatedFadingLikelihood(reports, radio, prior, ALONG)  # type: ignore[arg-type]
+    exact = GridEstimate(radio.grid, evidence.standing()).position  # type: ignore[attr-defined]
+    motion = MotionModel(FINE, FREE, 0.0, wander=False)
     got = follow(evidence, radio.grid, motion, time, 4000, seed(2)).median  # type: ignore[attr-defined]
     assert float(position_error(got, exact).mean()) < 1.5
 
@@ -123,7 +123,7 @@ def test_two_reports_are_as_likely_as_by_their_joint_law(heard: tuple[bool, bool
     seen = model.observe(radio.truth(place), power, seed(3)).tier("T0")
     level = torch.tensor([[[-112.0], [-101.0]]])
     reports = replace(seen, rsrp_dbm=level, heard=torch.tensor([[[heard[0]], [heard[1]]]]))
-    evidence = FadingEvidence(reports, radio, torch.ones(radio.grid.shape), model, map_error=True)
+    evidence = CorrelatedFadingLikelihood(reports, radio, torch.ones(radio.grid.shape), model, map_error=True)
     law, count = evidence.law, 200_000
     row, column = radio.grid.pixel_of(place[0])
     mean, own = (raster[0, row, column].double().numpy() for raster in (law.mean, law.own))
@@ -149,9 +149,9 @@ def test_two_reports_are_as_likely_as_by_their_joint_law(heard: tuple[bool, bool
 def test_a_moving_phone_is_known_better_than_by_its_last_report() -> None:
     reports, position, time, radio = world(10.0, 24, 12)
     prior, power = torch.ones(radio.grid.shape), reference_power_dbm(radio.sites)  # type: ignore[attr-defined]
-    last = Pixels(radio.grid, grid_posterior(reports[:, -1], radio, prior, ALONG, power)).position  # type: ignore[attr-defined,arg-type]
-    motion = Motion(FINE, FREE, 10.0, wander=False)
-    evidence = FadingEvidence(reports, radio, prior, ALONG)  # type: ignore[arg-type]
+    last = GridEstimate(radio.grid, grid_posterior(reports[:, -1], radio, prior, ALONG, power)).position  # type: ignore[attr-defined,arg-type]
+    motion = MotionModel(FINE, FREE, 10.0, wander=False)
+    evidence = CorrelatedFadingLikelihood(reports, radio, prior, ALONG)  # type: ignore[arg-type]
     got = follow(evidence, radio.grid, motion, time, 3000, seed(2)).median  # type: ignore[attr-defined]
     better, alone = (float(position_error(p, position[:, -1]).mean()) for p in (got, last))
     assert better < 0.7 * alone
@@ -161,22 +161,24 @@ def test_realism_that_the_limit_does_not_know_is_refused() -> None:
     reports, _, _, radio = world(0.0, 1, 2)
     for wrong in (replace(ALONG, cell_dropout=0.2), replace(ALONG, decorrelation_distance=0.0)):
         with pytest.raises(UelError, match="decorrelation"):
-            FadingEvidence(reports, radio, torch.ones(radio.grid.shape), wrong)  # type: ignore[arg-type,attr-defined]
+            CorrelatedFadingLikelihood(reports, radio, torch.ones(radio.grid.shape), wrong)  # type: ignore[arg-type,attr-defined]
 
 
 def test_tracks_are_read_in_the_way_that_finds_the_labelled_ones() -> None:
     reports, position, time, radio = world(10.0, 10, 4)
-    walks, grid = Walks(reports, time, position[:, -1]), radio.grid  # type: ignore[attr-defined]
+    walks, grid = TrackReports(reports, time, position[:, -1]), radio.grid  # type: ignore[attr-defined]
     prior, last = torch.ones(grid.shape), reports[:, -1]
-    maps = Maps(radio, torch.zeros(1, *grid.shape), prior)  # type: ignore[arg-type]
-    place = Place(maps.radio, prior, ALONG, last, position[:, -1])
-    case = Case(place, maps, last, position[:, -1], maps, ALONG, last, False)
-    motion = Motion(FINE, FREE, 10.0, wander=False)
-    tracks = TrackCase(case, motion, walks, walks, walks, 400, 400)
+    maps = TileMaps(radio, torch.zeros(1, *grid.shape), prior)  # type: ignore[arg-type]
+    place = LocalizationProblem(maps.radio, prior, ALONG, last, position[:, -1])
+    case = EvaluationCase(place, maps, last, position[:, -1], maps, ALONG, last, False)
+    motion = MotionModel(FINE, FREE, 10.0, wander=False)
+    tracks = TrackEvaluationCase(case, motion, walks, walks, walks, 400, 400)
     away = (grid.centres() - position[:, :, None, None]).norm(dim=-1)  # of each pixel from the truth
     at = {tuple(w.position[0].tolist()): away[n : n + len(w.time)] for n, w in zip((0, 8), batches(walks), strict=True)}
     ways = [
-        lambda w, sign=sign: RasterEvidence(grid, sign * at[tuple(w.position[0].tolist())] / 5, torch.ones(grid.shape))
+        lambda w, sign=sign: RasterLikelihood(
+            grid, sign * at[tuple(w.position[0].tolist())] / 5, torch.ones(grid.shape)
+        )
         for sign in (0.0, -1.0, 1.0)
     ]
     assert _tuned(tracks, ways, seed=0) is ways[1]

@@ -7,69 +7,69 @@ import torch
 from torch import Tensor
 
 from tests.helpers.ray_traced_scenes import FREQUENCY, Sionna, bundled, central_difference, mast
-from tests.helpers.toy_city import SITES, SIZE, toy_world
+from tests.helpers.toy_city import SITES, SIZE, toy_deployment
 from tests.uel.models.test_locator import SMALL
-from training.data.deployment import World
+from training.data.deployment import Deployment
 from uel.core.grid import Grid
 from uel.core.units import from_db, to_db
 from uel.errors import UelError
 from uel.estimation.fix import Fix
 from uel.estimation.metrics import position_error
-from uel.estimation.ray_rescoring import Rescoring, _along_lines, _slope, borne_out, climb, descended, rescored
-from uel.estimation.refinement import FineMap
-from uel.geo.tile_maps import MATERIALS, Maps
-from uel.measurement.model import MeasurementModel
-from uel.measurement.reports import Reports, Truth
+from uel.estimation.ray_rescoring import RayRescoringConfig, _along_lines, _slope, borne_out, climb, descended, rescored
+from uel.estimation.refinement import PatchSortedMap
+from uel.geo.tile_maps import MATERIALS, TileMaps
+from uel.measurement.model import ObservationModel
+from uel.measurement.reports import LinkTruth, Reports
 from uel.models.locator import Locator
 from uel.radio.simulator import FreeSpace
 
-MODEL = MeasurementModel(shadowing_db=3.0)
+MODEL = ObservationModel(shadowing_db=3.0)
 SPACE = FreeSpace(SITES, size=SIZE)
 EXACT = {"spread_db": 0.0, "share": 1.0}  # rays that are right
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> World:
-    return toy_world(tmp_path_factory.mktemp("toy") / "tile")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Deployment:
+    return toy_deployment(tmp_path_factory.mktemp("toy") / "tile")
 
 
-def noisy(maps: Maps, spread_db: float, seed: int = 0) -> Maps:
+def noisy(maps: TileMaps, spread_db: float, seed: int = 0) -> TileMaps:
     """A map that few rays made: every pixel off by so much, and it does not know."""
     noise = torch.randn(maps.radio.gain.shape, generator=torch.Generator().manual_seed(seed)) * spread_db
     return replace(maps, radio=replace(maps.radio, gain=from_db(to_db(maps.radio.gain) + noise)))
 
 
-def fixed(maps: Maps, patches: int, count: int, world: World) -> tuple[Fix, FineMap, Reports, Tensor]:
+def fixed(maps: TileMaps, patches: int, count: int, world: Deployment) -> tuple[Fix, PatchSortedMap, Reports, Tensor]:
     """What a locator that believes a map says of phones of the true world, by levels alone."""
     reports, position = world.from_map(count, MODEL, torch.Generator().manual_seed(3))
     reports = reports.tier("T0")
     with torch.no_grad():
         fix = Locator(replace(SMALL, patches=patches), MODEL)(reports, maps)
-    return fix, FineMap.of(maps, patches), reports, position
+    return fix, PatchSortedMap.of(maps, patches), reports, position
 
 
-def test_where_the_map_is_right_tracing_changes_nothing(world: World) -> None:
+def test_where_the_map_is_right_tracing_changes_nothing(world: Deployment) -> None:
     """A patch of one pixel: its mean is the place that the map speaks of."""
     maps = world.maps
     fix, fine, reports, _ = fixed(maps, 32, 6, world)
-    got = rescored(fix, reports, fine, maps, MODEL, SPACE, Rescoring(hypotheses=40, **EXACT))
+    got = rescored(fix, reports, fine, maps, MODEL, SPACE, RayRescoringConfig(hypotheses=40, **EXACT))
     torch.testing.assert_close(got.log_heatmap, fix.log_heatmap, atol=0.01, rtol=0)
 
 
-def test_where_the_map_is_wrong_tracing_finds_the_truth_again(world: World) -> None:
+def test_where_the_map_is_wrong_tracing_finds_the_truth_again(world: Deployment) -> None:
     maps = noisy(world.maps, 8.0)
     fix, fine, reports, position = fixed(maps, 16, 40, world)
-    got = rescored(fix, reports, fine, maps, MODEL, SPACE, Rescoring(hypotheses=48, **EXACT))
+    got = rescored(fix, reports, fine, maps, MODEL, SPACE, RayRescoringConfig(hypotheses=48, **EXACT))
     torch.testing.assert_close(got.log_heatmap.exp().sum(1), torch.ones(40), atol=1e-4, rtol=0)
     before, after = (float(position_error(f.position, position).mean()) for f in (fix, got))
     assert after < 0.8 * before
     assert float((got.log_density(position) - fix.log_density(position)).mean()) > 0.3
 
 
-def test_untraced_patches_keep_their_probability(world: World) -> None:
+def test_untraced_patches_keep_their_probability(world: Deployment) -> None:
     maps = noisy(world.maps, 8.0)
     fix, fine, reports, _ = fixed(maps, 16, 4, world)
-    got = rescored(fix, reports, fine, maps, MODEL, SPACE, Rescoring(hypotheses=5))
+    got = rescored(fix, reports, fine, maps, MODEL, SPACE, RayRescoringConfig(hypotheses=5))
     changed = got.log_heatmap != fix.log_heatmap
     assert bool((changed.sum(1) <= 5).all())
     assert bool(changed.any(1).all())
@@ -77,10 +77,10 @@ def test_untraced_patches_keep_their_probability(world: World) -> None:
     assert torch.equal(got.mean, fix.mean)
 
 
-def test_hypotheses_are_moved_uphill(world: World) -> None:
+def test_hypotheses_are_moved_uphill(world: Deployment) -> None:
     maps = noisy(world.maps, 4.0)
     fix, fine, reports, _ = fixed(maps, 16, 6, world)
-    plan = Rescoring(hypotheses=8, starts=3, steps=5)
+    plan = RayRescoringConfig(hypotheses=8, starts=3, steps=5)
     got = rescored(fix, reports, fine, maps, MODEL, SPACE, plan)
     off = (got.mean - fix.mean).norm(dim=-1)
     assert bool(((off > 0).sum(1) <= 3).all())
@@ -104,7 +104,7 @@ def test_climbing_a_hill_ends_on_its_top_or_at_the_fence() -> None:
     assert torch.equal(fenced[1], start[1])
 
 
-def test_descending_the_map_never_ends_lower_than_it_began(world: World) -> None:
+def test_descending_the_map_never_ends_lower_than_it_began(world: Deployment) -> None:
     maps = noisy(world.maps, 3.0)
     fix, _, reports, _ = fixed(maps, 16, 8, world)
     got = descended(fix, reports, maps, MODEL)
@@ -115,13 +115,13 @@ def test_descending_the_map_never_ends_lower_than_it_began(world: World) -> None
         assert float(high) >= float(low)
 
 
-def canyon() -> tuple[Sionna, Maps]:
+def canyon() -> tuple[Sionna, TileMaps]:
     """The street canyon with one mast, and a map of it that knows line of sight."""
     sites = mast((-20.0, 3.0, 18.0), FREQUENCY)
     sim = bundled("simple_street_canyon", sites, max_depth=2)
     grid = Grid(size=64.0, pixel=8.0)
     radio = FreeSpace(sites, size=64.0).radio_map(grid)
-    return sim, Maps(radio, torch.zeros(2 + len(MATERIALS), *grid.shape), torch.ones(grid.shape))
+    return sim, TileMaps(radio, torch.zeros(2 + len(MATERIALS), *grid.shape), torch.ones(grid.shape))
 
 
 def test_the_gradient_of_polishing_agrees_with_differences_in_the_canyon() -> None:
@@ -142,12 +142,12 @@ def test_a_wrong_start_is_led_back_in_the_canyon() -> None:
     place, exact = torch.tensor([[12.0, 4.0]]).expand(8, 2), replace(MODEL, shadowing_db=1.0)
     reports = exact.observe(sim.paths(place), maps.power_dbm, torch.Generator().manual_seed(1))
     flat = replace(maps, radio=replace(maps.radio, gain=torch.full_like(maps.radio.gain, 1e-9)))
-    fine = FineMap.of(flat, 8)
+    fine = PatchSortedMap.of(flat, 8)
     centres = maps.radio.grid.centres().reshape(1, 64, 2).expand(8, 64, 2)
     wrong = -(centres - torch.tensor([-12.0, 4.0])).norm(dim=-1) / 6.0
     heat = wrong + fine.evidence(reports, torch.arange(64), exact, map_error=True)[..., 0]
     fix = Fix(heat.log_softmax(-1), centres, torch.eye(2).expand(8, 64, 2, 2) * 20.0)
-    got = rescored(fix, reports, fine, flat, exact, sim, Rescoring(hypotheses=64, **EXACT))
+    got = rescored(fix, reports, fine, flat, exact, sim, RayRescoringConfig(hypotheses=64, **EXACT))
     before, after = (float(position_error(f.position, place).mean()) for f in (fix, got))
     assert before > 15.0
     assert after < 0.6 * before
@@ -157,12 +157,12 @@ def test_a_wrong_start_is_led_back_in_the_canyon() -> None:
 class Quiet(FreeSpace):
     """A tracer that misses three quarters of the power."""
 
-    def paths(self, position: Tensor) -> Truth:
+    def paths(self, position: Tensor) -> LinkTruth:
         truth = super().paths(position)
         return replace(truth, gain_db=truth.gain_db - 6.0)
 
 
-def test_labelled_reports_tell_what_rays_are_worth(world: World) -> None:
+def test_labelled_reports_tell_what_rays_are_worth(world: Deployment) -> None:
     """Right ones beside a wrong map, too quiet ones, and wrong ones beside a right map."""
     elsewhere = FreeSpace((*SITES[1:], SITES[0]), size=SIZE)
     told = {}
@@ -172,7 +172,7 @@ def test_labelled_reports_tell_what_rays_are_worth(world: World) -> None:
         ("wrong", world.maps, elsewhere),
     ):
         fix, fine, reports, position = fixed(maps, 16, 80, world)
-        told[name] = borne_out(Rescoring(hypotheses=16), reports, position, fine, maps, MODEL, space)
+        told[name] = borne_out(RayRescoringConfig(hypotheses=16), reports, position, fine, maps, MODEL, space)
         got = rescored(fix[:16], reports[:16], fine, maps, MODEL, space, told[name])
         better = got.log_density(position[:16]) - fix[:16].log_density(position[:16])
         assert float(better.mean()) > (-0.05 if name == "wrong" else 0.2)
@@ -188,4 +188,4 @@ def test_labelled_reports_tell_what_rays_are_worth(world: World) -> None:
 )
 def test_impossible_plans_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(UelError):
-        Rescoring(**wrong)  # type: ignore[arg-type]
+        RayRescoringConfig(**wrong)  # type: ignore[arg-type]

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from tests.helpers.free_space import CORNERS, draw_pixels, masts, radio_map, rough_map
-from uel.estimation.baselines import Place, grid_bayes
-from uel.estimation.estimates import Pixels
+from uel.estimation.baselines import LocalizationProblem, grid_bayes
+from uel.estimation.estimates import GridEstimate
 from uel.estimation.metrics import position_error
 from uel.estimation.robust_bayes import (
     NEIGHBOURS,
-    DistanceLaw,
+    PathLossModel,
     fit_law,
     fit_robust,
     patched,
@@ -21,23 +21,23 @@ from uel.estimation.robust_bayes import (
     tuned_neighbours,
     without_map,
 )
-from uel.measurement.model import DB_PER_NEPER, MeasurementModel
+from uel.measurement.model import DB_PER_NEPER, ObservationModel
 from uel.radio.radio_map import RadioMap
 from uel.radio.sites import reference_power_dbm
 
-MODEL = MeasurementModel()
+MODEL = ObservationModel()
 
 
-def drawn(radio: RadioMap, count: int, model: MeasurementModel, seed: int) -> tuple[Tensor, object]:
+def drawn(radio: RadioMap, count: int, model: ObservationModel, seed: int) -> tuple[Tensor, object]:
     prior = torch.ones(radio.grid.shape)
     position = radio.grid.centres().reshape(-1, 2)[draw_pixels(prior, count, seed)]
     power = reference_power_dbm(radio.sites)
     return position, model.observe(radio.truth(position), power, torch.Generator().manual_seed(seed))
 
 
-def place_on(true: RadioMap, given: RadioMap, model: MeasurementModel = MODEL) -> Place:
+def place_on(true: RadioMap, given: RadioMap, model: ObservationModel = MODEL) -> LocalizationProblem:
     position, reports = drawn(true, 256, model, seed=5)
-    return Place(given, torch.ones(given.grid.shape) / given.grid.count**2, MODEL, reports, position)  # type: ignore[arg-type]
+    return LocalizationProblem(given, torch.ones(given.grid.shape) / given.grid.count**2, MODEL, reports, position)  # type: ignore[arg-type]
 
 
 def test_the_law_of_free_space_is_found_with_its_spread() -> None:
@@ -63,7 +63,7 @@ def test_silent_cells_do_not_flatten_the_law() -> None:
 
 def test_holes_are_filled_with_the_law_and_its_error() -> None:
     radio = rough_map()
-    law = DistanceLaw(at_one=-40.0, exponent=3.0, spread=10.0)
+    law = PathLossModel(at_one=-40.0, exponent=3.0, spread=10.0)
     got = patched(radio, law, 10.0, MODEL)
     assert bool(got.known.all())
     assert torch.equal(got.gain[radio.known], radio.gain[radio.known])
@@ -92,7 +92,7 @@ def test_on_a_wrong_map_it_widens_and_is_ahead_of_plain_grid_bayes() -> None:
     assert robust.model.shadowing_db > 10.0
     position, reports = drawn(radio, 200, MODEL, seed=9)
     reports = reports.tier("T0")  # type: ignore[attr-defined]
-    mine = Pixels(wrong.grid, robust.posterior(reports, place))
+    mine = GridEstimate(wrong.grid, robust.posterior(reports, place))
     plain = grid_bayes(reports, place)
     assert float(position_error(mine.position, position).mean()) < float(position_error(plain, position).mean())
 
@@ -105,7 +105,7 @@ def test_fading_that_cells_share_is_found_and_makes_the_truth_likelier() -> None
     position, reports = drawn(radio, 400, shared, seed=9)
     alone = replace(fitted, model=replace(fitted.model, cell_correlation=0.0))
     together, apart = (
-        float(Pixels(radio.grid, bayes.posterior(reports.tier("T0"), place)).log_density(position).mean())  # type: ignore[attr-defined]
+        float(GridEstimate(radio.grid, bayes.posterior(reports.tier("T0"), place)).log_density(position).mean())  # type: ignore[attr-defined]
         for bayes in (fitted, alone)
     )
     assert together - apart > 0.1

@@ -6,21 +6,21 @@ import pytest
 import torch
 from scipy.special import fresnel
 
-from tests.helpers.toy_city import SITES, images, standing, toy_world
+from tests.helpers.toy_city import SITES, images, standing, toy_deployment
 from uel.core.grid import Grid
 from uel.core.units import SPEED_OF_LIGHT
 from uel.geo.obstruction import knife_edge_db, obstruction
-from uel.geo.tile_maps import HEIGHT_UNIT, MATERIALS, Maps
+from uel.geo.tile_maps import HEIGHT_UNIT, MATERIALS, TileMaps
 from uel.radio.simulator import FreeSpace
 from uel.radio.sites import Site
 
 
-def walled(site: Site, height: float, column: int) -> Maps:
+def walled(site: Site, height: float, column: int) -> TileMaps:
     """An empty square of 256 m, pixels of 4 m, with a wall across in one column."""
     grid = Grid(size=256.0, pixel=4.0)
     buildings = torch.zeros(2 + len(MATERIALS), *grid.shape)
     buildings[0, :, column], buildings[1, :, column] = height / HEIGHT_UNIT, 1.0
-    return Maps(FreeSpace((site,), size=256.0).radio_map(grid), buildings, 1.0 - buildings[1])
+    return TileMaps(FreeSpace((site,), size=256.0).radio_map(grid), buildings, 1.0 - buildings[1])
 
 
 def test_a_knife_edge_is_fresnels_integral() -> None:
@@ -62,7 +62,7 @@ def test_masts_may_stand_off_the_tile() -> None:
 
 
 def test_a_turned_or_mirrored_world_is_obstructed_alike(tmp_path: Path) -> None:
-    here = standing(toy_world(tmp_path / "tile").maps)
+    here = standing(toy_deployment(tmp_path / "tile").maps)
     for there, image in images(here):
         for cell in range(len(SITES)):
             straight, around = obstruction(here, cell), obstruction(there, cell)

@@ -13,17 +13,17 @@ from uel.cli import main
 from uel.core.grid import Grid
 from uel.errors import UelError
 from uel.estimation.fix import Fix
-from uel.estimation.refinement import Refinement
+from uel.estimation.refinement import RefinementConfig
 from uel.geo.tile import Tile
 from uel.inference import geojson
 from uel.inference.locate import LocateConfig
 from uel.inference.locate import locate as located
 from uel.inference.run_folder import Run
 from uel.measurement import report_io
-from uel.measurement.model import MeasurementModel
-from uel.measurement.report_io import Timeline
+from uel.measurement.model import ObservationModel
+from uel.measurement.report_io import ReportSequence
 from uel.models.locator import Locator, LocatorConfig
-from uel.models.map_restorer import Restorer, RestorerConfig
+from uel.models.map_restorer import MapRestorer, RestorerConfig
 from uel.radio.radio_map import RadioMap
 from uel.radio.simulator import FreeSpace
 from uel.radio.sites import Site, cell_positions
@@ -34,15 +34,15 @@ def run(tmp_path_factory) -> Path:
     """A run with a locator that nobody trained: it answers like grid Bayes."""
     folder = make_run(tmp_path_factory.mktemp("locate") / "run", paths=False)
     torch.manual_seed(0)
-    Locator(LocatorConfig(), MeasurementModel()).save(folder)
+    Locator(LocatorConfig(), ObservationModel()).save(folder)
     return folder
 
 
-def reports_at(run: Run, places: torch.Tensor) -> Timeline:
+def reports_at(run: Run, places: torch.Tensor) -> ReportSequence:
     generator = torch.Generator().manual_seed(0)
     truth = run.maps.radio.truth(places)
-    model = MeasurementModel(shadowing_db=2.0)
-    return Timeline(torch.arange(len(places)) * 1.0, model.observe(truth, run.maps.power_dbm, generator))
+    model = ObservationModel(shadowing_db=2.0)
+    return ReportSequence(torch.arange(len(places)) * 1.0, model.observe(truth, run.maps.power_dbm, generator))
 
 
 def test_reports_are_located_from_a_file(run, tmp_path, capsys):
@@ -86,9 +86,9 @@ def test_reports_of_a_track_are_taken_together(run, tmp_path, capsys):
     way = torch.stack([torch.linspace(-10.0, 80.0, 10), torch.full((10,), 20.0)], 1)
     generator = torch.Generator().manual_seed(2)
     maps = Run.open(run).maps
-    reports = MeasurementModel().observe(maps.radio.truth(way), maps.power_dbm, generator).tier("T0")
+    reports = ObservationModel().observe(maps.radio.truth(way), maps.power_dbm, generator).tier("T0")
     file = tmp_path / "track.json"
-    file.write_bytes(report_io.write(Timeline(torch.arange(10) * 1.0, reports)))
+    file.write_bytes(report_io.write(ReportSequence(torch.arange(10) * 1.0, reports)))
     alone = told([str(run), str(file)], capsys)
     track = told([str(run), str(file), "--speed", "10", "--power", "1"], capsys)
     assert [line["time"] for line in track] == [line["time"] for line in alone]
@@ -105,12 +105,12 @@ def test_labelled_reports_put_a_wrong_map_right(run, tmp_path, capsys):
     places = 0.98 * SIZE * (torch.rand(240, 2, generator=generator) - 0.5)
     wrong = torch.zeros(len(maps.power_dbm))
     power, turn = maps.power_dbm + wrong.index_fill(0, torch.tensor([0]), -25.0), wrong + 20.0
-    said = MeasurementModel(shadowing_db=3.0).observe(maps.radio.truth(places), power, generator).turned(turn)
+    said = ObservationModel(shadowing_db=3.0).observe(maps.radio.truth(places), power, generator).turned(turn)
     heard = said.heard.any(-1)
     said, places = said[heard], places[heard]
     for name, part in (("labelled", slice(20, None)), ("asked", slice(20))):
         at = places[part] if name == "labelled" else None
-        file = report_io.write(Timeline(torch.zeros(len(places[part])), said[part], at))
+        file = report_io.write(ReportSequence(torch.zeros(len(places[part])), said[part], at))
         (tmp_path / f"{name}.json").write_bytes(file)
     asked = [str(run), str(tmp_path / "asked.json"), "--refinement.entropy", "0"]
     before, after = told(asked, capsys), told([*asked, "--labelled", str(tmp_path / "labelled.json")], capsys)
@@ -137,9 +137,9 @@ def test_labelled_reports_tell_how_high_masts_stand(run, tmp_path, caplog):
     tracer = lambda _, masts, __: Roofs(masts, size=SIZE, believed=believed)  # noqa: E731
     low = tracer(None, moved(believed, [0.0, -6.5, 0.0]), None)
     places = 0.98 * SIZE * (torch.rand(240, 2, generator=generator) - 0.5)
-    said = MeasurementModel().observe(low.radio_map(maps.radio.grid).truth(places), maps.power_dbm, generator)
+    said = ObservationModel().observe(low.radio_map(maps.radio.grid).truth(places), maps.power_dbm, generator)
     for name, at in (("labelled", places), ("asked", None)):
-        (tmp_path / f"{name}.json").write_bytes(report_io.write(Timeline(torch.zeros(len(places)), said, at)))
+        (tmp_path / f"{name}.json").write_bytes(report_io.write(ReportSequence(torch.zeros(len(places)), said, at)))
     files = {"report": tmp_path / "asked.json", "labelled": tmp_path / "labelled.json"}
     with caplog.at_level("INFO"):
         next(iter(located(LocateConfig(run=run, retrace=True, **files), tracer)))
@@ -161,15 +161,15 @@ def test_a_restored_map_is_what_labelled_reports_are_asked_about_too(run, tmp_pa
     places = 0.98 * SIZE * (torch.rand(100, 2, generator=torch.Generator().manual_seed(3)) - 0.5)
     said = reports_at(Run.open(run), places)
     heard = said.reports.heard.any(-1)
-    said, places = Timeline(said.time[heard], said.reports[heard]), places[heard]
+    said, places = ReportSequence(said.time[heard], said.reports[heard]), places[heard]
     monkeypatch.setattr(Run, "maps", dark)
-    monkeypatch.setattr(Restorer, "restored", lambda *_: maps.radio)
+    monkeypatch.setattr(MapRestorer, "restored", lambda *_: maps.radio)
     for name, at in (("labelled", places), ("asked", None)):
         (tmp_path / f"{name}.json").write_bytes(report_io.write(replace(said, position=at)))
     files = {"report": tmp_path / "asked.json", "labelled": tmp_path / "labelled.json", "restorer": tmp_path}
     with pytest.raises(UelError, match=r"no restorer\.pt here"):
         LocateConfig(run=run, **files)
-    Restorer(RestorerConfig(width=4, levels=2)).save(tmp_path)
+    MapRestorer(RestorerConfig(width=4, levels=2)).save(tmp_path)
     with caplog.at_level("INFO"):
         next(iter(located(LocateConfig(run=run, **files), FreeSpace)))
     assert [("map restored" in text) for text in caplog.messages if "labelled reports" in text] == [True]
@@ -204,7 +204,7 @@ def test_hypotheses_are_traced_where_that_is_asked_for(run, tmp_path):
         asked.append(rays.depth)
         return FreeSpace(sites, size=SIZE)
 
-    config = LocateConfig(run=run, report=file, refine="rt", refinement=Refinement(entropy=0.0))
+    config = LocateConfig(run=run, report=file, refine="rt", refinement=RefinementConfig(entropy=0.0))
     (answer,) = [json.loads(text) for text in located(config, tracer)]
     assert asked == [5]
     assert torch.dist(torch.tensor(answer["position"]), torch.tensor([60.0, 20.0])) < 40

@@ -11,7 +11,7 @@ from tests.explorer.reports.test_run import make_run
 from uel.cli import main
 from uel.inference.run_folder import Run
 from uel.inference.torch_export import INPUTS, OUTPUTS
-from uel.measurement.model import MeasurementModel
+from uel.measurement.model import ObservationModel
 from uel.measurement.reports import Reports
 from uel.models.locator import Locator, LocatorConfig
 
@@ -23,7 +23,7 @@ def run(tmp_path_factory) -> Path:
     """A run whose network does not answer like grid Bayes."""
     folder = make_run(tmp_path_factory.mktemp("export") / "run", paths=False)
     torch.manual_seed(0)
-    locator = Locator(SMALL, MeasurementModel())
+    locator = Locator(SMALL, ObservationModel())
     with torch.no_grad():
         for weight in locator.parameters():
             weight += 0.05 * torch.randn(weight.shape)
@@ -35,7 +35,7 @@ def reports_at(run: Run, count: int) -> Reports:
     generator = torch.Generator().manual_seed(count)
     places = (torch.rand(count, 2, generator=generator) - 0.5) * run.maps.radio.grid.size * 0.9
     truth = run.maps.radio.truth(places)
-    return MeasurementModel(feature_dropout=0.3).observe(truth, run.maps.power_dbm, generator)
+    return ObservationModel(feature_dropout=0.3).observe(truth, run.maps.power_dbm, generator)
 
 
 def test_the_exported_locator_says_what_the_locator_says(run):

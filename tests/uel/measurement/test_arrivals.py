@@ -12,7 +12,7 @@ from tests.helpers.free_space import one_pixel
 from uel.core.units import SPEED_OF_LIGHT
 from uel.errors import UelError
 from uel.measurement.distributions import ex_gaussian_cdf, log_ex_gaussian
-from uel.measurement.model import MeasurementModel
+from uel.measurement.model import ObservationModel
 from uel.measurement.reports import features_of
 from uel.radio.sites import reference_power_dbm
 
@@ -29,7 +29,7 @@ def test_log_ex_gaussian_is_scipys() -> None:
 
 @pytest.mark.parametrize("los", [True, False])
 def test_times_of_arrival_obey_their_density(los: bool) -> None:
-    radio, model = one_pixel(*THREE, los=los), MeasurementModel(tier="T3")
+    radio, model = one_pixel(*THREE, los=los), ObservationModel(tier="T3")
     reports = observe(model, radio)
     assert torch.equal(reports.has_toa, reports.heard)
     excess = reports.toa * SPEED_OF_LIGHT - torch.tensor([math.hypot(*place) for place in THREE])
@@ -42,7 +42,7 @@ def test_times_of_arrival_obey_their_density(los: bool) -> None:
 
 @pytest.mark.parametrize("los", [True, False])
 def test_angles_of_arrival_obey_their_law(los: bool) -> None:
-    radio, model = one_pixel((0.0, -100.0), los=los), MeasurementModel(tier="T3a", feature_dropout=0.4)
+    radio, model = one_pixel((0.0, -100.0), los=los), ObservationModel(tier="T3a", feature_dropout=0.4)
     reports = observe(model, radio)
     assert float(reports.has_aoa.float().mean()) == pytest.approx(0.6, abs=0.02)
     said = reports[reports.has_aoa[:, 0]]
@@ -50,7 +50,7 @@ def test_angles_of_arrival_obey_their_law(los: bool) -> None:
 
 
 def test_the_terms_of_cells_add_up() -> None:
-    radio, model = one_pixel(*THREE, los=False), MeasurementModel(tier="T3a")
+    radio, model = one_pixel(*THREE, los=False), ObservationModel(tier="T3a")
     reports, power = observe(model, radio, count=6), reference_power_dbm(radio.sites)
     terms = model.log_likelihood(reports, radio, power)
     alone = torch.zeros_like(terms)
@@ -64,7 +64,7 @@ def test_the_terms_of_cells_add_up() -> None:
 
 def test_one_link_is_measured_once() -> None:
     """Where the serving cell's time or angle is known, its timing advance or azimuth is not counted again."""
-    radio, model = one_pixel(*THREE), MeasurementModel(tier="T3a")
+    radio, model = one_pixel(*THREE), ObservationModel(tier="T3a")
     reports, power = observe(model, radio, count=50), reference_power_dbm(radio.sites)
     moved = replace(reports, timing_advance=reports.timing_advance + 3, azimuth_deg=reports.azimuth_deg * 0)
     terms = model.log_likelihood(reports, radio, power)
@@ -74,7 +74,7 @@ def test_one_link_is_measured_once() -> None:
 
 
 def test_what_more_is_asked_moves_no_number_of_what_there_was() -> None:
-    radio, plain = one_pixel(*THREE), MeasurementModel()
+    radio, plain = one_pixel(*THREE), ObservationModel()
     power, truth = reference_power_dbm(radio.sites), radio.truth(torch.zeros(200, 2))
     ones, others = seeded(4), seeded(4)
     less, more = plain.observe(truth, power, ones), replace(plain, tier="T3a").observe(truth, power, others)
@@ -89,7 +89,7 @@ def test_what_more_is_asked_moves_no_number_of_what_there_was() -> None:
 def test_tiers_are_known_by_name() -> None:
     assert features_of("T0") == ()
     assert features_of("T2") == ("timing_advance", "azimuth_deg")
-    reports = observe(MeasurementModel(tier="T3a"), one_pixel(*THREE), count=5)
+    reports = observe(ObservationModel(tier="T3a"), one_pixel(*THREE), count=5)
     third = reports.tier("T3")
     assert third.has_toa.all()
     assert not third.has_aoa.any()

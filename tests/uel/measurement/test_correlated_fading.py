@@ -12,8 +12,8 @@ from tests.helpers.calibration import RSRP, THREE, assert_same_law, credibility,
 from tests.helpers.free_space import CORNERS, draw_pixels, masts, one_pixel, radio_map, rough_map
 from uel.errors import UelError
 from uel.estimation.grid_posterior import grid_posterior
-from uel.measurement.model import MeasurementModel
-from uel.measurement.reports import Reports, Truth
+from uel.measurement.model import ObservationModel
+from uel.measurement.reports import LinkTruth, Reports
 from uel.radio.radio_map import RadioMap
 from uel.radio.sites import reference_power_dbm
 
@@ -25,7 +25,7 @@ from uel.radio.sites import reference_power_dbm
 @pytest.mark.parametrize("cells_max", [1, 2, 3])
 def test_joint_levels_of_correlated_and_dropped_cells(cells_max: int, correlation: float, dropout: float) -> None:
     radio = one_pixel(*THREE)
-    model = MeasurementModel(
+    model = ObservationModel(
         rsrp_step_db=4.0,
         cells_max=cells_max,
         shadowing_db=6.0,
@@ -40,13 +40,13 @@ def test_joint_levels_of_correlated_and_dropped_cells(cells_max: int, correlatio
 
 def test_an_independent_law_does_not_pass_for_a_correlated_one() -> None:
     radio = one_pixel(*THREE)
-    model = MeasurementModel(rsrp_step_db=4.0, shadowing_db=6.0, sensitivity_dbm=-80.0)
+    model = ObservationModel(rsrp_step_db=4.0, shadowing_db=6.0, sensitivity_dbm=-80.0)
     reports = observe(replace(model, cell_correlation=0.2), radio)
     with pytest.raises(AssertionError):
         assert_same_law(model, radio, reports, torch.cat([reports.rsrp_dbm, reports.heard], -1), RSRP)
 
 
-def slow_levels(model: MeasurementModel, reports: Reports, radio: RadioMap, row: int, column: int) -> float:
+def slow_levels(model: ObservationModel, reports: Reports, radio: RadioMap, row: int, column: int) -> float:
     """One report at one pixel: an integral over the common fading of products over cells (nothing is full)."""
     power, step = reference_power_dbm(radio.sites).tolist(), model.rsrp_step_db
     phi = lambda z: math.erfc(-z / math.sqrt(2)) / 2  # noqa: E731
@@ -75,7 +75,7 @@ def slow_levels(model: MeasurementModel, reports: Reports, radio: RadioMap, row:
 @pytest.mark.parametrize("dropout", [0.0, 0.2])
 def test_correlated_levels_are_the_integral_over_the_common_fading(dropout: float) -> None:
     radio = rough_map(count=6, pixel=64.0)
-    model = MeasurementModel(sensitivity_dbm=-78.0, cell_correlation=0.5, cell_dropout=dropout)
+    model = ObservationModel(sensitivity_dbm=-78.0, cell_correlation=0.5, cell_dropout=dropout)
     power = reference_power_dbm(radio.sites)
     reports = model.observe(radio.truth(radio.grid.centres().reshape(-1, 2)[[1, 6, 11]]), power, seeded(3))
     assert reports.heard.any()
@@ -89,7 +89,7 @@ def test_correlated_levels_are_the_integral_over_the_common_fading(dropout: floa
 
 def test_a_trace_of_correlation_is_none() -> None:
     radio = rough_map()
-    model, power = MeasurementModel(sensitivity_dbm=-85.0, cell_dropout=0.1), reference_power_dbm(radio.sites)
+    model, power = ObservationModel(sensitivity_dbm=-85.0, cell_dropout=0.1), reference_power_dbm(radio.sites)
     reports = model.observe(radio.truth(radio.grid.centres().reshape(-1, 2)[::205]), power, seeded(0))
     alone = model.log_likelihood(reports, radio, power)[:, RSRP]
     together = replace(model, cell_correlation=1e-8).log_likelihood(reports, radio, power)[:, RSRP]
@@ -99,25 +99,25 @@ def test_a_trace_of_correlation_is_none() -> None:
 
 def test_cells_drop_out_by_their_share() -> None:
     radio = one_pixel(*THREE, gain_db=-80.0)
-    heard = observe(MeasurementModel(cell_dropout=0.3), radio).heard.float()
+    heard = observe(ObservationModel(cell_dropout=0.3), radio).heard.float()
     assert float(heard.mean()) == pytest.approx(0.7, abs=5 * math.sqrt(0.21 / heard.numel()))
 
 
 # ---- along a track -------------------------------------------------------------------------------------------
 
 
-def walk(tracks: int, stride: float, cells: int = 1, reports: int = 20) -> Truth:
+def walk(tracks: int, stride: float, cells: int = 1, reports: int = 20) -> LinkTruth:
     """Straight walks east in a world that is the same everywhere."""
     position = torch.zeros(tracks, reports, 2)
     position[..., 0] = torch.arange(reports) * stride
     ones = torch.ones(tracks, reports, cells)
-    return Truth(position, -80 * ones, ones > 0, 1e-7 * ones, 45 * ones, ones > 0)
+    return LinkTruth(position, -80 * ones, ones > 0, 1e-7 * ones, 45 * ones, ones > 0)
 
 
-FINE = MeasurementModel(rsrp_step_db=0.01, decorrelation_distance=37.0)
+FINE = ObservationModel(rsrp_step_db=0.01, decorrelation_distance=37.0)
 
 
-def fading(model: MeasurementModel, truth: Truth, seed: int = 0) -> Tensor:
+def fading(model: ObservationModel, truth: LinkTruth, seed: int = 0) -> Tensor:
     """Levels in units of sigma, `track report cell`."""
     reports = model.observe(truth, torch.zeros(truth.gain_db.shape[-1]), seeded(seed))
     assert reports.heard.all()
@@ -157,7 +157,7 @@ def test_cells_of_one_place_fade_together(correlation: float) -> None:
 def test_each_report_by_itself_has_the_law_it_had() -> None:
     """One report of every track, twenty strides from its start, against the density of a single one."""
     radio = one_pixel(*THREE)
-    model = MeasurementModel(rsrp_step_db=4.0, sensitivity_dbm=-80.0, cell_correlation=0.5, decorrelation_distance=37.0)
+    model = ObservationModel(rsrp_step_db=4.0, sensitivity_dbm=-80.0, cell_correlation=0.5, decorrelation_distance=37.0)
     truth = radio.truth(torch.zeros(20_000, 4, 2))
     truth = replace(truth, position=torch.arange(4.0)[:, None].expand(20_000, 4, 2) * 15)
     reports = model.observe(truth, reference_power_dbm(radio.sites), seeded(5))[:, 3]
@@ -168,7 +168,7 @@ def test_each_report_by_itself_has_the_law_it_had() -> None:
 
 
 def test_lost_and_padded_reports_hold_and_say_nothing() -> None:
-    radio, model = rough_map(), MeasurementModel(report_dropout=0.25, tier="T3a")
+    radio, model = rough_map(), ObservationModel(report_dropout=0.25, tier="T3a")
     power, truth = reference_power_dbm(radio.sites), radio.truth(torch.zeros(4000, 2))
     valid = torch.arange(4000) % 2 == 0
     reports = model.observe(truth, power, seeded(0), valid)
@@ -192,7 +192,7 @@ CASES = {
 }
 
 
-def posterior_credibility(truth: MeasurementModel, belief: MeasurementModel, tier: str, count: int = 1000) -> Tensor:
+def posterior_credibility(truth: ObservationModel, belief: ObservationModel, tier: str, count: int = 1000) -> Tensor:
     radio = rough_map(count=6, pixel=16.0)
     prior, power = torch.ones(radio.grid.shape), reference_power_dbm(radio.sites)
     prior[:, :5] = 0.3
@@ -214,7 +214,7 @@ def posterior_credibility(truth: MeasurementModel, belief: MeasurementModel, tie
     ],
 )
 def test_regions_hold_the_truth_as_often_as_they_say(case: str, tier: str) -> None:
-    model = MeasurementModel(sensitivity_dbm=-80.0, tier="T3a", **CASES[case])
+    model = ObservationModel(sensitivity_dbm=-80.0, tier="T3a", **CASES[case])
     share = posterior_credibility(model, model, tier)
     for region in (0.5, 0.9):
         inside = float((share <= region).double().mean())
@@ -223,14 +223,14 @@ def test_regions_hold_the_truth_as_often_as_they_say(case: str, tier: str) -> No
 
 
 def test_silence_taken_for_weakness_is_not_calibrated() -> None:
-    model = MeasurementModel(sensitivity_dbm=-80.0, cell_dropout=0.3)
+    model = ObservationModel(sensitivity_dbm=-80.0, cell_dropout=0.3)
     share = posterior_credibility(model, replace(model, cell_dropout=0.0), "T0")
     assert float((share <= 0.9).double().mean()) < 0.85
 
 
 def test_more_features_leave_less_in_doubt() -> None:
     """Mean error of the posterior's mean, T2 against T3 against T3a, on the same reports."""
-    radio, model = radio_map(masts(*CORNERS[:4]), pixel=8.0), MeasurementModel(tier="T3a")
+    radio, model = radio_map(masts(*CORNERS[:4]), pixel=8.0), ObservationModel(tier="T3a")
     prior, power, points = torch.ones(radio.grid.shape), reference_power_dbm(radio.sites), radio.grid.centres()
     pixel = draw_pixels(prior, 400)
     position = points.reshape(-1, 2)[pixel]
@@ -261,4 +261,4 @@ def test_more_features_leave_less_in_doubt() -> None:
 )
 def test_impossible_realism_is_refused(wrong: dict[str, float], said: str) -> None:
     with pytest.raises(UelError, match=rf"{said}[\s\S]*do:"):
-        MeasurementModel(**wrong)
+        ObservationModel(**wrong)

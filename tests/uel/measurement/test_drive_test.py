@@ -11,10 +11,10 @@ from scenes.tiles.writer import put, write_sites
 from tests.scenes.variants.test_mesh_perturbation import tile  # noqa: F401  (the square of four houses, a fixture)
 from uel.errors import UelError
 from uel.geo.tile import Tile
-from uel.measurement.drive_test import Columns, blocks, read_drive, split_by_block
+from uel.measurement.drive_test import ColumnConfig, blocks, read_drive, split_by_block
 from uel.radio.sites import Cell, Site
 
-METRES = Columns(latitude="", longitude="", x="east", y="north", cell="PCI", level="level", cells=("A", "B"))
+METRES = ColumnConfig(latitude="", longitude="", x="east", y="north", cell="PCI", level="level", cells=("A", "B"))
 
 
 @pytest.fixture
@@ -114,9 +114,9 @@ def test_what_is_no_table_is_refused(masts: Tile, tmp_path: Path) -> None:
     with pytest.raises(UelError, match="cannot be read"):
         read_drive(masts, file, METRES)
     with pytest.raises(UelError, match="x and y come together"):
-        Columns(x="east")
+        ColumnConfig(x="east")
     with pytest.raises(UelError, match="two cells of one name"):
-        Columns(cells=("A", "A"))
+        ColumnConfig(cells=("A", "A"))
 
 
 def test_blocks_are_learned_from_or_judged_never_both() -> None:

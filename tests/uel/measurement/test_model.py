@@ -15,7 +15,7 @@ from uel.core.units import timing_advance_step
 from uel.errors import UelError
 from uel.estimation.grid_posterior import grid_posterior
 from uel.measurement.distributions import ex_gaussian_cdf, log_ndtr, log_normal_bin, normal_interval
-from uel.measurement.model import MeasurementModel
+from uel.measurement.model import ObservationModel
 from uel.radio.sites import Cell, reference_power_dbm
 
 # ---- features one by one -----------------------------------------------------------------------------
@@ -24,15 +24,15 @@ from uel.radio.sites import Cell, reference_power_dbm
 @pytest.mark.parametrize("mean_dbm", [-90.0, -118.6, -124.0])
 def test_level_histogram_and_censored_share(mean_dbm: float) -> None:
     radio = one_pixel((100.0, 0.0), gain_db=mean_dbm - Cell().reference_power_dbm)
-    reports = observe(MeasurementModel(), radio)
-    assert_same_law(MeasurementModel(), radio, reports, torch.cat([reports.rsrp_dbm, reports.heard], -1), RSRP)
+    reports = observe(ObservationModel(), radio)
+    assert_same_law(ObservationModel(), radio, reports, torch.cat([reports.rsrp_dbm, reports.heard], -1), RSRP)
 
 
 @pytest.mark.parametrize("cells_max", [1, 2, 3])
 def test_joint_levels_when_a_report_is_truncated_to_the_strongest(cells_max: int) -> None:
     """Coarse steps make ties frequent: a tie goes to the cell that comes first."""
     radio = one_pixel((100.0, 0.0), (0.0, 120.0), (-110.0, 0.0))
-    model = MeasurementModel(rsrp_step_db=4.0, cells_max=cells_max, shadowing_db=6.0, sensitivity_dbm=-80.0)
+    model = ObservationModel(rsrp_step_db=4.0, cells_max=cells_max, shadowing_db=6.0, sensitivity_dbm=-80.0)
     reports = observe(model, radio)
     assert int(reports.heard.sum(-1).max()) == cells_max
     assert_same_law(model, radio, reports, torch.cat([reports.rsrp_dbm, reports.heard], -1), RSRP)
@@ -42,24 +42,24 @@ def test_joint_levels_when_a_report_is_truncated_to_the_strongest(cells_max: int
 @pytest.mark.parametrize("distance", [3.0, 40.0, 137.0])
 def test_timing_advance_histogram(distance: float, los: bool) -> None:
     radio = one_pixel((distance, 0.0), los=los)
-    reports = observe(MeasurementModel(), radio)
+    reports = observe(ObservationModel(), radio)
     assert reports.has_timing_advance.all()
-    assert_same_law(MeasurementModel(), radio, reports, reports.timing_advance[:, None], RANGE)
+    assert_same_law(ObservationModel(), radio, reports, reports.timing_advance[:, None], RANGE)
 
 
 @pytest.mark.parametrize("los", [True, False])
 @pytest.mark.parametrize("site", [(0.0, -100.0), (-70.0, 70.0), (100.0, 3.0)])
 def test_azimuth_histogram_also_around_north(site: tuple[float, float], los: bool) -> None:
     radio = one_pixel(site, los=los)
-    reports = observe(MeasurementModel(), radio)
+    reports = observe(ObservationModel(), radio)
     assert ((reports.azimuth_deg >= 0) & (reports.azimuth_deg < 360)).all()
-    assert_same_law(MeasurementModel(), radio, reports, reports.azimuth_deg[:, None], AZIMUTH)
+    assert_same_law(ObservationModel(), radio, reports, reports.azimuth_deg[:, None], AZIMUTH)
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
 def test_levels_with_outliers_are_a_mixture(dropout: float) -> None:
     radio = one_pixel((100.0, 0.0), gain_db=-110.0 - Cell().reference_power_dbm)
-    model = MeasurementModel(level_outliers=0.2, cell_dropout=dropout)
+    model = ObservationModel(level_outliers=0.2, cell_dropout=dropout)
     reports = observe(model, radio)
     assert_same_law(model, radio, reports, torch.cat([reports.rsrp_dbm, reports.heard], -1), RSRP)
     assert float((reports.rsrp_dbm[reports.heard[:, 0]] > -70).float().mean()) > 0.005  # five deviations of fading
@@ -68,23 +68,23 @@ def test_levels_with_outliers_are_a_mixture(dropout: float) -> None:
 @pytest.mark.parametrize("los", [True, False])
 def test_a_sight_that_may_be_wrong_is_a_mixture(los: bool) -> None:
     radio = one_pixel((137.0, 0.0), los=los)
-    doubtful = MeasurementModel(false_sight=0.4, missed_sight=0.2)
+    doubtful = ObservationModel(false_sight=0.4, missed_sight=0.2)
     reports = observe(doubtful, radio)
     assert_same_law(doubtful, radio, reports, reports.timing_advance[:, None], RANGE)
     assert_same_law(doubtful, radio, reports, reports.azimuth_deg[:, None], AZIMUTH)
-    sure = MeasurementModel().azimuth_log_likelihood(reports, radio)
+    sure = ObservationModel().azimuth_log_likelihood(reports, radio)
     assert not torch.allclose(doubtful.azimuth_log_likelihood(reports, radio), sure, atol=0.1)
 
 
 def test_azimuth_is_that_of_the_phone_seen_from_the_cell() -> None:
     """The phone stands west of the mast."""
-    quiet = MeasurementModel(azimuth_noise_deg=0.1)
+    quiet = ObservationModel(azimuth_noise_deg=0.1)
     reports = observe(quiet, one_pixel((100.0, 0.0)), count=10)
     assert (reports.azimuth_deg == 270.0).all()
 
 
 def test_dropout_takes_its_share_and_leaves_no_value() -> None:
-    reports = observe(MeasurementModel(feature_dropout=0.3), one_pixel((100.0, 0.0)))
+    reports = observe(ObservationModel(feature_dropout=0.3), one_pixel((100.0, 0.0)))
     for present, value in (
         (reports.has_timing_advance, reports.timing_advance),
         (reports.has_azimuth, reports.azimuth_deg),
@@ -97,15 +97,15 @@ def test_absent_features_and_tiers_say_nothing() -> None:
     radio = rough_map()
     position = radio.grid.centres().reshape(-1, 2)[:20]
     power = reference_power_dbm(radio.sites)
-    reports = MeasurementModel().observe(radio.truth(position), power, torch.Generator().manual_seed(0))
-    terms = MeasurementModel().log_likelihood(reports.tier("T0"), radio, power)
+    reports = ObservationModel().observe(radio.truth(position), power, torch.Generator().manual_seed(0))
+    terms = ObservationModel().log_likelihood(reports.tier("T0"), radio, power)
     assert (terms[:, [RANGE, AZIMUTH]] == 0).all()
-    assert (MeasurementModel().log_likelihood(reports.tier("T1"), radio, power)[:, AZIMUTH] == 0).all()
+    assert (ObservationModel().log_likelihood(reports.tier("T1"), radio, power)[:, AZIMUTH] == 0).all()
 
 
 def test_same_seed_same_reports() -> None:
     radio = one_pixel((100.0, 0.0), (0.0, 50.0))
-    first, again, other = (observe(MeasurementModel(), radio, count=50, seed=s) for s in (1, 1, 2))
+    first, again, other = (observe(ObservationModel(), radio, count=50, seed=s) for s in (1, 1, 2))
     assert torch.equal(first.rsrp_dbm, again.rsrp_dbm)
     assert torch.equal(first.timing_advance, again.timing_advance)
     assert not torch.equal(first.rsrp_dbm, other.rsrp_dbm)
@@ -120,13 +120,13 @@ def test_likelihood_is_finite_where_map_and_report_contradict_each_other() -> No
         timing_advance=torch.tensor([200.0]),
         has_timing_advance=torch.tensor([True]),
     )
-    terms = MeasurementModel().log_likelihood(reports, radio, reference_power_dbm(radio.sites))
+    terms = ObservationModel().log_likelihood(reports, radio, reference_power_dbm(radio.sites))
     assert terms.isfinite().all()
 
 
 def test_map_error_widens_the_fading() -> None:
     radio = replace(one_pixel((100.0, 0.0)), relative_error=torch.full((1, 1, 1), 0.5))
-    power, model = reference_power_dbm(radio.sites), MeasurementModel()
+    power, model = reference_power_dbm(radio.sites), ObservationModel()
     wide = replace(model, shadowing_db=math.hypot(8.0, 0.5 * 10 / math.log(10)))
     reports = observe(model, radio, count=20)
     got = model.log_likelihood(reports, radio, power, map_error=True)
@@ -202,7 +202,7 @@ def test_log_normal_bin_is_the_bins_probability(sigma: float) -> None:
 )
 def test_impossible_models_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(UelError):
-        MeasurementModel(**wrong)
+        ObservationModel(**wrong)
 
 
 # ---- both directions together ------------------------------------------------------------------------
@@ -212,7 +212,7 @@ def test_impossible_models_are_refused(wrong: dict[str, float]) -> None:
 @pytest.mark.parametrize("case", ["open", "open, strongest two", "rough", "rough, dropout"])
 def test_regions_of_the_grid_posterior_hold_the_truth_as_often_as_they_say(case: str, tier: str) -> None:
     radio = rough_map(count=6, pixel=16.0) if "rough" in case else radio_map(masts(*CORNERS[:4]), pixel=16.0)
-    model = MeasurementModel(
+    model = ObservationModel(
         sensitivity_dbm=-80.0,
         cells_max=2 if "two" in case else 8,
         feature_dropout=0.4 if "dropout" in case else 0.0,
@@ -235,19 +235,19 @@ def test_a_wrong_model_is_not_calibrated() -> None:
     prior, power = torch.ones(radio.grid.shape), reference_power_dbm(radio.sites)
     pixel = draw_pixels(prior, 500)
     truth = radio.truth(radio.grid.centres().reshape(-1, 2)[pixel])
-    reports = MeasurementModel().observe(truth, power, torch.Generator().manual_seed(7)).tier("T0")
-    share = credibility(grid_posterior(reports, radio, prior, MeasurementModel(shadowing_db=4.0), power), pixel, 8)
+    reports = ObservationModel().observe(truth, power, torch.Generator().manual_seed(7)).tier("T0")
+    share = credibility(grid_posterior(reports, radio, prior, ObservationModel(shadowing_db=4.0), power), pixel, 8)
     assert float((share <= 0.9).double().mean()) < 0.8
 
 
 def test_outcomes_are_counted_not_guessed() -> None:
     """The chi-square helper sees a sigma that is 5 % off."""
     radio = one_pixel((100.0, 0.0))
-    reports = observe(MeasurementModel(), radio)
+    reports = observe(ObservationModel(), radio)
     assert len(Counter(reports.rsrp_dbm.flatten().tolist())) > 20
     with pytest.raises(AssertionError):
         assert_same_law(
-            MeasurementModel(shadowing_db=8.4),
+            ObservationModel(shadowing_db=8.4),
             radio,
             reports,
             torch.cat([reports.rsrp_dbm, reports.heard], -1),

@@ -10,8 +10,8 @@ from tests.helpers.bad_reports import BAD, GOOD, changed
 from tests.helpers.free_space import masts, radio_map
 from uel.errors import UelError
 from uel.measurement import report_io
-from uel.measurement.model import MeasurementModel
-from uel.measurement.report_io import Timeline
+from uel.measurement.model import ObservationModel
+from uel.measurement.report_io import ReportSequence
 from uel.radio.sites import reference_power_dbm
 
 
@@ -53,12 +53,12 @@ def test_what_is_written_is_read_again():
     generator = torch.Generator().manual_seed(0)
     places = (torch.rand(20, 2, generator=generator) - 0.5) * 200
     truth = radio.truth(places)
-    reports = MeasurementModel(tier="T3a").observe(truth, reference_power_dbm(radio.sites), generator)
+    reports = ObservationModel(tier="T3a").observe(truth, reference_power_dbm(radio.sites), generator)
     assert reports.heard.any(-1).all()
-    written = report_io.write(Timeline(torch.arange(20) * 0.5, reports))
+    written = report_io.write(ReportSequence(torch.arange(20) * 0.5, reports))
     again = report_io.read(written, 3)
     assert again.position is None
-    labelled = report_io.read(report_io.write(Timeline(torch.zeros(20), reports, places)), 3)
+    labelled = report_io.read(report_io.write(ReportSequence(torch.zeros(20), reports, places)), 3)
     assert torch.equal(labelled.position, places)
     assert again.time.tolist() == [0.5 * n for n in range(20)]
     for name, value in vars(reports).items():
@@ -69,4 +69,4 @@ def test_a_silent_report_is_not_written():
     timeline = report_io.read(json.dumps(GOOD).encode(), 4)
     silent = type(timeline.reports)(**{**vars(timeline.reports), "heard": torch.zeros(2, 4, dtype=torch.bool)})
     with pytest.raises(UelError, match="without a cell"):
-        report_io.write(Timeline(timeline.time, silent))
+        report_io.write(ReportSequence(timeline.time, silent))

@@ -16,11 +16,11 @@ from tests.helpers.free_space import radio_map
 from tests.helpers.toy_city import SITES, SIZE, toy_tile
 from uel.errors import UelError
 from uel.geo.tile import Tile
-from uel.mobility.trajectories import TrackPlan, Tracks, draw_positions, draw_tracks
+from uel.mobility.trajectories import TrackConfig, Tracks, draw_positions, draw_tracks
 from uel.radio.radio_map import RadioMap
 
 FOOT, CAR = (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)
-PLAN = TrackPlan(tracks=2000, reports=12)
+PLAN = TrackConfig(tracks=2000, reports=12)
 
 
 def ring_road(x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -62,7 +62,7 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Tile:
     return toy_tile(tmp_path_factory.mktemp("toy") / "tile")
 
 
-def plan(**changes: object) -> TrackPlan:
+def plan(**changes: object) -> TrackConfig:
     return replace(PLAN, **changes)
 
 

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from tests.helpers.locators import MODEL, SMALL, integral, moved_by, trained
-from tests.helpers.toy_city import SITES, toy_world
-from training.data.deployment import World
+from tests.helpers.toy_city import SITES, toy_deployment
+from training.data.deployment import Deployment
 from uel.errors import UelError
 from uel.estimation.grid_posterior import geometric_median, grid_posterior
-from uel.geo.tile_maps import Maps
+from uel.geo.tile_maps import TileMaps
 from uel.measurement.reports import Reports
 from uel.models.equivariant_layers import IsotropicConv
 from uel.models.locator import SCHEMA, Locator, LocatorConfig, _bar
@@ -19,16 +19,16 @@ from uel.radio.sites import Site
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> World:
-    return toy_world(tmp_path_factory.mktemp("toy") / "tile")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Deployment:
+    return toy_deployment(tmp_path_factory.mktemp("toy") / "tile")
 
 
 @pytest.fixture(scope="module")
-def phones(world: World) -> tuple[Reports, torch.Tensor]:
+def phones(world: Deployment) -> tuple[Reports, torch.Tensor]:
     return world.from_map(24, MODEL, torch.Generator().manual_seed(5))
 
 
-def test_untrained_locator_is_grid_bayes(world: World, phones: tuple[Reports, torch.Tensor]) -> None:
+def test_untrained_locator_is_grid_bayes(world: Deployment, phones: tuple[Reports, torch.Tensor]) -> None:
     reports, _ = phones
     maps = world.maps
     posterior = grid_posterior(reports, maps.radio, maps.prior.clamp(min=1e-6), MODEL, maps.power_dbm)
@@ -40,7 +40,7 @@ def test_untrained_locator_is_grid_bayes(world: World, phones: tuple[Reports, to
 
 
 def test_a_locator_that_does_not_doubt_the_map_is_grid_bayes(
-    world: World, phones: tuple[Reports, torch.Tensor]
+    world: Deployment, phones: tuple[Reports, torch.Tensor]
 ) -> None:
     """However it was trained otherwise: the grid posterior is one of the two hypotheses that the heatmap mixes."""
     reports, _ = phones
@@ -55,17 +55,17 @@ def test_a_locator_that_does_not_doubt_the_map_is_grid_bayes(
         assert (doubting(reports, world.maps).log_heatmap.exp() - by_patch).abs().max() > 0.05
 
 
-def turn(world: World, reports: Reports) -> tuple[Maps, Reports]:
+def turn(world: Deployment, reports: Reports) -> tuple[TileMaps, Reports]:
     """The same city, network and reports with the world turned by 90° counter-clockwise."""
     rotate = lambda values: torch.rot90(values, -1, (-2, -1))  # noqa: E731  (rows run north: y is up)
     radio = world.maps.radio
     sites = tuple(Site(position=(-s.position[1], s.position[0], s.position[2]), cells=s.cells) for s in SITES)
     fields = {n: rotate(getattr(radio, n)) for n in ("gain", "relative_error", "known", "los", "elevation")}
-    maps = Maps(replace(radio, sites=sites, **fields), rotate(world.maps.buildings), rotate(world.maps.prior))
+    maps = TileMaps(replace(radio, sites=sites, **fields), rotate(world.maps.buildings), rotate(world.maps.prior))
     return maps, replace(reports, azimuth_deg=(reports.azimuth_deg - 90.0) % 360.0)
 
 
-def test_turned_world_gives_turned_fixes(world: World, phones: tuple[Reports, torch.Tensor]) -> None:
+def test_turned_world_gives_turned_fixes(world: Deployment, phones: tuple[Reports, torch.Tensor]) -> None:
     reports, _ = phones
     locator = trained()
     maps, turned = turn(world, reports)
@@ -77,7 +77,9 @@ def test_turned_world_gives_turned_fixes(world: World, phones: tuple[Reports, to
     torch.testing.assert_close(around.log_heatmap.view(-1, 16, 16), heat.rot90(-1, (1, 2)), atol=2e-3, rtol=1e-3)
 
 
-def test_error_bars_are_read_where_a_report_may_come_from(world: World, phones: tuple[Reports, torch.Tensor]) -> None:
+def test_error_bars_are_read_where_a_report_may_come_from(
+    world: Deployment, phones: tuple[Reports, torch.Tensor]
+) -> None:
     """By a loop over reports and the cells that they heard."""
     reports, _ = phones
     wide = 3.0 * torch.rand(world.maps.radio.gain.shape, generator=torch.Generator().manual_seed(2))
@@ -88,7 +90,7 @@ def test_error_bars_are_read_where_a_report_may_come_from(world: World, phones: 
         assert float(bar) == pytest.approx(sum(seen) / len(seen), rel=1e-4)
 
 
-def test_cells_are_a_set(world: World, phones: tuple[Reports, torch.Tensor]) -> None:
+def test_cells_are_a_set(world: Deployment, phones: tuple[Reports, torch.Tensor]) -> None:
     assert moved_by(trained(), world.maps, phones[0], [2, 0, 3, 1]) < 0.05
 
 
@@ -99,11 +101,11 @@ def test_isotropic_convolution_commutes_with_turns_and_mirrors() -> None:
         torch.testing.assert_close(conv(move(image)), move(conv(image)))
 
 
-def test_density_integrates_to_one(world: World, phones: tuple[Reports, torch.Tensor]) -> None:
+def test_density_integrates_to_one(world: Deployment, phones: tuple[Reports, torch.Tensor]) -> None:
     assert integral(trained()(phones[0][:1], world.maps), size=800.0) == pytest.approx(1.0, abs=0.01)
 
 
-def test_covariance_is_the_second_moment_of_samples(world: World, phones: tuple[Reports, torch.Tensor]) -> None:
+def test_covariance_is_the_second_moment_of_samples(world: Deployment, phones: tuple[Reports, torch.Tensor]) -> None:
     fix = trained()(phones[0][:1], world.maps)
     pick = torch.multinomial(fix.log_heatmap.exp()[0], 40_000, replacement=True)
     factor = torch.linalg.cholesky(fix.component_covariance[0][pick])
@@ -112,7 +114,7 @@ def test_covariance_is_the_second_moment_of_samples(world: World, phones: tuple[
     torch.testing.assert_close(off.T @ off / len(off), fix.covariance[0], rtol=0.05, atol=20.0)
 
 
-def test_checkpoint_round_trip(tmp_path: Path, world: World, phones: tuple[Reports, torch.Tensor]) -> None:
+def test_checkpoint_round_trip(tmp_path: Path, world: Deployment, phones: tuple[Reports, torch.Tensor]) -> None:
     locator = trained()
     locator.save(tmp_path)
     again = Locator.load(tmp_path)

@@ -17,11 +17,11 @@ from tests.helpers.locators import (
     silent_parameters,
     trained,
 )
-from tests.helpers.toy_city import SIZE, toy_world
-from training.data.deployment import World
-from uel.estimation.estimates import Pixels
+from tests.helpers.toy_city import SIZE, toy_deployment
+from training.data.deployment import Deployment
+from uel.estimation.estimates import GridEstimate
 from uel.estimation.grid_posterior import grid_posterior
-from uel.measurement.model import MeasurementModel
+from uel.measurement.model import ObservationModel
 from uel.measurement.reports import Reports
 from uel.models.inputs import BUILDING_CHANNELS
 from uel.models.locator import Locator
@@ -32,23 +32,23 @@ LEVEL, REPORTED, DISTANCE, HEARD, RESIDUAL, HAS_RANGE, COSINE, SINE = range(PLAN
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> World:
-    return toy_world(tmp_path_factory.mktemp("toy") / "tile")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Deployment:
+    return toy_deployment(tmp_path_factory.mktemp("toy") / "tile")
 
 
 @pytest.fixture(scope="module")
-def phones(world: World) -> tuple[Reports, torch.Tensor]:
+def phones(world: Deployment) -> tuple[Reports, torch.Tensor]:
     return world.from_map(16, MODEL, torch.Generator().manual_seed(5))
 
 
-def shown(world: World, reports: Reports, model: MeasurementModel = MODEL, cells: int = 5) -> torch.Tensor:
+def shown(world: Deployment, reports: Reports, model: ObservationModel = MODEL, cells: int = 5) -> torch.Tensor:
     """Planes by cell: Float, `batch cell plane row column`."""
     told = planes(reports, world.maps, model, cells)
     assert torch.equal(told[0, -BUILDING_CHANNELS:], world.maps.buildings)
     return told[:, :-BUILDING_CHANNELS].unflatten(1, (cells, PLANES))
 
 
-def at(values: torch.Tensor, world: World, position: torch.Tensor) -> torch.Tensor:
+def at(values: torch.Tensor, world: Deployment, position: torch.Tensor) -> torch.Tensor:
     """Values of each phone's rasters at its own pixel."""
     row, column = world.maps.radio.grid.pixel_of(position)
     return values[torch.arange(len(values)), ..., row, column]
@@ -57,9 +57,9 @@ def at(values: torch.Tensor, world: World, position: torch.Tensor) -> torch.Tens
 # ---- what it is shown ----------------------------------------------------------------------------------
 
 
-def test_planes_of_a_faultless_phone_agree_where_it_stands(world: World) -> None:
+def test_planes_of_a_faultless_phone_agree_where_it_stands(world: Deployment) -> None:
     """Level, range and angle of the strongest cell, against the map at the true pixel."""
-    exact = MeasurementModel(
+    exact = ObservationModel(
         shadowing_db=1e-3, rsrp_step_db=1e-3, range_noise=1e-3, nlos_excess=1e-3, azimuth_noise_deg=1e-3,
         azimuth_noise_nlos_deg=1e-3, azimuth_step_deg=1e-3, sensitivity_dbm=-115.0,
     )  # fmt: skip
@@ -77,7 +77,9 @@ def test_planes_of_a_faultless_phone_agree_where_it_stands(world: World) -> None
     torch.testing.assert_close(told[:, 0, DISTANCE] * SIZE, ground)
 
 
-def test_cells_come_by_their_level_and_the_others_are_zero(world: World, phones: tuple[Reports, torch.Tensor]) -> None:
+def test_cells_come_by_their_level_and_the_others_are_zero(
+    world: Deployment, phones: tuple[Reports, torch.Tensor]
+) -> None:
     reports = phones[0]
     heard = reports.heard.clone()
     heard.scatter_(1, reports.rsrp_dbm.argmin(1, keepdim=True), False)  # the weakest of four is not reported
@@ -89,14 +91,16 @@ def test_cells_come_by_their_level_and_the_others_are_zero(world: World, phones:
     assert not told[:, 3:].any()
 
 
-def test_a_phone_that_says_nothing_shows_buildings_alone(world: World, phones: tuple[Reports, torch.Tensor]) -> None:
+def test_a_phone_that_says_nothing_shows_buildings_alone(
+    world: Deployment, phones: tuple[Reports, torch.Tensor]
+) -> None:
     reports = phones[0].tier("T0")
     none = replace(reports, heard=torch.zeros_like(reports.heard), rsrp_dbm=torch.zeros_like(reports.rsrp_dbm))
     assert not shown(world, none).any()
     assert not shown(world, reports)[:, :, RESIDUAL:].any()
 
 
-def test_times_and_angles_of_all_cells_are_shown(world: World) -> None:
+def test_times_and_angles_of_all_cells_are_shown(world: Deployment) -> None:
     model = replace(MODEL, tier="T3a")
     reports = world.from_map(8, model, torch.Generator().manual_seed(2))[0]
     told = shown(world, reports, model)
@@ -108,22 +112,22 @@ def test_times_and_angles_of_all_cells_are_shown(world: World) -> None:
 # ---- what it says --------------------------------------------------------------------------------------
 
 
-def test_the_density_integrates_to_one(world: World, phones: tuple[Reports, torch.Tensor]) -> None:
+def test_the_density_integrates_to_one(world: Deployment, phones: tuple[Reports, torch.Tensor]) -> None:
     assert integral(trained(CONFIG)(phones[0][:1], world.maps), 2 * SIZE) == pytest.approx(1.0, abs=0.01)
 
 
-def test_untrained_it_says_the_prior(world: World, phones: tuple[Reports, torch.Tensor]) -> None:
+def test_untrained_it_says_the_prior(world: Deployment, phones: tuple[Reports, torch.Tensor]) -> None:
     heat = Locator(CONFIG, MODEL)(phones[0], world.maps).log_heatmap.exp()
     prior = torch.nn.functional.avg_pool2d(world.maps.prior[None], 2).flatten(1)
     torch.testing.assert_close(heat, (prior / prior.sum()).expand_as(heat), atol=1e-5, rtol=1e-3)
 
 
-def test_the_loss_reaches_all_parameters(world: World, phones: tuple[Reports, torch.Tensor]) -> None:
+def test_the_loss_reaches_all_parameters(world: Deployment, phones: tuple[Reports, torch.Tensor]) -> None:
     silent = silent_parameters(trained(CONFIG), world, phones)
     assert not silent
 
 
-def test_cells_are_a_set_and_reports_stand_alone(world: World, phones: tuple[Reports, torch.Tensor]) -> None:
+def test_cells_are_a_set_and_reports_stand_alone(world: Deployment, phones: tuple[Reports, torch.Tensor]) -> None:
     locator, reports = trained(CONFIG), phones[0]
     # Among equal levels the first cells come first: levels of their own here.
     apart = replace(reports, rsrp_dbm=reports.rsrp_dbm + 0.1 * torch.arange(4) * reports.heard)
@@ -135,14 +139,14 @@ def test_cells_are_a_set_and_reports_stand_alone(world: World, phones: tuple[Rep
     torch.testing.assert_close(shuffled.log_heatmap, whole.log_heatmap[order], atol=1e-4, rtol=1e-4)
 
 
-def test_it_learns_where_its_phones_are(world: World, phones: tuple[Reports, torch.Tensor]) -> None:
+def test_it_learns_where_its_phones_are(world: Deployment, phones: tuple[Reports, torch.Tensor]) -> None:
     losses = learned(CONFIG, world, (phones[0][:8], phones[1][:8]), steps=40)
     assert losses[0] > 5.0  # log 256 = 5.5 less what buildings exclude
     assert losses[-1] < losses[0] - 2.0
 
 
 @pytest.mark.slow
-def test_it_comes_near_the_limit_in_the_city_it_learns_in(world: World) -> None:
+def test_it_comes_near_the_limit_in_the_city_it_learns_in(world: Deployment) -> None:
     """Fresh phones in every batch and others to judge: its planes say where a phone is, if not what is likely."""
     draws = torch.Generator().manual_seed(1)
     torch.manual_seed(0)
@@ -159,12 +163,12 @@ def test_it_comes_near_the_limit_in_the_city_it_learns_in(world: World) -> None:
     maps = world.maps
     with torch.no_grad():
         posterior = grid_posterior(reports, maps.radio, maps.prior, MODEL, maps.power_dbm)
-        limit = Pixels(maps.radio.grid, posterior).position
+        limit = GridEstimate(maps.radio.grid, posterior).position
         ours, best = ((found - position).norm(dim=-1).median() for found in (locator(reports, maps).position, limit))
     assert ours < 1.2 * best
 
 
-def test_rasters_need_not_halve_evenly(world: World, phones: tuple[Reports, torch.Tensor]) -> None:
+def test_rasters_need_not_halve_evenly(world: Deployment, phones: tuple[Reports, torch.Tensor]) -> None:
     """Thirty-two pixels, halved five times; and a raster of twelve, which goes to a pixel and a half."""
     model = UNet(cells=4, width=2, levels=6)
     assert model(phones[0], world.maps, MODEL).shape == (16, 32, 32)
@@ -179,7 +183,9 @@ def test_rasters_need_not_halve_evenly(world: World, phones: tuple[Reports, torc
 # ---- how it is kept and configured ---------------------------------------------------------------------
 
 
-def test_a_checkpoint_keeps_its_network(tmp_path: Path, world: World, phones: tuple[Reports, torch.Tensor]) -> None:
+def test_a_checkpoint_keeps_its_network(
+    tmp_path: Path, world: Deployment, phones: tuple[Reports, torch.Tensor]
+) -> None:
     locator = trained(CONFIG)
     locator.save(tmp_path)
     again = Locator.load(tmp_path)

@@ -11,18 +11,25 @@ import torch
 
 from tests.helpers.free_space import silent
 from tests.helpers.locators import MODEL
-from tests.helpers.toy_city import images, standing, toy_world
-from training.data.deployment import World
+from tests.helpers.toy_city import images, standing, toy_deployment
+from training.data.deployment import Deployment
 from training.locator import fit_map_restorer
-from training.locator.fit_map_restorer import OUTLIERS, SIGHT, Restoring, _Asked, _loss, fit_restorer
-from uel.adaptation.site_adaptation import Learned
+from training.locator.fit_map_restorer import (
+    OUTLIERS,
+    SIGHT,
+    MapRestorerTrainingConfig,
+    _loss,
+    _TargetBatch,
+    fit_restorer,
+)
+from uel.adaptation.site_adaptation import SiteAdaptation
 from uel.core.units import from_db, to_db
 from uel.errors import UelError
-from uel.estimation.baselines import Place
-from uel.geo.tile_maps import Maps
+from uel.estimation.baselines import LocalizationProblem
+from uel.geo.tile_maps import TileMaps
 from uel.measurement.model import DB_PER_NEPER
-from uel.measurement.rsrp_likelihood import LevelLaw
-from uel.models.map_restorer import UNHEARD, UNIT, Restored, Restorer, RestorerConfig, shown
+from uel.measurement.rsrp_likelihood import RsrpLikelihood
+from uel.models.map_restorer import UNHEARD, UNIT, MapRestorer, RestoredLevels, RestorerConfig, shown
 from uel.radio.radio_map import RadioMap
 
 SMALL = RestorerConfig(width=8, levels=3)
@@ -30,11 +37,11 @@ LOST = 25.0  # dB that many pixels of the wrong map lack
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> World:
-    return toy_world(tmp_path_factory.mktemp("toy") / "tile")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Deployment:
+    return toy_deployment(tmp_path_factory.mktemp("toy") / "tile")
 
 
-def stained(maps: Maps, seed: int) -> Maps:
+def stained(maps: TileMaps, seed: int) -> TileMaps:
     """A map as few rays make it: every third pixel has lost its strongest path, every tenth all of them."""
     radio, generator = maps.radio, torch.Generator().manual_seed(seed)
     chance = torch.rand(radio.gain.shape, generator=generator)
@@ -43,18 +50,18 @@ def stained(maps: Maps, seed: int) -> Maps:
     return replace(maps, radio=replace(radio, gain=gain * known, known=known, los=radio.los & known))
 
 
-def trained(seed: int = 0) -> Restorer:
+def trained(seed: int = 0) -> MapRestorer:
     torch.manual_seed(seed)
-    network = Restorer(SMALL).eval()
+    network = MapRestorer(SMALL).eval()
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.add_(0.2 * torch.randn_like(parameter))
     return network
 
 
-def test_before_training_the_map_is_believed_by_ten_decibels(world: World) -> None:
+def test_before_training_the_map_is_believed_by_ten_decibels(world: Deployment) -> None:
     given = stained(world.maps, 1)
-    found = Restorer(SMALL).restored(given)
+    found = MapRestorer(SMALL).restored(given)
     known = given.radio.known
     assert bool(found.known.all())
     torch.testing.assert_close(to_db(found.gain)[known], given.radio.level_db[known], atol=1e-3, rtol=1e-4)
@@ -62,7 +69,7 @@ def test_before_training_the_map_is_believed_by_ten_decibels(world: World) -> No
     torch.testing.assert_close(found.relative_error * DB_PER_NEPER, torch.full_like(found.gain, UNIT * math.log(2)))
 
 
-def test_a_turned_or_mirrored_world_gives_the_same_map_so(world: World) -> None:
+def test_a_turned_or_mirrored_world_gives_the_same_map_so(world: Deployment) -> None:
     network, here = trained(), standing(world.maps)
     straight = network.restored(here)
     for there, image in images(here):
@@ -73,7 +80,7 @@ def test_a_turned_or_mirrored_world_gives_the_same_map_so(world: World) -> None:
             torch.testing.assert_close(turned, image(told), atol=1e-3, rtol=1e-3)
 
 
-def test_each_cell_is_restored_by_itself(world: World) -> None:
+def test_each_cell_is_restored_by_itself(world: Deployment) -> None:
     network, radio = trained(), world.maps.radio
     swapped = {n: getattr(radio, n).flip(0) for n in ("gain", "relative_error", "known", "los")}
     other = network.restored(replace(world.maps, radio=replace(radio, sites=radio.sites[::-1], **swapped)))
@@ -88,33 +95,33 @@ def test_what_is_learned_is_the_law_of_levels(level: float) -> None:
     limit = MODEL.sensitivity_dbm - MODEL.rsrp_step_db / 2
     heard = level >= limit
     own = math.hypot(spread, MODEL.shadowing_db)
-    model = LevelLaw(
+    model = RsrpLikelihood(
         pixel(mean + power), pixel(1.0) > 0, pixel(own), 0.0, MODEL.rsrp_step_db, 0.0, OUTLIERS, MODEL.outlier_db
     )
     reports = replace(silent(1, 1), rsrp_dbm=torch.tensor([[level]]) * heard, heard=torch.tensor([[heard]]))
     log_p = float(model.log_likelihood(reports, torch.tensor([[limit]]))) - math.log(MODEL.rsrp_step_db) * heard
     yes = torch.ones(1, 1, dtype=torch.bool)
-    asked = _Asked(pixel(0.0), torch.tensor([[level - power]]), limit - power, yes & heard, yes, yes)
-    loss = float(_loss(Restored(pixel(mean), pixel(spread), pixel(odds)), [asked], MODEL))
+    asked = _TargetBatch(pixel(0.0), torch.tensor([[level - power]]), limit - power, yes & heard, yes, yes)
+    loss = float(_loss(RestoredLevels(pixel(mean), pixel(spread), pixel(odds)), [asked], MODEL))
     assert loss == pytest.approx(-log_p + SIGHT * math.log1p(math.exp(-odds)), abs=2e-3)
 
 
 @pytest.fixture(scope="module")
-def learned(world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def learned(world: Deployment, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A network that saw three stained maps of the toy world, validated on another."""
     out = tmp_path_factory.mktemp("restorer")
     train = [replace(world, variants={"M0": world.maps, "M1": stained(world.maps, seed)}) for seed in range(3)]
     validate = [replace(world, variants={"M1": stained(world.maps, 7)})]
-    plan = Restoring(steps=150, batch=4, learning_rate=1e-2, network=SMALL)
+    plan = MapRestorerTrainingConfig(steps=150, batch=4, learning_rate=1e-2, network=SMALL)
     fit_restorer(plan, train, validate, MODEL, 1, out)
     return out
 
 
-def test_other_stains_of_the_same_kind_are_taken_out(world: World, learned: Path) -> None:
+def test_other_stains_of_the_same_kind_are_taken_out(world: Deployment, learned: Path) -> None:
     given, restored = json.loads((learned / "restorer.json").read_text())["M1"]
     exact = math.log(MODEL.shadowing_db * math.sqrt(2 * math.pi * math.e))
     assert restored - exact < 0.2 * (given - exact)
-    network = Restorer.load(learned)
+    network = MapRestorer.load(learned)
     assert network is not None
     maps = stained(world.maps, 11)
     found, there = network.restored(maps), world.maps.prior > 0
@@ -124,22 +131,28 @@ def test_other_stains_of_the_same_kind_are_taken_out(world: World, learned: Path
     assert float((found.los == world.maps.radio.los)[:, there].float().mean()) > 0.95
 
 
-def test_killed_it_goes_on_to_the_same_network(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_killed_it_goes_on_to_the_same_network(
+    world: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     worlds = [replace(world, variants={"M1": stained(world.maps, 1)})]
-    plan, whole, killed = Restoring(steps=7, batch=2, network=SMALL), tmp_path / "whole", tmp_path / "killed"
+    plan, whole, killed = (
+        MapRestorerTrainingConfig(steps=7, batch=2, network=SMALL),
+        tmp_path / "whole",
+        tmp_path / "killed",
+    )
     monkeypatch.setattr(fit_map_restorer, "KEPT", 2)
     for out in (whole, killed):
         out.mkdir()
     fit_restorer(plan, worlds, worlds, MODEL, 1, whole)
-    take, taken = fit_map_restorer._Course.take, list[int]()
+    take, taken = fit_map_restorer._TrainerState.take, list[int]()
 
-    def dying(course: fit_map_restorer._Course, *rest: Any) -> float:
+    def dying(course: fit_map_restorer._TrainerState, *rest: Any) -> float:
         taken.append(course.step)
         if len(taken) == 6:
             raise KeyboardInterrupt
         return take(course, *rest)
 
-    monkeypatch.setattr(fit_map_restorer._Course, "take", dying)
+    monkeypatch.setattr(fit_map_restorer._TrainerState, "take", dying)
     with pytest.raises(KeyboardInterrupt):
         fit_restorer(plan, worlds, worlds, MODEL, 1, killed)
     fit_restorer(plan, worlds, worlds, MODEL, 1, killed)
@@ -149,51 +162,58 @@ def test_killed_it_goes_on_to_the_same_network(world: World, tmp_path: Path, mon
     assert {file.name for file in killed.iterdir()} == {"restorer.pt", "restorer.json"}
 
 
-def test_error_bars_are_what_nobody_can_tell_from_the_map(world: World, tmp_path: Path) -> None:
+def test_error_bars_are_what_nobody_can_tell_from_the_map(world: Deployment, tmp_path: Path) -> None:
     """Levels that are off by 12 dB in each pixel for no reason that the map shows."""
     radio, generator = world.maps.radio, torch.Generator().manual_seed(4)
     noise = 12.0 * torch.randn(radio.gain.shape, generator=generator)
     rough = replace(world.maps, radio=replace(radio, gain=radio.gain * from_db(noise)))
     there = replace(world, maps=rough, variants={"M1": world.maps})
-    fit_restorer(Restoring(steps=80, batch=4, learning_rate=1e-2, network=SMALL), [there], [there], MODEL, 1, tmp_path)
-    network = Restorer.load(tmp_path)
+    fit_restorer(
+        MapRestorerTrainingConfig(steps=80, batch=4, learning_rate=1e-2, network=SMALL),
+        [there],
+        [there],
+        MODEL,
+        1,
+        tmp_path,
+    )
+    network = MapRestorer.load(tmp_path)
     assert network is not None
     bar = (network.restored(world.maps).relative_error * DB_PER_NEPER)[:, world.maps.prior > 0]
     assert float(bar.median()) == pytest.approx(12.0, abs=2.0)
 
 
-def place(world: World, given: Maps) -> Place:
+def place(world: Deployment, given: TileMaps) -> LocalizationProblem:
     reports, position = world.from_map(160, MODEL, torch.Generator().manual_seed(3))
-    return Place(given.radio, given.prior, MODEL, reports, position)
+    return LocalizationProblem(given.radio, given.prior, MODEL, reports, position)
 
 
-class Knowing(Restorer):
+class Knowing(MapRestorer):
     """Whatever it is shown, it says the same."""
 
     answer: RadioMap
 
-    def restored(self, maps: Maps) -> RadioMap:
+    def restored(self, maps: TileMaps) -> RadioMap:
         return self.answer
 
 
 @pytest.mark.parametrize("right", [True, False])
-def test_a_restored_map_is_believed_only_if_labelled_reports_bear_it_out(world: World, right: bool) -> None:
+def test_a_restored_map_is_believed_only_if_labelled_reports_bear_it_out(world: Deployment, right: bool) -> None:
     true, wrong = world.maps, stained(world.maps, 2)
     network = Knowing(SMALL)
     network.answer = (wrong if right else true).radio
     given = true if right else wrong
-    learned = Learned(place(world, given), given, restorer=network)
+    learned = SiteAdaptation(place(world, given), given, restorer=network)
     assert learned.restored is not right
-    assert learned.mended.likely >= Learned(place(world, given), given).mended.likely
+    assert learned.mended.likely >= SiteAdaptation(place(world, given), given).mended.likely
     torch.testing.assert_close(learned.mended.bayes.radio.gain, true.radio.gain)
     assert ("map restored" in str(learned)) is not right
 
 
-def test_a_run_keeps_its_restorer(tmp_path: Path, world: World) -> None:
-    assert Restorer.load(tmp_path) is None
+def test_a_run_keeps_its_restorer(tmp_path: Path, world: Deployment) -> None:
+    assert MapRestorer.load(tmp_path) is None
     network = trained()
     network.save(tmp_path)
-    again = Restorer.load(tmp_path)
+    again = MapRestorer.load(tmp_path)
     assert again is not None
     assert torch.equal(again.restored(world.maps).gain, network.restored(world.maps).gain)
 
@@ -205,17 +225,17 @@ def test_foreign_files_are_refused(tmp_path: Path, content: object) -> None:
     else:
         torch.save(content, tmp_path / "restorer.pt")
     with pytest.raises(UelError, match="train again"):
-        Restorer.load(tmp_path)
+        MapRestorer.load(tmp_path)
 
 
 def test_impossible_plans_are_refused() -> None:
     with pytest.raises(UelError, match="rate"):
-        Restoring(learning_rate=0.0)
+        MapRestorerTrainingConfig(learning_rate=0.0)
     with pytest.raises(UelError, match="channels"):
         RestorerConfig(levels=0)
 
 
-def test_what_is_shown_has_no_index_of_the_cell(world: World) -> None:
+def test_what_is_shown_has_no_index_of_the_cell(world: Deployment) -> None:
     """Cells with the same map and pose are shown alike, wherever they stand in the list."""
     both = shown(world.maps)
     assert torch.equal(shown(world.maps, slice(2, 3)), both[2:3])

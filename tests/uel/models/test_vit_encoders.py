@@ -9,13 +9,13 @@ import torch
 
 from tests.helpers.free_space import CORNERS, masts, radio_map
 from tests.helpers.locators import MODEL, SMALL, exported_alike, integral, learned, moved_by, silent_parameters, trained
-from tests.helpers.toy_city import SIZE, toy_world
+from tests.helpers.toy_city import SIZE, toy_deployment
 from training.commands.train import TrainConfig
-from training.data.deployment import World
+from training.data.deployment import Deployment
 from uel.config import load
 from uel.errors import UelError
 from uel.estimation.grid_posterior import grid_posterior
-from uel.geo.tile_maps import Maps
+from uel.geo.tile_maps import TileMaps
 from uel.measurement.reports import Reports
 from uel.models.inputs import BUILDING_CHANNELS
 from uel.models.locator import MOST_CELLS, Locator, LocatorConfig
@@ -32,22 +32,22 @@ ORDER = [2, 0, 3, 1]
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> World:
-    return toy_world(tmp_path_factory.mktemp("toy") / "tile")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Deployment:
+    return toy_deployment(tmp_path_factory.mktemp("toy") / "tile")
 
 
 @pytest.fixture(scope="module")
-def phones(world: World) -> tuple[Reports, torch.Tensor]:
+def phones(world: Deployment) -> tuple[Reports, torch.Tensor]:
     return world.from_map(16, MODEL, torch.Generator().manual_seed(5))
 
 
 @kinds
-def test_the_density_integrates_to_one(kind: str, world: World, phones: tuple[Reports, torch.Tensor]) -> None:
+def test_the_density_integrates_to_one(kind: str, world: Deployment, phones: tuple[Reports, torch.Tensor]) -> None:
     assert integral(trained(KINDS[kind])(phones[0][:1], world.maps), 2 * SIZE) == pytest.approx(1.0, abs=0.01)
 
 
 @kinds
-def test_untrained_it_is_grid_bayes(kind: str, world: World, phones: tuple[Reports, torch.Tensor]) -> None:
+def test_untrained_it_is_grid_bayes(kind: str, world: Deployment, phones: tuple[Reports, torch.Tensor]) -> None:
     """The evidence and its skip are the same whatever stands between."""
     maps = world.maps
     posterior = grid_posterior(phones[0], maps.radio, maps.prior.clamp(min=1e-6), MODEL, maps.power_dbm)
@@ -57,13 +57,13 @@ def test_untrained_it_is_grid_bayes(kind: str, world: World, phones: tuple[Repor
 
 
 @kinds
-def test_the_loss_reaches_all_parameters(kind: str, world: World, phones: tuple[Reports, torch.Tensor]) -> None:
+def test_the_loss_reaches_all_parameters(kind: str, world: Deployment, phones: tuple[Reports, torch.Tensor]) -> None:
     silent = silent_parameters(trained(KINDS[kind]), world, phones)
     assert not silent
 
 
 @kinds
-def test_reports_are_located_each_by_itself(kind: str, world: World, phones: tuple[Reports, torch.Tensor]) -> None:
+def test_reports_are_located_each_by_itself(kind: str, world: Deployment, phones: tuple[Reports, torch.Tensor]) -> None:
     locator, order = trained(KINDS[kind]), torch.randperm(16, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         whole, shuffled = locator(phones[0], world.maps), locator(phones[0][order], world.maps)
@@ -71,11 +71,11 @@ def test_reports_are_located_each_by_itself(kind: str, world: World, phones: tup
 
 
 @pytest.mark.parametrize("kind", ["vit", "two_stream", "linear"])
-def test_cells_are_a_set(kind: str, world: World, phones: tuple[Reports, torch.Tensor]) -> None:
+def test_cells_are_a_set(kind: str, world: Deployment, phones: tuple[Reports, torch.Tensor]) -> None:
     assert moved_by(trained(KINDS[kind]), world.maps, phones[0], ORDER) < 0.05
 
 
-def test_cells_with_an_index_are_none(world: World, phones: tuple[Reports, torch.Tensor]) -> None:
+def test_cells_with_an_index_are_none(world: Deployment, phones: tuple[Reports, torch.Tensor]) -> None:
     """Once their embeddings say something; without evidence, beside which these small weights say little."""
     config = replace(SMALL, evidence="none")
     assert moved_by(trained(config), world.maps, phones[0], ORDER) < 1e-3
@@ -93,7 +93,7 @@ def test_more_cells_than_indices_are_refused() -> None:
 
 @kinds
 def test_a_checkpoint_keeps_its_network(
-    kind: str, tmp_path: Path, world: World, phones: tuple[Reports, torch.Tensor]
+    kind: str, tmp_path: Path, world: Deployment, phones: tuple[Reports, torch.Tensor]
 ) -> None:
     locator = trained(KINDS[kind])
     locator.save(tmp_path)
@@ -117,10 +117,10 @@ def test_a_checkpoint_from_before_these_settings_loads(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["vit", "two_stream"])
-def test_maps_of_any_pixel_are_read(kind: str, world: World) -> None:
+def test_maps_of_any_pixel_are_read(kind: str, world: Deployment) -> None:
     """Resampled to the pixels that a network was built for: the same place is the same, on finer maps."""
     locator = trained(replace(KINDS[kind], evidence="none"))
-    fine = Maps.of(world.tile, FreeSpace(world.maps.radio.sites, size=SIZE).radio_map(world.tile.grid(2.0)))
+    fine = TileMaps.of(world.tile, FreeSpace(world.maps.radio.sites, size=SIZE).radio_map(world.tile.grid(2.0)))
     reports = world.from_map(4, MODEL, torch.Generator().manual_seed(1))[0]
     with torch.no_grad():
         coarse_heat, fine_heat = (locator(reports, maps).log_heatmap.exp() for maps in (world.maps, fine))
@@ -129,7 +129,7 @@ def test_maps_of_any_pixel_are_read(kind: str, world: World) -> None:
 
 @pytest.mark.parametrize("kind", ["vit", "two_stream", "linear"])
 def test_without_evidence_it_learns_where_its_phones_are(
-    kind: str, world: World, phones: tuple[Reports, torch.Tensor]
+    kind: str, world: Deployment, phones: tuple[Reports, torch.Tensor]
 ) -> None:
     few = phones[0][:8], phones[1][:8]
     losses = learned(replace(KINDS[kind], evidence="none"), world, few, steps=40)
@@ -164,7 +164,7 @@ def test_bad_values_are_refused(wrong: dict, said: str) -> None:
 def test_a_batch_of_base_reaches_every_weight() -> None:
     config = load(TrainConfig, "train", ["--config", "train/base"])
     radio = radio_map(masts(*CORNERS), config.maps.pixel, config.size)
-    maps = Maps(radio, torch.zeros(BUILDING_CHANNELS, *radio.grid.shape), torch.ones(radio.grid.shape))
+    maps = TileMaps(radio, torch.zeros(BUILDING_CHANNELS, *radio.grid.shape), torch.ones(radio.grid.shape))
     at = torch.tensor([[10.0, 60.0], [-70.0, 20.0]])
     reports = config.measurement.observe(radio.truth(at), maps.power_dbm, torch.Generator().manual_seed(0))
     torch.manual_seed(0)

@@ -8,14 +8,14 @@ from torch import Tensor
 
 from uel.errors import UelError
 from uel.radio import serving_cell
-from uel.radio.serving_cell import EventA3, Served
+from uel.radio.serving_cell import EventA3, ServingCellTrack
 
 AT_ONCE = EventA3(offset_db=3.0, hysteresis_db=1.0, time_to_trigger=0.0)
 
 
 def served(
     levels: list[list[float]], event: EventA3 = AT_ONCE, step: float = 0.1, valid: Tensor | None = None
-) -> Served:
+) -> ServingCellTrack:
     """One track; a level of -inf is a cell that is not known."""
     level = torch.tensor([levels])
     time = torch.arange(level.shape[1])[None] * step

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from uel.results.evaluation import Condition, Judged, read, rows_of, write
+from uel.results.evaluation import Condition, ConditionResult, read, rows_of, write
 
 
-def by_hand(error: list[float], limit: list[float], truth: str = "map") -> Judged:
+def by_hand(error: list[float], limit: list[float], truth: str = "map") -> ConditionResult:
     """Phones at the origin, found so many metres to the east."""
     along = lambda values: np.stack([np.array(values), np.zeros(len(values))], 1).astype(np.float32)  # noqa: E731
     level = np.linspace(0.05, 0.95, len(error)).astype(np.float32)
@@ -19,7 +19,7 @@ def by_hand(error: list[float], limit: list[float], truth: str = "map") -> Judge
         "locator": scored(error, 5.5) | {"cpu_ms": np.array(7.0)},
         "knn": {"estimate": along(error), "cpu_ms": np.array(1.0)},
     }
-    return Judged(Condition(truth=truth), "a", np.zeros((len(error), 2), np.float32), methods, {})  # type: ignore[arg-type]
+    return ConditionResult(Condition(truth=truth), "a", np.zeros((len(error), 2), np.float32), methods, {})  # type: ignore[arg-type]
 
 
 def test_table_of_errors_made_by_hand() -> None:

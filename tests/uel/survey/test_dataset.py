@@ -12,17 +12,17 @@ import torch
 import xarray
 import zarr
 
-from sim_bridge.survey.worker import SurveyPlan
+from sim_bridge.survey.worker import SurveyMakingConfig
 from tests.helpers.surveys import PLAN, content, made, toy_work
 from tests.helpers.toy_city import SITES
 from uel.errors import UelError
-from uel.measurement.model import MeasurementModel
+from uel.measurement.model import ObservationModel
 from uel.mobility.trajectories import draw_tracks
 from uel.radio.simulator import FreeSpace
 from uel.survey.dataset import TRUTH, Survey
 from uel.survey.feature_schema import FEATURES, TRACK
 from uel.survey.manifest import SCHEMA
-from uel.survey.statistics import Moments
+from uel.survey.statistics import StreamingStatistics
 from uel.survey.store import known
 
 CELLS = len(SITES)
@@ -107,7 +107,7 @@ def test_units_of_any_size_hold_the_same_tracks(survey: Survey, tmp_path: Path) 
 
 
 def test_realism_is_applied_on_read_by_seed(survey: Survey) -> None:
-    tile, model = survey["toy"], MeasurementModel()
+    tile, model = survey["toy"], ObservationModel()
     first, again, other = (tile.observe(model, seed) for seed in (1, 1, 2))
     assert first.rsrp_dbm.shape == (40, 4, CELLS)
     assert torch.equal(first.rsrp_dbm, again.rsrp_dbm)
@@ -119,7 +119,7 @@ def test_traced_delays_get_no_second_excess(survey: Survey) -> None:
     """A blocked path's delay is the traced one: the model's own excess would count it twice."""
     clear = survey["toy"]
     blocked = replace(clear, truth=replace(clear.truth, los=torch.zeros_like(clear.truth.los)))
-    quiet = MeasurementModel(nlos_excess=500.0)
+    quiet = ObservationModel(nlos_excess=500.0)
     assert torch.equal(blocked.observe(quiet, 0).timing_advance, clear.observe(quiet, 0).timing_advance)
 
 
@@ -144,10 +144,14 @@ def test_statistics_are_those_of_all_known_values(survey: Survey) -> None:
 def test_moments_do_not_depend_on_order() -> None:
     generator = torch.Generator().manual_seed(0)
     values = torch.randn(1000, generator=generator) * 1e-3 + 1e4
-    parts = [Moments.of(part) for part in values.split([1, 0, 499, 37, 463])]
-    assert Moments.merged(parts) == Moments.merged(parts[::-1]) == Moments.merged([parts[i] for i in (3, 0, 4, 2, 1)])
-    assert Moments.merged(parts).std == pytest.approx(float(values.double().numpy().std()), rel=1e-9)
-    assert Moments.merged([]) == Moments.of(values[:0]) == Moments()
+    parts = [StreamingStatistics.of(part) for part in values.split([1, 0, 499, 37, 463])]
+    assert (
+        StreamingStatistics.merged(parts)
+        == StreamingStatistics.merged(parts[::-1])
+        == StreamingStatistics.merged([parts[i] for i in (3, 0, 4, 2, 1)])
+    )
+    assert StreamingStatistics.merged(parts).std == pytest.approx(float(values.double().numpy().std()), rel=1e-9)
+    assert StreamingStatistics.merged([]) == StreamingStatistics.of(values[:0]) == StreamingStatistics()
 
 
 def test_splits_are_by_city(survey: Survey) -> None:
@@ -252,4 +256,4 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize("wrong", [{"unit": 0}, {"seed": -1}])
 def test_plans_that_make_no_survey(wrong: dict) -> None:
     with pytest.raises(UelError, match="try unit 256"):
-        SurveyPlan(**wrong)
+        SurveyMakingConfig(**wrong)
