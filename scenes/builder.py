@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from scenes.materials.osm_materials import SurfaceMaterials, classify
-from scenes.materials.random_materials import RandomMaterials, draw, dress, slug
+from scenes.materials.random_materials import RandomMaterials, assign_materials, draw, slug
 from scenes.mesh.extrusion import PrismMesh, extrude_all
 from scenes.mesh.gltf import glb
-from scenes.mesh.ground_mesh import pave
+from scenes.mesh.ground_mesh import ground_parts
 from scenes.mesh.mesh_parts import MeshPart
 from scenes.mesh.rasters import COVERS, materials_of, rasterise, rasterise_cover
 from scenes.mesh.terrain import Terrain
@@ -23,8 +23,8 @@ from scenes.tiles.build_key import recipe, remember, require_no_others_sites
 from scenes.tiles.metadata import describe
 from scenes.tiles.mitsuba_xml import bsdfs_of
 from scenes.tiles.report import report, report_of_meshes
-from scenes.tiles.writer import as_json, put, staged, write_sites, write_tile
-from scenes.variants.map_perturbation import Perturbation, parse, perturb, perturb_sites, require_variety
+from scenes.tiles.writer import as_json, staged_folder, update_files, write_sites, write_tile
+from scenes.variants.map_perturbation import Perturbation, parse, perturb_map, perturb_sites, require_variety
 from uel.core.grid import Grid
 from uel.errors import UelError
 from uel.geo.tile import Tile, file_hash
@@ -72,7 +72,7 @@ class TileBuildConfig:
 
     @property
     def wrong(self) -> Perturbation:
-        """What `perturb` says."""
+        """What `perturb_map` says."""
         return parse(self.perturb) if self.perturb else Perturbation()
 
 
@@ -102,9 +102,9 @@ def build(
     require_no_others_sites(folder)
     made_from = recipe(source, center, name, asdict(plan))
     if source in sionna_cities.CITIES:
-        with staged(folder) as stage:
+        with staged_folder(folder) as stage:
             tile, parts = _bundled(str(source), stage, center, plan, progress)
-            tile = put(_with_sites(tile, plan), {"model.glb": glb(parts)})
+            tile = update_files(_with_sites(tile, plan), {"model.glb": glb(parts)})
             _conclude(tile, report_of_meshes(tile, parts), inspect, made_from)
         return Tile.open(folder)
     close = difflib.get_close_matches(str(source), sionna_cities.CITIES, n=1, cutoff=0.8)
@@ -112,7 +112,7 @@ def build(
         raise UelError("no such bundled city", got=source, do=f"perhaps {close[0]}? else add its country")
     seed = plan.seed if plan.draw_heights else None
     place = reader.read(source, size=plan.size, margin=plan.margin, center=center, name=name, seed=seed, cache=cache)
-    with staged(folder) as stage:
+    with staged_folder(folder) as stage:
         _fill(stage, place, plan, inspect, made_from)
     return Tile.open(folder)
 
@@ -151,7 +151,7 @@ def _fill(
 ) -> None:
     if plan.wrong.materials and plan.materials == "itu":
         require_variety(place)
-    wrong, record = perturb(place, plan.wrong, plan.seed)
+    wrong, record = perturb_map(place, plan.wrong, plan.seed)
     terrain = _terrain(wrong, plan)
     meshes, failures = extrude_all(wrong.buildings, terrain)
     wrong = replace(
@@ -160,25 +160,25 @@ def _fill(
         exclusions=(*wrong.exclusions, *failures),
     )
     surfaces = {building.id: classify(building.tags) for building in wrong.buildings}
-    parts = [*pave(terrain, wrong.ground, plan.ground), *_walls_and_roofs(meshes, surfaces)]
+    parts = [*ground_parts(terrain, wrong.ground, plan.ground), *_walls_and_roofs(meshes, surfaces)]
     grid = Grid(size=wrong.size, pixel=plan.pixel)
     rasters = rasterise(parts, grid) | {"cover": rasterise_cover(wrong.ground, grid)}
     draws = _draws(wrong, surfaces, plan, _donors(place, record))
     meta = describe(wrong, surfaces, pixel=plan.pixel, seed=plan.seed, draws=draws)
     meta |= {"materials": materials_of(parts), "covers": list(COVERS), "terrain": _of_terrain(plan)}
     meta |= {"perturbation": record} if plan.perturb else {}
-    dressed = dress(parts, draws) if draws else parts
+    dressed = assign_materials(parts, draws) if draws else parts
     bsdfs = bsdfs_of(materials_of(dressed), draws.materials if draws else None)
     tile = write_tile(stage, dressed, bsdfs, rasters, meta)
     tile = _with_sites(tile, plan)
-    tile = put(tile, {"model.glb": glb(parts)})
+    tile = update_files(tile, {"model.glb": glb(parts)})
     _conclude(tile, report(wrong, meshes, tile), inspect, made_from)
 
 
 def _conclude(tile: Tile, told: dict[str, Any], inspect: TileInspection | None, made_from: dict[str, Any]) -> None:
     """The report, and what goes with it, into the folder."""
     more, seen = inspect(tile, told) if inspect else ({}, {})
-    put(tile, {"report.json": as_json(told | more), **seen}, remember(made_from, tile))
+    update_files(tile, {"report.json": as_json(told | more), **seen}, remember(made_from, tile))
 
 
 def _terrain(place: MapExtract, plan: TileBuildConfig) -> Terrain:
@@ -226,4 +226,4 @@ def _with_sites(tile: Tile, plan: TileBuildConfig) -> Tile:
     tile = write_sites(tile, wrong)
     if wrong == sites:
         return tile
-    return put(tile, {}, {"perturbation": {**tile.meta.get("perturbation", {}), "sites": record}})
+    return update_files(tile, {}, {"perturbation": {**tile.meta.get("perturbation", {}), "sites": record}})

@@ -181,12 +181,12 @@ class Sionna:
 
     def build_atlas(self, plan: AtlasConfig | None = None, grid: Grid | None = None) -> Atlas:
         """Shoot rays from every cell and keep the chains that light each pixel of the tile; then use them."""
-        from sim_bridge.paths.atlas_build import build_atlas, settle
+        from sim_bridge.paths.atlas_build import build_atlas, presearch
 
         plan = plan or AtlasConfig(depth=self.tracing.max_depth)
         self.use(build_atlas(self, plan, grid or Grid(size=self.bounds.size, pixel=plan.pixel)))
         if plan.settle:
-            settle(self, plan.settle)
+            presearch(self, plan.settle)
         if plan.audit:
             self.audit_atlas(plan.audit)
         assert self.atlas is not None
@@ -206,8 +206,8 @@ class Sionna:
 
     def _trace(self, points: Float[Tensor, "n 3"], given: Mapping[str, Tensor], search: bool = False) -> PathSet:
         parts = [
-            (index, solver.evaluated(self.scene, self.facets, found, ends, mine, self.wavelength))
-            for index, found, ends, mine in dispatch.resolved(self, points, given, search)
+            (index, solver.evaluate_paths(self.scene, self.facets, found, ends, mine, self.wavelength))
+            for index, found, ends, mine in dispatch.find_paths(self, points, given, search)
         ]
         return solver.in_order(parts, len(points))
 

@@ -147,12 +147,12 @@ def evaluate(args: Sequence[str]) -> int:
     """Judge a run by a protocol: all conditions, all baselines, beside the physical limit of the same data."""
     from explorer.reports.evaluation import write
     from training.evaluation.protocol import EvalConfig
-    from training.evaluation.runner import judge
+    from training.evaluation.runner import run_protocol
     from uel.config import load
 
     # A protocol is a config file of this verb, by the name that people give it.
     own = [re.sub(r"^--protocol(?=$|=)", "--config", arg) for arg in args]
-    folder = judge(load(EvalConfig, "eval", own))
+    folder = run_protocol(load(EvalConfig, "eval", own))
     print(write(folder))
     return 0
 

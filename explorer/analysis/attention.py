@@ -9,7 +9,7 @@ from torch import Tensor
 from uel.geo.tile_maps import TileMaps
 from uel.measurement.reports import Reports
 from uel.models.equivariant_layers import Attention
-from uel.models.inputs import cell_features
+from uel.models.inputs import cell_tokens
 from uel.models.locator import Locator
 
 
@@ -34,7 +34,7 @@ def of_summary(locator: Locator, reports: Reports, maps: TileMaps) -> Float[Tens
     handles = [layer.register_forward_hook(note) for layer in locator.radio_encoder.blocks]
     try:
         with torch.no_grad():
-            locator.radio_encoder(cell_features(reports[:1], maps))
+            locator.radio_encoder(cell_tokens(reports[:1], maps))
     finally:
         for handle in handles:
             handle.remove()

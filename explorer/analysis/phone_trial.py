@@ -104,7 +104,7 @@ def _audible(reports: Reports, position: Tensor, los: Tensor) -> DrawnPhones:
     return DrawnPhones(reports[kept], position[kept], reports.at_serving(los)[kept])
 
 
-def judge(locator: Locator, maps: TileMaps, phones: DrawnPhones, seed: int) -> PhoneTrial:
+def score_phones(locator: Locator, maps: TileMaps, phones: DrawnPhones, seed: int) -> PhoneTrial:
     """Locate phones, by the locator and by grid Bayes."""
     generator = torch.Generator().manual_seed(seed)
     parts = []

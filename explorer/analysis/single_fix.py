@@ -15,8 +15,8 @@ from uel.core.grid import Grid
 from uel.estimation.credible_regions import probability
 from uel.estimation.fix import Fix
 from uel.estimation.grid_posterior import geometric_median
-from uel.estimation.ray_rescoring import RayRescoringConfig, rescored
-from uel.estimation.refinement import PatchSortedMap, RefinementConfig, refined
+from uel.estimation.ray_rescoring import RayRescoringConfig, rescore_with_rays
+from uel.estimation.refinement import PatchSortedMap, RefinementConfig, refine_fix
 from uel.geo.tile_maps import TileMaps
 from uel.inference.geojson import CANDIDATES
 from uel.measurement.model import ObservationModel
@@ -113,9 +113,9 @@ def second(
     """A fix looked at again, as `uel locate --refine map` and `rt` do."""
     with torch.no_grad():
         start = time.perf_counter()
-        again = refined(fix, report, fine, model, ALWAYS).fix
+        again = refine_fix(fix, report, fine, model, ALWAYS).fix
         if simulator is not None:
-            again = rescored(again, report, fine, maps, model, simulator, RayRescoringConfig())
+            again = rescore_with_rays(again, report, fine, maps, model, simulator, RayRescoringConfig())
         return _timed(again, start, maps.radio.grid)
 
 

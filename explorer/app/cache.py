@@ -215,7 +215,7 @@ def tried(
     tracks = survey(Path(survey_of[0]), survey_of[1]) if survey_of else None
     phones = phone_trial.draw_phones(tile(at), kept, model, count, seed, tracks)
     phones = phone_trial.DrawnPhones(phones.reports.tier(tier), phones.position, phones.los)
-    return phone_trial.judge(locator(Path(run)), kept, phones, seed)
+    return phone_trial.score_phones(locator(Path(run)), kept, phones, seed)
 
 
 @st.cache_resource(max_entries=8, show_spinner="Exchanging features …")

@@ -17,7 +17,7 @@ def main() -> None:
         st.Page(analysis.page, title="Analysis", url_path="analysis"),
     ]
     page = st.navigation(pages, position="top")
-    with widgets.told_errors():
+    with widgets.show_errors():
         page.run()
 
 

@@ -83,7 +83,7 @@ def option(label: str, key: str, names: Sequence[str], form: Callable[[str], str
 
 
 @contextmanager
-def told_errors() -> Iterator[None]:
+def show_errors() -> Iterator[None]:
     """A user's mistake, or a damaged file, is said on the page."""
     try:
         yield
@@ -99,7 +99,7 @@ def missing(what: str, command: str) -> None:
     st.info(f"No {what} here yet. This makes it:\n\n```\n{command}\n```")
 
 
-def need(here: PageContext, kind: str) -> bool:
+def require(here: PageContext, kind: str) -> bool:
     """Whether there is a place with a radio map, or a run; says what to do where there is none."""
     if here.place is None:
         missing("place", COMMANDS["tile"])

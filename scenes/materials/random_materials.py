@@ -100,7 +100,7 @@ def draw(
     return RandomMaterials(materials=materials, surfaces=named, frequency=frequency, seed=seed, spread=spread)
 
 
-def dress(parts: Iterable[MeshPart], draws: RandomMaterials) -> list[MeshPart]:
+def assign_materials(parts: Iterable[MeshPart], draws: RandomMaterials) -> list[MeshPart]:
     """Parts of classes become parts of what was drawn: the one labelled `way-1-wall` of `way-1-wall-brick`.
 
     Every labelled part must have been drawn; parts without a label stay. Rasters are made before, while materials are

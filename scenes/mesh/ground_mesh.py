@@ -14,7 +14,7 @@ from uel.core.grid import Grid
 STONE = 2.0  # m: side of the squares that are of one material; a lane is 3 m wide, a path 2 m
 
 
-def pave(terrain: Terrain, patches: Sequence[LandCoverPatch], paving: str) -> list[MeshPart]:
+def ground_parts(terrain: Terrain, patches: Sequence[LandCoverPatch], paving: str) -> list[MeshPart]:
     """The terrain as one part of `concrete`, or divided by what covers it (`cover`) into one part for each material.
 
     Cover is that of the middle of squares of about 2 m, cut from the terrain's cells. The parts share the corners of

@@ -14,7 +14,7 @@ LONGEST = 10.0  # metres of a segment: longer ones are divided, so that some lie
 ASIDE = 0.01  # metres from the coastline at which we look what lies left and right
 
 
-def sea(coastlines: Sequence[BaseGeometry], half: float) -> list[Polygon]:
+def sea_polygon(coastlines: Sequence[BaseGeometry], half: float) -> list[Polygon]:
     """The sea in the square |x|, |y| ≤ `half` metres, from coastlines in metres.
 
     Where a coastline ends inside the square, as in a file that is cut too narrowly, it bounds nothing.

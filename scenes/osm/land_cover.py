@@ -9,7 +9,7 @@ import shapely
 from shapely import Polygon
 from shapely.geometry.base import BaseGeometry
 
-from scenes.osm.coastline import sea
+from scenes.osm.coastline import sea_polygon
 from scenes.osm.footprints import denotes, ids, pieces, repaired, square, tags_of
 from scenes.osm.map_features import LandCoverPatch
 from scenes.osm.tags import count, metres
@@ -80,7 +80,10 @@ def ground(frame: gpd.GeoDataFrame, half: float) -> list[LandCoverPatch]:
         for piece in pieces(area)
     ]
     coast = [line for _, line, tags in read if tags.get("natural") == "coastline" and "Line" in line.geom_type]
-    water = [LandCoverPatch(id=f"sea#{n + 1}", kind="water", footprint=area) for n, area in enumerate(sea(coast, half))]
+    water = [
+        LandCoverPatch(id=f"sea#{n + 1}", kind="water", footprint=area)
+        for n, area in enumerate(sea_polygon(coast, half))
+    ]
     return sorted(water + patches, key=lambda patch: ORDER.index(patch.kind))
 
 

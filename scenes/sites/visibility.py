@@ -9,7 +9,7 @@ from uel.geo.tile import Tile
 STRIDE = 0.5  # pixels between two looks at the raster: at most a pixel's corner slips through
 
 
-def sight(
+def line_of_sight_raster(
     tile: Tile, position: tuple[float, float, float], height: float = 1.5, every: int = 1
 ) -> Bool[Array, "row column"]:
     """Outdoor pixels where a point `height` metres above the ground sees an antenna at `position` (metres).

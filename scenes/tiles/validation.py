@@ -11,7 +11,7 @@ from pyproj import Transformer
 
 from scenes.mesh.extrusion import PrismMesh
 from scenes.osm.map_features import Building
-from scenes.sites.visibility import sight
+from scenes.sites.visibility import line_of_sight_raster
 from uel.errors import UelError
 from uel.geo.tile import Tile
 from uel.radio.sites import Site
@@ -96,7 +96,7 @@ def check_sight(tile: Tile, sites: Sequence[Site], height: float = 1.5, every: i
     """
     tile.require_sites(tuple(sites))
     outdoor = int((tile.rasters["footprint"][::every, ::every] < 0.5).sum())
-    seen = np.stack([sight(tile, site.position, height, every) for site in sites])
+    seen = np.stack([line_of_sight_raster(tile, site.position, height, every) for site in sites])
     each = [_share(int(one.sum()), outdoor) for one in seen]
     return {"outdoor": outdoor, "sites": each, "any": _share(int(seen.any(axis=0).sum()), outdoor)}
 

@@ -40,7 +40,7 @@ def write_tile(
     Raises `UelError` when `folder` holds something else.
     """
     assert len({part.name for part in parts}) == len(parts), "parts of one name would overwrite each other"
-    with staged(folder) as new:
+    with staged_folder(folder) as new:
         _write_meshes(new / "meshes", parts)
         (new / "scene.xml").write_text(scene_xml(parts, bsdfs), encoding="utf-8")
         _write_rasters(new / "rasters.zarr", rasters)
@@ -54,7 +54,7 @@ def write_tile(
 
 
 @contextmanager
-def staged(folder: Path) -> Iterator[Path]:
+def staged_folder(folder: Path) -> Iterator[Path]:
     """An empty folder that becomes `folder` when all went well; otherwise nothing is left of it.
 
     Raises `UelError` when `folder` holds something that is no tile.
@@ -91,10 +91,10 @@ def _locked(stage: Path) -> Iterator[None]:
 def write_sites(tile: Tile, sites: tuple[Site, ...]) -> Tile:
     """Put masts into a tile folder (`sites.json`), in place of those that are there. Raises as `require_sites`."""
     tile.require_sites(sites)
-    return put(tile, {"sites.json": _sites_json(sites)})
+    return update_files(tile, {"sites.json": _sites_json(sites)})
 
 
-def put(tile: Tile, files: Mapping[str, bytes], meta: Mapping[str, Any] | None = None) -> Tile:
+def update_files(tile: Tile, files: Mapping[str, bytes], meta: Mapping[str, Any] | None = None) -> Tile:
     """Add or replace files of a tile (by their path inside it) and their hashes in `tile.json`; opens it again.
 
     `meta` adds to `tile.json`.

@@ -67,7 +67,7 @@ def parse(text: str) -> Perturbation:
     return Perturbation(**values)
 
 
-def perturb(place: MapExtract, spec: Perturbation, seed: int) -> tuple[MapExtract, dict[str, Any]]:
+def perturb_map(place: MapExtract, spec: Perturbation, seed: int) -> tuple[MapExtract, dict[str, Any]]:
     """The wrong twin of a place, and what is wrong with it for `tile.json`: by building id, what was changed.
 
     Every building has random numbers of its own (by `seed` and id; the pieces of a multipolygon share them), so

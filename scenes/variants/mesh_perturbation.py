@@ -41,7 +41,7 @@ class BuildingTriangles:
     """buildings"""
 
 
-def wrong_twin(tile: Tile, folder: Path | str, spec: Perturbation, seed: int) -> Tile:
+def perturb_meshes(tile: Tile, folder: Path | str, spec: Perturbation, seed: int) -> Tile:
     """Write the wrong twin of a tile to `folder`; masts are not part of it.
 
     Each building is higher or lower by a factor, missing, or moved, as `spec` says; with `materials` its walls and its

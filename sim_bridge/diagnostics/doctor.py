@@ -138,10 +138,10 @@ def self_test() -> list[SelfTestCheck]:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
         do = f"see: {sys.executable} -m sim_bridge.diagnostics.selftest"
         return [SelfTestCheck("self-test", f"ended with {done.returncode}: {last}", False, do)]
-    return judge(json.loads(done.stdout.splitlines()[-1]))
+    return check_versions(json.loads(done.stdout.splitlines()[-1]))
 
 
-def judge(measured: dict[str, float]) -> list[SelfTestCheck]:
+def check_versions(measured: dict[str, float]) -> list[SelfTestCheck]:
     """The self-test's relative errors against their limits; NaN fails."""
     checks = []
     for key, limit in LIMITS.items():

@@ -41,7 +41,7 @@ def build_atlas(sim: "Sionna", plan: AtlasConfig, grid: Grid) -> Atlas:
     return replace(atlas, meta=meta)
 
 
-def settle(sim: "Sionna", most: int) -> None:
+def presearch(sim: "Sionna", most: int) -> None:
     """Search once at the centres of a fresh atlas's thin pixels, `most` of them, so that no query has to.
 
     A search costs as much as a thousand answers from the atlas, and few pixels are thin: 41 of munich's 4096.

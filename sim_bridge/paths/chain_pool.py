@@ -64,7 +64,7 @@ class ChainPool:
         for height in track(heights, "chains that are paths", transient=True):
             for index in self._parts():
                 _, paths = self._found(index, {"cell_height": height})
-                target, source, walls = solver.chains(paths, self.sim.facets)
+                target, source, walls = solver.chains_of(paths, self.sim.facets)
                 found.append(torch.cat([index[target, None], source[:, None], walls], 1))
         rows = torch.unique(torch.cat(found), dim=0)
         return ChainPool(self.sim, self.points, rows[:, 0].contiguous(), rows[:, 1], rows[:, 2:])

@@ -22,7 +22,7 @@ NEAR = 1.0  # m: how far an end may be from the UE height, or from where it was,
 PathBatch = tuple[Int[Tensor, " _"], solver.ResolvedPaths, solver.Endpoints, dict[str, Tensor]]
 
 
-def resolved(
+def find_paths(
     sim: "Sionna", points: Float[Tensor, "n 3"], given: Mapping[str, Tensor], search: bool = False
 ) -> Iterator[PathBatch]:
     """Batches of receivers with their paths: index, paths, ends, parameters; with `search` not from the atlas."""
@@ -46,7 +46,7 @@ def _learn(sim: "Sionna", ends: solver.Endpoints, found: solver.ResolvedPaths, g
     atlas, points = sim.atlas, ends.target.detach()
     if atlas is None or not bool((known := _covered(sim, points, given)).any()):
         return
-    target, source, walls = solver.chains(found, sim.facets)
+    target, source, walls = solver.chains_of(found, sim.facets)
     new = known[target] & (walls > THROUGH).any(1)
     link = atlas.link_of(points[target[new]], source[new])
     sim.atlas = atlas.extended(link, walls[new]).searched(points[known])
@@ -73,7 +73,7 @@ def _find(sim: "Sionna", ends: solver.Endpoints, by_atlas: bool, given: Mapping[
     if by_atlas:
         assert sim.atlas is not None
         return solver.from_atlas(sim.scene, sim.facets, sim.atlas, ends, search_plan(sim))
-    return solver.searched(sim.scene, sim.facets, ends, search_plan(sim), given)
+    return solver.search_paths(sim.scene, sim.facets, ends, search_plan(sim), given)
 
 
 def _groups(

@@ -35,7 +35,7 @@ class FrozenPaths:
         given: Mapping[str, Tensor] | None = None,
     ) -> None:
         self.sim, self.points, self._given = sim, points, dict(given or {})
-        searched = ((index, paths) for index, paths, _, _ in dispatch.resolved(sim, points, {}))
+        searched = ((index, paths) for index, paths, _, _ in dispatch.find_paths(sim, points, {}))
         self._parts = list(searched if found is None else found)
 
     def trace(self, position: Float[Tensor, "n 3"] | None = None, **given: Tensor) -> PathSet:
@@ -47,8 +47,8 @@ class FrozenPaths:
         for index, found in self._parts:
             ends, mine = self.sim.share(points, index, given)
             if moved:
-                found = solver.again(scene, facets, found, ends, mine)
-            parts.append((index, solver.evaluated(scene, facets, found, ends, mine, self.sim.wavelength)))
+                found = solver.re_resolve(scene, facets, found, ends, mine)
+            parts.append((index, solver.evaluate_paths(scene, facets, found, ends, mine, self.sim.wavelength)))
         return solver.in_order(parts, len(points))
 
     def staleness(self, position: Float[Tensor, "n 3"] | None = None, **given: Tensor) -> float:

@@ -35,7 +35,7 @@ def rays(sim: "Sionna", position: Float[Tensor, "n dim"]) -> PathPolylines:
     """Every path to some positions, found by the full search. Raises `UelError` as `Sionna.trace` does."""
     with torch.no_grad():
         points = sim.rows(position)
-        indices, parts = zip(*(_part(sim, *f) for f in dispatch.resolved(sim, points, {}, search=True)), strict=True)
+        indices, parts = zip(*(_part(sim, *f) for f in dispatch.find_paths(sim, points, {}, search=True)), strict=True)
     paths = solver.in_order([(index, part.paths) for index, part in zip(indices, parts, strict=True)], len(points))
     return PathPolylines(paths, torch.cat([part.corner for part in parts]), torch.cat([part.real for part in parts]))
 
@@ -44,7 +44,7 @@ def _part(
     sim: "Sionna", index: Tensor, found: solver.ResolvedPaths, ends: solver.Endpoints, given: dict[str, Tensor]
 ) -> tuple[Tensor, PathPolylines]:
     """Receivers, and their paths with power, which count them from 0."""
-    paths = solver.evaluated(sim.scene, sim.facets, found, ends, given, sim.wavelength, silent=True)
+    paths = solver.evaluate_paths(sim.scene, sim.facets, found, ends, given, sim.wavelength, silent=True)
     depth = sim.tracing.max_depth
     middle, met = torch.zeros(len(paths.power), depth, 3), torch.zeros(len(paths.power), depth, dtype=torch.bool)
     if found.count:

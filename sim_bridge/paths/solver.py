@@ -132,7 +132,7 @@ def from_chains(
         return ResolvedPaths(*sionna_internals.resolve(scene, facets.base, buffer, _drjit(ends), False), plan)
 
 
-def chains(found: ResolvedPaths, facets: Facets) -> Chains:
+def chains_of(found: ResolvedPaths, facets: Facets) -> Chains:
     """Receiver, cell and walls of the paths, as an atlas keeps them: those without edges and scattering."""
     if not found.count:  # Dr.Jit compares no empty arrays
         none = torch.zeros(0, dtype=torch.long)
@@ -146,7 +146,7 @@ def chains(found: ResolvedPaths, facets: Facets) -> Chains:
     return target[plain], source[plain], walls[plain]
 
 
-def searched(
+def search_paths(
     scene: rt.Scene, facets: Facets, ends: Endpoints, plan: sionna_internals.PathSearch, given: Mapping[str, Tensor]
 ) -> ResolvedPaths:
     """The paths that Sionna's search finds. Raises `SearchOverflow` where they do not fit."""
@@ -166,7 +166,7 @@ def searched(
         )
 
 
-def again(
+def re_resolve(
     scene: rt.Scene, facets: Facets, found: ResolvedPaths, ends: Endpoints, given: Mapping[str, Tensor]
 ) -> ResolvedPaths:
     """Those of the paths that there are for other ends, or with objects elsewhere.
@@ -183,7 +183,7 @@ def again(
         )
 
 
-def evaluated(
+def evaluate_paths(
     scene: rt.Scene,
     facets: Facets,
     found: ResolvedPaths,

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from training.cache import StageCache
-from training.evaluation.methods import EvaluationCase, methods_of
+from training.evaluation.methods import EvaluationCase, single_report_methods
 from training.evaluation.protocol import EvalConfig, grid
 from training.evaluation.scenarios import deployments
 from uel.core.grid import Grid
@@ -38,7 +38,7 @@ def fullest(probability: Float[Tensor, "n row column"], grid: Grid, radius: floa
 
 def errors(case: EvaluationCase) -> dict[tuple[str, float], Float[Tensor, " phone"]]:
     """By method and radius, in metres; radius 0 is the geometric median."""
-    methods = methods_of(case, {}, controls=False)
+    methods = single_report_methods(case, {}, controls=False)
     found = dict[tuple[str, float], list[Tensor]]()
     for start in range(0, len(case.reports), CHUNK):
         part = slice(start, start + CHUNK)

@@ -12,7 +12,7 @@ import pytest
 import scenes
 from scenes.builder import TileBuildConfig
 from scenes.tiles.build_key import recipe, reusable
-from scenes.tiles.writer import put, write_sites
+from scenes.tiles.writer import update_files, write_sites
 from tests.conftest import ROOT
 from tests.helpers.free_space import masts
 from tests.scenes.test_builder import map_file
@@ -52,7 +52,7 @@ def test_the_same_again_is_reused(tmp_path: Path, log: pytest.LogCaptureFixture)
 @pytest.mark.parametrize("other", ["nothing", "seed", "map", "damage", "picture", "no tile"])
 def test_anything_else_is_built_anew(tmp_path: Path, other: str) -> None:
     file, folder, plan = map_file(tmp_path), tmp_path / "village", TileBuildConfig(size=128.0, margin=0.0)
-    put(scenes.build(file, folder, plan), {"report.png": b"seen"})
+    update_files(scenes.build(file, folder, plan), {"report.png": b"seen"})
     if other == "seed":
         plan = replace(plan, seed=7)
     elif other == "map":

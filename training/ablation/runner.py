@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from training.ablation.grid import AblateConfig, BudgetKind, Variant, variants
-from training.ablation.scenario import CHUNK, AblationDeployment, town_of
+from training.ablation.scenario import CHUNK, AblationDeployment, ablation_deployment
 from training.cache import StageCache, digest
 from training.data.deployment import Deployment
 from training.locator.config import LocatorTrainingConfig
@@ -43,7 +43,7 @@ def ablate(config: AblateConfig, town: AblationDeployment | None = None) -> Path
     """
     folder = Path("runs") / "ablate" / config.run
     folder.mkdir(parents=True, exist_ok=True)
-    town = town or town_of(config, StageCache(data_folder()))
+    town = town or ablation_deployment(config, StageCache(data_folder()))
     save(config, folder / "config.yaml")
     budgets: list[BudgetKind] = sorted(config.budgets, key=lambda budget: budget != "steps")
     jobs: list[tuple[Variant, BudgetKind]] = [(variant, budget) for variant in variants(config) for budget in budgets]

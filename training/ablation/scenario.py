@@ -17,8 +17,8 @@ from training.evaluation.scenarios import RayTracedBackend
 from training.locator.config import LocatorTrainingConfig
 from training.locator.few_labels import FewLabelDataModule, FewLabelPool
 from training.locator.losses import physics_loss
-from training.pipeline.map_conditions import believed_place, maps_under
-from training.pipeline.scene_pipeline import live_simulator, masts, tile_of
+from training.pipeline.map_conditions import assumed_deployment, maps_for_condition
+from training.pipeline.scene_pipeline import live_simulator, open_tile, place_sites
 from uel.errors import UelError
 from uel.estimation.estimates import GridEstimate
 from uel.estimation.grid_posterior import grid_posterior
@@ -112,11 +112,11 @@ class AblationDeployment:
         self.warmed.add(condition)
 
 
-def town_of(config: AblateConfig, stages: StageCache) -> AblationDeployment:
+def ablation_deployment(config: AblateConfig, stages: StageCache) -> AblationDeployment:
     """The tile in the ray tracer; what it is asked once is kept by stages."""
-    tile = tile_of(config.tile, config.size, config.margin, stages)
-    sites = masts(tile, config.sites, config.seed)
-    under = lambda condition: maps_under(condition, tile, sites, config.maps, stages, config.seed)  # noqa: E731
+    tile = open_tile(config.tile, config.size, config.margin, stages)
+    sites = place_sites(tile, config.sites, config.seed)
+    under = lambda condition: maps_for_condition(condition, tile, sites, config.maps, stages, config.seed)  # noqa: E731
     true, count = under(EXACT), round(SPARE * (config.phones + config.pool))
     position = draw_positions(tile, sites, count, torch.Generator().manual_seed(config.seed))
     paths = config.truth == "paths"
@@ -124,7 +124,7 @@ def town_of(config: AblateConfig, stages: StageCache) -> AblationDeployment:
     plan = replace(config.training, batch=config.training.batch + config.unlabelled)
 
     def believed(condition: str) -> Deployment:
-        there, its = believed_place(condition, tile, sites, config.maps, stages, config.seed)
+        there, its = assumed_deployment(condition, tile, sites, config.maps, stages, config.seed)
         key = {"tile": there.fingerprint, "sites": [asdict(site) for site in its], "seed": config.seed}
         name, tracing = f"atlas-{there.name}", config.maps.tracing
         simulator = live_simulator(name, key, TileWithSites(there, its), tracing, config.atlas, plan, stages)

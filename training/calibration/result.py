@@ -196,7 +196,7 @@ def beside(held: CalibrationObjective, found: CalibrationResult) -> list[dict[st
     return rows
 
 
-def judge(held: CalibrationObjective, found: CalibrationResult) -> dict[str, Any]:
+def held_out_errors(held: CalibrationObjective, found: CalibrationResult) -> dict[str, Any]:
     """Levels at places that were not learned from, by what was believed and by what was found, in dB.
 
     Beside them, what is believed with nothing learned but each cell's power: a fit of powers alone.

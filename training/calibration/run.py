@@ -21,8 +21,8 @@ from training.calibration import synthetic_truth
 from training.calibration.drive_localization import judge_phones
 from training.calibration.objective import CalibrationObjective
 from training.calibration.optimizers import FitResult, fit, posterior
-from training.calibration.result import CalibrationResult, as_csv, beside, judge
-from training.calibration.setup import CalibrateConfig, CalibrationSetup, task_of
+from training.calibration.result import CalibrationResult, as_csv, beside, held_out_errors
+from training.calibration.setup import CalibrateConfig, CalibrationSetup, calibration_setup
 from uel.config import save
 from uel.core.io import as_json, data_folder, replace_file
 from uel.errors import UelError
@@ -44,7 +44,7 @@ def run(config: CalibrateConfig) -> Path:
     """
     folder = Path("runs") / config.run
     stages = StageCache(data_folder())
-    task = task_of(config, stages)
+    task = calibration_setup(config, stages)
     problem, held = _problems(config, task, stages)
     fits = list(_fits(config, problem, folder))
     best = min(fits, key=lambda done: done.cost)
@@ -64,7 +64,7 @@ def run(config: CalibrateConfig) -> Path:
         "merged": task.learn.merged,
         "fit": best.told(),
         "starts": found.starts(),
-        "judged": judge(held, found),
+        "judged": held_out_errors(held, found),
         "corrected": made.fingerprint,
         "stages": stages.seconds,
     }

@@ -16,7 +16,7 @@ from training.cache import StageCache
 from training.calibration import synthetic_truth
 from training.calibration.optimizers import FitConfig
 from training.calibration.parameters import CalibrationParameters, PriorConfig
-from training.pipeline.scene_pipeline import RASTER, SitePlacementConfig, require_raster, tile_of
+from training.pipeline.scene_pipeline import RASTER, SitePlacementConfig, open_tile, require_raster
 from uel.errors import UelError
 from uel.geo.tile import Tile
 from uel.measurement.drive_test import ColumnConfig, Drive, read_drive, reports_of, split_by_block
@@ -115,9 +115,9 @@ class CalibrationSetup:
     """a drive's own reports, to learn from and to judge by: neither merged nor outdoors alone"""
 
 
-def task_of(config: CalibrateConfig, stages: StageCache) -> CalibrationSetup:
+def calibration_setup(config: CalibrateConfig, stages: StageCache) -> CalibrationSetup:
     """Tile, masts, unknowns and measurements. Whatever is wrong with them is said before the first ray."""
-    tile = tile_of(config.tile, config.size, config.margin, stages)
+    tile = open_tile(config.tile, config.size, config.margin, stages)
     sites = _sites(tile, config)
     whole = read_drive(tile, config.drive, config.columns) if config.drive is not None else None
     sim = open_simulator(tile, sites, config.tracing)

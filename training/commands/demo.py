@@ -26,10 +26,10 @@ from training.locator.task import OptimizationConfig
 from training.pipeline.scene_pipeline import (
     SitePlacementConfig,
     live_simulator,
-    masts,
+    open_tile,
+    place_sites,
     require_raster,
     require_unseen,
-    tile_of,
     traced_tracks,
 )
 from uel.core.grid import Grid
@@ -105,12 +105,14 @@ def run(config: DemoConfig) -> Path:
     )
     locator, facts = fit(folder / "training", digest(key), recipe, train, [validate])
     locator.save(folder)
-    judge(folder, digest([key, asdict(config), test.tile.fingerprint]), config, test, locator, facts, stages.seconds)
+    evaluate_demo(
+        folder, digest([key, asdict(config), test.tile.fingerprint]), config, test, locator, facts, stages.seconds
+    )
     log.info("demo finished in %.0f s", time.perf_counter() - start)
     return folder
 
 
-def judge(
+def evaluate_demo(
     folder: Path,
     key: str,
     config: DemoConfig,
@@ -136,11 +138,11 @@ def judge(
 
 def build_world(config: DemoConfig, stages: StageCache, name: str, plan: TrackConfig, live: bool = False) -> Deployment:
     """Tile, sites, radio map and survey of one place, made or reused; `live` keeps a simulator for training."""
-    tile = tile_of(name, config.size, config.margin, stages)
+    tile = open_tile(name, config.size, config.margin, stages)
     geometry = {"place": name, "size": config.size, "margin": config.margin}
     network = {**geometry, "tile": tile.fingerprint, "sites": asdict(config.sites), "seed": config.seed}
     traced = {**network, "tracing": asdict(config.tracing)}
-    place = TileWithSites(tile, masts(tile, config.sites, config.seed))
+    place = TileWithSites(tile, place_sites(tile, config.sites, config.seed))
     radio_at = stages.make(
         f"map-{name}",
         {**traced, "pixel": config.pixel},

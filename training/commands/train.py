@@ -24,14 +24,14 @@ from training.locator.fit import first_process, fit
 from training.locator.fit_map_restorer import MapRestorerTrainingConfig, fit_restorer
 from training.locator.task import OptimizationConfig
 from training.pipeline.map_adaptation import MapAdaptationConfig, mended
-from training.pipeline.map_conditions import MapConditionConfig, maps_under
+from training.pipeline.map_conditions import MapConditionConfig, maps_for_condition
 from training.pipeline.scene_pipeline import (
     SitePlacementConfig,
     live_simulator,
-    masts,
+    open_tile,
+    place_sites,
     require_raster,
     require_unseen,
-    tile_of,
     traced_tracks,
 )
 from uel.config import save
@@ -204,7 +204,7 @@ def _worlds(
     sets = config.deployments if places == config.train else config.validate_deployments
     chosen = [(place, number) for place in places for number in range(sets)]
     for index, (place, number) in enumerate(track(chosen, "maps of places", transient=True)):
-        tile = tile_of(place, config.size, config.margin, stages)
+        tile = open_tile(place, config.size, config.margin, stages)
         require_nesting(tile.grid(config.maps.pixel), config.locator.patches)
         yield _world(config, stages, tile, index, number, live, places != config.train)
 
@@ -216,7 +216,7 @@ def _world(
     seed = config.seed + index + VALIDATION_SEED * validate
     place = TileWithSites(tile, _masts(config, tile, index, number, seed))
     maps = {
-        name: maps_under(name, tile, place.sites, config.maps, stages, seed)
+        name: maps_for_condition(name, tile, place.sites, config.maps, stages, seed)
         for name in dict.fromkeys((EXACT, *config.conditions.drawn))
     }
     network = {"tile": tile.fingerprint, "sites": [asdict(site) for site in place.sites], "seed": seed}
@@ -276,4 +276,4 @@ def _masts(config: TrainConfig, tile: Tile, index: int, number: int, seed: int) 
     if number == 0 and (tile.folder / "sites.json").is_file():
         return tile.sites
     count = config.counts[index % len(config.counts)] if config.counts else config.sites.count
-    return masts(tile, replace(config.sites, count=count), seed)
+    return place_sites(tile, replace(config.sites, count=count), seed)

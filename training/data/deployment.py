@@ -44,10 +44,10 @@ class Deployment:
         if believed == true:
             return reports
         from training.pipeline.map_conditions import (
-            as_believed,  # with the ray tracer, which a world in memory does not need
+            rotate_to_assumed_azimuths,  # with the ray tracer, which a world in memory does not need
         )
 
-        return as_believed(reports, similarity.sites(true), similarity.sites(believed))
+        return rotate_to_assumed_azimuths(reports, similarity.sites(true), similarity.sites(believed))
 
     def from_map(
         self,

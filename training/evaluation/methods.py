@@ -25,9 +25,15 @@ from uel.estimation.estimates import LEAST, Estimate, FixEstimate, GridEstimate,
 from uel.estimation.grid_posterior import grid_posterior
 from uel.estimation.metrics import position_error
 from uel.estimation.particle_filter import MotionModel, follow
-from uel.estimation.ray_rescoring import RayRescoringConfig, descended, rescored
+from uel.estimation.ray_rescoring import RayRescoringConfig, descended, rescore_with_rays
 from uel.estimation.refinement import CERTAIN, RefinementConfig
-from uel.estimation.robust_bayes import RobustGridBayes, fit_robust, shuffled, tuned_neighbours, without_map
+from uel.estimation.robust_bayes import (
+    RobustGridBayes,
+    fit_robust,
+    no_map_control,
+    shuffled_map_control,
+    tuned_neighbours,
+)
 from uel.estimation.track_likelihood import CorrelatedFadingLikelihood, RasterLikelihood, TrackLikelihood
 from uel.geo.tile_maps import TileMaps
 from uel.measurement.model import ObservationModel
@@ -101,7 +107,9 @@ class TrackEvaluationCase:
     limit_particles: int
 
 
-def methods_of(case: EvaluationCase, locators: Mapping[str, Locator], controls: bool) -> dict[str, EvaluationMethod]:
+def single_report_methods(
+    case: EvaluationCase, locators: Mapping[str, Locator], controls: bool
+) -> dict[str, EvaluationMethod]:
     """Methods of single reports by name, tuned; `controls` adds those without a map and with a shuffled one."""
     place = case.place
     near = tuned_neighbours(place)
@@ -118,8 +126,8 @@ def methods_of(case: EvaluationCase, locators: Mapping[str, Locator], controls: 
     }
     if controls:
         found |= {
-            "no_map": _bayes(without_map(place), place),
-            "shuffled_map": _bayes(fit_robust(place, shuffled(place.radio)), place),
+            "no_map": _bayes(no_map_control(place), place),
+            "shuffled_map": _bayes(fit_robust(place, shuffled_map_control(place.radio)), place),
         }
     return found | {name: _reread(case, _located(locator, case)) for name, locator in locators.items()}
 
@@ -154,7 +162,7 @@ def _reread(case: EvaluationCase, method: Callable[[Reports], T]) -> Callable[[R
     return lambda reports: method(case.learned.read(reports))
 
 
-def blinded(case: EvaluationCase, locator: Locator) -> dict[str, EvaluationMethod]:
+def input_ablation_methods(case: EvaluationCase, locator: Locator) -> dict[str, EvaluationMethod]:
     """The locator with either kind of map taken away from it, to see what that is worth to it."""
     maps, known = case.learned.shown(locator, case.learned.mended.bayes)
     left = {
@@ -169,7 +177,7 @@ def blinded(case: EvaluationCase, locator: Locator) -> dict[str, EvaluationMetho
 # ---- second thoughts -----------------------------------------------------------------------------------
 
 
-def refining(
+def refinement_methods(
     case: EvaluationCase, locator: Locator, plan: RefinementConfig, descent: bool
 ) -> dict[str, EvaluationMethod]:
     """The locator with its fixes refined on the map that it was given."""
@@ -181,7 +189,7 @@ def refining(
     return found
 
 
-def retraced(
+def retraced_map_methods(
     case: EvaluationCase, locator: Locator, plan: RefinementConfig, tracer: MapFactory
 ) -> dict[str, EvaluationMethod]:
     """With masts at the heights that labelled reports speak for, and maps traced of these: grid Bayes and the locator.
@@ -193,7 +201,7 @@ def retraced(
     return {"grid_retraced": _mended(traced), "locator+retraced": refined}
 
 
-def tracing(
+def ray_rescoring_methods(
     case: EvaluationCase, locator: Locator, plan: RefinementConfig, rescoring: RayRescoringConfig, simulator: Simulator
 ) -> dict[str, EvaluationMethod]:
     """The locator with its refined fixes re-scored by a simulator."""
@@ -202,7 +210,9 @@ def tracing(
 
     def locate(reports: Reports) -> FixEstimate:
         fix = refiner(reports).fix
-        return FixEstimate(rescored(fix, reports, refiner.fine, refiner.right, refiner.model, simulator, known))
+        return FixEstimate(
+            rescore_with_rays(fix, reports, refiner.fine, refiner.right, refiner.model, simulator, known)
+        )
 
     return {"locator+rt": _reread(case, locate)}
 
@@ -210,7 +220,7 @@ def tracing(
 # ---- tracks --------------------------------------------------------------------------------------------
 
 
-def tracked(
+def track_methods(
     tracks: TrackEvaluationCase, locators: Mapping[str, Locator], plan: RefinementConfig, seed: int
 ) -> dict[str, Callable[[TrackReports], Estimate]]:
     """Methods of whole tracks by name: where phones are at their last report."""

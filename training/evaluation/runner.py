@@ -30,7 +30,7 @@ from uel.results.evaluation import Condition, ConditionResult, MethodScores, rea
 
 log = logging.getLogger(__name__)
 
-RULER = 16  # raised when a method or a score changes, so that cells are judged anew
+EVALUATION_VERSION = 16  # raised when a method or a score changes, so that cells are judged anew
 CHUNK = 16  # phones located at once: of more, images no longer fit a cache
 TIMED = 9  # single reports whose CPU time is taken
 TIMED_TRACKS = 3
@@ -38,7 +38,7 @@ TRUE_PLACES = ("M0", "M1")  # map conditions whose buildings and masts are the t
 WORST = 4  # phones whose heatmaps are kept for the pictures
 
 
-def judge(config: EvalConfig, made: Iterable[Callable[[], EvaluationDeployment]] | None = None) -> Path:
+def run_protocol(config: EvalConfig, made: Iterable[Callable[[], EvaluationDeployment]] | None = None) -> Path:
     """Judge a run by a protocol and return the folder of its table; what is there already is not done again.
 
     `made` are the deployments, those of the ray tracer unless given. Raises `UelError` without a locator in the run.
@@ -110,7 +110,7 @@ def _cell(
 ) -> Path:
     """The file of a condition on a deployment, made or reused."""
     key = {
-        "ruler": RULER,
+        "ruler": EVALUATION_VERSION,
         "condition": asdict(condition),
         "deployment": deployment.name,
         "tiles": {f: source.tile.fingerprint for f, source in deployment.sources.items()},
@@ -145,12 +145,14 @@ def _judged(
             return ConditionResult(condition, deployment.name, position.numpy(), scores, {})
         case = restored(deployment.case(condition))
         plain = condition == _plain(condition, config)
-        methods = rivals.methods_of(case, locators, controls=plain and condition.map in ("M0", "M5"))
-        methods |= rivals.refining(case, locators["locator"], config.refinement, config.descent)
+        methods = rivals.single_report_methods(case, locators, controls=plain and condition.map in ("M0", "M5"))
+        methods |= rivals.refinement_methods(case, locators["locator"], config.refinement, config.descent)
         if plain and config.streams:
-            methods |= rivals.blinded(case, locators["locator"])
+            methods |= rivals.input_ablation_methods(case, locators["locator"])
         if plain and config.retrace and condition.map != "M5":
-            methods |= rivals.retraced(case, locators["locator"], config.refinement, deployment.tracer(condition))
+            methods |= rivals.retraced_map_methods(
+                case, locators["locator"], config.refinement, deployment.tracer(condition)
+            )
         scores = {name: _scored(name, method, case, generator) for name, method in methods.items()}
         if plain and config.rt and condition.map in TRUE_PLACES:
             scores |= _traced(case, locators["locator"], config, deployment.simulator(condition), generator)
@@ -168,7 +170,7 @@ def _traced(
         position=case.position[: config.rt],
         true_reports=case.true_reports[: config.rt],
     )
-    methods = rivals.tracing(case, locator, config.refinement, config.rescoring, simulator)
+    methods = rivals.ray_rescoring_methods(case, locator, config.refinement, config.rescoring, simulator)
     return {name: _scored(name, method, few, generator, timed=TIMED_TRACKS) for name, method in methods.items()}
 
 
@@ -218,13 +220,13 @@ def _track_scores(
     """Methods of whole tracks, and beside them those that know the last report alone."""
     generator = torch.Generator().manual_seed(config.seed)
     case, scores = tracks.case, MethodScores()
-    for name, method in rivals.tracked(tracks, locators, config.refinement, config.seed).items():
+    for name, method in rivals.track_methods(tracks, locators, config.refinement, config.seed).items():
         walks = tracks.true_walks if name == "limit" else tracks.walks
         parts = [_values(method(w), w.position, generator) for w in rivals.batches(walks)]
         scores[name] = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
         scores[name]["cpu_ms"] = np.array(_cpu_ms(method, walks, TIMED_TRACKS))
-    single = rivals.methods_of(case, locators, controls=False)
-    single |= rivals.refining(case, locators["locator"], config.refinement, descent=False)
+    single = rivals.single_report_methods(case, locators, controls=False)
+    single |= rivals.refinement_methods(case, locators["locator"], config.refinement, descent=False)
     for name, method in single.items():
         scores[f"{name}_last"] = _scored(name, method, case, generator)
     return scores, case.position

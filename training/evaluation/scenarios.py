@@ -16,7 +16,12 @@ from sim_bridge.simulator import open as open_simulator
 from training.cache import StageCache
 from training.evaluation.methods import EvaluationCase, TrackEvaluationCase, TrackReports
 from training.evaluation.protocol import EvalConfig
-from training.pipeline.map_conditions import MapConditionConfig, as_believed, maps_under, tracer_of
+from training.pipeline.map_conditions import (
+    MapConditionConfig,
+    map_factory,
+    maps_for_condition,
+    rotate_to_assumed_azimuths,
+)
 from training.pipeline.scene_pipeline import parse_place
 from uel.adaptation.mast_heights import MapFactory
 from uel.errors import UelError
@@ -77,13 +82,13 @@ class RayTracedBackend:
     stages: StageCache
 
     def maps(self, condition: str, seed: int) -> TileMaps:
-        return maps_under(condition, self.tile, self.sites, self.plan, self.stages, seed)
+        return maps_for_condition(condition, self.tile, self.sites, self.plan, self.stages, seed)
 
     def trace(self, position: Float[Tensor, "n 2"]) -> LinkTruth:
         return LinkTruth.cat([self._part(part) for part in position.split(CHUNK)])
 
     def tracer(self, condition: str, seed: int) -> MapFactory:
-        return tracer_of(condition, self.tile, self.sites, self.plan, self.stages, seed)
+        return map_factory(condition, self.tile, self.sites, self.plan, self.stages, seed)
 
     def _part(self, position: Float[Tensor, "n 2"]) -> LinkTruth:
         tracing = asdict(self.plan.tracing)
@@ -181,7 +186,7 @@ class EvaluationDeployment:
 
     def _believed(self, condition: Condition, reports: Reports) -> Reports:
         true = self._source(condition).sites[: condition.sites]
-        return as_believed(reports, true, self.maps(condition).radio.sites)
+        return rotate_to_assumed_azimuths(reports, true, self.maps(condition).radio.sites)
 
     def _single(self, condition: Condition, count: int) -> tuple[Reports, Float[Tensor, "n 2"]]:
         """Phones that hear a cell; place and fading are drawn together, so that the prior stays even."""

@@ -18,7 +18,7 @@ from uel.core.io import as_json
 from uel.errors import UelError
 from uel.measurement.distributions import log_ndtr
 from uel.measurement.model import ObservationModel
-from uel.models.map_restorer import MapRestorer, RestoredLevels, RestorerConfig, believed, shown
+from uel.models.map_restorer import MapRestorer, RestoredLevels, RestorerConfig, believed, restorer_input
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ class _RestorationSample:
     @cached_property
     def shown(self) -> Float[Tensor, "cell channel row column"]:
         """All its cells as the network is shown them, in half precision to have them all at hand."""
-        return shown(self.world.given(self.condition)).half()
+        return restorer_input(self.world.given(self.condition)).half()
 
     def drawn(self, model: ObservationModel, generator: torch.Generator) -> "_TargetBatch":
         """One of its cells, and one report's level of it in every pixel."""

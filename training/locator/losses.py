@@ -64,7 +64,7 @@ def link_cost(
     return (CAP * torch.tanh(cost / CAP)).mean(-1)
 
 
-def spots_of(truth: LinkTruth) -> MapSamples:
+def samples_of(truth: LinkTruth) -> MapSamples:
     """What is true at some places, as the raster of one column that likelihoods read."""
     column = lambda values: values.T.unsqueeze(-1)  # noqa: E731
     gain = torch.where(truth.known, from_db(truth.gain_db), 0.0)
@@ -79,7 +79,7 @@ def feature_nll(
 
     `truth` holds the candidates of the first report, then those of the second, and so on.
     """
-    spots = spots_of(truth)
+    spots = samples_of(truth)
     law = model.range_log_likelihood if feature == "ta" else model.azimuth_log_likelihood
     every = law(reports, spots)[..., 0].unflatten(1, (len(reports), -1))
     return -every.diagonal(dim1=0, dim2=1).T  # each report at its own candidates

@@ -17,7 +17,7 @@ from training.data.batch import Batch, moved
 from training.data.deployment import Deployment
 from training.locator.losses import LossFeature, coarse_loss, fine_loss, patch_of, physics_loss
 from training.locator.physics_schedule import LossKind, TimedSimulator, TracingScheduler, map_error
-from training.locator.validation_metrics import ValidationScores, conditions, judge, merged, scores
+from training.locator.validation_metrics import ValidationScores, conditions, merged, score_validation, scores
 from uel.errors import UelError
 from uel.estimation.fix import Fix
 from uel.measurement.model import ObservationModel
@@ -261,7 +261,7 @@ class LocatorTask(lightning.LightningModule):
         with self.here():
             fix = self.best(batch.reports, batch.maps, batch.believed)
             draws = torch.Generator().manual_seed(self.seed + index)
-            self.judged.append(judge(fix, batch.position, batch.condition, draws))
+            self.judged.append(score_validation(fix, batch.position, batch.condition, draws))
 
     def on_validation_epoch_end(self) -> None:
         """Scores of all phones, and of those of each map condition where there are several."""

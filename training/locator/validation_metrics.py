@@ -26,7 +26,9 @@ class ValidationScores:
     """probability of the smallest region that holds the truth: evenly spread if the fixes are honest"""
 
 
-def judge(fix: Fix, position: Float[Tensor, "phone 2"], condition: str, generator: torch.Generator) -> ValidationScores:
+def score_validation(
+    fix: Fix, position: Float[Tensor, "phone 2"], condition: str, generator: torch.Generator
+) -> ValidationScores:
     """What is to be said of fixes whose truth is known."""
     level = fix.hpd(position, generator, SAMPLES)
     return ValidationScores(condition, position_error(fix.position, position), -fix.log_density(position), level)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from scenes.variants.map_perturbation import Perturbation, perturb_sites
-from scenes.variants.mesh_perturbation import wrong_twin
+from scenes.variants.mesh_perturbation import perturb_meshes
 from sim_bridge.scene.tracing_config import TracingConfig
 from sim_bridge.simulator import open as open_simulator
 from training.cache import StageCache
@@ -19,7 +19,7 @@ from uel.geo.tile import Tile
 from uel.geo.tile_maps import TileMaps
 from uel.measurement.reports import Reports
 from uel.radio.radio_map import RadioMap
-from uel.radio.sites import Site, cells_of, sites_to_json, turned
+from uel.radio.sites import Site, cells_of, sites_to_json, with_azimuth_offsets
 
 RETRACED = 104_729  # added to the seed of rays that trace a map anew
 CONDITIONS = ("M0", "M1", "M2", "M3", "M4", "M5")
@@ -58,7 +58,7 @@ class MapConditionConfig:
             )
 
 
-def maps_under(
+def maps_for_condition(
     condition: str, tile: Tile, sites: tuple[Site, ...], plan: MapConditionConfig, stages: StageCache, seed: int
 ) -> TileMaps:
     """The maps that a locator is given under a condition; `seed` draws what is wrong. Traced once, kept by `stages`.
@@ -73,7 +73,7 @@ def maps_under(
     return _MAKERS[condition](tile, sites, plan, stages, seed)
 
 
-def believed_place(
+def assumed_deployment(
     condition: str, tile: Tile, sites: tuple[Site, ...], plan: MapConditionConfig, stages: StageCache, seed: int
 ) -> tuple[Tile, tuple[Site, ...]]:
     """The tile and the masts that whoever has the maps of a condition takes for true: what they would ray-trace."""
@@ -83,7 +83,7 @@ def believed_place(
     return tile, _misplaced(sites, plan, seed, tile) if condition == "M4" else sites
 
 
-def tracer_of(
+def map_factory(
     condition: str, tile: Tile, sites: tuple[Site, ...], plan: MapConditionConfig, stages: StageCache, seed: int
 ) -> MapFactory:
     """How whoever has the maps of a condition traces more of them: on the place that they believe in.
@@ -93,20 +93,22 @@ def tracer_of(
     """
     if condition == "M5":
         raise UelError("without a radio map there is none to trace anew", got=condition, do="choose M0 to M4")
-    place, believed = believed_place(condition, tile, sites, plan, stages, seed)
+    place, believed = assumed_deployment(condition, tile, sites, plan, stages, seed)
     least = tuple(place.standing(*site.position[:2]) for site in believed)
 
     def trace(masts: tuple[Site, ...], share: float) -> RadioMap:
         rays = {"seed": plan.tracing.seed + RETRACED, "map_rays": round(share * plan.tracing.map_rays)}
         # One map serves whichever way an antenna looks that looks everywhere.
         round_about = all(cell.omnidirectional for _, cell in cells_of(masts))
-        north = turned(masts, [-cell.azimuth_deg for _, cell in cells_of(masts)]) if round_about else masts
+        north = (
+            with_azimuth_offsets(masts, [-cell.azimuth_deg for _, cell in cells_of(masts)]) if round_about else masts
+        )
         return replace(_traced("map-masts", place, north, plan, replace(plan.tracing, **rays), stages), sites=masts)
 
     return MapFactory(trace, least)
 
 
-def as_believed(reports: Reports, true: tuple[Site, ...], believed: tuple[Site, ...]) -> Reports:
+def rotate_to_assumed_azimuths(reports: Reports, true: tuple[Site, ...], believed: tuple[Site, ...]) -> Reports:
     """Reports as they read when antennas are believed to be turned otherwise than they are.
 
     An antenna measures angles from its own boresight: whoever has a wrong azimuth for it gets a compass bearing that
@@ -137,7 +139,7 @@ def _few(plan: MapConditionConfig, seed: int) -> TracingConfig:
 def _of_twin(
     condition: str, tile: Tile, sites: tuple[Site, ...], plan: MapConditionConfig, stages: StageCache, seed: int
 ) -> TileMaps:
-    twin, raised = believed_place(condition, tile, sites, plan, stages, seed)
+    twin, raised = assumed_deployment(condition, tile, sites, plan, stages, seed)
     return TileMaps.of(twin, _traced("map-twin", twin, raised, plan, plan.tracing, stages))
 
 
@@ -152,7 +154,7 @@ def _twin(
 
 
 def _write_twin(tile: Tile, out: Path, spec: Perturbation, seed: int) -> None:
-    wrong_twin(tile, out / "tile", spec, seed)
+    perturb_meshes(tile, out / "tile", spec, seed)
 
 
 def _misplaced(sites: tuple[Site, ...], plan: MapConditionConfig, seed: int, tile: Tile) -> tuple[Site, ...]:

@@ -88,7 +88,7 @@ def require_raster(pixel: float, size: float) -> None:
         )
 
 
-def tile_of(place: str, size: float, margin: float, stages: StageCache) -> Tile:
+def open_tile(place: str, size: float, margin: float, stages: StageCache) -> Tile:
     """A tile's folder, or that of a bundled city, cut when it is not there yet."""
     if (Path(place) / "tile.json").is_file():
         return Tile.open(place)
@@ -99,7 +99,7 @@ def tile_of(place: str, size: float, margin: float, stages: StageCache) -> Tile:
     return Tile.open(at / "tile")
 
 
-def masts(tile: Tile, plan: SitePlacementConfig, seed: int) -> tuple[Site, ...]:
+def place_sites(tile: Tile, plan: SitePlacementConfig, seed: int) -> tuple[Site, ...]:
     """Rooftop masts, as a file would hold them."""
     sites = scenes.place(tile, plan.count, seed=seed, sectors=plan.sectors, mast=plan.mast)
     return sites_from_json(json.loads(json.dumps(sites_to_json(sites))))

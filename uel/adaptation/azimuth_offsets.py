@@ -20,7 +20,7 @@ TURNED = 0.1  # share of antennas that are believed to look elsewhere, before an
 SURE = 0.9  # probability from which on a turn is believed: less is noise, and would be added to every angle
 
 
-def turns_deg(place: LocalizationProblem) -> Float[Tensor, " cell"]:
+def azimuth_offset_deg(place: LocalizationProblem) -> Float[Tensor, " cell"]:
     """By how many degrees clockwise each cell's angles read too far; 0 where that is not certain.
 
     The mean of the posterior over whole degrees, from the place's labelled reports (the same that every method is tuned

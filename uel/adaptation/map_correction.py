@@ -89,7 +89,7 @@ class MapCorrection:
         return replace(self.half, radio=_corrected_map(self.given, self.place, self.alike))
 
 
-def mend(place: LocalizationProblem, errors: Sequence[ErrorCovariance] = GIVEN) -> MapCorrection:
+def correct_map(place: LocalizationProblem, errors: Sequence[ErrorCovariance] = GIVEN) -> MapCorrection:
     """Learn from a place's labelled reports; half of them choose what the others are to be kriged by, then all are.
 
     A map without holes (as `fit_robust` patches it) with corrected levels, whose error bars hold what is not known of

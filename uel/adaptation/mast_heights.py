@@ -15,7 +15,7 @@ from torch import Tensor
 
 from uel.adaptation.map_correction import SURE
 from uel.estimation.baselines import LocalizationProblem
-from uel.estimation.robust_bayes import CHUNK, DROPS, LADDER, PathLossModel, fit_law, patched
+from uel.estimation.robust_bayes import CHUNK, DROPS, LADDER, PathLossModel, fill_unknown_pixels, fit_path_loss
 from uel.radio.radio_map import RadioMap
 from uel.radio.sites import Site
 
@@ -50,20 +50,20 @@ class _HeightCandidate:
     """nats: how likely labelled levels of the site's cells are"""
 
 
-def raised(place: LocalizationProblem, tracer: MapFactory) -> RadioMap:
+def fit_mast_heights(place: LocalizationProblem, tracer: MapFactory) -> RadioMap:
     """The place's map with every mast, and all that its cells reach, at the height that labelled levels speak for.
 
     Cells keep the map that was given unless the one traced last is surely likelier: of a mast that was moved, or of one
     that stays but whose given map had few rays.
     """
-    law = fit_law(place.fingerprints, place.fingerprint_position, place.radio, place.model)
+    law = fit_path_loss(place.fingerprints, place.fingerprint_position, place.radio, place.model)
     sites = place.radio.sites
     lowest = (torch.tensor(tracer.least) - torch.tensor([site.position[2] for site in sites])).clamp(max=0.0)
 
     def tried(off: Float[Tensor, " site"], share: float = QUICK) -> _HeightCandidate:
         off = off.maximum(lowest)
         log.info("tracing masts %s m higher", ", ".join(f"{by:+.1f}" for by in off.tolist()))
-        radio = tracer.trace(moved(sites, off.tolist()), share)
+        radio = tracer.trace(with_height_offsets(sites, off.tolist()), share)
         return _HeightCandidate(off, radio, _score(place, radio, law))
 
     still = tried(torch.zeros(len(sites)))
@@ -78,7 +78,7 @@ def raised(place: LocalizationProblem, tracer: MapFactory) -> RadioMap:
     return _either(place.radio, last.radio, last.score - _score(place, place.radio, law) > SURE)
 
 
-def moved(sites: tuple[Site, ...], by: Sequence[float]) -> tuple[Site, ...]:
+def with_height_offsets(sites: tuple[Site, ...], by: Sequence[float]) -> tuple[Site, ...]:
     """Masts so many metres higher."""
     up = lambda site, off: replace(site, position=(*site.position[:2], site.position[2] + off)) if off else site  # noqa: E731
     return tuple(up(site, off) for site, off in zip(sites, by, strict=True))
@@ -103,7 +103,7 @@ def _score(place: LocalizationProblem, radio: RadioMap, law: PathLossModel) -> F
     """Log-likelihood in nats of labelled levels by site, each cell's fading being what of `LADDER` they like best."""
     reports = place.fingerprints
     model = replace(place.model, cell_correlation=0.0, level_outliers=max(STRAY, place.model.level_outliers))
-    spots = patched(radio, law, DROPS[2], model).spots(place.fingerprint_position)
+    spots = fill_unknown_pixels(radio, law, DROPS[2], model).spots(place.fingerprint_position)
     limit, cells = model.censor_level(reports), range(len(radio.gain))
     total = torch.zeros(len(LADDER), len(cells))
     for part in torch.arange(len(reports)).split(CHUNK):

@@ -14,14 +14,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from uel.adaptation.azimuth_offsets import turns_deg
+from uel.adaptation.azimuth_offsets import azimuth_offset_deg
 from uel.adaptation.kriging import ErrorCovariance
-from uel.adaptation.map_correction import GIVEN, RESTORED, SURE, MapCorrection, mend
-from uel.adaptation.mast_heights import MapFactory, raised
+from uel.adaptation.map_correction import GIVEN, RESTORED, SURE, MapCorrection, correct_map
+from uel.adaptation.mast_heights import MapFactory, fit_mast_heights
 from uel.estimation.baselines import LocalizationProblem
 from uel.estimation.fix import Fix
-from uel.estimation.ray_rescoring import RayRescoringConfig, borne_out
-from uel.estimation.refinement import PatchSortedMap, RefinementConfig, RefinementResult, look, refined
+from uel.estimation.ray_rescoring import RayRescoringConfig, fit_ray_noise
+from uel.estimation.refinement import PatchSortedMap, RefinementConfig, RefinementResult, patch_posterior, refine_fix
 from uel.estimation.robust_bayes import RobustGridBayes
 from uel.geo.tile_maps import TileMaps
 from uel.measurement.model import ObservationModel
@@ -30,7 +30,7 @@ from uel.models.locator import Locator
 from uel.models.map_restorer import MapRestorer
 from uel.radio.radio_map import RadioMap
 from uel.radio.simulator import Simulator
-from uel.radio.sites import turned
+from uel.radio.sites import with_azimuth_offsets
 
 TRUSTS = (0.0, 0.25, 0.5, 0.75, 1.0)  # in the locator's heatmap, when a fix is refined
 CHUNK = 16  # labelled reports located at once
@@ -71,7 +71,7 @@ class RefinedLocator:
 
     def again(self, fix: Fix, reports: Reports) -> RefinementResult:
         """Its fixes of these reports, looked at again."""
-        return refined(fix, reports, self.fine, self.model, self.plan)
+        return refine_fix(fix, reports, self.fine, self.model, self.plan)
 
     def __call__(self, reports: Reports) -> RefinementResult:
         """Located, then looked at again."""
@@ -114,7 +114,7 @@ class SiteAdaptation:
     @cached_property
     def turns_deg(self) -> Float[Tensor, " cell"]:
         """By how many degrees angles of each cell read too far clockwise, see `uel.adaptation.azimuth_offsets`."""
-        return turns_deg(self.place)
+        return azimuth_offset_deg(self.place)
 
     @property
     def raised_by(self) -> list[float]:
@@ -126,8 +126,8 @@ class SiteAdaptation:
     def _posed(self) -> RadioMap:
         """The map with the antennas' azimuths, and where there is a tracer their heights, put right."""
         radio = self.place.radio
-        posed = replace(radio, sites=turned(radio.sites, (-self.turns_deg).tolist()))
-        return raised(replace(self.place, radio=posed), self.tracer) if self.tracer else posed
+        posed = replace(radio, sites=with_azimuth_offsets(radio.sites, (-self.turns_deg).tolist()))
+        return fit_mast_heights(replace(self.place, radio=posed), self.tracer) if self.tracer else posed
 
     def right(self, bayes: RobustGridBayes) -> TileMaps:
         """The maps with all that labelled reports tell."""
@@ -160,7 +160,7 @@ class SiteAdaptation:
         return (restored, True) if restored.likely - given.likely > SURE else (given, False)
 
     def _mended(self, radio: RadioMap, errors: Sequence[ErrorCovariance] = GIVEN) -> MapCorrection:
-        return mend(replace(self.place, radio=radio, fingerprints=self.read(self.place.fingerprints)), errors)
+        return correct_map(replace(self.place, radio=radio, fingerprints=self.read(self.place.fingerprints)), errors)
 
     def refiner(self, locator: Locator, plan: RefinementConfig) -> RefinedLocator:
         """On the map put right, with the trust in the locator (the plan's or one of `TRUSTS`) that is borne out.
@@ -174,7 +174,7 @@ class SiteAdaptation:
         for start in range(0, len(judge.fingerprints), CHUNK):
             some = judge.labelled(slice(start, start + CHUNK))
             fix = judging.locate(some.fingerprints)
-            seen = look(fix, some.fingerprints, judging.fine, judging.model, plan)
+            seen = patch_posterior(fix, some.fingerprints, judging.fine, judging.model, plan)
             parts.append((fix, seen, some.fingerprint_position))
 
         def score(trust: float) -> float:
@@ -192,7 +192,7 @@ class SiteAdaptation:
             self.mended.judge.labelled(slice(TRACED)),
             self._with(locator, self.mended.half, RefinementConfig()),
         )
-        return borne_out(
+        return fit_ray_noise(
             plan, some.fingerprints, some.fingerprint_position, half.fine, half.right, half.model, simulator
         )
 

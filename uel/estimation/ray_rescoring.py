@@ -60,7 +60,7 @@ class RayRescoringConfig:
             raise UelError("re-scoring needs two hypotheses, a start, and steps that lead on", got=self)
 
 
-def rescored(
+def rescore_with_rays(
     fix: Fix,
     reports: Reports,
     fine: PatchSortedMap,
@@ -89,7 +89,7 @@ def rescored(
     return Fix(fix.log_heatmap.scatter(1, index, weighed), mean, fix.component_covariance)
 
 
-def borne_out(
+def fit_ray_noise(
     plan: RayRescoringConfig,
     reports: Reports,
     position: Float[Tensor, "n 2"],

@@ -150,7 +150,7 @@ class RefinementResult:
         return plain.index_put((self.chosen.nonzero()[:, 0],), fine)
 
 
-def refined(
+def refine_fix(
     fix: Fix, reports: Reports, fine: PatchSortedMap, model: ObservationModel, plan: RefinementConfig
 ) -> RefinementResult:
     """Fixes looked at again on the finest grid, of those whose heatmap is undecided enough.
@@ -161,7 +161,7 @@ def refined(
     some = Fix(fix.log_heatmap[chosen], fix.mean[chosen], fix.component_covariance[chosen])
     if not len(some.mean):
         return RefinementResult(fix, chosen, GridEstimate(fine.grid, torch.zeros(0, *fine.grid.shape)))
-    return RefinementResult(fix, chosen, look(some, reports[chosen], fine, model, plan).pixels(plan.trust))
+    return RefinementResult(fix, chosen, patch_posterior(some, reports[chosen], fine, model, plan).pixels(plan.trust))
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,7 +188,7 @@ class PatchPosterior:
         return GridEstimate(self.fine.grid, by_pixel(share, self.fine.patches))
 
 
-def look(
+def patch_posterior(
     fix: Fix, reports: Reports, fine: PatchSortedMap, model: ObservationModel, plan: RefinementConfig
 ) -> PatchPosterior:
     """Weigh the pixels of the patches that together hold `plan.mass` of each heatmap."""

@@ -73,8 +73,8 @@ def fit_robust(place: LocalizationProblem, radio: RadioMap | None = None) -> Rob
         raise UelError("robust Bayes is fitted to labelled reports", got="none", do=do)
     radio = place.radio if radio is None else radio
     told = place.labelled(slice(LABELLED))
-    law = fit_law(told.fingerprints, told.fingerprint_position, radio, place.model)
-    fitted = RobustGridBayes(patched(radio, law, DROPS[2], place.model), place.model)
+    law = fit_path_loss(told.fingerprints, told.fingerprint_position, radio, place.model)
+    fitted = RobustGridBayes(fill_unknown_pixels(radio, law, DROPS[2], place.model), place.model)
     fitted = best(
         [replace(fitted, model=_levels(place.model, k)) for k in LADDER], lambda b: log_score(b, told, LEVELS)
     )
@@ -82,7 +82,7 @@ def fit_robust(place: LocalizationProblem, radio: RadioMap | None = None) -> Rob
         [replace(fitted, model=model) for model in correlated(fitted.model)], lambda b: log_score(b, told, LEVELS)
     )
     if not bool(radio.known.all()):
-        drops = [replace(fitted, radio=patched(radio, law, drop, place.model)) for drop in DROPS]
+        drops = [replace(fitted, radio=fill_unknown_pixels(radio, law, drop, place.model)) for drop in DROPS]
         fitted = best(drops, lambda b: log_score(b, told, LEVELS))
     return fit_spreads(fitted, place)
 
@@ -96,14 +96,14 @@ def fit_spreads(bayes: RobustGridBayes, place: LocalizationProblem) -> RobustGri
     )
 
 
-def without_map(place: LocalizationProblem) -> RobustGridBayes:
+def no_map_control(place: LocalizationProblem) -> RobustGridBayes:
     """The control that knows where the masts are, and a law of distance fitted to the labelled reports."""
     told = place.labelled(slice(LABELLED))
-    law = fit_law(told.fingerprints, told.fingerprint_position, place.radio, place.model)
-    return fit_robust(place, patched(place.radio.forgotten, law, 0.0, place.model))
+    law = fit_path_loss(told.fingerprints, told.fingerprint_position, place.radio, place.model)
+    return fit_robust(place, fill_unknown_pixels(place.radio.forgotten, law, 0.0, place.model))
 
 
-def shuffled(radio: RadioMap) -> RadioMap:
+def shuffled_map_control(radio: RadioMap) -> RadioMap:
     """The control of which every cell has another one's map: the next site's, its position too."""
     sectors = len(radio.gain) // len(radio.sites)
     turn = lambda values: values.roll(sectors, 0)  # noqa: E731
@@ -118,7 +118,7 @@ def shuffled(radio: RadioMap) -> RadioMap:
     )
 
 
-def fit_law(
+def fit_path_loss(
     reports: Reports, position: Float[Tensor, "n 2"], radio: RadioMap, model: ObservationModel
 ) -> PathLossModel:
     """The law of distance of greatest likelihood; silent cells are below the sensitivity (Tobin, Econometrica 1958)."""
@@ -145,7 +145,7 @@ def fit_law(
     return PathLossModel(at_one, exponent, math.exp(spread))
 
 
-def patched(radio: RadioMap, law: PathLossModel, drop_db: float, model: ObservationModel) -> RadioMap:
+def fill_unknown_pixels(radio: RadioMap, law: PathLossModel, drop_db: float, model: ObservationModel) -> RadioMap:
     """A map without holes: where no path is known the law less `drop_db`, with the error bar of its own spread.
 
     A ray that a coarse map missed must not exclude a place whose phone heard the cell.

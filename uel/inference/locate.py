@@ -21,7 +21,7 @@ from uel.estimation.baselines import LocalizationProblem
 from uel.estimation.estimates import LEAST
 from uel.estimation.fix import Fix, pooled
 from uel.estimation.particle_filter import MotionModel, ParticleCloud, followed
-from uel.estimation.ray_rescoring import RayRescoringConfig, rescored
+from uel.estimation.ray_rescoring import RayRescoringConfig, rescore_with_rays
 from uel.estimation.refinement import RefinementConfig
 from uel.estimation.track_likelihood import RasterLikelihood
 from uel.geo.tile import Tile
@@ -176,7 +176,7 @@ def _fixed(
     sure = config.labelled is None and not bool(answer.chosen)
     if simulator is None or sure:
         return answer.fix
-    return rescored(answer.fix, report, refiner.fine, refiner.right, refiner.model, simulator, plan)
+    return rescore_with_rays(answer.fix, report, refiner.fine, refiner.right, refiner.model, simulator, plan)
 
 
 @torch.no_grad()

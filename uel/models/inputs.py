@@ -18,11 +18,11 @@ BUILDING_CHANNELS = 2 + len(MATERIALS)
 CELL_FEATURES = 9
 
 
-def cell_features(reports: Reports, maps: TileMaps) -> Float[Tensor, "batch cell feature"]:
+def cell_tokens(reports: Reports, maps: TileMaps) -> Float[Tensor, "batch cell feature"]:
     """One token per cell: what was said of it and its pose, nothing that depends on the frame."""
     serving = F.one_hot(reports.serving, reports.heard.shape[-1]).float()
     said = [
-        level_shown(reports.rsrp_dbm) * reports.heard,
+        normalise_level(reports.rsrp_dbm) * reports.heard,
         reports.heard.float(),
         serving,
         serving * reports.timing_advance.unsqueeze(-1) / 5.0,
@@ -57,7 +57,7 @@ def pixel_channels(
 
 def level_channel(radio: RadioMap) -> Float[Tensor, "cell row column"]:
     """Path gain; -3 where the map knows none."""
-    return torch.where(radio.known, level_shown(radio.level_db), -3.0)
+    return torch.where(radio.known, normalise_level(radio.level_db), -3.0)
 
 
 def error_channel(radio: RadioMap) -> Float[Tensor, "cell row column"]:
@@ -65,13 +65,13 @@ def error_channel(radio: RadioMap) -> Float[Tensor, "cell row column"]:
     return radio.relative_error.clamp(max=2.0)
 
 
-def level_shown(level_db: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
+def normalise_level(level_db: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
     """Levels and path gains (dBm, dB) on the scale of a network's inputs."""
     return (level_db + 100.0) / 15.0
 
 
-def level_told(shown: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
-    """Levels in dB that `level_shown` shows so."""
+def denormalise_level(shown: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
+    """Levels in dB that `normalise_level` shows so."""
     return shown * 15.0 - 100.0
 
 

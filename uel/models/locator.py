@@ -33,7 +33,7 @@ from uel.models.inputs import (
     CELL_FEATURES,
     EVIDENCE,
     RADIO_CHANNELS,
-    cell_features,
+    cell_tokens,
     error_channel,
     pixel_channels,
 )
@@ -153,7 +153,7 @@ class Locator(nn.Module):
         if self.config.encoder == "unet":
             return pooled(self.unet(reports, maps, model), maps.radio.grid, self.config.patches)
         evidence = self._evidence(reports, maps, model)
-        radio = self.radio_encoder(cell_features(reports, maps))
+        radio = self.radio_encoder(cell_tokens(reports, maps))
         # With channels last the same convolutions and poolings take some third of the time on a CPU, all a fifth less.
         channels = pixel_channels(evidence, reports, maps).contiguous(memory_format=torch.channels_last)
         pixels = self.stem(channels)

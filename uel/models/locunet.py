@@ -19,7 +19,7 @@ from uel.geo.tile_maps import TileMaps
 from uel.measurement.model import ObservationModel
 from uel.measurement.reports import Reports
 from uel.models.equivariant_layers import down_and_up, silent
-from uel.models.inputs import BUILDING_CHANNELS, distance_shown, level_channel, level_shown
+from uel.models.inputs import BUILDING_CHANNELS, distance_shown, level_channel, normalise_level
 
 PLANES = 8  # of each cell, see `planes`
 REACH = 100.0  # m, unit of a range's residual
@@ -61,7 +61,7 @@ def planes(
     """
     radio, strongest = maps.radio, _strongest(reports, cells)
     heard = reports.heard.gather(1, strongest)
-    reported = level_shown(reports.rsrp_dbm - maps.power_dbm).gather(1, strongest)
+    reported = normalise_level(reports.rsrp_dbm - maps.power_dbm).gather(1, strongest)
     far, has_range = _range(reports, model, strongest)
     angle, has_angle = _angle(reports, strongest)
     residual = (radio.delay[strongest] * SPEED_OF_LIGHT - _everywhere(far)) / REACH

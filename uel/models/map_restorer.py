@@ -24,7 +24,7 @@ from uel.geo.obstruction import obstruction
 from uel.geo.tile_maps import HEIGHT_UNIT, TileMaps
 from uel.measurement.model import DB_PER_NEPER
 from uel.models.equivariant_layers import IsotropicConv, down_and_up, silent
-from uel.models.inputs import BUILDING_CHANNELS, error_channel, level_channel, level_told
+from uel.models.inputs import BUILDING_CHANNELS, denormalise_level, error_channel, level_channel
 from uel.radio.radio_map import RadioMap
 from uel.radio.sites import cells_of
 
@@ -75,14 +75,15 @@ class MapRestorer(nn.Module):
         self.head = silent(nn.Conv2d(widths[0], 3, 1))
 
     def forward(self, x: Float[Tensor, "cell channel row column"]) -> RestoredLevels:
-        """What is believed of cells that are `shown`. Before it is trained it believes their maps, by some 10 dB."""
+        """What is believed of cells that are `restorer_input`. Before it is trained it believes their maps, by some
+        10 dB."""
         off, wide, sight = self.head(down_and_up(x, self.down, self.up, F.avg_pool2d)).unbind(1)
         return RestoredLevels(believed(x) + UNIT * off, (UNIT * F.softplus(wide)).clamp(LEAST, WIDEST), sight)
 
     @torch.no_grad()
     def restored(self, maps: TileMaps) -> RadioMap:
         """The radio map with levels, error bars and sight as the network believes them; no pixel is unknown."""
-        parts = [self(shown(maps, slice(cell, cell + 1))) for cell in range(len(maps.radio.gain))]
+        parts = [self(restorer_input(maps, slice(cell, cell + 1))) for cell in range(len(maps.radio.gain))]
         mean, spread, sight = (torch.cat([getattr(p, n) for p in parts]) for n in ("mean_db", "spread_db", "sight"))
         return replace(
             maps.radio,
@@ -128,11 +129,11 @@ class _Block(nn.Module):
 
 
 def believed(x: Float[Tensor, "cell channel row column"]) -> Float[Tensor, "cell row column"]:
-    """dB, path gain of cells as their maps are `shown`."""
-    return torch.where(x[:, 1] > 0, level_told(x[:, 0]), UNHEARD)
+    """dB, path gain of cells as their maps are `restorer_input`."""
+    return torch.where(x[:, 1] > 0, denormalise_level(x[:, 0]), UNHEARD)
 
 
-def shown(maps: TileMaps, cells: slice = slice(None)) -> Float[Tensor, "cell channel row column"]:
+def restorer_input(maps: TileMaps, cells: slice = slice(None)) -> Float[Tensor, "cell channel row column"]:
     """Each cell's map, its pose and what stands before it seen from every pixel, and the buildings."""
     radio, poses = maps.radio, cells_of(maps.radio.sites)[cells]
     of_cell = lambda values: torch.tensor(values)[:, None, None]  # noqa: E731

@@ -117,7 +117,7 @@ def cells_of(sites: tuple[Site, ...]) -> list[tuple[Site, Cell]]:
     return [(site, cell) for site in sites for cell in site.cells]
 
 
-def turned(sites: tuple[Site, ...], by_deg: Sequence[float]) -> tuple[Site, ...]:
+def with_azimuth_offsets(sites: tuple[Site, ...], by_deg: Sequence[float]) -> tuple[Site, ...]:
     """Masts whose cells look elsewhere, each by so many degrees clockwise."""
     by = iter(by_deg)
     look = lambda cell, angle: replace(cell, azimuth_deg=(cell.azimuth_deg + angle) % 360.0) if angle else cell  # noqa: E731

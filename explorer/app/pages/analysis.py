@@ -30,7 +30,7 @@ LOSSES = {
 
 def page() -> None:
     here = widgets.here()
-    if not widgets.need(here, "run"):
+    if not widgets.require(here, "run"):
         return
     assert here.place is not None
     assert here.run is not None

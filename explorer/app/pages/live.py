@@ -34,7 +34,7 @@ PERIOD = 1.5  # s between reports while playing
 
 def page() -> None:
     here = widgets.here()
-    if not widgets.need(here, "run"):
+    if not widgets.require(here, "run"):
         return
     assert here.place is not None
     assert here.run is not None
@@ -117,7 +117,7 @@ def _moment(
     refine: single_fix.RefinementMode,
     playing: bool,
 ) -> None:
-    with widgets.told_errors():
+    with widgets.show_errors():
         now = _now(len(story), playing)
         found = _answered(here, story, now, refine)
         left, right = st.columns([1.75, 1.0], gap="medium")

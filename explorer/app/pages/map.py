@@ -23,7 +23,7 @@ HOW_FLAT = "Click a phone, or type a place at the side: its rays are traced. Dra
 
 def page() -> None:
     here = widgets.here()
-    if not widgets.need(here, "tile"):
+    if not widgets.require(here, "tile"):
         return
     assert here.place is not None
     tile = cache.tile(here.place.tile)

@@ -81,7 +81,7 @@ def _within() -> float:
 
 def _trial(here: widgets.PageContext, truth: str, tier: str) -> None:
     st.subheader("By condition, and how sure")
-    if not widgets.need(here, "run"):
+    if not widgets.require(here, "run"):
         return
     assert here.place is not None
     assert here.run is not None

@@ -13,8 +13,8 @@ from explorer.analysis import phone_trial, single_fix
 from explorer.app.serve import APP, PATH
 from tests.explorer.reports.test_run import make_run
 from tests.helpers.bad_reports import BAD
-from uel.estimation.ray_rescoring import RayRescoringConfig, rescored
-from uel.estimation.refinement import PatchSortedMap, RefinementConfig, refined
+from uel.estimation.ray_rescoring import RayRescoringConfig, rescore_with_rays
+from uel.estimation.refinement import PatchSortedMap, RefinementConfig, refine_fix
 from uel.inference.run_folder import Run
 from uel.measurement.model import ObservationModel
 from uel.models.locator import Locator, LocatorConfig
@@ -265,9 +265,9 @@ def test_the_page_refines_as_the_verb_does(run, refine):
     with torch.no_grad():
         plain = expected = made.locator(report, maps)
         if refine != "none":
-            expected = refined(plain, report, fine, model, RefinementConfig(entropy=0.0)).fix
+            expected = refine_fix(plain, report, fine, model, RefinementConfig(entropy=0.0)).fix
         if refine == "rt":
-            expected = rescored(expected, report, fine, maps, model, simulator, RayRescoringConfig())
+            expected = rescore_with_rays(expected, report, fine, maps, model, simulator, RayRescoringConfig())
     assert torch.equal(found.before.fix.log_heatmap, plain.log_heatmap)
     torch.testing.assert_close(found.final.fix.log_heatmap, expected.log_heatmap)
     torch.testing.assert_close(found.final.position, expected.position[0].tolist())
@@ -282,7 +282,7 @@ def test_the_page_refines_as_the_verb_does(run, refine):
 def tried(run) -> phone_trial.PhoneTrial:
     cache = Run.open(run)
     phones = phone_trial.draw_phones(cache.tile, cache.maps, cache.locator.measurement, 48, seed=3)
-    return phone_trial.judge(cache.locator, cache.maps, phones, seed=3)
+    return phone_trial.score_phones(cache.locator, cache.maps, phones, seed=3)
 
 
 def test_an_untrained_locator_is_tried_like_grid_bayes(tried):

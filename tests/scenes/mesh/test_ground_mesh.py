@@ -13,7 +13,7 @@ import scenes
 import sim_bridge
 from scenes.materials.itu_p2040 import itu, thickness_of
 from scenes.materials.osm_materials import GROUND
-from scenes.mesh.ground_mesh import pave
+from scenes.mesh.ground_mesh import ground_parts
 from scenes.mesh.mesh_parts import MeshPart
 from scenes.mesh.terrain import Terrain
 from scenes.osm.map_features import LandCoverPatch
@@ -86,7 +86,7 @@ def test_a_finer_terrain_is_the_same_surface():
 
 def test_the_parts_divide_the_terrain():
     """Every triangle of the finer terrain is in one part, and corners that parts share are equal to the bit."""
-    parts = pave(hills(), PATCHES, "cover")
+    parts = ground_parts(hills(), PATCHES, "cover")
     assert [part.material for part in parts] == list(dict.fromkeys(GROUND.values()))
     whole = MeshPart("terrain", "all", *hills().finer(2.0).mesh())
     together = np.concatenate([part.triangles for part in parts]).reshape(-1, 9)
@@ -100,7 +100,10 @@ def test_no_ray_slips_through(slope: tuple[float, float]):
 
     Embree, which trades a seam of rounding for speed, lets some of the latter through any mesh.
     """
-    divided, whole = pave(hills(), PATCHES, "cover"), [MeshPart("terrain", "concrete", *hills().finer(2.0).mesh())]
+    divided, whole = (
+        ground_parts(hills(), PATCHES, "cover"),
+        [MeshPart("terrain", "concrete", *hills().finer(2.0).mesh())],
+    )
     anywhere = np.random.default_rng(2).uniform(-49, 49, (2, 200_000))
     # On a lattice of half a metre every fourth point of a row is a corner of 2 m squares.
     seams = np.stack([axis.ravel() for axis in np.meshgrid(np.arange(-49, 49.1, 0.5), np.arange(-49, 49.1, 0.5))])

@@ -7,7 +7,7 @@ import shapely
 from shapely import LineString
 
 from scenes.osm import reader
-from scenes.osm.coastline import sea
+from scenes.osm.coastline import sea_polygon
 from scenes.osm.land_cover import ground
 from scenes.osm.map_files import table
 
@@ -15,8 +15,8 @@ from scenes.osm.map_files import table
 def test_water_is_on_the_right():
     """A coast from south to north has its sea in the east; reversed, in the west."""
     coast = LineString([(0, -200), (10, 0), (0, 200)])
-    (east,) = sea([coast], 100.0)
-    (west,) = sea([coast.reverse()], 100.0)
+    (east,) = sea_polygon([coast], 100.0)
+    (west,) = sea_polygon([coast.reverse()], 100.0)
     assert east.area + west.area == pytest.approx(200.0**2)
     assert east.area == pytest.approx(100 * 200 - 1500)
     assert east.contains(shapely.Point(90, 0))
@@ -25,18 +25,18 @@ def test_water_is_on_the_right():
 def test_islands_and_bays():
     """A ring anticlockwise is an island, clockwise an inland sea; two lines enclose a bay."""
     ring = LineString([(-10, -10), (10, -10), (10, 10), (-10, 10), (-10, -10)])
-    (around,) = sea([ring], 100.0)
+    (around,) = sea_polygon([ring], 100.0)
     assert around.area == pytest.approx(200**2 - 400)
-    (within,) = sea([ring.reverse()], 100.0)
+    (within,) = sea_polygon([ring.reverse()], 100.0)
     assert within.area == pytest.approx(400)
     strait = [LineString([(-5, -200), (-5, 200)]), LineString([(5, 200), (5, -200)])]
-    assert [area.area for area in sea(strait, 100.0)] == pytest.approx([2000.0])
+    assert [area.area for area in sea_polygon(strait, 100.0)] == pytest.approx([2000.0])
 
 
 def test_a_coast_that_ends_bounds_nothing():
-    assert sea([LineString([(0, -200), (0, 0)])], 100.0) == []
-    assert sea([LineString([(300, -200), (300, 200)])], 100.0) == []
-    assert sea([], 100.0) == []
+    assert sea_polygon([LineString([(0, -200), (0, 0)])], 100.0) == []
+    assert sea_polygon([LineString([(300, -200), (300, 200)])], 100.0) == []
+    assert sea_polygon([], 100.0) == []
 
 
 def test_a_square_for_pedestrians_is_an_area():

@@ -18,7 +18,7 @@ from scenes.mesh.mesh_parts import MeshPart
 from scenes.mesh.rasters import rasterise
 from scenes.mesh.terrain import Terrain
 from scenes.osm.map_features import Building
-from scenes.sites.visibility import sight
+from scenes.sites.visibility import line_of_sight_raster
 from scenes.tiles.validation import (
     check_heights,
     check_meshes,
@@ -129,13 +129,13 @@ def test_open_ground_is_all_in_sight(tmp_path: Path):
     """Also from the corner of the tile, and from a mast lower than the phones."""
     tile = _tile(tmp_path, [], Terrain.flat(7.0, half=40.0))
     for position in ((0.0, 0.0, 17.0), (32.0, 32.0, 12.0), (-32.0, 5.0, 8.0)):
-        assert sight(tile, position).all()
+        assert line_of_sight_raster(tile, position).all()
 
 
 def test_the_shadow_of_a_wall_has_its_length(tmp_path: Path):
     """Mast at x = -20, 21.5 m; wall of 11.5 m that ends at x = 2: eyes at 1.5 m see over it from x = 24 on."""
     tile = _tile(tmp_path, [_house(box(0, -40, 2, 40), top=11.5)], Terrain.flat(half=40.0))
-    seen = sight(tile, (-20.0, 0.5, 21.5))
+    seen = line_of_sight_raster(tile, (-20.0, 0.5, 21.5))
     x = (np.arange(64) + 0.5) - 32
     row = seen[32]  # y = 0.5
     assert row[x < 0].all()
@@ -155,7 +155,7 @@ def test_sight_agrees_with_rays_on_the_meshes(tmp_path: Path):
     houses = [_house(piece, str(k), top=float(random.uniform(3, 15))) for k, piece in enumerate(union.geoms)]
     terrain = Terrain(40.0, random.uniform(0, 2, (9, 9)))
     tile, mast = _tile(tmp_path, houses, terrain), np.array([3.3, -8.2, 19.0])
-    seen = sight(tile, tuple(mast.tolist()))
+    seen = line_of_sight_raster(tile, tuple(mast.tolist()))
     eyes = np.argwhere(tile.rasters["footprint"].numpy() < 0.5)[::5]
     start = np.column_stack([eyes[:, ::-1] + 0.5 - 32, tile.rasters["ground"].numpy()[tuple(eyes.T)] + 1.5])
     triangles = np.concatenate([part.triangles for part in _parts(houses, terrain)])

@@ -13,13 +13,13 @@ from shapely import box
 
 from scenes.materials.itu_p2040 import itu, thickness_of
 from scenes.materials.osm_materials import SurfaceMaterials
-from scenes.materials.random_materials import RandomMaterials, draw, dress, slug
+from scenes.materials.random_materials import RandomMaterials, assign_materials, draw, slug
 from scenes.mesh.mesh_parts import MeshPart, merge
 from scenes.mesh.rasters import materials_of, rasterise
 from scenes.osm.map_features import Building, Exclusion, MapExtract
 from scenes.tiles.metadata import bounding_box, describe
 from scenes.tiles.mitsuba_xml import bsdfs_of, scene_xml
-from scenes.tiles.writer import put, write_sites, write_tile
+from scenes.tiles.writer import update_files, write_sites, write_tile
 from tests.helpers.free_space import masts
 from uel.core.grid import Grid
 from uel.errors import UelError
@@ -73,7 +73,7 @@ def write(
     parts = parts_of(place, ground)
     rasters = rasterise(merge(parts), Grid(size=SIZE, pixel=1.0)) | cover
     meta = describe(place, classes, pixel=1.0, seed=3, draws=draws) | {"materials": materials_of(parts)}
-    parts = dress(parts, draws) if draws else parts
+    parts = assign_materials(parts, draws) if draws else parts
     bsdfs = bsdfs_of({part.material for part in parts}, draws.materials if draws else None)
     return write_tile(folder, parts, bsdfs, rasters, meta)
 
@@ -230,7 +230,7 @@ def test_unreadable_sites(tile: Tile, text: str):
 
 
 def test_other_files_join_the_hashes(tile: Tile):
-    assert put(tile, {"report.json": b"{}"}).verify() == []
+    assert update_files(tile, {"report.json": b"{}"}).verify() == []
     assert (tile.folder / "report.json").read_bytes() == b"{}"
 
 
@@ -255,7 +255,7 @@ def test_drawn_values_arrive_in_sionna_in_time(tmp_path: Path):
     place = village(700)
     draws = draw(place.buildings, {b.id: CLASSES for b in place.buildings}, seed=1)
     (tmp_path / "meshes").mkdir()
-    parts = dress(parts_of(place), draws)
+    parts = assign_materials(parts_of(place), draws)
     for part in parts:
         (tmp_path / "meshes" / f"{part.name}.ply").write_bytes(part.ply())
     names = [part.material for part in parts]

@@ -11,7 +11,7 @@ from shapely.affinity import translate
 
 from scenes.materials.osm_materials import classify
 from scenes.osm.map_features import Building, MapExtract
-from scenes.variants.map_perturbation import Perturbation, parse, perturb, perturb_sites, require_variety
+from scenes.variants.map_perturbation import Perturbation, parse, perturb_map, perturb_sites, require_variety
 from tests.helpers.free_space import CORNERS, masts
 from tests.scenes.tiles.test_writer import village, write
 from uel.errors import UelError
@@ -43,7 +43,7 @@ def by_id(place: MapExtract) -> dict[str, Building]:
 
 
 def test_nothing_is_wrong_by_default():
-    twin, record = perturb(town(), Perturbation(), 1)
+    twin, record = perturb_map(town(), Perturbation(), 1)
     assert twin == town()
     assert record["buildings"] == {}
     sites = masts(*CORNERS)
@@ -52,7 +52,7 @@ def test_nothing_is_wrong_by_default():
 
 def test_heights_are_uniform_and_keep_their_base():
     place = town()
-    twin, record = perturb(place, parse("heights=0.2"), 1)
+    twin, record = perturb_map(place, parse("heights=0.2"), 1)
     factor = np.array([b.top / a.top for a, b in zip(place.buildings, twin.buildings, strict=True)])
     assert 0.8 <= factor.min() < 0.81 < 1.19 < factor.max() <= 1.2
     np.testing.assert_allclose(np.quantile(factor, [0.25, 0.5, 0.75]), [0.9, 1.0, 1.1], atol=0.02)
@@ -63,17 +63,17 @@ def test_heights_are_uniform_and_keep_their_base():
 
 
 def test_a_share_is_missing_and_excluded():
-    twin, record = perturb(town(), parse("missing=0.1"), 1)
+    twin, record = perturb_map(town(), parse("missing=0.1"), 1)
     gone = {name for name, change in record["buildings"].items() if change == {"missing": True}}
     assert 0.06 < len(gone) / 500 < 0.14
     assert set(by_id(twin)) == set(by_id(town())) - gone
     assert {e.id for e in twin.exclusions if e.reason == "missing in the wrong twin"} == gone
-    assert perturb(town(), parse("missing=1"), 1)[0].buildings == ()
+    assert perturb_map(town(), parse("missing=1"), 1)[0].buildings == ()
 
 
 def test_moves_are_gaussian_in_each_direction():
     place = town()
-    twin, record = perturb(place, parse("moved=2m"), 1)
+    twin, record = perturb_map(place, parse("moved=2m"), 1)
     moved = np.array([change["moved"] for change in record["buildings"].values()])
     np.testing.assert_allclose(moved.std(axis=0), 2.0, rtol=0.1)
     np.testing.assert_allclose(moved.mean(axis=0), 0.0, atol=0.3)
@@ -83,7 +83,7 @@ def test_moves_are_gaussian_in_each_direction():
 
 def test_swapped_materials_are_the_same_ones_elsewhere():
     place = town()
-    twin, record = perturb(place, parse("materials=swap"), 1)
+    twin, record = perturb_map(place, parse("materials=swap"), 1)
     walls = [[classify(b.tags).wall for b in p.buildings] for p in (place, twin)]
     assert sorted(walls[0]) == sorted(walls[1])
     assert 0.1 < np.mean([a == b for a, b in zip(*walls, strict=True)]) < 0.3  # one in five by chance
@@ -107,32 +107,34 @@ def test_a_swap_that_changes_nothing_is_refused(tmp_path: Path):
 
 
 def test_the_same_seed_is_as_wrong():
-    first, second, other = (perturb(town(), parse(EVERYTHING), seed) for seed in (1, 1, 2))
+    first, second, other = (perturb_map(town(), parse(EVERYTHING), seed) for seed in (1, 1, 2))
     assert first == second
     assert first[1]["buildings"] != other[1]["buildings"]
 
 
 def test_one_error_shifts_no_other():
     """Who is missing, moved or swapped does not depend on what else is wrong."""
-    alone = [perturb(town(), parse(part), 1)[1]["buildings"] for part in ("heights=0.2", "moved=2m", "materials=swap")]
-    for name, change in perturb(town(), parse(EVERYTHING), 1)[1]["buildings"].items():
+    alone = [
+        perturb_map(town(), parse(part), 1)[1]["buildings"] for part in ("heights=0.2", "moved=2m", "materials=swap")
+    ]
+    for name, change in perturb_map(town(), parse(EVERYTHING), 1)[1]["buildings"].items():
         assert change in ({"missing": True}, alone[0][name] | alone[1][name] | alone[2][name])
 
 
 def test_a_building_is_as_wrong_in_a_smaller_place():
     spec = parse("heights=0.2,missing=0.3,moved=2m")
-    large, small = perturb(town(500), spec, 1)[1]["buildings"], perturb(town(20), spec, 1)[1]["buildings"]
+    large, small = perturb_map(town(500), spec, 1)[1]["buildings"], perturb_map(town(20), spec, 1)[1]["buildings"]
     assert small == {name: large[name] for name in small}
 
 
 def test_pieces_of_one_building_stay_together():
     pieces = tuple(Building(id=f"relation/5#{k}", footprint=box(10 * k, 0, 10 * k + 9, 9), top=9.0) for k in range(3))
-    changes = perturb(replace(town(), buildings=pieces), parse("heights=0.2,moved=2m"), 1)[1]["buildings"]
+    changes = perturb_map(replace(town(), buildings=pieces), parse("heights=0.2,moved=2m"), 1)[1]["buildings"]
     assert len({json.dumps(change) for change in changes.values()}) == 1
 
 
 def test_the_record_is_json():
-    record = perturb(town(), parse(EVERYTHING), 1)[1]
+    record = perturb_map(town(), parse(EVERYTHING), 1)[1]
     assert json.loads(json.dumps(record)) == record
 
 

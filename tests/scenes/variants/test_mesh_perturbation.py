@@ -10,7 +10,7 @@ from scenes.mesh.rasters import materials_of, rasterise
 from scenes.tiles.mitsuba_xml import bsdfs_of
 from scenes.tiles.writer import write_tile
 from scenes.variants.map_perturbation import Perturbation
-from scenes.variants.mesh_perturbation import CLASSES, buildings_of, read_scene, wrong_twin
+from scenes.variants.mesh_perturbation import CLASSES, buildings_of, perturb_meshes, read_scene
 from uel.core.grid import Grid
 from uel.errors import UelError
 from uel.geo.tile import Tile
@@ -81,7 +81,7 @@ def test_walls_and_roofs_are_put_together_and_neighbours_stay_apart(tile: Tile) 
 
 
 def test_nothing_wrong_is_the_same_place(tile: Tile, tmp_path: Path) -> None:
-    twin = wrong_twin(tile, tmp_path / "twin", Perturbation(), seed=1)
+    twin = perturb_meshes(tile, tmp_path / "twin", Perturbation(), seed=1)
     assert heights(twin) == heights(tile) == [10.0, 12.0, 20.0, 16.0]
     assert (twin.rasters["footprint"] == tile.rasters["footprint"]).all()
     assert twin.verify() == []
@@ -89,16 +89,16 @@ def test_nothing_wrong_is_the_same_place(tile: Tile, tmp_path: Path) -> None:
 
 def test_heights_are_off_house_by_house_and_the_seed_says_by_how_much(tile: Tile, tmp_path: Path) -> None:
     spec = Perturbation(heights=0.2)
-    twin = wrong_twin(tile, tmp_path / "twin", spec, seed=1)
+    twin = perturb_meshes(tile, tmp_path / "twin", spec, seed=1)
     factor = np.array(heights(twin)) / np.array(heights(tile))
     assert len(set(factor.round(4))) == len(HOUSES)
     assert ((factor >= 0.8) & (factor <= 1.2)).all()
-    assert heights(wrong_twin(tile, tmp_path / "again", spec, seed=1)) == heights(twin)
-    assert heights(wrong_twin(tile, tmp_path / "other", spec, seed=2)) != heights(twin)
+    assert heights(perturb_meshes(tile, tmp_path / "again", spec, seed=1)) == heights(twin)
+    assert heights(perturb_meshes(tile, tmp_path / "other", spec, seed=2)) != heights(twin)
 
 
 def test_missing_houses_are_gone_whole(tile: Tile, tmp_path: Path) -> None:
-    twin = wrong_twin(tile, tmp_path / "twin", Perturbation(missing=0.5), seed=2)
+    twin = perturb_meshes(tile, tmp_path / "twin", Perturbation(missing=0.5), seed=2)
     left = heights(twin)
     assert 0 < left.count(0.0) < len(HOUSES)
     for (x, y, side, top), height in zip(HOUSES, left, strict=True):
@@ -107,11 +107,11 @@ def test_missing_houses_are_gone_whole(tile: Tile, tmp_path: Path) -> None:
         row, column = low
         covered = twin.rasters["footprint"][row : row + int(side), column : column + int(side)]
         assert bool((covered == (height > 0)).all())
-    assert wrong_twin(tile, tmp_path / "all", Perturbation(missing=1.0), seed=0).rasters["footprint"].sum() == 0
+    assert perturb_meshes(tile, tmp_path / "all", Perturbation(missing=1.0), seed=0).rasters["footprint"].sum() == 0
 
 
 def test_no_material_is_right_in_a_twin_of_wrong_ones(tile: Tile, tmp_path: Path) -> None:
-    twin = wrong_twin(tile, tmp_path / "twin", Perturbation(materials=True), seed=1)
+    twin = perturb_meshes(tile, tmp_path / "twin", Perturbation(materials=True), seed=1)
     before, after = ([t.materials[int(i)] for i in _roof_materials(t)] for t in (tile, twin))
     assert set(before) == {"metal"}
     assert "metal" not in after
@@ -127,10 +127,10 @@ def _roof_materials(tile: Tile) -> list[float]:
 
 
 def test_moved_houses_have_moved(tile: Tile, tmp_path: Path) -> None:
-    twin = wrong_twin(tile, tmp_path / "twin", Perturbation(moved=2.0), seed=1)
+    twin = perturb_meshes(tile, tmp_path / "twin", Perturbation(moved=2.0), seed=1)
     assert (twin.rasters["footprint"] != tile.rasters["footprint"]).any()
 
 
 def test_antennas_are_no_business_of_meshes(tile: Tile, tmp_path: Path) -> None:
     with pytest.raises(UelError, match="perturb_sites"):
-        wrong_twin(tile, tmp_path / "twin", Perturbation(antenna_height=3.0), seed=1)
+        perturb_meshes(tile, tmp_path / "twin", Perturbation(antenna_height=3.0), seed=1)

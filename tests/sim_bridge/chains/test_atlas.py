@@ -135,7 +135,7 @@ def test_where_it_is_thin_the_search_answers_and_it_learns(monkeypatch: pytest.M
     searched = sim.path_gain(position)[thin]
     torch.testing.assert_close(searched, canyon().path_gain(position[thin]), rtol=1e-5, atol=0)
     assert not sim.atlas.thin(position).any()
-    monkeypatch.setattr("sim_bridge.paths.solver.searched", None)  # from now on no search
+    monkeypatch.setattr("sim_bridge.paths.solver.search_paths", None)  # from now on no search
     assert close_share(sim.path_gain(position)[thin], searched) > 0.9  # chains of neighbours may have come along
 
 
@@ -152,7 +152,7 @@ def test_thin_places_are_searched_when_it_is_built(monkeypatch: pytest.MonkeyPat
 def test_a_search_without_paths_teaches_no_chain() -> None:
     sim = canyon()
     nothing = solver.ResolvedPaths(sionna_internals.PathsBuffer(0, 2, False), 0, dispatch.search_plan(sim))
-    assert [tuple(part.shape) for part in solver.chains(nothing, sim.facets)] == [(0,), (0,), (0, 2)]
+    assert [tuple(part.shape) for part in solver.chains_of(nothing, sim.facets)] == [(0,), (0,), (0, 2)]
 
 
 def test_an_audit_says_what_is_missing_and_teaches_it() -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from scenes.tiles.writer import put, write_sites
+from scenes.tiles.writer import update_files, write_sites
 from tests.helpers.surveys import content, made
 from tests.helpers.toy_city import SITES, toy_tile
 from uel.cli import main
@@ -72,7 +72,7 @@ def carrier_of(**change: Any) -> Callable[[dict[str, Any]], None]:
 def test_masts_without_a_carrier_that_exists(tmp_path: Path, change: Callable, said: list[str], capsys) -> None:
     tile, stored = town(tmp_path), sites_to_json(SITES)
     change(stored[1]["cells"][0])
-    put(tile, {"sites.json": json.dumps(stored).encode()}, {})
+    update_files(tile, {"sites.json": json.dumps(stored).encode()}, {})
     refused([str(tile.folder), "--out", str(tmp_path / "survey"), *RAYS], said, capsys)
     assert not (tmp_path / "survey").exists()
 
@@ -80,7 +80,7 @@ def test_masts_without_a_carrier_that_exists(tmp_path: Path, change: Callable, s
 def test_a_mast_without_cells(tmp_path: Path, capsys) -> None:
     tile, stored = town(tmp_path), sites_to_json(SITES)
     stored[0]["cells"] = []
-    put(tile, {"sites.json": json.dumps(stored).encode()}, {})
+    update_files(tile, {"sites.json": json.dumps(stored).encode()}, {})
     refused([str(tile.folder), "--out", str(tmp_path / "survey"), *RAYS], ["without cells"], capsys)
 
 

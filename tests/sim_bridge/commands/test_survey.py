@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from scenes.tiles.writer import put, write_sites
+from scenes.tiles.writer import update_files, write_sites
 from sim_bridge.commands.survey import SurveyConfig, require_memory
 from sim_bridge.survey import slurm
 from tests.conftest import ROOT
@@ -192,7 +192,7 @@ def test_tiles_that_cannot_be_surveyed(village: Path, tmp_path: Path, capsys) ->
     write_sites(Tile.open(copy), network(3.5e9))
     for sites, words in ((network(3.5e9, 2.6e9), "one carrier"), (network(28e9), "28 GHz")):
         files = {"sites.json": json.dumps(sites_to_json(sites)).encode()}
-        put(Tile.open(copy), files, {"bands": {"itu_brick": [[1e9, 1e10]]}})
+        update_files(Tile.open(copy), files, {"bands": {"itu_brick": [[1e9, 1e10]]}})
         refused(copy, words)
     (copy / "sites.json").unlink()
     refused(copy, "no masts on this tile")

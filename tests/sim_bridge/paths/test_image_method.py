@@ -130,7 +130,7 @@ def test_as_sionna_finds_them(diffraction: bool) -> None:
     )
     points = sim.rows(torch.tensor([[x, y] for x in (-60.0, 0.0, 40.0) for y in (-30.0, 50.0, 90.0)]))
     kinds, worst = set(), []
-    for _, found, where, _ in dispatch.resolved(sim, points, {}):
+    for _, found, where, _ in dispatch.find_paths(sim, points, {}):
         target, source = found.ends
         met = found.bends(sim.facets)
         mine = turning_points(met, where.source[source].double(), where.target[target].double())
@@ -155,7 +155,7 @@ def test_edges_and_walls_of_an_object_that_was_moved() -> None:
     name = "object/building_1/position"
     _, before = scene_parameters.mesh(sim.scene, name)
     given = {name: (before + torch.tensor([1.5, 0.0, 0.5])).float()}
-    for _, found, where, mine in dispatch.resolved(sim, points, given):
+    for _, found, where, mine in dispatch.find_paths(sim, points, given):
         target, source = found.ends
         met = found.bends(sim.facets).shifted(solver._shift(sim.scene, sim.facets, found, mine))
         number, _ = scene_parameters.mesh(sim.scene, name)

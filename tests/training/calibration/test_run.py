@@ -24,7 +24,7 @@ from training.calibration import run, synthetic_truth
 from training.calibration.objective import CalibrationObjective, Residuals
 from training.calibration.optimizers import FitConfig, fit, posterior
 from training.calibration.parameters import CalibrationParameters, PriorConfig
-from training.calibration.result import CalibrationResult, judge
+from training.calibration.result import CalibrationResult, held_out_errors
 from training.calibration.setup import CalibrateConfig, SyntheticTruthConfig, merged
 from uel.errors import UelError
 from uel.geo.tile import Tile
@@ -250,7 +250,7 @@ def test_places_not_learned_from_are_judged_better_afterwards(world: World) -> N
     found = CalibrationResult(
         world.unknowns, world.known, [fit(problem, true, FitConfig(scan=0))], covariance, information, 3.5e9
     )
-    told = judge(problem, found)
+    told = held_out_errors(problem, found)
     assert told["after"]["median_abs_db"] < 0.1 < 1.0 < told["before"]["median_abs_db"]
 
 

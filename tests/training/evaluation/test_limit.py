@@ -10,7 +10,7 @@ from scipy import optimize
 
 from tests.helpers.free_space import draw_pixels, rough_map
 from tests.uel.estimation.test_grid_posterior import MODEL, slow_posterior
-from training.evaluation.methods import EvaluationCase, methods_of
+from training.evaluation.methods import EvaluationCase, single_report_methods
 from uel.estimation.baselines import LocalizationProblem
 from uel.geo.tile_maps import TileMaps
 from uel.measurement.reports import TIERS
@@ -50,7 +50,7 @@ def test_the_limit_is_that_of_the_slow_twin_to_a_decimetre(tier: str) -> None:
     case = EvaluationCase(
         place, replace(maps, radio=wrong), reports[:5], position[:5], maps, model, reports[:5], map_error=False
     )
-    fast = methods_of(case, {}, controls=False)["limit"](case.true_reports).position
+    fast = single_report_methods(case, {}, controls=False)["limit"](case.true_reports).position
     centres = points.double().numpy()
     for number, answer in enumerate(fast.double().numpy()):
         weight = slow_posterior(reports[number], radio, prior).ravel()

@@ -15,9 +15,9 @@ from tests.helpers.locators import trained
 from tests.helpers.toy_city import SITES, SIZE, toy_tile
 from training.evaluation import runner as judging
 from training.evaluation.protocol import EvalConfig, grid
-from training.evaluation.runner import judge
+from training.evaluation.runner import run_protocol
 from training.evaluation.scenarios import EvaluationDeployment
-from training.pipeline.map_conditions import MapConditionConfig, as_believed, no_radio_map
+from training.pipeline.map_conditions import MapConditionConfig, no_radio_map, rotate_to_assumed_azimuths
 from uel.adaptation.mast_heights import MapFactory
 from uel.errors import UelError
 from uel.geo.tile import Tile
@@ -103,7 +103,7 @@ def made(tile: Tile, config: EvalConfig) -> list[Callable[[], EvaluationDeployme
 @pytest.fixture(scope="module")
 def judged(run: Path, tile: Tile) -> Path:
     config = config_of(run)
-    return judge(config, made(tile, config))
+    return run_protocol(config, made(tile, config))
 
 
 def table(folder: Path) -> list[dict[str, str]]:
@@ -198,7 +198,7 @@ def test_what_is_done_is_not_done_again(judged: Path, run: Path, tile: Tile, mon
     real, calls = judging._judged, []
     monkeypatch.setattr(judging, "_judged", lambda *args: calls.append(args) or real(*args))
     config = config_of(run)
-    assert judge(config, made(tile, config)) == judged
+    assert run_protocol(config, made(tile, config)) == judged
     assert len(calls) == 1
     again = read(gone)
     for name, values in old.methods.items():
@@ -215,7 +215,7 @@ def test_another_locator_is_judged_anew(judged: Path, run: Path, tile: Tile, tmp
     locator.save(tmp_path / "other")
     config = config_of(run, rivals=(tmp_path / "other",), **ONE)
     count = len(list((judged / "cells").glob("*.npz")))
-    rows = table(judge(config, made(tile, config)))
+    rows = table(run_protocol(config, made(tile, config)))
     assert len(list((judged / "cells").glob("*.npz"))) == count + 1
     assert {"locator", "other"} <= {row["method"] for row in rows}
 
@@ -225,19 +225,19 @@ def test_a_run_is_judged_with_its_restorer(run: Path, tile: Tile, tmp_path: Path
     shutil.copyfile(run / "locator.pt", tmp_path / "locator.pt")
     config = config_of(tmp_path, rt=0, phones=8, **ONE)
     cells = tmp_path / "eval" / "toy" / "cells"
-    judge(config, made(tile, config))
+    run_protocol(config, made(tile, config))
     MapRestorer(RestorerConfig(width=4, levels=2)).save(tmp_path)
-    judge(config, made(tile, config))
+    run_protocol(config, made(tile, config))
     assert len(list(cells.glob("*.npz"))) == 2
     (tmp_path / "restorer.pt").write_bytes(b"no weights")
     with pytest.raises(UelError, match="restorer"):
-        judge(config, made(tile, config))
+        run_protocol(config, made(tile, config))
 
 
 @whole
 def test_a_locator_may_climb_instead(run: Path, tile: Tile) -> None:
     config = config_of(run, name="climbs", descent=True, rt=0, phones=16, **ONE)
-    rows = table(judge(config, made(tile, config)))
+    rows = table(run_protocol(config, made(tile, config)))
     climbed, plain = (float(pick(rows, method=name)["p50_m"]) for name in ("locator+descent", "locator"))
     assert 0.5 * plain < climbed < 2 * plain  # from a fix to the nearest top of its likelihood
 
@@ -246,7 +246,7 @@ def test_a_locator_may_climb_instead(run: Path, tile: Tile) -> None:
 def test_maps_of_wrong_masts_may_be_traced_anew(run: Path, tile: Tile) -> None:
     """In empty space a wrong height changes levels near its mast alone: what is shown is that all ask the new map."""
     config = config_of(run, name="retraced", retrace=True, rt=0, phones=16, **{**ONE, "conditions": ("M4", "M5")})
-    rows = table(judge(config, made(tile, config)))
+    rows = table(run_protocol(config, made(tile, config)))
     with_it = {row["map"] for row in rows if row["method"] == "locator+retraced"}
     assert with_it == {row["map"] for row in rows if row["method"] == "grid_retraced"} == {"M0", "M4"}
 
@@ -257,7 +257,7 @@ def test_a_unet_is_judged_as_any_locator(run: Path, tile: Tile, tmp_path: Path) 
     sizes = LocatorConfig(patches=16, pixel_width=4, encoder="unet", evidence="none")
     Locator(sizes, ObservationModel()).save(tmp_path / "unet")
     config = config_of(tmp_path / "unet", rivals=(run,), **{**ONE, "speeds": (0.0,)})
-    rows = table(judge(config, made(tile, config)))
+    rows = table(run_protocol(config, made(tile, config)))
     assert {"locator", "locator+map", "locator_last", run.name, "grid_robust"} <= {row["method"] for row in rows}
     errors = {name: float(pick(rows, method=name)["p50_m"]) for name in ("locator", "tile_centre", run.name)}
     assert errors[run.name] < errors["locator"] < 1.2 * errors["tile_centre"]  # untrained it says the prior
@@ -265,7 +265,7 @@ def test_a_unet_is_judged_as_any_locator(run: Path, tile: Tile, tmp_path: Path) 
 
 def test_tracks_are_followed_on_wrong_maps_beside_a_limit_that_knows_the_right_one(run: Path, tile: Tile) -> None:
     config = config_of(run, name="lost", rt=0, phones=8, track_maps=("M0", "M4"), **{**ONE, "speeds": (10.0,)})
-    rows = [row for row in table(judge(config, made(tile, config))) if row["track"] == "10 m/s"]
+    rows = [row for row in table(run_protocol(config, made(tile, config))) if row["track"] == "10 m/s"]
     found = {(row["map"], row["method"]): row["p50_m"] for row in rows}
     assert found["M0", "limit"] == found["M4", "limit"]
     assert found["M0", "particle_filter"] != found["M4", "particle_filter"]
@@ -275,7 +275,7 @@ def test_tracks_are_followed_on_wrong_maps_beside_a_limit_that_knows_the_right_o
 def test_a_locator_may_be_shown_one_kind_of_map_alone(tmp_path: Path, tile: Tile) -> None:
     trained(SIZES).save(tmp_path)  # an untrained one looks at no buildings
     config = config_of(tmp_path, name="blind", streams=True, rt=0, phones=32, **ONE)
-    rows = table(judge(config, made(tile, config)))
+    rows = table(run_protocol(config, made(tile, config)))
     mean = {
         name: float(pick(rows, method=name)["mean_m"]) for name in ("locator", "locator-buildings", "locator-radio")
     }
@@ -303,7 +303,7 @@ def test_impossible_protocols_are_refused(tmp_path: Path, changes: dict[str, obj
 
 def test_a_run_without_a_locator_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UelError, match="no trained locator"):
-        judge(config_of(tmp_path), [])
+        run_protocol(config_of(tmp_path), [])
 
 
 # ---- masts that are believed to be turned --------------------------------------------------------------
@@ -314,7 +314,7 @@ def test_an_azimuth_is_wrong_by_as_much_as_its_antenna(tile: Tile) -> None:
     truth = source.trace(torch.tensor([[10.0, 20.0], [-40.0, 5.0]]))
     reports = ObservationModel().observe(truth, source.maps("M0", 0).power_dbm, torch.Generator().manual_seed(0))
     turned = tuple(replace(s, cells=(replace(s.cells[0], azimuth_deg=20.0 + 10 * k),)) for k, s in enumerate(SITES))
-    got = as_believed(reports, SITES, turned)
+    got = rotate_to_assumed_azimuths(reports, SITES, turned)
     want = (reports.azimuth_deg + 20.0 + 10.0 * reports.serving) % 360
     torch.testing.assert_close(got.azimuth_deg, want)
-    assert as_believed(reports, SITES, SITES) is reports
+    assert rotate_to_assumed_azimuths(reports, SITES, SITES) is reports

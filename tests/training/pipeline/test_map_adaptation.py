@@ -29,7 +29,7 @@ from uel.measurement.model import ObservationModel
 from uel.measurement.reports import Reports
 from uel.models.locator import Locator, LocatorConfig
 from uel.radio.simulator import FreeSpace
-from uel.radio.sites import cells_of, turned
+from uel.radio.sites import cells_of, with_azimuth_offsets
 
 MODEL, PLAN = ObservationModel(), MapAdaptationConfig(labelled=144)
 TURNS = (0.0, 0.0, 30.0, -25.0)  # degrees by which the masts are believed to look too far
@@ -43,7 +43,7 @@ def wrong(tmp_path_factory: pytest.TempPathFactory) -> Deployment:
     radio = world.maps.radio
     east = radio.grid.centres()[..., 0] > 0
     loud = torch.where(east, radio.gain * from_db(torch.tensor(LOSS)), radio.gain)
-    given = replace(world.maps, radio=replace(radio, gain=loud, sites=turned(SITES, TURNS)))
+    given = replace(world.maps, radio=replace(radio, gain=loud, sites=with_azimuth_offsets(SITES, TURNS)))
     return replace(world, variants={"M4": given})
 
 

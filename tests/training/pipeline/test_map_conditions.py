@@ -8,8 +8,14 @@ import torch
 from sim_bridge.scene.tracing_config import TracingConfig
 from tests.scenes.variants.test_mesh_perturbation import tile  # noqa: F401  (the square of four houses, a fixture)
 from training.cache import StageCache
-from training.pipeline.map_conditions import CONDITIONS, MapConditionConfig, believed_place, maps_under, tracer_of
-from uel.adaptation.mast_heights import moved
+from training.pipeline.map_conditions import (
+    CONDITIONS,
+    MapConditionConfig,
+    assumed_deployment,
+    map_factory,
+    maps_for_condition,
+)
+from uel.adaptation.mast_heights import with_height_offsets
 from uel.core.units import to_db
 from uel.errors import UelError
 from uel.geo.tile import Tile
@@ -22,7 +28,7 @@ SITES = (Site(position=(4.0, 4.0, 18.0)), Site(position=(-16.0, 16.0, 22.0)))
 
 
 def maps(condition: str, tile: Tile, stages: StageCache) -> TileMaps:  # noqa: F811
-    return maps_under(condition, tile, SITES, PLAN, stages, seed=1)
+    return maps_for_condition(condition, tile, SITES, PLAN, stages, seed=1)
 
 
 @pytest.mark.slow
@@ -45,7 +51,7 @@ def test_each_condition_is_wrong_in_its_own_way(tile: Tile, tmp_path: Path) -> N
     assert not found["M5"].radio.known.any()
     assert found["M5"].radio.sites == SITES
     for condition, given in found.items():
-        there, its = believed_place(condition, tile, SITES, PLAN, stages, seed=1)
+        there, its = assumed_deployment(condition, tile, SITES, PLAN, stages, seed=1)
         assert its == given.radio.sites
         assert torch.equal(TileMaps.of(there, given.radio).buildings, given.buildings)
     torch.testing.assert_close(found["M5"].radio.elevation, exact.radio.elevation)
@@ -65,20 +71,20 @@ def test_maps_are_traced_anew_on_the_place_that_is_believed(tile: Tile, tmp_path
     stages = StageCache(tmp_path / "data")
     exact = maps("M0", tile, stages)
     believed = maps("M4", tile, stages).radio.sites
-    masts = tracer_of("M4", tile, SITES, PLAN, stages, seed=1)
+    masts = map_factory("M4", tile, SITES, PLAN, stages, seed=1)
     assert masts.least == pytest.approx([tile.standing(4.0, 4.0), tile.standing(-16.0, 16.0)])
     up = [right.position[2] - wrong.position[2] for right, wrong in zip(SITES, believed, strict=True)]
-    again = masts.trace(moved(believed, up), 1.0)
+    again = masts.trace(with_height_offsets(believed, up), 1.0)
     assert [cell.azimuth_deg for _, cell in cells_of(again.sites)] == [c.azimuth_deg for _, c in cells_of(believed)]
     assert not torch.equal(again.gain, exact.radio.gain)  # rays of its own
     assert torch.equal(again.los, exact.radio.los)
     assert not torch.equal(masts.trace(believed, 1.0).los, exact.radio.los)
     wrong = maps("M3", tile, stages).radio
-    twin = tracer_of("M3", tile, SITES, PLAN, stages, seed=1).trace(wrong.sites, 0.1)
+    twin = map_factory("M3", tile, SITES, PLAN, stages, seed=1).trace(wrong.sites, 0.1)
     assert torch.equal(twin.los, wrong.los)
     assert not torch.equal(twin.los, exact.radio.los)
     with pytest.raises(UelError, match="M0 to M4"):
-        tracer_of("M5", tile, SITES, PLAN, stages, seed=1)
+        map_factory("M5", tile, SITES, PLAN, stages, seed=1)
 
 
 def test_unknown_conditions_and_impossible_plans_are_refused(tile: Tile, tmp_path: Path) -> None:  # noqa: F811

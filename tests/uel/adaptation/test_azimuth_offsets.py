@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tests.helpers.toy_city import toy_deployment
-from uel.adaptation.azimuth_offsets import turns_deg
+from uel.adaptation.azimuth_offsets import azimuth_offset_deg
 from uel.estimation.baselines import LocalizationProblem
 from uel.measurement.model import ObservationModel
 
@@ -27,19 +27,19 @@ def place(world, tier: str, wrong: torch.Tensor, count: int = 256) -> Localizati
 
 @pytest.mark.parametrize("tier", ["T2", "T3a"])
 def test_turned_antennas_are_found(world, tier: str) -> None:
-    found = turns_deg(place(world, tier, WRONG))
+    found = azimuth_offset_deg(place(world, tier, WRONG))
     # Angles err by 5 degrees in sight and come from some 60 phones a cell: half a degree, twice that seldom.
     assert (found - WRONG).abs().max() < 2.0
 
 
 def test_what_is_right_stays(world) -> None:
-    assert not turns_deg(place(world, "T2", torch.zeros(4))).any()
-    assert not turns_deg(place(world, "T1", WRONG)).any()  # no angles, no turns
+    assert not azimuth_offset_deg(place(world, "T2", torch.zeros(4))).any()
+    assert not azimuth_offset_deg(place(world, "T1", WRONG)).any()  # no angles, no turns
 
 
 def test_little_data_turns_nothing(world) -> None:
     few = place(world, "T2", torch.full((4,), 3.0), count=2)
-    assert not turns_deg(few).any()
+    assert not azimuth_offset_deg(few).any()
 
 
 def test_angles_are_read_anew(world) -> None:

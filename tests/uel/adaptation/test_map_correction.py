@@ -9,7 +9,7 @@ from torch import Tensor
 
 from tests.helpers.free_space import CORNERS, masts, radio_map, rough_map
 from tests.uel.estimation.test_robust_bayes import MODEL, drawn, place_on
-from uel.adaptation.map_correction import LEAST, mend
+from uel.adaptation.map_correction import LEAST, correct_map
 from uel.core.units import from_db, to_db
 from uel.errors import UelError
 from uel.estimation.baselines import LocalizationProblem
@@ -40,7 +40,7 @@ def off_db(radio: RadioMap, true: RadioMap) -> Tensor:
 
 def test_a_right_map_is_left_as_it_is() -> None:
     radio = rough_map()
-    found = mend(place_on(radio, radio))
+    found = correct_map(place_on(radio, radio))
     assert found.alike is None
     assert found.gain == 0
     assert found.bayes.radio is radio  # holes and all
@@ -53,7 +53,7 @@ def test_error_bars_are_given_up_where_the_map_turns_out_to_be_exact(right: bool
     noise = 6.0 * torch.randn(true.gain.shape, generator=torch.Generator().manual_seed(2))
     gain = true.gain if right else true.gain * from_db(noise)
     given = replace(true, gain=gain, relative_error=torch.full_like(gain, 6.0 / DB_PER_NEPER))
-    found = mend(place_on(true, given)).bayes
+    found = correct_map(place_on(true, given)).bayes
     assert bool((found.radio.relative_error == 0).all()) is right
 
 
@@ -61,7 +61,7 @@ def test_a_wall_that_the_map_does_not_know_is_found_in_the_levels() -> None:
     given = radio_map(masts(*CORNERS[:5]))
     true = shaded(given)
     place = place_on(true, given)
-    found = mend(place)
+    found = correct_map(place)
     assert found.alike is not None
     assert found.gain > 0.5
     left = off_db(found.bayes.radio, true)
@@ -86,7 +86,7 @@ def test_a_sight_that_is_wrong_is_not_taken_at_its_word() -> None:
     blocked = torch.rand(given.gain.shape, generator=torch.Generator().manual_seed(1)) < 0.5
     true = replace(given, los=given.los & ~blocked)
     place = place_on(true, given)
-    found, fitted = mend(place).bayes, fit_robust(place)
+    found, fitted = correct_map(place).bayes, fit_robust(place)
     model = found.model
     assert model.false_sight == pytest.approx(0.5, abs=0.16)  # 0.35 and 0.5 are tried
     assert model.missed_sight == 0  # there is nothing that the map calls blocked
@@ -99,7 +99,7 @@ def test_a_sight_that_is_wrong_is_not_taken_at_its_word() -> None:
 def test_correlated_fading_has_no_outliers_and_is_kriged_all_the_same() -> None:
     given = radio_map(masts(*CORNERS[:3]))
     place = place_on(shaded(given), given).labelled(slice(96))
-    found = mend(replace(place, model=replace(MODEL, cell_correlation=0.5)))
+    found = correct_map(replace(place, model=replace(MODEL, cell_correlation=0.5)))
     assert found.alike is not None
     assert found.bayes.model.level_outliers == 0
 
@@ -108,7 +108,7 @@ def test_correlated_fading_has_no_outliers_and_is_kriged_all_the_same() -> None:
 def test_fading_that_cells_share_is_found_on_right_maps_and_on_wrong_ones(right: bool) -> None:
     given = radio_map(masts(*CORNERS[:3]))
     shared = replace(MODEL, cell_correlation=0.5)
-    found = mend(place_on(given if right else shaded(given), given, shared))
+    found = correct_map(place_on(given if right else shaded(given), given, shared))
     assert (found.alike is None) is right
     assert found.bayes.model.cell_correlation >= 0.5  # what kriging leaves is alike between cells, too
 
@@ -117,7 +117,7 @@ def test_few_labelled_reports_change_no_level() -> None:
     given = radio_map(masts(*CORNERS[:5]))
     place = place_on(shaded(given), given)
     with pytest.raises(UelError, match="labelled"):
-        mend(place.labelled(slice(0)))
-    few = mend(place.labelled(slice(2 * LEAST - 1)))
+        correct_map(place.labelled(slice(0)))
+    few = correct_map(place.labelled(slice(2 * LEAST - 1)))
     assert few.alike is None
     assert torch.equal(few.bayes.radio.gain, given.gain)

@@ -7,7 +7,7 @@ import torch
 
 from tests.helpers.free_space import CORNERS, masts, radio_map
 from tests.uel.estimation.test_robust_bayes import place_on
-from uel.adaptation.mast_heights import FINEST, REACH, MapFactory, moved, raised
+from uel.adaptation.mast_heights import FINEST, REACH, MapFactory, fit_mast_heights, with_height_offsets
 from uel.adaptation.site_adaptation import SiteAdaptation
 from uel.estimation.baselines import LocalizationProblem
 from uel.geo.tile_maps import TileMaps
@@ -35,12 +35,12 @@ def tracer(least: float = -100.0) -> MapFactory:
 @pytest.fixture(scope="module")
 def place() -> LocalizationProblem:
     """256 labelled reports on the map of the believed heights."""
-    return place_on(traced(moved(BELIEVED, WRONG)), traced(BELIEVED))
+    return place_on(traced(with_height_offsets(BELIEVED, WRONG)), traced(BELIEVED))
 
 
 @pytest.fixture(scope="module")
 def found(place: LocalizationProblem) -> RadioMap:
-    return raised(place, tracer())
+    return fit_mast_heights(place, tracer())
 
 
 def heights(radio: RadioMap) -> list[float]:
@@ -48,7 +48,7 @@ def heights(radio: RadioMap) -> list[float]:
 
 
 def test_wrong_heights_are_found_to_a_metre(place: LocalizationProblem, found: RadioMap) -> None:
-    true = traced(moved(BELIEVED, WRONG))
+    true = traced(with_height_offsets(BELIEVED, WRONG))
     assert heights(found) == pytest.approx(WRONG, abs=2 * FINEST)
     off = lambda radio: float((radio.level_db - true.level_db).square().mean())  # noqa: E731
     assert off(found) < 0.1 * off(place.radio)
@@ -61,7 +61,7 @@ def test_each_cell_has_the_map_of_its_own_height(found: RadioMap) -> None:
 
 def test_right_heights_stay_and_so_does_the_map() -> None:
     given = traced(BELIEVED)
-    found = raised(place_on(given, given), tracer())
+    found = fit_mast_heights(place_on(given, given), tracer())
     assert found.sites == BELIEVED
     assert torch.equal(found.gain, given.gain)
 
@@ -73,27 +73,27 @@ def test_no_mast_is_put_into_its_roof(place: LocalizationProblem) -> None:
         asked.extend(site.position[2] for site in sites)
         return traced(sites)
 
-    found = raised(place, MapFactory(noted, (20.5,) * 4))
+    found = fit_mast_heights(place, MapFactory(noted, (20.5,) * 4))
     assert min(asked) == 20.5
     assert max(asked) <= 22.0 + REACH + 2.0
     assert heights(found)[1] == -1.5  # as low as it may stand: it is 2.5 m lower
 
 
 def test_few_reports_move_nothing(place: LocalizationProblem) -> None:
-    assert raised(place.labelled(slice(2)), tracer()).sites == BELIEVED
+    assert fit_mast_heights(place.labelled(slice(2)), tracer()).sites == BELIEVED
 
 
 def test_a_building_that_the_map_does_not_know_does_not_outvote_a_height() -> None:
-    true = traced(moved(BELIEVED, WRONG))
+    true = traced(with_height_offsets(BELIEVED, WRONG))
     east = true.grid.centres()[..., 0] > 50.0
     shaded = replace(true, gain=torch.where(east, true.gain / 100, true.gain))
-    found = raised(place_on(shaded, traced(BELIEVED)), tracer())
+    found = fit_mast_heights(place_on(shaded, traced(BELIEVED)), tracer())
     assert heights(found) == pytest.approx(WRONG, abs=1.5)
 
 
 def test_of_correlated_cells_each_ones_own_fading_is_taken(place: LocalizationProblem) -> None:
     alike = replace(place, model=replace(place.model, cell_correlation=0.5))
-    assert heights(raised(alike, tracer())) == pytest.approx(WRONG, abs=2 * FINEST)
+    assert heights(fit_mast_heights(alike, tracer())) == pytest.approx(WRONG, abs=2 * FINEST)
 
 
 def test_labelled_reports_teach_heights_beside_azimuths(place: LocalizationProblem) -> None:

@@ -15,7 +15,15 @@ from uel.core.units import from_db, to_db
 from uel.errors import UelError
 from uel.estimation.fix import Fix
 from uel.estimation.metrics import position_error
-from uel.estimation.ray_rescoring import RayRescoringConfig, _along_lines, _slope, borne_out, climb, descended, rescored
+from uel.estimation.ray_rescoring import (
+    RayRescoringConfig,
+    _along_lines,
+    _slope,
+    climb,
+    descended,
+    fit_ray_noise,
+    rescore_with_rays,
+)
 from uel.estimation.refinement import PatchSortedMap
 from uel.geo.tile_maps import MATERIALS, TileMaps
 from uel.measurement.model import ObservationModel
@@ -52,14 +60,14 @@ def test_where_the_map_is_right_tracing_changes_nothing(world: Deployment) -> No
     """A patch of one pixel: its mean is the place that the map speaks of."""
     maps = world.maps
     fix, fine, reports, _ = fixed(maps, 32, 6, world)
-    got = rescored(fix, reports, fine, maps, MODEL, SPACE, RayRescoringConfig(hypotheses=40, **EXACT))
+    got = rescore_with_rays(fix, reports, fine, maps, MODEL, SPACE, RayRescoringConfig(hypotheses=40, **EXACT))
     torch.testing.assert_close(got.log_heatmap, fix.log_heatmap, atol=0.01, rtol=0)
 
 
 def test_where_the_map_is_wrong_tracing_finds_the_truth_again(world: Deployment) -> None:
     maps = noisy(world.maps, 8.0)
     fix, fine, reports, position = fixed(maps, 16, 40, world)
-    got = rescored(fix, reports, fine, maps, MODEL, SPACE, RayRescoringConfig(hypotheses=48, **EXACT))
+    got = rescore_with_rays(fix, reports, fine, maps, MODEL, SPACE, RayRescoringConfig(hypotheses=48, **EXACT))
     torch.testing.assert_close(got.log_heatmap.exp().sum(1), torch.ones(40), atol=1e-4, rtol=0)
     before, after = (float(position_error(f.position, position).mean()) for f in (fix, got))
     assert after < 0.8 * before
@@ -69,7 +77,7 @@ def test_where_the_map_is_wrong_tracing_finds_the_truth_again(world: Deployment)
 def test_untraced_patches_keep_their_probability(world: Deployment) -> None:
     maps = noisy(world.maps, 8.0)
     fix, fine, reports, _ = fixed(maps, 16, 4, world)
-    got = rescored(fix, reports, fine, maps, MODEL, SPACE, RayRescoringConfig(hypotheses=5))
+    got = rescore_with_rays(fix, reports, fine, maps, MODEL, SPACE, RayRescoringConfig(hypotheses=5))
     changed = got.log_heatmap != fix.log_heatmap
     assert bool((changed.sum(1) <= 5).all())
     assert bool(changed.any(1).all())
@@ -81,7 +89,7 @@ def test_hypotheses_are_moved_uphill(world: Deployment) -> None:
     maps = noisy(world.maps, 4.0)
     fix, fine, reports, _ = fixed(maps, 16, 6, world)
     plan = RayRescoringConfig(hypotheses=8, starts=3, steps=5)
-    got = rescored(fix, reports, fine, maps, MODEL, SPACE, plan)
+    got = rescore_with_rays(fix, reports, fine, maps, MODEL, SPACE, plan)
     off = (got.mean - fix.mean).norm(dim=-1)
     assert bool(((off > 0).sum(1) <= 3).all())
     assert int((off > 0).sum()) >= 9
@@ -147,7 +155,7 @@ def test_a_wrong_start_is_led_back_in_the_canyon() -> None:
     wrong = -(centres - torch.tensor([-12.0, 4.0])).norm(dim=-1) / 6.0
     heat = wrong + fine.evidence(reports, torch.arange(64), exact, map_error=True)[..., 0]
     fix = Fix(heat.log_softmax(-1), centres, torch.eye(2).expand(8, 64, 2, 2) * 20.0)
-    got = rescored(fix, reports, fine, flat, exact, sim, RayRescoringConfig(hypotheses=64, **EXACT))
+    got = rescore_with_rays(fix, reports, fine, flat, exact, sim, RayRescoringConfig(hypotheses=64, **EXACT))
     before, after = (float(position_error(f.position, place).mean()) for f in (fix, got))
     assert before > 15.0
     assert after < 0.6 * before
@@ -172,8 +180,8 @@ def test_labelled_reports_tell_what_rays_are_worth(world: Deployment) -> None:
         ("wrong", world.maps, elsewhere),
     ):
         fix, fine, reports, position = fixed(maps, 16, 80, world)
-        told[name] = borne_out(RayRescoringConfig(hypotheses=16), reports, position, fine, maps, MODEL, space)
-        got = rescored(fix[:16], reports[:16], fine, maps, MODEL, space, told[name])
+        told[name] = fit_ray_noise(RayRescoringConfig(hypotheses=16), reports, position, fine, maps, MODEL, space)
+        got = rescore_with_rays(fix[:16], reports[:16], fine, maps, MODEL, space, told[name])
         better = got.log_density(position[:16]) - fix[:16].log_density(position[:16])
         assert float(better.mean()) > (-0.05 if name == "wrong" else 0.2)
     assert [told[name].bias_db for name in ("right", "quiet")] == [0.0, 6.0]

@@ -14,7 +14,7 @@ from uel.errors import UelError
 from uel.estimation.estimates import Estimate, FixEstimate, GridEstimate
 from uel.estimation.fix import Fix, by_patch, by_pixel
 from uel.estimation.grid_posterior import grid_posterior
-from uel.estimation.refinement import CERTAIN, PatchSortedMap, RefinementConfig, heavy, refined
+from uel.estimation.refinement import CERTAIN, PatchSortedMap, RefinementConfig, heavy, refine_fix
 from uel.measurement.model import ObservationModel
 from uel.measurement.reports import Reports
 from uel.models.locator import Locator
@@ -52,7 +52,7 @@ def located(locator: Locator, reports: Reports, world: Deployment) -> Fix:
 def test_an_untrained_locator_is_refined_to_the_exact_posterior(world, phones, fine, trust) -> None:
     reports, truth = phones
     fix = located(Locator(SMALL, MODEL), reports, world)
-    got = refined(fix, reports, fine, MODEL, RefinementConfig(entropy=0.0, trust=trust, mass=ALL))
+    got = refine_fix(fix, reports, fine, MODEL, RefinementConfig(entropy=0.0, trust=trust, mass=ALL))
     exact = GridEstimate(world.maps.radio.grid, bayes(world, reports))
     assert isinstance(got, Estimate)
     torch.testing.assert_close(got.pixels.probability, exact.probability, atol=1e-5, rtol=2e-3)
@@ -65,7 +65,7 @@ def test_a_map_in_doubt_is_that_of_grid_bayes(world, phones, fine) -> None:
     reports, _ = phones
     fix = located(Locator(SMALL, MODEL), reports, world)
     plan = RefinementConfig(entropy=0.0, trust=0.0, mass=ALL, doubt=0.3)
-    got = refined(fix, reports, fine, MODEL, plan).pixels.probability
+    got = refine_fix(fix, reports, fine, MODEL, plan).pixels.probability
     # The careful half of the mixture also goes to patches beyond `ALL` of the heatmap, which are not looked at.
     torch.testing.assert_close(got, bayes(world, reports, 0.3), atol=1e-4, rtol=2e-3)
     assert float((got - bayes(world, reports)).abs().max()) > 1e-3
@@ -76,7 +76,9 @@ def test_trust_is_what_is_kept_of_the_locators_opinion(world, phones, fine) -> N
     fix = located(trained(), reports, world)
     exact = by_patch(bayes(world, reports).unsqueeze(-1), SMALL.patches)[..., 0].sum(-1)
     none, whole = (
-        refined(fix, reports, fine, MODEL, RefinementConfig(entropy=0.0, trust=trust, mass=ALL)).fix.log_heatmap.exp()
+        refine_fix(
+            fix, reports, fine, MODEL, RefinementConfig(entropy=0.0, trust=trust, mass=ALL)
+        ).fix.log_heatmap.exp()
         for trust in (0.0, 1.0)
     )
     torch.testing.assert_close(none, exact, atol=2e-5, rtol=2e-3)
@@ -88,7 +90,7 @@ def test_weights_of_pixels_by_a_loop(world, phones, fine) -> None:
     """One pixel after the other: likelihood × prior × (heat / likelihood of the patch)^trust, by the formula."""
     reports, plan = phones[0][:1], RefinementConfig(entropy=0.0, trust=0.4, mass=0.9)
     fix = located(trained(), reports, world)
-    got = refined(fix, reports, fine, MODEL, plan).pixels.probability[0]
+    got = refine_fix(fix, reports, fine, MODEL, plan).pixels.probability[0]
     maps, heat = world.maps, fix.log_heatmap[0].exp().tolist()
     log_p = MODEL.log_likelihood(reports, maps.radio, maps.power_dbm, map_error=True).sum(1)[0].tolist()
     order = sorted(range(len(heat)), key=lambda k: -heat[k])
@@ -115,7 +117,7 @@ def test_weights_of_pixels_by_a_loop(world, phones, fine) -> None:
 
 def test_what_was_refined_is_a_density(world, phones, fine) -> None:
     reports, _ = phones
-    got = refined(located(trained(), reports, world), reports, fine, MODEL, RefinementConfig(entropy=0.0))
+    got = refine_fix(located(trained(), reports, world), reports, fine, MODEL, RefinementConfig(entropy=0.0))
     assert bool(got.chosen.all())
     torch.testing.assert_close(got.pixels.probability.sum((1, 2)), torch.ones(24), atol=1e-4, rtol=0)
     torch.testing.assert_close(got.fix.log_heatmap.exp().sum(1), torch.ones(24), atol=1e-4, rtol=0)
@@ -127,7 +129,7 @@ def test_nothing_changes_below_the_trigger(world, phones, fine) -> None:
     fix = located(trained(), reports, world)
     entropy = fix.entropy()
     middle = float(entropy.median()) + 1e-4
-    got = refined(fix, reports, fine, MODEL, RefinementConfig(entropy=middle))
+    got = refine_fix(fix, reports, fine, MODEL, RefinementConfig(entropy=middle))
     assert torch.equal(got.chosen, entropy >= middle)
     assert 0 < int(got.chosen.sum()) < 24
     draws = lambda: torch.Generator().manual_seed(1)  # noqa: E731
@@ -138,7 +140,7 @@ def test_nothing_changes_below_the_trigger(world, phones, fine) -> None:
     assert torch.equal(got.log_density(truth)[sure], plain.log_density(truth)[sure])
     assert torch.equal(got.level(truth, draws())[sure], plain.level(truth, draws())[sure])
     assert not torch.equal(got.position, plain.position)
-    never = refined(fix, reports, fine, MODEL, RefinementConfig(entropy=99.0))
+    never = refine_fix(fix, reports, fine, MODEL, RefinementConfig(entropy=99.0))
     assert torch.equal(never.position, fix.position)
     assert torch.equal(never.log_density(truth), fix.log_density(truth))
 
@@ -146,10 +148,10 @@ def test_nothing_changes_below_the_trigger(world, phones, fine) -> None:
 def test_a_phone_is_refined_alike_whoever_else_is_asked_for(world, phones, fine) -> None:
     reports, _ = phones
     fix = located(trained(), reports, world)
-    together = refined(fix, reports, fine, MODEL, RefinementConfig(entropy=0.0))
+    together = refine_fix(fix, reports, fine, MODEL, RefinementConfig(entropy=0.0))
     for n in (0, 7):
         one = Fix(*(getattr(fix, name)[n : n + 1] for name in ("log_heatmap", "mean", "component_covariance")))
-        alone = refined(one, reports[n : n + 1], fine, MODEL, RefinementConfig(entropy=0.0))
+        alone = refine_fix(one, reports[n : n + 1], fine, MODEL, RefinementConfig(entropy=0.0))
         torch.testing.assert_close(alone.position[0], together.position[n], atol=0.02, rtol=0)
         torch.testing.assert_close(alone.pixels.probability[0], together.pixels.probability[n], atol=1e-6, rtol=1e-3)
 

@@ -14,12 +14,12 @@ from uel.estimation.metrics import position_error
 from uel.estimation.robust_bayes import (
     NEIGHBOURS,
     PathLossModel,
-    fit_law,
+    fill_unknown_pixels,
+    fit_path_loss,
     fit_robust,
-    patched,
-    shuffled,
+    no_map_control,
+    shuffled_map_control,
     tuned_neighbours,
-    without_map,
 )
 from uel.measurement.model import DB_PER_NEPER, ObservationModel
 from uel.radio.radio_map import RadioMap
@@ -43,7 +43,7 @@ def place_on(true: RadioMap, given: RadioMap, model: ObservationModel = MODEL) -
 def test_the_law_of_free_space_is_found_with_its_spread() -> None:
     radio = radio_map(masts(*CORNERS[:5]))
     position, reports = drawn(radio, 600, MODEL, seed=1)
-    law = fit_law(reports, position, radio, MODEL)  # type: ignore[arg-type]
+    law = fit_path_loss(reports, position, radio, MODEL)  # type: ignore[arg-type]
     assert law.exponent == pytest.approx(2.0, abs=0.15)
     at_one = 20 * math.log10(299_792_458.0 / 3.5e9 / (4 * math.pi))
     assert law.at_one == pytest.approx(at_one, abs=3.0)
@@ -56,7 +56,7 @@ def test_silent_cells_do_not_flatten_the_law() -> None:
     deaf = replace(MODEL, sensitivity_dbm=-70.0)
     position, reports = drawn(radio, 600, deaf, seed=1)
     assert 0.2 < float(reports.heard.float().mean()) < 0.8  # type: ignore[attr-defined]
-    law = fit_law(reports, position, radio, deaf)  # type: ignore[arg-type]
+    law = fit_path_loss(reports, position, radio, deaf)  # type: ignore[arg-type]
     assert law.exponent == pytest.approx(2.0, abs=0.3)
     assert law.spread == pytest.approx(8.0, abs=0.6)
 
@@ -64,7 +64,7 @@ def test_silent_cells_do_not_flatten_the_law() -> None:
 def test_holes_are_filled_with_the_law_and_its_error() -> None:
     radio = rough_map()
     law = PathLossModel(at_one=-40.0, exponent=3.0, spread=10.0)
-    got = patched(radio, law, 10.0, MODEL)
+    got = fill_unknown_pixels(radio, law, 10.0, MODEL)
     assert bool(got.known.all())
     assert torch.equal(got.gain[radio.known], radio.gain[radio.known])
     hole = (~radio.known).nonzero()[0].tolist()
@@ -116,13 +116,13 @@ def test_the_control_without_a_map_does_not_look_at_it() -> None:
     place = place_on(radio, radio)
     other = replace(place, radio=replace(radio, gain=radio.gain.flip(1), los=radio.los.flip(2)))
     _, reports = drawn(radio, 8, MODEL, seed=9)
-    a, b = (without_map(p).posterior(reports, p) for p in (place, other))  # type: ignore[arg-type]
+    a, b = (no_map_control(p).posterior(reports, p) for p in (place, other))  # type: ignore[arg-type]
     torch.testing.assert_close(a, b)
 
 
 def test_the_shuffled_control_has_everybody_elses_map() -> None:
     radio = rough_map()
-    got = shuffled(radio)
+    got = shuffled_map_control(radio)
     assert torch.equal(got.gain[1], radio.gain[0])
     assert torch.equal(got.gain[0], radio.gain[-1])
     assert got.sites[1] == radio.sites[0]

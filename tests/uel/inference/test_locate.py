@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tests.explorer.reports.test_run import SIZE, make_run
-from uel.adaptation.mast_heights import moved
+from uel.adaptation.mast_heights import with_height_offsets
 from uel.cli import main
 from uel.core.grid import Grid
 from uel.errors import UelError
@@ -135,7 +135,7 @@ def test_labelled_reports_tell_how_high_masts_stand(run, tmp_path, caplog):
     maps, generator = Run.open(run).maps, torch.Generator().manual_seed(3)
     believed = maps.radio.sites
     tracer = lambda _, masts, __: Roofs(masts, size=SIZE, believed=believed)  # noqa: E731
-    low = tracer(None, moved(believed, [0.0, -6.5, 0.0]), None)
+    low = tracer(None, with_height_offsets(believed, [0.0, -6.5, 0.0]), None)
     places = 0.98 * SIZE * (torch.rand(240, 2, generator=generator) - 0.5)
     said = ObservationModel().observe(low.radio_map(maps.radio.grid).truth(places), maps.power_dbm, generator)
     for name, at in (("labelled", places), ("asked", None)):

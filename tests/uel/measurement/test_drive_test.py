@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from scenes.tiles.writer import put, write_sites
+from scenes.tiles.writer import update_files, write_sites
 from tests.scenes.variants.test_mesh_perturbation import tile  # noqa: F401  (the square of four houses, a fixture)
 from uel.errors import UelError
 from uel.geo.tile import Tile
@@ -71,7 +71,7 @@ def test_times_of_flight_are_read_where_there_are_any(masts: Tile, tmp_path: Pat
 def test_degrees_become_metres_on_the_tile(masts: Tile, tmp_path: Path) -> None:
     from pyproj import Transformer
 
-    there = put(masts, {}, {"crs": "EPSG:32632", "origin": [691_000.0, 5_334_000.0]})
+    there = update_files(masts, {}, {"crs": "EPSG:32632", "origin": [691_000.0, 5_334_000.0]})
     to_degrees = Transformer.from_crs("EPSG:32632", "EPSG:4326", always_xy=True)
     longitude, latitude = to_degrees.transform(691_000.0 + 12.0, 5_334_000.0 - 7.0)
     file = table(tmp_path, f"A,{longitude},{latitude},-80", header="PCI,lon,lat,level")

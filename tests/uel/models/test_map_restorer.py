@@ -29,7 +29,7 @@ from uel.estimation.baselines import LocalizationProblem
 from uel.geo.tile_maps import TileMaps
 from uel.measurement.model import DB_PER_NEPER
 from uel.measurement.rsrp_likelihood import RsrpLikelihood
-from uel.models.map_restorer import UNHEARD, UNIT, MapRestorer, RestoredLevels, RestorerConfig, shown
+from uel.models.map_restorer import UNHEARD, UNIT, MapRestorer, RestoredLevels, RestorerConfig, restorer_input
 from uel.radio.radio_map import RadioMap
 
 SMALL = RestorerConfig(width=8, levels=3)
@@ -237,5 +237,5 @@ def test_impossible_plans_are_refused() -> None:
 
 def test_what_is_shown_has_no_index_of_the_cell(world: Deployment) -> None:
     """Cells with the same map and pose are shown alike, wherever they stand in the list."""
-    both = shown(world.maps)
-    assert torch.equal(shown(world.maps, slice(2, 3)), both[2:3])
+    both = restorer_input(world.maps)
+    assert torch.equal(restorer_input(world.maps, slice(2, 3)), both[2:3])
