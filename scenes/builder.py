@@ -92,8 +92,8 @@ def build(
 
     `source` and `center` (latitude, longitude) are those of `scenes.osm.reader.read`; or `source` is a city that Sionna
     RT brings along, and `center` in its own metres, see `scenes.tiles.sionna_cities.build`. The folder gets the tile,
-    its masts, `report.json`, `model.glb`, and what `inspect` adds: this room knows no ray tracer and draws no pictures.
-    Nothing is left where anything fails. `progress` shows a bar while a bundled city is read.
+    its masts, `build_report.json`, `model.glb`, and what `inspect` adds: this room knows no ray tracer and draws no
+    pictures. Nothing is left where anything fails. `progress` shows a bar while a bundled city is read.
 
     Raises `UelError` for a source, a terrain or a plan that makes no tile, and when `folder` holds something else, or
     a tile on which somebody has placed masts since.
@@ -178,7 +178,7 @@ def _fill(
 def _conclude(tile: Tile, told: dict[str, Any], inspect: TileInspection | None, made_from: dict[str, Any]) -> None:
     """The report, and what goes with it, into the folder."""
     more, seen = inspect(tile, told) if inspect else ({}, {})
-    update_files(tile, {"report.json": as_json(told | more), **seen}, remember(made_from, tile))
+    update_files(tile, {"build_report.json": as_json(told | more), **seen}, remember(made_from, tile))
 
 
 def _terrain(place: MapExtract, plan: TileBuildConfig) -> Terrain:

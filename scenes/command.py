@@ -179,7 +179,7 @@ def _build_or_reuse(config: BuildConfig, source: str, name: str, inspect: TileIn
 
 def problems_of(tile: Tile) -> list[str]:
     """What its report says is wrong."""
-    return json.loads((tile.folder / "report.json").read_text(encoding="utf-8"))["problems"]
+    return json.loads((tile.folder / "build_report.json").read_text(encoding="utf-8"))["problems"]
 
 
 def check_tiles(folders: tuple[str, ...]) -> dict[str, list[str]]:

@@ -19,6 +19,7 @@ from typing import Any, ClassVar, TypeVar, get_args, get_type_hints
 
 import yaml
 
+from uel.deprecated_names import current_arguments, current_code, current_field
 from uel.errors import UelError
 
 T = TypeVar("T")
@@ -32,9 +33,9 @@ def load(schema: type[T], verb: str, args: Sequence[str]) -> T:
     not there, unknown names, values of a wrong type, and values the dataclass itself refuses. `--help` prints
     the fields with their docstrings and exits.
     """
-    name, own = _take_config(args, verb)
+    name, own = _take_config(current_arguments(verb, args), verb)
     file = _find(name, verb)
-    written = [] if file is None else _arguments(schema, _read(file), str(file))
+    written = [] if file is None else _arguments(schema, _current(_read(file), verb), str(file))
     try:
         return _parse(schema, verb, [*written, *own])
     except UelError as error:
@@ -124,6 +125,20 @@ def _read(file: Traversable) -> Mapping[str, Any]:
     if not isinstance(values, Mapping):
         raise UelError(f"{file} must hold names and values", got=type(values).__name__, do="write lines like `seed: 1`")
     return values
+
+
+def _current(values: Mapping[str, Any], verb: str) -> dict[str, Any]:
+    """Names and values of a file in the names of today."""
+    current: dict[str, Any] = {}
+    for name, value in values.items():
+        field = current_field(verb, str(name))
+        if isinstance(value, Mapping):
+            current[field] = _current(value, verb)
+        elif isinstance(value, list):
+            current[field] = [current_code(field, item) for item in value]
+        else:
+            current[field] = current_code(field, value)
+    return current
 
 
 def _arguments(schema: type, values: Mapping[str, Any], source: str, prefix: str = "") -> list[str]:

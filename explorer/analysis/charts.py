@@ -15,7 +15,11 @@ TIMELINE_SIDES = (74, 16)  # px left and right of a timeline's axes
 TIMELINE_ENDS = (34, 44)  # px above and below them
 TIMELINE_HEIGHT = 430  # px
 GAP = 16  # px that Streamlit leaves between what is below one another
-TIER_NAMES = {"T0": "T0: levels", "T1": "T1: + timing advance", "T2": "T2: + serving azimuth"}
+TIER_NAMES = {
+    "rsrp": "rsrp: levels",
+    "rsrp_ta": "rsrp_ta: + timing advance",
+    "rsrp_ta_azimuth": "rsrp_ta_azimuth: + serving azimuth",
+}
 
 
 def label(method: str) -> str:

@@ -16,22 +16,21 @@ from uel.results.evaluation import ConditionResult, errors_of
 STYLE: dict[str, tuple[str, str, str]] = {
     "limit": ("the limit", "#000000", "--"),
     "locator": ("locator", "#D55E00", "-"),
-    "locator+map": ("locator, refined on the map", "#882255", "-"),
-    "locator+retraced": ("locator, maps traced anew", "#882255", "--"),
-    "locator+descent": ("locator, climbing the map", "#882255", ":"),
-    "locator+rt": ("locator, re-scored by rays", "#117733", "-"),
+    "locator_refined": ("locator, refined on the map", "#882255", "-"),
+    "locator_retraced": ("locator, maps traced anew", "#882255", "--"),
+    "locator_ray_rescored": ("locator, re-scored by rays", "#117733", "-"),
     "locator-buildings": ("locator, shown no buildings", "#D55E00", ":"),
     "locator-radio": ("locator, shown no radio maps", "#D55E00", "-."),
     "grid_robust": ("robust grid Bayes", "#0072B2", "-"),
-    "grid_mended": ("grid Bayes, map put right", "#332288", "-"),
-    "grid_retraced": ("grid Bayes, maps traced anew", "#332288", "--"),
+    "grid_bayes_corrected": ("grid Bayes, map put right", "#332288", "-"),
+    "grid_bayes_retraced": ("grid Bayes, maps traced anew", "#332288", "--"),
     "grid_bayes": ("grid Bayes", "#0072B2", ":"),
     "particle_filter": ("particle filter", "#0072B2", "-"),
     "knn_map": ("kNN on the map", "#56B4E9", "-"),
     "knn_survey": ("kNN on a survey", "#009E73", "-"),
-    "cell_ta": ("cell + timing advance", "#CC79A7", "-"),
-    "strongest_cell": ("strongest cell", "#E69F00", "-"),
-    "tile_centre": ("tile centre", "#999999", ":"),
+    "cell_id_ta": ("cell + timing advance", "#CC79A7", "-"),
+    "cell_id": ("strongest cell", "#E69F00", "-"),
+    "prior_median": ("tile centre", "#999999", ":"),
     "no_map": ("control: no map", "#CC79A7", ":"),
     "shuffled_map": ("control: shuffled map", "#E69F00", ":"),
 }
@@ -121,7 +120,8 @@ def ratio_figure(rows: TableRows, base: Mapping[str, Any], methods: Sequence[str
 
 
 def condition_name(row: Mapping[str, str], base: Mapping[str, Any]) -> str:
-    """What sets a condition apart from the base, after its tier: "T2 M3", "T2 K 3"."""
+    """What sets a condition apart from the base, after its tier: "rsrp_ta_azimuth wrong_buildings", "rsrp_ta_azimuth
+    K 3"."""
     usual = {**base, "track": "single", "carrier": f"{base['carrier']:g}"}
     odd = [words(row[name]) for name, words in WORDS.items() if row[name] != str(usual[name])]
     return " ".join([row["tier"], *odd])

@@ -37,16 +37,20 @@ from uel.radio.sites import Site, reference_power_dbm
 
 # Okabe and Ito's palette: told apart with any kind of colour vision.
 STYLE: dict[str, tuple[str, str, Any]] = {
-    "tile_centre": ("tile centre", "#999999", ":"),
-    "strongest_cell": ("strongest cell", "#E69F00", "-"),
-    "cell_ta": ("cell + timing advance", "#CC79A7", "-"),
+    "prior_median": ("tile centre", "#999999", ":"),
+    "cell_id": ("strongest cell", "#E69F00", "-"),
+    "cell_id_ta": ("cell + timing advance", "#CC79A7", "-"),
     "knn_map": ("kNN on the map", "#56B4E9", "-"),
     "knn_survey": ("kNN on a survey", "#009E73", "-"),
     "grid_bayes": ("grid Bayes (the limit)", "#000000", "--"),
     "locator": ("locator", "#D55E00", "-"),
 }
 LABEL_GAP = 30.0  # m between candidates that both have room for a label
-_TIER_NAMES = {"T0": "T0: levels", "T1": "T1: + timing advance", "T2": "T2: + serving azimuth"}
+_TIER_NAMES = {
+    "rsrp": "rsrp: levels",
+    "rsrp_ta": "rsrp_ta: + timing advance",
+    "rsrp_ta_azimuth": "rsrp_ta_azimuth: + serving azimuth",
+}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,10 +26,10 @@ TARGETS = (
     ("absolute: 95th percentile < 100 m", "p95_m", 100.0),
     ("no catastrophes: errors over 500 m < 5 %", "over_500", 0.05),
 )
-OURS = ("locator", "locator+map", "locator+retraced")
-AHEAD = (*OURS, "grid_mended", "grid_retraced")  # of robust grid Bayes on the map as it was given
+OURS = ("locator", "locator_refined", "locator_retraced")
+AHEAD = (*OURS, "grid_bayes_corrected", "grid_bayes_retraced")  # of robust grid Bayes on the map as it was given
 GOALS = "r50 ≤ 1.05, r95 ≤ 1.10, excess ≤ 0.05 nat, 90 % region covers 88 to 92 %"
-TIERS = ("T0", "T1", "T2")
+TIERS = ("rsrp", "rsrp_ta", "rsrp_ta_azimuth")
 SHOWN = ("p50_m", "p67_m", "p95_m", "mean_m", "r50", "r95", "excess_nll", "cover50", "cover90", "cpu_ms")
 
 
@@ -170,12 +170,12 @@ def _growth(rows: TableRows, notes: Mapping[str, Any], tier: str, goal: float, c
 
 def _answer(found: Mapping[str, TableRow]) -> str:
     """The method that a user meets: second thoughts included, where they were judged."""
-    return "locator+map" if "locator+map" in found else "locator"
+    return "locator_refined" if "locator_refined" in found else "locator"
 
 
 def _one_report(rows: TableRows, tier: str) -> str:
     """The last report alone against the whole track, of the fastest phones."""
-    plain = {"truth": "map", "tier": tier, "map": "M0"}
+    plain = {"truth": "map", "tier": tier, "map": "exact"}
     moving = [
         row
         for row in rows
@@ -205,8 +205,8 @@ def goals(rows: TableRows, notes: Mapping[str, Any]) -> str:
     lines = []
     for tier in TIERS:
         found = base_rows(rows, notes, truth="map", tier=tier)
-        lines += [[f"{tier}, M0, {label(m)}: {GOALS}", "; ".join(_checks(found[m]))] for m in OURS if m in found]
-    for condition in ("M1", "M3", "M4"):
+        lines += [[f"{tier}, exact, {label(m)}: {GOALS}", "; ".join(_checks(found[m]))] for m in OURS if m in found]
+    for condition in ("few_rays", "wrong_buildings", "wrong_sites"):
         for tier in TIERS:
             found = base_rows(rows, notes, truth="map", tier=tier, map=condition)
             ahead = f"{tier}, {condition}, {{}}: 20 % better than robust grid Bayes"
@@ -234,7 +234,7 @@ def _ahead(found: Mapping[str, TableRow], method: str, name: str) -> str:
 def degradation(rows: TableRows, notes: Mapping[str, Any]) -> str:
     """Every condition of single reports against the base of its tier and truth."""
     judged = {row["method"] for row in rows if row["track"] == "single"}
-    methods = [m for m in ("limit", *notes["locators"], "locator+map", "grid_robust", "knn_survey") if m in judged]
+    methods = [m for m in ("limit", *notes["locators"], "locator_refined", "grid_robust", "knn_survey") if m in judged]
     lines = []
     for truth in ("map", "paths"):
         mine = [row for row in rows if row["truth"] == truth and row["track"] == "single"]
@@ -293,7 +293,7 @@ def _pictures(rows: TableRows, cells: Sequence[ConditionResult], notes: Mapping[
     base = _base_cells(cells, notes)
     last = list(base.values())[-1]
     judged = {row["method"] for row in rows}
-    compared = [m for m in ("grid_robust", "grid_mended", *notes["locators"], *OURS[1:]) if m in judged]
+    compared = [m for m in ("grid_robust", "grid_bayes_corrected", *notes["locators"], *OURS[1:]) if m in judged]
     pictures = {
         "cdf": figures.cdf_figure(base),
         "calibration": figures.calibration_figure(base),

@@ -9,12 +9,12 @@ from explorer.figures.evaluation import label
 from uel.results.evaluation import ConditionResult, errors_of
 
 LEVELS = (0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0)  # nats of the heatmap's entropy
-KINDS = ("locator+map", "locator+descent", "locator+rt")
+KINDS = ("locator_refined", "locator_ray_rescored")
 NOTE = (
     "*Closed* is the share of what separates the locator from the limit that a refinement closes (map truth; negative "
     "where it makes things worse). `re-scored by rays` answers for the first phones alone, and is compared with the "
-    "locator on these. CPU is of one fix in all, the locator's own part in it. Under M3 and M4 a ray tracer would have "
-    "the same wrong buildings or masts as the map and could not correct it: it is not asked there."
+    "locator on these. CPU is of one fix in all, the locator's own part in it. Under wrong_buildings and wrong_sites a ray tracer "
+    "would have the same wrong buildings or masts as the map and could not correct it: it is not asked there."
 )
 TRIGGER = "\n\nThe same with a trigger: only fixes whose heatmap has so much entropy are refined on the map.\n\n"
 
@@ -38,7 +38,7 @@ def _plain(cells: Sequence[ConditionResult], notes: Mapping[str, Any]) -> dict[s
     for cell in cells:
         said = cell.condition
         told = {"truth": said.truth, "tier": said.tier, "map": said.map}
-        if vars(said) == {**notes["base"], **told} and "locator+map" in cell.methods:
+        if vars(said) == {**notes["base"], **told} and "locator_refined" in cell.methods:
             found.setdefault(f"{said.truth} {said.tier} {said.map}", []).append(cell)
     return found
 
@@ -74,13 +74,13 @@ def _levels(name: str, cells: Sequence[ConditionResult]) -> list[list[str]]:
     """Lines of the second table: what each trigger leaves of errors and time."""
     get = lambda method, key: _joined([cell.methods[method][key] for cell in cells])  # noqa: E731
     entropy = get("locator", "entropy")
-    error = {m: _joined([errors_of(cell, m).numpy() for cell in cells]) for m in ("locator", "locator+map")}
+    error = {m: _joined([errors_of(cell, m).numpy() for cell in cells]) for m in ("locator", "locator_refined")}
     lines = []
     for level in (*LEVELS, np.inf):
         asked = entropy >= level
-        both = np.where(asked, error["locator+map"], error["locator"])
-        nll = np.where(asked, get("locator+map", "nll"), get("locator", "nll")).astype(np.float64)
-        plain, cpu = _cpu(cells, "locator"), _cpu(cells, "locator+map")
+        both = np.where(asked, error["locator_refined"], error["locator"])
+        nll = np.where(asked, get("locator_refined", "nll"), get("locator", "nll")).astype(np.float64)
+        plain, cpu = _cpu(cells, "locator"), _cpu(cells, "locator_refined")
         cost = plain + float(asked.mean()) * (cpu - plain)
         words = "never" if np.isinf(level) else f"{level:g} nat"
         stats = (float(np.percentile(both, 50)), float(np.percentile(both, 95)), float(both.mean()))

@@ -163,8 +163,8 @@ def _guide(metrics: Mapping[str, Any]) -> str:
         "the true measurement model, cannot be beaten in mean error by any method. *Path truth*: reports are "
         "ray-traced at the true position; there the grid posterior is a strong reference and no bound. "
         "**r50** (r95) is the locator's median (95th percentile) error over the limit's on map truth: 1.00 "
-        "would be perfect. Tiers: T0 has levels (RSRP) only, T1 also the timing advance, T2 also the serving "
-        "cell's azimuth. Errors are horizontal, in metres."
+        "would be perfect. Tiers: rsrp has levels (RSRP) only, rsrp_ta also the timing advance, rsrp_ta_azimuth also "
+        "the serving cell's azimuth. Errors are horizontal, in metres."
     )
 
 

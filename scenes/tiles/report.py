@@ -1,4 +1,4 @@
-"""What `report.json` says of a tile: counts, checks, and the problems that they amount to."""
+"""What `build_report.json` says of a tile: counts, checks, and the problems that they amount to."""
 
 import re
 from collections import Counter

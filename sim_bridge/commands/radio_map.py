@@ -26,7 +26,7 @@ from uel.radio.radio_map import MapLookup, RadioMap
 from uel.radio.sinr import sinr, snr
 from uel.radio.sites import Carrier, Site, require_sites
 
-REPORT = "report.json"
+REPORT = "map_report.json"
 log = logging.getLogger(__name__)
 
 
@@ -60,7 +60,7 @@ class RadioMapConfig:
 
 
 def make_maps(config: RadioMapConfig) -> list[tuple[Path, dict[str, Any]]]:
-    """Folders of the maps, each with `radiomap.zarr` and `report.json`, and what the latter says.
+    """Folders of the maps, each with `radiomap.zarr` and `map_report.json`, and what the latter says.
 
     A map that is there and was made the same way is reused. Raises `UelError` for what is no tile, a tile without
     masts, a carrier outside its materials' bands, a pixel that does not divide it, and a load or an error rate that is

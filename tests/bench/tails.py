@@ -1,4 +1,6 @@
-"""What a 95th percentile can be: `python -m tests.bench.tails M3 T1`, on both tiles of florence with 2000 labels.
+"""What a 95th percentile can be: `python -m tests.bench.tails wrong_buildings rsrp_ta`.
+
+On both tiles of the protocol `florence`, with 2000 labelled reports.
 
 Who is to be within a radius of the truth as often as can be names the disc of that radius that holds most probability,
 not the geometric median. For the limit and robust grid Bayes: both percentiles of such answers, for each radius.
@@ -70,5 +72,5 @@ def main(condition: str, tier: str) -> None:
 
 if __name__ == "__main__":
     if len(sys.argv) != 3:
-        sys.exit("give a map condition and a tier: python -m tests.bench.tails M3 T1")
+        sys.exit("give a map condition and a tier: python -m tests.bench.tails wrong_buildings rsrp_ta")
     main(*sys.argv[1:])

@@ -25,15 +25,15 @@ PLAN = OptimizationConfig(
 )
 CONFIG = AblateConfig(
     run="toy", tile="toy@0,0", size=SIZE, maps=replace(AblateConfig().maps, pixel=8.0), truth="map", pool=60, phones=40,
-    labels=(30,), seeds=1, fractions=(0.5,), alone=("ta",), conditions=("M0",), budgets=("steps",), evidence=("input",),
-    unlabelled=4, measurement=MODEL, locator=LOCATOR, training=PLAN,
+    labels=(30,), seeds=1, fractions=(0.5,), alone=("ta",), conditions=("exact",), budgets=("steps",),
+    evidence=("input",), unlabelled=4, measurement=MODEL, locator=LOCATOR, training=PLAN,
 )  # fmt: skip
 
 
 def town_of(world: Deployment, config: AblateConfig) -> AblationDeployment:
-    """Empty space, where map and simulator agree; under M1 the map is 3 dB off."""
+    """Empty space, where map and simulator agree; under few_rays the map is 3 dB off."""
     wrong = replace(world.maps, radio=replace(world.maps.radio, gain=2 * world.maps.radio.gain))
-    given = {"M0": world.maps, "M1": wrong}
+    given = {"exact": world.maps, "few_rays": wrong}
     truth = world.maps.radio.truth(places(world, 200))
     return AblationDeployment(
         config, world.tile, world.maps, truth, lambda c: Deployment(world.tile, given[c], None, world.simulator)
@@ -55,4 +55,4 @@ def task_of(world: Deployment, plan: OptimizationConfig, monkeypatch: pytest.Mon
 def a_batch(town: AblationDeployment, unlabelled: int = 4, number: int = 0) -> Batch:
     recipe = LocatorTrainingConfig(training=PLAN, locator=LOCATOR, measurement=MODEL)
     pool = town.pool(Variant(labels=30))
-    return FewLabelDataset(recipe, town.world("M0"), pool, unlabelled, range(number, number + 1))[0]
+    return FewLabelDataset(recipe, town.world("exact"), pool, unlabelled, range(number, number + 1))[0]

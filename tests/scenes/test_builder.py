@@ -60,7 +60,7 @@ def village(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_folder_is_complete_and_sound(village: Path) -> None:
-    tile, told = Tile.open(village), json.loads((village / "report.json").read_text())
+    tile, told = Tile.open(village), json.loads((village / "build_report.json").read_text())
     assert tile.verify() == []
     assert told["problems"] == []
     assert told["buildings"] == 3
@@ -155,7 +155,7 @@ def test_one_bad_source_does_not_keep_the_others(tmp_path: Path, capsys: pytest.
     (tmp_path / "cut.osm.gz").write_bytes(b"\x1f\x8b\x08\x00cut")
     command = ["build", str(tmp_path / "cut.osm.gz"), str(map_file(tmp_path)), "--size", "128", "--margin", "0"]
     assert main([*command, "--out", str(tmp_path / "tiles"), "--sites", "0", "--no-render"]) == 2
-    assert (tmp_path / "tiles" / "village" / "report.json").is_file()
+    assert (tmp_path / "tiles" / "village" / "build_report.json").is_file()
     assert not (tmp_path / "tiles" / "cut").exists()
     assert "cut.osm.gz: " in capsys.readouterr().out
 
@@ -183,7 +183,7 @@ def test_a_bundled_city_gets_masts(tmp_path: Path) -> None:
 def test_a_bundled_city_is_reported_as_far_as_its_meshes_tell(tmp_path: Path) -> None:
     command = ["build", "etoile", "--size", "256", "--margin", "32", "--no-render", "--out", str(tmp_path)]
     assert main(command) == 0
-    tile, told = Tile.open(tmp_path / "etoile"), json.loads((tmp_path / "etoile" / "report.json").read_text())
+    tile, told = Tile.open(tmp_path / "etoile"), json.loads((tmp_path / "etoile" / "build_report.json").read_text())
     assert told["problems"] == []
     assert told["ray_tracing"]["points"] > 0
     assert "number of buildings" in told["unknown"]
@@ -214,7 +214,7 @@ def test_what_bundled_meshes_cannot_do_is_refused(tmp_path: Path, asked: dict) -
 
 def test_what_the_report_calls_a_problem(village: Path) -> None:
     """A typo in a height and masts that are all blind are problems; a slab and one blind mast are noted."""
-    told = json.loads((village / "report.json").read_text())
+    told = json.loads((village / "build_report.json").read_text())
     assert problems(told) == notes(told) == []
     (said,) = problems(told | {"heights": told["heights"] | {"impossible": ["way/1"]}})
     assert said == "buildings that end where none can: ['way/1']"
@@ -231,6 +231,6 @@ def test_what_the_report_calls_a_problem(village: Path) -> None:
 @pytest.mark.parametrize("name", ["krems_altstadt", "monaco_condamine", "nyc_midtown_esb", "geneva_servette"])
 def test_real_tiles_are_sound(name: str, tmp_path: Path, shared: Path) -> None:
     assert main(["build", str(shared / "tiles" / f"{name}.osm.gz"), "--out", str(tmp_path), "--no-render"]) == 0
-    told = json.loads((tmp_path / name / "report.json").read_text())
+    told = json.loads((tmp_path / name / "build_report.json").read_text())
     assert told["problems"] == []
     assert told["meshes"]["watertight"] == 1.0

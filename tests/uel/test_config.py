@@ -25,7 +25,7 @@ class Plan:
     """how many steps"""
     centre: tuple[float, float] = (0.0, 0.0)
     names: tuple[str, ...] = ("a",)
-    tier: Literal["T0", "T1"] = "T0"
+    tier: Literal["rsrp", "rsrp_ta"] = "rsrp"
     folder: Path | None = None
     weights: dict[str, float] = field(default_factory=dict)
     limit: float = 1.0
@@ -56,9 +56,9 @@ def test_without_a_file_the_defaults_and_the_command_line():
 
 
 def test_a_file_and_the_command_line_over_it(tmp_path):
-    text = "steps: 7\ntier: T1\nstep: {rate: 1e-4, warm: false}\n"
-    assert read(tmp_path, text) == Plan(steps=7, tier="T1", step=Step(rate=1e-4, warm=False))
-    assert read(tmp_path, text, "--steps", "8", "--step.warm") == Plan(steps=8, tier="T1", step=Step(rate=1e-4))
+    text = "steps: 7\ntier: rsrp_ta\nstep: {rate: 1e-4, warm: false}\n"
+    assert read(tmp_path, text) == Plan(steps=7, tier="rsrp_ta", step=Step(rate=1e-4, warm=False))
+    assert read(tmp_path, text, "--steps", "8", "--step.warm") == Plan(steps=8, tier="rsrp_ta", step=Step(rate=1e-4))
 
 
 def test_values_keep_what_was_written(tmp_path):
@@ -75,7 +75,7 @@ def test_values_keep_what_was_written(tmp_path):
     "plan",
     [
         Plan(),
-        Plan(steps=9, centre=(-1.5, 1 / 3), names=(), tier="T1", folder=Path("a b/c"), quiet=True),
+        Plan(steps=9, centre=(-1.5, 1 / 3), names=(), tier="rsrp_ta", folder=Path("a b/c"), quiet=True),
         Plan(weights={"x": -1e-30}, limit=float("inf"), label="", step=Step(rate=1e20, warm=False)),
     ],
 )

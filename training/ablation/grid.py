@@ -59,7 +59,7 @@ class AblateConfig:
     """shares of batches that are ray-traced, the base first; the others in the base condition"""
     alone: tuple[LossFeature, ...] = ("rsrp", "ta", "aoa")
     """features that a loss by lookup is given by themselves, in the base condition"""
-    conditions: tuple[str, ...] = ("M0", "M1", "M3", "M4")
+    conditions: tuple[str, ...] = ("exact", "few_rays", "wrong_buildings", "wrong_sites")
     """of the maps that the locator and its loss are given, the base first; the tracer's city is wrong as the map is"""
     budgets: tuple[BudgetKind, ...] = ("steps", "time")
     """equal steps, equal CPU time"""
@@ -88,9 +88,13 @@ class AblateConfig:
         if not all(label == 0 or 2 * HELD <= label <= self.pool for label in self.labels):
             got = f"labels {self.labels}, pool {self.pool}"
             raise UelError("labels are phones of the pool", got=got, do=f"give {2 * HELD} or more, or 0 for all")
-        unknown = set(self.conditions) - (set(CONDITIONS) - {"M5"})
+        unknown = set(self.conditions) - (set(CONDITIONS) - {"no_radio_map"})
         if unknown:
-            raise UelError("no such map to look up in", got=sorted(unknown), do="choose from M0, M1, M2, M3, M4")
+            raise UelError(
+                "no such map to look up in",
+                got=sorted(unknown),
+                do="choose from exact, few_rays, wrong_materials, wrong_buildings, wrong_sites",
+            )
         self._require_place()
 
     def _require_place(self) -> None:
@@ -112,7 +116,7 @@ class Variant:
     rt_fraction: float = 0.0
     """0 without ray tracing"""
     labels: int = 2000
-    map: str = "M0"
+    map: str = "exact"
     evidence: EvidenceMode = "skip"
     seed: int = 1
 

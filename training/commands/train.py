@@ -55,22 +55,22 @@ VALIDATION_SEED = 10_000  # of the masts on places to validate on, beyond those 
 class MapConditionWeights:
     """How often the locator is given which maps, see `training.pipeline.map_conditions`."""
 
-    M0: float = 1.0
+    exact: float = 1.0
     """exact"""
-    M1: float = 0.0
+    few_rays: float = 0.0
     """of few rays"""
-    M2: float = 0.0
+    wrong_materials: float = 0.0
     """of wrong materials"""
-    M3: float = 0.0
+    wrong_buildings: float = 0.0
     """of wrong heights, with buildings missing"""
-    M4: float = 0.0
+    wrong_sites: float = 0.0
     """of masts that are believed to be otherwise"""
-    M5: float = 0.0
+    no_radio_map: float = 0.0
     """none but of buildings"""
 
     def __post_init__(self) -> None:
         if not all(0 <= weight < math.inf for weight in asdict(self).values()) or not self.drawn:
-            raise UelError("maps are drawn by weights", got=self, do="give M0 1, say, and none below 0")
+            raise UelError("maps are drawn by weights", got=self, do="give exact 1, say, and none below 0")
 
     @property
     def drawn(self) -> dict[str, float]:
@@ -104,9 +104,9 @@ class TrainConfig:
     maps: MapConditionConfig = field(default_factory=MapConditionConfig)
     """the true maps, and how wrong the others are"""
     conditions: MapConditionWeights = field(default_factory=MapConditionWeights)
-    mending: MapAdaptationConfig = field(default_factory=MapAdaptationConfig)
-    """labelled reports that put maps right first, of a locator that learns from such maps (`locator.mended`)"""
-    restoring: MapRestorerTrainingConfig = field(default_factory=MapRestorerTrainingConfig)
+    map_adaptation: MapAdaptationConfig = field(default_factory=MapAdaptationConfig)
+    """labelled reports that put maps right first, of a locator that learns from such maps (`locator.corrected_maps`)"""
+    map_restorer: MapRestorerTrainingConfig = field(default_factory=MapRestorerTrainingConfig)
     """a network that learns first how maps are wrong, of such a locator, too"""
     survey: Path | None = None
     """a survey with traced tracks on places to train on that are folders, with their own masts"""
@@ -166,8 +166,8 @@ def run(config: TrainConfig, draw: FixDrawing | None = None) -> Path | None:
     train = list(_worlds(config, stages, config.train, live=config.training.traces))
     validate = list(_worlds(config, stages, config.validate))
     at = _restorer(config, stages, train, validate)
-    if config.locator.mended:
-        train, validate = (_mended(config, stages, worlds, at) for worlds in (train, validate))
+    if config.locator.corrected_maps:
+        train, validate = (_adapted(config, stages, worlds, at) for worlds in (train, validate))
     survey = Survey.open(config.survey) if config.survey else None
     key = {
         "schema": SCHEMA,
@@ -233,14 +233,14 @@ def _restorer(
     config: TrainConfig, stages: StageCache, train: list[Deployment], validate: list[Deployment]
 ) -> Path | None:
     """The folder of a network that learned how these maps are wrong, where one is asked for."""
-    if not config.locator.mended or not config.restoring.steps or set(config.conditions.drawn) == {EXACT}:
+    if not config.locator.corrected_maps or not config.map_restorer.steps or set(config.conditions.drawn) == {EXACT}:
         return None
     key = {
         "schema": RESTORER_SCHEMA,
         "worlds": [_identity(world) for world in (*train, *validate)],
         "maps": asdict(config.maps),
         "conditions": list(config.conditions.drawn),
-        "restoring": asdict(config.restoring),
+        "map_restorer": asdict(config.map_restorer),
         "model": asdict(config.measurement),
         "seed": config.seed,
     }
@@ -248,12 +248,12 @@ def _restorer(
     return stages.make(
         "restorer",
         key,
-        lambda out: fit_restorer(config.restoring, train, validate, config.measurement, config.seed, out, device),
+        lambda out: fit_restorer(config.map_restorer, train, validate, config.measurement, config.seed, out, device),
         resumes=True,
     )
 
 
-def _mended(
+def _adapted(
     config: TrainConfig, stages: StageCache, worlds: list[Deployment], restorer: Path | None
 ) -> list[Deployment]:
     """Worlds whose maps are put right, under each condition."""
@@ -261,7 +261,9 @@ def _mended(
     for index, world in enumerate(track(worlds, "putting maps right", transient=True)):
         key = {**_identity(world), "maps": asdict(config.maps), "restorer": restorer and restorer.name}
         found.append(
-            mended(world, config.conditions.drawn, config.mending, config.measurement, network, key, index, stages)
+            mended(
+                world, config.conditions.drawn, config.map_adaptation, config.measurement, network, key, index, stages
+            )
         )
     return found
 

@@ -16,7 +16,7 @@ from uel.mobility.trajectories import draw_positions
 from uel.radio.simulator import Simulator
 from uel.survey.dataset import TileSurvey
 
-EXACT = "M0"  # the map condition under which a locator is given the world's own maps
+EXACT = "exact"  # the map condition under which a locator is given the world's own maps
 
 
 @dataclass(frozen=True, eq=False)

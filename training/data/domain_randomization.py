@@ -37,7 +37,11 @@ class DomainRandomizationConfig:
 
     def __post_init__(self) -> None:
         if not self.cells_max or not self.tiers:
-            raise UelError("phones report cells, in some tier", got=self, do="give cells_max 8 and tiers T0 T1 T2, say")
+            raise UelError(
+                "phones report cells, in some tier",
+                got=self,
+                do="give cells_max 8 and tiers rsrp rsrp_ta rsrp_ta_azimuth, say",
+            )
         for tier in self.tiers:
             features_of(tier)
         if unknown := [name for name in self.told if name not in DRAWN]:

@@ -106,7 +106,7 @@ def tables(errors: MethodErrors, tile: str) -> dict[str, Any]:
 
 
 def example(
-    locator: Locator, world: Deployment, model: ObservationModel, seed: int, tier: str = "T2"
+    locator: Locator, world: Deployment, model: ObservationModel, seed: int, tier: str = "rsrp_ta_azimuth"
 ) -> dict[str, Any]:
     """One fix in full, for the report's picture: of sixteen phones, the one with the median error."""
     generator = torch.Generator().manual_seed(seed + 1)

@@ -3,10 +3,10 @@
 Tuning budget: each number of a method is chosen among at most eight values on the same labelled reports of the place
 (`uel.estimation.robust_bayes`; for tracks on labelled tracks, below). A locator was trained elsewhere; from the same
 labelled reports it learns which way the place's antennas look (`uel.adaptation.azimuth_offsets`) and what is wrong with
-the map (`uel.adaptation.map_correction`), which PROTOCOL's baselines do not. `grid_mended` is grid Bayes that knows
-both: what a locator is better by is the network's. Fixes are refined on the map put right, trusted as far as labelled
-reports say that were not kriged. On tracks every method has the same filter; how it reads reports that follow one
-another is chosen on the same labelled tracks.
+the map (`uel.adaptation.map_correction`), which PROTOCOL's baselines do not. `grid_bayes_corrected` is grid Bayes that
+knows both: what a locator is better by is the network's. Fixes are refined on the map put right, trusted as far as
+labelled reports say that were not kriged. On tracks every method has the same filter; how it reads reports that follow
+one another is chosen on the same labelled tracks.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -25,7 +25,7 @@ from uel.estimation.estimates import LEAST, Estimate, FixEstimate, GridEstimate,
 from uel.estimation.grid_posterior import grid_posterior
 from uel.estimation.metrics import position_error
 from uel.estimation.particle_filter import MotionModel, follow
-from uel.estimation.ray_rescoring import RayRescoringConfig, descended, rescore_with_rays
+from uel.estimation.ray_rescoring import RayRescoringConfig, rescore_with_rays
 from uel.estimation.refinement import CERTAIN, RefinementConfig
 from uel.estimation.robust_bayes import (
     RobustGridBayes,
@@ -115,14 +115,14 @@ def single_report_methods(
     near = tuned_neighbours(place)
     found: dict[str, EvaluationMethod] = {
         "limit": lambda r: GridEstimate(place.radio.grid, _limit(case, r)),
-        **{name: _point(METHODS[name], place) for name in ("tile_centre", "strongest_cell", "cell_ta")},
+        **{name: _point(METHODS[name], place) for name in ("prior_median", "cell_id", "cell_id_ta")},
         "knn_map": lambda r: PointEstimate(knn_map(r, place, near["knn_map"])),
         "knn_survey": lambda r: PointEstimate(knn_survey(r, place, near["knn_survey"])),
         "grid_bayes": lambda r: GridEstimate(
             place.radio.grid, grid_posterior(r, place.radio, place.prior, place.model, place.power_dbm)
         ),
         "grid_robust": _bayes(fit_robust(place), place),
-        "grid_mended": _mended(case),
+        "grid_bayes_corrected": _corrected_map_bayes(case),
     }
     if controls:
         found |= {
@@ -132,10 +132,10 @@ def single_report_methods(
     return found | {name: _reread(case, _located(locator, case)) for name, locator in locators.items()}
 
 
-def _mended(case: EvaluationCase) -> EvaluationMethod:
+def _corrected_map_bayes(case: EvaluationCase) -> EvaluationMethod:
     """Grid Bayes that knows all that labelled reports teach."""
     place = case.place
-    return _reread(case, lambda r: GridEstimate(place.radio.grid, case.learned.mended.bayes.posterior(r, place)))
+    return _reread(case, lambda r: GridEstimate(place.radio.grid, case.learned.corrected.bayes.posterior(r, place)))
 
 
 def _point(method: Callable[[Reports, LocalizationProblem], Tensor], place: LocalizationProblem) -> EvaluationMethod:
@@ -164,7 +164,7 @@ def _reread(case: EvaluationCase, method: Callable[[Reports], T]) -> Callable[[R
 
 def input_ablation_methods(case: EvaluationCase, locator: Locator) -> dict[str, EvaluationMethod]:
     """The locator with either kind of map taken away from it, to see what that is worth to it."""
-    maps, known = case.learned.shown(locator, case.learned.mended.bayes)
+    maps, known = case.learned.shown(locator, case.learned.corrected.bayes)
     left = {
         "locator-buildings": replace(maps, buildings=torch.zeros_like(maps.buildings)),
         "locator-radio": replace(maps, radio=maps.radio.forgotten),
@@ -177,16 +177,9 @@ def input_ablation_methods(case: EvaluationCase, locator: Locator) -> dict[str, 
 # ---- second thoughts -----------------------------------------------------------------------------------
 
 
-def refinement_methods(
-    case: EvaluationCase, locator: Locator, plan: RefinementConfig, descent: bool
-) -> dict[str, EvaluationMethod]:
+def refinement_methods(case: EvaluationCase, locator: Locator, plan: RefinementConfig) -> dict[str, EvaluationMethod]:
     """The locator with its fixes refined on the map that it was given."""
-    found: dict[str, EvaluationMethod] = {"locator+map": _reread(case, case.learned.refiner(locator, plan))}
-    if descent:
-        locate, model = _located(locator, case), case.place.model
-        climb = lambda r: PointEstimate(descended(locate(r).fix, r, case.maps, model))  # noqa: E731
-        found["locator+descent"] = _reread(case, climb)
-    return found
+    return {"locator_refined": _reread(case, case.learned.refiner(locator, plan))}
 
 
 def retraced_map_methods(
@@ -198,7 +191,7 @@ def retraced_map_methods(
     """
     traced = replace(case, tracer=tracer)
     refined = _reread(traced, traced.learned.refiner(locator, plan))
-    return {"grid_retraced": _mended(traced), "locator+retraced": refined}
+    return {"grid_bayes_retraced": _corrected_map_bayes(traced), "locator_retraced": refined}
 
 
 def ray_rescoring_methods(
@@ -214,7 +207,7 @@ def ray_rescoring_methods(
             rescore_with_rays(fix, reports, refiner.fine, refiner.right, refiner.model, simulator, known)
         )
 
-    return {"locator+rt": _reread(case, locate)}
+    return {"locator_ray_rescored": _reread(case, locate)}
 
 
 # ---- tracks --------------------------------------------------------------------------------------------
@@ -233,8 +226,11 @@ def track_methods(
         locate = _reread(tracks.case, _located(locator, tracks.case))
         ways[name] = _as_rasters(place, lambda r, locate=locate: fix_raster(locate(r).fix, place.radio.grid))  # type: ignore[attr-defined]
     refine = _reread(tracks.case, learned.refiner(locators["locator"], plan).always)
-    right = [_reread_walks(tracks.case, way) for way in _fading(learned.mended.bayes, place, moves)]
-    ways["locator+map"] = [*_as_rasters(place, lambda r: refine(r).pixels.probability.clamp(min=LEAST).log()), *right]
+    right = [_reread_walks(tracks.case, way) for way in _fading(learned.corrected.bayes, place, moves)]
+    ways["locator_refined"] = [
+        *_as_rasters(place, lambda r: refine(r).pixels.probability.clamp(min=LEAST).log()),
+        *right,
+    ]
     chosen = {name: _tuned(tracks, some, seed) for name, some in ways.items()}
     return {"limit": lambda w: _track_limit(tracks, w, seed)} | {
         name: lambda w, way=way: PointEstimate(_run(tracks, w, way, seed)) for name, way in chosen.items()

@@ -23,7 +23,7 @@ class EvalConfig:
 
     run: tyro.conf.Positional[Path]
     """folder of the run, which holds locator.pt"""
-    rivals: tuple[Path, ...] = ()
+    compare: tuple[Path, ...] = ()
     """folders of other runs, whose locators are judged beside it under their folders' names"""
     name: str = "florence"
     """of the folder that results go to, under eval/ in the run's"""
@@ -51,11 +51,11 @@ class EvalConfig:
     decorrelation: float = 37.0
     """m along a track after which fading's correlation is 1/e"""
     truths: tuple[TruthSource, ...] = ("map", "paths")
-    tiers: tuple[str, ...] = ("T0", "T1", "T2", "T3", "T3a")
+    tiers: tuple[str, ...] = ("rsrp", "rsrp_ta", "rsrp_ta_azimuth", "rsrp_toa", "rsrp_toa_aoa")
     """of the base condition"""
-    axis_tiers: tuple[str, ...] = ("T0", "T2")
+    axis_tiers: tuple[str, ...] = ("rsrp", "rsrp_ta_azimuth")
     """of conditions in which noise, cells, dropout, sites or the carrier vary"""
-    map_tiers: tuple[str, ...] = ("T0", "T1", "T2")
+    map_tiers: tuple[str, ...] = ("rsrp", "rsrp_ta", "rsrp_ta_azimuth")
     """of conditions in which the map varies"""
     sigmas: tuple[float, ...] = (6.0, 10.0)
     """dB of shadow fading, beside the base's 8"""
@@ -65,15 +65,15 @@ class EvalConfig:
     """cells in a report, beside 8"""
     dropouts: tuple[float, ...] = (0.2, 0.5)
     """beside none"""
-    conditions: tuple[str, ...] = ("M1", "M2", "M3", "M4", "M5")
-    """map conditions beside M0"""
+    conditions: tuple[str, ...] = ("few_rays", "wrong_materials", "wrong_buildings", "wrong_sites", "no_radio_map")
+    """map conditions beside exact"""
     sites: tuple[int, ...] = (8, 5, 3)
     """on a tile; the first is the base, others are the first masts of it"""
     carriers: tuple[float, ...] = (3.5e9, 28e9)
     """Hz; the first is the base"""
     speeds: tuple[float, ...] = (0.0, 1.0, 10.0)
     """m/s of tracks"""
-    track_maps: tuple[str, ...] = ("M0",)
+    track_maps: tuple[str, ...] = ("exact",)
     """map conditions of tracks"""
     mast: float = 8.0
     """m of antennas above their roofs"""
@@ -83,16 +83,15 @@ class EvalConfig:
     """of the limit's filter"""
     refinement: RefinementConfig = field(default_factory=lambda: RefinementConfig(entropy=0.0))
     """of the locator's fixes on the map; every fix is refined, the report says what a trigger would save"""
-    descent: bool = False
-    """climb the map's likelihood from the locator's fixes, too: an ablation"""
-    streams: bool = False
+    input_ablation: bool = False
     """judge the locator without buildings and without radio maps, too, in plain conditions: an ablation"""
-    retrace: bool = False
+    fit_mast_heights: bool = False
     """find the heights of masts by tracing maps anew, thirteen by a tenth of the rays and one by all of each deployment
     and map condition (`uel.adaptation.mast_heights`), and judge grid Bayes and the locator on these, too"""
     rt: int = 0
     """phones of each plain condition whose hypotheses are put to the ray tracer: some seconds each. Only where the
-    methods' map is of the true buildings and masts (M0, M1): elsewhere the tracer would be as wrong as the map"""
+    methods' map is of the true buildings and masts (exact, few_rays): elsewhere the tracer would be as wrong as the
+    map"""
     rescoring: RayRescoringConfig = field(default_factory=RayRescoringConfig)
 
     def __post_init__(self) -> None:
@@ -108,7 +107,7 @@ class EvalConfig:
             raise UelError("an evaluation refines every fix, and 0 or more by rays", got=got, do="give --rt 40, say")
         if not self.truths or not self.tiers or min(self.speeds, default=0.0) < 0:
             got = f"truths {self.truths}, tiers {self.tiers}, speeds {self.speeds}"
-            raise UelError("a protocol has truths, tiers, and speeds from 0 on", got=got, do="give T0 and 0 1, say")
+            raise UelError("a protocol has truths, tiers, and speeds from 0 on", got=got, do="give rsrp and 0 1, say")
         for tier in (*self.tiers, *self.axis_tiers, *self.map_tiers):
             features_of(tier)
         unknown = {*self.conditions, *self.track_maps} - set(CONDITIONS)
@@ -134,7 +133,7 @@ def grid(config: EvalConfig) -> Iterator[Condition]:
             carrier=config.carriers[0],
         )
         yield from (replace(base, tier=tier) for tier in config.tiers)
-        yield from (replace(base, map=m, tier=t) for m in config.conditions if m != "M0" for t in config.map_tiers)
+        yield from (replace(base, map=m, tier=t) for m in config.conditions if m != "exact" for t in config.map_tiers)
         yield from (replace(c, tier=tier) for c in _axes(base, config) for tier in config.axis_tiers)
         tracks = itertools.product(config.track_maps, config.speeds, config.axis_tiers)
         yield from (replace(base, map=name, track=speed, tier=tier) for name, speed, tier in tracks)

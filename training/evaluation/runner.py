@@ -34,7 +34,7 @@ EVALUATION_VERSION = 16  # raised when a method or a score changes, so that cell
 CHUNK = 16  # phones located at once: of more, images no longer fit a cache
 TIMED = 9  # single reports whose CPU time is taken
 TIMED_TRACKS = 3
-TRUE_PLACES = ("M0", "M1")  # map conditions whose buildings and masts are the true ones
+TRUE_PLACES = ("exact", "few_rays")  # map conditions whose buildings and masts are the true ones
 WORST = 4  # phones whose heatmaps are kept for the pictures
 
 
@@ -63,9 +63,9 @@ def run_protocol(config: EvalConfig, made: Iterable[Callable[[], EvaluationDeplo
 
 def _locators(config: EvalConfig) -> tuple[dict[str, Locator], dict[str, str]]:
     """The run's locator and its rivals' by name, and what their files hold."""
-    folders = {"locator": config.run} | {folder.name: folder for folder in config.rivals}
-    if len(folders) <= len(config.rivals):
-        raise UelError("rivals need names of their own", got=[str(f) for f in config.rivals], do="rename a folder")
+    folders = {"locator": config.run} | {folder.name: folder for folder in config.compare}
+    if len(folders) <= len(config.compare):
+        raise UelError("rivals need names of their own", got=[str(f) for f in config.compare], do="rename a folder")
     locators = {name: Locator.load(folder) for name, folder in folders.items()}
     marks = {name: _mark(folder / "locator.pt") for name, folder in folders.items()}
     if (config.run / RESTORER).is_file():
@@ -145,11 +145,13 @@ def _judged(
             return ConditionResult(condition, deployment.name, position.numpy(), scores, {})
         case = restored(deployment.case(condition))
         plain = condition == _plain(condition, config)
-        methods = rivals.single_report_methods(case, locators, controls=plain and condition.map in ("M0", "M5"))
-        methods |= rivals.refinement_methods(case, locators["locator"], config.refinement, config.descent)
-        if plain and config.streams:
+        methods = rivals.single_report_methods(
+            case, locators, controls=plain and condition.map in ("exact", "no_radio_map")
+        )
+        methods |= rivals.refinement_methods(case, locators["locator"], config.refinement)
+        if plain and config.input_ablation:
             methods |= rivals.input_ablation_methods(case, locators["locator"])
-        if plain and config.retrace and condition.map != "M5":
+        if plain and config.fit_mast_heights and condition.map != "no_radio_map":
             methods |= rivals.retraced_map_methods(
                 case, locators["locator"], config.refinement, deployment.tracer(condition)
             )
@@ -226,7 +228,7 @@ def _track_scores(
         scores[name] = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
         scores[name]["cpu_ms"] = np.array(_cpu_ms(method, walks, TIMED_TRACKS))
     single = rivals.single_report_methods(case, locators, controls=False)
-    single |= rivals.refinement_methods(case, locators["locator"], config.refinement, descent=False)
+    single |= rivals.refinement_methods(case, locators["locator"], config.refinement)
     for name, method in single.items():
         scores[f"{name}_last"] = _scored(name, method, case, generator)
     return scores, case.position

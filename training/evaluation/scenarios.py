@@ -170,7 +170,7 @@ class EvaluationDeployment:
     def _case(
         self, condition: Condition, reports: Reports, position: Tensor, known: Reports, known_at: Tensor
     ) -> EvaluationCase:
-        given, true = self.maps(condition), self.maps(replace(condition, map="M0"))
+        given, true = self.maps(condition), self.maps(replace(condition, map="exact"))
         model = condition.known(self.config.nominal)
         labelled = self._believed(condition, known)
         return EvaluationCase(
@@ -241,14 +241,14 @@ class EvaluationDeployment:
         source = self._source(condition)
         if condition.truth == "paths":
             return _first_cells(source.trace(position), condition.sites, source.sites)
-        return self.maps(replace(condition, map="M0")).radio.truth(position)
+        return self.maps(replace(condition, map="exact")).radio.truth(position)
 
     def _model(self, condition: Condition) -> ObservationModel:
         model = condition.model(self.config.nominal, self.config.decorrelation)
         return model.for_traced if condition.truth == "paths" else model
 
     def _power(self, condition: Condition) -> Float[Tensor, " cell"]:
-        return self.maps(replace(condition, map="M0")).power_dbm
+        return self.maps(replace(condition, map="exact")).power_dbm
 
 
 def _first(maps: TileMaps, sites: int) -> TileMaps:

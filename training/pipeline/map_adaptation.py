@@ -60,6 +60,6 @@ def mended(
 
 
 def _save(learned: SiteAdaptation, out: Path) -> None:
-    bayes = learned.mended.bayes
+    bayes = learned.corrected.bayes
     learned.right(bayes).radio.save(out)
     (out / "model.json").write_bytes(as_json(asdict(bayes.model)))

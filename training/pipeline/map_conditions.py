@@ -1,4 +1,5 @@
-"""Maps as a locator gets them: exact, noisy, of a wrong city, of wrong masts, or none (PROTOCOL's M0 to M5)."""
+"""Maps as a locator gets them: exact, noisy, of a wrong city, of wrong masts, or none (PROTOCOL's exact to
+no_radio_map)."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
@@ -22,8 +23,9 @@ from uel.radio.radio_map import RadioMap
 from uel.radio.sites import Site, cells_of, sites_to_json, with_azimuth_offsets
 
 RETRACED = 104_729  # added to the seed of rays that trace a map anew
-CONDITIONS = ("M0", "M1", "M2", "M3", "M4", "M5")
-"""M0 exact, M1 few rays, M2 wrong materials, M3 wrong heights and missing buildings, M4 masts off, M5 no radio map."""
+CONDITIONS = ("exact", "few_rays", "wrong_materials", "wrong_buildings", "wrong_sites", "no_radio_map")
+"""exact exact, few_rays few rays, wrong_materials wrong materials, wrong_buildings wrong heights and missing
+buildings, wrong_sites masts off, no_radio_map no radio map."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,15 +39,15 @@ class MapConditionConfig:
     )
     """of the true map and of traced truth"""
     few_rays: int = 2_000_000
-    """rays per cell of M1, at most those of the true map"""
+    """rays per cell of few_rays, at most those of the true map"""
     heights: float = 0.2
-    """M3: each building is higher or lower by up to this share"""
+    """wrong_buildings: each building is higher or lower by up to this share"""
     missing: float = 0.1
-    """M3: share of buildings that the map lacks"""
+    """wrong_buildings: share of buildings that the map lacks"""
     azimuth_deg: float = 10.0
-    """M4: standard deviation in degrees of each cell's believed azimuth"""
+    """wrong_sites: standard deviation in degrees of each cell's believed azimuth"""
     antenna_height: float = 3.0
-    """M4: standard deviation in metres of each mast's believed height"""
+    """wrong_sites: standard deviation in metres of each mast's believed height"""
 
     def __post_init__(self) -> None:
         Perturbation(heights=self.heights, missing=self.missing)
@@ -63,8 +65,9 @@ def maps_for_condition(
 ) -> TileMaps:
     """The maps that a locator is given under a condition; `seed` draws what is wrong. Traced once, kept by `stages`.
 
-    Under M4 (and M3, where a mast would stand inside a wall that the map believes to be higher) `TileMaps.radio.sites`
-    are the masts as they are believed to be. Under M3 the buildings' channels and the prior are the wrong map's, too.
+    Under wrong_sites (and wrong_buildings, where a mast would stand inside a wall that the map believes to be higher)
+    `TileMaps.radio.sites` are the masts as they are believed to be. Under wrong_buildings the buildings' channels and
+    the prior are the wrong map's, too.
 
     Raises `UelError` for an unknown condition, and what the ray tracer raises for sites and carriers.
     """
@@ -77,10 +80,13 @@ def assumed_deployment(
     condition: str, tile: Tile, sites: tuple[Site, ...], plan: MapConditionConfig, stages: StageCache, seed: int
 ) -> tuple[Tile, tuple[Site, ...]]:
     """The tile and the masts that whoever has the maps of a condition takes for true: what they would ray-trace."""
-    specs = {"M2": Perturbation(materials=True), "M3": Perturbation(heights=plan.heights, missing=plan.missing)}
+    specs = {
+        "wrong_materials": Perturbation(materials=True),
+        "wrong_buildings": Perturbation(heights=plan.heights, missing=plan.missing),
+    }
     if condition in specs:
         return _twin(specs[condition], tile, sites, stages, seed)
-    return tile, _misplaced(sites, plan, seed, tile) if condition == "M4" else sites
+    return tile, _misplaced(sites, plan, seed, tile) if condition == "wrong_sites" else sites
 
 
 def map_factory(
@@ -88,11 +94,13 @@ def map_factory(
 ) -> MapFactory:
     """How whoever has the maps of a condition traces more of them: on the place that they believe in.
 
-    By as many rays as the true map, under M1, too (who can trace is not left with few), but by others: nobody knows the
-    noise of the truth. Raises `UelError` for M5, where there is no map to trace anew.
+    By as many rays as the true map, under few_rays, too (who can trace is not left with few), but by others: nobody
+    knows the noise of the truth. Raises `UelError` for no_radio_map, where there is no map to trace anew.
     """
-    if condition == "M5":
-        raise UelError("without a radio map there is none to trace anew", got=condition, do="choose M0 to M4")
+    if condition == "no_radio_map":
+        raise UelError(
+            "without a radio map there is none to trace anew", got=condition, do="choose exact to wrong_sites"
+        )
     place, believed = assumed_deployment(condition, tile, sites, plan, stages, seed)
     least = tuple(place.standing(*site.position[:2]) for site in believed)
 
@@ -210,10 +218,10 @@ def _traced(
 
 MapMaker = Callable[[Tile, tuple[Site, ...], MapConditionConfig, StageCache, int], TileMaps]
 _MAKERS: dict[str, MapMaker] = {
-    "M0": _exact,
-    "M1": _few_rays,
-    "M2": partial(_of_twin, "M2"),
-    "M3": partial(_of_twin, "M3"),
-    "M4": _wrong_masts,
-    "M5": _none,
+    "exact": _exact,
+    "few_rays": _few_rays,
+    "wrong_materials": partial(_of_twin, "wrong_materials"),
+    "wrong_buildings": partial(_of_twin, "wrong_buildings"),
+    "wrong_sites": _wrong_masts,
+    "no_radio_map": _none,
 }

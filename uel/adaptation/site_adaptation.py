@@ -93,7 +93,7 @@ class SiteAdaptation:
 
     def __str__(self) -> str:
         """What was learned, in words."""
-        told, mended = f"{len(self.place.fingerprints)} labelled reports", self.mended
+        told, corrected = f"{len(self.place.fingerprints)} labelled reports", self.corrected
         turned = [f"cell {cell} by {by:.0f}°" for cell, by in enumerate(self.turns_deg.tolist()) if by]
         said = f"antennas turned: {', '.join(turned) or 'none'}"
         if self.tracer:
@@ -101,11 +101,11 @@ class SiteAdaptation:
             said += f"; masts raised: {', '.join(up) or 'none'}"
         if self.restored:
             said += "; map restored"
-        if mended.alike is None:
+        if corrected.alike is None:
             return f"{told}: levels of the map left alone; {said}"
-        bars = f" and {100 * mended.alike.share:g} % of its error bars" if mended.alike.share else ""
-        field = f"errors of {mended.alike.spread:g} dB{bars}, alike over {mended.alike.length:g} m"
-        return f"{told}: {field}, put right (reports {mended.gain:.2f} nats likelier); {said}"
+        bars = f" and {100 * corrected.alike.share:g} % of its error bars" if corrected.alike.share else ""
+        field = f"errors of {corrected.alike.spread:g} dB{bars}, alike over {corrected.alike.length:g} m"
+        return f"{told}: {field}, put right (reports {corrected.gain:.2f} nats likelier); {said}"
 
     def read(self, reports: Reports) -> Reports:
         """Reports with their angles as they read once the antennas' azimuths are put right."""
@@ -135,14 +135,14 @@ class SiteAdaptation:
 
     def shown(self, locator: Locator, bayes: RobustGridBayes) -> tuple[TileMaps, ObservationModel]:
         """What a locator is shown and told: the maps as believed, or put right if it learned from such maps."""
-        return (self.right(bayes), bayes.model) if locator.config.mended else (self.maps, self.place.model)
+        return (self.right(bayes), bayes.model) if locator.config.corrected_maps else (self.maps, self.place.model)
 
     def locate(self, locator: Locator, reports: Reports) -> Fix:
         """A locator's own fixes of reports as they are read."""
-        return locator(reports, *self.shown(locator, self.mended.bayes))
+        return locator(reports, *self.shown(locator, self.corrected.bayes))
 
     @cached_property
-    def mended(self) -> MapCorrection:
+    def corrected(self) -> MapCorrection:
         """The map put right, see `uel.adaptation.map_correction`."""
         return self._either[0]
 
@@ -153,13 +153,13 @@ class SiteAdaptation:
 
     @cached_property
     def _either(self) -> tuple[MapCorrection, bool]:
-        given = self._mended(self._posed)
+        given = self._correct(self._posed)
         if self.restorer is None:
             return given, False
-        restored = self._mended(self.restorer.restored(replace(self.maps, radio=self._posed)), RESTORED)
+        restored = self._correct(self.restorer.restored(replace(self.maps, radio=self._posed)), RESTORED)
         return (restored, True) if restored.likely - given.likely > SURE else (given, False)
 
-    def _mended(self, radio: RadioMap, errors: Sequence[ErrorCovariance] = GIVEN) -> MapCorrection:
+    def _correct(self, radio: RadioMap, errors: Sequence[ErrorCovariance] = GIVEN) -> MapCorrection:
         return correct_map(replace(self.place, radio=radio, fingerprints=self.read(self.place.fingerprints)), errors)
 
     def refiner(self, locator: Locator, plan: RefinementConfig) -> RefinedLocator:
@@ -168,9 +168,9 @@ class SiteAdaptation:
         That is the one under which the places of labelled reports are likeliest, of those that were not kriged. Where
         they are likelier without any second thoughts, there are none (`RefinementConfig.entropy` is infinite).
         """
-        plan = replace(plan, doubt=self.mended.bayes.doubt)
-        judging = self._with(locator, self.mended.half, plan)
-        judge, parts = self.mended.judge, []
+        plan = replace(plan, doubt=self.corrected.bayes.doubt)
+        judging = self._with(locator, self.corrected.half, plan)
+        judge, parts = self.corrected.judge, []
         for start in range(0, len(judge.fingerprints), CHUNK):
             some = judge.labelled(slice(start, start + CHUNK))
             fix = judging.locate(some.fingerprints)
@@ -183,14 +183,14 @@ class SiteAdaptation:
         trust = max(sorted({*TRUSTS, plan.trust}), key=score)
         plain = sum(float(fix.log_density(at).sum()) for fix, _, at in parts)
         entropy = plan.entropy if score(trust) > plain else math.inf
-        return self._with(locator, self.mended.bayes, replace(plan, trust=trust, entropy=entropy))
+        return self._with(locator, self.corrected.bayes, replace(plan, trust=trust, entropy=entropy))
 
     @torch.no_grad()
     def rescoring(self, locator: Locator, plan: RayRescoringConfig, simulator: Simulator) -> RayRescoringConfig:
         """The plan with what is borne out of a simulator's levels at labelled reports that were not kriged."""
         some, half = (
-            self.mended.judge.labelled(slice(TRACED)),
-            self._with(locator, self.mended.half, RefinementConfig()),
+            self.corrected.judge.labelled(slice(TRACED)),
+            self._with(locator, self.corrected.half, RefinementConfig()),
         )
         return fit_ray_noise(
             plan, some.fingerprints, some.fingerprint_position, half.fine, half.right, half.model, simulator

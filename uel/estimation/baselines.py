@@ -46,26 +46,26 @@ class LocalizationProblem:
 BaselineMethod = Callable[[Reports, LocalizationProblem], Float[Tensor, "batch 2"]]
 
 
-def tile_centre(reports: Reports, place: LocalizationProblem) -> Float[Tensor, "batch 2"]:
+def prior_median(reports: Reports, place: LocalizationProblem) -> Float[Tensor, "batch 2"]:
     """The same guess for everybody: the geometric median of where phones can be."""
     weight = place.prior.reshape(1, -1)
     return geometric_median(place.points[None], weight / weight.sum()).expand(len(reports), 2)
 
 
-def strongest_cell(reports: Reports, place: LocalizationProblem) -> Float[Tensor, "batch 2"]:
+def cell_id(reports: Reports, place: LocalizationProblem) -> Float[Tensor, "batch 2"]:
     """Centroid of the pixels where the serving cell is the map's strongest."""
     weight = _serving_area(place) + 1e-12 * place.prior.flatten()
     centroid = weight @ place.points / weight.sum(1, keepdim=True)
     return centroid[reports.serving]
 
 
-def cell_ta(reports: Reports, place: LocalizationProblem) -> Float[Tensor, "batch 2"]:
+def cell_id_ta(reports: Reports, place: LocalizationProblem) -> Float[Tensor, "batch 2"]:
     """Centroid of the serving cell's area cut with the timing-advance annulus (as without TA, where none is)."""
     area = _serving_area(place)[reports.serving]
     ring = place.model.range_log_likelihood(reports, place.radio).exp().flatten(1)
     weight = area * ring + 1e-9 * ring * place.prior.flatten() + 1e-30
     annulus = weight @ place.points / weight.sum(1, keepdim=True)
-    return torch.where(reports.has_timing_advance.unsqueeze(-1), annulus, strongest_cell(reports, place))
+    return torch.where(reports.has_timing_advance.unsqueeze(-1), annulus, cell_id(reports, place))
 
 
 def knn_map(reports: Reports, place: LocalizationProblem, neighbours: int = NEIGHBOURS) -> Float[Tensor, "batch 2"]:
@@ -98,7 +98,7 @@ def grid_bayes(reports: Reports, place: LocalizationProblem) -> Float[Tensor, "b
 
 
 METHODS: dict[str, BaselineMethod] = {
-    f.__name__: f for f in (tile_centre, strongest_cell, cell_ta, knn_map, knn_survey, grid_bayes)
+    f.__name__: f for f in (prior_median, cell_id, cell_id_ta, knn_map, knn_survey, grid_bayes)
 }
 
 

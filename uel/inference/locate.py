@@ -69,13 +69,13 @@ class LocateConfig:
     """write the fixes with their candidates and regions here, too; of several reports the last one's"""
     refine: Literal["none", "map", "rt"] = "map"
     """look at undecided fixes again: on the map's finest grid, or also by tracing rays to their likeliest places"""
-    labelled: Path | None = None
+    labelled_reports: Path | None = None
     """reports of this place that say where they were sent from (JSON as above with `position`, or a drive's .csv or
     .csv.gz): they put the map and its antennas right first, on which fixes are then looked at again"""
     restorer: Path | None = None
     """folder of a run of `uel train` whose network has learned how maps are wrong (`restorer.pt`; this run's own, if it
     has one): labelled reports are asked about the map that it makes of this place's, too"""
-    retrace: bool = False
+    fit_mast_heights: bool = False
     """labelled reports also tell how high masts stand, by tracing maps anew: thirteen by a tenth of all
     rays and one by all, some minutes"""
     columns: ColumnConfig = field(default_factory=ColumnConfig)
@@ -101,13 +101,15 @@ class LocateConfig:
             )
         if self.speed and self.refine != "map":
             raise UelError("reports of a track are taken together on the map", got=self.refine, do="give --refine map")
-        if self.labelled and self.refine == "none":
-            got = f"--labelled {self.labelled} --refine none"
+        if self.labelled_reports and self.refine == "none":
+            got = f"--labelled-reports {self.labelled_reports} --refine none"
             raise UelError("a map put right is for refining fixes on", got=got, do="leave out one of them")
-        if self.retrace and not self.labelled:
-            raise UelError("labelled reports tell how high masts stand", got="--retrace", do="add --labelled FILE")
-        if self.restorer and not self.labelled:
-            raise UelError("labelled reports say what a restorer is worth", got="--restorer", do="add --labelled FILE")
+        if self.fit_mast_heights and not self.labelled_reports:
+            raise UelError("--fit-mast-heights needs labelled reports", got="none", do="add --labelled-reports FILE")
+        if self.restorer and not self.labelled_reports:
+            raise UelError(
+                "--restorer needs labelled reports to judge its map by", got="none", do="add --labelled-reports FILE"
+            )
         if self.restorer and not (self.restorer / RESTORER).is_file():
             do = "give a run of a locator of mended maps: uel train --config train/small"
             raise UelError(f"no {RESTORER} here", got=str(self.restorer), do=do)
@@ -173,7 +175,7 @@ def _fixed(
         return fix
     answer = refiner.again(fix, report)
     # Labelled reports may forbid second thoughts on the map, but not rays.
-    sure = config.labelled is None and not bool(answer.chosen)
+    sure = config.labelled_reports is None and not bool(answer.chosen)
     if simulator is None or sure:
         return answer.fix
     return rescore_with_rays(answer.fix, report, refiner.fine, refiner.right, refiner.model, simulator, plan)
@@ -182,11 +184,11 @@ def _fixed(
 @torch.no_grad()
 def _learned(config: LocateConfig, run: Run, tracer: SimulatorFactory) -> SiteAdaptation | None:
     """What labelled reports teach, where there are some."""
-    if config.labelled is None:
+    if config.labelled_reports is None:
         return None
     radio, model = run.maps.radio, run.locator.measurement
     place = LocalizationProblem(radio, run.maps.prior, model, *_labelled(config, run))
-    masts = _map_tracer(config, run, tracer) if config.retrace else None
+    masts = _map_tracer(config, run, tracer) if config.fit_mast_heights else None
     learned = SiteAdaptation(place, run.maps, masts, MapRestorer.load(config.restorer or run.folder))
     log.info("%s", learned)
     return learned
@@ -216,13 +218,13 @@ def _refining(
 
 def _labelled(config: LocateConfig, run: Run) -> tuple[Reports, Float[Tensor, "n 2"]]:
     """Reports with their places, out of a file."""
-    assert config.labelled is not None
-    if not config.labelled.is_file():
-        raise UelError("no such labelled reports", got=str(config.labelled), do="give a .json or .csv file")
-    if config.labelled.suffix != ".json":
-        drive = read_drive(run.tile, config.labelled, config.columns)
+    assert config.labelled_reports is not None
+    if not config.labelled_reports.is_file():
+        raise UelError("no such labelled reports", got=str(config.labelled_reports), do="give a .json or .csv file")
+    if config.labelled_reports.suffix != ".json":
+        drive = read_drive(run.tile, config.labelled_reports, config.columns)
         return drive.reports, drive.position
-    told = report_io.read(config.labelled.read_bytes(), len(run.maps.radio.gain))
+    told = report_io.read(config.labelled_reports.read_bytes(), len(run.maps.radio.gain))
     if told.position is None:
         do = 'give each its "position": [x, y] in metres on the tile'
         raise UelError("labelled reports say where they were sent from", got="a report without a position", do=do)

@@ -41,7 +41,7 @@ class ExportConfig:
 
 
 class TileLocatorModule(nn.Module):
-    """A locator that knows its maps, from tensors to tensors: tiers T0 to T2, any number of reports."""
+    """A locator that knows its maps, from tensors to tensors: tiers rsrp to rsrp_ta_azimuth, any number of reports."""
 
     def __init__(self, locator: Locator, maps: TileMaps) -> None:
         super().__init__()
@@ -84,7 +84,7 @@ def export(config: ExportConfig) -> Path:
 
 def exported(locator: Locator, maps: TileMaps) -> torch.export.ExportedProgram:
     """The program, for 2 to `MOST` reports."""
-    model = ObservationModel(tier="T2")
+    model = ObservationModel(tier="rsrp_ta_azimuth")
     truth = maps.radio.truth(maps.radio.grid.centres()[:1, :3].reshape(-1, 2))
     reports = model.observe(truth, maps.power_dbm, torch.Generator().manual_seed(0))
     number = torch.export.Dim("reports", min=1, max=MOST)

@@ -35,7 +35,7 @@ _SHARES = (
 class ObservationParameters:
     """The realism between the ray-traced truth and a phone's report (levels in dB, ranges in metres)."""
 
-    tier: Tier = "T2"
+    tier: Tier = "rsrp_ta_azimuth"
     """the most that a phone reports, see `uel.measurement.reports.Tier`; `Reports.tier` takes from it what a lesser
     one would"""
     shadowing_db: float = 8.0

@@ -113,9 +113,10 @@ _MASKS = {
     "toa": "has_toa",
     "aoa_deg": "has_aoa",
 }
-Tier = Literal["T0", "T1", "T2", "T3", "T3a"]
-"""T0 levels, T1 and timing advance, T2 and azimuth, T3 and times of arrival of all reported cells, T3a and angles."""
-TIERS = ("T0", "T1", "T2")
+Tier = Literal["rsrp", "rsrp_ta", "rsrp_ta_azimuth", "rsrp_toa", "rsrp_toa_aoa"]
+"""rsrp levels, rsrp_ta and timing advance, rsrp_ta_azimuth and azimuth, rsrp_toa and times of arrival of all
+reported cells, rsrp_toa_aoa and angles."""
+TIERS = ("rsrp", "rsrp_ta", "rsrp_ta_azimuth")
 """Tiers that the demo is trained for and judged by."""
 
 

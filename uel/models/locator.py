@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from uel.core.grid import Grid
+from uel.deprecated_names import current_fields
 from uel.errors import UelError
 from uel.estimation.fix import Fix, pooled
 from uel.estimation.grid_posterior import log_share
@@ -78,7 +79,7 @@ class LocatorConfig:
     """cells are told apart by a learned embedding of their index (for ablations: of no use in another place)"""
     cells: int = 8
     """strongest cells of a report that a U-Net is shown"""
-    mended: bool = False
+    corrected_maps: bool = False
     """it learns from maps that labelled reports corrected (`uel.adaptation.site_adaptation`), and is shown such maps
     where there are labelled reports; their error bars then count in its evidence"""
 
@@ -169,7 +170,7 @@ class Locator(nn.Module):
         """Log-likelihood of each report at every pixel by kind; zeros for a network that is to do without."""
         if self.config.evidence == "none":
             return torch.zeros(len(reports), EVIDENCE, *maps.radio.grid.shape)
-        return measurement.log_likelihood(reports, maps.radio, maps.power_dbm, map_error=self.config.mended)
+        return measurement.log_likelihood(reports, maps.radio, maps.power_dbm, map_error=self.config.corrected_maps)
 
     def _weigh(
         self, evidence: Tensor, pixels: Tensor, score: Tensor, summary: Tensor, reports: Reports, maps: TileMaps
@@ -237,7 +238,10 @@ class Locator(nn.Module):
             got = content.get("schema") if isinstance(content, dict) else type(content).__name__
             raise UelError(f"this checkpoint is not of schema {SCHEMA!r}", got=f"{got!r} in {file}", do="train again")
         try:
-            locator = Locator(LocatorConfig(**content["config"]), ObservationModel(**content["measurement"]))
+            locator = Locator(
+                LocatorConfig(**current_fields("train", content["config"])),
+                ObservationModel(**current_fields("train", content["measurement"])),
+            )
             locator.load_state_dict(content["state"])
         except (KeyError, TypeError, ValueError, RuntimeError) as error:  # RuntimeError: names or shapes of weights
             raise UelError("this checkpoint is damaged", got=f"{file}: {error}", do="train again") from error

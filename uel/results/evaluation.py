@@ -33,7 +33,7 @@ class Condition:
 
     truth: TruthSource = "map"
     """map: reports are drawn from the true map, and the limit is exact; paths: they are traced at the true place"""
-    tier: str = "T2"
+    tier: str = "rsrp_ta_azimuth"
     """what a phone reports, see `uel.measurement.reports.Tier`"""
     sigma_db: float = 8.0
     """standard deviation of shadow fading; methods take it to be the base's, or fit it"""
@@ -43,7 +43,7 @@ class Condition:
     """strongest audible cells that a report holds"""
     dropout: float = 0.0
     """share of cells, timing advances, times and azimuths that are not reported"""
-    map: str = "M0"
+    map: str = "exact"
     """map condition, see `training.pipeline.map_conditions`"""
     sites: int = 8
     """on the tile"""

@@ -142,7 +142,7 @@ def test_links_choose_by_name_and_nonsense_in_them_is_dropped(opened):
     test = opened("map", {"layer": "gold", "cell": "99"})
     assert (test.selectbox(key="layer").value, test.selectbox(key="cell").value) == ("rsrp", "strongest")
     assert not {"layer", "cell"} & set(test.query_params)
-    test = opened("live", {"source": "phones", "density": "grid Bayes", "tier": "T0"})
+    test = opened("live", {"source": "phones", "density": "grid Bayes", "tier": "rsrp"})
     assert test.selectbox(key="source").value == "phones"
     assert "drawn from the map" in said(test)
 

@@ -22,7 +22,7 @@ def row(loss: str) -> AblationRow:
     numbers = torch.arange(6).double().tolist()
     medians = dict.fromkeys(("p50_los_m", "p50_nlos_m", "p50_cells12_m", "p50_cells34_m", "p50_cells5_m"), 9.0)
     return AblationRow(
-        loss=loss, features="rsrp", rt_fraction=0.1, labels=500, seed=1, map="M0", budget="steps", p50_m=numbers[5],
+        loss=loss, features="rsrp", rt_fraction=0.1, labels=500, seed=1, map="exact", budget="steps", p50_m=numbers[5],
         p95_m=50.0, r50=1.2, train_cpu_s=30.0, rt_cpu_s=3.0, evidence="skip", truth="map", steps=100, rt_batches=10,
         cell="a", **medians,
     )  # fmt: skip

@@ -18,11 +18,11 @@ BASE = Condition()
 SCALE = {
     "limit": 12.0,
     "locator": 14.0,
-    "locator+map": 12.5,
+    "locator_refined": 12.5,
     "grid_robust": 20.0,
     "knn_survey": 60.0,
     "knn_map": 50.0,
-    "tile_centre": 150.0,
+    "prior_median": 150.0,
 }
 
 
@@ -37,8 +37,8 @@ def cell(condition: Condition, factor: float, deployment: str) -> ConditionResul
     for name, scale in names.items():
         off = random.normal(size=(150, 2)) * scale * factor
         values = {"estimate": (position + off).astype(np.float32), "cpu_ms": np.array(1.5)}
-        if name in ("limit", "locator", "locator+map", "grid_robust"):
-            worse = {"limit": 0.0, "locator+map": 0.2}.get(name, 0.5)
+        if name in ("limit", "locator", "locator_refined", "grid_robust"):
+            worse = {"limit": 0.0, "locator_refined": 0.2}.get(name, 0.5)
             values |= {"nll": 7.0 + worse + np.zeros(150), "level": random.uniform(size=150)}
         if name == "locator":
             values["entropy"] = np.repeat([0.7, 2.2, 5.0], 50)
@@ -65,13 +65,13 @@ def worst(position: np.ndarray) -> dict[str, np.ndarray]:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("eval") / "florence"
-    changes = [({}, 1.0), ({"map": "M1"}, 1.5), ({"k": 3}, 1.2), ({"sites": 3}, 3.0), ({"track": 10.0}, 1.0)]
-    changes.append(({"track": 10.0, "map": "M4"}, 3.0))
+    changes = [({}, 1.0), ({"map": "few_rays"}, 1.5), ({"k": 3}, 1.2), ({"sites": 3}, 3.0), ({"track": 10.0}, 1.0)]
+    changes.append(({"track": 10.0, "map": "wrong_sites"}, 3.0))
     cells = [
-        cell(replace(BASE, tier=tier, truth=truth, **change), factor * (4 if tier == "T0" else 1), deployment)
+        cell(replace(BASE, tier=tier, truth=truth, **change), factor * (4 if tier == "rsrp" else 1), deployment)
         for deployment in ("a", "b", "c")
         for truth in ("map", "paths")
-        for tier in ("T0", "T2")
+        for tier in ("rsrp", "rsrp_ta_azimuth")
         for change, factor in changes
     ]
     names = [f"{number}.npz" for number in range(len(cells))]
@@ -79,7 +79,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_cell(folder / "cells" / name, judged)
     write_table(folder / "table.csv", cells, seed=0)
     notes = {"run": "runs/x", "name": "florence", "cells": names, "tiles": ["florence@0,100"], "locators": ["locator"]}
-    notes |= {"phones": 150, "fingerprints": 50, "base": asdict(replace(BASE, tier="T0")), "size": 512.0}
+    notes |= {"phones": 150, "fingerprints": 50, "base": asdict(replace(BASE, tier="rsrp")), "size": 512.0}
     (folder / "protocol.json").write_text(json.dumps(notes))
     write(folder)
     return folder
@@ -97,7 +97,8 @@ def test_verdicts_know_the_limit() -> None:
 
 
 def test_the_guides_table_is_printed_row_by_row(folder: Path) -> None:
-    """Rayleigh medians are 1.18 scales: in T2 14 m for the limit and for refined fixes; in T0 four times that."""
+    """Rayleigh medians are 1.18 scales: in rsrp_ta_azimuth 14 m for the limit and for refined fixes; in rsrp four
+    times that."""
     t0, t2 = line(folder, "absolute: 50th percentile < 15 m").split("|")[2:4]
     assert f"**{BELOW}**" in t0
     assert "**pass**: 14" in t2
@@ -108,30 +109,39 @@ def test_the_guides_table_is_printed_row_by_row(folder: Path) -> None:
 
 
 def test_goals_are_said_from_the_numbers(folder: Path) -> None:
-    assert "r50 1.1" in line(folder, "T2, M0, locator:").replace("1.0", "1.1")
-    assert "fail" in line(folder, "T2, M0, locator:")
-    assert "p50 **pass** -" in line(folder, "T2, M1, locator:")
-    assert "p50 **pass** -" in line(folder, "T2, M1, locator, refined on the map:")
+    assert "r50 1.1" in line(folder, "rsrp_ta_azimuth, exact, locator:").replace("1.0", "1.1")
+    assert "fail" in line(folder, "rsrp_ta_azimuth, exact, locator:")
+    assert "p50 **pass** -" in line(folder, "rsrp_ta_azimuth, few_rays, locator:")
+    assert "p50 **pass** -" in line(folder, "rsrp_ta_azimuth, few_rays, locator, refined on the map:")
 
 
 def test_growth_stands_beside_the_limits_own(folder: Path) -> None:
-    cells = line(folder, "map | T2 3 sites").split("|")
+    cells = line(folder, "map | rsrp_ta_azimuth 3 sites").split("|")
     assert all("(+" in text for text in cells[3:6])
 
 
 def test_tracks_stand_by_the_map_that_they_were_on(folder: Path) -> None:
-    right, wrong = (line(folder, f"map | T2 | {name} | 10 m/s | particle filter").split("|") for name in ("M0", "M4"))
+    right, wrong = (
+        line(folder, f"map | rsrp_ta_azimuth | {name} | 10 m/s | particle filter").split("|")
+        for name in ("exact", "wrong_sites")
+    )
     assert float(wrong[6]) > 2 * float(right[6])
 
 
 def test_refinement_says_what_it_closes_and_what_a_trigger_saves(folder: Path) -> None:
     text = (folder / "table.md").read_text()
     part = text[text.index("## Refinement") : text.index("## Tracks")]
-    gain = next(t for t in part.splitlines() if t.startswith("| map T2 M0 | locator, refined")).split("|")
+    gain = next(t for t in part.splitlines() if t.startswith("| map rsrp_ta_azimuth exact | locator, refined")).split(
+        "|"
+    )
     assert gain[3].strip() == "450"
     assert 0 < float(gain[4]) < float(gain[5])
     assert [value.strip() for value in gain[11:14]] == ["7.20", "7.50", "+60 %"]
-    lines = [t.split("|") for t in part.splitlines() if t.startswith("| map T2 M0 | ") and ("nat" in t or "never" in t)]
+    lines = [
+        t.split("|")
+        for t in part.splitlines()
+        if t.startswith("| map rsrp_ta_azimuth exact | ") and ("nat" in t or "never" in t)
+    ]
     shares = [line[3].strip() for line in lines]
     assert shares[0] == "100 %"
     assert shares[-1] == "0 %"
@@ -155,9 +165,9 @@ def test_pictures_show_something(folder: Path) -> None:
 def test_conditions_and_methods_have_names() -> None:
     base = asdict(BASE)
     row = {name: str(value) for name, value in base.items()} | {"track": "single", "carrier": "3.5e+09"}
-    assert condition_name(row, base) == "T2"
-    odd = {**row, "map": "M3", "k": "3", "carrier": "2.8e+10", "track": "10 m/s"}
-    assert condition_name(odd, base) == "T2 M3 K 3 28 GHz 10 m/s"
+    assert condition_name(row, base) == "rsrp_ta_azimuth"
+    odd = {**row, "map": "wrong_buildings", "k": "3", "carrier": "2.8e+10", "track": "10 m/s"}
+    assert condition_name(odd, base) == "rsrp_ta_azimuth wrong_buildings K 3 28 GHz 10 m/s"
     assert label("grid_robust_last") == "robust grid Bayes, last report alone"
     assert label("my_rival") == "my_rival"
 

@@ -94,8 +94,8 @@ def make_metrics(errors: dict[str, np.ndarray]) -> dict[str, object]:
     return {
         "test": table("map"),
         "test_paths": table("paths"),
-        "r50": {"T0": 1.62, "T1": 1.04, "T2": 1.6},
-        "r95": {"T0": 1.59, "T1": 1.09, "T2": 1.6},
+        "r50": {"rsrp": 1.62, "rsrp_ta": 1.04, "rsrp_ta_azimuth": 1.6},
+        "r95": {"rsrp": 1.59, "rsrp_ta": 1.09, "rsrp_ta_azimuth": 1.6},
         "training": training,
         "seed": 3,
         "versions": {"torch": "2.0", "sionna-rt": "2.2.0"},
@@ -135,7 +135,7 @@ def make_example() -> dict[str, object]:
         "serving": 1,
         "rsrp_dbm": np.array([-80.0, -71.0, 0.0, -85.0, -92.0]),
         "heard": np.array([True, True, False, True, True]),
-        "tier": "T1",
+        "tier": "rsrp_ta",
     }
 
 
@@ -200,15 +200,15 @@ def verdicts(run: Path) -> dict[str, str]:
 @pytest.mark.usefixtures("no_pictures")
 def test_verdict_says_yes_and_no_by_the_numbers(run: Path) -> None:
     metrics = json.loads((run / "metrics.json").read_text())
-    metrics["test"]["tier"]["T0"]["locator"]["p50_m"] = 1e3
-    metrics["test"]["tier"]["T1"]["locator"]["p50_m"] = 0.1
+    metrics["test"]["tier"]["rsrp"]["locator"]["p50_m"] = 1e3
+    metrics["test"]["tier"]["rsrp_ta"]["locator"]["p50_m"] = 0.1
     (run / "metrics.json").write_text(json.dumps(metrics))
     lines = verdicts(run)
-    assert "**no**: 1000.0 m" in lines["T0, map truth"]
-    assert "**yes**: 0.1 m" in lines["T1, map truth"]
+    assert "**no**: 1000.0 m" in lines["rsrp, map truth"]
+    assert "**yes**: 0.1 m" in lines["rsrp_ta, map truth"]
     text = (run / "report.md").read_text()
-    assert "T1: r50 = 1.04, r95 = 1.09; this meets" in text
-    assert "T0: r50 = 1.62, r95 = 1.59; this misses" in text
+    assert "rsrp_ta: r50 = 1.04, r95 = 1.09; this meets" in text
+    assert "rsrp: r50 = 1.62, r95 = 1.59; this misses" in text
 
 
 @pytest.mark.usefixtures("no_pictures")
@@ -268,4 +268,4 @@ def test_every_cell_has_its_number_and_the_example_its_tier(finished: Path) -> N
     (ax, _) = overview.tile_figure(tile, radio.sites).axes
     assert {t.get_text() for t in ax.texts} >= {str(n) for n in range(5)}
     fix = overview.fix_figure(tile, radio.sites, read_example(finished))
-    assert "T1, 4 cells heard" in fix.axes[0].get_title()
+    assert "rsrp_ta, 4 cells heard" in fix.axes[0].get_title()

@@ -150,7 +150,7 @@ def test_rays_down_meet_what_the_map_says(tile: Tile):
 
 def test_the_report_tells_what_is_outdoors(tile: Tile):
     """Areas by hand: a quarter of the square each for lake and park, a tenth for pedestrians, 20 m × 20 m of house."""
-    told = json.loads((tile.folder / "report.json").read_text())
+    told = json.loads((tile.folder / "build_report.json").read_text())
     outdoors = 200 * 200 - 20 * 20
     areas = {"wet_ground": 100 * 100, "medium_dry_ground": 100 * 100, "very_dry_ground": 200 * 20}
     areas["concrete"] = outdoors - sum(areas.values())

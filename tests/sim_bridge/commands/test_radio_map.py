@@ -35,7 +35,7 @@ def config(tile: Tile, out: Path, **changes: object) -> RadioMapConfig:
 
 def test_a_map_agrees_with_paths_and_is_reused(village: Tile, tmp_path: Path) -> None:
     ((folder, told),) = make_maps(config(village, tmp_path))
-    assert json.loads((folder / "report.json").read_text()) == told
+    assert json.loads((folder / "map_report.json").read_text()) == told
     assert told["paths"]["los"]["links"] > 30
     assert told["paths"]["los"]["gain_difference_db"] < 1.0
     assert told["paths"]["los"]["first_arrival_difference_m"] < 1.0
@@ -51,7 +51,7 @@ def test_a_map_agrees_with_paths_and_is_reused(village: Tile, tmp_path: Path) ->
     make_maps(config(village, tmp_path, load=0.5))  # made another way
     assert (folder / "radiomap.zarr" / "zarr.json").stat().st_mtime_ns != made
     assert not (folder / "report.png").exists()
-    (folder / "report.json").write_text('{"made_from"')  # cut off: no map
+    (folder / "map_report.json").write_text('{"made_from"')  # cut off: no map
     ((_, again),) = make_maps(config(village, tmp_path))
     assert again | {"seconds": 0} == told | {"seconds": 0}
 

@@ -139,11 +139,16 @@ def test_killed_and_resumed_it_is_the_same_table(
 
 def test_equal_time_is_bought_by_steps(world: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    config = replace(CONFIG, losses=("none", "map"), alone=(), budgets=("steps", "time"), conditions=("M0", "M1"))
+    config = replace(
+        CONFIG, losses=("none", "map"), alone=(), budgets=("steps", "time"), conditions=("exact", "few_rays")
+    )
     folder = ablate(config, town_of(world, config))
     rows = read_table(folder / "table.csv")
     assert [(row.map, row.loss, row.budget) for row in rows] == [
-        (condition, loss, budget) for condition in ("M0", "M1") for loss in ("none", "map") for budget in config.budgets
+        (condition, loss, budget)
+        for condition in ("exact", "few_rays")
+        for loss in ("none", "map")
+        for budget in config.budgets
     ]
     free, priced, costly, fewer = rows[:4]
     assert priced.steps == free.steps == 6
@@ -157,7 +162,7 @@ def test_equal_time_is_bought_by_steps(world: Deployment, tmp_path: Path, monkey
 
 def row(loss: str, p50: float, seed: int = 1, **other: object) -> AblationRow:
     values = dict.fromkeys(AblationRow.__dataclass_fields__) | {
-        "loss": loss, "features": "" if loss == "none" else "rsrp+ta+aoa", "labels": 500, "seed": seed, "map": "M0",
+        "loss": loss, "features": "" if loss == "none" else "rsrp+ta+aoa", "labels": 500, "seed": seed, "map": "exact",
         "rt_fraction": 0.1 if "rt" in loss else 0.0, "budget": "time", "p50_m": p50, "p95_m": 3 * p50, "r50": 1.0,
         "train_cpu_s": 10.0, "rt_cpu_s": 0.0, "evidence": "input", "truth": "paths", "steps": 100, "rt_batches": 0,
         "cell": f"{loss}-{seed}-{other.get('budget')}",
@@ -182,9 +187,9 @@ def test_words_follow_from_the_table(tmp_path: Path, best: float, said: str) -> 
 def test_the_grid_varies_one_thing_at_a_time() -> None:
     every = list(variants(AblateConfig(seeds=2)))
     assert len(every) == len(set(every)) == 2 * 2 * (6 * 5 + 3 + 3 * 3)
-    odd = [v for v in every if v.labels != 2000 and v.map != "M0"]
+    odd = [v for v in every if v.labels != 2000 and v.map != "exact"]
     assert not odd
-    assert {v.rt_fraction for v in every if v.map == "M1"} == {0.0, 0.1}
+    assert {v.rt_fraction for v in every if v.map == "few_rays"} == {0.0, 0.1}
     assert {v.features for v in every if v.loss == "map" and len(v.features) == 1} == {("rsrp",), ("ta",), ("aoa",)}
 
 
@@ -196,7 +201,7 @@ def test_the_grid_varies_one_thing_at_a_time() -> None:
         ("--fractions 0", ["share of batches"]),
         ("--labels 7", ["labels are phones"]),
         ("--labels 7000", ["labels are phones"]),
-        ("--conditions M5", ["no such map"]),
+        ("--conditions no_radio_map", ["no such map"]),
         ("--tile florence@a,b", ["cannot read this place"]),
         ("--maps.pixel 3", ["do:"]),
         ("--evidence perhaps", ["perhaps"]),

@@ -13,7 +13,7 @@ import pytest
 
 from uel.measurement.reports import TIERS
 
-METHODS = {"tile_centre", "strongest_cell", "cell_ta", "knn_map", "knn_survey", "grid_bayes", "locator"}
+METHODS = {"prior_median", "cell_id", "cell_id_ta", "knn_map", "knn_survey", "grid_bayes", "locator"}
 COMMAND = [sys.executable, "-m", "uel.cli", "demo", "--config", "demo/quick"]
 
 pytestmark = pytest.mark.slow

@@ -76,9 +76,9 @@ def test_rate_warms_up_and_falls_to_nothing() -> None:
 def test_rows_of_a_cut_attempt_are_replaced(tmp_path: Path) -> None:
     path = tmp_path / "cdf.csv"
     for epoch, value in ((0, 1.0), (1, 2.0), (2, 3.0), (1, 20.0)):
-        write_rows(path, epoch, {None: {"0.5": value}, "M3": {"0.5": 2 * value}})
+        write_rows(path, epoch, {None: {"0.5": value}, "wrong_buildings": {"0.5": 2 * value}})
     assert [(row["epoch"], row["condition"], row["0.5"]) for row in rows(path)] == [
-        ("0", "all", "1.0"), ("0", "M3", "2.0"), ("1", "all", "20.0"), ("1", "M3", "40.0"),
+        ("0", "all", "1.0"), ("0", "wrong_buildings", "2.0"), ("1", "all", "20.0"), ("1", "wrong_buildings", "40.0"),
     ]  # fmt: skip
 
 
@@ -92,8 +92,10 @@ def test_a_restorer_of_another_schema_is_not_reused(
 
     made = list[str]()
     monkeypatch.setattr(train, "fit_restorer", lambda *_: made.append(train.RESTORER_SCHEMA))
-    config = train.TrainConfig(locator=replace(LOCATOR, mended=True), conditions=train.MapConditionWeights(M1=1.0))
-    there = [replace(world, variants={"M1": world.maps})]
+    config = train.TrainConfig(
+        locator=replace(LOCATOR, corrected_maps=True), conditions=train.MapConditionWeights(few_rays=1.0)
+    )
+    there = [replace(world, variants={"few_rays": world.maps})]
     for schema in ("one", "one", "other"):
         monkeypatch.setattr(train, "RESTORER_SCHEMA", schema)
         train._restorer(config, StageCache(tmp_path), there, there)
@@ -120,19 +122,19 @@ def test_everybody_is_told(tmp_path: Path, world: Deployment, monkeypatch: pytes
         locator=LOCATOR,
         training=OptimizationConfig(epochs=1, steps_per_epoch=2, batch=4, validation=8, rt_fraction=0.0, ema=0.9),
         realism=DomainRandomizationConfig(cells_max=(2, 4)),
-        conditions={"M0": 1.0, "M5": 1.0},
+        conditions={"exact": 1.0, "no_radio_map": 1.0},
         hardware=HardwareConfig(precision="bf16-mixed"),
         watch=LoggingConfig(wandb="offline"),
     )
     silent = replace(world.maps, radio=replace(world.maps.radio, known=torch.zeros_like(world.maps.radio.known)))
-    two = replace(world, variants={"M5": silent})
+    two = replace(world, variants={"no_radio_map": silent})
     folder = tmp_path / "run" / "training"
     locator, facts = fit(folder, "key", recipe, [two], [two], draw=pictures)
     assert all(parameter.isfinite().all() for parameter in locator.parameters())
     assert facts["val_nll"] == pytest.approx(float(rows(folder / "metrics.csv")[-1]["val_nll"]), rel=1e-4)
     for name in ("cdf", "calibration"):
         told = rows(folder / f"{name}.csv")
-        assert [row["condition"] for row in told] == ["all", "M0", "M5"]
+        assert [row["condition"] for row in told] == ["all", "exact", "no_radio_map"]
         values = [[float(row[str(at)]) for at in LEVELS] for row in told]
         assert all(value == sorted(value) for value in values)
     (picture,) = (folder / "pictures").glob("heatmaps-*.png")
@@ -176,7 +178,14 @@ def test_base_has_less_than_a_hundred_million_parameters() -> None:
             locator = Locator(sizes, config.measurement)
         assert 5e7 < sum(parameter.numel() for parameter in locator.parameters()) < 1e8
     assert config.augment.symmetries  # a vision transformer knows directions
-    assert config.recipe.conditions == {"M0": 2.0, "M1": 1.0, "M2": 1.0, "M3": 1.0, "M4": 1.0, "M5": 0.5}
+    assert config.recipe.conditions == {
+        "exact": 2.0,
+        "few_rays": 1.0,
+        "wrong_materials": 1.0,
+        "wrong_buildings": 1.0,
+        "wrong_sites": 1.0,
+        "no_radio_map": 0.5,
+    }
 
 
 def test_the_unet_learns_what_the_small_locator_learns() -> None:
@@ -295,10 +304,10 @@ train: ["munich@0,0"]
 deployments: 1
 sites: {count: 3}
 maps: {pixel: 16.0, few_rays: 20000, tracing: {samples: 1000, map_rays: 100000, max_depth: 2, diffraction: false}}
-conditions: {M0: 1, M1: 1, M4: 1, M5: 1}
+conditions: {exact: 1, few_rays: 1, wrong_sites: 1, no_radio_map: 1}
 tracks: {tracks: 8}
 augment: {symmetries: true}
-locator: {mended: true}
+locator: {corrected_maps: true}
 mending: {labelled: 80}
 restoring: {steps: 4, batch: 2, network: {width: 4, levels: 2}}
 training: {epochs: 2, steps_per_epoch: 2, batch: 4, rt_fraction: 0.0, validation: 8}
@@ -317,7 +326,7 @@ def test_the_verb_leaves_a_run_that_repeats_itself(
     told = json.loads((run / "metrics.json").read_text())
     assert told["training"]["steps"] == 4
     assert {"val_p50_m_M4", "val_cover90", "loss"} <= rows(run / "metrics.csv")[0].keys()
-    assert {"M1", "M4", "M5"} == told["restorer"].keys()
+    assert {"few_rays", "wrong_sites", "no_radio_map"} == told["restorer"].keys()
     for name in ("report.md", "restorer.pt", "figures/training.png", "figures/cdf.png", "figures/calibration.png"):
         assert (run / name).stat().st_size > 100
     first = Locator.load(run).state_dict()

@@ -42,7 +42,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Deployment:
     """A toy world whose locator may be given maps of masts that are off, 0°, 10°, 20° and 30°, and 3 m too high."""
     exact = toy_deployment(tmp_path_factory.mktemp("toy") / "tile")
     radio = FreeSpace(WRONG, size=exact.tile.size).radio_map(exact.maps.radio.grid)
-    return replace(exact, variants={"M4": TileMaps.of(exact.tile, radio)})
+    return replace(exact, variants={"wrong_sites": TileMaps.of(exact.tile, radio)})
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ def test_everything_that_is_drawn_depends_on_the_number_alone(world: Deployment)
     plan = drawing(
         realism=LIVELY,
         augment=AugmentationConfig(symmetries=True, angle_deg=5.0, scale=0.1),
-        conditions={"M0": 1.0, "M4": 1.0},
+        conditions={"exact": 1.0, "wrong_sites": 1.0},
     )
     along = [BatchDataset([world], plan)[n] for n in range(12)]
     for number, batch in enumerate(along):
@@ -85,7 +85,7 @@ def test_everything_that_is_drawn_depends_on_the_number_alone(world: Deployment)
             ahead.condition,
             ahead.believed,
         )
-    assert {batch.condition for batch in along} == {"M0", "M4"}
+    assert {batch.condition for batch in along} == {"exact", "wrong_sites"}
     assert len({batch.similarity for batch in along}) == 12
     assert {batch.believed.cells_max for batch in along if batch.believed} == {4, 2}
     assert all(int(batch.reports.heard.sum(-1).max()) <= batch.believed.cells_max for batch in along if batch.believed)
@@ -103,16 +103,18 @@ def test_processes_share_the_batches_of_one(world: Deployment) -> None:
 
 def test_a_plain_plan_draws_what_it_drew_without_others(world: Deployment) -> None:
     """Phones do not depend on which maps the locator is given."""
-    plain, other = (BatchDataset([world], drawing(conditions=c))[5] for c in ({"M0": 1.0}, {"M4": 1.0}))
+    plain, other = (BatchDataset([world], drawing(conditions=c))[5] for c in ({"exact": 1.0}, {"wrong_sites": 1.0}))
     assert torch.equal(plain.position, other.position)
     assert torch.equal(plain.reports.rsrp_dbm, other.reports.rsrp_dbm)
     assert plain.maps is world.maps
-    assert other.maps is world.variants["M4"]
+    assert other.maps is world.variants["wrong_sites"]
 
 
 def test_angles_follow_the_masts_as_they_are_believed(world: Deployment) -> None:
     """Whoever thinks an antenna turned by 30° reads its angles 30° off."""
-    right, wrong = (BatchDataset([world], drawing(conditions={c: 1.0}))[2] for c in ("M0", "M4"))  # tier T2
+    right, wrong = (
+        BatchDataset([world], drawing(conditions={c: 1.0}))[2] for c in ("exact", "wrong_sites")
+    )  # tier rsrp_ta_azimuth
     has = right.reports.has_azimuth
     assert has.any()
     off = (wrong.reports.azimuth_deg - right.reports.azimuth_deg)[has] % 360
@@ -220,9 +222,16 @@ def test_worlds_and_survey_must_belong_together(survey: Survey, world: Deploymen
 
 
 def test_validation_is_the_same_phones_under_every_condition(world: Deployment) -> None:
-    recipe = LocatorTrainingConfig(conditions={"M0": 1.0, "M4": 2.0}, training=OptimizationConfig(validation=80))
+    recipe = LocatorTrainingConfig(
+        conditions={"exact": 1.0, "wrong_sites": 2.0}, training=OptimizationConfig(validation=80)
+    )
     batches = LocatorDataModule(recipe, [world], [world]).validation
-    assert [(b.condition, len(b.position)) for b in batches] == [("M0", 64), ("M0", 16), ("M4", 64), ("M4", 16)]
+    assert [(b.condition, len(b.position)) for b in batches] == [
+        ("exact", 64),
+        ("exact", 16),
+        ("wrong_sites", 64),
+        ("wrong_sites", 16),
+    ]
     assert torch.equal(batches[0].position, batches[2].position)
     with pytest.raises(UelError, match="needs worlds"):
         LocatorDataModule(recipe, [], [world])

@@ -41,7 +41,7 @@ def test_the_limit_is_that_of_the_slow_twin_to_a_decimetre(tier: str) -> None:
     maps = TileMaps(radio, torch.zeros(8, *radio.grid.shape), prior)
     points = radio.grid.centres().reshape(-1, 2)
     position = points[draw_pixels(prior, 70, seed=2)]
-    model = replace(MODEL, tier="T2")
+    model = replace(MODEL, tier="rsrp_ta_azimuth")
     power = reference_power_dbm(radio.sites)
     reports = model.observe(radio.truth(position), power, torch.Generator().manual_seed(3)).tier(tier)
     # What methods are given is another map: the limit must not look at it.

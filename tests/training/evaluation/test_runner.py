@@ -43,9 +43,9 @@ class Empty:
     sites: tuple[Site, ...] = SITES
 
     def maps(self, condition: str, seed: int) -> TileMaps:
-        if condition == "M5":
+        if condition == "no_radio_map":
             return TileMaps.of(self.tile, no_radio_map(self.tile, self.sites, PLAN))
-        wrong = Perturbation(azimuth_deg=10.0, antenna_height=3.0) if condition == "M4" else Perturbation()
+        wrong = Perturbation(azimuth_deg=10.0, antenna_height=3.0) if condition == "wrong_sites" else Perturbation()
         sites, _ = perturb_sites(self.sites, wrong, seed)
         return TileMaps.of(self.tile, FreeSpace(sites, size=SIZE).radio_map(self.tile.grid(PLAN.pixel)))
 
@@ -76,7 +76,7 @@ def tile(tmp_path_factory: pytest.TempPathFactory) -> Tile:
 
 
 ONE = {
-    "truths": ("map",), "tiers": ("T2",), "conditions": (), "sigmas": (), "correlations": (), "cells": (),
+    "truths": ("map",), "tiers": ("rsrp_ta_azimuth",), "conditions": (), "sigmas": (), "correlations": (), "cells": (),
     "dropouts": (), "sites": (4,), "speeds": (), "deployments": 1,
 }  # fmt: skip
 """one condition of one deployment"""
@@ -85,8 +85,9 @@ ONE = {
 def config_of(run: Path, **changes: object) -> EvalConfig:
     plain = {
         "run": run, "name": "toy", "phones": 60, "fingerprints": 40, "tracks": 4, "reports": 4, "maps": PLAN,
-        "size": SIZE, "tiers": ("T0", "T2"), "axis_tiers": ("T2",), "map_tiers": ("T2",), "sigmas": (10.0,),
-        "correlations": (0.5,), "cells": (2,), "dropouts": (0.5,), "conditions": ("M4", "M5"), "sites": (4, 3),
+        "size": SIZE, "tiers": ("rsrp", "rsrp_ta_azimuth"), "axis_tiers": ("rsrp_ta_azimuth",),
+        "map_tiers": ("rsrp_ta_azimuth",), "sigmas": (10.0,), "correlations": (0.5,), "cells": (2,), "dropouts": (0.5,),
+        "conditions": ("wrong_sites", "no_radio_map"), "sites": (4, 3),
         "carriers": (3.5e9,), "speeds": (0.0, 10.0), "particles": 64, "limit_particles": 128, "deployments": 2,
         "rt": 8,
     }  # fmt: skip
@@ -112,7 +113,15 @@ def table(folder: Path) -> list[dict[str, str]]:
 
 
 def pick(rows: list[dict[str, str]], **wanted: str) -> dict[str, str]:
-    plain = {"truth": "map", "tier": "T2", "sigma_db": "8.0", "k": "8", "dropout": "0.0", "map": "M0", "sites": "4"}
+    plain = {
+        "truth": "map",
+        "tier": "rsrp_ta_azimuth",
+        "sigma_db": "8.0",
+        "k": "8",
+        "dropout": "0.0",
+        "map": "exact",
+        "sites": "4",
+    }
     wanted = {**plain, "track": "single", "correlation": "0.0", **wanted}
     (row,) = [row for row in rows if all(row[name] == value for name, value in wanted.items())]
     return row
@@ -126,7 +135,7 @@ def test_every_condition_and_method_has_a_row(judged: Path) -> None:
     assert len({tuple(row[c] for c in COLUMNS[:10]) for row in rows}) == len(conditions) == 2 * (2 + 2 + 5 + 2 + 1 - 1)
     methods = {row["method"] for row in rows if row["track"] == "single"}
     assert {"limit", "grid_robust", "no_map", "shuffled_map", "knn_map", "knn_survey", "locator"} <= methods
-    assert {"locator+map", "locator+rt"} <= methods
+    assert {"locator_refined", "locator_ray_rescored"} <= methods
     for row in rows:
         assert int(row["n"]) > 0
         assert 0 < float(row["p50_m"]) <= float(row["p67_m"]) <= float(row["p95_m"])
@@ -144,7 +153,7 @@ def test_the_untrained_locator_is_the_limit_where_its_map_and_model_are_true(jud
 @whole
 def test_second_thoughts_reach_the_limit_where_map_and_model_are_true(judged: Path) -> None:
     """All methods and the limit know the same; what is left is the pooling to patches, which pixels undo."""
-    row = pick(table(judged), method="locator+map")
+    row = pick(table(judged), method="locator_refined")
     assert float(row["r50"]) == pytest.approx(1.0, abs=0.02)
     assert float(row["r95"]) == pytest.approx(1.0, abs=0.02)
     assert abs(float(row["excess_nll"])) < 0.01
@@ -152,10 +161,10 @@ def test_second_thoughts_reach_the_limit_where_map_and_model_are_true(judged: Pa
 
 @whole
 def test_the_tracer_is_asked_of_the_first_phones_where_the_map_is_of_the_true_place(judged: Path) -> None:
-    rows = [row for row in table(judged) if row["method"] == "locator+rt"]
-    assert {row["map"] for row in rows} == {"M0"}
+    rows = [row for row in table(judged) if row["method"] == "locator_ray_rescored"]
+    assert {row["map"] for row in rows} == {"exact"}
     assert {row["n"] for row in rows} == {"16"}
-    assert float(pick(rows, method="locator+rt")["r50"]) < 1.3
+    assert float(pick(rows, method="locator_ray_rescored")["r50"]) < 1.3
 
 
 @whole
@@ -174,18 +183,20 @@ def test_ratios_belong_to_map_truth(judged: Path) -> None:
 @whole
 def test_the_limit_knows_the_true_map_whatever_methods_are_given(judged: Path) -> None:
     rows = table(judged)
-    assert pick(rows, map="M5", method="limit")["p50_m"] == pick(rows, method="limit")["p50_m"]
-    assert float(pick(rows, map="M5", method="grid_bayes")["p50_m"]) > float(pick(rows, method="grid_bayes")["p50_m"])
+    assert pick(rows, map="no_radio_map", method="limit")["p50_m"] == pick(rows, method="limit")["p50_m"]
+    assert float(pick(rows, map="no_radio_map", method="grid_bayes")["p50_m"]) > float(
+        pick(rows, method="grid_bayes")["p50_m"]
+    )
 
 
 @whole
 def test_less_is_worse(judged: Path) -> None:
     rows, mean = table(judged), lambda row: float(row["mean_m"])
     base = mean(pick(rows, method="limit"))
-    assert mean(pick(rows, tier="T0", method="limit")) > base
+    assert mean(pick(rows, tier="rsrp", method="limit")) > base
     assert mean(pick(rows, sigma_db="10.0", method="limit")) > base
     assert mean(pick(rows, dropout="0.5", method="limit")) > base
-    assert mean(pick(rows, method="tile_centre")) > mean(pick(rows, method="no_map")) > base
+    assert mean(pick(rows, method="prior_median")) > mean(pick(rows, method="no_map")) > base
     assert mean(pick(rows, method="shuffled_map")) > 3 * base
 
 
@@ -213,7 +224,7 @@ def test_another_locator_is_judged_anew(judged: Path, run: Path, tile: Tile, tmp
     with torch.no_grad():
         locator.trust.bias += 0.5
     locator.save(tmp_path / "other")
-    config = config_of(run, rivals=(tmp_path / "other",), **ONE)
+    config = config_of(run, compare=(tmp_path / "other",), **ONE)
     count = len(list((judged / "cells").glob("*.npz")))
     rows = table(run_protocol(config, made(tile, config)))
     assert len(list((judged / "cells").glob("*.npz"))) == count + 1
@@ -235,20 +246,19 @@ def test_a_run_is_judged_with_its_restorer(run: Path, tile: Tile, tmp_path: Path
 
 
 @whole
-def test_a_locator_may_climb_instead(run: Path, tile: Tile) -> None:
-    config = config_of(run, name="climbs", descent=True, rt=0, phones=16, **ONE)
-    rows = table(run_protocol(config, made(tile, config)))
-    climbed, plain = (float(pick(rows, method=name)["p50_m"]) for name in ("locator+descent", "locator"))
-    assert 0.5 * plain < climbed < 2 * plain  # from a fix to the nearest top of its likelihood
-
-
-@whole
 def test_maps_of_wrong_masts_may_be_traced_anew(run: Path, tile: Tile) -> None:
     """In empty space a wrong height changes levels near its mast alone: what is shown is that all ask the new map."""
-    config = config_of(run, name="retraced", retrace=True, rt=0, phones=16, **{**ONE, "conditions": ("M4", "M5")})
+    config = config_of(
+        run,
+        name="retraced",
+        fit_mast_heights=True,
+        rt=0,
+        phones=16,
+        **{**ONE, "conditions": ("wrong_sites", "no_radio_map")},
+    )
     rows = table(run_protocol(config, made(tile, config)))
-    with_it = {row["map"] for row in rows if row["method"] == "locator+retraced"}
-    assert with_it == {row["map"] for row in rows if row["method"] == "grid_retraced"} == {"M0", "M4"}
+    with_it = {row["map"] for row in rows if row["method"] == "locator_retraced"}
+    assert with_it == {row["map"] for row in rows if row["method"] == "grid_bayes_retraced"} == {"exact", "wrong_sites"}
 
 
 def test_a_unet_is_judged_as_any_locator(run: Path, tile: Tile, tmp_path: Path) -> None:
@@ -256,25 +266,27 @@ def test_a_unet_is_judged_as_any_locator(run: Path, tile: Tile, tmp_path: Path) 
     torch.manual_seed(0)
     sizes = LocatorConfig(patches=16, pixel_width=4, encoder="unet", evidence="none")
     Locator(sizes, ObservationModel()).save(tmp_path / "unet")
-    config = config_of(tmp_path / "unet", rivals=(run,), **{**ONE, "speeds": (0.0,)})
+    config = config_of(tmp_path / "unet", compare=(run,), **{**ONE, "speeds": (0.0,)})
     rows = table(run_protocol(config, made(tile, config)))
-    assert {"locator", "locator+map", "locator_last", run.name, "grid_robust"} <= {row["method"] for row in rows}
-    errors = {name: float(pick(rows, method=name)["p50_m"]) for name in ("locator", "tile_centre", run.name)}
-    assert errors[run.name] < errors["locator"] < 1.2 * errors["tile_centre"]  # untrained it says the prior
+    assert {"locator", "locator_refined", "locator_last", run.name, "grid_robust"} <= {row["method"] for row in rows}
+    errors = {name: float(pick(rows, method=name)["p50_m"]) for name in ("locator", "prior_median", run.name)}
+    assert errors[run.name] < errors["locator"] < 1.2 * errors["prior_median"]  # untrained it says the prior
 
 
 def test_tracks_are_followed_on_wrong_maps_beside_a_limit_that_knows_the_right_one(run: Path, tile: Tile) -> None:
-    config = config_of(run, name="lost", rt=0, phones=8, track_maps=("M0", "M4"), **{**ONE, "speeds": (10.0,)})
+    config = config_of(
+        run, name="lost", rt=0, phones=8, track_maps=("exact", "wrong_sites"), **{**ONE, "speeds": (10.0,)}
+    )
     rows = [row for row in table(run_protocol(config, made(tile, config))) if row["track"] == "10 m/s"]
     found = {(row["map"], row["method"]): row["p50_m"] for row in rows}
-    assert found["M0", "limit"] == found["M4", "limit"]
-    assert found["M0", "particle_filter"] != found["M4", "particle_filter"]
-    assert ("M4", "locator+map") in found
+    assert found["exact", "limit"] == found["wrong_sites", "limit"]
+    assert found["exact", "particle_filter"] != found["wrong_sites", "particle_filter"]
+    assert ("wrong_sites", "locator_refined") in found
 
 
 def test_a_locator_may_be_shown_one_kind_of_map_alone(tmp_path: Path, tile: Tile) -> None:
     trained(SIZES).save(tmp_path)  # an untrained one looks at no buildings
-    config = config_of(tmp_path, name="blind", streams=True, rt=0, phones=32, **ONE)
+    config = config_of(tmp_path, name="blind", input_ablation=True, rt=0, phones=32, **ONE)
     rows = table(run_protocol(config, made(tile, config)))
     mean = {
         name: float(pick(rows, method=name)["mean_m"]) for name in ("locator", "locator-buildings", "locator-radio")
@@ -312,7 +324,7 @@ def test_a_run_without_a_locator_is_refused(tmp_path: Path) -> None:
 def test_an_azimuth_is_wrong_by_as_much_as_its_antenna(tile: Tile) -> None:
     source = Empty(tile)
     truth = source.trace(torch.tensor([[10.0, 20.0], [-40.0, 5.0]]))
-    reports = ObservationModel().observe(truth, source.maps("M0", 0).power_dbm, torch.Generator().manual_seed(0))
+    reports = ObservationModel().observe(truth, source.maps("exact", 0).power_dbm, torch.Generator().manual_seed(0))
     turned = tuple(replace(s, cells=(replace(s.cells[0], azimuth_deg=20.0 + 10 * k),)) for k, s in enumerate(SITES))
     got = rotate_to_assumed_azimuths(reports, SITES, turned)
     want = (reports.azimuth_deg + 20.0 + 10.0 * reports.serving) % 360

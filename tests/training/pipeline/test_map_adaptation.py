@@ -38,13 +38,13 @@ LOSS = 15.0  # dB that the map does not know of, in the east, for every cell
 
 @pytest.fixture(scope="module")
 def wrong(tmp_path_factory: pytest.TempPathFactory) -> Deployment:
-    """A toy world, and under M4 a map of turned masts that is too loud in the east."""
+    """A toy world, and under wrong_sites a map of turned masts that is too loud in the east."""
     world = toy_deployment(tmp_path_factory.mktemp("toy") / "tile")
     radio = world.maps.radio
     east = radio.grid.centres()[..., 0] > 0
     loud = torch.where(east, radio.gain * from_db(torch.tensor(LOSS)), radio.gain)
     given = replace(world.maps, radio=replace(radio, gain=loud, sites=with_azimuth_offsets(SITES, TURNS)))
-    return replace(world, variants={"M4": given})
+    return replace(world, variants={"wrong_sites": given})
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,7 @@ def stages(tmp_path_factory: pytest.TempPathFactory) -> StageCache:
 
 @pytest.fixture(scope="module")
 def right(wrong: Deployment, stages: StageCache) -> Deployment:
-    return mended(wrong, ("M0", "M4"), PLAN, MODEL, None, {"town": "toy"}, 3, stages)
+    return mended(wrong, ("exact", "wrong_sites"), PLAN, MODEL, None, {"town": "toy"}, 3, stages)
 
 
 def test_levels_and_azimuths_of_a_wrong_map_are_put_right(wrong: Deployment, right: Deployment) -> None:
@@ -65,9 +65,9 @@ def test_levels_and_azimuths_of_a_wrong_map_are_put_right(wrong: Deployment, rig
         gain = world.given(name).radio.gain / wrong.maps.radio.gain
         return float(to_db(gain[:, there]).square().mean().sqrt())
 
-    assert off(right, "M4") < 0.5 * off(wrong, "M4")
-    assert off(right, "M0") < 1.0  # of fading, 8 dB a report, hardly anything is taken for the map's
-    looks = [cell.azimuth_deg for _, cell in cells_of(right.given("M4").radio.sites)]
+    assert off(right, "wrong_sites") < 0.5 * off(wrong, "wrong_sites")
+    assert off(right, "exact") < 1.0  # of fading, 8 dB a report, hardly anything is taken for the map's
+    looks = [cell.azimuth_deg for _, cell in cells_of(right.given("wrong_sites").radio.sites)]
     wrapped = (torch.tensor(looks) + 180) % 360 - 180
     torch.testing.assert_close(wrapped, torch.zeros(4), rtol=0, atol=3.0)
 
@@ -76,31 +76,33 @@ def test_batches_read_angles_by_the_azimuths_that_were_found(wrong: Deployment, 
     def drawn(deployment: Deployment, name: str) -> Batch:
         return BatchDataset([deployment], BatchConfig(model=MODEL, size=16, seed=1, conditions={name: 1.0}))[2]
 
-    true, believed, found = drawn(wrong, "M0"), drawn(wrong, "M4"), drawn(right, "M4")
+    true, believed, found = drawn(wrong, "exact"), drawn(wrong, "wrong_sites"), drawn(right, "wrong_sites")
     has = true.reports.has_azimuth
     assert has.any()
     off = lambda b: ((b.reports.azimuth_deg - true.reports.azimuth_deg + 180) % 360 - 180)[has].abs().max()  # noqa: E731
     assert float(off(believed)) == pytest.approx(30.0, abs=0.01)
     assert float(off(found)) < 3.0
-    assert found.maps is right.variants["M4"]
+    assert found.maps is right.variants["wrong_sites"]
 
 
 def test_a_locator_is_told_what_labelled_reports_showed_of_phones(right: Deployment) -> None:
     """And beside it what it is told of these phones in any case."""
     plan = BatchConfig(
-        model=MODEL, size=4, seed=1, conditions={"M4": 1.0}, realism=DomainRandomizationConfig(cells_max=(2,))
+        model=MODEL, size=4, seed=1, conditions={"wrong_sites": 1.0}, realism=DomainRandomizationConfig(cells_max=(2,))
     )
-    assert BatchDataset([right], plan)[0].believed == replace(right.models["M4"], cells_max=2)
-    recipe = LocatorTrainingConfig(training=OptimizationConfig(validation=8), conditions={"M0": 1.0, "M4": 1.0})
+    assert BatchDataset([right], plan)[0].believed == replace(right.models["wrong_sites"], cells_max=2)
+    recipe = LocatorTrainingConfig(
+        training=OptimizationConfig(validation=8), conditions={"exact": 1.0, "wrong_sites": 1.0}
+    )
     told = {batch.condition: batch.believed for batch in LocatorDataModule(recipe, [right], [right]).validation}
     assert told == dict(right.models)
 
 
 def test_what_was_learned_is_kept(wrong: Deployment, right: Deployment, stages: StageCache) -> None:
     made = sorted(stages.root.iterdir())
-    again = mended(wrong, ("M0", "M4"), PLAN, MODEL, None, {"town": "toy"}, 3, stages)
+    again = mended(wrong, ("exact", "wrong_sites"), PLAN, MODEL, None, {"town": "toy"}, 3, stages)
     assert dict(again.models) == dict(right.models)
-    assert torch.equal(again.given("M4").radio.gain, right.given("M4").radio.gain)
+    assert torch.equal(again.given("wrong_sites").radio.gain, right.given("wrong_sites").radio.gain)
     assert sorted(stages.root.iterdir()) == made
     assert len(list(stages.root.glob("mended-*"))) == 2
 
@@ -109,15 +111,15 @@ def test_an_untrained_locator_of_such_maps_is_grid_bayes_on_them(wrong: Deployme
     """Error bars of the map put right are in its evidence, and its heatmap is the posterior's sums over patches."""
     generator = torch.Generator().manual_seed(5)
     reports, position = wrong.from_map(96, MODEL, generator)
-    given = wrong.given("M4")
+    given = wrong.given("wrong_sites")
     learned = SiteAdaptation(
-        LocalizationProblem(given.radio, given.prior, MODEL, wrong.said(reports, "M4"), position), given
+        LocalizationProblem(given.radio, given.prior, MODEL, wrong.said(reports, "wrong_sites"), position), given
     )
-    config = LocatorConfig(patches=8, width=16, pixel_width=4, depth=1, radio_depth=1, mended=True)
+    config = LocatorConfig(patches=8, width=16, pixel_width=4, depth=1, radio_depth=1, corrected_maps=True)
     asked, _ = wrong.from_map(16, MODEL, generator)
-    asked = learned.read(wrong.said(asked, "M4"))
-    locator, plain = (Locator(c, MODEL).eval() for c in (config, replace(config, mended=False)))
-    bayes = learned.mended.bayes
+    asked = learned.read(wrong.said(asked, "wrong_sites"))
+    locator, plain = (Locator(c, MODEL).eval() for c in (config, replace(config, corrected_maps=False)))
+    bayes = learned.corrected.bayes
     expected = grid_posterior(asked, bayes.radio, given.prior, bayes.model, learned.place.power_dbm, map_error=True)
     by_patch = expected.unflatten(1, (8, -1)).unflatten(-1, (8, -1)).sum((2, 4)).flatten(1)
     with torch.no_grad():
@@ -145,10 +147,10 @@ def test_fixes_are_left_alone_where_labelled_reports_say_so(wrong: Deployment, k
     reports, position = wrong.from_map(40, MODEL, generator)
     masts = (*SITES[1:], SITES[0]) if knows else SITES
     given = replace(wrong.maps, radio=FreeSpace(masts, size=wrong.tile.size).radio_map(wrong.maps.radio.grid))
-    place = LocalizationProblem(given.radio, given.prior, MODEL, reports.tier("T1"), position)
+    place = LocalizationProblem(given.radio, given.prior, MODEL, reports.tier("rsrp_ta"), position)
     sure = RobustGridBayes(given.radio, MODEL)
     learned = SiteAdaptation(place, given)
-    vars(learned)["mended"] = MapCorrection(sure, place, None, 0.0, sure, place.labelled(slice(20, None)), 0.0)
+    vars(learned)["corrected"] = MapCorrection(sure, place, None, 0.0, sure, place.labelled(slice(20, None)), 0.0)
     locator = Knowing(LocatorConfig(patches=16, width=16, pixel_width=4, depth=1, radio_depth=1), MODEL).eval()
     locator.true = wrong.maps if knows else None
     with torch.no_grad():

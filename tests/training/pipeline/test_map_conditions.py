@@ -35,43 +35,43 @@ def maps(condition: str, tile: Tile, stages: StageCache) -> TileMaps:  # noqa: F
 def test_each_condition_is_wrong_in_its_own_way(tile: Tile, tmp_path: Path) -> None:  # noqa: F811
     stages = StageCache(tmp_path / "data")
     found = {condition: maps(condition, tile, stages) for condition in CONDITIONS}
-    exact = found["M0"]
-    both = found["M1"].radio.known & exact.radio.known
-    noise = (to_db(found["M1"].radio.gain[both]) - to_db(exact.radio.gain[both])).abs().mean()
+    exact = found["exact"]
+    both = found["few_rays"].radio.known & exact.radio.known
+    noise = (to_db(found["few_rays"].radio.gain[both]) - to_db(exact.radio.gain[both])).abs().mean()
     assert 0.1 < float(noise) < 10
-    assert float(found["M1"].radio.relative_error[both].mean()) > float(exact.radio.relative_error[both].mean())
-    for same in ("M0", "M1", "M2", "M4", "M5"):
+    assert float(found["few_rays"].radio.relative_error[both].mean()) > float(exact.radio.relative_error[both].mean())
+    for same in ("exact", "few_rays", "wrong_materials", "wrong_sites", "no_radio_map"):
         assert torch.equal(found[same].prior, exact.prior)
-    assert not torch.equal(found["M3"].buildings[0], exact.buildings[0])
-    assert not torch.equal(found["M2"].buildings[2:], exact.buildings[2:])
-    assert torch.equal(found["M2"].buildings[:2], exact.buildings[:2])
-    height = [site.position[2] for site in found["M4"].radio.sites]
+    assert not torch.equal(found["wrong_buildings"].buildings[0], exact.buildings[0])
+    assert not torch.equal(found["wrong_materials"].buildings[2:], exact.buildings[2:])
+    assert torch.equal(found["wrong_materials"].buildings[:2], exact.buildings[:2])
+    height = [site.position[2] for site in found["wrong_sites"].radio.sites]
     assert height != [site.position[2] for site in SITES]
-    assert [s.position[:2] for s in found["M4"].radio.sites] == [s.position[:2] for s in SITES]
-    assert not found["M5"].radio.known.any()
-    assert found["M5"].radio.sites == SITES
+    assert [s.position[:2] for s in found["wrong_sites"].radio.sites] == [s.position[:2] for s in SITES]
+    assert not found["no_radio_map"].radio.known.any()
+    assert found["no_radio_map"].radio.sites == SITES
     for condition, given in found.items():
         there, its = assumed_deployment(condition, tile, SITES, PLAN, stages, seed=1)
         assert its == given.radio.sites
         assert torch.equal(TileMaps.of(there, given.radio).buildings, given.buildings)
-    torch.testing.assert_close(found["M5"].radio.elevation, exact.radio.elevation)
+    torch.testing.assert_close(found["no_radio_map"].radio.elevation, exact.radio.elevation)
 
 
 @pytest.mark.slow
 def test_a_map_is_traced_once(tile: Tile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
     stages = StageCache(tmp_path / "data")
-    first = maps("M4", tile, stages)
+    first = maps("wrong_sites", tile, stages)
     monkeypatch.setattr("training.pipeline.map_conditions.open_simulator", None)
-    again = maps("M4", tile, stages)
+    again = maps("wrong_sites", tile, stages)
     assert torch.equal(first.radio.gain, again.radio.gain)
 
 
 @pytest.mark.slow
 def test_maps_are_traced_anew_on_the_place_that_is_believed(tile: Tile, tmp_path: Path) -> None:  # noqa: F811
     stages = StageCache(tmp_path / "data")
-    exact = maps("M0", tile, stages)
-    believed = maps("M4", tile, stages).radio.sites
-    masts = map_factory("M4", tile, SITES, PLAN, stages, seed=1)
+    exact = maps("exact", tile, stages)
+    believed = maps("wrong_sites", tile, stages).radio.sites
+    masts = map_factory("wrong_sites", tile, SITES, PLAN, stages, seed=1)
     assert masts.least == pytest.approx([tile.standing(4.0, 4.0), tile.standing(-16.0, 16.0)])
     up = [right.position[2] - wrong.position[2] for right, wrong in zip(SITES, believed, strict=True)]
     again = masts.trace(with_height_offsets(believed, up), 1.0)
@@ -79,16 +79,16 @@ def test_maps_are_traced_anew_on_the_place_that_is_believed(tile: Tile, tmp_path
     assert not torch.equal(again.gain, exact.radio.gain)  # rays of its own
     assert torch.equal(again.los, exact.radio.los)
     assert not torch.equal(masts.trace(believed, 1.0).los, exact.radio.los)
-    wrong = maps("M3", tile, stages).radio
-    twin = map_factory("M3", tile, SITES, PLAN, stages, seed=1).trace(wrong.sites, 0.1)
+    wrong = maps("wrong_buildings", tile, stages).radio
+    twin = map_factory("wrong_buildings", tile, SITES, PLAN, stages, seed=1).trace(wrong.sites, 0.1)
     assert torch.equal(twin.los, wrong.los)
     assert not torch.equal(twin.los, exact.radio.los)
-    with pytest.raises(UelError, match="M0 to M4"):
-        map_factory("M5", tile, SITES, PLAN, stages, seed=1)
+    with pytest.raises(UelError, match="exact to wrong_sites"):
+        map_factory("no_radio_map", tile, SITES, PLAN, stages, seed=1)
 
 
 def test_unknown_conditions_and_impossible_plans_are_refused(tile: Tile, tmp_path: Path) -> None:  # noqa: F811
-    with pytest.raises(UelError, match="M0, M1"):
+    with pytest.raises(UelError, match="exact, few_rays"):
         maps("M9", tile, StageCache(tmp_path))
     with pytest.raises(UelError, match="few rays"):
         MapConditionConfig(few_rays=10**9)

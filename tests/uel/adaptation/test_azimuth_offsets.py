@@ -25,7 +25,7 @@ def place(world, tier: str, wrong: torch.Tensor, count: int = 256) -> Localizati
     return LocalizationProblem(world.maps.radio, world.maps.prior, model, reports.turned(wrong), position)
 
 
-@pytest.mark.parametrize("tier", ["T2", "T3a"])
+@pytest.mark.parametrize("tier", ["rsrp_ta_azimuth", "rsrp_toa_aoa"])
 def test_turned_antennas_are_found(world, tier: str) -> None:
     found = azimuth_offset_deg(place(world, tier, WRONG))
     # Angles err by 5 degrees in sight and come from some 60 phones a cell: half a degree, twice that seldom.
@@ -33,19 +33,19 @@ def test_turned_antennas_are_found(world, tier: str) -> None:
 
 
 def test_what_is_right_stays(world) -> None:
-    assert not azimuth_offset_deg(place(world, "T2", torch.zeros(4))).any()
-    assert not azimuth_offset_deg(place(world, "T1", WRONG)).any()  # no angles, no turns
+    assert not azimuth_offset_deg(place(world, "rsrp_ta_azimuth", torch.zeros(4))).any()
+    assert not azimuth_offset_deg(place(world, "rsrp_ta", WRONG)).any()  # no angles, no turns
 
 
 def test_little_data_turns_nothing(world) -> None:
-    few = place(world, "T2", torch.full((4,), 3.0), count=2)
+    few = place(world, "rsrp_ta_azimuth", torch.full((4,), 3.0), count=2)
     assert not azimuth_offset_deg(few).any()
 
 
 def test_angles_are_read_anew(world) -> None:
-    reports = place(world, "T3a", WRONG).fingerprints
+    reports = place(world, "rsrp_toa_aoa", WRONG).fingerprints
     straight = reports.turned(-WRONG)
-    off = (straight.aoa_deg - place(world, "T3a", torch.zeros(4)).fingerprints.aoa_deg + 180) % 360 - 180
+    off = (straight.aoa_deg - place(world, "rsrp_toa_aoa", torch.zeros(4)).fingerprints.aoa_deg + 180) % 360 - 180
     assert off.abs().max() < 1e-3
     assert torch.equal(straight.has_aoa, reports.has_aoa)
     assert not straight.aoa_deg[~reports.has_aoa].any()

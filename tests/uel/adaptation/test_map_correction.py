@@ -70,7 +70,7 @@ def test_a_wall_that_the_map_does_not_know_is_found_in_the_levels() -> None:
     assert float((left / error).square().mean()) < 3.0  # error bars that mean something: 1 if they were exact
     exact = lambda r: grid_posterior(r, true, place.prior, MODEL, place.power_dbm)  # noqa: E731
     limit, robust, mended = (
-        mean_error(place, posterior, true, "T0")
+        mean_error(place, posterior, true, "rsrp")
         for posterior in (
             exact,
             lambda r: fit_robust(place).posterior(r, place),
@@ -92,7 +92,9 @@ def test_a_sight_that_is_wrong_is_not_taken_at_its_word() -> None:
     assert model.missed_sight == 0  # there is nothing that the map calls blocked
     assert model.azimuth_noise_deg == MODEL.azimuth_noise_deg
     assert fitted.model.azimuth_noise_deg > MODEL.azimuth_noise_deg  # the other way to explain it
-    mended, robust = (mean_error(place, lambda r, b=b: b.posterior(r, place), true, "T2") for b in (found, fitted))
+    mended, robust = (
+        mean_error(place, lambda r, b=b: b.posterior(r, place), true, "rsrp_ta_azimuth") for b in (found, fitted)
+    )
     assert mended < robust
 
 

@@ -102,7 +102,7 @@ def test_labelled_reports_teach_heights_beside_azimuths(place: LocalizationProbl
     maps = TileMaps(given, torch.zeros(2, *given.grid.shape), torch.ones(given.grid.shape))
     learned = SiteAdaptation(turned, maps, tracer())
     assert learned.raised_by == pytest.approx(WRONG, abs=2 * FINEST)
-    right = learned.right(learned.mended.bayes).radio
+    right = learned.right(learned.corrected.bayes).radio
     assert heights(right) == pytest.approx(learned.raised_by)
     assert [round(cell.azimuth_deg) for _, cell in cells_of(right.sites)] == pytest.approx([0, -15 % 360, 0, 0], abs=2)
     assert "masts raised: 0 by +" in str(learned)

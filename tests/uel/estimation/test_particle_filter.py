@@ -89,7 +89,7 @@ def test_standing_levels_say_once_what_they_say() -> None:
     """Levels repeat: with levels alone, twenty reports know what one knows; ranges and azimuths add up."""
     reports, position, _, radio = world(0.0, 6, 20)
     prior, power = torch.ones(radio.grid.shape), reference_power_dbm(radio.sites)  # type: ignore[attr-defined]
-    levels = reports.tier("T0")
+    levels = reports.tier("rsrp")
     assert bool((reports.rsrp_dbm == reports.rsrp_dbm[:, :1]).all())
     one = grid_posterior(levels[:, 0], radio, prior, ALONG, power)  # type: ignore[arg-type]
     stands = lambda r: CorrelatedFadingLikelihood(r, radio, prior, ALONG).standing()  # noqa: E731  # type: ignore[arg-type]
@@ -120,7 +120,7 @@ def test_two_reports_are_as_likely_as_by_their_joint_law(heard: tuple[bool, bool
     model = replace(ALONG, level_outliers=outliers)
     place = torch.tensor([[[-30.0, 14.0], [-18.0, 14.0]]])
     power = reference_power_dbm(radio.sites)
-    seen = model.observe(radio.truth(place), power, seed(3)).tier("T0")
+    seen = model.observe(radio.truth(place), power, seed(3)).tier("rsrp")
     level = torch.tensor([[[-112.0], [-101.0]]])
     reports = replace(seen, rsrp_dbm=level, heard=torch.tensor([[[heard[0]], [heard[1]]]]))
     evidence = CorrelatedFadingLikelihood(reports, radio, torch.ones(radio.grid.shape), model, map_error=True)

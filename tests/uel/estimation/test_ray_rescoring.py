@@ -19,8 +19,6 @@ from uel.estimation.ray_rescoring import (
     RayRescoringConfig,
     _along_lines,
     _slope,
-    climb,
-    descended,
     fit_ray_noise,
     rescore_with_rays,
 )
@@ -50,7 +48,7 @@ def noisy(maps: TileMaps, spread_db: float, seed: int = 0) -> TileMaps:
 def fixed(maps: TileMaps, patches: int, count: int, world: Deployment) -> tuple[Fix, PatchSortedMap, Reports, Tensor]:
     """What a locator that believes a map says of phones of the true world, by levels alone."""
     reports, position = world.from_map(count, MODEL, torch.Generator().manual_seed(3))
-    reports = reports.tier("T0")
+    reports = reports.tier("rsrp")
     with torch.no_grad():
         fix = Locator(replace(SMALL, patches=patches), MODEL)(reports, maps)
     return fix, PatchSortedMap.of(maps, patches), reports, position
@@ -83,44 +81,6 @@ def test_untraced_patches_keep_their_probability(world: Deployment) -> None:
     assert bool(changed.any(1).all())
     torch.testing.assert_close(got.log_heatmap.exp().sum(1), torch.ones(4), atol=1e-4, rtol=0)
     assert torch.equal(got.mean, fix.mean)
-
-
-def test_hypotheses_are_moved_uphill(world: Deployment) -> None:
-    maps = noisy(world.maps, 4.0)
-    fix, fine, reports, _ = fixed(maps, 16, 6, world)
-    plan = RayRescoringConfig(hypotheses=8, starts=3, steps=5)
-    got = rescore_with_rays(fix, reports, fine, maps, MODEL, SPACE, plan)
-    off = (got.mean - fix.mean).norm(dim=-1)
-    assert bool(((off > 0).sum(1) <= 3).all())
-    assert int((off > 0).sum()) >= 9
-    assert float(off.max()) <= 5 * plan.stride + 1e-3
-    for n in range(6):
-        one, moved = reports[n : n + 1], off[n] > 0
-        low, high = (_along_lines(one, f.mean[n][moved], maps, MODEL, SPACE) for f in (fix, got))
-        assert bool((high > low).all())
-
-
-def test_climbing_a_hill_ends_on_its_top_or_at_the_fence() -> None:
-    top = torch.tensor([10.0, -4.0])
-    hill = lambda at: -(at - top).square().sum(-1)  # noqa: E731
-    start = torch.tensor([[0.0, 0.0], [30.0, 5.0]])
-    free = climb(hill, start, lambda at: torch.ones(len(at), dtype=torch.bool), 40, 8.0)
-    torch.testing.assert_close(free, top.expand(2, 2), atol=0.05, rtol=0)
-    fenced = climb(hill, start, lambda at: at[:, 0] < 6.0, 40, 8.0)
-    assert float(fenced[0, 0]) < 6.0
-    assert float(fenced[0, 0]) > 5.5
-    assert torch.equal(fenced[1], start[1])
-
-
-def test_descending_the_map_never_ends_lower_than_it_began(world: Deployment) -> None:
-    maps = noisy(world.maps, 3.0)
-    fix, _, reports, _ = fixed(maps, 16, 8, world)
-    got = descended(fix, reports, maps, MODEL)
-    assert float((got - fix.position).norm(dim=1).max()) > 1.0
-    for n in range(8):
-        one = reports[n : n + 1]
-        low, high = (_along_lines(one, p[n : n + 1], maps, MODEL, maps.radio) for p in (fix.position, got))
-        assert float(high) >= float(low)
 
 
 def canyon() -> tuple[Sionna, TileMaps]:

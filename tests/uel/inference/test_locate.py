@@ -86,7 +86,7 @@ def test_reports_of_a_track_are_taken_together(run, tmp_path, capsys):
     way = torch.stack([torch.linspace(-10.0, 80.0, 10), torch.full((10,), 20.0)], 1)
     generator = torch.Generator().manual_seed(2)
     maps = Run.open(run).maps
-    reports = ObservationModel().observe(maps.radio.truth(way), maps.power_dbm, generator).tier("T0")
+    reports = ObservationModel().observe(maps.radio.truth(way), maps.power_dbm, generator).tier("rsrp")
     file = tmp_path / "track.json"
     file.write_bytes(report_io.write(ReportSequence(torch.arange(10) * 1.0, reports)))
     alone = told([str(run), str(file)], capsys)
@@ -113,7 +113,7 @@ def test_labelled_reports_put_a_wrong_map_right(run, tmp_path, capsys):
         file = report_io.write(ReportSequence(torch.zeros(len(places[part])), said[part], at))
         (tmp_path / f"{name}.json").write_bytes(file)
     asked = [str(run), str(tmp_path / "asked.json"), "--refinement.entropy", "0"]
-    before, after = told(asked, capsys), told([*asked, "--labelled", str(tmp_path / "labelled.json")], capsys)
+    before, after = told(asked, capsys), told([*asked, "--labelled-reports", str(tmp_path / "labelled.json")], capsys)
     off = [torch.dist(torch.tensor(line["position"]), at) for line, at in zip(before, places[:20], strict=True)]
     left = [torch.dist(torch.tensor(line["position"]), at) for line, at in zip(after, places[:20], strict=True)]
     assert torch.stack(left).median() < 0.5 * torch.stack(off).median()
@@ -140,18 +140,18 @@ def test_labelled_reports_tell_how_high_masts_stand(run, tmp_path, caplog):
     said = ObservationModel().observe(low.radio_map(maps.radio.grid).truth(places), maps.power_dbm, generator)
     for name, at in (("labelled", places), ("asked", None)):
         (tmp_path / f"{name}.json").write_bytes(report_io.write(ReportSequence(torch.zeros(len(places)), said, at)))
-    files = {"report": tmp_path / "asked.json", "labelled": tmp_path / "labelled.json"}
+    files = {"report": tmp_path / "asked.json", "labelled_reports": tmp_path / "labelled.json"}
     with caplog.at_level("INFO"):
-        next(iter(located(LocateConfig(run=run, retrace=True, **files), tracer)))
+        next(iter(located(LocateConfig(run=run, fit_mast_heights=True, **files), tracer)))
     (told,) = [text for text in caplog.messages if "labelled reports" in text]
     raised = [part.split() for part in told.split("masts raised: ")[1].split(", ")]
     assert [(number, float(by)) for number, _, by, _ in raised] == [("1", pytest.approx(-6.5, abs=0.5))]
 
 
-@pytest.mark.parametrize("more", [["--retrace"], ["--restorer", "runs"]])
+@pytest.mark.parametrize("more", [["--fit-mast-heights"], ["--restorer", "runs"]])
 def test_heights_of_masts_and_restored_maps_need_labelled_reports(run, tmp_path, capsys, more):
     assert main(["locate", str(run), str(tmp_path / "asked.json"), *more]) == 2
-    assert "add --labelled" in capsys.readouterr().err
+    assert "add --labelled-reports" in capsys.readouterr().err
 
 
 def test_a_restored_map_is_what_labelled_reports_are_asked_about_too(run, tmp_path, caplog, monkeypatch):
@@ -166,7 +166,7 @@ def test_a_restored_map_is_what_labelled_reports_are_asked_about_too(run, tmp_pa
     monkeypatch.setattr(MapRestorer, "restored", lambda *_: maps.radio)
     for name, at in (("labelled", places), ("asked", None)):
         (tmp_path / f"{name}.json").write_bytes(report_io.write(replace(said, position=at)))
-    files = {"report": tmp_path / "asked.json", "labelled": tmp_path / "labelled.json", "restorer": tmp_path}
+    files = {"report": tmp_path / "asked.json", "labelled_reports": tmp_path / "labelled.json", "restorer": tmp_path}
     with pytest.raises(UelError, match=r"no restorer\.pt here"):
         LocateConfig(run=run, **files)
     MapRestorer(RestorerConfig(width=4, levels=2)).save(tmp_path)
@@ -190,7 +190,7 @@ def test_bad_labels_are_refused(run, tmp_path, capsys, content, more, expected):
     file.write_bytes(report_io.write(reports_at(Run.open(run), torch.zeros(1, 2))))
     if content:
         labels.write_text(f'{{"schema": "{report_io.SCHEMA}", "reports": {content}}}')
-    assert main(["locate", str(run), str(file), "--labelled", str(labels), *more]) == 2
+    assert main(["locate", str(run), str(file), "--labelled-reports", str(labels), *more]) == 2
     assert expected in capsys.readouterr().err
 
 

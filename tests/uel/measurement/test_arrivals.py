@@ -1,4 +1,5 @@
-"""Times and angles of arrival of every reported cell (tiers T3 and T3a): drawn as their law says, counted once."""
+"""Times and angles of arrival of every reported cell (tiers rsrp_toa and rsrp_toa_aoa): drawn as their law says,
+counted once."""
 
 import math
 from dataclasses import replace
@@ -29,7 +30,7 @@ def test_log_ex_gaussian_is_scipys() -> None:
 
 @pytest.mark.parametrize("los", [True, False])
 def test_times_of_arrival_obey_their_density(los: bool) -> None:
-    radio, model = one_pixel(*THREE, los=los), ObservationModel(tier="T3")
+    radio, model = one_pixel(*THREE, los=los), ObservationModel(tier="rsrp_toa")
     reports = observe(model, radio)
     assert torch.equal(reports.has_toa, reports.heard)
     excess = reports.toa * SPEED_OF_LIGHT - torch.tensor([math.hypot(*place) for place in THREE])
@@ -42,7 +43,7 @@ def test_times_of_arrival_obey_their_density(los: bool) -> None:
 
 @pytest.mark.parametrize("los", [True, False])
 def test_angles_of_arrival_obey_their_law(los: bool) -> None:
-    radio, model = one_pixel((0.0, -100.0), los=los), ObservationModel(tier="T3a", feature_dropout=0.4)
+    radio, model = one_pixel((0.0, -100.0), los=los), ObservationModel(tier="rsrp_toa_aoa", feature_dropout=0.4)
     reports = observe(model, radio)
     assert float(reports.has_aoa.float().mean()) == pytest.approx(0.6, abs=0.02)
     said = reports[reports.has_aoa[:, 0]]
@@ -50,13 +51,13 @@ def test_angles_of_arrival_obey_their_law(los: bool) -> None:
 
 
 def test_the_terms_of_cells_add_up() -> None:
-    radio, model = one_pixel(*THREE, los=False), ObservationModel(tier="T3a")
+    radio, model = one_pixel(*THREE, los=False), ObservationModel(tier="rsrp_toa_aoa")
     reports, power = observe(model, radio, count=6), reference_power_dbm(radio.sites)
     terms = model.log_likelihood(reports, radio, power)
     alone = torch.zeros_like(terms)
     for cell in range(3):
         only = torch.arange(3) == cell
-        part = replace(reports, has_toa=only.expand(6, 3), has_aoa=only.expand(6, 3)).tier("T3a")
+        part = replace(reports, has_toa=only.expand(6, 3), has_aoa=only.expand(6, 3)).tier("rsrp_toa_aoa")
         part = replace(part, has_timing_advance=part.has_timing_advance & False, has_azimuth=part.has_azimuth & False)
         alone += model.log_likelihood(part, radio, power)
     torch.testing.assert_close(terms[:, [RANGE, AZIMUTH]], alone[:, [RANGE, AZIMUTH]])
@@ -64,12 +65,12 @@ def test_the_terms_of_cells_add_up() -> None:
 
 def test_one_link_is_measured_once() -> None:
     """Where the serving cell's time or angle is known, its timing advance or azimuth is not counted again."""
-    radio, model = one_pixel(*THREE), ObservationModel(tier="T3a")
+    radio, model = one_pixel(*THREE), ObservationModel(tier="rsrp_toa_aoa")
     reports, power = observe(model, radio, count=50), reference_power_dbm(radio.sites)
     moved = replace(reports, timing_advance=reports.timing_advance + 3, azimuth_deg=reports.azimuth_deg * 0)
     terms = model.log_likelihood(reports, radio, power)
     assert torch.equal(terms, model.log_likelihood(moved, radio, power))
-    lesser = [model.log_likelihood(r.tier("T2"), radio, power) for r in (reports, moved)]
+    lesser = [model.log_likelihood(r.tier("rsrp_ta_azimuth"), radio, power) for r in (reports, moved)]
     assert not torch.equal(*lesser)
 
 
@@ -77,24 +78,26 @@ def test_what_more_is_asked_moves_no_number_of_what_there_was() -> None:
     radio, plain = one_pixel(*THREE), ObservationModel()
     power, truth = reference_power_dbm(radio.sites), radio.truth(torch.zeros(200, 2))
     ones, others = seeded(4), seeded(4)
-    less, more = plain.observe(truth, power, ones), replace(plain, tier="T3a").observe(truth, power, others)
+    less, more = plain.observe(truth, power, ones), replace(plain, tier="rsrp_toa_aoa").observe(truth, power, others)
     assert more.has_toa.any()
     for name, values in vars(less).items():
-        assert torch.equal(values, getattr(more.tier("T2"), name)), name
+        assert torch.equal(values, getattr(more.tier("rsrp_ta_azimuth"), name)), name
     assert torch.equal(ones.get_state(), others.get_state())
-    again = replace(plain, tier="T3a").observe(truth, power, others)
+    again = replace(plain, tier="rsrp_toa_aoa").observe(truth, power, others)
     assert not torch.equal(more.toa, again.toa)
 
 
 def test_tiers_are_known_by_name() -> None:
-    assert features_of("T0") == ()
-    assert features_of("T2") == ("timing_advance", "azimuth_deg")
-    reports = observe(ObservationModel(tier="T3a"), one_pixel(*THREE), count=5)
-    third = reports.tier("T3")
+    assert features_of("rsrp") == ()
+    assert features_of("rsrp_ta_azimuth") == ("timing_advance", "azimuth_deg")
+    reports = observe(ObservationModel(tier="rsrp_toa_aoa"), one_pixel(*THREE), count=5)
+    third = reports.tier("rsrp_toa")
     assert third.has_toa.all()
     assert not third.has_aoa.any()
     assert not third.aoa_deg.any()
-    with pytest.raises(UelError, match=r"T9[\s\S]*choose one of T0, T1, T2, T3, T3a"):
+    with pytest.raises(
+        UelError, match=r"T9[\s\S]*choose one of rsrp, rsrp_ta, rsrp_ta_azimuth, rsrp_toa, rsrp_toa_aoa"
+    ):
         reports.tier("T9")
 
 

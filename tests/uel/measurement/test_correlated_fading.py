@@ -168,7 +168,7 @@ def test_each_report_by_itself_has_the_law_it_had() -> None:
 
 
 def test_lost_and_padded_reports_hold_and_say_nothing() -> None:
-    radio, model = rough_map(), ObservationModel(report_dropout=0.25, tier="T3a")
+    radio, model = rough_map(), ObservationModel(report_dropout=0.25, tier="rsrp_toa_aoa")
     power, truth = reference_power_dbm(radio.sites), radio.truth(torch.zeros(4000, 2))
     valid = torch.arange(4000) % 2 == 0
     reports = model.observe(truth, power, seeded(0), valid)
@@ -204,17 +204,17 @@ def posterior_credibility(truth: ObservationModel, belief: ObservationModel, tie
 @pytest.mark.parametrize(
     ("case", "tier"),
     [
-        ("correlated", "T0"),
-        ("correlated", "T3"),
-        ("dropped", "T0"),
-        ("dropped", "T3a"),
-        ("correlated, dropped, strongest two", "T0"),
-        ("features dropped", "T3"),
-        ("features dropped", "T3a"),
+        ("correlated", "rsrp"),
+        ("correlated", "rsrp_toa"),
+        ("dropped", "rsrp"),
+        ("dropped", "rsrp_toa_aoa"),
+        ("correlated, dropped, strongest two", "rsrp"),
+        ("features dropped", "rsrp_toa"),
+        ("features dropped", "rsrp_toa_aoa"),
     ],
 )
 def test_regions_hold_the_truth_as_often_as_they_say(case: str, tier: str) -> None:
-    model = ObservationModel(sensitivity_dbm=-80.0, tier="T3a", **CASES[case])
+    model = ObservationModel(sensitivity_dbm=-80.0, tier="rsrp_toa_aoa", **CASES[case])
     share = posterior_credibility(model, model, tier)
     for region in (0.5, 0.9):
         inside = float((share <= region).double().mean())
@@ -224,24 +224,25 @@ def test_regions_hold_the_truth_as_often_as_they_say(case: str, tier: str) -> No
 
 def test_silence_taken_for_weakness_is_not_calibrated() -> None:
     model = ObservationModel(sensitivity_dbm=-80.0, cell_dropout=0.3)
-    share = posterior_credibility(model, replace(model, cell_dropout=0.0), "T0")
+    share = posterior_credibility(model, replace(model, cell_dropout=0.0), "rsrp")
     assert float((share <= 0.9).double().mean()) < 0.85
 
 
 def test_more_features_leave_less_in_doubt() -> None:
-    """Mean error of the posterior's mean, T2 against T3 against T3a, on the same reports."""
-    radio, model = radio_map(masts(*CORNERS[:4]), pixel=8.0), ObservationModel(tier="T3a")
+    """Mean error of the posterior's mean, rsrp_ta_azimuth against rsrp_toa against rsrp_toa_aoa, on the same
+    reports."""
+    radio, model = radio_map(masts(*CORNERS[:4]), pixel=8.0), ObservationModel(tier="rsrp_toa_aoa")
     prior, power, points = torch.ones(radio.grid.shape), reference_power_dbm(radio.sites), radio.grid.centres()
     pixel = draw_pixels(prior, 400)
     position = points.reshape(-1, 2)[pixel]
     reports = model.observe(radio.truth(position), power, seeded(1))
     error = {}
-    for tier in ("T2", "T3", "T3a"):
+    for tier in ("rsrp_ta_azimuth", "rsrp_toa", "rsrp_toa_aoa"):
         posterior = grid_posterior(reports.tier(tier), radio, prior, model, power)
         mean = (posterior[..., None] * points).sum((1, 2))
         error[tier] = float((mean - position).norm(dim=-1).mean())
-    assert error["T3"] < 0.8 * error["T2"]
-    assert error["T3a"] < error["T3"]
+    assert error["rsrp_toa"] < 0.8 * error["rsrp_ta_azimuth"]
+    assert error["rsrp_toa_aoa"] < error["rsrp_toa"]
 
 
 @pytest.mark.parametrize(

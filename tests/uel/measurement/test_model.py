@@ -98,9 +98,9 @@ def test_absent_features_and_tiers_say_nothing() -> None:
     position = radio.grid.centres().reshape(-1, 2)[:20]
     power = reference_power_dbm(radio.sites)
     reports = ObservationModel().observe(radio.truth(position), power, torch.Generator().manual_seed(0))
-    terms = ObservationModel().log_likelihood(reports.tier("T0"), radio, power)
+    terms = ObservationModel().log_likelihood(reports.tier("rsrp"), radio, power)
     assert (terms[:, [RANGE, AZIMUTH]] == 0).all()
-    assert (ObservationModel().log_likelihood(reports.tier("T1"), radio, power)[:, AZIMUTH] == 0).all()
+    assert (ObservationModel().log_likelihood(reports.tier("rsrp_ta"), radio, power)[:, AZIMUTH] == 0).all()
 
 
 def test_same_seed_same_reports() -> None:
@@ -208,7 +208,7 @@ def test_impossible_models_are_refused(wrong: dict[str, float]) -> None:
 # ---- both directions together ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("tier", ["T0", "T1", "T2"])
+@pytest.mark.parametrize("tier", ["rsrp", "rsrp_ta", "rsrp_ta_azimuth"])
 @pytest.mark.parametrize("case", ["open", "open, strongest two", "rough", "rough, dropout"])
 def test_regions_of_the_grid_posterior_hold_the_truth_as_often_as_they_say(case: str, tier: str) -> None:
     radio = rough_map(count=6, pixel=16.0) if "rough" in case else radio_map(masts(*CORNERS[:4]), pixel=16.0)
@@ -235,7 +235,7 @@ def test_a_wrong_model_is_not_calibrated() -> None:
     prior, power = torch.ones(radio.grid.shape), reference_power_dbm(radio.sites)
     pixel = draw_pixels(prior, 500)
     truth = radio.truth(radio.grid.centres().reshape(-1, 2)[pixel])
-    reports = ObservationModel().observe(truth, power, torch.Generator().manual_seed(7)).tier("T0")
+    reports = ObservationModel().observe(truth, power, torch.Generator().manual_seed(7)).tier("rsrp")
     share = credibility(grid_posterior(reports, radio, prior, ObservationModel(shadowing_db=4.0), power), pixel, 8)
     assert float((share <= 0.9).double().mean()) < 0.8
 

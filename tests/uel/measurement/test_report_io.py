@@ -53,7 +53,7 @@ def test_what_is_written_is_read_again():
     generator = torch.Generator().manual_seed(0)
     places = (torch.rand(20, 2, generator=generator) - 0.5) * 200
     truth = radio.truth(places)
-    reports = ObservationModel(tier="T3a").observe(truth, reference_power_dbm(radio.sites), generator)
+    reports = ObservationModel(tier="rsrp_toa_aoa").observe(truth, reference_power_dbm(radio.sites), generator)
     assert reports.heard.any(-1).all()
     written = report_io.write(ReportSequence(torch.arange(20) * 0.5, reports))
     again = report_io.read(written, 3)

@@ -94,14 +94,14 @@ def test_cells_come_by_their_level_and_the_others_are_zero(
 def test_a_phone_that_says_nothing_shows_buildings_alone(
     world: Deployment, phones: tuple[Reports, torch.Tensor]
 ) -> None:
-    reports = phones[0].tier("T0")
+    reports = phones[0].tier("rsrp")
     none = replace(reports, heard=torch.zeros_like(reports.heard), rsrp_dbm=torch.zeros_like(reports.rsrp_dbm))
     assert not shown(world, none).any()
     assert not shown(world, reports)[:, :, RESIDUAL:].any()
 
 
 def test_times_and_angles_of_all_cells_are_shown(world: Deployment) -> None:
-    model = replace(MODEL, tier="T3a")
+    model = replace(MODEL, tier="rsrp_toa_aoa")
     reports = world.from_map(8, model, torch.Generator().manual_seed(2))[0]
     told = shown(world, reports, model)
     assert torch.equal(told[:, :4, HAS_RANGE, 0, 0].sum(1), reports.has_toa.sum(1).float())

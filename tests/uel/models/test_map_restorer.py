@@ -110,15 +110,15 @@ def test_what_is_learned_is_the_law_of_levels(level: float) -> None:
 def learned(world: Deployment, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A network that saw three stained maps of the toy world, validated on another."""
     out = tmp_path_factory.mktemp("restorer")
-    train = [replace(world, variants={"M0": world.maps, "M1": stained(world.maps, seed)}) for seed in range(3)]
-    validate = [replace(world, variants={"M1": stained(world.maps, 7)})]
+    train = [replace(world, variants={"exact": world.maps, "few_rays": stained(world.maps, seed)}) for seed in range(3)]
+    validate = [replace(world, variants={"few_rays": stained(world.maps, 7)})]
     plan = MapRestorerTrainingConfig(steps=150, batch=4, learning_rate=1e-2, network=SMALL)
     fit_restorer(plan, train, validate, MODEL, 1, out)
     return out
 
 
 def test_other_stains_of_the_same_kind_are_taken_out(world: Deployment, learned: Path) -> None:
-    given, restored = json.loads((learned / "restorer.json").read_text())["M1"]
+    given, restored = json.loads((learned / "restorer.json").read_text())["few_rays"]
     exact = math.log(MODEL.shadowing_db * math.sqrt(2 * math.pi * math.e))
     assert restored - exact < 0.2 * (given - exact)
     network = MapRestorer.load(learned)
@@ -134,7 +134,7 @@ def test_other_stains_of_the_same_kind_are_taken_out(world: Deployment, learned:
 def test_killed_it_goes_on_to_the_same_network(
     world: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    worlds = [replace(world, variants={"M1": stained(world.maps, 1)})]
+    worlds = [replace(world, variants={"few_rays": stained(world.maps, 1)})]
     plan, whole, killed = (
         MapRestorerTrainingConfig(steps=7, batch=2, network=SMALL),
         tmp_path / "whole",
@@ -167,7 +167,7 @@ def test_error_bars_are_what_nobody_can_tell_from_the_map(world: Deployment, tmp
     radio, generator = world.maps.radio, torch.Generator().manual_seed(4)
     noise = 12.0 * torch.randn(radio.gain.shape, generator=generator)
     rough = replace(world.maps, radio=replace(radio, gain=radio.gain * from_db(noise)))
-    there = replace(world, maps=rough, variants={"M1": world.maps})
+    there = replace(world, maps=rough, variants={"few_rays": world.maps})
     fit_restorer(
         MapRestorerTrainingConfig(steps=80, batch=4, learning_rate=1e-2, network=SMALL),
         [there],
@@ -204,8 +204,8 @@ def test_a_restored_map_is_believed_only_if_labelled_reports_bear_it_out(world: 
     given = true if right else wrong
     learned = SiteAdaptation(place(world, given), given, restorer=network)
     assert learned.restored is not right
-    assert learned.mended.likely >= SiteAdaptation(place(world, given), given).mended.likely
-    torch.testing.assert_close(learned.mended.bayes.radio.gain, true.radio.gain)
+    assert learned.corrected.likely >= SiteAdaptation(place(world, given), given).corrected.likely
+    torch.testing.assert_close(learned.corrected.bayes.radio.gain, true.radio.gain)
     assert ("map restored" in str(learned)) is not right
 
 
