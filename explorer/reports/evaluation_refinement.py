@@ -13,8 +13,8 @@ KINDS = ("locator_refined", "locator_ray_rescored")
 NOTE = (
     "*Closed* is the share of what separates the locator from the limit that a refinement closes (map truth; negative "
     "where it makes things worse). `re-scored by rays` answers for the first phones alone, and is compared with the "
-    "locator on these. CPU is of one fix in all, the locator's own part in it. Under wrong_buildings and wrong_sites a ray tracer "
-    "would have the same wrong buildings or masts as the map and could not correct it: it is not asked there."
+    "locator on these. CPU is of one fix in all, the locator's own part in it. Under wrong_buildings and wrong_sites a "
+    "ray tracer would have the same wrong buildings or masts as the map and could not correct it: it is not asked there."
 )
 TRIGGER = "\n\nThe same with a trigger: only fixes whose heatmap has so much entropy are refined on the map.\n\n"
 
