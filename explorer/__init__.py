@@ -1,5 +1,5 @@
-"""Look: pure functions from results to pictures, and the report of a run."""
+"""Reports and pictures of results, and the web app that shows them."""
 
-from explorer.reports.run import write
+from explorer.reports.run import write_run_report as write
 
 __all__ = ["write"]

@@ -12,8 +12,8 @@ RGB = tuple[int, int, int]
 # Okabe and Ito's palette, without black: a category keeps its colour on white and on black.
 VERMILION, BLUE, GREEN, ORANGE = (213, 94, 0), (0, 114, 178), (0, 158, 115), (230, 159, 0)
 SKY, PURPLE, YELLOW, GREY = (86, 180, 233), (204, 121, 167), (240, 228, 66), (153, 153, 153)
-CATEGORIES: tuple[RGB, ...] = (ORANGE, SKY, GREEN, VERMILION, BLUE, PURPLE, YELLOW, GREY)
-TRUTH, LOCATOR, LIMIT, REFINED = YELLOW, VERMILION, SKY, PURPLE
+CATEGORY_COLOURS: tuple[RGB, ...] = (ORANGE, SKY, GREEN, VERMILION, BLUE, PURPLE, YELLOW, GREY)
+TRUTH_COLOUR, LOCATOR_COLOUR, LIMIT_COLOUR, REFINED_COLOUR = YELLOW, VERMILION, SKY, PURPLE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +35,7 @@ class Theme:
     """faint lines"""
 
 
-LIGHT = Theme(
+LIGHT_THEME = Theme(
     name="light",
     ink="#202124",
     paper=(255, 255, 255),
@@ -50,7 +50,7 @@ LIGHT = Theme(
     veil=150.0,
     grid="rgba(0,0,0,0.12)",
 )
-DARK = Theme(
+DARK_THEME = Theme(
     name="dark",
     ink="#e8eaed",
     paper=(14, 17, 23),
@@ -67,27 +67,27 @@ DARK = Theme(
 )
 
 
-THEMES = (LIGHT, DARK)
+THEMES = (LIGHT_THEME, DARK_THEME)
 
 
 def theme_of(name: str | None) -> Theme:
     """The theme by name; light unless it is dark."""
-    return DARK if name == "dark" else LIGHT
+    return DARK_THEME if name == "dark" else LIGHT_THEME
 
 
-def scaled(values: Float[np.ndarray, "*n"], scale: str, low: float, high: float) -> UInt8[np.ndarray, "*n 3"]:
+def apply_colour_map(values: Float[np.ndarray, "*n"], scale: str, low: float, high: float) -> UInt8[np.ndarray, "*n 3"]:
     """Colours of values on one of matplotlib's scales; beyond its ends they stay at the end."""
     share = np.clip((values - low) / max(high - low, 1e-9), 0.0, 1.0)
     return np.round(255 * colormaps[scale](share)[..., :3]).astype(np.uint8)
 
 
-def css(colour: Sequence[int | float], alpha: float = 1.0) -> str:
+def css_colour(colour: Sequence[int | float], alpha: float = 1.0) -> str:
     """As browsers write it."""
     red, green, blue = (round(c) for c in colour)
     return f"rgba({red},{green},{blue},{alpha:g})"
 
 
-def gradient(scale: str, steps: int = 12) -> str:
+def css_gradient(scale: str, steps: int = 12) -> str:
     """A scale from left to right, as a CSS background."""
-    stops = scaled(np.linspace(0, 1, steps), scale, 0.0, 1.0)
-    return f"linear-gradient(90deg, {', '.join(css(c) for c in stops.tolist())})"
+    stops = apply_colour_map(np.linspace(0, 1, steps), scale, 0.0, 1.0)
+    return f"linear-gradient(90deg, {', '.join(css_colour(c) for c in stops.tolist())})"

@@ -24,9 +24,8 @@ def demo(args: Sequence[str]) -> int:
     config = load(DemoConfig, "demo", args)
     folder = run(config)
     save(config, folder / "config.yaml")
-    from explorer.reports.run import write
 
-    write(folder)
+    write_calibration_report(folder)
     print(folder)
     return 0
 
@@ -42,9 +41,9 @@ def build(args: Sequence[str]) -> int:
         for folder, files in wrong.items():
             print(f"{folder}: {'as it was built' if not files else 'differs: ' + ', '.join(files)}")
         return 1 if any(wrong.values()) else 0
-    from explorer.reports.tile import finish
+    from explorer.reports.tile import complete_report
 
-    built = build_tiles(config, lambda tile, told: finish(tile, told, _inspect(tile, config.render)))
+    built = build_tiles(config, lambda tile, told: complete_report(tile, told, _inspect(tile, config.render)))
     for source, tile, seconds in built:
         print(f"{seconds:6.1f} s  {source}: {tile if isinstance(tile, UelError) else tile.folder}")
         if not isinstance(tile, UelError):
@@ -73,12 +72,11 @@ def place(args: Sequence[str]) -> int:
 
 def radio_map(args: Sequence[str]) -> int:
     """Radio maps of tiles: gain with its error, delays, angles, SINR, throughput; checked against traced paths."""
-    from explorer.reports.radio_map import write
     from sim_bridge.commands.radio_map import RadioMapConfig, lines, make_maps
     from uel.config import load
 
     for folder, told in make_maps(load(RadioMapConfig, "map", args)):
-        write(folder)
+        write_calibration_report(folder)
         print("\n".join(lines(folder, told)))
     return 0
 
@@ -100,7 +98,7 @@ def survey(args: Sequence[str]) -> int:
         print(*export_survey(config), sep="\n")
         return 0
     if config.report:
-        print(survey_report.write(config.out, config.tiles))
+        print(survey_report.write_survey_report(config.out, config.tiles))
         return 0
     if config.engine == "slurm" and not config.unit:
         print(shlex.join(["sbatch", str(write_job(config))]))
@@ -110,21 +108,21 @@ def survey(args: Sequence[str]) -> int:
         print(f"unit {failure.number} failed: {failure.text}", file=sys.stderr)
     print(config.out)
     if finished(config):
-        print(survey_report.refresh(config.out, config.tiles))
+        print(survey_report.refresh_survey_report(config.out, config.tiles))
     return 1 if failures else 0
 
 
 def train(args: Sequence[str]) -> int:
     """A locator out of many tiles, masts and wrong maps; once, or for each combination of a sweep."""
-    from explorer.reports.train import pictures, write
+    from explorer.reports.train import validation_pictures
     from training.commands import sweep
     from training.commands.train import TrainConfig, run
     from uel.config import load
 
     def once(values: Sequence[str]) -> Path | None:
-        folder = run(load(TrainConfig, "train", values), pictures)
+        folder = run(load(TrainConfig, "train", values), validation_pictures)
         if folder is not None:  # of several processes the first one writes
-            write(folder)
+            write_calibration_report(folder)
             print(folder)
         return folder
 
@@ -145,7 +143,6 @@ def train(args: Sequence[str]) -> int:
 
 def evaluate(args: Sequence[str]) -> int:
     """Judge a run by a protocol: all conditions, all baselines, beside the physical limit of the same data."""
-    from explorer.reports.evaluation import write
     from training.evaluation.protocol import EvalConfig
     from training.evaluation.runner import run_protocol
     from uel.config import load
@@ -153,26 +150,25 @@ def evaluate(args: Sequence[str]) -> int:
     # A protocol is a config file of this verb, by the name that people give it.
     own = [re.sub(r"^--protocol(?=$|=)", "--config", arg) for arg in args]
     folder = run_protocol(load(EvalConfig, "eval", own))
-    print(write(folder))
+    print(write_calibration_report(folder))
     return 0
 
 
 def ablate(args: Sequence[str]) -> int:
     """Full ray tracing against precomputed maps in the loss, on a new tile with few labels; --quick in minutes."""
-    from explorer.reports.ablation import write
     from training.ablation.grid import AblateConfig
     from training.ablation.runner import ablate as run
     from uel.config import load
 
     own = ["--config=ablate/quick" if arg == "--quick" else arg for arg in args]
-    print(write(run(load(AblateConfig, "ablate", own))))
+    print(write_calibration_report(run(load(AblateConfig, "ablate", own))))
     return 0
 
 
 def locate(args: Sequence[str]) -> int:
     """Where a phone is that sent these reports, by a run's locator; --geojson writes candidates and regions, too."""
     from uel.config import load
-    from uel.inference.locate import LocateConfig
+    from uel.inference.config import LocateConfig
     from uel.inference.locate import locate as located
 
     def tracer(tile, sites, rays):
@@ -190,7 +186,7 @@ def locate(args: Sequence[str]) -> int:
 def export(args: Sequence[str]) -> int:
     """Write a run's locator on a tile as a file that PyTorch runs without this library (torch.export)."""
     from uel.config import load
-    from uel.inference.torch_export import ExportConfig
+    from uel.inference.config import ExportConfig
     from uel.inference.torch_export import export as exported
 
     print(exported(load(ExportConfig, "export", args)))
@@ -199,13 +195,13 @@ def export(args: Sequence[str]) -> int:
 
 def calibrate(args: Sequence[str]) -> int:
     """Materials and antennas out of measured levels, with their widths: a corrected tile, and how much it helps."""
-    from explorer.reports.calibration import write
+    from explorer.reports.calibration import write_calibration_report
     from training.calibration.run import run
     from training.calibration.setup import CalibrateConfig
     from uel.config import load
 
     folder = run(load(CalibrateConfig, "calibrate", args))
-    print(write(folder))
+    print(write_calibration_report(folder))
     return 0
 
 

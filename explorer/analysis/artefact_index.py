@@ -9,26 +9,38 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from uel.core.io import file_hash
 from uel.errors import UelError
-from uel.geo.tile import file_hash
-from uel.results.ablation import read_table
+from uel.results.ablation import read_ablation_table
 
 ArtefactKind = Literal["run", "tile", "map", "survey"]
-MARKS: dict[ArtefactKind, str] = {
+MARKER_FILES: dict[ArtefactKind, str] = {
     "run": "artefacts.json",
     "tile": "tile.json",
     "map": "radiomap.zarr/zarr.json",
     "survey": "survey.json",
 }
-COMMANDS: dict[ArtefactKind, str] = {
+MAKE_COMMANDS: dict[ArtefactKind, str] = {
     "run": "uel demo",
     "tile": "uel build florence --sites 4",
     "map": "uel map data/tiles/NAME",
     "survey": "uel survey data/tiles/NAME --out data/surveys/NAME",
 }
-ABLATED = ("loss", "features", "labels", "map", "budget", "evidence", "seed", "p50_m", "p95_m", "r50", "train_cpu_s")
-CALIBRATED = ("parameter", "of", "unit", "believed", "found", "width", "verdict")
-DEPTH = 3  # folders below `data` and `runs` that are looked into
+ABLATION_COLUMNS = (
+    "loss",
+    "features",
+    "labels",
+    "map",
+    "budget",
+    "evidence",
+    "seed",
+    "p50_m",
+    "p95_m",
+    "r50",
+    "train_cpu_s",
+)
+CALIBRATION_COLUMNS = ("parameter", "of", "unit", "believed", "found", "width", "verdict")
+SEARCH_DEPTH = 3  # folders below `data` and `runs` that are looked into
 
 
 @dataclass(frozen=True)
@@ -104,24 +116,24 @@ class ArtefactIndex:
         return found.beginning_with(self.asked, run or self.run) if found else None
 
 
-def kind_of(folder: Path) -> ArtefactKind | None:
+def artefact_kind(folder: Path) -> ArtefactKind | None:
     """What a folder holds."""
-    return next((kind for kind, mark in MARKS.items() if (folder / mark).is_file()), None)
+    return next((kind for kind, mark in MARKER_FILES.items() if (folder / mark).is_file()), None)
 
 
-def require(path: Path) -> None:
+def require_artefact(path: Path) -> None:
     """Raise `UelError` unless a folder holds something to look at."""
-    if kind_of(path) is None:
-        do = f"give the folder of a run, tile, map or survey; {COMMANDS['run']} makes a run"
+    if artefact_kind(path) is None:
+        do = f"give the folder of a run, tile, map or survey; {MAKE_COMMANDS['run']} makes a run"
         raise UelError("nothing to look at here", got=str(path), do=do)
 
 
-def look(path: Path | None, data: Path, runs: Path) -> ArtefactIndex:
+def find_artefacts(path: Path | None, data: Path, runs: Path) -> ArtefactIndex:
     """All runs under `runs`, all else under `data`, and what `path` holds first."""
     problems: list[str] = []
     folders = sorted({f.resolve() for root in (data, runs, path) if root is not None for f in _below(root)})
     found: dict[ArtefactKind, list[Path]] = {
-        kind: [f for f in folders if (f / MARKS[kind]).is_file()] for kind in MARKS
+        kind: [f for f in folders if (f / MARKER_FILES[kind]).is_file()] for kind in MARKER_FILES
     }
     tested = {run: _tested(run, problems) for run in found["run"]}
     tiles = sorted({*found["tile"], *(tile for tile, _ in tested.values() if tile is not None)})
@@ -134,7 +146,7 @@ def look(path: Path | None, data: Path, runs: Path) -> ArtefactIndex:
     maps = [*(Artefact(_print(tile), radio, _masts(radio), run=run) for run, tile, radio in known), *maps]
     surveys = [made for folder in found["survey"] for made in _surveyed(folder, problems)]
     places = [_filled(place, maps, surveys) for place in places]
-    finished = sorted(found["run"], key=lambda run: (run / MARKS["run"]).stat().st_mtime, reverse=True)
+    finished = sorted(found["run"], key=lambda run: (run / MARKER_FILES["run"]).stat().st_mtime, reverse=True)
     return _opened(asked, places, finished, tested, tuple(problems))
 
 
@@ -149,12 +161,12 @@ class StudyReport:
     """by the report, in the order of their names"""
 
 
-def ablations(runs: Path) -> tuple[list[StudyReport], list[str]]:
+def find_ablations(runs: Path) -> tuple[list[StudyReport], list[str]]:
     """Ablations of the physics loss under a folder of runs, and what could not be read."""
     found, problems = [], []
     for file in sorted((runs / "ablate").glob("*/table.csv")):
         try:
-            rows = [{name: getattr(row, name) for name in ABLATED} for row in read_table(file)]
+            rows = [{name: getattr(row, name) for name in ABLATION_COLUMNS} for row in read_ablation_table(file)]
         except UelError as error:
             problems.append(str(error))
         else:
@@ -162,14 +174,14 @@ def ablations(runs: Path) -> tuple[list[StudyReport], list[str]]:
     return found, problems
 
 
-def calibrations(runs: Path) -> tuple[list[StudyReport], list[str]]:
+def find_calibrations(runs: Path) -> tuple[list[StudyReport], list[str]]:
     """Calibrations under a folder of runs, a row for each parameter, and what could not be read."""
     found: list[StudyReport] = []
     problems: list[str] = []
     for file in sorted(runs.glob("*/calibration.json")):
         told = _json(file, problems).get("parameters")
         if isinstance(told, list) and all(isinstance(row, dict) for row in told):
-            rows = [{name: row.get(name) for name in CALIBRATED} for row in told]
+            rows = [{name: row.get(name) for name in CALIBRATION_COLUMNS} for row in told]
             found.append(StudyReport(file.parent.name, rows, _pictures(file.parent)))
     return found, problems
 
@@ -200,7 +212,7 @@ def _below(root: Path) -> Iterator[Path]:
     while waiting:
         folder, depth = waiting.pop()
         yield folder
-        if depth < DEPTH and not (folder / MARKS["tile"]).is_file():
+        if depth < SEARCH_DEPTH and not (folder / MARKER_FILES["tile"]).is_file():
             inner = (
                 f for f in folder.iterdir() if f.is_dir() and f.suffix not in (".zarr", ".part") and f.name[0] != "."
             )
@@ -220,13 +232,13 @@ def _json(file: Path, problems: list[str]) -> dict[str, Any]:
 
 def _print(tile: Path) -> str:
     """As `uel.geo.tile.Tile.fingerprint`."""
-    return file_hash(tile / MARKS["tile"])[:16]
+    return file_hash(tile / MARKER_FILES["tile"])[:16]
 
 
 def _place(tile: Path) -> TileArtefacts | None:
-    if not (tile / MARKS["tile"]).is_file():
+    if not (tile / MARKER_FILES["tile"]).is_file():
         return None
-    name = _json(tile / MARKS["tile"], []).get("name", tile.name)
+    name = _json(tile / MARKER_FILES["tile"], []).get("name", tile.name)
     return TileArtefacts(str(name), tile, _print(tile))
 
 
@@ -241,17 +253,19 @@ def _named(places: list[TileArtefacts]) -> list[TileArtefacts]:
 
 def _tested(run: Path, problems: list[str]) -> tuple[Path | None, Path | None]:
     """The tile that a run was judged on, and its radio map."""
-    test = _json(run / MARKS["run"], problems).get("test", {})
+    test = _json(run / MARKER_FILES["run"], problems).get("test", {})
     if not isinstance(test, dict) or not {"tile", "radio"} <= test.keys():
-        problems.append(f"{run / MARKS['run']}: names no test tile")
+        problems.append(f"{run / MARKER_FILES['run']}: names no test tile")
         return None, None
     tile, radio = ((run / str(test[kind])).resolve() for kind in ("tile", "radio"))
-    return (tile if (tile / MARKS["tile"]).is_file() else None), (radio if kind_of(radio) == "map" else None)
+    return (tile if (tile / MARKER_FILES["tile"]).is_file() else None), (
+        radio if artefact_kind(radio) == "map" else None
+    )
 
 
 def _made_on(radio: Path, problems: list[str]) -> str | None:
     """Fingerprint of the tile that a radio map says it is of."""
-    said = _json(radio / MARKS["map"], problems).get("attributes", {}).get("fingerprint")
+    said = _json(radio / MARKER_FILES["map"], problems).get("attributes", {}).get("fingerprint")
     stage = radio / "stage.json"
     if said is None and stage.is_file():
         said = _json(stage, problems).get("key", {}).get("tile")
@@ -260,12 +274,12 @@ def _made_on(radio: Path, problems: list[str]) -> str | None:
 
 def _masts(radio: Path) -> str:
     """A radio map's masts, to be compared with a survey's."""
-    return json.dumps(_json(radio / MARKS["map"], []).get("attributes", {}).get("sites"), sort_keys=True)
+    return json.dumps(_json(radio / MARKER_FILES["map"], []).get("attributes", {}).get("sites"), sort_keys=True)
 
 
 def _surveyed(survey: Path, problems: list[str]) -> Iterator[Artefact]:
     """What a survey holds of each of its tiles."""
-    for name, entry in _json(survey / MARKS["survey"], problems).get("tiles", {}).items():
+    for name, entry in _json(survey / MARKER_FILES["survey"], problems).get("tiles", {}).items():
         yield Artefact(str(entry.get("fingerprint")), survey, json.dumps(entry.get("sites"), sort_keys=True), name)
 
 

@@ -13,14 +13,16 @@ from uel.models.inputs import cell_tokens
 from uel.models.locator import Locator
 
 
-def weights(layer: Attention, x: Float[Tensor, "batch n width"], context: Float[Tensor, "batch m width"]) -> Tensor:
+def attention_weights(
+    layer: Attention, x: Float[Tensor, "batch n width"], context: Float[Tensor, "batch m width"]
+) -> Tensor:
     """Attention of `x` to `context`, mean over heads: Float, `batch n m`, each row sums to 1."""
     query = layer.query(x).unflatten(-1, (layer.heads, -1)).transpose(1, 2)
     key = layer.key_value(context).chunk(2, -1)[0].unflatten(-1, (layer.heads, -1)).transpose(1, 2)
     return (query @ key.transpose(-1, -2) / query.shape[-1] ** 0.5).softmax(-1).mean(1)
 
 
-def of_summary(locator: Locator, reports: Reports, maps: TileMaps) -> Float[Tensor, "layer cell"]:
+def summary_attention(locator: Locator, reports: Reports, maps: TileMaps) -> Float[Tensor, "layer cell"]:
     """How the first report's summary token shares its attention among the cells, in each layer of the radio encoder.
 
     What it keeps for itself is left out, so rows may sum to less than 1. Not for a U-Net, which has no
@@ -29,7 +31,7 @@ def of_summary(locator: Locator, reports: Reports, maps: TileMaps) -> Float[Tens
     seen: list[Tensor] = []
 
     def note(layer: Any, given: tuple[Tensor, ...], _: Tensor) -> None:
-        seen.append(weights(layer, *given)[0, 0, 1:])
+        seen.append(attention_weights(layer, *given)[0, 0, 1:])
 
     handles = [layer.register_forward_hook(note) for layer in locator.radio_encoder.blocks]
     try:

@@ -8,13 +8,13 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from explorer.figures.overview import STYLE
-from explorer.style import CATEGORIES, GREEN, LIMIT, LOCATOR, RGB, SKY, Theme, css
+from explorer.style import CATEGORY_COLOURS, GREEN, LIMIT_COLOUR, LOCATOR_COLOUR, RGB, SKY, Theme, css_colour
 
-DASHES = ("solid", "dash", "dot", "dashdot")  # of runs, side by side
+RUN_DASHES = ("solid", "dash", "dot", "dashdot")  # of runs, side by side
 TIMELINE_SIDES = (74, 16)  # px left and right of a timeline's axes
 TIMELINE_ENDS = (34, 44)  # px above and below them
 TIMELINE_HEIGHT = 430  # px
-GAP = 16  # px that Streamlit leaves between what is below one another
+STREAMLIT_GAP = 16  # px that Streamlit leaves between what is below one another
 TIER_NAMES = {
     "rsrp": "rsrp: levels",
     "rsrp_ta": "rsrp_ta: + timing advance",
@@ -29,7 +29,13 @@ def label(method: str) -> str:
 
 def colour(method: str, theme: Theme) -> str:
     """The limit in ink, the others in Okabe and Ito's colours."""
-    return theme.ink if method == "grid_bayes" else STYLE[method][1] if method in STYLE else css(CATEGORIES[-1])
+    return (
+        theme.ink
+        if method == "grid_bayes"
+        else STYLE[method][1]
+        if method in STYLE
+        else css_colour(CATEGORY_COLOURS[-1])
+    )
 
 
 def error_cdf(errors: Mapping[tuple[str, str], np.ndarray], theme: Theme) -> go.Figure:
@@ -38,7 +44,7 @@ def error_cdf(errors: Mapping[tuple[str, str], np.ndarray], theme: Theme) -> go.
     runs = list(dict.fromkeys(run for run, _ in errors))
     for (run, method), error in errors.items():
         share = np.linspace(0, 1, 201)
-        dash = "dash" if method == "grid_bayes" else DASHES[runs.index(run) % len(DASHES)]
+        dash = "dash" if method == "grid_bayes" else RUN_DASHES[runs.index(run) % len(RUN_DASHES)]
         width = 3 if method in ("locator", "grid_bayes") else 1.8
         name = label(method) if len(runs) == 1 else f"{label(method)}, {run}"
         plot.add_scatter(
@@ -62,7 +68,7 @@ def ratio_bars(ratios: Mapping[str, float], theme: Theme, title: str) -> go.Figu
     plot.add_bar(
         x=names,
         y=values,
-        marker_color=css(LOCATOR),
+        marker_color=css_colour(LOCATOR_COLOUR),
         text=[f"{v:.2f}" for v in values],
         textposition="inside",
         insidetextanchor="middle",
@@ -73,7 +79,7 @@ def ratio_bars(ratios: Mapping[str, float], theme: Theme, title: str) -> go.Figu
     return _laid_out(plot, 340)
 
 
-def calibration(ranks: Mapping[str, np.ndarray], theme: Theme) -> go.Figure:
+def calibration_chart(ranks: Mapping[str, np.ndarray], theme: Theme) -> go.Figure:
     """How often regions hold the truth, against the probability that they claim."""
     plot = go.Figure()
     claimed = np.linspace(0, 1, 41)
@@ -82,14 +88,14 @@ def calibration(ranks: Mapping[str, np.ndarray], theme: Theme) -> go.Figure:
     )
     for name, rank in ranks.items():
         held = (rank[:, None] <= claimed).mean(0)
-        line = {"color": css(LOCATOR if name == "locator" else SKY), "width": 3}
+        line = {"color": css_colour(LOCATOR_COLOUR if name == "locator" else SKY), "width": 3}
         plot.add_scatter(x=claimed, y=held, mode="lines", name=name, line=line)
     plot.update_xaxes(title="probability of the region", tickformat=".0%", range=[0, 1], gridcolor=theme.grid)
     plot.update_yaxes(title="regions that hold the truth", tickformat=".0%", range=[0, 1.01], gridcolor=theme.grid)
     return _laid_out(plot, 340)
 
 
-def timeline(
+def timeline_chart(
     time: np.ndarray, level_dbm: np.ndarray, heard: np.ndarray, more: Mapping[str, np.ndarray], theme: Theme
 ) -> go.Figure:
     """Levels of every cell heard, and other measurements, over time; NaN in `more` is a gap.
@@ -101,7 +107,7 @@ def timeline(
     )
     for cell in np.flatnonzero(heard.any(0)):
         shown = np.where(heard[:, cell], level_dbm[:, cell], None)  # type: ignore[call-overload]
-        style = {"color": css(CATEGORIES[cell % len(CATEGORIES)])}
+        style = {"color": css_colour(CATEGORY_COLOURS[cell % len(CATEGORY_COLOURS)])}
         plot.add_scatter(x=time, y=shown, mode="lines+markers", name=f"cell {cell}", line=style, row=1, col=1)
     for row, (name, values) in enumerate(more.items(), start=2):
         shown = [None if np.isnan(v) else float(v) for v in values]
@@ -120,14 +126,14 @@ def timeline(
 
 
 def now_line(time: np.ndarray, now: int) -> str:
-    """A line of HTML at a moment, to be put right before a `timeline`."""
+    """A line of HTML at a moment, to be put right before a `timeline_chart`."""
     first, last = _span(time)
     share = (float(time[now]) - first) / (last - first)
     (left, right), (above, below) = TIMELINE_SIDES, TIMELINE_ENDS
     return (
         f"<div style='position:relative; height:0'><div style='position:absolute; z-index:5; pointer-events:none; "
-        f"left:calc({left}px + {share:.4f} * (100% - {left + right}px)); top:{above + GAP}px; "
-        f"height:{TIMELINE_HEIGHT - above - below}px; border-left:2px solid {css(LOCATOR)}'></div></div>"
+        f"left:calc({left}px + {share:.4f} * (100% - {left + right}px)); top:{above + STREAMLIT_GAP}px; "
+        f"height:{TIMELINE_HEIGHT - above - below}px; border-left:2px solid {css_colour(LOCATOR_COLOUR)}'></div></div>"
     )
 
 
@@ -145,7 +151,7 @@ def delay_profile(delay_ns: np.ndarray, gain_db: np.ndarray, cell: np.ndarray, t
     for which in np.unique(cell):
         own = cell == which
         x, y = delay_ns[own].round(2), gain_db[own].round(2)
-        style = css(CATEGORIES[int(which) % len(CATEGORIES)])
+        style = css_colour(CATEGORY_COLOURS[int(which) % len(CATEGORY_COLOURS)])
         stems = [v for a, b in zip(x, y, strict=True) for v in ((a, floor), (a, b), (None, None))]
         plot.add_scatter(
             x=[v[0] for v in stems], y=[v[1] for v in stems], mode="lines", line={"color": style, "width": 1.2},
@@ -157,7 +163,7 @@ def delay_profile(delay_ns: np.ndarray, gain_db: np.ndarray, cell: np.ndarray, t
     return _laid_out(plot, 300)
 
 
-def bars(values: Mapping[str, float], unit: str, theme: Theme, tint: RGB = GREEN) -> go.Figure:
+def bar_chart(values: Mapping[str, float], unit: str, theme: Theme, tint: RGB = GREEN) -> go.Figure:
     """One bar a name, from left to right."""
     names, numbers = list(values), [round(float(v), 3) for v in values.values()]
     plot = go.Figure()
@@ -165,7 +171,7 @@ def bars(values: Mapping[str, float], unit: str, theme: Theme, tint: RGB = GREEN
         y=names,
         x=numbers,
         orientation="h",
-        marker_color=css(tint),
+        marker_color=css_colour(tint),
         text=[f"{v:.3g}" for v in numbers],
         textposition="auto",
     )
@@ -174,13 +180,19 @@ def bars(values: Mapping[str, float], unit: str, theme: Theme, tint: RGB = GREEN
     return _laid_out(plot, 90 + 44 * max(len(names), 1))
 
 
-def curves(told: Mapping[str, tuple[np.ndarray, np.ndarray]], unit: str, theme: Theme, log: bool = False) -> go.Figure:
+def curve_chart(
+    told: Mapping[str, tuple[np.ndarray, np.ndarray]], unit: str, theme: Theme, log: bool = False
+) -> go.Figure:
     """Named (step, value) curves."""
     plot = go.Figure()
     for n, (name, (step, value)) in enumerate(told.items()):
         mode = "lines+markers" if len(step) < 12 else "lines"
         plot.add_scatter(
-            x=step, y=value, mode=mode, name=name, line={"color": css(CATEGORIES[n % len(CATEGORIES)]), "width": 2}
+            x=step,
+            y=value,
+            mode=mode,
+            name=name,
+            line={"color": css_colour(CATEGORY_COLOURS[n % len(CATEGORY_COLOURS)]), "width": 2},
         )
     plot.update_xaxes(title="step", gridcolor=theme.grid)
     plot.update_yaxes(title=unit, type="log" if log else "linear", gridcolor=theme.grid)
@@ -200,16 +212,16 @@ def attention_map(weights: np.ndarray, theme: Theme) -> go.Figure:
     return _laid_out(plot, 110 + 60 * layers)
 
 
-def architecture(patches: int, width: int, layers: tuple[int, int], parameters: int, theme: Theme) -> go.Figure:
+def architecture_chart(patches: int, width: int, layers: tuple[int, int], parameters: int, theme: Theme) -> go.Figure:
     """What goes into a locator, what it does with it, and what comes out."""
     plot = go.Figure()
     boxes = [
         (0.0, 1.0, "reports<br><i>RSRP · TA · azimuth</i>", SKY),
         (0.0, 0.0, "maps of the city<br><i>radio map · buildings</i>", SKY),
-        (1.0, 1.0, f"radio encoder<br><i>{layers[1]} layers over cells</i>", LOCATOR),
-        (1.0, 0.0, f"map encoder<br><i>{layers[0]} layers, {patches}×{patches} patches</i>", LOCATOR),
-        (1.0, 0.5, "evidence<br><i>log-likelihood of every pixel</i>", LIMIT),
-        (2.0, 0.5, "two hypotheses<br><i>the map is right · is wrong here</i>", LOCATOR),
+        (1.0, 1.0, f"radio encoder<br><i>{layers[1]} layers over cells</i>", LOCATOR_COLOUR),
+        (1.0, 0.0, f"map encoder<br><i>{layers[0]} layers, {patches}×{patches} patches</i>", LOCATOR_COLOUR),
+        (1.0, 0.5, "evidence<br><i>log-likelihood of every pixel</i>", LIMIT_COLOUR),
+        (2.0, 0.5, "two hypotheses<br><i>the map is right · is wrong here</i>", LOCATOR_COLOUR),
         (3.0, 0.5, "fix<br><i>heatmap · position · covariance</i>", GREEN),
     ]
     ways = [(0, 2), (1, 3), (0, 4), (1, 4), (2, 5), (3, 5), (4, 5), (5, 6), (2, 3)]
@@ -222,8 +234,8 @@ def architecture(patches: int, width: int, layers: tuple[int, int], parameters: 
             x1=x + 0.4,
             y0=y - 0.17,
             y1=y + 0.17,
-            fillcolor=css(tint, 0.22),
-            line={"color": css(tint), "width": 2},
+            fillcolor=css_colour(tint, 0.22),
+            line={"color": css_colour(tint), "width": 2},
         )
         plot.add_annotation(x=x, y=y, text=text, showarrow=False, font={"size": 13, "color": theme.ink})
     said = f"{parameters:,} parameters · width {width} · evidence skips straight to the heatmap".replace(",", "\u202f")

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from uel.errors import UelError
 from uel.estimation.grid_posterior import geometric_median, grid_posterior
-from uel.estimation.metrics import grid_level, position_error
+from uel.estimation.metrics import grid_hpd_level, position_error
 from uel.geo.tile import Tile
 from uel.geo.tile_maps import TileMaps
 from uel.measurement.model import ObservationModel
@@ -22,9 +22,9 @@ from uel.mobility.trajectories import draw_positions
 from uel.models.locator import Locator
 from uel.survey.dataset import TileSurvey
 
-CHUNK = 32  # phones whose likelihood maps are held at once
-DRAWS = 200  # from each density: the rank of the truth is known to 1/√200 at worst
-PERMUTED = {
+REPORTS_PER_CHUNK = 32  # phones whose likelihood maps are held at once
+SAMPLES_PER_FIX = 200  # from each density: the rank of the truth is known to 1/√200 at worst
+PERMUTED_FEATURES = {
     "levels": ("rsrp_dbm", "heard"),
     "timing advance": ("timing_advance", "has_timing_advance"),
     "azimuth": ("azimuth_deg", "has_azimuth"),
@@ -108,7 +108,7 @@ def score_phones(locator: Locator, maps: TileMaps, phones: DrawnPhones, seed: in
     """Locate phones, by the locator and by grid Bayes."""
     generator = torch.Generator().manual_seed(seed)
     parts = []
-    for reports, truth in zip(_chunks(phones.reports), phones.position.split(CHUNK), strict=True):
+    for reports, truth in zip(_chunks(phones.reports), phones.position.split(REPORTS_PER_CHUNK), strict=True):
         with torch.no_grad():
             parts.append(_judged(locator, maps, reports, truth, generator))
     estimate, rank, entropy, limit, limit_rank = (torch.cat(column) for column in zip(*parts, strict=True))
@@ -123,17 +123,19 @@ def _judged(
     posterior = grid_posterior(reports, maps.radio, maps.prior, locator.measurement, maps.power_dbm).flatten(1)
     points = maps.radio.grid.centres().reshape(1, -1, 2)
     row, column = maps.radio.grid.pixel_of(truth)
-    rank = fix.hpd(truth, generator, DRAWS)
-    limit_rank = grid_level(posterior, row * maps.radio.grid.count + column, generator)
+    rank = fix.hpd(truth, generator, SAMPLES_PER_FIX)
+    limit_rank = grid_hpd_level(posterior, row * maps.radio.grid.count + column, generator)
     return fix.position, rank, fix.entropy(), geometric_median(points, posterior), limit_rank
 
 
 def _chunks(reports: Reports) -> Iterator[Reports]:
-    for start in range(0, len(reports), CHUNK):
-        yield reports[start : start + CHUNK]
+    for start in range(0, len(reports), REPORTS_PER_CHUNK):
+        yield reports[start : start + REPORTS_PER_CHUNK]
 
 
-def importance(locator: Locator, maps: TileMaps, phones: DrawnPhones, seed: int) -> dict[str, Float[Tensor, " n"]]:
+def permutation_importance(
+    locator: Locator, maps: TileMaps, phones: DrawnPhones, seed: int
+) -> dict[str, Float[Tensor, " n"]]:
     """Errors in m when one feature is exchanged among phones of the same serving cell, by feature (and "nothing").
 
     Permutation importance (Breiman 2001, section 10): what the locator loses when a feature is wrong, not what it could
@@ -141,7 +143,7 @@ def importance(locator: Locator, maps: TileMaps, phones: DrawnPhones, seed: int)
     """
     generator = torch.Generator().manual_seed(seed)
     reports = {"nothing": phones.reports}
-    for name, fields in PERMUTED.items():
+    for name, fields in PERMUTED_FEATURES.items():
         order = _order_within(phones.reports.serving, generator)
         swapped = {field: getattr(phones.reports, field)[order] for field in fields}
         reports[name] = replace(phones.reports, **swapped)

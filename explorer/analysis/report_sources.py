@@ -13,10 +13,11 @@ from uel.measurement import report_io
 from uel.measurement.model import ObservationModel
 from uel.measurement.report_io import ReportSequence
 from uel.measurement.reports import Reports
-from uel.mobility.trajectories import TrackConfig, draw_tracks
+from uel.mobility.config import TrackConfig
+from uel.mobility.trajectories import draw_tracks
 from uel.survey.dataset import TileSurvey
 
-WALKS = TrackConfig(tracks=16, reports=20, interval=(2.0, 2.0), speeds=(0.0, 1.4, 8.0), shares=(0.0, 1.0, 0.0))
+WALK_TRACKS = TrackConfig(tracks=16, reports=20, interval=(2.0, 2.0), speeds=(0.0, 1.4, 8.0), shares=(0.0, 1.0, 0.0))
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,26 +34,26 @@ class ReportSource:
         return len(self.timeline)
 
 
-def walk(tile: Tile, maps: TileMaps, model: ObservationModel, seed: int) -> ReportSource:
+def walk_source(tile: Tile, maps: TileMaps, model: ObservationModel, seed: int) -> ReportSource:
     """A pedestrian for 40 seconds, reports drawn from the map: of some walks, the one with most reports.
 
     Raises `UelError` where none hears a cell.
     """
-    tracks = draw_tracks(tile, maps.radio.sites, WALKS, seed)
+    tracks = draw_tracks(tile, maps.radio.sites, WALK_TRACKS, seed)
     generator = torch.Generator().manual_seed(seed)
     reports = model.observe(maps.radio.truth(tracks.position), maps.power_dbm, generator)
     best = int(reports.heard.any(-1).sum(-1).argmax())
     return _heard(tracks.time[best], reports[best], tracks.position[best], "a pedestrian drawn on the map")
 
 
-def of_survey(survey: TileSurvey, model: ObservationModel, track: int, seed: int) -> ReportSource:
+def survey_source(survey: TileSurvey, model: ObservationModel, track: int, seed: int) -> ReportSource:
     """One track of a survey, ray-traced. Raises `UelError` where it hears no cell."""
     reports, valid = survey.observe(model, seed)[track], survey.valid[track]
     text = f"track {track} of the survey, ray-traced"
     return _heard(survey.time[track][valid], reports[valid], survey.truth.position[track][valid], text)
 
 
-def of_file(content: bytes, cells: int) -> ReportSource:
+def file_source(content: bytes, cells: int) -> ReportSource:
     """Uploaded reports. Raises `UelError` that says what is wrong with the file."""
     return ReportSource(report_io.read(content, cells), None, "the uploaded file")
 

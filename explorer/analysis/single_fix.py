@@ -12,21 +12,24 @@ from jaxtyping import Float
 from torch import Tensor
 
 from uel.core.grid import Grid
-from uel.estimation.credible_regions import probability
+from uel.estimation.config import RayRescoringConfig, RefinementConfig
+from uel.estimation.credible_regions import pixel_probability
 from uel.estimation.fix import Fix
 from uel.estimation.grid_posterior import geometric_median
-from uel.estimation.ray_rescoring import RayRescoringConfig, rescore_with_rays
-from uel.estimation.refinement import PatchSortedMap, RefinementConfig, refine_fix
+from uel.estimation.ray_rescoring import rescore_with_rays
+from uel.estimation.refinement import PatchSortedMap, refine_fix
 from uel.geo.tile_maps import TileMaps
-from uel.inference.geojson import CANDIDATES
+from uel.inference.geojson import CANDIDATE_COUNT
 from uel.measurement.model import ObservationModel
 from uel.measurement.reports import Reports
 from uel.models.locator import Locator
 from uel.radio.simulator import Simulator
 
 RefinementMode = Literal["none", "map", "rt"]
-ALWAYS = RefinementConfig(entropy=0.0)  # somebody who asks for a refinement gets one, however sure the locator is
-EVIDENCE = ("levels (RSRP)", "range (timing advance, ToA)", "azimuth")
+ALWAYS_REFINE = RefinementConfig(
+    entropy=0.0
+)  # somebody who asks for a refinement gets one, however sure the locator is
+EVIDENCE_LABELS = ("levels (RSRP)", "range (timing advance, ToA)", "azimuth")
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +44,7 @@ class TimedFix:
     @cached_property
     def heatmap(self) -> Float[Tensor, "row column"]:
         """The fix as probabilities of pixels."""
-        return probability(self.fix, self.grid)
+        return pixel_probability(self.fix, self.grid)
 
     @property
     def position(self) -> list[float]:
@@ -50,7 +53,7 @@ class TimedFix:
     @property
     def candidates(self) -> list[tuple[list[float], float, float]]:
         """Places in m, probabilities, standard deviations in m."""
-        where, likely, index = self.fix.candidates(CANDIDATES)
+        where, likely, index = self.fix.candidates(CANDIDATE_COUNT)
         std = self.fix.component_covariance[0, index[0]].diagonal(dim1=-2, dim2=-1).sum(-1).sqrt()
         return [*zip(where[0].tolist(), likely[0].tolist(), std.tolist(), strict=True)]
 
@@ -80,7 +83,7 @@ class ExplainedFix:
         return self.after or self.before
 
 
-def answer(
+def explain_report(
     locator: Locator,
     maps: TileMaps,
     report: Reports,
@@ -93,16 +96,16 @@ def answer(
         start = time.perf_counter()
         fix = locator(report, maps)
         before = _timed(fix, start, maps.radio.grid)
-        after = None if fine is None else second(fix, report, maps, model, fine, simulator)
+        after = None if fine is None else refine_timed(fix, report, maps, model, fine, simulator)
         parts = model.log_likelihood(report, maps.radio, maps.power_dbm)[0]
         log_p = parts.sum(0) + maps.prior.clamp(min=1e-30).log()
     posterior = log_p.flatten().softmax(0)
     limit = geometric_median(maps.radio.grid.centres().reshape(1, -1, 2), posterior[None])[0].tolist()
-    evidence = {name: part.numpy() for name, part in zip(EVIDENCE, parts, strict=True)}
+    evidence = {name: part.numpy() for name, part in zip(EVIDENCE_LABELS, parts, strict=True)}
     return ExplainedFix(before, after, evidence, posterior.view_as(log_p), limit)
 
 
-def second(
+def refine_timed(
     fix: Fix,
     report: Reports,
     maps: TileMaps,
@@ -113,7 +116,7 @@ def second(
     """A fix looked at again, as `uel locate --refine map` and `rt` do."""
     with torch.no_grad():
         start = time.perf_counter()
-        again = refine_fix(fix, report, fine, model, ALWAYS).fix
+        again = refine_fix(fix, report, fine, model, ALWAYS_REFINE).fix
         if simulator is not None:
             again = rescore_with_rays(again, report, fine, maps, model, simulator, RayRescoringConfig())
         return _timed(again, start, maps.radio.grid)

@@ -8,10 +8,10 @@ import numpy as np
 from explorer.analysis.charts import label
 from explorer.analysis.phone_trial import PhoneTrial
 
-LEAST = 5  # phones below which a condition's median says nothing
+MIN_PHONES = 5  # phones below which a condition's median says nothing
 
 
-def percentiles(errors: Mapping[tuple[str, str], np.ndarray], within: float) -> list[dict[str, Any]]:
+def percentile_rows(errors: Mapping[tuple[str, str], np.ndarray], within: float) -> list[dict[str, Any]]:
     """Errors in m by run and method, and the share of fixes within a distance."""
     several = len({run for run, _ in errors}) > 1
     rows = []
@@ -26,7 +26,7 @@ def _quantiles(error: np.ndarray) -> dict[str, float]:
     return {f"p{p} m": round(float(np.quantile(error, p / 100)), 1) for p in (50, 67, 95)}
 
 
-def ratios(errors: Mapping[tuple[str, str], np.ndarray]) -> dict[str, float]:
+def limit_ratios(errors: Mapping[tuple[str, str], np.ndarray]) -> dict[str, float]:
     """r50 and r95 of every run that has both the locator and grid Bayes."""
     runs = [run for run, method in errors if method == "locator" and (run, "grid_bayes") in errors]
     found = {}
@@ -37,7 +37,7 @@ def ratios(errors: Mapping[tuple[str, str], np.ndarray]) -> dict[str, float]:
     return found
 
 
-def by_condition(trial: PhoneTrial) -> dict[str, float]:
+def condition_ratios(trial: PhoneTrial) -> dict[str, float]:
     """Median error over grid Bayes', by condition and its count of phones; those with hardly a phone are left out."""
     heard, los = trial.heard.numpy(), trial.phones.los.numpy()
     conditions = {"all": np.ones_like(los), "in sight": los, "out of sight": ~los}
@@ -46,11 +46,11 @@ def by_condition(trial: PhoneTrial) -> dict[str, float]:
     return {
         f"{name} n={int(held.sum())}": float(np.median(ours[held])) / max(float(np.median(limit[held])), 1e-6)
         for name, held in conditions.items()
-        if held.sum() >= LEAST
+        if held.sum() >= MIN_PHONES
     }
 
 
-def of_trial(trial: PhoneTrial, chosen: np.ndarray) -> list[dict[str, Any]]:
+def trial_rows(trial: PhoneTrial, chosen: np.ndarray) -> list[dict[str, Any]]:
     """Errors and coverage of the chosen phones."""
     rows = []
     for name, error, rank in (
@@ -63,7 +63,7 @@ def of_trial(trial: PhoneTrial, chosen: np.ndarray) -> list[dict[str, Any]]:
     return rows
 
 
-def worst(trial: PhoneTrial, count: int) -> list[dict[str, Any]]:
+def worst_rows(trial: PhoneTrial, count: int) -> list[dict[str, Any]]:
     """The phones with the greatest errors, the worst first."""
     order = trial.error.argsort(descending=True)[:count].tolist()
     return [

@@ -11,40 +11,39 @@ from streamlit import config
 from streamlit.runtime import get_instance
 
 from explorer.analysis import artefact_index, phone_trial, single_fix
-from explorer.app.serve import PATH
+from explorer.app.serve import PATH_VARIABLE
 from explorer.map_view import ground_image, tile_gltf, tile_meshes
 from explorer.style import theme_of
 from uel.core.io import data_folder
-from uel.estimation.ray_rescoring import RayRescoringConfig
+from uel.estimation.config import RayRescoringConfig
 from uel.estimation.refinement import PatchSortedMap
 from uel.geo.tile import Tile
 from uel.geo.tile_maps import TileMaps
-from uel.inference.locate import RayTracingConfig
+from uel.inference.config import RayTracingConfig
 from uel.measurement import report_io
 from uel.measurement.report_io import ReportSequence
 from uel.measurement.reports import Reports
 from uel.models.locator import Locator
 from uel.radio import radio_map_io
-from uel.radio.radio_map import RadioMap
 from uel.survey.dataset import Survey, TileSurvey
 
-RAYS = 20_000  # per cell, for paths that are drawn while somebody waits
-SHELF_SECONDS = 20  # a new run shows up after this long
+RAYS_PER_CELL = 20_000  # per cell, for paths that are drawn while somebody waits
+INDEX_LIFETIME_S = 20  # a new run shows up after this long
 
 
-@st.cache_resource(ttl=SHELF_SECONDS, show_spinner=False)
+@st.cache_resource(ttl=INDEX_LIFETIME_S, show_spinner=False)
 def _shelf(path: str | None, data: str, runs: str) -> artefact_index.ArtefactIndex:
-    return artefact_index.look(Path(path) if path else None, Path(data), Path(runs))
+    return artefact_index.find_artefacts(Path(path) if path else None, Path(data), Path(runs))
 
 
-def shelf() -> artefact_index.ArtefactIndex:
+def artefacts() -> artefact_index.ArtefactIndex:
     """What there is."""
-    return _shelf(os.environ.get(PATH), str(data_folder().resolve()), str(Path("runs").resolve()))
+    return _shelf(os.environ.get(PATH_VARIABLE), str(data_folder().resolve()), str(Path("runs").resolve()))
 
 
-def stamp(folder: Path, kind: artefact_index.ArtefactKind) -> float:
+def modified_time(folder: Path, kind: artefact_index.ArtefactKind) -> float:
     """When a folder was written; part of what it is kept by."""
-    return (folder / artefact_index.MARKS[kind]).stat().st_mtime
+    return (folder / artefact_index.MARKER_FILES[kind]).stat().st_mtime
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)
@@ -54,18 +53,18 @@ def _tile(folder: str, stamp: float) -> Tile:
 
 def tile(folder: Path) -> Tile:
     """Raises `UelError` as `Tile.open` does."""
-    return _tile(str(folder), stamp(folder, "tile"))
+    return _tile(str(folder), modified_time(folder, "tile"))
 
 
 @st.cache_resource(max_entries=8, show_spinner="Reading the radio map …")
 def _maps(folder: str, radio: str, stamps: tuple[float, float]) -> tuple[TileMaps, dict[str, Any]]:
-    return TileMaps.of(tile(Path(folder)), RadioMap.load(radio)), radio_map_io.read_service(radio)
+    return TileMaps.of(tile(Path(folder)), radio_map_io.load(radio)), radio_map_io.read_service(radio)
 
 
-def maps(place: artefact_index.TileArtefacts) -> tuple[TileMaps, dict[str, Any]]:
+def tile_maps(place: artefact_index.TileArtefacts) -> tuple[TileMaps, dict[str, Any]]:
     """The first radio map of a place, with its tile; and the service arrays beside it. Raises `UelError`."""
     radio = place.maps[0]
-    return _maps(str(place.tile), str(radio), (stamp(place.tile, "tile"), stamp(radio, "map")))
+    return _maps(str(place.tile), str(radio), (modified_time(place.tile, "tile"), modified_time(radio, "map")))
 
 
 @st.cache_resource(max_entries=4, show_spinner="Opening the locator …")
@@ -75,7 +74,7 @@ def _locator(run: str, stamp: float) -> Locator:
 
 def locator(run: Path) -> Locator:
     """From the run's own folder, and from nowhere else. Raises `UelError`."""
-    return _locator(str(run), stamp(run, "run"))
+    return _locator(str(run), modified_time(run, "run"))
 
 
 @st.cache_resource(max_entries=4, show_spinner="Reading the survey …")
@@ -85,20 +84,20 @@ def _survey(folder: str, name: str, stamp: float) -> TileSurvey:
 
 def survey(folder: Path, name: str) -> TileSurvey:
     """Tracks of one tile. Raises `UelError` where they are unfinished or damaged."""
-    return _survey(str(folder), name, stamp(folder, "survey"))
+    return _survey(str(folder), name, modified_time(folder, "survey"))
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)
 def _buildings(folder: str, colouring: tile_gltf.BuildingColouring, theme: str, stamp: float) -> Any:
     of = tile(Path(folder))
-    return tile_gltf.buildings_glb(of, tile_meshes.buildings(of), colouring, theme_of(theme))
+    return tile_gltf.buildings_glb(of, tile_meshes.read_buildings(of), colouring, theme_of(theme))
 
 
 def buildings(
     folder: Path, colouring: tile_gltf.BuildingColouring, theme: str
 ) -> tuple[bytes, ground_image.Legend | None]:
     """A tile's buildings as glTF, and their legend."""
-    return _buildings(str(folder), colouring, theme, stamp(folder, "tile"))
+    return _buildings(str(folder), colouring, theme, modified_time(folder, "tile"))
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)
@@ -108,7 +107,7 @@ def _basemap(folder: str, theme: str, stamp: float) -> ground_image.Image:
 
 def basemap(folder: Path, theme: str) -> ground_image.Image:
     """A tile's ground."""
-    return _basemap(str(folder), theme, stamp(folder, "tile"))
+    return _basemap(str(folder), theme, modified_time(folder, "tile"))
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)
@@ -118,17 +117,17 @@ def _outdoors(folder: str, side: float, stamp: float) -> np.ndarray:
     return centres[of.outdoor(centres)].numpy()
 
 
-def outdoors(folder: Path, side: float) -> np.ndarray:
+def outdoor_squares(folder: Path, side: float) -> np.ndarray:
     """Middles (n, 2) in m of a tile's squares of a side in m that lie outdoors, where phones are."""
-    return _outdoors(str(folder), side, stamp(folder, "tile"))
+    return _outdoors(str(folder), side, modified_time(folder, "tile"))
 
 
-def ground(of: Tile, picture: ground_image.Image) -> bytes:
+def ground_gltf(of: Tile, picture: ground_image.Image) -> bytes:
     """The terrain with a picture on it, as glTF."""
     return tile_gltf.ground_glb(of, picture)
 
 
-def url(content: bytes, name: str) -> str:
+def media_url(content: bytes, name: str) -> str:
     """Where the browser finds a glTF file, below the path that a proxy may put before it."""
     base = config.get_option("server.baseUrlPath").strip("/")
     found = get_instance().media_file_mgr.add(content, "model/gltf-binary", name)
@@ -143,13 +142,13 @@ def _simulator(folder: str, radio: str, stamp: float, _at: torch.Tensor) -> Any:
     from sim_bridge.simulator import open as open_simulator
 
     of = tile(Path(folder))
-    simulator = open_simulator(of, RadioMap.load(radio).sites, TracingConfig(samples=RAYS, chunk=1))
+    simulator = open_simulator(of, radio_map_io.load(radio).sites, TracingConfig(samples=RAYS_PER_CELL, chunk=1))
     trace(simulator, _at)
     return simulator
 
 
 @st.cache_resource(max_entries=64, show_spinner="Tracing rays …")
-def rays(folder: str, radio: str, x: float, y: float, stamp: float) -> tuple[Any, float]:
+def trace_rays(folder: str, radio: str, x: float, y: float, stamp: float) -> tuple[Any, float]:
     """Paths to a place in m, and the seconds that they took."""
     import time
 
@@ -169,7 +168,7 @@ def _rescorer(folder: str, radio: str, stamp: float) -> Any:
 
     rays, width = RayTracingConfig(), RayRescoringConfig().hypotheses
     plan = TracingConfig(max_depth=rays.depth, samples=rays.samples, scattering=rays.scattering, chunk=width)
-    return open_simulator(tile(Path(folder)), RadioMap.load(radio).sites, plan)
+    return open_simulator(tile(Path(folder)), radio_map_io.load(radio).sites, plan)
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
@@ -191,26 +190,26 @@ def _answered(
     kept, _ = _maps(folder, radio, stamps[:2])
     fine = None if refine == "none" else _fine(folder, radio, of.config.patches, stamps[:2])
     simulator = _rescorer(folder, radio, stamps[0]) if refine == "rt" else None
-    return single_fix.answer(of, kept, _report, fine, simulator)
+    return single_fix.explain_report(of, kept, _report, fine, simulator)
 
 
-def answered(
+def explain_report(
     run: Path, place: artefact_index.TileArtefacts, report: Reports, refine: single_fix.RefinementMode
 ) -> single_fix.ExplainedFix:
     """A report (a batch of one that hears a cell) located on a place, and its fix refined. Raises `UelError`."""
     radio = place.maps[0]
-    stamps = stamp(place.tile, "tile"), stamp(radio, "map"), stamp(run, "run")
+    stamps = modified_time(place.tile, "tile"), modified_time(radio, "map"), modified_time(run, "run")
     told = report_io.write(ReportSequence(torch.zeros(1), report))
     return _answered(str(run), str(place.tile), str(radio), refine, told, stamps, report)
 
 
 @st.cache_resource(max_entries=16, show_spinner="Locating phones …")
-def tried(
+def run_phone_trial(
     run: str, folder: str, radio: str, survey_of: tuple[str, str] | None, tier: str, count: int, seed: int
 ) -> Any:
     """A `trial.Trial` of a run on a place."""
     at = Path(folder)
-    kept, _ = _maps(folder, radio, (stamp(at, "tile"), stamp(Path(radio), "map")))
+    kept, _ = _maps(folder, radio, (modified_time(at, "tile"), modified_time(Path(radio), "map")))
     model = locator(Path(run)).measurement
     tracks = survey(Path(survey_of[0]), survey_of[1]) if survey_of else None
     phones = phone_trial.draw_phones(tile(at), kept, model, count, seed, tracks)
@@ -219,8 +218,13 @@ def tried(
 
 
 @st.cache_resource(max_entries=8, show_spinner="Exchanging features …")
-def importance(run: str, folder: str, radio: str, tier: str, count: int, seed: int) -> dict[str, np.ndarray]:
+def permutation_importance(
+    run: str, folder: str, radio: str, tier: str, count: int, seed: int
+) -> dict[str, np.ndarray]:
     """Errors in m by exchanged feature, see `trial.importance`."""
-    done = tried(run, folder, radio, None, tier, count, seed)
-    kept, _ = _maps(folder, radio, (stamp(Path(folder), "tile"), stamp(Path(radio), "map")))
-    return {name: v.numpy() for name, v in phone_trial.importance(locator(Path(run)), kept, done.phones, seed).items()}
+    done = run_phone_trial(run, folder, radio, None, tier, count, seed)
+    kept, _ = _maps(folder, radio, (modified_time(Path(folder), "tile"), modified_time(Path(radio), "map")))
+    return {
+        name: v.numpy()
+        for name, v in phone_trial.permutation_importance(locator(Path(run)), kept, done.phones, seed).items()
+    }

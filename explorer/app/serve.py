@@ -9,8 +9,8 @@ import tyro
 from explorer.analysis import artefact_index
 from uel.errors import UelError
 
-PATH = "UEL_EXPLORE"  # environment variable that tells the pages what to open with
-APP = Path(__file__).with_name("main.py")
+PATH_VARIABLE = "UEL_EXPLORE"  # environment variable that tells the pages what to open with
+APP_FILE = Path(__file__).with_name("main.py")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,27 +30,27 @@ class ExploreConfig:
         if not 1 <= self.port <= 65535:
             raise UelError("no such port", got=self.port, do="give --port 8501, say")
         if self.path is not None:
-            artefact_index.require(self.path)
+            artefact_index.require_artefact(self.path)
 
 
-def command(config: ExploreConfig) -> list[str]:
+def streamlit_arguments(config: ExploreConfig) -> list[str]:
     """What Streamlit is asked to do; what never changes stands in `.streamlit/config.toml` beside the pages."""
     options = {
         "server.port": str(config.port),
         "server.address": config.server_address,
         "server.baseUrlPath": config.base_url_path.strip("/"),
     }
-    return ["run", str(APP), *(f"--{name}={value}" for name, value in options.items())]
+    return ["run", str(APP_FILE), *(f"--{name}={value}" for name, value in options.items())]
 
 
 def serve(config: ExploreConfig) -> None:
     """Serve until interrupted."""
     if config.path is not None:
-        os.environ[PATH] = str(config.path.resolve())
+        os.environ[PATH_VARIABLE] = str(config.path.resolve())
     os.environ["STREAMLIT_BROWSER_GATHER_USAGE_STATS"] = "false"
     from streamlit import net_util
     from streamlit.web import cli
 
     # Open to others, and for pages of strangers, Streamlit asks a service on the Internet for this machine's address.
     net_util.get_external_ip = lambda: None
-    cli.main(command(config), prog_name="uel explore", standalone_mode=False)
+    cli.main(streamlit_arguments(config), prog_name="uel explore", standalone_mode=False)

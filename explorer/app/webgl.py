@@ -3,10 +3,10 @@
 import streamlit as st
 from streamlit.components.v2 import component
 
-NAME = "uel_webgl"
-LOST = "no_webgl"  # in the session, once the browser has said so
+COMPONENT_NAME = "uel_webgl"
+NO_WEBGL_KEY = "no_webgl"  # in the session, once the browser has said so
 # A context is given back at once: browsers keep few.
-ASK = """
+WEBGL_PROBE = """
 export default function ({ setStateValue }) {
   let drawn = null;
   try {
@@ -19,14 +19,14 @@ export default function ({ setStateValue }) {
 }
 """
 
-_ask = component(NAME, js=ASK)
+_ask = component(COMPONENT_NAME, js=WEBGL_PROBE)
 
 
-def missing() -> bool:
+def is_missing() -> bool:
     """Whether this browser has said that it has no WebGL 2; where it has none, the page runs again."""
     _ask(key="webgl", default={"missing": False}, on_missing_change=_lost)
-    return bool(st.session_state.get(LOST, False))
+    return bool(st.session_state.get(NO_WEBGL_KEY, False))
 
 
 def _lost() -> None:
-    st.session_state[LOST] = True
+    st.session_state[NO_WEBGL_KEY] = True

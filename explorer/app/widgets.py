@@ -10,7 +10,7 @@ from typing import Any, get_args
 import numpy as np
 import streamlit as st
 
-from explorer.analysis.artefact_index import COMMANDS, ArtefactIndex, TileArtefacts
+from explorer.analysis.artefact_index import MAKE_COMMANDS, ArtefactIndex, TileArtefacts
 from explorer.app import cache, webgl
 from explorer.map_view import deck_gl, plan_2d, tile_gltf
 from explorer.map_view.ground_image import Image, Legend
@@ -52,9 +52,9 @@ class PageContext:
     theme: Theme
 
 
-def here() -> PageContext:
+def page_context() -> PageContext:
     """Ask for place and run in the sidebar; `?place=…&run=…` in the address does the same."""
-    shelf = cache.shelf()
+    shelf = cache.artefacts()
     names, runs = [place.name for place in shelf.places], [run.name for run in shelf.runs]
     with st.sidebar:
         place = _chosen("Place", "place", names, shelf.first)
@@ -69,7 +69,7 @@ def _chosen(label: str, key: str, names: list[str], first: str) -> str | None:
     return st.selectbox(label, names, index=names.index(first) if first in names else 0, key=key, bind="query-params")
 
 
-def option(label: str, key: str, names: Sequence[str], form: Callable[[str], str] = str) -> str:
+def select_option(label: str, key: str, names: Sequence[str], form: Callable[[str], str] = str) -> str:
     """One of several, kept in the address by its name (Streamlit's own binding puts its label there)."""
     asked = st.query_params.get(key)
     wanted = st.session_state.get(key, asked)
@@ -94,28 +94,30 @@ def show_errors() -> Iterator[None]:
         st.error(f"**a file cannot be read**\n\ngot: {error}\n\ndo: reload the page, and check the folder")
 
 
-def missing(what: str, command: str) -> None:
+def show_missing(what: str, command: str) -> None:
     """An empty state."""
     st.info(f"No {what} here yet. This makes it:\n\n```\n{command}\n```")
 
 
-def require(here: PageContext, kind: str) -> bool:
+def require_artefacts(here: PageContext, kind: str) -> bool:
     """Whether there is a place with a radio map, or a run; says what to do where there is none."""
     if here.place is None:
-        missing("place", COMMANDS["tile"])
+        show_missing("place", MAKE_COMMANDS["tile"])
         return False
     if kind == "tile":
         return True
     if not here.place.maps:
-        missing(f"radio map of {here.place.name}", here.place.missing[-1][1] if here.place.missing else COMMANDS["map"])
+        show_missing(
+            f"radio map of {here.place.name}", here.place.missing[-1][1] if here.place.missing else MAKE_COMMANDS["map"]
+        )
         return False
     if kind == "run" and here.run is None:
-        missing("trained run", COMMANDS["run"])
+        show_missing("trained run", MAKE_COMMANDS["run"])
         return False
     return True
 
 
-def cards(values: Mapping[str, tuple[str, str]], columns: int = 0) -> None:
+def show_cards(values: Mapping[str, tuple[str, str]], columns: int = 0) -> None:
     """Figures in boxes that break lines and cut nothing: name, value, and a word more; 0 columns: as many as fit."""
     boxes = [
         f"<div class='card'><div class='name'>{html.escape(name)}</div><div class='value'>{html.escape(value)}</div>"
@@ -126,14 +128,14 @@ def cards(values: Mapping[str, tuple[str, str]], columns: int = 0) -> None:
     st.html(f"<div class='cards'{style}>{''.join(boxes)}</div>")
 
 
-def table(rows: Sequence[Mapping[str, Any]]) -> None:
+def show_table(rows: Sequence[Mapping[str, Any]]) -> None:
     """Rows that all have the same names, without scroll bars: words break before anything is cut."""
     heads = "".join(f"<th>{html.escape(name)}</th>" for name in rows[0])
     lines = ["".join(f"<td>{html.escape(_written(value))}</td>" for value in row.values()) for row in rows]
     st.html(f"<table class='rows'><tr>{heads}</tr>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>")
 
 
-def facts(told: Mapping[str, Any], code: bool = False) -> None:
+def show_facts(told: Mapping[str, Any], code: bool = False) -> None:
     """Names and values, one below the other; `code`: values to be typed."""
     kind = " class='code'" if code else ""
     lines = [
@@ -148,14 +150,14 @@ def _written(value: Any) -> str:
     return "–" if value is None else str(value).replace("-", "−") if isinstance(value, int | float) else str(value)
 
 
-def legends(*shown: Legend | None) -> None:
+def show_legends(*shown: Legend | None) -> None:
     """Legends below a map, where there are any."""
     written = "".join(legend.html for legend in shown if legend is not None)
     if written:
         st.html(written)
 
 
-def plot(figure: Any, key: str) -> None:
+def show_chart(figure: Any, key: str) -> None:
     """A chart of the page's width, without a toolbar over it."""
     st.plotly_chart(figure, key=key, width="stretch", config={"displayModeBar": False})
 
@@ -175,15 +177,15 @@ def map_options(opacity: float = 1.0) -> MapOptions:
     """Ask for them in the sidebar; `opacity` of buildings is where a page begins."""
     kinds = list(get_args(BuildingColouring))
     with st.sidebar:
-        plan = webgl.missing()
+        plan = webgl.is_missing()
         shown = st.segmented_control(
             "View", ["3-D", "2-D"], default="3-D", key="view", bind="query-params", help="2-D needs no WebGL",
             disabled=plan,
         )  # fmt: skip
         if plan:
             st.caption("This browser has no WebGL 2: maps are plans.")
-        camera = option("Camera", "camera", list(deck_gl.CAMERAS))
-        tint = option("Buildings", "buildings", kinds, lambda kind: kind if kind == "plain" else f"by {kind}")
+        camera = select_option("Camera", "camera", list(deck_gl.CAMERA_VIEWS))
+        tint = select_option("Buildings", "buildings", kinds, lambda kind: kind if kind == "plain" else f"by {kind}")
         percent = st.slider(
             "Opacity of buildings in %", 10, 100, round(100 * opacity), 10, key="opacity", bind="query-params"
         )
@@ -209,7 +211,7 @@ def show_map(
     """
     assert here.place is not None
     if options.flat:
-        chart = plan_2d.figure(tile, picture, marks, here.theme)
+        chart = plan_2d.plan_figure(tile, picture, marks, here.theme)
         st.plotly_chart(
             chart, key=f"{key}-flat", width="stretch", config={"displayModeBar": False, "scrollZoom": True},
             on_select=(lambda: _picked_flat(f"{key}-flat", pick)) if pick else "ignore", selection_mode="points",
@@ -217,12 +219,14 @@ def show_map(
         return None
     turn = f"-{st.session_state.get('turn', 0)}"
     buildings, legend = cache.buildings(here.place.tile, options.colouring, here.theme.name)
-    ground = cache.ground(tile, picture)
+    ground = cache.ground_gltf(tile, picture)
     meshes = {"ground": ground, "buildings": buildings, "pole": tile_gltf.pole_glb()}
-    stage = deck_gl.MapScene(**{n: cache.url(m, f"{key}-{n}") for n, m in meshes.items()}, opacity=options.opacity)
-    deck = deck_gl.deck(tile, stage, marks, here.theme, options.camera, at, turn)
+    stage = deck_gl.MapScene(
+        **{n: cache.media_url(m, f"{key}-{n}") for n, m in meshes.items()}, opacity=options.opacity
+    )
+    deck = deck_gl.build_deck(tile, stage, marks, here.theme, options.camera, at, turn)
     if click is not None:
-        deck.layers.insert(1, deck_gl.clickable(tile, *click, turn))
+        deck.layers.insert(1, deck_gl.clickable_squares(tile, *click, turn))
     st.pydeck_chart(
         deck, key=key, height=MAP_HEIGHT, on_select=(lambda: _picked(key, pick)) if pick else "ignore",
         alt=f"Three-dimensional map of {here.place.name}",

@@ -11,10 +11,16 @@ from explorer.figures.axes import new_figure
 from uel.results.ablation import AblationRow
 
 # Okabe and Ito's palette: no physics black, lookup blue, ray tracing in warm colours.
-COLOURS = {"none": "#000000", "map": "#0072B2", "rt": "#D55E00", "map+rt": "#E69F00", "hybrid": "#009E73"}
-MARKS = {"none": "o", "map": "s", "rt": "^", "map+rt": "D", "hybrid": "v"}
-ENTRY, LINE = 2.1, 0.17  # inches that a legend's entry is wide and high
-WORDS = {"none": "no physics", "map": "map", "rt": "ray tracing", "map+rt": "map + ray tracing", "hybrid": "hybrid"}
+LOSS_COLOURS = {"none": "#000000", "map": "#0072B2", "rt": "#D55E00", "map+rt": "#E69F00", "hybrid": "#009E73"}
+LOSS_MARKERS = {"none": "o", "map": "s", "rt": "^", "map+rt": "D", "hybrid": "v"}
+LEGEND_ENTRY_INCHES, LEGEND_LINE_INCHES = 2.1, 0.17  # inches that a legend's entry is wide and high
+LOSS_LABELS = {
+    "none": "no physics",
+    "map": "map",
+    "rt": "ray tracing",
+    "map+rt": "map + ray tracing",
+    "hybrid": "hybrid",
+}
 
 
 @dataclass(frozen=True)
@@ -41,7 +47,7 @@ class VariantGroup:
         return float(np.median([row.train_cpu_s / row.steps for row in self.rows]))
 
 
-def groups(rows: Iterable[AblationRow]) -> list[VariantGroup]:
+def group_variants(rows: Iterable[AblationRow]) -> list[VariantGroup]:
     """Rows by loss, features and fraction, in the table's order."""
     found: dict[tuple[str, str, float], list[AblationRow]] = {}
     for row in rows:
@@ -49,12 +55,12 @@ def groups(rows: Iterable[AblationRow]) -> list[VariantGroup]:
     return [VariantGroup(*name, tuple(sorted(mine, key=lambda row: row.seed))) for name, mine in found.items()]
 
 
-def label(name: tuple[str, str, float]) -> str:
+def variant_label(name: tuple[str, str, float]) -> str:
     """What people call a loss: "map + ray tracing 10 %", "map, ta alone"."""
     loss, features, fraction = name
     share = f" {100 * fraction:g} %" if fraction else ""
     alone = f", {features} alone" if features and "+" not in features else ""
-    return WORDS.get(loss, loss) + share + alone
+    return LOSS_LABELS.get(loss, loss) + share + alone
 
 
 def _panels(rows: Sequence[AblationRow], title: str) -> tuple[Figure, list[tuple[str, Axes]]]:
@@ -73,8 +79,8 @@ def _legend(figure: Figure, axes: Iterable[Axes]) -> None:
     """One for all panels."""
     named = {name: handle for ax in axes for handle, name in zip(*ax.get_legend_handles_labels(), strict=True)}
     if named:
-        columns = int(figure.get_figwidth() / ENTRY)
-        figure.set_figheight(figure.get_figheight() + LINE * -(-len(named) // columns))
+        columns = int(figure.get_figwidth() / LEGEND_ENTRY_INCHES)
+        figure.set_figheight(figure.get_figheight() + LEGEND_LINE_INCHES * -(-len(named) // columns))
         place = {"loc": "outside lower center", "ncols": columns, "fontsize": 8, "frameon": False}
         figure.legend(list(named.values()), list(named), **place)
 
@@ -105,14 +111,14 @@ def labels_figure(rows: Sequence[AblationRow]) -> Figure:
     figure, panels = _panels(rows, f"Median error by labels, map {rows[0].map}, equal {budget}")
     for evidence, ax in panels:
         here = [r for r in rows if r.evidence == evidence and r.map == rows[0].map and r.budget == budget]
-        for group in groups(_whole(here, base_fraction(rows))):
+        for group in group_variants(_whole(here, base_fraction(rows))):
             counts = sorted({row.labels for row in group.rows})
             values = [[row.p50_m for row in group.rows if row.labels == count] for count in counts]
             middle = np.array([np.mean(v) for v in values])
             reach = np.array([[m - min(v), max(v) - m] for m, v in zip(middle, values, strict=True)]).T
             ax.errorbar(
-                counts, middle, yerr=reach, color=COLOURS.get(group.loss), marker=MARKS.get(group.loss), markersize=5,
-                linewidth=1.4, capsize=2, label=label(group.name),
+                counts, middle, yerr=reach, color=LOSS_COLOURS.get(group.loss), marker=LOSS_MARKERS.get(group.loss), markersize=5,
+                linewidth=1.4, capsize=2, label=variant_label(group.name),
             )  # fmt: skip
         ax.set(xscale="log", xlabel="labelled phones", ylabel="p50 in m (bars: least and most of the seeds)")
         counts = sorted({row.labels for row in rows})
@@ -129,14 +135,14 @@ def conditions_figure(rows: Sequence[AblationRow]) -> Figure:
     names = list(dict.fromkeys(row.map for row in rows))
     for evidence, ax in panels:
         here = [r for r in rows if r.evidence == evidence and r.labels == labels and r.budget == budget]
-        by = groups(_whole(here, base_fraction(rows)))
+        by = group_variants(_whole(here, base_fraction(rows)))
         for number, group in enumerate(by):
             width = 0.8 / len(by)
             spots = [(index, [r.p50_m for r in group.rows if r.map == name]) for index, name in enumerate(names)]
             shown = [(index + width * (number - (len(by) - 1) / 2), float(np.mean(v))) for index, v in spots if v]
             ax.bar(
-                [x for x, _ in shown], [y for _, y in shown], width, color=COLOURS.get(group.loss),
-                label=label(group.name),
+                [x for x, _ in shown], [y for _, y in shown], width, color=LOSS_COLOURS.get(group.loss),
+                label=variant_label(group.name),
             )  # fmt: skip
         ax.set(xticks=range(len(names)), xticklabels=names, ylabel="p50 in m")
     _legend(figure, (ax for _, ax in panels))
@@ -148,13 +154,13 @@ def gain_figure(rows: Sequence[AblationRow]) -> Figure:
     figure, panels = _panels(rows, f"Error over CPU time, map {rows[0].map}, {rows[0].labels} labels")
     for evidence, ax in panels:
         here = [r for r in rows if (r.evidence, r.map, r.labels) == (evidence, rows[0].map, rows[0].labels)]
-        for group in groups(here):
-            for budget, face in (("steps", COLOURS.get(group.loss)), ("time", "none")):
+        for group in group_variants(here):
+            for budget, face in (("steps", LOSS_COLOURS.get(group.loss)), ("time", "none")):
                 mine = [row for row in group.rows if row.budget == budget]
                 ax.scatter(
                     [row.train_cpu_s for row in mine], [row.p50_m for row in mine], s=22 + 160 * group.rt_fraction,
-                    marker=MARKS.get(group.loss), facecolor=face, edgecolor=COLOURS.get(group.loss),
-                    label=label(group.name) if budget == "steps" else None, alpha=0.85,
+                    marker=LOSS_MARKERS.get(group.loss), facecolor=face, edgecolor=LOSS_COLOURS.get(group.loss),
+                    label=variant_label(group.name) if budget == "steps" else None, alpha=0.85,
                 )  # fmt: skip
         ax.set(xlabel="CPU s of training (filled: equal steps, open: equal time)", ylabel="p50 in m")
     _legend(figure, (ax for _, ax in panels))
@@ -165,13 +171,13 @@ def cost_figure(rows: Sequence[AblationRow]) -> Figure:
     """CPU time of a step by loss, the ray tracer's part apart."""
     figure, panels = _panels(rows, "CPU time of a step")
     for evidence, ax in panels:
-        by = groups(r for r in rows if r.evidence == evidence and r.budget == "steps" and r.map == rows[0].map)
+        by = group_variants(r for r in rows if r.evidence == evidence and r.budget == "steps" and r.map == rows[0].map)
         traced = [1000 * float(np.median([row.rt_cpu_s / row.steps for row in group.rows])) for group in by]
         rest = [1000 * group.step_s - rt for group, rt in zip(by, traced, strict=True)]
         y = range(len(by))
         ax.barh(y, rest, color="#999999", label="network, map")
         ax.barh(y, traced, left=rest, color="#D55E00", label="ray tracer")
-        ax.set(yticks=y, yticklabels=[label(group.name) for group in by], xlabel="CPU ms a step")
+        ax.set(yticks=y, yticklabels=[variant_label(group.name) for group in by], xlabel="CPU ms a step")
         ax.tick_params(axis="y", labelsize=8)
         ax.invert_yaxis()
     _legend(figure, (ax for _, ax in panels))

@@ -14,7 +14,7 @@ from matplotlib.patheffects import withStroke
 from uel.geo.tile import Tile
 from uel.radio.sites import Site, cells_of
 
-INK, BUILDING, HALO = "#202124", "#5f6368", [withStroke(linewidth=2.5, foreground="white")]
+TEXT_COLOUR, BUILDING_COLOUR, TEXT_HALO = "#202124", "#5f6368", [withStroke(linewidth=2.5, foreground="white")]
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -29,7 +29,7 @@ def map_axes(ax: Axes, size: float, title: str) -> None:
     ax.set_title(title, fontsize=11)
 
 
-def extent(size: float) -> dict[str, Any]:
+def image_extent(size: float) -> dict[str, Any]:
     half = size / 2
     return {"extent": (-half, half, -half, half), "origin": "lower", "interpolation": "nearest"}
 
@@ -41,7 +41,9 @@ def colour_bar(figure: Figure, ax: Axes, picture: object, label: str) -> None:
 def scale_bar(ax: Axes, size: float) -> None:
     length = max(n for n in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000) if n <= max(size / 4, 1))
     x, y = -0.46 * size, -0.46 * size
-    ax.plot([x, x + length], [y, y], color=INK, linewidth=3, solid_capstyle="butt", path_effects=HALO, zorder=8)
+    ax.plot(
+        [x, x + length], [y, y], color=TEXT_COLOUR, linewidth=3, solid_capstyle="butt", path_effects=TEXT_HALO, zorder=8
+    )
     ax.text(
         x + length / 2,
         y + size / 80,
@@ -49,7 +51,7 @@ def scale_bar(ax: Axes, size: float) -> None:
         ha="center",
         va="bottom",
         fontsize=8,
-        path_effects=HALO,
+        path_effects=TEXT_HALO,
         zorder=8,
     )
 
@@ -78,26 +80,26 @@ def draw_sites(
             va=vertical,
             fontsize=8,
             weight="bold",
-            path_effects=HALO,
+            path_effects=TEXT_HALO,
             zorder=7,
         )
 
 
-def outlines(ax: Axes, tile: Tile) -> None:
+def draw_building_outlines(ax: Axes, tile: Tile) -> None:
     """The walls of buildings."""
     footprint = tile.rasters["footprint"].numpy()
     if footprint.min() < 0.5 <= footprint.max():
         axis = tile.raster_grid.centres()[0, :, 0].numpy()
-        ax.contour(axis, axis, footprint, levels=[0.5], colors=BUILDING, linewidths=0.6, alpha=0.8)
+        ax.contour(axis, axis, footprint, levels=[0.5], colors=BUILDING_COLOUR, linewidths=0.6, alpha=0.8)
 
 
-def blocks(ax: Axes, tile: Tile) -> None:
+def draw_buildings(ax: Axes, tile: Tile) -> None:
     """Buildings as a grey veil, under which a heatmap shows."""
     footprint = tile.rasters["footprint"].numpy()
-    ax.imshow(np.ma.masked_less(footprint, 0.5), cmap="gray", vmin=0, vmax=2, alpha=0.18, **extent(tile.size))
+    ax.imshow(np.ma.masked_less(footprint, 0.5), cmap="gray", vmin=0, vmax=2, alpha=0.18, **image_extent(tile.size))
 
 
-def hatch(ax: Axes, mask: np.ndarray, size: float) -> None:
+def hatch_unknown(ax: Axes, mask: np.ndarray, size: float) -> None:
     """Grey under strokes where a map knows nothing."""
     if mask.any():
         back = Rectangle((-size / 2, -size / 2), size, size, facecolor="#dcdcdc", hatch="////", edgecolor="#b0b0b0")

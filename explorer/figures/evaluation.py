@@ -8,8 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm, PowerNorm
 from matplotlib.figure import Figure
 
-from explorer.figures.axes import colour_bar, extent, map_axes, new_figure, scale_bar
-from uel.results.evaluation import ConditionResult, errors_of
+from explorer.figures.axes import colour_bar, image_extent, map_axes, new_figure, scale_bar
+from uel.results.evaluation import ConditionResult, position_errors
 
 # Okabe and Ito's palette as in `explorer.figures.overview`; the limit black, locators vermilion, others in colours of
 # their own.
@@ -35,9 +35,9 @@ STYLE: dict[str, tuple[str, str, str]] = {
     "shuffled_map": ("control: shuffled map", "#E69F00", ":"),
 }
 OTHERS = ("#999933", "#44AA99", "#AA4499")  # rivals
-RATIOS = (0.5, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0, 10.0, 20.0, 50.0)  # on an axis of them
+RATIO_TICKS = (0.5, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0, 10.0, 20.0, 50.0)  # on an axis of them
 TableRows = Sequence[Mapping[str, str]]
-WORDS: dict[str, Callable[[str], str]] = {
+CONDITION_WORDS: dict[str, Callable[[str], str]] = {
     "map": str,
     "sigma_db": "σ {} dB".format,
     "correlation": "correlated {}".format,
@@ -63,7 +63,7 @@ def colour(method: str) -> str:
 
 def all_errors(cells: Sequence[ConditionResult], method: str) -> np.ndarray:
     """Errors in metres of all deployments."""
-    return np.concatenate([errors_of(cell, method).numpy() for cell in cells])
+    return np.concatenate([position_errors(cell, method).numpy() for cell in cells])
 
 
 def cdf_figure(by_tier: Mapping[str, Sequence[ConditionResult]]) -> Figure:
@@ -108,7 +108,7 @@ def ratio_figure(rows: TableRows, base: Mapping[str, Any], methods: Sequence[str
     ax.axvline(1.0, color="black", linestyle="--", linewidth=1)
     ax.set(yticks=range(len(names)), yticklabels=names, xlabel="median error over the limit's (r50)", xscale="log")
     low, high = ax.get_xlim()
-    ticks = [tick for tick in RATIOS if low <= tick <= high]
+    ticks = [tick for tick in RATIO_TICKS if low <= tick <= high]
     ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     ax.set_xticks([], minor=True)
     ax.set_ylim(-0.7, len(names) - 0.3)
@@ -123,7 +123,7 @@ def condition_name(row: Mapping[str, str], base: Mapping[str, Any]) -> str:
     """What sets a condition apart from the base, after its tier: "rsrp_ta_azimuth wrong_buildings", "rsrp_ta_azimuth
     K 3"."""
     usual = {**base, "track": "single", "carrier": f"{base['carrier']:g}"}
-    odd = [words(row[name]) for name, words in WORDS.items() if row[name] != str(usual[name])]
+    odd = [words(row[name]) for name, words in CONDITION_WORDS.items() if row[name] != str(usual[name])]
     return " ".join([row["tier"], *odd])
 
 
@@ -150,7 +150,7 @@ def error_map_figure(cell: ConditionResult, size: float, methods: Sequence[str])
     """Every phone of a deployment where it truly is, coloured by the error of some methods."""
     figure = new_figure(6.0 * len(methods), 5.4)
     for ax, method in zip(np.atleast_1d(figure.subplots(1, len(methods))), methods, strict=True):  # type: ignore[call-overload]
-        error = errors_of(cell, method).numpy().clip(1)
+        error = position_errors(cell, method).numpy().clip(1)
         x, y = cell.position.T
         order = np.argsort(error)  # the worst on top
         points = ax.scatter(
@@ -175,7 +175,7 @@ def worst_figure(cell: ConditionResult, size: float) -> Figure:
             ax = figure.add_subplot(2, count, row * count + index + 1)
             heat = worst[kind][index].astype(np.float32)
             norm = PowerNorm(0.5, vmin=0, vmax=max(float(np.quantile(heat, 0.999)), 1e-9))
-            ax.imshow(heat, cmap="Blues", norm=norm, **extent(size))
+            ax.imshow(heat, cmap="Blues", norm=norm, **image_extent(size))
             _sites(ax, cell, int(worst["serving"][index]))
             truth, answer = worst["truth"][index], worst[estimate][index]
             ax.plot(*truth, marker="*", markersize=14, color="#F0E442", markeredgecolor="black", linestyle="none")

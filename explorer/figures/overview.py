@@ -17,16 +17,16 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Ellipse
 
 from explorer.figures.axes import (
-    HALO,
-    blocks,
+    TEXT_HALO,
     colour_bar,
+    draw_building_outlines,
+    draw_buildings,
     draw_sites,
-    extent,
-    hatch,
+    hatch_unknown,
     hillshade,
+    image_extent,
     map_axes,
     new_figure,
-    outlines,
     scale_bar,
     top_value,
     value_range,
@@ -81,9 +81,9 @@ def tile_figure(tile: Tile, sites: tuple[Site, ...]) -> Figure:
     ax = figure.add_subplot()
     above = (tile.rasters["height"] - tile.rasters["ground"]).clamp(min=0).numpy()
     shade = hillshade(tile.rasters["height"].numpy(), tile.raster_grid.pixel)
-    picture = ax.imshow(above, cmap="YlGnBu", vmin=0, vmax=max(top_value(above), 1.0), **extent(tile.size))
-    ax.imshow(np.zeros_like(shade), cmap="gray", vmin=0, vmax=1, alpha=0.55 * (1 - shade), **extent(tile.size))
-    outlines(ax, tile)
+    picture = ax.imshow(above, cmap="YlGnBu", vmin=0, vmax=max(top_value(above), 1.0), **image_extent(tile.size))
+    ax.imshow(np.zeros_like(shade), cmap="gray", vmin=0, vmax=1, alpha=0.55 * (1 - shade), **image_extent(tile.size))
+    draw_building_outlines(ax, tile)
     draw_sites(ax, sites, tile.size)
     scale_bar(ax, tile.size)
     map_axes(ax, tile.size, f"{tile.name}: heights and cells")
@@ -106,10 +106,10 @@ def radio_figure(tile: Tile, radio: RadioMap, cell: int) -> Figure:
     )
     for ax, values, colours, vmin, vmax, label in panels:
         picture = ax.imshow(
-            np.ma.array(values, mask=~known), cmap=colours, vmin=vmin, vmax=vmax, **extent(radio.grid.size)
+            np.ma.array(values, mask=~known), cmap=colours, vmin=vmin, vmax=vmax, **image_extent(radio.grid.size)
         )
-        hatch(ax, ~known, radio.grid.size)
-        outlines(ax, tile)
+        hatch_unknown(ax, ~known, radio.grid.size)
+        draw_building_outlines(ax, tile)
         draw_sites(ax, radio.sites, tile.size, only=cell)
         colour_bar(figure, ax, picture, label)
     scale_bar(left, tile.size)
@@ -126,9 +126,9 @@ def fix_figure(tile: Tile, sites: tuple[Site, ...], example: ExampleFix) -> Figu
         density = probability / (tile.size / len(probability)) ** 2
         top = max(float(np.quantile(density, 0.9995)), 1e-12)
         norm = PowerNorm(0.5, vmin=0, vmax=top * 1e4)  # a root: lesser hypotheses stay visible beside a sharp peak
-        picture = ax.imshow(density * 1e4, cmap="Blues", norm=norm, **extent(tile.size))
-        blocks(ax, tile)
-        outlines(ax, tile)
+        picture = ax.imshow(density * 1e4, cmap="Blues", norm=norm, **image_extent(tile.size))
+        draw_buildings(ax, tile)
+        draw_building_outlines(ax, tile)
         draw_sites(ax, sites, tile.size, strong=example.serving)
         colour_bar(figure, ax, picture, "probability in % per 100 m²")
         _points(ax, example)
@@ -230,7 +230,7 @@ def _candidates(ax: Axes, example: ExampleFix) -> None:
                 f"{100 * p:.0f} %",  # type: ignore[call-arg]
                 fontsize=8,
                 color="#00664d",
-                path_effects=HALO,
+                path_effects=TEXT_HALO,
                 zorder=9,
                 clip_on=True,
             )

@@ -9,16 +9,25 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
-from explorer.figures.axes import blocks, colour_bar, draw_sites, map_axes, new_figure, outlines, scale_bar, value_range
+from explorer.figures.axes import (
+    colour_bar,
+    draw_building_outlines,
+    draw_buildings,
+    draw_sites,
+    map_axes,
+    new_figure,
+    scale_bar,
+    value_range,
+)
 from uel.geo.tile import Tile
 from uel.survey.checks import NEAR, THROUGH, Excess, Links, sight_by_distance, sight_of_3gpp
 from uel.survey.feature_schema import Feature
 from uel.survey.sample import TileSample
 
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#999999"
-SHOWN = 20_000  # dots of a scatter plot
-COLUMNS = 5  # of small multiples
-FEW = 20  # reports in a bin of distance, without which its share says little
+MAX_POINTS = 20_000  # dots of a scatter plot
+PANEL_COLUMNS = 5  # of small multiples
+MIN_REPORTS_PER_BIN = 20  # reports in a bin of distance, without which its share says little
 
 
 def free_space_figure(links: Links) -> Figure:
@@ -121,8 +130,8 @@ def map_figure(sample: TileSample, tile: Tile | None, size: float) -> Figure:
     figure = new_figure(8.6, 7.4)
     ax = figure.add_subplot()
     if tile is not None:
-        blocks(ax, tile)
-        outlines(ax, tile)
+        draw_buildings(ax, tile)
+        draw_building_outlines(ax, tile)
     _, there = sample.best()
     position, level = sample.truth.position, sample.of_best(sample.rsrp_dbm())
     x, y = position[~there].T.numpy()
@@ -145,7 +154,7 @@ def _los(sample: TileSample) -> Tensor:
 
 
 def _dots(ax: Axes, x: Tensor, y: Tensor) -> None:
-    step = max(1, len(x) // SHOWN)
+    step = max(1, len(x) // MAX_POINTS)
     ax.scatter(x[::step], y[::step], s=3, alpha=0.4, color=BLUE, linewidths=0)
     ax.axhline(0, color=ORANGE, linewidth=0.8)
     if not len(x):
@@ -175,14 +184,14 @@ def _nothing(ax: Axes) -> None:
 
 def _share(ax: Axes, level: Tensor, los: Tensor, colour: str, width: float, label: str | None) -> None:
     middle, share, count = sight_by_distance(level, los)
-    enough = count >= FEW
+    enough = count >= MIN_REPORTS_PER_BIN
     ax.plot(middle[enough], share[enough], color=colour, linewidth=width, label=label)
 
 
 def _multiples(names: Sequence[str], draw: Callable[[Axes, str], None], title: Callable[[str], str]) -> Figure:
-    rows = max(1, -(-len(names) // COLUMNS))
+    rows = max(1, -(-len(names) // PANEL_COLUMNS))
     figure = new_figure(15.0, 2.3 * rows)
-    axes = figure.subplots(rows, COLUMNS, squeeze=False)
+    axes = figure.subplots(rows, PANEL_COLUMNS, squeeze=False)
     for ax, name in zip(axes.flat, names, strict=False):
         draw(ax, name)
         ax.set_title(title(name), fontsize=8)

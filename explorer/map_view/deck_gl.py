@@ -19,7 +19,7 @@ from explorer.style import RGB, Theme
 from uel.geo.tile import Tile
 
 Camera = Literal["oblique", "from above", "from the south", "close"]
-CAMERAS: dict[Camera, tuple[float, float, float, tuple[float, float]]] = {
+CAMERA_VIEWS: dict[Camera, tuple[float, float, float, tuple[float, float]]] = {
     # degrees above the horizon, degrees of turn, doublings of scale, and what is in the middle, in sides of the tile:
     # perspective makes the near half larger. All but "close" show the whole tile on 575 × 560 pixels (a test counts).
     "oblique": (46.0, -22.0, -0.18, (-0.02, -0.21)),
@@ -29,8 +29,8 @@ CAMERAS: dict[Camera, tuple[float, float, float, tuple[float, float]]] = {
 }
 
 
-ONCE = ({"p": [0, 0, 0], "s": [1, 1, 1]},)  # a mesh where it is
-ALWAYS = {"depthCompare": "always"}  # seen through walls
+AT_ORIGIN = ({"p": [0, 0, 0], "s": [1, 1, 1]},)  # a mesh where it is
+THROUGH_WALLS = {"depthCompare": "always"}  # seen through walls
 
 
 class Deck(pdk.Deck):
@@ -52,7 +52,7 @@ class MapScene:
     """of buildings: less lets the ground behind them be seen"""
 
 
-def deck(
+def build_deck(
     tile: Tile,
     stage: MapScene,
     marks: MapMarks,
@@ -79,7 +79,7 @@ def deck(
     )
 
 
-def clickable(tile: Tile, place: Float[np.ndarray, "n 2"], side: float, turn: str) -> pdk.Layer:
+def clickable_squares(tile: Tile, place: Float[np.ndarray, "n 2"], side: float, turn: str) -> pdk.Layer:
     """Squares that nobody sees and a click finds: the map itself does not tell where it was clicked.
 
     Alpha 1 of 255: what is wholly transparent is not picked.
@@ -113,7 +113,7 @@ def _corners(count: int) -> Float[np.ndarray, "count 3"]:
 
 
 def _look(tile: Tile, camera: Camera, at: Sequence[float] | None) -> pdk.ViewState:
-    above, turn, closer, (east, north) = CAMERAS[camera]
+    above, turn, closer, (east, north) = CAMERA_VIEWS[camera]
     middle = at if at is not None and camera == "close" else (east * tile.size, north * tile.size)
     centre = on_ground(tile, np.array([middle]), 0.0)[0]
     zoom = math.log2(510.0 / tile.size) + closer
@@ -121,7 +121,7 @@ def _look(tile: Tile, camera: Camera, at: Sequence[float] | None) -> pdk.ViewSta
     return pdk.ViewState(longitude=None, latitude=None, min_zoom=-3, max_zoom=8, **state)
 
 
-def _mesh(name: str, url: str, opacity: float = 1.0, placed: Sequence[dict[str, Any]] = ONCE) -> pdk.Layer:
+def _mesh(name: str, url: str, opacity: float = 1.0, placed: Sequence[dict[str, Any]] = AT_ORIGIN) -> pdk.Layer:
     return pdk.Layer(
         "ScenegraphLayer", [*placed], id=name, get_position="p", get_scale="s", scenegraph=String(url),
         get_color=[255, 255, 255, 255], _lighting=String("flat"), size_scale=1, pickable=False, opacity=opacity,
@@ -145,7 +145,7 @@ def _dots(dots: PointMarks, theme: Theme) -> pdk.Layer:
         "ScatterplotLayer", rows, id=dots.name, get_position="p",
         get_fill_color=[*dots.colour, 255], get_line_color=edge, filled=not dots.ring, stroked=dots.radius > 4,
         get_radius=dots.radius, radius_units=String("pixels"), line_width_units=String("pixels"),
-        get_line_width=3 if dots.ring else 1.5, billboard=True, pickable=True, parameters=ALWAYS,
+        get_line_width=3 if dots.ring else 1.5, billboard=True, pickable=True, parameters=THROUGH_WALLS,
     )  # fmt: skip
 
 
@@ -155,7 +155,7 @@ def _lines(lines: LineMarks) -> pdk.Layer:
     return pdk.Layer(
         "PathLayer", rows, id=lines.name, get_path="w", get_color="c", get_width=lines.width,
         width_units=String("pixels"), cap_rounded=True, joint_rounded=True, billboard=True, pickable=False,
-        parameters=ALWAYS if lines.over else {},
+        parameters=THROUGH_WALLS if lines.over else {},
     )  # fmt: skip
 
 

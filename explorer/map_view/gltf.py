@@ -9,26 +9,26 @@ import struct
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from explorer.map_view.png import png_of
+from explorer.map_view.png import encode_png
 
-FLOAT, UINT = 5126, 5125  # componentType
-ARRAY, ELEMENTS = 34962, 34963  # target of a buffer view
-NEAREST, CLAMP = 9728, 33071
+FLOAT_TYPE, UINT_TYPE = 5126, 5125  # componentType
+ARRAY_BUFFER, ELEMENT_BUFFER = 34962, 34963  # target of a buffer view
+NEAREST_FILTER, CLAMP_TO_EDGE = 9728, 33071
 
 
-def glb(
+def glb_bytes(
     vertex: Float[np.ndarray, "vertex 3"],
     uv: Float[np.ndarray, "vertex 2"],
     face: np.ndarray,
     image: UInt8[np.ndarray, "row column rgb"],
 ) -> bytes:
     """Triangles in metres; `uv` runs from the texture's first row and column (0) to its last (1)."""
-    png = png_of(image)
+    png = encode_png(image)
     blocks = [vertex.astype("<f4").tobytes(), uv.astype("<f4").tobytes(), face.astype("<u4").tobytes(), png]
     padded = [block + b"\0" * (-len(block) % 4) for block in blocks]
     starts = np.cumsum([0, *map(len, padded)]).tolist()
     views = [{"buffer": 0, "byteOffset": a, "byteLength": len(b)} for a, b in zip(starts[:-1], blocks, strict=True)]
-    for view, target in zip(views, (ARRAY, ARRAY, ELEMENTS), strict=False):
+    for view, target in zip(views, (ARRAY_BUFFER, ARRAY_BUFFER, ELEMENT_BUFFER), strict=False):
         view["target"] = target
     low, high = (f(vertex, axis=0).astype("<f4").tolist() for f in (np.min, np.max))
     head = {
@@ -40,12 +40,21 @@ def glb(
         "meshes": [{"primitives": [{"attributes": {"POSITION": 0, "TEXCOORD_0": 1}, "indices": 2, "material": 0}]}],
         "materials": [_material()],
         "textures": [{"source": 0, "sampler": 0}],
-        "samplers": [{"magFilter": NEAREST, "minFilter": NEAREST, "wrapS": CLAMP, "wrapT": CLAMP}],
+        "samplers": [
+            {"magFilter": NEAREST_FILTER, "minFilter": NEAREST_FILTER, "wrapS": CLAMP_TO_EDGE, "wrapT": CLAMP_TO_EDGE}
+        ],
         "images": [{"bufferView": 3, "mimeType": "image/png"}],
         "accessors": [
-            {"bufferView": 0, "componentType": FLOAT, "count": len(vertex), "type": "VEC3", "min": low, "max": high},
-            {"bufferView": 1, "componentType": FLOAT, "count": len(uv), "type": "VEC2"},
-            {"bufferView": 2, "componentType": UINT, "count": int(face.size), "type": "SCALAR"},
+            {
+                "bufferView": 0,
+                "componentType": FLOAT_TYPE,
+                "count": len(vertex),
+                "type": "VEC3",
+                "min": low,
+                "max": high,
+            },
+            {"bufferView": 1, "componentType": FLOAT_TYPE, "count": len(uv), "type": "VEC2"},
+            {"bufferView": 2, "componentType": UINT_TYPE, "count": int(face.size), "type": "SCALAR"},
         ],
         "bufferViews": views,
         "buffers": [{"byteLength": starts[-1]}],

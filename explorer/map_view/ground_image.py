@@ -7,15 +7,15 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
 from explorer.figures.axes import hillshade, value_range
-from explorer.style import CATEGORIES, RGB, Theme, css, gradient, scaled
+from explorer.style import CATEGORY_COLOURS, RGB, Theme, apply_colour_map, css_colour, css_gradient
 from uel.geo.tile import Tile
 
 Image = UInt8[np.ndarray, "_ _ 3"]
-MOST_PIXELS = 1024  # of a picture's side: what a browser takes without a pause
+MAX_PIXELS = 1024  # of a picture's side: what a browser takes without a pause
 
 
-ENLARGED = 4  # pixels of a picture of evidence for each of the map's
-RING = 10.0  # pixels, radius
+EVIDENCE_ZOOM = 4  # pixels of a picture of evidence for each of the map's
+TRUTH_RING_PIXELS = 10.0  # pixels, radius
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,18 +35,18 @@ class Legend:
         title = f"<b>{self.title}</b>{f' in {self.unit}' if self.unit else ''}"
         if self.names is not None:
             return f"<div class='legend'>{title} {''.join(_swatch(*item) for item in self.names.items())}</div>"
-        bar = f"<span style='display:inline-block;width:11rem;height:0.8rem;background:{gradient(self.scale)}'></span>"
+        bar = f"<span style='display:inline-block;width:11rem;height:0.8rem;background:{css_gradient(self.scale)}'></span>"
         low, high = (
             f"<span style='white-space:nowrap;margin:0 0.25rem'>{_written(v)}</span>" for v in (self.low, self.high)
         )
         return f"<div class='legend'>{title} {low} {bar} {high}</div>"
 
 
-EVIDENCE = Legend(title="evidence", unit="nats below the best pixel", scale="cividis", low=-12.0, high=0.0)
+EVIDENCE_LEGEND = Legend(title="evidence", unit="nats below the best pixel", scale="cividis", low=-12.0, high=0.0)
 
 
 def _swatch(name: str, colour: RGB) -> str:
-    square = f"<span style='display:inline-block;width:0.8rem;height:0.8rem;background:{css(colour)}'></span>"
+    square = f"<span style='display:inline-block;width:0.8rem;height:0.8rem;background:{css_colour(colour)}'></span>"
     return f"<span style='white-space:nowrap;margin-left:0.7rem'>{square} {name}</span>"
 
 
@@ -65,7 +65,7 @@ def basemap(tile: Tile, theme: Theme) -> Image:
     return _thinned(np.clip(picture, 0, 255).astype(np.uint8))
 
 
-def paint(
+def paint_layer(
     base: Image,
     values: Float[np.ndarray, "row column"],
     known: Bool[np.ndarray, "row column"],
@@ -73,29 +73,29 @@ def paint(
     opacity: float | Float[np.ndarray, "row column"] = 0.85,
 ) -> Image:
     """A layer over the basemap, square pixels of any size; where it is not known, the basemap stays."""
-    return _over(base, scaled(values, legend.scale, legend.low, legend.high), known * opacity)
+    return _over(base, apply_colour_map(values, legend.scale, legend.low, legend.high), known * opacity)
 
 
 def paint_categories(
     base: Image, index: Int[np.ndarray, "row column"], known: np.ndarray, opacity: float = 0.6
 ) -> Image:
     """Categories by number, in the palette's order and round again."""
-    colours = np.array(CATEGORIES, dtype=np.uint8)
+    colours = np.array(CATEGORY_COLOURS, dtype=np.uint8)
     return _over(base, colours[index % len(colours)], known * opacity)
 
 
-def evidence(values: Float[np.ndarray, "row column"], size: float, truth: Sequence[float] | None) -> Image:
-    """Log-likelihood at every pixel as `EVIDENCE` says, north up, with a ring around the truth (x, y in m)."""
-    picture = scaled(values - values.max(), EVIDENCE.scale, EVIDENCE.low, EVIDENCE.high)
-    picture = picture.repeat(ENLARGED, 0).repeat(ENLARGED, 1)
+def evidence_image(values: Float[np.ndarray, "row column"], size: float, truth: Sequence[float] | None) -> Image:
+    """Log-likelihood at every pixel as `EVIDENCE_LEGEND` says, north up, with a ring around the truth (x, y in m)."""
+    picture = apply_colour_map(values - values.max(), EVIDENCE_LEGEND.scale, EVIDENCE_LEGEND.low, EVIDENCE_LEGEND.high)
+    picture = picture.repeat(EVIDENCE_ZOOM, 0).repeat(EVIDENCE_ZOOM, 1)
     if truth is not None:
         place = (np.arange(len(picture)) + 0.5) * size / len(picture) - size / 2
         away = np.hypot(place[:, None] - truth[1], place[None] - truth[0]) * len(picture) / size
-        picture[np.abs(away - RING) < RING / 4] = 255
+        picture[np.abs(away - TRUTH_RING_PIXELS) < TRUTH_RING_PIXELS / 4] = 255
     return picture[::-1]
 
 
-def legend_of(title: str, unit: str, scale: str, values: np.ndarray) -> Legend:
+def legend_for(title: str, unit: str, scale: str, values: np.ndarray) -> Legend:
     """A legend that spans all but the outermost percents of values."""
     low, high = value_range(values)
     return Legend(title=title, unit=unit, scale=scale, low=low, high=high)
@@ -109,5 +109,5 @@ def _over(base: Image, colours: UInt8[np.ndarray, "row column 3"], alpha: np.nda
 
 
 def _thinned(picture: Image) -> Image:
-    step = -(-len(picture) // MOST_PIXELS)
+    step = -(-len(picture) // MAX_PIXELS)
     return picture[step // 2 :: step, step // 2 :: step]

@@ -9,15 +9,26 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from explorer.style import BLUE, GREEN, GREY, LIMIT, LOCATOR, ORANGE, REFINED, RGB, TRUTH, VERMILION
+from explorer.style import (
+    BLUE,
+    GREEN,
+    GREY,
+    LIMIT_COLOUR,
+    LOCATOR_COLOUR,
+    ORANGE,
+    REFINED_COLOUR,
+    RGB,
+    TRUTH_COLOUR,
+    VERMILION,
+)
 from uel.estimation.credible_regions import Ring
 from uel.geo.tile import Tile
 from uel.radio.sites import Site, cells_of
 
-MOST_DOTS = 2000  # of one kind on a map: more are sampled, which the page says; each is 60 µs of WebGL in software
-MOST_TRACKS = 300
+MAX_DOTS = 2000  # of one kind on a map: more are sampled, which the page says; each is 60 µs of WebGL in software
+MAX_TRACKS = 300
 UE_HEIGHT = 1.5  # m above the ground
-WEDGE = 24.0  # m, length of a sector's wedge
+SECTOR_LENGTH = 24.0  # m, length of a sector's wedge
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -99,7 +110,7 @@ def on_ground(tile: Tile, place: Float[np.ndarray, "n 2"], height: float = UE_HE
     return tile.at_height(torch.from_numpy(np.asarray(place, dtype=np.float32)), height).double().numpy()
 
 
-def sites_marks(sites: tuple[Site, ...], tile: Tile, strong: int | None = None) -> MapMarks:
+def site_marks(sites: tuple[Site, ...], tile: Tile, strong: int | None = None) -> MapMarks:
     """Masts, sectors as wedges and lone cells as discs; the cell `strong` stands out."""
     wedges, colours, told = [], [], []
     for number, (site, cell) in enumerate(cells_of(sites)):
@@ -120,10 +131,10 @@ def _wedge(position: tuple[float, float, float], azimuth_deg: float | None) -> n
     """65° around a compass azimuth, or a small disc."""
     x, y, z = position
     if azimuth_deg is None:
-        angle, radius = np.linspace(0, 2 * math.pi, 25), 0.32 * WEDGE
+        angle, radius = np.linspace(0, 2 * math.pi, 25), 0.32 * SECTOR_LENGTH
         return np.column_stack([x + radius * np.sin(angle), y + radius * np.cos(angle), np.full(25, z)])
     angle = np.radians(azimuth_deg + np.linspace(-32.5, 32.5, 13))
-    arc = np.column_stack([x + WEDGE * np.sin(angle), y + WEDGE * np.cos(angle), np.full(13, z)])
+    arc = np.column_stack([x + SECTOR_LENGTH * np.sin(angle), y + SECTOR_LENGTH * np.cos(angle), np.full(13, z)])
     return np.vstack([[x, y, z], arc, [x, y, z]])
 
 
@@ -131,9 +142,9 @@ def phone_dots(tile: Tile, place: Float[np.ndarray, "n 2"], seed: int = 0) -> tu
     """Phones, which of all they are, and what the page has to say when they are a sample."""
     chosen = np.arange(len(place))
     said = f"{len(place)} phones"
-    if len(place) > MOST_DOTS:
-        chosen = np.sort(np.random.default_rng(seed).choice(len(place), MOST_DOTS, replace=False))
-        said = f"{MOST_DOTS} of {len(place)} phones, drawn at random"
+    if len(place) > MAX_DOTS:
+        chosen = np.sort(np.random.default_rng(seed).choice(len(place), MAX_DOTS, replace=False))
+        said = f"{MAX_DOTS} of {len(place)} phones, drawn at random"
     told = [f"phone {n}" for n in chosen]
     where = on_ground(tile, np.asarray(place)[chosen])
     dots = PointMarks(name="phones", label="phones", place=where, colour=BLUE, told=told, radius=3.0, pickable=True)
@@ -143,7 +154,7 @@ def phone_dots(tile: Tile, place: Float[np.ndarray, "n 2"], seed: int = 0) -> tu
 def picked_dot(tile: Tile, place: Sequence[float]) -> PointMarks:
     where = on_ground(tile, np.array([place]))
     told = [f"picked place\n{place[0]:.1f} m east, {place[1]:.1f} m north"]
-    return PointMarks(name="picked", label="picked place", place=where, colour=TRUTH, told=told, radius=8.0)
+    return PointMarks(name="picked", label="picked place", place=where, colour=TRUTH_COLOUR, told=told, radius=8.0)
 
 
 def fix_marks(
@@ -159,10 +170,10 @@ def fix_marks(
     """
     dots = [_candidates(tile, candidates)] if candidates else []
     for name, label, place, colour, size in (
-        ("limit", "grid Bayes", limit, LIMIT, 7.0),
-        ("truth", "truth", truth, TRUTH, 8.0),
-        ("fix", "locator", position, LOCATOR, 8.0),
-        ("refined", "refined", refined, REFINED, 6.0),
+        ("limit", "grid Bayes", limit, LIMIT_COLOUR, 7.0),
+        ("truth", "truth", truth, TRUTH_COLOUR, 8.0),
+        ("fix", "locator", position, LOCATOR_COLOUR, 8.0),
+        ("refined", "refined", refined, REFINED_COLOUR, 6.0),
     ):
         if place is not None:
             where = on_ground(tile, np.array([place]), UE_HEIGHT + 1.0)
@@ -201,9 +212,9 @@ def survey_lines(
     """Tracks of a survey, and what the page has to say when they are a sample."""
     long = (valid.sum(-1) > 1).nonzero()[:, 0].numpy()
     chosen, said = long, f"{len(long)} tracks"
-    if len(long) > MOST_TRACKS:
-        chosen = np.sort(np.random.default_rng(seed).choice(long, MOST_TRACKS, replace=False))
-        said = f"{MOST_TRACKS} of {len(long)} tracks, drawn at random"
+    if len(long) > MAX_TRACKS:
+        chosen = np.sort(np.random.default_rng(seed).choice(long, MAX_TRACKS, replace=False))
+        said = f"{MAX_TRACKS} of {len(long)} tracks, drawn at random"
     points = [on_ground(tile, place[n][valid[n]].numpy(), 2.0) for n in chosen]
     told = [f"track {n}" for n in chosen]
     lines = LineMarks(

@@ -5,17 +5,17 @@ import plotly.graph_objects as go
 from jaxtyping import UInt8
 
 from explorer.map_view.marks import AreaMarks, LineMarks, MapMarks, PointMarks
-from explorer.map_view.png import png_of
-from explorer.style import Theme, css
+from explorer.map_view.png import encode_png
+from explorer.style import Theme, css_colour
 from uel.geo.tile import Tile
 
 
-def figure(tile: Tile, ground: UInt8[np.ndarray, "row column 3"], marks: MapMarks, theme: Theme) -> go.Figure:
+def plan_figure(tile: Tile, ground: UInt8[np.ndarray, "row column 3"], marks: MapMarks, theme: Theme) -> go.Figure:
     """A plan; `ground` is its picture, row 0 south. Buildings lie on it as a veil."""
     plan = go.Figure()
     half = tile.size / 2
     plan.add_layout_image(
-        source=_data_uri(veiled(tile, ground, theme)), xref="x", yref="y", x=-half, y=half, sizex=tile.size,
+        source=_data_uri(ground_with_buildings(tile, ground, theme)), xref="x", yref="y", x=-half, y=half, sizex=tile.size,
         sizey=tile.size, sizing="stretch", layer="below",
     )  # fmt: skip
     for areas in marks.areas:
@@ -34,7 +34,9 @@ def figure(tile: Tile, ground: UInt8[np.ndarray, "row column 3"], marks: MapMark
     return plan
 
 
-def veiled(tile: Tile, ground: UInt8[np.ndarray, "row column 3"], theme: Theme) -> UInt8[np.ndarray, "row column 3"]:
+def ground_with_buildings(
+    tile: Tile, ground: UInt8[np.ndarray, "row column 3"], theme: Theme
+) -> UInt8[np.ndarray, "row column 3"]:
     """The ground with buildings in grey over it."""
     rows = np.arange(len(ground)) * tile.raster_grid.count // len(ground)
     stands = tile.rasters["footprint"].numpy()[rows][:, rows] > 0.5
@@ -45,14 +47,14 @@ def veiled(tile: Tile, ground: UInt8[np.ndarray, "row column 3"], theme: Theme) 
 def _data_uri(picture: UInt8[np.ndarray, "row column 3"]) -> str:
     import base64
 
-    return "data:image/png;base64," + base64.b64encode(png_of(np.flipud(picture))).decode()
+    return "data:image/png;base64," + base64.b64encode(encode_png(np.flipud(picture))).decode()
 
 
 def _add_dots(plan: go.Figure, dots: PointMarks, theme: Theme) -> None:
     x, y = (dots.place[:, axis].round(2) for axis in (0, 1))
     symbol = "circle-open" if dots.ring else "circle"
-    edge = {"width": 2 if dots.ring else 1, "color": css(dots.colour) if dots.ring else theme.ink}
-    marker = {"size": 2 * dots.radius, "color": css(dots.colour), "symbol": symbol, "line": edge}
+    edge = {"width": 2 if dots.ring else 1, "color": css_colour(dots.colour) if dots.ring else theme.ink}
+    marker = {"size": 2 * dots.radius, "color": css_colour(dots.colour), "symbol": symbol, "line": edge}
     plan.add_scatter(
         x=x, y=y, mode="markers", marker=marker, name=dots.label, text=[_lines_of(t) for t in dots.told],
         hoverinfo="text", customdata=[[dots.name, told] for told in dots.told],
@@ -63,7 +65,7 @@ def _add_lines(plan: go.Figure, lines: LineMarks) -> None:
     for n, (points, colour, told) in enumerate(zip(lines.points, lines.colours, lines.told, strict=True)):
         plan.add_scatter(
             x=points[:, 0].round(2), y=points[:, 1].round(2), mode="lines", name=lines.label, text=_lines_of(told),
-            hoverinfo="text", line={"color": css(colour), "width": lines.width}, legendgroup=lines.name,
+            hoverinfo="text", line={"color": css_colour(colour), "width": lines.width}, legendgroup=lines.name,
             showlegend=n == 0,
         )  # fmt: skip
 
@@ -73,7 +75,7 @@ def _add_areas(plan: go.Figure, areas: AreaMarks) -> None:
         plan.add_scatter(
             x=points[:, 0].round(2), y=points[:, 1].round(2), mode="lines", fill="toself", name=areas.label,
             text=_lines_of(told), hoverinfo="text", line={"color": "white", "width": 1},
-            fillcolor=css(colour, 0.9), legendgroup=areas.name, showlegend=n == 0,
+            fillcolor=css_colour(colour, 0.9), legendgroup=areas.name, showlegend=n == 0,
         )  # fmt: skip
 
 

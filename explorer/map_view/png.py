@@ -7,7 +7,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 
-def png_of(image: UInt8[np.ndarray, "row column channel"]) -> bytes:
+def encode_png(image: UInt8[np.ndarray, "row column channel"]) -> bytes:
     """The first row is the picture's top; three channels are opaque, four have alpha."""
     stream = BytesIO()
     Image.fromarray(np.ascontiguousarray(image)).save(stream, format="png", compress_level=1)

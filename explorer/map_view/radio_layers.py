@@ -8,7 +8,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from uel.core.units import SPEED_OF_LIGHT, to_db
+from uel.core.constants import SPEED_OF_LIGHT
+from uel.core.units import to_db
 from uel.radio.radio_map import RadioMap
 from uel.radio.sinr import sinr
 from uel.radio.sites import reference_power_dbm
@@ -31,7 +32,7 @@ def level_dbm(radio: RadioMap) -> Float[Tensor, "cell row column"]:
     return to_db(torch.where(radio.known, radio.gain, 1e-30)) + reference_power_dbm(radio.sites)[:, None, None]
 
 
-LAYERS: dict[str, RadioLayer] = {
+RADIO_LAYERS: dict[str, RadioLayer] = {
     "rsrp": RadioLayer("RSRP", "dBm", "viridis", lambda radio, _: level_dbm(radio)),
     "error": RadioLayer(
         "Monte-Carlo error",
@@ -60,23 +61,23 @@ def _excess(radio: RadioMap) -> Tensor | None:
     return ((radio.channels.first_arrival - radio.delay) * SPEED_OF_LIGHT).clamp(min=0)
 
 
-def available(radio: RadioMap, service: ServiceRasters) -> list[str]:
+def available_layers(radio: RadioMap, service: ServiceRasters) -> list[str]:
     """Names of the layers that this map holds."""
-    return [name for name, layer in LAYERS.items() if layer.of(radio, service) is not None]
+    return [name for name, layer in RADIO_LAYERS.items() if layer.of(radio, service) is not None]
 
 
-def strongest(radio: RadioMap) -> Int[Tensor, "row column"]:
+def strongest_cell(radio: RadioMap) -> Int[Tensor, "row column"]:
     """The cell with the highest level of each pixel."""
     return level_dbm(radio).argmax(0)
 
 
-def values(
+def layer_values(
     name: str, radio: RadioMap, service: ServiceRasters, cell: int | None
 ) -> tuple[Float[np.ndarray, "row column"], Bool[np.ndarray, "row column"]]:
     """A layer of a cell, or of the strongest one in each pixel, and where it is known."""
-    every = LAYERS[name].of(radio, service)
+    every = RADIO_LAYERS[name].of(radio, service)
     assert every is not None, name
     if cell is not None:
         return every[cell].numpy(), radio.known[cell].numpy()
-    best = strongest(radio)[None]
+    best = strongest_cell(radio)[None]
     return every.gather(0, best)[0].numpy(), radio.known.any(0).numpy()

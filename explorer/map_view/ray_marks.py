@@ -6,20 +6,21 @@ import numpy as np
 import torch
 
 from explorer.map_view.marks import LineMarks
-from explorer.style import CATEGORIES
-from uel.core.units import SPEED_OF_LIGHT, timing_advance_step, to_db
+from explorer.style import CATEGORY_COLOURS
+from uel.core.constants import SPEED_OF_LIGHT, timing_advance_step
+from uel.core.units import to_db
 from uel.geo.tile_maps import TileMaps
 
-SHOWN = 40  # paths at most, of all cells
-KINDS = ("reflected", "through walls", "diffracted", "scattered")
+MAX_PATHS = 40  # paths at most, of all cells
+INTERACTION_LABELS = ("reflected", "through walls", "diffracted", "scattered")
 
 
 def strongest_rows(rays: Any) -> list[int]:
     """Rows of the paths that are drawn."""
-    return rays.paths.power.argsort(descending=True)[:SHOWN].tolist()
+    return rays.paths.power.argsort(descending=True)[:MAX_PATHS].tolist()
 
 
-def lines(rays: Any) -> list[LineMarks]:
+def ray_lines(rays: Any) -> list[LineMarks]:
     """The strongest paths, coloured by cell; `rays` is a `sim_bridge.paths.polylines.PathPolylines` of one place."""
     rows = strongest_rows(rays)
     if not rows:
@@ -30,28 +31,28 @@ def lines(rays: Any) -> list[LineMarks]:
             name="rays",
             label="rays",
             points=[rays.line(row).numpy() for row in rows],
-            colours=[CATEGORIES[cell % len(CATEGORIES)] for cell in cells],
-            told=[told(rays.paths, row) for row in rows],
+            colours=[CATEGORY_COLOURS[cell % len(CATEGORY_COLOURS)] for cell in cells],
+            told=[path_text(rays.paths, row) for row in rows],
             width=1.8,
         )
     ]
 
 
-def told(paths: Any, row: int) -> str:
+def path_text(paths: Any, row: int) -> str:
     """A path in words."""
     gain, delay = float(to_db(paths.power[row])), float(paths.delay[row]) * 1e9
-    kinds = [f"{int(n)} × {name}" for n, name in zip(paths.interactions[row], KINDS, strict=True) if n]
+    kinds = [f"{int(n)} × {name}" for n, name in zip(paths.interactions[row], INTERACTION_LABELS, strict=True) if n]
     return f"cell {int(paths.source[row])}: {', '.join(kinds) or 'direct'}\n{gain:.1f} dB, {delay:.0f} ns"
 
 
-def profile(rays: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def path_profile(rays: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Delay in ns, gain in dB and cell of the paths that are drawn."""
     rows = torch.tensor(strongest_rows(rays), dtype=torch.long)
     paths = rays.paths
     return (paths.delay[rows] * 1e9).numpy(), to_db(paths.power[rows]).numpy(), paths.source[rows].numpy()
 
 
-def strongest_dbm(maps: TileMaps, rays: Any) -> tuple[int, float] | None:
+def strongest_traced(maps: TileMaps, rays: Any) -> tuple[int, float] | None:
     """The cell with the most traced power, and its RSRP in dBm."""
     gain = rays.paths.gain()[0]
     if not bool((gain > 0).any()):
@@ -60,7 +61,7 @@ def strongest_dbm(maps: TileMaps, rays: Any) -> tuple[int, float] | None:
     return int(level.argmax()), float(level.max())
 
 
-def table(maps: TileMaps, at: list[float], rays: Any) -> list[dict[str, Any]]:
+def cell_rows(maps: TileMaps, at: list[float], rays: Any) -> list[dict[str, Any]]:
     """What every cell would report there: a row each."""
     mapped = maps.radio.truth(torch.tensor([at]))
     gain, delay, sight = rays.paths.gain()[0], rays.paths.first_arrival()[0], rays.paths.sight()[0]

@@ -6,19 +6,19 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int, UInt8
 
-from explorer.map_view.gltf import glb
+from explorer.map_view.gltf import glb_bytes
 from explorer.map_view.ground_image import Legend
 from explorer.map_view.tile_meshes import TileMesh
-from explorer.style import CATEGORIES, GREY, Theme, scaled
+from explorer.style import CATEGORY_COLOURS, GREY, Theme, apply_colour_map
 from uel.geo.tile import Tile
 
 BuildingColouring = Literal["plain", "height", "material"]
-SHADES = 12
-STEPS = 32  # of height
-LIGHT = np.array([-0.45, -0.65, 0.61])  # from the south-west, from where the camera looks
-CAMERA = np.array([-0.26, -0.65, 0.72])  # towards the one that looks obliquely
-POLE = 1.0  # m, side of a mast
-TERRAIN = 8.0  # m between corners of the ground's triangles
+SHADE_COUNT = 12
+HEIGHT_STEPS = 32  # of height
+LIGHT_DIRECTION = np.array([-0.45, -0.65, 0.61])  # from the south-west, from where the camera looks
+CAMERA_DIRECTION = np.array([-0.26, -0.65, 0.72])  # towards the one that looks obliquely
+POLE_SIDE = 1.0  # m, side of a mast
+TERRAIN_STEP = 8.0  # m between corners of the ground's triangles
 
 
 def buildings_glb(
@@ -29,15 +29,15 @@ def buildings_glb(
     What is near a camera in the south comes first: where buildings are translucent, the ground shines through them and
     not every wall behind a wall, without drawing all depths before.
     """
-    order = np.argsort(-mesh.corner.mean(1) @ CAMERA, kind="stable")
+    order = np.argsort(-mesh.corner.mean(1) @ CAMERA_DIRECTION, kind="stable")
     mesh = TileMesh(mesh.corner[order], mesh.material[order], mesh.names)
     base, index, legend = _coloured(tile, mesh, colouring, theme)
-    shade = np.clip((_light(mesh.corner) * SHADES).astype(int), 0, SHADES - 1)
-    brightness = np.linspace(0.5, 1.0, SHADES)
+    shade = np.clip((_light(mesh.corner) * SHADE_COUNT).astype(int), 0, SHADE_COUNT - 1)
+    brightness = np.linspace(0.5, 1.0, SHADE_COUNT)
     texture = np.round(base[:, None] * brightness[None, :, None]).astype(np.uint8)
-    uv = np.stack([(shade + 0.5) / SHADES, (index + 0.5) / len(base)], -1)
+    uv = np.stack([(shade + 0.5) / SHADE_COUNT, (index + 0.5) / len(base)], -1)
     vertex, face, uv = _shared(mesh.corner, uv)
-    return glb(vertex, uv, face, texture), legend
+    return glb_bytes(vertex, uv, face, texture), legend
 
 
 def _coloured(
@@ -45,16 +45,20 @@ def _coloured(
 ) -> tuple[Float[np.ndarray, "colour 3"], Int[np.ndarray, " face"], Legend | None]:
     """Colours, which of them each face has, and the legend."""
     if colouring == "material":
-        base = np.array([CATEGORIES[n % len(CATEGORIES)] for n in range(max(len(mesh.names), 1))], dtype=np.float64)
-        names = {name.removeprefix("mat-").removeprefix("itu_"): CATEGORIES[n % 8] for n, name in enumerate(mesh.names)}
+        base = np.array(
+            [CATEGORY_COLOURS[n % len(CATEGORY_COLOURS)] for n in range(max(len(mesh.names), 1))], dtype=np.float64
+        )
+        names = {
+            name.removeprefix("mat-").removeprefix("itu_"): CATEGORY_COLOURS[n % 8] for n, name in enumerate(mesh.names)
+        }
         return base, mesh.material, Legend(title="materials", names=names)
     height = _above_ground(tile, mesh)
     if colouring == "plain":
         dark, bright = theme.wall
-        low_high = np.linspace(0.5 * (dark + bright), bright, STEPS)[:, None] * np.ones(3)
+        low_high = np.linspace(0.5 * (dark + bright), bright, HEIGHT_STEPS)[:, None] * np.ones(3)
         return low_high, _step(height, 0.0, 40.0), None
     top = _top(tile)
-    base = scaled(np.linspace(0, 1, STEPS), "viridis", 0.0, 1.0).astype(np.float64)
+    base = apply_colour_map(np.linspace(0, 1, HEIGHT_STEPS), "viridis", 0.0, 1.0).astype(np.float64)
     return base, _step(height, 0.0, top), Legend(title="height", unit="m", scale="viridis", high=top)
 
 
@@ -72,7 +76,7 @@ def _above_ground(tile: Tile, mesh: TileMesh) -> Float[np.ndarray, " face"]:
 
 
 def _step(values: Float[np.ndarray, " face"], low: float, high: float) -> Int[np.ndarray, " face"]:
-    return np.clip((values - low) / (high - low) * STEPS, 0, STEPS - 1).astype(int)
+    return np.clip((values - low) / (high - low) * HEIGHT_STEPS, 0, HEIGHT_STEPS - 1).astype(int)
 
 
 def _light(corner: Float[np.ndarray, "face 3 3"]) -> Float[np.ndarray, " face"]:
@@ -80,7 +84,7 @@ def _light(corner: Float[np.ndarray, "face 3 3"]) -> Float[np.ndarray, " face"]:
     normal = np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0])
     normal = normal / np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-12)
     roof = np.abs(normal[:, 2])
-    side = 0.5 + 0.5 * np.abs(normal[:, :2] @ LIGHT[:2]) / np.linalg.norm(LIGHT[:2])
+    side = 0.5 + 0.5 * np.abs(normal[:, :2] @ LIGHT_DIRECTION[:2]) / np.linalg.norm(LIGHT_DIRECTION[:2])
     return roof + (1 - roof) * 0.75 * side
 
 
@@ -97,17 +101,17 @@ def _shared(
 
 def pole_glb() -> bytes:
     """An upright pole of 1 m, to be drawn as long as a mast is."""
-    side = 0.5 * POLE * np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]])
+    side = 0.5 * POLE_SIDE * np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]])
     vertex = np.concatenate([np.column_stack([side, np.full(4, z)]) for z in (0.0, 1.0)])
     face = np.array([[a, b, b + 4, a, b + 4, a + 4] for a, b in ((0, 1), (1, 2), (2, 3), (3, 0))]).reshape(-1)
-    return glb(vertex, np.full((8, 2), 0.5), face, np.array([[GREY]], dtype=np.uint8))
+    return glb_bytes(vertex, np.full((8, 2), 0.5), face, np.array([[GREY]], dtype=np.uint8))
 
 
 def ground_glb(tile: Tile, picture: UInt8[np.ndarray, "row column 3"]) -> bytes:
     """The terrain with a picture on it whose row 0 is south."""
     ground = tile.rasters["ground"].numpy()
     flat = float(np.ptp(ground)) < 0.5
-    count = 1 if flat else max(2, round(tile.size / TERRAIN))
+    count = 1 if flat else max(2, round(tile.size / TERRAIN_STEP))
     share = np.linspace(0, 1, count + 1)
     v, u = np.meshgrid(share, share, indexing="ij")
     place = np.stack([u, v], -1).reshape(-1, 2)
@@ -115,7 +119,7 @@ def ground_glb(tile: Tile, picture: UInt8[np.ndarray, "row column 3"]) -> bytes:
     z = tile.ground(torch.from_numpy(xy).float()).numpy()
     vertex = np.column_stack([xy, z - 0.2])  # below whatever stands on it
     uv = np.column_stack([place[:, 0], 1 - place[:, 1]])
-    return glb(vertex, uv, _quads(count), np.flipud(picture))
+    return glb_bytes(vertex, uv, _quads(count), np.flipud(picture))
 
 
 def _quads(count: int) -> Int[np.ndarray, " corner"]:

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from uel.errors import UelError
 from uel.geo.tile import Tile
 
-VERTEX = {"float": "<f4", "double": "<f8", "uchar": "u1", "int": "<i4", "uint": "<u4"}
+PLY_TYPES = {"float": "<f4", "double": "<f8", "uchar": "u1", "int": "<i4", "uint": "<u4"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +25,7 @@ class TileMesh:
     """of materials"""
 
 
-def buildings(tile: Tile) -> TileMesh:
+def read_buildings(tile: Tile) -> TileMesh:
     """Every building of a tile. Raises `UelError` when a mesh is absent or damaged."""
     corners, indices, names = [np.zeros((0, 3, 3))], [np.zeros(0, dtype=np.int64)], []
     for file, material in _shapes(tile):
@@ -33,7 +33,7 @@ def buildings(tile: Tile) -> TileMesh:
             continue
         if material not in names:
             names.append(material)
-        corners.append(cut(read_ply(file), tile.size / 2))
+        corners.append(clip_to_square(read_ply(file), tile.size / 2))
         indices.append(np.full(len(corners[-1]), names.index(material)))
     return TileMesh(np.concatenate(corners), np.concatenate(indices), tuple(names))
 
@@ -71,7 +71,7 @@ def read_ply(file: Path) -> Float[np.ndarray, "face 3 3"]:
         head, _, body = content.partition(b"end_header\n")
         lines = [line.split() for line in head.decode("ascii").splitlines()]
         counts = {line[1]: int(line[2]) for line in lines if line[:1] == ["element"]}
-        fields = [(line[2], VERTEX[line[1]]) for line in lines if line[:1] == ["property"] and line[1] in VERTEX]
+        fields = [(line[2], PLY_TYPES[line[1]]) for line in lines if line[:1] == ["property"] and line[1] in PLY_TYPES]
         vertex = np.frombuffer(body, dtype=fields, count=counts["vertex"])
         layout = [("corners", "u1"), ("index", "<i4", 3)]
         face = np.frombuffer(body, dtype=layout, count=counts["face"], offset=vertex.nbytes)
@@ -81,7 +81,7 @@ def read_ply(file: Path) -> Float[np.ndarray, "face 3 3"]:
         raise UelError("this mesh cannot be read", got=f"{file}: {error}", do="build the tile again") from error
 
 
-def cut(triangle: Float[np.ndarray, "face 3 3"], half: float) -> Float[np.ndarray, "kept 3 3"]:
+def clip_to_square(triangle: Float[np.ndarray, "face 3 3"], half: float) -> Float[np.ndarray, "kept 3 3"]:
     """What of triangles lies in the square |x|, |y| ≤ `half`."""
     for axis, sign in ((0, 1.0), (0, -1.0), (1, 1.0), (1, -1.0)):
         triangle = _cut_at(triangle, half - sign * triangle[:, :, axis])

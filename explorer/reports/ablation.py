@@ -8,17 +8,17 @@ import numpy as np
 import torch
 
 from explorer.figures import ablation as figures
-from explorer.figures.ablation import VariantGroup, groups, label
+from explorer.figures.ablation import VariantGroup, group_variants, variant_label
 from uel.errors import UelError
 from uel.estimation.metrics import bootstrap
-from uel.results.ablation import AblationRow, read_table
+from uel.results.ablation import AblationRow, read_ablation_table
 
-SMALL = 2000  # labels: what few are
-GOAL = 0.15  # share by which the best physics loss should lower p50 there
-COST = 1.25  # times a lookup's CPU time that a tenth of traced batches may cost
-SHARE = 0.1
-HEADER = ("p50", "p95", "r50", "LoS", "NLoS", "1–2 cells", "3–4", "5+", "steps", "CPU s", "RT s", "m per CPU s")
-WHY = {
+FEW_LABELS = 2000  # labels: what few are
+GAIN_GOAL = 0.15  # share by which the best physics loss should lower p50 there
+MAX_STEP_COST = 1.25  # times a lookup's CPU time that a tenth of traced batches may cost
+TRACED_FRACTION = 0.1
+TABLE_HEADER = ("p50", "p95", "r50", "LoS", "NLoS", "1–2 cells", "3–4", "5+", "steps", "CPU s", "RT s", "m per CPU s")
+LIKELY_REASONS = {
     "skip": (
         "This locator holds the map's posterior before it is trained (the evidence skips to its heatmap), so that a "
         "loss that asks the same map tells it nothing new; what it learns from labels is where the map is wrong."
@@ -34,13 +34,13 @@ WHY = {
 }
 
 
-def write(folder: Path) -> Path:
+def write_ablation_report(folder: Path) -> Path:
     """Write `table.md` and `figures/*.png` into an ablation's folder; returns the path of the former.
 
     Raises `UelError` where the table is absent or damaged.
     """
     folder = Path(folder)
-    rows = read_table(folder / "table.csv")
+    rows = read_ablation_table(folder / "table.csv")
     pictures = {
         "labels": figures.labels_figure(rows),
         "gain": figures.gain_figure(rows),
@@ -51,11 +51,11 @@ def write(folder: Path) -> Path:
     for name, figure in pictures.items():
         figure.savefig(folder / "figures" / f"{name}.png")
     path = folder / "table.md"
-    path.write_text(text(folder, rows), encoding="utf-8")
+    path.write_text(markdown(folder, rows), encoding="utf-8")
     return path
 
 
-def text(folder: Path, rows: Sequence[AblationRow]) -> str:
+def markdown(folder: Path, rows: Sequence[AblationRow]) -> str:
     """The page."""
     parts = [f"# Ablation `{folder.name}`", _preface(rows), "## What follows", *conclusions(folder, rows)]
     parts += ["## Median error by labels", "![by labels](figures/labels.png)"]
@@ -98,17 +98,17 @@ def conclusions(folder: Path, rows: Sequence[AblationRow]) -> list[str]:
 
 def _physics(folder: Path, rows: Sequence[AblationRow], evidence: str) -> str:
     """The best physics loss against none, few labels, exact map, at every budget; equal time judges if it was run."""
-    few = [row for row in rows if row.labels <= SMALL and row.map == rows[0].map]
+    few = [row for row in rows if row.labels <= FEW_LABELS and row.map == rows[0].map]
     if not few:
-        return f"No training had {SMALL} labels or fewer."
+        return f"No training had {FEW_LABELS} labels or fewer."
     told = {b: _compared(folder, [row for row in few if row.budget == b]) for b in ("steps", "time")}
     told = {budget: found for budget, found in told.items() if found}
     if not told:
         return "Nothing to compare."
     words = [f"At equal {budget}, " + "; ".join(said for said, _ in found) + "." for budget, found in told.items()]
-    won = max(gain for _, gain in list(told.values())[-1]) >= GOAL
-    verdict = f"Physics lowers p50 by {100 * GOAL:.0f} % or more" if won else "**It does not reach the goal**"
-    words.append(f"{verdict} (goal: {100 * GOAL:.0f} %{' at equal time' if 'time' in told else ''}).")
+    won = max(gain for _, gain in list(told.values())[-1]) >= GAIN_GOAL
+    verdict = f"Physics lowers p50 by {100 * GAIN_GOAL:.0f} % or more" if won else "**It does not reach the goal**"
+    words.append(f"{verdict} (goal: {100 * GAIN_GOAL:.0f} %{' at equal time' if 'time' in told else ''}).")
     words += [] if won else [_why(few, evidence)]
     words += ["One seed tells nothing of chance."] if len({row.seed for row in few}) == 1 else []
     return " ".join(words)
@@ -123,21 +123,21 @@ def _why(rows: Sequence[AblationRow], evidence: str) -> str:
             "grid posterior on the true map, so that a loss whose best answer is the map's has no way to teach more. "
             "That labels teach how ray-traced phones differ from their pixel is a guess, which it does not test."
         )
-    return "A likely reason, which this table does not test: " + WHY[evidence]
+    return "A likely reason, which this table does not test: " + LIKELY_REASONS[evidence]
 
 
 def _compared(folder: Path, rows: Sequence[AblationRow]) -> list[tuple[str, float]]:
     """For every number of labels: the best physics loss against none in words, and by what share p50 is lower."""
     found = []
     for labels in sorted({row.labels for row in rows}):
-        by = groups(row for row in rows if row.labels == labels)
+        by = group_variants(row for row in rows if row.labels == labels)
         free = next((group for group in by if group.loss == "none"), None)
         others = [group for group in by if group.loss != "none"]
         if free and (others := _as_often(others, free)):
             best = min(others, key=lambda group: group.p50)
             gain, low, high = _lowered(folder, free, best)
             said = (
-                f"with {labels} labels the best is {label(best.name)}: {best.p50:.1f} m against {free.p50:.1f} m "
+                f"with {labels} labels the best is {variant_label(best.name)}: {best.p50:.1f} m against {free.p50:.1f} m "
                 f"without ({-100 * gain:+.0f} %, from {-100 * high:+.0f} to {-100 * low:+.0f}; "
                 f"{_mean(best.rows, 'steps')} steps against {_mean(free.rows, 'steps')})"
             )
@@ -179,26 +179,28 @@ def _traced(rows: Sequence[AblationRow]) -> list[str]:
     told = []
     for condition in dict.fromkeys(row.map for row in rows):
         here = [row for row in rows if row.map == condition and row.budget == "steps" and row.labels == rows[0].labels]
-        by = groups(here)
+        by = group_variants(here)
         lookup = next((g for g in by if g.loss == "map" and "+" in g.features), None)
         lookup = lookup or next((g for g in by if g.loss == "map"), None)
         traced = [g for g in by if g.rt_fraction > 0]
         if lookup and (traced := _as_often(traced, lookup)):
             best = min(traced, key=lambda g: g.p50)
-            told.append(f"{condition}: {label(best.name)} {best.p50:.1f} m, lookup {lookup.p50:.1f} m")
+            told.append(f"{condition}: {variant_label(best.name)} {best.p50:.1f} m, lookup {lookup.p50:.1f} m")
     return ["At equal steps, the best that traces against lookup: " + "; ".join(told) + "."] if told else []
 
 
 def _price(rows: Sequence[AblationRow]) -> str:
     """CPU time of a step with a tenth of batches traced over that of lookup."""
-    here = groups(row for row in rows if row.budget == "steps")
+    here = group_variants(row for row in rows if row.budget == "steps")
     lookup = [g for g in here if g.loss == "map" and "+" in g.features] or [g for g in here if g.loss == "map"]
-    tenth = [g for g in here if g.loss == "map+rt" and g.rt_fraction == SHARE]
+    tenth = [g for g in here if g.loss == "map+rt" and g.rt_fraction == TRACED_FRACTION]
     if not lookup or not tenth:
         return ""
     ratio = float(np.mean([g.step_s for g in tenth]) / np.mean([g.step_s for g in lookup]))
-    verdict = "within" if ratio <= COST else "**above**"
-    return f"A step with 10 % of batches traced costs {ratio:.2f} × one by lookup, {verdict} the goal of {COST}."
+    verdict = "within" if ratio <= MAX_STEP_COST else "**above**"
+    return (
+        f"A step with 10 % of batches traced costs {ratio:.2f} × one by lookup, {verdict} the goal of {MAX_STEP_COST}."
+    )
 
 
 # ---- table ---------------------------------------------------------------------------------------------
@@ -206,12 +208,12 @@ def _price(rows: Sequence[AblationRow]) -> str:
 
 def _table(folder: Path, rows: Sequence[AblationRow]) -> str:
     """A line for each kind of training, seeds together."""
-    header = ["evidence", "map", "labels", "equal", "loss", *HEADER]
-    lines = [f"| {' | '.join(header)} |", "|---|---|---:|---|---|" + "---:|" * len(HEADER)]
+    header = ["evidence", "map", "labels", "equal", "loss", *TABLE_HEADER]
+    lines = [f"| {' | '.join(header)} |", "|---|---|---:|---|---|" + "---:|" * len(TABLE_HEADER)]
     keys = product(*(dict.fromkeys(getattr(row, n) for row in rows) for n in ("evidence", "map", "labels", "budget")))
     for key in keys:
         mine = [row for row in rows if (row.evidence, row.map, row.labels, row.budget) == key]
-        lines += [f"| {' | '.join([*map(str, key), *_cells(folder, group)])} |" for group in groups(mine)]
+        lines += [f"| {' | '.join([*map(str, key), *_cells(folder, group)])} |" for group in group_variants(mine)]
     return "\n".join(lines)
 
 
@@ -220,7 +222,11 @@ def _cells(folder: Path, group: VariantGroup) -> list[str]:
     low, high = bootstrap(errors, lambda e: float(e.quantile(0.5)))
     names = ("p95_m", "r50", "p50_los_m", "p50_nlos_m", "p50_cells12_m", "p50_cells34_m", "p50_cells5_m")
     rest = [*names, "steps", "train_cpu_s", "rt_cpu_s", "gain_m_per_cpu_s"]
-    return [label(group.name), f"{group.p50:.1f} ({low:.1f} to {high:.1f})", *(_mean(group.rows, n) for n in rest)]
+    return [
+        variant_label(group.name),
+        f"{group.p50:.1f} ({low:.1f} to {high:.1f})",
+        *(_mean(group.rows, n) for n in rest),
+    ]
 
 
 def _mean(rows: Iterable[AblationRow], name: str) -> str:

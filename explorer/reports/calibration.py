@@ -11,14 +11,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from explorer.figures.axes import (
-    blocks,
     colour_bar,
+    draw_building_outlines,
+    draw_buildings,
     draw_sites,
-    extent,
-    hatch,
+    hatch_unknown,
+    image_extent,
     map_axes,
     new_figure,
-    outlines,
     scale_bar,
 )
 from explorer.reports.tile import png
@@ -30,7 +30,7 @@ from uel.radio.radio_map import RadioMap
 from uel.radio.sites import reference_power_dbm
 
 INK, BLUE, ORANGE = "#000000", "#0072B2", "#D55E00"
-TITLES = {
+PARAMETER_TITLES = {
     "azimuth_deg": "azimuth in °",
     "tilt_deg": "downtilt in °",
     "power_db": "power offset in dB",
@@ -40,18 +40,20 @@ TITLES = {
     "scattering_coefficient": "scattering coefficient",
     "reflection at 45°": "|reflection| at 45°",
 }
-LIMITS = {
+PHYSICAL_LIMITS = {
     "relative_permittivity": (1.0, np.inf),
     "conductivity": (0.0, np.inf),
     "scattering_coefficient": (0.0, 1.0),
     "reflection at 45°": (0.0, 1.0),
 }
 """between which values are physical: no bar goes beyond"""
-FAR = 3.0  # deviations of the belief: what was found farther off makes up for something that the tile lacks
-SPAN = 12.0  # dB of error that the colours show, either way
+MAX_PRIOR_DEVIATIONS = (
+    3.0  # deviations of the belief: what was found farther off makes up for something that the tile lacks
+)
+ERROR_SPAN_DB = 12.0  # dB of error that the colours show, either way
 
 
-def write(run: Path) -> Path:
+def write_calibration_report(run: Path) -> Path:
     """Write `figures/*.png` and `report.md` into a run's folder; returns the report's path.
 
     Raises `UelError` when a piece of the run is missing or damaged.
@@ -62,10 +64,14 @@ def write(run: Path) -> Path:
     except (OSError, ValueError) as error:
         raise UelError("no finished calibration here", got=f"{run}: {error}", do="make one: uel calibrate") from error
     tile = Tile.open(run / "tile")
-    figures = {"losses": losses(curves, told), "found": found(told["parameters"]), "judged": places(judged, tile)}
+    figures = {
+        "losses": loss_figure(curves, told),
+        "found": parameter_figure(told["parameters"]),
+        "judged": held_out_figure(judged, tile),
+    }
     if "true" in told.get("maps", {}):
-        radio = {name: radio_map_io.read(Path(folder)) for name, folder in told["maps"].items()}
-        figures["maps"] = maps(radio, tile)
+        radio = {name: radio_map_io.load(Path(folder)) for name, folder in told["maps"].items()}
+        figures["maps"] = map_error_figure(radio, tile)
         told["map_error"] = map_errors(radio)
     for name, figure in figures.items():
         (run / "figures").mkdir(exist_ok=True)
@@ -75,7 +81,7 @@ def write(run: Path) -> Path:
     return path
 
 
-def losses(curves: Sequence[Mapping[str, str]], told: Mapping[str, Any]) -> Figure:
+def loss_figure(curves: Sequence[Mapping[str, str]], told: Mapping[str, Any]) -> Figure:
     """Cost above the best start's, and the median error of levels, step by step; starts that got lost in orange."""
     figure = new_figure(10.0, 4.0)
     cost, error = figure.subplots(1, 2)
@@ -93,9 +99,9 @@ def losses(curves: Sequence[Mapping[str, str]], told: Mapping[str, Any]) -> Figu
     return figure
 
 
-def found(rows: Sequence[Mapping[str, Any]]) -> Figure:
+def parameter_figure(rows: Sequence[Mapping[str, Any]]) -> Figure:
     """Found values with two deviations either way, over true ones where those are known; believed ones hollow."""
-    kinds = [kind for kind in TITLES if any(row["parameter"] == kind for row in rows)]
+    kinds = [kind for kind in PARAMETER_TITLES if any(row["parameter"] == kind for row in rows)]
     columns = min(4, len(kinds))
     figure = new_figure(3.9 * columns, 3.7 * -(-len(kinds) // columns))
     axes = np.atleast_1d(figure.subplots(-(-len(kinds) // columns), columns)).flat
@@ -112,7 +118,7 @@ def _kind(ax: Axes, rows: Sequence[Mapping[str, Any]], kind: str) -> None:
         x = row["true"] if known else number
         clear = row["verdict"] == "identified"
         bar = {"fmt": "o", "markersize": 5, "capsize": 3, "color": BLUE if clear else "#999999"}
-        least, most = LIMITS.get(kind, (-np.inf, np.inf))
+        least, most = PHYSICAL_LIMITS.get(kind, (-np.inf, np.inf))
         below, above = (min(2 * row["width"], max(way, 0.0)) for way in (row["found"] - least, most - row["found"]))
         ax.errorbar(x, row["found"], yerr=[[below], [above]], **bar)
         ax.plot(x, row["believed"], "o", markersize=5, markerfacecolor="none", color=ORANGE)
@@ -123,13 +129,13 @@ def _kind(ax: Axes, rows: Sequence[Mapping[str, Any]], kind: str) -> None:
     else:
         ax.set_xticks(range(len(rows)), [row["of"] for row in rows], rotation=40, ha="right", fontsize=7)
     ax.set_ylabel("found (hollow: believed, grey: weak, or not identified)", fontsize=7)
-    ax.set_title(TITLES[kind], fontsize=10)
+    ax.set_title(PARAMETER_TITLES[kind], fontsize=10)
     if kind == "conductivity":
         ax.set(yscale="log", **({"xscale": "log"} if known else {}))
     ax.grid(alpha=0.25)
 
 
-def places(judged: Sequence[Mapping[str, str]], tile: Tile) -> Figure:
+def held_out_figure(judged: Sequence[Mapping[str, str]], tile: Tile) -> Figure:
     """Where it was judged: error of the strongest measured cell before and after."""
     figure = new_figure(12.0, 5.4)
     best: dict[tuple[str, str], Mapping[str, str]] = {}
@@ -138,11 +144,13 @@ def places(judged: Sequence[Mapping[str, str]], tile: Tile) -> Figure:
         if key not in best or float(row["measured"]) > float(best[key]["measured"]):
             best[key] = row
     for ax, name in zip(figure.subplots(1, 2), ("before", "after"), strict=True):
-        blocks(ax, tile)
+        draw_buildings(ax, tile)
         shown = [row for row in best.values() if row[name] != "nan"]
         x, y, level, measured = (np.array([float(row[k]) for row in shown]) for k in ("x", "y", name, "measured"))
         error = level - measured
-        dots = ax.scatter(x, y, c=error, s=14, cmap="RdBu_r", vmin=-SPAN, vmax=SPAN, edgecolors=INK, linewidths=0.2)
+        dots = ax.scatter(
+            x, y, c=error, s=14, cmap="RdBu_r", vmin=-ERROR_SPAN_DB, vmax=ERROR_SPAN_DB, edgecolors=INK, linewidths=0.2
+        )
         draw_sites(ax, tile.sites, tile.size)
         middle = f"{np.median(np.abs(error)):.2f}" if len(error) else "–"
         map_axes(ax, tile.size, f"{name}: median |error| {middle} dB of the strongest cell")
@@ -161,7 +169,7 @@ def map_errors(radio: Mapping[str, RadioMap]) -> dict[str, dict[str, float]]:
     return told
 
 
-def maps(radio: Mapping[str, RadioMap], tile: Tile) -> Figure:
+def map_error_figure(radio: Mapping[str, RadioMap], tile: Tile) -> Figure:
     """Error of the level of each pixel's strongest cell, before and after."""
     figure = new_figure(12.0, 5.4)
     true = _level(radio["true"])
@@ -169,9 +177,9 @@ def maps(radio: Mapping[str, RadioMap], tile: Tile) -> Figure:
     for ax, name in zip(figure.subplots(1, 2), ("before", "after"), strict=True):
         error = np.take_along_axis(_error(radio[name], radio["true"]), best, 0)[0]
         shown = np.ma.masked_invalid(error)
-        picture = ax.imshow(shown, cmap="RdBu_r", vmin=-SPAN, vmax=SPAN, **extent(tile.size))
-        hatch(ax, np.isnan(error), tile.size)
-        outlines(ax, tile)
+        picture = ax.imshow(shown, cmap="RdBu_r", vmin=-ERROR_SPAN_DB, vmax=ERROR_SPAN_DB, **image_extent(tile.size))
+        hatch_unknown(ax, np.isnan(error), tile.size)
+        draw_building_outlines(ax, tile)
         draw_sites(ax, tile.sites, tile.size)
         map_axes(ax, tile.size, f"{name}: median |error| {np.nanmedian(np.abs(error)):.2f} dB of the strongest cell")
         colour_bar(figure, ax, picture, "dB too strong")
@@ -209,7 +217,10 @@ def _text(run: Path, told: Mapping[str, Any], figures: Mapping[str, Figure]) -> 
         *(["## Maps against the true one\n\n" + _judged(told["map_error"])] if "map_error" in told else []),
         *(["## Phones\n\n" + _judged(told["phones"])] if "phones" in told else []),
         "## What was found\n\nThe width is one deviation; *left* is its share of the belief's, *away* how many of "
-        "the belief's deviations the value has moved.\n\n" + alone(starts) + far(told["parameters"]) + _rows(told),
+        "the belief's deviations the value has moved.\n\n"
+        + single_start_note(starts)
+        + far_from_prior_note(told["parameters"])
+        + _rows(told),
         *(f"![{name}](figures/{name}.png)" for name in figures),
         "`tile/` is the corrected tile: `uel map " + (run / "tile").as_posix() + "`",
         "Repeat it: `uel calibrate --config " + (run / "config.yaml").as_posix() + "`",
@@ -225,19 +236,19 @@ def _judged(told: Mapping[str, Mapping[str, float | int]]) -> str:
     return "\n".join(lines)
 
 
-def far(rows: Sequence[Mapping[str, Any]]) -> str:
+def far_from_prior_note(rows: Sequence[Mapping[str, Any]]) -> str:
     """What was found far from what was believed, however narrow it is; nothing of none."""
-    names = [f"{row['parameter']} of {row['of']}" for row in rows if (row.get("away") or 0.0) > FAR]
+    names = [f"{row['parameter']} of {row['of']}" for row in rows if (row.get("away") or 0.0) > MAX_PRIOR_DEVIATIONS]
     if not names:
         return ""
     return (
-        f"**Found more than {FAR:g} deviations from what was believed: {', '.join(names)}.** Such values rather make "
+        f"**Found more than {MAX_PRIOR_DEVIATIONS:g} deviations from what was believed: {', '.join(names)}.** Such values rather make "
         "up for what the tile lacks (terrain, trees, a mast) than tell what is there, and are less sure than their "
         "widths say.\n\n"
     )
 
 
-def alone(starts: Mapping[str, Any]) -> str:
+def single_start_note(starts: Mapping[str, Any]) -> str:
     """That nothing speaks for the valley in which the best fit lies, where that is so."""
     if starts["converged"] > 1:
         return ""

@@ -8,15 +8,15 @@ from typing import Any
 
 from explorer.figures import evaluation as figures
 from explorer.figures.evaluation import TableRows, condition_name, label
-from explorer.reports.evaluation_refinement import refinement
+from explorer.reports.evaluation_refinement import refinement_tables
 from uel.errors import UelError
-from uel.results.evaluation import ConditionResult, read
+from uel.results.evaluation import ConditionResult, read_result
 
 TableRow = Mapping[str, str]
-AGAIN = "give the command again that made it: uel eval RUN --protocol NAME"
-BELOW = "below the physical limit"
+REPEAT_COMMAND = "give the command again that made it: uel eval RUN --protocol NAME"
+BELOW_LIMIT = "below the physical limit"
 # (what, statistic, below what) of the guide's accuracy targets; metres.
-TARGETS = (
+ACCURACY_TARGETS = (
     ("vs. strongest cell: 50th percentile < 50 m", "p50_m", 50.0),
     ("vs. strongest cell: 95th percentile < 150 m", "p95_m", 150.0),
     ("vs. kNN: 50th percentile < 20 m", "p50_m", 20.0),
@@ -26,34 +26,38 @@ TARGETS = (
     ("absolute: 95th percentile < 100 m", "p95_m", 100.0),
     ("no catastrophes: errors over 500 m < 5 %", "over_500", 0.05),
 )
-OURS = ("locator", "locator_refined", "locator_retraced")
-AHEAD = (*OURS, "grid_bayes_corrected", "grid_bayes_retraced")  # of robust grid Bayes on the map as it was given
-GOALS = "r50 ≤ 1.05, r95 ≤ 1.10, excess ≤ 0.05 nat, 90 % region covers 88 to 92 %"
-TIERS = ("rsrp", "rsrp_ta", "rsrp_ta_azimuth")
-SHOWN = ("p50_m", "p67_m", "p95_m", "mean_m", "r50", "r95", "excess_nll", "cover50", "cover90", "cpu_ms")
+LOCATOR_METHODS = ("locator", "locator_refined", "locator_retraced")
+METHODS_WITH_GAIN_GOAL = (
+    *LOCATOR_METHODS,
+    "grid_bayes_corrected",
+    "grid_bayes_retraced",
+)  # of robust grid Bayes on the map as it was given
+PROTOCOL_GOALS = "r50 ≤ 1.05, r95 ≤ 1.10, excess ≤ 0.05 nat, 90 % region covers 88 to 92 %"
+TARGET_TIERS = ("rsrp", "rsrp_ta", "rsrp_ta_azimuth")
+TABLE_COLUMNS = ("p50_m", "p67_m", "p95_m", "mean_m", "r50", "r95", "excess_nll", "cover50", "cover90", "cpu_ms")
 
 
-def write(folder: Path) -> Path:
+def write_evaluation_report(folder: Path) -> Path:
     """Write `table.md` and `figures/*.png` into an evaluation's folder; returns the path of the former.
 
     Raises `UelError` when a piece of it is missing or damaged.
     """
     folder = Path(folder)
     rows, notes = _table(folder), _notes(folder)
-    cells = [read(folder / "cells" / name) for name in notes["cells"]]
+    cells = [read_result(folder / "cells" / name) for name in notes["cells"]]
     pictures = _pictures(rows, cells, notes)
     (folder / "figures").mkdir(exist_ok=True)
     for name, figure in pictures.items():
         figure.savefig(folder / "figures" / f"{name}.png")
     path = folder / "table.md"
-    path.write_text(text(rows, cells, notes, list(pictures)), encoding="utf-8")
+    path.write_text(markdown(rows, cells, notes, list(pictures)), encoding="utf-8")
     return path
 
 
 def _table(folder: Path) -> list[dict[str, str]]:
     file = folder / "table.csv"
     if not file.is_file():
-        raise UelError("no evaluation here", got=str(file), do=AGAIN)
+        raise UelError("no evaluation here", got=str(file), do=REPEAT_COMMAND)
     with file.open(newline="") as stream:
         return list(csv.DictReader(stream))
 
@@ -62,7 +66,9 @@ def _notes(folder: Path) -> dict[str, Any]:
     try:
         return json.loads((folder / "protocol.json").read_text())
     except (OSError, ValueError) as error:
-        raise UelError("this evaluation is not finished, or damaged", got=f"{folder}: {error}", do=AGAIN) from error
+        raise UelError(
+            "this evaluation is not finished, or damaged", got=f"{folder}: {error}", do=REPEAT_COMMAND
+        ) from error
 
 
 # ---- rows ----------------------------------------------------------------------------------------------
@@ -79,29 +85,31 @@ def verdict(ours: float, limit: float, goal: float) -> str:
     """pass, fail, or that no method can."""
     if ours < goal:
         return "pass"
-    return "fail" if limit < goal else BELOW
+    return "fail" if limit < goal else BELOW_LIMIT
 
 
 # ---- text ----------------------------------------------------------------------------------------------
 
 
-def text(rows: TableRows, cells: Sequence[ConditionResult], notes: Mapping[str, Any], pictures: Sequence[str]) -> str:
+def markdown(
+    rows: TableRows, cells: Sequence[ConditionResult], notes: Mapping[str, Any], pictures: Sequence[str]
+) -> str:
     """The page."""
     show = lambda name, words: [f"![{words}](figures/{name}.png)"] if name in pictures else []  # noqa: E731
     parts = [
         f"# Evaluation `{notes['name']}` of `{notes['run']}`",
         _preface(rows, notes),
-        "## The guide's success table\n\n" + guide(rows, notes),
-        "## Goals of the protocol\n\n" + goals(rows, notes),
+        "## The guide's success table\n\n" + target_table(rows, notes),
+        "## Goals of the protocol\n\n" + goal_table(rows, notes),
         "## Base condition",
         *(_methods(rows, notes, truth, tier) for truth in ("map", "paths") for tier in _tiers(rows, notes, truth)),
         *show("cdf", "cumulative errors"),
         *show("calibration", "calibration"),
         "## By condition\n\nMedian error in metres; in brackets how it grows against the base, the limit's own growth "
-        "beside it.\n\n" + degradation(rows, notes),
+        "beside it.\n\n" + condition_table(rows, notes),
         *show("ratios", "r50 by condition"),
-        "## Refinement\n\n" + refinement(cells, notes),
-        "## Tracks\n\n" + tracks(rows),
+        "## Refinement\n\n" + refinement_tables(cells, notes),
+        "## Tracks\n\n" + track_table(rows),
         "## Where errors lie",
         *show("error_map", "errors by place"),
         *show("worst", "the worst fixes"),
@@ -133,8 +141,8 @@ def _tiers(rows: TableRows, notes: Mapping[str, Any], truth: str) -> list[str]:
 
 def _methods(rows: TableRows, notes: Mapping[str, Any], truth: str, tier: str) -> str:
     found = base_rows(rows, notes, truth=truth, tier=tier)
-    return f"### {tier}, {truth} truth\n\n" + _markdown(["method", *(c.removesuffix("_m") for c in SHOWN)], [
-        [label(method), _interval(row), *(_number(row[c]) for c in SHOWN[1:])] for method, row in found.items()
+    return f"### {tier}, {truth} truth\n\n" + _markdown(["method", *(c.removesuffix("_m") for c in TABLE_COLUMNS)], [
+        [label(method), _interval(row), *(_number(row[c]) for c in TABLE_COLUMNS[1:])] for method, row in found.items()
     ])  # fmt: skip
 
 
@@ -142,10 +150,12 @@ def _interval(row: TableRow) -> str:
     return f"{_number(row['p50_m'])} ({_number(row['p50_low_m'])} to {_number(row['p50_high_m'])})"
 
 
-def guide(rows: TableRows, notes: Mapping[str, Any]) -> str:
+def target_table(rows: TableRows, notes: Mapping[str, Any]) -> str:
     """The guide's accuracy targets, by row and tier, on map truth; of refined fixes where they were judged."""
-    tiers = [tier for tier in TIERS if base_rows(rows, notes, truth="map", tier=tier)]
-    lines = [[what, *(_target(rows, notes, tier, name, goal) for tier in tiers)] for what, name, goal in TARGETS]
+    tiers = [tier for tier in TARGET_TIERS if base_rows(rows, notes, truth="map", tier=tier)]
+    lines = [
+        [what, *(_target(rows, notes, tier, name, goal) for tier in tiers)] for what, name, goal in ACCURACY_TARGETS
+    ]
     lines.append(["unseen cities: < 20 % worse than seen ones", *("not part of this protocol" for _ in tiers)])
     lines.append(["sparse: K = 3 < 30 % worse than K = 8", *(_growth(rows, notes, t, 0.30, {"k": "3"}) for t in tiers)])
     lines.append(["sparse: 1 report < 50 % worse than 20", *(_one_report(rows, tier) for tier in tiers)])
@@ -197,25 +207,29 @@ def _compared(ours: float, limit: float, goal: float) -> str:
     return f"**{verdict(ours, limit, goal)}**: {100 * ours:+.0f} %, limit {100 * limit:+.0f} %"
 
 
-def goals(rows: TableRows, notes: Mapping[str, Any]) -> str:
+def goal_table(rows: TableRows, notes: Mapping[str, Any]) -> str:
     """PROTOCOL's own goals: near the limit on the exact map, ahead of robust grid Bayes on wrong ones.
 
     Of fixes as the locator gives them and, where they were, refined on the map or on one traced anew.
     """
     lines = []
-    for tier in TIERS:
+    for tier in TARGET_TIERS:
         found = base_rows(rows, notes, truth="map", tier=tier)
-        lines += [[f"{tier}, exact, {label(m)}: {GOALS}", "; ".join(_checks(found[m]))] for m in OURS if m in found]
+        lines += [
+            [f"{tier}, exact, {label(m)}: {PROTOCOL_GOALS}", "; ".join(_checks(found[m]))]
+            for m in LOCATOR_METHODS
+            if m in found
+        ]
     for condition in ("few_rays", "wrong_buildings", "wrong_sites"):
-        for tier in TIERS:
+        for tier in TARGET_TIERS:
             found = base_rows(rows, notes, truth="map", tier=tier, map=condition)
             ahead = f"{tier}, {condition}, {{}}: 20 % better than robust grid Bayes"
-            lines += [[ahead.format(label(m)), _gain(found, m)] for m in AHEAD if m in found]
+            lines += [[ahead.format(label(m)), _gain(found, m)] for m in METHODS_WITH_GAIN_GOAL if m in found]
     return _markdown(["goal", "found"], lines)
 
 
 def _checks(row: TableRow) -> list[str]:
-    """What `GOALS` says, goal by goal."""
+    """What `PROTOCOL_GOALS` says, goal by goal."""
     values = {name: float(row[name]) for name in ("r50", "r95", "excess_nll", "cover90")}
     ok = (values["r50"] <= 1.05, values["r95"] <= 1.10, values["excess_nll"] <= 0.05, 0.88 <= values["cover90"] <= 0.92)
     return [f"{n} {_number(row[n])}: {'pass' if fine else 'fail'}" for n, fine in zip(values, ok, strict=True)]
@@ -231,7 +245,7 @@ def _ahead(found: Mapping[str, TableRow], method: str, name: str) -> str:
     return f"**{verdict(ours, limit, 0.8 * robust)}** {gain(ours)}, limit {gain(limit)}"
 
 
-def degradation(rows: TableRows, notes: Mapping[str, Any]) -> str:
+def condition_table(rows: TableRows, notes: Mapping[str, Any]) -> str:
     """Every condition of single reports against the base of its tier and truth."""
     judged = {row["method"] for row in rows if row["track"] == "single"}
     methods = [m for m in ("limit", *notes["locators"], "locator_refined", "grid_robust", "knn_survey") if m in judged]
@@ -250,7 +264,7 @@ def _grown(row: TableRow, base: TableRow | None) -> str:
     return value if base is None or base is row else f"{value} ({100 * _ratio(row, base):+.0f} %)"
 
 
-def tracks(rows: TableRows) -> str:
+def track_table(rows: TableRows) -> str:
     """Whole tracks beside their last reports."""
     mine = [row for row in rows if row["track"] != "single"]
     if not mine:
@@ -293,7 +307,9 @@ def _pictures(rows: TableRows, cells: Sequence[ConditionResult], notes: Mapping[
     base = _base_cells(cells, notes)
     last = list(base.values())[-1]
     judged = {row["method"] for row in rows}
-    compared = [m for m in ("grid_robust", "grid_bayes_corrected", *notes["locators"], *OURS[1:]) if m in judged]
+    compared = [
+        m for m in ("grid_robust", "grid_bayes_corrected", *notes["locators"], *LOCATOR_METHODS[1:]) if m in judged
+    ]
     pictures = {
         "cdf": figures.cdf_figure(base),
         "calibration": figures.calibration_figure(base),
@@ -312,4 +328,4 @@ def _base_cells(cells: Sequence[ConditionResult], notes: Mapping[str, Any]) -> d
         said = vars(cell.condition)
         if {**said, "tier": ""} == {**notes["base"], "tier": ""}:
             found.setdefault(cell.condition.tier, []).append(cell)
-    return {tier: found[tier] for tier in found if tier in TIERS} or found
+    return {tier: found[tier] for tier in found if tier in TARGET_TIERS} or found

@@ -6,30 +6,30 @@ from typing import Any
 import numpy as np
 
 from explorer.figures.evaluation import label
-from uel.results.evaluation import ConditionResult, errors_of
+from uel.results.evaluation import ConditionResult, position_errors
 
-LEVELS = (0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0)  # nats of the heatmap's entropy
-KINDS = ("locator_refined", "locator_ray_rescored")
-NOTE = (
+ENTROPY_LEVELS = (0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0)  # nats of the heatmap's entropy
+REFINEMENT_METHODS = ("locator_refined", "locator_ray_rescored")
+TABLE_NOTE = (
     "*Closed* is the share of what separates the locator from the limit that a refinement closes (map truth; negative "
     "where it makes things worse). `re-scored by rays` answers for the first phones alone, and is compared with the "
     "locator on these. CPU is of one fix in all, the locator's own part in it. Under wrong_buildings and wrong_sites a "
     "ray tracer would have the same wrong buildings or masts as the map and could not correct it: it is not asked there."
 )
-TRIGGER = "\n\nThe same with a trigger: only fixes whose heatmap has so much entropy are refined on the map.\n\n"
+TRIGGER_NOTE = "\n\nThe same with a trigger: only fixes whose heatmap has so much entropy are refined on the map.\n\n"
 
 
-def refinement(cells: Sequence[ConditionResult], notes: Mapping[str, Any]) -> str:
+def refinement_tables(cells: Sequence[ConditionResult], notes: Mapping[str, Any]) -> str:
     """Two tables in Markdown: gain and cost of each kind of refinement, and what a trigger on entropy would leave."""
     found = _plain(cells, notes)
-    gains = [line for name, mine in found.items() for kind in KINDS for line in _gain(name, mine, kind)]
+    gains = [line for name, mine in found.items() for kind in REFINEMENT_METHODS for line in _gain(name, mine, kind)]
     if not gains:
         return "Not judged."
     levels = [line for name, mine in found.items() for line in _levels(name, mine)]
     header = ["condition", "method", "n", "p50", "of locator", "of limit", "closed", "p95", "of locator", "closed",
               "NLL", "of locator", "closed", "CPU ms"]  # fmt: skip
     trigger = ["condition", "entropy from", "refined", "p50", "p95", "mean", "NLL", "CPU ms"]
-    return NOTE + "\n\n" + _table(header, gains) + TRIGGER + _table(trigger, levels)
+    return TABLE_NOTE + "\n\n" + _table(header, gains) + TRIGGER_NOTE + _table(trigger, levels)
 
 
 def _plain(cells: Sequence[ConditionResult], notes: Mapping[str, Any]) -> dict[str, list[ConditionResult]]:
@@ -48,7 +48,7 @@ def _gain(name: str, cells: Sequence[ConditionResult], kind: str) -> list[list[s
     mine = [cell for cell in cells if kind in cell.methods]
     if not mine:
         return []
-    same = lambda cell, method: errors_of(cell, method).numpy()[: _count(cell, kind)]  # noqa: E731
+    same = lambda cell, method: position_errors(cell, method).numpy()[: _count(cell, kind)]  # noqa: E731
     errors = {method: _joined([same(cell, method) for cell in mine]) for method in ("locator", kind, "limit")}
     exact = mine[0].condition.truth == "map"
     line = [name, label(kind), str(len(errors[kind]))]
@@ -74,9 +74,9 @@ def _levels(name: str, cells: Sequence[ConditionResult]) -> list[list[str]]:
     """Lines of the second table: what each trigger leaves of errors and time."""
     get = lambda method, key: _joined([cell.methods[method][key] for cell in cells])  # noqa: E731
     entropy = get("locator", "entropy")
-    error = {m: _joined([errors_of(cell, m).numpy() for cell in cells]) for m in ("locator", "locator_refined")}
+    error = {m: _joined([position_errors(cell, m).numpy() for cell in cells]) for m in ("locator", "locator_refined")}
     lines = []
-    for level in (*LEVELS, np.inf):
+    for level in (*ENTROPY_LEVELS, np.inf):
         asked = entropy >= level
         both = np.where(asked, error["locator_refined"], error["locator"])
         nll = np.where(asked, get("locator_refined", "nll"), get("locator", "nll")).astype(np.float64)

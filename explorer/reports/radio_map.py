@@ -7,19 +7,29 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from explorer.figures.axes import colour_bar, draw_sites, extent, hatch, map_axes, new_figure, scale_bar, value_range
+from explorer.figures.axes import (
+    colour_bar,
+    draw_sites,
+    hatch_unknown,
+    image_extent,
+    map_axes,
+    new_figure,
+    scale_bar,
+    value_range,
+)
 from explorer.reports.tile import png
-from uel.core.units import SPEED_OF_LIGHT, to_db
+from uel.core.constants import SPEED_OF_LIGHT
+from uel.core.units import to_db
 from uel.radio import radio_map_io
 from uel.radio.radio_map import RadioMap
 from uel.radio.sites import reference_power_dbm
 
 
-def write(folder: Path) -> Path:
+def write_map_report(folder: Path) -> Path:
     """Draw the map in a folder. Raises `UelError` when it is absent or damaged."""
     target = folder / "report.png"
     if not target.is_file():
-        target.write_bytes(png(map_figure(radio_map_io.read(folder), radio_map_io.read_service(folder))))
+        target.write_bytes(png(map_figure(radio_map_io.load(folder), radio_map_io.read_service(folder))))
     return target
 
 
@@ -32,8 +42,8 @@ def map_figure(radio: RadioMap, service: dict[str, Tensor]) -> Figure:
     for ax, (title, values, colours, unit) in zip(figure.subplots(2, 3).flat, panels, strict=True):
         shown = np.ma.array(values.gather(0, best)[0].numpy(), mask=~known)
         low, high = value_range(shown.compressed())
-        picture = ax.imshow(shown, cmap=colours, vmin=low, vmax=high, **extent(radio.grid.size))
-        hatch(ax, ~known, radio.grid.size)
+        picture = ax.imshow(shown, cmap=colours, vmin=low, vmax=high, **image_extent(radio.grid.size))
+        hatch_unknown(ax, ~known, radio.grid.size)
         draw_sites(ax, radio.sites, radio.grid.size)
         colour_bar(figure, ax, picture, unit)
         map_axes(ax, radio.grid.size, title)

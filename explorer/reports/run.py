@@ -13,26 +13,27 @@ from explorer.figures import overview
 from explorer.figures.overview import STYLE, ExampleFix
 from uel.errors import UelError
 from uel.geo.tile import Tile
+from uel.radio import radio_map_io
 from uel.radio.radio_map import RadioMap
 
-MAKE = {
+SOURCE_COMMANDS = {
     "metrics.json": "uel demo",
     "errors.npz": "uel demo",
     "example.npz": "uel demo",
     "artefacts.json": "uel demo",
     "training/metrics.csv": "uel demo",
 }
-LIMIT = "grid_bayes"
-TRUTHS = {"test": "map truth", "test_paths": "path truth"}
+LIMIT_METHOD = "grid_bayes"
+TRUTH_LABELS = {"test": "map truth", "test_paths": "path truth"}
 
 
-def write(run: Path) -> Path:
+def write_run_report(run: Path) -> Path:
     """Write `figures/*.png` and `report.md` into a run folder; returns the report's path.
 
     Raises `UelError` that names the command to give when a piece of the run is missing or damaged.
     """
     run = Path(run)
-    for name in MAKE:
+    for name in SOURCE_COMMANDS:
         _require(run, name)
     metrics = _json(run, "metrics.json")
     pictures = _pictures(run)
@@ -50,12 +51,14 @@ def write(run: Path) -> Path:
 
 def _require(run: Path, name: str) -> Path:
     if not (run / name).is_file():
-        raise UelError(f"this run has no {name}", got=str(run), do=f"make it: {MAKE[name]}")
+        raise UelError(f"this run has no {name}", got=str(run), do=f"make it: {SOURCE_COMMANDS[name]}")
     return run / name
 
 
 def _damaged(run: Path, name: str, error: Exception) -> UelError:
-    return UelError(f"{name} of this run is damaged", got=f"{run}: {error!r}", do=f"make it again: {MAKE[name]}")
+    return UelError(
+        f"{name} of this run is damaged", got=f"{run}: {error!r}", do=f"make it again: {SOURCE_COMMANDS[name]}"
+    )
 
 
 def _json(run: Path, name: str) -> dict[str, Any]:
@@ -108,7 +111,7 @@ def _artefacts(run: Path) -> tuple[Tile, RadioMap]:
         tile, radio = (run / named["test"][kind] for kind in ("tile", "radio"))
     except (KeyError, TypeError) as error:
         raise _damaged(run, "artefacts.json", error) from error
-    return Tile.open(tile), RadioMap.load(radio)
+    return Tile.open(tile), radio_map_io.load(radio)
 
 
 def _pictures(run: Path) -> dict[str, Any]:
@@ -171,9 +174,9 @@ def _guide(metrics: Mapping[str, Any]) -> str:
 def _verdict(metrics: Mapping[str, Any], tier: str) -> list[str]:
     """Does the locator beat every baseline but the limit? Said from the numbers, whichever way they fall."""
     lines = []
-    for key, name in TRUTHS.items():
+    for key, name in TRUTH_LABELS.items():
         rows = metrics.get(key, {}).get("tier", {}).get(tier, {})
-        rivals = {m: row["p50_m"] for m, row in rows.items() if m not in ("locator", LIMIT)}
+        rivals = {m: row["p50_m"] for m, row in rows.items() if m not in ("locator", LIMIT_METHOD)}
         if "locator" not in rows or not rivals:
             continue
         best, ours = min(rivals, key=rivals.__getitem__), rows["locator"]["p50_m"]
@@ -194,9 +197,9 @@ def _ratio_line(metrics: Mapping[str, Any], tier: str) -> str:
 
 
 def _table(metrics: Mapping[str, Any], tier: str) -> str:
-    present = [k for k in TRUTHS if tier in metrics.get(k, {}).get("tier", {})]
+    present = [k for k in TRUTH_LABELS if tier in metrics.get(k, {}).get("tier", {})]
     columns = ("p50_m", "p67_m", "p95_m", "mean_m")
-    header = [f"{c.removesuffix('_m')} ({TRUTHS[k]})" for k in present for c in columns]
+    header = [f"{c.removesuffix('_m')} ({TRUTH_LABELS[k]})" for k in present for c in columns]
     lines = [f"### {tier}", "", f"| method | {' | '.join(header)} |", "|---|" + "---:|" * len(header)]
     methods = metrics["test"]["tier"][tier]
     for method in sorted(methods, key=lambda m: list(STYLE).index(m) if m in STYLE else 99):

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from explorer.figures import survey as figures
-from explorer.reports.survey_contents import CONFIG, SurveyContents
+from explorer.reports.survey_contents import CONFIG_FILE, SurveyContents
 from explorer.reports.tile import png
 from uel.core.io import replace_file
 from uel.measurement.model import ObservationModel
@@ -20,9 +20,9 @@ from uel.survey.dataset import Survey
 from uel.survey.sample import TileSample
 from uel.survey.store import record_path, writing
 
-REPORT, PICTURES = "report.md", "figures"
-VERDICTS = {True: "pass", False: "**FAIL**", None: "nothing to judge"}
-SINRS = {
+REPORT_FILE, FIGURES_FOLDER = "report.md", "figures"
+VERDICT_TEXTS = {True: "pass", False: "**FAIL**", None: "nothing to judge"}
+SINR_TITLES = {
     "sinr_db": "SINR after reception, serving cell, dB",
     "ss_sinr_db": "SS-SINR, serving cell, dB",
     "effective_sinr_db": "effective SINR of the scheme in use, dB",
@@ -33,7 +33,7 @@ _ABOUT_SIGHT = (
 )
 
 
-def write(folder: Path, tiles: Sequence[Path] = ()) -> Path:
+def write_survey_report(folder: Path, tiles: Sequence[Path] = ()) -> Path:
     """Write `report.md` and `figures/*.png` into a finished survey's folder; returns the report's path.
 
     Buildings and heights come from `tiles`, else from where the folder's `config.yaml` says; only tiles that are what
@@ -44,18 +44,18 @@ def write(folder: Path, tiles: Sequence[Path] = ()) -> Path:
     facts = SurveyContents.of(survey, tiles)
     with writing(folder):
         for name, figure in _pictures(facts).items():
-            replace_file(folder / PICTURES / f"{name}.png", png(figure))
-        replace_file(folder / REPORT, _text(facts).encode())
-    return folder / REPORT
+            replace_file(folder / FIGURES_FOLDER / f"{name}.png", png(figure))
+        replace_file(folder / REPORT_FILE, _text(facts).encode())
+    return folder / REPORT_FILE
 
 
-def refresh(folder: Path, tiles: Sequence[Path] = ()) -> Path:
-    """The report as `write` makes it, unless the one that is there is that of the survey's units."""
+def refresh_survey_report(folder: Path, tiles: Sequence[Path] = ()) -> Path:
+    """The report as `write_survey_report` makes it, unless the one that is there is that of the survey's units."""
     try:
-        there = (folder / REPORT).read_text(encoding="utf-8")
+        there = (folder / REPORT_FILE).read_text(encoding="utf-8")
     except (OSError, ValueError):
         there = ""
-    return folder / REPORT if _key(Survey.open(folder)) in there else write(folder, tiles)
+    return folder / REPORT_FILE if _key(Survey.open(folder)) in there else write_survey_report(folder, tiles)
 
 
 def _key(survey: Survey) -> str:
@@ -98,7 +98,7 @@ def _levels(facts: SurveyContents) -> dict[str, list[Tensor]]:
         "RSRP of the serving cell, dBm": [sample.of_best(sample.rsrp_dbm()) for sample in samples],
         "RSRP of all cells, dBm": [sample.rsrp_dbm()[sample.truth.known] for sample in samples],
     }
-    for name, title in SINRS.items():
+    for name, title in SINR_TITLES.items():
         if name in facts.survey.features:
             panels[title] = [_serving(sample, name) for sample in samples]
     return panels
@@ -121,7 +121,7 @@ def _text(facts: SurveyContents) -> str:
         _header(facts, reports),
         "## Checks",
         f"Values are judged in all reports, links in a sample: {sample}. {_heights(facts)}",
-        _table(("check", "verdict", "found"), [(c.name, VERDICTS[c.passed], c.told) for c in facts.checks]),
+        _table(("check", "verdict", "found"), [(c.name, VERDICT_TEXTS[c.passed], c.told) for c in facts.checks]),
         "## Free space at short range",
         _free_space(facts.links),
         _picture("free_space"),
@@ -214,7 +214,7 @@ def _about_levels(facts: SurveyContents) -> str:
         if stored
         else "RSRP is path gain and power of a resource element: the survey holds no SYS layer."
     )
-    absent = [title for name, title in SINRS.items() if name not in facts.survey.features]
+    absent = [title for name, title in SINR_TITLES.items() if name not in facts.survey.features]
     return words + (f" Not in this survey: {'; '.join(absent)}." if absent else "")
 
 
@@ -244,8 +244,8 @@ def _features(facts: SurveyContents) -> str:
 
 def _repeat(facts: SurveyContents) -> str:
     folder = facts.survey.folder
-    command = f"uel survey --config {shlex.quote(str(folder / CONFIG))}"
-    if not (folder / CONFIG).is_file():
+    command = f"uel survey --config {shlex.quote(str(folder / CONFIG_FILE))}"
+    if not (folder / CONFIG_FILE).is_file():
         return "The folder has no `config.yaml`; `survey.json` holds the plan that it was made by."
     return (
         f"```console\n{command}            # goes on, or says that all is there\n{command} --report   # this page\n```"
@@ -253,7 +253,7 @@ def _repeat(facts: SurveyContents) -> str:
 
 
 def _picture(name: str) -> str:
-    return f"![{name.replace('_', ' ')}]({PICTURES}/{name}.png)"
+    return f"![{name.replace('_', ' ')}]({FIGURES_FOLDER}/{name}.png)"
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:

@@ -20,7 +20,7 @@ from uel.survey.sample import TileSample, UnitSlice, draw
 from uel.survey.statistics import StreamingStatistics
 from uel.survey.store import UnitRecord
 
-CONFIG = "config.yaml"  # in the survey's folder, what made it
+CONFIG_FILE = "config.yaml"  # in the survey's folder, what made it
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +106,7 @@ def _tiles(survey: Survey, given: Sequence[Path]) -> dict[str, Tile]:
 def _named(folder: Path) -> list[Path]:
     """The tiles of the configuration that the survey was made by; none where that cannot be read."""
     try:
-        tiles = yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8"))["tiles"]
+        tiles = yaml.safe_load((folder / CONFIG_FILE).read_text(encoding="utf-8"))["tiles"]
         return [Path(tile) for tile in tiles]
     except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError):
         return []

@@ -11,16 +11,25 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from explorer.figures.axes import colour_bar, draw_sites, extent, hillshade, map_axes, new_figure, outlines, scale_bar
+from explorer.figures.axes import (
+    colour_bar,
+    draw_building_outlines,
+    draw_sites,
+    hillshade,
+    image_extent,
+    map_axes,
+    new_figure,
+    scale_bar,
+)
 from uel.geo.tile import Tile
 
-COVERS = {"open": "#f2efe9", "road": "#c9c5bd", "path": "#e3d9c6", "water": "#9ecae1", "green": "#c7dfb4"}
-MATERIALS = ("#999999", "#D55E00", "#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#0072B2", "#F0E442")
-WIDTH = 84  # letters of a line beside the maps
-KNOWN = {"tag": "tagged", "levels": "from levels", "neighbours": "from neighbours", "prior": "from its type"}
+COVER_COLOURS = {"open": "#f2efe9", "road": "#c9c5bd", "path": "#e3d9c6", "water": "#9ecae1", "green": "#c7dfb4"}
+MATERIAL_COLOURS = ("#999999", "#D55E00", "#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#0072B2", "#F0E442")
+LINE_WIDTH = 84  # letters of a line beside the maps
+HEIGHT_SOURCES = {"tag": "tagged", "levels": "from levels", "neighbours": "from neighbours", "prior": "from its type"}
 
 
-def finish(
+def complete_report(
     tile: Tile, told: Mapping[str, Any], seen: tuple[dict[str, Any], dict[str, bytes]]
 ) -> tuple[dict[str, Any], dict[str, bytes]]:
     """What to add to a report when the ray tracer has `seen` the tile: its findings, all problems, and the picture."""
@@ -53,7 +62,7 @@ def _heights(figure: Figure, ax: Axes, tile: Tile) -> None:
     above = (tile.rasters["height"] - tile.rasters["ground"]).numpy()
     _cover(ax, tile)
     top = float(np.percentile(above[stands], 98)) if stands.any() else 1.0
-    shown = ax.imshow(np.where(stands, above, np.nan), cmap="viridis", vmin=0, vmax=top, **extent(tile.size))
+    shown = ax.imshow(np.where(stands, above, np.nan), cmap="viridis", vmin=0, vmax=top, **image_extent(tile.size))
     map_axes(ax, tile.size, "buildings: height above the ground, and the masts")
     colour_bar(figure, ax, shown, "m")
     scale_bar(ax, tile.size)
@@ -63,9 +72,13 @@ def _heights(figure: Figure, ax: Axes, tile: Tile) -> None:
 
 def _cover(ax: Axes, tile: Tile) -> None:
     if "cover" in tile.rasters:
-        colours = ListedColormap([COVERS[name] for name in tile.covers])
+        colours = ListedColormap([COVER_COLOURS[name] for name in tile.covers])
         ax.imshow(
-            tile.rasters["cover"].numpy(), cmap=colours, vmin=-0.5, vmax=len(tile.covers) - 0.5, **extent(tile.size)
+            tile.rasters["cover"].numpy(),
+            cmap=colours,
+            vmin=-0.5,
+            vmax=len(tile.covers) - 0.5,
+            **image_extent(tile.size),
         )
 
 
@@ -73,26 +86,26 @@ def _materials(ax: Axes, tile: Tile) -> None:
     _cover(ax, tile)
     stands, index = tile.rasters["footprint"].numpy() > 0.5, tile.rasters["material"].numpy()
     seen = [k for k in range(len(tile.materials)) if (stands & (index == k)).any()]
-    colours = {k: MATERIALS[i % len(MATERIALS)] for i, k in enumerate(seen)}
+    colours = {k: MATERIAL_COLOURS[i % len(MATERIAL_COLOURS)] for i, k in enumerate(seen)}
     for k in seen:
         layer = np.where(stands & (index == k), 0.0, np.nan)
-        ax.imshow(layer, cmap=ListedColormap([colours[k]]), vmin=0, vmax=1, **extent(tile.size))
-    outlines(ax, tile)
+        ax.imshow(layer, cmap=ListedColormap([colours[k]]), vmin=0, vmax=1, **image_extent(tile.size))
+    draw_building_outlines(ax, tile)
     legend = [Patch(facecolor=colours[k], label=f"roof of {tile.materials[k]}") for k in seen]
-    legend += [Patch(facecolor=COVERS[name], edgecolor="#999999", label=name) for name in tile.covers]
+    legend += [Patch(facecolor=COVER_COLOURS[name], edgecolor="#999999", label=name) for name in tile.covers]
     ax.legend(handles=legend, fontsize=8, loc="upper left", framealpha=0.92, ncols=2)
     map_axes(ax, tile.size, "materials of the roofs, and the ground")
 
 
 def _ground(figure: Figure, ax: Axes, tile: Tile) -> None:
     ground = tile.rasters["ground"].numpy()
-    shown = ax.imshow(ground, cmap="cividis", alpha=0.3 if np.ptp(ground) == 0 else 1.0, **extent(tile.size))
+    shown = ax.imshow(ground, cmap="cividis", alpha=0.3 if np.ptp(ground) == 0 else 1.0, **image_extent(tile.size))
     if np.ptp(ground) > 1.0:
-        ax.imshow(hillshade(ground, tile.raster_grid.pixel), cmap="gray", alpha=0.35, **extent(tile.size))
+        ax.imshow(hillshade(ground, tile.raster_grid.pixel), cmap="gray", alpha=0.35, **image_extent(tile.size))
         axis = tile.raster_grid.centres()[0, :, 0].numpy()
         lines = ax.contour(axis, axis, ground, levels=10, colors="white", linewidths=0.6)
         ax.clabel(lines, fontsize=7, fmt="%.0f m")
-    outlines(ax, tile)
+    draw_building_outlines(ax, tile)
     given = tile.meta.get("terrain", {}).get("kind") != "flat"
     level = "level" if given else "level, no elevation raster was given"
     map_axes(ax, tile.size, f"the ground: {'elevation' if np.ptp(ground) else level}")
@@ -119,7 +132,7 @@ def _lines(tile: Tile, told: Mapping[str, Any]) -> list[str]:
     if "excluded" in told:
         lines += ["", "left out:", *(f"  {n:4d}  {reason}" for reason, n in told["excluded"].items())]
     said = [f"! {problem}" for problem in told["problems"]] + [f"note: {note}" for note in told["notes"]]
-    return [*lines, "", *(line for words in said for line in textwrap.wrap(words, WIDTH, subsequent_indent="  "))]
+    return [*lines, "", *(line for words in said for line in textwrap.wrap(words, LINE_WIDTH, subsequent_indent="  "))]
 
 
 def _of_meshes(tile: Tile, told: Mapping[str, Any]) -> list[str]:
@@ -131,7 +144,7 @@ def _of_meshes(tile: Tile, told: Mapping[str, Any]) -> list[str]:
         f"heights by area {_heights_of(roofs)}",
         f"roofs by area: {_shares(roofs['materials'])}",
         f"ground from {terrain['lowest']:.0f} to {terrain['highest']:.0f} m",
-        *textwrap.wrap("unknown: " + "; ".join(told["unknown"]), WIDTH, subsequent_indent="  "),
+        *textwrap.wrap("unknown: " + "; ".join(told["unknown"]), LINE_WIDTH, subsequent_indent="  "),
     ]
 
 
@@ -146,7 +159,7 @@ def _heights_of(told: Mapping[str, Any]) -> str:
 def _of_buildings(tile: Tile, told: Mapping[str, Any]) -> list[str]:
     latitude, longitude = tile.meta["center"]
     heights, meshes = told["heights"], told["meshes"]
-    known = ", ".join(f"{n} {KNOWN[name]}" for name, n in heights["provenance"].items())
+    known = ", ".join(f"{n} {HEIGHT_SOURCES[name]}" for name, n in heights["provenance"].items())
     return [
         f"{latitude:.5f}, {longitude:.5f}   {tile.meta['crs']}   {tile.size:g} m + {tile.meta['margin']:g} m of margin",
         f"{told['buildings']} buildings; heights: {known}",

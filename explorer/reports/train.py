@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from explorer.figures.axes import draw_sites, extent, map_axes, new_figure, scale_bar
+from explorer.figures.axes import draw_sites, image_extent, map_axes, new_figure, scale_bar
 from explorer.figures.overview import training_figure
 from explorer.reports.run import read_curves
 from explorer.reports.tile import png
@@ -22,25 +22,25 @@ from uel.geo.tile_maps import TileMaps
 from uel.measurement.reports import Reports
 
 COLOURS = ("#000000", "#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")  # Okabe and Ito
-LOSSES = ("loss", "coarse", "fine", "physics_map", "physics_rt")
-DRAWN = ("val_p50_m", "val_p95_m")
-TITLES = {"cdf": "Error of validation phones", "calibration": "How much the regions hold"}
+LOSS_CURVES = ("loss", "coarse", "fine", "physics_map", "physics_rt")
+VALIDATION_CURVES = ("val_p50_m", "val_p95_m")
+FIGURE_TITLES = {"cdf": "Error of validation phones", "calibration": "How much the regions hold"}
 
 
-def pictures(title: str, maps: TileMaps, reports: Reports, fix: Fix, truth: Tensor) -> dict[str, bytes]:
+def validation_pictures(title: str, maps: TileMaps, reports: Reports, fix: Fix, truth: Tensor) -> dict[str, bytes]:
     """Heatmaps of one validation."""
-    return {"heatmaps": png(heatmaps(title, maps, reports, fix, truth))}
+    return {"heatmaps": png(heatmap_figure(title, maps, reports, fix, truth))}
 
 
-def heatmaps(title: str, maps: TileMaps, reports: Reports, fix: Fix, truth: Float[Tensor, "phone 2"]) -> Figure:
+def heatmap_figure(title: str, maps: TileMaps, reports: Reports, fix: Fix, truth: Float[Tensor, "phone 2"]) -> Figure:
     """What the locator believes of a few phones (darker is likelier), its fixes and the truth (m)."""
     size = maps.radio.grid.size
     figure = new_figure(4.2 * len(truth), 4.6)
     side = int(np.sqrt(fix.log_heatmap.shape[1]))
     for number, ax in enumerate(np.atleast_1d(figure.subplots(1, len(truth)))):
         heat = fix.log_heatmap[number].exp().reshape(side, side).sqrt().numpy()
-        ax.imshow(maps.buildings[1].numpy(), cmap="Greys", vmin=0, vmax=3, **extent(size))
-        ax.imshow(heat, cmap="YlGnBu", vmin=0, alpha=(1.5 * heat / heat.max()).clip(max=1), **extent(size))
+        ax.imshow(maps.buildings[1].numpy(), cmap="Greys", vmin=0, vmax=3, **image_extent(size))
+        ax.imshow(heat, cmap="YlGnBu", vmin=0, alpha=(1.5 * heat / heat.max()).clip(max=1), **image_extent(size))
         draw_sites(ax, maps.radio.sites, size, strong=int(reports.serving[number]))
         ax.plot(*truth[number], "*", markersize=14, color="#F0E442", markeredgecolor="black", zorder=9)
         ax.plot(*fix.position[number], "X", markersize=10, color="white", markeredgecolor="black", zorder=10)
@@ -50,19 +50,19 @@ def heatmaps(title: str, maps: TileMaps, reports: Reports, fix: Fix, truth: Floa
     return figure
 
 
-def write(run: Path) -> Path:
+def write_training_report(run: Path) -> Path:
     """Write `figures/*.png` and `report.md` into a run's folder; returns the report's path.
 
     Raises `UelError` when a piece of the run is missing or damaged.
     """
-    told, curves, rows = _metrics(run), read_curves(run / "metrics.csv"), {n: _last(run, n) for n in TITLES}
+    told, curves, rows = _metrics(run), read_curves(run / "metrics.csv"), {n: _last(run, n) for n in FIGURE_TITLES}
     folder = run / "figures"
     folder.mkdir(exist_ok=True)
-    losses = {name: curves[name] for name in (*LOSSES, *DRAWN) if name in curves}
+    losses = {name: curves[name] for name in (*LOSS_CURVES, *VALIDATION_CURVES) if name in curves}
     drawn = {
         "training": training_figure(losses),
-        "cdf": cdf(rows["cdf"]),
-        "calibration": calibration(rows["calibration"]),
+        "cdf": cdf_figure(rows["cdf"]),
+        "calibration": calibration_figure(rows["calibration"]),
     }
     for name, figure in drawn.items():
         (folder / f"{name}.png").write_bytes(png(figure))
@@ -71,24 +71,24 @@ def write(run: Path) -> Path:
     return path
 
 
-def cdf(rows: Mapping[str, np.ndarray]) -> Figure:
+def cdf_figure(rows: Mapping[str, np.ndarray]) -> Figure:
     """Error in metres of each share of phones, by map condition."""
     figure = new_figure(6.0, 4.4)
     ax = figure.add_subplot()
     for (name, curve), colour in zip(rows.items(), COLOURS, strict=False):
         ax.plot(curve[1], curve[0], color=colour, label=name)
-    ax.set(xlabel="error in m", ylabel="share of phones", title=TITLES["cdf"], xlim=(0, None), ylim=(0, 1))
+    ax.set(xlabel="error in m", ylabel="share of phones", title=FIGURE_TITLES["cdf"], xlim=(0, None), ylim=(0, 1))
     return _keyed(figure, ax)
 
 
-def calibration(rows: Mapping[str, np.ndarray]) -> Figure:
+def calibration_figure(rows: Mapping[str, np.ndarray]) -> Figure:
     """Share of phones inside the locator's regions, by the regions' own probability, by map condition."""
     figure = new_figure(6.0, 4.4)
     ax = figure.add_subplot()
     ax.plot([0, 1], [0, 1], color="#999999", linestyle=":", label="honest")
     for (name, curve), colour in zip(rows.items(), COLOURS, strict=False):
         ax.plot(*curve, color=colour, label=name)
-    ax.set(xlabel="probability of the region", ylabel="share of phones inside", title=TITLES["calibration"])
+    ax.set(xlabel="probability of the region", ylabel="share of phones inside", title=FIGURE_TITLES["calibration"])
     ax.set(xlim=(0, 1), ylim=(0, 1))
     return _keyed(figure, ax)
 

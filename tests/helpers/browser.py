@@ -53,10 +53,10 @@ def write_times() -> None:
 @cache
 def loud_phone() -> int:
     """The phone of the demo's survey that hears most cells, and the loudest of these."""
-    from explorer.analysis.artefact_index import look
+    from explorer.analysis.artefact_index import find_artefacts
     from uel.survey.dataset import Survey
 
-    shelf = look(RUN, ROOT / "data", ROOT / "runs")
+    shelf = find_artefacts(RUN, ROOT / "data", ROOT / "runs")
     place = shelf.place(shelf.first)
     assert place is not None
     folder, name = place.surveys[0]
@@ -79,7 +79,7 @@ def make_crowd(demo: Path, folder: Path) -> None:
     from sim_bridge.survey.worker import SurveyJob, SurveyMakingConfig, TileWithSites
     from tests.helpers.surveys import free_space
     from uel.inference.run_folder import Run
-    from uel.mobility.trajectories import TrackConfig
+    from uel.mobility.config import TrackConfig
 
     opened = Run.open(demo)
     tracks = TrackConfig(tracks=5000, reports=20)

@@ -13,13 +13,13 @@ from explorer.app.pages.metrics import PHONES
 from explorer.map_view import marks as view
 from explorer.map_view.ground_image import Legend
 from explorer.reports.run import read_curves
-from explorer.style import scaled
+from explorer.style import apply_colour_map
 from uel.geo.tile import Tile
-from uel.measurement.reports import TIERS
+from uel.measurement.tiers import TIERS
 
-BINS = 6  # colours of errors on the map
-WORST = 12
-LOSSES = {
+ERROR_BINS = 6  # colours of errors on the map
+WORST_PHONES = 12
+LOSS_LABELS = {
     "loss": "all",
     "coarse": "coarse",
     "fine": "fine",
@@ -29,48 +29,48 @@ LOSSES = {
 
 
 def page() -> None:
-    here = widgets.here()
-    if not widgets.require(here, "run"):
+    here = widgets.page_context()
+    if not widgets.require_artefacts(here, "run"):
         return
     assert here.place is not None
     assert here.run is not None
     tile = cache.tile(here.place.tile)
     options = widgets.map_options(opacity=0.5)
     with st.sidebar:
-        tier = widgets.option("Tier", "tier", TIERS[::-1], lambda name: charts.TIER_NAMES[name])
+        tier = widgets.select_option("Tier", "tier", TIERS[::-1], lambda name: charts.TIER_NAMES[name])
     key = str(here.run), str(here.place.tile), str(here.place.maps[0])
-    done: PhoneTrial = cache.tried(*key, None, tier, PHONES, seed=1)
+    done: PhoneTrial = cache.run_phone_trial(*key, None, tier, PHONES, seed=1)
     left, right = st.columns([1.75, 1.0], gap="medium")
     with left:
         st.subheader("Error on the map")
         marks, legend = _error_marks(tile, done)
-        maps, _ = cache.maps(here.place)
-        marks = view.sites_marks(maps.radio.sites, tile) + marks
+        maps, _ = cache.tile_maps(here.place)
+        marks = view.site_marks(maps.radio.sites, tile) + marks
         widgets.show_map(here, tile, cache.basemap(here.place.tile, here.theme.name), marks, options, key="errors")
-        widgets.legends(legend)
+        widgets.show_legends(legend)
     with right:
         st.subheader("Worst cases")
-        rows = tables.worst(done, WORST)
-        widgets.table(rows)
+        rows = tables.worst_rows(done, WORST_PHONES)
+        widgets.show_table(rows)
         links = [f"[{row['phone']}](live?source=phones&tier={tier}&number={row['phone']})" for row in rows]
         st.markdown(f"Look at them: {' · '.join(links)}")
     _features(here, key, tier, done)
     _training(here)
-    studies.show(Path("runs"))
+    studies.show_studies(Path("runs"))
 
 
 def _error_marks(tile: Tile, done: PhoneTrial) -> tuple[view.MapMarks, Legend]:
     """True places, coloured by the error there."""
     error, place = done.error.numpy(), done.phones.position.numpy()
     top = max(float(np.quantile(error, 0.95)), 1.0)
-    bins = np.minimum(error / top * BINS, BINS - 1).astype(int)
+    bins = np.minimum(error / top * ERROR_BINS, ERROR_BINS - 1).astype(int)
     dots = []
-    for n in range(BINS):
+    for n in range(ERROR_BINS):
         own = np.flatnonzero(bins == n)
-        red, green, blue = scaled(np.array([n / (BINS - 1)]), "plasma", 0.0, 1.0)[0].tolist()
+        red, green, blue = apply_colour_map(np.array([n / (ERROR_BINS - 1)]), "plasma", 0.0, 1.0)[0].tolist()
         told = [f"phone {k}\n{error[k]:.0f} m off, {int(done.heard[k])} cells heard" for k in own]
-        low, high = (round(top * k / BINS) for k in (n, n + 1))
-        label = f"{low}–{high} m" if n < BINS - 1 else f"over {low} m"
+        low, high = (round(top * k / ERROR_BINS) for k in (n, n + 1))
+        label = f"{low}–{high} m" if n < ERROR_BINS - 1 else f"over {low} m"
         where = view.on_ground(tile, place[own], 2.0)
         dots.append(
             view.PointMarks(
@@ -84,10 +84,10 @@ def _features(here: widgets.PageContext, key: tuple[str, str, str], tier: str, d
     left, right = st.columns(2, gap="medium")
     with left:
         st.subheader("Permutation importance")
-        errors = cache.importance(*key, tier, PHONES, seed=1)
+        errors = cache.permutation_importance(*key, tier, PHONES, seed=1)
         base = float(np.median(errors["nothing"]))
         gained = {name: float(np.median(error)) - base for name, error in errors.items() if name != "nothing"}
-        widgets.plot(charts.bars(gained, "metres added to the median error", here.theme), "importance")
+        widgets.show_chart(charts.bar_chart(gained, "metres added to the median error", here.theme), "importance")
         st.caption(
             "Each feature exchanged among phones of the same serving cell, the others kept: what the locator loses "
             "when it is wrong, which is not what it could do without."
@@ -97,10 +97,10 @@ def _features(here: widgets.PageContext, key: tuple[str, str, str], tier: str, d
         return  # without attention
     with right:
         st.subheader("Attention")
-        maps, _ = cache.maps(here.place)  # type: ignore[arg-type]
+        maps, _ = cache.tile_maps(here.place)  # type: ignore[arg-type]
         number = int(done.error.argsort()[len(done.error) // 2])
-        weights = attention.of_summary(locator, done.phones.reports[number : number + 1], maps)
-        widgets.plot(charts.attention_map(weights.numpy(), here.theme), "attention")
+        weights = attention.summary_attention(locator, done.phones.reports[number : number + 1], maps)
+        widgets.show_chart(charts.attention_map(weights.numpy(), here.theme), "attention")
         st.caption(
             f"How the summary token of phone {number} (the median error) looks at the cells, mean over heads. Where "
             "attention falls is not what decides: beside it stands the importance."
@@ -112,19 +112,19 @@ def _training(here: widgets.PageContext) -> None:
     st.subheader("Physics in the loss")
     file = here.run / "training" / "metrics.csv"
     if not file.is_file():
-        widgets.missing("training log of this run", "uel demo")
+        widgets.show_missing("training log of this run", "uel demo")
         return
     told = read_curves(file)
     left, right = st.columns(2, gap="medium")
     with left:
-        losses = {name: told[key] for key, name in LOSSES.items() if key in told}
-        widgets.plot(
-            charts.curves(losses, "loss", here.theme, log=all(bool((v > 0).all()) for _, v in losses.values())),
+        losses = {name: told[key] for key, name in LOSS_LABELS.items() if key in told}
+        widgets.show_chart(
+            charts.curve_chart(losses, "loss", here.theme, log=all(bool((v > 0).all()) for _, v in losses.values())),
             "losses",
         )
     with right:
         checks = {
             name.removeprefix("val_").removesuffix("_m"): v for name, v in told.items() if name.startswith("val_p")
         }
-        widgets.plot(charts.curves(checks, "validation error in m", here.theme), "validation")
+        widgets.show_chart(charts.curve_chart(checks, "validation error in m", here.theme), "validation")
     st.caption("Losses of the run at hand; the physics terms ask the radio map and, on some batches, the ray tracer.")

@@ -18,38 +18,45 @@ from explorer.map_view import ground_image
 from explorer.map_view import marks as view
 from explorer.map_view.ground_image import Image, Legend
 from explorer.style import BLUE, RGB
-from uel.estimation.credible_regions import outlines
+from uel.estimation.credible_regions import hpd_outlines
 from uel.geo.tile import Tile
 from uel.geo.tile_maps import TileMaps
 from uel.inference import geojson
 from uel.measurement import report_io
 from uel.measurement.report_io import ReportSequence
-from uel.measurement.reports import TIERS
+from uel.measurement.tiers import TIERS
 from uel.models.locator import Locator
 
-SOURCES = {"walk": "a walk", "phones": "phones of the trial", "survey": "a track of the survey", "upload": "a file"}
-REFINES = {"map": "on the map", "rt": "on the map, then by rays", "none": "none"}
-PERIOD = 1.5  # s between reports while playing
+SOURCE_LABELS = {
+    "walk": "a walk",
+    "phones": "phones of the trial",
+    "survey": "a track of the survey",
+    "upload": "a file",
+}
+REFINEMENT_LABELS = {"map": "on the map", "rt": "on the map, then by rays", "none": "none"}
+PLAY_PERIOD_S = 1.5  # s between reports while playing
 
 
 def page() -> None:
-    here = widgets.here()
-    if not widgets.require(here, "run"):
+    here = widgets.page_context()
+    if not widgets.require_artefacts(here, "run"):
         return
     assert here.place is not None
     assert here.run is not None
-    locator, (maps, _) = cache.locator(here.run), cache.maps(here.place)
+    locator, (maps, _) = cache.locator(here.run), cache.tile_maps(here.place)
     options = widgets.map_options(opacity=0.3)
     with st.sidebar:
-        refine: Any = widgets.option("Refinement", "refine", list(REFINES), REFINES.__getitem__)
+        refine: Any = widgets.select_option(
+            "Refinement", "refine", list(REFINEMENT_LABELS), REFINEMENT_LABELS.__getitem__
+        )
         densities = ["refined"] * (refine != "none") + ["locator", "grid Bayes"]
-        shown = widgets.option("Density", "density", densities)
+        shown = widgets.select_option("Density", "density", densities)
     story = _story(here, locator, maps)
     if story is None:
         return
     playing = st.sidebar.toggle("Play", key="playing", disabled=len(story) < 2)
     tile = cache.tile(here.place.tile)
-    moving = st.fragment(_moment, run_every=PERIOD if playing else None)
+    moving = st.fragment(_moment, run_every=PLAY_PERIOD_S if playing else None)
     moving(here, tile, maps, locator, story, options, shown, refine, playing)
     _timeline(here, story)
 
@@ -60,14 +67,16 @@ def page() -> None:
 def _story(here: widgets.PageContext, locator: Locator, maps: TileMaps) -> ReportSource | None:
     assert here.place is not None
     with st.sidebar:
-        source = widgets.option("Reports of", "source", list(SOURCES), SOURCES.__getitem__)
-        tier = widgets.option("Tier", "tier", TIERS[::-1], lambda name: charts.TIER_NAMES[name])
+        source = widgets.select_option("Reports of", "source", list(SOURCE_LABELS), SOURCE_LABELS.__getitem__)
+        tier = widgets.select_option("Tier", "tier", TIERS[::-1], lambda name: charts.TIER_NAMES[name])
     model = locator.measurement
     tile = cache.tile(here.place.tile)
     if source == "upload":
         return _uploaded(len(maps.radio.gain))
     if source == "phones":
-        done = cache.tried(str(here.run), str(tile.folder), str(here.place.maps[0]), None, tier, PHONES, seed=1)
+        done = cache.run_phone_trial(
+            str(here.run), str(tile.folder), str(here.place.maps[0]), None, tier, PHONES, seed=1
+        )
         count = len(done.phones)
         story = ReportSource(
             ReportSequence(torch.arange(count).float(), done.phones.reports),
@@ -76,14 +85,14 @@ def _story(here: widgets.PageContext, locator: Locator, maps: TileMaps) -> Repor
         )
         return story
     if source == "survey" and not here.place.surveys:
-        widgets.missing(f"survey of {here.place.name}", here.place.missing[-1][1])
+        widgets.show_missing(f"survey of {here.place.name}", here.place.missing[-1][1])
         return None
     if source == "survey":
         survey = cache.survey(*here.place.surveys[0])
         track = _number("Track", "track", len(survey.valid) - 1)
-        story = report_sources.of_survey(survey, model, track, seed=0)
+        story = report_sources.survey_source(survey, model, track, seed=0)
     else:
-        story = report_sources.walk(tile, maps, model, _number("Number of the walk", "walk", 9999))
+        story = report_sources.walk_source(tile, maps, model, _number("Number of the walk", "walk", 9999))
     return ReportSource(ReportSequence(story.timeline.time, story.timeline.reports.tier(tier)), story.truth, story.text)
 
 
@@ -100,7 +109,7 @@ def _uploaded(cells: int) -> ReportSource | None:
             f"`{report_io.SCHEMA}`. The other sources offer theirs for download, below the map."
         )
         return None
-    return report_sources.of_file(file.getvalue(), cells)
+    return report_sources.file_source(file.getvalue(), cells)
 
 
 # ---- one moment ----------------------------------------------------------------------------------------
@@ -142,8 +151,8 @@ def _evidence(tile: Tile, story: ReportSource, now: int, found: ExplainedFix) ->
     for column, (name, values) in zip(
         st.columns(len(found.evidence), gap="small"), found.evidence.items(), strict=True
     ):
-        column.image(ground_image.evidence(values, tile.size, truth), caption=name, width="stretch")
-    widgets.legends(ground_image.EVIDENCE)
+        column.image(ground_image.evidence_image(values, tile.size, truth), caption=name, width="stretch")
+    widgets.show_legends(ground_image.EVIDENCE_LEGEND)
 
 
 def _answered(
@@ -152,7 +161,7 @@ def _answered(
     assert here.run is not None
     assert here.place is not None
     with st.spinner("Tracing rays to the likeliest places …") if refine == "rt" else nullcontext():
-        return cache.answered(here.run, here.place, story.timeline.reports[now : now + 1], refine)
+        return cache.explain_report(here.run, here.place, story.timeline.reports[now : now + 1], refine)
 
 
 def _now(count: int, playing: bool) -> int:
@@ -177,10 +186,10 @@ def _map(
     said = found.before if shown == "locator" else found.final
     pixels = found.posterior if shown == "grid Bayes" else said.heatmap
     base = cache.basemap(here.place.tile, here.theme.name)  # type: ignore[union-attr]
-    picture, legend = density_picture(base, pixels.numpy(), said.grid.pixel)
+    picture, legend = density_image(base, pixels.numpy(), said.grid.pixel)
     truth = None if story.truth is None else story.truth[now].tolist()
     marks = view.MapMarks(
-        lines=[view.region_lines(tile, outlines(pixels, said.grid, share), share) for share in geojson.SHARES]
+        lines=[view.region_lines(tile, hpd_outlines(pixels, said.grid, share), share) for share in geojson.HPD_LEVELS]
     )
     if story.truth is not None and story.text.startswith(("a ped", "track")) and len(story) > 1:
         way = view.track_lines(tile, story.truth.numpy(), "way", "true way", BLUE)
@@ -188,27 +197,29 @@ def _map(
     refined = found.after and found.after.position
     marks = marks + view.fix_marks(tile, truth, found.before.position, found.limit, said.candidates, refined)
     serving = int(story.timeline.reports.serving[now])
-    sites = cache.maps(here.place)[0].radio.sites  # type: ignore[arg-type]
-    marks = view.sites_marks(sites, tile, serving) + marks
+    sites = cache.tile_maps(here.place)[0].radio.sites  # type: ignore[arg-type]
+    marks = view.site_marks(sites, tile, serving) + marks
     widgets.show_map(here, tile, picture, marks, options, key="live", at=found.final.position)
-    widgets.legends(legend, Legend(title="marks", names=_names(refined is not None)))
+    widgets.show_legends(legend, Legend(title="marks", names=_names(refined is not None)))
     st.caption(f"Reports of {story.text}. The serving cell stands out; candidates are hollow.")
 
 
 def _names(refined: bool) -> dict[str, RGB]:
-    names = {"truth": view.TRUTH, "locator": view.LOCATOR} | ({"refined": view.REFINED} if refined else {})
+    names = {"truth": view.TRUTH_COLOUR, "locator": view.LOCATOR_COLOUR} | (
+        {"refined": view.REFINED_COLOUR} if refined else {}
+    )
     more = {"candidates": view.GREEN, "50 % region": view.VERMILION, "90 % region": view.ORANGE}
-    return names | {"grid Bayes": view.LIMIT} | more
+    return names | {"grid Bayes": view.LIMIT_COLOUR} | more
 
 
-def density_picture(base: Image, pixels: np.ndarray, pixel: float) -> tuple[Image, Legend]:
+def density_image(base: Image, pixels: np.ndarray, pixel: float) -> tuple[Image, Legend]:
     """A density over the ground, by the root of it: lesser hypotheses stay visible beside a sharp peak."""
     dense = pixels / pixel**2 * 1e4  # % per 100 m²
     top = max(float(np.quantile(dense, 0.9995)), 1e-9)
     root = np.sqrt(np.clip(dense / top, 0, 1))
     legend = Legend(title="density", unit="% per 100 m², colours by its root", scale="viridis", low=0.0, high=top)
     faint = np.clip(3.0 * root, 0.0, 0.85)
-    return ground_image.paint(base, root * top, np.ones_like(root, dtype=bool), legend, faint), legend
+    return ground_image.paint_layer(base, root * top, np.ones_like(root, dtype=bool), legend, faint), legend
 
 
 def _figures(story: ReportSource, now: int, found: ExplainedFix) -> None:
@@ -220,14 +231,14 @@ def _figures(story: ReportSource, now: int, found: ExplainedFix) -> None:
         "cells heard": (str(int(reports.heard[now].sum())), f"cell {int(reports.serving[now])} serves"),
         "latency": _latency(found),
     }
-    widgets.cards(shown, columns=2)
-    widgets.table(_before_after(found, truth))
+    widgets.show_cards(shown, columns=2)
+    widgets.show_table(_before_after(found, truth))
     st.caption("± is the root of a covariance's trace; grid Bayes is the evidence alone, without the network.")
     rows = [
         {"": n + 1, "probability": f"{p:.1%}", "x m": round(xy[0], 1), "y m": round(xy[1], 1), "± m": round(std, 1)}
         for n, (xy, p, std) in enumerate(last.candidates)
     ]
-    widgets.table(rows)
+    widgets.show_table(rows)
     st.caption("The five likeliest candidates.")
 
 
@@ -260,8 +271,8 @@ def _attention(maps: TileMaps, locator: Locator, story: ReportSource, now: int) 
     if locator.config.encoder == "unet":
         return
     st.markdown("**Attention** of the summary token to cells")
-    weights = attention.of_summary(locator, story.timeline.reports[now : now + 1], maps)
-    widgets.table(
+    weights = attention.summary_attention(locator, story.timeline.reports[now : now + 1], maps)
+    widgets.show_table(
         [
             {"": f"layer {n}"} | {f"cell {cell}": f"{share:.0%}" for cell, share in enumerate(row)}
             for n, row in enumerate(weights.tolist(), start=1)
@@ -277,13 +288,13 @@ def _timeline(here: widgets.PageContext, story: ReportSource) -> None:
         "azimuth in °": np.where(reports.has_azimuth.numpy(), reports.azimuth_deg.numpy(), np.nan),
     }
     time, levels, heard = story.timeline.time.numpy(), reports.rsrp_dbm.numpy(), reports.heard.numpy()
-    widgets.plot(charts.timeline(time, levels, heard, more, here.theme), "timeline")
+    widgets.show_chart(charts.timeline_chart(time, levels, heard, more, here.theme), "timeline")
 
 
 def _downloads(tile: Tile, story: ReportSource, now: int, found: ExplainedFix) -> None:
     def fix() -> str:  # asked for when the button is pressed
         time = round(float(story.timeline.time[now]), 3)
-        return json.dumps(geojson.features(found.final.fix, tile, found.final.grid, time=time))
+        return json.dumps(geojson.feature_collection(found.final.fix, tile, found.final.grid, time=time))
 
     st.download_button("This fix as GeoJSON", fix, "fix.geojson", "application/geo+json", on_click="ignore")
     st.download_button(

@@ -16,18 +16,18 @@ from uel.geo.tile_maps import TileMaps
 from uel.radio.sites import Site, cells_of
 from uel.survey.dataset import TileSurvey
 
-CLICK = 8.0  # m, side of the squares that a click picks
-HOW = "Click the ground or a phone: its rays are traced. Drag turns, the wheel zooms."
-HOW_FLAT = "Click a phone, or type a place at the side: its rays are traced. Drag moves, the wheel zooms."
+CLICK_SQUARE_SIDE = 8.0  # m, side of the squares that a click picks
+CLICK_HELP = "Click the ground or a phone: its rays are traced. Drag turns, the wheel zooms."
+CLICK_HELP_2D = "Click a phone, or type a place at the side: its rays are traced. Drag moves, the wheel zooms."
 
 
 def page() -> None:
-    here = widgets.here()
-    if not widgets.require(here, "tile"):
+    here = widgets.page_context()
+    if not widgets.require_artefacts(here, "tile"):
         return
     assert here.place is not None
     tile = cache.tile(here.place.tile)
-    maps, service = cache.maps(here.place) if here.place.maps else (None, {})
+    maps, service = cache.tile_maps(here.place) if here.place.maps else (None, {})
     options = widgets.map_options()
     picture, legend, strong = _ground(here, tile, maps, service)
     survey, tracks = _survey(here)
@@ -40,14 +40,16 @@ def page() -> None:
             found, seconds = _traced(here, at)
         _told(here, maps, at, found, seconds)
         if found is not None and len(found.paths.power):
-            widgets.plot(charts.delay_profile(*ray_marks.profile(found), here.theme), "profile")
+            widgets.show_chart(charts.delay_profile(*ray_marks.path_profile(found), here.theme), "profile")
     if at is not None:
-        marks = marks + view.MapMarks(dots=[view.picked_dot(tile, at)], lines=ray_marks.lines(found) if found else [])
+        marks = marks + view.MapMarks(
+            dots=[view.picked_dot(tile, at)], lines=ray_marks.ray_lines(found) if found else []
+        )
     with left:
-        click = (cache.outdoors(here.place.tile, CLICK), CLICK)
+        click = (cache.outdoor_squares(here.place.tile, CLICK_SQUARE_SIDE), CLICK_SQUARE_SIDE)
         tint = widgets.show_map(here, tile, picture, marks, options, key="map", at=at, click=click, pick=_pick)
-        widgets.legends(legend, tint, Legend(title="marks", names=_names(strong, survey, tracks, at)))
-        how = HOW_FLAT if options.flat else HOW
+        widgets.show_legends(legend, tint, Legend(title="marks", names=_names(strong, survey, tracks, at)))
+        how = CLICK_HELP_2D if options.flat else CLICK_HELP
         st.caption(f"{said} {how}")
 
 
@@ -59,28 +61,30 @@ def _ground(
     if maps is None:
         return base, None, None
     radio = maps.radio
-    names = [*radio_layers.available(radio, service), "best", "none"]
-    titles = {name: layer.title for name, layer in radio_layers.LAYERS.items()}
+    names = [*radio_layers.available_layers(radio, service), "best", "none"]
+    titles = {name: layer.title for name, layer in radio_layers.RADIO_LAYERS.items()}
     titles |= {"best": "strongest cell", "none": "nothing"}
     with st.sidebar:
-        name = widgets.option("Layer", "layer", names, lambda key: titles[key])
+        name = widgets.select_option("Layer", "layer", names, lambda key: titles[key])
         cells = ["strongest", *(str(n) for n in range(len(radio.gain)))]
-        cell = widgets.option("Cell", "cell", cells, lambda key: key if key == "strongest" else f"cell {key}")
+        cell = widgets.select_option("Cell", "cell", cells, lambda key: key if key == "strongest" else f"cell {key}")
     if name == "none":
         return base, None, None
     if name == "best":
         return *_strongest(base, maps), None
     number = None if cell == "strongest" else int(cell)
-    values, known = radio_layers.values(name, radio, service, number)
-    layer = radio_layers.LAYERS[name]
-    legend = ground_image.legend_of(layer.title, layer.unit, layer.scale, values[known])
-    return ground_image.paint(base, values, known, legend), legend, number
+    values, known = radio_layers.layer_values(name, radio, service, number)
+    layer = radio_layers.RADIO_LAYERS[name]
+    legend = ground_image.legend_for(layer.title, layer.unit, layer.scale, values[known])
+    return ground_image.paint_layer(base, values, known, legend), legend, number
 
 
 def _strongest(base: Image, maps: TileMaps) -> tuple[Image, Legend]:
-    best, known = radio_layers.strongest(maps.radio).numpy(), maps.radio.known.any(0).numpy()
+    best, known = radio_layers.strongest_cell(maps.radio).numpy(), maps.radio.known.any(0).numpy()
     count = len(maps.radio.gain)
-    names = {f"cell {n}": ground_image.CATEGORIES[n % len(ground_image.CATEGORIES)] for n in range(min(count, 8))}
+    names = {
+        f"cell {n}": ground_image.CATEGORY_COLOURS[n % len(ground_image.CATEGORY_COLOURS)] for n in range(min(count, 8))
+    }
     return ground_image.paint_categories(base, best, known), Legend(title="strongest", names=names)
 
 
@@ -100,7 +104,7 @@ def _marks(
     tile: Tile, maps: TileMaps | None, survey: TileSurvey | None, tracks: bool, strong: int | None
 ) -> tuple[view.MapMarks, str]:
     """Masts, phones and their tracks, and what to say of them."""
-    marks, said = view.sites_marks(_sites(tile, maps), tile, strong), ""
+    marks, said = view.site_marks(_sites(tile, maps), tile, strong), ""
     if survey is not None:
         dots, _, said = view.phone_dots(tile, survey.truth.position[survey.valid].numpy())
         marks, said = view.MapMarks(dots=[dots]) + marks, f"{said}."
@@ -116,7 +120,7 @@ def _names(strong: int | None, survey: TileSurvey | None, tracks: bool, at: list
         {"cells": view.VERMILION} if strong is None else {f"cell {strong}": view.VERMILION, "other cells": view.GREY}
     )
     names |= ({} if survey is None else {"phones": view.BLUE}) | ({"tracks": view.GREEN} if tracks else {})
-    return names | ({} if at is None else {"picked place": view.TRUTH})
+    return names | ({} if at is None else {"picked place": view.TRUTH_COLOUR})
 
 
 def _sites(tile: Tile, maps: TileMaps | None) -> tuple[Site, ...]:
@@ -159,22 +163,22 @@ def _picked_place(tile: Tile, survey: TileSurvey | None) -> list[float] | None:
 def _traced(here: widgets.PageContext, at: list[float]):
     assert here.place is not None
     tile, radio = str(here.place.tile), str(here.place.maps[0])
-    return cache.rays(tile, radio, round(at[0], 2), round(at[1], 2), cache.stamp(here.place.tile, "tile"))
+    return cache.trace_rays(tile, radio, round(at[0], 2), round(at[1], 2), cache.modified_time(here.place.tile, "tile"))
 
 
 def _told(here: widgets.PageContext, maps: TileMaps | None, at: list[float] | None, found, seconds: float) -> None:
     if maps is None:
         for what, command in here.place.missing if here.place else []:
-            widgets.missing(what, command)
+            widgets.show_missing(what, command)
         return
     if at is None:
         _network(maps)
         return
     st.markdown(f"**{at[0]:.1f} m east, {at[1]:.1f} m north**".replace("-", "−"))
-    strongest = ray_marks.strongest_dbm(maps, found)
-    widgets.cards(
+    strongest = ray_marks.strongest_traced(maps, found)
+    widgets.show_cards(
         {
-            "paths": (str(count := len(found.paths.power)), f"{min(count, ray_marks.SHOWN)} drawn"),
+            "paths": (str(count := len(found.paths.power)), f"{min(count, ray_marks.MAX_PATHS)} drawn"),
             "traced in": (f"{seconds:.2f} s", "with search"),
             "strongest": ("–", "no cell")
             if strongest is None
@@ -186,7 +190,7 @@ def _told(here: widgets.PageContext, maps: TileMaps | None, at: list[float] | No
         inside = not bool(cache.tile(here.place.tile).outdoor(torch.tensor(at)))  # type: ignore[union-attr]
         st.info("This place lies in a building. Pick one outdoors." if inside else "No ray was found to this place.")
         return
-    widgets.table(ray_marks.table(maps, at, found))
+    widgets.show_table(ray_marks.cell_rows(maps, at, found))
     st.caption("What each cell would report: RSRP in dBm by the map and as traced, TA in steps, azimuth (az) in °.")
 
 
@@ -195,7 +199,7 @@ def _network(maps: TileMaps) -> None:
     radio = maps.radio
     carrier = cells_of(radio.sites)[0][1].carrier
     known = radio.known.any(0)
-    widgets.cards(
+    widgets.show_cards(
         {
             "sites": (str(len(radio.sites)), f"{len(radio.gain)} cells"),
             "carrier": (f"{carrier.frequency / 1e9:g} GHz", f"{carrier.bandwidth / 1e6:g} MHz wide"),
@@ -209,5 +213,5 @@ def _network(maps: TileMaps) -> None:
          "azimuth": cell.azimuth_deg, "tilt": cell.tilt_deg, "dBm": cell.power_dbm}
         for n, (site, cell) in enumerate(cells_of(radio.sites))
     ]  # fmt: skip
-    widgets.table(rows)
+    widgets.show_table(rows)
     st.caption("Positions in metres from the tile's centre, angles in degrees.")

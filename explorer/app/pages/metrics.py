@@ -6,21 +6,21 @@ import numpy as np
 import streamlit as st
 
 from explorer.analysis import charts, tables
-from explorer.analysis.artefact_index import COMMANDS
+from explorer.analysis.artefact_index import MAKE_COMMANDS
 from explorer.analysis.phone_trial import PhoneTrial
 from explorer.app import cache, widgets
 from explorer.figures.overview import STYLE
 from explorer.reports.run import read_errors
-from uel.measurement.reports import TIERS
+from uel.measurement.tiers import TIERS
 
-TRUTHS = {"map": "drawn from the map", "paths": "ray-traced"}
+TRUTH_LABELS = {"map": "drawn from the map", "paths": "ray-traced"}
 PHONES = 128  # of a trial: a few seconds on two cores
 
 
 def page() -> None:
-    here = widgets.here()
+    here = widgets.page_context()
     if here.run is None:
-        widgets.missing("trained run", COMMANDS["run"])
+        widgets.show_missing("trained run", MAKE_COMMANDS["run"])
         return
     runs, truth, tier, methods = _asked(here)
     errors = _errors(runs, truth, tier, methods)
@@ -33,12 +33,12 @@ def page() -> None:
     within = _within()
     left, right = st.columns([1.1, 1.0], gap="medium")
     with left:
-        widgets.plot(charts.error_cdf(errors, here.theme), "cdf")
+        widgets.show_chart(charts.error_cdf(errors, here.theme), "cdf")
     with right:
-        widgets.table(tables.percentiles(errors, within))
-        ratios = tables.ratios(_errors(runs, truth, tier, ["locator", "grid_bayes"]))
+        widgets.show_table(tables.percentile_rows(errors, within))
+        ratios = tables.limit_ratios(_errors(runs, truth, tier, ["locator", "grid_bayes"]))
         if ratios:
-            widgets.plot(charts.ratio_bars(ratios, here.theme, "error over the limit's"), "ratios")
+            widgets.show_chart(charts.ratio_bars(ratios, here.theme, "error over the limit's"), "ratios")
     _trial(here, truth, tier)
 
 
@@ -47,8 +47,8 @@ def _asked(here: widgets.PageContext) -> tuple[list[Path], str, str, list[str]]:
     assert here.run is not None
     with st.sidebar:
         chosen = st.multiselect("Runs side by side", list(names), default=[here.run.name], key="runs")
-        truth = widgets.option("Reports are", "truth", list(TRUTHS), TRUTHS.__getitem__)
-        tier = widgets.option("Tier", "tier", TIERS[::-1], lambda name: charts.TIER_NAMES[name])
+        truth = widgets.select_option("Reports are", "truth", list(TRUTH_LABELS), TRUTH_LABELS.__getitem__)
+        tier = widgets.select_option("Tier", "tier", TIERS[::-1], lambda name: charts.TIER_NAMES[name])
         methods = st.multiselect("Methods", list(STYLE), default=list(STYLE), key="methods", format_func=charts.label)
     return [names[name] for name in chosen] or [here.run], truth, tier, methods
 
@@ -81,16 +81,16 @@ def _within() -> float:
 
 def _trial(here: widgets.PageContext, truth: str, tier: str) -> None:
     st.subheader("By condition, and how sure")
-    if not widgets.require(here, "run"):
+    if not widgets.require_artefacts(here, "run"):
         return
     assert here.place is not None
     assert here.run is not None
     if truth == "paths" and not here.place.surveys:
-        widgets.missing(f"ray-traced survey of {here.place.name}", here.place.missing[-1][1])
+        widgets.show_missing(f"ray-traced survey of {here.place.name}", here.place.missing[-1][1])
         return
     kept = here.place.surveys[0] if truth == "paths" else None
     survey = (str(kept[0]), kept[1]) if kept else None
-    done: PhoneTrial = cache.tried(
+    done: PhoneTrial = cache.run_phone_trial(
         str(here.run), str(here.place.tile), str(here.place.maps[0]), survey, tier, PHONES, seed=1
     )
     chosen = _filtered(done)
@@ -105,19 +105,21 @@ def _trial(here: widgets.PageContext, truth: str, tier: str) -> None:
     with left:
         ranks = {"locator": done.rank.numpy()[chosen], "grid Bayes": done.limit_rank.numpy()[chosen]}
         st.markdown("**Calibration**")
-        widgets.plot(charts.calibration(ranks, here.theme), "calibration")
+        widgets.show_chart(charts.calibration_chart(ranks, here.theme), "calibration")
     with middle:
         st.markdown("**r50 by condition**")
-        widgets.plot(charts.ratio_bars(tables.by_condition(done), here.theme, "median over grid Bayes'"), "conditions")
+        widgets.show_chart(
+            charts.ratio_bars(tables.condition_ratios(done), here.theme, "median over grid Bayes'"), "conditions"
+        )
     with right:
         st.markdown("**Figures**")
-        widgets.table(tables.of_trial(done, chosen))
+        widgets.show_table(tables.trial_rows(done, chosen))
 
 
 def _filtered(done: PhoneTrial) -> np.ndarray:
     """Which phones are asked for."""
     with st.sidebar:
-        sight = widgets.option("Serving cell", "sight", ["any", "in sight", "out of sight"])
+        sight = widgets.select_option("Serving cell", "sight", ["any", "in sight", "out of sight"])
         most = max(int(done.heard.max()), 1)
         least, greatest = (1, most)
         if most > 1:

@@ -7,7 +7,7 @@ import streamlit as st
 import torch
 
 from explorer.analysis import charts
-from explorer.analysis.artefact_index import COMMANDS, ArtefactKind
+from explorer.analysis.artefact_index import MAKE_COMMANDS, ArtefactKind
 from explorer.app import cache, widgets
 from explorer.map_view import plan_2d
 from uel import __version__
@@ -16,7 +16,7 @@ from uel.inference.run_folder import Run
 
 
 def page() -> None:
-    here = widgets.here()
+    here = widgets.page_context()
     st.subheader("Find a phone from what it hears")
     st.caption(
         "Reports of signal levels, timing and angles, and maps of the city, become a position with an honest "
@@ -25,7 +25,7 @@ def page() -> None:
     if here.run is not None:
         _run(here, Run.open(here.run))
     else:
-        widgets.missing("trained run", COMMANDS["run"])
+        widgets.show_missing("trained run", MAKE_COMMANDS["run"])
     left, middle, right = st.columns([0.9, 1.2, 1.2], gap="medium")
     with left:
         _plan(here)
@@ -46,14 +46,16 @@ def _run(here: widgets.PageContext, run: Run) -> None:
             limit = f"limit {rows['grid_bayes']['p50_m']:.1f} m" if "grid_bayes" in rows else "limit unknown"
             more = f"median error; {limit}" + (f", r50 {ratio:.2f}" if ratio else "")
             shown[str(charts.TIER_NAMES.get(tier, tier))] = (f"{rows['locator']['p50_m']:.1f} m", more)
-    widgets.cards(shown)
+    widgets.show_cards(shown)
     count = sum(p.numel() for p in locator.parameters())
     config = locator.config
     layers = (config.depth, config.radio_depth)
     if config.encoder == "unet":
         st.caption(f"A U-Net of {config.depth} levels with {count:,} parameters: a baseline, without evidence.")
         return
-    widgets.plot(charts.architecture(config.patches, config.width, layers, count, here.theme), "architecture")
+    widgets.show_chart(
+        charts.architecture_chart(config.patches, config.width, layers, count, here.theme), "architecture"
+    )
 
 
 def _plan(here: widgets.PageContext) -> None:
@@ -61,7 +63,7 @@ def _plan(here: widgets.PageContext) -> None:
     if here.place is None:
         return
     ground = cache.basemap(here.place.tile, here.theme.name)
-    picture = plan_2d.veiled(cache.tile(here.place.tile), ground, here.theme)
+    picture = plan_2d.ground_with_buildings(cache.tile(here.place.tile), ground, here.theme)
     st.markdown("#### From above")
     st.image(np.flipud(picture), width="stretch", alt=f"Plan of {here.place.name}, north up")
     st.caption(f"{here.place.name}: buildings over the ground, north up.")
@@ -70,7 +72,7 @@ def _plan(here: widgets.PageContext) -> None:
 def _place(here: widgets.PageContext) -> None:
     st.markdown("#### Place")
     if here.place is None:
-        widgets.missing("place", COMMANDS["tile"])
+        widgets.show_missing("place", MAKE_COMMANDS["tile"])
         return
     tile = cache.tile(here.place.tile)
     stands = tile.rasters["footprint"] > 0.5
@@ -89,7 +91,7 @@ def _place(here: widgets.PageContext) -> None:
         told["radio map"] = ", ".join(radio.name for radio in here.place.maps[:3])
     for folder, name in here.place.surveys[:1]:
         told["survey"] = _survey(folder, name)
-    widgets.facts(told)
+    widgets.show_facts(told)
 
 
 def _survey(folder: Any, name: str) -> str:
@@ -104,7 +106,7 @@ def _missing(here: widgets.PageContext) -> None:
     st.markdown("#### What else can be made")
     lacks = {f"{what} of this place": command for what, command in (here.place.missing if here.place else [])}
     kinds: dict[str, ArtefactKind] = {"a run": "run", "a tile": "tile", "a radio map": "map", "a survey": "survey"}
-    widgets.facts(lacks | {what: COMMANDS[kind] for what, kind in kinds.items()}, code=True)
+    widgets.show_facts(lacks | {what: MAKE_COMMANDS[kind] for what, kind in kinds.items()}, code=True)
     for problem in here.shelf.problems:
         st.warning(f"Cannot be read: {problem}")
     found = len(here.shelf.places), len(here.shelf.runs)
@@ -122,4 +124,4 @@ def _versions(here: widgets.PageContext) -> None:
     made = Run.open(here.run).metrics.get("versions", {}) if here.run is not None else {}
     if made:
         told["the run was made with"] = ", ".join(f"{name} {version}" for name, version in made.items())
-    widgets.facts(told)
+    widgets.show_facts(told)

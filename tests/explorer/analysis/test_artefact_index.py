@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from explorer.analysis import artefact_index
-from explorer.analysis.artefact_index import ArtefactIndex, look
+from explorer.analysis.artefact_index import ArtefactIndex, find_artefacts
 from explorer.app import serve
 from tests.explorer.reports.test_run import make_run
 from tests.helpers.surveys import made
@@ -27,8 +27,8 @@ def stored(tmp_path_factory) -> Path:
     made(root / "data" / "surveys" / "toy")
     tile = root / "data" / "surveys" / "tiles" / "toy"
     radio = FreeSpace(SITES, size=256.0).radio_map(Grid(size=256.0, pixel=8.0))
-    fingerprint = artefact_index.look(None, root / "data", root / "none").places[0].fingerprint
-    radio_map_io.write(
+    fingerprint = artefact_index.find_artefacts(None, root / "data", root / "none").places[0].fingerprint
+    radio_map_io.save(
         radio, root / "data" / "maps" / "toy-3.5GHz", provenance={"tile": "toy", "fingerprint": fingerprint}
     )
     assert (tile / "tile.json").is_file()
@@ -36,7 +36,7 @@ def stored(tmp_path_factory) -> Path:
 
 
 def found(root: Path, path: Path | None = None) -> ArtefactIndex:
-    return look(path, root / "data", root / "runs")
+    return find_artefacts(path, root / "data", root / "runs")
 
 
 def test_places_hold_what_was_made_on_them(stored):
@@ -68,7 +68,7 @@ def test_the_newest_run_and_its_tile_are_opened_unless_asked(stored):
     ],
 )
 def test_what_is_asked_for_is_opened(stored, asked, first):
-    artefact_index.require(stored / asked)
+    artefact_index.require_artefact(stored / asked)
     assert found(stored, stored / asked).first == first
 
 
@@ -79,7 +79,7 @@ def test_a_survey_goes_with_a_map_of_its_masts(stored, tmp_path):
     assert toy is not None
     of = {"tile": "toy", "fingerprint": toy.fingerprint}
     fewer = FreeSpace(SITES[:2], size=256.0).radio_map(Grid(size=256.0, pixel=8.0))
-    radio_map_io.write(fewer, tmp_path / "copy" / "data" / "maps" / "fewer", provenance=of)
+    radio_map_io.save(fewer, tmp_path / "copy" / "data" / "maps" / "fewer", provenance=of)
     both = found(tmp_path / "copy").place("toy")
     assert both is not None
     assert [radio.name for radio in both.maps] == ["fewer", "toy-3.5GHz"]
@@ -130,16 +130,16 @@ def test_ports_that_are_none_are_refused(port):
 
 
 def test_nobody_else_is_let_in_unless_asked():
-    said = serve.command(serve.ExploreConfig())
+    said = serve.streamlit_arguments(serve.ExploreConfig())
     assert "--server.address=127.0.0.1" in said
-    said = serve.command(serve.ExploreConfig(server_address="0.0.0.0", base_url_path="/radio/", port=80))
+    said = serve.streamlit_arguments(serve.ExploreConfig(server_address="0.0.0.0", base_url_path="/radio/", port=80))
     assert {"--server.address=0.0.0.0", "--server.baseUrlPath=radio", "--server.port=80"} <= set(said)
 
 
 def test_what_never_changes_is_written_beside_the_pages():
     import tomllib
 
-    config = tomllib.loads((serve.APP.parent / ".streamlit" / "config.toml").read_text())
+    config = tomllib.loads((serve.APP_FILE.parent / ".streamlit" / "config.toml").read_text())
     assert config["browser"]["gatherUsageStats"] is False
     assert config["server"]["address"] == "127.0.0.1"
     assert config["server"]["maxUploadSize"] == 1

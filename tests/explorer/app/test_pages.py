@@ -10,14 +10,16 @@ import pytest
 import torch
 
 from explorer.analysis import phone_trial, single_fix
-from explorer.app.serve import APP, PATH
+from explorer.app.serve import APP_FILE, PATH_VARIABLE
 from tests.explorer.reports.test_run import make_run
 from tests.helpers.bad_reports import BAD
-from uel.estimation.ray_rescoring import RayRescoringConfig, rescore_with_rays
-from uel.estimation.refinement import PatchSortedMap, RefinementConfig, refine_fix
+from uel.estimation.config import RayRescoringConfig, RefinementConfig
+from uel.estimation.ray_rescoring import rescore_with_rays
+from uel.estimation.refinement import PatchSortedMap, refine_fix
 from uel.inference.run_folder import Run
 from uel.measurement.model import ObservationModel
-from uel.models.locator import Locator, LocatorConfig
+from uel.models.config import LocatorConfig
+from uel.models.locator import Locator
 from uel.radio.simulator import FreeSpace
 
 pytest.importorskip("streamlit.testing.v1")
@@ -44,7 +46,7 @@ def opened(run, monkeypatch):
     from explorer.app.pages import metrics
 
     monkeypatch.chdir(run.parent.parent)
-    monkeypatch.setenv(PATH, str(run))
+    monkeypatch.setenv(PATH_VARIABLE, str(run))
     monkeypatch.setenv("UEL_DATA", str(run.parent.parent / "data"))
     monkeypatch.setattr(metrics, "PHONES", 24)
 
@@ -102,7 +104,7 @@ def test_pages_without_anything_say_which_command_makes_it(name, tmp_path, monke
     import streamlit as st
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv(PATH, raising=False)
+    monkeypatch.delenv(PATH_VARIABLE, raising=False)
     monkeypatch.delenv("UEL_DATA", raising=False)
     st.cache_resource.clear()
     test = AppTest.from_string(_script(name), default_timeout=SECONDS).run()
@@ -112,7 +114,7 @@ def test_pages_without_anything_say_which_command_makes_it(name, tmp_path, monke
 
 def test_the_application_itself_starts(opened):
     opened("overview")
-    test = AppTest.from_file(str(APP), default_timeout=SECONDS).run()
+    test = AppTest.from_file(str(APP_FILE), default_timeout=SECONDS).run()
     assert not test.exception
     assert "Find a phone" in said(test)
 
@@ -199,7 +201,7 @@ def test_a_damaged_run_is_told_and_does_not_fall(opened, run, tmp_path, monkeypa
     (broken / "locator.pt").write_bytes(b"\x80\x04N.")
     test = opened("overview")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv(PATH, str(broken))
+    monkeypatch.setenv(PATH_VARIABLE, str(broken))
     test = AppTest.from_string(_script("overview"), default_timeout=SECONDS).run()
     assert not test.exception
     assert "cannot be read" in said(test)
@@ -222,7 +224,7 @@ def test_each_place_has_its_own_squares_to_click(run, tmp_path):
     from tests.helpers.toy_city import toy_tile
 
     for tile in (Run.open(run).tile, toy_tile(tmp_path / "toy")):
-        squares = torch.from_numpy(cache.outdoors(tile.folder, 8.0))
+        squares = torch.from_numpy(cache.outdoor_squares(tile.folder, 8.0))
         assert len(squares) > 100
         assert tile.outdoor(squares).all()
         assert float(squares.abs().max()) == tile.size / 2 - 4.0
@@ -261,7 +263,7 @@ def test_the_page_refines_as_the_verb_does(run, refine):
         FreeSpace(maps.radio.sites, size=made.tile.size),
     )
     asked = {"none": (), "map": (fine,), "rt": (fine, simulator)}[refine]
-    found = single_fix.answer(made.locator, maps, report, *asked)
+    found = single_fix.explain_report(made.locator, maps, report, *asked)
     with torch.no_grad():
         plain = expected = made.locator(report, maps)
         if refine != "none":
@@ -299,8 +301,8 @@ def test_ranks_of_the_right_density_are_even(tried):
 
 def test_exchanged_features_keep_their_cell_and_cost_metres(tried, run):
     cache = Run.open(run)
-    errors = phone_trial.importance(cache.locator, cache.maps, tried.phones, seed=0)
-    assert errors.keys() == {"nothing", *phone_trial.PERMUTED}
+    errors = phone_trial.permutation_importance(cache.locator, cache.maps, tried.phones, seed=0)
+    assert errors.keys() == {"nothing", *phone_trial.PERMUTED_FEATURES}
     torch.testing.assert_close(errors["nothing"], tried.error, atol=1e-2, rtol=0)
     order = phone_trial._order_within(torch.tensor([0, 1, 0, 1, 2, 0]), torch.Generator().manual_seed(1))
     assert torch.equal(torch.tensor([0, 1, 0, 1, 2, 0])[order], torch.tensor([0, 1, 0, 1, 2, 0]))
@@ -309,12 +311,12 @@ def test_exchanged_features_keep_their_cell_and_cost_metres(tried, run):
 
 
 def test_attention_is_recomputed_as_torch_does_it():
-    from explorer.analysis.attention import weights
+    from explorer.analysis.attention import attention_weights
     from uel.models.equivariant_layers import Attention
 
     torch.manual_seed(0)
     layer, x, context = Attention(8, 1), torch.randn(2, 3, 8), torch.randn(2, 5, 8)
-    share = weights(layer, x, context)
+    share = attention_weights(layer, x, context)
     torch.testing.assert_close(share.sum(-1), torch.ones(2, 3))
     value = layer.key_value(context).chunk(2, -1)[1]
     torch.testing.assert_close(layer.out(share @ value), layer(x, context))

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from explorer.analysis import artefact_index
-from uel.results.ablation import AblationRow, write_table
+from uel.results.ablation import AblationRow, write_ablation_table
 
 pytest.importorskip("streamlit.testing.v1")
 from streamlit.testing.v1 import AppTest
@@ -31,7 +31,7 @@ def row(loss: str) -> AblationRow:
 @pytest.fixture
 def runs(tmp_path: Path) -> Path:
     """An ablation, a calibration, and a damaged one of either."""
-    write_table(_folder(tmp_path / "runs/ablate/tiny") / "table.csv", [row("none"), row("map")])
+    write_ablation_table(_folder(tmp_path / "runs/ablate/tiny") / "table.csv", [row("none"), row("map")])
     (_folder(tmp_path / "runs/ablate/cut") / "table.csv").write_text("loss\nmap\n")
     told = {"parameters": [PARAMETER | {"verdict": "identified"}]}
     (_folder(tmp_path / "runs/walls") / "calibration.json").write_text(json.dumps(told))
@@ -51,11 +51,11 @@ def page(runs: Path) -> AppTest:
 
 
 def test_studies_are_found_and_damaged_ones_are_told(runs: Path) -> None:
-    (ablation,), problems = artefact_index.ablations(runs)
+    (ablation,), problems = artefact_index.find_ablations(runs)
     assert [told["loss"] for told in ablation.rows] == ["none", "map"]
     assert ablation.rows[0]["p50_m"] == asdict(row("none"))["p50_m"]
     assert "cut" in problems[0]
-    (calibration,), problems = artefact_index.calibrations(runs)
+    (calibration,), problems = artefact_index.find_calibrations(runs)
     assert calibration.rows[0]["verdict"] == "identified"
     assert [picture.name for picture in calibration.pictures] == ["found.png"]
     assert "torn" in problems[0]

@@ -11,11 +11,11 @@ from explorer import style
 from explorer.analysis import charts
 from explorer.map_view import deck_gl, ground_image, plan_2d, radio_layers
 from explorer.map_view import marks as view
-from explorer.style import DARK, LIGHT, THEMES
+from explorer.style import DARK_THEME, LIGHT_THEME, THEMES
 from tests.helpers.free_space import CORNERS, masts, radio_map, rough_map
 from tests.helpers.toy_city import SITES, toy_tile
 from uel.core.grid import Grid
-from uel.estimation.credible_regions import outlines, probability, smallest
+from uel.estimation.credible_regions import hpd_outlines, pixel_probability, hpd_region
 from uel.estimation.fix import Fix
 from uel.geo.tile import Tile
 from uel.radio.sites import Cell, Site
@@ -36,16 +36,16 @@ def test_a_layer_is_painted_where_it_is_known_and_nowhere_else():
     known = np.zeros((4, 4), dtype=bool)
     known[1, 2] = True
     legend = ground_image.Legend(title="x", scale="viridis", low=0.0, high=1.0)
-    image = ground_image.paint(base, np.ones((4, 4)), known, legend, opacity=1.0)
+    image = ground_image.paint_layer(base, np.ones((4, 4)), known, legend, opacity=1.0)
     changed = (image != 100).any(-1)
     assert changed.sum() == 4
     assert changed[2:4, 4:6].all()
-    np.testing.assert_array_equal(image[2, 4], style.scaled(np.ones(1), "viridis", 0.0, 1.0)[0])
+    np.testing.assert_array_equal(image[2, 4], style.apply_colour_map(np.ones(1), "viridis", 0.0, 1.0)[0])
 
 
 def test_large_tiles_are_thinned(tile, monkeypatch):
-    monkeypatch.setattr(ground_image, "MOST_PIXELS", 50)
-    image = ground_image.basemap(tile, LIGHT)
+    monkeypatch.setattr(ground_image, "MAX_PIXELS", 50)
+    image = ground_image.basemap(tile, LIGHT_THEME)
     assert image.shape == (43, 43, 3)
 
 
@@ -72,7 +72,7 @@ def test_ink_is_legible_on_paper(theme):
 
 def test_the_strongest_cell_is_shown_where_none_is_chosen():
     radio = rough_map()
-    level, known = radio_layers.values("rsrp", radio, {}, None)
+    level, known = radio_layers.layer_values("rsrp", radio, {}, None)
     every = radio_layers.level_dbm(radio)
     reached = radio.known.any(0)
     np.testing.assert_array_equal(known, reached.numpy())
@@ -82,9 +82,9 @@ def test_the_strongest_cell_is_shown_where_none_is_chosen():
 
 def test_layers_that_a_map_does_not_hold_are_not_offered():
     radio = radio_map(masts(*CORNERS[:2]))
-    assert "throughput" not in radio_layers.available(radio, {})
-    assert "throughput" in radio_layers.available(radio, {"throughput": torch.ones_like(radio.gain)})
-    excess, known = radio_layers.values("excess", radio, {}, 0)
+    assert "throughput" not in radio_layers.available_layers(radio, {})
+    assert "throughput" in radio_layers.available_layers(radio, {"throughput": torch.ones_like(radio.gain)})
+    excess, known = radio_layers.layer_values("excess", radio, {}, 0)
     assert np.abs(excess[known]).max() < 0.1  # m: in free space nothing comes later than the direct line
 
 
@@ -93,7 +93,7 @@ def test_layers_that_a_map_does_not_hold_are_not_offered():
 
 def test_sectors_point_where_they_radiate(tile):
     east = Site(position=(10.0, 20.0, 30.0), cells=(Cell(azimuth_deg=90.0), Cell(azimuth_deg=180.0)))
-    marks = view.sites_marks((east,), tile)
+    marks = view.site_marks((east,), tile)
     to_east, to_south = (points.mean(0) - [10, 20, 30] for points in marks.areas[0].points)
     assert to_east[0] > 5
     assert abs(to_east[1]) < 1e-6
@@ -104,7 +104,7 @@ def test_sectors_point_where_they_radiate(tile):
 def test_hundred_thousand_phones_become_a_sample_that_is_told(tile):
     place = np.random.default_rng(0).uniform(-120, 120, (100_000, 2))
     dots, chosen, said = view.phone_dots(tile, place)
-    assert len(dots.place) == view.MOST_DOTS == len(chosen)
+    assert len(dots.place) == view.MAX_DOTS == len(chosen)
     assert said == "2000 of 100000 phones, drawn at random"
     np.testing.assert_allclose(dots.place[:, :2], place[chosen], atol=1e-4)
     assert dots.told[7] == f"phone {chosen[7]}"
@@ -116,8 +116,8 @@ def test_tracks_of_one_report_are_no_lines_and_many_are_sampled(tile):
     valid = torch.ones(400, 3, dtype=torch.bool)
     valid[0, 1:], valid[1, 2] = False, False
     lines, said = view.survey_lines(tile, place, valid)
-    assert said == f"{view.MOST_TRACKS} of 399 tracks, drawn at random"
-    assert len(lines.points) == view.MOST_TRACKS
+    assert said == f"{view.MAX_TRACKS} of 399 tracks, drawn at random"
+    assert len(lines.points) == view.MAX_TRACKS
     few, said = view.survey_lines(tile, place[:3], valid[:3])
     assert (said, few.told) == ("2 tracks", ["track 1", "track 2"])
     assert [len(points) for points in few.points] == [2, 3]
@@ -129,9 +129,9 @@ def test_tracks_of_one_report_are_no_lines_and_many_are_sampled(tile):
 
 def drawn(tile: Tile, turn: str = "") -> dict:
     dots, *_ = view.phone_dots(tile, np.array([[1.0, 2.0], [3.0, 4.0]]))
-    marks = view.sites_marks(SITES, tile) + view.MapMarks(dots=[dots, view.picked_dot(tile, [5.0, 6.0])])
-    deck = deck_gl.deck(tile, STAGE, marks, LIGHT, "oblique", None, turn)
-    deck.layers.append(deck_gl.clickable(tile, np.array([[0.0, 0.0]]), 8.0, turn))
+    marks = view.site_marks(SITES, tile) + view.MapMarks(dots=[dots, view.picked_dot(tile, [5.0, 6.0])])
+    deck = deck_gl.build_deck(tile, STAGE, marks, LIGHT_THEME, "oblique", None, turn)
+    deck.layers.append(deck_gl.clickable_squares(tile, np.array([[0.0, 0.0]]), 8.0, turn))
     return json.loads(deck.to_json())
 
 
@@ -176,9 +176,9 @@ def on_screen(tile: Tile, state: dict) -> np.ndarray:
     return np.array([x, up]) * scale * distance / (distance + away * scale)
 
 
-@pytest.mark.parametrize("camera", deck_gl.CAMERAS)
+@pytest.mark.parametrize("camera", deck_gl.CAMERA_VIEWS)
 def test_cameras_look_at_the_tile(tile, camera):
-    deck = deck_gl.deck(tile, STAGE, view.MapMarks(), LIGHT, camera, [50.0, -20.0])
+    deck = deck_gl.build_deck(tile, STAGE, view.MapMarks(), LIGHT_THEME, camera, [50.0, -20.0])
     state = json.loads(deck.to_json())["initialViewState"]
     if camera == "close":
         assert state["target"][:2] == [50.0, -20.0]
@@ -194,8 +194,8 @@ def test_cameras_look_at_the_tile(tile, camera):
 def test_the_plan_shows_the_same_marks(tile):
     dots = view.picked_dot(tile, [5.0, 6.0])
     region = view.region_lines(tile, [[[[0.0, 0.0], [9.0, 0.0], [9.0, 9.0], [0.0, 0.0]]]], 0.5)
-    marks = view.sites_marks(SITES, tile) + view.MapMarks(dots=[dots], lines=[region])
-    plan = plan_2d.figure(tile, ground_image.basemap(tile, DARK), marks, DARK)
+    marks = view.site_marks(SITES, tile) + view.MapMarks(dots=[dots], lines=[region])
+    plan = plan_2d.plan_figure(tile, ground_image.basemap(tile, DARK_THEME), marks, DARK_THEME)
     names = {trace.name for trace in plan.data}
     assert names == {"cells", "picked place", "50% region"}
     picked = next(trace for trace in plan.data if trace.name == "picked place")
@@ -209,7 +209,7 @@ def test_the_plan_shows_the_same_marks(tile):
 def test_the_line_at_a_moment_lies_on_its_time():
     time, silent = np.array([0.0, 2.0, 10.0]), np.full(3, np.nan)
     level, heard = np.full((3, 1), -80.0), np.ones((3, 1), dtype=bool)
-    plot = charts.timeline(time, level, heard, {"TA in steps": silent}, LIGHT)
+    plot = charts.timeline_chart(time, level, heard, {"TA in steps": silent}, LIGHT_THEME)
     first, last = plot.layout.xaxis.range
     left, right = plot.layout.margin.l, plot.layout.margin.r
     for now in range(3):
@@ -231,14 +231,14 @@ def test_the_region_of_a_gaussian_is_its_ellipse():
     """The smallest region with share p is the ellipse of radius √(-2·ln(1-p)) standard deviations."""
     grid = Grid(size=256.0, pixel=2.0)
     std = (24.0, 12.0)
-    pixels = probability(single((10.0, -20.0), std), grid)
+    pixels = pixel_probability(single((10.0, -20.0), std), grid)
     assert float(pixels.sum()) == pytest.approx(1.0, abs=1e-5)
     wide = [math.hypot(s, 1.0) for s in std]  # every component is widened by half a pixel
     for share in (0.5, 0.9):
         ellipse = -2 * math.log(1 - share) * math.pi * wide[0] * wide[1]
-        held = smallest(pixels, share)
+        held = hpd_region(pixels, share)
         assert float(held.sum()) * 4.0 == pytest.approx(ellipse, rel=0.02)
-        ((ring, *holes),) = outlines(pixels, grid, share)
+        ((ring, *holes),) = hpd_outlines(pixels, grid, share)
         assert not holes
         x, y = np.array(ring).T
         shoelace = 0.5 * abs(np.dot(x, np.roll(y, 1)) - np.dot(y, np.roll(x, 1)))
@@ -253,14 +253,14 @@ def test_regions_have_holes_and_parts():
     pixels[2:7, 2:7] = 1.0
     pixels[4, 4] = 0.0
     pixels[12:14, 12:14] = 1.0
-    polygons = outlines(pixels / pixels.sum(), Grid(size=16.0, pixel=1.0), 0.99)
+    polygons = hpd_outlines(pixels / pixels.sum(), Grid(size=16.0, pixel=1.0), 0.99)
     assert sorted(len(polygon) for polygon in polygons) == [1, 2]
 
 
 def test_regions_that_reach_the_edge_are_closed():
     pixels = torch.zeros(8, 8)
     pixels[:, 0] = 1 / 8
-    (polygon,) = outlines(pixels, Grid(size=8.0, pixel=1.0), 0.9)
+    (polygon,) = hpd_outlines(pixels, Grid(size=8.0, pixel=1.0), 0.9)
     ring = np.array(polygon[0])
     assert ring[0].tolist() == ring[-1].tolist()
     assert np.abs(ring).max() <= 4.0

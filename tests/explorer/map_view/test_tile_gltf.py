@@ -10,9 +10,9 @@ from PIL import Image
 
 from explorer import style
 from explorer.map_view import tile_gltf, tile_meshes
-from explorer.map_view.gltf import glb
+from explorer.map_view.gltf import glb_bytes
 from explorer.map_view.tile_meshes import TileMesh
-from explorer.style import DARK, LIGHT
+from explorer.style import DARK_THEME, LIGHT_THEME
 from scenes.mesh.mesh_parts import MeshPart
 from tests.helpers.toy_city import toy_tile
 from uel.errors import UelError
@@ -42,7 +42,7 @@ def read_glb(content: bytes) -> tuple[dict, np.ndarray, np.ndarray, np.ndarray, 
 def test_a_glb_holds_what_was_put_in():
     vertex, uv = np.arange(12.0).reshape(4, 3), np.linspace(0, 1, 8).reshape(4, 2)
     image = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
-    head, *found = read_glb(glb(vertex, uv, np.array([0, 1, 2, 0, 2, 3]), image))
+    head, *found = read_glb(glb_bytes(vertex, uv, np.array([0, 1, 2, 0, 2, 3]), image))
     for mine, its in zip((vertex, uv, [[0, 1, 2], [0, 2, 3]], image), found, strict=True):
         np.testing.assert_allclose(its, mine, rtol=1e-6)
     accessor = head["accessors"][0]
@@ -67,36 +67,38 @@ def area(triangle: np.ndarray) -> float:
 
 def test_a_cut_leaves_what_lies_inside():
     square = np.array([[[-9.0, -9, 3], [9, -9, 3], [9, 9, 3]], [[-9, -9, 3], [9, 9, 3], [-9, 9, 3]]])
-    kept = tile_meshes.cut(square, 4.0)
+    kept = tile_meshes.clip_to_square(square, 4.0)
     assert area(kept) == pytest.approx(64.0)
     assert np.abs(kept[:, :, :2]).max() == pytest.approx(4.0)
     assert (kept[:, :, 2] == 3).all()
     inside = np.random.default_rng(0).uniform(-3, 3, (50, 3, 3))
-    np.testing.assert_array_equal(np.sort(tile_meshes.cut(inside, 4.0), axis=None), np.sort(inside, axis=None))
-    assert len(tile_meshes.cut(square + np.array([20.0, 0, 0]), 4.0)) == 0
+    np.testing.assert_array_equal(
+        np.sort(tile_meshes.clip_to_square(inside, 4.0), axis=None), np.sort(inside, axis=None)
+    )
+    assert len(tile_meshes.clip_to_square(square + np.array([20.0, 0, 0]), 4.0)) == 0
 
 
 def test_roofs_are_coloured_by_their_height(tile):
     roof = lambda z: np.array([[[0.0, 0, z], [5, 0, z], [0, 5, z]]])  # noqa: E731
     mesh = TileMesh(np.concatenate([roof(2.0), roof(14.9)]), np.zeros(2, dtype=np.int64), ("itu_brick",))
-    content, legend = tile_gltf.buildings_glb(tile, mesh, "height", LIGHT)
+    content, legend = tile_gltf.buildings_glb(tile, mesh, "height", LIGHT_THEME)
     _, vertex, uv, face, texture = read_glb(content)
     assert legend is not None
     assert legend.high == pytest.approx(15.0)
     rows = (uv[:, 1] * len(texture)).astype(int)
     low, high = (rows[np.isclose(vertex[:, 2], z)] for z in (2.0, 14.9))
-    assert set(low) == {int(2.0 / 15 * tile_gltf.STEPS)}
-    assert set(high) == {int(14.9 / 15 * tile_gltf.STEPS)}
-    lit = texture[high[0], int(uv[np.isclose(vertex[:, 2], 14.9), 0][0] * tile_gltf.SHADES)]
-    np.testing.assert_allclose(lit, style.scaled(np.array([1.0]), "viridis", 0.0, 1.0)[0], atol=6)
+    assert set(low) == {int(2.0 / 15 * tile_gltf.HEIGHT_STEPS)}
+    assert set(high) == {int(14.9 / 15 * tile_gltf.HEIGHT_STEPS)}
+    lit = texture[high[0], int(uv[np.isclose(vertex[:, 2], 14.9), 0][0] * tile_gltf.SHADE_COUNT)]
+    np.testing.assert_allclose(lit, style.apply_colour_map(np.array([1.0]), "viridis", 0.0, 1.0)[0], atol=6)
     assert face.shape == (2, 3)
 
 
 def test_a_tile_without_meshes_has_a_mesh_all_the_same(tile):
-    mesh = tile_meshes.buildings(tile)
+    mesh = tile_meshes.read_buildings(tile)
     assert mesh.corner.shape == (0, 3, 3)
     for colouring in ("plain", "height", "material"):
-        _, vertex, *_ = read_glb(tile_gltf.buildings_glb(tile, mesh, colouring, DARK)[0])
+        _, vertex, *_ = read_glb(tile_gltf.buildings_glb(tile, mesh, colouring, DARK_THEME)[0])
         assert (vertex[:, 2] < -100).all()  # under the ground, where nobody looks
 
 
@@ -114,7 +116,7 @@ def test_what_is_near_the_camera_is_drawn_first(tile):
     """Through a near wall that was drawn before it, no far one shines."""
     wall = lambda y: np.array([[[0.0, y, 0.0], [5, y, 0], [0, y, 9]]])  # noqa: E731
     mesh = TileMesh(np.concatenate([wall(90.0), wall(-90.0)]), np.zeros(2, dtype=np.int64), ("itu_brick",))
-    _, vertex, _, face, _ = read_glb(tile_gltf.buildings_glb(tile, mesh, "plain", LIGHT)[0])
+    _, vertex, _, face, _ = read_glb(tile_gltf.buildings_glb(tile, mesh, "plain", LIGHT_THEME)[0])
     assert vertex[face][:, :, 1].mean(1).tolist() == [-90.0, 90.0]
 
 
@@ -122,4 +124,4 @@ def test_a_pole_is_a_metre_long_and_stands_on_its_place():
     _, vertex, _, face, _ = read_glb(tile_gltf.pole_glb())
     assert (vertex.min(0)[2], vertex.max(0)[2]) == (0.0, 1.0)
     np.testing.assert_allclose(vertex[:, :2].mean(0), 0.0, atol=1e-7)
-    assert area(vertex[face]) == pytest.approx(4 * tile_gltf.POLE)
+    assert area(vertex[face]) == pytest.approx(4 * tile_gltf.POLE_SIDE)

@@ -9,10 +9,10 @@ import pytest
 from matplotlib.image import imread
 
 from explorer.figures.evaluation import condition_name, label
-from explorer.reports.evaluation import BELOW, verdict, write
+from explorer.reports.evaluation import BELOW_LIMIT, verdict, write_evaluation_report
 from uel.errors import UelError
-from uel.results.evaluation import Condition, ConditionResult, write_table
-from uel.results.evaluation import write as write_cell
+from uel.results.evaluation import Condition, ConditionResult, write_evaluation_table
+from uel.results.evaluation import write_result as write_cell
 
 BASE = Condition()
 SCALE = {
@@ -77,11 +77,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     names = [f"{number}.npz" for number in range(len(cells))]
     for name, judged in zip(names, cells, strict=True):
         write_cell(folder / "cells" / name, judged)
-    write_table(folder / "table.csv", cells, seed=0)
+    write_evaluation_table(folder / "table.csv", cells, seed=0)
     notes = {"run": "runs/x", "name": "florence", "cells": names, "tiles": ["florence@0,100"], "locators": ["locator"]}
     notes |= {"phones": 150, "fingerprints": 50, "base": asdict(replace(BASE, tier="rsrp")), "size": 512.0}
     (folder / "protocol.json").write_text(json.dumps(notes))
-    write(folder)
+    write_evaluation_report(folder)
     return folder
 
 
@@ -93,19 +93,19 @@ def line(folder: Path, start: str) -> str:
 def test_verdicts_know_the_limit() -> None:
     assert verdict(ours=10.0, limit=9.0, goal=15.0) == "pass"
     assert verdict(ours=16.0, limit=9.0, goal=15.0) == "fail"
-    assert verdict(ours=30.0, limit=28.0, goal=15.0) == BELOW
+    assert verdict(ours=30.0, limit=28.0, goal=15.0) == BELOW_LIMIT
 
 
 def test_the_guides_table_is_printed_row_by_row(folder: Path) -> None:
     """Rayleigh medians are 1.18 scales: in rsrp_ta_azimuth 14 m for the limit and for refined fixes; in rsrp four
     times that."""
     t0, t2 = line(folder, "absolute: 50th percentile < 15 m").split("|")[2:4]
-    assert f"**{BELOW}**" in t0
+    assert f"**{BELOW_LIMIT}**" in t0
     assert "**pass**: 14" in t2
     assert "**pass**" in line(folder, "vs. strongest cell: 50th percentile < 50 m").split("|")[3]
     assert "**pass**" in line(folder, "no catastrophes").split("|")[3]
     assert "**pass**: +" in line(folder, "sparse: K = 3").split("|")[3]
-    assert "**fail**" in line(folder, "sparse: 1 report") or BELOW in line(folder, "sparse: 1 report")
+    assert "**fail**" in line(folder, "sparse: 1 report") or BELOW_LIMIT in line(folder, "sparse: 1 report")
 
 
 def test_goals_are_said_from_the_numbers(folder: Path) -> None:
@@ -177,4 +177,4 @@ def test_what_is_missing_is_named(folder: Path, tmp_path: Path, name: str) -> No
     for other in {"table.csv", "protocol.json"} - {name}:
         (tmp_path / other).write_bytes((folder / other).read_bytes())
     with pytest.raises(UelError, match="uel eval RUN"):
-        write(tmp_path)
+        write_evaluation_report(tmp_path)

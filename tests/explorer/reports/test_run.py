@@ -13,14 +13,15 @@ from matplotlib.image import imread
 import explorer
 from explorer.figures import overview
 from explorer.figures.overview import STYLE
-from explorer.reports.run import MAKE, read_curves, read_example
+from explorer.reports.run import SOURCE_COMMANDS, read_curves, read_example
 from scenes.tiles.writer import write_tile
 from tests.helpers.free_space import masts
 from uel.core.grid import Grid
 from uel.errors import UelError
-from uel.estimation.metrics import summary
+from uel.estimation.metrics import error_summary
 from uel.geo.tile import Tile
-from uel.measurement.reports import TIERS
+from uel.measurement.tiers import TIERS
+from uel.radio import radio_map_io
 from uel.radio.radio_map import RadioMap
 from uel.radio.simulator import FreeSpace
 from uel.radio.sites import Cell, Site
@@ -63,7 +64,8 @@ def make_radio(folder: Path) -> Path:
     known = torch.ones_like(radio.known)
     known[:, 90:110, 20:70] = False
     noise = torch.rand(radio.gain.shape, generator=torch.Generator().manual_seed(0)) * 0.6
-    RadioMap(radio.grid, SITES, radio.gain * known, noise, known, radio.los, radio.elevation).save(folder)
+    noisy = RadioMap(radio.grid, SITES, radio.gain * known, noise, known, radio.los, radio.elevation)
+    radio_map_io.save(noisy, folder)
     return folder
 
 
@@ -79,7 +81,7 @@ def make_errors(truths: tuple[str, ...]) -> dict[str, np.ndarray]:
 
 def make_metrics(errors: dict[str, np.ndarray]) -> dict[str, object]:
     def table(truth: str) -> dict[str, object]:
-        rows = {k: summary(torch.from_numpy(v)) for k, v in errors.items() if k.startswith(f"{truth}/")}
+        rows = {k: error_summary(torch.from_numpy(v)) for k, v in errors.items() if k.startswith(f"{truth}/")}
         tiers = {t: {m: rows[f"{truth}/{t}/{m}"] for m in STYLE} for t in TIERS if rows}
         return {"tile": "blocks (made up)", "truth": truth, "tier": tiers}
 
@@ -142,7 +144,7 @@ def make_example() -> dict[str, object]:
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = make_run(tmp_path_factory.mktemp("explorer") / "demo")
-    explorer.write(run)
+    explorer.write_run_report(run)
     return run
 
 
@@ -193,7 +195,7 @@ def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def verdicts(run: Path) -> dict[str, str]:
-    lines = explorer.write(run).read_text().splitlines()
+    lines = explorer.write_run_report(run).read_text().splitlines()
     return {line[2:15]: line for line in lines if line.startswith("- T")}
 
 
@@ -217,32 +219,32 @@ def test_a_run_without_path_truth_is_reported(tmp_path: Path) -> None:
     metrics = json.loads((run / "metrics.json").read_text())
     del metrics["test_paths"]
     (run / "metrics.json").write_text(json.dumps(metrics))
-    assert "p50 (path truth)" not in explorer.write(run).read_text()
+    assert "p50 (path truth)" not in explorer.write_run_report(run).read_text()
     assert (run / "figures/errors_map.png").exists()
     assert not (run / "figures/errors_paths.png").exists()
 
 
-@pytest.mark.parametrize("name", MAKE)
+@pytest.mark.parametrize("name", SOURCE_COMMANDS)
 def test_a_missing_piece_names_the_command_that_makes_it(run: Path, name: str) -> None:
     (run / name).unlink()
     with pytest.raises(UelError, match=rf"no {name}[\s\S]*do: .*uel (demo|train)"):
-        explorer.write(run)
+        explorer.write_run_report(run)
 
 
 @pytest.mark.parametrize("name", ["metrics.json", "errors.npz", "example.npz", "artefacts.json"])
 def test_a_damaged_piece_is_named(run: Path, name: str) -> None:
     (run / name).write_bytes((run / name).read_bytes()[:40])
     with pytest.raises(UelError, match=f"{name} of this run is damaged"):
-        explorer.write(run)
+        explorer.write_run_report(run)
 
 
 def test_a_missing_map_or_tile_is_named(run: Path) -> None:
     shutil.rmtree(run / "radio")
     with pytest.raises(UelError, match="no readable radio map"):
-        explorer.write(run)
+        explorer.write_run_report(run)
     (run / "artefacts.json").write_text(json.dumps({"test": {"tile": "nowhere", "radio": "radio"}}))
     with pytest.raises(UelError, match="no tile here"):
-        explorer.write(run)
+        explorer.write_run_report(run)
 
 
 # ---- its parts ------------------------------------------------------------------------------------------
@@ -257,14 +259,14 @@ def test_curves_leave_blanks_out(run: Path) -> None:
 
 
 def test_figures_are_made_without_global_state(finished: Path) -> None:
-    tile, radio = Tile.open(finished.parent / "tile"), RadioMap.load(finished / "radio")
+    tile, radio = Tile.open(finished.parent / "tile"), radio_map_io.load(finished / "radio")
     first, second = overview.tile_figure(tile, radio.sites), overview.tile_figure(tile, radio.sites)
     assert first is not second
     assert first.canvas.manager is None
 
 
 def test_every_cell_has_its_number_and_the_example_its_tier(finished: Path) -> None:
-    tile, radio = Tile.open(finished.parent / "tile"), RadioMap.load(finished / "radio")
+    tile, radio = Tile.open(finished.parent / "tile"), radio_map_io.load(finished / "radio")
     (ax, _) = overview.tile_figure(tile, radio.sites).axes
     assert {t.get_text() for t in ax.texts} >= {str(n) for n in range(5)}
     fix = overview.fix_figure(tile, radio.sites, read_example(finished))

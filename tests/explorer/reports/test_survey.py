@@ -17,7 +17,7 @@ from sim_bridge.survey.engines import LocalEngine, UnitDone, run
 from sim_bridge.survey.worker import Measure, SurveyJob, SurveyMakingConfig, TileWithSites, UnitValues
 from tests.helpers.surveys import PLAN, free_space, toy_work
 from uel.cli import main
-from uel.core.units import SPEED_OF_LIGHT
+from uel.core.constants import SPEED_OF_LIGHT
 from uel.errors import UelError
 from uel.geo.tile import Tile
 from uel.mobility.trajectories import Tracks
@@ -135,7 +135,7 @@ def test_no_more_units_are_opened_than_needed(survey: Survey, monkeypatch: pytes
 def test_an_unfinished_survey_has_no_sample(copied: Survey) -> None:
     copied.forget(["toya_1-3"])
     with pytest.raises(UelError, match=r"not finished[\s\S]*toya_1-3"):
-        survey_report.write(copied.folder)
+        survey_report.write_survey_report(copied.folder)
     assert not (copied.folder / "report.md").exists()
 
 
@@ -255,7 +255,7 @@ def pictures(folder: Path) -> set[str]:
 
 
 def test_a_report_of_rays_alone(copied: Survey, survey: Survey) -> None:
-    path = survey_report.write(copied.folder, places(survey))
+    path = survey_report.write_survey_report(copied.folder, places(survey))
     text = path.read_text()
     assert pictures(copied.folder) == {"free_space", "arrivals", "levels", "sight", "map", "values", "counts"}
     assert text.count("| pass |") == 6
@@ -272,7 +272,7 @@ def test_a_report_of_rays_alone(copied: Survey, survey: Survey) -> None:
 
 def test_a_report_of_all_layers(tmp_path: Path) -> None:
     survey = made(tmp_path / "survey", plan=ALL)
-    text = survey_report.write(survey.folder, places(survey)).read_text()
+    text = survey_report.write_survey_report(survey.folder, places(survey)).read_text()
     assert "median SINR after reception, serving cell, dB" in text
     assert "Not in this survey" not in text
     (row,) = (line for line in text.splitlines() if line.startswith("| toy |"))
@@ -285,35 +285,38 @@ def test_tiles_are_found_by_the_configuration_and_taken_only_as_they_were(
     copied: Survey, tmp_path: Path, survey
 ) -> None:
     lost = "Not found as they were"
-    assert lost in survey_report.write(copied.folder).read_text()
+    assert lost in survey_report.write_survey_report(copied.folder).read_text()
     (copied.folder / "config.yaml").write_text(f"tiles: {json.dumps([str(p) for p in places(survey)])}")
-    text = survey_report.write(copied.folder).read_text()
+    text = survey_report.write_survey_report(copied.folder).read_text()
     assert lost not in text
     assert "uel survey --config" in text
     other = tmp_path / "other"
     shutil.copytree(places(survey)[0], other)
     (other / "tile.json").write_text((other / "tile.json").read_text() + "\n")
-    assert f"{lost}: toy, toya_1." in survey_report.write(copied.folder, [other, tmp_path / "nowhere"]).read_text()
+    assert (
+        f"{lost}: toy, toya_1."
+        in survey_report.write_survey_report(copied.folder, [other, tmp_path / "nowhere"]).read_text()
+    )
     (copied.folder / "config.yaml").write_text("- {")
-    assert lost in survey_report.write(copied.folder).read_text()
+    assert lost in survey_report.write_survey_report(copied.folder).read_text()
 
 
 def test_a_survey_that_hears_nothing_has_a_report(tmp_path: Path) -> None:
     survey = made(tmp_path / "survey", silent)
-    text = survey_report.write(survey.folder, places(survey)).read_text()
+    text = survey_report.write_survey_report(survey.folder, places(survey)).read_text()
     assert text.count("nothing to judge") == 5
     assert "No blocked link has a path." in text
     assert len(pictures(survey.folder)) == 7
-    assert survey_report.write(survey.folder).is_file()  # no tile, no direct path: no link can be judged
+    assert survey_report.write_survey_report(survey.folder).is_file()  # no tile, no direct path: no link can be judged
 
 
 def test_a_report_is_written_again_when_its_units_are(copied: Survey) -> None:
-    path = survey_report.refresh(copied.folder, places(copied))
+    path = survey_report.refresh_survey_report(copied.folder, places(copied))
     path.write_text(path.read_text() + "a note")
-    assert survey_report.refresh(copied.folder).read_text().endswith("a note")
+    assert survey_report.refresh_survey_report(copied.folder).read_text().endswith("a note")
     record = copied.folder / "units" / "toy-0.json"
     record.write_text(record.read_text() + "\n")
-    assert not survey_report.refresh(copied.folder).read_text().endswith("a note")
+    assert not survey_report.refresh_survey_report(copied.folder).read_text().endswith("a note")
 
 
 def test_the_verb_writes_the_report_alone(copied: Survey, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from explorer.analysis.artefact_index import ablations
+from explorer.analysis.artefact_index import find_ablations
 from explorer.reports import ablation
 from tests.helpers.ablation_tile import CONFIG, PLAN, a_batch, task_of, town_of
 from tests.helpers.toy_city import toy_deployment
@@ -21,7 +21,7 @@ from training.locator.few_labels import FewLabelPool
 from training.locator.physics_schedule import LossKind
 from uel import cli
 from uel.errors import UelError
-from uel.results.ablation import AblationRow, read_table, write_table
+from uel.results.ablation import AblationRow, read_ablation_table, write_ablation_table
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +100,7 @@ def test_killed_and_resumed_it_is_the_same_table(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     whole = ablate(CONFIG, town_of(world, CONFIG))
-    rows = read_table(whole / "table.csv")
+    rows = read_ablation_table(whole / "table.csv")
     assert [row.loss for row in rows] == ["none", "map", "rt", "map+rt", "hybrid", "map"]
     assert [row.features for row in rows] == ["", *["rsrp+ta+aoa"] * 4, "ta"]
     assert [row.rt_batches for row in rows][:4] == [0, 0, 3, 3]
@@ -122,7 +122,7 @@ def test_killed_and_resumed_it_is_the_same_table(
     monkeypatch.setattr(runner, "fit_on", dying)
     with pytest.raises(KeyboardInterrupt):
         ablate(again, town_of(world, again))
-    assert len(read_table(Path("runs/ablate/cut/table.csv"))) == 3
+    assert len(read_ablation_table(Path("runs/ablate/cut/table.csv"))) == 3
     left[0] = 3
     ablate(again, town_of(world, again))  # trains the other three alone
     assert untimed(Path("runs/ablate/cut")) == untimed(whole)
@@ -130,11 +130,11 @@ def test_killed_and_resumed_it_is_the_same_table(
     left[0] = 0
     ablate(CONFIG, town_of(world, CONFIG))  # nothing is trained
     assert (whole / "table.csv").read_bytes() == table
-    tables, problems = ablations(tmp_path / "runs")
+    tables, problems = find_ablations(tmp_path / "runs")
     assert [study.name for study in tables] == ["cut", "toy"]
     assert problems == []
     (whole / "table.csv").write_text("loss\nmap\n")
-    assert len(ablations(tmp_path / "runs")[1]) == 1
+    assert len(find_ablations(tmp_path / "runs")[1]) == 1
 
 
 def test_equal_time_is_bought_by_steps(world: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,7 +143,7 @@ def test_equal_time_is_bought_by_steps(world: Deployment, tmp_path: Path, monkey
         CONFIG, losses=("none", "map"), alone=(), budgets=("steps", "time"), conditions=("exact", "few_rays")
     )
     folder = ablate(config, town_of(world, config))
-    rows = read_table(folder / "table.csv")
+    rows = read_ablation_table(folder / "table.csv")
     assert [(row.map, row.loss, row.budget) for row in rows] == [
         (condition, loss, budget)
         for condition in ("exact", "few_rays")
@@ -155,7 +155,7 @@ def test_equal_time_is_bought_by_steps(world: Deployment, tmp_path: Path, monkey
     assert priced.cell == free.cell
     bought = 6 * (free.train_cpu_s / free.steps) / (costly.train_cpu_s / costly.steps)
     assert fewer.steps == 2 * max(1, round(bought / 2))
-    page = ablation.write(folder).read_text()
+    page = ablation.write_ablation_report(folder).read_text()
     assert "At equal time, with 30 labels" in page
     assert all((folder / "figures" / f"{name}.png").stat().st_size > 1000 for name in ("labels", "gain", "cost"))
 
@@ -177,11 +177,11 @@ def test_words_follow_from_the_table(tmp_path: Path, best: float, said: str) -> 
     (tmp_path / "cells").mkdir()
     for one in rows:
         np.savez(tmp_path / "cells" / f"{one.cell}.npz", error=np.full(9, one.p50_m, dtype=np.float32))
-    write_table(tmp_path / "table.csv", rows)
-    page = ablation.write(tmp_path).read_text()
+    write_ablation_table(tmp_path / "table.csv", rows)
+    page = ablation.write_ablation_report(tmp_path).read_text()
     assert said in page
     assert "1.40 × one by lookup, **above** the goal" in page
-    assert read_table(tmp_path / "table.csv")[1].gain_m_per_cpu_s == pytest.approx((40 - best) / 10)
+    assert read_ablation_table(tmp_path / "table.csv")[1].gain_m_per_cpu_s == pytest.approx((40 - best) / 10)
 
 
 def test_the_grid_varies_one_thing_at_a_time() -> None:

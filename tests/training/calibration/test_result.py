@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from explorer.reports.calibration import alone, far
+from explorer.reports.calibration import far_from_prior_note, single_start_note
 from tests.helpers.free_space import CORNERS, masts
 from tests.helpers.toy_city import toy_tile
 from training.calibration.optimizers import FitResult
@@ -60,10 +60,13 @@ def test_a_fit_is_read_as_it_was_written() -> None:
 
 def test_a_report_names_what_was_found_far_from_the_belief() -> None:
     row = {"parameter": "tilt_deg", "of": "cell 2"}
-    assert "tilt_deg of cell 2" in far([{**row, "away": 6.4}, {**row, "of": "cell 3", "away": 1.0}])
-    assert far([{**row, "away": 2.9}, {"parameter": "reflection at 45°", "of": "brick", "away": None}]) == ""
+    assert "tilt_deg of cell 2" in far_from_prior_note([{**row, "away": 6.4}, {**row, "of": "cell 3", "away": 1.0}])
+    assert (
+        far_from_prior_note([{**row, "away": 2.9}, {"parameter": "reflection at 45°", "of": "brick", "away": None}])
+        == ""
+    )
 
 
 def test_a_report_says_where_one_start_stands_alone() -> None:
-    assert "(of 3)" in alone({"count": 3, "converged": 1})
-    assert alone({"count": 3, "converged": 2}) == ""
+    assert "(of 3)" in single_start_note({"count": 3, "converged": 1})
+    assert single_start_note({"count": 3, "converged": 2}) == ""

@@ -18,8 +18,8 @@ from sim_bridge.scene import scene_parameters
 from sim_bridge.scene.tracing_config import TracingConfig
 from sim_bridge.simulator import Sionna
 from sim_bridge.simulator import open as open_simulator
+from tests.helpers.four_houses import houses
 from tests.helpers.ray_traced_scenes import slab_reflection
-from tests.scenes.variants.test_mesh_perturbation import houses
 from training.calibration import run, synthetic_truth
 from training.calibration.objective import CalibrationObjective, Residuals
 from training.calibration.optimizers import FitConfig, fit, posterior
@@ -297,7 +297,7 @@ def test_reports_of_one_square_are_one(world: World) -> None:
 
 @pytest.mark.slow
 def test_the_verb_from_end_to_end(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from explorer.reports.calibration import write
+    from explorer.reports.calibration import write_calibration_report
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("UEL_DATA", str(tmp_path / "data"))
@@ -310,7 +310,7 @@ def test_the_verb_from_end_to_end(world: World, tmp_path: Path, monkeypatch: pyt
     told = json.loads((folder / "calibration.json").read_text())
     assert told["judged"]["after"]["median_abs_db"] < told["judged"]["before"]["median_abs_db"]
     assert Tile.open(folder / "tile").verify() == []
-    assert write(folder).read_text().startswith("# Calibration")
+    assert write_calibration_report(folder).read_text().startswith("# Calibration")
     assert (folder / "figures" / "maps.png").is_file()
     monkeypatch.setattr(run, "fit", None)  # finished starts are read, not made again
     before = (folder / "calibration.json").read_text()

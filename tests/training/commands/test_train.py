@@ -22,9 +22,9 @@ from training.commands import sweep
 from training.data.deployment import Deployment
 from training.data.domain_randomization import DomainRandomizationConfig
 from training.locator.callbacks import LEVELS, write_rows
-from training.locator.config import HardwareConfig, LocatorTrainingConfig, LoggingConfig
+from training.locator.config import HardwareConfig, LocatorTrainingConfig, LoggingConfig, OptimizationConfig
 from training.locator.fit import fit
-from training.locator.task import YOUNG, OptimizationConfig, average_in
+from training.locator.task import YOUNG, average_in
 from uel import cli
 from uel.errors import UelError
 from uel.models.locator import Locator
@@ -66,11 +66,11 @@ def test_average_of_weights_against_its_sum() -> None:
 
 def test_rate_warms_up_and_falls_to_nothing() -> None:
     plan = OptimizationConfig(epochs=10, steps_per_epoch=20, warmup=40)
-    assert plan.rate(0) == pytest.approx(1 / 40)
-    assert plan.rate(39) == pytest.approx(1.0)
-    assert plan.rate(120) == pytest.approx(0.5)
-    assert plan.rate(200) == pytest.approx(0.0, abs=1e-9)
-    assert OptimizationConfig(epochs=10, steps_per_epoch=20).rate(9) == pytest.approx(0.5)
+    assert plan.rate_factor(0) == pytest.approx(1 / 40)
+    assert plan.rate_factor(39) == pytest.approx(1.0)
+    assert plan.rate_factor(120) == pytest.approx(0.5)
+    assert plan.rate_factor(200) == pytest.approx(0.0, abs=1e-9)
+    assert OptimizationConfig(epochs=10, steps_per_epoch=20).rate_factor(9) == pytest.approx(0.5)
 
 
 def test_rows_of_a_cut_attempt_are_replaced(tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ def test_training_without_progress_ends_early_and_keeps_three(tmp_path: Path, wo
 
 def test_everybody_is_told(tmp_path: Path, world: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two map conditions in half precision: CSV files, pictures, and a run that `wandb sync` could take."""
-    from explorer.reports.train import pictures
+    from explorer.reports.train import validation_pictures
 
     monkeypatch.setenv("WANDB_SILENT", "true")
     monkeypatch.setenv("WANDB_CACHE_DIR", str(tmp_path / "cache"))
@@ -129,7 +129,7 @@ def test_everybody_is_told(tmp_path: Path, world: Deployment, monkeypatch: pytes
     silent = replace(world.maps, radio=replace(world.maps.radio, known=torch.zeros_like(world.maps.radio.known)))
     two = replace(world, variants={"no_radio_map": silent})
     folder = tmp_path / "run" / "training"
-    locator, facts = fit(folder, "key", recipe, [two], [two], draw=pictures)
+    locator, facts = fit(folder, "key", recipe, [two], [two], draw=validation_pictures)
     assert all(parameter.isfinite().all() for parameter in locator.parameters())
     assert facts["val_nll"] == pytest.approx(float(rows(folder / "metrics.csv")[-1]["val_nll"]), rel=1e-4)
     for name in ("cdf", "calibration"):
