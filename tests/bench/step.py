@@ -13,11 +13,12 @@ from sim_bridge.survey.worker import SurveyJob, SurveyMakingConfig, TileWithSite
 from tests.bench.common import compare
 from training.data.batch import BatchConfig, BatchDataset
 from training.data.deployment import Deployment
-from training.locator.task import LocatorTask, OptimizationConfig
+from training.locator.config import OptimizationConfig
+from training.locator.task import LocatorTask
 from uel.geo.tile_maps import TileMaps
 from uel.measurement.model import ObservationModel
-from uel.mobility.trajectories import TrackConfig
-from uel.models.locator import LocatorConfig
+from uel.mobility.config import TrackConfig
+from uel.models.config import LocatorConfig
 from uel.survey.dataset import Survey
 
 SHARE = 0.1

@@ -10,12 +10,12 @@ from training.ablation.grid import AblateConfig, Variant
 from training.ablation.scenario import AblationDeployment
 from training.data.batch import Batch
 from training.data.deployment import Deployment
-from training.locator.config import LocatorTrainingConfig
+from training.locator.config import LocatorTrainingConfig, OptimizationConfig
 from training.locator.few_labels import FewLabelDataset
-from training.locator.task import LocatorTask, OptimizationConfig
+from training.locator.task import LocatorTask
 from uel.measurement.model import ObservationModel
 from uel.mobility.trajectories import draw_positions
-from uel.models.locator import LocatorConfig
+from uel.models.config import LocatorConfig
 
 MODEL = ObservationModel(sensitivity_dbm=-72.0)  # in empty space all is heard by -120 dBm
 ALL = ("rsrp", "ta", "aoa")

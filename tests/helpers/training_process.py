@@ -4,10 +4,9 @@ import sys
 from pathlib import Path
 
 from tests.helpers.toy_city import toy_deployment
-from training.locator.config import LocatorTrainingConfig
+from training.locator.config import LocatorTrainingConfig, OptimizationConfig
 from training.locator.fit import fit
-from training.locator.task import OptimizationConfig
-from uel.models.locator import LocatorConfig
+from uel.models.config import LocatorConfig
 
 PLAN = OptimizationConfig(epochs=2, steps_per_epoch=2, batch=4, validation=8, rt_fraction=0.5, ema=0.5)
 LOCATOR = LocatorConfig(patches=16, width=16, pixel_width=8, depth=1, radio_depth=1)

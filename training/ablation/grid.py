@@ -5,16 +5,17 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from sim_bridge.chains.atlas import AtlasConfig
+from training.locator.config import OptimizationConfig
 from training.locator.few_labels import HELD
 from training.locator.losses import LossFeature
 from training.locator.physics_schedule import LossKind
-from training.locator.task import OptimizationConfig
 from training.pipeline.map_conditions import CONDITIONS, MapConditionConfig
 from training.pipeline.scene_pipeline import SitePlacementConfig, parse_place, require_raster
 from uel.core.grid import Grid
 from uel.errors import UelError
 from uel.measurement.model import ObservationModel
-from uel.models.locator import LocatorConfig, require_nesting
+from uel.models.config import LocatorConfig
+from uel.models.locator import require_nesting
 
 EvidenceMode = Literal["skip", "input", "none"]
 BudgetKind = Literal["steps", "time"]

@@ -25,9 +25,9 @@ from training.locator.fit import fit_on
 from uel.config import save
 from uel.core.io import as_json, data_folder, replace_file
 from uel.errors import UelError
-from uel.estimation.metrics import position_error, summary
+from uel.estimation.metrics import position_error, error_summary
 from uel.models.locator import Locator
-from uel.results.ablation import AblationRow, write_table
+from uel.results.ablation import AblationRow, write_ablation_table
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ def ablate(config: AblateConfig, town: AblationDeployment | None = None) -> Path
         for number, (variant, budget) in enumerate(jobs, 1):
             log.info("%d of %d: %s", number, len(jobs), _words(variant, budget))
             rows.append(_row(folder, config, town, variant, budget))
-            write_table(folder / "table.csv", rows)
+            write_ablation_table(folder / "table.csv", rows)
     return folder
 
 
@@ -95,7 +95,7 @@ def _row(
     steps = config.training.steps if budget == "steps" else _affordable(folder, config, town, variant)
     trained = _trained(folder, config, town, variant, steps)
     name, facts = _name(config, town, variant, steps), trained.facts
-    statistics = summary(trained.error)
+    statistics = error_summary(trained.error)
     few, many = trained.heard <= 2, trained.heard >= 5
     groups = {"los": trained.sight, "nlos": ~trained.sight, "cells12": few, "cells34": ~few & ~many, "cells5": many}
     return AblationRow(
@@ -165,7 +165,7 @@ def _trained(
         recipe = _recipe(config, variant, steps)
         unlabelled = config.unlabelled if variant.loss != "none" else 0
         data = FewLabelDataModule(recipe, town.world(variant.map), town.pool(variant), unlabelled)
-        if recipe.training.traces:
+        if recipe.training.uses_ray_tracer:
             town.warm(variant.map, recipe, data)
         locator, facts = fit_on(work, name, recipe, lambda: data)
         _write(file, _judged(locator, town, variant), facts)

@@ -25,9 +25,10 @@ from uel.estimation.grid_posterior import grid_posterior
 from uel.estimation.metrics import position_error
 from uel.geo.tile import Tile
 from uel.geo.tile_maps import TileMaps
-from uel.measurement.reports import LinkTruth, Reports
+from uel.measurement.reports import Reports
 from uel.mobility.trajectories import draw_positions
 from uel.models.locator import Locator
+from uel.radio.link_truth import LinkTruth
 
 SPARE = 1.5  # places drawn for each phone that is needed: some hear nothing
 CHUNK = 64  # phones located at once
@@ -127,7 +128,9 @@ def ablation_deployment(config: AblateConfig, stages: StageCache) -> AblationDep
         there, its = assumed_deployment(condition, tile, sites, config.maps, stages, config.seed)
         key = {"tile": there.fingerprint, "sites": [asdict(site) for site in its], "seed": config.seed}
         name, tracing = f"atlas-{there.name}", config.maps.tracing
-        simulator = live_simulator(name, key, TileWithSites(there, its), tracing, config.atlas, plan, stages)
+        simulator = live_simulator(
+            name, key, TileWithSites(there, its), plan.live_tracing(tracing), config.atlas, stages
+        )
         return Deployment(there, under(condition), None, simulator)
 
     return AblationDeployment(config, tile, true, truth, believed)

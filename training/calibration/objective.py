@@ -11,7 +11,8 @@ from sim_bridge.paths.chain_pool import ChainPool
 from sim_bridge.paths.frozen_paths import STALE, FrozenPaths
 from sim_bridge.paths.path_set import PathSet
 from training.calibration.parameters import MATERIAL, CalibrationParameters
-from uel.core.units import SPEED_OF_LIGHT, to_db
+from uel.core.constants import SPEED_OF_LIGHT
+from uel.core.units import to_db
 from uel.measurement.drive_test import Drive
 from uel.radio.sites import reference_power_dbm
 

@@ -27,7 +27,7 @@ from uel.config import save
 from uel.core.io import as_json, data_folder, replace_file
 from uel.errors import UelError
 from uel.geo.tile import Tile
-from uel.radio.radio_map import RadioMap
+from uel.radio import radio_map_io
 from uel.radio.sites import Site
 
 log = logging.getLogger(__name__)
@@ -71,7 +71,7 @@ def run(config: CalibrateConfig) -> Path:
     if config.maps:
         told["maps"] = _maps(config, task, made, stages)
         if task.heard is not None:
-            radio = {name: RadioMap.load(at) for name, at in told["maps"].items()}
+            radio = {name: radio_map_io.load(at) for name, at in told["maps"].items()}
             told["phones"] = judge_phones(*task.heard, task.tile, radio, config.block)
     _write(folder, config, task, found, fits, told, beside(held, found))
     return folder
@@ -152,7 +152,7 @@ def _maps(config: CalibrateConfig, task: CalibrationSetup, made: Tile, stages: S
         key = {"tile": tile.fingerprint, "sites": [asdict(s) for s in sites], "tracing": asdict(config.map_tracing)}
 
         def make(out: Path, tile: Tile = tile, sites: tuple[Site, ...] = sites) -> None:
-            open_simulator(tile, sites, config.map_tracing).radio_map(tile.grid(config.maps)).save(out)
+            radio_map_io.save(open_simulator(tile, sites, config.map_tracing).radio_map(tile.grid(config.maps)), out)
 
         told[name] = str(stages.make(f"map-{tile.name}", {**key, "pixel": config.maps}, make))
     return told

@@ -19,7 +19,8 @@ from training.calibration.parameters import CalibrationParameters, PriorConfig
 from training.pipeline.scene_pipeline import RASTER, SitePlacementConfig, open_tile, require_raster
 from uel.errors import UelError
 from uel.geo.tile import Tile
-from uel.measurement.drive_test import ColumnConfig, Drive, read_drive, reports_of, split_by_block
+from uel.measurement.columns import ColumnConfig
+from uel.measurement.drive_test import Drive, read_drive, reports_of, split_by_block
 from uel.mobility.trajectories import draw_positions
 from uel.radio.sites import Array, Cell, Site
 

@@ -15,7 +15,8 @@ from sim_bridge.paths.chain_pool import gather
 from sim_bridge.scene.tracing_config import TracingConfig
 from sim_bridge.simulator import open as open_simulator
 from training.calibration.parameters import CalibrationParameters
-from uel.core.units import SPEED_OF_LIGHT, to_db
+from uel.core.constants import SPEED_OF_LIGHT
+from uel.core.units import to_db
 from uel.geo.tile import Tile
 from uel.measurement.drive_test import Drive, reports_of
 from uel.radio.sites import reference_power_dbm

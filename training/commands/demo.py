@@ -20,9 +20,8 @@ from sim_bridge.survey.worker import TileWithSites
 from training.cache import StageCache, digest
 from training.data.deployment import Deployment
 from training.evaluation.demo_metrics import DemoEvaluationConfig, evaluate, example, tables
-from training.locator.config import LocatorTrainingConfig
+from training.locator.config import LocatorTrainingConfig, OptimizationConfig
 from training.locator.fit import fit
-from training.locator.task import OptimizationConfig
 from training.pipeline.scene_pipeline import (
     SitePlacementConfig,
     live_simulator,
@@ -37,9 +36,10 @@ from uel.core.io import data_folder
 from uel.errors import UelError
 from uel.geo.tile_maps import TileMaps
 from uel.measurement.model import ObservationModel
-from uel.mobility.trajectories import TrackConfig
-from uel.models.locator import Locator, LocatorConfig, require_nesting
-from uel.radio.radio_map import RadioMap
+from uel.mobility.config import TrackConfig
+from uel.models.config import LocatorConfig
+from uel.models.locator import Locator, require_nesting
+from uel.radio import radio_map_io
 
 log = logging.getLogger(__name__)
 
@@ -146,16 +146,18 @@ def build_world(config: DemoConfig, stages: StageCache, name: str, plan: TrackCo
     radio_at = stages.make(
         f"map-{name}",
         {**traced, "pixel": config.pixel},
-        lambda out: open_simulator(tile, place.sites, config.tracing).radio_map(tile.grid(config.pixel)).save(out),
+        lambda out: radio_map_io.save(
+            open_simulator(tile, place.sites, config.tracing).radio_map(tile.grid(config.pixel)), out
+        ),
     )
     survey = traced_tracks(
         f"survey-{name}", {**traced, "plan": asdict(plan)}, place, plan, config.tracing, config.seed, stages
     )
-    maps = TileMaps.of(tile, RadioMap.load(radio_at))
+    maps = TileMaps.of(tile, radio_map_io.load(radio_at))
     simulator = None
     if live:
         simulator = live_simulator(
-            f"atlas-{name}", network, place, config.tracing, config.atlas, config.training, stages
+            f"atlas-{name}", network, place, config.training.live_tracing(config.tracing), config.atlas, stages
         )
     return Deployment(tile, maps, survey, simulator)
 
@@ -177,7 +179,7 @@ def _write(
     seconds: dict[str, float],
 ) -> None:
     np.savez(folder / "errors.npz", **{key: value.numpy() for key, value in errors.items()})
-    test.maps.radio.save(folder / "test")
+    radio_map_io.save(test.maps.radio, folder / "test")
     tile = os.path.relpath(test.tile.folder.resolve(), folder.resolve())  # runs and data may be moved together
     (folder / "artefacts.json").write_text(json.dumps({"test": {"tile": tile, "radio": "test"}}))
     versions = {name: version(name) for name in ("torch", "drjit", "mitsuba", "sionna-rt", "lightning", "zarr")}

@@ -19,10 +19,9 @@ from training.data.augmentation import AugmentationConfig
 from training.data.deployment import EXACT, Deployment
 from training.data.domain_randomization import DomainRandomizationConfig
 from training.locator.callbacks import FixDrawing
-from training.locator.config import HardwareConfig, LocatorTrainingConfig, LoggingConfig
+from training.locator.config import HardwareConfig, LocatorTrainingConfig, LoggingConfig, OptimizationConfig
 from training.locator.fit import first_process, fit
 from training.locator.fit_map_restorer import MapRestorerTrainingConfig, fit_restorer
-from training.locator.task import OptimizationConfig
 from training.pipeline.map_adaptation import MapAdaptationConfig, mended
 from training.pipeline.map_conditions import MapConditionConfig, maps_for_condition
 from training.pipeline.scene_pipeline import (
@@ -40,9 +39,10 @@ from uel.core.io import as_json, data_folder, replace_file
 from uel.errors import UelError
 from uel.geo.tile import Tile
 from uel.measurement.model import ObservationModel
-from uel.mobility.trajectories import TrackConfig
-from uel.models.locator import SCHEMA, LocatorConfig, require_nesting
-from uel.models.map_restorer import FILE as RESTORER
+from uel.mobility.config import TrackConfig
+from uel.models.config import LocatorConfig
+from uel.models.locator import SCHEMA, require_nesting
+from uel.models.map_restorer import RESTORER_FILE as RESTORER
 from uel.models.map_restorer import SCHEMA as RESTORER_SCHEMA
 from uel.models.map_restorer import MapRestorer
 from uel.radio.sites import Site, sites_to_json
@@ -111,7 +111,7 @@ class TrainConfig:
     survey: Path | None = None
     """a survey with traced tracks on places to train on that are folders, with their own masts"""
     tracks: TrackConfig = field(default_factory=TrackConfig)
-    """tracks that are traced for each set of masts, unless `survey` has them or `training.traced_share` is 0"""
+    """tracks that are traced for each set of masts, unless `survey` has them or `training.traced_fraction` is 0"""
     atlas: AtlasConfig = field(default_factory=lambda: AtlasConfig(rays=300_000))
     """chains of walls kept for the ray tracing in training"""
     measurement: ObservationModel = field(default_factory=ObservationModel)
@@ -143,8 +143,8 @@ class TrainConfig:
 
     def _require_survey(self, folder: Path) -> None:
         Survey.open(folder)
-        if self.training.traced_share == 0:
-            raise UelError("a survey of which no phone is used", got="traced_share=0", do="give a share, 0.25 say")
+        if self.training.traced_fraction == 0:
+            raise UelError("a survey of which no phone is used", got="traced_fraction=0", do="give a share, 0.25 say")
         if self.deployments > 1:
             do = "give --deployments 1; other masts are other tiles of the survey"
             raise UelError("a survey knows one set of masts on a place", got=f"deployments {self.deployments}", do=do)
@@ -163,7 +163,7 @@ def run(config: TrainConfig, draw: FixDrawing | None = None) -> Path | None:
     """
     folder = Path("runs") / own_name(config.run)
     stages = StageCache(data_folder())
-    train = list(_worlds(config, stages, config.train, live=config.training.traces))
+    train = list(_worlds(config, stages, config.train, live=config.training.uses_ray_tracer))
     validate = list(_worlds(config, stages, config.validate))
     at = _restorer(config, stages, train, validate)
     if config.locator.corrected_maps:
@@ -221,11 +221,13 @@ def _world(
     }
     network = {"tile": tile.fingerprint, "sites": [asdict(site) for site in place.sites], "seed": seed}
     tracing, survey, simulator = config.maps.tracing, None, None
-    if config.training.traced_share and (validate or config.survey is None):
+    if config.training.traced_fraction and (validate or config.survey is None):
         key = {**network, "tracing": asdict(tracing), "plan": asdict(config.tracks)}
         survey = traced_tracks(f"survey-{tile.name}", key, place, config.tracks, tracing, seed, stages)
     if live:
-        simulator = live_simulator(f"atlas-{tile.name}", network, place, tracing, config.atlas, config.training, stages)
+        simulator = live_simulator(
+            f"atlas-{tile.name}", network, place, config.training.live_tracing(tracing), config.atlas, stages
+        )
     return Deployment(tile, maps.pop(EXACT), survey, simulator, maps)
 
 

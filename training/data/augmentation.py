@@ -10,7 +10,7 @@ from torch import Tensor
 from uel.core.grid import Grid
 from uel.errors import UelError
 from uel.geo.tile_maps import TileMaps
-from uel.measurement.reports import LinkTruth
+from uel.radio.link_truth import LinkTruth
 from uel.radio.radio_map import PropagationChannels, RadioMap
 from uel.radio.simulator import Paths
 from uel.radio.sites import Site

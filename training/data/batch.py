@@ -14,7 +14,9 @@ from training.data.deployment import EXACT, Deployment
 from training.data.domain_randomization import DomainRandomizationConfig
 from uel.geo.tile_maps import TileMaps
 from uel.measurement.model import ObservationModel
-from uel.measurement.reports import TIERS, LinkTruth, Reports
+from uel.measurement.reports import Reports
+from uel.measurement.tiers import TIERS
+from uel.radio.link_truth import LinkTruth
 
 FORK = 0x5EED  # what tells the generator of conditions, phones and turns from that of reports
 
@@ -59,7 +61,7 @@ class BatchConfig:
     size: int
     """phones in a batch"""
     seed: int
-    traced_share: float = 0.25
+    traced_fraction: float = 0.25
     """share of phones whose truth is ray-traced; the others are drawn from the radio map"""
     realism: DomainRandomizationConfig | None = None
     """phones are as `model` says unless given"""
@@ -69,13 +71,13 @@ class BatchConfig:
 
     @property
     def traced(self) -> int:
-        return round(self.size * self.traced_share)
+        return round(self.size * self.traced_fraction)
 
 
 class BatchDataset(Dataset[Batch]):
     """`count` training batches from number `first` on, `stride` apart: ranks of a data-parallel training interleave.
 
-    Batches go round the worlds and the feature tiers; those of `BatchConfig.traced_share` come from the survey, the
+    Batches go round the worlds and the feature tiers; those of `BatchConfig.traced_fraction` come from the survey, the
     rest from the map.
     """
 

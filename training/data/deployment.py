@@ -11,8 +11,9 @@ from training.data.augmentation import IDENTITY, SimilarityTransform
 from uel.geo.tile import Tile
 from uel.geo.tile_maps import TileMaps
 from uel.measurement.model import ObservationModel
-from uel.measurement.reports import LinkTruth, Reports
+from uel.measurement.reports import Reports, rotate_to_assumed_azimuths
 from uel.mobility.trajectories import draw_positions
+from uel.radio.link_truth import LinkTruth
 from uel.radio.simulator import Simulator
 from uel.survey.dataset import TileSurvey
 
@@ -43,10 +44,6 @@ class Deployment:
         true, believed = self.maps.radio.sites, self.given(condition).radio.sites
         if believed == true:
             return reports
-        from training.pipeline.map_conditions import (
-            rotate_to_assumed_azimuths,  # with the ray tracer, which a world in memory does not need
-        )
-
         return rotate_to_assumed_azimuths(reports, similarity.sites(true), similarity.sites(believed))
 
     def from_map(

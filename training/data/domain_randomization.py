@@ -6,7 +6,7 @@ import torch
 
 from uel.errors import UelError
 from uel.measurement.model import ObservationModel
-from uel.measurement.reports import TIERS, Tier, features_of
+from uel.measurement.tiers import TIERS, Tier, features_of
 
 ValueRange = tuple[float, float]
 

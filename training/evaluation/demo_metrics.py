@@ -11,12 +11,13 @@ from torch import Tensor
 
 from training.data.deployment import Deployment
 from uel.errors import UelError
-from uel.estimation.baselines import METHODS, LocalizationProblem
+from uel.estimation.baselines import BASELINE_METHODS, LocalizationProblem
 from uel.estimation.fix import Fix
 from uel.estimation.grid_posterior import geometric_median, grid_posterior
-from uel.estimation.metrics import position_error, summary
+from uel.estimation.metrics import position_error, error_summary
 from uel.measurement.model import ObservationModel
-from uel.measurement.reports import TIERS, Reports
+from uel.measurement.reports import Reports
+from uel.measurement.tiers import TIERS
 from uel.models.locator import Locator
 
 CHUNK = 64  # phones whose likelihood maps are held at once: bounds memory to a few hundred megabytes
@@ -77,7 +78,7 @@ def _tier_of(place: LocalizationProblem, tier: str) -> LocalizationProblem:
 def _answers(
     locator: Locator, world: Deployment, reports: Reports, place: LocalizationProblem, truth: str
 ) -> dict[str, Float[Tensor, "n 2"]]:
-    methods = dict(METHODS) | {"locator": lambda r, _: locator(r, world.maps).position}
+    methods = dict(BASELINE_METHODS) | {"locator": lambda r, _: locator(r, world.maps).position}
     answers: dict[str, list[Tensor]] = {name: [] for name in methods}
     starts = range(0, len(reports), CHUNK)
     with torch.no_grad():
@@ -93,7 +94,7 @@ def tables(errors: MethodErrors, tile: str) -> dict[str, Any]:
     stats: dict[str, dict[str, dict[str, Any]]] = {"map": {}, "paths": {}}
     for key, error in errors.items():
         truth, tier, method = key.split("/")
-        stats[truth].setdefault(tier, {})[method] = summary(error)
+        stats[truth].setdefault(tier, {})[method] = error_summary(error)
     ratio = {
         f"r{p}": {t: stats["map"][t]["locator"][f"p{p}_m"] / stats["map"][t]["grid_bayes"][f"p{p}_m"] for t in TIERS}
         for p in (50, 95)

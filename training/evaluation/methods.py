@@ -20,19 +20,20 @@ from torch import Tensor
 
 from uel.adaptation.mast_heights import MapFactory
 from uel.adaptation.site_adaptation import SiteAdaptation
-from uel.estimation.baselines import METHODS, LocalizationProblem, knn_map, knn_survey
-from uel.estimation.estimates import LEAST, Estimate, FixEstimate, GridEstimate, PointEstimate, fix_raster
+from uel.estimation.baselines import BASELINE_METHODS, LocalizationProblem, knn_map, knn_survey
+from uel.estimation.config import RayRescoringConfig, RefinementConfig
+from uel.estimation.estimates import MIN_PIXEL_PROBABILITY, Estimate, FixEstimate, GridEstimate, PointEstimate, fix_raster
 from uel.estimation.grid_posterior import grid_posterior
 from uel.estimation.metrics import position_error
-from uel.estimation.particle_filter import MotionModel, follow
-from uel.estimation.ray_rescoring import RayRescoringConfig, rescore_with_rays
-from uel.estimation.refinement import CERTAIN, RefinementConfig
+from uel.estimation.particle_filter import MotionModel, filter_track
+from uel.estimation.ray_rescoring import rescore_with_rays
+from uel.estimation.refinement import PRIOR_FLOOR
 from uel.estimation.robust_bayes import (
     RobustGridBayes,
     fit_robust,
     no_map_control,
     shuffled_map_control,
-    tuned_neighbours,
+    tune_neighbours,
 )
 from uel.estimation.track_likelihood import CorrelatedFadingLikelihood, RasterLikelihood, TrackLikelihood
 from uel.geo.tile_maps import TileMaps
@@ -112,10 +113,10 @@ def single_report_methods(
 ) -> dict[str, EvaluationMethod]:
     """Methods of single reports by name, tuned; `controls` adds those without a map and with a shuffled one."""
     place = case.place
-    near = tuned_neighbours(place)
+    near = tune_neighbours(place)
     found: dict[str, EvaluationMethod] = {
         "limit": lambda r: GridEstimate(place.radio.grid, _limit(case, r)),
-        **{name: _point(METHODS[name], place) for name in ("prior_median", "cell_id", "cell_id_ta")},
+        **{name: _point(BASELINE_METHODS[name], place) for name in ("prior_median", "cell_id", "cell_id_ta")},
         "knn_map": lambda r: PointEstimate(knn_map(r, place, near["knn_map"])),
         "knn_survey": lambda r: PointEstimate(knn_survey(r, place, near["knn_survey"])),
         "grid_bayes": lambda r: GridEstimate(
@@ -228,7 +229,7 @@ def track_methods(
     refine = _reread(tracks.case, learned.refiner(locators["locator"], plan).always)
     right = [_reread_walks(tracks.case, way) for way in _fading(learned.corrected.bayes, place, moves)]
     ways["locator_refined"] = [
-        *_as_rasters(place, lambda r: refine(r).pixels.probability.clamp(min=LEAST).log()),
+        *_as_rasters(place, lambda r: refine(r).pixels.probability.clamp(min=MIN_PIXEL_PROBABILITY).log()),
         *right,
     ]
     chosen = {name: _tuned(tracks, some, seed) for name, some in ways.items()}
@@ -259,7 +260,7 @@ def _as_rasters(place: LocalizationProblem, density: Callable[[Reports], Tensor]
 
 def _fading(bayes: RobustGridBayes, place: LocalizationProblem, moves: bool) -> list[TrackLikelihoodFactory]:
     """By levels whose fading, and what the map gets wrong, go along with the phone; one that stands keeps them."""
-    prior = place.prior.clamp(min=CERTAIN)
+    prior = place.prior.clamp(min=PRIOR_FLOOR)
     alone = replace(bayes.model, cell_correlation=0.0)  # the filter knows each cell's fading by itself
     models = [replace(alone, decorrelation_distance=length) for length in LENGTHS[: None if moves else 1]]
     return [
@@ -282,7 +283,7 @@ def _run(
     tracks: TrackEvaluationCase, walks: TrackReports, way: TrackLikelihoodFactory, seed: int
 ) -> Float[Tensor, "track 2"]:
     generator = torch.Generator().manual_seed(seed)
-    return follow(
+    return filter_track(
         way(walks), tracks.case.place.radio.grid, tracks.motion, walks.time, tracks.particles, generator
     ).median
 
@@ -300,5 +301,5 @@ def _track_limit(tracks: TrackEvaluationCase, walks: TrackReports, seed: int) ->
         return GridEstimate(maps.radio.grid, evidence.standing())
     generator = torch.Generator().manual_seed(seed)
     return PointEstimate(
-        follow(evidence, maps.radio.grid, tracks.motion, walks.time, tracks.limit_particles, generator).median
+        filter_track(evidence, maps.radio.grid, tracks.motion, walks.time, tracks.limit_particles, generator).median
     )

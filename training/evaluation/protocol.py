@@ -10,10 +10,9 @@ import tyro
 from training.pipeline.map_conditions import CONDITIONS, MapConditionConfig
 from training.pipeline.scene_pipeline import parse_place
 from uel.errors import UelError
-from uel.estimation.ray_rescoring import RayRescoringConfig
-from uel.estimation.refinement import RefinementConfig
+from uel.estimation.config import RayRescoringConfig, RefinementConfig
 from uel.measurement.model import ObservationModel
-from uel.measurement.reports import features_of
+from uel.measurement.tiers import features_of
 from uel.results.evaluation import Condition, TruthSource
 
 

@@ -23,10 +23,10 @@ from uel.errors import UelError
 from uel.estimation.estimates import Estimate, FixEstimate, GridEstimate
 from uel.measurement.reports import Reports
 from uel.models.locator import Locator
-from uel.models.map_restorer import FILE as RESTORER
+from uel.models.map_restorer import RESTORER_FILE as RESTORER
 from uel.models.map_restorer import MapRestorer
 from uel.radio.simulator import Simulator
-from uel.results.evaluation import Condition, ConditionResult, MethodScores, read, write, write_table
+from uel.results.evaluation import Condition, ConditionResult, MethodScores, read_result, write_result, write_evaluation_table
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ def run_protocol(config: EvalConfig, made: Iterable[Callable[[], EvaluationDeplo
                 progress.update(task, description=f"{deployment.name} {_words(condition)}")
                 files.append(_cell(folder / "cells", config, deployment, condition, locators, marks))
                 progress.advance(task)
-    write_table(folder / "table.csv", [read(file) for file in files], config.seed)
+    write_evaluation_table(folder / "table.csv", [read_result(file) for file in files], config.seed)
     _note(folder, config, files, list(locators))
     return folder
 
@@ -120,7 +120,7 @@ def _cell(
     file = folder / f"{digest(key)}.npz"
     if not file.is_file():
         start = time.perf_counter()
-        write(file, _judged(deployment, condition, locators, config))
+        write_result(file, _judged(deployment, condition, locators, config))
         log.debug("%s %s: %.1f s", deployment.name, _words(condition), time.perf_counter() - start)
     return file
 

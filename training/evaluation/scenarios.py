@@ -16,12 +16,7 @@ from sim_bridge.simulator import open as open_simulator
 from training.cache import StageCache
 from training.evaluation.methods import EvaluationCase, TrackEvaluationCase, TrackReports
 from training.evaluation.protocol import EvalConfig
-from training.pipeline.map_conditions import (
-    MapConditionConfig,
-    map_factory,
-    maps_for_condition,
-    rotate_to_assumed_azimuths,
-)
+from training.pipeline.map_conditions import MapConditionConfig, map_factory, maps_for_condition
 from training.pipeline.scene_pipeline import parse_place
 from uel.adaptation.mast_heights import MapFactory
 from uel.errors import UelError
@@ -30,11 +25,14 @@ from uel.estimation.particle_filter import MotionModel
 from uel.geo.tile import Tile
 from uel.geo.tile_maps import TileMaps
 from uel.measurement.model import ObservationModel
-from uel.measurement.reports import LinkTruth, Reports
+from uel.measurement.reports import Reports, rotate_to_assumed_azimuths
+from uel.mobility.config import TrackConfig
 from uel.mobility.outdoor_area import places_of
-from uel.mobility.trajectories import TrackConfig, Tracks, draw_positions, draw_tracks
+from uel.mobility.trajectories import Tracks, draw_positions, draw_tracks
+from uel.radio.config import Carrier
+from uel.radio.link_truth import LinkTruth
 from uel.radio.simulator import Simulator
-from uel.radio.sites import Carrier, Cell, Site, sites_to_json
+from uel.radio.sites import Cell, Site, sites_to_json
 from uel.results.evaluation import Condition
 
 TUNING = 48  # labelled tracks, on which filters are tuned

@@ -11,7 +11,8 @@ from training.data.batch import Batch, BatchDataset, draw_batch
 from training.data.deployment import Deployment
 from training.locator.config import LocatorTrainingConfig
 from uel.errors import UelError
-from uel.measurement.reports import LinkTruth, Reports
+from uel.measurement.reports import Reports
+from uel.radio.link_truth import LinkTruth
 from uel.survey.dataset import TRUTH, Survey
 from uel.survey.stream import TrackBatch, TrackStream
 
@@ -125,7 +126,7 @@ def _phones(recipe: LocatorTrainingConfig, world: Deployment, number: int) -> li
     """Phones with all features, the same in every epoch, in the truths' shares of training, under each condition."""
     plan, model = recipe.training, recipe.measurement
     generator = torch.Generator().manual_seed(recipe.seed + 7 + 1000 * number)
-    share = round(plan.validation * plan.traced_share) if world.survey is not None else 0
+    share = round(plan.validation * plan.traced_fraction) if world.survey is not None else 0
     parts = [world.from_survey(model, generator, share)] if share else []
     parts.append(world.from_map(plan.validation - share, model, generator))
     reports, position = Reports.cat([r for r, _ in parts]), torch.cat([p for _, p in parts])

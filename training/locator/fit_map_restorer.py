@@ -18,7 +18,8 @@ from uel.core.io import as_json
 from uel.errors import UelError
 from uel.measurement.distributions import log_ndtr
 from uel.measurement.model import ObservationModel
-from uel.models.map_restorer import MapRestorer, RestoredLevels, RestorerConfig, believed, restorer_input
+from uel.models.config import RestorerConfig
+from uel.models.map_restorer import MapRestorer, RestoredLevels, given_gain_db, restorer_input
 
 log = logging.getLogger(__name__)
 
@@ -217,6 +218,6 @@ def _nats(
     for one in asked:
         x = one.shown[None]
         restored += float(-_levels(network(x), [one], model).mean()) / len(asked)
-        plain = [RestoredLevels(believed(x), torch.full_like(x[:, 0], bar), x[:, 3]) for bar in BARS]
+        plain = [RestoredLevels(given_gain_db(x), torch.full_like(x[:, 0], bar), x[:, 3]) for bar in BARS]
         given += torch.stack([-_levels(said, [one], model).mean() for said in plain]) / len(asked)
     return float(given.min()), restored

@@ -14,7 +14,8 @@ from uel.core.units import from_db, to_db
 from uel.estimation.fix import Fix
 from uel.measurement.distributions import log_silence
 from uel.measurement.model import ObservationModel
-from uel.measurement.reports import LinkTruth, Reports
+from uel.measurement.reports import Reports
+from uel.radio.link_truth import LinkTruth
 from uel.radio.radio_map import MapSamples
 from uel.radio.simulator import Paths
 

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from uel.estimation.fix import Fix
 from uel.geo.tile_maps import TileMaps
-from uel.measurement.reports import LinkTruth, Reports
+from uel.measurement.reports import Reports
+from uel.radio.link_truth import LinkTruth
 from uel.radio.simulator import Paths
 
 LossKind = Literal["none", "map", "rt", "map+rt", "hybrid"]

@@ -1,11 +1,10 @@
 """The Lightning task: every batch learns from the maps, a chosen share of them asks the ray tracer too."""
 
 import copy
-import math
 import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import lightning
@@ -15,109 +14,18 @@ from torch import Tensor
 from training.data.augmentation import TransformedSimulator
 from training.data.batch import Batch, moved
 from training.data.deployment import Deployment
-from training.locator.losses import LossFeature, coarse_loss, fine_loss, patch_of, physics_loss
-from training.locator.physics_schedule import LossKind, TimedSimulator, TracingScheduler, map_error
+from training.locator.config import OptimizationConfig
+from training.locator.losses import coarse_loss, fine_loss, patch_of, physics_loss
+from training.locator.physics_schedule import TimedSimulator, TracingScheduler, map_error
 from training.locator.validation_metrics import ValidationScores, conditions, merged, score_validation, scores
-from uel.errors import UelError
 from uel.estimation.fix import Fix
 from uel.measurement.model import ObservationModel
 from uel.measurement.reports import Reports
-from uel.models.locator import Locator, LocatorConfig
+from uel.models.config import LocatorConfig
+from uel.models.locator import Locator
 from uel.radio.simulator import Paths
 
 YOUNG = 10  # in step t an average keeps (1 + t) / (YOUNG + t) at most: its first weights were random
-
-
-@dataclass(frozen=True, kw_only=True)
-class OptimizationConfig:
-    """How long, how fast, and how often the ray tracer is asked."""
-
-    epochs: int = 9
-    """epochs; after each the locator is validated and the run can resume"""
-    steps_per_epoch: int = 50
-    """steps of the optimizer in an epoch"""
-    batch: int = 16
-    """phones in a batch, all on one tile"""
-    accumulate: int = 1
-    """batches of each process that make up a step"""
-    learning_rate: float = 1e-3
-    """peak rate of AdamW, after the warm-up, before a cosine to zero"""
-    warmup: int = 0
-    """steps of the warm-up; 0: one epoch"""
-    weight_decay: float = 0.01
-    """of AdamW"""
-    clip: float = 1.0
-    """greatest gradient norm"""
-    ema: float = 0.0
-    """share that the running average of the weights keeps in each step, 0.999 say; that average is then what is
-    validated and saved. 0: the weights themselves"""
-    patience: int = 10
-    """epochs without a better validation after which training ends early"""
-    validation: int = 192
-    """phones of each validation world and map condition"""
-    fine: float = 0.3
-    """weight of the offset's negative log-likelihood"""
-    loss: LossKind = "map+rt"
-    """whom the physics loss asks, see `training.locator.physics_schedule`"""
-    features: tuple[LossFeature, ...] = ("rsrp",)
-    """what it compares, see `training.locator.losses`"""
-    physics: float = 0.1
-    """weight of the physics loss, by lookup and by ray tracing alike"""
-    traced_share: float = 0.25
-    """share of phones whose truth is ray-traced (the survey); the others are drawn from the radio map"""
-    candidates: int = 2
-    """likeliest patches that the physics loss looks at"""
-    rt_fraction: float = 0.1
-    """share of batches whose physics loss queries the ray tracer instead of the map"""
-    rt_samples: int = 10_000
-    """rays per cell in those queries, where no atlas answers"""
-    rt_depth: int = 3
-    """interactions on a path in those queries"""
-    rt_diffraction: bool = False
-    """diffraction in those queries: right gradients in shadows, but a full search each time and slow first batches"""
-
-    def __post_init__(self) -> None:
-        if min(self.epochs, self.steps_per_epoch, self.batch - 1, self.candidates, self.rt_samples) < 1:
-            raise UelError(
-                "training needs epochs, steps, batches of two or more, candidates and rays", got=self, do="raise them"
-            )
-        if min(self.accumulate, self.patience, self.validation - 1, self.warmup + 1) < 1:
-            raise UelError("training needs patience, batches in a step and phones to validate on", got=self)
-        if not self.learning_rate > 0 or not self.clip > 0 or min(self.weight_decay, self.fine, self.physics) < 0:
-            raise UelError("rates are positive, weights are not negative", got=self, do="leave the defaults")
-        if not self.features or len(set(self.features)) < len(self.features):
-            raise UelError("a physics loss compares features, each once", got=self.features, do="give rsrp ta aoa, say")
-        if self.loss in ("rt", "hybrid") and not self.rt_fraction:
-            raise UelError("this loss needs traced batches", got=f"{self.loss}, rt_fraction 0", do="give 0.1, say")
-        for name in ("rt_fraction", "traced_share"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise UelError("a share lies between 0 and 1", got=f"{name}={getattr(self, name)}", do="try 0.1")
-        if not 0 <= self.ema < 1:
-            raise UelError("an average keeps a share of less than 1", got=f"ema={self.ema}", do="try 0.999")
-
-    @property
-    def traces(self) -> bool:
-        """Whether the ray tracer is ever asked."""
-        return self.loss in ("rt", "map+rt", "hybrid") and self.rt_fraction > 0
-
-    @property
-    def steps(self) -> int:
-        return self.epochs * self.steps_per_epoch
-
-    @property
-    def batches_per_epoch(self) -> int:
-        """Of each process."""
-        return self.steps_per_epoch * self.accumulate
-
-    def asks_tracer(self, batch: int) -> bool:
-        """Whether a batch queries the ray tracer: evenly spread, never fewer than the fraction."""
-        return math.ceil((batch + 1) * self.rt_fraction) > math.ceil(batch * self.rt_fraction)
-
-    def rate(self, step: int) -> float:
-        """Share of the peak rate in a step: a linear warm-up, then half a cosine."""
-        warm = self.warmup or self.steps_per_epoch
-        progress = max(step - warm, 0) / max(self.steps - warm, 1)
-        return min((step + 1) / warm, 1.0) * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
 
 
 @torch.no_grad()
@@ -194,7 +102,7 @@ class LocatorTask(lightning.LightningModule):
     def _physics(self, fix: Fix, batch: Batch) -> dict[str, Tensor]:
         """The physics loss by its name, under the world's map, or the ray tracer where it is this batch's turn."""
         plan, world = self.plan, self.worlds[batch.world]
-        tracer = world.simulator if plan.traces and self._turn(fix, batch) else None
+        tracer = world.simulator if plan.uses_ray_tracer and self._turn(fix, batch) else None
         if plan.loss == "none" or (plan.loss == "rt" and tracer is None):
             return {}
         source: Paths = world.maps.radio if tracer is None else TimedSimulator(tracer, self.counters)
@@ -223,7 +131,7 @@ class LocatorTask(lightning.LightningModule):
         """Whether this batch asks the ray tracer."""
         plan = self.plan
         if plan.loss != "hybrid":
-            return plan.asks_tracer(batch.index)
+            return plan.queries_ray_tracer(batch.index)
         error = map_error(fix, batch.reports, batch.maps, plan.candidates)
         return self.doubt.asks(entropy=float(fix.entropy().detach().mean()), error=error)
 
@@ -248,7 +156,7 @@ class LocatorTask(lightning.LightningModule):
             self.locator.parameters(), lr=self.plan.learning_rate, weight_decay=self.plan.weight_decay
         )
         schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: self.plan.rate(step)
+            optimizer, lambda step: self.plan.rate_factor(step)
         )  # unbound: no part of checkpoints
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 

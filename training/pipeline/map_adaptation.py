@@ -17,7 +17,7 @@ from uel.errors import UelError
 from uel.estimation.baselines import LocalizationProblem
 from uel.measurement.model import ObservationModel
 from uel.models.map_restorer import MapRestorer
-from uel.radio.radio_map import RadioMap
+from uel.radio import radio_map_io
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,12 +54,12 @@ def mended(
         whole = {**key, "condition": name, "labelled": plan.labelled, "model": asdict(model), "seed": seed}
         learned = SiteAdaptation(place, given, restorer=restorer)
         at = stages.make(f"mended-{world.tile.name}", whole, lambda out: _save(learned, out))  # noqa: B023
-        variants[name] = replace(given, radio=RadioMap.load(at))
+        variants[name] = replace(given, radio=radio_map_io.load(at))
         models[name] = ObservationModel(**json.loads((at / "model.json").read_text()))
     return replace(world, variants=variants, models=models)
 
 
 def _save(learned: SiteAdaptation, out: Path) -> None:
     bayes = learned.corrected.bayes
-    learned.right(bayes).radio.save(out)
+    radio_map_io.save(learned.right(bayes).radio, out)
     (out / "model.json").write_bytes(as_json(asdict(bayes.model)))

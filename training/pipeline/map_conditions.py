@@ -18,7 +18,7 @@ from uel.adaptation.mast_heights import MapFactory
 from uel.errors import UelError
 from uel.geo.tile import Tile
 from uel.geo.tile_maps import TileMaps
-from uel.measurement.reports import Reports
+from uel.radio import radio_map_io
 from uel.radio.radio_map import RadioMap
 from uel.radio.sites import Site, cells_of, sites_to_json, with_azimuth_offsets
 
@@ -116,18 +116,6 @@ def map_factory(
     return MapFactory(trace, least)
 
 
-def rotate_to_assumed_azimuths(reports: Reports, true: tuple[Site, ...], believed: tuple[Site, ...]) -> Reports:
-    """Reports as they read when antennas are believed to be turned otherwise than they are.
-
-    An antenna measures angles from its own boresight: whoever has a wrong azimuth for it gets a compass bearing that
-    is wrong by as much. Nothing changes where the azimuths agree.
-    """
-    turn = torch.tensor(
-        [b.azimuth_deg - a.azimuth_deg for (_, a), (_, b) in zip(cells_of(true), cells_of(believed), strict=True)]
-    )
-    return reports.turned(turn) if turn.any() else reports
-
-
 # ---- one maker for each condition ----------------------------------------------------------------------
 
 
@@ -211,9 +199,9 @@ def _traced(
     at = stages.make(
         f"{name}-{tile.name}",
         key,
-        lambda out: open_simulator(tile, sites, tracing).radio_map(tile.grid(plan.pixel)).save(out),
+        lambda out: radio_map_io.save(open_simulator(tile, sites, tracing).radio_map(tile.grid(plan.pixel)), out),
     )
-    return RadioMap.load(at)
+    return radio_map_io.load(at)
 
 
 MapMaker = Callable[[Tile, tuple[Site, ...], MapConditionConfig, StageCache, int], TileMaps]

@@ -14,11 +14,10 @@ from sim_bridge.simulator import Sionna, TracingConfig
 from sim_bridge.simulator import open as open_simulator
 from sim_bridge.survey.worker import SurveyJob, SurveyMakingConfig, TileWithSites, survey_here
 from training.cache import StageCache
-from training.locator.task import OptimizationConfig
 from uel.core.grid import Grid
 from uel.errors import UelError
 from uel.geo.tile import Tile
-from uel.mobility.trajectories import TrackConfig
+from uel.mobility.config import TrackConfig
 from uel.radio.sites import Site, sites_from_json, sites_to_json
 from uel.survey.dataset import Survey, TileSurvey
 
@@ -131,16 +130,12 @@ def live_simulator(
     place: TileWithSites,
     tracing: TracingConfig,
     atlas: AtlasConfig,
-    plan: OptimizationConfig,
     stages: StageCache,
 ) -> Sionna:
-    """The ray tracer that the loss asks, with an atlas of chains unless it is to diffract."""
-    # Scattered paths are many and weak, and their backward pass is slow: the loss follows the others.
-    how = {"samples": plan.rt_samples, "max_depth": plan.rt_depth, "scattering": 0.0}
-    how |= {"diffraction": plan.rt_diffraction, "chunk": plan.batch * plan.candidates, "max_paths": 100_000}
-    simulator = open_simulator(place.tile, place.sites, replace(tracing, **how))
-    if not plan.rt_diffraction:
-        atlas = replace(atlas, depth=plan.rt_depth)
+    """The ray tracer that a loss queries, with an atlas of chains unless `tracing` has diffraction."""
+    simulator = open_simulator(place.tile, place.sites, tracing)
+    if not tracing.diffraction:
+        atlas = replace(atlas, depth=tracing.max_depth)
         at = stages.make(name, key | {"atlas": asdict(atlas)}, lambda out: simulator.build_atlas(atlas).save(out))
         simulator.use(Atlas.load(at))
     return simulator

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from uel.measurement.reports import TIERS
+from uel.measurement.tiers import TIERS
 
 METHODS = {"prior_median", "cell_id", "cell_id_ta", "knn_map", "knn_survey", "grid_bayes", "locator"}
 COMMAND = [sys.executable, "-m", "uel.cli", "demo", "--config", "demo/quick"]

@@ -14,9 +14,8 @@ from training.data.augmentation import AugmentationConfig
 from training.data.batch import Batch, BatchConfig, BatchDataset, moved
 from training.data.deployment import Deployment
 from training.data.domain_randomization import DomainRandomizationConfig
-from training.locator.config import LocatorTrainingConfig
+from training.locator.config import LocatorTrainingConfig, OptimizationConfig
 from training.locator.datamodule import LocatorDataModule, SurveyBatchDataset, one_report, world_of_tile
-from training.locator.task import OptimizationConfig
 from uel.errors import UelError
 from uel.estimation.grid_posterior import grid_posterior
 from uel.geo.tile import Tile
@@ -126,7 +125,7 @@ def test_turned_phones_are_where_their_own_map_says(world: Deployment) -> None:
     nlls = []
     for augment in (AugmentationConfig(), AugmentationConfig(symmetries=True, angle_deg=5.0, scale=0.1)):
         nll = []
-        for batch in islice(BatchDataset([world], drawing(size=32, traced_share=0.0, augment=augment)), 2, 12, 3):
+        for batch in islice(BatchDataset([world], drawing(size=32, traced_fraction=0.0, augment=augment)), 2, 12, 3):
             prior = batch.maps.prior
             posterior = grid_posterior(batch.reports, batch.maps.radio, prior, MODEL, batch.maps.power_dbm)
             row, column = batch.maps.radio.grid.pixel_of(batch.position)
@@ -172,7 +171,7 @@ def test_impossible_phones_are_refused(wrong: dict) -> None:
 
 
 def stream(worlds: list[Deployment], survey: Survey, numbers: Iterable[int], **how: object) -> SurveyBatchDataset:
-    recipe = LocatorTrainingConfig(training=OptimizationConfig(batch=8, traced_share=0.5))
+    recipe = LocatorTrainingConfig(training=OptimizationConfig(batch=8, traced_fraction=0.5))
     return SurveyBatchDataset(worlds, recipe, survey, how.pop("epoch", 0), numbers, **how)  # type: ignore[arg-type]
 
 

@@ -13,7 +13,7 @@ from tests.uel.estimation.test_grid_posterior import MODEL, slow_posterior
 from training.evaluation.methods import EvaluationCase, single_report_methods
 from uel.estimation.baselines import LocalizationProblem
 from uel.geo.tile_maps import TileMaps
-from uel.measurement.reports import TIERS
+from uel.measurement.tiers import TIERS
 from uel.radio.radio_map import RadioMap
 from uel.radio.sites import reference_power_dbm
 

@@ -17,18 +17,20 @@ from training.evaluation import runner as judging
 from training.evaluation.protocol import EvalConfig, grid
 from training.evaluation.runner import run_protocol
 from training.evaluation.scenarios import EvaluationDeployment
-from training.pipeline.map_conditions import MapConditionConfig, no_radio_map, rotate_to_assumed_azimuths
+from training.pipeline.map_conditions import MapConditionConfig, no_radio_map
 from uel.adaptation.mast_heights import MapFactory
 from uel.errors import UelError
 from uel.geo.tile import Tile
 from uel.geo.tile_maps import TileMaps
 from uel.measurement.model import ObservationModel
-from uel.measurement.reports import LinkTruth
-from uel.models.locator import Locator, LocatorConfig
-from uel.models.map_restorer import MapRestorer, RestorerConfig
+from uel.measurement.reports import rotate_to_assumed_azimuths
+from uel.models.config import LocatorConfig, RestorerConfig
+from uel.models.locator import Locator
+from uel.models.map_restorer import MapRestorer
+from uel.radio.link_truth import LinkTruth
 from uel.radio.simulator import FreeSpace
 from uel.radio.sites import Site
-from uel.results.evaluation import COLUMNS, read
+from uel.results.evaluation import EVALUATION_COLUMNS, read_result
 
 PLAN = MapConditionConfig(pixel=8.0)
 SIZES = LocatorConfig(patches=16, width=16, pixel_width=8, depth=1, radio_depth=1)
@@ -130,9 +132,9 @@ def pick(rows: list[dict[str, str]], **wanted: str) -> dict[str, str]:
 @whole
 def test_every_condition_and_method_has_a_row(judged: Path) -> None:
     rows = table(judged)
-    assert tuple(rows[0]) == COLUMNS
+    assert tuple(rows[0]) == EVALUATION_COLUMNS
     conditions = list(grid(config_of(judged)))
-    assert len({tuple(row[c] for c in COLUMNS[:10]) for row in rows}) == len(conditions) == 2 * (2 + 2 + 5 + 2 + 1 - 1)
+    assert len({tuple(row[c] for c in EVALUATION_COLUMNS[:10]) for row in rows}) == len(conditions) == 2 * (2 + 2 + 5 + 2 + 1 - 1)
     methods = {row["method"] for row in rows if row["track"] == "single"}
     assert {"limit", "grid_robust", "no_map", "shuffled_map", "knn_map", "knn_survey", "locator"} <= methods
     assert {"locator_refined", "locator_ray_rescored"} <= methods
@@ -204,14 +206,14 @@ def test_less_is_worse(judged: Path) -> None:
 def test_what_is_done_is_not_done_again(judged: Path, run: Path, tile: Tile, monkeypatch: pytest.MonkeyPatch) -> None:
     before = (judged / "table.csv").read_bytes()
     gone = sorted((judged / "cells").glob("*.npz"))[0]
-    old = read(gone)
+    old = read_result(gone)
     gone.unlink()
     real, calls = judging._judged, []
     monkeypatch.setattr(judging, "_judged", lambda *args: calls.append(args) or real(*args))
     config = config_of(run)
     assert run_protocol(config, made(tile, config)) == judged
     assert len(calls) == 1
-    again = read(gone)
+    again = read_result(gone)
     for name, values in old.methods.items():
         assert (values["estimate"] == again.methods[name]["estimate"]).all()
     without_time = lambda text: [row.split(",")[:21] for row in text.decode().splitlines()]  # noqa: E731
@@ -301,7 +303,7 @@ def test_damaged_cells_are_named(judged: Path, tmp_path: Path) -> None:
     file = next((judged / "cells").glob("*.npz"))
     (tmp_path / "cut.npz").write_bytes(file.read_bytes()[:200])
     with pytest.raises(UelError, match="delete it"):
-        read(tmp_path / "cut.npz")
+        read_result(tmp_path / "cut.npz")
 
 
 @pytest.mark.parametrize(

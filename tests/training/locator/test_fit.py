@@ -15,17 +15,17 @@ from training.data.augmentation import AugmentationConfig
 from training.data.batch import BatchConfig, BatchDataset
 from training.data.deployment import Deployment
 from training.data.domain_randomization import DomainRandomizationConfig
-from training.locator.config import LocatorTrainingConfig
+from training.locator.config import LocatorTrainingConfig, OptimizationConfig
 from training.locator.fit import fit
 from training.locator.losses import CAP, link_cost, patch_of, physics_loss
-from training.locator.task import OptimizationConfig
 from uel.core.grid import Grid
 from uel.core.units import from_db
 from uel.errors import UelError
 from uel.estimation.fix import Fix
 from uel.measurement.model import ObservationModel
 from uel.measurement.reports import Reports
-from uel.models.locator import Locator, LocatorConfig
+from uel.models.config import LocatorConfig
+from uel.models.locator import Locator
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "losses.json"
 MODEL = ObservationModel()
@@ -142,7 +142,7 @@ def test_batches_depend_on_their_number_alone(world: Deployment) -> None:
 @pytest.mark.parametrize("fraction", [0.03, 0.1, 0.25, 1.0])
 def test_tracer_is_asked_often_enough(fraction: float) -> None:
     plan = OptimizationConfig(rt_fraction=fraction)
-    asked = sum(plan.asks_tracer(step) for step in range(437))
+    asked = sum(plan.queries_ray_tracer(step) for step in range(437))
     assert fraction * 437 <= asked < fraction * 437 + 1
 
 

@@ -17,8 +17,8 @@ from training.locator.losses import feature_nll, link_cost, physics_cost, physic
 from training.locator.physics_schedule import DEBT, LossKind, TimedSimulator, TracingScheduler, map_error
 from uel.core.units import from_db
 from uel.estimation.fix import Fix
-from uel.measurement.reports import LinkTruth
 from uel.models.locator import Locator
+from uel.radio.link_truth import LinkTruth
 from uel.radio.simulator import FreeSpace
 
 

@@ -11,23 +11,23 @@ from training.cache import StageCache
 from training.data.batch import Batch, BatchConfig, BatchDataset
 from training.data.deployment import Deployment
 from training.data.domain_randomization import DomainRandomizationConfig
-from training.locator.config import LocatorTrainingConfig
+from training.locator.config import LocatorTrainingConfig, OptimizationConfig
 from training.locator.datamodule import LocatorDataModule
-from training.locator.task import OptimizationConfig
 from training.pipeline.map_adaptation import MapAdaptationConfig, mended
 from uel.adaptation.map_correction import MapCorrection
 from uel.adaptation.site_adaptation import SiteAdaptation
 from uel.core.units import from_db, to_db
 from uel.errors import UelError
 from uel.estimation.baselines import LocalizationProblem
+from uel.estimation.config import RefinementConfig
 from uel.estimation.fix import Fix
 from uel.estimation.grid_posterior import grid_posterior
-from uel.estimation.refinement import RefinementConfig
 from uel.estimation.robust_bayes import RobustGridBayes
 from uel.geo.tile_maps import TileMaps
 from uel.measurement.model import ObservationModel
 from uel.measurement.reports import Reports
-from uel.models.locator import Locator, LocatorConfig
+from uel.models.config import LocatorConfig
+from uel.models.locator import Locator
 from uel.radio.simulator import FreeSpace
 from uel.radio.sites import cells_of, with_azimuth_offsets
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from sim_bridge.scene.tracing_config import TracingConfig
-from tests.scenes.variants.test_mesh_perturbation import tile  # noqa: F401  (the square of four houses, a fixture)
+from tests.helpers.four_houses import tile  # noqa: F401  (a fixture)
 from training.cache import StageCache
 from training.pipeline.map_conditions import (
     CONDITIONS,
