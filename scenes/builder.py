@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from scenes.materials.osm_materials import SurfaceMaterials, classify
-from scenes.materials.random_materials import RandomMaterials, assign_materials, draw, slug
+from scenes.materials.random_materials import RandomMaterials, draw, slug
 from scenes.mesh.extrusion import PrismMesh, extrude_all
 from scenes.mesh.gltf import glb
 from scenes.mesh.ground_mesh import ground_parts
+from scenes.mesh.material_assignment import assign_materials
 from scenes.mesh.mesh_parts import MeshPart
 from scenes.mesh.rasters import COVERS, materials_of, rasterise, rasterise_cover
 from scenes.mesh.terrain import Terrain
@@ -26,8 +27,9 @@ from scenes.tiles.report import report, report_of_meshes
 from scenes.tiles.writer import as_json, staged_folder, update_files, write_sites, write_tile
 from scenes.variants.map_perturbation import Perturbation, parse, perturb_map, perturb_sites, require_variety
 from uel.core.grid import Grid
+from uel.core.io import file_hash
 from uel.errors import UelError
-from uel.geo.tile import Tile, file_hash
+from uel.geo.tile import Tile
 
 OF_MAPS = ("dem", "draw_heights", "materials", "frequency", "ground")  # what a plan can ask of a map alone
 TileInspection = Callable[[Tile, dict[str, Any]], tuple[dict[str, Any], dict[str, bytes]]]

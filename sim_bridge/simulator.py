@@ -14,11 +14,12 @@ from torch import Tensor
 
 from sim_bridge.backend import runtime
 from sim_bridge.scene.tracing_config import TracingConfig
+from uel.core.constants import SPEED_OF_LIGHT
 from uel.core.grid import Grid
-from uel.core.units import SPEED_OF_LIGHT, math_angle, to_db
+from uel.core.units import math_angle, to_db
 from uel.errors import UelError
 from uel.geo.tile import Tile
-from uel.measurement.reports import LinkTruth
+from uel.radio.link_truth import LinkTruth
 from uel.radio.radio_map import RadioMap
 from uel.radio.simulator import require_rows
 from uel.radio.sites import Site, cell_positions, cells_of, require_sites

@@ -19,7 +19,7 @@ _HOME = {
     "RadioMap": "uel.radio.radio_map",
     "ObservationModel": "uel.measurement.model",
     "Reports": "uel.measurement.reports",
-    "LinkTruth": "uel.measurement.reports",
+    "LinkTruth": "uel.radio.link_truth",
     "Survey": "uel.survey.dataset",
     "Simulator": "uel.radio.simulator",
     "FreeSpace": "uel.radio.simulator",

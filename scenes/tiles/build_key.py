@@ -10,8 +10,9 @@ from scenes.osm import reader
 from scenes.osm.queries import parse
 from scenes.tiles import metadata, sionna_cities
 from uel import __version__
+from uel.core.io import file_hash
 from uel.errors import UelError
-from uel.geo.tile import Tile, file_hash
+from uel.geo.tile import Tile
 
 LIBRARIES = sorted({"sionna-rt", *reader.LIBRARIES, *metadata.LIBRARIES})
 SITES = "sites.json"

@@ -16,8 +16,9 @@ import numpy as np
 
 from scenes.mesh.mesh_parts import Array, MeshPart
 from scenes.tiles.mitsuba_xml import bands_of, scene_xml
+from uel.core.io import file_hash
 from uel.errors import UelError
-from uel.geo.tile import RASTER_UNITS, SCHEMA, Tile, file_hash, hashes_of
+from uel.geo.tile import RASTER_UNITS, SCHEMA, Tile, hashes_of
 from uel.radio.sites import Site, sites_to_json
 
 STAGE = ".part"  # how the hidden folder ends in which a tile grows

@@ -15,16 +15,18 @@ from sim_bridge.channel import phy_abstraction
 from sim_bridge.scene.tracing_config import TracingConfig
 from sim_bridge.simulator import Sionna
 from sim_bridge.simulator import open as open_tile
+from uel.core.constants import SPEED_OF_LIGHT
 from uel.core.io import as_json, data_folder, replace_file
-from uel.core.units import SPEED_OF_LIGHT, to_db
+from uel.core.units import to_db
 from uel.errors import UelError
 from uel.geo.tile import Tile
-from uel.measurement.reports import LinkTruth
 from uel.mobility.trajectories import draw_positions
 from uel.radio import radio_map_io
+from uel.radio.config import Carrier
+from uel.radio.link_truth import LinkTruth
 from uel.radio.radio_map import MapLookup, RadioMap
 from uel.radio.sinr import sinr, snr
-from uel.radio.sites import Carrier, Site, require_sites
+from uel.radio.sites import Site, require_sites
 
 REPORT = "map_report.json"
 log = logging.getLogger(__name__)
@@ -100,7 +102,7 @@ def _made(tile: Tile, sites: tuple[Site, ...], config: RadioMapConfig, root: Pat
     sim = open_tile(tile, sites, config.tracing)
     radio = sim.radio_map(tile.grid(config.pixel))
     seconds = round(time.perf_counter() - start, 1)
-    radio_map_io.write(radio, folder, service(radio, config), {"tile": tile.name, "fingerprint": tile.fingerprint})
+    radio_map_io.save(radio, folder, service(radio, config), {"tile": tile.name, "fingerprint": tile.fingerprint})
     told = {"made_from": made_from, "seconds": seconds, **summary(radio), "paths": compare(sim, radio, config.check)}
     replace_file(folder / REPORT, as_json(told))  # last: without it the map is not there
     return folder, told

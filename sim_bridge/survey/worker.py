@@ -19,7 +19,9 @@ from sim_bridge.survey.engines import LocalEngine, UnitDone, run
 from sim_bridge.survey.progress import watched
 from uel.errors import UelError
 from uel.geo.tile import Tile
-from uel.mobility.trajectories import TrackConfig, Tracks, draw_tracks
+from uel.mobility.config import TrackConfig
+from uel.mobility.trajectories import Tracks, draw_tracks
+from uel.radio import radio_map_io
 from uel.radio.radio_map import RadioMap
 from uel.radio.sites import Site, cells_of, require_sites
 from uel.survey.feature_schema import Feature
@@ -120,7 +122,7 @@ class SurveyJob:
         prepare(self.folder, manifest)
         for place in self.places:
             if self.plan.tracks.coverage_dbm is not None:
-                _once(self.radio_folder(place), lambda out, at=place: _radio_map(self, at).save(out))
+                _once(self.radio_folder(place), lambda out, at=place: radio_map_io.save(_radio_map(self, at), out))
             if self.plan.by_atlas and self.open is open_sionna:
                 _once(self.atlas_folder(place), lambda out, at=place: _atlas(self, at).save(out))
         return manifest
@@ -165,7 +167,7 @@ class SurveyWorker:
         start, unit = time.perf_counter(), self.manifest.units[number]
         place, plan = self._places[unit.tile], self.work.plan
         covered = plan.tracks.coverage_dbm is not None
-        radio = RadioMap.load(self.work.radio_folder(place)) if covered else None
+        radio = radio_map_io.load(self.work.radio_folder(place)) if covered else None
         tracks = draw_tracks(place.tile, place.sites, plan.tracks, plan.seed, unit.first, unit.count, radio)
         values = self._measure(place)(unit, tracks)
         seconds = time.perf_counter() - start

@@ -11,8 +11,9 @@ from scenes.tiles.writer import write_tile
 from training.data.deployment import Deployment
 from uel.geo.tile import Tile
 from uel.geo.tile_maps import TileMaps
-from uel.measurement.reports import LinkTruth
-from uel.mobility.trajectories import TrackConfig, draw_tracks
+from uel.mobility.config import TrackConfig
+from uel.mobility.trajectories import draw_tracks
+from uel.radio.link_truth import LinkTruth
 from uel.radio.simulator import FreeSpace
 from uel.radio.sites import Site
 from uel.survey.dataset import TileSurvey

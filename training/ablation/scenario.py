@@ -12,7 +12,7 @@ from torch import Tensor
 from sim_bridge.survey.worker import TileWithSites
 from training.ablation.grid import AblateConfig, Variant
 from training.cache import StageCache
-from training.data.deployment import EXACT, Deployment
+from training.data.deployment import EXACT_MAPS, Deployment
 from training.evaluation.scenarios import RayTracedBackend
 from training.locator.config import LocatorTrainingConfig
 from training.locator.few_labels import FewLabelDataModule, FewLabelPool
@@ -30,10 +30,10 @@ from uel.mobility.trajectories import draw_positions
 from uel.models.locator import Locator
 from uel.radio.link_truth import LinkTruth
 
-SPARE = 1.5  # places drawn for each phone that is needed: some hear nothing
-CHUNK = 64  # phones located at once
-WARM = 20  # batches at most that are traced before the clock runs
-STEADY = 1.5  # times the cheapest that a batch costs once kernels are compiled
+DRAWN_PER_NEEDED_PHONE = 1.5  # places drawn for each phone that is needed: some hear nothing
+PHONES_PER_CALL = 64  # phones located at once
+MAX_WARM_UP_BATCHES = 20  # batches at most that are traced before the clock runs
+STEADY_COST_RATIO = 1.5  # times the cheapest that a batch costs once kernels are compiled
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,8 +88,8 @@ class AblationDeployment:
         """Errors in metres of the grid posterior on the true map: the limit of map truth, a reference of path truth."""
         reports, truth = self.judged
         errors, traced = [], self.config.truth == "paths"
-        for start in range(0, len(reports), CHUNK):
-            part = slice(start, start + CHUNK)
+        for start in range(0, len(reports), PHONES_PER_CALL):
+            part = slice(start, start + PHONES_PER_CALL)
             posterior = grid_posterior(
                 reports[part], self.true.radio, self.true.prior, self.config.measurement, self.true.power_dbm, traced
             )
@@ -102,13 +102,13 @@ class AblationDeployment:
         if condition in self.warmed or world.simulator is None:
             return
         locator, costs = Locator(recipe.locator, recipe.measurement), list[float]()
-        for batch in pool.batches(range(WARM)):
+        for batch in pool.batches(range(MAX_WARM_UP_BATCHES)):
             start = time.process_time()
             fix = locator(batch.reports, batch.maps)
             told = (world.maps.radio.grid, world.maps.power_dbm, recipe.measurement, plan.candidates, plan.features)
             physics_loss(fix, batch.reports, world.simulator, *told, True)[0].backward()
             costs.append(time.process_time() - start)
-            if len(costs) > 3 and max(costs[-3:]) <= STEADY * min(costs):
+            if len(costs) > 3 and max(costs[-3:]) <= STEADY_COST_RATIO * min(costs):
                 break
         self.warmed.add(condition)
 
@@ -118,7 +118,7 @@ def ablation_deployment(config: AblateConfig, stages: StageCache) -> AblationDep
     tile = open_tile(config.tile, config.size, config.margin, stages)
     sites = place_sites(tile, config.sites, config.seed)
     under = lambda condition: maps_for_condition(condition, tile, sites, config.maps, stages, config.seed)  # noqa: E731
-    true, count = under(EXACT), round(SPARE * (config.phones + config.pool))
+    true, count = under(EXACT_MAPS), round(DRAWN_PER_NEEDED_PHONE * (config.phones + config.pool))
     position = draw_positions(tile, sites, count, torch.Generator().manual_seed(config.seed))
     paths = config.truth == "paths"
     truth = RayTracedBackend(tile, sites, config.maps, stages).trace(position) if paths else true.radio.truth(position)

@@ -18,10 +18,10 @@ from sim_bridge.simulator import Sionna
 from sim_bridge.simulator import open as open_simulator
 from training.cache import StageCache, digest
 from training.calibration import synthetic_truth
-from training.calibration.drive_localization import judge_phones
+from training.calibration.drive_localization import score_phones
 from training.calibration.objective import CalibrationObjective
 from training.calibration.optimizers import FitResult, fit, posterior
-from training.calibration.result import CalibrationResult, as_csv, beside, held_out_errors
+from training.calibration.result import CalibrationResult, as_csv, held_out_links, held_out_errors
 from training.calibration.setup import CalibrateConfig, CalibrationSetup, calibration_setup
 from uel.config import save
 from uel.core.io import as_json, data_folder, replace_file
@@ -31,8 +31,8 @@ from uel.radio import radio_map_io
 from uel.radio.sites import Site
 
 log = logging.getLogger(__name__)
-REACH = 2.5  # deviations of the belief in heights: how far masts may move in a fit
-RUNG = 0.5  # m between the heights at which chains are asked whether they are paths
+MAX_HEIGHT_DEVIATIONS = 2.5  # deviations of the belief in heights: how far masts may move in a fit
+HEIGHT_STEP = 0.5  # m between the heights at which chains are asked whether they are paths
 
 
 def run(config: CalibrateConfig) -> Path:
@@ -45,7 +45,7 @@ def run(config: CalibrateConfig) -> Path:
     folder = Path("runs") / config.run
     stages = StageCache(data_folder())
     task = calibration_setup(config, stages)
-    problem, held = _problems(config, task, stages)
+    problem, held = _objectives(config, task, stages)
     fits = list(_fits(config, problem, folder))
     best = min(fits, key=lambda done: done.cost)
     covariance, information = posterior(problem, best.theta)
@@ -69,29 +69,29 @@ def run(config: CalibrateConfig) -> Path:
         "stages": stages.seconds,
     }
     if config.maps:
-        told["maps"] = _maps(config, task, made, stages)
+        told["maps"] = _radio_maps(config, task, made, stages)
         if task.heard is not None:
             radio = {name: radio_map_io.load(at) for name, at in told["maps"].items()}
-            told["phones"] = judge_phones(*task.heard, task.tile, radio, config.block)
-    _write(folder, config, task, found, fits, told, beside(held, found))
+            told["phones"] = score_phones(*task.heard, task.tile, radio, config.block)
+    _write(folder, config, task, found, fits, told, held_out_links(held, found))
     return folder
 
 
 # ---- paths ---------------------------------------------------------------------------------------------------
 
 
-def _problems(
+def _objectives(
     config: CalibrateConfig, task: CalibrationSetup, stages: StageCache
 ) -> tuple[CalibrationObjective, CalibrationObjective]:
     """What is learned from and what judges, on one pool of chains."""
     position = torch.cat([task.learn.position, task.judge.position])
-    reach = REACH * config.beliefs.height
+    reach = MAX_HEIGHT_DEVIATIONS * config.beliefs.height
     key = {"tile": task.tile.fingerprint, "sites": [asdict(s) for s in task.sim.sites], "position": position.tolist()}
     key |= {"chains": asdict(config.chains), "reach": reach, "depth": config.tracing.max_depth}
 
     def make(out: Path) -> None:
         pool = gather(task.sim, position, reach, replace(config.chains, depth=config.tracing.max_depth))
-        pool.pruned(_rungs(task.sim, reach)).save(out)
+        pool.pruned(_candidate_heights(task.sim, reach)).save(out)
 
     pool = ChainPool.load(stages.make(f"chains-{task.tile.name}", key, make), task.sim, position)
     first = torch.arange(len(task.learn))
@@ -103,10 +103,10 @@ def _problems(
     )  # type: ignore[return-value]
 
 
-def _rungs(sim: Sionna, reach: float) -> list[Tensor]:
+def _candidate_heights(sim: Sionna, reach: float) -> list[Tensor]:
     """Heights of all cells at which chains are asked."""
     height = torch.tensor([site.position[2] for site in sim.sites for _ in site.cells])
-    count = 2 * math.ceil(reach / RUNG) + 1
+    count = 2 * math.ceil(reach / HEIGHT_STEP) + 1
     return [height + rise for rise in torch.linspace(-reach, reach, count)]
 
 
@@ -121,7 +121,7 @@ def _fits(config: CalibrateConfig, problem: CalibrationObjective, folder: Path) 
     for number in track(range(config.starts), "starts", transient=True):
         start = torch.randn(len(problem.unknowns), generator=random, dtype=torch.float64) * (number > 0)
         file = folder / "starts" / f"{number:02}.json"
-        if (told := _stored(file)) and told["key"] == key:
+        if (told := _read_start(file)) and told["key"] == key:
             yield FitResult.read(told["fit"])
             continue
         try:
@@ -136,14 +136,14 @@ def _fits(config: CalibrateConfig, problem: CalibrationObjective, folder: Path) 
         yield done
 
 
-def _stored(file: Path) -> dict[str, Any] | None:
+def _read_start(file: Path) -> dict[str, Any] | None:
     try:
         return json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
 
 
-def _maps(config: CalibrateConfig, task: CalibrationSetup, made: Tile, stages: StageCache) -> dict[str, str]:
+def _radio_maps(config: CalibrateConfig, task: CalibrationSetup, made: Tile, stages: StageCache) -> dict[str, str]:
     """Folders of radio maps: of what was believed, of what was found, and of the truth where that is known."""
     worlds = {"before": (task.tile, task.sim.sites), "after": (made, made.sites)}
     worlds |= {"true": (task.true_tile, task.true_tile.sites)} if task.true_tile else {}

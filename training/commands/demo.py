@@ -19,7 +19,7 @@ from sim_bridge.simulator import open as open_simulator
 from sim_bridge.survey.worker import TileWithSites
 from training.cache import StageCache, digest
 from training.data.deployment import Deployment
-from training.evaluation.demo_metrics import DemoEvaluationConfig, evaluate, example, tables
+from training.evaluation.demo_metrics import DemoEvaluationConfig, method_errors, example_fix, metric_tables
 from training.locator.config import LocatorTrainingConfig, OptimizationConfig
 from training.locator.fit import fit
 from training.pipeline.scene_pipeline import (
@@ -28,8 +28,8 @@ from training.pipeline.scene_pipeline import (
     open_tile,
     place_sites,
     require_raster,
-    require_unseen,
-    traced_tracks,
+    require_unseen_city,
+    track_survey,
 )
 from uel.core.grid import Grid
 from uel.core.io import data_folder
@@ -81,7 +81,7 @@ class DemoConfig:
         # Whatever can be wrong is said now, not after the stages before it.
         if not self.train:
             raise UelError("nothing to train on", got="train=()", do="name at least one tile, munich@0,0 say")
-        require_unseen((self.test,), (*self.train, self.validate), "test", "train and validate")
+        require_unseen_city((self.test,), (*self.train, self.validate), "test", "train and validate")
         require_raster(self.pixel, self.size)
         require_nesting(Grid(size=self.size, pixel=self.pixel), self.locator.patches)
 
@@ -93,9 +93,9 @@ def run(config: DemoConfig) -> Path:
     stages = StageCache(data_folder())
     folder = Path("runs") / config.run
     folder.mkdir(parents=True, exist_ok=True)
-    train = [build_world(config, stages, name, config.survey, live=True) for name in config.train]
-    validate = build_world(config, stages, config.validate, config.survey)
-    test = build_world(config, stages, config.test, config.test_survey)
+    train = [build_deployment(config, stages, name, config.survey, live=True) for name in config.train]
+    validate = build_deployment(config, stages, config.validate, config.survey)
+    test = build_deployment(config, stages, config.test, config.test_survey)
     key = {
         "config": _without(config, "run", "test", "test_survey", "evaluation"),
         "data": _provenance([*train, validate]),
@@ -129,14 +129,14 @@ def evaluate_demo(
     mark.unlink(missing_ok=True)
     log.info("evaluation: on %s", config.test)
     start = time.perf_counter()
-    errors = evaluate(locator, test, config.measurement, config.evaluation, config.seed)
-    np.savez(folder / "example.npz", **example(locator, test, config.measurement, config.seed))
+    errors = method_errors(locator, test, config.measurement, config.evaluation, config.seed)
+    np.savez(folder / "example.npz", **example_fix(locator, test, config.measurement, config.seed))
     seconds = seconds | {"training": facts["wall_s"], "evaluation": round(time.perf_counter() - start, 1)}
     _write(folder, config, test, errors, facts, seconds)
     mark.write_text(key)
 
 
-def build_world(config: DemoConfig, stages: StageCache, name: str, plan: TrackConfig, live: bool = False) -> Deployment:
+def build_deployment(config: DemoConfig, stages: StageCache, name: str, plan: TrackConfig, live: bool = False) -> Deployment:
     """Tile, sites, radio map and survey of one place, made or reused; `live` keeps a simulator for training."""
     tile = open_tile(name, config.size, config.margin, stages)
     geometry = {"place": name, "size": config.size, "margin": config.margin}
@@ -150,7 +150,7 @@ def build_world(config: DemoConfig, stages: StageCache, name: str, plan: TrackCo
             open_simulator(tile, place.sites, config.tracing).radio_map(tile.grid(config.pixel)), out
         ),
     )
-    survey = traced_tracks(
+    survey = track_survey(
         f"survey-{name}", {**traced, "plan": asdict(plan)}, place, plan, config.tracing, config.seed, stages
     )
     maps = TileMaps.of(tile, radio_map_io.load(radio_at))
@@ -184,7 +184,7 @@ def _write(
     (folder / "artefacts.json").write_text(json.dumps({"test": {"tile": tile, "radio": "test"}}))
     versions = {name: version(name) for name in ("torch", "drjit", "mitsuba", "sionna-rt", "lightning", "zarr")}
     metrics = {
-        **tables(errors, config.test),
+        **metric_tables(errors, config.test),
         "training": facts,
         "seed": config.seed,
         "versions": versions | {"python": platform.python_version()},

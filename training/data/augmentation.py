@@ -15,7 +15,7 @@ from uel.radio.radio_map import PropagationChannels, RadioMap
 from uel.radio.simulator import Paths
 from uel.radio.sites import Site
 
-EDGE = 1e-3  # m inside the tile's edge: where a position that a turn has thrown off it is looked up
+EDGE_MARGIN = 1e-3  # m inside the tile's edge: where a position that a turn has thrown off it is looked up
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +34,7 @@ class SimilarityTransform:
 
     @property
     def identity(self) -> bool:
-        return self == IDENTITY
+        return self == IDENTITY_TRANSFORM
 
     @property
     def matrix(self) -> Float[Tensor, "2 2"]:
@@ -118,7 +118,7 @@ class SimilarityTransform:
         return torch.cat([plane, vector[:, 2:]], 1)
 
 
-IDENTITY = SimilarityTransform()
+IDENTITY_TRANSFORM = SimilarityTransform()
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ class TransformedSimulator:
         return self.similarity.truth(self.source.paths(self._back(position)))
 
     def _back(self, position: Float[Tensor, "*n dim"]) -> Float[Tensor, "*n dim"]:
-        edge = self.size / 2 - EDGE
+        edge = self.size / 2 - EDGE_MARGIN
         back = self.similarity.back(position)
         return torch.cat([back[..., :2].clamp(-edge, edge), back[..., 2:]], -1)
 

@@ -9,8 +9,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from training.data.augmentation import IDENTITY, AugmentationConfig, SimilarityTransform
-from training.data.deployment import EXACT, Deployment
+from training.data.augmentation import IDENTITY_TRANSFORM, AugmentationConfig, SimilarityTransform
+from training.data.deployment import EXACT_MAPS, Deployment
 from training.data.domain_randomization import DomainRandomizationConfig
 from uel.geo.tile_maps import TileMaps
 from uel.measurement.model import ObservationModel
@@ -18,7 +18,7 @@ from uel.measurement.reports import Reports
 from uel.measurement.tiers import TIERS
 from uel.radio.link_truth import LinkTruth
 
-FORK = 0x5EED  # what tells the generator of conditions, phones and turns from that of reports
+VARIATION_SEED = 0x5EED  # what tells the generator of conditions, phones and turns from that of reports
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,8 +30,8 @@ class Batch:
     maps: TileMaps
     reports: Reports
     position: Float[Tensor, "batch 2"]
-    condition: str = EXACT
-    similarity: SimilarityTransform = IDENTITY
+    condition: str = EXACT_MAPS
+    similarity: SimilarityTransform = IDENTITY_TRANSFORM
     believed: ObservationModel | None = None
     """what the locator is told of the phones' realism; its own model unless given"""
     labelled: int | None = None
@@ -39,16 +39,16 @@ class Batch:
 
     def to(self, device: torch.device | str, **how: Any) -> "Batch":
         """The same batch on another device; Lightning calls it."""
-        return self if torch.device(device) == self.position.device else moved(self, device, **how)
+        return self if torch.device(device) == self.position.device else to_device(self, device, **how)
 
 
-def moved(value: Any, device: torch.device | str, **how: Any) -> Any:
+def to_device(value: Any, device: torch.device | str, **how: Any) -> Any:
     """A copy with all tensors on a device: of a tensor, or of dataclasses within one another."""
     if isinstance(value, Tensor):
         return value.to(device, **how)
     if is_dataclass(value) and not isinstance(value, type):
         parts = {f.name: getattr(value, f.name) for f in fields(value)}
-        return replace(value, **{name: moved(part, device, **how) for name, part in parts.items()})
+        return replace(value, **{name: to_device(part, device, **how) for name, part in parts.items()})
     return value
 
 
@@ -66,7 +66,7 @@ class BatchConfig:
     realism: DomainRandomizationConfig | None = None
     """phones are as `model` says unless given"""
     augment: AugmentationConfig = field(default_factory=AugmentationConfig)
-    conditions: Mapping[str, float] = field(default_factory=lambda: {EXACT: 1.0})
+    conditions: Mapping[str, float] = field(default_factory=lambda: {EXACT_MAPS: 1.0})
     """weights of the map conditions"""
 
     @property
@@ -104,7 +104,7 @@ def draw_batch(
     world = worlds[which]
     generator = torch.Generator().manual_seed(drawing.seed * 1_000_003 + number)
     # Draws of their own, so that a plain plan's reports do not depend on what else a plan may draw.
-    fork = torch.Generator().manual_seed((drawing.seed * 1_000_003 + number) ^ (FORK << 40))
+    fork = torch.Generator().manual_seed((drawing.seed * 1_000_003 + number) ^ (VARIATION_SEED << 40))
     condition = _condition(drawing.conditions, fork)
     model, similarity = drawing.model, drawing.augment.draw(fork)
     if drawing.realism:

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from training.data.augmentation import IDENTITY, SimilarityTransform
+from training.data.augmentation import IDENTITY_TRANSFORM, SimilarityTransform
 from uel.geo.tile import Tile
 from uel.geo.tile_maps import TileMaps
 from uel.measurement.model import ObservationModel
@@ -17,7 +17,7 @@ from uel.radio.link_truth import LinkTruth
 from uel.radio.simulator import Simulator
 from uel.survey.dataset import TileSurvey
 
-EXACT = "exact"  # the map condition under which a locator is given the world's own maps
+EXACT_MAPS = "exact"  # the map condition under which a locator is given the world's own maps
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,9 +37,9 @@ class Deployment:
 
     def given(self, condition: str) -> TileMaps:
         """The maps that a locator is given under a condition."""
-        return {EXACT: self.maps, **self.variants}[condition]
+        return {EXACT_MAPS: self.maps, **self.variants}[condition]
 
-    def said(self, reports: Reports, condition: str, similarity: SimilarityTransform = IDENTITY) -> Reports:
+    def said(self, reports: Reports, condition: str, similarity: SimilarityTransform = IDENTITY_TRANSFORM) -> Reports:
         """Reports as they read to a locator that believes the masts to be as they are on the maps it is given."""
         true, believed = self.maps.radio.sites, self.given(condition).radio.sites
         if believed == true:
@@ -51,7 +51,7 @@ class Deployment:
         count: int,
         model: ObservationModel,
         generator: torch.Generator,
-        similarity: SimilarityTransform = IDENTITY,
+        similarity: SimilarityTransform = IDENTITY_TRANSFORM,
     ) -> tuple[Reports, Float[Tensor, "count 2"]]:
         """Reports drawn by lookup in the radio map, at uniform outdoor places where a cell is heard.
 
@@ -76,7 +76,7 @@ class Deployment:
         model: ObservationModel,
         generator: torch.Generator,
         count: int | None = None,
-        similarity: SimilarityTransform = IDENTITY,
+        similarity: SimilarityTransform = IDENTITY_TRANSFORM,
     ) -> tuple[Reports, Float[Tensor, "n 2"]]:
         """Reports on ray-traced truth: `count` at random (with repetition), or each of the survey once.
 
@@ -93,7 +93,7 @@ class Deployment:
         truth: LinkTruth,
         model: ObservationModel,
         generator: torch.Generator,
-        similarity: SimilarityTransform = IDENTITY,
+        similarity: SimilarityTransform = IDENTITY_TRANSFORM,
     ) -> tuple[Reports, Float[Tensor, "n 2"]]:
         """Reports on given ray-traced truth, of the phones that hear a cell and are on the (turned) tile."""
         truth = truth if similarity.identity else similarity.truth(truth)

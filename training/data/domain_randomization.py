@@ -44,19 +44,19 @@ class DomainRandomizationConfig:
             )
         for tier in self.tiers:
             features_of(tier)
-        if unknown := [name for name in self.told if name not in DRAWN]:
-            raise UelError("the locator cannot be told this", got=unknown[0], do=f"choose from {', '.join(DRAWN)}")
-        if falling := [name for name in RANGES if getattr(self, name)[0] > getattr(self, name)[1]]:
+        if unknown := [name for name in self.told if name not in DRAWN_FIELDS]:
+            raise UelError("the locator cannot be told this", got=unknown[0], do=f"choose from {', '.join(DRAWN_FIELDS)}")
+        if falling := [name for name in RANGE_FIELDS if getattr(self, name)[0] > getattr(self, name)[1]]:
             raise UelError("a range runs from the least up", got=f"{falling[0]} {getattr(self, falling[0])}")
         for end in (0, 1):  # the model has the last word on what can be
             for count in self.cells_max:
-                ObservationModel(cells_max=count, **{name: getattr(self, name)[end] for name in RANGES})
+                ObservationModel(cells_max=count, **{name: getattr(self, name)[end] for name in RANGE_FIELDS})
 
     def draw(self, model: ObservationModel, generator: torch.Generator) -> ObservationModel:
         """`model` with everything that is drawn."""
-        shares = torch.rand(len(RANGES), generator=generator).tolist()
-        pairs = (getattr(self, name) for name in RANGES)
-        drawn = {n: low + s * (high - low) for n, s, (low, high) in zip(RANGES, shares, pairs, strict=True)}
+        shares = torch.rand(len(RANGE_FIELDS), generator=generator).tolist()
+        pairs = (getattr(self, name) for name in RANGE_FIELDS)
+        drawn = {n: low + s * (high - low) for n, s, (low, high) in zip(RANGE_FIELDS, shares, pairs, strict=True)}
         which = int(torch.randint(len(self.cells_max), (), generator=generator))
         return replace(model, cells_max=self.cells_max[which], **drawn)
 
@@ -65,5 +65,5 @@ class DomainRandomizationConfig:
         return replace(model, **{name: getattr(drawn, name) for name in self.told})
 
 
-RANGES = tuple(f.name for f in fields(DomainRandomizationConfig) if f.type == ValueRange)
-DRAWN = (*RANGES, "cells_max")
+RANGE_FIELDS = tuple(f.name for f in fields(DomainRandomizationConfig) if f.type == ValueRange)
+DRAWN_FIELDS = (*RANGE_FIELDS, "cells_max")

@@ -35,11 +35,11 @@ from uel.radio.simulator import Simulator
 from uel.radio.sites import Cell, Site, sites_to_json
 from uel.results.evaluation import Condition
 
-TUNING = 48  # labelled tracks, on which filters are tuned
-SPARE = 1.5  # tracks drawn for each that is needed: some hear nothing on the way
-DRIVES = 3.0  # m/s from which on a phone is in a car
-RESEED = 7919  # rays that re-score are not those that the truth was traced with
-CHUNK = 512  # positions of one stage of tracing, so that a killed one loses little
+TUNING_TRACKS = 48  # labelled tracks, on which filters are tuned
+DRAWN_PER_NEEDED_TRACK = 1.5  # tracks drawn for each that is needed: some hear nothing on the way
+MIN_CAR_SPEED = 3.0  # m/s from which on a phone is in a car
+RESCORING_SEED_OFFSET = 7919  # rays that re-score are not those that the truth was traced with
+POSITIONS_PER_STAGE = 512  # positions of one stage of tracing, so that a killed one loses little
 
 
 @runtime_checkable
@@ -83,7 +83,7 @@ class RayTracedBackend:
         return maps_for_condition(condition, self.tile, self.sites, self.plan, self.stages, seed)
 
     def trace(self, position: Float[Tensor, "n 2"]) -> LinkTruth:
-        return LinkTruth.cat([self._part(part) for part in position.split(CHUNK)])
+        return LinkTruth.cat([self._part(part) for part in position.split(POSITIONS_PER_STAGE)])
 
     def tracer(self, condition: str, seed: int) -> MapFactory:
         return map_factory(condition, self.tile, self.sites, self.plan, self.stages, seed)
@@ -111,7 +111,7 @@ class RayTracedBackend:
 
     @cached_property
     def _other(self):
-        other = replace(self.plan.tracing, seed=self.plan.tracing.seed + RESEED)
+        other = replace(self.plan.tracing, seed=self.plan.tracing.seed + RESCORING_SEED_OFFSET)
         return open_simulator(self.tile, self.sites, other)
 
 
@@ -136,11 +136,11 @@ class EvaluationDeployment:
     def tracks(self, condition: Condition) -> TrackEvaluationCase:
         """Tracks under a condition, and the case of their last reports."""
         walks, speed = self._walks(condition), condition.track
-        if len(walks.time) <= TUNING:
+        if len(walks.time) <= TUNING_TRACKS:
             got = f"{len(walks.time)} tracks on {self.name} hear a cell all the way"
             raise UelError("too few tracks hear a cell", got=got, do="ask for more tracks, or more sites")
         known, known_at = self._single(replace(condition, track=-1.0), self.config.fingerprints)
-        tuning, asked = walks[:TUNING], walks[TUNING : TUNING + self.config.tracks]
+        tuning, asked = walks[:TUNING_TRACKS], walks[TUNING_TRACKS : TUNING_TRACKS + self.config.tracks]
         case = self._case(condition, asked.reports[:, -1], asked.position, known, known_at)
         believed = lambda w: replace(w, reports=self._believed(condition, w.reports))  # noqa: E731
         return TrackEvaluationCase(
@@ -150,7 +150,7 @@ class EvaluationDeployment:
 
     def maps(self, condition: Condition) -> TileMaps:
         """What methods are given."""
-        return _first(self._source(condition).maps(condition.map, self.seed), condition.sites)
+        return maps_of_first_sites(self._source(condition).maps(condition.map, self.seed), condition.sites)
 
     def tracer(self, condition: Condition) -> MapFactory:
         """How methods make more maps of all sites."""
@@ -223,22 +223,22 @@ class EvaluationDeployment:
 
     def _drawn(self, condition: Condition) -> Tracks:
         source, speed = self._source(condition), condition.track
-        shares = (1.0, 0.0, 0.0) if speed == 0 else (0.0, 1.0, 0.0) if speed < DRIVES else (0.0, 0.0, 1.0)
-        count = round(SPARE * (self.config.tracks + TUNING))
+        shares = (1.0, 0.0, 0.0) if speed == 0 else (0.0, 1.0, 0.0) if speed < MIN_CAR_SPEED else (0.0, 0.0, 1.0)
+        count = round(DRAWN_PER_NEEDED_TRACK * (self.config.tracks + TUNING_TRACKS))
         plan = TrackConfig(tracks=count, reports=self.config.reports, speeds=(0.0, speed, speed), shares=shares)
         return draw_tracks(source.tile, source.sites, plan, self.seed)
 
     def _motion(self, speed: float) -> MotionModel:
         source = next(iter(self.sources.values()))
         places = places_of(source.tile, source.sites, (10.0, 1000.0), None, False, None)
-        roads = places.road is not None and speed >= DRIVES
+        roads = places.road is not None and speed >= MIN_CAR_SPEED
         free = places.road if roads and places.road is not None else places.free
-        return MotionModel(places.grid, free, speed, wander=0 < speed < DRIVES, roads=roads)
+        return MotionModel(places.grid, free, speed, wander=0 < speed < MIN_CAR_SPEED, roads=roads)
 
     def _truth(self, condition: Condition, position: Float[Tensor, "n 2"]) -> LinkTruth:
         source = self._source(condition)
         if condition.truth == "paths":
-            return _first_cells(source.trace(position), condition.sites, source.sites)
+            return truth_of_first_sites(source.trace(position), condition.sites, source.sites)
         return self.maps(replace(condition, map="exact")).radio.truth(position)
 
     def _model(self, condition: Condition) -> ObservationModel:
@@ -249,7 +249,7 @@ class EvaluationDeployment:
         return self.maps(replace(condition, map="exact")).power_dbm
 
 
-def _first(maps: TileMaps, sites: int) -> TileMaps:
+def maps_of_first_sites(maps: TileMaps, sites: int) -> TileMaps:
     """Maps of the first sites alone."""
     radio = maps.radio
     if sites == len(radio.sites):
@@ -259,13 +259,13 @@ def _first(maps: TileMaps, sites: int) -> TileMaps:
     return replace(maps, radio=replace(radio, sites=radio.sites[:sites], channels=None, **parts))
 
 
-def _first_cells(truth: LinkTruth, count: int, sites: tuple[Site, ...]) -> LinkTruth:
+def truth_of_first_sites(truth: LinkTruth, count: int, sites: tuple[Site, ...]) -> LinkTruth:
     cells = sum(len(site.cells) for site in sites[:count])
     parts = ("gain_db", "known", "delay", "azimuth_deg", "los")
     return replace(truth, **{name: getattr(truth, name)[..., :cells] for name in parts})
 
 
-def deployments(config: EvalConfig, stages: StageCache) -> list[Callable[[], EvaluationDeployment]]:
+def evaluation_deployments(config: EvalConfig, stages: StageCache) -> list[Callable[[], EvaluationDeployment]]:
     """All deployments, each made when it is called."""
     return [
         lambda tile=tile, seed=seed: _deployment(config, stages, tile, seed)

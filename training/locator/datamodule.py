@@ -16,8 +16,8 @@ from uel.radio.link_truth import LinkTruth
 from uel.survey.dataset import TRUTH, Survey
 from uel.survey.stream import TrackBatch, TrackStream
 
-CHUNK = 64  # phones of a validation batch: bounds memory
-LAP = 1_000_003  # epochs of a survey between those that begin two training epochs
+PHONES_PER_VALIDATION_BATCH = 64  # phones of a validation batch: bounds memory
+EPOCH_STRIDE = 1_000_003  # epochs of a survey between those that begin two training epochs
 
 
 class LocatorDataModule(lightning.LightningDataModule):
@@ -72,7 +72,7 @@ class SurveyBatchDataset(IterableDataset[Batch]):
         rank: tuple[int, int] = (0, 1),
     ) -> None:
         self.worlds, self.drawing, self.epoch, self.numbers = worlds, recipe.drawing, epoch, numbers
-        self.which = world_of_tile(worlds, survey)
+        self.which = deployment_of_tile(worlds, survey)
         self.stream = TrackStream(
             survey, list(self.which), (*TRUTH, "valid"), batch=self.drawing.traced, seed=recipe.seed, rank=rank
         )
@@ -82,21 +82,21 @@ class SurveyBatchDataset(IterableDataset[Batch]):
 
     def __iter__(self) -> Iterator[Batch]:
         for number, tracks in zip(self.numbers, self._tracks(), strict=False):
-            generator = torch.Generator().manual_seed(self.drawing.seed * LAP + number)
-            truth = one_report(tracks, generator)
+            generator = torch.Generator().manual_seed(self.drawing.seed * EPOCH_STRIDE + number)
+            truth = draw_one_report(tracks, generator)
             yield draw_batch(self.worlds, self.drawing, number, self.which[tracks.tile], truth)
 
     def _tracks(self) -> Iterator[TrackBatch]:
         """The survey's epochs, one after the other: a short survey comes more than once in an epoch of training."""
         for lap in itertools.count():
-            self.stream.seek(self.epoch + lap * LAP)
+            self.stream.seek(self.epoch + lap * EPOCH_STRIDE)
             if not len(self.stream):
                 got = f"{self.stream.ranks} processes, batches of {self.stream.batch} traced phones"
                 raise UelError("this survey is too short for these processes", got=got, do="give a smaller batch")
             yield from self.stream
 
 
-def world_of_tile(worlds: Sequence[Deployment], survey: Survey) -> Mapping[str, int]:
+def deployment_of_tile(worlds: Sequence[Deployment], survey: Survey) -> Mapping[str, int]:
     """Which world belongs to each tile of a survey that has one.
 
     Raises `UelError` for a world that was not surveyed, or whose masts or meshes are not those that were, and for two
@@ -115,7 +115,7 @@ def world_of_tile(worlds: Sequence[Deployment], survey: Survey) -> Mapping[str, 
     return which
 
 
-def one_report(tracks: TrackBatch, generator: torch.Generator) -> LinkTruth:
+def draw_one_report(tracks: TrackBatch, generator: torch.Generator) -> LinkTruth:
     """Of each track one report at random."""
     valid = tracks.values["valid"]
     chosen = (torch.rand(len(valid), generator=generator) * valid.sum(1)).long()
@@ -135,11 +135,11 @@ def _phones(recipe: LocatorTrainingConfig, world: Deployment, number: int) -> li
             world=number,
             index=0,
             maps=world.given(name),
-            reports=world.said(reports, name)[i : i + CHUNK],
-            position=position[i : i + CHUNK],
+            reports=world.said(reports, name)[i : i + PHONES_PER_VALIDATION_BATCH],
+            position=position[i : i + PHONES_PER_VALIDATION_BATCH],
             condition=name,
             believed=world.models.get(name),
         )
         for name in recipe.conditions
-        for i in range(0, len(position), CHUNK)
+        for i in range(0, len(position), PHONES_PER_VALIDATION_BATCH)
     ]

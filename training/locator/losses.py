@@ -21,7 +21,7 @@ from uel.radio.simulator import Paths
 
 LossFeature = Literal["rsrp", "ta", "aoa"]
 """What a physics loss compares: levels; timing advances and times of arrival; azimuths."""
-CAP = 8.0  # nats: what one impossible link costs, so that one missing path does not drown the others
+MAX_LINK_COST = 8.0  # nats: what one impossible link costs, so that one missing path does not drown the others
 
 
 def patch_of(position: Float[Tensor, "batch 2"], grid: Grid, patches: int) -> Tensor:
@@ -60,9 +60,9 @@ def link_cost(
     residual = (level - reports.rsrp_dbm.unsqueeze(1)) / model.shadowing_db
     limit = (model.sensitivity_dbm - model.rsrp_step_db / 2 - level) / model.shadowing_db
     cost = torch.where(heard, residual.square() / 2, -log_silence(limit, model.cell_dropout))
-    cost = torch.where(has_path, cost, torch.where(heard, CAP, 0.0))
+    cost = torch.where(has_path, cost, torch.where(heard, MAX_LINK_COST, 0.0))
     # A smooth cap: slope 1 for small costs, none for hopeless ones.
-    return (CAP * torch.tanh(cost / CAP)).mean(-1)
+    return (MAX_LINK_COST * torch.tanh(cost / MAX_LINK_COST)).mean(-1)
 
 
 def samples_of(truth: LinkTruth) -> MapSamples:
@@ -107,8 +107,8 @@ def physics_cost(
     for feature in features:
         if feature != "rsrp":
             has = has_said[feature]
-            cost = CAP * torch.tanh(feature_nll(feature, said, reports, model) / CAP)
-            total = total + torch.where(_lost(truth, reports) & has.unsqueeze(1) & traced, CAP, cost)
+            cost = MAX_LINK_COST * torch.tanh(feature_nll(feature, said, reports, model) / MAX_LINK_COST)
+            total = total + torch.where(_lost(truth, reports) & has.unsqueeze(1) & traced, MAX_LINK_COST, cost)
     return total
 
 

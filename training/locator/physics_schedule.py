@@ -17,16 +17,16 @@ from uel.radio.simulator import Paths
 LossKind = Literal["none", "map", "rt", "map+rt", "hybrid"]
 """Physics by nothing, by lookup, by ray tracing on a share of batches and by nothing on others, by ray tracing on that
 share and by lookup on the others, and the same with that share where doubt is greatest."""
-MEMORY = 50  # batches whose doubts are remembered
-DEBT = 4.0  # batches that are owed to the ray tracer before one is traced whatever its doubt
+REMEMBERED_BATCHES = 50  # batches whose doubts are remembered
+MAX_OVERDUE_BATCHES = 4.0  # batches that are owed to the ray tracer before one is traced whatever its doubt
 
 
 @dataclass
 class TracingScheduler:
-    """Which batches to trace: those of the greatest doubt among the last ones, `fraction` of all within `DEBT`.
+    """Which batches to trace: those of the greatest doubt among the last ones, `fraction` of all within `MAX_OVERDUE_BATCHES`.
 
     A batch is traced when a measure of its doubt is higher than all but `fraction` of those remembered and the fraction
-    allows for one, or when the fraction is `DEBT` batches behind (doubts fall as training goes on).
+    allows for one, or when the fraction is `MAX_OVERDUE_BATCHES` batches behind (doubts fall as training goes on).
     """
 
     fraction: float
@@ -37,13 +37,13 @@ class TracingScheduler:
         """Whether to trace a batch of these doubts, each of which has its own scale."""
         ranks = [self._rank(name, value) for name, value in doubts.items()]
         self.owed += self.fraction
-        traced = self.owed >= DEBT or (self.owed >= 1 and max(ranks) >= 1 - self.fraction)
+        traced = self.owed >= MAX_OVERDUE_BATCHES or (self.owed >= 1 and max(ranks) >= 1 - self.fraction)
         self.owed -= traced
         return traced
 
     def _rank(self, name: str, value: float) -> float:
         """Share of the remembered doubts of this name that are less."""
-        seen = self.seen.setdefault(name, deque(maxlen=MEMORY))
+        seen = self.seen.setdefault(name, deque(maxlen=REMEMBERED_BATCHES))
         rank = sum(other < value for other in seen) / max(len(seen), 1)
         seen.append(value)
         return rank
@@ -54,10 +54,10 @@ class TracingScheduler:
 
     def load(self, state: dict[str, Any]) -> None:
         self.owed = state["owed"]
-        self.seen = {name: deque(values, maxlen=MEMORY) for name, values in state["seen"].items()}
+        self.seen = {name: deque(values, maxlen=REMEMBERED_BATCHES) for name, values in state["seen"].items()}
 
 
-def map_error(fix: Fix, reports: Reports, maps: TileMaps, candidates: int) -> float:
+def mean_map_error(fix: Fix, reports: Reports, maps: TileMaps, candidates: int) -> float:
     """Mean relative error of the map at a batch's candidates, of the cells that are heard; 1 where it knows no path."""
     position, _, _ = fix.candidates(candidates)
     edge = maps.radio.grid.size / 2 - 1e-3

@@ -32,7 +32,7 @@ class MapAdaptationConfig:
             raise UelError("labelled reports put maps right", got=f"labelled {self.labelled}", do="give 500, say")
 
 
-def mended(
+def adapt_deployment(
     world: Deployment,
     conditions: Iterable[str],
     plan: MapAdaptationConfig,

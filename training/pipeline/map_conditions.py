@@ -22,8 +22,8 @@ from uel.radio import radio_map_io
 from uel.radio.radio_map import RadioMap
 from uel.radio.sites import Site, cells_of, sites_to_json, with_azimuth_offsets
 
-RETRACED = 104_729  # added to the seed of rays that trace a map anew
-CONDITIONS = ("exact", "few_rays", "wrong_materials", "wrong_buildings", "wrong_sites", "no_radio_map")
+RETRACING_SEED_OFFSET = 104_729  # added to the seed of rays that trace a map anew
+MAP_CONDITIONS = ("exact", "few_rays", "wrong_materials", "wrong_buildings", "wrong_sites", "no_radio_map")
 """exact exact, few_rays few rays, wrong_materials wrong materials, wrong_buildings wrong heights and missing
 buildings, wrong_sites masts off, no_radio_map no radio map."""
 
@@ -71,8 +71,8 @@ def maps_for_condition(
 
     Raises `UelError` for an unknown condition, and what the ray tracer raises for sites and carriers.
     """
-    if condition not in CONDITIONS:
-        raise UelError("no such map condition", got=condition, do=f"choose one of {', '.join(CONDITIONS)}")
+    if condition not in MAP_CONDITIONS:
+        raise UelError("no such map condition", got=condition, do=f"choose one of {', '.join(MAP_CONDITIONS)}")
     return _MAKERS[condition](tile, sites, plan, stages, seed)
 
 
@@ -85,8 +85,8 @@ def assumed_deployment(
         "wrong_buildings": Perturbation(heights=plan.heights, missing=plan.missing),
     }
     if condition in specs:
-        return _twin(specs[condition], tile, sites, stages, seed)
-    return tile, _misplaced(sites, plan, seed, tile) if condition == "wrong_sites" else sites
+        return _perturbed_twin(specs[condition], tile, sites, stages, seed)
+    return tile, _wrong_sites(sites, plan, seed, tile) if condition == "wrong_sites" else sites
 
 
 def map_factory(
@@ -105,13 +105,13 @@ def map_factory(
     least = tuple(place.standing(*site.position[:2]) for site in believed)
 
     def trace(masts: tuple[Site, ...], share: float) -> RadioMap:
-        rays = {"seed": plan.tracing.seed + RETRACED, "map_rays": round(share * plan.tracing.map_rays)}
+        rays = {"seed": plan.tracing.seed + RETRACING_SEED_OFFSET, "map_rays": round(share * plan.tracing.map_rays)}
         # One map serves whichever way an antenna looks that looks everywhere.
         round_about = all(cell.omnidirectional for _, cell in cells_of(masts))
         north = (
             with_azimuth_offsets(masts, [-cell.azimuth_deg for _, cell in cells_of(masts)]) if round_about else masts
         )
-        return replace(_traced("map-masts", place, north, plan, replace(plan.tracing, **rays), stages), sites=masts)
+        return replace(_cached_radio_map("map-masts", place, north, plan, replace(plan.tracing, **rays), stages), sites=masts)
 
     return MapFactory(trace, least)
 
@@ -120,26 +120,26 @@ def map_factory(
 
 
 def _exact(tile: Tile, sites: tuple[Site, ...], plan: MapConditionConfig, stages: StageCache, seed: int) -> TileMaps:
-    return TileMaps.of(tile, _traced("map", tile, sites, plan, plan.tracing, stages))
+    return TileMaps.of(tile, _cached_radio_map("map", tile, sites, plan, plan.tracing, stages))
 
 
 def _few_rays(tile: Tile, sites: tuple[Site, ...], plan: MapConditionConfig, stages: StageCache, seed: int) -> TileMaps:
-    return TileMaps.of(tile, _traced("map-few", tile, sites, plan, _few(plan, seed), stages))
+    return TileMaps.of(tile, _cached_radio_map("map-few", tile, sites, plan, _few_rays_tracing(plan, seed), stages))
 
 
-def _few(plan: MapConditionConfig, seed: int) -> TracingConfig:
+def _few_rays_tracing(plan: MapConditionConfig, seed: int) -> TracingConfig:
     """Rays of their own: a part of the true map's would share its noise."""
     return replace(plan.tracing, map_rays=plan.few_rays, seed=plan.tracing.seed + 1 + seed)
 
 
-def _of_twin(
+def _twin_maps(
     condition: str, tile: Tile, sites: tuple[Site, ...], plan: MapConditionConfig, stages: StageCache, seed: int
 ) -> TileMaps:
     twin, raised = assumed_deployment(condition, tile, sites, plan, stages, seed)
-    return TileMaps.of(twin, _traced("map-twin", twin, raised, plan, plan.tracing, stages))
+    return TileMaps.of(twin, _cached_radio_map("map-twin", twin, raised, plan, plan.tracing, stages))
 
 
-def _twin(
+def _perturbed_twin(
     spec: Perturbation, tile: Tile, sites: tuple[Site, ...], stages: StageCache, seed: int
 ) -> tuple[Tile, tuple[Site, ...]]:
     key = {"tile": tile.fingerprint, "spec": asdict(spec), "seed": seed}
@@ -153,20 +153,20 @@ def _write_twin(tile: Tile, out: Path, spec: Perturbation, seed: int) -> None:
     perturb_meshes(tile, out / "tile", spec, seed)
 
 
-def _misplaced(sites: tuple[Site, ...], plan: MapConditionConfig, seed: int, tile: Tile) -> tuple[Site, ...]:
+def _wrong_sites(sites: tuple[Site, ...], plan: MapConditionConfig, seed: int, tile: Tile) -> tuple[Site, ...]:
     spec = Perturbation(azimuth_deg=plan.azimuth_deg, antenna_height=plan.antenna_height)
     believed, _ = perturb_sites(sites, spec, seed, tile)
     return believed
 
 
-def _wrong_masts(
+def _wrong_site_maps(
     tile: Tile, sites: tuple[Site, ...], plan: MapConditionConfig, stages: StageCache, seed: int
 ) -> TileMaps:
-    believed = _misplaced(sites, plan, seed, tile)
-    return TileMaps.of(tile, _traced("map-masts", tile, believed, plan, plan.tracing, stages))
+    believed = _wrong_sites(sites, plan, seed, tile)
+    return TileMaps.of(tile, _cached_radio_map("map-masts", tile, believed, plan, plan.tracing, stages))
 
 
-def _none(tile: Tile, sites: tuple[Site, ...], plan: MapConditionConfig, stages: StageCache, seed: int) -> TileMaps:
+def _no_maps(tile: Tile, sites: tuple[Site, ...], plan: MapConditionConfig, stages: StageCache, seed: int) -> TileMaps:
     return TileMaps.of(tile, no_radio_map(tile, sites, plan))
 
 
@@ -186,7 +186,7 @@ def no_radio_map(tile: Tile, sites: tuple[Site, ...], plan: MapConditionConfig) 
     )
 
 
-def _traced(
+def _cached_radio_map(
     name: str, tile: Tile, sites: tuple[Site, ...], plan: MapConditionConfig, tracing: TracingConfig, stages: StageCache
 ) -> RadioMap:
     """A radio map from the ray tracer, or from the folder where it was left."""
@@ -208,8 +208,8 @@ MapMaker = Callable[[Tile, tuple[Site, ...], MapConditionConfig, StageCache, int
 _MAKERS: dict[str, MapMaker] = {
     "exact": _exact,
     "few_rays": _few_rays,
-    "wrong_materials": partial(_of_twin, "wrong_materials"),
-    "wrong_buildings": partial(_of_twin, "wrong_buildings"),
-    "wrong_sites": _wrong_masts,
-    "no_radio_map": _none,
+    "wrong_materials": partial(_twin_maps, "wrong_materials"),
+    "wrong_buildings": partial(_twin_maps, "wrong_buildings"),
+    "wrong_sites": _wrong_site_maps,
+    "no_radio_map": _no_maps,
 }

@@ -1,7 +1,11 @@
-"""Files that are whole or absent, and where generated data lives."""
+"""Files and folders that are complete or absent, and the folder of generated data."""
 
+import hashlib
 import json
 import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -9,34 +13,70 @@ import numpy as np
 
 
 def data_folder() -> Path:
-    """Where generated data lives: `UEL_DATA`, or `data` in the working directory."""
+    """Folder of generated data: the environment variable `UEL_DATA`, or `data` in the working directory."""
     return Path(os.environ.get("UEL_DATA", "data"))
 
 
-def replace_file(path: Path, content: bytes) -> None:
-    """Write a file aside and rename it: whoever is killed in between leaves the old one, or none.
+@contextmanager
+def staged_file(path: Path) -> Iterator[Path]:
+    """Yield a path beside `path` to write to; rename it to `path` at the end, delete it if the block fails.
 
-    Folders are made where they are missing. Raises `OSError` as the system does and leaves nothing aside.
+    A process that is killed in between leaves the old file, or none. Missing parent folders are made.
+    Raises `OSError` as the system does.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    staged = _beside(path)
     try:
-        aside.write_bytes(content)
-        os.replace(aside, path)
-    except OSError:
-        aside.unlink(missing_ok=True)
-        raise
+        yield staged
+        os.replace(staged, path)
+    finally:
+        staged.unlink(missing_ok=True)
+
+
+@contextmanager
+def staged_folder(folder: Path, *, keep_existing: bool = False) -> Iterator[Path]:
+    """Yield an empty folder beside `folder` to fill; rename it to `folder` at the end, delete it if the block fails.
+
+    An existing `folder` is replaced, or with `keep_existing` kept: then another process has meanwhile made the same.
+    Missing parent folders are made. Raises `OSError` as the system does.
+    """
+    staged = _beside(folder)
+    shutil.rmtree(staged, ignore_errors=True)
+    try:
+        staged.mkdir(parents=True)
+        yield staged
+        if not (keep_existing and folder.exists()):
+            shutil.rmtree(folder, ignore_errors=True)
+            staged.rename(folder)
+    finally:
+        shutil.rmtree(staged, ignore_errors=True)
+
+
+def _beside(path: Path) -> Path:
+    """Hidden path in the same folder, so that a rename moves no bytes; its own for each process."""
+    return path.with_name(f".{path.name}.{os.getpid()}.part")
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Write a file with `staged_file`: a process that is killed leaves the old content, or no file."""
+    with staged_file(path) as staged:
+        staged.write_bytes(content)
 
 
 def as_json(value: Any) -> bytes:
-    """As our files hold it: the same value, the same bytes."""
+    """JSON text of a value as UTF-8; equal values give equal bytes."""
     return (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode()
 
 
-def whole(array: Any) -> np.ndarray:
-    """All values of a Zarr array. Zarr takes an absent chunk for fill values, so the chunks are counted first.
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file, hexadecimal."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
-    Raises `ValueError` where one is missing, and what the codecs raise where one is damaged.
+
+def whole(array: Any) -> np.ndarray:
+    """All values of a Zarr array, after a check that no chunk is missing (Zarr reads missing chunks as fill values).
+
+    Raises `ValueError` where a chunk is missing, and the codecs' exceptions where one is damaged.
     """
     if array.nchunks_initialized != array.nchunks:
         raise ValueError(f"{array.nchunks - array.nchunks_initialized} chunks of {array.path!r} are missing")

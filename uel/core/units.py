@@ -10,11 +10,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-SPEED_OF_LIGHT = 299_792_458.0  # m/s, exact by definition of the metre
-BOLTZMANN = 1.380649e-23  # J/K, exact by definition of the kelvin
-ROOM_TEMPERATURE = 293.0  # K
-NR_TIME_UNIT = 1.0 / (480e3 * 4096)  # s: Tc of TS 38.211, clause 4.1
-
 
 def to_db(power: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
     """10·log10 of a strictly positive power ratio."""
@@ -40,12 +35,3 @@ def bearing_deg(origin: Float[Tensor, "*#n 2"], target: Float[Tensor, "*#n 2"]) 
 def wrap_deg(angle_deg: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
     """The same angle in [-180, 180)."""
     return (angle_deg + 180.0) % 360.0 - 180.0
-
-
-def timing_advance_step(subcarrier_spacing: float) -> float:
-    """One-way distance in metres of one timing-advance step, 16·64·Tc/2^µ (TS 38.213, clause 4.2).
-
-    The advance compensates the round trip, so a step of time is half of it in distance: 39.0 m at 30 kHz.
-    """
-    numerology = math.log2(subcarrier_spacing / 15e3)
-    return 16 * 64 * NR_TIME_UNIT / 2**numerology * SPEED_OF_LIGHT / 2

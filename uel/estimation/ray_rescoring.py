@@ -10,7 +10,7 @@ nothing was traced for keep their probability.
 import itertools
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from jaxtyping import Float
@@ -18,42 +18,21 @@ from torch import Tensor
 
 from uel.core.grid import Grid
 from uel.core.units import from_db
-from uel.errors import UelError
+from uel.estimation.config import RayRescoringConfig
 from uel.estimation.fix import Fix
 from uel.estimation.refinement import PatchSortedMap
 from uel.geo.tile_maps import TileMaps
 from uel.measurement.model import DB_PER_NEPER, ObservationModel
-from uel.measurement.reports import LinkTruth, Reports
+from uel.measurement.reports import Reports
+from uel.radio.link_truth import LinkTruth
 from uel.radio.radio_map import MapSamples
 from uel.radio.simulator import Simulator
 
 Objective = Callable[[Float[Tensor, "n 2"]], Float[Tensor, " n"]]
-EDGE = 1e-3  # m, that hypotheses stay away from the tile's edge
-BIASES = (-6.0, -3.0, 0.0, 3.0, 6.0)  # dB
-SPREADS = (0.0, 2.0, 4.0, 6.0, 8.0, 11.0, 15.0)  # dB
-SHARES = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
-
-
-@dataclass(frozen=True, kw_only=True)
-class RayRescoringConfig:
-    """How many hypotheses are traced, and how far traced levels are off."""
-
-    hypotheses: int = 32
-    """likeliest patches that are traced"""
-    bias_db: float = 0.0
-    """added to traced levels"""
-    spread_db: float = 4.0
-    """standard deviation of what they are then still off by, beside fading"""
-    share: float = 0.5
-    """chance that rays know better than the map; 1 asks rays alone"""
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.share <= 1 or not 0 <= self.spread_db < math.inf or not math.isfinite(self.bias_db):
-            raise UelError("rays are off by decibels, and right by a chance", got=self, do="leave the defaults")
-        if self.hypotheses < 2:
-            raise UelError(
-                "re-scoring needs two hypotheses or more", got=self.hypotheses, do="give --rescoring.hypotheses 32"
-            )
+EDGE_MARGIN = 1e-3  # m, that hypotheses stay away from the tile's edge
+RAY_BIASES_DB = (-6.0, -3.0, 0.0, 3.0, 6.0)  # dB
+RAY_STDS_DB = (0.0, 2.0, 4.0, 6.0, 8.0, 11.0, 15.0)  # dB
+RAY_PROBABILITIES = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
 
 
 def rescore_with_rays(
@@ -96,10 +75,10 @@ def fit_ray_noise(
     truth, patch = simulator.paths(coarse.centres()[row, column]), row * fine.patches + column
     by_map = _on_map(reports, fine, patch, model).diagonal()
     best, chosen = -math.inf, plan
-    for bias, spread in itertools.product(BIASES, SPREADS):
+    for bias, spread in itertools.product(RAY_BIASES_DB, RAY_STDS_DB):
         off = replace(plan, bias_db=bias, spread_db=spread)
         by_rays = _traced(reports, truth, maps, model, off).diagonal()
-        for share in SHARES:
+        for share in RAY_PROBABILITIES:
             score = float(_either(by_map, by_rays, share).sum())
             if score > best:
                 best, chosen = score, replace(off, share=share)
@@ -124,7 +103,7 @@ def _scores(
     plan: RayRescoringConfig,
 ) -> Float[Tensor, "n k"]:
     """Log-likelihood in nats of each report at its hypotheses, by tracing: all of them at once."""
-    edge = maps.radio.grid.size / 2 - EDGE
+    edge = maps.radio.grid.size / 2 - EDGE_MARGIN
     truth = simulator.paths(at.flatten(0, 1).clamp(-edge, edge))
     count = at.shape[1]
     parts = [truth[n * count : (n + 1) * count] for n in range(len(at))]

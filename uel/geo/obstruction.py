@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from uel.core.units import SPEED_OF_LIGHT
+from uel.core.constants import SPEED_OF_LIGHT
 from uel.geo.tile_maps import HEIGHT_UNIT, TileMaps
 from uel.radio.sites import cells_of
 

@@ -1,6 +1,5 @@
 """A georeferenced square of city on disk: meshes for the ray tracer, rasters for everything else."""
 
-import hashlib
 import json
 import math
 from dataclasses import dataclass
@@ -14,9 +13,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from uel.core.grid import Grid
-from uel.core.io import whole
+from uel.core.io import file_hash, whole
 from uel.errors import UelError
-from uel.radio.sites import Carrier, Site, require_sites, sites_from_json
+from uel.radio.config import Carrier
+from uel.radio.sites import Site, require_sites, sites_from_json
 
 SCHEMA = 2
 CLEARANCE = 1.0  # m above its roof: a mast stands free
@@ -195,11 +195,6 @@ def hashes_of(folder: Path) -> dict[str, str]:
     """SHA-256 of every file of a tile folder but `tile.json`, by path; hidden files are none of the tile's."""
     paths = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
     return {name: file_hash(path) for name, path in sorted(paths.items()) if name != "tile.json" and name[0] != "."}
-
-
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file, hexadecimal."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _read(array: Any, grid: Grid) -> np.ndarray:

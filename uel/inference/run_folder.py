@@ -10,7 +10,7 @@ from uel.errors import UelError
 from uel.geo.tile import Tile
 from uel.geo.tile_maps import TileMaps
 from uel.models.locator import Locator
-from uel.radio.radio_map import RadioMap
+from uel.radio import radio_map_io
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Run:
     @cached_property
     def maps(self) -> TileMaps:
         """The test tile's maps."""
-        return TileMaps.of(self.tile, RadioMap.load(self.radio_folder))
+        return TileMaps.of(self.tile, radio_map_io.load(self.radio_folder))
 
     @cached_property
     def metrics(self) -> dict[str, Any]:

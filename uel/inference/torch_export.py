@@ -1,43 +1,23 @@
 """`uel export RUN`: a locator on one tile as a file that PyTorch alone can run, without this library."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-import tyro
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from uel.errors import UelError
 from uel.geo.tile import Tile
 from uel.geo.tile_maps import TileMaps
+from uel.inference.config import ExportConfig
 from uel.inference.run_folder import Run
 from uel.measurement.model import ObservationModel
 from uel.measurement.reports import Reports
 from uel.models.locator import Locator
-from uel.radio.radio_map import RadioMap
+from uel.radio import radio_map_io
 
-INPUTS = ("rsrp_dbm", "heard", "serving", "timing_advance", "has_timing_advance", "azimuth_deg", "has_azimuth")
-OUTPUTS = ("position", "log_heatmap", "mean", "covariance")
-MOST = 1024  # reports in one call
-
-
-@dataclass(frozen=True, kw_only=True)
-class ExportConfig:
-    """Write a locator for deployment: `uel export runs/demo`."""
-
-    run: tyro.conf.Positional[Path]
-    """folder of the run whose locator is exported"""
-    tile: Path | None = None
-    """folder of the tile where it is to locate; the run's own unless given"""
-    radio: Path | None = None
-    """folder of that tile's radio map (`uel map`)"""
-    out: Path | None = None
-    """file to write; locator.pt2 in the run's folder unless given"""
-
-    def __post_init__(self) -> None:
-        if (self.tile is None) != (self.radio is None):
-            raise UelError("a tile and its radio map come together", got=self, do="give --tile and --radio, or neither")
+INPUT_NAMES = ("rsrp_dbm", "heard", "serving", "timing_advance", "has_timing_advance", "azimuth_deg", "has_azimuth")
+OUTPUT_NAMES = ("position", "log_heatmap", "mean", "covariance")
+MAX_REPORTS = 1024  # reports in one call
 
 
 class TileLocatorModule(nn.Module):
@@ -57,7 +37,7 @@ class TileLocatorModule(nn.Module):
         azimuth_deg: Float[Tensor, " n"],
         has_azimuth: Bool[Tensor, " n"],
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """`OUTPUTS`: positions in metres (n, 2); the mixture's log weights (n, patch), means and covariances (m, m²).
+        """`OUTPUT_NAMES`: positions in metres (n, 2); the mixture's log weights (n, patch), means and covariances (m, m²).
 
         Inputs are those of `uel.measurement.reports.Reports`.
         """
@@ -75,20 +55,20 @@ def export(config: ExportConfig) -> Path:
         run = Run.open(config.run)
         locator, maps = run.locator, run.maps
     else:
-        locator, maps = Locator.load(config.run), TileMaps.of(Tile.open(config.tile), RadioMap.load(config.radio))
+        locator, maps = Locator.load(config.run), TileMaps.of(Tile.open(config.tile), radio_map_io.load(config.radio))
     file = config.out or config.run / "locator.pt2"
     file.parent.mkdir(parents=True, exist_ok=True)
-    torch.export.save(exported(locator, maps), file)
+    torch.export.save(exported_program(locator, maps), file)
     return file
 
 
-def exported(locator: Locator, maps: TileMaps) -> torch.export.ExportedProgram:
-    """The program, for 2 to `MOST` reports."""
+def exported_program(locator: Locator, maps: TileMaps) -> torch.export.ExportedProgram:
+    """The program, for 2 to `MAX_REPORTS` reports."""
     model = ObservationModel(tier="rsrp_ta_azimuth")
     truth = maps.radio.truth(maps.radio.grid.centres()[:1, :3].reshape(-1, 2))
     reports = model.observe(truth, maps.power_dbm, torch.Generator().manual_seed(0))
-    number = torch.export.Dim("reports", min=1, max=MOST)
-    shapes = {name: {0: number} for name in INPUTS}
+    number = torch.export.Dim("reports", min=1, max=MAX_REPORTS)
+    shapes = {name: {0: number} for name in INPUT_NAMES}
     with torch.no_grad():
-        given = tuple(getattr(reports, name) for name in INPUTS)
+        given = tuple(getattr(reports, name) for name in INPUT_NAMES)
         return torch.export.export(TileLocatorModule(locator, maps), given, dynamic_shapes=shapes)

@@ -12,11 +12,14 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from uel.core.units import SPEED_OF_LIGHT, wrap_deg
+from uel.core.constants import SPEED_OF_LIGHT
+from uel.core.units import wrap_deg
 from uel.measurement.distributions import ex_gaussian_cdf, log_ex_gaussian, log_normal, log_normal_bin, normal_interval
 from uel.measurement.parameters import ObservationParameters
-from uel.measurement.reports import LinkTruth, Reports, features_of
+from uel.measurement.reports import Reports
 from uel.measurement.rsrp_likelihood import NEVER, RsrpLikelihood, along_track
+from uel.measurement.tiers import features_of
+from uel.radio.link_truth import LinkTruth
 from uel.radio.radio_map import MapSamples, RadioMap
 
 DB_PER_NEPER = 10 / math.log(10)

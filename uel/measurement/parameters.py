@@ -3,10 +3,9 @@
 import math
 from dataclasses import dataclass
 
-from uel.core.units import timing_advance_step
+from uel.core.constants import noise_dbm, timing_advance_step
 from uel.errors import UelError
-from uel.measurement.reports import Tier
-from uel.radio.sinr import noise_dbm
+from uel.measurement.tiers import Tier
 
 DETECTION_DB = -6.0  # signal to noise per resource element of the weakest cell a phone must find: TS 38.133, B.2.2
 _POSITIVE = (
@@ -36,7 +35,7 @@ class ObservationParameters:
     """The realism between the ray-traced truth and a phone's report (levels in dB, ranges in metres)."""
 
     tier: Tier = "rsrp_ta_azimuth"
-    """the most that a phone reports, see `uel.measurement.reports.Tier`; `Reports.tier` takes from it what a lesser
+    """the most that a phone reports, see `uel.measurement.tiers.Tier`; `Reports.tier` takes from it what a lesser
     one would"""
     shadowing_db: float = 8.0
     """standard deviation of log-normal shadow fading"""

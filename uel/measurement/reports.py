@@ -1,59 +1,21 @@
 """What is true of a link, and what a phone says of it."""
 
-from dataclasses import dataclass, fields, replace
-from typing import Any, Literal, TypeVar, get_args
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
-from uel.errors import UelError
-
-Item = TypeVar("Item", bound="_BatchRecord")  # beartype knows no `Self` in methods it decorates one by one
-
-
-class _BatchRecord:
-    """Dataclasses of tensors that share their leading axes."""
-
-    def __getitem__(self: Item, index: object) -> Item:
-        """The same selection along the leading axes of every tensor."""
-        return replace(self, **{f.name: getattr(self, f.name)[index] for f in fields(self)})  # type: ignore[type-var]
-
-    def __len__(self) -> int:
-        return len(getattr(self, fields(self)[0].name))  # type: ignore[arg-type]
-
-    @classmethod
-    def stack(cls: type[Item], items: list[Item]) -> Item:
-        """One batch of many items, along a new leading axis."""
-        return cls(**{f.name: torch.stack([getattr(i, f.name) for i in items]) for f in fields(cls)})  # type: ignore[arg-type]
-
-    @classmethod
-    def cat(cls: type[Item], items: list[Item]) -> Item:
-        """Batches one after the other along the leading axis."""
-        return cls(**{f.name: torch.cat([getattr(i, f.name) for i in items]) for f in fields(cls)})  # type: ignore[arg-type]
-
-
-@dataclass(frozen=True, eq=False)
-class LinkTruth(_BatchRecord):
-    """The noiseless radio world at some places. A link without a path is not `known`, its gain 0."""
-
-    position: Float[Tensor, "*n 2"]
-    """m, east and north of the tile's centre"""
-    gain_db: Float[Tensor, "*n cell"]
-    """path gain in decibels, where `known`"""
-    known: Bool[Tensor, "*n cell"]
-    delay: Float[Tensor, "*n cell"]
-    """s, first arrival"""
-    azimuth_deg: Float[Tensor, "*n cell"]
-    """compass azimuth of departure at the cell, of the strongest path"""
-    los: Bool[Tensor, "*n cell"]
-
+from uel.core.batch_record import BatchRecord
+from uel.measurement.tiers import _MASKS, features_of
+from uel.radio.sites import Site, cells_of
 
 _UNSAID: Any = None  # filled in below: a report that is given without these fields does not say them
 
 
 @dataclass(frozen=True, eq=False)
-class Reports(_BatchRecord):
+class Reports(BatchRecord):
     """A phone's report: levels of the cells it hears, and ranges and directions of the serving or of all of them.
 
     Absent = mask False and value 0. A cell that is not `heard` is censored, which is information; a report that
@@ -107,22 +69,13 @@ class Reports(_BatchRecord):
         return values.gather(-1, self.serving.unsqueeze(-1)).squeeze(-1)
 
 
-_MASKS = {
-    "timing_advance": "has_timing_advance",
-    "azimuth_deg": "has_azimuth",
-    "toa": "has_toa",
-    "aoa_deg": "has_aoa",
-}
-Tier = Literal["rsrp", "rsrp_ta", "rsrp_ta_azimuth", "rsrp_toa", "rsrp_toa_aoa"]
-"""rsrp levels, rsrp_ta and timing advance, rsrp_ta_azimuth and azimuth, rsrp_toa and times of arrival of all
-reported cells, rsrp_toa_aoa and angles."""
-TIERS = ("rsrp", "rsrp_ta", "rsrp_ta_azimuth")
-"""Tiers that the demo is trained for and judged by."""
+def rotate_to_assumed_azimuths(reports: Reports, true: tuple[Site, ...], assumed: tuple[Site, ...]) -> Reports:
+    """Reports as a locator reads them that assumes the antenna azimuths of `assumed` instead of the `true` ones.
 
-
-def features_of(tier: str) -> tuple[str, ...]:
-    """What a tier reports beside levels. Raises `UelError` for an unknown one."""
-    tiers = get_args(Tier)
-    if tier not in tiers:
-        raise UelError("no such feature tier", got=tier, do=f"choose one of {', '.join(tiers)}")
-    return tuple(_MASKS)[: tiers.index(tier)]
+    An antenna measures angles from its boresight, so an error of its assumed azimuth goes into every compass angle.
+    Reports are returned as they are where the azimuths agree.
+    """
+    offset_deg = torch.tensor(
+        [b.azimuth_deg - a.azimuth_deg for (_, a), (_, b) in zip(cells_of(true), cells_of(assumed), strict=True)]
+    )
+    return reports.turned(offset_deg) if offset_deg.any() else reports

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Bool, Complex, Float, Int
 from torch import Tensor
 
-from uel.core.units import NR_TIME_UNIT, SPEED_OF_LIGHT, timing_advance_step
+from uel.core.constants import NR_TIME_UNIT, SPEED_OF_LIGHT, timing_advance_step
 from uel.errors import UelError
 
 SUBCARRIERS = 12  # of a resource block (TS 38.211, clause 4.4.4.1)

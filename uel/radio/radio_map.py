@@ -2,16 +2,16 @@
 
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from pathlib import Path
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from uel.core.constants import SPEED_OF_LIGHT
 from uel.core.grid import Grid, filled
-from uel.core.units import SPEED_OF_LIGHT, bearing_deg, from_db, to_db
+from uel.core.units import bearing_deg, from_db, to_db
 from uel.errors import UelError
-from uel.measurement.reports import LinkTruth
+from uel.radio.link_truth import LinkTruth
 from uel.radio.sites import Site, cell_positions
 
 
@@ -208,16 +208,3 @@ class RadioMap:
     def azimuth_deg(self) -> Float[Tensor, "cell row column"]:
         """Compass azimuth of each pixel's centre seen from the antenna."""
         return bearing_deg(self.cell_position[:, None, None, :2], self.grid.centres())
-
-    def save(self, folder: str | Path) -> None:
-        """Write `radiomap.zarr` into a folder; see `uel.radio.radio_map_io.write`."""
-        from uel.radio import radio_map_io
-
-        radio_map_io.write(self, folder)
-
-    @staticmethod
-    def load(folder: str | Path) -> "RadioMap":
-        """Read what `save` wrote. Raises `UelError` when it is absent, damaged or of another schema."""
-        from uel.radio import radio_map_io
-
-        return radio_map_io.read(folder)

@@ -3,7 +3,6 @@
 A pixel where `known` is 0 holds 0 in every array and must not be read.
 """
 
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -14,7 +13,7 @@ import torch
 from torch import Tensor
 
 from uel.core.grid import Grid
-from uel.core.io import whole
+from uel.core.io import staged_folder, whole
 from uel.errors import UelError
 from uel.radio.radio_map import PropagationChannels, RadioMap
 from uel.radio.sites import sites_from_json, sites_to_json
@@ -56,7 +55,7 @@ SERVICE = {
 }
 
 
-def write(
+def save(
     radio: RadioMap,
     folder: str | Path,
     service: Mapping[str, Tensor] | None = None,
@@ -68,13 +67,7 @@ def write(
     """
     import zarr
 
-    target = Path(folder) / NAME
-    target.parent.mkdir(parents=True, exist_ok=True)
-    aside = target.with_name(NAME + ".part")
-    shutil.rmtree(aside, ignore_errors=True)
-    group = zarr.open_group(aside, mode="w", zarr_format=3)
     meta = {"schema": SCHEMA, "size": radio.grid.size, "pixel": radio.grid.pixel, "sites": sites_to_json(radio.sites)}
-    group.attrs.update({**meta, **(provenance or {})})
     arrays = {name: getattr(radio, name) for name in OWN}
     arrays |= vars(radio.channels) if radio.channels else {}
     centre = radio.grid.centres()[0, :, 0]
@@ -82,10 +75,11 @@ def write(
         "x": ArraySpec("m", "east of the tile's centre", _PIXELS[1:]),
         "y": ArraySpec("m", "north of it", _PIXELS[:1]),
     }
-    for name, values in {**arrays, **(service or {}), "x": centre, "y": centre}.items():
-        _put(group, name, values.numpy(), (OWN | CHANNELS | SERVICE | axes)[name])
-    shutil.rmtree(target, ignore_errors=True)
-    aside.rename(target)
+    with staged_folder(Path(folder) / NAME) as staged:
+        group = zarr.open_group(staged, mode="w", zarr_format=3)
+        group.attrs.update({**meta, **(provenance or {})})
+        for name, values in {**arrays, **(service or {}), "x": centre, "y": centre}.items():
+            _put(group, name, values.numpy(), (OWN | CHANNELS | SERVICE | axes)[name])
 
 
 def _put(group: Any, name: str, values: np.ndarray, layer: ArraySpec) -> None:
@@ -103,7 +97,7 @@ def _put(group: Any, name: str, values: np.ndarray, layer: ArraySpec) -> None:
     array.attrs.update({"units": layer.unit, "long_name": layer.text})
 
 
-def read(folder: str | Path) -> RadioMap:
+def load(folder: str | Path) -> RadioMap:
     """Read a radio map. Raises `UelError` when it is absent, damaged or of another schema."""
     group = _open(folder)
     channels = None

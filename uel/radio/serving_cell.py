@@ -9,23 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from uel.errors import UelError
-
-
-@dataclass(frozen=True, kw_only=True)
-class EventA3:
-    """When a neighbour takes over (TS 38.331, clause 5.5.4.4), without offsets of single cells or frequencies."""
-
-    offset_db: float = 3.0
-    """how much better the neighbour must be"""
-    hysteresis_db: float = 1.0
-    """and how much more than that to enter the event"""
-    time_to_trigger: float = 0.32
-    """s for which it must stay so at every report; 0 hands over at once"""
-
-    def __post_init__(self) -> None:
-        if not (self.hysteresis_db >= 0 and self.time_to_trigger >= 0):
-            raise UelError("hysteresis and time to trigger are not negative", got=self, do="give 0 or more")
+from uel.radio.config import EventA3
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,10 +8,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from uel.core.constants import SPEED_OF_LIGHT
 from uel.core.grid import Grid
-from uel.core.units import SPEED_OF_LIGHT, bearing_deg, to_db
+from uel.core.units import bearing_deg, to_db
 from uel.errors import UelError
-from uel.measurement.reports import LinkTruth
+from uel.radio.link_truth import LinkTruth
 from uel.radio.radio_map import PropagationChannels, RadioMap
 from uel.radio.sites import Site, cell_positions, require_sites
 

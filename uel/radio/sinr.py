@@ -4,16 +4,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from uel.core.units import BOLTZMANN, ROOM_TEMPERATURE, from_db, to_db
+from uel.core.constants import noise_dbm
+from uel.core.units import from_db
 from uel.errors import UelError
 from uel.radio.radio_map import RadioMap
 from uel.radio.sites import reference_power_dbm, require_sites
-
-
-def noise_dbm(subcarrier_spacing: float, noise_figure_db: float = 7.0) -> float:
-    """Thermal noise in dBm on one resource element at 293 K: k·T·Δf·F, -122.2 dBm at 30 kHz and 7 dB."""
-    watt = BOLTZMANN * ROOM_TEMPERATURE * subcarrier_spacing
-    return float(to_db(torch.tensor(watt * 1e3, dtype=torch.float64))) + noise_figure_db
 
 
 def snr(radio: RadioMap, noise_figure_db: float = 7.0) -> Float[Tensor, "cell row column"]:

@@ -9,38 +9,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from uel.errors import UelError
+from uel.radio.config import Carrier
 
 Pattern = Literal["iso", "dipole", "tr38901"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Carrier:
-    """One 5G NR carrier (TS 38.104)."""
-
-    frequency: float = 3.5e9
-    """centre frequency in Hz"""
-    bandwidth: float = 100e6
-    """channel bandwidth in Hz"""
-    subcarrier_spacing: float = 30e3
-    """subcarrier spacing in Hz: 15, 30, 60 or 120 kHz"""
-
-    def __post_init__(self) -> None:
-        if not 1e8 <= self.frequency <= 1e12:
-            raise UelError("carrier frequency out of range", got=f"{self.frequency:g} Hz", do="give hertz, 3.5e9 say")
-        if self.subcarrier_spacing not in (15e3, 30e3, 60e3, 120e3):
-            raise UelError(
-                "unknown subcarrier spacing",
-                got=f"{self.subcarrier_spacing:g} Hz",
-                do="choose 15e3, 30e3, 60e3 or 120e3",
-            )
-
-    @property
-    def resource_elements(self) -> int:
-        """Subcarriers that share the transmit power: 98 % of the channel, whole resource blocks of twelve.
-
-        273 blocks = 3276 subcarriers for 100 MHz at 30 kHz, as in TS 38.101-1, table 5.3.2-1.
-        """
-        return 12 * int(0.983 * self.bandwidth / (12 * self.subcarrier_spacing))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from uel.core.units import SPEED_OF_LIGHT
+from uel.core.constants import SPEED_OF_LIGHT
 from uel.radio.antennas import antenna_gain_db
 from uel.radio.sites import cell_positions, require_sites
 from uel.survey.sample import TileSample

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from uel.errors import UelError
 from uel.measurement.model import ObservationModel
-from uel.measurement.reports import LinkTruth, Reports
+from uel.measurement.reports import Reports
+from uel.radio.link_truth import LinkTruth
 from uel.radio.sites import Site, reference_power_dbm
 from uel.survey.manifest import Manifest, WorkUnit
 from uel.survey.statistics import StreamingStatistics

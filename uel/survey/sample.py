@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from uel.geo.tile import Tile
-from uel.measurement.reports import LinkTruth
+from uel.radio.link_truth import LinkTruth
 from uel.radio.sites import Site, cell_positions, reference_power_dbm
 from uel.survey.dataset import TRUTH, Survey
 from uel.survey.manifest import WorkUnit

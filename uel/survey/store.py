@@ -20,9 +20,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from uel.core.io import as_json, replace_file
+from uel.core.io import as_json, file_hash, replace_file
 from uel.errors import UelError
-from uel.geo.tile import file_hash
 from uel.radio.sites import cells_of
 from uel.survey.feature_schema import Feature
 from uel.survey.manifest import Manifest, TileEntry, WorkUnit

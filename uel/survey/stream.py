@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
 from uel.errors import UelError
-from uel.measurement.reports import LinkTruth
+from uel.radio.link_truth import LinkTruth
 from uel.survey.dataset import TRUTH, Survey
 from uel.survey.manifest import WorkUnit
 

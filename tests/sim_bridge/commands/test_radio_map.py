@@ -9,7 +9,7 @@ import torch
 import scenes
 from sim_bridge.commands.radio_map import RadioMapConfig, make_maps
 from sim_bridge.scene.tracing_config import TracingConfig
-from tests.scenes.test_builder import map_file
+from tests.helpers.village_map import map_file
 from uel.cli import main
 from uel.core.units import to_db
 from uel.errors import UelError
@@ -39,7 +39,7 @@ def test_a_map_agrees_with_paths_and_is_reused(village: Tile, tmp_path: Path) ->
     assert told["paths"]["los"]["links"] > 30
     assert told["paths"]["los"]["gain_difference_db"] < 1.0
     assert told["paths"]["los"]["first_arrival_difference_m"] < 1.0
-    radio, service = radio_map_io.read(folder), radio_map_io.read_service(folder)
+    radio, service = radio_map_io.load(folder), radio_map_io.read_service(folder)
     assert set(service) == set(radio_map_io.SERVICE)
     known = radio.known
     torch.testing.assert_close(service["sinr_db"][known], to_db(sinr(radio)[known]))
@@ -63,7 +63,7 @@ def test_a_map_for_every_band_with_a_picture(village: Tile, tmp_path: Path, caps
     low, high = (tmp_path / f"village-{name}GHz" for name in ("3.5", "28"))
     assert str(high) in capsys.readouterr().out
     assert all((folder / "report.png").stat().st_size > 10_000 for folder in (low, high))
-    one, other = (radio_map_io.read(folder) for folder in (low, high))
+    one, other = (radio_map_io.load(folder) for folder in (low, high))
     both = one.los & other.los & one.known & other.known
     friis = to_db(one.gain[both] / other.gain[both])  # (28 / 3.5)² between the bands, reflections aside
     assert float(friis.median()) == pytest.approx(18.06, abs=0.5)

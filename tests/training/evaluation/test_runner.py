@@ -14,7 +14,7 @@ from scenes.variants.map_perturbation import Perturbation, perturb_sites
 from tests.helpers.locators import trained
 from tests.helpers.toy_city import SITES, SIZE, toy_tile
 from training.evaluation import runner as judging
-from training.evaluation.protocol import EvalConfig, grid
+from training.evaluation.protocol import EvalConfig, protocol_conditions
 from training.evaluation.runner import run_protocol
 from training.evaluation.scenarios import EvaluationDeployment
 from training.pipeline.map_conditions import MapConditionConfig, no_radio_map
@@ -133,7 +133,7 @@ def pick(rows: list[dict[str, str]], **wanted: str) -> dict[str, str]:
 def test_every_condition_and_method_has_a_row(judged: Path) -> None:
     rows = table(judged)
     assert tuple(rows[0]) == EVALUATION_COLUMNS
-    conditions = list(grid(config_of(judged)))
+    conditions = list(protocol_conditions(config_of(judged)))
     assert len({tuple(row[c] for c in EVALUATION_COLUMNS[:10]) for row in rows}) == len(conditions) == 2 * (2 + 2 + 5 + 2 + 1 - 1)
     methods = {row["method"] for row in rows if row["track"] == "single"}
     assert {"limit", "grid_robust", "no_map", "shuffled_map", "knn_map", "knn_survey", "locator"} <= methods
@@ -208,8 +208,8 @@ def test_what_is_done_is_not_done_again(judged: Path, run: Path, tile: Tile, mon
     gone = sorted((judged / "cells").glob("*.npz"))[0]
     old = read_result(gone)
     gone.unlink()
-    real, calls = judging._judged, []
-    monkeypatch.setattr(judging, "_judged", lambda *args: calls.append(args) or real(*args))
+    real, calls = judging._evaluate_condition, []
+    monkeypatch.setattr(judging, "_evaluate_condition", lambda *args: calls.append(args) or real(*args))
     config = config_of(run)
     assert run_protocol(config, made(tile, config)) == judged
     assert len(calls) == 1

@@ -14,7 +14,7 @@ from training.ablation.scenario import AblationDeployment
 from training.data.deployment import Deployment
 from training.locator import losses
 from training.locator.losses import feature_nll, link_cost, physics_cost, physics_loss
-from training.locator.physics_schedule import DEBT, LossKind, TimedSimulator, TracingScheduler, map_error
+from training.locator.physics_schedule import MAX_OVERDUE_BATCHES, LossKind, TimedSimulator, TracingScheduler, mean_map_error
 from uel.core.units import from_db
 from uel.estimation.fix import Fix
 from uel.models.locator import Locator
@@ -52,7 +52,7 @@ def test_levels_cost_what_the_model_says(
     world: Deployment, town: AblationDeployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """But for the cap, and for what is the same wherever the phone is."""
-    monkeypatch.setattr(losses, "CAP", 1e6)
+    monkeypatch.setattr(losses, "MAX_LINK_COST", 1e6)
     reports, radio = town.observed[0][:40], world.maps.radio
     assert 0 < float(reports.heard.float().mean()) < 1
     pixel = torch.randint(radio.grid.count**2, (40, 5), generator=torch.Generator().manual_seed(0))
@@ -96,7 +96,7 @@ def test_a_lost_link_costs_a_constant(world: Deployment, town: AblationDeploymen
     lost = replace(truth, known=torch.zeros_like(truth.known))
     cost = physics_cost(lost, reports, world.maps.power_dbm, MODEL, ("ta", "aoa"), traced=True)
     assert cost[:, 0].tolist() == pytest.approx(
-        (losses.CAP * (reports.has_timing_advance.float() + reports.has_azimuth.float())).tolist()
+        (losses.MAX_LINK_COST * (reports.has_timing_advance.float() + reports.has_azimuth.float())).tolist()
     )
 
 
@@ -110,7 +110,7 @@ def test_the_fraction_holds_whatever_doubts_do(fraction: float, course: Callable
     asked = 0
     for number, value in enumerate(noise, 1):
         asked += doubt.asks(entropy=float(course(number, value)), error=0.5)
-        assert fraction * number - DEBT <= asked <= fraction * number + 1e-6
+        assert fraction * number - MAX_OVERDUE_BATCHES <= asked <= fraction * number + 1e-6
 
 
 def test_the_doubtful_are_traced_and_a_resumed_run_goes_on() -> None:
@@ -133,9 +133,9 @@ def test_the_maps_error_is_that_of_heard_cells(world: Deployment, town: Ablation
     rough = replace(radio, relative_error=torch.full_like(radio.gain, 0.25))
     fix = Fix(torch.zeros(4, 1), town.observed[1].position[:4].unsqueeze(1), torch.eye(2).expand(4, 1, 2, 2))
     reports = town.observed[0][:4]
-    assert map_error(fix, reports, replace(world.maps, radio=rough), 1) == pytest.approx(0.25)
+    assert mean_map_error(fix, reports, replace(world.maps, radio=rough), 1) == pytest.approx(0.25)
     blind = replace(rough, known=torch.zeros_like(radio.known))
-    assert map_error(fix, reports, replace(world.maps, radio=blind), 1) == 1.0
+    assert mean_map_error(fix, reports, replace(world.maps, radio=blind), 1) == 1.0
 
 
 @pytest.mark.parametrize(("loss", "share"), [("none", 0.0), ("map", 0.0), ("rt", 0.25), ("map+rt", 0.25)])

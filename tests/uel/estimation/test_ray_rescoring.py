@@ -13,20 +13,16 @@ from training.data.deployment import Deployment
 from uel.core.grid import Grid
 from uel.core.units import from_db, to_db
 from uel.errors import UelError
+from uel.estimation.config import RayRescoringConfig
 from uel.estimation.fix import Fix
 from uel.estimation.metrics import position_error
-from uel.estimation.ray_rescoring import (
-    RayRescoringConfig,
-    _along_lines,
-    _slope,
-    fit_ray_noise,
-    rescore_with_rays,
-)
+from uel.estimation.ray_rescoring import _along_lines, _slope, fit_ray_noise, rescore_with_rays
 from uel.estimation.refinement import PatchSortedMap
 from uel.geo.tile_maps import MATERIALS, TileMaps
 from uel.measurement.model import ObservationModel
-from uel.measurement.reports import LinkTruth, Reports
+from uel.measurement.reports import Reports
 from uel.models.locator import Locator
+from uel.radio.link_truth import LinkTruth
 from uel.radio.simulator import FreeSpace
 
 MODEL = ObservationModel(shadowing_db=3.0)

@@ -10,11 +10,11 @@ from scipy import stats
 
 from tests.helpers.calibration import AZIMUTH, RANGE, THREE, assert_same_law, observe, seeded
 from tests.helpers.free_space import one_pixel
-from uel.core.units import SPEED_OF_LIGHT
+from uel.core.constants import SPEED_OF_LIGHT
 from uel.errors import UelError
 from uel.measurement.distributions import ex_gaussian_cdf, log_ex_gaussian
 from uel.measurement.model import ObservationModel
-from uel.measurement.reports import features_of
+from uel.measurement.tiers import features_of
 from uel.radio.sites import reference_power_dbm
 
 

@@ -13,7 +13,8 @@ from tests.helpers.free_space import CORNERS, draw_pixels, masts, one_pixel, rad
 from uel.errors import UelError
 from uel.estimation.grid_posterior import grid_posterior
 from uel.measurement.model import ObservationModel
-from uel.measurement.reports import LinkTruth, Reports
+from uel.measurement.reports import Reports
+from uel.radio.link_truth import LinkTruth
 from uel.radio.radio_map import RadioMap
 from uel.radio.sites import reference_power_dbm
 

@@ -8,10 +8,11 @@ import pytest
 import torch
 
 from scenes.tiles.writer import update_files, write_sites
-from tests.scenes.variants.test_mesh_perturbation import tile  # noqa: F401  (the square of four houses, a fixture)
+from tests.helpers.four_houses import tile  # noqa: F401  (a fixture)
 from uel.errors import UelError
 from uel.geo.tile import Tile
-from uel.measurement.drive_test import ColumnConfig, blocks, read_drive, split_by_block
+from uel.measurement.columns import ColumnConfig
+from uel.measurement.drive_test import blocks, read_drive, split_by_block
 from uel.radio.sites import Cell, Site
 
 METRES = ColumnConfig(latitude="", longitude="", x="east", y="north", cell="PCI", level="level", cells=("A", "B"))

@@ -11,7 +11,7 @@ from scipy import integrate, stats
 
 from tests.helpers.calibration import AZIMUTH, DRAWS, RANGE, RSRP, assert_same_law, credibility, observe
 from tests.helpers.free_space import CORNERS, draw_pixels, masts, one_pixel, radio_map, rough_map, silent
-from uel.core.units import timing_advance_step
+from uel.core.constants import timing_advance_step
 from uel.errors import UelError
 from uel.estimation.grid_posterior import grid_posterior
 from uel.measurement.distributions import ex_gaussian_cdf, log_ndtr, log_normal_bin, normal_interval

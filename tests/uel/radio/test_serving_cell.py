@@ -8,7 +8,8 @@ from torch import Tensor
 
 from uel.errors import UelError
 from uel.radio import serving_cell
-from uel.radio.serving_cell import EventA3, ServingCellTrack
+from uel.radio.config import EventA3
+from uel.radio.serving_cell import ServingCellTrack
 
 AT_ONCE = EventA3(offset_db=3.0, hysteresis_db=1.0, time_to_trigger=0.0)
 

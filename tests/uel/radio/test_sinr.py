@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from tests.helpers.free_space import one_pixel
+from uel.core.constants import noise_dbm
 from uel.errors import UelError
-from uel.radio.sinr import noise_dbm, sinr, snr
+from uel.radio.sinr import sinr, snr
 from uel.radio.sites import Cell
 
 

@@ -8,9 +8,9 @@ import torch
 
 from tests.helpers.free_space import CORNERS, masts
 from uel.errors import UelError
+from uel.radio.config import Carrier
 from uel.radio.sites import (
     Array,
-    Carrier,
     Cell,
     Site,
     cell_positions,
