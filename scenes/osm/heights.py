@@ -1,11 +1,7 @@
-"""Heights: what the tags say, what the neighbours suggest, and how sure that is.
+"""Building heights from tags, from neighbouring buildings, or from the type of building, with their uncertainty."""
 
-`python -m scenes.osm.heights FILE…` prints how well each method would have known the heights that are tagged.
-"""
-
-import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import shapely
@@ -13,7 +9,7 @@ from jaxtyping import Float
 from scipy.spatial import KDTree
 
 from scenes.osm.footprints import Outline
-from scenes.osm.map_features import HeightProvenance
+from scenes.osm.map_features import Height, HeightProvenance
 from scenes.osm.tags import LEVEL, base, metres, storeys
 
 # Weights of the neighbours' median. Chosen by hand on New York, Paris, Monaco, Geneva and Austin together, the
@@ -37,17 +33,6 @@ PRIORS = {
     **dict.fromkeys(("apartments", "residential", "dormitory", "hotel", "office", "commercial"), 15.0),
     **dict.fromkeys(("church", "cathedral", "mosque", "temple"), 18.0),
 }
-
-
-@dataclass(frozen=True, kw_only=True)
-class Height:
-    """From where to where a building's walls go, in metres above the ground, and how that is known."""
-
-    base: float
-    top: float
-    std: float
-    """standard deviation of `top` in metres"""
-    provenance: HeightProvenance
 
 
 def estimate(outlines: Sequence[Outline]) -> list[Height]:
@@ -135,7 +120,7 @@ def neighbours(
     targets = [outline for outline, _ in pool] if asked is None else list(asked)
     if not targets:
         return np.empty(0)
-    index, distance = _nearest(pool, targets, leave_out=asked is None)
+    index, distance = nearest_known(pool, targets, leave_out=asked is None)
     area, area_of = _log_area([outline for outline, _ in pool]), _log_area(targets)
     kind = np.array([outline.tags.get("building") for outline, _ in pool], dtype=object)
     kind_of = np.array([outline.tags.get("building") for outline in targets], dtype=object)
@@ -145,7 +130,7 @@ def neighbours(
     return _weighted_median(np.array([top for _, top in pool])[index], weight)
 
 
-def _nearest(
+def nearest_known(
     pool: Sequence[tuple[Outline, float]], targets: Sequence[Outline], leave_out: bool
 ) -> tuple[np.ndarray, Float[np.ndarray, "asked neighbour"]]:
     """Indices into the pool and distances in metres, beyond the nearest one, between centroids."""
@@ -175,56 +160,3 @@ def _centroids(outlines: Sequence[Outline]) -> Float[np.ndarray, "outline 2"]:
 
 def _log_area(outlines: Sequence[Outline]) -> Float[np.ndarray, " outline"]:
     return np.log(np.maximum(shapely.area([outline.shape for outline in outlines]), 1.0))
-
-
-# Leave-one-out
-
-
-def leave_one_out(outlines: Sequence[Outline], seed: int | np.random.Generator = 0) -> dict[str, float]:
-    """Mean absolute errors in metres of what each method says of buildings whose height is known.
-
-    Truth is the `height` tag, else the levels. Each building is left out of its own estimate, tags and all.
-    `neighbours` is what `estimate` does, `median_10` the median of the 10 nearest, `random_floors` 3.5 m times
-    floors around 5 ± 1 (as Geo2SigMap draws them), `constant` 10 m (as DeepMIMO sets them). `own_levels` looks
-    at a building's own levels, and at those `both` buildings only that have a height and levels.
-    """
-    pool = [
-        (outline, top)
-        for outline, top in zip(outlines, known_heights(outlines), strict=True)
-        if top is not None and not outline.is_part
-    ]
-    if len(pool) <= FEWEST:
-        return {"count": float(len(pool))}
-    truth = np.array([top for _, top in pool])
-    floors = np.random.default_rng(seed).normal(5.0, 1.0, len(pool)).astype(int).clip(1, 15)
-    index, _ = _nearest(pool, [outline for outline, _ in pool], leave_out=True)
-    guesses = {
-        "neighbours": neighbours(pool),
-        "median_10": np.median(truth[index[:, :10]], axis=1),
-        "random_floors": 3.5 * floors,
-        "constant": 10.0,
-    }
-    errors = {name: float(np.abs(guess - truth).mean()) for name, guess in guesses.items()}
-    return {"count": float(len(pool)), **errors, **_own_levels(pool)}
-
-
-def _own_levels(pool: Sequence[tuple[Outline, float]]) -> dict[str, float]:
-    pairs = [(metres(outline.tags.get("height")), storeys(outline.tags)) for outline, _ in pool]
-    errors = [abs(height - counted) for height, counted in pairs if height is not None and counted is not None]
-    return {"both": float(len(errors)), **({"own_levels": float(np.mean(errors))} if errors else {})}
-
-
-def main(files: Sequence[str]) -> None:
-    """Print a table: one row per file, mean absolute errors in metres."""
-    from scenes.osm.reader import outlines_of  # not above: scenes.osm is made of this file
-
-    names = ("count", "neighbours", "median_10", "random_floors", "constant", "both", "own_levels")
-    print(f"{'file':32}" + "".join(f"{name:>14}" for name in names))
-    for file in files:
-        found = leave_one_out(outlines_of(file))
-        cells = [f"{found[name]:14.4g}" if name in found else f"{'–':>14}" for name in names]
-        print(f"{file.rsplit('/', 1)[-1]:32}" + "".join(cells))
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

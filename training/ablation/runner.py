@@ -16,23 +16,34 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from training.ablation.grid import AblateConfig, BudgetKind, Variant, variants
-from training.ablation.scenario import CHUNK, AblationDeployment, ablation_deployment
+from training.ablation.scenario import PHONES_PER_CALL, AblationDeployment, ablation_deployment
 from training.cache import StageCache, digest
 from training.data.deployment import Deployment
 from training.locator.config import LocatorTrainingConfig
 from training.locator.few_labels import FewLabelDataModule
-from training.locator.fit import fit_on
+from training.locator.fit import fit_with_data
 from uel.config import save
 from uel.core.io import as_json, data_folder, replace_file
 from uel.errors import UelError
-from uel.estimation.metrics import position_error, error_summary
+from uel.estimation.metrics import error_summary, position_error
 from uel.models.locator import Locator
 from uel.results.ablation import AblationRow, write_ablation_table
 
 log = logging.getLogger(__name__)
 
-RULER = 2  # raised when a loss or a score changes, so that variants are trained anew
-GRID = ("run", "labels", "seeds", "first_seed", "losses", "fractions", "alone", "conditions", "budgets", "evidence")
+ABLATION_VERSION = 2  # raised when a loss or a score changes, so that variants are trained anew
+GRID_FIELDS = (
+    "run",
+    "labels",
+    "seeds",
+    "first_seed",
+    "losses",
+    "fractions",
+    "alone",
+    "conditions",
+    "budgets",
+    "evidence",
+)
 
 
 def ablate(config: AblateConfig, town: AblationDeployment | None = None) -> Path:
@@ -50,7 +61,7 @@ def ablate(config: AblateConfig, town: AblationDeployment | None = None) -> Path
     rows: list[AblationRow] = []
     with _one_thread():
         for number, (variant, budget) in enumerate(jobs, 1):
-            log.info("%d of %d: %s", number, len(jobs), _words(variant, budget))
+            log.info("%d of %d: %s", number, len(jobs), _describe(variant, budget))
             rows.append(_row(folder, config, town, variant, budget))
             write_ablation_table(folder / "table.csv", rows)
     return folder
@@ -67,7 +78,7 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _words(variant: Variant, budget: str) -> str:
+def _describe(variant: Variant, budget: str) -> str:
     features = "+".join(variant.features) or "no features"
     return (
         f"{variant.loss} {features} fraction {variant.rt_fraction:g} labels {variant.labels} {variant.map} "
@@ -92,9 +103,9 @@ class VariantResult:
 def _row(
     folder: Path, config: AblateConfig, town: AblationDeployment, variant: Variant, budget: BudgetKind
 ) -> AblationRow:
-    steps = config.training.steps if budget == "steps" else _affordable(folder, config, town, variant)
-    trained = _trained(folder, config, town, variant, steps)
-    name, facts = _name(config, town, variant, steps), trained.facts
+    steps = config.training.steps if budget == "steps" else _affordable_steps(folder, config, town, variant)
+    trained = _train_variant(folder, config, town, variant, steps)
+    name, facts = _cell_name(config, town, variant, steps), trained.facts
     statistics = error_summary(trained.error)
     few, many = trained.heard <= 2, trained.heard >= 5
     groups = {"los": trained.sight, "nlos": ~trained.sight, "cells12": few, "cells34": ~few & ~many, "cells5": many}
@@ -125,55 +136,61 @@ def _median(error: Float[Tensor, " n"]) -> float | None:
     return float(error.quantile(0.5)) if len(error) else None
 
 
-def _name(config: AblateConfig, town: AblationDeployment, variant: Variant, steps: int) -> str:
-    rest = {name: value for name, value in asdict(config).items() if name not in GRID}
-    key = {"ruler": RULER, "variant": asdict(variant), "steps": steps, "config": rest, "tile": town.tile.fingerprint}
+def _cell_name(config: AblateConfig, town: AblationDeployment, variant: Variant, steps: int) -> str:
+    rest = {name: value for name, value in asdict(config).items() if name not in GRID_FIELDS}
+    key = {
+        "ruler": ABLATION_VERSION,
+        "variant": asdict(variant),
+        "steps": steps,
+        "config": rest,
+        "tile": town.tile.fingerprint,
+    }
     return digest(key)
 
 
-def _affordable(folder: Path, config: AblateConfig, town: AblationDeployment, variant: Variant) -> int:
+def _affordable_steps(folder: Path, config: AblateConfig, town: AblationDeployment, variant: Variant) -> int:
     """Steps that cost what training without physics costs in all; what a step costs is measured once.
 
     Whole trainings of known length, so that the learning rate has come down in each, and a resumed one is the same.
     """
     free = replace(variant, loss="none", features=(), rt_fraction=0.0)
-    costs = [_cost(folder, config, town, kind) for kind in (free, variant)]
+    costs = [_cpu_s_per_step(folder, config, town, kind) for kind in (free, variant)]
     epochs = config.training.epochs
     return epochs * max(1, round(config.training.steps_per_epoch * costs[0] / costs[1]))
 
 
-def _cost(folder: Path, config: AblateConfig, town: AblationDeployment, variant: Variant) -> float:
+def _cpu_s_per_step(folder: Path, config: AblateConfig, town: AblationDeployment, variant: Variant) -> float:
     """CPU seconds of a step of such trainings: those of the first one that was made."""
     file = folder / "costs.json"
     costs = json.loads(file.read_text()) if file.is_file() else {}
     base = Variant(labels=config.labels[0], map=config.conditions[0])
-    name = digest([variant.kind, _name(config, town, base, 0)])
+    name = digest([variant.kind, _cell_name(config, town, base, 0)])
     if name not in costs:
-        facts = _trained(folder, config, town, variant, config.training.steps).facts
+        facts = _train_variant(folder, config, town, variant, config.training.steps).facts
         costs[name] = facts["cpu_s"] / facts["steps"]
         replace_file(file, as_json(costs))
     return costs[name]
 
 
-def _trained(
+def _train_variant(
     folder: Path, config: AblateConfig, town: AblationDeployment, variant: Variant, steps: int
 ) -> VariantResult:
     """Train and judge, or read what was written down."""
-    name = _name(config, town, variant, steps)
+    name = _cell_name(config, town, variant, steps)
     file, work = folder / "cells" / f"{name}.npz", folder / "cells" / name
     if not file.is_file():
-        recipe = _recipe(config, variant, steps)
+        recipe = _training_config(config, variant, steps)
         unlabelled = config.unlabelled if variant.loss != "none" else 0
         data = FewLabelDataModule(recipe, town.world(variant.map), town.pool(variant), unlabelled)
         if recipe.training.uses_ray_tracer:
             town.warm(variant.map, recipe, data)
-        locator, facts = fit_on(work, name, recipe, lambda: data)
-        _write(file, _judged(locator, town, variant), facts)
+        locator, facts = fit_with_data(work, name, recipe, lambda: data)
+        _write(file, _score_locator(locator, town, variant), facts)
         shutil.rmtree(work)
     return _read(file)
 
 
-def _recipe(config: AblateConfig, variant: Variant, steps: int) -> LocatorTrainingConfig:
+def _training_config(config: AblateConfig, variant: Variant, steps: int) -> LocatorTrainingConfig:
     """The base's, with the variant's loss and `steps` steps, a multiple of the epochs."""
     plan = replace(
         config.training,
@@ -186,13 +203,13 @@ def _recipe(config: AblateConfig, variant: Variant, steps: int) -> LocatorTraini
     return LocatorTrainingConfig(seed=variant.seed, measurement=config.measurement, locator=locator, training=plan)
 
 
-def _judged(locator: Locator, town: AblationDeployment, variant: Variant) -> dict[str, Tensor]:
+def _score_locator(locator: Locator, town: AblationDeployment, variant: Variant) -> dict[str, Tensor]:
     maps, (true, truth) = town.world(variant.map).maps, town.judged
     said = Deployment(town.tile, town.true, None, variants={variant.map: maps}).said(true, variant.map)
     errors = []
     with torch.no_grad():
-        for start in range(0, len(true), CHUNK):
-            part = slice(start, start + CHUNK)
+        for start in range(0, len(true), PHONES_PER_CALL):
+            part = slice(start, start + PHONES_PER_CALL)
             errors.append(position_error(locator(said[part], maps).position, truth.position[part]))
     return {"error": torch.cat(errors), "sight": true.at_serving(truth.los), "heard": true.heard.sum(-1)}
 

@@ -16,13 +16,13 @@ from sim_bridge.chains.atlas import AtlasConfig
 from sim_bridge.survey.worker import TileWithSites
 from training.cache import StageCache, digest
 from training.data.augmentation import AugmentationConfig
-from training.data.deployment import EXACT, Deployment
+from training.data.deployment import EXACT_MAPS, Deployment
 from training.data.domain_randomization import DomainRandomizationConfig
 from training.locator.callbacks import FixDrawing
 from training.locator.config import HardwareConfig, LocatorTrainingConfig, LoggingConfig, OptimizationConfig
 from training.locator.fit import first_process, fit
 from training.locator.fit_map_restorer import MapRestorerTrainingConfig, fit_restorer
-from training.pipeline.map_adaptation import MapAdaptationConfig, mended
+from training.pipeline.map_adaptation import MapAdaptationConfig, adapt_deployment
 from training.pipeline.map_conditions import MapConditionConfig, maps_for_condition
 from training.pipeline.scene_pipeline import (
     SitePlacementConfig,
@@ -30,8 +30,8 @@ from training.pipeline.scene_pipeline import (
     open_tile,
     place_sites,
     require_raster,
-    require_unseen,
-    traced_tracks,
+    require_unseen_city,
+    track_survey,
 )
 from uel.config import save
 from uel.core.grid import Grid
@@ -131,7 +131,7 @@ class TrainConfig:
         # Whatever can be wrong is said now, not after the stages before it.
         if not self.train or not self.validate or min(self.deployments, self.validate_deployments) < 1:
             raise UelError("nothing to train or validate on", got=f"{self.train}, {self.validate}", do="name places")
-        require_unseen(self.validate, self.train, "validation", "train")
+        require_unseen_city(self.validate, self.train, "validation", "train")
         require_raster(self.maps.pixel, self.size)
         require_nesting(Grid(size=self.size, pixel=self.maps.pixel), self.locator.patches)
         for count in self.counts:
@@ -161,10 +161,10 @@ def run(config: TrainConfig, draw: FixDrawing | None = None) -> Path | None:
     It holds `locator.pt`, `config.yaml`, `metrics.csv`, `metrics.json` and `training/`. Killed, the same call goes on
     after the last whole epoch. Of several processes each calls this; the first one writes, the others return None.
     """
-    folder = Path("runs") / own_name(config.run)
+    folder = Path("runs") / run_name(config.run)
     stages = StageCache(data_folder())
-    train = list(_worlds(config, stages, config.train, live=config.training.uses_ray_tracer))
-    validate = list(_worlds(config, stages, config.validate))
+    train = list(_deployments(config, stages, config.train, live=config.training.uses_ray_tracer))
+    validate = list(_deployments(config, stages, config.validate))
     at = _restorer(config, stages, train, validate)
     if config.locator.corrected_maps:
         train, validate = (_adapted(config, stages, worlds, at) for worlds in (train, validate))
@@ -191,13 +191,13 @@ def run(config: TrainConfig, draw: FixDrawing | None = None) -> Path | None:
     return folder
 
 
-def own_name(run: str) -> str:
+def run_name(run: str) -> str:
     """A run's name; the agents of a wandb sweep, which all give the same one, add their own."""
     agent = os.environ.get("WANDB_RUN_ID") if "WANDB_SWEEP_ID" in os.environ else None
     return f"{run}-{agent}" if agent else run
 
 
-def _worlds(
+def _deployments(
     config: TrainConfig, stages: StageCache, places: tuple[str, ...], live: bool = False
 ) -> Iterator[Deployment]:
     """Every set of masts on every place."""
@@ -206,40 +206,44 @@ def _worlds(
     for index, (place, number) in enumerate(track(chosen, "maps of places", transient=True)):
         tile = open_tile(place, config.size, config.margin, stages)
         require_nesting(tile.grid(config.maps.pixel), config.locator.patches)
-        yield _world(config, stages, tile, index, number, live, places != config.train)
+        yield _deployment(config, stages, tile, index, number, live, places != config.train)
 
 
-def _world(
+def _deployment(
     config: TrainConfig, stages: StageCache, tile: Tile, index: int, number: int, live: bool, validate: bool
 ) -> Deployment:
     """A tile with a set of masts, its maps under every condition that has a weight, and its traced truth."""
     seed = config.seed + index + VALIDATION_SEED * validate
-    place = TileWithSites(tile, _masts(config, tile, index, number, seed))
+    place = TileWithSites(tile, _sites(config, tile, index, number, seed))
     maps = {
         name: maps_for_condition(name, tile, place.sites, config.maps, stages, seed)
-        for name in dict.fromkeys((EXACT, *config.conditions.drawn))
+        for name in dict.fromkeys((EXACT_MAPS, *config.conditions.drawn))
     }
     network = {"tile": tile.fingerprint, "sites": [asdict(site) for site in place.sites], "seed": seed}
     tracing, survey, simulator = config.maps.tracing, None, None
     if config.training.traced_fraction and (validate or config.survey is None):
         key = {**network, "tracing": asdict(tracing), "plan": asdict(config.tracks)}
-        survey = traced_tracks(f"survey-{tile.name}", key, place, config.tracks, tracing, seed, stages)
+        survey = track_survey(f"survey-{tile.name}", key, place, config.tracks, tracing, seed, stages)
     if live:
         simulator = live_simulator(
             f"atlas-{tile.name}", network, place, config.training.live_tracing(tracing), config.atlas, stages
         )
-    return Deployment(tile, maps.pop(EXACT), survey, simulator, maps)
+    return Deployment(tile, maps.pop(EXACT_MAPS), survey, simulator, maps)
 
 
 def _restorer(
     config: TrainConfig, stages: StageCache, train: list[Deployment], validate: list[Deployment]
 ) -> Path | None:
     """The folder of a network that learned how these maps are wrong, where one is asked for."""
-    if not config.locator.corrected_maps or not config.map_restorer.steps or set(config.conditions.drawn) == {EXACT}:
+    if (
+        not config.locator.corrected_maps
+        or not config.map_restorer.steps
+        or set(config.conditions.drawn) == {EXACT_MAPS}
+    ):
         return None
     key = {
         "schema": RESTORER_SCHEMA,
-        "worlds": [_identity(world) for world in (*train, *validate)],
+        "worlds": [_deployment_key(world) for world in (*train, *validate)],
         "maps": asdict(config.maps),
         "conditions": list(config.conditions.drawn),
         "map_restorer": asdict(config.map_restorer),
@@ -261,21 +265,21 @@ def _adapted(
     """Worlds whose maps are put right, under each condition."""
     network, found = restorer and MapRestorer.load(restorer), list[Deployment]()
     for index, world in enumerate(track(worlds, "putting maps right", transient=True)):
-        key = {**_identity(world), "maps": asdict(config.maps), "restorer": restorer and restorer.name}
+        key = {**_deployment_key(world), "maps": asdict(config.maps), "restorer": restorer and restorer.name}
         found.append(
-            mended(
+            adapt_deployment(
                 world, config.conditions.drawn, config.map_adaptation, config.measurement, network, key, index, stages
             )
         )
     return found
 
 
-def _identity(world: Deployment) -> dict[str, Any]:
+def _deployment_key(world: Deployment) -> dict[str, Any]:
     """What tells a world from others."""
     return {"tile": world.tile.fingerprint, "sites": sites_to_json(world.maps.radio.sites)}
 
 
-def _masts(config: TrainConfig, tile: Tile, index: int, number: int, seed: int) -> tuple[Site, ...]:
+def _sites(config: TrainConfig, tile: Tile, index: int, number: int, seed: int) -> tuple[Site, ...]:
     """The folder's own masts where it has some and they are asked for first, else drawn ones."""
     if number == 0 and (tile.folder / "sites.json").is_file():
         return tile.sites

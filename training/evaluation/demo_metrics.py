@@ -14,13 +14,13 @@ from uel.errors import UelError
 from uel.estimation.baselines import BASELINE_METHODS, LocalizationProblem
 from uel.estimation.fix import Fix
 from uel.estimation.grid_posterior import geometric_median, grid_posterior
-from uel.estimation.metrics import position_error, error_summary
+from uel.estimation.metrics import error_summary, position_error
 from uel.measurement.model import ObservationModel
 from uel.measurement.reports import Reports
 from uel.measurement.tiers import TIERS
 from uel.models.locator import Locator
 
-CHUNK = 64  # phones whose likelihood maps are held at once: bounds memory to a few hundred megabytes
+PHONES_PER_CALL = 64  # phones whose likelihood maps are held at once: bounds memory to a few hundred megabytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,20 +40,20 @@ class DemoEvaluationConfig:
 MethodErrors = dict[str, Float[Tensor, " n"]]
 
 
-def evaluate(
+def method_errors(
     locator: Locator, world: Deployment, model: ObservationModel, plan: DemoEvaluationConfig, seed: int
 ) -> MethodErrors:
     """Position errors in metres of every method, keyed "truth/tier/method"; truths `map` and `paths`."""
     errors: MethodErrors = {}
     for truth in ("map", "paths"):
-        reports, position, place = _questions(truth, world, model, plan, seed)
+        reports, position, place = _test_reports(truth, world, model, plan, seed)
         for tier in TIERS:
-            for name, estimate in _answers(locator, world, reports.tier(tier), _tier_of(place, tier), truth).items():
+            for name, estimate in _estimates(locator, world, reports.tier(tier), _tier_of(place, tier), truth).items():
                 errors[f"{truth}/{tier}/{name}"] = position_error(estimate, position)
     return errors
 
 
-def _questions(
+def _test_reports(
     truth: str, world: Deployment, model: ObservationModel, plan: DemoEvaluationConfig, seed: int
 ) -> tuple[Reports, Tensor, LocalizationProblem]:
     """Test reports with their positions, and what the methods may know; fingerprints are other phones."""
@@ -75,21 +75,21 @@ def _tier_of(place: LocalizationProblem, tier: str) -> LocalizationProblem:
     )
 
 
-def _answers(
+def _estimates(
     locator: Locator, world: Deployment, reports: Reports, place: LocalizationProblem, truth: str
 ) -> dict[str, Float[Tensor, "n 2"]]:
     methods = dict(BASELINE_METHODS) | {"locator": lambda r, _: locator(r, world.maps).position}
     answers: dict[str, list[Tensor]] = {name: [] for name in methods}
-    starts = range(0, len(reports), CHUNK)
+    starts = range(0, len(reports), PHONES_PER_CALL)
     with torch.no_grad():
         for start in track(starts, f"evaluating {len(reports)} phones, truth {truth}", transient=True):
-            part = reports[start : start + CHUNK]
+            part = reports[start : start + PHONES_PER_CALL]
             for name, method in methods.items():
                 answers[name].append(method(part, place))
     return {name: torch.cat(parts) for name, parts in answers.items()}
 
 
-def tables(errors: MethodErrors, tile: str) -> dict[str, Any]:
+def metric_tables(errors: MethodErrors, tile: str) -> dict[str, Any]:
     """`test`, `test_paths`, `r50`, `r95` of metrics.json; the ratios belong to truth `map`, whose limit is exact."""
     stats: dict[str, dict[str, dict[str, Any]]] = {"map": {}, "paths": {}}
     for key, error in errors.items():
@@ -106,7 +106,7 @@ def tables(errors: MethodErrors, tile: str) -> dict[str, Any]:
     }
 
 
-def example(
+def example_fix(
     locator: Locator, world: Deployment, model: ObservationModel, seed: int, tier: str = "rsrp_ta_azimuth"
 ) -> dict[str, Any]:
     """One fix in full, for the report's picture: of sixteen phones, the one with the median error."""
@@ -118,7 +118,7 @@ def example(
     pick = int(position_error(fix.position, position).argsort()[len(position) // 2])
     limit = grid_posterior(reports, world.maps.radio, world.maps.prior, model, world.maps.power_dbm)[pick]
     points = world.maps.radio.grid.centres().reshape(1, -1, 2)
-    return _drawn(fix, pick, locator.config.patches) | {
+    return _fix_arrays(fix, pick, locator.config.patches) | {
         "truth": position[pick].numpy(),
         "posterior": limit.numpy(),
         "limit_estimate": geometric_median(points, limit.reshape(1, -1))[0].numpy(),
@@ -129,7 +129,7 @@ def example(
     }
 
 
-def _drawn(fix: Fix, pick: int, patches: int) -> dict[str, np.ndarray]:
+def _fix_arrays(fix: Fix, pick: int, patches: int) -> dict[str, np.ndarray]:
     """What a picture of one fix needs."""
     where, probability, index = fix.candidates(5)
     variance = fix.component_covariance[pick, index[pick]].diagonal(dim1=-2, dim2=-1)

@@ -22,7 +22,14 @@ from uel.adaptation.mast_heights import MapFactory
 from uel.adaptation.site_adaptation import SiteAdaptation
 from uel.estimation.baselines import BASELINE_METHODS, LocalizationProblem, knn_map, knn_survey
 from uel.estimation.config import RayRescoringConfig, RefinementConfig
-from uel.estimation.estimates import MIN_PIXEL_PROBABILITY, Estimate, FixEstimate, GridEstimate, PointEstimate, fix_raster
+from uel.estimation.estimates import (
+    MIN_PIXEL_PROBABILITY,
+    Estimate,
+    FixEstimate,
+    GridEstimate,
+    PointEstimate,
+    fix_raster,
+)
 from uel.estimation.grid_posterior import grid_posterior
 from uel.estimation.metrics import position_error
 from uel.estimation.particle_filter import MotionModel, filter_track
@@ -45,9 +52,9 @@ from uel.radio.simulator import Simulator
 
 EvaluationMethod = Callable[[Reports], Estimate]
 T = TypeVar("T")
-POWERS = (1.0, 0.7, 0.5, 0.25, 0.05)  # of a report's evidence on a track, or
-LENGTHS = (10.0, 20.0, 40.0)  # m after which its fading is alike by 1/e: eight ways to read a track
-BATCH = 8  # tracks filtered at once: twenty rasters each
+LIKELIHOOD_EXPONENTS = (1.0, 0.7, 0.5, 0.25, 0.05)  # of a report's evidence on a track, or
+FADING_LENGTHS = (10.0, 20.0, 40.0)  # m after which its fading is alike by 1/e: eight ways to read a track
+TRACKS_PER_BATCH = 8  # tracks filtered at once: twenty rasters each
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,50 +122,54 @@ def single_report_methods(
     place = case.place
     near = tune_neighbours(place)
     found: dict[str, EvaluationMethod] = {
-        "limit": lambda r: GridEstimate(place.radio.grid, _limit(case, r)),
-        **{name: _point(BASELINE_METHODS[name], place) for name in ("prior_median", "cell_id", "cell_id_ta")},
+        "limit": lambda r: GridEstimate(place.radio.grid, _limit_posterior(case, r)),
+        **{name: _point_method(BASELINE_METHODS[name], place) for name in ("prior_median", "cell_id", "cell_id_ta")},
         "knn_map": lambda r: PointEstimate(knn_map(r, place, near["knn_map"])),
         "knn_survey": lambda r: PointEstimate(knn_survey(r, place, near["knn_survey"])),
         "grid_bayes": lambda r: GridEstimate(
             place.radio.grid, grid_posterior(r, place.radio, place.prior, place.model, place.power_dbm)
         ),
-        "grid_robust": _bayes(fit_robust(place), place),
+        "grid_robust": _bayes_method(fit_robust(place), place),
         "grid_bayes_corrected": _corrected_map_bayes(case),
     }
     if controls:
         found |= {
-            "no_map": _bayes(no_map_control(place), place),
-            "shuffled_map": _bayes(fit_robust(place, shuffled_map_control(place.radio)), place),
+            "no_map": _bayes_method(no_map_control(place), place),
+            "shuffled_map": _bayes_method(fit_robust(place, shuffled_map_control(place.radio)), place),
         }
-    return found | {name: _reread(case, _located(locator, case)) for name, locator in locators.items()}
+    return found | {name: _with_corrected_azimuths(case, _locate(locator, case)) for name, locator in locators.items()}
 
 
 def _corrected_map_bayes(case: EvaluationCase) -> EvaluationMethod:
     """Grid Bayes that knows all that labelled reports teach."""
     place = case.place
-    return _reread(case, lambda r: GridEstimate(place.radio.grid, case.learned.corrected.bayes.posterior(r, place)))
+    return _with_corrected_azimuths(
+        case, lambda r: GridEstimate(place.radio.grid, case.learned.corrected.bayes.posterior(r, place))
+    )
 
 
-def _point(method: Callable[[Reports, LocalizationProblem], Tensor], place: LocalizationProblem) -> EvaluationMethod:
+def _point_method(
+    method: Callable[[Reports, LocalizationProblem], Tensor], place: LocalizationProblem
+) -> EvaluationMethod:
     return lambda reports: PointEstimate(method(reports, place))
 
 
-def _bayes(bayes: RobustGridBayes, place: LocalizationProblem) -> EvaluationMethod:
+def _bayes_method(bayes: RobustGridBayes, place: LocalizationProblem) -> EvaluationMethod:
     return lambda reports: GridEstimate(place.radio.grid, bayes.posterior(reports, place))
 
 
-def _limit(case: EvaluationCase, reports: Reports) -> Float[Tensor, "n row column"]:
+def _limit_posterior(case: EvaluationCase, reports: Reports) -> Float[Tensor, "n row column"]:
     """The exact grid posterior; `reports` are those of the true azimuths."""
     maps = case.true_maps
     return grid_posterior(reports, maps.radio, maps.prior, case.true_model, maps.power_dbm, case.map_error)
 
 
-def _located(locator: Locator, case: EvaluationCase) -> Callable[[Reports], FixEstimate]:
+def _locate(locator: Locator, case: EvaluationCase) -> Callable[[Reports], FixEstimate]:
     # Every method is told the rules of reporting.
     return lambda reports: FixEstimate(case.learned.locate(locator, reports))
 
 
-def _reread(case: EvaluationCase, method: Callable[[Reports], T]) -> Callable[[Reports], T]:
+def _with_corrected_azimuths(case: EvaluationCase, method: Callable[[Reports], T]) -> Callable[[Reports], T]:
     """A method of a locator, whose antennas' azimuths are put right first."""
     return lambda reports: method(case.learned.read(reports))
 
@@ -171,7 +182,8 @@ def input_ablation_methods(case: EvaluationCase, locator: Locator) -> dict[str, 
         "locator-radio": replace(maps, radio=maps.radio.forgotten),
     }
     return {
-        name: _reread(case, lambda r, some=some: FixEstimate(locator(r, some, known))) for name, some in left.items()
+        name: _with_corrected_azimuths(case, lambda r, some=some: FixEstimate(locator(r, some, known)))
+        for name, some in left.items()
     }
 
 
@@ -180,7 +192,7 @@ def input_ablation_methods(case: EvaluationCase, locator: Locator) -> dict[str, 
 
 def refinement_methods(case: EvaluationCase, locator: Locator, plan: RefinementConfig) -> dict[str, EvaluationMethod]:
     """The locator with its fixes refined on the map that it was given."""
-    return {"locator_refined": _reread(case, case.learned.refiner(locator, plan))}
+    return {"locator_refined": _with_corrected_azimuths(case, case.learned.refiner(locator, plan))}
 
 
 def retraced_map_methods(
@@ -191,7 +203,7 @@ def retraced_map_methods(
     Whoever has a ray tracer and the place's buildings can do so; PROTOCOL's baselines have neither.
     """
     traced = replace(case, tracer=tracer)
-    refined = _reread(traced, traced.learned.refiner(locator, plan))
+    refined = _with_corrected_azimuths(traced, traced.learned.refiner(locator, plan))
     return {"grid_bayes_retraced": _corrected_map_bayes(traced), "locator_retraced": refined}
 
 
@@ -208,7 +220,7 @@ def ray_rescoring_methods(
             rescore_with_rays(fix, reports, refiner.fine, refiner.right, refiner.model, simulator, known)
         )
 
-    return {"locator_ray_rescored": _reread(case, locate)}
+    return {"locator_ray_rescored": _with_corrected_azimuths(case, locate)}
 
 
 # ---- tracks --------------------------------------------------------------------------------------------
@@ -221,32 +233,42 @@ def track_methods(
     place, learned, moves = tracks.case.place, tracks.case.learned, tracks.motion.speed > 0
     robust = fit_robust(place)
     ways = {
-        "particle_filter": [*_as_rasters(place, lambda r: _evidence(robust, place, r)), *_fading(robust, place, moves)]
+        "particle_filter": [
+            *_raster_likelihoods(place, lambda r: _log_likelihood(robust, place, r)),
+            *_fading_likelihoods(robust, place, moves),
+        ]
     }
     for name, locator in locators.items():
-        locate = _reread(tracks.case, _located(locator, tracks.case))
-        ways[name] = _as_rasters(place, lambda r, locate=locate: fix_raster(locate(r).fix, place.radio.grid))  # type: ignore[attr-defined]
-    refine = _reread(tracks.case, learned.refiner(locators["locator"], plan).always)
-    right = [_reread_walks(tracks.case, way) for way in _fading(learned.corrected.bayes, place, moves)]
+        locate = _with_corrected_azimuths(tracks.case, _locate(locator, tracks.case))
+        ways[name] = _raster_likelihoods(place, lambda r, locate=locate: fix_raster(locate(r).fix, place.radio.grid))  # type: ignore[attr-defined]
+    refine = _with_corrected_azimuths(tracks.case, learned.refiner(locators["locator"], plan).always)
+    right = [
+        _tracks_with_corrected_azimuths(tracks.case, way)
+        for way in _fading_likelihoods(learned.corrected.bayes, place, moves)
+    ]
     ways["locator_refined"] = [
-        *_as_rasters(place, lambda r: refine(r).pixels.probability.clamp(min=MIN_PIXEL_PROBABILITY).log()),
+        *_raster_likelihoods(place, lambda r: refine(r).pixels.probability.clamp(min=MIN_PIXEL_PROBABILITY).log()),
         *right,
     ]
-    chosen = {name: _tuned(tracks, some, seed) for name, some in ways.items()}
+    chosen = {name: _tune_likelihood(tracks, some, seed) for name, some in ways.items()}
     return {"limit": lambda w: _track_limit(tracks, w, seed)} | {
-        name: lambda w, way=way: PointEstimate(_run(tracks, w, way, seed)) for name, way in chosen.items()
+        name: lambda w, way=way: PointEstimate(_filter_positions(tracks, w, way, seed)) for name, way in chosen.items()
     }
 
 
-def _reread_walks(case: EvaluationCase, way: TrackLikelihoodFactory) -> TrackLikelihoodFactory:
+def _tracks_with_corrected_azimuths(case: EvaluationCase, way: TrackLikelihoodFactory) -> TrackLikelihoodFactory:
     return lambda walks: way(replace(walks, reports=case.learned.read(walks.reports)))
 
 
-def _evidence(bayes: RobustGridBayes, place: LocalizationProblem, reports: Reports) -> Float[Tensor, "n row column"]:
+def _log_likelihood(
+    bayes: RobustGridBayes, place: LocalizationProblem, reports: Reports
+) -> Float[Tensor, "n row column"]:
     return bayes.model.log_likelihood(reports, bayes.radio, place.power_dbm, map_error=True).sum(1)
 
 
-def _as_rasters(place: LocalizationProblem, density: Callable[[Reports], Tensor]) -> list[TrackLikelihoodFactory]:
+def _raster_likelihoods(
+    place: LocalizationProblem, density: Callable[[Reports], Tensor]
+) -> list[TrackLikelihoodFactory]:
     """Reports one after the other, each to some power. Of locators the prior is in every raster: it counts once."""
 
     @lru_cache(maxsize=1)
@@ -254,32 +276,37 @@ def _as_rasters(place: LocalizationProblem, density: Callable[[Reports], Tensor]
         return torch.stack([density(walks.reports[i]) for i in range(len(walks.time))])
 
     return [
-        lambda w, power=power: RasterLikelihood(place.radio.grid, rasters(w), place.prior, power) for power in POWERS
+        lambda w, power=power: RasterLikelihood(place.radio.grid, rasters(w), place.prior, power)
+        for power in LIKELIHOOD_EXPONENTS
     ]
 
 
-def _fading(bayes: RobustGridBayes, place: LocalizationProblem, moves: bool) -> list[TrackLikelihoodFactory]:
+def _fading_likelihoods(
+    bayes: RobustGridBayes, place: LocalizationProblem, moves: bool
+) -> list[TrackLikelihoodFactory]:
     """By levels whose fading, and what the map gets wrong, go along with the phone; one that stands keeps them."""
     prior = place.prior.clamp(min=PRIOR_FLOOR)
     alone = replace(bayes.model, cell_correlation=0.0)  # the filter knows each cell's fading by itself
-    models = [replace(alone, decorrelation_distance=length) for length in LENGTHS[: None if moves else 1]]
+    models = [replace(alone, decorrelation_distance=length) for length in FADING_LENGTHS[: None if moves else 1]]
     return [
         lambda w, model=model: CorrelatedFadingLikelihood(w.reports, bayes.radio, prior, model, map_error=True)
         for model in models
     ]
 
 
-def _tuned(tracks: TrackEvaluationCase, ways: Sequence[TrackLikelihoodFactory], seed: int) -> TrackLikelihoodFactory:
+def _tune_likelihood(
+    tracks: TrackEvaluationCase, ways: Sequence[TrackLikelihoodFactory], seed: int
+) -> TrackLikelihoodFactory:
     """The way to read tracks that has the least mean error on the labelled ones."""
     errors = [
-        [float(position_error(_run(tracks, walks, way, seed), walks.position).sum()) for way in ways]
-        for walks in batches(tracks.tuning)
+        [float(position_error(_filter_positions(tracks, walks, way, seed), walks.position).sum()) for way in ways]
+        for walks in track_batches(tracks.tuning)
     ]
     total = [sum(of_way) for of_way in zip(*errors, strict=True)]
     return ways[total.index(min(total))]
 
 
-def _run(
+def _filter_positions(
     tracks: TrackEvaluationCase, walks: TrackReports, way: TrackLikelihoodFactory, seed: int
 ) -> Float[Tensor, "track 2"]:
     generator = torch.Generator().manual_seed(seed)
@@ -288,9 +315,9 @@ def _run(
     ).median
 
 
-def batches(walks: TrackReports) -> list[TrackReports]:
+def track_batches(walks: TrackReports) -> list[TrackReports]:
     """Tracks as they are filtered, some at once."""
-    return [walks[start : start + BATCH] for start in range(0, len(walks.time), BATCH)]
+    return [walks[start : start + TRACKS_PER_BATCH] for start in range(0, len(walks.time), TRACKS_PER_BATCH)]
 
 
 def _track_limit(tracks: TrackEvaluationCase, walks: TrackReports, seed: int) -> Estimate:

@@ -16,8 +16,8 @@ from torch import Tensor
 from training.cache import StageCache, digest
 from training.evaluation import methods as rivals
 from training.evaluation.methods import EvaluationCase, EvaluationMethod, TrackEvaluationCase, TrackReports
-from training.evaluation.protocol import EvalConfig, grid
-from training.evaluation.scenarios import EvaluationDeployment, deployments
+from training.evaluation.protocol import EvalConfig, protocol_conditions
+from training.evaluation.scenarios import EvaluationDeployment, evaluation_deployments
 from uel.core.io import as_json, data_folder, replace_file
 from uel.errors import UelError
 from uel.estimation.estimates import Estimate, FixEstimate, GridEstimate
@@ -26,16 +26,23 @@ from uel.models.locator import Locator
 from uel.models.map_restorer import RESTORER_FILE as RESTORER
 from uel.models.map_restorer import MapRestorer
 from uel.radio.simulator import Simulator
-from uel.results.evaluation import Condition, ConditionResult, MethodScores, read_result, write_result, write_evaluation_table
+from uel.results.evaluation import (
+    Condition,
+    ConditionResult,
+    MethodScores,
+    read_result,
+    write_evaluation_table,
+    write_result,
+)
 
 log = logging.getLogger(__name__)
 
 EVALUATION_VERSION = 16  # raised when a method or a score changes, so that cells are judged anew
-CHUNK = 16  # phones located at once: of more, images no longer fit a cache
-TIMED = 9  # single reports whose CPU time is taken
+PHONES_PER_CALL = 16  # phones located at once: of more, images no longer fit a cache
+TIMED_REPORTS = 9  # single reports whose CPU time is taken
 TIMED_TRACKS = 3
-TRUE_PLACES = ("exact", "few_rays")  # map conditions whose buildings and masts are the true ones
-WORST = 4  # phones whose heatmaps are kept for the pictures
+TRUE_GEOMETRY_CONDITIONS = ("exact", "few_rays")  # map conditions whose buildings and masts are the true ones
+WORST_PHONES = 4  # phones whose heatmaps are kept for the pictures
 
 
 def run_protocol(config: EvalConfig, made: Iterable[Callable[[], EvaluationDeployment]] | None = None) -> Path:
@@ -46,8 +53,8 @@ def run_protocol(config: EvalConfig, made: Iterable[Callable[[], EvaluationDeplo
     locators, marks = _locators(config)
     folder = config.run / "eval" / config.name
     (folder / "cells").mkdir(parents=True, exist_ok=True)
-    made = list(deployments(config, StageCache(data_folder())) if made is None else made)
-    conditions, files = list(grid(config)), list[Path]()
+    made = list(evaluation_deployments(config, StageCache(data_folder())) if made is None else made)
+    conditions, files = list(protocol_conditions(config)), list[Path]()
     with Progress(transient=True) as progress:
         task = progress.add_task("judging", total=len(made) * len(conditions))
         for make in made:
@@ -57,7 +64,7 @@ def run_protocol(config: EvalConfig, made: Iterable[Callable[[], EvaluationDeplo
                 files.append(_cell(folder / "cells", config, deployment, condition, locators, marks))
                 progress.advance(task)
     write_evaluation_table(folder / "table.csv", [read_result(file) for file in files], config.seed)
-    _note(folder, config, files, list(locators))
+    _write_protocol(folder, config, files, list(locators))
     return folder
 
 
@@ -67,17 +74,17 @@ def _locators(config: EvalConfig) -> tuple[dict[str, Locator], dict[str, str]]:
     if len(folders) <= len(config.compare):
         raise UelError("rivals need names of their own", got=[str(f) for f in config.compare], do="rename a folder")
     locators = {name: Locator.load(folder) for name, folder in folders.items()}
-    marks = {name: _mark(folder / "locator.pt") for name, folder in folders.items()}
+    marks = {name: _file_digest(folder / "locator.pt") for name, folder in folders.items()}
     if (config.run / RESTORER).is_file():
-        marks[RESTORER] = _mark(config.run / RESTORER)
+        marks[RESTORER] = _file_digest(config.run / RESTORER)
     return locators, marks
 
 
-def _mark(file: Path) -> str:
+def _file_digest(file: Path) -> str:
     return hashlib.sha256(file.read_bytes()).hexdigest()[:16]
 
 
-def _note(folder: Path, config: EvalConfig, files: list[Path], locators: list[str]) -> None:
+def _write_protocol(folder: Path, config: EvalConfig, files: list[Path], locators: list[str]) -> None:
     """What the report needs beside the table: which cells belong to it."""
     notes = {
         "run": str(config.run),
@@ -87,7 +94,7 @@ def _note(folder: Path, config: EvalConfig, files: list[Path], locators: list[st
         "locators": locators,
         "phones": config.phones,
         "fingerprints": config.fingerprints,
-        "base": asdict(next(grid(config))),
+        "base": asdict(next(protocol_conditions(config))),
         "size": config.size,
     }
     replace_file(folder / "protocol.json", as_json(notes))
@@ -115,25 +122,26 @@ def _cell(
         "deployment": deployment.name,
         "tiles": {f: source.tile.fingerprint for f, source in deployment.sources.items()},
         "locators": marks,
-        "config": {k: v for k, v in asdict(config).items() if k not in _ELSEWHERE} | dict.fromkeys(_GRID),
+        "config": {k: v for k, v in asdict(config).items() if k not in _FIELDS_OUTSIDE_KEY}
+        | dict.fromkeys(_GRID_FIELDS),
     }
     file = folder / f"{digest(key)}.npz"
     if not file.is_file():
         start = time.perf_counter()
-        write_result(file, _judged(deployment, condition, locators, config))
+        write_result(file, _evaluate_condition(deployment, condition, locators, config))
         log.debug("%s %s: %.1f s", deployment.name, _words(condition), time.perf_counter() - start)
     return file
 
 
 # Which conditions there are says nothing of any one of them; what else a cell is made of stands in its key by itself.
-_ELSEWHERE = ("run", "rivals", "name", "deployments", "track_maps")
-_GRID = (
+_FIELDS_OUTSIDE_KEY = ("run", "rivals", "name", "deployments", "track_maps")
+_GRID_FIELDS = (
     "tiles", "truths", "tiers", "axis_tiers", "map_tiers", "sigmas", "correlations", "cells", "dropouts", "conditions",
     "carriers", "speeds",
 )  # fmt: skip
 
 
-def _judged(
+def _evaluate_condition(
     deployment: EvaluationDeployment, condition: Condition, locators: Mapping[str, Locator], config: EvalConfig
 ) -> ConditionResult:
     generator = torch.Generator().manual_seed(config.seed + deployment.seed)
@@ -155,14 +163,16 @@ def _judged(
             methods |= rivals.retraced_map_methods(
                 case, locators["locator"], config.refinement, deployment.tracer(condition)
             )
-        scores = {name: _scored(name, method, case, generator) for name, method in methods.items()}
-        if plain and config.rt and condition.map in TRUE_PLACES:
-            scores |= _traced(case, locators["locator"], config, deployment.simulator(condition), generator)
-        worst = _worst(case, methods, scores, next(iter(locators)))
+        scores = {name: _score(name, method, case, generator) for name, method in methods.items()}
+        if plain and config.rt and condition.map in TRUE_GEOMETRY_CONDITIONS:
+            scores |= _ray_rescoring_scores(
+                case, locators["locator"], config, deployment.simulator(condition), generator
+            )
+        worst = _worst_phones(case, methods, scores, next(iter(locators)))
     return ConditionResult(condition, deployment.name, case.position.numpy(), scores, worst)
 
 
-def _traced(
+def _ray_rescoring_scores(
     case: EvaluationCase, locator: Locator, config: EvalConfig, simulator: Simulator, generator: torch.Generator
 ) -> MethodScores:
     """Scores of ray-traced second thoughts, of the first phones alone."""
@@ -173,23 +183,23 @@ def _traced(
         true_reports=case.true_reports[: config.rt],
     )
     methods = rivals.ray_rescoring_methods(case, locator, config.refinement, config.rescoring, simulator)
-    return {name: _scored(name, method, few, generator, timed=TIMED_TRACKS) for name, method in methods.items()}
+    return {name: _score(name, method, few, generator, timed=TIMED_TRACKS) for name, method in methods.items()}
 
 
 def _plain(condition: Condition, config: EvalConfig) -> Condition:
     """The base with this condition's truth, tier and map: where controls are run."""
-    base = next(c for c in grid(config) if c.truth == condition.truth)
+    base = next(c for c in protocol_conditions(config) if c.truth == condition.truth)
     return replace(base, tier=condition.tier, map=condition.map)
 
 
-def _scored(
-    name: str, method: EvaluationMethod, case: EvaluationCase, generator: torch.Generator, timed: int = TIMED
+def _score(
+    name: str, method: EvaluationMethod, case: EvaluationCase, generator: torch.Generator, timed: int = TIMED_REPORTS
 ) -> dict[str, np.ndarray]:
     """Estimates, negative log-densities in nats, levels and CPU time of a method."""
     reports = case.true_reports if name == "limit" else case.reports
     parts = []
-    for start in range(0, len(reports), CHUNK):
-        part = slice(start, start + CHUNK)
+    for start in range(0, len(reports), PHONES_PER_CALL):
+        part = slice(start, start + PHONES_PER_CALL)
         parts.append(_values(method(reports[part]), case.position[part], generator))
     values = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
     return values | {"cpu_ms": np.array(_cpu_ms(lambda one: method(one), reports, timed))}
@@ -224,22 +234,22 @@ def _track_scores(
     case, scores = tracks.case, MethodScores()
     for name, method in rivals.track_methods(tracks, locators, config.refinement, config.seed).items():
         walks = tracks.true_walks if name == "limit" else tracks.walks
-        parts = [_values(method(w), w.position, generator) for w in rivals.batches(walks)]
+        parts = [_values(method(w), w.position, generator) for w in rivals.track_batches(walks)]
         scores[name] = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
         scores[name]["cpu_ms"] = np.array(_cpu_ms(method, walks, TIMED_TRACKS))
     single = rivals.single_report_methods(case, locators, controls=False)
     single |= rivals.refinement_methods(case, locators["locator"], config.refinement)
     for name, method in single.items():
-        scores[f"{name}_last"] = _scored(name, method, case, generator)
+        scores[f"{name}_last"] = _score(name, method, case, generator)
     return scores, case.position
 
 
-def _worst(
+def _worst_phones(
     case: EvaluationCase, methods: Mapping[str, EvaluationMethod], scores: MethodScores, name: str
 ) -> dict[str, np.ndarray]:
     """The phones with the greatest errors of a locator: heatmaps of both, positions, what they heard."""
     error = np.linalg.norm(scores[name]["estimate"] - case.position.numpy(), axis=1)
-    index = torch.from_numpy(np.argsort(-error)[:WORST].copy())
+    index = torch.from_numpy(np.argsort(-error)[:WORST_PHONES].copy())
     reports: Reports = case.reports[index]
     fix, limit = methods[name](reports), methods["limit"](case.true_reports[index])
     assert isinstance(limit, GridEstimate)

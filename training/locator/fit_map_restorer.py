@@ -13,7 +13,7 @@ from rich.progress import track
 from torch import Tensor
 from torch.nn import functional as F
 
-from training.data.deployment import EXACT, Deployment
+from training.data.deployment import EXACT_MAPS, Deployment
 from uel.core.io import as_json
 from uel.errors import UelError
 from uel.measurement.distributions import log_ndtr
@@ -23,16 +23,18 @@ from uel.models.map_restorer import MapRestorer, RestoredLevels, given_gain_db, 
 
 log = logging.getLogger(__name__)
 
-SIGHT = 0.3  # weight of the sight's cross-entropy beside a level's
-OUTLIERS = 0.05  # share of levels that a restored map is taken to be far off, as `uel.adaptation.map_correction` will
-CLIP = 1.0  # greatest gradient norm
-WARM = 0.05  # share of the steps in which the rate rises
-DRAWN = 8  # cells of each world to validate on
-COURSE = "course.pt"  # a training that was killed, to be gone on with
-KEPT = 100  # steps after each of which it is written
-STATEFUL = ("network", "optimizer", "schedule")  # parts of it that have a state
-CPU = torch.device("cpu")
-BARS = (2.0, 4.0, 8.0, 12.0, 16.0)  # dB, error bars that a map is tried with as it is given
+LOS_WEIGHT = 0.3  # weight of the sight's cross-entropy beside a level's
+OUTLIER_FRACTION = (
+    0.05  # share of levels that a restored map is taken to be far off, as `uel.adaptation.map_correction` will
+)
+MAX_GRADIENT_NORM = 1.0  # greatest gradient norm
+WARMUP_FRACTION = 0.05  # share of the steps in which the rate rises
+VALIDATION_CELLS = 8  # cells of each world to validate on
+STATE_FILE = "course.pt"  # a training that was killed, to be gone on with
+STEPS_PER_SAVE = 100  # steps after each of which it is written
+STATEFUL_PARTS = ("network", "optimizer", "schedule")  # parts of it that have a state
+CPU_DEVICE = torch.device("cpu")
+ERROR_BARS_DB = (2.0, 4.0, 8.0, 12.0, 16.0)  # dB, error bars that a map is tried with as it is given
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +99,7 @@ def fit_restorer(
     model: ObservationModel,
     seed: int,
     out: Path,
-    device: torch.device = CPU,
+    device: torch.device = CPU_DEVICE,
 ) -> None:
     """Train on all wrong maps that worlds have; write `restorer.pt`, and to `restorer.json` what it does for others.
 
@@ -105,20 +107,20 @@ def fit_restorer(
     give the same network. Killed, it goes on from `course.pt`, which it leaves in the folder until it is done.
     """
     torch.manual_seed(seed)
-    course, lessons = _TrainerState.of(plan, seed, device), _lessons(train)
-    course.resume(out / COURSE)
+    course, lessons = _TrainerState.of(plan, seed, device), _samples(train)
+    course.resume(out / STATE_FILE)
     for step in track(range(course.step, plan.steps), "learning how maps are wrong"):
         loss = course.take(plan.batch, lessons, model)
-        if course.step % KEPT == 0:
-            course.keep(out / COURSE)
+        if course.step % STEPS_PER_SAVE == 0:
+            course.keep(out / STATE_FILE)
             log.info("restorer: step %d, %.3f nats a pixel", step + 1, loss)
     network = course.network.cpu().eval()
     network.save(out)
-    told = _judged(network, validate, model, seed)
+    told = _score(network, validate, model, seed)
     (out / "restorer.json").write_bytes(as_json(told))
     for name, (given, restored) in told.items():
         log.info("restorer: a level on maps %s costs %.3f nats as given, %.3f restored", name, given, restored)
-    (out / COURSE).unlink(missing_ok=True)
+    (out / STATE_FILE).unlink(missing_ok=True)
 
 
 @dataclass(eq=False)
@@ -136,7 +138,9 @@ class _TrainerState:
     def of(plan: MapRestorerTrainingConfig, seed: int, device: torch.device) -> "_TrainerState":
         network = MapRestorer(plan.network).to(device)
         optimizer = torch.optim.AdamW(network.parameters(), plan.learning_rate)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, plan.learning_rate, plan.steps, pct_start=WARM)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, plan.learning_rate, plan.steps, pct_start=WARMUP_FRACTION
+        )
         return _TrainerState(network, optimizer, schedule, torch.Generator().manual_seed(seed), device)
 
     def take(self, batch: int, lessons: Sequence[_RestorationSample], model: ObservationModel) -> float:
@@ -146,7 +150,7 @@ class _TrainerState:
         loss = _loss(self.network(torch.stack([one.shown for one in asked]).to(self.device)), asked, model)
         self.optimizer.zero_grad()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), CLIP)
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), MAX_GRADIENT_NORM)
         self.optimizer.step()
         self.schedule.step()
         self.step += 1
@@ -154,7 +158,7 @@ class _TrainerState:
 
     def keep(self, file: Path) -> None:
         """Write all that the next steps depend on."""
-        parts = {name: getattr(self, name).state_dict() for name in STATEFUL}
+        parts = {name: getattr(self, name).state_dict() for name in STATEFUL_PARTS}
         aside = file.with_suffix(".part")
         torch.save(parts | {"generator": self.generator.get_state(), "step": self.step}, aside)
         aside.replace(file)
@@ -163,25 +167,27 @@ class _TrainerState:
         """Go on from what was written, if anything was."""
         if file.is_file():
             kept = torch.load(file, weights_only=True, map_location=self.device)
-            for name in STATEFUL:
+            for name in STATEFUL_PARTS:
                 getattr(self, name).load_state_dict(kept[name])
             self.generator.set_state(kept["generator"].cpu())
             self.step = kept["step"]
 
 
-def _lessons(worlds: Sequence[Deployment]) -> list[_RestorationSample]:
+def _samples(worlds: Sequence[Deployment]) -> list[_RestorationSample]:
     """All wrong maps that worlds have."""
-    return [_RestorationSample(world, name) for world in worlds for name in world.variants if name != EXACT]
+    return [_RestorationSample(world, name) for world in worlds for name in world.variants if name != EXACT_MAPS]
 
 
 def _loss(restored: RestoredLevels, asked: Sequence[_TargetBatch], model: ObservationModel) -> Tensor:
     """Mean negative log-likelihood in nats of levels and silence, and the cross-entropy of sight."""
     los, possible = (torch.stack([getattr(one, name) for one in asked]) for name in ("los", "possible"))
     sight = F.binary_cross_entropy_with_logits(restored.sight, los.to(restored.sight.device).float(), reduction="none")
-    return SIGHT * sight[possible].mean() - _levels(restored, asked, model).mean()
+    return LOS_WEIGHT * sight[possible].mean() - _level_log_likelihood(restored, asked, model).mean()
 
 
-def _levels(restored: RestoredLevels, asked: Sequence[_TargetBatch], model: ObservationModel) -> Float[Tensor, " n"]:
+def _level_log_likelihood(
+    restored: RestoredLevels, asked: Sequence[_TargetBatch], model: ObservationModel
+) -> Float[Tensor, " n"]:
     """Log-likelihood in nats of levels and silence, in every pixel where phones can be."""
     device = restored.mean_db.device
     level, heard, possible = (
@@ -195,29 +201,30 @@ def _levels(restored: RestoredLevels, asked: Sequence[_TargetBatch], model: Obse
         return torch.where(heard, at, log_ndtr((limit - restored.mean_db) / spread))
 
     usual, far = law(own.sqrt()), law((own + model.outlier_db**2).sqrt())
-    return torch.logaddexp(math.log1p(-OUTLIERS) + usual, math.log(OUTLIERS) + far)[possible]
+    return torch.logaddexp(math.log1p(-OUTLIER_FRACTION) + usual, math.log(OUTLIER_FRACTION) + far)[possible]
 
 
-def _judged(
+def _score(
     network: MapRestorer, validate: Sequence[Deployment], model: ObservationModel, seed: int
 ) -> dict[str, tuple[float, float]]:
     """By map condition, nats that a report's level costs: as the map is given, and restored."""
-    lessons = _lessons(validate)
+    lessons = _samples(validate)
     alike = {name: [one for one in lessons if one.condition == name] for name in (one.condition for one in lessons)}
-    return {name: _nats(network, some, model, seed) for name, some in alike.items()}
+    return {name: _score_condition(network, some, model, seed) for name, some in alike.items()}
 
 
 @torch.no_grad()
-def _nats(
+def _score_condition(
     network: MapRestorer, lessons: Sequence[_RestorationSample], model: ObservationModel, seed: int
 ) -> tuple[float, float]:
-    """Nats that a report's level costs in a pixel: by the map as it is given, with the best of `BARS`, and restored."""
+    """Nats that a report's level costs in a pixel: by the map as it is given, with the best of `ERROR_BARS_DB`, and
+    restored."""
     generator = torch.Generator().manual_seed(seed)
-    asked = [lesson.drawn(model, generator) for lesson in lessons for _ in range(DRAWN)]
-    given, restored = torch.zeros(len(BARS)), 0.0
+    asked = [lesson.drawn(model, generator) for lesson in lessons for _ in range(VALIDATION_CELLS)]
+    given, restored = torch.zeros(len(ERROR_BARS_DB)), 0.0
     for one in asked:
         x = one.shown[None]
-        restored += float(-_levels(network(x), [one], model).mean()) / len(asked)
-        plain = [RestoredLevels(given_gain_db(x), torch.full_like(x[:, 0], bar), x[:, 3]) for bar in BARS]
-        given += torch.stack([-_levels(said, [one], model).mean() for said in plain]) / len(asked)
+        restored += float(-_level_log_likelihood(network(x), [one], model).mean()) / len(asked)
+        plain = [RestoredLevels(given_gain_db(x), torch.full_like(x[:, 0], bar), x[:, 3]) for bar in ERROR_BARS_DB]
+        given += torch.stack([-_level_log_likelihood(said, [one], model).mean() for said in plain]) / len(asked)
     return float(given.min()), restored

@@ -11,13 +11,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from uel.estimation.baselines import LocalizationProblem
-from uel.estimation.robust_bayes import LABELLED
+from uel.estimation.robust_bayes import MAX_LABELLED_REPORTS
 from uel.measurement.reports import Reports
 
-REACH = 60  # degrees either way that are tried, one by one: the step in which angles are reported
-BELIEF = 20.0  # degrees, standard deviation of azimuths' errors before anything is measured
-TURNED = 0.1  # share of antennas that are believed to look elsewhere, before anything is measured
-SURE = 0.9  # probability from which on a turn is believed: less is noise, and would be added to every angle
+MAX_OFFSET_DEG = 60  # degrees either way that are tried, one by one: the step in which angles are reported
+PRIOR_STD_DEG = 20.0  # degrees, standard deviation of azimuths' errors before anything is measured
+PRIOR_PROBABILITY = 0.1  # share of antennas that are believed to look elsewhere, before anything is measured
+MIN_PROBABILITY = 0.9  # probability from which on a turn is believed: less is noise, and would be added to every angle
 
 
 def azimuth_offset_deg(place: LocalizationProblem) -> Float[Tensor, " cell"]:
@@ -27,8 +27,8 @@ def azimuth_offset_deg(place: LocalizationProblem) -> Float[Tensor, " cell"]:
     on), under the model's law of angles: an antenna looks where it is believed to, or, one in ten, elsewhere by a
     normal belief of 20° (a spike and a slab; Mitchell and Beauchamp, 1988).
     """
-    tried = torch.arange(-REACH, REACH + 1).float()
-    reports, position = place.fingerprints[:LABELLED], place.fingerprint_position[:LABELLED]
+    tried = torch.arange(-MAX_OFFSET_DEG, MAX_OFFSET_DEG + 1).float()
+    reports, position = place.fingerprints[:MAX_LABELLED_REPORTS], place.fingerprint_position[:MAX_LABELLED_REPORTS]
     turns = torch.zeros(len(place.radio.gain))
     for cell in range(len(turns)):
         mine, at = _of_cell(reports, position, cell)
@@ -37,9 +37,11 @@ def azimuth_offset_deg(place: LocalizationProblem) -> Float[Tensor, " cell"]:
         spots = place.radio.spots(at)
         read = (mine.turned(-by.expand(len(turns))) for by in tried)
         log_p = torch.stack([place.model.azimuth_log_likelihood(r, spots)[..., 0].diagonal().sum() for r in read])
-        turned = log_p + (-(tried / BELIEF).square() / 2).log_softmax(0)
-        probability = torch.sigmoid(turned.logsumexp(0) - log_p[REACH] + math.log(TURNED / (1 - TURNED)))
-        turns[cell] = (turned.softmax(0) * tried).sum() if probability > SURE else 0.0
+        turned = log_p + (-(tried / PRIOR_STD_DEG).square() / 2).log_softmax(0)
+        probability = torch.sigmoid(
+            turned.logsumexp(0) - log_p[MAX_OFFSET_DEG] + math.log(PRIOR_PROBABILITY / (1 - PRIOR_PROBABILITY))
+        )
+        turns[cell] = (turned.softmax(0) * tried).sum() if probability > MIN_PROBABILITY else 0.0
     return turns
 
 

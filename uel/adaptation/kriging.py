@@ -8,9 +8,9 @@ from jaxtyping import Bool, Float
 from scipy.optimize import lsq_linear
 from torch import Tensor
 
-LENGTHS = (15.0, 30.0, 60.0, 120.0)  # m, after which what is left is alike by 1/e
-SHARES = (0.3, 0.5, 0.7, 0.9)  # of the variance that is alike at all, the rest being each place's own
-RIDGE = 1e-3  # of the trend's standardised slopes, relative to the number of places
+CORRELATION_LENGTHS = (15.0, 30.0, 60.0, 120.0)  # m, after which what is left is alike by 1/e
+CORRELATED_FRACTIONS = (0.3, 0.5, 0.7, 0.9)  # of the variance that is alike at all, the rest being each place's own
+RIDGE_PENALTY = 1e-3  # of the trend's standardised slopes, relative to the number of places
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +36,7 @@ class KrigedLevels:
         level: Float[Tensor, " n"],
         sign: Float[Tensor, " feature"] | None = None,
     ) -> "KrigedLevels":
-        """Fit slopes by ridge regression, and of `LENGTHS` and `SHARES` the likeliest.
+        """Fit slopes by ridge regression, and of `CORRELATION_LENGTHS` and `CORRELATED_FRACTIONS` the likeliest.
 
         `sign` is 1 where a level can only rise with a feature, -1 where it can only fall, 0 where it may do either:
         features that are much alike would otherwise take slopes that no physics has.
@@ -48,7 +48,9 @@ class KrigedLevels:
         slope = _slopes(table, level, torch.zeros(table.shape[1] - 1) if sign is None else sign)
         left = level - table @ slope
         distance = torch.cdist(position, position)
-        fits = [_fitted(distance, left, length, share) for length in LENGTHS for share in SHARES]
+        fits = [
+            _fitted(distance, left, length, share) for length in CORRELATION_LENGTHS for share in CORRELATED_FRACTIONS
+        ]
         _, variance, length, share, factor = max(fits, key=lambda fit: fit[0])
         pull = torch.cholesky_solve(left.unsqueeze(1), factor)[:, 0]
         return KrigedLevels(position, middle, spread, seen, slope, variance, length, share, factor, pull)
@@ -66,7 +68,7 @@ class KrigedLevels:
 
 def _slopes(table: Tensor, level: Tensor, sign: Tensor) -> Float[Tensor, " feature_1"]:
     """Bounded least squares with a ridge on all but the intercept."""
-    ridge = math.sqrt(RIDGE * len(level)) * torch.eye(table.shape[1], dtype=torch.float64)[1:]
+    ridge = math.sqrt(RIDGE_PENALTY * len(level)) * torch.eye(table.shape[1], dtype=torch.float64)[1:]
     low = [-math.inf, *(0.0 if s > 0 else -math.inf for s in sign.tolist())]
     high = [math.inf, *(0.0 if s < 0 else math.inf for s in sign.tolist())]
     rows, wanted = torch.cat([table, ridge]), torch.cat([level, torch.zeros(len(ridge), dtype=torch.float64)])

@@ -13,20 +13,27 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from uel.adaptation.map_correction import SURE
+from uel.adaptation.map_correction import MIN_LOG_ODDS
 from uel.estimation.baselines import LocalizationProblem
-from uel.estimation.robust_bayes import CHUNK, DROPS, LADDER, PathLossModel, fill_unknown_pixels, fit_path_loss
+from uel.estimation.robust_bayes import (
+    DROPS_DB,
+    REPORTS_PER_CHUNK,
+    SCALE_FACTORS,
+    PathLossModel,
+    fill_unknown_pixels,
+    fit_path_loss,
+)
 from uel.radio.radio_map import RadioMap
 from uel.radio.sites import Site
 
 log = logging.getLogger(__name__)
 
-REACH = 8.0  # m either way
-COARSE = 2.0  # m, the first step; halved twice
-FINEST = 0.5
-STRAY = 0.1  # share of levels that a map of few rays is far off: whole paths are missing from it
-QUICK = 0.1  # share of a map's rays while heights are looked for
-BELIEF = 3.0  # m, standard deviation of a height that is wrong, before anything is measured
+MAX_HEIGHT_OFFSET = 8.0  # m either way
+COARSE_STEP = 2.0  # m, the first step; halved twice
+FINEST_STEP = 0.5
+OUTLIER_FRACTION = 0.1  # share of levels that a map of few rays is far off: whole paths are missing from it
+SEARCH_RAY_FRACTION = 0.1  # share of a map's rays while heights are looked for
+PRIOR_STD = 3.0  # m, standard deviation of a height that is wrong, before anything is measured
 
 
 @dataclass(frozen=True)
@@ -60,7 +67,7 @@ def fit_mast_heights(place: LocalizationProblem, tracer: MapFactory) -> RadioMap
     sites = place.radio.sites
     lowest = (torch.tensor(tracer.least) - torch.tensor([site.position[2] for site in sites])).clamp(max=0.0)
 
-    def tried(off: Float[Tensor, " site"], share: float = QUICK) -> _HeightCandidate:
+    def tried(off: Float[Tensor, " site"], share: float = SEARCH_RAY_FRACTION) -> _HeightCandidate:
         off = off.maximum(lowest)
         log.info("tracing masts %s m higher", ", ".join(f"{by:+.1f}" for by in off.tolist()))
         radio = tracer.trace(with_height_offsets(sites, off.tolist()), share)
@@ -68,14 +75,14 @@ def fit_mast_heights(place: LocalizationProblem, tracer: MapFactory) -> RadioMap
 
     still = tried(torch.zeros(len(sites)))
     found = [still, *(tried(torch.full_like(still.off, off)) for off in _ladder())]
-    step = COARSE
-    while step > FINEST:
+    step = COARSE_STEP
+    while step > FINEST_STEP:
         step /= 2
         best, _ = _likeliest(found)
         found += [tried(best - step), tried(best + step)]
     best, odds = _likeliest(found)
-    last = tried(torch.where(odds - still.score > SURE, best, 0.0), share=1.0)
-    return _either(place.radio, last.radio, last.score - _score(place, place.radio, law) > SURE)
+    last = tried(torch.where(odds - still.score > MIN_LOG_ODDS, best, 0.0), share=1.0)
+    return _either(place.radio, last.radio, last.score - _score(place, place.radio, law) > MIN_LOG_ODDS)
 
 
 def with_height_offsets(sites: tuple[Site, ...], by: Sequence[float]) -> tuple[Site, ...]:
@@ -85,8 +92,8 @@ def with_height_offsets(sites: tuple[Site, ...], by: Sequence[float]) -> tuple[S
 
 
 def _ladder() -> list[float]:
-    steps = round(REACH / COARSE)
-    return [COARSE * k for k in range(-steps, steps + 1) if k]
+    steps = round(MAX_HEIGHT_OFFSET / COARSE_STEP)
+    return [COARSE_STEP * k for k in range(-steps, steps + 1) if k]
 
 
 def _likeliest(found: list[_HeightCandidate]) -> tuple[Float[Tensor, " site"], Float[Tensor, " site"]]:
@@ -95,19 +102,20 @@ def _likeliest(found: list[_HeightCandidate]) -> tuple[Float[Tensor, " site"], F
     A spike and a slab (Mitchell and Beauchamp, 1988): the believed height alone, or a normal belief around it.
     """
     off, score = (torch.stack([getattr(one, name) for one in found]) for name in ("off", "score"))
-    likely = score + (-(off / BELIEF).square() / 2).log_softmax(0)
+    likely = score + (-(off / PRIOR_STD).square() / 2).log_softmax(0)
     return off.gather(0, likely.argmax(0)[None])[0], likely.logsumexp(0)
 
 
 def _score(place: LocalizationProblem, radio: RadioMap, law: PathLossModel) -> Float[Tensor, " site"]:
-    """Log-likelihood in nats of labelled levels by site, each cell's fading being what of `LADDER` they like best."""
+    """Log-likelihood in nats of labelled levels by site, each cell's fading being what of `SCALE_FACTORS` they like
+    best."""
     reports = place.fingerprints
-    model = replace(place.model, cell_correlation=0.0, level_outliers=max(STRAY, place.model.level_outliers))
-    spots = fill_unknown_pixels(radio, law, DROPS[2], model).spots(place.fingerprint_position)
+    model = replace(place.model, cell_correlation=0.0, level_outliers=max(OUTLIER_FRACTION, place.model.level_outliers))
+    spots = fill_unknown_pixels(radio, law, DROPS_DB[2], model).spots(place.fingerprint_position)
     limit, cells = model.censor_level(reports), range(len(radio.gain))
-    total = torch.zeros(len(LADDER), len(cells))
-    for part in torch.arange(len(reports)).split(CHUNK):
-        for row, factor in enumerate(LADDER):
+    total = torch.zeros(len(SCALE_FACTORS), len(cells))
+    for part in torch.arange(len(reports)).split(REPORTS_PER_CHUNK):
+        for row, factor in enumerate(SCALE_FACTORS):
             wide = replace(model, shadowing_db=model.shadowing_db * factor)
             levels = wide.level_law(spots[part], place.power_dbm, map_error=True)
             each = [levels.of_cell(reports[part], limit[part, cell], cell)[..., 0] for cell in cells]

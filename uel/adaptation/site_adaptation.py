@@ -16,12 +16,19 @@ from torch import Tensor
 
 from uel.adaptation.azimuth_offsets import azimuth_offset_deg
 from uel.adaptation.kriging import ErrorCovariance
-from uel.adaptation.map_correction import GIVEN, RESTORED, SURE, MapCorrection, correct_map
+from uel.adaptation.map_correction import (
+    GIVEN_MAP_ERRORS,
+    MIN_LOG_ODDS,
+    RESTORED_MAP_ERRORS,
+    MapCorrection,
+    correct_map,
+)
 from uel.adaptation.mast_heights import MapFactory, fit_mast_heights
 from uel.estimation.baselines import LocalizationProblem
+from uel.estimation.config import RayRescoringConfig, RefinementConfig
 from uel.estimation.fix import Fix
-from uel.estimation.ray_rescoring import RayRescoringConfig, fit_ray_noise
-from uel.estimation.refinement import PatchSortedMap, RefinementConfig, RefinementResult, patch_posterior, refine_fix
+from uel.estimation.ray_rescoring import fit_ray_noise
+from uel.estimation.refinement import PatchSortedMap, RefinementResult, patch_posterior, refine_fix
 from uel.estimation.robust_bayes import RobustGridBayes
 from uel.geo.tile_maps import TileMaps
 from uel.measurement.model import ObservationModel
@@ -32,9 +39,9 @@ from uel.radio.radio_map import RadioMap
 from uel.radio.simulator import Simulator
 from uel.radio.sites import with_azimuth_offsets
 
-TRUSTS = (0.0, 0.25, 0.5, 0.75, 1.0)  # in the locator's heatmap, when a fix is refined
-CHUNK = 16  # labelled reports located at once
-TRACED = 96  # labelled reports that a simulator is compared with
+TRUST_VALUES = (0.0, 0.25, 0.5, 0.75, 1.0)  # in the locator's heatmap, when a fix is refined
+REPORTS_PER_CHUNK = 16  # labelled reports located at once
+MAX_TRACED_REPORTS = 96  # labelled reports that a simulator is compared with
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,14 +163,14 @@ class SiteAdaptation:
         given = self._correct(self._posed)
         if self.restorer is None:
             return given, False
-        restored = self._correct(self.restorer.restored(replace(self.maps, radio=self._posed)), RESTORED)
-        return (restored, True) if restored.likely - given.likely > SURE else (given, False)
+        restored = self._correct(self.restorer.restored(replace(self.maps, radio=self._posed)), RESTORED_MAP_ERRORS)
+        return (restored, True) if restored.likely - given.likely > MIN_LOG_ODDS else (given, False)
 
-    def _correct(self, radio: RadioMap, errors: Sequence[ErrorCovariance] = GIVEN) -> MapCorrection:
+    def _correct(self, radio: RadioMap, errors: Sequence[ErrorCovariance] = GIVEN_MAP_ERRORS) -> MapCorrection:
         return correct_map(replace(self.place, radio=radio, fingerprints=self.read(self.place.fingerprints)), errors)
 
     def refiner(self, locator: Locator, plan: RefinementConfig) -> RefinedLocator:
-        """On the map put right, with the trust in the locator (the plan's or one of `TRUSTS`) that is borne out.
+        """On the map put right, with the trust in the locator (the plan's or one of `TRUST_VALUES`) that is borne out.
 
         That is the one under which the places of labelled reports are likeliest, of those that were not kriged. Where
         they are likelier without any second thoughts, there are none (`RefinementConfig.entropy` is infinite).
@@ -171,8 +178,8 @@ class SiteAdaptation:
         plan = replace(plan, doubt=self.corrected.bayes.doubt)
         judging = self._with(locator, self.corrected.half, plan)
         judge, parts = self.corrected.judge, []
-        for start in range(0, len(judge.fingerprints), CHUNK):
-            some = judge.labelled(slice(start, start + CHUNK))
+        for start in range(0, len(judge.fingerprints), REPORTS_PER_CHUNK):
+            some = judge.labelled(slice(start, start + REPORTS_PER_CHUNK))
             fix = judging.locate(some.fingerprints)
             seen = patch_posterior(fix, some.fingerprints, judging.fine, judging.model, plan)
             parts.append((fix, seen, some.fingerprint_position))
@@ -180,7 +187,7 @@ class SiteAdaptation:
         def score(trust: float) -> float:
             return sum(float(seen.pixels(trust).log_density(at).sum()) for _, seen, at in parts)
 
-        trust = max(sorted({*TRUSTS, plan.trust}), key=score)
+        trust = max(sorted({*TRUST_VALUES, plan.trust}), key=score)
         plain = sum(float(fix.log_density(at).sum()) for fix, _, at in parts)
         entropy = plan.entropy if score(trust) > plain else math.inf
         return self._with(locator, self.corrected.bayes, replace(plan, trust=trust, entropy=entropy))
@@ -189,7 +196,7 @@ class SiteAdaptation:
     def rescoring(self, locator: Locator, plan: RayRescoringConfig, simulator: Simulator) -> RayRescoringConfig:
         """The plan with what is borne out of a simulator's levels at labelled reports that were not kriged."""
         some, half = (
-            self.corrected.judge.labelled(slice(TRACED)),
+            self.corrected.judge.labelled(slice(MAX_TRACED_REPORTS)),
             self._with(locator, self.corrected.half, RefinementConfig()),
         )
         return fit_ray_noise(

@@ -8,14 +8,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from uel.core.units import SPEED_OF_LIGHT, to_db, wrap_deg
+from uel.core.constants import SPEED_OF_LIGHT
+from uel.core.units import to_db, wrap_deg
 from uel.estimation.grid_posterior import geometric_median, grid_posterior
 from uel.measurement.model import ObservationModel
 from uel.measurement.reports import Reports
 from uel.radio.radio_map import RadioMap
 from uel.radio.sites import reference_power_dbm
 
-NEIGHBOURS = 8
+DEFAULT_NEIGHBOURS = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +69,9 @@ def cell_id_ta(reports: Reports, place: LocalizationProblem) -> Float[Tensor, "b
     return torch.where(reports.has_timing_advance.unsqueeze(-1), annulus, cell_id(reports, place))
 
 
-def knn_map(reports: Reports, place: LocalizationProblem, neighbours: int = NEIGHBOURS) -> Float[Tensor, "batch 2"]:
+def knn_map(
+    reports: Reports, place: LocalizationProblem, neighbours: int = DEFAULT_NEIGHBOURS
+) -> Float[Tensor, "batch 2"]:
     """Mean position of the outdoor pixels whose mapped features lie nearest."""
     radio, model = place.radio, place.model
     outdoors = (place.prior > 0).flatten()
@@ -82,7 +85,9 @@ def knn_map(reports: Reports, place: LocalizationProblem, neighbours: int = NEIG
     return _neighbours(distance, place.points[outdoors], neighbours)
 
 
-def knn_survey(reports: Reports, place: LocalizationProblem, neighbours: int = NEIGHBOURS) -> Float[Tensor, "batch 2"]:
+def knn_survey(
+    reports: Reports, place: LocalizationProblem, neighbours: int = DEFAULT_NEIGHBOURS
+) -> Float[Tensor, "batch 2"]:
     """Mean position of the surveyed reports whose features lie nearest."""
     known = place.fingerprints
     level = torch.where(known.heard, known.rsrp_dbm, place.model.sensitivity_dbm)
@@ -97,7 +102,7 @@ def grid_bayes(reports: Reports, place: LocalizationProblem) -> Float[Tensor, "b
     return geometric_median(place.points[None, possible], posterior.flatten(1)[:, possible])
 
 
-METHODS: dict[str, BaselineMethod] = {
+BASELINE_METHODS: dict[str, BaselineMethod] = {
     f.__name__: f for f in (prior_median, cell_id, cell_id_ta, knn_map, knn_survey, grid_bayes)
 }
 

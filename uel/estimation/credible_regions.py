@@ -11,12 +11,12 @@ from torch import Tensor
 from uel.core.grid import Grid
 from uel.estimation.fix import Fix
 
-ROWS = 2048  # points whose densities are held at once: bounds memory
+PIXELS_PER_CHUNK = 2048  # points whose densities are held at once: bounds memory
 
 Ring = list[list[float]]
 
 
-def probability(fix: Fix, grid: Grid) -> Float[Tensor, "row column"]:
+def pixel_probability(fix: Fix, grid: Grid) -> Float[Tensor, "row column"]:
     """Probability of every pixel under a single fix: its mixture's density at the centres, as shares of the grid.
 
     Components narrower than a pixel are taken as wide as one, so that none falls between the centres.
@@ -26,7 +26,7 @@ def probability(fix: Fix, grid: Grid) -> Float[Tensor, "row column"]:
     smooth = Fix(fix.log_heatmap, fix.mean, fix.component_covariance + wide)
     likely = smooth.log_heatmap[0] > smooth.log_heatmap.max() - 16.0  # the others add less than 1e-4 in all
     few = Fix(*(v[:, likely] for v in (smooth.log_heatmap, smooth.mean, smooth.component_covariance)))
-    parts = [_log_density(few, points) for points in grid.centres().reshape(-1, 2).split(ROWS)]
+    parts = [_log_density(few, points) for points in grid.centres().reshape(-1, 2).split(PIXELS_PER_CHUNK)]
     return torch.cat(parts).softmax(0).view(grid.shape)
 
 
@@ -36,27 +36,27 @@ def _log_density(fix: Fix, points: Float[Tensor, "n 2"]) -> Float[Tensor, " n"]:
     return many.log_density(points)
 
 
-def smallest(pixels: Float[Tensor, "row column"], share: float) -> Bool[Tensor, "row column"]:
+def hpd_region(pixels: Float[Tensor, "row column"], share: float) -> Bool[Tensor, "row column"]:
     """The fewest pixels that hold `share` of the probability (highest density region)."""
-    return pixels >= threshold(pixels, share)
+    return pixels >= hpd_threshold(pixels, share)
 
 
-def threshold(pixels: Float[Tensor, "row column"], share: float) -> float:
+def hpd_threshold(pixels: Float[Tensor, "row column"], share: float) -> float:
     """Probability of the last pixel that the smallest region with `share` takes in."""
     falling = pixels.flatten().double().sort(descending=True).values
     reached = int((falling.cumsum(0) < share * falling.sum()).sum())
     return float(falling[min(reached, len(falling) - 1)].float())
 
 
-def outlines(pixels: Float[Tensor, "row column"], grid: Grid, share: float) -> list[list[Ring]]:
+def hpd_outlines(pixels: Float[Tensor, "row column"], grid: Grid, share: float) -> list[list[Ring]]:
     """The smallest region as polygons in metres: each a ring around it and rings around its holes, all closed.
 
     The outline runs where probability, bilinear between pixel centres, crosses the threshold.
     """
     import contourpy
 
-    mask = smallest(pixels, share)
-    level = threshold(pixels, share)
+    mask = hpd_region(pixels, share)
+    level = hpd_threshold(pixels, share)
     below = pixels[~mask]
     between = 0.5 * (level + (float(below.max()) if len(below) else 0.0))
     axis = np.concatenate([[-grid.size / 2], grid.centres()[0, :, 0].numpy(), [grid.size / 2]])

@@ -11,9 +11,11 @@ from torch import Tensor
 from uel.core.grid import Grid
 from uel.estimation.fix import Fix
 from uel.estimation.grid_posterior import geometric_median
-from uel.estimation.metrics import grid_level
+from uel.estimation.metrics import grid_hpd_level
 
-LEAST = 1e-38  # probability of a pixel in single precision: costs of being sure and wrong end at 87 nats
+MIN_PIXEL_PROBABILITY = (
+    1e-38  # probability of a pixel in single precision: costs of being sure and wrong end at 87 nats
+)
 
 
 @runtime_checkable
@@ -68,10 +70,10 @@ class GridEstimate:
 
     def log_density(self, truth: Float[Tensor, "n 2"]) -> Float[Tensor, " n"]:
         there = self.probability.flatten(1).gather(1, self._pixel(truth)).squeeze(1)
-        return (there.clamp(min=LEAST) / self.grid.pixel**2).log()
+        return (there.clamp(min=MIN_PIXEL_PROBABILITY) / self.grid.pixel**2).log()
 
     def level(self, truth: Float[Tensor, "n 2"], generator: torch.Generator) -> Float[Tensor, " n"]:
-        return grid_level(self.probability.flatten(1), self._pixel(truth).squeeze(1), generator)
+        return grid_hpd_level(self.probability.flatten(1), self._pixel(truth).squeeze(1), generator)
 
     def _pixel(self, truth: Float[Tensor, "n 2"]) -> Tensor:
         row, column = self.grid.pixel_of(truth)

@@ -88,10 +88,10 @@ class Fix:
         return higher.float().mean(0)
 
 
-def pooled(log_p: Float[Tensor, "batch row column"], grid: Grid, patches: int) -> Fix:
+def pool_to_patches(log_p: Float[Tensor, "batch row column"], grid: Grid, patches: int) -> Fix:
     """Log-weights of pixels as one Gaussian per patch: their sum is the heatmap, their moments are the component's."""
-    inside = by_patch(log_p.unsqueeze(-1), patches)[..., 0]
-    points = by_patch(grid.centres()[None], patches)
+    inside = split_into_patches(log_p.unsqueeze(-1), patches)[..., 0]
+    points = split_into_patches(grid.centres()[None], patches)
     heat = inside.logsumexp(-1).log_softmax(-1)
     weight = inside.softmax(-1).unsqueeze(-1)
     mean = (weight * points).sum(-2)
@@ -100,14 +100,16 @@ def pooled(log_p: Float[Tensor, "batch row column"], grid: Grid, patches: int) -
     return Fix(heat, mean, covariance + torch.eye(2) * grid.pixel**2 / 12)  # a phone anywhere in its pixel
 
 
-def by_patch(values: Shaped[Tensor, "batch row column k"], patches: int) -> Shaped[Tensor, "batch patch pixel k"]:
+def split_into_patches(
+    values: Shaped[Tensor, "batch row column k"], patches: int
+) -> Shaped[Tensor, "batch patch pixel k"]:
     """Pixels sorted by the patch that holds them, `patches` a side."""
     blocks = values.unflatten(2, (patches, -1)).unflatten(1, (patches, -1)).transpose(2, 3)
     return blocks.flatten(3, 4).flatten(1, 2)
 
 
-def by_pixel(values: Float[Tensor, "batch patch pixel"], patches: int) -> Float[Tensor, "batch row column"]:
-    """The inverse of `by_patch`."""
+def join_patches(values: Float[Tensor, "batch patch pixel"], patches: int) -> Float[Tensor, "batch row column"]:
+    """The inverse of `split_into_patches`."""
     side = round(values.shape[-1] ** 0.5)
     blocks = values.unflatten(2, (side, side)).unflatten(1, (patches, patches)).transpose(2, 3)
     return blocks.flatten(3, 4).flatten(1, 2)

@@ -10,8 +10,8 @@ from uel.measurement.model import ObservationModel
 from uel.measurement.reports import Reports
 from uel.radio.radio_map import RadioMap
 
-ROUNDED = 1e-6  # of a cost in single precision
-IN_DOUBT = (0.35, 0.5, 0.5)  # powers of levels, ranges and angles where a map is wrong for all cells at once
+COST_ROUNDING = 1e-6  # of a cost in single precision
+DOUBT_EXPONENTS = (0.35, 0.5, 0.5)  # powers of levels, ranges and angles where a map is wrong for all cells at once
 
 
 def grid_posterior(
@@ -38,18 +38,18 @@ def log_posterior(
     """Log-probability of every pixel given the log-likelihoods of a report's features, normalised.
 
     `doubt` is the chance that the map is wrong here for all cells at once, where cells are no independent witnesses:
-    the posterior is then mixed with one in which features count by the powers `IN_DOUBT` (generalised Bayes: Holmes and
-    Walker, Biometrika 2017; the powers did best on wrong maps of Florence, see LOG.md).
+    the posterior is then mixed with one in which features count by the powers `DOUBT_EXPONENTS` (generalised Bayes:
+    Holmes and Walker, Biometrika 2017; the powers did best on wrong maps of Florence, see LOG.md).
     """
-    believed = log_share(evidence.sum(1) + log_prior)
+    believed = normalise_log_probability(evidence.sum(1) + log_prior)
     if not doubt:
         return believed
-    power = torch.tensor(IN_DOUBT, device=evidence.device)[:, None, None]
-    doubted = log_share((power * evidence).sum(1) + log_prior)
+    power = torch.tensor(DOUBT_EXPONENTS, device=evidence.device)[:, None, None]
+    doubted = normalise_log_probability((power * evidence).sum(1) + log_prior)
     return torch.logaddexp(math.log1p(-doubt) + believed, math.log(doubt) + doubted)
 
 
-def log_share(log_p: Float[Tensor, "batch row column"]) -> Float[Tensor, "batch row column"]:
+def normalise_log_probability(log_p: Float[Tensor, "batch row column"]) -> Float[Tensor, "batch row column"]:
     """Log-probability of each pixel among all."""
     return log_p.flatten(1).log_softmax(-1).view_as(log_p)
 
@@ -75,7 +75,7 @@ def geometric_median(
     least, careful = torch.full_like(best[:, 0], torch.inf), best
     for _ in range(iterations):
         cost, plain, newton = _steps(points - asked.unsqueeze(-2), weight, floor)
-        lower = (cost <= least * (1 + ROUNDED)).unsqueeze(-1)
+        lower = (cost <= least * (1 + COST_ROUNDING)).unsqueeze(-1)
         best, least = torch.where(lower, asked, best), torch.where(lower[:, 0], cost, least)
         careful = torch.where(lower, asked + plain, careful)
         asked = torch.where(lower, asked + newton, careful)

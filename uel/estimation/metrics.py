@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 
-def summary(error: Float[Tensor, " n"]) -> dict[str, float]:
+def error_summary(error: Float[Tensor, " n"]) -> dict[str, float]:
     """Median, 67th and 95th percentile and mean of position errors in metres, and their number."""
     p50, p67, p95 = torch.quantile(error, torch.tensor([0.50, 0.67, 0.95], dtype=error.dtype)).tolist()
     return {"p50_m": p50, "p67_m": p67, "p95_m": p95, "mean_m": float(error.mean()), "n": len(error)}
@@ -18,7 +18,7 @@ def position_error(estimate: Float[Tensor, "n 2"], truth: Float[Tensor, "n 2"]) 
     return (estimate - truth).norm(dim=-1)
 
 
-def grid_level(
+def grid_hpd_level(
     posterior: Float[Tensor, "n pixel"], pixel: Int[Tensor, " n"], generator: torch.Generator
 ) -> Float[Tensor, " n"]:
     """The least share of probability whose region of likeliest pixels holds a given pixel.
@@ -33,7 +33,7 @@ def grid_level(
 
 
 def coverage(level: Float[Tensor, " n"], share: float) -> float:
-    """How many truths lie in their region of so much probability; `level` is from `grid_level` or `Fix.hpd`."""
+    """How many truths lie in their region of so much probability; `level` is from `grid_hpd_level` or `Fix.hpd`."""
     return float((level <= share).double().mean())
 
 

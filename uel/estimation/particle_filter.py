@@ -14,8 +14,8 @@ from uel.estimation.grid_posterior import geometric_median
 from uel.estimation.track_likelihood import TrackLikelihood
 from uel.mobility.motion import WANDER, drive, unit, walk
 
-JITTER = 0.3  # m, standard deviation by which a copied particle leaves its twin
-TURN = math.radians(3.0)  # the same of its heading
+POSITION_JITTER = 0.3  # m, standard deviation by which a copied particle leaves its twin
+HEADING_JITTER = math.radians(3.0)  # the same of its heading
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +64,7 @@ class ParticleCloud:
         return geometric_median(self.position, self.weight)
 
 
-def follow(
+def filter_track(
     evidence: TrackLikelihood,
     grid: Grid,
     motion: MotionModel,
@@ -75,14 +75,14 @@ def follow(
     """Where phones are at their last report: sequential importance resampling (Gordon et al., IEE Proc. F 1993).
 
     `grid` is that of the evidence, `time` in seconds. Particles are copied when their effective number falls below a
-    half, and copies are moved apart by `JITTER` and `TURN`: a car that drives straight on would never part from its
-    copy. That makes the answer slightly too wide.
+    half, and copies are moved apart by `POSITION_JITTER` and `HEADING_JITTER`: a car that drives straight on would
+    never part from its copy. That makes the answer slightly too wide.
     """
-    *_, last = followed(evidence, grid, motion, time, particles, generator)
+    *_, last = filter_steps(evidence, grid, motion, time, particles, generator)
     return last
 
 
-def followed(
+def filter_steps(
     evidence: TrackLikelihood,
     grid: Grid,
     motion: MotionModel,
@@ -90,7 +90,7 @@ def followed(
     particles: int,
     generator: torch.Generator,
 ) -> Iterator[ParticleCloud]:
-    """`follow`, report by report: where phones are at each, given those up to it."""
+    """`filter_track`, report by report: where phones are at each, given those up to it."""
     position, weight = _begin(evidence, grid, motion, particles, generator)
     evidence.first(position, generator)
     heading = unit(2 * math.pi * torch.rand(position.shape[:2], generator=generator))
@@ -142,7 +142,9 @@ def _spread(
     evidence.keep(index)
     track = torch.arange(len(weight)).unsqueeze(1)
     position, heading = position[track, index], heading[track, index]
-    nearby = position + JITTER * torch.randn(position.shape, generator=generator) * poor.unsqueeze(-1)
+    nearby = position + POSITION_JITTER * torch.randn(position.shape, generator=generator) * poor.unsqueeze(-1)
     position = torch.where(motion.allows(nearby).unsqueeze(-1), nearby, position)
-    angle = TURN * torch.randn(weight.shape, generator=generator) * poor + torch.atan2(heading[..., 1], heading[..., 0])
+    angle = HEADING_JITTER * torch.randn(weight.shape, generator=generator) * poor + torch.atan2(
+        heading[..., 1], heading[..., 0]
+    )
     return position, unit(angle)

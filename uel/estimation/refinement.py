@@ -15,42 +15,16 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from uel.core.grid import Grid
-from uel.errors import UelError
-from uel.estimation.estimates import LEAST, GridEstimate
-from uel.estimation.fix import Fix, by_patch, by_pixel, pooled
+from uel.estimation.config import RefinementConfig
+from uel.estimation.estimates import MIN_PIXEL_PROBABILITY, GridEstimate
+from uel.estimation.fix import Fix, join_patches, pool_to_patches, split_into_patches
 from uel.estimation.grid_posterior import geometric_median, log_posterior
 from uel.geo.tile_maps import TileMaps
 from uel.measurement.model import ObservationModel
 from uel.measurement.reports import Reports
 from uel.radio.radio_map import MapSamples
 
-CERTAIN = 1e-6  # prior of a pixel where no phone can be, as for the locator
-
-
-@dataclass(frozen=True, kw_only=True)
-class RefinementConfig:
-    """When a fix is looked at again, and how far the locator is believed then."""
-
-    entropy: float = 1.0
-    """nats of the heatmap from which on a fix is refined: below, the locator has made up its mind; 0: always"""
-    trust: float = 0.5
-    """power of the locator's opinion on patches: 1 keeps their probabilities, 0 is grid Bayes"""
-    mass: float = 0.999
-    """share of the heatmap whose patches are looked at; what is left stays as it is"""
-    map_error: bool = True
-    """the map's error bar counts as fading"""
-    doubt: float = 0.0
-    """chance that the map is wrong at a place as a whole, see `uel.estimation.grid_posterior.log_posterior`"""
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.trust <= 1:
-            raise UelError("trust lies between 0 and 1", got=self.trust, do="try 0.5")
-        if not 0 < self.mass < 1:
-            raise UelError("a share of the heatmap lies between 0 and 1", got=self.mass, do="try 0.999")
-        if not 0 <= self.doubt < 1:
-            raise UelError("doubt is a chance below 1", got=self.doubt, do="try 0.3")
-        if not self.entropy >= 0:
-            raise UelError("an entropy is not negative", got=self.entropy, do="give 0 to refine every fix")
+PRIOR_FLOOR = 1e-6  # prior of a pixel where no phone can be, as for the locator
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,14 +43,14 @@ class PatchSortedMap:
     def of(maps: TileMaps, patches: int) -> "PatchSortedMap":
         """All of a tile's pixels. The patches must divide them, as for the locator."""
         radio = maps.radio
-        sort = lambda values: by_patch(values.unsqueeze(-1), patches)[..., 0]  # noqa: E731
+        sort = lambda values: split_into_patches(values.unsqueeze(-1), patches)[..., 0]  # noqa: E731
         column = lambda values: sort(values).flatten(1).unsqueeze(-1)  # noqa: E731
         names = ("gain", "relative_error", "known", "los", "delay", "azimuth_deg")
         return PatchSortedMap(
             grid=radio.grid,
             patches=patches,
             spots=MapSamples(**{name: column(getattr(radio, name)) for name in names}),
-            log_prior=sort(maps.prior.clamp(min=CERTAIN).log()[None])[0],
+            log_prior=sort(maps.prior.clamp(min=PRIOR_FLOOR).log()[None])[0],
             power_dbm=maps.power_dbm,
         )
 
@@ -134,7 +108,9 @@ class RefinementResult:
     @cached_property
     def fix(self) -> Fix:
         """One Gaussian per patch, as locators answer; the locator's own where nothing was refined."""
-        fine = pooled(self.pixels.probability.clamp(min=LEAST).log(), self.pixels.grid, self.patches)
+        fine = pool_to_patches(
+            self.pixels.probability.clamp(min=MIN_PIXEL_PROBABILITY).log(), self.pixels.grid, self.patches
+        )
         parts = ("log_heatmap", "mean", "component_covariance")
         return Fix(**{name: self._mixed(getattr(self.plain, name), getattr(fine, name)) for name in parts})
 
@@ -185,19 +161,19 @@ class PatchPosterior:
         inside = score.flatten(1).softmax(-1).view_as(score)
         share = (heat * ~looked / inside.shape[-1]).unsqueeze(-1).repeat(1, 1, inside.shape[-1])
         share[:, self.patch] += (heat * looked).sum(1)[:, None, None] * inside
-        return GridEstimate(self.fine.grid, by_pixel(share, self.fine.patches))
+        return GridEstimate(self.fine.grid, join_patches(share, self.fine.patches))
 
 
 def patch_posterior(
     fix: Fix, reports: Reports, fine: PatchSortedMap, model: ObservationModel, plan: RefinementConfig
 ) -> PatchPosterior:
     """Weigh the pixels of the patches that together hold `plan.mass` of each heatmap."""
-    looked = heavy(fix, plan.mass)
+    looked = likeliest_patches(fix, plan.mass)
     patch = looked.any(0).nonzero()[:, 0]
     return PatchPosterior(fix, fine, looked, patch, fine.log_posterior(reports, patch, model, plan))
 
 
-def heavy(fix: Fix, mass: float) -> Bool[Tensor, "batch patch"]:
+def likeliest_patches(fix: Fix, mass: float) -> Bool[Tensor, "batch patch"]:
     """The likeliest patches that together hold a share of the heatmap, one at least."""
     falling, order = fix.log_heatmap.exp().sort(dim=-1, descending=True)
     before = falling.cumsum(-1) - falling
@@ -206,8 +182,8 @@ def heavy(fix: Fix, mass: float) -> Bool[Tensor, "batch patch"]:
 
 def _median(pixels: GridEstimate, patches: int) -> Float[Tensor, "batch 2"]:
     """The geometric median; patches of no weight, most of them, are left out for speed."""
-    share = by_patch(pixels.probability.unsqueeze(-1), patches)[..., 0]
+    share = split_into_patches(pixels.probability.unsqueeze(-1), patches)[..., 0]
     possible = (share.sum(-1) > 1e-6).any(0)
-    points = by_patch(pixels.grid.centres()[None], patches)[0, possible].flatten(0, 1)[None]
+    points = split_into_patches(pixels.grid.centres()[None], patches)[0, possible].flatten(0, 1)[None]
     weight = share[:, possible].flatten(1)
     return geometric_median(points, weight / weight.sum(1, keepdim=True), pixels.grid.pixel**2 / 6)

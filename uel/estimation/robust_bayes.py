@@ -23,13 +23,13 @@ from uel.measurement.reports import Reports
 from uel.radio.radio_map import MapSamples, RadioMap
 from uel.radio.sites import cell_positions, reference_power_dbm
 
-LADDER = (0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 5.6, 8.0)  # factors on what the model takes a spread to be
-DROPS = (0.0, 5.0, 10.0, 20.0, 30.0)  # dB below the law of distance, where the map knows no path
-CORRELATIONS = (0.25, 0.5, 0.75)  # of fading between cells, beside the model's own
-NEIGHBOURS = (1, 2, 4, 8, 16, 32)
-LABELLED = 256  # of the place's fingerprints: more of them move no fitted number by a step
-CHUNK = 64  # reports compared with the pixels of all of them
-LEVELS, RANGES, AZIMUTHS = range(3)  # kinds of evidence
+SCALE_FACTORS = (0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 5.6, 8.0)  # factors on what the model takes a spread to be
+DROPS_DB = (0.0, 5.0, 10.0, 20.0, 30.0)  # dB below the law of distance, where the map knows no path
+CELL_CORRELATIONS = (0.25, 0.5, 0.75)  # of fading between cells, beside the model's own
+NEIGHBOUR_COUNTS = (1, 2, 4, 8, 16, 32)
+MAX_LABELLED_REPORTS = 256  # of the place's fingerprints: more of them move no fitted number by a step
+REPORTS_PER_CHUNK = 64  # reports compared with the pixels of all of them
+LEVEL_FEATURE, RANGE_FEATURE, AZIMUTH_FEATURE = range(3)  # kinds of evidence
 T = TypeVar("T")
 
 
@@ -72,33 +72,39 @@ def fit_robust(place: LocalizationProblem, radio: RadioMap | None = None) -> Rob
         do = "give some reports whose positions are known (fingerprints)"
         raise UelError("robust Bayes is fitted to labelled reports", got="none", do=do)
     radio = place.radio if radio is None else radio
-    told = place.labelled(slice(LABELLED))
+    told = place.labelled(slice(MAX_LABELLED_REPORTS))
     law = fit_path_loss(told.fingerprints, told.fingerprint_position, radio, place.model)
-    fitted = RobustGridBayes(fill_unknown_pixels(radio, law, DROPS[2], place.model), place.model)
-    fitted = best(
-        [replace(fitted, model=_levels(place.model, k)) for k in LADDER], lambda b: log_score(b, told, LEVELS)
+    fitted = RobustGridBayes(fill_unknown_pixels(radio, law, DROPS_DB[2], place.model), place.model)
+    fitted = best_candidate(
+        [replace(fitted, model=_levels(place.model, k)) for k in SCALE_FACTORS],
+        lambda b: labelled_log_likelihood(b, told, LEVEL_FEATURE),
     )
-    fitted = best(
-        [replace(fitted, model=model) for model in correlated(fitted.model)], lambda b: log_score(b, told, LEVELS)
+    fitted = best_candidate(
+        [replace(fitted, model=model) for model in with_cell_correlations(fitted.model)],
+        lambda b: labelled_log_likelihood(b, told, LEVEL_FEATURE),
     )
     if not bool(radio.known.all()):
-        drops = [replace(fitted, radio=fill_unknown_pixels(radio, law, drop, place.model)) for drop in DROPS]
-        fitted = best(drops, lambda b: log_score(b, told, LEVELS))
-    return fit_spreads(fitted, place)
+        drops = [replace(fitted, radio=fill_unknown_pixels(radio, law, drop, place.model)) for drop in DROPS_DB]
+        fitted = best_candidate(drops, lambda b: labelled_log_likelihood(b, told, LEVEL_FEATURE))
+    return fit_noise_scales(fitted, place)
 
 
-def fit_spreads(bayes: RobustGridBayes, place: LocalizationProblem) -> RobustGridBayes:
+def fit_noise_scales(bayes: RobustGridBayes, place: LocalizationProblem) -> RobustGridBayes:
     """With the spreads of ranges and of angles that labelled reports are likeliest under."""
-    told = place.labelled(slice(LABELLED))
-    bayes = best([replace(bayes, model=_ranges(bayes.model, k)) for k in LADDER], lambda b: log_score(b, told, RANGES))
-    return best(
-        [replace(bayes, model=_azimuths(bayes.model, k)) for k in LADDER], lambda b: log_score(b, told, AZIMUTHS)
+    told = place.labelled(slice(MAX_LABELLED_REPORTS))
+    bayes = best_candidate(
+        [replace(bayes, model=_ranges(bayes.model, k)) for k in SCALE_FACTORS],
+        lambda b: labelled_log_likelihood(b, told, RANGE_FEATURE),
+    )
+    return best_candidate(
+        [replace(bayes, model=_azimuths(bayes.model, k)) for k in SCALE_FACTORS],
+        lambda b: labelled_log_likelihood(b, told, AZIMUTH_FEATURE),
     )
 
 
 def no_map_control(place: LocalizationProblem) -> RobustGridBayes:
     """The control that knows where the masts are, and a law of distance fitted to the labelled reports."""
-    told = place.labelled(slice(LABELLED))
+    told = place.labelled(slice(MAX_LABELLED_REPORTS))
     law = fit_path_loss(told.fingerprints, told.fingerprint_position, place.radio, place.model)
     return fit_robust(place, fill_unknown_pixels(place.radio.forgotten, law, 0.0, place.model))
 
@@ -159,28 +165,32 @@ def fill_unknown_pixels(radio: RadioMap, law: PathLossModel, drop_db: float, mod
     )
 
 
-def tuned_neighbours(place: LocalizationProblem) -> dict[str, int]:
+def tune_neighbours(place: LocalizationProblem) -> dict[str, int]:
     """How many neighbours either kNN does best with; the survey's with half of the labelled reports as its survey."""
     half = len(place.fingerprints) // 2
-    asked, at = place.fingerprints[half:][:LABELLED], place.fingerprint_position[half:][:LABELLED]
+    asked, at = (
+        place.fingerprints[half:][:MAX_LABELLED_REPORTS],
+        place.fingerprint_position[half:][:MAX_LABELLED_REPORTS],
+    )
     known = place.labelled(slice(half))
     if not half or not len(asked):
-        return {"knn_map": NEIGHBOURS[3], "knn_survey": NEIGHBOURS[3]}
+        return {"knn_map": NEIGHBOUR_COUNTS[3], "knn_survey": NEIGHBOUR_COUNTS[3]}
     error = lambda method, k: -float(position_error(method(asked, known, k), at).mean())  # noqa: E731
     return {
-        method.__name__: best(NEIGHBOURS, lambda k, method=method: error(method, k)) for method in (knn_map, knn_survey)
+        method.__name__: best_candidate(NEIGHBOUR_COUNTS, lambda k, method=method: error(method, k))
+        for method in (knn_map, knn_survey)
     }
 
 
 # ---- choosing ------------------------------------------------------------------------------------------
 
 
-def best(candidates: Sequence[T], score: Callable[[T], float]) -> T:
+def best_candidate(candidates: Sequence[T], score: Callable[[T], float]) -> T:
     """The first of those with the greatest score."""
     return max(candidates, key=score)
 
 
-def log_score(bayes: RobustGridBayes, told: LocalizationProblem, *kinds: int) -> float:
+def labelled_log_likelihood(bayes: RobustGridBayes, told: LocalizationProblem, *kinds: int) -> float:
     """Mean log-likelihood in nats of a place's labelled reports, by some kinds of evidence."""
     spots = bayes.radio.spots(told.fingerprint_position)
     scores = (mean_log_likelihood(bayes.model, told.fingerprints, spots, told.power_dbm, kind) for kind in kinds)
@@ -190,10 +200,11 @@ def log_score(bayes: RobustGridBayes, told: LocalizationProblem, *kinds: int) ->
 def mean_log_likelihood(
     model: ObservationModel, reports: Reports, spots: MapSamples, power_dbm: Float[Tensor, " cell"], feature: int
 ) -> float:
-    """Mean log-likelihood in nats of one kind of evidence (`LEVELS`, `RANGES`, `AZIMUTHS`), each report at its spot."""
+    """Mean log-likelihood in nats of one kind of evidence (`LEVEL_FEATURE`, `RANGE_FEATURE`, `AZIMUTH_FEATURE`),
+    each report at its spot."""
     total = 0.0
-    for start in range(0, len(reports), CHUNK):
-        part = slice(start, start + CHUNK)
+    for start in range(0, len(reports), REPORTS_PER_CHUNK):
+        part = slice(start, start + REPORTS_PER_CHUNK)
         total += float(_evidence(model, reports[part], spots[part], power_dbm, feature)[..., 0].diagonal().sum())
     return total / len(reports)
 
@@ -201,18 +212,18 @@ def mean_log_likelihood(
 def _evidence(
     model: ObservationModel, reports: Reports, spots: MapSamples, power_dbm: Tensor, feature: int
 ) -> Float[Tensor, "batch spot 1"]:
-    if feature == LEVELS:
+    if feature == LEVEL_FEATURE:
         return model.level_log_likelihood(reports, spots, power_dbm, map_error=True)
     return (
         model.range_log_likelihood(reports, spots)
-        if feature == RANGES
+        if feature == RANGE_FEATURE
         else model.azimuth_log_likelihood(reports, spots)
     )
 
 
-def correlated(model: ObservationModel) -> list[ObservationModel]:
+def with_cell_correlations(model: ObservationModel) -> list[ObservationModel]:
     """The model, and what it is if levels of different cells fade together; then it knows no outliers."""
-    return [model, *(replace(model, cell_correlation=share, level_outliers=0.0) for share in CORRELATIONS)]
+    return [model, *(replace(model, cell_correlation=share, level_outliers=0.0) for share in CELL_CORRELATIONS)]
 
 
 def _levels(model: ObservationModel, factor: float) -> ObservationModel:

@@ -20,8 +20,8 @@ from uel.measurement.rsrp_likelihood import NEVER
 from uel.radio.radio_map import RadioMap
 from uel.radio.sites import reference_power_dbm
 
-TINY = 1e-300  # probability, in double precision
-FARTHEST = 40.0  # standard deviations of fading
+MIN_PROBABILITY = 1e-300  # probability, in double precision
+MAX_FADING_STDS = 40.0  # standard deviations of fading
 
 
 @runtime_checkable
@@ -154,7 +154,9 @@ def _within(
     """Chance that N(`centre`, `spread`²) lies between two bounds, and which value it has there, by `u` in 0 to 1."""
     a, b = (torch.special.ndtr((edge - centre) / spread) for edge in (low, high))
     drawn = centre + spread * _normal(a + u * (b - a))
-    return (b - a).clamp(min=TINY), drawn.clamp(min=low.clamp(min=-FARTHEST), max=high.clamp(max=FARTHEST))
+    return (b - a).clamp(min=MIN_PROBABILITY), drawn.clamp(
+        min=low.clamp(min=-MAX_FADING_STDS), max=high.clamp(max=MAX_FADING_STDS)
+    )
 
 
 def _struck(

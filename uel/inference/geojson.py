@@ -4,34 +4,36 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from uel.core.grid import Grid
-from uel.estimation.credible_regions import outlines, probability
+from uel.estimation.credible_regions import hpd_outlines, pixel_probability
 from uel.estimation.fix import Fix
 from uel.geo.tile import Tile
 
-SHARES = (0.5, 0.9)
-CANDIDATES = 5
+HPD_LEVELS = (0.5, 0.9)
+CANDIDATE_COUNT = 5
 CoordinateTransform = Callable[[Sequence[float]], list[float]]
-LOCAL = "metres east and north of the tile's centre: this tile is not georeferenced, so these are no degrees"
+LOCAL_COORDINATES_NOTE = (
+    "metres east and north of the tile's centre: this tile is not georeferenced, so these are no degrees"
+)
 
 
-def features(fix: Fix, tile: Tile, grid: Grid, **said: Any) -> dict[str, Any]:
+def feature_collection(fix: Fix, tile: Tile, grid: Grid, **said: Any) -> dict[str, Any]:
     """A feature collection of one fix (a batch of one); `said` goes into every feature's properties.
 
     Coordinates are longitude and latitude where the tile has a CRS, else metres, which `note` then says. Standard
     deviations and covariances stay in metres.
     """
-    place = to_degrees(tile)
+    place = coordinate_transform(tile)
     position = _point(place(fix.position[0].tolist()), {"kind": "position", **_spread(fix), **said})
-    where, likely, index = fix.candidates(min(CANDIDATES, fix.log_heatmap.shape[-1]))
+    where, likely, index = fix.candidates(min(CANDIDATE_COUNT, fix.log_heatmap.shape[-1]))
     parts = zip(where[0].tolist(), likely[0].tolist(), index[0].tolist(), strict=True)
     candidates = [_point(place(xy), {"kind": "candidate", **_component(fix, k, p), **said}) for xy, p, k in parts]
-    pixels = probability(fix, grid)
-    regions = [_region(outlines(pixels, grid, share), place, {"share": share, **said}) for share in SHARES]
-    note = {} if tile.meta.get("crs") else {"note": LOCAL}
+    pixels = pixel_probability(fix, grid)
+    regions = [_region(hpd_outlines(pixels, grid, share), place, {"share": share, **said}) for share in HPD_LEVELS]
+    note = {} if tile.meta.get("crs") else {"note": LOCAL_COORDINATES_NOTE}
     return {"type": "FeatureCollection", **note, "features": [position, *candidates, *regions]}
 
 
-def to_degrees(tile: Tile) -> CoordinateTransform:
+def coordinate_transform(tile: Tile) -> CoordinateTransform:
     """From metres on the tile to (longitude, latitude); unchanged where the tile is not georeferenced."""
     if not tile.meta.get("crs"):
         return lambda xy: [round(v, 2) for v in xy]

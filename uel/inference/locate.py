@@ -3,12 +3,9 @@
 import json
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Literal
+from dataclasses import dataclass, replace
 
 import torch
-import tyro
 from jaxtyping import Float
 from torch import Tensor
 
@@ -18,21 +15,21 @@ from uel.core.grid import Grid
 from uel.core.io import as_json, replace_file
 from uel.errors import UelError
 from uel.estimation.baselines import LocalizationProblem
-from uel.estimation.estimates import LEAST
-from uel.estimation.fix import Fix, pooled
-from uel.estimation.particle_filter import MotionModel, ParticleCloud, followed
-from uel.estimation.ray_rescoring import RayRescoringConfig, rescore_with_rays
-from uel.estimation.refinement import RefinementConfig
+from uel.estimation.config import RayRescoringConfig
+from uel.estimation.estimates import MIN_PIXEL_PROBABILITY
+from uel.estimation.fix import Fix, pool_to_patches
+from uel.estimation.particle_filter import MotionModel, ParticleCloud, filter_steps
+from uel.estimation.ray_rescoring import rescore_with_rays
 from uel.estimation.track_likelihood import RasterLikelihood
 from uel.geo.tile import Tile
 from uel.inference import geojson
+from uel.inference.config import LocateConfig, RayTracingConfig
 from uel.inference.run_folder import Run
 from uel.measurement import report_io
-from uel.measurement.drive_test import ColumnConfig, read_drive
+from uel.measurement.drive_test import read_drive
 from uel.measurement.report_io import ReportSequence
 from uel.measurement.reports import Reports
 from uel.mobility.outdoor_area import places_of
-from uel.models.map_restorer import FILE as RESTORER
 from uel.models.map_restorer import MapRestorer
 from uel.radio.radio_map import RadioMap
 from uel.radio.simulator import Simulator
@@ -40,79 +37,7 @@ from uel.radio.sites import Site
 
 log = logging.getLogger(__name__)
 
-DRIVES = 3.0  # m/s from which on a phone is taken to be in a car, which does not wander
-
-
-@dataclass(frozen=True, kw_only=True)
-class RayTracingConfig:
-    """How hard the ray tracer tries where it is asked; see `sim_bridge.scene.tracing_config.TracingConfig`."""
-
-    depth: int = 5
-    """interactions on a path at most"""
-    samples: int = 20_000
-    """rays per cell"""
-    scattering: float = 0.3
-    """scattering coefficient of walls and ground"""
-    map_rays: int = 20_000_000
-    """rays per cell of a map that is traced anew"""
-
-
-@dataclass(frozen=True, kw_only=True)
-class LocateConfig:
-    """Where a phone is: `uel locate runs/demo report.json`."""
-
-    run: tyro.conf.Positional[Path]
-    """folder of the run whose locator answers, on the tile that it was judged on"""
-    report: tyro.conf.Positional[Path]
-    """reports as JSON, see `uel.measurement.report_io`"""
-    geojson: Path | None = None
-    """write the fixes with their candidates and regions here, too; of several reports the last one's"""
-    refine: Literal["none", "map", "rt"] = "map"
-    """look at undecided fixes again: on the map's finest grid, or also by tracing rays to their likeliest places"""
-    labelled_reports: Path | None = None
-    """reports of this place that say where they were sent from (JSON as above with `position`, or a drive's .csv or
-    .csv.gz): they put the map and its antennas right first, on which fixes are then looked at again"""
-    restorer: Path | None = None
-    """folder of a run of `uel train` whose network has learned how maps are wrong (`restorer.pt`; this run's own, if it
-    has one): labelled reports are asked about the map that it makes of this place's, too"""
-    fit_mast_heights: bool = False
-    """labelled reports also tell how high masts stand, by tracing maps anew: thirteen by a tenth of all
-    rays and one by all, some minutes"""
-    columns: ColumnConfig = field(default_factory=ColumnConfig)
-    """of a drive's table"""
-    refinement: RefinementConfig = field(default_factory=RefinementConfig)
-    rescoring: RayRescoringConfig = field(default_factory=RayRescoringConfig)
-    rays: RayTracingConfig = field(default_factory=RayTracingConfig)
-    speed: float = 0.0
-    """m/s at which the phone moved between its reports, which are then taken together (particles, on refined
-    evidence): 1.4 on foot, 10 in a car. 0: every report by itself"""
-    particles: int = 4000
-    power: float = 0.5
-    """of each report's evidence on a track: below 1, because the fading of neighbours is the same in part"""
-    seed: int = 1
-    """of the particles"""
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.speed < 100 or self.particles < 1 or not 0 < self.power <= 1:
-            raise UelError(
-                "a phone moves at 0 to 100 m/s, by particles, on evidence to a power of at most 1",
-                got=f"speed {self.speed}, particles {self.particles}, power {self.power}",
-                do="give --speed 1.4, say",
-            )
-        if self.speed and self.refine != "map":
-            raise UelError("reports of a track are taken together on the map", got=self.refine, do="give --refine map")
-        if self.labelled_reports and self.refine == "none":
-            got = f"--labelled-reports {self.labelled_reports} --refine none"
-            raise UelError("a map put right is for refining fixes on", got=got, do="leave out one of them")
-        if self.fit_mast_heights and not self.labelled_reports:
-            raise UelError("--fit-mast-heights needs labelled reports", got="none", do="add --labelled-reports FILE")
-        if self.restorer and not self.labelled_reports:
-            raise UelError(
-                "--restorer needs labelled reports to judge its map by", got="none", do="add --labelled-reports FILE"
-            )
-        if self.restorer and not (self.restorer / RESTORER).is_file():
-            do = "give a run of a locator of mended maps: uel train --config train/small"
-            raise UelError(f"no {RESTORER} here", got=str(self.restorer), do=do)
+MIN_CAR_SPEED = 3.0  # m/s from which on a phone is taken to be in a car, which does not wander
 
 
 SimulatorFactory = Callable[[Tile, tuple[Site, ...], RayTracingConfig], Simulator]
@@ -140,9 +65,9 @@ def locate(config: LocateConfig, tracer: SimulatorFactory) -> Iterator[str]:
     timeline = report_io.read(config.report.read_bytes(), len(maps.radio.gain))
     found = None
     for found in _track(config, run, timeline, tracer) if config.speed else _single(config, run, timeline, tracer):
-        yield line(found.fix, found.time)
+        yield json_line(found.fix, found.time)
     if config.geojson and found:
-        told = geojson.features(found.fix, run.tile, maps.radio.grid, time=round(found.time, 3))
+        told = geojson.feature_collection(found.fix, run.tile, maps.radio.grid, time=round(found.time, 3))
         replace_file(config.geojson, as_json(told))
 
 
@@ -242,10 +167,10 @@ def _track(
     maps, grid = run.maps, run.maps.radio.grid
     reports, refiner = _refining(config, run, _learned(config, run, tracer), timeline.reports)
     free = places_of(run.tile, maps.radio.sites, (0.0, 1e4), None, False, None)
-    motion = MotionModel(free.grid, free.free, config.speed, wander=config.speed < DRIVES)
+    motion = MotionModel(free.grid, free.free, config.speed, wander=config.speed < MIN_CAR_SPEED)
     evidence = RasterLikelihood(grid, _rasters(refiner, reports)[None], maps.prior, config.power)
     generator = torch.Generator().manual_seed(config.seed)
-    clouds = followed(evidence, grid, motion, timeline.time[None], config.particles, generator)
+    clouds = filter_steps(evidence, grid, motion, timeline.time[None], config.particles, generator)
     for time, cloud in zip(timeline.time.tolist(), clouds, strict=True):
         yield LocatedReport(time, _summed(cloud, grid, run.locator.config.patches))
 
@@ -254,19 +179,19 @@ def _track(
 def _rasters(refiner: RefinedLocator, reports: Reports) -> Float[Tensor, "report row column"]:
     """Log-probability of the pixels by each report."""
     answers = [refiner.always(reports[n : n + 1]) for n in range(len(reports))]
-    return torch.cat([answer.pixels.probability for answer in answers]).clamp(min=LEAST).log()
+    return torch.cat([answer.pixels.probability for answer in answers]).clamp(min=MIN_PIXEL_PROBABILITY).log()
 
 
 def _summed(cloud: ParticleCloud, grid: Grid, patches: int) -> Fix:
     """A cloud of particles as one Gaussian per patch."""
     row, column = grid.pixel_of(cloud.position[0])
     share = torch.zeros(grid.count**2).index_add(0, row * grid.count + column, cloud.weight[0])
-    return pooled(share.clamp(min=LEAST).log().view(1, *grid.shape), grid, patches)
+    return pool_to_patches(share.clamp(min=MIN_PIXEL_PROBABILITY).log().view(1, *grid.shape), grid, patches)
 
 
-def line(fix: Fix, time: float) -> str:
+def json_line(fix: Fix, time: float) -> str:
     """Position in metres, its covariance in m², and the likeliest candidates, as one line of JSON."""
-    where, likely, _ = fix.candidates(geojson.CANDIDATES)
+    where, likely, _ = fix.candidates(geojson.CANDIDATE_COUNT)
     candidates = [
         {"position": [round(v, 1) for v in xy], "probability": round(p, 4)}
         for xy, p in zip(where[0].tolist(), likely[0].tolist(), strict=True)

@@ -108,7 +108,7 @@ class RadioEncoder(nn.Module):
         return self.embed(cells) + self.ids[: cells.shape[1]]
 
 
-def down_and_up(
+def u_net_pass(
     x: Float[Tensor, "batch inputs row column"], down: nn.ModuleList, up: nn.ModuleList, pool: Callable[..., Tensor]
 ) -> Float[Tensor, "batch outputs row column"]:
     """The way through a U-Net: a stage at each resolution, `pool` between them, and back beside what was passed."""
@@ -122,7 +122,7 @@ def down_and_up(
     return x
 
 
-def silent(layer: nn.Linear | nn.Conv2d) -> nn.Module:
+def zero_initialised(layer: nn.Linear | nn.Conv2d) -> nn.Module:
     """A layer that says nothing until it is trained."""
     nn.init.zeros_(layer.weight)
     nn.init.zeros_(layer.bias)  # type: ignore[arg-type]

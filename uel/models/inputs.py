@@ -12,8 +12,8 @@ from uel.measurement.reports import Reports
 from uel.radio.radio_map import RadioMap
 from uel.radio.sites import cells_of
 
-EVIDENCE = 3  # RSRP, timing advance, azimuth
-RADIO_CHANNELS = EVIDENCE + 1 + 6
+EVIDENCE_CHANNELS = 3  # RSRP, timing advance, azimuth
+RADIO_CHANNELS = EVIDENCE_CHANNELS + 1 + 6
 BUILDING_CHANNELS = 2 + len(MATERIALS)
 CELL_FEATURES = 9
 
@@ -49,7 +49,7 @@ def pixel_channels(
     level, at = level_channel(radio), reports.serving
     error = error_channel(radio)[at]
     serving = torch.stack(
-        [level[at], radio.known[at].float(), error, radio.los[at].float(), distance_shown(radio)[at]], 1
+        [level[at], radio.known[at].float(), error, radio.los[at].float(), distance_channel(radio)[at]], 1
     )
     fixed = torch.cat([level.amax(0)[None], maps.buildings])
     return torch.cat([relative, serving, fixed.expand(*at.shape, -1, -1, -1)], 1)
@@ -75,6 +75,6 @@ def denormalise_level(shown: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
     return shown * 15.0 - 100.0
 
 
-def distance_shown(radio: RadioMap) -> Float[Tensor, "cell row column"]:
+def distance_channel(radio: RadioMap) -> Float[Tensor, "cell row column"]:
     """Distance on the ground from each antenna, in sides of the tile."""
     return radio.distance / radio.grid.size

@@ -11,9 +11,8 @@ do know some of these: see `LocatorConfig`.
 """
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -23,16 +22,17 @@ from torch.nn import functional as F
 from uel.core.grid import Grid
 from uel.deprecated_names import current_fields
 from uel.errors import UelError
-from uel.estimation.fix import Fix, pooled
-from uel.estimation.grid_posterior import log_share
+from uel.estimation.fix import Fix, pool_to_patches
+from uel.estimation.grid_posterior import normalise_log_probability
 from uel.geo.tile_maps import TileMaps
 from uel.measurement.model import ObservationModel
 from uel.measurement.reports import Reports
-from uel.models.equivariant_layers import IsotropicConv, MapBlock, RadioEncoder, silent
+from uel.models.config import LocatorConfig
+from uel.models.equivariant_layers import IsotropicConv, MapBlock, RadioEncoder, zero_initialised
 from uel.models.inputs import (
     BUILDING_CHANNELS,
     CELL_FEATURES,
-    EVIDENCE,
+    EVIDENCE_CHANNELS,
     RADIO_CHANNELS,
     cell_tokens,
     error_channel,
@@ -42,60 +42,10 @@ from uel.models.locunet import UNet
 from uel.models.vit_encoders import LinearHead, OneStream, TwoStreams
 
 SCHEMA = "uel-locator-3"
-FIT = EVIDENCE + 2  # how well the map explains a report: each kind at its best pixel, and as a whole; its error bars
-MOST_CELLS = 64  # that are told apart by `cell_ids`
-
-
-@dataclass(frozen=True, kw_only=True)
-class LocatorConfig:
-    """Sizes of the network."""
-
-    patches: int = 32
-    """patches on a side of the tile: the classes of the coarse heatmap"""
-    width: int = 48
-    """width of all tokens"""
-    pixel_width: int = 16
-    """channels at full resolution, before pixels are pooled into patches"""
-    depth: int = 2
-    """layers of the map encoder; levels of a U-Net"""
-    radio_depth: int = 2
-    """layers of the radio encoder"""
-    heads: int = 2
-    """attention heads"""
-    evidence: Literal["skip", "input", "none"] = "skip"
-    """skip: the evidence enters the network and the logits; input: the network alone, which has to learn what it is
-    worth; none: neither (for ablations)"""
-    encoder: Literal["pooled", "vit", "two_stream", "unet"] = "pooled"
-    """pooled: pixels pooled into patches, and layers that know no direction; vit: all channels in one vision
-    transformer; two_stream: one for radio maps and evidence, one for buildings; unet: no transformer and no evidence
-    but a U-Net of `depth` levels, a baseline. All but the first know where north is: train them with
-    augment.symmetries"""
-    patch_pixels: int = 4
-    """pixels on a side of a patch that a vision transformer sees; maps of others are resampled"""
-    head: Literal["matched", "linear"] = "matched"
-    """matched: each patch is scored by its own token against the report's; linear: one vector of report and map scores
-    all patches by weights of their own, which knows where north is, too (for ablations)"""
-    cell_ids: bool = False
-    """cells are told apart by a learned embedding of their index (for ablations: of no use in another place)"""
-    cells: int = 8
-    """strongest cells of a report that a U-Net is shown"""
-    corrected_maps: bool = False
-    """it learns from maps that labelled reports corrected (`uel.adaptation.site_adaptation`), and is shown such maps
-    where there are labelled reports; their error bars then count in its evidence"""
-
-    def __post_init__(self) -> None:
-        sizes = (self.width, self.pixel_width, self.depth, self.radio_depth, self.heads, self.patch_pixels, self.cells)
-        if min(sizes) < 1:
-            raise UelError("a network needs width, layers, heads and pixels", got=self, do="give at least one of each")
-        if self.width % self.heads:
-            raise UelError("the width must divide by the heads", got=(self.width, self.heads), do="try 48 and 2")
-        if self.patches < 2 or self.patches % 2:
-            raise UelError(
-                "patches are looked at in blocks of 2 × 2", got=f"{self.patches} a side", do="give an even number"
-            )
-        if self.encoder == "unet" and (self.evidence, self.head, self.cell_ids) != ("none", "matched", False):
-            got = f"evidence {self.evidence}, head {self.head}, cell_ids {self.cell_ids}"
-            raise UelError("a U-Net has no evidence, head or cells' indices", got=got, do="give evidence none alone")
+FIT_FEATURES = (
+    EVIDENCE_CHANNELS + 2
+)  # how well the map explains a report: each kind at its best pixel, and as a whole; its error bars
+MAX_CELL_IDS = 64  # that are told apart by `cell_ids`
 
 
 def require_nesting(grid: Grid, patches: int) -> None:
@@ -124,7 +74,7 @@ class Locator(nn.Module):
     def _build(self, config: LocatorConfig) -> None:
         """All parts of a transformer; the names of its weights are those of checkpoints."""
         pixel, width, channels = config.pixel_width, config.width, RADIO_CHANNELS + BUILDING_CHANNELS
-        ids = MOST_CELLS if config.cell_ids else 0
+        ids = MAX_CELL_IDS if config.cell_ids else 0
         self.radio_encoder = RadioEncoder(CELL_FEATURES, width, config.heads, config.radio_depth, ids)
         self.stem = nn.Sequential(nn.Conv2d(channels, pixel, 1), nn.GELU(), IsotropicConv(pixel, pixel), nn.GELU())
         if config.encoder == "pooled":
@@ -134,14 +84,16 @@ class Locator(nn.Module):
         else:
             seeing = OneStream if config.encoder == "vit" else TwoStreams
             self.encoder = seeing(config.patches, config.patch_pixels, width, config.depth, config.heads)
-        self.trust = silent(nn.Linear(width, EVIDENCE))
-        self.doubt = nn.Sequential(nn.Linear(width + FIT, width), nn.GELU(), silent(nn.Linear(width, 1)))
-        self.pixel_logit = silent(nn.Conv2d(pixel, 1, 1))
+        self.trust = zero_initialised(nn.Linear(width, EVIDENCE_CHANNELS))
+        self.doubt = nn.Sequential(
+            nn.Linear(width + FIT_FEATURES, width), nn.GELU(), zero_initialised(nn.Linear(width, 1))
+        )
+        self.pixel_logit = zero_initialised(nn.Conv2d(pixel, 1, 1))
         if config.head == "matched":
-            self.query = silent(nn.Linear(width, width))
+            self.query = zero_initialised(nn.Linear(width, width))
         else:
             self.head = LinearHead(width, config.heads, config.patches)
-        self.fine = silent(nn.Linear(width, 2))
+        self.fine = zero_initialised(nn.Linear(width, 2))
 
     def forward(self, reports: Reports, maps: TileMaps, measurement: ObservationModel | None = None) -> Fix:
         """Locate a batch of phones on one tile (one leading axis).
@@ -152,7 +104,7 @@ class Locator(nn.Module):
         require_nesting(maps.radio.grid, self.config.patches)
         model = measurement or self.measurement
         if self.config.encoder == "unet":
-            return pooled(self.unet(reports, maps, model), maps.radio.grid, self.config.patches)
+            return pool_to_patches(self.unet(reports, maps, model), maps.radio.grid, self.config.patches)
         evidence = self._evidence(reports, maps, model)
         radio = self.radio_encoder(cell_tokens(reports, maps))
         # With channels last the same convolutions and poolings take some third of the time on a CPU, all a fifth less.
@@ -169,7 +121,7 @@ class Locator(nn.Module):
     ) -> Float[Tensor, "batch feature row column"]:
         """Log-likelihood of each report at every pixel by kind; zeros for a network that is to do without."""
         if self.config.evidence == "none":
-            return torch.zeros(len(reports), EVIDENCE, *maps.radio.grid.shape)
+            return torch.zeros(len(reports), EVIDENCE_CHANNELS, *maps.radio.grid.shape)
         return measurement.log_likelihood(reports, maps.radio, maps.power_dbm, map_error=self.config.corrected_maps)
 
     def _weigh(
@@ -184,10 +136,10 @@ class Locator(nn.Module):
         learned = by_patch.repeat_interleave(side, 1).repeat_interleave(side, 2) + self.pixel_logit(pixels)[:, 0]
         wrong = (trust * evidence).sum(1) + prior + learned
         marginal = right.flatten(1).logsumexp(1, keepdim=True) - prior.logsumexp((0, 1))
-        right = log_share(right)
+        right = normalise_log_probability(right)
         fit = torch.cat([evidence.amax((-2, -1)) / 10.0, marginal / 10.0, _bar(right, reports, maps)], 1)
         doubt = self.doubt(torch.cat([summary, fit], 1))[..., None]
-        return torch.logaddexp(F.logsigmoid(-doubt) + right, F.logsigmoid(doubt) + log_share(wrong))
+        return torch.logaddexp(F.logsigmoid(-doubt) + right, F.logsigmoid(doubt) + normalise_log_probability(wrong))
 
     def _score(self, tokens: Tensor, summary: Tensor) -> Float[Tensor, "batch patch"]:
         """What the network itself thinks of each patch."""
@@ -205,7 +157,7 @@ class Locator(nn.Module):
 
     def _fix(self, logit: Tensor, fine: Tensor, reports: Reports, maps: TileMaps) -> Fix:
         """Pixels pooled into patches: their sum is the heatmap, their moments the fine stage's start."""
-        start = pooled(logit, maps.radio.grid, self.config.patches)
+        start = pool_to_patches(logit, maps.radio.grid, self.config.patches)
         # Offset along the line from the serving antenna, the one direction that turns with the world.
         antenna = maps.radio.cell_position[reports.serving, None, :2]
         patch_side = maps.radio.grid.size / self.config.patches

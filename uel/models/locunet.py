@@ -14,15 +14,15 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from uel.core.units import SPEED_OF_LIGHT
+from uel.core.constants import SPEED_OF_LIGHT
 from uel.geo.tile_maps import TileMaps
 from uel.measurement.model import ObservationModel
 from uel.measurement.reports import Reports
-from uel.models.equivariant_layers import down_and_up, silent
-from uel.models.inputs import BUILDING_CHANNELS, distance_shown, level_channel, normalise_level
+from uel.models.equivariant_layers import u_net_pass, zero_initialised
+from uel.models.inputs import BUILDING_CHANNELS, distance_channel, level_channel, normalise_level
 
-PLANES = 8  # of each cell, see `planes`
-REACH = 100.0  # m, unit of a range's residual
+PLANES_PER_CELL = 8  # of each cell, see `input_planes`
+RANGE_UNIT = 100.0  # m, unit of a range's residual
 
 
 class UNet(nn.Module):
@@ -32,13 +32,15 @@ class UNet(nn.Module):
         super().__init__()
         self.cells = cells
         widths = [width * 2**level for level in range(levels)]
-        self.down = nn.ModuleList(_twice(a, b) for a, b in pairwise([PLANES * cells + BUILDING_CHANNELS, *widths]))
+        self.down = nn.ModuleList(
+            _twice(a, b) for a, b in pairwise([PLANES_PER_CELL * cells + BUILDING_CHANNELS, *widths])
+        )
         self.up = nn.ModuleList(_twice(a + b, a) for a, b in reversed(list(pairwise(widths))))
-        self.logit = silent(nn.Conv2d(width, 1, 1))
+        self.logit = zero_initialised(nn.Conv2d(width, 1, 1))
 
     def forward(self, reports: Reports, maps: TileMaps, model: ObservationModel) -> Float[Tensor, "batch row column"]:
         """Log-weights of pixels; before training those of the prior, which every method is told."""
-        x = down_and_up(planes(reports, maps, model, self.cells), self.down, self.up, F.max_pool2d)
+        x = u_net_pass(input_planes(reports, maps, model, self.cells), self.down, self.up, F.max_pool2d)
         return self.logit(x)[:, 0] + maps.prior.clamp(min=1e-6).log()
 
 
@@ -50,10 +52,10 @@ def _twice(inputs: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(first, nn.ReLU(), second, nn.ReLU())
 
 
-def planes(
+def input_planes(
     reports: Reports, maps: TileMaps, model: ObservationModel, cells: int
 ) -> Float[Tensor, "batch channel row column"]:
-    """`PLANES` for each of the strongest reported cells, the strongest first and zeros for fewer; then the buildings.
+    """`PLANES_PER_CELL` for each of the strongest reported cells, the strongest first and zeros for fewer; then the buildings.
 
     A cell's planes: its map's level, its reported level as path gain, distance, ones; how much further away each pixel
     is than its time of arrival or timing advance says, ones if there is one; cosine and sine of the angle from its
@@ -64,12 +66,12 @@ def planes(
     reported = normalise_level(reports.rsrp_dbm - maps.power_dbm).gather(1, strongest)
     far, has_range = _range(reports, model, strongest)
     angle, has_angle = _angle(reports, strongest)
-    residual = (radio.delay[strongest] * SPEED_OF_LIGHT - _everywhere(far)) / REACH
+    residual = (radio.delay[strongest] * SPEED_OF_LIGHT - _everywhere(far)) / RANGE_UNIT
     turn = (radio.azimuth_deg[strongest] - _everywhere(angle)) * (math.pi / 180)
     shown = [
         level_channel(radio)[strongest],
         _everywhere(reported).expand_as(turn),
-        distance_shown(radio)[strongest],
+        distance_channel(radio)[strongest],
         torch.ones_like(turn),
         residual.clamp(-3, 3) * _everywhere(has_range),
         _everywhere(has_range.float()).expand_as(turn),
@@ -77,7 +79,7 @@ def planes(
         turn.sin() * _everywhere(has_angle),
     ]
     told = (torch.stack(shown, 2) * _everywhere(heard).unsqueeze(2)).flatten(1, 2)
-    filled = F.pad(told, (0, 0, 0, 0, 0, PLANES * cells - told.shape[1]))
+    filled = F.pad(told, (0, 0, 0, 0, 0, PLANES_PER_CELL * cells - told.shape[1]))
     return torch.cat([filled, maps.buildings.expand(told.shape[0], -1, -1, -1)], 1)
 
 

@@ -18,36 +18,24 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from uel.core.units import SPEED_OF_LIGHT, from_db
+from uel.core.constants import SPEED_OF_LIGHT
+from uel.core.units import from_db
 from uel.errors import UelError
 from uel.geo.obstruction import obstruction
 from uel.geo.tile_maps import HEIGHT_UNIT, TileMaps
 from uel.measurement.model import DB_PER_NEPER
-from uel.models.equivariant_layers import IsotropicConv, down_and_up, silent
+from uel.models.config import RestorerConfig
+from uel.models.equivariant_layers import IsotropicConv, u_net_pass, zero_initialised
 from uel.models.inputs import BUILDING_CHANNELS, denormalise_level, error_channel, level_channel
 from uel.radio.radio_map import RadioMap
 from uel.radio.sites import cells_of
 
 SCHEMA = "uel-restorer-2"
-FILE = "restorer.pt"
+RESTORER_FILE = "restorer.pt"
 CELL_CHANNELS = 10
-UNIT = 15.0  # dB, of levels as a network is shown them and answers
-WIDEST, LEAST = 30.0, 0.3  # dB, of an error bar
-UNHEARD = -145.0  # dB, path gain that a hole in a map is corrected from
-
-
-@dataclass(frozen=True, kw_only=True)
-class RestorerConfig:
-    """Sizes of the network."""
-
-    width: int = 24
-    """channels at full resolution"""
-    levels: int = 4
-    """resolutions, each half as fine as the one before and half as wide again"""
-
-    def __post_init__(self) -> None:
-        if min(self.width, self.levels) < 1:
-            raise UelError("a restorer has channels and levels", got=self, do="give at least one of each")
+LEVEL_UNIT_DB = 15.0  # dB, of levels as a network is shown them and answers
+MAX_STD_DB, MIN_STD_DB = 30.0, 0.3  # dB, of an error bar
+UNKNOWN_GAIN_DB = -145.0  # dB, path gain that a hole in a map is corrected from
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,13 +60,17 @@ class MapRestorer(nn.Module):
         ends = [CELL_CHANNELS + BUILDING_CHANNELS, *widths]
         self.down = nn.ModuleList(_Block(a, b) for a, b in pairwise(ends))
         self.up = nn.ModuleList(_Block(a + b, a) for a, b in reversed(list(pairwise(widths))))
-        self.head = silent(nn.Conv2d(widths[0], 3, 1))
+        self.head = zero_initialised(nn.Conv2d(widths[0], 3, 1))
 
     def forward(self, x: Float[Tensor, "cell channel row column"]) -> RestoredLevels:
         """What is believed of cells that are `restorer_input`. Before it is trained it believes their maps, by some
         10 dB."""
-        off, wide, sight = self.head(down_and_up(x, self.down, self.up, F.avg_pool2d)).unbind(1)
-        return RestoredLevels(believed(x) + UNIT * off, (UNIT * F.softplus(wide)).clamp(LEAST, WIDEST), sight)
+        off, wide, sight = self.head(u_net_pass(x, self.down, self.up, F.avg_pool2d)).unbind(1)
+        return RestoredLevels(
+            given_gain_db(x) + LEVEL_UNIT_DB * off,
+            (LEVEL_UNIT_DB * F.softplus(wide)).clamp(MIN_STD_DB, MAX_STD_DB),
+            sight,
+        )
 
     @torch.no_grad()
     def restored(self, maps: TileMaps) -> RadioMap:
@@ -97,12 +89,12 @@ class MapRestorer(nn.Module):
     def save(self, folder: str | Path) -> None:
         """Write `restorer.pt` (weights and configuration) into a folder."""
         content = {"schema": SCHEMA, "config": asdict(self.config), "state": self.state_dict()}
-        torch.save(content, Path(folder) / FILE)
+        torch.save(content, Path(folder) / RESTORER_FILE)
 
     @staticmethod
     def load(folder: str | Path) -> "MapRestorer | None":
         """A run's restorer, None where it has none. Raises `UelError` when it is damaged or of another schema."""
-        file = Path(folder) / FILE
+        file = Path(folder) / RESTORER_FILE
         if not file.is_file():
             return None
         try:
@@ -128,9 +120,9 @@ class _Block(nn.Module):
         return F.gelu(x + self.second(x))
 
 
-def believed(x: Float[Tensor, "cell channel row column"]) -> Float[Tensor, "cell row column"]:
+def given_gain_db(x: Float[Tensor, "cell channel row column"]) -> Float[Tensor, "cell row column"]:
     """dB, path gain of cells as their maps are `restorer_input`."""
-    return torch.where(x[:, 1] > 0, denormalise_level(x[:, 0]), UNHEARD)
+    return torch.where(x[:, 1] > 0, denormalise_level(x[:, 0]), UNKNOWN_GAIN_DB)
 
 
 def restorer_input(maps: TileMaps, cells: slice = slice(None)) -> Float[Tensor, "cell channel row column"]:

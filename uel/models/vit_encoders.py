@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from uel.models.equivariant_layers import Attention, silent
+from uel.models.equivariant_layers import Attention, zero_initialised
 from uel.models.inputs import BUILDING_CHANNELS, RADIO_CHANNELS
 
 
@@ -84,7 +84,7 @@ class LinearHead(nn.Module):
     def __init__(self, width: int, heads: int, patches: int) -> None:
         super().__init__()
         self.fuse, self.norm = CrossBlock(width, heads), nn.LayerNorm(width)
-        self.logits = silent(nn.Linear(width, patches**2))
+        self.logits = zero_initialised(nn.Linear(width, patches**2))
 
     def forward(
         self, tokens: Float[Tensor, "batch patch width"], summary: Float[Tensor, "batch 1 width"]

@@ -57,10 +57,10 @@ class AblationRow:
         return self.labels, self.seed, self.map, self.budget, self.evidence
 
 
-COLUMNS = tuple(f.name for f in fields(AblationRow))
+ABLATION_COLUMNS = tuple(f.name for f in fields(AblationRow))
 
 
-def gained(rows: Sequence[AblationRow]) -> list[dict[str, object]]:
+def rows_with_gain(rows: Sequence[AblationRow]) -> list[dict[str, object]]:
     """Rows as the table has them, with the gain over no physics per CPU second."""
     free = {row.twin: row.p50_m for row in rows if row.loss == "none"}
     told = []
@@ -71,12 +71,12 @@ def gained(rows: Sequence[AblationRow]) -> list[dict[str, object]]:
     return told
 
 
-def write_table(file: Path, rows: Sequence[AblationRow]) -> None:
+def write_ablation_table(file: Path, rows: Sequence[AblationRow]) -> None:
     """`table.csv`; what is not known is left blank."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer = csv.DictWriter(text, ABLATION_COLUMNS, lineterminator="\n")
     writer.writeheader()
-    writer.writerows({name: _plain(value) for name, value in row.items()} for row in gained(rows))
+    writer.writerows({name: _plain(value) for name, value in row.items()} for row in rows_with_gain(rows))
     replace_file(file, text.getvalue().encode())
 
 
@@ -84,8 +84,8 @@ def _plain(value: object) -> object:
     return "" if value is None else f"{value:.5g}" if isinstance(value, float) else value
 
 
-def read_table(file: Path) -> list[AblationRow]:
-    """What `write_table` wrote. Raises `UelError` when it is absent or damaged."""
+def read_ablation_table(file: Path) -> list[AblationRow]:
+    """What `write_ablation_table` wrote. Raises `UelError` when it is absent or damaged."""
     do = "make it: uel ablate --config ablate/florence"
     if not file.is_file():
         raise UelError("no ablation here", got=str(file), do=do)
@@ -98,7 +98,7 @@ def read_table(file: Path) -> list[AblationRow]:
 
 def _row(line: dict[str, str]) -> AblationRow:
     """A line as numbers and words."""
-    if set(line) != set(COLUMNS):
+    if set(line) != set(ABLATION_COLUMNS):
         raise ValueError(f"columns {', '.join(map(str, line))}")
     values: dict[str, object] = {}
     for f in fields(AblationRow):

@@ -13,10 +13,10 @@ from torch import Tensor
 
 from uel.core.io import replace_file
 from uel.errors import UelError
-from uel.estimation.metrics import bootstrap, coverage, position_error, summary
+from uel.estimation.metrics import bootstrap, coverage, error_summary, position_error
 from uel.measurement.model import ObservationModel
 
-COLUMNS: tuple[str, ...] = (
+EVALUATION_COLUMNS: tuple[str, ...] = (
     "truth", "tier", "sigma_db", "correlation", "k", "dropout", "map", "sites", "carrier", "track", "method", "n",
     "p50_m", "p67_m", "p95_m", "mean_m", "r50", "r95", "excess_nll", "cover50", "cover90", "cpu_ms",
     "p50_low_m", "p50_high_m", "p95_low_m", "p95_high_m", "r50_low", "r50_high", "over_150", "over_500", "deployments",
@@ -34,7 +34,7 @@ class Condition:
     truth: TruthSource = "map"
     """map: reports are drawn from the true map, and the limit is exact; paths: they are traced at the true place"""
     tier: str = "rsrp_ta_azimuth"
-    """what a phone reports, see `uel.measurement.reports.Tier`"""
+    """what a phone reports, see `uel.measurement.tiers.Tier`"""
     sigma_db: float = 8.0
     """standard deviation of shadow fading; methods take it to be the base's, or fit it"""
     correlation: float = 0.0
@@ -90,7 +90,7 @@ class ConditionResult:
 # ---- files ---------------------------------------------------------------------------------------------
 
 
-def write(file: Path, judged: ConditionResult) -> None:
+def write_result(file: Path, judged: ConditionResult) -> None:
     """One `.npz`: arrays named "method/value", the position, and the condition as JSON."""
     arrays = {f"{name}/{key}": value for name, values in judged.methods.items() for key, value in values.items()}
     arrays |= {f"worst:{key}": value for key, value in judged.worst.items()} | {"position": judged.position}
@@ -100,8 +100,8 @@ def write(file: Path, judged: ConditionResult) -> None:
     replace_file(file, content.getvalue())
 
 
-def read(file: Path) -> ConditionResult:
-    """What `write` wrote. Raises `UelError` when it is damaged."""
+def read_result(file: Path) -> ConditionResult:
+    """What `write_result` wrote. Raises `UelError` when it is damaged."""
     try:
         with np.load(io.BytesIO(file.read_bytes())) as stored:
             said, position = json.loads(str(stored["said"])), stored["position"]
@@ -121,16 +121,16 @@ def read(file: Path) -> ConditionResult:
 # ---- the table -----------------------------------------------------------------------------------------
 
 
-def write_table(file: Path, cells: list[ConditionResult], seed: int) -> None:
+def write_evaluation_table(file: Path, cells: list[ConditionResult], seed: int) -> None:
     """`table.csv`: one row for each condition and method, all deployments together."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(COLUMNS), lineterminator="\n")
+    writer = csv.DictWriter(text, list(EVALUATION_COLUMNS), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows_of(cells, seed))
+    writer.writerows(table_rows(cells, seed))
     replace_file(file, text.getvalue().encode())
 
 
-def rows_of(cells: list[ConditionResult], seed: int) -> list[dict[str, Any]]:
+def table_rows(cells: list[ConditionResult], seed: int) -> list[dict[str, Any]]:
     """Rows of the table; a ratio or an excess belongs to truth `map` and is left blank elsewhere."""
     by_condition: dict[Condition, list[ConditionResult]] = {}
     for cell in cells:
@@ -148,9 +148,9 @@ def _condition_columns(condition: Condition) -> dict[str, Any]:
 
 def _row(cells: list[ConditionResult], method: str, seed: int) -> dict[str, Any]:
     """Statistics of one method under one condition."""
-    error = [errors_of(cell, method) for cell in cells]
+    error = [position_errors(cell, method) for cell in cells]
     pooled = torch.cat(error)
-    row: dict[str, Any] = {key: _round(value) for key, value in summary(pooled).items()}
+    row: dict[str, Any] = {key: _round(value) for key, value in error_summary(pooled).items()}
     row |= {f"over_{limit}": _round(float((pooled > limit).double().mean())) for limit in (150, 500)}
     row |= {
         "n": len(pooled),
@@ -169,7 +169,7 @@ def _row(cells: list[ConditionResult], method: str, seed: int) -> dict[str, Any]
 
 def _ratios(cells: list[ConditionResult], error: list[Tensor], seed: int) -> dict[str, Any]:
     """Percentiles over the limit's; phones of both are drawn anew together."""
-    limit = [errors_of(cell, "limit")[: len(mine)] for mine, cell in zip(error, cells, strict=True)]
+    limit = [position_errors(cell, "limit")[: len(mine)] for mine, cell in zip(error, cells, strict=True)]
     both = [torch.stack(pair, 1) for pair in zip(error, limit, strict=True)]
     ratio = lambda e, p: float(e[:, 0].quantile(p) / e[:, 1].quantile(p))  # noqa: E731
     pooled = torch.cat(both)
@@ -189,7 +189,7 @@ def _density(cells: list[ConditionResult], method: str) -> dict[str, Any]:
     return row
 
 
-def errors_of(cell: ConditionResult, method: str) -> Tensor:
+def position_errors(cell: ConditionResult, method: str) -> Tensor:
     """Of the phones that a method answered for."""
     estimate = torch.from_numpy(cell.methods[method]["estimate"])
     return position_error(estimate, torch.from_numpy(cell.position)[: len(estimate)])

@@ -15,7 +15,7 @@ from explorer.style import DARK_THEME, LIGHT_THEME, THEMES
 from tests.helpers.free_space import CORNERS, masts, radio_map, rough_map
 from tests.helpers.toy_city import SITES, toy_tile
 from uel.core.grid import Grid
-from uel.estimation.credible_regions import hpd_outlines, pixel_probability, hpd_region
+from uel.estimation.credible_regions import hpd_outlines, hpd_region, pixel_probability
 from uel.estimation.fix import Fix
 from uel.geo.tile import Tile
 from uel.radio.sites import Cell, Site

@@ -111,7 +111,7 @@ def test_killed_and_resumed_it_is_the_same_table(
     assert rows[1].gain_m_per_cpu_s == pytest.approx(gain, rel=0.05, abs=0.02)
 
     again = replace(CONFIG, run="cut")
-    fit_on, left = runner.fit_on, [3]
+    fit_on, left = runner.fit_with_data, [3]
 
     def dying(*args, **kwargs):  # type: ignore[no-untyped-def]
         left[0] -= 1
@@ -119,7 +119,7 @@ def test_killed_and_resumed_it_is_the_same_table(
             raise KeyboardInterrupt
         return fit_on(*args, **kwargs)
 
-    monkeypatch.setattr(runner, "fit_on", dying)
+    monkeypatch.setattr(runner, "fit_with_data", dying)
     with pytest.raises(KeyboardInterrupt):
         ablate(again, town_of(world, again))
     assert len(read_ablation_table(Path("runs/ablate/cut/table.csv"))) == 3

@@ -134,7 +134,11 @@ def test_every_condition_and_method_has_a_row(judged: Path) -> None:
     rows = table(judged)
     assert tuple(rows[0]) == EVALUATION_COLUMNS
     conditions = list(protocol_conditions(config_of(judged)))
-    assert len({tuple(row[c] for c in EVALUATION_COLUMNS[:10]) for row in rows}) == len(conditions) == 2 * (2 + 2 + 5 + 2 + 1 - 1)
+    assert (
+        len({tuple(row[c] for c in EVALUATION_COLUMNS[:10]) for row in rows})
+        == len(conditions)
+        == 2 * (2 + 2 + 5 + 2 + 1 - 1)
+    )
     methods = {row["method"] for row in rows if row["track"] == "single"}
     assert {"limit", "grid_robust", "no_map", "shuffled_map", "knn_map", "knn_survey", "locator"} <= methods
     assert {"locator_refined", "locator_ray_rescored"} <= methods

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from tests.helpers.free_space import CORNERS, masts, radio_map, rough_map
 from tests.uel.estimation.test_robust_bayes import MODEL, drawn, place_on
-from uel.adaptation.map_correction import LEAST, correct_map
+from uel.adaptation.map_correction import MIN_REPORTS_PER_HALF, correct_map
 from uel.core.units import from_db, to_db
 from uel.errors import UelError
 from uel.estimation.baselines import LocalizationProblem
@@ -18,7 +18,8 @@ from uel.estimation.grid_posterior import grid_posterior
 from uel.estimation.metrics import position_error
 from uel.estimation.robust_bayes import fit_robust
 from uel.measurement.model import DB_PER_NEPER
-from uel.measurement.reports import Reports, Tier
+from uel.measurement.reports import Reports
+from uel.measurement.tiers import Tier
 from uel.radio.radio_map import RadioMap
 
 
@@ -120,6 +121,6 @@ def test_few_labelled_reports_change_no_level() -> None:
     place = place_on(shaded(given), given)
     with pytest.raises(UelError, match="labelled"):
         correct_map(place.labelled(slice(0)))
-    few = correct_map(place.labelled(slice(2 * LEAST - 1)))
+    few = correct_map(place.labelled(slice(2 * MIN_REPORTS_PER_HALF - 1)))
     assert few.alike is None
     assert torch.equal(few.bayes.radio.gain, given.gain)

@@ -7,7 +7,13 @@ import torch
 
 from tests.helpers.free_space import CORNERS, masts, radio_map
 from tests.uel.estimation.test_robust_bayes import place_on
-from uel.adaptation.mast_heights import FINEST, REACH, MapFactory, fit_mast_heights, with_height_offsets
+from uel.adaptation.mast_heights import (
+    FINEST_STEP,
+    MAX_HEIGHT_OFFSET,
+    MapFactory,
+    fit_mast_heights,
+    with_height_offsets,
+)
 from uel.adaptation.site_adaptation import SiteAdaptation
 from uel.estimation.baselines import LocalizationProblem
 from uel.geo.tile_maps import TileMaps
@@ -49,7 +55,7 @@ def heights(radio: RadioMap) -> list[float]:
 
 def test_wrong_heights_are_found_to_a_metre(place: LocalizationProblem, found: RadioMap) -> None:
     true = traced(with_height_offsets(BELIEVED, WRONG))
-    assert heights(found) == pytest.approx(WRONG, abs=2 * FINEST)
+    assert heights(found) == pytest.approx(WRONG, abs=2 * FINEST_STEP)
     off = lambda radio: float((radio.level_db - true.level_db).square().mean())  # noqa: E731
     assert off(found) < 0.1 * off(place.radio)
 
@@ -75,7 +81,7 @@ def test_no_mast_is_put_into_its_roof(place: LocalizationProblem) -> None:
 
     found = fit_mast_heights(place, MapFactory(noted, (20.5,) * 4))
     assert min(asked) == 20.5
-    assert max(asked) <= 22.0 + REACH + 2.0
+    assert max(asked) <= 22.0 + MAX_HEIGHT_OFFSET + 2.0
     assert heights(found)[1] == -1.5  # as low as it may stand: it is 2.5 m lower
 
 
@@ -93,7 +99,7 @@ def test_a_building_that_the_map_does_not_know_does_not_outvote_a_height() -> No
 
 def test_of_correlated_cells_each_ones_own_fading_is_taken(place: LocalizationProblem) -> None:
     alike = replace(place, model=replace(place.model, cell_correlation=0.5))
-    assert heights(fit_mast_heights(alike, tracer())) == pytest.approx(WRONG, abs=2 * FINEST)
+    assert heights(fit_mast_heights(alike, tracer())) == pytest.approx(WRONG, abs=2 * FINEST_STEP)
 
 
 def test_labelled_reports_teach_heights_beside_azimuths(place: LocalizationProblem) -> None:
@@ -101,7 +107,7 @@ def test_labelled_reports_teach_heights_beside_azimuths(place: LocalizationProbl
     turned = replace(place, fingerprints=place.fingerprints.turned(torch.tensor([0.0, 15.0, 0.0, 0.0])))
     maps = TileMaps(given, torch.zeros(2, *given.grid.shape), torch.ones(given.grid.shape))
     learned = SiteAdaptation(turned, maps, tracer())
-    assert learned.raised_by == pytest.approx(WRONG, abs=2 * FINEST)
+    assert learned.raised_by == pytest.approx(WRONG, abs=2 * FINEST_STEP)
     right = learned.right(learned.corrected.bayes).radio
     assert heights(right) == pytest.approx(learned.raised_by)
     assert [round(cell.azimuth_deg) for _, cell in cells_of(right.sites)] == pytest.approx([0, -15 % 360, 0, 0], abs=2)

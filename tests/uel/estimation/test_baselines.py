@@ -8,7 +8,7 @@ from torch import Tensor
 
 from tests.helpers.free_space import CORNERS, masts, radio_map, rough_map, silent
 from uel.estimation import baselines
-from uel.estimation.baselines import METHODS, LocalizationProblem
+from uel.estimation.baselines import BASELINE_METHODS, LocalizationProblem
 from uel.measurement.model import ObservationModel
 from uel.measurement.reports import Reports
 from uel.radio.radio_map import RadioMap
@@ -36,7 +36,7 @@ def place_on(radio: RadioMap, prior: Tensor | None = None, model: ObservationMod
 
 
 def test_the_methods_have_their_names_and_order() -> None:
-    assert list(METHODS) == [
+    assert list(BASELINE_METHODS) == [
         "prior_median",
         "cell_id",
         "cell_id_ta",
@@ -49,25 +49,25 @@ def test_the_methods_have_their_names_and_order() -> None:
 def test_tile_centre_is_the_middle_of_where_phones_can_be() -> None:
     place = place_on(radio_map(masts(*CORNERS[:2])))
     reports = reports_at(place.radio, torch.tensor([[50.0, 50.0], [-80.0, 3.0]]))
-    torch.testing.assert_close(METHODS["prior_median"](reports, place), torch.zeros(2, 2), atol=0.05, rtol=0)
+    torch.testing.assert_close(BASELINE_METHODS["prior_median"](reports, place), torch.zeros(2, 2), atol=0.05, rtol=0)
     corner = torch.zeros(place.radio.grid.shape)
     corner[0, -1] = 1.0
     want = torch.tensor([124.0, -124.0]).expand(2, 2)
-    torch.testing.assert_close(METHODS["prior_median"](reports, replace(place, prior=corner)), want)
+    torch.testing.assert_close(BASELINE_METHODS["prior_median"](reports, replace(place, prior=corner)), want)
 
 
 def test_strongest_cell_is_the_centroid_of_its_half() -> None:
     place = place_on(radio_map(masts((-60.0, 0.0), (60.0, 0.0))))
     reports = reports_at(place.radio, torch.tensor([[-100.0, 90.0], [100.0, -90.0]]))
     want = torch.tensor([[-64.0, 0.0], [64.0, 0.0]])
-    torch.testing.assert_close(METHODS["cell_id"](reports, place), want, atol=1e-2, rtol=0)
+    torch.testing.assert_close(BASELINE_METHODS["cell_id"](reports, place), want, atol=1e-2, rtol=0)
 
 
 def test_strongest_cell_of_a_cell_that_serves_nowhere_is_still_a_place() -> None:
     radio = radio_map(masts((-60.0, 0.0), (60.0, 0.0)))
     place = place_on(replace(radio, gain=radio.gain * torch.tensor([1.0, 1e-6])[:, None, None]))
     reports = replace(reports_at(place.radio, torch.zeros(1, 2)), serving=torch.tensor([1]))
-    torch.testing.assert_close(METHODS["cell_id"](reports, place), torch.zeros(1, 2), atol=0.1, rtol=0)
+    torch.testing.assert_close(BASELINE_METHODS["cell_id"](reports, place), torch.zeros(1, 2), atol=0.1, rtol=0)
 
 
 def test_cell_ta_cuts_the_ring_out_of_a_street() -> None:
@@ -80,13 +80,15 @@ def test_cell_ta_cuts_the_ring_out_of_a_street() -> None:
     assert reports.timing_advance.tolist() == [1.0]
     inside = [x for x in radio.grid.centres()[16, :, 0].tolist() if step <= x + 128 < 2 * step]
     want = torch.tensor([[sum(inside) / len(inside), 4.0]])
-    torch.testing.assert_close(METHODS["cell_id_ta"](reports, place), want, atol=0.2, rtol=0)
+    torch.testing.assert_close(BASELINE_METHODS["cell_id_ta"](reports, place), want, atol=0.2, rtol=0)
 
 
 def test_cell_ta_without_timing_advance_is_the_strongest_cell() -> None:
     place = place_on(rough_map())
     reports = reports_at(place.radio, torch.tensor([[30.0, -40.0], [-50.0, 60.0]])).tier("rsrp")
-    torch.testing.assert_close(METHODS["cell_id_ta"](reports, place), METHODS["cell_id"](reports, place))
+    torch.testing.assert_close(
+        BASELINE_METHODS["cell_id_ta"](reports, place), BASELINE_METHODS["cell_id"](reports, place)
+    )
 
 
 @pytest.mark.parametrize("tier", ["rsrp", "rsrp_ta", "rsrp_ta_azimuth"])
@@ -104,13 +106,13 @@ def test_knn_survey_averages_eight_neighbours() -> None:
     near = torch.tensor([[20.0, 20.0]]) + torch.randn(8, 2, generator=torch.Generator().manual_seed(0))
     spots = torch.cat([near, torch.full((8, 2), -100.0)])
     place = LocalizationProblem(radio, uniform(radio), QUIET, reports_at(radio, spots), spots)
-    got = METHODS["knn_survey"](reports_at(radio, torch.tensor([[20.0, 20.0]])), place)
+    got = BASELINE_METHODS["knn_survey"](reports_at(radio, torch.tensor([[20.0, 20.0]])), place)
     torch.testing.assert_close(got, near.mean(0, keepdim=True))
 
 
 def test_knn_map_averages_its_neighbours_around_the_truth() -> None:
     place, truth = place_on(radio_map(masts(*CORNERS[:4]))), torch.tensor([[-12.0, 36.0]])
-    got = METHODS["knn_map"](reports_at(place.radio, truth), place)
+    got = BASELINE_METHODS["knn_map"](reports_at(place.radio, truth), place)
     assert float((got - truth).norm()) < 2 * place.radio.grid.pixel
 
 
@@ -120,17 +122,17 @@ def test_knn_survey_prefers_the_fingerprint_of_the_same_azimuth() -> None:
     ring = torch.tensor([[-4.0, 80.0], [80.0, 4.0], [4.0, -80.0], [-80.0, -4.0]])
     spots = ring.repeat_interleave(8, 0)
     place = LocalizationProblem(radio, uniform(radio), model, reports_at(radio, spots, model), spots)
-    got = METHODS["knn_survey"](reports_at(radio, torch.tensor([[4.0, 80.0]]), model), place)
+    got = BASELINE_METHODS["knn_survey"](reports_at(radio, torch.tensor([[4.0, 80.0]]), model), place)
     torch.testing.assert_close(got, ring[:1])
 
 
 def test_grid_bayes_of_a_clean_report_is_its_pixel() -> None:
     place, truth = place_on(radio_map(masts(*CORNERS[:4]))), torch.tensor([[-12.0, 36.0], [100.0, -20.0]])
-    got = METHODS["grid_bayes"](reports_at(place.radio, truth), place)
+    got = BASELINE_METHODS["grid_bayes"](reports_at(place.radio, truth), place)
     torch.testing.assert_close(got, truth, atol=4.0, rtol=0)
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", BASELINE_METHODS)
 def test_answers_are_finite_and_on_the_tile_whatever_is_missing(name: str) -> None:
     radio = rough_map()
     radio = replace(radio, known=radio.known & (torch.arange(5) > 0)[:, None, None])  # cell 0 covers nothing
@@ -144,7 +146,7 @@ def test_answers_are_finite_and_on_the_tile_whatever_is_missing(name: str) -> No
         has_timing_advance=torch.ones(3, dtype=torch.bool),
     )
     for reports in (nothing, contradiction, reports_at(radio, torch.zeros(3, 2), place.model)):
-        answer = METHODS[name](reports, place)
+        answer = BASELINE_METHODS[name](reports, place)
         assert answer.shape == (3, 2)
         assert answer.isfinite().all()
         radio.grid.require(answer)

@@ -8,7 +8,7 @@ import torch
 from uel.core.grid import Grid
 from uel.estimation.estimates import FixEstimate, GridEstimate, PointEstimate, fix_raster
 from uel.estimation.fix import Fix
-from uel.estimation.metrics import bootstrap, coverage, grid_level
+from uel.estimation.metrics import bootstrap, coverage, grid_hpd_level
 
 
 def seed(number: int = 0) -> torch.Generator:
@@ -81,7 +81,7 @@ def test_raster_of_a_fix_is_its_density_at_pixel_centres() -> None:
 
 def test_level_of_a_pixel_by_hand() -> None:
     posterior = torch.tensor([[0.1, 0.6, 0.3, 0.0]]).expand(4, 4)
-    level = grid_level(posterior, torch.tensor([1, 2, 0, 3]), seed())
+    level = grid_hpd_level(posterior, torch.tensor([1, 2, 0, 3]), seed())
     low, high = torch.tensor([0.0, 0.6, 0.9, 1.0]), torch.tensor([0.6, 0.9, 1.0, 1.0])
     assert bool(((level >= low - 1e-6) & (level <= high + 1e-6)).all())
 
@@ -89,7 +89,7 @@ def test_level_of_a_pixel_by_hand() -> None:
 def test_levels_are_uniform_where_the_posterior_is_true() -> None:
     posterior = torch.rand(2000, 12, generator=seed(1)).softmax(-1)
     truth = torch.multinomial(posterior, 1, generator=seed(2)).squeeze(1)
-    level = grid_level(posterior, truth, seed(3))
+    level = grid_hpd_level(posterior, truth, seed(3))
     for share in (0.1, 0.5, 0.9):
         assert coverage(level, share) == pytest.approx(share, abs=0.035)
 

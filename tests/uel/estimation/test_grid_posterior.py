@@ -8,11 +8,12 @@ import torch
 from scipy import integrate, optimize
 
 from tests.helpers.free_space import CORNERS, draw_pixels, masts, radio_map, rough_map
-from uel.estimation.baselines import METHODS, LocalizationProblem
-from uel.estimation.grid_posterior import IN_DOUBT, geometric_median, grid_posterior, log_posterior
+from uel.estimation.baselines import BASELINE_METHODS, LocalizationProblem
+from uel.estimation.grid_posterior import DOUBT_EXPONENTS, geometric_median, grid_posterior, log_posterior
 from uel.estimation.metrics import position_error
 from uel.measurement.model import ObservationModel
-from uel.measurement.reports import TIERS, Reports
+from uel.measurement.reports import Reports
+from uel.measurement.tiers import TIERS
 from uel.radio.radio_map import RadioMap
 from uel.radio.sites import reference_power_dbm
 
@@ -116,7 +117,7 @@ def test_a_posterior_in_doubt_is_mixed_with_one_of_powers() -> None:
         [prior * torch.stack([e[k] * p for k, p in enumerate(powers)]).sum(0).exp() for e in evidence]
     )
     share = lambda weight: weight / weight.sum((-2, -1), keepdim=True)  # noqa: E731
-    want = 0.7 * share(whole(1.0, 1.0, 1.0)) + 0.3 * share(whole(*IN_DOUBT))
+    want = 0.7 * share(whole(1.0, 1.0, 1.0)) + 0.3 * share(whole(*DOUBT_EXPONENTS))
     torch.testing.assert_close(log_posterior(evidence, prior.log(), 0.3).exp(), want)
     torch.testing.assert_close(log_posterior(evidence, prior.log()).exp(), share(whole(1.0, 1.0, 1.0)))
 
@@ -182,7 +183,10 @@ def test_no_method_beats_grid_bayes_on_data_from_its_own_map(tier: str) -> None:
     surveyed, fingerprints = draw(500, seed=1)
     position, reports = draw(400, seed=2)
     place = LocalizationProblem(radio, prior / prior.sum(), model, fingerprints, surveyed)
-    mean = {name: float(position_error(method(reports, place), position).mean()) for name, method in METHODS.items()}
+    mean = {
+        name: float(position_error(method(reports, place), position).mean())
+        for name, method in BASELINE_METHODS.items()
+    }
     limit = mean.pop("grid_bayes")
     assert limit < min(mean.values())
     assert limit < 0.8 * mean["prior_median"]

@@ -11,14 +11,20 @@ from scipy import stats
 from torch import Tensor
 
 from tests.helpers.free_space import CORNERS, masts, radio_map
-from training.evaluation.methods import EvaluationCase, TrackEvaluationCase, TrackReports, _tuned, batches
+from training.evaluation.methods import (
+    EvaluationCase,
+    TrackEvaluationCase,
+    TrackReports,
+    _tune_likelihood,
+    track_batches,
+)
 from uel.core.grid import Grid
 from uel.errors import UelError
 from uel.estimation.baselines import LocalizationProblem
 from uel.estimation.estimates import GridEstimate
 from uel.estimation.grid_posterior import grid_posterior
 from uel.estimation.metrics import position_error
-from uel.estimation.particle_filter import MotionModel, follow
+from uel.estimation.particle_filter import MotionModel, filter_track
 from uel.estimation.track_likelihood import CorrelatedFadingLikelihood, RasterLikelihood
 from uel.geo.tile_maps import TileMaps
 from uel.measurement.model import ObservationModel
@@ -51,7 +57,7 @@ def test_a_car_is_found_as_by_brute_force() -> None:
     log_density = (-(blur**2) / 2).unflatten(2, grid.shape)
     motion = MotionModel(FINE, FREE, 10.0, wander=False)
     evidence = RasterLikelihood(grid, log_density, torch.ones(grid.shape))
-    got = follow(evidence, grid, motion, time, 4000, seed(1))
+    got = filter_track(evidence, grid, motion, time, 4000, seed(1))
     mean = (got.weight.unsqueeze(-1) * got.position).sum(1)
     for track in range(3):
         total, where = 0.0, torch.zeros(2)
@@ -72,7 +78,7 @@ def test_particles_stay_where_phones_can_be() -> None:
     grid = Grid(size=256.0, pixel=8.0)
     prior = torch.nn.functional.avg_pool2d(free.float()[None], 4)[0]
     evidence = RasterLikelihood(grid, torch.zeros(1, 20, *grid.shape), prior)
-    got = follow(evidence, grid, motion, 0.5 * torch.arange(20.0).unsqueeze(0), 500, seed(0))
+    got = filter_track(evidence, grid, motion, 0.5 * torch.arange(20.0).unsqueeze(0), 500, seed(0))
     assert bool(motion.allows(got.position)[got.weight > 0].all())
     assert float(got.weight.sum()) == pytest.approx(1.0, abs=1e-4)
 
@@ -105,7 +111,7 @@ def test_the_filter_of_the_limit_is_exact_where_phones_stand() -> None:
     evidence = CorrelatedFadingLikelihood(reports, radio, prior, ALONG)  # type: ignore[arg-type]
     exact = GridEstimate(radio.grid, evidence.standing()).position  # type: ignore[attr-defined]
     motion = MotionModel(FINE, FREE, 0.0, wander=False)
-    got = follow(evidence, radio.grid, motion, time, 4000, seed(2)).median  # type: ignore[attr-defined]
+    got = filter_track(evidence, radio.grid, motion, time, 4000, seed(2)).median  # type: ignore[attr-defined]
     assert float(position_error(got, exact).mean()) < 1.5
 
 
@@ -152,7 +158,7 @@ def test_a_moving_phone_is_known_better_than_by_its_last_report() -> None:
     last = GridEstimate(radio.grid, grid_posterior(reports[:, -1], radio, prior, ALONG, power)).position  # type: ignore[attr-defined,arg-type]
     motion = MotionModel(FINE, FREE, 10.0, wander=False)
     evidence = CorrelatedFadingLikelihood(reports, radio, prior, ALONG)  # type: ignore[arg-type]
-    got = follow(evidence, radio.grid, motion, time, 3000, seed(2)).median  # type: ignore[attr-defined]
+    got = filter_track(evidence, radio.grid, motion, time, 3000, seed(2)).median  # type: ignore[attr-defined]
     better, alone = (float(position_error(p, position[:, -1]).mean()) for p in (got, last))
     assert better < 0.7 * alone
 
@@ -174,11 +180,14 @@ def test_tracks_are_read_in_the_way_that_finds_the_labelled_ones() -> None:
     motion = MotionModel(FINE, FREE, 10.0, wander=False)
     tracks = TrackEvaluationCase(case, motion, walks, walks, walks, 400, 400)
     away = (grid.centres() - position[:, :, None, None]).norm(dim=-1)  # of each pixel from the truth
-    at = {tuple(w.position[0].tolist()): away[n : n + len(w.time)] for n, w in zip((0, 8), batches(walks), strict=True)}
+    at = {
+        tuple(w.position[0].tolist()): away[n : n + len(w.time)]
+        for n, w in zip((0, 8), track_batches(walks), strict=True)
+    }
     ways = [
         lambda w, sign=sign: RasterLikelihood(
             grid, sign * at[tuple(w.position[0].tolist())] / 5, torch.ones(grid.shape)
         )
         for sign in (0.0, -1.0, 1.0)
     ]
-    assert _tuned(tracks, ways, seed=0) is ways[1]
+    assert _tune_likelihood(tracks, ways, seed=0) is ways[1]

@@ -11,10 +11,11 @@ from tests.helpers.toy_city import toy_deployment
 from tests.uel.models.test_locator import SMALL, trained
 from training.data.deployment import Deployment
 from uel.errors import UelError
+from uel.estimation.config import RefinementConfig
 from uel.estimation.estimates import Estimate, FixEstimate, GridEstimate
-from uel.estimation.fix import Fix, by_patch, by_pixel
+from uel.estimation.fix import Fix, join_patches, split_into_patches
 from uel.estimation.grid_posterior import grid_posterior
-from uel.estimation.refinement import CERTAIN, PatchSortedMap, RefinementConfig, heavy, refine_fix
+from uel.estimation.refinement import PRIOR_FLOOR, PatchSortedMap, likeliest_patches, refine_fix
 from uel.measurement.model import ObservationModel
 from uel.measurement.reports import Reports
 from uel.models.locator import Locator
@@ -40,7 +41,7 @@ def fine(world: Deployment) -> PatchSortedMap:
 
 def bayes(world: Deployment, reports: Reports, doubt: float = 0.0) -> Tensor:
     maps = world.maps
-    return grid_posterior(reports, maps.radio, maps.prior.clamp(min=CERTAIN), MODEL, maps.power_dbm, doubt=doubt)
+    return grid_posterior(reports, maps.radio, maps.prior.clamp(min=PRIOR_FLOOR), MODEL, maps.power_dbm, doubt=doubt)
 
 
 def located(locator: Locator, reports: Reports, world: Deployment) -> Fix:
@@ -74,7 +75,7 @@ def test_a_map_in_doubt_is_that_of_grid_bayes(world, phones, fine) -> None:
 def test_trust_is_what_is_kept_of_the_locators_opinion(world, phones, fine) -> None:
     reports, _ = phones
     fix = located(trained(), reports, world)
-    exact = by_patch(bayes(world, reports).unsqueeze(-1), SMALL.patches)[..., 0].sum(-1)
+    exact = split_into_patches(bayes(world, reports).unsqueeze(-1), SMALL.patches)[..., 0].sum(-1)
     none, whole = (
         refine_fix(
             fix, reports, fine, MODEL, RefinementConfig(entropy=0.0, trust=trust, mass=ALL)
@@ -102,7 +103,7 @@ def test_weights_of_pixels_by_a_loop(world, phones, fine) -> None:
     weight, pool = {}, dict.fromkeys(looked, 0.0)
     for row in range(32):
         for column in range(32):
-            weight[row, column] = math.exp(log_p[row][column]) * max(float(maps.prior[row, column]), CERTAIN)
+            weight[row, column] = math.exp(log_p[row][column]) * max(float(maps.prior[row, column]), PRIOR_FLOOR)
             patch = row // 2 * 16 + column // 2
             if patch in looked:
                 pool[patch] += weight[row, column]
@@ -159,15 +160,15 @@ def test_a_phone_is_refined_alike_whoever_else_is_asked_for(world, phones, fine)
 def test_the_likeliest_patches_by_hand() -> None:
     heat = torch.tensor([[0.5, 0.1, 0.3, 0.1], [0.97, 0.01, 0.01, 0.01]])
     fix = Fix(heat.log(), torch.zeros(2, 4, 2), torch.eye(2).expand(2, 4, 2, 2))
-    assert heavy(fix, 0.75).tolist() == [[True, False, True, False], [True, False, False, False]]
-    assert heavy(fix, 0.1).sum(1).tolist() == [1, 1]
+    assert likeliest_patches(fix, 0.75).tolist() == [[True, False, True, False], [True, False, False, False]]
+    assert likeliest_patches(fix, 0.1).sum(1).tolist() == [1, 1]
 
 
 def test_patches_and_pixels_are_sorted_there_and_back() -> None:
     raster = torch.arange(2 * 144.0).view(2, 12, 12)
-    sorted_ = by_patch(raster.unsqueeze(-1), 4)[..., 0]
+    sorted_ = split_into_patches(raster.unsqueeze(-1), 4)[..., 0]
     assert sorted_[0, 5].tolist() == [39, 40, 41, 51, 52, 53, 63, 64, 65]
-    assert torch.equal(by_pixel(sorted_, 4), raster)
+    assert torch.equal(join_patches(sorted_, 4), raster)
 
 
 @pytest.mark.parametrize("wrong", [{"trust": 1.5}, {"mass": 1.0}, {"mass": 0.0}, {"entropy": -1.0}])

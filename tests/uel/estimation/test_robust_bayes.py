@@ -12,14 +12,14 @@ from uel.estimation.baselines import LocalizationProblem, grid_bayes
 from uel.estimation.estimates import GridEstimate
 from uel.estimation.metrics import position_error
 from uel.estimation.robust_bayes import (
-    NEIGHBOURS,
+    NEIGHBOUR_COUNTS,
     PathLossModel,
     fill_unknown_pixels,
     fit_path_loss,
     fit_robust,
     no_map_control,
     shuffled_map_control,
-    tuned_neighbours,
+    tune_neighbours,
 )
 from uel.measurement.model import DB_PER_NEPER, ObservationModel
 from uel.radio.radio_map import RadioMap
@@ -132,8 +132,8 @@ def test_the_shuffled_control_has_everybody_elses_map() -> None:
 def test_neighbours_are_chosen_among_the_ladder_by_the_labelled_reports() -> None:
     radio = radio_map(masts(*CORNERS[:5]))
     quiet = replace(MODEL, shadowing_db=0.1, range_noise=0.1, azimuth_noise_deg=0.1)
-    near = tuned_neighbours(place_on(radio, radio, quiet))
-    noisy = tuned_neighbours(place_on(radio, radio))
+    near = tune_neighbours(place_on(radio, radio, quiet))
+    noisy = tune_neighbours(place_on(radio, radio))
     assert set(near) == {"knn_map", "knn_survey"}
     assert near["knn_map"] <= 2 < noisy["knn_map"]
-    assert all(k in NEIGHBOURS for k in (*near.values(), *noisy.values()))
+    assert all(k in NEIGHBOUR_COUNTS for k in (*near.values(), *noisy.values()))

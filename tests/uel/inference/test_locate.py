@@ -12,18 +12,19 @@ from uel.adaptation.mast_heights import with_height_offsets
 from uel.cli import main
 from uel.core.grid import Grid
 from uel.errors import UelError
+from uel.estimation.config import RefinementConfig
 from uel.estimation.fix import Fix
-from uel.estimation.refinement import RefinementConfig
 from uel.geo.tile import Tile
 from uel.inference import geojson
-from uel.inference.locate import LocateConfig
+from uel.inference.config import LocateConfig
 from uel.inference.locate import locate as located
 from uel.inference.run_folder import Run
 from uel.measurement import report_io
 from uel.measurement.model import ObservationModel
 from uel.measurement.report_io import ReportSequence
-from uel.models.locator import Locator, LocatorConfig
-from uel.models.map_restorer import MapRestorer, RestorerConfig
+from uel.models.config import LocatorConfig, RestorerConfig
+from uel.models.locator import Locator
+from uel.models.map_restorer import MapRestorer
 from uel.radio.radio_map import RadioMap
 from uel.radio.simulator import FreeSpace
 from uel.radio.sites import Site, cell_positions
@@ -57,7 +58,7 @@ def test_reports_are_located_from_a_file(run, tmp_path, capsys):
         assert torch.dist(torch.tensor(line["position"]), torch.tensor(place)) < 4 * spread + 10
         assert sum(c["probability"] for c in line["candidates"]) <= 1.001
     features = json.loads(out.read_text())
-    assert features["note"] == geojson.LOCAL
+    assert features["note"] == geojson.LOCAL_COORDINATES_NOTE
     kinds = [feature["properties"]["kind"] for feature in features["features"]]
     assert kinds == ["position", *["candidate"] * 5, "region", "region"]
     assert features["features"][0]["geometry"]["coordinates"] == pytest.approx(lines[1]["position"], abs=0.06)
@@ -251,11 +252,11 @@ def test_coordinates_are_degrees_where_the_tile_has_a_crs(run):
     tile = Run.open(run).tile
     somewhere = Tile(tile.folder)
     somewhere.__dict__["meta"] = {**tile.meta, "crs": "EPSG:32631", "origin": [448250.0, 5411900.0]}
-    place = geojson.to_degrees(somewhere)
+    place = geojson.coordinate_transform(somewhere)
     (lon, lat), (east, _), (_, north) = place([0.0, 0.0]), place([100.0, 0.0]), place([0.0, 100.0])
     assert (lon, lat) == pytest.approx((2.2945, 48.858), abs=0.01)  # the Eiffel tower
     assert (north - lat) * 111_200 == pytest.approx(100, rel=0.01)
     assert (east - lon) * 111_320 * 0.658 == pytest.approx(100, rel=0.02)
-    told = geojson.features(one((0.0, 0.0)), somewhere, Grid(size=SIZE, pixel=8.0))
+    told = geojson.feature_collection(one((0.0, 0.0)), somewhere, Grid(size=SIZE, pixel=8.0))
     assert "note" not in told
     assert told["features"][0]["geometry"]["coordinates"] == pytest.approx([lon, lat], abs=1e-6)

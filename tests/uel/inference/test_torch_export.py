@@ -10,10 +10,11 @@ import torch
 from tests.explorer.reports.test_run import make_run
 from uel.cli import main
 from uel.inference.run_folder import Run
-from uel.inference.torch_export import INPUTS, OUTPUTS
+from uel.inference.torch_export import INPUT_NAMES, OUTPUT_NAMES
 from uel.measurement.model import ObservationModel
 from uel.measurement.reports import Reports
-from uel.models.locator import Locator, LocatorConfig
+from uel.models.config import LocatorConfig
+from uel.models.locator import Locator
 
 SMALL = LocatorConfig(patches=16, width=16, pixel_width=8, depth=1, radio_depth=1)
 
@@ -47,7 +48,7 @@ def test_the_exported_locator_says_what_the_locator_says(run):
     for count in (1, 2, 9):
         reports = reports_at(opened, count)
         with torch.no_grad():
-            got = dict(zip(OUTPUTS, program(*(getattr(reports, name) for name in INPUTS)), strict=True))
+            got = dict(zip(OUTPUT_NAMES, program(*(getattr(reports, name) for name in INPUT_NAMES)), strict=True))
             fix = opened.locator(reports, opened.maps)
         torch.testing.assert_close(got["log_heatmap"], fix.log_heatmap)
         torch.testing.assert_close(got["mean"], fix.mean)

@@ -25,10 +25,10 @@ from uel.measurement.model import ObservationModel
 from uel.measurement.reports import Reports
 from uel.models.inputs import BUILDING_CHANNELS
 from uel.models.locator import Locator
-from uel.models.locunet import PLANES, UNet, planes
+from uel.models.locunet import PLANES_PER_CELL, UNet, input_planes
 
 CONFIG = replace(SMALL, encoder="unet", evidence="none", depth=3, cells=5)
-LEVEL, REPORTED, DISTANCE, HEARD, RESIDUAL, HAS_RANGE, COSINE, SINE = range(PLANES)
+LEVEL, REPORTED, DISTANCE, HEARD, RESIDUAL, HAS_RANGE, COSINE, SINE = range(PLANES_PER_CELL)
 
 
 @pytest.fixture(scope="module")
@@ -43,9 +43,9 @@ def phones(world: Deployment) -> tuple[Reports, torch.Tensor]:
 
 def shown(world: Deployment, reports: Reports, model: ObservationModel = MODEL, cells: int = 5) -> torch.Tensor:
     """Planes by cell: Float, `batch cell plane row column`."""
-    told = planes(reports, world.maps, model, cells)
+    told = input_planes(reports, world.maps, model, cells)
     assert torch.equal(told[0, -BUILDING_CHANNELS:], world.maps.buildings)
-    return told[:, :-BUILDING_CHANNELS].unflatten(1, (cells, PLANES))
+    return told[:, :-BUILDING_CHANNELS].unflatten(1, (cells, PLANES_PER_CELL))
 
 
 def at(values: torch.Tensor, world: Deployment, position: torch.Tensor) -> torch.Tensor:

@@ -15,8 +15,8 @@ from tests.helpers.toy_city import images, standing, toy_deployment
 from training.data.deployment import Deployment
 from training.locator import fit_map_restorer
 from training.locator.fit_map_restorer import (
-    OUTLIERS,
-    SIGHT,
+    LOS_WEIGHT,
+    OUTLIER_FRACTION,
     MapRestorerTrainingConfig,
     _loss,
     _TargetBatch,
@@ -29,7 +29,8 @@ from uel.estimation.baselines import LocalizationProblem
 from uel.geo.tile_maps import TileMaps
 from uel.measurement.model import DB_PER_NEPER
 from uel.measurement.rsrp_likelihood import RsrpLikelihood
-from uel.models.map_restorer import UNHEARD, UNIT, MapRestorer, RestoredLevels, RestorerConfig, restorer_input
+from uel.models.config import RestorerConfig
+from uel.models.map_restorer import LEVEL_UNIT_DB, UNKNOWN_GAIN_DB, MapRestorer, RestoredLevels, restorer_input
 from uel.radio.radio_map import RadioMap
 
 SMALL = RestorerConfig(width=8, levels=3)
@@ -65,8 +66,10 @@ def test_before_training_the_map_is_believed_by_ten_decibels(world: Deployment) 
     known = given.radio.known
     assert bool(found.known.all())
     torch.testing.assert_close(to_db(found.gain)[known], given.radio.level_db[known], atol=1e-3, rtol=1e-4)
-    assert float((to_db(found.gain)[~known] - UNHEARD).abs().max()) < 1e-3
-    torch.testing.assert_close(found.relative_error * DB_PER_NEPER, torch.full_like(found.gain, UNIT * math.log(2)))
+    assert float((to_db(found.gain)[~known] - UNKNOWN_GAIN_DB).abs().max()) < 1e-3
+    torch.testing.assert_close(
+        found.relative_error * DB_PER_NEPER, torch.full_like(found.gain, LEVEL_UNIT_DB * math.log(2))
+    )
 
 
 def test_a_turned_or_mirrored_world_gives_the_same_map_so(world: Deployment) -> None:
@@ -96,14 +99,21 @@ def test_what_is_learned_is_the_law_of_levels(level: float) -> None:
     heard = level >= limit
     own = math.hypot(spread, MODEL.shadowing_db)
     model = RsrpLikelihood(
-        pixel(mean + power), pixel(1.0) > 0, pixel(own), 0.0, MODEL.rsrp_step_db, 0.0, OUTLIERS, MODEL.outlier_db
+        pixel(mean + power),
+        pixel(1.0) > 0,
+        pixel(own),
+        0.0,
+        MODEL.rsrp_step_db,
+        0.0,
+        OUTLIER_FRACTION,
+        MODEL.outlier_db,
     )
     reports = replace(silent(1, 1), rsrp_dbm=torch.tensor([[level]]) * heard, heard=torch.tensor([[heard]]))
     log_p = float(model.log_likelihood(reports, torch.tensor([[limit]]))) - math.log(MODEL.rsrp_step_db) * heard
     yes = torch.ones(1, 1, dtype=torch.bool)
     asked = _TargetBatch(pixel(0.0), torch.tensor([[level - power]]), limit - power, yes & heard, yes, yes)
     loss = float(_loss(RestoredLevels(pixel(mean), pixel(spread), pixel(odds)), [asked], MODEL))
-    assert loss == pytest.approx(-log_p + SIGHT * math.log1p(math.exp(-odds)), abs=2e-3)
+    assert loss == pytest.approx(-log_p + LOS_WEIGHT * math.log1p(math.exp(-odds)), abs=2e-3)
 
 
 @pytest.fixture(scope="module")
@@ -140,7 +150,7 @@ def test_killed_it_goes_on_to_the_same_network(
         tmp_path / "whole",
         tmp_path / "killed",
     )
-    monkeypatch.setattr(fit_map_restorer, "KEPT", 2)
+    monkeypatch.setattr(fit_map_restorer, "STEPS_PER_SAVE", 2)
     for out in (whole, killed):
         out.mkdir()
     fit_restorer(plan, worlds, worlds, MODEL, 1, whole)

@@ -17,8 +17,9 @@ from uel.errors import UelError
 from uel.estimation.grid_posterior import grid_posterior
 from uel.geo.tile_maps import TileMaps
 from uel.measurement.reports import Reports
+from uel.models.config import LocatorConfig
 from uel.models.inputs import BUILDING_CHANNELS
-from uel.models.locator import MOST_CELLS, Locator, LocatorConfig
+from uel.models.locator import MAX_CELL_IDS, Locator
 from uel.radio.simulator import FreeSpace
 
 KINDS = {
@@ -88,7 +89,7 @@ def test_cells_with_an_index_are_none(world: Deployment, phones: tuple[Reports, 
 def test_more_cells_than_indices_are_refused() -> None:
     locator = trained(replace(SMALL, cell_ids=True))
     with pytest.raises(UelError, match="train without cell_ids"):
-        locator.radio_encoder(torch.zeros(1, MOST_CELLS + 1, 9))
+        locator.radio_encoder(torch.zeros(1, MAX_CELL_IDS + 1, 9))
 
 
 @kinds

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from uel.results.evaluation import Condition, ConditionResult, read, rows_of, write
+from uel.results.evaluation import Condition, ConditionResult, read_result, table_rows, write_result
 
 
 def by_hand(error: list[float], limit: list[float], truth: str = "map") -> ConditionResult:
@@ -24,7 +24,7 @@ def by_hand(error: list[float], limit: list[float], truth: str = "map") -> Condi
 
 def test_table_of_errors_made_by_hand() -> None:
     cells = [by_hand([10.0] * 10, [5.0] * 10), by_hand([30.0] * 9 + [600.0], [10.0] * 10)]
-    rows = {row["method"]: row for row in rows_of(cells, seed=0)}
+    rows = {row["method"]: row for row in table_rows(cells, seed=0)}
     assert rows["locator"]["p50_m"] == 20.0
     assert rows["locator"]["r50"] == pytest.approx(20 / 7.5, rel=1e-3)
     assert rows["locator"]["mean_m"] == pytest.approx((100 + 270 + 600) / 20)
@@ -36,13 +36,13 @@ def test_table_of_errors_made_by_hand() -> None:
     # Drawn with replacement two deployments are at times both the one or both the other.
     assert (rows["locator"]["p50_low_m"], rows["locator"]["p50_high_m"]) == (10.0, 30.0)
     assert "excess_nll" not in rows["knn"]
-    assert "r50" not in rows_of([by_hand([1.0], [1.0], "paths")], seed=0)[0]
+    assert "r50" not in table_rows([by_hand([1.0], [1.0], "paths")], seed=0)[0]
 
 
 def test_cells_are_written_and_read(tmp_path: Path) -> None:
     want = by_hand([1.0, 2.0], [1.0, 1.0])
-    write(tmp_path / "cell.npz", want)
-    got = read(tmp_path / "cell.npz")
+    write_result(tmp_path / "cell.npz", want)
+    got = read_result(tmp_path / "cell.npz")
     assert got.condition == want.condition
     assert got.methods.keys() == want.methods.keys()
     assert (got.methods["locator"]["estimate"] == want.methods["locator"]["estimate"]).all()
