@@ -21,7 +21,7 @@ from uel.errors import UelError
 from uel.geo.tile import Tile
 from uel.radio.link_truth import LinkTruth
 from uel.radio.radio_map import RadioMap
-from uel.radio.simulator import require_rows
+from uel.radio.simulator import require_position_rows
 from uel.radio.sites import Site, cell_positions, cells_of, require_sites
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ class Sionna:
 
     def rows(self, position: Tensor) -> Float[Tensor, "n 3"]:
         """Positions, one a row, checked and put at UE height, in float32 on the CPU."""
-        require_rows(position)
+        require_position_rows(position)
         if not len(position):
             raise UelError("no positions to trace", got="an empty batch", do="give at least one position")
         return self._checked(position)

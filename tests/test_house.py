@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
-from uel.config import available, load
+from uel.config import config_names, load
 
 ROOMS = ("uel", "sim_bridge", "scenes", "training", "explorer", "configs")
 HEAVY = {"torch", "numpy", "sionna", "mitsuba", "drjit", "lightning", "zarr", "tyro", "rich", "yaml", "matplotlib"}
@@ -113,7 +113,7 @@ def test_every_config_file_fits_its_schema():
     folders = {path.name for path in (ROOT / "configs").iterdir() if path.is_dir() and path.name[0] not in "._"}
     assert folders <= set(schemas)
     for verb, schema in schemas.items():
-        for name in available(verb):
+        for name in config_names(verb):
             load(schema, verb, ["--config", name, *needed.get(verb, [])])
 
 

@@ -56,7 +56,7 @@ def as_yaml(config: Any) -> str:
     return yaml.safe_dump(_plain(asdict(config)), sort_keys=False, allow_unicode=True)
 
 
-def available(verb: str) -> list[str]:
+def config_names(verb: str) -> list[str]:
     """Names of the config files of a verb, as `--config` takes them."""
     folder = resources.files("configs") / verb
     files = folder.iterdir() if folder.is_dir() else ()
@@ -91,11 +91,11 @@ def _find(name: str | None, verb: str) -> Traversable | None:
         return file
     if name is None:
         return None
-    raise UelError("no such config", got=name, do=f"{_meant(full, available(verb))}{_known(verb)}")
+    raise UelError("no such config", got=name, do=f"{_meant(full, config_names(verb))}{_known(verb)}")
 
 
 def _known(verb: str) -> str:
-    return f"one of: {', '.join(available(verb)) or 'none yet'}"
+    return f"one of: {', '.join(config_names(verb)) or 'none yet'}"
 
 
 def _meant(name: str, names: Sequence[str]) -> str:

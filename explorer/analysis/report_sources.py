@@ -55,7 +55,7 @@ def survey_source(survey: TileSurvey, model: ObservationModel, track: int, seed:
 
 def file_source(content: bytes, cells: int) -> ReportSource:
     """Uploaded reports. Raises `UelError` that says what is wrong with the file."""
-    return ReportSource(report_io.read(content, cells), None, "the uploaded file")
+    return ReportSource(report_io.from_json(content, cells), None, "the uploaded file")
 
 
 def _heard(time: Tensor, reports: Reports, truth: Tensor, text: str) -> ReportSource:

@@ -199,7 +199,7 @@ def explain_report(
     """A report (a batch of one that hears a cell) located on a place, and its fix refined. Raises `UelError`."""
     radio = place.maps[0]
     stamps = modified_time(place.tile, "tile"), modified_time(radio, "map"), modified_time(run, "run")
-    told = report_io.write(ReportSequence(torch.zeros(1), report))
+    told = report_io.to_json(ReportSequence(torch.zeros(1), report))
     return _answered(str(run), str(place.tile), str(radio), refine, told, stamps, report)
 
 

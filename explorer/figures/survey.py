@@ -20,7 +20,14 @@ from explorer.figures.axes import (
     value_range,
 )
 from uel.geo.tile import Tile
-from uel.survey.checks import NEAR, THROUGH, Excess, Links, sight_by_distance, sight_of_3gpp
+from uel.survey.checks import (
+    FREE_SPACE_CHECK_DISTANCE,
+    THROUGH_WALL_EXCESS,
+    Excess,
+    Links,
+    los_fraction_by_distance,
+    los_probability_3gpp,
+)
 from uel.survey.feature_schema import Feature
 from uel.survey.sample import TileSample
 
@@ -37,8 +44,10 @@ def free_space_figure(links: Links) -> Figure:
     shown = links.direct & ~links.deep
     _dots(left, links.distance[shown], links.direct_db[shown])
     left.set(xlabel="distance in m", ylabel="dB over free space", title="direct paths by themselves")
-    near = links.seen & ~links.deep & (links.distance < NEAR)
-    _bars(right, links.over_db[near], "dB over free space", f"whole links in sight within {NEAR:g} m")
+    near = links.seen & ~links.deep & (links.distance < FREE_SPACE_CHECK_DISTANCE)
+    _bars(
+        right, links.over_db[near], "dB over free space", f"whole links in sight within {FREE_SPACE_CHECK_DISTANCE:g} m"
+    )
     return figure
 
 
@@ -52,10 +61,10 @@ def arrival_figure(links: Links, fit: Excess) -> Figure:
     _bars(right, excess, "c · arrival − distance in m", "blocked links", log=True)
     if fit.scale > 0:
         low, high = right.get_ylim()
-        axis = np.linspace(THROUGH, float(excess.max()), 200)
+        axis = np.linspace(THROUGH_WALL_EXCESS, float(excess.max()), 200)
         width = np.diff(_edges(excess.numpy()))[0]
         late = fit.count * (1 - fit.through)
-        density = late * width / fit.scale * np.exp(-(axis - THROUGH) / fit.scale)
+        density = late * width / fit.scale * np.exp(-(axis - THROUGH_WALL_EXCESS) / fit.scale)
         right.plot(axis, density, color=ORANGE, label=f"exponential, scale {fit.scale:.1f} m")
         right.set_ylim(low, high)
         right.legend(fontsize=8)
@@ -96,7 +105,7 @@ def sight_figure(samples: Sequence[TileSample]) -> Figure:
     _share(ax, level, los, BLUE, 2.2, "all tiles (thin: each)")
     axis = torch.linspace(10, max(float(level.max()) if len(level) else 0.0, 100.0), 300)
     for scenario, style in (("UMi", "--"), ("UMa", ":")):
-        curve = sight_of_3gpp(axis, scenario)
+        curve = los_probability_3gpp(axis, scenario)
         ax.plot(axis, curve, style, color="#000000", label=f"TR 38.901, table 7.4.2-1: {scenario}")
     ax.set(xlabel="horizontal distance in m", ylabel="share of links in sight", ylim=(0, 1.02), xlim=(0, None))
     ax.legend(fontsize=8)
@@ -183,7 +192,7 @@ def _nothing(ax: Axes) -> None:
 
 
 def _share(ax: Axes, level: Tensor, los: Tensor, colour: str, width: float, label: str | None) -> None:
-    middle, share, count = sight_by_distance(level, los)
+    middle, share, count = los_fraction_by_distance(level, los)
     enough = count >= MIN_REPORTS_PER_BIN
     ax.plot(middle[enough], share[enough], color=colour, linewidth=width, label=label)
 

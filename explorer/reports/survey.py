@@ -15,10 +15,10 @@ from explorer.reports.survey_contents import CONFIG_FILE, SurveyContents
 from explorer.reports.tile import png
 from uel.core.io import replace_file
 from uel.measurement.model import ObservationModel
-from uel.survey.checks import NEAR, NULL_DB, THROUGH, Links
+from uel.survey.checks import ANTENNA_NULL_DB, FREE_SPACE_CHECK_DISTANCE, THROUGH_WALL_EXCESS, Links
 from uel.survey.dataset import Survey
 from uel.survey.sample import TileSample
-from uel.survey.store import record_path, writing
+from uel.survey.store import explain_write_errors, record_path
 
 REPORT_FILE, FIGURES_FOLDER = "report.md", "figures"
 VERDICT_TEXTS = {True: "pass", False: "**FAIL**", None: "nothing to judge"}
@@ -42,7 +42,7 @@ def write_survey_report(folder: Path, tiles: Sequence[Path] = ()) -> Path:
     """
     survey = Survey.open(folder)
     facts = SurveyContents.of(survey, tiles)
-    with writing(folder):
+    with explain_write_errors(folder):
         for name, figure in _pictures(facts).items():
             replace_file(folder / FIGURES_FOLDER / f"{name}.png", png(figure))
         replace_file(folder / REPORT_FILE, _text(facts).encode())
@@ -179,12 +179,12 @@ def _heights(facts: SurveyContents) -> str:
 
 
 def _free_space(links: Links) -> str:
-    near = links.over_db[links.seen & ~links.deep & (links.distance < NEAR)]
+    near = links.over_db[links.seen & ~links.deep & (links.distance < FREE_SPACE_CHECK_DISTANCE)]
     return (
         "A link's gain less Friis' law and the pattern of the cell's array, both in closed form. The direct path alone "
-        f"must obey them at any distance. The whole link, shown within {NEAR:g} m, where reflections add least, has "
+        f"must obey them at any distance. The whole link, shown within {FREE_SPACE_CHECK_DISTANCE:g} m, where reflections add least, has "
         "their power besides. Directions in which the antennas have less than "
-        f"{NULL_DB:g} dBi are left out: single precision does not know nulls. Whole links: {_told(near, 'dB')}."
+        f"{ANTENNA_NULL_DB:g} dBi are left out: single precision does not know nulls. Whole links: {_told(near, 'dB')}."
     )
 
 
@@ -201,7 +201,7 @@ def _arrivals(facts: SurveyContents) -> str:
         return "No blocked link has a path."
     return (
         f"{fit.count:,} blocked links arrive {fit.mean:.1f} m late on average. {fit.through:.0%} of them come within "
-        f"{THROUGH:g} m, straight through walls. The others fit an exponential law with a scale of {fit.scale:.1f} m; "
+        f"{THROUGH_WALL_EXCESS:g} m, straight through walls. The others fit an exponential law with a scale of {fit.scale:.1f} m; "
         f"the distribution functions differ by {fit.misfit:.2f} at most. Realism without a ray tracer takes "
         f"{default:g} m (`ObservationModel.nlos_excess`)."
     )

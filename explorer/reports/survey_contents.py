@@ -13,10 +13,10 @@ from torch import Tensor
 
 from uel.errors import UelError
 from uel.geo.tile import Tile
-from uel.survey.checks import Excess, Links, SurveyCheck, checks, excess_of
+from uel.survey.checks import Excess, Links, SurveyCheck, excess_statistics, survey_checks
 from uel.survey.dataset import Survey
 from uel.survey.feature_schema import Feature
-from uel.survey.sample import TileSample, UnitSlice, draw
+from uel.survey.sample import TileSample, UnitSlice, draw_sample
 from uel.survey.statistics import StreamingStatistics
 from uel.survey.store import UnitRecord
 
@@ -35,7 +35,7 @@ class SurveyContents:
     @staticmethod
     def of(survey: Survey, given: Sequence[Path]) -> "SurveyContents":
         """Draw the sample of a finished survey, and look for its tiles: `given`, or where its configuration says."""
-        return SurveyContents(survey, draw(survey, watch=_watched), _tiles(survey, given))
+        return SurveyContents(survey, draw_sample(survey, watch=_watched), _tiles(survey, given))
 
     @cached_property
     def records(self) -> list[UnitRecord]:
@@ -55,11 +55,11 @@ class SurveyContents:
 
     @cached_property
     def excess(self) -> Excess:
-        return excess_of(self.links)
+        return excess_statistics(self.links)
 
     @cached_property
     def checks(self) -> list[SurveyCheck]:
-        return checks(self.links, self.moments)
+        return survey_checks(self.links, self.moments)
 
     @cached_property
     def some(self) -> dict[str, Tensor]:

@@ -18,7 +18,7 @@ from scenes.mesh.mesh_parts import Array, MeshPart
 from scenes.tiles.mitsuba_xml import bands_of, scene_xml
 from uel.core.io import file_hash
 from uel.errors import UelError
-from uel.geo.tile import RASTER_UNITS, SCHEMA, Tile, hashes_of
+from uel.geo.tile import RASTER_UNITS, SCHEMA, Tile, file_hashes
 from uel.radio.sites import Site, sites_to_json
 
 STAGE = ".part"  # how the hidden folder ends in which a tile grows
@@ -49,7 +49,7 @@ def write_tile(
             (new / "sites.json").write_bytes(_sites_json(sites))
         used = {part.material for part in parts}
         bands = bands_of({name: bsdf for name, bsdf in bsdfs.items() if name in used}) | meta.get("bands", {})
-        full = {"schema": SCHEMA, **meta, "bands": bands, "files": hashes_of(new)}
+        full = {"schema": SCHEMA, **meta, "bands": bands, "files": file_hashes(new)}
         (new / "tile.json").write_bytes(as_json(full))
     return Tile.open(folder)
 

@@ -9,10 +9,11 @@ from torch import Tensor
 
 from sim_bridge.channel import ofdm, phy_abstraction
 from sim_bridge.paths.path_set import PathSet
+from uel.core.constants import noise_dbm
 from uel.core.units import from_db, to_db
 from uel.radio import mimo, nr_measurements
-from uel.radio.sinr import noise_dbm
-from uel.radio.sites import Array, Carrier, cells_of, reference_power_dbm, require_sites
+from uel.radio.config import Carrier
+from uel.radio.sites import Array, cells_of, reference_power_dbm, require_sites
 
 if TYPE_CHECKING:
     from sim_bridge.channel.features import FeatureConfig
@@ -64,8 +65,8 @@ def _chunk(network: InterferenceNetwork, paths: PathSet, plan: "FeatureConfig") 
     signal = ofdm.in_phase(field.transpose(-1, -2))
     lost = ofdm.leakage(paths, carrier)
     # What falls out of the window meets both antennas alike.
-    others = mimo.of_others(signal, plan.load, 1 + lost * network.level / 2)
-    power, sinr = mimo.power(signal), mimo.lmmse_sinr(signal, others)
+    others = mimo.interference_covariance(signal, plan.load, 1 + lost * network.level / 2)
+    power, sinr = mimo.squared_magnitude(signal), mimo.lmmse_sinr(signal, others)
     return {
         **_taps(network, paths, known, plan.taps),
         "leakage_share": torch.where(known, lost / paths.gain().clamp(min=1e-30), 0.0),
@@ -99,12 +100,12 @@ def _layers(
 ) -> FeatureValues:
     """How many layers each cell's channel carries, and how well."""
     gram = mimo.Hermitian.of(field)
-    rank, each = nr_measurements.rank_indicator(mimo.layers(gram, others), known)
+    rank, each = nr_measurements.rank_indicator(mimo.layer_sinr(gram, others), known)
     quality = nr_measurements.cqi(decibels(each, known, LEAST), phy_abstraction.cqi_threshold_db(carrier))
     # A single port has a single singular value.
     several = known & (field.shape[3] > 1)
     return {
-        "condition_db": torch.where(several, mimo.condition_db(gram).mean(-1), 0.0),
+        "condition_db": torch.where(several, mimo.condition_number_db(gram).mean(-1), 0.0),
         "rank_indicator": rank,
         "cqi": torch.where(known, quality, 0),
     }
@@ -133,7 +134,7 @@ def _csi(
 ) -> Complex[Tensor, "n cell antenna port tap"]:
     """Every cell's channel in angle and delay; the share of energy is its squared length."""
     grid = response.unflatten(3, (-1, array.columns, array.rows))
-    return nr_measurements.compressed_csi(grid, taps)[0].flatten(3, 5)
+    return nr_measurements.compress_csi(grid, taps)[0].flatten(3, 5)
 
 
 def decibels(ratio: Tensor, known: Tensor, least: float = 1e-30) -> Tensor:

@@ -16,9 +16,8 @@ from sim_bridge.channel.cell_measurements import CSI, SINR, FeatureValues, Inter
 from sim_bridge.paths.path_set import PathSet, azimuth_deg, elevation_deg
 from uel.errors import UelError
 from uel.radio import serving_cell
-from uel.radio.serving_cell import EventA3
-from uel.radio.sites import Carrier
-from uel.survey.feature_schema import FEATURES, LAYERS, Feature
+from uel.radio.config import Carrier, EventA3
+from uel.survey.feature_schema import FEATURE_LAYERS, REPORT_FEATURES, Feature
 
 if TYPE_CHECKING:
     from sim_bridge.simulator import Sionna
@@ -30,7 +29,7 @@ WORKING = ("rsrp_dbm", SINR, CSI)  # what `over_time` needs, whether the survey 
 class FeatureConfig:
     """What is measured, and how finely."""
 
-    layers: tuple[str, ...] = LAYERS
+    layers: tuple[str, ...] = FEATURE_LAYERS
     """rt, or rt and phy, or all three: each rests on those before"""
     paths: int = 4
     """strongest paths of a link that are kept"""
@@ -50,8 +49,10 @@ class FeatureConfig:
     """when a neighbour takes over"""
 
     def __post_init__(self) -> None:
-        if not self.layers or self.layers != LAYERS[: len(self.layers)]:
-            raise UelError("a layer rests on those before it", got=self.layers, do=f"give the first of {LAYERS}")
+        if not self.layers or self.layers != FEATURE_LAYERS[: len(self.layers)]:
+            raise UelError(
+                "a layer rests on those before it", got=self.layers, do=f"give the first of {FEATURE_LAYERS}"
+            )
         if min(self.paths, self.taps, self.frequencies, self.csi_taps, self.neighbours) < 1:
             raise UelError("paths, taps, frequencies and neighbours are counted from one", got=self, do="raise them")
         if self.csi_taps > self.frequencies:
@@ -62,7 +63,7 @@ class FeatureConfig:
     @property
     def features(self) -> dict[str, Feature]:
         """What a survey by this plan holds."""
-        return {name: feature for name, feature in FEATURES.items() if feature.layer in self.layers}
+        return {name: feature for name, feature in REPORT_FEATURES.items() if feature.layer in self.layers}
 
 
 def measure(
@@ -126,15 +127,15 @@ def over_time(
     if plan.layers == ("rt",):
         return {}
     known = values["known"] & valid.unsqueeze(-1)
-    served = serving_cell.serve(values["rsrp_dbm"], known, time, valid, plan.event)
-    neighbour, there = serving_cell.neighbours(values["rsrp_dbm"], known, served.cell, plan.neighbours)
+    served = serving_cell.track_serving_cell(values["rsrp_dbm"], known, time, valid, plan.event)
+    neighbour, there = serving_cell.strongest_neighbours(values["rsrp_dbm"], known, served.cell, plan.neighbours)
     found = {
         "serving": served.cell,
         "serving_known": served.known,
         "handover": served.handover,
         "link_failure": served.failure,
         "ping_pong": serving_cell.ping_pong(served, time),
-        "stable": serving_cell.stays(served),
+        "stable": serving_cell.same_serving_cell(served),
         "neighbour": neighbour,
         "neighbour_known": there,
         **_csi(values[CSI], served),
@@ -170,5 +171,5 @@ def _at(values: Tensor, served: serving_cell.ServingCellTrack) -> Tensor:
 
 
 def _typed(name: str, values: Tensor) -> Tensor:
-    """As `FEATURES` says."""
-    return values.to(getattr(torch, FEATURES[name].dtype)) if name in FEATURES else values
+    """As `REPORT_FEATURES` says."""
+    return values.to(getattr(torch, REPORT_FEATURES[name].dtype)) if name in REPORT_FEATURES else values

@@ -18,11 +18,11 @@ from sim_bridge.survey.worker import SurveyJob, SurveyMakingConfig, places_of
 from uel.config import as_yaml
 from uel.core.io import data_folder, replace_file
 from uel.errors import UelError
-from uel.mobility.trajectories import TrackConfig
+from uel.mobility.config import TrackConfig
 from uel.survey.dataset import Survey
-from uel.survey.manifest import NAME, Manifest
+from uel.survey.manifest import MANIFEST_NAME, Manifest
 from uel.survey.parquet import to_parquet
-from uel.survey.store import writing
+from uel.survey.store import explain_write_errors
 
 CONFIG = "config.yaml"  # in the survey's folder, what made it
 COPIES = 3  # of a unit's values in memory: as measured, in one piece, and as they are written
@@ -136,7 +136,7 @@ def export_survey(config: SurveyConfig) -> list[Path]:
 
 def _prepared(config: SurveyConfig) -> tuple[SurveyJob, Manifest]:
     work = config.work
-    if not config.resume and (config.out / NAME).exists():
+    if not config.resume and (config.out / MANIFEST_NAME).exists():
         raise UelError("there is a survey already", got=config.out, do="leave --no-resume out, or choose another --out")
     return work, work.prepare()
 
@@ -146,7 +146,7 @@ def _keep(config: SurveyConfig) -> None:
     tiles = tuple(tile.resolve() for tile in config.tiles)
     text = as_yaml(replace(config, tiles=tiles, out=config.out.resolve(), resume=True)).encode()
     path = config.out / CONFIG
-    with writing(config.out):
+    with explain_write_errors(config.out):
         if not path.is_file() or path.read_bytes() != text:
             replace_file(path, text)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from uel.core.io import replace_file
 from uel.errors import UelError
-from uel.survey.store import writing
+from uel.survey.store import explain_write_errors
 
 TASKS = 1000  # in an array: Slurm's MaxArraySize is 1001 unless it is set
 
@@ -33,7 +33,7 @@ def write_script(folder: Path, units: int, workers: int, threads: int, gpus: flo
         f"{shlex.join(command(folder))} --unit $units",
     ]
     path = folder / "survey.sbatch"
-    with writing(folder):
+    with explain_write_errors(folder):
         replace_file(path, ("\n".join(lines) + "\n").encode())
     return path
 

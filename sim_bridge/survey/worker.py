@@ -26,7 +26,7 @@ from uel.radio.radio_map import RadioMap
 from uel.radio.sites import Site, cells_of, require_sites
 from uel.survey.feature_schema import Feature
 from uel.survey.manifest import Manifest, TileEntry, WorkUnit
-from uel.survey.store import blank, prepare, write_unit, writing
+from uel.survey.store import empty_values, explain_write_errors, prepare_folder, write_unit
 
 MAP_PIXEL = 4.0  # m, of the map that says where there is coverage
 AT_ONCE = 1024  # reports that an atlas answers at a time: what the PHY layer works on takes some 0.1 MB each
@@ -119,7 +119,7 @@ class SurveyJob:
     def prepare(self) -> Manifest:
         """The folder with everything but measurements: manifest, empty arrays, atlases. Goes on where it was left."""
         manifest = self.manifest()
-        prepare(self.folder, manifest)
+        prepare_folder(self.folder, manifest)
         for place in self.places:
             if self.plan.tracks.coverage_dbm is not None:
                 _once(self.radio_folder(place), lambda out, at=place: radio_map_io.save(_radio_map(self, at), out))
@@ -198,7 +198,7 @@ def open_sionna(work: SurveyJob, place: TileWithSites) -> Measure:
         sim.reseed(plan.tracing.seed + unit.index)
         if atlas is not None:
             sim.use(atlas)
-        values = blank(manifest, unit.tile, unit.count)
+        values = empty_values(manifest, unit.tile, unit.count)
         width = max(1, (AT_ONCE if atlas else plan.tracing.chunk) // manifest.reports)
         for first in range(0, unit.count, width):
             rows = slice(first, first + width)
@@ -248,7 +248,7 @@ def _once(folder: Path, save: Callable[[Path], None]) -> None:
     """Fill a folder aside and rename it, unless it is there; another process may do the same meanwhile."""
     if folder.exists():
         return
-    with writing(folder):
+    with explain_write_errors(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as aside:
             save(Path(aside) / "new")

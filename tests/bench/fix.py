@@ -11,10 +11,10 @@ from tests.helpers.free_space import CORNERS, draw_pixels, masts, radio_map
 from training.commands.train import TrainConfig
 from uel.adaptation.site_adaptation import RefinedLocator
 from uel.config import load
+from uel.estimation.config import RefinementConfig
 from uel.estimation.estimates import GridEstimate
 from uel.estimation.grid_posterior import grid_posterior
-from uel.estimation.refinement import RefinementConfig
-from uel.geo.tile_maps import MATERIALS, TileMaps
+from uel.geo.tile_maps import MATERIAL_CLASSES, TileMaps
 from uel.measurement.model import ObservationModel
 from uel.measurement.reports import Reports
 from uel.models.locator import Locator
@@ -24,7 +24,7 @@ SIZE, PIXEL, PHONES, BATCH = 512.0, 4.0, 256, 16
 
 def run() -> dict[str, float]:
     radio = radio_map(masts(*((2 * x, 2 * y) for x, y in CORNERS), (60.0, 10.0), (-50.0, 30.0)), PIXEL, SIZE)
-    maps = TileMaps(radio, torch.zeros(2 + len(MATERIALS), *radio.grid.shape), torch.ones(radio.grid.shape))
+    maps = TileMaps(radio, torch.zeros(2 + len(MATERIAL_CLASSES), *radio.grid.shape), torch.ones(radio.grid.shape))
     model = ObservationModel(sensitivity_dbm=-85.0)  # so that some cells are silent
     at = radio.grid.centres().reshape(-1, 2)[draw_pixels(maps.prior, PHONES)]
     reports = model.observe(radio.truth(at), maps.power_dbm, torch.Generator().manual_seed(0))

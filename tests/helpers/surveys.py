@@ -11,11 +11,12 @@ from sim_bridge.channel.features import FeatureConfig
 from sim_bridge.survey.engines import LocalEngine, UnitDone, run
 from sim_bridge.survey.worker import Measure, SurveyJob, SurveyMakingConfig, TileWithSites, UnitValues, track_values
 from uel.geo.tile import Tile
-from uel.mobility.trajectories import TrackConfig, Tracks
+from uel.mobility.config import TrackConfig
+from uel.mobility.trajectories import Tracks
 from uel.radio.simulator import FreeSpace
 from uel.survey.dataset import Survey
 from uel.survey.manifest import WorkUnit
-from uel.survey.store import blank
+from uel.survey.store import empty_values
 
 TRACKS = TrackConfig(tracks=40, reports=4, least_reports=1)
 PLAN = SurveyMakingConfig(tracks=TRACKS, measure=FeatureConfig(layers=("rt",), paths=2), unit=8)
@@ -26,7 +27,7 @@ def free_space(work: SurveyJob, place: TileWithSites) -> Measure:
     sim, manifest = FreeSpace(place.sites, size=place.tile.size), work.manifest()
 
     def measured(unit: WorkUnit, tracks: Tracks) -> UnitValues:
-        values = blank(manifest, unit.tile, unit.count) | track_values(tracks)
+        values = empty_values(manifest, unit.tile, unit.count) | track_values(tracks)
         for name, value in vars(sim.paths(tracks.position[tracks.valid])).items():
             values[name][tracks.valid] = value
         return values

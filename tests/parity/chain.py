@@ -11,7 +11,7 @@ from sim_bridge.channel import ofdm, phy_abstraction
 from sim_bridge.paths.path_set import PathSet
 from uel.core.units import from_db
 from uel.radio import mimo
-from uel.radio.sites import Carrier
+from uel.radio.config import Carrier
 
 INPUTS = json.loads((Path(__file__).parent / "inputs.json").read_text())
 CARRIERS = [Carrier(bandwidth=c["bandwidth"], subcarrier_spacing=c["subcarrier_spacing"]) for c in INPUTS["carriers"]]
@@ -45,7 +45,9 @@ def _channels() -> dict[str, Tensor]:
 def _receivers() -> dict[str, Tensor]:
     signal = torch.view_as_complex(torch.tensor(INPUTS["signal"], dtype=torch.float64))
     noise = torch.ones(signal.shape[:2], dtype=torch.float64)
-    loaded, alone = (mimo.lmmse_sinr(signal, mimo.of_others(signal, load, noise)) for load in (INPUTS["load"], 0.0))
+    loaded, alone = (
+        mimo.lmmse_sinr(signal, mimo.interference_covariance(signal, load, noise)) for load in (INPUTS["load"], 0.0)
+    )
     return {"lmmse": loaded, "lmmse_double": loaded, "lmmse_alone_double": alone}
 
 

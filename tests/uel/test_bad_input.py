@@ -31,9 +31,10 @@ from uel import cli
 from uel.core.grid import Grid
 from uel.errors import UelError
 from uel.geo.tile import Tile
-from uel.geo.tile_maps import MATERIALS, TileMaps
+from uel.geo.tile_maps import MATERIAL_CLASSES, TileMaps
 from uel.measurement.model import ObservationModel
-from uel.models.locator import Locator, LocatorConfig, require_nesting
+from uel.models.config import LocatorConfig
+from uel.models.locator import Locator, require_nesting
 
 SMALL = LocatorConfig(patches=16, width=16, pixel_width=8, depth=1, radio_depth=1)
 
@@ -101,7 +102,7 @@ def test_a_demo_that_cannot_be_is_refused_before_any_work(
 
 def test_patches_that_do_not_divide_the_map() -> None:
     radio = radio_map(masts((10.0, 20.0)), pixel=8.0)  # 32 pixels
-    maps = TileMaps(radio, torch.zeros(2 + len(MATERIALS), *radio.grid.shape), torch.ones(radio.grid.shape))
+    maps = TileMaps(radio, torch.zeros(2 + len(MATERIAL_CLASSES), *radio.grid.shape), torch.ones(radio.grid.shape))
     locator = Locator(LocatorConfig(patches=30, width=16, pixel_width=8, depth=1, radio_depth=1), ObservationModel())
     with pytest.raises(UelError, match=r"patches must divide[\s\S]*32 pixels, 30 patches[\s\S]*do:  try 32"):
         locator(silent(1, 1), maps)

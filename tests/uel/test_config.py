@@ -6,7 +6,7 @@ from typing import Literal
 
 import pytest
 
-from uel.config import available, load, save
+from uel.config import config_names, load, save
 from uel.errors import UelError
 
 
@@ -123,7 +123,7 @@ def test_configs_that_are_not_there():
     for args in (["--config", "quick"], ["--config", "nowhere/x.yaml"], ["--config"], ["--config="]):
         with pytest.raises(UelError, match="config"):
             load(Plan, "test", args)
-    assert available("test") == []
+    assert config_names("test") == []
 
 
 def test_help_shows_the_docstrings(capsys):

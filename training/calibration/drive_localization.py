@@ -15,7 +15,7 @@ from uel.core.units import bearing_deg, wrap_deg
 from uel.estimation.grid_posterior import geometric_median
 from uel.estimation.metrics import position_error
 from uel.geo.tile import Tile
-from uel.measurement.drive_test import Drive, blocks, reports_of
+from uel.measurement.drive_test import Drive, block_index, reports_from_levels
 from uel.radio.radio_map import RadioMap
 from uel.radio.sites import Site, cell_positions, cells_of
 
@@ -95,7 +95,7 @@ def _only_cells(drive: Drive, kept: Int[Tensor, " kept"]) -> Drive:
     """With the levels of some cells alone; reports that hold none of them are left out."""
     level = torch.where(drive.reports.heard, drive.reports.rsrp_dbm, torch.nan)[:, kept]
     mine = (~level.isnan()).any(1)
-    return Drive(drive.position[mine], reports_of(level[mine]))
+    return Drive(drive.position[mine], reports_from_levels(level[mine]))
 
 
 def _error_statistics(error: Tensor, base: float) -> dict[str, Any]:
@@ -111,7 +111,7 @@ def _error_statistics(error: Tensor, base: float) -> dict[str, Any]:
 
 def _folds(learn: Drive, side: float) -> Int[Tensor, " n"]:
     """Number of the fold of each report; a block is in one fold."""
-    own, where = torch.unique(blocks(learn.position, side), return_inverse=True)
+    own, where = torch.unique(block_index(learn.position, side), return_inverse=True)
     order = torch.randperm(len(own), generator=torch.Generator().manual_seed(0))
     return (order % FOLD_COUNT)[where]
 

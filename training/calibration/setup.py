@@ -16,11 +16,11 @@ from training.cache import StageCache
 from training.calibration import synthetic_truth
 from training.calibration.optimizers import FitConfig
 from training.calibration.parameters import CalibrationParameters, PriorConfig
-from training.pipeline.scene_pipeline import RASTER, SitePlacementConfig, open_tile, require_raster
+from training.pipeline.scene_pipeline import RASTER_PIXEL, SitePlacementConfig, open_tile, require_raster
 from uel.errors import UelError
 from uel.geo.tile import Tile
 from uel.measurement.columns import ColumnConfig
-from uel.measurement.drive_test import Drive, read_drive, reports_of, split_by_block
+from uel.measurement.drive_test import Drive, read_drive_test, reports_from_levels, split_by_block
 from uel.mobility.trajectories import draw_positions
 from uel.radio.sites import Array, Cell, Site
 
@@ -97,7 +97,7 @@ class CalibrateConfig:
             raise UelError("frozen chains know reflection and refraction only", got=self.tracing, do=do)
         if self.drive is not None and not self.drive.is_file():
             raise UelError("no such drive", got=str(self.drive), do="give a .csv file")
-        require_raster(RASTER, self.size)
+        require_raster(RASTER_PIXEL, self.size)
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,15 +120,15 @@ def calibration_setup(config: CalibrateConfig, stages: StageCache) -> Calibratio
     """Tile, masts, unknowns and measurements. Whatever is wrong with them is said before the first ray."""
     tile = open_tile(config.tile, config.size, config.margin, stages)
     sites = _sites(tile, config)
-    whole = read_drive(tile, config.drive, config.columns) if config.drive is not None else None
+    whole = read_drive_test(tile, config.drive, config.columns) if config.drive is not None else None
     sim = open_simulator(tile, sites, config.tracing)
     known = scene_parameters.materials(sim.scene)
     unknowns = CalibrationParameters.of(tile, sites, known, config.beliefs)
     if whole is None:
-        return _pretended(config, tile, sim, known, unknowns, stages)
+        return _synthetic_setup(config, tile, sim, known, unknowns, stages)
     mine = split_by_block(whole.position, config.block, config.learned, config.seed)
     heard = whole.only(mine), whole.only(~mine)
-    learn, judged = (merged(part, config.merge) for part in heard)
+    learn, judged = (merge_reports(part, config.merge) for part in heard)
     learn, judged = learn.only(tile.outdoor(learn.position)), judged.only(tile.outdoor(judged.position))
     return CalibrationSetup(tile, sim, known, unknowns, learn, judged, heard=heard)
 
@@ -143,7 +143,7 @@ def _sites(tile: Tile, config: CalibrateConfig) -> tuple[Site, ...]:
     return scenes.place(tile, plan.count, config.seed, sectors=plan.sectors, mast=plan.mast, template=cell)
 
 
-def _pretended(
+def _synthetic_setup(
     config: CalibrateConfig,
     tile: Tile,
     sim: Sionna,
@@ -156,19 +156,19 @@ def _pretended(
     count = max(round(plan.share * tile.grid(plan.pixel).count ** 2), 1)
     position = draw_positions(tile, sim.sites, count + plan.judged, random)
     how = {"tracing": asdict(config.tracing), "chains": asdict(config.chains)}
-    key = synthetic_truth.key_of(tile, unknowns, position, how, config.seed)
+    key = synthetic_truth.truth_key(tile, unknowns, position, how, config.seed)
     world = (tile, unknowns, known, position, config.tracing, config.chains, config.seed)
     at = stages.make(f"truth-{tile.name}", key, lambda out: synthetic_truth.make_truth(*world, out))
     level, delay = synthetic_truth.read_truth(at)
     noise = (plan.noise_db, plan.range_noise, plan.least_dbm, config.seed)
-    learn = synthetic_truth.measured(position[:count], level[:count], delay[:count], *noise)
+    learn = synthetic_truth.observe_levels(position[:count], level[:count], delay[:count], *noise)
     exact = (0.0, 0.0, plan.least_dbm, config.seed)
-    held = synthetic_truth.measured(position[count:], level[count:], delay[count:], *exact)
-    true = unknowns.value(synthetic_truth.drawn(unknowns, config.seed))
+    held = synthetic_truth.observe_levels(position[count:], level[count:], delay[count:], *exact)
+    true = unknowns.value(synthetic_truth.draw_parameters(unknowns, config.seed))
     return CalibrationSetup(tile, sim, known, unknowns, learn, held, true, Tile.open(at / "tile"))
 
 
-def merged(drive: Drive, side: float) -> Drive:
+def merge_reports(drive: Drive, side: float) -> Drive:
     """Reports of one square of `side` metres as one, in its middle, with the median level of every cell heard there."""
     if not side or not len(drive):
         return drive
@@ -178,4 +178,4 @@ def merged(drive: Drive, side: float) -> Drive:
     said = torch.where(drive.reports.heard, drive.reports.rsrp_dbm, torch.nan)
     for number in range(len(own)):
         level[number] = said[where == number].nanmedian(0).values
-    return Drive((own + 0.5) * side, reports_of(level), drive.rejected, drive.merged)
+    return Drive((own + 0.5) * side, reports_from_levels(level), drive.rejected, drive.merged)

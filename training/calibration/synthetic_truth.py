@@ -18,17 +18,17 @@ from training.calibration.parameters import CalibrationParameters
 from uel.core.constants import SPEED_OF_LIGHT
 from uel.core.units import to_db
 from uel.geo.tile import Tile
-from uel.measurement.drive_test import Drive, reports_of
+from uel.measurement.drive_test import Drive, reports_from_levels
 from uel.radio.sites import reference_power_dbm
 
-WORST = 1.5  # deviations of the belief: how wrong a pretended world is at most
-OTHER_SEED = 1000  # of the rays that find the truth's paths: not those of the fit
+MAX_DEVIATIONS = 1.5  # deviations of the belief: how wrong a pretended world is at most
+TRUTH_SEED_OFFSET = 1000  # of the rays that find the truth's paths: not those of the fit
 
 
-def drawn(unknowns: CalibrationParameters, seed: int) -> Float[Tensor, " parameter"]:
-    """Numbers of a world that is as wrong as is believed, none more than `WORST`."""
+def draw_parameters(unknowns: CalibrationParameters, seed: int) -> Float[Tensor, " parameter"]:
+    """Numbers of a world that is as wrong as is believed, none more than `MAX_DEVIATIONS`."""
     random = torch.Generator().manual_seed(seed)
-    return torch.randn(len(unknowns), generator=random, dtype=torch.float64).clamp(-WORST, WORST)
+    return torch.randn(len(unknowns), generator=random, dtype=torch.float64).clamp(-MAX_DEVIATIONS, MAX_DEVIATIONS)
 
 
 def materials_of(
@@ -63,10 +63,10 @@ def make_truth(
     Paths are found by rays of its own, twice as many as the fit's: a search with Sionna's usual number of rays loses
     links that the fit's chains have.
     """
-    theta = drawn(unknowns, seed)
+    theta = draw_parameters(unknowns, seed)
     true = corrected(tile, out / "tile", materials_of(unknowns, theta, known), unknowns.sites_at(theta))
     sim = open_simulator(true, true.sites, tracing)
-    own = replace(chains, rays=2 * chains.rays, depth=tracing.max_depth, seed=chains.seed + OTHER_SEED)
+    own = replace(chains, rays=2 * chains.rays, depth=tracing.max_depth, seed=chains.seed + TRUTH_SEED_OFFSET)
     with torch.no_grad():
         found = gather(sim, position, 0.0, own).freeze().trace()
     gain = found.gain()
@@ -81,7 +81,7 @@ def read_truth(folder: Path) -> tuple[Float[Tensor, "n cell"], Float[Tensor, "n 
     return torch.where(known, level, torch.nan), torch.where(known, delay, torch.nan)
 
 
-def measured(
+def observe_levels(
     position: Float[Tensor, "n 2"],
     level: Tensor,
     delay: Tensor,
@@ -95,12 +95,12 @@ def measured(
     said = level + noise_db * torch.randn(level.shape, generator=random)
     said = torch.where(said >= least, said, torch.nan)
     timed = delay + noise_range / SPEED_OF_LIGHT * torch.randn(delay.shape, generator=random)
-    return Drive(position, reports_of(said, timed if noise_range else None))
+    return Drive(position, reports_from_levels(said, timed if noise_range else None))
 
 
-def key_of(tile: Tile, unknowns: CalibrationParameters, position: Tensor, how: dict, seed: int) -> dict:
+def truth_key(tile: Tile, unknowns: CalibrationParameters, position: Tensor, how: dict, seed: int) -> dict:
     """What a pretended world depends on."""
-    theta = drawn(unknowns, seed)
+    theta = draw_parameters(unknowns, seed)
     return {
         "tile": tile.fingerprint,
         "sites": [asdict(site) for site in unknowns.sites],

@@ -27,7 +27,7 @@ from uel.geo.tile_maps import TileMaps
 from uel.measurement.model import ObservationModel
 from uel.measurement.reports import Reports, rotate_to_assumed_azimuths
 from uel.mobility.config import TrackConfig
-from uel.mobility.outdoor_area import places_of
+from uel.mobility.outdoor_area import outdoor_area
 from uel.mobility.trajectories import Tracks, draw_positions, draw_tracks
 from uel.radio.config import Carrier
 from uel.radio.link_truth import LinkTruth
@@ -230,7 +230,7 @@ class EvaluationDeployment:
 
     def _motion(self, speed: float) -> MotionModel:
         source = next(iter(self.sources.values()))
-        places = places_of(source.tile, source.sites, (10.0, 1000.0), None, False, None)
+        places = outdoor_area(source.tile, source.sites, (10.0, 1000.0), None, False, None)
         roads = places.road is not None and speed >= MIN_CAR_SPEED
         free = places.road if roads and places.road is not None else places.free
         return MotionModel(places.grid, free, speed, wander=0 < speed < MIN_CAR_SPEED, roads=roads)

@@ -13,7 +13,7 @@ from training.locator.config import LocatorTrainingConfig
 from uel.errors import UelError
 from uel.measurement.reports import Reports
 from uel.radio.link_truth import LinkTruth
-from uel.survey.dataset import TRUTH, Survey
+from uel.survey.dataset import TRUTH_FEATURES, Survey
 from uel.survey.stream import TrackBatch, TrackStream
 
 PHONES_PER_VALIDATION_BATCH = 64  # phones of a validation batch: bounds memory
@@ -74,7 +74,7 @@ class SurveyBatchDataset(IterableDataset[Batch]):
         self.worlds, self.drawing, self.epoch, self.numbers = worlds, recipe.drawing, epoch, numbers
         self.which = deployment_of_tile(worlds, survey)
         self.stream = TrackStream(
-            survey, list(self.which), (*TRUTH, "valid"), batch=self.drawing.traced, seed=recipe.seed, rank=rank
+            survey, list(self.which), (*TRUTH_FEATURES, "valid"), batch=self.drawing.traced, seed=recipe.seed, rank=rank
         )
 
     def __len__(self) -> int:

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from uel.core.grid import Grid
 from uel.core.units import from_db, to_db
 from uel.estimation.fix import Fix
-from uel.measurement.distributions import log_silence
+from uel.measurement.distributions import log_unreported
 from uel.measurement.model import ObservationModel
 from uel.measurement.reports import Reports
 from uel.radio.link_truth import LinkTruth
@@ -59,7 +59,7 @@ def link_cost(
     heard = reports.heard.unsqueeze(1)
     residual = (level - reports.rsrp_dbm.unsqueeze(1)) / model.shadowing_db
     limit = (model.sensitivity_dbm - model.rsrp_step_db / 2 - level) / model.shadowing_db
-    cost = torch.where(heard, residual.square() / 2, -log_silence(limit, model.cell_dropout))
+    cost = torch.where(heard, residual.square() / 2, -log_unreported(limit, model.cell_dropout))
     cost = torch.where(has_path, cost, torch.where(heard, MAX_LINK_COST, 0.0))
     # A smooth cap: slope 1 for small costs, none for hopeless ones.
     return (MAX_LINK_COST * torch.tanh(cost / MAX_LINK_COST)).mean(-1)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from uel.errors import UelError
 
-_PART = 1 << 16  # positions looked up at once
+POSITIONS_PER_LOOKUP = 1 << 16  # positions looked up at once
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +82,7 @@ class Grid:
         """Bilinear lookup between pixel centres, differentiable in `values` and `position`.
 
         Beyond the outermost centres the value is held constant. Gradients are finite everywhere. Values with
-        holes are `filled` first, and where the holes are is what `holds` tells.
+        holes are `fill_from_neighbours` first, and where the holes are is what `holds` tells.
         """
         scaled = (position[..., :2].reshape(1, 1, -1, 2) * (2 / self.size)).to(values.dtype)
         # PyTorch works on an image in one thread, so an even number of channels makes two.
@@ -101,7 +101,7 @@ class Grid:
         flat = position.detach()[..., :2].reshape(-1, 2)
         eight = torch.empty(len(flat), len(table), dtype=torch.int64, device=flat.device)
         # Part by part, so that what lies between stays in a core's cache.
-        for part, rows in zip(flat.split(_PART), eight.split(_PART), strict=True):
+        for part, rows in zip(flat.split(POSITIONS_PER_LOOKUP), eight.split(POSITIONS_PER_LOOKUP), strict=True):
             index = torch.add(self.count / 2, part, alpha=1 / self.pixel).to(torch.int32).clamp_(0, self.count - 1)
             pixel = torch.add(index[:, 0], index[:, 1], alpha=self.count)
             for group, column in zip(table, rows.unbind(1), strict=True):
@@ -109,7 +109,7 @@ class Grid:
         return eight.view(torch.bool)[:, : len(valid)].reshape(*position.shape[:-1], len(valid))
 
 
-def filled(
+def fill_from_neighbours(
     values: Float[Tensor, "channel row column"], valid: Bool[Tensor, "channel row column"]
 ) -> Float[Tensor, "channel row column"]:
     """Values, those that are not valid replaced by the mean of their valid neighbours, 0 where there is none."""

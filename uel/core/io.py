@@ -73,7 +73,7 @@ def file_hash(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def whole(array: Any) -> np.ndarray:
+def read_whole_array(array: Any) -> np.ndarray:
     """All values of a Zarr array, after a check that no chunk is missing (Zarr reads missing chunks as fill values).
 
     Raises `ValueError` where a chunk is missing, and the codecs' exceptions where one is damaged.

@@ -12,7 +12,7 @@ from torch import Tensor
 from uel.core.grid import Grid
 from uel.estimation.grid_posterior import geometric_median
 from uel.estimation.track_likelihood import TrackLikelihood
-from uel.mobility.motion import WANDER, drive, unit, walk
+from uel.mobility.motion import HEADING_DRIFT, drive, unit_vector, walk
 
 POSITION_JITTER = 0.3  # m, standard deviation by which a copied particle leaves its twin
 HEADING_JITTER = math.radians(3.0)  # the same of its heading
@@ -40,7 +40,12 @@ class MotionModel:
         if self.roads:
             moved = drive(self.grid, self.free, here, heading, stride, 1)[:, 1]
         else:
-            angle = torch.randn(len(here), 1, generator=generator) * WANDER * seconds.sqrt().unsqueeze(1) * self.wander
+            angle = (
+                torch.randn(len(here), 1, generator=generator)
+                * HEADING_DRIFT
+                * seconds.sqrt().unsqueeze(1)
+                * self.wander
+            )
             moved = walk(self.grid, self.free, here, heading, stride, angle)[:, 1]
         off = moved - here
         length = off.norm(dim=-1, keepdim=True)
@@ -93,7 +98,7 @@ def filter_steps(
     """`filter_track`, report by report: where phones are at each, given those up to it."""
     position, weight = _begin(evidence, grid, motion, particles, generator)
     evidence.first(position, generator)
-    heading = unit(2 * math.pi * torch.rand(position.shape[:2], generator=generator))
+    heading = unit_vector(2 * math.pi * torch.rand(position.shape[:2], generator=generator))
     yield ParticleCloud(position, weight)
     for report in range(1, time.shape[1]):
         position, heading = _spread(position, heading, weight, motion, evidence, generator)
@@ -147,4 +152,4 @@ def _spread(
     angle = HEADING_JITTER * torch.randn(weight.shape, generator=generator) * poor + torch.atan2(
         heading[..., 1], heading[..., 0]
     )
-    return position, unit(angle)
+    return position, unit_vector(angle)

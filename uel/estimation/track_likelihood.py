@@ -74,10 +74,10 @@ class RasterLikelihood:
 class CorrelatedFadingLikelihood:
     """The law of reports along a track: each particle carries its fading, which changes as it moves.
 
-    Fading is a first-order autoregressive process (`uel.measurement.rsrp_likelihood.along_track`). A heard level tells
-    it within a reporting step, a silent cell bounds it; it is drawn from what is left. Ranges and azimuths are
-    independent between reports. With `map_error` what a map gets wrong goes along likewise: fading is then as wide as
-    both together.
+    Fading is a first-order autoregressive process (`uel.measurement.rsrp_likelihood.correlate_along_track`). A heard
+    level tells it within a reporting step, a silent cell bounds it; it is drawn from what is left. Ranges and azimuths
+    are independent between reports. With `map_error` what a map gets wrong goes along likewise: fading is then as wide
+    as both together.
     """
 
     def __init__(

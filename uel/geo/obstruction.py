@@ -12,15 +12,15 @@ from uel.core.constants import SPEED_OF_LIGHT
 from uel.geo.tile_maps import HEIGHT_UNIT, TileMaps
 from uel.radio.sites import cells_of
 
-STEPS = 128  # points looked at on the way to each pixel
-BUILT = 0.25  # share of a pixel from which on it counts as a building
-CLEAR = -0.78  # the parameter of a knife edge from which on P.526 counts a loss
+LINE_SAMPLES = 128  # points looked at on the way to each pixel
+MIN_BUILT_FRACTION = 0.25  # share of a pixel from which on it counts as a building
+CLEAR_PATH_NU = -0.78  # the parameter of a knife edge from which on P.526 counts a loss
 
 
 def knife_edge_db(nu: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
     """Diffraction loss in dB behind one knife edge of parameter ν (ITU-R P.526-15, equation 31; 0 below -0.78)."""
     off = nu - 0.1
-    return torch.where(nu > CLEAR, 6.9 + 20 * ((off.square() + 1).sqrt() + off).clamp(min=1e-6).log10(), 0.0)
+    return torch.where(nu > CLEAR_PATH_NU, 6.9 + 20 * ((off.square() + 1).sqrt() + off).clamp(min=1e-6).log10(), 0.0)
 
 
 def obstruction(maps: TileMaps, cell: int) -> Float[Tensor, "kind row column"]:
@@ -33,13 +33,13 @@ def obstruction(maps: TileMaps, cell: int) -> Float[Tensor, "kind row column"]:
     """
     radio, grid = maps.radio, maps.radio.grid
     mast, wavelength = radio.cell_position[cell], SPEED_OF_LIGHT / cells_of(radio.sites)[cell][1].carrier.frequency
-    share = ((torch.arange(STEPS) + 0.5) / STEPS)[:, None, None]
+    share = ((torch.arange(LINE_SAMPLES) + 0.5) / LINE_SAMPLES)[:, None, None]
     way = grid.centres() - mast[:2]
     far = way.norm(dim=-1).clamp(min=1.0)
     place = mast[:2] + share.unsqueeze(-1) * way
     covered = maps.buildings[1]
-    roof = radio.elevation + HEIGHT_UNIT * maps.buildings[0] / covered.clamp(min=BUILT)
-    roof = torch.where(covered >= BUILT, roof, -torch.inf)
+    roof = radio.elevation + HEIGHT_UNIT * maps.buildings[0] / covered.clamp(min=MIN_BUILT_FRACTION)
+    roof = torch.where(covered >= MIN_BUILT_FRACTION, roof, -torch.inf)
     row, column = grid.pixel_of(place)
     line = mast[2] + share * (radio.elevation - mast[2])
     above = torch.where(grid.contains(place), roof[row, column] - line, -torch.inf)

@@ -13,14 +13,14 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from uel.core.grid import Grid
-from uel.core.io import file_hash, whole
+from uel.core.io import file_hash, read_whole_array
 from uel.errors import UelError
 from uel.radio.config import Carrier
 from uel.radio.sites import Site, require_sites, sites_from_json
 
 SCHEMA = 2
-CLEARANCE = 1.0  # m above its roof: a mast stands free
-RASTERS = ("ground", "height", "footprint", "material")
+MAST_CLEARANCE = 1.0  # m above its roof: a mast stands free
+RASTER_NAMES = ("ground", "height", "footprint", "material")
 RASTER_UNITS = {"ground": "m", "height": "m", "footprint": "1", "material": "1", "cover": "1"}
 
 
@@ -109,7 +109,7 @@ class Tile:
 
         try:
             group = zarr.open_group(self.folder / "rasters.zarr", mode="r", zarr_format=3)
-            names = [*RASTERS, *(["cover"] if "cover" in group else [])]
+            names = [*RASTER_NAMES, *(["cover"] if "cover" in group else [])]
             return {name: torch.from_numpy(_read(group[name], self.raster_grid)) for name in names}
         except Exception as error:  # zarr's codecs raise what their compressor raises
             raise _damaged(self.folder, error) from error
@@ -146,9 +146,9 @@ class Tile:
         return self.rasters["footprint"][row, column] < 0.5
 
     def standing(self, x: float, y: float) -> float:
-        """z in metres from which on a mast stands free there, `CLEARANCE` above the roof."""
+        """z in metres from which on a mast stands free there, `MAST_CLEARANCE` above the roof."""
         row, column = self.pixel_of(torch.tensor([x, y]))
-        return float(self.rasters["height"][row, column]) + CLEARANCE
+        return float(self.rasters["height"][row, column]) + MAST_CLEARANCE
 
     def require_sites(self, sites: tuple[Site, ...]) -> None:
         """Raise `UelError` without a site, when one is off the tile, and when one is inside a wall or a hill.
@@ -182,7 +182,7 @@ class Tile:
 
     def verify(self) -> list[str]:
         """Files that differ from their hash in `tile.json`, are missing, or are not listed there."""
-        listed, found = self.meta["files"], hashes_of(self.folder)
+        listed, found = self.meta["files"], file_hashes(self.folder)
         return sorted(name for name in listed.keys() | found.keys() if listed.get(name) != found.get(name))
 
     @cached_property
@@ -191,7 +191,7 @@ class Tile:
         return file_hash(self.folder / "tile.json")[:16]
 
 
-def hashes_of(folder: Path) -> dict[str, str]:
+def file_hashes(folder: Path) -> dict[str, str]:
     """SHA-256 of every file of a tile folder but `tile.json`, by path; hidden files are none of the tile's."""
     paths = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
     return {name: file_hash(path) for name, path in sorted(paths.items()) if name != "tile.json" and name[0] != "."}
@@ -201,7 +201,7 @@ def _read(array: Any, grid: Grid) -> np.ndarray:
     """Values of a raster."""
     if array.shape != grid.shape:
         raise ValueError(f"{array.path} is of shape {array.shape}")
-    return whole(array).astype(np.float32)
+    return read_whole_array(array).astype(np.float32)
 
 
 def _damaged(folder: Path | str, error: Exception) -> UelError:

@@ -12,14 +12,14 @@ from uel.radio.radio_map import RadioMap
 from uel.radio.sites import reference_power_dbm
 
 HEIGHT_UNIT = 30.0  # m, of heights as a network is shown them
-MATERIALS = ("concrete", "brick", "marble", "metal", "wood", "glass")  # ITU-R P.2040 classes seen in cities
+MATERIAL_CLASSES = ("concrete", "brick", "marble", "metal", "wood", "glass")  # ITU-R P.2040 classes seen in cities
 
 
 @dataclass(frozen=True, eq=False)
 class TileMaps:
     """Co-registered maps of a tile.
 
-    `buildings`: height above ground / `HEIGHT_UNIT`, covered share, shares of `MATERIALS`.
+    `buildings`: height above ground / `HEIGHT_UNIT`, covered share, shares of `MATERIAL_CLASSES`.
     """
 
     radio: RadioMap
@@ -46,7 +46,7 @@ def _material_shares(tile: Tile, radio: RadioMap) -> list[Float[Tensor, "row col
     index = tile.rasters["material"]
     names = [tile.materials[i] if i < len(tile.materials) else "" for i in range(int(index.max()) + 1)]
     shares = []
-    for material in MATERIALS:
+    for material in MATERIAL_CLASSES:
         ours = torch.tensor([float(material in name) for name in names])
         shares.append(torch.nn.functional.avg_pool2d(ours[index.long()][None], step)[0])
     return shares

@@ -26,10 +26,10 @@ from uel.inference import geojson
 from uel.inference.config import LocateConfig, RayTracingConfig
 from uel.inference.run_folder import Run
 from uel.measurement import report_io
-from uel.measurement.drive_test import read_drive
+from uel.measurement.drive_test import read_drive_test
 from uel.measurement.report_io import ReportSequence
 from uel.measurement.reports import Reports
-from uel.mobility.outdoor_area import places_of
+from uel.mobility.outdoor_area import outdoor_area
 from uel.models.map_restorer import MapRestorer
 from uel.radio.radio_map import RadioMap
 from uel.radio.simulator import Simulator
@@ -62,7 +62,7 @@ def locate(config: LocateConfig, tracer: SimulatorFactory) -> Iterator[str]:
             "no such report", got=str(config.report), do="give a JSON file, see uel/measurement/report_io.py"
         )
     maps = run.maps
-    timeline = report_io.read(config.report.read_bytes(), len(maps.radio.gain))
+    timeline = report_io.from_json(config.report.read_bytes(), len(maps.radio.gain))
     found = None
     for found in _track(config, run, timeline, tracer) if config.speed else _single(config, run, timeline, tracer):
         yield json_line(found.fix, found.time)
@@ -147,9 +147,9 @@ def _labelled(config: LocateConfig, run: Run) -> tuple[Reports, Float[Tensor, "n
     if not config.labelled_reports.is_file():
         raise UelError("no such labelled reports", got=str(config.labelled_reports), do="give a .json or .csv file")
     if config.labelled_reports.suffix != ".json":
-        drive = read_drive(run.tile, config.labelled_reports, config.columns)
+        drive = read_drive_test(run.tile, config.labelled_reports, config.columns)
         return drive.reports, drive.position
-    told = report_io.read(config.labelled_reports.read_bytes(), len(run.maps.radio.gain))
+    told = report_io.from_json(config.labelled_reports.read_bytes(), len(run.maps.radio.gain))
     if told.position is None:
         do = 'give each its "position": [x, y] in metres on the tile'
         raise UelError("labelled reports say where they were sent from", got="a report without a position", do=do)
@@ -166,7 +166,7 @@ def _track(
     """All reports up to each, by particles that move as phones do."""
     maps, grid = run.maps, run.maps.radio.grid
     reports, refiner = _refining(config, run, _learned(config, run, tracer), timeline.reports)
-    free = places_of(run.tile, maps.radio.sites, (0.0, 1e4), None, False, None)
+    free = outdoor_area(run.tile, maps.radio.sites, (0.0, 1e4), None, False, None)
     motion = MotionModel(free.grid, free.free, config.speed, wander=config.speed < MIN_CAR_SPEED)
     evidence = RasterLikelihood(grid, _rasters(refiner, reports)[None], maps.prior, config.power)
     generator = torch.Generator().manual_seed(config.seed)

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.special import erfc, erfcx, ndtr
 
-FAR = -10.0  # standard deviations below which a normal tail is taken from its expansion
+TAIL_EXPANSION_LIMIT = -10.0  # standard deviations below which a normal tail is taken from its expansion
 
 
 def log_ndtr(z: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
@@ -16,9 +16,9 @@ def log_ndtr(z: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
     As `torch.special.log_ndtr`, which asks one number after the other, in 0.4 of the time: by the complementary
     error function and, far below, by its expansion (Abramowitz and Stegun 1964, 7.1.23).
     """
-    is_near = z > FAR
-    near = (erfc(torch.where(is_near, z, FAR) * -math.sqrt(0.5)) / 2).log()
-    far = torch.where(is_near, FAR, z)
+    is_near = z > TAIL_EXPANSION_LIMIT
+    near = (erfc(torch.where(is_near, z, TAIL_EXPANSION_LIMIT) * -math.sqrt(0.5)) / 2).log()
+    far = torch.where(is_near, TAIL_EXPANSION_LIMIT, z)
     u = far**-2
     tail = torch.log1p(-u * (1 - 3 * u * (1 - 5 * u * (1 - 7 * u)))) - (-far * math.sqrt(2 * math.pi)).log()
     return torch.where(is_near, near, tail - far**2 / 2)
@@ -68,7 +68,7 @@ def log_ex_gaussian(x: Float[Tensor, "*n"], sigma: float, mean: float) -> Float[
     return torch.where(beyond > 0, after, before) - math.log(mean)
 
 
-def log_silence(z: Float[Tensor, "*n"], dropout: float) -> Float[Tensor, "*n"]:
+def log_unreported(z: Float[Tensor, "*n"], dropout: float) -> Float[Tensor, "*n"]:
     """Log-probability that a cell is silent: dropped, or a normal level that stays below a limit of `z` sigma."""
     if not dropout:
         return log_ndtr(z)

@@ -19,7 +19,7 @@ from uel.measurement.columns import ColumnConfig
 from uel.measurement.reports import Reports
 from uel.radio.sites import cells_of
 
-MOST_REJECTED = 0.5  # of the rows; with more, the columns or the tile are the wrong ones
+MAX_REJECTED_FRACTION = 0.5  # of the rows; with more, the columns or the tile are the wrong ones
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +55,7 @@ class _ParsedRows:
     rejected: list[tuple[int, str]] = field(default_factory=list)
 
 
-def read_drive(tile: Tile, file: Path, columns: ColumnConfig) -> Drive:
+def read_drive_test(tile: Tile, file: Path, columns: ColumnConfig) -> Drive:
     """Reports out of a table (.csv or .csv.gz) on a tile with masts, in the order of their first rows.
 
     Rows of one place and `columns.group` are one report; of several rows for one cell it holds the median. A row that
@@ -164,7 +164,7 @@ def _settle(read: _ParsedRows, columns: ColumnConfig) -> int:
 
 def _require_enough(read: _ParsedRows, count: int, file: Path) -> None:
     rejected = len(read.rejected)
-    if count == 0 or rejected == count or rejected > MOST_REJECTED * count:
+    if count == 0 or rejected == count or rejected > MAX_REJECTED_FRACTION * count:
         reasons = Counter(why.partition(":")[0] for _, why in read.rejected).most_common()
         first = "; ".join(f"row {number}: {why}" for number, why in sorted(read.rejected)[:2])
         said = ", ".join(f"{n} × {why}" for why, n in reasons)
@@ -181,10 +181,12 @@ def _reports(said: Sequence[Mapping[int, list[tuple[int, float, float]]]], cells
         for cell, several in report.items():
             level[number, cell] = _median([value for _, value, _ in several])
             toa[number, cell] = _median([value for *_, value in several if not math.isnan(value)])
-    return reports_of(level, toa)
+    return reports_from_levels(level, toa)
 
 
-def reports_of(level: Float[Tensor, "report cell"], toa: Float[Tensor, "report cell"] | None = None) -> Reports:
+def reports_from_levels(
+    level: Float[Tensor, "report cell"], toa: Float[Tensor, "report cell"] | None = None
+) -> Reports:
     """Reports of levels (dBm) and times of flight (s); NaN where a phone said none."""
     heard = ~level.isnan()
     none = torch.zeros(len(level))
@@ -210,7 +212,7 @@ def _median(values: Sequence[float]) -> float:
     return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
 
 
-def blocks(position: Float[Tensor, "n 2"], side: float) -> Int[Tensor, " n"]:
+def block_index(position: Float[Tensor, "n 2"], side: float) -> Int[Tensor, " n"]:
     """Number of the square block of `side` metres in which each position lies."""
     index = (position / side).floor().long()
     return index[:, 0] * 65536 + index[:, 1]
@@ -221,7 +223,7 @@ def split_by_block(position: Float[Tensor, "n 2"], side: float, share: float, se
 
     Raises `UelError` when one side of the split is empty.
     """
-    own, where = torch.unique(blocks(position, side), return_inverse=True)
+    own, where = torch.unique(block_index(position, side), return_inverse=True)
     order = torch.randperm(len(own), generator=torch.Generator().manual_seed(seed))
     count = round(share * len(own))
     if not 0 < count < len(own):

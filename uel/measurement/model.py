@@ -17,7 +17,7 @@ from uel.core.units import wrap_deg
 from uel.measurement.distributions import ex_gaussian_cdf, log_ex_gaussian, log_normal, log_normal_bin, normal_interval
 from uel.measurement.parameters import ObservationParameters
 from uel.measurement.reports import Reports
-from uel.measurement.rsrp_likelihood import NEVER, RsrpLikelihood, along_track
+from uel.measurement.rsrp_likelihood import NEVER, RsrpLikelihood, correlate_along_track
 from uel.measurement.tiers import features_of
 from uel.radio.link_truth import LinkTruth
 from uel.radio.radio_map import MapSamples, RadioMap
@@ -85,7 +85,7 @@ class ObservationModel(ObservationParameters):
             common = torch.randn((*white.shape[:-1], 1), generator=fork)
             white = math.sqrt(1 - self.cell_correlation) * white + math.sqrt(self.cell_correlation) * common
         if self.decorrelation_distance and white.ndim > 2:
-            white = along_track(white, truth.position, self.decorrelation_distance)
+            white = correlate_along_track(white, truth.position, self.decorrelation_distance)
         fading = white * self.shadowing_db
         if self.level_noise_db:
             fading = fading + torch.randn(fading.shape, generator=fork) * self.level_noise_db

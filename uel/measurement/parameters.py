@@ -7,7 +7,9 @@ from uel.core.constants import noise_dbm, timing_advance_step
 from uel.errors import UelError
 from uel.measurement.tiers import Tier
 
-DETECTION_DB = -6.0  # signal to noise per resource element of the weakest cell a phone must find: TS 38.133, B.2.2
+MIN_DETECTION_SNR_DB = (
+    -6.0
+)  # signal to noise per resource element of the weakest cell a phone must find: TS 38.133, B.2.2
 _POSITIVE = (
     "shadowing_db",
     "rsrp_step_db",
@@ -95,7 +97,7 @@ class ObservationParameters:
             raise UelError("correlated levels have no outliers", got=got, do="set one of the two to 0")
         if self.cells_max < 1:
             raise UelError("a report holds a cell at least", got=self.cells_max, do="give cells_max=8, say")
-        floor = noise_dbm(self.subcarrier_spacing, noise_figure_db=0.0) + DETECTION_DB
+        floor = noise_dbm(self.subcarrier_spacing, noise_figure_db=0.0) + MIN_DETECTION_SNR_DB
         if not floor <= self.sensitivity_dbm < math.inf:
             raise UelError(
                 "no phone hears what thermal noise covers",

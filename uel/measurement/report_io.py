@@ -25,14 +25,14 @@ from uel.errors import UelError
 from uel.measurement.reports import Reports
 
 SCHEMA = "uel-report-1"
-MOST_BYTES = 1_000_000
-MOST_DEPTH = 6  # the format itself needs five
-MOST_REPORTS = 1000
-MOST_DIGITS = 18  # of a number: more is no measurement, and slow to read
-LEVELS_DBM = (-156.0, -31.0)  # what SS-RSRP can be reported as, TS 38.133 table 10.1.6.1-1
-MOST_ADVANCE = 3846  # steps, TS 38.213 clause 4.2
-MOST_TOA = 1e-3  # s: 300 km
-MOST_AWAY = 1e5  # m
+MAX_BYTES = 1_000_000
+MAX_DEPTH = 6  # the format itself needs five
+MAX_REPORTS = 1000
+MAX_DIGITS = 18  # of a number: more is no measurement, and slow to read
+RSRP_LIMITS_DBM = (-156.0, -31.0)  # what SS-RSRP can be reported as, TS 38.133 table 10.1.6.1-1
+MAX_TIMING_ADVANCE = 3846  # steps, TS 38.213 clause 4.2
+MAX_TOA = 1e-3  # s: 300 km
+MAX_OFFSET = 1e5  # m
 _REPORT = ("time", "cells", "serving", "timing_advance", "azimuth_deg", "position")
 _CELL = ("cell", "rsrp_dbm", "toa", "aoa_deg")
 
@@ -51,13 +51,13 @@ class ReportSequence:
         return len(self.time)
 
 
-def read(content: bytes, cells: int) -> ReportSequence:
+def from_json(content: bytes, cells: int) -> ReportSequence:
     """Reports out of JSON, for a network of `cells` cells. Raises `UelError` that says where and what is wrong."""
     stored = _parse(_text(content))
     top = _mapping(stored, "the file", ("schema", "reports"))
     if top.get("schema") != SCHEMA:
         raise _wrong("schema", top.get("schema"), f'write "schema": "{SCHEMA}"')
-    listed = _list(top.get("reports"), "reports", MOST_REPORTS)
+    listed = _list(top.get("reports"), "reports", MAX_REPORTS)
     reports = [_report(item, f"reports[{n}]", cells) for n, item in enumerate(listed)]
     time, position = ([report.pop(name) for report in reports] for name in ("time", "position"))
     for n, (before, after) in enumerate(itertools.pairwise(time), start=1):
@@ -68,8 +68,8 @@ def read(content: bytes, cells: int) -> ReportSequence:
     return ReportSequence(torch.tensor(time) - time[0], Reports(**columns), told)
 
 
-def write(timeline: ReportSequence) -> bytes:
-    """The inverse of `read`. Raises `UelError` where a report hears no cell: the format has no such reports."""
+def to_json(timeline: ReportSequence) -> bytes:
+    """The inverse of `from_json`. Raises `UelError` where a report hears no cell: the format has no such reports."""
     silent = (~timeline.reports.heard.any(-1)).nonzero()[:, 0].tolist()
     if silent:
         raise UelError("a report without a cell cannot be written", got=f"report {silent[0]}", do="leave it out")
@@ -95,15 +95,15 @@ def _plain(report: Reports, time: float) -> dict[str, Any]:
 
 
 def _text(content: bytes) -> str:
-    if len(content) > MOST_BYTES:
-        raise UelError("this file is too large", got=f"{len(content)} bytes", do=f"give at most {MOST_BYTES}")
+    if len(content) > MAX_BYTES:
+        raise UelError("this file is too large", got=f"{len(content)} bytes", do=f"give at most {MAX_BYTES}")
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError as error:
         raise UelError("this file is no UTF-8 text", got=error.reason, do="give JSON") from error
     depth = _depth(text)
-    if depth > MOST_DEPTH:
-        raise UelError("this file is nested too deeply", got=f"{depth} levels", do=f"give at most {MOST_DEPTH}")
+    if depth > MAX_DEPTH:
+        raise UelError("this file is nested too deeply", got=f"{depth} levels", do=f"give at most {MAX_DEPTH}")
     return text
 
 
@@ -148,8 +148,8 @@ def _constant(text: str) -> Any:
 
 def _number(kind: Callable[[str], Any]) -> Callable[[str], Any]:
     def read_number(text: str) -> Any:
-        if len(text) > MOST_DIGITS + 8 or not math.isfinite(value := kind(text)):
-            raise UelError("this is no measurement", got=_short(text), do=f"give at most {MOST_DIGITS} digits")
+        if len(text) > MAX_DIGITS + 8 or not math.isfinite(value := kind(text)):
+            raise UelError("this is no measurement", got=_short(text), do=f"give at most {MAX_DIGITS} digits")
         return value
 
     return read_number
@@ -168,7 +168,7 @@ def _report(value: Any, where: str, cells: int) -> dict[str, Any]:
     serving = _integer(said, "serving", where, (0, cells - 1), strongest)
     if serving not in heard:
         raise _wrong(f"{where}.serving", serving, f"name one of the reported cells: {', '.join(map(str, heard))}")
-    advance = _integer(said, "timing_advance", where, (0, MOST_ADVANCE), None)
+    advance = _integer(said, "timing_advance", where, (0, MAX_TIMING_ADVANCE), None)
     azimuth = _real(said, "azimuth_deg", where, (0.0, 360.0), None)
     return report | {
         "position": _position(said["position"], f"{where}.position") if "position" in said else None,
@@ -183,15 +183,15 @@ def _report(value: Any, where: str, cells: int) -> dict[str, Any]:
 
 def _position(value: Any, where: str) -> list[float]:
     x, y = (*_list(value, where, 2), None)[:2]
-    return [_real({name: v}, name, where, (-MOST_AWAY, MOST_AWAY)) for name, v in (("x", x), ("y", y))]
+    return [_real({name: v}, name, where, (-MAX_OFFSET, MAX_OFFSET)) for name, v in (("x", x), ("y", y))]
 
 
 def _cell(value: Any, where: str, cells: int) -> dict[str, Any]:
     said = _mapping(value, where, _CELL)
     return {
         "cell": _integer(said, "cell", where, (0, cells - 1)),
-        "rsrp_dbm": _real(said, "rsrp_dbm", where, LEVELS_DBM),
-        "toa": _real(said, "toa", where, (0.0, MOST_TOA), None),
+        "rsrp_dbm": _real(said, "rsrp_dbm", where, RSRP_LIMITS_DBM),
+        "toa": _real(said, "toa", where, (0.0, MAX_TOA), None),
         "aoa_deg": _real(said, "aoa_deg", where, (0.0, 360.0), None),
     }
 

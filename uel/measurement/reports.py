@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
 from uel.core.batch_record import BatchRecord
-from uel.measurement.tiers import _MASKS, features_of
+from uel.measurement.tiers import FEATURE_MASKS, features_of
 from uel.radio.sites import Site, cells_of
 
 _UNSAID: Any = None  # filled in below: a report that is given without these fields does not say them
@@ -51,12 +51,12 @@ class Reports(BatchRecord):
 
     def tier(self, name: str) -> "Reports":
         """The part that a phone of a feature tier reports. Raises `UelError` for an unknown tier."""
-        absent = [_MASKS[value] for value in set(_MASKS) - set(features_of(name))]
+        absent = [FEATURE_MASKS[value] for value in set(FEATURE_MASKS) - set(features_of(name))]
         return self.saying(**{mask: torch.zeros_like(getattr(self, mask)) for mask in absent})
 
     def saying(self, **masks: Bool[Tensor, "..."]) -> "Reports":
         """With other masks (`has_timing_advance` and so on); what they leave out is 0."""
-        values = {value: getattr(self, value) * masks[mask] for value, mask in _MASKS.items() if mask in masks}
+        values = {value: getattr(self, value) * masks[mask] for value, mask in FEATURE_MASKS.items() if mask in masks}
         return replace(self, **masks, **values)
 
     def turned(self, by_deg: Float[Tensor, " cell"]) -> "Reports":

@@ -9,14 +9,14 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from uel.measurement.distributions import log_normal_bin, log_silence
+from uel.measurement.distributions import log_normal_bin, log_unreported
 from uel.measurement.reports import Reports
 
 NEVER = -30.0  # nats: stands for log 0 where a map excludes a report, finite so that one bad pixel is no NaN
-NODES = 12  # of Gauss and Hermite's rule over the common fading: 1e-4 nats beside what more of them give
+QUADRATURE_NODES = 12  # of Gauss and Hermite's rule over the common fading: 1e-4 nats beside what more of them give
 
 
-def along_track(
+def correlate_along_track(
     white: Float[Tensor, "*track report cell"], position: Float[Tensor, "*track report 2"], distance: float
 ) -> Float[Tensor, "*track report cell"]:
     """White noise of unit variance, correlated along each track as exp(-d / `distance`).
@@ -94,7 +94,7 @@ class RsrpLikelihood:
     ) -> Float[Tensor, "n row column"]:
         """Log-probability that a cell is not reported, given the common fading `shift`; 0 where it has no path."""
         below = limit_dbm[:, None, None] - self.mean[cell] - shift
-        log_p = self._contaminated(lambda own: log_silence(below / own, self.dropout), cell)
+        log_p = self._contaminated(lambda own: log_unreported(below / own, self.dropout), cell)
         return torch.where(self.known[cell], log_p, 0.0)
 
     def _contaminated(self, law: Callable[[Tensor], Tensor], cell: int) -> Tensor:
@@ -113,7 +113,7 @@ class RsrpLikelihood:
         """
         precision, pull, log_p = self._heard(reports)
         centre, spread = pull / precision, precision.rsqrt()
-        nodes, weights = np.polynomial.hermite_e.hermegauss(NODES)
+        nodes, weights = np.polynomial.hermite_e.hermegauss(QUADRATURE_NODES)
         silence = torch.full_like(log_p, -torch.inf)
         for node, weight in zip(nodes.tolist(), (weights / weights.sum()).tolist(), strict=True):
             term = torch.full_like(log_p, math.log(weight))

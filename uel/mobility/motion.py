@@ -8,12 +8,23 @@ from torch import Tensor
 
 from uel.core.grid import Grid
 
-WANDER = math.radians(20.0)  # of a pedestrian's heading, per square root of a second
-LOOK_AHEAD = 12  # pixels, or less for slow cars: how far a driver sees the road
-TURNS = (0.0, 15.0, -15.0, 35.0, -35.0, 60.0, -60.0, 90.0, -90.0, 180.0)  # degrees; among equals the first is taken
+HEADING_DRIFT = math.radians(20.0)  # of a pedestrian's heading, per square root of a second
+LOOK_AHEAD_PIXELS = 12  # pixels, or less for slow cars: how far a driver sees the road
+TURN_ANGLES_DEG = (
+    0.0,
+    15.0,
+    -15.0,
+    35.0,
+    -35.0,
+    60.0,
+    -60.0,
+    90.0,
+    -90.0,
+    180.0,
+)  # degrees; among equals the first is taken
 
 
-def unit(angle: Float[Tensor, "*n"]) -> Float[Tensor, "*n 2"]:
+def unit_vector(angle: Float[Tensor, "*n"]) -> Float[Tensor, "*n 2"]:
     """The direction of an angle in radians."""
     return torch.stack([angle.cos(), angle.sin()], -1)
 
@@ -31,12 +42,12 @@ def walk(
     Who meets a wall turns round, and who cannot go back either stands for this stride.
     """
     here, places, points = start, [start], _points(stride, grid)
-    grid, free = fenced(grid, free)
+    grid, free = add_border(grid, free)
     for angle in wander.unbind(1):
-        heading = turned(heading, unit(angle))
-        blocked = ahead(grid, free, here, heading, stride / points, points) < points
+        heading = rotate(heading, unit_vector(angle))
+        blocked = free_points_ahead(grid, free, here, heading, stride / points, points) < points
         heading = torch.where(blocked.unsqueeze(-1), -heading, heading)
-        stuck = ahead(grid, free, here, heading, stride / points, points) < points
+        stuck = free_points_ahead(grid, free, here, heading, stride / points, points) < points
         here = here + heading * torch.where(stuck, 0.0, stride).unsqueeze(-1)
         places.append(here)
     return torch.stack(places, 1)
@@ -56,15 +67,15 @@ def drive(
     the car turns round, and where there is no room even for that it stands.
     """
     here, places = start, [start]
-    grid, road = fenced(grid, road)
+    grid, road = add_border(grid, road)
     points = (stride / grid.pixel).ceil().clamp(min=1).long()  # each car's own: its strides end on one of them
-    reach = max(LOOK_AHEAD, int(points.amax()) if len(points) else 0)
-    turns = unit(torch.deg2rad(torch.tensor(TURNS)))
-    taste = torch.arange(len(TURNS)) * 1e-3
+    reach = max(LOOK_AHEAD_PIXELS, int(points.amax()) if len(points) else 0)
+    turns = unit_vector(torch.deg2rad(torch.tensor(TURN_ANGLES_DEG)))
+    taste = torch.arange(len(TURN_ANGLES_DEG)) * 1e-3
     for _ in range(steps):
-        choices = turned(heading.unsqueeze(1), turns)
+        choices = rotate(heading.unsqueeze(1), turns)
         spacing = (stride / points).unsqueeze(1).expand(choices.shape[:2])
-        run = ahead(grid, road, here.unsqueeze(1).expand_as(choices), choices, spacing, reach)
+        run = free_points_ahead(grid, road, here.unsqueeze(1).expand_as(choices), choices, spacing, reach)
         score = torch.where(run >= points.unsqueeze(1), run - taste, -1.0)
         score[:, -1] = torch.where(score[:, -1] >= 0, 0.0, -1.0)
         best, choice = score.max(1)
@@ -74,23 +85,23 @@ def drive(
     return torch.stack(places, 1)
 
 
-def along_road(
+def road_direction(
     grid: Grid, road: Bool[Tensor, "row column"], start: Float[Tensor, "track 2"], heading: Float[Tensor, "track 2"]
 ) -> Float[Tensor, "track 2"]:
     """Of sixteen directions around `heading`, the one in which the road goes on longest; among equals the first."""
-    grid, road = fenced(grid, road)
-    choices = turned(heading.unsqueeze(1), unit(torch.arange(16) * (math.pi / 8)))
+    grid, road = add_border(grid, road)
+    choices = rotate(heading.unsqueeze(1), unit_vector(torch.arange(16) * (math.pi / 8)))
     spacing = torch.full(choices.shape[:2], grid.pixel)
-    run = ahead(grid, road, start.unsqueeze(1).expand_as(choices), choices, spacing, 2 * LOOK_AHEAD)
+    run = free_points_ahead(grid, road, start.unsqueeze(1).expand_as(choices), choices, spacing, 2 * LOOK_AHEAD_PIXELS)
     return choices[torch.arange(len(start)), run.argmax(1)]
 
 
-def fenced(grid: Grid, raster: Bool[Tensor, "row column"]) -> tuple[Grid, Bool[Tensor, "wider higher"]]:
+def add_border(grid: Grid, raster: Bool[Tensor, "row column"]) -> tuple[Grid, Bool[Tensor, "wider higher"]]:
     """A raster with a ring of pixels around it that nobody may enter: what lies beyond counts as the ring."""
     return Grid(size=grid.size + 2 * grid.pixel, pixel=grid.pixel), torch.nn.functional.pad(raster, (1, 1, 1, 1))
 
 
-def ahead(
+def free_points_ahead(
     grid: Grid,
     raster: Bool[Tensor, "row column"],
     here: Float[Tensor, "*n 2"],
@@ -105,7 +116,7 @@ def ahead(
     return raster[row, column].to(torch.uint8).cumprod(-1).sum(-1)
 
 
-def turned(direction: Float[Tensor, "*#n 2"], by: Float[Tensor, "*#n 2"]) -> Float[Tensor, "*n 2"]:
+def rotate(direction: Float[Tensor, "*#n 2"], by: Float[Tensor, "*#n 2"]) -> Float[Tensor, "*n 2"]:
     """A direction turned by another's angle."""
     (x, y), (c, s) = direction.unbind(-1), by.unbind(-1)
     return torch.stack([x * c - y * s, x * s + y * c], -1)

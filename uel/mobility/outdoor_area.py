@@ -14,7 +14,7 @@ from uel.geo.tile import Tile
 from uel.radio.radio_map import RadioMap
 from uel.radio.sites import Site, reference_power_dbm
 
-LEAST_AREA = 100.0  # m² without which there is nothing to survey, and no road to drive on
+MIN_OUTDOOR_AREA = 100.0  # m² without which there is nothing to survey, and no road to drive on
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +61,7 @@ class OutdoorArea:
         return centre + (within - 0.5) * (0.998 * self.grid.pixel)  # rounding must not carry it over the edge
 
 
-def places_of(
+def outdoor_area(
     tile: Tile,
     sites: tuple[Site, ...],
     distance: tuple[float, float],
@@ -76,14 +76,14 @@ def places_of(
     grid = tile.raster_grid
     margin = grid.pixel / 2**0.5
     centres = grid.centres().reshape(-1, 2)
-    free = reachable(tile, sites, centres, distance[0] + margin, distance[1] - margin).view(grid.shape)
+    free = allowed_positions(tile, sites, centres, distance[0] + margin, distance[1] - margin).view(grid.shape)
     free &= ~_covered_by(tile, "water")
     weight = free.float()
     if coverage_dbm is not None:
         above = _best_dbm(grid, radio) - coverage_dbm
         free = free & (above >= 0)
         weight = torch.where(free, above + 1e-3 if by_coverage else 1.0, 0.0)
-    if _area(free, grid) < LEAST_AREA:
+    if _area(free, grid) < MIN_OUTDOOR_AREA:
         raise UelError(
             "hardly any outdoor place on this tile",
             got=f"{_area(free, grid):.0f} m² of {tile.name}",
@@ -91,12 +91,12 @@ def places_of(
         )
     road = free & _covered_by(tile, "road")
     walks = SamplingCurve.over(weight)
-    if _area(road, grid) < LEAST_AREA:
+    if _area(road, grid) < MIN_OUTDOOR_AREA:
         return OutdoorArea(grid, free, None, walks, walks)
     return OutdoorArea(grid, free, road, walks, SamplingCurve.over(weight * road))
 
 
-def reachable(
+def allowed_positions(
     tile: Tile, sites: tuple[Site, ...], position: Float[Tensor, "n 2"], least: float, greatest: float
 ) -> Bool[Tensor, " n"]:
     """Whether positions (m) are outdoors, on the tile and within distances (m) of the nearest site."""

@@ -11,14 +11,14 @@ from torch import Tensor
 from uel.errors import UelError
 from uel.geo.tile import Tile
 from uel.mobility.config import TrackConfig
-from uel.mobility.motion import WANDER, along_road, drive, unit, walk
-from uel.mobility.outdoor_area import OutdoorArea, places_of, reachable
+from uel.mobility.motion import HEADING_DRIFT, drive, road_direction, unit_vector, walk
+from uel.mobility.outdoor_area import OutdoorArea, allowed_positions, outdoor_area
 from uel.radio.radio_map import RadioMap
 from uel.radio.sites import Site
 
-BLOCK = 1024  # tracks that one generator draws and that walk together, whatever part of them is asked for
+TRACKS_PER_BLOCK = 1024  # tracks that one generator draws and that walk together, whatever part of them is asked for
 # Of a two-dimensional Kronecker sequence: the plastic number's powers (Roberts 2018).
-STEPS = np.array([0.7548776662466927, 0.5698402909980532])
+KRONECKER_STEPS = np.array([0.7548776662466927, 0.5698402909980532])
 
 
 class Tracks(NamedTuple):
@@ -44,7 +44,7 @@ def draw_positions(
     found: list[Tensor] = []
     for _ in range(200):
         candidates = (torch.rand(4 * count, 2, generator=generator) - 0.5) * tile.size
-        found.append(candidates[reachable(tile, sites, candidates, plan.min_distance, plan.max_distance)])
+        found.append(candidates[allowed_positions(tile, sites, candidates, plan.min_distance, plan.max_distance)])
         if sum(map(len, found)) >= count:
             return torch.cat(found)[:count]
     raise UelError(
@@ -76,27 +76,30 @@ def draw_tracks(
         got = f"seed {seed}, first {first}, count {count}"
         raise UelError("no such tracks", got=got, do="give seed and first ≥ 0, count ≥ 1")
     limits = plan.min_distance, plan.max_distance
-    places = places_of(tile, sites, limits, plan.coverage_dbm, plan.weighting == "coverage", radio)
-    numbers = range(first // BLOCK, (first + count - 1) // BLOCK + 1)
+    places = outdoor_area(tile, sites, limits, plan.coverage_dbm, plan.weighting == "coverage", radio)
+    numbers = range(first // TRACKS_PER_BLOCK, (first + count - 1) // TRACKS_PER_BLOCK + 1)
     blocks = [_block(tile, places, plan, seed, number) for number in numbers]
-    asked = slice(first - numbers[0] * BLOCK, first - numbers[0] * BLOCK + count)
+    asked = slice(first - numbers[0] * TRACKS_PER_BLOCK, first - numbers[0] * TRACKS_PER_BLOCK + count)
     return Tracks(*(torch.cat(parts)[asked] for parts in zip(*blocks, strict=True)))
 
 
 def _block(tile: Tile, places: OutdoorArea, plan: TrackConfig, seed: int, number: int) -> Tracks:
     """A whole block: its draws, and every operation's shape, are the same whatever part of it is asked for."""
     rng = np.random.default_rng((seed, number + 1))  # 0 would be the seed alone, which shifts the sequence below
-    draw = lambda *shape: torch.from_numpy(rng.random((BLOCK, *shape), dtype=np.float32))  # noqa: E731
-    index = number * BLOCK + np.arange(BLOCK)
-    where, kind = ((np.random.default_rng(seed).random(2) + index[:, None] * STEPS) % 1).T
+    draw = lambda *shape: torch.from_numpy(rng.random((TRACKS_PER_BLOCK, *shape), dtype=np.float32))  # noqa: E731
+    index = number * TRACKS_PER_BLOCK + np.arange(TRACKS_PER_BLOCK)
+    where, kind = ((np.random.default_rng(seed).random(2) + index[:, None] * KRONECKER_STEPS) % 1).T
     edges = np.cumsum(plan.shares)[:2]
     kind = torch.from_numpy(np.searchsorted(edges, kind, side="right"))
     start = places.start(where, kind == 2, draw(2))
     interval = plan.interval[0] + (plan.interval[1] - plan.interval[0]) * draw()
-    heading, wander = unit(2 * math.pi * draw()), torch.from_numpy(rng.standard_normal((BLOCK, plan.reports)))
-    length = torch.from_numpy(rng.integers(plan.fewest, plan.reports + 1, BLOCK))
+    heading, wander = (
+        unit_vector(2 * math.pi * draw()),
+        torch.from_numpy(rng.standard_normal((TRACKS_PER_BLOCK, plan.reports))),
+    )
+    length = torch.from_numpy(rng.integers(plan.fewest, plan.reports + 1, TRACKS_PER_BLOCK))
     stride = torch.tensor(plan.speeds)[kind] * interval
-    angle = wander.float() * (WANDER * interval.sqrt() * (kind == 1)).unsqueeze(1)
+    angle = wander.float() * (HEADING_DRIFT * interval.sqrt() * (kind == 1)).unsqueeze(1)
     moved = _moved(places, kind, start, heading, stride, angle)
     return _padded(tile, moved, interval, length)
 
@@ -112,7 +115,7 @@ def _moved(
     moved = start.unsqueeze(1).repeat(1, angle.shape[1] + 1, 1)
     on_foot, driven = (~drives).nonzero()[:, 0], drives.nonzero()[:, 0]
     moved[on_foot] = walk(grid, places.free, *(v[on_foot] for v in (start, heading, stride, angle)))
-    axis = along_road(grid, road, start[driven], heading[driven])
+    axis = road_direction(grid, road, start[driven], heading[driven])
     moved[driven] = drive(grid, road, start[driven], axis, stride[driven], angle.shape[1])
     return moved
 

@@ -7,14 +7,14 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from uel.geo.tile_maps import HEIGHT_UNIT, MATERIALS, TileMaps
+from uel.geo.tile_maps import HEIGHT_UNIT, MATERIAL_CLASSES, TileMaps
 from uel.measurement.reports import Reports
 from uel.radio.radio_map import RadioMap
 from uel.radio.sites import cells_of
 
 EVIDENCE_CHANNELS = 3  # RSRP, timing advance, azimuth
 RADIO_CHANNELS = EVIDENCE_CHANNELS + 1 + 6
-BUILDING_CHANNELS = 2 + len(MATERIALS)
+BUILDING_CHANNELS = 2 + len(MATERIAL_CLASSES)
 CELL_FEATURES = 9
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from uel.core.units import math_angle, to_db
 from uel.radio.sites import Array, Cell, Site, cells_of
 
-LEAST = 1e-12  # -120 dB: a null of an array
+MIN_ARRAY_GAIN = 1e-12  # -120 dB: a null of an array
 
 
 def antenna_gain_db(sites: tuple[Site, ...], direction: Float[Tensor, "*n cell 3"]) -> Float[Tensor, "*n cell"]:
@@ -24,7 +24,7 @@ def antenna_gain_db(sites: tuple[Site, ...], direction: Float[Tensor, "*n cell 3
 def _gain_db(cell: Cell, direction: Float[Tensor, "*n 3"]) -> Float[Tensor, "*n"]:
     ahead, left, up = (direction @ axis for axis in _axes(cell))
     element = _ELEMENTS[cell.array.pattern](torch.atan2(left, ahead), up.clamp(-1, 1))
-    return to_db((element * _in_phase(cell.array, left, up)).clamp(min=LEAST))
+    return to_db((element * _in_phase(cell.array, left, up)).clamp(min=MIN_ARRAY_GAIN))
 
 
 def _axes(cell: Cell) -> tuple[Float[Tensor, "3"], ...]:

@@ -21,16 +21,16 @@ class Hermitian:
 
     @property
     def determinant(self) -> Float[Tensor, "*n"]:
-        return self.a * self.b - power(self.c)
+        return self.a * self.b - squared_magnitude(self.c)
 
     @staticmethod
     def of(field: Complex[Tensor, "*n antenna port frequency"]) -> "Hermitian":
         """Sum over ports of field · field^H, per frequency."""
         one, two = field.unbind(-3)
-        return Hermitian(power(one).sum(-2), power(two).sum(-2), (one * two.conj()).sum(-2))
+        return Hermitian(squared_magnitude(one).sum(-2), squared_magnitude(two).sum(-2), (one * two.conj()).sum(-2))
 
 
-def of_others(
+def interference_covariance(
     signal: Complex[Tensor, "*n cell antenna frequency"], load: float, noise: Float[Tensor, "*n cell"]
 ) -> Hermitian:
     """Covariance per cell and frequency of noise and the other cells, which fill the share `load` of their elements.
@@ -51,10 +51,10 @@ def lmmse_sinr(
     """SINR of each cell after linear MMSE reception, h^H R^-1 h (Tse and Viswanath 2005, equation 8.66)."""
     one, two = signal.unbind(-2)
     cross = (one.conj() * others.c * two).real
-    return (others.b * power(one) + others.a * power(two) - 2 * cross) / others.determinant
+    return (others.b * squared_magnitude(one) + others.a * squared_magnitude(two) - 2 * cross) / others.determinant
 
 
-def layers(gram: Hermitian, others: Hermitian) -> Float[Tensor, "*n frequency 2"]:
+def layer_sinr(gram: Hermitian, others: Hermitian) -> Float[Tensor, "*n frequency 2"]:
     """SINRs of the two best transmit directions, strongest first, with all the power each: eigenvalues of R^-1 H H^H.
 
     The phone takes both at once; none disturbs the other (Tse and Viswanath 2005, section 7.1.1, after whitening).
@@ -64,7 +64,7 @@ def layers(gram: Hermitian, others: Hermitian) -> Float[Tensor, "*n frequency 2"
     return _eigenvalues(trace, gram.determinant / others.determinant)
 
 
-def condition_db(gram: Hermitian, most_db: float = 60.0) -> Float[Tensor, "*n frequency"]:
+def condition_number_db(gram: Hermitian, most_db: float = 60.0) -> Float[Tensor, "*n frequency"]:
     """Greatest over least singular value of the channel H in decibels, cut at `most_db`; `gram` is H H^H."""
     great, least = _eigenvalues(gram.a + gram.b, gram.determinant).unbind(-1)
     floor = great * 10 ** (-most_db / 10)
@@ -79,6 +79,6 @@ def _eigenvalues(trace: Tensor, determinant: Tensor) -> Float[Tensor, "*n 2"]:
     return torch.stack([great, determinant.clamp(min=0) / torch.where(great > 0, great, 1.0)], -1)
 
 
-def power(values: Complex[Tensor, "*n"]) -> Float[Tensor, "*n"]:
+def squared_magnitude(values: Complex[Tensor, "*n"]) -> Float[Tensor, "*n"]:
     """|values|²."""
     return values.real.square() + values.imag.square()

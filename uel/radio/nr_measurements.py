@@ -10,8 +10,8 @@ from torch import Tensor
 from uel.core.constants import NR_TIME_UNIT, SPEED_OF_LIGHT, timing_advance_step
 from uel.errors import UelError
 
-SUBCARRIERS = 12  # of a resource block (TS 38.211, clause 4.4.4.1)
-ADVANCE_MOST = 3846  # greatest timing advance command of a random access response (TS 38.213, clause 4.2)
+SUBCARRIERS_PER_BLOCK = 12  # of a resource block (TS 38.211, clause 4.4.4.1)
+MAX_TIMING_ADVANCE = 3846  # greatest timing advance command of a random access response (TS 38.213, clause 4.2)
 
 # Bits of a symbol and 1024 × code rate of CQI 1 to 15 (TS 38.214, table 5.2.2.1-2).
 CQI_MODULATION = (2, 2, 2, 2, 2, 2, 4, 4, 4, 6, 6, 6, 6, 6, 6)
@@ -57,7 +57,7 @@ def rsrq(
 
     -10.8 dB for a cell alone that fills its resource elements.
     """
-    return (power.mean(-1) / (SUBCARRIERS * total.mean(-1).unsqueeze(-2))).amax(-1)
+    return (power.mean(-1) / (SUBCARRIERS_PER_BLOCK * total.mean(-1).unsqueeze(-2))).amax(-1)
 
 
 def ss_sinr(
@@ -70,7 +70,7 @@ def ss_sinr(
 def timing_advance(delay: Float[Tensor, "*n"], subcarrier_spacing: float) -> Int[Tensor, "*n"]:
     """Whole steps of 16·64·Tc/2^µ in the round trip of a delay in seconds (TS 38.213, clause 4.2; TS 38.211, 4.3.1)."""
     steps = delay.double() * SPEED_OF_LIGHT / timing_advance_step(subcarrier_spacing)
-    return steps.floor().clamp(0, ADVANCE_MOST).long()
+    return steps.floor().clamp(0, MAX_TIMING_ADVANCE).long()
 
 
 def cqi(sinr_db: Float[Tensor, "*n"], threshold_db: Float[Tensor, "15"]) -> Int[Tensor, "*n"]:
@@ -102,7 +102,7 @@ def flat_sinr(sinr: Float[Tensor, "*n frequency"]) -> Float[Tensor, "*n"]:
     return torch.expm1(torch.log1p(sinr).mean(-1))
 
 
-def compressed_csi(
+def compress_csi(
     response: Complex[Tensor, "*n antenna pattern column row frequency"], taps: int
 ) -> tuple[Complex[Tensor, "*n antenna pattern column row tap"], Float[Tensor, "*n"]]:
     """Channel in angle and delay, its first `taps` delays kept, and the share of energy in them.

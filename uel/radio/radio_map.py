@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from uel.core.constants import SPEED_OF_LIGHT
-from uel.core.grid import Grid, filled
+from uel.core.grid import Grid, fill_from_neighbours
 from uel.core.units import bearing_deg, from_db, to_db
 from uel.errors import UelError
 from uel.radio.link_truth import LinkTruth
@@ -121,7 +121,7 @@ class RadioMap:
     @cached_property
     def _level(self) -> Float[Tensor, "cell row column"]:
         """Path gain in decibels, filled in for interpolation beside pixels that are not known."""
-        return filled(self.level_db, self.known)
+        return fill_from_neighbours(self.level_db, self.known)
 
     def look(self, position: Float[Tensor, "*n dim"]) -> MapLookup:
         """All channels at positions (m), bilinear between pixel centres and differentiable in `position`.
@@ -133,7 +133,9 @@ class RadioMap:
                 "this radio map holds gain alone", got="channels=None", do="make it anew: sim.radio_map(grid)"
             )
         gain_db, known = self.gain_db(position)
-        flat = lambda values: torch.where(known, self.grid.sample(filled(values, self.known), position), 0.0)  # noqa: E731
+        flat = lambda values: torch.where(
+            known, self.grid.sample(fill_from_neighbours(values, self.known), position), 0.0
+        )  # noqa: E731
         vector = lambda values: torch.stack([flat(axis) for axis in values.unbind(1)], -1)  # noqa: E731
         c = self.channels
         return MapLookup(

@@ -13,13 +13,13 @@ import torch
 from torch import Tensor
 
 from uel.core.grid import Grid
-from uel.core.io import staged_folder, whole
+from uel.core.io import read_whole_array, staged_folder
 from uel.errors import UelError
 from uel.radio.radio_map import PropagationChannels, RadioMap
 from uel.radio.sites import sites_from_json, sites_to_json
 
 SCHEMA = "uel-radiomap-2"
-NAME = "radiomap.zarr"
+FOLDER_NAME = "radiomap.zarr"
 _PIXELS = ("row", "column")
 
 
@@ -32,21 +32,21 @@ class ArraySpec:
     axes: tuple[str, ...] = ("cell", *_PIXELS)
 
 
-OWN = {
+MAP_ARRAYS = {
     "gain": ArraySpec("1", "path gain, linear, averaged over the pixel"),
     "relative_error": ArraySpec("1", "Monte-Carlo standard error of the gain over the gain"),
     "known": ArraySpec("1", "whether a ray met the pixel"),
     "los": ArraySpec("1", "whether the pixel's centre sees the antenna"),
     "elevation": ArraySpec("m", "height of the UE antenna above the datum", _PIXELS),
 }
-CHANNELS = {
+CHANNEL_ARRAYS = {
     "first_arrival": ArraySpec("s", "delay of the earliest path"),
     "delay_spread": ArraySpec("s", "RMS delay spread, weighted by power"),
     "arrival": ArraySpec("1", "mean direction to where the power comes from", ("cell", "axis", *_PIXELS)),
     "departure": ArraySpec("1", "mean direction in which the power leaves the cell", ("cell", "axis", *_PIXELS)),
     "sight": ArraySpec("1", "share of the pixel that the antenna sees"),
 }
-SERVICE = {
+SERVICE_ARRAYS = {
     "snr_db": ArraySpec("dB", "power of the cell over thermal noise, per resource element"),
     "sinr_db": ArraySpec("dB", "power of the cell over noise and the other cells, per resource element"),
     "mcs": ArraySpec("1", "modulation and coding scheme, TS 38.214 table 5.1.3.1-1; -1 where unknown"),
@@ -63,23 +63,23 @@ def save(
 ) -> None:
     """Write `radiomap.zarr` into a folder; one of this name is replaced only once the new one is whole.
 
-    `service` holds arrays of `SERVICE`, `provenance` what the map was made from.
+    `service` holds arrays of `SERVICE_ARRAYS`, `provenance` what the map was made from.
     """
     import zarr
 
     meta = {"schema": SCHEMA, "size": radio.grid.size, "pixel": radio.grid.pixel, "sites": sites_to_json(radio.sites)}
-    arrays = {name: getattr(radio, name) for name in OWN}
+    arrays = {name: getattr(radio, name) for name in MAP_ARRAYS}
     arrays |= vars(radio.channels) if radio.channels else {}
     centre = radio.grid.centres()[0, :, 0]
     axes = {
         "x": ArraySpec("m", "east of the tile's centre", _PIXELS[1:]),
         "y": ArraySpec("m", "north of it", _PIXELS[:1]),
     }
-    with staged_folder(Path(folder) / NAME) as staged:
+    with staged_folder(Path(folder) / FOLDER_NAME) as staged:
         group = zarr.open_group(staged, mode="w", zarr_format=3)
         group.attrs.update({**meta, **(provenance or {})})
         for name, values in {**arrays, **(service or {}), "x": centre, "y": centre}.items():
-            _put(group, name, values.numpy(), (OWN | CHANNELS | SERVICE | axes)[name])
+            _put(group, name, values.numpy(), (MAP_ARRAYS | CHANNEL_ARRAYS | SERVICE_ARRAYS | axes)[name])
 
 
 def _put(group: Any, name: str, values: np.ndarray, layer: ArraySpec) -> None:
@@ -103,10 +103,10 @@ def load(folder: str | Path) -> RadioMap:
     channels = None
     try:
         size, pixel, sites = (group.attrs[name] for name in ("size", "pixel", "sites"))
-        own = [torch.from_numpy(whole(group[name])) for name in OWN]
-        if all(name in group for name in CHANNELS):
+        own = [torch.from_numpy(read_whole_array(group[name])) for name in MAP_ARRAYS]
+        if all(name in group for name in CHANNEL_ARRAYS):
             channels = PropagationChannels(
-                *(torch.from_numpy(whole(group[f.name])) for f in fields(PropagationChannels))
+                *(torch.from_numpy(read_whole_array(group[f.name])) for f in fields(PropagationChannels))
             )
     except Exception as error:  # zarr's codecs raise what their compressor raises
         raise UelError("this radio map is damaged", got=f"{folder}: {error}", do="make it again") from error
@@ -114,16 +114,16 @@ def load(folder: str | Path) -> RadioMap:
 
 
 def read_service(folder: str | Path) -> dict[str, Tensor]:
-    """Arrays of `SERVICE`, as far as the map has them."""
+    """Arrays of `SERVICE_ARRAYS`, as far as the map has them."""
     group = _open(folder)
-    return {name: torch.from_numpy(whole(group[name])) for name in SERVICE if name in group}
+    return {name: torch.from_numpy(read_whole_array(group[name])) for name in SERVICE_ARRAYS if name in group}
 
 
 def _open(folder: str | Path) -> Any:
     import zarr
 
     try:
-        group = zarr.open_group(Path(folder) / NAME, mode="r", zarr_format=3)
+        group = zarr.open_group(Path(folder) / FOLDER_NAME, mode="r", zarr_format=3)
         schema = group.attrs.get("schema")
     except (OSError, ValueError, KeyError) as error:
         raise UelError("no readable radio map here", got=f"{folder}: {error}", do="make it again") from error

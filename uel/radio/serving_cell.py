@@ -26,7 +26,7 @@ class ServingCellTrack:
     """the cell before was lost, and the strongest was chosen anew"""
 
 
-def serve(
+def track_serving_cell(
     level_db: Float[Tensor, "track report cell"],
     known: Bool[Tensor, "track report cell"],
     time: Float[Tensor, "track report"],
@@ -103,19 +103,19 @@ def ping_pong(
     return back
 
 
-def stays(served: ServingCellTrack) -> Bool[Tensor, "track report"]:
+def same_serving_cell(served: ServingCellTrack) -> Bool[Tensor, "track report"]:
     """Reports with the serving cell of the report before; none on the first."""
     same = served.known[:, 1:] & served.known[:, :-1] & (served.cell[:, 1:] == served.cell[:, :-1])
     return torch.nn.functional.pad(same, (1, 0))
 
 
-def stability(served: ServingCellTrack) -> Float[Tensor, " track"]:
+def serving_cell_stability(served: ServingCellTrack) -> Float[Tensor, " track"]:
     """Share of the reports after the first that have the same serving cell as the one before; 1 where there is none."""
     pairs = (served.known[:, 1:] & served.known[:, :-1]).sum(1)
-    return torch.where(pairs > 0, stays(served).sum(1) / pairs.clamp(min=1), 1.0)
+    return torch.where(pairs > 0, same_serving_cell(served).sum(1) / pairs.clamp(min=1), 1.0)
 
 
-def neighbours(
+def strongest_neighbours(
     level_db: Float[Tensor, "*n cell"], known: Bool[Tensor, "*n cell"], serving: Int[Tensor, "*n"], count: int
 ) -> tuple[Int[Tensor, "*n neighbour"], Bool[Tensor, "*n neighbour"]]:
     """The `count` strongest cells other than the serving one, strongest first, and which of them are there."""

@@ -53,7 +53,7 @@ class Simulator(Paths, Protocol):
         ...
 
 
-def require_rows(position: Float[Tensor, "*n dim"]) -> None:
+def require_position_rows(position: Float[Tensor, "*n dim"]) -> None:
     """Raise `UelError` unless positions come one a row, as `Simulator.paths` takes them."""
     if position.ndim != 2 or position.shape[-1] not in (2, 3):
         raise UelError(
@@ -80,7 +80,7 @@ class FreeSpace:
 
     def paths(self, position: Float[Tensor, "*n dim"]) -> LinkTruth:
         """See `Simulator.paths`: one path per link, always in sight."""
-        require_rows(position)
+        require_position_rows(position)
         gain = self.path_gain(position)
         seen = torch.ones_like(gain, dtype=torch.bool)
         azimuth = bearing_deg(cell_positions(self.sites)[:, :2], position[:, None, :2])

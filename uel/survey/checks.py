@@ -14,12 +14,14 @@ from uel.radio.sites import cell_positions, require_sites
 from uel.survey.sample import TileSample
 from uel.survey.statistics import StreamingStatistics
 
-NEAR = 50.0  # m: whole links are compared with free space up to here, where reflections add least to the direct path
-GAIN_DB = 0.01  # of a direct path, which single precision knows to some 1e-4 dB
-NULL_DB = -30.0  # antenna gain below which single precision does not know a null's depth so well
-RANGE = 0.01  # m, of an arrival: single precision knows some 1e-4 m of 1 km
-THROUGH = 1.0  # m of excess up to which a blocked link's first path is taken to go straight through a wall
-WIDTH = 25.0  # m, of the bins that shares of sight are counted in
+FREE_SPACE_CHECK_DISTANCE = (
+    50.0  # m: whole links are compared with free space up to here, where reflections add least to the direct path
+)
+GAIN_TOLERANCE_DB = 0.01  # of a direct path, which single precision knows to some 1e-4 dB
+ANTENNA_NULL_DB = -30.0  # antenna gain below which single precision does not know a null's depth so well
+RANGE_TOLERANCE = 0.01  # m, of an arrival: single precision knows some 1e-4 m of 1 km
+THROUGH_WALL_EXCESS = 1.0  # m of excess up to which a blocked link's first path is taken to go straight through a wall
+DISTANCE_BIN_WIDTH = 25.0  # m, of the bins that shares of sight are counted in
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,7 @@ class Links:
     @property
     def deep(self) -> Bool[Tensor, " link"]:
         """Whether the phone is in a null of the antennas."""
-        return self.antenna_db < NULL_DB
+        return self.antenna_db < ANTENNA_NULL_DB
 
     @property
     def seen(self) -> Bool[Tensor, " link"]:
@@ -106,7 +108,7 @@ def friis_db(distance: Float[Tensor, "*n"], frequency: float) -> Float[Tensor, "
 # ---- verdicts ------------------------------------------------------------------------------------------
 
 
-def checks(links: Links, moments: dict[str, StreamingStatistics]) -> list[SurveyCheck]:
+def survey_checks(links: Links, moments: dict[str, StreamingStatistics]) -> list[SurveyCheck]:
     """Everything that must hold: of the sample's links, and of all values by the `moments` of each feature."""
     return [
         _finite(moments),
@@ -127,7 +129,7 @@ def _finite(moments: dict[str, StreamingStatistics]) -> SurveyCheck:
 
 def _direct(links: Links) -> SurveyCheck:
     shown = links.direct & ~links.deep
-    return _within("direct paths obey Friis' law", links.direct_db[shown], GAIN_DB, "dB")
+    return _within("direct paths obey Friis' law", links.direct_db[shown], GAIN_TOLERANCE_DB, "dB")
 
 
 def _no_weaker(links: Links) -> SurveyCheck:
@@ -136,7 +138,7 @@ def _no_weaker(links: Links) -> SurveyCheck:
     if not len(over):
         return SurveyCheck(name, None, "no link in sight")
     return SurveyCheck(
-        name, bool(over.min() >= -GAIN_DB), f"least {over.min():+.4f} dB over free space, {len(over):,} links"
+        name, bool(over.min() >= -GAIN_TOLERANCE_DB), f"least {over.min():+.4f} dB over free space, {len(over):,} links"
     )
 
 
@@ -147,7 +149,7 @@ def _in_sight(links: Links) -> SurveyCheck:
 
 
 def _los_arrivals(links: Links) -> SurveyCheck:
-    return _within("links in sight arrive after distance / c", links.excess[links.seen], RANGE, "m")
+    return _within("links in sight arrive after distance / c", links.excess[links.seen], RANGE_TOLERANCE, "m")
 
 
 def _no_early(links: Links) -> SurveyCheck:
@@ -156,7 +158,7 @@ def _no_early(links: Links) -> SurveyCheck:
     if not len(excess):
         return SurveyCheck(name, None, "no blocked link")
     told = f"least excess {excess.min():+.4f} m, {len(excess):,} links"
-    return SurveyCheck(name, bool(excess.min() >= -RANGE), told)
+    return SurveyCheck(name, bool(excess.min() >= -RANGE_TOLERANCE), told)
 
 
 def _within(name: str, residual: Float[Tensor, " n"], most: float, unit: str) -> SurveyCheck:
@@ -180,17 +182,17 @@ class Excess:
     mean: float
     """m, of them all"""
     through: float
-    """share that arrives within `THROUGH`, by a path straight through a wall"""
+    """share that arrives within `THROUGH_WALL_EXCESS`, by a path straight through a wall"""
     scale: float
     """m, of an exponential law of what lies beyond: the most likely one, which is the mean"""
     misfit: float
     """greatest difference between that law's distribution function and the observed one (Kolmogorov)"""
 
 
-def excess_of(links: Links) -> Excess:
+def excess_statistics(links: Links) -> Excess:
     """Excess ranges of blocked links, and the exponential law that fits best; all 0 without such links."""
     excess = links.excess[links.blocked]
-    late = (excess[excess > THROUGH] - THROUGH).sort().values
+    late = (excess[excess > THROUGH_WALL_EXCESS] - THROUGH_WALL_EXCESS).sort().values
     if not len(late):
         return Excess(len(excess), float(excess.mean()) if len(excess) else 0.0, float(len(excess) > 0), 0.0, 0.0)
     scale = float(late.mean())
@@ -200,8 +202,8 @@ def excess_of(links: Links) -> Excess:
     return Excess(len(excess), float(excess.mean()), 1 - len(late) / len(excess), scale, float(misfit))
 
 
-def sight_by_distance(
-    level: Float[Tensor, "*n"], los: Bool[Tensor, "*n"], width: float = WIDTH
+def los_fraction_by_distance(
+    level: Float[Tensor, "*n"], los: Bool[Tensor, "*n"], width: float = DISTANCE_BIN_WIDTH
 ) -> tuple[Float[Tensor, " bin"], Float[Tensor, " bin"], Float[Tensor, " bin"]]:
     """Middles of bins of horizontal distance (m), and in each the share of links in sight and their number.
 
@@ -214,7 +216,7 @@ def sight_by_distance(
     return (torch.arange(bins) + 0.5) * width, seen / count.clamp(min=1), count
 
 
-def sight_of_3gpp(level: Float[Tensor, "*n"], scenario: str) -> Float[Tensor, "*n"]:
+def los_probability_3gpp(level: Float[Tensor, "*n"], scenario: str) -> Float[Tensor, "*n"]:
     """Probability of sight outdoors at a horizontal distance in metres (TR 38.901, table 7.4.2-1).
 
     Scenario UMi (street canyon) or UMa, for phones up to 13 m above the ground.

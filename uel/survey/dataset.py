@@ -21,7 +21,7 @@ from uel.survey.manifest import Manifest, WorkUnit
 from uel.survey.statistics import StreamingStatistics
 from uel.survey.store import UnitRecord, group_path, record_path, shard_path
 
-TRUTH = tuple(f.name for f in fields(LinkTruth))
+TRUTH_FEATURES = tuple(f.name for f in fields(LinkTruth))
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,8 +67,8 @@ class Survey:
     def __getitem__(self, tile: str) -> TileSurvey:
         """All tracks of a tile in memory. Raises `UelError` when it is unknown, unfinished or damaged."""
         self.require(tile)
-        values = self.read(tile, (*TRUTH, "time", "valid", "velocity"))
-        truth = LinkTruth(**{name: values.pop(name) for name in TRUTH})
+        values = self.read(tile, (*TRUTH_FEATURES, "time", "valid", "velocity"))
+        truth = LinkTruth(**{name: values.pop(name) for name in TRUTH_FEATURES})
         return TileSurvey(truth, sites=self.manifest.tiles[tile].sites, **values)
 
     def read(self, tile: str, names: Iterable[str], first: int = 0, count: int | None = None) -> dict[str, Tensor]:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 FeatureLayer = Literal["rt", "phy", "sys"]
-LAYERS: tuple[FeatureLayer, ...] = ("rt", "phy", "sys")  # each rests on those before it
+FEATURE_LAYERS: tuple[FeatureLayer, ...] = ("rt", "phy", "sys")  # each rests on those before it
 
 
 @dataclass(frozen=True)
@@ -127,9 +127,9 @@ _SYS = {
     "throughput": _served("bit s-1", "delivered, alone in the cell, one layer", ""),
 }  # fmt: skip
 
-FEATURES: dict[str, Feature] = {**_RT, **_PHY, **_SYS}
+REPORT_FEATURES: dict[str, Feature] = {**_RT, **_PHY, **_SYS}
 
-TRACK: dict[str, Feature] = {
+TRACK_FEATURES: dict[str, Feature] = {
     "time": Feature("rt", (), "s", "float32", "since the track's first report", mask="valid"),
     "valid": Feature("rt", (), "1", "bool", "the track goes on so long"),
     "velocity": Feature("rt", ("xyz",), "m s-1", "float32", "east, north and up", mask="valid"),

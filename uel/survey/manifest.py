@@ -13,10 +13,10 @@ import numpy as np
 from uel.core.io import as_json, replace_file
 from uel.errors import UelError
 from uel.radio.sites import Site, sites_from_json, sites_to_json
-from uel.survey.feature_schema import FEATURES, TRACK, Feature
+from uel.survey.feature_schema import REPORT_FEATURES, TRACK_FEATURES, Feature
 
 SCHEMA = "uel-survey-2"
-NAME = "survey.json"
+MANIFEST_NAME = "survey.json"
 
 
 @dataclass(frozen=True)
@@ -77,12 +77,12 @@ class Manifest:
         return [unit for unit in self.units if unit.tile == tile]
 
     def feature(self, name: str) -> Feature:
-        return TRACK[name] if name in TRACK else FEATURES[name]
+        return TRACK_FEATURES[name] if name in TRACK_FEATURES else REPORT_FEATURES[name]
 
     @property
     def arrays(self) -> dict[str, Feature]:
         """Everything that is kept of a report."""
-        return {name: self.feature(name) for name in (*TRACK, *self.features)}
+        return {name: self.feature(name) for name in (*TRACK_FEATURES, *self.features)}
 
     def shape(self, tile: str, name: str) -> tuple[int, ...]:
         """Of what one report holds of a feature."""
@@ -105,13 +105,13 @@ class Manifest:
 
     def save(self, folder: Path) -> None:
         """Write `survey.json`."""
-        replace_file(folder / NAME, as_json(self.as_dict()))
+        replace_file(folder / MANIFEST_NAME, as_json(self.as_dict()))
 
     @staticmethod
     def load(folder: Path) -> "Manifest":
         """Read `survey.json`. Raises `UelError` when it is absent, damaged, or of another schema."""
         try:
-            stored = json.loads((folder / NAME).read_text(encoding="utf-8"))
+            stored = json.loads((folder / MANIFEST_NAME).read_text(encoding="utf-8"))
             schema = stored.pop("schema") if "schema" in stored else None
         except (OSError, ValueError, TypeError, AttributeError) as error:
             raise UelError("no readable survey here", got=f"{folder}: {error}", do="make one: uel survey") from error
@@ -126,7 +126,7 @@ class Manifest:
             manifest = Manifest(**{**stored, "tiles": tiles, "features": tuple(stored["features"])})
             manifest.arrays  # noqa: B018  (unknown features are found now)
         except (KeyError, TypeError, AttributeError) as error:
-            got = f"{folder / NAME}: {error!r}"
+            got = f"{folder / MANIFEST_NAME}: {error!r}"
             raise UelError("the survey's manifest cannot be read", got=got, do="make the survey again") from error
         return manifest
 

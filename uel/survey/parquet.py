@@ -8,10 +8,10 @@ import numpy as np
 from uel.errors import UelError
 from uel.survey.dataset import Survey
 from uel.survey.manifest import Manifest, WorkUnit
-from uel.survey.store import writing
+from uel.survey.store import explain_write_errors
 
 
-def columns(manifest: Manifest) -> list[str]:
+def tabular_features(manifest: Manifest) -> list[str]:
     """Features that are one number for each report, or for each report and cell."""
     return [name for name, f in manifest.arrays.items() if f.axes in ((), ("cell",)) and name != "valid"]
 
@@ -27,7 +27,7 @@ def to_parquet(survey: Survey) -> list[Path]:
     folder = survey.folder / "parquet"
     for tile in survey.tiles:
         survey.require(tile)
-    with writing(folder):
+    with explain_write_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         return [_export(survey, tile, folder / f"{tile}.parquet") for tile in survey.tiles]
 
@@ -54,12 +54,12 @@ def _export(survey: Survey, tile: str, path: Path) -> Path:
 
 
 def _units(manifest: Manifest) -> dict[str, str]:
-    return {f"unit/{name}": manifest.feature(name).unit for name in columns(manifest)}
+    return {f"unit/{name}": manifest.feature(name).unit for name in tabular_features(manifest)}
 
 
 def _rows(survey: Survey, unit: WorkUnit) -> dict[str, object]:
     """Columns of a unit as Arrow takes them."""
-    manifest, names = survey.manifest, columns(survey.manifest)
+    manifest, names = survey.manifest, tabular_features(survey.manifest)
     masks = [mask for name in names if (mask := manifest.feature(name).mask) in manifest.arrays]
     wanted = dict.fromkeys(["valid", "position", "velocity", *names, *masks])
     values = {name: of.numpy() for name, of in survey.read(unit.tile, wanted, unit.first, unit.count).items()}

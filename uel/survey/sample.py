@@ -10,14 +10,14 @@ from torch import Tensor
 from uel.geo.tile import Tile
 from uel.radio.link_truth import LinkTruth
 from uel.radio.sites import Site, cell_positions, reference_power_dbm
-from uel.survey.dataset import TRUTH, Survey
+from uel.survey.dataset import TRUTH_FEATURES, Survey
 from uel.survey.manifest import WorkUnit
-from uel.survey.store import known
+from uel.survey.store import known_values
 
-REPORTS = 20_000  # of a sample, about: single reports are what histograms and quantiles need
-UNITS = 64  # that are opened, about: each takes some tenths of a second
-PATHS = ("path_known", "path_gain_db", "path_interactions", "path_departure_elevation_deg")
-SIGNALS = ("rsrp_dbm", "sinr_db", "ss_sinr_db", "effective_sinr_db", "serving", "serving_known")
+SAMPLE_REPORTS = 20_000  # of a sample, about: single reports are what histograms and quantiles need
+MAX_UNITS = 64  # that are opened, about: each takes some tenths of a second
+PATH_FEATURES = ("path_known", "path_gain_db", "path_interactions", "path_departure_elevation_deg")
+SIGNAL_FEATURES = ("rsrp_dbm", "sinr_db", "ss_sinr_db", "effective_sinr_db", "serving", "serving_known")
 
 ProgressWrapper = Callable[[Sequence["UnitSlice"]], Iterable["UnitSlice"]]
 """hands parts on, one by one, and shows how far it is"""
@@ -50,7 +50,7 @@ class TileSample:
 
     @property
     def truth(self) -> LinkTruth:
-        return LinkTruth(**{name: self.values[name] for name in TRUTH})
+        return LinkTruth(**{name: self.values[name] for name in TRUTH_FEATURES})
 
     def rsrp_dbm(self) -> Float[Tensor, "report cell"]:
         """As stored, else without fading: path gain and power of a resource element; 0 where no path is known."""
@@ -96,7 +96,7 @@ class TileSample:
         return torch.cat([position.double(), heights.gather(-1, nearest)], -1), seen.any(-1)
 
 
-def draw(survey: Survey, reports: int = REPORTS, watch: ProgressWrapper = iter) -> list[TileSample]:
+def draw_sample(survey: Survey, reports: int = SAMPLE_REPORTS, watch: ProgressWrapper = iter) -> list[TileSample]:
     """About so many reports over all tiles, or all there are: the same ones every time.
 
     Raises `UelError` for a survey that is not finished, or damaged.
@@ -114,7 +114,7 @@ def draw(survey: Survey, reports: int = REPORTS, watch: ProgressWrapper = iter) 
 def _parts(survey: Survey, reports: int) -> list[UnitSlice]:
     """Units spread evenly over each tile, and as many tracks of each as make up the sample."""
     manifest = survey.manifest
-    most = max(1, UNITS // len(manifest.tiles))
+    most = max(1, MAX_UNITS // len(manifest.tiles))
     units: list[WorkUnit] = []
     for tile in manifest.tiles:
         own = manifest.units_of(tile)
@@ -129,9 +129,13 @@ def _read(survey: Survey, part: UnitSlice, most: int) -> TileSample:
     """A part of the sample, with no more than `most` values of a feature, evenly spaced."""
     unit, manifest = part.unit, survey.manifest
     values = survey.read(unit.tile, survey.features, unit.first, part.tracks)
-    some = {name: _thinned(known(values, name, feature), most) for name, feature in manifest.arrays.items()}
+    some = {name: _thinned(known_values(values, name, feature), most) for name, feature in manifest.arrays.items()}
     valid = values["valid"]
-    kept = {name: values[name][valid] for name in (*TRUTH, "valid", *PATHS, *SIGNALS) if name in values}
+    kept = {
+        name: values[name][valid]
+        for name in (*TRUTH_FEATURES, "valid", *PATH_FEATURES, *SIGNAL_FEATURES)
+        if name in values
+    }
     kept["track"] = valid.nonzero()[:, 0] + unit.first
     return TileSample(unit.tile, manifest.tiles[unit.tile].sites, kept, some)
 

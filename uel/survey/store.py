@@ -27,7 +27,7 @@ from uel.survey.feature_schema import Feature
 from uel.survey.manifest import Manifest, TileEntry, WorkUnit
 from uel.survey.statistics import StreamingStatistics
 
-CHUNK = 128  # tracks that are read at once at least: random access to fewer, or fewer reads of all
+TRACKS_PER_CHUNK = 128  # tracks that are read at once at least: random access to fewer, or fewer reads of all
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG, errno.ENOTDIR, errno.EEXIST)
 
 
@@ -85,7 +85,7 @@ def _size(path: Path) -> int:
 
 
 @contextmanager
-def writing(folder: Path) -> Iterator[None]:
+def explain_write_errors(folder: Path) -> Iterator[None]:
     """Says in the user's words that a disk is full or a folder is not ours to write in."""
     try:
         yield
@@ -99,12 +99,12 @@ def writing(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def prepare(folder: Path, manifest: Manifest) -> None:
+def prepare_folder(folder: Path, manifest: Manifest) -> None:
     """Make the folder of a survey, or go on with it: the manifest, and every tile's group without its shards.
 
     Raises `UelError` when a survey of another plan is there, and when nothing can be written.
     """
-    with writing(folder):
+    with explain_write_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         if (folder / "survey.json").exists():
             manifest.require_same(Manifest.load(folder))
@@ -171,7 +171,7 @@ def _format(manifest: Manifest, tile: str, name: str, tracks: int) -> dict[str, 
     return {
         "shape": (tracks, *rest),
         "shards": (manifest.unit, *rest),
-        "chunks": (math.gcd(manifest.unit, CHUNK), *rest),
+        "chunks": (math.gcd(manifest.unit, TRACKS_PER_CHUNK), *rest),
         "dtype": feature.dtype,
         "fill_value": np.zeros((), feature.dtype)[()],
         "dimension_names": ("track", "report", *feature.axes),
@@ -188,7 +188,7 @@ def write_unit(
     Raises `UelError` on a full disk or a folder that cannot be written; the unit is not done then.
     """
     files = {}
-    with writing(folder):
+    with explain_write_errors(folder):
         record_path(folder, unit.name).unlink(missing_ok=True)
         for name in manifest.arrays:
             path, content = shard_path(folder, manifest, unit, name), _encoded(manifest, unit, name, values[name])
@@ -221,10 +221,12 @@ def _encoded(manifest: Manifest, unit: WorkUnit, name: str, values: Tensor) -> b
 
 
 def _moments(manifest: Manifest, values: Mapping[str, Tensor]) -> dict[str, StreamingStatistics]:
-    return {name: StreamingStatistics.of(known(values, name, feature)) for name, feature in manifest.arrays.items()}
+    return {
+        name: StreamingStatistics.of(known_values(values, name, feature)) for name, feature in manifest.arrays.items()
+    }
 
 
-def known(values: Mapping[str, Tensor], name: str, feature: Feature) -> Tensor:
+def known_values(values: Mapping[str, Tensor], name: str, feature: Feature) -> Tensor:
     """A feature's values where they are known: on a valid report, and where its mask says so."""
     of, mask = values[name], values["valid"]
     if feature.mask and feature.mask in values:
@@ -234,7 +236,7 @@ def known(values: Mapping[str, Tensor], name: str, feature: Feature) -> Tensor:
     return of[mask.expand(of.shape)]
 
 
-def blank(manifest: Manifest, tile: str, tracks: int) -> dict[str, Tensor]:
+def empty_values(manifest: Manifest, tile: str, tracks: int) -> dict[str, Tensor]:
     """Nothing known of so many tracks, feature by feature."""
     return {
         name: torch.zeros(tracks, manifest.reports, *manifest.shape(tile, name), dtype=getattr(torch, feature.dtype))

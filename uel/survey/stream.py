@@ -13,7 +13,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 
 from uel.errors import UelError
 from uel.radio.link_truth import LinkTruth
-from uel.survey.dataset import TRUTH, Survey
+from uel.survey.dataset import TRUTH_FEATURES, Survey
 from uel.survey.manifest import WorkUnit
 
 
@@ -29,7 +29,7 @@ class TrackBatch:
 
     @property
     def truth(self) -> LinkTruth:
-        return LinkTruth(**{name: self.values[name] for name in TRUTH})
+        return LinkTruth(**{name: self.values[name] for name in TRUTH_FEATURES})
 
 
 class _Group(NamedTuple):
@@ -53,7 +53,7 @@ class TrackStream(IterableDataset[TrackBatch]):
         self,
         survey: Survey,
         tiles: Sequence[str],
-        features: Sequence[str] = (*TRUTH, "time", "valid", "velocity"),
+        features: Sequence[str] = (*TRUTH_FEATURES, "time", "valid", "velocity"),
         *,
         batch: int = 64,
         together: int = 8,

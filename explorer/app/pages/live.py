@@ -105,7 +105,7 @@ def _uploaded(cells: int) -> ReportSource | None:
     file = st.file_uploader("Reports as JSON", type="json", key="upload", max_upload_size=1)
     if file is None:
         st.info(
-            f"Give reports of the {cells} cells of this place, at most {report_io.MOST_BYTES // 1000} kB, schema "
+            f"Give reports of the {cells} cells of this place, at most {report_io.MAX_BYTES // 1000} kB, schema "
             f"`{report_io.SCHEMA}`. The other sources offer theirs for download, below the map."
         )
         return None
@@ -299,7 +299,7 @@ def _downloads(tile: Tile, story: ReportSource, now: int, found: ExplainedFix) -
     st.download_button("This fix as GeoJSON", fix, "fix.geojson", "application/geo+json", on_click="ignore")
     st.download_button(
         "These reports as JSON",
-        report_io.write(story.timeline),
+        report_io.to_json(story.timeline),
         "reports.json",
         "application/json",
         on_click="ignore",

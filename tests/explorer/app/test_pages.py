@@ -170,7 +170,7 @@ def test_an_upload_is_located_and_bad_ones_are_explained(opened, run):
     maps = Run.open(run).maps
     generator = torch.Generator().manual_seed(0)
     reports = ObservationModel().observe(maps.radio.truth(torch.tensor([[60.0, 20.0]])), maps.power_dbm, generator)
-    good = report_io.write(ReportSequence(torch.zeros(1), reports))
+    good = report_io.to_json(ReportSequence(torch.zeros(1), reports))
     test = opened("live", source="upload")
     assert report_io.SCHEMA in said(test)
     test.get("file_uploader")[0].set_value(("report.json", good, "application/json")).run()

@@ -22,10 +22,17 @@ from uel.errors import UelError
 from uel.geo.tile import Tile
 from uel.mobility.trajectories import Tracks
 from uel.radio.sites import cell_positions
-from uel.survey.checks import Links, checks, excess_of, friis_db, sight_by_distance, sight_of_3gpp
+from uel.survey.checks import (
+    Links,
+    excess_statistics,
+    friis_db,
+    los_fraction_by_distance,
+    los_probability_3gpp,
+    survey_checks,
+)
 from uel.survey.dataset import Survey
 from uel.survey.manifest import WorkUnit
-from uel.survey.sample import draw
+from uel.survey.sample import draw_sample
 from uel.survey.statistics import StreamingStatistics
 
 LATE = 12.0  # m, of every blocked link
@@ -95,7 +102,7 @@ def places(survey: Survey) -> list[Path]:
 
 
 def links_of(survey: Survey, with_tile: bool = True) -> Links:
-    samples = draw(survey)
+    samples = draw_sample(survey)
     tiles = [Tile.open(folder) if with_tile else None for folder in places(survey)]
     found = [sample.places(tile, HEIGHT) for sample, tile in zip(samples, tiles, strict=True)]
     return Links.cat([Links.of(sample, *place) for sample, place in zip(samples, found, strict=True)])
@@ -105,7 +112,7 @@ def links_of(survey: Survey, with_tile: bool = True) -> Links:
 
 
 def test_a_sample_of_a_small_survey_is_all_of_it(survey: Survey) -> None:
-    for sample in draw(survey):
+    for sample in draw_sample(survey):
         own = survey[sample.tile]
         assert len(sample) == int(own.valid.sum())
         torch.testing.assert_close(sample.truth.position, own.truth.position[own.valid], atol=0, rtol=0)
@@ -115,20 +122,20 @@ def test_a_sample_of_a_small_survey_is_all_of_it(survey: Survey) -> None:
 
 
 def test_a_bounded_sample_comes_from_all_tiles_and_units(survey: Survey) -> None:
-    samples = draw(survey, reports=40)
+    samples = draw_sample(survey, reports=40)
     assert [sample.tile for sample in samples] == list(survey.tiles)
     assert 20 < sum(map(len, samples)) < 80
     for sample in samples:
         assert set((sample.values["track"] // 8).tolist()) == {0, 1, 2, 3, 4}
         assert all(len(of) <= 5 * 4 for of in sample.some.values())  # ten units share forty values
-    again = draw(survey, reports=40)
+    again = draw_sample(survey, reports=40)
     assert all(torch.equal(a.values["track"], b.values["track"]) for a, b in zip(samples, again, strict=True))
 
 
 def test_no_more_units_are_opened_than_needed(survey: Survey, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("uel.survey.sample.UNITS", 4)
+    monkeypatch.setattr("uel.survey.sample.MAX_UNITS", 4)
     opened = []
-    draw(survey, watch=lambda parts: opened.extend(parts) or parts)
+    draw_sample(survey, watch=lambda parts: opened.extend(parts) or parts)
     assert [part.unit.name for part in opened] == ["toy-0", "toy-2", "toya_1-0", "toya_1-2"]
 
 
@@ -157,7 +164,7 @@ def test_links_are_judged_with_the_tile_and_without(survey: Survey, with_tile: b
     torch.testing.assert_close(
         links.excess[links.blocked], torch.full((2 * reports,), LATE).double(), atol=1e-3, rtol=0
     )
-    assert all(check.passed for check in checks(links, survey.statistics()))
+    assert all(check.passed for check in survey_checks(links, survey.statistics()))
 
 
 def spoiled(links: Links, name: str, by: float) -> Links:
@@ -180,7 +187,7 @@ def spoiled(links: Links, name: str, by: float) -> Links:
     ],
 )
 def test_one_wrong_link_fails_its_check_alone(survey: Survey, name: str, by: float, failing: str) -> None:
-    found = checks(spoiled(links_of(survey), name, by), survey.statistics())
+    found = survey_checks(spoiled(links_of(survey), name, by), survey.statistics())
     assert [check.name for check in found if not check.passed] == [failing]
 
 
@@ -188,7 +195,7 @@ def test_a_link_in_sight_without_a_path_and_a_value_that_is_none(survey: Survey)
     links = links_of(survey)
     lost = replace(links, known=links.known & (torch.arange(len(links.known)) != int(links.los.nonzero()[0, 0])))
     wrong = survey.statistics() | {"delay": StreamingStatistics(3, math.nan, 0.0, 0.0, 1.0)}
-    found = {check.name: check for check in checks(lost, wrong)}
+    found = {check.name: check for check in survey_checks(lost, wrong)}
     assert not found["links in sight have a path"].passed
     assert found["links in sight have a path"].told.startswith("1 of ")
     assert not found["all values are finite"].passed
@@ -214,22 +221,22 @@ def test_the_law_of_excess_is_found_again() -> None:
     """Quantiles of an exponential law of 30 m, and as many links that go straight through walls."""
     share = (torch.arange(1000, dtype=torch.float64) + 0.5) / 1000
     law = -30 * torch.log1p(-share)
-    found = excess_of(of_excess(torch.cat([1.0 + law, torch.zeros(1000, dtype=torch.float64)])))
+    found = excess_statistics(of_excess(torch.cat([1.0 + law, torch.zeros(1000, dtype=torch.float64)])))
     assert found.count == 2000
     assert found.through == pytest.approx(0.5)
     assert found.scale == pytest.approx(30, rel=2e-3)
     assert found.mean == pytest.approx(15.5, rel=2e-3)
     assert found.misfit < 2e-3
     # All links equally late: a law of this mean has 1 - 1/e below it, of none of them.
-    same = excess_of(of_excess(torch.full((50,), 11.0, dtype=torch.float64)))
+    same = excess_statistics(of_excess(torch.full((50,), 11.0, dtype=torch.float64)))
     assert (same.through, same.scale) == (0.0, 10.0)
     assert same.misfit == pytest.approx(1 - math.exp(-1))
-    assert excess_of(of_excess(torch.zeros(0))).count == 0
+    assert excess_statistics(of_excess(torch.zeros(0))).count == 0
 
 
 def test_sight_is_counted_by_distance() -> None:
     level = torch.tensor([5.0, 20.0, 30.0, 80.0])
-    middle, share, count = sight_by_distance(level, torch.tensor([True, False, True, False]), width=25.0)
+    middle, share, count = los_fraction_by_distance(level, torch.tensor([True, False, True, False]), width=25.0)
     assert middle.tolist() == [12.5, 37.5, 62.5, 87.5]
     assert share.tolist() == [0.5, 1.0, 0.0, 0.0]
     assert count.tolist() == [2, 1, 0, 1]
@@ -237,8 +244,10 @@ def test_sight_is_counted_by_distance() -> None:
 
 def test_sight_by_3gpp() -> None:
     """Values of TR 38.901, table 7.4.2-1, worked out by hand."""
-    assert sight_of_3gpp(torch.tensor([5.0, 18.0, 36.0]), "UMi").tolist() == pytest.approx([1, 1, 0.5 + 0.5 / math.e])
-    assert float(sight_of_3gpp(torch.tensor([63.0]), "UMa")) == pytest.approx(18 / 63 + 45 / 63 / math.e)
+    assert los_probability_3gpp(torch.tensor([5.0, 18.0, 36.0]), "UMi").tolist() == pytest.approx(
+        [1, 1, 0.5 + 0.5 / math.e]
+    )
+    assert float(los_probability_3gpp(torch.tensor([63.0]), "UMa")) == pytest.approx(18 / 63 + 45 / 63 / math.e)
 
 
 # ---- the report --------------------------------------------------------------------------------------------

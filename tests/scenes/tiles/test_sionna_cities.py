@@ -16,7 +16,7 @@ from scenes.tiles import sionna_cities
 from scenes.tiles.sionna_cities import read_scene, scene_file
 from uel.core.grid import Grid
 from uel.errors import UelError
-from uel.geo.tile import RASTERS, Tile
+from uel.geo.tile import RASTER_NAMES, Tile
 from uel.radio.sites import Array, Cell, Site
 
 
@@ -132,7 +132,7 @@ def test_rasters_are_consistent(etoile: Tile, hills: Tile):
         height, ground, footprint, material = (
             tile.rasters[name] for name in ("height", "ground", "footprint", "material")
         )
-        assert set(tile.rasters) == set(RASTERS)
+        assert set(tile.rasters) == set(RASTER_NAMES)
         assert all(values.isfinite().all() for values in tile.rasters.values())
         assert bool((height >= ground).all())
         assert torch.equal(footprint > 0.5, height > ground + 0.5)

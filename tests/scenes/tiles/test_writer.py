@@ -8,74 +8,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import trimesh
-from shapely import box
 
 from scenes.materials.itu_p2040 import itu, thickness_of
-from scenes.materials.osm_materials import SurfaceMaterials
-from scenes.materials.random_materials import RandomMaterials, assign_materials, draw, slug
-from scenes.mesh.mesh_parts import MeshPart, merge
-from scenes.mesh.rasters import materials_of, rasterise
-from scenes.osm.map_features import Building, Exclusion, MapExtract
-from scenes.tiles.metadata import bounding_box, describe
+from scenes.materials.random_materials import draw
+from scenes.mesh.material_assignment import assign_materials
+from scenes.tiles.metadata import bounding_box
 from scenes.tiles.mitsuba_xml import bsdfs_of, scene_xml
-from scenes.tiles.writer import update_files, write_sites, write_tile
+from scenes.tiles.writer import update_files, write_sites
 from tests.helpers.free_space import masts
-from uel.core.grid import Grid
+from tests.helpers.village_tile import CLASSES, SIZE, parts_of, village, write
 from uel.errors import UelError
-from uel.geo.tile import RASTERS, Tile
-from uel.radio.sites import Carrier, Cell, Site
-
-SIZE = 64.0
-
-
-def village(count: int = 4) -> MapExtract:
-    """Houses of 8 m on a lattice of 15 m, of brick under concrete."""
-    corners = [(15 * (k % 4) - 28, 15 * (k // 4) - 28) for k in range(count)]
-    buildings = tuple(
-        Building(id=f"way/{k}", footprint=box(x, y, x + 8, y + 8), top=12.0 + k) for k, (x, y) in enumerate(corners)
-    )
-    return MapExtract(
-        name="village",
-        crs="EPSG:32632",
-        origin=(500_000.0, 5_300_000.0),
-        center=(47.85, 9.0),
-        size=SIZE,
-        margin=8.0,
-        buildings=buildings,
-        exclusions=(Exclusion(id="way/99", reason="underground"),),
-        ground=(),
-        provenance={"source": "made up"},
-    )
-
-
-CLASSES = SurfaceMaterials(wall="brick", roof="concrete")
-
-
-def parts_of(place: MapExtract, ground: str = "concrete") -> list[MeshPart]:
-    """A plane, and walls and roof of every building, of classes."""
-    corners = np.array([[-1.0, -1, 0], [1, -1, 0], [1, 1, 0], [-1, 1, 0]]) * 40
-    parts = [MeshPart("terrain", ground, corners, np.array([[0, 1, 2], [0, 2, 3]]))]
-    for building in place.buildings:
-        west, south, east, north = building.footprint.bounds
-        mesh = trimesh.creation.box(bounds=[[west, south, 0], [east, north, building.top]])
-        flat, vertices = np.abs(mesh.face_normals[:, 2]) > 0.5, np.array(mesh.vertices)
-        for side, faces in (("wall", ~flat), ("roof", flat)):
-            label = f"{slug(building.id)}-{side}"
-            parts.append(MeshPart("building", getattr(CLASSES, side), vertices, np.array(mesh.faces[faces]), label))
-    return parts
-
-
-def write(
-    folder: Path, place: MapExtract, ground: str = "concrete", draws: RandomMaterials | None = None, **cover: np.ndarray
-) -> Tile:
-    classes = {building.id: CLASSES for building in place.buildings}
-    parts = parts_of(place, ground)
-    rasters = rasterise(merge(parts), Grid(size=SIZE, pixel=1.0)) | cover
-    meta = describe(place, classes, pixel=1.0, seed=3, draws=draws) | {"materials": materials_of(parts)}
-    parts = assign_materials(parts, draws) if draws else parts
-    bsdfs = bsdfs_of({part.material for part in parts}, draws.materials if draws else None)
-    return write_tile(folder, parts, bsdfs, rasters, meta)
+from uel.geo.tile import RASTER_NAMES, Tile
+from uel.radio.config import Carrier
+from uel.radio.sites import Cell, Site
 
 
 @pytest.fixture
@@ -132,7 +77,7 @@ def test_rasters_have_names_and_units_and_come_back(tmp_path: Path):
     for name, array in group.arrays():
         assert array.metadata.dimension_names == ("row", "column")
         assert array.attrs["units"] == ("m" if name in ("ground", "height") else "1")
-    assert set(tile.rasters) == {*RASTERS, "cover"}
+    assert set(tile.rasters) == {*RASTER_NAMES, "cover"}
     torch.testing.assert_close(tile.rasters["cover"], torch.from_numpy(cover).float())
     assert tile.rasters["height"].max() == 15.0
 

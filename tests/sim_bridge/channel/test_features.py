@@ -11,12 +11,11 @@ from sim_bridge.channel import ofdm, phy_abstraction
 from sim_bridge.channel.cell_measurements import InterferenceNetwork
 from sim_bridge.channel.features import FeatureConfig, measure, over_time
 from tests.helpers.ray_traced_scenes import bundled, distance, empty, friis
-from uel.core.units import SPEED_OF_LIGHT
+from uel.core.constants import SPEED_OF_LIGHT, noise_dbm
 from uel.errors import UelError
-from uel.radio.serving_cell import EventA3
-from uel.radio.sinr import noise_dbm
-from uel.radio.sites import Array, Carrier, Cell, Site
-from uel.survey.feature_schema import FEATURES, LAYERS
+from uel.radio.config import Carrier, EventA3
+from uel.radio.sites import Array, Cell, Site
+from uel.survey.feature_schema import FEATURE_LAYERS, REPORT_FEATURES
 
 PLAN = FeatureConfig(frequencies=16, csi_taps=8, paths=3, taps=5, neighbours=4)
 STILL = torch.zeros(1, 3)
@@ -110,19 +109,19 @@ def street() -> tuple[dict[str, Tensor], dict[str, Tensor]]:
 def test_every_feature_is_there_finite_and_zero_where_it_is_not_known() -> None:
     now, later = street()
     everything = now | later
-    assert set(everything) - set(FEATURES) == {"_sinr", "_csi"}
-    assert set(PLAN.features) == set(FEATURES) == set(everything) & set(FEATURES)
+    assert set(everything) - set(REPORT_FEATURES) == {"_sinr", "_csi"}
+    assert set(PLAN.features) == set(REPORT_FEATURES) == set(everything) & set(REPORT_FEATURES)
     assert not now["known"].all()
     assert now["known"].any()
     size = {"cell": 2, "path": 3, "tap": 5, "antenna": 2, "port": 1, "csi_tap": 8, "part": 2, "xy": 2, "neighbour": 4}
-    for name, feature in FEATURES.items():
+    for name, feature in REPORT_FEATURES.items():
         values = everything[name]
         assert str(values.dtype) == f"torch.{feature.dtype}", name
         assert values.shape[2:] == tuple(size[axis] for axis in feature.axes), name
         assert bool(values.isfinite().all()), name
         assert feature.history == (name in later), name
         if feature.mask:
-            assert FEATURES[feature.mask].axes == feature.axes[: len(FEATURES[feature.mask].axes)]
+            assert REPORT_FEATURES[feature.mask].axes == feature.axes[: len(REPORT_FEATURES[feature.mask].axes)]
             assert bool((values[~everything[feature.mask]] == 0).all()), name
 
 
@@ -173,7 +172,7 @@ def test_rays_alone_need_nothing_of_sionna_phy(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(phy_abstraction, "_sionna", refuse)
     plan = replace(PLAN, layers=("rt",))
     found = measure(empty(masts((0.0, 0.0, 20.0))), torch.tensor([[30.0, 40.0]]), STILL, plan)
-    assert set(found) == set(plan.features) == {n for n, f in FEATURES.items() if f.layer == "rt"}
+    assert set(found) == set(plan.features) == {n for n, f in REPORT_FEATURES.items() if f.layer == "rt"}
     assert over_time(found, torch.zeros(1, 1), torch.ones(1, 1, dtype=torch.bool), plan, Carrier()) == {}
 
 
@@ -211,7 +210,9 @@ def test_a_late_echo_is_noise() -> None:
 def test_plans_that_cannot_be(change: dict, message: str) -> None:
     with pytest.raises(UelError, match=message):
         FeatureConfig(**change)
-    assert FeatureConfig(layers=LAYERS[:2]).features.keys() == {n for n, f in FEATURES.items() if f.layer != "sys"}
+    assert FeatureConfig(layers=FEATURE_LAYERS[:2]).features.keys() == {
+        n for n, f in REPORT_FEATURES.items() if f.layer != "sys"
+    }
 
 
 def test_fading_averages_to_the_gain_of_maps() -> None:

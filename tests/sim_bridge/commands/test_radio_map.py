@@ -40,7 +40,7 @@ def test_a_map_agrees_with_paths_and_is_reused(village: Tile, tmp_path: Path) ->
     assert told["paths"]["los"]["gain_difference_db"] < 1.0
     assert told["paths"]["los"]["first_arrival_difference_m"] < 1.0
     radio, service = radio_map_io.load(folder), radio_map_io.read_service(folder)
-    assert set(service) == set(radio_map_io.SERVICE)
+    assert set(service) == set(radio_map_io.SERVICE_ARRAYS)
     known = radio.known
     torch.testing.assert_close(service["sinr_db"][known], to_db(sinr(radio)[known]))
     assert int(service["mcs"][~known].max()) == -1

@@ -17,13 +17,14 @@ from sim_bridge.commands.survey import SurveyConfig, require_memory
 from sim_bridge.survey import slurm
 from tests.conftest import ROOT
 from tests.helpers.surveys import content, toy_work
-from tests.scenes.test_builder import SQUARE, map_file
+from tests.helpers.village_map import SQUARE, map_file
 from uel.cli import main
 from uel.errors import UelError
 from uel.geo.tile import Tile
-from uel.radio.sites import Carrier, Cell, Site, sites_to_json
+from uel.radio.config import Carrier
+from uel.radio.sites import Cell, Site, sites_to_json
 from uel.survey.dataset import Survey
-from uel.survey.feature_schema import FEATURES
+from uel.survey.feature_schema import REPORT_FEATURES
 
 SMALL = ["--tracks", "12", "--reports", "3", "--unit-tracks", "4", "--atlas.rays", "20000", "--atlas.audit", "0"]
 RAYS = [*SMALL, "--measure.layers", "rt"]
@@ -55,7 +56,7 @@ def test_a_survey_holds_what_the_tracer_says(surveyed: Path, village: Path) -> N
     from sim_bridge.simulator import open as open_simulator
 
     survey, tile = Survey.open(surveyed), Tile.open(village)
-    assert set(survey.manifest.features) == {name for name, feature in FEATURES.items() if feature.layer == "rt"}
+    assert set(survey.manifest.features) == {name for name, feature in REPORT_FEATURES.items() if feature.layer == "rt"}
     got = survey["village"]
     sim = open_simulator(tile, tile.sites, TracingConfig(diffraction=False, samples=10_000))
     want = sim.paths(got.truth.position[got.valid])
@@ -211,8 +212,12 @@ def test_another_schemas_survey_is_left_alone(village: Path, tmp_path: Path, cap
 def test_units_larger_than_memory_are_refused_before_they_start(tmp_path: Path) -> None:
     manifest = toy_work(tmp_path / "survey").manifest()
     own = 4 * 2 + 4 + 1 + 4 * 3
-    per_cell = sum(np.dtype(FEATURES[n].dtype).itemsize for n in manifest.features if FEATURES[n].axes == ("cell",))
-    per_path = sum(np.dtype(FEATURES[n].dtype).itemsize for n in manifest.features if "path" in FEATURES[n].axes)
+    per_cell = sum(
+        np.dtype(REPORT_FEATURES[n].dtype).itemsize for n in manifest.features if REPORT_FEATURES[n].axes == ("cell",)
+    )
+    per_path = sum(
+        np.dtype(REPORT_FEATURES[n].dtype).itemsize for n in manifest.features if "path" in REPORT_FEATURES[n].axes
+    )
     assert manifest.unit_bytes("toy") == 8 * 4 * (own + 4 * per_cell + 4 * 2 * per_path)
     require_memory(manifest, 2, available=7.0 * manifest.unit_bytes("toy"))
     with pytest.raises(UelError, match=r"do not fit in memory[\s\S]*--unit-tracks"):
@@ -239,7 +244,7 @@ def test_all_layers_are_the_same_bytes_by_any_engine(village: Path, tmp_path: Pa
     assert main([*command, "--out", str(tmp_path / "other"), "--engine", engine, "--workers", "2"]) == 0
     assert content(tmp_path / "other") == content(tmp_path / "local")
     survey = Survey.open(tmp_path / "local")
-    assert set(survey.manifest.features) == set(FEATURES)
+    assert set(survey.manifest.features) == set(REPORT_FEATURES)
     values = survey.read("village", survey.features)
     assert all(torch.isfinite(value).all() for value in values.values())
     assert values["serving_known"][values["valid"]].float().mean() > 0.9

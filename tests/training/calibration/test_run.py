@@ -25,10 +25,10 @@ from training.calibration.objective import CalibrationObjective, Residuals
 from training.calibration.optimizers import FitConfig, fit, posterior
 from training.calibration.parameters import CalibrationParameters, PriorConfig
 from training.calibration.result import CalibrationResult, held_out_errors
-from training.calibration.setup import CalibrateConfig, SyntheticTruthConfig, merged
+from training.calibration.setup import CalibrateConfig, SyntheticTruthConfig, merge_reports
 from uel.errors import UelError
 from uel.geo.tile import Tile
-from uel.measurement.drive_test import Drive, reports_of
+from uel.measurement.drive_test import Drive, reports_from_levels
 from uel.radio.sites import Array, Cell, Site, reference_power_dbm
 
 BEAM = Array(rows=4, pattern="tr38901")
@@ -69,7 +69,9 @@ class World:
         level += noise_db * torch.randn(level.shape, generator=torch.Generator().manual_seed(seed))
         level = torch.where(said.paths > 0, level, torch.nan)
         toa = torch.where(said.paths > 0, said.arrival.float() / 299792458.0, torch.nan)
-        return CalibrationObjective.of(self.pool, self.unknowns, Drive(self.position, reports_of(level, toa)), 1.0)
+        return CalibrationObjective.of(
+            self.pool, self.unknowns, Drive(self.position, reports_from_levels(level, toa)), 1.0
+        )
 
 
 @pytest.fixture(scope="module")
@@ -164,7 +166,7 @@ def test_differences_agree_with_gradients_through_the_tracer(world: World) -> No
 
 @pytest.mark.slow
 def test_a_wrong_world_is_found_again(world: World) -> None:
-    true = synthetic_truth.drawn(world.unknowns, seed=5)
+    true = synthetic_truth.draw_parameters(world.unknowns, seed=5)
     problem = world.problem(true, noise_db=1.0)
     done = fit(problem, torch.zeros_like(true), FitConfig())
     covariance, _ = posterior(problem, done.theta)
@@ -182,7 +184,7 @@ def test_a_wrong_world_is_found_again(world: World) -> None:
 
 @pytest.mark.parametrize("method", ["adam", "lbfgs"])
 def test_torch_optimizers_go_the_same_way(world: World, method: str) -> None:
-    true = synthetic_truth.drawn(world.unknowns, seed=5)
+    true = synthetic_truth.draw_parameters(world.unknowns, seed=5)
     problem = world.problem(true, noise_db=1.0)
     done = fit(problem, torch.zeros_like(true), FitConfig(method=method, steps=4, scan=0))  # type: ignore[arg-type]
     costs = [row["cost"] for row in done.curve]
@@ -191,7 +193,7 @@ def test_torch_optimizers_go_the_same_way(world: World, method: str) -> None:
 
 
 def test_a_fit_stops_at_the_last_good_state(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    problem = world.problem(synthetic_truth.drawn(world.unknowns, seed=5), noise_db=1.0)
+    problem = world.problem(synthetic_truth.draw_parameters(world.unknowns, seed=5), noise_db=1.0)
     start = torch.zeros(len(world.unknowns), dtype=torch.float64)
     real = CalibrationObjective.cost
 
@@ -244,7 +246,7 @@ def test_widths_are_those_of_repeated_fits(world: World) -> None:
 
 
 def test_places_not_learned_from_are_judged_better_afterwards(world: World) -> None:
-    true = synthetic_truth.drawn(world.unknowns, seed=5)
+    true = synthetic_truth.draw_parameters(world.unknowns, seed=5)
     problem = world.problem(true, noise_db=0.0)
     covariance, information = posterior(problem, true)
     found = CalibrationResult(
@@ -288,11 +290,11 @@ def test_reflection_of_a_slab(angle: float) -> None:
 
 def test_reports_of_one_square_are_one(world: World) -> None:
     level = torch.tensor([[-80.0, -90.0], [-84.0, float("nan")], [-60.0, float("nan")]])
-    drive = Drive(torch.tensor([[1.0, 1.0], [2.0, 3.0], [-5.0, 5.0]]), reports_of(level))
-    one = merged(drive, 10.0)
+    drive = Drive(torch.tensor([[1.0, 1.0], [2.0, 3.0], [-5.0, 5.0]]), reports_from_levels(level))
+    one = merge_reports(drive, 10.0)
     assert one.position.tolist() == [[-5.0, 5.0], [5.0, 5.0]]
     assert one.reports.rsrp_dbm.tolist() == [[-60.0, 0.0], [-84.0, -90.0]]
-    assert merged(drive, 0.0) is drive
+    assert merge_reports(drive, 0.0) is drive
 
 
 @pytest.mark.slow

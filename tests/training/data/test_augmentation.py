@@ -11,7 +11,7 @@ from tests.helpers.free_space import CORNERS, masts, radio_map, rough_map
 from training.data.augmentation import AugmentationConfig, SimilarityTransform, TransformedSimulator
 from uel.errors import UelError
 from uel.estimation.grid_posterior import grid_posterior
-from uel.geo.tile_maps import MATERIALS, TileMaps
+from uel.geo.tile_maps import MATERIAL_CLASSES, TileMaps
 from uel.measurement.model import ObservationModel
 from uel.measurement.reports import Reports
 from uel.radio.radio_map import RadioMap
@@ -29,7 +29,7 @@ SLANTED = SimilarityTransform(mirrored=True, angle_deg=-94.0, scale=0.93)
 
 def maps_of(radio: RadioMap) -> TileMaps:
     draws = torch.Generator().manual_seed(5)
-    buildings = torch.rand(2 + len(MATERIALS), *radio.grid.shape, generator=draws)
+    buildings = torch.rand(2 + len(MATERIAL_CLASSES), *radio.grid.shape, generator=draws)
     return TileMaps(radio, buildings, torch.rand(radio.grid.shape, generator=draws))
 
 

@@ -7,7 +7,7 @@ import torch
 from scipy.interpolate import RegularGridInterpolator
 from torch import Tensor
 
-from uel.core.grid import Grid, filled
+from uel.core.grid import Grid, fill_from_neighbours
 from uel.errors import UelError
 
 GRID = Grid(size=40.0, pixel=4.0)
@@ -67,7 +67,7 @@ def test_sample_is_the_slow_loop_and_constant_at_the_rim() -> None:
 def test_holes_are_filled_with_the_mean_of_what_is_valid_around_them() -> None:
     values = random_raster()
     valid = torch.rand(values.shape, generator=torch.Generator().manual_seed(5)) > 0.8
-    got = filled(values, valid)
+    got = fill_from_neighbours(values, valid)
     for channel, row, column in product(range(2), range(GRID.count), range(GRID.count)):
         want = slow_filled(values[channel], valid[channel], row, column)
         assert float(got[channel, row, column]) == pytest.approx(want, abs=1e-9)
@@ -114,7 +114,7 @@ def test_gradient_is_finite_at_censored_pixels_edges_and_corners() -> None:
     edge = torch.tensor([[20.0, 20.0], [-20.0, 20.0], [-18.0, -18.0], [0.0, 0.0], [2.0, -2.0]], dtype=torch.float64)
     position = torch.cat([edge, random_positions(500, reach=20.0)]).requires_grad_()
     values.requires_grad_()
-    GRID.sample(filled(values, valid), position).square().sum().backward()
+    GRID.sample(fill_from_neighbours(values, valid), position).square().sum().backward()
     assert position.grad.isfinite().all()
     assert values.grad.isfinite().all()
     assert (values.grad[~valid] == 0).all()

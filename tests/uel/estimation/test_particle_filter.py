@@ -29,7 +29,7 @@ from uel.estimation.track_likelihood import CorrelatedFadingLikelihood, RasterLi
 from uel.geo.tile_maps import TileMaps
 from uel.measurement.model import ObservationModel
 from uel.measurement.reports import Reports
-from uel.mobility.motion import unit
+from uel.mobility.motion import unit_vector
 from uel.radio.sites import reference_power_dbm
 
 FINE = Grid(size=256.0, pixel=2.0)
@@ -44,7 +44,7 @@ def seed(number: int) -> torch.Generator:
 def straight(speed: float, tracks: int, reports: int, number: int = 0) -> tuple[Tensor, Tensor]:
     """Positions and times of phones that go straight on, in the middle of the tile."""
     start = (torch.rand(tracks, 1, 2, generator=seed(number)) - 0.5) * 100
-    heading = unit(2 * math.pi * torch.rand(tracks, 1, generator=seed(number + 1)))
+    heading = unit_vector(2 * math.pi * torch.rand(tracks, 1, generator=seed(number + 1)))
     time = 0.5 * torch.arange(reports).expand(tracks, -1)
     return start + heading * speed * time.unsqueeze(-1), time
 
@@ -63,7 +63,7 @@ def test_a_car_is_found_as_by_brute_force() -> None:
         total, where = 0.0, torch.zeros(2)
         for angle in torch.arange(48) * (2 * math.pi / 48):
             start = Grid(size=256.0, pixel=4.0).centres().reshape(-1, 2)
-            path = start.unsqueeze(1) + unit(angle) * 10.0 * time[track][:, None]
+            path = start.unsqueeze(1) + unit_vector(angle) * 10.0 * time[track][:, None]
             inside = (path.abs() < 127).all(-1).all(-1)
             row, column = grid.pixel_of(path)
             weight = log_density[track, torch.arange(6), row, column].sum(1).exp() * inside

@@ -18,7 +18,7 @@ from uel.estimation.fix import Fix
 from uel.estimation.metrics import position_error
 from uel.estimation.ray_rescoring import _along_lines, _slope, fit_ray_noise, rescore_with_rays
 from uel.estimation.refinement import PatchSortedMap
-from uel.geo.tile_maps import MATERIALS, TileMaps
+from uel.geo.tile_maps import MATERIAL_CLASSES, TileMaps
 from uel.measurement.model import ObservationModel
 from uel.measurement.reports import Reports
 from uel.models.locator import Locator
@@ -85,7 +85,7 @@ def canyon() -> tuple[Sionna, TileMaps]:
     sim = bundled("simple_street_canyon", sites, max_depth=2)
     grid = Grid(size=64.0, pixel=8.0)
     radio = FreeSpace(sites, size=64.0).radio_map(grid)
-    return sim, TileMaps(radio, torch.zeros(2 + len(MATERIALS), *grid.shape), torch.ones(grid.shape))
+    return sim, TileMaps(radio, torch.zeros(2 + len(MATERIAL_CLASSES), *grid.shape), torch.ones(grid.shape))
 
 
 def test_the_gradient_of_polishing_agrees_with_differences_in_the_canyon() -> None:

@@ -7,10 +7,10 @@ import torch
 from scipy.special import fresnel
 
 from tests.helpers.toy_city import SITES, images, standing, toy_deployment
+from uel.core.constants import SPEED_OF_LIGHT
 from uel.core.grid import Grid
-from uel.core.units import SPEED_OF_LIGHT
 from uel.geo.obstruction import knife_edge_db, obstruction
-from uel.geo.tile_maps import HEIGHT_UNIT, MATERIALS, TileMaps
+from uel.geo.tile_maps import HEIGHT_UNIT, MATERIAL_CLASSES, TileMaps
 from uel.radio.simulator import FreeSpace
 from uel.radio.sites import Site
 
@@ -18,7 +18,7 @@ from uel.radio.sites import Site
 def walled(site: Site, height: float, column: int) -> TileMaps:
     """An empty square of 256 m, pixels of 4 m, with a wall across in one column."""
     grid = Grid(size=256.0, pixel=4.0)
-    buildings = torch.zeros(2 + len(MATERIALS), *grid.shape)
+    buildings = torch.zeros(2 + len(MATERIAL_CLASSES), *grid.shape)
     buildings[0, :, column], buildings[1, :, column] = height / HEIGHT_UNIT, 1.0
     return TileMaps(FreeSpace((site,), size=256.0).radio_map(grid), buildings, 1.0 - buildings[1])
 

@@ -48,7 +48,7 @@ def reports_at(run: Run, places: torch.Tensor) -> ReportSequence:
 
 def test_reports_are_located_from_a_file(run, tmp_path, capsys):
     places = torch.tensor([[60.0, 20.0], [-40.0, -30.0]])
-    (tmp_path / "report.json").write_bytes(report_io.write(reports_at(Run.open(run), places)))
+    (tmp_path / "report.json").write_bytes(report_io.to_json(reports_at(Run.open(run), places)))
     out = tmp_path / "out" / "fix.geojson"
     assert main(["locate", str(run), str(tmp_path / "report.json"), "--geojson", str(out)]) == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
@@ -71,7 +71,7 @@ def told(args: list[str], capsys) -> list[dict]:
 
 def test_undecided_fixes_are_refined_and_sure_ones_are_not(run, tmp_path, capsys):
     file = tmp_path / "report.json"
-    file.write_bytes(report_io.write(reports_at(Run.open(run), torch.tensor([[60.0, 20.0], [-40.0, -30.0]]))))
+    file.write_bytes(report_io.to_json(reports_at(Run.open(run), torch.tensor([[60.0, 20.0], [-40.0, -30.0]]))))
     plain, fine, never = (
         told([str(run), str(file), "--refine", *options], capsys)
         for options in (["none"], ["map", "--refinement.entropy", "0"], ["map", "--refinement.entropy", "50"])
@@ -89,7 +89,7 @@ def test_reports_of_a_track_are_taken_together(run, tmp_path, capsys):
     maps = Run.open(run).maps
     reports = ObservationModel().observe(maps.radio.truth(way), maps.power_dbm, generator).tier("rsrp")
     file = tmp_path / "track.json"
-    file.write_bytes(report_io.write(ReportSequence(torch.arange(10) * 1.0, reports)))
+    file.write_bytes(report_io.to_json(ReportSequence(torch.arange(10) * 1.0, reports)))
     alone = told([str(run), str(file)], capsys)
     track = told([str(run), str(file), "--speed", "10", "--power", "1"], capsys)
     assert [line["time"] for line in track] == [line["time"] for line in alone]
@@ -111,7 +111,7 @@ def test_labelled_reports_put_a_wrong_map_right(run, tmp_path, capsys):
     said, places = said[heard], places[heard]
     for name, part in (("labelled", slice(20, None)), ("asked", slice(20))):
         at = places[part] if name == "labelled" else None
-        file = report_io.write(ReportSequence(torch.zeros(len(places[part])), said[part], at))
+        file = report_io.to_json(ReportSequence(torch.zeros(len(places[part])), said[part], at))
         (tmp_path / f"{name}.json").write_bytes(file)
     asked = [str(run), str(tmp_path / "asked.json"), "--refinement.entropy", "0"]
     before, after = told(asked, capsys), told([*asked, "--labelled-reports", str(tmp_path / "labelled.json")], capsys)
@@ -140,7 +140,7 @@ def test_labelled_reports_tell_how_high_masts_stand(run, tmp_path, caplog):
     places = 0.98 * SIZE * (torch.rand(240, 2, generator=generator) - 0.5)
     said = ObservationModel().observe(low.radio_map(maps.radio.grid).truth(places), maps.power_dbm, generator)
     for name, at in (("labelled", places), ("asked", None)):
-        (tmp_path / f"{name}.json").write_bytes(report_io.write(ReportSequence(torch.zeros(len(places)), said, at)))
+        (tmp_path / f"{name}.json").write_bytes(report_io.to_json(ReportSequence(torch.zeros(len(places)), said, at)))
     files = {"report": tmp_path / "asked.json", "labelled_reports": tmp_path / "labelled.json"}
     with caplog.at_level("INFO"):
         next(iter(located(LocateConfig(run=run, fit_mast_heights=True, **files), tracer)))
@@ -166,7 +166,7 @@ def test_a_restored_map_is_what_labelled_reports_are_asked_about_too(run, tmp_pa
     monkeypatch.setattr(Run, "maps", dark)
     monkeypatch.setattr(MapRestorer, "restored", lambda *_: maps.radio)
     for name, at in (("labelled", places), ("asked", None)):
-        (tmp_path / f"{name}.json").write_bytes(report_io.write(replace(said, position=at)))
+        (tmp_path / f"{name}.json").write_bytes(report_io.to_json(replace(said, position=at)))
     files = {"report": tmp_path / "asked.json", "labelled_reports": tmp_path / "labelled.json", "restorer": tmp_path}
     with pytest.raises(UelError, match=r"no restorer\.pt here"):
         LocateConfig(run=run, **files)
@@ -188,7 +188,7 @@ def test_a_restored_map_is_what_labelled_reports_are_asked_about_too(run, tmp_pa
 )
 def test_bad_labels_are_refused(run, tmp_path, capsys, content, more, expected):
     file, labels = tmp_path / "report.json", tmp_path / "labelled.json"
-    file.write_bytes(report_io.write(reports_at(Run.open(run), torch.zeros(1, 2))))
+    file.write_bytes(report_io.to_json(reports_at(Run.open(run), torch.zeros(1, 2))))
     if content:
         labels.write_text(f'{{"schema": "{report_io.SCHEMA}", "reports": {content}}}')
     assert main(["locate", str(run), str(file), "--labelled-reports", str(labels), *more]) == 2
@@ -198,7 +198,7 @@ def test_bad_labels_are_refused(run, tmp_path, capsys, content, more, expected):
 def test_hypotheses_are_traced_where_that_is_asked_for(run, tmp_path):
     """With free space as the tracer, whose map the run has: what was right stays right."""
     file = tmp_path / "report.json"
-    file.write_bytes(report_io.write(reports_at(Run.open(run), torch.tensor([[60.0, 20.0]]))))
+    file.write_bytes(report_io.to_json(reports_at(Run.open(run), torch.tensor([[60.0, 20.0]]))))
     asked = []
 
     def tracer(tile, sites, rays):

@@ -12,7 +12,7 @@ from tests.helpers.four_houses import tile  # noqa: F401  (a fixture)
 from uel.errors import UelError
 from uel.geo.tile import Tile
 from uel.measurement.columns import ColumnConfig
-from uel.measurement.drive_test import blocks, read_drive, split_by_block
+from uel.measurement.drive_test import block_index, read_drive_test, split_by_block
 from uel.radio.sites import Cell, Site
 
 METRES = ColumnConfig(latitude="", longitude="", x="east", y="north", cell="PCI", level="level", cells=("A", "B"))
@@ -32,7 +32,7 @@ def table(folder: Path, *rows: str, header: str = "PCI,east,north,level") -> Pat
 
 def test_rows_of_one_place_are_one_report(masts: Tile, tmp_path: Path) -> None:
     file = table(tmp_path, "A,1,2,-80", "B,1,2,-90", "A,3,4,-70", "A,1,2,-82", "A,1,2,-84")
-    drive = read_drive(masts, file, METRES)
+    drive = read_drive_test(masts, file, METRES)
     assert drive.position.tolist() == [[1.0, 2.0], [3.0, 4.0]]
     assert drive.reports.rsrp_dbm.tolist() == [[-82.0, -90.0], [-70.0, 0.0]]
     assert drive.reports.heard.tolist() == [[True, True], [True, False]]
@@ -42,14 +42,14 @@ def test_rows_of_one_place_are_one_report(masts: Tile, tmp_path: Path) -> None:
 
 def test_what_rows_have_in_common_beside_their_place_makes_the_report(masts: Tile, tmp_path: Path) -> None:
     file = table(tmp_path, "A,1,2,-80,one", "A,1,2,-60,two", header="PCI,east,north,level,device")
-    assert len(read_drive(masts, file, replace(METRES, group=("device",)))) == 2
-    assert len(read_drive(masts, file, METRES)) == 1
+    assert len(read_drive_test(masts, file, replace(METRES, group=("device",)))) == 2
+    assert len(read_drive_test(masts, file, METRES)) == 1
 
 
 def test_every_row_that_is_not_used_is_named_with_its_reason(masts: Tile, tmp_path: Path) -> None:
     good = [f"B,{n},0,-90" for n in range(10)]
     bad = ["A,1,2,loud", "C,1,2,-80", "A,1000,2,-80", "A,nan,2,-80", "B,30,1,-60", "B,30,1,-120", "A,1,2"]
-    drive = read_drive(masts, table(tmp_path, *good, *bad), METRES)
+    drive = read_drive_test(masts, table(tmp_path, *good, *bad), METRES)
     assert len(drive) == 10
     told = dict(drive.rejected)
     assert set(told) == {11, 12, 13, 14, 15, 16, 17}
@@ -64,7 +64,7 @@ def test_every_row_that_is_not_used_is_named_with_its_reason(masts: Tile, tmp_pa
 
 def test_times_of_flight_are_read_where_there_are_any(masts: Tile, tmp_path: Path) -> None:
     file = table(tmp_path, "A,1,2,-80,1e-7", "B,1,2,-80,", header="PCI,east,north,level,toa")
-    drive = read_drive(masts, file, replace(METRES, toa="toa"))
+    drive = read_drive_test(masts, file, replace(METRES, toa="toa"))
     assert drive.reports.has_toa.tolist() == [[True, False]]
     assert float(drive.reports.toa[0, 0]) == pytest.approx(1e-7)
 
@@ -77,16 +77,16 @@ def test_degrees_become_metres_on_the_tile(masts: Tile, tmp_path: Path) -> None:
     longitude, latitude = to_degrees.transform(691_000.0 + 12.0, 5_334_000.0 - 7.0)
     file = table(tmp_path, f"A,{longitude},{latitude},-80", header="PCI,lon,lat,level")
     columns = replace(METRES, x="", y="", longitude="lon", latitude="lat")
-    assert read_drive(there, file, columns).position[0].tolist() == pytest.approx([12.0, -7.0], abs=1e-3)
+    assert read_drive_test(there, file, columns).position[0].tolist() == pytest.approx([12.0, -7.0], abs=1e-3)
     with pytest.raises(UelError, match="no georeference"):
-        read_drive(masts, file, columns)
+        read_drive_test(masts, file, columns)
 
 
 def test_a_zipped_table_is_read(masts: Tile, tmp_path: Path) -> None:
     file = table(tmp_path, "A,1,2,-80")
     zipped = tmp_path / "drive.csv.gz"
     zipped.write_bytes(gzip.compress(file.read_bytes()))
-    assert len(read_drive(masts, zipped, METRES)) == 1
+    assert len(read_drive_test(masts, zipped, METRES)) == 1
 
 
 @pytest.mark.parametrize(
@@ -106,14 +106,14 @@ def test_a_zipped_table_is_read(masts: Tile, tmp_path: Path) -> None:
 )
 def test_a_table_that_does_not_fit_is_refused(masts: Tile, tmp_path: Path, rows, header, columns, said) -> None:
     with pytest.raises(UelError, match=said):
-        read_drive(masts, table(tmp_path, *rows, header=header), columns)
+        read_drive_test(masts, table(tmp_path, *rows, header=header), columns)
 
 
 def test_what_is_no_table_is_refused(masts: Tile, tmp_path: Path) -> None:
     file = tmp_path / "drive.csv"
     file.write_bytes(b"\x1f\x8b broken")
     with pytest.raises(UelError, match="cannot be read"):
-        read_drive(masts, file, METRES)
+        read_drive_test(masts, file, METRES)
     with pytest.raises(UelError, match="x and y come together"):
         ColumnConfig(x="east")
     with pytest.raises(UelError, match="two cells of one name"):
@@ -123,7 +123,7 @@ def test_what_is_no_table_is_refused(masts: Tile, tmp_path: Path) -> None:
 def test_blocks_are_learned_from_or_judged_never_both() -> None:
     position = (torch.rand(500, 2, generator=torch.Generator().manual_seed(0)) - 0.5) * 500
     mine = split_by_block(position, 60.0, 0.5, seed=1)
-    block = blocks(position, 60.0)
+    block = block_index(position, 60.0)
     assert not set(block[mine].tolist()) & set(block[~mine].tolist())
     assert 0.35 < float(mine.float().mean()) < 0.65
     assert torch.equal(mine, split_by_block(position, 60.0, 0.5, seed=1))

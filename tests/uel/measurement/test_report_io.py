@@ -16,7 +16,7 @@ from uel.radio.sites import reference_power_dbm
 
 
 def test_a_good_file_is_read_to_the_letter():
-    timeline = report_io.read(json.dumps(GOOD).encode(), 4)
+    timeline = report_io.from_json(json.dumps(GOOD).encode(), 4)
     reports = timeline.reports
     assert timeline.time.tolist() == [0.0, 2.5]
     assert reports.heard.tolist() == [[True, False, False, True], [False, True, False, True]]
@@ -35,7 +35,7 @@ def test_a_bad_file_is_refused_with_the_place_of_the_mistake(name):
     content, word = BAD[name]
     start = time.perf_counter()
     with pytest.raises(UelError) as refusal:
-        report_io.read(content, 4)
+        report_io.from_json(content, 4)
     assert word in str(refusal.value)
     assert "do:" in str(refusal.value)
     assert len(str(refusal.value)) < 500  # no upload is echoed
@@ -45,7 +45,7 @@ def test_a_bad_file_is_refused_with_the_place_of_the_mistake(name):
 def test_brackets_in_strings_are_no_depth():
     content = changed(note='"' + "[" * 50 + '\\"{')
     with pytest.raises(UelError, match="note"):
-        report_io.read(content, 4)
+        report_io.from_json(content, 4)
 
 
 def test_what_is_written_is_read_again():
@@ -55,10 +55,10 @@ def test_what_is_written_is_read_again():
     truth = radio.truth(places)
     reports = ObservationModel(tier="rsrp_toa_aoa").observe(truth, reference_power_dbm(radio.sites), generator)
     assert reports.heard.any(-1).all()
-    written = report_io.write(ReportSequence(torch.arange(20) * 0.5, reports))
-    again = report_io.read(written, 3)
+    written = report_io.to_json(ReportSequence(torch.arange(20) * 0.5, reports))
+    again = report_io.from_json(written, 3)
     assert again.position is None
-    labelled = report_io.read(report_io.write(ReportSequence(torch.zeros(20), reports, places)), 3)
+    labelled = report_io.from_json(report_io.to_json(ReportSequence(torch.zeros(20), reports, places)), 3)
     assert torch.equal(labelled.position, places)
     assert again.time.tolist() == [0.5 * n for n in range(20)]
     for name, value in vars(reports).items():
@@ -66,7 +66,7 @@ def test_what_is_written_is_read_again():
 
 
 def test_a_silent_report_is_not_written():
-    timeline = report_io.read(json.dumps(GOOD).encode(), 4)
+    timeline = report_io.from_json(json.dumps(GOOD).encode(), 4)
     silent = type(timeline.reports)(**{**vars(timeline.reports), "heard": torch.zeros(2, 4, dtype=torch.bool)})
     with pytest.raises(UelError, match="without a cell"):
-        report_io.write(ReportSequence(timeline.time, silent))
+        report_io.to_json(ReportSequence(timeline.time, silent))

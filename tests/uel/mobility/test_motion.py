@@ -5,7 +5,7 @@ import math
 import torch
 
 from uel.core.grid import Grid
-from uel.mobility.motion import along_road, drive, walk
+from uel.mobility.motion import drive, road_direction, walk
 
 
 def test_cars_go_round_the_ring() -> None:
@@ -78,5 +78,5 @@ def test_a_car_begins_along_its_road() -> None:
     grid = Grid(size=128.0, pixel=1.0)
     x, y = grid.centres().unbind(-1)
     diagonal = (x - y).abs() < 4
-    heading = along_road(grid, diagonal, torch.zeros(1, 2), torch.tensor([[1.0, 0.0]]))
+    heading = road_direction(grid, diagonal, torch.zeros(1, 2), torch.tensor([[1.0, 0.0]]))
     torch.testing.assert_close(heading.abs(), torch.full((1, 2), math.sqrt(0.5)))

@@ -16,7 +16,8 @@ from tests.helpers.free_space import radio_map
 from tests.helpers.toy_city import SITES, SIZE, toy_tile
 from uel.errors import UelError
 from uel.geo.tile import Tile
-from uel.mobility.trajectories import TrackConfig, Tracks, draw_positions, draw_tracks
+from uel.mobility.config import TrackConfig
+from uel.mobility.trajectories import Tracks, draw_positions, draw_tracks
 from uel.radio.radio_map import RadioMap
 
 FOOT, CAR = (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)

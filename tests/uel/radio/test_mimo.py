@@ -34,7 +34,7 @@ def by_algebra(signal: Tensor, cell: int, load: float, noise: float) -> Tensor:
 def test_lmmse_is_linear_algebra_even_beside_a_strong_cell(strong_db: float) -> None:
     signal = random_signal(strong_db=strong_db)
     noise = torch.full((4, CELLS), 1.5, dtype=torch.float64)
-    found = mimo.lmmse_sinr(signal, mimo.of_others(signal, 0.3, noise))
+    found = mimo.lmmse_sinr(signal, mimo.interference_covariance(signal, 0.3, noise))
     for cell in range(CELLS):
         torch.testing.assert_close(found[:, cell], by_algebra(signal, cell, 0.3, 1.5), rtol=1e-6, atol=0)
 
@@ -64,7 +64,9 @@ def sionnas(signal: Tensor, load: float, as_called: bool) -> Tensor:
 
 def test_lmmse_is_sionnas() -> None:
     signal, load = random_signal(1), 0.4
-    found = mimo.lmmse_sinr(signal, mimo.of_others(signal, load, torch.ones(4, CELLS, dtype=torch.float64)))
+    found = mimo.lmmse_sinr(
+        signal, mimo.interference_covariance(signal, load, torch.ones(4, CELLS, dtype=torch.float64))
+    )
     torch.testing.assert_close(found, sionnas(signal, load, as_called=False), rtol=1e-9, atol=0)
 
 
@@ -74,7 +76,7 @@ def test_sionnas_block_counts_whitened_interference_twice() -> None:
     Without others the two agree. Should Sionna mend that, this test says so.
     """
     signal, one = random_signal(1), torch.ones(4, CELLS, dtype=torch.float64)
-    alone, loaded = (mimo.lmmse_sinr(signal, mimo.of_others(signal, load, one)) for load in (0.0, 0.4))
+    alone, loaded = (mimo.lmmse_sinr(signal, mimo.interference_covariance(signal, load, one)) for load in (0.0, 0.4))
     torch.testing.assert_close(sionnas(signal, 0.0, as_called=True), alone, rtol=1e-9, atol=0)
     assert bool((sionnas(signal, 0.4, as_called=True) < 0.99 * loaded).all())
 
@@ -84,7 +86,7 @@ def test_symbols_that_are_received_have_that_sinr() -> None:
     generator = torch.Generator().manual_seed(3)
     draw = lambda *shape: torch.randn(*shape, dtype=torch.complex128, generator=generator)  # noqa: E731
     signal = random_signal(2)[:1]
-    others = mimo.of_others(signal, 1.0, torch.ones(1, CELLS, dtype=torch.float64))
+    others = mimo.interference_covariance(signal, 1.0, torch.ones(1, CELLS, dtype=torch.float64))
     h, sent, noise = signal[0, :, :, 0], draw(CELLS, 200_000), draw(2, 200_000)
     covariance = h[1:].T @ h[1:].conj() + torch.eye(2)
     out = torch.linalg.solve(covariance, h[0]).conj() @ (h.T @ sent + noise)
@@ -96,7 +98,9 @@ def test_symbols_that_are_received_have_that_sinr() -> None:
 
 def test_without_others_antennas_add_up() -> None:
     signal = random_signal()[:, :1]
-    found = mimo.lmmse_sinr(signal, mimo.of_others(signal, 1.0, torch.full((4, 1), 2.0, dtype=torch.float64)))
+    found = mimo.lmmse_sinr(
+        signal, mimo.interference_covariance(signal, 1.0, torch.full((4, 1), 2.0, dtype=torch.float64))
+    )
     torch.testing.assert_close(found, signal.abs().square().sum(2) / 2)
 
 
@@ -106,7 +110,7 @@ def test_layers_are_eigenvalues_of_the_whitened_channel(ports: int) -> None:
     field = torch.randn(2, ports, WIDTH, dtype=torch.complex128, generator=generator)
     a = torch.tensor([[2.0, 0.3 + 0.4j], [0.3 - 0.4j, 1.5]], dtype=torch.complex128)
     others = mimo.Hermitian(a[0, 0].real.expand(WIDTH), a[1, 1].real.expand(WIDTH), a[0, 1].expand(WIDTH))
-    found = mimo.layers(mimo.Hermitian.of(field), others)
+    found = mimo.layer_sinr(mimo.Hermitian.of(field), others)
     root = torch.linalg.inv(torch.linalg.cholesky(a))
     for frequency in range(WIDTH):
         values = torch.linalg.svdvals(root @ field[..., frequency]).square()
@@ -115,7 +119,7 @@ def test_layers_are_eigenvalues_of_the_whitened_channel(ports: int) -> None:
 
 
 def condition_db(field: Tensor) -> float:
-    return float(mimo.condition_db(mimo.Hermitian.of(field[..., None])))
+    return float(mimo.condition_number_db(mimo.Hermitian.of(field[..., None])))
 
 
 def test_condition_is_the_ratio_of_singular_values() -> None:

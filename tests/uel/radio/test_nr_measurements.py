@@ -81,17 +81,17 @@ def test_a_single_delay_on_the_grid_is_one_tap() -> None:
     """A path of delay 3/W seen by two columns half a wavelength apart at broadside: one beam, one tap."""
     frequency = torch.arange(8) / 8
     response = torch.exp(-2j * math.pi * 3 * frequency).expand(1, 1, 2, 1, 8)
-    kept, share = nr_measurements.compressed_csi(response, 4)
+    kept, share = nr_measurements.compress_csi(response, 4)
     want = torch.zeros(1, 1, 2, 1, 4)
     want[0, 0, 0, 0, 3] = 1.0
     torch.testing.assert_close(kept.abs(), want, atol=1e-6, rtol=0)
     assert float(share) == pytest.approx(1.0)
-    assert float(nr_measurements.compressed_csi(response, 3)[1]) == pytest.approx(0.0, abs=1e-9)
+    assert float(nr_measurements.compress_csi(response, 3)[1]) == pytest.approx(0.0, abs=1e-9)
 
 
 def test_all_delays_keep_all_energy_and_nothing_stays_nothing() -> None:
     response = torch.randn(2, 2, 1, 2, 2, 8, dtype=torch.complex64)
     response[1] = 0
-    kept, share = nr_measurements.compressed_csi(response, 8)
+    kept, share = nr_measurements.compress_csi(response, 8)
     assert share.tolist() == pytest.approx([1.0, 0.0])
     assert bool((kept[1] == 0).all())

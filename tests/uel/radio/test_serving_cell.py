@@ -22,7 +22,9 @@ def served(
     time = torch.arange(level.shape[1])[None] * step
     known = level.isfinite()
     all_valid = torch.ones(1, level.shape[1], dtype=torch.bool)
-    return serving_cell.serve(torch.where(known, level, 0.0), known, time, all_valid if valid is None else valid, event)
+    return serving_cell.track_serving_cell(
+        torch.where(known, level, 0.0), known, time, all_valid if valid is None else valid, event
+    )
 
 
 def test_a_neighbour_must_be_better_by_offset_and_hysteresis() -> None:
@@ -68,15 +70,15 @@ def test_there_and_back_within_a_second_is_a_ping_pong() -> None:
 
 def test_stability_by_hand() -> None:
     track = served([[0, -9], [0, 9], [0, 9], [0, 9]])
-    assert serving_cell.stays(track)[0].tolist() == [False, False, True, True]
-    assert float(serving_cell.stability(track)) == pytest.approx(2 / 3)
-    assert float(serving_cell.stability(served([[0, -9]]))) == 1.0
+    assert serving_cell.same_serving_cell(track)[0].tolist() == [False, False, True, True]
+    assert float(serving_cell.serving_cell_stability(track)) == pytest.approx(2 / 3)
+    assert float(serving_cell.serving_cell_stability(served([[0, -9]]))) == 1.0
 
 
 def test_neighbours_without_the_serving_cell() -> None:
     level = torch.tensor([[-80.0, -70.0, -90.0, 0.0]])
     known = torch.tensor([[True, True, True, False]])
-    cell, there = serving_cell.neighbours(level, known, torch.tensor([1]), 5)
+    cell, there = serving_cell.strongest_neighbours(level, known, torch.tensor([1]), 5)
     assert (cell.tolist(), there.tolist()) == ([[0, 2, 0, 0, 0]], [[True, True, False, False, False]])
 
 
@@ -118,7 +120,7 @@ def test_all_tracks_at_once_are_each_by_itself(trigger: float) -> None:
     valid = torch.arange(reports) < torch.randint(1, reports + 1, (tracks, 1), generator=generator)
     time = (torch.rand(tracks, reports, generator=generator) * 0.2).cumsum(1)
     event = EventA3(offset_db=1.0, hysteresis_db=0.5, time_to_trigger=trigger)
-    found = serving_cell.serve(level, known, time, valid, event)
+    found = serving_cell.track_serving_cell(level, known, time, valid, event)
     heard = torch.where(known & valid[..., None], level, -torch.inf)
     for track in range(tracks):
         mine = [column[track].tolist() for column in (found.cell, found.known, found.handover, found.failure)]

@@ -117,7 +117,7 @@ def test_radio_map_round_trip(tmp_path: Path) -> None:
 def test_xarray_opens_a_radio_map(tmp_path: Path) -> None:
     radio = rough_map()
     radio_map_io.save(radio, tmp_path, {"snr_db": radio.gain + 1}, {"tile": "here"})
-    with xarray.open_zarr(tmp_path / radio_map_io.NAME, consolidated=False) as opened:
+    with xarray.open_zarr(tmp_path / radio_map_io.FOLDER_NAME, consolidated=False) as opened:
         assert opened.gain.dims == ("cell", "row", "column")
         assert opened.first_arrival.units == "s"
         assert (opened.attrs["tile"], opened.x.dims) == ("here", ("column",))

@@ -19,11 +19,11 @@ from uel.errors import UelError
 from uel.measurement.model import ObservationModel
 from uel.mobility.trajectories import draw_tracks
 from uel.radio.simulator import FreeSpace
-from uel.survey.dataset import TRUTH, Survey
-from uel.survey.feature_schema import FEATURES, TRACK
+from uel.survey.dataset import TRUTH_FEATURES, Survey
+from uel.survey.feature_schema import REPORT_FEATURES, TRACK_FEATURES
 from uel.survey.manifest import SCHEMA
 from uel.survey.statistics import StreamingStatistics
-from uel.survey.store import known
+from uel.survey.store import known_values
 
 CELLS = len(SITES)
 
@@ -52,7 +52,7 @@ def test_what_is_drawn_and_measured_comes_back(survey: Survey) -> None:
     assert torch.equal(got.time, tracks.time * valid)
     assert torch.equal(got.velocity, tracks.velocity * valid.unsqueeze(-1))
     truth = FreeSpace(SITES, size=256.0).paths(tracks.position[valid])
-    for name in TRUTH:
+    for name in TRUTH_FEATURES:
         back, want = getattr(got.truth, name), getattr(truth, name)
         assert back.dtype == want.dtype
         assert torch.equal(back[valid], want)
@@ -71,7 +71,7 @@ def test_arrays_name_their_axes_units_and_masks(survey: Survey) -> None:
     arrays = dict(group.arrays())
     assert set(arrays) == {*survey.features, "cell_site", "cell_position", "cell_azimuth_deg"}
     for name in survey.features:
-        feature = (FEATURES | TRACK)[name]
+        feature = (REPORT_FEATURES | TRACK_FEATURES)[name]
         assert arrays[name].metadata.dimension_names == ("track", "report", *feature.axes)
         assert arrays[name].attrs["units"] == feature.unit
         assert arrays[name].attrs["long_name"] == feature.text
@@ -130,7 +130,7 @@ def test_statistics_are_those_of_all_known_values(survey: Survey) -> None:
     found = survey.statistics()
     for name, feature in survey.manifest.arrays.items():
         names = {name, "valid", feature.mask} - {""}
-        parts = [known(survey.read(tile, names), name, feature).double().numpy() for tile in survey.tiles]
+        parts = [known_values(survey.read(tile, names), name, feature).double().numpy() for tile in survey.tiles]
         values, got = np.concatenate(parts), found[name]
         assert got.count == values.size
         if values.size:
