@@ -2,10 +2,11 @@
 
 import difflib
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from scenes.config import TileBuildConfig
 from scenes.materials.osm_materials import SurfaceMaterials, classify
 from scenes.materials.random_materials import RandomMaterials, draw, slug
 from scenes.mesh.extrusion import PrismMesh, extrude_all
@@ -25,7 +26,8 @@ from scenes.tiles.metadata import describe
 from scenes.tiles.mitsuba_xml import bsdfs_of
 from scenes.tiles.report import report, report_of_meshes
 from scenes.tiles.writer import as_json, staged_folder, update_files, write_sites, write_tile
-from scenes.variants.map_perturbation import Perturbation, parse, perturb_map, perturb_sites, require_variety
+from scenes.variants.map_perturbation import perturb_map, perturb_sites, require_variety
+from scenes.variants.perturbation import Perturbation
 from uel.core.grid import Grid
 from uel.core.io import file_hash
 from uel.errors import UelError
@@ -34,48 +36,6 @@ from uel.geo.tile import Tile
 OF_MAPS = ("dem", "draw_heights", "materials", "frequency", "ground")  # what a plan can ask of a map alone
 TileInspection = Callable[[Tile, dict[str, Any]], tuple[dict[str, Any], dict[str, bytes]]]
 """looks at a finished tile and its report so far; returns findings to add to it, and files to put into the folder"""
-
-
-@dataclass(frozen=True, kw_only=True)
-class TileBuildConfig:
-    """How a map becomes a tile."""
-
-    size: float | None = None
-    """side of the square in m; 512, or the larger side of a box, unless given"""
-    margin: float = 128.0
-    """m around the square in which buildings are kept, so that rays do not fall off its edge"""
-    pixel: float = 1.0
-    """m, side of a raster's pixel"""
-    dem: Path | None = None
-    """GeoTIFF with the terrain; flat ground at 0 m without it"""
-    seed: int = 0
-    """of everything that is drawn"""
-    draw_heights: bool = False
-    """draw heights that are not tagged from their uncertainty, instead of taking the best estimate"""
-    materials: str = "itu"
-    """itu: the classes that the tags suggest; drawn: each building's own, drawn around its class"""
-    frequency: float = 3.5e9
-    """Hz, for which drawn materials hold"""
-    ground: str = "concrete"
-    """concrete: all of it, defined from 1 to 100 GHz; cover: concrete, soil and water by the map, from 1 to 10 GHz"""
-    sites: int = 0
-    """rooftop masts to put on the tile"""
-    sectors: int = 1
-    """cells on each of them"""
-    perturb: str = ""
-    """how wrong the tile is to be: heights=0.2,missing=0.1,moved=2m,materials=swap,antenna=10deg,3m, or some of it"""
-
-    def __post_init__(self) -> None:
-        if self.materials not in ("itu", "drawn"):
-            raise UelError("unknown kind of materials", got=self.materials, do="choose itu or drawn")
-        if self.ground not in ("concrete", "cover"):
-            raise UelError("unknown kind of ground", got=self.ground, do="choose concrete or cover")
-        self.wrong  # noqa: B018  (refuses a text that says nothing)
-
-    @property
-    def wrong(self) -> Perturbation:
-        """What `perturb_map` says."""
-        return parse(self.perturb) if self.perturb else Perturbation()
 
 
 def build(

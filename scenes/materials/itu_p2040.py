@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from uel.core.units import SPEED_OF_LIGHT as LIGHT
+from uel.core.constants import SPEED_OF_LIGHT as LIGHT
 from uel.errors import UelError
 
 

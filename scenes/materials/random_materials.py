@@ -3,7 +3,7 @@
 import hashlib
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -12,7 +12,6 @@ from scipy.special import ndtr
 
 from scenes.materials.itu_p2040 import RadioMaterial, itu, thickness_of
 from scenes.materials.osm_materials import SurfaceMaterials
-from scenes.mesh.mesh_parts import Array, MeshPart
 from scenes.osm.map_features import Building
 from uel.errors import UelError
 
@@ -100,21 +99,6 @@ def draw(
     return RandomMaterials(materials=materials, surfaces=named, frequency=frequency, seed=seed, spread=spread)
 
 
-def assign_materials(parts: Iterable[MeshPart], draws: RandomMaterials) -> list[MeshPart]:
-    """Parts of classes become parts of what was drawn: the one labelled `way-1-wall` of `way-1-wall-brick`.
-
-    Every labelled part must have been drawn; parts without a label stay. Rasters are made before, while materials are
-    few and have their names from ITU.
-    """
-    return [replace(part, material=_drawn_name(part, draws)) if part.label else part for part in parts]
-
-
-def _drawn_name(part: MeshPart, draws: RandomMaterials) -> str:
-    name = f"{part.label}-{part.material}"
-    assert name in draws.materials, f"the draws know no {name}: labels are slug(id)-wall and slug(id)-roof"
-    return name
-
-
 def slug(identity: str) -> str:
     """An id as files, XML and `material/NAME/PROPERTY` can hold it: `way/12#1` → `way-12-1`."""
     return identity.replace("/", "-").replace("#", "-")
@@ -134,19 +118,19 @@ class _RandomField:
         self.wave = random.normal(size=(4, WAVES, 2)) / length
         self.phase = random.uniform(0, 2 * math.pi, size=(4, WAVES))
 
-    def at(self, x: float, y: float) -> Float[Array, "4"]:
+    def at(self, x: float, y: float) -> Float[np.ndarray, "4"]:
         """Zero mean and unit variance; x, y in metres."""
         return math.sqrt(2 / WAVES) * np.cos(self.wave @ np.array([x, y]) + self.phase).sum(axis=1)
 
 
-def _uniform(building: Building, waves: _RandomField, seed: int, shared: float) -> Float[Array, "2 4"]:
+def _uniform(building: Building, waves: _RandomField, seed: int, shared: float) -> Float[np.ndarray, "2 4"]:
     """Numbers in [0, 1], wall and roof by property."""
     place = building.footprint.centroid
     own = stream(seed, "materials", building.id).normal(size=(2, 4))
     return ndtr(math.sqrt(shared) * waves.at(place.x, place.y) + math.sqrt(1 - shared) * own)
 
 
-def _material(name: str, number: Float[Array, "4"], spread: MaterialSpread, frequency: float) -> RadioMaterial:
+def _material(name: str, number: Float[np.ndarray, "4"], spread: MaterialSpread, frequency: float) -> RadioMaterial:
     permittivity, conductivity = itu(name, frequency)
     if name != "metal":
         permittivity = _between(_permittivities(permittivity, spread), number[0])

@@ -10,8 +10,7 @@ from jaxtyping import Int
 from shapely import MultiPolygon, Polygon
 
 from scenes.osm.footprints import PRECISION, Outline, areal, pieces
-from scenes.osm.heights import Height
-from scenes.osm.map_features import Building, Exclusion
+from scenes.osm.map_features import Building, Exclusion, Height
 
 SHARED = 0.001  # square metres: a smaller overlap comes from the lattice of the corners
 STEP = 0.5  # metres: a lower wall is none

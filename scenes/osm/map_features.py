@@ -10,6 +10,17 @@ HeightProvenance = Literal["tag", "levels", "neighbours", "prior"]
 
 
 @dataclass(frozen=True, kw_only=True)
+class Height:
+    """From where to where a building's walls go, in metres above the ground, and how that is known."""
+
+    base: float
+    top: float
+    std: float
+    """standard deviation of `top` in metres"""
+    provenance: HeightProvenance
+
+
+@dataclass(frozen=True, kw_only=True)
 class Building:
     """One prism: a footprint with courtyards, from `base` to `top` metres above the ground beneath it."""
 

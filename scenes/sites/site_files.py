@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from pyproj import Transformer
 
+from scenes.config import MAX_SITES
 from scenes.osm.map_files import foreign_crs
 from scenes.osm.queries import require_point
 from uel.errors import UelError
@@ -31,7 +32,6 @@ HEIGHTS = ("height", "height_above_roof", "z")
 PLACES = (("latitude", "longitude"), ("x", "y"))
 COLUMNS = ("name", "latitude", "longitude", "x", "y", *HEIGHTS, "azimuth_deg", "tilt_deg", "power_dbm")
 APART = 0.1  # m: closer sites are one site written twice
-MOST = 8
 
 
 def read_sites(tile: Tile, file: Path, template: Cell | None = None) -> tuple[Site, ...]:
@@ -42,7 +42,7 @@ def read_sites(tile: Tile, file: Path, template: Cell | None = None) -> tuple[Si
     or in the ground; and for degrees on a tile without a georeference.
     """
     rows = _rows(file)
-    if not 1 <= len(rows) <= MOST:
+    if not 1 <= len(rows) <= MAX_SITES:
         raise UelError(
             "a network has 1 to 8 sites", got=f"{len(rows)} rows in {file}", do="write one row for each site"
         )

@@ -23,7 +23,7 @@ def recipe(
 ) -> dict[str, Any]:
     """Everything that decides what is in a tile, for `tile.json`: files by their hashes, never by their paths.
 
-    `plan` are the fields of `scenes.builder.TileBuildConfig`. What is asked for online counts by the question: another
+    `plan` are the fields of `scenes.config.TileBuildConfig`. What is asked for online counts by the question: another
     answer of the server makes no other recipe.
     Raises `UelError` for a source that means nothing, and for an elevation raster that is not there.
     """

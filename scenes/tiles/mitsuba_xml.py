@@ -1,10 +1,15 @@
 """A tile's scene as Mitsuba's XML, with the radio materials that Sionna RT reads from it."""
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from xml.etree import ElementTree
+
+import numpy as np
+from trimesh.exchange.ply import load_ply
 
 from scenes.materials.itu_p2040 import ITU, RadioMaterial, bands, thickness_of
 from scenes.mesh.mesh_parts import MeshPart
+from uel.geo.tile import Tile
 
 
 def scene_xml(parts: list[MeshPart], bsdfs: Mapping[str, ElementTree.Element]) -> str:
@@ -53,3 +58,19 @@ def _explicit(name: str, material: RadioMaterial) -> ElementTree.Element:
     for key, value in values.items():
         ElementTree.SubElement(bsdf, "float", name=key, value=repr(float(value)))
     return bsdf
+
+
+def read_scene(tile: Tile) -> tuple[list[MeshPart], dict[str, ElementTree.Element]]:
+    """A tile's parts and materials, as `write_tile` wrote them."""
+    root = ElementTree.parse(tile.scene_file).getroot()
+    bsdfs = {element.attrib["id"]: element for element in root.findall("bsdf")}
+    return [_read_part(tile.folder, shape) for shape in root.findall("shape")], bsdfs
+
+
+def _read_part(folder: Path, shape: ElementTree.Element) -> MeshPart:
+    file = next(e.attrib["value"] for e in shape.findall("string") if e.attrib["name"] == "filename")
+    material = next(e.attrib["id"] for e in shape.findall("ref"))
+    with (folder / file).open("rb") as stream:
+        mesh = load_ply(stream)
+    kind = "terrain" if shape.attrib["id"].removeprefix("mesh-").startswith("terrain-") else "building"
+    return MeshPart(kind, material, np.asarray(mesh["vertices"]), np.asarray(mesh["faces"]))

@@ -9,9 +9,9 @@ import numpy as np
 
 from scenes.materials.itu_p2040 import ITU, RadioMaterial
 from scenes.mesh.mesh_parts import merge
-from scenes.tiles.mitsuba_xml import bsdfs_of
+from scenes.tiles.mitsuba_xml import bsdfs_of, read_scene
 from scenes.tiles.writer import write_tile
-from scenes.variants.mesh_perturbation import OWN_TO_MESHES, read_scene
+from scenes.variants.mesh_perturbation import OWN_TO_MESHES
 from uel.errors import UelError
 from uel.geo.tile import RASTER_UNITS, Tile
 from uel.radio.sites import Site

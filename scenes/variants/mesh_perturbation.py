@@ -7,19 +7,17 @@ share.
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from xml.etree import ElementTree
 
 import numpy as np
 from jaxtyping import Float, Int
 from scipy.sparse import coo_matrix, csr_matrix, triu
 from scipy.sparse.csgraph import connected_components
-from trimesh.exchange.ply import load_ply
 
 from scenes.mesh.mesh_parts import Array, MeshPart, merge
 from scenes.mesh.rasters import materials_of, rasterise
-from scenes.tiles.mitsuba_xml import bsdfs_of
+from scenes.tiles.mitsuba_xml import bsdfs_of, read_scene
 from scenes.tiles.writer import write_tile
-from scenes.variants.map_perturbation import Perturbation
+from scenes.variants.perturbation import Perturbation
 from uel.errors import UelError
 from uel.geo.tile import Tile
 
@@ -157,19 +155,3 @@ def _connected(count: int, a: Int[Array, " edge"], b: Int[Array, " edge"]) -> tu
     graph = coo_matrix((np.ones(len(a), dtype=bool), (a, b)), shape=(count, count))
     number, label = connected_components(graph, directed=False)
     return int(number), label.astype(np.int64)
-
-
-def read_scene(tile: Tile) -> tuple[list[MeshPart], dict[str, ElementTree.Element]]:
-    """A tile's parts and materials, as `write_tile` wrote them."""
-    root = ElementTree.parse(tile.scene_file).getroot()
-    bsdfs = {element.attrib["id"]: element for element in root.findall("bsdf")}
-    return [_read_part(tile.folder, shape) for shape in root.findall("shape")], bsdfs
-
-
-def _read_part(folder: Path, shape: ElementTree.Element) -> MeshPart:
-    file = next(e.attrib["value"] for e in shape.findall("string") if e.attrib["name"] == "filename")
-    material = next(e.attrib["id"] for e in shape.findall("ref"))
-    with (folder / file).open("rb") as stream:
-        mesh = load_ply(stream)
-    kind = "terrain" if shape.attrib["id"].removeprefix("mesh-").startswith("terrain-") else "building"
-    return MeshPart(kind, material, np.asarray(mesh["vertices"]), np.asarray(mesh["faces"]))

@@ -16,7 +16,7 @@ import rasterio
 import requests
 from rasterio import Affine
 
-from tests.scenes.test_builder import map_file
+from tests.helpers.village_map import map_file
 from uel.cli import main
 from uel.geo.tile import Tile
 

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 import scenes
-from scenes.builder import TileBuildConfig
+from scenes.config import TileBuildConfig
 from scenes.tiles.build_key import recipe, reusable
 from scenes.tiles.writer import update_files, write_sites
 from tests.conftest import ROOT
 from tests.helpers.free_space import masts
-from tests.scenes.test_builder import map_file
+from tests.helpers.village_map import map_file
 from uel.cli import main
 from uel.errors import UelError
 from uel.geo.tile import Tile

@@ -21,7 +21,7 @@ from sim_bridge.scene.tracing_config import TracingConfig
 from tests.helpers import ray_traced_scenes
 from uel.errors import UelError
 from uel.geo.tile import Tile
-from uel.radio.sites import Carrier
+from uel.radio.config import Carrier
 
 import drjit as dr  # isort: skip
 import mitsuba as mi  # isort: skip  (after tests.helpers.ray_traced_scenes, which finds a usable LLVM)

@@ -10,9 +10,9 @@ from shapely import LineString, MultiPolygon, Polygon
 
 from scenes.osm.building_parts import prisms, without_copies
 from scenes.osm.footprints import PRECISION, SMALLEST, Outline, is_sliver, outlines, repaired
-from scenes.osm.heights import Height
+from scenes.osm.map_features import Height
 from scenes.osm.map_files import table
-from tests.scenes.osm.test_reader import shared_volume
+from tests.helpers.shared_volume import shared_volume
 
 # Whole metres and their halves: corners that coincide and rings that touch themselves come up often.
 COORDINATE = st.integers(-40, 40).map(lambda half: half / 2)

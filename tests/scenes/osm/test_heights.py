@@ -10,7 +10,7 @@ import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scenes.osm import heights, reader
+from scenes.osm import height_benchmark, heights, reader
 from scenes.osm.footprints import Outline
 from scenes.osm.tags import base, count, metres, storeys
 
@@ -146,7 +146,7 @@ def test_neighbours_know_heights(city: str, shared: Path):
     """Leave-one-out over all tiles of a city: not worse than the target, and better than every other method."""
     tiles = json.loads((shared / "tiles/manifest.json").read_text())["tiles"]
     files = [shared / "tiles" / tile["file"] for tile in tiles if tile["name"].startswith(city)]
-    found = [heights.leave_one_out(reader.outlines_of(file)) for file in files]
+    found = [height_benchmark.leave_one_out(reader.outlines_of(file)) for file in files]
     weight = [result["count"] for result in found]
     error = {
         name: float(np.average([result[name] for result in found], weights=weight))
@@ -158,14 +158,14 @@ def test_neighbours_know_heights(city: str, shared: Path):
 
 
 def test_own_levels_are_reported_apart(shared: Path):
-    found = heights.leave_one_out(reader.outlines_of(shared / "tiles/nyc_chelsea.osm.gz"))
+    found = height_benchmark.leave_one_out(reader.outlines_of(shared / "tiles/nyc_chelsea.osm.gz"))
     assert found["own_levels"] < found["neighbours"]
     assert 50 < found["both"] < found["count"]
     assert math.isfinite(sum(found.values()))
 
 
 def test_the_table_is_printed(shared: Path, capsys: pytest.CaptureFixture[str]):
-    heights.main([str(shared / "tiles/austin_mueller.osm.gz"), str(shared / "tiles/balzers.osm.gz")])
+    height_benchmark.main([str(shared / "tiles/austin_mueller.osm.gz"), str(shared / "tiles/balzers.osm.gz")])
     head, austin, balzers = capsys.readouterr().out.splitlines()
     assert "neighbours" in head
     assert austin.split()[:2] == ["austin_mueller.osm.gz", "325"]

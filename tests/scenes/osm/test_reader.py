@@ -15,9 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scenes.osm import reader
-from scenes.osm.map_features import Building, MapExtract
+from scenes.osm.map_features import MapExtract
 from scenes.osm.map_files import TAGS
 from scenes.osm.queries import MapQuery, parse
+from tests.helpers.shared_volume import shared_volume
 from uel.errors import UelError
 
 HARD = ["geneva_paquis", "geneva_servette", "geneva_petit_saconnex", "monaco_condamine", "monaco_montecarlo"]
@@ -28,16 +29,6 @@ REASONS = ("building", "underground", "a sliver", "no area", "no walls", "drawn 
 def _tile(shared: Path, name: str) -> tuple[Path, dict]:
     known = {tile["name"]: tile for tile in json.loads((shared / "tiles/manifest.json").read_text())["tiles"]}
     return shared / "tiles" / known[name]["file"], known[name]
-
-
-def shared_volume(buildings: tuple[Building, ...]) -> float:
-    """Cubic metres that any two buildings share, by looking at all pairs: the slow twin."""
-    plans = np.array([building.footprint for building in buildings], dtype=object)
-    a, b = shapely.STRtree(plans).query(plans, predicate="intersects")
-    a, b = a[a < b], b[a < b]
-    low, top = (np.array([getattr(building, end) for building in buildings]) for end in ("base", "top"))
-    tall = np.clip(np.minimum(top[a], top[b]) - np.maximum(low[a], low[b]), 0, None)
-    return float((shapely.area(shapely.intersection(plans[a], plans[b])) * tall).sum())
 
 
 def _write(path: Path, ways: list[tuple[list[tuple[float, float]], dict[str, str]]], extra: str = "") -> Path:

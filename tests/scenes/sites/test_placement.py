@@ -9,10 +9,10 @@ import torch
 from pyproj import Transformer
 
 import scenes
-from scenes.command import PlaceConfig
+from scenes.config import PlaceConfig
 from scenes.sites.site_files import read_sites
 from tests.helpers.toy_city import toy_tile
-from tests.scenes.tiles.test_writer import SIZE, village, write
+from tests.helpers.village_tile import SIZE, village, write
 from uel import cli
 from uel.config import load
 from uel.errors import UelError

@@ -227,7 +227,7 @@ def test_sites_are_where_they_should_be(kind: str, hills: Tile):
     sites = scenes.place(hills, 6, seed=3, kind=kind)
     position = torch.tensor([site.position for site in sites])
     assert len({site.position for site in sites}) == 6
-    assert bool(hills.outdoor(position).all()) == (kind == "random")
+    assert bool(hills.is_outdoor(position).all()) == (kind == "random")
     if kind == "random":
         torch.testing.assert_close(position[:, 2], hills.ground(position) + 10.0, atol=0.5, rtol=0)
     else:

@@ -11,9 +11,10 @@ from shapely.affinity import translate
 
 from scenes.materials.osm_materials import classify
 from scenes.osm.map_features import Building, MapExtract
-from scenes.variants.map_perturbation import Perturbation, parse, perturb_map, perturb_sites, require_variety
+from scenes.variants.map_perturbation import perturb_map, perturb_sites, require_variety
+from scenes.variants.perturbation import Perturbation, parse_perturbation
 from tests.helpers.free_space import CORNERS, masts
-from tests.scenes.tiles.test_writer import village, write
+from tests.helpers.village_tile import village, write
 from uel.errors import UelError
 from uel.radio.sites import Cell, Site
 
@@ -52,7 +53,7 @@ def test_nothing_is_wrong_by_default():
 
 def test_heights_are_uniform_and_keep_their_base():
     place = town()
-    twin, record = perturb_map(place, parse("heights=0.2"), 1)
+    twin, record = perturb_map(place, parse_perturbation("heights=0.2"), 1)
     factor = np.array([b.top / a.top for a, b in zip(place.buildings, twin.buildings, strict=True)])
     assert 0.8 <= factor.min() < 0.81 < 1.19 < factor.max() <= 1.2
     np.testing.assert_allclose(np.quantile(factor, [0.25, 0.5, 0.75]), [0.9, 1.0, 1.1], atol=0.02)
@@ -63,17 +64,17 @@ def test_heights_are_uniform_and_keep_their_base():
 
 
 def test_a_share_is_missing_and_excluded():
-    twin, record = perturb_map(town(), parse("missing=0.1"), 1)
+    twin, record = perturb_map(town(), parse_perturbation("missing=0.1"), 1)
     gone = {name for name, change in record["buildings"].items() if change == {"missing": True}}
     assert 0.06 < len(gone) / 500 < 0.14
     assert set(by_id(twin)) == set(by_id(town())) - gone
     assert {e.id for e in twin.exclusions if e.reason == "missing in the wrong twin"} == gone
-    assert perturb_map(town(), parse("missing=1"), 1)[0].buildings == ()
+    assert perturb_map(town(), parse_perturbation("missing=1"), 1)[0].buildings == ()
 
 
 def test_moves_are_gaussian_in_each_direction():
     place = town()
-    twin, record = perturb_map(place, parse("moved=2m"), 1)
+    twin, record = perturb_map(place, parse_perturbation("moved=2m"), 1)
     moved = np.array([change["moved"] for change in record["buildings"].values()])
     np.testing.assert_allclose(moved.std(axis=0), 2.0, rtol=0.1)
     np.testing.assert_allclose(moved.mean(axis=0), 0.0, atol=0.3)
@@ -83,7 +84,7 @@ def test_moves_are_gaussian_in_each_direction():
 
 def test_swapped_materials_are_the_same_ones_elsewhere():
     place = town()
-    twin, record = perturb_map(place, parse("materials=swap"), 1)
+    twin, record = perturb_map(place, parse_perturbation("materials=swap"), 1)
     walls = [[classify(b.tags).wall for b in p.buildings] for p in (place, twin)]
     assert sorted(walls[0]) == sorted(walls[1])
     assert 0.1 < np.mean([a == b for a, b in zip(*walls, strict=True)]) < 0.3  # one in five by chance
@@ -107,7 +108,7 @@ def test_a_swap_that_changes_nothing_is_refused(tmp_path: Path):
 
 
 def test_the_same_seed_is_as_wrong():
-    first, second, other = (perturb_map(town(), parse(EVERYTHING), seed) for seed in (1, 1, 2))
+    first, second, other = (perturb_map(town(), parse_perturbation(EVERYTHING), seed) for seed in (1, 1, 2))
     assert first == second
     assert first[1]["buildings"] != other[1]["buildings"]
 
@@ -115,26 +116,29 @@ def test_the_same_seed_is_as_wrong():
 def test_one_error_shifts_no_other():
     """Who is missing, moved or swapped does not depend on what else is wrong."""
     alone = [
-        perturb_map(town(), parse(part), 1)[1]["buildings"] for part in ("heights=0.2", "moved=2m", "materials=swap")
+        perturb_map(town(), parse_perturbation(part), 1)[1]["buildings"]
+        for part in ("heights=0.2", "moved=2m", "materials=swap")
     ]
-    for name, change in perturb_map(town(), parse(EVERYTHING), 1)[1]["buildings"].items():
+    for name, change in perturb_map(town(), parse_perturbation(EVERYTHING), 1)[1]["buildings"].items():
         assert change in ({"missing": True}, alone[0][name] | alone[1][name] | alone[2][name])
 
 
 def test_a_building_is_as_wrong_in_a_smaller_place():
-    spec = parse("heights=0.2,missing=0.3,moved=2m")
+    spec = parse_perturbation("heights=0.2,missing=0.3,moved=2m")
     large, small = perturb_map(town(500), spec, 1)[1]["buildings"], perturb_map(town(20), spec, 1)[1]["buildings"]
     assert small == {name: large[name] for name in small}
 
 
 def test_pieces_of_one_building_stay_together():
     pieces = tuple(Building(id=f"relation/5#{k}", footprint=box(10 * k, 0, 10 * k + 9, 9), top=9.0) for k in range(3))
-    changes = perturb_map(replace(town(), buildings=pieces), parse("heights=0.2,moved=2m"), 1)[1]["buildings"]
+    changes = perturb_map(replace(town(), buildings=pieces), parse_perturbation("heights=0.2,moved=2m"), 1)[1][
+        "buildings"
+    ]
     assert len({json.dumps(change) for change in changes.values()}) == 1
 
 
 def test_the_record_is_json():
-    record = perturb_map(town(), parse(EVERYTHING), 1)[1]
+    record = perturb_map(town(), parse_perturbation(EVERYTHING), 1)[1]
     assert json.loads(json.dumps(record)) == record
 
 
@@ -144,7 +148,7 @@ def test_the_record_is_json():
 def test_masts_are_off_by_the_given_deviations():
     cells = tuple(Cell(azimuth_deg=azimuth) for azimuth in (0.0, 120.0, 240.0))
     sites = tuple(Site(position=(0.0, 0.0, 30.0), cells=cells) for _ in range(400))
-    wrong, record = perturb_sites(sites, parse("antenna=10deg,3m"), 1)
+    wrong, record = perturb_sites(sites, parse_perturbation("antenna=10deg,3m"), 1)
     height = np.array([site.position[2] for site in wrong]) - 30
     turned = np.array([[c.azimuth_deg for c in site.cells] for site in wrong]) - [0, 120, 240]
     turned = (turned + 180) % 360 - 180
@@ -156,7 +160,7 @@ def test_masts_are_off_by_the_given_deviations():
 
 def test_fewer_masts_are_as_wrong():
     sites = masts(*CORNERS)
-    spec = parse(EVERYTHING)
+    spec = parse_perturbation(EVERYTHING)
     assert perturb_sites(sites[:3], spec, 1)[0] == perturb_sites(sites, spec, 1)[0][:3]
 
 
@@ -164,7 +168,7 @@ def test_no_mast_ends_in_a_wall(tmp_path: Path):
     """Masts 1 m above roofs of 12 m, off by 5 m: half of them would."""
     tile = write(tmp_path / "t", village())
     sites = tuple(Site(position=(-24.0, -24.0, 13.0)) for _ in range(40))
-    wrong, record = perturb_sites(sites, parse("antenna=5m"), 1, tile)
+    wrong, record = perturb_sites(sites, parse_perturbation("antenna=5m"), 1, tile)
     tile.require_sites(wrong)
     raised = [r for r in record if r.get("raised_to") == 13.0]
     assert 10 < len(raised) < 30
@@ -175,7 +179,7 @@ def test_no_mast_ends_in_a_wall(tmp_path: Path):
 
 
 def test_the_whole_text():
-    assert parse(EVERYTHING) == Perturbation(
+    assert parse_perturbation(EVERYTHING) == Perturbation(
         heights=0.2, missing=0.1, moved=2.0, materials=True, azimuth_deg=10.0, antenna_height=3.0
     )
 
@@ -190,7 +194,7 @@ def test_the_whole_text():
     ],
 )
 def test_parts_of_the_text(text: str, spec: Perturbation):
-    assert parse(text) == spec
+    assert parse_perturbation(text) == spec
 
 
 @pytest.mark.parametrize(
@@ -221,4 +225,4 @@ def test_parts_of_the_text(text: str, spec: Perturbation):
 )
 def test_texts_that_are_refused(text: str, message: str):
     with pytest.raises(UelError, match=message):
-        parse(text)
+        parse_perturbation(text)

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 import scenes
-from sim_bridge.commands.radio_map import RadioMapConfig, make_maps
+from sim_bridge.commands.config import RadioMapConfig
+from sim_bridge.commands.radio_map import make_maps
 from sim_bridge.scene.tracing_config import TracingConfig
 from tests.helpers.village_map import map_file
 from uel.cli import main

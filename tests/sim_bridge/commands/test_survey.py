@@ -13,7 +13,8 @@ import pytest
 import torch
 
 from scenes.tiles.writer import update_files, write_sites
-from sim_bridge.commands.survey import SurveyConfig, require_memory
+from sim_bridge.commands.config import SurveyConfig
+from sim_bridge.commands.survey import require_memory
 from sim_bridge.survey import slurm
 from tests.conftest import ROOT
 from tests.helpers.surveys import content, toy_work
@@ -91,7 +92,7 @@ def test_units_one_by_one_are_the_whole(surveyed: Path, village: Path, tmp_path:
     command = ["survey", str(village), "--out", str(tmp_path / "one"), *RAYS]
     for unit in ("2", "0"):
         assert main([*command, "--unit", unit]) == 0
-    assert [unit.number for unit in Survey.open(tmp_path / "one").waiting()] == [1]
+    assert [unit.number for unit in Survey.open(tmp_path / "one").unfinished_units()] == [1]
     assert main([*command, "--unit", "1", "2"]) == 0
     assert content(tmp_path / "one") == content(surveyed)
 
@@ -111,7 +112,7 @@ def test_the_array_job_makes_the_same_bytes(surveyed: Path, village: Path, tmp_p
     assert capsys.readouterr().out.strip() == f"sbatch '{out}/survey.sbatch'"
     script = (out / "survey.sbatch").read_text()
     assert "#SBATCH --array=0-0%3\n" in script
-    assert len(Survey.open(out).waiting()) == 3
+    assert len(Survey.open(out).unfinished_units()) == 3
     run_task(out / "survey.sbatch", 0)
     assert content(out) == content(surveyed)
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from scenes.materials.itu_p2040 import RadioMaterial, reflection
 from scenes.tiles.writer import write_sites
 from scenes.variants.calibrated_tile import corrected
-from sim_bridge.chains.atlas import AtlasConfig
+from sim_bridge.chains.config import AtlasConfig
 from sim_bridge.paths.chain_pool import ChainPool, gather
 from sim_bridge.scene import scene_parameters
 from sim_bridge.scene.tracing_config import TracingConfig
@@ -54,7 +54,7 @@ class World:
         self.unknowns = CalibrationParameters.of(tile, SITES, self.known, BELIEFS)
         random = torch.Generator().manual_seed(3)
         places = (torch.rand(400, 2, generator=random) - 0.5) * 60
-        self.position = places[tile.outdoor(places)][:160]
+        self.position = places[tile.is_outdoor(places)][:160]
         height = torch.tensor([site.position[2] for site in SITES for _ in site.cells])
         self.pool = gather(self.sim, self.position, 2.5, CHAINS).pruned(
             [height + r for r in (-2.0, -1.0, 0.0, 1.0, 2.0)]

@@ -9,7 +9,7 @@ from sim_bridge.scene.tracing_config import TracingConfig
 from tests.helpers.four_houses import tile  # noqa: F401  (a fixture)
 from training.cache import StageCache
 from training.pipeline.map_conditions import (
-    CONDITIONS,
+    MAP_CONDITIONS,
     MapConditionConfig,
     assumed_deployment,
     map_factory,
@@ -34,7 +34,7 @@ def maps(condition: str, tile: Tile, stages: StageCache) -> TileMaps:  # noqa: F
 @pytest.mark.slow
 def test_each_condition_is_wrong_in_its_own_way(tile: Tile, tmp_path: Path) -> None:  # noqa: F811
     stages = StageCache(tmp_path / "data")
-    found = {condition: maps(condition, tile, stages) for condition in CONDITIONS}
+    found = {condition: maps(condition, tile, stages) for condition in MAP_CONDITIONS}
     exact = found["exact"]
     both = found["few_rays"].radio.known & exact.radio.known
     noise = (to_db(found["few_rays"].radio.gain[both]) - to_db(exact.radio.gain[both])).abs().mean()
@@ -53,7 +53,7 @@ def test_each_condition_is_wrong_in_its_own_way(tile: Tile, tmp_path: Path) -> N
     for condition, given in found.items():
         there, its = assumed_deployment(condition, tile, SITES, PLAN, stages, seed=1)
         assert its == given.radio.sites
-        assert torch.equal(TileMaps.of(there, given.radio).buildings, given.buildings)
+        assert torch.equal(TileMaps.from_tile(there, given.radio).buildings, given.buildings)
     torch.testing.assert_close(found["no_radio_map"].radio.elevation, exact.radio.elevation)
 
 
@@ -72,7 +72,7 @@ def test_maps_are_traced_anew_on_the_place_that_is_believed(tile: Tile, tmp_path
     exact = maps("exact", tile, stages)
     believed = maps("wrong_sites", tile, stages).radio.sites
     masts = map_factory("wrong_sites", tile, SITES, PLAN, stages, seed=1)
-    assert masts.least == pytest.approx([tile.standing(4.0, 4.0), tile.standing(-16.0, 16.0)])
+    assert masts.least == pytest.approx([tile.min_mast_z(4.0, 4.0), tile.min_mast_z(-16.0, 16.0)])
     up = [right.position[2] - wrong.position[2] for right, wrong in zip(SITES, believed, strict=True)]
     again = masts.trace(with_height_offsets(believed, up), 1.0)
     assert [cell.azimuth_deg for _, cell in cells_of(again.sites)] == [c.azimuth_deg for _, c in cells_of(believed)]

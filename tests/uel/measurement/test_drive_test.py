@@ -59,7 +59,7 @@ def test_every_row_that_is_not_used_is_named_with_its_reason(masts: Tile, tmp_pa
     assert "no number" in told[14]
     assert told[15] == told[16] == "contradiction: -120 and -60 dBm of one cell in one report"
     assert "no number" in told[17]
-    assert drive.reasons == {"no number": 3, "unknown cell": 1, "off the tile": 1, "contradiction": 2}
+    assert drive.rejection_counts == {"no number": 3, "unknown cell": 1, "off the tile": 1, "contradiction": 2}
 
 
 def test_times_of_flight_are_read_where_there_are_any(masts: Tile, tmp_path: Path) -> None:
