@@ -79,7 +79,7 @@ def draw_phones(
     else:
         truth = survey.truth[survey.valid]
         truth = truth[torch.randperm(len(truth), generator=generator)[: 2 * count]]
-        parts = iter([(model.for_traced.observe(truth, maps.power_dbm, generator), truth.position, truth.los)])
+        parts = iter([(model.for_ray_tracing.observe(truth, maps.power_dbm, generator), truth.position, truth.los)])
     found = [_audible(*part) for part in parts]
     phones = DrawnPhones(
         Reports.cat([p.reports for p in found]),
@@ -95,7 +95,7 @@ def _from_map(
 ) -> Iterator[tuple[Reports, Tensor, Tensor]]:
     for _ in range(4):
         position = draw_positions(tile, maps.radio.sites, count, generator)
-        truth = maps.radio.truth(position)
+        truth = maps.radio.pixel_truth(position)
         yield model.observe(truth, maps.power_dbm, generator), position, truth.los
 
 

@@ -41,7 +41,7 @@ def walk_source(tile: Tile, maps: TileMaps, model: ObservationModel, seed: int) 
     """
     tracks = draw_tracks(tile, maps.radio.sites, WALK_TRACKS, seed)
     generator = torch.Generator().manual_seed(seed)
-    reports = model.observe(maps.radio.truth(tracks.position), maps.power_dbm, generator)
+    reports = model.observe(maps.radio.pixel_truth(tracks.position), maps.power_dbm, generator)
     best = int(reports.heard.any(-1).sum(-1).argmax())
     return _heard(tracks.time[best], reports[best], tracks.position[best], "a pedestrian drawn on the map")
 

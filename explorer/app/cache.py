@@ -58,7 +58,7 @@ def tile(folder: Path) -> Tile:
 
 @st.cache_resource(max_entries=8, show_spinner="Reading the radio map …")
 def _maps(folder: str, radio: str, stamps: tuple[float, float]) -> tuple[TileMaps, dict[str, Any]]:
-    return TileMaps.of(tile(Path(folder)), radio_map_io.load(radio)), radio_map_io.read_service(radio)
+    return TileMaps.from_tile(tile(Path(folder)), radio_map_io.load(radio)), radio_map_io.read_service(radio)
 
 
 def tile_maps(place: artefact_index.TileArtefacts) -> tuple[TileMaps, dict[str, Any]]:
@@ -114,7 +114,7 @@ def basemap(folder: Path, theme: str) -> ground_image.Image:
 def _outdoors(folder: str, side: float, stamp: float) -> np.ndarray:
     of = tile(Path(folder))
     centres = of.grid(side).centres().reshape(-1, 2)
-    return centres[of.outdoor(centres)].numpy()
+    return centres[of.is_outdoor(centres)].numpy()
 
 
 def outdoor_squares(folder: Path, side: float) -> np.ndarray:
@@ -213,7 +213,7 @@ def run_phone_trial(
     model = locator(Path(run)).measurement
     tracks = survey(Path(survey_of[0]), survey_of[1]) if survey_of else None
     phones = phone_trial.draw_phones(tile(at), kept, model, count, seed, tracks)
-    phones = phone_trial.DrawnPhones(phones.reports.tier(tier), phones.position, phones.los)
+    phones = phone_trial.DrawnPhones(phones.reports.with_tier(tier), phones.position, phones.los)
     return phone_trial.score_phones(locator(Path(run)), kept, phones, seed)
 
 

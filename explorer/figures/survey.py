@@ -41,12 +41,15 @@ def free_space_figure(links: Links) -> Figure:
     """What links have over Friis' law and their antennas: direct paths by themselves, and whole links in sight."""
     figure = new_figure(12.6, 4.6)
     left, right = figure.subplots(1, 2)
-    shown = links.direct & ~links.deep
-    _dots(left, links.distance[shown], links.direct_db[shown])
+    shown = links.has_direct_path & ~links.in_antenna_null
+    _dots(left, links.distance[shown], links.direct_excess_db[shown])
     left.set(xlabel="distance in m", ylabel="dB over free space", title="direct paths by themselves")
-    near = links.seen & ~links.deep & (links.distance < FREE_SPACE_CHECK_DISTANCE)
+    near = links.in_sight & ~links.in_antenna_null & (links.distance < FREE_SPACE_CHECK_DISTANCE)
     _bars(
-        right, links.over_db[near], "dB over free space", f"whole links in sight within {FREE_SPACE_CHECK_DISTANCE:g} m"
+        right,
+        links.excess_gain_db[near],
+        "dB over free space",
+        f"whole links in sight within {FREE_SPACE_CHECK_DISTANCE:g} m",
     )
     return figure
 
@@ -55,9 +58,9 @@ def arrival_figure(links: Links, fit: Excess) -> Figure:
     """First arrivals beyond the straight line, in sight and out of it, with the exponential law of the latter."""
     figure = new_figure(12.6, 4.6)
     left, right = figure.subplots(1, 2)
-    _dots(left, links.distance[links.seen], links.excess[links.seen])
+    _dots(left, links.distance[links.in_sight], links.excess_range[links.in_sight])
     left.set(xlabel="distance in m", ylabel="c · arrival − distance in m", title="links in sight")
-    excess = links.excess[links.blocked].clamp(min=0)
+    excess = links.excess_range[links.blocked].clamp(min=0)
     _bars(right, excess, "c · arrival − distance in m", "blocked links", log=True)
     if fit.scale > 0:
         low, high = right.get_ylim()
@@ -100,8 +103,8 @@ def sight_figure(samples: Sequence[TileSample]) -> Figure:
     figure = new_figure(7.4, 4.8)
     ax = figure.add_subplot()
     for sample in samples:
-        _share(ax, sample.level_distance(), sample.truth.los, GREY, 0.8, None)
-    level, los = (torch.cat([of(s).flatten() for s in samples]) for of in (TileSample.level_distance, _los))
+        _share(ax, sample.ground_distance(), sample.truth.los, GREY, 0.8, None)
+    level, los = (torch.cat([of(s).flatten() for s in samples]) for of in (TileSample.ground_distance, _los))
     _share(ax, level, los, BLUE, 2.2, "all tiles (thin: each)")
     axis = torch.linspace(10, max(float(level.max()) if len(level) else 0.0, 100.0), 300)
     for scenario, style in (("UMi", "--"), ("UMa", ":")):
@@ -141,8 +144,8 @@ def map_figure(sample: TileSample, tile: Tile | None, size: float) -> Figure:
     if tile is not None:
         draw_buildings(ax, tile)
         draw_building_outlines(ax, tile)
-    _, there = sample.best()
-    position, level = sample.truth.position, sample.of_best(sample.rsrp_dbm())
+    _, there = sample.serving_cell()
+    position, level = sample.truth.position, sample.serving_values(sample.rsrp_dbm())
     x, y = position[~there].T.numpy()
     ax.scatter(x, y, s=6, color=GREY, linewidths=0)
     low, high = value_range(level.numpy())

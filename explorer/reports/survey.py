@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from explorer.figures import survey as figures
+from explorer.figures.axes import png_bytes
 from explorer.reports.survey_contents import CONFIG_FILE, SurveyContents
-from explorer.reports.tile import png
 from uel.core.io import replace_file
 from uel.measurement.model import ObservationModel
 from uel.survey.checks import ANTENNA_NULL_DB, FREE_SPACE_CHECK_DISTANCE, THROUGH_WALL_EXCESS, Links
@@ -44,7 +44,7 @@ def write_survey_report(folder: Path, tiles: Sequence[Path] = ()) -> Path:
     facts = SurveyContents.of(survey, tiles)
     with explain_write_errors(folder):
         for name, figure in _pictures(facts).items():
-            replace_file(folder / FIGURES_FOLDER / f"{name}.png", png(figure))
+            replace_file(folder / FIGURES_FOLDER / f"{name}.png", png_bytes(figure))
         replace_file(folder / REPORT_FILE, _text(facts).encode())
     return folder / REPORT_FILE
 
@@ -95,7 +95,7 @@ def _levels(facts: SurveyContents) -> dict[str, list[Tensor]]:
     """Distributions by tile: levels, and the SINRs that there are."""
     samples = facts.samples
     panels = {
-        "RSRP of the serving cell, dBm": [sample.of_best(sample.rsrp_dbm()) for sample in samples],
+        "RSRP of the serving cell, dBm": [sample.serving_values(sample.rsrp_dbm()) for sample in samples],
         "RSRP of all cells, dBm": [sample.rsrp_dbm()[sample.truth.known] for sample in samples],
     }
     for name, title in SINR_TITLES.items():
@@ -107,7 +107,7 @@ def _levels(facts: SurveyContents) -> dict[str, list[Tensor]]:
 def _serving(sample: TileSample, name: str) -> Tensor:
     """A value of the serving cell."""
     values = sample.values[name]
-    return sample.of_best(values) if values.ndim == 2 else values[sample.values["serving_known"]]
+    return sample.serving_values(values) if values.ndim == 2 else values[sample.values["serving_known"]]
 
 
 # ---- words ---------------------------------------------------------------------------------------------
@@ -121,7 +121,7 @@ def _text(facts: SurveyContents) -> str:
         _header(facts, reports),
         "## Checks",
         f"Values are judged in all reports, links in a sample: {sample}. {_heights(facts)}",
-        _table(("check", "verdict", "found"), [(c.name, VERDICT_TEXTS[c.passed], c.told) for c in facts.checks]),
+        _table(("check", "verdict", "found"), [(c.name, VERDICT_TEXTS[c.passed], c.detail) for c in facts.checks]),
         "## Free space at short range",
         _free_space(facts.links),
         _picture("free_space"),
@@ -179,7 +179,7 @@ def _heights(facts: SurveyContents) -> str:
 
 
 def _free_space(links: Links) -> str:
-    near = links.over_db[links.seen & ~links.deep & (links.distance < FREE_SPACE_CHECK_DISTANCE)]
+    near = links.excess_gain_db[links.in_sight & ~links.in_antenna_null & (links.distance < FREE_SPACE_CHECK_DISTANCE)]
     return (
         "A link's gain less Friis' law and the pattern of the cell's array, both in closed form. The direct path alone "
         f"must obey them at any distance. The whole link, shown within {FREE_SPACE_CHECK_DISTANCE:g} m, where reflections add least, has "

@@ -50,8 +50,10 @@ class SurveyContents:
     def links(self) -> Links:
         """Of the sample."""
         height = self.survey.manifest.plan["tracing"]["ue_height"]
-        places = [sample.places(self.tiles.get(sample.tile), height) for sample in self.samples]
-        return Links.cat([Links.of(sample, *place) for sample, place in zip(self.samples, places, strict=True)])
+        places = [sample.phone_positions(self.tiles.get(sample.tile), height) for sample in self.samples]
+        return Links.cat(
+            [Links.from_sample(sample, *place) for sample, place in zip(self.samples, places, strict=True)]
+        )
 
     @cached_property
     def excess(self) -> Excess:
@@ -64,7 +66,9 @@ class SurveyContents:
     @cached_property
     def some(self) -> dict[str, Tensor]:
         """Of each feature some of its values, over all tiles."""
-        return {name: torch.cat([sample.some[name] for sample in self.samples]) for name in self.survey.features}
+        return {
+            name: torch.cat([sample.known_values[name] for sample in self.samples]) for name in self.survey.features
+        }
 
     def features(self, kinds: Sequence[str]) -> dict[str, Feature]:
         """Those whose values are of a type that begins like this."""

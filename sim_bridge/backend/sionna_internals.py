@@ -1,10 +1,10 @@
 """Everything that touches Sionna RT's private names, written for version 2.2.0 (`runtime.load` refuses others).
 
-A query goes through three steps, on Sionna's own parts but not in the order of its `PathSolver`:
+Paths are found in three steps, on Sionna's own parts but not in the order of its `PathSolver`:
 
 1. candidates: chains of primitives worth trying, by Sionna's search (`search`) or from an atlas (`from_chains`);
 2. `resolve`: the image method without gradients says which candidates are paths; those are kept, each once;
-3. `unfold.turning_points` and `evaluate`: where those few turn, in PyTorch, and their fields, with gradients.
+3. `image_method.turning_points` and `evaluate`: where those few turn, in PyTorch, and their fields, with gradients.
 
 What differs from stock Sionna, and why:
 
@@ -50,7 +50,7 @@ NONE, SPECULAR, DIFFUSE, REFRACTION, DIFFRACTION = (
 
 @dataclass(frozen=True)
 class PathSearch:
-    """What Sionna's search for candidates may do."""
+    """Limits of Sionna's search for candidates."""
 
     max_depth: int
     samples: int
@@ -65,27 +65,27 @@ class DrJitEndpoints:
     """Where paths start (`cell`) and end (`n`): positions in metres, orientations in Sionna's angles in radians."""
 
     source: mi.Point3f
-    source_turn: mi.Point3f
+    source_orientation: mi.Point3f
     target: mi.Point3f
-    target_turn: mi.Point3f
+    target_orientation: mi.Point3f
 
 
-def search(scene: rt.Scene, ends: DrJitEndpoints, plan: PathSearch) -> PathsBuffer:
-    """Sionna's bit-stable search: candidates of every source and target."""
+def search(scene: rt.Scene, endpoints: DrJitEndpoints, limits: PathSearch) -> PathsBuffer:
+    """Candidates of every source and target, by Sionna's bit-stable search."""
     paths = SBDeterministicCandidateGenerator()(
         mi_scene=scene.mi_scene,
-        src_positions=ends.source,
-        tgt_positions=ends.target,
-        samples_per_src=plan.samples,
-        max_num_paths_per_src=plan.max_paths,
-        max_depth=plan.max_depth,
+        src_positions=endpoints.source,
+        tgt_positions=endpoints.target,
+        samples_per_src=limits.samples,
+        max_num_paths_per_src=limits.max_paths,
+        max_depth=limits.max_depth,
         los=True,
         specular_reflection=True,
-        diffuse_reflection=plan.scattering,
+        diffuse_reflection=limits.scattering,
         refraction=True,
-        diffraction=plan.diffraction,
+        diffraction=limits.diffraction,
         edge_diffraction=False,
-        seed=plan.seed,
+        seed=limits.seed,
     )
     paths.schedule()
     dr.eval()
@@ -93,10 +93,10 @@ def search(scene: rt.Scene, ends: DrJitEndpoints, plan: PathSearch) -> PathsBuff
     return paths
 
 
-def truncated(paths: PathsBuffer, sources: int, plan: PathSearch) -> bool:
+def truncated(paths: PathsBuffer, sources: int, limits: PathSearch) -> bool:
     """Whether some source had more candidates than the buffer holds: paths were lost then."""
     count = np.bincount(numpy_of(paths.source_indices), minlength=sources)
-    return bool((count >= plan.max_paths).any())
+    return bool((count >= limits.max_paths).any())
 
 
 def from_chains(
@@ -121,7 +121,7 @@ def from_chains(
 
 
 def resolve(
-    scene: rt.Scene, base: np.ndarray, paths: PathsBuffer, ends: DrJitEndpoints, diffraction: bool
+    scene: rt.Scene, base: np.ndarray, paths: PathsBuffer, endpoints: DrJitEndpoints, diffraction: bool
 ) -> tuple[PathsBuffer, int]:
     """The candidates that are paths, each once, in a buffer of one of `SIZES`, and how many there are.
 
@@ -131,7 +131,7 @@ def resolve(
         paths.detach_geometry()
         scattered = mi.Bool(paths.valid)  # a copy: the image method writes into its own
         method = ImageMethod()
-        paths = method(scene.mi_scene, paths, diffraction, True, *_detached(ends))
+        paths = method(scene.mi_scene, paths, diffraction, True, *_detached(endpoints))
         index = unique_paths(paths, base)
         count = len(index)
         if not count:
@@ -152,8 +152,8 @@ def drop_targets(paths: PathsBuffer, count: int) -> None:
         paths.__dict__.update(paths.gather(kept).__dict__)
 
 
-def again(paths: PathsBuffer, count: int) -> PathsBuffer:
-    """Paths as candidates for other ends, or for walls that have moved.
+def as_candidates(paths: PathsBuffer, count: int) -> PathsBuffer:
+    """Paths as candidates for other endpoints, or for walls that have moved.
 
     Reflecting planes take their point from their triangle. Stock Sionna takes the point that the search met, which
     stays behind. Scattered paths keep their points: what comes before the last scattering is not solved again.
@@ -172,15 +172,15 @@ def again(paths: PathsBuffer, count: int) -> PathsBuffer:
 
 
 def evaluate(
-    scene: rt.Scene, found: PathsBuffer, count: int, ends: DrJitEndpoints, vertex: list[mi.Float], plan: PathSearch
+    scene: rt.Scene, resolved: PathsBuffer, count: int, endpoints: DrJitEndpoints, vertex: list[mi.Float], limits: PathSearch
 ) -> list[mi.TensorXf]:
-    """Fields of resolved paths, differentiable in ends, materials and where the paths turn.
+    """Fields of resolved paths, differentiable in endpoints, materials and where the paths turn.
 
     `vertex` are the coordinates of the turning points (3, row × depth) in metres. Returns arrays over the rows of the
     buffer: real and imaginary parts (receive × transmit pattern, row), delay, Doppler shift by moving objects. Rows
     from `count` on are padding.
     """
-    paths = found.gather(dr.arange(mi.UInt, found.buffer_size))  # what follows writes into its buffer
+    paths = resolved.gather(dr.arange(mi.UInt, resolved.buffer_size))  # what follows writes into its buffer
     for axis, values in zip("xyz", vertex, strict=True):
         setattr(paths, f"_vertices_{axis}", mi.TensorXf(values, shape=(paths.buffer_size, paths.depth_dim_size)))
     paths.valid = dr.arange(mi.UInt, paths.buffer_size) < dr.opaque(mi.UInt, count)
@@ -189,12 +189,12 @@ def evaluate(
     paths = calculator(
         wavelength=scene.wavelength,
         paths=paths,
-        samples_per_src=plan.samples,
-        diffraction=plan.diffraction,
-        src_positions=ends.source,
-        tgt_positions=ends.target,
-        src_orientations=ends.source_turn,
-        tgt_orientations=ends.target_turn,
+        samples_per_src=limits.samples,
+        diffraction=limits.diffraction,
+        src_positions=endpoints.source,
+        tgt_positions=endpoints.target,
+        src_orientations=endpoints.source_orientation,
+        tgt_orientations=endpoints.target_orientation,
         src_antenna_patterns=scene.tx_array.antenna_pattern.patterns,
         tgt_antenna_patterns=scene.rx_array.antenna_pattern.patterns,
     )
@@ -216,25 +216,25 @@ class _Fields(FieldCalculator):
     ) -> tuple[mi.Float, mi.Float]:
         """From the edge to the target and from the source to the edge along each path, in metres."""
         behind, before = dr.zeros(mi.Float, paths.buffer_size), dr.zeros(mi.Float, paths.buffer_size)
-        past, here = dr.full(mi.Bool, False, paths.buffer_size), src_positions
+        past_edge, point = dr.full(mi.Bool, False, paths.buffer_size), src_positions
         for level in range(1, paths.max_depth + 1):
             depth = mi.UInt(level)
             kind = paths.get_interaction_type(depth, True)
             real = kind != InteractionType.NONE
-            there = dr.select(real, paths.get_vertex(depth, True), here)
-            length = dr.select(real, dr.norm(dr.select(real, there - here, mi.Vector3f(1, 0, 0))), 0.0)
-            behind, before = behind + dr.select(past, length, 0.0), before + dr.select(past, 0.0, length)
-            past, here = past | (kind == InteractionType.DIFFRACTION), there
-        last = dr.norm(tgt_positions - here)
-        return behind + dr.select(past, last, 0.0), before + dr.select(past, 0.0, last)
+            vertex = dr.select(real, paths.get_vertex(depth, True), point)
+            length = dr.select(real, dr.norm(dr.select(real, vertex - point, mi.Vector3f(1, 0, 0))), 0.0)
+            behind, before = behind + dr.select(past_edge, length, 0.0), before + dr.select(past_edge, 0.0, length)
+            past_edge, point = past_edge | (kind == InteractionType.DIFFRACTION), vertex
+        last = dr.norm(tgt_positions - point)
+        return behind + dr.select(past_edge, last, 0.0), before + dr.select(past_edge, 0.0, last)
 
 
 def _joined(columns: list[mi.Float]) -> mi.Float:
     return columns[0] if len(columns) == 1 else dr.concat(columns)
 
 
-def _detached(ends: DrJitEndpoints) -> tuple[mi.Point3f, mi.Point3f]:
-    return dr.detach(ends.source), dr.detach(ends.target)
+def _detached(endpoints: DrJitEndpoints) -> tuple[mi.Point3f, mi.Point3f]:
+    return dr.detach(endpoints.source), dr.detach(endpoints.target)
 
 
 def _uint(values: Tensor) -> mi.UInt:
@@ -245,7 +245,7 @@ def _uint(values: Tensor) -> mi.UInt:
 
 
 class MapAccumulatorProtocol(Protocol):
-    """What takes the rays that cross a measurement surface."""
+    """A map that takes the rays that cross a measurement surface."""
 
     measurement_surface: mi.Mesh
 
@@ -259,21 +259,21 @@ class MapAccumulatorProtocol(Protocol):
         cell: mi.UInt,
         active: mi.Bool,
     ) -> None:
-        """Power density, metres beyond the straight line, directions, where, of which cell."""
+        """Take rays: power density, metres beyond the straight line, directions, crossing and cell."""
         ...
 
 
-def radiate(scene: rt.Scene, turn: mi.Point3f, direction: mi.Vector3f) -> mi.Vector4f:
+def radiate(scene: rt.Scene, orientation: mi.Point3f, direction: mi.Vector3f) -> mi.Vector4f:
     """Field of a cell's antennas in a direction of the world, all in phase, sharing the power of one."""
-    to_world = rotation_matrix(turn)
+    to_world = rotation_matrix(orientation)
     patterns = scene.tx_array.antenna_pattern.patterns
     field = mi.Vector4f(0)
     for pattern in patterns:
         field += antenna_pattern_to_world_implicit(pattern, to_world, direction, direction="out")
-    place = scene.tx_array.normalized_positions
+    offsets = scene.tx_array.normalized_positions
     real, imag = mi.Float(0), mi.Float(0)
-    for antenna in range(dr.width(place)):
-        offset = to_world @ mi.Point3f(*(dr.gather(mi.Float, axis, antenna) for axis in place))
+    for antenna in range(dr.width(offsets)):
+        offset = to_world @ mi.Point3f(*(dr.gather(mi.Float, axis, antenna) for axis in offsets))
         sin, cos = dr.sincos(dr.two_pi * dr.dot(mi.Vector3f(offset), direction))
         real, imag = real + cos, imag + sin
     return field * dr.sqrt((dr.square(real) + dr.square(imag)) / scene.tx_array.num_ant)
@@ -300,18 +300,18 @@ def bounce(
 def edges(scene: rt.Scene, rays: int, seed: int) -> WedgeGeometry:
     """The edges of walls that rays from the cells pass by, each once."""
     solver, sampler = rt.RadioMapSolver(), mi.load_dict({"type": "independent"})
-    place, turn, offset, _ = scene.sources(True, False)
+    position, orientation, offset, _ = scene.sources(True, False)
     sampler.seed(seed, rays * len(scene.transmitters))
     weight = dr.zeros(mi.TensorXf, [len(scene.transmitters), scene.tx_array.num_ant])
     # Without bounces and without a surface in the scene, Sionna's loop does nothing but note edges.
-    found = solver._shoot_and_bounce(
-        scene, _Nowhere(), sampler, place, turn, scene.tx_array.antenna_pattern.patterns, (weight, weight), offset,
+    wedges = solver._shoot_and_bounce(
+        scene, _UnreachableMap(), sampler, position, orientation, scene.tx_array.antenna_pattern.patterns, (weight, weight), offset,
         rays, 0, False, False, False, False, True, False, 1, 1.0, None,
     )  # fmt: skip
-    return dr.gather(WedgeGeometry, found, dr.compress(found.length > 0))
+    return dr.gather(WedgeGeometry, wedges, dr.compress(wedges.length > 0))
 
 
-class _Nowhere:
+class _UnreachableMap:
     """A radio map that no ray meets."""
 
     measurement_surface = mi.Mesh("nowhere", 3, 1)
@@ -326,11 +326,11 @@ def diffract(
 ) -> tuple[mi.Vector4f, mi.Float]:  # fmt: skip
     """Field and integration weight at a surface of rays that an edge sends there."""
     solver = rt.RadioMapSolver()
-    into, far = dr.normalize(point - source), dr.norm(where.p - point)
-    near = dr.norm(point - source)
+    into, after = dr.normalize(point - source), dr.norm(where.p - point)
+    before = dr.norm(point - source)
     (field,) = solver._evaluate_radio_material_diffraction(
-        mi.ShapePtr(edge.shape), edge, point, into, out, [field], far, near, active
+        mi.ShapePtr(edge.shape), edge, point, into, out, [field], after, before, active
     )
-    share = solver._samples_per_tx_wedge(cell, drawn, cells, int(dr.max(drawn)[0]) + 1)
+    samples = solver._samples_per_tx_wedge(cell, drawn, cells, int(dr.max(drawn)[0]) + 1)
     weight = rt.MeshRadioMap._diffraction_integration_weight(None, edge, source, point, out, where)
-    return field, weight * edge.length / share
+    return field, weight * edge.length / samples

@@ -16,7 +16,7 @@ from uel.radio.config import Carrier
 from uel.radio.sites import Array, cells_of, reference_power_dbm, require_sites
 
 if TYPE_CHECKING:
-    from sim_bridge.channel.features import FeatureConfig
+    from sim_bridge.channel.config import FeatureConfig
     from sim_bridge.simulator import Sionna
 
 FeatureValues = dict[str, Tensor]
@@ -99,7 +99,7 @@ def _layers(
     carrier: Carrier,
 ) -> FeatureValues:
     """How many layers each cell's channel carries, and how well."""
-    gram = mimo.Hermitian.of(field)
+    gram = mimo.Hermitian.from_field(field)
     rank, each = nr_measurements.rank_indicator(mimo.layer_sinr(gram, others), known)
     quality = nr_measurements.cqi(decibels(each, known, LEAST), phy_abstraction.cqi_threshold_db(carrier))
     # A single port has a single singular value.

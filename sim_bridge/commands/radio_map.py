@@ -3,22 +3,20 @@
 import json
 import logging
 import time
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-import tyro
 from torch import Tensor
 
 from sim_bridge.channel import phy_abstraction
-from sim_bridge.scene.tracing_config import TracingConfig
+from sim_bridge.commands.config import RadioMapConfig
 from sim_bridge.simulator import Sionna
 from sim_bridge.simulator import open as open_tile
 from uel.core.constants import SPEED_OF_LIGHT
 from uel.core.io import as_json, data_folder, replace_file
 from uel.core.units import to_db
-from uel.errors import UelError
 from uel.geo.tile import Tile
 from uel.mobility.trajectories import draw_positions
 from uel.radio import radio_map_io
@@ -30,35 +28,6 @@ from uel.radio.sites import Site, require_sites
 
 REPORT = "map_report.json"
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True)
-class RadioMapConfig:
-    """Radio maps of tiles: `uel map TILE --pixel 2`."""
-
-    tiles: tyro.conf.Positional[tuple[Path, ...]]
-    """folders of tiles with masts"""
-    pixel: float = 2.0
-    """m, side of a pixel"""
-    frequencies: tuple[float, ...] = ()
-    """Hz, a map for each; the masts' own carrier unless given"""
-    load: float = 1.0
-    """share of time that the other cells transmit, for SINR"""
-    noise_figure_db: float = 7.0
-    """of the phone's receiver"""
-    bler_target: float = 0.1
-    """error rate of transport blocks that link adaptation allows"""
-    check: int = 256
-    """places outdoors at which the map is compared with traced paths"""
-    tracing: TracingConfig = field(default_factory=TracingConfig)
-    out: Path | None = None
-    """folder of the maps; `data/maps` unless given"""
-
-    def __post_init__(self) -> None:
-        if not self.tiles:
-            raise UelError("no tile to map", got="no folder", do="name one: uel map data/tiles/florence")
-        if self.check < 1:
-            raise UelError("a map is checked somewhere", got=f"check {self.check}", do="give at least 1")
 
 
 def make_maps(config: RadioMapConfig) -> list[tuple[Path, dict[str, Any]]]:
@@ -154,7 +123,7 @@ def compare(sim: Sionna, radio: RadioMap, count: int, seed: int = 0) -> dict[str
     """
     assert sim.tile is not None
     position = draw_positions(sim.tile, sim.sites, count, torch.Generator().manual_seed(seed))
-    traced, looked = sim.paths(position), radio.look(position)
+    traced, looked = sim.paths(position), radio.lookup(position)
     both = traced.known & looked.known
     kinds = {"los": both & traced.los, "nlos": both & ~traced.los}
     return {

@@ -2,23 +2,17 @@
 
 import logging
 import os
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
-import tyro
-
-from sim_bridge.chains.atlas import AtlasConfig
-from sim_bridge.channel.features import FeatureConfig
-from sim_bridge.scene.tracing_config import TracingConfig
+from sim_bridge.commands.config import SurveyConfig
 from sim_bridge.survey.engines import Engine, LocalEngine, ProcessEngine, UnitFailure, run
 from sim_bridge.survey.progress import watched
 from sim_bridge.survey.slurm import write_script
-from sim_bridge.survey.worker import SurveyJob, SurveyMakingConfig, places_of
+from sim_bridge.survey.worker import SurveyJob, places_of
 from uel.config import as_yaml
-from uel.core.io import data_folder, replace_file
+from uel.core.io import replace_file
 from uel.errors import UelError
-from uel.mobility.config import TrackConfig
 from uel.survey.dataset import Survey
 from uel.survey.manifest import MANIFEST_NAME, Manifest
 from uel.survey.parquet import to_parquet
@@ -29,74 +23,12 @@ COPIES = 3  # of a unit's values in memory: as measured, in one piece, and as th
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, kw_only=True)
-class SurveyConfig(TrackConfig):
-    """Tracks over tiles, measured: `uel survey TILE... --tracks 5000 --reports 20 --out data/survey`."""
-
-    tiles: tyro.conf.Positional[tuple[Path, ...]]
-    """folders of tiles with masts"""
-    out: Path = field(default_factory=lambda: data_folder() / "survey")
-    """the survey's folder; one that was begun by the same plan goes on"""
-    seed: int = 1
-    """of tracks and rays"""
-    unit_tracks: int = 256
-    """tracks in a unit of work"""
-    measure: FeatureConfig = field(default_factory=FeatureConfig)
-    tracing: TracingConfig = field(default_factory=TracingConfig)
-    atlas: AtlasConfig = field(default_factory=AtlasConfig)
-    """of chains of walls, where tracing neither diffracts nor scatters"""
-    engine: Literal["local", "processes", "ray", "slurm"] = "local"
-    """local: this process; processes: several here; ray: actors; slurm: write the script of a job array"""
-    workers: int = 0
-    """processes, actors or array tasks at a time; 0: one for each CPU (one in all for local)"""
-    gpus: float = 0.0
-    """GPUs of each worker; two share one at 0.5, at 0 they see all"""
-    address: str | None = None
-    """of a Ray cluster; none: Ray runs on this machine alone"""
-    resume: bool = True
-    """go on with a survey that is there; --no-resume refuses one"""
-    verify: bool = False
-    """measure nothing: compare every shard with its hash; units that differ will be made again"""
-    unit: tuple[int, ...] = ()
-    """make these units alone, in this process"""
-    export: Literal["none", "parquet"] = "none"
-    """measure nothing: write the finished survey as tables, too"""
-    report: bool = False
-    """measure nothing: write the finished survey's report.md and pictures again"""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not self.tiles and self.measures:
-            raise UelError("nothing to survey", got="no tile", do="name a tile's folder: uel build makes them")
-        if self.workers < 0 or self.gpus < 0:
-            raise UelError("workers are counted", got=self.workers, do="give --workers 2, --gpus 1 say")
-        self.plan  # noqa: B018  (refuses now)
-
-    @property
-    def measures(self) -> bool:
-        """Whether anything is measured; what is asked of a survey that is there needs no tiles."""
-        return not (self.verify or self.report or self.export != "none")
-
-    @property
-    def plan(self) -> SurveyMakingConfig:
-        """What does not depend on who measures."""
-        tracks = TrackConfig(**{f.name: getattr(self, f.name) for f in fields(TrackConfig)})
-        common = {"measure": self.measure, "tracing": self.tracing, "atlas": self.atlas, "seed": self.seed}
-        return SurveyMakingConfig(tracks=tracks, unit=self.unit_tracks, **common)
-
-    @property
-    def crew(self) -> tuple[int, int]:
-        """Workers, and threads of each."""
-        cores = os.cpu_count() or 1
-        workers = 1 if self.engine == "local" or self.unit else self.workers or cores
-        return workers, max(1, cores // workers)
-
-    @property
-    def work(self) -> SurveyJob:
-        """Raises `UelError` where there is no tile, no mast, several carriers or too little memory."""
-        work = SurveyJob(self.out, places_of(self.tiles), self.plan)
-        require_memory(work.manifest(), self.crew[0])
-        return work
+def survey_job(config: SurveyConfig) -> SurveyJob:
+    """The survey to be made. Raises `UelError` where there is no tile, no site, several carriers or too little
+    memory."""
+    job = SurveyJob(config.out, places_of(config.tiles), config.plan)
+    require_memory(job.manifest(), config.crew[0])
+    return job
 
 
 def make_survey(config: SurveyConfig) -> list[UnitFailure]:
@@ -108,7 +40,7 @@ def make_survey(config: SurveyConfig) -> list[UnitFailure]:
     work, manifest = _prepared(config)
     if not config.unit:  # tasks of an array have the job's
         _keep(config)
-    waiting = [unit.number for unit in Survey(config.out, manifest).waiting()]
+    waiting = [unit.number for unit in Survey(config.out, manifest).unfinished_units()]
     numbers = [n for n in _known(config.unit, manifest) if n in waiting] if config.unit else waiting
     log.info("%s: %d of %d units to make", config.out, len(numbers), len(manifest.units))
     return watched(run(_engine(config, work), numbers), len(numbers), "units") if numbers else []
@@ -125,7 +57,7 @@ def verify_survey(config: SurveyConfig) -> dict[str, list[str]]:
     """Files that are not what was written, by unit; these units are made again by the next run."""
     survey = Survey.open(config.out)
     wrong = survey.verify()
-    survey.forget(wrong)
+    survey.discard(wrong)
     return wrong
 
 
@@ -135,7 +67,7 @@ def export_survey(config: SurveyConfig) -> list[Path]:
 
 
 def _prepared(config: SurveyConfig) -> tuple[SurveyJob, Manifest]:
-    work = config.work
+    work = survey_job(config)
     if not config.resume and (config.out / MANIFEST_NAME).exists():
         raise UelError("there is a survey already", got=config.out, do="leave --no-resume out, or choose another --out")
     return work, work.prepare()
@@ -153,7 +85,7 @@ def _keep(config: SurveyConfig) -> None:
 
 def finished(config: SurveyConfig) -> bool:
     """Whether all units of the survey are done."""
-    return not Survey.open(config.out).waiting()
+    return not Survey.open(config.out).unfinished_units()
 
 
 def _known(numbers: tuple[int, ...], manifest: Manifest) -> tuple[int, ...]:

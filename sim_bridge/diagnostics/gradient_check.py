@@ -125,9 +125,9 @@ def _map_rows(count: int, seed: int) -> list[GradientRow]:
     ]
     for name, quantity in LOOKED.items():
         value = points.clone().requires_grad_()
-        known = radio.look(points).known[:, 0] & smooth
-        (gradient,) = torch.autograd.grad(quantity(radio.look(value))[:, 0].double().sum(), value)
-        values = {k: quantity(radio.look(points + k * step))[:, 0].double() for k in (0.5, -0.5, 1.0, -1.0)}
+        known = radio.lookup(points).known[:, 0] & smooth
+        (gradient,) = torch.autograd.grad(quantity(radio.lookup(value))[:, 0].double().sum(), value)
+        values = {k: quantity(radio.lookup(points + k * step))[:, 0].double() for k in (0.5, -0.5, 1.0, -1.0)}
         noise = _noise(name, values[0.5], values[-0.5], trial.noise)
         told = ((gradient * step).double().sum(1), _difference(values), noise, _doubt(values))
         rows.append(_row(MAPPED, "map", "RX position", name, [tuple(v[known].detach() for v in told)]))  # type: ignore[list-item]

@@ -11,7 +11,8 @@ import torch
 
 from sim_bridge.scene.tracing_config import TracingConfig
 from sim_bridge.simulator import Sionna, open
-from uel.core.units import SPEED_OF_LIGHT, to_db
+from uel.core.constants import SPEED_OF_LIGHT
+from uel.core.units import to_db
 from uel.geo.tile import Tile
 from uel.radio.simulator import FreeSpace
 from uel.radio.sites import Array, Cell, Site, cell_positions
@@ -62,7 +63,7 @@ def _isotropic(tile: Tile) -> tuple[Site, ...]:
 
 def _free_space(sim: Sionna, tile: Tile) -> dict[str, Any]:
     centres = tile.raster_grid.centres().reshape(-1, 2)
-    outdoors = centres[tile.outdoor(centres)]
+    outdoors = centres[tile.is_outdoor(centres)]
     order = torch.randperm(len(outdoors), generator=torch.Generator().manual_seed(0))[: 64 * POINTS]
     points = sim.at_height(outdoors[order])
     points = points[sim.line_of_sight(points).any(dim=1)][:POINTS]

@@ -1,4 +1,4 @@
-"""Paths in PyTorch, and what they make of a link: gain, delays, directions, Doppler."""
+"""Paths in PyTorch, and the gain, delays, directions and Doppler shift of their links."""
 
 import math
 from dataclasses import dataclass, fields, replace
@@ -11,7 +11,7 @@ from torch import Tensor
 
 @dataclass(frozen=True, eq=False)
 class PathSet:
-    """All paths of a batch of links, one a row, differentiable in whatever they were traced with.
+    """All paths of a batch of links, one a row, differentiable in positions and parameters they were traced with.
 
     Gains are incoherent: the sum over paths of the power that an isotropic receiver takes in both polarisations, as
     in radio maps; transmit antennas of a cell radiate in phase at boresight and share the power of one.
@@ -37,29 +37,29 @@ class PathSet:
     """reflections, refractions, diffractions and scatterings on the path; none on the direct one"""
     amplitude: Complex[Tensor, "row receive transmit"]
     """field that each polarisation of the receiver takes from each of the cell's antenna patterns, without the phase
-    of the way (`channel.coefficients` adds it); a single antenna at the cell's position alone, with all the power"""
+    of the path's length (`channel.ofdm.path_coefficients` adds it); a single antenna at the cell's position alone, with all the power"""
 
     @staticmethod
     def cat(parts: list["PathSet"]) -> "PathSet":
         """Batches of receivers one after the other."""
         first = torch.tensor([0, *(part.receivers for part in parts)]).cumsum(0).tolist()
-        shifted = [replace(part, target=part.target + at) for part, at in zip(parts, first[:-1], strict=True)]
+        shifted = [replace(part, target=part.target + start) for part, start in zip(parts, first[:-1], strict=True)]
         names = [f.name for f in fields(PathSet)][2:]
         return PathSet(first[-1], parts[0].cells, *(torch.cat([getattr(p, n) for p in shifted]) for n in names))
 
-    # ---- of every link, receiver × cell ----------------------------------------------------------------
+    # ---- values of links, receiver × cell ----------------------------------------------------------------
 
     @property
     def bounces(self) -> Int[Tensor, " row"]:
         """Interactions on the path."""
         return self.interactions.sum(-1)
 
-    def part(self, first: int, count: int) -> "PathSet":
+    def of_receivers(self, first: int, count: int) -> "PathSet":
         """The paths of `count` receivers from `first` on."""
-        mine = self.rows(((self.target >= first) & (self.target < first + count)).nonzero()[:, 0])
-        return replace(mine, receivers=count, target=mine.target - first)
+        paths = self.select(((self.target >= first) & (self.target < first + count)).nonzero()[:, 0])
+        return replace(paths, receivers=count, target=paths.target - first)
 
-    def rows(self, index: Int[Tensor, " kept"]) -> "PathSet":
+    def select(self, index: Int[Tensor, " kept"]) -> "PathSet":
         """Some of the paths, in this order."""
         return replace(self, **{f.name: getattr(self, f.name)[index] for f in fields(PathSet)[2:]})
 
@@ -69,14 +69,14 @@ class PathSet:
 
     def gain(self) -> Float[Tensor, "receiver cell"]:
         """Linear path gain; 0 where there is no path."""
-        return self.total(self.power)
+        return self.sum_of_links(self.power)
 
     def known(self) -> Bool[Tensor, "receiver cell"]:
         """Whether a link has a path."""
         return self.gain().detach() > 0
 
-    def sight(self) -> Bool[Tensor, "receiver cell"]:
-        """Whether the direct path is there."""
+    def has_direct_path(self) -> Bool[Tensor, "receiver cell"]:
+        """Whether a link has a path without interactions."""
         direct = torch.zeros(self.receivers * self.cells, dtype=torch.bool)
         direct[self.link[self.bounces == 0]] = True
         return direct.view(self.receivers, self.cells)
@@ -93,10 +93,10 @@ class PathSet:
     def delay_spread(self) -> Float[Tensor, "receiver cell"]:
         """RMS delay spread in seconds (Molisch, Wireless Communications, 2011, equation 6.39)."""
         mean = self.mean_delay()
-        spread = self._mean((self.delay - mean.flatten()[self.link]).square())
+        variance = self._mean((self.delay - mean.flatten()[self.link]).square())
         # The root of 0 has no gradient; a spread below a millionth of the delay is none.
         floor = (1e-6 * mean.detach()).square() + 1e-30
-        return torch.where(spread > floor, spread.clamp(min=1e-30).sqrt(), 0.0)
+        return torch.where(variance > floor, variance.clamp(min=1e-30).sqrt(), 0.0)
 
     def mean_arrival(self) -> Float[Tensor, "receiver cell 3"]:
         """Mean direction to where the power comes from; its length is 1 for one path, less for many."""
@@ -110,36 +110,36 @@ class PathSet:
         """Doppler shift in Hz, weighted by power."""
         return self._mean(self.doppler)
 
-    def strongest(self) -> Int[Tensor, "receiver cell"]:
+    def strongest_row(self) -> Int[Tensor, "receiver cell"]:
         """Row of each link's strongest path; -1 where there is none."""
-        return self.ranked(1)[..., 0]
+        return self.strongest_rows(1)[..., 0]
 
     def count(self) -> Int[Tensor, "receiver cell"]:
         """Paths of a link."""
         return torch.bincount(self.link, minlength=self.receivers * self.cells).view(self.receivers, self.cells)
 
-    def ranked(self, count: int) -> Int[Tensor, "receiver cell path"]:
+    def strongest_rows(self, count: int) -> Int[Tensor, "receiver cell path"]:
         """Rows of each link's `count` strongest paths, the strongest first; -1 where there are no more."""
-        order, place = self._order
+        order, rank = self._order
         row = torch.full((self.receivers * self.cells, count), -1)
-        kept = place < count
-        row[self.link[order[kept]], place[kept]] = order[kept]
+        kept = rank < count
+        row[self.link[order[kept]], rank[kept]] = order[kept]
         return row.view(self.receivers, self.cells, count)
 
     @cached_property
     def _order(self) -> tuple[Int[Tensor, " row"], Int[Tensor, " row"]]:
-        """Rows link by link, the strongest first, and the place of each within its link."""
+        """Rows link by link, the strongest first, and the rank of each within its link."""
         order = self.power.detach().argsort(descending=True, stable=True)
         order = order[self.link[order].argsort(stable=True)]
         each = self.count().flatten()
         return order, torch.arange(len(order)) - (each.cumsum(0) - each)[self.link[order]]
 
     @staticmethod
-    def at(values: Shaped[Tensor, "row ..."], row: Int[Tensor, "*n"]) -> Shaped[Tensor, "..."]:
-        """Values of rows as `ranked` gives them; 0 where there is none."""
+    def values_at(values: Shaped[Tensor, "row ..."], row: Int[Tensor, "*n"]) -> Shaped[Tensor, "..."]:
+        """Values of rows as `strongest_rows` gives them; 0 where there is none."""
         return torch.cat([values, values.new_zeros(1, *values.shape[1:])])[row]
 
-    def total(self, values: Float[Tensor, " row"]) -> Float[Tensor, "receiver cell"]:
+    def sum_of_links(self, values: Float[Tensor, " row"]) -> Float[Tensor, "receiver cell"]:
         """Sum of values over each link's paths."""
         total = values.new_zeros(self.receivers * self.cells).index_add(0, self.link, values)
         return total.view(self.receivers, self.cells)
@@ -147,9 +147,9 @@ class PathSet:
     def _mean(self, values: Float[Tensor, " row"]) -> Float[Tensor, "receiver cell"]:
         total = self.gain()
         empty = total.detach() <= 0
-        # Shares of power first: powers of 1e-12 times delays of 1e-6 would leave float32.
-        share = self.power / torch.where(empty, 1.0, total).flatten()[self.link]
-        return self.total(share * values)
+        # Fractions of power first: powers of 1e-12 times delays of 1e-6 would leave float32.
+        fraction = self.power / torch.where(empty, 1.0, total).flatten()[self.link]
+        return self.sum_of_links(fraction * values)
 
 
 def azimuth_deg(direction: Float[Tensor, "*n 3"]) -> Float[Tensor, "*n"]:
@@ -163,9 +163,9 @@ def elevation_deg(direction: Float[Tensor, "*n 3"]) -> Float[Tensor, "*n"]:
     return torch.rad2deg(torch.asin(direction[..., 2].clamp(-1, 1)))
 
 
-def rotation(turn: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3 3"]:
+def rotation(orientation: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3 3"]:
     """Rz(α) Ry(β) Rx(γ) of Sionna's three angles in radians (TR 38.901, equation 7.1-4)."""
-    (ca, cb, cc), (sa, sb, sc) = turn.cos().unbind(-1), turn.sin().unbind(-1)
+    (ca, cb, cc), (sa, sb, sc) = orientation.cos().unbind(-1), orientation.sin().unbind(-1)
     rows = [
         torch.stack([ca * cb, ca * sb * sc - sa * cc, ca * sb * cc + sa * sc], -1),
         torch.stack([sa * cb, sa * sb * sc + ca * cc, sa * sb * cc - ca * sc], -1),
@@ -174,7 +174,7 @@ def rotation(turn: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3 3"]:
     return torch.stack(rows, -2)
 
 
-def radiated(
+def radiated_power(
     real: Float[Tensor, "row receive transmit"],
     imag: Float[Tensor, "row receive transmit"],
     departure: Float[Tensor, "row 3"],

@@ -1,7 +1,6 @@
 """Paths as lines through space, to be drawn."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Bool, Float
@@ -9,12 +8,12 @@ from torch import Tensor
 
 from sim_bridge.backend import path_buffers
 from sim_bridge.backend.torch_drjit import LOCK
-from sim_bridge.paths import dispatch, solver
+from sim_bridge.paths import solver
+from sim_bridge.paths.dispatch import PathFinder
 from sim_bridge.paths.path_set import PathSet
+from sim_bridge.scene.endpoints import Endpoints
+from sim_bridge.scene.radio_scene import RadioScene
 from uel.radio.sites import cell_positions
-
-if TYPE_CHECKING:
-    from sim_bridge.simulator import Sionna
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,30 +30,29 @@ class PathPolylines:
         return self.corner[row][self.real[row]]
 
 
-def rays(sim: "Sionna", position: Float[Tensor, "n dim"]) -> PathPolylines:
-    """Every path to some positions, found by the full search. Raises `UelError` as `Sionna.trace` does."""
+def trace_polylines(finder: PathFinder, position: Float[Tensor, "n dim"]) -> PathPolylines:
+    """Every path to some positions (m), found by the full search. Raises `UelError` as `Sionna.trace` does."""
     with torch.no_grad():
-        points = sim.rows(position)
-        indices, parts = zip(*(_part(sim, *f) for f in dispatch.find_paths(sim, points, {}, search=True)), strict=True)
+        points = finder.scene.rows(position)
+        batches = finder.find_paths(points, {}, search=True)
+        indices, parts = zip(*((index, _part(finder.scene, *batch)) for index, *batch in batches), strict=True)
     paths = solver.in_order([(index, part.paths) for index, part in zip(indices, parts, strict=True)], len(points))
     return PathPolylines(paths, torch.cat([part.corner for part in parts]), torch.cat([part.real for part in parts]))
 
 
 def _part(
-    sim: "Sionna", index: Tensor, found: solver.ResolvedPaths, ends: solver.Endpoints, given: dict[str, Tensor]
-) -> tuple[Tensor, PathPolylines]:
-    """Receivers, and their paths with power, which count them from 0."""
-    paths = solver.evaluate_paths(sim.scene, sim.facets, found, ends, given, sim.wavelength, silent=True)
-    depth = sim.tracing.max_depth
-    middle, met = torch.zeros(len(paths.power), depth, 3), torch.zeros(len(paths.power), depth, dtype=torch.bool)
-    if found.count:
+    scene: RadioScene, resolved: solver.ResolvedPaths, endpoints: Endpoints, given: dict[str, Tensor]
+) -> PathPolylines:
+    """The paths with power of one batch, whose receivers count from 0."""
+    paths = solver.evaluate_paths(scene, resolved, endpoints, given, keep_silent=True)
+    rows, depth = len(paths.power), scene.tracing.max_depth
+    middle, met = torch.zeros(rows, depth, 3), torch.zeros(rows, depth, dtype=torch.bool)
+    if resolved.count:
         with LOCK:
-            middle, met = (
-                path_buffers.vertices(found.buffer, found.count),
-                path_buffers.rows(found.buffer, found.count)[0] > 0,
-            )
-    first, last = cell_positions(sim.sites)[paths.source], ends.target[paths.target]
-    ones = torch.ones(len(paths.power), 1, dtype=torch.bool)
+            middle = path_buffers.vertices(resolved.buffer, resolved.count)
+            met = path_buffers.rows(resolved.buffer, resolved.count)[0] > 0
+    first, last = cell_positions(scene.sites)[paths.source], endpoints.target[paths.target]
+    ones = torch.ones(rows, 1, dtype=torch.bool)
     loud = (paths.power > 0).nonzero()[:, 0]
     corner, real = torch.cat([first[:, None], middle, last[:, None]], 1), torch.cat([ones, met, ones], 1)
-    return index, PathPolylines(paths.rows(loud), corner[loud], real[loud])
+    return PathPolylines(paths.select(loud), corner[loud], real[loud])

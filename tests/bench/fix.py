@@ -8,7 +8,7 @@ import torch
 
 from tests.bench.common import compare
 from tests.helpers.free_space import CORNERS, draw_pixels, masts, radio_map
-from training.commands.train import TrainConfig
+from training.commands.config import TrainConfig
 from uel.adaptation.site_adaptation import RefinedLocator
 from uel.config import load
 from uel.estimation.config import RefinementConfig
@@ -27,7 +27,7 @@ def run() -> dict[str, float]:
     maps = TileMaps(radio, torch.zeros(2 + len(MATERIAL_CLASSES), *radio.grid.shape), torch.ones(radio.grid.shape))
     model = ObservationModel(sensitivity_dbm=-85.0)  # so that some cells are silent
     at = radio.grid.centres().reshape(-1, 2)[draw_pixels(maps.prior, PHONES)]
-    reports = model.observe(radio.truth(at), maps.power_dbm, torch.Generator().manual_seed(0))
+    reports = model.observe(radio.pixel_truth(at), maps.power_dbm, torch.Generator().manual_seed(0))
     reports = reports[reports.heard.any(-1)]
     small = load(TrainConfig, "train", ["--config", "train/small"])
     locator = Locator(small.locator, model).eval()

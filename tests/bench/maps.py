@@ -6,8 +6,8 @@ import torch
 
 from sim_bridge.simulator import Sionna
 from tests.bench.common import SIZE, compare, munich, outdoors
+from uel.core.constants import SPEED_OF_LIGHT
 from uel.core.grid import Grid
-from uel.core.units import SPEED_OF_LIGHT
 
 import mitsuba as mi  # isort: skip
 import sionna.rt as rt  # isort: skip
@@ -40,7 +40,7 @@ def _errors(sim: Sionna, grid: Grid) -> dict[str, float]:
     sim.tracing = before
     position = outdoors(POINTS, torch.Generator().manual_seed(9))
     with torch.no_grad():
-        seen, paths = looked.look(position), sim.trace(position)
+        seen, paths = looked.lookup(position), sim.trace(position)
     both = seen.known & paths.known()
     off = (seen.first_arrival - paths.first_arrival()).abs()[both] * SPEED_OF_LIGHT
     unit = [torch.nn.functional.normalize(v[both], dim=-1) for v in (seen.mean_arrival, paths.mean_arrival())]

@@ -6,10 +6,11 @@ from tempfile import TemporaryDirectory
 import torch
 
 import scenes
-from sim_bridge.channel.features import FeatureConfig
+from sim_bridge.channel.config import FeatureConfig
 from sim_bridge.simulator import TracingConfig
 from sim_bridge.simulator import open as open_simulator
-from sim_bridge.survey.worker import SurveyJob, SurveyMakingConfig, TileWithSites, survey_here
+from sim_bridge.survey.config import SurveyMakingConfig
+from sim_bridge.survey.worker import SurveyJob, TileWithSites, survey_here
 from tests.bench.common import compare
 from training.data.batch import BatchConfig, BatchDataset
 from training.data.deployment import Deployment
@@ -61,5 +62,5 @@ def _world(folder: Path) -> Deployment:
     live.build_atlas()
     torch.manual_seed(0)
     return Deployment(
-        tile, TileMaps.of(tile, bulk.radio_map(tile.grid(4.0))), Survey.open(folder / "survey")[tile.name], live
+        tile, TileMaps.from_tile(tile, bulk.radio_map(tile.grid(4.0))), Survey.open(folder / "survey")[tile.name], live
     )

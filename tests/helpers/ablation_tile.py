@@ -6,11 +6,13 @@ import pytest
 import torch
 
 from tests.helpers.toy_city import SITES, SIZE
-from training.ablation.grid import AblateConfig, Variant
+from training.ablation.grid import Variant
+from training.ablation.config import AblateConfig
 from training.ablation.scenario import AblationDeployment
 from training.data.batch import Batch
 from training.data.deployment import Deployment
-from training.locator.config import LocatorTrainingConfig, OptimizationConfig
+from training.locator.config import OptimizationConfig
+from training.locator.setup import LocatorTrainingConfig
 from training.locator.few_labels import FewLabelDataset
 from training.locator.task import LocatorTask
 from uel.measurement.model import ObservationModel
@@ -34,7 +36,7 @@ def town_of(world: Deployment, config: AblateConfig) -> AblationDeployment:
     """Empty space, where map and simulator agree; under few_rays the map is 3 dB off."""
     wrong = replace(world.maps, radio=replace(world.maps.radio, gain=2 * world.maps.radio.gain))
     given = {"exact": world.maps, "few_rays": wrong}
-    truth = world.maps.radio.truth(places(world, 200))
+    truth = world.maps.radio.pixel_truth(places(world, 200))
     return AblationDeployment(
         config, world.tile, world.maps, truth, lambda c: Deployment(world.tile, given[c], None, world.simulator)
     )

@@ -22,7 +22,7 @@ def seeded(seed: int) -> torch.Generator:
 
 def observe(model: ObservationModel, radio: RadioMap, count: int = DRAWS, seed: int = 1) -> Reports:
     """Many reports from the single place of `one_pixel`."""
-    truth = radio.truth(torch.zeros(count, 2))
+    truth = radio.pixel_truth(torch.zeros(count, 2))
     return model.observe(truth, reference_power_dbm(radio.sites), torch.Generator().manual_seed(seed))
 
 

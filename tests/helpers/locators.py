@@ -15,7 +15,8 @@ from uel.estimation.fix import Fix
 from uel.geo.tile_maps import TileMaps
 from uel.measurement.model import ObservationModel
 from uel.measurement.reports import Reports
-from uel.models.locator import Locator, LocatorConfig
+from uel.models.config import LocatorConfig
+from uel.models.locator import Locator
 
 MODEL = ObservationModel()
 SMALL = LocatorConfig(patches=16, width=16, pixel_width=8, depth=1, radio_depth=1, patch_pixels=2)
@@ -106,7 +107,7 @@ for folder in sys.argv[2:]:
     for count in (1, 9):
         draws = torch.Generator().manual_seed(count)
         places = (torch.rand(count, 2, generator=draws) - 0.5) * 200
-        reports = ObservationModel().observe(maps.radio.truth(places), maps.power_dbm, draws)
+        reports = ObservationModel().observe(maps.radio.pixel_truth(places), maps.power_dbm, draws)
         with torch.no_grad():
             got = program(*(getattr(reports, name) for name in INPUTS))
             fix = locator(reports, maps)

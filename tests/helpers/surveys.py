@@ -7,9 +7,10 @@ import sys
 import time
 from pathlib import Path
 
-from sim_bridge.channel.features import FeatureConfig
+from sim_bridge.channel.config import FeatureConfig
+from sim_bridge.survey.config import SurveyMakingConfig
 from sim_bridge.survey.engines import LocalEngine, UnitDone, run
-from sim_bridge.survey.worker import Measure, SurveyJob, SurveyMakingConfig, TileWithSites, UnitValues, track_values
+from sim_bridge.survey.worker import Measure, SurveyJob, TileWithSites, UnitValues, track_values
 from uel.geo.tile import Tile
 from uel.mobility.config import TrackConfig
 from uel.mobility.trajectories import Tracks
@@ -95,7 +96,7 @@ def main(engine: str, folder: str) -> None:
 
     work = toy_work(Path(folder), opened=slow)
     work.prepare()
-    numbers = [unit.number for unit in Survey.open(folder).waiting()]
+    numbers = [unit.number for unit in Survey.open(folder).unfinished_units()]
     if engine == "ray":
         from sim_bridge.survey.ray_cluster import RayEngine
 

@@ -10,11 +10,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sim_bridge.survey.worker import TileWithSites
-from training.ablation.grid import AblateConfig, Variant
+from training.ablation.grid import Variant
+from training.ablation.config import AblateConfig
 from training.cache import StageCache
-from training.data.deployment import EXACT_MAPS, Deployment
+from training.data.deployment import Deployment
+from training.data.config import EXACT_MAPS
 from training.evaluation.scenarios import RayTracedBackend
-from training.locator.config import LocatorTrainingConfig
+from training.locator.setup import LocatorTrainingConfig
 from training.locator.few_labels import FewLabelDataModule, FewLabelPool
 from training.locator.losses import physics_loss
 from training.pipeline.map_conditions import assumed_deployment, maps_for_condition
@@ -59,7 +61,7 @@ class AblationDeployment:
     def observed(self) -> tuple[Reports, LinkTruth]:
         """What phones say that hear a cell, and where they truly are; those that training is judged on first."""
         model = self.config.measurement
-        model = model.for_traced if self.config.truth == "paths" else model
+        model = model.for_ray_tracing if self.config.truth == "paths" else model
         generator = torch.Generator().manual_seed(1_000_003 * self.config.seed)
         reports = model.observe(self.truth, self.true.power_dbm, generator)
         audible, wanted = reports.heard.any(-1).nonzero()[:, 0], self.config.phones + self.config.pool
@@ -81,7 +83,7 @@ class AblationDeployment:
         order = torch.randperm(self.config.pool, generator=torch.Generator().manual_seed(variant.seed))
         index = order + self.config.phones
         labelled = index[: variant.labels or self.config.pool]
-        return FewLabelPool(said.said(reports[index], variant.map), truth.position[labelled])
+        return FewLabelPool(said.as_reported(reports[index], variant.map), truth.position[labelled])
 
     @cached_property
     def limit(self) -> Float[Tensor, " phone"]:
@@ -121,7 +123,11 @@ def ablation_deployment(config: AblateConfig, stages: StageCache) -> AblationDep
     true, count = under(EXACT_MAPS), round(DRAWN_PER_NEEDED_PHONE * (config.phones + config.pool))
     position = draw_positions(tile, sites, count, torch.Generator().manual_seed(config.seed))
     paths = config.truth == "paths"
-    truth = RayTracedBackend(tile, sites, config.maps, stages).trace(position) if paths else true.radio.truth(position)
+    truth = (
+        RayTracedBackend(tile, sites, config.maps, stages).trace(position)
+        if paths
+        else true.radio.pixel_truth(position)
+    )
     plan = replace(config.training, batch=config.training.batch + config.unlabelled)
 
     def believed(condition: str) -> Deployment:

@@ -150,8 +150,8 @@ def _cross_validated_error(learn: Drive, fold: Tensor, locate: Callable[[Drive, 
     for number in range(FOLD_COUNT):
         mine = fold == number
         if mine.any() and not mine.all():
-            asked = learn.only(mine)
-            errors.append(position_error(locate(learn.only(~mine), asked), asked.position))
+            asked = learn.select(mine)
+            errors.append(position_error(locate(learn.select(~mine), asked), asked.position))
     return float(torch.cat(errors).median())
 
 
@@ -161,12 +161,12 @@ def _cross_validated_error(learn: Drive, fold: Tensor, locate: Callable[[Drive, 
 def _kriged_positions(learn: Drive, judged: Drive, tile: Tile, grid: Grid, trend: Trend, fold: Tensor) -> Tensor:
     """Fixes by levels kriged from `learn`; width of the prior and power of the likelihood by its folds."""
     points = grid.centres().reshape(-1, 2)
-    points = points[tile.outdoor(points)]
-    folds = [(learn.only(fold != n), learn.only(fold == n)) for n in range(FOLD_COUNT)]
+    points = points[tile.is_outdoor(points)]
+    folds = [(learn.select(fold != n), learn.select(fold == n)) for n in range(FOLD_COUNT)]
     parts = [(known, asked) for known, asked in folds if len(known) and len(asked)]
     left = _calibrate_held_out(parts, trend)
     parts = [
-        (known, asked.only(_thin(torch.ones(len(asked), dtype=torch.bool), TUNING_REPORTS_PER_FOLD)))
+        (known, asked.select(_thin(torch.ones(len(asked), dtype=torch.bool), TUNING_REPORTS_PER_FOLD)))
         for known, asked in parts
     ]
     log_p = [

@@ -12,7 +12,7 @@ import torch
 from rich.progress import track
 from torch import Tensor
 
-from scenes.variants.calibrated_tile import corrected
+from scenes.variants.calibrated_tile import write_calibrated_tile
 from sim_bridge.paths.chain_pool import ChainPool, gather
 from sim_bridge.simulator import Sionna
 from sim_bridge.simulator import open as open_simulator
@@ -21,8 +21,9 @@ from training.calibration import synthetic_truth
 from training.calibration.drive_localization import score_phones
 from training.calibration.objective import CalibrationObjective
 from training.calibration.optimizers import FitResult, fit, posterior
-from training.calibration.result import CalibrationResult, as_csv, held_out_links, held_out_errors
-from training.calibration.setup import CalibrateConfig, CalibrationSetup, calibration_setup
+from training.calibration.result import CalibrationResult, as_csv, held_out_errors, held_out_links
+from training.calibration.setup import CalibrationSetup, calibration_setup
+from training.calibration.config import CalibrateConfig
 from uel.config import save
 from uel.core.io import as_json, data_folder, replace_file
 from uel.errors import UelError
@@ -55,12 +56,12 @@ def run(config: CalibrateConfig) -> Path:
     fixed = found.settled
     walls, masts = synthetic_truth.materials_of(task.unknowns, fixed, task.known), task.unknowns.sites_at(fixed)
     said = {"run": config.run, "identified": found.identified}
-    made = corrected(task.tile, folder / "tile", walls, masts, said)
+    made = write_calibrated_tile(task.tile, folder / "tile", walls, masts, said)
     told = {
         "tile": task.tile.name,
         "reports": len(task.learn),
         "links": problem.levels,
-        "rejected": task.learn.reasons,
+        "rejected": task.learn.rejection_counts,
         "merged": task.learn.merged,
         "fit": best.told(),
         "starts": found.starts(),

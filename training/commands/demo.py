@@ -13,24 +13,19 @@ from typing import Any
 import numpy as np
 import torch
 
-from sim_bridge.chains.atlas import AtlasConfig
+from sim_bridge.chains.config import AtlasConfig
 from sim_bridge.simulator import TracingConfig
 from sim_bridge.simulator import open as open_simulator
 from sim_bridge.survey.worker import TileWithSites
 from training.cache import StageCache, digest
 from training.data.deployment import Deployment
-from training.evaluation.demo_metrics import DemoEvaluationConfig, method_errors, example_fix, metric_tables
-from training.locator.config import LocatorTrainingConfig, OptimizationConfig
+from training.evaluation.demo_metrics import example_fix, method_errors, metric_tables
+from training.evaluation.config import DemoEvaluationConfig
+from training.locator.config import OptimizationConfig
+from training.locator.setup import LocatorTrainingConfig
 from training.locator.fit import fit
-from training.pipeline.scene_pipeline import (
-    SitePlacementConfig,
-    live_simulator,
-    open_tile,
-    place_sites,
-    require_raster,
-    require_unseen_city,
-    track_survey,
-)
+from training.pipeline.scene_pipeline import live_simulator, open_tile, place_sites, require_raster, require_unseen_city, track_survey
+from training.pipeline.config import SitePlacementConfig
 from uel.core.grid import Grid
 from uel.core.io import data_folder
 from uel.errors import UelError
@@ -40,50 +35,11 @@ from uel.mobility.config import TrackConfig
 from uel.models.config import LocatorConfig
 from uel.models.locator import Locator, require_nesting
 from uel.radio import radio_map_io
+from training.commands.config import DemoConfig
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, kw_only=True)
-class DemoConfig:
-    """Everything the demo depends on. Tiles are written `city@x,y`: the centre in the city's own metres."""
-
-    run: str = "demo"
-    """name of the folder under `runs/`"""
-    seed: int = 1
-    """seed of sites, tracks, fading, network and rays"""
-    train: tuple[str, ...] = ("munich@-300,-150", "munich@0,0", "san_francisco@0,0")
-    """tiles to train on"""
-    validate: str = "etoile@0,0"
-    """tile to choose the best epoch on"""
-    test: str = "florence@0,100"
-    """unseen city to judge on"""
-    size: float = 512.0
-    """m, side of a tile"""
-    margin: float = 128.0
-    """m of city kept around a tile, so that rays do not fall off its edge"""
-    pixel: float = 4.0
-    """m, pixel of radio maps"""
-    sites: SitePlacementConfig = field(default_factory=SitePlacementConfig)
-    tracing: TracingConfig = field(default_factory=TracingConfig)
-    atlas: AtlasConfig = field(default_factory=lambda: AtlasConfig(rays=300_000))
-    """chains of walls kept for the ray tracing in training"""
-    survey: TrackConfig = field(default_factory=TrackConfig)
-    """tracks on each training and validation tile"""
-    test_survey: TrackConfig = field(default_factory=lambda: TrackConfig(tracks=256))
-    """tracks on the test tile"""
-    measurement: ObservationModel = field(default_factory=ObservationModel)
-    locator: LocatorConfig = field(default_factory=LocatorConfig)
-    training: OptimizationConfig = field(default_factory=OptimizationConfig)
-    evaluation: DemoEvaluationConfig = field(default_factory=DemoEvaluationConfig)
-
-    def __post_init__(self) -> None:
-        # Whatever can be wrong is said now, not after the stages before it.
-        if not self.train:
-            raise UelError("nothing to train on", got="train=()", do="name at least one tile, munich@0,0 say")
-        require_unseen_city((self.test,), (*self.train, self.validate), "test", "train and validate")
-        require_raster(self.pixel, self.size)
-        require_nesting(Grid(size=self.size, pixel=self.pixel), self.locator.patches)
 
 
 def run(config: DemoConfig) -> Path:
@@ -136,7 +92,9 @@ def evaluate_demo(
     mark.write_text(key)
 
 
-def build_deployment(config: DemoConfig, stages: StageCache, name: str, plan: TrackConfig, live: bool = False) -> Deployment:
+def build_deployment(
+    config: DemoConfig, stages: StageCache, name: str, plan: TrackConfig, live: bool = False
+) -> Deployment:
     """Tile, sites, radio map and survey of one place, made or reused; `live` keeps a simulator for training."""
     tile = open_tile(name, config.size, config.margin, stages)
     geometry = {"place": name, "size": config.size, "margin": config.margin}
@@ -153,7 +111,7 @@ def build_deployment(config: DemoConfig, stages: StageCache, name: str, plan: Tr
     survey = track_survey(
         f"survey-{name}", {**traced, "plan": asdict(plan)}, place, plan, config.tracing, config.seed, stages
     )
-    maps = TileMaps.of(tile, radio_map_io.load(radio_at))
+    maps = TileMaps.from_tile(tile, radio_map_io.load(radio_at))
     simulator = None
     if live:
         simulator = live_simulator(

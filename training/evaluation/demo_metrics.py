@@ -19,22 +19,11 @@ from uel.measurement.model import ObservationModel
 from uel.measurement.reports import Reports
 from uel.measurement.tiers import TIERS
 from uel.models.locator import Locator
+from training.evaluation.config import DemoEvaluationConfig
 
 PHONES_PER_CALL = 64  # phones whose likelihood maps are held at once: bounds memory to a few hundred megabytes
 
 
-@dataclass(frozen=True, kw_only=True)
-class DemoEvaluationConfig:
-    """How many phones the judgement rests on."""
-
-    phones: int = 1000
-    """reports drawn from the test tile's map"""
-    fingerprints: int = 500
-    """reports with known positions that kNN on a survey may use, of either truth"""
-
-    def __post_init__(self) -> None:
-        if min(self.phones, self.fingerprints) < 1:
-            raise UelError("an evaluation needs phones and fingerprints", got=self, do="give at least one of each")
 
 
 MethodErrors = dict[str, Float[Tensor, " n"]]
@@ -48,7 +37,9 @@ def method_errors(
     for truth in ("map", "paths"):
         reports, position, place = _test_reports(truth, world, model, plan, seed)
         for tier in TIERS:
-            for name, estimate in _estimates(locator, world, reports.tier(tier), _tier_of(place, tier), truth).items():
+            for name, estimate in _estimates(
+                locator, world, reports.with_tier(tier), _tier_of(place, tier), truth
+            ).items():
                 errors[f"{truth}/{tier}/{name}"] = position_error(estimate, position)
     return errors
 
@@ -59,10 +50,10 @@ def _test_reports(
     """Test reports with their positions, and what the methods may know; fingerprints are other phones."""
     generator = torch.Generator().manual_seed(seed)
     if truth == "map":
-        known, known_at = world.from_map(plan.fingerprints, model, generator)
-        reports, position = world.from_map(plan.phones, model, generator)
+        known, known_at = world.reports_from_map(plan.fingerprints, model, generator)
+        reports, position = world.reports_from_map(plan.phones, model, generator)
     else:
-        everyone, everywhere = world.from_survey(model, generator)
+        everyone, everywhere = world.reports_from_survey(model, generator)
         share = min(plan.fingerprints, len(everyone) // 2)  # tracks are in order: the halves share one at most
         known, known_at = everyone[:share], everywhere[:share]
         reports, position = everyone[share:], everywhere[share:]
@@ -71,7 +62,7 @@ def _test_reports(
 
 def _tier_of(place: LocalizationProblem, tier: str) -> LocalizationProblem:
     return LocalizationProblem(
-        place.radio, place.prior, place.model, place.fingerprints.tier(tier), place.fingerprint_position
+        place.radio, place.prior, place.model, place.fingerprints.with_tier(tier), place.fingerprint_position
     )
 
 
@@ -111,8 +102,8 @@ def example_fix(
 ) -> dict[str, Any]:
     """One fix in full, for the report's picture: of sixteen phones, the one with the median error."""
     generator = torch.Generator().manual_seed(seed + 1)
-    reports, position = world.from_map(16, model, generator)
-    reports = reports.tier(tier)
+    reports, position = world.reports_from_map(16, model, generator)
+    reports = reports.with_tier(tier)
     with torch.no_grad():
         fix = locator(reports, world.maps)
     pick = int(position_error(fix.position, position).argsort()[len(position) // 2])

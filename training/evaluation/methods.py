@@ -34,7 +34,7 @@ from uel.estimation.grid_posterior import grid_posterior
 from uel.estimation.metrics import position_error
 from uel.estimation.particle_filter import MotionModel, filter_track
 from uel.estimation.ray_rescoring import rescore_with_rays
-from uel.estimation.refinement import PRIOR_FLOOR
+from uel.estimation.grid_posterior import PRIOR_FLOOR
 from uel.estimation.robust_bayes import (
     RobustGridBayes,
     fit_robust,
@@ -179,7 +179,7 @@ def input_ablation_methods(case: EvaluationCase, locator: Locator) -> dict[str, 
     maps, known = case.learned.shown(locator, case.learned.corrected.bayes)
     left = {
         "locator-buildings": replace(maps, buildings=torch.zeros_like(maps.buildings)),
-        "locator-radio": replace(maps, radio=maps.radio.forgotten),
+        "locator-radio": replace(maps, radio=maps.radio.without_measurements),
     }
     return {
         name: _with_corrected_azimuths(case, lambda r, some=some: FixEstimate(locator(r, some, known)))

@@ -15,9 +15,10 @@ import scenes
 from sim_bridge.simulator import open as open_simulator
 from training.cache import StageCache
 from training.evaluation.methods import EvaluationCase, TrackEvaluationCase, TrackReports
-from training.evaluation.protocol import EvalConfig
-from training.pipeline.map_conditions import MapConditionConfig, map_factory, maps_for_condition
-from training.pipeline.scene_pipeline import parse_place
+from training.evaluation.config import EvalConfig
+from training.pipeline.map_conditions import map_factory, maps_for_condition
+from training.pipeline.config import MapConditionConfig
+from training.pipeline.config import parse_place
 from uel.adaptation.mast_heights import MapFactory
 from uel.errors import UelError
 from uel.estimation.baselines import LocalizationProblem
@@ -239,11 +240,11 @@ class EvaluationDeployment:
         source = self._source(condition)
         if condition.truth == "paths":
             return truth_of_first_sites(source.trace(position), condition.sites, source.sites)
-        return self.maps(replace(condition, map="exact")).radio.truth(position)
+        return self.maps(replace(condition, map="exact")).radio.pixel_truth(position)
 
     def _model(self, condition: Condition) -> ObservationModel:
         model = condition.model(self.config.nominal, self.config.decorrelation)
-        return model.for_traced if condition.truth == "paths" else model
+        return model.for_ray_tracing if condition.truth == "paths" else model
 
     def _power(self, condition: Condition) -> Float[Tensor, " cell"]:
         return self.maps(replace(condition, map="exact")).power_dbm

@@ -9,8 +9,9 @@ from typing import Any
 
 import torch
 
-from scenes.variants.map_perturbation import Perturbation, perturb_sites
+from scenes.variants.map_perturbation import perturb_sites
 from scenes.variants.mesh_perturbation import perturb_meshes
+from scenes.variants.perturbation import Perturbation
 from sim_bridge.scene.tracing_config import TracingConfig
 from sim_bridge.simulator import open as open_simulator
 from training.cache import StageCache
@@ -21,43 +22,11 @@ from uel.geo.tile_maps import TileMaps
 from uel.radio import radio_map_io
 from uel.radio.radio_map import RadioMap
 from uel.radio.sites import Site, cells_of, sites_to_json, with_azimuth_offsets
+from training.pipeline.config import MAP_CONDITIONS, MapConditionConfig
 
 RETRACING_SEED_OFFSET = 104_729  # added to the seed of rays that trace a map anew
-MAP_CONDITIONS = ("exact", "few_rays", "wrong_materials", "wrong_buildings", "wrong_sites", "no_radio_map")
-"""exact exact, few_rays few rays, wrong_materials wrong materials, wrong_buildings wrong heights and missing
-buildings, wrong_sites masts off, no_radio_map no radio map."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class MapConditionConfig:
-    """How good the true map is, and how wrong the others are."""
-
-    pixel: float = 4.0
-    """m, pixel of radio maps"""
-    tracing: TracingConfig = field(
-        default_factory=lambda: TracingConfig(max_depth=5, samples=20_000, scattering=0.3, map_rays=20_000_000)
-    )
-    """of the true map and of traced truth"""
-    few_rays: int = 2_000_000
-    """rays per cell of few_rays, at most those of the true map"""
-    heights: float = 0.2
-    """wrong_buildings: each building is higher or lower by up to this share"""
-    missing: float = 0.1
-    """wrong_buildings: share of buildings that the map lacks"""
-    azimuth_deg: float = 10.0
-    """wrong_sites: standard deviation in degrees of each cell's believed azimuth"""
-    antenna_height: float = 3.0
-    """wrong_sites: standard deviation in metres of each mast's believed height"""
-
-    def __post_init__(self) -> None:
-        Perturbation(heights=self.heights, missing=self.missing)
-        Perturbation(azimuth_deg=self.azimuth_deg, antenna_height=self.antenna_height)
-        if not 1 <= self.few_rays <= self.tracing.map_rays:
-            raise UelError(
-                "few rays are at most those of the true map",
-                got=f"few_rays {self.few_rays}, map_rays {self.tracing.map_rays}",
-                do="lower few_rays or raise tracing.map_rays",
-            )
 
 
 def maps_for_condition(
@@ -102,7 +71,7 @@ def map_factory(
             "without a radio map there is none to trace anew", got=condition, do="choose exact to wrong_sites"
         )
     place, believed = assumed_deployment(condition, tile, sites, plan, stages, seed)
-    least = tuple(place.standing(*site.position[:2]) for site in believed)
+    least = tuple(place.min_mast_z(*site.position[:2]) for site in believed)
 
     def trace(masts: tuple[Site, ...], share: float) -> RadioMap:
         rays = {"seed": plan.tracing.seed + RETRACING_SEED_OFFSET, "map_rays": round(share * plan.tracing.map_rays)}
@@ -111,7 +80,9 @@ def map_factory(
         north = (
             with_azimuth_offsets(masts, [-cell.azimuth_deg for _, cell in cells_of(masts)]) if round_about else masts
         )
-        return replace(_cached_radio_map("map-masts", place, north, plan, replace(plan.tracing, **rays), stages), sites=masts)
+        return replace(
+            _cached_radio_map("map-masts", place, north, plan, replace(plan.tracing, **rays), stages), sites=masts
+        )
 
     return MapFactory(trace, least)
 
@@ -120,11 +91,13 @@ def map_factory(
 
 
 def _exact(tile: Tile, sites: tuple[Site, ...], plan: MapConditionConfig, stages: StageCache, seed: int) -> TileMaps:
-    return TileMaps.of(tile, _cached_radio_map("map", tile, sites, plan, plan.tracing, stages))
+    return TileMaps.from_tile(tile, _cached_radio_map("map", tile, sites, plan, plan.tracing, stages))
 
 
 def _few_rays(tile: Tile, sites: tuple[Site, ...], plan: MapConditionConfig, stages: StageCache, seed: int) -> TileMaps:
-    return TileMaps.of(tile, _cached_radio_map("map-few", tile, sites, plan, _few_rays_tracing(plan, seed), stages))
+    return TileMaps.from_tile(
+        tile, _cached_radio_map("map-few", tile, sites, plan, _few_rays_tracing(plan, seed), stages)
+    )
 
 
 def _few_rays_tracing(plan: MapConditionConfig, seed: int) -> TracingConfig:
@@ -136,7 +109,7 @@ def _twin_maps(
     condition: str, tile: Tile, sites: tuple[Site, ...], plan: MapConditionConfig, stages: StageCache, seed: int
 ) -> TileMaps:
     twin, raised = assumed_deployment(condition, tile, sites, plan, stages, seed)
-    return TileMaps.of(twin, _cached_radio_map("map-twin", twin, raised, plan, plan.tracing, stages))
+    return TileMaps.from_tile(twin, _cached_radio_map("map-twin", twin, raised, plan, plan.tracing, stages))
 
 
 def _perturbed_twin(
@@ -163,11 +136,11 @@ def _wrong_site_maps(
     tile: Tile, sites: tuple[Site, ...], plan: MapConditionConfig, stages: StageCache, seed: int
 ) -> TileMaps:
     believed = _wrong_sites(sites, plan, seed, tile)
-    return TileMaps.of(tile, _cached_radio_map("map-masts", tile, believed, plan, plan.tracing, stages))
+    return TileMaps.from_tile(tile, _cached_radio_map("map-masts", tile, believed, plan, plan.tracing, stages))
 
 
 def _no_maps(tile: Tile, sites: tuple[Site, ...], plan: MapConditionConfig, stages: StageCache, seed: int) -> TileMaps:
-    return TileMaps.of(tile, no_radio_map(tile, sites, plan))
+    return TileMaps.from_tile(tile, no_radio_map(tile, sites, plan))
 
 
 def no_radio_map(tile: Tile, sites: tuple[Site, ...], plan: MapConditionConfig) -> RadioMap:

@@ -22,7 +22,7 @@ from uel.adaptation.kriging import ErrorCovariance, MapErrorKriging
 from uel.core.units import from_db
 from uel.estimation.baselines import LocalizationProblem
 from uel.estimation.grid_posterior import log_posterior
-from uel.estimation.refinement import PRIOR_FLOOR
+from uel.estimation.grid_posterior import PRIOR_FLOOR
 from uel.estimation.robust_bayes import (
     AZIMUTH_FEATURE,
     LEVEL_FEATURE,
@@ -131,7 +131,7 @@ def _kriged(
 
     All fadings are tried for the likeliest errors, and for the likeliest of both whether cells fade together.
     """
-    spots, position = bayes.radio.spots(judge.fingerprint_position), judge.fingerprint_position
+    spots, position = bayes.radio.samples_at(judge.fingerprint_position), judge.fingerprint_position
     bars = spots.relative_error[..., 0]
     right = {alike: _corrected(spots, *_asked(_errors(bayes, learn, alike), position, bars)) for alike in errors}
 
@@ -187,8 +187,8 @@ def _doubted(bayes: RobustGridBayes, judge: LocalizationProblem) -> tuple[Robust
 def _errors(bayes: RobustGridBayes, learn: LocalizationProblem, alike: ErrorCovariance) -> list[MapErrorKriging]:
     """What labelled reports say of the map's errors, by cell."""
     reports, position, model = learn.fingerprints, learn.fingerprint_position, bayes.model
-    spots = bayes.radio.spots(position)
-    limit = model.censor_level(reports)
+    spots = bayes.radio.samples_at(position)
+    limit = model.censoring_level(reports)
     level = torch.where(reports.heard, reports.rsrp_dbm, limit)
     off = level - spots.level_db[..., 0].T - learn.power_dbm
     bar, fading = DB_PER_NEPER * spots.relative_error[..., 0], model.shadowing_db

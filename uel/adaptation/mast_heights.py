@@ -111,14 +111,14 @@ def _score(place: LocalizationProblem, radio: RadioMap, law: PathLossModel) -> F
     best."""
     reports = place.fingerprints
     model = replace(place.model, cell_correlation=0.0, level_outliers=max(OUTLIER_FRACTION, place.model.level_outliers))
-    spots = fill_unknown_pixels(radio, law, DROPS_DB[2], model).spots(place.fingerprint_position)
-    limit, cells = model.censor_level(reports), range(len(radio.gain))
+    spots = fill_unknown_pixels(radio, law, DROPS_DB[2], model).samples_at(place.fingerprint_position)
+    limit, cells = model.censoring_level(reports), range(len(radio.gain))
     total = torch.zeros(len(SCALE_FACTORS), len(cells))
     for part in torch.arange(len(reports)).split(REPORTS_PER_CHUNK):
         for row, factor in enumerate(SCALE_FACTORS):
             wide = replace(model, shadowing_db=model.shadowing_db * factor)
-            levels = wide.level_law(spots[part], place.power_dbm, map_error=True)
-            each = [levels.of_cell(reports[part], limit[part, cell], cell)[..., 0] for cell in cells]
+            levels = wide.rsrp_likelihood(spots[part], place.power_dbm, map_error=True)
+            each = [levels.cell_log_likelihood(reports[part], limit[part, cell], cell)[..., 0] for cell in cells]
             total[row] += torch.stack([log_p.diagonal().sum() for log_p in each])
     site = torch.tensor(_sites_of(radio.sites))
     return torch.zeros(len(radio.sites)).index_add(0, site, total.amax(0))

@@ -116,7 +116,7 @@ class SiteAdaptation:
 
     def read(self, reports: Reports) -> Reports:
         """Reports with their angles as they read once the antennas' azimuths are put right."""
-        return reports.turned(-self.turns_deg)
+        return reports.rotate_angles(-self.turns_deg)
 
     @cached_property
     def turns_deg(self) -> Float[Tensor, " cell"]:

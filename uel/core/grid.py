@@ -91,7 +91,7 @@ class Grid:
         found = torch.nn.functional.grid_sample(images, points, padding_mode="border", align_corners=False)
         return found[:, :, 0].flatten(0, 1).T.reshape(*position.shape[:-1], len(values))
 
-    def holds(
+    def sample_mask(
         self, valid: Bool[Tensor, "channel row column"], position: Float[Tensor, "*n dim"]
     ) -> Bool[Tensor, "*n channel"]:
         """Whether the pixels that hold positions on the grid are valid."""

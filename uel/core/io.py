@@ -7,9 +7,10 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
 
 
 def data_folder() -> Path:
@@ -73,11 +74,13 @@ def file_hash(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def read_whole_array(array: Any) -> np.ndarray:
+def read_whole_array(array: Any) -> "np.ndarray":
     """All values of a Zarr array, after a check that no chunk is missing (Zarr reads missing chunks as fill values).
 
     Raises `ValueError` where a chunk is missing, and the codecs' exceptions where one is damaged.
     """
     if array.nchunks_initialized != array.nchunks:
         raise ValueError(f"{array.nchunks - array.nchunks_initialized} chunks of {array.path!r} are missing")
+    import numpy as np  # only here: configurations import this module, and must be light
+
     return np.asarray(array[...])

@@ -114,7 +114,7 @@ class Tile:
         except Exception as error:  # zarr's codecs raise what their compressor raises
             raise _damaged(self.folder, error) from error
 
-    def coarse(self, name: str, grid: Grid) -> Float[Tensor, "row column"]:
+    def coarsen(self, name: str, grid: Grid) -> Float[Tensor, "row column"]:
         """A raster averaged onto a coarser grid. Raises `UelError` when its pixels do not nest."""
         values = self.rasters[name]
         step = grid.pixel / self.raster_grid.pixel
@@ -140,12 +140,12 @@ class Tile:
         """Row and column on `raster_grid` of positions on the tile."""
         return self.raster_grid.pixel_of(position)
 
-    def outdoor(self, position: Float[Tensor, "*n dim"]) -> Tensor:
+    def is_outdoor(self, position: Float[Tensor, "*n dim"]) -> Tensor:
         """Whether no building stands at a position: Bool, `*n`."""
         row, column = self.pixel_of(position)
         return self.rasters["footprint"][row, column] < 0.5
 
-    def standing(self, x: float, y: float) -> float:
+    def min_mast_z(self, x: float, y: float) -> float:
         """z in metres from which on a mast stands free there, `MAST_CLEARANCE` above the roof."""
         row, column = self.pixel_of(torch.tensor([x, y]))
         return float(self.rasters["height"][row, column]) + MAST_CLEARANCE

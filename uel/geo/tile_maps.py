@@ -28,11 +28,11 @@ class TileMaps:
     """share of each pixel where a phone can be (outdoors); a prior up to its sum"""
 
     @staticmethod
-    def of(tile: Tile, radio: RadioMap) -> "TileMaps":
+    def from_tile(tile: Tile, radio: RadioMap) -> "TileMaps":
         """The maps of a tile on its radio map's grid."""
         grid = radio.grid
-        covered = tile.coarse("footprint", grid)
-        above_ground = tile.coarse("height", grid) - tile.coarse("ground", grid)
+        covered = tile.coarsen("footprint", grid)
+        above_ground = tile.coarsen("height", grid) - tile.coarsen("ground", grid)
         channels = [above_ground / HEIGHT_UNIT, covered, *_material_shares(tile, radio)]
         return TileMaps(radio, torch.stack(channels), 1.0 - covered)
 

@@ -121,7 +121,7 @@ def _learned(config: LocateConfig, run: Run, tracer: SimulatorFactory) -> SiteAd
 
 def _map_tracer(config: LocateConfig, run: Run, tracer: SimulatorFactory) -> MapFactory:
     """How maps of other masts are made of the run's tile."""
-    grid, least = run.maps.radio.grid, (run.tile.standing(*site.position[:2]) for site in run.maps.radio.sites)
+    grid, least = run.maps.radio.grid, (run.tile.min_mast_z(*site.position[:2]) for site in run.maps.radio.sites)
 
     def trace(masts: tuple[Site, ...], share: float) -> RadioMap:
         rays = replace(config.rays, map_rays=round(share * config.rays.map_rays))

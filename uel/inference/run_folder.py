@@ -44,7 +44,7 @@ class Run:
     @cached_property
     def maps(self) -> TileMaps:
         """The test tile's maps."""
-        return TileMaps.of(self.tile, radio_map_io.load(self.radio_folder))
+        return TileMaps.from_tile(self.tile, radio_map_io.load(self.radio_folder))
 
     @cached_property
     def metrics(self) -> dict[str, Any]:

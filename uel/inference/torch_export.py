@@ -55,7 +55,10 @@ def export(config: ExportConfig) -> Path:
         run = Run.open(config.run)
         locator, maps = run.locator, run.maps
     else:
-        locator, maps = Locator.load(config.run), TileMaps.of(Tile.open(config.tile), radio_map_io.load(config.radio))
+        locator, maps = (
+            Locator.load(config.run),
+            TileMaps.from_tile(Tile.open(config.tile), radio_map_io.load(config.radio)),
+        )
     file = config.out or config.run / "locator.pt2"
     file.parent.mkdir(parents=True, exist_ok=True)
     torch.export.save(exported_program(locator, maps), file)
@@ -65,7 +68,7 @@ def export(config: ExportConfig) -> Path:
 def exported_program(locator: Locator, maps: TileMaps) -> torch.export.ExportedProgram:
     """The program, for 2 to `MAX_REPORTS` reports."""
     model = ObservationModel(tier="rsrp_ta_azimuth")
-    truth = maps.radio.truth(maps.radio.grid.centres()[:1, :3].reshape(-1, 2))
+    truth = maps.radio.pixel_truth(maps.radio.grid.centres()[:1, :3].reshape(-1, 2))
     reports = model.observe(truth, maps.power_dbm, torch.Generator().manual_seed(0))
     number = torch.export.Dim("reports", min=1, max=MAX_REPORTS)
     shapes = {name: {0: number} for name in INPUT_NAMES}

@@ -37,12 +37,12 @@ class Drive:
     def __len__(self) -> int:
         return len(self.position)
 
-    def only(self, chosen: Tensor) -> "Drive":
+    def select(self, chosen: Tensor) -> "Drive":
         """Some of the reports, by mask or index."""
         return Drive(self.position[chosen], self.reports[chosen], self.rejected, self.merged)
 
     @property
-    def reasons(self) -> dict[str, int]:
+    def rejection_counts(self) -> dict[str, int]:
         """How many rows are not used, by what is wrong with them."""
         return dict(Counter(why.partition(":")[0] for _, why in self.rejected))
 
@@ -100,7 +100,13 @@ def _rows(file: Path, columns: ColumnConfig) -> Iterator[Mapping[str, str]]:
     except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
         raise UelError("these measurements cannot be read", got=f"{file}: {error}", do="give a .csv file") from error
     reader.fieldnames = header
-    wanted = [*columns.place, columns.cell, columns.level, *columns.group, *([columns.toa] if columns.toa else [])]
+    wanted = [
+        *columns.position_columns,
+        columns.cell,
+        columns.level,
+        *columns.group,
+        *([columns.toa] if columns.toa else []),
+    ]
     if missing := [name for name in wanted if name not in header]:
         do = f"name the columns by --columns.…; the file has {', '.join(header) or 'none'}"
         raise UelError(f"{file.name} has no such column", got=", ".join(missing), do=do)
@@ -131,7 +137,7 @@ def _take(
 ):
     """Put a row where it belongs, or aside."""
     try:
-        a, b, level = (float(row[name]) for name in (*columns.place, columns.level))
+        a, b, level = (float(row[name]) for name in (*columns.position_columns, columns.level))
         toa = float(row[columns.toa]) if columns.toa and row[columns.toa].strip() else math.nan
     except (TypeError, ValueError) as error:
         read.rejected.append((number, f"no number: {error}"))

@@ -30,7 +30,7 @@ class ObservationModel(ObservationParameters):
     """The realism between the ray-traced truth and a phone's report (levels in dB, ranges in metres)."""
 
     @property
-    def for_traced(self) -> "ObservationModel":
+    def for_ray_tracing(self) -> "ObservationModel":
         """The same realism for ray-traced truth, whose delays and angles bring their own multipath excess."""
         return replace(self, nlos_excess=1e-3, azimuth_noise_nlos_deg=self.azimuth_noise_deg)
 
@@ -76,7 +76,7 @@ class ObservationModel(ObservationParameters):
             received=received,
             **(self._every_link(truth, heard, fork) if "toa" in features_of(self.tier) else {}),
         )
-        return reports.tier(self.tier)
+        return reports.with_tier(self.tier)
 
     def _fading(self, truth: LinkTruth, generator: torch.Generator, fork: torch.Generator) -> Float[Tensor, "*n cell"]:
         """Shadow fading and level noise in dB."""
@@ -107,7 +107,7 @@ class ObservationModel(ObservationParameters):
 
     def _seen(self, los: Bool[Tensor, "*n"], generator: torch.Generator) -> Bool[Tensor, "*n"]:
         """Where the sight is free, given where it is said to be."""
-        if not self.doubts_sight:
+        if not self.has_uncertain_los:
             return los
         return los ^ (torch.rand(los.shape, generator=generator) < self._sight_wrong(los))
 
@@ -149,9 +149,9 @@ class ObservationModel(ObservationParameters):
         self, reports: Reports, radio: RadioMap | MapSamples, power_dbm: Float[Tensor, " cell"], map_error: bool = False
     ) -> Float[Tensor, "batch row column"]:
         """Log-probability in nats of which cells each report holds and of their levels, at each pixel."""
-        return self.level_law(radio, power_dbm, map_error).log_likelihood(reports, self.censor_level(reports))
+        return self.rsrp_likelihood(radio, power_dbm, map_error).log_likelihood(reports, self.censoring_level(reports))
 
-    def level_law(
+    def rsrp_likelihood(
         self, radio: RadioMap | MapSamples, power_dbm: Float[Tensor, " cell"], map_error: bool = False
     ) -> RsrpLikelihood:
         """The law of levels at every pixel of a map."""
@@ -159,15 +159,15 @@ class ObservationModel(ObservationParameters):
         return RsrpLikelihood(
             mean=radio.level_db + power_dbm[:, None, None],
             known=radio.known,
-            own=(own + (DB_PER_NEPER * radio.relative_error * map_error) ** 2).sqrt(),
-            common=self.shadowing_db * math.sqrt(self.cell_correlation),
+            link_std=(own + (DB_PER_NEPER * radio.relative_error * map_error) ** 2).sqrt(),
+            common_std=self.shadowing_db * math.sqrt(self.cell_correlation),
             step=self.rsrp_step_db,
             dropout=self.cell_dropout,
-            outliers=self.level_outliers,
-            wide=self.outlier_db,
+            outlier_fraction=self.level_outliers,
+            outlier_std=self.outlier_db,
         )
 
-    def censor_level(self, reports: Reports) -> Float[Tensor, "batch cell"]:
+    def censoring_level(self, reports: Reports) -> Float[Tensor, "batch cell"]:
         """dBm below which an unreported cell must lie: the sensitivity, or the weakest of a full report.
 
         Levels come in steps, so ties are common; among equals the first cells are reported. A cell that comes
@@ -242,7 +242,7 @@ class ObservationModel(ObservationParameters):
     def _by_sight(self, los: Tensor, law: Callable[[Tensor], Tensor]) -> Tensor:
         """A log-law that depends on free sight, mixed with the other case as far as the map may be wrong."""
         told = law(los)
-        if not self.doubts_sight:
+        if not self.has_uncertain_los:
             return told
         wrong = self._sight_wrong(los)
         return torch.logaddexp(torch.log1p(-wrong) + told, wrong.log() + law(~los))

@@ -37,7 +37,7 @@ class ObservationParameters:
     """The realism between the ray-traced truth and a phone's report (levels in dB, ranges in metres)."""
 
     tier: Tier = "rsrp_ta_azimuth"
-    """the most that a phone reports, see `uel.measurement.tiers.Tier`; `Reports.tier` takes from it what a lesser
+    """the most that a phone reports, see `uel.measurement.tiers.Tier`; `Reports.with_tier` takes from it what a lesser
     one would"""
     shadowing_db: float = 8.0
     """standard deviation of log-normal shadow fading"""
@@ -111,6 +111,6 @@ class ObservationParameters:
         return timing_advance_step(self.subcarrier_spacing)
 
     @property
-    def doubts_sight(self) -> bool:
+    def has_uncertain_los(self) -> bool:
         """Whether the map's sight may be wrong."""
         return bool(self.false_sight or self.missed_sight)

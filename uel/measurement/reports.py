@@ -49,17 +49,17 @@ class Reports(BatchRecord):
             if getattr(self, name) is None:
                 object.__setattr__(self, name, value)
 
-    def tier(self, name: str) -> "Reports":
+    def with_tier(self, name: str) -> "Reports":
         """The part that a phone of a feature tier reports. Raises `UelError` for an unknown tier."""
         absent = [FEATURE_MASKS[value] for value in set(FEATURE_MASKS) - set(features_of(name))]
-        return self.saying(**{mask: torch.zeros_like(getattr(self, mask)) for mask in absent})
+        return self.with_masks(**{mask: torch.zeros_like(getattr(self, mask)) for mask in absent})
 
-    def saying(self, **masks: Bool[Tensor, "..."]) -> "Reports":
+    def with_masks(self, **masks: Bool[Tensor, "..."]) -> "Reports":
         """With other masks (`has_timing_advance` and so on); what they leave out is 0."""
         values = {value: getattr(self, value) * masks[mask] for value, mask in FEATURE_MASKS.items() if mask in masks}
         return replace(self, **masks, **values)
 
-    def turned(self, by_deg: Float[Tensor, " cell"]) -> "Reports":
+    def rotate_angles(self, by_deg: Float[Tensor, " cell"]) -> "Reports":
         """As they would read if each cell's angles were so many degrees further clockwise."""
         azimuth = (self.azimuth_deg + by_deg[self.serving]) % 360.0 * self.has_azimuth
         return replace(self, azimuth_deg=azimuth, aoa_deg=(self.aoa_deg + by_deg) % 360.0 * self.has_aoa)
@@ -78,4 +78,4 @@ def rotate_to_assumed_azimuths(reports: Reports, true: tuple[Site, ...], assumed
     offset_deg = torch.tensor(
         [b.azimuth_deg - a.azimuth_deg for (_, a), (_, b) in zip(cells_of(true), cells_of(assumed), strict=True)]
     )
-    return reports.turned(offset_deg) if offset_deg.any() else reports
+    return reports.rotate_angles(offset_deg) if offset_deg.any() else reports

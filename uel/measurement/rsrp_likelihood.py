@@ -40,17 +40,17 @@ class RsrpLikelihood:
     mean: Float[Tensor, "cell row column"]
     """dBm, to be read where `known`"""
     known: Bool[Tensor, "cell row column"]
-    own: Float[Tensor, "cell row column"]
+    link_std: Float[Tensor, "cell row column"]
     """standard deviation of what is independent between cells"""
-    common: float
+    common_std: float
     """standard deviation of what is common to all cells"""
     step: float
     """reporting step"""
     dropout: float
     """share of cells that do not report"""
-    outliers: float = 0.0
+    outlier_fraction: float = 0.0
     """share of levels whose own fading has `wide` dB more, without a common fading (Tukey's contaminated normal)"""
-    wide: float = 0.0
+    outlier_std: float = 0.0
 
     def log_likelihood(
         self, reports: Reports, censor_dbm: Float[Tensor, "batch cell"]
@@ -59,20 +59,20 @@ class RsrpLikelihood:
 
         `censor_dbm`: levels below which a cell that is not held may lie; it may also have dropped out.
         """
-        if self.common:
+        if self.common_std:
             return self._shared(reports, censor_dbm)
         total = torch.zeros(*reports.serving.shape, *self.mean.shape[1:])
         for cell in range(len(self.mean)):  # one cell at a time bounds the memory of a large batch
-            total += self.of_cell(reports, censor_dbm[:, cell], cell)
+            total += self.cell_log_likelihood(reports, censor_dbm[:, cell], cell)
         return total
 
-    def of_cell(
+    def cell_log_likelihood(
         self, reports: Reports, censor_dbm: Float[Tensor, " batch"], cell: int
     ) -> Float[Tensor, "batch row column"]:
         """What the level of one cell, or its silence, adds; of cells without a common fading."""
-        return self._of_cell(reports, censor_dbm, cell).clamp(min=NEVER)
+        return self._cell_log_likelihood(reports, censor_dbm, cell).clamp(min=NEVER)
 
-    def _of_cell(self, reports: Reports, censor_dbm: Float[Tensor, " batch"], cell: int) -> Tensor:
+    def _cell_log_likelihood(self, reports: Reports, censor_dbm: Float[Tensor, " batch"], cell: int) -> Tensor:
         held, may_look = reports.heard[:, cell], not torch.compiler.is_compiling()
         if may_look and bool(held.all()):  # of one report a cell is either held or not
             return self._reported(reports, cell)
@@ -99,12 +99,12 @@ class RsrpLikelihood:
 
     def _contaminated(self, law: Callable[[Tensor], Tensor], cell: int) -> Tensor:
         """A log-law of the spread of a cell's own fading, mixed with that of outliers."""
-        own = self.own[cell]
+        own = self.link_std[cell]
         usual = law(own)
-        if not self.outliers:
+        if not self.outlier_fraction:
             return usual
-        far = law((own**2 + self.wide**2).sqrt())
-        return torch.logaddexp(math.log1p(-self.outliers) + usual, math.log(self.outliers) + far)
+        far = law((own**2 + self.outlier_std**2).sqrt())
+        return torch.logaddexp(math.log1p(-self.outlier_fraction) + usual, math.log(self.outlier_fraction) + far)
 
     def _shared(self, reports: Reports, censor_dbm: Tensor) -> Float[Tensor, "batch row column"]:
         """With a common fading: the heard levels in closed form, the silent cells by quadrature given those.
@@ -118,7 +118,7 @@ class RsrpLikelihood:
         for node, weight in zip(nodes.tolist(), (weights / weights.sum()).tolist(), strict=True):
             term = torch.full_like(log_p, math.log(weight))
             for cell in (~reports.heard).any(0).nonzero()[:, 0].tolist():
-                silent = self._silence(censor_dbm[:, cell], cell, self.common * (centre + spread * node))
+                silent = self._silence(censor_dbm[:, cell], cell, self.common_std * (centre + spread * node))
                 term += torch.where(reports.heard[:, cell, None, None], 0.0, silent.clamp(min=NEVER))
             silence = torch.logaddexp(silence, term)
         return (log_p + silence).clamp(min=NEVER * len(self.mean))
@@ -128,12 +128,12 @@ class RsrpLikelihood:
         shape = (len(reports), *self.mean.shape[1:])
         precision, pull, log_p = torch.ones(shape), torch.zeros(shape), torch.zeros(shape)
         for cell in range(len(self.mean)):
-            variance = self.own[cell] ** 2 + self.step**2 / 12
+            variance = self.link_std[cell] ** 2 + self.step**2 / 12
             off = reports.rsrp_dbm[:, cell, None, None] - self.mean[cell]
             heard = reports.heard[:, cell, None, None]
             weight = heard * self.known[cell] / variance
-            precision += self.common**2 * weight
-            pull += self.common * weight * off
+            precision += self.common_std**2 * weight
+            pull += self.common_std * weight * off
             peak = math.log(self.step) + math.log1p(-self.dropout) - (2 * math.pi * variance).log() / 2
             term = torch.where(self.known[cell], peak - weight * off**2 / 2, NEVER)
             log_p += torch.where(heard, term, 0.0)

@@ -27,7 +27,7 @@ class SamplingCurve:
     """cumulative, ends at 1"""
 
     @staticmethod
-    def over(weight: Float[Tensor, "row column"]) -> "SamplingCurve":
+    def from_weights(weight: Float[Tensor, "row column"]) -> "SamplingCurve":
         """In quadrant-recursive order: neighbours on the curve are neighbours on the tile."""
         row, column = np.indices(weight.shape)
         order = np.argsort(_interleaved(row, column).ravel(), kind="stable")
@@ -52,7 +52,7 @@ class OutdoorArea:
     walks: SamplingCurve
     drives: SamplingCurve
 
-    def start(
+    def start_positions(
         self, share: Float64[np.ndarray, " track"], drives: Bool[Tensor, " track"], within: Float[Tensor, "track 2"]
     ) -> Float[Tensor, "track 2"]:
         """Places in metres at such shares of the curve; `within` [0, 1) says where in the pixel."""
@@ -90,10 +90,10 @@ def outdoor_area(
             do="choose another centre, distance limits or coverage threshold",
         )
     road = free & _covered_by(tile, "road")
-    walks = SamplingCurve.over(weight)
+    walks = SamplingCurve.from_weights(weight)
     if _area(road, grid) < MIN_OUTDOOR_AREA:
         return OutdoorArea(grid, free, None, walks, walks)
-    return OutdoorArea(grid, free, road, walks, SamplingCurve.over(weight * road))
+    return OutdoorArea(grid, free, road, walks, SamplingCurve.from_weights(weight * road))
 
 
 def allowed_positions(
@@ -104,7 +104,7 @@ def allowed_positions(
     for site in sites:  # one at a time bounds the memory on a large tile
         nearest = torch.minimum(nearest, (position - torch.tensor(site.position[:2])).norm(dim=-1))
     near_enough = (nearest >= least) & (nearest <= greatest)
-    return near_enough & tile.raster_grid.contains(position) & tile.outdoor(position)
+    return near_enough & tile.raster_grid.contains(position) & tile.is_outdoor(position)
 
 
 def _covered_by(tile: Tile, cover: str) -> Bool[Tensor, "row column"]:

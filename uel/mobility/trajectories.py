@@ -91,13 +91,13 @@ def _block(tile: Tile, places: OutdoorArea, plan: TrackConfig, seed: int, number
     where, kind = ((np.random.default_rng(seed).random(2) + index[:, None] * KRONECKER_STEPS) % 1).T
     edges = np.cumsum(plan.shares)[:2]
     kind = torch.from_numpy(np.searchsorted(edges, kind, side="right"))
-    start = places.start(where, kind == 2, draw(2))
+    start = places.start_positions(where, kind == 2, draw(2))
     interval = plan.interval[0] + (plan.interval[1] - plan.interval[0]) * draw()
     heading, wander = (
         unit_vector(2 * math.pi * draw()),
         torch.from_numpy(rng.standard_normal((TRACKS_PER_BLOCK, plan.reports))),
     )
-    length = torch.from_numpy(rng.integers(plan.fewest, plan.reports + 1, TRACKS_PER_BLOCK))
+    length = torch.from_numpy(rng.integers(plan.min_reports, plan.reports + 1, TRACKS_PER_BLOCK))
     stride = torch.tensor(plan.speeds)[kind] * interval
     angle = wander.float() * (HEADING_DRIFT * interval.sqrt() * (kind == 1)).unsqueeze(1)
     moved = _moved(places, kind, start, heading, stride, angle)

@@ -24,7 +24,7 @@ class Hermitian:
         return self.a * self.b - squared_magnitude(self.c)
 
     @staticmethod
-    def of(field: Complex[Tensor, "*n antenna port frequency"]) -> "Hermitian":
+    def from_field(field: Complex[Tensor, "*n antenna port frequency"]) -> "Hermitian":
         """Sum over ports of field · field^H, per frequency."""
         one, two = field.unbind(-3)
         return Hermitian(squared_magnitude(one).sum(-2), squared_magnitude(two).sum(-2), (one * two.conj()).sum(-2))
@@ -38,7 +38,7 @@ def interference_covariance(
     `noise` is the noise that each cell's reception meets. Sums of the others, never the whole less the own: that
     difference has no digits left beside a strong cell.
     """
-    own = Hermitian.of(signal.unsqueeze(-2))
+    own = Hermitian.from_field(signal.unsqueeze(-2))
     cells = signal.shape[-3]
     others = load * (1 - torch.eye(cells, dtype=own.a.dtype))
     total = lambda values: torch.einsum("dc,...cf->...df", others.to(values.dtype), values)  # noqa: E731

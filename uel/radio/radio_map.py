@@ -94,7 +94,7 @@ class RadioMap:
     """delays and directions of what rays met, where they were recorded"""
 
     @property
-    def forgotten(self) -> "RadioMap":
+    def without_measurements(self) -> "RadioMap":
         """The same masts, and nothing known of any pixel."""
         empty = torch.zeros_like(self.gain)
         return replace(self, gain=empty, relative_error=empty, known=empty.bool(), los=empty.bool(), channels=None)
@@ -111,7 +111,7 @@ class RadioMap:
     def gain_db(self, position: Float[Tensor, "*n dim"]) -> tuple[Float[Tensor, "*n cell"], Bool[Tensor, "*n cell"]]:
         """Path gain in decibels and whether the map knows one there; not to be read where it does not."""
         self.grid.require(position)
-        return self.grid.sample(self._level, position), self.grid.holds(self.known, position)
+        return self.grid.sample(self._level, position), self.grid.sample_mask(self.known, position)
 
     @cached_property
     def level_db(self) -> Float[Tensor, "cell row column"]:
@@ -123,7 +123,7 @@ class RadioMap:
         """Path gain in decibels, filled in for interpolation beside pixels that are not known."""
         return fill_from_neighbours(self.level_db, self.known)
 
-    def look(self, position: Float[Tensor, "*n dim"]) -> MapLookup:
+    def lookup(self, position: Float[Tensor, "*n dim"]) -> MapLookup:
         """All channels at positions (m), bilinear between pixel centres and differentiable in `position`.
 
         Raises `UelError` for positions that are not finite or off the tile, and for a map without channels.
@@ -135,7 +135,7 @@ class RadioMap:
         gain_db, known = self.gain_db(position)
         flat = lambda values: torch.where(
             known, self.grid.sample(fill_from_neighbours(values, self.known), position), 0.0
-        )  # noqa: E731
+        )
         vector = lambda values: torch.stack([flat(axis) for axis in values.unbind(1)], -1)  # noqa: E731
         c = self.channels
         return MapLookup(
@@ -148,7 +148,7 @@ class RadioMap:
             sight=self.grid.sample(c.sight, position),
         )
 
-    def truth(self, position: Float[Tensor, "*n 2"]) -> LinkTruth:
+    def pixel_truth(self, position: Float[Tensor, "*n 2"]) -> LinkTruth:
         """What a noiseless phone at these positions would experience, if this map were the world.
 
         That world is constant within a pixel, so that the posterior over pixels is exact: with interpolated truth
@@ -185,7 +185,7 @@ class RadioMap:
             los=self.los[:, row, column].movedim(0, -1),
         )
 
-    def spots(self, position: Float[Tensor, "n 2"]) -> MapSamples:
+    def samples_at(self, position: Float[Tensor, "n 2"]) -> MapSamples:
         """The pixels that hold positions. Raises `UelError` for those that are not finite or off the tile."""
         self.grid.require(position)
         row, column = self.grid.pixel_of(position)

@@ -28,7 +28,7 @@ class ArraySpec:
     """What an array of the file is."""
 
     unit: str
-    text: str
+    description: str
     axes: tuple[str, ...] = ("cell", *_PIXELS)
 
 
@@ -94,7 +94,7 @@ def _put(group: Any, name: str, values: np.ndarray, layer: ArraySpec) -> None:
         compressors=[ZstdCodec(level=3, checksum=True)],  # a flipped bit is noticed
         config={"write_empty_chunks": True},  # a missing chunk is damage, no block of zeros
     )
-    array.attrs.update({"units": layer.unit, "long_name": layer.text})
+    array.attrs.update({"units": layer.unit, "long_name": layer.description})
 
 
 def load(folder: str | Path) -> RadioMap:

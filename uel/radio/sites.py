@@ -9,9 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from uel.errors import UelError
-from uel.radio.config import Carrier
-
-Pattern = Literal["iso", "dipole", "tr38901"]
+from uel.radio.config import Carrier, Pattern
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,9 +1,10 @@
-"""Many tracks over tiles: the truth, to which realism is applied on read."""
+"""A survey: noiseless tracks over many tiles, to which an observation model is applied on read."""
 
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ class TileSurvey:
     time: Float[Tensor, "track report"]
     """s since the track's first report"""
     valid: Bool[Tensor, "track report"]
-    """False where a shorter track has ended: nothing is known there"""
+    """False where a shorter track has ended; its values there are 0"""
     velocity: Float[Tensor, "track report 3"]
     """m/s"""
     sites: tuple[Site, ...]
@@ -40,12 +41,12 @@ class TileSurvey:
     def observe(self, model: ObservationModel, seed: int) -> Reports:
         """Reports of all tracks under `model`, reproducible by seed; axes (track, report[, cell])."""
         generator = torch.Generator().manual_seed(seed)
-        return model.for_traced.observe(self.truth, reference_power_dbm(self.sites), generator, self.valid)
+        return model.for_ray_tracing.observe(self.truth, reference_power_dbm(self.sites), generator, self.valid)
 
 
 @dataclass(frozen=True, eq=False)
 class Survey:
-    """A survey's folder; values are read when they are asked for."""
+    """A survey's folder; values are read on demand."""
 
     folder: Path
     manifest: Manifest
@@ -77,19 +78,19 @@ class Survey:
         Raises `UelError` for unknown names, and for units that are missing or damaged.
         """
         count = self.manifest.tracks - first if count is None else count
-        wanted = slice(first, first + count)
-        units = [u for u in self.manifest.units_of(tile) if u.first < wanted.stop and first < u.first + u.count]
-        return {name: torch.from_numpy(self._values(tile, name, wanted, units)) for name in names}
+        tracks = slice(first, first + count)
+        units = [u for u in self.manifest.units_of(tile) if u.first < tracks.stop and first < u.first + u.count]
+        return {name: torch.from_numpy(self._values(tile, name, tracks, units)) for name in names}
 
-    def _values(self, tile: str, name: str, wanted: slice, units: Sequence[WorkUnit]) -> np.ndarray:
+    def _values(self, tile: str, name: str, tracks: slice, units: Sequence[WorkUnit]) -> np.ndarray:
         if name not in self.manifest.arrays:
             raise UelError("no such feature in this survey", got=name, do=f"choose from {', '.join(self.features)}")
-        # Zarr takes an absent shard for fill values.
-        gone = [u.name for u in units if not shard_path(self.folder, self.manifest, u, name).is_file()]
-        if gone:
-            raise self._damaged(f"{name} of {', '.join(gone[:5])} is missing")
+        # Zarr reads a missing shard as fill values.
+        missing = [u.name for u in units if not shard_path(self.folder, self.manifest, u, name).is_file()]
+        if missing:
+            raise self._damaged(f"{name} of {', '.join(missing[:5])} is missing")
         try:
-            return np.asarray(self._group(tile)[name][wanted])
+            return np.asarray(self._group(tile)[name][tracks])
         except Exception as error:  # zarr's codecs raise what their compressor raises
             raise self._damaged(f"{name} of {tile}: {error}") from error
 
@@ -108,39 +109,39 @@ class Survey:
         do = "make these units again: uel survey --verify, then the command that made the survey"
         return UelError("this survey is damaged", got=f"{self.folder}: {got}", do=do)
 
-    # ---- what is there -------------------------------------------------------------------------------
+    # ---- state of the units ---------------------------------------------------------------------------
 
     def require(self, tile: str) -> None:
         """Raise `UelError` unless a tile is in the survey and all of its units are done."""
         if tile not in self.manifest.tiles:
             raise UelError("no such tile in this survey", got=tile, do=f"choose from {', '.join(self.tiles)}")
-        waiting = [u for u in self.manifest.units_of(tile) if not record_path(self.folder, u.name).is_file()]
-        if waiting:
-            got = f"{len(waiting)} units of {tile} are not done, {waiting[0].name} for one"
-            raise UelError("this survey is not finished", got=got, do="give the command that began it again")
+        unfinished = [u for u in self.manifest.units_of(tile) if not record_path(self.folder, u.name).is_file()]
+        if unfinished:
+            got = f"{len(unfinished)} units of {tile} are not done, for example {unfinished[0].name}"
+            raise UelError("this survey is not finished", got=got, do="repeat the command that started it")
 
     def record(self, unit: WorkUnit) -> UnitRecord | None:
-        """What was written of a unit; None before that."""
+        """Record of a finished unit; None before that."""
         return UnitRecord.load(self.folder, unit)
 
-    def waiting(self) -> list[WorkUnit]:
-        """Units that are not done: they have no record, or lack bytes. Reads no shard."""
-        return [u for u in self.manifest.units if (r := self.record(u)) is None or r.lacking(self.folder)]
+    def unfinished_units(self) -> list[WorkUnit]:
+        """Units without a record, or with missing or short shards. Reads no shard."""
+        return [u for u in self.manifest.units if (r := self.record(u)) is None or r.missing_files(self.folder)]
 
     def verify(self) -> dict[str, list[str]]:
-        """Shards that differ from what was written, by unit, for units that are done; reads everything."""
+        """Shards that differ from their recorded hash, by unit, of all finished units; reads every shard."""
         records = filter(None, map(self.record, self.manifest.units))
-        return {record.unit: wrong for record in records if (wrong := record.corrupt(self.folder))}
+        return {record.unit: files for record in records if (files := record.corrupt_files(self.folder))}
 
-    def forget(self, units: Iterable[str]) -> None:
-        """Take units for not done, so that they are made again."""
+    def discard(self, units: Iterable[str]) -> None:
+        """Delete the records of units, so that they are made again."""
         for name in units:
             record_path(self.folder, name).unlink(missing_ok=True)
 
     # ---- for training --------------------------------------------------------------------------------
 
     def statistics(self, tiles: Sequence[str] | None = None) -> dict[str, StreamingStatistics]:
-        """Of every feature where it is known, over tiles (all without any): what normalisation needs.
+        """Statistics of the known values of every feature over `tiles` (default: all), for normalisation.
 
         Raises `UelError` for tiles that are unknown or not finished.
         """
@@ -149,27 +150,29 @@ class Survey:
             self.require(tile)
         records = filter(None, (self.record(unit) for tile in tiles for unit in self.manifest.units_of(tile)))
         moments = [record.moments for record in records]
-        return {name: StreamingStatistics.merged([of[name] for of in moments]) for name in self.features}
+        return {name: StreamingStatistics.merge([unit[name] for unit in moments]) for name in self.features}
 
     def split(self, **cities: Sequence[str]) -> dict[str, tuple[str, ...]]:
         """Tiles by purpose: `survey.split(train=("munich", "paris"), test=("florence",))`.
 
-        A city takes all tiles that were cut from it, or whose names begin with its own: no city is on two sides.
-        Raises `UelError` for a city without a tile, and for a tile on two sides.
+        A city stands for all tiles that were cut from it or whose names begin with its name, so that no city is in two
+        parts. Raises `UelError` for a city without a tile, and for a tile or city in two parts.
         """
         parts = {part: tuple(t for name in names for t in self._of_city(name)) for part, names in cities.items()}
-        every = [tile for tiles in parts.values() for tile in tiles]
-        if twice := sorted({tile for tile in every if every.count(tile) > 1}):
-            raise UelError("a tile on two sides of a split", got=", ".join(twice), do="name each city once")
-        sides = {part: {self.manifest.tiles[tile].city for tile in tiles} for part, tiles in parts.items()}
-        shared = {c for part, own in sides.items() for other, its in sides.items() if part != other for c in own & its}
+        all_tiles = [tile for tiles in parts.values() for tile in tiles]
+        if repeated := sorted({tile for tile in all_tiles if all_tiles.count(tile) > 1}):
+            raise UelError("a tile is in two parts of the split", got=", ".join(repeated), do="name each city once")
+        part_cities = [{self.manifest.tiles[tile].city for tile in tiles} for tiles in parts.values()]
+        shared = {city for one, other in combinations(part_cities, 2) for city in one & other}
         if shared:
-            raise UelError("a city on two sides of a split", got=", ".join(sorted(shared)), do="split by whole cities")
+            raise UelError(
+                "a city is in two parts of the split", got=", ".join(sorted(shared)), do="split by whole cities"
+            )
         return parts
 
     def _of_city(self, name: str) -> list[str]:
-        begins = re.compile(rf"{re.escape(name)}(?![^\W\d_])")  # paris_9e and munich+0-150 are, parish is not
-        found = [t for t, entry in self.manifest.tiles.items() if name in (t, entry.city) or begins.match(t)]
-        if not found:
+        pattern = re.compile(rf"{re.escape(name)}(?![^\W\d_])")  # matches paris_9e and munich+0-150, not parish
+        tiles = [t for t, entry in self.manifest.tiles.items() if name in (t, entry.city) or pattern.match(t)]
+        if not tiles:
             raise UelError("no tile of this city in the survey", got=name, do=f"choose from {', '.join(self.tiles)}")
-        return found
+        return tiles

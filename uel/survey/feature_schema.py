@@ -1,15 +1,19 @@
-"""Everything that a survey holds of a report: the one list of names, axes, units and sources."""
+"""Schema of a survey's features: the one list of names, axes, units and sources."""
 
 from dataclasses import dataclass
 from typing import Literal
 
 FeatureLayer = Literal["rt", "phy", "sys"]
-FEATURE_LAYERS: tuple[FeatureLayer, ...] = ("rt", "phy", "sys")  # each rests on those before it
+FEATURE_LAYERS: tuple[FeatureLayer, ...] = (
+    "rt",
+    "phy",
+    "sys",
+)  # ray tracing, physical layer, system; each needs those before it
 
 
 @dataclass(frozen=True)
 class Feature:
-    """One measurement. Absent = mask False and value 0."""
+    """One measured quantity. A value that is not known has mask False and value 0."""
 
     layer: FeatureLayer
     axes: tuple[str, ...]
@@ -17,14 +21,14 @@ class Feature:
     unit: str
     """as in UDUNITS; 1 for numbers"""
     dtype: str
-    """as torch and numpy both call it"""
-    text: str
+    """name that torch and numpy share"""
+    description: str
     clause: str = ""
-    """where it is defined"""
+    """defining clause or publication"""
     mask: str = ""
-    """name of the feature that says where it is known; its axes are the first of this one's"""
+    """name of the Boolean feature that is True where this one is known; its axes are the first of this one's"""
     history: bool = False
-    """needs the reports before it"""
+    """depends on earlier reports of the track"""
 
 
 def _rt(
@@ -134,4 +138,4 @@ TRACK_FEATURES: dict[str, Feature] = {
     "valid": Feature("rt", (), "1", "bool", "the track goes on so long"),
     "velocity": Feature("rt", ("xyz",), "m s-1", "float32", "east, north and up", mask="valid"),
 }
-"""What a survey holds of its tracks, whatever is measured there. Where a track is not `valid`, nothing is known."""
+"""Features that every survey holds. Where a track is not `valid`, no feature is known."""

@@ -1,4 +1,4 @@
-"""What a survey is to hold: its plan, its tiles, and the units of work that it is made in. Kept in `survey.json`."""
+"""Manifest of a survey (`survey.json`): its plan, its tiles, and the units of work that it is made in."""
 
 import json
 import math
@@ -21,13 +21,13 @@ MANIFEST_NAME = "survey.json"
 
 @dataclass(frozen=True)
 class WorkUnit:
-    """A piece of work: some tracks of one tile, which become one shard of each of its arrays."""
+    """Some tracks of one tile, which become one shard of each of its arrays."""
 
     number: int
-    """in the survey"""
+    """number in the survey"""
     tile: str
     index: int
-    """on the tile, counts its shards"""
+    """number on the tile, and of its shards"""
     first: int
     count: int
     """tracks"""
@@ -43,35 +43,35 @@ class TileEntry:
 
     city: str
     fingerprint: str
-    """of the tile that it was made on"""
+    """`Tile.fingerprint` of the tile that the survey was made on"""
     sites: tuple[Site, ...]
     sizes: dict[str, int]
-    """of the axes that come after track and report"""
+    """length of each axis after track and report"""
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """A survey on paper. What is measured depends on this alone, not on who measures, nor on how many at a time."""
+    """Complete description of a survey: its values depend on nothing else, neither the workers nor their number."""
 
     tracks: int
-    """on each tile"""
+    """tracks on each tile"""
     reports: int
-    """most on a track"""
+    """greatest number of reports on a track"""
     unit: int
     """tracks in a unit"""
     features: tuple[str, ...]
     tiles: dict[str, TileEntry]
     plan: dict[str, Any]
-    """how it is measured, as JSON has it"""
+    """configuration of the survey as plain JSON values"""
     versions: dict[str, str]
-    """of what measures"""
+    """versions of the packages that made it"""
 
     @cached_property
     def units(self) -> list[WorkUnit]:
-        """In the order of their numbers, tile after tile."""
+        """All units in the order of their numbers, tile after tile."""
         firsts = range(0, self.tracks, self.unit)
-        places = [(tile, index, first) for tile in self.tiles for index, first in enumerate(firsts)]
-        return [WorkUnit(n, *place, min(self.unit, self.tracks - place[2])) for n, place in enumerate(places)]
+        starts = [(tile, index, first) for tile in self.tiles for index, first in enumerate(firsts)]
+        return [WorkUnit(n, *start, min(self.unit, self.tracks - start[2])) for n, start in enumerate(starts)]
 
     def units_of(self, tile: str) -> list[WorkUnit]:
         return [unit for unit in self.units if unit.tile == tile]
@@ -81,25 +81,25 @@ class Manifest:
 
     @property
     def arrays(self) -> dict[str, Feature]:
-        """Everything that is kept of a report."""
+        """Every array of the survey, by name."""
         return {name: self.feature(name) for name in (*TRACK_FEATURES, *self.features)}
 
     def shape(self, tile: str, name: str) -> tuple[int, ...]:
-        """Of what one report holds of a feature."""
+        """Shape of a feature's values in one report."""
         return tuple(self.tiles[tile].sizes[axis] for axis in self.feature(name).axes)
 
     def unit_bytes(self, tile: str) -> int:
-        """What a unit's arrays take in memory."""
-        each = (
+        """Memory of all arrays of a unit in bytes."""
+        bytes_per_report = (
             np.dtype(feature.dtype).itemsize * math.prod(self.shape(tile, name))
             for name, feature in self.arrays.items()
         )
-        return min(self.unit, self.tracks) * self.reports * sum(each)
+        return min(self.unit, self.tracks) * self.reports * sum(bytes_per_report)
 
     # ---- on disk -------------------------------------------------------------------------------------
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values, with the schema first."""
+        """Plain JSON values, with the schema first."""
         tiles = {name: {**vars(entry), "sites": sites_to_json(entry.sites)} for name, entry in self.tiles.items()}
         return json.loads(json.dumps({"schema": SCHEMA, **asdict(self), "tiles": tiles}))
 
@@ -124,27 +124,27 @@ class Manifest:
         try:
             tiles = {n: TileEntry(**{**e, "sites": sites_from_json(e["sites"])}) for n, e in stored["tiles"].items()}
             manifest = Manifest(**{**stored, "tiles": tiles, "features": tuple(stored["features"])})
-            manifest.arrays  # noqa: B018  (unknown features are found now)
+            manifest.arrays  # noqa: B018  (raises for unknown features)
         except (KeyError, TypeError, AttributeError) as error:
             got = f"{folder / MANIFEST_NAME}: {error!r}"
             raise UelError("the survey's manifest cannot be read", got=got, do="make the survey again") from error
         return manifest
 
     def require_same(self, other: "Manifest") -> None:
-        """Raise `UelError` that names what differs, unless both make the same survey (by whatever versions)."""
-        mine, its = (dict(_leaves(m.as_dict() | {"versions": {}})) for m in (self, other))
-        differing = [name for name in {**mine, **its} if mine.get(name) != its.get(name)]
+        """Raise `UelError` that names what differs, unless both describe the same survey (versions are ignored)."""
+        requested, existing = (dict(_leaves(m.as_dict() | {"versions": {}})) for m in (self, other))
+        differing = [name for name in {**requested, **existing} if requested.get(name) != existing.get(name)]
         if differing:
-            said = [f"{name}: {its.get(name)} in the folder, {mine.get(name)} asked" for name in differing[:5]]
+            examples = [f"{n}: {existing.get(n)} in the folder, {requested.get(n)} requested" for n in differing[:5]]
             raise UelError(
                 "the folder holds a survey of another plan",
-                got="; ".join(said) + (f"; {len(differing) - 5} more" if len(differing) > 5 else ""),
-                do="go on with the folder's own plan, or choose another folder (--out)",
+                got="; ".join(examples) + (f"; {len(differing) - 5} more" if len(differing) > 5 else ""),
+                do="use the folder's plan, or choose another folder (--out)",
             )
 
 
 def _leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    """Names with dots, and the values that they lead to."""
+    """(dotted name, value) of every leaf of nested mappings."""
     if not isinstance(value, Mapping):
         yield name, value
         return

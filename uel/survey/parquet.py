@@ -1,10 +1,10 @@
 """The tabular part of a survey as Parquet: one row for each report and cell."""
 
-import os
 from pathlib import Path
 
 import numpy as np
 
+from uel.core.io import staged_file
 from uel.errors import UelError
 from uel.survey.dataset import Survey
 from uel.survey.manifest import Manifest, WorkUnit
@@ -12,15 +12,15 @@ from uel.survey.store import explain_write_errors
 
 
 def tabular_features(manifest: Manifest) -> list[str]:
-    """Features that are one number for each report, or for each report and cell."""
+    """Features with one number for each report, or for each report and cell."""
     return [name for name, f in manifest.arrays.items() if f.axes in ((), ("cell",)) and name != "valid"]
 
 
 def to_parquet(survey: Survey) -> list[Path]:
     """Write `parquet/TILE.parquet` into the survey's folder for every tile, a unit at a time.
 
-    Columns are `track`, `report` and `cell`, position and velocity by component, and the features; null where nothing
-    is known. Reports that are not valid are left out.
+    Columns are `track`, `report` and `cell`, position and velocity by component, and the features; null where a
+    value is not known. Reports that are not valid are left out.
 
     Raises `UelError` without pyarrow, for a survey that is not finished, and when nothing can be written.
     """
@@ -38,18 +38,14 @@ def _export(survey: Survey, tile: str, path: Path) -> Path:
         import pyarrow.parquet as pq
     except ImportError as error:
         raise UelError("Parquet needs pyarrow", got=str(error), do="pip install pyarrow") from error
-    aside = path.with_name(f".{path.name}.part")
     writer: pq.ParquetWriter | None = None
-    try:
+    with staged_file(path) as staged:
         for unit in survey.manifest.units_of(tile):
             table = pa.table(_rows(survey, unit))
-            writer = writer or pq.ParquetWriter(aside, table.schema.with_metadata(_units(survey.manifest)))
+            writer = writer or pq.ParquetWriter(staged, table.schema.with_metadata(_units(survey.manifest)))
             writer.write_table(table.cast(writer.schema))
         assert writer is not None, "a tile has units"
         writer.close()
-        os.replace(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
     return path
 
 
@@ -61,12 +57,12 @@ def _rows(survey: Survey, unit: WorkUnit) -> dict[str, object]:
     """Columns of a unit as Arrow takes them."""
     manifest, names = survey.manifest, tabular_features(survey.manifest)
     masks = [mask for name in names if (mask := manifest.feature(name).mask) in manifest.arrays]
-    wanted = dict.fromkeys(["valid", "position", "velocity", *names, *masks])
-    values = {name: of.numpy() for name, of in survey.read(unit.tile, wanted, unit.first, unit.count).items()}
+    features = dict.fromkeys(["valid", "position", "velocity", *names, *masks])
+    values = {name: v.numpy() for name, v in survey.read(unit.tile, features, unit.first, unit.count).items()}
     valid, cells = values["valid"], manifest.tiles[unit.tile].sizes["cell"]
     track, report = np.nonzero(valid)
-    told = {"track": track + unit.first, "report": report, **_components(values, valid)}
-    rows: dict[str, object] = {name: np.repeat(value, cells) for name, value in told.items()}
+    report_columns = {"track": track + unit.first, "report": report, **_components(values, valid)}
+    rows: dict[str, object] = {name: np.repeat(value, cells) for name, value in report_columns.items()}
     rows["cell"] = np.tile(np.arange(cells), len(track))
     return rows | {name: _column(values, name, manifest.feature(name).mask, cells) for name in names}
 
@@ -77,11 +73,11 @@ def _components(values: dict[str, np.ndarray], valid: np.ndarray) -> dict[str, n
 
 
 def _column(values: dict[str, np.ndarray], name: str, mask: str, cells: int) -> object:
-    """A feature's row for every report and cell, null where it is not known."""
+    """Arrow array of a feature, one row for each report and cell, null where it is not known."""
     import pyarrow as pa
 
-    def rows(of: str) -> np.ndarray:
-        own = values[of][values["valid"]]
-        return np.repeat(own, cells) if own.ndim == 1 else own.ravel()
+    def rows(feature: str) -> np.ndarray:
+        valid = values[feature][values["valid"]]
+        return np.repeat(valid, cells) if valid.ndim == 1 else valid.ravel()
 
     return pa.array(rows(name), mask=~rows(mask) if mask in values else None)

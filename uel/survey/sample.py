@@ -1,4 +1,4 @@
-"""Some of a survey's reports in memory, from all of its tiles: enough to judge it by."""
+"""A sample of a survey's reports in memory, from all of its tiles, for checks and figures."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -14,13 +14,13 @@ from uel.survey.dataset import TRUTH_FEATURES, Survey
 from uel.survey.manifest import WorkUnit
 from uel.survey.store import known_values
 
-SAMPLE_REPORTS = 20_000  # of a sample, about: single reports are what histograms and quantiles need
-MAX_UNITS = 64  # that are opened, about: each takes some tenths of a second
+SAMPLE_REPORTS = 20_000  # of a sample, about: enough for histograms and quantiles
+MAX_UNITS = 64  # opened for a sample, about: each takes some tenths of a second
 PATH_FEATURES = ("path_known", "path_gain_db", "path_interactions", "path_departure_elevation_deg")
 SIGNAL_FEATURES = ("rsrp_dbm", "sinr_db", "ss_sinr_db", "effective_sinr_db", "serving", "serving_known")
 
 ProgressWrapper = Callable[[Sequence["UnitSlice"]], Iterable["UnitSlice"]]
-"""hands parts on, one by one, and shows how far it is"""
+"""iterates over the slices of a sample and shows progress"""
 
 
 @dataclass(frozen=True)
@@ -38,9 +38,9 @@ class TileSample:
     tile: str
     sites: tuple[Site, ...]
     values: dict[str, Tensor]
-    """what the checks need, axes (report[, cell, …]), as far as the survey holds it; `track` is the track's number"""
-    some: dict[str, Tensor]
-    """of every feature some of the values that are known, flat"""
+    """features that the checks need and the survey holds, axes (report[, cell, …]); `track` is the track's number"""
+    known_values: dict[str, Tensor]
+    """some known values of every feature, flat"""
 
     def __len__(self) -> int:
         return len(self.values["valid"])
@@ -53,83 +53,87 @@ class TileSample:
         return LinkTruth(**{name: self.values[name] for name in TRUTH_FEATURES})
 
     def rsrp_dbm(self) -> Float[Tensor, "report cell"]:
-        """As stored, else without fading: path gain and power of a resource element; 0 where no path is known."""
+        """RSRP as stored, or path gain plus power of a resource element, without fading; 0 where no path is known."""
         if "rsrp_dbm" in self:
             return self.values["rsrp_dbm"]
         return torch.where(self.truth.known, self.truth.gain_db + reference_power_dbm(self.sites), 0.0)
 
-    def best(self) -> tuple[Tensor, Bool[Tensor, " report"]]:
-        """The serving cell of each report as stored, else the strongest, and whether there is one."""
+    def serving_cell(self) -> tuple[Tensor, Bool[Tensor, " report"]]:
+        """Serving cell of each report as stored, or the strongest one, and whether a report has any."""
         if "serving" in self:
             return self.values["serving"].long(), self.values["serving_known"]
         level = self.rsrp_dbm().masked_fill(~self.truth.known, -torch.inf)
         return level.argmax(-1), self.truth.known.any(-1)
 
-    def of_best(self, values: Float[Tensor, "report cell"]) -> Float[Tensor, " n"]:
-        """Values of that cell, for reports that have one."""
-        cell, there = self.best()
-        return values.gather(-1, cell.unsqueeze(-1))[there, 0]
+    def serving_values(self, values: Float[Tensor, "report cell"]) -> Float[Tensor, " n"]:
+        """Values of the serving cell, for the reports that have one."""
+        cell, served = self.serving_cell()
+        return values.gather(-1, cell.unsqueeze(-1))[served, 0]
 
-    def level_distance(self) -> Float[Tensor, "report cell"]:
+    def ground_distance(self) -> Float[Tensor, "report cell"]:
         """Horizontal distances to the cells in metres."""
         return (self.truth.position.unsqueeze(1) - cell_positions(self.sites)[:, :2]).norm(dim=-1)
 
-    def direct(self) -> Bool[Tensor, "report cell path"]:
-        """Which of the paths that are kept meets nothing on its way."""
+    def direct_paths(self) -> Bool[Tensor, "report cell path"]:
+        """Which of the stored paths have no interaction."""
         return self.values["path_known"] & (self.values["path_interactions"] == 0)
 
-    def places(self, tile: Tile | None, ue_height: float) -> tuple[Float[Tensor, "report 3"], Bool[Tensor, " report"]]:
-        """Where phones are in three dimensions, and whether that is known; in double precision.
+    def phone_positions(
+        self, tile: Tile | None, ue_height: float
+    ) -> tuple[Float[Tensor, "report 3"], Bool[Tensor, " report"]]:
+        """Three-dimensional positions of the phones in double precision, and whether each is known.
 
-        `ue_height` (m) above the tile's ground; without the tile, as high as the direct path from the nearest cell
-        in sight tells by its angle.
+        Phones are `ue_height` (m) above the tile's ground. Without the tile, the height follows from the elevation
+        angle of the direct path from the nearest cell in sight; phones without such a cell are not known.
         """
         position = self.truth.position
         if tile is not None:
             return tile.at_height(position, ue_height).double(), torch.ones(len(self), dtype=torch.bool)
-        seen = self.direct().any(-1)
-        path = self.direct().int().argmax(-1, keepdim=True)
+        in_sight = self.direct_paths().any(-1)
+        path = self.direct_paths().int().argmax(-1, keepdim=True)
         elevation = self.values["path_departure_elevation_deg"].gather(-1, path)[..., 0].double()
-        level = self.level_distance().double()
-        heights = cell_positions(self.sites)[:, 2] + level * torch.deg2rad(elevation).tan()
-        nearest = level.masked_fill(~seen, torch.inf).argmin(-1, keepdim=True)
-        return torch.cat([position.double(), heights.gather(-1, nearest)], -1), seen.any(-1)
+        distance = self.ground_distance().double()
+        heights = cell_positions(self.sites)[:, 2] + distance * torch.deg2rad(elevation).tan()
+        nearest = distance.masked_fill(~in_sight, torch.inf).argmin(-1, keepdim=True)
+        return torch.cat([position.double(), heights.gather(-1, nearest)], -1), in_sight.any(-1)
 
 
 def draw_sample(survey: Survey, reports: int = SAMPLE_REPORTS, watch: ProgressWrapper = iter) -> list[TileSample]:
-    """About so many reports over all tiles, or all there are: the same ones every time.
+    """About `reports` reports over all tiles, or all the survey has; the same ones every time.
 
     Raises `UelError` for a survey that is not finished, or damaged.
     """
     for tile in survey.tiles:
         survey.require(tile)
-    wanted = _parts(survey, reports)
-    each = max(1, reports // len(wanted))
-    found: dict[str, list[TileSample]] = {tile: [] for tile in survey.tiles}
-    for part in watch(wanted):
-        found[part.unit.tile].append(_read(survey, part, each))
-    return [_together(parts) for parts in found.values()]
+    slices = _slices(survey, reports)
+    max_values = max(1, reports // len(slices))
+    samples: dict[str, list[TileSample]] = {tile: [] for tile in survey.tiles}
+    for part in watch(slices):
+        samples[part.unit.tile].append(_read(survey, part, max_values))
+    return [_concatenate(parts) for parts in samples.values()]
 
 
-def _parts(survey: Survey, reports: int) -> list[UnitSlice]:
-    """Units spread evenly over each tile, and as many tracks of each as make up the sample."""
+def _slices(survey: Survey, reports: int) -> list[UnitSlice]:
+    """Units spaced evenly over each tile, and the number of tracks to read of each."""
     manifest = survey.manifest
-    most = max(1, MAX_UNITS // len(manifest.tiles))
+    units_per_tile = max(1, MAX_UNITS // len(manifest.tiles))
     units: list[WorkUnit] = []
     for tile in manifest.tiles:
-        own = manifest.units_of(tile)
-        step = max(1.0, len(own) / most)
-        units += [own[int(k * step)] for k in range(min(len(own), most))]
-    there = sum(record.reports for unit in units if (record := survey.record(unit)))
-    share = min(1.0, reports / max(there, 1))
-    return [UnitSlice(unit, max(1, round(share * unit.count))) for unit in units]
+        tile_units = manifest.units_of(tile)
+        step = max(1.0, len(tile_units) / units_per_tile)
+        units += [tile_units[int(k * step)] for k in range(min(len(tile_units), units_per_tile))]
+    available = sum(record.reports for unit in units if (record := survey.record(unit)))
+    fraction = min(1.0, reports / max(available, 1))
+    return [UnitSlice(unit, max(1, round(fraction * unit.count))) for unit in units]
 
 
-def _read(survey: Survey, part: UnitSlice, most: int) -> TileSample:
-    """A part of the sample, with no more than `most` values of a feature, evenly spaced."""
+def _read(survey: Survey, part: UnitSlice, max_values: int) -> TileSample:
+    """The sample's reports of one unit, with at most `max_values` known values of a feature, evenly spaced."""
     unit, manifest = part.unit, survey.manifest
     values = survey.read(unit.tile, survey.features, unit.first, part.tracks)
-    some = {name: _thinned(known_values(values, name, feature), most) for name, feature in manifest.arrays.items()}
+    thinned = {
+        name: _thinned(known_values(values, name, feature), max_values) for name, feature in manifest.arrays.items()
+    }
     valid = values["valid"]
     kept = {
         name: values[name][valid]
@@ -137,14 +141,16 @@ def _read(survey: Survey, part: UnitSlice, most: int) -> TileSample:
         if name in values
     }
     kept["track"] = valid.nonzero()[:, 0] + unit.first
-    return TileSample(unit.tile, manifest.tiles[unit.tile].sites, kept, some)
+    return TileSample(unit.tile, manifest.tiles[unit.tile].sites, kept, thinned)
 
 
-def _thinned(values: Tensor, most: int) -> Tensor:
-    step = max(1, -(-len(values) // most))
+def _thinned(values: Tensor, max_values: int) -> Tensor:
+    step = max(1, -(-len(values) // max_values))
     return values[::step]
 
 
-def _together(parts: Sequence[TileSample]) -> TileSample:
-    cat = lambda of: {name: torch.cat([getattr(p, of)[name] for p in parts]) for name in getattr(parts[0], of)}  # noqa: E731
-    return TileSample(parts[0].tile, parts[0].sites, cat("values"), cat("some"))
+def _concatenate(parts: Sequence[TileSample]) -> TileSample:
+    """One sample of a tile's parts."""
+    values = {name: torch.cat([part.values[name] for part in parts]) for name in parts[0].values}
+    known = {name: torch.cat([part.known_values[name] for part in parts]) for name in parts[0].known_values}
+    return TileSample(parts[0].tile, parts[0].sites, values, known)

@@ -1,4 +1,4 @@
-"""Count, mean, spread and range of many numbers, in parts that can be put together in any order."""
+"""Count, mean, standard deviation and range of many numbers, merged from parts in any order."""
 
 import math
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class StreamingStatistics:
-    """Of some numbers; all 0 where there are none."""
+    """Statistics of a set of numbers; all 0 for an empty set."""
 
     count: int = 0
     mean: float = 0.0
@@ -19,8 +19,8 @@ class StreamingStatistics:
     greatest: float = 0.0
 
     @staticmethod
-    def of(values: Tensor) -> "StreamingStatistics":
-        """Of all numbers of a tensor, in double precision."""
+    def from_values(values: Tensor) -> "StreamingStatistics":
+        """Statistics of all numbers of a tensor, in double precision."""
         if not values.numel():
             return StreamingStatistics()
         exact = values.double()
@@ -29,8 +29,8 @@ class StreamingStatistics:
         return StreamingStatistics(values.numel(), mean, squares, float(exact.min()), float(exact.max()))
 
     @staticmethod
-    def merged(parts: Sequence["StreamingStatistics"]) -> "StreamingStatistics":
-        """Of the numbers of all parts (Chan, Golub and LeVeque 1983, equations 2.1), the same in every order.
+    def merge(parts: Sequence["StreamingStatistics"]) -> "StreamingStatistics":
+        """Statistics of all parts together (Chan, Golub and LeVeque 1983, equations 2.1), the same in every order.
 
         `math.fsum` rounds once, at the end.
         """
@@ -44,5 +44,5 @@ class StreamingStatistics:
 
     @property
     def std(self) -> float:
-        """Standard deviation of these numbers themselves, no estimate of others'."""
+        """Standard deviation of the numbers themselves (divided by n, not n - 1)."""
         return math.sqrt(self.squares / self.count) if self.count else 0.0

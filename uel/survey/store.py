@@ -1,15 +1,13 @@
-"""Surveys as bytes: a Zarr v3 group for each tile, a shard of each of its arrays for each unit of work.
+"""Survey storage: a Zarr v3 group for each tile, and in each of its arrays a shard for each unit of work.
 
-A unit is done once its record is there, which is written last. Whoever is killed leaves shards without a record, and
-they are written again; two who write the same unit write the same bytes.
+A unit is done once its record exists, which is written last. A worker that is killed leaves shards without a record,
+which are written again; two workers that write the same unit write the same bytes.
 """
 
 import errno
 import hashlib
 import json
 import math
-import os
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -20,38 +18,38 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from uel.core.io import as_json, file_hash, replace_file
+from uel.core.io import as_json, file_hash, replace_file, staged_folder
 from uel.errors import UelError
 from uel.radio.sites import cells_of
 from uel.survey.feature_schema import Feature
-from uel.survey.manifest import Manifest, TileEntry, WorkUnit
+from uel.survey.manifest import MANIFEST_NAME, Manifest, TileEntry, WorkUnit
 from uel.survey.statistics import StreamingStatistics
 
-TRACKS_PER_CHUNK = 128  # tracks that are read at once at least: random access to fewer, or fewer reads of all
+TRACKS_PER_CHUNK = 128  # tracks read at once; fewer speed up random access, more speed up reading everything
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG, errno.ENOTDIR, errno.EEXIST)
 
 
 @dataclass(frozen=True)
 class UnitRecord:
-    """A unit that is done."""
+    """Record of a finished unit, in `units/UNIT.json`."""
 
     unit: str
     reports: int
-    """valid ones"""
+    """valid reports"""
     links: int
-    """between them and the cells"""
+    """reports times cells"""
     seconds: float
     files: dict[str, tuple[int, str]]
     """bytes and SHA-256 of the shards, by path in the survey"""
     moments: dict[str, StreamingStatistics]
-    """of each feature where it is known"""
+    """statistics of each feature's known values"""
 
     def save(self, folder: Path) -> None:
         replace_file(record_path(folder, self.unit), as_json(asdict(self)))
 
     @staticmethod
     def load(folder: Path, unit: WorkUnit) -> "UnitRecord | None":
-        """None where the unit is not done, or its record is no longer to be read."""
+        """Record of a unit; None where the unit is not done or its record cannot be read."""
         try:
             stored = json.loads(record_path(folder, unit.name).read_text(encoding="utf-8"))
             files = {name: (size, key) for name, (size, key) in stored["files"].items()}
@@ -60,14 +58,14 @@ class UnitRecord:
         except (OSError, ValueError, TypeError, KeyError, AttributeError):
             return None
 
-    def lacking(self, folder: Path) -> list[str]:
-        """Shards that are not there with all their bytes."""
+    def missing_files(self, folder: Path) -> list[str]:
+        """Shards that are missing or not of the recorded size."""
         return [name for name, (size, _) in self.files.items() if _size(folder / name) != size]
 
-    def corrupt(self, folder: Path) -> list[str]:
-        """Shards that are not what was written, which takes reading them."""
-        gone = self.lacking(folder)
-        return gone + [n for n, (_, key) in self.files.items() if n not in gone and file_hash(folder / n) != key]
+    def corrupt_files(self, folder: Path) -> list[str]:
+        """Shards that are missing or differ from the recorded hash; reads all of them."""
+        missing = self.missing_files(folder)
+        return missing + [n for n, (_, key) in self.files.items() if n not in missing and file_hash(folder / n) != key]
 
 
 def record_path(folder: Path, unit: str) -> Path:
@@ -86,7 +84,7 @@ def _size(path: Path) -> int:
 
 @contextmanager
 def explain_write_errors(folder: Path) -> Iterator[None]:
-    """Says in the user's words that a disk is full or a folder is not ours to write in."""
+    """Turn the `OSError` of a full disk or a folder without write permission into a `UelError`."""
     try:
         yield
     except OSError as error:
@@ -95,21 +93,23 @@ def explain_write_errors(folder: Path) -> Iterator[None]:
         raise UelError(
             "the survey cannot be written",
             got=f"{folder}: {error.strerror}",
-            do="make room or choose another folder (--out); what is done is kept, the same command goes on from there",
+            do="free disk space or choose another folder (--out); finished units are kept, the same command continues",
         ) from error
 
 
 def prepare_folder(folder: Path, manifest: Manifest) -> None:
-    """Make the folder of a survey, or go on with it: the manifest, and every tile's group without its shards.
+    """Create or continue a survey's folder: the manifest, and every tile's Zarr group without its shards.
 
-    Raises `UelError` when a survey of another plan is there, and when nothing can be written.
+    Raises `UelError` when the folder holds a survey of another plan or other files, and when it cannot be written.
     """
     with explain_write_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        if (folder / "survey.json").exists():
+        if (folder / MANIFEST_NAME).exists():
             manifest.require_same(Manifest.load(folder))
         elif any(path.name[0] != "." for path in folder.iterdir()):
-            raise UelError("this folder holds something else", got=folder, do="choose a new or an empty one (--out)")
+            raise UelError(
+                "the survey's folder holds other files", got=folder, do="choose a new or empty folder (--out)"
+            )
         else:
             manifest.save(folder)
         for tile in manifest.tiles:
@@ -123,22 +123,18 @@ def group_path(folder: Path, tile: str) -> Path:
 
 
 def _create(folder: Path, manifest: Manifest, tile: str) -> None:
-    """A tile's group, made aside and renamed."""
+    """Create a tile's Zarr group, complete or not at all."""
     import zarr
 
-    aside = folder / f".{tile}.{os.getpid()}.part"
-    shutil.rmtree(aside, ignore_errors=True)
-    try:
-        group = zarr.open_group(aside, mode="w", zarr_format=3, attributes=_attributes(manifest, tile))
+    with staged_folder(group_path(folder, tile), keep_existing=True) as staged:
+        group = zarr.open_group(staged, mode="w", zarr_format=3, attributes=_attributes(manifest, tile))
         for name, feature in manifest.arrays.items():
-            group.create_array(name, attributes=_described(feature), **_format(manifest, tile, name, manifest.tracks))
+            group.create_array(
+                name, attributes=_array_attributes(feature), **_array_format(manifest, tile, name, manifest.tracks)
+            )
         for name, (axes, unit, values) in _coordinates(manifest.tiles[tile]).items():
             array = group.create_array(name, data=values, chunks=values.shape, dimension_names=axes)
             array.attrs["units"] = unit
-        if not group_path(folder, tile).exists():
-            aside.rename(group_path(folder, tile))
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
 
 
 def _attributes(manifest: Manifest, tile: str) -> dict[str, Any]:
@@ -146,15 +142,21 @@ def _attributes(manifest: Manifest, tile: str) -> dict[str, Any]:
     return {"schema": stored["schema"], "tile": tile, **stored["tiles"][tile], "plan": stored["plan"]}
 
 
-def _described(feature: Feature) -> dict[str, Any]:
-    """What tells a reader about an array, in the words of the CF conventions where they have some."""
-    told = {"units": feature.unit, "long_name": feature.text, "references": feature.clause, "layer": feature.layer}
-    # No _FillValue: a value is known where its mask says so, and 0 elsewhere.
-    return {k: v for k, v in {**told, "ancillary_variables": feature.mask}.items() if v}
+def _array_attributes(feature: Feature) -> dict[str, Any]:
+    """Zarr attributes of an array, with the names of the CF conventions where they have one."""
+    # No _FillValue: a value is known where its mask is True, and 0 elsewhere.
+    attributes = {
+        "units": feature.unit,
+        "long_name": feature.description,
+        "references": feature.clause,
+        "layer": feature.layer,
+        "ancillary_variables": feature.mask,
+    }
+    return {name: value for name, value in attributes.items() if value}
 
 
 def _coordinates(entry: TileEntry) -> dict[str, tuple[tuple[str, ...], str, np.ndarray]]:
-    """Where the cells are: axes, unit and values."""
+    """Axes, unit and values of the arrays that describe the cells."""
     cells = cells_of(entry.sites)
     return {
         "cell_site": (("cell",), "1", np.array([entry.sites.index(site) for site, _ in cells], np.int16)),
@@ -163,8 +165,8 @@ def _coordinates(entry: TileEntry) -> dict[str, tuple[tuple[str, ...], str, np.n
     }
 
 
-def _format(manifest: Manifest, tile: str, name: str, tracks: int) -> dict[str, Any]:
-    """How an array of so many tracks is laid out: a unit to a shard, and some tracks to a chunk in it."""
+def _array_format(manifest: Manifest, tile: str, name: str, tracks: int) -> dict[str, Any]:
+    """Layout of an array of `tracks` tracks: one shard for each unit, chunks of some tracks in it."""
     from zarr.codecs import ZstdCodec
 
     feature, rest = manifest.feature(name), (manifest.reports, *manifest.shape(tile, name))
@@ -185,7 +187,7 @@ def write_unit(
 ) -> UnitRecord:
     """Write a unit's shards and then its record. `values` have axes (track, report, …) and the features' types.
 
-    Raises `UelError` on a full disk or a folder that cannot be written; the unit is not done then.
+    Raises `UelError` on a full disk or a folder that cannot be written; the unit is then not done.
     """
     files = {}
     with explain_write_errors(folder):
@@ -202,42 +204,43 @@ def write_unit(
 
 
 def shard_path(folder: Path, manifest: Manifest, unit: WorkUnit, name: str) -> Path:
-    """The file that holds a unit's share of an array."""
+    """The file of a unit's shard of an array."""
     rest = ["0"] * (1 + len(manifest.feature(name).axes))
     return group_path(folder, unit.tile).joinpath(name, "c", str(unit.index), *rest)
 
 
 def _encoded(manifest: Manifest, unit: WorkUnit, name: str, values: Tensor) -> bytes:
-    """The bytes of a shard: the first one of an array that is as long as the unit."""
+    """The bytes of a shard, as the only shard of an array that is as long as the unit."""
     import zarr
     from zarr.storage import MemoryStore
 
-    form = _format(manifest, unit.tile, name, unit.count)
-    assert tuple(values.shape) == form["shape"], f"{name}: {tuple(values.shape)} instead of {form['shape']}"
+    layout = _array_format(manifest, unit.tile, name, unit.count)
+    assert tuple(values.shape) == layout["shape"], f"{name}: {tuple(values.shape)} instead of {layout['shape']}"
     stored: dict[str, Any] = {}
-    array: zarr.Array = zarr.create_array(MemoryStore(store_dict=stored), **form)
+    array: zarr.Array = zarr.create_array(MemoryStore(store_dict=stored), **layout)
     array[...] = values.numpy()
     return stored["/".join(["c", *["0"] * values.ndim])].to_bytes()
 
 
 def _moments(manifest: Manifest, values: Mapping[str, Tensor]) -> dict[str, StreamingStatistics]:
     return {
-        name: StreamingStatistics.of(known_values(values, name, feature)) for name, feature in manifest.arrays.items()
+        name: StreamingStatistics.from_values(known_values(values, name, feature))
+        for name, feature in manifest.arrays.items()
     }
 
 
 def known_values(values: Mapping[str, Tensor], name: str, feature: Feature) -> Tensor:
-    """A feature's values where they are known: on a valid report, and where its mask says so."""
-    of, mask = values[name], values["valid"]
+    """A feature's known values, flat: those of valid reports where the feature's mask is True."""
+    feature_values, mask = values[name], values["valid"]
     if feature.mask and feature.mask in values:
-        own = values[feature.mask]
-        mask = mask.view(*mask.shape, *[1] * (own.ndim - 2)) & own
-    mask = mask.view(*mask.shape, *[1] * (of.ndim - mask.ndim))
-    return of[mask.expand(of.shape)]
+        feature_mask = values[feature.mask]
+        mask = mask.view(*mask.shape, *[1] * (feature_mask.ndim - 2)) & feature_mask
+    mask = mask.view(*mask.shape, *[1] * (feature_values.ndim - mask.ndim))
+    return feature_values[mask.expand(feature_values.shape)]
 
 
 def empty_values(manifest: Manifest, tile: str, tracks: int) -> dict[str, Tensor]:
-    """Nothing known of so many tracks, feature by feature."""
+    """Zeros and False for all features of `tracks` tracks."""
     return {
         name: torch.zeros(tracks, manifest.reports, *manifest.shape(tile, name), dtype=getattr(torch, feature.dtype))
         for name, feature in manifest.arrays.items()

@@ -1,4 +1,4 @@
-"""Tracks of a survey in random order, for training on more of them than memory holds."""
+"""Shuffled batches of a survey's tracks, for training on more of them than memory holds."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ class TrackBatch:
 
 
 class _Group(NamedTuple):
-    """Units of one tile whose tracks are mixed in memory."""
+    """Units of one tile whose tracks are shuffled in memory."""
 
     units: list[WorkUnit]
     batches: int
@@ -42,11 +42,10 @@ class _Group(NamedTuple):
 class TrackStream(IterableDataset[TrackBatch]):
     """Batches of tracks; give it to `DataLoader(stream, batch_size=None, num_workers=…)`.
 
-    Two shuffles: units in random order, `together` of one tile at a time in memory, and their tracks there. Epoch,
-    seed and plan say which batch is which; every track comes once an epoch. Data-parallel ranks take equal parts of
-    that one order (which leaves out less than a batch for each rank, others in every epoch), and so do a loader's
-    workers: the order does not depend on how many ranks or workers of earlier epochs there were, and `seek`
-    resumes at any batch.
+    Two shuffles: units come in random order, `units_in_memory` of one tile at a time, and their tracks are shuffled
+    in memory. Epoch, seed and survey plan determine every batch; every track comes once an epoch. Data-parallel ranks
+    take equal parts of that order (each rank drops less than one batch, other ones every epoch), and so do a loader's
+    workers: the order does not depend on the number of ranks or workers, and `seek` resumes at any batch.
     """
 
     def __init__(
@@ -56,47 +55,47 @@ class TrackStream(IterableDataset[TrackBatch]):
         features: Sequence[str] = (*TRUTH_FEATURES, "time", "valid", "velocity"),
         *,
         batch: int = 64,
-        together: int = 8,
+        units_in_memory: int = 8,
         seed: int = 0,
         rank: tuple[int, int] | None = None,
     ) -> None:
         """`rank` is (rank, ranks), torch.distributed's own unless given."""
         for tile in tiles:
             survey.require(tile)
-        if not tiles or min(batch, together) < 1:
-            got = f"{len(tiles)} tiles, batch {batch}, together {together}"
-            raise UelError("a stream needs tiles and batches", got=got, do="give at least one of each")
+        if not tiles or min(batch, units_in_memory) < 1:
+            got = f"{len(tiles)} tiles, batch {batch}, units_in_memory {units_in_memory}"
+            raise UelError("a track stream needs at least one tile, batch and units_in_memory of 1 or more", got=got)
         self.survey, self.tiles, self.features = survey, tuple(tiles), tuple(features)
-        self.batch, self.together, self.seed = batch, together, seed
+        self.batch, self.units_in_memory, self.seed = batch, units_in_memory, seed
         self.rank, self.ranks = rank or _own_rank()
-        self._at = torch.zeros(2, dtype=torch.long).share_memory_()  # a loader's workers see it, persistent ones too
+        self._position = torch.zeros(2, dtype=torch.long).share_memory_()  # (epoch, batch), seen by a loader's workers
 
     def seek(self, epoch: int, batch: int = 0) -> None:
-        """Go on at a batch of an epoch: number `batch` that this rank gets there."""
-        self._at[0], self._at[1] = epoch, batch
+        """Continue at batch number `batch` of this rank in an epoch."""
+        self._position[0], self._position[1] = epoch, batch
 
     def __len__(self) -> int:
-        """Batches that this rank gets in the epoch sought, from its beginning."""
-        return self._share(self._groups(int(self._at[0])))
+        """Number of this rank's batches in the epoch last set by `seek`, from its beginning."""
+        return self._batches_per_rank(self._groups(int(self._position[0])))
 
-    def _share(self, groups: list[_Group]) -> int:
+    def _batches_per_rank(self, groups: list[_Group]) -> int:
         return sum(group.batches for group in groups) // self.ranks
 
     def __iter__(self) -> Iterator[TrackBatch]:
         info = get_worker_info()
         worker, workers = (info.id, info.num_workers) if info else (0, 1)
-        epoch, done = self._at.tolist()
+        epoch, done = self._position.tolist()
         groups = self._groups(epoch)
-        mine = self._share(groups)
-        # A loader asks its workers in turn, so after `done` batches it is another one's turn first.
+        count = self._batches_per_rank(groups)
+        # A loader asks its workers in turn, so after `done` batches another worker is first.
         lane = (worker + done) % workers
-        first, last = (self._start(mine, workers, n) for n in (lane, lane + 1))
+        first, last = (self._lane_start(count, workers, n) for n in (lane, lane + 1))
         taken = done // workers + (lane < done % workers)
-        offset = self.rank * mine
+        offset = self.rank * count
         yield from self._batches(groups, epoch, range(offset + first + taken, offset + last))
 
-    def _start(self, count: int, lanes: int, lane: int) -> int:
-        """Where a lane's share of so many batches begins: the first lanes get one more where it does not divide."""
+    def _lane_start(self, count: int, lanes: int, lane: int) -> int:
+        """First batch of a lane when `count` batches are split over lanes; the first lanes get the remainder."""
         return lane * (count // lanes) + min(lane, count % lanes)
 
     def _groups(self, epoch: int) -> list[_Group]:
@@ -106,30 +105,33 @@ class TrackStream(IterableDataset[TrackBatch]):
         for tile in self.tiles:
             units = self.survey.manifest.units_of(tile)
             order = draw.permutation(len(units))
-            parts = [[units[i] for i in order[k : k + self.together]] for k in range(0, len(units), self.together)]
+            parts = [
+                [units[i] for i in order[k : k + self.units_in_memory]]
+                for k in range(0, len(units), self.units_in_memory)
+            ]
             groups += [_Group(part, -(-sum(unit.count for unit in part) // self.batch)) for part in parts]
         return [groups[i] for i in draw.permutation(len(groups))]
 
-    def _batches(self, groups: list[_Group], epoch: int, wanted: range) -> Iterator[TrackBatch]:
+    def _batches(self, groups: list[_Group], epoch: int, numbers: range) -> Iterator[TrackBatch]:
         start = 0
         for number, group in enumerate(groups):
-            inside = range(max(wanted.start - start, 0), min(wanted.stop - start, group.batches))
+            inside = range(max(numbers.start - start, 0), min(numbers.stop - start, group.batches))
             start += group.batches
             if inside:
-                yield from self._mixed(group, np.random.default_rng((self.seed, epoch, number)), inside)
+                yield from self._shuffled(group, np.random.default_rng((self.seed, epoch, number)), inside)
 
-    def _mixed(self, group: _Group, draw: np.random.Generator, wanted: range) -> Iterator[TrackBatch]:
-        """Some of the batches of a group, whose tracks are all read."""
+    def _shuffled(self, group: _Group, draw: np.random.Generator, numbers: range) -> Iterator[TrackBatch]:
+        """Batches `numbers` of a group; reads all tracks of the group."""
         parts = [self.survey.read(u.tile, self.features, u.first, u.count) for u in group.units]
         values = {name: torch.cat([part[name] for part in parts]) for name in self.features}
         track = torch.cat([torch.arange(u.first, u.first + u.count) for u in group.units])
         order = torch.from_numpy(draw.permutation(len(track)))
-        for number in wanted:
+        for number in numbers:
             chosen = order[number * self.batch : (number + 1) * self.batch]
             yield TrackBatch(group.units[0].tile, track[chosen], {name: v[chosen] for name, v in values.items()})
 
 
 def _own_rank() -> tuple[int, int]:
-    """This process among those that train together."""
-    there = dist.is_available() and dist.is_initialized()
-    return (dist.get_rank(), dist.get_world_size()) if there else (0, 1)
+    """(rank, number of ranks) of this process in torch.distributed; (0, 1) without it."""
+    distributed = dist.is_available() and dist.is_initialized()
+    return (dist.get_rank(), dist.get_world_size()) if distributed else (0, 1)

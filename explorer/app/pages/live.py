@@ -93,7 +93,9 @@ def _story(here: widgets.PageContext, locator: Locator, maps: TileMaps) -> Repor
         story = report_sources.survey_source(survey, model, track, seed=0)
     else:
         story = report_sources.walk_source(tile, maps, model, _number("Number of the walk", "walk", 9999))
-    return ReportSource(ReportSequence(story.timeline.time, story.timeline.reports.tier(tier)), story.truth, story.text)
+    return ReportSource(
+        ReportSequence(story.timeline.time, story.timeline.reports.with_tier(tier)), story.truth, story.text
+    )
 
 
 def _number(label: str, key: str, last: int) -> int:

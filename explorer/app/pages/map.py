@@ -187,7 +187,7 @@ def _told(here: widgets.PageContext, maps: TileMaps | None, at: list[float] | No
         columns=3,
     )
     if not len(found.paths.power):
-        inside = not bool(cache.tile(here.place.tile).outdoor(torch.tensor(at)))  # type: ignore[union-attr]
+        inside = not bool(cache.tile(here.place.tile).is_outdoor(torch.tensor(at)))  # type: ignore[union-attr]
         st.info("This place lies in a building. Pick one outdoors." if inside else "No ray was found to this place.")
         return
     widgets.show_table(ray_marks.cell_rows(maps, at, found))

@@ -169,7 +169,9 @@ def test_an_upload_is_located_and_bad_ones_are_explained(opened, run):
 
     maps = Run.open(run).maps
     generator = torch.Generator().manual_seed(0)
-    reports = ObservationModel().observe(maps.radio.truth(torch.tensor([[60.0, 20.0]])), maps.power_dbm, generator)
+    reports = ObservationModel().observe(
+        maps.radio.pixel_truth(torch.tensor([[60.0, 20.0]])), maps.power_dbm, generator
+    )
     good = report_io.to_json(ReportSequence(torch.zeros(1), reports))
     test = opened("live", source="upload")
     assert report_io.SCHEMA in said(test)
@@ -226,7 +228,7 @@ def test_each_place_has_its_own_squares_to_click(run, tmp_path):
     for tile in (Run.open(run).tile, toy_tile(tmp_path / "toy")):
         squares = torch.from_numpy(cache.outdoor_squares(tile.folder, 8.0))
         assert len(squares) > 100
-        assert tile.outdoor(squares).all()
+        assert tile.is_outdoor(squares).all()
         assert float(squares.abs().max()) == tile.size / 2 - 4.0
 
 

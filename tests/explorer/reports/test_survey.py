@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 
 from explorer.reports import survey as survey_report
-from sim_bridge.channel.features import FeatureConfig
+from sim_bridge.channel.config import FeatureConfig
+from sim_bridge.survey.config import SurveyMakingConfig
 from sim_bridge.survey.engines import LocalEngine, UnitDone, run
-from sim_bridge.survey.worker import Measure, SurveyJob, SurveyMakingConfig, TileWithSites, UnitValues
+from sim_bridge.survey.worker import Measure, SurveyJob, TileWithSites, UnitValues
 from tests.helpers.surveys import PLAN, free_space, toy_work
 from uel.cli import main
 from uel.core.constants import SPEED_OF_LIGHT
@@ -104,8 +105,8 @@ def places(survey: Survey) -> list[Path]:
 def links_of(survey: Survey, with_tile: bool = True) -> Links:
     samples = draw_sample(survey)
     tiles = [Tile.open(folder) if with_tile else None for folder in places(survey)]
-    found = [sample.places(tile, HEIGHT) for sample, tile in zip(samples, tiles, strict=True)]
-    return Links.cat([Links.of(sample, *place) for sample, place in zip(samples, found, strict=True)])
+    found = [sample.phone_positions(tile, HEIGHT) for sample, tile in zip(samples, tiles, strict=True)]
+    return Links.cat([Links.from_sample(sample, *place) for sample, place in zip(samples, found, strict=True)])
 
 
 # ---- the sample --------------------------------------------------------------------------------------------
@@ -117,8 +118,8 @@ def test_a_sample_of_a_small_survey_is_all_of_it(survey: Survey) -> None:
         assert len(sample) == int(own.valid.sum())
         torch.testing.assert_close(sample.truth.position, own.truth.position[own.valid], atol=0, rtol=0)
         assert torch.equal(sample.values["track"], own.valid.nonzero()[:, 0])
-        assert len(sample.some["gain_db"]) == 4 * len(sample)
-        assert len(sample.some["path_gain_db"]) == 2 * len(sample)  # one path of every other cell
+        assert len(sample.known_values["gain_db"]) == 4 * len(sample)
+        assert len(sample.known_values["path_gain_db"]) == 2 * len(sample)  # one path of every other cell
 
 
 def test_a_bounded_sample_comes_from_all_tiles_and_units(survey: Survey) -> None:
@@ -127,7 +128,7 @@ def test_a_bounded_sample_comes_from_all_tiles_and_units(survey: Survey) -> None
     assert 20 < sum(map(len, samples)) < 80
     for sample in samples:
         assert set((sample.values["track"] // 8).tolist()) == {0, 1, 2, 3, 4}
-        assert all(len(of) <= 5 * 4 for of in sample.some.values())  # ten units share forty values
+        assert all(len(of) <= 5 * 4 for of in sample.known_values.values())  # ten units share forty values
     again = draw_sample(survey, reports=40)
     assert all(torch.equal(a.values["track"], b.values["track"]) for a, b in zip(samples, again, strict=True))
 
@@ -140,7 +141,7 @@ def test_no_more_units_are_opened_than_needed(survey: Survey, monkeypatch: pytes
 
 
 def test_an_unfinished_survey_has_no_sample(copied: Survey) -> None:
-    copied.forget(["toya_1-3"])
+    copied.discard(["toya_1-3"])
     with pytest.raises(UelError, match=r"not finished[\s\S]*toya_1-3"):
         survey_report.write_survey_report(copied.folder)
     assert not (copied.folder / "report.md").exists()
@@ -155,22 +156,22 @@ def test_links_are_judged_with_the_tile_and_without(survey: Survey, with_tile: b
     links = links_of(survey, with_tile)
     reports = sum(int(survey[tile].valid.sum()) for tile in survey.tiles)
     assert len(links.distance) == 4 * reports
-    assert int(links.los.sum()) == int(links.direct.sum()) == 2 * reports
-    assert links.direct_db[links.direct].abs().max() < 1e-4
+    assert int(links.los.sum()) == int(links.has_direct_path.sum()) == 2 * reports
+    assert links.direct_excess_db[links.has_direct_path].abs().max() < 1e-4
     torch.testing.assert_close(
-        links.over_db[links.seen], torch.full((2 * reports,), ECHO_DB).double(), atol=1e-4, rtol=0
+        links.excess_gain_db[links.in_sight], torch.full((2 * reports,), ECHO_DB).double(), atol=1e-4, rtol=0
     )
-    assert links.excess[links.seen].abs().max() < 1e-3
+    assert links.excess_range[links.in_sight].abs().max() < 1e-3
     torch.testing.assert_close(
-        links.excess[links.blocked], torch.full((2 * reports,), LATE).double(), atol=1e-3, rtol=0
+        links.excess_range[links.blocked], torch.full((2 * reports,), LATE).double(), atol=1e-3, rtol=0
     )
     assert all(check.passed for check in survey_checks(links, survey.statistics()))
 
 
 def spoiled(links: Links, name: str, by: float) -> Links:
     """One link of those that a check looks at, changed."""
-    of = {"direct_db": links.direct, "over_db": links.seen, "los": links.los}
-    at = int(of.get(name, links.seen if by > 0 else links.blocked).nonzero()[0, 0])
+    of = {"direct_excess_db": links.has_direct_path, "excess_gain_db": links.in_sight, "los": links.los}
+    at = int(of.get(name, links.in_sight if by > 0 else links.blocked).nonzero()[0, 0])
     value = getattr(links, name).clone()
     value[at] += by
     return replace(links, **{name: value})
@@ -179,11 +180,11 @@ def spoiled(links: Links, name: str, by: float) -> Links:
 @pytest.mark.parametrize(
     ("name", "by", "failing"),
     [
-        ("direct_db", 0.02, "direct paths obey Friis' law"),
-        ("direct_db", -0.02, "direct paths obey Friis' law"),
-        ("over_db", -ECHO_DB - 0.02, "links in sight have the power of the direct path at least"),
-        ("excess", 0.02, "links in sight arrive after distance / c"),
-        ("excess", -LATE - 0.02, "no blocked link arrives before distance / c"),
+        ("direct_excess_db", 0.02, "direct paths obey Friis' law"),
+        ("direct_excess_db", -0.02, "direct paths obey Friis' law"),
+        ("excess_gain_db", -ECHO_DB - 0.02, "links in sight have the power of the direct path at least"),
+        ("excess_range", 0.02, "links in sight arrive after distance / c"),
+        ("excess_range", -LATE - 0.02, "no blocked link arrives before distance / c"),
     ],
 )
 def test_one_wrong_link_fails_its_check_alone(survey: Survey, name: str, by: float, failing: str) -> None:
@@ -197,9 +198,9 @@ def test_a_link_in_sight_without_a_path_and_a_value_that_is_none(survey: Survey)
     wrong = survey.statistics() | {"delay": StreamingStatistics(3, math.nan, 0.0, 0.0, 1.0)}
     found = {check.name: check for check in survey_checks(lost, wrong)}
     assert not found["links in sight have a path"].passed
-    assert found["links in sight have a path"].told.startswith("1 of ")
+    assert found["links in sight have a path"].detail.startswith("1 of ")
     assert not found["all values are finite"].passed
-    assert found["all values are finite"].told.endswith("not: delay")
+    assert found["all values are finite"].detail.endswith("not: delay")
 
 
 def test_friis_by_hand() -> None:

@@ -19,7 +19,8 @@ from tests.helpers.surveys import content, made
 from tests.helpers.toy_city import SITES, toy_tile
 from uel.cli import main
 from uel.geo.tile import Tile
-from uel.radio.sites import Carrier, Cell, Site, sites_to_json
+from uel.radio.config import Carrier
+from uel.radio.sites import Cell, Site, sites_to_json
 from uel.survey.dataset import Survey
 
 RAYS = ["--tracks", "12", "--reports", "3", "--measure.layers", "rt"]
@@ -163,10 +164,10 @@ def test_a_report_that_cannot_be_written_loses_nothing(tmp_path: Path, capsys) -
     survey = made(tmp_path / "survey")
     before = content(survey.folder)
     (survey.folder / "figures").write_text("no folder")
-    refused(["--out", str(survey.folder), "--report"], ["cannot be written", "what is done is kept"], capsys)
+    refused(["--out", str(survey.folder), "--report"], ["cannot be written", "finished units are kept"], capsys)
     assert content(survey.folder) == before
     assert not (survey.folder / "report.md").exists()
-    assert not survey.waiting()
+    assert not survey.unfinished_units()
 
 
 # ---- surveys that are none -----------------------------------------------------------------------------------
@@ -191,7 +192,7 @@ def test_a_survey_with_a_damaged_shard(tmp_path: Path, ask: list[str], capsys) -
     shard.write_bytes(shard.read_bytes()[:-20])
     refused(["--out", str(survey.folder), *ask], ["damaged", "uel survey --verify"], capsys)
     assert not (survey.folder / "report.md").exists()
-    assert [unit.name for unit in Survey.open(survey.folder).waiting()] == ["toy-2"]
+    assert [unit.name for unit in Survey.open(survey.folder).unfinished_units()] == ["toy-2"]
 
 
 def test_nothing_to_survey(tmp_path: Path, capsys) -> None:

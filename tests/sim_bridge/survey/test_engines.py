@@ -38,7 +38,7 @@ def finished(folder: Path, engine: str) -> list[UnitOutcome]:
     """Make what is left."""
     work = toy_work(folder)
     work.prepare()
-    return list(run(crew(engine, work), [unit.number for unit in Survey.open(folder).waiting()]))
+    return list(run(crew(engine, work), [unit.number for unit in Survey.open(folder).unfinished_units()]))
 
 
 # ---- a process that is killed, and the units of it ---------------------------------------------------------
@@ -66,7 +66,7 @@ def test_killed_twice_the_bytes_are_the_same(tmp_path: Path, whole: dict[str, st
     folder = tmp_path / "survey"
     killed(folder, engine, 1)
     killed(folder, engine, 3)
-    left = Survey.open(folder).waiting()
+    left = Survey.open(folder).unfinished_units()
     assert 0 < len(left) < len(UNITS)
     assert len(finished(folder, "local")) == len(left)
     assert content(folder) == whole
@@ -106,7 +106,7 @@ def test_a_dead_workers_unit_is_made_again_and_a_failing_one_is_told(tmp_path: P
     assert [n for n, outcome in outcomes.items() if isinstance(outcome, UnitFailure)] == [2]
     assert "no light at the end" in outcomes[2].text
     assert "Traceback" in outcomes[2].text
-    assert [unit.number for unit in Survey.open(folder).waiting()] == [2]
+    assert [unit.number for unit in Survey.open(folder).unfinished_units()] == [2]
     assert len(finished(folder, "local")) == 1
     assert content(folder) == whole
 
@@ -163,10 +163,10 @@ def test_a_flipped_byte_is_found_and_its_unit_alone_is_made_again(tmp_path: Path
     shard = folder / "toy.zarr" / "gain_db" / "c" / "3" / "0" / "0"
     before = shard.read_bytes()
     shard.write_bytes(before[:20] + bytes([before[20] ^ 1]) + before[21:])
-    assert not survey.waiting()  # its size is right
+    assert not survey.unfinished_units()  # its size is right
     wrong = survey.verify()
     assert wrong == {"toy-3": ["toy.zarr/gain_db/c/3/0/0"]}
-    survey.forget(wrong)
+    survey.discard(wrong)
     times = {path.name: path.stat().st_mtime_ns for path in (folder / "units").iterdir()}
     assert [outcome.number for outcome in finished(folder, "local")] == [3]
     assert content(folder) == whole
@@ -176,9 +176,9 @@ def test_a_flipped_byte_is_found_and_its_unit_alone_is_made_again(tmp_path: Path
 def test_a_lost_shard_is_noticed_without_reading(tmp_path: Path) -> None:
     survey = made(tmp_path / "survey")
     (tmp_path / "survey" / "toy.zarr" / "los" / "c" / "0" / "0" / "0").unlink()
-    assert [unit.name for unit in survey.waiting()] == ["toy-0"]
+    assert [unit.name for unit in survey.unfinished_units()] == ["toy-0"]
     (tmp_path / "survey" / "units" / "toy-1.json").write_text('{"unit": "to')
-    assert [unit.name for unit in survey.waiting()] == ["toy-0", "toy-1"]
+    assert [unit.name for unit in survey.unfinished_units()] == ["toy-0", "toy-1"]
 
 
 def test_a_full_disk_is_told_and_what_is_done_is_kept(tmp_path: Path, whole: dict[str, str]) -> None:
@@ -191,9 +191,9 @@ def test_a_full_disk_is_told_and_what_is_done_is_kept(tmp_path: Path, whole: dic
     try:
         work = replace(toy_work(tmp_path / "survey"), folder=disk / "survey")
         work.prepare()
-        with pytest.raises(UelError, match=r"cannot be written[\s\S]*No space left[\s\S]*same command goes on"):
+        with pytest.raises(UelError, match=r"cannot be written[\s\S]*No space left[\s\S]*same command continues"):
             list(run(LocalEngine(work), UNITS))
-        left = Survey.open(disk / "survey").waiting()
+        left = Survey.open(disk / "survey").unfinished_units()
         assert 0 < len(left) < len(UNITS)
         subprocess.run(["mount", "-o", "remount,size=8m", str(disk)], check=True)
         list(run(LocalEngine(work), [unit.number for unit in left]))

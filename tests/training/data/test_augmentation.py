@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from tests.helpers.free_space import CORNERS, masts, radio_map, rough_map
-from training.data.augmentation import AugmentationConfig, SimilarityTransform, TransformedSimulator
+from training.data.augmentation import SimilarityTransform, TransformedSimulator
+from training.data.config import AugmentationConfig
 from uel.errors import UelError
 from uel.estimation.grid_posterior import grid_posterior
 from uel.geo.tile_maps import MATERIAL_CLASSES, TileMaps
@@ -44,7 +45,7 @@ def turned(reports: Reports, similarity: SimilarityTransform) -> Reports:
 @pytest.mark.parametrize("similarity", SYMMETRIES, ids=str)
 def test_posterior_turns_exactly_with_the_world(similarity: SimilarityTransform) -> None:
     maps = maps_of(rough_map())
-    truth = maps.radio.truth(places(12))
+    truth = maps.radio.pixel_truth(places(12))
     reports = MODEL.observe(truth, maps.power_dbm, torch.Generator().manual_seed(1))
     reports = reports[reports.heard.any(-1)]
     before = grid_posterior(reports, maps.radio, maps.prior, MODEL, maps.power_dbm)
@@ -101,7 +102,7 @@ def test_phones_from_off_the_tile_have_no_prior() -> None:
 
 def test_positions_come_back() -> None:
     position = places(50)
-    torch.testing.assert_close(SLANTED.back(SLANTED.position(position)), position, rtol=1e-5, atol=1e-4)
+    torch.testing.assert_close(SLANTED.inverse_position(SLANTED.position(position)), position, rtol=1e-5, atol=1e-4)
 
 
 def test_sectors_turn_with_their_masts() -> None:
@@ -119,7 +120,7 @@ def test_a_turned_source_answers_where_the_world_was() -> None:
     sites = masts(*CORNERS[:3])
     position = places(10).requires_grad_()
     gain = TransformedSimulator(FreeSpace(sites, size=SIZE), SLANTED, SIZE).path_gain(position)
-    expected = FreeSpace(sites, size=SIZE).path_gain(SLANTED.back(position.detach()))
+    expected = FreeSpace(sites, size=SIZE).path_gain(SLANTED.inverse_position(position.detach()))
     torch.testing.assert_close(gain.detach(), expected)
     gain.sum().backward()
     assert position.grad is not None
@@ -135,7 +136,7 @@ def test_draws_keep_to_the_plan() -> None:
     drawn = [plan.draw(generator) for _ in range(200)]
     assert {(s.mirrored, round(s.angle_deg / 90)) for s in drawn} == set(itertools.product((False, True), range(4)))
     assert all(abs(s.angle_deg - 90 * round(s.angle_deg / 90)) <= 5 and 0.9 <= s.scale <= 1.1 for s in drawn)
-    assert all(AugmentationConfig().draw(generator).identity for _ in range(5))
+    assert all(AugmentationConfig().draw(generator).is_identity for _ in range(5))
     for wrong in ({"angle_deg": 60.0}, {"scale": 0.7}, {"angle_deg": -1.0}):
-        with pytest.raises(UelError, match="turned by 45"):
+        with pytest.raises(UelError, match=r"augment\.(angle_deg|scale)"):
             AugmentationConfig(**wrong)

@@ -10,12 +10,13 @@ import torch
 
 from tests.helpers.surveys import made
 from tests.helpers.toy_city import SITES, toy_deployment
-from training.data.augmentation import AugmentationConfig
-from training.data.batch import Batch, BatchConfig, BatchDataset, moved
+from training.data.config import AugmentationConfig
+from training.data.batch import Batch, BatchConfig, BatchDataset, to_device
 from training.data.deployment import Deployment
-from training.data.domain_randomization import DomainRandomizationConfig
-from training.locator.config import LocatorTrainingConfig, OptimizationConfig
-from training.locator.datamodule import LocatorDataModule, SurveyBatchDataset, one_report, world_of_tile
+from training.data.config import DomainRandomizationConfig
+from training.locator.config import OptimizationConfig
+from training.locator.setup import LocatorTrainingConfig
+from training.locator.datamodule import LocatorDataModule, SurveyBatchDataset, deployment_of_tile, draw_one_report
 from uel.errors import UelError
 from uel.estimation.grid_posterior import grid_posterior
 from uel.geo.tile import Tile
@@ -41,7 +42,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Deployment:
     """A toy world whose locator may be given maps of masts that are off, 0°, 10°, 20° and 30°, and 3 m too high."""
     exact = toy_deployment(tmp_path_factory.mktemp("toy") / "tile")
     radio = FreeSpace(WRONG, size=exact.tile.size).radio_map(exact.maps.radio.grid)
-    return replace(exact, variants={"wrong_sites": TileMaps.of(exact.tile, radio)})
+    return replace(exact, variants={"wrong_sites": TileMaps.from_tile(exact.tile, radio)})
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +56,7 @@ def surveyed(survey: Survey) -> list[Deployment]:
     worlds = []
     for name in survey.tiles:
         tile = Tile.open(survey.folder.parent / "tiles" / name)
-        maps = TileMaps.of(tile, FreeSpace(SITES, size=tile.size).radio_map(tile.grid(8.0)))
+        maps = TileMaps.from_tile(tile, FreeSpace(SITES, size=tile.size).radio_map(tile.grid(8.0)))
         worlds.append(Deployment(tile, maps, None))
     return worlds
 
@@ -66,7 +67,11 @@ def drawing(**changes: object) -> BatchConfig:
 
 def same(a: Batch, b: Batch) -> bool:
     reports = all(torch.equal(v, getattr(b.reports, name)) for name, v in vars(a.reports).items())
-    return reports and torch.equal(a.position, b.position) and (a.index, a.world) == (b.index, b.world)
+    return (
+        reports
+        and torch.equal(a.position, b.position)
+        and (a.number, a.deployment_index) == (b.number, b.deployment_index)
+    )
 
 
 def test_everything_that_is_drawn_depends_on_the_number_alone(world: Deployment) -> None:
@@ -79,21 +84,25 @@ def test_everything_that_is_drawn_depends_on_the_number_alone(world: Deployment)
     for number, batch in enumerate(along):
         (ahead,) = BatchDataset([world], plan, first=number, count=1)
         assert same(batch, ahead)
-        assert (batch.similarity, batch.condition, batch.believed) == (
+        assert (batch.similarity, batch.condition, batch.assumed_model) == (
             ahead.similarity,
             ahead.condition,
-            ahead.believed,
+            ahead.assumed_model,
         )
     assert {batch.condition for batch in along} == {"exact", "wrong_sites"}
     assert len({batch.similarity for batch in along}) == 12
-    assert {batch.believed.cells_max for batch in along if batch.believed} == {4, 2}
-    assert all(int(batch.reports.heard.sum(-1).max()) <= batch.believed.cells_max for batch in along if batch.believed)
+    assert {batch.assumed_model.cells_max for batch in along if batch.assumed_model} == {4, 2}
+    assert all(
+        int(batch.reports.heard.sum(-1).max()) <= batch.assumed_model.cells_max
+        for batch in along
+        if batch.assumed_model
+    )
     assert all(len(batch.position) == 8 for batch in along)
 
 
 def test_processes_share_the_batches_of_one(world: Deployment) -> None:
-    alone = [batch.index for batch in BatchDataset([world], drawing(), first=10, count=6)]
-    shared = [[b.index for b in BatchDataset([world], drawing(), first=10 + r, count=3, stride=2)] for r in (0, 1)]
+    alone = [batch.number for batch in BatchDataset([world], drawing(), first=10, count=6)]
+    shared = [[b.number for b in BatchDataset([world], drawing(), first=10 + r, count=3, stride=2)] for r in (0, 1)]
     assert shared == [[10, 12, 14], [11, 13, 15]]
     assert sorted(shared[0] + shared[1]) == alone
     (ours,) = BatchDataset([world], drawing(), first=11, count=1, stride=2)
@@ -144,7 +153,7 @@ def test_realism_covers_its_ranges_and_nothing_else() -> None:
     assert levels.mean() == pytest.approx(8.0, abs=0.2)
     assert Counter(model.cells_max for model in drawn).keys() == {4, 2}
     assert {model.cell_dropout for model in drawn} == {0.0}
-    believed = LIVELY.believed(MODEL, drawn[0])
+    believed = LIVELY.assumed_model(MODEL, drawn[0])
     assert believed.shadowing_db == drawn[0].shadowing_db
     assert believed.feature_dropout == MODEL.feature_dropout != drawn[0].feature_dropout
 
@@ -178,11 +187,11 @@ def stream(worlds: list[Deployment], survey: Survey, numbers: Iterable[int], **h
 def test_survey_batches_hold_tracks_of_their_tile(survey: Survey) -> None:
     worlds = surveyed(survey)
     batches = list(stream(worlds, survey, range(30)))  # 20 batches of four tracks are in the survey: it comes again
-    assert [batch.index for batch in batches] == list(range(30))
-    assert {batch.world for batch in batches} == {0, 1}
+    assert [batch.number for batch in batches] == list(range(30))
+    assert {batch.deployment_index for batch in batches} == {0, 1}
     for batch in batches:
         assert len(batch.position) == 8
-        places = survey[worlds[batch.world].tile.name].truth.position.reshape(-1, 2)
+        places = survey[worlds[batch.deployment_index].tile.name].truth.position.reshape(-1, 2)
         there = (batch.position.unsqueeze(1) == places).all(-1).any(1)
         assert there[:4].all()
         assert not there[4:].any()
@@ -195,14 +204,14 @@ def test_survey_batches_are_those_of_their_epoch_and_process(survey: Survey) -> 
     other = list(stream(worlds, survey, range(6), epoch=3))
     assert not any(same(a, b) for a, b in zip(first, other, strict=True))
     shares = [list(stream(worlds, survey, range(r, 6, 2), epoch=2, rank=(r, 2))) for r in (0, 1)]
-    seen = [{(batch.world, *p.tolist()) for batch in share for p in batch.position[:4]} for share in shares]
+    seen = [{(batch.deployment_index, *p.tolist()) for batch in share for p in batch.position[:4]} for share in shares]
     assert not seen[0] & seen[1]
 
 
 def test_one_report_of_each_track_is_a_valid_one(survey: Survey) -> None:
     generator = torch.Generator().manual_seed(0)
     for tracks in TrackStream(survey, survey.tiles, batch=16):
-        truth, valid = one_report(tracks, generator), tracks.values["valid"]
+        truth, valid = draw_one_report(tracks, generator), tracks.values["valid"]
         for n, position in enumerate(truth.position):
             places = tracks.values["position"][n][valid[n]]
             assert (places == position).all(-1).any()
@@ -210,12 +219,12 @@ def test_one_report_of_each_track_is_a_valid_one(survey: Survey) -> None:
 
 def test_worlds_and_survey_must_belong_together(survey: Survey, world: Deployment) -> None:
     worlds = surveyed(survey)
-    assert world_of_tile(worlds, survey) == {name: n for n, name in enumerate(survey.tiles)}
+    assert deployment_of_tile(worlds, survey) == {name: n for n, name in enumerate(survey.tiles)}
     moved_masts = replace(worlds[0], maps=replace(worlds[0].maps, radio=replace(worlds[0].maps.radio, sites=WRONG)))
     with pytest.raises(UelError, match="changed after the survey"):
-        world_of_tile([moved_masts], survey)
+        deployment_of_tile([moved_masts], survey)
     with pytest.raises(UelError, match="each place to train on once"):
-        world_of_tile([worlds[0], worlds[0]], survey)
+        deployment_of_tile([worlds[0], worlds[0]], survey)
     with pytest.raises(UelError, match="too short"):
         list(stream(worlds, survey, range(3), rank=(0, 1000)))
 
@@ -239,7 +248,7 @@ def test_validation_is_the_same_phones_under_every_condition(world: Deployment) 
 def test_a_batch_moves_with_all_that_it_holds(world: Deployment) -> None:
     batch = BatchDataset([world], drawing())[0]
     assert batch.to("cpu") is batch
-    there = moved(batch, "meta")
+    there = to_device(batch, "meta")
     assert there.reports.rsrp_dbm.is_meta
     assert there.maps.radio.gain.is_meta
     assert there.maps.radio.channels.departure.is_meta

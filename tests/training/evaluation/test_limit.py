@@ -43,7 +43,7 @@ def test_the_limit_is_that_of_the_slow_twin_to_a_decimetre(tier: str) -> None:
     position = points[draw_pixels(prior, 70, seed=2)]
     model = replace(MODEL, tier="rsrp_ta_azimuth")
     power = reference_power_dbm(radio.sites)
-    reports = model.observe(radio.truth(position), power, torch.Generator().manual_seed(3)).tier(tier)
+    reports = model.observe(radio.pixel_truth(position), power, torch.Generator().manual_seed(3)).with_tier(tier)
     # What methods are given is another map: the limit must not look at it.
     wrong = replace(radio, gain=radio.gain.flip(1), known=radio.known.flip(1))
     place = LocalizationProblem(wrong, prior, model, reports[5:], position[5:])

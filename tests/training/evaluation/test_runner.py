@@ -10,14 +10,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from scenes.variants.map_perturbation import Perturbation, perturb_sites
+from scenes.variants.map_perturbation import perturb_sites
+from scenes.variants.perturbation import Perturbation
 from tests.helpers.locators import trained
 from tests.helpers.toy_city import SITES, SIZE, toy_tile
 from training.evaluation import runner as judging
-from training.evaluation.protocol import EvalConfig, protocol_conditions
+from training.evaluation.protocol import protocol_conditions
+from training.evaluation.config import EvalConfig
 from training.evaluation.runner import run_protocol
 from training.evaluation.scenarios import EvaluationDeployment
-from training.pipeline.map_conditions import MapConditionConfig, no_radio_map
+from training.pipeline.map_conditions import no_radio_map
+from training.pipeline.config import MapConditionConfig
 from uel.adaptation.mast_heights import MapFactory
 from uel.errors import UelError
 from uel.geo.tile import Tile
@@ -46,10 +49,10 @@ class Empty:
 
     def maps(self, condition: str, seed: int) -> TileMaps:
         if condition == "no_radio_map":
-            return TileMaps.of(self.tile, no_radio_map(self.tile, self.sites, PLAN))
+            return TileMaps.from_tile(self.tile, no_radio_map(self.tile, self.sites, PLAN))
         wrong = Perturbation(azimuth_deg=10.0, antenna_height=3.0) if condition == "wrong_sites" else Perturbation()
         sites, _ = perturb_sites(self.sites, wrong, seed)
-        return TileMaps.of(self.tile, FreeSpace(sites, size=SIZE).radio_map(self.tile.grid(PLAN.pixel)))
+        return TileMaps.from_tile(self.tile, FreeSpace(sites, size=SIZE).radio_map(self.tile.grid(PLAN.pixel)))
 
     def trace(self, position: Tensor) -> LinkTruth:
         return self.simulator.paths(position)

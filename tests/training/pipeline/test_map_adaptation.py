@@ -10,10 +10,12 @@ from tests.helpers.toy_city import SITES, toy_deployment
 from training.cache import StageCache
 from training.data.batch import Batch, BatchConfig, BatchDataset
 from training.data.deployment import Deployment
-from training.data.domain_randomization import DomainRandomizationConfig
-from training.locator.config import LocatorTrainingConfig, OptimizationConfig
+from training.data.config import DomainRandomizationConfig
+from training.locator.config import OptimizationConfig
+from training.locator.setup import LocatorTrainingConfig
 from training.locator.datamodule import LocatorDataModule
-from training.pipeline.map_adaptation import MapAdaptationConfig, mended
+from training.pipeline.map_adaptation import adapt_deployment
+from training.pipeline.config import MapAdaptationConfig
 from uel.adaptation.map_correction import MapCorrection
 from uel.adaptation.site_adaptation import SiteAdaptation
 from uel.core.units import from_db, to_db
@@ -54,7 +56,7 @@ def stages(tmp_path_factory: pytest.TempPathFactory) -> StageCache:
 
 @pytest.fixture(scope="module")
 def right(wrong: Deployment, stages: StageCache) -> Deployment:
-    return mended(wrong, ("exact", "wrong_sites"), PLAN, MODEL, None, {"town": "toy"}, 3, stages)
+    return adapt_deployment(wrong, ("exact", "wrong_sites"), PLAN, MODEL, None, {"town": "toy"}, 3, stages)
 
 
 def test_levels_and_azimuths_of_a_wrong_map_are_put_right(wrong: Deployment, right: Deployment) -> None:
@@ -62,12 +64,12 @@ def test_levels_and_azimuths_of_a_wrong_map_are_put_right(wrong: Deployment, rig
 
     def off(world: Deployment, name: str) -> float:
         """dB rms"""
-        gain = world.given(name).radio.gain / wrong.maps.radio.gain
+        gain = world.assumed_maps(name).radio.gain / wrong.maps.radio.gain
         return float(to_db(gain[:, there]).square().mean().sqrt())
 
     assert off(right, "wrong_sites") < 0.5 * off(wrong, "wrong_sites")
     assert off(right, "exact") < 1.0  # of fading, 8 dB a report, hardly anything is taken for the map's
-    looks = [cell.azimuth_deg for _, cell in cells_of(right.given("wrong_sites").radio.sites)]
+    looks = [cell.azimuth_deg for _, cell in cells_of(right.assumed_maps("wrong_sites").radio.sites)]
     wrapped = (torch.tensor(looks) + 180) % 360 - 180
     torch.testing.assert_close(wrapped, torch.zeros(4), rtol=0, atol=3.0)
 
@@ -90,19 +92,19 @@ def test_a_locator_is_told_what_labelled_reports_showed_of_phones(right: Deploym
     plan = BatchConfig(
         model=MODEL, size=4, seed=1, conditions={"wrong_sites": 1.0}, realism=DomainRandomizationConfig(cells_max=(2,))
     )
-    assert BatchDataset([right], plan)[0].believed == replace(right.models["wrong_sites"], cells_max=2)
+    assert BatchDataset([right], plan)[0].assumed_model == replace(right.adapted_models["wrong_sites"], cells_max=2)
     recipe = LocatorTrainingConfig(
         training=OptimizationConfig(validation=8), conditions={"exact": 1.0, "wrong_sites": 1.0}
     )
-    told = {batch.condition: batch.believed for batch in LocatorDataModule(recipe, [right], [right]).validation}
-    assert told == dict(right.models)
+    told = {batch.condition: batch.assumed_model for batch in LocatorDataModule(recipe, [right], [right]).validation}
+    assert told == dict(right.adapted_models)
 
 
 def test_what_was_learned_is_kept(wrong: Deployment, right: Deployment, stages: StageCache) -> None:
     made = sorted(stages.root.iterdir())
-    again = mended(wrong, ("exact", "wrong_sites"), PLAN, MODEL, None, {"town": "toy"}, 3, stages)
-    assert dict(again.models) == dict(right.models)
-    assert torch.equal(again.given("wrong_sites").radio.gain, right.given("wrong_sites").radio.gain)
+    again = adapt_deployment(wrong, ("exact", "wrong_sites"), PLAN, MODEL, None, {"town": "toy"}, 3, stages)
+    assert dict(again.adapted_models) == dict(right.adapted_models)
+    assert torch.equal(again.assumed_maps("wrong_sites").radio.gain, right.assumed_maps("wrong_sites").radio.gain)
     assert sorted(stages.root.iterdir()) == made
     assert len(list(stages.root.glob("mended-*"))) == 2
 
@@ -110,14 +112,14 @@ def test_what_was_learned_is_kept(wrong: Deployment, right: Deployment, stages: 
 def test_an_untrained_locator_of_such_maps_is_grid_bayes_on_them(wrong: Deployment) -> None:
     """Error bars of the map put right are in its evidence, and its heatmap is the posterior's sums over patches."""
     generator = torch.Generator().manual_seed(5)
-    reports, position = wrong.from_map(96, MODEL, generator)
-    given = wrong.given("wrong_sites")
+    reports, position = wrong.reports_from_map(96, MODEL, generator)
+    given = wrong.assumed_maps("wrong_sites")
     learned = SiteAdaptation(
-        LocalizationProblem(given.radio, given.prior, MODEL, wrong.said(reports, "wrong_sites"), position), given
+        LocalizationProblem(given.radio, given.prior, MODEL, wrong.as_reported(reports, "wrong_sites"), position), given
     )
     config = LocatorConfig(patches=8, width=16, pixel_width=4, depth=1, radio_depth=1, corrected_maps=True)
-    asked, _ = wrong.from_map(16, MODEL, generator)
-    asked = learned.read(wrong.said(asked, "wrong_sites"))
+    asked, _ = wrong.reports_from_map(16, MODEL, generator)
+    asked = learned.read(wrong.as_reported(asked, "wrong_sites"))
     locator, plain = (Locator(c, MODEL).eval() for c in (config, replace(config, corrected_maps=False)))
     bayes = learned.corrected.bayes
     expected = grid_posterior(asked, bayes.radio, given.prior, bayes.model, learned.place.power_dbm, map_error=True)
@@ -144,10 +146,10 @@ class Knowing(Locator):
 def test_fixes_are_left_alone_where_labelled_reports_say_so(wrong: Deployment, knows: bool) -> None:
     """A map of masts elsewhere that is too sure is no reason to change one's mind; a right one is for who knew none."""
     generator = torch.Generator().manual_seed(6)
-    reports, position = wrong.from_map(40, MODEL, generator)
+    reports, position = wrong.reports_from_map(40, MODEL, generator)
     masts = (*SITES[1:], SITES[0]) if knows else SITES
     given = replace(wrong.maps, radio=FreeSpace(masts, size=wrong.tile.size).radio_map(wrong.maps.radio.grid))
-    place = LocalizationProblem(given.radio, given.prior, MODEL, reports.tier("rsrp_ta"), position)
+    place = LocalizationProblem(given.radio, given.prior, MODEL, reports.with_tier("rsrp_ta"), position)
     sure = RobustGridBayes(given.radio, MODEL)
     learned = SiteAdaptation(place, given)
     vars(learned)["corrected"] = MapCorrection(sure, place, None, 0.0, sure, place.labelled(slice(20, None)), 0.0)
@@ -155,7 +157,7 @@ def test_fixes_are_left_alone_where_labelled_reports_say_so(wrong: Deployment, k
     locator.true = wrong.maps if knows else None
     with torch.no_grad():
         refiner = learned.refiner(locator, RefinementConfig(entropy=0.0))
-        asked, _ = wrong.from_map(6, MODEL, generator)
+        asked, _ = wrong.reports_from_map(6, MODEL, generator)
         assert bool(refiner(asked).chosen.any()) is not knows
         assert bool(refiner.always(asked).chosen.all())
     assert isinf(refiner.plan.entropy) is knows

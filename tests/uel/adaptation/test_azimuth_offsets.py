@@ -21,8 +21,8 @@ def world(tmp_path_factory: pytest.TempPathFactory):
 def place(world, tier: str, wrong: torch.Tensor, count: int = 256) -> LocalizationProblem:
     """Labelled reports whose angles read too far clockwise."""
     model = ObservationModel(tier=tier)  # type: ignore[arg-type]
-    reports, position = world.from_map(count, model, torch.Generator().manual_seed(3))
-    return LocalizationProblem(world.maps.radio, world.maps.prior, model, reports.turned(wrong), position)
+    reports, position = world.reports_from_map(count, model, torch.Generator().manual_seed(3))
+    return LocalizationProblem(world.maps.radio, world.maps.prior, model, reports.rotate_angles(wrong), position)
 
 
 @pytest.mark.parametrize("tier", ["rsrp_ta_azimuth", "rsrp_toa_aoa"])
@@ -44,7 +44,7 @@ def test_little_data_turns_nothing(world) -> None:
 
 def test_angles_are_read_anew(world) -> None:
     reports = place(world, "rsrp_toa_aoa", WRONG).fingerprints
-    straight = reports.turned(-WRONG)
+    straight = reports.rotate_angles(-WRONG)
     off = (straight.aoa_deg - place(world, "rsrp_toa_aoa", torch.zeros(4)).fingerprints.aoa_deg + 180) % 360 - 180
     assert off.abs().max() < 1e-3
     assert torch.equal(straight.has_aoa, reports.has_aoa)

@@ -31,7 +31,7 @@ def shaded(radio: RadioMap, loss_db: float = 20.0) -> RadioMap:
 
 def mean_error(place: LocalizationProblem, posterior: Callable[[Reports], Tensor], true: RadioMap, tier: Tier) -> float:
     position, reports = drawn(true, 200, MODEL, seed=9)
-    estimate = GridEstimate(place.radio.grid, posterior(reports.tier(tier)))  # type: ignore[attr-defined]
+    estimate = GridEstimate(place.radio.grid, posterior(reports.with_tier(tier)))  # type: ignore[attr-defined]
     return float(position_error(estimate.position, position).mean())
 
 

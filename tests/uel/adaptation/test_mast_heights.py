@@ -104,7 +104,7 @@ def test_of_correlated_cells_each_ones_own_fading_is_taken(place: LocalizationPr
 
 def test_labelled_reports_teach_heights_beside_azimuths(place: LocalizationProblem) -> None:
     given = place.radio
-    turned = replace(place, fingerprints=place.fingerprints.turned(torch.tensor([0.0, 15.0, 0.0, 0.0])))
+    turned = replace(place, fingerprints=place.fingerprints.rotate_angles(torch.tensor([0.0, 15.0, 0.0, 0.0])))
     maps = TileMaps(given, torch.zeros(2, *given.grid.shape), torch.ones(given.grid.shape))
     learned = SiteAdaptation(turned, maps, tracer())
     assert learned.raised_by == pytest.approx(WRONG, abs=2 * FINEST_STEP)

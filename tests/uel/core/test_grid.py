@@ -79,8 +79,8 @@ def test_a_position_is_held_where_its_pixel_is_valid(channels: int) -> None:
     position = random_positions(300, reach=20.0)
     valid = torch.rand((channels, *GRID.shape), generator=torch.Generator().manual_seed(5)) > 0.5
     row, column = GRID.pixel_of(position)
-    assert torch.equal(GRID.holds(valid, position), valid[:, row, column].T)
-    assert GRID.holds(valid, position[:6].reshape(2, 3, 2)).shape == (2, 3, channels)
+    assert torch.equal(GRID.sample_mask(valid, position), valid[:, row, column].T)
+    assert GRID.sample_mask(valid, position[:6].reshape(2, 3, 2)).shape == (2, 3, channels)
 
 
 def test_sample_keeps_leading_axes_and_looks_at_x_and_y_only() -> None:

@@ -25,7 +25,7 @@ def uniform(radio: RadioMap) -> Tensor:
 
 def reports_at(radio: RadioMap, position: Tensor, model: ObservationModel = QUIET, seed: int = 0) -> Reports:
     generator = torch.Generator().manual_seed(seed)
-    return model.observe(radio.truth(position), reference_power_dbm(radio.sites), generator)
+    return model.observe(radio.pixel_truth(position), reference_power_dbm(radio.sites), generator)
 
 
 def place_on(radio: RadioMap, prior: Tensor | None = None, model: ObservationModel = QUIET) -> LocalizationProblem:
@@ -85,7 +85,7 @@ def test_cell_ta_cuts_the_ring_out_of_a_street() -> None:
 
 def test_cell_ta_without_timing_advance_is_the_strongest_cell() -> None:
     place = place_on(rough_map())
-    reports = reports_at(place.radio, torch.tensor([[30.0, -40.0], [-50.0, 60.0]])).tier("rsrp")
+    reports = reports_at(place.radio, torch.tensor([[30.0, -40.0], [-50.0, 60.0]])).with_tier("rsrp")
     torch.testing.assert_close(
         BASELINE_METHODS["cell_id_ta"](reports, place), BASELINE_METHODS["cell_id"](reports, place)
     )
@@ -95,9 +95,9 @@ def test_cell_ta_without_timing_advance_is_the_strongest_cell() -> None:
 @pytest.mark.parametrize("name", ["knn_map", "knn_survey"])
 def test_the_nearest_neighbour_of_a_clean_report_is_its_pixel(name: str, tier: str) -> None:
     place = place_on(radio_map(masts(*CORNERS[:4])))
-    place = replace(place, fingerprints=place.fingerprints.tier(tier))
+    place = replace(place, fingerprints=place.fingerprints.with_tier(tier))
     truth = place.fingerprint_position[[17, 40, 99, 200]]
-    got = getattr(baselines, name)(reports_at(place.radio, truth).tier(tier), place, neighbours=1)
+    got = getattr(baselines, name)(reports_at(place.radio, truth).with_tier(tier), place, neighbours=1)
     torch.testing.assert_close(got, truth)
 
 

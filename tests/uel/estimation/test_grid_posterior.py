@@ -98,8 +98,8 @@ def test_grid_posterior_is_the_double_loop(tier: str) -> None:
     prior = torch.rand(radio.grid.shape, generator=torch.Generator().manual_seed(1))
     prior[prior < 0.2] = 0.0
     power, pixel = reference_power_dbm(radio.sites), draw_pixels(prior, 4, seed=2)
-    truth = radio.truth(radio.grid.centres().reshape(-1, 2)[pixel])
-    reports = MODEL.observe(truth, power, torch.Generator().manual_seed(3)).tier(tier)
+    truth = radio.pixel_truth(radio.grid.centres().reshape(-1, 2)[pixel])
+    reports = MODEL.observe(truth, power, torch.Generator().manual_seed(3)).with_tier(tier)
     got = grid_posterior(reports, radio, prior, MODEL, power)
     torch.testing.assert_close(got.sum((1, 2)), torch.ones(4))
     assert (got[:, prior == 0] == 0).all()
@@ -178,7 +178,9 @@ def test_no_method_beats_grid_bayes_on_data_from_its_own_map(tier: str) -> None:
 
     def draw(count: int, seed: int) -> tuple[torch.Tensor, Reports]:
         position = points[draw_pixels(prior, count, seed)]
-        return position, model.observe(radio.truth(position), power, torch.Generator().manual_seed(seed)).tier(tier)
+        return position, model.observe(
+            radio.pixel_truth(position), power, torch.Generator().manual_seed(seed)
+        ).with_tier(tier)
 
     surveyed, fingerprints = draw(500, seed=1)
     position, reports = draw(400, seed=2)

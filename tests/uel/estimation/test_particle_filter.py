@@ -88,14 +88,14 @@ def world(speed: float, tracks: int, reports: int) -> tuple[Reports, Tensor, Ten
     radio = radio_map(masts(*CORNERS[:5]), pixel=8.0)
     position, time = straight(speed, tracks, reports)
     power = reference_power_dbm(radio.sites)
-    return ALONG.observe(radio.truth(position), power, seed(7)), position, time, radio
+    return ALONG.observe(radio.pixel_truth(position), power, seed(7)), position, time, radio
 
 
 def test_standing_levels_say_once_what_they_say() -> None:
     """Levels repeat: with levels alone, twenty reports know what one knows; ranges and azimuths add up."""
     reports, position, _, radio = world(0.0, 6, 20)
     prior, power = torch.ones(radio.grid.shape), reference_power_dbm(radio.sites)  # type: ignore[attr-defined]
-    levels = reports.tier("rsrp")
+    levels = reports.with_tier("rsrp")
     assert bool((reports.rsrp_dbm == reports.rsrp_dbm[:, :1]).all())
     one = grid_posterior(levels[:, 0], radio, prior, ALONG, power)  # type: ignore[arg-type]
     stands = lambda r: CorrelatedFadingLikelihood(r, radio, prior, ALONG).standing()  # noqa: E731  # type: ignore[arg-type]
@@ -126,13 +126,13 @@ def test_two_reports_are_as_likely_as_by_their_joint_law(heard: tuple[bool, bool
     model = replace(ALONG, level_outliers=outliers)
     place = torch.tensor([[[-30.0, 14.0], [-18.0, 14.0]]])
     power = reference_power_dbm(radio.sites)
-    seen = model.observe(radio.truth(place), power, seed(3)).tier("rsrp")
+    seen = model.observe(radio.pixel_truth(place), power, seed(3)).with_tier("rsrp")
     level = torch.tensor([[[-112.0], [-101.0]]])
     reports = replace(seen, rsrp_dbm=level, heard=torch.tensor([[[heard[0]], [heard[1]]]]))
     evidence = CorrelatedFadingLikelihood(reports, radio, torch.ones(radio.grid.shape), model, map_error=True)
     law, count = evidence.law, 200_000
     row, column = radio.grid.pixel_of(place[0])
-    mean, own = (raster[0, row, column].double().numpy() for raster in (law.mean, law.own))
+    mean, own = (raster[0, row, column].double().numpy() for raster in (law.mean, law.link_std))
     cloud = place[:, :, None].expand(-1, -1, count, -1)
     evidence.first(cloud[:, 0], seed(4))
     got = float(evidence.weigh(1, cloud[:, 1], torch.full((1, count), 12.0), seed(5)).double().exp().mean())

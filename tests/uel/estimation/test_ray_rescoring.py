@@ -43,8 +43,8 @@ def noisy(maps: TileMaps, spread_db: float, seed: int = 0) -> TileMaps:
 
 def fixed(maps: TileMaps, patches: int, count: int, world: Deployment) -> tuple[Fix, PatchSortedMap, Reports, Tensor]:
     """What a locator that believes a map says of phones of the true world, by levels alone."""
-    reports, position = world.from_map(count, MODEL, torch.Generator().manual_seed(3))
-    reports = reports.tier("rsrp")
+    reports, position = world.reports_from_map(count, MODEL, torch.Generator().manual_seed(3))
+    reports = reports.with_tier("rsrp")
     with torch.no_grad():
         fix = Locator(replace(SMALL, patches=patches), MODEL)(reports, maps)
     return fix, PatchSortedMap.of(maps, patches), reports, position

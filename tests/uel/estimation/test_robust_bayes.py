@@ -32,7 +32,7 @@ def drawn(radio: RadioMap, count: int, model: ObservationModel, seed: int) -> tu
     prior = torch.ones(radio.grid.shape)
     position = radio.grid.centres().reshape(-1, 2)[draw_pixels(prior, count, seed)]
     power = reference_power_dbm(radio.sites)
-    return position, model.observe(radio.truth(position), power, torch.Generator().manual_seed(seed))
+    return position, model.observe(radio.pixel_truth(position), power, torch.Generator().manual_seed(seed))
 
 
 def place_on(true: RadioMap, given: RadioMap, model: ObservationModel = MODEL) -> LocalizationProblem:
@@ -91,7 +91,7 @@ def test_on_a_wrong_map_it_widens_and_is_ahead_of_plain_grid_bayes() -> None:
     robust = fit_robust(place)
     assert robust.model.shadowing_db > 10.0
     position, reports = drawn(radio, 200, MODEL, seed=9)
-    reports = reports.tier("rsrp")  # type: ignore[attr-defined]
+    reports = reports.with_tier("rsrp")  # type: ignore[attr-defined]
     mine = GridEstimate(wrong.grid, robust.posterior(reports, place))
     plain = grid_bayes(reports, place)
     assert float(position_error(mine.position, position).mean()) < float(position_error(plain, position).mean())
@@ -105,7 +105,7 @@ def test_fading_that_cells_share_is_found_and_makes_the_truth_likelier() -> None
     position, reports = drawn(radio, 400, shared, seed=9)
     alone = replace(fitted, model=replace(fitted.model, cell_correlation=0.0))
     together, apart = (
-        float(GridEstimate(radio.grid, bayes.posterior(reports.tier("rsrp"), place)).log_density(position).mean())  # type: ignore[attr-defined]
+        float(GridEstimate(radio.grid, bayes.posterior(reports.with_tier("rsrp"), place)).log_density(position).mean())  # type: ignore[attr-defined]
         for bayes in (fitted, alone)
     )
     assert together - apart > 0.1

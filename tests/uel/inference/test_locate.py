@@ -41,7 +41,7 @@ def run(tmp_path_factory) -> Path:
 
 def reports_at(run: Run, places: torch.Tensor) -> ReportSequence:
     generator = torch.Generator().manual_seed(0)
-    truth = run.maps.radio.truth(places)
+    truth = run.maps.radio.pixel_truth(places)
     model = ObservationModel(shadowing_db=2.0)
     return ReportSequence(torch.arange(len(places)) * 1.0, model.observe(truth, run.maps.power_dbm, generator))
 
@@ -87,7 +87,7 @@ def test_reports_of_a_track_are_taken_together(run, tmp_path, capsys):
     way = torch.stack([torch.linspace(-10.0, 80.0, 10), torch.full((10,), 20.0)], 1)
     generator = torch.Generator().manual_seed(2)
     maps = Run.open(run).maps
-    reports = ObservationModel().observe(maps.radio.truth(way), maps.power_dbm, generator).tier("rsrp")
+    reports = ObservationModel().observe(maps.radio.pixel_truth(way), maps.power_dbm, generator).with_tier("rsrp")
     file = tmp_path / "track.json"
     file.write_bytes(report_io.to_json(ReportSequence(torch.arange(10) * 1.0, reports)))
     alone = told([str(run), str(file)], capsys)
@@ -106,7 +106,9 @@ def test_labelled_reports_put_a_wrong_map_right(run, tmp_path, capsys):
     places = 0.98 * SIZE * (torch.rand(240, 2, generator=generator) - 0.5)
     wrong = torch.zeros(len(maps.power_dbm))
     power, turn = maps.power_dbm + wrong.index_fill(0, torch.tensor([0]), -25.0), wrong + 20.0
-    said = ObservationModel(shadowing_db=3.0).observe(maps.radio.truth(places), power, generator).turned(turn)
+    said = (
+        ObservationModel(shadowing_db=3.0).observe(maps.radio.pixel_truth(places), power, generator).rotate_angles(turn)
+    )
     heard = said.heard.any(-1)
     said, places = said[heard], places[heard]
     for name, part in (("labelled", slice(20, None)), ("asked", slice(20))):
@@ -138,7 +140,7 @@ def test_labelled_reports_tell_how_high_masts_stand(run, tmp_path, caplog):
     tracer = lambda _, masts, __: Roofs(masts, size=SIZE, believed=believed)  # noqa: E731
     low = tracer(None, with_height_offsets(believed, [0.0, -6.5, 0.0]), None)
     places = 0.98 * SIZE * (torch.rand(240, 2, generator=generator) - 0.5)
-    said = ObservationModel().observe(low.radio_map(maps.radio.grid).truth(places), maps.power_dbm, generator)
+    said = ObservationModel().observe(low.radio_map(maps.radio.grid).pixel_truth(places), maps.power_dbm, generator)
     for name, at in (("labelled", places), ("asked", None)):
         (tmp_path / f"{name}.json").write_bytes(report_io.to_json(ReportSequence(torch.zeros(len(places)), said, at)))
     files = {"report": tmp_path / "asked.json", "labelled_reports": tmp_path / "labelled.json"}

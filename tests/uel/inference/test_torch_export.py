@@ -35,7 +35,7 @@ def run(tmp_path_factory) -> Path:
 def reports_at(run: Run, count: int) -> Reports:
     generator = torch.Generator().manual_seed(count)
     places = (torch.rand(count, 2, generator=generator) - 0.5) * run.maps.radio.grid.size * 0.9
-    truth = run.maps.radio.truth(places)
+    truth = run.maps.radio.pixel_truth(places)
     return ObservationModel(feature_dropout=0.3).observe(truth, run.maps.power_dbm, generator)
 
 

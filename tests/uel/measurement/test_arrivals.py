@@ -57,7 +57,7 @@ def test_the_terms_of_cells_add_up() -> None:
     alone = torch.zeros_like(terms)
     for cell in range(3):
         only = torch.arange(3) == cell
-        part = replace(reports, has_toa=only.expand(6, 3), has_aoa=only.expand(6, 3)).tier("rsrp_toa_aoa")
+        part = replace(reports, has_toa=only.expand(6, 3), has_aoa=only.expand(6, 3)).with_tier("rsrp_toa_aoa")
         part = replace(part, has_timing_advance=part.has_timing_advance & False, has_azimuth=part.has_azimuth & False)
         alone += model.log_likelihood(part, radio, power)
     torch.testing.assert_close(terms[:, [RANGE, AZIMUTH]], alone[:, [RANGE, AZIMUTH]])
@@ -70,18 +70,18 @@ def test_one_link_is_measured_once() -> None:
     moved = replace(reports, timing_advance=reports.timing_advance + 3, azimuth_deg=reports.azimuth_deg * 0)
     terms = model.log_likelihood(reports, radio, power)
     assert torch.equal(terms, model.log_likelihood(moved, radio, power))
-    lesser = [model.log_likelihood(r.tier("rsrp_ta_azimuth"), radio, power) for r in (reports, moved)]
+    lesser = [model.log_likelihood(r.with_tier("rsrp_ta_azimuth"), radio, power) for r in (reports, moved)]
     assert not torch.equal(*lesser)
 
 
 def test_what_more_is_asked_moves_no_number_of_what_there_was() -> None:
     radio, plain = one_pixel(*THREE), ObservationModel()
-    power, truth = reference_power_dbm(radio.sites), radio.truth(torch.zeros(200, 2))
+    power, truth = reference_power_dbm(radio.sites), radio.pixel_truth(torch.zeros(200, 2))
     ones, others = seeded(4), seeded(4)
     less, more = plain.observe(truth, power, ones), replace(plain, tier="rsrp_toa_aoa").observe(truth, power, others)
     assert more.has_toa.any()
     for name, values in vars(less).items():
-        assert torch.equal(values, getattr(more.tier("rsrp_ta_azimuth"), name)), name
+        assert torch.equal(values, getattr(more.with_tier("rsrp_ta_azimuth"), name)), name
     assert torch.equal(ones.get_state(), others.get_state())
     again = replace(plain, tier="rsrp_toa_aoa").observe(truth, power, others)
     assert not torch.equal(more.toa, again.toa)
@@ -91,14 +91,14 @@ def test_tiers_are_known_by_name() -> None:
     assert features_of("rsrp") == ()
     assert features_of("rsrp_ta_azimuth") == ("timing_advance", "azimuth_deg")
     reports = observe(ObservationModel(tier="rsrp_toa_aoa"), one_pixel(*THREE), count=5)
-    third = reports.tier("rsrp_toa")
+    third = reports.with_tier("rsrp_toa")
     assert third.has_toa.all()
     assert not third.has_aoa.any()
     assert not third.aoa_deg.any()
     with pytest.raises(
         UelError, match=r"T9[\s\S]*choose one of rsrp, rsrp_ta, rsrp_ta_azimuth, rsrp_toa, rsrp_toa_aoa"
     ):
-        reports.tier("T9")
+        reports.with_tier("T9")
 
 
 def test_ex_gaussian_density_is_the_slope_of_its_distribution() -> None:

@@ -78,7 +78,7 @@ def test_correlated_levels_are_the_integral_over_the_common_fading(dropout: floa
     radio = rough_map(count=6, pixel=64.0)
     model = ObservationModel(sensitivity_dbm=-78.0, cell_correlation=0.5, cell_dropout=dropout)
     power = reference_power_dbm(radio.sites)
-    reports = model.observe(radio.truth(radio.grid.centres().reshape(-1, 2)[[1, 6, 11]]), power, seeded(3))
+    reports = model.observe(radio.pixel_truth(radio.grid.centres().reshape(-1, 2)[[1, 6, 11]]), power, seeded(3))
     assert reports.heard.any()
     assert not reports.heard.all(-1).any()
     got = model.log_likelihood(reports, radio, power)[:, RSRP]
@@ -91,7 +91,7 @@ def test_correlated_levels_are_the_integral_over_the_common_fading(dropout: floa
 def test_a_trace_of_correlation_is_none() -> None:
     radio = rough_map()
     model, power = ObservationModel(sensitivity_dbm=-85.0, cell_dropout=0.1), reference_power_dbm(radio.sites)
-    reports = model.observe(radio.truth(radio.grid.centres().reshape(-1, 2)[::205]), power, seeded(0))
+    reports = model.observe(radio.pixel_truth(radio.grid.centres().reshape(-1, 2)[::205]), power, seeded(0))
     alone = model.log_likelihood(reports, radio, power)[:, RSRP]
     together = replace(model, cell_correlation=1e-8).log_likelihood(reports, radio, power)[:, RSRP]
     usual = alone > -25  # nats: beyond, one is capped by cell and the other as a whole
@@ -159,7 +159,7 @@ def test_each_report_by_itself_has_the_law_it_had() -> None:
     """One report of every track, twenty strides from its start, against the density of a single one."""
     radio = one_pixel(*THREE)
     model = ObservationModel(rsrp_step_db=4.0, sensitivity_dbm=-80.0, cell_correlation=0.5, decorrelation_distance=37.0)
-    truth = radio.truth(torch.zeros(20_000, 4, 2))
+    truth = radio.pixel_truth(torch.zeros(20_000, 4, 2))
     truth = replace(truth, position=torch.arange(4.0)[:, None].expand(20_000, 4, 2) * 15)
     reports = model.observe(truth, reference_power_dbm(radio.sites), seeded(5))[:, 3]
     assert_same_law(model, radio, reports, torch.cat([reports.rsrp_dbm, reports.heard], -1), RSRP)
@@ -170,7 +170,7 @@ def test_each_report_by_itself_has_the_law_it_had() -> None:
 
 def test_lost_and_padded_reports_hold_and_say_nothing() -> None:
     radio, model = rough_map(), ObservationModel(report_dropout=0.25, tier="rsrp_toa_aoa")
-    power, truth = reference_power_dbm(radio.sites), radio.truth(torch.zeros(4000, 2))
+    power, truth = reference_power_dbm(radio.sites), radio.pixel_truth(torch.zeros(4000, 2))
     valid = torch.arange(4000) % 2 == 0
     reports = model.observe(truth, power, seeded(0), valid)
     assert not reports.received[~valid].any()
@@ -198,7 +198,9 @@ def posterior_credibility(truth: ObservationModel, belief: ObservationModel, tie
     prior, power = torch.ones(radio.grid.shape), reference_power_dbm(radio.sites)
     prior[:, :5] = 0.3
     pixel = draw_pixels(prior, count)
-    reports = truth.observe(radio.truth(radio.grid.centres().reshape(-1, 2)[pixel]), power, seeded(7)).tier(tier)
+    reports = truth.observe(radio.pixel_truth(radio.grid.centres().reshape(-1, 2)[pixel]), power, seeded(7)).with_tier(
+        tier
+    )
     return credibility(grid_posterior(reports, radio, prior, belief, power), pixel, seed=8)
 
 
@@ -236,10 +238,10 @@ def test_more_features_leave_less_in_doubt() -> None:
     prior, power, points = torch.ones(radio.grid.shape), reference_power_dbm(radio.sites), radio.grid.centres()
     pixel = draw_pixels(prior, 400)
     position = points.reshape(-1, 2)[pixel]
-    reports = model.observe(radio.truth(position), power, seeded(1))
+    reports = model.observe(radio.pixel_truth(position), power, seeded(1))
     error = {}
     for tier in ("rsrp_ta_azimuth", "rsrp_toa", "rsrp_toa_aoa"):
-        posterior = grid_posterior(reports.tier(tier), radio, prior, model, power)
+        posterior = grid_posterior(reports.with_tier(tier), radio, prior, model, power)
         mean = (posterior[..., None] * points).sum((1, 2))
         error[tier] = float((mean - position).norm(dim=-1).mean())
     assert error["rsrp_toa"] < 0.8 * error["rsrp_ta_azimuth"]

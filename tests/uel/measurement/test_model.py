@@ -97,10 +97,10 @@ def test_absent_features_and_tiers_say_nothing() -> None:
     radio = rough_map()
     position = radio.grid.centres().reshape(-1, 2)[:20]
     power = reference_power_dbm(radio.sites)
-    reports = ObservationModel().observe(radio.truth(position), power, torch.Generator().manual_seed(0))
-    terms = ObservationModel().log_likelihood(reports.tier("rsrp"), radio, power)
+    reports = ObservationModel().observe(radio.pixel_truth(position), power, torch.Generator().manual_seed(0))
+    terms = ObservationModel().log_likelihood(reports.with_tier("rsrp"), radio, power)
     assert (terms[:, [RANGE, AZIMUTH]] == 0).all()
-    assert (ObservationModel().log_likelihood(reports.tier("rsrp_ta"), radio, power)[:, AZIMUTH] == 0).all()
+    assert (ObservationModel().log_likelihood(reports.with_tier("rsrp_ta"), radio, power)[:, AZIMUTH] == 0).all()
 
 
 def test_same_seed_same_reports() -> None:
@@ -220,8 +220,8 @@ def test_regions_of_the_grid_posterior_hold_the_truth_as_often_as_they_say(case:
     count, prior, power = 1500, torch.ones(radio.grid.shape), reference_power_dbm(radio.sites)
     prior[:, :5] = 0.3
     pixel = draw_pixels(prior, count)
-    truth = radio.truth(radio.grid.centres().reshape(-1, 2)[pixel])
-    reports = model.observe(truth, power, torch.Generator().manual_seed(7)).tier(tier)
+    truth = radio.pixel_truth(radio.grid.centres().reshape(-1, 2)[pixel])
+    reports = model.observe(truth, power, torch.Generator().manual_seed(7)).with_tier(tier)
     share = credibility(grid_posterior(reports, radio, prior, model, power), pixel, seed=8)
     for region in (0.5, 0.9):
         inside = float((share <= region).double().mean())
@@ -234,8 +234,8 @@ def test_a_wrong_model_is_not_calibrated() -> None:
     radio = radio_map(masts(*CORNERS[:4]))
     prior, power = torch.ones(radio.grid.shape), reference_power_dbm(radio.sites)
     pixel = draw_pixels(prior, 500)
-    truth = radio.truth(radio.grid.centres().reshape(-1, 2)[pixel])
-    reports = ObservationModel().observe(truth, power, torch.Generator().manual_seed(7)).tier("rsrp")
+    truth = radio.pixel_truth(radio.grid.centres().reshape(-1, 2)[pixel])
+    reports = ObservationModel().observe(truth, power, torch.Generator().manual_seed(7)).with_tier("rsrp")
     share = credibility(grid_posterior(reports, radio, prior, ObservationModel(shadowing_db=4.0), power), pixel, 8)
     assert float((share <= 0.9).double().mean()) < 0.8
 

@@ -52,7 +52,7 @@ def test_what_is_written_is_read_again():
     radio = radio_map(masts((-90.0, -70.0), (85.0, -95.0), (100.0, 80.0)))
     generator = torch.Generator().manual_seed(0)
     places = (torch.rand(20, 2, generator=generator) - 0.5) * 200
-    truth = radio.truth(places)
+    truth = radio.pixel_truth(places)
     reports = ObservationModel(tier="rsrp_toa_aoa").observe(truth, reference_power_dbm(radio.sites), generator)
     assert reports.heard.any(-1).all()
     written = report_io.to_json(ReportSequence(torch.arange(20) * 0.5, reports))

@@ -10,7 +10,7 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from scenes.mesh.rasters import COVERS
+from scenes.mesh.rasters import LAND_COVERS
 from scenes.tiles.writer import write_tile
 from tests.helpers.free_space import radio_map
 from tests.helpers.toy_city import SITES, SIZE, toy_tile
@@ -39,7 +39,7 @@ def town(folder: Path, slope: float = 0.0, water: bool = False) -> Tile:
     x, y = column + 0.5 - SIZE / 2, row + 0.5 - SIZE / 2
     road = ring_road(x, y)
     house = ((row // 32 + 2 * (column // 32)) % 5 == 0) & ~road
-    cover = np.where(road, COVERS.index("road"), np.where(water & (y > 60), COVERS.index("water"), 0))
+    cover = np.where(road, LAND_COVERS.index("road"), np.where(water & (y > 60), LAND_COVERS.index("water"), 0))
     ground = slope * x
     rasters = {
         "ground": ground,
@@ -48,7 +48,7 @@ def town(folder: Path, slope: float = 0.0, water: bool = False) -> Tile:
         "material": 0 * house,
         "cover": cover,
     }
-    meta = {"name": "town", "size": SIZE, "pixel": 1.0, "materials": ["concrete"], "covers": list(COVERS)}
+    meta = {"name": "town", "size": SIZE, "pixel": 1.0, "materials": ["concrete"], "covers": list(LAND_COVERS)}
     return write_tile(folder, [], {}, {name: v.astype(np.float32) for name, v in rasters.items()}, meta)
 
 
@@ -79,7 +79,7 @@ def nearest_site(position: Tensor) -> Tensor:
 
 def on_road(tile: Tile, position: Tensor) -> Tensor:
     row, column = tile.pixel_of(position)
-    return tile.rasters["cover"][row, column] == COVERS.index("road")
+    return tile.rasters["cover"][row, column] == LAND_COVERS.index("road")
 
 
 # ---- who asks, and for how many ------------------------------------------------------------------------------
@@ -112,11 +112,11 @@ def test_everybody_is_outdoors_within_reach_and_never_crosses_a_wall(tile: Tile)
     tracks = draw_tracks(tile, SITES, near, seed=3)
     flat = tracks.position.reshape(-1, 2)
     tile.raster_grid.require(flat)
-    assert tile.outdoor(flat).all()
+    assert tile.is_outdoor(flat).all()
     assert float(nearest_site(flat).min()) >= 10.0
     assert float(nearest_site(flat).max()) <= 90.0
     # Samples every pixel along a stride may cut a corner of less than one.
-    assert float(tile.outdoor(between(tracks.position)).float().mean()) > 0.999
+    assert float(tile.is_outdoor(between(tracks.position)).float().mean()) > 0.999
 
 
 def test_cars_keep_to_the_road_between_reports_too(tile: Tile) -> None:
@@ -131,7 +131,7 @@ def test_cars_keep_to_the_road_between_reports_too(tile: Tile) -> None:
 
 def test_cars_of_a_tile_without_roads_drive_between_walls(bare: Tile) -> None:
     tracks = draw_tracks(bare, SITES, plan(tracks=300, shares=CAR), seed=2)
-    assert bare.outdoor(tracks.position.reshape(-1, 2)).all()
+    assert bare.is_outdoor(tracks.position.reshape(-1, 2)).all()
     speed = tracks.velocity[..., :2].norm(dim=-1)
     assert float((speed > 9.99).float().mean()) > 0.9
 
@@ -140,7 +140,7 @@ def test_nobody_walks_on_water(tmp_path: Path) -> None:
     lake = town(tmp_path / "tile", water=True)
     tracks = draw_tracks(lake, SITES, plan(tracks=500), seed=1)
     row, column = lake.pixel_of(tracks.position.reshape(-1, 2))
-    assert not (lake.rasters["cover"][row, column] == COVERS.index("water")).any()
+    assert not (lake.rasters["cover"][row, column] == LAND_COVERS.index("water")).any()
 
 
 # ---- how evenly ----------------------------------------------------------------------------------------------
@@ -184,7 +184,7 @@ def test_each_kind_by_itself_is_spread_evenly(tile: Tile, car: bool) -> None:
     chosen = moves if car else ~moves
     weight = free_pixels(tile).float()
     if car:
-        weight = weight * (tile.rasters["cover"] == COVERS.index("road"))
+        weight = weight * (tile.rasters["cover"] == LAND_COVERS.index("road"))
     share = expected(tile, weight, int(chosen.sum()))
     off = counts(tracks.position[chosen, 0]) - share
     assert float(off.square().sum() / share.sum()) < 0.35
@@ -196,7 +196,9 @@ def test_starts_are_uniform_over_seeds(tile: Tile) -> None:
     alone = [draw_tracks(tile, SITES, plan(reports=1), seed, first=3, count=1).position[0] for seed in range(60)]
     quarters = lambda squares: squares.view(2, 4, 2, 4).sum((1, 3))  # noqa: E731
     share = quarters(expected(tile, free_pixels(tile).float(), 40))
-    share += quarters(expected(tile, free_pixels(tile) * (tile.rasters["cover"] == COVERS.index("road")).float(), 20))
+    share += quarters(
+        expected(tile, free_pixels(tile) * (tile.rasters["cover"] == LAND_COVERS.index("road")).float(), 20)
+    )
     statistic = float(((quarters(counts(torch.cat(alone))) - share) ** 2 / share).sum())
     assert stats.chi2.sf(statistic, 3) > 1e-3
 

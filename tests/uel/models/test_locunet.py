@@ -38,7 +38,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Deployment:
 
 @pytest.fixture(scope="module")
 def phones(world: Deployment) -> tuple[Reports, torch.Tensor]:
-    return world.from_map(16, MODEL, torch.Generator().manual_seed(5))
+    return world.reports_from_map(16, MODEL, torch.Generator().manual_seed(5))
 
 
 def shown(world: Deployment, reports: Reports, model: ObservationModel = MODEL, cells: int = 5) -> torch.Tensor:
@@ -65,7 +65,7 @@ def test_planes_of_a_faultless_phone_agree_where_it_stands(world: Deployment) ->
     )  # fmt: skip
     centres = world.maps.radio.grid.centres().reshape(-1, 2)
     position = centres[torch.randperm(len(centres), generator=torch.Generator().manual_seed(0))[:20]]
-    truth = world.maps.radio.truth(position)
+    truth = world.maps.radio.pixel_truth(position)
     reports = exact.observe(truth, world.maps.power_dbm, torch.Generator().manual_seed(1))
     told = at(shown(world, reports, exact), world, position)
     torch.testing.assert_close(told[:, :4, LEVEL], told[:, :4, REPORTED], atol=1e-2, rtol=0)
@@ -94,7 +94,7 @@ def test_cells_come_by_their_level_and_the_others_are_zero(
 def test_a_phone_that_says_nothing_shows_buildings_alone(
     world: Deployment, phones: tuple[Reports, torch.Tensor]
 ) -> None:
-    reports = phones[0].tier("rsrp")
+    reports = phones[0].with_tier("rsrp")
     none = replace(reports, heard=torch.zeros_like(reports.heard), rsrp_dbm=torch.zeros_like(reports.rsrp_dbm))
     assert not shown(world, none).any()
     assert not shown(world, reports)[:, :, RESIDUAL:].any()
@@ -102,7 +102,7 @@ def test_a_phone_that_says_nothing_shows_buildings_alone(
 
 def test_times_and_angles_of_all_cells_are_shown(world: Deployment) -> None:
     model = replace(MODEL, tier="rsrp_toa_aoa")
-    reports = world.from_map(8, model, torch.Generator().manual_seed(2))[0]
+    reports = world.reports_from_map(8, model, torch.Generator().manual_seed(2))[0]
     told = shown(world, reports, model)
     assert torch.equal(told[:, :4, HAS_RANGE, 0, 0].sum(1), reports.has_toa.sum(1).float())
     length = told[:, :4, COSINE].square() + told[:, :4, SINE].square()
@@ -154,12 +154,12 @@ def test_it_comes_near_the_limit_in_the_city_it_learns_in(world: Deployment) -> 
     optimizer = torch.optim.AdamW(locator.parameters(), lr=1e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=300)
     for _ in range(300):
-        loss = loss_of(locator, world, world.from_map(16, MODEL, draws))[1]
+        loss = loss_of(locator, world, world.reports_from_map(16, MODEL, draws))[1]
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         schedule.step()
-    reports, position = world.from_map(300, MODEL, torch.Generator().manual_seed(99))
+    reports, position = world.reports_from_map(300, MODEL, torch.Generator().manual_seed(99))
     maps = world.maps
     with torch.no_grad():
         posterior = grid_posterior(reports, maps.radio, maps.prior, MODEL, maps.power_dbm)

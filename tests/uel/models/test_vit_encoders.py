@@ -10,7 +10,7 @@ import torch
 from tests.helpers.free_space import CORNERS, masts, radio_map
 from tests.helpers.locators import MODEL, SMALL, exported_alike, integral, learned, moved_by, silent_parameters, trained
 from tests.helpers.toy_city import SIZE, toy_deployment
-from training.commands.train import TrainConfig
+from training.commands.config import TrainConfig
 from training.data.deployment import Deployment
 from uel.config import load
 from uel.errors import UelError
@@ -39,7 +39,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Deployment:
 
 @pytest.fixture(scope="module")
 def phones(world: Deployment) -> tuple[Reports, torch.Tensor]:
-    return world.from_map(16, MODEL, torch.Generator().manual_seed(5))
+    return world.reports_from_map(16, MODEL, torch.Generator().manual_seed(5))
 
 
 @kinds
@@ -121,8 +121,8 @@ def test_a_checkpoint_from_before_these_settings_loads(tmp_path: Path) -> None:
 def test_maps_of_any_pixel_are_read(kind: str, world: Deployment) -> None:
     """Resampled to the pixels that a network was built for: the same place is the same, on finer maps."""
     locator = trained(replace(KINDS[kind], evidence="none"))
-    fine = TileMaps.of(world.tile, FreeSpace(world.maps.radio.sites, size=SIZE).radio_map(world.tile.grid(2.0)))
-    reports = world.from_map(4, MODEL, torch.Generator().manual_seed(1))[0]
+    fine = TileMaps.from_tile(world.tile, FreeSpace(world.maps.radio.sites, size=SIZE).radio_map(world.tile.grid(2.0)))
+    reports = world.reports_from_map(4, MODEL, torch.Generator().manual_seed(1))[0]
     with torch.no_grad():
         coarse_heat, fine_heat = (locator(reports, maps).log_heatmap.exp() for maps in (world.maps, fine))
     assert (coarse_heat - fine_heat).abs().sum(-1).max() < 0.3
@@ -167,7 +167,7 @@ def test_a_batch_of_base_reaches_every_weight() -> None:
     radio = radio_map(masts(*CORNERS), config.maps.pixel, config.size)
     maps = TileMaps(radio, torch.zeros(BUILDING_CHANNELS, *radio.grid.shape), torch.ones(radio.grid.shape))
     at = torch.tensor([[10.0, 60.0], [-70.0, 20.0]])
-    reports = config.measurement.observe(radio.truth(at), maps.power_dbm, torch.Generator().manual_seed(0))
+    reports = config.measurement.observe(radio.pixel_truth(at), maps.power_dbm, torch.Generator().manual_seed(0))
     torch.manual_seed(0)
     locator = Locator(config.locator, config.measurement)
     (-locator(reports, maps).log_density(at).mean()).backward()

@@ -110,7 +110,7 @@ def test_layers_are_eigenvalues_of_the_whitened_channel(ports: int) -> None:
     field = torch.randn(2, ports, WIDTH, dtype=torch.complex128, generator=generator)
     a = torch.tensor([[2.0, 0.3 + 0.4j], [0.3 - 0.4j, 1.5]], dtype=torch.complex128)
     others = mimo.Hermitian(a[0, 0].real.expand(WIDTH), a[1, 1].real.expand(WIDTH), a[0, 1].expand(WIDTH))
-    found = mimo.layer_sinr(mimo.Hermitian.of(field), others)
+    found = mimo.layer_sinr(mimo.Hermitian.from_field(field), others)
     root = torch.linalg.inv(torch.linalg.cholesky(a))
     for frequency in range(WIDTH):
         values = torch.linalg.svdvals(root @ field[..., frequency]).square()
@@ -119,7 +119,7 @@ def test_layers_are_eigenvalues_of_the_whitened_channel(ports: int) -> None:
 
 
 def condition_db(field: Tensor) -> float:
-    return float(mimo.condition_number_db(mimo.Hermitian.of(field[..., None])))
+    return float(mimo.condition_number_db(mimo.Hermitian.from_field(field[..., None])))
 
 
 def test_condition_is_the_ratio_of_singular_values() -> None:

@@ -92,7 +92,7 @@ def test_no_site_is_refused() -> None:
 def test_the_maps_truth_is_that_of_the_pixels_centre() -> None:
     radio, position = WORLD.radio_map(Grid(size=256.0, pixel=2.0)), shape(40)
     centre = radio.grid.centres()[radio.grid.pixel_of(position)]
-    slow, fast = WORLD.paths(centre), radio.truth(position)
+    slow, fast = WORLD.paths(centre), radio.pixel_truth(position)
     torch.testing.assert_close(fast.gain_db, slow.gain_db, atol=1e-4, rtol=0)
     torch.testing.assert_close(fast.delay, slow.delay)
     torch.testing.assert_close(fast.azimuth_deg, slow.azimuth_deg)
@@ -111,7 +111,7 @@ def test_radio_map_round_trip(tmp_path: Path) -> None:
         assert torch.equal(getattr(back.channels, name), values)
     replace(radio, channels=None).save(tmp_path / "gain")
     with pytest.raises(UelError, match="holds gain alone"):
-        radio_map_io.load(tmp_path / "gain").look(torch.zeros(1, 2))
+        radio_map_io.load(tmp_path / "gain").lookup(torch.zeros(1, 2))
 
 
 def test_xarray_opens_a_radio_map(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import torch
 import xarray
 import zarr
 
-from sim_bridge.survey.worker import SurveyMakingConfig
+from sim_bridge.survey.config import SurveyMakingConfig
 from tests.helpers.surveys import PLAN, content, made, toy_work
 from tests.helpers.toy_city import SITES
 from uel.errors import UelError
@@ -74,7 +74,7 @@ def test_arrays_name_their_axes_units_and_masks(survey: Survey) -> None:
         feature = (REPORT_FEATURES | TRACK_FEATURES)[name]
         assert arrays[name].metadata.dimension_names == ("track", "report", *feature.axes)
         assert arrays[name].attrs["units"] == feature.unit
-        assert arrays[name].attrs["long_name"] == feature.text
+        assert arrays[name].attrs["long_name"] == feature.description
         assert arrays[name].attrs.get("ancillary_variables", "") == feature.mask
         assert arrays[name].shards[0] == 8
         assert arrays[name].dtype == np.dtype(feature.dtype)
@@ -144,21 +144,21 @@ def test_statistics_are_those_of_all_known_values(survey: Survey) -> None:
 def test_moments_do_not_depend_on_order() -> None:
     generator = torch.Generator().manual_seed(0)
     values = torch.randn(1000, generator=generator) * 1e-3 + 1e4
-    parts = [StreamingStatistics.of(part) for part in values.split([1, 0, 499, 37, 463])]
+    parts = [StreamingStatistics.from_values(part) for part in values.split([1, 0, 499, 37, 463])]
     assert (
-        StreamingStatistics.merged(parts)
-        == StreamingStatistics.merged(parts[::-1])
-        == StreamingStatistics.merged([parts[i] for i in (3, 0, 4, 2, 1)])
+        StreamingStatistics.merge(parts)
+        == StreamingStatistics.merge(parts[::-1])
+        == StreamingStatistics.merge([parts[i] for i in (3, 0, 4, 2, 1)])
     )
-    assert StreamingStatistics.merged(parts).std == pytest.approx(float(values.double().numpy().std()), rel=1e-9)
-    assert StreamingStatistics.merged([]) == StreamingStatistics.of(values[:0]) == StreamingStatistics()
+    assert StreamingStatistics.merge(parts).std == pytest.approx(float(values.double().numpy().std()), rel=1e-9)
+    assert StreamingStatistics.merge([]) == StreamingStatistics.from_values(values[:0]) == StreamingStatistics()
 
 
 def test_splits_are_by_city(survey: Survey) -> None:
     assert survey.split(train=("toy",), test=("toya",)) == {"train": ("toy",), "test": ("toya_1",)}
     with pytest.raises(UelError, match="no tile of this city"):
         survey.split(train=("paris",))
-    with pytest.raises(UelError, match="two sides"):
+    with pytest.raises(UelError, match="in two parts"):
         survey.split(train=("toy", "toya"), test=("toya_1",))
 
 
@@ -168,7 +168,7 @@ def test_a_citys_tiles_stay_together(copied: Path) -> None:
         entry["city"] = "toyville"
     (copied / "survey.json").write_text(json.dumps(manifest))
     assert Survey.open(copied).split(train=("toyville",)) == {"train": ("toy", "toya_1")}
-    with pytest.raises(UelError, match=r"a city on two sides[\s\S]*toyville"):
+    with pytest.raises(UelError, match=r"a city is in two parts[\s\S]*toyville"):
         Survey.open(copied).split(train=("toy",), test=("toya",))
 
 
@@ -207,7 +207,7 @@ def test_an_unfinished_survey_says_so(copied: Path) -> None:
     (copied / "units" / "toy-3.json").unlink()
     with pytest.raises(UelError, match=r"not finished[\s\S]*toy-3"):
         Survey.open(copied)["toy"]
-    assert [unit.name for unit in Survey.open(copied).waiting()] == ["toy-3"]
+    assert [unit.name for unit in Survey.open(copied).unfinished_units()] == ["toy-3"]
 
 
 @pytest.mark.parametrize("array", ["gain_db", "los", "time"])
