@@ -10,10 +10,10 @@ from rich.progress import track
 
 from scenes.builder import TileInspection, build
 from scenes.config import BuildConfig, PlaceConfig
-from scenes.osm.reader import name_of, require_name
+from scenes.osm.reader import require_tile_name, tile_name
 from scenes.sites.placement import place
 from scenes.sites.site_files import read_sites
-from scenes.tiles.build_key import recipe, reusable
+from scenes.tiles.build_key import build_key, reusable_tile
 from scenes.tiles.writer import write_sites
 from uel.errors import UelError
 from uel.geo.tile import Tile
@@ -60,8 +60,8 @@ def build_tiles(config: BuildConfig, inspect: TileInspection) -> list[tuple[str,
     for source in track(config.sources, "tiles", console=Console(stderr=True), disable=len(config.sources) < 2):
         start = time.perf_counter()
         try:
-            name = name_of(source) if config.name is None else config.name
-            require_name(name)
+            name = tile_name(source) if config.name is None else config.name
+            require_tile_name(name)
             _require_once(name, source, names)
             result: Tile | UelError = _build_or_reuse(config, source, name, inspect)
         except UelError as error:
@@ -80,14 +80,14 @@ def _require_once(name: str, source: str, names: dict[str, str]) -> None:
 
 def _build_or_reuse(config: BuildConfig, source: str, name: str, inspect: TileInspection) -> Tile:
     folder, pictures = config.out / name, {"report.png", *(["render.png"] if config.render else [])}
-    tile = reusable(folder, recipe(source, config.center, name, asdict(config.plan)), pictures)
+    tile = reusable_tile(folder, build_key(source, config.center, name, asdict(config.plan)), pictures)
     if tile:
         log.info("%s: reusing %s", source, folder)
         return tile
     return build(source, folder, config.plan, name=name, center=config.center, inspect=inspect)
 
 
-def problems_of(tile: Tile) -> list[str]:
+def report_problems(tile: Tile) -> list[str]:
     """What its report says is wrong."""
     return json.loads((tile.folder / "build_report.json").read_text(encoding="utf-8"))["problems"]
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 import tyro
 
-from scenes.variants.perturbation import Perturbation, parse_perturbation
+from scenes.perturbation import Perturbation, parse_perturbation
 from uel.core.io import data_folder
 from uel.errors import UelError
 from uel.radio.config import Carrier, Pattern

@@ -1,4 +1,7 @@
-"""The command line, and the one composition root: a verb imports what it needs when it is called."""
+"""The command line, and the one composition root: a verb reads its configuration, then imports what it needs.
+
+Configurations import no framework, so that `uel VERB --help` costs no more than the parser.
+"""
 
 import logging
 import os
@@ -17,88 +20,100 @@ if TYPE_CHECKING:
 
 
 def demo(args: Sequence[str]) -> int:
-    """The whole pipeline on real cities: maps, surveys, training, evaluation, report."""
-    from training.commands.demo import DemoConfig, run
+    """Run the whole pipeline on real cities: maps, surveys, training, evaluation, report."""
+    from training.commands.config import DemoConfig
     from uel.config import load, save
 
     config = load(DemoConfig, "demo", args)
+    from explorer.reports.run import write_run_report
+    from training.commands.demo import run
+
     folder = run(config)
     save(config, folder / "config.yaml")
-
-    write_calibration_report(folder)
+    write_run_report(folder)
     print(folder)
     return 0
 
 
 def build(args: Sequence[str]) -> int:
-    """Tiles out of OpenStreetMap or a bundled city, with masts, a report and a picture; --check verifies them."""
-    from scenes.command import BuildConfig, build_tiles, check_tiles, problems_of
+    """Build tiles from OpenStreetMap or a bundled city, with sites, a report and a picture; --check verifies them."""
+    from scenes.config import BuildConfig
     from uel.config import load
 
     config = load(BuildConfig, "build", args)
+    from scenes.command import build_tiles, check_tiles, report_problems
+
     if config.check:
-        wrong = check_tiles(config.sources)
-        for folder, files in wrong.items():
+        changed = check_tiles(config.sources)
+        for folder, files in changed.items():
             print(f"{folder}: {'as it was built' if not files else 'differs: ' + ', '.join(files)}")
-        return 1 if any(wrong.values()) else 0
+        return 1 if any(changed.values()) else 0
     from explorer.reports.tile import complete_report
 
-    built = build_tiles(config, lambda tile, told: complete_report(tile, told, _inspect(tile, config.render)))
-    for source, tile, seconds in built:
+    results = build_tiles(config, lambda tile, report: complete_report(tile, report, _inspect(tile, config.render)))
+    for source, tile, seconds in results:
         print(f"{seconds:6.1f} s  {source}: {tile if isinstance(tile, UelError) else tile.folder}")
         if not isinstance(tile, UelError):
-            print("".join(f"          ! {problem}\n" for problem in problems_of(tile)), end="")
-    return 2 if any(isinstance(tile, UelError) for _, tile, _ in built) else 0
+            print("".join(f"          ! {problem}\n" for problem in report_problems(tile)), end="")
+    return 2 if any(isinstance(tile, UelError) for _, tile, _ in results) else 0
 
 
 def _inspect(tile: "Tile", render: bool) -> tuple[dict[str, Any], dict[str, bytes]]:
-    """What the ray tracer says of a tile, and a rendered picture."""
+    """The ray tracer's findings about a tile, and a rendered picture."""
     from sim_bridge.diagnostics import tile_inspection
 
     return tile_inspection.inspect(tile), {"render.png": tile_inspection.render(tile)} if render else {}
 
 
 def place(args: Sequence[str]) -> int:
-    """Put masts on a tile, by a plan or from a file, and write them into it."""
-    from scenes.command import PlaceConfig, place_sites
+    """Place sites on a tile, by a plan or from a file, and write them into it."""
+    from scenes.config import PlaceConfig
     from uel.config import load
 
-    tile = place_sites(load(PlaceConfig, "place", args))
-    for site in tile.sites:
+    config = load(PlaceConfig, "place", args)
+    from scenes.command import place_sites
+
+    for site in place_sites(config).sites:
         x, y, z = site.position
         print(f"{x:9.1f} {y:9.1f} {z:7.1f} m  {len(site.cells)} cells")
     return 0
 
 
 def radio_map(args: Sequence[str]) -> int:
-    """Radio maps of tiles: gain with its error, delays, angles, SINR, throughput; checked against traced paths."""
-    from sim_bridge.commands.radio_map import RadioMapConfig, lines, make_maps
+    """Trace radio maps of tiles: gain with its error, delays, angles, SINR, throughput; checked against paths."""
+    from sim_bridge.commands.config import RadioMapConfig
     from uel.config import load
 
-    for folder, told in make_maps(load(RadioMapConfig, "map", args)):
-        write_calibration_report(folder)
-        print("\n".join(lines(folder, told)))
+    config = load(RadioMapConfig, "map", args)
+    from explorer.reports.radio_map import write_map_report
+    from sim_bridge.commands.radio_map import lines, make_maps
+
+    for folder, report in make_maps(config):
+        write_map_report(folder)
+        print("\n".join(lines(folder, report)))
     return 0
 
 
 def survey(args: Sequence[str]) -> int:
-    """Phones' tracks over tiles, measured by the ray tracer: units of work on cores, a Ray cluster or Slurm."""
-    from explorer.reports import survey as survey_report
-    from sim_bridge.commands.survey import SurveyConfig, export_survey, finished, make_survey, verify_survey, write_job
+    """Measure tracks of phones over tiles by ray tracing: units of work on cores, a Ray cluster or Slurm."""
+    from sim_bridge.commands.config import SurveyConfig
     from uel.config import load
 
     config = load(SurveyConfig, "survey", args)
+    from explorer.reports.survey import refresh_survey_report, write_survey_report
+    from sim_bridge.commands.survey import export_survey, finished, make_survey, verify_survey, write_job
+
     if config.verify:
-        wrong = verify_survey(config)
-        for unit, files in wrong.items():
+        damaged = verify_survey(config)
+        for unit, files in damaged.items():
             print(f"{unit} differs, to be made again: {', '.join(files)}")
-        print(f"{config.out}: {f'{len(wrong)} units differ' if wrong else 'as it was made'}")
-        return 1 if wrong else 0
+        print(f"{config.out}: {f'{len(damaged)} units differ' if damaged else 'as it was made'}")
+        return 1 if damaged else 0
     if config.export != "none":
         print(*export_survey(config), sep="\n")
         return 0
     if config.report:
-        print(survey_report.write_survey_report(config.out, config.tiles))
+        print(write_survey_report(config.out, config.tiles))
         return 0
     if config.engine == "slurm" and not config.unit:
         print(shlex.join(["sbatch", str(write_job(config))]))
@@ -108,77 +123,86 @@ def survey(args: Sequence[str]) -> int:
         print(f"unit {failure.number} failed: {failure.text}", file=sys.stderr)
     print(config.out)
     if finished(config):
-        print(survey_report.refresh_survey_report(config.out, config.tiles))
+        print(refresh_survey_report(config.out, config.tiles))
     return 1 if failures else 0
 
 
 def train(args: Sequence[str]) -> int:
-    """A locator out of many tiles, masts and wrong maps; once, or for each combination of a sweep."""
-    from explorer.reports.train import validation_pictures
-    from training.commands import sweep
-    from training.commands.train import TrainConfig, run
+    """Train a locator on many tiles, sets of sites and map conditions; once, or for each combination of a sweep."""
+    from training.commands.config import TrainConfig
     from uel.config import load
 
-    def once(values: Sequence[str]) -> Path | None:
-        folder = run(load(TrainConfig, "train", values), validation_pictures)
+    config = load(TrainConfig, "train", args)
+    from explorer.reports.train import validation_pictures, write_training_report
+    from training.commands import sweep
+    from training.commands.train import run
+
+    def train_once(config: TrainConfig) -> Path | None:
+        folder = run(config, validation_pictures)
         if folder is not None:  # of several processes the first one writes
-            write_calibration_report(folder)
+            write_training_report(folder)
             print(folder)
         return folder
 
-    config = load(TrainConfig, "train", args)
     if config.sweep is None:
-        once(args)
+        train_once(config)
         return 0
-    grid, own = sweep.read(config.sweep), sweep.without_sweep(args)
+    values, common = sweep.read_sweep(config.sweep), sweep.without_sweep(args)
     if config.wandb_sweep:
-        print(sweep.for_wandb(grid, own), end="")
+        print(sweep.wandb_yaml(values, common), end="")
         return 0
-    name = lambda label: f"--run={config.run}/{label}"  # noqa: E731
-    told = sweep.run_grid(grid, Path("runs") / config.run, lambda v, label: once([*own, *v, name(label)]))
-    for combination, score in told:
-        print(f"{score:9.4f}  {sweep.label(combination)}")
+
+    def train_combination(arguments: Sequence[str], label: str) -> Path | None:
+        return train_once(load(TrainConfig, "train", [*common, *arguments, f"--run={config.run}/{label}"]))
+
+    for combination, score in sweep.run_sweep(values, Path("runs") / config.run, train_combination):
+        print(f"{score:9.4f}  {sweep.folder_label(combination)}")
     return 0
 
 
 def evaluate(args: Sequence[str]) -> int:
-    """Judge a run by a protocol: all conditions, all baselines, beside the physical limit of the same data."""
+    """Evaluate a run by a protocol: all conditions, all baselines, beside the physical limit of the same data."""
     from training.evaluation.protocol import EvalConfig
-    from training.evaluation.runner import run_protocol
     from uel.config import load
 
     # A protocol is a config file of this verb, by the name that people give it.
-    own = [re.sub(r"^--protocol(?=$|=)", "--config", arg) for arg in args]
-    folder = run_protocol(load(EvalConfig, "eval", own))
-    print(write_calibration_report(folder))
+    config = load(EvalConfig, "eval", [re.sub(r"^--protocol(?=$|=)", "--config", arg) for arg in args])
+    from explorer.reports.evaluation import write_evaluation_report
+    from training.evaluation.runner import run_protocol
+
+    print(write_evaluation_report(run_protocol(config)))
     return 0
 
 
 def ablate(args: Sequence[str]) -> int:
-    """Full ray tracing against precomputed maps in the loss, on a new tile with few labels; --quick in minutes."""
-    from training.ablation.grid import AblateConfig
-    from training.ablation.runner import ablate as run
+    """Compare ray tracing with precomputed maps in the loss, on a new tile with few labels; --quick in minutes."""
+    from training.ablation.config import AblateConfig
     from uel.config import load
 
-    own = ["--config=ablate/quick" if arg == "--quick" else arg for arg in args]
-    print(write_calibration_report(run(load(AblateConfig, "ablate", own))))
+    config = load(AblateConfig, "ablate", ["--config=ablate/quick" if arg == "--quick" else arg for arg in args])
+    from explorer.reports.ablation import write_ablation_report
+    from training.ablation.runner import ablate as run
+
+    print(write_ablation_report(run(config)))
     return 0
 
 
 def locate(args: Sequence[str]) -> int:
-    """Where a phone is that sent these reports, by a run's locator; --geojson writes candidates and regions, too."""
+    """Locate the phone that sent some reports, by a run's locator; --geojson writes candidates and regions, too."""
     from uel.config import load
     from uel.inference.config import LocateConfig
-    from uel.inference.locate import locate as located
 
-    def tracer(tile, sites, rays):
+    config = load(LocateConfig, "locate", args)
+    from uel.inference.locate import locate as run
+
+    def open_simulator(tile, sites, rays):
         import sim_bridge
         from sim_bridge.scene.tracing_config import TracingConfig
 
-        how = {"max_depth": rays.depth, "samples": rays.samples, "scattering": rays.scattering}
-        return sim_bridge.open(tile, sites, TracingConfig(**how, map_rays=rays.map_rays))
+        tracing = {"max_depth": rays.depth, "samples": rays.samples, "scattering": rays.scattering}
+        return sim_bridge.open(tile, sites, TracingConfig(**tracing, map_rays=rays.map_rays))
 
-    for line in located(load(LocateConfig, "locate", args), tracer):
+    for line in run(config, open_simulator):
         print(line)
     return 0
 
@@ -187,26 +211,29 @@ def export(args: Sequence[str]) -> int:
     """Write a run's locator on a tile as a file that PyTorch runs without this library (torch.export)."""
     from uel.config import load
     from uel.inference.config import ExportConfig
-    from uel.inference.torch_export import export as exported
 
-    print(exported(load(ExportConfig, "export", args)))
+    config = load(ExportConfig, "export", args)
+    from uel.inference.torch_export import export as run
+
+    print(run(config))
     return 0
 
 
 def calibrate(args: Sequence[str]) -> int:
-    """Materials and antennas out of measured levels, with their widths: a corrected tile, and how much it helps."""
-    from explorer.reports.calibration import write_calibration_report
-    from training.calibration.run import run
-    from training.calibration.setup import CalibrateConfig
+    """Fit materials and antennas to measured levels, with error bars: a calibrated tile, and how much it helps."""
+    from training.calibration.config import CalibrateConfig
     from uel.config import load
 
-    folder = run(load(CalibrateConfig, "calibrate", args))
-    print(write_calibration_report(folder))
+    config = load(CalibrateConfig, "calibrate", args)
+    from explorer.reports.calibration import write_calibration_report
+    from training.calibration.run import run
+
+    print(write_calibration_report(run(config)))
     return 0
 
 
 def explore(args: Sequence[str]) -> int:
-    """Look at runs, tiles, maps and surveys in a browser, with no network."""
+    """Show runs, tiles, maps and surveys in a browser, with no network."""
     from explorer.app.serve import ExploreConfig, serve
     from uel.config import load
 
@@ -215,7 +242,7 @@ def explore(args: Sequence[str]) -> int:
 
 
 def doctor(args: Sequence[str]) -> int:
-    """What this machine has, what is missing, and a self-test of the ray tracer."""
+    """Report what this machine has and what is missing, and test the ray tracer."""
     from sim_bridge.diagnostics.doctor import main
 
     return main(args)

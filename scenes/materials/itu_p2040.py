@@ -22,7 +22,7 @@ class Band(NamedTuple):
 
 
 # ITU-R P.2040-4, annex 1, clause 2.1.4, table 3; of overlapping bands the first one counts, as in Sionna RT.
-ITU: dict[str, tuple[Band, ...]] = {
+ITU_CLASSES: dict[str, tuple[Band, ...]] = {
     "concrete": (Band(1, 100, 5.24, 0, 0.0462, 0.7822), Band(110, 330, 5.17, 0, 0.0145, 1.09)),
     "brick": (Band(1, 40, 3.91, 0, 0.0238, 0.16), Band(110, 330, 4.15, 0, 0.0006, 1.5712)),
     "plasterboard": (
@@ -69,10 +69,17 @@ ITU: dict[str, tuple[Band, ...]] = {
     "wet_ground": (Band(1, 10, 30, -0.4, 0.15, 1.3),),
 }
 
-THIN = {"metal": 0.005, "glass": 0.03, "wood": 0.08, "plasterboard": 0.03, "ceiling_board": 0.02, "floorboard": 0.03}
-THIN |= {"plywood": 0.02, "chipboard": 0.02}
-VACUUM = 8.8541878188e-12  # F/m, permittivity of free space, CODATA 2022
-MASSIVE = 0.25  # m: masonry, concrete, and ground, through which nothing is heard anyway
+SLAB_THICKNESSES = {
+    "metal": 0.005,
+    "glass": 0.03,
+    "wood": 0.08,
+    "plasterboard": 0.03,
+    "ceiling_board": 0.02,
+    "floorboard": 0.03,
+}
+SLAB_THICKNESSES |= {"plywood": 0.02, "chipboard": 0.02}
+VACUUM_PERMITTIVITY = 8.8541878188e-12  # F/m, permittivity of free space, CODATA 2022
+MASONRY_THICKNESS = 0.25  # m: masonry, concrete, and ground, through which nothing is heard anyway
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,21 +108,21 @@ class RadioMaterial:
             )
 
 
-def bands(name: str) -> list[tuple[float, float]]:
+def frequency_bands(name: str) -> list[tuple[float, float]]:
     """Where a class is defined: lowest and highest frequency of each band in Hz. `UelError` for an unknown class."""
-    return [(band.low * 1e9, band.high * 1e9) for band in _of(name)]
+    return [(band.low * 1e9, band.high * 1e9) for band in _bands_of_class(name)]
 
 
-def itu(name: str, frequency: float) -> tuple[float, float]:
+def itu_properties(name: str, frequency: float) -> tuple[float, float]:
     """Relative permittivity and conductivity (S/m) of a class at `frequency` (Hz).
 
     Raises `UelError` for an unknown class, and where the Recommendation does not define it: nothing is
     extrapolated (ground ends at 10 GHz).
     """
     f = frequency / 1e9
-    band = next((band for band in _of(name) if band.low <= f <= band.high), None)
+    band = next((band for band in _bands_of_class(name) if band.low <= f <= band.high), None)
     if band is None:
-        known = ", ".join(f"{band.low:g}-{band.high:g} GHz" for band in _of(name))
+        known = ", ".join(f"{band.low:g}-{band.high:g} GHz" for band in _bands_of_class(name))
         raise UelError(
             f"ITU-R P.2040 does not define {name} at this frequency",
             got=f"{f:g} GHz",
@@ -124,25 +131,25 @@ def itu(name: str, frequency: float) -> tuple[float, float]:
     return band.a * f**band.b, band.c * f**band.d
 
 
-def thickness_of(name: str) -> float:
+def slab_thickness(name: str) -> float:
     """Usual thickness in metres of a class's slab: no standard, what walls, panes and boards come in."""
-    return THIN.get(name, MASSIVE)
+    return SLAB_THICKNESSES.get(name, MASONRY_THICKNESS)
 
 
-def _of(name: str) -> tuple[Band, ...]:
-    if name not in ITU:
-        close = difflib.get_close_matches(name, ITU, n=1)
+def _bands_of_class(name: str) -> tuple[Band, ...]:
+    if name not in ITU_CLASSES:
+        close = difflib.get_close_matches(name, ITU_CLASSES, n=1)
         hint = f"perhaps you meant {close[0]}; " if close else ""
-        raise UelError("unknown ITU class", got=name, do=f"{hint}known are {', '.join(ITU)}")
-    return ITU[name]
+        raise UelError("unknown ITU class", got=name, do=f"{hint}known are {', '.join(ITU_CLASSES)}")
+    return ITU_CLASSES[name]
 
 
-def reflection(material: RadioMaterial, frequency: float, angle_deg: float = 45.0) -> tuple[float, float]:
+def reflection_coefficients(material: RadioMaterial, frequency: float, angle_deg: float = 45.0) -> tuple[float, float]:
     """|reflection coefficient| of a slab in air at an angle of incidence: of the TE and of the TM wave.
 
     ITU-R P.2040-4, annex 1, equations 31 to 37; `frequency` in Hz.
     """
-    wave, loss = 2 * math.pi * frequency, material.conductivity / (2 * math.pi * frequency * VACUUM)
+    wave, loss = 2 * math.pi * frequency, material.conductivity / (2 * math.pi * frequency * VACUUM_PERMITTIVITY)
     eta = complex(material.relative_permittivity, -loss)
     cos, root = math.cos(math.radians(angle_deg)), cmath.sqrt(eta - math.sin(math.radians(angle_deg)) ** 2)
     phase = cmath.exp(-2j * wave * material.thickness / LIGHT * root)

@@ -10,14 +10,14 @@ import numpy as np
 from jaxtyping import Float
 from scipy.special import ndtr
 
-from scenes.materials.itu_p2040 import RadioMaterial, itu, thickness_of
+from scenes.materials.itu_p2040 import RadioMaterial, itu_properties, slab_thickness
 from scenes.materials.osm_materials import SurfaceMaterials
 from scenes.osm.map_features import Building
 from uel.errors import UelError
 
-PERMITTIVITY = (2.0, 15.0)
-CONDUCTIVITY = (1e-3, 10.0)  # S/m
-WAVES = 512  # plane waves that make up the random field: its marginals are normal to 1/WAVES in kurtosis
+PERMITTIVITY_RANGE = (2.0, 15.0)
+CONDUCTIVITY_RANGE = (1e-3, 10.0)  # S/m
+WAVE_COUNT = 512  # plane waves that make up the random field: its marginals are normal to 1/WAVES in kurtosis
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +66,7 @@ class RandomMaterials:
         return {"frequency": self.frequency, "seed": self.seed, "spread": asdict(self.spread)}
 
 
-def draw(
+def draw_materials(
     buildings: Iterable[Building],
     surfaces: Mapping[str, SurfaceMaterials],
     seed: int,
@@ -91,20 +91,20 @@ def draw(
     named: dict[str, SurfaceMaterials] = {}
     for building in buildings:
         classes = surfaces[building.id]
-        number = _uniform(donors.get(building.id, building), waves, seed, spread.shared)
-        names = {side: f"{slug(building.id)}-{side}-{getattr(classes, side)}" for side in ("wall", "roof")}
+        number = _uniform_numbers(donors.get(building.id, building), waves, seed, spread.shared)
+        names = {side: f"{file_slug(building.id)}-{side}-{getattr(classes, side)}" for side in ("wall", "roof")}
         for row, (side, name) in enumerate(names.items()):
-            materials[name] = _material(getattr(classes, side), number[row], spread, frequency)
+            materials[name] = _draw_material(getattr(classes, side), number[row], spread, frequency)
         named[building.id] = SurfaceMaterials(**names, wall_origin=classes.wall_origin, roof_origin=classes.roof_origin)
     return RandomMaterials(materials=materials, surfaces=named, frequency=frequency, seed=seed, spread=spread)
 
 
-def slug(identity: str) -> str:
+def file_slug(identity: str) -> str:
     """An id as files, XML and `material/NAME/PROPERTY` can hold it: `way/12#1` → `way-12-1`."""
     return identity.replace("/", "-").replace("#", "-")
 
 
-def stream(seed: int, purpose: str, identity: str) -> np.random.Generator:
+def building_generator(seed: int, purpose: str, identity: str) -> np.random.Generator:
     """A building's own random numbers for one purpose; pieces of a multipolygon (`…#1`, `…#2`) are one building."""
     digest = hashlib.sha256(f"{purpose} {identity.partition('#')[0]}".encode()).digest()
     return np.random.default_rng([seed, int.from_bytes(digest[:8], "little")])
@@ -115,44 +115,46 @@ class _RandomField:
 
     def __init__(self, seed: int, length: float) -> None:
         random = np.random.default_rng([seed, 0])
-        self.wave = random.normal(size=(4, WAVES, 2)) / length
-        self.phase = random.uniform(0, 2 * math.pi, size=(4, WAVES))
+        self.wave = random.normal(size=(4, WAVE_COUNT, 2)) / length
+        self.phase = random.uniform(0, 2 * math.pi, size=(4, WAVE_COUNT))
 
     def at(self, x: float, y: float) -> Float[np.ndarray, "4"]:
         """Zero mean and unit variance; x, y in metres."""
-        return math.sqrt(2 / WAVES) * np.cos(self.wave @ np.array([x, y]) + self.phase).sum(axis=1)
+        return math.sqrt(2 / WAVE_COUNT) * np.cos(self.wave @ np.array([x, y]) + self.phase).sum(axis=1)
 
 
-def _uniform(building: Building, waves: _RandomField, seed: int, shared: float) -> Float[np.ndarray, "2 4"]:
+def _uniform_numbers(building: Building, waves: _RandomField, seed: int, shared: float) -> Float[np.ndarray, "2 4"]:
     """Numbers in [0, 1], wall and roof by property."""
     place = building.footprint.centroid
-    own = stream(seed, "materials", building.id).normal(size=(2, 4))
+    own = building_generator(seed, "materials", building.id).normal(size=(2, 4))
     return ndtr(math.sqrt(shared) * waves.at(place.x, place.y) + math.sqrt(1 - shared) * own)
 
 
-def _material(name: str, number: Float[np.ndarray, "4"], spread: MaterialSpread, frequency: float) -> RadioMaterial:
-    permittivity, conductivity = itu(name, frequency)
+def _draw_material(
+    name: str, number: Float[np.ndarray, "4"], spread: MaterialSpread, frequency: float
+) -> RadioMaterial:
+    permittivity, conductivity = itu_properties(name, frequency)
     if name != "metal":
-        permittivity = _between(_permittivities(permittivity, spread), number[0])
-        conductivity = 10 ** _between(_decades(conductivity, spread), number[1])
-    nominal = thickness_of(name)
+        permittivity = _interpolate(_permittivity_range(permittivity, spread), number[0])
+        conductivity = 10 ** _interpolate(_log_conductivity_range(conductivity, spread), number[1])
+    nominal = slab_thickness(name)
     return RadioMaterial(
         relative_permittivity=permittivity,
         conductivity=conductivity,
-        thickness=_between((nominal * (1 - spread.thickness), nominal * (1 + spread.thickness)), number[2]),
+        thickness=_interpolate((nominal * (1 - spread.thickness), nominal * (1 + spread.thickness)), number[2]),
         scattering_coefficient=spread.scattering * float(number[3]),
     )
 
 
-def _permittivities(nominal: float, spread: MaterialSpread) -> tuple[float, float]:
+def _permittivity_range(nominal: float, spread: MaterialSpread) -> tuple[float, float]:
     if spread.within == "any":
-        return PERMITTIVITY
-    low, high = np.clip([nominal * (1 - spread.permittivity), nominal * (1 + spread.permittivity)], *PERMITTIVITY)
+        return PERMITTIVITY_RANGE
+    low, high = np.clip([nominal * (1 - spread.permittivity), nominal * (1 + spread.permittivity)], *PERMITTIVITY_RANGE)
     return float(low), float(high)
 
 
-def _decades(nominal: float, spread: MaterialSpread) -> tuple[float, float]:
-    limits = np.log10(CONDUCTIVITY)
+def _log_conductivity_range(nominal: float, spread: MaterialSpread) -> tuple[float, float]:
+    limits = np.log10(CONDUCTIVITY_RANGE)
     if spread.within == "any":
         return float(limits[0]), float(limits[1])
     middle = math.log10(nominal)
@@ -160,5 +162,5 @@ def _decades(nominal: float, spread: MaterialSpread) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _between(ends: tuple[float, float], share: float) -> float:
+def _interpolate(ends: tuple[float, float], share: float) -> float:
     return float(ends[0] + (ends[1] - ends[0]) * share)

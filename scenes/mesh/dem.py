@@ -16,8 +16,11 @@ from rasterio.windows import Window
 from scenes.mesh.mesh_parts import Array
 from uel.errors import UelError
 
-PLAUSIBLE = (-500.0, 9000.0)  # m: what lies outside is a hole that the file does not declare, -9999 or 32767 say
-METRES = {"", "m", "metre", "metres", "meter", "meters"}
+PLAUSIBLE_ELEVATIONS = (
+    -500.0,
+    9000.0,
+)  # m: what lies outside is a hole that the file does not declare, -9999 or 32767 say
+METRE_UNITS = {"", "m", "metre", "metres", "meter", "meters"}
 
 
 def sample_dem(
@@ -32,18 +35,18 @@ def sample_dem(
     Raises `UelError` for a file that is no raster, has no CRS or another vertical unit, does not cover the square
     or has a hole there, and for a `crs` that is not in metres.
     """
-    target = _metric(crs)
-    with _open(file) as dem:
+    target = _crs_in_metres(crs)
+    with _open_dem(file) as dem:
         _require_units(dem, file)
         pixel = _pixels_of(dem, target, origin, half, count)
         _require_cover(dem, target, origin, half, pixel)
         heights = _interpolate(dem, pixel).reshape(count, count)
-    _require_whole(heights, file)
+    _require_no_holes(heights, file)
     return heights
 
 
 @contextmanager
-def _open(file: Path | str) -> Iterator[DatasetReader]:
+def _open_dem(file: Path | str) -> Iterator[DatasetReader]:
     try:
         with rasterio.open(file) as dem:
             yield dem
@@ -51,7 +54,7 @@ def _open(file: Path | str) -> Iterator[DatasetReader]:
         raise UelError("this elevation raster cannot be read", got=f"{file}: {error}", do="give a GeoTIFF") from error
 
 
-def _metric(crs: str) -> CRS:
+def _crs_in_metres(crs: str) -> CRS:
     try:
         found = CRS.from_user_input(crs)
     except CRSError as error:
@@ -65,7 +68,7 @@ def _require_units(dem: DatasetReader, file: Path | str) -> None:
     if dem.crs is None:
         raise UelError("the elevation raster has no CRS", got=str(file), do="set one: gdal_edit.py -a_srs EPSG:… FILE")
     unit = dem.units[0] or ""
-    if unit.lower() not in METRES:
+    if unit.lower() not in METRE_UNITS:
         raise UelError("the elevation raster is not in metres", got=f"{file}: {unit}", do="convert it to metres")
 
 
@@ -106,7 +109,7 @@ def _interpolate(dem: DatasetReader, pixel: Float[Array, "node 2"]) -> Float[Arr
     position = (pixel - 0.5).clip(0, (dem.width - 1, dem.height - 1))  # beyond the outermost centres: held
     first = np.floor(position).astype(np.int64)
     corner, size = first.min(axis=0), np.ptp(first, axis=0) + 2
-    values = _read(dem, Window(*corner.tolist(), *size.tolist()))  # pyright: ignore[reportCallIssue]  (attrs class)
+    values = _read_window(dem, Window(*corner.tolist(), *size.tolist()))  # pyright: ignore[reportCallIssue]  (attrs class)
     (x, y), (column, line) = (position - first).T, (first - corner).T
     right, down = np.minimum(column + 1, values.shape[1] - 1), np.minimum(line + 1, values.shape[0] - 1)
     above = (1 - x) * values[line, column] + x * values[line, right]
@@ -114,14 +117,14 @@ def _interpolate(dem: DatasetReader, pixel: Float[Array, "node 2"]) -> Float[Arr
     return (1 - y) * above + y * below
 
 
-def _read(dem: DatasetReader, window: Window) -> Float[Array, "line sample"]:
+def _read_window(dem: DatasetReader, window: Window) -> Float[Array, "line sample"]:
     """What the file holds of a window in metres, holes as NaN."""
     values = dem.read(1, window=window, masked=True).astype(np.float64).filled(np.nan)
     values = values * dem.scales[0] + dem.offsets[0]
-    return np.where((values > PLAUSIBLE[0]) & (values < PLAUSIBLE[1]), values, np.nan)
+    return np.where((values > PLAUSIBLE_ELEVATIONS[0]) & (values < PLAUSIBLE_ELEVATIONS[1]), values, np.nan)
 
 
-def _require_whole(heights: Float[Array, "row column"], file: Path | str) -> None:
+def _require_no_holes(heights: Float[Array, "row column"], file: Path | str) -> None:
     hole = np.isnan(heights)
     if hole.any():
         raise UelError(

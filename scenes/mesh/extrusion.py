@@ -19,12 +19,14 @@ from scenes.osm.map_features import Building, Exclusion
 from uel.errors import UelError
 
 SurfaceKind = Literal["wall", "roof", "floor"]
-SURFACES: tuple[SurfaceKind, ...] = ("wall", "roof", "floor")
-SUNK = 0.5  # m: how far below the lowest ground at its outline a building that stands on it begins
-STOREY = 2.0  # m: how far a roof is at least above the highest ground beneath it
-FINEST = 1e-3  # m: nodes closer than this to their neighbour, or to the line between their neighbours, say nothing
-MERGED = 4  # decimals of a metre that single precision tells apart, up to a kilometre from the centre
-OPENING = 5e-3  # m: how far an outline that touches itself draws back from its own boundary
+SURFACE_KINDS: tuple[SurfaceKind, ...] = ("wall", "roof", "floor")
+FOUNDATION_DEPTH = 0.5  # m: how far below the lowest ground at its outline a building that stands on it begins
+MIN_ROOF_CLEARANCE = 2.0  # m: how far a roof is at least above the highest ground beneath it
+NODE_TOLERANCE = (
+    1e-3  # m: nodes closer than this to their neighbour, or to the line between their neighbours, say nothing
+)
+MERGE_DECIMALS = 4  # decimals of a metre that single precision tells apart, up to a kilometre from the centre
+PINCH_OFFSET = 5e-3  # m: how far an outline that touches itself draws back from its own boundary
 
 
 @dataclass(frozen=True)
@@ -34,12 +36,12 @@ class PrismMesh:
     vertices: Float[Array, "vertex 3"]
     faces: Integer[Array, "face 3"]
     surface: Integer[Array, " face"]
-    """what a face is: index into `SURFACES`"""
+    """what a face is: index into `SURFACE_KINDS`"""
 
     @property
     def closed(self) -> bool:
         """Whether every edge belongs to exactly two faces, which run through it in opposite directions."""
-        return len(self.faces) > 0 and not bool(unpaired(self.faces).any())
+        return len(self.faces) > 0 and not bool(unpaired_faces(self.faces).any())
 
     @property
     def volume(self) -> float:
@@ -49,7 +51,7 @@ class PrismMesh:
 
     def part(self, surfaces: Sequence[SurfaceKind], material: str, label: str = "") -> MeshPart:
         """The faces of some surfaces as a part, with the vertices that they use."""
-        chosen = self.faces[np.isin(self.surface, [SURFACES.index(name) for name in surfaces])]
+        chosen = self.faces[np.isin(self.surface, [SURFACE_KINDS.index(name) for name in surfaces])]
         used, faces = np.unique(chosen, return_inverse=True)
         return MeshPart("building", material, self.vertices[used], faces.reshape(-1, 3), label)
 
@@ -76,12 +78,12 @@ def extrude_all(buildings: Sequence[Building], terrain: Terrain) -> tuple[dict[s
     Raises `UelError` when two buildings have one id.
     """
     _require_unique(buildings)
-    reasons = {building.id: reason for building in buildings if (reason := _refuse(building))}
+    reasons = {building.id: reason for building in buildings if (reason := _reason_for_exclusion(building))}
     wanted = [building for building in buildings if building.id not in reasons]
-    footprints = _clean(np.array([building.footprint for building in wanted], dtype=object))
+    footprints = _simplify(np.array([building.footprint for building in wanted], dtype=object))
     meshes = _prisms(wanted, footprints, terrain)
     torn = [k for k, building in enumerate(wanted) if building.id not in meshes]
-    opened = _clean(shapely.buffer(footprints[torn], -OPENING, join_style="mitre"))
+    opened = _simplify(shapely.buffer(footprints[torn], -PINCH_OFFSET, join_style="mitre"))
     meshes |= _prisms([wanted[k] for k in torn], opened, terrain)
     reasons |= {building.id: "its footprint makes no closed mesh" for building in wanted if building.id not in meshes}
     failures = [
@@ -97,7 +99,7 @@ def _require_unique(buildings: Sequence[Building]) -> None:
         raise UelError("two buildings have one id", got=twice, do="number the pieces: way/1#1, way/1#2")
 
 
-def _refuse(building: Building) -> str:
+def _reason_for_exclusion(building: Building) -> str:
     """Why a building cannot become a prism; empty when nothing speaks against it."""
     if building.footprint.is_empty or not building.footprint.is_valid:
         return f"footprint: {shapely.is_valid_reason(building.footprint)}" if building.footprint else "empty footprint"
@@ -106,10 +108,10 @@ def _refuse(building: Building) -> str:
     return ""
 
 
-def _clean(footprints: np.ndarray) -> np.ndarray:
+def _simplify(footprints: np.ndarray) -> np.ndarray:
     """Polygons without nodes that say nothing; as they were where that would leave no polygon."""
     flat = shapely.force_2d(footprints)
-    fewer = shapely.simplify(flat, FINEST)
+    fewer = shapely.simplify(flat, NODE_TOLERANCE)
     return np.where(shapely.is_valid(fewer) & (shapely.area(fewer) > 0), fewer, flat)
 
 
@@ -150,14 +152,14 @@ def _delaunay(
     triangles, parent = shapely.get_parts(shapely.constrained_delaunay_triangles(pieces), return_index=True)
     corners = shapely.get_coordinates(triangles).reshape(-1, 4, 2)[:, 2::-1].reshape(-1, 2)  # GEOS goes clockwise
     # Vertices that single precision may merge on disk count as one here, so that the mesh shows the pinch at once.
-    places = np.concatenate([points, corners]).round(MERGED)
+    places = np.concatenate([points, corners]).round(MERGE_DECIMALS)
     keys = np.column_stack([np.append(piece, np.repeat(parent, 3)), places])
     _, first, place = np.unique(keys, axis=0, return_index=True, return_inverse=True)
     found = first[place.ravel()][len(points) :].reshape(-1, 3)
     return found[(found < len(points)).all(axis=1)]
 
 
-def unpaired(faces: Integer[Array, "face 3"]) -> Bool[Array, " face"]:
+def unpaired_faces(faces: Integer[Array, "face 3"]) -> Bool[Array, " face"]:
     """Faces with an edge that has not exactly one partner: another face that runs through it the other way."""
     tail, head = faces.ravel(), np.roll(faces, -1, axis=1).ravel()
     count = faces.max(initial=0) + 1
@@ -179,7 +181,7 @@ def _prisms(buildings: Sequence[Building], polygons: np.ndarray, terrain: Terrai
         return {}
     flat = _triangulate(polygons)
     count = np.bincount(flat.owner, minlength=len(buildings))
-    floor, roof = _levels(buildings, polygons, flat, terrain)
+    floor, roof = _floor_and_roof(buildings, polygons, flat, terrain)
     # A building's vertices lie side by side: first its floor's, then its roof's.
     low = np.arange(len(flat.owner)) + (np.cumsum(count) - count)[flat.owner]
     high = low + count[flat.owner]
@@ -190,10 +192,10 @@ def _prisms(buildings: Sequence[Building], polygons: np.ndarray, terrain: Terrai
     wall = np.concatenate([np.stack(corners, axis=1) for corners in walls])
     groups = (wall, high[flat.triangles], low[flat.triangles[:, ::-1]])
     surface = np.repeat(np.arange(len(groups)), [len(group) for group in groups])
-    return _split(buildings, vertices, np.concatenate(groups), surface, 2 * count)
+    return _split_by_building(buildings, vertices, np.concatenate(groups), surface, 2 * count)
 
 
-def _split(
+def _split_by_building(
     buildings: Sequence[Building],
     vertices: Float[Array, "vertex 3"],
     faces: Integer[Array, "face 3"],
@@ -203,7 +205,7 @@ def _split(
     """One closed mesh for each building that has one; `count` of the vertices belong to each, in turn."""
     last = np.cumsum(count)
     owner = np.searchsorted(last, faces[:, 0], "right")
-    closed = np.isin(np.arange(len(count)), owner) & ~np.isin(np.arange(len(count)), owner[unpaired(faces)])
+    closed = np.isin(np.arange(len(count)), owner) & ~np.isin(np.arange(len(count)), owner[unpaired_faces(faces)])
     order = np.argsort(owner, kind="stable")
     ends = np.searchsorted(owner[order], np.arange(1, len(count)))
     faces = (faces - (last - count)[owner][:, None])[order]
@@ -215,19 +217,19 @@ def _split(
     }
 
 
-def _levels(
+def _floor_and_roof(
     buildings: Sequence[Building], polygons: np.ndarray, flat: _Footprints, terrain: Terrain
 ) -> tuple[Float[Array, " building"], Float[Array, " building"]]:
     """Elevations in metres of every building's floor and roof."""
-    lowest, highest = _ground(polygons, flat, terrain)
-    level = _lowest([building.whole or building.footprint for building in buildings], terrain)
+    lowest, highest = _ground_extremes(polygons, flat, terrain)
+    level = _lowest_ground([building.whole or building.footprint for building in buildings], terrain)
     base, top = (np.array([getattr(building, name) for building in buildings], float) for name in ("base", "top"))
     # A part in the middle may stand lower than any point of the whole outline.
-    floor = np.where(base > 0, level + base, np.minimum(level, lowest) - SUNK)
-    return floor, np.maximum(level + top, highest + STOREY)
+    floor = np.where(base > 0, level + base, np.minimum(level, lowest) - FOUNDATION_DEPTH)
+    return floor, np.maximum(level + top, highest + MIN_ROOF_CLEARANCE)
 
 
-def _lowest(outlines: Sequence[Polygon | MultiPolygon], terrain: Terrain) -> Float[Array, " outline"]:
+def _lowest_ground(outlines: Sequence[Polygon | MultiPolygon], terrain: Terrain) -> Float[Array, " outline"]:
     """Lowest ground in metres along every outline, courtyards included."""
     pieces, owner = shapely.get_parts(np.array(outlines, dtype=object), return_index=True)
     rings, piece = shapely.get_rings(pieces, return_index=True)
@@ -239,7 +241,7 @@ def _lowest(outlines: Sequence[Polygon | MultiPolygon], terrain: Terrain) -> Flo
     return lowest
 
 
-def _ground(
+def _ground_extremes(
     polygons: np.ndarray, flat: _Footprints, terrain: Terrain
 ) -> tuple[Float[Array, " building"], Float[Array, " building"]]:
     """Lowest ground at every outline and highest ground beneath every footprint, in metres."""

@@ -8,11 +8,11 @@ from trimesh.exchange.gltf import export_glb
 from trimesh.visual import TextureVisuals
 from trimesh.visual.material import PBRMaterial
 
-from scenes.mesh.mesh_parts import MeshPart, merge
+from scenes.mesh.mesh_parts import MeshPart, merge_parts
 
-GROUND = (118, 124, 105)
-OTHER = (176, 172, 166)  # buildings of a material that has no colour here
-COLORS = {
+GROUND_COLOR = (118, 124, 105)
+OTHER_COLOR = (176, 172, 166)  # buildings of a material that has no colour here
+MATERIAL_COLORS = {
     "brick": (158, 84, 66),
     "ceiling_board": (214, 210, 200),
     "chipboard": (190, 160, 118),
@@ -28,13 +28,13 @@ COLORS = {
 Y_UP = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, -1.0, 0.0]])  # x east, y up, z south
 
 
-def glb(parts: Sequence[MeshPart]) -> bytes:
+def binary_gltf(parts: Sequence[MeshPart]) -> bytes:
     """Parts as a binary glTF file, metres, one mesh per kind and material; the same parts, the same bytes.
 
     A material's colour is that of its name without `itu_`; terrain has one colour.
     """
     scene = trimesh.Scene()
-    for part in merge(parts):
+    for part in merge_parts(parts):
         scene.add_geometry(_mesh(part), node_name=part.name, geom_name=part.name)
     return export_glb(scene, include_normals=False)
 
@@ -45,7 +45,9 @@ def _mesh(part: MeshPart) -> trimesh.Trimesh:
 
 
 def _material(part: MeshPart) -> PBRMaterial:
-    color = GROUND if part.kind == "terrain" else COLORS.get(part.material.removeprefix("itu_"), OTHER)
+    color = (
+        GROUND_COLOR if part.kind == "terrain" else MATERIAL_COLORS.get(part.material.removeprefix("itu_"), OTHER_COLOR)
+    )
     return PBRMaterial(
         name=part.name,
         baseColorFactor=(*color, 255),

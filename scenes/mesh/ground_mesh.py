@@ -4,14 +4,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from scenes.materials.osm_materials import DEFAULT, GROUND
+from scenes.materials.osm_materials import CLASS_BY_LAND_COVER, DEFAULT_CLASS
 from scenes.mesh.mesh_parts import MeshPart
-from scenes.mesh.rasters import COVERS, rasterise_cover
+from scenes.mesh.rasters import LAND_COVERS, rasterise_land_cover
 from scenes.mesh.terrain import Terrain
 from scenes.osm.map_features import LandCoverPatch
 from uel.core.grid import Grid
 
-STONE = 2.0  # m: side of the squares that are of one material; a lane is 3 m wide, a path 2 m
+GROUND_SQUARE_SIDE = 2.0  # m: side of the squares that are of one material; a lane is 3 m wide, a path 2 m
 
 
 def ground_parts(terrain: Terrain, patches: Sequence[LandCoverPatch], paving: str) -> list[MeshPart]:
@@ -21,14 +21,18 @@ def ground_parts(terrain: Terrain, patches: Sequence[LandCoverPatch], paving: st
     these squares, to the bit, so that no ray slips through between two of them.
     """
     if paving == "concrete":
-        return [MeshPart("terrain", DEFAULT, *terrain.mesh())]
-    fine = terrain.finer(STONE)
+        return [MeshPart("terrain", DEFAULT_CLASS, *terrain.mesh())]
+    fine = terrain.finer(GROUND_SQUARE_SIDE)
     vertices, faces = fine.mesh()
-    cover = rasterise_cover(patches, Grid(size=2 * fine.half, pixel=fine.step)).ravel()
-    names = np.array([GROUND[name] for name in COVERS])[cover]
+    cover = rasterise_land_cover(patches, Grid(size=2 * fine.half, pixel=fine.step)).ravel()
+    names = np.array([CLASS_BY_LAND_COVER[name] for name in LAND_COVERS])[cover]
     # A cell's two triangles lie half the list apart.
     of_face = np.tile(names, 2)
-    return [_part(name, vertices, faces[of_face == name]) for name in dict.fromkeys(GROUND.values()) if name in names]
+    return [
+        _part(name, vertices, faces[of_face == name])
+        for name in dict.fromkeys(CLASS_BY_LAND_COVER.values())
+        if name in names
+    ]
 
 
 def _part(material: str, vertices: np.ndarray, faces: np.ndarray) -> MeshPart:

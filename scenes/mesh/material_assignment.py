@@ -13,10 +13,10 @@ def assign_materials(parts: Iterable[MeshPart], draws: RandomMaterials) -> list[
     Every labelled part must have been drawn; parts without a label stay. Rasters are made before, while materials are
     few and have their names from ITU.
     """
-    return [replace(part, material=_drawn_name(part, draws)) if part.label else part for part in parts]
+    return [replace(part, material=_drawn_material_name(part, draws)) if part.label else part for part in parts]
 
 
-def _drawn_name(part: MeshPart, draws: RandomMaterials) -> str:
+def _drawn_material_name(part: MeshPart, draws: RandomMaterials) -> str:
     name = f"{part.label}-{part.material}"
     assert name in draws.materials, f"the draws know no {name}: labels are slug(id)-wall and slug(id)-roof"
     return name

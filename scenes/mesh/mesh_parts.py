@@ -40,7 +40,7 @@ class MeshPart:
         return export_ply(mesh, vertex_normal=False, include_attributes=False)
 
 
-def merge(parts: Iterable[MeshPart]) -> list[MeshPart]:
+def merge_parts(parts: Iterable[MeshPart]) -> list[MeshPart]:
     """One part per kind and material, without a label, in the order in which these first appear."""
     groups: dict[tuple[MeshKind, str], list[MeshPart]] = {}
     for part in parts:
@@ -55,13 +55,13 @@ def _concatenate(group: list[MeshPart]) -> MeshPart:
     return MeshPart(group[0].kind, group[0].material, vertices, np.concatenate(faces))
 
 
-def recentre(part: MeshPart, center: tuple[float, float]) -> MeshPart:
+def recentre_part(part: MeshPart, center: tuple[float, float]) -> MeshPart:
     """The part with `center` (metres) as its origin; elevations stay."""
     moved = part.vertices.astype(np.float64) - np.array([*center, 0.0])
     return replace(part, vertices=moved)
 
 
-def cut(part: MeshPart, half: float) -> MeshPart:
+def cut_part(part: MeshPart, half: float) -> MeshPart:
     """What lies in the square |x|, |y| ≤ `half` metres; a wall that straddles its edge is left open there."""
     vertices, faces = part.vertices, part.faces
     for inward in np.array([[1.0, 0, 0], [-1, 0, 0], [0, 1, 0], [0, -1, 0]]):

@@ -7,50 +7,52 @@ from jaxtyping import Float, Integer, UInt8
 from rasterio import Affine
 from rasterio.features import rasterize
 
-from scenes.mesh.mesh_parts import Array, MeshKind, MeshPart, merge
+from scenes.mesh.mesh_parts import Array, MeshKind, MeshPart, merge_parts
 from scenes.osm.map_features import LandCoverPatch
 from uel.core.grid import Grid
 from uel.errors import UelError
 
-CHUNK = 2_000_000  # candidate pixels held at a time: about 0.3 GB
-EDGE = 1e-9  # barycentric slack, so that a ray through a shared edge meets at least one of the triangles
-SLIVER = 1e-9  # pixel²: a triangle that a vertical ray sees edge-on; its neighbours answer for it
-CLEARANCE = 0.5  # m: whatever rises less above the ground is no building
-COVERS = ("open", "road", "path", "water", "green")  # what the raster `cover` counts
+CANDIDATES_PER_CHUNK = 2_000_000  # candidate pixels held at a time: about 0.3 GB
+BARYCENTRIC_TOLERANCE = (
+    1e-9  # barycentric slack, so that a ray through a shared edge meets at least one of the triangles
+)
+MIN_PROJECTED_AREA = 1e-9  # pixel²: a triangle that a vertical ray sees edge-on; its neighbours answer for it
+MIN_BUILDING_CLEARANCE = 0.5  # m: whatever rises less above the ground is no building
+LAND_COVERS = ("open", "road", "path", "water", "green")  # what the raster `cover` counts
 
 
-def rasterise(parts: list[MeshPart], grid: Grid) -> dict[str, Array]:
+def rasterise_parts(parts: list[MeshPart], grid: Grid) -> dict[str, Array]:
     """The rasters that `uel.geo.tile.Tile` describes, `row column`, row 0 in the south, no NaN.
 
-    `material` counts the materials in the order of `materials_of(parts)`. Raises `UelError` when a ray meets
+    `material` counts the materials in the order of `material_names(parts)`. Raises `UelError` when a ray meets
     no terrain.
     """
-    parts = merge(parts)  # thousands of houses, but few materials
-    hits = np.stack([highest_hit(part.triangles, grid) for part in parts])
+    parts = merge_parts(parts)  # thousands of houses, but few materials
+    hits = np.stack([highest_hits(part.triangles, grid) for part in parts])
     ground = _highest(parts, hits, "terrain")
     _require_ground(ground, grid)
     building = _highest(parts, hits, "building")
-    names = materials_of(parts)
+    names = material_names(parts)
     material = np.array([names.index(part.material) for part in parts])[hits.argmax(axis=0)]
     return {
         "ground": ground.astype(np.float32),
         "height": np.maximum(ground, building).astype(np.float32),
-        "footprint": (building > ground + CLEARANCE).astype(np.uint8),
+        "footprint": (building > ground + MIN_BUILDING_CLEARANCE).astype(np.uint8),
         "material": material.astype(np.uint8),
     }
 
 
-def materials_of(parts: list[MeshPart]) -> list[str]:
+def material_names(parts: list[MeshPart]) -> list[str]:
     """Names of the materials in the order of their first appearance."""
     return list(dict.fromkeys(part.material for part in parts))
 
 
-def rasterise_cover(ground: Sequence[LandCoverPatch], grid: Grid) -> UInt8[Array, "row column"]:
-    """Land cover, index into `COVERS`, row 0 in the south: the last patch that holds a pixel's centre, or open."""
+def rasterise_land_cover(ground: Sequence[LandCoverPatch], grid: Grid) -> UInt8[Array, "row column"]:
+    """Land cover, index into `LAND_COVERS`, row 0 in the south: the last patch that holds a pixel's centre, or open."""
     low = -grid.size / 2
     # Row 0 in the south and a positive step: rasterio asks for no more than an affine map.
     pixels = Affine(grid.pixel, 0, low, 0, grid.pixel, low)
-    shapes = [(patch.footprint, COVERS.index(patch.kind)) for patch in ground if not patch.footprint.is_empty]
+    shapes = [(patch.footprint, LAND_COVERS.index(patch.kind)) for patch in ground if not patch.footprint.is_empty]
     if not shapes:
         return np.zeros(grid.shape, np.uint8)
     return rasterize(shapes, out_shape=grid.shape, transform=pixels, dtype=np.uint8)
@@ -75,13 +77,13 @@ def _require_ground(ground: Float[Array, "row column"], grid: Grid) -> None:
         )
 
 
-def highest_hit(triangles: Float[Array, "face 3 3"], grid: Grid) -> Float[Array, "row column"]:
+def highest_hits(triangles: Float[Array, "face 3 3"], grid: Grid) -> Float[Array, "row column"]:
     """Elevation in metres where a vertical ray from above first meets a triangle; -inf where none."""
     corners = triangles.astype(np.float64)
     # In units of pixels, with pixel centres at whole numbers.
     corners[..., :2] = (corners[..., :2] + grid.size / 2) / grid.pixel - 0.5
-    low = np.ceil(corners[..., :2].min(axis=1) - EDGE).clip(0, None).astype(np.int64)
-    high = np.floor(corners[..., :2].max(axis=1) + EDGE).clip(None, grid.count - 1).astype(np.int64)
+    low = np.ceil(corners[..., :2].min(axis=1) - BARYCENTRIC_TOLERANCE).clip(0, None).astype(np.int64)
+    high = np.floor(corners[..., :2].max(axis=1) + BARYCENTRIC_TOLERANCE).clip(None, grid.count - 1).astype(np.int64)
     span = (high - low + 1).clip(0, None)
     top = np.full(grid.count**2, -np.inf)
     for chunk in _chunks(span.prod(axis=1)):
@@ -91,9 +93,9 @@ def highest_hit(triangles: Float[Array, "face 3 3"], grid: Grid) -> Float[Array,
 
 
 def _chunks(work: Integer[Array, " face"]) -> Iterator[Integer[Array, " chunk"]]:
-    """Indices of the faces with work to do, in chunks of about `CHUNK` candidates."""
+    """Indices of the faces with work to do, in chunks of about `CANDIDATES_PER_CHUNK` candidates."""
     busy = np.flatnonzero(work)
-    batch = np.cumsum(work[busy]) // CHUNK
+    batch = np.cumsum(work[busy]) // CANDIDATES_PER_CHUNK
     yield from np.split(busy, np.flatnonzero(np.diff(batch)) + 1)
 
 
@@ -104,12 +106,12 @@ def _hits(
     face, pixel = _candidates(low, span)
     a, b, c = (corners[:, k] for k in range(3))
     area = _cross(b - a, c - a)
-    seen = np.abs(area[face]) > SLIVER
+    seen = np.abs(area[face]) > MIN_PROJECTED_AREA
     face, pixel = face[seen], pixel[seen]
     offset = pixel - a[face, :2]
     of_b = _cross(offset, (c - a)[face]) / area[face]
     of_c = _cross((b - a)[face], offset) / area[face]
-    inside = np.minimum(np.minimum(of_b, of_c), 1 - of_b - of_c) >= -EDGE
+    inside = np.minimum(np.minimum(of_b, of_c), 1 - of_b - of_c) >= -BARYCENTRIC_TOLERANCE
     z = a[face, 2] + of_b * (b - a)[face, 2] + of_c * (c - a)[face, 2]
     return pixel[inside], z[inside]
 

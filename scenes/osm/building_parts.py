@@ -9,13 +9,15 @@ import shapely
 from jaxtyping import Int
 from shapely import MultiPolygon, Polygon
 
-from scenes.osm.footprints import PRECISION, Outline, areal, pieces
+from scenes.osm.footprints import LATTICE_STEP, Outline, polygonal_part, wall_polygons
 from scenes.osm.map_features import Building, Exclusion, Height
 
-SHARED = 0.001  # square metres: a smaller overlap comes from the lattice of the corners
-STEP = 0.5  # metres: a lower wall is none
-PASSAGE = 11.0  # metres, three storeys: a part that begins below it stands over a passage, a higher one hovers
-SAME = 0.01  # outlines that differ by less than this share of their area are drawn twice
+MIN_SHARED_AREA = 0.001  # square metres: a smaller overlap comes from the lattice of the corners
+MIN_WALL_HEIGHT = 0.5  # metres: a lower wall is none
+MIN_PASSAGE_HEIGHT = (
+    11.0  # metres, three storeys: a part that begins below it stands over a passage, a higher one hovers
+)
+MAX_DUPLICATE_DIFFERENCE = 0.01  # outlines that differ by less than this share of their area are drawn twice
 
 
 @dataclass(frozen=True)
@@ -27,19 +29,19 @@ class Prism:
     top: float
 
     def meets(self, other: "Prism") -> bool:
-        return min(self.top, other.top) - max(self.base, other.base) > PRECISION
+        return min(self.top, other.top) - max(self.base, other.base) > LATTICE_STEP
 
 
-def prisms(outlines: Sequence[Outline], heights: Sequence[Height]) -> tuple[list[Building], list[Exclusion]]:
+def disjoint_prisms(outlines: Sequence[Outline], heights: Sequence[Height]) -> tuple[list[Building], list[Exclusion]]:
     """Buildings that share no volume, in the order of the outlines, and an exclusion for each that vanished.
 
     Where two meet at the same height one gives way: an outline to a part, then the lower to the higher, then the
     later to the earlier. It is cut in plan; beneath a building that begins above the ground what stood there
-    stays. Beneath a part the outline stays only where the part would hover, higher than `PASSAGE`.
+    stays. Beneath a part the outline stays only where the part would hover, higher than `MIN_PASSAGE_HEIGHT`.
     Rests too small for walls vanish. All pieces of an outline and its parts are told the `whole` that they belong to.
     """
-    rivals = _rivals(outlines, heights)
-    found, whole = _carve(outlines, heights, rivals), _wholes(outlines, rivals)
+    rivals = _overlapping_winners(outlines, heights)
+    found, whole = _carve(outlines, heights, rivals), _parent_outlines(outlines, rivals)
     kept = [_buildings(outlines[k], heights[k], found[k], outlines[whole[k]].shape) for k in range(len(outlines))]
     gone = [
         _vanished(outlines[k], heights[k], [outlines[rival] for rival in rivals.get(k, [])])
@@ -49,7 +51,7 @@ def prisms(outlines: Sequence[Outline], heights: Sequence[Height]) -> tuple[list
     return [building for several in kept for building in several], gone
 
 
-def without_copies(outlines: Sequence[Outline]) -> tuple[list[Outline], list[Exclusion]]:
+def remove_duplicates(outlines: Sequence[Outline]) -> tuple[list[Outline], list[Exclusion]]:
     """Outlines without those that draw the outer ring of another and none of its courtyards.
 
     Old multipolygons carry their tags on the relation and on its outer way, and the way knows of no courtyard.
@@ -60,7 +62,9 @@ def without_copies(outlines: Sequence[Outline]) -> tuple[list[Outline], list[Exc
     holed = shapely.get_num_interior_rings(piece) > 0
     rings: Any = shapely.polygons(shapely.get_exterior_ring(piece[holed]))
     ring, other = shapely.STRtree(shapes).query(rings, predicate="intersects")
-    same = shapely.area(shapely.symmetric_difference(rings[ring], shapes[other])) < SAME * shapely.area(rings[ring])
+    same = shapely.area(
+        shapely.symmetric_difference(rings[ring], shapes[other])
+    ) < MAX_DUPLICATE_DIFFERENCE * shapely.area(rings[ring])
     # A part is no copy of its outline; of two with courtyards neither is a copy.
     original = owner[holed][ring]
     same &= (shapely.get_num_interior_rings(shapes[other]) == 0) & (is_part[other] == is_part[original])
@@ -73,18 +77,18 @@ def _pairs(shapes: np.ndarray) -> Int[np.ndarray, "pair 2"]:
     """Indices a < b of shapes that share more area than the lattice explains."""
     a, b = shapely.STRtree(shapes).query(shapes, predicate="intersects")
     a, b = a[a < b], b[a < b]
-    shared = shapely.area(shapely.intersection(shapes[a], shapes[b])) > SHARED
+    shared = shapely.area(shapely.intersection(shapes[a], shapes[b])) > MIN_SHARED_AREA
     return np.stack([a[shared], b[shared]], axis=1)
 
 
-def _order(outlines: Sequence[Outline], heights: Sequence[Height]) -> list[int]:
+def _priority_order(outlines: Sequence[Outline], heights: Sequence[Height]) -> list[int]:
     """Who comes first gives way to nobody: parts, then the highest, then the first drawn."""
     return sorted(range(len(outlines)), key=lambda k: (not outlines[k].is_part, -heights[k].top, k))
 
 
-def _rivals(outlines: Sequence[Outline], heights: Sequence[Height]) -> dict[int, list[int]]:
+def _overlapping_winners(outlines: Sequence[Outline], heights: Sequence[Height]) -> dict[int, list[int]]:
     """For each outline those it overlaps that come before it, first ones first."""
-    rank = np.argsort(_order(outlines, heights))
+    rank = np.argsort(_priority_order(outlines, heights))
     rivals: dict[int, list[int]] = {}
     for a, b in _pairs(np.array([outline.shape for outline in outlines], dtype=object)).tolist():
         later, earlier = (a, b) if rank[a] > rank[b] else (b, a)
@@ -92,7 +96,7 @@ def _rivals(outlines: Sequence[Outline], heights: Sequence[Height]) -> dict[int,
     return {later: sorted(earlier, key=lambda k: rank[k]) for later, earlier in rivals.items()}
 
 
-def _wholes(outlines: Sequence[Outline], rivals: Mapping[int, Sequence[int]]) -> list[int]:
+def _parent_outlines(outlines: Sequence[Outline], rivals: Mapping[int, Sequence[int]]) -> list[int]:
     """The outline that each one belongs to: a part to the one that it shares most area with, any other to itself."""
     whole, most = list(range(len(outlines))), [0.0] * len(outlines)
     for k, others in rivals.items():
@@ -108,27 +112,27 @@ def _carve(
 ) -> dict[int, list[Prism]]:
     """What is left of each outline when all its rivals have taken their room."""
     found: dict[int, list[Prism]] = {}
-    for k in _order(outlines, heights):
-        stands = heights[k].top - heights[k].base >= STEP
+    for k in _priority_order(outlines, heights):
+        stands = heights[k].top - heights[k].base >= MIN_WALL_HEIGHT
         found[k] = [Prism(outlines[k].shape, heights[k].base, heights[k].top)] if stands else []
         for rival in rivals.get(k, []):
-            gap = PASSAGE if outlines[rival].is_part and not outlines[k].is_part else STEP
+            gap = MIN_PASSAGE_HEIGHT if outlines[rival].is_part and not outlines[k].is_part else MIN_WALL_HEIGHT
             for other in found[rival]:
-                found[k] = [rest for prism in found[k] for rest in _give_way(prism, other, gap)]
+                found[k] = [rest for prism in found[k] for rest in _cut_from(prism, other, gap)]
         # What is too small for walls takes nobody's room.
-        walled = ((prism, pieces(prism.plan)) for prism in found[k])
+        walled = ((prism, wall_polygons(prism.plan)) for prism in found[k])
         found[k] = [replace(prism, plan=MultiPolygon(plan)) for prism, plan in walled if plan]
     return found
 
 
-def _give_way(prism: Prism, other: Prism, gap: float) -> list[Prism]:
+def _cut_from(prism: Prism, other: Prism, gap: float) -> list[Prism]:
     """What is left of a prism beside `other`, and beneath it if `gap` metres or more are free."""
     if not prism.meets(other):
         return [prism]
-    beside = areal(shapely.difference(prism.plan, other.plan, grid_size=PRECISION))
+    beside = polygonal_part(shapely.difference(prism.plan, other.plan, grid_size=LATTICE_STEP))
     rest = [replace(prism, plan=beside)]
     if other.base - prism.base >= gap:
-        shared = areal(shapely.intersection(prism.plan, other.plan, grid_size=PRECISION))
+        shared = polygonal_part(shapely.intersection(prism.plan, other.plan, grid_size=LATTICE_STEP))
         rest.append(Prism(shared, prism.base, other.base))
     return [piece for piece in rest if not piece.plan.is_empty]
 
@@ -155,7 +159,7 @@ def _buildings(
 
 
 def _vanished(outline: Outline, height: Height, rivals: Sequence[Outline]) -> Exclusion:
-    if height.top - height.base < STEP:
+    if height.top - height.base < MIN_WALL_HEIGHT:
         reason = f"no walls: its tags put them from {height.base:g} m to {height.top:g} m"
         return Exclusion(id=outline.id, reason=reason)
     if not outline.is_part:

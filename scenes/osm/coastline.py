@@ -10,8 +10,8 @@ from shapely.geometry.base import BaseGeometry
 
 from scenes.osm.footprints import square
 
-LONGEST = 10.0  # metres of a segment: longer ones are divided, so that some lie inside the square
-ASIDE = 0.01  # metres from the coastline at which we look what lies left and right
+MAX_SEGMENT_LENGTH = 10.0  # metres of a segment: longer ones are divided, so that some lie inside the square
+SIDE_OFFSET = 0.01  # metres from the coastline at which we look what lies left and right
 
 
 def sea_polygon(coastlines: Sequence[BaseGeometry], half: float) -> list[Polygon]:
@@ -24,23 +24,26 @@ def sea_polygon(coastlines: Sequence[BaseGeometry], half: float) -> list[Polygon
         return []
     edges = shapely.node(shapely.union_all([inside, square(half).boundary]))
     areas = shapely.get_parts(shapely.polygonize(shapely.get_parts(edges)))
-    wet, dry = (_held(areas, points) for points in _beside(coastlines))
+    wet, dry = (_points_per_area(areas, points) for points in _points_beside(coastlines))
     return [area for area, is_wet in zip(areas, wet > dry, strict=True) if is_wet]
 
 
-def _beside(
+def _points_beside(
     coastlines: Sequence[BaseGeometry],
 ) -> tuple[Float[np.ndarray, "segment 2"], Float[np.ndarray, "segment 2"]]:
     """Points right and left of the middle of every segment."""
-    lines = [shapely.get_coordinates(line) for line in shapely.get_parts(shapely.segmentize(list(coastlines), LONGEST))]
+    lines = [
+        shapely.get_coordinates(line)
+        for line in shapely.get_parts(shapely.segmentize(list(coastlines), MAX_SEGMENT_LENGTH))
+    ]
     start, end = (np.concatenate([line[part] for line in lines]) for part in (slice(-1), slice(1, None)))
     along = (end - start) / np.maximum(np.linalg.norm(end - start, axis=1, keepdims=True), 1e-9)
-    aside = ASIDE * np.stack([along[:, 1], -along[:, 0]], axis=1)
+    aside = SIDE_OFFSET * np.stack([along[:, 1], -along[:, 0]], axis=1)
     middle = (start + end) / 2
     return middle + aside, middle - aside
 
 
-def _held(areas: np.ndarray, points: Float[np.ndarray, "segment 2"]) -> np.ndarray:
+def _points_per_area(areas: np.ndarray, points: Float[np.ndarray, "segment 2"]) -> np.ndarray:
     """How many of the points lie in each area."""
     area, _ = shapely.STRtree(list(map(Point, points))).query(areas, predicate="contains")
     return np.bincount(area, minlength=len(areas))

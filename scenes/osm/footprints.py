@@ -10,11 +10,11 @@ from shapely import MultiPolygon, Polygon
 from shapely.geometry.base import BaseGeometry
 
 from scenes.osm.map_features import Exclusion
-from scenes.osm.map_files import BUILDINGS, NOT_TAGS
+from scenes.osm.map_files import BUILDING_KEYS, METADATA_COLUMNS
 
-PRECISION = 1e-3  # metres: corners lie on this lattice, so that no edge is too short for single precision
-SMALLEST = 1.0  # square metres of a footprint: less is a chimney, a kiosk's corner or the rest of an overlay
-THINNEST = 0.05  # metres: twice the area over the perimeter; less is a crack between two outlines
+LATTICE_STEP = 1e-3  # metres: corners lie on this lattice, so that no edge is too short for single precision
+MIN_FOOTPRINT_AREA = 1.0  # square metres of a footprint: less is a chimney, a kiosk's corner or the rest of an overlay
+MIN_FOOTPRINT_WIDTH = 0.05  # metres: twice the area over the perimeter; less is a crack between two outlines
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +30,7 @@ class Outline:
     @property
     def is_part(self) -> bool:
         """A `building:part`, which describes its building better than the building's own outline."""
-        return not denotes(self.tags, "building")
+        return not has_tag(self.tags, "building")
 
 
 def to_local(frame: gpd.GeoDataFrame, crs: str, origin: tuple[float, float]) -> gpd.GeoDataFrame:
@@ -40,7 +40,7 @@ def to_local(frame: gpd.GeoDataFrame, crs: str, origin: tuple[float, float]) -> 
     return gpd.GeoDataFrame(moved.drop(columns="geometry"), geometry=geometry)
 
 
-def near(frame: gpd.GeoDataFrame, half: float) -> gpd.GeoDataFrame:
+def touching_square(frame: gpd.GeoDataFrame, half: float) -> gpd.GeoDataFrame:
     """Features in metres that touch the square |x|, |y| ≤ `half`, whole; those without geometry stay."""
     geometry = np.asarray(frame.geometry)
     touches = shapely.is_empty(geometry) | shapely.intersects(geometry, square(half))
@@ -52,12 +52,12 @@ def square(half: float) -> Polygon:
     return shapely.box(-half, -half, half, half)
 
 
-def outlines(frame: gpd.GeoDataFrame) -> tuple[list[Outline], list[Exclusion]]:
+def building_outlines(frame: gpd.GeoDataFrame) -> tuple[list[Outline], list[Exclusion]]:
     """Every building feature of a table in metres: an outline, or an exclusion that says why not."""
-    named = frame.reindex(columns=list(BUILDINGS)).notna().any(axis=1)
+    named = frame.reindex(columns=list(BUILDING_KEYS)).notna().any(axis=1)
     frame = gpd.GeoDataFrame(frame[named])
     kept, excluded = [], []
-    for id, geometry, tags in zip(ids(frame), repaired(frame.geometry), tags_of(frame), strict=True):
+    for id, geometry, tags in zip(feature_ids(frame), repair_polygons(frame.geometry), tags_of(frame), strict=True):
         reason = _reason(tags, geometry)
         if reason:
             excluded.append(Exclusion(id=id, reason=reason))
@@ -66,12 +66,12 @@ def outlines(frame: gpd.GeoDataFrame) -> tuple[list[Outline], list[Exclusion]]:
     return kept, excluded
 
 
-def denotes(tags: Mapping[str, str], key: str) -> bool:
+def has_tag(tags: Mapping[str, str], key: str) -> bool:
     """Whether a tag is there and does not say no."""
     return tags.get(key, "no") != "no"
 
 
-def ids(frame: gpd.GeoDataFrame) -> list[str]:
+def feature_ids(frame: gpd.GeoDataFrame) -> list[str]:
     """`element/id` of every feature."""
     return [f"{element}/{id}" for element, id in frame.index]
 
@@ -79,20 +79,20 @@ def ids(frame: gpd.GeoDataFrame) -> list[str]:
 def tags_of(frame: gpd.GeoDataFrame) -> list[dict[str, str]]:
     """The tags of every feature; the table's columns are mostly empty, so one pass per column is quickest."""
     found: list[dict[str, str]] = [{} for _ in range(len(frame))]
-    for name in frame.columns.drop(list(NOT_TAGS), errors="ignore"):
+    for name in frame.columns.drop(list(METADATA_COLUMNS), errors="ignore"):
         values = frame[name].to_numpy(dtype=object)
         for row in np.flatnonzero(frame[name].notna().to_numpy()):
             found[row][str(name)] = str(values[row])
     return found
 
 
-def repaired(geometry: Iterable) -> list[Polygon | MultiPolygon]:
-    """Valid polygons or multipolygons on the lattice of `PRECISION`; lines and points become empty."""
-    areas = np.array([areal(item) for item in geometry], dtype=object)
+def repair_polygons(geometry: Iterable) -> list[Polygon | MultiPolygon]:
+    """Valid polygons or multipolygons on the lattice of `LATTICE_STEP`; lines and points become empty."""
+    areas = np.array([polygonal_part(item) for item in geometry], dtype=object)
     for k in np.flatnonzero(~shapely.is_valid(areas)):
         areas[k] = _valid(areas[k])
-    snapped = shapely.set_precision(areas, PRECISION)
-    return [areal(item) for item in snapped]
+    snapped = shapely.set_precision(areas, LATTICE_STEP)
+    return [polygonal_part(item) for item in snapped]
 
 
 def _valid(shape: Polygon | MultiPolygon) -> BaseGeometry:
@@ -104,40 +104,42 @@ def _valid(shape: Polygon | MultiPolygon) -> BaseGeometry:
     for polygon in shapely.get_parts(shape):
         rings = [Polygon(ring) for ring in (polygon.exterior, *polygon.interiors)]
         shell, *holes = shapely.make_valid(rings, method="structure", keep_collapsed=False)
-        solid.append(shapely.difference(shell, shapely.union_all(holes, grid_size=PRECISION), grid_size=PRECISION))
-    return shapely.union_all(solid, grid_size=PRECISION)
+        solid.append(
+            shapely.difference(shell, shapely.union_all(holes, grid_size=LATTICE_STEP), grid_size=LATTICE_STEP)
+        )
+    return shapely.union_all(solid, grid_size=LATTICE_STEP)
 
 
-def areal(geometry: BaseGeometry) -> Polygon | MultiPolygon:
+def polygonal_part(geometry: BaseGeometry) -> Polygon | MultiPolygon:
     """The areas of a geometry: what is a point or a line in it is dropped."""
     if isinstance(geometry, Polygon | MultiPolygon):
         return geometry
     pieces = [piece for piece in shapely.get_parts(geometry) if isinstance(piece, Polygon | MultiPolygon)]
-    return areal(shapely.union_all(pieces)) if pieces else Polygon()
+    return polygonal_part(shapely.union_all(pieces)) if pieces else Polygon()
 
 
-def pieces(shape: BaseGeometry) -> list[Polygon]:
+def wall_polygons(shape: BaseGeometry) -> list[Polygon]:
     """The polygons of a shape that are large and wide enough to have walls."""
-    return [piece for piece in shapely.get_parts(areal(shape)) if not is_sliver(piece)]
+    return [piece for piece in shapely.get_parts(polygonal_part(shape)) if not is_sliver(piece)]
 
 
 def is_sliver(polygon: BaseGeometry) -> bool:
-    """Smaller than `SMALLEST` or thinner than `THINNEST`."""
-    return polygon.area < SMALLEST or 2 * polygon.area < THINNEST * polygon.length
+    """Smaller than `MIN_FOOTPRINT_AREA` or thinner than `MIN_FOOTPRINT_WIDTH`."""
+    return polygon.area < MIN_FOOTPRINT_AREA or 2 * polygon.area < MIN_FOOTPRINT_WIDTH * polygon.length
 
 
 def _reason(tags: Mapping[str, str], geometry: BaseGeometry) -> str | None:
     """Why a feature does not stand on the ground as a prism, or None."""
-    for key in BUILDINGS:
+    for key in BUILDING_KEYS:
         if tags.get(key) == "roof":
             return f"{key}=roof: a roof without walls"
-    if not any(denotes(tags, key) for key in BUILDINGS):
-        return f"{next(key for key in BUILDINGS if key in tags)}=no"
+    if not any(has_tag(tags, key) for key in BUILDING_KEYS):
+        return f"{next(key for key in BUILDING_KEYS if key in tags)}=no"
     if tags.get("location") == "underground" or _below_ground(tags.get("layer", "")):
         return "underground: " + (f"layer={tags['layer']}" if "layer" in tags else "location=underground")
     if geometry.is_empty:
         return "no area: a point, an open line, a ring without area, or members missing from the source"
-    if not pieces(geometry):
+    if not wall_polygons(geometry):
         return f"a sliver of {geometry.area:.2f} m²"
     return None
 

@@ -9,16 +9,16 @@ from collections.abc import Sequence
 import numpy as np
 
 from scenes.osm.footprints import Outline
-from scenes.osm.heights import FEWEST, known_heights, nearest_known, neighbours
-from scenes.osm.reader import outlines_of
-from scenes.osm.tags import metres, storeys
+from scenes.osm.heights import MIN_KNOWN_HEIGHTS, known_heights, nearest_known, neighbour_median
+from scenes.osm.reader import outlines_of_file
+from scenes.osm.tags import height_from_levels, parse_length
 
 
 def leave_one_out(outlines: Sequence[Outline], seed: int | np.random.Generator = 0) -> dict[str, float]:
     """Mean absolute errors in metres of what each method says of buildings whose height is known.
 
     Truth is the `height` tag, else the levels. Each building is left out of its own estimate, tags and all.
-    `neighbours` is what `estimate` does, `median_10` the median of the 10 nearest, `random_floors` 3.5 m times
+    `neighbour_median` is what `estimate` does, `median_10` the median of the 10 nearest, `random_floors` 3.5 m times
     floors around 5 ± 1 (as Geo2SigMap draws them), `constant` 10 m (as DeepMIMO sets them). `own_levels` looks
     at a building's own levels, and at those `both` buildings only that have a height and levels.
     """
@@ -27,23 +27,23 @@ def leave_one_out(outlines: Sequence[Outline], seed: int | np.random.Generator =
         for outline, top in zip(outlines, known_heights(outlines), strict=True)
         if top is not None and not outline.is_part
     ]
-    if len(pool) <= FEWEST:
+    if len(pool) <= MIN_KNOWN_HEIGHTS:
         return {"count": float(len(pool))}
     truth = np.array([top for _, top in pool])
     floors = np.random.default_rng(seed).normal(5.0, 1.0, len(pool)).astype(int).clip(1, 15)
     index, _ = nearest_known(pool, [outline for outline, _ in pool], leave_out=True)
     guesses = {
-        "neighbours": neighbours(pool),
+        "neighbours": neighbour_median(pool),
         "median_10": np.median(truth[index[:, :10]], axis=1),
         "random_floors": 3.5 * floors,
         "constant": 10.0,
     }
     errors = {name: float(np.abs(guess - truth).mean()) for name, guess in guesses.items()}
-    return {"count": float(len(pool)), **errors, **_own_levels(pool)}
+    return {"count": float(len(pool)), **errors, **_level_errors(pool)}
 
 
-def _own_levels(pool: Sequence[tuple[Outline, float]]) -> dict[str, float]:
-    pairs = [(metres(outline.tags.get("height")), storeys(outline.tags)) for outline, _ in pool]
+def _level_errors(pool: Sequence[tuple[Outline, float]]) -> dict[str, float]:
+    pairs = [(parse_length(outline.tags.get("height")), height_from_levels(outline.tags)) for outline, _ in pool]
     errors = [abs(height - counted) for height, counted in pairs if height is not None and counted is not None]
     return {"both": float(len(errors)), **({"own_levels": float(np.mean(errors))} if errors else {})}
 
@@ -53,7 +53,7 @@ def main(files: Sequence[str]) -> None:
     names = ("count", "neighbours", "median_10", "random_floors", "constant", "both", "own_levels")
     print(f"{'file':32}" + "".join(f"{name:>14}" for name in names))
     for file in files:
-        found = leave_one_out(outlines_of(file))
+        found = leave_one_out(outlines_of_file(file))
         cells = [f"{found[name]:14.4g}" if name in found else f"{'–':>14}" for name in names]
         print(f"{file.rsplit('/', 1)[-1]:32}" + "".join(cells))
 

@@ -10,15 +10,15 @@ from shapely import Polygon
 from shapely.geometry.base import BaseGeometry
 
 from scenes.osm.coastline import sea_polygon
-from scenes.osm.footprints import denotes, ids, pieces, repaired, square, tags_of
+from scenes.osm.footprints import feature_ids, has_tag, repair_polygons, square, tags_of, wall_polygons
 from scenes.osm.map_features import LandCoverPatch
-from scenes.osm.tags import count, metres
+from scenes.osm.tags import parse_count, parse_length
 
 LandCoverKind = Literal["road", "path", "water", "green"]
 
-ORDER: tuple[LandCoverKind, ...] = ("green", "water", "path", "road")  # later ones lie over earlier ones
-LANE = 3.25  # metres
-ROADS = {  # metres between the kerbs, where neither width nor lanes are tagged
+DRAWING_ORDER: tuple[LandCoverKind, ...] = ("green", "water", "path", "road")  # later ones lie over earlier ones
+LANE_WIDTH = 3.25  # metres
+ROAD_WIDTHS = {  # metres between the kerbs, where neither width nor lanes are tagged
     "motorway": 14.0,
     "trunk": 12.0,
     "primary": 10.0,
@@ -32,7 +32,7 @@ ROADS = {  # metres between the kerbs, where neither width nor lanes are tagged
     "service": 4.0,
     "road": 6.0,
 }
-PATHS = {
+PATH_WIDTHS = {
     "pedestrian": 5.0,
     "cycleway": 2.5,
     "track": 3.0,
@@ -41,13 +41,13 @@ PATHS = {
     "path": 1.5,
     "bridleway": 2.0,
 }
-STREAMS = {"river": 15.0, "canal": 10.0, "stream": 2.0, "drain": 1.5, "ditch": 1.0}
-GREEN = {
+STREAM_WIDTHS = {"river": 15.0, "canal": 10.0, "stream": 2.0, "drain": 1.5, "ditch": 1.0}
+GREEN_TAGS = {
     "landuse": "grass forest meadow orchard vineyard allotments cemetery recreation_ground village_green flowerbed",
     "leisure": "park garden golf_course nature_reserve dog_park",
     "natural": "wood grassland scrub heath wetland fell tundra shrubbery",
 }
-WATER = {
+WATER_TAGS = {
     "natural": "water bay",
     "waterway": "riverbank dock",
     "landuse": "reservoir basin",
@@ -55,7 +55,7 @@ WATER = {
 }
 
 
-def ground(frame: gpd.GeoDataFrame, half: float) -> list[LandCoverPatch]:
+def land_cover_patches(frame: gpd.GeoDataFrame, half: float) -> list[LandCoverPatch]:
     """Patches of a table in metres, cut at the square |x|, |y| ≤ `half`: green, water, paths, roads in this order.
 
     A line is as wide as its `width`, else as its lanes, else as its class. What lies in a tunnel, under the
@@ -63,7 +63,7 @@ def ground(frame: gpd.GeoDataFrame, half: float) -> list[LandCoverPatch]:
     """
     read = [
         (id, _area_or_line(geometry, tags), tags)
-        for id, geometry, tags in zip(ids(frame), frame.geometry, tags_of(frame), strict=True)
+        for id, geometry, tags in zip(feature_ids(frame), frame.geometry, tags_of(frame), strict=True)
     ]
     found: list[tuple[str, LandCoverKind, BaseGeometry, float]] = [
         (id, kind, geometry, width)
@@ -73,18 +73,18 @@ def ground(frame: gpd.GeoDataFrame, half: float) -> list[LandCoverPatch]:
     lines = np.array([geometry for _, _, geometry, _ in found], dtype=object)
     half_width = np.array([width / 2 for *_, width in found])
     areas = shapely.buffer(lines, half_width, cap_style="flat", quad_segs=4)
-    cut = repaired(shapely.intersection(repaired(areas), square(half)))
+    cut = repair_polygons(shapely.intersection(repair_polygons(areas), square(half)))
     patches: list[LandCoverPatch] = [
         LandCoverPatch(id=id, kind=kind, footprint=piece)
         for (id, kind, _, _), area in zip(found, cut, strict=True)
-        for piece in pieces(area)
+        for piece in wall_polygons(area)
     ]
     coast = [line for _, line, tags in read if tags.get("natural") == "coastline" and "Line" in line.geom_type]
     water = [
         LandCoverPatch(id=f"sea#{n + 1}", kind="water", footprint=area)
         for n, area in enumerate(sea_polygon(coast, half))
     ]
-    return sorted(water + patches, key=lambda patch: ORDER.index(patch.kind))
+    return sorted(water + patches, key=lambda patch: DRAWING_ORDER.index(patch.kind))
 
 
 def _area_or_line(geometry: BaseGeometry, tags: Mapping[str, str]) -> BaseGeometry:
@@ -95,17 +95,17 @@ def _area_or_line(geometry: BaseGeometry, tags: Mapping[str, str]) -> BaseGeomet
 
 def _kind(geometry: BaseGeometry, tags: Mapping[str, str]) -> LandCoverKind | None:
     """The class of a line or an area; None for what is no ground."""
-    hidden = denotes(tags, "tunnel") or tags.get("location") == "underground" or tags.get("indoor") == "yes"
+    hidden = has_tag(tags, "tunnel") or tags.get("location") == "underground" or tags.get("indoor") == "yes"
     if hidden or tags.get("layer", "").startswith("-") or geometry.is_empty or "Point" in geometry.geom_type:
         return None
     way = tags.get("highway", "").removesuffix("_link")
-    if way in ROADS:
+    if way in ROAD_WIDTHS:
         return "road"
-    if way in PATHS:
+    if way in PATH_WIDTHS:
         return "path"
-    if _any_of(tags, WATER) or tags.get("waterway") in STREAMS:
+    if _any_of(tags, WATER_TAGS) or tags.get("waterway") in STREAM_WIDTHS:
         return "water"
-    return "green" if _any_of(tags, GREEN) else None
+    return "green" if _any_of(tags, GREEN_TAGS) else None
 
 
 def _any_of(tags: Mapping[str, str], classes: Mapping[str, str]) -> bool:
@@ -117,8 +117,8 @@ def _width(geometry: BaseGeometry, tags: Mapping[str, str]) -> float | None:
     if "Polygon" in geometry.geom_type:
         return 0.0
     way = tags.get("highway", "").removesuffix("_link")
-    by_class = ROADS.get(way) or PATHS.get(way) or STREAMS.get(tags.get("waterway", ""))
+    by_class = ROAD_WIDTHS.get(way) or PATH_WIDTHS.get(way) or STREAM_WIDTHS.get(tags.get("waterway", ""))
     if by_class is None:
         return None
-    lanes = count(tags.get("lanes")) if way in ROADS else None
-    return metres(tags.get("width")) or (LANE * lanes if lanes else by_class)
+    lanes = parse_count(tags.get("lanes")) if way in ROAD_WIDTHS else None
+    return parse_length(tags.get("width")) or (LANE_WIDTH * lanes if lanes else by_class)

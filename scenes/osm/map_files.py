@@ -24,26 +24,26 @@ from shapely.geometry.base import BaseGeometry
 
 from uel.errors import UelError
 
-SUFFIXES = (".osm", ".osm.gz", ".osm.bz2", ".osm.pbf", ".geojson")
-TAGS = ("building", "building:part", "highway", "natural", "landuse", "leisure", "waterway", "water")
-BUILDINGS = ("building", "building:part")
-AREAS = (*BUILDINGS, "natural", "landuse", "leisure", "water")  # a closed line with one of these is a polygon
-NOT_TAGS = ("geometry", "version", "timestamp", "changeset", "uid", "user", "visible")
+MAP_SUFFIXES = (".osm", ".osm.gz", ".osm.bz2", ".osm.pbf", ".geojson")
+FEATURE_KEYS = ("building", "building:part", "highway", "natural", "landuse", "leisure", "waterway", "water")
+BUILDING_KEYS = ("building", "building:part")
+AREA_KEYS = (*BUILDING_KEYS, "natural", "landuse", "leisure", "water")  # a closed line with one of these is a polygon
+METADATA_COLUMNS = ("geometry", "version", "timestamp", "changeset", "uid", "user", "visible")
 
 FeatureRow = tuple[str, int | str, BaseGeometry, Mapping[str, str]]
 
 
-def suffix_of(path: Path) -> str | None:
-    """Which of `SUFFIXES` a file's name ends with, or None."""
+def map_suffix(path: Path) -> str | None:
+    """Which of `MAP_SUFFIXES` a file's name ends with, or None."""
     name = path.name.lower()
-    return next((suffix for suffix in SUFFIXES if name.endswith(suffix)), None)
+    return next((suffix for suffix in MAP_SUFFIXES if name.endswith(suffix)), None)
 
 
-def header_box(path: Path) -> tuple[float, float, float, float] | None:
+def header_bounds(path: Path) -> tuple[float, float, float, float] | None:
     """West, south, east and north in degrees that an OSM file says it covers; None where it does not say."""
-    if suffix_of(path) == ".geojson":
+    if map_suffix(path) == ".geojson":
         return None
-    with _readable(path):
+    with _readable_errors(path):
         box = osmium.io.Reader(str(path)).header().box()
     if not box.valid():
         return None
@@ -51,19 +51,19 @@ def header_box(path: Path) -> tuple[float, float, float, float] | None:
     return low.lon, low.lat, high.lon, high.lat
 
 
-def read_file(path: Path) -> gpd.GeoDataFrame:
+def read_map_file(path: Path) -> gpd.GeoDataFrame:
     """The features of a map file: WGS84 geometry, string tags, indexed by element and id.
 
     A building whose nodes or members the file lacks comes with an empty geometry.
     Raises `UelError` for a damaged file and for one without a single feature that we know.
     """
-    read = {".geojson": _geojson, ".osm.pbf": _pbf}.get(str(suffix_of(path)), _xml)
-    with _readable(path):
+    read = {".geojson": _read_geojson, ".osm.pbf": _read_pbf}.get(str(map_suffix(path)), _read_xml)
+    with _readable_errors(path):
         return read(path)
 
 
 @contextmanager
-def _readable(path: Path) -> Iterator[None]:
+def _readable_errors(path: Path) -> Iterator[None]:
     """Every way in which a library says that a file is broken, in our words."""
     damaged = (EOFError, zlib.error, OSError, RuntimeError, SAXException, ElementTree.ParseError, UnicodeDecodeError)
     try:
@@ -71,34 +71,34 @@ def _readable(path: Path) -> Iterator[None]:
     except UelError:
         raise
     except InsufficientResponseError as error:
-        raise _nothing(path) from error
+        raise _no_features_error(path) from error
     except (*damaged, json.JSONDecodeError) as error:
         if "out of order" in str(error):  # as libosmium says of ids
-            raise _unsorted(path) from error
+            raise _unsorted_error(path) from error
         raise UelError("the file is damaged", got=f"{path}: {error}", do="download it again") from error
 
 
-def _nothing(path: Path) -> UelError:
+def _no_features_error(path: Path) -> UelError:
     return UelError("the file has neither buildings nor roads", got=str(path), do="choose a larger extract")
 
 
-def table(rows: Sequence[FeatureRow]) -> gpd.GeoDataFrame:
+def feature_table(rows: Sequence[FeatureRow]) -> gpd.GeoDataFrame:
     """A table of features as osmnx makes them from (element, id, geometry in degrees, tags)."""
     index = pd.MultiIndex.from_tuples([row[:2] for row in rows], names=["element", "id"])
     data = pd.DataFrame([row[3] for row in rows], index=index)
-    data = data.drop(columns=[name for name in NOT_TAGS if name in data])
+    data = data.drop(columns=[name for name in METADATA_COLUMNS if name in data])
     return gpd.GeoDataFrame(data, geometry=[row[2] for row in rows], crs="EPSG:4326")
 
 
 # XML
 
 
-def _xml(path: Path) -> gpd.GeoDataFrame:
+def _read_xml(path: Path) -> gpd.GeoDataFrame:
     wanted = _building_ids(path)
-    frame = osmnx.features_from_xml(path, tags=dict.fromkeys(TAGS, True))
-    frame = frame.drop(columns=[name for name in NOT_TAGS[1:] if name in frame])
+    frame = osmnx.features_from_xml(path, tags=dict.fromkeys(FEATURE_KEYS, True))
+    frame = frame.drop(columns=[name for name in METADATA_COLUMNS[1:] if name in frame])
     lost = [(*key, Polygon(), tags) for key, tags in wanted.items() if key not in frame.index]
-    return gpd.GeoDataFrame(pd.concat([frame, table(lost)]) if lost else frame)
+    return gpd.GeoDataFrame(pd.concat([frame, feature_table(lost)]) if lost else frame)
 
 
 def _building_ids(path: Path) -> dict[tuple[str, int], dict[str, str]]:
@@ -119,36 +119,36 @@ def _building_ids(path: Path) -> dict[tuple[str, int], dict[str, str]]:
 
 def _is_drawn(element: str, tags: Mapping[str, str]) -> bool:
     """Whether a feature is a building with an outline of its own; relations of other types group others."""
-    return any(key in tags for key in BUILDINGS) and (element == "way" or tags.get("type") == "multipolygon")
+    return any(key in tags for key in BUILDING_KEYS) and (element == "way" or tags.get("type") == "multipolygon")
 
 
 # PBF
 
 
-def _pbf(path: Path) -> gpd.GeoDataFrame:
+def _read_pbf(path: Path) -> gpd.GeoDataFrame:
     found: dict[tuple[str, int], FeatureRow] = {}
-    reader = osmium.FileProcessor(str(path)).with_areas(osmium.filter.KeyFilter(*TAGS))
+    reader = osmium.FileProcessor(str(path)).with_areas(osmium.filter.KeyFilter(*FEATURE_KEYS))
     last = ""
-    for item in reader.with_filter(osmium.filter.KeyFilter(*TAGS)):
+    for item in reader.with_filter(osmium.filter.KeyFilter(*FEATURE_KEYS)):
         kind = item.type_str()
         if kind in "nwr":
             _require_order(path, last, last := kind)
-        if row := _row(item, kind):
+        if row := _pbf_row(item, kind):
             found[row[0], int(row[1])] = row
     if not found:
-        raise _nothing(path)
+        raise _no_features_error(path)
     ways = [row[2] for row in found.values() if row[0] == "way"]
     if ways and all(way.is_empty for way in ways):
-        raise _unsorted(path)
-    return table(list(found.values()))
+        raise _unsorted_error(path)
+    return feature_table(list(found.values()))
 
 
 def _require_order(path: Path, before: str, now: str) -> None:
     if before and "nwr".index(now) < "nwr".index(before):
-        raise _unsorted(path)
+        raise _unsorted_error(path)
 
 
-def _unsorted(path: Path) -> UelError:
+def _unsorted_error(path: Path) -> UelError:
     return UelError(
         "the file is not sorted, or has no nodes for its ways",
         got=str(path),
@@ -156,59 +156,62 @@ def _unsorted(path: Path) -> UelError:
     )
 
 
-def _row(item: Any, kind: str) -> FeatureRow | None:
+def _pbf_row(item: Any, kind: str) -> FeatureRow | None:
     """A feature of a PBF file. Ways are drawn from their own nodes, as osmnx does, so that a crossed outline is
     not lost; areas are asked for relations only."""
     tags = {tag.k: tag.v for tag in item.tags}
     if kind == "n":
         return "node", item.id, Point(item.lon, item.lat), tags
     if kind == "w":
-        return "way", item.id, _way(item, tags), tags
+        return "way", item.id, _pbf_way(item, tags), tags
     if kind == "a" and not item.from_way():
-        return "relation", item.orig_id(), _area(item), tags
+        return "relation", item.orig_id(), _pbf_area(item), tags
     if kind == "r" and _is_drawn("relation", tags):
         return "relation", item.id, Polygon(), tags  # until its area comes
     return None
 
 
-def _way(way: Any, tags: Mapping[str, str]) -> LineString | Polygon:
+def _pbf_way(way: Any, tags: Mapping[str, str]) -> LineString | Polygon:
     points = [(node.lon, node.lat) for node in way.nodes if node.location.valid()]
-    is_area = tags.get("area") == "yes" or any(key in tags for key in AREAS)
+    is_area = tags.get("area") == "yes" or any(key in tags for key in AREA_KEYS)
     shape = Polygon if way.is_closed() and is_area and tags.get("area") != "no" else LineString
     whole = len(points) == len(way.nodes) and len(points) >= (4 if shape is Polygon else 2)
     return shape(points) if whole else shape()
 
 
-def _area(area: Any) -> BaseGeometry:
-    rings = [Polygon(_ring(outer), [_ring(inner) for inner in area.inner_rings(outer)]) for outer in area.outer_rings()]
+def _pbf_area(area: Any) -> BaseGeometry:
+    rings = [
+        Polygon(_pbf_ring(outer), [_pbf_ring(inner) for inner in area.inner_rings(outer)])
+        for outer in area.outer_rings()
+    ]
     return rings[0] if len(rings) == 1 else shapely.MultiPolygon(rings)
 
 
-def _ring(ring: Any) -> list[tuple[float, float]]:
+def _pbf_ring(ring: Any) -> list[tuple[float, float]]:
     return [(node.lon, node.lat) for node in ring]
 
 
 # GeoJSON
 
 
-def _geojson(path: Path) -> gpd.GeoDataFrame:
-    content = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_number)
+def _read_geojson(path: Path) -> gpd.GeoDataFrame:
+    content = json.loads(path.read_text(encoding="utf-8"), parse_constant=_reject_constant)
     kind = content.get("type") if isinstance(content, dict) else None
     if kind not in ("FeatureCollection", "Feature"):
         raise UelError("this is no GeoJSON of features", got=f"{path}: type {kind}", do="give a FeatureCollection")
     if other := foreign_crs(content):
-        raise _not_degrees(f"{path}: {other}")
+        raise _not_degrees_error(f"{path}: {other}")
     items = content.get("features", []) if kind == "FeatureCollection" else [content]
-    rows = [row for number, item in enumerate(items) if (row := _feature(path, number, item))]
+    rows = [row for number, item in enumerate(items) if (row := _geojson_row(path, number, item))]
     if not rows:
-        raise _nothing(path)
-    frame = table(_numbered(rows))
+        raise _no_features_error(path)
+    frame = feature_table(_with_unique_ids(rows))
     if (abs(frame.total_bounds) > [180, 90, 180, 90]).any():
-        raise _not_degrees(str(path))
+        raise _not_degrees_error(str(path))
     return frame
 
 
-def _no_number(word: str) -> float:
+def _reject_constant(word: str) -> float:
     """Python would read `NaN` and `Infinity`, which JSON does not know."""
     raise json.JSONDecodeError(f"{word} is no number", word, 0)
 
@@ -219,16 +222,18 @@ def foreign_crs(content: Mapping[str, Any]) -> str | None:
     return str(named) if named and not re.search(r"CRS84|EPSG:+4326\b", str(named)) else None
 
 
-def _not_degrees(got: str) -> UelError:
+def _not_degrees_error(got: str) -> UelError:
     return UelError("coordinates are not degrees", got=got, do="convert it to longitude and latitude, WGS84")
 
 
-def _feature(path: Path, number: int, item: dict[str, Any]) -> FeatureRow | None:
+def _geojson_row(path: Path, number: int, item: dict[str, Any]) -> FeatureRow | None:
     """One feature; a polygon without any key that we know is a building when it has a height, as footprints
     from aerial images do. Ids that are none of OpenStreetMap's become words: files will be called like them."""
-    geometry = _geometry(path, number, item)
-    tags = {key: _text(value) for key, value in (item.get("properties") or {}).items() if value not in (None, [], {})}
-    if not any(key in tags for key in TAGS):
+    geometry = _geojson_geometry(path, number, item)
+    tags = {
+        key: _tag_value(value) for key, value in (item.get("properties") or {}).items() if value not in (None, [], {})
+    }
+    if not any(key in tags for key in FEATURE_KEYS):
         if "height" not in tags or geometry.geom_type not in ("Polygon", "MultiPolygon"):
             return None
         tags["building"] = "yes"
@@ -238,12 +243,12 @@ def _feature(path: Path, number: int, item: dict[str, Any]) -> FeatureRow | None
     return "feature", re.sub(r"\W+", "_", name.removeprefix("feature/"))[:40], geometry, tags
 
 
-def _text(value: Any) -> str:
+def _tag_value(value: Any) -> str:
     """A property as a tag would say it."""
     return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
 
 
-def _numbered(rows: Sequence[FeatureRow]) -> list[FeatureRow]:
+def _with_unique_ids(rows: Sequence[FeatureRow]) -> list[FeatureRow]:
     """The rows with ids of their own: a second feature with the same id is told apart by its number."""
     seen: set[tuple[str, int | str]] = set()
     unique: list[FeatureRow] = []
@@ -254,7 +259,7 @@ def _numbered(rows: Sequence[FeatureRow]) -> list[FeatureRow]:
     return unique
 
 
-def _geometry(path: Path, number: int, item: dict[str, Any]) -> BaseGeometry:
+def _geojson_geometry(path: Path, number: int, item: dict[str, Any]) -> BaseGeometry:
     try:
         return shapely.force_2d(shapely.geometry.shape(item["geometry"]))
     except (KeyError, TypeError, ValueError, AttributeError, shapely.errors.ShapelyError) as error:

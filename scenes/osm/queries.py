@@ -15,11 +15,11 @@ import requests
 import shapely
 from osmnx._errors import InsufficientResponseError, ResponseStatusCodeError
 
-from scenes.osm.map_files import SUFFIXES, TAGS, header_box, read_file, suffix_of
+from scenes.osm.map_files import FEATURE_KEYS, MAP_SUFFIXES, header_bounds, map_suffix, read_map_file
 from uel.core.io import data_folder
 from uel.errors import UelError
 
-LARGEST = 20_000.0  # side of a square in metres: beyond it UTM's scale drifts and Overpass refuses
+MAX_SQUARE_SIDE = 20_000.0  # side of a square in metres: beyond it UTM's scale drifts and Overpass refuses
 METRES_PER_DEGREE = 111_320.0  # of latitude; on the equator also of longitude
 
 
@@ -59,7 +59,7 @@ class MapQuery:
         return Path(os.path.expanduser(self.text))
 
 
-def parse(source: str | Path | MapQuery) -> MapQuery:
+def parse_source(source: str | Path | MapQuery) -> MapQuery:
     """What a source text means: `"48.87,2.33"` is a point (latitude, longitude), `"2.32,48.86,2.34,48.88"` a box
     (west, south, east, north), a path a file, anything else a place's name.
 
@@ -83,21 +83,21 @@ def parse(source: str | Path | MapQuery) -> MapQuery:
     raise UelError("neither a point nor a box", got=text, do="give 'lat,lon' or 'west,south,east,north' in degrees")
 
 
-def center_of(source: MapQuery, cache: Path | None = None) -> tuple[float, float] | None:
+def source_center(source: MapQuery, cache: Path | None = None) -> tuple[float, float] | None:
     """Latitude and longitude in degrees that a source names; None for a file whose header has no bounds.
 
     A name is asked for online. Raises `UelError` when nobody knows it, or without a connection.
     """
     if source.point:
         return source.point
-    box = header_box(source.file) if source.kind == "file" else source.box
+    box = header_bounds(source.file) if source.kind == "file" else source.box
     if box is None and source.kind == "name":
-        with _online(source.text, cache):
+        with _map_server(source.text, cache):
             return osmnx.geocode(source.text)
     return GeoBox(*box).center if box else None
 
 
-def features(
+def source_features(
     source: str | Path | MapQuery, box: GeoBox | None = None, *, cache: Path | None = None
 ) -> gpd.GeoDataFrame:
     """Buildings, roads, water and green of a source: WGS84 geometry, string tags, indexed by element and id.
@@ -108,14 +108,14 @@ def features(
 
     Raises `UelError` for a damaged or empty file, when nothing is there, and without a connection.
     """
-    source = parse(source)
+    source = parse_source(source)
     if source.kind == "file":
-        frame = read_file(source.file)
-        return frame if box is None else _within(frame, box)
+        frame = read_map_file(source.file)
+        return frame if box is None else _inside_box(frame, box)
     if box is None:
         raise UelError("the map server needs a box", got=source.text, do="give the square as `box`, in degrees")
-    with _online(source.text, cache):
-        return osmnx.features_from_bbox((box.west, box.south, box.east, box.north), dict.fromkeys(TAGS, True))
+    with _map_server(source.text, cache):
+        return osmnx.features_from_bbox((box.west, box.south, box.east, box.north), dict.fromkeys(FEATURE_KEYS, True))
 
 
 def require_point(latitude: float, longitude: float) -> tuple[float, float]:
@@ -136,9 +136,9 @@ def _require_box(box: GeoBox) -> GeoBox:
         raise UelError("the box crosses the antimeridian", got=str(tuple(box)), do="choose a box on one side of ±180°")
     if box.west >= box.east or box.south >= box.north:
         raise UelError("the box is empty or inside out", got=str(tuple(box)), do="give 'west,south,east,north'")
-    if box.side > LARGEST:
+    if box.side > MAX_SQUARE_SIDE:
         raise UelError(
-            f"the box is larger than {LARGEST / 1000:g} km",
+            f"the box is larger than {MAX_SQUARE_SIDE / 1000:g} km",
             got=f"{tuple(box)}, {box.side / 1000:.0f} km",
             do="build several smaller tiles",
         )
@@ -160,8 +160,8 @@ def _looks_like_file(text: str) -> bool:
 
 
 def _require_file(path: Path) -> None:
-    if suffix_of(path) is None:
-        raise UelError("no reader for this kind of file", got=str(path), do=f"give one of {', '.join(SUFFIXES)}")
+    if map_suffix(path) is None:
+        raise UelError("no reader for this kind of file", got=str(path), do=f"give one of {', '.join(MAP_SUFFIXES)}")
     if not os.path.isfile(path):  # unlike Path.is_file it takes a name that is too long for a no
         raise UelError("no such file", got=str(path), do="check the path")
     if path.stat().st_size == 0:
@@ -175,14 +175,14 @@ def _require_name(text: str) -> None:
         )
 
 
-def _within(frame: gpd.GeoDataFrame, box: GeoBox) -> gpd.GeoDataFrame:
+def _inside_box(frame: gpd.GeoDataFrame, box: GeoBox) -> gpd.GeoDataFrame:
     """Features that touch the box, and those without a geometry, which could be anywhere."""
     near = frame.geometry.intersects(shapely.box(*box)) | frame.geometry.is_empty
     return gpd.GeoDataFrame(frame[near])
 
 
 @contextmanager
-def _online(query: str, cache: Path | None) -> Iterator[None]:
+def _map_server(query: str, cache: Path | None) -> Iterator[None]:
     """osmnx with our cache folder, its errors in our words, and its settings as they were afterwards."""
     before = osmnx.settings.cache_folder, osmnx.settings.use_cache
     osmnx.settings.cache_folder, osmnx.settings.use_cache = cache or data_folder() / "osm", True

@@ -14,19 +14,28 @@ import numpy as np
 from pyproj import Transformer
 
 from scenes.osm import heights
-from scenes.osm.building_parts import prisms, without_copies
-from scenes.osm.footprints import Outline, near, outlines, to_local
-from scenes.osm.land_cover import ground
+from scenes.osm.building_parts import disjoint_prisms, remove_duplicates
+from scenes.osm.footprints import Outline, building_outlines, to_local, touching_square
+from scenes.osm.land_cover import land_cover_patches
 from scenes.osm.map_features import Building, Exclusion, MapExtract
-from scenes.osm.map_files import suffix_of
-from scenes.osm.queries import LARGEST, METRES_PER_DEGREE, GeoBox, MapQuery, center_of, features, parse, require_point
+from scenes.osm.map_files import map_suffix
+from scenes.osm.queries import (
+    MAX_SQUARE_SIDE,
+    METRES_PER_DEGREE,
+    GeoBox,
+    MapQuery,
+    parse_source,
+    require_point,
+    source_center,
+    source_features,
+)
 from uel.errors import UelError
 
-LIBRARIES = ("osmnx", "osmium", "shapely", "pyproj")
-DEVICE = re.compile(r"(con|prn|aux|nul|(com|lpt)\d)(\..*)?", re.I)  # no file of Windows can be called like one
+READER_LIBRARIES = ("osmnx", "osmium", "shapely", "pyproj")
+DEVICE_NAME = re.compile(r"(con|prn|aux|nul|(com|lpt)\d)(\..*)?", re.I)  # no file of Windows can be called like one
 
 
-def read(
+def read_map(
     source: str | Path,
     *,
     size: float | None = None,
@@ -48,20 +57,20 @@ def read(
     The metres are UTM's: y is grid north, lengths are true to 0.1 %.
     Raises `UelError` for a source that cannot be read or has no building there, and for an impossible square.
     """
-    asked = parse(source)
+    asked = parse_source(source)
     if size is None:
         size = float(math.ceil(asked.box.side)) if asked.box else 512.0
     _require_square(size, margin)
     if name is not None:
-        require_name(name)
+        require_tile_name(name)
     frame, center = _features(asked, size / 2 + margin, center, cache)
-    crs = utm(*center)
+    crs = utm_zone(*center)
     origin = _origin(center, crs)
-    local = near(to_local(frame, crs, origin), size / 2 + margin)
+    local = touching_square(to_local(frame, crs, origin), size / 2 + margin)
     buildings, exclusions = _buildings(local, seed)
     _require_building(buildings, asked, center, size)
     return MapExtract(
-        name=name or name_of(asked),
+        name=name or tile_name(asked),
         crs=crs,
         origin=origin,
         center=center,
@@ -69,27 +78,27 @@ def read(
         margin=float(margin),
         buildings=tuple(buildings),
         exclusions=tuple(exclusions),
-        ground=tuple(ground(local, size / 2 + margin)),
+        ground=tuple(land_cover_patches(local, size / 2 + margin)),
         provenance=_provenance(asked, buildings, seed),
     )
 
 
-def outlines_of(file: str | Path) -> list[Outline]:
+def outlines_of_file(file: str | Path) -> list[Outline]:
     """Every building outline of a map file in metres around its own middle, for statistics."""
-    frame, center = _features(parse(file), 0.0, None, None)
-    crs = utm(*center)
-    return outlines(to_local(frame, crs, _origin(center, crs)))[0]
+    frame, center = _features(parse_source(file), 0.0, None, None)
+    crs = utm_zone(*center)
+    return building_outlines(to_local(frame, crs, _origin(center, crs)))[0]
 
 
-def utm(latitude: float, longitude: float) -> str:
+def utm_zone(latitude: float, longitude: float) -> str:
     """The UTM zone of a point in degrees: `EPSG:32632`."""
     zone = min(int((longitude + 180) // 6) + 1, 60)
     return f"EPSG:{(32600 if latitude >= 0 else 32700) + zone}"
 
 
-def require_name(name: str) -> None:
+def require_tile_name(name: str) -> None:
     """Raise `UelError` for a name that is no file name: a folder is to be called like this."""
-    if not re.fullmatch(r"\w[\w .,()+-]{0,99}", name) or name.endswith((".", " ")) or DEVICE.fullmatch(name):
+    if not re.fullmatch(r"\w[\w .,()+-]{0,99}", name) or name.endswith((".", " ")) or DEVICE_NAME.fullmatch(name):
         raise UelError("not a name", got=repr(name[:120]), do="use letters, digits, spaces and . , ( ) + - _")
 
 
@@ -97,14 +106,14 @@ def _features(
     source: MapQuery, half: float, center: tuple[float, float] | None, cache: Path | None
 ) -> tuple[gpd.GeoDataFrame, tuple[float, float]]:
     """Features in degrees and the latitude and longitude of the middle."""
-    center = center or center_of(source, cache)
+    center = center or source_center(source, cache)
     if center is not None:
         require_point(*center)
     if source.kind == "file":
-        frame = features(source)
+        frame = source_features(source)
         return frame, center or require_point(*GeoBox(*map(float, frame.total_bounds)).center)
     assert center is not None, "only a file may not know its centre"
-    return features(source, _box_around(center, half), cache=cache), center
+    return source_features(source, _box_around(center, half), cache=cache), center
 
 
 def _box_around(center: tuple[float, float], half: float) -> GeoBox:
@@ -124,20 +133,24 @@ def _origin(center: tuple[float, float], crs: str) -> tuple[float, float]:
 
 
 def _buildings(frame: gpd.GeoDataFrame, seed: int | None) -> tuple[list[Building], list[Exclusion]]:
-    drawn, without_outline = outlines(frame)
-    single, copies = without_copies(drawn)
-    known = heights.estimate(single)
-    known = known if seed is None else heights.draw(known, seed)
-    buildings, vanished = prisms(single, known)
+    drawn, without_outline = building_outlines(frame)
+    single, copies = remove_duplicates(drawn)
+    known = heights.estimate_heights(single)
+    known = known if seed is None else heights.draw_heights(known, seed)
+    buildings, vanished = disjoint_prisms(single, known)
     return buildings, without_outline + copies + vanished
 
 
-def name_of(source: str | Path | MapQuery) -> str:
+def tile_name(source: str | Path | MapQuery) -> str:
     """A name for a source's tile that is also a file name."""
-    source = parse(source)
-    text = source.file.name.removesuffix(suffix_of(source.file) or "") if source.kind == "file" else source.text
+    source = parse_source(source)
+    text = source.file.name.removesuffix(map_suffix(source.file) or "") if source.kind == "file" else source.text
     written = re.sub(r"[^\w .,()+-]+", "_", text)[:80].rstrip(" .")
-    return written if re.match(r"\w", written) and not DEVICE.fullmatch(written) else f"{source.kind} {written}".strip()
+    return (
+        written
+        if re.match(r"\w", written) and not DEVICE_NAME.fullmatch(written)
+        else f"{source.kind} {written}".strip()
+    )
 
 
 def _provenance(source: MapQuery, buildings: Sequence[Building], seed: int | None) -> Mapping[str, Any]:
@@ -149,7 +162,7 @@ def _provenance(source: MapQuery, buildings: Sequence[Building], seed: int | Non
         **read_from,
         "heights": dict(Counter(building.provenance for building in buildings)),
         "height_seed": seed,
-        "versions": {library: version(library) for library in LIBRARIES},
+        "versions": {library: version(library) for library in READER_LIBRARIES},
     }
 
 
@@ -160,9 +173,11 @@ def _require_square(size: float, margin: float) -> None:
             got=f"size {size} m, margin {margin} m",
             do="give finite metres, a positive size and a margin that is not negative",
         )
-    if size + 2 * margin > LARGEST:
+    if size + 2 * margin > MAX_SQUARE_SIDE:
         got = f"size {size:g} m with a margin of {margin:g} m"
-        raise UelError(f"the square is larger than {LARGEST / 1000:g} km", got=got, do="build several smaller tiles")
+        raise UelError(
+            f"the square is larger than {MAX_SQUARE_SIDE / 1000:g} km", got=got, do="build several smaller tiles"
+        )
 
 
 def _require_building(

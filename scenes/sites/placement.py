@@ -16,10 +16,10 @@ from uel.radio.sites import Array as Antennas
 from uel.radio.sites import Cell, Site
 
 PlacementKind = Literal["rooftop", "grid", "random", "farthest"]
-LOWEST_ROOF = 8.0  # m above ground: garages and kiosks carry no mast
-ROOFS = (60.0, 95.0)  # percentiles of the tile's roofs: a mast stands on a tall house, not on the spire
-POLE = 10.0  # m above ground, a lamp post: where `random` puts its sites
-AROUND = 3.0  # m: a rooftop mast overlooks the roof this far around it
+MIN_ROOF_HEIGHT = 8.0  # m above ground: garages and kiosks carry no mast
+ROOF_PERCENTILES = (60.0, 95.0)  # percentiles of the tile's roofs: a mast stands on a tall house, not on the spire
+POLE_HEIGHT = 10.0  # m above ground, a lamp post: where `random` puts its sites
+ROOF_SEARCH_RADIUS = 3.0  # m: a rooftop mast overlooks the roof this far around it
 
 
 def place(
@@ -48,7 +48,7 @@ def place(
     """
     _require_counts(count, sectors)
     random = np.random.default_rng(seed)
-    candidates = np.argwhere(_poles(tile) if kind == "random" else _roofs(tile))
+    candidates = np.argwhere(_outdoor_pixels(tile) if kind == "random" else _roof_pixels(tile))
     _require_room(len(candidates), count, kind)
     if kind == "grid":
         chosen = _lattice(tile, candidates, count)
@@ -80,19 +80,19 @@ def _require_room(available: int, count: int, kind: str) -> None:
         )
 
 
-def _roofs(tile: Tile) -> Bool[Array, "row column"]:
+def _roof_pixels(tile: Tile) -> Bool[Array, "row column"]:
     """Pixels of roofs that carry masts; any roof where none does."""
     height, ground, footprint = (tile.rasters[name].numpy() for name in ("height", "ground", "footprint"))
     stands = footprint > 0.5
     if not stands.any():
         return stands
-    lowest, highest = np.percentile((height - ground)[stands], ROOFS)
-    low_enough = stands & (_overlooked(tile) - ground <= highest)
-    good = low_enough & (height - ground >= max(lowest, LOWEST_ROOF))
+    lowest, highest = np.percentile((height - ground)[stands], ROOF_PERCENTILES)
+    low_enough = stands & (_highest_roof_nearby(tile) - ground <= highest)
+    good = low_enough & (height - ground >= max(lowest, MIN_ROOF_HEIGHT))
     return good if good.any() else stands
 
 
-def _poles(tile: Tile) -> Bool[Array, "row column"]:
+def _outdoor_pixels(tile: Tile) -> Bool[Array, "row column"]:
     """Outdoor pixels."""
     return tile.rasters["footprint"].numpy() < 0.5
 
@@ -108,7 +108,7 @@ def _scatter(
     wanted = tile.size / (2 * math.sqrt(count)) if spacing is None else spacing
     order = candidates[random.permutation(len(candidates))]
     distance = wanted / tile.raster_grid.pixel
-    while len(chosen := _thin(order, count, distance)) < count:
+    while len(chosen := _keep_distance(order, count, distance)) < count:
         distance = 0.9 * distance if distance > 1 else 0.0
     if spacing is not None and distance < wanted / tile.raster_grid.pixel:
         reached = distance * tile.raster_grid.pixel
@@ -116,7 +116,7 @@ def _scatter(
     return chosen
 
 
-def _thin(order: Integer[Array, "candidate 2"], count: int, distance: float) -> Integer[Array, "site 2"]:
+def _keep_distance(order: Integer[Array, "candidate 2"], count: int, distance: float) -> Integer[Array, "site 2"]:
     """The first of `order`, the next that is `distance` pixels from it, and so on: at most `count`."""
     chosen: list[np.ndarray] = []
     while len(order) and len(chosen) < count:
@@ -162,13 +162,14 @@ def _positions(
     """Antenna positions in metres over the centres of pixels (row, column)."""
     row, column = chosen.T
     x, y = ((axis + 0.5) * tile.raster_grid.pixel - tile.size / 2 for axis in (column, row))
-    base = tile.rasters["ground"].numpy() + POLE if kind == "random" else _overlooked(tile) + mast
+    base = tile.rasters["ground"].numpy() + POLE_HEIGHT if kind == "random" else _highest_roof_nearby(tile) + mast
     return [(float(a), float(b), float(c)) for a, b, c in zip(x, y, base[row, column], strict=True)]
 
 
-def _overlooked(tile: Tile) -> Float[Array, "row column"]:
-    """Elevation in metres of the highest roof within `AROUND` of every pixel, east, west, north and south."""
-    reach = math.floor(AROUND / tile.raster_grid.pixel)
+def _highest_roof_nearby(tile: Tile) -> Float[Array, "row column"]:
+    """Elevation in metres of the highest roof within `ROOF_SEARCH_RADIUS` of every pixel, east, west, north and
+    south."""
+    reach = math.floor(ROOF_SEARCH_RADIUS / tile.raster_grid.pixel)
     highest = tile.rasters["height"][None]
     # A square's maximum is that of its columns' maxima: 2·n steps for a window of n² pixels.
     for window, padding in (((2 * reach + 1, 1), (reach, 0)), ((1, 2 * reach + 1), (0, reach))):

@@ -28,10 +28,10 @@ from uel.geo.tile import Tile
 from uel.radio.sites import Cell, Site
 
 SiteRow = Mapping[str, Any]
-HEIGHTS = ("height", "height_above_roof", "z")
-PLACES = (("latitude", "longitude"), ("x", "y"))
-COLUMNS = ("name", "latitude", "longitude", "x", "y", *HEIGHTS, "azimuth_deg", "tilt_deg", "power_dbm")
-APART = 0.1  # m: closer sites are one site written twice
+HEIGHT_COLUMNS = ("height", "height_above_roof", "z")
+POSITION_COLUMNS = (("latitude", "longitude"), ("x", "y"))
+SITE_COLUMNS = ("name", "latitude", "longitude", "x", "y", *HEIGHT_COLUMNS, "azimuth_deg", "tilt_deg", "power_dbm")
+MIN_SITE_DISTANCE = 0.1  # m: closer sites are one site written twice
 
 
 def read_sites(tile: Tile, file: Path, template: Cell | None = None) -> tuple[Site, ...]:
@@ -54,7 +54,7 @@ def read_sites(tile: Tile, file: Path, template: Cell | None = None) -> tuple[Si
 
 def _rows(file: Path) -> Sequence[SiteRow]:
     """Rows of a file by its ending, with the columns checked."""
-    readers = {".csv": _csv, ".json": _json, ".geojson": _geojson}
+    readers = {".csv": _read_csv, ".json": _read_json, ".geojson": _read_geojson}
     if file.suffix.lower() not in readers:
         raise UelError("sites come in .csv, .json or .geojson", got=str(file), do="name the file after what it holds")
     try:
@@ -66,7 +66,7 @@ def _rows(file: Path) -> Sequence[SiteRow]:
     return rows
 
 
-def _csv(text: str) -> list[SiteRow]:
+def _read_csv(text: str) -> list[SiteRow]:
     """A table with a header; an empty field says nothing."""
     rows = list(csv.DictReader(io.StringIO(text), skipinitialspace=True, strict=True))
     for number, row in enumerate(rows, 1):
@@ -75,17 +75,17 @@ def _csv(text: str) -> list[SiteRow]:
     return [{key.strip(): value for key, value in row.items() if value.strip()} for row in rows]
 
 
-def _json(text: str) -> list[SiteRow]:
+def _read_json(text: str) -> list[SiteRow]:
     """A list of objects; a GeoJSON file may be called .json, too."""
     data = json.loads(text)
     if isinstance(data, dict) and data.get("type") == "FeatureCollection":
-        return _geojson(text)
+        return _read_geojson(text)
     if not (isinstance(data, list) and all(isinstance(row, dict) for row in data)):
         raise ValueError("no list of objects")
     return [{key: value for key, value in row.items() if value is not None} for row in data]
 
 
-def _geojson(text: str) -> list[SiteRow]:
+def _read_geojson(text: str) -> list[SiteRow]:
     """Points of a FeatureCollection (RFC 7946); a third coordinate says nothing, heights are properties."""
     content, rows = json.loads(text), []
     features = content["features"]
@@ -102,26 +102,26 @@ def _geojson(text: str) -> list[SiteRow]:
 
 def _require_columns(row: SiteRow, where: str) -> None:
     for column in row:
-        if column not in COLUMNS:
-            close = difflib.get_close_matches(column, COLUMNS, n=1)
+        if column not in SITE_COLUMNS:
+            close = difflib.get_close_matches(column, SITE_COLUMNS, n=1)
             hint = f"perhaps you meant {close[0]}; " if close else ""
-            raise UelError(f"unknown column in {where}", got=column, do=f"{hint}known are {', '.join(COLUMNS)}")
-    places = [pair for pair in PLACES if any(column in row for column in pair)]
+            raise UelError(f"unknown column in {where}", got=column, do=f"{hint}known are {', '.join(SITE_COLUMNS)}")
+    places = [pair for pair in POSITION_COLUMNS if any(column in row for column in pair)]
     if len(places) != 1 or not all(column in row for column in places[0]):
         raise UelError(
             f"no place in {where}",
             got=f"columns {', '.join(row)}",
             do="give latitude and longitude, or x and y in metres from the tile's centre",
         )
-    heights = [column for column in HEIGHTS if column in row]
+    heights = [column for column in HEIGHT_COLUMNS if column in row]
     if len(heights) != 1:
         raise UelError(
-            f"{where} needs one height", got=", ".join(heights) or "none", do=f"give one of {', '.join(HEIGHTS)}"
+            f"{where} needs one height", got=", ".join(heights) or "none", do=f"give one of {', '.join(HEIGHT_COLUMNS)}"
         )
 
 
 def _site(tile: Tile, row: SiteRow, where: str, template: Cell | None) -> Site:
-    x, y = _place(tile, row, where)
+    x, y = _position(tile, row, where)
     position = torch.tensor([x, y], dtype=torch.float64)
     if not bool(tile.raster_grid.contains(position)):
         raise UelError(
@@ -132,7 +132,7 @@ def _site(tile: Tile, row: SiteRow, where: str, template: Cell | None) -> Site:
     return Site(position=(x, y, _elevation(tile, row, position, where)), cells=_cells(row, where, template or Cell()))
 
 
-def _place(tile: Tile, row: SiteRow, where: str) -> tuple[float, float]:
+def _position(tile: Tile, row: SiteRow, where: str) -> tuple[float, float]:
     if "x" in row:
         return _number(row, "x", where), _number(row, "y", where)
     if not tile.meta.get("crs"):
@@ -146,7 +146,7 @@ def _place(tile: Tile, row: SiteRow, where: str) -> tuple[float, float]:
 
 
 def _elevation(tile: Tile, row: SiteRow, position: torch.Tensor, where: str) -> float:
-    column = next(column for column in HEIGHTS if column in row)
+    column = next(column for column in HEIGHT_COLUMNS if column in row)
     value = _number(row, column, where)
     if column == "z":
         return value
@@ -168,14 +168,14 @@ def _cells(row: SiteRow, where: str, template: Cell) -> tuple[Cell, ...]:
             do="choose a pattern with a direction, --pattern tr38901 say, or leave azimuth_deg out",
         )
     several = value if isinstance(value, list) else str(value).split(";")
-    return tuple(replace(cell, azimuth_deg=_finite(item, "azimuth_deg", where)) for item in several)
+    return tuple(replace(cell, azimuth_deg=_finite_number(item, "azimuth_deg", where)) for item in several)
 
 
 def _number(row: SiteRow, column: str, where: str) -> float:
-    return _finite(row[column], column, where)
+    return _finite_number(row[column], column, where)
 
 
-def _finite(value: Any, column: str, where: str) -> float:
+def _finite_number(value: Any, column: str, where: str) -> float:
     try:
         number = float(value)
     except (TypeError, ValueError):
@@ -188,7 +188,7 @@ def _finite(value: Any, column: str, where: str) -> float:
 def _require_apart(sites: Sequence[Site], file: Path) -> None:
     for second, site in enumerate(sites):
         for first, other in enumerate(sites[:second]):
-            if math.dist(site.position, other.position) < APART:
+            if math.dist(site.position, other.position) < MIN_SITE_DISTANCE:
                 raise UelError(
                     f"rows {first + 1} and {second + 1} of {file.name} are one place",
                     got=f"{site.position}",

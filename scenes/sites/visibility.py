@@ -6,7 +6,7 @@ from jaxtyping import Bool, Float, Integer
 from scenes.mesh.mesh_parts import Array
 from uel.geo.tile import Tile
 
-STRIDE = 0.5  # pixels between two looks at the raster: at most a pixel's corner slips through
+RAY_STEP = 0.5  # pixels between two looks at the raster: at most a pixel's corner slips through
 
 
 def line_of_sight_raster(
@@ -37,7 +37,7 @@ def _march(
     """Indices of the rays that no roof blocks; positions are row and column from the raster's corner, z in metres."""
     walls = roofs.copy()
     walls[tuple(mast[:2].astype(np.int64))] = -np.inf
-    looks = np.ceil(np.hypot(*(mast - eye)[:, :2].T) / STRIDE).astype(np.int64).clip(1, None)
+    looks = np.ceil(np.hypot(*(mast - eye)[:, :2].T) / RAY_STEP).astype(np.int64).clip(1, None)
     step = (mast - eye) / looks[:, None]
     # Above this elevation nothing blocks any more; a ray that falls meets its mast before.
     safe = np.where(step[:, 2] > 0, walls.max(), np.inf)

@@ -12,10 +12,10 @@ from scenes.materials.random_materials import RandomMaterials
 from scenes.osm.map_features import Building, MapExtract
 from uel import __version__
 
-LIBRARIES = ("osmnx", "shapely", "rasterio", "pyproj", "trimesh", "zarr")
+TILE_LIBRARIES = ("osmnx", "shapely", "rasterio", "pyproj", "trimesh", "zarr")
 
 
-def describe(
+def tile_metadata(
     place: MapExtract,
     surfaces: Mapping[str, SurfaceMaterials],
     *,
@@ -40,7 +40,7 @@ def describe(
         "pixel": pixel,
         "seed": seed,
         "provenance": dict(place.provenance),
-        "versions": {"uel": __version__, **{name: version(name) for name in LIBRARIES}},
+        "versions": {"uel": __version__, **{name: version(name) for name in TILE_LIBRARIES}},
         "buildings": buildings,
         "exclusions": {exclusion.id: exclusion.reason for exclusion in place.exclusions},
         **({"drawn": draws.record(), "bands": draws.bands} if draws else {}),

@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 import numpy as np
 from trimesh.exchange.ply import load_ply
 
-from scenes.materials.itu_p2040 import ITU, RadioMaterial, bands, thickness_of
+from scenes.materials.itu_p2040 import ITU_CLASSES, RadioMaterial, frequency_bands, slab_thickness
 from scenes.mesh.mesh_parts import MeshPart
 from uel.geo.tile import Tile
 
@@ -25,28 +25,30 @@ def scene_xml(parts: list[MeshPart], bsdfs: Mapping[str, ElementTree.Element]) -
     return ElementTree.tostring(scene, encoding="unicode") + "\n"
 
 
-def bsdfs_of(names: Iterable[str], drawn: Mapping[str, RadioMaterial] | None = None) -> dict[str, ElementTree.Element]:
+def material_bsdfs(
+    names: Iterable[str], drawn: Mapping[str, RadioMaterial] | None = None
+) -> dict[str, ElementTree.Element]:
     """Mitsuba's materials by name: explicit values for the `drawn` ones, for all others the ITU class of that name."""
     drawn = drawn or {}
-    return {name: _explicit(name, drawn[name]) if name in drawn else _class(name) for name in names}
+    return {name: _explicit_bsdf(name, drawn[name]) if name in drawn else _class_bsdf(name) for name in names}
 
 
-def bands_of(bsdfs: Mapping[str, ElementTree.Element]) -> dict[str, list[tuple[float, float]]]:
+def bsdf_bands(bsdfs: Mapping[str, ElementTree.Element]) -> dict[str, list[tuple[float, float]]]:
     """Frequencies in Hz for which each material that is an ITU class is defined."""
     kinds = {name: bsdf.find("string[@name='type']") for name, bsdf in bsdfs.items()}
     types = {name: kind.attrib["value"] for name, kind in kinds.items() if kind is not None}
-    return {name: bands(kind) for name, kind in types.items() if kind in ITU}
+    return {name: frequency_bands(kind) for name, kind in types.items() if kind in ITU_CLASSES}
 
 
-def _class(name: str) -> ElementTree.Element:
-    bands(name)  # refuses an unknown class
+def _class_bsdf(name: str) -> ElementTree.Element:
+    frequency_bands(name)  # refuses an unknown class
     bsdf = ElementTree.Element("bsdf", type="itu-radio-material", id=name)
     ElementTree.SubElement(bsdf, "string", name="type", value=name)
-    ElementTree.SubElement(bsdf, "float", name="thickness", value=repr(thickness_of(name)))
+    ElementTree.SubElement(bsdf, "float", name="thickness", value=repr(slab_thickness(name)))
     return bsdf
 
 
-def _explicit(name: str, material: RadioMaterial) -> ElementTree.Element:
+def _explicit_bsdf(name: str, material: RadioMaterial) -> ElementTree.Element:
     bsdf = ElementTree.Element("bsdf", type="radio-material", id=name)
     values = {
         "relative_permittivity": material.relative_permittivity,
@@ -60,7 +62,7 @@ def _explicit(name: str, material: RadioMaterial) -> ElementTree.Element:
     return bsdf
 
 
-def read_scene(tile: Tile) -> tuple[list[MeshPart], dict[str, ElementTree.Element]]:
+def read_tile_scene(tile: Tile) -> tuple[list[MeshPart], dict[str, ElementTree.Element]]:
     """A tile's parts and materials, as `write_tile` wrote them."""
     root = ElementTree.parse(tile.scene_file).getroot()
     bsdfs = {element.attrib["id"]: element for element in root.findall("bsdf")}

@@ -13,18 +13,18 @@ from rich.console import Console
 from rich.progress import track
 from trimesh.exchange.ply import load_ply
 
-from scenes.mesh.mesh_parts import MeshKind, MeshPart, cut, merge, recentre
-from scenes.mesh.rasters import materials_of, rasterise
+from scenes.mesh.mesh_parts import MeshKind, MeshPart, cut_part, merge_parts, recentre_part
+from scenes.mesh.rasters import material_names, rasterise_parts
 from scenes.tiles.writer import write_tile
 from uel.core.grid import Grid
 from uel.errors import UelError
 from uel.geo.tile import Tile
 
-CITIES = ("munich", "etoile", "florence", "san_francisco")
-TERRAIN = ("ground", "plane", "terrain")  # what the four cities call their ground
+BUNDLED_CITIES = ("munich", "etoile", "florence", "san_francisco")
+TERRAIN_SHAPES = ("ground", "plane", "terrain")  # what the four cities call their ground
 
 
-def build(
+def build_city_tile(
     place: str,
     folder: Path | str,
     *,
@@ -47,23 +47,23 @@ def build(
     """
     _require_square(center, size, margin)
     grid = Grid(size=size, pixel=pixel)
-    source = scene_file(place)
-    bsdfs, parts = read_scene(source, progress=progress)
+    source = city_scene_file(place)
+    bsdfs, parts = read_city_scene(source, progress=progress)
     _require_cover(parts, center, size)
-    parts = [cut(recentre(part, center), size / 2 + margin) for part in parts]
+    parts = [cut_part(recentre_part(part, center), size / 2 + margin) for part in parts]
     parts = [part for part in parts if len(part.faces)]
-    rasters = rasterise(parts, grid)
+    rasters = rasterise_parts(parts, grid)
     _require_building(rasters["footprint"], place, center, size)
     meta = _meta(place, center, parts) | {"size": size, "margin": margin, "pixel": pixel}
     return write_tile(Path(folder), parts, bsdfs, rasters, meta), parts
 
 
-def scene_file(place: str) -> Path:
+def city_scene_file(place: str) -> Path:
     """A bundled city's Mitsuba scene. Raises `UelError` for an unknown place, or without Sionna RT."""
-    if place not in CITIES:
-        close = difflib.get_close_matches(place, CITIES, n=1, cutoff=0.4)
+    if place not in BUNDLED_CITIES:
+        close = difflib.get_close_matches(place, BUNDLED_CITIES, n=1, cutoff=0.4)
         hint = f"perhaps you meant {close[0]}; " if close else ""
-        raise UelError("unknown place", got=place, do=f"{hint}known are {', '.join(CITIES)}")
+        raise UelError("unknown place", got=place, do=f"{hint}known are {', '.join(BUNDLED_CITIES)}")
     # find_spec of the top-level package reads no code of it, so no ray tracer starts up.
     spec = importlib.util.find_spec("sionna")
     roots = (spec.submodule_search_locations or []) if spec else []
@@ -74,7 +74,7 @@ def scene_file(place: str) -> Path:
     return found
 
 
-def read_scene(file: Path, *, progress: bool = False) -> tuple[dict[str, ElementTree.Element], list[MeshPart]]:
+def read_city_scene(file: Path, *, progress: bool = False) -> tuple[dict[str, ElementTree.Element], list[MeshPart]]:
     """Material elements by name, and the shapes merged per kind and material, in the city's own metres."""
     root = ElementTree.parse(file).getroot()
     bsdfs = {_material(bsdf): bsdf for bsdf in root.findall("bsdf")}
@@ -83,7 +83,7 @@ def read_scene(file: Path, *, progress: bool = False) -> tuple[dict[str, Element
     shapes = root.findall("shape")
     console = Console(stderr=True)
     bar = track(shapes, f"reading {file.stem}", console=console, disable=not (progress and console.is_terminal))
-    return bsdfs, merge(_read_shape(file.parent, shape) for shape in bar)
+    return bsdfs, merge_parts(_read_shape(file.parent, shape) for shape in bar)
 
 
 def _read_shape(folder: Path, shape: ElementTree.Element) -> MeshPart:
@@ -100,7 +100,7 @@ def _material(element: ElementTree.Element) -> str:
 
 
 def _kind(shape: ElementTree.Element) -> MeshKind:
-    return "terrain" if shape.attrib["id"].removeprefix("mesh-").lower() in TERRAIN else "building"
+    return "terrain" if shape.attrib["id"].removeprefix("mesh-").lower() in TERRAIN_SHAPES else "building"
 
 
 def _meta(place: str, center: tuple[float, float], parts: list[MeshPart]) -> dict[str, Any]:
@@ -110,7 +110,7 @@ def _meta(place: str, center: tuple[float, float], parts: list[MeshPart]) -> dic
         "place": place,
         "center": list(center),
         "crs": None,  # the cities come without a georeference
-        "materials": materials_of(parts),
+        "materials": material_names(parts),
         "provenance": {"source": f"sionna-rt bundled scene {place}"},
         "versions": {name: version(name) for name in ("sionna-rt", "trimesh", "zarr")},
     }

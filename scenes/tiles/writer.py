@@ -15,13 +15,13 @@ from xml.etree import ElementTree
 import numpy as np
 
 from scenes.mesh.mesh_parts import Array, MeshPart
-from scenes.tiles.mitsuba_xml import bands_of, scene_xml
+from scenes.tiles.mitsuba_xml import bsdf_bands, scene_xml
 from uel.core.io import file_hash
 from uel.errors import UelError
 from uel.geo.tile import RASTER_UNITS, SCHEMA, Tile, file_hashes
 from uel.radio.sites import Site, sites_to_json
 
-STAGE = ".part"  # how the hidden folder ends in which a tile grows
+STAGE_SUFFIX = ".part"  # how the hidden folder ends in which a tile grows
 
 
 def write_tile(
@@ -48,9 +48,9 @@ def write_tile(
         if sites:
             (new / "sites.json").write_bytes(_sites_json(sites))
         used = {part.material for part in parts}
-        bands = bands_of({name: bsdf for name, bsdf in bsdfs.items() if name in used}) | meta.get("bands", {})
+        bands = bsdf_bands({name: bsdf for name, bsdf in bsdfs.items() if name in used}) | meta.get("bands", {})
         full = {"schema": SCHEMA, **meta, "bands": bands, "files": file_hashes(new)}
-        (new / "tile.json").write_bytes(as_json(full))
+        (new / "tile.json").write_bytes(json_bytes(full))
     return Tile.open(folder)
 
 
@@ -63,7 +63,7 @@ def staged_folder(folder: Path) -> Iterator[Path]:
     _require_free(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     _sweep(folder)
-    stages = tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-", suffix=STAGE)
+    stages = tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-", suffix=STAGE_SUFFIX)
     with stages as stage, _locked(Path(stage)):
         new = Path(stage) / "new"
         new.mkdir()
@@ -73,7 +73,7 @@ def staged_folder(folder: Path) -> Iterator[Path]:
 
 def _sweep(folder: Path) -> None:
     """Remove what builds of `folder` left that were killed: nobody holds the lock of theirs any more."""
-    for stage in folder.parent.glob(f".{glob.escape(folder.name)}-????????{STAGE}"):
+    for stage in folder.parent.glob(f".{glob.escape(folder.name)}-????????{STAGE_SUFFIX}"):
         with suppress(OSError), _locked(stage):
             shutil.rmtree(stage)
 
@@ -108,17 +108,19 @@ def update_files(tile: Tile, files: Mapping[str, bytes], meta: Mapping[str, Any]
         path.parent.mkdir(parents=True, exist_ok=True)
         _replace(path, content)
         hashes[name] = file_hash(path)
-    _replace(tile.folder / "tile.json", as_json({**tile.meta, **(meta or {}), "files": dict(sorted(hashes.items()))}))
+    _replace(
+        tile.folder / "tile.json", json_bytes({**tile.meta, **(meta or {}), "files": dict(sorted(hashes.items()))})
+    )
     return Tile.open(tile.folder)
 
 
-def as_json(value: Any) -> bytes:
+def json_bytes(value: Any) -> bytes:
     """As the tile's files hold it."""
     return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
 
 
 def _sites_json(sites: tuple[Site, ...]) -> bytes:
-    return as_json(sites_to_json(sites))
+    return json_bytes(sites_to_json(sites))
 
 
 def _replace(path: Path, content: bytes) -> None:

@@ -8,10 +8,10 @@ from typing import Any
 
 from shapely.affinity import translate
 
-from scenes.materials.osm_materials import ROOF_TAGS, WALL_TAGS, classify
-from scenes.materials.random_materials import stream
+from scenes.materials.osm_materials import ROOF_TAGS, WALL_TAGS, classify_surfaces
+from scenes.materials.random_materials import building_generator
 from scenes.osm.map_features import Building, Exclusion, MapExtract
-from scenes.variants.perturbation import Perturbation
+from scenes.perturbation import Perturbation
 from uel.errors import UelError
 from uel.geo.tile import Tile
 from uel.radio.sites import Site
@@ -25,7 +25,7 @@ def perturb_map(place: MapExtract, spec: Perturbation, seed: int) -> tuple[MapEx
     materials go round among the buildings that the place has. Missing buildings become exclusions.
     """
     donors = _donors(place, seed) if spec.materials else {}
-    pairs = [_wrong(building, spec, seed, donors.get(building.id)) for building in place.buildings]
+    pairs = [_perturb_building(building, spec, seed, donors.get(building.id)) for building in place.buildings]
     changed = {building.id: change for building, (_, change) in zip(place.buildings, pairs, strict=True) if change}
     gone = [Exclusion(id=name, reason="missing in the wrong twin") for name, c in changed.items() if "missing" in c]
     buildings = tuple(wrong for wrong, change in pairs if "missing" not in change)
@@ -33,9 +33,11 @@ def perturb_map(place: MapExtract, spec: Perturbation, seed: int) -> tuple[MapEx
     return twin, {"spec": asdict(spec), "seed": seed, "buildings": changed}
 
 
-def require_variety(place: MapExtract) -> None:
+def require_several_classes(place: MapExtract) -> None:
     """Raise `UelError` where swapping classes of materials changes nothing, as in a city of which maps tell none."""
-    found = {(classes.wall, classes.roof) for classes in (classify(building.tags) for building in place.buildings)}
+    found = {
+        (classes.wall, classes.roof) for classes in (classify_surfaces(building.tags) for building in place.buildings)
+    }
     if len(found) < 2:
         raise UelError(
             "materials=swap changes nothing here: all buildings are alike",
@@ -54,7 +56,7 @@ def perturb_sites(
     """
     wrong, record = [], []
     for number, site in enumerate(sites):
-        random = stream(seed, "site", str(number))
+        random = building_generator(seed, "site", str(number))
         off = float(spec.antenna_height * random.normal())
         turned = (spec.azimuth_deg * random.normal(size=len(site.cells))).tolist()
         x, y, z = site.position
@@ -68,11 +70,11 @@ def perturb_sites(
     return tuple(wrong), record
 
 
-def _wrong(
+def _perturb_building(
     building: Building, spec: Perturbation, seed: int, donor: Building | None
 ) -> tuple[Building, dict[str, Any]]:
     """The building as it is in the twin, and what is different; all numbers are drawn, whatever is used."""
-    random = stream(seed, "twin", building.id)
+    random = building_generator(seed, "twin", building.id)
     factor = float(1 + spec.heights * random.uniform(-1, 1))
     missing = bool(random.uniform() < spec.missing)
     east, north = (spec.moved * random.normal(size=2)).tolist()
@@ -89,7 +91,7 @@ def _wrong(
         building = replace(building, footprint=translate(building.footprint, east, north), whole=whole)
         change["moved"] = [east, north]
     if donor is not None:
-        building = _dressed(building, donor)
+        building = _with_materials_of(building, donor)
         change["materials_of"] = donor.id
     return building, change
 
@@ -100,9 +102,9 @@ def _donors(place: MapExtract, seed: int) -> Mapping[str, Building]:
     return {building.id: donor for building, donor in zip(order, [*order[1:], *order[:1]], strict=True)}
 
 
-def _dressed(building: Building, donor: Building) -> Building:
+def _with_materials_of(building: Building, donor: Building) -> Building:
     """With the donor's classes, said by tags of their own: the kind of building, which also tells, stays."""
-    classes = classify(donor.tags)
+    classes = classify_surfaces(donor.tags)
     tags = {key: value for key, value in building.tags.items() if key not in (*WALL_TAGS, *ROOF_TAGS)}
     return replace(building, tags=tags | {"building:material": classes.wall, "roof:material": classes.roof})
 

@@ -13,17 +13,17 @@ from jaxtyping import Float, Int
 from scipy.sparse import coo_matrix, csr_matrix, triu
 from scipy.sparse.csgraph import connected_components
 
-from scenes.mesh.mesh_parts import Array, MeshPart, merge
-from scenes.mesh.rasters import materials_of, rasterise
-from scenes.tiles.mitsuba_xml import bsdfs_of, read_scene
+from scenes.mesh.mesh_parts import Array, MeshPart, merge_parts
+from scenes.mesh.rasters import material_names, rasterise_parts
+from scenes.perturbation import Perturbation
+from scenes.tiles.mitsuba_xml import material_bsdfs, read_tile_scene
 from scenes.tiles.writer import write_tile
-from scenes.variants.perturbation import Perturbation
 from uel.errors import UelError
 from uel.geo.tile import Tile
 
-CLASSES = ("concrete", "brick", "marble", "metal", "wood", "glass")  # of P.2040, defined at 3.5 and at 28 GHz
-ROUNDING = 3  # decimals of a metre: corners nearer than that are one
-OWN_TO_MESHES = ("schema", "files", "bands", "recipe", "built_sites")  # of tile.json: what the twin has of its own
+SWAP_CLASSES = ("concrete", "brick", "marble", "metal", "wood", "glass")  # of P.2040, defined at 3.5 and at 28 GHz
+CORNER_DECIMALS = 3  # decimals of a metre: corners nearer than that are one
+VARIANT_OWN_FIELDS = ("schema", "files", "bands", "recipe", "built_sites")  # of tile.json: what the twin has of its own
 
 
 @dataclass(frozen=True)
@@ -55,23 +55,23 @@ def perturb_meshes(tile: Tile, folder: Path | str, spec: Perturbation, seed: int
             got=spec,
             do="use scenes.variants.map_perturbation.perturb_sites for antennas",
         )
-    parts, bsdfs = read_scene(tile)
+    parts, bsdfs = read_tile_scene(tile)
     walls = [part for part in parts if part.kind == "building"]
     if not walls:
         raise UelError("no building to be wrong about", got=tile.name, do="choose another tile")
     random = np.random.default_rng(seed)
-    wrong = _wrong(walls, buildings_of(walls), spec, random)
-    twin = [part for part in parts if part.kind == "terrain"] + merge(wrong)
-    rasters = rasterise(twin, tile.raster_grid)
+    wrong = _perturb_parts(walls, group_buildings(walls), spec, random)
+    twin = [part for part in parts if part.kind == "terrain"] + merge_parts(wrong)
+    rasters = rasterise_parts(twin, tile.raster_grid)
     if "cover" in tile.rasters:
         rasters["cover"] = tile.rasters["cover"].numpy().astype(np.uint8)
-    meta = {name: value for name, value in tile.meta.items() if name not in OWN_TO_MESHES}
-    meta |= {"materials": materials_of(twin), "perturbation": {"spec": asdict(spec), "seed": seed, "of": "meshes"}}
-    known = {name: element for name, element in bsdfs.items() if name in materials_of(twin)}
-    return write_tile(Path(folder), twin, known | bsdfs_of(set(materials_of(twin)) - set(known)), rasters, meta)
+    meta = {name: value for name, value in tile.meta.items() if name not in VARIANT_OWN_FIELDS}
+    meta |= {"materials": material_names(twin), "perturbation": {"spec": asdict(spec), "seed": seed, "of": "meshes"}}
+    known = {name: element for name, element in bsdfs.items() if name in material_names(twin)}
+    return write_tile(Path(folder), twin, known | material_bsdfs(set(material_names(twin)) - set(known)), rasters, meta)
 
 
-def buildings_of(parts: list[MeshPart]) -> BuildingTriangles:
+def group_buildings(parts: list[MeshPart]) -> BuildingTriangles:
     """Triangles that hang together are a wall or a roof; each joins the one of another part whose corners it shares.
 
     A row house shares all corners of its roof with its own walls, but two with its neighbour's: the most counts.
@@ -90,7 +90,7 @@ def _partners(
     vertices: Float[Array, "vertex 3"], part: Int[Array, " vertex"], piece: Int[Array, " vertex"], pieces: int
 ) -> Int[Array, " piece"]:
     """For every piece the one of another part with which it shares the most corners; itself where there is none."""
-    corner = np.unique(vertices.round(ROUNDING), axis=0, return_inverse=True)[1].reshape(-1)
+    corner = np.unique(vertices.round(CORNER_DECIMALS), axis=0, return_inverse=True)[1].reshape(-1)
     ones = np.ones(len(vertices))
     holds = csr_matrix((ones, (piece, corner)), shape=(pieces, corner.max() + 1)).minimum(1)  # type: ignore[attr-defined]
     shared = coo_matrix(triu(holds @ holds.T, k=1))
@@ -105,7 +105,7 @@ def _partners(
     return partner
 
 
-def _wrong(
+def _perturb_parts(
     parts: list[MeshPart], soup: BuildingTriangles, spec: Perturbation, random: np.random.Generator
 ) -> list[MeshPart]:
     """The buildings' parts, wrong."""
@@ -121,26 +121,26 @@ def _wrong(
     here = soup.building[soup.faces[:, 0]]
     material = _materials(parts, soup, spec.materials, random)
     of_face = material[soup.part[soup.faces[:, 0]], here]
-    left = {name: soup.faces[(of_face == k) & ~gone[here]] for k, name in enumerate(_names(parts))}
+    left = {name: soup.faces[(of_face == k) & ~gone[here]] for k, name in enumerate(_material_names(parts))}
     return [_part(vertices, faces, name) for name, faces in left.items() if len(faces)]
 
 
-def _names(parts: list[MeshPart]) -> list[str]:
-    return list(dict.fromkeys([*(part.material for part in parts), *CLASSES]))
+def _material_names(parts: list[MeshPart]) -> list[str]:
+    return list(dict.fromkeys([*(part.material for part in parts), *SWAP_CLASSES]))
 
 
 def _materials(
     parts: list[MeshPart], soup: BuildingTriangles, other: bool, random: np.random.Generator
 ) -> Int[Array, "part building"]:
-    """Index into `_names` of what each part of each building is made of."""
-    names = _names(parts)
+    """Index into `_material_names` of what each part of each building is made of."""
+    names = _material_names(parts)
     own = np.array([names.index(part.material) for part in parts])[:, None].repeat(soup.count, 1)
     if not other:
         return own
-    classes = np.array([names.index(name) for name in CLASSES])
+    classes = np.array([names.index(name) for name in SWAP_CLASSES])
     # One draw for every material a building has, whatever the number of parts that this material comes in.
-    drawn = random.integers(len(CLASSES) - 1, size=(len(names), soup.count))[own, np.arange(soup.count)]
-    choices = np.stack([np.r_[classes[classes != k], classes[:1]][: len(CLASSES) - 1] for k in own[:, 0]])
+    drawn = random.integers(len(SWAP_CLASSES) - 1, size=(len(names), soup.count))[own, np.arange(soup.count)]
+    choices = np.stack([np.r_[classes[classes != k], classes[:1]][: len(SWAP_CLASSES) - 1] for k in own[:, 0]])
     return choices[np.arange(len(parts))[:, None], drawn]
 
 

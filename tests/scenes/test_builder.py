@@ -10,7 +10,7 @@ import trimesh
 
 import scenes
 import sim_bridge
-from scenes.tiles.report import notes, problems
+from scenes.tiles.report import report_notes, report_problems
 from sim_bridge.diagnostics.tile_inspection import inspect
 from sim_bridge.scene.tracing_config import TracingConfig
 from tests.helpers.village_map import SQUARE, map_file
@@ -183,13 +183,15 @@ def test_what_bundled_meshes_cannot_do_is_refused(tmp_path: Path, asked: dict) -
 def test_what_the_report_calls_a_problem(village: Path) -> None:
     """A typo in a height and masts that are all blind are problems; a slab and one blind mast are noted."""
     told = json.loads((village / "build_report.json").read_text())
-    assert problems(told) == notes(told) == []
-    (said,) = problems(told | {"heights": told["heights"] | {"impossible": ["way/1"]}})
+    assert report_problems(told) == report_notes(told) == []
+    (said,) = report_problems(told | {"heights": told["heights"] | {"impossible": ["way/1"]}})
     assert said == "buildings that end where none can: ['way/1']"
-    assert problems(told | {"sight": {"sites": [0.0, 0.0], "any": 0.0}}) == ["no site sees anything of the streets"]
+    assert report_problems(told | {"sight": {"sites": [0.0, 0.0], "any": 0.0}}) == [
+        "no site sees anything of the streets"
+    ]
     odd = told | {"heights": told["heights"] | {"thin": ["way/1"]}, "sight": {"sites": [0.3, 0.0], "any": 0.3}}
-    assert problems(odd) == []
-    assert notes(odd) == [
+    assert report_problems(odd) == []
+    assert report_notes(odd) == [
         "pieces of less than 2 m from bottom to top: way/1",
         "sites that see nothing of the streets: 1",
     ]

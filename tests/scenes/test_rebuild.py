@@ -11,7 +11,7 @@ import pytest
 
 import scenes
 from scenes.config import TileBuildConfig
-from scenes.tiles.build_key import recipe, reusable
+from scenes.tiles.build_key import build_key, reusable_tile
 from scenes.tiles.writer import update_files, write_sites
 from tests.conftest import ROOT
 from tests.helpers.free_space import masts
@@ -62,7 +62,7 @@ def test_anything_else_is_built_anew(tmp_path: Path, other: str) -> None:
     elif other == "no tile":
         folder = tmp_path
     pictures = {"report.png", "render.png"} if other == "picture" else {"report.png"}
-    tile = reusable(folder, recipe(file, None, None, asdict(plan)), pictures)
+    tile = reusable_tile(folder, build_key(file, None, None, asdict(plan)), pictures)
     assert (tile is not None) == (other == "nothing")
 
 

@@ -11,24 +11,26 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from scenes.materials.itu_p2040 import RadioMaterial, reflection
+from scenes.materials.itu_p2040 import RadioMaterial, reflection_coefficients
 from training.calibration.objective import CalibrationObjective, PredictedLinks
 from training.calibration.optimizers import FitResult
-from training.calibration.parameters import MATERIAL, UNITS, CalibrationParameters
+from training.calibration.parameters import MATERIAL_KINDS, PARAMETER_UNITS, CalibrationParameters
 from training.calibration.synthetic_truth import materials_of
 
-CLEAR = 0.25  # of the belief's width: what measurements have narrowed to less is identified
-SILENT = 0.9  # of the belief's width: what they have not even narrowed to this stays as it was believed
-APART = 3.0  # posterior deviations from the best fit: nearer starts came to the same place
-ROUGH = 15.0  # nats: ends at the same values differ by as much (munich 10, geneva 17), for paths come and go on the way
-TILT = 1e-3  # of a parameter's number, for the derivative of a reflection
+IDENTIFIED_WIDTH = 0.25  # of the belief's width: what measurements have narrowed to less is identified
+UNIDENTIFIED_WIDTH = 0.9  # of the belief's width: what they have not even narrowed to this stays as it was believed
+SAME_VALLEY_DEVIATIONS = 3.0  # posterior deviations from the best fit: nearer starts came to the same place
+COST_TOLERANCE = (
+    15.0  # nats: ends at the same values differ by as much (munich 10, geneva 17), for paths come and go on the way
+)
+REFLECTION_STEP = 1e-3  # of a parameter's number, for the derivative of a reflection
 
 
 @dataclass(frozen=True, eq=False)
 class CalibrationResult:
     """The best fit and how sure it is."""
 
-    unknowns: CalibrationParameters
+    parameters: CalibrationParameters
     known: dict[str, dict[str, float]]
     fits: list[FitResult]
     """of all starts"""
@@ -47,11 +49,11 @@ class CalibrationResult:
         """Covariance within the best valley and between it and the others, a mixture of normal laws by likelihood.
 
         Ends of all starts, and the other valleys that these walked down, widen it where their cost is nearly the same
-        (within `ROUGH`: the same).
+        (within `COST_TOLERANCE`: the same).
         """
         ends = self._valleys
         above = torch.tensor([cost - self.fit.cost for cost, _ in ends], dtype=torch.float64)
-        weight = (-(above - ROUGH).clamp(min=0)).softmax(0)
+        weight = (-(above - COST_TOLERANCE).clamp(min=0)).softmax(0)
         away = torch.stack([theta for _, theta in ends]) - self.fit.theta
         return self.covariance + away.T @ (weight.unsqueeze(1) * away)
 
@@ -59,15 +61,15 @@ class CalibrationResult:
     def _valleys(self) -> list[tuple[float, Tensor]]:
         """Cost and parameters at the bottom of every valley, the deepest first."""
         found: list[tuple[float, Tensor]] = []
-        for cost, theta in sorted((end for done in self.fits for end in done.ends), key=lambda end: end[0]):
-            if not any(bool((self._off(theta, other) <= APART).all()) for _, other in found):
+        for cost, theta in sorted((end for done in self.fits for end in done.valleys), key=lambda end: end[0]):
+            if not any(bool((self._off(theta, other) <= SAME_VALLEY_DEVIATIONS).all()) for _, other in found):
                 found.append((cost, theta))
         return found
 
     def _off(self, a: Tensor, b: Tensor) -> Tensor:
         """How far apart two ends are in all that is identified within the best valley, in posterior deviations."""
         width = self.covariance.diagonal().sqrt()
-        return ((a - b).abs() / width)[width <= CLEAR]
+        return ((a - b).abs() / width)[width <= IDENTIFIED_WIDTH]
 
     @property
     def width(self) -> Float[Tensor, " parameter"]:
@@ -77,63 +79,74 @@ class CalibrationResult:
     @property
     def settled(self) -> Float[Tensor, " parameter"]:
         """The fit, but for parameters of which the links say nothing: those stay as they were believed."""
-        return torch.where(self.width > SILENT, 0.0, self.fit.theta)
+        return torch.where(self.width > UNIDENTIFIED_WIDTH, 0.0, self.fit.theta)
 
     @property
     def identified(self) -> list[str]:
-        return [name for name, width in zip(self.unknowns.names, self.width.tolist(), strict=True) if width <= CLEAR]
+        return [
+            name
+            for name, width in zip(self.parameters.names, self.width.tolist(), strict=True)
+            if width <= IDENTIFIED_WIDTH
+        ]
 
     def verdict(self, row: int) -> str:
         """identified, weak or silent, and why."""
         if float(self.information[row]) < 1e-6:
             return "not identified: no link depends on it"
-        if (width := float(self.width[row])) > SILENT:
+        if (width := float(self.width[row])) > UNIDENTIFIED_WIDTH:
             return "not identified: the links say next to nothing"
-        return "identified" if width <= CLEAR else "weak"
+        return "identified" if width <= IDENTIFIED_WIDTH else "weak"
 
     def rows(self, true: Tensor | None) -> list[dict[str, Any]]:
         """One for each parameter, then |reflection| at 45° of each material."""
-        u, theta = self.unknowns, self.settled
-        value, slope, believed = u.value(theta), u.slope(theta), u.value(torch.zeros_like(theta))
+        u, theta = self.parameters, self.estimate
+        value, slope, believed = u.value(theta), u.derivative(theta), u.value(torch.zeros_like(theta))
         told = []
         for row, kind in enumerate(u.kind):
-            found = {"parameter": kind, "of": u.owner_name(kind, u.owner[row]), "unit": UNITS.get(kind, "")}
+            found = {"parameter": kind, "of": u.owner_name(kind, u.owner[row]), "unit": PARAMETER_UNITS.get(kind, "")}
             found |= {"believed": float(believed[row]), "found": float(value[row])}
             found |= {"width": float(self.width[row] * slope[row].abs()), "left": float(self.width[row])}
             found |= {"away": abs(float(theta[row])), "information": float(self.information[row])}
             found["verdict"] = self.verdict(row)
-            told.append(found | _beside(float(value[row]), true, row, kind))
-        return told + (self._reflections(true) if any(kind in MATERIAL for kind in u.kind) else [])
+            told.append(found | _true_columns(float(value[row]), true, row, kind))
+        return told + (self._reflections(true) if any(kind in MATERIAL_KINDS for kind in u.kind) else [])
 
     def _reflections(self, true: Tensor | None) -> list[dict[str, Any]]:
         """Of a vertical and of a horizontal field together, root mean square."""
-        u, theta = self.unknowns, self.settled
+        u, theta = self.parameters, self.estimate
         believed, found = self._reflect(torch.zeros_like(theta)), self._reflect(theta)
         truth = self._reflect_values(true) if true is not None else {}
         told = []
         for name, value in found.items():
-            mine = [n for n, kind in enumerate(u.kind) if kind in MATERIAL and u.materials[u.owner[n]] == name]
-            moved = [self._reflect(theta + TILT * torch.eye(len(theta), dtype=torch.float64)[n])[name] for n in mine]
-            slope = torch.tensor([(there - value) / TILT for there in moved], dtype=torch.float64)
+            mine = [n for n, kind in enumerate(u.kind) if kind in MATERIAL_KINDS and u.materials[u.owner[n]] == name]
+            moved = [
+                self._reflect(theta + REFLECTION_STEP * torch.eye(len(theta), dtype=torch.float64)[n])[name]
+                for n in mine
+            ]
+            slope = torch.tensor([(there - value) / REFLECTION_STEP for there in moved], dtype=torch.float64)
             block = self.spread[mine][:, mine]
             width, prior = float((slope @ block @ slope).sqrt()), float(slope.norm())
             left = width / max(prior, 1e-12)
             row = {"parameter": "reflection at 45°", "of": name, "unit": "", "believed": believed[name], "found": value}
             row |= {"width": width, "left": left, "away": None, "information": None}
-            row["verdict"] = "identified" if left <= CLEAR else "weak" if left <= SILENT else "not identified"
+            row["verdict"] = (
+                "identified" if left <= IDENTIFIED_WIDTH else "weak" if left <= UNIDENTIFIED_WIDTH else "not identified"
+            )
             told.append(row | ({"true": truth[name], "error": value / truth[name] - 1} if truth else {}))
         return told
 
     def _reflect(self, theta: Tensor) -> dict[str, float]:
-        slabs = materials_of(self.unknowns, theta, self.known)
+        slabs = materials_of(self.parameters, theta, self.known)
         return {name: _rms(slab, self.frequency) for name, slab in slabs.items()}
 
     def _reflect_values(self, value: Tensor) -> dict[str, float]:
-        u, told = self.unknowns, {}
+        u, told = self.parameters, {}
         for name in u.materials:
             full = dict(self.known[name])
             full |= {
-                k: float(value[n]) for n, k in enumerate(u.kind) if k in MATERIAL and u.materials[u.owner[n]] == name
+                k: float(value[n])
+                for n, k in enumerate(u.kind)
+                if k in MATERIAL_KINDS and u.materials[u.owner[n]] == name
             }
             slab = (full["relative_permittivity"], full["conductivity"], full["thickness"])
             names = ("relative_permittivity", "conductivity", "thickness")
@@ -143,7 +156,7 @@ class CalibrationResult:
     def starts(self) -> dict[str, Any]:
         """How many starts came to the same place as the best one, in all that is identified within its valley."""
         off = [self._off(done.theta, self.fit.theta) for done in self.fits]
-        same = [bool((o <= APART).all()) for o in off]
+        same = [bool((o <= SAME_VALLEY_DEVIATIONS).all()) for o in off]
         told = [
             {
                 "cost": done.cost,
@@ -159,16 +172,16 @@ class CalibrationResult:
 
 
 def _rms(slab: RadioMaterial, frequency: float) -> float:
-    te, tm = reflection(slab, frequency)
+    te, tm = reflection_coefficients(slab, frequency)
     return math.sqrt((te**2 + tm**2) / 2)
 
 
-def _beside(value: float, true: Tensor | None, row: int, kind: str) -> dict[str, Any]:
+def _true_columns(value: float, true: Tensor | None, row: int, kind: str) -> dict[str, Any]:
     """The true value and the error: relative of materials, in the unit of the rest."""
     if true is None:
         return {}
     truth = float(true[row])
-    off = value / truth - 1 if kind in MATERIAL else value - truth
+    off = value / truth - 1 if kind in MATERIAL_KINDS else value - truth
     return {"true": truth, "error": (off + 180) % 360 - 180 if kind == "azimuth_deg" else off}
 
 
@@ -181,9 +194,9 @@ def as_csv(rows: list[dict[str, Any]]) -> str:
     return stream.getvalue()
 
 
-def beside(held: CalibrationObjective, found: CalibrationResult) -> list[dict[str, Any]]:
+def held_out_links(held: CalibrationObjective, found: CalibrationResult) -> list[dict[str, Any]]:
     """Every link at places that were not learned from: measured level and what was believed and found, as path gain."""
-    told = {"before": torch.zeros_like(found.fit.theta), "after": found.settled}
+    told = {"before": torch.zeros_like(found.fit.theta), "after": found.estimate}
     with torch.no_grad():
         said = {name: held.predict(held.freeze(theta), theta) for name, theta in told.items()}
     rows = []
@@ -201,11 +214,11 @@ def held_out_errors(held: CalibrationObjective, found: CalibrationResult) -> dic
 
     Beside them, what is believed with nothing learned but each cell's power: a fit of powers alone.
     """
-    unknowns, told = found.unknowns, {}
-    for name, theta in (("before", torch.zeros_like(found.fit.theta)), ("after", found.settled)):
+    parameters, told = found.parameters, {}
+    for name, theta in (("before", torch.zeros_like(found.fit.theta)), ("after", found.estimate)):
         with torch.no_grad():
             told[name] = _errors(held, held.predict(held.freeze(theta), theta))
-    if "power_db" in unknowns.kind:
+    if "power_db" in parameters.kind:
         theta = torch.zeros_like(found.fit.theta)
         with torch.no_grad():
             said = held.predict(held.freeze(theta), theta)

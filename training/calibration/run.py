@@ -13,17 +13,17 @@ from rich.progress import track
 from torch import Tensor
 
 from scenes.variants.calibrated_tile import write_calibrated_tile
-from sim_bridge.paths.chain_pool import ChainPool, gather
+from sim_bridge.paths.chain_pool import ChainPool, gather_chains
 from sim_bridge.simulator import Sionna
 from sim_bridge.simulator import open as open_simulator
 from training.cache import StageCache, digest
 from training.calibration import synthetic_truth
+from training.calibration.config import CalibrateConfig
 from training.calibration.drive_localization import score_phones
 from training.calibration.objective import CalibrationObjective
 from training.calibration.optimizers import FitResult, fit, posterior
 from training.calibration.result import CalibrationResult, as_csv, held_out_errors, held_out_links
 from training.calibration.setup import CalibrationSetup, calibration_setup
-from training.calibration.config import CalibrateConfig
 from uel.config import save
 from uel.core.io import as_json, data_folder, replace_file
 from uel.errors import UelError
@@ -46,21 +46,21 @@ def run(config: CalibrateConfig) -> Path:
     folder = Path("runs") / config.run
     stages = StageCache(data_folder())
     task = calibration_setup(config, stages)
-    problem, held = _objectives(config, task, stages)
-    fits = list(_fits(config, problem, folder))
+    objective, held = _objectives(config, task, stages)
+    fits = list(_fits(config, objective, folder))
     best = min(fits, key=lambda done: done.cost)
-    covariance, information = posterior(problem, best.theta)
+    covariance, information = posterior(objective, best.theta)
     found = CalibrationResult(
-        task.unknowns, task.known, fits, covariance, information, task.sim.sites[0].cells[0].carrier.frequency
+        task.parameters, task.known, fits, covariance, information, task.sim.sites[0].cells[0].carrier.frequency
     )
-    fixed = found.settled
-    walls, masts = synthetic_truth.materials_of(task.unknowns, fixed, task.known), task.unknowns.sites_at(fixed)
+    fixed = found.estimate
+    walls, masts = synthetic_truth.materials_of(task.parameters, fixed, task.known), task.parameters.sites_at(fixed)
     said = {"run": config.run, "identified": found.identified}
     made = write_calibrated_tile(task.tile, folder / "tile", walls, masts, said)
     told = {
         "tile": task.tile.name,
         "reports": len(task.learn),
-        "links": problem.levels,
+        "links": objective.level_count,
         "rejected": task.learn.rejection_counts,
         "merged": task.learn.merged,
         "fit": best.told(),
@@ -91,15 +91,15 @@ def _objectives(
     key |= {"chains": asdict(config.chains), "reach": reach, "depth": config.tracing.max_depth}
 
     def make(out: Path) -> None:
-        pool = gather(task.sim, position, reach, replace(config.chains, depth=config.tracing.max_depth))
-        pool.pruned(_candidate_heights(task.sim, reach)).save(out)
+        pool = gather_chains(task.sim.finder, position, reach, replace(config.chains, depth=config.tracing.max_depth))
+        pool.keep_paths(_candidate_heights(task.sim, reach)).save(out)
 
-    pool = ChainPool.load(stages.make(f"chains-{task.tile.name}", key, make), task.sim, position)
+    pool = ChainPool.load(stages.make(f"chains-{task.tile.name}", key, make), task.sim.finder, position)
     first = torch.arange(len(task.learn))
     rest = torch.arange(len(task.learn), len(position))
     noise = config.pretend.range_noise or 5.0
     return tuple(
-        CalibrationObjective.of(pool.of(index), task.unknowns, drive, noise)
+        CalibrationObjective.of(pool.select(index), task.parameters, drive, noise)
         for index, drive in ((first, task.learn), (rest, task.judge))
     )  # type: ignore[return-value]
 
@@ -114,19 +114,19 @@ def _candidate_heights(sim: Sionna, reach: float) -> list[Tensor]:
 # ---- fits ----------------------------------------------------------------------------------------------------
 
 
-def _fits(config: CalibrateConfig, problem: CalibrationObjective, folder: Path) -> Iterator[FitResult]:
+def _fits(config: CalibrateConfig, objective: CalibrationObjective, folder: Path) -> Iterator[FitResult]:
     """Every start's end; those that a killed run had finished are read."""
     told = {k: v for k, v in asdict(config).items() if k not in ("run", "starts", "maps", "map_tracing")}
-    key = digest({"config": told, "links": problem.levels})
+    key = digest({"config": told, "links": objective.level_count})
     random = torch.Generator().manual_seed(config.seed + 1)
     for number in track(range(config.starts), "starts", transient=True):
-        start = torch.randn(len(problem.unknowns), generator=random, dtype=torch.float64) * (number > 0)
+        start = torch.randn(len(objective.parameters), generator=random, dtype=torch.float64) * (number > 0)
         file = folder / "starts" / f"{number:02}.json"
         if (told := _read_start(file)) and told["key"] == key:
             yield FitResult.read(told["fit"])
             continue
         try:
-            done = fit(problem, start, config.fit)
+            done = fit(objective, start, config.fit)
         except UelError as error:
             if not number:
                 raise

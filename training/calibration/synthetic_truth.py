@@ -9,9 +9,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from scenes.materials.itu_p2040 import RadioMaterial
-from scenes.variants.calibrated_tile import corrected
-from sim_bridge.chains.atlas import AtlasConfig
-from sim_bridge.paths.chain_pool import gather
+from scenes.variants.calibrated_tile import write_calibrated_tile
+from sim_bridge.chains.config import AtlasConfig
+from sim_bridge.paths.chain_pool import gather_chains
 from sim_bridge.scene.tracing_config import TracingConfig
 from sim_bridge.simulator import open as open_simulator
 from training.calibration.parameters import CalibrationParameters
@@ -25,18 +25,18 @@ MAX_DEVIATIONS = 1.5  # deviations of the belief: how wrong a pretended world is
 TRUTH_SEED_OFFSET = 1000  # of the rays that find the truth's paths: not those of the fit
 
 
-def draw_parameters(unknowns: CalibrationParameters, seed: int) -> Float[Tensor, " parameter"]:
+def draw_parameters(parameters: CalibrationParameters, seed: int) -> Float[Tensor, " parameter"]:
     """Numbers of a world that is as wrong as is believed, none more than `MAX_DEVIATIONS`."""
     random = torch.Generator().manual_seed(seed)
-    return torch.randn(len(unknowns), generator=random, dtype=torch.float64).clamp(-MAX_DEVIATIONS, MAX_DEVIATIONS)
+    return torch.randn(len(parameters), generator=random, dtype=torch.float64).clamp(-MAX_DEVIATIONS, MAX_DEVIATIONS)
 
 
 def materials_of(
-    unknowns: CalibrationParameters, theta: Float[Tensor, " parameter"], known: dict[str, dict[str, float]]
+    parameters: CalibrationParameters, theta: Float[Tensor, " parameter"], known: dict[str, dict[str, float]]
 ) -> dict[str, RadioMaterial]:
     """All materials with a parameter, as a tile holds them; `known` are the values of what is not learned."""
     told = {}
-    for name, values in unknowns.materials_at(theta).items():
+    for name, values in parameters.materials_at(theta).items():
         full = known[name] | values
         told[name] = RadioMaterial(
             relative_permittivity=full["relative_permittivity"],
@@ -50,7 +50,7 @@ def materials_of(
 
 def make_truth(
     tile: Tile,
-    unknowns: CalibrationParameters,
+    parameters: CalibrationParameters,
     known: dict[str, dict[str, float]],
     position: Tensor,
     tracing: TracingConfig,
@@ -63,12 +63,12 @@ def make_truth(
     Paths are found by rays of its own, twice as many as the fit's: a search with Sionna's usual number of rays loses
     links that the fit's chains have.
     """
-    theta = draw_parameters(unknowns, seed)
-    true = corrected(tile, out / "tile", materials_of(unknowns, theta, known), unknowns.sites_at(theta))
+    theta = draw_parameters(parameters, seed)
+    true = write_calibrated_tile(tile, out / "tile", materials_of(parameters, theta, known), parameters.sites_at(theta))
     sim = open_simulator(true, true.sites, tracing)
     own = replace(chains, rays=2 * chains.rays, depth=tracing.max_depth, seed=chains.seed + TRUTH_SEED_OFFSET)
     with torch.no_grad():
-        found = gather(sim, position, 0.0, own).freeze().trace()
+        found = gather_chains(sim.finder, position, 0.0, own).freeze().trace()
     gain = found.gain()
     level = to_db(gain.clamp(min=1e-30)) + reference_power_dbm(true.sites)
     np.savez(out / "links.npz", level=level.numpy(), known=(gain > 0).numpy(), delay=found.first_arrival().numpy())
@@ -98,14 +98,14 @@ def observe_levels(
     return Drive(position, reports_from_levels(said, timed if noise_range else None))
 
 
-def truth_key(tile: Tile, unknowns: CalibrationParameters, position: Tensor, how: dict, seed: int) -> dict:
+def truth_key(tile: Tile, parameters: CalibrationParameters, position: Tensor, how: dict, seed: int) -> dict:
     """What a pretended world depends on."""
-    theta = draw_parameters(unknowns, seed)
+    theta = draw_parameters(parameters, seed)
     return {
         "tile": tile.fingerprint,
-        "sites": [asdict(site) for site in unknowns.sites],
-        "values": unknowns.value(theta).tolist(),
-        "names": unknowns.names,
+        "sites": [asdict(site) for site in parameters.sites],
+        "values": parameters.value(theta).tolist(),
+        "names": parameters.names,
         "position": position.tolist(),
         **how,
     }

@@ -2,19 +2,20 @@
 no_radio_map)."""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from scenes.perturbation import Perturbation
 from scenes.variants.map_perturbation import perturb_sites
 from scenes.variants.mesh_perturbation import perturb_meshes
-from scenes.variants.perturbation import Perturbation
 from sim_bridge.scene.tracing_config import TracingConfig
 from sim_bridge.simulator import open as open_simulator
 from training.cache import StageCache
+from training.pipeline.config import MAP_CONDITIONS, MapConditionConfig
 from uel.adaptation.mast_heights import MapFactory
 from uel.errors import UelError
 from uel.geo.tile import Tile
@@ -22,11 +23,8 @@ from uel.geo.tile_maps import TileMaps
 from uel.radio import radio_map_io
 from uel.radio.radio_map import RadioMap
 from uel.radio.sites import Site, cells_of, sites_to_json, with_azimuth_offsets
-from training.pipeline.config import MAP_CONDITIONS, MapConditionConfig
 
 RETRACING_SEED_OFFSET = 104_729  # added to the seed of rays that trace a map anew
-
-
 
 
 def maps_for_condition(

@@ -1,19 +1,21 @@
 """Places to train on, stage by stage: tile, masts, radio maps, traced tracks, and the ray tracer itself."""
 
 import json
-import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import scenes
-from scenes.tiles.sionna_cities import scene_file
-from sim_bridge.chains.atlas import Atlas, AtlasConfig
-from sim_bridge.channel.features import FeatureConfig
+from scenes.tiles.sionna_cities import city_scene_file
+from sim_bridge.chains.atlas import Atlas
+from sim_bridge.chains.config import AtlasConfig
+from sim_bridge.channel.config import FeatureConfig
 from sim_bridge.simulator import Sionna, TracingConfig
 from sim_bridge.simulator import open as open_simulator
-from sim_bridge.survey.worker import SurveyJob, SurveyMakingConfig, TileWithSites, survey_here
+from sim_bridge.survey.config import SurveyMakingConfig
+from sim_bridge.survey.worker import SurveyJob, TileWithSites, survey_here
 from training.cache import StageCache
+from training.pipeline.config import RASTER_PIXEL, SitePlacementConfig, parse_place
 from uel.core.grid import Grid
 from uel.errors import UelError
 from uel.geo.tile import Tile
@@ -21,40 +23,8 @@ from uel.mobility.config import TrackConfig
 from uel.radio.sites import Site, sites_from_json, sites_to_json
 from uel.survey.dataset import Survey, TileSurvey
 
-RASTER = 1.0  # m, pixel of a tile's rasters
 
-
-@dataclass(frozen=True, kw_only=True)
-class SitePlacementConfig:
-    """Sites on each tile."""
-
-    count: int = 8
-    """rooftop sites"""
-    sectors: int = 1
-    """cells on each site; more than one are sectors of 120° elements"""
-    mast: float = 8.0
-    """m of the antenna above the roof"""
-
-    def __post_init__(self) -> None:
-        if min(self.count, self.sectors) < 1 or not 0 < self.mast < math.inf:
-            raise UelError("a tile needs sites with cells above the roofs", got=self, do="try 8 sites, 1 sector, 8 m")
-
-
-def parse_place(text: str) -> tuple[str, tuple[float, float]]:
-    """ "city@x,y" → city and centre in metres; the centre is (0, 0) when it is left out."""
-    city, _, centre = text.partition("@")
-    try:
-        x, y = (float(v) for v in (centre or "0,0").split(","))
-        if not math.isfinite(x + y):
-            raise ValueError("not finite")
-    except ValueError as error:
-        raise UelError(
-            "cannot read this place", got=repr(text), do="write city@x,y, for example munich@-300,-150"
-        ) from error
-    return city, (x, y)
-
-
-def require_unseen(new: tuple[str, ...], seen: tuple[str, ...], what: str, against: str) -> None:
+def require_unseen_city(new: tuple[str, ...], seen: tuple[str, ...], what: str, against: str) -> None:
     """Raise `UelError` for an unknown bundled city, and where a city of `new` is among those `seen`."""
     cities = {name: city_of(name) for name in (*new, *seen)}
     both = [name for name in seen if cities[name] in {cities[other] for other in new}]
@@ -72,18 +42,18 @@ def city_of(place: str) -> str:
         meta = Tile.open(place).meta
         return str(meta.get("place", meta["name"]))
     city, _ = parse_place(place)
-    scene_file(city)
+    city_scene_file(city)
     return city
 
 
 def require_raster(pixel: float, size: float) -> None:
     """Raise `UelError` unless pixels of maps are whole pixels of the tile's rasters."""
-    Grid(size=size, pixel=RASTER)
-    if pixel < RASTER or pixel % RASTER:
+    Grid(size=size, pixel=RASTER_PIXEL)
+    if pixel < RASTER_PIXEL or pixel % RASTER_PIXEL:
         raise UelError(
             "pixels must nest in the tile's rasters",
-            got=f"pixel {pixel} m over {RASTER} m",
-            do=f"choose a multiple of {RASTER:g} m that divides the size, for example 4 m",
+            got=f"pixel {pixel} m over {RASTER_PIXEL} m",
+            do=f"choose a multiple of {RASTER_PIXEL:g} m that divides the size, for example 4 m",
         )
 
 
@@ -93,7 +63,7 @@ def open_tile(place: str, size: float, margin: float, stages: StageCache) -> Til
         return Tile.open(place)
     city, centre = parse_place(place)
     geometry = {"place": place, "size": size, "margin": margin}
-    cut = {"center": centre, "size": size, "margin": margin, "pixel": RASTER}
+    cut = {"center": centre, "size": size, "margin": margin, "pixel": RASTER_PIXEL}
     at = stages.make(f"tile-{place}", geometry, lambda out: scenes.build(city, out / "tile", **cut))
     return Tile.open(at / "tile")
 
@@ -110,7 +80,7 @@ def trace_tracks(place: TileWithSites, tracks: TrackConfig, tracing: TracingConf
     survey_here(SurveyJob(out, (place,), SurveyMakingConfig(tracks=tracks, measure=rays, tracing=tracing, seed=seed)))
 
 
-def traced_tracks(
+def track_survey(
     name: str,
     key: Any,
     place: TileWithSites,
@@ -137,5 +107,5 @@ def live_simulator(
     if not tracing.diffraction:
         atlas = replace(atlas, depth=tracing.max_depth)
         at = stages.make(name, key | {"atlas": asdict(atlas)}, lambda out: simulator.build_atlas(atlas).save(out))
-        simulator.use(Atlas.load(at))
+        simulator.attach_atlas(Atlas.load(at))
     return simulator

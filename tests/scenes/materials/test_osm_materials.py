@@ -11,9 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from shapely import box
 
-from scenes.materials.itu_p2040 import ITU, RadioMaterial, bands, itu
-from scenes.materials.osm_materials import GROUND, KIND, MATERIAL, SurfaceMaterials, classify
-from scenes.materials.random_materials import MaterialSpread, RandomMaterials, draw
+from scenes.materials.itu_p2040 import ITU_CLASSES, RadioMaterial, frequency_bands, itu_properties
+from scenes.materials.osm_materials import (
+    CLASS_BY_LAND_COVER,
+    CLASS_BY_VALUE,
+    CLASSES_BY_TYPE,
+    SurfaceMaterials,
+    classify_surfaces,
+)
+from scenes.materials.random_materials import MaterialSpread, RandomMaterials, draw_materials
 from scenes.osm.map_features import Building, LandCoverPatch
 from uel.errors import UelError
 
@@ -29,7 +35,7 @@ def street(count: int, step: float = 20.0) -> list[Building]:
 def drawn(buildings: Iterable[Building], wall: str = "brick", seed: int = 0, **spread: float) -> RandomMaterials:
     buildings = list(buildings)
     classes = {building.id: SurfaceMaterials(wall=wall, roof="concrete") for building in buildings}
-    return draw(buildings, classes, seed, spread=MaterialSpread(**spread))
+    return draw_materials(buildings, classes, seed, spread=MaterialSpread(**spread))
 
 
 def walls(draws: RandomMaterials, name: str) -> np.ndarray:
@@ -58,27 +64,27 @@ def walls(draws: RandomMaterials, name: str) -> np.ndarray:
     ],
 )
 def test_tags_decide_before_the_kind_of_building(tags: dict[str, str], wall: str, roof: str):
-    found = classify(tags)
+    found = classify_surfaces(tags)
     assert (found.wall, found.roof) == (wall, roof)
 
 
 def test_it_says_how_each_surface_is_known():
-    found = classify({"building": "house", "roof:material": "copper"})
+    found = classify_surfaces({"building": "house", "roof:material": "copper"})
     assert (found.wall_origin, found.roof_origin) == ("type", "tag")
-    assert classify({"building": "yes", "building:material": "unobtainium"}).wall_origin == "prior"
+    assert classify_surfaces({"building": "yes", "building:material": "unobtainium"}).wall_origin == "prior"
 
 
 @given(st.dictionaries(st.sampled_from(["building", "building:material", "roof:material"]), st.text()))
 def test_any_tag_gives_a_known_class(tags: dict[str, str]):
-    found = classify(tags)
-    assert {found.wall, found.roof} <= set(ITU)
+    found = classify_surfaces(tags)
+    assert {found.wall, found.roof} <= set(ITU_CLASSES)
 
 
 def test_every_word_means_a_class():
-    assert set(MATERIAL.values()) <= set(ITU)
-    assert {name for pair in KIND.values() for name in pair} <= set(ITU)
-    assert set(GROUND.values()) <= set(ITU)
-    assert set(GROUND) > set(get_args(get_type_hints(LandCoverPatch)["kind"]))
+    assert set(CLASS_BY_VALUE.values()) <= set(ITU_CLASSES)
+    assert {name for pair in CLASSES_BY_TYPE.values() for name in pair} <= set(ITU_CLASSES)
+    assert set(CLASS_BY_LAND_COVER.values()) <= set(ITU_CLASSES)
+    assert set(CLASS_BY_LAND_COVER) > set(get_args(get_type_hints(LandCoverPatch)["kind"]))
 
 
 def test_materials_of_real_tiles_are_understood(shared):
@@ -89,7 +95,7 @@ def test_materials_of_real_tiles_are_understood(shared):
     values = []
     for file in sorted((shared / "tiles").glob("*.osm.gz")):
         values += pattern.findall(gzip.decompress(file.read_bytes()).decode())
-    unknown = [value for value in values if value not in MATERIAL]
+    unknown = [value for value in values if value not in CLASS_BY_VALUE]
     assert len(values) > 1000
     assert len(unknown) / len(values) < 0.005, set(unknown)
 
@@ -97,7 +103,7 @@ def test_materials_of_real_tiles_are_understood(shared):
 # ---- ITU-R P.2040 --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ITU)
+@pytest.mark.parametrize("name", ITU_CLASSES)
 def test_values_are_sionnas(name: str):
     """The twin: Sionna's own table, in every band and between them, and its refusals."""
     from sim_bridge.backend import runtime
@@ -109,29 +115,29 @@ def test_values_are_sionnas(name: str):
     import mitsuba as mi
     from sionna.rt.radio_materials.itu import itu_material
 
-    for frequency in (5e8, 3.5e9, 28e9, 73e9, 105e9, 230e9, *(1.01 * low for low, _ in bands(name))):
+    for frequency in (5e8, 3.5e9, 28e9, 73e9, 105e9, 230e9, *(1.01 * low for low, _ in frequency_bands(name))):
         try:
             expected = [float(value[0]) for value in itu_material(name, mi.Float(frequency))]
         except ValueError:
             with pytest.raises(UelError, match="does not define"):
-                itu(name, frequency)
+                itu_properties(name, frequency)
         else:
-            assert itu(name, frequency) == pytest.approx(expected, rel=1e-4)
+            assert itu_properties(name, frequency) == pytest.approx(expected, rel=1e-4)
 
 
 def test_concrete_by_hand():
     """5.24 and 0.0462·3.5^0.7822 S/m."""
-    assert itu("concrete", 3.5e9) == pytest.approx((5.24, 0.0462 * math.exp(0.7822 * math.log(3.5))))
+    assert itu_properties("concrete", 3.5e9) == pytest.approx((5.24, 0.0462 * math.exp(0.7822 * math.log(3.5))))
 
 
 def test_ground_ends_at_ten_gigahertz():
     with pytest.raises(UelError, match=r"medium_dry_ground(.|\n)*28 GHz(.|\n)*choose a frequency in 1-10 GHz"):
-        itu("medium_dry_ground", 28e9)
+        itu_properties("medium_dry_ground", 28e9)
 
 
 def test_unknown_class():
     with pytest.raises(UelError, match="perhaps you meant concrete"):
-        itu("concrte", 3.5e9)
+        itu_properties("concrte", 3.5e9)
 
 
 @pytest.mark.parametrize(
@@ -153,7 +159,7 @@ def test_impossible_materials(wrong: dict[str, float]):
 # ---- draws ---------------------------------------------------------------------------------------------
 
 
-@given(seed=st.integers(0, 2**32), wall=st.sampled_from(sorted(set(ITU) - {"metal", "floorboard"})))
+@given(seed=st.integers(0, 2**32), wall=st.sampled_from(sorted(set(ITU_CLASSES) - {"metal", "floorboard"})))
 def test_drawn_values_stay_in_their_ranges(seed: int, wall: str):
     for within in ("class", "any"):
         for material in drawn(street(5), wall, seed, within=within).materials.values():
@@ -181,7 +187,7 @@ def test_draws_follow_their_law():
     """Own shares only: uniform around brick's 3.91, log-uniform over two decades around its 0.029 S/m."""
     draws = drawn(street(4000), shared=0.0)
     permittivity, conductivity = walls(draws, "relative_permittivity"), walls(draws, "conductivity")
-    nominal = itu("brick", 3.5e9)
+    nominal = itu_properties("brick", 3.5e9)
     quartiles = np.quantile(permittivity / nominal[0], [0.25, 0.5, 0.75])
     np.testing.assert_allclose(quartiles, [0.8, 1.0, 1.2], atol=0.02)
     decades = np.quantile(np.log10(conductivity / nominal[1]), [0.25, 0.5, 0.75])
@@ -211,8 +217,8 @@ def test_a_donors_draws_are_its_own():
     """A building with a donor has exactly what the donor has, wherever the two stand."""
     houses = street(3)
     classes = {house.id: SurfaceMaterials(wall="brick", roof="concrete") for house in houses}
-    own = draw(houses, classes, 1).materials
-    swapped = draw(houses, classes, 1, donors={houses[0].id: houses[2]}).materials
+    own = draw_materials(houses, classes, 1).materials
+    swapped = draw_materials(houses, classes, 1, donors={houses[0].id: houses[2]}).materials
     assert swapped["way-0-wall-brick"] == own["way-2-wall-brick"] != own["way-0-wall-brick"]
     assert {**swapped, "way-0-wall-brick": 0, "way-0-roof-concrete": 0} == {
         **own,
@@ -229,10 +235,10 @@ def test_pieces_of_one_building_are_alike():
 
 def test_draws_need_a_frequency_of_the_class():
     classes = {"way/1": SurfaceMaterials(wall="brick", roof="concrete")}
-    assert itu("brick", 28e9)[0] == 3.91
-    assert draw([house(1)], classes, 0, frequency=28e9).bands == {"drawn materials": [(14e9, 56e9)]}
+    assert itu_properties("brick", 28e9)[0] == 3.91
+    assert draw_materials([house(1)], classes, 0, frequency=28e9).bands == {"drawn materials": [(14e9, 56e9)]}
     with pytest.raises(UelError, match="does not define brick"):
-        draw([house(1)], classes, 0, frequency=60e9)
+        draw_materials([house(1)], classes, 0, frequency=60e9)
 
 
 @pytest.mark.parametrize("wrong", [{"shared": 1.5}, {"length": 0.0}, {"thickness": 1.0}, {"conductivity": -1.0}])

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from pyproj import Transformer
 from shapely import Polygon, affinity, box
 
-from scenes.mesh.extrusion import SUNK, SURFACES, PrismMesh, extrude, extrude_all, unpaired
-from scenes.mesh.mesh_parts import merge
+from scenes.mesh.extrusion import FOUNDATION_DEPTH, SURFACE_KINDS, PrismMesh, extrude, extrude_all, unpaired_faces
+from scenes.mesh.mesh_parts import merge_parts
 from scenes.mesh.terrain import Terrain
 from scenes.osm.map_features import Building
 from uel.errors import UelError
@@ -69,11 +69,11 @@ def test_a_box_is_a_box():
     solid = _solid(mesh)
     assert solid.volume == pytest.approx(20 * 20 * 12.5)
     assert mesh.vertices.shape == (8, 3)
-    assert solid.bounds[:, 2] == pytest.approx([100 - SUNK, 112])
+    assert solid.bounds[:, 2] == pytest.approx([100 - FOUNDATION_DEPTH, 112])
     for name, direction in (("roof", [0, 0, 1]), ("floor", [0, 0, -1])):
-        normals = solid.face_normals[mesh.surface == SURFACES.index(name)]
+        normals = solid.face_normals[mesh.surface == SURFACE_KINDS.index(name)]
         np.testing.assert_allclose(normals, np.broadcast_to(direction, normals.shape), atol=1e-12)
-    walls = mesh.surface == SURFACES.index("wall")
+    walls = mesh.surface == SURFACE_KINDS.index("wall")
     centres, normals = solid.triangles_center[walls, :2], solid.face_normals[walls, :2]
     assert (centres * normals).sum(axis=1) == pytest.approx(10)  # outwards
 
@@ -96,9 +96,9 @@ def test_parts_divide_the_faces():
     parts = [mesh.part(["wall"], "brick", "way-1-wall"), mesh.part(["roof", "floor"], "tiles", "way-1-roof")]
     assert [part.name for part in parts] == ["building-way-1-wall", "building-way-1-roof"]
     assert [len(part.faces) for part in parts] == [8, 4]
-    together = np.concatenate([part.triangles for part in merge(parts)])
+    together = np.concatenate([part.triangles for part in merge_parts(parts)])
     np.testing.assert_array_equal(together, mesh.vertices[mesh.faces])
-    assert {part.name for part in merge(parts)} == {"building-brick", "building-tiles"}
+    assert {part.name for part in merge_parts(parts)} == {"building-brick", "building-tiles"}
 
 
 # Ground
@@ -107,7 +107,7 @@ def test_parts_divide_the_faces():
 def test_walls_reach_the_ground_on_a_slope():
     """On a plane of 30 % the lowest ground is 3 m down, the highest 3 m up."""
     low, high = _solid(extrude(_building(SQUARE), _tilted(0.3))).bounds[:, 2]
-    assert (low, high) == (pytest.approx(-3 - SUNK), pytest.approx(-3 + 12))
+    assert (low, high) == (pytest.approx(-3 - FOUNDATION_DEPTH), pytest.approx(-3 + 12))
 
 
 def test_a_roof_stays_above_the_hill():
@@ -121,7 +121,7 @@ def test_parts_of_one_building_stand_on_one_level():
     low, high = _solid(extrude(replace(east, whole=SQUARE), _tilted(0.3))).bounds[:, 2]
     assert (low, high) == (pytest.approx(-3 + 6), pytest.approx(-3 + 12))
     low, high = _solid(extrude(replace(east, base=0.0, whole=SQUARE), _tilted(0.3))).bounds[:, 2]
-    assert (low, high) == (pytest.approx(-3 - SUNK), pytest.approx(-3 + 12))
+    assert (low, high) == (pytest.approx(-3 - FOUNDATION_DEPTH), pytest.approx(-3 + 12))
     low, high = _solid(extrude(east, _tilted(0.3))).bounds[:, 2]
     assert (low, high) == (pytest.approx(6), pytest.approx(12))
 
@@ -132,7 +132,7 @@ def test_a_part_in_a_hollow_reaches_its_ground():
     heights[20, 20] = -5.0
     inner = replace(_building(box(-2, -2, 2, 2)), whole=SQUARE)
     low, high = _solid(extrude(inner, Terrain(100.0, heights))).bounds[:, 2]
-    assert (low, high) == (pytest.approx(-3 - SUNK), pytest.approx(12))
+    assert (low, high) == (pytest.approx(-3 - FOUNDATION_DEPTH), pytest.approx(12))
 
 
 def test_ditches_and_knolls_between_the_corners_count():
@@ -141,7 +141,7 @@ def test_ditches_and_knolls_between_the_corners_count():
     heights[20, 22] = -6.0  # x = 10, y = 0: on the eastern edge
     heights[20, 20] = 30.0
     low, high = _solid(extrude(_building(SQUARE), Terrain(100.0, heights))).bounds[:, 2]
-    assert (low, high) == (pytest.approx(-6 - SUNK), pytest.approx(32))
+    assert (low, high) == (pytest.approx(-6 - FOUNDATION_DEPTH), pytest.approx(32))
 
 
 @settings(max_examples=30, deadline=None, derandomize=True)
@@ -155,7 +155,7 @@ def test_no_wall_hangs_in_the_air(seed: int):
     outline = shapely.get_coordinates(
         shapely.line_interpolate_point(shape.boundary, np.linspace(0, 1, 1000), normalized=True)
     )
-    assert vertices[:, 2].min() <= terrain.elevation(*outline.T).min() - SUNK + 1e-9
+    assert vertices[:, 2].min() <= terrain.elevation(*outline.T).min() - FOUNDATION_DEPTH + 1e-9
     inside = random.uniform(shape.bounds[:2], shape.bounds[2:], (1000, 2))
     inside = inside[shapely.contains_xy(shape, *inside.T)]
     assert vertices[:, 2].max() >= terrain.elevation(*inside.T).max() + 2 - 1e-9
@@ -197,7 +197,7 @@ def test_meshes_stay_closed_on_disk():
     for name in ("hole at a corner", "hole at an edge", "holes that meet", "corners that nearly meet"):
         footprint = AWKWARD[name]
         mesh = extrude(_building(affinity.translate(footprint, 431.7, -217.3)), FLAT)
-        (part,) = merge([mesh.part([surface], "brick", surface) for surface in SURFACES])
+        (part,) = merge_parts([mesh.part([surface], "brick", surface) for surface in SURFACE_KINDS])
         assert trimesh.Trimesh(part.vertices.astype(np.float32), part.faces, process=True).is_watertight
 
 
@@ -216,7 +216,9 @@ def test_stars_have_the_volume_of_their_area(radii: list[float], hole: float, tu
     if not star.is_valid or star.area < 0.1:
         return
     solid = _solid(extrude(_building(star, top=top), FLAT))
-    assert solid.volume == pytest.approx(star.area * (top + SUNK), abs=1.1e-3 * star.length * (top + SUNK))
+    assert solid.volume == pytest.approx(
+        star.area * (top + FOUNDATION_DEPTH), abs=1.1e-3 * star.length * (top + FOUNDATION_DEPTH)
+    )
 
 
 def test_ten_thousand_are_closed_and_a_thousand_are_quick():
@@ -231,7 +233,7 @@ def test_ten_thousand_are_closed_and_a_thousand_are_quick():
     assert (list(meshes), failures) == ([building.id for building in buildings], [])
     first = np.cumsum([0, *(len(mesh.vertices) for mesh in meshes.values())])
     faces = np.concatenate([mesh.faces + k for mesh, k in zip(meshes.values(), first[:-1], strict=True)])
-    assert not unpaired(faces).any()
+    assert not unpaired_faces(faces).any()
     volume = [mesh.volume / np.ptp(mesh.vertices[:, 2]) for mesh in meshes.values()]
     np.testing.assert_allclose(volume, shapely.area(shapes), rtol=1e-9)
 
@@ -282,7 +284,7 @@ def test_monaco_stands_on_its_slope(shared: Path):
     for building in buildings:
         ground = terrain.elevation(*shapely.get_coordinates(shapely.segmentize(building.footprint, 1.0)).T)
         low, high = _solid(meshes[building.id]).bounds[:, 2]
-        assert low <= ground.min() - SUNK + 1e-9
+        assert low <= ground.min() - FOUNDATION_DEPTH + 1e-9
         assert high >= ground.max() + 2 - 1e-9
         relief.append(float(np.ptp(ground)))
     assert np.median(relief) > 2
@@ -298,7 +300,7 @@ def test_open_meshes_are_found():
     turned = mesh.faces.copy()
     turned[0] = turned[0, ::-1]
     assert not replace(mesh, faces=turned).closed
-    assert unpaired(np.concatenate([mesh.faces, mesh.faces[:1]])).any()
+    assert unpaired_faces(np.concatenate([mesh.faces, mesh.faces[:1]])).any()
     assert not replace(mesh, faces=mesh.faces[:0], surface=mesh.surface[:0]).closed
     assert replace(mesh, faces=mesh.faces[:, ::-1]).volume == pytest.approx(-mesh.volume)
 

@@ -11,8 +11,8 @@ from shapely import Polygon, box
 
 import scenes
 import sim_bridge
-from scenes.materials.itu_p2040 import itu, thickness_of
-from scenes.materials.osm_materials import GROUND
+from scenes.materials.itu_p2040 import itu_properties, slab_thickness
+from scenes.materials.osm_materials import CLASS_BY_LAND_COVER
 from scenes.mesh.ground_mesh import ground_parts
 from scenes.mesh.mesh_parts import MeshPart
 from scenes.mesh.terrain import Terrain
@@ -87,7 +87,7 @@ def test_a_finer_terrain_is_the_same_surface():
 def test_the_parts_divide_the_terrain():
     """Every triangle of the finer terrain is in one part, and corners that parts share are equal to the bit."""
     parts = ground_parts(hills(), PATCHES, "cover")
-    assert [part.material for part in parts] == list(dict.fromkeys(GROUND.values()))
+    assert [part.material for part in parts] == list(dict.fromkeys(CLASS_BY_LAND_COVER.values()))
     whole = MeshPart("terrain", "all", *hills().finer(2.0).mesh())
     together = np.concatenate([part.triangles for part in parts]).reshape(-1, 9)
     order = [np.lexsort(triangles.T) for triangles in (together, whole.triangles.reshape(-1, 9))]
@@ -134,7 +134,9 @@ def _shape(part: MeshPart) -> mi.Mesh:
 
 def test_rays_down_meet_what_the_map_says(tile: Tile):
     scene = rt.load_scene(str(tile.scene_file), merge_shapes=False)
-    assert {name for name in scene.objects if name.startswith("terrain")} == {f"terrain-{m}" for m in GROUND.values()}
+    assert {name for name in scene.objects if name.startswith("terrain")} == {
+        f"terrain-{m}" for m in CLASS_BY_LAND_COVER.values()
+    }
     outdoors = tile.rasters["footprint"].numpy() < 0.5
     y, x = np.argwhere(outdoors).T - 99.5
     hit = scene.mi_scene.ray_intersect(mi.Ray3f(mi.Point3f(x, y, 50.0), mi.Vector3f(0.0, 0.0, -1.0)))
@@ -142,7 +144,7 @@ def test_rays_down_meet_what_the_map_says(tile: Tile):
     met = np.array([material[number] for number in dr.reinterpret_array(mi.UInt, hit.shape).numpy()])
     covers = tile.rasters["cover"].numpy()[outdoors].astype(int)
     assert {tile.covers[k] for k in np.unique(covers)} == {"open", "water", "green", "path"}
-    np.testing.assert_array_equal(met, np.array([GROUND[name] for name in tile.covers])[covers])
+    np.testing.assert_array_equal(met, np.array([CLASS_BY_LAND_COVER[name] for name in tile.covers])[covers])
     # The raster of materials says the same.
     index = tile.rasters["material"].numpy()[outdoors].astype(int)
     np.testing.assert_array_equal(met, np.array(tile.materials)[index])
@@ -183,8 +185,8 @@ def _reflected(tile: Tile, at: tuple[float, float, float], phone: torch.Tensor) 
 
 
 def _by_fresnel(material: str, at: tuple[float, float, float], phone: torch.Tensor) -> float:
-    permittivity, conductivity = itu(material, ray_traced_scenes.FREQUENCY)
-    slab = {"relative_permittivity": permittivity, "conductivity": conductivity, "thickness": thickness_of(material)}
+    permittivity, conductivity = itu_properties(material, ray_traced_scenes.FREQUENCY)
+    slab = {"relative_permittivity": permittivity, "conductivity": conductivity, "thickness": slab_thickness(material)}
     return float(ray_traced_scenes.reflected(phone, at, slab, "V"))
 
 

@@ -8,7 +8,7 @@ from shapely import Polygon, box
 
 from scenes.mesh.extrusion import PrismMesh, extrude, extrude_all
 from scenes.mesh.mesh_parts import MeshPart
-from scenes.mesh.rasters import COVERS, materials_of, rasterise, rasterise_cover
+from scenes.mesh.rasters import LAND_COVERS, material_names, rasterise_land_cover, rasterise_parts
 from scenes.mesh.terrain import Terrain
 from scenes.osm.map_features import Building, LandCoverPatch
 from uel.core.grid import Grid
@@ -40,7 +40,7 @@ def test_a_courtyard_is_outdoors():
     terrain = Terrain(40.0, heights)
     ring = box(0, -25, 20, -5).difference(box(6, -19, 14, -11))
     mesh = extrude(Building(id="1", footprint=ring, top=15.0), terrain)
-    rasters = rasterise(_parts(terrain, {"1": mesh}), GRID)
+    rasters = rasterise_parts(_parts(terrain, {"1": mesh}), GRID)
     x, y = _centres(GRID)
     inside = shapely.contains_xy(ring, x, y)
     np.testing.assert_array_equal(rasters["footprint"], inside)
@@ -56,29 +56,29 @@ def test_material_is_that_of_the_roof():
     terrain = Terrain.flat(3.0, half=40.0)
     mesh = extrude(Building(id="1", footprint=box(0, 0, 20, 10), top=9.0), terrain)
     parts = _parts(terrain, {"1": mesh})
-    rasters = rasterise(parts, GRID)
-    assert materials_of(parts) == ["soil", "brick", "tiles"]
+    rasters = rasterise_parts(parts, GRID)
+    assert material_names(parts) == ["soil", "brick", "tiles"]
     np.testing.assert_array_equal(rasters["material"], 2 * rasters["footprint"])
 
 
 def test_cover_follows_pixel_centres():
     """Row 0 in the south, x east; the lower left pixel's centre is at (-31.5, -31.5)."""
     patch = Polygon([(-32, -32), (-20, -32), (-32, -8)], [[(-30, -30), (-27, -30), (-30, -26)]])
-    cover = rasterise_cover([_ground("water", patch)], GRID)
+    cover = rasterise_land_cover([_ground("water", patch)], GRID)
     x, y = _centres(GRID)
-    np.testing.assert_array_equal(cover == COVERS.index("water"), shapely.contains_xy(patch, x, y))
+    np.testing.assert_array_equal(cover == LAND_COVERS.index("water"), shapely.contains_xy(patch, x, y))
     assert (cover[0, 0], cover[0, -1], cover[-1, 0]) == (3, 0, 0)
     assert cover.dtype == np.uint8
 
 
 def test_later_cover_lies_on_top():
     layers = [_ground("green", box(-20, -20, 20, 20)), _ground("road", box(-30, -2, 30, 2)), _ground("path", Polygon())]
-    cover = rasterise_cover(layers, GRID)
-    assert cover[32, 32] == COVERS.index("road")
-    assert cover[40, 32] == COVERS.index("green")
-    assert (cover == COVERS.index("road")).sum() == 60 * 4
-    assert not rasterise_cover([], GRID).any()
-    assert not rasterise_cover([_ground("road", box(100, 100, 200, 200))], GRID).any()
+    cover = rasterise_land_cover(layers, GRID)
+    assert cover[32, 32] == LAND_COVERS.index("road")
+    assert cover[40, 32] == LAND_COVERS.index("green")
+    assert (cover == LAND_COVERS.index("road")).sum() == 60 * 4
+    assert not rasterise_land_cover([], GRID).any()
+    assert not rasterise_land_cover([_ground("road", box(100, 100, 200, 200))], GRID).any()
 
 
 def test_a_thousand_buildings_are_quick():
@@ -89,7 +89,7 @@ def test_a_thousand_buildings_are_quick():
     meshes, _ = extrude_all([Building(id=str(k), footprint=shape, top=9.0) for k, shape in enumerate(shapes)], terrain)
     parts, ground = _parts(terrain, meshes), [_ground("green", shape.buffer(2)) for shape in shapes]
     start = time.process_time()
-    rasters, cover = rasterise(parts, grid), rasterise_cover(ground, grid)
+    rasters, cover = rasterise_parts(parts, grid), rasterise_land_cover(ground, grid)
     assert time.process_time() - start < 1.0
     assert int(rasters["footprint"].sum()) == shapely.contains_xy(shapely.union_all(shapes), *_centres(grid)).sum()
-    assert (cover[rasters["footprint"] == 1] == COVERS.index("green")).all()
+    assert (cover[rasters["footprint"] == 1] == LAND_COVERS.index("green")).all()

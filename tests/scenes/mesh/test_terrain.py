@@ -10,7 +10,7 @@ from pyproj import Transformer
 from rasterio import Affine
 
 from scenes.mesh.mesh_parts import MeshPart
-from scenes.mesh.rasters import highest_hit
+from scenes.mesh.rasters import highest_hits
 from scenes.mesh.terrain import Terrain
 from uel.core.grid import Grid
 from uel.errors import UelError
@@ -69,7 +69,7 @@ def test_beyond_the_square_the_edge_goes_on(tmp_path: Path):
 def test_elevation_is_that_of_the_mesh():
     """On random hills, against vertical rays on the mesh's triangles."""
     terrain, grid = _hilly(), Grid(size=80.0, pixel=0.7 * 80 / 56)
-    top = highest_hit(MeshPart("terrain", "ground", *terrain.mesh()).triangles, grid)
+    top = highest_hits(MeshPart("terrain", "ground", *terrain.mesh()).triangles, grid)
     x, y = grid.centres().numpy().astype(float).transpose(2, 0, 1)
     np.testing.assert_allclose(terrain.elevation(x, y), top, atol=1e-3)  # the grid's centres are single precision
 

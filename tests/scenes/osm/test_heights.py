@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from scenes.osm import height_benchmark, heights, reader
 from scenes.osm.footprints import Outline
-from scenes.osm.tags import base, count, metres, storeys
+from scenes.osm.tags import height_from_levels, parse_count, parse_length, wall_base
 
 # Mean absolute error in metres of the median of the 10 nearest, as we found it in the literature of this project.
 TARGETS = {"nyc": 8.9, "paris": 2.8, "monaco": 6.5, "geneva": 3.9, "austin": 1.5}
@@ -49,32 +49,36 @@ TARGETS = {"nyc": 8.9, "paris": 2.8, "monaco": 6.5, "geneva": 3.9, "austin": 1.5
     ],
 )
 def test_lengths(text: str | None, value: float | None):
-    assert metres(text) == (None if value is None else pytest.approx(value))
+    assert parse_length(text) == (None if value is None else pytest.approx(value))
 
 
 @given(st.text(max_size=30))
 @settings(deadline=None)
 def test_no_text_is_a_surprise(text: str):
     """Whatever people type: a sensible length or none, never an exception."""
-    for value, most in ((metres(text), 1000.0), (count(text), 1000.0), (storeys({"building:levels": text}), 1000.0)):
+    for value, most in (
+        (parse_length(text), 1000.0),
+        (parse_count(text), 1000.0),
+        (height_from_levels({"building:levels": text}), 1000.0),
+    ):
         assert value is None or 0 < value <= most
-    assert 0 <= base({"min_height": text, "building:min_level": text}) < 3600.0
+    assert 0 <= wall_base({"min_height": text, "building:min_level": text}) < 3600.0
 
 
 @given(st.floats(0.01, 999.0), st.sampled_from(["", " m", "m", " metres"]))
 @settings(deadline=None)
 def test_a_written_length_is_read_back(value: float, unit: str):
-    assert metres(f"{value:.3f}{unit}") == pytest.approx(value, abs=6e-4)
-    assert metres(f"{value:.3f}{unit}".replace(".", ",")) == metres(f"{value:.3f}{unit}")
+    assert parse_length(f"{value:.3f}{unit}") == pytest.approx(value, abs=6e-4)
+    assert parse_length(f"{value:.3f}{unit}".replace(".", ",")) == parse_length(f"{value:.3f}{unit}")
 
 
 def test_levels():
-    assert storeys({"building:levels": "5"}) == pytest.approx(18.0)
-    assert storeys({"building:levels": "5", "roof:levels": "1"}) == pytest.approx(19.8)
-    assert storeys({"building:levels": "0"}) is None
-    assert storeys({"building:levels": "ground"}) is None
-    assert base({"building:min_level": "2"}) == pytest.approx(7.2)
-    assert base({"building:min_level": "2", "min_height": "5"}) == 5.0
+    assert height_from_levels({"building:levels": "5"}) == pytest.approx(18.0)
+    assert height_from_levels({"building:levels": "5", "roof:levels": "1"}) == pytest.approx(19.8)
+    assert height_from_levels({"building:levels": "0"}) is None
+    assert height_from_levels({"building:levels": "ground"}) is None
+    assert wall_base({"building:min_level": "2"}) == pytest.approx(7.2)
+    assert wall_base({"building:min_level": "2", "min_height": "5"}) == 5.0
 
 
 def _outline(x: float, side: float = 10.0, /, **tags: str) -> Outline:
@@ -88,7 +92,7 @@ def test_what_is_known_comes_first():
         _outline(-40.0, **{"building:levels": "2"}),
         _outline(260.0),
     ]
-    *_, tagged, counted, guessed = heights.estimate(row)
+    *_, tagged, counted, guessed = heights.estimate_heights(row)
     assert (tagged.top, tagged.provenance) == (9.0, "tag")
     assert (counted.top, counted.provenance) == (pytest.approx(7.2), "levels")
     assert (guessed.top, guessed.provenance) == (20.0, "neighbours")
@@ -96,14 +100,16 @@ def test_what_is_known_comes_first():
 
 
 def test_without_neighbours_the_type_decides():
-    found = heights.estimate([_outline(0.0), _outline(20.0, building="garage"), _outline(40.0, building="apartments")])
+    found = heights.estimate_heights(
+        [_outline(0.0), _outline(20.0, building="garage"), _outline(40.0, building="apartments")]
+    )
     assert [height.provenance for height in found] == ["prior"] * 3
     assert found[1].top < found[0].top < found[2].top
-    assert heights.estimate([]) == []
+    assert heights.estimate_heights([]) == []
 
 
 def test_a_guess_has_a_storey_at_least():
-    low, high = heights.estimate([_outline(0.0, min_height="30"), _outline(20.0)])
+    low, high = heights.estimate_heights([_outline(0.0, min_height="30"), _outline(20.0)])
     assert (low.base, low.top) == (30.0, pytest.approx(33.6))
     assert high.base == 0.0
 
@@ -112,8 +118,8 @@ def test_like_asks_like():
     """Between large towers and small huts, a large building is a tower."""
     row = [_outline(100.0 * k, 40.0, height="50") for k in range(8)]
     row += [_outline(100.0 * k + 60, 5.0, height="4") for k in range(8)]
-    big, small = heights.neighbours(
-        [(o, metres(o.tags["height"]) or 0.0) for o in row], [_outline(350.0, 40.0), _outline(350.0, 5.0)]
+    big, small = heights.neighbour_median(
+        [(o, parse_length(o.tags["height"]) or 0.0) for o in row], [_outline(350.0, 40.0), _outline(350.0, 5.0)]
     )
     assert (big, small) == (50.0, 4.0)
 
@@ -123,22 +129,22 @@ def test_leaving_out_means_leaving_out():
     row = [_outline(20.0 * k, height="10") for k in range(11)]
     pool = [(outline, 10.0) for outline in row]
     for odd in (1.0, 500.0):
-        assert heights.neighbours([(row[0], odd), *pool[1:]])[0] == 10.0
+        assert heights.neighbour_median([(row[0], odd), *pool[1:]])[0] == 10.0
     # All at one spot, more than are asked for: each is still left out of its own.
     spot = [(row[0], 10.0)] * 80 + [(row[0], 99.0)]
-    assert (heights.neighbours(spot) == 10.0).all()
+    assert (heights.neighbour_median(spot) == 10.0).all()
 
 
 def test_draws_are_reproducible_and_as_wide_as_they_say():
     known = [heights.Height(base=2.0, top=22.0, std=2.0, provenance="prior")] * 4000
-    first, again, other = (heights.draw(known, seed) for seed in (5, 5, 6))
+    first, again, other = (heights.draw_heights(known, seed) for seed in (5, 5, 6))
     assert first == again != other
     tops = np.array([height.top for height in first])
     assert tops.min() > 2.0
     assert tops.std() == pytest.approx(2.0, rel=0.06)
     assert np.median(tops) == pytest.approx(22.0, abs=0.2)
     tagged = [heights.Height(base=2.0, top=22.0, std=1.0, provenance="tag")]
-    assert heights.draw(tagged, 5) == tagged
+    assert heights.draw_heights(tagged, 5) == tagged
 
 
 @pytest.mark.parametrize("city", TARGETS)
@@ -146,7 +152,7 @@ def test_neighbours_know_heights(city: str, shared: Path):
     """Leave-one-out over all tiles of a city: not worse than the target, and better than every other method."""
     tiles = json.loads((shared / "tiles/manifest.json").read_text())["tiles"]
     files = [shared / "tiles" / tile["file"] for tile in tiles if tile["name"].startswith(city)]
-    found = [height_benchmark.leave_one_out(reader.outlines_of(file)) for file in files]
+    found = [height_benchmark.leave_one_out(reader.outlines_of_file(file)) for file in files]
     weight = [result["count"] for result in found]
     error = {
         name: float(np.average([result[name] for result in found], weights=weight))
@@ -158,7 +164,7 @@ def test_neighbours_know_heights(city: str, shared: Path):
 
 
 def test_own_levels_are_reported_apart(shared: Path):
-    found = height_benchmark.leave_one_out(reader.outlines_of(shared / "tiles/nyc_chelsea.osm.gz"))
+    found = height_benchmark.leave_one_out(reader.outlines_of_file(shared / "tiles/nyc_chelsea.osm.gz"))
     assert found["own_levels"] < found["neighbours"]
     assert 50 < found["both"] < found["count"]
     assert math.isfinite(sum(found.values()))

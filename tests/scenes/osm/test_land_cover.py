@@ -8,8 +8,8 @@ from shapely import LineString
 
 from scenes.osm import reader
 from scenes.osm.coastline import sea_polygon
-from scenes.osm.land_cover import ground
-from scenes.osm.map_files import table
+from scenes.osm.land_cover import land_cover_patches
+from scenes.osm.map_files import feature_table
 
 
 def test_water_is_on_the_right():
@@ -42,15 +42,15 @@ def test_a_coast_that_ends_bounds_nothing():
 def test_a_square_for_pedestrians_is_an_area():
     ring = LineString([(0, 0), (20, 0), (20, 20), (0, 20), (0, 0)])
     rows = [("way", 1, ring, {"highway": "pedestrian", "area": "yes"}), ("way", 2, ring, {"highway": "pedestrian"})]
-    frame = table(rows).set_crs("EPSG:32632", allow_override=True)
-    areas = {patch.id: patch.footprint.area for patch in ground(frame, 100.0)}
+    frame = feature_table(rows).set_crs("EPSG:32632", allow_override=True)
+    areas = {patch.id: patch.footprint.area for patch in land_cover_patches(frame, 100.0)}
     assert areas["way/1"] == pytest.approx(400.0)
     assert areas["way/2"] < 400.0 + 80 * 2.6 - 225 + 50
 
 
 def test_monaco_lies_by_the_sea(shared: Path):
     """The harbour's east is water, the palace's rock is not."""
-    place = reader.read(shared / "tiles/monaco_montecarlo.osm.gz", center=(43.73911, 7.42349))
+    place = reader.read_map(shared / "tiles/monaco_montecarlo.osm.gz", center=(43.73911, 7.42349))
     water = shapely.union_all([patch.footprint for patch in place.ground if patch.id.startswith("sea")])
     assert water.contains(shapely.Point(350, -350))
     built = shapely.union_all([building.footprint for building in place.buildings])

@@ -13,8 +13,8 @@ import shapely
 from shapely import Polygon
 
 from scenes.osm import reader
-from scenes.osm.map_files import TAGS, header_box
-from scenes.osm.queries import GeoBox, center_of, features, parse
+from scenes.osm.map_files import FEATURE_KEYS, header_bounds
+from scenes.osm.queries import GeoBox, parse_source, source_center, source_features
 from uel.errors import UelError
 
 TOWN = """<osm version="0.6"><bounds minlat="48" minlon="9" maxlat="48.002" maxlon="9.004"/>
@@ -56,7 +56,7 @@ def _content(frame) -> dict[str, tuple]:
     """What matters of a table: building tags and area in square degrees by id."""
     found = {}
     for index, row in frame.iterrows():
-        tags = {key: row[key] for key in TAGS if isinstance(row.get(key), str)}
+        tags = {key: row[key] for key in FEATURE_KEYS if isinstance(row.get(key), str)}
         found["/".join(map(str, index))] = (tags, row.geometry.geom_type, round(row.geometry.area * 1e9, 3))
     return found
 
@@ -75,7 +75,7 @@ def _content(frame) -> dict[str, tuple]:
     ],
 )
 def test_texts_are_understood(text: str, kind: str):
-    assert parse(text).kind == kind
+    assert parse_source(text).kind == kind
 
 
 @pytest.mark.parametrize(
@@ -103,22 +103,22 @@ def test_texts_are_understood(text: str, kind: str):
 )
 def test_texts_that_mean_nothing(text: str, message: str):
     with pytest.raises(UelError, match=message):
-        parse(text)
+        parse_source(text)
 
 
 def test_formats_agree(town: Path):
     """XML, its compressions and PBF of one town: the same features, the lost ones among them."""
     (town.parent / "town.osm.gz").write_bytes(gzip.compress(town.read_bytes()))
     (town.parent / "town.osm.bz2").write_bytes(bz2.compress(town.read_bytes()))
-    expected = _content(features(town))
+    expected = _content(source_features(town))
     assert expected["relation/1"][:2] == ({"building": "yes"}, "Polygon")
     assert expected["way/3"][1:] == ("LineString", 0.0)
     assert expected["way/4"][1:] == ("LineString", 0.0)
     assert [expected[lost][1:] for lost in ("way/5", "relation/2")] == [("Polygon", 0.0)] * 2
     assert "relation/3" not in expected
     for suffix in (".osm.gz", ".osm.bz2"):
-        assert _content(features(town.with_name("town" + suffix))) == expected
-    pbf = _content(features(_as_pbf(town)))
+        assert _content(source_features(town.with_name("town" + suffix))) == expected
+    pbf = _content(source_features(_as_pbf(town)))
     crossed = expected.pop("way/6"), pbf.pop("way/6")
     assert pbf == expected
     assert [tags for tags, *_ in crossed] == [{"building": "crossed"}] * 2  # osmnx has repaired it already
@@ -126,7 +126,7 @@ def test_formats_agree(town: Path):
 
 def test_lost_buildings_are_excluded_by_name(town: Path):
     for file in (town, _as_pbf(town)):
-        place = reader.read(file, center=(48.001, 9.001), margin=0.0)
+        place = reader.read_map(file, center=(48.001, 9.001), margin=0.0)
         excluded = {exclusion.id: exclusion.reason for exclusion in place.exclusions}
         assert excluded.keys() >= {"way/5", "relation/2", "node/8"}
         assert "members missing" in excluded["relation/2"]
@@ -134,18 +134,18 @@ def test_lost_buildings_are_excluded_by_name(town: Path):
 
 
 def test_header_bounds(town: Path):
-    assert header_box(town) == (9.0, 48.0, 9.004, 48.002)
-    assert center_of(parse(town)) == pytest.approx((48.001, 9.002))
-    assert center_of(parse(_as_pbf(town))) is None
+    assert header_bounds(town) == (9.0, 48.0, 9.004, 48.002)
+    assert source_center(parse_source(town)) == pytest.approx((48.001, 9.002))
+    assert source_center(parse_source(_as_pbf(town))) is None
 
 
 def test_unsorted_pbf_is_refused(town: Path):
     backwards = _as_pbf(town, (osmium.osm.RELATION, osmium.osm.WAY, osmium.osm.NODE))
     with pytest.raises(UelError, match=r"not sorted(.|\n)*osmium sort"):
-        features(backwards)
+        source_features(backwards)
     ways_alone = _as_pbf(town, (osmium.osm.WAY,))
     with pytest.raises(UelError, match="has no nodes"):
-        features(ways_alone)
+        source_features(ways_alone)
 
 
 def test_geojson(tmp_path: Path):
@@ -165,14 +165,14 @@ def test_geojson(tmp_path: Path):
     ]
     file = tmp_path / "town.geojson"
     file.write_text(json.dumps({"type": "FeatureCollection", "features": items}))
-    frame = features(file)
+    frame = source_features(file)
     assert list(frame.index) == [("way", "12"), ("feature", "1"), ("way", "9")]
     assert list(frame["height"].fillna("")) == ["12.5", "7.25", ""]
     assert not shapely.has_z(frame.geometry).any()
 
     twins = [{"type": "Feature", "id": 5, "properties": {"building": yes}, "geometry": shape} for yes in (True, False)]
     file.write_text(json.dumps({"type": "FeatureCollection", "features": twins}))
-    frame = features(file)
+    frame = source_features(file)
     assert list(frame.index) == [("feature", "5"), ("feature", "5~1")]
     assert list(frame["building"]) == ["yes", "no"]
 
@@ -185,7 +185,7 @@ def test_geojson(tmp_path: Path):
         item = {"type": "Feature", "properties": {"building": "yes"}, "geometry": shape}
         file.write_text(json.dumps({"type": "FeatureCollection", "features": [item]}))
         with pytest.raises(UelError, match=message):
-            features(file)
+            source_features(file)
 
 
 # Online: osmnx reads answers from its cache folder before it asks anybody.
@@ -207,7 +207,7 @@ def _record(cache: Path, monkeypatch: pytest.MonkeyPatch, file: Path, box: GeoBo
     elements = osmnx._osm_xml._overpass_json_from_xml(file, "utf-8")["elements"]
     polygon = osmnx.utils_geo.bbox_to_poly(tuple(box))
     (outline,) = osmnx._overpass._make_overpass_polygon_coord_strs(polygon)
-    query = osmnx._overpass._create_overpass_features_query(outline, dict.fromkeys(TAGS, True))
+    query = osmnx._overpass._create_overpass_features_query(outline, dict.fromkeys(FEATURE_KEYS, True))
     url = osmnx.settings.overpass_url.rstrip("/") + "/interpreter"
     key = str(requests.Request("GET", url, params={"data": query}).prepare().url)
     monkeypatch.setattr(osmnx.settings, "cache_folder", cache)
@@ -220,9 +220,9 @@ def test_a_point_online_is_what_the_file_says(town: Path, tmp_path: Path, monkey
     cache = tmp_path / "cache"
     _record(cache, monkeypatch, town, reader._box_around((48.0008, 9.001), 128.0 + 16.0))
     before = osmnx.settings.cache_folder
-    online = reader.read("48.0008,9.001", size=256.0, margin=16.0, cache=cache)
+    online = reader.read_map("48.0008,9.001", size=256.0, margin=16.0, cache=cache)
     assert osmnx.settings.cache_folder == before
-    offline = reader.read(town, center=(48.0008, 9.001), size=256.0, margin=16.0)
+    offline = reader.read_map(town, center=(48.0008, 9.001), size=256.0, margin=16.0)
     assert online.buildings == offline.buildings
     assert online.ground == offline.ground
     assert online.provenance["query"] == "48.0008,9.001"
@@ -239,7 +239,7 @@ def test_a_name_online(town: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     url = osmnx.settings.nominatim_url.rstrip("/") + "/search"
     key = str(requests.Request("GET", url, params=asked).prepare().url)
     osmnx._http._save_to_cache(key, [{"lat": "48.0008", "lon": "9.001"}], ok=True)
-    place = reader.read("Nowhere, Swabia", size=256.0, margin=16.0)
+    place = reader.read_map("Nowhere, Swabia", size=256.0, margin=16.0)
     assert place.name == "Nowhere, Swabia"
     assert place.center == (48.0008, 9.001)
     assert place.provenance["source"] == "name"
@@ -252,18 +252,18 @@ def test_a_box_in_the_sea_and_no_network(tmp_path: Path, monkeypatch: pytest.Mon
     cache = tmp_path / "cache"
     _record(cache, monkeypatch, tmp_path / "sea.osm", reader._box_around(box.center, 853 / 2 + 128))
     with pytest.raises(UelError, match=r"map has nothing there(.|\n)*-30.0,40.0"):
-        reader.read("-30.0,40.0,-29.99,40.005", cache=cache)
+        reader.read_map("-30.0,40.0,-29.99,40.005", cache=cache)
     with pytest.raises(UelError, match=r"does not answer(.|\n)*ConnectionError(.|\n)*use a file"):
-        reader.read("48,9", cache=cache)
+        reader.read_map("48,9", cache=cache)
     with pytest.raises(UelError, match="crosses the antimeridian"):
-        reader.read("10,179.999", cache=cache)
+        reader.read_map("10,179.999", cache=cache)
     with pytest.raises(UelError, match="needs a box"):
-        features("48,9", cache=cache)
+        source_features("48,9", cache=cache)
 
 
 def test_a_box_is_a_square_of_its_larger_side(town: Path):
     box = GeoBox(9.0, 48.0, 9.01, 48.001)
     assert box.center == pytest.approx((48.0005, 9.005))
     assert box.side == pytest.approx(744.9, abs=0.5)
-    assert len(features(town, GeoBox(9.003, 48.0, 9.005, 48.002))) == 1 + 2  # the node, and what is nowhere
-    assert isinstance(features(town).geometry.iloc[-1], Polygon)
+    assert len(source_features(town, GeoBox(9.003, 48.0, 9.005, 48.002))) == 1 + 2  # the node, and what is nowhere
+    assert isinstance(source_features(town).geometry.iloc[-1], Polygon)

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from scenes.osm import reader
 from scenes.osm.map_features import MapExtract
-from scenes.osm.map_files import TAGS
-from scenes.osm.queries import MapQuery, parse
+from scenes.osm.map_files import FEATURE_KEYS
+from scenes.osm.queries import MapQuery, parse_source
 from tests.helpers.shared_volume import shared_volume
 from uel.errors import UelError
 
@@ -56,7 +56,7 @@ def _square(x: float, y: float, side: float) -> list[tuple[float, float]]:
 
 
 def _read(path: Path, **more) -> MapExtract:
-    return reader.read(path, **{"center": (48.0, 9.0), "size": 256.0, "margin": 0.0, **more})
+    return reader.read_map(path, **{"center": (48.0, 9.0), "size": 256.0, "margin": 0.0, **more})
 
 
 # Real tiles
@@ -66,7 +66,7 @@ def _read(path: Path, **more) -> MapExtract:
 def test_real_tiles_lose_nothing(name: str, shared: Path):
     """Every building of osmnx becomes a building or an exclusion with a reason, and none twice."""
     file, tile = _tile(shared, name)
-    place = reader.read(file, center=(tile["center_lat"], tile["center_lon"]), margin=0.0)
+    place = reader.read_map(file, center=(tile["center_lat"], tile["center_lon"]), margin=0.0)
     built = {building.id.split("#")[0] for building in place.buildings}
     excluded = {exclusion.id: exclusion.reason for exclusion in place.exclusions}
     assert not built & excluded.keys()
@@ -83,7 +83,7 @@ def test_real_tiles_lose_nothing(name: str, shared: Path):
 @pytest.mark.parametrize("name", HARD)
 def test_real_tiles_are_sound(name: str, shared: Path):
     file, tile = _tile(shared, name)
-    place = reader.read(file, center=(tile["center_lat"], tile["center_lon"]))
+    place = reader.read_map(file, center=(tile["center_lat"], tile["center_lon"]))
     plans = [building.footprint for building in place.buildings]
     assert len({building.id for building in place.buildings}) == len(plans)
     assert shapely.is_valid(plans).all()
@@ -101,7 +101,7 @@ def test_real_tiles_are_sound(name: str, shared: Path):
 def test_parts_leave_no_hole_in_the_city(shared: Path):
     """What the outlines of Manhattan cover, the buildings cover too; nothing hovers more than three storeys up."""
     file, tile = _tile(shared, "nyc_midtown_esb")
-    place = reader.read(file, center=(tile["center_lat"], tile["center_lon"]))
+    place = reader.read_map(file, center=(tile["center_lat"], tile["center_lon"]))
     plans = np.array([building.footprint for building in place.buildings], dtype=object)
     grounded = np.array([building.base == 0 for building in place.buildings])
     hovering = np.array([building.base > 11.0 for building in place.buildings]) & ~grounded
@@ -113,7 +113,7 @@ def test_parts_leave_no_hole_in_the_city(shared: Path):
 
 def test_the_middle_of_a_file_is_that_of_its_bounds(shared: Path):
     file, tile = _tile(shared, "geneva_servette")
-    place = reader.read(file)
+    place = reader.read_map(file)
     assert place.center == pytest.approx((tile["center_lat"], tile["center_lon"]), abs=2e-5)
     assert place.name == "geneva_servette"
 
@@ -260,7 +260,7 @@ def test_ten_thousand_buildings(tmp_path: Path):
         )
     file = tmp_path / "town.geojson"
     file.write_text(json.dumps({"type": "FeatureCollection", "features": items}))
-    place = reader.read(file, size=2600.0)
+    place = reader.read_map(file, size=2600.0)
     assert len({b.id.split("#")[0] for b in place.buildings} | {e.id for e in place.exclusions}) == 10_000
     assert {b.provenance for b in place.buildings} == {"tag", "neighbours"}
     assert shared_volume(place.buildings) < 10.0
@@ -294,12 +294,12 @@ def test_names_are_file_names(name: str, tmp_path: Path):
 @given(st.text(min_size=1, max_size=120), st.sampled_from(["name", "point", "bbox", "file"]))
 @settings(deadline=None)
 def test_a_name_made_from_a_source_is_a_name(text: str, kind: Literal["name", "point", "bbox", "file"]):
-    reader.require_name(reader.name_of(MapQuery(kind, text)))
+    reader.require_tile_name(reader.tile_name(MapQuery(kind, text)))
 
 
 def test_places_west_and_east_of_greenwich_differ():
-    assert reader.name_of(parse("48,-9")) != reader.name_of(parse("48,9"))
-    assert reader.name_of(parse("-33.8,151.2")) == "point -33.8,151.2"
+    assert reader.tile_name(parse_source("48,-9")) != reader.tile_name(parse_source("48,9"))
+    assert reader.tile_name(parse_source("-33.8,151.2")) == "point -33.8,151.2"
 
 
 def test_a_building_in_the_margin_alone_is_no_city(tmp_path: Path):
@@ -328,7 +328,7 @@ def test_truncated_and_odd_files(tmp_path: Path):
     for name, (content, message) in cases.items():
         (tmp_path / name).write_bytes(content)
         with pytest.raises(UelError, match=message):
-            reader.read(tmp_path / name)
+            reader.read_map(tmp_path / name)
     with pytest.raises(UelError, match="no such file"):
-        reader.read(tmp_path / "nowhere.osm")
-    assert set(TAGS) >= {"building", "highway"}
+        reader.read_map(tmp_path / "nowhere.osm")
+    assert set(FEATURE_KEYS) >= {"building", "highway"}

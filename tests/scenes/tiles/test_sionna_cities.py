@@ -10,10 +10,10 @@ import torch
 import zarr
 
 import scenes
-from scenes.mesh.mesh_parts import MeshPart, cut, merge
-from scenes.mesh.rasters import highest_hit, rasterise
+from scenes.mesh.mesh_parts import MeshPart, cut_part, merge_parts
+from scenes.mesh.rasters import highest_hits, rasterise_parts
 from scenes.tiles import sionna_cities
-from scenes.tiles.sionna_cities import read_scene, scene_file
+from scenes.tiles.sionna_cities import city_scene_file, read_city_scene
 from uel.core.grid import Grid
 from uel.errors import UelError
 from uel.geo.tile import RASTER_NAMES, Tile
@@ -53,7 +53,7 @@ def _triangle(*corners: tuple[float, float, float]) -> MeshPart:
 def test_triangle_is_rasterised_by_pixel_centres():
     """Half of a 4 m square, z = x: centres on the diagonal count, elevations are the plane's."""
     part = _triangle((-2, -2, -2), (2, -2, 2), (2, 2, 2))
-    top = highest_hit(part.triangles, Grid(size=4.0, pixel=1.0))
+    top = highest_hits(part.triangles, Grid(size=4.0, pixel=1.0))
     centre = np.array([-1.5, -0.5, 0.5, 1.5])
     expected = np.where(centre[None] >= centre[:, None], centre[None], -np.inf)
     np.testing.assert_allclose(top, expected)
@@ -63,7 +63,7 @@ def test_vertical_and_distant_triangles_leave_no_trace():
     wall = _triangle((0.5, -9, 0), (0.5, 9, 0), (0.5, 0, 9))
     far = _triangle((50, 50, 1), (60, 50, 1), (50, 60, 1))
     for part in (wall, far):
-        assert np.isneginf(highest_hit(part.triangles, Grid(size=8.0, pixel=1.0))).all()
+        assert np.isneginf(highest_hits(part.triangles, Grid(size=8.0, pixel=1.0))).all()
 
 
 def test_shared_edges_leave_no_gap():
@@ -72,19 +72,19 @@ def test_shared_edges_leave_no_gap():
     rim = 30 * np.stack([np.cos(angle), np.sin(angle), 0 * angle], axis=1)
     hub = np.broadcast_to([0.1, 0.2, 0.0], rim[1:].shape)
     fan = np.stack([hub, rim[:-1], rim[1:]], axis=1)
-    assert np.isfinite(highest_hit(fan, Grid(size=32.0, pixel=0.25))).all()
+    assert np.isfinite(highest_hits(fan, Grid(size=32.0, pixel=0.25))).all()
 
 
 def test_cut_keeps_what_is_inside():
-    part = cut(_triangle((-3, -3, 0), (9, -3, 12), (-3, 9, 0)), half=2.0)
+    part = cut_part(_triangle((-3, -3, 0), (9, -3, 12), (-3, 9, 0)), half=2.0)
     assert np.abs(part.vertices[part.faces][..., :2]).max() <= 2.0 + 1e-9
     np.testing.assert_allclose(part.vertices[:, 2], part.vertices[:, 0] + 3, atol=1e-9)
-    assert len(cut(_triangle((5, 5, 0), (6, 5, 0), (5, 6, 0)), half=2.0).faces) == 0
+    assert len(cut_part(_triangle((5, 5, 0), (6, 5, 0), (5, 6, 0)), half=2.0).faces) == 0
 
 
 def test_merge_offsets_faces():
     one, two = _triangle((0, 0, 0), (1, 0, 0), (0, 1, 0)), _triangle((5, 5, 5), (6, 5, 5), (5, 6, 5))
-    (both,) = merge([one, two])
+    (both,) = merge_parts([one, two])
     np.testing.assert_array_equal(both.triangles, np.concatenate([one.triangles, two.triangles]))
 
 
@@ -92,11 +92,11 @@ def test_recentring_moves_the_highest_point(tmp_path: Path):
     """The top of the Arc de Triomphe, in the city and in the mesh of a tile that is centred elsewhere."""
 
     def top(file: Path) -> np.ndarray:
-        vertices = np.concatenate([part.vertices for part in read_scene(file)[1]])
+        vertices = np.concatenate([part.vertices for part in read_city_scene(file)[1]])
         return np.unique(vertices[vertices[:, 2] == vertices[:, 2].max()].round(3), axis=0)
 
     tile = scenes.build("etoile", tmp_path / "t", center=(-100.0, 30.0), size=256.0, progress=False)
-    np.testing.assert_allclose(top(tile.scene_file), top(scene_file("etoile")) - [-100.0, 30.0, 0.0], atol=2e-3)
+    np.testing.assert_allclose(top(tile.scene_file), top(city_scene_file("etoile")) - [-100.0, 30.0, 0.0], atol=2e-3)
 
 
 def test_tile_is_the_city_moved_by_its_centre(etoile: Tile, tmp_path: Path):
@@ -192,7 +192,7 @@ def test_unknown_place_suggests_the_nearest(tmp_path: Path):
     with pytest.raises(UelError, match="perhaps florence"):
         scenes.build("florense", tmp_path / "t")
     with pytest.raises(UelError, match="known are munich"):
-        sionna_cities.build("xxxx", tmp_path / "t")
+        sionna_cities.build_city_tile("xxxx", tmp_path / "t")
 
 
 def test_empty_tile(tmp_path: Path):
@@ -210,7 +210,7 @@ def test_terrain_must_cover_the_tile(tmp_path: Path):
 
 def test_hole_in_the_terrain():
     with pytest.raises(UelError, match=r"terrain does not cover(.|\n)*x = -1.5 m, y = -0.5 m"):
-        rasterise([_triangle((-2, -2, 0), (2, -2, 0), (2, 2, 0))], Grid(size=4.0, pixel=1.0))
+        rasterise_parts([_triangle((-2, -2, 0), (2, -2, 0), (2, 2, 0))], Grid(size=4.0, pixel=1.0))
 
 
 @pytest.mark.parametrize("square", [{"size": -1.0}, {"size": math.nan}, {"margin": -1.0}, {"center": (math.inf, 0.0)}])

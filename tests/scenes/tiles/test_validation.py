@@ -13,18 +13,18 @@ import trimesh
 from shapely import Polygon, box
 
 from scenes.mesh.extrusion import extrude_all
-from scenes.mesh.gltf import COLORS, glb
+from scenes.mesh.gltf import MATERIAL_COLORS, binary_gltf
 from scenes.mesh.mesh_parts import MeshPart
-from scenes.mesh.rasters import rasterise
+from scenes.mesh.rasters import rasterise_parts
 from scenes.mesh.terrain import Terrain
 from scenes.osm.map_features import Building
 from scenes.sites.visibility import line_of_sight_raster
 from scenes.tiles.validation import (
     check_heights,
+    check_line_of_sight,
     check_meshes,
     check_overlaps,
     check_round_trip,
-    check_sight,
     check_sites,
 )
 from scenes.tiles.writer import write_tile
@@ -49,7 +49,7 @@ def _parts(buildings: list[Building], terrain: Terrain) -> list[MeshPart]:
 
 def _tile(folder: Path, buildings: list[Building], terrain: Terrain, size: float = 64.0) -> Tile:
     """What the checks read of a tile: its rasters and their geometry."""
-    rasters = rasterise(_parts(buildings, terrain), Grid(size=size, pixel=1.0))
+    rasters = rasterise_parts(_parts(buildings, terrain), Grid(size=size, pixel=1.0))
     meta = {"name": "test", "size": size, "pixel": 1.0, "materials": ["soil", "brick"]}
     return write_tile(folder, [], {}, rasters, meta)
 
@@ -141,7 +141,7 @@ def test_the_shadow_of_a_wall_has_its_length(tmp_path: Path):
     assert row[x < 0].all()
     assert not row[(x > 0) & (x < 23)].any()
     assert row[x > 25].all()
-    report = check_sight(tile, [Site(position=(-20.0, 0.5, 21.5)), Site(position=(20.0, 0.5, 21.5))])
+    report = check_line_of_sight(tile, [Site(position=(-20.0, 0.5, 21.5)), Site(position=(20.0, 0.5, 21.5))])
     assert report["outdoor"] == 62 * 64
     assert report["sites"][0] == pytest.approx(seen.sum() / report["outdoor"])
     assert max(report["sites"]) < report["any"] <= 1.0
@@ -167,7 +167,7 @@ def test_sight_agrees_with_rays_on_the_meshes(tmp_path: Path):
 def test_sight_needs_sites_that_stand(tmp_path: Path):
     tile = _tile(tmp_path, [_house()], Terrain.flat(half=40.0))
     with pytest.raises(UelError, match="inside a wall"):
-        check_sight(tile, [Site(position=(0.0, 0.0, 5.0))])
+        check_line_of_sight(tile, [Site(position=(0.0, 0.0, 5.0))])
 
 
 def test_reports_are_json(tmp_path: Path):
@@ -180,7 +180,7 @@ def test_reports_are_json(tmp_path: Path):
         check_heights([house]),
         check_round_trip("EPSG:32632", (372_000.0, 4_844_000.0), 10.0),
         check_sites(tile, sites),
-        check_sight(tile, sites),
+        check_line_of_sight(tile, sites),
     ]
     assert json.loads(json.dumps(reports, allow_nan=False)) == reports
 
@@ -191,11 +191,11 @@ def test_reports_are_json(tmp_path: Path):
 def test_glb_is_coloured_and_stands_upright():
     """East stays x, up becomes y, north becomes -z; materials by name; the same bytes twice."""
     parts = _parts([_house(box(4, 8, 20, 12), top=30.0)], Terrain.flat(100.0, half=50.0))
-    content = glb(parts)
-    assert content == glb(parts)
+    content = binary_gltf(parts)
+    assert content == binary_gltf(parts)
     scene = trimesh.load_scene(BytesIO(content), file_type="glb")
     assert set(scene.geometry) == {"terrain-soil", "building-brick"}
     house = scene.geometry["building-brick"]
     np.testing.assert_allclose(house.bounds, [[4, 99.5, -12], [20, 130, -8]], atol=1e-4)
     assert house.volume == pytest.approx(16 * 4 * 30.5, rel=1e-5)  # still looks outwards
-    assert tuple(house.visual.material.baseColorFactor[:3]) == COLORS["brick"]
+    assert tuple(house.visual.material.baseColorFactor[:3]) == MATERIAL_COLORS["brick"]

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from scenes.materials.itu_p2040 import itu, thickness_of
-from scenes.materials.random_materials import draw
+from scenes.materials.itu_p2040 import itu_properties, slab_thickness
+from scenes.materials.random_materials import draw_materials
 from scenes.mesh.material_assignment import assign_materials
 from scenes.tiles.metadata import bounding_box
-from scenes.tiles.mitsuba_xml import bsdfs_of, scene_xml
+from scenes.tiles.mitsuba_xml import material_bsdfs, scene_xml
 from scenes.tiles.writer import update_files, write_sites
 from tests.helpers.free_space import masts
 from tests.helpers.village_tile import CLASSES, SIZE, parts_of, village, write
@@ -191,20 +191,20 @@ def test_classes_arrive_in_sionna(tile: Tile):
         scene.frequency = frequency
         for name, material in scene.radio_materials.items():
             arrived = (material.relative_permittivity[0], material.conductivity[0], material.thickness[0])
-            assert arrived == pytest.approx((*itu(name, frequency), thickness_of(name)), rel=1e-5)
+            assert arrived == pytest.approx((*itu_properties(name, frequency), slab_thickness(name)), rel=1e-5)
 
 
 def test_drawn_values_arrive_in_sionna_in_time(tmp_path: Path):
     """700 buildings, each with its own wall and roof, load in less than 5 s: merged by material, and one by one."""
     rt = _sionna()
     place = village(700)
-    draws = draw(place.buildings, {b.id: CLASSES for b in place.buildings}, seed=1)
+    draws = draw_materials(place.buildings, {b.id: CLASSES for b in place.buildings}, seed=1)
     (tmp_path / "meshes").mkdir()
     parts = assign_materials(parts_of(place), draws)
     for part in parts:
         (tmp_path / "meshes" / f"{part.name}.ply").write_bytes(part.ply())
     names = [part.material for part in parts]
-    (tmp_path / "scene.xml").write_text(scene_xml(parts, bsdfs_of(names, draws.materials)))
+    (tmp_path / "scene.xml").write_text(scene_xml(parts, material_bsdfs(names, draws.materials)))
     for merged in (True, False):
         start = time.perf_counter()
         scene = rt.load_scene(str(tmp_path / "scene.xml"), merge_shapes=merged)
@@ -227,7 +227,7 @@ def test_ground_at_28_gigahertz_is_refused_with_a_way_out(tmp_path: Path):
 
 def test_drawn_constants_hold_for_an_octave(tmp_path: Path):
     place = village()
-    draws = draw(place.buildings, {b.id: CLASSES for b in place.buildings}, seed=1)
+    draws = draw_materials(place.buildings, {b.id: CLASSES for b in place.buildings}, seed=1)
     tile = write(tmp_path / "t", place, draws=draws)
     assert tile.meta["buildings"]["way/0"]["drawn"]["wall"] == asdict(draws.materials["way-0-wall-brick"])
     tile.require_carrier(Carrier(frequency=2.4e9))

@@ -9,10 +9,10 @@ import pytest
 from shapely import box
 from shapely.affinity import translate
 
-from scenes.materials.osm_materials import classify
+from scenes.materials.osm_materials import classify_surfaces
 from scenes.osm.map_features import Building, MapExtract
-from scenes.variants.map_perturbation import perturb_map, perturb_sites, require_variety
-from scenes.variants.perturbation import Perturbation, parse_perturbation
+from scenes.perturbation import Perturbation, parse_perturbation
+from scenes.variants.map_perturbation import perturb_map, perturb_sites, require_several_classes
 from tests.helpers.free_space import CORNERS, masts
 from tests.helpers.village_tile import village, write
 from uel.errors import UelError
@@ -85,14 +85,14 @@ def test_moves_are_gaussian_in_each_direction():
 def test_swapped_materials_are_the_same_ones_elsewhere():
     place = town()
     twin, record = perturb_map(place, parse_perturbation("materials=swap"), 1)
-    walls = [[classify(b.tags).wall for b in p.buildings] for p in (place, twin)]
+    walls = [[classify_surfaces(b.tags).wall for b in p.buildings] for p in (place, twin)]
     assert sorted(walls[0]) == sorted(walls[1])
     assert 0.1 < np.mean([a == b for a, b in zip(*walls, strict=True)]) < 0.3  # one in five by chance
     for name, change in record["buildings"].items():
         donor = by_id(place)[change["materials_of"]]
         assert donor.id != name
-        assert classify(by_id(twin)[name].tags).wall == classify(donor.tags).wall
-        assert classify(by_id(twin)[name].tags).roof == classify(donor.tags).roof
+        assert classify_surfaces(by_id(twin)[name].tags).wall == classify_surfaces(donor.tags).wall
+        assert classify_surfaces(by_id(twin)[name].tags).roof == classify_surfaces(donor.tags).roof
         assert by_id(twin)[name].tags["building"] == "house"
 
 
@@ -101,10 +101,10 @@ def test_swapped_materials_are_the_same_ones_elsewhere():
 
 def test_a_swap_that_changes_nothing_is_refused(tmp_path: Path):
     place = town()
-    require_variety(place)
+    require_several_classes(place)
     alike = replace(place, buildings=tuple(replace(b, tags={"building": "yes"}) for b in place.buildings))
     with pytest.raises(UelError, match=r"changes nothing(.|\n)*500 buildings of concrete under concrete(.|\n)*drawn"):
-        require_variety(alike)
+        require_several_classes(alike)
 
 
 def test_the_same_seed_is_as_wrong():

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scenes.tiles.mitsuba_xml import read_scene
-from scenes.variants.mesh_perturbation import CLASSES, buildings_of, perturb_meshes
-from scenes.variants.perturbation import Perturbation
+from scenes.perturbation import Perturbation
+from scenes.tiles.mitsuba_xml import read_tile_scene
+from scenes.variants.mesh_perturbation import SWAP_CLASSES, group_buildings, perturb_meshes
 from tests.helpers.four_houses import HOUSES, SIZE, houses
 from uel.errors import UelError
 from uel.geo.tile import Tile
@@ -25,8 +25,8 @@ def heights(tile: Tile) -> list[float]:
 
 
 def test_walls_and_roofs_are_put_together_and_neighbours_stay_apart(tile: Tile) -> None:
-    parts = [part for part in read_scene(tile)[0] if part.kind == "building"]
-    soup = buildings_of(parts)
+    parts = [part for part in read_tile_scene(tile)[0] if part.kind == "building"]
+    soup = group_buildings(parts)
     assert soup.count == len(HOUSES)
     for x, y, side, _ in HOUSES:
         middle = np.array([x + side / 2, y + side / 2])
@@ -72,10 +72,10 @@ def test_no_material_is_right_in_a_twin_of_wrong_ones(tile: Tile, tmp_path: Path
     before, after = ([t.materials[int(i)] for i in _roof_materials(t)] for t in (tile, twin))
     assert set(before) == {"metal"}
     assert "metal" not in after
-    assert set(after) <= set(CLASSES)
+    assert set(after) <= set(SWAP_CLASSES)
     assert heights(twin) == heights(tile)
-    walls = {part.material for part in read_scene(twin)[0] if part.kind == "building"}
-    assert walls <= set(CLASSES)
+    walls = {part.material for part in read_tile_scene(twin)[0] if part.kind == "building"}
+    assert walls <= set(SWAP_CLASSES)
 
 
 def _roof_materials(tile: Tile) -> list[float]:

@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from scenes.materials.itu_p2040 import RadioMaterial, reflection
+from scenes.materials.itu_p2040 import RadioMaterial, reflection_coefficients
 from scenes.tiles.writer import write_sites
-from scenes.variants.calibrated_tile import corrected
+from scenes.variants.calibrated_tile import write_calibrated_tile
 from sim_bridge.chains.config import AtlasConfig
-from sim_bridge.paths.chain_pool import ChainPool, gather
+from sim_bridge.paths.chain_pool import ChainPool, gather_chains
 from sim_bridge.scene import scene_parameters
 from sim_bridge.scene.tracing_config import TracingConfig
 from sim_bridge.simulator import Sionna
@@ -21,11 +21,12 @@ from sim_bridge.simulator import open as open_simulator
 from tests.helpers.four_houses import houses
 from tests.helpers.ray_traced_scenes import slab_reflection
 from training.calibration import run, synthetic_truth
+from training.calibration.config import CalibrateConfig, FitConfig, PriorConfig, SyntheticTruthConfig
 from training.calibration.objective import CalibrationObjective, Residuals
-from training.calibration.optimizers import FitConfig, fit, posterior
-from training.calibration.parameters import CalibrationParameters, PriorConfig
+from training.calibration.optimizers import fit, posterior
+from training.calibration.parameters import CalibrationParameters
 from training.calibration.result import CalibrationResult, held_out_errors
-from training.calibration.setup import CalibrateConfig, SyntheticTruthConfig, merge_reports
+from training.calibration.setup import merge_reports
 from uel.errors import UelError
 from uel.geo.tile import Tile
 from uel.measurement.drive_test import Drive, reports_from_levels
@@ -56,7 +57,7 @@ class World:
         places = (torch.rand(400, 2, generator=random) - 0.5) * 60
         self.position = places[tile.is_outdoor(places)][:160]
         height = torch.tensor([site.position[2] for site in SITES for _ in site.cells])
-        self.pool = gather(self.sim, self.position, 2.5, CHAINS).pruned(
+        self.pool = gather_chains(self.sim.finder, self.position, 2.5, CHAINS).keep_paths(
             [height + r for r in (-2.0, -1.0, 0.0, 1.0, 2.0)]
         )
 
@@ -130,18 +131,20 @@ def test_chains_give_the_paths_that_the_search_finds(world: World, rise: float) 
 
 def test_a_part_of_a_pool_is_the_pool_of_that_part(world: World, tmp_path: Path) -> None:
     index = torch.tensor([3, 10, 77])
-    whole, part = world.pool.freeze().trace().gain(), world.pool.of(index).freeze().trace().gain()
+    whole, part = world.pool.freeze().trace().gain(), world.pool.select(index).freeze().trace().gain()
     torch.testing.assert_close(part, whole[index])
     world.pool.save(tmp_path)
-    torch.testing.assert_close(ChainPool.load(tmp_path, world.sim, world.position).freeze().trace().gain(), whole)
+    torch.testing.assert_close(
+        ChainPool.load(tmp_path, world.sim.finder, world.position).freeze().trace().gain(), whole
+    )
     with pytest.raises(UelError, match="no readable chains"):
-        ChainPool.load(tmp_path / "nowhere", world.sim, world.position)
+        ChainPool.load(tmp_path / "nowhere", world.sim.finder, world.position)
 
 
 def test_chains_refuse_what_they_do_not_know(world: World) -> None:
     sim = open_simulator(world.tile, SITES, replace(TRACING, diffraction=True))
     with pytest.raises(UelError, match="reflections and refractions only"):
-        gather(sim, world.position, 1.0, CHAINS)
+        gather_chains(sim.finder, world.position, 1.0, CHAINS)
 
 
 def test_differences_agree_with_gradients_through_the_tracer(world: World) -> None:
@@ -261,7 +264,7 @@ def test_places_not_learned_from_are_judged_better_afterwards(world: World) -> N
 
 def test_a_corrected_tile_is_a_tile_with_other_walls(world: World, tmp_path: Path) -> None:
     slab = RadioMaterial(relative_permittivity=4.5, conductivity=0.03, thickness=0.2)
-    made = corrected(world.tile, tmp_path / "made", {"marble": slab}, SITES, {"run": "x"})
+    made = write_calibrated_tile(world.tile, tmp_path / "made", {"marble": slab}, SITES, {"run": "x"})
     assert made.verify() == []
     assert made.sites == SITES
     assert "marble" not in made.meta["bands"]
@@ -274,14 +277,14 @@ def test_a_corrected_tile_is_a_tile_with_other_walls(world: World, tmp_path: Pat
     for name, raster in world.tile.rasters.items():
         assert torch.equal(made.rasters[name], raster)
     with pytest.raises(UelError, match="no such material"):
-        corrected(world.tile, tmp_path / "none", {"cheese": slab}, SITES)
+        write_calibrated_tile(world.tile, tmp_path / "none", {"cheese": slab}, SITES)
     assert not (tmp_path / "none").exists()
 
 
 @pytest.mark.parametrize("angle", [0.0, 45.0, 80.0])
 def test_reflection_of_a_slab(angle: float) -> None:
     slab = {"relative_permittivity": 5.2, "conductivity": 0.12, "thickness": 0.1}
-    te, tm = reflection(RadioMaterial(**slab), 3.5e9, angle)
+    te, tm = reflection_coefficients(RadioMaterial(**slab), 3.5e9, angle)
     cos = torch.cos(torch.deg2rad(torch.tensor(angle, dtype=torch.float64)))
     assert te == pytest.approx(float(slab_reflection(cos, "H", **slab).abs()), rel=1e-6)
     assert tm == pytest.approx(float(slab_reflection(cos, "V", **slab).abs()), rel=1e-6)

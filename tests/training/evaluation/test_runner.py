@@ -10,17 +10,16 @@ import pytest
 import torch
 from torch import Tensor
 
+from scenes.perturbation import Perturbation
 from scenes.variants.map_perturbation import perturb_sites
-from scenes.variants.perturbation import Perturbation
 from tests.helpers.locators import trained
 from tests.helpers.toy_city import SITES, SIZE, toy_tile
 from training.evaluation import runner as judging
-from training.evaluation.protocol import protocol_conditions
-from training.evaluation.config import EvalConfig
+from training.evaluation.protocol import EvalConfig, protocol_conditions
 from training.evaluation.runner import run_protocol
 from training.evaluation.scenarios import EvaluationDeployment
-from training.pipeline.map_conditions import no_radio_map
 from training.pipeline.config import MapConditionConfig
+from training.pipeline.map_conditions import no_radio_map
 from uel.adaptation.mast_heights import MapFactory
 from uel.errors import UelError
 from uel.geo.tile import Tile

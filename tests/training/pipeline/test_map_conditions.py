@@ -8,13 +8,8 @@ import torch
 from sim_bridge.scene.tracing_config import TracingConfig
 from tests.helpers.four_houses import tile  # noqa: F401  (a fixture)
 from training.cache import StageCache
-from training.pipeline.map_conditions import (
-    MAP_CONDITIONS,
-    MapConditionConfig,
-    assumed_deployment,
-    map_factory,
-    maps_for_condition,
-)
+from training.pipeline.config import MAP_CONDITIONS, MapConditionConfig
+from training.pipeline.map_conditions import assumed_deployment, map_factory, maps_for_condition
 from uel.adaptation.mast_heights import with_height_offsets
 from uel.core.units import to_db
 from uel.errors import UelError

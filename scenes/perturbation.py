@@ -9,7 +9,7 @@ from typing import Any
 
 from uel.errors import UelError
 
-KEYS = ("heights", "missing", "moved", "materials", "antenna")
+PERTURBATION_KEYS = ("heights", "missing", "moved", "materials", "antenna")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,19 +47,19 @@ def parse_perturbation(text: str) -> Perturbation:
     Raises `UelError` for unknown, repeated or empty keys and for wrong units.
     """
     values: dict[str, Any] = {}
-    for key, words in _keys(text).items():
+    for key, words in _words_by_key(text).items():
         if key in ("heights", "missing"):
-            values[key] = _quantity(key, _only(key, words), "")
+            values[key] = _parse_quantity(key, _single_word(key, words), "")
         elif key == "moved":
-            values[key] = _quantity(key, _only(key, words), "m")
+            values[key] = _parse_quantity(key, _single_word(key, words), "m")
         elif key == "materials":
-            values[key] = _swap(_only(key, words))
+            values[key] = _parse_swap(_single_word(key, words))
         else:
-            values |= _antenna(words)
+            values |= _parse_antenna(words)
     return Perturbation(**values)
 
 
-def _keys(text: str) -> dict[str, list[str]]:
+def _words_by_key(text: str) -> dict[str, list[str]]:
     """Words by key; a word without `=` belongs to the key before it."""
     found: dict[str, list[str]] = {}
     words: list[str] = []
@@ -78,8 +78,8 @@ def _keys(text: str) -> dict[str, list[str]]:
 def _require_new(key: str, found: Mapping[str, Any]) -> None:
     if key in found:
         raise UelError("a perturbation says something twice", got=key, do="say it once")
-    if key not in KEYS:
-        close = difflib.get_close_matches(key, KEYS, n=1)
+    if key not in PERTURBATION_KEYS:
+        close = difflib.get_close_matches(key, PERTURBATION_KEYS, n=1)
         hint = f"perhaps you meant {close[0]}; " if close else ""
         raise UelError("unknown perturbation", got=key, do=f"{hint}{_usage()}")
 
@@ -88,19 +88,19 @@ def _usage() -> str:
     return "write heights=0.2,missing=0.1,moved=2m,materials=swap,antenna=10deg,3m or a part of it"
 
 
-def _only(key: str, words: list[str]) -> str:
+def _single_word(key: str, words: list[str]) -> str:
     if len(words) != 1:
         raise UelError(f"{key} takes one value", got=", ".join(words), do=_usage())
     return words[0]
 
 
-def _swap(word: str) -> bool:
+def _parse_swap(word: str) -> bool:
     if word != "swap":
         raise UelError("materials can be swapped, nothing else", got=word, do="write materials=swap")
     return True
 
 
-def _antenna(words: list[str]) -> dict[str, float]:
+def _parse_antenna(words: list[str]) -> dict[str, float]:
     """An angle, a length, or one of each."""
     units = {"deg": "azimuth_deg", "m": "antenna_height"}
     values: dict[str, float] = {}
@@ -108,11 +108,11 @@ def _antenna(words: list[str]) -> dict[str, float]:
         unit = re.sub(r"^[\d.+\-eE]*", "", word).strip()
         if unit not in units or units[unit] in values:
             raise UelError("antenna takes degrees and metres", got=", ".join(words), do="write antenna=10deg,3m")
-        values[units[unit]] = _quantity("antenna", word, unit)
+        values[units[unit]] = _parse_quantity("antenna", word, unit)
     return values
 
 
-def _quantity(key: str, word: str, unit: str) -> float:
+def _parse_quantity(key: str, word: str, unit: str) -> float:
     number = word.removesuffix(unit).strip()
     try:
         if not word.endswith(unit):
