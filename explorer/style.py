@@ -1,24 +1,129 @@
-"""Colours: scales that every kind of eye can read, and the two themes."""
+"""The one home of what things are called and coloured: methods, tiers, map conditions, colour maps, page themes."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float, UInt8
 from matplotlib import colormaps
 
+from uel.deprecated_names import current_code
+
 RGB = tuple[int, int, int]
 
-# Okabe and Ito's palette, without black: a category keeps its colour on white and on black.
+# Okabe and Ito's palette without black: readers with any colour vision tell its colours apart, on white and on black.
 VERMILION, BLUE, GREEN, ORANGE = (213, 94, 0), (0, 114, 178), (0, 158, 115), (230, 159, 0)
 SKY, PURPLE, YELLOW, GREY = (86, 180, 233), (204, 121, 167), (240, 228, 66), (153, 153, 153)
 CATEGORY_COLOURS: tuple[RGB, ...] = (ORANGE, SKY, GREEN, VERMILION, BLUE, PURPLE, YELLOW, GREY)
 TRUTH_COLOUR, LOCATOR_COLOUR, LIMIT_COLOUR, REFINED_COLOUR = YELLOW, VERMILION, SKY, PURPLE
 
 
+def hex_colour(colour: RGB) -> str:
+    """A colour as Matplotlib reads it: #D55E00."""
+    return "#" + "".join(f"{channel:02X}" for channel in colour)
+
+
+BLACK = "#000000"
+LINE_COLOURS = (BLACK, *map(hex_colour, (VERMILION, BLUE, GREEN, PURPLE, ORANGE, SKY)))  # of curves side by side
+
+# ---- methods -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class MethodStyle:
+    """How figures and tables show a localization method."""
+
+    label: str
+    colour: str
+    """hexadecimal"""
+    line: Literal["-", "--", "-.", ":"] = "-"
+
+
+# The limit is black and dashed, locators are vermilion, the others have colours of their own.
+METHOD_STYLES: dict[str, MethodStyle] = {
+    "limit": MethodStyle("the limit", BLACK, "--"),
+    "locator": MethodStyle("locator", hex_colour(VERMILION)),
+    "locator_refined": MethodStyle("locator, refined on the map", "#882255"),
+    "locator_retraced": MethodStyle("locator, retraced maps", "#882255", "--"),
+    "locator_ray_rescored": MethodStyle("locator, re-scored by ray tracing", "#117733"),
+    "locator-buildings": MethodStyle("locator without building rasters", hex_colour(VERMILION), ":"),
+    "locator-radio": MethodStyle("locator without radio maps", hex_colour(VERMILION), "-."),
+    "grid_robust": MethodStyle("robust grid Bayes", hex_colour(BLUE)),
+    "grid_bayes_corrected": MethodStyle("grid Bayes, corrected map", "#332288"),
+    "grid_bayes_retraced": MethodStyle("grid Bayes, retraced maps", "#332288", "--"),
+    "grid_bayes": MethodStyle("grid Bayes", hex_colour(BLUE), ":"),
+    "particle_filter": MethodStyle("particle filter", hex_colour(BLUE)),
+    "knn_map": MethodStyle("kNN on the map", hex_colour(SKY)),
+    "knn_survey": MethodStyle("kNN on a survey", hex_colour(GREEN)),
+    "cell_id_ta": MethodStyle("cell ID + timing advance", hex_colour(PURPLE)),
+    "cell_id": MethodStyle("cell ID (strongest cell)", hex_colour(ORANGE)),
+    "prior_median": MethodStyle("prior median", hex_colour(GREY), ":"),
+    "no_map": MethodStyle("control: no map", hex_colour(PURPLE), ":"),
+    "shuffled_map": MethodStyle("control: shuffled map", hex_colour(ORANGE), ":"),
+}
+OTHER_COLOURS = ("#999933", "#44AA99", "#AA4499")  # of methods given by --compare
+_RUN_METHODS = ("prior_median", "cell_id", "cell_id_ta", "knn_map", "knn_survey", "grid_bayes", "locator")
+_RUN_LIMIT = replace(METHOD_STYLES["limit"], label="grid Bayes (the limit)")
+# The methods in a run's own `errors.npz`, in the order of tables. Grid Bayes has the true map there: it is the limit.
+RUN_METHOD_STYLES = {name: METHOD_STYLES[name] for name in _RUN_METHODS} | {"grid_bayes": _RUN_LIMIT}
+
+
+def method_style(method: str, styles: Mapping[str, MethodStyle] = METHOD_STYLES) -> MethodStyle:
+    """The style of a method; a method that `styles` lacks keeps its name and gets one of `OTHER_COLOURS`.
+
+    `…_last` is the method on the last report of a track alone.
+    """
+    name = method.removesuffix("_last")
+    style = styles.get(name, MethodStyle(name, OTHER_COLOURS[sum(map(ord, name)) % len(OTHER_COLOURS)]))
+    return style if name == method else replace(style, label=f"{style.label}, last report alone")
+
+
+def method_label(method: str) -> str:
+    """The name of a method for readers."""
+    return method_style(method).label
+
+
+def run_method_label(method: str) -> str:
+    """The name of a method of a run's own test for readers."""
+    return method_style(method, RUN_METHOD_STYLES).label
+
+
+# ---- tiers and map conditions --------------------------------------------------------------------------
+
+TIER_LABELS = {
+    "rsrp": "RSRP",
+    "rsrp_ta": "RSRP + timing advance",
+    "rsrp_ta_azimuth": "RSRP + TA + azimuth",
+    "rsrp_toa": "RSRP + time of arrival",
+    "rsrp_toa_aoa": "RSRP + ToA + angle of arrival",
+}
+CONDITION_LABELS = {
+    "exact": "exact map",
+    "few_rays": "map of few rays",
+    "wrong_materials": "wrong materials",
+    "wrong_buildings": "wrong buildings",
+    "wrong_sites": "wrong sites",
+    "no_radio_map": "no radio map",
+}
+
+
+def tier_label(tier: str) -> str:
+    """The name of a tier of report features for readers; codes of older runs are accepted."""
+    return TIER_LABELS.get(current_code("tier", tier), tier)
+
+
+def condition_label(condition: str) -> str:
+    """The name of a map condition for readers; codes of older runs are accepted."""
+    return CONDITION_LABELS.get(current_code("map", condition), condition)
+
+
+# ---- themes and colour maps ----------------------------------------------------------------------------
+
+
 @dataclass(frozen=True, kw_only=True)
 class Theme:
-    """What is drawn on."""
+    """Colours of a page: text, background, ground, buildings."""
 
     name: str
     ink: str
@@ -65,29 +170,27 @@ DARK_THEME = Theme(
     veil=126.0,
     grid="rgba(255,255,255,0.16)",
 )
-
-
 THEMES = (LIGHT_THEME, DARK_THEME)
 
 
 def theme_of(name: str | None) -> Theme:
-    """The theme by name; light unless it is dark."""
+    """The theme of a name; the light one unless the name is "dark"."""
     return DARK_THEME if name == "dark" else LIGHT_THEME
 
 
 def apply_colour_map(values: Float[np.ndarray, "*n"], scale: str, low: float, high: float) -> UInt8[np.ndarray, "*n 3"]:
-    """Colours of values on one of matplotlib's scales; beyond its ends they stay at the end."""
-    share = np.clip((values - low) / max(high - low, 1e-9), 0.0, 1.0)
-    return np.round(255 * colormaps[scale](share)[..., :3]).astype(np.uint8)
+    """Colours of values on one of Matplotlib's colour maps; values beyond its ends get the colour of the end."""
+    fraction = np.clip((values - low) / max(high - low, 1e-9), 0.0, 1.0)
+    return np.round(255 * colormaps[scale](fraction)[..., :3]).astype(np.uint8)
 
 
 def css_colour(colour: Sequence[int | float], alpha: float = 1.0) -> str:
-    """As browsers write it."""
+    """A colour as browsers write it."""
     red, green, blue = (round(c) for c in colour)
     return f"rgba({red},{green},{blue},{alpha:g})"
 
 
 def css_gradient(scale: str, steps: int = 12) -> str:
-    """A scale from left to right, as a CSS background."""
+    """A colour map from left to right, as a CSS background."""
     stops = apply_colour_map(np.linspace(0, 1, steps), scale, 0.0, 1.0)
     return f"linear-gradient(90deg, {', '.join(css_colour(c) for c in stops.tolist())})"

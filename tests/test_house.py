@@ -98,13 +98,11 @@ def test_lazy_names_are_where_the_table_says(room):
 
 
 def test_every_config_file_fits_its_schema():
-    from scenes.command import BuildConfig
-    from sim_bridge.commands.radio_map import RadioMapConfig
-    from sim_bridge.commands.survey import SurveyConfig
-    from training.ablation.grid import AblateConfig
-    from training.calibration.setup import CalibrateConfig
-    from training.commands.demo import DemoConfig
-    from training.commands.train import TrainConfig
+    from scenes.config import BuildConfig
+    from sim_bridge.commands.config import RadioMapConfig, SurveyConfig
+    from training.ablation.config import AblateConfig
+    from training.calibration.config import CalibrateConfig
+    from training.commands.config import DemoConfig, TrainConfig
     from training.evaluation.protocol import EvalConfig
 
     schemas = {"demo": DemoConfig, "build": BuildConfig, "map": RadioMapConfig, "survey": SurveyConfig}

@@ -1,4 +1,5 @@
-"""Stages of a long job: each leaves one folder, named by what it was made from, and is reused when it is there."""
+"""Content-addressed cache of the stages of a long job: each stage leaves one folder, named by the hash of its
+inputs."""
 
 import fcntl
 import hashlib
@@ -17,43 +18,46 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class StageCache:
-    """Runs stages under a folder and remembers how long each took."""
+    """Builds stages under a folder and records how long each took."""
 
     root: Path
     seconds: dict[str, float] = field(default_factory=dict)
 
-    def make(self, name: str, key: Any, build: Callable[[Path], object], resumes: bool = False) -> Path:
-        """The folder `root/name-hash(key)`, built aside and renamed when whole, or reused.
+    def make(self, name: str, key: Any, build: Callable[[Path], object], resumable: bool = False) -> Path:
+        """The folder `root/name-hash(key)`, reused if it is complete, otherwise built in a `.part` folder and renamed.
 
-        A stage that was killed leaves nothing under its name, so the next run builds it again; one that `resumes` is
-        given the folder with what it had written there. Of several processes one builds and the others wait.
+        A killed stage leaves nothing under its final name, so the next run builds it again; a `resumable` stage is
+        given the `.part` folder with what it had written there. Of several processes that want a stage one builds it
+        and the others wait.
         """
         folder = self.root / f"{name}-{digest(key)}"
-        with alone(folder):
-            return self._made(folder, name, key, build, resumes)
+        with folder_lock(folder):
+            return self._build_or_reuse(folder, name, key, build, resumable)
 
-    def _made(self, folder: Path, name: str, key: Any, build: Callable[[Path], object], resumes: bool) -> Path:
+    def _build_or_reuse(
+        self, folder: Path, name: str, key: Any, build: Callable[[Path], object], resumable: bool
+    ) -> Path:
         if (folder / "stage.json").is_file():
             self.seconds[name] = json.loads((folder / "stage.json").read_text())["seconds"]
             log.info("%s: reusing %s", name, folder)
             return folder
         log.info("%s: making %s", name, folder)
-        aside = folder.with_name(folder.name + ".part")
-        for stale in (folder,) if resumes else (aside, folder):
+        partial = folder.with_name(folder.name + ".part")
+        for stale in (folder,) if resumable else (partial, folder):
             shutil.rmtree(stale, ignore_errors=True)
-        aside.mkdir(parents=True, exist_ok=True)
+        partial.mkdir(parents=True, exist_ok=True)
         start = time.perf_counter()
-        build(aside)
+        build(partial)
         self.seconds[name] = round(time.perf_counter() - start, 2)
-        (aside / "stage.json").write_text(json.dumps({"key": key, "seconds": self.seconds[name]}, default=str))
-        aside.rename(folder)
+        (partial / "stage.json").write_text(json.dumps({"key": key, "seconds": self.seconds[name]}, default=str))
+        partial.rename(folder)
         log.info("%s: done in %.1f s", name, self.seconds[name])
         return folder
 
 
 @contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """While one process holds this, others that want it of the same folder wait; the system ends it with a process."""
+def folder_lock(folder: Path) -> Iterator[None]:
+    """Hold an exclusive lock on a folder between processes; the operating system releases it when a process ends."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with folder.with_name(f".{folder.name}.lock").open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -61,5 +65,5 @@ def alone(folder: Path) -> Iterator[None]:
 
 
 def digest(key: Any) -> str:
-    """Ten letters that change whenever the key does."""
+    """The first ten hexadecimal digits of the SHA-256 of a key as JSON."""
     return hashlib.sha256(json.dumps(key, sort_keys=True, default=str).encode()).hexdigest()[:10]

@@ -34,7 +34,26 @@ METHOD_NAMES = {
 FIELD_NAMES: dict[str, dict[str, str]] = {
     "eval": {"retrace": "fit_mast_heights", "rivals": "compare", "streams": "input_ablation"},
     "locate": {"retrace": "fit_mast_heights", "labelled": "labelled_reports"},
-    "train": {"mended": "corrected_maps", "mending": "map_adaptation", "restoring": "map_restorer", **CONDITION_NAMES},
+    "train": {
+        "mended": "corrected_maps",
+        "mending": "map_adaptation",
+        "restoring": "map_restorer",
+        "labelled": "labelled_reports",
+        "counts": "site_counts",
+        "traced_share": "traced_fraction",
+        "told": "known_to_locator",
+        **CONDITION_NAMES,
+    },
+    "demo": {"traced_share": "traced_fraction"},
+    "ablate": {"traced_share": "traced_fraction", "alone": "single_features"},
+    "calibrate": {
+        "pretend": "synthetic",
+        "share": "pixel_fraction",
+        "least_dbm": "min_level_dbm",
+        "judged": "test_positions",
+        "beliefs": "priors",
+        "learned": "fit_fraction",
+    },
     "export": {},
 }
 _CODES = {**CONDITION_NAMES, **TIER_NAMES}
@@ -71,9 +90,9 @@ def current_arguments(verb: str, arguments: Sequence[str]) -> list[str]:
             result.append(current_code(field, argument))
             continue
         option, equals, value = argument.removeprefix("--").partition("=")
-        group, dot, field = option.rpartition(".")
-        field = current_field(verb, field)
-        result.append(f"--{group}{dot}{field}{equals}{current_code(field, value)}")
+        parts = [current_field(verb, part) for part in option.split(".")]
+        field = parts[-1]
+        result.append(f"--{'.'.join(parts)}{equals}{current_code(field, value)}")
     return result
 
 

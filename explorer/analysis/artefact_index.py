@@ -1,6 +1,6 @@
-"""What there is to look at: runs, and places with their tiles, radio maps and surveys, found by what they are made of.
+"""The index of runs, tiles, radio maps and surveys on disk, and of studies: what the explorer can show.
 
-Nothing but JSON is read here, and what cannot be read is told, not raised.
+Only JSON is read. A file that cannot be read becomes a line of `problems`, not an error.
 """
 
 import json
@@ -9,9 +9,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from uel.core.io import file_hash
 from uel.errors import UelError
-from uel.results.ablation import read_ablation_table
+from uel.geo.tile import file_hash
+from uel.results.ablation import read_table
 
 ArtefactKind = Literal["run", "tile", "map", "survey"]
 MARKER_FILES: dict[ArtefactKind, str] = {
@@ -27,187 +27,205 @@ MAKE_COMMANDS: dict[ArtefactKind, str] = {
     "survey": "uel survey data/tiles/NAME --out data/surveys/NAME",
 }
 ABLATION_COLUMNS = (
-    "loss",
-    "features",
-    "labels",
-    "map",
-    "budget",
-    "evidence",
-    "seed",
-    "p50_m",
-    "p95_m",
-    "r50",
-    "train_cpu_s",
-)
-CALIBRATION_COLUMNS = ("parameter", "of", "unit", "believed", "found", "width", "verdict")
-SEARCH_DEPTH = 3  # folders below `data` and `runs` that are looked into
+    "loss", "features", "labels", "map", "budget", "evidence", "seed", "p50_m", "p95_m", "r50", "train_cpu_s",
+)  # fmt: skip
+CALIBRATION_COLUMNS = {
+    "parameter": "parameter",
+    "of": "of",
+    "unit": "unit",
+    "believed": "prior",
+    "found": "fitted",
+    "width": "std",
+    "verdict": "verdict",
+}
+"""fields of `calibration.json` and the titles of their columns"""
+SEARCH_DEPTH = 3  # folders below `data` and `runs` that are searched
 
 
 @dataclass(frozen=True)
 class Artefact:
-    """A radio map, or a survey's part, that was made on a tile."""
+    """A radio map, or one tile's part of a survey."""
 
-    tile: str
-    """its fingerprint"""
+    fingerprint: str
+    """of the tile that it was made on"""
     folder: Path
-    masts: str
+    sites: str
+    """JSON, to be compared between maps and surveys"""
     name: str = ""
-    """of the tile in a survey"""
+    """the tile's name in a survey"""
     run: Path | None = None
-    """that was judged on this map"""
+    """the run that was tested on this map"""
 
 
 @dataclass(frozen=True)
 class TileArtefacts:
-    """A tile and what was made on it, the best first."""
+    """A tile with its radio maps and surveys, the first of which are shown."""
 
     name: str
-    tile: Path
+    folder: Path
     fingerprint: str
-    radios: tuple[Artefact, ...] = ()
-    heard: tuple[Artefact, ...] = ()
+    map_artefacts: tuple[Artefact, ...] = ()
+    survey_artefacts: tuple[Artefact, ...] = ()
 
     @property
     def maps(self) -> tuple[Path, ...]:
         """Folders of radio maps; the first is the one that is shown."""
-        return tuple(dict.fromkeys(made.folder for made in self.radios))
+        return tuple(dict.fromkeys(artefact.folder for artefact in self.map_artefacts))
 
     @property
     def surveys(self) -> tuple[tuple[Path, str], ...]:
-        """Folders, and what the tile is called in them; of the shown map's masts alone: reports count its cells."""
-        masts = {made.masts for made in self.radios[:1] or self.heard}
-        return tuple((made.folder, made.name) for made in self.heard if made.masts in masts)
+        """Folders of surveys and the tile's name in each, for surveys with the sites of the first map only.
 
-    def beginning_with(self, asked: Path | None, run: Path | None) -> "TileArtefacts":
-        """With the map that was asked for first, then that of the survey that was, then that which the run knows."""
-        masts = [made.masts for made in self.heard if made.folder == asked]
-        order = lambda made: (made.folder != asked, made.masts not in masts, made.run is None or made.run != run)  # noqa: E731
-        heard = sorted(self.heard, key=lambda made: made.folder != asked)
-        return replace(self, radios=tuple(sorted(self.radios, key=order)), heard=tuple(heard))
+        Reports count the cells of their own sites: beside a map of other sites they would be read wrongly.
+        """
+        sites = {artefact.sites for artefact in self.map_artefacts[:1] or self.survey_artefacts}
+        return tuple((artefact.folder, artefact.name) for artefact in self.survey_artefacts if artefact.sites in sites)
+
+    def prioritised(self, requested: Path | None, run: Path | None) -> "TileArtefacts":
+        """The same with another order: the requested map first, then maps of the requested survey, then the run's."""
+        sites = [artefact.sites for artefact in self.survey_artefacts if artefact.folder == requested]
+
+        def order(artefact: Artefact) -> tuple[bool, bool, bool]:
+            of_run = artefact.run is not None and artefact.run == run
+            return artefact.folder != requested, artefact.sites not in sites, not of_run
+
+        surveys = sorted(self.survey_artefacts, key=lambda artefact: artefact.folder != requested)
+        return replace(
+            self, map_artefacts=tuple(sorted(self.map_artefacts, key=order)), survey_artefacts=tuple(surveys)
+        )
 
     @property
     def missing(self) -> list[tuple[str, str]]:
-        """What the place has none of, and the command that makes it."""
-        tile = str(self.tile)
-        lacks: list[tuple[str, str]] = []
-        if not (self.tile / "sites.json").is_file() and not self.maps:
-            lacks.append(("masts", f"uel place {tile} --count 4"))
+        """Artefacts that this tile lacks, each with the command that makes it."""
+        tile = str(self.folder)
+        lacking: list[tuple[str, str]] = []
+        if not (self.folder / "sites.json").is_file() and not self.maps:
+            lacking.append(("sites", f"uel place {tile} --count 4"))
         if not self.maps:
-            lacks.append(("radio map", f"uel map {tile}"))
+            lacking.append(("radio map", f"uel map {tile}"))
         if not self.surveys:
-            lacks.append(("survey", f"uel survey {tile} --out data/surveys/{self.name}"))
-        return lacks
+            lacking.append(("survey", f"uel survey {tile} --out data/surveys/{self.name}"))
+        return lacking
 
 
 @dataclass(frozen=True)
 class ArtefactIndex:
-    """Everything found. `asked`, `first` and `run` are what to open with; `problems` what could not be read."""
+    """All artefacts; `first_tile`, `run` and `requested` are what pages open with."""
 
-    places: tuple[TileArtefacts, ...] = ()
+    tiles: tuple[TileArtefacts, ...] = ()
     runs: tuple[Path, ...] = ()
-    first: str = ""
+    first_tile: str = ""
     run: Path | None = None
     problems: tuple[str, ...] = field(default=())
-    asked: Path | None = None
+    """files that could not be read, and why"""
+    requested: Path | None = None
 
-    def place(self, name: str, run: Path | None = None) -> TileArtefacts | None:
-        """A place by its name; what belongs to a run, `self.run` if none is given, comes after what was asked for."""
-        found = next((place for place in self.places if place.name == name), None)
-        return found.beginning_with(self.asked, run or self.run) if found else None
+    def tile(self, name: str, run: Path | None = None) -> TileArtefacts | None:
+        """A tile by its name, None where there is none; maps of `run` (default `self.run`) follow requested ones."""
+        tile = next((tile for tile in self.tiles if tile.name == name), None)
+        return tile.prioritised(self.requested, run or self.run) if tile else None
 
 
 def artefact_kind(folder: Path) -> ArtefactKind | None:
-    """What a folder holds."""
-    return next((kind for kind, mark in MARKER_FILES.items() if (folder / mark).is_file()), None)
+    """The kind of artefact that a folder holds; None where it holds none."""
+    return next((kind for kind, file in MARKER_FILES.items() if (folder / file).is_file()), None)
 
 
 def require_artefact(path: Path) -> None:
-    """Raise `UelError` unless a folder holds something to look at."""
+    """Raise `UelError` unless a folder holds an artefact."""
     if artefact_kind(path) is None:
-        do = f"give the folder of a run, tile, map or survey; {MAKE_COMMANDS['run']} makes a run"
-        raise UelError("nothing to look at here", got=str(path), do=do)
+        do = f"give the folder of a run, tile, radio map or survey; {MAKE_COMMANDS['run']} makes a run"
+        raise UelError("this folder is no run, tile, radio map or survey", got=str(path), do=do)
 
 
 def find_artefacts(path: Path | None, data: Path, runs: Path) -> ArtefactIndex:
-    """All runs under `runs`, all else under `data`, and what `path` holds first."""
+    """The index of artefacts below `data`, `runs` and `path`; pages open with the artefact in `path`."""
     problems: list[str] = []
-    folders = sorted({f.resolve() for root in (data, runs, path) if root is not None for f in _below(root)})
-    found: dict[ArtefactKind, list[Path]] = {
-        kind: [f for f in folders if (f / MARKER_FILES[kind]).is_file()] for kind in MARKER_FILES
+    folders = sorted({f.resolve() for root in (data, runs, path) if root is not None for f in _folders_below(root)})
+    by_kind: dict[ArtefactKind, list[Path]] = {
+        kind: [folder for folder in folders if (folder / file).is_file()] for kind, file in MARKER_FILES.items()
     }
-    tested = {run: _tested(run, problems) for run in found["run"]}
-    tiles = sorted({*found["tile"], *(tile for tile, _ in tested.values() if tile is not None)})
-    asked = path.resolve() if path else None
-    tiles.sort(key=lambda tile: tile != asked)
-    same = {place.fingerprint: place for tile in reversed(tiles) if (place := _place(tile))}  # a copy is no other place
-    places = _named(sorted(same.values(), key=lambda place: str(place.tile)))
-    maps = [Artefact(of, folder, _masts(folder)) for folder in found["map"] if (of := _made_on(folder, problems))]
-    known = [(run, tile, radio) for run, (tile, radio) in tested.items() if tile and radio]
-    maps = [*(Artefact(_print(tile), radio, _masts(radio), run=run) for run, tile, radio in known), *maps]
-    surveys = [made for folder in found["survey"] for made in _surveyed(folder, problems)]
-    places = [_filled(place, maps, surveys) for place in places]
-    finished = sorted(found["run"], key=lambda run: (run / MARKER_FILES["run"]).stat().st_mtime, reverse=True)
-    return _opened(asked, places, finished, tested, tuple(problems))
+    tests = {run: _test_artefacts(run, problems) for run in by_kind["run"]}
+    tile_folders = sorted({*by_kind["tile"], *(tile for tile, _ in tests.values() if tile is not None)})
+    requested = path.resolve() if path else None
+    tile_folders.sort(key=lambda folder: folder != requested)
+    # Copies of a tile have one fingerprint and count once.
+    unique = {tile.fingerprint: tile for folder in reversed(tile_folders) if (tile := _tile_artefacts(folder))}
+    tiles = _with_unique_names(sorted(unique.values(), key=lambda tile: str(tile.folder)))
+    maps = [
+        Artefact(fingerprint, folder, _map_sites(folder))
+        for folder in by_kind["map"]
+        if (fingerprint := _map_fingerprint(folder, problems))
+    ]
+    complete = [(run, tile, radio) for run, (tile, radio) in tests.items() if tile and radio]
+    maps = [
+        *(Artefact(_fingerprint(tile), radio, _map_sites(radio), run=run) for run, tile, radio in complete),
+        *maps,
+    ]
+    surveys = [artefact for folder in by_kind["survey"] for artefact in _survey_artefacts(folder, problems)]
+    tiles = [_with_artefacts(tile, maps, surveys) for tile in tiles]
+    newest = sorted(by_kind["run"], key=lambda run: (run / MARKER_FILES["run"]).stat().st_mtime, reverse=True)
+    return _index(requested, tiles, newest, tests, tuple(problems))
 
 
 @dataclass(frozen=True)
 class StudyReport:
-    """A calibration or an ablation, as its report tells it."""
+    """The report of a calibration or an ablation."""
 
     name: str
     rows: list[dict[str, Any]]
-    """its table"""
+    """of its table"""
     pictures: tuple[Path, ...]
-    """by the report, in the order of their names"""
+    """sorted by name"""
 
 
 def find_ablations(runs: Path) -> tuple[list[StudyReport], list[str]]:
-    """Ablations of the physics loss under a folder of runs, and what could not be read."""
-    found, problems = [], []
+    """Ablations of the physics loss under a folder of runs, and the files that could not be read."""
+    reports, problems = [], []
     for file in sorted((runs / "ablate").glob("*/table.csv")):
         try:
-            rows = [{name: getattr(row, name) for name in ABLATION_COLUMNS} for row in read_ablation_table(file)]
+            rows = [{name: getattr(row, name) for name in ABLATION_COLUMNS} for row in read_table(file)]
         except UelError as error:
             problems.append(str(error))
         else:
-            found.append(StudyReport(file.parent.name, rows, _pictures(file.parent)))
-    return found, problems
+            reports.append(StudyReport(file.parent.name, rows, _pictures(file.parent)))
+    return reports, problems
 
 
 def find_calibrations(runs: Path) -> tuple[list[StudyReport], list[str]]:
-    """Calibrations under a folder of runs, a row for each parameter, and what could not be read."""
-    found: list[StudyReport] = []
+    """Calibrations under a folder of runs, a row for each parameter, and the files that could not be read."""
+    reports: list[StudyReport] = []
     problems: list[str] = []
     for file in sorted(runs.glob("*/calibration.json")):
-        told = _json(file, problems).get("parameters")
-        if isinstance(told, list) and all(isinstance(row, dict) for row in told):
-            rows = [{name: row.get(name) for name in CALIBRATION_COLUMNS} for row in told]
-            found.append(StudyReport(file.parent.name, rows, _pictures(file.parent)))
-    return found, problems
+        parameters = _read_json(file, problems).get("parameters")
+        if isinstance(parameters, list) and all(isinstance(row, dict) for row in parameters):
+            rows = [{title: row.get(name) for name, title in CALIBRATION_COLUMNS.items()} for row in parameters]
+            reports.append(StudyReport(file.parent.name, rows, _pictures(file.parent)))
+    return reports, problems
 
 
 def _pictures(folder: Path) -> tuple[Path, ...]:
     return tuple(sorted((folder / "figures").glob("*.png")))
 
 
-def _opened(
-    path: Path | None, places: list[TileArtefacts], runs: list[Path], tested: dict[Path, Any], problems: tuple[str, ...]
+def _index(
+    path: Path | None, tiles: list[TileArtefacts], runs: list[Path], tests: dict[Path, Any], problems: tuple[str, ...]
 ) -> ArtefactIndex:
-    """What to begin with: what was asked for, else the newest run, else the first place."""
+    """The index that opens with the requested artefact, else with the newest run, else with the first tile."""
     run = path if path in runs else (runs[0] if runs else None)
-    tile = tested[run][0] if run else None
-    holds = [place for place in places if path and (place.tile == path or path in _parts(place))]
-    holds = holds or [place for place in places if tile and place.fingerprint == _print(tile)] or places
-    first = holds[0].name if holds else ""
-    return ArtefactIndex(tuple(places), tuple(runs), first, run, problems, path)
+    test_tile = tests[run][0] if run else None
+    candidates = [tile for tile in tiles if path and (tile.folder == path or path in _artefact_folders(tile))]
+    candidates = candidates or [t for t in tiles if test_tile and t.fingerprint == _fingerprint(test_tile)] or tiles
+    first_tile = candidates[0].name if candidates else ""
+    return ArtefactIndex(tuple(tiles), tuple(runs), first_tile, run, problems, path)
 
 
-def _parts(place: TileArtefacts) -> list[Path]:
-    return [*place.maps, *(folder for folder, _ in place.surveys)]
+def _artefact_folders(tile: TileArtefacts) -> list[Path]:
+    return [*tile.maps, *(folder for folder, _ in tile.surveys)]
 
 
-def _below(root: Path) -> Iterator[Path]:
-    """A folder and those below it, not into tiles and arrays."""
+def _folders_below(root: Path) -> Iterator[Path]:
+    """A folder and its subfolders down to `SEARCH_DEPTH`, without those of tiles and arrays."""
     waiting = [(root, 0)] if root.is_dir() else []
     while waiting:
         folder, depth = waiting.pop()
@@ -219,41 +237,41 @@ def _below(root: Path) -> Iterator[Path]:
             waiting += [(f, depth + 1) for f in inner]
 
 
-def _json(file: Path, problems: list[str]) -> dict[str, Any]:
+def _read_json(file: Path, problems: list[str]) -> dict[str, Any]:
     try:
         stored = json.loads(file.read_text(encoding="utf-8"))
         if not isinstance(stored, dict):
-            raise ValueError("no names and values")
+            raise ValueError("not a JSON object")
         return stored
     except (OSError, ValueError) as error:
         problems.append(f"{file}: {error}")
         return {}
 
 
-def _print(tile: Path) -> str:
-    """As `uel.geo.tile.Tile.fingerprint`."""
-    return file_hash(tile / MARKER_FILES["tile"])[:16]
+def _fingerprint(folder: Path) -> str:
+    """The fingerprint of a tile, as `uel.geo.tile.Tile.fingerprint`."""
+    return file_hash(folder / MARKER_FILES["tile"])[:16]
 
 
-def _place(tile: Path) -> TileArtefacts | None:
-    if not (tile / MARKER_FILES["tile"]).is_file():
+def _tile_artefacts(folder: Path) -> TileArtefacts | None:
+    if not (folder / MARKER_FILES["tile"]).is_file():
         return None
-    name = _json(tile / MARKER_FILES["tile"], []).get("name", tile.name)
-    return TileArtefacts(str(name), tile, _print(tile))
+    name = _read_json(folder / MARKER_FILES["tile"], []).get("name", folder.name)
+    return TileArtefacts(str(name), folder, _fingerprint(folder))
 
 
-def _named(places: list[TileArtefacts]) -> list[TileArtefacts]:
-    """Each with a name of its own."""
-    names = [place.name for place in places]
+def _with_unique_names(tiles: list[TileArtefacts]) -> list[TileArtefacts]:
+    """The same tiles; those that share a name get a part of their fingerprint appended."""
+    names = [tile.name for tile in tiles]
     return [
-        replace(place, name=f"{place.name} ({place.fingerprint[:4]})") if names.count(place.name) > 1 else place
-        for place in places
+        replace(tile, name=f"{tile.name} ({tile.fingerprint[:4]})") if names.count(tile.name) > 1 else tile
+        for tile in tiles
     ]
 
 
-def _tested(run: Path, problems: list[str]) -> tuple[Path | None, Path | None]:
-    """The tile that a run was judged on, and its radio map."""
-    test = _json(run / MARKER_FILES["run"], problems).get("test", {})
+def _test_artefacts(run: Path, problems: list[str]) -> tuple[Path | None, Path | None]:
+    """The tile that a run was tested on, and its radio map."""
+    test = _read_json(run / MARKER_FILES["run"], problems).get("test", {})
     if not isinstance(test, dict) or not {"tile", "radio"} <= test.keys():
         problems.append(f"{run / MARKER_FILES['run']}: names no test tile")
         return None, None
@@ -263,26 +281,27 @@ def _tested(run: Path, problems: list[str]) -> tuple[Path | None, Path | None]:
     )
 
 
-def _made_on(radio: Path, problems: list[str]) -> str | None:
-    """Fingerprint of the tile that a radio map says it is of."""
-    said = _json(radio / MARKER_FILES["map"], problems).get("attributes", {}).get("fingerprint")
+def _map_fingerprint(radio: Path, problems: list[str]) -> str | None:
+    """The fingerprint of the tile that a radio map was made on; None where the map does not name it."""
+    fingerprint = _read_json(radio / MARKER_FILES["map"], problems).get("attributes", {}).get("fingerprint")
     stage = radio / "stage.json"
-    if said is None and stage.is_file():
-        said = _json(stage, problems).get("key", {}).get("tile")
-    return said
+    if fingerprint is None and stage.is_file():
+        fingerprint = _read_json(stage, problems).get("key", {}).get("tile")
+    return fingerprint
 
 
-def _masts(radio: Path) -> str:
-    """A radio map's masts, to be compared with a survey's."""
-    return json.dumps(_json(radio / MARKER_FILES["map"], []).get("attributes", {}).get("sites"), sort_keys=True)
+def _map_sites(radio: Path) -> str:
+    """The sites of a radio map as JSON, to be compared with a survey's."""
+    return json.dumps(_read_json(radio / MARKER_FILES["map"], []).get("attributes", {}).get("sites"), sort_keys=True)
 
 
-def _surveyed(survey: Path, problems: list[str]) -> Iterator[Artefact]:
-    """What a survey holds of each of its tiles."""
-    for name, entry in _json(survey / MARKER_FILES["survey"], problems).get("tiles", {}).items():
+def _survey_artefacts(survey: Path, problems: list[str]) -> Iterator[Artefact]:
+    """An artefact for each tile of a survey."""
+    for name, entry in _read_json(survey / MARKER_FILES["survey"], problems).get("tiles", {}).items():
         yield Artefact(str(entry.get("fingerprint")), survey, json.dumps(entry.get("sites"), sort_keys=True), name)
 
 
-def _filled(place: TileArtefacts, maps: list[Artefact], surveys: list[Artefact]) -> TileArtefacts:
-    mine = lambda made: made.tile == place.fingerprint  # noqa: E731
-    return replace(place, radios=tuple(filter(mine, maps)), heard=tuple(filter(mine, surveys)))
+def _with_artefacts(tile: TileArtefacts, maps: list[Artefact], surveys: list[Artefact]) -> TileArtefacts:
+    maps = [artefact for artefact in maps if artefact.fingerprint == tile.fingerprint]
+    surveys = [artefact for artefact in surveys if artefact.fingerprint == tile.fingerprint]
+    return replace(tile, map_artefacts=tuple(maps), survey_artefacts=tuple(surveys))

@@ -137,13 +137,12 @@ def media_url(content: bytes, name: str) -> str:
 @st.cache_resource(max_entries=2, show_spinner="Starting the ray tracer …")
 def _simulator(folder: str, radio: str, stamp: float, _at: torch.Tensor) -> Any:
     """Opened, and tried once at a place: kernels are compiled then, and no trace's time holds their compilation."""
-    from sim_bridge.paths.polylines import rays as trace
     from sim_bridge.scene.tracing_config import TracingConfig
     from sim_bridge.simulator import open as open_simulator
 
     of = tile(Path(folder))
     simulator = open_simulator(of, radio_map_io.load(radio).sites, TracingConfig(samples=RAYS_PER_CELL, chunk=1))
-    trace(simulator, _at)
+    simulator.trace_polylines(_at)
     return simulator
 
 
@@ -152,12 +151,10 @@ def trace_rays(folder: str, radio: str, x: float, y: float, stamp: float) -> tup
     """Paths to a place in m, and the seconds that they took."""
     import time
 
-    from sim_bridge.paths.polylines import rays as trace
-
     at = torch.tensor([[x, y]])
     simulator = _simulator(folder, radio, stamp, at)
     start = time.perf_counter()
-    return trace(simulator, at), time.perf_counter() - start
+    return simulator.trace_polylines(at), time.perf_counter() - start
 
 
 @st.cache_resource(max_entries=2, show_spinner="Starting the ray tracer …")

@@ -99,19 +99,19 @@ def show_missing(what: str, command: str) -> None:
     st.info(f"No {what} here yet. This makes it:\n\n```\n{command}\n```")
 
 
-def require_artefacts(here: PageContext, kind: str) -> bool:
+def require_artefacts(context: PageContext, kind: str) -> bool:
     """Whether there is a place with a radio map, or a run; says what to do where there is none."""
-    if here.place is None:
+    if context.tile is None:
         show_missing("place", MAKE_COMMANDS["tile"])
         return False
     if kind == "tile":
         return True
-    if not here.place.maps:
+    if not context.tile.maps:
         show_missing(
-            f"radio map of {here.place.name}", here.place.missing[-1][1] if here.place.missing else MAKE_COMMANDS["map"]
+            f"radio map of {context.tile.name}", context.tile.missing[-1][1] if context.tile.missing else MAKE_COMMANDS["map"]
         )
         return False
-    if kind == "run" and here.run is None:
+    if kind == "run" and context.run is None:
         show_missing("trained run", MAKE_COMMANDS["run"])
         return False
     return True
@@ -193,7 +193,7 @@ def map_options(opacity: float = 1.0) -> MapOptions:
 
 
 def show_map(
-    here: PageContext,
+    context: PageContext,
     tile: Tile,
     picture: Image,
     marks: MapMarks,
@@ -209,27 +209,27 @@ def show_map(
     `click` are places (n, 2) in m that can be picked and the side of their squares; `pick` is told place and what was
     picked.
     """
-    assert here.place is not None
+    assert context.tile is not None
     if options.flat:
-        chart = plan_2d.plan_figure(tile, picture, marks, here.theme)
+        chart = plan_2d.plan_figure(tile, picture, marks, context.theme)
         st.plotly_chart(
             chart, key=f"{key}-flat", width="stretch", config={"displayModeBar": False, "scrollZoom": True},
             on_select=(lambda: _picked_flat(f"{key}-flat", pick)) if pick else "ignore", selection_mode="points",
         )  # fmt: skip
         return None
     turn = f"-{st.session_state.get('turn', 0)}"
-    buildings, legend = cache.buildings(here.place.tile, options.colouring, here.theme.name)
+    buildings, legend = cache.buildings(context.tile.folder, options.colouring, context.theme.name)
     ground = cache.ground_gltf(tile, picture)
     meshes = {"ground": ground, "buildings": buildings, "pole": tile_gltf.pole_glb()}
     stage = deck_gl.MapScene(
         **{n: cache.media_url(m, f"{key}-{n}") for n, m in meshes.items()}, opacity=options.opacity
     )
-    deck = deck_gl.build_deck(tile, stage, marks, here.theme, options.camera, at, turn)
+    deck = deck_gl.build_deck(tile, stage, marks, context.theme, options.camera, at, turn)
     if click is not None:
         deck.layers.insert(1, deck_gl.clickable_squares(tile, *click, turn))
     st.pydeck_chart(
         deck, key=key, height=MAP_HEIGHT, on_select=(lambda: _picked(key, pick)) if pick else "ignore",
-        alt=f"Three-dimensional map of {here.place.name}",
+        alt=f"Three-dimensional map of {context.tile.name}",
     )  # fmt: skip
     return legend
 

@@ -1,4 +1,4 @@
-"""Pictures of an evaluation: error curves, ratios by condition, calibration, where errors lie, the worst fixes."""
+"""Figures of an evaluation: error distributions, ratios by condition, calibration, error maps, the worst fixes."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -9,36 +9,13 @@ from matplotlib.colors import LogNorm, PowerNorm
 from matplotlib.figure import Figure
 
 from explorer.figures.axes import colour_bar, image_extent, map_axes, new_figure, scale_bar
+from explorer.style import condition_label, method_label, method_style, tier_label
 from uel.results.evaluation import ConditionResult, position_errors
 
-# Okabe and Ito's palette as in `explorer.figures.overview`; the limit black, locators vermilion, others in colours of
-# their own.
-STYLE: dict[str, tuple[str, str, str]] = {
-    "limit": ("the limit", "#000000", "--"),
-    "locator": ("locator", "#D55E00", "-"),
-    "locator_refined": ("locator, refined on the map", "#882255", "-"),
-    "locator_retraced": ("locator, maps traced anew", "#882255", "--"),
-    "locator_ray_rescored": ("locator, re-scored by rays", "#117733", "-"),
-    "locator-buildings": ("locator, shown no buildings", "#D55E00", ":"),
-    "locator-radio": ("locator, shown no radio maps", "#D55E00", "-."),
-    "grid_robust": ("robust grid Bayes", "#0072B2", "-"),
-    "grid_bayes_corrected": ("grid Bayes, map put right", "#332288", "-"),
-    "grid_bayes_retraced": ("grid Bayes, maps traced anew", "#332288", "--"),
-    "grid_bayes": ("grid Bayes", "#0072B2", ":"),
-    "particle_filter": ("particle filter", "#0072B2", "-"),
-    "knn_map": ("kNN on the map", "#56B4E9", "-"),
-    "knn_survey": ("kNN on a survey", "#009E73", "-"),
-    "cell_id_ta": ("cell + timing advance", "#CC79A7", "-"),
-    "cell_id": ("strongest cell", "#E69F00", "-"),
-    "prior_median": ("tile centre", "#999999", ":"),
-    "no_map": ("control: no map", "#CC79A7", ":"),
-    "shuffled_map": ("control: shuffled map", "#E69F00", ":"),
-}
-OTHERS = ("#999933", "#44AA99", "#AA4499")  # rivals
 RATIO_TICKS = (0.5, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0, 10.0, 20.0, 50.0)  # on an axis of them
 TableRows = Sequence[Mapping[str, str]]
 CONDITION_WORDS: dict[str, Callable[[str], str]] = {
-    "map": str,
+    "map": condition_label,
     "sigma_db": "σ {} dB".format,
     "correlation": "correlated {}".format,
     "k": "K {}".format,
@@ -49,20 +26,8 @@ CONDITION_WORDS: dict[str, Callable[[str], str]] = {
 }
 
 
-def label(method: str) -> str:
-    """What people call a method; `…_last` knows the last report of a track alone."""
-    plain = method.removesuffix("_last")
-    name = STYLE[plain][0] if plain in STYLE else plain
-    return name + (", last report alone" if plain != method else "")
-
-
-def colour(method: str) -> str:
-    plain = method.removesuffix("_last")
-    return STYLE[plain][1] if plain in STYLE else OTHERS[sum(map(ord, plain)) % len(OTHERS)]
-
-
 def all_errors(cells: Sequence[ConditionResult], method: str) -> np.ndarray:
-    """Errors in metres of all deployments."""
+    """Position errors of a method in m, all deployments in one array."""
     return np.concatenate([position_errors(cell, method).numpy() for cell in cells])
 
 
@@ -73,21 +38,27 @@ def cdf_figure(by_tier: Mapping[str, Sequence[ConditionResult]]) -> Figure:
     for ax, (tier, cells) in zip(axes, by_tier.items(), strict=True):
         for method in cells[0].methods:
             error = np.sort(all_errors(cells, method))
-            line = STYLE[method][2] if method in STYLE else "-"
+            style = method_style(method)
             wide = 2.4 if method in ("limit", "locator") else 1.3
-            share = np.arange(1, len(error) + 1) / len(error)
+            fraction = np.arange(1, len(error) + 1) / len(error)
             ax.step(
-                error, share, where="post", color=colour(method), linestyle=line, linewidth=wide, label=label(method)
+                error,
+                fraction,
+                where="post",
+                color=style.colour,
+                linestyle=style.line,
+                linewidth=wide,
+                label=style.label,
             )
-        ax.set(xscale="log", xlim=(1, 500), ylim=(0, 1), xlabel="error in m", title=tier)
+        ax.set(xscale="log", xlim=(1, 500), ylim=(0, 1), xlabel="error in m", title=tier_label(tier))
         ax.grid(alpha=0.3, which="both", linewidth=0.5)
-    axes[0].set_ylabel("share of phones")
+    axes[0].set_ylabel("fraction of phones")
     _legend_below(figure, axes)
     return figure
 
 
 def _legend_below(figure: Figure, axes: np.ndarray) -> None:
-    """One legend for panels that show the same, no wider than they are."""
+    """Draw one legend below panels that show the same methods."""
     handles, ncols = axes[0].get_legend_handles_labels(), min(4, 2 * len(axes))
     figure.legend(*handles, loc="outside lower center", ncols=ncols, fontsize=8, frameon=False)
 
@@ -98,13 +69,14 @@ def ratio_figure(rows: TableRows, base: Mapping[str, Any], methods: Sequence[str
     figure = new_figure(8.2, 1.6 + 0.27 * len(names))
     ax = figure.add_subplot()
     for shift, method in enumerate(methods):
-        mine = {condition_name(row, base): row for row in rows if row["method"] == method and row["r50"]}
+        style = method_style(method)
+        rows_by_condition = {condition_name(row, base): row for row in rows if row["method"] == method and row["r50"]}
         up = 0.7 * ((shift + 0.5) / len(methods) - 0.5)
-        spots = [(names.index(name) + up, row) for name, row in mine.items()]
-        y = [spot for spot, _ in spots]
-        r, low, high = (np.array([float(row[c]) for _, row in spots]) for c in ("r50", "r50_low", "r50_high"))
+        offsets = [(names.index(name) + up, row) for name, row in rows_by_condition.items()]
+        y = [offset for offset, _ in offsets]
+        r, low, high = (np.array([float(row[c]) for _, row in offsets]) for c in ("r50", "r50_low", "r50_high"))
         bars = np.stack([(r - low).clip(0), (high - r).clip(0)])
-        ax.errorbar(r, y, xerr=bars, fmt="o", markersize=4.5, color=colour(method), elinewidth=1, label=label(method))
+        ax.errorbar(r, y, xerr=bars, fmt="o", markersize=4.5, color=style.colour, elinewidth=1, label=style.label)
     ax.axvline(1.0, color="black", linestyle="--", linewidth=1)
     ax.set(yticks=range(len(names)), yticklabels=names, xlabel="median error over the limit's (r50)", xscale="log")
     low, high = ax.get_xlim()
@@ -120,34 +92,36 @@ def ratio_figure(rows: TableRows, base: Mapping[str, Any], methods: Sequence[str
 
 
 def condition_name(row: Mapping[str, str], base: Mapping[str, Any]) -> str:
-    """What sets a condition apart from the base, after its tier: "rsrp_ta_azimuth wrong_buildings", "rsrp_ta_azimuth
-    K 3"."""
+    """The tier of a condition and what differs from the base: "RSRP + TA + azimuth, wrong buildings, K 3"."""
     usual = {**base, "track": "single", "carrier": f"{base['carrier']:g}"}
-    odd = [words(row[name]) for name, words in CONDITION_WORDS.items() if row[name] != str(usual[name])]
-    return " ".join([row["tier"], *odd])
+    differences = [written(row[name]) for name, written in CONDITION_WORDS.items() if row[name] != str(usual[name])]
+    return ", ".join([tier_label(row["tier"]), *differences])
 
 
 def calibration_figure(by_tier: Mapping[str, Sequence[ConditionResult]]) -> Figure:
-    """How many truths lie in regions of each claimed probability; the diagonal is honest."""
+    """Fraction of true positions inside regions of each claimed probability; a calibrated method lies on the
+    diagonal."""
     figure = new_figure(4.2 * len(by_tier), 4.6)
     axes = np.atleast_1d(figure.subplots(1, len(by_tier), sharey=True))  # type: ignore[call-overload]
     claimed = np.linspace(0, 1, 101)
     for ax, (tier, cells) in zip(axes, by_tier.items(), strict=True):
         for method in (m for m, values in cells[0].methods.items() if "level" in values):
             level = np.concatenate([cell.methods[method]["level"] for cell in cells])
-            line = STYLE[method][2] if method in STYLE else "-"
+            style = method_style(method)
             held = (level[:, None] <= claimed).mean(0)
-            ax.plot(claimed, held, color=colour(method), linestyle=line, linewidth=1.6, label=label(method))
+            ax.plot(claimed, held, color=style.colour, linestyle=style.line, linewidth=1.6, label=style.label)
         ax.plot([0, 1], [0, 1], color="#999999", linewidth=0.8)
-        ax.set(xlim=(0, 1), ylim=(0, 1), xlabel="claimed probability of the region", title=tier, aspect="equal")
+        ax.set(
+            xlim=(0, 1), ylim=(0, 1), xlabel="claimed probability of the region", title=tier_label(tier), aspect="equal"
+        )
         ax.grid(alpha=0.3, linewidth=0.5)
-    axes[0].set_ylabel("share of truths inside")
+    axes[0].set_ylabel("fraction of true positions inside")
     _legend_below(figure, axes)
     return figure
 
 
 def error_map_figure(cell: ConditionResult, size: float, methods: Sequence[str]) -> Figure:
-    """Every phone of a deployment where it truly is, coloured by the error of some methods."""
+    """True positions of a deployment's phones, coloured by the position error of each method."""
     figure = new_figure(6.0 * len(methods), 5.4)
     for ax, method in zip(np.atleast_1d(figure.subplots(1, len(methods))), methods, strict=True):  # type: ignore[call-overload]
         error = position_errors(cell, method).numpy().clip(1)
@@ -157,14 +131,14 @@ def error_map_figure(cell: ConditionResult, size: float, methods: Sequence[str])
             x[order], y[order], c=error[order], s=13, cmap="cividis", norm=LogNorm(1, 300), linewidths=0
         )
         _sites(ax, cell)
-        map_axes(ax, size, f"{label(method)}: median {np.median(error):.1f} m")
+        map_axes(ax, size, f"{method_label(method)}: median {np.median(error):.1f} m")
         scale_bar(ax, size)
         colour_bar(figure, ax, points, "error in m")
     return figure
 
 
 def worst_figure(cell: ConditionResult, size: float) -> Figure:
-    """The locator's worst fixes (above) and the limit's posterior of the same reports (below)."""
+    """The locator's heatmaps of its worst fixes (above), and the limit's posterior for the same reports (below)."""
     worst = cell.worst
     count = len(worst["truth"])
     figure = new_figure(3.5 * count, 7.4)
@@ -180,9 +154,9 @@ def worst_figure(cell: ConditionResult, size: float) -> Figure:
             truth, answer = worst["truth"][index], worst[estimate][index]
             ax.plot(*truth, marker="*", markersize=14, color="#F0E442", markeredgecolor="black", linestyle="none")
             ax.plot(*answer, marker="X", markersize=9, color="#D55E00", markeredgecolor="white", linestyle="none")
-            map_axes(ax, size, f"{name}: {np.linalg.norm(truth - answer):.0f} m off")
+            map_axes(ax, size, f"{name}: {np.linalg.norm(truth - answer):.0f} m error")
             ax.set(xticks=[], yticks=[], xlabel="", ylabel="")
-    figure.suptitle("star: truth · cross: answer · orange disc: serving site", fontsize=10)
+    figure.suptitle("star: true position · cross: estimate · orange disc: serving site", fontsize=10)
     return figure
 
 

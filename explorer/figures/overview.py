@@ -1,7 +1,7 @@
-"""Pictures of tiles, maps, fixes and errors: pure functions that return a matplotlib `Figure`.
+"""Figures of a run: tile, radio map, one fix, errors, training. Pure functions that return a Matplotlib `Figure`.
 
-No pyplot state: a figure is made with its own Agg canvas and belongs to the caller. Metres everywhere,
-x east, y north.
+They keep no pyplot state: each figure has its own Agg canvas and belongs to the caller. Positions are in m, x east,
+y north.
 """
 
 import math
@@ -31,26 +31,12 @@ from explorer.figures.axes import (
     top_value,
     value_range,
 )
+from explorer.style import LINE_COLOURS, RUN_METHOD_STYLES, tier_label
 from uel.geo.tile import Tile
 from uel.radio.radio_map import RadioMap
 from uel.radio.sites import Site, reference_power_dbm
 
-# Okabe and Ito's palette: told apart with any kind of colour vision.
-STYLE: dict[str, tuple[str, str, Any]] = {
-    "prior_median": ("tile centre", "#999999", ":"),
-    "cell_id": ("strongest cell", "#E69F00", "-"),
-    "cell_id_ta": ("cell + timing advance", "#CC79A7", "-"),
-    "knn_map": ("kNN on the map", "#56B4E9", "-"),
-    "knn_survey": ("kNN on a survey", "#009E73", "-"),
-    "grid_bayes": ("grid Bayes (the limit)", "#000000", "--"),
-    "locator": ("locator", "#D55E00", "-"),
-}
 LABEL_GAP = 30.0  # m between candidates that both have room for a label
-_TIER_NAMES = {
-    "rsrp": "rsrp: levels",
-    "rsrp_ta": "rsrp_ta: + timing advance",
-    "rsrp_ta_azimuth": "rsrp_ta_azimuth: + serving azimuth",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,11 +58,11 @@ class ExampleFix:
     tier: str
 
 
-# ---- the five pictures ---------------------------------------------------------------------------------
+# ---- the five figures ---------------------------------------------------------------------------------
 
 
 def tile_figure(tile: Tile, sites: tuple[Site, ...]) -> Figure:
-    """Shaded heights of a tile with its buildings, its cells and a scale bar."""
+    """Shaded building heights of a tile, with its cells and a scale bar."""
     figure = new_figure(7.4, 6.4)
     ax = figure.add_subplot()
     above = (tile.rasters["height"] - tile.rasters["ground"]).clamp(min=0).numpy()
@@ -92,7 +78,7 @@ def tile_figure(tile: Tile, sites: tuple[Site, ...]) -> Figure:
 
 
 def radio_figure(tile: Tile, radio: RadioMap, cell: int) -> Figure:
-    """RSRP of one cell in dBm beside its Monte-Carlo error in dB; pixels that no ray met are hatched."""
+    """RSRP of one cell in dBm beside its Monte-Carlo error in dB; pixels without a path are hatched."""
     figure = new_figure(12.6, 5.6)
     known = radio.known[cell].numpy()
     gain = np.where(known, radio.gain[cell].numpy(), 1.0)
@@ -119,7 +105,7 @@ def radio_figure(tile: Tile, radio: RadioMap, cell: int) -> Figure:
 
 
 def fix_figure(tile: Tile, sites: tuple[Site, ...], example: ExampleFix) -> Figure:
-    """The locator's heatmap, candidates and answer beside the exact posterior of the limit."""
+    """The locator's heatmap, candidates and estimate beside the exact posterior of the limit."""
     figure = new_figure(12.6, 5.9)
     left, right = figure.subplots(1, 2)
     for ax, probability in ((left, example.heatmap), (right, example.posterior)):
@@ -134,47 +120,49 @@ def fix_figure(tile: Tile, sites: tuple[Site, ...], example: ExampleFix) -> Figu
         _points(ax, example)
     _candidates(left, example)
     off, limit_off = (math.dist(p, example.truth) for p in (example.estimate, example.limit_estimate))
-    map_axes(left, tile.size, f"locator: {off:.0f} m off ({example.tier}, {_cells_heard(example)})")
-    map_axes(right, tile.size, f"grid Bayes, the limit: {limit_off:.0f} m off")
+    map_axes(left, tile.size, f"locator: {off:.0f} m error ({tier_label(example.tier)}, {_cells_heard(example)})")
+    map_axes(right, tile.size, f"grid Bayes, the limit: {limit_off:.0f} m error")
     scale_bar(left, tile.size)
     figure.legend(handles=_fix_legend(), loc="outside lower center", ncols=5, frameon=False)
     return figure
 
 
 def error_figure(errors: Mapping[str, np.ndarray], truth: str = "map") -> Figure:
-    """Distribution of position errors of every method, one panel per tier; the limit is dashed in black.
+    """Cumulative distributions of position errors, a panel for each tier; the limit is dashed in black.
 
-    `errors` maps `truth/tier/method` to metres, one entry per UE.
+    `errors` maps `truth/tier/method` to errors in m, one entry per phone.
     """
     tiers = sorted({key.split("/")[1] for key in errors if key.startswith(f"{truth}/")})
     figure = new_figure(4.3 * max(len(tiers), 1) + 0.4, 4.5)
     panels = np.atleast_1d(figure.subplots(1, max(len(tiers), 1), sharey=True))
     for ax, tier in zip(panels, tiers, strict=False):
-        for method in (m for m in STYLE if f"{truth}/{tier}/{m}" in errors):
+        for method in (m for m in RUN_METHOD_STYLES if f"{truth}/{tier}/{m}" in errors):
             _curve(ax, errors[f"{truth}/{tier}/{method}"], method)
-        ax.set(xscale="log", xlim=(1, 500), ylim=(0, 1), xlabel="error in m", title=_TIER_NAMES.get(tier, tier))
+        ax.set(xscale="log", xlim=(1, 500), ylim=(0, 1), xlabel="error in m", title=tier_label(tier))
         ax.set_xticks([1, 3, 10, 30, 100, 300], ["1", "3", "10", "30", "100", "300"])
         ax.axhline(0.5, color="#c0c0c0", linewidth=0.8, zorder=0)
         ax.grid(alpha=0.25)
-    panels[0].set_ylabel("share of fixes below")
-    names = {method: name for method, (name, _, _) in STYLE.items()}
+    panels[0].set_ylabel("fraction of fixes below")
+    labels = {method: style.label for method, style in RUN_METHOD_STYLES.items()}
     if truth != "map":
-        names["grid_bayes"] = "grid Bayes (here no bound)"
-    handles = [Line2D([], [], color=c, linestyle=s, linewidth=2, label=names[m]) for m, (_, c, s) in STYLE.items()]
+        labels["grid_bayes"] = "grid Bayes (no bound on ray-traced reports)"
+    handles = [
+        Line2D([], [], color=style.colour, linestyle=style.line, linewidth=2, label=labels[method])
+        for method, style in RUN_METHOD_STYLES.items()
+    ]
     figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False)
     figure.suptitle(f"Position error, reports drawn from the {'map' if truth == 'map' else 'ray-traced paths'}")
     return figure
 
 
 def training_figure(curves: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figure:
-    """Losses over steps, and the validation error beside them; `curves` maps a name to (step, value)."""
+    """Training losses and validation errors over steps; `curves` maps a name to (step, value)."""
     figure = new_figure(11.0, 4.2)
     left, right = figure.subplots(1, 2)
-    colours = ["#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"]
     losses = [name for name in curves if not name.startswith("val_")]
-    for name, colour in zip(losses, colours, strict=False):
+    for name, colour in zip(losses, LINE_COLOURS[1:], strict=False):
         _trace(left, *curves[name], name, colour)
-    for name, colour in zip((n for n in curves if n.startswith("val_")), colours, strict=False):
+    for name, colour in zip((n for n in curves if n.startswith("val_")), LINE_COLOURS[1:], strict=False):
         right.plot(*curves[name], color=colour, marker="o", markersize=4, label=name)
     left.set(xlabel="step", ylabel="loss (faint: each step, line: running mean)", title="Training losses")
     right.set(xlabel="step", ylabel="m", title="Validation error", ylim=(0, None))
@@ -185,7 +173,7 @@ def training_figure(curves: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figu
     return figure
 
 
-# ---- what stands in only one of them -------------------------------------------------------------------
+# ---- parts of one figure -------------------------------------------------------------------
 
 
 def _points(ax: Axes, example: ExampleFix) -> None:
@@ -208,13 +196,13 @@ def _cells_heard(example: ExampleFix) -> str:
 
 
 def _candidates(ax: Axes, example: ExampleFix) -> None:
-    """One-sigma ellipses with their probabilities; hardly likely ones stay out, and labels that would overlap."""
+    """Draw 1 σ ellipses of candidates of at least 1 %, with their probabilities where labels do not overlap."""
     labelled: list[np.ndarray] = []
-    for place, std, p in zip(example.candidates, example.candidate_std, example.candidate_probability, strict=True):
+    for position, std, p in zip(example.candidates, example.candidate_std, example.candidate_probability, strict=True):
         if p >= 0.01:
             ax.add_patch(
                 Ellipse(
-                    tuple(place),
+                    tuple(position),
                     *(2 * std),
                     facecolor="none",
                     edgecolor="#009E73",
@@ -222,11 +210,11 @@ def _candidates(ax: Axes, example: ExampleFix) -> None:
                     zorder=8,
                 )
             )
-            if any(abs(place - other).max() < LABEL_GAP for other in labelled):
+            if any(abs(position - other).max() < LABEL_GAP for other in labelled):
                 continue
-            labelled.append(place)
+            labelled.append(position)
             ax.text(
-                *(place + std),
+                *(position + std),
                 f"{100 * p:.0f} %",  # type: ignore[call-arg]
                 fontsize=8,
                 color="#00664d",
@@ -284,10 +272,18 @@ def _fix_legend() -> list[Line2D]:
 
 
 def _curve(ax: Axes, error: np.ndarray, method: str) -> None:
-    _, colour, line = STYLE[method]
-    share = np.arange(1, len(error) + 1) / len(error)
+    style = RUN_METHOD_STYLES[method]
+    fraction = np.arange(1, len(error) + 1) / len(error)
     wide = 2.2 if method in ("locator", "grid_bayes") else 1.4
-    ax.step(np.sort(error), share, where="post", color=colour, linestyle=line, linewidth=wide, zorder=3 + wide)
+    ax.step(
+        np.sort(error),
+        fraction,
+        where="post",
+        color=style.colour,
+        linestyle=style.line,
+        linewidth=wide,
+        zorder=3 + wide,
+    )
 
 
 def _trace(ax: Axes, step: np.ndarray, value: np.ndarray, name: str, colour: str) -> None:

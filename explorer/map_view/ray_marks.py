@@ -64,7 +64,7 @@ def strongest_traced(maps: TileMaps, rays: Any) -> tuple[int, float] | None:
 def cell_rows(maps: TileMaps, at: list[float], rays: Any) -> list[dict[str, Any]]:
     """What every cell would report there: a row each."""
     mapped = maps.radio.pixel_truth(torch.tensor([at]))
-    gain, delay, sight = rays.paths.gain()[0], rays.paths.first_arrival()[0], rays.paths.sight()[0]
+    gain, delay, sight = rays.paths.gain()[0], rays.paths.first_arrival()[0], rays.paths.has_direct_path()[0]
     count = rays.paths.count()[0]
     carrier = maps.radio.sites[0].cells[0].carrier
     step = timing_advance_step(carrier.subcarrier_spacing)

@@ -14,10 +14,10 @@ from explorer.figures.axes import (
     image_extent,
     map_axes,
     new_figure,
+    png_bytes,
     scale_bar,
     value_range,
 )
-from explorer.reports.tile import png
 from uel.core.constants import SPEED_OF_LIGHT
 from uel.core.units import to_db
 from uel.radio import radio_map_io
@@ -29,7 +29,7 @@ def write_map_report(folder: Path) -> Path:
     """Draw the map in a folder. Raises `UelError` when it is absent or damaged."""
     target = folder / "report.png"
     if not target.is_file():
-        target.write_bytes(png(map_figure(radio_map_io.load(folder), radio_map_io.read_service(folder))))
+        target.write_bytes(png_bytes(map_figure(radio_map_io.load(folder), radio_map_io.read_service(folder))))
     return target
 
 

@@ -1,4 +1,4 @@
-"""The report of a finished run: its numbers in Markdown, its pictures beside it."""
+"""The report of a finished run: `report.md` with its errors, and its figures beside it."""
 
 import csv
 import json
@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from explorer.figures import overview
-from explorer.figures.overview import STYLE, ExampleFix
+from explorer.figures.overview import ExampleFix
+from explorer.style import RUN_METHOD_STYLES, run_method_label, tier_label
 from uel.errors import UelError
 from uel.geo.tile import Tile
 from uel.radio import radio_map_io
@@ -30,19 +31,19 @@ TRUTH_LABELS = {"test": "map truth", "test_paths": "path truth"}
 def write_run_report(run: Path) -> Path:
     """Write `figures/*.png` and `report.md` into a run folder; returns the report's path.
 
-    Raises `UelError` that names the command to give when a piece of the run is missing or damaged.
+    Raises `UelError` with the command to give where a file of the run is missing or damaged.
     """
     run = Path(run)
     for name in SOURCE_COMMANDS:
         _require(run, name)
     metrics = _json(run, "metrics.json")
-    pictures = _pictures(run)
+    figures = _figures(run)
     folder = run / "figures"
     folder.mkdir(exist_ok=True)
-    for name, figure in pictures.items():
+    for name, figure in figures.items():
         figure.savefig(folder / f"{name}.png")
     path = run / "report.md"
-    path.write_text(_text(run, metrics), encoding="utf-8")
+    path.write_text(_markdown(run, metrics), encoding="utf-8")
     return path
 
 
@@ -51,7 +52,7 @@ def write_run_report(run: Path) -> Path:
 
 def _require(run: Path, name: str) -> Path:
     if not (run / name).is_file():
-        raise UelError(f"this run has no {name}", got=str(run), do=f"make it: {SOURCE_COMMANDS[name]}")
+        raise UelError(f"this run has no {name}", got=str(run), do=f"make the run: {SOURCE_COMMANDS[name]}")
     return run / name
 
 
@@ -77,13 +78,13 @@ def _arrays(run: Path, name: str) -> dict[str, np.ndarray]:
 
 
 def read_errors(run: Path) -> dict[str, np.ndarray]:
-    """Errors in m by `truth/tier/method`. Raises `UelError` when they are absent or damaged."""
+    """Errors in m by `truth/tier/method`. Raises `UelError` where `errors.npz` is missing or damaged."""
     _require(run, "errors.npz")
     return _arrays(run, "errors.npz")
 
 
 def read_example(run: Path) -> ExampleFix:
-    """The fix that `example.npz` holds."""
+    """The fix in a run's `example.npz`. Raises `UelError` where it is damaged."""
     stored = _arrays(run, "example.npz")
     try:
         fields = {name: stored[name] for name in ExampleFix.__dataclass_fields__}
@@ -93,7 +94,7 @@ def read_example(run: Path) -> ExampleFix:
 
 
 def read_curves(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Columns of Lightning's CSV as (step, value); blanks are left out, as are columns that have no value."""
+    """Columns of Lightning's CSV as (step, value); empty cells and empty columns are left out."""
     with path.open(newline="") as file:
         rows = list(csv.DictReader(file))
     curves = {}
@@ -105,23 +106,23 @@ def read_curves(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
 
 
 def _artefacts(run: Path) -> tuple[Tile, RadioMap]:
-    """The test tile and its radio map, wherever `artefacts.json` says, relative to itself."""
-    named = _json(run, "artefacts.json")
+    """The test tile and its radio map; `artefacts.json` gives their paths relative to the run."""
+    artefacts = _json(run, "artefacts.json")
     try:
-        tile, radio = (run / named["test"][kind] for kind in ("tile", "radio"))
+        tile, radio = (run / artefacts["test"][kind] for kind in ("tile", "radio"))
     except (KeyError, TypeError) as error:
         raise _damaged(run, "artefacts.json", error) from error
     return Tile.open(tile), radio_map_io.load(radio)
 
 
-def _pictures(run: Path) -> dict[str, Any]:
+def _figures(run: Path) -> dict[str, Any]:
     (tile, radio), example, errors = _artefacts(run), read_example(run), _arrays(run, "errors.npz")
     curves = {
         name: curve
         for name, curve in read_curves(run / "training/metrics.csv").items()
         if name in ("loss", "coarse", "fine", "physics_map", "physics_rt") or name.startswith("val_p")
     }
-    pictures = {
+    figures = {
         "tile": overview.tile_figure(tile, radio.sites),
         "radio": overview.radio_figure(tile, radio, example.serving),
         "fix": overview.fix_figure(tile, radio.sites, example),
@@ -129,61 +130,61 @@ def _pictures(run: Path) -> dict[str, Any]:
         "training": overview.training_figure(curves),
     }
     if any(key.startswith("paths/") for key in errors):
-        pictures["errors_paths"] = overview.error_figure(errors, "paths")
-    return pictures
+        figures["errors_paths"] = overview.error_figure(errors, "paths")
+    return figures
 
 
 # ---- writing --------------------------------------------------------------------------------------------
 
 
-def _text(run: Path, metrics: Mapping[str, Any]) -> str:
+def _markdown(run: Path, metrics: Mapping[str, Any]) -> str:
     tiers = list(metrics["test"]["tier"])
     parts = [
         f"# Report of `{run.name}`",
-        _guide(metrics),
+        _introduction(metrics),
         "## Verdict",
         "\n".join(f"- {line}" for tier in tiers for line in _verdict(metrics, tier)),
         "## Accuracy",
         *(_table(metrics, tier) for tier in tiers),
         _errors_section(run),
-        "## A fix\n\n![a fix beside the limit](figures/fix.png)",
-        "## Place and radio map\n\n![tile](figures/tile.png)\n\n![radio map](figures/radio.png)",
+        "## One fix\n\n![one fix beside the limit](figures/fix.png)",
+        "## Tile and radio map\n\n![tile](figures/tile.png)\n\n![radio map](figures/radio.png)",
         "## Training",
-        _training(metrics["training"]),
+        _training_section(metrics["training"]),
         "![training losses](figures/training.png)",
         "## Time and versions",
         _two_columns("stage", "s", {k: f"{v:.1f}" for k, v in metrics.get("stages", {}).items()}),
         _two_columns("package", "version", metrics.get("versions", {})),
-        _repeat(run, metrics),
+        _repeat_section(run, metrics),
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def _guide(metrics: Mapping[str, Any]) -> str:
+def _introduction(metrics: Mapping[str, Any]) -> str:
     return (
-        f"Tested on {metrics['test']['tile']}, a place that training never saw. *Map truth*: reports are "
-        "drawn from the radio map itself, so that the **limit**, the exact grid posterior under that map and "
-        "the true measurement model, cannot be beaten in mean error by any method. *Path truth*: reports are "
-        "ray-traced at the true position; there the grid posterior is a strong reference and no bound. "
+        f"Tested on {metrics['test']['tile']}, a tile that training never saw. *Map truth*: reports are "
+        "drawn from the radio map itself, so that no method can beat the mean error of the **limit**, the exact grid "
+        "posterior under that map and the true measurement model. *Path truth*: reports are "
+        "ray-traced at the true position; there the grid posterior is a strong reference, but no bound. "
         "**r50** (r95) is the locator's median (95th percentile) error over the limit's on map truth: 1.00 "
-        "would be perfect. Tiers: rsrp has levels (RSRP) only, rsrp_ta also the timing advance, rsrp_ta_azimuth also "
-        "the serving cell's azimuth. Errors are horizontal, in metres."
+        "would be perfect. Tiers: `rsrp` reports signal levels (RSRP) only, `rsrp_ta` also the timing advance (TA), "
+        "`rsrp_ta_azimuth` also the azimuth at the serving cell. Errors are horizontal, in metres."
     )
 
 
 def _verdict(metrics: Mapping[str, Any], tier: str) -> list[str]:
-    """Does the locator beat every baseline but the limit? Said from the numbers, whichever way they fall."""
+    """Sentences that compare the locator's median error with the best baseline's, on each truth."""
     lines = []
     for key, name in TRUTH_LABELS.items():
         rows = metrics.get(key, {}).get("tier", {}).get(tier, {})
-        rivals = {m: row["p50_m"] for m, row in rows.items() if m not in ("locator", LIMIT_METHOD)}
-        if "locator" not in rows or not rivals:
+        medians = {m: row["p50_m"] for m, row in rows.items() if m not in ("locator", LIMIT_METHOD)}
+        if "locator" not in rows or not medians:
             continue
-        best, ours = min(rivals, key=rivals.__getitem__), rows["locator"]["p50_m"]
-        answer = "**yes**" if ours < rivals[best] else "**no**"
+        best, locator_m = min(medians, key=medians.__getitem__), rows["locator"]["p50_m"]
+        answer = "**yes**" if locator_m < medians[best] else "**no**"
         lines.append(
-            f"{tier}, {name}: does the locator's median beat every baseline but the limit? {answer}: "
-            f"{ours:.1f} m against {rivals[best]:.1f} m ({_label(best)}), the next best."
+            f"{tier_label(tier)}, {name}: does the locator's median error beat every baseline but the limit? {answer}: "
+            f"{locator_m:.1f} m against {medians[best]:.1f} m ({run_method_label(best)}), the next best."
         )
     return [*lines, _ratio_line(metrics, tier)]
 
@@ -191,23 +192,24 @@ def _verdict(metrics: Mapping[str, Any], tier: str) -> list[str]:
 def _ratio_line(metrics: Mapping[str, Any], tier: str) -> str:
     r50, r95 = (metrics.get(key, {}).get(tier) for key in ("r50", "r95"))
     if r50 is None or r95 is None:
-        return f"{tier}: r50 and r95 were not measured."
+        return f"{tier_label(tier)}: r50 and r95 were not measured."
     goal = "meets" if r50 <= 1.05 and r95 <= 1.10 else "misses"
-    return f"{tier}: r50 = {r50:.2f}, r95 = {r95:.2f}; this {goal} the goal of 1.05 and 1.10."
+    return f"{tier_label(tier)}: r50 = {r50:.2f}, r95 = {r95:.2f}; this {goal} the goal of 1.05 and 1.10."
 
 
 def _table(metrics: Mapping[str, Any], tier: str) -> str:
     present = [k for k in TRUTH_LABELS if tier in metrics.get(k, {}).get("tier", {})]
     columns = ("p50_m", "p67_m", "p95_m", "mean_m")
     header = [f"{c.removesuffix('_m')} ({TRUTH_LABELS[k]})" for k in present for c in columns]
-    lines = [f"### {tier}", "", f"| method | {' | '.join(header)} |", "|---|" + "---:|" * len(header)]
-    methods = metrics["test"]["tier"][tier]
-    for method in sorted(methods, key=lambda m: list(STYLE).index(m) if m in STYLE else 99):
+    title = f"### {tier_label(tier)} (`{tier}`)"
+    lines = [title, "", f"| method | {' | '.join(header)} |", "|---|" + "---:|" * len(header)]
+    methods, order = metrics["test"]["tier"][tier], list(RUN_METHOD_STYLES)
+    for method in sorted(methods, key=lambda m: order.index(m) if m in order else len(order)):
         cells = [f"{metrics[k]['tier'][tier][method][c]:.1f}" if method in metrics[k]["tier"][tier] else "–"
                  for k in present for c in columns]  # fmt: skip
-        lines.append(f"| {_label(method)} (`{method}`) | {' | '.join(cells)} |")
+        lines.append(f"| {run_method_label(method)} (`{method}`) | {' | '.join(cells)} |")
     count = next(iter(methods.values()))["n"]
-    return "\n".join([*lines, "", f"{count} reports a truth. {_ratio_line(metrics, tier)}"])
+    return "\n".join([*lines, "", f"{count} reports for each truth. {_ratio_line(metrics, tier)}"])
 
 
 def _errors_section(run: Path) -> str:
@@ -215,14 +217,14 @@ def _errors_section(run: Path) -> str:
     return "\n\n".join(f"![distribution of errors](figures/{name}.png)" for name in names)
 
 
-def _training(facts: Mapping[str, Any]) -> str:
-    batches, traced = facts.get("batches", 0), facts.get("rt_batches", 0)
-    share = f"{100 * traced / batches:.1f} %" if batches else "none"
-    norm = facts.get("rt_gradient_norm")
+def _training_section(metrics: Mapping[str, Any]) -> str:
+    batches, traced = metrics.get("batches", 0), metrics.get("rt_batches", 0)
+    fraction = f"{100 * traced / batches:.1f} %" if batches else "none"
+    norm = metrics.get("rt_gradient_norm")
     return "\n".join(
         [
-            f"- {facts.get('steps', '?')} steps, {batches} batches, {facts.get('wall_s', 0):.0f} s",
-            f"- ray tracer in the loss: {traced} batches ({share}), {facts.get('rt_links', 0)} links",
+            f"- {metrics.get('steps', '?')} steps, {batches} batches, {metrics.get('wall_s', 0):.0f} s",
+            f"- ray tracer in the loss: {traced} batches ({fraction}), {metrics.get('rt_links', 0)} links",
             f"- norm of the gradient through it: {'not measured' if norm is None else format(norm, '.3g')}",
         ]
     )
@@ -232,14 +234,11 @@ def _two_columns(left: str, right: str, rows: Mapping[str, Any]) -> str:
     return "\n".join([f"| {left} | {right} |", "|---|---:|", *(f"| {k} | {v} |" for k, v in rows.items())])
 
 
-def _repeat(run: Path, metrics: Mapping[str, Any]) -> str:
+def _repeat_section(run: Path, metrics: Mapping[str, Any]) -> str:
     return (
         "## Repeat it\n\n```\n"
         f"uel demo --seed {metrics.get('seed', 0)}\n```\n\n"
         "`config.yaml` beside this report, if present, holds every setting. This page alone:\n\n"
-        f"`python -c \"import explorer, pathlib; explorer.write(pathlib.Path('runs/{run.name}'))\"`"
+        '`python -c "from pathlib import Path; from explorer.reports.run import write_run_report; '
+        f"write_run_report(Path('runs/{run.name}'))\"`"
     )
-
-
-def _label(method: str) -> str:
-    return STYLE[method][0] if method in STYLE else method

@@ -2,7 +2,6 @@
 
 import textwrap
 from collections.abc import Mapping
-from io import BytesIO
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from explorer.figures.axes import (
     image_extent,
     map_axes,
     new_figure,
+    png_bytes,
     scale_bar,
 )
 from uel.geo.tile import Tile
@@ -36,7 +36,7 @@ def complete_report(
     ray_tracing, files = seen
     problems = [*told["problems"], *(f"ray tracing: {problem}" for problem in ray_tracing["problems"])]
     more = {"ray_tracing": ray_tracing, "problems": problems}
-    return more, files | {"report.png": png(tile_report(tile, {**told, **more}))}
+    return more, files | {"report.png": png_bytes(tile_report(tile, {**told, **more}))}
 
 
 def tile_report(tile: Tile, told: Mapping[str, Any]) -> Figure:
@@ -48,13 +48,6 @@ def tile_report(tile: Tile, told: Mapping[str, Any]) -> Figure:
     _ground(figure, ground, tile)
     _words(words, tile, told)
     return figure
-
-
-def png(figure: Figure) -> bytes:
-    """A figure as PNG; the same figure, the same bytes."""
-    stream = BytesIO()
-    figure.savefig(stream, format="png", metadata={"Software": None})
-    return stream.getvalue()
 
 
 def _heights(figure: Figure, ax: Axes, tile: Tile) -> None:

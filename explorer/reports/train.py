@@ -1,4 +1,4 @@
-"""The report of a training: how losses fell, errors and honesty by map condition, heatmaps of a few phones."""
+"""The report of a training: losses, validation errors and calibration by map condition, heatmaps of a few phones."""
 
 import csv
 import json
@@ -12,28 +12,27 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from explorer.figures.axes import draw_sites, image_extent, map_axes, new_figure, scale_bar
+from explorer.figures.axes import draw_sites, image_extent, map_axes, new_figure, png_bytes, scale_bar
 from explorer.figures.overview import training_figure
 from explorer.reports.run import read_curves
-from explorer.reports.tile import png
+from explorer.style import GREY, LINE_COLOURS, YELLOW, condition_label, hex_colour
 from uel.errors import UelError
 from uel.estimation.fix import Fix
 from uel.geo.tile_maps import TileMaps
 from uel.measurement.reports import Reports
 
-COLOURS = ("#000000", "#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")  # Okabe and Ito
 LOSS_CURVES = ("loss", "coarse", "fine", "physics_map", "physics_rt")
 VALIDATION_CURVES = ("val_p50_m", "val_p95_m")
-FIGURE_TITLES = {"cdf": "Error of validation phones", "calibration": "How much the regions hold"}
+FIGURE_TITLES = {"cdf": "Position error of validation phones", "calibration": "Coverage of credible regions"}
 
 
 def validation_pictures(title: str, maps: TileMaps, reports: Reports, fix: Fix, truth: Tensor) -> dict[str, bytes]:
-    """Heatmaps of one validation."""
-    return {"heatmaps": png(heatmap_figure(title, maps, reports, fix, truth))}
+    """Figures of one validation as PNG, by name."""
+    return {"heatmaps": png_bytes(heatmap_figure(title, maps, reports, fix, truth))}
 
 
 def heatmap_figure(title: str, maps: TileMaps, reports: Reports, fix: Fix, truth: Float[Tensor, "phone 2"]) -> Figure:
-    """What the locator believes of a few phones (darker is likelier), its fixes and the truth (m)."""
+    """The locator's heatmaps of a few phones (darker is likelier), with fixes and true positions (m)."""
     size = maps.radio.grid.size
     figure = new_figure(4.2 * len(truth), 4.6)
     side = int(np.sqrt(fix.log_heatmap.shape[1]))
@@ -42,58 +41,58 @@ def heatmap_figure(title: str, maps: TileMaps, reports: Reports, fix: Fix, truth
         ax.imshow(maps.buildings[1].numpy(), cmap="Greys", vmin=0, vmax=3, **image_extent(size))
         ax.imshow(heat, cmap="YlGnBu", vmin=0, alpha=(1.5 * heat / heat.max()).clip(max=1), **image_extent(size))
         draw_sites(ax, maps.radio.sites, size, strong=int(reports.serving[number]))
-        ax.plot(*truth[number], "*", markersize=14, color="#F0E442", markeredgecolor="black", zorder=9)
+        ax.plot(*truth[number], "*", markersize=14, color=hex_colour(YELLOW), markeredgecolor="black", zorder=9)
         ax.plot(*fix.position[number], "X", markersize=10, color="white", markeredgecolor="black", zorder=10)
-        map_axes(ax, size, f"phone {number}: {float((fix.position[number] - truth[number]).norm()):.0f} m off")
+        map_axes(ax, size, f"phone {number}: {float((fix.position[number] - truth[number]).norm()):.0f} m error")
     scale_bar(figure.axes[0], size)
-    figure.suptitle(f"{title}: truth ★, fix ×, serving cell in colour")
+    figure.suptitle(f"{title}: true position ★, fix ×, serving cell in colour")
     return figure
 
 
 def write_training_report(run: Path) -> Path:
     """Write `figures/*.png` and `report.md` into a run's folder; returns the report's path.
 
-    Raises `UelError` when a piece of the run is missing or damaged.
+    Raises `UelError` where a file of the run is missing or damaged.
     """
-    told, curves, rows = _metrics(run), read_curves(run / "metrics.csv"), {n: _last(run, n) for n in FIGURE_TITLES}
+    metrics, curves, rows = _metrics(run), read_curves(run / "metrics.csv"), {n: _last(run, n) for n in FIGURE_TITLES}
     folder = run / "figures"
     folder.mkdir(exist_ok=True)
     losses = {name: curves[name] for name in (*LOSS_CURVES, *VALIDATION_CURVES) if name in curves}
-    drawn = {
+    figures = {
         "training": training_figure(losses),
         "cdf": cdf_figure(rows["cdf"]),
         "calibration": calibration_figure(rows["calibration"]),
     }
-    for name, figure in drawn.items():
-        (folder / f"{name}.png").write_bytes(png(figure))
+    for name, figure in figures.items():
+        (folder / f"{name}.png").write_bytes(png_bytes(figure))
     path = run / "report.md"
-    path.write_text(_text(run, told, curves), encoding="utf-8")
+    path.write_text(_markdown(run, metrics, curves), encoding="utf-8")
     return path
 
 
 def cdf_figure(rows: Mapping[str, np.ndarray]) -> Figure:
-    """Error in metres of each share of phones, by map condition."""
+    """Cumulative distribution of position errors, a curve for each map condition."""
     figure = new_figure(6.0, 4.4)
     ax = figure.add_subplot()
-    for (name, curve), colour in zip(rows.items(), COLOURS, strict=False):
-        ax.plot(curve[1], curve[0], color=colour, label=name)
-    ax.set(xlabel="error in m", ylabel="share of phones", title=FIGURE_TITLES["cdf"], xlim=(0, None), ylim=(0, 1))
-    return _keyed(figure, ax)
+    for (name, curve), colour in zip(rows.items(), LINE_COLOURS, strict=False):
+        ax.plot(curve[1], curve[0], color=colour, label=condition_label(name))
+    ax.set(xlabel="error in m", ylabel="fraction of phones", title=FIGURE_TITLES["cdf"], xlim=(0, None), ylim=(0, 1))
+    return _with_legend(figure, ax)
 
 
 def calibration_figure(rows: Mapping[str, np.ndarray]) -> Figure:
-    """Share of phones inside the locator's regions, by the regions' own probability, by map condition."""
+    """Fraction of phones inside credible regions by the regions' probability, a curve for each map condition."""
     figure = new_figure(6.0, 4.4)
     ax = figure.add_subplot()
-    ax.plot([0, 1], [0, 1], color="#999999", linestyle=":", label="honest")
-    for (name, curve), colour in zip(rows.items(), COLOURS, strict=False):
-        ax.plot(*curve, color=colour, label=name)
-    ax.set(xlabel="probability of the region", ylabel="share of phones inside", title=FIGURE_TITLES["calibration"])
+    ax.plot([0, 1], [0, 1], color=hex_colour(GREY), linestyle=":", label="calibrated")
+    for (name, curve), colour in zip(rows.items(), LINE_COLOURS, strict=False):
+        ax.plot(*curve, color=colour, label=condition_label(name))
+    ax.set(xlabel="probability of the region", ylabel="fraction of phones inside", title=FIGURE_TITLES["calibration"])
     ax.set(xlim=(0, 1), ylim=(0, 1))
-    return _keyed(figure, ax)
+    return _with_legend(figure, ax)
 
 
-def _keyed(figure: Figure, ax: Axes) -> Figure:
+def _with_legend(figure: Figure, ax: Axes) -> Figure:
     ax.grid(alpha=0.25)
     ax.legend(frameon=False)
     return figure
@@ -103,11 +102,13 @@ def _metrics(run: Path) -> dict[str, Any]:
     try:
         return json.loads((run / "metrics.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise UelError("no finished training here", got=f"{run}: {error}", do="train: uel train") from error
+        raise UelError(
+            "metrics.json of this run is missing or damaged", got=f"{run}: {error}", do="train a run: uel train"
+        ) from error
 
 
 def _last(run: Path, name: str) -> dict[str, np.ndarray]:
-    """Curves of the last validation by condition: (share, value) pairs."""
+    """Curves of the last validation by map condition: an array (2, points) of fractions and values each."""
     with (run / "training" / f"{name}.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     last = [row for row in rows if row["epoch"] == rows[-1]["epoch"]]
@@ -115,32 +116,37 @@ def _last(run: Path, name: str) -> dict[str, np.ndarray]:
     return {row["condition"]: np.array([[float(p), float(row[p])] for p in points]).T for row in last}
 
 
-def _text(run: Path, told: Mapping[str, Any], curves: Mapping[str, Any]) -> str:
-    facts = told["training"]
-    shown = sorted((run / "training" / "pictures").glob("heatmaps-*.png"))
-    rows = [f"| {name} | {value} |" for name, value in {"parameters": told["parameters"], **facts}.items()]
+def _markdown(run: Path, metrics: Mapping[str, Any], curves: Mapping[str, Any]) -> str:
+    training = metrics["training"]
+    heatmaps = sorted((run / "training" / "pictures").glob("heatmaps-*.png"))
+    rows = [f"| {name} | {value} |" for name, value in {"parameters": metrics["parameters"], **training}.items()]
     parts = [
         f"# Training of `{run.name}`",
-        "Errors are of validation places, which no step saw; a run is judged on test cities by `uel eval`.",
+        "Errors are those of validation tiles, which no training step saw; `uel eval` evaluates a run on test cities.",
         "| | |\n|---|---:|\n" + "\n".join(rows),
         _table(curves),
         "![losses](figures/training.png)",
         "![errors](figures/cdf.png)\n![calibration](figures/calibration.png)",
-        *(f"![heatmaps](training/pictures/{path.name})" for path in shown[-1:]),
+        *(f"![heatmaps](training/pictures/{path.name})" for path in heatmaps[-1:]),
         "Repeat it: `uel train --config " + (run / "config.yaml").as_posix() + "`",
     ]
     return "\n\n".join(parts) + "\n"
 
 
 def _table(curves: Mapping[str, Any]) -> str:
-    """The epoch with the best validation: median, 95th percentile, surprise and coverage by map condition."""
+    """A Markdown table of the best epoch: median, 95th percentile, NLL and coverage by map condition."""
     best = int(curves["val_nll"][1].argmin())
     names = [name.removeprefix("val_nll").lstrip("_") for name in curves if name.startswith("val_nll")]
-    lines = ["| maps | p50 m | p95 m | nll | 50 % regions hold | 90 % regions hold |", "|---|---:|---:|---:|---:|---:|"]
+    lines = [
+        "| map | p50 m | p95 m | NLL nat | in 50 % region | in 90 % region |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
     for name in names:
-        end = f"_{name}" if name else ""
-        p50, p95, nll, half, most = (
-            float(curves[f"val_{part}{end}"][1][best]) for part in ("p50_m", "p95_m", "nll", "cover50", "cover90")
+        suffix = f"_{name}" if name else ""
+        p50, p95, nll, cover50, cover90 = (
+            float(curves[f"val_{part}{suffix}"][1][best]) for part in ("p50_m", "p95_m", "nll", "cover50", "cover90")
         )
-        lines.append(f"| {name or 'all'} | {p50:.1f} | {p95:.1f} | {nll:.2f} | {half:.0%} | {most:.0%} |")
+        lines.append(
+            f"| {condition_label(name) if name else 'all'} | {p50:.1f} | {p95:.1f} | {nll:.2f} | {cover50:.0%} | {cover90:.0%} |"
+        )
     return f"Best epoch: {best}.\n\n" + "\n".join(lines)

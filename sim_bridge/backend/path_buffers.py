@@ -1,4 +1,4 @@
-"""Reading Sionna's buffers of paths: which rows are paths, each once, and whose they are."""
+"""Readers of Sionna's buffers of paths: the rows that are paths, each once, and their receivers and cells."""
 
 import numpy as np
 import torch
@@ -11,8 +11,8 @@ KINDS = (
     InteractionType.REFRACTION,
     InteractionType.DIFFRACTION,
     InteractionType.DIFFUSE,
-)  # in the order of `links.PathSet.interactions`
-SAME = 0.05  # m: two paths of a link by way of an edge are one where their vertices are this near
+)  # in the order of `PathSet.interactions`
+SAME_VERTEX = 0.05  # m: two paths of a link by way of an edge are one where their vertices are this near
 
 
 def unique_paths(paths: PathsBuffer, base: np.ndarray) -> np.ndarray:
@@ -26,14 +26,14 @@ def unique_paths(paths: PathsBuffer, base: np.ndarray) -> np.ndarray:
         return valid
     shape = (paths.buffer_size, paths.depth_dim_size)
     kind = numpy_of(paths.interaction_types.array).reshape(shape)[valid]
-    key = [numpy_of(paths.target_indices)[valid, None], numpy_of(paths.source_indices)[valid, None], kind]
+    columns = [numpy_of(paths.target_indices)[valid, None], numpy_of(paths.source_indices)[valid, None], kind]
     mesh, primitive = (numpy_of(v.array).reshape(shape)[valid] for v in (paths.shapes, paths.primitives))
-    key += [base[np.where(kind > 0, mesh, 0)] * (kind > 0), np.where(kind > 0, primitive, 0)]
+    columns += [base[np.where(kind > 0, mesh, 0)] * (kind > 0), np.where(kind > 0, primitive, 0)]
     edge = (kind == InteractionType.DIFFRACTION).any(1, keepdims=True)
     for values in (paths.vertices_x, paths.vertices_y, paths.vertices_z):
-        place = np.round(numpy_of(values.array).reshape(shape)[valid] / SAME)
-        key.append(np.where(edge & (kind == InteractionType.DIFFRACTION), place, 0))
-    rows = np.concatenate([part.astype(np.int64) for part in key], axis=1)
+        rounded = np.round(numpy_of(values.array).reshape(shape)[valid] / SAME_VERTEX)
+        columns.append(np.where(edge & (kind == InteractionType.DIFFRACTION), rounded, 0))
+    rows = np.concatenate([part.astype(np.int64) for part in columns], axis=1)
     _, first = np.unique(rows, axis=0, return_index=True)
     scattered = np.flatnonzero((kind == InteractionType.DIFFUSE).any(1))
     return valid[np.concatenate([first, np.setdiff1d(scattered, first)])]
@@ -49,7 +49,7 @@ def labels(paths: PathsBuffer, count: int) -> tuple[Tensor, Tensor]:
 def interactions(paths: PathsBuffer, count: int) -> Tensor:
     """How often each kind of `KINDS` occurs on the first `count` paths, `path kind`."""
     kind = numpy_of(paths.interaction_types.array).reshape(paths.buffer_size, paths.depth_dim_size)[:count]
-    return torch.from_numpy(np.stack([(kind == which).sum(1) for which in KINDS], -1))
+    return torch.from_numpy(np.stack([(kind == interaction).sum(1) for interaction in KINDS], -1))
 
 
 def rows(paths: PathsBuffer, count: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -61,7 +61,7 @@ def rows(paths: PathsBuffer, count: int) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def vertices(paths: PathsBuffer, count: int) -> Tensor:
-    """Where the first `count` paths meet something, m, `path depth 3`; not to be read where `rows` has no kind."""
+    """Vertices of the first `count` paths, m, `path depth 3`; not to be read where `rows` has no kind."""
     shape = (paths.buffer_size, paths.depth_dim_size)
     axes = [numpy_of(v.array).reshape(shape)[:count] for v in (paths.vertices_x, paths.vertices_y, paths.vertices_z)]
     return torch.from_numpy(np.stack(axes, -1).astype(np.float32))

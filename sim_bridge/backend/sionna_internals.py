@@ -3,7 +3,7 @@
 Paths are found in three steps, on Sionna's own parts but not in the order of its `PathSolver`:
 
 1. candidates: chains of primitives worth trying, by Sionna's search (`search`) or from an atlas (`from_chains`);
-2. `resolve`: the image method without gradients says which candidates are paths; those are kept, each once;
+2. `resolve`: the image method without gradients decides which candidates are paths; those are kept, each once;
 3. `image_method.turning_points` and `evaluate`: where those few turn, in PyTorch, and their fields, with gradients.
 
 What differs from stock Sionna, and why:
@@ -38,7 +38,7 @@ from torch import Tensor
 
 from sim_bridge.backend.path_buffers import numpy_of, unique_paths
 
-SIZES = tuple(1024 * 4**k for k in range(11))  # rows of a buffer: few lengths, so few kernels
+BUFFER_SIZES = tuple(1024 * 4**k for k in range(11))  # rows of a buffer: few lengths, so few kernels
 NONE, SPECULAR, DIFFUSE, REFRACTION, DIFFRACTION = (
     InteractionType.NONE,
     InteractionType.SPECULAR,
@@ -123,7 +123,7 @@ def from_chains(
 def resolve(
     scene: rt.Scene, base: np.ndarray, paths: PathsBuffer, endpoints: DrJitEndpoints, diffraction: bool
 ) -> tuple[PathsBuffer, int]:
-    """The candidates that are paths, each once, in a buffer of one of `SIZES`, and how many there are.
+    """The candidates that are paths, each once, in a buffer of one of `BUFFER_SIZES`, and how many there are.
 
     `base` is that of the scene's `Facets`: it puts paths in an order of their own.
     """
@@ -136,7 +136,7 @@ def resolve(
         count = len(index)
         if not count:
             return paths.gather(dr.zeros(mi.UInt, 0)), 0
-        size = next(size for size in SIZES if size >= count)
+        size = next(size for size in BUFFER_SIZES if size >= count)
         padded = np.concatenate([index, np.full(size - count, index[-1])]).astype(np.uint32)
         kept = paths.gather(mi.UInt(padded))
         kept.valid = dr.gather(mi.Bool, scattered, mi.UInt(padded))  # scattered paths are no candidates
@@ -172,9 +172,14 @@ def as_candidates(paths: PathsBuffer, count: int) -> PathsBuffer:
 
 
 def evaluate(
-    scene: rt.Scene, resolved: PathsBuffer, count: int, endpoints: DrJitEndpoints, vertex: list[mi.Float], limits: PathSearch
+    scene: rt.Scene,
+    resolved: PathsBuffer,
+    count: int,
+    endpoints: DrJitEndpoints,
+    vertex: list[mi.Float],
+    limits: PathSearch,
 ) -> list[mi.TensorXf]:
-    """Fields of resolved paths, differentiable in endpoints, materials and where the paths turn.
+    """Fields of resolved paths, differentiable in endpoints, materials and turning points.
 
     `vertex` are the coordinates of the turning points (3, row × depth) in metres. Returns arrays over the rows of the
     buffer: real and imaginary parts (receive × transmit pattern, row), delay, Doppler shift by moving objects. Rows
@@ -198,10 +203,10 @@ def evaluate(
         src_antenna_patterns=scene.tx_array.antenna_pattern.patterns,
         tgt_antenna_patterns=scene.rx_array.antenna_pattern.patterns,
     )
-    known = lambda value: dr.select(paths.valid, value, 0)  # noqa: E731
+    valid_only = lambda value: dr.select(paths.valid, value, 0)  # noqa: E731
     flat = [coefficient for row in paths.a for coefficient in row]
     columns = [[a.real for a in flat], [a.imag for a in flat], [paths.tau], [paths.doppler]]
-    return [mi.TensorXf(_joined([known(v) for v in column])) for column in columns]
+    return [mi.TensorXf(_joined([valid_only(v) for v in column])) for column in columns]
 
 
 class _Fields(FieldCalculator):
@@ -305,8 +310,8 @@ def edges(scene: rt.Scene, rays: int, seed: int) -> WedgeGeometry:
     weight = dr.zeros(mi.TensorXf, [len(scene.transmitters), scene.tx_array.num_ant])
     # Without bounces and without a surface in the scene, Sionna's loop does nothing but note edges.
     wedges = solver._shoot_and_bounce(
-        scene, _UnreachableMap(), sampler, position, orientation, scene.tx_array.antenna_pattern.patterns, (weight, weight), offset,
-        rays, 0, False, False, False, False, True, False, 1, 1.0, None,
+        scene, _UnreachableMap(), sampler, position, orientation, scene.tx_array.antenna_pattern.patterns,
+        (weight, weight), offset, rays, 0, False, False, False, False, True, False, 1, 1.0, None,
     )  # fmt: skip
     return dr.gather(WedgeGeometry, wedges, dr.compress(wedges.length > 0))
 

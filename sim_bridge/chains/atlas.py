@@ -1,13 +1,13 @@
-"""Which chains of walls are worth trying, for every cell and every piece of street: a path search done once.
+"""Chains of walls that are worth trying for every cell and every piece of street: a path search done once.
 
 A path is a chain of walls. Which chains can be paths depends on the transmitter and roughly on where the receiver
 is, not on its exact position and not at all on materials. The atlas keeps them per cell and pixel; a query takes
-those of its pixel and of the eight around it, and the image method decides (`adapter.resolve`). Chains that only go
-through walls are tried everywhere.
+those of its pixel and of the eight around it, and the image method decides (`sionna_internals.resolve`). Chains that
+only go through walls are tried everywhere.
 
 Limits: reflection and refraction (no diffraction, no scattering), receivers near the height that the atlas was built
-for. `audit.py` measures what a full search finds more, and teaches it to the atlas; where a query falls on a pixel
-that no ray reached, the full search answers (`finding.py` sees to that) and the atlas is extended.
+for. `paths/atlas_audit.py` measures what a full search finds more, and adds it to the atlas; where a query falls on a
+pixel that no ray reached, `paths/dispatch.py` asks the full search and extends the atlas.
 """
 
 import hashlib
@@ -22,34 +22,13 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from sim_bridge.chains.config import AtlasConfig
 from uel.core.grid import Grid
 from uel.errors import UelError
 from uel.radio.sites import Site, cell_positions, sites_from_json, sites_to_json
 
 SCHEMA = 3
-_ARRAYS = ("walls", "start", "chain", "barren")
-
-
-@dataclass(frozen=True, kw_only=True)
-class AtlasConfig:
-    """How an atlas is built."""
-
-    pixel: float = 8.0
-    """m, side of its pixels"""
-    rays: int = 1_000_000
-    """branching rays per cell"""
-    depth: int = 3
-    """interactions on a path at most"""
-    seed: int = 1
-    """seed of the rays"""
-    settle: int = 512
-    """unreached pixels at most whose centres the full search is asked for beforehand; 0 leaves it to queries"""
-    audit: int = 64
-    """places at which the full search says what is missing; 0 asks nowhere"""
-
-    def __post_init__(self) -> None:
-        if min(self.rays, self.depth) < 1 or not self.pixel > 0 or min(self.audit, self.settle) < 0:
-            raise UelError("an atlas needs rays, interactions and pixels", got=self, do="raise them, or search fully")
+_ARRAYS = {"walls": "walls", "start": "start", "chain": "chain", "searched_empty": "barren"}  # field: name in the file
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,13 +40,13 @@ class Atlas:
     """
 
     grid: Grid
-    plan: AtlasConfig
+    config: AtlasConfig
     sites: tuple[Site, ...]
     walls: Int[Tensor, "chain depth"]
     start: Int[Tensor, " link_1"]
     chain: Int[Tensor, " entry"]
-    barren: Bool[Tensor, " pixel"]
-    """where the full search found nothing that the atlas could keep: it need not be asked again"""
+    searched_empty: Bool[Tensor, " pixel"]
+    """where the full search found no chain that the atlas could keep: it need not be repeated"""
     meta: dict[str, Any] = field(default_factory=dict)
     """provenance: what it was built from, how long that took, what it misses"""
 
@@ -78,7 +57,7 @@ class Atlas:
     @staticmethod
     def of(
         grid: Grid,
-        plan: AtlasConfig,
+        config: AtlasConfig,
         sites: tuple[Site, ...],
         link: Int[Tensor, " entry"],
         walls: Int[Tensor, "entry depth"],
@@ -89,21 +68,21 @@ class Atlas:
         link, chain = pairs // max(len(table), 1), pairs % max(len(table), 1)
         links = len(cell_positions(sites)) * grid.count**2
         start = torch.searchsorted(link, torch.arange(links + 1))
-        return Atlas(grid, plan, sites, table, start, chain, torch.zeros(grid.count**2, dtype=torch.bool))
+        return Atlas(grid, config, sites, table, start, chain, torch.zeros(grid.count**2, dtype=torch.bool))
 
-    def extended(self, link: Int[Tensor, " entry"], walls: Int[Tensor, "entry depth"]) -> "Atlas":
-        """With more chains."""
-        here = torch.repeat_interleave(torch.arange(len(self.start) - 1), self.start.diff())
+    def with_chains(self, link: Int[Tensor, " entry"], walls: Int[Tensor, "entry depth"]) -> "Atlas":
+        """With more chains, each at a link."""
+        known = torch.repeat_interleave(torch.arange(len(self.start) - 1), self.start.diff())
         more = Atlas.of(
-            self.grid, self.plan, self.sites, torch.cat([here, link]), torch.cat([self.walls[self.chain], walls])
+            self.grid, self.config, self.sites, torch.cat([known, link]), torch.cat([self.walls[self.chain], walls])
         )
-        return replace(more, meta=self.meta, barren=self.barren)
+        return replace(more, meta=self.meta, searched_empty=self.searched_empty)
 
-    def searched(self, position: Float[Tensor, "n 3"]) -> "Atlas":
-        """The atlas after a full search at positions: where it still is thin, nothing is to be found."""
-        barren = self.barren.clone()
-        barren[self._pixel(position[self.thin(position)])] = True
-        return replace(self, barren=barren)
+    def after_search(self, position: Float[Tensor, "n 3"]) -> "Atlas":
+        """The atlas after a full search at positions: pixels that still have no chain are marked as searched."""
+        searched_empty = self.searched_empty.clone()
+        searched_empty[self._pixel(position[self.uncovered(position)])] = True
+        return replace(self, searched_empty=searched_empty)
 
     def _pixel(self, position: Float[Tensor, "n 3"]) -> Int[Tensor, " n"]:
         row, column = self.grid.pixel_of(position)
@@ -127,13 +106,13 @@ class Atlas:
         pair, chain = known // max(len(self.walls), 1), known % max(len(self.walls), 1)
         all_pairs = torch.arange(len(position) * self.cells)
         straight = self._straight().repeat(len(all_pairs), 1)
-        pair = torch.cat([all_pairs.repeat_interleave(self.plan.depth + 1), pair])
+        pair = torch.cat([all_pairs.repeat_interleave(self.config.depth + 1), pair])
         walls = torch.cat([straight, self.walls[chain]])
         return pair // self.cells, pair % self.cells, walls
 
     def _straight(self) -> Int[Tensor, "count depth"]:
         """The direct path, and straight on through one wall, two, …"""
-        return torch.tril(torch.ones(self.plan.depth + 1, self.plan.depth, dtype=torch.long), diagonal=-1)
+        return torch.tril(torch.ones(self.config.depth + 1, self.config.depth, dtype=torch.long), diagonal=-1)
 
     def _links_around(self, position: Float[Tensor, "n 3"]) -> Int[Tensor, "n cell 9"]:
         """Links of the pixel that holds each position and of its neighbours (of itself again at the edge)."""
@@ -144,10 +123,12 @@ class Atlas:
         pixel = (rows * self.grid.count + columns).flatten(1)
         return torch.arange(self.cells)[:, None] * self.grid.count**2 + pixel[:, None]
 
-    def thin(self, position: Float[Tensor, "n 3"]) -> Bool[Tensor, " n"]:
-        """Whether no ray of any cell reached a position's surroundings after an interaction, and no search said why."""
+    def uncovered(self, position: Float[Tensor, "n 3"]) -> Bool[Tensor, " n"]:
+        """Whether no chain of any cell is known around a position, and no search has found that there is none."""
         links = self._links_around(position)
-        return (self.start[links + 1] == self.start[links]).flatten(1).all(1) & ~self.barren[self._pixel(position)]
+        return (self.start[links + 1] == self.start[links]).flatten(1).all(1) & ~self.searched_empty[
+            self._pixel(position)
+        ]
 
     # ---- on disk ---------------------------------------------------------------------------------------
 
@@ -155,9 +136,9 @@ class Atlas:
         """Write `atlas.npz` and `atlas.json` into a folder."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        arrays = {name: getattr(self, name).numpy().astype(np.int32) for name in _ARRAYS}
+        arrays = {name: getattr(self, field).numpy().astype(np.int32) for field, name in _ARRAYS.items()}
         np.savez_compressed(folder / "atlas.npz", **arrays)
-        meta = {"schema": SCHEMA, "size": self.grid.size, "plan": asdict(self.plan), "meta": self.meta}
+        meta = {"schema": SCHEMA, "size": self.grid.size, "plan": asdict(self.config), "meta": self.meta}
         (folder / "atlas.json").write_text(json.dumps({**meta, "sites": sites_to_json(self.sites)}, indent=1))
 
     @staticmethod
@@ -169,16 +150,17 @@ class Atlas:
             if stored.get("schema") != SCHEMA:
                 raise UelError(f"this atlas is not of schema {SCHEMA}", got=stored.get("schema"), do="build it again")
             with np.load(io.BytesIO((folder / "atlas.npz").read_bytes())) as file:
-                walls, start, chain, barren = (torch.from_numpy(file[name].astype(np.int64)) for name in _ARRAYS)
-            plan = AtlasConfig(**stored["plan"])
-            grid, sites = Grid(size=stored["size"], pixel=plan.pixel), sites_from_json(stored["sites"])
+                arrays = {field: torch.from_numpy(file[name].astype(np.int64)) for field, name in _ARRAYS.items()}
+            config = AtlasConfig(**stored["plan"])
+            grid, sites = Grid(size=stored["size"], pixel=config.pixel), sites_from_json(stored["sites"])
         except UelError:
             raise
         except Exception as error:  # zip, JSON and numpy raise what they raise
-            raise UelError("no readable atlas here", got=f"{folder}: {error}", do="build it again") from error
-        return Atlas(grid, plan, sites, walls, start, chain, barren.bool(), meta=stored["meta"])
+            raise UelError("a folder has no readable atlas", got=f"{folder}: {error}", do="build it again") from error
+        arrays["searched_empty"] = arrays["searched_empty"].bool()
+        return Atlas(grid, config, sites, **arrays, meta=stored["meta"])
 
 
 def geometry_key(corner: np.ndarray) -> str:
-    """A name of a scene's triangles: an atlas belongs to one geometry."""
+    """A hash of a scene's triangles: an atlas belongs to one geometry."""
     return hashlib.sha256(np.ascontiguousarray(corner.astype(np.float32)).tobytes()).hexdigest()[:16]

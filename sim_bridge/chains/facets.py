@@ -1,4 +1,4 @@
-"""The triangles of a scene and the planes they lie in: what a chain of reflections is made of."""
+"""The triangles of a scene and the planes they lie in, of which chains of reflections are made."""
 
 import re
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sim_bridge.backend.path_buffers import numpy_of
 
-NORMAL, OFFSET = 1e3, 1e2  # planes are one whose normals agree to 1e-3 and whose distances to the origin to 1 cm
+NORMAL_STEPS, OFFSET_STEPS = 1e3, 1e2  # per unit, per m: planes are one whose normals and offsets round alike
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Facets:
     @staticmethod
     def of(scene: mi.Scene) -> "Facets":
         """Read all meshes of a scene."""
-        meshes = sorted(scene.shapes(), key=_order)
+        meshes = sorted(scene.shapes(), key=_sort_key)
         if not meshes:
             return _no_facets()
         corner = np.concatenate([_corners(mesh) for mesh in meshes]).astype(np.float64)
@@ -54,7 +54,7 @@ class Facets:
         """Numbers of triangles that Mitsuba knows by mesh and index."""
         return torch.from_numpy(self.base)[shape] + primitive
 
-    def at(self, values: np.ndarray, triangle: Int[Tensor, "*n"]) -> Float64[Tensor, "*n 3"]:
+    def values_at(self, values: np.ndarray, triangle: Int[Tensor, "*n"]) -> Float64[Tensor, "*n 3"]:
         """Values of triangles; 0 in a scene that has none."""
         values = values if len(values) else np.zeros((1, 3))
         return torch.from_numpy(values)[triangle]
@@ -70,7 +70,7 @@ def _no_facets() -> Facets:
     return Facets(np.zeros((0, 3, 3)), np.zeros((0, 3)), none, none, none, none, np.zeros(1, np.int64))
 
 
-def _order(mesh: mi.Mesh) -> tuple[str, str, bytes]:
+def _sort_key(mesh: mi.Mesh) -> tuple[str, str, bytes]:
     """By name, or by material where Mitsuba merged all meshes of one.
 
     It merges, and numbers what it merged, in another order every time that a scene is loaded.
@@ -98,6 +98,8 @@ def _planes(corner: np.ndarray, normal: np.ndarray) -> tuple[np.ndarray, np.ndar
         flip = np.where(np.abs(component) > 1e-4, component < 0, flip)
     normal = np.where(flip[:, None], -normal, normal)
     offset = (normal * corner[:, 0]).sum(1)
-    key = np.concatenate([np.round(normal * NORMAL), np.round(offset * OFFSET)[:, None]], 1).astype(np.int64)
+    key = np.concatenate([np.round(normal * NORMAL_STEPS), np.round(offset * OFFSET_STEPS)[:, None]], 1).astype(
+        np.int64
+    )
     _, first, plane = np.unique(key, axis=0, return_index=True, return_inverse=True)
     return plane.reshape(-1), first

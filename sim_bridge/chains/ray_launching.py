@@ -1,8 +1,8 @@
-"""Shoot rays from the masts and note which chain of walls lights which piece of street.
+"""Shoot rays from the sites and note which chains of walls reach which pixels of the ground.
 
-At every wall a ray goes both ways, through it and off it, instead of drawing one of them by the material: a chain of
+At every wall a ray both goes through and is reflected, instead of drawing one of them by the material: a chain of
 three reflections that a drawn ray takes once in thirty is followed by every ray that meets its walls. (Measured on
-munich, 6 masts, 8 m pixels: 10⁶ branching rays a mast find all but 0.5 % of what 3·10⁶ find, in 23 s; 10⁷ drawn
+munich, 6 sites, 8 m pixels: 10⁶ branching rays a site find all but 0.5 % of what 3·10⁶ find, in 23 s; 10⁷ drawn
 rays found a third less in 52 s.)
 """
 
@@ -20,7 +20,7 @@ from sim_bridge.chains.facets import Facets
 from uel.core.grid import Grid
 
 THROUGH = 1  # the code of a wall that is gone through; planes count from 2, and 0 is no interaction
-OFFSET = 1e-4  # m per metre of distance from the origin: keeps a ray off the wall it leaves
+ORIGIN_OFFSET = 1e-4  # m per metre of distance from the origin: keeps a ray off the wall it leaves
 
 
 def crossings(
@@ -33,75 +33,77 @@ def crossings(
     depth: int,
     seed: int,
 ) -> tuple[Int[Tensor, " crossing"], Int[Tensor, "crossing depth"]]:
-    """Where the rays of a source cross a surface after an interaction: pixels and chains of walls, each pair once.
+    """Pixels and chains of walls where the rays of a source cross a surface after an interaction, each pair once.
 
     A pixel is row · count + column of `grid`; a chain has a code per interaction, 0 after the last.
     """
     base, plane = mi.UInt(facets.base.astype(np.uint32)), mi.UInt(facets.plane.astype(np.uint32))
-    origin, direction = dr.repeat(mi.Point3f(*source), rays), sphere(rays, seed)
+    origin, direction = dr.repeat(mi.Point3f(*source), rays), sphere_lattice(rays, seed)
     chain = _Chain([], dr.zeros(mi.UInt64, rays))
-    found: list[np.ndarray] = []
+    rows: list[np.ndarray] = []
     for bounce in range(depth + 1):
         ray = mi.Ray3f(o=origin, d=direction, time=0.0, wavelengths=mi.Color0f())
         hit = scene.ray_intersect(ray, coherent=bounce == 0, ray_flags=mi.RayFlags.Minimal)
         if bounce:
-            found.append(_crossed(ray, hit.t, chain, surface, grid, depth))
-        met = dr.compress(hit.is_valid())
-        if bounce == depth or not dr.width(met):
+            rows.append(_crossings_of_segment(ray, hit.t, chain, surface, grid, depth))
+        hits = dr.compress(hit.is_valid())
+        if bounce == depth or not dr.width(hits):
             break
-        number = dr.gather(mi.UInt, base, dr.reinterpret_array(mi.UInt, dr.gather(mi.ShapePtr, hit.shape, met)))
-        wall = dr.gather(mi.UInt, plane, number + dr.gather(mi.UInt, hit.prim_index, met)) + 2
-        chain = chain.branch(met, wall)
+        number = dr.gather(mi.UInt, base, dr.reinterpret_array(mi.UInt, dr.gather(mi.ShapePtr, hit.shape, hits)))
+        wall = dr.gather(mi.UInt, plane, number + dr.gather(mi.UInt, hit.prim_index, hits)) + 2
+        chain = chain.branch(hits, wall)
         origin, direction = _branch(
-            dr.gather(mi.Point3f, hit.p, met),
-            mi.Vector3f(dr.gather(mi.Normal3f, hit.n, met)),
-            dr.gather(mi.Vector3f, direction, met),
+            dr.gather(mi.Point3f, hit.p, hits),
+            mi.Vector3f(dr.gather(mi.Normal3f, hit.n, hits)),
+            dr.gather(mi.Vector3f, direction, hits),
         )
-        dr.eval(origin, direction, chain.walls, chain.name)
-    rows = torch.from_numpy(np.concatenate(found) if found else np.zeros((0, depth + 1), np.int64))
-    return rows[:, 0], rows[:, 1:]
+        dr.eval(origin, direction, chain.walls, chain.hash)
+    table = torch.from_numpy(np.concatenate(rows) if rows else np.zeros((0, depth + 1), np.int64))
+    return table[:, 0], table[:, 1:]
 
 
 @dataclass(frozen=True)
 class _Chain:
-    """The walls of every ray so far, and a 64-bit name of their sequence."""
+    """The walls of every ray so far, and a 64-bit hash of their sequence."""
 
     walls: list[mi.UInt]
-    name: mi.UInt64
+    hash: mi.UInt64
 
-    def branch(self, met: mi.UInt, wall: mi.UInt) -> "_Chain":
-        """The chains of the rays `met`, first with `wall` added, then with a wall that is gone through."""
-        walls = [dr.gather(mi.UInt, old, met) for old in self.walls]
-        name, through = dr.gather(mi.UInt64, self.name, met), dr.full(mi.UInt, THROUGH, dr.width(met))
-        added = dr.concat((_mix(name, wall), _mix(name, through)))
-        return _Chain([*(dr.concat((old, old)) for old in walls), dr.concat((wall, through))], added)
+    def branch(self, hits: mi.UInt, wall: mi.UInt) -> "_Chain":
+        """The chains of the rays with index `hits`, first with `wall` added, then with a wall that is gone through."""
+        walls = [dr.gather(mi.UInt, old, hits) for old in self.walls]
+        before, through = dr.gather(mi.UInt64, self.hash, hits), dr.full(mi.UInt, THROUGH, dr.width(hits))
+        after = dr.concat((_mix(before, wall), _mix(before, through)))
+        return _Chain([*(dr.concat((old, old)) for old in walls), dr.concat((wall, through))], after)
 
 
-def _mix(name: mi.UInt64, number: mi.UInt) -> mi.UInt64:
-    """Another name for every number added; two of 10⁷ names are alike once in 10⁵ scenes (splitmix64, Steele 2014)."""
-    mixed = (name + mi.UInt64(number) + mi.UInt64(1)) * mi.UInt64(0x9E3779B97F4A7C15)
+def _mix(state: mi.UInt64, number: mi.UInt) -> mi.UInt64:
+    """Another hash for every number added; two of 10⁷ hashes are alike once in 10⁵ scenes (splitmix64, Steele 2014)."""
+    mixed = (state + mi.UInt64(number) + mi.UInt64(1)) * mi.UInt64(0x9E3779B97F4A7C15)
     mixed = (mixed ^ (mixed >> 30)) * mi.UInt64(0xBF58476D1CE4E5B9)
     return mixed ^ (mixed >> 27)
 
 
-def sphere(rays: int, seed: int) -> mi.Vector3f:
+def sphere_lattice(rays: int, seed: int) -> mi.Vector3f:
     """A Fibonacci lattice of directions, shifted on the unit square by the seed (Cranley and Patterson 1976)."""
     point = fibonacci_lattice(rays)
     shift = mi.Point2f(*np.random.default_rng(seed).random(2).tolist())
     dr.make_opaque(shift)
-    moved = point + shift
-    return mi.warp.square_to_uniform_sphere(moved - dr.floor(moved))
+    shifted = point + shift
+    return mi.warp.square_to_uniform_sphere(shifted - dr.floor(shifted))
 
 
-def _crossed(ray: mi.Ray3f, reach: mi.Float, chain: _Chain, surface: mi.Scene, grid: Grid, depth: int) -> np.ndarray:
+def _crossings_of_segment(
+    ray: mi.Ray3f, length: mi.Float, chain: _Chain, surface: mi.Scene, grid: Grid, depth: int
+) -> np.ndarray:
     """(pixel, walls …) of the rays that meet the surface before the next wall, each once."""
     meeting = surface.ray_intersect(ray, coherent=False, ray_flags=mi.RayFlags.Minimal)
     half = grid.size / 2
     on_grid = (dr.abs(meeting.p.x) < half) & (dr.abs(meeting.p.y) < half)
     column, row = (mi.UInt(dr.clip((v + half) / grid.pixel, 0, grid.count - 1)) for v in (meeting.p.x, meeting.p.y))
     pixel = row * grid.count + column
-    index = dr.compress(meeting.is_valid() & (meeting.t < reach) & on_grid)
-    _, first = np.unique(dr.gather(mi.UInt64, _mix(chain.name, pixel), index).numpy(), return_index=True)
+    index = dr.compress(meeting.is_valid() & (meeting.t < length) & on_grid)
+    _, first = np.unique(dr.gather(mi.UInt64, _mix(chain.hash, pixel), index).numpy(), return_index=True)
     rows = dr.gather(mi.UInt, index, mi.UInt(first.astype(np.uint32)))
     columns = [dr.gather(mi.UInt, values, rows).numpy().astype(np.int64) for values in (pixel, *chain.walls)]
     columns += [np.zeros_like(columns[0])] * (depth + 1 - len(columns))
@@ -111,7 +113,7 @@ def _crossed(ray: mi.Ray3f, reach: mi.Float, chain: _Chain, surface: mi.Scene, g
 def _branch(point: mi.Point3f, normal: mi.Vector3f, direction: mi.Vector3f) -> tuple[mi.Point3f, mi.Vector3f]:
     """Rays off the wall, then rays through it."""
     into = dr.dot(direction, normal)
-    step = OFFSET * (1 + dr.max(dr.abs(point))) * dr.sign(into) * normal
+    step = ORIGIN_OFFSET * (1 + dr.max(dr.abs(point))) * dr.sign(into) * normal
     origin, off = (point - step, point + step), direction - 2 * into * normal
     join = lambda kind, a, b: kind(*(dr.concat((p, q)) for p, q in zip(a, b, strict=True)))  # noqa: E731
     return join(mi.Point3f, *origin), join(mi.Vector3f, off, direction)

@@ -1,4 +1,4 @@
-"""What a phone makes of the channels of all cells at once: features of the PHY and SYS layers that need no history."""
+"""Measurements of a phone from the channels of all cells: features of the PHY and SYS layers that need no history."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -8,6 +8,7 @@ from jaxtyping import Bool, Complex, Float
 from torch import Tensor
 
 from sim_bridge.channel import ofdm, phy_abstraction
+from sim_bridge.channel.config import FeatureConfig
 from sim_bridge.paths.path_set import PathSet
 from uel.core.constants import noise_dbm
 from uel.core.units import from_db, to_db
@@ -16,17 +17,16 @@ from uel.radio.config import Carrier
 from uel.radio.sites import Array, cells_of, reference_power_dbm, require_sites
 
 if TYPE_CHECKING:
-    from sim_bridge.channel.config import FeatureConfig
-    from sim_bridge.simulator import Sionna
+    from sim_bridge.scene.radio_scene import RadioScene
 
 FeatureValues = dict[str, Tensor]
-LEAST = 1e-10  # linear ratio to the noise, -100 dB: an antenna that hears nothing at all has a finite level
-SINR, CSI = "_sinr", "_csi"  # of every cell and not for the survey: what `over_time` takes the serving cell's from
+MIN_SNR = 1e-10  # linear, -100 dB: an antenna that receives nothing has a finite level
+SINR_NAME, CSI_NAME = "_sinr", "_csi"  # of every cell and not for the survey: `serving_features` picks the serving one
 
 
 @dataclass(frozen=True, eq=False)
 class InterferenceNetwork:
-    """What all receivers have in common."""
+    """Carrier, antennas, powers and noise, which all receivers have in common."""
 
     carrier: Carrier
     array: Array
@@ -38,57 +38,58 @@ class InterferenceNetwork:
     """dBm on a resource element"""
 
     @staticmethod
-    def of(sim: "Sionna", noise_figure_db: float) -> "InterferenceNetwork":
-        """The cells of a simulator, heard with a noise figure."""
-        carrier = require_sites(sim.sites)
+    def of(scene: "RadioScene", noise_figure_db: float) -> "InterferenceNetwork":
+        """The cells of a scene, received with a noise figure."""
+        carrier = require_sites(scene.sites)
         noise = noise_dbm(carrier.subcarrier_spacing, noise_figure_db)
-        level = from_db(reference_power_dbm(sim.sites).double() - noise)
-        return InterferenceNetwork(carrier, cells_of(sim.sites)[0][1].array, ofdm.antennas(sim), level, noise)
+        level = from_db(reference_power_dbm(scene.sites).double() - noise)
+        element = scene.antenna_offsets(scene.endpoints_of(torch.zeros(1, 3), {}))
+        return InterferenceNetwork(carrier, cells_of(scene.sites)[0][1].array, element, level, noise)
 
 
-def signals(network: InterferenceNetwork, paths: PathSet, plan: "FeatureConfig") -> FeatureValues:
+def cell_measurements(network: InterferenceNetwork, paths: PathSet, config: FeatureConfig) -> FeatureValues:
     """Features of all receivers, in chunks that bound the memory."""
     ports = network.element.shape[1] * paths.amplitude.shape[-1]
-    width = ofdm.chunk(paths, ports, max(plan.frequencies, ofdm.tap_count(network.carrier)))
+    width = ofdm.receivers_per_chunk(paths, ports, max(config.frequencies, ofdm.tap_count(network.carrier)))
     parts = [
-        _chunk(network, paths.part(first, min(width, paths.receivers - first)), plan)
+        _measure_chunk(network, paths.of_receivers(first, min(width, paths.receivers - first)), config)
         for first in range(0, paths.receivers, width)
     ]
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
 
-def _chunk(network: InterferenceNetwork, paths: PathSet, plan: "FeatureConfig") -> FeatureValues:
+def _measure_chunk(network: InterferenceNetwork, paths: PathSet, config: FeatureConfig) -> FeatureValues:
     carrier, known = network.carrier, paths.known()
-    frequency = ofdm.frequencies(carrier, plan.frequencies)
-    response = ofdm.ofdm(paths, network.element, carrier, frequency)
+    frequency = ofdm.sample_frequencies(carrier, config.frequencies)
+    response = ofdm.frequency_response(paths, network.element, carrier, frequency)
     field = response.to(torch.complex128) * network.level.sqrt()[:, None, None, None]
-    signal = ofdm.in_phase(field.transpose(-1, -2))
-    lost = ofdm.leakage(paths, carrier)
-    # What falls out of the window meets both antennas alike.
-    others = mimo.interference_covariance(signal, plan.load, 1 + lost * network.level / 2)
+    signal = ofdm.combine_in_phase(field.transpose(-1, -2))
+    leaked = ofdm.leakage(paths, carrier)
+    # Power that falls out of the window reaches both antennas alike.
+    others = mimo.interference_covariance(signal, config.load, 1 + leaked * network.level / 2)
     power, sinr = mimo.squared_magnitude(signal), mimo.lmmse_sinr(signal, others)
     return {
-        **_taps(network, paths, known, plan.taps),
-        "leakage_share": torch.where(known, lost / paths.gain().clamp(min=1e-30), 0.0),
-        "snr_db": decibels(power.mean(-1), known.unsqueeze(-1), LEAST),
-        "sinr_db": decibels(nr_measurements.flat_sinr(sinr), known, LEAST),
+        **_taps(network, paths, known, config.taps),
+        "leakage_share": torch.where(known, leaked / paths.gain().clamp(min=1e-30), 0.0),
+        "snr_db": decibels(power.mean(-1), known.unsqueeze(-1), MIN_SNR),
+        "sinr_db": decibels(nr_measurements.flat_sinr(sinr), known, MIN_SNR),
         **_layers(field, others, known, carrier),
-        **_levels(network, power, others, known, plan.load),
+        **_levels(network, power, others, known, config.load),
         "timing_advance": nr_measurements.timing_advance(paths.first_arrival(), carrier.subcarrier_spacing),
-        SINR: sinr.float(),
-        CSI: _csi(network.array, response, plan.csi_taps),
+        SINR_NAME: sinr.float(),
+        CSI_NAME: _compressed_csi(network.array, response, config.csi_taps),
     }
 
 
 def _taps(network: InterferenceNetwork, paths: PathSet, known: Bool[Tensor, "n cell"], count: int) -> FeatureValues:
     """The strongest taps, the strongest first."""
-    every = ofdm.taps(paths, network.element, network.carrier)
-    power, tap = torch.nn.functional.pad(every, (0, max(0, count - every.shape[-1]))).topk(count)
-    there = known.unsqueeze(-1) & (power > power[..., :1] * 10 ** (-ofdm.TAP_RANGE_DB / 10))
+    tap_power = ofdm.tap_power(paths, network.element, network.carrier)
+    power, tap = torch.nn.functional.pad(tap_power, (0, max(0, count - tap_power.shape[-1]))).topk(count)
+    tap_known = known.unsqueeze(-1) & (power > power[..., :1] * 10 ** (-ofdm.TAP_RANGE_DB / 10))
     return {
-        "tap_known": there,
-        "tap_gain_db": decibels(power, there),
-        "tap_delay": torch.where(there, tap / network.carrier.bandwidth, 0.0),
+        "tap_known": tap_known,
+        "tap_gain_db": decibels(power, tap_known),
+        "tap_delay": torch.where(tap_known, tap / network.carrier.bandwidth, 0.0),
     }
 
 
@@ -98,10 +99,10 @@ def _layers(
     known: Bool[Tensor, "n cell"],
     carrier: Carrier,
 ) -> FeatureValues:
-    """How many layers each cell's channel carries, and how well."""
+    """Rank, condition number and channel quality of each cell's channel."""
     gram = mimo.Hermitian.from_field(field)
-    rank, each = nr_measurements.rank_indicator(mimo.layer_sinr(gram, others), known)
-    quality = nr_measurements.cqi(decibels(each, known, LEAST), phy_abstraction.cqi_threshold_db(carrier))
+    rank, layer_sinr = nr_measurements.rank_indicator(mimo.layer_sinr(gram, others), known)
+    quality = nr_measurements.cqi(decibels(layer_sinr, known, MIN_SNR), phy_abstraction.cqi_threshold_db(carrier))
     # A single port has a single singular value.
     several = known & (field.shape[3] > 1)
     return {
@@ -118,25 +119,25 @@ def _levels(
     known: Bool[Tensor, "n cell"],
     load: float,
 ) -> FeatureValues:
-    """Levels of TS 38.215. All cells fill the share `load` of the resource elements in which RSSI is measured."""
+    """Levels of TS 38.215. All cells fill the fraction `load` of the resource elements in which RSSI is measured."""
     total = load * power.sum(1) + 1
     disturbance = torch.stack([others.a, others.b], 2)
     return {
-        "rsrp_dbm": torch.where(known, decibels(nr_measurements.rsrp(power), known, LEAST) + network.noise, 0.0),
+        "rsrp_dbm": torch.where(known, decibels(nr_measurements.rsrp(power), known, MIN_SNR) + network.noise, 0.0),
         "rssi_dbm": to_db(nr_measurements.rssi(total, network.carrier.resource_elements)) + network.noise,
-        "rsrq_db": decibels(nr_measurements.rsrq(power, total), known, LEAST),
-        "ss_sinr_db": decibels(nr_measurements.ss_sinr(power, disturbance), known, LEAST),
+        "rsrq_db": decibels(nr_measurements.rsrq(power, total), known, MIN_SNR),
+        "ss_sinr_db": decibels(nr_measurements.ss_sinr(power, disturbance), known, MIN_SNR),
     }
 
 
-def _csi(
+def _compressed_csi(
     array: Array, response: Complex[Tensor, "n cell antenna port frequency"], taps: int
 ) -> Complex[Tensor, "n cell antenna port tap"]:
-    """Every cell's channel in angle and delay; the share of energy is its squared length."""
+    """Every cell's channel in angle and delay; the fraction of energy is its squared length."""
     grid = response.unflatten(3, (-1, array.columns, array.rows))
     return nr_measurements.compress_csi(grid, taps)[0].flatten(3, 5)
 
 
-def decibels(ratio: Tensor, known: Tensor, least: float = 1e-30) -> Tensor:
-    """In decibels where known, no less than `least`; 0 elsewhere."""
-    return torch.where(known, to_db(ratio.clamp(min=least)), 0.0)
+def decibels(ratio: Tensor, known: Tensor, smallest: float = 1e-30) -> Tensor:
+    """In decibels where known, no less than `smallest`; 0 elsewhere."""
+    return torch.where(known, to_db(ratio.clamp(min=smallest)), 0.0)

@@ -1,10 +1,10 @@
 """Everything that a report of a survey holds: traced paths, the channels made of them, and the serving cell's history.
 
-`measure` takes phones one by one, `over_time` what depends on the reports before; `uel.survey.feature_schema` lists the
-names. The RT layer needs nothing of Sionna PHY; the others read its tables on first use (some 15 s a process).
+`measure_features` takes phones one by one, `serving_features` adds the features that depend on the reports before;
+`uel.survey.feature_schema` lists the names. The RT layer needs nothing of Sionna PHY; the others read its tables on
+first use (some 15 s a process).
 """
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import torch
@@ -12,124 +12,95 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from sim_bridge.channel import phy_abstraction
-from sim_bridge.channel.cell_measurements import CSI, SINR, FeatureValues, InterferenceNetwork, decibels, signals
+from sim_bridge.channel.cell_measurements import (
+    CSI_NAME,
+    SINR_NAME,
+    FeatureValues,
+    InterferenceNetwork,
+    cell_measurements,
+    decibels,
+)
+from sim_bridge.channel.config import FeatureConfig
 from sim_bridge.paths.path_set import PathSet, azimuth_deg, elevation_deg
-from uel.errors import UelError
 from uel.radio import serving_cell
-from uel.radio.config import Carrier, EventA3
-from uel.survey.feature_schema import FEATURE_LAYERS, REPORT_FEATURES, Feature
+from uel.radio.config import Carrier
+from uel.survey.feature_schema import REPORT_FEATURES
 
 if TYPE_CHECKING:
     from sim_bridge.simulator import Sionna
 
-WORKING = ("rsrp_dbm", SINR, CSI)  # what `over_time` needs, whether the survey keeps it or not
+HISTORY_INPUTS = ("rsrp_dbm", SINR_NAME, CSI_NAME)  # of `serving_features`, whether the survey keeps them or not
 
 
-@dataclass(frozen=True, kw_only=True)
-class FeatureConfig:
-    """What is measured, and how finely."""
-
-    layers: tuple[str, ...] = FEATURE_LAYERS
-    """rt, or rt and phy, or all three: each rests on those before"""
-    paths: int = 4
-    """strongest paths of a link that are kept"""
-    taps: int = 8
-    """strongest taps of a link that are kept"""
-    frequencies: int = 64
-    """across the carrier, at which the channel is computed"""
-    csi_taps: int = 16
-    """delays that the compressed CSI keeps, of as many as there are frequencies"""
-    load: float = 0.5
-    """share of their resource elements that the other cells fill"""
-    noise_figure_db: float = 7.0
-    """of the phone"""
-    neighbours: int = 8
-    """strongest cells beside the serving one"""
-    event: EventA3 = field(default_factory=EventA3)
-    """when a neighbour takes over"""
-
-    def __post_init__(self) -> None:
-        if not self.layers or self.layers != FEATURE_LAYERS[: len(self.layers)]:
-            raise UelError(
-                "a layer rests on those before it", got=self.layers, do=f"give the first of {FEATURE_LAYERS}"
-            )
-        if min(self.paths, self.taps, self.frequencies, self.csi_taps, self.neighbours) < 1:
-            raise UelError("paths, taps, frequencies and neighbours are counted from one", got=self, do="raise them")
-        if self.csi_taps > self.frequencies:
-            raise UelError("there are no more delays than frequencies", got=self.csi_taps, do="keep fewer csi_taps")
-        if not 0 <= self.load <= 1:
-            raise UelError("a load is a share", got=self.load, do="give a number from 0 to 1")
-
-    @property
-    def features(self) -> dict[str, Feature]:
-        """What a survey by this plan holds."""
-        return {name: feature for name, feature in REPORT_FEATURES.items() if feature.layer in self.layers}
-
-
-def measure(
-    sim: "Sionna", position: Float[Tensor, "n dim"], velocity: Float[Tensor, "n 3"], plan: FeatureConfig
+def measure_features(
+    sim: "Sionna", position: Float[Tensor, "n dim"], velocity: Float[Tensor, "n 3"], config: FeatureConfig
 ) -> FeatureValues:
     """Trace phones at positions (m, two or three coordinates) that move at velocities (m/s); axes (n[, cell, …]).
 
-    Returns all features of the plan that need no history, and with the PHY layer what `over_time` wants beside them.
+    Returns all features of the configuration that need no history, and with the PHY layer the values that
+    `serving_features` needs beside them.
     That takes some 0.3 kB a cell and report, and 16 B a tap of compressed CSI and antenna port.
     Raises `UelError` as `Sionna.trace` does.
     """
     with torch.no_grad():
-        found = sim.trace(position, ue_velocity=velocity.float())
-        values = _rays(sim, sim.at_height(position.to("cpu", torch.float32)), found, plan.paths)
-        if plan.layers != ("rt",):
-            values |= signals(InterferenceNetwork.of(sim, plan.noise_figure_db), found, plan)
-    wanted = plan.features
-    return {n: _typed(n, v) for n, v in values.items() if n in wanted or n in WORKING}
+        paths = sim.trace(position, ue_velocity=velocity.float())
+        values = _ray_features(sim, sim.at_height(position.to("cpu", torch.float32)), paths, config.paths)
+        if config.layers != ("rt",):
+            network = InterferenceNetwork.of(sim.radio_scene, config.noise_figure_db)
+            values |= cell_measurements(network, paths, config)
+    wanted = config.features
+    return {n: _typed(n, v) for n, v in values.items() if n in wanted or n in HISTORY_INPUTS}
 
 
-def _rays(sim: "Sionna", points: Float[Tensor, "n 3"], found: PathSet, count: int) -> FeatureValues:
-    """The RT layer: of links, of their strongest path, and of their strongest paths."""
-    row = found.ranked(count)
-    at = lambda values: found.at(values, row)  # noqa: E731
-    kinds, bounces, there = at(found.interactions)[:, :, 0], at(found.bounces), row >= 0
-    paths = {
-        "departure_azimuth_deg": at(azimuth_deg(found.departure)),
-        "departure_elevation_deg": at(elevation_deg(found.departure)),
-        "arrival_azimuth_deg": at(azimuth_deg(found.arrival)),
-        "arrival_elevation_deg": at(elevation_deg(found.arrival)),
-        "doppler": at(found.doppler),
+def _ray_features(sim: "Sionna", points: Float[Tensor, "n 3"], paths: PathSet, count: int) -> FeatureValues:
+    """The RT layer: features of links, of their strongest path, and of their `count` strongest paths."""
+    row = paths.strongest_rows(count)
+    at_rows = lambda values: paths.values_at(values, row)  # noqa: E731
+    kinds, bounces, path_known = at_rows(paths.interactions)[:, :, 0], at_rows(paths.bounces), row >= 0
+    by_path = {
+        "departure_azimuth_deg": at_rows(azimuth_deg(paths.departure)),
+        "departure_elevation_deg": at_rows(elevation_deg(paths.departure)),
+        "arrival_azimuth_deg": at_rows(azimuth_deg(paths.arrival)),
+        "arrival_elevation_deg": at_rows(elevation_deg(paths.arrival)),
+        "doppler": at_rows(paths.doppler),
     }
-    strongest = {name: values[..., 0] for name, values in paths.items() if name != "departure_azimuth_deg"}
+    strongest = {name: values[..., 0] for name, values in by_path.items() if name != "departure_azimuth_deg"}
     return {
-        **vars(sim.truth(points, found)),
+        **vars(sim.link_truth(points, paths)),
         **strongest,
-        "delay_spread": found.delay_spread(),
-        "path_count": found.count(),
+        "delay_spread": paths.delay_spread(),
+        "path_count": paths.count(),
         "reflections": kinds[..., 0],
         "refractions": kinds[..., 1],
         "diffractions": kinds[..., 2],
-        "path_known": there,
-        "path_gain_db": decibels(at(found.power), there),
-        "path_delay": at(found.delay),
-        **{f"path_{name}": values for name, values in paths.items()},
+        "path_known": path_known,
+        "path_gain_db": decibels(at_rows(paths.power), path_known),
+        "path_delay": at_rows(paths.delay),
+        **{f"path_{name}": values for name, values in by_path.items()},
         "path_interactions": bounces,
     }
 
 
-def over_time(
+def serving_features(
     values: FeatureValues,
     time: Float[Tensor, "track report"],
     valid: Bool[Tensor, "track report"],
-    plan: FeatureConfig,
+    config: FeatureConfig,
     carrier: Carrier,
 ) -> FeatureValues:
-    """The features that need history, of what `measure` returned with axes (track, report[, cell, …]).
+    """Features of the serving cell, which need history, from `measure_features` with axes (track, report[, cell, …]).
 
-    Reports that are not `valid` fill up short tracks; nothing is known there. Empty for a plan of the RT layer alone.
+    Reports that are not `valid` fill up short tracks; nothing is known there. Empty for a configuration of the RT layer
+    alone.
     """
-    if plan.layers == ("rt",):
+    if config.layers == ("rt",):
         return {}
     known = values["known"] & valid.unsqueeze(-1)
-    served = serving_cell.track_serving_cell(values["rsrp_dbm"], known, time, valid, plan.event)
-    neighbour, there = serving_cell.strongest_neighbours(values["rsrp_dbm"], known, served.cell, plan.neighbours)
-    found = {
+    served = serving_cell.track_serving_cell(values["rsrp_dbm"], known, time, valid, config.event)
+    neighbour, neighbour_known = serving_cell.strongest_neighbours(
+        values["rsrp_dbm"], known, served.cell, config.neighbours
+    )
+    features = {
         "serving": served.cell,
         "serving_known": served.known,
         "handover": served.handover,
@@ -137,24 +108,24 @@ def over_time(
         "ping_pong": serving_cell.ping_pong(served, time),
         "stable": serving_cell.same_serving_cell(served),
         "neighbour": neighbour,
-        "neighbour_known": there,
-        **_csi(values[CSI], served),
-        **(_data(values[SINR], served, carrier) if "sys" in plan.layers else {}),
+        "neighbour_known": neighbour_known,
+        **_serving_csi(values[CSI_NAME], served),
+        **(_service(values[SINR_NAME], served, carrier) if "sys" in config.layers else {}),
     }
-    return {n: _typed(n, v) for n, v in found.items() if n in plan.features}
+    return {n: _typed(n, v) for n, v in features.items() if n in config.features}
 
 
-def _csi(every: Tensor, served: serving_cell.ServingCellTrack) -> FeatureValues:
-    """Of the serving cell, real and imaginary parts."""
-    own = torch.where(served.known[..., None, None, None], _at(every, served), 0)
-    return {"csi": torch.view_as_real(own), "csi_energy": own.abs().square().sum((-3, -2, -1))}
+def _serving_csi(csi: Tensor, served: serving_cell.ServingCellTrack) -> FeatureValues:
+    """Real and imaginary parts of the serving cell's CSI, and its fraction of the energy."""
+    serving = torch.where(served.known[..., None, None, None], _of_serving_cell(csi, served), 0)
+    return {"csi": torch.view_as_real(serving), "csi_energy": serving.abs().square().sum((-3, -2, -1))}
 
 
-def _data(
+def _service(
     sinr: Float[Tensor, "track report cell frequency"], served: serving_cell.ServingCellTrack, carrier: Carrier
 ) -> FeatureValues:
-    """What the serving cell delivers to a phone alone in it."""
-    best = phy_abstraction.adapt(_at(sinr, served)[served.known], carrier)
+    """Effective SINR, MCS, block errors and throughput of a phone alone in its serving cell."""
+    best = phy_abstraction.adapt(_of_serving_cell(sinr, served)[served.known], carrier)
     fill = lambda of: torch.zeros(served.known.shape, dtype=of.dtype).masked_scatter(served.known, of)  # noqa: E731
     return {
         "effective_sinr_db": decibels(fill(best.effective), served.known),
@@ -164,12 +135,12 @@ def _data(
     }
 
 
-def _at(values: Tensor, served: serving_cell.ServingCellTrack) -> Tensor:
+def _of_serving_cell(values: Tensor, served: serving_cell.ServingCellTrack) -> Tensor:
     """The serving cell's entries, `track report …`."""
     index = served.cell.view(*served.cell.shape, *[1] * (values.ndim - 2))
     return torch.take_along_dim(values, index, 2)[:, :, 0]
 
 
 def _typed(name: str, values: Tensor) -> Tensor:
-    """As `REPORT_FEATURES` says."""
+    """Values in the type that `REPORT_FEATURES` gives."""
     return values.to(getattr(torch, REPORT_FEATURES[name].dtype)) if name in REPORT_FEATURES else values

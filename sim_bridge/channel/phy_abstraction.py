@@ -14,10 +14,11 @@ from torch import Tensor
 
 from uel.core.units import from_db, to_db
 from uel.errors import UelError
+from uel.radio.config import Carrier
 from uel.radio.nr_measurements import CQI_EFFICIENCY, CQI_MODULATION, CQI_RATE
 from uel.radio.radio_map import RadioMap
 from uel.radio.sinr import sinr
-from uel.radio.sites import Carrier, require_sites
+from uel.radio.sites import require_sites
 
 TABLE, PDSCH = 1, 1  # MCS table 5.1.3.1-1 of TS 38.214 (up to 64-QAM), downlink
 SCHEMES = 29  # of that table, 0 to 28

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from sim_bridge.chains.atlas import AtlasConfig
+from sim_bridge.chains.config import AtlasConfig
 from sim_bridge.scene.tracing_config import TracingConfig
 from sim_bridge.simulator import Sionna, rt
 from uel.core.grid import Grid
@@ -20,7 +20,7 @@ NAMES = {
     "TX height": "cell_height",
     "TX azimuth": "azimuth_deg",
     "TX tilt": "tilt_deg",
-    "RX orientation": "ue_turn",
+    "RX orientation": "ue_orientation",
     "permittivity": "relative_permittivity",
     "conductivity": "conductivity",
     "thickness": "thickness",
@@ -70,14 +70,19 @@ class GradientScene:
     def at(self, parameter: str, points: Tensor, generator: torch.Generator) -> tuple[str, Tensor, str]:
         """Who has a value of its own, the values, and the unit of steps."""
         sim = self.simulator()
-        ends = sim.ends(points, {})
+        endpoints = sim.radio_scene.endpoints_of(points, {})
         if parameter in ("RX position", "RX orientation"):
             value = points if parameter == "RX position" else torch.randn(points.shape, generator=generator)
             return "receiver", value.clone(), UNITS.get(parameter, "metres")
         if parameter.startswith("TX"):
             cells = [cell for site in sim.sites for cell in site.cells]
             tilt, azimuth = (torch.tensor([getattr(c, n) for c in cells]) for n in ("tilt_deg", "azimuth_deg"))
-            value = {"TX position": ends.source, "TX height": ends.source[:, 2], "TX azimuth": azimuth, "TX tilt": tilt}
+            value = {
+                "TX position": endpoints.source,
+                "TX height": endpoints.source[:, 2],
+                "TX azimuth": azimuth,
+                "TX tilt": tilt,
+            }
             return "cell", value[parameter].clone(), UNITS.get(parameter, "metres")
         if parameter == "object position":
             return "all", torch.tensor([float(c[0]) for c in sim.scene.objects[self.thing].position]), "metres"

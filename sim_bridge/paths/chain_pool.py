@@ -1,12 +1,11 @@
 """Chains of walls that some receivers may see from antennas of a range of heights: paths found anew without a search.
 
 A fit of antennas' heights moves the ends of paths: some vanish, others appear. The chains behind them are gathered
-once, by rays from several heights of every mast; for any heights in between the image method says which are paths.
+once, by rays from several heights of every site; for any heights in between, the image method decides which are paths.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import mitsuba as mi
 import numpy as np
@@ -15,27 +14,27 @@ from jaxtyping import Float, Int
 from rich.progress import track
 from torch import Tensor
 
-from sim_bridge.chains.atlas import Atlas, AtlasConfig
+from sim_bridge.chains.atlas import Atlas
+from sim_bridge.chains.config import AtlasConfig
 from sim_bridge.chains.ray_launching import THROUGH, crossings
-from sim_bridge.paths import dispatch, solver
-from sim_bridge.paths.frozen_paths import FrozenPaths
-from sim_bridge.radio_maps.solver import surface_of
+from sim_bridge.paths import solver
+from sim_bridge.paths.dispatch import PathFinder, require_chain_tracing
+from sim_bridge.paths.frozen_paths import FrozenPaths, ResolvedPart
+from sim_bridge.scene.measurement_surface import measurement_surface
+from sim_bridge.scene.radio_scene import RadioScene
 from uel.core.grid import Grid
 from uel.errors import UelError
 from uel.radio.sites import Site, cells_of
 
-if TYPE_CHECKING:
-    from sim_bridge.simulator import Sionna
-
-ROWS = 400_000  # chains that are tried at once
-LEVELS = 5  # heights of each mast from which rays are shot
+CHAINS_PER_BATCH = 400_000  # that are tried at once
+HEIGHTS_PER_SITE = 5  # from which rays are shot
 
 
 @dataclass(frozen=True, eq=False)
 class ChainPool:
     """Chains of each receiver and cell, some of which are paths for given heights of antennas."""
 
-    sim: "Sionna"
+    finder: PathFinder
     points: Float[Tensor, "n 3"]
     target: Int[Tensor, " chain"]
     """receivers, in order"""
@@ -45,29 +44,29 @@ class ChainPool:
 
     def freeze(self, **given: Tensor) -> FrozenPaths:
         """The paths that there are with `cell_height` and whatever else is given, as `Sionna.freeze` finds them."""
-        self.sim.require_known(given, len(self.points))
+        self.finder.scene.require_known(given, len(self.points))
         detached = {name: value.detach() for name, value in given.items()}
         with torch.no_grad():
-            parts = [self._found(index, detached) for index in self._parts()]
-            return FrozenPaths(self.sim, self.points, parts, detached)
+            parts = [self._resolve(index, detached) for index in self._batches()]
+            return FrozenPaths(self.finder, self.points, parts, detached)
 
-    def of(self, index: Int[Tensor, " kept"]) -> "ChainPool":
+    def select(self, index: Int[Tensor, " kept"]) -> "ChainPool":
         """Some of the receivers, each once and in rising order."""
-        place = torch.full((len(self.points),), -1).index_put((index,), torch.arange(len(index)))
-        mine = (place[self.target] >= 0).nonzero()[:, 0]
-        target = place[self.target[mine]]
-        return ChainPool(self.sim, self.points[index], target, self.source[mine], self.walls[mine])
+        number = torch.full((len(self.points),), -1).index_put((index,), torch.arange(len(index)))
+        rows = (number[self.target] >= 0).nonzero()[:, 0]
+        target = number[self.target[rows]]
+        return ChainPool(self.finder, self.points[index], target, self.source[rows], self.walls[rows])
 
-    def pruned(self, heights: list[Float[Tensor, " cell"]]) -> "ChainPool":
+    def keep_paths(self, heights: list[Float[Tensor, " cell"]]) -> "ChainPool":
         """Only chains that are paths from antennas at one of these heights (m, elevation)."""
-        found = []
+        chains = []
         for height in track(heights, "chains that are paths", transient=True):
-            for index in self._parts():
-                _, paths = self._found(index, {"cell_height": height})
-                target, source, walls = solver.chains_of(paths, self.sim.facets)
-                found.append(torch.cat([index[target, None], source[:, None], walls], 1))
-        rows = torch.unique(torch.cat(found), dim=0)
-        return ChainPool(self.sim, self.points, rows[:, 0].contiguous(), rows[:, 1], rows[:, 2:])
+            for index in self._batches():
+                _, paths = self._resolve(index, {"cell_height": height})
+                target, source, walls = solver.chains_of(paths, self.finder.scene.facets)
+                chains.append(torch.cat([index[target, None], source[:, None], walls], 1))
+        rows = torch.unique(torch.cat(chains), dim=0)
+        return ChainPool(self.finder, self.points, rows[:, 0].contiguous(), rows[:, 1], rows[:, 2:])
 
     def save(self, folder: Path) -> None:
         """Write `pool.npz` into a folder."""
@@ -75,80 +74,86 @@ class ChainPool:
         np.savez_compressed(folder / "pool.npz", target=target, source=source, walls=walls)
 
     @staticmethod
-    def load(folder: Path, sim: "Sionna", position: Float[Tensor, "n dim"]) -> "ChainPool":
-        """What `save` wrote, of the same simulator and receivers. Raises `UelError` when it cannot be read."""
+    def load(folder: Path, finder: PathFinder, position: Float[Tensor, "n dim"]) -> "ChainPool":
+        """What `save` wrote, of the same scene and receivers. Raises `UelError` when it cannot be read."""
         try:
             with np.load(folder / "pool.npz") as file:
                 rows = (torch.from_numpy(file[name].astype(np.int64)) for name in ("target", "source", "walls"))
-                return ChainPool(sim, sim.rows(position), *rows)
+                return ChainPool(finder, finder.scene.rows(position), *rows)
         except (OSError, ValueError, KeyError) as error:
-            raise UelError("no readable chains here", got=f"{folder}: {error}", do="delete the folder") from error
+            raise UelError(
+                "a folder has no readable pool of chains", got=f"{folder}: {error}", do="delete the folder"
+            ) from error
 
-    def _parts(self) -> list[Int[Tensor, " _"]]:
+    def _batches(self) -> list[Int[Tensor, " _"]]:
         """Receivers, as many at once as chains may be tried."""
         count = torch.bincount(self.target, minlength=len(self.points)).cumsum(0)
-        return [part for part in _split(count // ROWS) if len(part)]
+        return [part for part in _runs(count // CHAINS_PER_BATCH) if len(part)]
 
-    def _found(
-        self, index: Int[Tensor, " _"], given: dict[str, Tensor]
-    ) -> tuple[Int[Tensor, " _"], solver.ResolvedPaths]:
+    def _resolve(self, index: Int[Tensor, " _"], given: dict[str, Tensor]) -> ResolvedPart:
         first, last = (torch.searchsorted(self.target, end) for end in (index[0], index[-1] + 1))
-        mine = slice(int(first), int(last))
-        ends, _ = self.sim.share(self.points, index, given)
-        chains = (self.target[mine] - index[0], self.source[mine], self.walls[mine])
-        plan = dispatch.search_plan(self.sim)
-        return index, solver.from_chains(self.sim.scene, self.sim.facets, chains, ends, plan)
+        rows = slice(int(first), int(last))
+        endpoints, _ = self.finder.scene.batch_of(self.points, index, given)
+        chains = (self.target[rows] - index[0], self.source[rows], self.walls[rows])
+        return index, solver.from_chains(self.finder.scene, chains, endpoints, self.finder.path_search())
 
 
-def _split(label: Int[Tensor, " n"]) -> list[Int[Tensor, " _"]]:
-    """Runs of equal labels."""
+def _runs(label: Int[Tensor, " n"]) -> list[Int[Tensor, " _"]]:
+    """Indices of runs of equal labels."""
     _, count = torch.unique_consecutive(label, return_counts=True)
     return list(torch.arange(len(label)).split(count.tolist()))
 
 
-def gather(sim: "Sionna", position: Float[Tensor, "n dim"], reach: float, plan: AtlasConfig) -> ChainPool:
-    """Chains for receivers, from masts that may be up to `reach` metres higher or lower than their sites say.
+def gather_chains(
+    finder: PathFinder, position: Float[Tensor, "n dim"], max_offset: float, config: AtlasConfig
+) -> ChainPool:
+    """Chains for receivers, from antennas that may be up to `max_offset` metres higher or lower than their sites.
 
-    Rays leave every mast (not every cell) at `LEVELS` heights; which pixels they cross is
+    Rays leave every site (not every cell) at `HEIGHTS_PER_SITE` heights; which pixels they cross is
     indexed as an atlas indexes it, and a receiver gets the chains of its pixel and of the eight around it.
     Raises `UelError` where paths diffract or scatter: chains know reflection and refraction only.
     """
-    if sim.tracing.diffraction or sim.tracing.scattering > 0:
-        got = f"diffraction {sim.tracing.diffraction}, scattering {sim.tracing.scattering}"
-        raise UelError("chains know reflections and refractions only", got=got, do="switch both off")
-    points = sim.rows(position)
-    atlas = _shot(sim, reach, plan)
-    target, mast, walls = atlas.candidates(points)
-    cells = _cells_of_masts(sim.sites)
+    require_chain_tracing(finder.scene)
+    points = finder.scene.rows(position)
+    atlas = _shoot_from_sites(finder.scene, max_offset, config)
+    target, site, walls = atlas.candidates(points)
+    cells = _cells_by_site(finder.scene.sites)
     source = torch.tensor([cell for group in cells for cell in group])
     size = torch.tensor([len(group) for group in cells])
     first = size.cumsum(0) - size
-    row = torch.repeat_interleave(torch.arange(len(mast)), size[mast])
-    sector = torch.arange(len(row)) - torch.repeat_interleave(size[mast].cumsum(0) - size[mast], size[mast])
+    row = torch.repeat_interleave(torch.arange(len(site)), size[site])
+    sector = torch.arange(len(row)) - torch.repeat_interleave(size[site].cumsum(0) - size[site], size[site])
     order = target[row].argsort(stable=True)
     row, sector = row[order], sector[order]
-    return ChainPool(sim, points, target[row], source[first[mast[row]] + sector], walls[row])
+    return ChainPool(finder, points, target[row], source[first[site[row]] + sector], walls[row])
 
 
-def _cells_of_masts(sites: tuple[Site, ...]) -> list[list[int]]:
+def _cells_by_site(sites: tuple[Site, ...]) -> list[list[int]]:
     owner = [number for number, site in enumerate(sites) for _ in site.cells]
     return [[cell for cell in range(len(cells_of(sites))) if owner[cell] == number] for number in range(len(sites))]
 
 
-def _shot(sim: "Sionna", reach: float, plan: AtlasConfig) -> Atlas:
-    """Chains that rays from each mast's heights take, by pixel; its cells are the masts."""
-    grid = Grid(size=sim.bounds.size, pixel=plan.pixel)
-    surface = mi.load_dict({"type": "scene", "surface": surface_of(sim, grid)[0]})
-    rises = torch.linspace(-reach, reach, LEVELS).tolist() if reach else [0.0]
+def _shoot_from_sites(scene: RadioScene, max_offset: float, config: AtlasConfig) -> Atlas:
+    """Chains that rays from each site's heights take, by pixel; the cells of this atlas are the sites."""
+    grid = Grid(size=scene.bounds.size, pixel=config.pixel)
+    surface = mi.load_dict({"type": "scene", "surface": measurement_surface(scene, grid)[0]})
+    offsets = torch.linspace(-max_offset, max_offset, HEIGHTS_PER_SITE).tolist() if max_offset else [0.0]
     links, chains = [], []
-    work = [(number, site, rise) for number, site in enumerate(sim.sites) for rise in rises]
-    for number, site, rise in track(work, "rays from masts", transient=True):
+    starts = [(number, site, offset) for number, site in enumerate(scene.sites) for offset in offsets]
+    for number, site, offset in track(starts, "rays from sites", transient=True):
         x, y, z = site.position
         pixel, walls = crossings(
-            sim.scene.mi_scene, sim.facets, (x, y, z + rise), surface, grid, plan.rays, plan.depth, plan.seed + number
+            scene.rt_scene.mi_scene,
+            scene.facets,
+            (x, y, z + offset),
+            surface,
+            grid,
+            config.rays,
+            config.depth,
+            config.seed + number,
         )
-        turned = (walls > THROUGH).any(1)  # chains that only go straight on are tried everywhere
-        links.append(pixel[turned] + number * grid.count**2)
-        chains.append(walls[turned])
-    alone = tuple(Site(position=site.position) for site in sim.sites)
-    return Atlas.of(grid, plan, alone, torch.cat(links), torch.cat(chains))
+        reflected = (walls > THROUGH).any(1)  # chains that only go straight on are tried everywhere
+        links.append(pixel[reflected] + number * grid.count**2)
+        chains.append(walls[reflected])
+    one_cell = tuple(Site(position=site.position) for site in scene.sites)
+    return Atlas.of(grid, config, one_cell, torch.cat(links), torch.cat(chains))

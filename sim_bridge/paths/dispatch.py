@@ -1,99 +1,152 @@
-"""Who answers for a receiver, the atlas or the full search; and how the atlas learns from the search."""
+"""Which paths a receiver gets: from the atlas or from the full search, and how the atlas learns from the search."""
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from sim_bridge.backend import sionna_internals
+from sim_bridge.backend.sionna_internals import PathSearch
 from sim_bridge.backend.torch_drjit import require_own_process
+from sim_bridge.chains.atlas import Atlas, geometry_key
 from sim_bridge.chains.ray_launching import THROUGH
 from sim_bridge.paths import solver
+from sim_bridge.paths.path_set import PathSet
+from sim_bridge.scene.endpoints import Endpoints
+from sim_bridge.scene.radio_scene import RadioScene
 from uel.errors import UelError
 from uel.radio.sites import cell_positions
 
-if TYPE_CHECKING:
-    from sim_bridge.simulator import Sionna
-
-ATLAS_CHUNK = 4096  # receivers whose candidates are taken from the atlas at once
-NEAR = 1.0  # m: how far an end may be from the UE height, or from where it was, for the atlas to know it
-PathBatch = tuple[Int[Tensor, " _"], solver.ResolvedPaths, solver.Endpoints, dict[str, Tensor]]
+RECEIVERS_PER_ATLAS_QUERY = 4096  # whose candidates are taken from the atlas at once
+MAX_ENDPOINT_SHIFT = 1.0  # m: from the UE height, or from where an antenna was, for the atlas to know an endpoint
+PathBatch = tuple[Int[Tensor, " _"], solver.ResolvedPaths, Endpoints, dict[str, Tensor]]
+"""Which of the receivers, their paths, endpoints and parameters."""
 
 
-def find_paths(
-    sim: "Sionna", points: Float[Tensor, "n 3"], given: Mapping[str, Tensor], search: bool = False
-) -> Iterator[PathBatch]:
-    """Batches of receivers with their paths: index, paths, ends, parameters; with `search` not from the atlas."""
-    require_own_process()
-    waiting = _groups(sim, points, given, search)
-    while waiting:
-        index, by_atlas = waiting.pop(0)
-        ends, mine = sim.share(points, index, given)
-        try:
-            found = _find(sim, ends, by_atlas, mine)
-        except solver.SearchOverflow:
-            waiting = [(half, False) for half in _halves(sim, points, index)] + waiting
-            continue
-        if not by_atlas:
-            _learn(sim, ends, found, mine)
-        yield index, found, ends, mine
+class PathFinder:
+    """Finds paths in a scene. Its atlas, which learns, and its seed are all that changes while a simulator lives."""
+
+    def __init__(self, scene: RadioScene) -> None:
+        self.scene = scene
+        self.atlas: Atlas | None = None
+        self.seed = scene.tracing.seed
+
+    # ---- paths ---------------------------------------------------------------------------------------
+
+    def trace(self, position: Float[Tensor, "n dim"], given: Mapping[str, Tensor], search: bool = False) -> PathSet:
+        """All paths to positions (m), one a row; see `Sionna.trace`. With `search` by the full search alone.
+
+        Raises `UelError` for positions that are not finite, off the tile or none, and for unknown parameters.
+        """
+        points = self.scene.rows(position)
+        self.scene.require_known(given, len(points))
+        return self.trace_points(points, given, search)
+
+    def trace_points(self, points: Float[Tensor, "n 3"], given: Mapping[str, Tensor], search: bool = False) -> PathSet:
+        """All paths to positions that have been checked (`RadioScene.rows`)."""
+        parts = [
+            (index, solver.evaluate_paths(self.scene, paths, endpoints, parameters))
+            for index, paths, endpoints, parameters in self.find_paths(points, given, search)
+        ]
+        return solver.in_order(parts, len(points))
+
+    def find_paths(
+        self, points: Float[Tensor, "n 3"], given: Mapping[str, Tensor], search: bool = False
+    ) -> Iterator[PathBatch]:
+        """Batches of receivers with their paths, which are not evaluated yet; with `search` not from the atlas."""
+        require_own_process()
+        waiting = self._batches(points, given, search)
+        while waiting:
+            index, by_atlas = waiting.pop(0)
+            endpoints, parameters = self.scene.batch_of(points, index, given)
+            try:
+                paths = self._resolve(endpoints, by_atlas, parameters)
+            except solver.SearchOverflow:
+                waiting = [(half, False) for half in self._halves(points, index)] + waiting
+                continue
+            if not by_atlas:
+                self._learn(endpoints, paths, parameters)
+            yield index, paths, endpoints, parameters
+
+    def path_search(self) -> PathSearch:
+        """What the full search may do."""
+        t = self.scene.tracing
+        return PathSearch(t.max_depth, t.samples, t.max_paths, t.diffraction, t.scattering > 0, self.seed)
+
+    def _resolve(self, endpoints: Endpoints, by_atlas: bool, given: Mapping[str, Tensor]) -> solver.ResolvedPaths:
+        if by_atlas:
+            assert self.atlas is not None
+            return solver.from_atlas(self.scene, self.atlas, endpoints, self.path_search())
+        return solver.search_paths(self.scene, endpoints, self.path_search(), given)
+
+    def _halves(self, points: Tensor, index: Int[Tensor, " _"]) -> tuple[Tensor, ...]:
+        """A batch whose candidates did not fit, in two. Raises `UelError` for a single receiver."""
+        if len(index) == 1:
+            raise UelError(
+                "the search for paths found more candidates than it may hold (TracingConfig.max_paths)",
+                got=f"over {self.scene.tracing.max_paths} from one cell to {points[index[0]].tolist()}",
+                do="raise max_paths, or search with fewer samples or a smaller max_depth",
+            )
+        return index.split((len(index) + 1) // 2)
+
+    # ---- the atlas -----------------------------------------------------------------------------------
+
+    def attach_atlas(self, atlas: Atlas) -> None:
+        """Take paths from an atlas from now on. Raises `UelError` when it has other sites, walls or interactions."""
+        tracing = self.scene.tracing
+        expected = {
+            "sites": self.scene.sites,
+            "walls": geometry_key(self.scene.facets.corner),
+            "depth": tracing.max_depth,
+        }
+        stored = {"sites": atlas.sites, "walls": atlas.meta.get("walls"), "depth": atlas.config.depth}
+        different = [name for name in expected if expected[name] != stored[name]]
+        if different:
+            raise UelError(
+                f"this atlas has other {', '.join(different)} than the scene",
+                got=stored[different[0]],
+                do="build it again",
+            )
+        require_chain_tracing(self.scene)
+        self.atlas = atlas
+
+    def _learn(self, endpoints: Endpoints, paths: solver.ResolvedPaths, given: Mapping[str, Tensor]) -> None:
+        """Put paths of a full search into the atlas where the atlas applies, for as long as this process lives."""
+        atlas, points = self.atlas, endpoints.target.detach()
+        if atlas is None or not bool((covered := self._covered(points, given)).any()):
+            return
+        target, source, walls = solver.chains_of(paths, self.scene.facets)
+        new = covered[target] & (walls > THROUGH).any(1)
+        link = atlas.link_of(points[target[new]], source[new])
+        self.atlas = atlas.with_chains(link, walls[new]).after_search(points[covered])
+
+    def _batches(
+        self, points: Tensor, given: Mapping[str, Tensor], search: bool
+    ) -> list[tuple[Int[Tensor, " _"], bool]]:
+        """Batches of receivers, and whether the atlas gives their paths: where it has no chains, the search does."""
+        by_atlas = self._covered(points.detach(), given) & (not search)
+        if self.atlas is not None and by_atlas.any():
+            by_atlas &= ~self.atlas.uncovered(points.detach())
+        batches = []
+        for kind, width in ((True, RECEIVERS_PER_ATLAS_QUERY), (False, self.scene.tracing.chunk)):
+            index = (by_atlas == kind).nonzero()[:, 0]
+            batches += [(part, kind) for part in index.split(width) if len(part)]
+        return batches
+
+    def _covered(self, points: Tensor, given: Mapping[str, Tensor]) -> Bool[Tensor, " n"]:
+        """Where the atlas applies: at UE height on its grid, with cells and objects where they were."""
+        if self.atlas is None or any(name.startswith("object/") for name in given):
+            return torch.zeros(len(points), dtype=torch.bool)
+        shift = self.scene.endpoints_of(points, given).source.detach() - cell_positions(self.scene.sites)
+        near = (points[:, 2] - self.scene.at_height(points[:, :2])[:, 2]).abs() <= MAX_ENDPOINT_SHIFT
+        return near & self.atlas.grid.contains(points) & bool(shift.norm(dim=-1).max() <= MAX_ENDPOINT_SHIFT)
 
 
-def _learn(sim: "Sionna", ends: solver.Endpoints, found: solver.ResolvedPaths, given: Mapping[str, Tensor]) -> None:
-    """Put what a full search found into the atlas, where the atlas answers and for as long as this process lives."""
-    atlas, points = sim.atlas, ends.target.detach()
-    if atlas is None or not bool((known := _covered(sim, points, given)).any()):
-        return
-    target, source, walls = solver.chains_of(found, sim.facets)
-    new = known[target] & (walls > THROUGH).any(1)
-    link = atlas.link_of(points[target[new]], source[new])
-    sim.atlas = atlas.extended(link, walls[new]).searched(points[known])
-
-
-def search_plan(sim: "Sionna") -> sionna_internals.PathSearch:
-    """What the full search may do."""
-    t = sim.tracing
-    return sionna_internals.PathSearch(t.max_depth, t.samples, t.max_paths, t.diffraction, t.scattering > 0, sim.seed)
-
-
-def _halves(sim: "Sionna", points: Tensor, index: Int[Tensor, " _"]) -> tuple[Tensor, ...]:
-    """A batch whose candidates did not fit, in two. Raises `UelError` for a single receiver."""
-    if len(index) == 1:
+def require_chain_tracing(scene: RadioScene) -> None:
+    """Raise `UelError` where paths diffract or scatter: chains of walls know reflections and refractions only."""
+    if scene.tracing.diffraction or scene.tracing.scattering > 0:
         raise UelError(
-            "the search for paths found more candidates than it may hold",
-            got=f"over {sim.tracing.max_paths} from one cell to {points[index[0]].tolist()}",
-            do="raise Tracing.max_paths, or search with fewer samples or interactions",
+            "an atlas or a pool of chains knows reflections and refractions only",
+            got=f"diffraction {scene.tracing.diffraction}, scattering {scene.tracing.scattering}",
+            do="switch both off in TracingConfig, or search without an atlas",
         )
-    return index.split((len(index) + 1) // 2)
-
-
-def _find(sim: "Sionna", ends: solver.Endpoints, by_atlas: bool, given: Mapping[str, Tensor]) -> solver.ResolvedPaths:
-    if by_atlas:
-        assert sim.atlas is not None
-        return solver.from_atlas(sim.scene, sim.facets, sim.atlas, ends, search_plan(sim))
-    return solver.search_paths(sim.scene, sim.facets, ends, search_plan(sim), given)
-
-
-def _groups(
-    sim: "Sionna", points: Tensor, given: Mapping[str, Tensor], search: bool
-) -> list[tuple[Int[Tensor, " _"], bool]]:
-    """Batches of receivers, and whether the atlas answers for them: where it is thin, the search does."""
-    known = _covered(sim, points.detach(), given) & (not search)
-    if sim.atlas is not None and known.any():
-        known &= ~sim.atlas.thin(points.detach())
-    groups = []
-    for by_atlas, width in ((True, ATLAS_CHUNK), (False, sim.tracing.chunk)):
-        index = (known == by_atlas).nonzero()[:, 0]
-        groups += [(part, by_atlas) for part in index.split(width) if len(part)]
-    return groups
-
-
-def _covered(sim: "Sionna", points: Tensor, given: Mapping[str, Tensor]) -> Bool[Tensor, " n"]:
-    """Where the atlas applies: at UE height on its grid, with cells and objects where they were."""
-    if sim.atlas is None or any(name.startswith("object/") for name in given):
-        return torch.zeros(len(points), dtype=torch.bool)
-    shift = sim.ends(points, given).source.detach() - cell_positions(sim.sites)
-    near = (points[:, 2] - sim.at_height(points[:, :2])[:, 2]).abs() <= NEAR
-    return near & sim.atlas.grid.contains(points) & bool(shift.norm(dim=-1).max() <= NEAR)

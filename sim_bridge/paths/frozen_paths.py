@@ -1,72 +1,70 @@
-"""Paths found once and evaluated again and again: for learning materials and antennas."""
+"""Paths found once and evaluated many times: for learning materials and antennas."""
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from sim_bridge.paths import dispatch, solver
+from sim_bridge.paths import solver
+from sim_bridge.paths.dispatch import PathFinder
 from sim_bridge.paths.path_set import PathSet
 from uel.errors import UelError
 
-if TYPE_CHECKING:
-    from sim_bridge.simulator import Sionna
-
-STALE = 0.02  # share of the power
+MAX_STALENESS = 0.02  # fraction of the power that frozen paths may lack before they should be found anew
 ResolvedPart = tuple[Int[Tensor, " _"], solver.ResolvedPaths]
 """Which of the receivers, and their paths."""
 
 
 class FrozenPaths:
-    """The paths of some receivers, frozen: `trace` gives them other materials, antennas, and ends near the old ones.
+    """The paths of some receivers, kept: `trace` gives them other materials, antennas, and endpoints near the old ones.
 
-    Materials and the turns of antennas change the fields alone. Ends and objects that move take the walls of their
-    paths along (the image method is solved anew); a path that is blocked on the way is lost, and one that appears is
-    not seen: `staleness` tells how much that matters.
+    Materials and orientations of antennas change the fields alone. When endpoints or objects move, the image method is
+    solved anew on the same walls; a path that is blocked then is lost, and one that appears is not seen: `staleness`
+    measures how much that matters.
     """
 
     def __init__(
         self,
-        sim: "Sionna",
+        finder: PathFinder,
         points: Float[Tensor, "n 3"],
-        found: Iterable[ResolvedPart] | None = None,
+        parts: Iterable[ResolvedPart] | None = None,
         given: Mapping[str, Tensor] | None = None,
     ) -> None:
-        self.sim, self.points, self._given = sim, points, dict(given or {})
-        searched = ((index, paths) for index, paths, _, _ in dispatch.find_paths(sim, points, {}))
-        self._parts = list(searched if found is None else found)
+        """Find the paths to `points`, or take `parts`, which were found with the parameters `given`."""
+        self.finder, self.points, self._given = finder, points, dict(given or {})
+        searched = ((index, paths) for index, paths, _, _ in finder.find_paths(points, {}))
+        self._parts = list(searched if parts is None else parts)
 
     def trace(self, position: Float[Tensor, "n 3"] | None = None, **given: Tensor) -> PathSet:
         """As `Sionna.trace`, on the frozen paths. Raises `UelError` for another number of positions."""
-        points = self._moved(position)
-        self.sim.require_known(given, len(points))
-        moved = position is not None or any(self._moved_by(name, value) for name, value in given.items())
-        parts, scene, facets = [], self.sim.scene, self.sim.facets
-        for index, found in self._parts:
-            ends, mine = self.sim.share(points, index, given)
+        points, scene = self._points_at(position), self.finder.scene
+        scene.require_known(given, len(points))
+        moved = position is not None or any(self._moves_paths(name, value) for name, value in given.items())
+        parts = []
+        for index, paths in self._parts:
+            endpoints, parameters = scene.batch_of(points, index, given)
             if moved:
-                found = solver.re_resolve(scene, facets, found, ends, mine)
-            parts.append((index, solver.evaluate_paths(scene, facets, found, ends, mine, self.sim.wavelength)))
+                paths = solver.re_resolve(scene, paths, endpoints, parameters)
+            parts.append((index, solver.evaluate_paths(scene, paths, endpoints, parameters)))
         return solver.in_order(parts, len(points))
 
     def staleness(self, position: Float[Tensor, "n 3"] | None = None, **given: Tensor) -> float:
-        """Share of the power that a fresh search finds and the frozen paths lack: 0 is as good as new.
+        """Fraction of the power that a fresh search finds and the frozen paths lack: 0 is as good as new.
 
-        Freeze again above 2 % (`STALE`).
+        Freeze again above 2 % (`MAX_STALENESS`).
         """
         with torch.no_grad():
             frozen = self.trace(position, **given).gain()
-            fresh = self.sim.trace(self._moved(position), **given).gain()
+            fresh = self.finder.trace(self._points_at(position), given).gain()
         return float(1 - torch.minimum(fresh, frozen).sum() / fresh.sum().clamp(min=1e-30))
 
-    def _moved_by(self, name: str, value: Tensor) -> bool:
-        """Whether a parameter moves what paths hang on from where it was when they were found."""
+    def _moves_paths(self, name: str, value: Tensor) -> bool:
+        """Whether a parameter moves endpoints or walls from where they were when the paths were found."""
         known = self._given.get(name)
-        return _moves(name) and (known is None or not torch.equal(value, known))
+        return _is_geometry(name) and (known is None or not torch.equal(value, known))
 
-    def _moved(self, position: Tensor | None) -> Float[Tensor, "n 3"]:
+    def _points_at(self, position: Tensor | None) -> Float[Tensor, "n 3"]:
         if position is None:
             return self.points
         if position.shape != self.points.shape:
@@ -78,5 +76,5 @@ class FrozenPaths:
         return position.to("cpu", torch.float32)
 
 
-def _moves(name: str) -> bool:
+def _is_geometry(name: str) -> bool:
     return name in ("cell_position", "cell_height") or name.startswith("object/")

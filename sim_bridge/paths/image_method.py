@@ -1,11 +1,11 @@
-"""Where paths turn: the image method in PyTorch, with all derivatives.
+"""The turning points of paths: the image method in PyTorch, with all derivatives.
 
-Sionna's image method decides which chains of walls are paths (`adapter.resolve`). This one says where such a path
-meets its walls for given ends, differentiable in the ends and in whatever moves the walls: the source is mirrored in
-one wall after the other, and the path is followed back from the target towards the images (Borish, "Extension of the
-image model to arbitrary polyhedra", J. Acoust. Soc. Am. 75, 1984). Over an edge the way is the shortest (Keller,
-"Geometrical theory of diffraction", J. Opt. Soc. Am. 52, 1962). In float64: at 28 GHz a millimetre is a tenth of
-a wave.
+Sionna's image method decides which chains of walls are paths (`sionna_internals.resolve`). This one computes where such
+a path meets its walls for given endpoints, differentiable in the endpoints and in whatever moves the walls: the source
+is mirrored in one wall after the other, and the path is followed back from the target towards the images (Borish,
+"Extension of the image model to arbitrary polyhedra", J. Acoust. Soc. Am. 75, 1984). Over an edge the path is the
+shortest one (Keller, "Geometrical theory of diffraction", J. Opt. Soc. Am. 52, 1962). In float64: at 28 GHz a
+millimetre is a tenth of a wave.
 """
 
 from dataclasses import dataclass, replace
@@ -21,12 +21,12 @@ MIRROR, SCATTER, THROUGH, EDGE = (
     InteractionType.REFRACTION,
     InteractionType.DIFFRACTION,
 )
-TINY = 1e-24  # m²: under roots of squared distances, so that their derivatives stay finite
+MIN_SQUARED_DISTANCE = 1e-24  # m²: under roots of squared distances, so that their derivatives stay finite
 
 
 @dataclass(frozen=True, eq=False)
 class InteractionPlanes:
-    """What each path meets, in order from its source; at most one edge a path."""
+    """Walls and edges that each path meets, in order from its source; at most one edge a path."""
 
     kind: Int[Tensor, "row depth"]
     """Sionna's interaction types; 0 where the path has no more"""
@@ -47,49 +47,50 @@ class InteractionPlanes:
 
 
 def turning_points(
-    bends: InteractionPlanes, source: Float64[Tensor, "row 3"], target: Float64[Tensor, "row 3"]
+    planes: InteractionPlanes, source: Float64[Tensor, "row 3"], target: Float64[Tensor, "row 3"]
 ) -> Float64[Tensor, "row depth 3"]:
-    """Where each path meets what it meets, in metres; where it has no more, its last point or its target again."""
-    images = _images(bends, source)
-    if bool((bends.kind == EDGE).any()):
-        images = _over_edges(bends, images, target)
-    ahead, points, behind = target, [], bends.free()
-    for level in reversed(range(bends.kind.shape[1])):
-        kind, free = bends.kind[:, level, None], behind[:, level, None]
-        hit = _crossing(bends, level, ahead, images[level], ((kind == MIRROR) | (kind == THROUGH)) & free)
+    """Point of each interaction in metres; after the last interaction that point again, or the target if there is
+    none."""
+    images = _images(planes, source)
+    if bool((planes.kind == EDGE).any()):
+        images = _over_edges(planes, images, target)
+    ahead, points, solved = target, [], planes.free()
+    for level in reversed(range(planes.kind.shape[1])):
+        kind, free = planes.kind[:, level, None], solved[:, level, None]
+        hit = _crossing(planes, level, ahead, images[level], ((kind == MIRROR) | (kind == THROUGH)) & free)
         point = torch.where(kind == EDGE, images[level], hit)
-        point = torch.where(free, point, bends.fixed[:, level])
+        point = torch.where(free, point, planes.fixed[:, level])
         ahead = torch.where(kind > 0, point, ahead)
         points.append(ahead)
     return torch.stack(points[::-1], 1)
 
 
-def _images(bends: InteractionPlanes, source: Float64[Tensor, "row 3"]) -> list[Float64[Tensor, "row 3"]]:
+def _images(planes: InteractionPlanes, source: Float64[Tensor, "row 3"]) -> list[Float64[Tensor, "row 3"]]:
     """Images of the source, or of the last scattering, behind each level's wall."""
-    scatter = bends.kind == SCATTER
+    scatter = planes.kind == SCATTER
     last = (scatter * torch.arange(1, scatter.shape[1] + 1)).argmax(1)
-    image = torch.where(scatter.any(1, keepdim=True), bends.fixed[torch.arange(len(last)), last], source)
+    image = torch.where(scatter.any(1, keepdim=True), planes.fixed[torch.arange(len(last)), last], source)
     images = []
-    for level, mirror in enumerate(_mirrors(bends)):
-        image = image - mirror * _beyond(bends, level, image)
+    for level, mirror in enumerate(_mirrors(planes)):
+        image = image - mirror * _to_image(planes, level, image)
         images.append(image)
     return images
 
 
 def _over_edges(
-    bends: InteractionPlanes, images: list[Float64[Tensor, "row 3"]], target: Float64[Tensor, "row 3"]
+    planes: InteractionPlanes, images: list[Float64[Tensor, "row 3"]], target: Float64[Tensor, "row 3"]
 ) -> list[Float64[Tensor, "row 3"]]:
     """From the edge on, images of the point where the path crosses it."""
     foot, along, feet = torch.zeros_like(target), torch.zeros_like(target), []
-    for level, mirror in enumerate(_mirrors(bends)):
-        edge, normal = bends.kind[:, level, None] == EDGE, bends.axis[:, level]
-        foot = torch.where(edge, bends.corner[:, level], foot - mirror * _beyond(bends, level, foot))
+    for level, mirror in enumerate(_mirrors(planes)):
+        edge, normal = planes.kind[:, level, None] == EDGE, planes.axis[:, level]
+        foot = torch.where(edge, planes.corner[:, level], foot - mirror * _to_image(planes, level, foot))
         along = torch.where(edge, normal, along - mirror * 2 * (along * normal).sum(-1, keepdim=True) * normal)
         feet.append((foot, along))
-    way = _shortest(images[-1], target, foot, along)
-    behind = (bends.kind == EDGE).cumsum(1) > 0
+    distance = _shortest(images[-1], target, foot, along)
+    behind = (planes.kind == EDGE).cumsum(1) > 0
     return [
-        torch.where(behind[:, level, None], foot + way * along, images[level])
+        torch.where(behind[:, level, None], foot + distance * along, images[level])
         for level, (foot, along) in enumerate(feet)
     ]
 
@@ -100,36 +101,38 @@ def _shortest(
     foot: Float64[Tensor, "row 3"],
     along: Float64[Tensor, "row 3"],
 ) -> Float64[Tensor, "row 1"]:
-    """How far along a line from `foot` the shortest way between two points crosses it, m."""
-    ways, offs = [], []
+    """How far along a line from `foot` the shortest path between two points crosses it, m."""
+    projections, distances = [], []
     for point in (source, target):
-        way = ((point - foot) * along).sum(-1, keepdim=True)
-        ways.append(way)
-        offs.append(((point - foot - way * along).square().sum(-1, keepdim=True) + TINY).sqrt())
-    return (ways[0] * offs[1] + ways[1] * offs[0]) / (offs[0] + offs[1])
+        projection = ((point - foot) * along).sum(-1, keepdim=True)
+        projections.append(projection)
+        distances.append(
+            ((point - foot - projection * along).square().sum(-1, keepdim=True) + MIN_SQUARED_DISTANCE).sqrt()
+        )
+    return (projections[0] * distances[1] + projections[1] * distances[0]) / (distances[0] + distances[1])
 
 
-def _mirrors(bends: InteractionPlanes) -> list[Bool[Tensor, "row 1"]]:
-    """Level by level, whether there is a reflection that is solved for."""
-    return list(((bends.kind == MIRROR) & bends.free()).unsqueeze(-1).unbind(1))
+def _mirrors(planes: InteractionPlanes) -> list[Bool[Tensor, "row 1"]]:
+    """Whether each level is a reflection that is solved for."""
+    return list(((planes.kind == MIRROR) & planes.free()).unsqueeze(-1).unbind(1))
 
 
-def _beyond(bends: InteractionPlanes, level: int, point: Float64[Tensor, "row 3"]) -> Float64[Tensor, "row 3"]:
-    """What takes a point to its image in a level's wall, subtracted."""
-    normal = bends.axis[:, level]
-    return 2 * ((point - bends.corner[:, level]) * normal).sum(-1, keepdim=True) * normal
+def _to_image(planes: InteractionPlanes, level: int, point: Float64[Tensor, "row 3"]) -> Float64[Tensor, "row 3"]:
+    """The vector to subtract from a point to get its image in a level's wall."""
+    normal = planes.axis[:, level]
+    return 2 * ((point - planes.corner[:, level]) * normal).sum(-1, keepdim=True) * normal
 
 
 def _crossing(
-    bends: InteractionPlanes,
+    planes: InteractionPlanes,
     level: int,
     start: Float64[Tensor, "row 3"],
     end: Float64[Tensor, "row 3"],
     real: Bool[Tensor, "row 1"],
 ) -> Float64[Tensor, "row 3"]:
     """Where the line from `start` to `end` meets a level's wall; `start` where nothing is `real`."""
-    normal, way = bends.axis[:, level], end - start
-    height = ((bends.corner[:, level] - start) * normal).sum(-1, keepdim=True)
-    slope = (way * normal).sum(-1, keepdim=True)
-    share = torch.where(real, height, 0.0) / torch.where(real & (slope != 0), slope, 1.0)
-    return start + share * way
+    normal, line = planes.axis[:, level], end - start
+    height = ((planes.corner[:, level] - start) * normal).sum(-1, keepdim=True)
+    slope = (line * normal).sum(-1, keepdim=True)
+    fraction = torch.where(real, height, 0.0) / torch.where(real & (slope != 0), slope, 1.0)
+    return start + fraction * line

@@ -37,7 +37,8 @@ class PathSet:
     """reflections, refractions, diffractions and scatterings on the path; none on the direct one"""
     amplitude: Complex[Tensor, "row receive transmit"]
     """field that each polarisation of the receiver takes from each of the cell's antenna patterns, without the phase
-    of the path's length (`channel.ofdm.path_coefficients` adds it); a single antenna at the cell's position alone, with all the power"""
+    of the path's length (`channel.ofdm.path_coefficients` adds it); a single antenna at the cell's position alone, with
+    all the power"""
 
     @staticmethod
     def cat(parts: list["PathSet"]) -> "PathSet":
@@ -161,17 +162,6 @@ def azimuth_deg(direction: Float[Tensor, "*n 3"]) -> Float[Tensor, "*n"]:
 def elevation_deg(direction: Float[Tensor, "*n 3"]) -> Float[Tensor, "*n"]:
     """Angle above the horizon in degrees."""
     return torch.rad2deg(torch.asin(direction[..., 2].clamp(-1, 1)))
-
-
-def rotation(orientation: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3 3"]:
-    """Rz(α) Ry(β) Rx(γ) of Sionna's three angles in radians (TR 38.901, equation 7.1-4)."""
-    (ca, cb, cc), (sa, sb, sc) = orientation.cos().unbind(-1), orientation.sin().unbind(-1)
-    rows = [
-        torch.stack([ca * cb, ca * sb * sc - sa * cc, ca * sb * cc + sa * sc], -1),
-        torch.stack([sa * cb, sa * sb * sc + ca * cc, sa * sb * cc - ca * sc], -1),
-        torch.stack([-sb, cb * sc, cb * cc], -1),
-    ]
-    return torch.stack(rows, -2)
 
 
 def radiated_power(

@@ -1,4 +1,4 @@
-"""What rays leave on a measurement surface, summed per cell and pixel."""
+"""Power, delays and directions of the rays that cross a measurement surface, summed per cell and pixel."""
 
 import drjit as dr
 import mitsuba as mi
@@ -8,18 +8,24 @@ from torch import Tensor
 
 from uel.core.grid import Grid
 
-WEIGHTED = ("gain", "excess", "square", *(f"{end}_{axis}" for end in ("arrival", "departure") for axis in "xyz"))
+WEIGHTED_CHANNELS = (
+    "gain",
+    "excess",
+    "square",
+    *(f"{end}_{axis}" for end in ("arrival", "departure") for axis in "xyz"),
+)
 
 
 class MapAccumulator:
-    """An `adapter.Accumulator`: power, and what is weighted by power, of every ray that crosses the surface."""
+    """A `MapAccumulatorProtocol`: power, and delays and directions weighted by power, of every ray that crosses the
+    surface."""
 
     def __init__(self, grid: Grid, cells: int, surface: mi.Mesh, wavelength: float) -> None:
         self.grid, self.shape, self.measurement_surface = grid, (cells, *grid.shape), surface
         self.factor = (wavelength / (4 * np.pi)) ** 2
         pixels = cells * grid.count**2
         # The channels of a pixel lie side by side: one ray's writes fall into one or two lines of the cache.
-        self.weighted = dr.zeros(mi.Float, pixels * len(WEIGHTED))
+        self.weighted = dr.zeros(mi.Float, pixels * len(WEIGHTED_CHANNELS))
         self.area = dr.zeros(mi.Float, pixels)
         self.first = dr.full(mi.Float, dr.inf, pixels)
         dr.make_opaque(self.weighted, self.area, self.first)
@@ -34,16 +40,16 @@ class MapAccumulator:
         cell: mi.UInt,
         active: mi.Bool,
     ) -> None:
-        """Rays that bring `density` (1/m² of surface), `excess` metres longer than the straight line."""
+        """Add rays that bring `density` (1/m² of surface), `excess` metres longer than the straight line."""
         index, active = self._pixel(where, cell, active)
         gain = self.factor * density * dr.abs(where.n.z) / self.grid.pixel**2
         weights = (mi.Float(1), excess, dr.square(excess), *arrival, *departure)
         for channel, weight in enumerate(weights):
-            dr.scatter_add(self.weighted, gain * weight, index * len(WEIGHTED) + channel, active)
+            dr.scatter_add(self.weighted, gain * weight, index * len(WEIGHTED_CHANNELS) + channel, active)
         dr.scatter_reduce(dr.ReduceOp.Min, self.first, excess, index, active)
 
-    def add_sight(self, area: mi.Float, where: mi.SurfaceInteraction3f, cell: mi.UInt, active: mi.Bool) -> None:
-        """Direct rays, and the ground in m² that each stands for."""
+    def add_direct_area(self, area: mi.Float, where: mi.SurfaceInteraction3f, cell: mi.UInt, active: mi.Bool) -> None:
+        """Add direct rays, and the ground in m² that each stands for."""
         index, active = self._pixel(where, cell, active)
         dr.scatter_add(self.area, area, index, active)
 
@@ -56,6 +62,6 @@ class MapAccumulator:
     def to_torch(self) -> dict[str, Tensor]:
         """All sums in double precision, `cell row column`; `first` is infinite where no ray came."""
         dr.eval(self.weighted, self.area, self.first)
-        take = lambda v, *more: torch.from_numpy(v.numpy().astype(np.float64)).view(*self.shape, *more)  # noqa: E731
-        weighted = dict(zip(WEIGHTED, take(self.weighted, len(WEIGHTED)).unbind(-1), strict=True))
-        return {**weighted, "area": take(self.area), "first": take(self.first)}
+        as_maps = lambda v, *more: torch.from_numpy(v.numpy().astype(np.float64)).view(*self.shape, *more)  # noqa: E731
+        weighted = dict(zip(WEIGHTED_CHANNELS, as_maps(self.weighted, len(WEIGHTED_CHANNELS)).unbind(-1), strict=True))
+        return {**weighted, "area": as_maps(self.area), "first": as_maps(self.first)}

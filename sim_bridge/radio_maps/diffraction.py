@@ -1,7 +1,7 @@
-"""What edges add to a radio map: first-order diffraction, by sampling edges and Keller's cones.
+"""First-order diffraction in radio maps, by sampling edges and Keller's cones.
 
-Stock Sionna loses nearly all of it on meshes (2.2.0 tests the way from the edge for one metre only, and asks that the
-surface be met there: 1.4e-9 instead of 3.3e-7 of power in munich), so its parts are put together anew here.
+Stock Sionna loses nearly all of it on meshes (2.2.0 tests the segment from the edge for one metre only, and asks that
+the surface be met there: 1.4e-9 instead of 3.3e-7 of power in munich), so its parts are put together anew here.
 """
 
 import drjit as dr
@@ -13,7 +13,7 @@ from sionna.rt.utils import WedgeGeometry, sample_keller_cone_with_measure, spaw
 from sim_bridge.backend import sionna_internals
 from sim_bridge.radio_maps.accumulator import MapAccumulator
 
-CLEAR = 5e-2  # m: how far off the edge the way is tested, so that the walls that form it do not block it
+EDGE_CLEARANCE = 5e-2  # m off the edge, at which its segments are tested, so that its own walls do not block them
 
 
 def add_diffraction(
@@ -21,21 +21,21 @@ def add_diffraction(
     surface: mi.Scene,
     sums: MapAccumulator,
     source: mi.Point3f,
-    turn: mi.Point3f,
+    orientation: mi.Point3f,
     cell: mi.UInt,
     rays: int,
     seed: int,
 ) -> None:
-    """Add `rays` diffracted rays of every cell; `source`, `turn` and `cell` are those of every ray."""
-    found, width = sionna_internals.edges(scene, rays, seed), dr.width(cell)
-    if not dr.width(found.length):
+    """Add `rays` diffracted rays of every cell; `source`, `orientation` and `cell` are those of every ray."""
+    edges, width = sionna_internals.edges(scene, rays, seed), dr.width(cell)
+    if not dr.width(edges.length):
         return
     random = mi.PCG32(width, dr.opaque(mi.UInt64, seed + 1))
-    drawn = mi.DiscreteDistribution(found.length / dr.sum(found.length)).sample(random.next_float32())
-    edge = dr.gather(WedgeGeometry, found, drawn)
+    drawn = mi.DiscreteDistribution(edges.length / dr.sum(edges.length)).sample(random.next_float32())
+    edge = dr.gather(WedgeGeometry, edges, drawn)
     point = edge.o + random.next_float32() * edge.length * edge.e_hat
     outwards = dr.select(edge.primn == edge.prim0, mi.Vector3f(0), dr.normalize(edge.n0 + edge.nn))
-    clear = point + CLEAR * outwards
+    clear = point + EDGE_CLEARANCE * outwards
     out, measure = sample_keller_cone_with_measure(
         edge.e_hat, edge.n0, edge.nn, random.next_float32(), dr.normalize(point - source), True
     )
@@ -44,7 +44,7 @@ def add_diffraction(
     for start, end in ((source, point), (source, clear), (where.p, point), (where.p, clear)):
         free &= ~scene.mi_scene.ray_test(spawn_ray_to(start, end), active=free)
     into = dr.normalize(point - source)
-    field = sionna_internals.radiate(scene, turn, into)
+    field = sionna_internals.radiate(scene, orientation, into)
     field, weight = sionna_internals.diffract(
         edge, drawn, cell, int(np.prod(sums.shape[:1])), point, source, out, field, where, free
     )

@@ -1,4 +1,4 @@
-"""What may be learned through the ray tracer, by name, and how it gets into a scene."""
+"""Parameters that can be learned through the ray tracer, by name, and how they get into a scene."""
 
 import difflib
 from collections.abc import Iterator, Mapping
@@ -16,7 +16,7 @@ from sim_bridge.chains.facets import mesh_number
 from uel.errors import UelError
 
 CELL = ("cell_position", "cell_height", "azimuth_deg", "tilt_deg")
-UE = ("ue_turn", "ue_velocity")
+UE = ("ue_orientation", "ue_velocity")
 MATERIAL = ("relative_permittivity", "conductivity", "thickness", "scattering_coefficient", "xpd_coefficient")
 
 
@@ -28,8 +28,10 @@ def names(scene: rt.Scene) -> list[str]:
 
 def materials(scene: rt.Scene) -> dict[str, dict[str, float]]:
     """Values of all materials at the scene's frequency, by name and property (`MATERIAL`)."""
-    found = scene.radio_materials.items()
-    return {name: {part: float(_get(scene, f"material/{name}/{part}")[0]) for part in MATERIAL} for name, _ in found}
+    return {
+        name: {part: float(_get(scene, f"material/{name}/{part}")[0]) for part in MATERIAL}
+        for name in scene.radio_materials
+    }
 
 
 def require_known(scene: rt.Scene, given: Mapping[str, Tensor], cells: int, receivers: int) -> None:
@@ -39,10 +41,12 @@ def require_known(scene: rt.Scene, given: Mapping[str, Tensor], cells: int, rece
         if name not in known:
             close = difflib.get_close_matches(name, known, n=1)
             hint = f"perhaps you meant {close[0]!r}; " if close else ""
-            raise UelError("unknown parameter", got=name, do=f"{hint}sim.parameters lists them all")
-        wanted = _shape(name, cells, receivers)
-        if tuple(value.shape) != wanted:
-            raise UelError(f"{name} has another shape", got=tuple(value.shape), do=f"give a tensor of shape {wanted}")
+            raise UelError("the scene has no such parameter", got=name, do=f"{hint}sim.parameters lists them all")
+        shape = _shape(name, cells, receivers)
+        if tuple(value.shape) != shape:
+            raise UelError(
+                f"parameter {name} has the wrong shape", got=tuple(value.shape), do=f"give a tensor of shape {shape}"
+            )
 
 
 def _shape(name: str, cells: int, receivers: int) -> tuple[int, ...]:
@@ -54,8 +58,8 @@ def _shape(name: str, cells: int, receivers: int) -> tuple[int, ...]:
 
 
 @contextmanager
-def standing(scene: rt.Scene, values: Mapping[str, mi.TensorXf]) -> Iterator[None]:
-    """The scene with these materials and objects, and as it was before once the block is left, however it is left."""
+def applied(scene: rt.Scene, values: Mapping[str, mi.TensorXf]) -> Iterator[None]:
+    """Set materials and objects of a scene; they are put back when the block is left, however it is left."""
     before = {name: dr.detach(_get(scene, name)) for name in values}
     try:
         for name, value in values.items():
@@ -66,36 +70,36 @@ def standing(scene: rt.Scene, values: Mapping[str, mi.TensorXf]) -> Iterator[Non
             _put(scene, name, value)
 
 
-def mesh(scene: rt.Scene, name: str) -> tuple[int, Float64[Tensor, "3"]]:
-    """Of the object that `object/NAME/position` moves, Mitsuba's number of its mesh and where it stands (m)."""
-    thing = scene.objects[name.split("/")[1]]
-    return mesh_number(thing.mi_mesh), torch.from_numpy(thing.position.numpy().astype(np.float64)).flatten()
+def object_mesh(scene: rt.Scene, name: str) -> tuple[int, Float64[Tensor, "3"]]:
+    """Mitsuba's number of the mesh that `object/NAME/position` moves, and the object's position (m)."""
+    item = scene.objects[name.split("/")[1]]
+    return mesh_number(item.mi_mesh), torch.from_numpy(item.position.numpy().astype(np.float64)).flatten()
 
 
 def _set(scene: rt.Scene, name: str, value: mi.Float) -> None:
-    kind, which, part = name.split("/")
+    kind, item, part = name.split("/")
     if kind == "material":
-        setattr(scene.radio_materials[which], part, mi.Float(value))
+        setattr(scene.radio_materials[item], part, mi.Float(value))
     else:
-        scene.objects[which].position = mi.Point3f(*(dr.gather(mi.Float, value, axis) for axis in range(3)))
+        scene.objects[item].position = mi.Point3f(*(dr.gather(mi.Float, value, axis) for axis in range(3)))
 
 
 def _get(scene: rt.Scene, name: str) -> mi.Float:
-    """A material's value; of an object its vertices, since its position is that of their bounding box."""
-    kind, which, part = name.split("/")
+    """A material's value, or an object's vertices, since its position is that of their bounding box."""
+    kind, item, part = name.split("/")
     if kind == "material":
-        return mi.Float(getattr(scene.radio_materials[which], part))
-    return mi.Float(scene.mi_scene_params[_vertices(scene, which)])
+        return mi.Float(getattr(scene.radio_materials[item], part))
+    return mi.Float(scene.mi_scene_params[_vertices(scene, item)])
 
 
 def _put(scene: rt.Scene, name: str, value: mi.Float) -> None:
-    kind, which, part = name.split("/")
+    kind, item, part = name.split("/")
     if kind == "material":
-        setattr(scene.radio_materials[which], part, value)
+        setattr(scene.radio_materials[item], part, value)
     else:
-        scene.mi_scene_params[_vertices(scene, which)] = value
+        scene.mi_scene_params[_vertices(scene, item)] = value
         scene.mi_scene_params.update()
 
 
-def _vertices(scene: rt.Scene, which: str) -> str:
-    return f"{scene.objects[which].mi_mesh.id()}.vertex_positions"
+def _vertices(scene: rt.Scene, item: str) -> str:
+    return f"{scene.objects[item].mi_mesh.id()}.vertex_positions"

@@ -1,4 +1,4 @@
-"""How hard the ray tracer tries."""
+"""The ray tracer's settings."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from uel.errors import UelError
 
 @dataclass(frozen=True, kw_only=True)
 class TracingConfig:
-    """How hard the ray tracer tries."""
+    """Interactions, rays and receivers of the ray tracer: more of them find more paths and take longer."""
 
     max_depth: int = 3
     """interactions on a path at most"""
@@ -35,7 +35,7 @@ class TracingConfig:
     """seed of all rays"""
 
     def __post_init__(self) -> None:
-        if min(self.max_depth + 1, self.samples, self.chunk, self.max_paths) < 1 or self.map_batches < 2:
-            raise UelError(
-                "tracing needs rays, and at least two batches of them for an error bar", got=self, do="raise the counts"
-            )
+        smallest = {"max_depth": 0, "samples": 1, "chunk": 1, "max_paths": 1, "map_batches": 2}
+        for name, least in smallest.items():
+            if getattr(self, name) < least:
+                raise UelError(f"tracing needs {name} of at least {least}", got=getattr(self, name), do=f"raise {name}")

@@ -3,7 +3,7 @@
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -12,14 +12,14 @@ import torch
 from jaxtyping import Bool, Shaped
 from torch import Tensor
 
-from sim_bridge.chains.atlas import Atlas, AtlasConfig
-from sim_bridge.channel.features import FeatureConfig, measure, over_time
-from sim_bridge.scene.tracing_config import TracingConfig
+from sim_bridge.chains.atlas import Atlas
+from sim_bridge.channel.config import FeatureConfig
+from sim_bridge.channel.features import measure_features, serving_features
+from sim_bridge.survey.config import SurveyMakingConfig
 from sim_bridge.survey.engines import LocalEngine, UnitDone, run
 from sim_bridge.survey.progress import watched
 from uel.errors import UelError
 from uel.geo.tile import Tile
-from uel.mobility.config import TrackConfig
 from uel.mobility.trajectories import Tracks, draw_tracks
 from uel.radio import radio_map_io
 from uel.radio.radio_map import RadioMap
@@ -33,32 +33,6 @@ AT_ONCE = 1024  # reports that an atlas answers at a time: what the PHY layer wo
 UnitValues = dict[str, Tensor]
 Measure = Callable[[WorkUnit, Tracks], UnitValues]
 """features of some tracks, axes (track, report, …)"""
-
-
-@dataclass(frozen=True, kw_only=True)
-class SurveyMakingConfig:
-    """What is measured, on which tracks, and how."""
-
-    tracks: TrackConfig = field(default_factory=TrackConfig)
-    measure: FeatureConfig = field(default_factory=FeatureConfig)
-    tracing: TracingConfig = field(default_factory=TracingConfig)
-    atlas: AtlasConfig = field(default_factory=AtlasConfig)
-    """used where tracing neither diffracts nor scatters; its depth is that of tracing"""
-    seed: int = 1
-    """of tracks, and of rays"""
-    unit: int = 256
-    """tracks in a unit of work"""
-
-    def __post_init__(self) -> None:
-        if self.unit < 1 or self.seed < 0:
-            raise UelError("a unit has tracks, a seed is not negative", got=self, do="try unit 256, seed 1")
-
-    @property
-    def by_atlas(self) -> AtlasConfig | None:
-        """The atlas that answers, if one can."""
-        t = self.tracing
-        answers = not t.diffraction and t.scattering == 0 and t.max_depth > 0
-        return replace(self.atlas, depth=t.max_depth) if answers else None
 
 
 @dataclass(frozen=True)
@@ -197,7 +171,7 @@ def open_sionna(work: SurveyJob, place: TileWithSites) -> Measure:
         # Rays of its own, and nothing that units before taught the atlas: a unit is the same whoever makes it when.
         sim.reseed(plan.tracing.seed + unit.index)
         if atlas is not None:
-            sim.use(atlas)
+            sim.attach_atlas(atlas)
         values = empty_values(manifest, unit.tile, unit.count)
         width = max(1, (AT_ONCE if atlas else plan.tracing.chunk) // manifest.reports)
         for first in range(0, unit.count, width):
@@ -213,9 +187,9 @@ def open_sionna(work: SurveyJob, place: TileWithSites) -> Measure:
 def _measured(sim: Any, tracks: Tracks, plan: FeatureConfig, arrays: dict[str, Feature]) -> UnitValues:
     """All features of tracks, 0 where these have ended or nothing is known."""
     valid = tracks.valid
-    flat = measure(sim, tracks.position[valid], tracks.velocity[valid], plan)
+    flat = measure_features(sim, tracks.position[valid], tracks.velocity[valid], plan)
     values = {name: _filled(value, valid) for name, value in flat.items()}
-    values |= over_time(values, tracks.time, valid, plan, require_sites(sim.sites))
+    values |= serving_features(values, tracks.time, valid, plan, require_sites(sim.sites))
     return {name: value for name, value in {**values, **track_values(tracks)}.items() if name in arrays}
 
 

@@ -3,8 +3,9 @@
 import torch
 from torch import Tensor
 
-from sim_bridge.chains.atlas import AtlasConfig
-from sim_bridge.channel.features import FeatureConfig, measure, over_time
+from sim_bridge.chains.config import AtlasConfig
+from sim_bridge.channel.config import FeatureConfig
+from sim_bridge.channel.features import measure_features, serving_features
 from sim_bridge.simulator import Sionna, TracingConfig, rt
 from tests.bench.common import MASTS, ROUNDS, SIZE, compare, outdoors
 from uel.radio.sites import Site, require_sites
@@ -23,7 +24,7 @@ def run() -> dict[str, float]:
     rays = FeatureConfig(layers=("rt",))
     whole, bare, _ = compare(
         lambda turn: _survey(sim, where[turn], speed, FeatureConfig()),
-        lambda turn: measure(sim, where[turn], speed, rays),
+        lambda turn: measure_features(sim, where[turn], speed, rays),
         "reports",
     )
     return {
@@ -34,6 +35,8 @@ def run() -> dict[str, float]:
 
 
 def _survey(sim: Sionna, where: Tensor, speed: Tensor, plan: FeatureConfig) -> None:
-    found = {name: value.unflatten(0, (TRACKS, LENGTH)) for name, value in measure(sim, where, speed, plan).items()}
+    found = {
+        name: value.unflatten(0, (TRACKS, LENGTH)) for name, value in measure_features(sim, where, speed, plan).items()
+    }
     time, valid = (torch.arange(LENGTH) * 0.2).expand(TRACKS, -1), torch.ones(TRACKS, LENGTH, dtype=torch.bool)
-    over_time(found, time, valid, plan, require_sites(sim.sites))
+    serving_features(found, time, valid, plan, require_sites(sim.sites))

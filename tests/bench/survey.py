@@ -11,13 +11,16 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 import scenes
-from sim_bridge.channel.features import FeatureConfig, measure, over_time
+from sim_bridge.channel.config import FeatureConfig
+from sim_bridge.channel.features import measure_features, serving_features
 from sim_bridge.simulator import Sionna, TracingConfig
 from sim_bridge.simulator import open as open_simulator
 from sim_bridge.survey import engines
-from sim_bridge.survey.worker import SurveyJob, SurveyMakingConfig, TileWithSites
+from sim_bridge.survey.config import SurveyMakingConfig
+from sim_bridge.survey.worker import SurveyJob, TileWithSites
 from tests.bench.common import ROUNDS, STOCK_SAMPLES, compare
-from uel.mobility.trajectories import TrackConfig, Tracks, draw_tracks
+from uel.mobility.config import TrackConfig
+from uel.mobility.trajectories import Tracks, draw_tracks
 from uel.radio.sites import require_sites
 from uel.survey.dataset import Survey
 from uel.survey.stream import TrackStream
@@ -93,11 +96,11 @@ def _stock(place: TileWithSites, work: SurveyJob) -> dict[str, float]:
 
 def _survey(sim: Sionna, tracks: Tracks) -> None:
     plan, valid = FeatureConfig(), tracks.valid
-    flat = measure(sim, tracks.position[valid], tracks.velocity[valid], plan)
+    flat = measure_features(sim, tracks.position[valid], tracks.velocity[valid], plan)
     found = {name: value.new_zeros(*valid.shape, *value.shape[1:]) for name, value in flat.items()}
     for name, value in flat.items():
         found[name][valid] = value
-    over_time(found, tracks.time, valid, plan, require_sites(sim.sites))
+    serving_features(found, tracks.time, valid, plan, require_sites(sim.sites))
 
 
 class StockLoop:

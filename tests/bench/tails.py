@@ -15,8 +15,8 @@ from torch import Tensor
 
 from training.cache import StageCache
 from training.evaluation.methods import EvaluationCase, single_report_methods
-from training.evaluation.protocol import EvalConfig, grid
-from training.evaluation.scenarios import deployments
+from training.evaluation.protocol import EvalConfig, protocol_conditions
+from training.evaluation.scenarios import evaluation_deployments
 from uel.core.grid import Grid
 from uel.core.io import data_folder
 from uel.estimation.estimates import GridEstimate
@@ -59,8 +59,8 @@ def main(condition: str, tier: str) -> None:
         run=Path(), seed=3, phones=500, fingerprints=2000, deployments=1, truths=("map",), carriers=(3.5e9,),
         tiers=(tier,), axis_tiers=(), speeds=(), conditions=(condition,), map_tiers=(tier,),
     )  # fmt: skip
-    *_, asked = grid(config)
-    each = [errors(make().case(asked)) for make in deployments(config, StageCache(data_folder()))]
+    *_, asked = protocol_conditions(config)
+    each = [errors(make().case(asked)) for make in evaluation_deployments(config, StageCache(data_folder()))]
     print(f"{condition} {tier}, median / 95th percentile in metres")
     for radius in (0.0, *RADII):
         line = f"  disc of {radius:3.0f} m " if radius else "  geometric median"

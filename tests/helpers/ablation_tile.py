@@ -6,14 +6,14 @@ import pytest
 import torch
 
 from tests.helpers.toy_city import SITES, SIZE
-from training.ablation.grid import Variant
 from training.ablation.config import AblateConfig
+from training.ablation.grid import Variant
 from training.ablation.scenario import AblationDeployment
 from training.data.batch import Batch
 from training.data.deployment import Deployment
 from training.locator.config import OptimizationConfig
-from training.locator.setup import LocatorTrainingConfig
 from training.locator.few_labels import FewLabelDataset
+from training.locator.setup import LocatorTrainingConfig
 from training.locator.task import LocatorTask
 from uel.measurement.model import ObservationModel
 from uel.mobility.trajectories import draw_positions

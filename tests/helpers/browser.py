@@ -56,8 +56,8 @@ def loud_phone() -> int:
     from explorer.analysis.artefact_index import find_artefacts
     from uel.survey.dataset import Survey
 
-    shelf = find_artefacts(RUN, ROOT / "data", ROOT / "runs")
-    place = shelf.place(shelf.first)
+    index = find_artefacts(RUN, ROOT / "data", ROOT / "runs")
+    place = index.tile(index.first_tile)
     assert place is not None
     folder, name = place.surveys[0]
     survey = Survey.open(folder)[name]
@@ -74,9 +74,10 @@ def chromium_path() -> str:
 
 def make_crowd(demo: Path, folder: Path) -> None:
     """A survey of 100 000 phones in free space over the demo's test tile."""
-    from sim_bridge.channel.features import FeatureConfig
+    from sim_bridge.channel.config import FeatureConfig
+    from sim_bridge.survey.config import SurveyMakingConfig
     from sim_bridge.survey.engines import LocalEngine, run
-    from sim_bridge.survey.worker import SurveyJob, SurveyMakingConfig, TileWithSites
+    from sim_bridge.survey.worker import SurveyJob, TileWithSites
     from tests.helpers.surveys import free_space
     from uel.inference.run_folder import Run
     from uel.mobility.config import TrackConfig

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from scenes.mesh.mesh_parts import MeshPart
-from scenes.mesh.rasters import materials_of, rasterise
-from scenes.tiles.mitsuba_xml import bsdfs_of
+from scenes.mesh.rasters import material_names, rasterise_parts
+from scenes.tiles.mitsuba_xml import material_bsdfs
 from scenes.tiles.writer import write_tile
 from uel.core.grid import Grid
 from uel.geo.tile import Tile
@@ -49,8 +49,8 @@ def houses(folder: Path) -> Tile:
         joined("building", "metal", [quads(roof(*house)) for house in HOUSES]),
     ]
     grid = Grid(size=SIZE, pixel=1.0)
-    meta = {"name": "houses", "size": SIZE, "pixel": 1.0, "margin": 8.0, "materials": materials_of(parts)}
-    return write_tile(folder, parts, bsdfs_of(materials_of(parts)), rasterise(parts, grid), meta)
+    meta = {"name": "houses", "size": SIZE, "pixel": 1.0, "margin": 8.0, "materials": material_names(parts)}
+    return write_tile(folder, parts, material_bsdfs(material_names(parts)), rasterise_parts(parts, grid), meta)
 
 
 @pytest.fixture

@@ -8,8 +8,9 @@ from torch import Tensor
 
 import sim_bridge.simulator as tracer  # first: it finds a usable LLVM before Dr.Jit is imported
 from sim_bridge.simulator import Sionna, TracingConfig
-from uel.core.units import SPEED_OF_LIGHT
-from uel.radio.sites import Array, Carrier, Cell, Site
+from uel.core.constants import SPEED_OF_LIGHT
+from uel.radio.config import Carrier
+from uel.radio.sites import Array, Cell, Site
 
 import drjit as dr  # isort: skip
 import mitsuba as mi  # isort: skip

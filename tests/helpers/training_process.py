@@ -4,8 +4,9 @@ import sys
 from pathlib import Path
 
 from tests.helpers.toy_city import toy_deployment
-from training.locator.config import LocatorTrainingConfig, OptimizationConfig
+from training.locator.config import OptimizationConfig
 from training.locator.fit import fit
+from training.locator.setup import LocatorTrainingConfig
 from uel.models.config import LocatorConfig
 
 PLAN = OptimizationConfig(epochs=2, steps_per_epoch=2, batch=4, validation=8, rt_fraction=0.5, ema=0.5)

@@ -7,13 +7,13 @@ import trimesh
 from shapely import box
 
 from scenes.materials.osm_materials import SurfaceMaterials
-from scenes.materials.random_materials import RandomMaterials, slug
+from scenes.materials.random_materials import RandomMaterials, file_slug
 from scenes.mesh.material_assignment import assign_materials
-from scenes.mesh.mesh_parts import MeshPart, merge
-from scenes.mesh.rasters import materials_of, rasterise
+from scenes.mesh.mesh_parts import MeshPart, merge_parts
+from scenes.mesh.rasters import material_names, rasterise_parts
 from scenes.osm.map_features import Building, Exclusion, MapExtract
-from scenes.tiles.metadata import describe
-from scenes.tiles.mitsuba_xml import bsdfs_of
+from scenes.tiles.metadata import tile_metadata
+from scenes.tiles.mitsuba_xml import material_bsdfs
 from scenes.tiles.writer import write_tile
 from uel.core.grid import Grid
 from uel.geo.tile import Tile
@@ -53,7 +53,7 @@ def parts_of(place: MapExtract, ground: str = "concrete") -> list[MeshPart]:
         mesh = trimesh.creation.box(bounds=[[west, south, 0], [east, north, building.top]])
         flat, vertices = np.abs(mesh.face_normals[:, 2]) > 0.5, np.array(mesh.vertices)
         for side, faces in (("wall", ~flat), ("roof", flat)):
-            label = f"{slug(building.id)}-{side}"
+            label = f"{file_slug(building.id)}-{side}"
             parts.append(MeshPart("building", getattr(CLASSES, side), vertices, np.array(mesh.faces[faces]), label))
     return parts
 
@@ -63,8 +63,8 @@ def write(
 ) -> Tile:
     classes = {building.id: CLASSES for building in place.buildings}
     parts = parts_of(place, ground)
-    rasters = rasterise(merge(parts), Grid(size=SIZE, pixel=1.0)) | cover
-    meta = describe(place, classes, pixel=1.0, seed=3, draws=draws) | {"materials": materials_of(parts)}
+    rasters = rasterise_parts(merge_parts(parts), Grid(size=SIZE, pixel=1.0)) | cover
+    meta = tile_metadata(place, classes, pixel=1.0, seed=3, draws=draws) | {"materials": material_names(parts)}
     parts = assign_materials(parts, draws) if draws else parts
-    bsdfs = bsdfs_of({part.material for part in parts}, draws.materials if draws else None)
+    bsdfs = material_bsdfs({part.material for part in parts}, draws.materials if draws else None)
     return write_tile(folder, parts, bsdfs, rasters, meta)

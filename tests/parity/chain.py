@@ -38,8 +38,8 @@ def _links() -> PathSet:
 
 def _channels() -> dict[str, Tensor]:
     links, carrier = _links(), Carrier(frequency=INPUTS["carrier_frequency"], bandwidth=INPUTS["bandwidth"])
-    response = ofdm.ofdm(links, ONE, carrier, torch.tensor(INPUTS["frequency"]))
-    return {"cfr": torch.view_as_real(response[:, 0, 0, 0]), "taps": ofdm.taps(links, ONE, carrier)[:, 0]}
+    response = ofdm.frequency_response(links, ONE, carrier, torch.tensor(INPUTS["frequency"]))
+    return {"cfr": torch.view_as_real(response[:, 0, 0, 0]), "taps": ofdm.tap_power(links, ONE, carrier)[:, 0]}
 
 
 def _receivers() -> dict[str, Tensor]:

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from tests.helpers import ray_traced_scenes
 from tests.helpers.ray_traced_scenes import bundled, empty, friis, gradient, mast, mirror, sector
+from uel.core.constants import SPEED_OF_LIGHT
 from uel.core.grid import Grid
-from uel.core.units import SPEED_OF_LIGHT
 from uel.radio.simulator import FreeSpace
 from uel.radio.sites import Array
 

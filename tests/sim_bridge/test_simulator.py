@@ -7,8 +7,9 @@ from torch import Tensor, nn
 from sim_bridge.simulator import Sionna, TracingConfig
 from tests.helpers.ray_traced_scenes import bundled, empty, mast
 from uel.errors import UelError
+from uel.radio.config import Carrier
 from uel.radio.simulator import FreeSpace, PathGain, Simulator
-from uel.radio.sites import Carrier, Cell, Site
+from uel.radio.sites import Cell, Site
 
 HERE = torch.tensor([[40.0, 30.0, 1.5], [-100.0, 80.0, 10.0], [5.0, -60.0, 2.0]])
 STREET = torch.tensor([[25.0, -3.0, 1.5], [24.0, 12.0, 1.5], [-50.0, 5.0, 1.5], [40.0, 2.0, 1.5]])

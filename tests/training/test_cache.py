@@ -10,7 +10,7 @@ from training.cache import StageCache
 
 
 @pytest.mark.parametrize("resumes", [False, True])
-def test_a_killed_stage_leaves_nothing_under_its_name(tmp_path: Path, resumes: bool) -> None:
+def test_a_killed_stage_leaves_nothing_under_its_name(tmp_path: Path, resumable: bool) -> None:
     stages, found = StageCache(tmp_path), list[bool]()
 
     def build(out: Path) -> None:
@@ -21,15 +21,15 @@ def test_a_killed_stage_leaves_nothing_under_its_name(tmp_path: Path, resumes: b
         (out / "whole").touch()
 
     with pytest.raises(KeyboardInterrupt):
-        stages.make("map", {"of": 1}, build, resumes)
+        stages.make("map", {"of": 1}, build, resumable)
     assert not list(tmp_path.glob("map-*/whole"))
     assert "map" not in stages.seconds
-    folder = stages.make("map", {"of": 1}, build, resumes)
-    assert found == [False, resumes]
+    folder = stages.make("map", {"of": 1}, build, resumable)
+    assert found == [False, resumable]
     assert (folder / "whole").is_file()
-    assert stages.make("map", {"of": 1}, build, resumes) == folder
+    assert stages.make("map", {"of": 1}, build, resumable) == folder
     assert len(found) == 2
-    assert stages.make("map", {"of": 2}, build, resumes) != folder
+    assert stages.make("map", {"of": 2}, build, resumable) != folder
 
 
 def test_of_two_builders_one_waits(tmp_path: Path) -> None:

@@ -15,17 +15,19 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from training.ablation.grid import AblateConfig, BudgetKind, Variant, variants
+from training.ablation.config import AblateConfig, BudgetKind
+from training.ablation.grid import Variant, variants
 from training.ablation.scenario import PHONES_PER_CALL, AblationDeployment, ablation_deployment
 from training.cache import StageCache, digest
 from training.data.deployment import Deployment
-from training.locator.config import LocatorTrainingConfig
 from training.locator.few_labels import FewLabelDataModule
 from training.locator.fit import fit_with_data
+from training.locator.setup import LocatorTrainingConfig
 from uel.config import save
 from uel.core.io import as_json, data_folder, replace_file
 from uel.errors import UelError
 from uel.estimation.metrics import error_summary, position_error
+from uel.measurement.model import ObservationModel
 from uel.models.locator import Locator
 from uel.results.ablation import AblationRow, write_ablation_table
 
@@ -200,12 +202,14 @@ def _training_config(config: AblateConfig, variant: Variant, steps: int) -> Loca
         steps_per_epoch=steps // config.training.epochs,
     )
     locator = replace(config.locator, evidence=variant.evidence)
-    return LocatorTrainingConfig(seed=variant.seed, measurement=config.measurement, locator=locator, training=plan)
+    return LocatorTrainingConfig(
+        seed=variant.seed, measurement=ObservationModel.of(config.measurement), locator=locator, training=plan
+    )
 
 
 def _score_locator(locator: Locator, town: AblationDeployment, variant: Variant) -> dict[str, Tensor]:
     maps, (true, truth) = town.world(variant.map).maps, town.judged
-    said = Deployment(town.tile, town.true, None, variants={variant.map: maps}).said(true, variant.map)
+    said = Deployment(town.tile, town.true, None, variants={variant.map: maps}).as_reported(true, variant.map)
     errors = []
     with torch.no_grad():
         for start in range(0, len(true), PHONES_PER_CALL):

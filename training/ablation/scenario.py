@@ -10,15 +10,15 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sim_bridge.survey.worker import TileWithSites
-from training.ablation.grid import Variant
 from training.ablation.config import AblateConfig
+from training.ablation.grid import Variant
 from training.cache import StageCache
-from training.data.deployment import Deployment
 from training.data.config import EXACT_MAPS
+from training.data.deployment import Deployment
 from training.evaluation.scenarios import RayTracedBackend
-from training.locator.setup import LocatorTrainingConfig
 from training.locator.few_labels import FewLabelDataModule, FewLabelPool
 from training.locator.losses import physics_loss
+from training.locator.setup import LocatorTrainingConfig
 from training.pipeline.map_conditions import assumed_deployment, maps_for_condition
 from training.pipeline.scene_pipeline import live_simulator, open_tile, place_sites
 from uel.errors import UelError
@@ -27,6 +27,7 @@ from uel.estimation.grid_posterior import grid_posterior
 from uel.estimation.metrics import position_error
 from uel.geo.tile import Tile
 from uel.geo.tile_maps import TileMaps
+from uel.measurement.model import ObservationModel
 from uel.measurement.reports import Reports
 from uel.mobility.trajectories import draw_positions
 from uel.models.locator import Locator
@@ -60,7 +61,7 @@ class AblationDeployment:
     @cached_property
     def observed(self) -> tuple[Reports, LinkTruth]:
         """What phones say that hear a cell, and where they truly are; those that training is judged on first."""
-        model = self.config.measurement
+        model = ObservationModel.of(self.config.measurement)
         model = model.for_ray_tracing if self.config.truth == "paths" else model
         generator = torch.Generator().manual_seed(1_000_003 * self.config.seed)
         reports = model.observe(self.truth, self.true.power_dbm, generator)
@@ -93,7 +94,12 @@ class AblationDeployment:
         for start in range(0, len(reports), PHONES_PER_CALL):
             part = slice(start, start + PHONES_PER_CALL)
             posterior = grid_posterior(
-                reports[part], self.true.radio, self.true.prior, self.config.measurement, self.true.power_dbm, traced
+                reports[part],
+                self.true.radio,
+                self.true.prior,
+                ObservationModel.of(self.config.measurement),
+                self.true.power_dbm,
+                traced,
             )
             errors.append(position_error(GridEstimate(self.true.radio.grid, posterior).position, truth.position[part]))
         return torch.cat(errors)

@@ -1,140 +1,168 @@
-"""Valleys side by side: the reflection of a slab rings with its thickness in wavelengths, and so does a fit's cost."""
+"""Grid search over local minima: the reflection of a slab oscillates with its thickness in wavelengths, and so does
+the cost.
+"""
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from training.calibration.objective import CalibrationObjective, FitState, Residuals
-from training.calibration.parameters import MATERIAL
+from training.calibration.parameters import MATERIAL_KINDS
 
-WORST = 2.5  # of the belief's deviation: how far a scan looks
-AZIMUTHS, TILTS = 7, 11  # of the lattice
-NEARBY, NEAR = 0.6, 13  # of the belief's deviation, and how many heights in there
-BROAD = 3.0  # dB, deviation of levels while antennas are searched
-CLOSER = 5  # times: a second look at a low place of a scan
-GIVE = 3  # reweightings of antennas that give way
-
-
-def antennas_of(problem: CalibrationObjective) -> list[int]:
-    """Rows of what is no material's."""
-    return [row for row, kind in enumerate(problem.unknowns.kind) if kind not in MATERIAL]
+SCAN_DEVIATIONS = 2.5  # prior standard deviations, range of a scan
+AZIMUTH_COUNT, TILT_COUNT = 7, 11  # points of the orientation grid
+HEIGHT_SCAN_DEVIATIONS, HEIGHT_COUNT = 0.6, 13  # prior standard deviations, and number of heights in this range
+SEARCH_LEVEL_STD = 3.0  # dB, standard deviation of levels during the orientation search
+REFINEMENT_FACTOR = 5  # finer steps around a minimum of the scan
+REWEIGHTINGS = 3  # reweighted least-squares steps of the other parameters
 
 
-def turned(problem: CalibrationObjective, state: FitState) -> FitState:
-    """The best of a lattice of azimuths and tilts for every cell by itself, its power giving way.
+def antenna_rows(objective: CalibrationObjective) -> list[int]:
+    """Rows of the parameters that belong to no material."""
+    return [row for row, kind in enumerate(objective.parameters.kind) if kind not in MATERIAL_KINDS]
 
-    Arrays have lobes, and a phone beneath one lobe looks as if it were beneath another. All cells turn at once; a link
-    depends on its own.
+
+def search_orientations(objective: CalibrationObjective, state: FitState) -> FitState:
+    """The best of a grid of azimuths and tilts for every cell separately, with its power adjusted.
+
+    Arrays have lobes, and levels under one lobe look like those under another. All cells turn at once, because a link
+    depends on its own cell alone.
     """
-    u, cell = problem.unknowns, torch.arange(problem.heard.shape[1]).expand_as(problem.heard)[problem.heard]
-    azimuth, tilt, power = (u.rows(kind) for kind in ("azimuth_deg", "tilt_deg", "power_db"))
-    least = torch.full((problem.heard.shape[1],), torch.inf, dtype=torch.float64)
+    parameters, cell = (
+        objective.parameters,
+        torch.arange(objective.heard.shape[1]).expand_as(objective.heard)[objective.heard],
+    )
+    azimuth, tilt, power = (parameters.rows(kind) for kind in ("azimuth_deg", "tilt_deg", "power_db"))
+    lowest = torch.full((objective.heard.shape[1],), torch.inf, dtype=torch.float64)
     theta = state.theta.clone()
-    for a in torch.linspace(-WORST, WORST, AZIMUTHS if azimuth else 1, dtype=torch.float64).tolist():
-        for t in torch.linspace(-WORST, WORST, TILTS if tilt else 1, dtype=torch.float64).tolist():
-            there = state.theta.clone()
-            there[azimuth], there[tilt] = a, t
-            left = problem.state(there, state.frozen, BROAD).left
-            value, found = left.value[: problem.levels], left.found[: problem.levels]
-            for number in range(len(least)):
-                mine = value[(cell == number) & found]
-                if not len(mine):
+    for a in torch.linspace(
+        -SCAN_DEVIATIONS, SCAN_DEVIATIONS, AZIMUTH_COUNT if azimuth else 1, dtype=torch.float64
+    ).tolist():
+        for t in torch.linspace(
+            -SCAN_DEVIATIONS, SCAN_DEVIATIONS, TILT_COUNT if tilt else 1, dtype=torch.float64
+        ).tolist():
+            candidate = state.theta.clone()
+            candidate[azimuth], candidate[tilt] = a, t
+            residuals = objective.state_at(candidate, state.frozen, SEARCH_LEVEL_STD).residuals
+            value, has_path = residuals.value[: objective.level_count], residuals.has_path[: objective.level_count]
+            for number in range(len(lowest)):
+                cell_residuals = value[(cell == number) & has_path]
+                if not len(cell_residuals):
                     continue
-                shift = -float(mine.median()) if power else 0.0
-                cost = 2.5 * torch.log1p(((mine + shift) / BROAD).square() / 4).sum() + (a * a + t * t) / 2
+                shift = -float(cell_residuals.median()) if power else 0.0
+                cost = (
+                    2.5 * torch.log1p(((cell_residuals + shift) / SEARCH_LEVEL_STD).square() / 4).sum()
+                    + (a * a + t * t) / 2
+                )
                 if power:
-                    moved = float(state.theta[power[number]]) + shift / float(u.spread[power[number]])
-                    cost = cost + moved**2 / 2
-                if float(cost) < float(least[number]):
-                    least[number] = cost
-                    for rows, chosen in ((azimuth, a), (tilt, t), (power, moved if power else 0.0)):
+                    row = power[number]
+                    power_theta = float(state.theta[row]) + shift / float(parameters.prior_std[row])
+                    cost = cost + power_theta**2 / 2
+                if float(cost) < float(lowest[number]):
+                    lowest[number] = cost
+                    for rows, chosen in ((azimuth, a), (tilt, t), (power, power_theta if power else 0.0)):
                         if rows:
                             theta[rows[number]] = chosen
-    return problem.state(theta, state.frozen, None)
+    return objective.state_at(theta, state.frozen, None)
 
 
-def scan(problem: CalibrationObjective, state: FitState, count: int) -> FitState:
-    """The best of `count` values of every permittivity and of heights nearby, one after the other, antennas giving way.
+def scan_parameters(objective: CalibrationObjective, state: FitState, count: int) -> FitState:
+    """The best of `count` values of every permittivity, and of nearby heights, one after the other, antennas adjusted.
 
-    How antennas answer to each value is taken from their derivatives here. Heights are scanned because paths come and
-    go with them: the cost has steps that no derivative sees.
+    The antennas' adjustment to each value uses their derivatives at `state`. Heights are scanned because paths appear
+    and disappear with them: the cost has steps that no derivative shows.
     """
-    antennas = antennas_of(problem)
-    for row, kind in enumerate(problem.unknowns.kind):
-        if kind not in ("relative_permittivity", "height") or not _felt(problem, state, row):
+    antennas = antenna_rows(objective)
+    for row, kind in enumerate(objective.parameters.kind):
+        if kind not in ("relative_permittivity", "height") or not _is_observable(objective, state, row):
             continue
-        table = problem.jacobian(state.frozen, state.theta, state.said, antennas)
-        table[:, row] = 0.0
+        jacobian = objective.jacobian(state.frozen, state.theta, state.predicted, antennas)
+        jacobian[:, row] = 0.0
         best = state
-        for value in _values(kind, float(state.theta[row]), count):
+        for value in _scan_values(kind, float(state.theta[row]), count):
             theta = state.theta.clone()
             theta[row] = value
-            paths = problem.freeze(theta) if kind == "height" else state.frozen
-            moved = _given_way(problem, problem.state(theta, paths), table)
-            best = moved if moved.cost < best.cost else best
+            paths = objective.freeze(theta) if kind == "height" else state.frozen
+            adjusted = _adjust_others(objective, objective.state_at(theta, paths), jacobian)
+            best = adjusted if adjusted.cost < best.cost else best
         if best is not state:
-            there = problem.state(best.theta, problem.freeze(best.theta))
-            state = there if kind == "relative_permittivity" or there.cost < state.cost else state
+            candidate = objective.state_at(best.theta, objective.freeze(best.theta))
+            state = candidate if kind == "relative_permittivity" or candidate.cost < state.cost else state
     return state
 
 
-def neighbours(problem: CalibrationObjective, state: FitState, row: int, count: int, most: int) -> list[FitState]:
-    """The `most` deepest valleys of a permittivity beside the one that a state lies in, all else giving way in each.
+def neighbouring_valleys(
+    objective: CalibrationObjective, state: FitState, row: int, count: int, max_count: int
+) -> list[FitState]:
+    """The `max_count` deepest local minima of a permittivity besides the one of `state`, all other parameters
+    adjusted.
 
-    Valleys are a few steps of the scan apart and narrow: around each low place it is looked `CLOSER` times as closely.
+    Minima are narrow and a few scan steps apart: each is scanned again with steps `REFINEMENT_FACTOR` times as fine.
     """
-    table = problem.jacobian(state.frozen, state.theta, state.said)
-    table[:, row] = 0.0
+    jacobian = objective.jacobian(state.frozen, state.theta, state.predicted)
+    jacobian[:, row] = 0.0
 
-    def there(value: float) -> FitState:
+    def candidate(value: float) -> FitState:
         theta = state.theta.clone()
         theta[row] = value
-        return _given_way(problem, problem.state(theta, state.frozen), table)
+        return _adjust_others(objective, objective.state_at(theta, state.frozen), jacobian)
 
-    values = _values("relative_permittivity", 0.0, count)
-    found = [there(value) for value in values]
-    cost = torch.tensor([torch.inf, *(one.cost for one in found), torch.inf], dtype=torch.float64)
-    low = ((cost[1:-1] <= cost[:-2]) & (cost[1:-1] <= cost[2:])).nonzero()[:, 0].tolist()
-    spacing = 2 * WORST / max(count - 1, 1)
-    low = [n for n in low if abs(values[n] - float(state.theta[row])) > spacing]
-    nearby = (torch.arange(1, 2 * CLOSER) / CLOSER - 1.0) * spacing
+    values = _scan_values("relative_permittivity", 0.0, count)
+    scanned = [candidate(value) for value in values]
+    cost = torch.tensor([torch.inf, *(scanned_state.cost for scanned_state in scanned), torch.inf], dtype=torch.float64)
+    minima = ((cost[1:-1] <= cost[:-2]) & (cost[1:-1] <= cost[2:])).nonzero()[:, 0].tolist()
+    spacing = 2 * SCAN_DEVIATIONS / max(count - 1, 1)
+    minima = [n for n in minima if abs(values[n] - float(state.theta[row])) > spacing]
+    offsets = (torch.arange(1, 2 * REFINEMENT_FACTOR) / REFINEMENT_FACTOR - 1.0) * spacing
     return [
-        min((there(values[n] + off) for off in nearby.tolist()), key=lambda one: one.cost)
-        for n in sorted(low, key=lambda n: found[n].cost)[:most]
+        min(
+            (candidate(values[n] + offset) for offset in offsets.tolist()), key=lambda scanned_state: scanned_state.cost
+        )
+        for n in sorted(minima, key=lambda n: scanned[n].cost)[:max_count]
     ]
 
 
-def permittivities_of(problem: CalibrationObjective, state: FitState) -> list[int]:
-    """Rows of the permittivities that any link answers to."""
-    kinds = enumerate(problem.unknowns.kind)
-    return [row for row, kind in kinds if kind == "relative_permittivity" and _felt(problem, state, row)]
+def permittivity_rows(objective: CalibrationObjective, state: FitState) -> list[int]:
+    """Rows of the permittivities that any link depends on."""
+    kinds = enumerate(objective.parameters.kind)
+    return [row for row, kind in kinds if kind == "relative_permittivity" and _is_observable(objective, state, row)]
 
 
-def _values(kind: str, now: float, count: int) -> list[float]:
+def _scan_values(kind: str, current: float, count: int) -> list[float]:
     if kind == "height":
-        return (now + torch.linspace(-NEARBY, NEARBY, NEAR)).tolist()
-    return torch.linspace(-WORST, WORST, count).tolist()
+        return (current + torch.linspace(-HEIGHT_SCAN_DEVIATIONS, HEIGHT_SCAN_DEVIATIONS, HEIGHT_COUNT)).tolist()
+    return torch.linspace(-SCAN_DEVIATIONS, SCAN_DEVIATIONS, count).tolist()
 
 
-def _felt(problem: CalibrationObjective, state: FitState, row: int) -> bool:
+def _is_observable(objective: CalibrationObjective, state: FitState, row: int) -> bool:
     """Whether any link changes with a parameter."""
     theta = state.theta.clone()
     theta[row] += 1.0
-    there = problem.state(theta, state.frozen, state.scale)
-    return bool(((there.left.value - state.left.value).abs() > 1e-3).any())
+    candidate = objective.state_at(theta, state.frozen, state.scale)
+    return bool(((candidate.residuals.value - state.residuals.value).abs() > 1e-3).any())
 
 
-def _given_way(problem: CalibrationObjective, state: FitState, table: Float[Tensor, "link parameter"]) -> FitState:
-    """With the parameters of `table` moved by reweighted least squares, links following them in proportion."""
-    for _ in range(GIVE):
-        unit, weight = problem.unit(state.scale), problem.weight(state.left, state.scale)
-        scaled = table / unit.unsqueeze(1)
-        free = (table != 0).any(0)
-        curvature = scaled.T @ (scaled * weight.unsqueeze(1)) + torch.eye(len(free), dtype=torch.float64)
-        slope = scaled.T @ (weight * state.left.value / unit) + state.theta * free
+def _adjust_others(
+    objective: CalibrationObjective, state: FitState, jacobian: Float[Tensor, "link parameter"]
+) -> FitState:
+    """The state after reweighted least-squares steps of the parameters of `jacobian`, with linearized links."""
+    for _ in range(REWEIGHTINGS):
+        residual_std, link_weight = (
+            objective.residual_std(state.scale),
+            objective.link_weight(state.residuals, state.scale),
+        )
+        scaled = jacobian / residual_std.unsqueeze(1)
+        is_free = (jacobian != 0).any(0)
+        curvature = scaled.T @ (scaled * link_weight.unsqueeze(1)) + torch.eye(len(is_free), dtype=torch.float64)
+        slope = scaled.T @ (link_weight * state.residuals.value / residual_std) + state.theta * is_free
         step = -torch.linalg.solve(curvature, slope)
         step = step / max(1.0, float(step.abs().max()))
-        left = Residuals(torch.where(state.left.found, state.left.value + table @ step, 0.0), state.left.found)
-        scale, theta = problem.scale(left), state.theta + step
-        state = FitState(theta, state.frozen, state.said, left, scale, float(problem.cost(left, theta, scale)))
+        residuals = Residuals(
+            torch.where(state.residuals.has_path, state.residuals.value + jacobian @ step, 0.0),
+            state.residuals.has_path,
+        )
+        scale, theta = objective.scale(residuals), state.theta + step
+        state = FitState(
+            theta, state.frozen, state.predicted, residuals, scale, float(objective.cost(residuals, theta, scale))
+        )
     return state

@@ -1,162 +1,162 @@
-"""Fit a problem's unknowns: by Gauss-Newton steps or one of PyTorch's optimizers, never losing the best state."""
+"""Fit the parameters of a calibration, by Gauss-Newton steps or one of PyTorch's optimizers; the best state is kept."""
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from training.calibration.grid_search import antennas_of, neighbours, permittivities_of, scan, turned
+from training.calibration.config import FitConfig
+from training.calibration.grid_search import (
+    antenna_rows,
+    neighbouring_valleys,
+    permittivity_rows,
+    scan_parameters,
+    search_orientations,
+)
 from training.calibration.objective import CalibrationObjective, FitState
 from uel.errors import UelError
 
-TRIES = 6  # dampings of one step
-FIRST = 6  # steps of antennas alone
-SILENT = 1e-9  # of information in units of the belief's: no path touches it
-QUIET = 0.02  # nats: a step that gains less is the last
-VALLEYS = 3  # of a permittivity that are walked down beside the deepest
-ROUNDS = 3  # over all permittivities: one that has found its valley may open another's
-CLEARLY = 1.0  # nats: a valley that much deeper is another one
-INNER = 10  # steps of PyTorch's optimizers on the same paths
-REST = 0.1  # of a learning rate: moving less in all of them is rest
-
-
-@dataclass(frozen=True, kw_only=True)
-class FitConfig:
-    """How to fit."""
-
-    method: Literal["gauss-newton", "adam", "lbfgs"] = "gauss-newton"
-    """gauss-newton: least squares with damping (Levenberg and Marquardt), by differences over frozen paths; adam and
-    lbfgs: PyTorch's, by gradients through Dr.Jit"""
-    steps: int = 25
-    """at most; of adam and lbfgs ten times as many"""
-    rate: float = 0.03
-    """of adam, in deviations of the belief"""
-    scan: int = 41
-    """values of each permittivity that are tried, since slabs ring; 0 trusts the start"""
-    tolerance: float = 0.05
-    """largest step, in posterior deviations, after which a fit has come to rest"""
-
-    def __post_init__(self) -> None:
-        if self.steps < 1 or self.scan < 0 or not (0 < self.rate < math.inf and 0 < self.tolerance < math.inf):
-            raise UelError("a fit needs steps of a size", got=self, do="raise steps, rate and tolerance")
+DAMPING_TRIES = 6  # dampings tried in one step
+ANTENNA_STEPS = 6  # first steps, of antennas alone
+MIN_INFORMATION = 1e-9  # Fisher information in units of the prior's, below it no path depends on the parameter
+MIN_GAIN = 0.02  # nats, a step that lowers the cost by less is the last
+VALLEYS_PER_PERMITTIVITY = 3  # local minima of a permittivity that are searched besides the deepest
+VALLEY_ROUNDS = 3  # rounds over all permittivities: a change of one may move the minimum of another
+MIN_VALLEY_GAIN = 1.0  # nats by which another minimum must be lower
+STEPS_PER_PATHS = 10  # steps of PyTorch's optimizers on the same paths
+REST_FRACTION = 0.1  # fraction of the learning rate, smaller steps count as converged
 
 
 @dataclass
 class FitResult:
-    """Where a fit ended, and how it went there."""
+    """The end of a fit and its course."""
 
     theta: Float[Tensor, " parameter"]
     cost: float
     scale: float
-    """dB, deviation of levels"""
+    """dB, standard deviation of levels"""
     status: str = "out of steps"
-    """at rest, out of steps, or what went wrong: then `theta` is the last good state"""
+    """at rest, out of steps, or the reason for stopping early: then `theta` is the last good state"""
     curve: list[dict[str, Any]] = field(default_factory=list)
     retraced: int = 0
-    beside: list[tuple[float, list[float]]] = field(default_factory=list)
-    """costs and parameters at the bottom of other valleys that were walked down"""
+    other_valleys: list[tuple[float, list[float]]] = field(default_factory=list)
+    """costs and parameters of the other local minima that were searched"""
 
-    def told(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
+        """Values for JSON."""
         return {**vars(self), "theta": self.theta.tolist()}
 
     @staticmethod
-    def read(told: dict[str, Any]) -> "FitResult":
-        beside = [(cost, theta) for cost, theta in told.get("beside", [])]  # JSON knows no tuples
-        return FitResult(**{**told, "theta": torch.tensor(told["theta"], dtype=torch.float64), "beside": beside})
+    def from_dict(values: dict[str, Any]) -> "FitResult":
+        """The result that `to_dict` wrote, after a round trip through JSON."""
+        other_valleys = [(cost, theta) for cost, theta in values.get("other_valleys", [])]  # JSON has no tuples
+        theta = torch.tensor(values["theta"], dtype=torch.float64)
+        return FitResult(**{**values, "theta": theta, "other_valleys": other_valleys})
 
     @property
-    def ends(self) -> list[tuple[float, Tensor]]:
-        """Cost and parameters of its own end and of all other valleys."""
-        told = [(cost, torch.tensor(theta, dtype=torch.float64)) for cost, theta in self.beside]
-        return [(self.cost, self.theta), *told]
+    def valleys(self) -> list[tuple[float, Tensor]]:
+        """Cost and parameters of the final state and of all other local minima."""
+        others = [(cost, torch.tensor(theta, dtype=torch.float64)) for cost, theta in self.other_valleys]
+        return [(self.cost, self.theta), *others]
 
 
-def fit(problem: CalibrationObjective, start: Float[Tensor, " parameter"], plan: FitConfig) -> FitResult:
-    """The most likely unknowns near a start. It stops at the last good state where nothing finite lies ahead.
+def fit(objective: CalibrationObjective, start: Float[Tensor, " parameter"], config: FitConfig) -> FitResult:
+    """The most likely parameters near a start; if the next state is not finite, the last good state.
 
-    Raises `UelError` when not even the start explains any link, and when its cost is not finite.
+    Raises `UelError` if no measured link has a path at the start, or its cost is not finite.
     """
-    state = problem.state(start, problem.freeze(start), None)
-    if not math.isfinite(state.cost) or not bool(state.left.found.any()):
-        got = f"a cost of {state.cost}, {int(state.left.found.sum())} of {len(state.left.found)} links with a path"
-        raise UelError("a fit cannot begin here", got=got, do="check masts and measurements, or start elsewhere")
-    done = FitResult(state.theta, state.cost, state.scale)
-    _note(done, state)
-    if plan.method != "gauss-newton":
-        state = _descent(problem, state, plan, done)
+    state = objective.state_at(start, objective.freeze(start), None)
+    if not math.isfinite(state.cost) or not bool(state.residuals.has_path.any()):
+        got = f"a cost of {state.cost}, {int(state.residuals.has_path.sum())} of {len(state.residuals.has_path)} links with a path"
+        raise UelError("no measured link has a path at the start of the fit, or its cost is not finite", got=got, do="check the sites and the measurements")
+    result = FitResult(state.theta, state.cost, state.scale)
+    _record_step(result, state)
+    if config.method != "gauss-newton":
+        state = _gradient_descent(objective, state, config, result)
     else:
-        state = _searched(problem, state, plan, done)
-    done.theta, done.cost, done.scale = state.theta, state.cost, state.scale
-    return done
+        state = _gauss_newton_search(objective, state, config, result)
+    result.theta, result.cost, result.scale = state.theta, state.cost, state.scale
+    return result
 
 
-def _searched(problem: CalibrationObjective, state: FitState, plan: FitConfig, done: FitResult) -> FitState:
-    """Antennas first, then the valley of every material, then all together; and the valleys once more from there."""
-    antennas = antennas_of(problem)
-    if plan.scan and antennas:
-        state = turned(problem, state)
-        state = _newton(problem, state, replace(plan, steps=FIRST), done, antennas)
-        state = scan(problem, state, plan.scan)
-    state = _newton(problem, state, plan, done)
-    if not plan.scan:
+def _gauss_newton_search(
+    objective: CalibrationObjective, state: FitState, config: FitConfig, result: FitResult
+) -> FitState:
+    """Search antennas first, then the minimum of every material, then all together; then the minima again from there.
+    """
+    antennas = antenna_rows(objective)
+    if config.scan and antennas:
+        state = search_orientations(objective, state)
+        state = _gauss_newton(objective, state, replace(config, steps=ANTENNA_STEPS), result, antennas)
+        state = scan_parameters(objective, state, config.scan)
+    state = _gauss_newton(objective, state, config, result)
+    if not config.scan:
         return state
-    if (there := scan(problem, state, plan.scan)).cost < state.cost - CLEARLY:
-        state = _newton(problem, there, plan, done)
-    for _ in range(ROUNDS):
+    if (candidate := scan_parameters(objective, state, config.scan)).cost < state.cost - MIN_VALLEY_GAIN:
+        state = _gauss_newton(objective, candidate, config, result)
+    for _ in range(VALLEY_ROUNDS):
         before = state
-        for row in permittivities_of(problem, state):
-            state = _beside(problem, state, row, plan, done)
+        for row in permittivity_rows(objective, state):
+            state = _search_valleys(objective, state, row, config, result)
         if state is before:
             break
-    return _newton(problem, state, plan, done)
+    return _gauss_newton(objective, state, config, result)
 
 
-def _beside(problem: CalibrationObjective, state: FitState, row: int, plan: FitConfig, done: FitResult) -> FitState:
-    """The lowest of a permittivity's valleys, of this one and those beside it; all are noted."""
-    for there in neighbours(problem, state, row, plan.scan, VALLEYS):
-        tried = FitResult(there.theta, there.cost, there.scale)
-        below = _newton(problem, there, plan, tried)
-        if below.cost < state.cost - CLEARLY:
-            state, below, done.curve = below, state, done.curve + tried.curve  # those that led nowhere are no part
-        done.beside.append((below.cost, below.theta.tolist()))
+def _search_valleys(
+    objective: CalibrationObjective, state: FitState, row: int, config: FitConfig, result: FitResult
+) -> FitState:
+    """The lowest of the local minima of a permittivity; all of them go into the result."""
+    for candidate in neighbouring_valleys(objective, state, row, config.scan, VALLEYS_PER_PERMITTIVITY):
+        neighbour_result = FitResult(candidate.theta, candidate.cost, candidate.scale)
+        lowest = _gauss_newton(objective, candidate, config, neighbour_result)
+        if lowest.cost < state.cost - MIN_VALLEY_GAIN:
+            state, lowest, result.curve = (
+                lowest,
+                state,
+                result.curve + neighbour_result.curve,
+            )  # the curve of the best valley alone
+        result.other_valleys.append((lowest.cost, lowest.theta.tolist()))
     return state
 
 
-def _note(done: FitResult, state: FitState, size: float = 0.0) -> None:
-    level = state.left.value[state.left.found].abs()
+def _record_step(result: FitResult, state: FitState, size: float = 0.0) -> None:
+    level = state.residuals.value[state.residuals.has_path].abs()
     row = {"cost": state.cost, "scale_db": state.scale, "median_db": float(level.median()), "step": size}
-    done.curve.append({**row, "lost": int((~state.left.found).sum()), "retraced": done.retraced})
+    result.curve.append({**row, "lost": int((~state.residuals.has_path).sum()), "retraced": result.retraced})
 
 
-def _refreshed(problem: CalibrationObjective, state: FitState, done: FitResult) -> FitState:
-    """With new paths where the old ones are stale, and the scale that fits."""
+def _refresh_paths(objective: CalibrationObjective, state: FitState, result: FitResult) -> FitState:
+    """The state with new paths if the old ones are stale, and with its own scale."""
     frozen = state.frozen
-    if "height" in problem.unknowns.kind:
-        fresh = problem.freeze(state.theta)
-        if problem.stale(frozen, fresh, state.theta):
-            frozen, done.retraced = fresh, done.retraced + 1
-    return problem.state(state.theta, frozen, None)
+    if "height" in objective.parameters.kind:
+        fresh = objective.freeze(state.theta)
+        if objective.is_stale(frozen, fresh, state.theta):
+            frozen, result.retraced = fresh, result.retraced + 1
+    return objective.state_at(state.theta, frozen, None)
 
 
 # ---- Gauss and Newton ------------------------------------------------------------------------------------
 
 
-def normal(
-    problem: CalibrationObjective, state: FitState, rows: list[int] | None = None
+def normal_equations(
+    objective: CalibrationObjective, state: FitState, rows: list[int] | None = None
 ) -> tuple[Float[Tensor, "p p"], Float[Tensor, " p"]]:
-    """Curvature and slope of the cost (the belief included), by weighted least squares; of some `rows`, or of all."""
-    unit = problem.unit(state.scale)
-    table = problem.jacobian(state.frozen, state.theta, state.said, rows) / unit.unsqueeze(1)
-    weight = problem.weight(state.left, state.scale)
-    curvature = table.T @ (table * weight.unsqueeze(1)) + torch.eye(len(state.theta), dtype=torch.float64)
-    free = (
+    """Curvature and gradient of the cost (prior included) by weighted least squares, in all parameters or in some
+    `rows`.
+    """
+    residual_std = objective.residual_std(state.scale)
+    jacobian = objective.jacobian(state.frozen, state.theta, state.predicted, rows) / residual_std.unsqueeze(1)
+    link_weight = objective.link_weight(state.residuals, state.scale)
+    curvature = jacobian.T @ (jacobian * link_weight.unsqueeze(1)) + torch.eye(len(state.theta), dtype=torch.float64)
+    is_free = (
         torch.ones_like(state.theta) if rows is None else torch.zeros_like(state.theta).index_fill(0, _index(rows), 1.0)
     )
-    slope = table.T @ (weight * state.left.value / unit) + state.theta * free
+    slope = jacobian.T @ (link_weight * state.residuals.value / residual_std) + state.theta * is_free
     return curvature, slope
 
 
@@ -164,90 +164,99 @@ def _index(rows: list[int]) -> Tensor:
     return torch.tensor(rows, dtype=torch.long)
 
 
-def _newton(
-    problem: CalibrationObjective, state: FitState, plan: FitConfig, done: FitResult, rows: list[int] | None = None
+def _gauss_newton(
+    objective: CalibrationObjective,
+    state: FitState,
+    config: FitConfig,
+    result: FitResult,
+    rows: list[int] | None = None,
 ) -> FitState:
-    """Steps in all parameters, or in `rows` alone, until nothing moves or lowers the cost any more."""
-    damping, done.status = 1e-3, "out of steps"
-    for number in range(plan.steps):
-        curvature, slope = normal(problem, state, rows)
+    """Gauss-Newton steps in all parameters, or in `rows` alone, until they converge or no step lowers the cost."""
+    damping, result.status = 1e-3, "out of steps"
+    for number in range(config.steps):
+        curvature, slope = normal_equations(objective, state, rows)
         if not bool(curvature.isfinite().all()):
-            done.status = "stopped at the last good state: a derivative is not finite"
+            result.status = "stopped at the last good state: a derivative is not finite"
             return state
-        if number == 0 and rows is None:  # of what no link tells, the belief is all there is
-            rows = (curvature.diagonal() > 1 + SILENT).nonzero()[:, 0].tolist()
-            silent = _index([row for row in range(len(slope)) if row not in rows])
-            state = problem.state(state.theta.index_fill(0, silent, 0.0), state.frozen, state.scale)
-            slope = slope.index_fill(0, silent, 0.0)
-        ahead, size, damping = _ahead(problem, state, curvature, slope, damping)
-        if ahead is None:
-            done.status = "at rest" if size <= 1 else "stopped at the last good state: no step lowers the cost"
+        if number == 0 and rows is None:  # parameters that no link depends on stay at the prior mean
+            rows = (curvature.diagonal() > 1 + MIN_INFORMATION).nonzero()[:, 0].tolist()
+            uninformed = _index([row for row in range(len(slope)) if row not in rows])
+            state = objective.state_at(state.theta.index_fill(0, uninformed, 0.0), state.frozen, state.scale)
+            slope = slope.index_fill(0, uninformed, 0.0)
+        next_state, size, damping = _next_state(objective, state, curvature, slope, damping)
+        if next_state is None:
+            result.status = "at rest" if size <= 1 else "stopped at the last good state: no step lowers the cost"
             return state
-        gained = state.cost - ahead.cost
-        state = problem.state(ahead.theta, ahead.frozen, None)
-        _note(done, state, size)
-        if size < plan.tolerance or gained < QUIET:
-            done.status = "at rest"
+        gain = state.cost - next_state.cost
+        state = objective.state_at(next_state.theta, next_state.frozen, None)
+        _record_step(result, state, size)
+        if size < config.tolerance or gain < MIN_GAIN:
+            result.status = "at rest"
             return state
     return state
 
 
-def _ahead(
-    problem: CalibrationObjective, state: FitState, curvature: Tensor, slope: Tensor, damping: float
+def _next_state(
+    objective: CalibrationObjective, state: FitState, curvature: Tensor, slope: Tensor, damping: float
 ) -> tuple[FitState | None, float, float]:
-    """A state of less cost, how large the step was in posterior deviations, and the damping for the next one."""
-    width = torch.linalg.inv(curvature).diagonal().sqrt()
-    whole = 0.0
-    for attempt in range(TRIES):
+    """A state of lower cost, the size of the step in posterior standard deviations, and the damping for the next step.
+    """
+    posterior_std = torch.linalg.inv(curvature).diagonal().sqrt()
+    full_size = 0.0
+    for attempt in range(DAMPING_TRIES):
         step = -torch.linalg.solve(curvature + damping * curvature.diagonal().diag(), slope)
         step = step / max(1.0, float(step.abs().max()))
-        size = float((step.abs() / width).max())
-        whole = size if attempt == 0 else whole
+        size = float((step.abs() / posterior_std).max())
+        full_size = size if attempt == 0 else full_size
         theta = state.theta + step
-        there = problem.state(theta, problem.freeze(theta), state.scale)  # chains make that cheap: nothing is stale
-        if math.isfinite(there.cost) and there.cost <= state.cost:
-            return there, size, max(damping / 5, 1e-6)
+        candidate = objective.state_at(
+            theta, objective.freeze(theta), state.scale
+        )  # cheap from a pool of chains, and never stale
+        if math.isfinite(candidate.cost) and candidate.cost <= state.cost:
+            return candidate, size, max(damping / 5, 1e-6)
         damping = max(damping, 1e-3) * 8
-    return None, whole, damping
+    return None, full_size, damping
 
 
 # ---- PyTorch's optimizers --------------------------------------------------------------------------------
 
 
-def _descent(problem: CalibrationObjective, state: FitState, plan: FitConfig, done: FitResult) -> FitState:
-    """`INNER` steps on the same paths, as often as the plan says; the best state there was."""
+def _gradient_descent(
+    objective: CalibrationObjective, state: FitState, config: FitConfig, result: FitResult
+) -> FitState:
+    """The best state of `config.steps` rounds of optimizer steps, each round on the same paths."""
     theta = state.theta.clone().requires_grad_()
-    optimizer, best, done.status = _optimizer(theta, plan), state, "out of steps"
-    for _ in range(plan.steps):
-        for _ in range(INNER if plan.method == "adam" else 1):
-            optimizer.step(_closure(problem, state, theta, optimizer))  # type: ignore[arg-type]
-        there = problem.state(theta.detach().clone(), state.frozen, state.scale)
-        if not math.isfinite(there.cost):
-            done.status = "stopped at the last good state: the cost ahead is not finite"
+    optimizer, best, result.status = _optimizer(theta, config), state, "out of steps"
+    for _ in range(config.steps):
+        for _ in range(STEPS_PER_PATHS if config.method == "adam" else 1):
+            optimizer.step(_closure(objective, state, theta, optimizer))  # type: ignore[arg-type]
+        candidate = objective.state_at(theta.detach().clone(), state.frozen, state.scale)
+        if not math.isfinite(candidate.cost):
+            result.status = "stopped at the last good state: the cost ahead is not finite"
             break
-        moved = float((there.theta - state.theta).abs().max())
-        state = _refreshed(problem, there, done)
+        moved = float((candidate.theta - state.theta).abs().max())
+        state = _refresh_paths(objective, candidate, result)
         best = state if state.cost < best.cost else best
-        _note(done, state, moved)
-        if moved < REST * plan.rate:
-            done.status = "at rest"
+        _record_step(result, state, moved)
+        if moved < REST_FRACTION * config.rate:
+            result.status = "at rest"
             break
     return best
 
 
-def _optimizer(theta: Tensor, plan: FitConfig) -> torch.optim.Optimizer:
-    if plan.method == "adam":
-        return torch.optim.Adam([theta], lr=plan.rate)
-    return torch.optim.LBFGS([theta], max_iter=INNER, line_search_fn="strong_wolfe")
+def _optimizer(theta: Tensor, config: FitConfig) -> torch.optim.Optimizer:
+    if config.method == "adam":
+        return torch.optim.Adam([theta], lr=config.rate)
+    return torch.optim.LBFGS([theta], max_iter=STEPS_PER_PATHS, line_search_fn="strong_wolfe")
 
 
 def _closure(
-    problem: CalibrationObjective, state: FitState, theta: Tensor, optimizer: torch.optim.Optimizer
+    objective: CalibrationObjective, state: FitState, theta: Tensor, optimizer: torch.optim.Optimizer
 ) -> Callable[[], Tensor]:
     def closure() -> Tensor:
         optimizer.zero_grad()
-        left = problem.residuals(problem.predict(state.frozen, theta))
-        loss = problem.cost(left, theta, state.scale)
+        residuals = objective.residuals_of(objective.predict(state.frozen, theta))
+        loss = objective.cost(residuals, theta, state.scale)
         loss.backward()
         return loss
 
@@ -258,14 +267,15 @@ def _closure(
 
 
 def posterior(
-    problem: CalibrationObjective, theta: Float[Tensor, " parameter"]
+    objective: CalibrationObjective, theta: Float[Tensor, " parameter"]
 ) -> tuple[Float[Tensor, "p p"], Float[Tensor, " p"]]:
-    """Covariance of the unknowns (in deviations of the belief), and the Fisher information of the links on each alone.
+    """Covariance of the parameters (in prior standard deviations), and the Fisher information of the links on each
+    alone.
 
-    Laplace's approximation at `theta`; links are taken as independent. A parameter of which the links say nothing has
-    an information of 0 and keeps the width of the belief, 1.
+    Laplace's approximation at `theta`; links are taken as independent. A parameter that no link depends on has
+    information 0 and keeps the prior's standard deviation, 1.
     """
-    state = problem.state(theta, problem.freeze(theta), None)
-    curvature, _ = normal(problem, state)
+    state = objective.state_at(theta, objective.freeze(theta), None)
+    curvature, _ = normal_equations(objective, state)
     information = curvature.diagonal() - 1
     return torch.linalg.inv(curvature), information

@@ -1,140 +1,121 @@
-"""What is to be learned of a world: one number each for antennas and materials, physical whatever a step does to it.
+"""The parameters of a calibration: one number each for antennas and materials, physical for every step.
 
-Numbers are fitted in units of what was believed of them: 0 is the believed value, 1 a standard deviation of the belief.
+Numbers are in units of the prior: 0 is the prior mean, 1 a prior standard deviation above it.
 """
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from uel.errors import UelError
+from training.calibration.config import PriorConfig
 from uel.geo.tile import Tile
 from uel.radio.sites import Site, cells_of
 
-CELL = ("azimuth_deg", "tilt_deg", "power_db")
-MATERIAL = ("relative_permittivity", "conductivity", "scattering_coefficient")
-KINDS = (*CELL, "height", *MATERIAL)
-UNITS = {"azimuth_deg": "°", "tilt_deg": "°", "power_db": "dB", "height": "m", "conductivity": "S/m"}
-CLEAR = 0.5  # m above the roof: where no mast's height is drawn or fitted below
-CONDUCTOR = 1e3  # S/m: of metal nothing can be learned from reflections, nor need it be
-LEAST_SHARE = 0.02  # of a scattering coefficient that is believed to be 0
-
-
-@dataclass(frozen=True, kw_only=True)
-class PriorConfig:
-    """How far off the tile may be, as standard deviations; 0 takes the tile's word and learns nothing."""
-
-    azimuth_deg: float = 10.0
-    """of each cell's azimuth"""
-    tilt_deg: float = 3.0
-    """of each cell's tilt"""
-    power_db: float = 4.0
-    """of each cell's transmit power, which takes in what else is the same on all its links"""
-    height: float = 2.0
-    """m, of each mast"""
-    relative_permittivity: float = 0.25
-    """of the logarithm of each material's permittivity less 1"""
-    conductivity: float = 0.7
-    """of the logarithm of each material's conductivity"""
-    scattering_coefficient: float = 0.0
-    """of the logit of each material's scattering coefficient: what reflections lose to scattering"""
-
-    def __post_init__(self) -> None:
-        if not all(0 <= getattr(self, f.name) < math.inf for f in fields(self)):
-            raise UelError("beliefs are standard deviations", got=self, do="give numbers that are not negative")
-        if not any(getattr(self, f.name) for f in fields(self)):
-            raise UelError("nothing is to be learned", got=self, do="give something a deviation, azimuth_deg 10 say")
+CELL_KINDS = ("azimuth_deg", "tilt_deg", "power_db")
+MATERIAL_KINDS = ("relative_permittivity", "conductivity", "scattering_coefficient")
+PARAMETER_KINDS = (*CELL_KINDS, "height", *MATERIAL_KINDS)
+PARAMETER_UNITS = {"azimuth_deg": "°", "tilt_deg": "°", "power_db": "dB", "height": "m", "conductivity": "S/m"}
+MIN_ROOF_CLEARANCE = 0.5  # m above the roof, lower bound of antenna heights
+MIN_METAL_CONDUCTIVITY = 1e3  # S/m, materials from here on are metals: their reflections do not depend on it
+MIN_SCATTERING_COEFFICIENT = 0.02  # prior mean of a scattering coefficient of 0
 
 
 @dataclass(frozen=True, eq=False)
 class CalibrationParameters:
-    """Parameters in a row; `theta` holds their numbers, standard normal under the belief."""
+    """All parameters in a row; `theta` holds their numbers, standard normal under the prior."""
 
     kind: tuple[str, ...]
     owner: tuple[int, ...]
-    """cell, mast or material, by its number"""
-    believed: Float[Tensor, " parameter"]
-    spread: Float[Tensor, " parameter"]
-    floor: Float[Tensor, " parameter"]
-    """least elevation of a mast in m; 0 elsewhere"""
+    """number of the cell, site or material"""
+    prior_mean: Float[Tensor, " parameter"]
+    prior_std: Float[Tensor, " parameter"]
+    min_value: Float[Tensor, " parameter"]
+    """m, lowest elevation of an antenna; 0 for other kinds"""
     sites: tuple[Site, ...]
     materials: tuple[str, ...]
 
     @staticmethod
     def of(
-        tile: Tile, sites: tuple[Site, ...], materials: Mapping[str, Mapping[str, float]], beliefs: PriorConfig
+        tile: Tile, sites: tuple[Site, ...], materials: Mapping[str, Mapping[str, float]], priors: PriorConfig
     ) -> "CalibrationParameters":
-        """All parameters with a belief of a scene; `materials` are values by name and property."""
-        names = tuple(sorted(name for name, of in materials.items() if of["conductivity"] < CONDUCTOR))
+        """All parameters of a scene with a prior; `materials` are values by name and property."""
+        names = tuple(sorted(name for name, of in materials.items() if of["conductivity"] < MIN_METAL_CONDUCTIVITY))
         rows = [
             row
-            for kind in KINDS
-            if (spread := getattr(beliefs, kind))
-            for row in _rows(kind, spread, tile, sites, names, materials)
+            for kind in PARAMETER_KINDS
+            if (prior_std := getattr(priors, kind))
+            for row in _rows(kind, prior_std, tile, sites, names, materials)
         ]
-        kind, owner, believed, spread, floor = zip(*rows, strict=True)
-        wide = lambda values: torch.tensor(values, dtype=torch.float64)  # noqa: E731
-        return CalibrationParameters(kind, owner, wide(believed), wide(spread), wide(floor), sites, names)
+        kind, owner, prior_mean, prior_std, min_value = zip(*rows, strict=True)
+        as_double = lambda values: torch.tensor(values, dtype=torch.float64)  # noqa: E731
+        return CalibrationParameters(kind, owner, as_double(prior_mean), as_double(prior_std), as_double(min_value), sites, names)
 
     def __len__(self) -> int:
         return len(self.kind)
 
     @property
     def names(self) -> list[str]:
-        """As tables have them: `azimuth_deg of cell 3`."""
+        """Names as in tables: `azimuth_deg of cell 3`."""
         return [f"{kind} of {self.owner_name(kind, owner)}" for kind, owner in zip(self.kind, self.owner, strict=True)]
 
     def owner_name(self, kind: str, owner: int) -> str:
-        return self.materials[owner] if kind in MATERIAL else f"mast {owner}" if kind == "height" else f"cell {owner}"
+        """The name of a cell, mast or material."""
+        return (
+            self.materials[owner]
+            if kind in MATERIAL_KINDS
+            else f"mast {owner}"
+            if kind == "height"
+            else f"cell {owner}"
+        )
 
     def rows(self, kind: str) -> list[int]:
-        """Where the parameters of a kind are, in the order of their owners."""
+        """Rows of the parameters of a kind, in the order of their owners."""
         return [row for row, other in enumerate(self.kind) if other == kind]
 
     @property
-    def mast_of_cell(self) -> list[int]:
+    def site_of_cell(self) -> list[int]:
+        """Number of the site of each cell."""
         return [number for number, site in enumerate(self.sites) for _ in site.cells]
 
     def value(self, theta: Float[Tensor, " parameter"]) -> Float[Tensor, " parameter"]:
-        """Physical values: permittivity above 1, conductivity above 0, masts above their roofs; differentiable."""
-        shift, parts = self.spread * theta, []
+        """Physical values: permittivity above 1, conductivity above 0, antennas above their roofs; differentiable."""
+        shift, parts = self.prior_std * theta, []
         for row, kind in enumerate(self.kind):
-            parts.append(_physical(kind, self.believed[row], shift[row], self.floor[row]))
+            parts.append(_physical(kind, self.prior_mean[row], shift[row], self.min_value[row]))
         return torch.stack(parts)
 
-    def slope(self, theta: Float[Tensor, " parameter"]) -> Float[Tensor, " parameter"]:
+    def derivative(self, theta: Float[Tensor, " parameter"]) -> Float[Tensor, " parameter"]:
         """Derivative of each value by its own number."""
         theta = theta.detach().clone().requires_grad_()
         return torch.autograd.grad(self.value(theta).sum(), theta)[0]
 
-    def given(self, theta: Float[Tensor, " parameter"]) -> dict[str, Tensor]:
-        """The values as `Sionna.trace` takes them; the power is not its business, see `power_db`."""
-        value, told = self.value(theta).float(), {}
+    def trace_arguments(self, theta: Float[Tensor, " parameter"]) -> dict[str, Tensor]:
+        """The values as arguments of `Sionna.trace`; without the power, see `power_db`."""
+        value, result = self.value(theta).float(), {}
         for kind in ("azimuth_deg", "tilt_deg"):
             if rows := self.rows(kind):
-                told[kind] = value[rows]
+                result[kind] = value[rows]
         if rows := self.rows("height"):
-            told["cell_height"] = value[rows][self.mast_of_cell]
+            result["cell_height"] = value[rows][self.site_of_cell]
         for row, kind in enumerate(self.kind):
-            if kind in MATERIAL:
-                told[f"material/{self.materials[self.owner[row]]}/{kind}"] = value[row]
-        return told
+            if kind in MATERIAL_KINDS:
+                result[f"material/{self.materials[self.owner[row]]}/{kind}"] = value[row]
+        return result
 
     def power_db(self, theta: Float[Tensor, " parameter"]) -> Float[Tensor, " cell"]:
-        """What every cell is stronger than its site says, in dB."""
+        """Power of every cell above its site's, in dB."""
         rows = self.rows("power_db")
-        return self.value(theta)[rows] if rows else torch.zeros(len(self.mast_of_cell), dtype=torch.float64)
+        return self.value(theta)[rows] if rows else torch.zeros(len(self.site_of_cell), dtype=torch.float64)
 
     def sites_at(self, theta: Float[Tensor, " parameter"]) -> tuple[Site, ...]:
-        """The masts with these values."""
+        """The sites with these values."""
         value = {(k, o): v for k, o, v in zip(self.kind, self.owner, self.value(theta).tolist(), strict=True)}
         cells = [cell for _, cell in cells_of(self.sites)]
-        turned = [
+        moved_cells = [
             replace(
                 cell,
                 azimuth_deg=value.get(("azimuth_deg", n), cell.azimuth_deg) % 360.0,
@@ -146,48 +127,48 @@ class CalibrationParameters:
         sites, first = [], 0
         for number, site in enumerate(self.sites):
             x, y, z = site.position
-            mine = tuple(turned[first : first + len(site.cells)])
-            sites.append(Site(position=(x, y, value.get(("height", number), z)), cells=mine))
-            first += len(mine)
+            own_cells = tuple(moved_cells[first : first + len(site.cells)])
+            sites.append(Site(position=(x, y, value.get(("height", number), z)), cells=own_cells))
+            first += len(own_cells)
         return tuple(sites)
 
     def materials_at(self, theta: Float[Tensor, " parameter"]) -> dict[str, dict[str, float]]:
         """Values of materials by name and property."""
-        told: dict[str, dict[str, float]] = {}
+        result: dict[str, dict[str, float]] = {}
         for kind, owner, value in zip(self.kind, self.owner, self.value(theta).tolist(), strict=True):
-            if kind in MATERIAL:
-                told.setdefault(self.materials[owner], {})[kind] = value
-        return told
+            if kind in MATERIAL_KINDS:
+                result.setdefault(self.materials[owner], {})[kind] = value
+        return result
 
 
-def _rows(kind: str, spread: float, tile: Tile, sites: tuple[Site, ...], names: tuple[str, ...], materials: Mapping):
-    """(kind, owner, believed, spread, floor) of all owners of a kind."""
+def _rows(kind: str, prior_std: float, tile: Tile, sites: tuple[Site, ...], names: tuple[str, ...], materials: Mapping):
+    """(kind, owner, prior mean, prior std, lowest value) of all owners of a kind."""
     if kind == "height":
-        return [(kind, n, site.position[2], spread, _floor(tile, site)) for n, site in enumerate(sites)]
-    if kind in CELL:
-        said = [0.0 if kind == "power_db" else getattr(cell, kind) for _, cell in cells_of(sites)]
-        return [(kind, n, value, spread, 0.0) for n, value in enumerate(said)]
-    return [(kind, n, _believed(kind, materials[name][kind]), spread, 0.0) for n, name in enumerate(names)]
+        return [(kind, n, site.position[2], prior_std, _min_height(tile, site)) for n, site in enumerate(sites)]
+    if kind in CELL_KINDS:
+        values = [0.0 if kind == "power_db" else getattr(cell, kind) for _, cell in cells_of(sites)]
+        return [(kind, n, value, prior_std, 0.0) for n, value in enumerate(values)]
+    return [(kind, n, _prior_mean(kind, materials[name][kind]), prior_std, 0.0) for n, name in enumerate(names)]
 
 
-def _believed(kind: str, value: float) -> float:
-    return max(value, LEAST_SHARE) if kind == "scattering_coefficient" else value
+def _prior_mean(kind: str, value: float) -> float:
+    return max(value, MIN_SCATTERING_COEFFICIENT) if kind == "scattering_coefficient" else value
 
 
-def _floor(tile: Tile, site: Site) -> float:
+def _min_height(tile: Tile, site: Site) -> float:
     row, column = tile.pixel_of(torch.tensor(site.position[:2]))
-    return min(float(tile.rasters["height"][row, column]) + CLEAR, site.position[2] - 0.1)
+    return min(float(tile.rasters["height"][row, column]) + MIN_ROOF_CLEARANCE, site.position[2] - 0.1)
 
 
-def _physical(kind: str, believed: Tensor, shift: Tensor, floor: Tensor) -> Tensor:
-    """A value that is `shift` away from what is believed, by the scale of its kind."""
+def _physical(kind: str, prior_mean: Tensor, shift: Tensor, min_value: Tensor) -> Tensor:
+    """The value `shift` away from the prior mean on the scale of its kind."""
     if kind == "relative_permittivity":
-        return 1 + (believed - 1) * shift.exp()
+        return 1 + (prior_mean - 1) * shift.exp()
     if kind == "conductivity":
-        return believed * shift.exp()
+        return prior_mean * shift.exp()
     if kind == "scattering_coefficient":
-        return torch.sigmoid(torch.logit(believed) + shift)
+        return torch.sigmoid(torch.logit(prior_mean) + shift)
     if kind == "height":
-        above = believed - floor
-        return floor + softplus(above + torch.log(-torch.expm1(-above)) + shift)
-    return believed + shift
+        clearance = prior_mean - min_value
+        return min_value + softplus(clearance + torch.log(-torch.expm1(-clearance)) + shift)
+    return prior_mean + shift

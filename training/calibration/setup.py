@@ -1,35 +1,24 @@
 """What a calibration works on: tile, masts, what is unknown of them, measurements to learn from and to judge by."""
 
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from dataclasses import asdict, dataclass
 
 import torch
 from torch import Tensor
 
 import scenes
-from sim_bridge.chains.config import AtlasConfig
 from sim_bridge.scene import scene_parameters
-from sim_bridge.scene.tracing_config import TracingConfig
 from sim_bridge.simulator import Sionna
 from sim_bridge.simulator import open as open_simulator
 from training.cache import StageCache
 from training.calibration import synthetic_truth
-from training.calibration.config import FitConfig
+from training.calibration.config import CalibrateConfig
 from training.calibration.parameters import CalibrationParameters
-from training.calibration.config import PriorConfig
-from training.pipeline.scene_pipeline import open_tile, require_raster
-from training.pipeline.config import RASTER_PIXEL, SitePlacementConfig
+from training.pipeline.scene_pipeline import open_tile
 from uel.errors import UelError
 from uel.geo.tile import Tile
-from uel.measurement.columns import ColumnConfig
 from uel.measurement.drive_test import Drive, read_drive_test, reports_from_levels, split_by_block
 from uel.mobility.trajectories import draw_positions
 from uel.radio.sites import Array, Cell, Site
-from training.calibration.config import CalibrateConfig
-
-
-
-
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +28,7 @@ class CalibrationSetup:
     tile: Tile
     sim: Sionna
     known: dict[str, dict[str, float]]
-    unknowns: CalibrationParameters
+    parameters: CalibrationParameters
     learn: Drive
     judge: Drive
     true: Tensor | None = None
@@ -55,14 +44,14 @@ def calibration_setup(config: CalibrateConfig, stages: StageCache) -> Calibratio
     whole = read_drive_test(tile, config.drive, config.columns) if config.drive is not None else None
     sim = open_simulator(tile, sites, config.tracing)
     known = scene_parameters.materials(sim.scene)
-    unknowns = CalibrationParameters.of(tile, sites, known, config.beliefs)
+    parameters = CalibrationParameters.of(tile, sites, known, config.beliefs)
     if whole is None:
-        return _synthetic_setup(config, tile, sim, known, unknowns, stages)
+        return _synthetic_setup(config, tile, sim, known, parameters, stages)
     mine = split_by_block(whole.position, config.block, config.learned, config.seed)
     heard = whole.select(mine), whole.select(~mine)
     learn, judged = (merge_reports(part, config.merge) for part in heard)
     learn, judged = learn.select(tile.is_outdoor(learn.position)), judged.select(tile.is_outdoor(judged.position))
-    return CalibrationSetup(tile, sim, known, unknowns, learn, judged, heard=heard)
+    return CalibrationSetup(tile, sim, known, parameters, learn, judged, heard=heard)
 
 
 def _sites(tile: Tile, config: CalibrateConfig) -> tuple[Site, ...]:
@@ -80,7 +69,7 @@ def _synthetic_setup(
     tile: Tile,
     sim: Sionna,
     known: dict[str, dict[str, float]],
-    unknowns: CalibrationParameters,
+    parameters: CalibrationParameters,
     stages: StageCache,
 ) -> CalibrationSetup:
     """A world that is as wrong as is believed, measured at a share of the pixels."""
@@ -88,16 +77,16 @@ def _synthetic_setup(
     count = max(round(plan.share * tile.grid(plan.pixel).count ** 2), 1)
     position = draw_positions(tile, sim.sites, count + plan.judged, random)
     how = {"tracing": asdict(config.tracing), "chains": asdict(config.chains)}
-    key = synthetic_truth.truth_key(tile, unknowns, position, how, config.seed)
-    world = (tile, unknowns, known, position, config.tracing, config.chains, config.seed)
+    key = synthetic_truth.truth_key(tile, parameters, position, how, config.seed)
+    world = (tile, parameters, known, position, config.tracing, config.chains, config.seed)
     at = stages.make(f"truth-{tile.name}", key, lambda out: synthetic_truth.make_truth(*world, out))
     level, delay = synthetic_truth.read_truth(at)
     noise = (plan.noise_db, plan.range_noise, plan.least_dbm, config.seed)
     learn = synthetic_truth.observe_levels(position[:count], level[:count], delay[:count], *noise)
     exact = (0.0, 0.0, plan.least_dbm, config.seed)
     held = synthetic_truth.observe_levels(position[count:], level[count:], delay[count:], *exact)
-    true = unknowns.value(synthetic_truth.draw_parameters(unknowns, config.seed))
-    return CalibrationSetup(tile, sim, known, unknowns, learn, held, true, Tile.open(at / "tile"))
+    true = parameters.value(synthetic_truth.draw_parameters(parameters, config.seed))
+    return CalibrationSetup(tile, sim, known, parameters, learn, held, true, Tile.open(at / "tile"))
 
 
 def merge_reports(drive: Drive, side: float) -> Drive:

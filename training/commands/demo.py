@@ -5,7 +5,7 @@ import logging
 import os
 import platform
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -13,33 +13,28 @@ from typing import Any
 import numpy as np
 import torch
 
-from sim_bridge.chains.config import AtlasConfig
-from sim_bridge.simulator import TracingConfig
 from sim_bridge.simulator import open as open_simulator
 from sim_bridge.survey.worker import TileWithSites
 from training.cache import StageCache, digest
+from training.commands.config import DemoConfig
 from training.data.deployment import Deployment
 from training.evaluation.demo_metrics import example_fix, method_errors, metric_tables
-from training.evaluation.config import DemoEvaluationConfig
-from training.locator.config import OptimizationConfig
-from training.locator.setup import LocatorTrainingConfig
 from training.locator.fit import fit
-from training.pipeline.scene_pipeline import live_simulator, open_tile, place_sites, require_raster, require_unseen_city, track_survey
-from training.pipeline.config import SitePlacementConfig
-from uel.core.grid import Grid
+from training.locator.setup import LocatorTrainingConfig
+from training.pipeline.scene_pipeline import (
+    live_simulator,
+    open_tile,
+    place_sites,
+    track_survey,
+)
 from uel.core.io import data_folder
-from uel.errors import UelError
 from uel.geo.tile_maps import TileMaps
 from uel.measurement.model import ObservationModel
 from uel.mobility.config import TrackConfig
-from uel.models.config import LocatorConfig
-from uel.models.locator import Locator, require_nesting
+from uel.models.locator import Locator
 from uel.radio import radio_map_io
-from training.commands.config import DemoConfig
 
 log = logging.getLogger(__name__)
-
-
 
 
 def run(config: DemoConfig) -> Path:
@@ -57,7 +52,10 @@ def run(config: DemoConfig) -> Path:
         "data": _provenance([*train, validate]),
     }
     recipe = LocatorTrainingConfig(
-        seed=config.seed, measurement=config.measurement, locator=config.locator, training=config.training
+        seed=config.seed,
+        measurement=ObservationModel.of(config.measurement),
+        locator=config.locator,
+        training=config.training,
     )
     locator, facts = fit(folder / "training", digest(key), recipe, train, [validate])
     locator.save(folder)
@@ -85,8 +83,9 @@ def evaluate_demo(
     mark.unlink(missing_ok=True)
     log.info("evaluation: on %s", config.test)
     start = time.perf_counter()
-    errors = method_errors(locator, test, config.measurement, config.evaluation, config.seed)
-    np.savez(folder / "example.npz", **example_fix(locator, test, config.measurement, config.seed))
+    model = ObservationModel.of(config.measurement)
+    errors = method_errors(locator, test, model, config.evaluation, config.seed)
+    np.savez(folder / "example.npz", **example_fix(locator, test, model, config.seed))
     seconds = seconds | {"training": facts["wall_s"], "evaluation": round(time.perf_counter() - start, 1)}
     _write(folder, config, test, errors, facts, seconds)
     mark.write_text(key)

@@ -11,11 +11,11 @@ import yaml
 
 from uel.errors import UelError
 
-METRIC = {"name": "val_nll", "goal": "minimize"}
-WRITE = "write wandb's form: parameters: {training.learning_rate: {values: [1e-3, 3e-4]}}"
+SWEEP_METRIC = {"name": "val_nll", "goal": "minimize"}
+SWEEP_FORM = "write wandb's form: parameters: {training.learning_rate: {values: [1e-3, 3e-4]}}"
 
 
-def read(file: Path) -> dict[str, Any]:
+def read_sweep(file: Path) -> dict[str, Any]:
     """A sweep as wandb defines it: `parameters`, each with `values` or one `value`.
 
     Raises `UelError` for a file that is not there or holds anything else.
@@ -23,13 +23,13 @@ def read(file: Path) -> dict[str, Any]:
     try:
         content = yaml.load(file.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)
     except (OSError, yaml.YAMLError) as error:
-        raise UelError("cannot read this sweep", got=f"{file}: {error}", do=WRITE) from error
+        raise UelError("cannot read this sweep", got=f"{file}: {error}", do=SWEEP_FORM) from error
     parameters = content.get("parameters") if isinstance(content, Mapping) else None
     if not isinstance(parameters, Mapping) or not parameters:
-        raise UelError("a sweep needs parameters", got=f"{file}: {content!r}", do=WRITE)
+        raise UelError("a sweep needs parameters", got=f"{file}: {content!r}", do=SWEEP_FORM)
     for name, spec in parameters.items():
         if not isinstance(spec, Mapping) or not _values(spec):
-            raise UelError("a parameter of a sweep needs values", got=f"{name}: {spec!r} in {file}", do=WRITE)
+            raise UelError("a parameter of a sweep needs values", got=f"{name}: {spec!r} in {file}", do=SWEEP_FORM)
     return dict(content)
 
 
@@ -45,7 +45,7 @@ def combinations(sweep: Mapping[str, Any]) -> Iterator[dict[str, str]]:
         yield dict(zip(names, values, strict=True))
 
 
-def arguments(combination: Mapping[str, str]) -> list[str]:
+def command_arguments(combination: Mapping[str, str]) -> list[str]:
     """A combination as the command line has it."""
     return [f"--{name.replace('_', '-')}={value}" for name, value in combination.items()]
 
@@ -61,19 +61,19 @@ def without_sweep(args: Sequence[str]) -> list[str]:
     return kept
 
 
-def label(combination: Mapping[str, str]) -> str:
+def folder_label(combination: Mapping[str, str]) -> str:
     """A folder's name of a combination: `learning_rate=1e-3,ema=0.999`."""
     return ",".join(f"{name.rpartition('.')[2]}={value}" for name, value in combination.items()).replace("/", "_")
 
 
-def for_wandb(sweep: Mapping[str, Any], args: Sequence[str]) -> str:
+def wandb_yaml(sweep: Mapping[str, Any], args: Sequence[str]) -> str:
     """The YAML that `wandb sweep` takes; its agents give our command the values."""
     command = ["${env}", "uel", "train", *args, "--watch.wandb=online", "${args}"]
-    whole = {"method": "grid", "metric": METRIC, **sweep, "command": command}
+    whole = {"method": "grid", "metric": SWEEP_METRIC, **sweep, "command": command}
     return yaml.safe_dump(whole, sort_keys=False)
 
 
-def run_grid(
+def run_sweep(
     sweep: Mapping[str, Any], folder: Path, train: Callable[[list[str], str], Path | None]
 ) -> list[tuple[dict[str, str], float]]:
     """Train every combination, best first, and write `sweep.csv` after each; those that are done are reused.
@@ -82,9 +82,9 @@ def run_grid(
     """
     told: list[tuple[dict[str, str], float]] = []
     for combination in combinations(sweep):
-        run = train(arguments(combination), label(combination))
+        run = train(command_arguments(combination), folder_label(combination))
         if run is not None:
-            told.append((combination, json.loads((run / "metrics.json").read_text())["training"][METRIC["name"]]))
+            told.append((combination, json.loads((run / "metrics.json").read_text())["training"][SWEEP_METRIC["name"]]))
             told.sort(key=lambda pair: pair[1])
             _write(folder, told)
     return told
@@ -93,6 +93,6 @@ def run_grid(
 def _write(folder: Path, told: Sequence[tuple[Mapping[str, str], float]]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "sweep.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, [*told[0][0], METRIC["name"]])
+        writer = csv.DictWriter(file, [*told[0][0], SWEEP_METRIC["name"]])
         writer.writeheader()
-        writer.writerows({**combination, METRIC["name"]: score} for combination, score in told)
+        writer.writerows({**combination, SWEEP_METRIC["name"]: score} for combination, score in told)

@@ -9,11 +9,10 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from training.data.augmentation import IDENTITY_TRANSFORM, SimilarityTransform
-from training.data.config import AugmentationConfig
+from training.data.augmentation import IDENTITY_TRANSFORM, SimilarityTransform, draw_similarity
+from training.data.config import EXACT_MAPS, AugmentationConfig, DomainRandomizationConfig
 from training.data.deployment import Deployment
-from training.data.config import EXACT_MAPS
-from training.data.config import DomainRandomizationConfig
+from training.data.domain_randomization import assumed_observation_model, draw_observation_model
 from uel.geo.tile_maps import TileMaps
 from uel.measurement.model import ObservationModel
 from uel.measurement.reports import Reports
@@ -119,9 +118,9 @@ def draw_batch(
     # A generator of its own, so that reports do not depend on what else a config draws.
     variation_generator = torch.Generator().manual_seed((config.seed * 1_000_003 + number) ^ (VARIATION_SEED << 40))
     condition = _condition(config.conditions, variation_generator)
-    model, similarity = config.model, config.augment.draw(variation_generator)
+    model, similarity = config.model, draw_similarity(config.augment, variation_generator)
     if config.realism:
-        model = config.realism.draw(model, variation_generator)
+        model = draw_observation_model(config.realism, model, variation_generator)
     parts = []
     if truth is not None:
         parts.append(deployment.reports_from_paths(truth, model, generator, similarity))
@@ -143,7 +142,7 @@ def draw_batch(
         torch.cat(positions),
         condition,
         similarity,
-        config.realism.assumed_model(adapted or config.model, model) if config.realism else adapted,
+        assumed_observation_model(config.realism, adapted or config.model, model) if config.realism else adapted,
     )
 
 

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from training.data.augmentation import IDENTITY_TRANSFORM, SimilarityTransform
+from training.data.config import EXACT_MAPS
 from uel.geo.tile import Tile
 from uel.geo.tile_maps import TileMaps
 from uel.measurement.model import ObservationModel
@@ -16,8 +17,6 @@ from uel.mobility.trajectories import draw_positions
 from uel.radio.link_truth import LinkTruth
 from uel.radio.simulator import Simulator
 from uel.survey.dataset import TileSurvey
-from training.data.config import EXACT_MAPS
-
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,6 +1,5 @@
 """Every method on the same reports, beside the limit of the same data (shared protocol: two truths, three tiers)."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,7 @@ from rich.progress import track
 from torch import Tensor
 
 from training.data.deployment import Deployment
-from uel.errors import UelError
+from training.evaluation.config import DemoEvaluationConfig
 from uel.estimation.baselines import BASELINE_METHODS, LocalizationProblem
 from uel.estimation.fix import Fix
 from uel.estimation.grid_posterior import geometric_median, grid_posterior
@@ -19,11 +18,8 @@ from uel.measurement.model import ObservationModel
 from uel.measurement.reports import Reports
 from uel.measurement.tiers import TIERS
 from uel.models.locator import Locator
-from training.evaluation.config import DemoEvaluationConfig
 
 PHONES_PER_CALL = 64  # phones whose likelihood maps are held at once: bounds memory to a few hundred megabytes
-
-
 
 
 MethodErrors = dict[str, Float[Tensor, " n"]]

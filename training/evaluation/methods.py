@@ -30,11 +30,10 @@ from uel.estimation.estimates import (
     PointEstimate,
     fix_raster,
 )
-from uel.estimation.grid_posterior import grid_posterior
+from uel.estimation.grid_posterior import PRIOR_FLOOR, grid_posterior
 from uel.estimation.metrics import position_error
 from uel.estimation.particle_filter import MotionModel, filter_track
 from uel.estimation.ray_rescoring import rescore_with_rays
-from uel.estimation.grid_posterior import PRIOR_FLOOR
 from uel.estimation.robust_bayes import (
     RobustGridBayes,
     fit_robust,

@@ -1,4 +1,4 @@
-"""PROTOCOL's grid: which conditions an evaluation runs through, each varied by itself around one base."""
+"""The grid of an evaluation: its conditions, each varied by itself around one base. No framework is imported here."""
 
 import itertools
 from collections.abc import Iterator
@@ -7,13 +7,12 @@ from pathlib import Path
 
 import tyro
 
-from training.pipeline.map_conditions import CONDITIONS, MapConditionConfig
-from training.pipeline.scene_pipeline import parse_place
+from training.pipeline.config import MAP_CONDITIONS, MapConditionConfig, parse_place
 from uel.errors import UelError
 from uel.estimation.config import RayRescoringConfig, RefinementConfig
-from uel.measurement.model import ObservationModel
-from uel.measurement.tiers import features_of
-from uel.results.evaluation import Condition, TruthSource
+from uel.measurement.parameters import ObservationParameters
+from uel.measurement.tiers import TruthSource, features_of
+from uel.results.condition import Condition
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +44,7 @@ class EvalConfig:
     reports: int = 20
     """on a track"""
     maps: MapConditionConfig = field(default_factory=MapConditionConfig)
-    nominal: ObservationModel = field(default_factory=ObservationModel)
+    nominal: ObservationParameters = field(default_factory=ObservationParameters)
     """the realism that methods take for granted"""
     decorrelation: float = 37.0
     """m along a track after which fading's correlation is 1/e"""
@@ -109,19 +108,19 @@ class EvalConfig:
             raise UelError("a protocol has truths, tiers, and speeds from 0 on", got=got, do="give rsrp and 0 1, say")
         for tier in (*self.tiers, *self.axis_tiers, *self.map_tiers):
             features_of(tier)
-        unknown = {*self.conditions, *self.track_maps} - set(CONDITIONS)
+        unknown = {*self.conditions, *self.track_maps} - set(MAP_CONDITIONS)
         if unknown:
-            raise UelError("no such map condition", got=sorted(unknown), do=f"choose from {', '.join(CONDITIONS)}")
+            raise UelError("no such map condition", got=sorted(unknown), do=f"choose from {', '.join(MAP_CONDITIONS)}")
         if not self.sites or not self.carriers or max(self.sites) > self.sites[0] or min(self.sites) < 1:
             raise UelError("the base has the most sites, and a carrier", got=self.sites, do="give 8 5 3, say")
         for tile in self.tiles:
             parse_place(tile)
         if not self.name or "/" in self.name:
             raise UelError("a protocol's name is a folder's", got=self.name, do="give a plain word")
-        list(grid(self))  # whatever a condition refuses is refused now
+        list(protocol_conditions(self))  # whatever a condition refuses is refused now
 
 
-def grid(config: EvalConfig) -> Iterator[Condition]:
+def protocol_conditions(config: EvalConfig) -> Iterator[Condition]:
     """All conditions, the base first."""
     for truth in config.truths:
         base = Condition(

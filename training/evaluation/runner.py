@@ -22,18 +22,12 @@ from uel.core.io import as_json, data_folder, replace_file
 from uel.errors import UelError
 from uel.estimation.estimates import Estimate, FixEstimate, GridEstimate
 from uel.measurement.reports import Reports
+from uel.models.config import RESTORER_FILE as RESTORER
 from uel.models.locator import Locator
-from uel.models.map_restorer import RESTORER_FILE as RESTORER
 from uel.models.map_restorer import MapRestorer
 from uel.radio.simulator import Simulator
-from uel.results.evaluation import (
-    Condition,
-    ConditionResult,
-    MethodScores,
-    read_result,
-    write_evaluation_table,
-    write_result,
-)
+from uel.results.condition import Condition
+from uel.results.evaluation import ConditionResult, MethodScores, read_result, write_evaluation_table, write_result
 
 log = logging.getLogger(__name__)
 

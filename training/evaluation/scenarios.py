@@ -15,10 +15,9 @@ import scenes
 from sim_bridge.simulator import open as open_simulator
 from training.cache import StageCache
 from training.evaluation.methods import EvaluationCase, TrackEvaluationCase, TrackReports
-from training.evaluation.config import EvalConfig
+from training.evaluation.protocol import EvalConfig
+from training.pipeline.config import MapConditionConfig, parse_place
 from training.pipeline.map_conditions import map_factory, maps_for_condition
-from training.pipeline.config import MapConditionConfig
-from training.pipeline.config import parse_place
 from uel.adaptation.mast_heights import MapFactory
 from uel.errors import UelError
 from uel.estimation.baselines import LocalizationProblem
@@ -34,7 +33,7 @@ from uel.radio.config import Carrier
 from uel.radio.link_truth import LinkTruth
 from uel.radio.simulator import Simulator
 from uel.radio.sites import Cell, Site, sites_to_json
-from uel.results.evaluation import Condition
+from uel.results.condition import Condition
 
 TUNING_TRACKS = 48  # labelled tracks, on which filters are tuned
 DRAWN_PER_NEEDED_TRACK = 1.5  # tracks drawn for each that is needed: some hear nothing on the way
@@ -125,6 +124,11 @@ class EvaluationDeployment:
     sources: dict[float, ScenarioBackend]
     config: EvalConfig
 
+    @cached_property
+    def nominal(self) -> ObservationModel:
+        """The observation model that methods assume."""
+        return ObservationModel.of(self.config.nominal)
+
     def case(self, condition: Condition) -> EvaluationCase:
         """Single reports under a condition. Raises `UelError` where hardly any phone hears a cell."""
         asked, known = self.config.phones, self.config.fingerprints
@@ -170,7 +174,7 @@ class EvaluationDeployment:
         self, condition: Condition, reports: Reports, position: Tensor, known: Reports, known_at: Tensor
     ) -> EvaluationCase:
         given, true = self.maps(condition), self.maps(replace(condition, map="exact"))
-        model = condition.known(self.config.nominal)
+        model = condition.known(self.nominal)
         labelled = self._believed(condition, known)
         return EvaluationCase(
             place=LocalizationProblem(given.radio, given.prior, model, labelled, known_at),
@@ -178,7 +182,7 @@ class EvaluationDeployment:
             reports=self._believed(condition, reports),
             position=position,
             true_maps=true,
-            true_model=condition.model(self.config.nominal, 0.0 if condition.track < 0 else self.config.decorrelation),
+            true_model=condition.model(self.nominal, 0.0 if condition.track < 0 else self.config.decorrelation),
             true_reports=reports,
             map_error=condition.truth == "paths",
         )
@@ -243,7 +247,7 @@ class EvaluationDeployment:
         return self.maps(replace(condition, map="exact")).radio.pixel_truth(position)
 
     def _model(self, condition: Condition) -> ObservationModel:
-        model = condition.model(self.config.nominal, self.config.decorrelation)
+        model = condition.model(self.nominal, self.config.decorrelation)
         return model.for_ray_tracing if condition.truth == "paths" else model
 
     def _power(self, condition: Condition) -> Float[Tensor, " cell"]:

@@ -1,4 +1,4 @@
-"""Who is told how training goes: the clock, CSV files, pictures, TensorBoard, wandb."""
+"""Lightning callbacks and loggers: epoch times, CSV files, pictures, TensorBoard, wandb."""
 
 import csv
 import time
@@ -13,21 +13,23 @@ from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, Wand
 from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 
-from training.data.batch import Batch, moved
+from training.data.batch import Batch, to_device
 from training.locator.config import LoggingConfig
 from training.locator.task import LocatorTask
-from training.locator.validation_metrics import ValidationScores, conditions, merged
+from training.locator.validation_metrics import ValidationScores, conditions_of, merge_scores
 from uel.errors import UelError
 from uel.estimation.fix import Fix
 from uel.geo.tile_maps import TileMaps
 from uel.measurement.reports import Reports
 
-LEVELS = tuple(round(0.05 * n, 2) for n in range(1, 20))  # nominal coverage of regions, percentiles of the error
-SHOWN = 4  # phones whose heatmaps are drawn
+NOMINAL_LEVELS = tuple(round(0.05 * n, 2) for n in range(1, 20))  # nominal coverage of regions, quantiles of the error
+PHONES_PER_PICTURE = 4  # phones whose heatmaps are drawn
 
 
 FixDrawing = Callable[[str, TileMaps, Reports, Fix, Tensor], Mapping[str, bytes]]
-"""PNG files by name: of a title, the maps that a locator was given, reports, its fixes and true positions (m)."""
+"""A function from a title, the maps that a locator was given, reports, its fixes and true positions (m) to PNG files
+by name.
+"""
 
 
 class EpochTimer(Callback):
@@ -43,7 +45,8 @@ class EpochTimer(Callback):
 
 
 class ValidationLogger(Callback):
-    """After each validation: `cdf.csv` and `calibration.csv`, and pictures where somebody draws them."""
+    """Writes `cdf.csv` and `calibration.csv` after each validation, and pictures if given a function that draws
+    them."""
 
     def __init__(self, folder: Path, batch: Batch, draw: FixDrawing | None = None) -> None:
         self.folder, self.batch, self.draw = folder, batch, draw
@@ -51,20 +54,32 @@ class ValidationLogger(Callback):
     @rank_zero_only
     def on_validation_end(self, trainer: lightning.Trainer, task: LocatorTask) -> None:  # type: ignore[override]
         epoch = trainer.current_epoch
-        for name, of in (("cdf", percentiles), ("calibration", coverage)):
-            write_rows(self.folder / f"{name}.csv", epoch, {c: of(merged(task.judged, c)) for c in _each(task.judged)})
+        for name, summarise in (("cdf", error_percentiles), ("calibration", coverage)):
+            write_rows(
+                self.folder / f"{name}.csv",
+                epoch,
+                {c: summarise(merge_scores(task.validation_scores, c)) for c in _conditions(task.validation_scores)},
+            )
         if self.draw is not None:
-            self._show(trainer, self._pictures(self.draw, epoch, task))
+            self._write_pictures(trainer, self._pictures(self.draw, epoch, task))
 
     def _pictures(self, draw: FixDrawing, epoch: int, task: LocatorTask) -> Mapping[str, bytes]:
-        """Of the first phones."""
-        with torch.no_grad(), task.here():
-            batch = moved(self.batch, task.device)
-            fix = moved(task.best(batch.reports[:SHOWN], batch.maps, batch.believed), "cpu")
+        """Pictures of the first phones."""
+        with torch.no_grad(), task.device_context():
+            batch = to_device(self.batch, task.device)
+            fix = to_device(
+                task.saved_locator(batch.reports[:PHONES_PER_PICTURE], batch.maps, batch.assumed_model), "cpu"
+            )
         title = f"epoch {epoch}, maps {self.batch.condition}"
-        return draw(title, self.batch.maps, self.batch.reports[:SHOWN], fix, self.batch.position[:SHOWN])
+        return draw(
+            title,
+            self.batch.maps,
+            self.batch.reports[:PHONES_PER_PICTURE],
+            fix,
+            self.batch.position[:PHONES_PER_PICTURE],
+        )
 
-    def _show(self, trainer: lightning.Trainer, pictures: Mapping[str, bytes]) -> None:
+    def _write_pictures(self, trainer: lightning.Trainer, pictures: Mapping[str, bytes]) -> None:
         for name, content in pictures.items():
             path = self.folder / "pictures" / f"{name}-{trainer.current_epoch:03}.png"
             path.parent.mkdir(exist_ok=True)
@@ -82,22 +97,22 @@ def _send(logger: Logger, name: str, path: Path, step: int) -> None:
         logger.experiment.add_image(name, imread(path)[..., :3], step, dataformats="HWC")
 
 
-def _each(judged: list[ValidationScores]) -> list[str | None]:
-    return [None, *conditions(judged)]
+def _conditions(scores: list[ValidationScores]) -> list[str | None]:
+    return [None, *conditions_of(scores)]
 
 
-def percentiles(judged: ValidationScores) -> dict[str, float]:
-    """Error in metres by share of phones."""
-    return {f"{p}": round(float(judged.error.quantile(p)), 2) for p in LEVELS}
+def error_percentiles(scores: ValidationScores) -> dict[str, float]:
+    """Error in metres by fraction of phones."""
+    return {f"{p}": round(float(scores.error.quantile(p)), 2) for p in NOMINAL_LEVELS}
 
 
-def coverage(judged: ValidationScores) -> dict[str, float]:
-    """Share of phones inside regions, by the regions' probability."""
-    return {f"{p}": round(float((judged.level <= p).float().mean()), 4) for p in LEVELS}
+def coverage(scores: ValidationScores) -> dict[str, float]:
+    """Fraction of phones inside regions, by the regions' probability."""
+    return {f"{p}": round(float((scores.hpd_level <= p).float().mean()), 4) for p in NOMINAL_LEVELS}
 
 
 def write_rows(path: Path, epoch: int, rows: Mapping[str | None, Mapping[str, float]]) -> None:
-    """Put one validation's rows into a CSV file, in the place of those of an attempt that was cut off."""
+    """Write one validation's rows into a CSV file, replacing those of an interrupted attempt."""
     kept = []
     if path.is_file():
         with path.open(newline="") as file:
@@ -109,15 +124,15 @@ def write_rows(path: Path, epoch: int, rows: Mapping[str | None, Mapping[str, fl
         writer.writerows([*kept, *new])
 
 
-def loggers(folder: Path, watch: LoggingConfig, run: str) -> list[Logger]:
-    """CSV always, TensorBoard where it is installed, wandb where it is asked for."""
+def make_loggers(folder: Path, watch: LoggingConfig, run: str) -> list[Logger]:
+    """Loggers: CSV always, TensorBoard if it is installed, wandb if it is configured."""
     part = f"part-{len(list(folder.glob('log/part-*'))):03}"
-    found: list[Logger] = [CSVLogger(folder, name="log", version=part)]
+    created: list[Logger] = [CSVLogger(folder, name="log", version=part)]
     if find_spec("tensorboard") or find_spec("tensorboardX"):
-        found.append(TensorBoardLogger(folder, name="tensorboard", version=part))
+        created.append(TensorBoardLogger(folder, name="tensorboard", version=part))
     if watch.wandb != "off":
-        found.append(_wandb(folder, watch, run))
-    return found
+        created.append(_wandb(folder, watch, run))
+    return created
 
 
 def _wandb(folder: Path, watch: LoggingConfig, run: str) -> WandbLogger:
@@ -126,15 +141,17 @@ def _wandb(folder: Path, watch: LoggingConfig, run: str) -> WandbLogger:
     folder.mkdir(parents=True, exist_ok=True)
     logger = WandbLogger(name=run, project=watch.project, save_dir=folder, offline=watch.wandb == "offline")
     try:
-        logger.experiment  # noqa: B018  (begins now)
+        logger.experiment  # noqa: B018  (starts the run)
     except Error as error:
-        raise UelError("wandb does not begin", got=error, do="wandb login, or give --watch.wandb offline") from error
+        raise UelError(
+            "wandb could not start a run", got=error, do="wandb login, or give --watch.wandb offline"
+        ) from error
     return logger
 
 
-def close(opened: list[Logger]) -> None:
-    """What wandb has not written yet is written."""
-    if any(isinstance(logger, WandbLogger) for logger in opened):
+def close_loggers(opened_loggers: list[Logger]) -> None:
+    """Finish the wandb run, so that all of it is written."""
+    if any(isinstance(logger, WandbLogger) for logger in opened_loggers):
         import wandb
 
         if wandb.run is not None:

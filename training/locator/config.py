@@ -1,20 +1,21 @@
-"""All that decides how a locator comes out of some worlds, and what is told on the way."""
+"""Configurations of a locator's training. No framework is imported here."""
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from sim_bridge.scene.tracing_config import TracingConfig
-from training.data.augmentation import AugmentationConfig
-from training.data.batch import BatchConfig
-from training.data.deployment import EXACT
-from training.data.domain_randomization import DomainRandomizationConfig
-from training.locator.losses import LossFeature
-from training.locator.physics_schedule import LossKind
 from uel.errors import UelError
-from uel.measurement.model import ObservationModel
-from uel.models.config import LocatorConfig
+from uel.models.config import RestorerConfig
+
+LossFeature = Literal["rsrp", "ta", "aoa"]
+"""Report features that the physics loss compares: levels; timing advances and times of arrival; azimuths."""
+
+
+LossKind = Literal["none", "map", "rt", "map+rt", "hybrid"]
+"""No physics loss; map lookup; ray tracing on a fraction of batches and nothing on the others; ray tracing on that
+fraction and map lookup on the others; the same, with that fraction where uncertainty is largest.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,28 +161,17 @@ class LoggingConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LocatorTrainingConfig:
-    """What a training depends on beside its worlds."""
+class MapRestorerTrainingConfig:
+    """How long and how fast: some 25 CPU minutes by default."""
 
-    seed: int = 1
-    measurement: ObservationModel = field(default_factory=ObservationModel)
-    locator: LocatorConfig = field(default_factory=LocatorConfig)
-    training: OptimizationConfig = field(default_factory=OptimizationConfig)
-    realism: DomainRandomizationConfig | None = None
-    augment: AugmentationConfig = field(default_factory=AugmentationConfig)
-    conditions: Mapping[str, float] = field(default_factory=lambda: {EXACT: 1.0})
-    hardware: HardwareConfig = field(default_factory=HardwareConfig)
-    watch: LoggingConfig = field(default_factory=LoggingConfig)
+    steps: int = 2000
+    """of AdamW; 0 trains no such network, and only labelled reports put maps right"""
+    batch: int = 8
+    """cells in a batch, each of some world under some condition"""
+    learning_rate: float = 3e-3
+    """peak, after a warm-up, before a cosine to zero"""
+    network: RestorerConfig = field(default_factory=RestorerConfig)
 
-    @property
-    def drawing(self) -> BatchConfig:
-        """What batches are drawn by."""
-        return BatchConfig(
-            model=self.measurement,
-            size=self.training.batch,
-            seed=self.seed,
-            traced_fraction=self.training.traced_fraction,
-            realism=self.realism,
-            augment=self.augment,
-            conditions=self.conditions,
-        )
+    def __post_init__(self) -> None:
+        if self.steps < 0 or self.batch < 1 or not 0 < self.learning_rate < math.inf:
+            raise UelError("a restorer is trained by steps, cells and a rate", got=self, do="give 2000, 8 and 3e-3")

@@ -1,4 +1,4 @@
-"""One new tile with few labels: a pool of phones of which some say where they are, and batches of both kinds."""
+"""Training data of one new tile with few labels: a pool of phones, some with known positions, and batches of both."""
 
 from dataclasses import dataclass
 
@@ -8,47 +8,52 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from training.ablation.config import LABELS_PER_VALIDATION_PHONE
 from training.data.batch import Batch
 from training.data.deployment import Deployment
-from training.locator.config import LocatorTrainingConfig
+from training.locator.setup import LocatorTrainingConfig
 from uel.errors import UelError
 from uel.measurement.reports import Reports
 
-HELD = 5  # of so many labelled phones one is kept to validate on
-MOST = 192  # phones to validate on
-CHUNK = 64  # phones of a validation batch
+MAX_VALIDATION_PHONES = 192  # phones to validate on
+PHONES_PER_VALIDATION_BATCH = 64  # phones of a validation batch
 
 
 @dataclass(frozen=True, eq=False)
 class FewLabelPool:
-    """Reports as they came in, once and for all; of the first of them it is known where they were sent from."""
+    """Reports of a fixed set of phones; the positions of the first ones are known."""
 
     reports: Reports
     position: Float[Tensor, "label 2"]
-    """m, of the labelled ones"""
+    """m, positions of the labelled phones"""
 
     def __post_init__(self) -> None:
-        if not 2 * HELD <= len(self.position) <= len(self.reports):
-            got = f"{len(self.position)} labels of {len(self.reports)} phones"
-            raise UelError("a pool needs labels, and a phone for each", got=got, do=f"give at least {2 * HELD}")
+        if not 2 * LABELS_PER_VALIDATION_PHONE <= len(self.position) <= len(self.reports):
+            got = f"{len(self.position)} labels, {len(self.reports)} phones"
+            raise UelError(
+                "a pool needs enough labels, and a phone for each label",
+                got=got,
+                do=f"give at least {2 * LABELS_PER_VALIDATION_PHONE}",
+            )
 
     @property
-    def held(self) -> int:
-        """Labelled phones that are not learned from: the first ones."""
-        return min(len(self.position) // HELD, MOST)
+    def held_out(self) -> int:
+        """Number of labelled phones held out for validation: the first ones."""
+        return min(len(self.position) // LABELS_PER_VALIDATION_PHONE, MAX_VALIDATION_PHONES)
 
     @property
     def unlabelled(self) -> int:
+        """Number of phones without a label."""
         return len(self.reports) - len(self.position)
 
 
 class FewLabelDataset(Dataset[Batch]):
-    """Batches of one epoch: labelled phones, then unlabelled ones; batch i is a matter of i and the seed alone."""
+    """Batches of one epoch: labelled phones, then unlabelled ones; batch i depends on i and the seed alone."""
 
     def __init__(
-        self, recipe: LocatorTrainingConfig, world: Deployment, pool: FewLabelPool, unlabelled: int, numbers: range
+        self, config: LocatorTrainingConfig, deployment: Deployment, pool: FewLabelPool, unlabelled: int, numbers: range
     ) -> None:
-        self.recipe, self.world, self.pool, self.numbers = recipe, world, pool, numbers
+        self.config, self.deployment, self.pool, self.numbers = config, deployment, pool, numbers
         self.unlabelled = unlabelled if pool.unlabelled else 0
 
     def __len__(self) -> int:
@@ -57,34 +62,42 @@ class FewLabelDataset(Dataset[Batch]):
     def __getitem__(self, index: int) -> Batch:
         if not 0 <= index < len(self.numbers):
             raise IndexError(index)
-        number, pool, size = self.numbers[index], self.pool, self.recipe.training.batch
-        generator = torch.Generator().manual_seed(self.recipe.seed * 1_000_003 + number)
-        told = torch.randint(pool.held, len(pool.position), (size,), generator=generator)
-        # Drawn from the same generator after the labels, so that these are the same with and without them.
+        number, pool, size = self.numbers[index], self.pool, self.config.training.batch
+        generator = torch.Generator().manual_seed(self.config.seed * 1_000_003 + number)
+        labelled = torch.randint(pool.held_out, len(pool.position), (size,), generator=generator)
+        # Drawn after the labelled phones from the same generator: those do not depend on the unlabelled ones.
         first, end = len(pool.position), len(pool.reports)
-        untold = torch.randint(first, max(end, first + 1), (self.unlabelled,), generator=generator)
-        nowhere = torch.zeros(self.unlabelled, 2)
-        reports, position = pool.reports[torch.cat([told, untold])], torch.cat([pool.position[told], nowhere])
-        return Batch(0, number, self.world.maps, reports, position, labelled=size)
+        unlabelled_index = torch.randint(first, max(end, first + 1), (self.unlabelled,), generator=generator)
+        unknown_position = torch.zeros(self.unlabelled, 2)
+        reports, position = (
+            pool.reports[torch.cat([labelled, unlabelled_index])],
+            torch.cat([pool.position[labelled], unknown_position]),
+        )
+        return Batch(0, number, self.deployment.maps, reports, position, labelled_count=size)
 
 
 class FewLabelDataModule(lightning.LightningDataModule):
-    """Training batches of a pool on its world, and those of its labelled phones that are held back to validate on."""
+    """Training batches of a pool on its deployment, and validation batches of its held-out labelled phones."""
 
-    def __init__(self, recipe: LocatorTrainingConfig, world: Deployment, pool: FewLabelPool, unlabelled: int) -> None:
+    def __init__(
+        self, config: LocatorTrainingConfig, deployment: Deployment, pool: FewLabelPool, unlabelled: int
+    ) -> None:
         super().__init__()
-        self.recipe, self.train, self.pool, self.unlabelled = recipe, [world], pool, unlabelled
-        cut = [slice(start, min(start + CHUNK, pool.held)) for start in range(0, pool.held, CHUNK)]
-        self.validation = [Batch(0, 0, world.maps, pool.reports[part], pool.position[part]) for part in cut]
+        self.config, self.train, self.pool, self.unlabelled = config, [deployment], pool, unlabelled
+        chunks = [
+            slice(start, min(start + PHONES_PER_VALIDATION_BATCH, pool.held_out))
+            for start in range(0, pool.held_out, PHONES_PER_VALIDATION_BATCH)
+        ]
+        self.validation = [Batch(0, 0, deployment.maps, pool.reports[chunk], pool.position[chunk]) for chunk in chunks]
 
     def batches(self, numbers: range) -> FewLabelDataset:
         """Training batches by their numbers."""
-        return FewLabelDataset(self.recipe, self.train[0], self.pool, self.unlabelled, numbers)
+        return FewLabelDataset(self.config, self.train[0], self.pool, self.unlabelled, numbers)
 
     def train_dataloader(self) -> DataLoader:
-        """One epoch's batches (Lightning asks again at each epoch)."""
+        """One epoch's batches (Lightning calls it at each epoch)."""
         assert self.trainer is not None
-        rank, ranks, count = self.trainer.global_rank, self.trainer.world_size, self.recipe.training.batches_per_epoch
+        rank, ranks, count = self.trainer.global_rank, self.trainer.world_size, self.config.training.batches_per_epoch
         first = self.trainer.current_epoch * count * ranks + rank
         numbers = range(first, first + count * ranks, ranks)
         return _loader(self.batches(numbers))

@@ -1,4 +1,4 @@
-"""Fit a locator with Lightning: checkpoints after every epoch, resumed when killed, reused when done."""
+"""Fit a locator with Lightning: a checkpoint after every epoch, resumed if killed, reused if complete."""
 
 import csv
 import json
@@ -17,12 +17,12 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
-from training.cache import alone
+from training.cache import folder_lock
 from training.data.deployment import Deployment
-from training.locator.callbacks import EpochTimer, FixDrawing, ValidationLogger, close, loggers
-from training.locator.config import LocatorTrainingConfig
+from training.locator.callbacks import EpochTimer, FixDrawing, ValidationLogger, close_loggers, make_loggers
 from training.locator.datamodule import LocatorDataModule
 from training.locator.few_labels import FewLabelDataModule
+from training.locator.setup import LocatorTrainingConfig
 from training.locator.task import LocatorTask
 from uel.errors import UelError
 from uel.models.locator import Locator
@@ -31,50 +31,50 @@ from uel.survey.dataset import Survey
 log = logging.getLogger(__name__)
 
 for library in ("lightning", "lightning.pytorch", "lightning.fabric"):
-    # Said once, by the handler and at the level of whoever runs this (Lightning sets its own at import).
+    # Messages go once, to the root handler at its level (Lightning installs its own handlers at import).
     logging.getLogger(library).handlers.clear()
     logging.getLogger(library).setLevel(logging.NOTSET)
 
-_ANEW = "copy a whole epoch=….ckpt beside it over it, or delete it to train anew"
-BEST = 3  # checkpoints kept beside the last one
-EXPECTED = (
+_ANEW = "copy a whole epoch=….ckpt of the folder over it, or delete it to train anew"
+KEPT_CHECKPOINTS = 3  # best checkpoints that are kept beside the last one
+EXPECTED_WARNINGS = (
     ".*does not have many workers.*",  # batches are drawn from maps in memory, which workers would have to copy
     ".*LeafSpec.* is deprecated",  # Lightning 2.6 asks torch's pytrees in the old way
-    "Checkpoint directory .* exists and is not empty",  # that is what a resumed run finds
+    "Checkpoint directory .* exists and is not empty",  # as in every resumed run
 )
 
 
 def fit(
     folder: Path,
     key: str,
-    recipe: LocatorTrainingConfig,
+    config: LocatorTrainingConfig,
     train: Sequence[Deployment],
     validate: Sequence[Deployment],
     survey: Survey | None = None,
     draw: FixDrawing | None = None,
 ) -> tuple[Locator, dict[str, Any]]:
-    """`fit_on` batches of some worlds, or of a survey."""
-    return fit_on(folder, key, recipe, lambda: LocatorDataModule(recipe, train, validate, survey), draw)
+    """`fit_with_data` on batches of some deployments, or of a survey."""
+    return fit_with_data(folder, key, config, lambda: LocatorDataModule(config, train, validate, survey), draw)
 
 
-def fit_on(
+def fit_with_data(
     folder: Path,
     key: str,
-    recipe: LocatorTrainingConfig,
+    config: LocatorTrainingConfig,
     data: Callable[[], LocatorDataModule | FewLabelDataModule],
     draw: FixDrawing | None = None,
 ) -> tuple[Locator, dict[str, Any]]:
-    """Train, or resume, or reuse what `folder` holds for this `key`; the epoch with the best validation wins.
+    """Train, resume or reuse the locator of `folder` for this `key`, with the weights of the best validation epoch.
 
-    Returns the locator and the facts of its training: steps, epochs, processes, wall_s, val_nll of the epoch that won,
-    and of this process cpu_s (of its steps), rt_cpu_s (of their ray tracing), batches, rt_batches, rt_links,
-    rt_gradient_norm (mean norm of the ray-traced gradient at the predicted positions, 1/m). With several processes each
-    calls this; the first one writes.
+    Returns the locator and the facts of its training: steps, epochs, processes, wall_s, val_nll of the best epoch, and
+    of this process cpu_s (of its steps), rt_cpu_s (of their ray tracing), batches, rt_batches, rt_links,
+    rt_gradient_norm (mean norm of the ray-traced gradient at the predicted positions, 1/m). With several processes
+    each calls this; the first one writes. Raises `UelError` for a damaged checkpoint.
     """
-    if prepared(folder, key):
+    if is_trained(folder, key):
         log.info("training: reusing %s", folder)
         return Locator.load(folder), json.loads((folder / "facts.json").read_text())
-    locator, facts = _train(folder, recipe, data(), draw)
+    locator, facts = _train(folder, config, data(), draw)
     if first_process():
         locator.save(folder)
         _merge_logs(folder)
@@ -82,15 +82,15 @@ def fit_on(
     return locator, facts
 
 
-def prepared(folder: Path, key: str) -> bool:
-    """Whether a folder holds what was trained for `key`; what is there for another key is removed."""
-    with alone(folder):
-        mark = folder / "key"
-        if mark.is_file() and mark.read_text() != key:
+def is_trained(folder: Path, key: str) -> bool:
+    """Whether a folder holds a complete training for `key`; a training for another key is removed."""
+    with folder_lock(folder):
+        key_file = folder / "key"
+        if key_file.is_file() and key_file.read_text() != key:
             log.info("training: the configuration or the data changed, starting anew")
             shutil.rmtree(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        mark.write_text(key)
+        key_file.write_text(key)
     return (folder / "facts.json").is_file()
 
 
@@ -100,55 +100,59 @@ def first_process() -> bool:
 
 
 def _train(
-    folder: Path, recipe: LocatorTrainingConfig, data: LocatorDataModule | FewLabelDataModule, draw: FixDrawing | None
+    folder: Path, config: LocatorTrainingConfig, data: LocatorDataModule | FewLabelDataModule, draw: FixDrawing | None
 ) -> tuple[Locator, dict[str, Any]]:
-    lightning.seed_everything(recipe.seed, verbose=False)
-    task = LocatorTask(recipe.training, recipe.locator, recipe.measurement, data.train, recipe.seed)
-    last = folder / "last.ckpt"
-    if last.is_file():
-        _require_readable(last)
-        log.info("training: resuming from %s", last)
-    best = ModelCheckpoint(folder, monitor="val_nll", save_top_k=BEST, save_last=True, filename="{epoch}-{val_nll:.4f}")
-    stop = EarlyStopping("val_nll", patience=recipe.training.patience)
-    told = loggers(folder, recipe.watch, folder.parent.name)
+    lightning.seed_everything(config.seed, verbose=False)
+    task = LocatorTask(config.training, config.locator, config.measurement, data.train, config.seed)
+    last_checkpoint = folder / "last.ckpt"
+    if last_checkpoint.is_file():
+        _require_readable(last_checkpoint)
+        log.info("training: resuming from %s", last_checkpoint)
+    best_checkpoints = ModelCheckpoint(
+        folder, monitor="val_nll", save_top_k=KEPT_CHECKPOINTS, save_last=True, filename="{epoch}-{val_nll:.4f}"
+    )
+    early_stopping = EarlyStopping("val_nll", patience=config.training.patience)
+    log_writers = make_loggers(folder, config.watch, folder.parent.name)
     callbacks = [
         EpochTimer(),
         ValidationLogger(folder, data.validation[0], draw),
-        stop,
-        best,
+        early_stopping,
+        best_checkpoints,
         RichProgressBar(leave=True),
     ]
-    trainer = _trainer(folder, recipe, callbacks, told)
+    trainer = _trainer(folder, config, callbacks, log_writers)
     with warnings.catch_warnings():
-        for message in EXPECTED:
+        for message in EXPECTED_WARNINGS:
             warnings.filterwarnings("ignore", message=message)
         try:
-            trainer.fit(task, data, ckpt_path=str(last) if last.is_file() else None, weights_only=True)
+            trainer.fit(
+                task, data, ckpt_path=str(last_checkpoint) if last_checkpoint.is_file() else None, weights_only=True
+            )
         finally:
-            close(told)
-    state = torch.load(best.best_model_path, weights_only=True, map_location="cpu")["state_dict"]
+            close_loggers(log_writers)
+    state = torch.load(best_checkpoints.best_model_path, weights_only=True, map_location="cpu")["state_dict"]
     task.cpu().load_state_dict(state)
-    return task.best.eval(), _facts(task, trainer, float(best.best_model_score or torch.nan))
+    return task.saved_locator.eval(), _facts(task, trainer, float(best_checkpoints.best_model_score or torch.nan))
 
 
 def _require_readable(checkpoint: Path) -> None:
-    """Raise `UelError` for a checkpoint that was cut or is none."""
+    """Raise `UelError` for a checkpoint that is damaged or foreign."""
     try:
-        whole = "state_dict" in torch.load(checkpoint, weights_only=True)
+        has_weights = "state_dict" in torch.load(checkpoint, weights_only=True)
     except Exception as error:  # torch raises what its unpickler and zip reader raise
-        raise UelError("this checkpoint cannot be read", got=f"{checkpoint}: {error}", do=_ANEW) from error
-    if not whole:
-        raise UelError("this checkpoint holds no training", got=str(checkpoint), do=_ANEW)
+        raise UelError("the checkpoint is damaged", got=f"{checkpoint}: {error}", do=_ANEW) from error
+    if not has_weights:
+        raise UelError("the checkpoint is not one of a training", got=str(checkpoint), do=_ANEW)
 
 
 def _trainer(
-    folder: Path, recipe: LocatorTrainingConfig, callbacks: list[Callback], told: list[Logger]
+    folder: Path, config: LocatorTrainingConfig, callbacks: list[Callback], log_writers: list[Logger]
 ) -> lightning.Trainer:
-    plan, hardware = recipe.training, recipe.hardware
+    plan, hardware = config.training, config.hardware
     devices = int(os.environ.get("LOCAL_WORLD_SIZE", hardware.devices))
     nodes = int(os.environ.get("GROUP_WORLD_SIZE", hardware.nodes))
-    for logger in told:
-        logger.log_hyperparams({"seed": recipe.seed, **asdict(plan), **asdict(recipe.locator)})
+    for logger in log_writers:
+        logger.log_hyperparams({"seed": config.seed, **asdict(plan), **asdict(config.locator)})
     return lightning.Trainer(
         default_root_dir=folder,
         max_epochs=plan.epochs,
@@ -160,7 +164,7 @@ def _trainer(
         use_distributed_sampler=False,  # the data module gives each process its own batches
         accumulate_grad_batches=plan.accumulate,
         gradient_clip_val=plan.clip,
-        logger=told,
+        logger=log_writers,
         callbacks=callbacks,
         num_sanity_val_steps=0,
         reload_dataloaders_every_n_epochs=1,
@@ -170,10 +174,10 @@ def _trainer(
 
 
 def _merge_logs(folder: Path) -> None:
-    """One `metrics.csv` of the logs of all attempts; of a step that was run twice the later row stays."""
+    """Merge the logs of all attempts into one `metrics.csv`; of a repeated step the later row stays."""
     rows: dict[tuple[str, bool], dict[str, str]] = {}
-    for part in sorted(folder.glob("log/part-*/metrics.csv")):
-        with part.open(newline="") as file:
+    for log_file in sorted(folder.glob("log/part-*/metrics.csv")):
+        with log_file.open(newline="") as file:
             rows |= {(row["step"], bool(row.get("loss"))): row for row in csv.DictReader(file)}
     names = list(dict.fromkeys(name for row in rows.values() for name in row))
     with (folder / "metrics.csv").open("w", newline="") as file:

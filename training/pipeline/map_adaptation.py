@@ -3,7 +3,7 @@
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,25 +11,13 @@ import torch
 
 from training.cache import StageCache
 from training.data.deployment import Deployment
+from training.pipeline.config import MapAdaptationConfig
 from uel.adaptation.site_adaptation import SiteAdaptation
 from uel.core.io import as_json
-from uel.errors import UelError
 from uel.estimation.baselines import LocalizationProblem
 from uel.measurement.model import ObservationModel
 from uel.models.map_restorer import MapRestorer
 from uel.radio import radio_map_io
-
-
-@dataclass(frozen=True, kw_only=True)
-class MapAdaptationConfig:
-    """Labelled reports of each place to train or validate on."""
-
-    labelled: int = 500
-    """reports with known positions, drawn from the true map; of fewer than 64 levels are left as they are"""
-
-    def __post_init__(self) -> None:
-        if self.labelled < 1:
-            raise UelError("labelled reports put maps right", got=f"labelled {self.labelled}", do="give 500, say")
 
 
 def adapt_deployment(
@@ -46,11 +34,11 @@ def adapt_deployment(
 
     `key` tells these maps from those of other worlds; what is learned of each is kept by `stages`.
     """
-    reports, position = world.from_map(plan.labelled, model, torch.Generator().manual_seed(seed))
+    reports, position = world.reports_from_map(plan.labelled, model, torch.Generator().manual_seed(seed))
     variants, models = {}, {}
     for name in conditions:
-        given = world.given(name)
-        place = LocalizationProblem(given.radio, given.prior, model, world.said(reports, name), position)
+        given = world.assumed_maps(name)
+        place = LocalizationProblem(given.radio, given.prior, model, world.as_reported(reports, name), position)
         whole = {**key, "condition": name, "labelled": plan.labelled, "model": asdict(model), "seed": seed}
         learned = SiteAdaptation(place, given, restorer=restorer)
         at = stages.make(f"mended-{world.tile.name}", whole, lambda out: _save(learned, out))  # noqa: B023

@@ -5,13 +5,14 @@ rotated by the same amount. A few labelled reports show it, and the radio map ne
 """
 
 import math
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
+
 from uel.estimation.baselines import LocalizationProblem
 from uel.estimation.robust_bayes import MAX_LABELLED_REPORTS
 from uel.measurement.reports import Reports
-
 
 MAX_OFFSET_DEG = 60  # tried in both directions, degree by degree: the step in which angles are reported
 PRIOR_STD_DEG = 20.0  # of the offset of an antenna that has one
@@ -35,7 +36,9 @@ def azimuth_offset_deg(problem: LocalizationProblem) -> Float[Tensor, " cell"]:
             continue
         samples = problem.radio.samples_at(cell_report_position)
         rotated = (cell_reports.rotate_angles(-offset.expand(len(result))) for offset in offsets)
-        log_p = torch.stack([problem.model.azimuth_log_likelihood(r, samples)[..., 0].diagonal().sum() for r in rotated])
+        log_p = torch.stack(
+            [problem.model.azimuth_log_likelihood(r, samples)[..., 0].diagonal().sum() for r in rotated]
+        )
         log_joint = log_p + (-(offsets / PRIOR_STD_DEG).square() / 2).log_softmax(0)
         log_odds = log_joint.logsumexp(0) - log_p[MAX_OFFSET_DEG]
         probability = torch.sigmoid(log_odds + math.log(PRIOR_PROBABILITY / (1 - PRIOR_PROBABILITY)))

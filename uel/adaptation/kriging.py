@@ -1,4 +1,7 @@
-"""Levels between measurements: a trend, or a map, and what is left of it by distance (kriging with given variances)."""
+"""Kriging of levels between measurements, on a trend or on a radio map, with given variances.
+
+`KrigedLevels` has a linear trend; `MapErrorKriging` has the map as its trend.
+"""
 
 import math
 from dataclasses import dataclass
@@ -8,175 +11,183 @@ from jaxtyping import Bool, Float
 from scipy.optimize import lsq_linear
 from torch import Tensor
 
-CORRELATION_LENGTHS = (15.0, 30.0, 60.0, 120.0)  # m, after which what is left is alike by 1/e
-CORRELATED_FRACTIONS = (0.3, 0.5, 0.7, 0.9)  # of the variance that is alike at all, the rest being each place's own
-RIDGE_PENALTY = 1e-3  # of the trend's standardised slopes, relative to the number of places
+CORRELATION_LENGTHS = (15.0, 30.0, 60.0, 120.0)  # m after which the correlation of residuals has fallen to 1/e
+CORRELATED_FRACTIONS = (0.3, 0.5, 0.7, 0.9)  # of the residuals' variance; the rest is independent (nugget)
+RIDGE_PENALTY = 1e-3  # on the trend's standardised slopes, per measurement
 
 
 @dataclass(frozen=True, eq=False)
 class KrigedLevels:
-    """Of one cell: trend and measurements, ready to be asked anywhere (Rasmussen and Williams, 2006, algorithm 2.1)."""
+    """Fitted trend and kriging weights of one cell (Rasmussen and Williams, 2006, algorithm 2.1)."""
 
     position: Float[Tensor, "n 2"]
-    middle: Float[Tensor, " feature"]
-    spread: Float[Tensor, " feature"]
-    seen: Float[Tensor, "2 feature"]
-    """least and greatest: the trend goes no further"""
+    feature_mean: Float[Tensor, " feature"]
+    feature_std: Float[Tensor, " feature"]
+    feature_range: Float[Tensor, "2 feature"]
+    """least and greatest: the trend is not extrapolated"""
     slope: Float[Tensor, " feature_1"]
     variance: float
     length: float
-    share: float
-    factor: Float[Tensor, "n n"]
-    pull: Float[Tensor, " n"]
+    correlated_fraction: float
+    cholesky: Float[Tensor, "n n"]
+    weight: Float[Tensor, " n"]
 
     @staticmethod
-    def of(
+    def fit(
         position: Float[Tensor, "n 2"],
         feature: Float[Tensor, "n feature"],
         level: Float[Tensor, " n"],
         sign: Float[Tensor, " feature"] | None = None,
     ) -> "KrigedLevels":
-        """Fit slopes by ridge regression, and of `CORRELATION_LENGTHS` and `CORRELATED_FRACTIONS` the likeliest.
+        """Fit slopes by ridge regression, and the likeliest of `CORRELATION_LENGTHS` and `CORRELATED_FRACTIONS`.
 
         `sign` is 1 where a level can only rise with a feature, -1 where it can only fall, 0 where it may do either:
         features that are much alike would otherwise take slopes that no physics has.
         """
         position, feature, level = position.double(), feature.double(), level.double()
-        middle, spread = feature.mean(0), feature.std(0).clamp(min=1e-6)
-        seen = torch.stack([feature.amin(0), feature.amax(0)])
-        table = _table(feature, middle, spread)
-        slope = _slopes(table, level, torch.zeros(table.shape[1] - 1) if sign is None else sign)
-        left = level - table @ slope
+        mean, std = feature.mean(0), feature.std(0).clamp(min=1e-6)
+        feature_range = torch.stack([feature.amin(0), feature.amax(0)])
+        design = _design_matrix(feature, mean, std)
+        slope = _fit_slopes(design, level, torch.zeros(design.shape[1] - 1) if sign is None else sign)
+        residual = level - design @ slope
         distance = torch.cdist(position, position)
         fits = [
-            _fitted(distance, left, length, share) for length in CORRELATION_LENGTHS for share in CORRELATED_FRACTIONS
+            _fit_covariance(distance, residual, length, fraction)
+            for length in CORRELATION_LENGTHS
+            for fraction in CORRELATED_FRACTIONS
         ]
-        _, variance, length, share, factor = max(fits, key=lambda fit: fit[0])
-        pull = torch.cholesky_solve(left.unsqueeze(1), factor)[:, 0]
-        return KrigedLevels(position, middle, spread, seen, slope, variance, length, share, factor, pull)
+        _, variance, length, fraction, cholesky = max(fits, key=lambda fit: fit[0])
+        weight = torch.cholesky_solve(residual.unsqueeze(1), cholesky)[:, 0]
+        return KrigedLevels(position, mean, std, feature_range, slope, variance, length, fraction, cholesky, weight)
 
-    def at(
+    def predict(
         self, position: Float[Tensor, "m 2"], feature: Float[Tensor, "m feature"]
     ) -> tuple[Float[Tensor, " m"], Float[Tensor, " m"]]:
-        """Mean and standard deviation in dB of a measurement at each place."""
-        near = self.share * (-torch.cdist(position.double(), self.position) / self.length).exp()
-        told = feature.double().clamp(*self.seen)
-        mean = _table(told, self.middle, self.spread) @ self.slope + near @ self.pull
-        known = torch.linalg.solve_triangular(self.factor, near.T, upper=False).square().sum(0)
-        return mean, (self.variance * (1 - known).clamp(min=1 - self.share)).sqrt()
+        """Mean and standard deviation in dB of a measurement at each position."""
+        distance = torch.cdist(position.double(), self.position)
+        correlation = self.correlated_fraction * (-distance / self.length).exp()
+        clamped = feature.double().clamp(*self.feature_range)
+        mean = _design_matrix(clamped, self.feature_mean, self.feature_std) @ self.slope + correlation @ self.weight
+        known = torch.linalg.solve_triangular(self.cholesky, correlation.T, upper=False).square().sum(0)
+        return mean, (self.variance * (1 - known).clamp(min=1 - self.correlated_fraction)).sqrt()
 
 
-def _slopes(table: Tensor, level: Tensor, sign: Tensor) -> Float[Tensor, " feature_1"]:
+def _fit_slopes(design: Tensor, level: Tensor, sign: Tensor) -> Float[Tensor, " feature_1"]:
     """Bounded least squares with a ridge on all but the intercept."""
-    ridge = math.sqrt(RIDGE_PENALTY * len(level)) * torch.eye(table.shape[1], dtype=torch.float64)[1:]
+    ridge = math.sqrt(RIDGE_PENALTY * len(level)) * torch.eye(design.shape[1], dtype=torch.float64)[1:]
     low = [-math.inf, *(0.0 if s > 0 else -math.inf for s in sign.tolist())]
     high = [math.inf, *(0.0 if s < 0 else math.inf for s in sign.tolist())]
-    rows, wanted = torch.cat([table, ridge]), torch.cat([level, torch.zeros(len(ridge), dtype=torch.float64)])
-    return torch.from_numpy(lsq_linear(rows.numpy(), wanted.numpy(), (low, high), method="bvls").x)
+    rows, target = torch.cat([design, ridge]), torch.cat([level, torch.zeros(len(ridge), dtype=torch.float64)])
+    return torch.from_numpy(lsq_linear(rows.numpy(), target.numpy(), (low, high), method="bvls").x)
 
 
-def _table(feature: Tensor, middle: Tensor, spread: Tensor) -> Float[Tensor, "n feature_1"]:
-    """A column of ones, and features of mean 0 and deviation 1."""
-    return torch.cat([torch.ones(len(feature), 1, dtype=torch.float64), (feature - middle) / spread], 1)
+def _design_matrix(feature: Tensor, mean: Tensor, std: Tensor) -> Float[Tensor, "n feature_1"]:
+    """A column of ones, and standardised features."""
+    return torch.cat([torch.ones(len(feature), 1, dtype=torch.float64), (feature - mean) / std], 1)
 
 
-def _fitted(distance: Tensor, left: Tensor, length: float, share: float) -> tuple[float, float, float, float, Tensor]:
-    """Log-likelihood with the variance that makes it greatest, that variance, length, share, and the factor."""
-    alike = share * (-distance / length).exp() + (1 - share) * torch.eye(len(left), dtype=torch.float64)
-    factor = torch.linalg.cholesky(alike)
-    white = torch.linalg.solve_triangular(factor, left.unsqueeze(1), upper=False)
+def _fit_covariance(
+    distance: Tensor, residual: Tensor, length: float, fraction: float
+) -> tuple[float, float, float, float, Tensor]:
+    """Log-likelihood, the variance that maximises it, length, correlated fraction, and the Cholesky factor."""
+    correlation = fraction * (-distance / length).exp() + (1 - fraction) * torch.eye(len(residual), dtype=torch.float64)
+    cholesky = torch.linalg.cholesky(correlation)
+    white = torch.linalg.solve_triangular(cholesky, residual.unsqueeze(1), upper=False)
     variance = float(white.square().mean().clamp(min=1e-6))
-    log_p = -len(left) / 2 * math.log(variance) - float(factor.diagonal().log().sum())
-    return log_p, variance, length, share, factor
+    log_p = -len(residual) / 2 * math.log(variance) - float(cholesky.diagonal().log().sum())
+    return log_p, variance, length, fraction, cholesky
 
 
-# ---- what a map gets wrong -----------------------------------------------------------------------------
+# ---- errors of a map -----------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, kw_only=True)
 class ErrorCovariance:
-    """How what a map gets wrong is alike from place to place: covariance a·b·exp(-distance / `length`).
+    """Covariance of a map's errors at two positions: a·b·exp(-distance / `length`).
 
-    a and b are its deviations at the two places: a² = `spread`² + (`share` · error bar)², where the map has error bars.
+    a and b are the correlated standard deviations at the two positions: a² = `std_db`² + (`bar_fraction` · error bar)²,
+    where the map has error bars.
     """
 
-    spread: float
-    """dB"""
+    std_db: float
     length: float
     """m"""
-    share: float = 0.0
-    """of a map's own error bars; what is left of these is each pixel's own"""
+    bar_fraction: float = 0.0
+    """fraction of a map's own error bars that is correlated; the rest is independent between pixels"""
 
-    def size(self, bar: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
-        """dB, deviation of what is alike, where the map has such error bars in dB."""
-        return (self.spread**2 + (self.share * bar) ** 2).sqrt()
+    def correlated_std(self, bar: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
+        """Standard deviation in dB of correlated errors, where the map has error bars of `bar` dB."""
+        return (self.std_db**2 + (self.bar_fraction * bar) ** 2).sqrt()
 
-    def own(self, bar: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
-        """dB, what is left of the error bars."""
-        return math.sqrt(1 - self.share**2) * bar
+    def independent_std(self, bar: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
+        """Standard deviation in dB of the independent part of error bars of `bar` dB."""
+        return math.sqrt(1 - self.bar_fraction**2) * bar
 
 
 @dataclass(frozen=True, eq=False)
 class MapErrorKriging:
-    """Of one cell: what measured levels say of a map's error, ready to be asked anywhere; no trend, unlike
-    `KrigedLevels`."""
+    """Errors of one cell's map, kriged from measured levels; without a trend, unlike `KrigedLevels`."""
 
     position: Float[Tensor, "n 2"]
-    size: Float[Tensor, " n"]
-    alike: ErrorCovariance
-    factor: Float[Tensor, "n n"]
-    pull: Float[Tensor, " n"]
+    std: Float[Tensor, " n"]
+    covariance: ErrorCovariance
+    cholesky: Float[Tensor, "n n"]
+    weight: Float[Tensor, " n"]
 
     @staticmethod
-    def of(
+    def fit(
         position: Float[Tensor, "n 2"],
-        off: Float[Tensor, " n"],
+        error: Float[Tensor, " n"],
         bar: Float[Tensor, " n"],
         fading: float,
         heard: Bool[Tensor, " n"],
-        alike: ErrorCovariance,
+        covariance: ErrorCovariance,
     ) -> "MapErrorKriging":
-        """`off`: dB of level above the map, or of the limit above it where nothing was `heard`.
+        """Krige `error`, dB of level above the map, or of the censoring level above it where nothing was `heard`.
 
-        `bar` are the map's error bars there and `fading` is what each report has of its own, both in dB. A silent cell
-        says that the level is below the limit: it counts as the measurement that has the mean and the variance which
-        that leaves (expectation propagation's first step; Rasmussen and Williams, 2006, section 3.6).
+        `bar` are the map's error bars there and `fading` is the standard deviation of each report's own fading, both in
+        dB. The level of a silent cell is below the limit: it counts as the measurement with the mean and the variance
+        of the truncated distribution (expectation propagation's first step; Rasmussen and Williams, 2006, section 3.6).
         """
-        off, bar, position = off.double(), bar.double(), position.double()
-        size, noise = alike.size(bar), alike.own(bar).square() + fading**2
-        total = size.square() + noise
-        z = off / total.sqrt()
-        lean = (-z.square() / 2 - math.log(math.sqrt(2 * math.pi)) - torch.special.log_ndtr(z)).exp()
-        less = (lean * (z + lean)).clamp(min=1e-9)  # share of its variance that a level loses by being below the limit
-        level = torch.where(heard, off, -total.sqrt() * lean / less)
-        variance = torch.where(heard, noise, total / less - size.square())
-        between = _between(position, size, position, size, alike.length)
-        factor = torch.linalg.cholesky(between + variance.diag())
-        return MapErrorKriging(position, size, alike, factor, torch.cholesky_solve(level.unsqueeze(1), factor)[:, 0])
+        error, bar, position = error.double(), bar.double(), position.double()
+        std, noise = covariance.correlated_std(bar), covariance.independent_std(bar).square() + fading**2
+        total = std.square() + noise
+        z = error / total.sqrt()
+        hazard = (-z.square() / 2 - math.log(math.sqrt(2 * math.pi)) - torch.special.log_ndtr(z)).exp()
+        # The fraction of its variance that a level loses by being below the limit.
+        lost_variance = (hazard * (z + hazard)).clamp(min=1e-9)
+        level = torch.where(heard, error, -total.sqrt() * hazard / lost_variance)
+        variance = torch.where(heard, noise, total / lost_variance - std.square())
+        between = _covariance(position, std, position, std, covariance.length)
+        cholesky = torch.linalg.cholesky(between + variance.diag())
+        weight = torch.cholesky_solve(level.unsqueeze(1), cholesky)[:, 0]
+        return MapErrorKriging(position, std, covariance, cholesky, weight)
 
-    def at(
+    def predict(
         self, position: Float[Tensor, "m 2"], bar: Float[Tensor, " m"]
     ) -> tuple[Float[Tensor, " m"], Float[Tensor, " m"]]:
-        """Mean and standard deviation in dB of what the map, with such error bars, gets wrong at places.
+        """Mean and standard deviation in dB of the map's error at positions where it has error bars of `bar` dB.
 
-        In the precision of `position`: that of thousands of pixels takes six tenths of the time in single.
+        Computed in the precision of `position`: thousands of pixels take six tenths of the time in single precision.
         """
-        there, own, factor, pull = (value.to(position) for value in (self.position, self.size, self.factor, self.pull))
-        size = self.alike.size(bar)
-        near = _between(position, size, there, own, self.alike.length)
-        known = torch.linalg.solve_triangular(factor, near.T, upper=False).square().sum(0)
-        left = (size.square() - known).clamp(min=0.0) + self.alike.own(bar).square()
-        return near @ pull, left.sqrt()
+        measured, measured_std, cholesky, weight = (
+            value.to(position) for value in (self.position, self.std, self.cholesky, self.weight)
+        )
+        std = self.covariance.correlated_std(bar)
+        between = _covariance(position, std, measured, measured_std, self.covariance.length)
+        known = torch.linalg.solve_triangular(cholesky, between.T, upper=False).square().sum(0)
+        variance = (std.square() - known).clamp(min=0.0) + self.covariance.independent_std(bar).square()
+        return between @ weight, variance.sqrt()
 
 
-def _between(
+def _covariance(
     a: Float[Tensor, "n 2"],
-    size_a: Float[Tensor, " n"],
+    std_a: Float[Tensor, " n"],
     b: Float[Tensor, "m 2"],
-    size_b: Float[Tensor, " m"],
+    std_b: Float[Tensor, " m"],
     length: float,
 ) -> Float[Tensor, "n m"]:
-    """Covariance in dB² of what is wrong at two sets of places."""
-    # By products of matrices, single precision loses what is near.
-    far = torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist")
-    return size_a.unsqueeze(1) * size_b * (-far / length).exp()
+    """Covariance in dB² of the map's errors at two sets of positions."""
+    # cdist by matrix products loses small distances in single precision.
+    distance = torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist")
+    return std_a.unsqueeze(1) * std_b * (-distance / length).exp()

@@ -1,10 +1,11 @@
-"""A map put right by labelled reports: what levels say of its errors is carried on to nearby pixels, its sight doubted.
+"""Correction of a radio map by labelled reports: its errors are kriged from measured levels, its sight is doubted.
 
 The map is the drift and its errors are kriged, cell by cell (kriging with external drift: Wackernagel, Multivariate
-Geostatistics, 2003, chapter 37); silent cells count as levels below the sensitivity. How large errors are, how far
-they reach, how strong the fading is and how alike between cells, how many levels neither explains (outliers) and how
-often the map's sight is wrong are each one of eight values at most: those under which labelled reports that were not
-kriged are likeliest. How far the map is to be doubted as a whole is the value under which their places are.
+Geostatistics, 2003, chapter 37); silent cells count as levels below the sensitivity. The standard deviation and the
+correlation length of the errors, the fading and its correlation between cells, the fraction of levels that neither
+explains (outliers) and the probability that the map's line of sight is wrong are each one of eight values at most:
+those under which labelled reports that were not kriged are likeliest. The doubt about the map as a whole is the value
+under which the positions of those reports are likeliest.
 """
 
 import itertools
@@ -21,8 +22,7 @@ from torch import Tensor
 from uel.adaptation.kriging import ErrorCovariance, MapErrorKriging
 from uel.core.units import from_db
 from uel.estimation.baselines import LocalizationProblem
-from uel.estimation.grid_posterior import log_posterior
-from uel.estimation.grid_posterior import PRIOR_FLOOR
+from uel.estimation.grid_posterior import PRIOR_FLOOR, log_posterior
 from uel.estimation.robust_bayes import (
     AZIMUTH_FEATURE,
     LEVEL_FEATURE,
@@ -39,144 +39,168 @@ from uel.estimation.robust_bayes import (
 from uel.measurement.model import DB_PER_NEPER, ObservationModel
 from uel.radio.radio_map import MapSamples, RadioMap
 
-ERROR_STDS_DB = (2.0, 4.0, 6.0, 8.0, 11.0, 15.0)  # dB of a map's errors
-ERROR_LENGTHS = (10.0, 20.0, 40.0, 80.0)  # m after which errors are alike by 1/e
-FADING_FACTORS = (0.85, 1.0, 1.2, 1.5, 2.0, 2.8)  # factors on the model's, beside errors that reach nowhere
-OUTLIER_FRACTIONS = (0.0, 0.03, 0.1, 0.2)  # shares of levels that neither explains
-SIGHT_ERROR_PROBABILITIES = (0.0, 0.01, 0.05, 0.1, 0.2, 0.35, 0.5, 0.7)  # chances that the map's sight is wrong
-ERROR_BAR_FRACTIONS = (0.0, 0.5, 0.8, 0.95)  # of error bars that hold more than noise
+ERROR_STDS_DB = (2.0, 4.0, 6.0, 8.0, 11.0, 15.0)
+ERROR_LENGTHS = (10.0, 20.0, 40.0, 80.0)  # m after which the correlation of errors has fallen to 1/e
+FADING_FACTORS = (0.85, 1.0, 1.2, 1.5, 2.0, 2.8)  # on the model's fading, which holds errors without correlation, too
+OUTLIER_FRACTIONS = (0.0, 0.03, 0.1, 0.2)  # of levels
+SIGHT_ERROR_PROBABILITIES = (0.0, 0.01, 0.05, 0.1, 0.2, 0.35, 0.5, 0.7)
+ERROR_BAR_FRACTIONS = (0.0, 0.5, 0.8, 0.95)  # of error bars that are correlated
 GIVEN_MAP_ERRORS = tuple(
-    ErrorCovariance(spread=spread, length=length) for spread, length in itertools.product(ERROR_STDS_DB, ERROR_LENGTHS)
+    ErrorCovariance(std_db=std, length=length) for std, length in itertools.product(ERROR_STDS_DB, ERROR_LENGTHS)
 )
 RESTORED_MAP_ERRORS = tuple(
-    ErrorCovariance(spread=spread, length=length, share=share)
-    for spread, length, share in itertools.product((0.0, 5.0), (*ERROR_LENGTHS[1:], 160.0), ERROR_BAR_FRACTIONS)
+    ErrorCovariance(std_db=std, length=length, bar_fraction=fraction)
+    for std, length, fraction in itertools.product((0.0, 5.0), (*ERROR_LENGTHS[1:], 160.0), ERROR_BAR_FRACTIONS)
 )
-TYPICAL_FADING = (1.2, 0.1)  # fading and outliers under which errors are compared first
-COVARIANCES_KEPT = 3  # of those, for which all are tried
+TYPICAL_FADING = (1.2, 0.1)  # fading factor and outlier fraction under which covariances are compared first
+COVARIANCES_KEPT = 3  # the likeliest, for which all fadings are tried
 DOUBT_PROBABILITIES = (0.0, 0.15, 0.3, 0.5, 0.7)  # see `uel.estimation.grid_posterior.log_posterior`
 MIN_LOG_ODDS = math.log(9)  # nats by which all labelled reports must be likelier: nine to one, or it may be chance
-MIN_REPORTS_PER_HALF = 32  # labelled reports in a half: of fewer errors are not kriged
-PIXELS_PER_CHUNK = 4096  # pixels kriged at once
+MIN_REPORTS_PER_HALF = 32  # labelled reports; with fewer, errors are not kriged
+PIXELS_PER_CHUNK = 4096  # kriged at once
 REPORTS_PER_BATCH = 64  # labelled reports whose likelihood maps are held at once
 RANGE_AND_AZIMUTH = (RANGE_FEATURE, AZIMUTH_FEATURE)
-FITTED_FIELDS = ("shadowing_db", "cell_correlation")  # to levels, of a map that is left alone
+FITTED_FIELDS = ("shadowing_db", "cell_correlation")  # fitted to levels where the map is left uncorrected
 Raster = TypeVar("Raster", RadioMap, MapSamples)
 
 
 @dataclass(frozen=True, eq=False)
 class MapCorrection:
-    """The map and the model that labelled reports leave, and what they found the map's errors to be."""
+    """A map and a model corrected by labelled reports, and the errors that the reports show."""
 
-    given: RobustGridBayes
-    """what errors are kriged of"""
-    place: LocalizationProblem
+    uncorrected: RobustGridBayes
+    """map and model before kriging"""
+    problem: LocalizationProblem
     """with all labelled reports"""
-    alike: ErrorCovariance | None
-    """None where the map was best left alone"""
-    gain: float
-    """nats a report by which kriged errors made the reports of the other half likelier"""
-    half: RobustGridBayes
-    """the map and the model that half of the labelled reports leave"""
-    judge: LocalizationProblem
-    """the other half: what is still to be chosen has to be judged by reports that were not kriged"""
-    likely: float
-    """nats: how likely the places of the other half's reports are under `half`"""
+    covariance: ErrorCovariance | None
+    """of the map's errors; None where levels are left uncorrected"""
+    log_likelihood_gain: float
+    """nats per report by which kriging made the reports of the held-out half likelier"""
+    half_bayes: RobustGridBayes
+    """map and model corrected by half of the labelled reports"""
+    held_out: LocalizationProblem
+    """with the other half: later choices must be scored on reports that were not kriged"""
+    held_out_log_probability: float
+    """nats: log-probability of the held-out reports' positions under `half_bayes`"""
 
     @cached_property
     def bayes(self) -> RobustGridBayes:
-        """The map and the model that all of them leave."""
-        if self.alike is None:
-            return self.half
-        return replace(self.half, radio=_corrected_map(self.given, self.place, self.alike))
+        """The map and the model corrected by all labelled reports."""
+        if self.covariance is None:
+            return self.half_bayes
+        return replace(self.half_bayes, radio=_krige_map(self.uncorrected, self.problem, self.covariance))
 
 
-def correct_map(place: LocalizationProblem, errors: Sequence[ErrorCovariance] = GIVEN_MAP_ERRORS) -> MapCorrection:
-    """Learn from a place's labelled reports; half of them choose what the others are to be kriged by, then all are.
+def correct_map(problem: LocalizationProblem, errors: Sequence[ErrorCovariance] = GIVEN_MAP_ERRORS) -> MapCorrection:
+    """Correct a map by a problem's labelled reports: one half chooses how the other is kriged, then all are kriged.
 
-    A map without holes (as `fit_robust` patches it) with corrected levels, whose error bars hold what is not known of
-    its errors. With fewer than `2 * LEAST` labelled reports, or where kriging does not surely help, levels are left
-    alone; map and model come back as they were given unless labelled reports are surely likelier under others, and
-    without error bars where their places are surely likelier so.
-    `errors`: what is tried; `RESTORED_MAP_ERRORS` of maps whose error bars hold more than the noise of rays.
+    The corrected map has no holes (`fill_unknown_pixels`), and its error bars hold what remains unknown of its errors.
+    With fewer than `2 * MIN_REPORTS_PER_HALF` labelled reports, or where kriging does not surely help, levels are left
+    alone: map and model are returned as given unless labelled reports are surely likelier under others, and without
+    error bars where the reports' positions are surely likelier so.
+    `errors`: the covariances that are tried; `RESTORED_MAP_ERRORS` for maps whose error bars are more than ray noise.
     """
-    robust = fit_robust(place)
-    doubting = _doubting(RobustGridBayes(robust.radio, place.model), place)
-    alone = replace(
-        doubting, model=replace(doubting.model, **{name: getattr(robust.model, name) for name in FITTED_FIELDS})
-    )
-    half = len(place.fingerprints) // 2
-    learn, judge = place.labelled(slice(half)), place.labelled(slice(half, None))
-    least = MIN_LOG_ODDS / len(judge.fingerprints)
-    score = lambda bayes: labelled_log_likelihood(bayes, judge, LEVEL_FEATURE, *RANGE_AND_AZIMUTH)  # noqa: E731
-    given = RobustGridBayes(place.radio, place.model)
-    plain = alone if score(alone) - score(given) > least else given
+    robust = fit_robust(problem)
+    doubting = _fit_sight_errors(RobustGridBayes(robust.radio, problem.model), problem)
+    fitted_values = {name: getattr(robust.model, name) for name in FITTED_FIELDS}
+    refitted = replace(doubting, model=replace(doubting.model, **fitted_values))
+    half = len(problem.fingerprints) // 2
+    learning, held_out = problem.labelled(slice(half)), problem.labelled(slice(half, None))
+    min_gain = MIN_LOG_ODDS / len(held_out.fingerprints)
+
+    def score(bayes: RobustGridBayes) -> float:
+        return labelled_log_likelihood(bayes, held_out, LEVEL_FEATURE, *RANGE_AND_AZIMUTH)
+
+    given = RobustGridBayes(problem.radio, problem.model)
+    plain = refitted if score(refitted) - score(given) > min_gain else given
     if half >= MIN_REPORTS_PER_HALF:
-        alike, model, levels = _kriged(doubting, learn, judge, errors)
-        gain = levels + labelled_log_likelihood(doubting, judge, *RANGE_AND_AZIMUTH) - score(plain)
-        if gain > least:
-            found, likely = _doubted(RobustGridBayes(_corrected_map(doubting, learn, alike), model), judge)
-            return MapCorrection(doubting, place, alike, gain, found, judge, likely)
-    found, likely = _doubted(plain, judge)
-    exact, likelier = _doubted(replace(plain, radio=_exact(plain.radio)), judge)
-    if likelier - likely > MIN_LOG_ODDS:
-        found, likely = exact, likelier
-    return MapCorrection(plain, place, None, 0.0, found, judge, likely)
+        covariance, model, level_score = _choose_covariance(doubting, learning, held_out, errors)
+        gain = level_score + labelled_log_likelihood(doubting, held_out, *RANGE_AND_AZIMUTH) - score(plain)
+        if gain > min_gain:
+            kriged = RobustGridBayes(_krige_map(doubting, learning, covariance), model)
+            bayes, log_probability = _fit_doubt(kriged, held_out)
+            return MapCorrection(doubting, problem, covariance, gain, bayes, held_out, log_probability)
+    bayes, log_probability = _fit_doubt(plain, held_out)
+    exact, exact_log_probability = _fit_doubt(replace(plain, radio=_without_error_bars(plain.radio)), held_out)
+    if exact_log_probability - log_probability > MIN_LOG_ODDS:
+        bayes, log_probability = exact, exact_log_probability
+    return MapCorrection(plain, problem, None, 0.0, bayes, held_out, log_probability)
 
 
-def _kriged(
-    bayes: RobustGridBayes, learn: LocalizationProblem, judge: LocalizationProblem, errors: Sequence[ErrorCovariance]
-) -> tuple[ErrorCovariance, ObservationModel, float]:
-    """How to krige, and how likely that makes the reports that judge.
+Candidate = tuple[ErrorCovariance, ObservationModel, float]
 
-    All fadings are tried for the likeliest errors, and for the likeliest of both whether cells fade together.
+
+def _choose_covariance(
+    bayes: RobustGridBayes,
+    learning: LocalizationProblem,
+    held_out: LocalizationProblem,
+    errors: Sequence[ErrorCovariance],
+) -> Candidate:
+    """The covariance and the model under which held-out levels are likeliest, and their mean log-likelihood.
+
+    All fadings are tried for the likeliest covariances, and correlations between cells for the likeliest of both.
     """
-    spots, position = bayes.radio.samples_at(judge.fingerprint_position), judge.fingerprint_position
-    bars = spots.relative_error[..., 0]
-    right = {alike: _corrected(spots, *_asked(_errors(bayes, learn, alike), position, bars)) for alike in errors}
+    samples, position = bayes.radio.samples_at(held_out.fingerprint_position), held_out.fingerprint_position
+    relative_error = samples.relative_error[..., 0]
+    corrected = {
+        covariance: _apply_correction(
+            samples, *_predict_errors(_fit_kriging(bayes, learning, covariance), position, relative_error)
+        )
+        for covariance in errors
+    }
+    # With correlated levels there are no outliers.
+    outlier_fractions = OUTLIER_FRACTIONS[:1] if bayes.model.cell_correlation else OUTLIER_FRACTIONS
+    typical = (TYPICAL_FADING[0], min(TYPICAL_FADING[1], outlier_fractions[-1]))
 
-    shares = OUTLIER_FRACTIONS[:1] if bayes.model.cell_correlation else OUTLIER_FRACTIONS  # correlated levels have none
-    typical = (TYPICAL_FADING[0], min(TYPICAL_FADING[1], shares[-1]))
+    def candidate(covariance: ErrorCovariance, model: ObservationModel) -> Candidate:
+        samples = corrected[covariance]
+        score = mean_log_likelihood(model, held_out.fingerprints, samples, held_out.power_dbm, LEVEL_FEATURE)
+        return covariance, model, score
 
-    def tried(alike: ErrorCovariance, model: ObservationModel) -> tuple[ErrorCovariance, ObservationModel, float]:
-        score = mean_log_likelihood(model, judge.fingerprints, right[alike], judge.power_dbm, LEVEL_FEATURE)
-        return alike, model, score
+    def with_fading(factor: float, outliers: float) -> ObservationModel:
+        return replace(bayes.model, shadowing_db=bayes.model.shadowing_db * factor, level_outliers=outliers)
 
-    def faded(factor: float, share: float) -> ObservationModel:
-        return replace(bayes.model, shadowing_db=bayes.model.shadowing_db * factor, level_outliers=share)
+    def score(candidate: Candidate) -> float:
+        return candidate[2]
 
-    score = lambda found: found[2]  # noqa: E731
-    first = sorted((tried(alike, faded(*typical)) for alike in errors), key=score)[-COVARIANCES_KEPT:]
-    fadings = [faded(*both) for both in itertools.product(FADING_FACTORS, shares)]
-    alike, model, _ = best_candidate([tried(alike, model) for alike, *_ in reversed(first) for model in fadings], score)
-    return best_candidate([tried(alike, some) for some in with_cell_correlations(model)], score)
+    by_score = sorted((candidate(covariance, with_fading(*typical)) for covariance in errors), key=score)
+    kept = by_score[-COVARIANCES_KEPT:]
+    models = [with_fading(*fading) for fading in itertools.product(FADING_FACTORS, outlier_fractions)]
+    covariance, model, _ = best_candidate(
+        [candidate(covariance, model) for covariance, *_ in reversed(kept) for model in models], score
+    )
+    return best_candidate([candidate(covariance, correlated) for correlated in with_cell_correlations(model)], score)
 
 
-def _doubting(bayes: RobustGridBayes, place: LocalizationProblem) -> RobustGridBayes:
-    """With the chances that the map's sight is wrong, and spreads of ranges and angles beside them."""
-    told = place.labelled(slice(MAX_LABELLED_REPORTS))
+def _fit_sight_errors(bayes: RobustGridBayes, problem: LocalizationProblem) -> RobustGridBayes:
+    """Choose the probabilities that the map's line of sight is wrong, then the noise of ranges and azimuths."""
+    labelled = problem.labelled(slice(MAX_LABELLED_REPORTS))
     for name in ("false_sight", "missed_sight"):
-        tried = [replace(bayes, model=replace(bayes.model, **{name: chance})) for chance in SIGHT_ERROR_PROBABILITIES]
-        bayes = best_candidate(tried, lambda b: labelled_log_likelihood(b, told, *RANGE_AND_AZIMUTH))
-    return fit_noise_scales(bayes, place)
+        candidates = [
+            replace(bayes, model=replace(bayes.model, **{name: probability}))
+            for probability in SIGHT_ERROR_PROBABILITIES
+        ]
+        bayes = best_candidate(candidates, lambda b: labelled_log_likelihood(b, labelled, *RANGE_AND_AZIMUTH))
+    return fit_noise_scales(bayes, problem)
 
 
-def _exact(radio: RadioMap) -> RadioMap:
-    """A map that is right to the last decibel: its rays' noise may be the world's own."""
+def _without_error_bars(radio: RadioMap) -> RadioMap:
+    """The map taken as exact: where reports obey this very map, its ray noise is part of the truth."""
     return replace(radio, relative_error=torch.zeros_like(radio.relative_error))
 
 
-def _doubted(bayes: RobustGridBayes, judge: LocalizationProblem) -> tuple[RobustGridBayes, float]:
-    """With the doubt under which the places of labelled reports are surely likelier than without any, and how likely
-    they are in nats."""
-    row, column = bayes.radio.grid.pixel_of(judge.fingerprint_position)
-    log_prior = judge.prior.clamp(min=PRIOR_FLOOR).log()
+def _fit_doubt(bayes: RobustGridBayes, held_out: LocalizationProblem) -> tuple[RobustGridBayes, float]:
+    """Choose the doubt under which labelled positions are surely likelier than without; and their log-probability."""
+    row, column = bayes.radio.grid.pixel_of(held_out.fingerprint_position)
+    log_prior = held_out.prior.clamp(min=PRIOR_FLOOR).log()
     total = torch.zeros(len(DOUBT_PROBABILITIES))
     for part in torch.arange(len(row)).split(REPORTS_PER_BATCH):
-        reports = judge.fingerprints[part]
-        evidence = bayes.model.log_likelihood(reports, bayes.radio, judge.power_dbm, map_error=True)
-        at = torch.arange(len(part)), row[part], column[part]
-        total += torch.stack([log_posterior(evidence, log_prior, doubt)[at].sum() for doubt in DOUBT_PROBABILITIES])
+        reports = held_out.fingerprints[part]
+        log_likelihood = bayes.model.log_likelihood(reports, bayes.radio, held_out.power_dbm, map_error=True)
+        pixel = torch.arange(len(part)), row[part], column[part]
+        total += torch.stack(
+            [log_posterior(log_likelihood, log_prior, doubt)[pixel].sum() for doubt in DOUBT_PROBABILITIES]
+        )
     chosen = int(total.argmax()) if total.max() - total[0] > MIN_LOG_ODDS else 0
     return replace(bayes, doubt=DOUBT_PROBABILITIES[chosen]), float(total[chosen])
 
@@ -184,42 +208,46 @@ def _doubted(bayes: RobustGridBayes, judge: LocalizationProblem) -> tuple[Robust
 # ---- kriging -------------------------------------------------------------------------------------------
 
 
-def _errors(bayes: RobustGridBayes, learn: LocalizationProblem, alike: ErrorCovariance) -> list[MapErrorKriging]:
-    """What labelled reports say of the map's errors, by cell."""
-    reports, position, model = learn.fingerprints, learn.fingerprint_position, bayes.model
-    spots = bayes.radio.samples_at(position)
+def _fit_kriging(
+    bayes: RobustGridBayes, learning: LocalizationProblem, covariance: ErrorCovariance
+) -> list[MapErrorKriging]:
+    """Kriging of the map's errors from labelled reports, one for each cell."""
+    reports, position, model = learning.fingerprints, learning.fingerprint_position, bayes.model
+    samples = bayes.radio.samples_at(position)
     limit = model.censoring_level(reports)
     level = torch.where(reports.heard, reports.rsrp_dbm, limit)
-    off = level - spots.level_db[..., 0].T - learn.power_dbm
-    bar, fading = DB_PER_NEPER * spots.relative_error[..., 0], model.shadowing_db
+    error = level - samples.level_db[..., 0].T - learning.power_dbm
+    bar, fading = DB_PER_NEPER * samples.relative_error[..., 0], model.shadowing_db
     return [
-        MapErrorKriging.of(position, off[:, c], bar[c], fading, reports.heard[:, c], alike) for c in range(off.shape[1])
+        MapErrorKriging.fit(position, error[:, c], bar[c], fading, reports.heard[:, c], covariance)
+        for c in range(error.shape[1])
     ]
 
 
-def _asked(
-    errors: Sequence[MapErrorKriging], position: Float[Tensor, "n 2"], relative_error: Float[Tensor, "cell n"]
+def _predict_errors(
+    kriging: Sequence[MapErrorKriging], position: Float[Tensor, "n 2"], relative_error: Float[Tensor, "cell n"]
 ) -> tuple[Float[Tensor, "cell n"], Float[Tensor, "cell n"]]:
-    """Means and standard deviations in dB of the map's errors at places."""
+    """Means and standard deviations in dB of the map's errors at positions."""
     bars = (DB_PER_NEPER * relative_error).split(PIXELS_PER_CHUNK, 1)
     parts = [
-        [one.at(some, bar[cell]) for some, bar in zip(position.split(PIXELS_PER_CHUNK), bars, strict=True)]
-        for cell, one in enumerate(errors)
+        [of_cell.predict(chunk, bar[cell]) for chunk, bar in zip(position.split(PIXELS_PER_CHUNK), bars, strict=True)]
+        for cell, of_cell in enumerate(kriging)
     ]
-    mean, spread = (torch.stack([torch.cat([part[k] for part in cell]) for cell in parts]).float() for k in (0, 1))
-    return mean, spread
+    mean, std = (torch.stack([torch.cat([part[k] for part in cell]) for cell in parts]).float() for k in (0, 1))
+    return mean, std
 
 
-def _corrected(raster: Raster, mean: Float[Tensor, "cell n"], spread: Float[Tensor, "cell n"]) -> Raster:
-    """A map, or spots of it, whose levels are put right; its error bars are what is not known of its errors."""
-    gain, error = raster.gain * from_db(mean.view_as(raster.gain)), spread.view_as(raster.gain) / DB_PER_NEPER
+def _apply_correction(raster: Raster, mean: Float[Tensor, "cell n"], std: Float[Tensor, "cell n"]) -> Raster:
+    """A map, or samples of it, with corrected levels; its error bars are the standard deviation that remains."""
+    gain, error = raster.gain * from_db(mean.view_as(raster.gain)), std.view_as(raster.gain) / DB_PER_NEPER
     return replace(raster, gain=gain, relative_error=error)
 
 
-def _corrected_map(bayes: RobustGridBayes, place: LocalizationProblem, alike: ErrorCovariance) -> RadioMap:
-    """Put right where phones can be; elsewhere as it was."""
-    there = place.prior.flatten() > 0
+def _krige_map(bayes: RobustGridBayes, problem: LocalizationProblem, covariance: ErrorCovariance) -> RadioMap:
+    """The map corrected where phones can be, and unchanged elsewhere."""
+    outdoors = problem.prior.flatten() > 0
     error = bayes.radio.relative_error.flatten(1)
-    mean, spread = torch.zeros_like(error), DB_PER_NEPER * error
-    mean[:, there], spread[:, there] = _asked(_errors(bayes, place, alike), place.points[there], error[:, there])
-    return _corrected(bayes.radio, mean, spread)
+    mean, std = torch.zeros_like(error), DB_PER_NEPER * error
+    kriging = _fit_kriging(bayes, problem, covariance)
+    mean[:, outdoors], std[:, outdoors] = _predict_errors(kriging, problem.points[outdoors], error[:, outdoors])
+    return _apply_correction(bayes.radio, mean, std)

@@ -1,7 +1,7 @@
-"""Masts that stand higher or lower than believed, found out by a ray tracer from levels whose places are known.
+"""Mast heights estimated with a ray tracer from levels at known positions.
 
-A mast some metres off its height lights other streets. Cells do not disturb each other in a map of gain, so all masts
-are traced at once, each at some height, and of every mast the height is kept under which labelled levels of its cells
+A mast some metres off its assumed height lights other streets. Cells do not disturb each other in a map of gain, so all
+masts are traced at once, each at some height, and each mast gets the height under which labelled levels of its cells
 are likeliest: first every two metres, then every one, then every half. Thirteen maps of few rays, then one of many.
 """
 
@@ -16,7 +16,7 @@ from torch import Tensor
 from uel.adaptation.map_correction import MIN_LOG_ODDS
 from uel.estimation.baselines import LocalizationProblem
 from uel.estimation.robust_bayes import (
-    DROPS_DB,
+    DEFAULT_DROP_DB,
     REPORTS_PER_CHUNK,
     SCALE_FACTORS,
     PathLossModel,
@@ -28,111 +28,118 @@ from uel.radio.sites import Site
 
 log = logging.getLogger(__name__)
 
-MAX_HEIGHT_OFFSET = 8.0  # m either way
+MAX_HEIGHT_OFFSET = 8.0  # m, up and down
 COARSE_STEP = 2.0  # m, the first step; halved twice
-FINEST_STEP = 0.5
-OUTLIER_FRACTION = 0.1  # share of levels that a map of few rays is far off: whole paths are missing from it
-SEARCH_RAY_FRACTION = 0.1  # share of a map's rays while heights are looked for
-PRIOR_STD = 3.0  # m, standard deviation of a height that is wrong, before anything is measured
+FINEST_STEP = 0.5  # m
+OUTLIER_FRACTION = 0.1  # of levels that a map of few rays is far off: whole paths are missing from it
+SEARCH_RAY_FRACTION = 0.1  # of a map's rays during the search
+PRIOR_STD = 3.0  # m, of the offset of a mast that has one
 
 
 @dataclass(frozen=True)
 class MapFactory:
-    """How maps are made of a place as it is believed to be."""
+    """Makes maps of a deployment with other mast heights."""
 
     trace: Callable[[tuple[Site, ...], float], RadioMap]
-    """the map of other masts, on the same grid, by some share of all rays"""
-    least: tuple[float, ...]
-    """z in metres below which each mast would stand inside its roof: it is not tried there"""
+    """the map of other sites on the same grid, with a fraction of all rays"""
+    min_mast_z: tuple[float, ...]
+    """z in metres of each site's roof: lower masts are not tried"""
 
 
 @dataclass(frozen=True)
 class _HeightCandidate:
-    """All masts moved at once."""
+    """One map with all masts moved."""
 
-    off: Float[Tensor, " site"]
-    """m above the believed heights"""
+    offset: Float[Tensor, " site"]
+    """m above the assumed heights"""
     radio: RadioMap
     score: Float[Tensor, " site"]
-    """nats: how likely labelled levels of the site's cells are"""
+    """nats: log-likelihood of the labelled levels of the site's cells"""
 
 
-def fit_mast_heights(place: LocalizationProblem, tracer: MapFactory) -> RadioMap:
-    """The place's map with every mast, and all that its cells reach, at the height that labelled levels speak for.
+def fit_mast_heights(problem: LocalizationProblem, factory: MapFactory) -> RadioMap:
+    """The problem's map with every site at the mast height under which labelled levels are likeliest.
 
-    Cells keep the map that was given unless the one traced last is surely likelier: of a mast that was moved, or of one
-    that stays but whose given map had few rays.
+    Cells keep the given map unless the one traced last is surely likelier: that of a mast that was moved, or of one
+    that was not, but whose given map had few rays.
     """
-    law = fit_path_loss(place.fingerprints, place.fingerprint_position, place.radio, place.model)
-    sites = place.radio.sites
-    lowest = (torch.tensor(tracer.least) - torch.tensor([site.position[2] for site in sites])).clamp(max=0.0)
+    path_loss = fit_path_loss(problem.fingerprints, problem.fingerprint_position, problem.radio, problem.model)
+    sites = problem.radio.sites
+    lowest = (torch.tensor(factory.min_mast_z) - torch.tensor([site.position[2] for site in sites])).clamp(max=0.0)
 
-    def tried(off: Float[Tensor, " site"], share: float = SEARCH_RAY_FRACTION) -> _HeightCandidate:
-        off = off.maximum(lowest)
-        log.info("tracing masts %s m higher", ", ".join(f"{by:+.1f}" for by in off.tolist()))
-        radio = tracer.trace(with_height_offsets(sites, off.tolist()), share)
-        return _HeightCandidate(off, radio, _score(place, radio, law))
+    def candidate(offset: Float[Tensor, " site"], ray_fraction: float = SEARCH_RAY_FRACTION) -> _HeightCandidate:
+        offset = offset.maximum(lowest)
+        log.info("tracing masts %s m higher", ", ".join(f"{metres:+.1f}" for metres in offset.tolist()))
+        radio = factory.trace(with_height_offsets(sites, offset.tolist()), ray_fraction)
+        return _HeightCandidate(offset, radio, _score(problem, radio, path_loss))
 
-    still = tried(torch.zeros(len(sites)))
-    found = [still, *(tried(torch.full_like(still.off, off)) for off in _ladder())]
+    unmoved = candidate(torch.zeros(len(sites)))
+    candidates = [unmoved, *(candidate(torch.full_like(unmoved.offset, metres)) for metres in _coarse_offsets())]
     step = COARSE_STEP
     while step > FINEST_STEP:
         step /= 2
-        best, _ = _likeliest(found)
-        found += [tried(best - step), tried(best + step)]
-    best, odds = _likeliest(found)
-    last = tried(torch.where(odds - still.score > MIN_LOG_ODDS, best, 0.0), share=1.0)
-    return _either(place.radio, last.radio, last.score - _score(place, place.radio, law) > MIN_LOG_ODDS)
+        best, _ = _best_offsets(candidates)
+        candidates += [candidate(best - step), candidate(best + step)]
+    best, log_evidence = _best_offsets(candidates)
+    offset = torch.where(log_evidence - unmoved.score > MIN_LOG_ODDS, best, 0.0)
+    last = candidate(offset, ray_fraction=1.0)
+    is_likelier = last.score - _score(problem, problem.radio, path_loss) > MIN_LOG_ODDS
+    return _replace_sites(problem.radio, last.radio, is_likelier)
 
 
-def with_height_offsets(sites: tuple[Site, ...], by: Sequence[float]) -> tuple[Site, ...]:
-    """Masts so many metres higher."""
-    up = lambda site, off: replace(site, position=(*site.position[:2], site.position[2] + off)) if off else site  # noqa: E731
-    return tuple(up(site, off) for site, off in zip(sites, by, strict=True))
+def with_height_offsets(sites: tuple[Site, ...], offsets: Sequence[float]) -> tuple[Site, ...]:
+    """The sites with masts that are `offsets` metres higher."""
+    return tuple(
+        replace(site, position=(*site.position[:2], site.position[2] + offset)) if offset else site
+        for site, offset in zip(sites, offsets, strict=True)
+    )
 
 
-def _ladder() -> list[float]:
+def _coarse_offsets() -> list[float]:
     steps = round(MAX_HEIGHT_OFFSET / COARSE_STEP)
     return [COARSE_STEP * k for k in range(-steps, steps + 1) if k]
 
 
-def _likeliest(found: list[_HeightCandidate]) -> tuple[Float[Tensor, " site"], Float[Tensor, " site"]]:
-    """Each site's likeliest height so far, and how likely levels are if the mast stands at any of those tried.
+def _best_offsets(candidates: list[_HeightCandidate]) -> tuple[Float[Tensor, " site"], Float[Tensor, " site"]]:
+    """Each site's likeliest offset so far, and the log-evidence that the mast stands at any of those tried.
 
-    A spike and a slab (Mitchell and Beauchamp, 1988): the believed height alone, or a normal belief around it.
+    A spike and a slab (Mitchell and Beauchamp, 1988): the assumed height alone, or a normal prior around it.
     """
-    off, score = (torch.stack([getattr(one, name) for one in found]) for name in ("off", "score"))
-    likely = score + (-(off / PRIOR_STD).square() / 2).log_softmax(0)
-    return off.gather(0, likely.argmax(0)[None])[0], likely.logsumexp(0)
+    offset, score = (torch.stack([getattr(one, name) for one in candidates]) for name in ("offset", "score"))
+    log_joint = score + (-(offset / PRIOR_STD).square() / 2).log_softmax(0)
+    return offset.gather(0, log_joint.argmax(0)[None])[0], log_joint.logsumexp(0)
 
 
-def _score(place: LocalizationProblem, radio: RadioMap, law: PathLossModel) -> Float[Tensor, " site"]:
-    """Log-likelihood in nats of labelled levels by site, each cell's fading being what of `SCALE_FACTORS` they like
-    best."""
-    reports = place.fingerprints
-    model = replace(place.model, cell_correlation=0.0, level_outliers=max(OUTLIER_FRACTION, place.model.level_outliers))
-    spots = fill_unknown_pixels(radio, law, DROPS_DB[2], model).samples_at(place.fingerprint_position)
+def _score(problem: LocalizationProblem, radio: RadioMap, path_loss: PathLossModel) -> Float[Tensor, " site"]:
+    """Log-likelihood in nats of labelled levels by site, each cell with its likeliest fading of `SCALE_FACTORS`."""
+    reports = problem.fingerprints
+    model = replace(
+        problem.model, cell_correlation=0.0, level_outliers=max(OUTLIER_FRACTION, problem.model.level_outliers)
+    )
+    filled = fill_unknown_pixels(radio, path_loss, DEFAULT_DROP_DB, model)
+    samples = filled.samples_at(problem.fingerprint_position)
     limit, cells = model.censoring_level(reports), range(len(radio.gain))
     total = torch.zeros(len(SCALE_FACTORS), len(cells))
     for part in torch.arange(len(reports)).split(REPORTS_PER_CHUNK):
         for row, factor in enumerate(SCALE_FACTORS):
-            wide = replace(model, shadowing_db=model.shadowing_db * factor)
-            levels = wide.rsrp_likelihood(spots[part], place.power_dbm, map_error=True)
-            each = [levels.cell_log_likelihood(reports[part], limit[part, cell], cell)[..., 0] for cell in cells]
-            total[row] += torch.stack([log_p.diagonal().sum() for log_p in each])
-    site = torch.tensor(_sites_of(radio.sites))
+            scaled = replace(model, shadowing_db=model.shadowing_db * factor)
+            levels = scaled.rsrp_likelihood(samples[part], problem.power_dbm, map_error=True)
+            log_p = [levels.cell_log_likelihood(reports[part], limit[part, c], c)[..., 0].diagonal() for c in cells]
+            total[row] += torch.stack([of_cell.sum() for of_cell in log_p])
+    site = torch.tensor(_site_index(radio.sites))
     return torch.zeros(len(radio.sites)).index_add(0, site, total.amax(0))
 
 
-def _either(given: RadioMap, traced: RadioMap, anew: Bool[Tensor, " site"]) -> RadioMap:
-    """Each site and its cells as they were given, or as they were traced anew."""
-    cell = anew[_sites_of(given.sites)][:, None, None]
+def _replace_sites(given: RadioMap, traced: RadioMap, is_replaced: Bool[Tensor, " site"]) -> RadioMap:
+    """The given map with some sites and their cells from the traced one."""
+    cell = is_replaced[_site_index(given.sites)][:, None, None]
     names = ("gain", "relative_error", "known", "los")
-    parts = {name: torch.where(cell, getattr(traced, name), getattr(given, name)) for name in names}
-    sites = tuple(b if new else a for a, b, new in zip(given.sites, traced.sites, anew.tolist(), strict=True))
-    return replace(given, sites=sites, channels=None, **parts)
+    rasters = {name: torch.where(cell, getattr(traced, name), getattr(given, name)) for name in names}
+    pairs = zip(given.sites, traced.sites, is_replaced.tolist(), strict=True)
+    sites = tuple(new if replaced else old for old, new, replaced in pairs)
+    return replace(given, sites=sites, channels=None, **rasters)
 
 
-def _sites_of(sites: tuple[Site, ...]) -> list[int]:
-    """The number of every cell's site."""
+def _site_index(sites: tuple[Site, ...]) -> list[int]:
+    """The index of every cell's site."""
     return [number for number, site in enumerate(sites) for _ in site.cells]

@@ -1,8 +1,8 @@
-"""What a place's labelled reports teach: which way its antennas look, what is wrong with its map, whom to trust.
+"""Adaptation of a locator to one deployment by its labelled reports: azimuths, mast heights, map correction, trust.
 
-learned = Learned(Place(radio, prior, model, labelled_reports, their_positions), maps)
-ask = learned.refiner(locator, Refinement())
-where = ask(learned.read(reports)).position
+adaptation = SiteAdaptation(LocalizationProblem(radio, prior, model, labelled_reports, their_positions), maps)
+refined_locator = adaptation.refined_locator(locator, RefinementConfig())
+position = refined_locator(adaptation.correct_angles(reports)).position
 """
 
 import math
@@ -46,164 +46,187 @@ MAX_TRACED_REPORTS = 96  # labelled reports that a simulator is compared with
 
 @dataclass(frozen=True, eq=False)
 class RefinedLocator:
-    """A locator with second thoughts: its fixes, looked at again on a map that may be better than the one it saw."""
+    """A locator with refinement of its fixes, on a map that may be better than the one in the locator's input."""
 
     locator: Locator
-    maps: TileMaps
-    """what the locator is shown"""
-    known: ObservationModel
-    """the rules of reporting that the locator is told"""
-    right: TileMaps
-    """what its fixes are looked at again on"""
-    fine: PatchSortedMap
-    """the same, sorted by patches"""
-    model: ObservationModel
-    """how phones report, on these maps"""
-    plan: RefinementConfig
+    locator_maps: TileMaps
+    """input of the locator"""
+    locator_model: ObservationModel
+    """observation model in the locator's input"""
+    refinement_maps: TileMaps
+    """maps on which fixes are refined"""
+    patch_map: PatchSortedMap
+    """`refinement_maps`, sorted by patches"""
+    refinement_model: ObservationModel
+    """how phones report, on `refinement_maps`"""
+    config: RefinementConfig
 
     @staticmethod
-    def of(locator: Locator, maps: TileMaps, plan: RefinementConfig) -> "RefinedLocator":
-        """On the locator's own map, with no more known than when it was trained."""
+    def of(locator: Locator, maps: TileMaps, config: RefinementConfig) -> "RefinedLocator":
+        """Refinement on the locator's own map, with the observation model that it was trained with."""
         model = locator.measurement
-        return RefinedLocator(locator, maps, model, maps, PatchSortedMap.of(maps, locator.config.patches), model, plan)
+        patch_map = PatchSortedMap.of(maps, locator.config.patches)
+        return RefinedLocator(locator, maps, model, maps, patch_map, model, config)
 
     def locate(self, reports: Reports) -> Fix:
         """The locator's own fixes."""
-        return self.locator(reports, self.maps, self.known)
+        return self.locator(reports, self.locator_maps, self.locator_model)
 
     @property
-    def always(self) -> "RefinedLocator":
-        """The same, whatever the heatmap's entropy."""
-        return replace(self, plan=replace(self.plan, entropy=0.0))
+    def without_entropy_gate(self) -> "RefinedLocator":
+        """The same, but every fix is refined, whatever its heatmap's entropy."""
+        return replace(self, config=replace(self.config, entropy=0.0))
 
-    def again(self, fix: Fix, reports: Reports) -> RefinementResult:
-        """Its fixes of these reports, looked at again."""
-        return refine_fix(fix, reports, self.fine, self.model, self.plan)
+    def refine(self, fix: Fix, reports: Reports) -> RefinementResult:
+        """The locator's fixes of these reports, refined."""
+        return refine_fix(fix, reports, self.patch_map, self.refinement_model, self.config)
 
     def __call__(self, reports: Reports) -> RefinementResult:
-        """Located, then looked at again."""
-        return self.again(self.locate(reports), reports)
+        """Locate reports, then refine their fixes."""
+        return self.refine(self.locate(reports), reports)
 
 
 @dataclass(frozen=True, eq=False)
 class SiteAdaptation:
-    """A place whose labelled reports are asked once for all that they tell; locators read reports through `read`."""
+    """Everything that is estimated once from the labelled reports of a deployment.
 
-    place: LocalizationProblem
-    """the map as believed, labelled reports as they read under the antennas' believed azimuths"""
+    Locators must get reports through `correct_angles`.
+    """
+
+    problem: LocalizationProblem
+    """the assumed map, and labelled reports with angles under the antennas' assumed azimuths"""
     maps: TileMaps
-    """the same map, for locators"""
-    tracer: MapFactory | None = None
-    """how maps of other masts are made here; with it masts' heights are found, too (`uel.adaptation.mast_heights`)"""
+    """the same map, as input of locators"""
+    map_factory: MapFactory | None = None
+    """makes maps with other mast heights; with it mast heights are fitted, too (`uel.adaptation.mast_heights`)"""
     restorer: MapRestorer | None = None
-    """what has learned elsewhere how maps are wrong: believed where labelled reports bear it out"""
+    """network that has learned elsewhere how maps are wrong: its map is used where labelled reports are likelier"""
 
     def __str__(self) -> str:
-        """What was learned, in words."""
-        told, corrected = f"{len(self.place.fingerprints)} labelled reports", self.corrected
-        turned = [f"cell {cell} by {by:.0f}°" for cell, by in enumerate(self.turns_deg.tolist()) if by]
-        said = f"antennas turned: {', '.join(turned) or 'none'}"
-        if self.tracer:
-            up = [f"{number} by {by:+.1f} m" for number, by in enumerate(self.raised_by) if by]
-            said += f"; masts raised: {', '.join(up) or 'none'}"
-        if self.restored:
-            said += "; map restored"
-        if corrected.alike is None:
-            return f"{told}: levels of the map left alone; {said}"
-        bars = f" and {100 * corrected.alike.share:g} % of its error bars" if corrected.alike.share else ""
-        field = f"errors of {corrected.alike.spread:g} dB{bars}, alike over {corrected.alike.length:g} m"
-        return f"{told}: {field}, put right (reports {corrected.gain:.2f} nats likelier); {said}"
+        """The estimates in words."""
+        count, correction = f"{len(self.problem.fingerprints)} labelled reports", self.correction
+        offsets = [f"cell {cell} by {by:.0f}°" for cell, by in enumerate(self.azimuth_offset_deg.tolist()) if by]
+        sites = f"azimuths corrected: {', '.join(offsets) or 'none'}"
+        if self.map_factory:
+            heights = [f"{number} by {by:+.1f} m" for number, by in enumerate(self.mast_height_offset) if by]
+            sites += f"; masts raised: {', '.join(heights) or 'none'}"
+        if self.uses_restored_map:
+            sites += "; map restored"
+        covariance = correction.covariance
+        if covariance is None:
+            return f"{count}: levels of the map not corrected; {sites}"
+        bars = f" and {100 * covariance.bar_fraction:g} % of its error bars" if covariance.bar_fraction else ""
+        errors = f"errors of {covariance.std_db:g} dB{bars}, correlated over {covariance.length:g} m"
+        gain = f"reports {correction.log_likelihood_gain:.2f} nats likelier"
+        return f"{count}: {errors}, corrected ({gain}); {sites}"
 
-    def read(self, reports: Reports) -> Reports:
-        """Reports with their angles as they read once the antennas' azimuths are put right."""
-        return reports.rotate_angles(-self.turns_deg)
+    def correct_angles(self, reports: Reports) -> Reports:
+        """Reports with the angles that antennas with the corrected azimuths would have measured."""
+        return reports.rotate_angles(-self.azimuth_offset_deg)
 
     @cached_property
-    def turns_deg(self) -> Float[Tensor, " cell"]:
-        """By how many degrees angles of each cell read too far clockwise, see `uel.adaptation.azimuth_offsets`."""
-        return azimuth_offset_deg(self.place)
+    def azimuth_offset_deg(self) -> Float[Tensor, " cell"]:
+        """Degrees clockwise by which angles of each cell are too large, see `uel.adaptation.azimuth_offsets`."""
+        return azimuth_offset_deg(self.problem)
 
     @property
-    def raised_by(self) -> list[float]:
-        """By how many metres each mast stands higher than believed."""
-        pairs = zip(self._posed.sites, self.place.radio.sites, strict=True)
-        return [found.position[2] - believed.position[2] for found, believed in pairs]
+    def mast_height_offset(self) -> list[float]:
+        """Metres by which each mast stands higher than assumed."""
+        pairs = zip(self._radio_of_corrected_sites.sites, self.problem.radio.sites, strict=True)
+        return [fitted.position[2] - assumed.position[2] for fitted, assumed in pairs]
 
     @cached_property
-    def _posed(self) -> RadioMap:
-        """The map with the antennas' azimuths, and where there is a tracer their heights, put right."""
-        radio = self.place.radio
-        posed = replace(radio, sites=with_azimuth_offsets(radio.sites, (-self.turns_deg).tolist()))
-        return fit_mast_heights(replace(self.place, radio=posed), self.tracer) if self.tracer else posed
+    def _radio_of_corrected_sites(self) -> RadioMap:
+        """The map with corrected azimuths, and with fitted mast heights where there is a map factory."""
+        radio = self.problem.radio
+        sites = with_azimuth_offsets(radio.sites, (-self.azimuth_offset_deg).tolist())
+        radio = replace(radio, sites=sites)
+        if self.map_factory is None:
+            return radio
+        return fit_mast_heights(replace(self.problem, radio=radio), self.map_factory)
 
-    def right(self, bayes: RobustGridBayes) -> TileMaps:
-        """The maps with all that labelled reports tell."""
+    def corrected_maps(self, bayes: RobustGridBayes) -> TileMaps:
+        """The tile's maps with the corrected radio map of `bayes`."""
         return replace(self.maps, radio=bayes.radio)
 
-    def shown(self, locator: Locator, bayes: RobustGridBayes) -> tuple[TileMaps, ObservationModel]:
-        """What a locator is shown and told: the maps as believed, or put right if it learned from such maps."""
-        return (self.right(bayes), bayes.model) if locator.config.corrected_maps else (self.maps, self.place.model)
+    def locator_input(self, locator: Locator, bayes: RobustGridBayes) -> tuple[TileMaps, ObservationModel]:
+        """Maps and observation model for a locator: the assumed ones, or corrected ones if it was trained on such."""
+        if locator.config.corrected_maps:
+            return self.corrected_maps(bayes), bayes.model
+        return self.maps, self.problem.model
 
     def locate(self, locator: Locator, reports: Reports) -> Fix:
-        """A locator's own fixes of reports as they are read."""
-        return locator(reports, *self.shown(locator, self.corrected.bayes))
+        """A locator's own fixes of reports with corrected angles."""
+        return locator(reports, *self.locator_input(locator, self.correction.bayes))
 
     @cached_property
-    def corrected(self) -> MapCorrection:
-        """The map put right, see `uel.adaptation.map_correction`."""
-        return self._either[0]
+    def correction(self) -> MapCorrection:
+        """The corrected map, see `uel.adaptation.map_correction`."""
+        return self._best_correction[0]
 
     @property
-    def restored(self) -> bool:
-        """Whether that is the map which the restorer made of the given one: labelled places are surely likelier."""
-        return self._either[1]
+    def uses_restored_map(self) -> bool:
+        """Whether the restorer's map is corrected rather than the given one: labelled positions are surely likelier."""
+        return self._best_correction[1]
 
     @cached_property
-    def _either(self) -> tuple[MapCorrection, bool]:
-        given = self._correct(self._posed)
+    def _best_correction(self) -> tuple[MapCorrection, bool]:
+        """The better correction of the given and the restored map, and whether it is the restored one's."""
+        given = self._correct(self._radio_of_corrected_sites)
         if self.restorer is None:
             return given, False
-        restored = self._correct(self.restorer.restored(replace(self.maps, radio=self._posed)), RESTORED_MAP_ERRORS)
-        return (restored, True) if restored.likely - given.likely > MIN_LOG_ODDS else (given, False)
+        restored_radio = self.restorer.restore(replace(self.maps, radio=self._radio_of_corrected_sites))
+        restored = self._correct(restored_radio, RESTORED_MAP_ERRORS)
+        gain = restored.held_out_log_probability - given.held_out_log_probability
+        return (restored, True) if gain > MIN_LOG_ODDS else (given, False)
 
     def _correct(self, radio: RadioMap, errors: Sequence[ErrorCovariance] = GIVEN_MAP_ERRORS) -> MapCorrection:
-        return correct_map(replace(self.place, radio=radio, fingerprints=self.read(self.place.fingerprints)), errors)
+        reports = self.correct_angles(self.problem.fingerprints)
+        return correct_map(replace(self.problem, radio=radio, fingerprints=reports), errors)
 
-    def refiner(self, locator: Locator, plan: RefinementConfig) -> RefinedLocator:
-        """On the map put right, with the trust in the locator (the plan's or one of `TRUST_VALUES`) that is borne out.
+    def refined_locator(self, locator: Locator, config: RefinementConfig) -> RefinedLocator:
+        """Refinement on the corrected map, with the likeliest trust in the locator (`config.trust` or `TRUST_VALUES`).
 
-        That is the one under which the places of labelled reports are likeliest, of those that were not kriged. Where
-        they are likelier without any second thoughts, there are none (`RefinementConfig.entropy` is infinite).
+        That is the trust under which the positions of held-out labelled reports are likeliest. Where they are likelier
+        without refinement, nothing is refined (`RefinementConfig.entropy` is infinite).
         """
-        plan = replace(plan, doubt=self.corrected.bayes.doubt)
-        judging = self._with(locator, self.corrected.half, plan)
-        judge, parts = self.corrected.judge, []
-        for start in range(0, len(judge.fingerprints), REPORTS_PER_CHUNK):
-            some = judge.labelled(slice(start, start + REPORTS_PER_CHUNK))
-            fix = judging.locate(some.fingerprints)
-            seen = patch_posterior(fix, some.fingerprints, judging.fine, judging.model, plan)
-            parts.append((fix, seen, some.fingerprint_position))
+        config = replace(config, doubt=self.correction.bayes.doubt)
+        half = self._refined_locator(locator, self.correction.half_bayes, config)
+        held_out, chunks = self.correction.held_out, []
+        for start in range(0, len(held_out.fingerprints), REPORTS_PER_CHUNK):
+            chunk = held_out.labelled(slice(start, start + REPORTS_PER_CHUNK))
+            fix = half.locate(chunk.fingerprints)
+            posterior = patch_posterior(fix, chunk.fingerprints, half.patch_map, half.refinement_model, config)
+            chunks.append((fix, posterior, chunk.fingerprint_position))
 
         def score(trust: float) -> float:
-            return sum(float(seen.pixels(trust).log_density(at).sum()) for _, seen, at in parts)
+            return sum(
+                float(posterior.pixel_estimate(trust).log_density(position).sum()) for _, posterior, position in chunks
+            )
 
-        trust = max(sorted({*TRUST_VALUES, plan.trust}), key=score)
-        plain = sum(float(fix.log_density(at).sum()) for fix, _, at in parts)
-        entropy = plan.entropy if score(trust) > plain else math.inf
-        return self._with(locator, self.corrected.bayes, replace(plan, trust=trust, entropy=entropy))
+        trust = max(sorted({*TRUST_VALUES, config.trust}), key=score)
+        unrefined_score = sum(float(fix.log_density(position).sum()) for fix, _, position in chunks)
+        entropy = config.entropy if score(trust) > unrefined_score else math.inf
+        return self._refined_locator(locator, self.correction.bayes, replace(config, trust=trust, entropy=entropy))
 
     @torch.no_grad()
-    def rescoring(self, locator: Locator, plan: RayRescoringConfig, simulator: Simulator) -> RayRescoringConfig:
-        """The plan with what is borne out of a simulator's levels at labelled reports that were not kriged."""
-        some, half = (
-            self.corrected.judge.labelled(slice(MAX_TRACED_REPORTS)),
-            self._with(locator, self.corrected.half, RefinementConfig()),
-        )
+    def fit_ray_rescoring(
+        self, locator: Locator, config: RayRescoringConfig, simulator: Simulator
+    ) -> RayRescoringConfig:
+        """The config with a simulator's errors as held-out labelled reports show them."""
+        held_out = self.correction.held_out.labelled(slice(MAX_TRACED_REPORTS))
+        half = self._refined_locator(locator, self.correction.half_bayes, RefinementConfig())
         return fit_ray_noise(
-            plan, some.fingerprints, some.fingerprint_position, half.fine, half.right, half.model, simulator
+            config,
+            held_out.fingerprints,
+            held_out.fingerprint_position,
+            half.patch_map,
+            half.refinement_maps,
+            half.refinement_model,
+            simulator,
         )
 
-    def _with(self, locator: Locator, bayes: RobustGridBayes, plan: RefinementConfig) -> RefinedLocator:
-        right = self.right(bayes)
-        fine = PatchSortedMap.of(right, locator.config.patches)
-        return RefinedLocator(locator, *self.shown(locator, bayes), right, fine, bayes.model, plan)
+    def _refined_locator(self, locator: Locator, bayes: RobustGridBayes, config: RefinementConfig) -> RefinedLocator:
+        maps = self.corrected_maps(bayes)
+        patch_map = PatchSortedMap.of(maps, locator.config.patches)
+        return RefinedLocator(locator, *self.locator_input(locator, bayes), maps, patch_map, bayes.model, config)

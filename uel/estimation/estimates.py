@@ -1,4 +1,4 @@
-"""What a method answers, whichever way it says it: a point, probabilities of pixels, or a fix; judged alike."""
+"""Results of localization methods behind one protocol, scored alike: a point, pixel probabilities, or a fix."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,45 +13,43 @@ from uel.estimation.fix import Fix
 from uel.estimation.grid_posterior import geometric_median
 from uel.estimation.metrics import grid_hpd_level
 
-MIN_PIXEL_PROBABILITY = (
-    1e-38  # probability of a pixel in single precision: costs of being sure and wrong end at 87 nats
-)
+MIN_PIXEL_PROBABILITY = 1e-38  # single precision: a confident wrong answer costs 87 nats at most
 
 
 @runtime_checkable
 class Estimate(Protocol):
-    """Where some phones are."""
+    """Estimated positions of some phones."""
 
     @property
     def position(self) -> Float[Tensor, "n 2"]:
-        """The estimate of least expected error, in metres."""
+        """The position of least expected error, in metres."""
         ...
 
     def log_density(self, truth: Float[Tensor, "n 2"]) -> Float[Tensor, " n"] | None:
-        """Log-density in 1/m² at the true positions; None of a method that gives none."""
+        """Log-density in 1/m² at the true positions; None for a method without a density."""
         ...
 
-    def level(self, truth: Float[Tensor, "n 2"], generator: torch.Generator) -> Float[Tensor, " n"] | None:
-        """The least share of probability whose region of highest density holds the truth; None without a density."""
+    def hpd_level(self, truth: Float[Tensor, "n 2"], generator: torch.Generator) -> Float[Tensor, " n"] | None:
+        """Probability of the smallest highest-density region that holds the truth; None without a density."""
         ...
 
 
 @dataclass(frozen=True, eq=False)
 class PointEstimate:
-    """A position and nothing else."""
+    """Positions without a density."""
 
     position: Float[Tensor, "n 2"]
 
     def log_density(self, truth: Float[Tensor, "n 2"]) -> None:
         return None
 
-    def level(self, truth: Float[Tensor, "n 2"], generator: torch.Generator) -> None:
+    def hpd_level(self, truth: Float[Tensor, "n 2"], generator: torch.Generator) -> None:
         return None
 
 
 @dataclass(frozen=True, eq=False)
 class GridEstimate:
-    """Probabilities of a grid's pixels; the density is even within each."""
+    """Probabilities of a grid's pixels; the density is uniform within each."""
 
     grid: Grid
     probability: Float[Tensor, "n row column"]
@@ -66,13 +64,13 @@ class GridEstimate:
         # Pixels without weight, most of them in a single report, are left out for speed: together 1e-5 at most.
         possible = (flat > 1e-9).any(0)
         points = self.grid.centres().reshape(1, -1, 2)[:, possible]
-        return geometric_median(points, flat[:, possible], spread=self.grid.pixel**2 / 6)  # anywhere in its pixel
+        return geometric_median(points, flat[:, possible], variance=self.grid.pixel**2 / 6)  # anywhere in its pixel
 
     def log_density(self, truth: Float[Tensor, "n 2"]) -> Float[Tensor, " n"]:
-        there = self.probability.flatten(1).gather(1, self._pixel(truth)).squeeze(1)
-        return (there.clamp(min=MIN_PIXEL_PROBABILITY) / self.grid.pixel**2).log()
+        probability = self.probability.flatten(1).gather(1, self._pixel(truth)).squeeze(1)
+        return (probability.clamp(min=MIN_PIXEL_PROBABILITY) / self.grid.pixel**2).log()
 
-    def level(self, truth: Float[Tensor, "n 2"], generator: torch.Generator) -> Float[Tensor, " n"]:
+    def hpd_level(self, truth: Float[Tensor, "n 2"], generator: torch.Generator) -> Float[Tensor, " n"]:
         return grid_hpd_level(self.probability.flatten(1), self._pixel(truth).squeeze(1), generator)
 
     def _pixel(self, truth: Float[Tensor, "n 2"]) -> Tensor:
@@ -82,7 +80,7 @@ class GridEstimate:
 
 @dataclass(frozen=True, eq=False)
 class FixEstimate:
-    """A locator's answer."""
+    """Fixes of a locator."""
 
     fix: Fix
 
@@ -93,27 +91,28 @@ class FixEstimate:
     def log_density(self, truth: Float[Tensor, "n 2"]) -> Float[Tensor, " n"]:
         return self.fix.log_density(truth)
 
-    def level(self, truth: Float[Tensor, "n 2"], generator: torch.Generator) -> Float[Tensor, " n"]:
-        return self.fix.hpd(truth, generator)
+    def hpd_level(self, truth: Float[Tensor, "n 2"], generator: torch.Generator) -> Float[Tensor, " n"]:
+        return self.fix.hpd_level(truth, generator)
 
 
 def fix_raster(fix: Fix, grid: Grid) -> Float[Tensor, "n row column"]:
-    """Log-density in 1/m² of fixes at pixel centres, of the patch around each and the eight next to it."""
+    """Log-density in 1/m² of fixes at pixel centres, from the components of a pixel's patch and its eight
+    neighbours."""
     side = round(fix.log_heatmap.shape[1] ** 0.5)
     centres = grid.centres()
     row, column = Grid(size=grid.size, pixel=grid.size / side).pixel_of(centres)
     total = torch.full((len(fix.log_heatmap), *grid.shape), -torch.inf)
     for north in (-1, 0, 1):
         for east in (-1, 0, 1):
-            there = (row + north).clamp(0, side - 1) * side + (column + east).clamp(0, side - 1)
-            real = ((row + north) % side == row + north) & ((column + east) % side == column + east)
-            term = _component(fix, there.flatten(), centres.reshape(-1, 2)).view_as(total)
-            total = torch.logaddexp(total, torch.where(real, term, -torch.inf))
+            patch = (row + north).clamp(0, side - 1) * side + (column + east).clamp(0, side - 1)
+            on_tile = ((row + north) % side == row + north) & ((column + east) % side == column + east)
+            term = _component(fix, patch.flatten(), centres.reshape(-1, 2)).view_as(total)
+            total = torch.logaddexp(total, torch.where(on_tile, term, -torch.inf))
     return total
 
 
 def _component(fix: Fix, patch: Tensor, point: Float[Tensor, "pixel 2"]) -> Float[Tensor, "n pixel"]:
     """Weighted log-density of one component for each pixel."""
-    one = Fix(fix.log_heatmap[:, patch], fix.mean[:, patch], fix.component_covariance[:, patch])
-    off = Fix(one.log_heatmap, one.mean - point, one.component_covariance)
-    return off.log_heatmap + off.component_log_density(torch.zeros(len(off.mean), 2))
+    components = Fix(fix.log_heatmap[:, patch], fix.mean[:, patch], fix.component_covariance[:, patch])
+    centred = Fix(components.log_heatmap, components.mean - point, components.component_covariance)
+    return centred.log_heatmap + centred.component_log_density(torch.zeros(len(centred.mean), 2))

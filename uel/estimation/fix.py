@@ -1,4 +1,4 @@
-"""Where the phone is: a mixture of one Gaussian per patch, and what follows from it."""
+"""The result of a locator: a position density that is a mixture of one Gaussian per patch of the tile."""
 
 import math
 from dataclasses import dataclass
@@ -14,14 +14,14 @@ from uel.estimation.grid_posterior import geometric_median
 
 @dataclass(frozen=True, eq=False)
 class Fix:
-    """A density over the tile. Patches are counted row by row from the south-west."""
+    """Position densities over the tile, one for each report. Patches are counted row by row from the south-west."""
 
     log_heatmap: Float[Tensor, "batch patch"]
     """log-probability of each patch"""
     mean: Float[Tensor, "batch patch 2"]
-    """m, where the phone is if it is in that patch"""
+    """m, mean position of the phone given the patch"""
     component_covariance: Float[Tensor, "batch patch 2 2"]
-    """m²"""
+    """m², covariance of the position given the patch"""
 
     def __getitem__(self, index: object) -> "Fix":
         """Some of the fixes."""
@@ -30,14 +30,14 @@ class Fix:
     @cached_property
     def position(self) -> Float[Tensor, "batch 2"]:
         """The geometric median of the density in metres: the estimate with the least expected error."""
-        spread = self.component_covariance.diagonal(dim1=-2, dim2=-1).sum(-1)
-        return geometric_median(self.mean, self.log_heatmap.exp(), spread)
+        variance = self.component_covariance.diagonal(dim1=-2, dim2=-1).sum(-1)
+        return geometric_median(self.mean, self.log_heatmap.exp(), variance)
 
     @property
     def covariance(self) -> Float[Tensor, "batch 2 2"]:
         """Second moment of the density about `position`, in m²."""
-        off = self.mean - self.position.unsqueeze(1)
-        outer = off.unsqueeze(-1) * off.unsqueeze(-2) + self.component_covariance
+        offset = self.mean - self.position.unsqueeze(1)
+        outer = offset.unsqueeze(-1) * offset.unsqueeze(-2) + self.component_covariance
         return (self.log_heatmap.exp()[..., None, None] * outer).sum(1)
 
     def candidates(
@@ -49,10 +49,10 @@ class Fix:
 
     def component_log_density(self, position: Float[Tensor, "*n batch 2"]) -> Float[Tensor, "*n batch patch"]:
         """Log-density in 1/m² of every component, at one position per fix or at several (leading axes)."""
-        off = position.unsqueeze(-2) - self.mean
+        offset = position.unsqueeze(-2) - self.mean
         a, b, d = (self.component_covariance[..., i, j] for i, j in ((0, 0), (0, 1), (1, 1)))
         determinant = a * d - b * b
-        x, y = off.unbind(-1)
+        x, y = offset.unbind(-1)
         distance = (d * x * x - 2 * b * x * y + a * y * y) / determinant
         return -0.5 * distance - 0.5 * determinant.log() - math.log(2 * math.pi)
 
@@ -61,49 +61,50 @@ class Fix:
         return (self.log_heatmap + self.component_log_density(position)).logsumexp(-1)
 
     def entropy(self) -> Float[Tensor, " batch"]:
-        """Entropy of the heatmap in nats: how undecided the fix is between patches."""
+        """Entropy of the heatmap in nats, a measure of how undecided the fix is between patches."""
         return -(self.log_heatmap.exp() * self.log_heatmap.clamp(min=-100)).sum(-1)
 
     def sample(self, count: int, generator: torch.Generator) -> Float[Tensor, "count batch 2"]:
-        """Positions in metres drawn from the density of every fix; the generator is a CPU's wherever the fix lies."""
+        """Positions in metres drawn from the density of every fix. The generator must be a CPU generator, whatever
+        the fix's device."""
         device = self.mean.device
         index = torch.multinomial(self.log_heatmap.exp().cpu(), count, replacement=True, generator=generator).to(device)
         patch = torch.arange(len(index), device=device).unsqueeze(1), index
         a, b, d = (self.component_covariance[..., i, j][patch] for i, j in ((0, 0), (0, 1), (1, 1)))
         x, y = torch.randn(2, *index.shape, generator=generator).to(device)
-        # Cholesky's factor of a covariance in two dimensions.
-        along = a.sqrt()
-        off = torch.stack([along * x, b / along * x + (d - b * b / a).clamp(min=0).sqrt() * y], -1)
-        return (self.mean[patch] + off).transpose(0, 1)
+        # The Cholesky factor of a covariance in two dimensions.
+        factor = a.sqrt()
+        offset = torch.stack([factor * x, b / factor * x + (d - b * b / a).clamp(min=0).sqrt() * y], -1)
+        return (self.mean[patch] + offset).transpose(0, 1)
 
-    def hpd(
+    def hpd_level(
         self, position: Float[Tensor, "batch 2"], generator: torch.Generator, count: int = 256
     ) -> Float[Tensor, " batch"]:
-        """The least share of probability whose region of highest density holds a position, by `count` samples.
+        """Probability of the smallest highest-density region that holds a position, estimated from `count` samples.
 
-        The truth lies in a region of 90 % where this is at most 0.9 (Hyndman, The American Statistician 1996).
+        The position lies in the region of 90 % where this is at most 0.9 (Hyndman, The American Statistician 1996).
         """
-        there = self.log_density(position)
-        higher = torch.stack([self.log_density(point) > there for point in self.sample(count, generator)])
+        density = self.log_density(position)
+        higher = torch.stack([self.log_density(point) > density for point in self.sample(count, generator)])
         return higher.float().mean(0)
 
 
 def pool_to_patches(log_p: Float[Tensor, "batch row column"], grid: Grid, patches: int) -> Fix:
-    """Log-weights of pixels as one Gaussian per patch: their sum is the heatmap, their moments are the component's."""
+    """One Gaussian per patch from log-weights of pixels: their sum is the heatmap, their moments the components'."""
     inside = split_into_patches(log_p.unsqueeze(-1), patches)[..., 0]
     points = split_into_patches(grid.centres()[None], patches)
     heat = inside.logsumexp(-1).log_softmax(-1)
     weight = inside.softmax(-1).unsqueeze(-1)
     mean = (weight * points).sum(-2)
-    off = points - mean.unsqueeze(-2)
-    covariance = (weight.unsqueeze(-1) * off.unsqueeze(-1) * off.unsqueeze(-2)).sum(-3)
+    offset = points - mean.unsqueeze(-2)
+    covariance = (weight.unsqueeze(-1) * offset.unsqueeze(-1) * offset.unsqueeze(-2)).sum(-3)
     return Fix(heat, mean, covariance + torch.eye(2) * grid.pixel**2 / 12)  # a phone anywhere in its pixel
 
 
 def split_into_patches(
     values: Shaped[Tensor, "batch row column k"], patches: int
 ) -> Shaped[Tensor, "batch patch pixel k"]:
-    """Pixels sorted by the patch that holds them, `patches` a side."""
+    """Pixel values sorted by the patch that holds the pixel, with `patches` on a side of the tile."""
     blocks = values.unflatten(2, (patches, -1)).unflatten(1, (patches, -1)).transpose(2, 3)
     return blocks.flatten(3, 4).flatten(1, 2)
 

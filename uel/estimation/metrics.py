@@ -1,4 +1,4 @@
-"""Statistics of position errors in metres, of claimed regions, and how far they can be trusted."""
+"""Statistics of position errors (m) and of credible regions, with bootstrap intervals."""
 
 from collections.abc import Callable, Sequence
 
@@ -21,20 +21,23 @@ def position_error(estimate: Float[Tensor, "n 2"], truth: Float[Tensor, "n 2"]) 
 def grid_hpd_level(
     posterior: Float[Tensor, "n pixel"], pixel: Int[Tensor, " n"], generator: torch.Generator
 ) -> Float[Tensor, " n"]:
-    """The least share of probability whose region of likeliest pixels holds a given pixel.
+    """Probability of the smallest region of likeliest pixels that holds a given pixel.
 
-    Pixels are lumps: which part of the last one belongs to a region is drawn, so that the share is uniform where the
-    posterior is true, as with a continuous density.
+    A pixel is a lump of probability. The part of the last pixel that belongs to the region is drawn at random, so that
+    the level is uniform where the posterior is calibrated, as with a continuous density.
     """
-    there = posterior.gather(1, pixel.unsqueeze(1))
-    above = (posterior * (posterior > there)).sum(1)
-    level = (posterior * (posterior == there)).sum(1)
-    return (above + torch.rand(len(pixel), generator=generator) * level).clamp(max=1.0)
+    probability = posterior.gather(1, pixel.unsqueeze(1))
+    above = (posterior * (posterior > probability)).sum(1)
+    tied = (posterior * (posterior == probability)).sum(1)
+    return (above + torch.rand(len(pixel), generator=generator) * tied).clamp(max=1.0)
 
 
-def coverage(level: Float[Tensor, " n"], share: float) -> float:
-    """How many truths lie in their region of so much probability; `level` is from `grid_hpd_level` or `Fix.hpd`."""
-    return float((level <= share).double().mean())
+def coverage(hpd_level: Float[Tensor, " n"], probability: float) -> float:
+    """Fraction of true positions inside their region of a given probability.
+
+    `hpd_level` comes from `grid_hpd_level` or `Fix.hpd_level`.
+    """
+    return float((hpd_level <= probability).double().mean())
 
 
 def bootstrap(
@@ -42,15 +45,15 @@ def bootstrap(
     statistic: Callable[[Tensor], float],
     seed: int = 0,
     draws: int = 200,
-    share: float = 0.9,
+    confidence: float = 0.9,
 ) -> tuple[float, float]:
-    """Percentile interval of a statistic when whole parts (deployments) are drawn anew (Efron 1979).
+    """Percentile interval of a statistic when whole parts (deployments) are resampled (Efron 1979).
 
-    Phones of one deployment share its sites and its map: they are no independent evidence, deployments are. Parts are
-    joined along their first axis. One part has no interval: both ends are the statistic.
+    Phones of one deployment have its sites and its map in common: they are no independent samples, deployments are.
+    Parts are joined along their first axis. A single part has no interval: both ends are the statistic.
     """
     generator = torch.Generator().manual_seed(seed)
     picks = torch.randint(len(parts), (draws, len(parts)), generator=generator).tolist()
     values = torch.tensor([statistic(torch.cat([parts[i] for i in pick])) for pick in picks], dtype=torch.double)
-    low, high = values.quantile(torch.tensor([(1 - share) / 2, (1 + share) / 2], dtype=torch.double)).tolist()
+    low, high = values.quantile(torch.tensor([(1 - confidence) / 2, (1 + confidence) / 2], dtype=torch.double)).tolist()
     return low, high

@@ -8,9 +8,11 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
+
 from uel.core.units import from_db
 from uel.errors import UelError
 from uel.estimation.baselines import LocalizationProblem, knn_map, knn_survey
@@ -20,7 +22,6 @@ from uel.measurement.model import DB_PER_NEPER, ObservationModel
 from uel.measurement.reports import Reports
 from uel.radio.radio_map import MapSamples, RadioMap
 from uel.radio.sites import cell_positions, reference_power_dbm
-
 
 SCALE_FACTORS = (0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 5.6, 8.0)  # on the model's standard deviations
 DROPS_DB = (0.0, 5.0, 10.0, 20.0, 30.0)  # below the path-loss model, where the map knows no path
@@ -139,9 +140,7 @@ def fit_path_loss(
     return PathLossModel(gain_at_1m_db, exponent, math.exp(log_std))
 
 
-def fill_unknown_pixels(
-    radio: RadioMap, path_loss: PathLossModel, drop_db: float, model: ObservationModel
-) -> RadioMap:
+def fill_unknown_pixels(radio: RadioMap, path_loss: PathLossModel, drop_db: float, model: ObservationModel) -> RadioMap:
     """A map without holes: unknown pixels have the path-loss model's gain less `drop_db`, and its deviation.
 
     A ray that a coarse map missed must not exclude a position whose phone heard the cell.

@@ -29,6 +29,11 @@ DB_PER_NEPER = 10 / math.log(10)
 class ObservationModel(ObservationParameters):
     """The realism between the ray-traced truth and a phone's report (levels in dB, ranges in metres)."""
 
+    @staticmethod
+    def of(parameters: ObservationParameters) -> "ObservationModel":
+        """The model with these parameters, as a configuration gives them."""
+        return ObservationModel(**vars(parameters))
+
     @property
     def for_ray_tracing(self) -> "ObservationModel":
         """The same realism for ray-traced truth, whose delays and angles bring their own multipath excess."""

@@ -24,14 +24,13 @@ from uel.errors import UelError
 from uel.geo.obstruction import obstruction
 from uel.geo.tile_maps import HEIGHT_UNIT, TileMaps
 from uel.measurement.model import DB_PER_NEPER
-from uel.models.config import RestorerConfig
+from uel.models.config import RESTORER_FILE, RestorerConfig
 from uel.models.equivariant_layers import IsotropicConv, u_net_pass, zero_initialised
 from uel.models.inputs import BUILDING_CHANNELS, denormalise_level, error_channel, level_channel
 from uel.radio.radio_map import RadioMap
 from uel.radio.sites import cells_of
 
 SCHEMA = "uel-restorer-2"
-RESTORER_FILE = "restorer.pt"
 CELL_CHANNELS = 10
 LEVEL_UNIT_DB = 15.0  # dB, of levels as a network is shown them and answers
 MAX_STD_DB, MIN_STD_DB = 30.0, 0.3  # dB, of an error bar

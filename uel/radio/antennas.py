@@ -1,4 +1,4 @@
-"""What a cell's antennas add in a direction, in closed form: direct paths of any ray tracer are judged by it."""
+"""Antenna gain of a cell in a direction, in closed form; ray-traced direct paths are checked against it."""
 
 import math
 
@@ -9,7 +9,7 @@ from torch import Tensor
 from uel.core.units import math_angle, to_db
 from uel.radio.sites import Array, Cell, Site, cells_of
 
-MIN_ARRAY_GAIN = 1e-12  # -120 dB: a null of an array
+MIN_ARRAY_GAIN = 1e-12  # -120 dB: gain is cut here in a null of an array
 
 
 def antenna_gain_db(sites: tuple[Site, ...], direction: Float[Tensor, "*n cell 3"]) -> Float[Tensor, "*n cell"]:
@@ -24,28 +24,32 @@ def antenna_gain_db(sites: tuple[Site, ...], direction: Float[Tensor, "*n cell 3
 def _gain_db(cell: Cell, direction: Float[Tensor, "*n 3"]) -> Float[Tensor, "*n"]:
     ahead, left, up = (direction @ axis for axis in _axes(cell))
     element = _ELEMENTS[cell.array.pattern](torch.atan2(left, ahead), up.clamp(-1, 1))
-    return to_db((element * _in_phase(cell.array, left, up)).clamp(min=MIN_ARRAY_GAIN))
+    return to_db((element * _array_factor(cell.array, left, up)).clamp(min=MIN_ARRAY_GAIN))
 
 
 def _axes(cell: Cell) -> tuple[Float[Tensor, "3"], ...]:
-    """The boresight, and what is left of it and above: Rz(azimuth) Ry(tilt) of TR 38.901, equation 7.1-4."""
-    turn, tilt = math_angle(cell.azimuth_deg), math.radians(cell.tilt_deg)
-    east, north, down = math.cos(turn), math.sin(turn), math.sin(tilt)
-    level = math.cos(tilt)
-    rows = ((level * east, level * north, -down), (-north, east, 0.0), (down * east, down * north, level))
+    """Unit vectors ahead, left and up of the antenna: Rz(azimuth) Ry(tilt) of TR 38.901, equation 7.1-4."""
+    azimuth, tilt = math_angle(cell.azimuth_deg), math.radians(cell.tilt_deg)
+    east, north, down = math.cos(azimuth), math.sin(azimuth), math.sin(tilt)
+    horizontal = math.cos(tilt)
+    rows = (
+        (horizontal * east, horizontal * north, -down),
+        (-north, east, 0.0),
+        (down * east, down * north, horizontal),
+    )
     return tuple(torch.tensor(row, dtype=torch.float64) for row in rows)
 
 
-def _in_phase(array: Array, left: Float[Tensor, "*n"], up: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
-    """Power of a planar array over that of an element."""
+def _array_factor(array: Array, left: Float[Tensor, "*n"], up: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
+    """Power of a planar array relative to one element, all elements in phase."""
     field = _row(array.columns, array.spacing, left) * _row(array.rows, array.spacing, up)
     return field.square() / (array.rows * array.columns)
 
 
 def _row(count: int, spacing: float, along: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
-    """Field of a row of elements around its middle."""
-    place = (torch.arange(count, dtype=torch.float64) - (count - 1) / 2) * spacing
-    return (2 * math.pi * place * along.unsqueeze(-1)).cos().sum(-1)
+    """Field of a row of in-phase elements centred on its middle."""
+    offset = (torch.arange(count, dtype=torch.float64) - (count - 1) / 2) * spacing
+    return (2 * math.pi * offset * along.unsqueeze(-1)).cos().sum(-1)
 
 
 def _iso(azimuth: Float[Tensor, "*n"], up: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
@@ -53,12 +57,12 @@ def _iso(azimuth: Float[Tensor, "*n"], up: Float[Tensor, "*n"]) -> Float[Tensor,
 
 
 def _dipole(azimuth: Float[Tensor, "*n"], up: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
-    """A short dipole (Balanis, Antenna Theory, equation 4-26a), as Sionna has it by this name."""
+    """A short dipole (Balanis, Antenna Theory, equation 4-26a), Sionna's pattern "dipole"."""
     return 1.5 * (1 - up.square())
 
 
 def _sector(azimuth: Float[Tensor, "*n"], up: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
-    """8 dBi, 65° wide either way, 30 dB down at most (TR 38.901, table 7.3-1)."""
+    """Sector element: 8 dBi, 65° beam width both ways, 30 dB front-to-back ratio (TR 38.901, table 7.3-1)."""
     vertical = (12 * (torch.rad2deg(torch.asin(up)) / 65).square()).clamp(max=30)
     horizontal = (12 * (torch.rad2deg(azimuth) / 65).square()).clamp(max=30)
     return 10 ** ((8 - (vertical + horizontal).clamp(max=30)) / 10)

@@ -1,7 +1,7 @@
-"""Two antennas at the phone: interference, LMMSE reception and layers, in closed form for matrices of two by two.
+"""MIMO with two antennas at the phone: interference, LMMSE reception and layers, closed forms for 2 × 2 matrices.
 
-A `signal` is the field of every cell per resource element in units of the noise, so that the noise is one. All of it
-in double precision: a cell 60 dB above the noise leaves no digits for the noise in single.
+A `signal` is the field of every cell per resource element in units of the noise, so the noise power is one. All in
+double precision: beside a cell 60 dB above the noise, single precision has no digits left for the noise.
 """
 
 from dataclasses import dataclass
@@ -33,16 +33,20 @@ class Hermitian:
 def interference_covariance(
     signal: Complex[Tensor, "*n cell antenna frequency"], load: float, noise: Float[Tensor, "*n cell"]
 ) -> Hermitian:
-    """Covariance per cell and frequency of noise and the other cells, which fill the share `load` of their elements.
+    """Covariance per cell and frequency of noise plus the other cells, which use the fraction `load` of their elements.
 
-    `noise` is the noise that each cell's reception meets. Sums of the others, never the whole less the own: that
-    difference has no digits left beside a strong cell.
+    `noise` is the noise power in each cell's reception. The other cells are summed directly: the total minus the
+    cell's own signal has no digits left beside a strong cell.
     """
-    own = Hermitian.from_field(signal.unsqueeze(-2))
+    per_cell = Hermitian.from_field(signal.unsqueeze(-2))
     cells = signal.shape[-3]
-    others = load * (1 - torch.eye(cells, dtype=own.a.dtype))
-    total = lambda values: torch.einsum("dc,...cf->...df", others.to(values.dtype), values)  # noqa: E731
-    return Hermitian(total(own.a) + noise[..., None], total(own.b) + noise[..., None], total(own.c))
+    weights = load * (1 - torch.eye(cells, dtype=per_cell.a.dtype))
+
+    def sum_others(values: Tensor) -> Tensor:
+        return torch.einsum("dc,...cf->...df", weights.to(values.dtype), values)
+
+    a, b = (sum_others(values) + noise[..., None] for values in (per_cell.a, per_cell.b))
+    return Hermitian(a, b, sum_others(per_cell.c))
 
 
 def lmmse_sinr(
@@ -55,19 +59,19 @@ def lmmse_sinr(
 
 
 def layer_sinr(gram: Hermitian, others: Hermitian) -> Float[Tensor, "*n frequency 2"]:
-    """SINRs of the two best transmit directions, strongest first, with all the power each: eigenvalues of R^-1 H H^H.
+    """SINRs of the two best transmit directions, strongest first, each with full power: eigenvalues of R^-1 H H^H.
 
-    The phone takes both at once; none disturbs the other (Tse and Viswanath 2005, section 7.1.1, after whitening).
+    Both layers are received at once and do not interfere (Tse and Viswanath 2005, section 7.1.1, after whitening).
     """
     cross = 2 * (others.c * gram.c.conj()).real
     trace = (others.b * gram.a + others.a * gram.b - cross) / others.determinant
     return _eigenvalues(trace, gram.determinant / others.determinant)
 
 
-def condition_number_db(gram: Hermitian, most_db: float = 60.0) -> Float[Tensor, "*n frequency"]:
-    """Greatest over least singular value of the channel H in decibels, cut at `most_db`; `gram` is H H^H."""
+def condition_number_db(gram: Hermitian, limit_db: float = 60.0) -> Float[Tensor, "*n frequency"]:
+    """Ratio of the greatest and least singular value of the channel H in dB, at most `limit_db`; `gram` is H H^H."""
     great, least = _eigenvalues(gram.a + gram.b, gram.determinant).unbind(-1)
-    floor = great * 10 ** (-most_db / 10)
+    floor = great * 10 ** (-limit_db / 10)
     ratio = torch.where(great > 0, great / torch.where(great > 0, torch.maximum(least, floor), 1.0), 1.0)
     return 10 * ratio.log10()
 

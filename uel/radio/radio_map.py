@@ -1,4 +1,4 @@
-"""What the ray tracer says about every pixel, per cell, and a differentiable lookup in it."""
+"""Radio maps: path gain and propagation channels per cell and pixel, with differentiable lookup."""
 
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
@@ -17,7 +17,7 @@ from uel.radio.sites import Site, cell_positions
 
 @dataclass(frozen=True, eq=False)
 class PropagationChannels:
-    """What rays tell beside gain, per cell and pixel; 0 where the map is not known."""
+    """Delays and directions per cell and pixel, traced with the gain; 0 where the map is not `known`."""
 
     first_arrival: Float[Tensor, "cell row column"]
     """s, delay of the earliest path at the pixel's centre"""
@@ -28,12 +28,12 @@ class PropagationChannels:
     departure: Float[Tensor, "cell 3 row column"]
     """mean direction in which the power leaves the cell"""
     sight: Float[Tensor, "cell row column"]
-    """share of the pixel that the antenna sees"""
+    """fraction of the pixel in line of sight of the antenna"""
 
 
 @dataclass(frozen=True, eq=False)
 class MapLookup:
-    """A radio map's channels at some positions; 0 where `known` is False."""
+    """A radio map's channels at a set of positions; 0 where `known` is False."""
 
     gain: Float[Tensor, "*n cell"]
     known: Bool[Tensor, "*n cell"]
@@ -46,21 +46,21 @@ class MapLookup:
 
 @dataclass(frozen=True, eq=False)
 class MapSamples:
-    """Some pixels of a radio map, as a raster of one column: what reports are compared with. See `RadioMap`."""
+    """A set of pixels of a radio map, as a raster of one column; fields as in `RadioMap`."""
 
-    gain: Float[Tensor, "cell spot 1"]
-    relative_error: Float[Tensor, "cell spot 1"]
-    known: Bool[Tensor, "cell spot 1"]
-    los: Bool[Tensor, "cell spot 1"]
-    delay: Float[Tensor, "cell spot 1"]
-    azimuth_deg: Float[Tensor, "cell spot 1"]
+    gain: Float[Tensor, "cell sample 1"]
+    relative_error: Float[Tensor, "cell sample 1"]
+    known: Bool[Tensor, "cell sample 1"]
+    los: Bool[Tensor, "cell sample 1"]
+    delay: Float[Tensor, "cell sample 1"]
+    azimuth_deg: Float[Tensor, "cell sample 1"]
 
     def __getitem__(self, part: slice | Int[Tensor, " some"]) -> "MapSamples":
-        """Some of the spots."""
+        """A subset of the samples."""
         return MapSamples(**{name: value[:, part] for name, value in vars(self).items()})
 
     @property
-    def level_db(self) -> Float[Tensor, "cell spot 1"]:
+    def level_db(self) -> Float[Tensor, "cell sample 1"]:
         return _known_db(self.gain, self.known)
 
 
@@ -73,8 +73,8 @@ def _known_db(gain: Tensor, known: Tensor) -> Tensor:
 class RadioMap:
     """Per cell and pixel of `grid`: path gain, its Monte-Carlo error, and line of sight, at UE height.
 
-    A pixel that no ray met is not `known`: it is censored, its gain is stored as 0 and must not be read.
-    Delay and azimuth are those of the direct line; what reflections add to them belongs to the measurement
+    A pixel that no ray met is not `known` (censored); its gain is stored as 0 and must not be read.
+    Delay and azimuth are those of the direct line; the excess that reflections cause is part of the observation
     model's NLoS terms.
     """
 
@@ -85,22 +85,22 @@ class RadioMap:
     relative_error: Float[Tensor, "cell row column"]
     """Monte-Carlo standard error of the gain over the gain"""
     known: Bool[Tensor, "cell row column"]
-    """pixels that a ray met"""
+    """True where a ray met the pixel"""
     los: Bool[Tensor, "cell row column"]
-    """the antenna is in sight of the pixel's centre"""
+    """line of sight between antenna and pixel centre"""
     elevation: Float[Tensor, "row column"]
     """m, height of the UE antenna above the datum"""
     channels: PropagationChannels | None = None
-    """delays and directions of what rays met, where they were recorded"""
+    """delays and directions, where they were recorded"""
 
     @property
     def without_measurements(self) -> "RadioMap":
-        """The same masts, and nothing known of any pixel."""
+        """A map with the same sites in which no pixel is known."""
         empty = torch.zeros_like(self.gain)
         return replace(self, gain=empty, relative_error=empty, known=empty.bool(), los=empty.bool(), channels=None)
 
     def path_gain(self, position: Float[Tensor, "*n dim"]) -> Float[Tensor, "*n cell"]:
-        """Linear path gain from every cell at positions (m; (x, y) or (x, y, z), z is not looked at).
+        """Linear path gain from every cell at positions in metres, (x, y) or (x, y, z); z is ignored.
 
         Bilinear in decibels, differentiable in `position`; 0 where the map knows no path (censored).
         Raises `UelError` for positions that are not finite or off the tile.
@@ -109,18 +109,18 @@ class RadioMap:
         return torch.where(known, from_db(gain_db), 0.0)
 
     def gain_db(self, position: Float[Tensor, "*n dim"]) -> tuple[Float[Tensor, "*n cell"], Bool[Tensor, "*n cell"]]:
-        """Path gain in decibels and whether the map knows one there; not to be read where it does not."""
+        """Path gain in decibels at positions, and whether it is known; must not be read where it is not."""
         self.grid.require(position)
         return self.grid.sample(self._level, position), self.grid.sample_mask(self.known, position)
 
     @cached_property
     def level_db(self) -> Float[Tensor, "cell row column"]:
-        """Path gain in decibels, not to be read where it is not known."""
+        """Path gain in decibels; must not be read where it is not `known`."""
         return _known_db(self.gain, self.known)
 
     @cached_property
     def _level(self) -> Float[Tensor, "cell row column"]:
-        """Path gain in decibels, filled in for interpolation beside pixels that are not known."""
+        """Path gain in decibels, pixels that are not known filled from their neighbours for interpolation."""
         return fill_from_neighbours(self.level_db, self.known)
 
     def lookup(self, position: Float[Tensor, "*n dim"]) -> MapLookup:
@@ -130,33 +130,39 @@ class RadioMap:
         """
         if self.channels is None:
             raise UelError(
-                "this radio map holds gain alone", got="channels=None", do="make it anew: sim.radio_map(grid)"
+                "this radio map has no delays and directions", got="channels=None", do="trace it: sim.radio_map(grid)"
             )
         gain_db, known = self.gain_db(position)
-        flat = lambda values: torch.where(
-            known, self.grid.sample(fill_from_neighbours(values, self.known), position), 0.0
-        )
-        vector = lambda values: torch.stack([flat(axis) for axis in values.unbind(1)], -1)  # noqa: E731
-        c = self.channels
+
+        def scalar(values: Tensor) -> Tensor:
+            return torch.where(known, self.grid.sample(fill_from_neighbours(values, self.known), position), 0.0)
+
+        def vector(values: Tensor) -> Tensor:
+            return torch.stack([scalar(axis) for axis in values.unbind(1)], -1)
+
+        channels = self.channels
         return MapLookup(
             gain=torch.where(known, from_db(gain_db), 0.0),
             known=known,
-            first_arrival=flat(c.first_arrival),
-            delay_spread=flat(c.delay_spread),
-            mean_arrival=vector(c.arrival),
-            mean_departure=vector(c.departure),
-            sight=self.grid.sample(c.sight, position),
+            first_arrival=scalar(channels.first_arrival),
+            delay_spread=scalar(channels.delay_spread),
+            mean_arrival=vector(channels.arrival),
+            mean_departure=vector(channels.departure),
+            sight=self.grid.sample(channels.sight, position),
         )
 
     def pixel_truth(self, position: Float[Tensor, "*n 2"]) -> LinkTruth:
-        """What a noiseless phone at these positions would experience, if this map were the world.
+        """Noiseless links at positions, if the map were true and constant within each pixel (no interpolation).
 
-        That world is constant within a pixel, so that the posterior over pixels is exact: with interpolated truth
-        the grid posterior excludes phones beside a pixel without a path, and a trained network beat "the limit".
+        The grid posterior is then exact. With interpolated truth it excludes phones beside a pixel without a path, and
+        a trained network can score better than this "limit".
         """
         self.grid.require(position)
         row, column = self.grid.pixel_of(position)
-        pixel = lambda values: values[:, row, column].movedim(0, -1)  # noqa: E731
+
+        def pixel(values: Tensor) -> Tensor:
+            return values[:, row, column].movedim(0, -1)
+
         known = pixel(self.known)
         return LinkTruth(
             position=position,
@@ -170,8 +176,8 @@ class RadioMap:
     def paths(self, position: Float[Tensor, "*n 2"]) -> LinkTruth:
         """As `Simulator.paths`, by lookup: gain bilinear in decibels, delay and azimuth of the direct line.
 
-        Differentiable in `position`; the phone's height above the datum and sight are the pixel's. Raises `UelError`
-        for positions that are not finite or off the tile.
+        Differentiable in `position`; the phone's height and the line of sight are those of the pixel. Raises
+        `UelError` for positions that are not finite or off the tile.
         """
         gain_db, known = self.gain_db(position)
         row, column = self.grid.pixel_of(position)
@@ -186,7 +192,7 @@ class RadioMap:
         )
 
     def samples_at(self, position: Float[Tensor, "n 2"]) -> MapSamples:
-        """The pixels that hold positions. Raises `UelError` for those that are not finite or off the tile."""
+        """The pixels at positions. Raises `UelError` for positions that are not finite or off the tile."""
         self.grid.require(position)
         row, column = self.grid.pixel_of(position)
         return MapSamples(**{f.name: getattr(self, f.name)[:, row, column].unsqueeze(-1) for f in fields(MapSamples)})
@@ -203,7 +209,7 @@ class RadioMap:
 
     @cached_property
     def distance(self) -> Float[Tensor, "cell row column"]:
-        """m on the ground from the antenna to each pixel's centre."""
+        """Horizontal distance in metres from the antenna to each pixel's centre."""
         return (self.grid.centres() - self.cell_position[:, None, None, :2]).norm(dim=-1)
 
     @cached_property

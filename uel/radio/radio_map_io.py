@@ -1,6 +1,6 @@
-"""Radio maps on disk: a Zarr v3 group each, which `xarray.open_zarr(…, consolidated=False)` opens.
+"""Radio maps on disk: one Zarr v3 group each, readable by `xarray.open_zarr(…, consolidated=False)`.
 
-A pixel where `known` is 0 holds 0 in every array and must not be read.
+A pixel where `known` is 0 is 0 in every array and must not be read.
 """
 
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ _PIXELS = ("row", "column")
 
 @dataclass(frozen=True)
 class ArraySpec:
-    """What an array of the file is."""
+    """Unit, description and axes of one array of the group."""
 
     unit: str
     description: str
@@ -61,9 +61,9 @@ def save(
     service: Mapping[str, Tensor] | None = None,
     provenance: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write `radiomap.zarr` into a folder; one of this name is replaced only once the new one is whole.
+    """Write `radiomap.zarr` into a folder; an existing one is replaced when the new one is complete.
 
-    `service` holds arrays of `SERVICE_ARRAYS`, `provenance` what the map was made from.
+    `service` holds arrays of `SERVICE_ARRAYS`; `provenance` adds attributes that tell what the map was made from.
     """
     import zarr
 
@@ -79,42 +79,45 @@ def save(
         group = zarr.open_group(staged, mode="w", zarr_format=3)
         group.attrs.update({**meta, **(provenance or {})})
         for name, values in {**arrays, **(service or {}), "x": centre, "y": centre}.items():
-            _put(group, name, values.numpy(), (MAP_ARRAYS | CHANNEL_ARRAYS | SERVICE_ARRAYS | axes)[name])
+            _write_array(group, name, values.numpy(), (MAP_ARRAYS | CHANNEL_ARRAYS | SERVICE_ARRAYS | axes)[name])
 
 
-def _put(group: Any, name: str, values: np.ndarray, layer: ArraySpec) -> None:
+def _write_array(group: Any, name: str, values: np.ndarray, spec: ArraySpec) -> None:
     from zarr.codecs import ZstdCodec
 
-    chunks = (1, *values.shape[1:]) if layer.axes[0] == "cell" else values.shape
+    chunks = (1, *values.shape[1:]) if spec.axes[0] == "cell" else values.shape
     array = group.create_array(
         name,
         data=np.ascontiguousarray(values),
         chunks=chunks,
-        dimension_names=layer.axes,
+        dimension_names=spec.axes,
         compressors=[ZstdCodec(level=3, checksum=True)],  # a flipped bit is noticed
         config={"write_empty_chunks": True},  # a missing chunk is damage, no block of zeros
     )
-    array.attrs.update({"units": layer.unit, "long_name": layer.description})
+    array.attrs.update({"units": spec.unit, "long_name": spec.description})
 
 
 def load(folder: str | Path) -> RadioMap:
-    """Read a radio map. Raises `UelError` when it is absent, damaged or of another schema."""
+    """Read the radio map that `save` wrote into a folder.
+
+    Raises `UelError` when it is absent, damaged or of another schema.
+    """
     group = _open(folder)
     channels = None
     try:
         size, pixel, sites = (group.attrs[name] for name in ("size", "pixel", "sites"))
-        own = [torch.from_numpy(read_whole_array(group[name])) for name in MAP_ARRAYS]
+        arrays = [torch.from_numpy(read_whole_array(group[name])) for name in MAP_ARRAYS]
         if all(name in group for name in CHANNEL_ARRAYS):
             channels = PropagationChannels(
                 *(torch.from_numpy(read_whole_array(group[f.name])) for f in fields(PropagationChannels))
             )
     except Exception as error:  # zarr's codecs raise what their compressor raises
         raise UelError("this radio map is damaged", got=f"{folder}: {error}", do="make it again") from error
-    return RadioMap(Grid(size=size, pixel=pixel), sites_from_json(sites), *own, channels=channels)  # type: ignore[arg-type]
+    return RadioMap(Grid(size=size, pixel=pixel), sites_from_json(sites), *arrays, channels=channels)  # type: ignore[arg-type]
 
 
 def read_service(folder: str | Path) -> dict[str, Tensor]:
-    """Arrays of `SERVICE_ARRAYS`, as far as the map has them."""
+    """Those arrays of `SERVICE_ARRAYS` that the map in a folder has. Raises `UelError` without a readable map."""
     group = _open(folder)
     return {name: torch.from_numpy(read_whole_array(group[name])) for name in SERVICE_ARRAYS if name in group}
 
@@ -126,7 +129,9 @@ def _open(folder: str | Path) -> Any:
         group = zarr.open_group(Path(folder) / FOLDER_NAME, mode="r", zarr_format=3)
         schema = group.attrs.get("schema")
     except (OSError, ValueError, KeyError) as error:
-        raise UelError("no readable radio map here", got=f"{folder}: {error}", do="make it again") from error
+        raise UelError(
+            "no readable radio map in this folder", got=f"{folder}: {error}", do="make the map again"
+        ) from error
     if schema != SCHEMA:
         raise UelError(f"this radio map has another schema than {SCHEMA}", got=schema, do="make it again")
     return group

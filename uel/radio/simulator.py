@@ -1,4 +1,4 @@
-"""The one question a physics loss asks, and its closed-form answer in empty space."""
+"""Protocols of a propagation simulator, and its closed form in free space."""
 
 import math
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from uel.radio.sites import Site, cell_positions, require_sites
 
 @runtime_checkable
 class PathGain(Protocol):
-    """Whatever can be asked for path gain: a `RadioMap` by lookup, a `Simulator` by computing it."""
+    """An object with `path_gain`: a `RadioMap` looks it up, a `Simulator` computes it."""
 
     def path_gain(self, position: Float[Tensor, "*n dim"]) -> Float[Tensor, "*n cell"]:
         """Linear path gain (incoherent sum over paths) from every cell at positions in metres.
@@ -32,12 +32,12 @@ class PathGain(Protocol):
 
 @runtime_checkable
 class Paths(PathGain, Protocol):
-    """Whatever can be asked for all that a report speaks of: a `RadioMap` by lookup, a `Simulator` by computing it."""
+    """An object with `paths`, all quantities of a report: a `RadioMap` looks them up, a `Simulator` computes them."""
 
     def paths(self, position: Float[Tensor, "*n dim"]) -> LinkTruth:
         """Gain, first arrival, strongest path's azimuth and line of sight of every link.
 
-        Positions come one a row, (n, 2) or (n, 3); differentiable in them. Raises `UelError` for any other shape.
+        Positions have shape (n, 2) or (n, 3); differentiable in them. Raises `UelError` for any other shape.
         """
         ...
 
@@ -54,22 +54,22 @@ class Simulator(Paths, Protocol):
 
 
 def require_position_rows(position: Float[Tensor, "*n dim"]) -> None:
-    """Raise `UelError` unless positions come one a row, as `Simulator.paths` takes them."""
+    """Raise `UelError` unless positions have shape (n, 2) or (n, 3), as `Simulator.paths` requires."""
     if position.ndim != 2 or position.shape[-1] not in (2, 3):
         raise UelError(
-            "paths are traced for positions of shape (n, 2) or (n, 3)",
+            "positions must have shape (n, 2) or (n, 3)",
             got=f"shape {tuple(position.shape)}",
-            do="give (x, y) or (x, y, z) in metres, one a row; of a single position p, p[None]",
+            do="give one row (x, y) or (x, y, z) in metres for each position; for a single position p, p[None]",
         )
 
 
 @dataclass(frozen=True)
 class FreeSpace:
-    """Isotropic antennas in empty space: Friis' law (Proc. IRE 34, 1946). The slow twin of every tracer test."""
+    """Isotropic antennas in free space (Friis, Proc. IRE 34, 1946); tests compare ray tracers with it."""
 
     sites: tuple[Site, ...]
     size: float = 512.0
-    """m, side of the square that positions must lie in"""
+    """m, side of the square in which positions must lie"""
     ue_height: float = 1.5
     """m, height of (x, y) positions above z = 0"""
 
@@ -79,24 +79,24 @@ class FreeSpace:
         return (wavelength / (4 * math.pi * self._distance(position))) ** 2
 
     def paths(self, position: Float[Tensor, "*n dim"]) -> LinkTruth:
-        """See `Simulator.paths`: one path per link, always in sight."""
+        """See `Simulator.paths`; each link has one path, in line of sight."""
         require_position_rows(position)
         gain = self.path_gain(position)
-        seen = torch.ones_like(gain, dtype=torch.bool)
+        los = torch.ones_like(gain, dtype=torch.bool)
         azimuth = bearing_deg(cell_positions(self.sites)[:, :2], position[:, None, :2])
         delay = self._distance(position) / SPEED_OF_LIGHT
-        return LinkTruth(position[:, :2], to_db(gain), seen, delay, azimuth, seen)
+        return LinkTruth(position[:, :2], to_db(gain), los, delay, azimuth, los)
 
     def radio_map(self, grid: Grid) -> RadioMap:
-        """See `Simulator.radio_map`: exact, so its error is 0."""
-        gain, way = (v.movedim(-1, 0) for v in (self.path_gain(grid.centres()), self._distance(grid.centres())))
-        seen = torch.ones_like(gain, dtype=torch.bool)
+        """See `Simulator.radio_map`; exact, so its error is 0."""
+        gain, distance = (v.movedim(-1, 0) for v in (self.path_gain(grid.centres()), self._distance(grid.centres())))
+        los = torch.ones_like(gain, dtype=torch.bool)
         elevation = torch.full(grid.shape, self.ue_height)
         points = torch.cat([grid.centres(), elevation[..., None]], -1)
-        departure = ((points - cell_positions(self.sites)[:, None, None]) / way.unsqueeze(-1)).movedim(-1, 1)
+        departure = ((points - cell_positions(self.sites)[:, None, None]) / distance.unsqueeze(-1)).movedim(-1, 1)
         zero = torch.zeros_like(gain)
-        channels = PropagationChannels(way / SPEED_OF_LIGHT, zero, -departure, departure, zero + 1)
-        return RadioMap(grid, self.sites, gain, zero, seen, seen, elevation, channels)
+        channels = PropagationChannels(distance / SPEED_OF_LIGHT, zero, -departure, departure, zero + 1)
+        return RadioMap(grid, self.sites, gain, zero, los, los, elevation, channels)
 
     def _distance(self, position: Tensor) -> Tensor:
         Grid(size=self.size, pixel=self.size).require(position)

@@ -1,4 +1,4 @@
-"""Signal to noise and to interference, from radio maps: per resource element, as TS 38.215 defines its levels."""
+"""SNR and SINR of radio maps, per resource element as in TS 38.215."""
 
 import torch
 from jaxtyping import Float
@@ -12,18 +12,19 @@ from uel.radio.sites import reference_power_dbm, require_sites
 
 
 def snr(radio: RadioMap, noise_figure_db: float = 7.0) -> Float[Tensor, "cell row column"]:
-    """Power of each cell over thermal noise, linear; 0 where the map knows no path."""
+    """Power of each cell over thermal noise, linear; 0 where the map has no path."""
     spacing = require_sites(radio.sites).subcarrier_spacing
     level = from_db(reference_power_dbm(radio.sites) - noise_dbm(spacing, noise_figure_db))
     return torch.where(radio.known, radio.gain, 0.0) * level[:, None, None]
 
 
 def sinr(radio: RadioMap, load: float = 1.0, noise_figure_db: float = 7.0) -> Float[Tensor, "cell row column"]:
-    """Power of each cell over noise and the other cells, linear; `load` is the share of time that those transmit.
+    """Power of each cell over noise and the other cells, linear; `load` is the fraction of time in which
+    the other cells transmit.
 
     Raises `UelError` for a load outside [0, 1].
     """
     if not 0 <= load <= 1:
-        raise UelError("a load is a share of time", got=load, do="give a number from 0 to 1")
+        raise UelError("load is outside [0, 1]", got=load, do="give the fraction of time in which cells transmit")
     signal = snr(radio, noise_figure_db)
     return signal / (1 + load * (signal.sum(0, keepdim=True) - signal))

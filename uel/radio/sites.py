@@ -1,4 +1,4 @@
-"""Masts, the sectors on them and the carrier they transmit: what a network is made of."""
+"""A network: sites, the cells on them, and their antenna arrays."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -26,7 +26,11 @@ class Array:
 
     def __post_init__(self) -> None:
         if self.rows < 1 or self.columns < 1:
-            raise UelError("an array needs elements", got=f"{self.rows} × {self.columns}", do="give at least 1 × 1")
+            raise UelError(
+                "an antenna array needs at least one element",
+                got=f"{self.rows} × {self.columns}",
+                do="give rows, columns ≥ 1",
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +48,7 @@ class Cell:
 
     @property
     def omnidirectional(self) -> bool:
-        """Whether nothing but the angles that it measures depends on its azimuth."""
+        """Whether the cell's gain does not depend on its azimuth (only the angles that it measures do)."""
         return self.array.pattern in ("iso", "dipole") and self.array.columns == 1 and not self.tilt_deg
 
     @property
@@ -55,7 +59,7 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True)
 class Site:
-    """A mast with one or more cells."""
+    """A mast that carries one or more cells."""
 
     position: tuple[float, float, float]
     """x east, y north, z up in metres from the tile's centre and height datum"""
@@ -63,34 +67,40 @@ class Site:
 
     def __post_init__(self) -> None:
         if not self.cells:
-            raise UelError("a site without cells transmits nothing", got="cells=()", do="give it at least one Cell")
+            raise UelError("a site has no cells", got="cells=()", do="give the site at least one Cell")
 
 
 def require_sites(sites: tuple[Site, ...]) -> Carrier:
-    """The one carrier that all cells share; `UelError` when there is no site, or more than one carrier."""
+    """The carrier that all cells share; raises `UelError` without a site, and for several carriers or kinds of
+    array."""
     if not sites:
-        raise UelError("a network needs at least one site", got="0 sites", do="place some: scenes.place(tile, count=4)")
+        raise UelError("there are no sites", got="0 sites", do="place some: scenes.place(tile, count=4)")
     carriers = {cell.carrier for site in sites for cell in site.cells}
     arrays = {cell.array for site in sites for cell in site.cells}
     if len(carriers) > 1 or len(arrays) > 1:
         raise UelError(
-            "one simulation holds one carrier and one kind of array",
+            "all cells must have one carrier and one kind of antenna array",
             got=f"{len(carriers)} carriers, {len(arrays)} arrays",
-            do="simulate each carrier and array by itself",
+            do="simulate each carrier and array separately",
         )
     return carriers.pop()
 
 
 def cells_of(sites: tuple[Site, ...]) -> list[tuple[Site, Cell]]:
-    """All cells with their sites, in the order that every `cell` axis has."""
+    """All cells with their sites, in the order of every `cell` axis."""
     return [(site, cell) for site in sites for cell in site.cells]
 
 
-def with_azimuth_offsets(sites: tuple[Site, ...], by_deg: Sequence[float]) -> tuple[Site, ...]:
-    """Masts whose cells look elsewhere, each by so many degrees clockwise."""
-    by = iter(by_deg)
-    look = lambda cell, angle: replace(cell, azimuth_deg=(cell.azimuth_deg + angle) % 360.0) if angle else cell  # noqa: E731
-    return tuple(replace(site, cells=tuple(look(cell, next(by)) for cell in site.cells)) for site in sites)
+def with_azimuth_offsets(sites: tuple[Site, ...], offsets_deg: Sequence[float]) -> tuple[Site, ...]:
+    """Sites whose cells are rotated clockwise by one offset in degrees each."""
+    offsets = iter(offsets_deg)
+    return tuple(
+        replace(site, cells=tuple(_rotated_cell(cell, next(offsets)) for cell in site.cells)) for site in sites
+    )
+
+
+def _rotated_cell(cell: Cell, offset_deg: float) -> Cell:
+    return replace(cell, azimuth_deg=(cell.azimuth_deg + offset_deg) % 360.0) if offset_deg else cell
 
 
 def cell_positions(sites: tuple[Site, ...]) -> Float[Tensor, "cell 3"]:
@@ -104,7 +114,7 @@ def reference_power_dbm(sites: tuple[Site, ...]) -> Float[Tensor, " cell"]:
 
 
 def sites_to_json(sites: tuple[Site, ...]) -> list[dict[str, Any]]:
-    """Plain lists and dictionaries, for metadata files."""
+    """Sites as plain lists and dictionaries, for metadata files."""
     return [asdict(site) for site in sites]
 
 
@@ -115,7 +125,7 @@ def sites_from_json(data: list[dict[str, Any]]) -> tuple[Site, ...]:
             Site(position=tuple(s["position"]), cells=tuple(_cell_from_json(c) for c in s["cells"])) for s in data
         )
     except (KeyError, TypeError) as error:
-        raise UelError("this is not a list of sites", got=repr(error), do="write it with sites_to_json") from error
+        raise UelError("not a readable list of sites", got=repr(error), do="write it with sites_to_json") from error
 
 
 def _cell_from_json(data: dict[str, Any]) -> Cell:

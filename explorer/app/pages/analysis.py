@@ -29,24 +29,24 @@ LOSS_LABELS = {
 
 
 def page() -> None:
-    here = widgets.page_context()
-    if not widgets.require_artefacts(here, "run"):
+    context = widgets.page_context()
+    if not widgets.require_artefacts(context, "run"):
         return
-    assert here.place is not None
-    assert here.run is not None
-    tile = cache.tile(here.place.tile)
+    assert context.tile is not None
+    assert context.run is not None
+    tile = cache.tile(context.tile.folder)
     options = widgets.map_options(opacity=0.5)
     with st.sidebar:
         tier = widgets.select_option("Tier", "tier", TIERS[::-1], lambda name: charts.TIER_NAMES[name])
-    key = str(here.run), str(here.place.tile), str(here.place.maps[0])
+    key = str(context.run), str(context.tile.folder), str(context.tile.maps[0])
     done: PhoneTrial = cache.run_phone_trial(*key, None, tier, PHONES, seed=1)
     left, right = st.columns([1.75, 1.0], gap="medium")
     with left:
         st.subheader("Error on the map")
         marks, legend = _error_marks(tile, done)
-        maps, _ = cache.tile_maps(here.place)
+        maps, _ = cache.tile_maps(context.tile)
         marks = view.site_marks(maps.radio.sites, tile) + marks
-        widgets.show_map(here, tile, cache.basemap(here.place.tile, here.theme.name), marks, options, key="errors")
+        widgets.show_map(context, tile, cache.basemap(context.tile.folder, context.theme.name), marks, options, key="errors")
         widgets.show_legends(legend)
     with right:
         st.subheader("Worst cases")
@@ -54,13 +54,13 @@ def page() -> None:
         widgets.show_table(rows)
         links = [f"[{row['phone']}](live?source=phones&tier={tier}&number={row['phone']})" for row in rows]
         st.markdown(f"Look at them: {' · '.join(links)}")
-    _features(here, key, tier, done)
-    _training(here)
+    _features(context, key, tier, done)
+    _training(context)
     studies.show_studies(Path("runs"))
 
 
 def _error_marks(tile: Tile, done: PhoneTrial) -> tuple[view.MapMarks, Legend]:
-    """True places, coloured by the error there."""
+    """True places, coloured by the error tcontext."""
     error, place = done.error.numpy(), done.phones.position.numpy()
     top = max(float(np.quantile(error, 0.95)), 1.0)
     bins = np.minimum(error / top * ERROR_BINS, ERROR_BINS - 1).astype(int)
@@ -80,37 +80,37 @@ def _error_marks(tile: Tile, done: PhoneTrial) -> tuple[view.MapMarks, Legend]:
     return view.MapMarks(dots=dots), Legend(title="error", unit="m", scale="plasma", low=0.0, high=top)
 
 
-def _features(here: widgets.PageContext, key: tuple[str, str, str], tier: str, done: PhoneTrial) -> None:
+def _features(context: widgets.PageContext, key: tuple[str, str, str], tier: str, done: PhoneTrial) -> None:
     left, right = st.columns(2, gap="medium")
     with left:
         st.subheader("Permutation importance")
         errors = cache.permutation_importance(*key, tier, PHONES, seed=1)
         base = float(np.median(errors["nothing"]))
         gained = {name: float(np.median(error)) - base for name, error in errors.items() if name != "nothing"}
-        widgets.show_chart(charts.bar_chart(gained, "metres added to the median error", here.theme), "importance")
+        widgets.show_chart(charts.bar_chart(gained, "metres added to the median error", context.theme), "importance")
         st.caption(
             "Each feature exchanged among phones of the same serving cell, the others kept: what the locator loses "
             "when it is wrong, which is not what it could do without."
         )
-    locator = cache.locator(here.run)  # type: ignore[arg-type]
+    locator = cache.locator(context.run)  # type: ignore[arg-type]
     if locator.config.encoder == "unet":
         return  # without attention
     with right:
         st.subheader("Attention")
-        maps, _ = cache.tile_maps(here.place)  # type: ignore[arg-type]
+        maps, _ = cache.tile_maps(context.tile)  # type: ignore[arg-type]
         number = int(done.error.argsort()[len(done.error) // 2])
         weights = attention.summary_attention(locator, done.phones.reports[number : number + 1], maps)
-        widgets.show_chart(charts.attention_map(weights.numpy(), here.theme), "attention")
+        widgets.show_chart(charts.attention_map(weights.numpy(), context.theme), "attention")
         st.caption(
             f"How the summary token of phone {number} (the median error) looks at the cells, mean over heads. Where "
             "attention falls is not what decides: beside it stands the importance."
         )
 
 
-def _training(here: widgets.PageContext) -> None:
-    assert here.run is not None
+def _training(context: widgets.PageContext) -> None:
+    assert context.run is not None
     st.subheader("Physics in the loss")
-    file = here.run / "training" / "metrics.csv"
+    file = context.run / "training" / "metrics.csv"
     if not file.is_file():
         widgets.show_missing("training log of this run", "uel demo")
         return
@@ -119,12 +119,12 @@ def _training(here: widgets.PageContext) -> None:
     with left:
         losses = {name: told[key] for key, name in LOSS_LABELS.items() if key in told}
         widgets.show_chart(
-            charts.curve_chart(losses, "loss", here.theme, log=all(bool((v > 0).all()) for _, v in losses.values())),
+            charts.curve_chart(losses, "loss", context.theme, log=all(bool((v > 0).all()) for _, v in losses.values())),
             "losses",
         )
     with right:
         checks = {
             name.removeprefix("val_").removesuffix("_m"): v for name, v in told.items() if name.startswith("val_p")
         }
-        widgets.show_chart(charts.curve_chart(checks, "validation error in m", here.theme), "validation")
+        widgets.show_chart(charts.curve_chart(checks, "validation error in m", context.theme), "validation")
     st.caption("Losses of the run at hand; the physics terms ask the radio map and, on some batches, the ray tracer.")

@@ -38,12 +38,12 @@ PLAY_PERIOD_S = 1.5  # s between reports while playing
 
 
 def page() -> None:
-    here = widgets.page_context()
-    if not widgets.require_artefacts(here, "run"):
+    context = widgets.page_context()
+    if not widgets.require_artefacts(context, "run"):
         return
-    assert here.place is not None
-    assert here.run is not None
-    locator, (maps, _) = cache.locator(here.run), cache.tile_maps(here.place)
+    assert context.tile is not None
+    assert context.run is not None
+    locator, (maps, _) = cache.locator(context.run), cache.tile_maps(context.tile)
     options = widgets.map_options(opacity=0.3)
     with st.sidebar:
         refine: Any = widgets.select_option(
@@ -51,31 +51,31 @@ def page() -> None:
         )
         densities = ["refined"] * (refine != "none") + ["locator", "grid Bayes"]
         shown = widgets.select_option("Density", "density", densities)
-    story = _story(here, locator, maps)
+    story = _story(context, locator, maps)
     if story is None:
         return
     playing = st.sidebar.toggle("Play", key="playing", disabled=len(story) < 2)
-    tile = cache.tile(here.place.tile)
+    tile = cache.tile(context.tile.folder)
     moving = st.fragment(_moment, run_every=PLAY_PERIOD_S if playing else None)
-    moving(here, tile, maps, locator, story, options, shown, refine, playing)
-    _timeline(here, story)
+    moving(context, tile, maps, locator, story, options, shown, refine, playing)
+    _timeline(context, story)
 
 
 # ---- what is located -----------------------------------------------------------------------------------
 
 
-def _story(here: widgets.PageContext, locator: Locator, maps: TileMaps) -> ReportSource | None:
-    assert here.place is not None
+def _story(context: widgets.PageContext, locator: Locator, maps: TileMaps) -> ReportSource | None:
+    assert context.tile is not None
     with st.sidebar:
         source = widgets.select_option("Reports of", "source", list(SOURCE_LABELS), SOURCE_LABELS.__getitem__)
         tier = widgets.select_option("Tier", "tier", TIERS[::-1], lambda name: charts.TIER_NAMES[name])
     model = locator.measurement
-    tile = cache.tile(here.place.tile)
+    tile = cache.tile(context.tile.folder)
     if source == "upload":
         return _uploaded(len(maps.radio.gain))
     if source == "phones":
         done = cache.run_phone_trial(
-            str(here.run), str(tile.folder), str(here.place.maps[0]), None, tier, PHONES, seed=1
+            str(context.run), str(tile.folder), str(context.tile.maps[0]), None, tier, PHONES, seed=1
         )
         count = len(done.phones)
         story = ReportSource(
@@ -84,11 +84,11 @@ def _story(here: widgets.PageContext, locator: Locator, maps: TileMaps) -> Repor
             "phones drawn from the map",
         )
         return story
-    if source == "survey" and not here.place.surveys:
-        widgets.show_missing(f"survey of {here.place.name}", here.place.missing[-1][1])
+    if source == "survey" and not context.tile.surveys:
+        widgets.show_missing(f"survey of {context.tile.name}", context.tile.missing[-1][1])
         return None
     if source == "survey":
-        survey = cache.survey(*here.place.surveys[0])
+        survey = cache.survey(*context.tile.surveys[0])
         track = _number("Track", "track", len(survey.valid) - 1)
         story = report_sources.survey_source(survey, model, track, seed=0)
     else:
@@ -118,7 +118,7 @@ def _uploaded(cells: int) -> ReportSource | None:
 
 
 def _moment(
-    here: widgets.PageContext,
+    context: widgets.PageContext,
     tile: Tile,
     maps: TileMaps,
     locator: Locator,
@@ -130,10 +130,10 @@ def _moment(
 ) -> None:
     with widgets.show_errors():
         now = _now(len(story), playing)
-        found = _answered(here, story, now, refine)
+        found = _answered(context, story, now, refine)
         left, right = st.columns([1.75, 1.0], gap="medium")
         with left:
-            _map(here, tile, story, now, found, options, shown)
+            _map(context, tile, story, now, found, options, shown)
         with right:
             _figures(story, now, found)
         st.markdown("**Evidence**: log-likelihood of the report at every pixel, by feature")
@@ -158,12 +158,12 @@ def _evidence(tile: Tile, story: ReportSource, now: int, found: ExplainedFix) ->
 
 
 def _answered(
-    here: widgets.PageContext, story: ReportSource, now: int, refine: single_fix.RefinementMode
+    context: widgets.PageContext, story: ReportSource, now: int, refine: single_fix.RefinementMode
 ) -> ExplainedFix:
-    assert here.run is not None
-    assert here.place is not None
+    assert context.run is not None
+    assert context.tile is not None
     with st.spinner("Tracing rays to the likeliest places …") if refine == "rt" else nullcontext():
-        return cache.explain_report(here.run, here.place, story.timeline.reports[now : now + 1], refine)
+        return cache.explain_report(context.run, context.tile, story.timeline.reports[now : now + 1], refine)
 
 
 def _now(count: int, playing: bool) -> int:
@@ -177,7 +177,7 @@ def _now(count: int, playing: bool) -> int:
 
 
 def _map(
-    here: widgets.PageContext,
+    context: widgets.PageContext,
     tile: Tile,
     story: ReportSource,
     now: int,
@@ -187,7 +187,7 @@ def _map(
 ) -> None:
     said = found.before if shown == "locator" else found.final
     pixels = found.posterior if shown == "grid Bayes" else said.heatmap
-    base = cache.basemap(here.place.tile, here.theme.name)  # type: ignore[union-attr]
+    base = cache.basemap(context.tile.folder, context.theme.name)  # type: ignore[union-attr]
     picture, legend = density_image(base, pixels.numpy(), said.grid.pixel)
     truth = None if story.truth is None else story.truth[now].tolist()
     marks = view.MapMarks(
@@ -199,9 +199,9 @@ def _map(
     refined = found.after and found.after.position
     marks = marks + view.fix_marks(tile, truth, found.before.position, found.limit, said.candidates, refined)
     serving = int(story.timeline.reports.serving[now])
-    sites = cache.tile_maps(here.place)[0].radio.sites  # type: ignore[arg-type]
+    sites = cache.tile_maps(context.tile)[0].radio.sites  # type: ignore[arg-type]
     marks = view.site_marks(sites, tile, serving) + marks
-    widgets.show_map(here, tile, picture, marks, options, key="live", at=found.final.position)
+    widgets.show_map(context, tile, picture, marks, options, key="live", at=found.final.position)
     widgets.show_legends(legend, Legend(title="marks", names=_names(refined is not None)))
     st.caption(f"Reports of {story.text}. The serving cell stands out; candidates are hollow.")
 
@@ -282,7 +282,7 @@ def _attention(maps: TileMaps, locator: Locator, story: ReportSource, now: int) 
     )
 
 
-def _timeline(here: widgets.PageContext, story: ReportSource) -> None:
+def _timeline(context: widgets.PageContext, story: ReportSource) -> None:
     """All reports, drawn once: the fragment that comes before ends with the line that marks the moment."""
     reports = story.timeline.reports
     more = {
@@ -290,7 +290,7 @@ def _timeline(here: widgets.PageContext, story: ReportSource) -> None:
         "azimuth in °": np.where(reports.has_azimuth.numpy(), reports.azimuth_deg.numpy(), np.nan),
     }
     time, levels, heard = story.timeline.time.numpy(), reports.rsrp_dbm.numpy(), reports.heard.numpy()
-    widgets.show_chart(charts.timeline_chart(time, levels, heard, more, here.theme), "timeline")
+    widgets.show_chart(charts.timeline_chart(time, levels, heard, more, context.theme), "timeline")
 
 
 def _downloads(tile: Tile, story: ReportSource, now: int, found: ExplainedFix) -> None:

@@ -22,42 +22,42 @@ CLICK_HELP_2D = "Click a phone, or type a place at the side: its rays are traced
 
 
 def page() -> None:
-    here = widgets.page_context()
-    if not widgets.require_artefacts(here, "tile"):
+    context = widgets.page_context()
+    if not widgets.require_artefacts(context, "tile"):
         return
-    assert here.place is not None
-    tile = cache.tile(here.place.tile)
-    maps, service = cache.tile_maps(here.place) if here.place.maps else (None, {})
+    assert context.tile is not None
+    tile = cache.tile(context.tile.folder)
+    maps, service = cache.tile_maps(context.tile) if context.tile.maps else (None, {})
     options = widgets.map_options()
-    picture, legend, strong = _ground(here, tile, maps, service)
-    survey, tracks = _survey(here)
+    picture, legend, strong = _ground(context, tile, maps, service)
+    survey, tracks = _survey(context)
     marks, said = _marks(tile, maps, survey, tracks, strong)
     at = _picked_place(tile, survey)
     found, seconds = (None, 0.0)
     left, right = st.columns([1.75, 1.0], gap="medium")
     with right:
         if at is not None and maps is not None:
-            found, seconds = _traced(here, at)
-        _told(here, maps, at, found, seconds)
+            found, seconds = _traced(context, at)
+        _told(context, maps, at, found, seconds)
         if found is not None and len(found.paths.power):
-            widgets.show_chart(charts.delay_profile(*ray_marks.path_profile(found), here.theme), "profile")
+            widgets.show_chart(charts.delay_profile(*ray_marks.path_profile(found), context.theme), "profile")
     if at is not None:
         marks = marks + view.MapMarks(
             dots=[view.picked_dot(tile, at)], lines=ray_marks.ray_lines(found) if found else []
         )
     with left:
-        click = (cache.outdoor_squares(here.place.tile, CLICK_SQUARE_SIDE), CLICK_SQUARE_SIDE)
-        tint = widgets.show_map(here, tile, picture, marks, options, key="map", at=at, click=click, pick=_pick)
+        click = (cache.outdoor_squares(context.tile.folder, CLICK_SQUARE_SIDE), CLICK_SQUARE_SIDE)
+        tint = widgets.show_map(context, tile, picture, marks, options, key="map", at=at, click=click, pick=_pick)
         widgets.show_legends(legend, tint, Legend(title="marks", names=_names(strong, survey, tracks, at)))
         how = CLICK_HELP_2D if options.flat else CLICK_HELP
         st.caption(f"{said} {how}")
 
 
 def _ground(
-    here: widgets.PageContext, tile: Tile, maps: TileMaps | None, service: dict
+    context: widgets.PageContext, tile: Tile, maps: TileMaps | None, service: dict
 ) -> tuple[Image, Legend | None, int | None]:
     """The picture on the ground, its legend, and the cell that it is of."""
-    base = cache.basemap(here.place.tile, here.theme.name)  # type: ignore[union-attr]
+    base = cache.basemap(context.tile.folder, context.theme.name)  # type: ignore[union-attr]
     if maps is None:
         return base, None, None
     radio = maps.radio
@@ -88,16 +88,16 @@ def _strongest(base: Image, maps: TileMaps) -> tuple[Image, Legend]:
     return ground_image.paint_categories(base, best, known), Legend(title="strongest", names=names)
 
 
-def _survey(here: widgets.PageContext) -> tuple[TileSurvey | None, bool]:
+def _survey(context: widgets.PageContext) -> tuple[TileSurvey | None, bool]:
     """The survey whose phones are shown, and whether their tracks are."""
-    assert here.place is not None
-    if not here.place.surveys:
+    assert context.tile is not None
+    if not context.tile.surveys:
         return None, False
     with st.sidebar:
         if not st.toggle("Phones of the survey", value=True, key="phones", bind="query-params"):
             return None, False
         tracks = st.toggle("Their tracks", value=False, key="tracks", bind="query-params")
-    return cache.survey(*here.place.surveys[0]), tracks
+    return cache.survey(*context.tile.surveys[0]), tracks
 
 
 def _marks(
@@ -160,15 +160,15 @@ def _picked_place(tile: Tile, survey: TileSurvey | None) -> list[float] | None:
     return [float(x), float(y)] if x is not None and y is not None else None
 
 
-def _traced(here: widgets.PageContext, at: list[float]):
-    assert here.place is not None
-    tile, radio = str(here.place.tile), str(here.place.maps[0])
-    return cache.trace_rays(tile, radio, round(at[0], 2), round(at[1], 2), cache.modified_time(here.place.tile, "tile"))
+def _traced(context: widgets.PageContext, at: list[float]):
+    assert context.tile is not None
+    tile, radio = str(context.tile.folder), str(context.tile.maps[0])
+    return cache.trace_rays(tile, radio, round(at[0], 2), round(at[1], 2), cache.modified_time(context.tile.folder, "tile"))
 
 
-def _told(here: widgets.PageContext, maps: TileMaps | None, at: list[float] | None, found, seconds: float) -> None:
+def _told(context: widgets.PageContext, maps: TileMaps | None, at: list[float] | None, found, seconds: float) -> None:
     if maps is None:
-        for what, command in here.place.missing if here.place else []:
+        for what, command in context.tile.missing if context.tile else []:
             widgets.show_missing(what, command)
         return
     if at is None:
@@ -187,7 +187,7 @@ def _told(here: widgets.PageContext, maps: TileMaps | None, at: list[float] | No
         columns=3,
     )
     if not len(found.paths.power):
-        inside = not bool(cache.tile(here.place.tile).is_outdoor(torch.tensor(at)))  # type: ignore[union-attr]
+        inside = not bool(cache.tile(context.tile.folder).is_outdoor(torch.tensor(at)))  # type: ignore[union-attr]
         st.info("This place lies in a building. Pick one outdoors." if inside else "No ray was found to this place.")
         return
     widgets.show_table(ray_marks.cell_rows(maps, at, found))

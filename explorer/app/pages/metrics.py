@@ -18,11 +18,11 @@ PHONES = 128  # of a trial: a few seconds on two cores
 
 
 def page() -> None:
-    here = widgets.page_context()
-    if here.run is None:
+    context = widgets.page_context()
+    if context.run is None:
         widgets.show_missing("trained run", MAKE_COMMANDS["run"])
         return
-    runs, truth, tier, methods = _asked(here)
+    runs, truth, tier, methods = _asked(context)
     errors = _errors(runs, truth, tier, methods)
     if not errors:
         st.info("Nothing of this kind was measured: choose another truth, tier or method.")
@@ -33,24 +33,24 @@ def page() -> None:
     within = _within()
     left, right = st.columns([1.1, 1.0], gap="medium")
     with left:
-        widgets.show_chart(charts.error_cdf(errors, here.theme), "cdf")
+        widgets.show_chart(charts.error_cdf(errors, context.theme), "cdf")
     with right:
         widgets.show_table(tables.percentile_rows(errors, within))
         ratios = tables.limit_ratios(_errors(runs, truth, tier, ["locator", "grid_bayes"]))
         if ratios:
-            widgets.show_chart(charts.ratio_bars(ratios, here.theme, "error over the limit's"), "ratios")
-    _trial(here, truth, tier)
+            widgets.show_chart(charts.ratio_bars(ratios, context.theme, "error over the limit's"), "ratios")
+    _trial(context, truth, tier)
 
 
-def _asked(here: widgets.PageContext) -> tuple[list[Path], str, str, list[str]]:
-    names = {run.name: run for run in here.shelf.runs}
-    assert here.run is not None
+def _asked(context: widgets.PageContext) -> tuple[list[Path], str, str, list[str]]:
+    names = {run.name: run for run in context.index.runs}
+    assert context.run is not None
     with st.sidebar:
-        chosen = st.multiselect("Runs side by side", list(names), default=[here.run.name], key="runs")
+        chosen = st.multiselect("Runs side by side", list(names), default=[context.run.name], key="runs")
         truth = widgets.select_option("Reports are", "truth", list(TRUTH_LABELS), TRUTH_LABELS.__getitem__)
         tier = widgets.select_option("Tier", "tier", TIERS[::-1], lambda name: charts.TIER_NAMES[name])
         methods = st.multiselect("Methods", list(STYLE), default=list(STYLE), key="methods", format_func=charts.label)
-    return [names[name] for name in chosen] or [here.run], truth, tier, methods
+    return [names[name] for name in chosen] or [context.run], truth, tier, methods
 
 
 def _errors(runs: list[Path], truth: str, tier: str, methods: list[str]) -> dict[tuple[str, str], np.ndarray]:
@@ -79,24 +79,24 @@ def _within() -> float:
 # ---- a trial here and now ------------------------------------------------------------------------------
 
 
-def _trial(here: widgets.PageContext, truth: str, tier: str) -> None:
+def _trial(context: widgets.PageContext, truth: str, tier: str) -> None:
     st.subheader("By condition, and how sure")
-    if not widgets.require_artefacts(here, "run"):
+    if not widgets.require_artefacts(context, "run"):
         return
-    assert here.place is not None
-    assert here.run is not None
-    if truth == "paths" and not here.place.surveys:
-        widgets.show_missing(f"ray-traced survey of {here.place.name}", here.place.missing[-1][1])
+    assert context.tile is not None
+    assert context.run is not None
+    if truth == "paths" and not context.tile.surveys:
+        widgets.show_missing(f"ray-traced survey of {context.tile.name}", context.tile.missing[-1][1])
         return
-    kept = here.place.surveys[0] if truth == "paths" else None
+    kept = context.tile.surveys[0] if truth == "paths" else None
     survey = (str(kept[0]), kept[1]) if kept else None
     done: PhoneTrial = cache.run_phone_trial(
-        str(here.run), str(here.place.tile), str(here.place.maps[0]), survey, tier, PHONES, seed=1
+        str(context.run), str(context.tile.folder), str(context.tile.maps[0]), survey, tier, PHONES, seed=1
     )
     chosen = _filtered(done)
     st.caption(
-        f"{int(chosen.sum())} of {len(done.phones)} phones drawn here and now on {here.place.name} and located by "
-        f"`{here.run.name}`; choose another place in the sidebar."
+        f"{int(chosen.sum())} of {len(done.phones)} phones drawn here and now on {context.tile.name} and located by "
+        f"`{context.run.name}`; choose another place in the sidebar."
     )
     if not chosen.any():
         st.info("No phone of this kind: widen the filter.")
@@ -105,11 +105,11 @@ def _trial(here: widgets.PageContext, truth: str, tier: str) -> None:
     with left:
         ranks = {"locator": done.rank.numpy()[chosen], "grid Bayes": done.limit_rank.numpy()[chosen]}
         st.markdown("**Calibration**")
-        widgets.show_chart(charts.calibration_chart(ranks, here.theme), "calibration")
+        widgets.show_chart(charts.calibration_chart(ranks, context.theme), "calibration")
     with middle:
         st.markdown("**r50 by condition**")
         widgets.show_chart(
-            charts.ratio_bars(tables.condition_ratios(done), here.theme, "median over grid Bayes'"), "conditions"
+            charts.ratio_bars(tables.condition_ratios(done), context.theme, "median over grid Bayes'"), "conditions"
         )
     with right:
         st.markdown("**Figures**")

@@ -16,27 +16,27 @@ from uel.inference.run_folder import Run
 
 
 def page() -> None:
-    here = widgets.page_context()
+    context = widgets.page_context()
     st.subheader("Find a phone from what it hears")
     st.caption(
         "Reports of signal levels, timing and angles, and maps of the city, become a position with an honest "
         "uncertainty. Every accuracy stands beside the physical limit of the same data."
     )
-    if here.run is not None:
-        _run(here, Run.open(here.run))
+    if context.run is not None:
+        _run(context, Run.open(context.run))
     else:
         widgets.show_missing("trained run", MAKE_COMMANDS["run"])
     left, middle, right = st.columns([0.9, 1.2, 1.2], gap="medium")
     with left:
-        _plan(here)
+        _plan(context)
     with middle:
-        _place(here)
+        _place(context)
     with right:
-        _missing(here)
-        _versions(here)
+        _missing(context)
+        _versions(context)
 
 
-def _run(here: widgets.PageContext, run: Run) -> None:
+def _run(context: widgets.PageContext, run: Run) -> None:
     locator, metrics = cache.locator(run.folder), run.metrics
     tiers = metrics.get("test", {}).get("tier", {})
     shown = {"run": (run.folder.name, f"tested on {metrics.get('test', {}).get('tile', '?')}, unseen")}
@@ -54,42 +54,42 @@ def _run(here: widgets.PageContext, run: Run) -> None:
         st.caption(f"A U-Net of {config.depth} levels with {count:,} parameters: a baseline, without evidence.")
         return
     widgets.show_chart(
-        charts.architecture_chart(config.patches, config.width, layers, count, here.theme), "architecture"
+        charts.architecture_chart(config.patches, config.width, layers, count, context.theme), "architecture"
     )
 
 
-def _plan(here: widgets.PageContext) -> None:
+def _plan(context: widgets.PageContext) -> None:
     """The place from above, north up."""
-    if here.place is None:
+    if context.tile is None:
         return
-    ground = cache.basemap(here.place.tile, here.theme.name)
-    picture = plan_2d.ground_with_buildings(cache.tile(here.place.tile), ground, here.theme)
+    ground = cache.basemap(context.tile.folder, context.theme.name)
+    picture = plan_2d.ground_with_buildings(cache.tile(context.tile.folder), ground, context.theme)
     st.markdown("#### From above")
-    st.image(np.flipud(picture), width="stretch", alt=f"Plan of {here.place.name}, north up")
-    st.caption(f"{here.place.name}: buildings over the ground, north up.")
+    st.image(np.flipud(picture), width="stretch", alt=f"Plan of {context.tile.name}, north up")
+    st.caption(f"{context.tile.name}: buildings over the ground, north up.")
 
 
-def _place(here: widgets.PageContext) -> None:
+def _place(context: widgets.PageContext) -> None:
     st.markdown("#### Place")
-    if here.place is None:
+    if context.tile is None:
         widgets.show_missing("place", MAKE_COMMANDS["tile"])
         return
-    tile = cache.tile(here.place.tile)
+    tile = cache.tile(context.tile.folder)
     stands = tile.rasters["footprint"] > 0.5
     relief = float(tile.rasters["ground"].max() - tile.rasters["ground"].min())
     told: dict[str, Any] = {
-        "name": here.place.name,
+        "name": context.tile.name,
         "side": f"{tile.size:g} m, rasters of {tile.raster_grid.pixel:g} m",
         "built on": f"{float(stands.float().mean()):.0%}",
         "relief": f"{relief:.0f} m" if relief > 0.5 else "level",
         "coordinates": tile.meta.get("crs") or "metres of its own, not georeferenced",
         "materials": ", ".join(name.removeprefix("itu_") for name in tile.materials if name),
-        "folder": str(here.place.tile),
-        "fingerprint": here.place.fingerprint,
+        "folder": str(context.tile.folder),
+        "fingerprint": context.tile.fingerprint,
     }
-    if here.place.maps:
-        told["radio map"] = ", ".join(radio.name for radio in here.place.maps[:3])
-    for folder, name in here.place.surveys[:1]:
+    if context.tile.maps:
+        told["radio map"] = ", ".join(radio.name for radio in context.tile.maps[:3])
+    for folder, name in context.tile.surveys[:1]:
         told["survey"] = _survey(folder, name)
     widgets.show_facts(told)
 
@@ -102,26 +102,26 @@ def _survey(folder: Any, name: str) -> str:
     return f"{len(tracks.valid)} tracks, {int(tracks.valid.sum())} reports"
 
 
-def _missing(here: widgets.PageContext) -> None:
+def _missing(context: widgets.PageContext) -> None:
     st.markdown("#### What else can be made")
-    lacks = {f"{what} of this place": command for what, command in (here.place.missing if here.place else [])}
+    lacks = {f"{what} of this place": command for what, command in (context.tile.missing if context.tile else [])}
     kinds: dict[str, ArtefactKind] = {"a run": "run", "a tile": "tile", "a radio map": "map", "a survey": "survey"}
     widgets.show_facts(lacks | {what: MAKE_COMMANDS[kind] for what, kind in kinds.items()}, code=True)
-    for problem in here.shelf.problems:
+    for problem in context.index.problems:
         st.warning(f"Cannot be read: {problem}")
-    found = len(here.shelf.places), len(here.shelf.runs)
+    found = len(context.index.tiles), len(context.index.runs)
     st.caption(
         f"{found[0]} places and {found[1]} {'run' if found[1] == 1 else 'runs'} found under the data folder and `runs`."
     )
 
 
-def _versions(here: widgets.PageContext) -> None:
+def _versions(context: widgets.PageContext) -> None:
     st.markdown("#### Versions")
     told = {"uel": __version__, "torch": torch.__version__, "streamlit": st.__version__}
     threads = torch.get_num_threads()
     cpu = f"CPU, {threads} {'thread' if threads == 1 else 'threads'}"
     told["device"] = torch.cuda.get_device_name() if torch.cuda.is_available() else cpu
-    made = Run.open(here.run).metrics.get("versions", {}) if here.run is not None else {}
+    made = Run.open(context.run).metrics.get("versions", {}) if context.run is not None else {}
     if made:
         told["the run was made with"] = ", ".join(f"{name} {version}" for name, version in made.items())
     widgets.show_facts(told)

@@ -27,7 +27,7 @@ def stored(tmp_path_factory) -> Path:
     made(root / "data" / "surveys" / "toy")
     tile = root / "data" / "surveys" / "tiles" / "toy"
     radio = FreeSpace(SITES, size=256.0).radio_map(Grid(size=256.0, pixel=8.0))
-    fingerprint = artefact_index.find_artefacts(None, root / "data", root / "none").places[0].fingerprint
+    fingerprint = artefact_index.find_artefacts(None, root / "data", root / "none").tiles[0].fingerprint
     radio_map_io.save(
         radio, root / "data" / "maps" / "toy-3.5GHz", provenance={"tile": "toy", "fingerprint": fingerprint}
     )
@@ -40,22 +40,22 @@ def found(root: Path, path: Path | None = None) -> ArtefactIndex:
 
 
 def test_places_hold_what_was_made_on_them(stored):
-    shelf = found(stored)
-    assert {place.name for place in shelf.places} == {"blocks", "toy"}
-    toy, blocks = shelf.place("toy"), shelf.place("blocks")
+    index = found(stored)
+    assert {place.name for place in index.tiles} == {"blocks", "toy"}
+    toy, blocks = index.tile("toy"), index.tile("blocks")
     assert toy is not None
     assert blocks is not None
     assert [radio.name for radio in toy.maps] == ["toy-3.5GHz"]
     assert [(folder.name, name) for folder, name in toy.surveys] == [("toy", "toy")]
     assert [radio.name for radio in blocks.maps] == ["radio"]
-    assert blocks.missing == [("survey", f"uel survey {blocks.tile} --out data/surveys/blocks")]
-    assert not shelf.problems
+    assert blocks.missing == [("survey", f"uel survey {blocks.folder} --out data/surveys/blocks")]
+    assert not index.problems
 
 
 def test_the_newest_run_and_its_tile_are_opened_unless_asked(stored):
-    shelf = found(stored)
-    assert shelf.run is not None
-    assert (shelf.run.name, shelf.first) == ("first", "blocks")
+    index = found(stored)
+    assert index.run is not None
+    assert (index.run.name, index.first_tile) == ("first", "blocks")
 
 
 @pytest.mark.parametrize(
@@ -69,23 +69,23 @@ def test_the_newest_run_and_its_tile_are_opened_unless_asked(stored):
 )
 def test_what_is_asked_for_is_opened(stored, asked, first):
     artefact_index.require_artefact(stored / asked)
-    assert found(stored, stored / asked).first == first
+    assert found(stored, stored / asked).first_tile == first
 
 
 def test_a_survey_goes_with_a_map_of_its_masts(stored, tmp_path):
     """Reports count the cells of their own masts: beside a map of others they would be read wrongly."""
     shutil.copytree(stored, tmp_path / "copy")
-    toy = found(tmp_path / "copy").place("toy")
+    toy = found(tmp_path / "copy").tile("toy")
     assert toy is not None
     of = {"tile": "toy", "fingerprint": toy.fingerprint}
     fewer = FreeSpace(SITES[:2], size=256.0).radio_map(Grid(size=256.0, pixel=8.0))
     radio_map_io.save(fewer, tmp_path / "copy" / "data" / "maps" / "fewer", provenance=of)
-    both = found(tmp_path / "copy").place("toy")
+    both = found(tmp_path / "copy").tile("toy")
     assert both is not None
     assert [radio.name for radio in both.maps] == ["fewer", "toy-3.5GHz"]
     assert both.surveys == ()
-    assert both.missing == [("survey", f"uel survey {both.tile} --out data/surveys/toy")]
-    asked = found(tmp_path / "copy", tmp_path / "copy" / "data" / "surveys" / "toy").place("toy")
+    assert both.missing == [("survey", f"uel survey {both.folder} --out data/surveys/toy")]
+    asked = found(tmp_path / "copy", tmp_path / "copy" / "data" / "surveys" / "toy").tile("toy")
     assert asked is not None
     assert [radio.name for radio in asked.maps] == ["toy-3.5GHz", "fewer"]
     assert [name for _, name in asked.surveys] == ["toy"]
@@ -97,7 +97,7 @@ def test_of_two_runs_on_a_tile_each_is_shown_its_own_map(stored, tmp_path):
     shutil.copytree(stored, tmp_path / "copy")
     shutil.copytree(runs / "first", runs / "second")
     for run in (runs / "first", runs / "second"):
-        blocks = found(tmp_path / "copy").place("blocks", run.resolve())
+        blocks = found(tmp_path / "copy").tile("blocks", run.resolve())
         assert blocks is not None
         assert blocks.maps[0].is_relative_to(run.resolve())
 
@@ -111,9 +111,9 @@ def test_what_cannot_be_read_is_told(stored, tmp_path):
     broken = tmp_path / "copy" / "data" / "surveys" / "toy" / "survey.json"
     broken.write_text("{")
     (tmp_path / "copy" / "runs" / "first" / "artefacts.json").write_text(json.dumps({"test": 3}))
-    shelf = found(tmp_path / "copy")
-    assert len(shelf.problems) == 2
-    assert any(str(broken) in problem for problem in shelf.problems)
+    index = found(tmp_path / "copy")
+    assert len(index.problems) == 2
+    assert any(str(broken) in problem for problem in index.problems)
 
 
 def test_another_folder_is_refused(tmp_path, capsys):

@@ -11,7 +11,8 @@ from matplotlib.image import imread
 from explorer.figures.evaluation import condition_name, label
 from explorer.reports.evaluation import BELOW_LIMIT, verdict, write_evaluation_report
 from uel.errors import UelError
-from uel.results.evaluation import Condition, ConditionResult, write_evaluation_table
+from uel.results.condition import Condition
+from uel.results.evaluation import ConditionResult, write_evaluation_table
 from uel.results.evaluation import write_result as write_cell
 
 BASE = Condition()

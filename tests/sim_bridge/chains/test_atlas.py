@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from sim_bridge.backend import sionna_internals
-from sim_bridge.chains.atlas import Atlas, AtlasConfig, geometry_key
-from sim_bridge.paths import dispatch, solver
+from sim_bridge.chains.atlas import Atlas, geometry_key
+from sim_bridge.chains.config import AtlasConfig
+from sim_bridge.paths import solver
 from sim_bridge.simulator import Sionna
 from tests.helpers.ray_traced_scenes import bundled, gradient, mast
 from uel.core.grid import Grid
@@ -30,7 +31,7 @@ def atlas() -> Atlas:
 @pytest.fixture(scope="module")
 def fast(atlas: Atlas) -> Sionna:
     sim = canyon()
-    sim.use(atlas)
+    sim.attach_atlas(atlas)
     return sim
 
 
@@ -55,7 +56,7 @@ def test_a_scene_is_the_same_however_often_it_is_opened(atlas: Atlas) -> None:
     assert {geometry_key(sim.facets.corner) for sim in opened} == {atlas.meta["walls"]}
     searched = [sim.trace(position) for sim in opened]
     for sim in opened:
-        sim.use(atlas)
+        sim.attach_atlas(atlas)
     for found in (searched, [sim.trace(position) for sim in opened]):
         assert all(torch.equal(other.power, found[0].power) for other in found)
         assert all(torch.equal(other.interactions, found[0].interactions) for other in found)
@@ -72,7 +73,7 @@ def test_its_gradients_are_those_of_the_search(fast: Sionna) -> None:
 
 def test_a_blocked_line_of_sight_is_not_there(fast: Sionna) -> None:
     position = street(64, seed=2)
-    assert torch.equal(fast.trace(position).sight(), fast.line_of_sight(position))
+    assert torch.equal(fast.trace(position).has_direct_path(), fast.line_of_sight(position))
 
 
 def test_other_heights_are_searched(fast: Sionna) -> None:
@@ -83,7 +84,7 @@ def test_other_heights_are_searched(fast: Sionna) -> None:
 def test_round_trip(tmp_path: Path, atlas: Atlas) -> None:
     atlas.save(tmp_path)
     back, sim = Atlas.load(tmp_path), canyon()
-    sim.use(back)
+    sim.attach_atlas(back)
     one, other = (a.candidates(street(5)) for a in (atlas, back))
     assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
 
@@ -107,18 +108,18 @@ def test_a_damaged_atlas_is_refused(tmp_path: Path, atlas: Atlas, damage: str) -
     [
         ({"sites": SITES[:1]}, "other sites"),
         ({"meta": {"walls": "elsewhere"}}, "other walls"),
-        ({"plan": replace(PLAN, depth=3)}, "other depth"),
+        ({"config": replace(PLAN, depth=3)}, "other depth"),
     ],
 )
 def test_a_foreign_atlas_is_refused(atlas: Atlas, change: dict, said: str) -> None:
     with pytest.raises(UelError, match=rf"{said}[\s\S]*do:  build it again"):
-        canyon().use(replace(atlas, **change))
+        canyon().attach_atlas(replace(atlas, **change))
 
 
 @pytest.mark.parametrize("more", [{"diffraction": True}, {"scattering": 0.3}])
 def test_it_knows_no_edges_and_no_scattering(atlas: Atlas, more: dict) -> None:
     with pytest.raises(UelError, match="reflections and refractions only"):
-        canyon(**more).use(atlas)
+        canyon(**more).attach_atlas(atlas)
 
 
 def starved() -> Sionna:
@@ -130,11 +131,11 @@ def starved() -> Sionna:
 
 def test_where_it_is_thin_the_search_answers_and_it_learns(monkeypatch: pytest.MonkeyPatch) -> None:
     sim, position = starved(), street(48)
-    thin = sim.atlas.thin(position)
+    thin = sim.atlas.uncovered(position)
     assert int(thin.sum()) > 10
     searched = sim.path_gain(position)[thin]
     torch.testing.assert_close(searched, canyon().path_gain(position[thin]), rtol=1e-5, atol=0)
-    assert not sim.atlas.thin(position).any()
+    assert not sim.atlas.uncovered(position).any()
     monkeypatch.setattr("sim_bridge.paths.solver.search_paths", None)  # from now on no search
     assert close_share(sim.path_gain(position)[thin], searched) > 0.9  # chains of neighbours may have come along
 
@@ -142,16 +143,16 @@ def test_where_it_is_thin_the_search_answers_and_it_learns(monkeypatch: pytest.M
 def test_thin_places_are_searched_when_it_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
     sim, centres = canyon(), GRID.centres().reshape(-1, 2)
     poor = sim.build_atlas(replace(PLAN, rays=20, settle=0, audit=0), GRID)
-    thin = int(poor.thin(sim.at_height(centres)).sum())
+    thin = int(poor.uncovered(sim.at_height(centres)).sum())
     atlas = sim.build_atlas(replace(PLAN, rays=20, settle=thin - 64, audit=0), GRID)
     assert atlas.meta["settled"] == thin - 64
     # A search teaches the pixel it was asked at, of which eight more are no longer thin.
-    assert int(atlas.thin(sim.at_height(centres)).sum()) <= 64
+    assert int(atlas.uncovered(sim.at_height(centres)).sum()) <= 64
 
 
 def test_a_search_without_paths_teaches_no_chain() -> None:
     sim = canyon()
-    nothing = solver.ResolvedPaths(sionna_internals.PathsBuffer(0, 2, False), 0, dispatch.search_plan(sim))
+    nothing = solver.ResolvedPaths(sionna_internals.PathsBuffer(0, 2, False), 0, sim.finder.path_search())
     assert [tuple(part.shape) for part in solver.chains_of(nothing, sim.facets)] == [(0,), (0,), (0, 2)]
 
 

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from sim_bridge.channel import ofdm, phy_abstraction
 from sim_bridge.channel.cell_measurements import InterferenceNetwork
-from sim_bridge.channel.features import FeatureConfig, measure, over_time
+from sim_bridge.channel.config import FeatureConfig
+from sim_bridge.channel.features import measure_features, serving_features
 from tests.helpers.ray_traced_scenes import bundled, distance, empty, friis
 from uel.core.constants import SPEED_OF_LIGHT, noise_dbm
 from uel.errors import UelError
@@ -38,7 +39,7 @@ def level_dbm(position: Tensor, origin: tuple[float, float, float]) -> float:
 def test_one_cell_in_empty_space_by_hand() -> None:
     origin = (0.0, 0.0, 20.0)
     sim, position = empty(masts(origin)), torch.tensor([[300.0, 400.0, 20.0]])
-    found = measure(sim, position, torch.tensor([[-6.0, -8.0, 0.0]]), PLAN)
+    found = measure_features(sim, position, torch.tensor([[-6.0, -8.0, 0.0]]), PLAN)
     rsrp, noise = level_dbm(position[0], origin), noise_dbm(30e3)
     assert float(found["rsrp_dbm"]) == pytest.approx(rsrp, abs=1e-3)
     # Level with the mast, a vertical antenna is heard by the vertical one alone.
@@ -62,7 +63,7 @@ def test_one_cell_in_empty_space_by_hand() -> None:
 
 def test_angles_above_the_horizon() -> None:
     """A phone 20 m below and 20 m beside: 45° down, and 45° up where it comes from."""
-    found = measure(empty(masts((0.0, 0.0, 21.5))), torch.tensor([[20.0, 0.0, 1.5]]), STILL, PLAN)
+    found = measure_features(empty(masts((0.0, 0.0, 21.5))), torch.tensor([[20.0, 0.0, 1.5]]), STILL, PLAN)
     assert float(found["departure_elevation_deg"]) == pytest.approx(-45.0, abs=1e-3)
     assert float(found["arrival_elevation_deg"]) == pytest.approx(45.0, abs=1e-3)
 
@@ -72,7 +73,7 @@ def test_two_cells_at_the_same_distance_interfere_by_their_load() -> None:
     sim = empty(masts((-100.0, 0.0, 1.5), (100.0, 0.0, 1.5)))
     ratio = 10 ** ((level_dbm(torch.tensor([0.0, 0.0, 1.5]), (100.0, 0.0, 1.5)) - noise_dbm(30e3)) / 10)
     for load in (0.0, 0.25, 1.0):
-        found = measure(sim, torch.tensor([[0.0, 0.0, 1.5]]), STILL, replace(PLAN, load=load))
+        found = measure_features(sim, torch.tensor([[0.0, 0.0, 1.5]]), STILL, replace(PLAN, load=load))
         want = 10 * math.log10(ratio / (load * ratio + 1))
         assert found["sinr_db"][0].tolist() == pytest.approx([want, want], abs=1e-3)
         assert found["ss_sinr_db"][0].tolist() == pytest.approx([want, want], abs=1e-3)
@@ -81,11 +82,11 @@ def test_two_cells_at_the_same_distance_interfere_by_their_load() -> None:
 def test_cross_polarised_antennas_carry_two_layers() -> None:
     """Level with the phone, vertical and horizontal reach one antenna each: condition 0 dB, rank 2, two taps of CSI."""
     sim = empty(masts((0.0, 0.0, 1.5), array=Array(polarization="VH")))
-    found = measure(sim, torch.tensor([[60.0, 0.0, 1.5]]), STILL, PLAN)
+    found = measure_features(sim, torch.tensor([[60.0, 0.0, 1.5]]), STILL, PLAN)
     assert int(found["rank_indicator"]) == 2
     assert float(found["condition_db"]) == pytest.approx(0.0, abs=1e-3)
     later = {name: values[None] for name, values in found.items()}
-    told = over_time(later, torch.zeros(1, 1), torch.ones(1, 1, dtype=torch.bool), PLAN, Carrier())
+    told = serving_features(later, torch.zeros(1, 1), torch.ones(1, 1, dtype=torch.bool), PLAN, Carrier())
     size = told["csi"][0, 0].square().sum(-1)
     torch.testing.assert_close(size[:, :, 0], torch.eye(2) / 2, rtol=0, atol=1e-5)
     assert float(told["csi_energy"]) == pytest.approx(1.0, abs=1e-5)
@@ -99,11 +100,11 @@ PLACES = torch.tensor([[25.0, -3.0, 1.5], [24.0, 12.0, 1.5], [-50.0, 5.0, 1.5], 
 def street() -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Two tracks of five reports; direct paths alone, so that walls hide cells. The second ends after two."""
     sim = bundled("simple_street_canyon", masts((-30.0, 2.0, 12.0), (50.0, -2.0, 12.0)), max_depth=0)
-    flat = measure(sim, PLACES.repeat(2, 1), torch.zeros(10, 3), PLAN)
+    flat = measure_features(sim, PLACES.repeat(2, 1), torch.zeros(10, 3), PLAN)
     values = {name: value.unflatten(0, (2, 5)) for name, value in flat.items()}
     time = torch.arange(5.0).expand(2, -1) * 0.2
     valid = torch.arange(5) < torch.tensor([[5], [2]])
-    return values, over_time(values, time, valid, PLAN, Carrier())
+    return values, serving_features(values, time, valid, PLAN, Carrier())
 
 
 def test_every_feature_is_there_finite_and_zero_where_it_is_not_known() -> None:
@@ -149,19 +150,19 @@ def test_the_event_is_the_plans() -> None:
     """Two masts, a phone that walks from one to the other: no handover with an offset of 100 dB."""
     sim = empty(masts((-100.0, 0.0, 10.0), (100.0, 0.0, 10.0)))
     position = torch.tensor([[x, 0.0, 1.5] for x in (-80.0, 40.0, 60.0, 80.0)])
-    flat = measure(sim, position, torch.zeros(4, 3), PLAN)
+    flat = measure_features(sim, position, torch.zeros(4, 3), PLAN)
     values = {name: value[None] for name, value in flat.items()}
     time, valid = torch.arange(4.0)[None] * 0.5, torch.ones(1, 4, dtype=torch.bool)
     for offset, cells in ((3.0, [0, 0, 1, 1]), (100.0, [0, 0, 0, 0])):
         plan = replace(PLAN, event=EventA3(offset_db=offset, time_to_trigger=0.5))
-        assert over_time(values, time, valid, plan, Carrier())["serving"][0].tolist() == cells
+        assert serving_features(values, time, valid, plan, Carrier())["serving"][0].tolist() == cells
 
 
 def test_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     sim = bundled("simple_street_canyon", masts((-30.0, 2.0, 12.0), (50.0, -2.0, 12.0)), max_depth=2)
-    whole = measure(sim, PLACES, torch.zeros(5, 3), PLAN)
-    monkeypatch.setattr(ofdm, "BUDGET", 1)
-    for name, values in measure(sim, PLACES, torch.zeros(5, 3), PLAN).items():
+    whole = measure_features(sim, PLACES, torch.zeros(5, 3), PLAN)
+    monkeypatch.setattr(ofdm.MAX_COMPLEX_NUMBERS, 1)
+    for name, values in measure_features(sim, PLACES, torch.zeros(5, 3), PLAN).items():
         torch.testing.assert_close(values, whole[name], rtol=1e-4, atol=1e-4, msg=name)
 
 
@@ -171,9 +172,9 @@ def test_rays_alone_need_nothing_of_sionna_phy(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(phy_abstraction, "_sionna", refuse)
     plan = replace(PLAN, layers=("rt",))
-    found = measure(empty(masts((0.0, 0.0, 20.0))), torch.tensor([[30.0, 40.0]]), STILL, plan)
+    found = measure_features(empty(masts((0.0, 0.0, 20.0))), torch.tensor([[30.0, 40.0]]), STILL, plan)
     assert set(found) == set(plan.features) == {n for n, f in REPORT_FEATURES.items() if f.layer == "rt"}
-    assert over_time(found, torch.zeros(1, 1), torch.ones(1, 1, dtype=torch.bool), plan, Carrier()) == {}
+    assert serving_features(found, torch.zeros(1, 1), torch.ones(1, 1, dtype=torch.bool), plan, Carrier()) == {}
 
 
 def test_a_late_echo_is_noise() -> None:
@@ -189,9 +190,9 @@ def test_a_late_echo_is_noise() -> None:
         },
         delay=torch.cat([found.delay, found.delay + 1e-3]),
     )
-    from sim_bridge.channel.cell_measurements import signals
+    from sim_bridge.channel.cell_measurements import cell_measurements
 
-    told = signals(InterferenceNetwork.of(sim, 7.0), late, PLAN)
+    told = cell_measurements(InterferenceNetwork.of(sim.radio_scene, 7.0), late, PLAN)
     assert float(told["leakage_share"]) == pytest.approx(0.5)
     # As much falls outside as arrives in time; the two antennas share what falls outside, one has all that arrives.
     assert float(told["sinr_db"]) == pytest.approx(10 * math.log10(2), abs=0.5)
@@ -220,7 +221,7 @@ def test_fading_averages_to_the_gain_of_maps() -> None:
     sim = bundled("simple_street_canyon", masts((-30.0, 2.0, 12.0)), max_depth=2)
     spot = torch.rand(400, 2, generator=torch.Generator().manual_seed(0)) * torch.tensor([35.0, 8.0])
     spot += torch.tensor([5.0, -4.0])
-    found = measure(sim, spot, torch.zeros(400, 3), PLAN)
+    found = measure_features(sim, spot, torch.zeros(400, 3), PLAN)
     reference = 46 - 10 * math.log10(3276)
     ratio = 10 ** ((found["rsrp_dbm"] - found["gain_db"] - reference) / 10)
     assert float(ratio.mean()) == pytest.approx(1.0, abs=0.05)

@@ -19,8 +19,9 @@ from tests.helpers.ray_traced_scenes import (
     mirror,
     sector,
 )
+from uel.radio.config import Carrier
 from uel.radio.nr_measurements import cyclic_prefix
-from uel.radio.sites import Array, Carrier
+from uel.radio.sites import Array
 
 import mitsuba as mi  # isort: skip  (after tests.helpers.ray_traced_scenes, which finds a usable LLVM)
 import sionna.rt as rt  # isort: skip
@@ -58,14 +59,14 @@ def many(seed: int = 0, receivers: int = 3, cells: int = 2, rows: int = 40) -> P
 def test_two_rays_by_hand() -> None:
     """|a + b·exp(-2πi(f_c + f)Δτ)|² = a² + b² + 2ab·cos(2π(f_c + f)Δτ)."""
     paths, frequency = rays([1e-7, 2.5e-7], [0.5, 0.3]), torch.tensor([-4e7, 0.0, 1.3e7])
-    found = ofdm.ofdm(paths, ONE, CARRIER, frequency).abs().square().flatten()
+    found = ofdm.frequency_response(paths, ONE, CARRIER, frequency).abs().square().flatten()
     late = paths.delay.double().diff()
     want = 0.34 + 0.3 * torch.cos(2 * math.pi * (FREQUENCY + frequency.double()) * late)
     torch.testing.assert_close(found.double(), want, rtol=1e-4, atol=0)
 
 
 def test_delays_count_from_the_first_arrival_and_phases_from_the_antenna() -> None:
-    found = ofdm.ofdm(rays([1e-7], [1.0]), ONE, CARRIER, torch.tensor([0.0, 1e7]))[0, 0, 0, 0]
+    found = ofdm.frequency_response(rays([1e-7], [1.0]), ONE, CARRIER, torch.tensor([0.0, 1e7]))[0, 0, 0, 0]
     turns = float(torch.tensor(1e-7).double()) * FREQUENCY
     want = complex(math.cos(2 * math.pi * turns), -math.sin(2 * math.pi * turns))
     assert found.tolist() == pytest.approx([want, want], abs=1e-5)
@@ -74,10 +75,10 @@ def test_delays_count_from_the_first_arrival_and_phases_from_the_antenna() -> No
 def test_it_is_sionnas_cir_to_ofdm_channel() -> None:
     from sionna.phy.channel import cir_to_ofdm_channel
 
-    paths, frequency = many(), ofdm.frequencies(CARRIER, 16)
+    paths, frequency = many(), ofdm.sample_frequencies(CARRIER, 16)
     element = torch.rand(2, 3, 3, generator=torch.Generator().manual_seed(1)) * 0.1
-    gain = ofdm.coefficients(paths, element, CARRIER)
-    found = ofdm.ofdm(paths, element, CARRIER, frequency)
+    gain = ofdm.path_coefficients(paths, element, CARRIER)
+    found = ofdm.frequency_response(paths, element, CARRIER, frequency)
     excess = paths.delay - paths.first_arrival().flatten()[paths.link]
     for receiver in range(paths.receivers):
         for cell in range(paths.cells):
@@ -92,8 +93,8 @@ def test_taps_are_sionnas_cir_to_time_channel() -> None:
     from sionna.phy.channel import cir_to_time_channel
 
     paths = rays([1e-7, 1.63e-7, 4.2e-7], [0.5, 0.3j, -0.2])
-    found = ofdm.taps(paths, ONE, CARRIER)[0, 0]
-    a = ofdm.coefficients(paths, ONE, CARRIER)[:, 0, 0][None, None, None, None, None, :, None]
+    found = ofdm.tap_power(paths, ONE, CARRIER)[0, 0]
+    a = ofdm.path_coefficients(paths, ONE, CARRIER)[:, 0, 0][None, None, None, None, None, :, None]
     excess = (paths.delay - 1e-7)[None, None, None]
     theirs = cir_to_time_channel(CARRIER.bandwidth, a, excess, 0, len(found) - 1)
     torch.testing.assert_close(found, theirs.abs().square().flatten(), rtol=1e-4, atol=1e-8)
@@ -106,8 +107,13 @@ def test_it_is_what_sionnas_ray_tracer_says_of_an_array() -> None:
     sites = sector((-30.0, 2.0, 12.0), array, azimuth_deg=80.0, tilt_deg=5.0)
     sim = bundled("simple_street_canyon", sites, samples=3000, max_depth=1)
     points = torch.tensor([[25.0, -3.0, 1.5], [10.0, 4.0, 1.5]])
-    frequency = ofdm.frequencies(CARRIER, 8)
-    found = ofdm.ofdm(sim.trace(points), ofdm.antennas(sim), CARRIER, frequency)
+    frequency = ofdm.sample_frequencies(CARRIER, 8)
+    found = ofdm.frequency_response(
+        sim.trace(points),
+        sim.radio_scene.antenna_offsets(sim.radio_scene.endpoints_of(torch.zeros(1, 3), {})),
+        CARRIER,
+        frequency,
+    )
     for index, position in enumerate(points.tolist()):
         sim.scene.add(rt.Receiver(f"rx-{index}", position=mi.Point3f(*position)))
     stock = rt.PathSolver(deterministic=True)(sim.scene, max_depth=1, samples_per_src=3000, diffraction=False, seed=1)
@@ -124,14 +130,19 @@ def test_antennas_in_phase_radiate_what_gains_are_of() -> None:
     sites = sector((3.0, -2.0, 20.0), Array(rows=4, columns=2, polarization="V"), azimuth_deg=40.0)
     sim = empty(sites)
     found = sim.trace(torch.tensor([[43.0, 8.0, 1.5]]))
-    response = ofdm.ofdm(found, ofdm.antennas(sim), CARRIER, torch.tensor([0.0]))
-    power = ofdm.in_phase(response.transpose(-1, -2)).abs().square().sum(2)[..., 0]
+    response = ofdm.frequency_response(
+        found,
+        sim.radio_scene.antenna_offsets(sim.radio_scene.endpoints_of(torch.zeros(1, 3), {})),
+        CARRIER,
+        torch.tensor([0.0]),
+    )
+    power = ofdm.combine_in_phase(response.transpose(-1, -2)).abs().square().sum(2)[..., 0]
     torch.testing.assert_close(power, found.gain(), rtol=1e-5, atol=0)
 
 
 def test_doppler_turns_the_channel() -> None:
     paths = rays([1e-7], [1.0], doppler=[50.0])
-    now, later = (ofdm.ofdm(paths, ONE, CARRIER, torch.zeros(1), time) for time in (0.0, 0.005))
+    now, later = (ofdm.frequency_response(paths, ONE, CARRIER, torch.zeros(1), time) for time in (0.0, 0.005))
     torch.testing.assert_close(later / now, torch.tensor(1j).expand_as(now) ** 1, rtol=0, atol=1e-5)
 
 
@@ -142,7 +153,18 @@ def test_gradients_follow_the_fading() -> None:
 
     def power(position: Tensor) -> Tensor:
         paths = sim.trace(position)
-        return ofdm.ofdm(paths, ofdm.antennas(sim), CARRIER, torch.zeros(1)).abs().square().sum((1, 2, 3, 4)) * 1e6
+        return (
+            ofdm.frequency_response(
+                paths,
+                sim.radio_scene.antenna_offsets(sim.radio_scene.endpoints_of(torch.zeros(1, 3), {})),
+                CARRIER,
+                torch.zeros(1),
+            )
+            .abs()
+            .square()
+            .sum((1, 2, 3, 4))
+            * 1e6
+        )
 
     position = torch.tensor([[20.0, 3.0, 5.0], [-11.0, 8.0, 3.0]])
     want = central_difference(power, position, 2e-3)
@@ -155,7 +177,7 @@ def test_gradients_follow_the_fading() -> None:
 @pytest.mark.parametrize(("late", "share"), [(0.0, 1.0), (2.3e-6, 1.0), (2.34375e-6 + 1 / 120e3, 0.75), (1e-4, 0.0)])
 def test_window_by_hand(late: float, share: float) -> None:
     """A quarter of the 33 µs symbol beyond the 2.34 µs prefix leaves three quarters."""
-    assert float(ofdm.in_window(torch.tensor([late]), CARRIER)) == pytest.approx(share, abs=1e-5)
+    assert float(ofdm.window_fraction(torch.tensor([late]), CARRIER)) == pytest.approx(share, abs=1e-5)
 
 
 @pytest.mark.parametrize("spacing", [15e3, 30e3, 60e3, 120e3])
@@ -182,13 +204,13 @@ def test_symbols_sent_through_a_late_path_lose_what_the_formula_says() -> None:
     spacing = 1 / (64 * CARRIER.subcarrier_spacing)  # of samples, so that the symbol is one of the carrier
     # The toy's prefix is longer than the standard's: as far beyond the one as beyond the other.
     excess = cyclic_prefix(CARRIER.subcarrier_spacing) + (late - prefix) * spacing
-    share = ofdm.in_window(torch.tensor([excess]), CARRIER)
+    share = ofdm.window_fraction(torch.tensor([excess]), CARRIER)
     assert float(kept.abs().mean()) == pytest.approx(float(share), abs=0.01)
     assert float(noise) == pytest.approx(1 - float(share) ** 2, abs=0.01)
 
 
 def test_no_path_is_no_channel() -> None:
-    paths = rays([1e-7], [1.0]).part(1, 2)
+    paths = rays([1e-7], [1.0]).of_receivers(1, 2)
     assert (paths.receivers, len(paths.power)) == (2, 0)
-    assert ofdm.ofdm(paths, ONE, CARRIER, torch.zeros(4)).abs().sum() == 0
-    assert ofdm.taps(paths, ONE, CARRIER).sum() == ofdm.leakage(paths, CARRIER).sum() == 0
+    assert ofdm.frequency_response(paths, ONE, CARRIER, torch.zeros(4)).abs().sum() == 0
+    assert ofdm.tap_power(paths, ONE, CARRIER).sum() == ofdm.leakage(paths, CARRIER).sum() == 0

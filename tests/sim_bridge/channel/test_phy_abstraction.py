@@ -10,10 +10,10 @@ from sim_bridge.channel import phy_abstraction
 from tests.helpers.free_space import CORNERS, masts, radio_map
 from uel.core.units import from_db
 from uel.errors import UelError
+from uel.radio.config import Carrier
 from uel.radio.nr_measurements import CQI_EFFICIENCY
 from uel.radio.radio_map import RadioMap
 from uel.radio.sinr import sinr
-from uel.radio.sites import Carrier
 
 
 def with_gain(gain: Tensor) -> RadioMap:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from sim_bridge.paths import dispatch, solver
+from sim_bridge.paths import solver
 from sim_bridge.paths.image_method import EDGE, MIRROR, SCATTER, THROUGH, InteractionPlanes, turning_points
 from sim_bridge.paths.solver import ResolvedPaths
 from sim_bridge.scene import scene_parameters
@@ -51,15 +51,15 @@ def test_derivatives_are_those_of_differences() -> None:
 def test_what_is_unfolded_is_kept_only_while_nothing_moves() -> None:
     met, (source, target) = bends(*KINDS), ends(len(KINDS))
     paths = object.__new__(ResolvedPaths)  # without a buffer of Sionna's
-    first = paths.unfolded(met, source, target, False)
-    assert paths.unfolded(met, source.clone(), target, False) is first
-    other = paths.unfolded(met, source, target + 1.0, False)
+    first = paths.unfold(met, source, target, False)
+    assert paths.unfold(met, source.clone(), target, False) is first
+    other = paths.unfold(met, source, target + 1.0, False)
     torch.testing.assert_close(other[0], turning_points(met, source, target + 1.0), rtol=0, atol=0)
     assert not torch.equal(other[2], first[2])
     wall = met.shifted(torch.ones(len(KINDS), 3, 3, dtype=torch.float64))
-    there = paths.unfolded(wall, source, target + 1.0, True)
+    there = paths.unfold(wall, source, target + 1.0, True)
     torch.testing.assert_close(there[0], turning_points(wall, source, target + 1.0), rtol=0, atol=0)
-    sum(part.sum() for part in paths.unfolded(met, source.requires_grad_(), target, False)).backward()
+    sum(part.sum() for part in paths.unfold(met, source.requires_grad_(), target, False)).backward()
     assert source.grad is not None
     assert bool((source.grad != 0).any())
 
@@ -130,9 +130,9 @@ def test_as_sionna_finds_them(diffraction: bool) -> None:
     )
     points = sim.rows(torch.tensor([[x, y] for x in (-60.0, 0.0, 40.0) for y in (-30.0, 50.0, 90.0)]))
     kinds, worst = set(), []
-    for _, found, where, _ in dispatch.find_paths(sim, points, {}):
-        target, source = found.ends
-        met = found.bends(sim.facets)
+    for _, found, where, _ in sim.finder.find_paths(points, {}):
+        target, source = found.receiver_and_cell
+        met = found.planes(sim.facets)
         mine = turning_points(met, where.source[source].double(), where.target[target].double())
         there = met.kind > 0
         kinds |= set(met.kind[there].tolist())
@@ -153,13 +153,13 @@ def test_edges_and_walls_of_an_object_that_was_moved() -> None:
     )
     points = sim.rows(torch.tensor([[20.0, 0.0], [50.0, 3.0], [35.0, -3.0]]))
     name = "object/building_1/position"
-    _, before = scene_parameters.mesh(sim.scene, name)
+    _, before = scene_parameters.object_mesh(sim.scene, name)
     given = {name: (before + torch.tensor([1.5, 0.0, 0.5])).float()}
-    for _, found, where, mine in dispatch.find_paths(sim, points, given):
-        target, source = found.ends
-        met = found.bends(sim.facets).shifted(solver._shift(sim.scene, sim.facets, found, mine))
-        number, _ = scene_parameters.mesh(sim.scene, name)
-        moved = (found.met[1] == number) & (met.kind > 0)
+    for _, found, where, mine in sim.finder.find_paths(points, given):
+        target, source = found.receiver_and_cell
+        met = found.planes(sim.facets).shifted(solver.shift_by_objects(sim.radio_scene, found, mine))
+        number, _ = scene_parameters.object_mesh(sim.scene, name)
+        moved = (found.surfaces[1] == number) & (met.kind > 0)
         assert (moved & (met.kind == EDGE)).any()
         assert (moved & (met.kind == MIRROR)).any()
         points = turning_points(met, where.source[source].double(), where.target[target].double())

@@ -3,9 +3,10 @@
 import pytest
 import torch
 
-from sim_bridge.paths.path_set import PathSet, rotation
+from sim_bridge.paths.path_set import PathSet
+from sim_bridge.scene.endpoints import rotation
 from tests.helpers.ray_traced_scenes import bundled, empty, mast, sector
-from uel.core.units import SPEED_OF_LIGHT
+from uel.core.constants import SPEED_OF_LIGHT
 from uel.radio.sites import Array
 
 import mitsuba as mi  # isort: skip  (after tests.helpers.ray_traced_scenes, which finds a usable LLVM)
@@ -67,7 +68,7 @@ def two_paths(**change: torch.Tensor) -> PathSet:
 def test_a_link_by_hand() -> None:
     link = two_paths()
     assert link.gain().tolist() == [[4.0, 0.0]]
-    assert link.known().tolist() == link.sight().tolist() == [[True, False]]
+    assert link.known().tolist() == link.has_direct_path().tolist() == [[True, False]]
     assert link.first_arrival()[0].tolist() == pytest.approx([1e-6, 0.0])
     assert link.mean_delay()[0].tolist() == pytest.approx([1.25e-6, 0.0])
     # sqrt(3/4·0.25² + 1/4·0.75²) µs
@@ -75,7 +76,7 @@ def test_a_link_by_hand() -> None:
     assert link.mean_departure()[0, 0].tolist() == pytest.approx([0.75, 0.25, 0.0])
     assert link.mean_arrival()[0, 0].tolist() == pytest.approx([-0.75, -0.25, 0.0])
     assert link.mean_doppler()[0].tolist() == pytest.approx([0.0, 0.0])
-    assert link.strongest()[0, 0] == 0
+    assert link.strongest_row()[0, 0] == 0
 
 
 def test_gradients_of_a_single_path_are_finite() -> None:
@@ -107,15 +108,15 @@ def test_rotation_turns_the_boresight() -> None:
 
 def test_paths_in_order_of_their_power() -> None:
     link = two_paths(power=torch.tensor([1.0, 3.0]))
-    assert link.ranked(3).tolist() == [[[1, 0, -1], [-1, -1, -1]]]
+    assert link.strongest_rows(3).tolist() == [[[1, 0, -1], [-1, -1, -1]]]
     assert link.count().tolist() == [[2, 0]]
-    assert link.at(link.delay, link.ranked(3))[0, 0].tolist() == pytest.approx([2e-6, 1e-6, 0.0])
+    assert link.values_at(link.delay, link.strongest_rows(3))[0, 0].tolist() == pytest.approx([2e-6, 1e-6, 0.0])
     assert link.bounces.tolist() == [0, 2]
 
 
 def test_a_part_is_what_was_put_together() -> None:
     both = PathSet.cat([two_paths(), two_paths(power=torch.tensor([5.0, 2.0]))])
-    part = both.part(1, 1)
+    part = both.of_receivers(1, 1)
     assert (part.receivers, part.gain().tolist()) == (1, [[7.0, 0.0]])
 
 

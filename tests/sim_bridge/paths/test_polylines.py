@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from sim_bridge.paths.polylines import rays
+from sim_bridge.paths.polylines import trace_polylines
 from tests.helpers.ray_traced_scenes import bundled, empty, image, mast, mirror
-from uel.core.units import SPEED_OF_LIGHT
+from uel.core.constants import SPEED_OF_LIGHT
 from uel.errors import UelError
 
 SLAB = {"relative_permittivity": 5.0, "conductivity": 0.1, "thickness": 0.3}
@@ -17,14 +17,14 @@ def length(line: torch.Tensor) -> float:
 
 def test_the_direct_line():
     sites = mast((3.0, -2.0, 20.0))
-    found = rays(empty(sites), torch.tensor([[40.0, 10.0, 1.5]]))
+    found = trace_polylines(empty(sites).finder, torch.tensor([[40.0, 10.0, 1.5]]))
     assert found.line(0).tolist() == [[3.0, -2.0, 20.0], [40.0, 10.0, 1.5]]
 
 
 def test_a_reflection_lies_where_the_image_sees_it():
     position = torch.tensor([[60.0, -10.0, 8.0], [-30.0, 20.0, 4.0]])
     sites = mast((3.0, -2.0, 20.0))
-    found = rays(mirror(sites, SLAB), position)
+    found = trace_polylines(mirror(sites, SLAB).finder, position)
     bounced = (found.paths.bounces == 1).nonzero()[:, 0].tolist()
     assert len(bounced) == 2
     source = torch.tensor(image(sites[0].position))
@@ -38,7 +38,7 @@ def test_a_reflection_lies_where_the_image_sees_it():
 def test_lines_are_as_long_as_their_delays_say(diffraction):
     sim = bundled("simple_street_canyon", mast((0.0, 0.0, 25.0)), diffraction=diffraction, max_depth=2)
     position = torch.tensor([[20.0, 2.0, 1.5], [-30.0, -1.0, 1.5], [45.0, 60.0, 1.5]])
-    found = rays(sim, position)
+    found = trace_polylines(sim.finder, position)
     assert len(found.paths.power) > 3
     assert (found.paths.power > 0).all()
     for row in range(len(found.paths.power)):
@@ -51,7 +51,7 @@ def test_lines_are_as_long_as_their_delays_say(diffraction):
 
 def test_places_without_a_path_and_places_off_the_world():
     sim = bundled("simple_street_canyon", mast((0.0, 0.0, 25.0)), max_depth=0)
-    found = rays(sim, torch.tensor([[45.0, 60.0, 1.5]]))
+    found = trace_polylines(sim.finder, torch.tensor([[45.0, 60.0, 1.5]]))
     assert len(found.paths.power) == len(found.corner) == 0
     with pytest.raises(UelError):
-        rays(sim, torch.tensor([[float("nan"), 0.0, 1.5]]))
+        trace_polylines(sim.finder, torch.tensor([[float("nan"), 0.0, 1.5]]))

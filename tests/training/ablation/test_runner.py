@@ -13,12 +13,13 @@ from explorer.reports import ablation
 from tests.helpers.ablation_tile import CONFIG, PLAN, a_batch, task_of, town_of
 from tests.helpers.toy_city import toy_deployment
 from training.ablation import runner
-from training.ablation.grid import AblateConfig, Variant, variants
+from training.ablation.config import AblateConfig
+from training.ablation.grid import Variant, variants
 from training.ablation.runner import ablate
 from training.ablation.scenario import AblationDeployment
 from training.data.deployment import Deployment
+from training.locator.config import LossKind
 from training.locator.few_labels import FewLabelPool
-from training.locator.physics_schedule import LossKind
 from uel import cli
 from uel.errors import UelError
 from uel.results.ablation import AblationRow, read_ablation_table, write_ablation_table
@@ -42,7 +43,7 @@ def test_a_place_that_is_not_told_has_no_gradient(
     world: Deployment, town: AblationDeployment, loss: LossKind, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     task, batch = task_of(world, replace(PLAN, loss=loss), monkeypatch), a_batch(town)
-    assert batch.labelled == 4
+    assert batch.labelled_count == 4
     assert len(batch.reports) == 8
     assert not batch.position[4:].any()  # nor is it there
     position = (batch.position + torch.tensor([3.0, 5.0])).requires_grad_()
@@ -79,7 +80,7 @@ def test_phones_that_are_judged_on_are_in_no_pool(town: AblationDeployment) -> N
     assert not torch.equal(pools[0].position, pools[1].position)
     few = town.pool(Variant(labels=30))
     assert torch.equal(few.position, pools[0].position[:30])
-    assert few.held == 6
+    assert few.held_out == 6
 
 
 def test_a_pool_needs_labels(town: AblationDeployment) -> None:

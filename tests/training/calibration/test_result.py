@@ -11,8 +11,9 @@ import torch
 from explorer.reports.calibration import far_from_prior_note, single_start_note
 from tests.helpers.free_space import CORNERS, masts
 from tests.helpers.toy_city import toy_tile
+from training.calibration.config import PriorConfig
 from training.calibration.optimizers import FitResult
-from training.calibration.parameters import CalibrationParameters, PriorConfig
+from training.calibration.parameters import CalibrationParameters
 from training.calibration.result import CalibrationResult
 
 BRICK = {"relative_permittivity": 3.9, "conductivity": 0.03, "thickness": 0.1, "scattering_coefficient": 0.0}

@@ -19,14 +19,17 @@ from tests.helpers.training_process import LOCATOR, PLAN
 from tests.helpers.training_process import main as train_toy
 from training.cache import StageCache
 from training.commands import sweep
+from training.commands.config import MapConditionWeights, TrainConfig
+from training.data.config import DomainRandomizationConfig
 from training.data.deployment import Deployment
-from training.data.domain_randomization import DomainRandomizationConfig
-from training.locator.callbacks import LEVELS, write_rows
-from training.locator.config import HardwareConfig, LocatorTrainingConfig, LoggingConfig, OptimizationConfig
+from training.locator.callbacks import NOMINAL_LEVELS, write_rows
+from training.locator.config import HardwareConfig, LoggingConfig, OptimizationConfig
 from training.locator.fit import fit
-from training.locator.task import YOUNG, average_in
+from training.locator.setup import LocatorTrainingConfig
+from training.locator.task import EMA_WARMUP_STEPS, update_average
 from uel import cli
 from uel.errors import UelError
+from uel.measurement.model import ObservationModel
 from uel.models.locator import Locator
 
 
@@ -52,9 +55,9 @@ def test_average_of_weights_against_its_sum() -> None:
     for step in range(30):
         with torch.no_grad():
             network.weight += torch.randn_like(network.weight)
-        average_in(average, network, 0.7, step)
+        update_average(average, network, 0.7, step)
         seen.append(network.weight.detach().clone())
-        keeps.append(min(0.7, (1 + step) / (YOUNG + step)))
+        keeps.append(min(0.7, (1 + step) / (EMA_WARMUP_STEPS + step)))
     expected = torch.zeros_like(network.weight)
     for index, weight in enumerate(seen):
         share = 1.0 if index == 0 else 1 - keeps[index - 1]
@@ -92,9 +95,7 @@ def test_a_restorer_of_another_schema_is_not_reused(
 
     made = list[str]()
     monkeypatch.setattr(train, "fit_restorer", lambda *_: made.append(train.RESTORER_SCHEMA))
-    config = train.TrainConfig(
-        locator=replace(LOCATOR, corrected_maps=True), conditions=train.MapConditionWeights(few_rays=1.0)
-    )
+    config = TrainConfig(locator=replace(LOCATOR, corrected_maps=True), conditions=MapConditionWeights(few_rays=1.0))
     there = [replace(world, variants={"few_rays": world.maps})]
     for schema in ("one", "one", "other"):
         monkeypatch.setattr(train, "RESTORER_SCHEMA", schema)
@@ -135,7 +136,7 @@ def test_everybody_is_told(tmp_path: Path, world: Deployment, monkeypatch: pytes
     for name in ("cdf", "calibration"):
         told = rows(folder / f"{name}.csv")
         assert [row["condition"] for row in told] == ["all", "exact", "no_radio_map"]
-        values = [[float(row[str(at)]) for at in LEVELS] for row in told]
+        values = [[float(row[str(at)]) for at in NOMINAL_LEVELS] for row in told]
         assert all(value == sorted(value) for value in values)
     (picture,) = (folder / "pictures").glob("heatmaps-*.png")
     assert picture.read_bytes().startswith(b"\x89PNG")
@@ -169,16 +170,15 @@ def test_two_processes_learn_what_one_does_from_both_batches(tmp_path: Path) -> 
 
 
 def test_base_has_less_than_a_hundred_million_parameters() -> None:
-    from training.commands.train import TrainConfig
     from uel.config import load
 
     config = load(TrainConfig, "train", ["--config", "train/base"])
     for sizes in (config.locator, replace(config.locator, patch_pixels=16)):  # maps of 4 m, and of 1 m
         with torch.device("meta"):
-            locator = Locator(sizes, config.measurement)
+            locator = Locator(sizes, ObservationModel.of(config.measurement))
         assert 5e7 < sum(parameter.numel() for parameter in locator.parameters()) < 1e8
     assert config.augment.symmetries  # a vision transformer knows directions
-    assert config.recipe.conditions == {
+    assert train.locator_training_config(config).conditions == {
         "exact": 2.0,
         "few_rays": 1.0,
         "wrong_materials": 1.0,
@@ -190,7 +190,6 @@ def test_base_has_less_than_a_hundred_million_parameters() -> None:
 
 def test_the_unet_learns_what_the_small_locator_learns() -> None:
     """The same worlds, phones and steps; only the network differs, and that it sees all symmetries."""
-    from training.commands.train import TrainConfig
     from uel.config import load
 
     small, unet = (load(TrainConfig, "train", ["--config", f"train/{name}"]) for name in ("small", "locunet"))
@@ -239,13 +238,13 @@ def test_bad_input_is_refused_before_any_work(
 
 
 def test_a_run_of_a_wandb_agent_has_its_own_folder(monkeypatch: pytest.MonkeyPatch) -> None:
-    from training.commands.train import own_name
+    from training.commands.train import run_name
 
     monkeypatch.delenv("WANDB_SWEEP_ID", raising=False)
-    assert own_name("base") == "base"
+    assert run_name("base") == "base"
     monkeypatch.setenv("WANDB_SWEEP_ID", "s1")
     monkeypatch.setenv("WANDB_RUN_ID", "r1")
-    assert own_name("base") == "base-r1"
+    assert run_name("base") == "base-r1"
 
 
 # ---- sweeps --------------------------------------------------------------------------------------------
@@ -259,8 +258,8 @@ def test_a_sweep_is_a_grid_here_and_wandbs_there(
     monkeypatch.chdir(tmp_path)
     file = tmp_path / "sweep.yaml"
     file.write_text(SWEEP)
-    grid = sweep.read(file)
-    assert [sweep.arguments(c) for c in sweep.combinations(grid)] == [
+    grid = sweep.read_sweep(file)
+    assert [sweep.command_arguments(c) for c in sweep.combinations(grid)] == [
         ["--training.learning-rate=1e-3", "--training.ema=0.99"],
         ["--training.learning-rate=3e-4", "--training.ema=0.99"],
     ]
@@ -281,7 +280,7 @@ def test_a_grid_writes_its_table_after_each_run(tmp_path: Path) -> None:
         return folder
 
     grid = {"parameters": {"a.b": {"values": ["1", "3", "2"]}}}
-    told = sweep.run_grid(grid, tmp_path, train)
+    told = sweep.run_sweep(grid, tmp_path, train)
     assert [combination["a.b"] for combination, _ in told] == ["3", "2", "1"]
     assert [row["a.b"] for row in rows(tmp_path / "sweep.csv")] == ["3", "2", "1"]
     assert sorted(path.name for path in tmp_path.glob("b=*")) == ["b=1", "b=2", "b=3"]
@@ -293,7 +292,7 @@ def test_a_grid_writes_its_table_after_each_run(tmp_path: Path) -> None:
 def test_files_that_are_no_sweep(tmp_path: Path, text: str) -> None:
     (tmp_path / "sweep.yaml").write_text(text)
     with pytest.raises(UelError, match="sweep"):
-        sweep.read(tmp_path / "sweep.yaml")
+        sweep.read_sweep(tmp_path / "sweep.yaml")
 
 
 # ---- the verb ------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tests.helpers.free_space import CORNERS, masts, radio_map, rough_map
-from training.data.augmentation import SimilarityTransform, TransformedSimulator
+from training.data.augmentation import SimilarityTransform, TransformedSimulator, draw_similarity
 from training.data.config import AugmentationConfig
 from uel.errors import UelError
 from uel.estimation.grid_posterior import grid_posterior
@@ -133,10 +133,10 @@ def test_a_turned_source_answers_where_the_world_was() -> None:
 def test_draws_keep_to_the_plan() -> None:
     plan = AugmentationConfig(symmetries=True, angle_deg=5.0, scale=0.1)
     generator = torch.Generator().manual_seed(0)
-    drawn = [plan.draw(generator) for _ in range(200)]
+    drawn = [draw_similarity(plan, generator) for _ in range(200)]
     assert {(s.mirrored, round(s.angle_deg / 90)) for s in drawn} == set(itertools.product((False, True), range(4)))
     assert all(abs(s.angle_deg - 90 * round(s.angle_deg / 90)) <= 5 and 0.9 <= s.scale <= 1.1 for s in drawn)
-    assert all(AugmentationConfig().draw(generator).is_identity for _ in range(5))
+    assert all(draw_similarity(AugmentationConfig(), generator).is_identity for _ in range(5))
     for wrong in ({"angle_deg": 60.0}, {"scale": 0.7}, {"angle_deg": -1.0}):
         with pytest.raises(UelError, match=r"augment\.(angle_deg|scale)"):
             AugmentationConfig(**wrong)

@@ -10,13 +10,13 @@ import torch
 
 from tests.helpers.surveys import made
 from tests.helpers.toy_city import SITES, toy_deployment
-from training.data.config import AugmentationConfig
 from training.data.batch import Batch, BatchConfig, BatchDataset, to_device
+from training.data.config import AugmentationConfig, DomainRandomizationConfig
 from training.data.deployment import Deployment
-from training.data.config import DomainRandomizationConfig
+from training.data.domain_randomization import assumed_observation_model, draw_observation_model
 from training.locator.config import OptimizationConfig
-from training.locator.setup import LocatorTrainingConfig
 from training.locator.datamodule import LocatorDataModule, SurveyBatchDataset, deployment_of_tile, draw_one_report
+from training.locator.setup import LocatorTrainingConfig
 from uel.errors import UelError
 from uel.estimation.grid_posterior import grid_posterior
 from uel.geo.tile import Tile
@@ -147,13 +147,13 @@ def test_turned_phones_are_where_their_own_map_says(world: Deployment) -> None:
 
 def test_realism_covers_its_ranges_and_nothing_else() -> None:
     generator = torch.Generator().manual_seed(0)
-    drawn = [LIVELY.draw(MODEL, generator) for _ in range(300)]
+    drawn = [draw_observation_model(LIVELY, MODEL, generator) for _ in range(300)]
     levels = torch.tensor([model.shadowing_db for model in drawn])
     assert 6.0 <= levels.min() < 6.1 < 9.9 < levels.max() <= 10.0
     assert levels.mean() == pytest.approx(8.0, abs=0.2)
     assert Counter(model.cells_max for model in drawn).keys() == {4, 2}
     assert {model.cell_dropout for model in drawn} == {0.0}
-    believed = LIVELY.assumed_model(MODEL, drawn[0])
+    believed = assumed_observation_model(LIVELY, MODEL, drawn[0])
     assert believed.shadowing_db == drawn[0].shadowing_db
     assert believed.feature_dropout == MODEL.feature_dropout != drawn[0].feature_dropout
 

@@ -11,13 +11,13 @@ import torch
 
 from tests.helpers.toy_city import toy_deployment
 from training.cache import StageCache
-from training.data.augmentation import AugmentationConfig
 from training.data.batch import BatchConfig, BatchDataset
+from training.data.config import AugmentationConfig, DomainRandomizationConfig
 from training.data.deployment import Deployment
-from training.data.domain_randomization import DomainRandomizationConfig
-from training.locator.config import LocatorTrainingConfig, OptimizationConfig
+from training.locator.config import OptimizationConfig
 from training.locator.fit import fit
-from training.locator.losses import CAP, link_cost, patch_of, physics_loss
+from training.locator.losses import MAX_LINK_COST, link_cost, patch_of, physics_loss
+from training.locator.setup import LocatorTrainingConfig
 from uel.core.grid import Grid
 from uel.core.units import from_db
 from uel.errors import UelError
@@ -79,11 +79,11 @@ def test_killed_training_resumes_to_the_same_weights(tmp_path: Path, world: Depl
     class DyingWorld(Deployment):
         calls = 0
 
-        def from_map(self, *args):  # type: ignore[no-untyped-def]
+        def reports_from_map(self, *args):  # type: ignore[no-untyped-def]
             DyingWorld.calls += 1
             if DyingWorld.calls > 8:  # in the second epoch
                 raise Killed
-            return super().from_map(*args)
+            return super().reports_from_map(*args)
 
     dying = DyingWorld(world.tile, world.maps, world.survey, world.simulator)
     with pytest.raises(Killed):
@@ -183,7 +183,7 @@ def test_link_cost_by_hand() -> None:
     # 8 dB off; no path though heard; silent far below the sensitivity; silent without a path.
     gain = from_db(torch.tensor([[[-92.0, -90.0, -200.0, -90.0]]]))
     gain[0, 0, 1] = gain[0, 0, 3] = 0.0
-    expected = (CAP * torch.tanh(torch.tensor([0.5, CAP, 0.0, 0.0]) / CAP)).mean()
+    expected = (MAX_LINK_COST * torch.tanh(torch.tensor([0.5, MAX_LINK_COST, 0.0, 0.0]) / MAX_LINK_COST)).mean()
     assert link_cost(gain, reports, power, model)[0, 0] == pytest.approx(float(expected), abs=1e-4)
 
 

@@ -13,8 +13,9 @@ from tests.helpers.toy_city import SITES, SIZE, toy_deployment
 from training.ablation.scenario import AblationDeployment
 from training.data.deployment import Deployment
 from training.locator import losses
+from training.locator.config import LossFeature, LossKind
 from training.locator.losses import feature_nll, link_cost, physics_cost, physics_loss
-from training.locator.physics_schedule import MAX_OVERDUE_BATCHES, LossKind, TimedSimulator, TracingScheduler, mean_map_error
+from training.locator.physics_schedule import MAX_OVERDUE_BATCHES, TimedSimulator, TracingScheduler, mean_map_error
 from uel.core.units import from_db
 from uel.estimation.fix import Fix
 from uel.models.locator import Locator
@@ -36,9 +37,7 @@ def town(world: Deployment) -> AblationDeployment:
 
 
 @pytest.mark.parametrize("feature", ["ta", "aoa"])
-def test_features_cost_what_the_model_says(
-    world: Deployment, town: AblationDeployment, feature: losses.LossFeature
-) -> None:
+def test_features_cost_what_the_model_says(world: Deployment, town: AblationDeployment, feature: LossFeature) -> None:
     """Beside the likelihood of whole maps, at the centres of pixels, where both look at the same place."""
     reports, radio = town.observed[0][:6], world.maps.radio
     pixel = torch.randint(radio.grid.count**2, (6, 3), generator=torch.Generator().manual_seed(0))
@@ -69,7 +68,7 @@ def test_levels_cost_what_the_model_says(
 @pytest.mark.parametrize("traced", [False, True])
 @pytest.mark.parametrize("features", [("ta",), ("aoa",), ALL])
 def test_the_gradient_is_that_of_differences(
-    world: Deployment, town: AblationDeployment, traced: bool, features: tuple[losses.LossFeature, ...]
+    world: Deployment, town: AblationDeployment, traced: bool, features: tuple[LossFeature, ...]
 ) -> None:
     reports, truth = (values[:40] for values in town.observed)
     where = (truth.position + torch.tensor([6.0, -4.0])).clamp(-120, 120)
@@ -106,24 +105,24 @@ def test_a_lost_link_costs_a_constant(world: Deployment, town: AblationDeploymen
 @pytest.mark.parametrize("fraction", [0.01, 0.03, 0.1, 0.3, 1.0])
 @pytest.mark.parametrize("course", [lambda n, r: r, lambda n, r: -n, lambda n, r: 0.0, lambda n, r: n % 7])
 def test_the_fraction_holds_whatever_doubts_do(fraction: float, course: Callable[[int, float], float]) -> None:
-    doubt, noise = TracingScheduler(fraction), torch.rand(400, generator=torch.Generator().manual_seed(0)).tolist()
+    scheduler, noise = TracingScheduler(fraction), torch.rand(400, generator=torch.Generator().manual_seed(0)).tolist()
     asked = 0
     for number, value in enumerate(noise, 1):
-        asked += doubt.asks(entropy=float(course(number, value)), error=0.5)
+        asked += scheduler.should_trace(entropy=float(course(number, value)), error=0.5)
         assert fraction * number - MAX_OVERDUE_BATCHES <= asked <= fraction * number + 1e-6
 
 
 def test_the_doubtful_are_traced_and_a_resumed_run_goes_on() -> None:
-    doubt, noise = TracingScheduler(0.1), torch.rand(300, generator=torch.Generator().manual_seed(0)).tolist()
+    scheduler, noise = TracingScheduler(0.1), torch.rand(300, generator=torch.Generator().manual_seed(0)).tolist()
     chosen = []
     for number, value in enumerate(noise):
         if number == 150:
             resumed = TracingScheduler(0.1)
-            resumed.load(doubt.state())
-            doubt = resumed
-        chosen.append(doubt.asks(entropy=value))
+            resumed.load_state(scheduler.state())
+            scheduler = resumed
+        chosen.append(scheduler.should_trace(entropy=value))
     whole = TracingScheduler(0.1)
-    assert chosen == [whole.asks(entropy=value) for value in noise]
+    assert chosen == [whole.should_trace(entropy=value) for value in noise]
     traced = [value for value, asked in zip(noise, chosen, strict=True) if asked]
     assert sum(traced) / len(traced) > 0.8
 
@@ -143,7 +142,7 @@ def test_each_loss_asks_whom_it_says(
     world: Deployment, town: AblationDeployment, loss: LossKind, share: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     task = task_of(world, replace(PLAN, loss=loss, rt_fraction=share), monkeypatch)
-    batches = [replace(a_batch(town, number=number), index=number) for number in range(8)]
+    batches = [replace(a_batch(town, number=number), number=number) for number in range(8)]
     fixes = [task.locator(batch.reports, batch.maps) for batch in batches]
     asked = [task._physics(fix, batch) for fix, batch in zip(fixes, batches, strict=True)]
     assert sum("physics_rt" in parts for parts in asked) == 8 * share == task.counters["rt_batches"]

@@ -9,13 +9,13 @@ import torch
 from tests.helpers.toy_city import SITES, toy_deployment
 from training.cache import StageCache
 from training.data.batch import Batch, BatchConfig, BatchDataset
-from training.data.deployment import Deployment
 from training.data.config import DomainRandomizationConfig
+from training.data.deployment import Deployment
 from training.locator.config import OptimizationConfig
-from training.locator.setup import LocatorTrainingConfig
 from training.locator.datamodule import LocatorDataModule
-from training.pipeline.map_adaptation import adapt_deployment
+from training.locator.setup import LocatorTrainingConfig
 from training.pipeline.config import MapAdaptationConfig
+from training.pipeline.map_adaptation import adapt_deployment
 from uel.adaptation.map_correction import MapCorrection
 from uel.adaptation.site_adaptation import SiteAdaptation
 from uel.core.units import from_db, to_db

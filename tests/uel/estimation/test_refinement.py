@@ -14,8 +14,8 @@ from uel.errors import UelError
 from uel.estimation.config import RefinementConfig
 from uel.estimation.estimates import Estimate, FixEstimate, GridEstimate
 from uel.estimation.fix import Fix, join_patches, split_into_patches
-from uel.estimation.grid_posterior import grid_posterior
-from uel.estimation.refinement import PRIOR_FLOOR, PatchSortedMap, likeliest_patches, refine_fix
+from uel.estimation.grid_posterior import PRIOR_FLOOR, grid_posterior
+from uel.estimation.refinement import PatchSortedMap, likeliest_patches, refine_fix
 from uel.measurement.model import ObservationModel
 from uel.measurement.reports import Reports
 from uel.models.locator import Locator
@@ -31,7 +31,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Deployment:
 
 @pytest.fixture(scope="module")
 def phones(world: Deployment) -> tuple[Reports, Tensor]:
-    return world.from_map(24, MODEL, torch.Generator().manual_seed(5))
+    return world.reports_from_map(24, MODEL, torch.Generator().manual_seed(5))
 
 
 @pytest.fixture(scope="module")

@@ -13,8 +13,9 @@ from uel.errors import UelError
 from uel.estimation.grid_posterior import geometric_median, grid_posterior
 from uel.geo.tile_maps import TileMaps
 from uel.measurement.reports import Reports
+from uel.models.config import LocatorConfig
 from uel.models.equivariant_layers import IsotropicConv
-from uel.models.locator import SCHEMA, Locator, LocatorConfig, _bar
+from uel.models.locator import SCHEMA, Locator, _bar
 from uel.radio.sites import Site
 
 
@@ -25,7 +26,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Deployment:
 
 @pytest.fixture(scope="module")
 def phones(world: Deployment) -> tuple[Reports, torch.Tensor]:
-    return world.from_map(24, MODEL, torch.Generator().manual_seed(5))
+    return world.reports_from_map(24, MODEL, torch.Generator().manual_seed(5))
 
 
 def test_untrained_locator_is_grid_bayes(world: Deployment, phones: tuple[Reports, torch.Tensor]) -> None:

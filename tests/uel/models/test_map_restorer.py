@@ -14,14 +14,8 @@ from tests.helpers.locators import MODEL
 from tests.helpers.toy_city import images, standing, toy_deployment
 from training.data.deployment import Deployment
 from training.locator import fit_map_restorer
-from training.locator.fit_map_restorer import (
-    LOS_WEIGHT,
-    OUTLIER_FRACTION,
-    MapRestorerTrainingConfig,
-    _loss,
-    _TargetBatch,
-    fit_restorer,
-)
+from training.locator.config import MapRestorerTrainingConfig
+from training.locator.fit_map_restorer import LOS_WEIGHT, OUTLIER_FRACTION, _loss, _TargetBatch, fit_restorer
 from uel.adaptation.site_adaptation import SiteAdaptation
 from uel.core.units import from_db, to_db
 from uel.errors import UelError
@@ -193,7 +187,7 @@ def test_error_bars_are_what_nobody_can_tell_from_the_map(world: Deployment, tmp
 
 
 def place(world: Deployment, given: TileMaps) -> LocalizationProblem:
-    reports, position = world.from_map(160, MODEL, torch.Generator().manual_seed(3))
+    reports, position = world.reports_from_map(160, MODEL, torch.Generator().manual_seed(3))
     return LocalizationProblem(given.radio, given.prior, MODEL, reports, position)
 
 

@@ -83,7 +83,7 @@ def test_neighbours_without_the_serving_cell() -> None:
 
 
 def test_negative_times_are_refused() -> None:
-    with pytest.raises(UelError, match="not negative"):
+    with pytest.raises(UelError, match="must not be negative"):
         EventA3(time_to_trigger=-1.0)
 
 

@@ -36,5 +36,5 @@ def test_an_unknown_pixel_has_none() -> None:
 
 
 def test_a_load_is_a_share() -> None:
-    with pytest.raises(UelError, match="share of time"):
+    with pytest.raises(UelError, match="load is outside"):
         sinr(one_pixel((100.0, 0.0)), load=1.5)

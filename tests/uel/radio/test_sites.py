@@ -54,7 +54,7 @@ def test_a_site_without_cells_is_refused() -> None:
 @pytest.mark.parametrize("odd", [{"carrier": Carrier(frequency=28e9)}, {"array": Array(rows=8)}])
 def test_mixed_carriers_or_arrays_are_refused(odd: dict[str, object]) -> None:
     mixed = (*masts(CORNERS[0]), Site(position=(0.0, 0.0, 20.0), cells=(replace(Cell(), **odd),)))
-    with pytest.raises(UelError, match="one carrier and one kind of array"):
+    with pytest.raises(UelError, match="one carrier and one kind of antenna array"):
         require_sites(mixed)
 
 
@@ -65,7 +65,7 @@ def test_impossible_carriers_are_refused(wrong: dict[str, float]) -> None:
 
 
 def test_an_array_needs_elements() -> None:
-    with pytest.raises(UelError, match="needs elements"):
+    with pytest.raises(UelError, match="at least one element"):
         Array(rows=0)
 
 
@@ -73,7 +73,7 @@ def test_an_array_needs_elements() -> None:
 def test_json_with_a_missing_field_is_refused(missing: str) -> None:
     data = sites_to_json(TWO)
     del data[0][missing]
-    with pytest.raises(UelError, match="not a list of sites"):
+    with pytest.raises(UelError, match="not a readable list of sites"):
         sites_from_json(data)
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from uel.results.evaluation import Condition, ConditionResult, read_result, table_rows, write_result
+from uel.results.condition import Condition
+from uel.results.evaluation import ConditionResult, read_result, table_rows, write_result
 
 
 def by_hand(error: list[float], limit: list[float], truth: str = "map") -> ConditionResult:

@@ -1,0 +1,108 @@
+"""Configurations of `uel map` and `uel survey`. No framework is imported here."""
+
+import os
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+from sim_bridge.chains.config import AtlasConfig
+from sim_bridge.channel.config import FeatureConfig
+from sim_bridge.scene.tracing_config import TracingConfig
+from sim_bridge.survey.config import SurveyMakingConfig
+from uel.core.io import data_folder
+from uel.errors import UelError
+from uel.mobility.config import TrackConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class SurveyConfig(TrackConfig):
+    """Tracks over tiles, measured: `uel survey TILE... --tracks 5000 --reports 20 --out data/survey`."""
+
+    tiles: tyro.conf.Positional[tuple[Path, ...]]
+    """folders of tiles with masts"""
+    out: Path = field(default_factory=lambda: data_folder() / "survey")
+    """the survey's folder; one that was begun by the same plan goes on"""
+    seed: int = 1
+    """of tracks and rays"""
+    unit_tracks: int = 256
+    """tracks in a unit of work"""
+    measure: FeatureConfig = field(default_factory=FeatureConfig)
+    tracing: TracingConfig = field(default_factory=TracingConfig)
+    atlas: AtlasConfig = field(default_factory=AtlasConfig)
+    """of chains of walls, where tracing neither diffracts nor scatters"""
+    engine: Literal["local", "processes", "ray", "slurm"] = "local"
+    """local: this process; processes: several here; ray: actors; slurm: write the script of a job array"""
+    workers: int = 0
+    """processes, actors or array tasks at a time; 0: one for each CPU (one in all for local)"""
+    gpus: float = 0.0
+    """GPUs of each worker; two share one at 0.5, at 0 they see all"""
+    address: str | None = None
+    """of a Ray cluster; none: Ray runs on this machine alone"""
+    resume: bool = True
+    """go on with a survey that is there; --no-resume refuses one"""
+    verify: bool = False
+    """measure nothing: compare every shard with its hash; units that differ will be made again"""
+    unit: tuple[int, ...] = ()
+    """make these units alone, in this process"""
+    export: Literal["none", "parquet"] = "none"
+    """measure nothing: write the finished survey as tables, too"""
+    report: bool = False
+    """measure nothing: write the finished survey's report.md and pictures again"""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.tiles and self.measures:
+            raise UelError("nothing to survey", got="no tile", do="name a tile's folder: uel build makes them")
+        if self.workers < 0 or self.gpus < 0:
+            raise UelError("workers are counted", got=self.workers, do="give --workers 2, --gpus 1 say")
+        self.plan  # noqa: B018  (refuses now)
+
+    @property
+    def measures(self) -> bool:
+        """Whether anything is measured; what is asked of a survey that is there needs no tiles."""
+        return not (self.verify or self.report or self.export != "none")
+
+    @property
+    def plan(self) -> SurveyMakingConfig:
+        """What does not depend on who measures."""
+        tracks = TrackConfig(**{f.name: getattr(self, f.name) for f in fields(TrackConfig)})
+        common = {"measure": self.measure, "tracing": self.tracing, "atlas": self.atlas, "seed": self.seed}
+        return SurveyMakingConfig(tracks=tracks, unit=self.unit_tracks, **common)
+
+    @property
+    def crew(self) -> tuple[int, int]:
+        """Workers, and threads of each."""
+        cores = os.cpu_count() or 1
+        workers = 1 if self.engine == "local" or self.unit else self.workers or cores
+        return workers, max(1, cores // workers)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RadioMapConfig:
+    """Radio maps of tiles: `uel map TILE --pixel 2`."""
+
+    tiles: tyro.conf.Positional[tuple[Path, ...]]
+    """folders of tiles with masts"""
+    pixel: float = 2.0
+    """m, side of a pixel"""
+    frequencies: tuple[float, ...] = ()
+    """Hz, a map for each; the masts' own carrier unless given"""
+    load: float = 1.0
+    """share of time that the other cells transmit, for SINR"""
+    noise_figure_db: float = 7.0
+    """of the phone's receiver"""
+    bler_target: float = 0.1
+    """error rate of transport blocks that link adaptation allows"""
+    check: int = 256
+    """places outdoors at which the map is compared with traced paths"""
+    tracing: TracingConfig = field(default_factory=TracingConfig)
+    out: Path | None = None
+    """folder of the maps; `data/maps` unless given"""
+
+    def __post_init__(self) -> None:
+        if not self.tiles:
+            raise UelError("no tile to map", got="no folder", do="name one: uel map data/tiles/florence")
+        if self.check < 1:
+            raise UelError("a map is checked somewhere", got=f"check {self.check}", do="give at least 1")

@@ -1,0 +1,164 @@
+"""A scene with the cells of some sites in it: what does not change while paths are found."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import drjit as dr
+import mitsuba as mi
+import sionna.rt as rt
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from sim_bridge.chains.facets import Facets
+from sim_bridge.scene import scene_parameters
+from sim_bridge.scene.endpoints import Endpoints, rotation
+from sim_bridge.scene.tracing_config import TracingConfig
+from uel.core.constants import SPEED_OF_LIGHT
+from uel.core.grid import Grid
+from uel.core.units import math_angle
+from uel.errors import UelError
+from uel.geo.tile import Tile
+from uel.radio.simulator import require_position_rows
+from uel.radio.sites import Site, cell_positions, cells_of, require_sites
+
+
+@dataclass(frozen=True, eq=False)
+class RadioScene:
+    """A Sionna scene, the sites that transmit in it, and how it is traced."""
+
+    rt_scene: rt.Scene
+    """with the sites' transmitters in it"""
+    sites: tuple[Site, ...]
+    tracing: TracingConfig
+    tile: Tile | None
+    """None: the ground is z = 0"""
+    bounds: Grid
+    """the square that positions must lie in"""
+    wavelength: float
+    """m"""
+    facets: Facets
+
+    @staticmethod
+    def of(
+        rt_scene: rt.Scene, sites: tuple[Site, ...], tracing: TracingConfig, tile: Tile | None, size: float
+    ) -> "RadioScene":
+        """Put carrier, arrays and transmitters into a scene; `size` is the side of its square (m) without a tile."""
+        bounds = tile.raster_grid if tile else Grid(size=size, pixel=size)
+        wavelength = SPEED_OF_LIGHT / _add_transmitters(rt_scene, sites, tracing)
+        return RadioScene(rt_scene, sites, tracing, tile, bounds, wavelength, Facets.of(rt_scene.mi_scene))
+
+    @property
+    def cell_count(self) -> int:
+        return len(cell_positions(self.sites))
+
+    # ---- positions -----------------------------------------------------------------------------------
+
+    def rows(self, position: Tensor) -> Float[Tensor, "n 3"]:
+        """Positions, one a row, checked, at UE height where they have none, in float32 on the CPU."""
+        require_position_rows(position)
+        if not len(position):
+            raise UelError("no positions to trace", got="an empty batch", do="give at least one position")
+        return self.checked(position)
+
+    def checked(self, position: Tensor) -> Tensor:
+        """Positions (x, y, z) of any leading axes in float32 on the CPU.
+
+        Raises `UelError` for another number of coordinates, and for positions that are not finite or off the tile.
+        """
+        if position.shape[-1] not in (2, 3):
+            raise UelError(
+                "a position has two or three coordinates",
+                got=f"shape {tuple(position.shape)}",
+                do="give (x, y) or (x, y, z) in metres along the last axis",
+            )
+        self.bounds.require(position)
+        return self.at_height(position.to("cpu", torch.float32)).view(*position.shape[:-1], 3)
+
+    def at_height(self, position: Float[Tensor, "*n dim"]) -> Float[Tensor, "*n 3"]:
+        """(x, y) at UE height above the ground; (x, y, z) as it is."""
+        if self.tile:
+            return self.tile.at_height(position, self.tracing.ue_height)
+        if position.shape[-1] == 2:
+            return torch.cat([position, torch.full_like(position[..., :1], self.tracing.ue_height)], -1)
+        return position
+
+    # ---- parameters ----------------------------------------------------------------------------------
+
+    def require_known(self, given: Mapping[str, Tensor], receivers: int) -> None:
+        """Raise `UelError` for a parameter that is unknown, has another shape, or cannot be learned."""
+        scene_parameters.require_known(self.rt_scene, given, self.cell_count, receivers)
+        learned = [n for n, value in given.items() if n.endswith("scattering_coefficient") and value.requires_grad]
+        if learned and self.tracing.scattering > 0:
+            raise UelError(
+                "scattered paths are drawn by the scattering coefficient, which no derivative sees",
+                got=learned[0],
+                do="switch scattering off (TracingConfig.scattering = 0): what reflections lose to it can be learned",
+            )
+
+    def endpoints_of(self, points: Float[Tensor, "n 3"], given: Mapping[str, Tensor]) -> Endpoints:
+        """Where paths start and end: as the sites have it, unless a parameter is given."""
+        cells = [cell for _, cell in cells_of(self.sites)]
+        source = given.get("cell_position", cell_positions(self.sites))
+        if "cell_height" in given:
+            source = torch.cat([source[:, :2], given["cell_height"].unsqueeze(-1)], -1)
+        azimuth = given.get("azimuth_deg", torch.tensor([cell.azimuth_deg for cell in cells]))
+        tilt = given.get("tilt_deg", torch.tensor([cell.tilt_deg for cell in cells]))
+        # Sionna's first angle is `uel.core.units.math_angle` of the azimuth; its second turns the boresight from +x
+        # towards
+        # -z: a positive one is a downtilt.
+        orientation = torch.stack([(90.0 - azimuth) * math.pi / 180, tilt * math.pi / 180, torch.zeros_like(tilt)], -1)
+        return Endpoints(points, given.get("ue_orientation", torch.zeros_like(points)), source, orientation)
+
+    def batch_of(
+        self, points: Float[Tensor, "n 3"], index: Int[Tensor, " _"], given: Mapping[str, Tensor]
+    ) -> tuple[Endpoints, dict[str, Tensor]]:
+        """Endpoints and parameters of some of the receivers."""
+        parameters = {name: value[index] if name in scene_parameters.UE else value for name, value in given.items()}
+        return self.endpoints_of(points[index], parameters), parameters
+
+    def antenna_offsets(self, endpoints: Endpoints) -> Float[Tensor, "cell antenna 3"]:
+        """Offsets of every cell's antennas from its position in metres."""
+        offset = torch.from_numpy(self.rt_scene.tx_array.normalized_positions.numpy()).T.float() * self.wavelength
+        return torch.einsum("cij,aj->cai", rotation(endpoints.source_orientation), offset)
+
+    # ---- line of sight -------------------------------------------------------------------------------
+
+    def line_of_sight(self, point: Float[Tensor, "n 3"]) -> Bool[Tensor, "n cell"]:
+        """Whether nothing stands between each position (m, three coordinates) and each antenna."""
+        target = mi.Point3f(*(mi.Float(c) for c in point.T.contiguous().numpy()))
+        return torch.stack([self._sees(site, target) for site, _ in cells_of(self.sites)], dim=-1)
+
+    def _sees(self, site: Site, target: mi.Point3f) -> Bool[Tensor, " n"]:
+        line = mi.Point3f(*site.position) - target
+        distance = dr.norm(line)
+        ray = mi.Ray3f(o=target, d=line / distance, maxt=distance - 1e-3, time=0.0, wavelengths=mi.Color0f())
+        return ~torch.from_numpy(self.rt_scene.mi_scene.ray_test(ray).numpy().astype(bool))
+
+
+def _add_transmitters(scene: rt.Scene, sites: tuple[Site, ...], tracing: TracingConfig) -> float:
+    """Set carrier, materials, arrays and transmitters of a scene; returns the carrier's frequency (Hz)."""
+    carrier = require_sites(sites)
+    for material in scene.radio_materials.values():
+        if isinstance(material, rt.ITURadioMaterial):  # others have values of their own
+            material.scattering_coefficient = tracing.scattering
+    scene.frequency = carrier.frequency
+    array = cells_of(sites)[0][1].array
+    scene.tx_array = _planar_array(array.rows, array.columns, array.spacing, array.pattern, array.polarization)
+    scene.rx_array = _planar_array(1, 1, 0.5, "iso", "VH")
+    for index, (site, cell) in enumerate(cells_of(sites)):
+        orientation = mi.Point3f(math_angle(cell.azimuth_deg), math.radians(cell.tilt_deg), 0.0)
+        scene.add(rt.Transmitter(f"tx-{index}", position=mi.Point3f(*site.position), orientation=orientation))
+    return carrier.frequency
+
+
+def _planar_array(rows: int, columns: int, spacing: float, pattern: str, polarization: str) -> rt.PlanarArray:
+    return rt.PlanarArray(
+        num_rows=rows,
+        num_cols=columns,
+        vertical_spacing=spacing,
+        horizontal_spacing=spacing,
+        pattern=pattern,
+        polarization=polarization,
+    )

@@ -1,0 +1,38 @@
+"""Everything that the training of a locator depends on beside its deployments."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from training.data.batch import BatchConfig
+from training.data.config import EXACT_MAPS, AugmentationConfig, DomainRandomizationConfig
+from training.locator.config import HardwareConfig, LoggingConfig, OptimizationConfig
+from uel.measurement.model import ObservationModel
+from uel.models.config import LocatorConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocatorTrainingConfig:
+    """What a training depends on beside its worlds."""
+
+    seed: int = 1
+    measurement: ObservationModel = field(default_factory=ObservationModel)
+    locator: LocatorConfig = field(default_factory=LocatorConfig)
+    training: OptimizationConfig = field(default_factory=OptimizationConfig)
+    realism: DomainRandomizationConfig | None = None
+    augment: AugmentationConfig = field(default_factory=AugmentationConfig)
+    conditions: Mapping[str, float] = field(default_factory=lambda: {EXACT_MAPS: 1.0})
+    hardware: HardwareConfig = field(default_factory=HardwareConfig)
+    watch: LoggingConfig = field(default_factory=LoggingConfig)
+
+    @property
+    def batch_config(self) -> BatchConfig:
+        """What batches are drawn by."""
+        return BatchConfig(
+            model=self.measurement,
+            size=self.training.batch,
+            seed=self.seed,
+            traced_fraction=self.training.traced_fraction,
+            realism=self.realism,
+            augment=self.augment,
+            conditions=self.conditions,
+        )
