@@ -34,10 +34,13 @@ def trace_polylines(finder: PathFinder, position: Float[Tensor, "n dim"]) -> Pat
     """Every path to some positions (m), found by the full search. Raises `UelError` as `Sionna.trace` does."""
     with torch.no_grad():
         points = finder.scene.rows(position)
-        batches = finder.find_paths(points, {}, search=True)
-        indices, parts = zip(*((index, _part(finder.scene, *batch)) for index, *batch in batches), strict=True)
-    paths = solver.in_order([(index, part.paths) for index, part in zip(indices, parts, strict=True)], len(points))
-    return PathPolylines(paths, torch.cat([part.corner for part in parts]), torch.cat([part.real for part in parts]))
+        parts = [
+            (index, _part(finder.scene, resolved, endpoints, given))
+            for index, resolved, endpoints, given in finder.find_paths(points, {}, search=True)
+        ]
+    paths = solver.in_order([(index, part.paths) for index, part in parts], len(points))
+    corner, real = (torch.cat([getattr(part, name) for _, part in parts]) for name in ("corner", "real"))
+    return PathPolylines(paths, corner, real)
 
 
 def _part(
