@@ -75,7 +75,7 @@ def test_an_empty_batch_has_no_paths(sim: Sionna) -> None:
 
 
 def test_no_sites() -> None:
-    with pytest.raises(UelError, match="at least one site"):
+    with pytest.raises(UelError, match="there are no sites"):
         empty(())
 
 

@@ -278,7 +278,7 @@ def test_a_tile_refuses_bad_sites(etoile: Tile):
         etoile.require_sites((Site(position=(x, y, -1.0)),))
     with pytest.raises(UelError, match="off the tile"):
         etoile.require_sites((Site(position=(300.0, y, z)),))
-    with pytest.raises(UelError, match="at least one site"):
+    with pytest.raises(UelError, match="there are no sites"):
         etoile.require_sites(())
     with pytest.raises(UelError, match="not finite"):
         etoile.require_sites((Site(position=(x, y, math.nan)),))

@@ -85,7 +85,7 @@ def test_both_refuse_positions_off_the_tile(bad: list[float]) -> None:
 
 
 def test_no_site_is_refused() -> None:
-    with pytest.raises(UelError, match="at least one site"):
+    with pytest.raises(UelError, match="there are no sites"):
         FreeSpace(()).path_gain(torch.zeros(1, 2))
 
 
@@ -109,7 +109,7 @@ def test_radio_map_round_trip(tmp_path: Path) -> None:
         assert torch.equal(getattr(back, name), getattr(radio, name))
     for name, values in vars(radio.channels).items():
         assert torch.equal(getattr(back.channels, name), values)
-    replace(radio, channels=None).save(tmp_path / "gain")
+    radio_map_io.save(replace(radio, channels=None), tmp_path / "gain")
     with pytest.raises(UelError, match="no delays and directions"):
         radio_map_io.load(tmp_path / "gain").lookup(torch.zeros(1, 2))
 
@@ -127,7 +127,7 @@ def test_xarray_opens_a_radio_map(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("damage", ["gone", "cut", "not json", "other schema"])
 def test_damaged_radio_map_is_refused(tmp_path: Path, damage: str) -> None:
-    rough_map().save(tmp_path)
+    radio_map_io.save(rough_map(), tmp_path)
     store = tmp_path / "radiomap.zarr"
     chunk = store / "gain" / "c" / "0" / "0" / "0"
     if damage == "gone":

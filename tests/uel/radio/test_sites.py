@@ -42,12 +42,12 @@ def test_require_sites_gives_the_one_carrier() -> None:
 
 
 def test_no_site_is_refused() -> None:
-    with pytest.raises(UelError, match="at least one site"):
+    with pytest.raises(UelError, match="there are no sites"):
         require_sites(())
 
 
 def test_a_site_without_cells_is_refused() -> None:
-    with pytest.raises(UelError, match="without cells"):
+    with pytest.raises(UelError, match="has no cells"):
         Site(position=(0.0, 0.0, 20.0), cells=())
 
 
