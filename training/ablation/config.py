@@ -4,14 +4,11 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from sim_bridge.chains.config import AtlasConfig
-from training.locator.config import LossFeature, LossKind, OptimizationConfig
+from training.locator.config import LABELS_PER_VALIDATION_PHONE, LossFeature, LossKind, OptimizationConfig
 from training.pipeline.config import MAP_CONDITIONS, MapConditionConfig, SitePlacementConfig, parse_place
 from uel.errors import UelError
 from uel.measurement.parameters import ObservationParameters
 from uel.models.config import LocatorConfig
-
-LABELS_PER_VALIDATION_PHONE = 5  # labelled phones for each one that is held out for validation
-
 
 EvidenceMode = Literal["skip", "input", "none"]
 

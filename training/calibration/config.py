@@ -14,83 +14,98 @@ from uel.measurement.columns import ColumnConfig
 
 @dataclass(frozen=True, kw_only=True)
 class FitConfig:
-    """How to fit."""
+    """How the parameters are fitted."""
 
     method: Literal["gauss-newton", "adam", "lbfgs"] = "gauss-newton"
-    """gauss-newton: least squares with damping (Levenberg and Marquardt), by differences over frozen paths; adam and
-    lbfgs: PyTorch's, by gradients through Dr.Jit"""
+    """gauss-newton: damped least squares (Levenberg and Marquardt), by finite differences over frozen paths; adam and
+    lbfgs: PyTorch's optimizers, by gradients through Dr.Jit
+    """
     steps: int = 25
-    """at most; of adam and lbfgs ten times as many"""
+    """largest number of steps; adam and lbfgs take ten times as many"""
     rate: float = 0.03
-    """of adam, in deviations of the belief"""
+    """learning rate of adam, in prior standard deviations"""
     scan: int = 41
-    """values of each permittivity that are tried, since slabs ring; 0 trusts the start"""
+    """values of each permittivity that are tried, because the reflection of a slab oscillates; 0: no scan"""
     tolerance: float = 0.05
-    """largest step, in posterior deviations, after which a fit has come to rest"""
+    """a fit has converged when its largest step is smaller, in posterior standard deviations"""
 
     def __post_init__(self) -> None:
-        if self.steps < 1 or self.scan < 0 or not (0 < self.rate < math.inf and 0 < self.tolerance < math.inf):
-            raise UelError("a fit needs steps of a size", got=self, do="raise steps, rate and tolerance")
+        if self.steps < 1:
+            raise UelError("fit.steps must be at least 1", got=self.steps, do="give 25")
+        if self.scan < 0:
+            raise UelError("fit.scan must not be negative", got=self.scan, do="give 41, or 0 for no scan")
+        for name in ("rate", "tolerance"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise UelError(f"fit.{name} must be positive", got=getattr(self, name), do="leave the default")
 
 
 @dataclass(frozen=True, kw_only=True)
 class PriorConfig:
-    """How far off the tile may be, as standard deviations; 0 takes the tile's word and learns nothing."""
+    """Prior standard deviations of the tile's values; parameters with 0 are not fitted."""
 
     azimuth_deg: float = 10.0
-    """of each cell's azimuth"""
+    """degrees, azimuth of each cell"""
     tilt_deg: float = 3.0
-    """of each cell's tilt"""
+    """degrees, tilt of each cell"""
     power_db: float = 4.0
-    """of each cell's transmit power, which takes in what else is the same on all its links"""
+    """dB, transmit power of each cell, including everything else that is common to its links"""
     height: float = 2.0
-    """m, of each mast"""
+    """m, antenna height of each site"""
     relative_permittivity: float = 0.25
-    """of the logarithm of each material's permittivity less 1"""
+    """logarithm of each material's relative permittivity minus 1"""
     conductivity: float = 0.7
-    """of the logarithm of each material's conductivity"""
+    """logarithm of each material's conductivity"""
     scattering_coefficient: float = 0.0
-    """of the logit of each material's scattering coefficient: what reflections lose to scattering"""
+    """logit of each material's scattering coefficient: the part that reflections lose to scattering"""
 
     def __post_init__(self) -> None:
-        if not all(0 <= getattr(self, f.name) < math.inf for f in fields(self)):
-            raise UelError("beliefs are standard deviations", got=self, do="give numbers that are not negative")
+        for name in (f.name for f in fields(self)):
+            if not 0 <= getattr(self, name) < math.inf:
+                do = "give a standard deviation of 0 or more"
+                raise UelError(f"priors.{name} must not be negative", got=getattr(self, name), do=do)
         if not any(getattr(self, f.name) for f in fields(self)):
-            raise UelError("nothing is to be learned", got=self, do="give something a deviation, azimuth_deg 10 say")
+            do = "give one of them a standard deviation, for example --priors.azimuth-deg 10"
+            raise UelError("there is no parameter to fit: all priors are 0", got=0, do=do)
 
 
 @dataclass(frozen=True, kw_only=True)
 class SyntheticTruthConfig:
-    """A world to be found again, where there is no drive: how much of it phones measure."""
+    """Synthetic measurements, for a calibration without a drive test."""
 
-    share: float = 0.01
-    """of the pixels, at each of which a phone reports"""
+    pixel_fraction: float = 0.01
+    """fraction of the pixels at which a phone reports"""
     pixel: float = 2.0
-    """m"""
+    """m, pixel"""
     noise_db: float = 1.0
-    """of levels"""
+    """dB, standard deviation of level noise"""
     range_noise: float = 0.0
-    """m, of times of flight; 0 measures none"""
-    least_dbm: float = -125.0
-    """weakest level that a phone reports"""
-    judged: int = 400
-    """other places, at which what was found is judged"""
+    """m, standard deviation of times of flight; 0: none are measured"""
+    min_level_dbm: float = -125.0
+    """dBm, weakest level that a phone reports"""
+    test_positions: int = 400
+    """held-out positions at which the result is evaluated"""
 
     def __post_init__(self) -> None:
-        if not 0 < self.share <= 1 or not self.pixel > 0 or min(self.noise_db, self.range_noise) < 0 or self.judged < 1:
-            raise UelError(
-                "phones report at a share of the pixels", got=self, do="give a share from 0 to 1, a noise in dB"
-            )
+        if not 0 < self.pixel_fraction <= 1:
+            do = "give a fraction above 0, up to 1"
+            raise UelError("synthetic.pixel_fraction is out of range", got=self.pixel_fraction, do=do)
+        if not self.pixel > 0:
+            raise UelError("synthetic.pixel must be positive", got=self.pixel, do="give 2")
+        for name in ("noise_db", "range_noise"):
+            if getattr(self, name) < 0:
+                raise UelError(f"synthetic.{name} must not be negative", got=getattr(self, name), do="give 0 or more")
+        if self.test_positions < 1:
+            raise UelError("synthetic.test_positions must be at least 1", got=self.test_positions, do="give 400")
 
 
 @dataclass(frozen=True, kw_only=True)
 class CalibrateConfig:
-    """Learn materials and antennas from measurements: `uel calibrate --config calibrate/munich`."""
+    """Fit materials and antennas to measurements: `uel calibrate --config calibrate/munich`."""
 
     run: str = "calibrate"
     """name of the folder under `runs/`"""
     seed: int = 1
-    """of masts, places, noise and starts"""
+    """seed of sites, positions, noise and starts"""
     tile: str = "munich@0,0"
     """folder of a tile, or a bundled city as `city@x,y`"""
     size: float = 512.0
@@ -98,39 +113,47 @@ class CalibrateConfig:
     margin: float = 128.0
     """m of city kept around such a tile"""
     sites: SitePlacementConfig = field(default_factory=lambda: SitePlacementConfig(count=3, sectors=3, mast=8.0))
-    """masts of a tile that has none of its own"""
+    """sites of a tile that has none of its own"""
     rows: int = 8
-    """elements of such masts' arrays, one above the other"""
+    """vertical antenna elements of such sites' arrays"""
     drive: Path | None = None
-    """table of measurements (.csv, .csv.gz); without it a world is pretended"""
+    """table of drive-test measurements (.csv, .csv.gz); without it they are synthetic"""
     columns: ColumnConfig = field(default_factory=ColumnConfig)
-    pretend: SyntheticTruthConfig = field(default_factory=SyntheticTruthConfig)
+    synthetic: SyntheticTruthConfig = field(default_factory=SyntheticTruthConfig)
     block: float = 60.0
-    """m, side of the blocks by which a drive is split"""
-    learned: float = 0.5
-    """share of the blocks that are learned from; the others judge"""
+    """m, side of the blocks by which a drive test is split"""
+    fit_fraction: float = 0.5
+    """fraction of the blocks that are fitted; the others are held out"""
     merge: float = 10.0
-    """m: reports of a drive within one square of this side are one, of median levels; 0 keeps all"""
-    beliefs: PriorConfig = field(default_factory=PriorConfig)
+    """m, side of the squares whose reports of a drive test are merged to their median levels; 0: no merging"""
+    priors: PriorConfig = field(default_factory=PriorConfig)
     fit: FitConfig = field(default_factory=FitConfig)
     starts: int = 20
-    """fits: the first from what is believed, the others from draws of the belief"""
+    """fits: the first starts at the prior mean, the others at draws from the prior"""
     maps: float = 4.0
-    """m, pixel of the radio maps before and after; 0 makes none"""
+    """m, pixel of the radio maps before and after; 0: none"""
     tracing: TracingConfig = field(default_factory=lambda: TracingConfig(diffraction=False, chunk=64))
     map_tracing: TracingConfig = field(default_factory=lambda: TracingConfig(diffraction=False))
-    """of the radio maps"""
+    """ray tracing of the radio maps"""
     chains: AtlasConfig = field(default_factory=lambda: AtlasConfig(rays=500_000))
-    """rays that look for chains of walls"""
+    """rays of the search for chains of walls"""
 
     def __post_init__(self) -> None:
-        if self.starts < 1 or self.rows < 1 or self.block <= 0 or not 0 < self.learned < 1 or self.merge < 0:
-            raise UelError("a calibration needs a start, blocks and a share of them", got=self, do="raise them")
+        for name in ("starts", "rows"):
+            if getattr(self, name) < 1:
+                raise UelError(f"{name} must be at least 1", got=getattr(self, name), do=f"give --{name} 1 or more")
+        if self.block <= 0:
+            raise UelError("block must be positive", got=self.block, do="give --block 60")
+        if not 0 < self.fit_fraction < 1:
+            raise UelError("fit_fraction must lie between 0 and 1", got=self.fit_fraction, do="give --fit-fraction 0.5")
+        if self.merge < 0:
+            raise UelError("merge must not be negative", got=self.merge, do="give --merge 10, or 0 for no merging")
         if self.tracing.diffraction or self.tracing.scattering:
-            do = "leave diffraction and scattering off in --tracing; `uel map` may have them on"
-            raise UelError("frozen chains know reflection and refraction only", got=self.tracing, do=do)
+            got = f"tracing.diffraction {self.tracing.diffraction}, tracing.scattering {self.tracing.scattering}"
+            do = "leave both off in --tracing; `uel map` may have them on"
+            raise UelError("calibration has reflection and refraction only", got=got, do=do)
         if self.drive is not None and not self.drive.is_file():
-            raise UelError("no such drive", got=str(self.drive), do="give a .csv file")
+            raise UelError("no such drive-test file", got=str(self.drive), do="give a .csv or .csv.gz file")
         from training.pipeline.scene_pipeline import require_raster
 
         require_raster(RASTER_PIXEL, self.size)

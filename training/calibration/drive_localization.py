@@ -225,7 +225,7 @@ def _krige_cells(known: Drive, trend: Trend) -> list[KrigedLevels]:
     for cell in range(known.reports.heard.shape[1]):
         mine = _thin(known.reports.heard[:, cell], MAX_KRIGED_REPORTS)
         told, level = table[cell][mine], known.reports.rsrp_dbm[mine, cell]
-        fields.append(KrigedLevels.of(known.position[mine], told, level, torch.tensor(SLOPE_SIGNS[: told.shape[1]])))
+        fields.append(KrigedLevels.fit(known.position[mine], told, level, torch.tensor(SLOPE_SIGNS[: told.shape[1]])))
     return fields
 
 

@@ -71,8 +71,13 @@ def fit(objective: CalibrationObjective, start: Float[Tensor, " parameter"], con
     """
     state = objective.state_at(start, objective.freeze(start), None)
     if not math.isfinite(state.cost) or not bool(state.residuals.has_path.any()):
-        got = f"a cost of {state.cost}, {int(state.residuals.has_path.sum())} of {len(state.residuals.has_path)} links with a path"
-        raise UelError("no measured link has a path at the start of the fit, or its cost is not finite", got=got, do="check the sites and the measurements")
+        has_path = state.residuals.has_path
+        got = f"cost {state.cost}, {int(has_path.sum())} of {len(has_path)} links with a path"
+        raise UelError(
+            "no measured link has a path at the start of the fit, or its cost is not finite",
+            got=got,
+            do="check the sites and the measurements",
+        )
     result = FitResult(state.theta, state.cost, state.scale)
     _record_step(result, state)
     if config.method != "gauss-newton":
@@ -86,8 +91,8 @@ def fit(objective: CalibrationObjective, start: Float[Tensor, " parameter"], con
 def _gauss_newton_search(
     objective: CalibrationObjective, state: FitState, config: FitConfig, result: FitResult
 ) -> FitState:
-    """Search antennas first, then the minimum of every material, then all together; then the minima again from there.
-    """
+    """Search antennas first, then the minimum of every material, then all together; then the minima again from
+    there."""
     antennas = antenna_rows(objective)
     if config.scan and antennas:
         state = search_orientations(objective, state)
@@ -199,8 +204,8 @@ def _gauss_newton(
 def _next_state(
     objective: CalibrationObjective, state: FitState, curvature: Tensor, slope: Tensor, damping: float
 ) -> tuple[FitState | None, float, float]:
-    """A state of lower cost, the size of the step in posterior standard deviations, and the damping for the next step.
-    """
+    """A state of lower cost, the size of the step in posterior standard deviations, and the damping for the next
+    step."""
     posterior_std = torch.linalg.inv(curvature).diagonal().sqrt()
     full_size = 0.0
     for attempt in range(DAMPING_TRIES):

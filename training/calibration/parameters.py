@@ -52,7 +52,9 @@ class CalibrationParameters:
         ]
         kind, owner, prior_mean, prior_std, min_value = zip(*rows, strict=True)
         as_double = lambda values: torch.tensor(values, dtype=torch.float64)  # noqa: E731
-        return CalibrationParameters(kind, owner, as_double(prior_mean), as_double(prior_std), as_double(min_value), sites, names)
+        return CalibrationParameters(
+            kind, owner, as_double(prior_mean), as_double(prior_std), as_double(min_value), sites, names
+        )
 
     def __len__(self) -> int:
         return len(self.kind)

@@ -1,4 +1,4 @@
-"""`uel calibrate`: materials and antennas out of measured levels, through the ray tracer."""
+"""`uel calibrate`: fit materials and antennas to measured levels, through the ray tracer."""
 
 import json
 import logging
@@ -32,49 +32,54 @@ from uel.radio import radio_map_io
 from uel.radio.sites import Site
 
 log = logging.getLogger(__name__)
-MAX_HEIGHT_DEVIATIONS = 2.5  # deviations of the belief in heights: how far masts may move in a fit
-HEIGHT_STEP = 0.5  # m between the heights at which chains are asked whether they are paths
+MAX_HEIGHT_DEVIATIONS = 2.5  # prior standard deviations of heights, range of heights in a fit
+HEIGHT_STEP = 0.5  # m between the heights at which chains are tested for paths
 
 
 def run(config: CalibrateConfig) -> Path:
     """Calibrate and return the run's folder.
 
-    It holds `tile/` (the corrected one, which `uel map` takes), `calibration.json`, `table.csv`, `losses.csv`,
-    `judged.csv`, `starts/`, `rejected.csv` and `config.yaml`. Killed, the same call goes on after the last start that
-    was finished.
+    It holds `tile/` (the calibrated tile, an input of `uel map`), `calibration.json`, `table.csv`, `losses.csv`,
+    `judged.csv`, `starts/`, `rejected.csv` and `config.yaml`. A killed run resumes after its last finished start.
     """
     folder = Path("runs") / config.run
-    stages = StageCache(data_folder())
-    task = calibration_setup(config, stages)
-    objective, held = _objectives(config, task, stages)
+    stage_cache = StageCache(data_folder())
+    setup = calibration_setup(config, stage_cache)
+    objective, held_out = _objectives(config, setup, stage_cache)
     fits = list(_fits(config, objective, folder))
-    best = min(fits, key=lambda done: done.cost)
+    best = min(fits, key=lambda fit_result: fit_result.cost)
     covariance, information = posterior(objective, best.theta)
-    found = CalibrationResult(
-        task.parameters, task.known, fits, covariance, information, task.sim.sites[0].cells[0].carrier.frequency
+    result = CalibrationResult(
+        setup.parameters,
+        setup.materials,
+        fits,
+        covariance,
+        information,
+        setup.simulator.sites[0].cells[0].carrier.frequency,
     )
-    fixed = found.estimate
-    walls, masts = synthetic_truth.materials_of(task.parameters, fixed, task.known), task.parameters.sites_at(fixed)
-    said = {"run": config.run, "identified": found.identified}
-    made = write_calibrated_tile(task.tile, folder / "tile", walls, masts, said)
-    told = {
-        "tile": task.tile.name,
-        "reports": len(task.learn),
+    estimate = result.estimate
+    materials = synthetic_truth.materials_of(setup.parameters, estimate, setup.materials)
+    sites = setup.parameters.sites_at(estimate)
+    provenance = {"run": config.run, "identified": result.identified}
+    calibrated_tile = write_calibrated_tile(setup.tile, folder / "tile", materials, sites, provenance)
+    metadata = {
+        "tile": setup.tile.name,
+        "reports": len(setup.fit_drive),
         "links": objective.level_count,
-        "rejected": task.learn.rejection_counts,
-        "merged": task.learn.merged,
-        "fit": best.told(),
-        "starts": found.starts(),
-        "judged": held_out_errors(held, found),
-        "corrected": made.fingerprint,
-        "stages": stages.seconds,
+        "rejected": setup.fit_drive.rejection_counts,
+        "merged": setup.fit_drive.merged,
+        "fit": best.to_dict(),
+        "starts": result.start_summary(),
+        "judged": held_out_errors(held_out, result),
+        "corrected": calibrated_tile.fingerprint,
+        "stages": stage_cache.seconds,
     }
     if config.maps:
-        told["maps"] = _radio_maps(config, task, made, stages)
-        if task.heard is not None:
-            radio = {name: radio_map_io.load(at) for name, at in told["maps"].items()}
-            told["phones"] = score_phones(*task.heard, task.tile, radio, config.block)
-    _write(folder, config, task, found, fits, told, held_out_links(held, found))
+        metadata["maps"] = _radio_maps(config, setup, calibrated_tile, stage_cache)
+        if setup.raw_drives is not None:
+            radio = {name: radio_map_io.load(at) for name, at in metadata["maps"].items()}
+            metadata["phones"] = score_phones(*setup.raw_drives, setup.tile, radio, config.block)
+    _write(folder, config, setup, result, fits, metadata, held_out_links(held_out, result))
     return folder
 
 
@@ -82,59 +87,65 @@ def run(config: CalibrateConfig) -> Path:
 
 
 def _objectives(
-    config: CalibrateConfig, task: CalibrationSetup, stages: StageCache
+    config: CalibrateConfig, setup: CalibrationSetup, stage_cache: StageCache
 ) -> tuple[CalibrationObjective, CalibrationObjective]:
-    """What is learned from and what judges, on one pool of chains."""
-    position = torch.cat([task.learn.position, task.judge.position])
-    reach = MAX_HEIGHT_DEVIATIONS * config.beliefs.height
-    key = {"tile": task.tile.fingerprint, "sites": [asdict(s) for s in task.sim.sites], "position": position.tolist()}
-    key |= {"chains": asdict(config.chains), "reach": reach, "depth": config.tracing.max_depth}
+    """The objectives of the fitted and of the held-out reports, on one pool of chains."""
+    position = torch.cat([setup.fit_drive.position, setup.test_drive.position])
+    height_range = MAX_HEIGHT_DEVIATIONS * config.priors.height
+    key = {
+        "tile": setup.tile.fingerprint,
+        "sites": [asdict(s) for s in setup.simulator.sites],
+        "position": position.tolist(),
+    }
+    key |= {"chains": asdict(config.chains), "reach": height_range, "depth": config.tracing.max_depth}
 
-    def make(out: Path) -> None:
-        pool = gather_chains(task.sim.finder, position, reach, replace(config.chains, depth=config.tracing.max_depth))
-        pool.keep_paths(_candidate_heights(task.sim, reach)).save(out)
+    def build(out: Path) -> None:
+        pool = gather_chains(
+            setup.simulator.finder, position, height_range, replace(config.chains, depth=config.tracing.max_depth)
+        )
+        pool.keep_paths(_candidate_heights(setup.simulator, height_range)).save(out)
 
-    pool = ChainPool.load(stages.make(f"chains-{task.tile.name}", key, make), task.sim.finder, position)
-    first = torch.arange(len(task.learn))
-    rest = torch.arange(len(task.learn), len(position))
-    noise = config.pretend.range_noise or 5.0
+    pool = ChainPool.load(stage_cache.make(f"chains-{setup.tile.name}", key, build), setup.simulator.finder, position)
+    fit_index = torch.arange(len(setup.fit_drive))
+    test_index = torch.arange(len(setup.fit_drive), len(position))
+    noise = config.synthetic.range_noise or 5.0
     return tuple(
-        CalibrationObjective.of(pool.select(index), task.parameters, drive, noise)
-        for index, drive in ((first, task.learn), (rest, task.judge))
+        CalibrationObjective.of(pool.select(index), setup.parameters, drive, noise)
+        for index, drive in ((fit_index, setup.fit_drive), (test_index, setup.test_drive))
     )  # type: ignore[return-value]
 
 
-def _candidate_heights(sim: Sionna, reach: float) -> list[Tensor]:
-    """Heights of all cells at which chains are asked."""
-    height = torch.tensor([site.position[2] for site in sim.sites for _ in site.cells])
-    count = 2 * math.ceil(reach / HEIGHT_STEP) + 1
-    return [height + rise for rise in torch.linspace(-reach, reach, count)]
+def _candidate_heights(simulator: Sionna, height_range: float) -> list[Tensor]:
+    """Heights of all cells at which chains are tested for paths."""
+    height = torch.tensor([site.position[2] for site in simulator.sites for _ in site.cells])
+    count = 2 * math.ceil(height_range / HEIGHT_STEP) + 1
+    return [height + offset for offset in torch.linspace(-height_range, height_range, count)]
 
 
 # ---- fits ----------------------------------------------------------------------------------------------------
 
 
 def _fits(config: CalibrateConfig, objective: CalibrationObjective, folder: Path) -> Iterator[FitResult]:
-    """Every start's end; those that a killed run had finished are read."""
-    told = {k: v for k, v in asdict(config).items() if k not in ("run", "starts", "maps", "map_tracing")}
-    key = digest({"config": told, "links": objective.level_count})
-    random = torch.Generator().manual_seed(config.seed + 1)
+    """The fits from all starts; those that an earlier run finished are read."""
+    fit_config = {k: v for k, v in asdict(config).items() if k not in ("run", "starts", "maps", "map_tracing")}
+    key = digest({"config": fit_config, "links": objective.level_count})
+    generator = torch.Generator().manual_seed(config.seed + 1)
     for number in track(range(config.starts), "starts", transient=True):
-        start = torch.randn(len(objective.parameters), generator=random, dtype=torch.float64) * (number > 0)
+        start = torch.randn(len(objective.parameters), generator=generator, dtype=torch.float64) * (number > 0)
         file = folder / "starts" / f"{number:02}.json"
-        if (told := _read_start(file)) and told["key"] == key:
-            yield FitResult.read(told["fit"])
+        if (stored := _read_start(file)) and stored["key"] == key:
+            yield FitResult.from_dict(stored["fit"])
             continue
         try:
-            done = fit(objective, start, config.fit)
+            fit_result = fit(objective, start, config.fit)
         except UelError as error:
             if not number:
                 raise
-            log.warning("start %d left out: %s", number, error)
+            log.warning("start %d skipped: %s", number, error)
             continue
-        log.info("start %d: cost %.1f, %.2f dB, %s", number, done.cost, done.scale, done.status)
-        replace_file(file, as_json({"key": key, "start": start.tolist(), "fit": done.told()}))
-        yield done
+        log.info("start %d: cost %.1f, %.2f dB, %s", number, fit_result.cost, fit_result.scale, fit_result.status)
+        replace_file(file, as_json({"key": key, "start": start.tolist(), "fit": fit_result.to_dict()}))
+        yield fit_result
 
 
 def _read_start(file: Path) -> dict[str, Any] | None:
@@ -144,40 +155,42 @@ def _read_start(file: Path) -> dict[str, Any] | None:
         return None
 
 
-def _radio_maps(config: CalibrateConfig, task: CalibrationSetup, made: Tile, stages: StageCache) -> dict[str, str]:
-    """Folders of radio maps: of what was believed, of what was found, and of the truth where that is known."""
-    worlds = {"before": (task.tile, task.sim.sites), "after": (made, made.sites)}
-    worlds |= {"true": (task.true_tile, task.true_tile.sites)} if task.true_tile else {}
-    told = {}
-    for name, (tile, sites) in worlds.items():
+def _radio_maps(
+    config: CalibrateConfig, setup: CalibrationSetup, calibrated_tile: Tile, stage_cache: StageCache
+) -> dict[str, str]:
+    """Folders of radio maps: of the tile before and after, and of the true tile if there is one."""
+    variants = {"before": (setup.tile, setup.simulator.sites), "after": (calibrated_tile, calibrated_tile.sites)}
+    variants |= {"true": (setup.true_tile, setup.true_tile.sites)} if setup.true_tile else {}
+    folders = {}
+    for name, (tile, sites) in variants.items():
         key = {"tile": tile.fingerprint, "sites": [asdict(s) for s in sites], "tracing": asdict(config.map_tracing)}
 
-        def make(out: Path, tile: Tile = tile, sites: tuple[Site, ...] = sites) -> None:
+        def build(out: Path, tile: Tile = tile, sites: tuple[Site, ...] = sites) -> None:
             radio_map_io.save(open_simulator(tile, sites, config.map_tracing).radio_map(tile.grid(config.maps)), out)
 
-        told[name] = str(stages.make(f"map-{tile.name}", {**key, "pixel": config.maps}, make))
-    return told
+        folders[name] = str(stage_cache.make(f"map-{tile.name}", {**key, "pixel": config.maps}, build))
+    return folders
 
 
 def _curves(fits: list[FitResult]) -> str:
     """Cost and errors of every step of every start, as CSV."""
-    rows = [{"start": n, "at": k, **row} for n, done in enumerate(fits) for k, row in enumerate(done.curve)]
+    rows = [{"start": n, "at": k, **row} for n, fit_result in enumerate(fits) for k, row in enumerate(fit_result.curve)]
     return as_csv(rows)
 
 
 def _write(
     folder: Path,
     config: CalibrateConfig,
-    task: CalibrationSetup,
-    found: CalibrationResult,
+    setup: CalibrationSetup,
+    result: CalibrationResult,
     fits: list[FitResult],
-    told: dict[str, Any],
-    judged: list[dict[str, Any]],
+    metadata: dict[str, Any],
+    links: list[dict[str, Any]],
 ) -> None:
     replace_file(folder / "losses.csv", _curves(fits).encode())
-    replace_file(folder / "judged.csv", as_csv(judged).encode())
+    replace_file(folder / "judged.csv", as_csv(links).encode())
     save(config, folder / "config.yaml")
-    rejected = "row,reason\n" + "".join(f'{row},"{why}"\n' for row, why in task.learn.rejected)
+    rejected = "row,reason\n" + "".join(f'{row},"{why}"\n' for row, why in setup.fit_drive.rejected)
     replace_file(folder / "rejected.csv", rejected.encode())
-    replace_file(folder / "table.csv", as_csv(found.rows(task.true)).encode())
-    replace_file(folder / "calibration.json", as_json({**told, "parameters": found.rows(task.true)}))
+    replace_file(folder / "table.csv", as_csv(result.rows(setup.true_values)).encode())
+    replace_file(folder / "calibration.json", as_json({**metadata, "parameters": result.rows(setup.true_values)}))

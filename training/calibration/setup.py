@@ -1,4 +1,4 @@
-"""What a calibration works on: tile, masts, what is unknown of them, measurements to learn from and to judge by."""
+"""The inputs of a calibration: tile, sites, parameters, and measurements to fit and to hold out."""
 
 from dataclasses import asdict, dataclass
 
@@ -23,80 +23,90 @@ from uel.radio.sites import Array, Cell, Site
 
 @dataclass(frozen=True, eq=False)
 class CalibrationSetup:
-    """All that a calibration works on. `true` are the values of a pretended world, in the unknowns' order."""
+    """The inputs of a calibration. `true_values` are those of a synthetic truth, in the order of the parameters."""
 
     tile: Tile
-    sim: Sionna
-    known: dict[str, dict[str, float]]
+    simulator: Sionna
+    materials: dict[str, dict[str, float]]
     parameters: CalibrationParameters
-    learn: Drive
-    judge: Drive
-    true: Tensor | None = None
+    fit_drive: Drive
+    test_drive: Drive
+    true_values: Tensor | None = None
     true_tile: Tile | None = None
-    heard: tuple[Drive, Drive] | None = None
-    """a drive's own reports, to learn from and to judge by: neither merged nor outdoors alone"""
+    raw_drives: tuple[Drive, Drive] | None = None
+    """a drive test's own reports, to fit and held out: neither merged nor restricted to outdoors"""
 
 
-def calibration_setup(config: CalibrateConfig, stages: StageCache) -> CalibrationSetup:
-    """Tile, masts, unknowns and measurements. Whatever is wrong with them is said before the first ray."""
-    tile = open_tile(config.tile, config.size, config.margin, stages)
+def calibration_setup(config: CalibrateConfig, stage_cache: StageCache) -> CalibrationSetup:
+    """Tile, sites, parameters and measurements, checked before the first ray.
+
+    Raises `UelError` for a drive test on a tile without sites, and for measurements that cannot be read.
+    """
+    tile = open_tile(config.tile, config.size, config.margin, stage_cache)
     sites = _sites(tile, config)
-    whole = read_drive_test(tile, config.drive, config.columns) if config.drive is not None else None
-    sim = open_simulator(tile, sites, config.tracing)
-    known = scene_parameters.materials(sim.scene)
-    parameters = CalibrationParameters.of(tile, sites, known, config.beliefs)
-    if whole is None:
-        return _synthetic_setup(config, tile, sim, known, parameters, stages)
-    mine = split_by_block(whole.position, config.block, config.learned, config.seed)
-    heard = whole.select(mine), whole.select(~mine)
-    learn, judged = (merge_reports(part, config.merge) for part in heard)
-    learn, judged = learn.select(tile.is_outdoor(learn.position)), judged.select(tile.is_outdoor(judged.position))
-    return CalibrationSetup(tile, sim, known, parameters, learn, judged, heard=heard)
+    drive = read_drive_test(tile, config.drive, config.columns) if config.drive is not None else None
+    simulator = open_simulator(tile, sites, config.tracing)
+    materials = scene_parameters.materials(simulator.scene)
+    parameters = CalibrationParameters.of(tile, sites, materials, config.priors)
+    if drive is None:
+        return _synthetic_setup(config, tile, simulator, materials, parameters, stage_cache)
+    in_fit = split_by_block(drive.position, config.block, config.fit_fraction, config.seed)
+    raw_drives = drive.select(in_fit), drive.select(~in_fit)
+    fit_drive, test_drive = (merge_reports(part, config.merge) for part in raw_drives)
+    fit_drive, test_drive = (
+        fit_drive.select(tile.is_outdoor(fit_drive.position)),
+        test_drive.select(tile.is_outdoor(test_drive.position)),
+    )
+    return CalibrationSetup(tile, simulator, materials, parameters, fit_drive, test_drive, raw_drives=raw_drives)
 
 
 def _sites(tile: Tile, config: CalibrateConfig) -> tuple[Site, ...]:
     if (tile.folder / "sites.json").is_file():
         return tile.sites
     if config.drive is not None:
-        raise UelError("a drive needs the masts that it heard", got=str(tile.folder), do="put them there: uel place")
+        raise UelError("the tile of a drive test has no sites", got=str(tile.folder), do="add its sites with uel place")
     array = Array(rows=config.rows, pattern="tr38901")
-    plan, cell = config.sites, Cell(tilt_deg=6.0, array=array)
-    return scenes.place(tile, plan.count, config.seed, sectors=plan.sectors, mast=plan.mast, template=cell)
+    synthetic, cell = config.sites, Cell(tilt_deg=6.0, array=array)
+    return scenes.place(
+        tile, synthetic.count, config.seed, sectors=synthetic.sectors, mast=synthetic.mast, template=cell
+    )
 
 
 def _synthetic_setup(
     config: CalibrateConfig,
     tile: Tile,
-    sim: Sionna,
-    known: dict[str, dict[str, float]],
+    simulator: Sionna,
+    materials: dict[str, dict[str, float]],
     parameters: CalibrationParameters,
-    stages: StageCache,
+    stage_cache: StageCache,
 ) -> CalibrationSetup:
-    """A world that is as wrong as is believed, measured at a share of the pixels."""
-    plan, random = config.pretend, torch.Generator().manual_seed(config.seed)
-    count = max(round(plan.share * tile.grid(plan.pixel).count ** 2), 1)
-    position = draw_positions(tile, sim.sites, count + plan.judged, random)
-    how = {"tracing": asdict(config.tracing), "chains": asdict(config.chains)}
-    key = synthetic_truth.truth_key(tile, parameters, position, how, config.seed)
-    world = (tile, parameters, known, position, config.tracing, config.chains, config.seed)
-    at = stages.make(f"truth-{tile.name}", key, lambda out: synthetic_truth.make_truth(*world, out))
+    """A synthetic truth drawn from the prior, measured at a fraction of the pixels."""
+    synthetic, generator = config.synthetic, torch.Generator().manual_seed(config.seed)
+    count = max(round(synthetic.pixel_fraction * tile.grid(synthetic.pixel).count ** 2), 1)
+    position = draw_positions(tile, simulator.sites, count + synthetic.test_positions, generator)
+    rays = {"tracing": asdict(config.tracing), "chains": asdict(config.chains)}
+    key = synthetic_truth.truth_key(tile, parameters, position, rays, config.seed)
+    scene = (tile, parameters, materials, position, config.tracing, config.chains, config.seed)
+    at = stage_cache.make(f"truth-{tile.name}", key, lambda out: synthetic_truth.make_truth(*scene, out))
     level, delay = synthetic_truth.read_truth(at)
-    noise = (plan.noise_db, plan.range_noise, plan.least_dbm, config.seed)
-    learn = synthetic_truth.observe_levels(position[:count], level[:count], delay[:count], *noise)
-    exact = (0.0, 0.0, plan.least_dbm, config.seed)
-    held = synthetic_truth.observe_levels(position[count:], level[count:], delay[count:], *exact)
-    true = parameters.value(synthetic_truth.draw_parameters(parameters, config.seed))
-    return CalibrationSetup(tile, sim, known, parameters, learn, held, true, Tile.open(at / "tile"))
+    noise = (synthetic.noise_db, synthetic.range_noise, synthetic.min_level_dbm, config.seed)
+    fit_drive = synthetic_truth.observe_levels(position[:count], level[:count], delay[:count], *noise)
+    exact = (0.0, 0.0, synthetic.min_level_dbm, config.seed)
+    test_drive = synthetic_truth.observe_levels(position[count:], level[count:], delay[count:], *exact)
+    true_values = parameters.value(synthetic_truth.draw_parameters(parameters, config.seed))
+    return CalibrationSetup(
+        tile, simulator, materials, parameters, fit_drive, test_drive, true_values, Tile.open(at / "tile")
+    )
 
 
 def merge_reports(drive: Drive, side: float) -> Drive:
-    """Reports of one square of `side` metres as one, in its middle, with the median level of every cell heard there."""
+    """Reports merged by squares of `side` metres: one at each centre, with the median level of every heard cell."""
     if not side or not len(drive):
         return drive
     index = (drive.position / side).floor()
-    own, where = torch.unique(index, dim=0, return_inverse=True)
-    level = torch.full((len(own), drive.reports.heard.shape[1]), torch.nan)
-    said = torch.where(drive.reports.heard, drive.reports.rsrp_dbm, torch.nan)
-    for number in range(len(own)):
-        level[number] = said[where == number].nanmedian(0).values
-    return Drive((own + 0.5) * side, reports_from_levels(level), drive.rejected, drive.merged)
+    squares, square_of_report = torch.unique(index, dim=0, return_inverse=True)
+    level = torch.full((len(squares), drive.reports.heard.shape[1]), torch.nan)
+    level_or_nan = torch.where(drive.reports.heard, drive.reports.rsrp_dbm, torch.nan)
+    for number in range(len(squares)):
+        level[number] = level_or_nan[square_of_report == number].nanmedian(0).values
+    return Drive((squares + 0.5) * side, reports_from_levels(level), drive.rejected, drive.merged)

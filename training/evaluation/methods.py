@@ -143,7 +143,7 @@ def _corrected_map_bayes(case: EvaluationCase) -> EvaluationMethod:
     """Grid Bayes that knows all that labelled reports teach."""
     place = case.place
     return _with_corrected_azimuths(
-        case, lambda r: GridEstimate(place.radio.grid, case.learned.corrected.bayes.posterior(r, place))
+        case, lambda r: GridEstimate(place.radio.grid, case.learned.correction.bayes.posterior(r, place))
     )
 
 
@@ -170,12 +170,12 @@ def _locate(locator: Locator, case: EvaluationCase) -> Callable[[Reports], FixEs
 
 def _with_corrected_azimuths(case: EvaluationCase, method: Callable[[Reports], T]) -> Callable[[Reports], T]:
     """A method of a locator, whose antennas' azimuths are put right first."""
-    return lambda reports: method(case.learned.read(reports))
+    return lambda reports: method(case.learned.correct_angles(reports))
 
 
 def input_ablation_methods(case: EvaluationCase, locator: Locator) -> dict[str, EvaluationMethod]:
     """The locator with either kind of map taken away from it, to see what that is worth to it."""
-    maps, known = case.learned.shown(locator, case.learned.corrected.bayes)
+    maps, known = case.learned.locator_input(locator, case.learned.correction.bayes)
     left = {
         "locator-buildings": replace(maps, buildings=torch.zeros_like(maps.buildings)),
         "locator-radio": replace(maps, radio=maps.radio.without_measurements),
@@ -191,7 +191,7 @@ def input_ablation_methods(case: EvaluationCase, locator: Locator) -> dict[str, 
 
 def refinement_methods(case: EvaluationCase, locator: Locator, plan: RefinementConfig) -> dict[str, EvaluationMethod]:
     """The locator with its fixes refined on the map that it was given."""
-    return {"locator_refined": _with_corrected_azimuths(case, case.learned.refiner(locator, plan))}
+    return {"locator_refined": _with_corrected_azimuths(case, case.learned.refined_locator(locator, plan))}
 
 
 def retraced_map_methods(
@@ -202,7 +202,7 @@ def retraced_map_methods(
     Whoever has a ray tracer and the place's buildings can do so; PROTOCOL's baselines have neither.
     """
     traced = replace(case, tracer=tracer)
-    refined = _with_corrected_azimuths(traced, traced.learned.refiner(locator, plan))
+    refined = _with_corrected_azimuths(traced, traced.learned.refined_locator(locator, plan))
     return {"grid_bayes_retraced": _corrected_map_bayes(traced), "locator_retraced": refined}
 
 
@@ -210,13 +210,15 @@ def ray_rescoring_methods(
     case: EvaluationCase, locator: Locator, plan: RefinementConfig, rescoring: RayRescoringConfig, simulator: Simulator
 ) -> dict[str, EvaluationMethod]:
     """The locator with its refined fixes re-scored by a simulator."""
-    refiner = case.learned.refiner(locator, plan)
-    known = case.learned.rescoring(locator, rescoring, simulator)
+    refiner = case.learned.refined_locator(locator, plan)
+    known = case.learned.fit_ray_rescoring(locator, rescoring, simulator)
 
     def locate(reports: Reports) -> FixEstimate:
         fix = refiner(reports).fix
         return FixEstimate(
-            rescore_with_rays(fix, reports, refiner.fine, refiner.right, refiner.model, simulator, known)
+            rescore_with_rays(
+                fix, reports, refiner.patch_map, refiner.refinement_maps, refiner.refinement_model, simulator, known
+            )
         )
 
     return {"locator_ray_rescored": _with_corrected_azimuths(case, locate)}
@@ -240,13 +242,17 @@ def track_methods(
     for name, locator in locators.items():
         locate = _with_corrected_azimuths(tracks.case, _locate(locator, tracks.case))
         ways[name] = _raster_likelihoods(place, lambda r, locate=locate: fix_raster(locate(r).fix, place.radio.grid))  # type: ignore[attr-defined]
-    refine = _with_corrected_azimuths(tracks.case, learned.refiner(locators["locator"], plan).always)
+    refine = _with_corrected_azimuths(
+        tracks.case, learned.refined_locator(locators["locator"], plan).without_entropy_gate
+    )
     right = [
         _tracks_with_corrected_azimuths(tracks.case, way)
-        for way in _fading_likelihoods(learned.corrected.bayes, place, moves)
+        for way in _fading_likelihoods(learned.correction.bayes, place, moves)
     ]
     ways["locator_refined"] = [
-        *_raster_likelihoods(place, lambda r: refine(r).pixels.probability.clamp(min=MIN_PIXEL_PROBABILITY).log()),
+        *_raster_likelihoods(
+            place, lambda r: refine(r).refined_pixels.probability.clamp(min=MIN_PIXEL_PROBABILITY).log()
+        ),
         *right,
     ]
     chosen = {name: _tune_likelihood(tracks, some, seed) for name, some in ways.items()}
@@ -256,7 +262,7 @@ def track_methods(
 
 
 def _tracks_with_corrected_azimuths(case: EvaluationCase, way: TrackLikelihoodFactory) -> TrackLikelihoodFactory:
-    return lambda walks: way(replace(walks, reports=case.learned.read(walks.reports)))
+    return lambda walks: way(replace(walks, reports=case.learned.correct_angles(walks.reports)))
 
 
 def _log_likelihood(
@@ -324,7 +330,7 @@ def _track_limit(tracks: TrackEvaluationCase, walks: TrackReports, seed: int) ->
     maps, model = tracks.case.true_maps, tracks.case.true_model
     evidence = CorrelatedFadingLikelihood(walks.reports, maps.radio, maps.prior, model)
     if not tracks.motion.speed:
-        return GridEstimate(maps.radio.grid, evidence.standing())
+        return GridEstimate(maps.radio.grid, evidence.stationary_posterior())
     generator = torch.Generator().manual_seed(seed)
     return PointEstimate(
         filter_track(evidence, maps.radio.grid, tracks.motion, walks.time, tracks.limit_particles, generator).median

@@ -175,3 +175,6 @@ class MapRestorerTrainingConfig:
     def __post_init__(self) -> None:
         if self.steps < 0 or self.batch < 1 or not 0 < self.learning_rate < math.inf:
             raise UelError("a restorer is trained by steps, cells and a rate", got=self, do="give 2000, 8 and 3e-3")
+
+
+LABELS_PER_VALIDATION_PHONE = 5  # labelled phones for each one that is held out for validation

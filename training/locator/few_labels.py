@@ -8,9 +8,9 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from training.ablation.config import LABELS_PER_VALIDATION_PHONE
 from training.data.batch import Batch
 from training.data.deployment import Deployment
+from training.locator.config import LABELS_PER_VALIDATION_PHONE
 from training.locator.setup import LocatorTrainingConfig
 from uel.errors import UelError
 from uel.measurement.reports import Reports

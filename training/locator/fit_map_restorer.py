@@ -174,7 +174,7 @@ def _samples(deployments: Sequence[Deployment]) -> list[_RestorationSample]:
 def _loss(restored: RestoredLevels, targets: Sequence[_TargetBatch], model: ObservationModel) -> Tensor:
     """Mean negative log-likelihood in nats of levels and silence, and the weighted cross-entropy of line of sight."""
     los, outdoor = (torch.stack([getattr(target, name) for target in targets]) for name in ("los", "outdoor"))
-    sight = F.binary_cross_entropy_with_logits(restored.sight, los.to(restored.sight.device).float(), reduction="none")
+    sight = F.binary_cross_entropy_with_logits(restored.los_log_odds, los.to(restored.los_log_odds.device).float(), reduction="none")
     return LOS_WEIGHT * sight[outdoor].mean() - _level_log_likelihood(restored, targets, model).mean()
 
 
@@ -187,7 +187,7 @@ def _level_log_likelihood(
         torch.stack([getattr(target, name) for target in targets]).to(device) for name in ("level", "heard", "outdoor")
     )
     limit = torch.tensor([target.limit for target in targets], device=device)[:, None, None]
-    variance = restored.spread_db**2 + model.shadowing_db**2
+    variance = restored.std_db**2 + model.shadowing_db**2
 
     def log_density(spread: Tensor) -> Tensor:
         heard_density = -(((level - restored.mean_db) / spread) ** 2) / 2 - spread.log() - math.log(2 * math.pi) / 2

@@ -30,7 +30,7 @@ def score_validation(
     fix: Fix, position: Float[Tensor, "phone 2"], condition: str, generator: torch.Generator
 ) -> ValidationScores:
     """Scores of fixes at known positions."""
-    hpd_level = fix.hpd(position, generator, SAMPLES_PER_FIX)
+    hpd_level = fix.hpd_level(position, generator, SAMPLES_PER_FIX)
     return ValidationScores(condition, position_error(fix.position, position), -fix.log_density(position), hpd_level)
 
 

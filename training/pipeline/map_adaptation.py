@@ -48,6 +48,6 @@ def adapt_deployment(
 
 
 def _save(learned: SiteAdaptation, out: Path) -> None:
-    bayes = learned.corrected.bayes
-    radio_map_io.save(learned.right(bayes).radio, out)
+    bayes = learned.correction.bayes
+    radio_map_io.save(learned.corrected_maps(bayes).radio, out)
     (out / "model.json").write_bytes(as_json(asdict(bayes.model)))

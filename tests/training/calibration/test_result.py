@@ -20,43 +20,45 @@ BRICK = {"relative_permittivity": 3.9, "conductivity": 0.03, "thickness": 0.1, "
 
 
 @pytest.fixture(scope="module")
-def unknowns(tmp_path_factory: pytest.TempPathFactory) -> CalibrationParameters:
+def parameters(tmp_path_factory: pytest.TempPathFactory) -> CalibrationParameters:
     folder: Path = tmp_path_factory.mktemp("found")
     return CalibrationParameters.of(toy_tile(folder / "toy"), masts(CORNERS[0]), {"itu_brick": BRICK}, PriorConfig())
 
 
-def test_starts_that_end_elsewhere_at_the_same_cost_widen_what_was_found(unknowns: CalibrationParameters) -> None:
+def test_starts_that_end_elsewhere_at_the_same_cost_widen_what_was_found(parameters: CalibrationParameters) -> None:
     """Half of the probability a deviation away: a variance of a half, seen from the best place."""
-    here = torch.zeros(len(unknowns), dtype=torch.float64)
+    here = torch.zeros(len(parameters), dtype=torch.float64)
     there = here.index_fill(0, torch.tensor([0]), 1.0)
-    narrow, told = 1e-4 * torch.eye(len(unknowns), dtype=torch.float64), torch.ones(len(unknowns))
+    narrow, errors = 1e-4 * torch.eye(len(parameters), dtype=torch.float64), torch.ones(len(parameters))
 
-    def found(*ends: tuple[torch.Tensor, float]) -> CalibrationResult:
+    def result(*ends: tuple[torch.Tensor, float]) -> CalibrationResult:
         return CalibrationResult(
-            unknowns, {"itu_brick": BRICK}, [FitResult(at, cost, 1.0) for at, cost in ends], narrow, told, 3.5e9
+            parameters, {"itu_brick": BRICK}, [FitResult(at, cost, 1.0) for at, cost in ends], narrow, errors, 3.5e9
         )
 
-    assert found((here, 5.0)).width[0] == pytest.approx(0.01)
-    torn = found((here, 5.0), (there, 5.0))
+    assert result((here, 5.0)).width[0] == pytest.approx(0.01)
+    torn = result((here, 5.0), (there, 5.0))
     assert torn.width[0] == pytest.approx(math.sqrt(0.5), rel=1e-3)
     assert torn.width[1] == pytest.approx(0.01)
     assert torn.verdict(0) == "weak"
-    assert torn.starts()["converged"] == 1  # for within its valley each is sure
-    assert found((here, 5.0), (there, 19.9)).width[0] == pytest.approx(math.sqrt(0.5), rel=1e-3)  # as good as equal
-    both = replace(found((here, 5.0)), fits=[FitResult(here, 5.0, 1.0, beside=[(6.0, there.tolist())])])
+    assert torn.start_summary()["converged"] == 1  # for within its valley each is sure
+    assert result((here, 5.0), (there, 19.9)).width[0] == pytest.approx(math.sqrt(0.5), rel=1e-3)  # as good as equal
+    both = replace(result((here, 5.0)), fits=[FitResult(here, 5.0, 1.0, other_valleys=[(6.0, there.tolist())])])
     assert both.width[0] == pytest.approx(math.sqrt(0.5), rel=1e-3)  # a single start that looked into both
-    again = found((here, 5.0), (here + 1e-3, 5.5), (here - 1e-3, 6.0), (there, 6.0))
+    again = result((here, 5.0), (here + 1e-3, 5.5), (here - 1e-3, 6.0), (there, 6.0))
     assert again.width[0] == pytest.approx(math.sqrt(0.5), rel=1e-3)  # a place found thrice is one place
-    far_off = found((here, 5.0), (there, 45.0))
+    far_off = result((here, 5.0), (there, 45.0))
     assert far_off.width[0] == pytest.approx(0.01, rel=1e-3)  # a valley that is much less likely
     assert far_off.verdict(0) == "identified"
 
 
 def test_a_fit_is_read_as_it_was_written() -> None:
-    done = FitResult(torch.tensor([0.5, -1.0], dtype=torch.float64), 3.0, 1.0, "at rest", beside=[(4.0, [1.0, 2.0])])
-    again = FitResult.read(json.loads(json.dumps(done.told())))
-    assert again.told() == done.told()
-    assert [(cost, theta.tolist()) for cost, theta in again.ends] == [(3.0, [0.5, -1.0]), (4.0, [1.0, 2.0])]
+    result = FitResult(
+        torch.tensor([0.5, -1.0], dtype=torch.float64), 3.0, 1.0, "at rest", other_valleys=[(4.0, [1.0, 2.0])]
+    )
+    again = FitResult.from_dict(json.loads(json.dumps(result.to_dict())))
+    assert again.to_dict() == result.to_dict()
+    assert [(cost, theta.tolist()) for cost, theta in again.valleys] == [(3.0, [0.5, -1.0]), (4.0, [1.0, 2.0])]
 
 
 def test_a_report_names_what_was_found_far_from_the_belief() -> None:

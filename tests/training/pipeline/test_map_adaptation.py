@@ -119,9 +119,9 @@ def test_an_untrained_locator_of_such_maps_is_grid_bayes_on_them(wrong: Deployme
     )
     config = LocatorConfig(patches=8, width=16, pixel_width=4, depth=1, radio_depth=1, corrected_maps=True)
     asked, _ = wrong.reports_from_map(16, MODEL, generator)
-    asked = learned.read(wrong.as_reported(asked, "wrong_sites"))
+    asked = learned.correct_angles(wrong.as_reported(asked, "wrong_sites"))
     locator, plain = (Locator(c, MODEL).eval() for c in (config, replace(config, corrected_maps=False)))
-    bayes = learned.corrected.bayes
+    bayes = learned.correction.bayes
     expected = grid_posterior(asked, bayes.radio, given.prior, bayes.model, learned.place.power_dbm, map_error=True)
     by_patch = expected.unflatten(1, (8, -1)).unflatten(-1, (8, -1)).sum((2, 4)).flatten(1)
     with torch.no_grad():
@@ -156,10 +156,10 @@ def test_fixes_are_left_alone_where_labelled_reports_say_so(wrong: Deployment, k
     locator = Knowing(LocatorConfig(patches=16, width=16, pixel_width=4, depth=1, radio_depth=1), MODEL).eval()
     locator.true = wrong.maps if knows else None
     with torch.no_grad():
-        refiner = learned.refiner(locator, RefinementConfig(entropy=0.0))
+        refiner = learned.refined_locator(locator, RefinementConfig(entropy=0.0))
         asked, _ = wrong.reports_from_map(6, MODEL, generator)
-        assert bool(refiner(asked).chosen.any()) is not knows
-        assert bool(refiner.always(asked).chosen.all())
+        assert bool(refiner(asked).is_refined.any()) is not knows
+        assert bool(refiner.without_entropy_gate(asked).is_refined.all())
     assert isinf(refiner.plan.entropy) is knows
 
 
