@@ -18,7 +18,7 @@ from uel.radio.link_truth import LinkTruth
 from uel.radio.radio_map import RadioMap
 from uel.radio.sites import Site
 
-runtime.load()
+runtime.load_sionna()
 
 import drjit as dr  # noqa: E402, F401  (Dr.Jit must not be imported before a usable LLVM is found)
 import sionna.rt as rt  # noqa: E402
@@ -148,7 +148,7 @@ class Sionna:
     @property
     def parameters(self) -> list[str]:
         """Names that `trace` takes beside positions."""
-        return scene_parameters.names(self.scene)
+        return scene_parameters.parameter_names(self.scene)
 
     def rows(self, position: Tensor) -> Float[Tensor, "n 3"]:
         """See `RadioScene.rows`."""

@@ -62,7 +62,7 @@ def _inspect(tile: "Tile", render: bool) -> tuple[dict[str, Any], dict[str, byte
     """The ray tracer's findings about a tile, and a rendered picture."""
     from sim_bridge.diagnostics import tile_inspection
 
-    return tile_inspection.inspect(tile), {"render.png": tile_inspection.render(tile)} if render else {}
+    return tile_inspection.inspect_tile(tile), {"render.png": tile_inspection.render_tile(tile)} if render else {}
 
 
 def place(args: Sequence[str]) -> int:
@@ -86,11 +86,11 @@ def radio_map(args: Sequence[str]) -> int:
 
     config = load(RadioMapConfig, "map", args)
     from explorer.reports.radio_map import write_map_report
-    from sim_bridge.commands.radio_map import lines, make_maps
+    from sim_bridge.commands.radio_map import make_maps, summary_lines
 
     for folder, report in make_maps(config):
         write_map_report(folder)
-        print("\n".join(lines(folder, report)))
+        print("\n".join(summary_lines(folder, report)))
     return 0
 
 
@@ -101,7 +101,7 @@ def survey(args: Sequence[str]) -> int:
 
     config = load(SurveyConfig, "survey", args)
     from explorer.reports.survey import refresh_survey_report, write_survey_report
-    from sim_bridge.commands.survey import export_survey, finished, make_survey, verify_survey, write_job
+    from sim_bridge.commands.survey import export_survey, is_finished, make_survey, verify_survey, write_slurm_job
 
     if config.verify:
         damaged = verify_survey(config)
@@ -116,13 +116,13 @@ def survey(args: Sequence[str]) -> int:
         print(write_survey_report(config.out, config.tiles))
         return 0
     if config.engine == "slurm" and not config.unit:
-        print(shlex.join(["sbatch", str(write_job(config))]))
+        print(shlex.join(["sbatch", str(write_slurm_job(config))]))
         return 0
     failures = make_survey(config)
     for failure in failures:
         print(f"unit {failure.number} failed: {failure.text}", file=sys.stderr)
     print(config.out)
-    if finished(config):
+    if is_finished(config):
         print(refresh_survey_report(config.out, config.tiles))
     return 1 if failures else 0
 
@@ -234,7 +234,8 @@ def calibrate(args: Sequence[str]) -> int:
 
 def explore(args: Sequence[str]) -> int:
     """Show runs, tiles, maps and surveys in a browser, with no network."""
-    from explorer.app.serve import ExploreConfig, serve
+    from explorer.app.config import ExploreConfig
+    from explorer.app.serve import serve
     from uel.config import load
 
     serve(load(ExploreConfig, "explore", args))

@@ -6,7 +6,7 @@ from sionna.rt.constants import InteractionType
 from sionna.rt.path_solvers.paths_buffer import PathsBuffer
 from torch import Tensor
 
-KINDS = (
+INTERACTION_KINDS = (
     InteractionType.SPECULAR,
     InteractionType.REFRACTION,
     InteractionType.DIFFRACTION,
@@ -21,17 +21,17 @@ def unique_paths(paths: PathsBuffer, base: np.ndarray) -> np.ndarray:
     Scattered paths are samples of a continuum and stay; at an edge, the vertex tells paths apart. Rows are in an
     order that does not depend on Mitsuba's numbers of meshes, which `base` replaces (`Facets.base`).
     """
-    valid = np.flatnonzero(numpy_of(paths.valid))
+    valid = np.flatnonzero(to_numpy(paths.valid))
     if not len(valid) or paths.buffer_size == 0:
         return valid
     shape = (paths.buffer_size, paths.depth_dim_size)
-    kind = numpy_of(paths.interaction_types.array).reshape(shape)[valid]
-    columns = [numpy_of(paths.target_indices)[valid, None], numpy_of(paths.source_indices)[valid, None], kind]
-    mesh, primitive = (numpy_of(v.array).reshape(shape)[valid] for v in (paths.shapes, paths.primitives))
+    kind = to_numpy(paths.interaction_types.array).reshape(shape)[valid]
+    columns = [to_numpy(paths.target_indices)[valid, None], to_numpy(paths.source_indices)[valid, None], kind]
+    mesh, primitive = (to_numpy(v.array).reshape(shape)[valid] for v in (paths.shapes, paths.primitives))
     columns += [base[np.where(kind > 0, mesh, 0)] * (kind > 0), np.where(kind > 0, primitive, 0)]
     edge = (kind == InteractionType.DIFFRACTION).any(1, keepdims=True)
     for values in (paths.vertices_x, paths.vertices_y, paths.vertices_z):
-        rounded = np.round(numpy_of(values.array).reshape(shape)[valid] / SAME_VERTEX)
+        rounded = np.round(to_numpy(values.array).reshape(shape)[valid] / SAME_VERTEX)
         columns.append(np.where(edge & (kind == InteractionType.DIFFRACTION), rounded, 0))
     rows = np.concatenate([part.astype(np.int64) for part in columns], axis=1)
     _, first = np.unique(rows, axis=0, return_index=True)
@@ -39,31 +39,32 @@ def unique_paths(paths: PathsBuffer, base: np.ndarray) -> np.ndarray:
     return valid[np.concatenate([first, np.setdiff1d(scattered, first)])]
 
 
-def labels(paths: PathsBuffer, count: int) -> tuple[Tensor, Tensor]:
+def receiver_and_cell(paths: PathsBuffer, count: int) -> tuple[Tensor, Tensor]:
     """Receiver and cell of the first `count` paths."""
     columns = (paths.target_indices, paths.source_indices)
-    target, source = (torch.from_numpy(numpy_of(v)[:count].astype(np.int64)) for v in columns)
+    target, source = (torch.from_numpy(to_numpy(v)[:count].astype(np.int64)) for v in columns)
     return target, source
 
 
-def interactions(paths: PathsBuffer, count: int) -> Tensor:
-    """How often each kind of `KINDS` occurs on the first `count` paths, `path kind`."""
-    kind = numpy_of(paths.interaction_types.array).reshape(paths.buffer_size, paths.depth_dim_size)[:count]
-    return torch.from_numpy(np.stack([(kind == interaction).sum(1) for interaction in KINDS], -1))
+def interaction_counts(paths: PathsBuffer, count: int) -> Tensor:
+    """How often each kind of `INTERACTION_KINDS` occurs on the first `count` paths, `path kind`."""
+    kind = to_numpy(paths.interaction_types.array).reshape(paths.buffer_size, paths.depth_dim_size)[:count]
+    return torch.from_numpy(np.stack([(kind == interaction).sum(1) for interaction in INTERACTION_KINDS], -1))
 
 
-def rows(paths: PathsBuffer, count: int) -> tuple[Tensor, Tensor, Tensor]:
+def interaction_surfaces(paths: PathsBuffer, count: int) -> tuple[Tensor, Tensor, Tensor]:
     """Kind, mesh and primitive of every interaction of the first `count` paths, `path depth`; 0 where there is none."""
     shape = (paths.buffer_size, paths.depth_dim_size)
-    read = lambda values: torch.from_numpy(numpy_of(values.array).astype(np.int64)).view(shape)[:count]  # noqa: E731
+    read = lambda values: torch.from_numpy(to_numpy(values.array).astype(np.int64)).view(shape)[:count]  # noqa: E731
     kind = read(paths.interaction_types)
     return kind, torch.where(kind > 0, read(paths.shapes), 0), torch.where(kind > 0, read(paths.primitives), 0)
 
 
 def vertices(paths: PathsBuffer, count: int) -> Tensor:
-    """Vertices of the first `count` paths, m, `path depth 3`; not to be read where `rows` has no kind."""
+    """Vertices of the first `count` paths, m, `path depth 3`; not to be read where `interaction_surfaces` has no
+    kind."""
     shape = (paths.buffer_size, paths.depth_dim_size)
-    axes = [numpy_of(v.array).reshape(shape)[:count] for v in (paths.vertices_x, paths.vertices_y, paths.vertices_z)]
+    axes = [to_numpy(v.array).reshape(shape)[:count] for v in (paths.vertices_x, paths.vertices_y, paths.vertices_z)]
     return torch.from_numpy(np.stack(axes, -1).astype(np.float32))
 
 
@@ -71,10 +72,10 @@ def edges(paths: PathsBuffer, count: int) -> tuple[Tensor, Tensor]:
     """Origin (m) and direction of the edge of each of the first `count` paths, `path 3`; 0 where none may be."""
     if (wedge := paths.diffracting_wedges) is None:
         return torch.zeros(count, 3), torch.zeros(count, 3)
-    origin, along = (np.stack([numpy_of(axis)[:count] for axis in v], -1) for v in (wedge.o, wedge.e_hat))
+    origin, along = (np.stack([to_numpy(axis)[:count] for axis in v], -1) for v in (wedge.o, wedge.e_hat))
     return torch.from_numpy(origin), torch.from_numpy(along)
 
 
-def numpy_of(values: object) -> np.ndarray:
+def to_numpy(values: object) -> np.ndarray:
     """A Dr.Jit array in numpy."""
     return np.asarray(values.numpy())  # type: ignore[attr-defined]

@@ -21,10 +21,10 @@ from types import ModuleType
 
 from uel.errors import UelError
 
-MINIMUM = 16  # 15 aborts ("Cannot select: … fmaximum"), 14 is refused; 19 is what the tests run on
-SIONNA_RT = ("2.2.0",)  # sim_bridge.backend.sionna_internals knows private names of these versions
-VARIABLE = "DRJIT_LIBLLVM_PATH"
-FOLDERS = (
+MIN_LLVM_VERSION = 16  # 15 aborts ("Cannot select: … fmaximum"), 14 is refused; 19 is what the tests run on
+SIONNA_RT_VERSIONS = ("2.2.0",)  # sim_bridge.backend.sionna_internals knows private names of these versions
+LLVM_VARIABLE = "DRJIT_LIBLLVM_PATH"
+LLVM_FOLDERS = (
     "/usr/lib/*",
     "/usr/lib",
     "/usr/lib64",
@@ -70,7 +70,7 @@ class Library:
 
     @property
     def usable(self) -> bool:
-        return self.major >= MINIMUM
+        return self.major >= MIN_LLVM_VERSION
 
     def __str__(self) -> str:
         name = {0: "not loadable", -1: "LLVM older than 16"}.get(self.major, f"LLVM {self.major}")
@@ -89,22 +89,22 @@ class Runtime:
 
 
 @cache
-def ensure() -> Runtime:
+def ensure_runtime() -> Runtime:
     """Choose a GPU or a usable LLVM, and tell Dr.Jit through DRJIT_LIBLLVM_PATH.
 
     Raises UelError when there is neither, or when the user's own DRJIT_LIBLLVM_PATH cannot work.
     """
-    found = search(os.environ)
-    gpus, libraries = probe(found)
-    chosen = choose(gpus, libraries, os.environ.get(VARIABLE))
+    found = find_llvm_libraries(os.environ)
+    gpus, libraries = probe_devices(found)
+    chosen = choose_runtime(gpus, libraries, os.environ.get(LLVM_VARIABLE))
     if chosen.llvm:
-        os.environ[VARIABLE] = chosen.llvm.path
+        os.environ[LLVM_VARIABLE] = chosen.llvm.path
     return chosen
 
 
-def load() -> ModuleType:
-    """`sionna.rt`, imported after `ensure()`; raises UelError for a version this package does not know."""
-    ensure()
+def load_sionna() -> ModuleType:
+    """`sionna.rt`, imported after `ensure_runtime()`; raises UelError for a version this package does not know."""
+    ensure_runtime()
     require_version(_installed("sionna-rt"))
     import sionna.rt
 
@@ -113,16 +113,16 @@ def load() -> ModuleType:
 
 def require_version(installed: str) -> None:
     """Raise UelError unless sim_bridge was written for this version of sionna-rt."""
-    if installed not in SIONNA_RT:
-        known = " or ".join(SIONNA_RT)
+    if installed not in SIONNA_RT_VERSIONS:
+        known = " or ".join(SIONNA_RT_VERSIONS)
         raise UelError(
             "sim_bridge relies on private names of Sionna RT and knows them for certain versions only",
             got=f"sionna-rt {installed or 'not installed'}; known: {known}",
-            do=f"pip install sionna-rt=={SIONNA_RT[-1]}",
+            do=f"pip install sionna-rt=={SIONNA_RT_VERSIONS[-1]}",
         )
 
 
-def choose(gpus: int, libraries: Iterable[Library], wanted: str | None) -> Runtime:
+def choose_runtime(gpus: int, libraries: Iterable[Library], wanted: str | None) -> Runtime:
     """A GPU before the CPU, the user's library before any other, the newest of the rest."""
     if gpus:
         return Runtime(gpus=gpus)
@@ -132,7 +132,7 @@ def choose(gpus: int, libraries: Iterable[Library], wanted: str | None) -> Runti
     usable = [library for library in libraries if library.usable]
     if not usable:
         raise UelError(
-            f"no GPU, and no LLVM of version {MINIMUM} or newer for Sionna RT to run on the CPU",
+            f"no GPU, and no LLVM of version {MIN_LLVM_VERSION} or newer for Sionna RT to run on the CPU",
             got=", ".join(map(str, libraries)) or "no libLLVM at all",
             do=install_hint(platform.system(), shutil.which("apt-get") is not None),
         )
@@ -147,9 +147,9 @@ def _wanted(path: str, libraries: list[Library]) -> Library:
     if not os.path.isfile(path):
         problem = "points to no file"
     else:
-        problem = f"points to an LLVM older than {MINIMUM}" if library.major else "points to no loadable LLVM"
-    do = f"unset {VARIABLE}, or point it to LLVM {MINIMUM} or newer"
-    raise UelError(f"{VARIABLE} {problem}", got=path if not library.major else library, do=do)
+        problem = f"points to an LLVM older than {MIN_LLVM_VERSION}" if library.major else "points to no loadable LLVM"
+    do = f"unset {LLVM_VARIABLE}, or point it to LLVM {MIN_LLVM_VERSION} or newer"
+    raise UelError(f"{LLVM_VARIABLE} {problem}", got=path if not library.major else library, do=do)
 
 
 def install_hint(system: str, apt: bool) -> str:
@@ -158,13 +158,15 @@ def install_hint(system: str, apt: bool) -> str:
         return "brew install llvm"
     if system == "Linux" and apt:
         return "sudo apt-get install -y libllvm19"
-    return f"install LLVM {MINIMUM} or newer as a shared library (dnf install llvm-libs, pacman -S llvm-libs, …)"
+    return (
+        f"install LLVM {MIN_LLVM_VERSION} or newer as a shared library (dnf install llvm-libs, pacman -S llvm-libs, …)"
+    )
 
 
-def search(environ: Mapping[str, str]) -> list[str]:
+def find_llvm_libraries(environ: Mapping[str, str]) -> list[str]:
     """Paths of files that look like libLLVM, newest name first, each file once; the user's own path stays as given."""
-    wanted = environ.get(VARIABLE)
-    names = (path for folder in FOLDERS for path in glob.glob(f"{folder}/libLLVM*"))
+    wanted = environ.get(LLVM_VARIABLE)
+    names = (path for folder in LLVM_FOLDERS for path in glob.glob(f"{folder}/libLLVM*"))
     files = {os.path.realpath(path) for path in (*names, *_ldconfig()) if _LIBRARY.search(os.path.basename(path))}
     files = sorted(filter(os.path.isfile, files), key=_number, reverse=True)
     return [wanted, *(path for path in files if path != wanted)] if wanted else files
@@ -183,7 +185,7 @@ def _ldconfig() -> list[str]:
     return re.findall(r"libLLVM\S* .* => (\S+)", listing)
 
 
-def probe(paths: list[str]) -> tuple[int, list[Library]]:
+def probe_devices(paths: list[str]) -> tuple[int, list[Library]]:
     """(number of GPUs, the libraries with their versions); one that crashes the probe counts as not loadable."""
     answers: dict[str, int] = {}
     rest = list(paths)
@@ -213,7 +215,7 @@ def _installed(name: str) -> str:
 def main() -> int:
     """Print the choice, or what to install."""
     try:
-        print(ensure())
+        print(ensure_runtime())
     except UelError as error:
         print(str(error).replace("\n", "; "), file=sys.stderr)
         return 1

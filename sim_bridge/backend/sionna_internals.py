@@ -36,7 +36,7 @@ from sionna.rt.path_solvers.sb_deterministic import SBDeterministicCandidateGene
 from sionna.rt.utils import WedgeGeometry, rotation_matrix
 from torch import Tensor
 
-from sim_bridge.backend.path_buffers import numpy_of, unique_paths
+from sim_bridge.backend.path_buffers import to_numpy, unique_paths
 
 BUFFER_SIZES = tuple(1024 * 4**k for k in range(11))  # rows of a buffer: few lengths, so few kernels
 NONE, SPECULAR, DIFFUSE, REFRACTION, DIFFRACTION = (
@@ -93,9 +93,9 @@ def search(scene: rt.Scene, endpoints: DrJitEndpoints, limits: PathSearch) -> Pa
     return paths
 
 
-def truncated(paths: PathsBuffer, sources: int, limits: PathSearch) -> bool:
+def is_truncated(paths: PathsBuffer, sources: int, limits: PathSearch) -> bool:
     """Whether some source had more candidates than the buffer holds: paths were lost then."""
-    count = np.bincount(numpy_of(paths.source_indices), minlength=sources)
+    count = np.bincount(to_numpy(paths.source_indices), minlength=sources)
     return bool((count >= limits.max_paths).any())
 
 
@@ -302,7 +302,7 @@ def bounce(
     return sample.wo, field, sample.sampled_component
 
 
-def edges(scene: rt.Scene, rays: int, seed: int) -> WedgeGeometry:
+def find_edges(scene: rt.Scene, rays: int, seed: int) -> WedgeGeometry:
     """The edges of walls that rays from the cells pass by, each once."""
     solver, sampler = rt.RadioMapSolver(), mi.load_dict({"type": "independent"})
     position, orientation, offset, _ = scene.sources(True, False)

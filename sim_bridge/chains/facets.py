@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float64, Int
 from torch import Tensor
 
-from sim_bridge.backend.path_buffers import numpy_of
+from sim_bridge.backend.path_buffers import to_numpy
 
 NORMAL_STEPS, OFFSET_STEPS = 1e3, 1e2  # per unit, per m: planes are one whose normals and offsets round alike
 
@@ -62,7 +62,7 @@ class Facets:
 
 def mesh_number(mesh: mi.Mesh) -> int:
     """Mitsuba's number of a mesh, as long as its scene lives."""
-    return int(numpy_of(dr.reinterpret_array(mi.UInt, mi.ShapePtr(mesh)))[0])
+    return int(to_numpy(dr.reinterpret_array(mi.UInt, mi.ShapePtr(mesh)))[0])
 
 
 def _no_facets() -> Facets:

@@ -125,13 +125,13 @@ def _service(
     sinr: Float[Tensor, "track report cell frequency"], served: serving_cell.ServingCellTrack, carrier: Carrier
 ) -> FeatureValues:
     """Effective SINR, MCS, block errors and throughput of a phone alone in its serving cell."""
-    best = phy_abstraction.adapt(_of_serving_cell(sinr, served)[served.known], carrier)
+    best = phy_abstraction.adapt_link(_of_serving_cell(sinr, served)[served.known], carrier)
     fill = lambda of: torch.zeros(served.known.shape, dtype=of.dtype).masked_scatter(served.known, of)  # noqa: E731
     return {
         "effective_sinr_db": decibels(fill(best.effective), served.known),
         "mcs": fill(best.mcs),
         "bler": fill(best.bler),
-        "throughput": fill(best.bits) / phy_abstraction.slot(carrier),
+        "throughput": fill(best.bits) / phy_abstraction.slot_duration(carrier),
     }
 
 

@@ -20,12 +20,12 @@ from uel.radio.radio_map import RadioMap
 from uel.radio.sinr import sinr
 from uel.radio.sites import require_sites
 
-TABLE, PDSCH = 1, 1  # MCS table 5.1.3.1-1 of TS 38.214 (up to 64-QAM), downlink
-SCHEMES = 29  # of that table, 0 to 28
-DATA_SYMBOLS = 12  # of 14 in a slot; one carries control, one reference signals
-STEP_DB = 0.1  # of the SINR: the step of Sionna's own tables
-RANGE_DB = (-30.0, 60.0)
-CHUNK = 4096  # channels adapted at once
+MCS_TABLE, PDSCH_CATEGORY = 1, 1  # MCS table 5.1.3.1-1 of TS 38.214 (up to 64-QAM), downlink
+MCS_COUNT = 29  # of that table, 0 to 28
+DATA_SYMBOLS_PER_SLOT = 12  # of 14 in a slot; one carries control, one reference signals
+SINR_STEP_DB = 0.1  # of the SINR: the step of Sionna's own tables
+SINR_RANGE_DB = (-30.0, 60.0)
+CHANNELS_PER_CHUNK = 4096  # channels adapted at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +40,9 @@ class LinkService:
     """delivered bits per second"""
 
 
-def serve(radio: RadioMap, load: float = 1.0, noise_figure_db: float = 7.0, bler_target: float = 0.1) -> LinkService:
+def link_service(
+    radio: RadioMap, load: float = 1.0, noise_figure_db: float = 7.0, bler_target: float = 0.1
+) -> LinkService:
     """Link adaptation (TS 38.214, clause 5.1.3) and the errors that remain, for every cell and pixel of a map.
 
     `load` is the share of time that the other cells transmit, see `uel.radio.sinr.sinr`. The first call takes some
@@ -49,20 +51,20 @@ def serve(radio: RadioMap, load: float = 1.0, noise_figure_db: float = 7.0, bler
     if not 0 < bler_target < 1:
         raise UelError("a block error rate is a probability", got=bler_target, do="give 0.1, say")
     ratio = sinr(radio, load, noise_figure_db)
-    level = to_db(ratio.clamp(min=1e-30)).clamp(*RANGE_DB)
-    steps, pixel = (level / STEP_DB).round().unique(return_inverse=True)
-    flat = from_db(steps * STEP_DB).cpu()[:, None].expand(-1, SCHEMES)
+    level = to_db(ratio.clamp(min=1e-30)).clamp(*SINR_RANGE_DB)
+    steps, pixel = (level / SINR_STEP_DB).round().unique(return_inverse=True)
+    flat = from_db(steps * SINR_STEP_DB).cpu()[:, None].expand(-1, MCS_COUNT)
     best = _choose(flat, require_sites(radio.sites), bler_target)
     mcs, bler, bits = (values.to(pixel.device) for values in (best.mcs, best.bler, best.bits))
     known = radio.known
     return LinkService(
         mcs=torch.where(known, mcs[pixel], -1),
         bler=torch.where(known, bler[pixel], 1.0),
-        throughput=torch.where(known, bits[pixel], 0.0) / slot(require_sites(radio.sites)),
+        throughput=torch.where(known, bits[pixel], 0.0) / slot_duration(require_sites(radio.sites)),
     )
 
 
-def slot(carrier: Carrier) -> float:
+def slot_duration(carrier: Carrier) -> float:
     """Length of a slot in seconds, 14 symbols: 1 ms / 2^µ (TS 38.211, clause 4.3.2)."""
     return 1e-3 * 15e3 / carrier.subcarrier_spacing
 
@@ -79,21 +81,21 @@ class LinkAdaptation:
     """mean of the bits that a slot delivers"""
 
 
-def adapt(sinr: Float[Tensor, "n frequency"], carrier: Carrier, bler_target: float = 0.1) -> LinkAdaptation:
+def adapt_link(sinr: Float[Tensor, "n frequency"], carrier: Carrier, bler_target: float = 0.1) -> LinkAdaptation:
     """Link adaptation over a channel's linear SINRs at several frequencies, one layer.
 
     Every scheme has an effective SINR of its own: exponential mapping (EESM; Brueninghaus et al., PIMRC 2005) with
     Sionna's factors, between -30 and 30 dB.
     """
-    parts = [_choose(effective(part), carrier, bler_target) for part in sinr.split(CHUNK)]
+    parts = [_choose(effective_sinr(part), carrier, bler_target) for part in sinr.split(CHANNELS_PER_CHUNK)]
     return LinkAdaptation(*(torch.cat([getattr(part, f.name) for part in parts]) for f in fields(LinkAdaptation)))
 
 
-def effective(sinr: Float[Tensor, "n frequency"]) -> Float[Tensor, "n mcs"]:
+def effective_sinr(sinr: Float[Tensor, "n frequency"]) -> Float[Tensor, "n mcs"]:
     """Linear effective SINR of every MCS, by Sionna's EESM."""
     _, mapping, _ = _sionna()
-    wide = sinr.float().cpu()[:, None, None, :, None, None].expand(-1, SCHEMES, -1, -1, -1, -1)
-    return mapping(wide, mcs_index=_schemes(len(sinr)).unsqueeze(-1), mcs_table_index=TABLE)[..., 0]
+    wide = sinr.float().cpu()[:, None, None, :, None, None].expand(-1, MCS_COUNT, -1, -1, -1, -1)
+    return mapping(wide, mcs_index=_schemes(len(sinr)).unsqueeze(-1), mcs_table_index=MCS_TABLE)[..., 0]
 
 
 def _choose(effective: Float[Tensor, "n mcs"], carrier: Carrier, bler_target: float) -> LinkAdaptation:
@@ -104,7 +106,7 @@ def _choose(effective: Float[Tensor, "n mcs"], carrier: Carrier, bler_target: fl
     """
     error = _block_errors(effective, carrier)
     allowed, there = error <= bler_target, error <= 1
-    greatest = torch.where(allowed, torch.arange(SCHEMES), -1).amax(-1)
+    greatest = torch.where(allowed, torch.arange(MCS_COUNT), -1).amax(-1)
     mcs = torch.where(allowed.any(-1), greatest, there.int().argmax(-1))
     take = lambda values: values.gather(-1, mcs.unsqueeze(-1))[:, 0]  # noqa: E731
     bler = take(error).clamp(max=1.0)
@@ -114,27 +116,27 @@ def _choose(effective: Float[Tensor, "n mcs"], carrier: Carrier, bler_target: fl
 def _block_errors(effective: Float[Tensor, "n mcs"], carrier: Carrier) -> Float[Tensor, "n mcs"]:
     """Error rate of transport blocks of a whole slot; infinite for schemes that Sionna has no table for."""
     abstraction, _, _ = _sionna()
-    elements = torch.full(effective.shape, carrier.resource_elements * DATA_SYMBOLS, dtype=torch.int32)
-    channel = {"sinr_eff": effective.cpu(), "num_allocated_re": elements, "mcs_table_index": TABLE}
+    elements = torch.full(effective.shape, carrier.resource_elements * DATA_SYMBOLS_PER_SLOT, dtype=torch.int32)
+    channel = {"sinr_eff": effective.cpu(), "num_allocated_re": elements, "mcs_table_index": MCS_TABLE}
     schemes = _schemes(len(effective))
-    return abstraction(schemes, **channel, mcs_category=PDSCH, check_mcs_index_validity=False)[3]
+    return abstraction(schemes, **channel, mcs_category=PDSCH_CATEGORY, check_mcs_index_validity=False)[3]
 
 
 def _block_bits(carrier: Carrier) -> Float[Tensor, " mcs"]:
     """Size of a slot's transport block (TS 38.214, clause 5.1.3.2)."""
     order, rate = _table()
-    coded = order * (carrier.resource_elements * DATA_SYMBOLS)
+    coded = order * (carrier.resource_elements * DATA_SYMBOLS_PER_SLOT)
     size = _sionna()[2].calculate_tb_size(order, rate, num_coded_bits=coded, return_cw_length=False, device="cpu")
     return size[0].float()
 
 
 def _table() -> tuple[Int[Tensor, " mcs"], Float[Tensor, " mcs"]]:
     """Bits of a symbol and code rate of every MCS."""
-    return _sionna()[2].decode_mcs_index(_schemes(1)[0], TABLE, is_pusch=False, device="cpu")
+    return _sionna()[2].decode_mcs_index(_schemes(1)[0], MCS_TABLE, is_pusch=False, device="cpu")
 
 
 def _schemes(count: int) -> Int[Tensor, "n mcs"]:
-    return torch.arange(SCHEMES, dtype=torch.int32).expand(count, -1)
+    return torch.arange(MCS_COUNT, dtype=torch.int32).expand(count, -1)
 
 
 @cache
@@ -145,8 +147,8 @@ def cqi_threshold_db(carrier: Carrier) -> Float[Tensor, "15"]:
     efficiency by what the nearest with one does.
     """
     order, rate = _table()
-    level = torch.arange(-10.0, 30.0, STEP_DB)
-    error = _block_errors(from_db(level)[:, None].expand(-1, SCHEMES).contiguous(), carrier)
+    level = torch.arange(-10.0, 30.0, SINR_STEP_DB)
+    error = _block_errors(from_db(level)[:, None].expand(-1, MCS_COUNT).contiguous(), carrier)
     reached = torch.where(error <= 0.1, level[:, None], torch.inf).amin(0)
     same = (order == torch.tensor(CQI_MODULATION)[:, None]) & (
         (rate * 1024 - torch.tensor(CQI_RATE)[:, None]).abs() < 0.5

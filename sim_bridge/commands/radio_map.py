@@ -26,7 +26,7 @@ from uel.radio.radio_map import MapLookup, RadioMap
 from uel.radio.sinr import sinr, snr
 from uel.radio.sites import Site, require_sites
 
-REPORT = "map_report.json"
+REPORT_NAME = "map_report.json"
 log = logging.getLogger(__name__)
 
 
@@ -64,23 +64,28 @@ def _made(tile: Tile, sites: tuple[Site, ...], config: RadioMapConfig, root: Pat
     if (told := _report(folder)) and told["made_from"] == made_from:
         log.info("map: reusing %s", folder)
         return folder, told
-    for stale in (REPORT, "report.png"):
+    for stale in (REPORT_NAME, "report.png"):
         (folder / stale).unlink(missing_ok=True)
     log.info("map: making %s", folder)
     start = time.perf_counter()
     sim = open_tile(tile, sites, config.tracing)
     radio = sim.radio_map(tile.grid(config.pixel))
     seconds = round(time.perf_counter() - start, 1)
-    radio_map_io.save(radio, folder, service(radio, config), {"tile": tile.name, "fingerprint": tile.fingerprint})
-    told = {"made_from": made_from, "seconds": seconds, **summary(radio), "paths": compare(sim, radio, config.check)}
-    replace_file(folder / REPORT, as_json(told))  # last: without it the map is not there
+    radio_map_io.save(radio, folder, service_maps(radio, config), {"tile": tile.name, "fingerprint": tile.fingerprint})
+    told = {
+        "made_from": made_from,
+        "seconds": seconds,
+        **map_summary(radio),
+        "paths": compare_with_paths(sim, radio, config.check),
+    }
+    replace_file(folder / REPORT_NAME, as_json(told))  # last: without it the map is not there
     return folder, told
 
 
 def _report(folder: Path) -> dict[str, Any] | None:
     """What was said of a map that is there; None where there is none, or what is no longer to be read."""
     try:
-        told = json.loads((folder / REPORT).read_text(encoding="utf-8"))
+        told = json.loads((folder / REPORT_NAME).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     return told if isinstance(told, dict) and "made_from" in told else None
@@ -92,9 +97,9 @@ def _provenance(tile: Tile, sites: tuple[Site, ...], config: RadioMapConfig) -> 
     return json.loads(json.dumps(plain))
 
 
-def service(radio: RadioMap, config: RadioMapConfig) -> dict[str, Tensor]:
+def service_maps(radio: RadioMap, config: RadioMapConfig) -> dict[str, Tensor]:
     """SNR, SINR, MCS, error rate and throughput of every cell and pixel, 0 where the map is not known (MCS -1)."""
-    served = phy_abstraction.serve(radio, config.load, config.noise_figure_db, config.bler_target)
+    served = phy_abstraction.link_service(radio, config.load, config.noise_figure_db, config.bler_target)
     ratios = {
         "snr_db": snr(radio, config.noise_figure_db),
         "sinr_db": sinr(radio, config.load, config.noise_figure_db),
@@ -103,7 +108,7 @@ def service(radio: RadioMap, config: RadioMapConfig) -> dict[str, Tensor]:
     return {**levels, "mcs": served.mcs, "bler": served.bler, "throughput": served.throughput}
 
 
-def summary(radio: RadioMap) -> dict[str, Any]:
+def map_summary(radio: RadioMap) -> dict[str, Any]:
     """What a reader wants to know of a map before using it."""
     known = radio.known
     return {
@@ -115,7 +120,7 @@ def summary(radio: RadioMap) -> dict[str, Any]:
     }
 
 
-def compare(sim: Sionna, radio: RadioMap, count: int, seed: int = 0) -> dict[str, Any]:
+def compare_with_paths(sim: Sionna, radio: RadioMap, count: int, seed: int = 0) -> dict[str, Any]:
     """The map beside traced paths at random places outdoors, in sight and out of it.
 
     A pixel's mean of the power is compared with one place in it, and the tracer's search with Monte-Carlo rays: no
@@ -147,7 +152,7 @@ def _differences(traced: LinkTruth, looked: MapLookup, chosen: Tensor) -> dict[s
     }
 
 
-def lines(folder: Path, told: dict[str, Any]) -> list[str]:
+def summary_lines(folder: Path, told: dict[str, Any]) -> list[str]:
     """A map in two lines for a terminal."""
     los, nlos = told["paths"]["los"], told["paths"]["nlos"]
     beside = ", ".join(

@@ -6,10 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from sim_bridge.commands.config import SurveyConfig
-from sim_bridge.survey.engines import Engine, LocalEngine, ProcessEngine, UnitFailure, run
-from sim_bridge.survey.progress import watched
+from sim_bridge.survey.engines import Engine, LocalEngine, ProcessEngine, UnitFailure, run_units
+from sim_bridge.survey.progress import show_progress
 from sim_bridge.survey.slurm import write_script
-from sim_bridge.survey.worker import SurveyJob, places_of
+from sim_bridge.survey.worker import SurveyJob, tiles_with_sites
 from uel.config import as_yaml
 from uel.core.io import replace_file
 from uel.errors import UelError
@@ -18,15 +18,15 @@ from uel.survey.manifest import MANIFEST_NAME, Manifest
 from uel.survey.parquet import to_parquet
 from uel.survey.store import explain_write_errors
 
-CONFIG = "config.yaml"  # in the survey's folder, what made it
-COPIES = 3  # of a unit's values in memory: as measured, in one piece, and as they are written
+CONFIG_NAME = "config.yaml"  # in the survey's folder, what made it
+COPIES_IN_MEMORY = 3  # of a unit's values in memory: as measured, in one piece, and as they are written
 log = logging.getLogger(__name__)
 
 
 def survey_job(config: SurveyConfig) -> SurveyJob:
     """The survey to be made. Raises `UelError` where there is no tile, no site, several carriers or too little
     memory."""
-    job = SurveyJob(config.out, places_of(config.tiles), config.plan)
+    job = SurveyJob(config.out, tiles_with_sites(config.tiles), config.plan)
     require_memory(job.manifest(), config.crew[0])
     return job
 
@@ -43,10 +43,10 @@ def make_survey(config: SurveyConfig) -> list[UnitFailure]:
     waiting = [unit.number for unit in Survey(config.out, manifest).unfinished_units()]
     numbers = [n for n in _known(config.unit, manifest) if n in waiting] if config.unit else waiting
     log.info("%s: %d of %d units to make", config.out, len(numbers), len(manifest.units))
-    return watched(run(_engine(config, work), numbers), len(numbers), "units") if numbers else []
+    return show_progress(run_units(_engine(config, work), numbers), len(numbers), "units") if numbers else []
 
 
-def write_job(config: SurveyConfig) -> Path:
+def write_slurm_job(config: SurveyConfig) -> Path:
     """Prepare the survey and write the script of a Slurm job array that makes it."""
     _, manifest = _prepared(config)
     _keep(config)
@@ -77,13 +77,13 @@ def _keep(config: SurveyConfig) -> None:
     """Write the configuration into the survey's folder, to be repeated from anywhere."""
     tiles = tuple(tile.resolve() for tile in config.tiles)
     text = as_yaml(replace(config, tiles=tiles, out=config.out.resolve(), resume=True)).encode()
-    path = config.out / CONFIG
+    path = config.out / CONFIG_NAME
     with explain_write_errors(config.out):
         if not path.is_file() or path.read_bytes() != text:
             replace_file(path, text)
 
 
-def finished(config: SurveyConfig) -> bool:
+def is_finished(config: SurveyConfig) -> bool:
     """Whether all units of the survey are done."""
     return not Survey.open(config.out).unfinished_units()
 
@@ -108,7 +108,7 @@ def _engine(config: SurveyConfig, work: SurveyJob) -> Engine:
 def require_memory(manifest: Manifest, workers: int, available: float | None = None) -> None:
     """Raise `UelError` when units are larger than this machine's memory, or `available` bytes."""
     largest = max(manifest.unit_bytes(tile) for tile in manifest.tiles)
-    needed, there = workers * COPIES * largest, available or _available()
+    needed, there = workers * COPIES_IN_MEMORY * largest, available or _available()
     if needed > there:
         raise UelError(
             "the units of this survey do not fit in memory",

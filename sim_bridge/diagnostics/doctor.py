@@ -13,13 +13,15 @@ from pathlib import Path
 from sim_bridge.backend import runtime
 from uel.errors import UelError
 
-PACKAGES = ("torch", "drjit", "mitsuba", "sionna-rt", "lightning", "zarr")
-LIMITS = {"gain_error_rel": 1e-4, "gradient_error_rel": 1e-3}
-MEANINGS = {
+REQUIRED_PACKAGES = ("torch", "drjit", "mitsuba", "sionna-rt", "lightning", "zarr")
+ERROR_LIMITS = {"gain_error_rel": 1e-4, "gradient_error_rel": 1e-3}
+ERROR_MEANINGS = {
     "gain_error_rel": "gain against Friis' law",
     "gradient_error_rel": "gradient of gain with respect to position",
 }
-TIMEOUT = 120.0  # s; the test takes a few, but the first import and kernel compilation on a busy machine do not
+SELFTEST_TIMEOUT = (
+    120.0  # s; the test takes a few, but the first import and kernel compilation on a busy machine do not
+)
 
 
 @dataclass(frozen=True)
@@ -53,33 +55,33 @@ def main(argv: Sequence[str] = ()) -> int:
     from uel.config import load
 
     config = load(DoctorConfig, "doctor", argv)
-    checks = [*system(), *packages(), *backend()]
+    checks = [*system_checks(), *package_checks(), *backend_checks()]
     sound = all(check.ok for check in checks)
-    checks += self_test() if sound else [SelfTestCheck("self-test", "not run", False, "mend the lines above first")]
-    show(checks)
+    checks += run_self_test() if sound else [SelfTestCheck("self-test", "not run", False, "mend the lines above first")]
+    print_checks(checks)
     if not all(check.ok for check in checks):
         return 1
-    return gradients(config) if config.gradients else 0
+    return show_gradients(config) if config.gradients else 0
 
 
-def gradients(config: DoctorConfig) -> int:
+def show_gradients(config: DoctorConfig) -> int:
     """Print the table of gradients; 0 when each is right or refused."""
     from rich.console import Console
     from rich.markdown import Markdown
 
     from sim_bridge.diagnostics import gradient_check
 
-    rows = gradient_check.table(config.configurations)
-    Console(width=150).print(Markdown(gradient_check.markdown(rows)))
+    rows = gradient_check.gradient_table(config.configurations)
+    Console(width=150).print(Markdown(gradient_check.markdown_table(rows)))
     for row in rows:
         if row.status.startswith("WRONG"):
             print(f"{row.status}: {row.scene}, {row.mode}, {row.quantity} by {row.parameter}, error {row.error}")
     if config.json:
-        gradient_check.write(rows, config.json)
-    return 0 if gradient_check.good(rows) else 1
+        gradient_check.write_rows(rows, config.json)
+    return 0 if gradient_check.all_passed(rows) else 1
 
 
-def system() -> list[SelfTestCheck]:
+def system_checks() -> list[SelfTestCheck]:
     python = sys.version_info[:2] >= (3, 11)
     return [
         SelfTestCheck("Python", platform.python_version(), python, "install Python 3.11 or newer"),
@@ -88,11 +90,11 @@ def system() -> list[SelfTestCheck]:
     ]
 
 
-def packages() -> list[SelfTestCheck]:
-    return [package(name) for name in PACKAGES]
+def package_checks() -> list[SelfTestCheck]:
+    return [package_check(name) for name in REQUIRED_PACKAGES]
 
 
-def package(name: str) -> SelfTestCheck:
+def package_check(name: str) -> SelfTestCheck:
     """The version of an installed distribution, read without importing it."""
     try:
         return SelfTestCheck(name, version(name))
@@ -100,9 +102,9 @@ def package(name: str) -> SelfTestCheck:
         return SelfTestCheck(name, "missing", False, "pip install -r requirements.lock, or make setup")
 
 
-def backend() -> list[SelfTestCheck]:
+def backend_checks() -> list[SelfTestCheck]:
     """GPU, LLVM, the Mitsuba variant that follows from them, and the version of Sionna RT."""
-    return [_guarded("ray tracing on", lambda: _backend(runtime.ensure())), _guarded("Sionna RT", _sionna)]
+    return [_guarded("ray tracing on", lambda: _backend(runtime.ensure_runtime())), _guarded("Sionna RT", _sionna)]
 
 
 def _backend(found: runtime.Runtime) -> str:
@@ -127,33 +129,37 @@ def _guarded(name: str, ask: Callable[[], str]) -> SelfTestCheck:
         return SelfTestCheck(name, f"{error.name} is missing", False, "make setup")
 
 
-def self_test() -> list[SelfTestCheck]:
+def run_self_test() -> list[SelfTestCheck]:
     """The bridge in a process of its own: Dr.Jit ends the process where it cannot go on."""
     command = [sys.executable, "-m", "sim_bridge.diagnostics.selftest"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=SELFTEST_TIMEOUT, check=False)
     except subprocess.TimeoutExpired:
-        return [SelfTestCheck("self-test", f"no answer in {TIMEOUT:.0f} s", False, "try again on a quieter machine")]
+        return [
+            SelfTestCheck(
+                "self-test", f"no answer in {SELFTEST_TIMEOUT:.0f} s", False, "try again on a quieter machine"
+            )
+        ]
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
         do = f"see: {sys.executable} -m sim_bridge.diagnostics.selftest"
         return [SelfTestCheck("self-test", f"ended with {done.returncode}: {last}", False, do)]
-    return check_versions(json.loads(done.stdout.splitlines()[-1]))
+    return error_checks(json.loads(done.stdout.splitlines()[-1]))
 
 
-def check_versions(measured: dict[str, float]) -> list[SelfTestCheck]:
+def error_checks(measured: dict[str, float]) -> list[SelfTestCheck]:
     """The self-test's relative errors against their limits; NaN fails."""
     checks = []
-    for key, limit in LIMITS.items():
+    for key, limit in ERROR_LIMITS.items():
         error = measured[key]
         value = f"{error:.1e} relative error, limit {limit:.0e}"
         checks.append(
-            SelfTestCheck(MEANINGS[key], value, error <= limit, "report this: the bridge computes something else")
+            SelfTestCheck(ERROR_MEANINGS[key], value, error <= limit, "report this: the bridge computes something else")
         )
     return [*checks, SelfTestCheck("self-test took", f"{measured['seconds']:.1f} s")]
 
 
-def show(checks: Sequence[SelfTestCheck]) -> None:
+def print_checks(checks: Sequence[SelfTestCheck]) -> None:
     """A table, and what to do about the lines that failed."""
     from rich.console import Console
     from rich.markup import escape

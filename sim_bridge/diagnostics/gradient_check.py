@@ -19,20 +19,20 @@ from jaxtyping import Float
 from rich.progress import Progress
 from torch import Tensor
 
-from sim_bridge.diagnostics.gradient_scenes import TRIALS, GradientScene, map_trial
+from sim_bridge.diagnostics.gradient_scenes import GRADIENT_SCENES, GradientScene, canyon_radio_map
 from sim_bridge.paths.path_set import PathSet
 from uel.errors import UelError
 from uel.radio.radio_map import MapLookup
 
-MAPPED = "canyon"  # the scene whose radio map is tried
-LOOKED: dict[str, Callable[[MapLookup], Tensor]] = {
+MAP_SCENE = "canyon"  # the scene whose radio map is tried
+MAP_QUANTITIES: dict[str, Callable[[MapLookup], Tensor]] = {
     "path gain": lambda m: m.gain.clamp(min=1e-30).log(),
     "ToA": lambda m: m.first_arrival * 1e9,
     "AoA": lambda m: m.mean_arrival[..., 0],
     "AoD": lambda m: m.mean_departure[..., 1],
     "delay spread": lambda m: m.delay_spread * 1e9,
 }
-LIMIT = 0.01  # greatest median relative error
+MAX_MEDIAN_ERROR = 0.01  # greatest median relative error
 QUANTITIES: dict[str, Callable[[PathSet], Tensor]] = {
     "path gain": lambda p: p.gain().clamp(min=1e-30).log(),
     "ToA": lambda p: p.first_arrival() * 1e9,
@@ -43,11 +43,13 @@ QUANTITIES: dict[str, Callable[[PathSet], Tensor]] = {
 }
 # Steps: in degrees, radians, or (materials) relative to the value; those in metres are the trial's, since float32 tells
 # less the longer the paths are. The phase inside a slab turns fast.
-STEPS = {"degrees": 0.2, "radians": 0.005}
-RELATIVE = {"permittivity": 0.003, "conductivity": 0.03, "thickness": 0.001, "scattering": 0.01}
-CLEAR = 30.0  # times the noise: a difference that tells a per cent
-AGREE = 0.03  # of a difference: by how much that over half the step may differ from it, or neither tells a per cent
-ROUNDED = 2.4e-7  # of a delay: two roundings to float32
+STEP_OF_UNIT = {"degrees": 0.2, "radians": 0.005}
+RELATIVE_STEP = {"permittivity": 0.003, "conductivity": 0.03, "thickness": 0.001, "scattering": 0.01}
+MIN_SIGNAL_TO_NOISE = 30.0  # times the noise: a difference that tells a per cent
+MAX_STEP_DISAGREEMENT = (
+    0.03  # of a difference: by how much that over half the step may differ from it, or neither tells a per cent
+)
+DELAY_ROUNDING = 2.4e-7  # of a delay: two roundings to float32
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,9 @@ class GradientRow:
     note: str = ""
 
 
-def table(count: int = 100, seed: int = 0, trials: Mapping[str, GradientScene] = TRIALS) -> list[GradientRow]:
+def gradient_table(
+    count: int = 100, seed: int = 0, trials: Mapping[str, GradientScene] = GRADIENT_SCENES
+) -> list[GradientRow]:
     """The whole matrix, `count` configurations or more to a line."""
     rows = []
     with Progress(transient=True) as progress:
@@ -74,7 +78,7 @@ def table(count: int = 100, seed: int = 0, trials: Mapping[str, GradientScene] =
             "gradients: parameters", total=sum(2 * len(trial.parameters) for trial in trials.values())
         )
         for name, trial in trials.items():
-            if name == MAPPED:
+            if name == MAP_SCENE:
                 rows += _map_rows(count, seed)
             for mode in ("paths", "frozen"):
                 for parameter in trial.parameters:
@@ -83,12 +87,12 @@ def table(count: int = 100, seed: int = 0, trials: Mapping[str, GradientScene] =
     return rows
 
 
-def good(rows: list[GradientRow]) -> bool:
+def all_passed(rows: list[GradientRow]) -> bool:
     """Whether everything is right or refused."""
     return all(row.status in ("ok", "zero", "refused", "none") for row in rows)
 
 
-def write(rows: list[GradientRow], file: Path) -> None:
+def write_rows(rows: list[GradientRow], file: Path) -> None:
     """As JSON, one object a line of the table."""
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
@@ -113,7 +117,7 @@ def _rows(scene: str, trial: GradientScene, mode: str, parameter: str, count: in
 
 def _map_rows(count: int, seed: int) -> list[GradientRow]:
     """Derivatives by lookup with respect to position; a map was traced with everything else as it is."""
-    radio, trial = map_trial(), TRIALS[MAPPED]
+    radio, trial = canyon_radio_map(), GRADIENT_SCENES[MAP_SCENE]
     generator = torch.Generator().manual_seed(seed)
     points = trial.draw(generator, 2 * count)[:, :2] * 0.8
     step = _unit(torch.randn(points.shape, generator=generator), by_row=True) * trial.step
@@ -121,20 +125,22 @@ def _map_rows(count: int, seed: int) -> list[GradientRow]:
     place = (points + radio.grid.size / 2) / radio.grid.pixel - 0.5
     smooth = ((place - place.round()).abs() * radio.grid.pixel > 2 * trial.step).all(1)
     rows = [
-        GradientRow(MAPPED, "map", "everything else", "all", "refused", note="a radio map answers for positions alone")
+        GradientRow(
+            MAP_SCENE, "map", "everything else", "all", "refused", note="a radio map answers for positions alone"
+        )
     ]
-    for name, quantity in LOOKED.items():
+    for name, quantity in MAP_QUANTITIES.items():
         value = points.clone().requires_grad_()
         known = radio.lookup(points).known[:, 0] & smooth
         (gradient,) = torch.autograd.grad(quantity(radio.lookup(value))[:, 0].double().sum(), value)
         values = {k: quantity(radio.lookup(points + k * step))[:, 0].double() for k in (0.5, -0.5, 1.0, -1.0)}
         noise = _noise(name, values[0.5], values[-0.5], trial.noise)
         told = ((gradient * step).double().sum(1), _difference(values), noise, _doubt(values))
-        rows.append(_row(MAPPED, "map", "RX position", name, [tuple(v[known].detach() for v in told)]))  # type: ignore[list-item]
+        rows.append(_row(MAP_SCENE, "map", "RX position", name, [tuple(v[known].detach() for v in told)]))  # type: ignore[list-item]
     return rows
 
 
-def markdown(rows: list[GradientRow]) -> str:
+def markdown_table(rows: list[GradientRow]) -> str:
     """Parameters × quantities, the worst of all scenes in each place."""
     names = list(QUANTITIES)
     lines = [f"| of | by | {' | '.join(names)} |", "|---|---|" + "---|" * len(names)]
@@ -158,7 +164,7 @@ def _worst(rows: list[GradientRow], quantity: str) -> str:
 def _row(scene: str, mode: str, parameter: str, quantity: str, parts: list[Derivatives]) -> GradientRow:
     exact, difference, noise, doubt = (torch.cat([part[k] for part in parts]) for k in range(4))
     still = difference.abs() <= noise
-    told = ~still & (doubt <= AGREE * difference.abs())
+    told = ~still & (doubt <= MAX_STEP_DISAGREEMENT * difference.abs())
     if not bool(exact.isfinite().all()):
         return GradientRow(scene, mode, parameter, quantity, "WRONG: not finite", None, len(exact))
     silent = exact[still].abs() <= 3 * noise[still]
@@ -166,7 +172,9 @@ def _row(scene: str, mode: str, parameter: str, quantity: str, parts: list[Deriv
         status = "none" if not len(silent) else "zero" if bool(silent.float().mean() > 0.98) else "WRONG: not zero"
         return GradientRow(scene, mode, parameter, quantity, status, None, len(exact))
     error = float(((exact - difference)[told] / difference[told]).abs().median())
-    return GradientRow(scene, mode, parameter, quantity, "ok" if error <= LIMIT else "WRONG", error, int(told.sum()))
+    return GradientRow(
+        scene, mode, parameter, quantity, "ok" if error <= MAX_MEDIAN_ERROR else "WRONG", error, int(told.sum())
+    )
 
 
 @dataclass(frozen=True)
@@ -213,7 +221,7 @@ def _noise(name: str, one: Tensor, other: Tensor, relative: float, arrival: Tens
     A spread also has that of the delays (ns) in it.
     """
     own = relative * (torch.full_like(one, 2.0) if name == "path gain" else one.abs() + other.abs()) + 1e-9
-    return own + (ROUNDED * arrival if name == "delay spread" else 0.0)
+    return own + (DELAY_ROUNDING * arrival if name == "delay spread" else 0.0)
 
 
 def _apart(case: GradientCase) -> dict[str, Derivatives]:
@@ -238,7 +246,11 @@ def _together(case: GradientCase) -> dict[str, Derivatives]:
     if not bool(chosen.any()):
         return {}
     size = {name: tuple(float(part.sum()) for part in parts) for name, parts in differences.items()}
-    moving = [name for name, (d, n, doubt) in size.items() if abs(d) > CLEAR * n and doubt <= AGREE * abs(d)]
+    moving = [
+        name
+        for name, (d, n, doubt) in size.items()
+        if abs(d) > MIN_SIGNAL_TO_NOISE * n and doubt <= MAX_STEP_DISAGREEMENT * abs(d)
+    ]
     still = [name for name, (d, n, _) in size.items() if abs(d) <= n]
 
     def along(names: list[str], scale: dict[str, float]) -> float:
@@ -291,8 +303,8 @@ def _cases(
         velocity = torch.randn(points.shape, generator=generator) * 5
         share, value, unit = trial.at(parameter, points, generator)
         direction = _unit(torch.randn(value.shape, generator=generator), by_row=share != "all")
-        length = trial.step if unit == "metres" else STEPS.get(unit)
-        step = direction * (RELATIVE[parameter] * value.abs() if length is None else length)
+        length = trial.step if unit == "metres" else STEP_OF_UNIT.get(unit)
+        step = direction * (RELATIVE_STEP[parameter] * value.abs() if length is None else length)
 
         def ask(at: Tensor, frozen=frozen, sim=sim, points=points, velocity=velocity) -> PathSet:
             position = at if parameter == "RX position" else points

@@ -15,7 +15,7 @@ from uel.core.grid import Grid
 from uel.radio.radio_map import RadioMap
 from uel.radio.sites import Array, Cell, Site
 
-NAMES = {
+PARAMETER_NAMES = {
     "TX position": "cell_position",
     "TX height": "cell_height",
     "TX azimuth": "azimuth_deg",
@@ -26,11 +26,11 @@ NAMES = {
     "thickness": "thickness",
     "scattering": "scattering_coefficient",
 }
-UNITS = {"TX azimuth": "degrees", "TX tilt": "degrees", "RX orientation": "radians"}
-MATERIALS = ("permittivity", "conductivity", "thickness", "scattering")
-ENDS = ("RX position", "TX position", "TX height", "TX azimuth", "TX tilt", "RX orientation")
-ALL = (*ENDS, *MATERIALS, "object position")
-BEAM = Array(rows=4, columns=2, pattern="tr38901")
+PARAMETER_UNITS = {"TX azimuth": "degrees", "TX tilt": "degrees", "RX orientation": "radians"}
+MATERIAL_PARAMETERS = ("permittivity", "conductivity", "thickness", "scattering")
+ENDPOINT_PARAMETERS = ("RX position", "TX position", "TX height", "TX azimuth", "TX tilt", "RX orientation")
+ALL_PARAMETERS = (*ENDPOINT_PARAMETERS, *MATERIAL_PARAMETERS, "object position")
+BEAM_ARRAY = Array(rows=4, columns=2, pattern="tr38901")
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class GradientScene:
     make: Callable[[], Sionna]
     box: tuple[tuple[float, float], ...]
     """ranges of x, y and z in metres"""
-    parameters: tuple[str, ...] = ALL
+    parameters: tuple[str, ...] = ALL_PARAMETERS
     material: str = ""
     thing: str = ""
     receivers: int = 25
@@ -63,9 +63,9 @@ class GradientScene:
 
     def name(self, parameter: str) -> str:
         """As `Sionna.trace` calls it."""
-        if parameter in MATERIALS:
-            return f"material/{self.material}/{NAMES[parameter]}"
-        return f"object/{self.thing}/position" if parameter == "object position" else NAMES[parameter]
+        if parameter in MATERIAL_PARAMETERS:
+            return f"material/{self.material}/{PARAMETER_NAMES[parameter]}"
+        return f"object/{self.thing}/position" if parameter == "object position" else PARAMETER_NAMES[parameter]
 
     def at(self, parameter: str, points: Tensor, generator: torch.Generator) -> tuple[str, Tensor, str]:
         """Who has a value of its own, the values, and the unit of steps."""
@@ -73,7 +73,7 @@ class GradientScene:
         endpoints = sim.radio_scene.endpoints_of(points, {})
         if parameter in ("RX position", "RX orientation"):
             value = points if parameter == "RX position" else torch.randn(points.shape, generator=generator)
-            return "receiver", value.clone(), UNITS.get(parameter, "metres")
+            return "receiver", value.clone(), PARAMETER_UNITS.get(parameter, "metres")
         if parameter.startswith("TX"):
             cells = [cell for site in sim.sites for cell in site.cells]
             tilt, azimuth = (torch.tensor([getattr(c, n) for c in cells]) for n in ("tilt_deg", "azimuth_deg"))
@@ -83,7 +83,7 @@ class GradientScene:
                 "TX azimuth": azimuth,
                 "TX tilt": tilt,
             }
-            return "cell", value[parameter].clone(), UNITS.get(parameter, "metres")
+            return "cell", value[parameter].clone(), PARAMETER_UNITS.get(parameter, "metres")
         if parameter == "object position":
             return "all", torch.tensor([float(c[0]) for c in sim.scene.objects[self.thing].position]), "metres"
         return "all", _material(parameter, generator), "relative"
@@ -104,7 +104,7 @@ def _material(parameter: str, generator: torch.Generator) -> Tensor:
 def _cells(places: tuple[tuple[float, float, float], ...]) -> tuple[Site, ...]:
     """Sectors with eight antennas, each turned another way."""
     return tuple(
-        Site(position=place, cells=(Cell(azimuth_deg=40.0 * k + 20, tilt_deg=5.0 + k, array=BEAM),))
+        Site(position=place, cells=(Cell(azimuth_deg=40.0 * k + 20, tilt_deg=5.0 + k, array=BEAM_ARRAY),))
         for k, place in enumerate(places)
     )
 
@@ -143,21 +143,25 @@ def _munich() -> Sionna:
     )
 
 
-STREET = (0.9, 2.1)  # m: heights that the atlas knows
-TRIALS: dict[str, GradientScene] = {
-    "free space": GradientScene(_free_space, ((-150.0, 150.0), (-150.0, 150.0), (1.0, 10.0)), ENDS),
-    "mirror": GradientScene(_mirror, ((-60.0, 60.0), (-60.0, 60.0), STREET), material="slab", thing="reflector"),
-    "canyon": GradientScene(_canyon, ((-50.0, 50.0), (-8.0, 8.0), STREET), material="marble", thing="building_4"),
+STREET_HEIGHTS = (0.9, 2.1)  # m: heights that the atlas knows
+GRADIENT_SCENES: dict[str, GradientScene] = {
+    "free space": GradientScene(_free_space, ((-150.0, 150.0), (-150.0, 150.0), (1.0, 10.0)), ENDPOINT_PARAMETERS),
+    "mirror": GradientScene(
+        _mirror, ((-60.0, 60.0), (-60.0, 60.0), STREET_HEIGHTS), material="slab", thing="reflector"
+    ),
+    "canyon": GradientScene(
+        _canyon, ((-50.0, 50.0), (-8.0, 8.0), STREET_HEIGHTS), material="marble", thing="building_4"
+    ),
     "canyon, edges": GradientScene(
         partial(_canyon, diffraction=True),
-        ((-50.0, 50.0), (-8.0, 8.0), STREET),
+        ((-50.0, 50.0), (-8.0, 8.0), STREET_HEIGHTS),
         ("RX position", "TX position", "TX height", "TX azimuth"),
     ),
     # Errors of the differences here fall as 1 over the step, 11 % at 1 cm to 0.6 % at 30 cm: rounding, some 2e-5.
     "munich": GradientScene(
         _munich,
-        ((-200.0, 200.0), (-200.0, 200.0), STREET),
-        (*ENDS, *MATERIALS),
+        ((-200.0, 200.0), (-200.0, 200.0), STREET_HEIGHTS),
+        (*ENDPOINT_PARAMETERS, *MATERIAL_PARAMETERS),
         material="marble",
         step=0.3,
         noise=2e-5,
@@ -166,6 +170,6 @@ TRIALS: dict[str, GradientScene] = {
 
 
 @cache
-def map_trial() -> RadioMap:
+def canyon_radio_map() -> RadioMap:
     """The radio map of a street, for derivatives by lookup."""
-    return TRIALS["canyon"].simulator().radio_map(Grid(size=96.0, pixel=2.0))
+    return GRADIENT_SCENES["canyon"].simulator().radio_map(Grid(size=96.0, pixel=2.0))

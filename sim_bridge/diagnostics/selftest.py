@@ -9,7 +9,7 @@ from uel.radio.simulator import FreeSpace, PathGain
 from uel.radio.sites import Site
 
 
-def run() -> dict[str, float]:
+def run_selftest() -> dict[str, float]:
     """Relative errors of gain and of its gradient with respect to position, and the seconds it took."""
     from sim_bridge.simulator import TracingConfig, open_empty
 
@@ -33,4 +33,4 @@ def _gain_and_gradient(simulator: PathGain) -> tuple[torch.Tensor, torch.Tensor]
 
 
 if __name__ == "__main__":
-    print(json.dumps(run()))
+    print(json.dumps(run_selftest()))

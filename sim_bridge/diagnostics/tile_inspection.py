@@ -17,11 +17,11 @@ from uel.geo.tile import Tile
 from uel.radio.simulator import FreeSpace
 from uel.radio.sites import Array, Cell, Site, cell_positions
 
-DELAY, GAIN = 1e-10, 0.01  # s and dB: how far a free line of sight may be from the closed form
-POINTS = 64
+MAX_DELAY_ERROR, MAX_GAIN_ERROR_DB = 1e-10, 0.01  # s and dB: how far a free line of sight may be from the closed form
+MAX_POINTS = 64
 
 
-def inspect(tile: Tile) -> dict[str, Any]:
+def inspect_tile(tile: Tile) -> dict[str, Any]:
     """Open a tile in Sionna RT and compare free lines of sight from its masts with Friis' law.
 
     Returns the number of meshes, and the worst error of delay (s) and gain (dB) over up to 64 phones outdoors;
@@ -34,14 +34,14 @@ def inspect(tile: Tile) -> dict[str, Any]:
     found = {"meshes": len(sim.scene.mi_scene.shapes()), "points": 0} | _free_space(sim, tile)
     delay, gain = found.get("delay_error", 0.0), found.get("gain_error_db", 0.0)
     wrong = {
-        f"delay of a free line of sight off by {delay:.2g} s": delay > DELAY,
-        f"gain of a free line of sight off by {gain:.2g} dB": gain > GAIN,
+        f"delay of a free line of sight off by {delay:.2g} s": delay > MAX_DELAY_ERROR,
+        f"gain of a free line of sight off by {gain:.2g} dB": gain > MAX_GAIN_ERROR_DB,
         "no mast sees a phone outdoors": not found["points"],
     }
     return found | {"problems": [words for words, bad in wrong.items() if bad]}
 
 
-def render(tile: Tile, width: int = 720, samples: int = 8) -> bytes:
+def render_tile(tile: Tile, width: int = 720, samples: int = 8) -> bytes:
     """The tile seen from the south-west above, as PNG."""
     scene = rt.load_scene(str(tile.scene_file))
     ground = float(tile.rasters["ground"].mean())
@@ -64,9 +64,9 @@ def _isotropic(tile: Tile) -> tuple[Site, ...]:
 def _free_space(sim: Sionna, tile: Tile) -> dict[str, Any]:
     centres = tile.raster_grid.centres().reshape(-1, 2)
     outdoors = centres[tile.is_outdoor(centres)]
-    order = torch.randperm(len(outdoors), generator=torch.Generator().manual_seed(0))[: 64 * POINTS]
+    order = torch.randperm(len(outdoors), generator=torch.Generator().manual_seed(0))[: 64 * MAX_POINTS]
     points = sim.at_height(outdoors[order])
-    points = points[sim.line_of_sight(points).any(dim=1)][:POINTS]
+    points = points[sim.line_of_sight(points).any(dim=1)][:MAX_POINTS]
     if not len(points):
         return {"points": 0}
     traced, exact = sim.paths(points), FreeSpace(sim.sites, size=tile.size).path_gain(points)

@@ -53,7 +53,7 @@ def _part(
     if resolved.count:
         with LOCK:
             middle = path_buffers.vertices(resolved.buffer, resolved.count)
-            met = path_buffers.rows(resolved.buffer, resolved.count)[0] > 0
+            met = path_buffers.interaction_surfaces(resolved.buffer, resolved.count)[0] > 0
     first, last = cell_positions(scene.sites)[paths.source], endpoints.target[paths.target]
     ones = torch.ones(rows, 1, dtype=torch.bool)
     loud = (paths.power > 0).nonzero()[:, 0]

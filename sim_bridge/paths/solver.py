@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from sim_bridge.backend import sionna_internals
-from sim_bridge.backend.path_buffers import edges, interactions, labels, rows, vertices
+from sim_bridge.backend.path_buffers import edges, interaction_counts, interaction_surfaces, receiver_and_cell, vertices
 from sim_bridge.backend.torch_drjit import LOCK, call_drjit
 from sim_bridge.chains.atlas import Atlas
 from sim_bridge.chains.facets import Facets
@@ -37,12 +37,12 @@ class ResolvedPaths:
     @cached_property
     def receiver_and_cell(self) -> tuple[Int[Tensor, " row"], Int[Tensor, " row"]]:
         """Receiver and cell of each path."""
-        return labels(self.buffer, self.count)
+        return receiver_and_cell(self.buffer, self.count)
 
     @cached_property
     def surfaces(self) -> tuple[Int[Tensor, "row depth"], Int[Tensor, "row depth"], Int[Tensor, "row depth"]]:
         """Kind, mesh and primitive of each interaction; 0 where there is none."""
-        return rows(self.buffer, self.count)
+        return interaction_surfaces(self.buffer, self.count)
 
     @cached_property
     def _cache(self) -> dict[str, Any]:
@@ -137,10 +137,10 @@ def search_paths(
     # Few widths, so that few kernels are compiled.
     padded = _drjit(endpoints.padded(1 << (count - 1).bit_length()))
     values = _in_drjit(_materials(given) | _objects(given))
-    with LOCK, scene_parameters.applied(rt_scene, values):
+    with LOCK, scene_parameters.temporary_parameters(rt_scene, values):
         with dr.suspend_grad():
             buffer = sionna_internals.search(rt_scene, padded, search)
-        if sionna_internals.truncated(buffer, cells, search):
+        if sionna_internals.is_truncated(buffer, cells, search):
             raise SearchOverflow
         sionna_internals.drop_targets(buffer, count)
         positions = {name: position.detach().double().cpu() for name, position in _objects(given).items()}
@@ -157,7 +157,7 @@ def re_resolve(
     """
     if not paths.count:
         return paths
-    with LOCK, scene_parameters.applied(scene.rt_scene, _in_drjit(_objects(given))):
+    with LOCK, scene_parameters.temporary_parameters(scene.rt_scene, _in_drjit(_objects(given))):
         buffer = sionna_internals.as_candidates(paths.buffer, paths.count)
         resolved = sionna_internals.resolve(
             scene.rt_scene, scene.facets.base, buffer, _drjit(endpoints), paths.search.diffraction
@@ -185,7 +185,7 @@ def evaluate_paths(
         moved = bool(_objects(given))
         planes = paths.planes(scene.facets)
         planes = planes.shifted(shift_by_objects(scene, paths, given)) if moved else planes
-        kinds = interactions(paths.buffer, paths.count)
+        kinds = interaction_counts(paths.buffer, paths.count)
     first, last = endpoints.source[source].double(), endpoints.target[target].double()
     vertex, departure, arrival = paths.unfold(planes, first, last, moved)
     columns = [axis.reshape(-1) for axis in repeat_last_row(vertex.float(), paths.buffer.buffer_size).unbind(-1)]
@@ -197,7 +197,7 @@ def evaluate_paths(
         # of zero, silently (and new kernels for every call, 3 s instead of 0.05 s). So each runs by itself, now.
         at_once = dr.scoped_set_flag(dr.JitFlag.SymbolicCalls, not learned)
         turning = [column.array for column in arrays[12:15]]
-        with scene_parameters.applied(rt_scene, dict(zip(learned, arrays[15:], strict=True))), at_once:
+        with scene_parameters.temporary_parameters(rt_scene, dict(zip(learned, arrays[15:], strict=True))), at_once:
             return sionna_internals.evaluate(
                 rt_scene, paths.buffer, paths.count, sionna_internals.DrJitEndpoints(*points), turning, paths.search
             )

@@ -27,7 +27,7 @@ def add_diffraction(
     seed: int,
 ) -> None:
     """Add `rays` diffracted rays of every cell; `source`, `orientation` and `cell` are those of every ray."""
-    edges, width = sionna_internals.edges(scene, rays, seed), dr.width(cell)
+    edges, width = sionna_internals.find_edges(scene, rays, seed), dr.width(cell)
     if not dr.width(edges.length):
         return
     random = mi.PCG32(width, dr.opaque(mi.UInt64, seed + 1))

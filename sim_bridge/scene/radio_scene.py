@@ -115,7 +115,9 @@ class RadioScene:
         self, points: Float[Tensor, "n 3"], index: Int[Tensor, " _"], given: Mapping[str, Tensor]
     ) -> tuple[Endpoints, dict[str, Tensor]]:
         """Endpoints and parameters of some of the receivers."""
-        parameters = {name: value[index] if name in scene_parameters.UE else value for name, value in given.items()}
+        parameters = {
+            name: value[index] if name in scene_parameters.UE_PARAMETERS else value for name, value in given.items()
+        }
         return self.endpoints_of(points[index], parameters), parameters
 
     def antenna_offsets(self, endpoints: Endpoints) -> Float[Tensor, "cell antenna 3"]:

@@ -15,28 +15,34 @@ from torch import Tensor
 from sim_bridge.chains.facets import mesh_number
 from uel.errors import UelError
 
-CELL = ("cell_position", "cell_height", "azimuth_deg", "tilt_deg")
-UE = ("ue_orientation", "ue_velocity")
-MATERIAL = ("relative_permittivity", "conductivity", "thickness", "scattering_coefficient", "xpd_coefficient")
+CELL_PARAMETERS = ("cell_position", "cell_height", "azimuth_deg", "tilt_deg")
+UE_PARAMETERS = ("ue_orientation", "ue_velocity")
+MATERIAL_PROPERTIES = (
+    "relative_permittivity",
+    "conductivity",
+    "thickness",
+    "scattering_coefficient",
+    "xpd_coefficient",
+)
 
 
-def names(scene: rt.Scene) -> list[str]:
+def parameter_names(scene: rt.Scene) -> list[str]:
     """All parameters of a scene: of cells, phones, `material/NAME/PROPERTY` and `object/NAME/position`."""
-    materials = [f"material/{name}/{part}" for name in scene.radio_materials for part in MATERIAL]
-    return [*CELL, *UE, *materials, *(f"object/{name}/position" for name in scene.objects)]
+    materials = [f"material/{name}/{part}" for name in scene.radio_materials for part in MATERIAL_PROPERTIES]
+    return [*CELL_PARAMETERS, *UE_PARAMETERS, *materials, *(f"object/{name}/position" for name in scene.objects)]
 
 
-def materials(scene: rt.Scene) -> dict[str, dict[str, float]]:
-    """Values of all materials at the scene's frequency, by name and property (`MATERIAL`)."""
+def material_values(scene: rt.Scene) -> dict[str, dict[str, float]]:
+    """Values of all materials at the scene's frequency, by name and property (`MATERIAL_PROPERTIES`)."""
     return {
-        name: {part: float(_get(scene, f"material/{name}/{part}")[0]) for part in MATERIAL}
+        name: {part: float(_get(scene, f"material/{name}/{part}")[0]) for part in MATERIAL_PROPERTIES}
         for name in scene.radio_materials
     }
 
 
 def require_known(scene: rt.Scene, given: Mapping[str, Tensor], cells: int, receivers: int) -> None:
     """Raise `UelError` for an unknown parameter, or one of another shape than (cell[, 3]), (n, 3), () or (3,)."""
-    known = names(scene)
+    known = parameter_names(scene)
     for name, value in given.items():
         if name not in known:
             close = difflib.get_close_matches(name, known, n=1)
@@ -50,15 +56,15 @@ def require_known(scene: rt.Scene, given: Mapping[str, Tensor], cells: int, rece
 
 
 def _shape(name: str, cells: int, receivers: int) -> tuple[int, ...]:
-    if name in UE:
+    if name in UE_PARAMETERS:
         return (receivers, 3)
-    if name in CELL:
+    if name in CELL_PARAMETERS:
         return (cells, 3) if name == "cell_position" else (cells,)
     return (3,) if name.startswith("object/") else ()
 
 
 @contextmanager
-def applied(scene: rt.Scene, values: Mapping[str, mi.TensorXf]) -> Iterator[None]:
+def temporary_parameters(scene: rt.Scene, values: Mapping[str, mi.TensorXf]) -> Iterator[None]:
     """Set materials and objects of a scene; they are put back when the block is left, however it is left."""
     before = {name: dr.detach(_get(scene, name)) for name in values}
     try:

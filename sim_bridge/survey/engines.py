@@ -19,7 +19,7 @@ from typing import Protocol, runtime_checkable
 
 from uel.errors import UelError
 
-ATTEMPTS = 3  # a unit that fails so often is reported, and the others go on
+MAX_ATTEMPTS = 3  # a unit that fails so often is reported, and the others go on
 
 
 @dataclass(frozen=True)
@@ -71,10 +71,10 @@ class Engine(Protocol):
         ...
 
 
-def run(engine: Engine, numbers: Sequence[int]) -> Iterator[UnitOutcome]:
+def run_units(engine: Engine, numbers: Sequence[int]) -> Iterator[UnitOutcome]:
     """Make units, in any order; yields what became of each. Closes the engine in the end.
 
-    A unit that fails, or whose process dies, is made again, `ATTEMPTS` times in all. Raises `UelError` for what no
+    A unit that fails, or whose process dies, is made again, `MAX_ATTEMPTS` times in all. Raises `UelError` for what no
     further attempt can mend; units that are done stay done.
     """
     waiting, failed, busy = deque(numbers), Counter[int](), 0
@@ -91,7 +91,7 @@ def run(engine: Engine, numbers: Sequence[int]) -> Iterator[UnitOutcome]:
                 if outcome.final:
                     raise UelError(outcome.text)
                 failed[outcome.number] += 1
-                if failed[outcome.number] < ATTEMPTS:
+                if failed[outcome.number] < MAX_ATTEMPTS:
                     waiting.append(outcome.number)
                     continue
             yield outcome

@@ -17,7 +17,7 @@ class _Rates(ProgressColumn):
         return Text(f"{task.fields['reports'] / seconds:,.0f} reports/s  {task.fields['links'] / seconds:,.0f} links/s")
 
 
-def watched(outcomes: Iterable[UnitOutcome], total: int, title: str) -> list[UnitFailure]:
+def show_progress(outcomes: Iterable[UnitOutcome], total: int, title: str) -> list[UnitFailure]:
     """Show a bar on stderr until all units have come; returns those that failed."""
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rates(), TimeRemainingColumn()
     failures, reports, links = [], 0, 0

@@ -8,7 +8,7 @@ from uel.core.io import replace_file
 from uel.errors import UelError
 from uel.survey.store import explain_write_errors
 
-TASKS = 1000  # in an array: Slurm's MaxArraySize is 1001 unless it is set
+MAX_ARRAY_TASKS = 1000  # in an array: Slurm's MaxArraySize is 1001 unless it is set
 
 
 def write_script(folder: Path, units: int, workers: int, threads: int, gpus: float = 0.0) -> Path:
@@ -19,7 +19,7 @@ def write_script(folder: Path, units: int, workers: int, threads: int, gpus: flo
     """
     if gpus % 1:
         raise UelError("Slurm gives whole GPUs", got=gpus, do="give --gpus 0, 1, …")
-    tasks = min(units, TASKS)
+    tasks = min(units, MAX_ARRAY_TASKS)
     lines = [
         "#!/bin/bash",
         "#SBATCH --job-name=uel-survey",
@@ -30,7 +30,7 @@ def write_script(folder: Path, units: int, workers: int, threads: int, gpus: flo
         "#SBATCH --requeue",
         f"export OMP_NUM_THREADS={threads}",
         f'units=$(seq "$SLURM_ARRAY_TASK_ID" {tasks} {units - 1})',
-        f"{shlex.join(command(folder))} --unit $units",
+        f"{shlex.join(task_command(folder))} --unit $units",
     ]
     path = folder / "survey.sbatch"
     with explain_write_errors(folder):
@@ -38,6 +38,6 @@ def write_script(folder: Path, units: int, workers: int, threads: int, gpus: flo
     return path
 
 
-def command(folder: Path) -> list[str]:
+def task_command(folder: Path) -> list[str]:
     """What a task runs, apart from its units."""
     return [sys.executable, "-m", "uel.cli", "survey", "--config", str(folder.resolve() / "config.yaml")]

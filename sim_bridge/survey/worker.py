@@ -16,8 +16,8 @@ from sim_bridge.chains.atlas import Atlas
 from sim_bridge.channel.config import FeatureConfig
 from sim_bridge.channel.features import measure_features, serving_features
 from sim_bridge.survey.config import SurveyMakingConfig
-from sim_bridge.survey.engines import LocalEngine, UnitDone, run
-from sim_bridge.survey.progress import watched
+from sim_bridge.survey.engines import LocalEngine, UnitDone, run_units
+from sim_bridge.survey.progress import show_progress
 from uel.errors import UelError
 from uel.geo.tile import Tile
 from uel.mobility.trajectories import Tracks, draw_tracks
@@ -28,10 +28,10 @@ from uel.survey.feature_schema import Feature
 from uel.survey.manifest import Manifest, TileEntry, WorkUnit
 from uel.survey.store import empty_values, explain_write_errors, prepare_folder, write_unit
 
-MAP_PIXEL = 4.0  # m, of the map that says where there is coverage
-AT_ONCE = 1024  # reports that an atlas answers at a time: what the PHY layer works on takes some 0.1 MB each
+COVERAGE_MAP_PIXEL = 4.0  # m, of the map that says where there is coverage
+REPORTS_PER_BATCH = 1024  # reports that an atlas answers at a time: what the PHY layer works on takes some 0.1 MB each
 UnitValues = dict[str, Tensor]
-Measure = Callable[[WorkUnit, Tracks], UnitValues]
+MeasureFunction = Callable[[WorkUnit, Tracks], UnitValues]
 """features of some tracks, axes (track, report, …)"""
 
 
@@ -50,7 +50,7 @@ class SurveyJob:
     folder: Path
     places: tuple[TileWithSites, ...]
     plan: SurveyMakingConfig
-    open: "Callable[[SurveyJob, TileWithSites], Measure]" = field(default_factory=lambda: open_sionna)
+    open: "Callable[[SurveyJob, TileWithSites], MeasureFunction]" = field(default_factory=lambda: open_sionna)
     """opens a simulator of a tile"""
 
     def manifest(self) -> Manifest:
@@ -134,7 +134,7 @@ class SurveyWorker:
     def __init__(self, work: SurveyJob) -> None:
         self.work, self.manifest = work, Manifest.load(work.folder)
         self._places = {place.tile.name: place for place in work.places}
-        self._open: tuple[str, Measure] | None = None
+        self._open: tuple[str, MeasureFunction] | None = None
 
     def __call__(self, number: int) -> UnitDone:
         """Draw a unit's tracks, measure them, write its shards and its record."""
@@ -148,7 +148,7 @@ class SurveyWorker:
         record = write_unit(self.work.folder, self.manifest, unit, values, seconds)
         return UnitDone(number, record.reports, record.links)
 
-    def _measure(self, place: TileWithSites) -> Measure:
+    def _measure(self, place: TileWithSites) -> MeasureFunction:
         if self._open is None or self._open[0] != place.tile.name:
             self._open = None  # the old scene goes before the new one comes
             self._open = place.tile.name, self.work.open(self.work, place)
@@ -158,7 +158,7 @@ class SurveyWorker:
 # ---- Sionna RT ----------------------------------------------------------------------------------------
 
 
-def open_sionna(work: SurveyJob, place: TileWithSites) -> Measure:
+def open_sionna(work: SurveyJob, place: TileWithSites) -> MeasureFunction:
     """The ray tracer on a tile, with its atlas from the survey's folder."""
     from sim_bridge import simulator
 
@@ -173,7 +173,7 @@ def open_sionna(work: SurveyJob, place: TileWithSites) -> Measure:
         if atlas is not None:
             sim.attach_atlas(atlas)
         values = empty_values(manifest, unit.tile, unit.count)
-        width = max(1, (AT_ONCE if atlas else plan.tracing.chunk) // manifest.reports)
+        width = max(1, (REPORTS_PER_BATCH if atlas else plan.tracing.chunk) // manifest.reports)
         for first in range(0, unit.count, width):
             rows = slice(first, first + width)
             part = _measured(sim, Tracks(*(of[rows] for of in tracks)), plan.measure, manifest.arrays)
@@ -190,7 +190,7 @@ def _measured(sim: Any, tracks: Tracks, plan: FeatureConfig, arrays: dict[str, F
     flat = measure_features(sim, tracks.position[valid], tracks.velocity[valid], plan)
     values = {name: _filled(value, valid) for name, value in flat.items()}
     values |= serving_features(values, tracks.time, valid, plan, require_sites(sim.sites))
-    return {name: value for name, value in {**values, **track_values(tracks)}.items() if name in arrays}
+    return {name: value for name, value in {**values, **track_features(tracks)}.items() if name in arrays}
 
 
 def _filled(value: Shaped[Tensor, "row ..."], valid: Bool[Tensor, "track report"]) -> Tensor:
@@ -199,7 +199,7 @@ def _filled(value: Shaped[Tensor, "row ..."], valid: Bool[Tensor, "track report"
     return out
 
 
-def track_values(tracks: Tracks) -> UnitValues:
+def track_features(tracks: Tracks) -> UnitValues:
     """What a survey holds of tracks whatever is measured."""
     valid = tracks.valid
     velocity = torch.where(valid.unsqueeze(-1), tracks.velocity, 0.0)
@@ -215,7 +215,7 @@ def _atlas(work: SurveyJob, place: TileWithSites) -> Atlas:
 def _radio_map(work: SurveyJob, place: TileWithSites) -> RadioMap:
     from sim_bridge import simulator
 
-    return simulator.open(place.tile, place.sites, work.plan.tracing).radio_map(place.tile.grid(MAP_PIXEL))
+    return simulator.open(place.tile, place.sites, work.plan.tracing).radio_map(place.tile.grid(COVERAGE_MAP_PIXEL))
 
 
 def _once(folder: Path, save: Callable[[Path], None]) -> None:
@@ -230,15 +230,15 @@ def _once(folder: Path, save: Callable[[Path], None]) -> None:
                 (Path(aside) / "new").rename(folder)
 
 
-def places_of(tiles: Sequence[Path]) -> tuple[TileWithSites, ...]:
+def tiles_with_sites(tiles: Sequence[Path]) -> tuple[TileWithSites, ...]:
     """Tile folders with the masts that were put on them. Raises `UelError` where there is no tile, or no mast."""
     opened = [Tile.open(folder) for folder in tiles]
     return tuple(TileWithSites(tile, tile.sites) for tile in opened)
 
 
-def survey_here(work: SurveyJob) -> None:
+def make_survey_locally(work: SurveyJob) -> None:
     """Make a survey in this process. Raises `UelError` for whatever cannot be, and when a unit fails."""
     manifest = work.prepare()
-    failures = watched(run(LocalEngine(work), range(len(manifest.units))), len(manifest.units), "survey")
+    failures = show_progress(run_units(LocalEngine(work), range(len(manifest.units))), len(manifest.units), "survey")
     if failures:
         raise UelError("a unit of the survey failed", got=failures[0].text, do="report this")

@@ -33,7 +33,10 @@ def run() -> dict[str, float]:
     locator = Locator(small.locator, model).eval()
     with torch.no_grad():
         plain = RefinedLocator.of(locator, maps, RefinementConfig())
-        ask = {"fix": lambda r: plain.locate(r).position, "refined_fix": lambda r: plain.always(r).position}
+        ask = {
+            "fix": lambda r: plain.locate(r).position,
+            "refined_fix": lambda r: plain.without_entropy_gate(r).position,
+        }
         figures = _on_one_thread(lambda: {f"{name}_cpu_ms": _cpu_ms(method, reports) for name, method in ask.items()})
         bayes = lambda r: GridEstimate(radio.grid, grid_posterior(r, radio, maps.prior, model, maps.power_dbm)).position  # noqa: E731
         some = lambda turn: reports[turn % 8 * BATCH : (turn % 8 + 1) * BATCH]  # noqa: E731

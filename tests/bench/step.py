@@ -10,7 +10,7 @@ from sim_bridge.channel.config import FeatureConfig
 from sim_bridge.simulator import TracingConfig
 from sim_bridge.simulator import open as open_simulator
 from sim_bridge.survey.config import SurveyMakingConfig
-from sim_bridge.survey.worker import SurveyJob, TileWithSites, survey_here
+from sim_bridge.survey.worker import SurveyJob, TileWithSites, make_survey_locally
 from tests.bench.common import compare
 from training.data.batch import BatchConfig, BatchDataset
 from training.data.deployment import Deployment
@@ -57,7 +57,7 @@ def _world(folder: Path) -> Deployment:
     tracing = TracingConfig(samples=2000, map_rays=200_000, diffraction=False)
     bulk = open_simulator(tile, sites, tracing)
     plan = SurveyMakingConfig(tracks=TrackConfig(tracks=32), measure=FeatureConfig(layers=("rt",)), tracing=tracing)
-    survey_here(SurveyJob(folder / "survey", (TileWithSites(tile, sites),), plan))
+    make_survey_locally(SurveyJob(folder / "survey", (TileWithSites(tile, sites),), plan))
     live = open_simulator(tile, sites, TracingConfig(samples=10_000, diffraction=False))
     live.build_atlas()
     torch.manual_seed(0)

@@ -57,7 +57,7 @@ def _workers(work: SurveyJob) -> dict[str, float]:
 def _rate(work: SurveyJob, workers: int, numbers: range) -> float:
     """Reports a second once every worker has made two units, so that its kernels are compiled."""
     done: list[tuple[float, int]] = []
-    for outcome in engines.run(engines.ProcessEngine(work, workers, 1, 0.0), list(numbers)):
+    for outcome in engines.run_units(engines.ProcessEngine(work, workers, 1, 0.0), list(numbers)):
         assert isinstance(outcome, engines.UnitDone), outcome
         done.append((time.perf_counter(), outcome.reports))
     warm = 2 * workers

@@ -76,7 +76,7 @@ def make_crowd(demo: Path, folder: Path) -> None:
     """A survey of 100 000 phones in free space over the demo's test tile."""
     from sim_bridge.channel.config import FeatureConfig
     from sim_bridge.survey.config import SurveyMakingConfig
-    from sim_bridge.survey.engines import LocalEngine, run
+    from sim_bridge.survey.engines import LocalEngine, run_units
     from sim_bridge.survey.worker import SurveyJob, TileWithSites
     from tests.helpers.surveys import free_space
     from uel.inference.run_folder import Run
@@ -87,7 +87,7 @@ def make_crowd(demo: Path, folder: Path) -> None:
     plan = SurveyMakingConfig(tracks=tracks, measure=FeatureConfig(layers=("rt",), paths=1), unit=5000)
     work = SurveyJob(folder, (TileWithSites(opened.tile, opened.maps.radio.sites),), plan, free_space)
     units = range(len(work.prepare().units))
-    assert list(run(LocalEngine(work), units))
+    assert list(run_units(LocalEngine(work), units))
 
 
 @contextmanager

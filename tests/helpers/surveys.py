@@ -9,8 +9,8 @@ from pathlib import Path
 
 from sim_bridge.channel.config import FeatureConfig
 from sim_bridge.survey.config import SurveyMakingConfig
-from sim_bridge.survey.engines import LocalEngine, UnitDone, run
-from sim_bridge.survey.worker import Measure, SurveyJob, TileWithSites, UnitValues, track_values
+from sim_bridge.survey.engines import LocalEngine, UnitDone, run_units
+from sim_bridge.survey.worker import MeasureFunction, SurveyJob, TileWithSites, UnitValues, track_features
 from uel.geo.tile import Tile
 from uel.mobility.config import TrackConfig
 from uel.mobility.trajectories import Tracks
@@ -23,12 +23,12 @@ TRACKS = TrackConfig(tracks=40, reports=4, least_reports=1)
 PLAN = SurveyMakingConfig(tracks=TRACKS, measure=FeatureConfig(layers=("rt",), paths=2), unit=8)
 
 
-def free_space(work: SurveyJob, place: TileWithSites) -> Measure:
+def free_space(work: SurveyJob, place: TileWithSites) -> MeasureFunction:
     """Gains, delays and angles in closed form; the other features stay 0."""
     sim, manifest = FreeSpace(place.sites, size=place.tile.size), work.manifest()
 
     def measured(unit: WorkUnit, tracks: Tracks) -> UnitValues:
-        values = empty_values(manifest, unit.tile, unit.count) | track_values(tracks)
+        values = empty_values(manifest, unit.tile, unit.count) | track_features(tracks)
         for name, value in vars(sim.paths(tracks.position[tracks.valid])).items():
             values[name][tracks.valid] = value
         return values
@@ -36,7 +36,7 @@ def free_space(work: SurveyJob, place: TileWithSites) -> Measure:
     return measured
 
 
-def slow(work: SurveyJob, place: TileWithSites) -> Measure:
+def slow(work: SurveyJob, place: TileWithSites) -> MeasureFunction:
     """Units that take a while."""
     quick = free_space(work, place)
 
@@ -47,7 +47,7 @@ def slow(work: SurveyJob, place: TileWithSites) -> Measure:
     return measured
 
 
-def dying(work: SurveyJob, place: TileWithSites) -> Measure:
+def dying(work: SurveyJob, place: TileWithSites) -> MeasureFunction:
     """Unit 1 kills its process the first time, unit 2 always fails."""
     quick, mark = free_space(work, place), work.folder / ".died"
 
@@ -79,7 +79,7 @@ def made(folder: Path, plan: SurveyMakingConfig = PLAN, tiles: int = 1) -> Surve
     """A finished survey."""
     work = toy_work(folder, plan, tiles)
     manifest = work.prepare()
-    outcomes = list(run(LocalEngine(work), range(len(manifest.units))))
+    outcomes = list(run_units(LocalEngine(work), range(len(manifest.units))))
     assert all(isinstance(outcome, UnitDone) for outcome in outcomes), outcomes
     return Survey.open(folder)
 
@@ -103,7 +103,7 @@ def main(engine: str, folder: str) -> None:
         crew = RayEngine(work, 2, 1)
     else:
         crew = ProcessEngine(work, 2, 1) if engine == "processes" else LocalEngine(work)
-    for outcome in run(crew, numbers):
+    for outcome in run_units(crew, numbers):
         print(outcome, flush=True)
 
 

@@ -62,12 +62,12 @@ def _effective() -> dict[str, Tensor]:
     scheme = torch.arange(count[2], dtype=torch.int32)[:, None].expand(len(sinr), -1, -1)
     second = block(wide, mcs_index=scheme, mcs_table_index=2)[..., 0]
     factors = {f"beta_{table}": block.beta_tensor[table - 1, :many] for table, many in count.items()}
-    return {**factors, "eesm_1": phy_abstraction.effective(sinr), "eesm_2": second}
+    return {**factors, "eesm_1": phy_abstraction.effective_sinr(sinr), "eesm_2": second}
 
 
 def _blocks() -> dict[str, Tensor]:
     level = from_db(torch.tensor(INPUTS["level_db"], dtype=torch.float64)).float()
-    wide = level[:, None].expand(-1, phy_abstraction.SCHEMES).contiguous()
+    wide = level[:, None].expand(-1, phy_abstraction.MCS_COUNT).contiguous()
     return {
         "bler": torch.stack([phy_abstraction._block_errors(wide, carrier) for carrier in CARRIERS]),
         "block_bits": torch.stack([phy_abstraction._block_bits(carrier) for carrier in CARRIERS]),
@@ -75,5 +75,5 @@ def _blocks() -> dict[str, Tensor]:
 
 
 def _adapted() -> dict[str, Tensor]:
-    best = phy_abstraction.adapt(_sinr()[INPUTS["served"]], CARRIERS[0], INPUTS["bler_target"])
+    best = phy_abstraction.adapt_link(_sinr()[INPUTS["served"]], CARRIERS[0], INPUTS["bler_target"])
     return {"mcs": best.mcs, "mcs_effective": best.effective, "mcs_bler": best.bler}

@@ -11,7 +11,7 @@ import trimesh
 import scenes
 import sim_bridge
 from scenes.tiles.report import report_notes, report_problems
-from sim_bridge.diagnostics.tile_inspection import inspect
+from sim_bridge.diagnostics.tile_inspection import inspect_tile
 from sim_bridge.scene.tracing_config import TracingConfig
 from tests.helpers.village_map import SQUARE, map_file
 from uel.cli import main
@@ -143,7 +143,7 @@ def test_a_map_file_may_be_called_almost_like_a_bundled_city(tmp_path: Path) -> 
 def test_a_bundled_city_gets_masts(tmp_path: Path) -> None:
     tile = scenes.build("etoile", tmp_path / "etoile", size=256.0, margin=32.0, sites=3, progress=False)
     assert len(tile.sites) == 3
-    assert inspect(tile)["problems"] == []
+    assert inspect_tile(tile)["problems"] == []
     with pytest.raises(UelError, match="perhaps florence"):
         scenes.build("florense", tmp_path / "florense")
 

@@ -46,7 +46,7 @@ def calibration_setup(config: CalibrateConfig, stage_cache: StageCache) -> Calib
     sites = _sites(tile, config)
     drive = read_drive_test(tile, config.drive, config.columns) if config.drive is not None else None
     simulator = open_simulator(tile, sites, config.tracing)
-    materials = scene_parameters.materials(simulator.scene)
+    materials = scene_parameters.material_values(simulator.scene)
     parameters = CalibrationParameters.of(tile, sites, materials, config.priors)
     if drive is None:
         return _synthetic_setup(config, tile, simulator, materials, parameters, stage_cache)

@@ -13,7 +13,7 @@ from sim_bridge.channel.config import FeatureConfig
 from sim_bridge.simulator import Sionna, TracingConfig
 from sim_bridge.simulator import open as open_simulator
 from sim_bridge.survey.config import SurveyMakingConfig
-from sim_bridge.survey.worker import SurveyJob, TileWithSites, survey_here
+from sim_bridge.survey.worker import SurveyJob, TileWithSites, make_survey_locally
 from training.cache import StageCache
 from training.pipeline.config import RASTER_PIXEL, SitePlacementConfig, parse_place
 from uel.core.grid import Grid
@@ -77,7 +77,9 @@ def place_sites(tile: Tile, plan: SitePlacementConfig, seed: int) -> tuple[Site,
 def trace_tracks(place: TileWithSites, tracks: TrackConfig, tracing: TracingConfig, seed: int, out: Path) -> None:
     """Paths alone: what a phone makes of them is drawn on read."""
     rays = FeatureConfig(layers=("rt",))
-    survey_here(SurveyJob(out, (place,), SurveyMakingConfig(tracks=tracks, measure=rays, tracing=tracing, seed=seed)))
+    make_survey_locally(
+        SurveyJob(out, (place,), SurveyMakingConfig(tracks=tracks, measure=rays, tracing=tracing, seed=seed))
+    )
 
 
 def track_survey(

@@ -14,8 +14,8 @@ from torch import Tensor
 from explorer.reports import survey as survey_report
 from sim_bridge.channel.config import FeatureConfig
 from sim_bridge.survey.config import SurveyMakingConfig
-from sim_bridge.survey.engines import LocalEngine, UnitDone, run
-from sim_bridge.survey.worker import Measure, SurveyJob, TileWithSites, UnitValues
+from sim_bridge.survey.engines import LocalEngine, UnitDone, run_units
+from sim_bridge.survey.worker import MeasureFunction, SurveyJob, TileWithSites, UnitValues
 from tests.helpers.surveys import PLAN, free_space, toy_work
 from uel.cli import main
 from uel.core.constants import SPEED_OF_LIGHT
@@ -42,7 +42,7 @@ HEIGHT = 1.5
 ALL = replace(PLAN, measure=FeatureConfig(paths=2, taps=2, frequencies=4, csi_taps=2, neighbours=2))
 
 
-def street(work: SurveyJob, place: TileWithSites) -> Measure:
+def street(work: SurveyJob, place: TileWithSites) -> MeasureFunction:
     """Every other cell is in sight, its direct path kept beside an echo; the others are late and 20 dB weaker."""
     quick = free_space(work, place)
 
@@ -66,7 +66,7 @@ def street(work: SurveyJob, place: TileWithSites) -> Measure:
     return measured
 
 
-def silent(work: SurveyJob, place: TileWithSites) -> Measure:
+def silent(work: SurveyJob, place: TileWithSites) -> MeasureFunction:
     """Nobody hears anything."""
     quick = free_space(work, place)
 
@@ -81,7 +81,7 @@ def silent(work: SurveyJob, place: TileWithSites) -> Measure:
 def made(folder: Path, opened=street, plan: SurveyMakingConfig = PLAN, tiles: int = 1) -> Survey:
     work = toy_work(folder, plan, tiles, opened)
     manifest = work.prepare()
-    outcomes = list(run(LocalEngine(work), range(len(manifest.units))))
+    outcomes = list(run_units(LocalEngine(work), range(len(manifest.units))))
     assert all(isinstance(outcome, UnitDone) for outcome in outcomes), outcomes
     return Survey.open(folder)
 

@@ -109,7 +109,7 @@ def test_values_are_sionnas(name: str):
     from sim_bridge.backend import runtime
 
     try:
-        runtime.load()
+        runtime.load_sionna()
     except UelError as error:
         pytest.skip(str(error))
     import mitsuba as mi

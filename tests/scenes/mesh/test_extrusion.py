@@ -118,9 +118,9 @@ def test_a_roof_stays_above_the_hill():
 def test_parts_of_one_building_stand_on_one_level():
     """On a plane of 30 % a house from x = -10 to 10 m counts from -3 m; its eastern half alone would count from 0."""
     east = _building(box(0, -10, 10, 10), base=6.0)
-    low, high = _solid(extrude(replace(east, whole=SQUARE), _tilted(0.3))).bounds[:, 2]
+    low, high = _solid(extrude(replace(east, outline=SQUARE), _tilted(0.3))).bounds[:, 2]
     assert (low, high) == (pytest.approx(-3 + 6), pytest.approx(-3 + 12))
-    low, high = _solid(extrude(replace(east, base=0.0, whole=SQUARE), _tilted(0.3))).bounds[:, 2]
+    low, high = _solid(extrude(replace(east, base=0.0, outline=SQUARE), _tilted(0.3))).bounds[:, 2]
     assert (low, high) == (pytest.approx(-3 - FOUNDATION_DEPTH), pytest.approx(-3 + 12))
     low, high = _solid(extrude(east, _tilted(0.3))).bounds[:, 2]
     assert (low, high) == (pytest.approx(6), pytest.approx(12))
@@ -130,7 +130,7 @@ def test_a_part_in_a_hollow_reaches_its_ground():
     """A pit of 5 m in the middle of a house, which its outline does not touch: 3 m deep at 2 of 5 m from its middle."""
     heights = np.zeros((41, 41))
     heights[20, 20] = -5.0
-    inner = replace(_building(box(-2, -2, 2, 2)), whole=SQUARE)
+    inner = replace(_building(box(-2, -2, 2, 2)), outline=SQUARE)
     low, high = _solid(extrude(inner, Terrain(100.0, heights))).bounds[:, 2]
     assert (low, high) == (pytest.approx(-3 - FOUNDATION_DEPTH), pytest.approx(12))
 

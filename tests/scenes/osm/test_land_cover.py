@@ -51,7 +51,7 @@ def test_a_square_for_pedestrians_is_an_area():
 def test_monaco_lies_by_the_sea(shared: Path):
     """The harbour's east is water, the palace's rock is not."""
     place = reader.read_map(shared / "tiles/monaco_montecarlo.osm.gz", center=(43.73911, 7.42349))
-    water = shapely.union_all([patch.footprint for patch in place.ground if patch.id.startswith("sea")])
+    water = shapely.union_all([patch.footprint for patch in place.land_cover if patch.id.startswith("sea")])
     assert water.contains(shapely.Point(350, -350))
     built = shapely.union_all([building.footprint for building in place.buildings])
     assert water.area > 10_000

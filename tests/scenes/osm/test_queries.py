@@ -224,7 +224,7 @@ def test_a_point_online_is_what_the_file_says(town: Path, tmp_path: Path, monkey
     assert osmnx.settings.cache_folder == before
     offline = reader.read_map(town, center=(48.0008, 9.001), size=256.0, margin=16.0)
     assert online.buildings == offline.buildings
-    assert online.ground == offline.ground
+    assert online.land_cover == offline.land_cover
     assert online.provenance["query"] == "48.0008,9.001"
     assert online.name == "48.0008,9.001"
 

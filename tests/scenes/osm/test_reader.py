@@ -91,9 +91,11 @@ def test_real_tiles_are_sound(name: str, shared: Path):
     assert all(0 <= building.base < building.top for building in place.buildings)
     # What is left lies between lines of a millimetre: less than the volume of one small garage in a whole city.
     assert shared_volume(place.buildings) < 1.0
-    assert {patch.kind for patch in place.ground} >= {"road", "path", "green"}
+    assert {patch.kind for patch in place.land_cover} >= {"road", "path", "green"}
     assert (
-        shapely.box(-384, -384, 384, 384).buffer(1e-3).contains(shapely.union_all([p.footprint for p in place.ground]))
+        shapely.box(-384, -384, 384, 384)
+        .buffer(1e-3)
+        .contains(shapely.union_all([p.footprint for p in place.land_cover]))
     )
     assert place.provenance["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
 
@@ -193,7 +195,7 @@ def test_parts_stand_in_their_outline(tmp_path: Path):
         ("way/7", 100, 8.0, 12.0),
     ]
     assert [(e.id, e.reason) for e in place.exclusions] == [("way/5", "its parts stand in its place: way/7, way/6")]
-    wholes = {b.id.split("#")[0]: b.whole and b.whole.bounds for b in place.buildings}
+    wholes = {b.id.split("#")[0]: b.outline and b.outline.bounds for b in place.buildings}
     first, second = (pytest.approx((x, 0, x + side, side), abs=0.01) for x, side in ((0, 20), (50, 10)))
     assert wholes == {f"way/{k}": first for k in (1, 2, 3, 4)} | {"way/6": second, "way/7": second}
     assert shared_volume(place.buildings) < 0.1
@@ -227,7 +229,7 @@ def test_ground_is_as_wide_as_it_says(tmp_path: Path):
     roads += way(5, 90, highway="primary", tunnel="yes") + way(6, 95, highway="proposed")
     ways = [(_square(0, 0, 10), {"building": "yes"}), (_square(-50, 80, 20), {"leisure": "park"})]
     place = _read(_write(tmp_path / "town.osm", ways, roads))
-    found = [(patch.kind, patch.id, patch.footprint.area / 256) for patch in place.ground]
+    found = [(patch.kind, patch.id, patch.footprint.area / 256) for patch in place.land_cover]
     wide = {id: width for _, id, width in found}
     assert [kind for kind, *_ in found] == ["green", "water", "path", "road", "road", "road"]
     expected = {"way/104": 30.0, "way/103": 2.0, "way/100": 8.0, "way/101": 6.5, "way/102": 4.0, "way/2": 400 / 256}

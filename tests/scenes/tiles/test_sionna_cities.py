@@ -35,7 +35,7 @@ def _ray_tracer():
     from sim_bridge.backend import runtime
 
     try:
-        runtime.load()
+        runtime.load_sionna()
     except UelError as error:
         pytest.skip(str(error))
     import sionna.rt

@@ -33,7 +33,7 @@ def _sionna():
     from sim_bridge.backend import runtime
 
     try:
-        runtime.load()
+        runtime.load_sionna()
     except UelError as error:
         pytest.skip(str(error))
     import sionna.rt

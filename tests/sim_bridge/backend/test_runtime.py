@@ -8,7 +8,15 @@ from pathlib import Path
 import pytest
 
 from sim_bridge.backend import runtime
-from sim_bridge.backend.runtime import Library, Runtime, choose, install_hint, probe, require_version, search
+from sim_bridge.backend.runtime import (
+    Library,
+    Runtime,
+    choose_runtime,
+    find_llvm_libraries,
+    install_hint,
+    probe_devices,
+    require_version,
+)
 from uel.errors import UelError
 
 OLD = [Library("/lib/libLLVM-15.so.1", -1), Library("/lib/libLLVM-14.so.1", -1)]
@@ -18,58 +26,58 @@ NEW = Library("/lib/libLLVM.so.19.1", 19)
 @pytest.fixture
 def fresh(monkeypatch: pytest.MonkeyPatch):
     """`ensure` without its memory, and without a library of the user's."""
-    monkeypatch.setenv(runtime.VARIABLE, "")
-    runtime.ensure.cache_clear()
+    monkeypatch.setenv(runtime.LLVM_VARIABLE, "")
+    runtime.ensure_runtime.cache_clear()
     yield
-    runtime.ensure.cache_clear()
+    runtime.ensure_runtime.cache_clear()
 
 
 def test_a_gpu_needs_no_llvm():
-    assert choose(1, [], None) == Runtime(gpus=1)
-    assert choose(2, OLD, "/nowhere") == Runtime(gpus=2)
+    assert choose_runtime(1, [], None) == Runtime(gpus=1)
+    assert choose_runtime(2, OLD, "/nowhere") == Runtime(gpus=2)
 
 
 def test_the_newest_usable_library_is_chosen():
     sixteen = Library("/lib/libLLVM-16.so.1", 16)
-    assert choose(0, [*OLD, sixteen, NEW], None).llvm == NEW
-    assert choose(0, [*OLD, sixteen], None).llvm == sixteen
+    assert choose_runtime(0, [*OLD, sixteen, NEW], None).llvm == NEW
+    assert choose_runtime(0, [*OLD, sixteen], None).llvm == sixteen
 
 
 def test_only_14_and_15_is_an_error_that_names_both():
     with pytest.raises(UelError, match=r"(?s)version 16.*libLLVM-15.*libLLVM-14.*do: ") as error:
-        choose(0, OLD, None)
+        choose_runtime(0, OLD, None)
     assert "older than 16" in str(error.value)
 
 
 def test_15_that_tells_its_version_is_not_usable_either():
     with pytest.raises(UelError, match="LLVM 15"):
-        choose(0, [Library("/lib/libLLVM-15.so.1", 15)], None)
+        choose_runtime(0, [Library("/lib/libLLVM-15.so.1", 15)], None)
 
 
 def test_no_library_is_an_error():
     with pytest.raises(UelError, match="no libLLVM at all"):
-        choose(0, [], None)
+        choose_runtime(0, [], None)
 
 
 def test_the_users_old_library_is_refused_and_not_replaced():
     existing = __file__  # any file; its version is what the probe would have said
     with pytest.raises(UelError, match=r"(?s)DRJIT_LIBLLVM_PATH points to an LLVM older than 16.*unset"):
-        choose(0, [Library(existing, -1), NEW], existing)
+        choose_runtime(0, [Library(existing, -1), NEW], existing)
 
 
 def test_the_users_usable_library_wins_over_a_newer_one():
     own = Library("/own/libLLVM.so", 17)
-    assert choose(0, [own, NEW], own.path).llvm == own
+    assert choose_runtime(0, [own, NEW], own.path).llvm == own
 
 
 def test_the_users_library_that_is_nowhere():
     with pytest.raises(UelError, match="points to no file"):
-        choose(0, [NEW], "/nowhere/libLLVM.so")
+        choose_runtime(0, [NEW], "/nowhere/libLLVM.so")
 
 
 def test_the_users_library_that_is_something_else():
     with pytest.raises(UelError, match="no loadable LLVM"):
-        choose(0, [Library(__file__, 0), NEW], __file__)
+        choose_runtime(0, [Library(__file__, 0), NEW], __file__)
 
 
 @pytest.mark.parametrize(
@@ -85,22 +93,22 @@ def test_search_takes_libllvm_and_nothing_like_it(tmp_path, monkeypatch):
     for name in [*names, "libLLVMSupport.a", "libLLVMSPIRVLib.so.15", "libLLVM-15.txt"]:
         (tmp_path / name).touch()
     (tmp_path / "libLLVM-19.so").symlink_to(tmp_path / "libLLVM.so.19.1")
-    monkeypatch.setattr(runtime, "FOLDERS", (str(tmp_path),))
+    monkeypatch.setattr(runtime, "LLVM_FOLDERS", (str(tmp_path),))
     monkeypatch.setattr(runtime, "_ldconfig", list)
-    found = search({})
+    found = find_llvm_libraries({})
     assert [Path(path).name for path in found] == [
         "libLLVM.so.19.1",
         "libLLVM-18.so",
         "libLLVM-15.so.1",
         "libLLVM.dylib",
     ]
-    assert search({runtime.VARIABLE: "/own.so"}) == ["/own.so", *found]
+    assert find_llvm_libraries({runtime.LLVM_VARIABLE: "/own.so"}) == ["/own.so", *found]
 
 
 def test_probe_reports_what_is_no_library(tmp_path):
     text = tmp_path / "libLLVM-99.so"
     text.write_text("not a library")
-    assert probe([str(text), "/nowhere"])[1] == [Library(str(text), 0), Library("/nowhere", 0)]
+    assert probe_devices([str(text), "/nowhere"])[1] == [Library(str(text), 0), Library("/nowhere", 0)]
 
 
 def test_probe_goes_on_behind_a_library_that_crashes_it(monkeypatch):
@@ -112,26 +120,26 @@ def test_probe_goes_on_behind_a_library_that_crashes_it(monkeypatch):
         return {"gpus": 0} | dict.fromkeys(before, 19)
 
     monkeypatch.setattr(runtime, "_ask", ask)
-    assert probe(["a", "bad", "b"]) == (0, [Library("a", 19), Library("bad", 0), Library("b", 19)])
+    assert probe_devices(["a", "bad", "b"]) == (0, [Library("a", 19), Library("bad", 0), Library("b", 19)])
     assert calls == [["a", "bad", "b"], ["b"]]
 
 
 def test_probe_survives_a_real_crash(monkeypatch):
     dies = "import os, sys; print('[\"gpus\", 0]', flush=True); os.abort() if sys.argv[1:] else None"
     monkeypatch.setattr(runtime, "_PROBE", dies)
-    assert probe(["one", "two"]) == (0, [Library("one", 0), Library("two", 0)])
+    assert probe_devices(["one", "two"]) == (0, [Library("one", 0), Library("two", 0)])
 
 
 def test_ensure_tells_drjit(fresh, monkeypatch):
-    monkeypatch.setattr(runtime, "probe", lambda paths: (0, [NEW]))
-    assert runtime.ensure().llvm == NEW
-    assert os.environ[runtime.VARIABLE] == NEW.path
+    monkeypatch.setattr(runtime, "probe_devices", lambda paths: (0, [NEW]))
+    assert runtime.ensure_runtime().llvm == NEW
+    assert os.environ[runtime.LLVM_VARIABLE] == NEW.path
 
 
 def test_ensure_leaves_the_environment_alone_on_a_gpu(fresh, monkeypatch):
-    monkeypatch.setattr(runtime, "probe", lambda paths: (1, [NEW]))
-    assert runtime.ensure().gpus == 1
-    assert os.environ[runtime.VARIABLE] == ""
+    monkeypatch.setattr(runtime, "probe_devices", lambda paths: (1, [NEW]))
+    assert runtime.ensure_runtime().gpus == 1
+    assert os.environ[runtime.LLVM_VARIABLE] == ""
 
 
 def test_known_version_of_sionna():
@@ -142,7 +150,7 @@ def test_known_version_of_sionna():
 
 
 def test_as_a_program_it_prints_one_line_and_does_not_import_drjit(tmp_path):
-    broken = {**os.environ, runtime.VARIABLE: str(tmp_path / "libLLVM.so")}
+    broken = {**os.environ, runtime.LLVM_VARIABLE: str(tmp_path / "libLLVM.so")}
     command = [sys.executable, "-X", "importtime", "-m", "sim_bridge.backend.runtime"]
     done = subprocess.run(command, capture_output=True, text=True, env=broken)
     assert "| drjit" not in done.stderr

@@ -138,7 +138,7 @@ def test_the_serving_cells_data_is_that_of_its_channel() -> None:
     heard = later["serving_known"][0].nonzero()[:, 0].tolist()
     for report in heard:
         sinr = now["_sinr"][0, report, int(later["serving"][0, report])]
-        alone = phy_abstraction.adapt(sinr[None], Carrier())
+        alone = phy_abstraction.adapt_link(sinr[None], Carrier())
         assert int(later["mcs"][0, report]) == int(alone.mcs)
         assert float(later["throughput"][0, report]) == pytest.approx(float(alone.bits) / 0.5e-3)
         assert float(later["effective_sinr_db"][0, report]) == pytest.approx(

@@ -31,7 +31,7 @@ def with_gain(gain: Tensor) -> RadioMap:
 
 
 def test_a_perfect_link_carries_the_whole_transport_block() -> None:
-    served = phy_abstraction.serve(with_gain(torch.tensor([1.0, 1e-18])))
+    served = phy_abstraction.link_service(with_gain(torch.tensor([1.0, 1e-18])))
     # 3276 subcarriers × 12 symbols × 6 bits × 910/1024 in 0.5 ms; block sizes are quantised (TS 38.214, 5.1.3.2).
     assert float(served.throughput[0, 0, 0]) == pytest.approx(3276 * 12 * 6 * 910 / 1024 / 0.5e-3, rel=5e-3)
     assert served.mcs[0, 0, :3].tolist() == [27, 3, -1]
@@ -41,8 +41,10 @@ def test_a_perfect_link_carries_the_whole_transport_block() -> None:
 
 def test_it_is_sionnas_own_answer_pixel_by_pixel() -> None:
     radio = radio_map(masts(*CORNERS), pixel=16.0)
-    served, ratio = phy_abstraction.serve(radio, load=0.5), sinr(radio, load=0.5)
-    rounded = from_db((10 * ratio.log10() / phy_abstraction.STEP_DB).round() * phy_abstraction.STEP_DB).flatten()
+    served, ratio = phy_abstraction.link_service(radio, load=0.5), sinr(radio, load=0.5)
+    rounded = from_db(
+        (10 * ratio.log10() / phy_abstraction.SINR_STEP_DB).round() * phy_abstraction.SINR_STEP_DB
+    ).flatten()
     abstraction, *_ = phy_abstraction._sionna()  # first: importing Sionna SYS draws from torch's generator
     from sionna.sys import InnerLoopLinkAdaptation
 
@@ -59,7 +61,9 @@ def test_it_is_sionnas_own_answer_pixel_by_pixel() -> None:
         assert served.mcs.flatten()[pixel] == mcs
         assert float(served.bler.flatten()[pixel]) == pytest.approx(float(bler), abs=1e-6)
         if acknowledged:
-            delivered = float(served.throughput.flatten()[pixel]) * phy_abstraction.slot(Carrier()) / (1 - float(bler))
+            delivered = (
+                float(served.throughput.flatten()[pixel]) * phy_abstraction.slot_duration(Carrier()) / (1 - float(bler))
+            )
             assert delivered == pytest.approx(float(bits), rel=1e-5)
 
 
@@ -72,7 +76,7 @@ def test_adaptation_is_sionnas_inner_loop_over_a_whole_slot() -> None:
     generator = torch.Generator().manual_seed(0)
     fading = torch.empty(6, 63).exponential_(generator=generator)
     sinr = fading * from_db(torch.tensor([-4.0, 3.0, 8.0, 14.0, 20.0, 40.0]))[:, None]
-    ours = phy_abstraction.adapt(sinr, Carrier())
+    ours = phy_abstraction.adapt_link(sinr, Carrier())
     for which in range(len(sinr)):
         grid = sinr[which].repeat_interleave(52).expand(12, -1)[..., None, None]
         mcs = adaptation(sinr=grid, mcs_table_index=1, mcs_category=1)
@@ -86,7 +90,7 @@ def test_adaptation_is_sionnas_inner_loop_over_a_whole_slot() -> None:
 
 def test_a_flat_channel_is_its_own_effective_sinr() -> None:
     """EESM of equal SINRs is that SINR, between -30 and 30 dB."""
-    found = phy_abstraction.effective(torch.tensor([[5.0, 5.0, 5.0], [1e4, 1e4, 1e4]]))
+    found = phy_abstraction.effective_sinr(torch.tensor([[5.0, 5.0, 5.0], [1e4, 1e4, 1e4]]))
     assert found.shape == (2, 29)
     assert found[0].tolist() == pytest.approx([5.0] * 29, rel=1e-4)
     assert found[1].tolist() == pytest.approx([1e3] * 29, rel=1e-4)
@@ -113,7 +117,7 @@ def test_blocks_of_a_cqi_fail_one_in_ten_times_at_its_threshold(cqi: int, mcs: i
 
 def test_more_power_never_carries_less_and_the_target_holds() -> None:
     gain = torch.logspace(-16, -8, 30)
-    served = phy_abstraction.serve(with_gain(gain), bler_target=0.01)
+    served = phy_abstraction.link_service(with_gain(gain), bler_target=0.01)
     assert (served.throughput[0, 0, :30].diff() >= -1e-3 * served.throughput.max()).all()
     assert (served.bler[served.mcs > 3] <= 0.01).all()
 
@@ -123,11 +127,11 @@ def test_the_callers_random_numbers_are_left_alone() -> None:
     torch.manual_seed(5)
     want = torch.rand(3)
     torch.manual_seed(5)
-    phy_abstraction.serve(radio_map(masts(CORNERS[0]), pixel=32.0))
+    phy_abstraction.link_service(radio_map(masts(CORNERS[0]), pixel=32.0))
     assert torch.equal(torch.rand(3), want)
 
 
 @pytest.mark.parametrize("target", [0.0, 1.0, float("nan")])
 def test_a_target_that_is_no_probability(target: float) -> None:
     with pytest.raises(UelError, match="a block error rate is a probability"):
-        phy_abstraction.serve(radio_map(masts(CORNERS[0]), pixel=32.0), bler_target=target)
+        phy_abstraction.link_service(radio_map(masts(CORNERS[0]), pixel=32.0), bler_target=target)

@@ -106,7 +106,7 @@ def run_task(script: Path, task: int) -> None:
 
 @pytest.mark.slow
 def test_the_array_job_makes_the_same_bytes(surveyed: Path, village: Path, tmp_path: Path, monkeypatch, capsys) -> None:
-    monkeypatch.setattr(slurm, "TASKS", 1)
+    monkeypatch.setattr(slurm, "MAX_ARRAY_TASKS", 1)
     out = tmp_path / "a survey"
     assert main(["survey", str(village), "--out", str(out), *RAYS, "--engine", "slurm", "--workers", "3"]) == 0
     assert capsys.readouterr().out.strip() == f"sbatch '{out}/survey.sbatch'"

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from sim_bridge.diagnostics import gradient_check
-from sim_bridge.diagnostics.gradient_scenes import ENDS, MATERIALS, TRIALS
+from sim_bridge.diagnostics.gradient_scenes import ENDPOINT_PARAMETERS, GRADIENT_SCENES, MATERIAL_PARAMETERS
 from sim_bridge.paths.path_set import PathSet
 from tests.helpers.ray_traced_scenes import bundled, mast
 from uel.errors import UelError
@@ -17,7 +17,7 @@ QUICK = ("RX position", "TX height", "TX azimuth", "RX orientation")
 
 
 def rows(scene: str, *parameters: str, count: int = 20) -> list[gradient_check.GradientRow]:
-    return gradient_check.table(count, trials={scene: replace(TRIALS[scene], parameters=parameters)})
+    return gradient_check.gradient_table(count, trials={scene: replace(GRADIENT_SCENES[scene], parameters=parameters)})
 
 
 @pytest.mark.parametrize(
@@ -25,18 +25,23 @@ def rows(scene: str, *parameters: str, count: int = 20) -> list[gradient_check.G
 )
 def test_every_derivative_is_right(scene: str, parameters: tuple[str, ...]) -> None:
     found = rows(scene, *parameters)
-    assert gradient_check.good(found), [row for row in found if row.status.startswith("WRONG")]
+    assert gradient_check.all_passed(found), [row for row in found if row.status.startswith("WRONG")]
     assert {row.parameter for row in found} == set(parameters)
     gain = [row for row in found if row.quantity == "path gain" and row.parameter != "RX orientation"]
-    assert all(row.status == "ok" and row.error is not None and row.error < gradient_check.LIMIT for row in gain)
+    assert all(
+        row.status == "ok" and row.error is not None and row.error < gradient_check.MAX_MEDIAN_ERROR for row in gain
+    )
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("scene", list(TRIALS))
+@pytest.mark.parametrize("scene", list(GRADIENT_SCENES))
 def test_the_whole_table(scene: str) -> None:
-    found = gradient_check.table(100, trials={scene: TRIALS[scene]})
-    assert gradient_check.good(found), [row for row in found if row.status.startswith("WRONG")]
-    assert set(ENDS) | set(MATERIALS) >= {row.parameter for row in found} - {"object position", "everything else"}
+    found = gradient_check.gradient_table(100, trials={scene: GRADIENT_SCENES[scene]})
+    assert gradient_check.all_passed(found), [row for row in found if row.status.startswith("WRONG")]
+    assert set(ENDPOINT_PARAMETERS) | set(MATERIAL_PARAMETERS) >= {row.parameter for row in found} - {
+        "object position",
+        "everything else",
+    }
 
 
 def test_a_detached_quantity_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,10 +59,10 @@ def test_the_table_in_words_and_as_json(tmp_path: Path) -> None:
         gradient_check.GradientRow("a", "paths", "p", "ToA", "zero", None, 100),
         gradient_check.GradientRow("a", "map", "q", "all", "refused"),
     ]
-    text = gradient_check.markdown(found)
+    text = gradient_check.markdown_table(found)
     assert "| paths | p | 4e-3 | 0 | – |" in text
     assert "| map | q | refused | refused |" in text
-    gradient_check.write(found, tmp_path / "new" / "table.json")
+    gradient_check.write_rows(found, tmp_path / "new" / "table.json")
     assert json.loads((tmp_path / "new" / "table.json").read_text())[1]["error"] == 4.2e-3
 
 

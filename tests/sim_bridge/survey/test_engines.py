@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sim_bridge.survey.engines import LocalEngine, ProcessEngine, UnitFailure, UnitOutcome, gpus_of, run
+from sim_bridge.survey.engines import LocalEngine, ProcessEngine, UnitFailure, UnitOutcome, gpus_of, run_units
 from sim_bridge.survey.ray_cluster import RayEngine
 from sim_bridge.survey.worker import SurveyJob
 from tests.conftest import ROOT
@@ -38,7 +38,7 @@ def finished(folder: Path, engine: str) -> list[UnitOutcome]:
     """Make what is left."""
     work = toy_work(folder)
     work.prepare()
-    return list(run(crew(engine, work), [unit.number for unit in Survey.open(folder).unfinished_units()]))
+    return list(run_units(crew(engine, work), [unit.number for unit in Survey.open(folder).unfinished_units()]))
 
 
 # ---- a process that is killed, and the units of it ---------------------------------------------------------
@@ -100,7 +100,7 @@ def test_a_dead_workers_unit_is_made_again_and_a_failing_one_is_told(tmp_path: P
     folder = tmp_path / "survey"
     work = toy_work(folder, opened=dying)
     work.prepare()
-    outcomes = {outcome.number: outcome for outcome in run(crew(engine, work), UNITS)}
+    outcomes = {outcome.number: outcome for outcome in run_units(crew(engine, work), UNITS)}
     assert (folder / ".died").exists()
     assert sorted(outcomes) == list(UNITS)
     assert [n for n, outcome in outcomes.items() if isinstance(outcome, UnitFailure)] == [2]
@@ -114,7 +114,7 @@ def test_a_dead_workers_unit_is_made_again_and_a_failing_one_is_told(tmp_path: P
 @pytest.mark.parametrize("engine", ["processes", "ray"])
 def test_a_dead_worker_is_replaced(tmp_path: Path, engine: str) -> None:
     script = Script(tmp_path, "dies once")
-    outcomes = list(run(crew(engine, script), range(4)))
+    outcomes = list(run_units(crew(engine, script), range(4)))
     assert sorted(outcome.number for outcome in outcomes) == [0, 1, 2, 3]
     assert not [outcome for outcome in outcomes if isinstance(outcome, UnitFailure)]
     assert [script.asked(number) for number in range(4)] == [1, 2, 1, 1]
@@ -123,15 +123,15 @@ def test_a_dead_worker_is_replaced(tmp_path: Path, engine: str) -> None:
 @pytest.mark.parametrize("engine", QUICK)
 def test_a_unit_gets_three_attempts(tmp_path: Path, engine: str) -> None:
     once = Script(tmp_path, "fails once")
-    assert sorted(outcome.number for outcome in run(crew(engine, once), range(3))) == [0, 1, 2]
+    assert sorted(outcome.number for outcome in run_units(crew(engine, once), range(3))) == [0, 1, 2]
     assert [once.asked(number) for number in range(3)] == [2, 2, 2]
-    outcomes = list(run(crew(engine, Script(tmp_path, "broken")), range(2)))
+    outcomes = list(run_units(crew(engine, Script(tmp_path, "broken")), range(2)))
     assert all(isinstance(outcome, UnitFailure) and "cannot begin" in outcome.text for outcome in outcomes)
 
 
 def test_a_unit_that_kills_every_process_is_told_after_three(tmp_path: Path) -> None:
     script = Script(tmp_path, "always dies")
-    (outcome,) = run(ProcessEngine(script, 1, 1), [4])
+    (outcome,) = run_units(ProcessEngine(script, 1, 1), [4])
     assert isinstance(outcome, UnitFailure)
     assert "process died" in outcome.text
     assert script.asked(4) == 3
@@ -141,7 +141,7 @@ def test_a_unit_that_kills_every_process_is_told_after_three(tmp_path: Path) -> 
 def test_a_users_mistake_ends_the_run_at_once(tmp_path: Path, engine: str) -> None:
     script = Script(tmp_path, "refused")
     with pytest.raises(UelError, match="the disk is full"):
-        list(run(crew(engine, script), range(50)))
+        list(run_units(crew(engine, script), range(50)))
     assert Counter(line.split()[0] for line in (tmp_path / "asked").read_text().splitlines()).total() < 5
 
 
@@ -150,7 +150,7 @@ def test_each_worker_sees_its_own_gpus(tmp_path: Path) -> None:
     assert [gpus_of(worker, 0.5) for worker in range(4)] == ["0", "0", "1", "1"]
     assert [gpus_of(worker, 2.0) for worker in range(2)] == ["0,1", "2,3"]
     assert gpus_of(3, 0.0) is None
-    list(run(ProcessEngine(Script(tmp_path, "works"), 2, 1, gpus=1.0), range(2)))
+    list(run_units(ProcessEngine(Script(tmp_path, "works"), 2, 1, gpus=1.0), range(2)))
     assert sorted(line.split()[1] for line in (tmp_path / "asked").read_text().splitlines()) == ["0", "1"]
 
 
@@ -192,11 +192,11 @@ def test_a_full_disk_is_told_and_what_is_done_is_kept(tmp_path: Path, whole: dic
         work = replace(toy_work(tmp_path / "survey"), folder=disk / "survey")
         work.prepare()
         with pytest.raises(UelError, match=r"cannot be written[\s\S]*No space left[\s\S]*same command continues"):
-            list(run(LocalEngine(work), UNITS))
+            list(run_units(LocalEngine(work), UNITS))
         left = Survey.open(disk / "survey").unfinished_units()
         assert 0 < len(left) < len(UNITS)
         subprocess.run(["mount", "-o", "remount,size=8m", str(disk)], check=True)
-        list(run(LocalEngine(work), [unit.number for unit in left]))
+        list(run_units(LocalEngine(work), [unit.number for unit in left]))
         assert content(disk / "survey") == whole
         assert not list((disk / "survey").rglob("*.part"))
     finally:

@@ -13,15 +13,15 @@ def test_kriging_is_the_mean_and_variance_of_a_gaussian_process() -> None:
     where = torch.rand(40, 2, generator=random) * 200
     feature = torch.randn(40, 1, generator=random)
     level = 3.0 * feature[:, 0] - 80 + torch.randn(40, generator=random)
-    field = KrigedLevels.of(where, feature, level)
+    field = KrigedLevels.fit(where, feature, level)
     asked, there = torch.rand(5, 2, generator=random) * 200, torch.randn(5, 1, generator=random)
     mean, deviation = field.at(asked, there)
     # By the joint covariance of all 45 places, conditioned by the Schur complement.
     every = torch.cat([where, asked]).double()
-    alike = field.variance * field.share * (-torch.cdist(every, every) / field.length).exp()
-    alike += field.variance * (1 - field.share) * torch.eye(45, dtype=torch.float64)
+    alike = field.variance * field.correlated_fraction * (-torch.cdist(every, every) / field.length).exp()
+    alike += field.variance * (1 - field.correlated_fraction) * torch.eye(45, dtype=torch.float64)
     known, cross, own = alike[:40, :40], alike[40:, :40], alike[40:, 40:]
-    trend = lambda x: field.slope[0] + field.slope[1] * (x[:, 0].double() - field.middle) / field.spread  # noqa: E731
+    trend = lambda x: field.slope[0] + field.slope[1] * (x[:, 0].double() - field.feature_mean) / field.feature_std  # noqa: E731
     expected = trend(there) + cross @ torch.linalg.solve(known, level.double() - trend(feature))
     variance = (own - cross @ torch.linalg.solve(known, cross.T)).diagonal()
     torch.testing.assert_close(mean, expected)
@@ -35,11 +35,11 @@ def test_slopes_have_the_sign_that_they_may_have_and_the_trend_ends_where_it_was
     far, apart = torch.rand(60, generator=random), 0.05 * torch.randn(60, generator=random)
     feature = torch.stack([far, far + apart], -1)
     level = -30.0 * far - 80 + 60.0 * apart + 0.3 * torch.randn(60, generator=random)
-    free = KrigedLevels.of(where, feature, level)
-    bound = KrigedLevels.of(where, feature, level, torch.tensor([-1.0, -1.0]))
+    free = KrigedLevels.fit(where, feature, level)
+    bound = KrigedLevels.fit(where, feature, level, torch.tensor([-1.0, -1.0]))
     assert free.slope[1] < 0 < free.slope[2]
     assert bound.slope[2] == 0
-    assert abs(float(bound.slope[1] / bound.spread[0]) + 30.0) < 5.0
+    assert abs(float(bound.slope[1] / bound.feature_std[0]) + 30.0) < 5.0
     away = torch.full((1, 2), 1e5)  # where nothing measured is alike
     last, beyond = (bound.at(away, torch.full((1, 2), value))[0] for value in (float(far.max()), 9.0))
     torch.testing.assert_close(beyond, last)
@@ -50,7 +50,7 @@ def test_signs_leave_alone_what_has_the_right_sign_anyway() -> None:
     random = torch.Generator().manual_seed(2)
     where, feature = torch.rand(50, 2, generator=random) * 300, torch.randn(50, 2, generator=random)
     level = feature @ torch.tensor([-4.0, 2.0]) - 90 + torch.randn(50, generator=random)
-    free, bound = (KrigedLevels.of(where, feature, level, sign) for sign in (None, torch.tensor([-1.0, 1.0])))
+    free, bound = (KrigedLevels.fit(where, feature, level, sign) for sign in (None, torch.tensor([-1.0, 1.0])))
     torch.testing.assert_close(free.slope, bound.slope, rtol=1e-6, atol=1e-6)
 
 
@@ -58,7 +58,7 @@ def test_signs_leave_alone_what_has_the_right_sign_anyway() -> None:
 
 
 @pytest.mark.parametrize(
-    "alike", [ErrorCovariance(spread=11.0, length=30.0), ErrorCovariance(spread=4.0, length=30.0, share=0.8)]
+    "alike", [ErrorCovariance(std_db=11.0, length=30.0), ErrorCovariance(std_db=4.0, length=30.0, bar_fraction=0.8)]
 )
 def test_residuals_are_the_conditional_normal(alike: ErrorCovariance) -> None:
     """Mean and variance given measurements, by the textbook's block matrices."""
@@ -66,12 +66,12 @@ def test_residuals_are_the_conditional_normal(alike: ErrorCovariance) -> None:
     position, asked = generator.uniform(0, 100, (6, 2)), generator.uniform(0, 100, (4, 2))
     off, bar = generator.normal(0, 10, 6), generator.uniform(2, 9, 10)
     far = np.linalg.norm(np.vstack([position, asked])[:, None] - np.vstack([position, asked]), axis=-1)
-    size = np.sqrt(alike.spread**2 + (alike.share * bar) ** 2)
-    own = (1 - alike.share**2) * bar**2
+    size = np.sqrt(alike.std_db**2 + (alike.bar_fraction * bar) ** 2)
+    own = (1 - alike.bar_fraction**2) * bar**2
     joint = np.outer(size, size) * np.exp(-far / alike.length)
     gain = joint[6:, :6] @ np.linalg.inv(joint[:6, :6] + np.diag(own[:6] + 8.0**2))
     here, level, told = map(torch.from_numpy, (position, off, bar))
-    one = MapErrorKriging.of(here, level, told[:6], 8.0, torch.ones(6).bool(), alike)
+    one = MapErrorKriging.fit(here, level, told[:6], 8.0, torch.ones(6).bool(), alike)
     mean, spread = one.at(torch.from_numpy(asked), told[6:])
     np.testing.assert_allclose(mean.numpy(), gain @ off, rtol=1e-9)
     left = np.diag(joint[6:, 6:] - gain @ joint[:6, 6:]) + own[6:]
@@ -86,8 +86,8 @@ def test_a_silent_cell_leaves_the_mean_and_the_variance_of_its_integral(limit: f
     density /= density.sum()
     want = (density * error).sum()
     here = torch.zeros(1, 2).double()
-    none, alike = torch.zeros(1), ErrorCovariance(spread=spread, length=30.0)
-    one = MapErrorKriging.of(here, torch.tensor([limit]), none, noise, torch.tensor([False]), alike)
+    none, alike = torch.zeros(1), ErrorCovariance(std_db=spread, length=30.0)
+    one = MapErrorKriging.fit(here, torch.tensor([limit]), none, noise, torch.tensor([False]), alike)
     mean, deviation = one.at(here, none)
     assert float(mean) == pytest.approx(want, abs=1e-5)
     assert float(deviation) ** 2 == pytest.approx((density * (error - want) ** 2).sum(), abs=1e-4)

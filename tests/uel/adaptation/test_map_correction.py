@@ -42,7 +42,7 @@ def off_db(radio: RadioMap, true: RadioMap) -> Tensor:
 def test_a_right_map_is_left_as_it_is() -> None:
     radio = rough_map()
     found = correct_map(place_on(radio, radio))
-    assert found.alike is None
+    assert found.covariance is None
     assert found.gain == 0
     assert found.bayes.radio is radio  # holes and all
     assert found.bayes.model == MODEL
@@ -63,7 +63,7 @@ def test_a_wall_that_the_map_does_not_know_is_found_in_the_levels() -> None:
     true = shaded(given)
     place = place_on(true, given)
     found = correct_map(place)
-    assert found.alike is not None
+    assert found.covariance is not None
     assert found.gain > 0.5
     left = off_db(found.bayes.radio, true)
     assert float(left.square().mean()) < 0.2 * float(off_db(given, true).square().mean())
@@ -103,7 +103,7 @@ def test_correlated_fading_has_no_outliers_and_is_kriged_all_the_same() -> None:
     given = radio_map(masts(*CORNERS[:3]))
     place = place_on(shaded(given), given).labelled(slice(96))
     found = correct_map(replace(place, model=replace(MODEL, cell_correlation=0.5)))
-    assert found.alike is not None
+    assert found.covariance is not None
     assert found.bayes.model.level_outliers == 0
 
 
@@ -112,7 +112,7 @@ def test_fading_that_cells_share_is_found_on_right_maps_and_on_wrong_ones(right:
     given = radio_map(masts(*CORNERS[:3]))
     shared = replace(MODEL, cell_correlation=0.5)
     found = correct_map(place_on(given if right else shaded(given), given, shared))
-    assert (found.alike is None) is right
+    assert (found.covariance is None) is right
     assert found.bayes.model.cell_correlation >= 0.5  # what kriging leaves is alike between cells, too
 
 
@@ -122,5 +122,5 @@ def test_few_labelled_reports_change_no_level() -> None:
     with pytest.raises(UelError, match="labelled"):
         correct_map(place.labelled(slice(0)))
     few = correct_map(place.labelled(slice(2 * MIN_REPORTS_PER_HALF - 1)))
-    assert few.alike is None
+    assert few.covariance is None
     assert torch.equal(few.bayes.radio.gain, given.gain)

@@ -107,11 +107,11 @@ def test_labelled_reports_teach_heights_beside_azimuths(place: LocalizationProbl
     turned = replace(place, fingerprints=place.fingerprints.rotate_angles(torch.tensor([0.0, 15.0, 0.0, 0.0])))
     maps = TileMaps(given, torch.zeros(2, *given.grid.shape), torch.ones(given.grid.shape))
     learned = SiteAdaptation(turned, maps, tracer())
-    assert learned.raised_by == pytest.approx(WRONG, abs=2 * FINEST_STEP)
-    right = learned.right(learned.corrected.bayes).radio
-    assert heights(right) == pytest.approx(learned.raised_by)
+    assert learned.mast_height_offset == pytest.approx(WRONG, abs=2 * FINEST_STEP)
+    right = learned.corrected_maps(learned.correction.bayes).radio
+    assert heights(right) == pytest.approx(learned.mast_height_offset)
     assert [round(cell.azimuth_deg) for _, cell in cells_of(right.sites)] == pytest.approx([0, -15 % 360, 0, 0], abs=2)
     assert "masts raised: 0 by +" in str(learned)
     plain = SiteAdaptation(turned, maps)
-    assert plain.raised_by == [0.0] * 4
+    assert plain.mast_height_offset == [0.0] * 4
     assert "masts" not in str(plain)

@@ -33,7 +33,7 @@ def test_region_of_one_gaussian_is_its_ellipse() -> None:
     angle = torch.arange(6.0)
     off = distance[:, None] * torch.stack([angle.cos(), angle.sin()], -1) @ root.T
     mean = torch.randn(6, 2, generator=seed(1)) * 50
-    level = gaussian(mean, covariance).hpd(mean + off, seed(2), count=4000)
+    level = gaussian(mean, covariance).hpd_level(mean + off, seed(2), count=4000)
     torch.testing.assert_close(level, 1 - (-(distance**2) / 2).exp(), atol=0.03, rtol=0)
 
 
@@ -57,7 +57,7 @@ def test_regions_hold_as_much_as_they_claim_of_what_the_fix_itself_draws() -> No
     mean = torch.randn(count, 9, 2, generator=seed(5)) * 60
     spread = torch.rand(count, 9, 1, 1, generator=seed(6)) * 200 + 10
     fix = Fix(heat, mean, spread * torch.eye(2))
-    level = fix.hpd(fix.sample(1, seed(7))[0], seed(8))
+    level = fix.hpd_level(fix.sample(1, seed(7))[0], seed(8))
     for share in (0.5, 0.9):
         assert coverage(level, share) == pytest.approx(share, abs=3.5 * math.sqrt(share * (1 - share) / count))
 

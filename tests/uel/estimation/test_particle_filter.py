@@ -98,7 +98,7 @@ def test_standing_levels_say_once_what_they_say() -> None:
     levels = reports.with_tier("rsrp")
     assert bool((reports.rsrp_dbm == reports.rsrp_dbm[:, :1]).all())
     one = grid_posterior(levels[:, 0], radio, prior, ALONG, power)  # type: ignore[arg-type]
-    stands = lambda r: CorrelatedFadingLikelihood(r, radio, prior, ALONG).standing()  # noqa: E731  # type: ignore[arg-type]
+    stands = lambda r: CorrelatedFadingLikelihood(r, radio, prior, ALONG).stationary_posterior()  # noqa: E731  # type: ignore[arg-type]
     torch.testing.assert_close(stands(levels), one)
     many, single = stands(reports), stands(reports[:, :1])
     error = lambda p: float(position_error(GridEstimate(radio.grid, p).position, position[:, -1]).mean())  # noqa: E731  # type: ignore[attr-defined]
@@ -109,7 +109,7 @@ def test_the_filter_of_the_limit_is_exact_where_phones_stand() -> None:
     reports, _, time, radio = world(0.0, 6, 6)
     prior = torch.ones(radio.grid.shape)  # type: ignore[attr-defined]
     evidence = CorrelatedFadingLikelihood(reports, radio, prior, ALONG)  # type: ignore[arg-type]
-    exact = GridEstimate(radio.grid, evidence.standing()).position  # type: ignore[attr-defined]
+    exact = GridEstimate(radio.grid, evidence.stationary_posterior()).position  # type: ignore[attr-defined]
     motion = MotionModel(FINE, FREE, 0.0, wander=False)
     got = filter_track(evidence, radio.grid, motion, time, 4000, seed(2)).median  # type: ignore[attr-defined]
     assert float(position_error(got, exact).mean()) < 1.5
@@ -130,12 +130,12 @@ def test_two_reports_are_as_likely_as_by_their_joint_law(heard: tuple[bool, bool
     level = torch.tensor([[[-112.0], [-101.0]]])
     reports = replace(seen, rsrp_dbm=level, heard=torch.tensor([[[heard[0]], [heard[1]]]]))
     evidence = CorrelatedFadingLikelihood(reports, radio, torch.ones(radio.grid.shape), model, map_error=True)
-    law, count = evidence.law, 200_000
+    law, count = evidence.levels, 200_000
     row, column = radio.grid.pixel_of(place[0])
     mean, own = (raster[0, row, column].double().numpy() for raster in (law.mean, law.link_std))
     cloud = place[:, :, None].expand(-1, -1, count, -1)
-    evidence.first(cloud[:, 0], seed(4))
-    got = float(evidence.weigh(1, cloud[:, 1], torch.full((1, count), 12.0), seed(5)).double().exp().mean())
+    evidence.initialise(cloud[:, 0], seed(4))
+    got = float(evidence.log_likelihood(1, cloud[:, 1], torch.full((1, count), 12.0), seed(5)).double().exp().mean())
     edges = [
         (level[0, n, 0] - 0.5, level[0, n, 0] + 0.5) if heard[n] else (-400.0, float(evidence.censor[0, n, 0]))
         for n in range(2)

@@ -56,7 +56,7 @@ def test_an_untrained_locator_is_refined_to_the_exact_posterior(world, phones, f
     got = refine_fix(fix, reports, fine, MODEL, RefinementConfig(entropy=0.0, trust=trust, mass=ALL))
     exact = GridEstimate(world.maps.radio.grid, bayes(world, reports))
     assert isinstance(got, Estimate)
-    torch.testing.assert_close(got.pixels.probability, exact.probability, atol=1e-5, rtol=2e-3)
+    torch.testing.assert_close(got.refined_pixels.probability, exact.probability, atol=1e-5, rtol=2e-3)
     assert float((got.position - exact.position).norm(dim=1).max()) < 0.1
     torch.testing.assert_close(got.log_density(truth), exact.log_density(truth), atol=0.01, rtol=0)
     assert float((fix.position - exact.position).norm(dim=1).max()) > 0.3  # there was something to refine
@@ -66,7 +66,7 @@ def test_a_map_in_doubt_is_that_of_grid_bayes(world, phones, fine) -> None:
     reports, _ = phones
     fix = located(Locator(SMALL, MODEL), reports, world)
     plan = RefinementConfig(entropy=0.0, trust=0.0, mass=ALL, doubt=0.3)
-    got = refine_fix(fix, reports, fine, MODEL, plan).pixels.probability
+    got = refine_fix(fix, reports, fine, MODEL, plan).refined_pixels.probability
     # The careful half of the mixture also goes to patches beyond `ALL` of the heatmap, which are not looked at.
     torch.testing.assert_close(got, bayes(world, reports, 0.3), atol=1e-4, rtol=2e-3)
     assert float((got - bayes(world, reports)).abs().max()) > 1e-3
@@ -91,7 +91,7 @@ def test_weights_of_pixels_by_a_loop(world, phones, fine) -> None:
     """One pixel after the other: likelihood × prior × (heat / likelihood of the patch)^trust, by the formula."""
     reports, plan = phones[0][:1], RefinementConfig(entropy=0.0, trust=0.4, mass=0.9)
     fix = located(trained(), reports, world)
-    got = refine_fix(fix, reports, fine, MODEL, plan).pixels.probability[0]
+    got = refine_fix(fix, reports, fine, MODEL, plan).refined_pixels.probability[0]
     maps, heat = world.maps, fix.log_heatmap[0].exp().tolist()
     log_p = MODEL.log_likelihood(reports, maps.radio, maps.power_dbm, map_error=True).sum(1)[0].tolist()
     order = sorted(range(len(heat)), key=lambda k: -heat[k])
@@ -119,8 +119,8 @@ def test_weights_of_pixels_by_a_loop(world, phones, fine) -> None:
 def test_what_was_refined_is_a_density(world, phones, fine) -> None:
     reports, _ = phones
     got = refine_fix(located(trained(), reports, world), reports, fine, MODEL, RefinementConfig(entropy=0.0))
-    assert bool(got.chosen.all())
-    torch.testing.assert_close(got.pixels.probability.sum((1, 2)), torch.ones(24), atol=1e-4, rtol=0)
+    assert bool(got.is_refined.all())
+    torch.testing.assert_close(got.refined_pixels.probability.sum((1, 2)), torch.ones(24), atol=1e-4, rtol=0)
     torch.testing.assert_close(got.fix.log_heatmap.exp().sum(1), torch.ones(24), atol=1e-4, rtol=0)
     assert float((got.fix.position - got.position).norm(dim=1).max()) < 2.0  # told in patches it is nearly the same
 
@@ -131,10 +131,10 @@ def test_nothing_changes_below_the_trigger(world, phones, fine) -> None:
     entropy = fix.entropy()
     middle = float(entropy.median()) + 1e-4
     got = refine_fix(fix, reports, fine, MODEL, RefinementConfig(entropy=middle))
-    assert torch.equal(got.chosen, entropy >= middle)
-    assert 0 < int(got.chosen.sum()) < 24
+    assert torch.equal(got.is_refined, entropy >= middle)
+    assert 0 < int(got.is_refined.sum()) < 24
     draws = lambda: torch.Generator().manual_seed(1)  # noqa: E731
-    sure, plain = ~got.chosen, FixEstimate(fix)
+    sure, plain = ~got.is_refined, FixEstimate(fix)
     for name in ("log_heatmap", "mean", "component_covariance"):
         assert torch.equal(getattr(got.fix, name)[sure], getattr(fix, name)[sure])
     assert torch.equal(got.position[sure], plain.position[sure])
@@ -154,7 +154,9 @@ def test_a_phone_is_refined_alike_whoever_else_is_asked_for(world, phones, fine)
         one = Fix(*(getattr(fix, name)[n : n + 1] for name in ("log_heatmap", "mean", "component_covariance")))
         alone = refine_fix(one, reports[n : n + 1], fine, MODEL, RefinementConfig(entropy=0.0))
         torch.testing.assert_close(alone.position[0], together.position[n], atol=0.02, rtol=0)
-        torch.testing.assert_close(alone.pixels.probability[0], together.pixels.probability[n], atol=1e-6, rtol=1e-3)
+        torch.testing.assert_close(
+            alone.refined_pixels.probability[0], together.refined_pixels.probability[n], atol=1e-6, rtol=1e-3
+        )
 
 
 def test_the_likeliest_patches_by_hand() -> None:

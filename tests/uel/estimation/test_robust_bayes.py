@@ -46,8 +46,8 @@ def test_the_law_of_free_space_is_found_with_its_spread() -> None:
     law = fit_path_loss(reports, position, radio, MODEL)  # type: ignore[arg-type]
     assert law.exponent == pytest.approx(2.0, abs=0.15)
     at_one = 20 * math.log10(299_792_458.0 / 3.5e9 / (4 * math.pi))
-    assert law.at_one == pytest.approx(at_one, abs=3.0)
-    assert law.spread == pytest.approx(8.0, abs=0.4)
+    assert law.gain_at_1m_db == pytest.approx(at_one, abs=3.0)
+    assert law.std_db == pytest.approx(8.0, abs=0.4)
 
 
 def test_silent_cells_do_not_flatten_the_law() -> None:
@@ -58,12 +58,12 @@ def test_silent_cells_do_not_flatten_the_law() -> None:
     assert 0.2 < float(reports.heard.float().mean()) < 0.8  # type: ignore[attr-defined]
     law = fit_path_loss(reports, position, radio, deaf)  # type: ignore[arg-type]
     assert law.exponent == pytest.approx(2.0, abs=0.3)
-    assert law.spread == pytest.approx(8.0, abs=0.6)
+    assert law.std_db == pytest.approx(8.0, abs=0.6)
 
 
 def test_holes_are_filled_with_the_law_and_its_error() -> None:
     radio = rough_map()
-    law = PathLossModel(at_one=-40.0, exponent=3.0, spread=10.0)
+    law = PathLossModel(gain_at_1m_db=-40.0, exponent=3.0, std_db=10.0)
     got = fill_unknown_pixels(radio, law, 10.0, MODEL)
     assert bool(got.known.all())
     assert torch.equal(got.gain[radio.known], radio.gain[radio.known])

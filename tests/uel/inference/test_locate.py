@@ -166,7 +166,7 @@ def test_a_restored_map_is_what_labelled_reports_are_asked_about_too(run, tmp_pa
     heard = said.reports.heard.any(-1)
     said, places = ReportSequence(said.time[heard], said.reports[heard]), places[heard]
     monkeypatch.setattr(Run, "maps", dark)
-    monkeypatch.setattr(MapRestorer, "restored", lambda *_: maps.radio)
+    monkeypatch.setattr(MapRestorer, "restore", lambda *_: maps.radio)
     for name, at in (("labelled", places), ("asked", None)):
         (tmp_path / f"{name}.json").write_bytes(report_io.to_json(replace(said, position=at)))
     files = {"report": tmp_path / "asked.json", "labelled_reports": tmp_path / "labelled.json", "restorer": tmp_path}

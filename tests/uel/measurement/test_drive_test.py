@@ -114,9 +114,9 @@ def test_what_is_no_table_is_refused(masts: Tile, tmp_path: Path) -> None:
     file.write_bytes(b"\x1f\x8b broken")
     with pytest.raises(UelError, match="cannot be read"):
         read_drive_test(masts, file, METRES)
-    with pytest.raises(UelError, match="x and y come together"):
+    with pytest.raises(UelError, match="columns x and y must be given together"):
         ColumnConfig(x="east")
-    with pytest.raises(UelError, match="two cells of one name"):
+    with pytest.raises(UelError, match="cells names two cells alike"):
         ColumnConfig(cells=("A", "A"))
 
 
@@ -128,5 +128,5 @@ def test_blocks_are_learned_from_or_judged_never_both() -> None:
     assert 0.35 < float(mine.float().mean()) < 0.65
     assert torch.equal(mine, split_by_block(position, 60.0, 0.5, seed=1))
     assert not torch.equal(mine, split_by_block(position, 60.0, 0.5, seed=2))
-    with pytest.raises(UelError, match="blocks to judge by"):
+    with pytest.raises(UelError, match="split by blocks is empty"):
         split_by_block(position[:1], 60.0, 0.5, seed=1)

@@ -56,7 +56,7 @@ def trained(seed: int = 0) -> MapRestorer:
 
 def test_before_training_the_map_is_believed_by_ten_decibels(world: Deployment) -> None:
     given = stained(world.maps, 1)
-    found = MapRestorer(SMALL).restored(given)
+    found = MapRestorer(SMALL).restore(given)
     known = given.radio.known
     assert bool(found.known.all())
     torch.testing.assert_close(to_db(found.gain)[known], given.radio.level_db[known], atol=1e-3, rtol=1e-4)
@@ -68,9 +68,9 @@ def test_before_training_the_map_is_believed_by_ten_decibels(world: Deployment) 
 
 def test_a_turned_or_mirrored_world_gives_the_same_map_so(world: Deployment) -> None:
     network, here = trained(), standing(world.maps)
-    straight = network.restored(here)
+    straight = network.restore(here)
     for there, image in images(here):
-        around = network.restored(there)
+        around = network.restore(there)
         for name in ("gain", "relative_error"):
             told, turned = (getattr(radio, name).log() for radio in (straight, around))
             assert float(told.std()) > 0.01
@@ -80,8 +80,8 @@ def test_a_turned_or_mirrored_world_gives_the_same_map_so(world: Deployment) -> 
 def test_each_cell_is_restored_by_itself(world: Deployment) -> None:
     network, radio = trained(), world.maps.radio
     swapped = {n: getattr(radio, n).flip(0) for n in ("gain", "relative_error", "known", "los")}
-    other = network.restored(replace(world.maps, radio=replace(radio, sites=radio.sites[::-1], **swapped)))
-    torch.testing.assert_close(other.gain.flip(0), network.restored(world.maps).gain)
+    other = network.restore(replace(world.maps, radio=replace(radio, sites=radio.sites[::-1], **swapped)))
+    torch.testing.assert_close(other.gain.flip(0), network.restore(world.maps).gain)
 
 
 @pytest.mark.parametrize("level", [-60.0, -118.0])
@@ -128,7 +128,7 @@ def test_other_stains_of_the_same_kind_are_taken_out(world: Deployment, learned:
     network = MapRestorer.load(learned)
     assert network is not None
     maps = stained(world.maps, 11)
-    found, there = network.restored(maps), world.maps.prior > 0
+    found, there = network.restore(maps), world.maps.prior > 0
     off = (to_db(found.gain) - world.maps.radio.level_db)[:, there]
     was = (maps.radio.level_db - world.maps.radio.level_db)[maps.radio.known & there]
     assert float(off.square().mean()) < 0.1 * float(was.square().mean())
@@ -182,7 +182,7 @@ def test_error_bars_are_what_nobody_can_tell_from_the_map(world: Deployment, tmp
     )
     network = MapRestorer.load(tmp_path)
     assert network is not None
-    bar = (network.restored(world.maps).relative_error * DB_PER_NEPER)[:, world.maps.prior > 0]
+    bar = (network.restore(world.maps).relative_error * DB_PER_NEPER)[:, world.maps.prior > 0]
     assert float(bar.median()) == pytest.approx(12.0, abs=2.0)
 
 
@@ -196,7 +196,7 @@ class Knowing(MapRestorer):
 
     answer: RadioMap
 
-    def restored(self, maps: TileMaps) -> RadioMap:
+    def restore(self, maps: TileMaps) -> RadioMap:
         return self.answer
 
 
@@ -207,9 +207,9 @@ def test_a_restored_map_is_believed_only_if_labelled_reports_bear_it_out(world: 
     network.answer = (wrong if right else true).radio
     given = true if right else wrong
     learned = SiteAdaptation(place(world, given), given, restorer=network)
-    assert learned.restored is not right
-    assert learned.corrected.likely >= SiteAdaptation(place(world, given), given).corrected.likely
-    torch.testing.assert_close(learned.corrected.bayes.radio.gain, true.radio.gain)
+    assert learned.uses_restored_map is not right
+    assert learned.correction.likely >= SiteAdaptation(place(world, given), given).corrected.likely
+    torch.testing.assert_close(learned.correction.bayes.radio.gain, true.radio.gain)
     assert ("map restored" in str(learned)) is not right
 
 
@@ -219,7 +219,7 @@ def test_a_run_keeps_its_restorer(tmp_path: Path, world: Deployment) -> None:
     network.save(tmp_path)
     again = MapRestorer.load(tmp_path)
     assert again is not None
-    assert torch.equal(again.restored(world.maps).gain, network.restored(world.maps).gain)
+    assert torch.equal(again.restore(world.maps).gain, network.restore(world.maps).gain)
 
 
 @pytest.mark.parametrize("content", [b"no weights", {"schema": "uel-restorer-0"}, [1]])
