@@ -1,4 +1,4 @@
-"""The gate before Dr.Jit's first use: is there a GPU, or else an LLVM that works?
+"""Choice of a GPU, or else of an LLVM that works, before Dr.Jit is first used.
 
 Dr.Jit on a CPU loads whatever libLLVM it finds. It refuses version 14, and version 15 ends the process in the
 middle of a computation, so the choice is made here, before Dr.Jit is imported. `python -m sim_bridge.backend.runtime`
@@ -94,8 +94,7 @@ def ensure_runtime() -> Runtime:
 
     Raises UelError when there is neither, or when the user's own DRJIT_LIBLLVM_PATH cannot work.
     """
-    found = find_llvm_libraries(os.environ)
-    gpus, libraries = probe_devices(found)
+    gpus, libraries = probe_devices(find_llvm_libraries(os.environ))
     chosen = choose_runtime(gpus, libraries, os.environ.get(LLVM_VARIABLE))
     if chosen.llvm:
         os.environ[LLVM_VARIABLE] = chosen.llvm.path
@@ -116,19 +115,19 @@ def require_version(installed: str) -> None:
     if installed not in SIONNA_RT_VERSIONS:
         known = " or ".join(SIONNA_RT_VERSIONS)
         raise UelError(
-            "sim_bridge relies on private names of Sionna RT and knows them for certain versions only",
-            got=f"sionna-rt {installed or 'not installed'}; known: {known}",
+            f"sim_bridge works with sionna-rt {known} only, because it uses private names of it",
+            got=f"sionna-rt {installed or 'not installed'}",
             do=f"pip install sionna-rt=={SIONNA_RT_VERSIONS[-1]}",
         )
 
 
-def choose_runtime(gpus: int, libraries: Iterable[Library], wanted: str | None) -> Runtime:
+def choose_runtime(gpus: int, libraries: Iterable[Library], user_path: str | None) -> Runtime:
     """A GPU before the CPU, the user's library before any other, the newest of the rest."""
     if gpus:
         return Runtime(gpus=gpus)
     libraries = list(libraries)
-    if wanted:
-        return Runtime(llvm=_wanted(wanted, libraries))
+    if user_path:
+        return Runtime(llvm=_user_library(user_path, libraries))
     usable = [library for library in libraries if library.usable]
     if not usable:
         raise UelError(
@@ -139,7 +138,7 @@ def choose_runtime(gpus: int, libraries: Iterable[Library], wanted: str | None) 
     return Runtime(llvm=max(usable, key=lambda library: library.major))
 
 
-def _wanted(path: str, libraries: list[Library]) -> Library:
+def _user_library(path: str, libraries: list[Library]) -> Library:
     """The library the user named: never replaced by another one silently."""
     library = next((lib for lib in libraries if lib.path == path), Library(path, 0))
     if library.usable:
@@ -165,11 +164,11 @@ def install_hint(system: str, apt: bool) -> str:
 
 def find_llvm_libraries(environ: Mapping[str, str]) -> list[str]:
     """Paths of files that look like libLLVM, newest name first, each file once; the user's own path stays as given."""
-    wanted = environ.get(LLVM_VARIABLE)
+    user_path = environ.get(LLVM_VARIABLE)
     names = (path for folder in LLVM_FOLDERS for path in glob.glob(f"{folder}/libLLVM*"))
     files = {os.path.realpath(path) for path in (*names, *_ldconfig()) if _LIBRARY.search(os.path.basename(path))}
     files = sorted(filter(os.path.isfile, files), key=_number, reverse=True)
-    return [wanted, *(path for path in files if path != wanted)] if wanted else files
+    return [user_path, *(path for path in files if path != user_path)] if user_path else files
 
 
 def _number(path: str) -> tuple[int, ...]:
@@ -187,19 +186,19 @@ def _ldconfig() -> list[str]:
 
 def probe_devices(paths: list[str]) -> tuple[int, list[Library]]:
     """(number of GPUs, the libraries with their versions); one that crashes the probe counts as not loadable."""
-    answers: dict[str, int] = {}
-    rest = list(paths)
+    results: dict[str, int] = {}
+    remaining = list(paths)
     while True:
-        answers |= _ask(rest)
-        unanswered = [path for path in rest if path not in answers]
-        if not unanswered:
+        results |= _run_probe(remaining)
+        missing = [path for path in remaining if path not in results]
+        if not missing:
             break
-        answers[unanswered[0]] = 0  # it took the probe down; go on behind it
-        rest = unanswered[1:]
-    return answers.get("gpus", 0), [Library(path, answers[path]) for path in paths]
+        results[missing[0]] = 0  # it crashed the probe; go on behind it
+        remaining = missing[1:]
+    return results.get("gpus", 0), [Library(path, results[path]) for path in paths]
 
 
-def _ask(paths: list[str]) -> dict[str, int]:
+def _run_probe(paths: list[str]) -> dict[str, int]:
     command = [sys.executable, "-c", _PROBE, *paths]
     output = subprocess.run(command, capture_output=True, text=True, check=False).stdout
     return dict(json.loads(line) for line in output.splitlines() if line.startswith("["))

@@ -1,4 +1,4 @@
-"""Everything that touches Sionna RT's private names, written for version 2.2.0 (`runtime.load` refuses others).
+"""Everything that touches Sionna RT's private names, written for version 2.2.0 (`runtime.load_sionna` refuses others).
 
 Paths are found in three steps, on Sionna's own parts but not in the order of its `PathSolver`:
 

@@ -7,7 +7,7 @@ from uel.errors import UelError
 
 @dataclass(frozen=True, kw_only=True)
 class AtlasConfig:
-    """How an atlas is built."""
+    """Rays and searches that build an atlas."""
 
     pixel: float = 8.0
     """m, side of its pixels"""
@@ -18,10 +18,16 @@ class AtlasConfig:
     seed: int = 1
     """seed of the rays"""
     settle: int = 512
-    """unreached pixels at most whose centres the full search is asked for beforehand; 0 leaves it to queries"""
+    """greatest number of pixels without a chain whose centres are searched beforehand; 0 leaves it to queries"""
     audit: int = 64
-    """places at which the full search says what is missing; 0 asks nowhere"""
+    """positions at which the atlas is compared with the full search; 0 compares nowhere"""
 
     def __post_init__(self) -> None:
-        if min(self.rays, self.depth) < 1 or not self.pixel > 0 or min(self.audit, self.settle) < 0:
-            raise UelError("an atlas needs rays, interactions and pixels", got=self, do="raise them, or search fully")
+        smallest = {"rays": 1, "depth": 1, "audit": 0, "settle": 0}
+        for name, least in smallest.items():
+            if getattr(self, name) < least:
+                raise UelError(
+                    f"an atlas needs {name} of at least {least}", got=getattr(self, name), do=f"raise {name}"
+                )
+        if not self.pixel > 0:
+            raise UelError("an atlas needs a pixel above 0 m", got=self.pixel, do="give its side in metres, say 8")

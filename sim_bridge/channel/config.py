@@ -1,4 +1,4 @@
-"""What a survey measures of each report. No framework is imported here."""
+"""Configuration of the features of a report. No framework is imported here."""
 
 from dataclasses import dataclass, field
 
@@ -9,7 +9,7 @@ from uel.survey.feature_schema import FEATURE_LAYERS, REPORT_FEATURES, Feature
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureConfig:
-    """What is measured, and how finely."""
+    """Features of a report, and their resolution."""
 
     layers: tuple[str, ...] = FEATURE_LAYERS
     """rt, or rt and phy, or all three: each rests on those before"""
@@ -22,7 +22,7 @@ class FeatureConfig:
     csi_taps: int = 16
     """delays that the compressed CSI keeps, of as many as there are frequencies"""
     load: float = 0.5
-    """share of their resource elements that the other cells fill"""
+    """fraction of their resource elements that the other cells fill"""
     noise_figure_db: float = 7.0
     """of the phone"""
     neighbours: int = 8
@@ -33,16 +33,23 @@ class FeatureConfig:
     def __post_init__(self) -> None:
         if not self.layers or self.layers != FEATURE_LAYERS[: len(self.layers)]:
             raise UelError(
-                "a layer rests on those before it", got=self.layers, do=f"give the first of {FEATURE_LAYERS}"
+                "layers must be the first of rt, phy, sys: each rests on those before",
+                got=self.layers,
+                do=f"give the first of {FEATURE_LAYERS}",
             )
-        if min(self.paths, self.taps, self.frequencies, self.csi_taps, self.neighbours) < 1:
-            raise UelError("paths, taps, frequencies and neighbours are counted from one", got=self, do="raise them")
+        for name in ("paths", "taps", "frequencies", "csi_taps", "neighbours"):
+            if getattr(self, name) < 1:
+                raise UelError(f"{name} must be at least 1", got=getattr(self, name), do=f"raise {name}")
         if self.csi_taps > self.frequencies:
-            raise UelError("there are no more delays than frequencies", got=self.csi_taps, do="keep fewer csi_taps")
+            raise UelError(
+                f"csi_taps must not exceed frequencies ({self.frequencies})",
+                got=self.csi_taps,
+                do="keep fewer csi_taps, or raise frequencies",
+            )
         if not 0 <= self.load <= 1:
-            raise UelError("a load is a share", got=self.load, do="give a number from 0 to 1")
+            raise UelError("load must be a fraction from 0 to 1", got=self.load, do="give 0.5, say")
 
     @property
     def features(self) -> dict[str, Feature]:
-        """What a survey by this plan holds."""
+        """Features of a survey by this configuration."""
         return {name: feature for name, feature in REPORT_FEATURES.items() if feature.layer in self.layers}

@@ -1,4 +1,4 @@
-"""What a survey measures, on which tracks, and how. No framework is imported here."""
+"""Configuration of a survey. No framework is imported here."""
 
 from dataclasses import dataclass, field, replace
 
@@ -11,7 +11,7 @@ from uel.mobility.config import TrackConfig
 
 @dataclass(frozen=True, kw_only=True)
 class SurveyMakingConfig:
-    """What is measured, on which tracks, and how."""
+    """Tracks, features, tracing and atlas of a survey."""
 
     tracks: TrackConfig = field(default_factory=TrackConfig)
     measure: FeatureConfig = field(default_factory=FeatureConfig)
@@ -24,12 +24,14 @@ class SurveyMakingConfig:
     """tracks in a unit of work"""
 
     def __post_init__(self) -> None:
-        if self.unit < 1 or self.seed < 0:
-            raise UelError("a unit has tracks, a seed is not negative", got=self, do="try unit 256, seed 1")
+        if self.unit < 1:
+            raise UelError("a unit of work needs at least one track", got=self.unit, do="try unit 256")
+        if self.seed < 0:
+            raise UelError("seed must not be negative", got=self.seed, do="try seed 1")
 
     @property
-    def by_atlas(self) -> AtlasConfig | None:
-        """The atlas that answers, if one can."""
+    def usable_atlas(self) -> AtlasConfig | None:
+        """The atlas to build; None where paths diffract or scatter, which no atlas knows."""
         t = self.tracing
-        answers = not t.diffraction and t.scattering == 0 and t.max_depth > 0
-        return replace(self.atlas, depth=t.max_depth) if answers else None
+        usable = not t.diffraction and t.scattering == 0 and t.max_depth > 0
+        return replace(self.atlas, depth=t.max_depth) if usable else None

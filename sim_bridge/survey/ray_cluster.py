@@ -13,11 +13,11 @@ class RayEngine:
 
     Ray's own restarts are left off: an actor that restarts refuses units meanwhile, which would count as failures.
     `address` is that of a running cluster whose machines see the survey's and the tiles' folders by the same paths;
-    without it Ray runs on this machine alone, and asks nobody else.
+    without it Ray runs on this machine alone, and contacts no other.
     """
 
     def __init__(
-        self, work: WorkerFactory, workers: int, threads: int, gpus: float = 0.0, address: str | None = None
+        self, factory: WorkerFactory, workers: int, threads: int, gpus: float = 0.0, address: str | None = None
     ) -> None:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would report home
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # no GPU asked for: none hidden
@@ -25,23 +25,25 @@ class RayEngine:
             import ray
         except ImportError as error:
             raise UelError(
-                "this engine needs Ray", got=str(error), do="pip install ray, or --engine processes"
+                "--engine ray needs Ray", got=str(error), do="pip install ray, or --engine processes"
             ) from error
         self._ray: Any = ray
-        own = {} if address else {"num_cpus": workers * threads, "include_dashboard": False}
+        resources = {} if address else {"num_cpus": workers * threads, "include_dashboard": False}
         try:
-            ray.init(address=address or "local", log_to_driver=False, logging_level=logging.WARNING, **own)
+            ray.init(address=address or "local", log_to_driver=False, logging_level=logging.WARNING, **resources)
         except (ConnectionError, RuntimeError, ValueError) as error:
-            raise UelError("no Ray cluster", got=f"{address}: {error}", do="check --address: ray status") from error
+            raise UelError(
+                "no Ray cluster at --address", got=f"{address}: {error}", do="check --address: ray status"
+            ) from error
         self._actor = ray.remote(WorkerHandle).options(num_cpus=threads, num_gpus=gpus, max_restarts=0)
-        self.workers, self._arguments = workers, (work, threads)
+        self.workers, self._arguments = workers, (factory, threads)
         self._actors = [self._actor.remote(*self._arguments) for _ in range(workers)]
         self._pending: dict[Any, tuple[int, int]] = {}
 
-    def give(self, worker: int, number: int) -> None:
+    def submit(self, worker: int, number: int) -> None:
         self._pending[self._actors[worker].make.remote(number)] = worker, number
 
-    def take(self) -> tuple[int, UnitOutcome]:
+    def next_outcome(self) -> tuple[int, UnitOutcome]:
         (reference, *_), _ = self._ray.wait(list(self._pending), num_returns=1)
         worker, number = self._pending.pop(reference)
         try:

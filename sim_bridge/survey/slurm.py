@@ -18,7 +18,7 @@ def write_script(folder: Path, units: int, workers: int, threads: int, gpus: flo
     the tiles' folders by the same paths as this one. Tasks that are lost or requeued cost nothing but their time.
     """
     if gpus % 1:
-        raise UelError("Slurm gives whole GPUs", got=gpus, do="give --gpus 0, 1, …")
+        raise UelError("--gpus must be a whole number with --engine slurm", got=gpus, do="give --gpus 0, 1, …")
     tasks = min(units, MAX_ARRAY_TASKS)
     lines = [
         "#!/bin/bash",
@@ -39,5 +39,5 @@ def write_script(folder: Path, units: int, workers: int, threads: int, gpus: flo
 
 
 def task_command(folder: Path) -> list[str]:
-    """What a task runs, apart from its units."""
+    """The command that a task runs, without its units."""
     return [sys.executable, "-m", "uel.cli", "survey", "--config", str(folder.resolve() / "config.yaml")]

@@ -1,4 +1,4 @@
-"""Measure the tracks of a survey: one function for each unit of work, and what a process keeps between them."""
+"""Worker of a survey: measures the tracks of one unit of work after another in one process."""
 
 import tempfile
 import time
@@ -28,8 +28,8 @@ from uel.survey.feature_schema import Feature
 from uel.survey.manifest import Manifest, TileEntry, WorkUnit
 from uel.survey.store import empty_values, explain_write_errors, prepare_folder, write_unit
 
-COVERAGE_MAP_PIXEL = 4.0  # m, of the map that says where there is coverage
-REPORTS_PER_BATCH = 1024  # reports that an atlas answers at a time: what the PHY layer works on takes some 0.1 MB each
+COVERAGE_MAP_PIXEL = 4.0  # m, of the radio map that tracks keep to where coverage is asked for
+REPORTS_PER_BATCH = 1024  # traced at a time with an atlas: the PHY layer needs some 0.1 MB each
 UnitValues = dict[str, Tensor]
 MeasureFunction = Callable[[WorkUnit, Tracks], UnitValues]
 """features of some tracks, axes (track, report, …)"""
@@ -37,7 +37,7 @@ MeasureFunction = Callable[[WorkUnit, Tracks], UnitValues]
 
 @dataclass(frozen=True)
 class TileWithSites:
-    """A tile and the masts on it."""
+    """A tile and the sites on it."""
 
     tile: Tile
     sites: tuple[Site, ...]
@@ -48,68 +48,74 @@ class SurveyJob:
     """A survey to be made; it travels to the processes that make it."""
 
     folder: Path
-    places: tuple[TileWithSites, ...]
-    plan: SurveyMakingConfig
+    tiles: tuple[TileWithSites, ...]
+    config: SurveyMakingConfig
     open: "Callable[[SurveyJob, TileWithSites], MeasureFunction]" = field(default_factory=lambda: open_sionna)
     """opens a simulator of a tile"""
 
     def manifest(self) -> Manifest:
-        """The survey on paper. Raises `UelError` for tiles of one name, without tracks or with several carriers."""
-        names = [place.tile.name for place in self.places]
-        if twice := sorted({name for name in names if names.count(name) > 1}):
+        """Contents of the survey. Raises `UelError` for two tiles of one name, no tracks or several carriers."""
+        names = [site_tile.tile.name for site_tile in self.tiles]
+        if repeated := sorted({name for name in names if names.count(name) > 1}):
             raise UelError(
-                "two tiles of one name", got=", ".join(twice), do="leave one out, or build it by another name"
+                "two tiles of the survey have one name",
+                got=", ".join(repeated),
+                do="leave one out, or build it under another name",
             )
-        for place in self.places:
-            place.tile.require_sites(place.sites)
+        for site_tile in self.tiles:
+            site_tile.tile.require_sites(site_tile.sites)
         self._require_one_carrier()
         return Manifest(
-            tracks=self.plan.tracks.tracks,
-            reports=self.plan.tracks.reports,
-            unit=min(self.plan.unit, self.plan.tracks.tracks),
-            features=tuple(self.plan.measure.features),
-            tiles={place.tile.name: self._entry(place) for place in self.places},
-            plan=asdict(self.plan),
+            tracks=self.config.tracks.tracks,
+            reports=self.config.tracks.reports,
+            unit=min(self.config.unit, self.config.tracks.tracks),
+            features=tuple(self.config.measure.features),
+            tiles={site_tile.tile.name: self._entry(site_tile) for site_tile in self.tiles},
+            plan=asdict(self.config),
             versions={name: version(name) for name in ("uel", "torch", "drjit", "mitsuba", "sionna-rt", "zarr")},
         )
 
     def _require_one_carrier(self) -> None:
         """One measurement model reads all of a survey, and timing advances are steps of one spacing."""
-        carriers = {place.tile.name: require_sites(place.sites) for place in self.places}
+        carriers = {site_tile.tile.name: require_sites(site_tile.sites) for site_tile in self.tiles}
         if len(set(carriers.values())) > 1:
-            said = [
+            carriers_by_tile = [
                 f"{n}: {c.frequency / 1e9:g} GHz at {c.subcarrier_spacing / 1e3:g} kHz" for n, c in carriers.items()
             ]
             raise UelError(
-                "the tiles of a survey have one carrier",
-                got=", ".join(said),
-                do="make a survey of each carrier, or place the same masts on all tiles: uel place",
+                "the tiles of a survey have different carriers",
+                got=", ".join(carriers_by_tile),
+                do="make a survey of each carrier, or place the same sites on all tiles: uel place",
             )
 
-    def _entry(self, place: TileWithSites) -> TileEntry:
-        city = place.tile.meta.get("place", place.tile.name)
-        return TileEntry(city, place.tile.fingerprint, place.sites, _sizes(self.plan.measure, place.sites))
+    def _entry(self, site_tile: TileWithSites) -> TileEntry:
+        city = site_tile.tile.meta.get("place", site_tile.tile.name)
+        return TileEntry(
+            city, site_tile.tile.fingerprint, site_tile.sites, _sizes(self.config.measure, site_tile.sites)
+        )
 
     def prepare(self) -> Manifest:
-        """The folder with everything but measurements: manifest, empty arrays, atlases. Goes on where it was left."""
+        """Write everything but measurements: manifest, empty arrays, atlases. Goes on where it was left."""
         manifest = self.manifest()
         prepare_folder(self.folder, manifest)
-        for place in self.places:
-            if self.plan.tracks.coverage_dbm is not None:
-                _once(self.radio_folder(place), lambda out, at=place: radio_map_io.save(_radio_map(self, at), out))
-            if self.plan.by_atlas and self.open is open_sionna:
-                _once(self.atlas_folder(place), lambda out, at=place: _atlas(self, at).save(out))
+        for site_tile in self.tiles:
+            if self.config.tracks.coverage_dbm is not None:
+                _fill_once(
+                    self.radio_folder(site_tile), lambda out, of=site_tile: radio_map_io.save(_radio_map(self, of), out)
+                )
+            if self.config.usable_atlas and self.open is open_sionna:
+                _fill_once(self.atlas_folder(site_tile), lambda out, of=site_tile: _atlas(self, of).save(out))
         return manifest
 
-    def atlas_folder(self, place: TileWithSites) -> Path:
-        return self.folder / "atlas" / place.tile.name
+    def atlas_folder(self, site_tile: TileWithSites) -> Path:
+        return self.folder / "atlas" / site_tile.tile.name
 
-    def radio_folder(self, place: TileWithSites) -> Path:
-        """The map that says where there is coverage."""
-        return self.folder / "radio" / place.tile.name
+    def radio_folder(self, site_tile: TileWithSites) -> Path:
+        """Folder of the radio map that tracks keep to where coverage is asked for."""
+        return self.folder / "radio" / site_tile.tile.name
 
     def start(self, threads: int | None) -> Callable[[int], UnitDone]:
-        """What a process does with the number of a unit; `threads` it may use (all without)."""
+        """The function that a process calls with the number of a unit; it may use `threads` (None: all)."""
         if threads:
             torch.set_num_threads(threads)
         if threads and self.open is open_sionna:
@@ -119,77 +125,77 @@ class SurveyJob:
         return SurveyWorker(self)
 
 
-def _sizes(plan: FeatureConfig, sites: tuple[Site, ...]) -> dict[str, int]:
-    """Of every axis after track and report."""
+def _sizes(config: FeatureConfig, sites: tuple[Site, ...]) -> dict[str, int]:
+    """Size of every axis after track and report."""
     array = cells_of(sites)[0][1].array
     ports = array.rows * array.columns * (2 if array.polarization in ("VH", "cross") else 1)
     fixed = {"xy": 2, "xyz": 3, "antenna": 2, "part": 2}
-    counts = {"path": plan.paths, "tap": plan.taps, "csi_tap": plan.csi_taps, "neighbour": plan.neighbours}
+    counts = {"path": config.paths, "tap": config.taps, "csi_tap": config.csi_taps, "neighbour": config.neighbours}
     return {**fixed, "cell": len(cells_of(sites)), "port": ports, **counts}
 
 
 class SurveyWorker:
     """Makes units in one process; keeps the simulator of the tile that it measured last."""
 
-    def __init__(self, work: SurveyJob) -> None:
-        self.work, self.manifest = work, Manifest.load(work.folder)
-        self._places = {place.tile.name: place for place in work.places}
+    def __init__(self, job: SurveyJob) -> None:
+        self.job, self.manifest = job, Manifest.load(job.folder)
+        self._tiles = {site_tile.tile.name: site_tile for site_tile in job.tiles}
         self._open: tuple[str, MeasureFunction] | None = None
 
     def __call__(self, number: int) -> UnitDone:
         """Draw a unit's tracks, measure them, write its shards and its record."""
         start, unit = time.perf_counter(), self.manifest.units[number]
-        place, plan = self._places[unit.tile], self.work.plan
-        covered = plan.tracks.coverage_dbm is not None
-        radio = radio_map_io.load(self.work.radio_folder(place)) if covered else None
-        tracks = draw_tracks(place.tile, place.sites, plan.tracks, plan.seed, unit.first, unit.count, radio)
-        values = self._measure(place)(unit, tracks)
+        site_tile, config = self._tiles[unit.tile], self.job.config
+        covered = config.tracks.coverage_dbm is not None
+        radio = radio_map_io.load(self.job.radio_folder(site_tile)) if covered else None
+        tracks = draw_tracks(site_tile.tile, site_tile.sites, config.tracks, config.seed, unit.first, unit.count, radio)
+        values = self._measure(site_tile)(unit, tracks)
         seconds = time.perf_counter() - start
-        record = write_unit(self.work.folder, self.manifest, unit, values, seconds)
+        record = write_unit(self.job.folder, self.manifest, unit, values, seconds)
         return UnitDone(number, record.reports, record.links)
 
-    def _measure(self, place: TileWithSites) -> MeasureFunction:
-        if self._open is None or self._open[0] != place.tile.name:
-            self._open = None  # the old scene goes before the new one comes
-            self._open = place.tile.name, self.work.open(self.work, place)
+    def _measure(self, site_tile: TileWithSites) -> MeasureFunction:
+        if self._open is None or self._open[0] != site_tile.tile.name:
+            self._open = None  # frees the old scene before the new one is opened
+            self._open = site_tile.tile.name, self.job.open(self.job, site_tile)
         return self._open[1]
 
 
 # ---- Sionna RT ----------------------------------------------------------------------------------------
 
 
-def open_sionna(work: SurveyJob, place: TileWithSites) -> MeasureFunction:
+def open_sionna(job: SurveyJob, site_tile: TileWithSites) -> MeasureFunction:
     """The ray tracer on a tile, with its atlas from the survey's folder."""
     from sim_bridge import simulator
 
-    plan = work.plan
-    sim = simulator.open(place.tile, place.sites, plan.tracing)
-    atlas = Atlas.load(work.atlas_folder(place)) if plan.by_atlas else None
-    manifest = Manifest.load(work.folder)
+    config = job.config
+    sim = simulator.open(site_tile.tile, site_tile.sites, config.tracing)
+    atlas = Atlas.load(job.atlas_folder(site_tile)) if config.usable_atlas else None
+    manifest = Manifest.load(job.folder)
 
-    def measured(unit: WorkUnit, tracks: Tracks) -> UnitValues:
-        # Rays of its own, and nothing that units before taught the atlas: a unit is the same whoever makes it when.
-        sim.reseed(plan.tracing.seed + unit.index)
+    def measure(unit: WorkUnit, tracks: Tracks) -> UnitValues:
+        # Own rays, and an atlas without what earlier units added: a unit is the same in any process and order.
+        sim.reseed(config.tracing.seed + unit.index)
         if atlas is not None:
             sim.attach_atlas(atlas)
         values = empty_values(manifest, unit.tile, unit.count)
-        width = max(1, (REPORTS_PER_BATCH if atlas else plan.tracing.chunk) // manifest.reports)
+        width = max(1, (REPORTS_PER_BATCH if atlas else config.tracing.chunk) // manifest.reports)
         for first in range(0, unit.count, width):
             rows = slice(first, first + width)
-            part = _measured(sim, Tracks(*(of[rows] for of in tracks)), plan.measure, manifest.arrays)
+            part = _measure_tracks(sim, Tracks(*(of[rows] for of in tracks)), config.measure, manifest.arrays)
             for name, value in part.items():
                 values[name][rows] = value
         return values
 
-    return measured
+    return measure
 
 
-def _measured(sim: Any, tracks: Tracks, plan: FeatureConfig, arrays: dict[str, Feature]) -> UnitValues:
-    """All features of tracks, 0 where these have ended or nothing is known."""
+def _measure_tracks(sim: Any, tracks: Tracks, config: FeatureConfig, arrays: dict[str, Feature]) -> UnitValues:
+    """All features of tracks; 0 after a track's end and where nothing is known."""
     valid = tracks.valid
-    flat = measure_features(sim, tracks.position[valid], tracks.velocity[valid], plan)
+    flat = measure_features(sim, tracks.position[valid], tracks.velocity[valid], config)
     values = {name: _filled(value, valid) for name, value in flat.items()}
-    values |= serving_features(values, tracks.time, valid, plan, require_sites(sim.sites))
+    values |= serving_features(values, tracks.time, valid, config, require_sites(sim.sites))
     return {name: value for name, value in {**values, **track_features(tracks)}.items() if name in arrays}
 
 
@@ -200,26 +206,28 @@ def _filled(value: Shaped[Tensor, "row ..."], valid: Bool[Tensor, "track report"
 
 
 def track_features(tracks: Tracks) -> UnitValues:
-    """What a survey holds of tracks whatever is measured."""
+    """Features of tracks that every survey holds: time, validity, velocity."""
     valid = tracks.valid
     velocity = torch.where(valid.unsqueeze(-1), tracks.velocity, 0.0)
     return {"time": torch.where(valid, tracks.time, 0.0), "valid": valid, "velocity": velocity}
 
 
-def _atlas(work: SurveyJob, place: TileWithSites) -> Atlas:
+def _atlas(job: SurveyJob, site_tile: TileWithSites) -> Atlas:
     from sim_bridge import simulator
 
-    return simulator.open(place.tile, place.sites, work.plan.tracing).build_atlas(work.plan.by_atlas)
+    return simulator.open(site_tile.tile, site_tile.sites, job.config.tracing).build_atlas(job.config.usable_atlas)
 
 
-def _radio_map(work: SurveyJob, place: TileWithSites) -> RadioMap:
+def _radio_map(job: SurveyJob, site_tile: TileWithSites) -> RadioMap:
     from sim_bridge import simulator
 
-    return simulator.open(place.tile, place.sites, work.plan.tracing).radio_map(place.tile.grid(COVERAGE_MAP_PIXEL))
+    return simulator.open(site_tile.tile, site_tile.sites, job.config.tracing).radio_map(
+        site_tile.tile.grid(COVERAGE_MAP_PIXEL)
+    )
 
 
-def _once(folder: Path, save: Callable[[Path], None]) -> None:
-    """Fill a folder aside and rename it, unless it is there; another process may do the same meanwhile."""
+def _fill_once(folder: Path, save: Callable[[Path], None]) -> None:
+    """Fill a folder unless it exists; written aside and renamed, because another process may do the same meanwhile."""
     if folder.exists():
         return
     with explain_write_errors(folder):
@@ -231,14 +239,13 @@ def _once(folder: Path, save: Callable[[Path], None]) -> None:
 
 
 def tiles_with_sites(tiles: Sequence[Path]) -> tuple[TileWithSites, ...]:
-    """Tile folders with the masts that were put on them. Raises `UelError` where there is no tile, or no mast."""
-    opened = [Tile.open(folder) for folder in tiles]
-    return tuple(TileWithSites(tile, tile.sites) for tile in opened)
+    """Tiles in folders, with their sites. Raises `UelError` where there is no tile, or no site."""
+    return tuple(TileWithSites(tile, tile.sites) for tile in [Tile.open(folder) for folder in tiles])
 
 
-def make_survey_locally(work: SurveyJob) -> None:
-    """Make a survey in this process. Raises `UelError` for whatever cannot be, and when a unit fails."""
-    manifest = work.prepare()
-    failures = show_progress(run_units(LocalEngine(work), range(len(manifest.units))), len(manifest.units), "survey")
+def make_survey_locally(job: SurveyJob) -> None:
+    """Make a survey in this process. Raises `UelError` for inputs that cannot be surveyed, and when a unit fails."""
+    manifest = job.prepare()
+    failures = show_progress(run_units(LocalEngine(job), range(len(manifest.units))), len(manifest.units), "survey")
     if failures:
         raise UelError("a unit of the survey failed", got=failures[0].text, do="report this")

@@ -87,7 +87,7 @@ def test_two_carriers() -> None:
 
 @pytest.mark.parametrize("wrong", [{"chunk": 0}, {"samples": 0}, {"max_depth": -1}, {"map_batches": 1}])
 def test_tracing_without_rays_is_refused(wrong: dict) -> None:
-    with pytest.raises(UelError, match="needs rays"):
+    with pytest.raises(UelError, match="tracing needs"):
         TracingConfig(**wrong)
 
 

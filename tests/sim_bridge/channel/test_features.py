@@ -203,9 +203,9 @@ def test_a_late_echo_is_noise() -> None:
     [
         ({"layers": ()}, "rests on those before"),
         ({"layers": ("rt", "sys")}, "rests on those before"),
-        ({"taps": 0}, "counted from one"),
-        ({"load": 1.5}, "a load is a share"),
-        ({"csi_taps": 99}, "no more delays than frequencies"),
+        ({"taps": 0}, "taps must be at least 1"),
+        ({"load": 1.5}, "load must be a fraction"),
+        ({"csi_taps": 99}, "csi_taps must not exceed frequencies"),
     ],
 )
 def test_plans_that_cannot_be(change: dict, message: str) -> None:

@@ -108,7 +108,9 @@ def test_tiles_of_several_carriers(tmp_path: Path, other: Carrier, capsys) -> No
 def test_two_tiles_of_one_name(tmp_path: Path, capsys) -> None:
     tiles = [town(tmp_path / "here"), town(tmp_path / "there", sites=SITES[:2])]
     folders = [str(tile.folder) for tile in tiles]
-    refused([*folders, "--out", str(tmp_path / "survey"), *RAYS], ["two tiles of one name", "toy"], capsys)
+    refused(
+        [*folders, "--out", str(tmp_path / "survey"), *RAYS], ["two tiles of the survey have one name", "toy"], capsys
+    )
     assert not (tmp_path / "survey").exists()
 
 

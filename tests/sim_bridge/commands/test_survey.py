@@ -129,7 +129,7 @@ def test_tasks_share_all_units(tmp_path: Path) -> None:
         environment = {**os.environ, "SLURM_ARRAY_TASK_ID": str(task)}
         said = subprocess.run(["bash", "-c", f"{line}; echo $units"], env=environment, capture_output=True, text=True)
         assert [int(word) for word in said.stdout.split()] == list(range(task, 2500, 1000))
-    with pytest.raises(UelError, match="whole GPUs"):
+    with pytest.raises(UelError, match="--gpus must be a whole number"):
         slurm.write_script(tmp_path, 3, 1, 1, gpus=0.5)
 
 
@@ -164,7 +164,7 @@ def test_parquet_has_a_row_for_every_report_and_cell(copied: Path, village: Path
         (["--workers", "-1"], ["workers are counted"]),
         (["--unit-tracks", "0"], ["a unit has tracks"]),
         (["--tracks", "0"], ["a survey needs tracks"]),
-        (["--measure.layers", "sys"], ["a layer rests on those before"]),
+        (["--measure.layers", "sys"], ["each rests on those before"]),
     ],
 )
 def test_bad_input_is_a_message(copied: Path, village: Path, more: list[str], words: list[str], capsys) -> None:

@@ -51,7 +51,7 @@ class World:
     def __init__(self, tile: Tile) -> None:
         self.tile = tile
         self.sim: Sionna = open_simulator(tile, SITES, TRACING)
-        self.known = scene_parameters.materials(self.sim.scene)
+        self.known = scene_parameters.material_values(self.sim.scene)
         self.parameters = CalibrationParameters.of(tile, SITES, self.known, BELIEFS)
         random = torch.Generator().manual_seed(3)
         places = (torch.rand(400, 2, generator=random) - 0.5) * 60
@@ -139,7 +139,7 @@ def test_a_part_of_a_pool_is_the_pool_of_that_part(world: World, tmp_path: Path)
     torch.testing.assert_close(
         ChainPool.load(tmp_path, world.sim.finder, world.position).freeze().trace().gain(), whole
     )
-    with pytest.raises(UelError, match="no readable chains"):
+    with pytest.raises(UelError, match="no readable pool of chains"):
         ChainPool.load(tmp_path / "nowhere", world.sim.finder, world.position)
 
 
@@ -274,7 +274,7 @@ def test_a_corrected_tile_is_a_tile_with_other_walls(world: World, tmp_path: Pat
     assert "marble" not in made.meta["bands"]
     assert made.materials == [f"{name}-fitted" if name == "marble" else name for name in world.tile.materials]
     assert made.meta["calibration"] == {"of": world.tile.fingerprint, "run": "x"}
-    values = scene_parameters.materials(open_simulator(made, SITES, TRACING).scene)
+    values = scene_parameters.material_values(open_simulator(made, SITES, TRACING).scene)
     assert values["marble-fitted"]["relative_permittivity"] == pytest.approx(4.5)
     assert values["marble-fitted"]["thickness"] == pytest.approx(0.2)
     assert values["concrete"] == world.known["concrete"]
@@ -313,7 +313,8 @@ def test_the_verb_from_end_to_end(world: World, tmp_path: Path, monkeypatch: pyt
     write_sites(world.tile, SITES)
     config = CalibrateConfig(
         run="x", tile=str(world.tile.folder), starts=2, tracing=TRACING, chains=CHAINS, priors=BELIEFS, maps=2.0,
-        map_tracing=replace(TRACING, map_rays=20_000), synthetic=SyntheticTruthConfig(pixel_fraction=0.1, test_positions=40),
+        map_tracing=replace(TRACING, map_rays=20_000),
+        synthetic=SyntheticTruthConfig(pixel_fraction=0.1, test_positions=40),
     )  # fmt: skip
     folder = run.run(config)
     errors = json.loads((folder / "calibration.json").read_text())

@@ -44,7 +44,7 @@ def copied(survey: Survey, tmp_path: Path) -> Path:
 
 
 def test_what_is_drawn_and_measured_comes_back(survey: Survey) -> None:
-    got, place = survey["toy"], toy_work(survey.folder, tiles=2).places[0]
+    got, place = survey["toy"], toy_work(survey.folder, tiles=2).tiles[0]
     tracks = draw_tracks(place.tile, SITES, PLAN.tracks, PLAN.seed)
     valid = tracks.valid
     assert 40 < valid.sum() < 160
@@ -241,8 +241,8 @@ def test_another_plan_is_refused_by_the_field_that_differs(copied: Path) -> None
 
 def test_two_tiles_of_one_name(tmp_path: Path) -> None:
     work = toy_work(tmp_path / "survey")
-    with pytest.raises(UelError, match="two tiles of one name"):
-        replace(work, places=work.places * 2).prepare()
+    with pytest.raises(UelError, match="two tiles of the survey have one name"):
+        replace(work, tiles=work.tiles * 2).prepare()
 
 
 def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
