@@ -27,7 +27,7 @@ PLAN = OptimizationConfig(
 )
 CONFIG = AblateConfig(
     run="toy", tile="toy@0,0", size=SIZE, maps=replace(AblateConfig().maps, pixel=8.0), truth="map", pool=60, phones=40,
-    labels=(30,), seeds=1, fractions=(0.5,), alone=("ta",), conditions=("exact",), budgets=("steps",),
+    labels=(30,), seeds=1, fractions=(0.5,), single_features=("ta",), conditions=("exact",), budgets=("steps",),
     evidence=("input",), unlabelled=4, measurement=MODEL, locator=LOCATOR, training=PLAN,
 )  # fmt: skip
 

@@ -36,7 +36,7 @@ def village(count: int = 4) -> MapExtract:
         margin=8.0,
         buildings=buildings,
         exclusions=(Exclusion(id="way/99", reason="underground"),),
-        ground=(),
+        land_cover=(),
         provenance={"source": "made up"},
     )
 

@@ -9,7 +9,7 @@ import pytest
 from training.cache import StageCache
 
 
-@pytest.mark.parametrize("resumes", [False, True])
+@pytest.mark.parametrize("resumable", [False, True])
 def test_a_killed_stage_leaves_nothing_under_its_name(tmp_path: Path, resumable: bool) -> None:
     stages, found = StageCache(tmp_path), list[bool]()
 

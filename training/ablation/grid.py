@@ -43,7 +43,7 @@ def _around_the_base(config: AblateConfig) -> Iterator[Variant]:
         yield from (
             _of(loss, every, config.fractions[0], replace(base, labels=labels, map=condition)) for loss in config.losses
         )
-    yield from (_of("map", (feature,), 0.0, base) for feature in config.alone if "map" in config.losses)
+    yield from (_of("map", (feature,), 0.0, base) for feature in config.single_features if "map" in config.losses)
     traced: list[LossKind] = [loss for loss in config.losses if loss != "none" and loss != "map"]
     yield from (_of(loss, every, fraction, base) for loss in traced for fraction in config.fractions[1:])
 

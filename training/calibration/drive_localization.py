@@ -1,4 +1,4 @@
-"""Phones of a drive located on blocks that nothing was learned from: by maps before and after, beside kNN."""
+"""Drive-test localisation: phones located on held-out blocks, by maps before and after calibration, and by kNN."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -19,101 +19,105 @@ from uel.measurement.drive_test import Drive, block_index, reports_from_levels
 from uel.radio.radio_map import RadioMap
 from uel.radio.sites import Site, cell_positions, cells_of
 
-SILENT_LEVEL_DBM = -140.0  # dBm, of a cell that a report does not hold: what RSRP ends at (TS 38.133, clause 10.1.6)
+SILENT_LEVEL_DBM = (
+    -140.0
+)  # dBm, of a cell that a report does not contain: the end of the RSRP range (TS 38.133, clause 10.1.6)
 NEIGHBOUR_COUNTS = (1, 2, 3, 5, 8, 16, 32, 64)
 LIKELIHOOD_EXPONENTS = (1.0, 0.7, 0.5, 0.35, 0.25, 0.15)
-"""powers of the likelihood: cells of one mast fade together, and count as less than so many"""
-DENSITY_WIDTHS = (30.0, 60.0, 120.0)  # m, of the density of phones that places learned from tell of
+"""exponents of the likelihood: cells of one site fade together, and count as fewer"""
+DENSITY_WIDTHS = (30.0, 60.0, 120.0)  # m, kernel widths of the density of phones
 FOLD_COUNT = 5
-MIN_REPORTS_PER_CELL = 40  # reports of a cell that is to tell anything
-TARGET_PIXEL = 12.0  # m, or so
-TUNING_REPORTS_PER_FOLD = 160  # reports of a fold that are located to choose by
+MIN_REPORTS_PER_CELL = 40  # reports of a cell, cells with fewer are left out
+TARGET_PIXEL = 12.0  # m, about
+TUNING_REPORTS_PER_FOLD = 160  # reports of a fold that tuning locates
 PHONES_PER_CALL = 64
-MAX_KRIGED_REPORTS = 600  # reports of a cell that are kriged: the cost is their number cubed
+MAX_KRIGED_REPORTS = 600  # reports of a cell that are kriged: the cost is cubic in them
 SLOPE_SIGNS = (-1.0, 1.0, -1.0, 1.0, 1.0)
 """of a level's slopes by `trend_features`: it falls with distance and off the boresight, and rises with the map's
 gain"""
-MIN_DENSITY = 1e-4  # of the densest pixel: phones may be where none was
+MIN_DENSITY = 1e-4  # of the densest pixel: phones may be where the fitted drive had none
 
 
 Trend = Callable[[Tensor], Tensor]
-"""From places (n, 2) to what levels go by (cell, n, feature)."""
+"""From positions (n, 2) to the features of the trend of levels (cell, n, feature)."""
 
 
 @dataclass(frozen=True, eq=False)
 class KrigedFields:
-    """Levels of every cell at every pixel with their deviation, and how likely each is reported at all."""
+    """Kriged levels of every cell at every pixel with their standard deviation, and the log-odds of being reported."""
 
     points: Float[Tensor, "pixel 2"]
     mean: Float[Tensor, "cell pixel"]
     deviation: Float[Tensor, "cell pixel"]
     heard: Float[Tensor, "cell pixel"]
-    """log-odds that a report holds the cell"""
+    """log-odds that a report contains the cell"""
 
     def log_likelihood(self, drive: Drive) -> Float[Tensor, "phone pixel"]:
-        """Of each report at each pixel, cells being independent."""
+        """Log-likelihood of each report at each pixel; cells are independent."""
         total = torch.zeros(len(drive), self.points.shape[0], dtype=torch.float32)
         for cell in range(len(self.mean)):
             level, heard = drive.reports.rsrp_dbm[:, cell, None], drive.reports.heard[:, cell, None]
             z = (level - self.mean[cell]) / self.deviation[cell]
-            # Student's t with 5 degrees of freedom: a wall that the map does not have must not exclude a place.
-            said = -3.0 * torch.log1p(z.square() / 5) - self.deviation[cell].log()
+            # Student's t with 5 degrees of freedom: a wall missing in the map must not exclude a position.
+            log_t = -3.0 * torch.log1p(z.square() / 5) - self.deviation[cell].log()
             odds = self.heard[cell]
-            total += torch.where(heard, said - torch.nn.functional.softplus(-odds), -torch.nn.functional.softplus(odds))
+            total += torch.where(
+                heard, log_t - torch.nn.functional.softplus(-odds), -torch.nn.functional.softplus(odds)
+            )
         return total
 
 
-def score_phones(learn: Drive, judged: Drive, tile: Tile, maps: Mapping[str, RadioMap], side: float) -> dict:
-    """Errors in m on `judged` of all methods, each tuned on `learn` alone by blocks of `side` metres.
+def score_phones(fit_drive: Drive, test_drive: Drive, tile: Tile, maps: Mapping[str, RadioMap], side: float) -> dict:
+    """Error statistics on `test_drive` of all methods, each tuned on `fit_drive` alone by blocks of `side` metres.
 
-    `kriged`: levels learned between the places of `learn` around a trend, without a map (distance and the angle off the
-    boresight) and with each of `maps`.
+    `kriged`: levels kriged from the reports of `fit_drive` around a trend, without a map (distance and the angle off
+    the boresight) and with each of `maps`.
     """
-    kept = (learn.reports.heard.sum(0) >= MIN_REPORTS_PER_CELL).nonzero()[:, 0]
-    if not len(kept) or not len(judged):
+    cells = (fit_drive.reports.heard.sum(0) >= MIN_REPORTS_PER_CELL).nonzero()[:, 0]
+    if not len(cells) or not len(test_drive):
         return {}
-    learn, judged = _only_cells(learn, kept), _only_cells(judged, kept)
-    fold = _folds(learn, side)
-    told: dict[str, Tensor] = {
-        "kNN-5": knn_positions(learn, judged, 5),
-        "kNN, tuned": knn_positions(learn, judged, _tune_neighbours(learn, fold)),
-        "strongest cell's centroid": strongest_cell_positions(learn, judged),
+    fit_drive, test_drive = _only_cells(fit_drive, cells), _only_cells(test_drive, cells)
+    fold = _folds(fit_drive, side)
+    positions: dict[str, Tensor] = {
+        "kNN-5": knn_positions(fit_drive, test_drive, 5),
+        "kNN, tuned": knn_positions(fit_drive, test_drive, _tune_neighbours(fit_drive, fold)),
+        "strongest cell's centroid": strongest_cell_positions(fit_drive, test_drive),
     }
     grid = Grid(size=tile.size, pixel=tile.size / round(tile.size / TARGET_PIXEL))
     for name, radio in {
         "kriged, no map": None,
         **{f"kriged, map {name}": radio for name, radio in maps.items()},
     }.items():
-        trend = lambda where, radio=radio: trend_features(where, tile.sites, radio)[kept]  # noqa: E731
-        told[name] = _kriged_positions(learn, judged, tile, grid, trend, fold)
-    errors = {name: position_error(where, judged.position) for name, where in told.items()}
-    base = float(errors["kNN-5"].median())
-    return {name: _error_statistics(error, base) for name, error in errors.items()}
+        trend = lambda position, radio=radio: trend_features(position, tile.sites, radio)[cells]  # noqa: E731
+        positions[name] = _kriged_positions(fit_drive, test_drive, tile, grid, trend, fold)
+    errors = {name: position_error(position, test_drive.position) for name, position in positions.items()}
+    reference = float(errors["kNN-5"].median())
+    return {name: _error_statistics(error, reference) for name, error in errors.items()}
 
 
-def _only_cells(drive: Drive, kept: Int[Tensor, " kept"]) -> Drive:
-    """With the levels of some cells alone; reports that hold none of them are left out."""
-    level = torch.where(drive.reports.heard, drive.reports.rsrp_dbm, torch.nan)[:, kept]
-    mine = (~level.isnan()).any(1)
-    return Drive(drive.position[mine], reports_from_levels(level[mine]))
+def _only_cells(drive: Drive, cells: Int[Tensor, " kept"]) -> Drive:
+    """The drive with the levels of some cells alone; reports that contain none of them are left out."""
+    level = torch.where(drive.reports.heard, drive.reports.rsrp_dbm, torch.nan)[:, cells]
+    selected = (~level.isnan()).any(1)
+    return Drive(drive.position[selected], reports_from_levels(level[selected]))
 
 
-def _error_statistics(error: Tensor, base: float) -> dict[str, Any]:
+def _error_statistics(error: Tensor, reference: float) -> dict[str, Any]:
     p50 = float(error.median())
-    told = {
+    statistics = {
         "phones": len(error),
         "p50_m": p50,
         "p67_m": float(error.quantile(0.67)),
         "p95_m": float(error.quantile(0.95)),
     }
-    return {**told, "mean_m": float(error.mean()), "better_than_knn5": 1 - p50 / base}
+    return {**statistics, "mean_m": float(error.mean()), "better_than_knn5": 1 - p50 / reference}
 
 
-def _folds(learn: Drive, side: float) -> Int[Tensor, " n"]:
+def _folds(fit_drive: Drive, side: float) -> Int[Tensor, " n"]:
     """Number of the fold of each report; a block is in one fold."""
-    own, where = torch.unique(block_index(learn.position, side), return_inverse=True)
-    order = torch.randperm(len(own), generator=torch.Generator().manual_seed(0))
-    return (order % FOLD_COUNT)[where]
+    block_ids, block_of_report = torch.unique(block_index(fit_drive.position, side), return_inverse=True)
+    order = torch.randperm(len(block_ids), generator=torch.Generator().manual_seed(0))
+    return (order % FOLD_COUNT)[block_of_report]
 
 
 # ---- without a map -----------------------------------------------------------------------------------------
@@ -123,138 +127,151 @@ def _levels(drive: Drive) -> Float[Tensor, "n cell"]:
     return torch.where(drive.reports.heard, drive.reports.rsrp_dbm, SILENT_LEVEL_DBM)
 
 
-def knn_positions(learn: Drive, asked: Drive, neighbours: int) -> Float[Tensor, "phone 2"]:
-    """Mean place of the reports whose levels are nearest, silent cells at `SILENT_LEVEL_DBM`."""
-    nearest = torch.cdist(_levels(asked), _levels(learn)).topk(min(neighbours, len(learn)), largest=False).indices
-    return learn.position[nearest].mean(1)
+def knn_positions(fit_drive: Drive, queries: Drive, neighbours: int) -> Float[Tensor, "phone 2"]:
+    """Mean position of the reports with the nearest levels, silent cells at `SILENT_LEVEL_DBM`."""
+    nearest = (
+        torch.cdist(_levels(queries), _levels(fit_drive)).topk(min(neighbours, len(fit_drive)), largest=False).indices
+    )
+    return fit_drive.position[nearest].mean(1)
 
 
-def strongest_cell_positions(learn: Drive, asked: Drive) -> Float[Tensor, "phone 2"]:
-    """Mean place of the reports with the same strongest cell; of all where there is none."""
-    serving, everywhere = learn.reports.serving, learn.position.mean(0)
-    cells = range(learn.reports.heard.shape[1])
-    centre = [learn.position[serving == c].mean(0) if (serving == c).any() else everywhere for c in cells]
-    return torch.stack(centre)[asked.reports.serving]
+def strongest_cell_positions(fit_drive: Drive, queries: Drive) -> Float[Tensor, "phone 2"]:
+    """Mean position of the reports with the same strongest cell; of all reports if there is none."""
+    serving, overall_mean = fit_drive.reports.serving, fit_drive.position.mean(0)
+    cells = range(fit_drive.reports.heard.shape[1])
+    centre = [fit_drive.position[serving == c].mean(0) if (serving == c).any() else overall_mean for c in cells]
+    return torch.stack(centre)[queries.reports.serving]
 
 
-def _tune_neighbours(learn: Drive, fold: Tensor) -> int:
-    """Neighbours of least median error, each fold located by the others."""
+def _tune_neighbours(fit_drive: Drive, fold: Tensor) -> int:
+    """The number of neighbours of lowest median error, each fold located by the others."""
     return min(
         NEIGHBOUR_COUNTS,
-        key=lambda k: _cross_validated_error(learn, fold, lambda known, asked: knn_positions(known, asked, k)),
+        key=lambda k: _cross_validated_error(fit_drive, fold, lambda known, queries: knn_positions(known, queries, k)),
     )
 
 
-def _cross_validated_error(learn: Drive, fold: Tensor, locate: Callable[[Drive, Drive], Tensor]) -> float:
+def _cross_validated_error(fit_drive: Drive, fold: Tensor, locate: Callable[[Drive, Drive], Tensor]) -> float:
     errors = []
     for number in range(FOLD_COUNT):
-        mine = fold == number
-        if mine.any() and not mine.all():
-            asked = learn.select(mine)
-            errors.append(position_error(locate(learn.select(~mine), asked), asked.position))
+        selected = fold == number
+        if selected.any() and not selected.all():
+            queries = fit_drive.select(selected)
+            errors.append(position_error(locate(fit_drive.select(~selected), queries), queries.position))
     return float(torch.cat(errors).median())
 
 
 # ---- kriged ------------------------------------------------------------------------------------------------
 
 
-def _kriged_positions(learn: Drive, judged: Drive, tile: Tile, grid: Grid, trend: Trend, fold: Tensor) -> Tensor:
-    """Fixes by levels kriged from `learn`; width of the prior and power of the likelihood by its folds."""
+def _kriged_positions(
+    fit_drive: Drive, test_drive: Drive, tile: Tile, grid: Grid, trend: Trend, fold: Tensor
+) -> Tensor:
+    """Fixes by levels kriged from `fit_drive`; kernel width and likelihood exponent are tuned on its folds."""
     points = grid.centres().reshape(-1, 2)
     points = points[tile.is_outdoor(points)]
-    folds = [(learn.select(fold != n), learn.select(fold == n)) for n in range(FOLD_COUNT)]
-    parts = [(known, asked) for known, asked in folds if len(known) and len(asked)]
-    left = _calibrate_held_out(parts, trend)
-    parts = [
-        (known, asked.select(_thin(torch.ones(len(asked), dtype=torch.bool), TUNING_REPORTS_PER_FOLD)))
-        for known, asked in parts
+    folds = [(fit_drive.select(fold != n), fit_drive.select(fold == n)) for n in range(FOLD_COUNT)]
+    pairs = [(known, queries) for known, queries in folds if len(known) and len(queries)]
+    held_out = _calibrate_held_out(pairs, trend)
+    pairs = [
+        (known, queries.select(_thin(torch.ones(len(queries), dtype=torch.bool), TUNING_REPORTS_PER_FOLD)))
+        for known, queries in pairs
     ]
     log_p = [
-        _krige_fields(known, points, trend, left).log_likelihood(asked)
-        for known, asked in track(parts, "folds", transient=True)
+        _krige_fields(known, points, trend, held_out).log_likelihood(queries)
+        for known, queries in track(pairs, "folds", transient=True)
     ]
-    density = {width: [_density(known, points, width) for known, _ in parts] for width in DENSITY_WIDTHS}
-    choices = [(width, power) for width in DENSITY_WIDTHS for power in LIKELIHOOD_EXPONENTS]
+    density = {width: [_density(known, points, width) for known, _ in pairs] for width in DENSITY_WIDTHS}
+    choices = [(width, exponent) for width in DENSITY_WIDTHS for exponent in LIKELIHOOD_EXPONENTS]
 
     def score(choice: tuple[float, float]) -> float:
-        width, power = choice
+        width, exponent = choice
         errors = [
-            position_error(_fix(p, points, there, power), asked.position)
-            for p, there, (_, asked) in zip(log_p, density[width], parts, strict=True)
+            position_error(_fix(p, points, prior, exponent), queries.position)
+            for p, prior, (_, queries) in zip(log_p, density[width], pairs, strict=True)
         ]
         return float(torch.cat(errors).median())
 
-    width, power = min(choices, key=score)
-    fields = _krige_fields(learn, points, trend, left)
-    return _fix(fields.log_likelihood(judged), points, _density(learn, points, width), power)
+    width, exponent = min(choices, key=score)
+    fields = _krige_fields(fit_drive, points, trend, held_out)
+    return _fix(fields.log_likelihood(test_drive), points, _density(fit_drive, points, width), exponent)
 
 
 def trend_features(
-    where: Float[Tensor, "n 2"], sites: tuple[Site, ...], radio: RadioMap | None
+    position: Float[Tensor, "n 2"], sites: tuple[Site, ...], radio: RadioMap | None
 ) -> Float[Tensor, "cell n feature"]:
-    """What the trend of each cell's level goes by: distance, angle off the boresight, the map where there is one."""
-    told = []
-    mast, cells = cell_positions(sites), [cell for _, cell in cells_of(sites)]
-    gain, known = radio.gain_db(where) if radio is not None else (None, None)
+    """Features of the trend of each cell's level: distance, angle off the boresight, and the map's gain if there is a
+    map.
+    """
+    features = []
+    site_position, cells = cell_positions(sites), [cell for _, cell in cells_of(sites)]
+    gain, known = radio.gain_db(position) if radio is not None else (None, None)
     for number, cell in enumerate(cells):
-        far = (where - mast[number, :2]).norm(dim=-1).clamp(min=5.0).log10()
-        off = wrap_deg(bearing_deg(mast[number, :2].expand_as(where), where) - cell.azimuth_deg)
-        columns = [far, torch.cos(torch.deg2rad(off)), (off / 65).square().clamp(max=2.5)]
+        log_distance = (position - site_position[number, :2]).norm(dim=-1).clamp(min=5.0).log10()
+        angle_off = wrap_deg(bearing_deg(site_position[number, :2].expand_as(position), position) - cell.azimuth_deg)
+        columns = [log_distance, torch.cos(torch.deg2rad(angle_off)), (angle_off / 65).square().clamp(max=2.5)]
         if gain is not None and known is not None:
-            own = known[:, number]
-            columns += [torch.where(own, gain[:, number], gain[own, number].mean() if own.any() else 0.0), own.float()]
-        told.append(torch.stack(columns, -1))
-    return torch.stack(told)
+            is_known = known[:, number]
+            columns += [
+                torch.where(is_known, gain[:, number], gain[is_known, number].mean() if is_known.any() else 0.0),
+                is_known.float(),
+            ]
+        features.append(torch.stack(columns, -1))
+    return torch.stack(features)
 
 
-def _krige_fields(known: Drive, points: Tensor, trend: Trend, left: "HeldOutCalibration") -> KrigedFields:
-    """Kriged from reports, with the deviations and chances of being heard that left-out ones have shown."""
-    there, mean, deviation = trend(points), [], []
+def _krige_fields(known: Drive, points: Tensor, trend: Trend, held_out: "HeldOutCalibration") -> KrigedFields:
+    """Fields kriged from reports, with standard deviations and reporting odds calibrated on held-out folds."""
+    features, mean, deviation = trend(points), [], []
     kriged = _krige_cells(known, trend)
     for cell, field in enumerate(kriged):
-        m, s = field.at(points, there[cell])
+        m, s = field.predict(points, features[cell])
         mean.append(m)
-        deviation.append(s * left.inflation[cell])
+        deviation.append(s * held_out.inflation[cell])
     level = torch.stack(mean)
-    odds = left.odds[:, :1] + left.odds[:, 1:] * (level - SILENT_LEVEL_DBM) / 10
+    odds = held_out.odds[:, :1] + held_out.odds[:, 1:] * (level - SILENT_LEVEL_DBM) / 10
     return KrigedFields(points, level.float(), torch.stack(deviation).float(), odds.float())
 
 
 def _krige_cells(known: Drive, trend: Trend) -> list[KrigedLevels]:
     table, fields = trend(known.position), []
     for cell in range(known.reports.heard.shape[1]):
-        mine = _thin(known.reports.heard[:, cell], MAX_KRIGED_REPORTS)
-        told, level = table[cell][mine], known.reports.rsrp_dbm[mine, cell]
-        fields.append(KrigedLevels.fit(known.position[mine], told, level, torch.tensor(SLOPE_SIGNS[: told.shape[1]])))
+        selected = _thin(known.reports.heard[:, cell], MAX_KRIGED_REPORTS)
+        features, level = table[cell][selected], known.reports.rsrp_dbm[selected, cell]
+        fields.append(
+            KrigedLevels.fit(known.position[selected], features, level, torch.tensor(SLOPE_SIGNS[: features.shape[1]]))
+        )
     return fields
 
 
-def _thin(chosen: Bool[Tensor, " n"], most: int) -> Int[Tensor, " kept"]:
-    """Indices of the chosen, at most so many, evenly over their order."""
+def _thin(chosen: Bool[Tensor, " n"], max_count: int) -> Int[Tensor, " kept"]:
+    """Indices of the chosen, at most `max_count`, evenly over their order."""
     index = chosen.nonzero()[:, 0]
-    if len(index) <= most:
+    if len(index) <= max_count:
         return index
-    return index[torch.linspace(0, len(index) - 1, most).long()]
+    return index[torch.linspace(0, len(index) - 1, max_count).long()]
 
 
 @dataclass(frozen=True, eq=False)
 class HeldOutCalibration:
-    """What folds that were left out have shown: how much wider errors are than said, and who is heard at what level."""
+    """Calibration on held-out folds: factor of the kriged standard deviation, and odds of being reported by level."""
 
     inflation: Float[Tensor, " cell"]
     odds: Float[Tensor, "cell 2"]
 
 
-def _calibrate_held_out(parts: list[tuple[Drive, Drive]], trend: Trend) -> HeldOutCalibration:
-    said: list[list[tuple[Tensor, Tensor, Tensor, Tensor]]] = []
-    for known, asked in parts:
-        table = trend(asked.position)
+def _calibrate_held_out(pairs: list[tuple[Drive, Drive]], trend: Trend) -> HeldOutCalibration:
+    predictions: list[list[tuple[Tensor, Tensor, Tensor, Tensor]]] = []
+    for known, queries in pairs:
+        table = trend(queries.position)
         fields = _krige_cells(known, trend)
-        heard, level = asked.reports.heard, asked.reports.rsrp_dbm
-        said.append([(*f.at(asked.position, table[c]), level[:, c], heard[:, c]) for c, f in enumerate(fields)])
+        heard, level = queries.reports.heard, queries.reports.rsrp_dbm
+        predictions.append(
+            [(*f.predict(queries.position, table[c]), level[:, c], heard[:, c]) for c, f in enumerate(fields)]
+        )
     inflation, odds = [], []
-    for cell in range(len(said[0])):
-        mean, deviation, level, heard = (torch.cat([part[cell][k] for part in said]) for k in range(4))
+    for cell in range(len(predictions[0])):
+        mean, deviation, level, heard = (torch.cat([part[cell][k] for part in predictions]) for k in range(4))
         z = ((level - mean) / deviation)[heard]
         inflation.append(max(1.4826 * float(z.abs().median()), 0.3))
         odds.append(_fit_logistic((mean - SILENT_LEVEL_DBM) / 10, heard))
@@ -262,7 +279,7 @@ def _calibrate_held_out(parts: list[tuple[Drive, Drive]], trend: Trend) -> HeldO
 
 
 def _fit_logistic(x: Tensor, heard: Tensor) -> Float[Tensor, "2"]:
-    """Intercept and slope of the log-odds, lightly drawn towards 0."""
+    """Intercept and slope of the log-odds, lightly regularised."""
     theta = torch.zeros(2, dtype=torch.float64, requires_grad=True)
     optimizer = torch.optim.LBFGS([theta], max_iter=60, line_search_fn="strong_wolfe")
     target = heard.double()
@@ -279,19 +296,19 @@ def _fit_logistic(x: Tensor, heard: Tensor) -> Float[Tensor, "2"]:
 
 
 def _density(known: Drive, points: Tensor, width: float) -> Float[Tensor, " pixel"]:
-    """How likely phones are in each pixel, from where they were; somewhat everywhere."""
+    """Density of phones in each pixel, from their positions in a drive; positive everywhere."""
     density = torch.zeros(len(points), dtype=torch.float64)
     for part in known.position.split(1024):
         density += (-(torch.cdist(points, part) / width).square() / 2).exp().sum(1).double()
     return density / density.max() + MIN_DENSITY
 
 
-def _fix(log_p: Tensor, points: Tensor, density: Tensor, power: float) -> Float[Tensor, "phone 2"]:
+def _fix(log_p: Tensor, points: Tensor, density: Tensor, exponent: float) -> Float[Tensor, "phone 2"]:
     """Geometric median of the posterior."""
     fixes = []
     for part in log_p.split(PHONES_PER_CALL):
-        weight = (power * part + density.log()).softmax(-1).float()
-        # The pixels that hold next to all of the probability: the median needs no others.
-        most, index = weight.topk(min(1500, weight.shape[1]))
-        fixes.append(geometric_median(points[index], most / most.sum(1, keepdim=True), iterations=25))
+        weight = (exponent * part + density.log()).softmax(-1).float()
+        # The median needs only the pixels that hold nearly all of the probability.
+        top, index = weight.topk(min(1500, weight.shape[1]))
+        fixes.append(geometric_median(points[index], top / top.sum(1, keepdim=True), iterations=25))
     return torch.cat(fixes)

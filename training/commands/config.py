@@ -29,7 +29,7 @@ class DemoConfig:
     validate: str = "etoile@0,0"
     """tile to choose the best epoch on"""
     test: str = "florence@0,100"
-    """unseen city to judge on"""
+    """unseen city to evaluate on"""
     size: float = 512.0
     """m, side of a tile"""
     margin: float = 128.0
@@ -56,7 +56,7 @@ class DemoConfig:
         from uel.models.locator import require_nesting
 
         if not self.train:
-            raise UelError("nothing to train on", got="train=()", do="name at least one tile, munich@0,0 say")
+            raise UelError("train must name a tile", got="none", do="give --train munich@0,0")
         require_unseen_city((self.test,), (*self.train, self.validate), "test", "train and validate")
         require_raster(self.pixel, self.size)
         require_nesting(Grid(size=self.size, pixel=self.pixel), self.locator.patches)
@@ -64,69 +64,75 @@ class DemoConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class MapConditionWeights:
-    """How often the locator is given which maps, see `training.pipeline.map_conditions`."""
+    """How often the locator is given the maps of each condition, see `training.pipeline.map_conditions`."""
 
     exact: float = 1.0
-    """exact"""
+    """exact maps"""
     few_rays: float = 0.0
-    """of few rays"""
+    """maps of few rays"""
     wrong_materials: float = 0.0
-    """of wrong materials"""
+    """maps of wrong materials"""
     wrong_buildings: float = 0.0
-    """of wrong heights, with buildings missing"""
+    """maps of wrong building heights, with buildings missing"""
     wrong_sites: float = 0.0
-    """of masts that are believed to be otherwise"""
+    """maps of wrong antenna azimuths and heights"""
     no_radio_map: float = 0.0
-    """none but of buildings"""
+    """buildings only, no radio map"""
 
     def __post_init__(self) -> None:
-        if not all(0 <= weight < math.inf for weight in asdict(self).values()) or not self.drawn:
-            raise UelError("maps are drawn by weights", got=self, do="give exact 1, say, and none below 0")
+        for name, weight in asdict(self).items():
+            if not 0 <= weight < math.inf:
+                do = "give a weight of 0 or more"
+                raise UelError(f"conditions.{name} must be a weight, not negative", got=weight, do=do)
+        if not self.positive:
+            raise UelError("all weights of map conditions are 0", got=0, do="give --conditions.exact 1")
 
     @property
-    def drawn(self) -> dict[str, float]:
-        """Weights of the conditions that have one."""
+    def positive(self) -> dict[str, float]:
+        """The conditions of positive weight and their weights."""
         return {name: weight for name, weight in asdict(self).items() if weight}
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """Train a locator: `uel train --config train/small`. Places are tiles' folders, or bundled cities as `city@x,y`."""
+    """Train a locator: `uel train --config train/small`. Places are tile folders, or bundled cities as `city@x,y`."""
 
     run: str = "train"
     """name of the folder under `runs/`"""
     seed: int = 1
-    """seed of masts, phones, wrong maps, network and rays"""
+    """seed of sites, phones, wrong maps, network and rays"""
     train: tuple[str, ...] = ("munich@-300,-150", "munich@0,0", "san_francisco@0,0")
-    """places to train on"""
+    """tiles to train on"""
     validate: tuple[str, ...] = ("etoile@0,0",)
-    """places to choose the best epoch on, of other cities"""
+    """tiles to choose the best epoch on, in other cities"""
     size: float = 512.0
     """m, side of a tile of a bundled city"""
     margin: float = 128.0
     """m of city kept around such a tile"""
     deployments: int = 2
-    """sets of masts on each place to train on; a folder's own masts are the first"""
+    """sets of sites on each tile to train on; a folder's own sites are the first"""
     validate_deployments: int = 1
-    """sets of masts on each place to validate on"""
-    counts: tuple[int, ...] = ()
-    """sites of the sets of masts, in turn; `sites.count` unless given"""
+    """sets of sites on each tile to validate on"""
+    site_counts: tuple[int, ...] = ()
+    """numbers of sites of these sets, in turn; `sites.count` unless given"""
     sites: SitePlacementConfig = field(default_factory=SitePlacementConfig)
     maps: MapConditionConfig = field(default_factory=MapConditionConfig)
-    """the true maps, and how wrong the others are"""
+    """the true maps, and the errors of the others"""
     conditions: MapConditionWeights = field(default_factory=MapConditionWeights)
     map_adaptation: MapAdaptationConfig = field(default_factory=MapAdaptationConfig)
-    """labelled reports that put maps right first, of a locator that learns from such maps (`locator.corrected_maps`)"""
+    """labelled reports that correct maps first, for a locator that learns from corrected maps
+    (`locator.corrected_maps`)
+    """
     map_restorer: MapRestorerTrainingConfig = field(default_factory=MapRestorerTrainingConfig)
-    """a network that learns first how maps are wrong, of such a locator, too"""
+    """a network that is first trained to correct wrong maps, for such a locator"""
     survey: Path | None = None
-    """a survey with traced tracks on places to train on that are folders, with their own masts"""
+    """a survey with traced tracks on tiles to train on that are folders, with their own sites"""
     tracks: TrackConfig = field(default_factory=TrackConfig)
-    """tracks that are traced for each set of masts, unless `survey` has them or `training.traced_fraction` is 0"""
+    """tracks that are traced for each set of sites, unless `survey` has them or `training.traced_fraction` is 0"""
     atlas: AtlasConfig = field(default_factory=lambda: AtlasConfig(rays=300_000))
     """chains of walls kept for the ray tracing in training"""
     measurement: ObservationParameters = field(default_factory=ObservationParameters)
-    """what the locator takes phones to be"""
+    """the locator's observation model of phones"""
     realism: DomainRandomizationConfig = field(default_factory=DomainRandomizationConfig)
     augment: AugmentationConfig = field(default_factory=AugmentationConfig)
     locator: LocatorConfig = field(default_factory=LocatorConfig)
@@ -144,24 +150,31 @@ class TrainConfig:
         from uel.core.grid import Grid
         from uel.models.locator import require_nesting
 
-        if not self.train or not self.validate or min(self.deployments, self.validate_deployments) < 1:
-            raise UelError("nothing to train or validate on", got=f"{self.train}, {self.validate}", do="name places")
+        for name in ("train", "validate"):
+            if not getattr(self, name):
+                raise UelError(
+                    f"{name} must name a tile", got="none", do=f"give --{name} munich@0,0 or a tile's folder"
+                )
+        for name in ("deployments", "validate_deployments"):
+            if getattr(self, name) < 1:
+                raise UelError(f"{name} must be at least 1", got=getattr(self, name), do="give 1 or more")
         require_unseen_city(self.validate, self.train, "validation", "train")
         require_raster(self.maps.pixel, self.size)
         require_nesting(Grid(size=self.size, pixel=self.maps.pixel), self.locator.patches)
-        for count in self.counts:
+        for count in self.site_counts:
             replace(self.sites, count=count)
         if self.survey is not None:
             self._require_survey(self.survey)
         if self.wandb_sweep and self.sweep is None:
-            raise UelError("no sweep to print", got="--wandb-sweep", do="add --sweep FILE")
+            raise UelError("--wandb-sweep has no sweep to print", got="no --sweep", do="add --sweep FILE")
 
     def _require_survey(self, folder: Path) -> None:
         from uel.survey.dataset import Survey
 
         Survey.open(folder)
         if self.training.traced_fraction == 0:
-            raise UelError("a survey of which no phone is used", got="traced_fraction=0", do="give a share, 0.25 say")
+            do = "give --training.traced-fraction 0.25, or no --survey"
+            raise UelError("--survey is given, but no phone is drawn from it", got="training.traced_fraction 0", do=do)
         if self.deployments > 1:
-            do = "give --deployments 1; other masts are other tiles of the survey"
-            raise UelError("a survey knows one set of masts on a place", got=f"deployments {self.deployments}", do=do)
+            do = "give --deployments 1; other sites are other tiles of the survey"
+            raise UelError("a survey has one set of sites on each tile", got=f"deployments {self.deployments}", do=do)

@@ -45,7 +45,7 @@ VALIDATION_SEED = 10_000  # of the masts on places to validate on, beyond those 
 def locator_training_config(config: TrainConfig) -> LocatorTrainingConfig:
     """What the training of the locator depends on, without its deployments."""
     same = {f.name: getattr(config, f.name) for f in fields(LocatorTrainingConfig)}
-    same |= {"conditions": config.conditions.drawn, "measurement": ObservationModel.of(config.measurement)}
+    same |= {"conditions": config.conditions.positive, "measurement": ObservationModel.of(config.measurement)}
     return LocatorTrainingConfig(**same)
 
 
@@ -113,7 +113,7 @@ def _deployment(
     place = TileWithSites(tile, _sites(config, tile, index, number, seed))
     maps = {
         name: maps_for_condition(name, tile, place.sites, config.maps, stages, seed)
-        for name in dict.fromkeys((EXACT_MAPS, *config.conditions.drawn))
+        for name in dict.fromkeys((EXACT_MAPS, *config.conditions.positive))
     }
     network = {"tile": tile.fingerprint, "sites": [asdict(site) for site in place.sites], "seed": seed}
     tracing, survey, simulator = config.maps.tracing, None, None
@@ -134,14 +134,14 @@ def _restorer(
     if (
         not config.locator.corrected_maps
         or not config.map_restorer.steps
-        or set(config.conditions.drawn) == {EXACT_MAPS}
+        or set(config.conditions.positive) == {EXACT_MAPS}
     ):
         return None
     key = {
         "schema": RESTORER_SCHEMA,
         "worlds": [_deployment_key(world) for world in (*train, *validate)],
         "maps": asdict(config.maps),
-        "conditions": list(config.conditions.drawn),
+        "conditions": list(config.conditions.positive),
         "map_restorer": asdict(config.map_restorer),
         "model": asdict(config.measurement),
         "seed": config.seed,
@@ -167,7 +167,7 @@ def _adapted(
         found.append(
             adapt_deployment(
                 world,
-                config.conditions.drawn,
+                config.conditions.positive,
                 config.map_adaptation,
                 ObservationModel.of(config.measurement),
                 network,
@@ -188,5 +188,5 @@ def _sites(config: TrainConfig, tile: Tile, index: int, number: int, seed: int) 
     """The folder's own masts where it has some and they are asked for first, else drawn ones."""
     if number == 0 and (tile.folder / "sites.json").is_file():
         return tile.sites
-    count = config.counts[index % len(config.counts)] if config.counts else config.sites.count
+    count = config.site_counts[index % len(config.site_counts)] if config.site_counts else config.sites.count
     return place_sites(tile, replace(config.sites, count=count), seed)

@@ -7,13 +7,14 @@ from uel.errors import UelError
 
 @dataclass(frozen=True, kw_only=True)
 class DemoEvaluationConfig:
-    """How many phones the judgement rests on."""
+    """Numbers of phones and fingerprints of the evaluation of the demo."""
 
     phones: int = 1000
     """reports drawn from the test tile's map"""
     fingerprints: int = 500
-    """reports with known positions that kNN on a survey may use, of either truth"""
+    """reports with known positions for kNN on a survey, for either truth"""
 
     def __post_init__(self) -> None:
-        if min(self.phones, self.fingerprints) < 1:
-            raise UelError("an evaluation needs phones and fingerprints", got=self, do="give at least one of each")
+        for name in ("phones", "fingerprints"):
+            if getattr(self, name) < 1:
+                raise UelError(f"evaluation.{name} must be at least 1", got=getattr(self, name), do="give 1 or more")

@@ -17,107 +17,113 @@ from uel.results.condition import Condition
 
 @dataclass(frozen=True, kw_only=True)
 class EvalConfig:
-    """Judge a run: `uel eval RUN --protocol florence`."""
+    """Evaluate a run: `uel eval RUN --protocol florence`."""
 
     run: tyro.conf.Positional[Path]
     """folder of the run, which holds locator.pt"""
     compare: tuple[Path, ...] = ()
-    """folders of other runs, whose locators are judged beside it under their folders' names"""
+    """folders of other runs, whose locators are evaluated beside it under their folder names"""
     name: str = "florence"
-    """of the folder that results go to, under eval/ in the run's"""
+    """folder of the results, under eval/ in the run's folder"""
     seed: int = 1
-    """of phones, fading, and what is wrong with maps"""
+    """seed of phones, fading and map errors"""
     tiles: tuple[str, ...] = ("florence@0,100", "florence@-150,-200")
-    """city@x,y of unseen places"""
+    """unseen tiles as city@x,y"""
     size: float = 512.0
     """m, side of a tile"""
     margin: float = 128.0
     """m of city kept around it"""
     deployments: int = 5
-    """sets of masts on each tile"""
+    """sets of sites on each tile"""
     phones: int = 1000
     """reports for each deployment and condition"""
     fingerprints: int = 500
-    """labelled reports of each deployment: what kNN searches, and what every baseline is tuned on"""
+    """labelled reports of each deployment: kNN searches them, and every baseline is tuned on them"""
     tracks: int = 100
     """tracks for each deployment and speed"""
     reports: int = 20
-    """on a track"""
+    """reports on a track"""
     maps: MapConditionConfig = field(default_factory=MapConditionConfig)
     nominal: ObservationParameters = field(default_factory=ObservationParameters)
-    """the realism that methods take for granted"""
+    """the observation model that methods assume"""
     decorrelation: float = 37.0
-    """m along a track after which fading's correlation is 1/e"""
+    """m along a track after which the fading's correlation is 1/e"""
     truths: tuple[TruthSource, ...] = ("map", "paths")
     tiers: tuple[str, ...] = ("rsrp", "rsrp_ta", "rsrp_ta_azimuth", "rsrp_toa", "rsrp_toa_aoa")
-    """of the base condition"""
+    """feature tiers of the base condition"""
     axis_tiers: tuple[str, ...] = ("rsrp", "rsrp_ta_azimuth")
-    """of conditions in which noise, cells, dropout, sites or the carrier vary"""
+    """feature tiers of conditions with another noise, number of cells, dropout, number of sites or carrier"""
     map_tiers: tuple[str, ...] = ("rsrp", "rsrp_ta", "rsrp_ta_azimuth")
-    """of conditions in which the map varies"""
+    """feature tiers of conditions with another map"""
     sigmas: tuple[float, ...] = (6.0, 10.0)
-    """dB of shadow fading, beside the base's 8"""
+    """dB, other standard deviations of shadow fading than the base"""
     correlations: tuple[float, ...] = (0.5,)
-    """of fading between cells, beside none"""
+    """other correlations of fading between cells than the base's 0"""
     cells: tuple[int, ...] = (5, 3)
-    """cells in a report, beside 8"""
+    """other numbers of cells in a report than the base's 8"""
     dropouts: tuple[float, ...] = (0.2, 0.5)
-    """beside none"""
+    """other dropouts than the base's 0"""
     conditions: tuple[str, ...] = ("few_rays", "wrong_materials", "wrong_buildings", "wrong_sites", "no_radio_map")
-    """map conditions beside exact"""
+    """map conditions other than exact"""
     sites: tuple[int, ...] = (8, 5, 3)
-    """on a tile; the first is the base, others are the first masts of it"""
+    """sites of a tile; the first number is the base, the others take the first sites of it"""
     carriers: tuple[float, ...] = (3.5e9, 28e9)
     """Hz; the first is the base"""
     speeds: tuple[float, ...] = (0.0, 1.0, 10.0)
-    """m/s of tracks"""
+    """m/s, speeds of tracks"""
     track_maps: tuple[str, ...] = ("exact",)
     """map conditions of tracks"""
     mast: float = 8.0
-    """m of antennas above their roofs"""
+    """m, height of antennas above their roofs"""
     particles: int = 4000
-    """of the filter that every method's reports go through on a track"""
+    """particles of the filter that all methods share on tracks"""
     limit_particles: int = 8000
-    """of the limit's filter"""
+    """particles of the limit's filter"""
     refinement: RefinementConfig = field(default_factory=lambda: RefinementConfig(entropy=0.0))
-    """of the locator's fixes on the map; every fix is refined, the report says what a trigger would save"""
+    """refinement of the locator's fixes on the map; all fixes are refined, the report tells what a trigger would save
+    """
     input_ablation: bool = False
-    """judge the locator without buildings and without radio maps, too, in plain conditions: an ablation"""
+    """also evaluate the locator without buildings and without radio maps, in plain conditions"""
     fit_mast_heights: bool = False
-    """find the heights of masts by tracing maps anew, thirteen by a tenth of the rays and one by all of each deployment
-    and map condition (`uel.adaptation.mast_heights`), and judge grid Bayes and the locator on these, too"""
+    """also fit mast heights by tracing maps anew (`uel.adaptation.mast_heights`; thirteen maps by a tenth of the rays
+    and one by all, for each deployment and map condition), and evaluate grid Bayes and the locator on them
+    """
     rt: int = 0
-    """phones of each plain condition whose hypotheses are put to the ray tracer: some seconds each. Only where the
-    methods' map is of the true buildings and masts (exact, few_rays): elsewhere the tracer would be as wrong as the
-    map"""
+    """phones of each plain condition whose hypotheses are re-scored by the ray tracer, some seconds each; only where
+    the methods' map has the true buildings and sites (exact, few_rays)
+    """
     rescoring: RayRescoringConfig = field(default_factory=RayRescoringConfig)
 
     def __post_init__(self) -> None:
-        counts = (self.deployments, self.phones, self.fingerprints - 1, self.tracks, self.reports - 1, self.particles)
-        if min(*counts, self.limit_particles) < 1 or not self.tiles:
+        least = dict.fromkeys(("deployments", "phones", "tracks", "particles", "limit_particles"), 1)
+        for name, count in (least | {"fingerprints": 2, "reports": 2, "rt": 0}).items():
+            if getattr(self, name) < count:
+                raise UelError(f"{name} is too small", got=getattr(self, name), do=f"give {count} or more")
+        for name in ("tiles", "truths", "tiers", "sites", "carriers"):
+            if not getattr(self, name):
+                raise UelError(f"{name} must name at least one", got="none", do=f"give --{name}, or leave the default")
+        if self.refinement.entropy:
+            do = "leave refinement.entropy at 0"
             raise UelError(
-                "a protocol needs tiles, deployments, phones, fingerprints, tracks and particles",
-                got=self,
-                do="give at least one of each, two fingerprints and reports",
+                "an evaluation refines every fix", got=f"refinement.entropy {self.refinement.entropy}", do=do
             )
-        if self.rt < 0 or self.refinement.entropy:
-            got = f"rt {self.rt}, refinement.entropy {self.refinement.entropy}"
-            raise UelError("an evaluation refines every fix, and 0 or more by rays", got=got, do="give --rt 40, say")
-        if not self.truths or not self.tiers or min(self.speeds, default=0.0) < 0:
-            got = f"truths {self.truths}, tiers {self.tiers}, speeds {self.speeds}"
-            raise UelError("a protocol has truths, tiers, and speeds from 0 on", got=got, do="give rsrp and 0 1, say")
+        if min(self.speeds, default=0.0) < 0:
+            raise UelError("speeds must not be negative", got=min(self.speeds), do="give --speeds 0 1 10 (m/s)")
         for tier in (*self.tiers, *self.axis_tiers, *self.map_tiers):
             features_of(tier)
         unknown = {*self.conditions, *self.track_maps} - set(MAP_CONDITIONS)
         if unknown:
-            raise UelError("no such map condition", got=sorted(unknown), do=f"choose from {', '.join(MAP_CONDITIONS)}")
-        if not self.sites or not self.carriers or max(self.sites) > self.sites[0] or min(self.sites) < 1:
-            raise UelError("the base has the most sites, and a carrier", got=self.sites, do="give 8 5 3, say")
+            raise UelError(
+                "unknown map condition", got=", ".join(sorted(unknown)), do=f"choose from {', '.join(MAP_CONDITIONS)}"
+            )
+        if max(self.sites) > self.sites[0] or min(self.sites) < 1:
+            got = " ".join(map(str, self.sites))
+            raise UelError("the first of sites must be the largest, all at least 1", got=got, do="give --sites 8 5 3")
         for tile in self.tiles:
             parse_place(tile)
         if not self.name or "/" in self.name:
-            raise UelError("a protocol's name is a folder's", got=self.name, do="give a plain word")
-        list(protocol_conditions(self))  # whatever a condition refuses is refused now
+            raise UelError("name must be a folder name without /", got=repr(self.name), do="give --name florence")
+        list(protocol_conditions(self))  # checks every condition now
 
 
 def protocol_conditions(config: EvalConfig) -> Iterator[Condition]:
@@ -138,7 +144,7 @@ def protocol_conditions(config: EvalConfig) -> Iterator[Condition]:
 
 
 def _axes(base: Condition, config: EvalConfig) -> Iterator[Condition]:
-    """The base with one thing changed."""
+    """The base with one property changed."""
     yield from (replace(base, sigma_db=sigma) for sigma in config.sigmas)
     yield from (replace(base, correlation=correlation) for correlation in config.correlations)
     yield from (replace(base, k=k) for k in config.cells)

@@ -95,7 +95,7 @@ def _write_protocol(folder: Path, config: EvalConfig, files: list[Path], locator
 
 
 def _words(condition: Condition) -> str:
-    return f"{condition.truth} {condition.tier} {condition.map} {condition.moves}"
+    return f"{condition.truth} {condition.tier} {condition.map} {condition.motion_label}"
 
 
 # ---- one condition on one deployment -------------------------------------------------------------------

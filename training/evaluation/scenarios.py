@@ -174,7 +174,7 @@ class EvaluationDeployment:
         self, condition: Condition, reports: Reports, position: Tensor, known: Reports, known_at: Tensor
     ) -> EvaluationCase:
         given, true = self.maps(condition), self.maps(replace(condition, map="exact"))
-        model = condition.known(self.nominal)
+        model = condition.assumed_model(self.nominal)
         labelled = self._believed(condition, known)
         return EvaluationCase(
             place=LocalizationProblem(given.radio, given.prior, model, labelled, known_at),
@@ -182,7 +182,7 @@ class EvaluationDeployment:
             reports=self._believed(condition, reports),
             position=position,
             true_maps=true,
-            true_model=condition.model(self.nominal, 0.0 if condition.track < 0 else self.config.decorrelation),
+            true_model=condition.true_model(self.nominal, 0.0 if condition.track < 0 else self.config.decorrelation),
             true_reports=reports,
             map_error=condition.truth == "paths",
         )
@@ -247,7 +247,7 @@ class EvaluationDeployment:
         return self.maps(replace(condition, map="exact")).radio.pixel_truth(position)
 
     def _model(self, condition: Condition) -> ObservationModel:
-        model = condition.model(self.nominal, self.config.decorrelation)
+        model = condition.true_model(self.nominal, self.config.decorrelation)
         return model.for_ray_tracing if condition.truth == "paths" else model
 
     def _power(self, condition: Condition) -> Float[Tensor, " cell"]:

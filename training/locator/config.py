@@ -134,47 +134,53 @@ class OptimizationConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class HardwareConfig:
-    """Where training runs. Under torchrun the processes of a node are those that it started."""
+    """Devices and precision of training. Under torchrun the processes of a node are those that it started."""
 
     accelerator: Literal["cpu", "gpu"] = "cpu"
     devices: int = 1
-    """processes on each node, with a GPU each or a share of the CPU"""
+    """processes on each node, with a GPU each or a part of the CPU"""
     nodes: int = 1
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
-    """of matrix products and convolutions; likelihoods stay in 32 bits"""
+    """precision of matrix products and convolutions; likelihoods stay in 32 bits"""
 
     def __post_init__(self) -> None:
-        if min(self.devices, self.nodes) < 1:
-            raise UelError("training runs on devices of nodes", got=self, do="give at least one of each")
+        for name in ("devices", "nodes"):
+            if getattr(self, name) < 1:
+                raise UelError(f"hardware.{name} must be at least 1", got=getattr(self, name), do="give 1 or more")
         if self.precision == "16-mixed" and self.accelerator == "cpu":
-            raise UelError("16-mixed needs a GPU", got=self, do="give --hardware.precision bf16-mixed")
+            do = "give --hardware.precision bf16-mixed"
+            raise UelError("hardware.precision 16-mixed needs a GPU", got="hardware.accelerator cpu", do=do)
 
 
 @dataclass(frozen=True, kw_only=True)
 class LoggingConfig:
-    """Who is told how training goes; CSV files are written in any case, TensorBoard's where that is installed."""
+    """Loggers of training beside CSV files, and beside TensorBoard where that is installed."""
 
     wandb: Literal["off", "offline", "online"] = "off"
-    """offline writes a run beside the logs, for `wandb sync`; online needs `wandb login` before"""
+    """offline writes a run beside the logs, for `wandb sync`; online needs `wandb login` first"""
     project: str = "uel"
-    """of wandb"""
+    """wandb project"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class MapRestorerTrainingConfig:
-    """How long and how fast: some 25 CPU minutes by default."""
+    """Length and learning rate of the training of the map restorer: some 25 CPU minutes by default."""
 
     steps: int = 2000
-    """of AdamW; 0 trains no such network, and only labelled reports put maps right"""
+    """AdamW steps; 0 trains no restorer, and maps are corrected by labelled reports alone"""
     batch: int = 8
-    """cells in a batch, each of some world under some condition"""
+    """cells in a batch, each of one deployment under one map condition"""
     learning_rate: float = 3e-3
-    """peak, after a warm-up, before a cosine to zero"""
+    """peak rate, after a warm-up and before a cosine decay to zero"""
     network: RestorerConfig = field(default_factory=RestorerConfig)
 
     def __post_init__(self) -> None:
-        if self.steps < 0 or self.batch < 1 or not 0 < self.learning_rate < math.inf:
-            raise UelError("a restorer is trained by steps, cells and a rate", got=self, do="give 2000, 8 and 3e-3")
+        if self.steps < 0:
+            raise UelError("map_restorer.steps must not be negative", got=self.steps, do="give 2000, or 0 for none")
+        if self.batch < 1:
+            raise UelError("map_restorer.batch must be at least 1", got=self.batch, do="give 8")
+        if not 0 < self.learning_rate < math.inf:
+            raise UelError("map_restorer.learning_rate must be positive", got=self.learning_rate, do="give 3e-3")
 
 
 LABELS_PER_VALIDATION_PHONE = 5  # labelled phones for each one that is held out for validation

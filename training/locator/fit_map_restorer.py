@@ -174,7 +174,9 @@ def _samples(deployments: Sequence[Deployment]) -> list[_RestorationSample]:
 def _loss(restored: RestoredLevels, targets: Sequence[_TargetBatch], model: ObservationModel) -> Tensor:
     """Mean negative log-likelihood in nats of levels and silence, and the weighted cross-entropy of line of sight."""
     los, outdoor = (torch.stack([getattr(target, name) for target in targets]) for name in ("los", "outdoor"))
-    sight = F.binary_cross_entropy_with_logits(restored.los_log_odds, los.to(restored.los_log_odds.device).float(), reduction="none")
+    sight = F.binary_cross_entropy_with_logits(
+        restored.los_log_odds, los.to(restored.los_log_odds.device).float(), reduction="none"
+    )
     return LOS_WEIGHT * sight[outdoor].mean() - _level_log_likelihood(restored, targets, model).mean()
 
 

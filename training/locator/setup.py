@@ -12,7 +12,7 @@ from uel.models.config import LocatorConfig
 
 @dataclass(frozen=True, kw_only=True)
 class LocatorTrainingConfig:
-    """What a training depends on beside its worlds."""
+    """Everything that the training of a locator depends on beside its deployments."""
 
     seed: int = 1
     measurement: ObservationModel = field(default_factory=ObservationModel)
@@ -26,7 +26,7 @@ class LocatorTrainingConfig:
 
     @property
     def batch_config(self) -> BatchConfig:
-        """What batches are drawn by."""
+        """Parameters of the draw of batches."""
         return BatchConfig(
             model=self.measurement,
             size=self.training.batch,

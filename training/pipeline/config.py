@@ -12,22 +12,25 @@ RASTER_PIXEL = 1.0  # m, pixel of a tile's rasters
 
 @dataclass(frozen=True, kw_only=True)
 class SitePlacementConfig:
-    """Sites on each tile."""
+    """Sites drawn on the roofs of a tile."""
 
     count: int = 8
-    """rooftop sites"""
+    """number of rooftop sites"""
     sectors: int = 1
-    """cells on each site; more than one are sectors of 120° elements"""
+    """cells of each site; more than one are sectors with 120° elements"""
     mast: float = 8.0
-    """m of the antenna above the roof"""
+    """m, height of the antenna above the roof"""
 
     def __post_init__(self) -> None:
-        if min(self.count, self.sectors) < 1 or not 0 < self.mast < math.inf:
-            raise UelError("a tile needs sites with cells above the roofs", got=self, do="try 8 sites, 1 sector, 8 m")
+        for name in ("count", "sectors"):
+            if getattr(self, name) < 1:
+                raise UelError(f"sites.{name} must be at least 1", got=getattr(self, name), do="give 1 or more")
+        if not 0 < self.mast < math.inf:
+            raise UelError("sites.mast must be positive", got=self.mast, do="give 8 (m above the roof)")
 
 
 def parse_place(text: str) -> tuple[str, tuple[float, float]]:
-    """ "city@x,y" → city and centre in metres; the centre is (0, 0) when it is left out."""
+    """City and centre in metres of a text "city@x,y"; the centre is (0, 0) when it is left out. Raises `UelError`."""
     city, _, centre = text.partition("@")
     try:
         x, y = (float(v) for v in (centre or "0,0").split(","))
@@ -35,43 +38,44 @@ def parse_place(text: str) -> tuple[str, tuple[float, float]]:
             raise ValueError("not finite")
     except ValueError as error:
         raise UelError(
-            "cannot read this place", got=repr(text), do="write city@x,y, for example munich@-300,-150"
+            "cannot read this tile's name", got=repr(text), do="write city@x,y, for example munich@-300,-150"
         ) from error
     return city, (x, y)
 
 
 MAP_CONDITIONS = ("exact", "few_rays", "wrong_materials", "wrong_buildings", "wrong_sites", "no_radio_map")
-"""exact exact, few_rays few rays, wrong_materials wrong materials, wrong_buildings wrong heights and missing
-buildings, wrong_sites masts off, no_radio_map no radio map."""
+"""Map conditions: the true map; one of few rays; one of wrong materials; one of wrong building heights with buildings
+missing; one of wrong antenna azimuths and heights; none.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class MapConditionConfig:
-    """How good the true map is, and how wrong the others are."""
+    """Quality of the true map, and the errors of the other maps."""
 
     pixel: float = 4.0
     """m, pixel of radio maps"""
     tracing: TracingConfig = field(
         default_factory=lambda: TracingConfig(max_depth=5, samples=20_000, scattering=0.3, map_rays=20_000_000)
     )
-    """of the true map and of traced truth"""
+    """ray tracing of the true map and of ray-traced truth"""
     few_rays: int = 2_000_000
-    """rays per cell of few_rays, at most those of the true map"""
+    """few_rays: rays per cell, at most those of the true map"""
     heights: float = 0.2
-    """wrong_buildings: each building is higher or lower by up to this share"""
+    """wrong_buildings: largest relative error of building heights"""
     missing: float = 0.1
-    """wrong_buildings: share of buildings that the map lacks"""
+    """wrong_buildings: fraction of buildings that the map lacks"""
     azimuth_deg: float = 10.0
-    """wrong_sites: standard deviation in degrees of each cell's believed azimuth"""
+    """wrong_sites: standard deviation of each cell's azimuth error, degrees"""
     antenna_height: float = 3.0
-    """wrong_sites: standard deviation in metres of each mast's believed height"""
+    """wrong_sites: standard deviation of each site's height error, m"""
 
     def __post_init__(self) -> None:
         Perturbation(heights=self.heights, missing=self.missing)
         Perturbation(azimuth_deg=self.azimuth_deg, antenna_height=self.antenna_height)
         if not 1 <= self.few_rays <= self.tracing.map_rays:
             raise UelError(
-                "few rays are at most those of the true map",
+                "maps.few_rays must lie between 1 and tracing.map_rays",
                 got=f"few_rays {self.few_rays}, map_rays {self.tracing.map_rays}",
                 do="lower few_rays or raise tracing.map_rays",
             )
@@ -79,11 +83,12 @@ class MapConditionConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class MapAdaptationConfig:
-    """Labelled reports of each place to train or validate on."""
+    """Labelled reports of each deployment that correct its maps."""
 
-    labelled: int = 500
-    """reports with known positions, drawn from the true map; of fewer than 64 levels are left as they are"""
+    labelled_reports: int = 500
+    """reports with known positions, drawn from the true map; with fewer than 64 levels stay as they are"""
 
     def __post_init__(self) -> None:
-        if self.labelled < 1:
-            raise UelError("labelled reports put maps right", got=f"labelled {self.labelled}", do="give 500, say")
+        if self.labelled_reports < 1:
+            do = "give 500"
+            raise UelError("map_adaptation.labelled_reports must be at least 1", got=self.labelled_reports, do=do)

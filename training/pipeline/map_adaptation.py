@@ -34,12 +34,12 @@ def adapt_deployment(
 
     `key` tells these maps from those of other worlds; what is learned of each is kept by `stages`.
     """
-    reports, position = world.reports_from_map(plan.labelled, model, torch.Generator().manual_seed(seed))
+    reports, position = world.reports_from_map(plan.labelled_reports, model, torch.Generator().manual_seed(seed))
     variants, models = {}, {}
     for name in conditions:
         given = world.assumed_maps(name)
         place = LocalizationProblem(given.radio, given.prior, model, world.as_reported(reports, name), position)
-        whole = {**key, "condition": name, "labelled": plan.labelled, "model": asdict(model), "seed": seed}
+        whole = {**key, "condition": name, "labelled": plan.labelled_reports, "model": asdict(model), "seed": seed}
         learned = SiteAdaptation(place, given, restorer=restorer)
         at = stages.make(f"mended-{world.tile.name}", whole, lambda out: _save(learned, out))  # noqa: B023
         variants[name] = replace(given, radio=radio_map_io.load(at))

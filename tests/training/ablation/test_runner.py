@@ -141,7 +141,7 @@ def test_killed_and_resumed_it_is_the_same_table(
 def test_equal_time_is_bought_by_steps(world: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     config = replace(
-        CONFIG, losses=("none", "map"), alone=(), budgets=("steps", "time"), conditions=("exact", "few_rays")
+        CONFIG, losses=("none", "map"), single_features=(), budgets=("steps", "time"), conditions=("exact", "few_rays")
     )
     folder = ablate(config, town_of(world, config))
     rows = read_ablation_table(folder / "table.csv")
@@ -197,18 +197,18 @@ def test_the_grid_varies_one_thing_at_a_time() -> None:
 @pytest.mark.parametrize(
     ("typed", "said"),
     [
-        ("--losses map", ["compared with no physics"]),
-        ("--budgets time", ["add none, and steps"]),
-        ("--fractions 0", ["share of batches"]),
-        ("--labels 7", ["labels are phones"]),
-        ("--labels 7000", ["labels are phones"]),
-        ("--conditions no_radio_map", ["no such map"]),
-        ("--tile florence@a,b", ["cannot read this place"]),
+        ("--losses map", ["losses must contain none"]),
+        ("--budgets time", ["budgets must contain steps"]),
+        ("--fractions 0", ["fractions must lie"]),
+        ("--labels 7", ["labels is out of range"]),
+        ("--labels 7000", ["labels is out of range"]),
+        ("--conditions no_radio_map", ["needs a radio map"]),
+        ("--tile florence@a,b", ["cannot read this tile"]),
         ("--maps.pixel 3", ["do:"]),
         ("--evidence perhaps", ["perhaps"]),
-        ("--run a/b", ["plain word"]),
-        ("--training.features rsrp rsrp", ["each once"]),
-        ("--quick --seeds 0", ["needs losses"]),
+        ("--run a/b", ["folder name without /"]),
+        ("--training.features rsrp rsrp", ["each feature once"]),
+        ("--quick --seeds 0", ["seeds is too small"]),
     ],
 )
 def test_bad_input_is_refused_before_any_work(

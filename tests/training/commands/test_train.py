@@ -170,6 +170,7 @@ def test_two_processes_learn_what_one_does_from_both_batches(tmp_path: Path) -> 
 
 
 def test_base_has_less_than_a_hundred_million_parameters() -> None:
+    from training.commands.train import locator_training_config
     from uel.config import load
 
     config = load(TrainConfig, "train", ["--config", "train/base"])
@@ -178,7 +179,7 @@ def test_base_has_less_than_a_hundred_million_parameters() -> None:
             locator = Locator(sizes, ObservationModel.of(config.measurement))
         assert 5e7 < sum(parameter.numel() for parameter in locator.parameters()) < 1e8
     assert config.augment.symmetries  # a vision transformer knows directions
-    assert train.locator_training_config(config).conditions == {
+    assert locator_training_config(config).conditions == {
         "exact": 2.0,
         "few_rays": 1.0,
         "wrong_materials": 1.0,
@@ -207,21 +208,21 @@ def test_the_unet_learns_what_the_small_locator_learns() -> None:
         ("--locator.encoder cnn", ["two_stream"]),
         ("--validate munich@9,9", ["validation city must be unseen", "munich@0,0"]),
         ("--train nowhere@0,0", ["nowhere"]),
-        ("--train munich@a,b", ["cannot read this place"]),
+        ("--train munich@a,b", ["cannot read this tile"]),
         ("--maps.pixel 3", ["do:"]),
         ("--locator.patches 30", ["patches must divide"]),
         ("--conditions.M0 0", ["weights"]),
         ("--conditions.M7 1", ["--conditions.M7"]),
         ("--conditions.M1 -1", ["weights"]),
-        ("--counts 0", ["needs sites"]),
-        ("--deployments 0", ["nothing to train"]),
+        ("--site-counts 0", ["sites.count must be"]),
+        ("--deployments 0", ["deployments must be at least 1"]),
         ("--survey nowhere", ["nowhere"]),
-        ("--training.ema 1", ["average"]),
-        ("--training.learning-rate 0", ["rates are positive"]),
+        ("--training.ema 1", ["training.ema"]),
+        ("--training.learning-rate 0", ["training.learning_rate must be positive"]),
         ("--hardware.precision 16-mixed", ["needs a GPU"]),
         ("--hardware.devices 0", ["devices"]),
         ("--realism.cells-max 0", ["cell"]),
-        ("--augment.scale 0.9", ["scaled by less"]),
+        ("--augment.scale 0.9", ["augment.scale"]),
         ("--watch.wandb perhaps", ["perhaps"]),
         ("--wandb-sweep", ["add --sweep"]),
         ("--sweep nowhere.yaml", ["cannot read this sweep"]),

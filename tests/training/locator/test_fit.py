@@ -210,7 +210,7 @@ def test_stage_is_made_once_and_again_after_a_kill(tmp_path: Path) -> None:
 
 
 def test_impossible_plans_are_refused() -> None:
-    with pytest.raises(UelError, match="share"):
+    with pytest.raises(UelError, match="rt_fraction"):
         OptimizationConfig(rt_fraction=1.5)
     with pytest.raises(UelError, match="epochs"):
         OptimizationConfig(epochs=0)

@@ -33,7 +33,7 @@ from uel.models.locator import Locator
 from uel.radio.simulator import FreeSpace
 from uel.radio.sites import cells_of, with_azimuth_offsets
 
-MODEL, PLAN = ObservationModel(), MapAdaptationConfig(labelled=144)
+MODEL, PLAN = ObservationModel(), MapAdaptationConfig(labelled_reports=144)
 TURNS = (0.0, 0.0, 30.0, -25.0)  # degrees by which the masts are believed to look too far
 LOSS = 15.0  # dB that the map does not know of, in the east, for every cell
 
@@ -164,5 +164,5 @@ def test_fixes_are_left_alone_where_labelled_reports_say_so(wrong: Deployment, k
 
 
 def test_no_labelled_reports_are_refused() -> None:
-    with pytest.raises(UelError, match="labelled 0"):
-        MapAdaptationConfig(labelled=0)
+    with pytest.raises(UelError, match="labelled_reports"):
+        MapAdaptationConfig(labelled_reports=0)
