@@ -1,22 +1,39 @@
-"""Simulate: the only room that speaks Dr.Jit, Mitsuba and Sionna.
+"""Simulate with Sionna RT: the only package that imports Dr.Jit, Mitsuba and Sionna.
 
-`open(tile, sites)` gives a `Sionna`, a `uel.Simulator` that PyTorch can differentiate. Both are imported on
-first use: `import sim_bridge` is free, and `runtime` can look for a usable LLVM before Dr.Jit is touched.
+`open(tile, sites)` gives a `Sionna`, a `uel.Simulator` that PyTorch can differentiate; `open_empty(sites)` gives one
+of empty space. The names are imported on first use: `import sim_bridge` costs nothing, and `backend.runtime` can look
+for a usable LLVM before Dr.Jit is loaded.
+
+Example:
+    >>> import torch, sim_bridge, uel
+    >>> simulator = sim_bridge.open_empty((uel.Site(position=(0.0, 0.0, 25.0)),))
+    >>> position = torch.tensor([[100.0, 0.0]], requires_grad=True)
+    >>> gain = simulator.path_gain(position)  # linear, Friis
+    >>> gain.log10().sum().backward()  # Dr.Jit inside, PyTorch outside
+    >>> bool(position.grad[0, 0] < 0)  # the gain falls with distance
+    True
 """
 
-from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING
 
-_HOME = {"open": "sim_bridge.simulator", "Sionna": "sim_bridge.simulator"}
+from uel._lazy import lazy_names
 
-__all__ = ["Sionna", "open"]  # pyright: ignore[reportUnsupportedDunderAll]
+if TYPE_CHECKING:
+    from sim_bridge.chains.atlas import Atlas as Atlas
+    from sim_bridge.chains.config import AtlasConfig as AtlasConfig
+    from sim_bridge.scene.tracing_config import TracingConfig as TracingConfig
+    from sim_bridge.simulator import Sionna as Sionna
+    from sim_bridge.simulator import open as open
+    from sim_bridge.simulator import open_empty as open_empty
 
+__all__ = ["open", "open_empty", "Sionna", "TracingConfig", "Atlas", "AtlasConfig"]
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module 'sim_bridge' has no attribute {name!r}")
-    return getattr(import_module(_HOME[name]), name)
-
-
-def __dir__() -> list[str]:
-    return __all__
+_HOME = {
+    "open": "sim_bridge.simulator",
+    "open_empty": "sim_bridge.simulator",
+    "Sionna": "sim_bridge.simulator",
+    "TracingConfig": "sim_bridge.scene.tracing_config",
+    "Atlas": "sim_bridge.chains.atlas",
+    "AtlasConfig": "sim_bridge.chains.config",
+}
+__getattr__, __dir__ = lazy_names("sim_bridge", _HOME)

@@ -21,9 +21,9 @@ class SurveyConfig(TrackConfig):
     """Tracks over tiles, measured: `uel survey TILE... --tracks 5000 --reports 20 --out data/survey`."""
 
     tiles: tyro.conf.Positional[tuple[Path, ...]]
-    """folders of tiles with masts"""
+    """folders of tiles with sites"""
     out: Path = field(default_factory=lambda: data_folder() / "survey")
-    """the survey's folder; one that was begun by the same plan goes on"""
+    """the survey's folder; one that was begun with the same configuration goes on"""
     seed: int = 1
     """of tracks and rays"""
     unit_tracks: int = 256
@@ -41,7 +41,7 @@ class SurveyConfig(TrackConfig):
     address: str | None = None
     """of a Ray cluster; none: Ray runs on this machine alone"""
     resume: bool = True
-    """go on with a survey that is there; --no-resume refuses one"""
+    """go on with a survey in the folder; --no-resume refuses one"""
     verify: bool = False
     """measure nothing: compare every shard with its hash; units that differ will be made again"""
     unit: tuple[int, ...] = ()
@@ -54,26 +54,28 @@ class SurveyConfig(TrackConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.tiles and self.measures:
-            raise UelError("nothing to survey", got="no tile", do="name a tile's folder: uel build makes them")
-        if self.workers < 0 or self.gpus < 0:
-            raise UelError("workers are counted", got=self.workers, do="give --workers 2, --gpus 1 say")
-        self.plan  # noqa: B018  (refuses now)
+            raise UelError("no tile to survey", got="no folder", do="name a tile's folder: uel build makes them")
+        if self.workers < 0:
+            raise UelError("--workers must not be negative", got=self.workers, do="give --workers 2, say")
+        if self.gpus < 0:
+            raise UelError("--gpus must not be negative", got=self.gpus, do="give --gpus 1, say")
+        self.making  # noqa: B018  (checks its fields now)
 
     @property
     def measures(self) -> bool:
-        """Whether anything is measured; what is asked of a survey that is there needs no tiles."""
+        """Whether reports are measured; --verify, --export and --report work on a finished survey and need no tiles."""
         return not (self.verify or self.report or self.export != "none")
 
     @property
-    def plan(self) -> SurveyMakingConfig:
-        """What does not depend on who measures."""
+    def making(self) -> SurveyMakingConfig:
+        """The part that determines the survey's contents, whatever machine makes it."""
         tracks = TrackConfig(**{f.name: getattr(self, f.name) for f in fields(TrackConfig)})
         common = {"measure": self.measure, "tracing": self.tracing, "atlas": self.atlas, "seed": self.seed}
         return SurveyMakingConfig(tracks=tracks, unit=self.unit_tracks, **common)
 
     @property
-    def crew(self) -> tuple[int, int]:
-        """Workers, and threads of each."""
+    def workers_and_threads(self) -> tuple[int, int]:
+        """Number of workers, and of threads of each."""
         cores = os.cpu_count() or 1
         workers = 1 if self.engine == "local" or self.unit else self.workers or cores
         return workers, max(1, cores // workers)
@@ -84,19 +86,19 @@ class RadioMapConfig:
     """Radio maps of tiles: `uel map TILE --pixel 2`."""
 
     tiles: tyro.conf.Positional[tuple[Path, ...]]
-    """folders of tiles with masts"""
+    """folders of tiles with sites"""
     pixel: float = 2.0
     """m, side of a pixel"""
     frequencies: tuple[float, ...] = ()
-    """Hz, a map for each; the masts' own carrier unless given"""
+    """Hz, a map for each; the sites' own carrier unless given"""
     load: float = 1.0
-    """share of time that the other cells transmit, for SINR"""
+    """fraction of time that the other cells transmit, for SINR"""
     noise_figure_db: float = 7.0
     """of the phone's receiver"""
     bler_target: float = 0.1
     """error rate of transport blocks that link adaptation allows"""
     check: int = 256
-    """places outdoors at which the map is compared with traced paths"""
+    """positions outdoors at which the map is compared with traced paths"""
     tracing: TracingConfig = field(default_factory=TracingConfig)
     out: Path | None = None
     """folder of the maps; `data/maps` unless given"""
@@ -105,4 +107,4 @@ class RadioMapConfig:
         if not self.tiles:
             raise UelError("no tile to map", got="no folder", do="name one: uel map data/tiles/florence")
         if self.check < 1:
-            raise UelError("a map is checked somewhere", got=f"check {self.check}", do="give at least 1")
+            raise UelError("--check must be at least 1", got=self.check, do="give --check 256, say")

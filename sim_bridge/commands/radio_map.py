@@ -31,39 +31,41 @@ log = logging.getLogger(__name__)
 
 
 def make_maps(config: RadioMapConfig) -> list[tuple[Path, dict[str, Any]]]:
-    """Folders of the maps, each with `radiomap.zarr` and `map_report.json`, and what the latter says.
+    """Folders of the maps, each with `radiomap.zarr` and `map_report.json`, and the contents of the latter.
 
-    A map that is there and was made the same way is reused. Raises `UelError` for what is no tile, a tile without
-    masts, a carrier outside its materials' bands, a pixel that does not divide it, and a load or an error rate that is
-    no share. All of that is found before the first ray.
+    A map that was made the same way before is reused. Raises `UelError` for a folder that is no tile, a tile without
+    sites, a carrier outside its materials' bands, a pixel that does not divide it, and a load or an error rate that is
+    no fraction. All of that is checked before the first ray.
     """
     work = []
     for folder in config.tiles:
         tile = Tile.open(folder)
-        for sites in _bands(tile, config.frequencies):
+        for sites in _sites_by_carrier(tile, config.frequencies):
             tile.require_sites(sites)
             tile.grid(config.pixel)
             work.append((tile, sites))
     root = config.out or data_folder() / "maps"
-    return [_made(tile, sites, config, root) for tile, sites in work]
+    return [_make_or_reuse(tile, sites, config, root) for tile, sites in work]
 
 
-def _bands(tile: Tile, frequencies: tuple[float, ...]) -> list[tuple[Site, ...]]:
-    """The tile's masts, on each of the carriers."""
+def _sites_by_carrier(tile: Tile, frequencies: tuple[float, ...]) -> list[tuple[Site, ...]]:
+    """The tile's sites, on each of the carriers."""
     carrier = require_sites(tile.sites)
-    return [_on(tile.sites, replace(carrier, frequency=f)) for f in frequencies or (carrier.frequency,)]
+    return [_with_carrier(tile.sites, replace(carrier, frequency=f)) for f in frequencies or (carrier.frequency,)]
 
 
-def _on(sites: tuple[Site, ...], carrier: Carrier) -> tuple[Site, ...]:
+def _with_carrier(sites: tuple[Site, ...], carrier: Carrier) -> tuple[Site, ...]:
     return tuple(replace(site, cells=tuple(replace(cell, carrier=carrier) for cell in site.cells)) for site in sites)
 
 
-def _made(tile: Tile, sites: tuple[Site, ...], config: RadioMapConfig, root: Path) -> tuple[Path, dict[str, Any]]:
+def _make_or_reuse(
+    tile: Tile, sites: tuple[Site, ...], config: RadioMapConfig, root: Path
+) -> tuple[Path, dict[str, Any]]:
     folder = root / f"{tile.name}-{require_sites(sites).frequency / 1e9:g}GHz"
     made_from = _provenance(tile, sites, config)
-    if (told := _report(folder)) and told["made_from"] == made_from:
+    if (report := _read_report(folder)) and report["made_from"] == made_from:
         log.info("map: reusing %s", folder)
-        return folder, told
+        return folder, report
     for stale in (REPORT_NAME, "report.png"):
         (folder / stale).unlink(missing_ok=True)
     log.info("map: making %s", folder)
@@ -72,28 +74,28 @@ def _made(tile: Tile, sites: tuple[Site, ...], config: RadioMapConfig, root: Pat
     radio = sim.radio_map(tile.grid(config.pixel))
     seconds = round(time.perf_counter() - start, 1)
     radio_map_io.save(radio, folder, service_maps(radio, config), {"tile": tile.name, "fingerprint": tile.fingerprint})
-    told = {
+    report = {
         "made_from": made_from,
         "seconds": seconds,
         **map_summary(radio),
         "paths": compare_with_paths(sim, radio, config.check),
     }
-    replace_file(folder / REPORT_NAME, as_json(told))  # last: without it the map is not there
-    return folder, told
+    replace_file(folder / REPORT_NAME, as_json(report))  # last: without it the map is not there
+    return folder, report
 
 
-def _report(folder: Path) -> dict[str, Any] | None:
-    """What was said of a map that is there; None where there is none, or what is no longer to be read."""
+def _read_report(folder: Path) -> dict[str, Any] | None:
+    """The report of the map in a folder; None where there is none, or where it cannot be read."""
     try:
-        told = json.loads((folder / REPORT_NAME).read_text(encoding="utf-8"))
+        report = json.loads((folder / REPORT_NAME).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return told if isinstance(told, dict) and "made_from" in told else None
+    return report if isinstance(report, dict) and "made_from" in report else None
 
 
 def _provenance(tile: Tile, sites: tuple[Site, ...], config: RadioMapConfig) -> dict[str, Any]:
-    asked = {k: v for k, v in asdict(config).items() if k not in ("tiles", "frequencies", "out")}
-    plain = {"tile": tile.fingerprint, "sites": [asdict(site) for site in sites], **asked}
+    settings = {k: v for k, v in asdict(config).items() if k not in ("tiles", "frequencies", "out")}
+    plain = {"tile": tile.fingerprint, "sites": [asdict(site) for site in sites], **settings}
     return json.loads(json.dumps(plain))
 
 
@@ -109,7 +111,7 @@ def service_maps(radio: RadioMap, config: RadioMapConfig) -> dict[str, Tensor]:
 
 
 def map_summary(radio: RadioMap) -> dict[str, Any]:
-    """What a reader wants to know of a map before using it."""
+    """Size, known fraction and Monte-Carlo error of a map."""
     known = radio.known
     return {
         "cells": len(known),
@@ -121,45 +123,45 @@ def map_summary(radio: RadioMap) -> dict[str, Any]:
 
 
 def compare_with_paths(sim: Sionna, radio: RadioMap, count: int, seed: int = 0) -> dict[str, Any]:
-    """The map beside traced paths at random places outdoors, in sight and out of it.
+    """Differences of the map and traced paths at random positions outdoors, with and without line of sight.
 
-    A pixel's mean of the power is compared with one place in it, and the tracer's search with Monte-Carlo rays: no
+    A pixel's mean of the power is compared with one position in it, and the tracer's search with Monte-Carlo rays: no
     less than fading within the pixel is to be expected.
     """
     assert sim.tile is not None
     position = draw_positions(sim.tile, sim.sites, count, torch.Generator().manual_seed(seed))
-    traced, looked = sim.paths(position), radio.lookup(position)
-    both = traced.known & looked.known
+    traced, mapped = sim.paths(position), radio.lookup(position)
+    both = traced.known & mapped.known
     kinds = {"los": both & traced.los, "nlos": both & ~traced.los}
     return {
         "links": int(both.sum()),
-        "only_traced": int((traced.known & ~looked.known).sum()),
-        "only_mapped": int((looked.known & ~traced.known).sum()),
-        **{name: _differences(traced, looked, chosen) for name, chosen in kinds.items()},
+        "only_traced": int((traced.known & ~mapped.known).sum()),
+        "only_mapped": int((mapped.known & ~traced.known).sum()),
+        **{name: _differences(traced, mapped, chosen) for name, chosen in kinds.items()},
     }
 
 
-def _differences(traced: LinkTruth, looked: MapLookup, chosen: Tensor) -> dict[str, float | int]:
+def _differences(traced: LinkTruth, mapped: MapLookup, chosen: Tensor) -> dict[str, float | int]:
     if not chosen.any():
         return {"links": 0}
-    gain = to_db(looked.gain[chosen]) - traced.gain_db[chosen]
-    way = (looked.first_arrival[chosen] - traced.delay[chosen]).abs() * SPEED_OF_LIGHT
+    gain = to_db(mapped.gain[chosen]) - traced.gain_db[chosen]
+    length = (mapped.first_arrival[chosen] - traced.delay[chosen]).abs() * SPEED_OF_LIGHT
     return {
         "links": int(chosen.sum()),
         "gain_bias_db": round(float(gain.median()), 3),
         "gain_difference_db": round(float(gain.abs().median()), 3),
-        "first_arrival_difference_m": round(float(way.median()), 3),
+        "first_arrival_difference_m": round(float(length.median()), 3),
     }
 
 
-def summary_lines(folder: Path, told: dict[str, Any]) -> list[str]:
+def summary_lines(folder: Path, report: dict[str, Any]) -> list[str]:
     """A map in two lines for a terminal."""
-    los, nlos = told["paths"]["los"], told["paths"]["nlos"]
-    beside = ", ".join(
+    los, nlos = report["paths"]["los"], report["paths"]["nlos"]
+    differences = ", ".join(
         f"{name} {kind['gain_difference_db']:.2f} dB and {kind['first_arrival_difference_m']:.1f} m"
         for name, kind in (("in sight", los), ("out of sight", nlos))
         if kind["links"]
     )
-    known = f"{told['known_share']:.1%} of {told['cells']} × {told['pixels']} pixels known"
-    error = f"median error {told['relative_error_median']:.1%}" if told["relative_error_median"] is not None else ""
-    return [f"{folder}: {told['seconds']:.1f} s, {known}, {error}", f"  beside traced paths: {beside}"]
+    known = f"{report['known_share']:.1%} of {report['cells']} × {report['pixels']} pixels known"
+    error = f"median error {report['relative_error_median']:.1%}" if report["relative_error_median"] is not None else ""
+    return [f"{folder}: {report['seconds']:.1f} s, {known}, {error}", f"  beside traced paths: {differences}"]

@@ -1,4 +1,4 @@
-"""What the verbs that simulate can be told, and what they do."""
+"""Surveys of tiles: what `uel survey` does."""
 
 import logging
 import os
@@ -18,47 +18,47 @@ from uel.survey.manifest import MANIFEST_NAME, Manifest
 from uel.survey.parquet import to_parquet
 from uel.survey.store import explain_write_errors
 
-CONFIG_NAME = "config.yaml"  # in the survey's folder, what made it
-COPIES_IN_MEMORY = 3  # of a unit's values in memory: as measured, in one piece, and as they are written
+CONFIG_NAME = "config.yaml"  # in the survey's folder; repeats the run
+COPIES_IN_MEMORY = 3  # of a unit's values: as measured, in one piece, and as they are written
 log = logging.getLogger(__name__)
 
 
 def survey_job(config: SurveyConfig) -> SurveyJob:
     """The survey to be made. Raises `UelError` where there is no tile, no site, several carriers or too little
     memory."""
-    job = SurveyJob(config.out, tiles_with_sites(config.tiles), config.plan)
-    require_memory(job.manifest(), config.crew[0])
+    job = SurveyJob(config.out, tiles_with_sites(config.tiles), config.making)
+    require_memory(job.manifest(), config.workers_and_threads[0])
     return job
 
 
 def make_survey(config: SurveyConfig) -> list[UnitFailure]:
     """Make the units that are not done, or some of them; returns those that failed.
 
-    The folder gets a `config.yaml` that repeats the run. Raises `UelError` for whatever cannot be, and for a folder
-    that holds another survey.
+    The folder gets a `config.yaml` that repeats the run. Raises `UelError` for inputs that cannot be surveyed, and for
+    a folder that holds another survey.
     """
-    work, manifest = _prepared(config)
-    if not config.unit:  # tasks of an array have the job's
-        _keep(config)
+    job, manifest = _prepare(config)
+    if not config.unit:  # the configuration of an array's tasks is the job's
+        _save_config(config)
     waiting = [unit.number for unit in Survey(config.out, manifest).unfinished_units()]
-    numbers = [n for n in _known(config.unit, manifest) if n in waiting] if config.unit else waiting
+    numbers = [n for n in _require_units(config.unit, manifest) if n in waiting] if config.unit else waiting
     log.info("%s: %d of %d units to make", config.out, len(numbers), len(manifest.units))
-    return show_progress(run_units(_engine(config, work), numbers), len(numbers), "units") if numbers else []
+    return show_progress(run_units(_engine(config, job), numbers), len(numbers), "units") if numbers else []
 
 
 def write_slurm_job(config: SurveyConfig) -> Path:
     """Prepare the survey and write the script of a Slurm job array that makes it."""
-    _, manifest = _prepared(config)
-    _keep(config)
-    return write_script(config.out, len(manifest.units), *config.crew, config.gpus)
+    _, manifest = _prepare(config)
+    _save_config(config)
+    return write_script(config.out, len(manifest.units), *config.workers_and_threads, config.gpus)
 
 
 def verify_survey(config: SurveyConfig) -> dict[str, list[str]]:
-    """Files that are not what was written, by unit; these units are made again by the next run."""
+    """Files that differ from what was written, by unit; the next run makes these units again."""
     survey = Survey.open(config.out)
-    wrong = survey.verify()
-    survey.discard(wrong)
-    return wrong
+    damaged = survey.verify()
+    survey.discard(damaged)
+    return damaged
 
 
 def export_survey(config: SurveyConfig) -> list[Path]:
@@ -66,14 +66,16 @@ def export_survey(config: SurveyConfig) -> list[Path]:
     return to_parquet(Survey.open(config.out))
 
 
-def _prepared(config: SurveyConfig) -> tuple[SurveyJob, Manifest]:
-    work = survey_job(config)
+def _prepare(config: SurveyConfig) -> tuple[SurveyJob, Manifest]:
+    job = survey_job(config)
     if not config.resume and (config.out / MANIFEST_NAME).exists():
-        raise UelError("there is a survey already", got=config.out, do="leave --no-resume out, or choose another --out")
-    return work, work.prepare()
+        raise UelError(
+            "--out already holds a survey", got=config.out, do="leave --no-resume out, or choose another --out"
+        )
+    return job, job.prepare()
 
 
-def _keep(config: SurveyConfig) -> None:
+def _save_config(config: SurveyConfig) -> None:
     """Write the configuration into the survey's folder, to be repeated from anywhere."""
     tiles = tuple(tile.resolve() for tile in config.tiles)
     text = as_yaml(replace(config, tiles=tiles, out=config.out.resolve(), resume=True)).encode()
@@ -88,31 +90,31 @@ def is_finished(config: SurveyConfig) -> bool:
     return not Survey.open(config.out).unfinished_units()
 
 
-def _known(numbers: tuple[int, ...], manifest: Manifest) -> tuple[int, ...]:
+def _require_units(numbers: tuple[int, ...], manifest: Manifest) -> tuple[int, ...]:
     count = len(manifest.units)
     if unknown := [number for number in numbers if not 0 <= number < count]:
-        raise UelError("no such unit", got=unknown[0], do=f"give --unit from 0 to {count - 1}")
+        raise UelError("the survey has no such --unit", got=unknown[0], do=f"give --unit from 0 to {count - 1}")
     return numbers
 
 
-def _engine(config: SurveyConfig, work: SurveyJob) -> Engine:
+def _engine(config: SurveyConfig, job: SurveyJob) -> Engine:
     if config.unit or config.engine == "local":
-        return LocalEngine(work)
+        return LocalEngine(job)
     if config.engine == "processes":
-        return ProcessEngine(work, *config.crew, config.gpus)
+        return ProcessEngine(job, *config.workers_and_threads, config.gpus)
     from sim_bridge.survey.ray_cluster import RayEngine
 
-    return RayEngine(work, *config.crew, config.gpus, config.address)
+    return RayEngine(job, *config.workers_and_threads, config.gpus, config.address)
 
 
 def require_memory(manifest: Manifest, workers: int, available: float | None = None) -> None:
     """Raise `UelError` when units are larger than this machine's memory, or `available` bytes."""
     largest = max(manifest.unit_bytes(tile) for tile in manifest.tiles)
-    needed, there = workers * COPIES_IN_MEMORY * largest, available or _available()
-    if needed > there:
+    needed, free = workers * COPIES_IN_MEMORY * largest, available or _available()
+    if needed > free:
         raise UelError(
             "the units of this survey do not fit in memory",
-            got=f"{needed / 1e9:.1f} GB for {workers} workers of {manifest.unit} tracks; {there / 1e9:.1f} GB are free",
+            got=f"{needed / 1e9:.1f} GB for {workers} workers of {manifest.unit} tracks; {free / 1e9:.1f} GB are free",
             do="give fewer --unit-tracks, --workers, --measure.paths or --measure.csi-taps",
         )
 

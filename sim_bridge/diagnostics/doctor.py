@@ -1,4 +1,4 @@
-"""`uel doctor`: what this machine has, what is missing, and whether the bridge computes what physics says."""
+"""`uel doctor`: checks of this machine, its packages, and the bridge against closed forms."""
 
 import json
 import os
@@ -26,7 +26,7 @@ SELFTEST_TIMEOUT = (
 
 @dataclass(frozen=True)
 class SelfTestCheck:
-    """One line of the table; `do` says what to do where `ok` is false."""
+    """One line of the table; `do` is the remedy where `ok` is false."""
 
     name: str
     value: str
@@ -56,8 +56,9 @@ def main(argv: Sequence[str] = ()) -> int:
 
     config = load(DoctorConfig, "doctor", argv)
     checks = [*system_checks(), *package_checks(), *backend_checks()]
-    sound = all(check.ok for check in checks)
-    checks += run_self_test() if sound else [SelfTestCheck("self-test", "not run", False, "mend the lines above first")]
+    all_ok = all(check.ok for check in checks)
+    skipped = SelfTestCheck("self-test", "not run", False, "correct the lines above first")
+    checks += run_self_test() if all_ok else [skipped]
     print_checks(checks)
     if not all(check.ok for check in checks):
         return 1
@@ -65,7 +66,7 @@ def main(argv: Sequence[str] = ()) -> int:
 
 
 def show_gradients(config: DoctorConfig) -> int:
-    """Print the table of gradients; 0 when each is right or refused."""
+    """Print the table of gradients; 0 when each is correct or refused."""
     from rich.console import Console
     from rich.markdown import Markdown
 
@@ -104,13 +105,13 @@ def package_check(name: str) -> SelfTestCheck:
 
 def backend_checks() -> list[SelfTestCheck]:
     """GPU, LLVM, the Mitsuba variant that follows from them, and the version of Sionna RT."""
-    return [_guarded("ray tracing on", lambda: _backend(runtime.ensure_runtime())), _guarded("Sionna RT", _sionna)]
+    return [_check("ray tracing on", lambda: _backend(runtime.ensure_runtime())), _check("Sionna RT", _sionna)]
 
 
-def _backend(found: runtime.Runtime) -> str:
+def _backend(chosen: runtime.Runtime) -> str:
     # The variants `import sionna.rt` tries, in its order; asking Mitsuba itself would load Dr.Jit here.
-    variant = "cuda_ad_mono_polarized" if found.gpus else "llvm_ad_mono_polarized"
-    return f"{found}; Mitsuba variant {variant}"
+    variant = "cuda_ad_mono_polarized" if chosen.gpus else "llvm_ad_mono_polarized"
+    return f"{chosen}; Mitsuba variant {variant}"
 
 
 def _sionna() -> str:
@@ -118,13 +119,13 @@ def _sionna() -> str:
     return "a version the bridge knows"
 
 
-def _guarded(name: str, ask: Callable[[], str]) -> SelfTestCheck:
+def _check(name: str, value_of: Callable[[], str]) -> SelfTestCheck:
     """A user's mistake or a missing package, as a failed check."""
     try:
-        return SelfTestCheck(name, ask())
+        return SelfTestCheck(name, value_of())
     except UelError as error:
-        what, *rest = str(error).splitlines()
-        return SelfTestCheck(name, what, False, " ".join(line.strip() for line in rest))
+        message, *details = str(error).splitlines()
+        return SelfTestCheck(name, message, False, " ".join(line.strip() for line in details))
     except PackageNotFoundError as error:
         return SelfTestCheck(name, f"{error.name} is missing", False, "make setup")
 

@@ -24,7 +24,7 @@ from sim_bridge.paths.path_set import PathSet
 from uel.errors import UelError
 from uel.radio.radio_map import MapLookup
 
-MAP_SCENE = "canyon"  # the scene whose radio map is tried
+MAP_SCENE = "canyon"  # the scene whose radio map is checked
 MAP_QUANTITIES: dict[str, Callable[[MapLookup], Tensor]] = {
     "path gain": lambda m: m.gain.clamp(min=1e-30).log(),
     "ToA": lambda m: m.first_arrival * 1e9,
@@ -41,14 +41,13 @@ QUANTITIES: dict[str, Callable[[PathSet], Tensor]] = {
     "Doppler": lambda p: p.mean_doppler(),
     "delay spread": lambda p: p.delay_spread() * 1e9,
 }
-# Steps: in degrees, radians, or (materials) relative to the value; those in metres are the trial's, since float32 tells
-# less the longer the paths are. The phase inside a slab turns fast.
+# Steps: in degrees, radians, or (materials) relative to the value; those in metres are the scene's, since float32
+# resolves less the longer the paths are. The phase inside a slab turns fast.
 STEP_OF_UNIT = {"degrees": 0.2, "radians": 0.005}
 RELATIVE_STEP = {"permittivity": 0.003, "conductivity": 0.03, "thickness": 0.001, "scattering": 0.01}
-MIN_SIGNAL_TO_NOISE = 30.0  # times the noise: a difference that tells a per cent
-MAX_STEP_DISAGREEMENT = (
-    0.03  # of a difference: by how much that over half the step may differ from it, or neither tells a per cent
-)
+MIN_SIGNAL_TO_NOISE = 30.0  # a difference of so many times the noise is known to a per cent
+# Of a difference: by how much that over half the step may differ from it, or neither is known to a per cent.
+MAX_STEP_DISAGREEMENT = 0.03
 DELAY_ROUNDING = 2.4e-7  # of a delay: two roundings to float32
 
 
@@ -61,7 +60,7 @@ class GradientRow:
     parameter: str
     quantity: str
     status: str
-    """ok, zero (and rightly so), refused, none (no configuration tells), or WRONG"""
+    """ok, zero (correctly so), refused, none (noise hides the derivative), or WRONG"""
     error: float | None = None
     """median relative error"""
     configurations: int = 0
@@ -69,61 +68,61 @@ class GradientRow:
 
 
 def gradient_table(
-    count: int = 100, seed: int = 0, trials: Mapping[str, GradientScene] = GRADIENT_SCENES
+    count: int = 100, seed: int = 0, scenes: Mapping[str, GradientScene] = GRADIENT_SCENES
 ) -> list[GradientRow]:
     """The whole matrix, `count` configurations or more to a line."""
     rows = []
     with Progress(transient=True) as progress:
         task = progress.add_task(
-            "gradients: parameters", total=sum(2 * len(trial.parameters) for trial in trials.values())
+            "gradients: parameters", total=sum(2 * len(scene.parameters) for scene in scenes.values())
         )
-        for name, trial in trials.items():
+        for name, scene in scenes.items():
             if name == MAP_SCENE:
                 rows += _map_rows(count, seed)
             for mode in ("paths", "frozen"):
-                for parameter in trial.parameters:
-                    rows += _rows(name, trial, mode, parameter, count, seed)
+                for parameter in scene.parameters:
+                    rows += _rows(name, scene, mode, parameter, count, seed)
                     progress.advance(task)
     return rows
 
 
 def all_passed(rows: list[GradientRow]) -> bool:
-    """Whether everything is right or refused."""
+    """Whether every derivative is correct or refused."""
     return all(row.status in ("ok", "zero", "refused", "none") for row in rows)
 
 
 def write_rows(rows: list[GradientRow], file: Path) -> None:
-    """As JSON, one object a line of the table."""
+    """Write the table as JSON, one object a line."""
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
 
 
-Derivatives = tuple[
-    Tensor, Tensor, Tensor, Tensor
-]  # derivative along the step, difference over it, its noise and its doubt
+Derivatives = tuple[Tensor, Tensor, Tensor, Tensor]
+"""Derivative along the step, difference over it, its noise and its disagreement over half the step."""
 
 
-def _rows(scene: str, trial: GradientScene, mode: str, parameter: str, count: int, seed: int) -> list[GradientRow]:
+def _rows(name: str, scene: GradientScene, mode: str, parameter: str, count: int, seed: int) -> list[GradientRow]:
     generator = torch.Generator().manual_seed(seed)
-    found: dict[str, list[Derivatives]] = {name: [] for name in QUANTITIES}
+    parts: dict[str, list[Derivatives]] = {quantity: [] for quantity in QUANTITIES}
     try:
-        for case in _cases(trial, mode, parameter, count, generator):
-            for name, told in (_together(case) if case.share == "all" else _apart(case)).items():
-                found[name].append(told)
+        for case in _cases(scene, mode, parameter, count, generator):
+            derivatives = _in_one_sum(case) if case.rows_of == "all" else _one_by_one(case)
+            for quantity, values in derivatives.items():
+                parts[quantity].append(values)
     except UelError as refusal:
-        return [GradientRow(scene, mode, parameter, "all", "refused", note=str(refusal).splitlines()[0])]
-    return [_row(scene, mode, parameter, name, parts) for name, parts in found.items() if parts]
+        return [GradientRow(name, mode, parameter, "all", "refused", note=str(refusal).splitlines()[0])]
+    return [_row(name, mode, parameter, quantity, values) for quantity, values in parts.items() if values]
 
 
 def _map_rows(count: int, seed: int) -> list[GradientRow]:
     """Derivatives by lookup with respect to position; a map was traced with everything else as it is."""
-    radio, trial = canyon_radio_map(), GRADIENT_SCENES[MAP_SCENE]
+    radio, scene = canyon_radio_map(), GRADIENT_SCENES[MAP_SCENE]
     generator = torch.Generator().manual_seed(seed)
-    points = trial.draw(generator, 2 * count)[:, :2] * 0.8
-    step = _unit(torch.randn(points.shape, generator=generator), by_row=True) * trial.step
+    points = scene.draw(generator, 2 * count)[:, :2] * 0.8
+    step = _unit(torch.randn(points.shape, generator=generator), by_row=True) * scene.step
     # Between pixel centres the lookup is smooth, across their lines it has kinks.
-    place = (points + radio.grid.size / 2) / radio.grid.pixel - 0.5
-    smooth = ((place - place.round()).abs() * radio.grid.pixel > 2 * trial.step).all(1)
+    pixel = (points + radio.grid.size / 2) / radio.grid.pixel - 0.5
+    smooth = ((pixel - pixel.round()).abs() * radio.grid.pixel > 2 * scene.step).all(1)
     rows = [
         GradientRow(
             MAP_SCENE, "map", "everything else", "all", "refused", note="a radio map answers for positions alone"
@@ -134,113 +133,117 @@ def _map_rows(count: int, seed: int) -> list[GradientRow]:
         known = radio.lookup(points).known[:, 0] & smooth
         (gradient,) = torch.autograd.grad(quantity(radio.lookup(value))[:, 0].double().sum(), value)
         values = {k: quantity(radio.lookup(points + k * step))[:, 0].double() for k in (0.5, -0.5, 1.0, -1.0)}
-        noise = _noise(name, values[0.5], values[-0.5], trial.noise)
-        told = ((gradient * step).double().sum(1), _difference(values), noise, _doubt(values))
-        rows.append(_row(MAP_SCENE, "map", "RX position", name, [tuple(v[known].detach() for v in told)]))  # type: ignore[list-item]
+        noise = _noise(name, values[0.5], values[-0.5], scene.noise)
+        parts = ((gradient * step).double().sum(1), _difference(values), noise, _disagreement(values))
+        rows.append(_row(MAP_SCENE, "map", "RX position", name, [tuple(v[known].detach() for v in parts)]))  # type: ignore[list-item]
     return rows
 
 
 def markdown_table(rows: list[GradientRow]) -> str:
-    """Parameters × quantities, the worst of all scenes in each place."""
+    """Parameters × quantities, the worst of all scenes in each cell."""
     names = list(QUANTITIES)
     lines = [f"| of | by | {' | '.join(names)} |", "|---|---|" + "---|" * len(names)]
     for mode, parameter in dict.fromkeys((row.mode, row.parameter) for row in rows):
-        mine = [row for row in rows if (row.mode, row.parameter) == (mode, parameter)]
-        lines.append(f"| {mode} | {parameter} | {' | '.join(_worst(mine, name) for name in names)} |")
+        selected = [row for row in rows if (row.mode, row.parameter) == (mode, parameter)]
+        lines.append(f"| {mode} | {parameter} | {' | '.join(_worst(selected, name) for name in names)} |")
     return "\n".join(lines)
 
 
 def _worst(rows: list[GradientRow], quantity: str) -> str:
-    mine = [row for row in rows if row.quantity in (quantity, "all")]
-    wrong = [row.status for row in mine if row.status.startswith("WRONG")]
-    if wrong:
-        return wrong[0]
-    errors = [row.error for row in mine if row.error is not None]
+    selected = [row for row in rows if row.quantity in (quantity, "all")]
+    failures = [row.status for row in selected if row.status.startswith("WRONG")]
+    if failures:
+        return failures[0]
+    errors = [row.error for row in selected if row.error is not None]
     if errors:
         return f"{max(errors):.0e}".replace("e-0", "e-")
-    return {"zero": "0", "refused": "refused"}.get(mine[0].status, "–") if mine else "–"
+    return {"zero": "0", "refused": "refused"}.get(selected[0].status, "–") if selected else "–"
 
 
 def _row(scene: str, mode: str, parameter: str, quantity: str, parts: list[Derivatives]) -> GradientRow:
-    exact, difference, noise, doubt = (torch.cat([part[k] for part in parts]) for k in range(4))
-    still = difference.abs() <= noise
-    told = ~still & (doubt <= MAX_STEP_DISAGREEMENT * difference.abs())
+    exact, difference, noise, disagreement = (torch.cat([part[k] for part in parts]) for k in range(4))
+    flat = difference.abs() <= noise
+    significant = ~flat & (disagreement <= MAX_STEP_DISAGREEMENT * difference.abs())
     if not bool(exact.isfinite().all()):
         return GradientRow(scene, mode, parameter, quantity, "WRONG: not finite", None, len(exact))
-    silent = exact[still].abs() <= 3 * noise[still]
-    if int(told.sum()) < 0.02 * len(exact):
-        status = "none" if not len(silent) else "zero" if bool(silent.float().mean() > 0.98) else "WRONG: not zero"
+    zero = exact[flat].abs() <= 3 * noise[flat]
+    if int(significant.sum()) < 0.02 * len(exact):
+        status = "none" if not len(zero) else "zero" if bool(zero.float().mean() > 0.98) else "WRONG: not zero"
         return GradientRow(scene, mode, parameter, quantity, status, None, len(exact))
-    error = float(((exact - difference)[told] / difference[told]).abs().median())
+    error = float(((exact - difference)[significant] / difference[significant]).abs().median())
     return GradientRow(
-        scene, mode, parameter, quantity, "ok" if error <= MAX_MEDIAN_ERROR else "WRONG", error, int(told.sum())
+        scene, mode, parameter, quantity, "ok" if error <= MAX_MEDIAN_ERROR else "WRONG", error, int(significant.sum())
     )
 
 
 @dataclass(frozen=True)
 class GradientCase:
-    """Something to differentiate: `ask` traces at a parameter's value, of which each link has its own row."""
+    """A trace to differentiate: `trace` takes a parameter's value, of which each link has its own row."""
 
-    ask: Callable[[Tensor], PathSet]
+    trace: Callable[[Tensor], PathSet]
     value: Tensor
     step: Tensor
     """direction times step, as large as `value`"""
-    share: str
-    """who has a row of `value`: receiver, cell, or all"""
+    rows_of: str
+    """what a row of `value` belongs to: receiver, cell, or all"""
     noise: float
     """of a quantity, relative: float32 through a trace"""
 
 
 def _differences(case: GradientCase) -> tuple[dict[str, tuple[Tensor, Tensor, Tensor]], Tensor]:
-    """Of every quantity the difference over the step, its noise and its doubt, per link that has the same paths
-    throughout, and which links are asked."""
+    """Difference of every quantity over the step, its noise and its disagreement, per link, and which links count.
+
+    Links that count have the same paths throughout.
+    """
     with torch.no_grad():
-        found = {k: case.ask(case.value + k * case.step) for k in (0.0, 0.5, -0.5, 1.0, -1.0)}
-        values = {name: {k: q(f).double() for k, f in found.items()} for name, q in QUANTITIES.items()}
-    counts = [_counts(f) for f in found.values()]
-    same = torch.stack([count == counts[0] for count in counts]).all(0) & found[0.0].known()
-    chosen = _one_link(same, case.share)
+        traces = {k: case.trace(case.value + k * case.step) for k in (0.0, 0.5, -0.5, 1.0, -1.0)}
+        values = {name: {k: q(f).double() for k, f in traces.items()} for name, q in QUANTITIES.items()}
+    counts = [f.count() for f in traces.values()]
+    same = torch.stack([count == counts[0] for count in counts]).all(0) & traces[0.0].known()
+    chosen = _one_link(same, case.rows_of)
     noise = {n: 2 * _noise(n, v[0.5], v[-0.5], case.noise, values["ToA"][0.0]) for n, v in values.items()}
-    told = {n: (_difference(v) * chosen, noise[n] * chosen, _doubt(v) * chosen) for n, v in values.items()}
-    return told, chosen
+    differences = {
+        n: (_difference(v) * chosen, noise[n] * chosen, _disagreement(v) * chosen) for n, v in values.items()
+    }
+    return differences, chosen
 
 
 def _difference(values: Mapping[float, Tensor]) -> Tensor:
-    """Of fourth order, from values at half steps and whole ones: the phase in a slab turns fast."""
+    """Difference of fourth order, from values at half steps and whole ones: the phase in a slab turns fast."""
     return (8 * (values[0.5] - values[-0.5]) - (values[1.0] - values[-1.0])) / 6
 
 
-def _doubt(values: Mapping[float, Tensor]) -> Tensor:
+def _disagreement(values: Mapping[float, Tensor]) -> Tensor:
     """How far the differences over half a step and over a whole one disagree, by rounding or by curvature."""
     return (values[0.5] - values[-0.5] - (values[1.0] - values[-1.0]) / 2).abs()
 
 
 def _noise(name: str, one: Tensor, other: Tensor, relative: float, arrival: Tensor | float = 0.0) -> Tensor:
-    """Of a difference of two values, `relative` to them; a logarithm's is that of its argument.
+    """Noise of a difference of two values, `relative` to them; a logarithm's is that of its argument.
 
-    A spread also has that of the delays (ns) in it.
+    A delay spread also has the noise of the delays (ns) in it.
     """
-    own = relative * (torch.full_like(one, 2.0) if name == "path gain" else one.abs() + other.abs()) + 1e-9
-    return own + (DELAY_ROUNDING * arrival if name == "delay spread" else 0.0)
+    noise = relative * (torch.full_like(one, 2.0) if name == "path gain" else one.abs() + other.abs()) + 1e-9
+    return noise + (DELAY_ROUNDING * arrival if name == "delay spread" else 0.0)
 
 
-def _apart(case: GradientCase) -> dict[str, Derivatives]:
+def _one_by_one(case: GradientCase) -> dict[str, Derivatives]:
     """Every quantity by itself: each receiver or cell is a configuration."""
     differences, chosen = _differences(case)
-    axis = 1 if case.share == "receiver" else 0
-    has, told = chosen.any(axis), {}
+    axis = 1 if case.rows_of == "receiver" else 0
+    has_link, derivatives = chosen.any(axis), {}
     for name, quantity in QUANTITIES.items():
-        along = _along(case, lambda found, q=quantity: (q(found).double() * chosen).sum())
+        along = _along(case, lambda paths, q=quantity: (q(paths).double() * chosen).sum())
         per_row = along.reshape(len(case.value), -1).sum(1)
-        told[name] = (per_row[has], *(part.sum(axis)[has] for part in differences[name]))
-    return told
+        derivatives[name] = (per_row[has_link], *(part.sum(axis)[has_link] for part in differences[name]))
+    return derivatives
 
 
-def _together(case: GradientCase) -> dict[str, Derivatives]:
+def _in_one_sum(case: GradientCase) -> dict[str, Derivatives]:
     """All quantities in two backward passes, scaled so that the error of any shows in the sum.
 
     Those that differ over the step well above the noise are scaled to a derivative of 1, those that do not to the
-    noise of their difference. What lies between says nothing, and would be counted against the others.
+    noise of their difference. Those in between are neither, and are left out.
     """
     differences, chosen = _differences(case)
     if not bool(chosen.any()):
@@ -248,18 +251,18 @@ def _together(case: GradientCase) -> dict[str, Derivatives]:
     size = {name: tuple(float(part.sum()) for part in parts) for name, parts in differences.items()}
     moving = [
         name
-        for name, (d, n, doubt) in size.items()
-        if abs(d) > MIN_SIGNAL_TO_NOISE * n and doubt <= MAX_STEP_DISAGREEMENT * abs(d)
+        for name, (d, n, disagreement) in size.items()
+        if abs(d) > MIN_SIGNAL_TO_NOISE * n and disagreement <= MAX_STEP_DISAGREEMENT * abs(d)
     ]
-    still = [name for name, (d, n, _) in size.items() if abs(d) <= n]
+    flat = [name for name, (d, n, _) in size.items() if abs(d) <= n]
 
     def along(names: list[str], scale: dict[str, float]) -> float:
         total = lambda p: torch.stack([(QUANTITIES[n](p).double() * chosen).sum() / scale[n] for n in names]).sum()  # noqa: E731
         return float(_along(case, total).sum()) if names else 0.0
 
-    off = along(moving, {name: d for name, (d, *_) in size.items()}) - len(moving)
-    left = along(still, {name: n for name, (_, n, _) in size.items()})
-    exact = {name: size[name][0] * (1 + off) for name in moving} | {name: size[name][1] * left for name in still}
+    error = along(moving, {name: d for name, (d, *_) in size.items()}) - len(moving)
+    remainder = along(flat, {name: n for name, (_, n, _) in size.items()})
+    exact = {name: size[name][0] * (1 + error) for name in moving} | {name: size[name][1] * remainder for name in flat}
     scalar = lambda value: torch.tensor([value], dtype=torch.float64)  # noqa: E731
     return {name: tuple(map(scalar, (value, *size[name]))) for name, value in exact.items()}  # type: ignore[misc]
 
@@ -267,51 +270,49 @@ def _together(case: GradientCase) -> dict[str, Derivatives]:
 def _along(case: GradientCase, total: Callable[[PathSet], Tensor]) -> Tensor:
     """Derivative of a number along the step, of each entry of the parameter."""
     value = case.value.clone().requires_grad_()
-    answer = total(case.ask(value))
-    gradient = torch.autograd.grad(answer, value, allow_unused=True)[0] if answer.requires_grad else None
+    result = total(case.trace(value))
+    gradient = torch.autograd.grad(result, value, allow_unused=True)[0] if result.requires_grad else None
     return ((torch.zeros_like(value) if gradient is None else gradient) * case.step).double()
 
 
 def _unit(direction: Tensor, by_row: bool) -> Tensor:
-    """Of length 1, or every row of length 1."""
+    """The direction scaled to length 1, or every row of it."""
     flat = direction.reshape(len(direction), -1) if by_row else direction.reshape(1, -1)
     return (flat / flat.norm(dim=1, keepdim=True)).view(direction.shape)
 
 
-def _one_link(same: Tensor, share: str) -> Float[Tensor, "receiver cell"]:
+def _one_link(same: Tensor, rows_of: str) -> Float[Tensor, "receiver cell"]:
     """1 for one usable link of each receiver, of each cell, or of all."""
     weight = torch.rand(same.shape, generator=torch.Generator().manual_seed(1)) * same
-    if share == "all":
+    if rows_of == "all":
         best = weight == weight.max()
     else:
-        best = weight == weight.max(1 if share == "receiver" else 0, keepdim=True).values
+        best = weight == weight.max(1 if rows_of == "receiver" else 0, keepdim=True).values
     return (best & same).double()
 
 
-def _counts(found: PathSet) -> Tensor:
-    return torch.bincount(found.link, minlength=found.receivers * found.cells).view(found.receivers, found.cells)
-
-
 def _cases(
-    trial: GradientScene, mode: str, parameter: str, count: int, generator: torch.Generator
+    scene: GradientScene, mode: str, parameter: str, count: int, generator: torch.Generator
 ) -> Iterator[GradientCase]:
     """Random configurations until there are `count`."""
     made = 0
     while made < count:
-        sim, points = trial.simulator(), trial.draw(generator)
+        sim, points = scene.simulator(), scene.draw(generator)
         frozen = sim.freeze(points) if mode == "frozen" else None
         velocity = torch.randn(points.shape, generator=generator) * 5
-        share, value, unit = trial.at(parameter, points, generator)
-        direction = _unit(torch.randn(value.shape, generator=generator), by_row=share != "all")
-        length = trial.step if unit == "metres" else STEP_OF_UNIT.get(unit)
+        rows_of, value, unit = scene.draw_value(parameter, points, generator)
+        direction = _unit(torch.randn(value.shape, generator=generator), by_row=rows_of != "all")
+        length = scene.step if unit == "metres" else STEP_OF_UNIT.get(unit)
         step = direction * (RELATIVE_STEP[parameter] * value.abs() if length is None else length)
 
-        def ask(at: Tensor, frozen=frozen, sim=sim, points=points, velocity=velocity) -> PathSet:
-            position = at if parameter == "RX position" else points
-            given = {"ue_velocity": velocity} | ({} if parameter == "RX position" else {trial.name(parameter): at})
+        def trace(at_value: Tensor, frozen=frozen, sim=sim, points=points, velocity=velocity) -> PathSet:
+            position = at_value if parameter == "RX position" else points
+            given = {"ue_velocity": velocity} | (
+                {} if parameter == "RX position" else {scene.parameter_name(parameter): at_value}
+            )
             if frozen is None:
                 return sim.trace(position, **given)
             return frozen.trace(position if parameter == "RX position" else None, **given)
 
-        yield GradientCase(ask, value, step, share, trial.noise)
-        made += {"receiver": len(points), "cell": sim.cell_count}.get(share, 1)
+        yield GradientCase(trace, value, step, rows_of, scene.noise)
+        made += {"receiver": len(points), "cell": sim.cell_count}.get(rows_of, 1)

@@ -1,4 +1,4 @@
-"""The scenes in which gradients are tried, and their random configurations."""
+"""Scenes of the gradient check, and their random configurations."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -42,7 +42,7 @@ class GradientScene:
     """ranges of x, y and z in metres"""
     parameters: tuple[str, ...] = ALL_PARAMETERS
     material: str = ""
-    thing: str = ""
+    moved_object: str = ""
     receivers: int = 25
     step: float = 0.01
     """m, by which positions are moved for a difference: with paths of 400 m, 1 cm drowns in float32"""
@@ -51,7 +51,7 @@ class GradientScene:
     opened: list[Sionna] = field(default_factory=list)
 
     def simulator(self) -> Sionna:
-        """Opened once."""
+        """The simulator, opened once."""
         if not self.opened:
             self.opened.append(self.make())
         return self.opened[0]
@@ -61,14 +61,14 @@ class GradientScene:
         low, high = torch.tensor(self.box).T
         return low + (high - low) * torch.rand(count or self.receivers, 3, generator=generator)
 
-    def name(self, parameter: str) -> str:
-        """As `Sionna.trace` calls it."""
+    def parameter_name(self, parameter: str) -> str:
+        """Name of a parameter in `Sionna.trace`."""
         if parameter in MATERIAL_PARAMETERS:
             return f"material/{self.material}/{PARAMETER_NAMES[parameter]}"
-        return f"object/{self.thing}/position" if parameter == "object position" else PARAMETER_NAMES[parameter]
+        return f"object/{self.moved_object}/position" if parameter == "object position" else PARAMETER_NAMES[parameter]
 
-    def at(self, parameter: str, points: Tensor, generator: torch.Generator) -> tuple[str, Tensor, str]:
-        """Who has a value of its own, the values, and the unit of steps."""
+    def draw_value(self, parameter: str, points: Tensor, generator: torch.Generator) -> tuple[str, Tensor, str]:
+        """What each row of the values belongs to (receiver, cell or all), the values, and the unit of steps."""
         sim = self.simulator()
         endpoints = sim.radio_scene.endpoints_of(points, {})
         if parameter in ("RX position", "RX orientation"):
@@ -85,7 +85,7 @@ class GradientScene:
             }
             return "cell", value[parameter].clone(), PARAMETER_UNITS.get(parameter, "metres")
         if parameter == "object position":
-            return "all", torch.tensor([float(c[0]) for c in sim.scene.objects[self.thing].position]), "metres"
+            return "all", torch.tensor([float(c[0]) for c in sim.scene.objects[self.moved_object].position]), "metres"
         return "all", _material(parameter, generator), "relative"
 
 
@@ -101,27 +101,31 @@ def _material(parameter: str, generator: torch.Generator) -> Tensor:
     return low + (high - low) * torch.rand((), generator=generator)
 
 
-def _cells(places: tuple[tuple[float, float, float], ...]) -> tuple[Site, ...]:
-    """Sectors with eight antennas, each turned another way."""
+def _sectors(positions: tuple[tuple[float, float, float], ...]) -> tuple[Site, ...]:
+    """Sectors with eight antennas, each in another direction."""
     return tuple(
-        Site(position=place, cells=(Cell(azimuth_deg=40.0 * k + 20, tilt_deg=5.0 + k, array=BEAM_ARRAY),))
-        for k, place in enumerate(places)
+        Site(position=position, cells=(Cell(azimuth_deg=40.0 * k + 20, tilt_deg=5.0 + k, array=BEAM_ARRAY),))
+        for k, position in enumerate(positions)
     )
 
 
-def _open(
-    scene: rt.Scene, places: tuple[tuple[float, float, float], ...], size: float, depth: int, diffraction: bool = False
+def _open_scene(
+    scene: rt.Scene,
+    positions: tuple[tuple[float, float, float], ...],
+    size: float,
+    depth: int,
+    diffraction: bool = False,
 ) -> Sionna:
-    """With an atlas, unless the scene is empty, or edges are asked for, which no atlas knows."""
+    """The simulator, with an atlas unless the scene is empty or paths diffract, which no atlas knows."""
     tracing = TracingConfig(samples=20_000, chunk=32, diffraction=diffraction, max_depth=depth)
-    sim = Sionna(scene, _cells(places), tracing, size=size)
+    sim = Sionna(scene, _sectors(positions), tracing, size=size)
     if len(sim.facets.first) and not diffraction:
         sim.build_atlas(AtlasConfig(rays=200_000, depth=depth, pixel=size / 64))
     return sim
 
 
 def _free_space() -> Sionna:
-    return _open(rt.load_scene(None), ((3.0, -2.0, 20.0), (-60.0, 40.0, 30.0), (50.0, 70.0, 15.0)), 400.0, 0)
+    return _open_scene(rt.load_scene(None), ((3.0, -2.0, 20.0), (-60.0, 40.0, 30.0), (50.0, 70.0, 15.0)), 400.0, 0)
 
 
 def _mirror() -> Sionna:
@@ -129,16 +133,16 @@ def _mirror() -> Sionna:
     (plane,) = scene.objects.values()
     plane.scaling = 200.0
     plane.radio_material = rt.RadioMaterial("slab", relative_permittivity=5.0, conductivity=0.1, thickness=0.1)
-    return _open(scene, ((-30.0, 10.0, 12.0), (20.0, 25.0, 18.0), (5.0, -30.0, 9.0)), 160.0, 1)
+    return _open_scene(scene, ((-30.0, 10.0, 12.0), (20.0, 25.0, 18.0), (5.0, -30.0, 9.0)), 160.0, 1)
 
 
 def _canyon(diffraction: bool = False) -> Sionna:
     scene = rt.load_scene(rt.scene.simple_street_canyon, merge_shapes=False)
-    return _open(scene, ((-30.0, 2.0, 12.0), (35.0, -4.0, 8.0), (2.0, 4.0, 10.0)), 128.0, 2, diffraction)
+    return _open_scene(scene, ((-30.0, 2.0, 12.0), (35.0, -4.0, 8.0), (2.0, 4.0, 10.0)), 128.0, 2, diffraction)
 
 
 def _munich() -> Sionna:
-    return _open(
+    return _open_scene(
         rt.load_scene(rt.scene.munich), ((8.5, 21.0, 27.0), (-150.0, 60.0, 35.0), (120.0, -110.0, 35.0)), 512.0, 3
     )
 
@@ -147,10 +151,10 @@ STREET_HEIGHTS = (0.9, 2.1)  # m: heights that the atlas knows
 GRADIENT_SCENES: dict[str, GradientScene] = {
     "free space": GradientScene(_free_space, ((-150.0, 150.0), (-150.0, 150.0), (1.0, 10.0)), ENDPOINT_PARAMETERS),
     "mirror": GradientScene(
-        _mirror, ((-60.0, 60.0), (-60.0, 60.0), STREET_HEIGHTS), material="slab", thing="reflector"
+        _mirror, ((-60.0, 60.0), (-60.0, 60.0), STREET_HEIGHTS), material="slab", moved_object="reflector"
     ),
     "canyon": GradientScene(
-        _canyon, ((-50.0, 50.0), (-8.0, 8.0), STREET_HEIGHTS), material="marble", thing="building_4"
+        _canyon, ((-50.0, 50.0), (-8.0, 8.0), STREET_HEIGHTS), material="marble", moved_object="building_4"
     ),
     "canyon, edges": GradientScene(
         partial(_canyon, diffraction=True),

@@ -1,4 +1,4 @@
-"""The bridge in ten seconds: Friis' law and its gradient through Dr.Jit and torch, printed as JSON."""
+"""Test of the bridge in ten seconds: Friis' law and its gradient through Dr.Jit and torch, printed as JSON."""
 
 import json
 import time

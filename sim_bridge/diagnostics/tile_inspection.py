@@ -1,4 +1,4 @@
-"""A look at a tile with the ray tracer: does it open, does light travel as it should, and a rendered picture."""
+"""Checks of a tile with the ray tracer (it opens, free lines of sight are exact), and a rendered picture."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -22,31 +22,33 @@ MAX_POINTS = 64
 
 
 def inspect_tile(tile: Tile) -> dict[str, Any]:
-    """Open a tile in Sionna RT and compare free lines of sight from its masts with Friis' law.
+    """Open a tile in Sionna RT and compare free lines of sight from its sites with Friis' law.
 
     Returns the number of meshes, and the worst error of delay (s) and gain (dB) over up to 64 phones outdoors;
-    `problems` is empty when all is well. A tile without masts is only opened.
+    `problems` is empty when all is well. A tile without sites is only opened.
     """
     sites = _isotropic(tile)
     if not sites:
         return {"meshes": len(rt.load_scene(str(tile.scene_file)).mi_scene.shapes()), "points": 0, "problems": []}
     sim = open(tile, sites, TracingConfig(max_depth=0, diffraction=False, samples=1000))
-    found = {"meshes": len(sim.scene.mi_scene.shapes()), "points": 0} | _free_space(sim, tile)
-    delay, gain = found.get("delay_error", 0.0), found.get("gain_error_db", 0.0)
-    wrong = {
+    report = {"meshes": len(sim.scene.mi_scene.shapes()), "points": 0} | _free_space(sim, tile)
+    delay, gain = report.get("delay_error", 0.0), report.get("gain_error_db", 0.0)
+    problems = {
         f"delay of a free line of sight off by {delay:.2g} s": delay > MAX_DELAY_ERROR,
         f"gain of a free line of sight off by {gain:.2g} dB": gain > MAX_GAIN_ERROR_DB,
-        "no mast sees a phone outdoors": not found["points"],
+        "no site sees a phone outdoors": not report["points"],
     }
-    return found | {"problems": [words for words, bad in wrong.items() if bad]}
+    return report | {"problems": [text for text, present in problems.items() if present]}
 
 
 def render_tile(tile: Tile, width: int = 720, samples: int = 8) -> bytes:
     """The tile seen from the south-west above, as PNG."""
     scene = rt.load_scene(str(tile.scene_file))
     ground = float(tile.rasters["ground"].mean())
-    away = 1.05 * tile.size
-    camera = rt.Camera(position=mi.Point3f(-0.75 * away, -away, ground + 0.75 * away), look_at=mi.Point3f(0, 0, ground))
+    distance = 1.05 * tile.size
+    camera = rt.Camera(
+        position=mi.Point3f(-0.75 * distance, -distance, ground + 0.75 * distance), look_at=mi.Point3f(0, 0, ground)
+    )
     with TemporaryDirectory() as folder:
         file = Path(folder) / "render.png"
         scene.render_to_file(
@@ -56,7 +58,7 @@ def render_tile(tile: Tile, width: int = 720, samples: int = 8) -> bytes:
 
 
 def _isotropic(tile: Tile) -> tuple[Site, ...]:
-    """The tile's masts with one isotropic antenna each, on the carrier that they have."""
+    """The tile's sites with one isotropic antenna each, on their carrier."""
     sites = tile.sites if (tile.folder / "sites.json").is_file() else ()
     return tuple(replace(site, cells=(Cell(array=Array(), carrier=site.cells[0].carrier),)) for site in sites)
 

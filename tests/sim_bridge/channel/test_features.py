@@ -161,7 +161,7 @@ def test_the_event_is_the_plans() -> None:
 def test_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     sim = bundled("simple_street_canyon", masts((-30.0, 2.0, 12.0), (50.0, -2.0, 12.0)), max_depth=2)
     whole = measure_features(sim, PLACES, torch.zeros(5, 3), PLAN)
-    monkeypatch.setattr(ofdm.MAX_COMPLEX_NUMBERS, 1)
+    monkeypatch.setattr(ofdm, "MAX_COMPLEX_NUMBERS", 1)
     for name, values in measure_features(sim, PLACES, torch.zeros(5, 3), PLAN).items():
         torch.testing.assert_close(values, whole[name], rtol=1e-4, atol=1e-4, msg=name)
 

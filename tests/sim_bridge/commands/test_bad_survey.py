@@ -63,11 +63,11 @@ def carrier_of(**change: Any) -> Callable[[dict[str, Any]], None]:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (without_carrier, ["masts cannot be read", "'carrier'"]),
-        (lambda cell: cell.update(carrier=None), ["masts cannot be read"]),
+        (without_carrier, ["sites cannot be read", "'carrier'"]),
+        (lambda cell: cell.update(carrier=None), ["sites cannot be read"]),
         (carrier_of(frequency=3.5), ["carrier frequency out of range", "3.5 Hz"]),
         (carrier_of(subcarrier_spacing=45e3), ["unknown subcarrier spacing", "45000 Hz"]),
-        (carrier_of(colour="red"), ["masts cannot be read", "colour"]),
+        (carrier_of(colour="red"), ["sites cannot be read", "colour"]),
     ],
 )
 def test_masts_without_a_carrier_that_exists(tmp_path: Path, change: Callable, said: list[str], capsys) -> None:
@@ -198,13 +198,13 @@ def test_a_survey_with_a_damaged_shard(tmp_path: Path, ask: list[str], capsys) -
 
 
 def test_nothing_to_survey(tmp_path: Path, capsys) -> None:
-    refused(["--out", str(tmp_path / "survey")], ["nothing to survey", "uel build"], capsys)
+    refused(["--out", str(tmp_path / "survey")], ["no tile to survey", "uel build"], capsys)
 
 
 def test_a_tile_without_masts_beside_one_that_has_some(tmp_path: Path, capsys) -> None:
     good, bare = town(tmp_path), toy_tile(tmp_path / "bare", "bare")
     folders = [str(tile.folder) for tile in (good, bare)]
-    refused([*folders, "--out", str(tmp_path / "survey"), *RAYS], ["no masts on this tile", "uel place"], capsys)
+    refused([*folders, "--out", str(tmp_path / "survey"), *RAYS], ["no sites on this tile", "uel place"], capsys)
     assert not (tmp_path / "survey").exists()
     shutil.rmtree(bare.folder)
     refused([*folders, "--out", str(tmp_path / "survey"), *RAYS], ["no tile here"], capsys)

@@ -157,11 +157,11 @@ def test_parquet_has_a_row_for_every_report_and_cell(copied: Path, village: Path
 @pytest.mark.parametrize(
     ("more", "words"),
     [
-        (["--unit", "3"], ["no such unit", "0 to 2"]),
+        (["--unit", "3"], ["no such --unit", "0 to 2"]),
         (["--seed", "9"], ["another plan", "plan.seed: 1 in the folder, 9 asked"]),
         (["--tracing.max-depth", "2"], ["plan.tracing.max_depth: 3 in the folder, 2 asked"]),
-        (["--no-resume"], ["there is a survey already"]),
-        (["--workers", "-1"], ["workers are counted"]),
+        (["--no-resume"], ["--out already holds a survey"]),
+        (["--workers", "-1"], ["--workers must not be negative"]),
         (["--unit-tracks", "0"], ["a unit has tracks"]),
         (["--tracks", "0"], ["a survey needs tracks"]),
         (["--measure.layers", "sys"], ["each rests on those before"]),
@@ -197,7 +197,7 @@ def test_tiles_that_cannot_be_surveyed(village: Path, tmp_path: Path, capsys) ->
         update_files(Tile.open(copy), files, {"bands": {"itu_brick": [[1e9, 1e10]]}})
         refused(copy, words)
     (copy / "sites.json").unlink()
-    refused(copy, "no masts on this tile")
+    refused(copy, "no sites on this tile")
     assert main(["survey", "--out", str(tmp_path / "survey")]) == 2
 
 
@@ -229,9 +229,11 @@ def test_units_larger_than_memory_are_refused_before_they_start(tmp_path: Path) 
 def test_workers_share_the_cores(monkeypatch) -> None:
     monkeypatch.setattr(os, "cpu_count", lambda: 8)
     config = SurveyConfig(tiles=(Path("tile"),), engine="processes")
-    assert config.crew == (8, 1)
-    assert replace(config, workers=3).crew == (3, 2)
-    assert replace(config, engine="local").crew == replace(config, unit=(1,)).crew == (1, 8)
+    assert config.workers_and_threads == (8, 1)
+    assert replace(config, workers=3).workers_and_threads == (3, 2)
+    assert (
+        replace(config, engine="local").workers_and_threads == replace(config, unit=(1,)).workers_and_threads == (1, 8)
+    )
 
 
 # ---- all layers, and other threads -------------------------------------------------------------------------
