@@ -1,5 +1,28 @@
-"""Reports and pictures of results, and the web app that shows them."""
+"""Look at results: reports with figures, and the explorer in the browser.
 
-from explorer.reports.run import write_run_report as write
+`report(folder)` writes the report of a run; `serve(config)` starts the explorer. The names are imported on first use.
 
-__all__ = ["write"]
+Example:
+    >>> import explorer
+    >>> explorer.ExploreConfig(path="runs/demo").path.name
+    'demo'
+
+"""
+
+from typing import TYPE_CHECKING
+
+from uel._lazy import lazy_names
+
+if TYPE_CHECKING:
+    from explorer.app.config import ExploreConfig as ExploreConfig
+    from explorer.app.serve import serve as serve
+    from explorer.reports.run import write_run_report as report
+
+__all__ = ["report", "serve", "ExploreConfig"]
+
+_HOME = {
+    "report": "explorer.reports.run:write_run_report",
+    "serve": "explorer.app.serve",
+    "ExploreConfig": "explorer.app.config",
+}
+__getattr__, __dir__ = lazy_names("explorer", _HOME)

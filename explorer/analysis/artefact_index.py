@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from uel.errors import UelError
 from uel.geo.tile import file_hash
-from uel.results.ablation import read_table
+from uel.results.ablation import read_ablation_table
 
 ArtefactKind = Literal["run", "tile", "map", "survey"]
 MARKER_FILES: dict[ArtefactKind, str] = {
@@ -184,7 +184,7 @@ def find_ablations(runs: Path) -> tuple[list[StudyReport], list[str]]:
     reports, problems = [], []
     for file in sorted((runs / "ablate").glob("*/table.csv")):
         try:
-            rows = [{name: getattr(row, name) for name in ABLATION_COLUMNS} for row in read_table(file)]
+            rows = [{name: getattr(row, name) for name in ABLATION_COLUMNS} for row in read_ablation_table(file)]
         except UelError as error:
             problems.append(str(error))
         else:

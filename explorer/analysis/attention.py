@@ -1,4 +1,4 @@
-"""What the locator's attention falls on: weights recomputed from what its layers were given."""
+"""Attention weights of a locator, recomputed from the inputs of its layers."""
 
 from typing import Any
 
@@ -23,21 +23,20 @@ def attention_weights(
 
 
 def summary_attention(locator: Locator, reports: Reports, maps: TileMaps) -> Float[Tensor, "layer cell"]:
-    """How the first report's summary token shares its attention among the cells, in each layer of the radio encoder.
+    """Attention of the first report's summary token to each cell, for each layer of the radio encoder.
 
-    What it keeps for itself is left out, so rows may sum to less than 1. Not for a U-Net, which has no
-    attention.
+    Its attention to itself is left out, so that rows may sum to less than 1. A U-Net has no attention.
     """
-    seen: list[Tensor] = []
+    weights: list[Tensor] = []
 
-    def note(layer: Any, given: tuple[Tensor, ...], _: Tensor) -> None:
-        seen.append(attention_weights(layer, *given)[0, 0, 1:])
+    def record(layer: Any, inputs: tuple[Tensor, ...], _: Tensor) -> None:
+        weights.append(attention_weights(layer, *inputs)[0, 0, 1:])
 
-    handles = [layer.register_forward_hook(note) for layer in locator.radio_encoder.blocks]
+    handles = [layer.register_forward_hook(record) for layer in locator.radio_encoder.blocks]
     try:
         with torch.no_grad():
             locator.radio_encoder(cell_tokens(reports[:1], maps))
     finally:
         for handle in handles:
             handle.remove()
-    return torch.stack(seen)
+    return torch.stack(weights)

@@ -108,8 +108,8 @@ def timeline_chart(
     for row, (name, values) in enumerate(others.items(), start=2):
         values_or_gaps = [None if np.isnan(v) else float(v) for v in values]
         plot.add_scatter(
-            x=time, y=values_or_gaps, mode="markers+lines", name=name, line={"color": theme.ink, "width": 1}, showlegend=False,
-            row=row, col=1,
+            x=time, y=values_or_gaps, mode="markers+lines", name=name, line={"color": theme.ink, "width": 1},
+            showlegend=False, row=row, col=1,
         )  # fmt: skip
         plot.update_yaxes(title=name.replace(" in ", "<br>in "), row=row, col=1, gridcolor=theme.grid)
     plot.update_yaxes(title="RSRP in dBm", row=1, col=1, gridcolor=theme.grid)

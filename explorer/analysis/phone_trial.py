@@ -1,7 +1,6 @@
-"""A run's locator tried on phones drawn here and now, with what an error table leaves out: where, in which condition,
-how sure.
+"""A trial of a locator on freshly drawn phones, with positions, conditions and uncertainties beside the errors.
 
-Every phone is also answered by grid Bayes on the same map. On phones drawn from that map it is the limit.
+Grid Bayes on the same map locates the same phones. On phones drawn from that map it is the limit.
 """
 
 from collections.abc import Iterator
@@ -22,8 +21,9 @@ from uel.mobility.trajectories import draw_positions
 from uel.models.locator import Locator
 from uel.survey.dataset import TileSurvey
 
-REPORTS_PER_CHUNK = 32  # phones whose likelihood maps are held at once
-SAMPLES_PER_FIX = 200  # from each density: the rank of the truth is known to 1/√200 at worst
+PHONES_PER_TRIAL = 128  # a few seconds on two cores
+REPORTS_PER_CHUNK = 32  # reports whose likelihood maps are in memory at once
+SAMPLES_PER_FIX = 200  # drawn from each density: the rank of the truth is known to 1/√200 at worst
 PERMUTED_FEATURES = {
     "levels": ("rsrp_dbm", "heard"),
     "timing advance": ("timing_advance", "has_timing_advance"),
@@ -33,7 +33,7 @@ PERMUTED_FEATURES = {
 
 @dataclass(frozen=True, eq=False)
 class DrawnPhones:
-    """Reports with the truth behind them."""
+    """Reports of phones with their true positions."""
 
     reports: Reports
     position: Float[Tensor, "n 2"]
@@ -46,7 +46,7 @@ class DrawnPhones:
 
 @dataclass(frozen=True, eq=False)
 class PhoneTrial:
-    """What came out for each phone."""
+    """Errors and uncertainties of locator and grid Bayes for each phone."""
 
     phones: DrawnPhones
     estimate: Float[Tensor, "n 2"]
@@ -55,7 +55,7 @@ class PhoneTrial:
     limit_error: Float[Tensor, " n"]
     """m, grid Bayes'"""
     rank: Float[Tensor, " n"]
-    """probability of the smallest region that reaches the truth: uniform for a density that is right"""
+    """probability of the smallest region that holds the true position: uniform for a calibrated density"""
     limit_rank: Float[Tensor, " n"]
     entropy: Float[Tensor, " n"]
     """nats, of the heatmap"""
@@ -69,7 +69,7 @@ class PhoneTrial:
 def draw_phones(
     tile: Tile, maps: TileMaps, model: ObservationModel, count: int, seed: int, survey: TileSurvey | None = None
 ) -> DrawnPhones:
-    """Phones that hear a cell: from the map at uniform places outdoors, or of a ray-traced survey.
+    """Phones that hear a cell, drawn from the map at uniform outdoor positions or from a ray-traced survey.
 
     A survey may have fewer than `count`. Raises `UelError` where no phone hears a cell.
     """
@@ -80,13 +80,13 @@ def draw_phones(
         truth = survey.truth[survey.valid]
         truth = truth[torch.randperm(len(truth), generator=generator)[: 2 * count]]
         parts = iter([(model.for_ray_tracing.observe(truth, maps.power_dbm, generator), truth.position, truth.los)])
-    found = [_audible(*part) for part in parts]
+    audible = [_phones_with_cells(*part) for part in parts]
     phones = DrawnPhones(
-        Reports.cat([p.reports for p in found]),
-        *(torch.cat([getattr(p, n) for p in found]) for n in ("position", "los")),
+        Reports.cat([p.reports for p in audible]),
+        *(torch.cat([getattr(p, n) for p in audible]) for n in ("position", "los")),
     )
     if not len(phones):
-        raise UelError("no phone hears a cell here", got=tile.name, do="choose another tile, or make the map anew")
+        raise UelError("no phone on this tile hears a cell", got=tile.name, do="choose another tile, or repeat uel map")
     return DrawnPhones(phones.reports[:count], phones.position[:count], phones.los[:count])
 
 
@@ -99,31 +99,31 @@ def _from_map(
         yield model.observe(truth, maps.power_dbm, generator), position, truth.los
 
 
-def _audible(reports: Reports, position: Tensor, los: Tensor) -> DrawnPhones:
-    kept = reports.heard.any(-1)
-    return DrawnPhones(reports[kept], position[kept], reports.at_serving(los)[kept])
+def _phones_with_cells(reports: Reports, position: Tensor, los: Tensor) -> DrawnPhones:
+    audible = reports.heard.any(-1)
+    return DrawnPhones(reports[audible], position[audible], reports.at_serving(los)[audible])
 
 
 def score_phones(locator: Locator, maps: TileMaps, phones: DrawnPhones, seed: int) -> PhoneTrial:
-    """Locate phones, by the locator and by grid Bayes."""
+    """Locate phones by the locator and by grid Bayes."""
     generator = torch.Generator().manual_seed(seed)
     parts = []
     for reports, truth in zip(_chunks(phones.reports), phones.position.split(REPORTS_PER_CHUNK), strict=True):
         with torch.no_grad():
-            parts.append(_judged(locator, maps, reports, truth, generator))
-    estimate, rank, entropy, limit, limit_rank = (torch.cat(column) for column in zip(*parts, strict=True))
-    error, limit_error = (position_error(answer, phones.position) for answer in (estimate, limit))
+            parts.append(_score_chunk(locator, maps, reports, truth, generator))
+    estimate, rank, entropy, limit_estimate, limit_rank = (torch.cat(column) for column in zip(*parts, strict=True))
+    error, limit_error = (position_error(position, phones.position) for position in (estimate, limit_estimate))
     return PhoneTrial(phones, estimate, error, limit_error, rank, limit_rank, entropy)
 
 
-def _judged(
+def _score_chunk(
     locator: Locator, maps: TileMaps, reports: Reports, truth: Tensor, generator: torch.Generator
 ) -> tuple[Tensor, ...]:
     fix = locator(reports, maps)
     posterior = grid_posterior(reports, maps.radio, maps.prior, locator.measurement, maps.power_dbm).flatten(1)
     points = maps.radio.grid.centres().reshape(1, -1, 2)
     row, column = maps.radio.grid.pixel_of(truth)
-    rank = fix.hpd(truth, generator, SAMPLES_PER_FIX)
+    rank = fix.hpd_level(truth, generator, SAMPLES_PER_FIX)
     limit_rank = grid_hpd_level(posterior, row * maps.radio.grid.count + column, generator)
     return fix.position, rank, fix.entropy(), geometric_median(points, posterior), limit_rank
 
@@ -136,18 +136,17 @@ def _chunks(reports: Reports) -> Iterator[Reports]:
 def permutation_importance(
     locator: Locator, maps: TileMaps, phones: DrawnPhones, seed: int
 ) -> dict[str, Float[Tensor, " n"]]:
-    """Errors in m when one feature is exchanged among phones of the same serving cell, by feature (and "nothing").
+    """Errors in m after one feature is permuted among phones of the same serving cell, by feature and for "nothing".
 
-    Permutation importance (Breiman 2001, section 10): what the locator loses when a feature is wrong, not what it could
-    do without.
+    Permutation importance (Breiman 2001, section 10) measures the loss by a wrong feature, not by a missing one.
     """
     generator = torch.Generator().manual_seed(seed)
     reports = {"nothing": phones.reports}
     for name, fields in PERMUTED_FEATURES.items():
-        order = _order_within(phones.reports.serving, generator)
+        order = _permutation_within(phones.reports.serving, generator)
         swapped = {field: getattr(phones.reports, field)[order] for field in fields}
         reports[name] = replace(phones.reports, **swapped)
-    return {name: _errors(locator, maps, given, phones.position) for name, given in reports.items()}
+    return {name: _errors(locator, maps, permuted, phones.position) for name, permuted in reports.items()}
 
 
 def _errors(locator: Locator, maps: TileMaps, reports: Reports, truth: Tensor) -> Tensor:
@@ -155,10 +154,10 @@ def _errors(locator: Locator, maps: TileMaps, reports: Reports, truth: Tensor) -
         return position_error(torch.cat([locator(part, maps).position for part in _chunks(reports)]), truth)
 
 
-def _order_within(group: Int[Tensor, " n"], generator: torch.Generator) -> Int[Tensor, " n"]:
-    """A random order that keeps everybody in their group."""
+def _permutation_within(group: Int[Tensor, " n"], generator: torch.Generator) -> Int[Tensor, " n"]:
+    """A random permutation within groups."""
     order = torch.arange(len(group))
     for value in group.unique().tolist():
-        own = (group == value).nonzero()[:, 0]
-        order[own] = own[torch.randperm(len(own), generator=generator)]
+        members = (group == value).nonzero()[:, 0]
+        order[members] = members[torch.randperm(len(members), generator=generator)]
     return order

@@ -1,4 +1,4 @@
-"""Where reports to locate come from: phones drawn from the map, a walk, a track of a survey, a file."""
+"""Sources of reports to locate: phones drawn from the map, a walk, a track of a survey, an uploaded file."""
 
 from dataclasses import dataclass
 
@@ -22,47 +22,49 @@ WALK_TRACKS = TrackConfig(tracks=16, reports=20, interval=(2.0, 2.0), speeds=(0.
 
 @dataclass(frozen=True, eq=False)
 class ReportSource:
-    """Reports through time, with the truth where it is known."""
+    """Reports over time, with true positions where they are known."""
 
     timeline: ReportSequence
     truth: Float[Tensor, "report 2"] | None
     """m"""
     text: str
-    """where it comes from"""
+    """the source, for readers"""
 
     def __len__(self) -> int:
         return len(self.timeline)
 
 
 def walk_source(tile: Tile, maps: TileMaps, model: ObservationModel, seed: int) -> ReportSource:
-    """A pedestrian for 40 seconds, reports drawn from the map: of some walks, the one with most reports.
+    """Reports of a pedestrian over 40 s, drawn from the map; of several walks the one with most reports.
 
-    Raises `UelError` where none hears a cell.
+    Raises `UelError` where no report hears a cell.
     """
     tracks = draw_tracks(tile, maps.radio.sites, WALK_TRACKS, seed)
     generator = torch.Generator().manual_seed(seed)
     reports = model.observe(maps.radio.pixel_truth(tracks.position), maps.power_dbm, generator)
-    best = int(reports.heard.any(-1).sum(-1).argmax())
-    return _heard(tracks.time[best], reports[best], tracks.position[best], "a pedestrian drawn on the map")
+    longest = int(reports.heard.any(-1).sum(-1).argmax())
+    return _audible_source(
+        tracks.time[longest], reports[longest], tracks.position[longest], "a pedestrian drawn on the map"
+    )
 
 
 def survey_source(survey: TileSurvey, model: ObservationModel, track: int, seed: int) -> ReportSource:
-    """One track of a survey, ray-traced. Raises `UelError` where it hears no cell."""
+    """Ray-traced reports of one track of a survey. Raises `UelError` where none hears a cell."""
     reports, valid = survey.observe(model, seed)[track], survey.valid[track]
     text = f"track {track} of the survey, ray-traced"
-    return _heard(survey.time[track][valid], reports[valid], survey.truth.position[track][valid], text)
+    return _audible_source(survey.time[track][valid], reports[valid], survey.truth.position[track][valid], text)
 
 
 def file_source(content: bytes, cells: int) -> ReportSource:
-    """Uploaded reports. Raises `UelError` that says what is wrong with the file."""
+    """Uploaded reports. Raises `UelError` with the fault of the file."""
     return ReportSource(report_io.from_json(content, cells), None, "the uploaded file")
 
 
-def _heard(time: Tensor, reports: Reports, truth: Tensor, text: str) -> ReportSource:
-    """The reports that hear a cell."""
-    kept = reports.heard.any(-1)
-    if not bool(kept.any()):
+def _audible_source(time: Tensor, reports: Reports, truth: Tensor, text: str) -> ReportSource:
+    """A source of those reports that hear a cell."""
+    audible = reports.heard.any(-1)
+    if not bool(audible.any()):
         raise UelError("no report of this track hears a cell", got=text, do="choose another track")
-    missed = int((~kept).sum())
-    said = f"{text}; {missed} reports heard no cell" if missed else text
-    return ReportSource(ReportSequence(time[kept], reports[kept]), truth[kept], said)
+    missed = int((~audible).sum())
+    caption = f"{text}; {missed} reports heard no cell" if missed else text
+    return ReportSource(ReportSequence(time[audible], reports[audible]), truth[audible], caption)

@@ -1,4 +1,4 @@
-"""One report answered in full: the locator's fix before and after refinement, grid Bayes', the evidence by feature."""
+"""One report explained: the locator's fix before and after refinement, grid Bayes' posterior, evidence by feature."""
 
 import time
 from collections.abc import Mapping
@@ -26,19 +26,17 @@ from uel.models.locator import Locator
 from uel.radio.simulator import Simulator
 
 RefinementMode = Literal["none", "map", "rt"]
-ALWAYS_REFINE = RefinementConfig(
-    entropy=0.0
-)  # somebody who asks for a refinement gets one, however sure the locator is
+ALWAYS_REFINE = RefinementConfig(entropy=0.0)  # refine at any entropy, because the visitor asked for it
 EVIDENCE_LABELS = ("levels (RSRP)", "range (timing advance, ToA)", "azimuth")
 
 
 @dataclass(frozen=True, eq=False)
 class TimedFix:
-    """Where the phone is (a batch of one), and what it took to say so."""
+    """A fix (a batch of one) and the time that it took."""
 
     fix: Fix
     seconds: float
-    """from report to fix, or from fix to fix"""
+    """from report to fix, or from fix to refined fix"""
     grid: Grid
 
     @cached_property
@@ -52,35 +50,35 @@ class TimedFix:
 
     @property
     def candidates(self) -> list[tuple[list[float], float, float]]:
-        """Places in m, probabilities, standard deviations in m."""
-        where, likely, index = self.fix.candidates(CANDIDATE_COUNT)
+        """(position in m, probability, standard deviation in m) of the likeliest candidates."""
+        position, candidate_probability, index = self.fix.candidates(CANDIDATE_COUNT)
         std = self.fix.component_covariance[0, index[0]].diagonal(dim1=-2, dim2=-1).sum(-1).sqrt()
-        return [*zip(where[0].tolist(), likely[0].tolist(), std.tolist(), strict=True)]
+        return [*zip(position[0].tolist(), candidate_probability[0].tolist(), std.tolist(), strict=True)]
 
     @property
     def std(self) -> float:
-        """m, root of the covariance's trace."""
+        """Root of the covariance's trace, in m."""
         return float(self.fix.covariance[0].trace().sqrt())
 
 
 @dataclass(frozen=True, eq=False)
 class ExplainedFix:
-    """What can be said of a report."""
+    """The fixes of a report, and the evidence behind them."""
 
-    before: TimedFix
+    initial: TimedFix
     """the locator's"""
-    after: TimedFix | None
-    """refined, where that was asked for"""
+    refined: TimedFix | None
+    """refined, if asked for"""
     evidence: Mapping[str, Float[np.ndarray, "row column"]]
-    """nats"""
+    """log-likelihood of every pixel in nats, by feature"""
     posterior: Float[Tensor, "row column"]
-    """grid Bayes': evidence alone, before the network"""
+    """of grid Bayes, which uses no network"""
     limit: list[float]
     """m, grid Bayes' position"""
 
     @property
     def final(self) -> TimedFix:
-        return self.after or self.before
+        return self.refined or self.initial
 
 
 def explain_report(
@@ -90,19 +88,19 @@ def explain_report(
     fine: PatchSortedMap | None = None,
     simulator: Simulator | None = None,
 ) -> ExplainedFix:
-    """Locate a single report, and say why; with a fine map its fix is refined, with a simulator also re-scored."""
+    """Locate and explain one report; with a fine map its fix is refined, with a simulator also re-scored."""
     model = locator.measurement
     with torch.no_grad():
         start = time.perf_counter()
         fix = locator(report, maps)
-        before = _timed(fix, start, maps.radio.grid)
-        after = None if fine is None else refine_timed(fix, report, maps, model, fine, simulator)
-        parts = model.log_likelihood(report, maps.radio, maps.power_dbm)[0]
-        log_p = parts.sum(0) + maps.prior.clamp(min=1e-30).log()
+        initial = _timed(fix, start, maps.radio.grid)
+        refined = None if fine is None else refine_timed(fix, report, maps, model, fine, simulator)
+        evidence = model.log_likelihood(report, maps.radio, maps.power_dbm)[0]
+        log_p = evidence.sum(0) + maps.prior.clamp(min=1e-30).log()
     posterior = log_p.flatten().softmax(0)
     limit = geometric_median(maps.radio.grid.centres().reshape(1, -1, 2), posterior[None])[0].tolist()
-    evidence = {name: part.numpy() for name, part in zip(EVIDENCE_LABELS, parts, strict=True)}
-    return ExplainedFix(before, after, evidence, posterior.view_as(log_p), limit)
+    by_feature = {name: part.numpy() for name, part in zip(EVIDENCE_LABELS, evidence, strict=True)}
+    return ExplainedFix(initial, refined, by_feature, posterior.view_as(log_p), limit)
 
 
 def refine_timed(
@@ -113,15 +111,15 @@ def refine_timed(
     fine: PatchSortedMap,
     simulator: Simulator | None,
 ) -> TimedFix:
-    """A fix looked at again, as `uel locate --refine map` and `rt` do."""
+    """A fix refined as by `uel locate --refine map`, and with a simulator as by `--refine rt`."""
     with torch.no_grad():
         start = time.perf_counter()
-        again = refine_fix(fix, report, fine, model, ALWAYS_REFINE).fix
+        refined = refine_fix(fix, report, fine, model, ALWAYS_REFINE).fix
         if simulator is not None:
-            again = rescore_with_rays(again, report, fine, maps, model, simulator, RayRescoringConfig())
-        return _timed(again, start, maps.radio.grid)
+            refined = rescore_with_rays(refined, report, fine, maps, model, simulator, RayRescoringConfig())
+        return _timed(refined, start, maps.radio.grid)
 
 
 def _timed(fix: Fix, start: float, grid: Grid) -> TimedFix:
-    fix.position  # noqa: B018  (it is computed on use, and belongs to the time)
+    fix.position  # noqa: B018  (computed on first use, which belongs to the time)
     return TimedFix(fix, time.perf_counter() - start, grid)

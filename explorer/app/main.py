@@ -1,4 +1,4 @@
-"""The pages, to be started by `uel explore`: each is a function in `screens`, and draws what pure functions return."""
+"""The web app that `uel explore` starts: each page is a function in `explorer.app.pages`."""
 
 import streamlit as st
 

@@ -1,11 +1,11 @@
-"""Whether the browser can draw in three dimensions: it is asked, and answers only where it cannot."""
+"""A check whether the browser has WebGL 2: the browser answers only where it has none."""
 
 import streamlit as st
 from streamlit.components.v2 import component
 
 COMPONENT_NAME = "uel_webgl"
-NO_WEBGL_KEY = "no_webgl"  # in the session, once the browser has said so
-# A context is given back at once: browsers keep few.
+NO_WEBGL_KEY = "no_webgl"  # session key, set once the browser has answered
+# The context is released at once, because browsers allow few.
 WEBGL_PROBE = """
 export default function ({ setStateValue }) {
   let drawn = null;
@@ -19,14 +19,14 @@ export default function ({ setStateValue }) {
 }
 """
 
-_ask = component(COMPONENT_NAME, js=WEBGL_PROBE)
+_probe = component(COMPONENT_NAME, js=WEBGL_PROBE)
 
 
 def is_missing() -> bool:
-    """Whether this browser has said that it has no WebGL 2; where it has none, the page runs again."""
-    _ask(key="webgl", default={"missing": False}, on_missing_change=_lost)
+    """Whether the browser has no WebGL 2; the page runs again when the browser says so."""
+    _probe(key="webgl", default={"missing": False}, on_missing_change=_set_missing)
     return bool(st.session_state.get(NO_WEBGL_KEY, False))
 
 
-def _lost() -> None:
+def _set_missing() -> None:
     st.session_state[NO_WEBGL_KEY] = True

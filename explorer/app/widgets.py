@@ -1,4 +1,4 @@
-"""What the pages share: what is open, maps in three or two dimensions, cards, and empty states."""
+"""Elements that pages share: choice of tile and run, maps in 3-D and 2-D, cards, tables, hints."""
 
 import html
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,6 +17,7 @@ from explorer.map_view.ground_image import Image, Legend
 from explorer.map_view.marks import MapMarks
 from explorer.map_view.tile_gltf import BuildingColouring
 from explorer.style import Theme, theme_of
+from uel.deprecated_names import current_code
 from uel.errors import UelError
 from uel.geo.tile import Tile
 
@@ -44,23 +45,22 @@ MAP_HEIGHT = 560
 
 @dataclass(frozen=True)
 class PageContext:
-    """What the visitor looks at."""
+    """The tile, run and theme that the visitor chose."""
 
-    shelf: ArtefactIndex
-    place: TileArtefacts | None
+    index: ArtefactIndex
+    tile: TileArtefacts | None
     run: Path | None
     theme: Theme
 
 
 def page_context() -> PageContext:
-    """Ask for place and run in the sidebar; `?place=…&run=…` in the address does the same."""
-    shelf = cache.artefacts()
-    names, runs = [place.name for place in shelf.places], [run.name for run in shelf.runs]
+    """Ask for tile and run in the sidebar; `?place=…&run=…` in the address chooses them, too."""
+    index = cache.artefacts()
     with st.sidebar:
-        place = _chosen("Place", "place", names, shelf.first)
-        run = _chosen("Run", "run", runs, shelf.run.name if shelf.run else "")
-    folder = next((folder for folder in shelf.runs if folder.name == run), None)
-    return PageContext(shelf, shelf.place(place or "", folder), folder, theme_of(st.context.theme.type))
+        name = _chosen("Tile", "place", [tile.name for tile in index.tiles], index.first_tile)
+        run_name = _chosen("Run", "run", [run.name for run in index.runs], index.run.name if index.run else "")
+    run = next((run for run in index.runs if run.name == run_name), None)
+    return PageContext(index, index.tile(name or "", run), run, theme_of(st.context.theme.type))
 
 
 def _chosen(label: str, key: str, names: list[str], first: str) -> str | None:
@@ -70,8 +70,12 @@ def _chosen(label: str, key: str, names: list[str], first: str) -> str | None:
 
 
 def select_option(label: str, key: str, names: Sequence[str], form: Callable[[str], str] = str) -> str:
-    """One of several, kept in the address by its name (Streamlit's own binding puts its label there)."""
+    """Ask for one of `names` in the sidebar; the address keeps the name (Streamlit's own binding keeps the label).
+
+    Links with codes of older versions are understood.
+    """
     asked = st.query_params.get(key)
+    asked = current_code(key, asked)
     wanted = st.session_state.get(key, asked)
     st.session_state[key] = wanted if wanted in names else names[0]
     chosen = st.selectbox(label, list(names), key=key, format_func=form)
@@ -84,31 +88,33 @@ def select_option(label: str, key: str, names: Sequence[str], form: Callable[[st
 
 @contextmanager
 def show_errors() -> Iterator[None]:
-    """A user's mistake, or a damaged file, is said on the page."""
+    """Show errors of users and of damaged files on the page."""
     try:
         yield
     except UelError as error:
         what, *more = str(error).splitlines()
         st.error("\n\n".join([f"**{what}**", *(line.strip() for line in more)]))
-    except OSError as error:  # taken away while it was looked at
+    except OSError as error:  # removed while the page was open
         st.error(f"**a file cannot be read**\n\ngot: {error}\n\ndo: reload the page, and check the folder")
 
 
 def show_missing(what: str, command: str) -> None:
-    """An empty state."""
-    st.info(f"No {what} here yet. This makes it:\n\n```\n{command}\n```")
+    """Say that something is missing, with the command that makes it."""
+    st.info(f"There is no {what} yet. This command makes it:\n\n```\n{command}\n```")
 
 
 def require_artefacts(context: PageContext, kind: str) -> bool:
-    """Whether there is a place with a radio map, or a run; says what to do where there is none."""
+    """Whether there is a tile, with a radio map unless `kind` is "tile", and a run if it is "run"; shows what is
+    missing."""
     if context.tile is None:
-        show_missing("place", MAKE_COMMANDS["tile"])
+        show_missing("tile", MAKE_COMMANDS["tile"])
         return False
     if kind == "tile":
         return True
     if not context.tile.maps:
         show_missing(
-            f"radio map of {context.tile.name}", context.tile.missing[-1][1] if context.tile.missing else MAKE_COMMANDS["map"]
+            f"radio map of {context.tile.name}",
+            context.tile.missing[-1][1] if context.tile.missing else MAKE_COMMANDS["map"],
         )
         return False
     if kind == "run" and context.run is None:
@@ -118,7 +124,7 @@ def require_artefacts(context: PageContext, kind: str) -> bool:
 
 
 def show_cards(values: Mapping[str, tuple[str, str]], columns: int = 0) -> None:
-    """Figures in boxes that break lines and cut nothing: name, value, and a word more; 0 columns: as many as fit."""
+    """Show values in boxes, as {name: (value, note)}; 0 columns: as many as fit."""
     boxes = [
         f"<div class='card'><div class='name'>{html.escape(name)}</div><div class='value'>{html.escape(value)}</div>"
         f"<div class='more'>{html.escape(more)}</div></div>"
@@ -129,14 +135,14 @@ def show_cards(values: Mapping[str, tuple[str, str]], columns: int = 0) -> None:
 
 
 def show_table(rows: Sequence[Mapping[str, Any]]) -> None:
-    """Rows that all have the same names, without scroll bars: words break before anything is cut."""
+    """Show rows that all have the same keys; words break before anything is cut."""
     heads = "".join(f"<th>{html.escape(name)}</th>" for name in rows[0])
     lines = ["".join(f"<td>{html.escape(_written(value))}</td>" for value in row.values()) for row in rows]
     st.html(f"<table class='rows'><tr>{heads}</tr>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>")
 
 
 def show_facts(told: Mapping[str, Any], code: bool = False) -> None:
-    """Names and values, one below the other; `code`: values to be typed."""
+    """Show names and values below each other; `code`: values are commands."""
     kind = " class='code'" if code else ""
     lines = [
         f"<td>{html.escape(name)}</td><td{kind}>{html.escape(_written(value))}</td>" for name, value in told.items()
@@ -151,20 +157,20 @@ def _written(value: Any) -> str:
 
 
 def show_legends(*shown: Legend | None) -> None:
-    """Legends below a map, where there are any."""
+    """Show legends below a map; None is skipped."""
     written = "".join(legend.html for legend in shown if legend is not None)
     if written:
         st.html(written)
 
 
 def show_chart(figure: Any, key: str) -> None:
-    """A chart of the page's width, without a toolbar over it."""
+    """Show a chart as wide as the page, without a toolbar."""
     st.plotly_chart(figure, key=key, width="stretch", config={"displayModeBar": False})
 
 
 @dataclass(frozen=True, kw_only=True)
 class MapOptions:
-    """How the visitor wants maps."""
+    """Options of maps that the visitor chose."""
 
     flat: bool
     opacity: float
@@ -174,20 +180,20 @@ class MapOptions:
 
 
 def map_options(opacity: float = 1.0) -> MapOptions:
-    """Ask for them in the sidebar; `opacity` of buildings is where a page begins."""
+    """Ask for options of maps in the sidebar; `opacity` of buildings is the page's default."""
     kinds = list(get_args(BuildingColouring))
     with st.sidebar:
         plan = webgl.is_missing()
         shown = st.segmented_control(
-            "View", ["3-D", "2-D"], default="3-D", key="view", bind="query-params", help="2-D needs no WebGL",
+            "View", ["3-D", "2-D"], default="3-D", key="view", bind="query-params", help="The 2-D view needs no WebGL.",
             disabled=plan,
         )  # fmt: skip
         if plan:
-            st.caption("This browser has no WebGL 2: maps are plans.")
+            st.caption("This browser has no WebGL 2: maps are shown in 2-D.")
         camera = select_option("Camera", "camera", list(deck_gl.CAMERA_VIEWS))
         tint = select_option("Buildings", "buildings", kinds, lambda kind: kind if kind == "plain" else f"by {kind}")
         percent = st.slider(
-            "Opacity of buildings in %", 10, 100, round(100 * opacity), 10, key="opacity", bind="query-params"
+            "Building opacity in %", 10, 100, round(100 * opacity), 10, key="opacity", bind="query-params"
         )
     return MapOptions(flat=plan or shown == "2-D", opacity=percent / 100, camera=camera, colouring=tint)  # type: ignore[arg-type]
 
@@ -195,7 +201,7 @@ def map_options(opacity: float = 1.0) -> MapOptions:
 def show_map(
     context: PageContext,
     tile: Tile,
-    picture: Image,
+    ground: Image,
     marks: MapMarks,
     options: MapOptions,
     *,
@@ -204,14 +210,14 @@ def show_map(
     click: tuple[np.ndarray, float] | None = None,
     pick: Callable[[list[float], str], None] | None = None,
 ) -> Legend | None:
-    """Draw a map and say what the colours of its buildings mean.
+    """Show a map; returns the legend of its buildings.
 
-    `click` are places (n, 2) in m that can be picked and the side of their squares; `pick` is told place and what was
-    picked.
+    `click` holds centres (n, 2) in m of squares that can be picked, and their side in m; `pick` is called with the
+    position and the text of what was picked.
     """
     assert context.tile is not None
     if options.flat:
-        chart = plan_2d.plan_figure(tile, picture, marks, context.theme)
+        chart = plan_2d.plan_figure(tile, ground, marks, context.theme)
         st.plotly_chart(
             chart, key=f"{key}-flat", width="stretch", config={"displayModeBar": False, "scrollZoom": True},
             on_select=(lambda: _picked_flat(f"{key}-flat", pick)) if pick else "ignore", selection_mode="points",
@@ -219,8 +225,8 @@ def show_map(
         return None
     turn = f"-{st.session_state.get('turn', 0)}"
     buildings, legend = cache.buildings(context.tile.folder, options.colouring, context.theme.name)
-    ground = cache.ground_gltf(tile, picture)
-    meshes = {"ground": ground, "buildings": buildings, "pole": tile_gltf.pole_glb()}
+    ground_mesh = tile_gltf.ground_glb(tile, ground)
+    meshes = {"ground": ground_mesh, "buildings": buildings, "pole": tile_gltf.pole_glb()}
     stage = deck_gl.MapScene(
         **{n: cache.media_url(m, f"{key}-{n}") for n, m in meshes.items()}, opacity=options.opacity
     )
@@ -235,13 +241,13 @@ def show_map(
 
 
 def _picked(key: str, pick: Callable[[list[float], str], None] | None) -> None:
-    """Tell what was picked, and turn the layers: nothing stays selected, nothing stays dimmed."""
+    """Call `pick` with what was picked, and renew the layers: nothing stays selected or dimmed."""
     picked = st.session_state[key].selection["objects"]
     st.session_state["turn"] = st.session_state.get("turn", 0) + 1
     for rows in picked.values():
         for row in rows:
             if pick is not None and "p" in row:
-                pick([float(v) for v in row["p"][:2]], str(row.get("told", "")))
+                pick([float(v) for v in row["p"][:2]], str(row.get("text", "")))
 
 
 def _picked_flat(key: str, pick: Callable[[list[float], str], None] | None) -> None:

@@ -120,8 +120,8 @@ def labels_figure(rows: Sequence[AblationRow]) -> Figure:
             mean = np.array([np.mean(v) for v in values])
             interval = np.array([[m - min(v), max(v) - m] for m, v in zip(mean, values, strict=True)]).T
             ax.errorbar(
-                counts, mean, yerr=interval, color=LOSS_COLOURS.get(group.loss), marker=LOSS_MARKERS.get(group.loss), markersize=5,
-                linewidth=1.4, capsize=2, label=variant_label(group.name),
+                counts, mean, yerr=interval, color=LOSS_COLOURS.get(group.loss), marker=LOSS_MARKERS.get(group.loss),
+                markersize=5, linewidth=1.4, capsize=2, label=variant_label(group.name),
             )  # fmt: skip
         ax.set(xscale="log", xlabel="labelled phones", ylabel="p50 in m (bars: range over seeds)")
         counts = sorted({row.labels for row in rows})
@@ -167,9 +167,10 @@ def gain_figure(rows: Sequence[AblationRow]) -> Figure:
             for budget, face in (("steps", LOSS_COLOURS.get(group.loss)), ("time", "none")):
                 members = [row for row in group.rows if row.budget == budget]
                 ax.scatter(
-                    [row.train_cpu_s for row in members], [row.p50_m for row in members], s=22 + 160 * group.rt_fraction,
-                    marker=LOSS_MARKERS.get(group.loss), facecolor=face, edgecolor=LOSS_COLOURS.get(group.loss),
-                    label=variant_label(group.name) if budget == "steps" else None, alpha=0.85,
+                    [row.train_cpu_s for row in members], [row.p50_m for row in members],
+                    s=22 + 160 * group.rt_fraction, marker=LOSS_MARKERS.get(group.loss), facecolor=face,
+                    edgecolor=LOSS_COLOURS.get(group.loss), label=variant_label(group.name) if budget == "steps" else None,
+                    alpha=0.85,
                 )  # fmt: skip
         ax.set(xlabel="CPU s of training (filled: equal steps, open: equal time)", ylabel="p50 in m")
     _legend(figure, (ax for _, ax in panels))

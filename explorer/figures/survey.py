@@ -1,4 +1,4 @@
-"""Pictures of a survey's sample: laws, arrivals, levels, sight, every feature's histogram, and a map."""
+"""Figures of a survey's sample: free space, arrivals, levels, line of sight, histograms of features, and a map."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -19,6 +19,7 @@ from explorer.figures.axes import (
     scale_bar,
     value_range,
 )
+from explorer.style import BLACK, BLUE, GREY, VERMILION, hex_colour
 from uel.geo.tile import Tile
 from uel.survey.checks import (
     FREE_SPACE_CHECK_DISTANCE,
@@ -31,35 +32,34 @@ from uel.survey.checks import (
 from uel.survey.feature_schema import Feature
 from uel.survey.sample import TileSample
 
-BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#999999"
-MAX_POINTS = 20_000  # dots of a scatter plot
+MAX_POINTS = 20_000  # of a scatter plot
 PANEL_COLUMNS = 5  # of small multiples
-MIN_REPORTS_PER_BIN = 20  # reports in a bin of distance, without which its share says little
+MIN_REPORTS_PER_BIN = 20  # of distance; bins with fewer are not drawn
 
 
 def free_space_figure(links: Links) -> Figure:
-    """What links have over Friis' law and their antennas: direct paths by themselves, and whole links in sight."""
+    """Gain of direct paths, and of whole links in line of sight, over free space and antenna patterns."""
     figure = new_figure(12.6, 4.6)
     left, right = figure.subplots(1, 2)
     shown = links.has_direct_path & ~links.in_antenna_null
     _dots(left, links.distance[shown], links.direct_excess_db[shown])
-    left.set(xlabel="distance in m", ylabel="dB over free space", title="direct paths by themselves")
+    left.set(xlabel="distance in m", ylabel="dB over free space", title="direct paths alone")
     near = links.in_sight & ~links.in_antenna_null & (links.distance < FREE_SPACE_CHECK_DISTANCE)
     _bars(
         right,
         links.excess_gain_db[near],
         "dB over free space",
-        f"whole links in sight within {FREE_SPACE_CHECK_DISTANCE:g} m",
+        f"whole links in line of sight within {FREE_SPACE_CHECK_DISTANCE:g} m",
     )
     return figure
 
 
 def arrival_figure(links: Links, fit: Excess) -> Figure:
-    """First arrivals beyond the straight line, in sight and out of it, with the exponential law of the latter."""
+    """Excess of first arrivals over the straight line with and without line of sight, with the fitted exponential."""
     figure = new_figure(12.6, 4.6)
     left, right = figure.subplots(1, 2)
     _dots(left, links.distance[links.in_sight], links.excess_range[links.in_sight])
-    left.set(xlabel="distance in m", ylabel="c · arrival − distance in m", title="links in sight")
+    left.set(xlabel="distance in m", ylabel="c · arrival − distance in m", title="links in line of sight")
     excess = links.excess_range[links.blocked].clamp(min=0)
     _bars(right, excess, "c · arrival − distance in m", "blocked links", log=True)
     if fit.scale > 0:
@@ -68,7 +68,7 @@ def arrival_figure(links: Links, fit: Excess) -> Figure:
         width = np.diff(_edges(excess.numpy()))[0]
         late = fit.count * (1 - fit.through)
         density = late * width / fit.scale * np.exp(-(axis - THROUGH_WALL_EXCESS) / fit.scale)
-        right.plot(axis, density, color=ORANGE, label=f"exponential, scale {fit.scale:.1f} m")
+        right.plot(axis, density, color=hex_colour(VERMILION), label=f"exponential, scale {fit.scale:.1f} m")
         right.set_ylim(low, high)
         right.legend(fontsize=8)
     return figure
@@ -90,7 +90,7 @@ def levels_figure(panels: Mapping[str, Sequence[Tensor]], tiles: Sequence[str]) 
                 showextrema=False,
                 widths=0.85,
             )
-            drawn["cmedians"].set_color(ORANGE)
+            drawn["cmedians"].set_color(hex_colour(VERMILION))
         ax.set_yticks([-k for k in range(len(tiles))], tiles, fontsize=8)
         ax.set_title(title, fontsize=10)
     for ax in list(axes.flat)[len(panels) :]:
@@ -99,24 +99,24 @@ def levels_figure(panels: Mapping[str, Sequence[Tensor]], tiles: Sequence[str]) 
 
 
 def sight_figure(samples: Sequence[TileSample]) -> Figure:
-    """Share of links in sight by horizontal distance, of each tile and of all, beside the curves of 3GPP."""
+    """Fraction of links in line of sight by horizontal distance, for each tile and for all, beside curves of 3GPP."""
     figure = new_figure(7.4, 4.8)
     ax = figure.add_subplot()
     for sample in samples:
-        _share(ax, sample.ground_distance(), sample.truth.los, GREY, 0.8, None)
+        _share(ax, sample.ground_distance(), sample.truth.los, hex_colour(GREY), 0.8, None)
     level, los = (torch.cat([of(s).flatten() for s in samples]) for of in (TileSample.ground_distance, _los))
-    _share(ax, level, los, BLUE, 2.2, "all tiles (thin: each)")
+    _share(ax, level, los, hex_colour(BLUE), 2.2, "all tiles (thin: each)")
     axis = torch.linspace(10, max(float(level.max()) if len(level) else 0.0, 100.0), 300)
     for scenario, style in (("UMi", "--"), ("UMa", ":")):
         curve = los_probability_3gpp(axis, scenario)
-        ax.plot(axis, curve, style, color="#000000", label=f"TR 38.901, table 7.4.2-1: {scenario}")
-    ax.set(xlabel="horizontal distance in m", ylabel="share of links in sight", ylim=(0, 1.02), xlim=(0, None))
+        ax.plot(axis, curve, style, color=BLACK, label=f"TR 38.901, table 7.4.2-1: {scenario}")
+    ax.set(xlabel="horizontal distance in m", ylabel="fraction of links in line of sight", ylim=(0, 1.02), xlim=(0, None))
     ax.legend(fontsize=8)
     return figure
 
 
 def histogram_figure(some: Mapping[str, Tensor], features: Mapping[str, Feature], share: Mapping[str, float]) -> Figure:
-    """A small histogram of every real-valued feature where it is known; titles say how often that is."""
+    """Histograms of all real-valued features; titles give the fraction of known values."""
 
     def draw(ax: Axes, name: str) -> None:
         _bars(ax, some[name].flatten(), features[name].unit if features[name].unit != "1" else "", "", log=True)
@@ -125,11 +125,11 @@ def histogram_figure(some: Mapping[str, Tensor], features: Mapping[str, Feature]
 
 
 def count_figure(some: Mapping[str, Tensor], features: Mapping[str, Feature], share: Mapping[str, float]) -> Figure:
-    """How often each value of every whole-numbered feature comes."""
+    """Bar charts of the values of all integer features."""
 
     def draw(ax: Axes, name: str) -> None:
         value, count = some[name].flatten().unique(return_counts=True)
-        ax.bar(value.numpy(), (count / count.sum()).numpy(), width=0.9, color=BLUE)
+        ax.bar(value.numpy(), (count / count.sum()).numpy(), width=0.9, color=hex_colour(BLUE))
         if len(value):
             ax.set_xlim(float(value.min()) - 1, float(value.max()) + 1)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
@@ -138,7 +138,7 @@ def count_figure(some: Mapping[str, Tensor], features: Mapping[str, Feature], sh
 
 
 def map_figure(sample: TileSample, tile: Tile | None, size: float) -> Figure:
-    """Tracks on their tile, coloured by the level of the cell that serves them; grey where none does."""
+    """Reports on their tile, coloured by the RSRP of the serving cell; grey without one."""
     figure = new_figure(8.6, 7.4)
     ax = figure.add_subplot()
     if tile is not None:
@@ -147,14 +147,14 @@ def map_figure(sample: TileSample, tile: Tile | None, size: float) -> Figure:
     _, there = sample.serving_cell()
     position, level = sample.truth.position, sample.serving_values(sample.rsrp_dbm())
     x, y = position[~there].T.numpy()
-    ax.scatter(x, y, s=6, color=GREY, linewidths=0)
+    ax.scatter(x, y, s=6, color=hex_colour(GREY), linewidths=0)
     low, high = value_range(level.numpy())
     x, y = position[there].T.numpy()
     dots = ax.scatter(x, y, s=9, c=level.numpy(), cmap="viridis", vmin=low, vmax=high, linewidths=0, zorder=4)
     draw_sites(ax, sample.sites, size)
     scale_bar(ax, size)
     colour_bar(figure, ax, dots, "RSRP of the serving cell in dBm")
-    map_axes(ax, size, f"{sample.tile}: {len(sample):,} reports" + ("" if tile else " (its buildings were not found)"))
+    map_axes(ax, size, f"{sample.tile}: {len(sample):,} reports" + ("" if tile else " (tile not found)"))
     return figure
 
 
@@ -167,31 +167,31 @@ def _los(sample: TileSample) -> Tensor:
 
 def _dots(ax: Axes, x: Tensor, y: Tensor) -> None:
     step = max(1, len(x) // MAX_POINTS)
-    ax.scatter(x[::step], y[::step], s=3, alpha=0.4, color=BLUE, linewidths=0)
-    ax.axhline(0, color=ORANGE, linewidth=0.8)
+    ax.scatter(x[::step], y[::step], s=3, alpha=0.4, color=hex_colour(BLUE), linewidths=0)
+    ax.axhline(0, color=hex_colour(VERMILION), linewidth=0.8)
     if not len(x):
         _nothing(ax)
 
 
 def _bars(ax: Axes, values: Tensor, label: str, title: str, log: bool = False) -> None:
     if len(values):
-        ax.hist(values.numpy(), bins=_edges(values.numpy()), color=BLUE)
+        ax.hist(values.numpy(), bins=_edges(values.numpy()), color=hex_colour(BLUE))
         ax.set_yscale("log" if log else "linear")
-        ax.axvline(float(values.median()), color="#000000", linestyle=":", linewidth=1.2, label="median")
+        ax.axvline(float(values.median()), color=BLACK, linestyle=":", linewidth=1.2, label="median")
     else:
         _nothing(ax)
     ax.set(xlabel=label, title=title)
 
 
 def _edges(values: np.ndarray) -> list[float]:
-    """Of 50 bins over all values, and around a single one."""
+    """Edges of 50 bins over all values."""
     low, high = float(values.min()), float(values.max())
     spare = (abs(low) / 2 or 0.5) if high - low <= 1e-6 * abs(low) else 0.0
     return np.linspace(low - spare, high + spare, 51).tolist()
 
 
 def _nothing(ax: Axes) -> None:
-    ax.text(0.5, 0.5, "none", transform=ax.transAxes, ha="center", va="center", color=GREY)
+    ax.text(0.5, 0.5, "none", transform=ax.transAxes, ha="center", va="center", color=hex_colour(GREY))
 
 
 def _share(ax: Axes, level: Tensor, los: Tensor, colour: str, width: float, label: str | None) -> None:

@@ -1,6 +1,7 @@
-"""Maps in three dimensions: layers for deck.gl, in metres, with nothing fetched from elsewhere.
+"""Maps in 3-D: layers for deck.gl in m; no file comes from another server.
 
-The orbit view has plain metres, z up: no basemap, so no map service is asked, and no place on Earth is needed.
+The orbit view has plain metres, z up. It has no basemap, so that no map service is asked and no coordinate system on
+Earth is needed.
 """
 
 import json
@@ -29,12 +30,12 @@ CAMERA_VIEWS: dict[Camera, tuple[float, float, float, tuple[float, float]]] = {
 }
 
 
-AT_ORIGIN = ({"p": [0, 0, 0], "s": [1, 1, 1]},)  # a mesh where it is
+AT_ORIGIN = ({"p": [0, 0, 0], "s": [1, 1, 1]},)  # position and scale of a mesh in tile coordinates
 THROUGH_WALLS = {"depthCompare": "always"}  # seen through walls
 
 
 class Deck(pdk.Deck):
-    """A deck whose JSON has no blanks: a third of the bytes on their way to the browser."""
+    """A deck whose JSON has no blanks: the browser gets a third of the bytes."""
 
     def to_json(self) -> str:
         return json.dumps(json.loads(super().to_json()), separators=(",", ":"))
@@ -42,63 +43,64 @@ class Deck(pdk.Deck):
 
 @dataclass(frozen=True, kw_only=True)
 class MapScene:
-    """Where the browser finds the meshes."""
+    """Addresses of the meshes for the browser."""
 
     ground: str
     buildings: str
     pole: str
     """1 m long"""
     opacity: float = 1.0
-    """of buildings: less lets the ground behind them be seen"""
+    """of buildings; below 1 the ground behind them is visible"""
 
 
 def build_deck(
     tile: Tile,
-    stage: MapScene,
+    scene: MapScene,
     marks: MapMarks,
     theme: Theme,
     camera: Camera,
     at: Sequence[float] | None,
     turn: str = "",
 ) -> Deck:
-    """Everything on one map. The camera looks at a place (m), or at the whole; `turn` sets pickable layers apart.
+    """A map with all its layers. The camera looks at `at` (m) if it is close, else at the whole tile.
 
-    A selection dims all other objects of its layer; under a new `turn` the layers are new and nothing is selected.
+    A selection dims all other objects of its layer; with a new `turn` pickable layers are new and nothing is selected.
     """
-    layers = [_mesh("ground", stage.ground), _mesh("buildings", stage.buildings, stage.opacity)]
-    layers += [_poles(f"masts{n}", poles, stage.pole) for n, poles in enumerate(marks.poles)]
+    layers = [_mesh("ground", scene.ground), _mesh("buildings", scene.buildings, scene.opacity)]
+    layers += [_poles(f"masts{n}", poles, scene.pole) for n, poles in enumerate(marks.poles)]
     layers += [_areas(areas) for areas in marks.areas] + [_lines(lines) for lines in marks.lines]
-    layers += [_spots(dots, turn) if dots.pickable else _dots(dots, theme) for dots in marks.dots]
+    layers += [_pickable_dots(dots, turn) if dots.pickable else _dots(dots, theme) for dots in marks.dots]
     return Deck(
         layers=layers,
         views=[pdk.View(type="OrbitView", controller=True, orbit_axis="Z", far=1e5)],
-        initial_view_state=_look(tile, camera, at),
+        initial_view_state=_view_state(tile, camera, at),
         map_provider=None,  # type: ignore[arg-type]  # pydeck says str, and means none by None
-        tooltip={"text": "{told}"},  # type: ignore[arg-type]
+        tooltip={"text": "{text}"},  # type: ignore[arg-type]
         parameters={"clearColor": [c / 255 for c in theme.paper] + [1.0]},
     )
 
 
-def clickable_squares(tile: Tile, place: Float[np.ndarray, "n 2"], side: float, turn: str) -> pdk.Layer:
-    """Squares that nobody sees and a click finds: the map itself does not tell where it was clicked.
+def clickable_squares(tile: Tile, centres: Float[np.ndarray, "n 2"], side: float, turn: str) -> pdk.Layer:
+    """Invisible squares to click on: deck.gl does not report the position of a click on the map itself.
 
-    Alpha 1 of 255: what is wholly transparent is not picked.
+    Their alpha is 1 of 255, because wholly transparent objects cannot be picked.
     """
-    where = on_ground(tile, place, 0.1)
-    told = [f"{x:.0f} m east, {y:.0f} m north" for x, y, _ in where]
-    return _level(f"anywhere{turn}", where, _corners(4) * side * math.sqrt(0.5), told, [0, 0, 0, 1])
+    corners = on_ground(tile, centres, 0.1)
+    texts = [f"{x:.0f} m east, {y:.0f} m north" for x, y, _ in corners]
+    return _level(f"anywhere{turn}", corners, _corners(4) * side * math.sqrt(0.5), texts, [0, 0, 0, 1])
 
 
 def _level(
-    name: str, place: Float[np.ndarray, "n 3"], outline: np.ndarray, told: Sequence[str], colour: Sequence[int]
+    name: str, positions: Float[np.ndarray, "n 3"], outline: np.ndarray, texts: Sequence[str], colour: Sequence[int]
 ) -> pdk.Layer:
-    """Many level polygons of one outline, to be picked. Not instances of one: WebGL in software draws these one by one.
+    """A layer of pickable horizontal polygons of one outline.
 
-    It also compiles every kind of layer for half a second, so that few kinds make a map that is soon there.
+    They are no instances of one mesh: WebGL in software draws instances one by one. It also compiles each kind of
+    layer for half a second, so that few kinds make a map that appears soon.
     """
     rows = [
-        {"p": _rounded(p), "w": [_rounded(c) for c in p + outline], "told": text}
-        for p, text in zip(place, told, strict=True)
+        {"p": _rounded(p), "w": [_rounded(c) for c in p + outline], "text": text}
+        for p, text in zip(positions, texts, strict=True)
     ]
     return pdk.Layer(
         "SolidPolygonLayer", rows, id=name, get_polygon="w", get_fill_color=[*colour], extruded=False, pickable=True,
@@ -107,39 +109,41 @@ def _level(
 
 
 def _corners(count: int) -> Float[np.ndarray, "count 3"]:
-    """Of a regular polygon with a radius of 1, level, with sides to the east and north."""
+    """Corners of a horizontal regular polygon with radius 1 and sides to the east and north."""
     angle = 2 * math.pi * (np.arange(count) + 0.5) / count
     return np.stack([np.cos(angle), np.sin(angle), 0 * angle], -1)
 
 
-def _look(tile: Tile, camera: Camera, at: Sequence[float] | None) -> pdk.ViewState:
-    above, turn, closer, (east, north) = CAMERA_VIEWS[camera]
-    middle = at if at is not None and camera == "close" else (east * tile.size, north * tile.size)
-    centre = on_ground(tile, np.array([middle]), 0.0)[0]
-    zoom = math.log2(510.0 / tile.size) + closer
-    state = {"target": _rounded(centre), "rotation_x": above, "rotation_orbit": turn, "zoom": zoom}
+def _view_state(tile: Tile, camera: Camera, at: Sequence[float] | None) -> pdk.ViewState:
+    elevation, turn, zoom_step, (east, north) = CAMERA_VIEWS[camera]
+    focus = at if at is not None and camera == "close" else (east * tile.size, north * tile.size)
+    centre = on_ground(tile, np.array([focus]), 0.0)[0]
+    zoom = math.log2(510.0 / tile.size) + zoom_step
+    state = {"target": _rounded(centre), "rotation_x": elevation, "rotation_orbit": turn, "zoom": zoom}
     return pdk.ViewState(longitude=None, latitude=None, min_zoom=-3, max_zoom=8, **state)
 
 
-def _mesh(name: str, url: str, opacity: float = 1.0, placed: Sequence[dict[str, Any]] = AT_ORIGIN) -> pdk.Layer:
+def _mesh(name: str, url: str, opacity: float = 1.0, instances: Sequence[dict[str, Any]] = AT_ORIGIN) -> pdk.Layer:
     return pdk.Layer(
-        "ScenegraphLayer", [*placed], id=name, get_position="p", get_scale="s", scenegraph=String(url),
+        "ScenegraphLayer", [*instances], id=name, get_position="p", get_scale="s", scenegraph=String(url),
         get_color=[255, 255, 255, 255], _lighting=String("flat"), size_scale=1, pickable=False, opacity=opacity,
     )  # fmt: skip
 
 
 def _poles(name: str, poles: SiteMasts, url: str) -> pdk.Layer:
     foot = poles.top - np.outer(poles.length, [0, 0, 1])
-    placed = [{"p": _rounded(p), "s": _rounded([1, 1, long])} for p, long in zip(foot, poles.length, strict=True)]
-    return _mesh(name, url, placed=placed)
+    instances = [
+        {"p": _rounded(p), "s": _rounded([1, 1, length])} for p, length in zip(foot, poles.length, strict=True)
+    ]
+    return _mesh(name, url, instances=instances)
 
 
-def _spots(dots: PointMarks, turn: str) -> pdk.Layer:
-    return _level(f"{dots.name}{turn}", dots.place, _corners(6) * dots.radius, dots.told, [*dots.colour, 255])
+def _pickable_dots(dots: PointMarks, turn: str) -> pdk.Layer:
+    return _level(f"{dots.name}{turn}", dots.position, _corners(6) * dots.radius, dots.texts, [*dots.colour, 255])
 
 
 def _dots(dots: PointMarks, theme: Theme) -> pdk.Layer:
-    rows = [{"p": _rounded(p), "told": told} for p, told in zip(dots.place, dots.told, strict=True)]
+    rows = [{"p": _rounded(p), "text": text} for p, text in zip(dots.position, dots.texts, strict=True)]
     edge = [*_rgb(theme.ink)] if not dots.ring else [*dots.colour]
     return pdk.Layer(
         "ScatterplotLayer", rows, id=dots.name, get_position="p",
@@ -150,8 +154,8 @@ def _dots(dots: PointMarks, theme: Theme) -> pdk.Layer:
 
 
 def _lines(lines: LineMarks) -> pdk.Layer:
-    parts = zip(lines.points, lines.colours, lines.told, strict=True)
-    rows = [{"w": [_rounded(p) for p in points], "c": [*colour], "told": told} for points, colour, told in parts]
+    parts = zip(lines.points, lines.colours, lines.texts, strict=True)
+    rows = [{"w": [_rounded(p) for p in points], "c": [*colour], "text": text} for points, colour, text in parts]
     return pdk.Layer(
         "PathLayer", rows, id=lines.name, get_path="w", get_color="c", get_width=lines.width,
         width_units=String("pixels"), cap_rounded=True, joint_rounded=True, billboard=True, pickable=False,
@@ -160,8 +164,8 @@ def _lines(lines: LineMarks) -> pdk.Layer:
 
 
 def _areas(areas: AreaMarks) -> pdk.Layer:
-    parts = zip(areas.points, areas.colours, areas.told, strict=True)
-    rows = [{"w": [_rounded(p) for p in points], "c": [*colour, 235], "told": told} for points, colour, told in parts]
+    parts = zip(areas.points, areas.colours, areas.texts, strict=True)
+    rows = [{"w": [_rounded(p) for p in points], "c": [*colour, 235], "text": text} for points, colour, text in parts]
     return pdk.Layer(
         "SolidPolygonLayer", rows, id=areas.name, get_polygon="w", get_fill_color="c", extruded=False, pickable=True
     )

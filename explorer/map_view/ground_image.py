@@ -35,7 +35,8 @@ class Legend:
         title = f"<b>{self.title}</b>{f' in {self.unit}' if self.unit else ''}"
         if self.names is not None:
             return f"<div class='legend'>{title} {''.join(_swatch(*item) for item in self.names.items())}</div>"
-        bar = f"<span style='display:inline-block;width:11rem;height:0.8rem;background:{css_gradient(self.scale)}'></span>"
+        style = f"display:inline-block;width:11rem;height:0.8rem;background:{css_gradient(self.scale)}"
+        bar = f"<span style='{style}'></span>"
         low, high = (
             f"<span style='white-space:nowrap;margin:0 0.25rem'>{_written(v)}</span>" for v in (self.low, self.high)
         )

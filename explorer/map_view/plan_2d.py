@@ -1,4 +1,4 @@
-"""Maps in two dimensions, for browsers without WebGL and for printing: the same marks over the same ground."""
+"""Maps in 2-D, for browsers without WebGL and for print: the same marks over the same ground."""
 
 import numpy as np
 import plotly.graph_objects as go
@@ -11,12 +11,12 @@ from uel.geo.tile import Tile
 
 
 def plan_figure(tile: Tile, ground: UInt8[np.ndarray, "row column 3"], marks: MapMarks, theme: Theme) -> go.Figure:
-    """A plan; `ground` is its picture, row 0 south. Buildings lie on it as a veil."""
+    """A plan as Plotly figure; `ground` is its picture, row 0 south, with buildings in grey over it."""
     plan = go.Figure()
     half = tile.size / 2
     plan.add_layout_image(
-        source=_data_uri(ground_with_buildings(tile, ground, theme)), xref="x", yref="y", x=-half, y=half, sizex=tile.size,
-        sizey=tile.size, sizing="stretch", layer="below",
+        source=_data_uri(ground_with_buildings(tile, ground, theme)), xref="x", yref="y", x=-half, y=half,
+        sizex=tile.size, sizey=tile.size, sizing="stretch", layer="below",
     )  # fmt: skip
     for areas in marks.areas:
         _add_areas(plan, areas)
@@ -39,9 +39,9 @@ def ground_with_buildings(
 ) -> UInt8[np.ndarray, "row column 3"]:
     """The ground with buildings in grey over it."""
     rows = np.arange(len(ground)) * tile.raster_grid.count // len(ground)
-    stands = tile.rasters["footprint"].numpy()[rows][:, rows] > 0.5
-    over = np.array([theme.veil] * 3)
-    return np.where(stands[..., None], 0.45 * ground + 0.55 * over, ground).astype(np.uint8)
+    built = tile.rasters["footprint"].numpy()[rows][:, rows] > 0.5
+    grey = np.array([theme.veil] * 3)
+    return np.where(built[..., None], 0.45 * ground + 0.55 * grey, ground).astype(np.uint8)
 
 
 def _data_uri(picture: UInt8[np.ndarray, "row column 3"]) -> str:
@@ -51,33 +51,33 @@ def _data_uri(picture: UInt8[np.ndarray, "row column 3"]) -> str:
 
 
 def _add_dots(plan: go.Figure, dots: PointMarks, theme: Theme) -> None:
-    x, y = (dots.place[:, axis].round(2) for axis in (0, 1))
+    x, y = (dots.position[:, axis].round(2) for axis in (0, 1))
     symbol = "circle-open" if dots.ring else "circle"
     edge = {"width": 2 if dots.ring else 1, "color": css_colour(dots.colour) if dots.ring else theme.ink}
     marker = {"size": 2 * dots.radius, "color": css_colour(dots.colour), "symbol": symbol, "line": edge}
     plan.add_scatter(
-        x=x, y=y, mode="markers", marker=marker, name=dots.label, text=[_lines_of(t) for t in dots.told],
-        hoverinfo="text", customdata=[[dots.name, told] for told in dots.told],
+        x=x, y=y, mode="markers", marker=marker, name=dots.label, text=[_with_breaks(t) for t in dots.texts],
+        hoverinfo="text", customdata=[[dots.name, text] for text in dots.texts],
     )  # fmt: skip
 
 
 def _add_lines(plan: go.Figure, lines: LineMarks) -> None:
-    for n, (points, colour, told) in enumerate(zip(lines.points, lines.colours, lines.told, strict=True)):
+    for n, (points, colour, text) in enumerate(zip(lines.points, lines.colours, lines.texts, strict=True)):
         plan.add_scatter(
-            x=points[:, 0].round(2), y=points[:, 1].round(2), mode="lines", name=lines.label, text=_lines_of(told),
+            x=points[:, 0].round(2), y=points[:, 1].round(2), mode="lines", name=lines.label, text=_with_breaks(text),
             hoverinfo="text", line={"color": css_colour(colour), "width": lines.width}, legendgroup=lines.name,
             showlegend=n == 0,
         )  # fmt: skip
 
 
 def _add_areas(plan: go.Figure, areas: AreaMarks) -> None:
-    for n, (points, colour, told) in enumerate(zip(areas.points, areas.colours, areas.told, strict=True)):
+    for n, (points, colour, text) in enumerate(zip(areas.points, areas.colours, areas.texts, strict=True)):
         plan.add_scatter(
             x=points[:, 0].round(2), y=points[:, 1].round(2), mode="lines", fill="toself", name=areas.label,
-            text=_lines_of(told), hoverinfo="text", line={"color": "white", "width": 1},
+            text=_with_breaks(text), hoverinfo="text", line={"color": "white", "width": 1},
             fillcolor=css_colour(colour, 0.9), legendgroup=areas.name, showlegend=n == 0,
         )  # fmt: skip
 
 
-def _lines_of(told: str) -> str:
-    return told.replace("\n", "<br>")
+def _with_breaks(text: str) -> str:
+    return text.replace("\n", "<br>")

@@ -32,7 +32,7 @@ def ray_lines(rays: Any) -> list[LineMarks]:
             label="rays",
             points=[rays.line(row).numpy() for row in rows],
             colours=[CATEGORY_COLOURS[cell % len(CATEGORY_COLOURS)] for cell in cells],
-            told=[path_text(rays.paths, row) for row in rows],
+            texts=[path_text(rays.paths, row) for row in rows],
             width=1.8,
         )
     ]

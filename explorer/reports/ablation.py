@@ -25,8 +25,8 @@ LIKELY_REASONS = {
         "from the same map adds nothing; from labels it learns where the map is wrong."
     ),
     "input": (
-        "This locator gets the map's evidence as an input and has to learn its weight. Labels teach the weight, too, and "
-        "each label says more than an expected residual at a few candidate positions."
+        "This locator gets the map's evidence as an input and has to learn its weight. Labels teach the weight, "
+        "too, and each label says more than an expected residual at a few candidate positions."
     ),
     "none": (
         "This locator gets only the serving cell's map: a physics loss can teach it no more than these inputs allow, "
@@ -68,19 +68,19 @@ def markdown(folder: Path, rows: Sequence[AblationRow]) -> str:
 def _preface(rows: Sequence[AblationRow]) -> str:
     seeds = len({row.seed for row in rows})
     truth = {
-        "paths": "Phones are ray-traced at their true position; r50 is the median over that of the grid posterior on the "
-        "true map with its error bar, a reference, not a bound.",
+        "paths": "Phones are ray-traced at their true position; r50 is the median over that of the grid posterior on "
+        "the true map with its error bar, a reference, not a bound.",
         "map": "Phones are drawn from the true map; r50 is the median over the limit's.",
     }[rows[0].truth]
     return (
-        f"{len(rows)} trainings on one new tile, {seeds} seeds (each with its own labels, batches and network). {truth} "
-        "Losses: *none*; *map*, by lookup in the map that the locator gets; *rt*, ray tracing on a fraction of "
-        "batches (each weighted by one over the fraction); *map+rt*, ray tracing on that fraction and lookup on the "
-        "others; *hybrid*, the same with ray tracing where the heatmap's entropy or the map's error bar is highest. The "
-        "physics loss is the expected negative log-likelihood of the report over the likeliest patches; phones "
+        f"{len(rows)} trainings on one new tile, {seeds} seeds (each with its own labels, batches and network). "
+        f"{truth} Losses: *none*; *map*, by lookup in the map that the locator gets; *rt*, ray tracing on a fraction "
+        "of batches (each weighted by one over the fraction); *map+rt*, ray tracing on that fraction and lookup on the "
+        "others; *hybrid*, the same with ray tracing where the heatmap's entropy or the map's error bar is highest. "
+        "The physics loss is the expected negative log-likelihood of the report over the likeliest patches; phones "
         "without a label enter it, too. *Equal time*: as many steps as take the CPU time of training without physics. "
-        "The ray tracer's city has the same errors as the map. Errors in metres, CPU time in seconds of all threads; intervals "
-        "are bootstraps over seeds (90 %)."
+        "The ray tracer's city has the same errors as the map. Errors in metres, CPU time in seconds of all threads; "
+        "intervals are bootstraps over seeds (90 %)."
     )
 
 
@@ -145,8 +145,8 @@ def _compared(folder: Path, rows: Sequence[AblationRow]) -> list[tuple[str, floa
             gain, low, high = _median_reduction(folder, without_physics, best)
             sentence = (
                 f"with {labels} labels the best is {variant_label(best.name)}: {best.p50:.1f} m against "
-                f"{without_physics.p50:.1f} m without ({-100 * gain:+.0f} %, from {-100 * high:+.0f} to {-100 * low:+.0f}; "
-                f"{_mean(best.rows, 'steps')} steps against {_mean(without_physics.rows, 'steps')})"
+                f"{without_physics.p50:.1f} m without ({-100 * gain:+.0f} %, from {-100 * high:+.0f} to "
+                f"{-100 * low:+.0f}; {_mean(best.rows, 'steps')} steps against {_mean(without_physics.rows, 'steps')})"
             )
             compared.append((sentence, gain))
     return compared

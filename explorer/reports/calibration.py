@@ -281,8 +281,8 @@ def single_start_note(starts: Mapping[str, Any]) -> str:
     if starts["converged"] > 1:
         return ""
     return (
-        f"**No other of {starts['count']} starts converged to the best optimum.** *Identified* then holds within a local "
-        "optimum that may not be the global one: give more `--starts`.\n\n"
+        f"**No other of {starts['count']} starts converged to the best optimum.** *Identified* then holds within a "
+        "local optimum that may not be the global one: give more `--starts`.\n\n"
     )
 
 

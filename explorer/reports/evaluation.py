@@ -125,16 +125,16 @@ def markdown(
 def _introduction(rows: TableRows, protocol: Mapping[str, Any]) -> str:
     deployments = max(int(row["deployments"]) for row in rows)
     return (
-        f"Tiles {', '.join(protocol['tiles'])}; {deployments} deployments of sites in all, {protocol['phones']} phones each; "
-        "intervals are bootstraps over deployments (90 %). *Map truth*: reports are drawn from the exact map, and no "
-        "method can beat the mean error of **the limit** (the grid posterior under the true map and the true "
+        f"Tiles {', '.join(protocol['tiles'])}; {deployments} deployments of sites in all, {protocol['phones']} phones "
+        "each; intervals are bootstraps over deployments (90 %). *Map truth*: reports are drawn from the exact map, and "
+        "no method can beat the mean error of **the limit** (the grid posterior under the true map and the true "
         "observation model, whatever map the methods are given); a method may still have a lower percentile. *Path "
         "truth*: reports are ray-traced at the true position, and the grid posterior on the map with its error bar is "
         "a reference. r50 and r95 are a method's median and 95th percentile over the limit's; excess is the negative "
         "log-density at the true position above the limit's, in nats. Every method gets the same reports, the same "
-        f"map and {protocol['fingerprints']} labelled reports: kNN searches them, each tunable number is chosen among at "
-        "most eight values on them, and map corrections are fitted to them. Locators were trained on other tiles. All "
-        "methods know the rules of reporting (tier, K, dropout); none knows the standard deviation of the fading, "
+        f"map and {protocol['fingerprints']} labelled reports: kNN searches them, each tunable number is chosen among "
+        "at most eight values on them, and map corrections are fitted to them. Locators were trained on other tiles. "
+        "All methods know the rules of reporting (tier, K, dropout); none knows the standard deviation of the fading, "
         "whose nominal value is 8 dB."
     )
 
@@ -146,9 +146,12 @@ def _tiers(rows: TableRows, protocol: Mapping[str, Any], truth: str) -> list[str
 
 def _methods(rows: TableRows, protocol: Mapping[str, Any], truth: str, tier: str) -> str:
     by_method = base_rows(rows, protocol, truth=truth, tier=tier)
-    return f"### {tier_label(tier)}, {truth} truth\n\n" + _markdown(["method", *(c.removesuffix("_m") for c in TABLE_COLUMNS)], [
-        [method_label(method), _interval(row), *(_number(row[c]) for c in TABLE_COLUMNS[1:])] for method, row in by_method.items()
-    ])  # fmt: skip
+    lines = [
+        [method_label(method), _interval(row), *(_number(row[column]) for column in TABLE_COLUMNS[1:])]
+        for method, row in by_method.items()
+    ]
+    header = ["method", *(column.removesuffix("_m") for column in TABLE_COLUMNS)]
+    return f"### {tier_label(tier)}, {truth} truth\n\n" + _markdown(header, lines)
 
 
 def _interval(row: TableRow) -> str:

@@ -1,4 +1,4 @@
-"""`report.png` of a radio map: what the best cell of each pixel offers, and how sure the map is of it."""
+"""The report of a radio map: `report.png` with values of the strongest cell of each pixel, and their error."""
 
 from pathlib import Path
 
@@ -26,7 +26,10 @@ from uel.radio.sites import reference_power_dbm
 
 
 def write_map_report(folder: Path) -> Path:
-    """Draw the map in a folder. Raises `UelError` when it is absent or damaged."""
+    """Write `report.png` into a radio map's folder unless it exists; returns its path.
+
+    Raises `UelError` where the map is missing or damaged.
+    """
     target = folder / "report.png"
     if not target.is_file():
         target.write_bytes(png_bytes(map_figure(radio_map_io.load(folder), radio_map_io.read_service(folder))))
@@ -34,7 +37,7 @@ def write_map_report(folder: Path) -> Path:
 
 
 def map_figure(radio: RadioMap, service: dict[str, Tensor]) -> Figure:
-    """RSRP, error, excess delay, spread, SINR and throughput of the cell that is strongest in each pixel."""
+    """RSRP, SINR, throughput, error, excess delay and delay spread of the strongest cell of each pixel."""
     best = radio.gain.mul(10 ** (reference_power_dbm(radio.sites)[:, None, None] / 10)).argmax(0, keepdim=True)
     known = radio.known.any(0).numpy()
     figure = new_figure(15.0, 9.0)
@@ -48,7 +51,7 @@ def map_figure(radio: RadioMap, service: dict[str, Tensor]) -> Figure:
         colour_bar(figure, ax, picture, unit)
         map_axes(ax, radio.grid.size, title)
     scale_bar(figure.axes[0], radio.grid.size)
-    figure.suptitle("the strongest cell of each pixel (hatched: no cell reaches it)", fontsize=12)
+    figure.suptitle("the strongest cell of each pixel (hatched: no path from any cell)", fontsize=12)
     return figure
 
 
@@ -61,6 +64,6 @@ def _panels(radio: RadioMap, service: dict[str, Tensor]) -> list[tuple[str, Tens
         ("SINR", service["sinr_db"], "viridis", "dB"),
         ("throughput", service["throughput"] / 1e6, "viridis", "Mbit/s"),
         ("Monte-Carlo error", to_db(1 + radio.relative_error), "magma", "dB"),
-        ("first arrival beyond the direct line", torch.where(radio.known, excess, 0.0).clamp(min=0), "magma", "m"),
+        ("excess of the first arrival", torch.where(radio.known, excess, 0.0).clamp(min=0), "magma", "m"),
         ("delay spread", radio.channels.delay_spread * 1e9, "magma", "ns"),
     ]

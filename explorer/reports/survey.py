@@ -1,4 +1,4 @@
-"""`report.md` of a finished survey: what it holds, what must hold of it, and pictures beside it."""
+"""The report of a finished survey: `report.md` with contents, checks and distributions, and figures beside it."""
 
 import shlex
 from collections.abc import Iterable, Sequence
@@ -21,24 +21,24 @@ from uel.survey.sample import TileSample
 from uel.survey.store import explain_write_errors, record_path
 
 REPORT_FILE, FIGURES_FOLDER = "report.md", "figures"
-VERDICT_TEXTS = {True: "pass", False: "**FAIL**", None: "nothing to judge"}
+VERDICT_TEXTS = {True: "pass", False: "**FAIL**", None: "nothing to check"}
 SINR_TITLES = {
     "sinr_db": "SINR after reception, serving cell, dB",
     "ss_sinr_db": "SS-SINR, serving cell, dB",
-    "effective_sinr_db": "effective SINR of the scheme in use, dB",
+    "effective_sinr_db": "effective SINR of the MCS in use, dB",
 }
 _ABOUT_SIGHT = (
-    "Share of links by horizontal distance, links without a path counted as well. The curves of 3GPP are for masts at "
-    "10 m (UMi) and 25 m (UMa) in a typical city; they are a comparison, no check."
+    "Fraction of links in line of sight by horizontal distance; links without a path are counted. The curves of 3GPP are "
+    "for masts of 10 m (UMi) and 25 m (UMa) in a typical city; they are a comparison, not a check."
 )
 
 
 def write_survey_report(folder: Path, tiles: Sequence[Path] = ()) -> Path:
     """Write `report.md` and `figures/*.png` into a finished survey's folder; returns the report's path.
 
-    Buildings and heights come from `tiles`, else from where the folder's `config.yaml` says; only tiles that are what
-    the survey was made on are taken. Raises `UelError` for a survey that is not finished or damaged, and where nothing
-    can be written.
+    Buildings and ground heights come from `tiles`, else from the tiles in the folder's `config.yaml`; tiles with another
+    fingerprint than the survey's are ignored. Raises `UelError` where the survey is unfinished or damaged, or where the
+    folder cannot be written to.
     """
     survey = Survey.open(folder)
     facts = SurveyContents.of(survey, tiles)
@@ -50,7 +50,7 @@ def write_survey_report(folder: Path, tiles: Sequence[Path] = ()) -> Path:
 
 
 def refresh_survey_report(folder: Path, tiles: Sequence[Path] = ()) -> Path:
-    """The report as `write_survey_report` makes it, unless the one that is there is that of the survey's units."""
+    """Write the report unless the folder has one of the same units; returns its path."""
     try:
         there = (folder / REPORT_FILE).read_text(encoding="utf-8")
     except (OSError, ValueError):
@@ -59,7 +59,7 @@ def refresh_survey_report(folder: Path, tiles: Sequence[Path] = ()) -> Path:
 
 
 def _key(survey: Survey) -> str:
-    """Of the records of all units, which hold the hashes of all shards."""
+    """A hash of the records of all units, which hold the hashes of all shards."""
     told = sha256()
     for unit in survey.manifest.units:
         told.update(record_path(survey.folder, unit.name).read_bytes())
@@ -86,13 +86,13 @@ def _pictures(facts: SurveyContents) -> dict[str, Figure]:
 
 
 def _spread(sample: TileSample) -> float:
-    """The side of a square in m that holds a tile's reports and masts, where the tile itself is not there."""
+    """The side in m of a square around a tile's reports and sites, for a tile that was not found."""
     masts = torch.tensor([site.position[:2] for site in sample.sites])
     return 2.1 * float(torch.cat([sample.truth.position, masts]).abs().max())
 
 
 def _levels(facts: SurveyContents) -> dict[str, list[Tensor]]:
-    """Distributions by tile: levels, and the SINRs that there are."""
+    """Values of RSRP and of the stored SINRs by title, a tensor for each tile."""
     samples = facts.samples
     panels = {
         "RSRP of the serving cell, dBm": [sample.serving_values(sample.rsrp_dbm()) for sample in samples],
@@ -105,7 +105,7 @@ def _levels(facts: SurveyContents) -> dict[str, list[Tensor]]:
 
 
 def _serving(sample: TileSample, name: str) -> Tensor:
-    """A value of the serving cell."""
+    """A feature of the serving cell."""
     values = sample.values[name]
     return sample.serving_values(values) if values.ndim == 2 else values[sample.values["serving_known"]]
 
@@ -120,12 +120,12 @@ def _text(facts: SurveyContents) -> str:
         f"# Survey `{facts.survey.folder.resolve().name}`",
         _header(facts, reports),
         "## Checks",
-        f"Values are judged in all reports, links in a sample: {sample}. {_heights(facts)}",
-        _table(("check", "verdict", "found"), [(c.name, VERDICT_TEXTS[c.passed], c.detail) for c in facts.checks]),
+        f"Values are checked in all reports, links in a sample: {sample}. {_heights(facts)}",
+        _table(("check", "verdict", "result"), [(c.name, VERDICT_TEXTS[c.passed], c.detail) for c in facts.checks]),
         "## Free space at short range",
         _free_space(facts.links),
         _picture("free_space"),
-        "## Arrivals against geometry",
+        "## First arrivals against geometry",
         _arrivals(facts),
         _picture("arrivals"),
         "## Levels",
@@ -138,7 +138,7 @@ def _text(facts: SurveyContents) -> str:
         "## A tile",
         _picture("map"),
         "## All features",
-        "Of all reports, where a feature is known; the histograms are of the sample, a dotted line is the median.",
+        "Statistics of all reports where a feature is known. Histograms show the sample; a dotted line is the median.",
         _features(facts),
         _picture("values"),
         *([_picture("counts")] if facts.features(("int",)) else []),
@@ -160,8 +160,8 @@ def _header(facts: SurveyContents, reports: int) -> str:
         "tracks": f"{len(manifest.tiles) * manifest.tracks:,}",
         "valid reports": f"{reports:,}",
         "links": f"{links:,}",
-        "size": f"{size / 1e6:,.1f} MB, {size / max(reports, 1):,.0f} B a report",
-        "time": f"{seconds:,.0f} s of work in units, {reports / max(seconds, 1e-9):,.0f} reports/s a worker",
+        "size": f"{size / 1e6:,.1f} MB, {size / max(reports, 1):,.0f} B per report",
+        "time": f"{seconds:,.0f} s of work, {reports / max(seconds, 1e-9):,.0f} reports/s per worker",
         "versions": ", ".join(f"{name} {version}" for name, version in manifest.versions.items()),
         "key of the units": f"`{_key(facts.survey)}`",
     }
@@ -171,17 +171,17 @@ def _header(facts: SurveyContents, reports: int) -> str:
 def _heights(facts: SurveyContents) -> str:
     lost = [name for name in facts.survey.tiles if name not in facts.tiles]
     if not lost:
-        return "Phones' heights are those of the tiles' ground."
+        return "The heights of phones are above the tiles' ground."
     return (
-        f"Not found as they were: {', '.join(lost)}. There a phone's height is what its direct paths tell, and phones "
-        "that see no mast are left out."
+        f"Tiles not found, or changed since: {', '.join(lost)}. The heights of their phones come from direct paths, and "
+        "phones without line of sight to a site are left out."
     )
 
 
 def _free_space(links: Links) -> str:
     near = links.excess_gain_db[links.in_sight & ~links.in_antenna_null & (links.distance < FREE_SPACE_CHECK_DISTANCE)]
     return (
-        "A link's gain less Friis' law and the pattern of the cell's array, both in closed form. The direct path alone "
+        "Path gain of links minus free-space gain (Friis) and the pattern of the cell's array. The direct path alone "
         f"must obey them at any distance. The whole link, shown within {FREE_SPACE_CHECK_DISTANCE:g} m, where reflections add least, has "
         "their power besides. Directions in which the antennas have less than "
         f"{ANTENNA_NULL_DB:g} dBi are left out: single precision does not know nulls. Whole links: {_told(near, 'dB')}."
@@ -226,7 +226,7 @@ def _quantiles(facts: SurveyContents) -> str:
         known, los = (float(of.float().mean()) for of in (sample.truth.known, sample.truth.los))
         rows.append((sample.tile, f"{len(sample):,}", *middles, f"{known:.1%}", f"{los:.1%}"))
     medians = [f"median {title}" for title in panels]
-    return _table(("tile", "reports", *medians, "links with a path", "links in sight"), rows)
+    return _table(("tile", "reports", *medians, "links with a path", "links in LoS"), rows)
 
 
 def _features(facts: SurveyContents) -> str:
@@ -239,16 +239,16 @@ def _features(facts: SurveyContents) -> str:
         numbers = [f"{number:.4g}" if m.count else "–" for number in (m.mean, m.std, m.least, m.greatest)]
         unit = feature.unit if feature.unit != "1" else ""
         rows.append((f"`{name}`", feature.layer, unit, share, *numbers))
-    return _table(("feature", "layer", "unit", "known", "mean", "std", "least", "greatest"), rows)
+    return _table(("feature", "layer", "unit", "known", "mean", "std", "min", "max"), rows)
 
 
 def _repeat(facts: SurveyContents) -> str:
     folder = facts.survey.folder
     command = f"uel survey --config {shlex.quote(str(folder / CONFIG_FILE))}"
     if not (folder / CONFIG_FILE).is_file():
-        return "The folder has no `config.yaml`; `survey.json` holds the plan that it was made by."
+        return "The folder has no `config.yaml`; `survey.json` holds the configuration of the survey."
     return (
-        f"```console\n{command}            # goes on, or says that all is there\n{command} --report   # this page\n```"
+        f"```console\n{command}            # continues, or says that all is done\n{command} --report   # this page\n```"
     )
 
 
@@ -257,5 +257,5 @@ def _picture(name: str) -> str:
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    line = lambda cells: f"| {' | '.join(str(cell) for cell in cells)} |"  # noqa: E731
-    return "\n".join([line(head), line(["---"] * len(head)), *map(line, rows)])
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(str(cell) for cell in cells)} |" for cells in lines)

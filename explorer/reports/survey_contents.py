@@ -1,4 +1,4 @@
-"""What the report of a survey is written of: its records, a sample of its reports, and its tiles where these are."""
+"""Inputs of a survey's report: records of its units, a sample of its reports, and its tiles where they are found."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -20,21 +20,21 @@ from uel.survey.sample import TileSample, UnitSlice, draw_sample
 from uel.survey.statistics import StreamingStatistics
 from uel.survey.store import UnitRecord
 
-CONFIG_FILE = "config.yaml"  # in the survey's folder, what made it
+CONFIG_FILE = "config.yaml"  # in the survey's folder: the options that made it
 
 
 @dataclass(frozen=True, eq=False)
 class SurveyContents:
-    """What the report is written of."""
+    """A survey with a sample of its reports, its tiles, and statistics derived from them."""
 
     survey: Survey
     samples: list[TileSample]
     tiles: dict[str, Tile]
-    """those that are still what the survey was made on, by name"""
+    """tiles with the fingerprint that the survey knows, by name"""
 
     @staticmethod
     def of(survey: Survey, given: Sequence[Path]) -> "SurveyContents":
-        """Draw the sample of a finished survey, and look for its tiles: `given`, or where its configuration says."""
+        """Draw the sample of a finished survey, and open its tiles from the folders `given` or from `config.yaml`."""
         return SurveyContents(survey, draw_sample(survey, watch=_watched), _tiles(survey, given))
 
     @cached_property
@@ -43,12 +43,12 @@ class SurveyContents:
 
     @cached_property
     def moments(self) -> dict[str, StreamingStatistics]:
-        """Of all values of the survey."""
+        """Statistics of each feature over the whole survey."""
         return self.survey.statistics()
 
     @cached_property
     def links(self) -> Links:
-        """Of the sample."""
+        """Links of the sample."""
         height = self.survey.manifest.plan["tracing"]["ue_height"]
         places = [sample.phone_positions(self.tiles.get(sample.tile), height) for sample in self.samples]
         return Links.cat(
@@ -65,19 +65,19 @@ class SurveyContents:
 
     @cached_property
     def some(self) -> dict[str, Tensor]:
-        """Of each feature some of its values, over all tiles."""
+        """Sampled values of each feature, over all tiles."""
         return {
             name: torch.cat([sample.known_values[name] for sample in self.samples]) for name in self.survey.features
         }
 
     def features(self, kinds: Sequence[str]) -> dict[str, Feature]:
-        """Those whose values are of a type that begins like this."""
+        """Features whose data type begins with one of `kinds`."""
         arrays = self.survey.manifest.arrays
         return {name: f for name, f in arrays.items() if f.dtype.startswith(tuple(kinds))}
 
     @cached_property
     def share(self) -> dict[str, float]:
-        """How much of each feature is known, of what valid reports could hold of it."""
+        """Fraction of a feature's values in valid reports that are known, by feature."""
         manifest, possible = self.survey.manifest, dict.fromkeys(self.survey.features, 0)
         for unit, record in zip(manifest.units, self.records, strict=True):
             for name in possible:
@@ -94,12 +94,12 @@ def _watched(parts: Sequence[UnitSlice]) -> Iterable[UnitSlice]:
 
 
 def _tiles(survey: Survey, given: Sequence[Path]) -> dict[str, Tile]:
-    """Tiles of the survey that are still there, as it knew them, by name."""
+    """Tiles of the survey with the fingerprint that it knows, by name."""
     found = {}
     for folder in given or _named(survey.folder):
         try:
             tile = Tile.open(folder)
-        except UelError:  # the report says that it was not found
+        except UelError:  # the report names the missing tile
             continue
         entry = survey.manifest.tiles.get(tile.name)
         if entry and entry.fingerprint == tile.fingerprint:
@@ -108,7 +108,7 @@ def _tiles(survey: Survey, given: Sequence[Path]) -> dict[str, Tile]:
 
 
 def _named(folder: Path) -> list[Path]:
-    """The tiles of the configuration that the survey was made by; none where that cannot be read."""
+    """Folders of tiles in the survey's `config.yaml`; none where it cannot be read."""
     try:
         tiles = yaml.safe_load((folder / CONFIG_FILE).read_text(encoding="utf-8"))["tiles"]
         return [Path(tile) for tile in tiles]

@@ -146,7 +146,6 @@ def _table(curves: Mapping[str, Any]) -> str:
         p50, p95, nll, cover50, cover90 = (
             float(curves[f"val_{part}{suffix}"][1][best]) for part in ("p50_m", "p95_m", "nll", "cover50", "cover90")
         )
-        lines.append(
-            f"| {condition_label(name) if name else 'all'} | {p50:.1f} | {p95:.1f} | {nll:.2f} | {cover50:.0%} | {cover90:.0%} |"
-        )
+        condition = condition_label(name) if name else "all"
+        lines.append(f"| {condition} | {p50:.1f} | {p95:.1f} | {nll:.2f} | {cover50:.0%} | {cover90:.0%} |")
     return f"Best epoch: {best}.\n\n" + "\n".join(lines)

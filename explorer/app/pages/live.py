@@ -1,4 +1,4 @@
-"""Live inference: reports through time, and where the locator takes the phone to be."""
+"""The Live inference page: reports over time, and where the locator places the phone."""
 
 import json
 import math
@@ -9,15 +9,14 @@ import numpy as np
 import streamlit as st
 import torch
 
-from explorer.analysis import attention, charts, report_sources, single_fix
+from explorer.analysis import attention, charts, phone_trial, report_sources, single_fix
 from explorer.analysis.report_sources import ReportSource
 from explorer.analysis.single_fix import ExplainedFix, TimedFix
 from explorer.app import cache, widgets
-from explorer.app.pages.metrics import PHONES
 from explorer.map_view import ground_image
-from explorer.map_view import marks as view
+from explorer.map_view import marks as map_marks
 from explorer.map_view.ground_image import Image, Legend
-from explorer.style import BLUE, RGB
+from explorer.style import BLUE, RGB, tier_label
 from uel.estimation.credible_regions import hpd_outlines
 from uel.geo.tile import Tile
 from uel.geo.tile_maps import TileMaps
@@ -29,11 +28,11 @@ from uel.models.locator import Locator
 
 SOURCE_LABELS = {
     "walk": "a walk",
-    "phones": "phones of the trial",
+    "phones": "phones drawn from the map",
     "survey": "a track of the survey",
     "upload": "a file",
 }
-REFINEMENT_LABELS = {"map": "on the map", "rt": "on the map, then by rays", "none": "none"}
+REFINEMENT_LABELS = {"map": "on the map", "rt": "on the map, then by ray tracing", "none": "none"}
 PLAY_PERIOD_S = 1.5  # s between reports while playing
 
 
@@ -50,55 +49,56 @@ def page() -> None:
             "Refinement", "refine", list(REFINEMENT_LABELS), REFINEMENT_LABELS.__getitem__
         )
         densities = ["refined"] * (refine != "none") + ["locator", "grid Bayes"]
-        shown = widgets.select_option("Density", "density", densities)
-    story = _story(context, locator, maps)
-    if story is None:
+        density = widgets.select_option("Density", "density", densities)
+    source = _report_source(context, locator, maps)
+    if source is None:
         return
-    playing = st.sidebar.toggle("Play", key="playing", disabled=len(story) < 2)
+    playing = st.sidebar.toggle("Play", key="playing", disabled=len(source) < 2)
     tile = cache.tile(context.tile.folder)
-    moving = st.fragment(_moment, run_every=PLAY_PERIOD_S if playing else None)
-    moving(context, tile, maps, locator, story, options, shown, refine, playing)
-    _timeline(context, story)
+    fragment = st.fragment(_report_details, run_every=PLAY_PERIOD_S if playing else None)
+    fragment(context, tile, maps, locator, source, options, density, refine, playing)
+    _timeline(context, source)
 
 
-# ---- what is located -----------------------------------------------------------------------------------
+# ---- source of reports ---------------------------------------------------------------------------------
 
 
-def _story(context: widgets.PageContext, locator: Locator, maps: TileMaps) -> ReportSource | None:
+def _report_source(context: widgets.PageContext, locator: Locator, maps: TileMaps) -> ReportSource | None:
     assert context.tile is not None
+    assert context.run is not None
     with st.sidebar:
-        source = widgets.select_option("Reports of", "source", list(SOURCE_LABELS), SOURCE_LABELS.__getitem__)
-        tier = widgets.select_option("Tier", "tier", TIERS[::-1], lambda name: charts.TIER_NAMES[name])
+        kind = widgets.select_option("Reports from", "source", list(SOURCE_LABELS), SOURCE_LABELS.__getitem__)
+        tier = widgets.select_option("Tier", "tier", TIERS[::-1], tier_label)
     model = locator.measurement
     tile = cache.tile(context.tile.folder)
-    if source == "upload":
+    if kind == "upload":
         return _uploaded(len(maps.radio.gain))
-    if source == "phones":
-        done = cache.run_phone_trial(
-            str(context.run), str(tile.folder), str(context.tile.maps[0]), None, tier, PHONES, seed=1
+    if kind == "phones":
+        trial = cache.run_phone_trial(
+            context.run, context.tile.folder, context.tile.maps[0], None, tier, phone_trial.PHONES_PER_TRIAL, seed=1
         )
-        count = len(done.phones)
-        story = ReportSource(
-            ReportSequence(torch.arange(count).float(), done.phones.reports),
-            done.phones.position,
+        count = len(trial.phones)
+        source = ReportSource(
+            ReportSequence(torch.arange(count).float(), trial.phones.reports),
+            trial.phones.position,
             "phones drawn from the map",
         )
-        return story
-    if source == "survey" and not context.tile.surveys:
+        return source
+    if kind == "survey" and not context.tile.surveys:
         widgets.show_missing(f"survey of {context.tile.name}", context.tile.missing[-1][1])
         return None
-    if source == "survey":
+    if kind == "survey":
         survey = cache.survey(*context.tile.surveys[0])
-        track = _number("Track", "track", len(survey.valid) - 1)
-        story = report_sources.survey_source(survey, model, track, seed=0)
+        track = _number_input("Track", "track", len(survey.valid) - 1)
+        source = report_sources.survey_source(survey, model, track, seed=0)
     else:
-        story = report_sources.walk_source(tile, maps, model, _number("Number of the walk", "walk", 9999))
+        source = report_sources.walk_source(tile, maps, model, _number_input("Walk number", "walk", 9999))
     return ReportSource(
-        ReportSequence(story.timeline.time, story.timeline.reports.with_tier(tier)), story.truth, story.text
+        ReportSequence(source.timeline.time, source.timeline.reports.with_tier(tier)), source.truth, source.text
     )
 
 
-def _number(label: str, key: str, last: int) -> int:
+def _number_input(label: str, key: str, last: int) -> int:
     with st.sidebar:
         return int(st.number_input(label, 0, last, 0, 1, key=key, bind="query-params"))
 
@@ -107,66 +107,66 @@ def _uploaded(cells: int) -> ReportSource | None:
     file = st.file_uploader("Reports as JSON", type="json", key="upload", max_upload_size=1)
     if file is None:
         st.info(
-            f"Give reports of the {cells} cells of this place, at most {report_io.MAX_BYTES // 1000} kB, schema "
-            f"`{report_io.SCHEMA}`. The other sources offer theirs for download, below the map."
+            f"Upload reports of the {cells} cells of this tile, at most {report_io.MAX_BYTES // 1000} kB, schema "
+            f"`{report_io.SCHEMA}`. Reports of the other sources can be downloaded below the map."
         )
         return None
     return report_sources.file_source(file.getvalue(), cells)
 
 
-# ---- one moment ----------------------------------------------------------------------------------------
+# ---- one report ----------------------------------------------------------------------------------------
 
 
-def _moment(
+def _report_details(
     context: widgets.PageContext,
     tile: Tile,
     maps: TileMaps,
     locator: Locator,
-    story: ReportSource,
+    source: ReportSource,
     options: widgets.MapOptions,
-    shown: str,
+    density: str,
     refine: single_fix.RefinementMode,
     playing: bool,
 ) -> None:
     with widgets.show_errors():
-        now = _now(len(story), playing)
-        found = _answered(context, story, now, refine)
+        number = _report_number(len(source), playing)
+        explained = _explain(context, source, number, refine)
         left, right = st.columns([1.75, 1.0], gap="medium")
         with left:
-            _map(context, tile, story, now, found, options, shown)
+            _map(context, tile, source, number, explained, options, density)
         with right:
-            _figures(story, now, found)
+            _figures(source, number, explained)
         st.markdown("**Evidence**: log-likelihood of the report at every pixel, by feature")
-        _evidence(tile, story, now, found)
+        _evidence(tile, source, number, explained)
         left, right = st.columns([1.75, 1.0], gap="medium")
         with left:
-            _attention(maps, locator, story, now)
+            _attention(maps, locator, source, number)
         with right:
-            _downloads(tile, story, now, found)
+            _downloads(tile, source, number, explained)
         st.markdown("**Measurements** of all reports")
-        st.html(charts.now_line(story.timeline.time.numpy(), now))
+        st.html(charts.now_line(source.timeline.time.numpy(), number))
 
 
-def _evidence(tile: Tile, story: ReportSource, now: int, found: ExplainedFix) -> None:
-    """Pictures, not charts: a browser draws three charts anew in half a second."""
-    truth = None if story.truth is None else story.truth[now].tolist()
+def _evidence(tile: Tile, source: ReportSource, number: int, explained: ExplainedFix) -> None:
+    """Show the evidence as pictures, because a browser takes half a second to draw three charts."""
+    truth = None if source.truth is None else source.truth[number].tolist()
     for column, (name, values) in zip(
-        st.columns(len(found.evidence), gap="small"), found.evidence.items(), strict=True
+        st.columns(len(explained.evidence), gap="small"), explained.evidence.items(), strict=True
     ):
         column.image(ground_image.evidence_image(values, tile.size, truth), caption=name, width="stretch")
     widgets.show_legends(ground_image.EVIDENCE_LEGEND)
 
 
-def _answered(
-    context: widgets.PageContext, story: ReportSource, now: int, refine: single_fix.RefinementMode
+def _explain(
+    context: widgets.PageContext, source: ReportSource, number: int, refine: single_fix.RefinementMode
 ) -> ExplainedFix:
     assert context.run is not None
     assert context.tile is not None
-    with st.spinner("Tracing rays to the likeliest places …") if refine == "rt" else nullcontext():
-        return cache.explain_report(context.run, context.tile, story.timeline.reports[now : now + 1], refine)
+    with st.spinner("Tracing rays to the likeliest positions …") if refine == "rt" else nullcontext():
+        return cache.explain_report(context.run, context.tile, source.timeline.reports[number : number + 1], refine)
 
 
-def _now(count: int, playing: bool) -> int:
+def _report_number(count: int, playing: bool) -> int:
     if count < 2:
         return 0
     if playing:
@@ -179,63 +179,69 @@ def _now(count: int, playing: bool) -> int:
 def _map(
     context: widgets.PageContext,
     tile: Tile,
-    story: ReportSource,
-    now: int,
-    found: ExplainedFix,
+    source: ReportSource,
+    number: int,
+    explained: ExplainedFix,
     options: widgets.MapOptions,
-    shown: str,
+    density: str,
 ) -> None:
-    said = found.before if shown == "locator" else found.final
-    pixels = found.posterior if shown == "grid Bayes" else said.heatmap
+    shown_fix = explained.initial if density == "locator" else explained.final
+    pixels = explained.posterior if density == "grid Bayes" else shown_fix.heatmap
     base = cache.basemap(context.tile.folder, context.theme.name)  # type: ignore[union-attr]
-    picture, legend = density_image(base, pixels.numpy(), said.grid.pixel)
-    truth = None if story.truth is None else story.truth[now].tolist()
-    marks = view.MapMarks(
-        lines=[view.region_lines(tile, hpd_outlines(pixels, said.grid, share), share) for share in geojson.HPD_LEVELS]
+    picture, legend = density_image(base, pixels.numpy(), shown_fix.grid.pixel)
+    truth = None if source.truth is None else source.truth[number].tolist()
+    marks = map_marks.MapMarks(
+        lines=[
+            map_marks.region_lines(tile, hpd_outlines(pixels, shown_fix.grid, share), share)
+            for share in geojson.HPD_LEVELS
+        ]
     )
-    if story.truth is not None and story.text.startswith(("a ped", "track")) and len(story) > 1:
-        way = view.track_lines(tile, story.truth.numpy(), "way", "true way", BLUE)
-        marks = marks + view.MapMarks(lines=[way])
-    refined = found.after and found.after.position
-    marks = marks + view.fix_marks(tile, truth, found.before.position, found.limit, said.candidates, refined)
-    serving = int(story.timeline.reports.serving[now])
+    if source.truth is not None and source.text.startswith(("a ped", "track")) and len(source) > 1:
+        track = map_marks.track_lines(tile, source.truth.numpy(), "track", "true track", BLUE)
+        marks = marks + map_marks.MapMarks(lines=[track])
+    refined = explained.refined and explained.refined.position
+    marks = marks + map_marks.fix_marks(
+        tile, truth, explained.initial.position, explained.limit, shown_fix.candidates, refined
+    )
+    serving = int(source.timeline.reports.serving[number])
     sites = cache.tile_maps(context.tile)[0].radio.sites  # type: ignore[arg-type]
-    marks = view.site_marks(sites, tile, serving) + marks
-    widgets.show_map(context, tile, picture, marks, options, key="live", at=found.final.position)
+    marks = map_marks.site_marks(sites, tile, serving) + marks
+    widgets.show_map(context, tile, picture, marks, options, key="live", at=explained.final.position)
     widgets.show_legends(legend, Legend(title="marks", names=_names(refined is not None)))
-    st.caption(f"Reports of {story.text}. The serving cell stands out; candidates are hollow.")
+    st.caption(f"Source: {source.text}. The serving cell is highlighted; candidates are hollow.")
 
 
 def _names(refined: bool) -> dict[str, RGB]:
-    names = {"truth": view.TRUTH_COLOUR, "locator": view.LOCATOR_COLOUR} | (
-        {"refined": view.REFINED_COLOUR} if refined else {}
+    names = {"true position": map_marks.TRUTH_COLOUR, "locator": map_marks.LOCATOR_COLOUR} | (
+        {"refined": map_marks.REFINED_COLOUR} if refined else {}
     )
-    more = {"candidates": view.GREEN, "50 % region": view.VERMILION, "90 % region": view.ORANGE}
-    return names | {"grid Bayes": view.LIMIT_COLOUR} | more
+    more = {"candidates": map_marks.GREEN, "50 % region": map_marks.VERMILION, "90 % region": map_marks.ORANGE}
+    return names | {"grid Bayes": map_marks.LIMIT_COLOUR} | more
 
 
 def density_image(base: Image, pixels: np.ndarray, pixel: float) -> tuple[Image, Legend]:
-    """A density over the ground, by the root of it: lesser hypotheses stay visible beside a sharp peak."""
+    """A density painted over the ground by its square root, so that weak hypotheses stay visible beside a sharp
+    peak."""
     dense = pixels / pixel**2 * 1e4  # % per 100 m²
     top = max(float(np.quantile(dense, 0.9995)), 1e-9)
     root = np.sqrt(np.clip(dense / top, 0, 1))
-    legend = Legend(title="density", unit="% per 100 m², colours by its root", scale="viridis", low=0.0, high=top)
+    legend = Legend(title="density", unit="% per 100 m² (square-root scale)", scale="viridis", low=0.0, high=top)
     faint = np.clip(3.0 * root, 0.0, 0.85)
     return ground_image.paint_layer(base, root * top, np.ones_like(root, dtype=bool), legend, faint), legend
 
 
-def _figures(story: ReportSource, now: int, found: ExplainedFix) -> None:
-    reports, last = story.timeline.reports, found.final
-    truth = None if story.truth is None else story.truth[now].tolist()
-    shown = {
+def _figures(source: ReportSource, number: int, explained: ExplainedFix) -> None:
+    reports, last = source.timeline.reports, explained.final
+    truth = None if source.truth is None else source.truth[number].tolist()
+    cards = {
         "position": (f"{last.position[0]:.0f}, {last.position[1]:.0f} m".replace("-", "−"), "east, north"),
         "uncertainty": (f"± {last.std:.0f} m", f"entropy {float(last.fix.entropy()[0]):.2f} nat"),
-        "cells heard": (str(int(reports.heard[now].sum())), f"cell {int(reports.serving[now])} serves"),
-        "latency": _latency(found),
+        "cells heard": (str(int(reports.heard[number].sum())), f"cell {int(reports.serving[number])} serves"),
+        "latency": _latency(explained),
     }
-    widgets.show_cards(shown, columns=2)
-    widgets.show_table(_before_after(found, truth))
-    st.caption("± is the root of a covariance's trace; grid Bayes is the evidence alone, without the network.")
+    widgets.show_cards(cards, columns=2)
+    widgets.show_table(_fix_rows(explained, truth))
+    st.caption("± is the root of the covariance's trace; grid Bayes uses the evidence only, without the network.")
     rows = [
         {"": n + 1, "probability": f"{p:.1%}", "x m": round(xy[0], 1), "y m": round(xy[1], 1), "± m": round(std, 1)}
         for n, (xy, p, std) in enumerate(last.candidates)
@@ -244,64 +250,70 @@ def _figures(story: ReportSource, now: int, found: ExplainedFix) -> None:
     st.caption("The five likeliest candidates.")
 
 
-def _latency(found: ExplainedFix) -> tuple[str, str]:
-    total = sum(part.seconds for part in (found.before, found.after) if part is not None)
-    return _milliseconds(total) + " ms", "report to refined fix, here" if found.after else "report to fix, here"
+def _latency(explained: ExplainedFix) -> tuple[str, str]:
+    total = sum(part.seconds for part in (explained.initial, explained.refined) if part is not None)
+    return _milliseconds(total) + " ms", "report to refined fix" if explained.refined else "report to fix"
 
 
 def _milliseconds(seconds: float) -> str:
     return f"{seconds * 1e3:.0f}"
 
 
-def _before_after(found: ExplainedFix, truth: list[float] | None) -> list[dict[str, str]]:
-    """The fix before and after refinement, and grid Bayes': error, uncertainty, entropy, and time."""
-    parts = {"locator": found.before} | ({"refined": found.after} if found.after is not None else {})
-    rows = [{"fix": name, "error m": _off(said.position, truth), **_sure(said)} for name, said in parts.items()]
-    return [*rows, {"fix": "grid Bayes", "error m": _off(found.limit, truth), "± m": "–", "nat": "–", "ms": "–"}]
+def _fix_rows(explained: ExplainedFix, truth: list[float] | None) -> list[dict[str, str]]:
+    """Rows of error, uncertainty, entropy and time of the fix before and after refinement, and of grid Bayes."""
+    parts = {"locator": explained.initial} | ({"refined": explained.refined} if explained.refined is not None else {})
+    rows = [
+        {"fix": name, "error m": _error_text(shown_fix.position, truth), **_uncertainty_columns(shown_fix)}
+        for name, shown_fix in parts.items()
+    ]
+    return [
+        *rows,
+        {"fix": "grid Bayes", "error m": _error_text(explained.limit, truth), "± m": "–", "nat": "–", "ms": "–"},
+    ]
 
 
-def _off(place: list[float], truth: list[float] | None) -> str:
-    return "–" if truth is None else f"{math.dist(place, truth):.1f}"
+def _error_text(position: list[float], truth: list[float] | None) -> str:
+    return "–" if truth is None else f"{math.dist(position, truth):.1f}"
 
 
-def _sure(said: TimedFix) -> dict[str, str]:
-    entropy = float(said.fix.entropy()[0])
-    return {"± m": f"{said.std:.1f}", "nat": f"{entropy:.2f}", "ms": _milliseconds(said.seconds)}
+def _uncertainty_columns(fix: TimedFix) -> dict[str, str]:
+    entropy = float(fix.fix.entropy()[0])
+    return {"± m": f"{fix.std:.1f}", "nat": f"{entropy:.2f}", "ms": _milliseconds(fix.seconds)}
 
 
-def _attention(maps: TileMaps, locator: Locator, story: ReportSource, now: int) -> None:
+def _attention(maps: TileMaps, locator: Locator, source: ReportSource, number: int) -> None:
     if locator.config.encoder == "unet":
         return
     st.markdown("**Attention** of the summary token to cells")
-    weights = attention.summary_attention(locator, story.timeline.reports[now : now + 1], maps)
+    weights = attention.summary_attention(locator, source.timeline.reports[number : number + 1], maps)
     widgets.show_table(
         [
-            {"": f"layer {n}"} | {f"cell {cell}": f"{share:.0%}" for cell, share in enumerate(row)}
+            {"": f"layer {n}"} | {f"cell {cell}": f"{fraction:.0%}" for cell, fraction in enumerate(row)}
             for n, row in enumerate(weights.tolist(), start=1)
         ]
     )
 
 
-def _timeline(context: widgets.PageContext, story: ReportSource) -> None:
-    """All reports, drawn once: the fragment that comes before ends with the line that marks the moment."""
-    reports = story.timeline.reports
-    more = {
+def _timeline(context: widgets.PageContext, source: ReportSource) -> None:
+    """Show all reports; the fragment above ends with a line that marks the time of the current report."""
+    reports = source.timeline.reports
+    others = {
         "TA in steps": np.where(reports.has_timing_advance.numpy(), reports.timing_advance.numpy(), np.nan),
         "azimuth in °": np.where(reports.has_azimuth.numpy(), reports.azimuth_deg.numpy(), np.nan),
     }
-    time, levels, heard = story.timeline.time.numpy(), reports.rsrp_dbm.numpy(), reports.heard.numpy()
-    widgets.show_chart(charts.timeline_chart(time, levels, heard, more, context.theme), "timeline")
+    time, levels, heard = source.timeline.time.numpy(), reports.rsrp_dbm.numpy(), reports.heard.numpy()
+    widgets.show_chart(charts.timeline_chart(time, levels, heard, others, context.theme), "timeline")
 
 
-def _downloads(tile: Tile, story: ReportSource, now: int, found: ExplainedFix) -> None:
-    def fix() -> str:  # asked for when the button is pressed
-        time = round(float(story.timeline.time[now]), 3)
-        return json.dumps(geojson.feature_collection(found.final.fix, tile, found.final.grid, time=time))
+def _downloads(tile: Tile, source: ReportSource, number: int, explained: ExplainedFix) -> None:
+    def fix() -> str:  # computed when the button is pressed
+        time = round(float(source.timeline.time[number]), 3)
+        return json.dumps(geojson.feature_collection(explained.final.fix, tile, explained.final.grid, time=time))
 
     st.download_button("This fix as GeoJSON", fix, "fix.geojson", "application/geo+json", on_click="ignore")
     st.download_button(
         "These reports as JSON",
-        report_io.to_json(story.timeline),
+        report_io.to_json(source.timeline),
         "reports.json",
         "application/json",
         on_click="ignore",

@@ -1,4 +1,4 @@
-"""Map: buildings, ground, radio map, masts, phones; and the rays to a place that is picked."""
+"""The Map page: buildings, ground, radio map, sites, phones, and the rays to a picked position."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ import torch
 from explorer.analysis import charts
 from explorer.app import cache, widgets
 from explorer.map_view import ground_image, radio_layers, ray_marks
-from explorer.map_view import marks as view
+from explorer.map_view import marks as map_marks
 from explorer.map_view.ground_image import Image, Legend
 from explorer.style import RGB
 from uel.geo.tile import Tile
@@ -17,8 +17,10 @@ from uel.radio.sites import Site, cells_of
 from uel.survey.dataset import TileSurvey
 
 CLICK_SQUARE_SIDE = 8.0  # m, side of the squares that a click picks
-CLICK_HELP = "Click the ground or a phone: its rays are traced. Drag turns, the wheel zooms."
-CLICK_HELP_2D = "Click a phone, or type a place at the side: its rays are traced. Drag moves, the wheel zooms."
+CLICK_HELP = "Click the ground or a phone to trace the rays to it. Drag to turn, use the wheel to zoom."
+CLICK_HELP_2D = (
+    "Click a phone, or type a position in the sidebar, to trace the rays to it. Drag to move, use the wheel to zoom."
+)
 
 
 def page() -> None:
@@ -29,41 +31,44 @@ def page() -> None:
     tile = cache.tile(context.tile.folder)
     maps, service = cache.tile_maps(context.tile) if context.tile.maps else (None, {})
     options = widgets.map_options()
-    picture, legend, strong = _ground(context, tile, maps, service)
+    picture, legend, highlighted = _ground(context, tile, maps, service)
     survey, tracks = _survey(context)
-    marks, said = _marks(tile, maps, survey, tracks, strong)
-    at = _picked_place(tile, survey)
-    found, seconds = (None, 0.0)
+    marks, caption = _marks(tile, maps, survey, tracks, highlighted)
+    position = _picked_position(tile, survey)
+    paths, seconds = (None, 0.0)
     left, right = st.columns([1.75, 1.0], gap="medium")
     with right:
-        if at is not None and maps is not None:
-            found, seconds = _traced(context, at)
-        _told(context, maps, at, found, seconds)
-        if found is not None and len(found.paths.power):
-            widgets.show_chart(charts.delay_profile(*ray_marks.path_profile(found), context.theme), "profile")
-    if at is not None:
-        marks = marks + view.MapMarks(
-            dots=[view.picked_dot(tile, at)], lines=ray_marks.ray_lines(found) if found else []
+        if position is not None and maps is not None:
+            paths, seconds = _trace(context, position)
+        _path_details(context, maps, position, paths, seconds)
+        if paths is not None and len(paths.paths.power):
+            widgets.show_chart(charts.delay_profile(*ray_marks.path_profile(paths), context.theme), "profile")
+    if position is not None:
+        marks = marks + map_marks.MapMarks(
+            dots=[map_marks.picked_dot(tile, position)], lines=ray_marks.ray_lines(paths) if paths else []
         )
     with left:
         click = (cache.outdoor_squares(context.tile.folder, CLICK_SQUARE_SIDE), CLICK_SQUARE_SIDE)
-        tint = widgets.show_map(context, tile, picture, marks, options, key="map", at=at, click=click, pick=_pick)
-        widgets.show_legends(legend, tint, Legend(title="marks", names=_names(strong, survey, tracks, at)))
-        how = CLICK_HELP_2D if options.flat else CLICK_HELP
-        st.caption(f"{said} {how}")
+        buildings_legend = widgets.show_map(
+            context, tile, picture, marks, options, key="map", at=position, click=click, pick=_pick
+        )
+        mark_legend = Legend(title="marks", names=_names(highlighted, survey, tracks, position))
+        widgets.show_legends(legend, buildings_legend, mark_legend)
+        help_text = CLICK_HELP_2D if options.flat else CLICK_HELP
+        st.caption(f"{caption} {help_text}")
 
 
 def _ground(
     context: widgets.PageContext, tile: Tile, maps: TileMaps | None, service: dict
 ) -> tuple[Image, Legend | None, int | None]:
-    """The picture on the ground, its legend, and the cell that it is of."""
+    """The picture on the ground, its legend, and the cell whose values it shows."""
     base = cache.basemap(context.tile.folder, context.theme.name)  # type: ignore[union-attr]
     if maps is None:
         return base, None, None
     radio = maps.radio
     names = [*radio_layers.available_layers(radio, service), "best", "none"]
     titles = {name: layer.title for name, layer in radio_layers.RADIO_LAYERS.items()}
-    titles |= {"best": "strongest cell", "none": "nothing"}
+    titles |= {"best": "strongest cell", "none": "none"}
     with st.sidebar:
         name = widgets.select_option("Layer", "layer", names, lambda key: titles[key])
         cells = ["strongest", *(str(n) for n in range(len(radio.gain)))]
@@ -89,7 +94,7 @@ def _strongest(base: Image, maps: TileMaps) -> tuple[Image, Legend]:
 
 
 def _survey(context: widgets.PageContext) -> tuple[TileSurvey | None, bool]:
-    """The survey whose phones are shown, and whether their tracks are."""
+    """The survey whose phones are shown, if any, and whether tracks are shown."""
     assert context.tile is not None
     if not context.tile.surveys:
         return None, False
@@ -101,26 +106,30 @@ def _survey(context: widgets.PageContext) -> tuple[TileSurvey | None, bool]:
 
 
 def _marks(
-    tile: Tile, maps: TileMaps | None, survey: TileSurvey | None, tracks: bool, strong: int | None
-) -> tuple[view.MapMarks, str]:
-    """Masts, phones and their tracks, and what to say of them."""
-    marks, said = view.site_marks(_sites(tile, maps), tile, strong), ""
+    tile: Tile, maps: TileMaps | None, survey: TileSurvey | None, tracks: bool, highlighted: int | None
+) -> tuple[map_marks.MapMarks, str]:
+    """Marks of sites, phones and tracks, and a caption."""
+    marks, caption = map_marks.site_marks(_sites(tile, maps), tile, highlighted), ""
     if survey is not None:
-        dots, _, said = view.phone_dots(tile, survey.truth.position[survey.valid].numpy())
-        marks, said = view.MapMarks(dots=[dots]) + marks, f"{said}."
+        dots, _, caption = map_marks.phone_dots(tile, survey.truth.position[survey.valid].numpy())
+        marks, caption = map_marks.MapMarks(dots=[dots]) + marks, f"{caption}."
     if survey is not None and tracks:
-        lines, more = view.survey_lines(tile, survey.truth.position, survey.valid)
-        marks, said = view.MapMarks(lines=[lines]) + marks, f"{said} {more}."
-    return marks, said
+        lines, track_caption = map_marks.survey_lines(tile, survey.truth.position, survey.valid)
+        marks, caption = map_marks.MapMarks(lines=[lines]) + marks, f"{caption} {track_caption}."
+    return marks, caption
 
 
-def _names(strong: int | None, survey: TileSurvey | None, tracks: bool, at: list[float] | None) -> dict[str, RGB]:
-    """What the colours of marks mean; rays have those of the delay profile beside them."""
+def _names(
+    highlighted: int | None, survey: TileSurvey | None, tracks: bool, position: list[float] | None
+) -> dict[str, RGB]:
+    """Colours of marks by name; rays have the colours of the delay profile beside them."""
     names = (
-        {"cells": view.VERMILION} if strong is None else {f"cell {strong}": view.VERMILION, "other cells": view.GREY}
+        {"cells": map_marks.VERMILION}
+        if highlighted is None
+        else {f"cell {highlighted}": map_marks.VERMILION, "other cells": map_marks.GREY}
     )
-    names |= ({} if survey is None else {"phones": view.BLUE}) | ({"tracks": view.GREEN} if tracks else {})
-    return names | ({} if at is None else {"picked place": view.TRUTH_COLOUR})
+    names |= ({} if survey is None else {"phones": map_marks.BLUE}) | ({"tracks": map_marks.GREEN} if tracks else {})
+    return names | ({} if position is None else {"picked position": map_marks.TRUTH_COLOUR})
 
 
 def _sites(tile: Tile, maps: TileMaps | None) -> tuple[Site, ...]:
@@ -129,22 +138,22 @@ def _sites(tile: Tile, maps: TileMaps | None) -> tuple[Site, ...]:
     return tile.sites if (tile.folder / "sites.json").is_file() else ()
 
 
-# ---- a place that is picked ----------------------------------------------------------------------------
+# ---- picked position ----------------------------------------------------------------------------------
 
 
-def _pick(place: Sequence[float | None], told: str) -> None:
-    if told.startswith("phone "):
-        st.session_state["phone"], place = int(told.removeprefix("phone ")), [None, None]
+def _pick(position: Sequence[float | None], text: str) -> None:
+    if text.startswith("phone "):
+        st.session_state["phone"], position = int(text.removeprefix("phone ")), [None, None]
     else:
         st.session_state["phone"] = None
-    st.session_state["x"], st.session_state["y"] = place
+    st.session_state["x"], st.session_state["y"] = position
 
 
-def _picked_place(tile: Tile, survey: TileSurvey | None) -> list[float] | None:
-    """Where rays go to; the address holds it, and it can be typed."""
+def _picked_position(tile: Tile, survey: TileSurvey | None) -> list[float] | None:
+    """The picked position in m, None without one; it can be typed, and the address keeps it."""
     half = tile.size / 2
     with st.sidebar:
-        st.markdown("**Picked place**")
+        st.markdown("**Picked position**")
         left, right = st.columns(2)
         span = {"min_value": -half, "max_value": half, "value": None, "step": 1.0, "bind": "query-params"}
         x = left.number_input("East in m", key="x", **span)
@@ -160,42 +169,51 @@ def _picked_place(tile: Tile, survey: TileSurvey | None) -> list[float] | None:
     return [float(x), float(y)] if x is not None and y is not None else None
 
 
-def _traced(context: widgets.PageContext, at: list[float]):
+def _trace(context: widgets.PageContext, position: list[float]):
     assert context.tile is not None
-    tile, radio = str(context.tile.folder), str(context.tile.maps[0])
-    return cache.trace_rays(tile, radio, round(at[0], 2), round(at[1], 2), cache.modified_time(context.tile.folder, "tile"))
+    x, y = (round(value, 2) for value in position)
+    return cache.trace_rays(context.tile.folder, context.tile.maps[0], x, y)
 
 
-def _told(context: widgets.PageContext, maps: TileMaps | None, at: list[float] | None, found, seconds: float) -> None:
+def _path_details(
+    context: widgets.PageContext, maps: TileMaps | None, position: list[float] | None, paths, seconds: float
+) -> None:
     if maps is None:
         for what, command in context.tile.missing if context.tile else []:
             widgets.show_missing(what, command)
         return
-    if at is None:
-        _network(maps)
+    if position is None:
+        _network_details(maps)
         return
-    st.markdown(f"**{at[0]:.1f} m east, {at[1]:.1f} m north**".replace("-", "−"))
-    strongest = ray_marks.strongest_traced(maps, found)
+    st.markdown(f"**{position[0]:.1f} m east, {position[1]:.1f} m north**".replace("-", "−"))
+    strongest = ray_marks.strongest_traced(maps, paths)
     widgets.show_cards(
         {
-            "paths": (str(count := len(found.paths.power)), f"{min(count, ray_marks.MAX_PATHS)} drawn"),
-            "traced in": (f"{seconds:.2f} s", "with search"),
+            "paths": (str(count := len(paths.paths.power)), f"{min(count, ray_marks.MAX_PATHS)} drawn"),
+            "time": (f"{seconds:.2f} s", "search and tracing"),
             "strongest": ("–", "no cell")
             if strongest is None
             else (f"{strongest[1]:.0f} dBm".replace("-", "−"), f"cell {strongest[0]}"),
         },
         columns=3,
     )
-    if not len(found.paths.power):
-        inside = not bool(cache.tile(context.tile.folder).is_outdoor(torch.tensor(at)))  # type: ignore[union-attr]
-        st.info("This place lies in a building. Pick one outdoors." if inside else "No ray was found to this place.")
+    if not len(paths.paths.power):
+        inside = not bool(cache.tile(context.tile.folder).is_outdoor(torch.tensor(position)))  # type: ignore[union-attr]
+        st.info(
+            "This position is inside a building. Pick one outdoors."
+            if inside
+            else "No path to this position was found."
+        )
         return
-    widgets.show_table(ray_marks.cell_rows(maps, at, found))
-    st.caption("What each cell would report: RSRP in dBm by the map and as traced, TA in steps, azimuth (az) in °.")
+    widgets.show_table(ray_marks.cell_rows(maps, position, paths))
+    st.caption(
+        "Values of each cell at this position: RSRP in dBm from the map and from traced paths, TA in steps, "
+        "azimuth (az) in °."
+    )
 
 
-def _network(maps: TileMaps) -> None:
-    """What there is, while nothing is picked."""
+def _network_details(maps: TileMaps) -> None:
+    """Show the network while no position is picked."""
     radio = maps.radio
     carrier = cells_of(radio.sites)[0][1].carrier
     known = radio.known.any(0)
@@ -204,7 +222,7 @@ def _network(maps: TileMaps) -> None:
             "sites": (str(len(radio.sites)), f"{len(radio.gain)} cells"),
             "carrier": (f"{carrier.frequency / 1e9:g} GHz", f"{carrier.bandwidth / 1e6:g} MHz wide"),
             "pixel": (f"{radio.grid.pixel:g} m", f"{radio.grid.count} × {radio.grid.count}"),
-            "covered": (f"{float(known[maps.prior > 0.5].float().mean()):.0%}", "of the outdoors"),
+            "covered": (f"{float(known[maps.prior > 0.5].float().mean()):.0%}", "of outdoor area"),
         },
         columns=2,
     )

@@ -1,20 +1,20 @@
-"""Metrics: errors of runs and methods side by side, beside the limit; calibration; conditions."""
+"""The Metrics page: errors of runs and methods beside the limit, calibration, errors by condition."""
 
 from pathlib import Path
 
 import numpy as np
 import streamlit as st
 
-from explorer.analysis import charts, tables
+from explorer.analysis import charts, phone_trial, tables
 from explorer.analysis.artefact_index import MAKE_COMMANDS
 from explorer.analysis.phone_trial import PhoneTrial
 from explorer.app import cache, widgets
-from explorer.figures.overview import STYLE
 from explorer.reports.run import read_errors
+from explorer.style import RUN_METHOD_STYLES, run_method_label, tier_label
 from uel.measurement.tiers import TIERS
 
+SIGHT_LABELS = {"any": "any", "in sight": "line of sight", "out of sight": "no line of sight"}
 TRUTH_LABELS = {"map": "drawn from the map", "paths": "ray-traced"}
-PHONES = 128  # of a trial: a few seconds on two cores
 
 
 def page() -> None:
@@ -22,15 +22,17 @@ def page() -> None:
     if context.run is None:
         widgets.show_missing("trained run", MAKE_COMMANDS["run"])
         return
-    runs, truth, tier, methods = _asked(context)
+    runs, truth, tier, methods = _choices(context)
     errors = _errors(runs, truth, tier, methods)
     if not errors:
-        st.info("Nothing of this kind was measured: choose another truth, tier or method.")
+        st.info("No errors for this choice: choose another truth, tier or method.")
         return
-    st.subheader(f"Position error, {charts.TIER_NAMES.get(tier, tier)}")
-    said = "drawn from the radio map: grid Bayes is the limit" if truth == "map" else "ray-traced: no bound is known"
-    st.caption(f"Reports {said}. {_tested(runs)}")
-    within = _within()
+    st.subheader(f"Position error, {tier_label(tier)}")
+    note = (
+        "drawn from the radio map: grid Bayes is the limit" if truth == "map" else "ray-traced: there is no known bound"
+    )
+    st.caption(f"Reports {note}. {_test_tiles(runs)}")
+    within = _success_radius()
     left, right = st.columns([1.1, 1.0], gap="medium")
     with left:
         widgets.show_chart(charts.error_cdf(errors, context.theme), "cdf")
@@ -42,45 +44,51 @@ def page() -> None:
     _trial(context, truth, tier)
 
 
-def _asked(context: widgets.PageContext) -> tuple[list[Path], str, str, list[str]]:
+def _choices(context: widgets.PageContext) -> tuple[list[Path], str, str, list[str]]:
     names = {run.name: run for run in context.index.runs}
     assert context.run is not None
     with st.sidebar:
-        chosen = st.multiselect("Runs side by side", list(names), default=[context.run.name], key="runs")
+        chosen = st.multiselect("Runs to compare", list(names), default=[context.run.name], key="runs")
         truth = widgets.select_option("Reports are", "truth", list(TRUTH_LABELS), TRUTH_LABELS.__getitem__)
-        tier = widgets.select_option("Tier", "tier", TIERS[::-1], lambda name: charts.TIER_NAMES[name])
-        methods = st.multiselect("Methods", list(STYLE), default=list(STYLE), key="methods", format_func=charts.label)
+        tier = widgets.select_option("Tier", "tier", TIERS[::-1], tier_label)
+        methods = st.multiselect(
+            "Methods",
+            list(RUN_METHOD_STYLES),
+            default=list(RUN_METHOD_STYLES),
+            key="methods",
+            format_func=run_method_label,
+        )
     return [names[name] for name in chosen] or [context.run], truth, tier, methods
 
 
 def _errors(runs: list[Path], truth: str, tier: str, methods: list[str]) -> dict[tuple[str, str], np.ndarray]:
-    """Errors in m by run and method."""
-    found = {run.name: read_errors(run) for run in runs}
+    """Errors in m by (run, method)."""
+    errors_by_run = {run.name: read_errors(run) for run in runs}
     return {
         (run, method): stored[f"{truth}/{tier}/{method}"]
-        for run, stored in found.items()
+        for run, stored in errors_by_run.items()
         for method in methods
         if f"{truth}/{tier}/{method}" in stored
     }
 
 
-def _tested(runs: list[Path]) -> str:
+def _test_tiles(runs: list[Path]) -> str:
     from uel.inference.run_folder import Run
 
-    told = [f"{run.name}: {Run.open(run).metrics.get('test', {}).get('tile', '?')}" for run in runs]
-    return f"Tested on {'; '.join(told)}."
+    texts = [f"{run.name}: {Run.open(run).metrics.get('test', {}).get('tile', '?')}" for run in runs]
+    return f"Tested on {'; '.join(texts)}."
 
 
-def _within() -> float:
+def _success_radius() -> float:
     with st.sidebar:
-        return float(st.slider("Success within … m", 5, 200, 30, 5, key="within", bind="query-params"))
+        return float(st.slider("Success radius in m", 5, 200, 30, 5, key="within", bind="query-params"))
 
 
-# ---- a trial here and now ------------------------------------------------------------------------------
+# ---- trial on fresh phones -----------------------------------------------------------------------------
 
 
 def _trial(context: widgets.PageContext, truth: str, tier: str) -> None:
-    st.subheader("By condition, and how sure")
+    st.subheader("Calibration and conditions")
     if not widgets.require_artefacts(context, "run"):
         return
     assert context.tile is not None
@@ -88,42 +96,42 @@ def _trial(context: widgets.PageContext, truth: str, tier: str) -> None:
     if truth == "paths" and not context.tile.surveys:
         widgets.show_missing(f"ray-traced survey of {context.tile.name}", context.tile.missing[-1][1])
         return
-    kept = context.tile.surveys[0] if truth == "paths" else None
-    survey = (str(kept[0]), kept[1]) if kept else None
-    done: PhoneTrial = cache.run_phone_trial(
-        str(context.run), str(context.tile.folder), str(context.tile.maps[0]), survey, tier, PHONES, seed=1
+    survey = context.tile.surveys[0] if truth == "paths" else None
+    trial: PhoneTrial = cache.run_phone_trial(
+        context.run, context.tile.folder, context.tile.maps[0], survey, tier, phone_trial.PHONES_PER_TRIAL, seed=1
     )
-    chosen = _filtered(done)
+    chosen = _matches(trial)
     st.caption(
-        f"{int(chosen.sum())} of {len(done.phones)} phones drawn here and now on {context.tile.name} and located by "
-        f"`{context.run.name}`; choose another place in the sidebar."
+        f"{int(chosen.sum())} of {len(trial.phones)} phones drawn on {context.tile.name} and located by "
+        f"`{context.run.name}`; choose another tile in the sidebar."
     )
     if not chosen.any():
-        st.info("No phone of this kind: widen the filter.")
+        st.info("No phone matches the filters in the sidebar.")
         return
     left, middle, right = st.columns([1, 1, 1.25], gap="medium")
     with left:
-        ranks = {"locator": done.rank.numpy()[chosen], "grid Bayes": done.limit_rank.numpy()[chosen]}
+        ranks = {"locator": trial.rank.numpy()[chosen], "grid Bayes": trial.limit_rank.numpy()[chosen]}
         st.markdown("**Calibration**")
         widgets.show_chart(charts.calibration_chart(ranks, context.theme), "calibration")
     with middle:
         st.markdown("**r50 by condition**")
         widgets.show_chart(
-            charts.ratio_bars(tables.condition_ratios(done), context.theme, "median over grid Bayes'"), "conditions"
+            charts.ratio_bars(tables.condition_ratios(trial), context.theme, "median error over grid Bayes'"),
+            "conditions",
         )
     with right:
-        st.markdown("**Figures**")
-        widgets.show_table(tables.trial_rows(done, chosen))
+        st.markdown("**Errors and coverage**")
+        widgets.show_table(tables.trial_rows(trial, chosen))
 
 
-def _filtered(done: PhoneTrial) -> np.ndarray:
-    """Which phones are asked for."""
+def _matches(trial: PhoneTrial) -> np.ndarray:
+    """Whether each phone matches the filters in the sidebar."""
     with st.sidebar:
-        sight = widgets.select_option("Serving cell", "sight", ["any", "in sight", "out of sight"])
-        most = max(int(done.heard.max()), 1)
-        least, greatest = (1, most)
-        if most > 1:
-            least, greatest = st.slider("Cells heard, K", 1, most, (1, most), key="heard")
-    heard, los = done.heard.numpy(), done.phones.los.numpy()
-    chosen = (heard >= least) & (heard <= greatest)
+        sight = widgets.select_option("Serving cell", "sight", list(SIGHT_LABELS), SIGHT_LABELS.__getitem__)
+        max_cells = max(int(trial.heard.max()), 1)
+        low, high = (1, max_cells)
+        if max_cells > 1:
+            low, high = st.slider("Cells heard", 1, max_cells, (1, max_cells), key="heard")
+    heard, los = trial.heard.numpy(), trial.phones.los.numpy()
+    chosen = (heard >= low) & (heard <= high)
     return chosen & {"any": np.ones_like(los), "in sight": los, "out of sight": ~los}[sight]

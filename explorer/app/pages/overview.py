@@ -1,4 +1,4 @@
-"""Overview: what a locator is, what is there, how good it is, and how to make what is missing."""
+"""The Overview page: a run's accuracy, its locator, the tile, and commands for what is missing."""
 
 from typing import Any
 
@@ -10,6 +10,7 @@ from explorer.analysis import charts
 from explorer.analysis.artefact_index import MAKE_COMMANDS, ArtefactKind
 from explorer.app import cache, widgets
 from explorer.map_view import plan_2d
+from explorer.style import tier_label
 from uel import __version__
 from uel.errors import UelError
 from uel.inference.run_folder import Run
@@ -17,49 +18,49 @@ from uel.inference.run_folder import Run
 
 def page() -> None:
     context = widgets.page_context()
-    st.subheader("Find a phone from what it hears")
+    st.subheader("Locate a phone from its signal reports")
     st.caption(
-        "Reports of signal levels, timing and angles, and maps of the city, become a position with an honest "
-        "uncertainty. Every accuracy stands beside the physical limit of the same data."
+        "A locator turns reports of signal levels, timing and angles, and maps of the city, into a position with a "
+        "calibrated uncertainty. Every accuracy is shown beside the physical limit of the same data."
     )
     if context.run is not None:
-        _run(context, Run.open(context.run))
+        _run_cards(context, Run.open(context.run))
     else:
         widgets.show_missing("trained run", MAKE_COMMANDS["run"])
     left, middle, right = st.columns([0.9, 1.2, 1.2], gap="medium")
     with left:
-        _plan(context)
+        _tile_plan(context)
     with middle:
-        _place(context)
+        _tile_facts(context)
     with right:
-        _missing(context)
+        _commands(context)
         _versions(context)
 
 
-def _run(context: widgets.PageContext, run: Run) -> None:
+def _run_cards(context: widgets.PageContext, run: Run) -> None:
     locator, metrics = cache.locator(run.folder), run.metrics
     tiers = metrics.get("test", {}).get("tier", {})
-    shown = {"run": (run.folder.name, f"tested on {metrics.get('test', {}).get('tile', '?')}, unseen")}
+    cards = {"run": (run.folder.name, f"tested on {metrics.get('test', {}).get('tile', '?')}, unseen")}
     for tier, rows in tiers.items():
         ratio = metrics.get("r50", {}).get(tier)
         if "locator" in rows:
             limit = f"limit {rows['grid_bayes']['p50_m']:.1f} m" if "grid_bayes" in rows else "limit unknown"
             more = f"median error; {limit}" + (f", r50 {ratio:.2f}" if ratio else "")
-            shown[str(charts.TIER_NAMES.get(tier, tier))] = (f"{rows['locator']['p50_m']:.1f} m", more)
-    widgets.show_cards(shown)
+            cards[tier_label(tier)] = (f"{rows['locator']['p50_m']:.1f} m", more)
+    widgets.show_cards(cards)
     count = sum(p.numel() for p in locator.parameters())
     config = locator.config
     layers = (config.depth, config.radio_depth)
     if config.encoder == "unet":
-        st.caption(f"A U-Net of {config.depth} levels with {count:,} parameters: a baseline, without evidence.")
+        st.caption(f"A U-Net of {config.depth} levels with {count:,} parameters: a baseline without evidence input.")
         return
     widgets.show_chart(
         charts.architecture_chart(config.patches, config.width, layers, count, context.theme), "architecture"
     )
 
 
-def _plan(context: widgets.PageContext) -> None:
-    """The place from above, north up."""
+def _tile_plan(context: widgets.PageContext) -> None:
+    """Show the tile from above, north up."""
     if context.tile is None:
         return
     ground = cache.basemap(context.tile.folder, context.theme.name)
@@ -69,29 +70,29 @@ def _plan(context: widgets.PageContext) -> None:
     st.caption(f"{context.tile.name}: buildings over the ground, north up.")
 
 
-def _place(context: widgets.PageContext) -> None:
-    st.markdown("#### Place")
+def _tile_facts(context: widgets.PageContext) -> None:
+    st.markdown("#### Tile")
     if context.tile is None:
-        widgets.show_missing("place", MAKE_COMMANDS["tile"])
+        widgets.show_missing("tile", MAKE_COMMANDS["tile"])
         return
     tile = cache.tile(context.tile.folder)
-    stands = tile.rasters["footprint"] > 0.5
+    built = tile.rasters["footprint"] > 0.5
     relief = float(tile.rasters["ground"].max() - tile.rasters["ground"].min())
-    told: dict[str, Any] = {
+    facts: dict[str, Any] = {
         "name": context.tile.name,
         "side": f"{tile.size:g} m, rasters of {tile.raster_grid.pixel:g} m",
-        "built on": f"{float(stands.float().mean()):.0%}",
-        "relief": f"{relief:.0f} m" if relief > 0.5 else "level",
-        "coordinates": tile.meta.get("crs") or "metres of its own, not georeferenced",
+        "built on": f"{float(built.float().mean()):.0%}",
+        "relief": f"{relief:.0f} m" if relief > 0.5 else "flat",
+        "coordinates": tile.meta.get("crs") or "local metres, not georeferenced",
         "materials": ", ".join(name.removeprefix("itu_") for name in tile.materials if name),
         "folder": str(context.tile.folder),
         "fingerprint": context.tile.fingerprint,
     }
     if context.tile.maps:
-        told["radio map"] = ", ".join(radio.name for radio in context.tile.maps[:3])
+        facts["radio map"] = ", ".join(radio.name for radio in context.tile.maps[:3])
     for folder, name in context.tile.surveys[:1]:
-        told["survey"] = _survey(folder, name)
-    widgets.show_facts(told)
+        facts["survey"] = _survey(folder, name)
+    widgets.show_facts(facts)
 
 
 def _survey(folder: Any, name: str) -> str:
@@ -102,26 +103,26 @@ def _survey(folder: Any, name: str) -> str:
     return f"{len(tracks.valid)} tracks, {int(tracks.valid.sum())} reports"
 
 
-def _missing(context: widgets.PageContext) -> None:
-    st.markdown("#### What else can be made")
-    lacks = {f"{what} of this place": command for what, command in (context.tile.missing if context.tile else [])}
+def _commands(context: widgets.PageContext) -> None:
+    st.markdown("#### Commands")
+    commands = {f"{what} of this tile": command for what, command in (context.tile.missing if context.tile else [])}
     kinds: dict[str, ArtefactKind] = {"a run": "run", "a tile": "tile", "a radio map": "map", "a survey": "survey"}
-    widgets.show_facts(lacks | {what: MAKE_COMMANDS[kind] for what, kind in kinds.items()}, code=True)
+    widgets.show_facts(commands | {what: MAKE_COMMANDS[kind] for what, kind in kinds.items()}, code=True)
     for problem in context.index.problems:
         st.warning(f"Cannot be read: {problem}")
-    found = len(context.index.tiles), len(context.index.runs)
+    counts = len(context.index.tiles), len(context.index.runs)
     st.caption(
-        f"{found[0]} places and {found[1]} {'run' if found[1] == 1 else 'runs'} found under the data folder and `runs`."
+        f"{counts[0]} tiles and {counts[1]} {'run' if counts[1] == 1 else 'runs'} found in the data folder and `runs`."
     )
 
 
 def _versions(context: widgets.PageContext) -> None:
     st.markdown("#### Versions")
-    told = {"uel": __version__, "torch": torch.__version__, "streamlit": st.__version__}
+    facts = {"uel": __version__, "torch": torch.__version__, "streamlit": st.__version__}
     threads = torch.get_num_threads()
     cpu = f"CPU, {threads} {'thread' if threads == 1 else 'threads'}"
-    told["device"] = torch.cuda.get_device_name() if torch.cuda.is_available() else cpu
-    made = Run.open(context.run).metrics.get("versions", {}) if context.run is not None else {}
-    if made:
-        told["the run was made with"] = ", ".join(f"{name} {version}" for name, version in made.items())
-    widgets.show_facts(told)
+    facts["device"] = torch.cuda.get_device_name() if torch.cuda.is_available() else cpu
+    run_versions = Run.open(context.run).metrics.get("versions", {}) if context.run is not None else {}
+    if run_versions:
+        facts["run made with"] = ", ".join(f"{name} {version}" for name, version in run_versions.items())
+    widgets.show_facts(facts)

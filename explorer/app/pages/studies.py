@@ -1,4 +1,4 @@
-"""What experiments with the physics found: ablations of the loss, calibrations of materials and antennas."""
+"""Studies on the Analysis page: ablations of the physics loss, calibrations of materials and antennas."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,8 +11,8 @@ from explorer.app import widgets
 
 
 def show_studies(runs: Path) -> None:
-    """All studies under a folder of runs."""
-    for title, what, command, found in (
+    """Show all studies below a folder of runs."""
+    for title, kind, command, find in (
         (
             "Ablation of the physics loss",
             "ablation",
@@ -22,19 +22,19 @@ def show_studies(runs: Path) -> None:
         ("Calibration", "calibration", "uel calibrate --config calibrate/munich", artefact_index.find_calibrations),
     ):
         st.subheader(title)
-        studies, problems = found(runs)
+        studies, problems = find(runs)
         for problem in problems:
             st.warning(problem)
         if studies:
-            _one(studies, what)
+            _show_study(studies, kind)
         else:
-            widgets.show_missing(what, command)
+            widgets.show_missing(kind, command)
 
 
-def _one(studies: Sequence[StudyReport], what: str) -> None:
-    """A study of one's choice: its pictures as wide as the page, its table folded away."""
+def _show_study(studies: Sequence[StudyReport], kind: str) -> None:
+    """Show a chosen study: its pictures as wide as the page, its table in an expander."""
     names = [study.name for study in studies]
-    study = studies[names.index(widgets.select_option(what.capitalize(), what, tuple(names), str))]
+    study = studies[names.index(widgets.select_option(kind.capitalize(), kind, tuple(names), str))]
     for picture in study.pictures:
         st.image(str(picture), caption=picture.stem)
     with st.expander(f"Table of {study.name}: {len(study.rows)} rows", expanded=not study.pictures):

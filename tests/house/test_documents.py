@@ -1,0 +1,44 @@
+"""What the documents claim: snippets run, links lead somewhere, and every file stays readable."""
+
+import re
+
+import pytest
+
+from tests.conftest import ROOT
+
+DOCUMENTS = [
+    file
+    for file in sorted([*ROOT.glob("*.md"), *ROOT.glob("*/README.md"), *(ROOT / "docs").rglob("*.md")])
+    if file.name != "CHANGELOG.md"
+]
+SNIPPETS = [
+    pytest.param(text, id=f"{file.relative_to(ROOT)}-{number}")
+    for file in DOCUMENTS
+    for number, text in enumerate(re.findall(r"```python\n(.*?)```", file.read_text(encoding="utf-8"), re.DOTALL))
+]
+LONG_WORK = ("scenes.build(", "Locator.load(")  # builds a tile, or needs a trained run
+
+
+@pytest.mark.parametrize("text", SNIPPETS)
+def test_snippets_run(text, tmp_path, monkeypatch, capsys):
+    program = compile(text, "snippet", "exec")
+    if not any(word in text for word in LONG_WORK):
+        monkeypatch.chdir(tmp_path)
+        exec(program, {})
+
+
+@pytest.mark.parametrize("file", DOCUMENTS, ids=lambda file: str(file.relative_to(ROOT)))
+def test_links_lead_to_files(file):
+    text = file.read_text(encoding="utf-8")
+    targets = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", text)
+    missing = [t for t in targets if "://" not in t and not t.startswith("mailto:") and not (file.parent / t).exists()]
+    assert missing == []
+
+
+def test_documents_are_short():
+    assert {str(file.relative_to(ROOT)): size for file in DOCUMENTS if (size := file.stat().st_size) > 30_000} == {}
+
+
+@pytest.mark.parametrize("name", ["README", "EVALUATION", "GLOSSARY", "ARCHITECTURE", "EXTENDING", "CONTRIBUTING"])
+def test_the_documents_are_there(name):
+    assert (ROOT / f"{name}.md").is_file()

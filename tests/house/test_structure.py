@@ -1,0 +1,110 @@
+"""The structure of the packages: no circle, imports that run down, folders that can be kept in mind, one home a
+name."""
+
+import ast
+from collections import Counter, defaultdict
+
+import pytest
+
+from tests.conftest import ROOT
+from tests.helpers.source_code import PACKAGES, circles, definitions, imports_of, modules
+
+MODULES_PER_FOLDER = 12
+# From the bottom up; modules of one floor do not import each other's sub-packages.
+FLOORS = {
+    "uel": [
+        {"errors", "deprecated_names", "_lazy", "threads"},
+        {"config", "core"},
+        {"radio"},
+        {"geo"},
+        {"measurement", "mobility"},
+        {"estimation", "survey"},
+        {"models", "results"},
+        {"adaptation"},
+        {"inference"},
+        {"cli"},
+    ],
+    "sim_bridge": [
+        {"backend"},
+        {"chains"},
+        {"scene"},
+        {"paths", "radio_maps"},
+        {"simulator"},
+        {"channel", "diagnostics"},
+        {"survey"},
+        {"commands"},
+    ],
+    "scenes": [
+        {"osm", "perturbation"},
+        {"config", "materials"},
+        {"mesh"},
+        {"sites"},
+        {"tiles"},
+        {"variants"},
+        {"builder"},
+        {"command"},
+    ],
+    "training": [
+        {"cache", "data"},
+        {"pipeline"},
+        {"locator", "calibration"},
+        {"ablation", "evaluation"},
+        {"commands"},
+    ],
+    "explorer": [{"style"}, {"analysis", "figures"}, {"map_view", "reports"}, {"app"}],
+    "configs": [],
+}
+
+
+def test_no_modules_import_each_other():
+    assert circles() == []
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_imports_inside_a_package_run_down(package):
+    floor = {part: number for number, parts in enumerate(FLOORS[package]) for part in parts}
+    upward = []
+    for name in modules():
+        parts = name.split(".")
+        if parts[0] != package or len(parts) == 1:
+            continue
+        assert parts[1] in floor, f"{name}: add {parts[1]!r} to FLOORS[{package!r}]"
+        for other in imports_of(name):
+            target = other.split(".")
+            if target[0] == package and len(target) > 1 and target[1] != parts[1]:
+                upward += [f"{name} imports {other}"] if floor[target[1]] >= floor[parts[1]] else []
+    assert upward == []
+
+
+def test_folders_are_small():
+    count = Counter(file.parent.relative_to(ROOT) for file in modules().values() if file.name != "__init__.py")
+    assert {str(folder): n for folder, n in count.items() if n > MODULES_PER_FOLDER} == {}
+
+
+def test_no_class_name_stands_twice():
+    homes = defaultdict(list)
+    for name, node in definitions(ast.ClassDef):
+        assert isinstance(node, ast.ClassDef)
+        homes[node.name.lstrip("_")].append(name)
+    assert {cls: places for cls, places in homes.items() if len(places) > 1} == {}
+
+
+def test_no_test_imports_from_a_test():
+    offending = []
+    for file in sorted((ROOT / "tests").rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("tests."):
+                names = [*node.module.split("."), *(alias.name for alias in node.names)]
+                offending += (
+                    [f"{file.relative_to(ROOT)}: {node.module}"] if any(n[:5] == "test_" for n in names) else []
+                )
+    assert offending == []
+
+
+def test_tests_mirror_the_packages():
+    """A folder of tests is named as the package that it tests."""
+    own = {"bench", "golden", "helpers", "house", "parity"}
+    for folder in (ROOT / "tests").rglob("*"):
+        parts = folder.relative_to(ROOT / "tests").parts
+        if folder.is_dir() and "__pycache__" not in parts and parts[0] not in own:
+            assert (ROOT / folder.relative_to(ROOT / "tests")).is_dir(), folder
