@@ -54,7 +54,7 @@ def task_of(world: Deployment, plan: OptimizationConfig, monkeypatch: pytest.Mon
     return task
 
 
-def a_batch(town: AblationDeployment, unlabelled: int = 4, number: int = 0) -> Batch:
+def a_batch(tile_deployment: AblationDeployment, unlabelled: int = 4, number: int = 0) -> Batch:
     recipe = LocatorTrainingConfig(training=PLAN, locator=LOCATOR, measurement=MODEL)
-    pool = town.pool(Variant(labels=30))
-    return FewLabelDataset(recipe, town.world("exact"), pool, unlabelled, range(number, number + 1))[0]
+    pool = tile_deployment.pool(Variant(labels=30))
+    return FewLabelDataset(recipe, tile_deployment.deployment("exact"), pool, unlabelled, range(number, number + 1))[0]

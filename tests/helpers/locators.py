@@ -96,20 +96,20 @@ import sys
 from pathlib import Path
 import torch
 from tests.helpers.toy_city import toy_deployment
-from uel.inference.torch_export import INPUTS, exported
+from uel.inference.torch_export import INPUT_NAMES, exported_program
 from uel.models.locator import Locator
 from uel.measurement.model import ObservationModel
 
 maps = toy_deployment(Path(sys.argv[1])).maps
 for folder in sys.argv[2:]:
     locator = Locator.load(folder)
-    program = exported(locator, maps).module()
+    program = exported_program(locator, maps).module()
     for count in (1, 9):
         draws = torch.Generator().manual_seed(count)
         places = (torch.rand(count, 2, generator=draws) - 0.5) * 200
         reports = ObservationModel().observe(maps.radio.pixel_truth(places), maps.power_dbm, draws)
         with torch.no_grad():
-            got = program(*(getattr(reports, name) for name in INPUTS))
+            got = program(*(getattr(reports, name) for name in INPUT_NAMES))
             fix = locator(reports, maps)
         torch.testing.assert_close(got[1], fix.log_heatmap)
         torch.testing.assert_close(got[2], fix.mean)

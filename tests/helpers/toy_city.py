@@ -39,7 +39,7 @@ def toy_deployment(folder: Path, tracks: int = 12) -> Deployment:
     drawn = draw_tracks(tile, SITES, TrackConfig(tracks=tracks, reports=2), seed=3)
     flat = simulator.paths(drawn.position.reshape(-1, 2))
     truth = LinkTruth(**{name: value.reshape(tracks, 2, *value.shape[1:]) for name, value in vars(flat).items()})
-    maps = TileMaps.of(tile, simulator.radio_map(tile.grid(8.0)))
+    maps = TileMaps.from_tile(tile, simulator.radio_map(tile.grid(8.0)))
     return Deployment(tile, maps, TileSurvey(truth, drawn.time, drawn.valid, drawn.velocity, SITES), simulator)
 
 

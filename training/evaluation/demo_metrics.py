@@ -1,4 +1,6 @@
-"""Every method on the same reports, beside the limit of the same data (shared protocol: two truths, three tiers)."""
+"""Evaluation of the demo: every method on the same reports, beside the limit on the same data (two truths, three
+tiers).
+"""
 
 from typing import Any
 
@@ -19,65 +21,69 @@ from uel.measurement.reports import Reports
 from uel.measurement.tiers import TIERS
 from uel.models.locator import Locator
 
-PHONES_PER_CALL = 64  # phones whose likelihood maps are held at once: bounds memory to a few hundred megabytes
+PHONES_PER_CALL = 64  # phones whose likelihood maps are in memory at once: a few hundred megabytes
 
 
 MethodErrors = dict[str, Float[Tensor, " n"]]
 
 
 def method_errors(
-    locator: Locator, world: Deployment, model: ObservationModel, plan: DemoEvaluationConfig, seed: int
+    locator: Locator, deployment: Deployment, model: ObservationModel, config: DemoEvaluationConfig, seed: int
 ) -> MethodErrors:
     """Position errors in metres of every method, keyed "truth/tier/method"; truths `map` and `paths`."""
     errors: MethodErrors = {}
     for truth in ("map", "paths"):
-        reports, position, place = _test_reports(truth, world, model, plan, seed)
+        reports, position, problem = _test_reports(truth, deployment, model, config, seed)
         for tier in TIERS:
             for name, estimate in _estimates(
-                locator, world, reports.with_tier(tier), _tier_of(place, tier), truth
+                locator, deployment, reports.with_tier(tier), _problem_of_tier(problem, tier), truth
             ).items():
                 errors[f"{truth}/{tier}/{name}"] = position_error(estimate, position)
     return errors
 
 
 def _test_reports(
-    truth: str, world: Deployment, model: ObservationModel, plan: DemoEvaluationConfig, seed: int
+    truth: str, deployment: Deployment, model: ObservationModel, config: DemoEvaluationConfig, seed: int
 ) -> tuple[Reports, Tensor, LocalizationProblem]:
-    """Test reports with their positions, and what the methods may know; fingerprints are other phones."""
+    """Test reports with their positions, and the localisation problem; fingerprints are other phones."""
     generator = torch.Generator().manual_seed(seed)
     if truth == "map":
-        known, known_at = world.reports_from_map(plan.fingerprints, model, generator)
-        reports, position = world.reports_from_map(plan.phones, model, generator)
+        fingerprints, fingerprint_position = deployment.reports_from_map(config.fingerprints, model, generator)
+        reports, position = deployment.reports_from_map(config.phones, model, generator)
     else:
-        everyone, everywhere = world.reports_from_survey(model, generator)
-        share = min(plan.fingerprints, len(everyone) // 2)  # tracks are in order: the halves share one at most
-        known, known_at = everyone[:share], everywhere[:share]
-        reports, position = everyone[share:], everywhere[share:]
-    return reports, position, LocalizationProblem(world.maps.radio, world.maps.prior, model, known, known_at)
+        survey_reports, survey_position = deployment.reports_from_survey(model, generator)
+        count = min(config.fingerprints, len(survey_reports) // 2)  # tracks are in order: the halves share at most one
+        fingerprints, fingerprint_position = survey_reports[:count], survey_position[:count]
+        reports, position = survey_reports[count:], survey_position[count:]
+    return (
+        reports,
+        position,
+        LocalizationProblem(deployment.maps.radio, deployment.maps.prior, model, fingerprints, fingerprint_position),
+    )
 
 
-def _tier_of(place: LocalizationProblem, tier: str) -> LocalizationProblem:
+def _problem_of_tier(problem: LocalizationProblem, tier: str) -> LocalizationProblem:
     return LocalizationProblem(
-        place.radio, place.prior, place.model, place.fingerprints.with_tier(tier), place.fingerprint_position
+        problem.radio, problem.prior, problem.model, problem.fingerprints.with_tier(tier), problem.fingerprint_position
     )
 
 
 def _estimates(
-    locator: Locator, world: Deployment, reports: Reports, place: LocalizationProblem, truth: str
+    locator: Locator, deployment: Deployment, reports: Reports, problem: LocalizationProblem, truth: str
 ) -> dict[str, Float[Tensor, "n 2"]]:
-    methods = dict(BASELINE_METHODS) | {"locator": lambda r, _: locator(r, world.maps).position}
-    answers: dict[str, list[Tensor]] = {name: [] for name in methods}
+    methods = dict(BASELINE_METHODS) | {"locator": lambda r, _: locator(r, deployment.maps).position}
+    estimates: dict[str, list[Tensor]] = {name: [] for name in methods}
     starts = range(0, len(reports), PHONES_PER_CALL)
     with torch.no_grad():
         for start in track(starts, f"evaluating {len(reports)} phones, truth {truth}", transient=True):
             part = reports[start : start + PHONES_PER_CALL]
             for name, method in methods.items():
-                answers[name].append(method(part, place))
-    return {name: torch.cat(parts) for name, parts in answers.items()}
+                estimates[name].append(method(part, problem))
+    return {name: torch.cat(parts) for name, parts in estimates.items()}
 
 
 def metric_tables(errors: MethodErrors, tile: str) -> dict[str, Any]:
-    """`test`, `test_paths`, `r50`, `r95` of metrics.json; the ratios belong to truth `map`, whose limit is exact."""
+    """`test`, `test_paths`, `r50`, `r95` of metrics.json; the ratios are for truth `map`, whose limit is exact."""
     stats: dict[str, dict[str, dict[str, Any]]] = {"map": {}, "paths": {}}
     for key, error in errors.items():
         truth, tier, method = key.split("/")
@@ -94,21 +100,23 @@ def metric_tables(errors: MethodErrors, tile: str) -> dict[str, Any]:
 
 
 def example_fix(
-    locator: Locator, world: Deployment, model: ObservationModel, seed: int, tier: str = "rsrp_ta_azimuth"
+    locator: Locator, deployment: Deployment, model: ObservationModel, seed: int, tier: str = "rsrp_ta_azimuth"
 ) -> dict[str, Any]:
-    """One fix in full, for the report's picture: of sixteen phones, the one with the median error."""
+    """One fix with all its arrays, for a picture: of sixteen phones, the one with the median error."""
     generator = torch.Generator().manual_seed(seed + 1)
-    reports, position = world.reports_from_map(16, model, generator)
+    reports, position = deployment.reports_from_map(16, model, generator)
     reports = reports.with_tier(tier)
     with torch.no_grad():
-        fix = locator(reports, world.maps)
+        fix = locator(reports, deployment.maps)
     pick = int(position_error(fix.position, position).argsort()[len(position) // 2])
-    limit = grid_posterior(reports, world.maps.radio, world.maps.prior, model, world.maps.power_dbm)[pick]
-    points = world.maps.radio.grid.centres().reshape(1, -1, 2)
+    posterior = grid_posterior(reports, deployment.maps.radio, deployment.maps.prior, model, deployment.maps.power_dbm)[
+        pick
+    ]
+    points = deployment.maps.radio.grid.centres().reshape(1, -1, 2)
     return _fix_arrays(fix, pick, locator.config.patches) | {
         "truth": position[pick].numpy(),
-        "posterior": limit.numpy(),
-        "limit_estimate": geometric_median(points, limit.reshape(1, -1))[0].numpy(),
+        "posterior": posterior.numpy(),
+        "limit_estimate": geometric_median(points, posterior.reshape(1, -1))[0].numpy(),
         "serving": int(reports.serving[pick]),
         "rsrp_dbm": reports.rsrp_dbm[pick].numpy(),
         "heard": reports.heard[pick].numpy(),
@@ -117,14 +125,14 @@ def example_fix(
 
 
 def _fix_arrays(fix: Fix, pick: int, patches: int) -> dict[str, np.ndarray]:
-    """What a picture of one fix needs."""
-    where, probability, index = fix.candidates(5)
+    """Arrays for a picture of one fix."""
+    position, probability, index = fix.candidates(5)
     variance = fix.component_covariance[pick, index[pick]].diagonal(dim1=-2, dim2=-1)
     return {
         "estimate": fix.position[pick].numpy(),
         "covariance": fix.covariance[pick].numpy(),
         "heatmap": fix.log_heatmap[pick].exp().reshape(patches, patches).numpy(),
-        "candidates": where[pick].numpy(),
+        "candidates": position[pick].numpy(),
         "candidate_probability": probability[pick].numpy(),
         "candidate_std": variance.sqrt().numpy(),
     }

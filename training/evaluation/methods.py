@@ -1,12 +1,12 @@
-"""Every method that is judged, prepared for one case: the same reports, maps and labelled reports for all of them.
+"""The methods of an evaluation, prepared for one case: the same reports, maps and labelled reports for all of them.
 
-Tuning budget: each number of a method is chosen among at most eight values on the same labelled reports of the place
-(`uel.estimation.robust_bayes`; for tracks on labelled tracks, below). A locator was trained elsewhere; from the same
-labelled reports it learns which way the place's antennas look (`uel.adaptation.azimuth_offsets`) and what is wrong with
-the map (`uel.adaptation.map_correction`), which PROTOCOL's baselines do not. `grid_bayes_corrected` is grid Bayes that
-knows both: what a locator is better by is the network's. Fixes are refined on the map put right, trusted as far as
-labelled reports say that were not kriged. On tracks every method has the same filter; how it reads reports that follow
-one another is chosen on the same labelled tracks.
+Tuning budget: each number of a method is chosen among at most eight values on the same labelled reports of the
+deployment (`uel.estimation.robust_bayes`; for tracks on labelled tracks, below). A locator was trained on other tiles;
+the same labelled reports correct the antenna azimuths it assumes (`uel.adaptation.azimuth_offsets`) and its map
+(`uel.adaptation.map_correction`), which the baselines of EVALUATION.md do without. `grid_bayes_corrected` is grid
+Bayes with both corrections: a locator's lead over it comes from the network. Fixes are refined on the corrected map,
+with an error bar from the labelled reports that were not kriged. On tracks every method has the same filter; its
+likelihood of successive reports is chosen on the same labelled tracks.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -51,14 +51,14 @@ from uel.radio.simulator import Simulator
 
 EvaluationMethod = Callable[[Reports], Estimate]
 T = TypeVar("T")
-LIKELIHOOD_EXPONENTS = (1.0, 0.7, 0.5, 0.25, 0.05)  # of a report's evidence on a track, or
-FADING_LENGTHS = (10.0, 20.0, 40.0)  # m after which its fading is alike by 1/e: eight ways to read a track
-TRACKS_PER_BATCH = 8  # tracks filtered at once: twenty rasters each
+LIKELIHOOD_EXPONENTS = (1.0, 0.7, 0.5, 0.25, 0.05)  # exponents of a report's likelihood on a track, or
+FADING_LENGTHS = (10.0, 20.0, 40.0)  # m, correlation lengths of its fading: eight candidates for each method
+TRACKS_PER_BATCH = 8  # tracks filtered at once, of twenty rasters each
 
 
 @dataclass(frozen=True, eq=False)
 class TrackReports:
-    """Reports along tracks, axes (track, report), with the last true position in metres and times in seconds."""
+    """Reports along tracks, axes (track, report), with times in seconds and the last true positions in metres."""
 
     reports: Reports
     time: Float[Tensor, "track report"]
@@ -75,28 +75,28 @@ TrackLikelihoodFactory = Callable[[TrackReports], TrackLikelihood]
 class EvaluationCase:
     """One condition on one deployment."""
 
-    place: LocalizationProblem
-    """the map that methods are given, the realism they are told, labelled reports"""
+    problem: LocalizationProblem
+    """the map and observation model that methods are given, and labelled reports"""
     maps: TileMaps
     """the same map, for locators"""
     reports: Reports
-    """as they read under the masts' believed azimuths"""
+    """reports as read with the assumed azimuths"""
     position: Float[Tensor, "phone 2"]
-    """m, the truth"""
+    """m, true positions"""
     true_maps: TileMaps
     true_model: ObservationModel
     true_reports: Reports
     map_error: bool
-    """reports are traced: the true map, too, only estimates where they come from"""
-    tracer: MapFactory | None = None
+    """reports are ray-traced: the true map, too, only approximates their levels"""
+    map_factory: MapFactory | None = None
     """for methods that trace maps anew"""
     restorer: MapRestorer | None = None
-    """the run's, which learned elsewhere how maps are wrong"""
+    """the run's map restorer"""
 
     @cached_property
-    def learned(self) -> SiteAdaptation:
-        """What labelled reports teach of the place."""
-        return SiteAdaptation(self.place, self.maps, self.tracer, self.restorer)
+    def adaptation(self) -> SiteAdaptation:
+        """The adaptation to the deployment by its labelled reports."""
+        return SiteAdaptation(self.problem, self.maps, self.map_factory, self.restorer)
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,10 +105,10 @@ class TrackEvaluationCase:
 
     case: EvaluationCase
     motion: MotionModel
-    walks: TrackReports
-    """with their reports as they read under the masts' believed azimuths"""
-    true_walks: TrackReports
-    tuning: TrackReports
+    tracks: TrackReports
+    """with reports as read with the assumed azimuths"""
+    true_tracks: TrackReports
+    tuning_tracks: TrackReports
     """other tracks with known ends"""
     particles: int
     limit_particles: int
@@ -117,107 +117,121 @@ class TrackEvaluationCase:
 def single_report_methods(
     case: EvaluationCase, locators: Mapping[str, Locator], controls: bool
 ) -> dict[str, EvaluationMethod]:
-    """Methods of single reports by name, tuned; `controls` adds those without a map and with a shuffled one."""
-    place = case.place
-    near = tune_neighbours(place)
-    found: dict[str, EvaluationMethod] = {
-        "limit": lambda r: GridEstimate(place.radio.grid, _limit_posterior(case, r)),
-        **{name: _point_method(BASELINE_METHODS[name], place) for name in ("prior_median", "cell_id", "cell_id_ta")},
-        "knn_map": lambda r: PointEstimate(knn_map(r, place, near["knn_map"])),
-        "knn_survey": lambda r: PointEstimate(knn_survey(r, place, near["knn_survey"])),
+    """Methods for single reports by name, tuned; `controls` adds those without a map and with a shuffled map."""
+    problem = case.problem
+    neighbours = tune_neighbours(problem)
+    methods: dict[str, EvaluationMethod] = {
+        "limit": lambda r: GridEstimate(problem.radio.grid, _limit_posterior(case, r)),
+        **{name: _point_method(BASELINE_METHODS[name], problem) for name in ("prior_median", "cell_id", "cell_id_ta")},
+        "knn_map": lambda r: PointEstimate(knn_map(r, problem, neighbours["knn_map"])),
+        "knn_survey": lambda r: PointEstimate(knn_survey(r, problem, neighbours["knn_survey"])),
         "grid_bayes": lambda r: GridEstimate(
-            place.radio.grid, grid_posterior(r, place.radio, place.prior, place.model, place.power_dbm)
+            problem.radio.grid, grid_posterior(r, problem.radio, problem.prior, problem.model, problem.power_dbm)
         ),
-        "grid_robust": _bayes_method(fit_robust(place), place),
+        "grid_robust": _bayes_method(fit_robust(problem), problem),
         "grid_bayes_corrected": _corrected_map_bayes(case),
     }
     if controls:
-        found |= {
-            "no_map": _bayes_method(no_map_control(place), place),
-            "shuffled_map": _bayes_method(fit_robust(place, shuffled_map_control(place.radio)), place),
+        methods |= {
+            "no_map": _bayes_method(no_map_control(problem), problem),
+            "shuffled_map": _bayes_method(fit_robust(problem, shuffled_map_control(problem.radio)), problem),
         }
-    return found | {name: _with_corrected_azimuths(case, _locate(locator, case)) for name, locator in locators.items()}
+    return methods | {
+        name: _with_corrected_azimuths(case, _locate(locator, case)) for name, locator in locators.items()
+    }
 
 
 def _corrected_map_bayes(case: EvaluationCase) -> EvaluationMethod:
-    """Grid Bayes that knows all that labelled reports teach."""
-    place = case.place
+    """Grid Bayes on the corrected map with corrected azimuths."""
+    problem = case.problem
     return _with_corrected_azimuths(
-        case, lambda r: GridEstimate(place.radio.grid, case.learned.correction.bayes.posterior(r, place))
+        case, lambda r: GridEstimate(problem.radio.grid, case.adaptation.correction.bayes.posterior(r, problem))
     )
 
 
 def _point_method(
-    method: Callable[[Reports, LocalizationProblem], Tensor], place: LocalizationProblem
+    method: Callable[[Reports, LocalizationProblem], Tensor], problem: LocalizationProblem
 ) -> EvaluationMethod:
-    return lambda reports: PointEstimate(method(reports, place))
+    return lambda reports: PointEstimate(method(reports, problem))
 
 
-def _bayes_method(bayes: RobustGridBayes, place: LocalizationProblem) -> EvaluationMethod:
-    return lambda reports: GridEstimate(place.radio.grid, bayes.posterior(reports, place))
+def _bayes_method(bayes: RobustGridBayes, problem: LocalizationProblem) -> EvaluationMethod:
+    return lambda reports: GridEstimate(problem.radio.grid, bayes.posterior(reports, problem))
 
 
 def _limit_posterior(case: EvaluationCase, reports: Reports) -> Float[Tensor, "n row column"]:
-    """The exact grid posterior; `reports` are those of the true azimuths."""
+    """The exact grid posterior; `reports` are those with true azimuths."""
     maps = case.true_maps
     return grid_posterior(reports, maps.radio, maps.prior, case.true_model, maps.power_dbm, case.map_error)
 
 
 def _locate(locator: Locator, case: EvaluationCase) -> Callable[[Reports], FixEstimate]:
-    # Every method is told the rules of reporting.
-    return lambda reports: FixEstimate(case.learned.locate(locator, reports))
+    # Every method is given the rules of reporting.
+    return lambda reports: FixEstimate(case.adaptation.locate(locator, reports))
 
 
 def _with_corrected_azimuths(case: EvaluationCase, method: Callable[[Reports], T]) -> Callable[[Reports], T]:
-    """A method of a locator, whose antennas' azimuths are put right first."""
-    return lambda reports: method(case.learned.correct_angles(reports))
+    """A method for reports whose azimuths are corrected first."""
+    return lambda reports: method(case.adaptation.correct_angles(reports))
 
 
 def input_ablation_methods(case: EvaluationCase, locator: Locator) -> dict[str, EvaluationMethod]:
-    """The locator with either kind of map taken away from it, to see what that is worth to it."""
-    maps, known = case.learned.locator_input(locator, case.learned.correction.bayes)
-    left = {
+    """The locator without buildings and without radio maps, to measure their value."""
+    maps, observation_model = case.adaptation.locator_input(locator, case.adaptation.correction.bayes)
+    reduced_maps = {
         "locator-buildings": replace(maps, buildings=torch.zeros_like(maps.buildings)),
         "locator-radio": replace(maps, radio=maps.radio.without_measurements),
     }
     return {
-        name: _with_corrected_azimuths(case, lambda r, some=some: FixEstimate(locator(r, some, known)))
-        for name, some in left.items()
+        name: _with_corrected_azimuths(
+            case, lambda r, reduced=reduced: FixEstimate(locator(r, reduced, observation_model))
+        )
+        for name, reduced in reduced_maps.items()
     }
 
 
-# ---- second thoughts -----------------------------------------------------------------------------------
+# ---- refined fixes -----------------------------------------------------------------------------------
 
 
-def refinement_methods(case: EvaluationCase, locator: Locator, plan: RefinementConfig) -> dict[str, EvaluationMethod]:
-    """The locator with its fixes refined on the map that it was given."""
-    return {"locator_refined": _with_corrected_azimuths(case, case.learned.refined_locator(locator, plan))}
+def refinement_methods(case: EvaluationCase, locator: Locator, config: RefinementConfig) -> dict[str, EvaluationMethod]:
+    """The locator with its fixes refined on its map."""
+    return {"locator_refined": _with_corrected_azimuths(case, case.adaptation.refined_locator(locator, config))}
 
 
 def retraced_map_methods(
-    case: EvaluationCase, locator: Locator, plan: RefinementConfig, tracer: MapFactory
+    case: EvaluationCase, locator: Locator, config: RefinementConfig, map_factory: MapFactory
 ) -> dict[str, EvaluationMethod]:
-    """With masts at the heights that labelled reports speak for, and maps traced of these: grid Bayes and the locator.
+    """Grid Bayes and the locator on maps traced anew, with antenna heights fitted to labelled reports.
 
-    Whoever has a ray tracer and the place's buildings can do so; PROTOCOL's baselines have neither.
+    They need a ray tracer and the buildings; the baselines of EVALUATION.md have neither.
     """
-    traced = replace(case, tracer=tracer)
-    refined = _with_corrected_azimuths(traced, traced.learned.refined_locator(locator, plan))
-    return {"grid_bayes_retraced": _corrected_map_bayes(traced), "locator_retraced": refined}
+    retraced = replace(case, map_factory=map_factory)
+    refined = _with_corrected_azimuths(retraced, retraced.adaptation.refined_locator(locator, config))
+    return {"grid_bayes_retraced": _corrected_map_bayes(retraced), "locator_retraced": refined}
 
 
 def ray_rescoring_methods(
-    case: EvaluationCase, locator: Locator, plan: RefinementConfig, rescoring: RayRescoringConfig, simulator: Simulator
+    case: EvaluationCase,
+    locator: Locator,
+    config: RefinementConfig,
+    rescoring: RayRescoringConfig,
+    simulator: Simulator,
 ) -> dict[str, EvaluationMethod]:
     """The locator with its refined fixes re-scored by a simulator."""
-    refiner = case.learned.refined_locator(locator, plan)
-    known = case.learned.fit_ray_rescoring(locator, rescoring, simulator)
+    refiner = case.adaptation.refined_locator(locator, config)
+    observation_model = case.adaptation.fit_ray_rescoring(locator, rescoring, simulator)
 
     def locate(reports: Reports) -> FixEstimate:
         fix = refiner(reports).fix
         return FixEstimate(
             rescore_with_rays(
-                fix, reports, refiner.patch_map, refiner.refinement_maps, refiner.refinement_model, simulator, known
+                fix,
+                reports,
+                refiner.patch_map,
+                refiner.refinement_maps,
+                refiner.refinement_model,
+                simulator,
+                observation_model,
             )
         )
 
@@ -228,110 +242,132 @@ def ray_rescoring_methods(
 
 
 def track_methods(
-    tracks: TrackEvaluationCase, locators: Mapping[str, Locator], plan: RefinementConfig, seed: int
+    track_case: TrackEvaluationCase, locators: Mapping[str, Locator], config: RefinementConfig, seed: int
 ) -> dict[str, Callable[[TrackReports], Estimate]]:
-    """Methods of whole tracks by name: where phones are at their last report."""
-    place, learned, moves = tracks.case.place, tracks.case.learned, tracks.motion.speed > 0
-    robust = fit_robust(place)
-    ways = {
+    """Methods for whole tracks by name; they estimate the position at the last report."""
+    problem, adaptation, is_moving = track_case.case.problem, track_case.case.adaptation, track_case.motion.speed > 0
+    robust = fit_robust(problem)
+    candidates = {
         "particle_filter": [
-            *_raster_likelihoods(place, lambda r: _log_likelihood(robust, place, r)),
-            *_fading_likelihoods(robust, place, moves),
+            *_raster_likelihoods(problem, lambda r: _log_likelihood(robust, problem, r)),
+            *_fading_likelihoods(robust, problem, is_moving),
         ]
     }
     for name, locator in locators.items():
-        locate = _with_corrected_azimuths(tracks.case, _locate(locator, tracks.case))
-        ways[name] = _raster_likelihoods(place, lambda r, locate=locate: fix_raster(locate(r).fix, place.radio.grid))  # type: ignore[attr-defined]
+        locate = _with_corrected_azimuths(track_case.case, _locate(locator, track_case.case))
+        candidates[name] = _raster_likelihoods(
+            problem, lambda r, locate=locate: fix_raster(locate(r).fix, problem.radio.grid)
+        )  # type: ignore[attr-defined]
     refine = _with_corrected_azimuths(
-        tracks.case, learned.refined_locator(locators["locator"], plan).without_entropy_gate
+        track_case.case, adaptation.refined_locator(locators["locator"], config).without_entropy_gate
     )
-    right = [
-        _tracks_with_corrected_azimuths(tracks.case, way)
-        for way in _fading_likelihoods(learned.correction.bayes, place, moves)
+    corrected = [
+        _tracks_with_corrected_azimuths(track_case.case, factory)
+        for factory in _fading_likelihoods(adaptation.correction.bayes, problem, is_moving)
     ]
-    ways["locator_refined"] = [
+    candidates["locator_refined"] = [
         *_raster_likelihoods(
-            place, lambda r: refine(r).refined_pixels.probability.clamp(min=MIN_PIXEL_PROBABILITY).log()
+            problem, lambda r: refine(r).refined_pixels.probability.clamp(min=MIN_PIXEL_PROBABILITY).log()
         ),
-        *right,
+        *corrected,
     ]
-    chosen = {name: _tune_likelihood(tracks, some, seed) for name, some in ways.items()}
-    return {"limit": lambda w: _track_limit(tracks, w, seed)} | {
-        name: lambda w, way=way: PointEstimate(_filter_positions(tracks, w, way, seed)) for name, way in chosen.items()
+    tuned = {name: _tune_likelihood(track_case, factories, seed) for name, factories in candidates.items()}
+    return {"limit": lambda tracks: _track_limit(track_case, tracks, seed)} | {
+        name: lambda tracks, factory=factory: PointEstimate(_filter_positions(track_case, tracks, factory, seed))
+        for name, factory in tuned.items()
     }
 
 
-def _tracks_with_corrected_azimuths(case: EvaluationCase, way: TrackLikelihoodFactory) -> TrackLikelihoodFactory:
-    return lambda walks: way(replace(walks, reports=case.learned.correct_angles(walks.reports)))
+def _tracks_with_corrected_azimuths(case: EvaluationCase, factory: TrackLikelihoodFactory) -> TrackLikelihoodFactory:
+    return lambda tracks: factory(replace(tracks, reports=case.adaptation.correct_angles(tracks.reports)))
 
 
 def _log_likelihood(
-    bayes: RobustGridBayes, place: LocalizationProblem, reports: Reports
+    bayes: RobustGridBayes, problem: LocalizationProblem, reports: Reports
 ) -> Float[Tensor, "n row column"]:
-    return bayes.model.log_likelihood(reports, bayes.radio, place.power_dbm, map_error=True).sum(1)
+    return bayes.model.log_likelihood(reports, bayes.radio, problem.power_dbm, map_error=True).sum(1)
 
 
 def _raster_likelihoods(
-    place: LocalizationProblem, density: Callable[[Reports], Tensor]
+    problem: LocalizationProblem, density: Callable[[Reports], Tensor]
 ) -> list[TrackLikelihoodFactory]:
-    """Reports one after the other, each to some power. Of locators the prior is in every raster: it counts once."""
+    """Likelihoods of successive reports with an exponent each. A locator's rasters all contain the prior, which counts
+    once.
+    """
 
     @lru_cache(maxsize=1)
-    def rasters(walks: TrackReports) -> Float[Tensor, "track report row column"]:
-        return torch.stack([density(walks.reports[i]) for i in range(len(walks.time))])
+    def rasters(tracks: TrackReports) -> Float[Tensor, "track report row column"]:
+        return torch.stack([density(tracks.reports[i]) for i in range(len(tracks.time))])
 
     return [
-        lambda w, power=power: RasterLikelihood(place.radio.grid, rasters(w), place.prior, power)
-        for power in LIKELIHOOD_EXPONENTS
+        lambda tracks, exponent=exponent: RasterLikelihood(problem.radio.grid, rasters(tracks), problem.prior, exponent)
+        for exponent in LIKELIHOOD_EXPONENTS
     ]
 
 
 def _fading_likelihoods(
-    bayes: RobustGridBayes, place: LocalizationProblem, moves: bool
+    bayes: RobustGridBayes, problem: LocalizationProblem, is_moving: bool
 ) -> list[TrackLikelihoodFactory]:
-    """By levels whose fading, and what the map gets wrong, go along with the phone; one that stands keeps them."""
-    prior = place.prior.clamp(min=PRIOR_FLOOR)
-    alone = replace(bayes.model, cell_correlation=0.0)  # the filter knows each cell's fading by itself
-    models = [replace(alone, decorrelation_distance=length) for length in FADING_LENGTHS[: None if moves else 1]]
+    """Likelihoods of levels whose fading and map error are correlated along the track; constant for a phone that
+    stands.
+    """
+    prior = problem.prior.clamp(min=PRIOR_FLOOR)
+    own_fading_model = replace(bayes.model, cell_correlation=0.0)  # the filter has each cell's fading in its state
+    models = [
+        replace(own_fading_model, decorrelation_distance=length)
+        for length in FADING_LENGTHS[: None if is_moving else 1]
+    ]
     return [
-        lambda w, model=model: CorrelatedFadingLikelihood(w.reports, bayes.radio, prior, model, map_error=True)
+        lambda tracks, model=model: CorrelatedFadingLikelihood(
+            tracks.reports, bayes.radio, prior, model, map_error=True
+        )
         for model in models
     ]
 
 
 def _tune_likelihood(
-    tracks: TrackEvaluationCase, ways: Sequence[TrackLikelihoodFactory], seed: int
+    track_case: TrackEvaluationCase, candidates: Sequence[TrackLikelihoodFactory], seed: int
 ) -> TrackLikelihoodFactory:
-    """The way to read tracks that has the least mean error on the labelled ones."""
+    """The likelihood with the lowest mean error on labelled tracks."""
     errors = [
-        [float(position_error(_filter_positions(tracks, walks, way, seed), walks.position).sum()) for way in ways]
-        for walks in track_batches(tracks.tuning)
+        [
+            float(position_error(_filter_positions(track_case, tracks, factory, seed), tracks.position).sum())
+            for factory in candidates
+        ]
+        for tracks in track_batches(track_case.tuning_tracks)
     ]
-    total = [sum(of_way) for of_way in zip(*errors, strict=True)]
-    return ways[total.index(min(total))]
+    total = [sum(by_candidate) for by_candidate in zip(*errors, strict=True)]
+    return candidates[total.index(min(total))]
 
 
 def _filter_positions(
-    tracks: TrackEvaluationCase, walks: TrackReports, way: TrackLikelihoodFactory, seed: int
+    track_case: TrackEvaluationCase, tracks: TrackReports, factory: TrackLikelihoodFactory, seed: int
 ) -> Float[Tensor, "track 2"]:
     generator = torch.Generator().manual_seed(seed)
     return filter_track(
-        way(walks), tracks.case.place.radio.grid, tracks.motion, walks.time, tracks.particles, generator
+        factory(tracks),
+        track_case.case.problem.radio.grid,
+        track_case.motion,
+        tracks.time,
+        track_case.particles,
+        generator,
     ).median
 
 
-def track_batches(walks: TrackReports) -> list[TrackReports]:
-    """Tracks as they are filtered, some at once."""
-    return [walks[start : start + TRACKS_PER_BATCH] for start in range(0, len(walks.time), TRACKS_PER_BATCH)]
+def track_batches(tracks: TrackReports) -> list[TrackReports]:
+    """Tracks in batches that are filtered at once."""
+    return [tracks[start : start + TRACKS_PER_BATCH] for start in range(0, len(tracks.time), TRACKS_PER_BATCH)]
 
 
-def _track_limit(tracks: TrackEvaluationCase, walks: TrackReports, seed: int) -> Estimate:
-    """Exact where phones stand; by particles that carry their fading where they move."""
-    maps, model = tracks.case.true_maps, tracks.case.true_model
-    evidence = CorrelatedFadingLikelihood(walks.reports, maps.radio, maps.prior, model)
-    if not tracks.motion.speed:
-        return GridEstimate(maps.radio.grid, evidence.stationary_posterior())
+def _track_limit(track_case: TrackEvaluationCase, tracks: TrackReports, seed: int) -> Estimate:
+    """The limit: exact for standing phones; for moving ones by particles that carry their fading."""
+    maps, model = track_case.case.true_maps, track_case.case.true_model
+    likelihood = CorrelatedFadingLikelihood(tracks.reports, maps.radio, maps.prior, model)
+    if not track_case.motion.speed:
+        return GridEstimate(maps.radio.grid, likelihood.stationary_posterior())
     generator = torch.Generator().manual_seed(seed)
     return PointEstimate(
-        filter_track(evidence, maps.radio.grid, tracks.motion, walks.time, tracks.limit_particles, generator).median
+        filter_track(
+            likelihood, maps.radio.grid, track_case.motion, tracks.time, track_case.limit_particles, generator
+        ).median
     )

@@ -17,7 +17,16 @@ from uel.results.condition import Condition
 
 @dataclass(frozen=True, kw_only=True)
 class EvalConfig:
-    """Evaluate a run: `uel eval RUN --protocol florence`."""
+    """Evaluate a run: `uel eval RUN --protocol florence`.
+
+    Raises:
+        UelError: for values that contradict each other, before any stage starts.
+
+    Example:
+        >>> import training
+        >>> training.EvalConfig(run="runs/demo", tiers=("rsrp",)).phones
+        1000
+    """
 
     run: tyro.conf.Positional[Path]
     """folder of the run, which holds locator.pt"""

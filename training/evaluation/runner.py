@@ -1,4 +1,4 @@
-"""Run a protocol: every method on every condition and deployment, each written down when done, then one table."""
+"""Run a protocol: every method on every condition and deployment, each stored when done, then one table."""
 
 import hashlib
 import logging
@@ -14,7 +14,7 @@ from rich.progress import Progress
 from torch import Tensor
 
 from training.cache import StageCache, digest
-from training.evaluation import methods as rivals
+from training.evaluation import methods as evaluation_methods
 from training.evaluation.methods import EvaluationCase, EvaluationMethod, TrackEvaluationCase, TrackReports
 from training.evaluation.protocol import EvalConfig, protocol_conditions
 from training.evaluation.scenarios import EvaluationDeployment, evaluation_deployments
@@ -31,31 +31,41 @@ from uel.results.evaluation import ConditionResult, MethodScores, read_result, w
 
 log = logging.getLogger(__name__)
 
-EVALUATION_VERSION = 16  # raised when a method or a score changes, so that cells are judged anew
-PHONES_PER_CALL = 16  # phones located at once: of more, images no longer fit a cache
-TIMED_REPORTS = 9  # single reports whose CPU time is taken
+EVALUATION_VERSION = 16  # raised when a method or a score changes, so that cells are evaluated anew
+PHONES_PER_CALL = 16  # phones located at once: the images of more do not fit a cache
+TIMED_REPORTS = 9  # single reports whose CPU time is measured
 TIMED_TRACKS = 3
-TRUE_GEOMETRY_CONDITIONS = ("exact", "few_rays")  # map conditions whose buildings and masts are the true ones
+TRUE_GEOMETRY_CONDITIONS = ("exact", "few_rays")  # map conditions with the true buildings and sites
 WORST_PHONES = 4  # phones whose heatmaps are kept for the pictures
 
 
-def run_protocol(config: EvalConfig, made: Iterable[Callable[[], EvaluationDeployment]] | None = None) -> Path:
-    """Judge a run by a protocol and return the folder of its table; what is there already is not done again.
+def run_protocol(config: EvalConfig, makers: Iterable[Callable[[], EvaluationDeployment]] | None = None) -> Path:
+    """Evaluate a run by a protocol and return the folder of its table; stored results are reused.
 
-    `made` are the deployments, those of the ray tracer unless given. Raises `UelError` without a locator in the run.
+    `makers` make the deployments, by default those of the ray tracer. Raises `UelError` if the run has no locator.
+
+    Example:
+        >>> import training
+        >>> folder = training.evaluate(training.EvalConfig(run="runs/demo"))  # doctest: +SKIP
+        >>> training.evaluate(training.EvalConfig(run="runs/nothing"))
+        Traceback (most recent call last):
+            ...
+        uel.errors.UelError: ...
     """
-    locators, marks = _locators(config)
+    locators, locator_digests = _locators(config)
     folder = config.run / "eval" / config.name
     (folder / "cells").mkdir(parents=True, exist_ok=True)
-    made = list(evaluation_deployments(config, StageCache(data_folder())) if made is None else made)
+    makers = list(evaluation_deployments(config, StageCache(data_folder())) if makers is None else makers)
     conditions, files = list(protocol_conditions(config)), list[Path]()
     with Progress(transient=True) as progress:
-        task = progress.add_task("judging", total=len(made) * len(conditions))
-        for make in made:
-            deployment = make()
+        task = progress.add_task("evaluating", total=len(makers) * len(conditions))
+        for make_deployment in makers:
+            deployment = make_deployment()
             for condition in conditions:
-                progress.update(task, description=f"{deployment.name} {_words(condition)}")
-                files.append(_cell(folder / "cells", config, deployment, condition, locators, marks))
+                progress.update(task, description=f"{deployment.name} {_describe(condition)}")
+                files.append(
+                    _condition_file(folder / "cells", config, deployment, condition, locators, locator_digests)
+                )
                 progress.advance(task)
     write_evaluation_table(folder / "table.csv", [read_result(file) for file in files], config.seed)
     _write_protocol(folder, config, files, list(locators))
@@ -63,15 +73,18 @@ def run_protocol(config: EvalConfig, made: Iterable[Callable[[], EvaluationDeplo
 
 
 def _locators(config: EvalConfig) -> tuple[dict[str, Locator], dict[str, str]]:
-    """The run's locator and its rivals' by name, and what their files hold."""
+    """The locators of the run and of `--compare` by name, and digests of their files."""
     folders = {"locator": config.run} | {folder.name: folder for folder in config.compare}
     if len(folders) <= len(config.compare):
-        raise UelError("rivals need names of their own", got=[str(f) for f in config.compare], do="rename a folder")
+        got = ", ".join(str(folder) for folder in config.compare)
+        raise UelError(
+            "two folders of --compare have the same name, or the name locator", got=got, do="rename a folder"
+        )
     locators = {name: Locator.load(folder) for name, folder in folders.items()}
-    marks = {name: _file_digest(folder / "locator.pt") for name, folder in folders.items()}
+    locator_digests = {name: _file_digest(folder / "locator.pt") for name, folder in folders.items()}
     if (config.run / RESTORER).is_file():
-        marks[RESTORER] = _file_digest(config.run / RESTORER)
-    return locators, marks
+        locator_digests[RESTORER] = _file_digest(config.run / RESTORER)
+    return locators, locator_digests
 
 
 def _file_digest(file: Path) -> str:
@@ -79,8 +92,8 @@ def _file_digest(file: Path) -> str:
 
 
 def _write_protocol(folder: Path, config: EvalConfig, files: list[Path], locators: list[str]) -> None:
-    """What the report needs beside the table: which cells belong to it."""
-    notes = {
+    """Write what the report needs beside the table: which cells belong to it."""
+    protocol = {
         "run": str(config.run),
         "name": config.name,
         "cells": [file.name for file in files],
@@ -91,31 +104,31 @@ def _write_protocol(folder: Path, config: EvalConfig, files: list[Path], locator
         "base": asdict(next(protocol_conditions(config))),
         "size": config.size,
     }
-    replace_file(folder / "protocol.json", as_json(notes))
+    replace_file(folder / "protocol.json", as_json(protocol))
 
 
-def _words(condition: Condition) -> str:
+def _describe(condition: Condition) -> str:
     return f"{condition.truth} {condition.tier} {condition.map} {condition.motion_label}"
 
 
 # ---- one condition on one deployment -------------------------------------------------------------------
 
 
-def _cell(
+def _condition_file(
     folder: Path,
     config: EvalConfig,
     deployment: EvaluationDeployment,
     condition: Condition,
     locators: Mapping[str, Locator],
-    marks: Mapping[str, str],
+    locator_digests: Mapping[str, str],
 ) -> Path:
     """The file of a condition on a deployment, made or reused."""
     key = {
-        "ruler": EVALUATION_VERSION,
+        "version": EVALUATION_VERSION,
         "condition": asdict(condition),
         "deployment": deployment.name,
-        "tiles": {f: source.tile.fingerprint for f, source in deployment.sources.items()},
-        "locators": marks,
+        "tiles": {f: source.tile.fingerprint for f, source in deployment.backends.items()},
+        "locators": locator_digests,
         "config": {k: v for k, v in asdict(config).items() if k not in _FIELDS_OUTSIDE_KEY}
         | dict.fromkeys(_GRID_FIELDS),
     }
@@ -123,12 +136,12 @@ def _cell(
     if not file.is_file():
         start = time.perf_counter()
         write_result(file, _evaluate_condition(deployment, condition, locators, config))
-        log.debug("%s %s: %.1f s", deployment.name, _words(condition), time.perf_counter() - start)
+        log.debug("%s %s: %.1f s", deployment.name, _describe(condition), time.perf_counter() - start)
     return file
 
 
-# Which conditions there are says nothing of any one of them; what else a cell is made of stands in its key by itself.
-_FIELDS_OUTSIDE_KEY = ("run", "rivals", "name", "deployments", "track_maps")
+# A cell does not depend on the other conditions; its own condition and locators are in its key by themselves.
+_FIELDS_OUTSIDE_KEY = ("run", "compare", "name", "deployments", "track_maps")
 _GRID_FIELDS = (
     "tiles", "truths", "tiers", "axis_tiers", "map_tiers", "sigmas", "correlations", "cells", "dropouts", "conditions",
     "carriers", "speeds",
@@ -139,49 +152,49 @@ def _evaluate_condition(
     deployment: EvaluationDeployment, condition: Condition, locators: Mapping[str, Locator], config: EvalConfig
 ) -> ConditionResult:
     generator = torch.Generator().manual_seed(config.seed + deployment.seed)
-    restored = lambda case: replace(case, restorer=MapRestorer.load(config.run))  # noqa: E731
+    with_restorer = lambda case: replace(case, restorer=MapRestorer.load(config.run))  # noqa: E731
     with torch.no_grad():
         if condition.track >= 0:
-            tracks = deployment.tracks(condition)
-            scores, position = _track_scores(replace(tracks, case=restored(tracks.case)), locators, config)
+            track_case = deployment.tracks(condition)
+            scores, position = _track_scores(replace(track_case, case=with_restorer(track_case.case)), locators, config)
             return ConditionResult(condition, deployment.name, position.numpy(), scores, {})
-        case = restored(deployment.case(condition))
+        case = with_restorer(deployment.case(condition))
         plain = condition == _plain(condition, config)
-        methods = rivals.single_report_methods(
+        methods = evaluation_methods.single_report_methods(
             case, locators, controls=plain and condition.map in ("exact", "no_radio_map")
         )
-        methods |= rivals.refinement_methods(case, locators["locator"], config.refinement)
+        methods |= evaluation_methods.refinement_methods(case, locators["locator"], config.refinement)
         if plain and config.input_ablation:
-            methods |= rivals.input_ablation_methods(case, locators["locator"])
+            methods |= evaluation_methods.input_ablation_methods(case, locators["locator"])
         if plain and config.fit_mast_heights and condition.map != "no_radio_map":
-            methods |= rivals.retraced_map_methods(
-                case, locators["locator"], config.refinement, deployment.tracer(condition)
+            methods |= evaluation_methods.retraced_map_methods(
+                case, locators["locator"], config.refinement, deployment.map_factory(condition)
             )
         scores = {name: _score(name, method, case, generator) for name, method in methods.items()}
         if plain and config.rt and condition.map in TRUE_GEOMETRY_CONDITIONS:
             scores |= _ray_rescoring_scores(
                 case, locators["locator"], config, deployment.simulator(condition), generator
             )
-        worst = _worst_phones(case, methods, scores, next(iter(locators)))
-    return ConditionResult(condition, deployment.name, case.position.numpy(), scores, worst)
+        worst_phones = _worst_phones(case, methods, scores, next(iter(locators)))
+    return ConditionResult(condition, deployment.name, case.position.numpy(), scores, worst_phones)
 
 
 def _ray_rescoring_scores(
     case: EvaluationCase, locator: Locator, config: EvalConfig, simulator: Simulator, generator: torch.Generator
 ) -> MethodScores:
-    """Scores of ray-traced second thoughts, of the first phones alone."""
-    few = replace(
+    """Scores of ray-traced re-scoring, for the first phones."""
+    first_phones = replace(
         case,
         reports=case.reports[: config.rt],
         position=case.position[: config.rt],
         true_reports=case.true_reports[: config.rt],
     )
-    methods = rivals.ray_rescoring_methods(case, locator, config.refinement, config.rescoring, simulator)
-    return {name: _score(name, method, few, generator, timed=TIMED_TRACKS) for name, method in methods.items()}
+    methods = evaluation_methods.ray_rescoring_methods(case, locator, config.refinement, config.rescoring, simulator)
+    return {name: _score(name, method, first_phones, generator, timed=TIMED_TRACKS) for name, method in methods.items()}
 
 
 def _plain(condition: Condition, config: EvalConfig) -> Condition:
-    """The base with this condition's truth, tier and map: where controls are run."""
+    """The base with this condition's truth, tier and map: controls are run there."""
     base = next(c for c in protocol_conditions(config) if c.truth == condition.truth)
     return replace(base, tier=condition.tier, map=condition.map)
 
@@ -189,7 +202,7 @@ def _plain(condition: Condition, config: EvalConfig) -> Condition:
 def _score(
     name: str, method: EvaluationMethod, case: EvaluationCase, generator: torch.Generator, timed: int = TIMED_REPORTS
 ) -> dict[str, np.ndarray]:
-    """Estimates, negative log-densities in nats, levels and CPU time of a method."""
+    """Estimates, negative log-densities in nats, HPD levels and CPU time of a method."""
     reports = case.true_reports if name == "limit" else case.reports
     parts = []
     for start in range(0, len(reports), PHONES_PER_CALL):
@@ -201,39 +214,41 @@ def _score(
 
 def _values(estimate: Estimate, truth: Tensor, generator: torch.Generator) -> dict[str, np.ndarray]:
     values = {"estimate": estimate.position}
-    log_density, level = estimate.log_density(truth), estimate.level(truth, generator)
-    if log_density is not None and level is not None:
-        values |= {"nll": -log_density, "level": level}
+    log_density, hpd_level = estimate.log_density(truth), estimate.hpd_level(truth, generator)
+    if log_density is not None and hpd_level is not None:
+        values |= {"nll": -log_density, "level": hpd_level}
     if isinstance(estimate, FixEstimate):
         values["entropy"] = estimate.fix.entropy()
     return {name: value.numpy().astype(np.float32) for name, value in values.items()}
 
 
-def _cpu_ms(method: Callable[[Any], Estimate], asked: Any, timed: int) -> float:
-    """Median CPU time of one answer, report to position, in milliseconds: of all threads, whatever else runs."""
-    spent = []
-    for index in range(min(timed, len(asked.time) if isinstance(asked, TrackReports) else len(asked))):
-        one = asked[index : index + 1]
+def _cpu_ms(method: Callable[[Any], Estimate], queries: Any, timed: int) -> float:
+    """Median CPU time of one estimate, report to position, in milliseconds, over all threads."""
+    cpu_ms = []
+    for index in range(min(timed, len(queries.time) if isinstance(queries, TrackReports) else len(queries))):
+        one = queries[index : index + 1]
         start = time.process_time()
         method(one).position  # noqa: B018  (estimates are lazy)
-        spent.append(1000 * (time.process_time() - start))
-    return float(np.median(spent))
+        cpu_ms.append(1000 * (time.process_time() - start))
+    return float(np.median(cpu_ms))
 
 
 def _track_scores(
-    tracks: TrackEvaluationCase, locators: Mapping[str, Locator], config: EvalConfig
+    track_case: TrackEvaluationCase, locators: Mapping[str, Locator], config: EvalConfig
 ) -> tuple[MethodScores, Tensor]:
-    """Methods of whole tracks, and beside them those that know the last report alone."""
+    """Scores of methods for whole tracks, and of those for their last reports alone."""
     generator = torch.Generator().manual_seed(config.seed)
-    case, scores = tracks.case, MethodScores()
-    for name, method in rivals.track_methods(tracks, locators, config.refinement, config.seed).items():
-        walks = tracks.true_walks if name == "limit" else tracks.walks
-        parts = [_values(method(w), w.position, generator) for w in rivals.track_batches(walks)]
+    case, scores = track_case.case, MethodScores()
+    for name, method in evaluation_methods.track_methods(track_case, locators, config.refinement, config.seed).items():
+        tracks = track_case.true_tracks if name == "limit" else track_case.tracks
+        parts = [
+            _values(method(batch), batch.position, generator) for batch in evaluation_methods.track_batches(tracks)
+        ]
         scores[name] = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
-        scores[name]["cpu_ms"] = np.array(_cpu_ms(method, walks, TIMED_TRACKS))
-    single = rivals.single_report_methods(case, locators, controls=False)
-    single |= rivals.refinement_methods(case, locators["locator"], config.refinement)
-    for name, method in single.items():
+        scores[name]["cpu_ms"] = np.array(_cpu_ms(method, tracks, TIMED_TRACKS))
+    single_methods = evaluation_methods.single_report_methods(case, locators, controls=False)
+    single_methods |= evaluation_methods.refinement_methods(case, locators["locator"], config.refinement)
+    for name, method in single_methods.items():
         scores[f"{name}_last"] = _score(name, method, case, generator)
     return scores, case.position
 
@@ -241,16 +256,16 @@ def _track_scores(
 def _worst_phones(
     case: EvaluationCase, methods: Mapping[str, EvaluationMethod], scores: MethodScores, name: str
 ) -> dict[str, np.ndarray]:
-    """The phones with the greatest errors of a locator: heatmaps of both, positions, what they heard."""
+    """The phones with the largest errors of a locator: both heatmaps, positions, and the serving cell."""
     error = np.linalg.norm(scores[name]["estimate"] - case.position.numpy(), axis=1)
     index = torch.from_numpy(np.argsort(-error)[:WORST_PHONES].copy())
     reports: Reports = case.reports[index]
     fix, limit = methods[name](reports), methods["limit"](case.true_reports[index])
     assert isinstance(limit, GridEstimate)
-    heat = fix.fix.log_heatmap.exp()  # type: ignore[attr-defined]
-    side = round(heat.shape[1] ** 0.5)
+    heatmap = fix.fix.log_heatmap.exp()  # type: ignore[attr-defined]
+    side = round(heatmap.shape[1] ** 0.5)
     return {
-        "heatmap": heat.view(-1, side, side).numpy().astype(np.float16),
+        "heatmap": heatmap.view(-1, side, side).numpy().astype(np.float16),
         "limit": limit.probability.numpy().astype(np.float16),
         "truth": case.position[index].numpy(),
         "estimate": fix.position.numpy(),

@@ -1,4 +1,4 @@
-"""Masts on an unseen tile, and the questions that are asked there: reports of phones whose places are known."""
+"""Evaluation scenarios: sites on an unseen tile, and reports of phones at known positions."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -36,15 +36,15 @@ from uel.radio.sites import Cell, Site, sites_to_json
 from uel.results.condition import Condition
 
 TUNING_TRACKS = 48  # labelled tracks, on which filters are tuned
-DRAWN_PER_NEEDED_TRACK = 1.5  # tracks drawn for each that is needed: some hear nothing on the way
-MIN_CAR_SPEED = 3.0  # m/s from which on a phone is in a car
-RESCORING_SEED_OFFSET = 7919  # rays that re-score are not those that the truth was traced with
-POSITIONS_PER_STAGE = 512  # positions of one stage of tracing, so that a killed one loses little
+DRAWN_PER_NEEDED_TRACK = 1.5  # tracks drawn for each that is needed: some have reports without any cell
+MIN_CAR_SPEED = 3.0  # m/s, phones from this speed on are in cars
+RESCORING_SEED_OFFSET = 7919  # added to the seed of the truth's rays, so that re-scoring uses others
+POSITIONS_PER_STAGE = 512  # positions of one stage of tracing, so that a killed run loses little
 
 
 @runtime_checkable
 class ScenarioBackend(Protocol):
-    """Where a deployment's maps and traced truth come from."""
+    """The source of a deployment's maps and ray-traced truth."""
 
     @property
     def tile(self) -> Tile: ...
@@ -53,48 +53,48 @@ class ScenarioBackend(Protocol):
     def sites(self) -> tuple[Site, ...]: ...
 
     def maps(self, condition: str, seed: int) -> TileMaps:
-        """Maps under a map condition, of all sites."""
+        """Maps of all sites under a map condition."""
         ...
 
     def trace(self, position: Float[Tensor, "n 2"]) -> LinkTruth:
-        """What the path solver says of positions."""
+        """The ray-traced link truth at positions."""
         ...
 
-    def tracer(self, condition: str, seed: int) -> MapFactory:
-        """How more maps are made by whoever has those of a map condition."""
+    def map_factory(self, condition: str, seed: int) -> MapFactory:
+        """A factory of more maps with the assumptions of a map condition."""
         ...
 
     @property
     def simulator(self) -> Simulator:
-        """The true world's, for those who ask it live."""
+        """The ray tracer of the true deployment, for live queries."""
         ...
 
 
 @dataclass(frozen=True, eq=False)
 class RayTracedBackend:
-    """A tile in the ray tracer; everything that it is asked once is kept by stages."""
+    """A tile in the ray tracer; all results are kept in a stage cache."""
 
     tile: Tile
     sites: tuple[Site, ...]
-    plan: MapConditionConfig
-    stages: StageCache
+    config: MapConditionConfig
+    stage_cache: StageCache
 
     def maps(self, condition: str, seed: int) -> TileMaps:
-        return maps_for_condition(condition, self.tile, self.sites, self.plan, self.stages, seed)
+        return maps_for_condition(condition, self.tile, self.sites, self.config, self.stage_cache, seed)
 
     def trace(self, position: Float[Tensor, "n 2"]) -> LinkTruth:
-        return LinkTruth.cat([self._part(part) for part in position.split(POSITIONS_PER_STAGE)])
+        return LinkTruth.cat([self._trace_chunk(part) for part in position.split(POSITIONS_PER_STAGE)])
 
-    def tracer(self, condition: str, seed: int) -> MapFactory:
-        return map_factory(condition, self.tile, self.sites, self.plan, self.stages, seed)
+    def map_factory(self, condition: str, seed: int) -> MapFactory:
+        return map_factory(condition, self.tile, self.sites, self.config, self.stage_cache, seed)
 
-    def _part(self, position: Float[Tensor, "n 2"]) -> LinkTruth:
-        tracing = asdict(self.plan.tracing)
+    def _trace_chunk(self, position: Float[Tensor, "n 2"]) -> LinkTruth:
+        tracing = asdict(self.config.tracing)
         key = {"tile": self.tile.fingerprint, "sites": sites_to_json(self.sites), "tracing": tracing}
-        at = self.stages.make(
+        folder = self.stage_cache.make(
             f"paths-{self.tile.name}", key | {"at": position.tolist()}, lambda out: self._save(position, out)
         )
-        with np.load(at / "truth.npz") as stored:
+        with np.load(folder / "truth.npz") as stored:
             return LinkTruth(**{name: torch.from_numpy(stored[name]) for name in stored.files})
 
     def _save(self, position: Float[Tensor, "n 2"], out: Path) -> None:
@@ -103,25 +103,25 @@ class RayTracedBackend:
 
     @cached_property
     def _simulator(self):
-        return open_simulator(self.tile, self.sites, self.plan.tracing)
+        return open_simulator(self.tile, self.sites, self.config.tracing)
 
     @property
     def simulator(self) -> Simulator:
-        return self._other
+        return self._rescoring_simulator
 
     @cached_property
-    def _other(self):
-        other = replace(self.plan.tracing, seed=self.plan.tracing.seed + RESCORING_SEED_OFFSET)
-        return open_simulator(self.tile, self.sites, other)
+    def _rescoring_simulator(self):
+        tracing = replace(self.config.tracing, seed=self.config.tracing.seed + RESCORING_SEED_OFFSET)
+        return open_simulator(self.tile, self.sites, tracing)
 
 
 @dataclass(frozen=True, eq=False)
 class EvaluationDeployment:
-    """One set of masts on one tile; `sources` by carrier frequency in Hz."""
+    """One set of sites on one tile; `backends` by carrier frequency in Hz."""
 
     name: str
     seed: int
-    sources: dict[float, ScenarioBackend]
+    backends: dict[float, ScenarioBackend]
     config: EvalConfig
 
     @cached_property
@@ -130,94 +130,98 @@ class EvaluationDeployment:
         return ObservationModel.of(self.config.nominal)
 
     def case(self, condition: Condition) -> EvaluationCase:
-        """Single reports under a condition. Raises `UelError` where hardly any phone hears a cell."""
-        asked, known = self.config.phones, self.config.fingerprints
-        reports, position = self._single(condition, asked + known)
-        if len(reports) < known + 1:
-            got = f"{len(reports)} of {asked + known} phones on {self.name} hear a cell"
+        """Single reports under a condition. Raises `UelError` if too few phones hear a cell."""
+        queries, labelled = self.config.phones, self.config.fingerprints
+        reports, position = self._single(condition, queries + labelled)
+        if len(reports) < labelled + 1:
+            got = f"{len(reports)} of {queries + labelled} phones on {self.name} hear a cell"
             raise UelError("too few phones hear a cell", got=got, do="give fewer fingerprints, or more sites")
-        return self._case(condition, reports[known:], position[known:], reports[:known], position[:known])
+        return self._case(condition, reports[labelled:], position[labelled:], reports[:labelled], position[:labelled])
 
     def tracks(self, condition: Condition) -> TrackEvaluationCase:
-        """Tracks under a condition, and the case of their last reports."""
-        walks, speed = self._walks(condition), condition.track
-        if len(walks.time) <= TUNING_TRACKS:
-            got = f"{len(walks.time)} tracks on {self.name} hear a cell all the way"
-            raise UelError("too few tracks hear a cell", got=got, do="ask for more tracks, or more sites")
-        known, known_at = self._single(replace(condition, track=-1.0), self.config.fingerprints)
-        tuning, asked = walks[:TUNING_TRACKS], walks[TUNING_TRACKS : TUNING_TRACKS + self.config.tracks]
-        case = self._case(condition, asked.reports[:, -1], asked.position, known, known_at)
-        believed = lambda w: replace(w, reports=self._believed(condition, w.reports))  # noqa: E731
+        """Tracks under a condition, and the case of their last reports. Raises `UelError` if too few hear a cell
+        throughout.
+        """
+        tracks, speed = self._track_reports(condition), condition.track
+        if len(tracks.time) <= TUNING_TRACKS:
+            got = f"{len(tracks.time)} tracks on {self.name} hear a cell in every report"
+            raise UelError("too few tracks hear a cell", got=got, do="give more tracks, or more sites")
+        labelled, labelled_position = self._single(replace(condition, track=-1.0), self.config.fingerprints)
+        tuning_tracks, queries = tracks[:TUNING_TRACKS], tracks[TUNING_TRACKS : TUNING_TRACKS + self.config.tracks]
+        case = self._case(condition, queries.reports[:, -1], queries.position, labelled, labelled_position)
+        as_read = lambda w: replace(w, reports=self._as_read(condition, w.reports))  # noqa: E731
         return TrackEvaluationCase(
-            case, self._motion(speed), believed(asked), asked, believed(tuning), self.config.particles,
+            case, self._motion(speed), as_read(queries), queries, as_read(tuning_tracks), self.config.particles,
             self.config.limit_particles,
         )  # fmt: skip
 
     def maps(self, condition: Condition) -> TileMaps:
-        """What methods are given."""
-        return maps_of_first_sites(self._source(condition).maps(condition.map, self.seed), condition.sites)
+        """The maps that methods are given."""
+        return maps_of_first_sites(self._backend(condition).maps(condition.map, self.seed), condition.sites)
 
-    def tracer(self, condition: Condition) -> MapFactory:
-        """How methods make more maps of all sites."""
-        return self._source(condition).tracer(condition.map, self.seed)
+    def map_factory(self, condition: Condition) -> MapFactory:
+        """A factory of more maps of all sites, for methods."""
+        return self._backend(condition).map_factory(condition.map, self.seed)
 
     def simulator(self, condition: Condition) -> Simulator:
-        """The true world's ray tracer."""
-        return self._source(condition).simulator
+        """The ray tracer of the true deployment."""
+        return self._backend(condition).simulator
 
     # ---- reports -------------------------------------------------------------------------------------
 
-    def _source(self, condition: Condition) -> ScenarioBackend:
-        return self.sources[condition.carrier]
+    def _backend(self, condition: Condition) -> ScenarioBackend:
+        return self.backends[condition.carrier]
 
     def _case(
-        self, condition: Condition, reports: Reports, position: Tensor, known: Reports, known_at: Tensor
+        self, condition: Condition, reports: Reports, position: Tensor, labelled: Reports, labelled_position: Tensor
     ) -> EvaluationCase:
-        given, true = self.maps(condition), self.maps(replace(condition, map="exact"))
+        assumed_maps, true_maps = self.maps(condition), self.maps(replace(condition, map="exact"))
         model = condition.assumed_model(self.nominal)
-        labelled = self._believed(condition, known)
+        labelled_as_read = self._as_read(condition, labelled)
         return EvaluationCase(
-            place=LocalizationProblem(given.radio, given.prior, model, labelled, known_at),
-            maps=given,
-            reports=self._believed(condition, reports),
+            problem=LocalizationProblem(
+                assumed_maps.radio, assumed_maps.prior, model, labelled_as_read, labelled_position
+            ),
+            maps=assumed_maps,
+            reports=self._as_read(condition, reports),
             position=position,
-            true_maps=true,
+            true_maps=true_maps,
             true_model=condition.true_model(self.nominal, 0.0 if condition.track < 0 else self.config.decorrelation),
             true_reports=reports,
             map_error=condition.truth == "paths",
         )
 
-    def _believed(self, condition: Condition, reports: Reports) -> Reports:
-        true = self._source(condition).sites[: condition.sites]
-        return rotate_to_assumed_azimuths(reports, true, self.maps(condition).radio.sites)
+    def _as_read(self, condition: Condition, reports: Reports) -> Reports:
+        true_sites = self._backend(condition).sites[: condition.sites]
+        return rotate_to_assumed_azimuths(reports, true_sites, self.maps(condition).radio.sites)
 
     def _single(self, condition: Condition, count: int) -> tuple[Reports, Float[Tensor, "n 2"]]:
-        """Phones that hear a cell; place and fading are drawn together, so that the prior stays even."""
+        """Phones that hear a cell; position and fading are drawn together, so that the prior stays uniform."""
         generator = torch.Generator().manual_seed(1_000_003 * self.config.seed + self.seed)
-        model, found, places = self._model(condition), [], []
+        model, audible_reports, positions = self._model(condition), [], []
         rounds = range(50 if condition.truth == "map" else 1)
         for _ in rounds:
             position = self._positions(condition, count, generator)
             truth = self._truth(condition, position)
             reports = model.observe(truth, self._power(condition), generator)
             audible = reports.heard.any(-1)
-            found.append(reports[audible])
-            places.append(position[audible])
-            if sum(map(len, places)) >= count:
+            audible_reports.append(reports[audible])
+            positions.append(position[audible])
+            if sum(map(len, positions)) >= count:
                 break
-        return Reports.cat(found)[:count], torch.cat(places)[:count]
+        return Reports.cat(audible_reports)[:count], torch.cat(positions)[:count]
 
     def _positions(self, condition: Condition, count: int, generator: torch.Generator) -> Float[Tensor, "n 2"]:
-        """Of traced phones the same places whatever is varied, so that they are traced once."""
-        source = self._source(condition)
+        """Positions of phones; ray-traced phones have the same in all conditions, so that they are traced once."""
+        backend = self._backend(condition)
         if condition.truth == "paths":
-            wanted = self.config.phones + self.config.fingerprints
-            return draw_positions(source.tile, source.sites, wanted, torch.Generator().manual_seed(self.seed))
-        return draw_positions(source.tile, source.sites[: condition.sites], 2 * count, generator)
+            count = self.config.phones + self.config.fingerprints
+            return draw_positions(backend.tile, backend.sites, count, torch.Generator().manual_seed(self.seed))
+        return draw_positions(backend.tile, backend.sites[: condition.sites], 2 * count, generator)
 
-    def _walks(self, condition: Condition) -> TrackReports:
-        """Tracks that hear a cell in every report, in the order that they were drawn in."""
-        tracks = self._drawn(condition)
+    def _track_reports(self, condition: Condition) -> TrackReports:
+        """Tracks that hear a cell in every report, in the order of their draw."""
+        tracks = self._draw_tracks(condition)
         generator = torch.Generator().manual_seed(1_000_003 * self.config.seed + self.seed + 1)
         truth = self._truth(condition, tracks.position.flatten(0, 1))
         shape = tracks.time.shape
@@ -226,24 +230,24 @@ class EvaluationDeployment:
         audible = reports.heard.any(-1).all(1)
         return TrackReports(reports[audible], tracks.time[audible], tracks.position[audible, -1])
 
-    def _drawn(self, condition: Condition) -> Tracks:
-        source, speed = self._source(condition), condition.track
+    def _draw_tracks(self, condition: Condition) -> Tracks:
+        backend, speed = self._backend(condition), condition.track
         shares = (1.0, 0.0, 0.0) if speed == 0 else (0.0, 1.0, 0.0) if speed < MIN_CAR_SPEED else (0.0, 0.0, 1.0)
         count = round(DRAWN_PER_NEEDED_TRACK * (self.config.tracks + TUNING_TRACKS))
-        plan = TrackConfig(tracks=count, reports=self.config.reports, speeds=(0.0, speed, speed), shares=shares)
-        return draw_tracks(source.tile, source.sites, plan, self.seed)
+        config = TrackConfig(tracks=count, reports=self.config.reports, speeds=(0.0, speed, speed), shares=shares)
+        return draw_tracks(backend.tile, backend.sites, config, self.seed)
 
     def _motion(self, speed: float) -> MotionModel:
-        source = next(iter(self.sources.values()))
-        places = outdoor_area(source.tile, source.sites, (10.0, 1000.0), None, False, None)
-        roads = places.road is not None and speed >= MIN_CAR_SPEED
-        free = places.road if roads and places.road is not None else places.free
-        return MotionModel(places.grid, free, speed, wander=0 < speed < MIN_CAR_SPEED, roads=roads)
+        backend = next(iter(self.backends.values()))
+        area = outdoor_area(backend.tile, backend.sites, (10.0, 1000.0), None, False, None)
+        on_roads = area.road is not None and speed >= MIN_CAR_SPEED
+        allowed = area.road if on_roads and area.road is not None else area.free
+        return MotionModel(area.grid, allowed, speed, wander=0 < speed < MIN_CAR_SPEED, roads=on_roads)
 
     def _truth(self, condition: Condition, position: Float[Tensor, "n 2"]) -> LinkTruth:
-        source = self._source(condition)
+        backend = self._backend(condition)
         if condition.truth == "paths":
-            return truth_of_first_sites(source.trace(position), condition.sites, source.sites)
+            return truth_of_first_sites(backend.trace(position), condition.sites, backend.sites)
         return self.maps(replace(condition, map="exact")).radio.pixel_truth(position)
 
     def _model(self, condition: Condition) -> ObservationModel:
@@ -270,30 +274,30 @@ def truth_of_first_sites(truth: LinkTruth, count: int, sites: tuple[Site, ...]) 
     return replace(truth, **{name: getattr(truth, name)[..., :cells] for name in parts})
 
 
-def evaluation_deployments(config: EvalConfig, stages: StageCache) -> list[Callable[[], EvaluationDeployment]]:
-    """All deployments, each made when it is called."""
+def evaluation_deployments(config: EvalConfig, stage_cache: StageCache) -> list[Callable[[], EvaluationDeployment]]:
+    """Makers of all deployments."""
     return [
-        lambda tile=tile, seed=seed: _deployment(config, stages, tile, seed)
+        lambda tile=tile, seed=seed: _deployment(config, stage_cache, tile, seed)
         for tile in config.tiles
         for seed in range(config.deployments)
     ]
 
 
-def _deployment(config: EvalConfig, stages: StageCache, name: str, number: int) -> EvaluationDeployment:
+def _deployment(config: EvalConfig, stage_cache: StageCache, name: str, number: int) -> EvaluationDeployment:
     city, centre = parse_place(name)
     geometry = {"place": name, "size": config.size, "margin": config.margin}
-    at = stages.make(
+    folder = stage_cache.make(
         f"tile-{name}",
         geometry,
         lambda out: _build(city, centre, config, out),
     )
-    tile, seed = Tile.open(at / "tile"), 1000 * config.seed + number
-    sources: dict[float, ScenarioBackend] = {}
+    tile, seed = Tile.open(folder / "tile"), 1000 * config.seed + number
+    backends: dict[float, ScenarioBackend] = {}
     for frequency in config.carriers:
         cell = Cell(carrier=Carrier(frequency=frequency))
         sites = scenes.place(tile, config.sites[0], seed=seed, mast=config.mast, template=cell)
-        sources[frequency] = CachedBackend(RayTracedBackend(tile, sites, config.maps, stages))
-    return EvaluationDeployment(f"{name}#{number}", seed, sources, config)
+        backends[frequency] = CachedBackend(RayTracedBackend(tile, sites, config.maps, stage_cache))
+    return EvaluationDeployment(f"{name}#{number}", seed, backends, config)
 
 
 def _build(city: str, centre: tuple[float, float], config: EvalConfig, out: Path) -> None:
@@ -301,23 +305,23 @@ def _build(city: str, centre: tuple[float, float], config: EvalConfig, out: Path
 
 
 class CachedBackend:
-    """A source whose maps stay in memory for the conditions to come."""
+    """A backend that keeps maps in memory for later conditions."""
 
-    def __init__(self, source: ScenarioBackend) -> None:
-        self.source, self.tile, self.sites = source, source.tile, source.sites
+    def __init__(self, backend: ScenarioBackend) -> None:
+        self.backend, self.tile, self.sites = backend, backend.tile, backend.sites
         self._maps: dict[tuple[str, int], TileMaps] = {}
 
     def maps(self, condition: str, seed: int) -> TileMaps:
         if (condition, seed) not in self._maps:
-            self._maps[condition, seed] = self.source.maps(condition, seed)
+            self._maps[condition, seed] = self.backend.maps(condition, seed)
         return self._maps[condition, seed]
 
     def trace(self, position: Float[Tensor, "n 2"]) -> LinkTruth:
-        return self.source.trace(position)
+        return self.backend.trace(position)
 
-    def tracer(self, condition: str, seed: int) -> MapFactory:
-        return self.source.tracer(condition, seed)
+    def map_factory(self, condition: str, seed: int) -> MapFactory:
+        return self.backend.map_factory(condition, seed)
 
     @property
     def simulator(self) -> Simulator:
-        return self.source.simulator
+        return self.backend.simulator

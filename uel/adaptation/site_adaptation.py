@@ -91,6 +91,20 @@ class SiteAdaptation:
     """Everything that is estimated once from the labelled reports of a deployment.
 
     Locators must get reports through `correct_angles`.
+
+    Example:
+        >>> import torch, uel
+        >>> from uel.estimation.baselines import LocalizationProblem
+        >>> from uel.models.inputs import BUILDING_CHANNELS
+        >>> sites = tuple(uel.Site(position=(x, y, 25.0)) for x, y in ((-50.0, -50.0), (50.0, -50.0), (0.0, 50.0)))
+        >>> radio = uel.FreeSpace(sites, size=128.0).radio_map(uel.Grid(size=128.0, pixel=8.0))
+        >>> maps = uel.TileMaps(radio, torch.zeros(BUILDING_CHANNELS, 16, 16), torch.full((16, 16), 1 / 256))
+        >>> model, generator = uel.ObservationModel(), torch.Generator().manual_seed(0)
+        >>> position = (torch.rand(64, 2, generator=generator) - 0.5) * 120
+        >>> reports = model.observe(radio.pixel_truth(position), maps.power_dbm, generator)
+        >>> adaptation = uel.SiteAdaptation(LocalizationProblem(radio, maps.prior, model, reports, position), maps)
+        >>> adaptation.azimuth_offset_deg.shape  # degrees of each cell
+        torch.Size([3])
     """
 
     problem: LocalizationProblem

@@ -14,7 +14,18 @@ from uel.estimation.grid_posterior import geometric_median
 
 @dataclass(frozen=True, eq=False)
 class Fix:
-    """Position densities over the tile, one for each report. Patches are counted row by row from the south-west."""
+    """Position densities over the tile, one for each report. Patches are counted row by row from the south-west.
+
+    Example:
+        >>> import torch, uel
+        >>> fix = uel.Fix(  # one report, four patches, all probability in the first
+        ...     torch.tensor([[0.0, -40.0, -40.0, -40.0]]),
+        ...     torch.tensor([[[-32.0, -32.0], [32.0, -32.0], [-32.0, 32.0], [32.0, 32.0]]]),
+        ...     100.0 * torch.eye(2).expand(1, 4, 2, 2),
+        ... )
+        >>> fix.position.round().tolist()
+        [[-32.0, -32.0]]
+    """
 
     log_heatmap: Float[Tensor, "batch patch"]
     """log-probability of each patch"""

@@ -9,12 +9,13 @@ import tyro
 from uel.errors import UelError
 from uel.estimation.config import RayRescoringConfig, RefinementConfig
 from uel.measurement.columns import ColumnConfig
-from uel.models.config import RESTORER_FILE as RESTORER
+from uel.models.config import RESTORER_FILE
 
 
 @dataclass(frozen=True, kw_only=True)
 class RayTracingConfig:
-    """How hard the ray tracer tries where it is asked; see `sim_bridge.scene.tracing_config.TracingConfig`."""
+    """Accuracy of the ray tracer for rescoring and mast heights; see
+    `sim_bridge.scene.tracing_config.TracingConfig`."""
 
     depth: int = 5
     """interactions on a path at most"""
@@ -23,70 +24,75 @@ class RayTracingConfig:
     scattering: float = 0.3
     """scattering coefficient of walls and ground"""
     map_rays: int = 20_000_000
-    """rays per cell of a map that is traced anew"""
+    """rays per cell of a radio map"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LocateConfig:
-    """Where a phone is: `uel locate runs/demo report.json`."""
+    """Locate phones from their reports: `uel locate runs/demo report.json`."""
 
     run: tyro.conf.Positional[Path]
-    """folder of the run whose locator answers, on the tile that it was judged on"""
+    """folder of the run whose locator is used, on the tile that it was evaluated on"""
     report: tyro.conf.Positional[Path]
     """reports as JSON, see `uel.measurement.report_io`"""
     geojson: Path | None = None
-    """write the fixes with their candidates and regions here, too; of several reports the last one's"""
+    """also write the last report's fix with its candidates and credible regions to this file"""
     refine: Literal["none", "map", "rt"] = "map"
-    """look at undecided fixes again: on the map's finest grid, or also by tracing rays to their likeliest places"""
+    """refine undecided fixes on the map's finest grid (map), and also by rays traced to their likeliest positions
+    (rt)"""
     labelled_reports: Path | None = None
-    """reports of this place that say where they were sent from (JSON as above with `position`, or a drive's .csv or
-    .csv.gz): they put the map and its antennas right first, on which fixes are then looked at again"""
+    """reports of this deployment with known positions (JSON as above with `position`, or a drive test's .csv or
+    .csv.gz): they correct the radio map and the antennas' azimuths, and fixes are refined on the corrected map"""
     restorer: Path | None = None
-    """folder of a run of `uel train` whose network has learned how maps are wrong (`restorer.pt`; this run's own, if it
-    has one): labelled reports are asked about the map that it makes of this place's, too"""
+    """folder of a run of `uel train` with a map-restoration network (`restorer.pt`; this run's own, if it has one): its
+    map of this tile is used where the labelled reports are likelier under it"""
     fit_mast_heights: bool = False
-    """labelled reports also tell how high masts stand, by tracing maps anew: thirteen by a tenth of all
-    rays and one by all, some minutes"""
+    """also estimate mast heights from the labelled reports, by tracing maps: thirteen with a tenth of all rays and one
+    with all, some minutes"""
     columns: ColumnConfig = field(default_factory=ColumnConfig)
-    """of a drive's table"""
+    """of a drive test's table"""
     refinement: RefinementConfig = field(default_factory=RefinementConfig)
     rescoring: RayRescoringConfig = field(default_factory=RayRescoringConfig)
     rays: RayTracingConfig = field(default_factory=RayTracingConfig)
     speed: float = 0.0
-    """m/s at which the phone moved between its reports, which are then taken together (particles, on refined
-    evidence): 1.4 on foot, 10 in a car. 0: every report by itself"""
+    """m/s at which the phone moved between its reports, which are then filtered as one track (particles, on refined
+    fixes): 1.4 on foot, 10 in a car. 0: every report by itself"""
     particles: int = 4000
-    power: float = 0.5
-    """of each report's evidence on a track: below 1, because the fading of neighbours is the same in part"""
+    likelihood_exponent: float = 0.5
+    """of each report's likelihood on a track: below 1, because the fading of consecutive reports is correlated"""
     seed: int = 1
     """of the particles"""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.speed < 100 or self.particles < 1 or not 0 < self.power <= 1:
-            raise UelError(
-                "a phone moves at 0 to 100 m/s, by particles, on evidence to a power of at most 1",
-                got=f"speed {self.speed}, particles {self.particles}, power {self.power}",
-                do="give --speed 1.4, say",
-            )
-        if self.speed and self.refine != "map":
-            raise UelError("reports of a track are taken together on the map", got=self.refine, do="give --refine map")
+        self._require_track_options()
         if self.labelled_reports and self.refine == "none":
-            got = f"--labelled-reports {self.labelled_reports} --refine none"
-            raise UelError("a map put right is for refining fixes on", got=got, do="leave out one of them")
+            got, do = f"--refine {self.refine}", "give --refine map, or leave out --labelled-reports"
+            raise UelError("--labelled-reports corrects the map on which fixes are refined", got=got, do=do)
         if self.fit_mast_heights and not self.labelled_reports:
             raise UelError("--fit-mast-heights needs labelled reports", got="none", do="add --labelled-reports FILE")
         if self.restorer and not self.labelled_reports:
-            raise UelError(
-                "--restorer needs labelled reports to judge its map by", got="none", do="add --labelled-reports FILE"
-            )
-        if self.restorer and not (self.restorer / RESTORER).is_file():
-            do = "give a run of a locator of mended maps: uel train --config train/small"
-            raise UelError(f"no {RESTORER} here", got=str(self.restorer), do=do)
+            do = "add --labelled-reports FILE"
+            raise UelError("--restorer needs labelled reports to compare its map with", got="none", do=do)
+        if self.restorer and not (self.restorer / RESTORER_FILE).is_file():
+            do = "give a run of a locator that was trained on corrected maps: uel train --config train/small"
+            raise UelError(f"no {RESTORER_FILE} in the folder of --restorer", got=str(self.restorer), do=do)
+
+    def _require_track_options(self) -> None:
+        if not 0 <= self.speed < 100:
+            raise UelError("--speed must be at least 0 and below 100 m/s", got=self.speed, do="give --speed 1.4, say")
+        if self.particles < 1:
+            raise UelError("--particles must be at least 1", got=self.particles, do="give --particles 4000, say")
+        if not 0 < self.likelihood_exponent <= 1:
+            got, do = self.likelihood_exponent, "give --likelihood-exponent 0.5, say"
+            raise UelError("--likelihood-exponent must be above 0 and at most 1", got=got, do=do)
+        if self.speed and self.refine != "map":
+            do = "give --refine map, or leave out --speed"
+            raise UelError("--speed works on fixes that are refined on the map", got=f"--refine {self.refine}", do=do)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExportConfig:
-    """Write a locator for deployment: `uel export runs/demo`."""
+    """Export a locator for deployment: `uel export runs/demo`."""
 
     run: tyro.conf.Positional[Path]
     """folder of the run whose locator is exported"""
@@ -99,4 +105,5 @@ class ExportConfig:
 
     def __post_init__(self) -> None:
         if (self.tile is None) != (self.radio is None):
-            raise UelError("a tile and its radio map come together", got=self, do="give --tile and --radio, or neither")
+            got = f"--radio {self.radio}" if self.tile is None else f"--tile {self.tile}"
+            raise UelError("--tile and --radio belong together", got=got, do="give both, or neither")

@@ -12,39 +12,44 @@ HPD_LEVELS = (0.5, 0.9)
 CANDIDATE_COUNT = 5
 CoordinateTransform = Callable[[Sequence[float]], list[float]]
 LOCAL_COORDINATES_NOTE = (
-    "metres east and north of the tile's centre: this tile is not georeferenced, so these are no degrees"
+    "metres east and north of the tile's centre: this tile is not georeferenced, so coordinates are not degrees"
 )
 
 
-def feature_collection(fix: Fix, tile: Tile, grid: Grid, **said: Any) -> dict[str, Any]:
-    """A feature collection of one fix (a batch of one); `said` goes into every feature's properties.
+def feature_collection(fix: Fix, tile: Tile, grid: Grid, **properties: Any) -> dict[str, Any]:
+    """A feature collection of one fix (a batch of one); `properties` are added to those of every feature.
 
-    Coordinates are longitude and latitude where the tile has a CRS, else metres, which `note` then says. Standard
-    deviations and covariances stay in metres.
+    Coordinates are longitude and latitude where the tile has a CRS, else metres, as a `note` then says. Standard
+    deviations and covariances are in metres.
     """
-    place = coordinate_transform(tile)
-    position = _point(place(fix.position[0].tolist()), {"kind": "position", **_spread(fix), **said})
-    where, likely, index = fix.candidates(min(CANDIDATE_COUNT, fix.log_heatmap.shape[-1]))
-    parts = zip(where[0].tolist(), likely[0].tolist(), index[0].tolist(), strict=True)
-    candidates = [_point(place(xy), {"kind": "candidate", **_component(fix, k, p), **said}) for xy, p, k in parts]
+    transform = coordinate_transform(tile)
+    position = _point(transform(fix.position[0].tolist()), {"kind": "position", **_uncertainty(fix), **properties})
+    means, probabilities, patches = fix.candidates(min(CANDIDATE_COUNT, fix.log_heatmap.shape[-1]))
+    parts = zip(means[0].tolist(), probabilities[0].tolist(), patches[0].tolist(), strict=True)
+    candidates = [
+        _point(transform(xy), {"kind": "candidate", **_component(fix, patch, p), **properties})
+        for xy, p, patch in parts
+    ]
     pixels = pixel_probability(fix, grid)
-    regions = [_region(hpd_outlines(pixels, grid, share), place, {"share": share, **said}) for share in HPD_LEVELS]
+    regions = [
+        _region(hpd_outlines(pixels, grid, level), transform, {"share": level, **properties}) for level in HPD_LEVELS
+    ]
     note = {} if tile.meta.get("crs") else {"note": LOCAL_COORDINATES_NOTE}
     return {"type": "FeatureCollection", **note, "features": [position, *candidates, *regions]}
 
 
 def coordinate_transform(tile: Tile) -> CoordinateTransform:
-    """From metres on the tile to (longitude, latitude); unchanged where the tile is not georeferenced."""
+    """From metres on the tile to (longitude, latitude); to rounded metres where the tile is not georeferenced."""
     if not tile.meta.get("crs"):
         return lambda xy: [round(v, 2) for v in xy]
     from pyproj import Transformer
 
-    back = Transformer.from_crs(tile.meta["crs"], "EPSG:4326", always_xy=True)
+    transformer = Transformer.from_crs(tile.meta["crs"], "EPSG:4326", always_xy=True)
     east, north = tile.meta["origin"]
-    return lambda xy: [round(v, 7) for v in back.transform(xy[0] + east, xy[1] + north)]
+    return lambda xy: [round(v, 7) for v in transformer.transform(xy[0] + east, xy[1] + north)]
 
 
-def _spread(fix: Fix) -> dict[str, Any]:
+def _uncertainty(fix: Fix) -> dict[str, Any]:
     covariance = fix.covariance[0]
     return {
         "covariance": [[round(v, 3) for v in row] for row in covariance.tolist()],
@@ -53,9 +58,9 @@ def _spread(fix: Fix) -> dict[str, Any]:
     }
 
 
-def _component(fix: Fix, index: int, probability_: float) -> dict[str, Any]:
-    std = fix.component_covariance[0, index].trace().sqrt()
-    return {"probability": round(probability_, 6), "std": round(float(std), 2)}
+def _component(fix: Fix, patch: int, probability: float) -> dict[str, Any]:
+    std = fix.component_covariance[0, patch].trace().sqrt()
+    return {"probability": round(probability, 6), "std": round(float(std), 2)}
 
 
 def _point(coordinates: list[float], properties: dict[str, Any]) -> dict[str, Any]:
@@ -67,9 +72,9 @@ def _point(coordinates: list[float], properties: dict[str, Any]) -> dict[str, An
 
 
 def _region(
-    polygons: list[list[list[list[float]]]], place: CoordinateTransform, properties: dict[str, Any]
+    polygons: list[list[list[list[float]]]], transform: CoordinateTransform, properties: dict[str, Any]
 ) -> dict[str, Any]:
-    rings = [[[place(xy) for xy in ring] for ring in polygon] for polygon in polygons]
+    rings = [[[transform(xy) for xy in ring] for ring in polygon] for polygon in polygons]
     return {
         "type": "Feature",
         "geometry": {"type": "MultiPolygon", "coordinates": rings},

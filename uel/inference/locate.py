@@ -45,161 +45,177 @@ SimulatorFactory = Callable[[Tile, tuple[Site, ...], RayTracingConfig], Simulato
 
 @dataclass(frozen=True, eq=False)
 class LocatedReport:
-    """One report's answer."""
+    """The fix of one report."""
 
     time: float
+    """s"""
     fix: Fix
 
 
-def locate(config: LocateConfig, tracer: SimulatorFactory) -> Iterator[str]:
-    """One line of text for each report: its position and how sure that is; `tracer` opens the ray tracer, if asked.
+def locate(config: LocateConfig, open_simulator: SimulatorFactory) -> Iterator[str]:
+    """Yield one line of JSON for each report: its position, covariance and candidates.
 
-    Raises `UelError` for bad files.
+    `open_simulator` opens the ray tracer where the config needs one. Raises `UelError` for bad files.
     """
     run = Run.open(config.run)
     if not config.report.is_file():
         raise UelError(
-            "no such report", got=str(config.report), do="give a JSON file, see uel/measurement/report_io.py"
+            "no such report file", got=str(config.report), do="give a JSON file, see uel/measurement/report_io.py"
         )
     maps = run.maps
-    timeline = report_io.from_json(config.report.read_bytes(), len(maps.radio.gain))
-    found = None
-    for found in _track(config, run, timeline, tracer) if config.speed else _single(config, run, timeline, tracer):
-        yield json_line(found.fix, found.time)
-    if config.geojson and found:
-        told = geojson.feature_collection(found.fix, run.tile, maps.radio.grid, time=round(found.time, 3))
-        replace_file(config.geojson, as_json(told))
+    sequence = report_io.from_json(config.report.read_bytes(), len(maps.radio.gain))
+    locate_all = _locate_track if config.speed else _locate_single
+    located = None
+    for located in locate_all(config, run, sequence, open_simulator):
+        yield json_line(located.fix, located.time)
+    if config.geojson and located:
+        collection = geojson.feature_collection(located.fix, run.tile, maps.radio.grid, time=round(located.time, 3))
+        replace_file(config.geojson, as_json(collection))
 
 
-def _single(
-    config: LocateConfig, run: Run, timeline: ReportSequence, tracer: SimulatorFactory
+def _locate_single(
+    config: LocateConfig, run: Run, sequence: ReportSequence, open_simulator: SimulatorFactory
 ) -> Iterator[LocatedReport]:
-    """Every report by itself."""
-    learned = _learned(config, run, tracer)
-    reports, refiner = _refining(config, run, learned, timeline.reports)
-    simulator = tracer(run.tile, run.maps.radio.sites, config.rays) if config.refine == "rt" else None
-    plan = config.rescoring
-    if learned is not None and simulator is not None:
-        plan = learned.rescoring(run.locator, plan, simulator)
-        log.info("rays: %+g dB, off by %g dB, right with %g %%", plan.bias_db, plan.spread_db, 100 * plan.share)
-    for n, time in enumerate(timeline.time.tolist()):
-        yield LocatedReport(time, _fixed(config, refiner, reports[n : n + 1], simulator, plan))
+    """Fixes of all reports, each by itself."""
+    adaptation = _site_adaptation(config, run, open_simulator)
+    reports, refined_locator = _refined_locator(config, run, adaptation, sequence.reports)
+    simulator = open_simulator(run.tile, run.maps.radio.sites, config.rays) if config.refine == "rt" else None
+    rescoring = config.rescoring
+    if adaptation is not None and simulator is not None:
+        rescoring = adaptation.fit_ray_rescoring(run.locator, rescoring, simulator)
+        numbers = rescoring.bias_db, rescoring.spread_db, 100 * rescoring.share
+        log.info("rays: bias %+g dB, standard deviation %g dB, right with %g %%", *numbers)
+    for n, time in enumerate(sequence.time.tolist()):
+        yield LocatedReport(time, _fix_report(config, refined_locator, reports[n : n + 1], simulator, rescoring))
 
 
 @torch.no_grad()
-def _fixed(
+def _fix_report(
     config: LocateConfig,
-    refiner: RefinedLocator,
+    refined_locator: RefinedLocator,
     report: Reports,
     simulator: Simulator | None,
-    plan: RayRescoringConfig,
+    rescoring: RayRescoringConfig,
 ) -> Fix:
-    """A single report's fix, looked at again where that is asked for."""
-    fix = refiner.locate(report)
+    """A single report's fix, refined and re-scored as the config says."""
+    fix = refined_locator.locate(report)
     if config.refine == "none":
         return fix
-    answer = refiner.again(fix, report)
-    # Labelled reports may forbid second thoughts on the map, but not rays.
-    sure = config.labelled_reports is None and not bool(answer.chosen)
-    if simulator is None or sure:
-        return answer.fix
-    return rescore_with_rays(answer.fix, report, refiner.fine, refiner.right, refiner.model, simulator, plan)
+    result = refined_locator.refine(fix, report)
+    # Labelled reports may rule out refinement on the map, but not rays.
+    is_decided = config.labelled_reports is None and not bool(result.is_refined)
+    if simulator is None or is_decided:
+        return result.fix
+    return rescore_with_rays(
+        result.fix,
+        report,
+        refined_locator.patch_map,
+        refined_locator.refinement_maps,
+        refined_locator.refinement_model,
+        simulator,
+        rescoring,
+    )
 
 
 @torch.no_grad()
-def _learned(config: LocateConfig, run: Run, tracer: SimulatorFactory) -> SiteAdaptation | None:
-    """What labelled reports teach, where there are some."""
+def _site_adaptation(config: LocateConfig, run: Run, open_simulator: SimulatorFactory) -> SiteAdaptation | None:
+    """The adaptation to labelled reports, None without them."""
     if config.labelled_reports is None:
         return None
     radio, model = run.maps.radio, run.locator.measurement
-    place = LocalizationProblem(radio, run.maps.prior, model, *_labelled(config, run))
-    masts = _map_tracer(config, run, tracer) if config.fit_mast_heights else None
-    learned = SiteAdaptation(place, run.maps, masts, MapRestorer.load(config.restorer or run.folder))
-    log.info("%s", learned)
-    return learned
+    problem = LocalizationProblem(radio, run.maps.prior, model, *_read_labelled_reports(config, run))
+    factory = _map_factory(config, run, open_simulator) if config.fit_mast_heights else None
+    adaptation = SiteAdaptation(problem, run.maps, factory, MapRestorer.load(config.restorer or run.folder))
+    log.info("%s", adaptation)
+    return adaptation
 
 
-def _map_tracer(config: LocateConfig, run: Run, tracer: SimulatorFactory) -> MapFactory:
-    """How maps of other masts are made of the run's tile."""
-    grid, least = run.maps.radio.grid, (run.tile.min_mast_z(*site.position[:2]) for site in run.maps.radio.sites)
+def _map_factory(config: LocateConfig, run: Run, open_simulator: SimulatorFactory) -> MapFactory:
+    """The ray tracer as a factory of maps of the run's tile with other mast heights."""
+    grid, min_mast_z = run.maps.radio.grid, (run.tile.min_mast_z(*s.position[:2]) for s in run.maps.radio.sites)
 
-    def trace(masts: tuple[Site, ...], share: float) -> RadioMap:
-        rays = replace(config.rays, map_rays=round(share * config.rays.map_rays))
-        return tracer(run.tile, masts, rays).radio_map(grid)
+    def trace(sites: tuple[Site, ...], ray_fraction: float) -> RadioMap:
+        rays = replace(config.rays, map_rays=round(ray_fraction * config.rays.map_rays))
+        return open_simulator(run.tile, sites, rays).radio_map(grid)
 
-    return MapFactory(trace, tuple(least))
+    return MapFactory(trace, tuple(min_mast_z))
 
 
 @torch.no_grad()
-def _refining(
-    config: LocateConfig, run: Run, learned: SiteAdaptation | None, reports: Reports
+def _refined_locator(
+    config: LocateConfig, run: Run, adaptation: SiteAdaptation | None, reports: Reports
 ) -> tuple[Reports, RefinedLocator]:
-    """Reports as they are to be read, and what looks at their fixes again."""
-    if learned is None:
+    """Reports with corrected angles, and the locator with refinement on the corrected map."""
+    if adaptation is None:
         return reports, RefinedLocator.of(run.locator, run.maps, config.refinement)
-    # Every fix: the map that made the locator sure is not the one that is believed.
-    return learned.read(reports), learned.refiner(run.locator, replace(config.refinement, entropy=0.0))
+    # Every fix is refined: the map on which the locator was decided is not the corrected one.
+    refinement = replace(config.refinement, entropy=0.0)
+    return adaptation.correct_angles(reports), adaptation.refined_locator(run.locator, refinement)
 
 
-def _labelled(config: LocateConfig, run: Run) -> tuple[Reports, Float[Tensor, "n 2"]]:
-    """Reports with their places, out of a file."""
-    assert config.labelled_reports is not None
-    if not config.labelled_reports.is_file():
-        raise UelError("no such labelled reports", got=str(config.labelled_reports), do="give a .json or .csv file")
-    if config.labelled_reports.suffix != ".json":
-        drive = read_drive_test(run.tile, config.labelled_reports, config.columns)
+def _read_labelled_reports(config: LocateConfig, run: Run) -> tuple[Reports, Float[Tensor, "n 2"]]:
+    """Labelled reports and their positions from a file."""
+    file = config.labelled_reports
+    assert file is not None
+    if not file.is_file():
+        raise UelError("no such file of --labelled-reports", got=str(file), do="give a .json or .csv file")
+    if file.suffix != ".json":
+        drive = read_drive_test(run.tile, file, config.columns)
         return drive.reports, drive.position
-    told = report_io.from_json(config.labelled_reports.read_bytes(), len(run.maps.radio.gain))
-    if told.position is None:
-        do = 'give each its "position": [x, y] in metres on the tile'
-        raise UelError("labelled reports say where they were sent from", got="a report without a position", do=do)
-    off = (told.position.abs() > run.tile.size / 2).any(-1).nonzero()[:, 0].tolist()
-    if off:
-        got = f"reports[{off[0]}] at {told.position[off[0]].tolist()}"
+    sequence = report_io.from_json(file.read_bytes(), len(run.maps.radio.gain))
+    if sequence.position is None:
+        do = 'give each report its "position": [x, y] in metres on the tile'
+        raise UelError("a labelled report has no position", got=str(file), do=do)
+    off_tile = (sequence.position.abs() > run.tile.size / 2).any(-1).nonzero()[:, 0].tolist()
+    if off_tile:
+        got = f"reports[{off_tile[0]}] at {sequence.position[off_tile[0]].tolist()}"
         raise UelError("a labelled report is off the tile", got=got, do=f"its sides are at ±{run.tile.size / 2:g} m")
-    return told.reports, told.position
+    return sequence.reports, sequence.position
 
 
-def _track(
-    config: LocateConfig, run: Run, timeline: ReportSequence, tracer: SimulatorFactory
+def _locate_track(
+    config: LocateConfig, run: Run, sequence: ReportSequence, open_simulator: SimulatorFactory
 ) -> Iterator[LocatedReport]:
-    """All reports up to each, by particles that move as phones do."""
+    """Fixes of all reports as one track, each from the reports up to it, by a particle filter."""
     maps, grid = run.maps, run.maps.radio.grid
-    reports, refiner = _refining(config, run, _learned(config, run, tracer), timeline.reports)
-    free = outdoor_area(run.tile, maps.radio.sites, (0.0, 1e4), None, False, None)
-    motion = MotionModel(free.grid, free.free, config.speed, wander=config.speed < MIN_CAR_SPEED)
-    evidence = RasterLikelihood(grid, _rasters(refiner, reports)[None], maps.prior, config.power)
+    adaptation = _site_adaptation(config, run, open_simulator)
+    reports, refined_locator = _refined_locator(config, run, adaptation, sequence.reports)
+    area = outdoor_area(run.tile, maps.radio.sites, (0.0, 1e4), None, False, None)
+    motion = MotionModel(area.grid, area.free, config.speed, wander=config.speed < MIN_CAR_SPEED)
+    rasters = _log_probability_rasters(refined_locator, reports)[None]
+    likelihood = RasterLikelihood(grid, rasters, maps.prior, config.likelihood_exponent)
     generator = torch.Generator().manual_seed(config.seed)
-    clouds = filter_steps(evidence, grid, motion, timeline.time[None], config.particles, generator)
-    for time, cloud in zip(timeline.time.tolist(), clouds, strict=True):
-        yield LocatedReport(time, _summed(cloud, grid, run.locator.config.patches))
+    clouds = filter_steps(likelihood, grid, motion, sequence.time[None], config.particles, generator)
+    for time, cloud in zip(sequence.time.tolist(), clouds, strict=True):
+        yield LocatedReport(time, _fix_of_cloud(cloud, grid, run.locator.config.patches))
 
 
 @torch.no_grad()
-def _rasters(refiner: RefinedLocator, reports: Reports) -> Float[Tensor, "report row column"]:
+def _log_probability_rasters(refined_locator: RefinedLocator, reports: Reports) -> Float[Tensor, "report row column"]:
     """Log-probability of the pixels by each report."""
-    answers = [refiner.always(reports[n : n + 1]) for n in range(len(reports))]
-    return torch.cat([answer.pixels.probability for answer in answers]).clamp(min=MIN_PIXEL_PROBABILITY).log()
+    results = [refined_locator.without_entropy_gate(reports[n : n + 1]) for n in range(len(reports))]
+    probability = torch.cat([result.refined_pixels.probability for result in results])
+    return probability.clamp(min=MIN_PIXEL_PROBABILITY).log()
 
 
-def _summed(cloud: ParticleCloud, grid: Grid, patches: int) -> Fix:
+def _fix_of_cloud(cloud: ParticleCloud, grid: Grid, patches: int) -> Fix:
     """A cloud of particles as one Gaussian per patch."""
     row, column = grid.pixel_of(cloud.position[0])
-    share = torch.zeros(grid.count**2).index_add(0, row * grid.count + column, cloud.weight[0])
-    return pool_to_patches(share.clamp(min=MIN_PIXEL_PROBABILITY).log().view(1, *grid.shape), grid, patches)
+    probability = torch.zeros(grid.count**2).index_add(0, row * grid.count + column, cloud.weight[0])
+    return pool_to_patches(probability.clamp(min=MIN_PIXEL_PROBABILITY).log().view(1, *grid.shape), grid, patches)
 
 
 def json_line(fix: Fix, time: float) -> str:
     """Position in metres, its covariance in m², and the likeliest candidates, as one line of JSON."""
-    where, likely, _ = fix.candidates(geojson.CANDIDATE_COUNT)
+    position, probability, _ = fix.candidates(geojson.CANDIDATE_COUNT)
     candidates = [
         {"position": [round(v, 1) for v in xy], "probability": round(p, 4)}
-        for xy, p in zip(where[0].tolist(), likely[0].tolist(), strict=True)
+        for xy, p in zip(position[0].tolist(), probability[0].tolist(), strict=True)
     ]
-    told = {
+    fields = {
         "time": round(time, 3),
         "position": [round(v, 1) for v in fix.position[0].tolist()],
         "covariance": [[round(v, 1) for v in row] for row in fix.covariance[0].tolist()],
         "candidates": candidates,
     }
-    return json.dumps(told)
+    return json.dumps(fields)

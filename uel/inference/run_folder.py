@@ -1,4 +1,4 @@
-"""A run's folder: a trained locator, the place it was judged on, and what came out."""
+"""A run's folder: a trained locator, the tile and maps it was evaluated on, and metrics."""
 
 import json
 from dataclasses import dataclass
@@ -15,16 +15,16 @@ from uel.radio import radio_map_io
 
 @dataclass(frozen=True)
 class Run:
-    """Opened on use: every property raises `UelError` where its file is absent or damaged."""
+    """Folder of a run. Files are read on use: every property raises `UelError` for an absent or damaged file."""
 
     folder: Path
 
     @staticmethod
     def open(folder: str | Path) -> "Run":
-        """Raises `UelError` for what is no run."""
+        """Open the folder of a finished run. Raises `UelError` for any other folder."""
         run = Run(Path(folder))
         if not (run.folder / "artefacts.json").is_file():
-            raise UelError("no finished run here", got=str(folder), do="make one: uel demo")
+            raise UelError("this folder holds no finished run", got=str(folder), do="make one: uel demo")
         return run
 
     @cached_property
@@ -38,7 +38,7 @@ class Run:
 
     @property
     def radio_folder(self) -> Path:
-        """Of the test tile's radio map."""
+        """Folder of the test tile's radio map."""
         return self.folder / self._test("radio")
 
     @cached_property
@@ -48,7 +48,7 @@ class Run:
 
     @cached_property
     def metrics(self) -> dict[str, Any]:
-        """What `metrics.json` holds."""
+        """Content of `metrics.json`."""
         return self._json("metrics.json")
 
     def _test(self, kind: str) -> str:
@@ -63,7 +63,7 @@ class Run:
         except (OSError, ValueError) as error:
             raise self._damaged(name, error) from error
         if not isinstance(stored, dict):
-            raise self._damaged(name, ValueError("no names and values"))
+            raise self._damaged(name, ValueError("not a JSON object"))
         return stored
 
     def _damaged(self, name: str, error: Exception) -> UelError:

@@ -1,4 +1,4 @@
-"""`uel export RUN`: a locator on one tile as a file that PyTorch alone can run, without this library."""
+"""`uel export RUN`: a locator on one tile as a file that runs with PyTorch alone, without this library."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ MAX_REPORTS = 1024  # reports in one call
 
 
 class TileLocatorModule(nn.Module):
-    """A locator that knows its maps, from tensors to tensors: tiers rsrp to rsrp_ta_azimuth, any number of reports."""
+    """A locator with its maps, from tensors to tensors: tiers rsrp to rsrp_ta_azimuth, any number of reports."""
 
     def __init__(self, locator: Locator, maps: TileMaps) -> None:
         super().__init__()
@@ -37,7 +37,7 @@ class TileLocatorModule(nn.Module):
         azimuth_deg: Float[Tensor, " n"],
         has_azimuth: Bool[Tensor, " n"],
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """`OUTPUT_NAMES`: positions in metres (n, 2); the mixture's log weights (n, patch), means and covariances (m, m²).
+        """The tensors of `OUTPUT_NAMES`: positions (n, 2), the mixture's log weights (n, patch), means and covariances.
 
         Inputs are those of `uel.measurement.reports.Reports`.
         """
@@ -66,12 +66,12 @@ def export(config: ExportConfig) -> Path:
 
 
 def exported_program(locator: Locator, maps: TileMaps) -> torch.export.ExportedProgram:
-    """The program, for 2 to `MAX_REPORTS` reports."""
+    """The exported program of a locator on its tile, for 2 to `MAX_REPORTS` reports."""
     model = ObservationModel(tier="rsrp_ta_azimuth")
     truth = maps.radio.pixel_truth(maps.radio.grid.centres()[:1, :3].reshape(-1, 2))
     reports = model.observe(truth, maps.power_dbm, torch.Generator().manual_seed(0))
     number = torch.export.Dim("reports", min=1, max=MAX_REPORTS)
     shapes = {name: {0: number} for name in INPUT_NAMES}
     with torch.no_grad():
-        given = tuple(getattr(reports, name) for name in INPUT_NAMES)
-        return torch.export.export(TileLocatorModule(locator, maps), given, dynamic_shapes=shapes)
+        inputs = tuple(getattr(reports, name) for name in INPUT_NAMES)
+        return torch.export.export(TileLocatorModule(locator, maps), inputs, dynamic_shapes=shapes)

@@ -8,7 +8,7 @@ from uel.errors import UelError
 
 @dataclass(frozen=True, kw_only=True)
 class LocatorConfig:
-    """Sizes of the network."""
+    """Sizes and parts of the localization network."""
 
     patches: int = 32
     """patches on a side of the tile: the classes of the coarse heatmap"""
@@ -23,44 +23,49 @@ class LocatorConfig:
     heads: int = 2
     """attention heads"""
     evidence: Literal["skip", "input", "none"] = "skip"
-    """skip: the evidence enters the network and the logits; input: the network alone, which has to learn what it is
-    worth; none: neither (for ablations)"""
+    """where each pixel's log-likelihood (the evidence) enters. skip: the network and the logits; input: the network
+    alone, which has to learn its weight; none: neither (for ablations)"""
     encoder: Literal["pooled", "vit", "two_stream", "unet"] = "pooled"
-    """pooled: pixels pooled into patches, and layers that know no direction; vit: all channels in one vision
-    transformer; two_stream: one for radio maps and evidence, one for buildings; unet: no transformer and no evidence
-    but a U-Net of `depth` levels, a baseline. All but the first know where north is: train them with
+    """pooled: pixels pooled into patches, and equivariant layers; vit: all channels in one vision transformer;
+    two_stream: one for radio maps and evidence, one for buildings; unet: no transformer and no evidence but a U-Net of
+    `depth` levels, a baseline. All but the first depend on the tile's orientation: train them with
     augment.symmetries"""
     patch_pixels: int = 4
-    """pixels on a side of a patch that a vision transformer sees; maps of others are resampled"""
+    """pixels on a side of a patch in a vision transformer's input; maps with another number are resampled"""
     head: Literal["matched", "linear"] = "matched"
     """matched: each patch is scored by its own token against the report's; linear: one vector of report and map scores
-    all patches by weights of their own, which knows where north is, too (for ablations)"""
+    all patches by weights of their own, which depends on the orientation, too (for ablations)"""
     cell_ids: bool = False
-    """cells are told apart by a learned embedding of their index (for ablations: of no use in another place)"""
+    """cells get a learned embedding of their index (for ablations: it does not transfer to another deployment)"""
     cells: int = 8
-    """strongest cells of a report that a U-Net is shown"""
+    """strongest cells of a report in a U-Net's input"""
     corrected_maps: bool = False
-    """it learns from maps that labelled reports corrected (`uel.adaptation.site_adaptation`), and is shown such maps
+    """it is trained on maps that labelled reports corrected (`uel.adaptation.site_adaptation`), and gets such maps
     where there are labelled reports; their error bars then count in its evidence"""
 
     def __post_init__(self) -> None:
-        sizes = (self.width, self.pixel_width, self.depth, self.radio_depth, self.heads, self.patch_pixels, self.cells)
-        if min(sizes) < 1:
-            raise UelError("a network needs width, layers, heads and pixels", got=self, do="give at least one of each")
+        names = ("width", "pixel_width", "depth", "radio_depth", "heads", "patch_pixels", "cells")
+        for name in names:
+            if getattr(self, name) < 1:
+                raise UelError(f"locator.{name} must be at least 1", got=getattr(self, name), do="give 1 or more")
         if self.width % self.heads:
-            raise UelError("the width must divide by the heads", got=(self.width, self.heads), do="try 48 and 2")
+            got = f"width {self.width}, heads {self.heads}"
+            raise UelError("locator.width must be a multiple of locator.heads", got=got, do="give 48 and 2, say")
         if self.patches < 2 or self.patches % 2:
             raise UelError(
-                "patches are looked at in blocks of 2 × 2", got=f"{self.patches} a side", do="give an even number"
+                "locator.patches must be even: they are pooled in blocks of 2 × 2",
+                got=self.patches,
+                do="give an even number, 32 say",
             )
         if self.encoder == "unet" and (self.evidence, self.head, self.cell_ids) != ("none", "matched", False):
             got = f"evidence {self.evidence}, head {self.head}, cell_ids {self.cell_ids}"
-            raise UelError("a U-Net has no evidence, head or cells' indices", got=got, do="give evidence none alone")
+            do = "give --locator.evidence none, and leave out head and cell_ids"
+            raise UelError("locator.encoder unet has no evidence, no linear head and no cell_ids", got=got, do=do)
 
 
 @dataclass(frozen=True, kw_only=True)
 class RestorerConfig:
-    """Sizes of the network."""
+    """Sizes of the map-restoration network."""
 
     width: int = 24
     """channels at full resolution"""
@@ -69,7 +74,8 @@ class RestorerConfig:
 
     def __post_init__(self) -> None:
         if min(self.width, self.levels) < 1:
-            raise UelError("a restorer has channels and levels", got=self, do="give at least one of each")
+            got = f"width {self.width}, levels {self.levels}"
+            raise UelError("map_restorer.width and map_restorer.levels must be at least 1", got=got, do="give 24 and 4")
 
 
 RESTORER_FILE = "restorer.pt"

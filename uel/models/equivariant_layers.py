@@ -1,4 +1,4 @@
-"""Building blocks that know no direction: turning or mirroring the world turns and mirrors what they do."""
+"""Layers that are equivariant to rotations by 90° and to reflections: a turned map gives the same result, turned."""
 
 from collections.abc import Callable
 
@@ -49,9 +49,9 @@ class Attention(nn.Module):
 
 
 class MapBlock(nn.Module):
-    """One layer of the map encoder: neighbours, the whole map, the radio tokens, then each patch by itself.
+    """One layer of the map encoder: convolution, self-attention, cross-attention to the radio tokens, then an MLP.
 
-    The whole map is looked at in blocks of 2×2 patches (spatial-reduction attention, Wang et al., PVT, 2021): a
+    The keys of self-attention are blocks of 2×2 patches (spatial-reduction attention, Wang et al., PVT, 2021): a
     quarter of the keys for the same reach.
     """
 
@@ -76,7 +76,10 @@ class MapBlock(nn.Module):
 
 
 class RadioEncoder(nn.Module):
-    """Transformer over one token per cell and a summary token; cells are a set, unless up to `ids` are told apart."""
+    """Transformer over one token per cell and a summary token.
+
+    Cells are a set, unless `ids` is above 0: then up to `ids` cells get an embedding of their index.
+    """
 
     def __init__(self, features: int, width: int, heads: int, depth: int, ids: int = 0) -> None:
         super().__init__()
@@ -103,27 +106,27 @@ class RadioEncoder(nn.Module):
         if self.ids is None:
             return self.embed(cells)
         if cells.shape[1] > len(self.ids):
-            got, do = f"{cells.shape[1]} cells", f"give a map of up to {len(self.ids)}, or train without cell_ids"
-            raise UelError("this locator tells fewer cells apart by their index", got=got, do=do)
+            do = f"give a map of up to {len(self.ids)} cells, or train with locator.cell_ids off"
+            raise UelError("the map has more cells than this locator has cell_ids", got=cells.shape[1], do=do)
         return self.embed(cells) + self.ids[: cells.shape[1]]
 
 
 def u_net_pass(
     x: Float[Tensor, "batch inputs row column"], down: nn.ModuleList, up: nn.ModuleList, pool: Callable[..., Tensor]
 ) -> Float[Tensor, "batch outputs row column"]:
-    """The way through a U-Net: a stage at each resolution, `pool` between them, and back beside what was passed."""
+    """Forward pass of a U-Net: a stage at each resolution, `pool` between them, and back with skip connections."""
     x = down[0](x.contiguous(memory_format=torch.channels_last))
-    passed = []
+    skips = []
     for stage in down[1:]:
-        passed.append(x)
+        skips.append(x)
         x = stage(pool(x, 2, ceil_mode=True))
-    for stage, skip in zip(up, reversed(passed), strict=True):
+    for stage, skip in zip(up, reversed(skips), strict=True):
         x = stage(torch.cat([F.interpolate(x, size=skip.shape[-2:]), skip], 1))
     return x
 
 
 def zero_initialised(layer: nn.Linear | nn.Conv2d) -> nn.Module:
-    """A layer that says nothing until it is trained."""
+    """The layer with weights and biases of zero: its output is zero until it is trained."""
     nn.init.zeros_(layer.weight)
     nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
     return layer

@@ -1,4 +1,4 @@
-"""What a network is shown: one token for each cell, and channels for each pixel."""
+"""Inputs of networks: one token for each cell, and channels for each pixel."""
 
 import math
 
@@ -19,9 +19,9 @@ CELL_FEATURES = 9
 
 
 def cell_tokens(reports: Reports, maps: TileMaps) -> Float[Tensor, "batch cell feature"]:
-    """One token per cell: what was said of it and its pose, nothing that depends on the frame."""
+    """One token per cell: its reported features and its pose, nothing that depends on the coordinate frame."""
     serving = F.one_hot(reports.serving, reports.heard.shape[-1]).float()
-    said = [
+    reported = [
         normalise_level(reports.rsrp_dbm) * reports.heard,
         reports.heard.float(),
         serving,
@@ -35,46 +35,46 @@ def cell_tokens(reports: Reports, maps: TileMaps) -> Float[Tensor, "batch cell f
             for site, cell in cells_of(maps.radio.sites)
         ]
     )
-    return torch.cat([torch.stack(said, -1), pose.expand(*reports.serving.shape, -1, -1)], -1)
+    return torch.cat([torch.stack(reported, -1), pose.expand(*reports.serving.shape, -1, -1)], -1)
 
 
 def pixel_channels(
     evidence: Float[Tensor, "batch feature row column"], reports: Reports, maps: TileMaps
 ) -> Float[Tensor, "batch channel row column"]:
-    """Evidence, the serving cell's and the strongest cell's maps, then the buildings, at full resolution."""
+    """Log-likelihoods, the serving cell's and the strongest cell's maps, then the buildings, at full resolution."""
     radio = maps.radio
     total = evidence.sum(1, keepdim=True)
     relative = torch.cat([evidence, total], 1)
     relative = (relative - relative.amax((-2, -1), keepdim=True)).clamp(min=-20.0) / 5.0
-    level, at = level_channel(radio), reports.serving
-    error = error_channel(radio)[at]
+    level, cell = level_channel(radio), reports.serving
+    error = error_channel(radio)[cell]
     serving = torch.stack(
-        [level[at], radio.known[at].float(), error, radio.los[at].float(), distance_channel(radio)[at]], 1
+        [level[cell], radio.known[cell].float(), error, radio.los[cell].float(), distance_channel(radio)[cell]], 1
     )
     fixed = torch.cat([level.amax(0)[None], maps.buildings])
-    return torch.cat([relative, serving, fixed.expand(*at.shape, -1, -1, -1)], 1)
+    return torch.cat([relative, serving, fixed.expand(*cell.shape, -1, -1, -1)], 1)
 
 
 def level_channel(radio: RadioMap) -> Float[Tensor, "cell row column"]:
-    """Path gain; -3 where the map knows none."""
+    """Normalised path gain; -3 where it is unknown."""
     return torch.where(radio.known, normalise_level(radio.level_db), -3.0)
 
 
 def error_channel(radio: RadioMap) -> Float[Tensor, "cell row column"]:
-    """Error bars; two times the gain and more are all alike."""
+    """Relative error bars, clipped at twice the gain."""
     return radio.relative_error.clamp(max=2.0)
 
 
 def normalise_level(level_db: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
-    """Levels and path gains (dBm, dB) on the scale of a network's inputs."""
+    """Levels or path gains (dBm, dB) on the scale of a network's inputs."""
     return (level_db + 100.0) / 15.0
 
 
-def denormalise_level(shown: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
-    """Levels in dB that `normalise_level` shows so."""
-    return shown * 15.0 - 100.0
+def denormalise_level(normalised: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
+    """Levels in dB, the inverse of `normalise_level`."""
+    return normalised * 15.0 - 100.0
 
 
 def distance_channel(radio: RadioMap) -> Float[Tensor, "cell row column"]:
-    """Distance on the ground from each antenna, in sides of the tile."""
+    """Distance on the ground from each antenna, in units of the tile's side."""
     return radio.distance / radio.grid.size

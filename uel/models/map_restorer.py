@@ -1,11 +1,11 @@
-"""A network that has seen how ray tracers' maps are wrong: from one it says what levels truly are, with error bars.
+"""Map-restoration network: from a wrong radio map it predicts the true levels with error bars.
 
-Rays too few, walls and masts somewhat wrong: what that does to a map is alike in all cities, and much of it can be told
-from the map itself (a lone bright pixel among dark ones, a hole in a lit street), from the buildings beside it and from
-what they leave of the straight line to the mast (`uel.geo.obstruction`). So a network that was shown right and wrong
-maps of some places mends the map of another, cell by cell, whatever its sites are. It takes after RadioUNet (Levie,
-Yapar, Kutyniok and Caire, IEEE Trans. Wireless Commun. 2021), which reads coarse simulations, too; as all here it knows
-no direction: a world turned by 90° or mirrored gives the same map, turned.
+Too few rays, and walls and sites somewhat wrong, leave alike errors in the maps of all cities. Much of them can be
+predicted from the map itself (a lone bright pixel among dark ones, a hole in a lit street), from the buildings beside
+it and from those on the straight line to the antenna (`uel.geo.obstruction`). A network that was trained on right and
+wrong maps of some tiles therefore corrects the map of another tile, cell by cell, whatever its sites are. It follows
+RadioUNet (Levie, Yapar, Kutyniok and Caire, IEEE Trans. Wireless Commun. 2021), which reads coarse simulations, too; it
+is equivariant: a map rotated by 90° or mirrored gives the same restored map, rotated or mirrored.
 """
 
 import math
@@ -32,21 +32,21 @@ from uel.radio.sites import cells_of
 
 SCHEMA = "uel-restorer-2"
 CELL_CHANNELS = 10
-LEVEL_UNIT_DB = 15.0  # dB, of levels as a network is shown them and answers
-MAX_STD_DB, MIN_STD_DB = 30.0, 0.3  # dB, of an error bar
-UNKNOWN_GAIN_DB = -145.0  # dB, path gain that a hole in a map is corrected from
+LEVEL_UNIT_DB = 15.0  # of levels in the network's input and output
+MAX_STD_DB, MIN_STD_DB = 30.0, 0.3  # of an error bar
+UNKNOWN_GAIN_DB = -145.0  # path gain that an unknown pixel is corrected from
 
 
 @dataclass(frozen=True, eq=False)
 class RestoredLevels:
-    """What a network says of cells' maps."""
+    """Prediction of cells' true maps."""
 
     mean_db: Float[Tensor, "cell row column"]
     """path gain"""
-    spread_db: Float[Tensor, "cell row column"]
-    """its standard deviation"""
-    sight: Float[Tensor, "cell row column"]
-    """log-odds that the antenna is in sight"""
+    std_db: Float[Tensor, "cell row column"]
+    """standard deviation of the path gain"""
+    los_log_odds: Float[Tensor, "cell row column"]
+    """log-odds that there is a line of sight to the antenna"""
 
 
 class MapRestorer(nn.Module):
@@ -62,26 +62,27 @@ class MapRestorer(nn.Module):
         self.head = zero_initialised(nn.Conv2d(widths[0], 3, 1))
 
     def forward(self, x: Float[Tensor, "cell channel row column"]) -> RestoredLevels:
-        """What is believed of cells that are `restorer_input`. Before it is trained it believes their maps, by some
-        10 dB."""
-        off, wide, sight = self.head(u_net_pass(x, self.down, self.up, F.avg_pool2d)).unbind(1)
+        """Predict cells from their `restorer_input`; before training the given maps, with error bars of some 10 dB."""
+        correction, raw_std, los_log_odds = self.head(u_net_pass(x, self.down, self.up, F.avg_pool2d)).unbind(1)
         return RestoredLevels(
-            given_gain_db(x) + LEVEL_UNIT_DB * off,
-            (LEVEL_UNIT_DB * F.softplus(wide)).clamp(MIN_STD_DB, MAX_STD_DB),
-            sight,
+            given_gain_db(x) + LEVEL_UNIT_DB * correction,
+            (LEVEL_UNIT_DB * F.softplus(raw_std)).clamp(MIN_STD_DB, MAX_STD_DB),
+            los_log_odds,
         )
 
     @torch.no_grad()
-    def restored(self, maps: TileMaps) -> RadioMap:
-        """The radio map with levels, error bars and sight as the network believes them; no pixel is unknown."""
+    def restore(self, maps: TileMaps) -> RadioMap:
+        """The radio map with the predicted levels, error bars and line of sight; no pixel is unknown."""
         parts = [self(restorer_input(maps, slice(cell, cell + 1))) for cell in range(len(maps.radio.gain))]
-        mean, spread, sight = (torch.cat([getattr(p, n) for p in parts]) for n in ("mean_db", "spread_db", "sight"))
+        mean_db, std_db, los_log_odds = (
+            torch.cat([getattr(part, name) for part in parts]) for name in ("mean_db", "std_db", "los_log_odds")
+        )
         return replace(
             maps.radio,
-            gain=from_db(mean),
-            relative_error=spread / DB_PER_NEPER,
+            gain=from_db(mean_db),
+            relative_error=std_db / DB_PER_NEPER,
             known=torch.ones_like(maps.radio.known),
-            los=sight > 0,
+            los=los_log_odds > 0,
             channels=None,
         )
 
@@ -92,7 +93,7 @@ class MapRestorer(nn.Module):
 
     @staticmethod
     def load(folder: str | Path) -> "MapRestorer | None":
-        """A run's restorer, None where it has none. Raises `UelError` when it is damaged or of another schema."""
+        """Load a run's network, None where it has none. Raises `UelError` when it is damaged or of another schema."""
         file = Path(folder) / RESTORER_FILE
         if not file.is_file():
             return None
@@ -103,12 +104,14 @@ class MapRestorer(nn.Module):
             restorer = MapRestorer(RestorerConfig(**content["config"]))
             restorer.load_state_dict(content["state"])
         except Exception as error:  # torch raises what its unpickler and zip reader raise
-            raise UelError("this restorer cannot be read", got=f"{file}: {error}", do="train again") from error
+            raise UelError(
+                "this map-restoration network cannot be read", got=f"{file}: {error}", do="train again"
+            ) from error
         return restorer.eval()
 
 
 class _Block(nn.Module):
-    """Two convolutions, the second beside what it is given."""
+    """Two convolutions, the second with a residual connection."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -120,31 +123,34 @@ class _Block(nn.Module):
 
 
 def given_gain_db(x: Float[Tensor, "cell channel row column"]) -> Float[Tensor, "cell row column"]:
-    """dB, path gain of cells as their maps are `restorer_input`."""
+    """Path gain in dB of the given map, from a `restorer_input`."""
     return torch.where(x[:, 1] > 0, denormalise_level(x[:, 0]), UNKNOWN_GAIN_DB)
 
 
 def restorer_input(maps: TileMaps, cells: slice = slice(None)) -> Float[Tensor, "cell channel row column"]:
-    """Each cell's map, its pose and what stands before it seen from every pixel, and the buildings."""
+    """Each cell's map, its pose, the obstruction on the line to every pixel, and the buildings."""
     radio, poses = maps.radio, cells_of(maps.radio.sites)[cells]
-    of_cell = lambda values: torch.tensor(values)[:, None, None]  # noqa: E731
-    height = of_cell([site.position[2] for site, _ in poses])
-    azimuth = of_cell([cell.azimuth_deg for _, cell in poses])
-    beams = of_cell([0.0 if cell.omnidirectional else 1.0 for _, cell in poses])
-    carrier = of_cell([math.log10(cell.carrier.frequency / 3.5e9) for _, cell in poses])
-    far = (radio.delay[cells] * SPEED_OF_LIGHT).clamp(min=1.0)
-    loss, inside = torch.stack([obstruction(maps, cell) for cell in range(len(radio.gain))[cells]]).unbind(1)
+
+    def per_cell(values: list[float]) -> Tensor:
+        return torch.tensor(values)[:, None, None]
+
+    height = per_cell([site.position[2] for site, _ in poses])
+    azimuth = per_cell([cell.azimuth_deg for _, cell in poses])
+    has_beam = per_cell([0.0 if cell.omnidirectional else 1.0 for _, cell in poses])
+    carrier = per_cell([math.log10(cell.carrier.frequency / 3.5e9) for _, cell in poses])
+    distance = (radio.delay[cells] * SPEED_OF_LIGHT).clamp(min=1.0)
+    loss, length_inside = torch.stack([obstruction(maps, cell) for cell in range(len(radio.gain))[cells]]).unbind(1)
     channels = [
         level_channel(radio)[cells],
         radio.known[cells].float(),
         error_channel(radio)[cells],
         radio.los[cells].float(),
-        far.log10() - 2.0,
+        distance.log10() - 2.0,
         (height - radio.elevation) / HEIGHT_UNIT,
-        beams * (radio.azimuth_deg[cells] - azimuth).deg2rad().cos(),
-        carrier.expand_as(far),
+        has_beam * (radio.azimuth_deg[cells] - azimuth).deg2rad().cos(),
+        carrier.expand_as(distance),
         loss / 30.0,
-        inside.log1p() / 5.0,
+        length_inside.log1p() / 5.0,
     ]
-    own = torch.stack(channels, 1)
-    return torch.cat([own, maps.buildings.expand(len(own), -1, -1, -1)], 1)
+    of_cell = torch.stack(channels, 1)
+    return torch.cat([of_cell, maps.buildings.expand(len(of_cell), -1, -1, -1)], 1)

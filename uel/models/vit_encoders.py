@@ -1,7 +1,7 @@
-"""Parts of usual networks that know where north is, beside ours that do not: vision transformers and a linear head.
+"""Vision transformers and a linear head: network parts that depend on the tile's orientation, for comparison.
 
-What they learn of a place holds for no turned or mirrored one: train them with `augment.symmetries`. Cells stay a set,
-and a report's answer does not depend on the others of its batch.
+They do not generalise to a rotated or mirrored tile by themselves: train them with `augment.symmetries`. Cells stay a
+set, and a report's result does not depend on the others of its batch.
 """
 
 import torch
@@ -14,10 +14,10 @@ from uel.models.inputs import BUILDING_CHANNELS, RADIO_CHANNELS
 
 
 class OneStream(nn.Module):
-    """Early fusion: a Vision Transformer over all channels, whose tokens then look at the radio tokens.
+    """Early fusion: a Vision Transformer over all channels, whose tokens then attend to the radio tokens.
 
-    Whatever a map's pixels, each patch is brought to `pixels` a side (means, or repeats). Give the maps' own number, or
-    the transformer sees blurred evidence; the heatmap gets it unblurred in any case.
+    Each patch of a map is resampled to `pixels` on a side (means, or repeats). With another number than the maps' own
+    the transformer gets blurred evidence; the heatmap gets it unblurred in any case.
     """
 
     def __init__(self, patches: int, pixels: int, width: int, depth: int, heads: int) -> None:
@@ -34,9 +34,9 @@ class OneStream(nn.Module):
 
 
 class TwoStreams(nn.Module):
-    """A Vision Transformer for radio maps and evidence and one for buildings, which look at each other and are joined.
+    """A Vision Transformer for radio maps and evidence and one for buildings, joined after mutual cross-attention.
 
-    What they say together then looks at the radio tokens. Patches are resampled as in `OneStream`.
+    The joined tokens then attend to the radio tokens. Patches are resampled as in `OneStream`.
     """
 
     def __init__(self, patches: int, pixels: int, width: int, depth: int, heads: int) -> None:
@@ -55,15 +55,15 @@ class TwoStreams(nn.Module):
         self, channels: Float[Tensor, "batch channel row column"], radio: Float[Tensor, "batch token width"]
     ) -> Float[Tensor, "batch patch width"]:
         of_radio, of_buildings = channels.split([RADIO_CHANNELS, BUILDING_CHANNELS], 1)
-        heard = self.vits[0](F.adaptive_avg_pool2d(of_radio, self.side))
-        # A batch is of one tile: its buildings are looked at once.
-        built = self.vits[1](F.adaptive_avg_pool2d(of_buildings[:1], self.side)).expand_as(heard)
-        both = [self.across[0](heard, built), self.across[1](built, heard)]
+        radio_tokens = self.vits[0](F.adaptive_avg_pool2d(of_radio, self.side))
+        # A batch is of one tile: its buildings are encoded once.
+        building_tokens = self.vits[1](F.adaptive_avg_pool2d(of_buildings[:1], self.side)).expand_as(radio_tokens)
+        both = [self.across[0](radio_tokens, building_tokens), self.across[1](building_tokens, radio_tokens)]
         return self.norm(self.radio(self.join(torch.cat(both, -1)), radio))
 
 
 class CrossBlock(nn.Module):
-    """Tokens look at others, then each thinks by itself."""
+    """Cross-attention of tokens to others, then an MLP on each token."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -79,7 +79,7 @@ class CrossBlock(nn.Module):
 
 
 class LinearHead(nn.Module):
-    """The summary of a report looks at all patches; what it saw, one vector, then scores each by weights of its own."""
+    """Scores patches by weights of their own from one vector: the report's summary after attention to all patches."""
 
     def __init__(self, width: int, heads: int, patches: int) -> None:
         super().__init__()
@@ -93,7 +93,7 @@ class LinearHead(nn.Module):
 
 
 def _vision_transformer(channels: int, patches: int, pixels: int, width: int, depth: int, heads: int) -> nn.Module:
-    """Dosovitskiy et al., "An Image is Worth 16x16 Words" (ICLR 2021): from an image to one token for each patch."""
+    """Vision Transformer with one token for each patch (Dosovitskiy et al., ICLR 2021)."""
     from timm.models.vision_transformer import VisionTransformer  # seconds of imports that other networks do not need
 
     return VisionTransformer(

@@ -1,4 +1,4 @@
-"""What became of trainings with and without physics: the table of an ablation."""
+"""Results of an ablation: the table of trainings with and without physics losses."""
 
 import csv
 import io
@@ -19,14 +19,14 @@ class AblationRow:
     features: str
     """rsrp, ta, aoa, joined by +; empty without physics"""
     rt_fraction: float
-    """share of batches that are ray-traced"""
+    """fraction of batches that are ray-traced"""
     labels: int
-    """phones that say where they are"""
+    """phones with known positions"""
     seed: int
     map: str
-    """condition of the maps that the locator and its loss are given"""
+    """map condition of the locator and of its loss"""
     budget: str
-    """steps: the same steps for all; time: as many as cost what training without physics costs"""
+    """steps: the same number of steps for all; time: as many as cost the CPU time of training without physics"""
     p50_m: float
     p95_m: float
     r50: float
@@ -36,13 +36,13 @@ class AblationRow:
     rt_cpu_s: float
     """of these in the ray tracer, its backward pass included"""
     gain_m_per_cpu_s: float | None = None
-    """metres of p50 won over no physics (same seed, labels, map and budget), per CPU second of training"""
+    """metres of p50 gained over no physics (same seed, labels, map and budget), per CPU second of training"""
     evidence: str
     truth: str
     steps: int
     rt_batches: int
     p50_los_m: float | None
-    """of phones that the serving antenna sees"""
+    """of phones with line of sight to the serving antenna"""
     p50_nlos_m: float | None
     p50_cells12_m: float | None
     """of phones that hear one or two cells"""
@@ -52,8 +52,8 @@ class AblationRow:
     """file of every phone's error, under cells/"""
 
     @property
-    def twin(self) -> tuple[object, ...]:
-        """What this row has in common with the one without physics that it is compared with."""
+    def comparison_key(self) -> tuple[object, ...]:
+        """Values that this row has in common with the row without physics that it is compared with."""
         return self.labels, self.seed, self.map, self.budget, self.evidence
 
 
@@ -61,18 +61,18 @@ ABLATION_COLUMNS = tuple(f.name for f in fields(AblationRow))
 
 
 def rows_with_gain(rows: Sequence[AblationRow]) -> list[dict[str, object]]:
-    """Rows as the table has them, with the gain over no physics per CPU second."""
-    free = {row.twin: row.p50_m for row in rows if row.loss == "none"}
-    told = []
+    """Rows of the table, with the gain over no physics per CPU second."""
+    without_physics = {row.comparison_key: row.p50_m for row in rows if row.loss == "none"}
+    table = []
     for row in rows:
-        known = row.loss != "none" and row.twin in free and row.train_cpu_s > 0
-        gain = (free[row.twin] - row.p50_m) / row.train_cpu_s if known else None
-        told.append(asdict(row) | {"gain_m_per_cpu_s": gain})
-    return told
+        comparable = row.loss != "none" and row.comparison_key in without_physics and row.train_cpu_s > 0
+        gain = (without_physics[row.comparison_key] - row.p50_m) / row.train_cpu_s if comparable else None
+        table.append(asdict(row) | {"gain_m_per_cpu_s": gain})
+    return table
 
 
 def write_ablation_table(file: Path, rows: Sequence[AblationRow]) -> None:
-    """`table.csv`; what is not known is left blank."""
+    """Write `table.csv`; unknown values are blank."""
     text = io.StringIO()
     writer = csv.DictWriter(text, ABLATION_COLUMNS, lineterminator="\n")
     writer.writeheader()
@@ -85,10 +85,10 @@ def _plain(value: object) -> object:
 
 
 def read_ablation_table(file: Path) -> list[AblationRow]:
-    """What `write_ablation_table` wrote. Raises `UelError` when it is absent or damaged."""
-    do = "make it: uel ablate --config ablate/florence"
+    """Read a file of `write_ablation_table`. Raises `UelError` when it is absent or damaged."""
+    do = "run uel ablate --config ablate/florence"
     if not file.is_file():
-        raise UelError("no ablation here", got=str(file), do=do)
+        raise UelError("there is no table of an ablation", got=str(file), do=do)
     try:
         with file.open(newline="", encoding="utf-8") as stream:
             return [_row(line) for line in csv.DictReader(stream)]
@@ -97,7 +97,7 @@ def read_ablation_table(file: Path) -> list[AblationRow]:
 
 
 def _row(line: dict[str, str]) -> AblationRow:
-    """A line as numbers and words."""
+    """The row of a line of the table."""
     if set(line) != set(ABLATION_COLUMNS):
         raise ValueError(f"columns {', '.join(map(str, line))}")
     values: dict[str, object] = {}

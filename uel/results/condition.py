@@ -11,20 +11,21 @@ Parameters = TypeVar("Parameters", bound=ObservationParameters)
 
 @dataclass(frozen=True, kw_only=True)
 class Condition:
-    """One row of the table for every method."""
+    """One condition of an evaluation: one row of the table for every method."""
 
     truth: TruthSource = "map"
-    """map: reports are drawn from the true map, and the limit is exact; paths: they are traced at the true place"""
+    """map: reports are drawn from the true map, and the limit is exact; paths: reports are traced at the true
+    position"""
     tier: str = "rsrp_ta_azimuth"
-    """what a phone reports, see `uel.measurement.tiers.Tier`"""
+    """features that a phone reports, see `uel.measurement.tiers.Tier`"""
     sigma_db: float = 8.0
-    """standard deviation of shadow fading; methods take it to be the base's, or fit it"""
+    """standard deviation of shadow fading; methods assume the nominal one, or fit it"""
     correlation: float = 0.0
-    """of the fading of two cells at one place"""
+    """of the fading of two cells at one position"""
     k: int = 8
-    """strongest audible cells that a report holds"""
+    """strongest audible cells in a report"""
     dropout: float = 0.0
-    """share of cells, timing advances, times and azimuths that are not reported"""
+    """fraction of cells, timing advances, times and azimuths that are not reported"""
     map: str = "exact"
     """map condition, see `training.pipeline.map_conditions`"""
     sites: int = 8
@@ -35,21 +36,21 @@ class Condition:
     """m/s of a track of reports; below 0 a single report"""
 
     @property
-    def moves(self) -> str:
-        """The table's word for `track`."""
+    def motion_label(self) -> str:
+        """Speed of a track as in the table, or single."""
         return "single" if self.track < 0 else f"{self.track:g} m/s"
 
-    def model(self, nominal: Parameters, decorrelation: float) -> Parameters:
-        """The realism that draws the reports."""
+    def true_model(self, nominal: Parameters, decorrelation: float) -> Parameters:
+        """The observation model that the reports are drawn from."""
         return replace(
-            self.known(nominal),
+            self.assumed_model(nominal),
             shadowing_db=self.sigma_db,
             cell_correlation=self.correlation,
             decorrelation_distance=decorrelation if self.track >= 0 else 0.0,
         )
 
-    def known(self, nominal: Parameters) -> Parameters:
-        """What every method is told: the rules of reporting, and the fading as it is nominally."""
+    def assumed_model(self, nominal: Parameters) -> Parameters:
+        """The observation model that every method knows: the reporting rules, and the nominal fading."""
         return replace(
             nominal, tier=self.tier, cells_max=self.k, cell_dropout=self.dropout, feature_dropout=self.dropout
         )

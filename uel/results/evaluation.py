@@ -1,4 +1,4 @@
-"""What an evaluation found: one file for each condition and deployment, and the table that is made of them."""
+"""Results of an evaluation: one file for each condition and deployment, and the table of all of them."""
 
 import csv
 import io
@@ -26,9 +26,11 @@ MethodScores = dict[str, dict[str, np.ndarray]]
 
 @dataclass(frozen=True)
 class ConditionResult:
-    """One condition on one deployment: by method, `estimate` (n, 2), `nll`, `level` (n) where it has them, `cpu_ms`.
+    """Scores under one condition on one deployment.
 
-    Slow methods may have answered for the first phones alone. A locator's `entropy` (n) is that of its heatmap.
+    For each method: `estimate` (n, 2), `cpu_ms`, and `nll` and `level` (n; of the smallest credible region that holds
+    the truth) for methods with a density. Slow methods may have been run on the first phones only. A locator's
+    `entropy` (n) is that of its heatmap.
     """
 
     condition: Condition
@@ -41,21 +43,21 @@ class ConditionResult:
 # ---- files ---------------------------------------------------------------------------------------------
 
 
-def write_result(file: Path, judged: ConditionResult) -> None:
-    """One `.npz`: arrays named "method/value", the position, and the condition as JSON."""
-    arrays = {f"{name}/{key}": value for name, values in judged.methods.items() for key, value in values.items()}
-    arrays |= {f"worst:{key}": value for key, value in judged.worst.items()} | {"position": judged.position}
-    arrays["said"] = np.array(json.dumps({"condition": asdict(judged.condition), "deployment": judged.deployment}))
+def write_result(file: Path, result: ConditionResult) -> None:
+    """Write one `.npz` with arrays named "method/value", the position, and the condition as JSON."""
+    arrays = {f"{name}/{key}": value for name, values in result.methods.items() for key, value in values.items()}
+    arrays |= {f"worst:{key}": value for key, value in result.worst.items()} | {"position": result.position}
+    arrays["said"] = np.array(json.dumps({"condition": asdict(result.condition), "deployment": result.deployment}))
     content = io.BytesIO()
     np.savez_compressed(content, **arrays)  # type: ignore[arg-type]
     replace_file(file, content.getvalue())
 
 
 def read_result(file: Path) -> ConditionResult:
-    """What `write_result` wrote. Raises `UelError` when it is damaged."""
+    """Read a file of `write_result`. Raises `UelError` when it is damaged."""
     try:
         with np.load(io.BytesIO(file.read_bytes())) as stored:
-            said, position = json.loads(str(stored["said"])), stored["position"]
+            metadata, position = json.loads(str(stored["said"])), stored["position"]
             methods: MethodScores = {}
             for key in stored.files:
                 name, slash, value = key.partition("/")
@@ -64,86 +66,94 @@ def read_result(file: Path) -> ConditionResult:
             worst = {key.removeprefix("worst:"): stored[key] for key in stored.files if key.startswith("worst:")}
     except Exception as error:  # numpy raises what zip and its own format raise
         raise UelError(
-            "this part of an evaluation is damaged", got=f"{file}: {error}", do="delete it, then again"
+            "this file of an evaluation is damaged", got=f"{file}: {error}", do="delete it, and run uel eval again"
         ) from error
-    return ConditionResult(Condition(**said["condition"]), said["deployment"], position, methods, worst)
+    return ConditionResult(Condition(**metadata["condition"]), metadata["deployment"], position, methods, worst)
 
 
 # ---- the table -----------------------------------------------------------------------------------------
 
 
-def write_evaluation_table(file: Path, cells: list[ConditionResult], seed: int) -> None:
-    """`table.csv`: one row for each condition and method, all deployments together."""
+def write_evaluation_table(file: Path, results: list[ConditionResult], seed: int) -> None:
+    """Write `table.csv`: one row for each condition and method, all deployments together."""
     text = io.StringIO()
     writer = csv.DictWriter(text, list(EVALUATION_COLUMNS), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(table_rows(cells, seed))
+    writer.writerows(table_rows(results, seed))
     replace_file(file, text.getvalue().encode())
 
 
-def table_rows(cells: list[ConditionResult], seed: int) -> list[dict[str, Any]]:
-    """Rows of the table; a ratio or an excess belongs to truth `map` and is left blank elsewhere."""
+def table_rows(results: list[ConditionResult], seed: int) -> list[dict[str, Any]]:
+    """Rows of the table; ratios to the limit are blank except for truth `map`."""
     by_condition: dict[Condition, list[ConditionResult]] = {}
-    for cell in cells:
-        by_condition.setdefault(cell.condition, []).append(cell)
+    for result in results:
+        by_condition.setdefault(result.condition, []).append(result)
     return [
-        _condition_columns(condition) | {"method": method} | _row(judged, method, seed)
-        for condition, judged in by_condition.items()
-        for method in judged[0].methods
+        _condition_columns(condition) | {"method": method} | _row(group, method, seed)
+        for condition, group in by_condition.items()
+        for method in group[0].methods
     ]
 
 
 def _condition_columns(condition: Condition) -> dict[str, Any]:
-    return asdict(condition) | {"track": condition.moves, "carrier": f"{condition.carrier:g}"}
+    return asdict(condition) | {"track": condition.motion_label, "carrier": f"{condition.carrier:g}"}
 
 
-def _row(cells: list[ConditionResult], method: str, seed: int) -> dict[str, Any]:
+def _row(results: list[ConditionResult], method: str, seed: int) -> dict[str, Any]:
     """Statistics of one method under one condition."""
-    error = [position_errors(cell, method) for cell in cells]
+    error = [position_errors(result, method) for result in results]
     pooled = torch.cat(error)
     row: dict[str, Any] = {key: _round(value) for key, value in error_summary(pooled).items()}
     row |= {f"over_{limit}": _round(float((pooled > limit).double().mean())) for limit in (150, 500)}
     row |= {
         "n": len(pooled),
-        "deployments": len(cells),
-        "cpu_ms": _round(float(np.median([c.methods[method]["cpu_ms"] for c in cells]))),
+        "deployments": len(results),
+        "cpu_ms": _round(float(np.median([c.methods[method]["cpu_ms"] for c in results]))),
     }
     for p in (50, 95):
         low, high = bootstrap(error, lambda e, p=p: float(e.quantile(p / 100)), seed)
         row |= {f"p{p}_low_m": _round(low), f"p{p}_high_m": _round(high)}
-    if cells[0].condition.truth == "map":
-        row |= _ratios(cells, error, seed)
-    if "nll" in cells[0].methods[method]:
-        row |= _density(cells, method)
+    if results[0].condition.truth == "map":
+        row |= _ratios(results, error, seed)
+    if "nll" in results[0].methods[method]:
+        row |= _density(results, method)
     return row
 
 
-def _ratios(cells: list[ConditionResult], error: list[Tensor], seed: int) -> dict[str, Any]:
-    """Percentiles over the limit's; phones of both are drawn anew together."""
-    limit = [position_errors(cell, "limit")[: len(mine)] for mine, cell in zip(error, cells, strict=True)]
+def _ratios(results: list[ConditionResult], error: list[Tensor], seed: int) -> dict[str, Any]:
+    """Ratios of percentiles to the limit's; phones of both are resampled together."""
+    limit = [
+        position_errors(result, "limit")[: len(method_error)]
+        for method_error, result in zip(error, results, strict=True)
+    ]
     both = [torch.stack(pair, 1) for pair in zip(error, limit, strict=True)]
-    ratio = lambda e, p: float(e[:, 0].quantile(p) / e[:, 1].quantile(p))  # noqa: E731
+
+    def ratio(pair: Tensor, quantile: float) -> float:
+        return float(pair[:, 0].quantile(quantile) / pair[:, 1].quantile(quantile))
+
     pooled = torch.cat(both)
     low, high = bootstrap(both, lambda e: ratio(e, 0.5), seed)
     names = {"r50": ratio(pooled, 0.5), "r95": ratio(pooled, 0.95), "r50_low": low, "r50_high": high}
     return {name: _round(value) for name, value in names.items()}
 
 
-def _density(cells: list[ConditionResult], method: str) -> dict[str, Any]:
-    """Excess over the limit's negative log-density (of path truth: over the reference's), and coverage."""
-    level = torch.from_numpy(np.concatenate([cell.methods[method]["level"] for cell in cells]))
+def _density(results: list[ConditionResult], method: str) -> dict[str, Any]:
+    """Coverage, and the excess over the limit's negative log-density (for path truth: over the reference's)."""
+    level = torch.from_numpy(np.concatenate([result.methods[method]["level"] for result in results]))
     row: dict[str, Any] = {f"cover{p}": _round(coverage(level, p / 100)) for p in (50, 90)}
-    if "nll" in cells[0].methods["limit"]:
-        mine = [cell.methods[method]["nll"] for cell in cells]
-        excess = [nll - cell.methods["limit"]["nll"][: len(nll)] for nll, cell in zip(mine, cells, strict=True)]
+    if "nll" in results[0].methods["limit"]:
+        method_nll = [result.methods[method]["nll"] for result in results]
+        excess = [
+            nll - result.methods["limit"]["nll"][: len(nll)] for nll, result in zip(method_nll, results, strict=True)
+        ]
         row["excess_nll"] = _round(float(np.concatenate(excess).astype(np.float64).mean()))
     return row
 
 
-def position_errors(cell: ConditionResult, method: str) -> Tensor:
-    """Of the phones that a method answered for."""
-    estimate = torch.from_numpy(cell.methods[method]["estimate"])
-    return position_error(estimate, torch.from_numpy(cell.position)[: len(estimate)])
+def position_errors(result: ConditionResult, method: str) -> Tensor:
+    """Position errors in metres of a method, for the phones that it located."""
+    estimate = torch.from_numpy(result.methods[method]["estimate"])
+    return position_error(estimate, torch.from_numpy(result.position)[: len(estimate)])
 
 
 def _round(value: float | int) -> float:

@@ -9,7 +9,7 @@ import torch
 from scipy import optimize
 
 from tests.helpers.free_space import draw_pixels, rough_map
-from tests.uel.estimation.test_grid_posterior import MODEL, slow_posterior
+from tests.helpers.slow_grid_posterior import MODEL, slow_posterior
 from training.evaluation.methods import EvaluationCase, single_report_methods
 from uel.estimation.baselines import LocalizationProblem
 from uel.geo.tile_maps import TileMaps

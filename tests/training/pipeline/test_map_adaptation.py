@@ -106,7 +106,7 @@ def test_what_was_learned_is_kept(wrong: Deployment, right: Deployment, stages: 
     assert dict(again.adapted_models) == dict(right.adapted_models)
     assert torch.equal(again.assumed_maps("wrong_sites").radio.gain, right.assumed_maps("wrong_sites").radio.gain)
     assert sorted(stages.root.iterdir()) == made
-    assert len(list(stages.root.glob("mended-*"))) == 2
+    assert len(list(stages.root.glob("adapted-*"))) == 2
 
 
 def test_an_untrained_locator_of_such_maps_is_grid_bayes_on_them(wrong: Deployment) -> None:
@@ -122,7 +122,7 @@ def test_an_untrained_locator_of_such_maps_is_grid_bayes_on_them(wrong: Deployme
     asked = learned.correct_angles(wrong.as_reported(asked, "wrong_sites"))
     locator, plain = (Locator(c, MODEL).eval() for c in (config, replace(config, corrected_maps=False)))
     bayes = learned.correction.bayes
-    expected = grid_posterior(asked, bayes.radio, given.prior, bayes.model, learned.place.power_dbm, map_error=True)
+    expected = grid_posterior(asked, bayes.radio, given.prior, bayes.model, learned.problem.power_dbm, map_error=True)
     by_patch = expected.unflatten(1, (8, -1)).unflatten(-1, (8, -1)).sum((2, 4)).flatten(1)
     with torch.no_grad():
         heat = learned.locate(locator, asked).log_heatmap.exp()
@@ -160,7 +160,7 @@ def test_fixes_are_left_alone_where_labelled_reports_say_so(wrong: Deployment, k
         asked, _ = wrong.reports_from_map(6, MODEL, generator)
         assert bool(refiner(asked).is_refined.any()) is not knows
         assert bool(refiner.without_entropy_gate(asked).is_refined.all())
-    assert isinf(refiner.plan.entropy) is knows
+    assert isinf(refiner.config.entropy) is knows
 
 
 def test_no_labelled_reports_are_refused() -> None:

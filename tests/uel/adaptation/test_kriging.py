@@ -15,7 +15,7 @@ def test_kriging_is_the_mean_and_variance_of_a_gaussian_process() -> None:
     level = 3.0 * feature[:, 0] - 80 + torch.randn(40, generator=random)
     field = KrigedLevels.fit(where, feature, level)
     asked, there = torch.rand(5, 2, generator=random) * 200, torch.randn(5, 1, generator=random)
-    mean, deviation = field.at(asked, there)
+    mean, deviation = field.predict(asked, there)
     # By the joint covariance of all 45 places, conditioned by the Schur complement.
     every = torch.cat([where, asked]).double()
     alike = field.variance * field.correlated_fraction * (-torch.cdist(every, every) / field.length).exp()
@@ -41,7 +41,7 @@ def test_slopes_have_the_sign_that_they_may_have_and_the_trend_ends_where_it_was
     assert bound.slope[2] == 0
     assert abs(float(bound.slope[1] / bound.feature_std[0]) + 30.0) < 5.0
     away = torch.full((1, 2), 1e5)  # where nothing measured is alike
-    last, beyond = (bound.at(away, torch.full((1, 2), value))[0] for value in (float(far.max()), 9.0))
+    last, beyond = (bound.predict(away, torch.full((1, 2), value))[0] for value in (float(far.max()), 9.0))
     torch.testing.assert_close(beyond, last)
     assert beyond > -80 - 35
 
@@ -72,7 +72,7 @@ def test_residuals_are_the_conditional_normal(alike: ErrorCovariance) -> None:
     gain = joint[6:, :6] @ np.linalg.inv(joint[:6, :6] + np.diag(own[:6] + 8.0**2))
     here, level, told = map(torch.from_numpy, (position, off, bar))
     one = MapErrorKriging.fit(here, level, told[:6], 8.0, torch.ones(6).bool(), alike)
-    mean, spread = one.at(torch.from_numpy(asked), told[6:])
+    mean, spread = one.predict(torch.from_numpy(asked), told[6:])
     np.testing.assert_allclose(mean.numpy(), gain @ off, rtol=1e-9)
     left = np.diag(joint[6:, 6:] - gain @ joint[:6, 6:]) + own[6:]
     np.testing.assert_allclose(spread.numpy() ** 2, left, rtol=1e-9)
@@ -88,6 +88,6 @@ def test_a_silent_cell_leaves_the_mean_and_the_variance_of_its_integral(limit: f
     here = torch.zeros(1, 2).double()
     none, alike = torch.zeros(1), ErrorCovariance(std_db=spread, length=30.0)
     one = MapErrorKriging.fit(here, torch.tensor([limit]), none, noise, torch.tensor([False]), alike)
-    mean, deviation = one.at(here, none)
+    mean, deviation = one.predict(here, none)
     assert float(mean) == pytest.approx(want, abs=1e-5)
     assert float(deviation) ** 2 == pytest.approx((density * (error - want) ** 2).sum(), abs=1e-4)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from tests.helpers.free_space import CORNERS, masts, radio_map, rough_map
-from tests.uel.estimation.test_robust_bayes import MODEL, drawn, place_on
+from tests.helpers.labelled_reports import MODEL, draw_reports, problem_on
 from uel.adaptation.map_correction import MIN_REPORTS_PER_HALF, correct_map
 from uel.core.units import from_db, to_db
 from uel.errors import UelError
@@ -30,7 +30,7 @@ def shaded(radio: RadioMap, loss_db: float = 20.0) -> RadioMap:
 
 
 def mean_error(place: LocalizationProblem, posterior: Callable[[Reports], Tensor], true: RadioMap, tier: Tier) -> float:
-    position, reports = drawn(true, 200, MODEL, seed=9)
+    position, reports = draw_reports(true, 200, MODEL, seed=9)
     estimate = GridEstimate(place.radio.grid, posterior(reports.with_tier(tier)))  # type: ignore[attr-defined]
     return float(position_error(estimate.position, position).mean())
 
@@ -41,9 +41,9 @@ def off_db(radio: RadioMap, true: RadioMap) -> Tensor:
 
 def test_a_right_map_is_left_as_it_is() -> None:
     radio = rough_map()
-    found = correct_map(place_on(radio, radio))
+    found = correct_map(problem_on(radio, radio))
     assert found.covariance is None
-    assert found.gain == 0
+    assert found.log_likelihood_gain == 0
     assert found.bayes.radio is radio  # holes and all
     assert found.bayes.model == MODEL
 
@@ -54,17 +54,17 @@ def test_error_bars_are_given_up_where_the_map_turns_out_to_be_exact(right: bool
     noise = 6.0 * torch.randn(true.gain.shape, generator=torch.Generator().manual_seed(2))
     gain = true.gain if right else true.gain * from_db(noise)
     given = replace(true, gain=gain, relative_error=torch.full_like(gain, 6.0 / DB_PER_NEPER))
-    found = correct_map(place_on(true, given)).bayes
+    found = correct_map(problem_on(true, given)).bayes
     assert bool((found.radio.relative_error == 0).all()) is right
 
 
 def test_a_wall_that_the_map_does_not_know_is_found_in_the_levels() -> None:
     given = radio_map(masts(*CORNERS[:5]))
     true = shaded(given)
-    place = place_on(true, given)
+    place = problem_on(true, given)
     found = correct_map(place)
     assert found.covariance is not None
-    assert found.gain > 0.5
+    assert found.log_likelihood_gain > 0.5
     left = off_db(found.bayes.radio, true)
     assert float(left.square().mean()) < 0.2 * float(off_db(given, true).square().mean())
     error = (found.bayes.radio.relative_error * 10 / torch.log(torch.tensor(10.0)))[true.known]
@@ -86,7 +86,7 @@ def test_a_sight_that_is_wrong_is_not_taken_at_its_word() -> None:
     given = radio_map(masts(*CORNERS[:5]))
     blocked = torch.rand(given.gain.shape, generator=torch.Generator().manual_seed(1)) < 0.5
     true = replace(given, los=given.los & ~blocked)
-    place = place_on(true, given)
+    place = problem_on(true, given)
     found, fitted = correct_map(place).bayes, fit_robust(place)
     model = found.model
     assert model.false_sight == pytest.approx(0.5, abs=0.16)  # 0.35 and 0.5 are tried
@@ -101,7 +101,7 @@ def test_a_sight_that_is_wrong_is_not_taken_at_its_word() -> None:
 
 def test_correlated_fading_has_no_outliers_and_is_kriged_all_the_same() -> None:
     given = radio_map(masts(*CORNERS[:3]))
-    place = place_on(shaded(given), given).labelled(slice(96))
+    place = problem_on(shaded(given), given).labelled(slice(96))
     found = correct_map(replace(place, model=replace(MODEL, cell_correlation=0.5)))
     assert found.covariance is not None
     assert found.bayes.model.level_outliers == 0
@@ -111,14 +111,14 @@ def test_correlated_fading_has_no_outliers_and_is_kriged_all_the_same() -> None:
 def test_fading_that_cells_share_is_found_on_right_maps_and_on_wrong_ones(right: bool) -> None:
     given = radio_map(masts(*CORNERS[:3]))
     shared = replace(MODEL, cell_correlation=0.5)
-    found = correct_map(place_on(given if right else shaded(given), given, shared))
+    found = correct_map(problem_on(given if right else shaded(given), given, shared))
     assert (found.covariance is None) is right
     assert found.bayes.model.cell_correlation >= 0.5  # what kriging leaves is alike between cells, too
 
 
 def test_few_labelled_reports_change_no_level() -> None:
     given = radio_map(masts(*CORNERS[:5]))
-    place = place_on(shaded(given), given)
+    place = problem_on(shaded(given), given)
     with pytest.raises(UelError, match="labelled"):
         correct_map(place.labelled(slice(0)))
     few = correct_map(place.labelled(slice(2 * MIN_REPORTS_PER_HALF - 1)))

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tests.helpers.free_space import CORNERS, masts, radio_map
-from tests.uel.estimation.test_robust_bayes import place_on
+from tests.helpers.labelled_reports import problem_on
 from uel.adaptation.mast_heights import (
     FINEST_STEP,
     MAX_HEIGHT_OFFSET,
@@ -41,7 +41,7 @@ def tracer(least: float = -100.0) -> MapFactory:
 @pytest.fixture(scope="module")
 def place() -> LocalizationProblem:
     """256 labelled reports on the map of the believed heights."""
-    return place_on(traced(with_height_offsets(BELIEVED, WRONG)), traced(BELIEVED))
+    return problem_on(traced(with_height_offsets(BELIEVED, WRONG)), traced(BELIEVED))
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +67,7 @@ def test_each_cell_has_the_map_of_its_own_height(found: RadioMap) -> None:
 
 def test_right_heights_stay_and_so_does_the_map() -> None:
     given = traced(BELIEVED)
-    found = fit_mast_heights(place_on(given, given), tracer())
+    found = fit_mast_heights(problem_on(given, given), tracer())
     assert found.sites == BELIEVED
     assert torch.equal(found.gain, given.gain)
 
@@ -93,7 +93,7 @@ def test_a_building_that_the_map_does_not_know_does_not_outvote_a_height() -> No
     true = traced(with_height_offsets(BELIEVED, WRONG))
     east = true.grid.centres()[..., 0] > 50.0
     shaded = replace(true, gain=torch.where(east, true.gain / 100, true.gain))
-    found = fit_mast_heights(place_on(shaded, traced(BELIEVED)), tracer())
+    found = fit_mast_heights(problem_on(shaded, traced(BELIEVED)), tracer())
     assert heights(found) == pytest.approx(WRONG, abs=1.5)
 
 

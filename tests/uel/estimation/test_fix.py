@@ -105,7 +105,7 @@ def test_estimates_say_the_same_of_a_density_that_is_even() -> None:
     assert bool((GridEstimate(grid, sure).log_density(truth) > -100).all())  # sure and wrong is dear, not infinite
     point = PointEstimate(truth)
     assert point.log_density(truth) is None
-    assert point.level(truth, seed()) is None
+    assert point.hpd_level(truth, seed()) is None
     fix = gaussian(truth, torch.eye(2) * 9)
     torch.testing.assert_close(FixEstimate(fix).log_density(truth), fix.log_density(truth))
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.helpers.ray_traced_scenes import FREQUENCY, Sionna, bundled, central_difference, mast
+from tests.helpers.locators import SMALL
+from tests.helpers.ray_traced_scenes import FREQUENCY, Sionna, bundled, mast
 from tests.helpers.toy_city import SITES, SIZE, toy_deployment
-from tests.uel.models.test_locator import SMALL
 from training.data.deployment import Deployment
 from uel.core.grid import Grid
 from uel.core.units import from_db, to_db
@@ -16,7 +16,7 @@ from uel.errors import UelError
 from uel.estimation.config import RayRescoringConfig
 from uel.estimation.fix import Fix
 from uel.estimation.metrics import position_error
-from uel.estimation.ray_rescoring import _along_lines, _slope, fit_ray_noise, rescore_with_rays
+from uel.estimation.ray_rescoring import fit_ray_noise, rescore_with_rays
 from uel.estimation.refinement import PatchSortedMap
 from uel.geo.tile_maps import MATERIAL_CLASSES, TileMaps
 from uel.measurement.model import ObservationModel
@@ -88,18 +88,6 @@ def canyon() -> tuple[Sionna, TileMaps]:
     return sim, TileMaps(radio, torch.zeros(2 + len(MATERIAL_CLASSES), *grid.shape), torch.ones(grid.shape))
 
 
-def test_the_gradient_of_polishing_agrees_with_differences_in_the_canyon() -> None:
-    sim, maps = canyon()
-    at = torch.tensor([[5.0, 1.0], [12.0, -3.0], [-6.0, 2.0]])
-    truth = sim.paths(at[:1])
-    report = MODEL.observe(truth, maps.power_dbm, torch.Generator().manual_seed(0))
-    objective = lambda there: _along_lines(report, there, maps, MODEL, sim)[0]  # noqa: E731
-    _, slope = _slope(objective, at)
-    with torch.no_grad():
-        want = central_difference(objective, at, 0.05)
-    torch.testing.assert_close(slope.double(), want, atol=2e-3, rtol=0.03)
-
-
 def test_a_wrong_start_is_led_back_in_the_canyon() -> None:
     """A place is believed that a flat map cannot refute; rays can. A patch further along the street is 1.2 dB."""
     sim, maps = canyon()
@@ -109,7 +97,7 @@ def test_a_wrong_start_is_led_back_in_the_canyon() -> None:
     fine = PatchSortedMap.of(flat, 8)
     centres = maps.radio.grid.centres().reshape(1, 64, 2).expand(8, 64, 2)
     wrong = -(centres - torch.tensor([-12.0, 4.0])).norm(dim=-1) / 6.0
-    heat = wrong + fine.evidence(reports, torch.arange(64), exact, map_error=True)[..., 0]
+    heat = wrong + fine.log_joint(reports, torch.arange(64), exact, map_error=True)[..., 0]
     fix = Fix(heat.log_softmax(-1), centres, torch.eye(2).expand(8, 64, 2, 2) * 20.0)
     got = rescore_with_rays(fix, reports, fine, flat, exact, sim, RayRescoringConfig(hypotheses=64, **EXACT))
     before, after = (float(position_error(f.position, place).mean()) for f in (fix, got))

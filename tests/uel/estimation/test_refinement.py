@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.helpers.locators import SMALL, trained
 from tests.helpers.toy_city import toy_deployment
-from tests.uel.models.test_locator import SMALL, trained
 from training.data.deployment import Deployment
 from uel.errors import UelError
 from uel.estimation.config import RefinementConfig
@@ -139,7 +139,7 @@ def test_nothing_changes_below_the_trigger(world, phones, fine) -> None:
         assert torch.equal(getattr(got.fix, name)[sure], getattr(fix, name)[sure])
     assert torch.equal(got.position[sure], plain.position[sure])
     assert torch.equal(got.log_density(truth)[sure], plain.log_density(truth)[sure])
-    assert torch.equal(got.level(truth, draws())[sure], plain.level(truth, draws())[sure])
+    assert torch.equal(got.hpd_level(truth, draws())[sure], plain.hpd_level(truth, draws())[sure])
     assert not torch.equal(got.position, plain.position)
     never = refine_fix(fix, reports, fine, MODEL, RefinementConfig(entropy=99.0))
     assert torch.equal(never.position, fix.position)

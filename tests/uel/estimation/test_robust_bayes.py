@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import pytest
 import torch
-from torch import Tensor
 
-from tests.helpers.free_space import CORNERS, draw_pixels, masts, radio_map, rough_map
-from uel.estimation.baselines import LocalizationProblem, grid_bayes
+from tests.helpers.free_space import CORNERS, masts, radio_map, rough_map
+from tests.helpers.labelled_reports import MODEL, draw_reports, problem_on
+from uel.estimation.baselines import grid_bayes
 from uel.estimation.estimates import GridEstimate
 from uel.estimation.metrics import position_error
 from uel.estimation.robust_bayes import (
@@ -21,28 +21,12 @@ from uel.estimation.robust_bayes import (
     shuffled_map_control,
     tune_neighbours,
 )
-from uel.measurement.model import DB_PER_NEPER, ObservationModel
-from uel.radio.radio_map import RadioMap
-from uel.radio.sites import reference_power_dbm
-
-MODEL = ObservationModel()
-
-
-def drawn(radio: RadioMap, count: int, model: ObservationModel, seed: int) -> tuple[Tensor, object]:
-    prior = torch.ones(radio.grid.shape)
-    position = radio.grid.centres().reshape(-1, 2)[draw_pixels(prior, count, seed)]
-    power = reference_power_dbm(radio.sites)
-    return position, model.observe(radio.pixel_truth(position), power, torch.Generator().manual_seed(seed))
-
-
-def place_on(true: RadioMap, given: RadioMap, model: ObservationModel = MODEL) -> LocalizationProblem:
-    position, reports = drawn(true, 256, model, seed=5)
-    return LocalizationProblem(given, torch.ones(given.grid.shape) / given.grid.count**2, MODEL, reports, position)  # type: ignore[arg-type]
+from uel.measurement.model import DB_PER_NEPER
 
 
 def test_the_law_of_free_space_is_found_with_its_spread() -> None:
     radio = radio_map(masts(*CORNERS[:5]))
-    position, reports = drawn(radio, 600, MODEL, seed=1)
+    position, reports = draw_reports(radio, 600, MODEL, seed=1)
     law = fit_path_loss(reports, position, radio, MODEL)  # type: ignore[arg-type]
     assert law.exponent == pytest.approx(2.0, abs=0.15)
     at_one = 20 * math.log10(299_792_458.0 / 3.5e9 / (4 * math.pi))
@@ -54,7 +38,7 @@ def test_silent_cells_do_not_flatten_the_law() -> None:
     """Without the silent ones only the lucky far links would count."""
     radio = radio_map(masts(*CORNERS[:5]))
     deaf = replace(MODEL, sensitivity_dbm=-70.0)
-    position, reports = drawn(radio, 600, deaf, seed=1)
+    position, reports = draw_reports(radio, 600, deaf, seed=1)
     assert 0.2 < float(reports.heard.float().mean()) < 0.8  # type: ignore[attr-defined]
     law = fit_path_loss(reports, position, radio, deaf)  # type: ignore[arg-type]
     assert law.exponent == pytest.approx(2.0, abs=0.3)
@@ -76,7 +60,7 @@ def test_holes_are_filled_with_the_law_and_its_error() -> None:
 
 def test_on_a_right_map_nothing_is_widened() -> None:
     radio = radio_map(masts(*CORNERS[:5]))
-    fitted = fit_robust(place_on(radio, radio)).model
+    fitted = fit_robust(problem_on(radio, radio)).model
     assert fitted.shadowing_db == 8.0
     assert fitted.azimuth_noise_deg == 5.0
     assert fitted.range_noise == pytest.approx(5.0, rel=0.45)  # 39 m steps tell little of 5 m
@@ -87,10 +71,10 @@ def test_on_a_wrong_map_it_widens_and_is_ahead_of_plain_grid_bayes() -> None:
     off = torch.randn(radio.gain.shape, generator=torch.Generator().manual_seed(3)) * 12.0
     hidden = torch.rand(radio.gain.shape, generator=torch.Generator().manual_seed(4)) < 0.2
     wrong = replace(radio, gain=radio.gain * 10 ** (off / 10) * ~hidden, known=radio.known & ~hidden)
-    place = place_on(radio, wrong)
+    place = problem_on(radio, wrong)
     robust = fit_robust(place)
     assert robust.model.shadowing_db > 10.0
-    position, reports = drawn(radio, 200, MODEL, seed=9)
+    position, reports = draw_reports(radio, 200, MODEL, seed=9)
     reports = reports.with_tier("rsrp")  # type: ignore[attr-defined]
     mine = GridEstimate(wrong.grid, robust.posterior(reports, place))
     plain = grid_bayes(reports, place)
@@ -99,10 +83,10 @@ def test_on_a_wrong_map_it_widens_and_is_ahead_of_plain_grid_bayes() -> None:
 
 def test_fading_that_cells_share_is_found_and_makes_the_truth_likelier() -> None:
     radio, shared = radio_map(masts(*CORNERS[:5])), replace(MODEL, cell_correlation=0.5)
-    place = place_on(radio, radio, shared)
+    place = problem_on(radio, radio, shared)
     fitted = fit_robust(place)
     assert (fitted.model.cell_correlation, fitted.model.shadowing_db) == (0.5, 8.0)
-    position, reports = drawn(radio, 400, shared, seed=9)
+    position, reports = draw_reports(radio, 400, shared, seed=9)
     alone = replace(fitted, model=replace(fitted.model, cell_correlation=0.0))
     together, apart = (
         float(GridEstimate(radio.grid, bayes.posterior(reports.with_tier("rsrp"), place)).log_density(position).mean())  # type: ignore[attr-defined]
@@ -113,9 +97,9 @@ def test_fading_that_cells_share_is_found_and_makes_the_truth_likelier() -> None
 
 def test_the_control_without_a_map_does_not_look_at_it() -> None:
     radio = rough_map()
-    place = place_on(radio, radio)
+    place = problem_on(radio, radio)
     other = replace(place, radio=replace(radio, gain=radio.gain.flip(1), los=radio.los.flip(2)))
-    _, reports = drawn(radio, 8, MODEL, seed=9)
+    _, reports = draw_reports(radio, 8, MODEL, seed=9)
     a, b = (no_map_control(p).posterior(reports, p) for p in (place, other))  # type: ignore[arg-type]
     torch.testing.assert_close(a, b)
 
@@ -132,8 +116,8 @@ def test_the_shuffled_control_has_everybody_elses_map() -> None:
 def test_neighbours_are_chosen_among_the_ladder_by_the_labelled_reports() -> None:
     radio = radio_map(masts(*CORNERS[:5]))
     quiet = replace(MODEL, shadowing_db=0.1, range_noise=0.1, azimuth_noise_deg=0.1)
-    near = tune_neighbours(place_on(radio, radio, quiet))
-    noisy = tune_neighbours(place_on(radio, radio))
+    near = tune_neighbours(problem_on(radio, radio, quiet))
+    noisy = tune_neighbours(problem_on(radio, radio))
     assert set(near) == {"knn_map", "knn_survey"}
     assert near["knn_map"] <= 2 < noisy["knn_map"]
     assert all(k in NEIGHBOUR_COUNTS for k in (*near.values(), *noisy.values()))

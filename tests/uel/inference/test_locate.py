@@ -91,13 +91,13 @@ def test_reports_of_a_track_are_taken_together(run, tmp_path, capsys):
     file = tmp_path / "track.json"
     file.write_bytes(report_io.to_json(ReportSequence(torch.arange(10) * 1.0, reports)))
     alone = told([str(run), str(file)], capsys)
-    track = told([str(run), str(file), "--speed", "10", "--power", "1"], capsys)
+    track = told([str(run), str(file), "--speed", "10", "--likelihood-exponent", "1"], capsys)
     assert [line["time"] for line in track] == [line["time"] for line in alone]
     off = lambda lines: torch.dist(torch.tensor(lines[-1]["position"]), way[-1])  # noqa: E731
     spread = lambda line: line["covariance"][0][0] + line["covariance"][1][1]  # noqa: E731
     assert spread(track[-1]) < 0.5 * spread(alone[-1])
     assert off(track) < 3 * spread(track[-1]) ** 0.5 + 10
-    assert told([str(run), str(file), "--speed", "10", "--power", "1"], capsys) == track
+    assert told([str(run), str(file), "--speed", "10", "--likelihood-exponent", "1"], capsys) == track
 
 
 def test_labelled_reports_put_a_wrong_map_right(run, tmp_path, capsys):
@@ -170,7 +170,7 @@ def test_a_restored_map_is_what_labelled_reports_are_asked_about_too(run, tmp_pa
     for name, at in (("labelled", places), ("asked", None)):
         (tmp_path / f"{name}.json").write_bytes(report_io.to_json(replace(said, position=at)))
     files = {"report": tmp_path / "asked.json", "labelled_reports": tmp_path / "labelled.json", "restorer": tmp_path}
-    with pytest.raises(UelError, match=r"no restorer\.pt here"):
+    with pytest.raises(UelError, match=r"no restorer\.pt in the folder"):
         LocateConfig(run=run, **files)
     MapRestorer(RestorerConfig(width=4, levels=2)).save(tmp_path)
     with caplog.at_level("INFO"):
@@ -181,8 +181,8 @@ def test_a_restored_map_is_what_labelled_reports_are_asked_about_too(run, tmp_pa
 @pytest.mark.parametrize(
     ("content", "more", "expected"),
     [
-        (None, [], "no such labelled reports"),
-        ('[{"cells": [{"cell": 0, "rsrp_dbm": -80}]}]', [], "where they were sent from"),
+        (None, [], "no such file of --labelled-reports"),
+        ('[{"cells": [{"cell": 0, "rsrp_dbm": -80}]}]', [], "a labelled report has no position"),
         ('[{"cells": [{"cell": 0, "rsrp_dbm": -80}], "position": [9000, 0]}]', [], "off the tile"),
         ('[{"cells": [{"cell": 0, "rsrp_dbm": -80}], "position": [9]}]', [], "position.y is wrong"),
         ('[{"cells": [{"cell": 0, "rsrp_dbm": -80}], "position": [9, 9]}]', ["--refine", "none"], "leave out one"),
@@ -213,7 +213,9 @@ def test_hypotheses_are_traced_where_that_is_asked_for(run, tmp_path):
     assert torch.dist(torch.tensor(answer["position"]), torch.tensor([60.0, 20.0])) < 40
 
 
-@pytest.mark.parametrize("options", [["--speed", "-1"], ["--power", "2"], ["--speed", "3", "--refine", "rt"]])
+@pytest.mark.parametrize(
+    "options", [["--speed", "-1"], ["--likelihood-exponent", "2"], ["--speed", "3", "--refine", "rt"]]
+)
 def test_impossible_wishes_are_refused(run, tmp_path, options, capsys):
     assert main(["locate", str(run), str(tmp_path / "none.json"), *options]) == 2
     said = capsys.readouterr().err

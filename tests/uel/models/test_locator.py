@@ -15,7 +15,7 @@ from uel.geo.tile_maps import TileMaps
 from uel.measurement.reports import Reports
 from uel.models.config import LocatorConfig
 from uel.models.equivariant_layers import IsotropicConv
-from uel.models.locator import SCHEMA, Locator, _bar
+from uel.models.locator import SCHEMA, Locator, _mean_error_bar
 from uel.radio.sites import Site
 
 
@@ -86,7 +86,9 @@ def test_error_bars_are_read_where_a_report_may_come_from(
     wide = 3.0 * torch.rand(world.maps.radio.gain.shape, generator=torch.Generator().manual_seed(2))
     maps = replace(world.maps, radio=replace(world.maps.radio, relative_error=wide))
     posterior = grid_posterior(reports, maps.radio, maps.prior, MODEL, maps.power_dbm)
-    for one, chance, bar in zip(reports.heard, posterior, _bar(posterior.log(), reports, maps)[:, 0], strict=True):
+    for one, chance, bar in zip(
+        reports.heard, posterior, _mean_error_bar(posterior.log(), reports, maps)[:, 0], strict=True
+    ):
         seen = [float((chance * wide[cell].clamp(max=2.0)).sum()) for cell in one.nonzero()[:, 0].tolist()]
         assert float(bar) == pytest.approx(sum(seen) / len(seen), rel=1e-4)
 

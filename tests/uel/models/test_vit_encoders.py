@@ -167,9 +167,10 @@ def test_a_batch_of_base_reaches_every_weight() -> None:
     radio = radio_map(masts(*CORNERS), config.maps.pixel, config.size)
     maps = TileMaps(radio, torch.zeros(BUILDING_CHANNELS, *radio.grid.shape), torch.ones(radio.grid.shape))
     at = torch.tensor([[10.0, 60.0], [-70.0, 20.0]])
-    reports = config.measurement.observe(radio.pixel_truth(at), maps.power_dbm, torch.Generator().manual_seed(0))
+    model = ObservationModel.of(config.measurement)
+    reports = model.observe(radio.pixel_truth(at), maps.power_dbm, torch.Generator().manual_seed(0))
     torch.manual_seed(0)
-    locator = Locator(config.locator, config.measurement)
+    locator = Locator(config.locator, model)
     (-locator(reports, maps).log_density(at).mean()).backward()
     for name, parameter in locator.named_parameters():
         assert parameter.grad is not None, name
