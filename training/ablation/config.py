@@ -19,7 +19,16 @@ BudgetKind = Literal["steps", "time"]
 
 @dataclass(frozen=True, kw_only=True)
 class AblateConfig:
-    """Compare physics losses on a new tile with few labels: `uel ablate --config ablate/florence`, or `--quick`."""
+    """Compare physics losses on a new tile with few labels: `uel ablate --config ablate/florence`, or `--quick`.
+
+    Raises:
+        UelError: for values that contradict each other, before any stage starts.
+
+    Example:
+        >>> import training
+        >>> training.AblateConfig(run="mine", seeds=1).labels
+        (2000, 500, 0)
+    """
 
     run: str = "florence"
     """name of the folder under `runs/ablate/`"""

@@ -1,4 +1,4 @@
-"""Which trainings an ablation of the physics loss compares: each thing varied by itself around one base."""
+"""The grid of an ablation of the physics loss: one property varies at a time around a base."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -13,7 +13,7 @@ class Variant:
 
     loss: LossKind = "none"
     features: tuple[LossFeature, ...] = ()
-    """none without physics"""
+    """none without physics loss"""
     rt_fraction: float = 0.0
     """0 without ray tracing"""
     labels: int = 2000
@@ -22,13 +22,13 @@ class Variant:
     seed: int = 1
 
     @property
-    def kind(self) -> tuple[LossKind, tuple[LossFeature, ...], float, EvidenceMode, bool]:
-        """What a step costs depends on this alone; where all phones have labels no others join a batch."""
+    def cost_key(self) -> tuple[LossKind, tuple[LossFeature, ...], float, EvidenceMode, bool]:
+        """All that the cost of a step depends on; if all phones have labels no unlabelled ones join a batch."""
         return self.loss, self.features, self.rt_fraction, self.evidence, not self.labels
 
 
 def variants(config: AblateConfig) -> Iterator[Variant]:
-    """All of the grid, seed after seed, so that what is there of a run that was stopped can be compared."""
+    """All variants of the grid, seed after seed, so that the results of an interrupted run can be compared."""
     for seed in range(config.first_seed, config.first_seed + config.seeds):
         for evidence in config.evidence:
             yield from dict.fromkeys(
@@ -39,21 +39,22 @@ def variants(config: AblateConfig) -> Iterator[Variant]:
 def _around_the_base(config: AblateConfig) -> Iterator[Variant]:
     base = Variant(labels=config.labels[0], map=config.conditions[0])
     every = tuple(config.training.features)
-    for labels, condition in _settings(config):
+    for labels, condition in _labels_and_maps(config):
         yield from (
-            _of(loss, every, config.fractions[0], replace(base, labels=labels, map=condition)) for loss in config.losses
+            _variant(loss, every, config.fractions[0], replace(base, labels=labels, map=condition))
+            for loss in config.losses
         )
-    yield from (_of("map", (feature,), 0.0, base) for feature in config.single_features if "map" in config.losses)
+    yield from (_variant("map", (feature,), 0.0, base) for feature in config.single_features if "map" in config.losses)
     traced: list[LossKind] = [loss for loss in config.losses if loss != "none" and loss != "map"]
-    yield from (_of(loss, every, fraction, base) for loss in traced for fraction in config.fractions[1:])
+    yield from (_variant(loss, every, fraction, base) for loss in traced for fraction in config.fractions[1:])
 
 
-def _settings(config: AblateConfig) -> list[tuple[int, str]]:
+def _labels_and_maps(config: AblateConfig) -> list[tuple[int, str]]:
     """Labels and maps, one of them at its base."""
     base, condition = config.labels[0], config.conditions[0]
     return [*((labels, condition) for labels in config.labels), *((base, other) for other in config.conditions[1:])]
 
 
-def _of(loss: LossKind, features: tuple[LossFeature, ...], fraction: float, base: Variant) -> Variant:
+def _variant(loss: LossKind, features: tuple[LossFeature, ...], fraction: float, base: Variant) -> Variant:
     features = () if loss == "none" else features
     return replace(base, loss=loss, features=features, rt_fraction=0.0 if loss in ("none", "map") else fraction)

@@ -1,4 +1,4 @@
-"""Run an ablation: every variant is trained on one new tile and judged there, each written down when done."""
+"""Run an ablation: every variant is trained and evaluated on one new tile, and stored when done."""
 
 import io
 import json
@@ -48,15 +48,23 @@ GRID_FIELDS = (
 )
 
 
-def ablate(config: AblateConfig, town: AblationDeployment | None = None) -> Path:
-    """Train and judge every variant that is not there yet, and return the folder of their table.
+def ablate(config: AblateConfig, deployment: AblationDeployment | None = None) -> Path:
+    """Train and evaluate every variant that is not stored yet, and return the folder of their table.
 
-    Killed, the same call goes on after the last whole epoch; the table is written after each variant. `town` is the
-    ray tracer's unless given.
+    A killed ablation resumes after the last whole epoch; the table is written after each variant. `deployment` is by
+    default the one of the ray tracer.
+
+    Example:
+        >>> import training
+        >>> folder = training.ablate(training.AblateConfig(run="mine"))  # doctest: +SKIP
+        >>> training.AblateConfig(conditions=("no_radio_map",))  # there is no map to look up in
+        Traceback (most recent call last):
+            ...
+        uel.errors.UelError: ...
     """
     folder = Path("runs") / "ablate" / config.run
     folder.mkdir(parents=True, exist_ok=True)
-    town = town or ablation_deployment(config, StageCache(data_folder()))
+    deployment = deployment or ablation_deployment(config, StageCache(data_folder()))
     save(config, folder / "config.yaml")
     budgets: list[BudgetKind] = sorted(config.budgets, key=lambda budget: budget != "steps")
     jobs: list[tuple[Variant, BudgetKind]] = [(variant, budget) for variant in variants(config) for budget in budgets]
@@ -64,14 +72,14 @@ def ablate(config: AblateConfig, town: AblationDeployment | None = None) -> Path
     with _one_thread():
         for number, (variant, budget) in enumerate(jobs, 1):
             log.info("%d of %d: %s", number, len(jobs), _describe(variant, budget))
-            rows.append(_row(folder, config, town, variant, budget))
+            rows.append(_row(folder, config, deployment, variant, budget))
             write_ablation_table(folder / "table.csv", rows)
     return folder
 
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Of PyTorch: several spin while they wait for each other, and that would count as CPU time."""
+    """Run PyTorch on one thread: several spin while they wait for each other, which would count as CPU time."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -93,24 +101,30 @@ def _describe(variant: Variant, budget: str) -> str:
 
 @dataclass(frozen=True, eq=False)
 class VariantResult:
-    """How a training came out on the phones that it is judged on."""
+    """The errors of a trained variant on its test phones."""
 
     error: Float[Tensor, " phone"]
-    sight: Bool[Tensor, " phone"]
+    line_of_sight: Bool[Tensor, " phone"]
     heard: Tensor
-    """cells in each report"""
+    """number of cells in each report"""
     facts: dict[str, Any]
 
 
 def _row(
-    folder: Path, config: AblateConfig, town: AblationDeployment, variant: Variant, budget: BudgetKind
+    folder: Path, config: AblateConfig, deployment: AblationDeployment, variant: Variant, budget: BudgetKind
 ) -> AblationRow:
-    steps = config.training.steps if budget == "steps" else _affordable_steps(folder, config, town, variant)
-    trained = _train_variant(folder, config, town, variant, steps)
-    name, facts = _cell_name(config, town, variant, steps), trained.facts
-    statistics = error_summary(trained.error)
-    few, many = trained.heard <= 2, trained.heard >= 5
-    groups = {"los": trained.sight, "nlos": ~trained.sight, "cells12": few, "cells34": ~few & ~many, "cells5": many}
+    steps = config.training.steps if budget == "steps" else _affordable_steps(folder, config, deployment, variant)
+    result = _train_variant(folder, config, deployment, variant, steps)
+    name, facts = _cell_name(config, deployment, variant, steps), result.facts
+    statistics = error_summary(result.error)
+    few_cells, many_cells = result.heard <= 2, result.heard >= 5
+    groups = {
+        "los": result.line_of_sight,
+        "nlos": ~result.line_of_sight,
+        "cells12": few_cells,
+        "cells34": ~few_cells & ~many_cells,
+        "cells5": many_cells,
+    }
     return AblationRow(
         loss=variant.loss,
         features="+".join(variant.features),
@@ -121,7 +135,7 @@ def _row(
         budget=budget,
         p50_m=statistics["p50_m"],
         p95_m=statistics["p95_m"],
-        r50=statistics["p50_m"] / float(town.limit.quantile(0.5)),
+        r50=statistics["p50_m"] / float(deployment.limit.quantile(0.5)),
         train_cpu_s=facts["cpu_s"],
         rt_cpu_s=facts["rt_cpu_s"],
         evidence=variant.evidence,
@@ -129,72 +143,74 @@ def _row(
         steps=facts["steps"],
         rt_batches=facts["rt_batches"],
         cell=name,
-        **{f"p50_{group}_m": _median(trained.error[held]) for group, held in groups.items()},
+        **{f"p50_{group}_m": _median(result.error[in_group]) for group, in_group in groups.items()},
     )
 
 
 def _median(error: Float[Tensor, " n"]) -> float | None:
-    """None of no phones."""
+    """The median, or None without phones."""
     return float(error.quantile(0.5)) if len(error) else None
 
 
-def _cell_name(config: AblateConfig, town: AblationDeployment, variant: Variant, steps: int) -> str:
-    rest = {name: value for name, value in asdict(config).items() if name not in GRID_FIELDS}
+def _cell_name(config: AblateConfig, deployment: AblationDeployment, variant: Variant, steps: int) -> str:
+    key_fields = {name: value for name, value in asdict(config).items() if name not in GRID_FIELDS}
     key = {
-        "ruler": ABLATION_VERSION,
+        "version": ABLATION_VERSION,
         "variant": asdict(variant),
         "steps": steps,
-        "config": rest,
-        "tile": town.tile.fingerprint,
+        "config": key_fields,
+        "tile": deployment.tile.fingerprint,
     }
     return digest(key)
 
 
-def _affordable_steps(folder: Path, config: AblateConfig, town: AblationDeployment, variant: Variant) -> int:
-    """Steps that cost what training without physics costs in all; what a step costs is measured once.
+def _affordable_steps(folder: Path, config: AblateConfig, deployment: AblationDeployment, variant: Variant) -> int:
+    """Steps that cost as much as the whole training without physics loss; the cost of a step is measured once.
 
-    Whole trainings of known length, so that the learning rate has come down in each, and a resumed one is the same.
+    Whole trainings of known length, so that the learning rate decays in each and a resumed one is the same.
     """
-    free = replace(variant, loss="none", features=(), rt_fraction=0.0)
-    costs = [_cpu_s_per_step(folder, config, town, kind) for kind in (free, variant)]
+    without_physics = replace(variant, loss="none", features=(), rt_fraction=0.0)
+    costs = [_cpu_s_per_step(folder, config, deployment, kind) for kind in (without_physics, variant)]
     epochs = config.training.epochs
     return epochs * max(1, round(config.training.steps_per_epoch * costs[0] / costs[1]))
 
 
-def _cpu_s_per_step(folder: Path, config: AblateConfig, town: AblationDeployment, variant: Variant) -> float:
-    """CPU seconds of a step of such trainings: those of the first one that was made."""
+def _cpu_s_per_step(folder: Path, config: AblateConfig, deployment: AblationDeployment, variant: Variant) -> float:
+    """CPU seconds of a step of such trainings, measured in the first of them."""
     file = folder / "costs.json"
     costs = json.loads(file.read_text()) if file.is_file() else {}
     base = Variant(labels=config.labels[0], map=config.conditions[0])
-    name = digest([variant.kind, _cell_name(config, town, base, 0)])
+    name = digest([variant.cost_key, _cell_name(config, deployment, base, 0)])
     if name not in costs:
-        facts = _train_variant(folder, config, town, variant, config.training.steps).facts
+        facts = _train_variant(folder, config, deployment, variant, config.training.steps).facts
         costs[name] = facts["cpu_s"] / facts["steps"]
         replace_file(file, as_json(costs))
     return costs[name]
 
 
 def _train_variant(
-    folder: Path, config: AblateConfig, town: AblationDeployment, variant: Variant, steps: int
+    folder: Path, config: AblateConfig, deployment: AblationDeployment, variant: Variant, steps: int
 ) -> VariantResult:
-    """Train and judge, or read what was written down."""
-    name = _cell_name(config, town, variant, steps)
+    """Train and evaluate, or read the stored result."""
+    name = _cell_name(config, deployment, variant, steps)
     file, work = folder / "cells" / f"{name}.npz", folder / "cells" / name
     if not file.is_file():
-        recipe = _training_config(config, variant, steps)
+        training_config = _training_config(config, variant, steps)
         unlabelled = config.unlabelled if variant.loss != "none" else 0
-        data = FewLabelDataModule(recipe, town.world(variant.map), town.pool(variant), unlabelled)
-        if recipe.training.uses_ray_tracer:
-            town.warm(variant.map, recipe, data)
-        locator, facts = fit_with_data(work, name, recipe, lambda: data)
-        _write(file, _score_locator(locator, town, variant), facts)
+        data = FewLabelDataModule(
+            training_config, deployment.deployment(variant.map), deployment.pool(variant), unlabelled
+        )
+        if training_config.training.uses_ray_tracer:
+            deployment.warm_up(variant.map, training_config, data)
+        locator, facts = fit_with_data(work, name, training_config, lambda: data)
+        _write(file, _score_locator(locator, deployment, variant), facts)
         shutil.rmtree(work)
     return _read(file)
 
 
 def _training_config(config: AblateConfig, variant: Variant, steps: int) -> LocatorTrainingConfig:
-    """The base's, with the variant's loss and `steps` steps, a multiple of the epochs."""
-    plan = replace(
+    """The base's configuration with the variant's loss and `steps` steps, a multiple of the epochs."""
+    optimization = replace(
         config.training,
         loss=variant.loss,
         features=variant.features or config.training.features,
@@ -203,19 +219,25 @@ def _training_config(config: AblateConfig, variant: Variant, steps: int) -> Loca
     )
     locator = replace(config.locator, evidence=variant.evidence)
     return LocatorTrainingConfig(
-        seed=variant.seed, measurement=ObservationModel.of(config.measurement), locator=locator, training=plan
+        seed=variant.seed, measurement=ObservationModel.of(config.measurement), locator=locator, training=optimization
     )
 
 
-def _score_locator(locator: Locator, town: AblationDeployment, variant: Variant) -> dict[str, Tensor]:
-    maps, (true, truth) = town.world(variant.map).maps, town.judged
-    said = Deployment(town.tile, town.true, None, variants={variant.map: maps}).as_reported(true, variant.map)
+def _score_locator(locator: Locator, deployment: AblationDeployment, variant: Variant) -> dict[str, Tensor]:
+    maps, (true_reports, truth) = deployment.deployment(variant.map).maps, deployment.test_phones
+    reports = Deployment(deployment.tile, deployment.true_maps, None, variants={variant.map: maps}).as_reported(
+        true_reports, variant.map
+    )
     errors = []
     with torch.no_grad():
-        for start in range(0, len(true), PHONES_PER_CALL):
+        for start in range(0, len(true_reports), PHONES_PER_CALL):
             part = slice(start, start + PHONES_PER_CALL)
-            errors.append(position_error(locator(said[part], maps).position, truth.position[part]))
-    return {"error": torch.cat(errors), "sight": true.at_serving(truth.los), "heard": true.heard.sum(-1)}
+            errors.append(position_error(locator(reports[part], maps).position, truth.position[part]))
+    return {
+        "error": torch.cat(errors),
+        "line_of_sight": true_reports.at_serving(truth.los),
+        "heard": true_reports.heard.sum(-1),
+    }
 
 
 def _write(file: Path, arrays: dict[str, Tensor], facts: dict[str, Any]) -> None:
@@ -226,11 +248,11 @@ def _write(file: Path, arrays: dict[str, Tensor], facts: dict[str, Any]) -> None
 
 
 def _read(file: Path) -> VariantResult:
-    """Raises `UelError` for a file that is damaged."""
+    """The stored result. Raises `UelError` for a damaged file."""
     try:
         with np.load(file) as stored:
-            arrays = {name: torch.from_numpy(stored[name]) for name in ("error", "sight", "heard")}
+            arrays = {name: torch.from_numpy(stored[name]) for name in ("error", "line_of_sight", "heard")}
             return VariantResult(**arrays, facts=json.loads(str(stored["facts"])))
     except Exception as error:  # numpy raises what zip and its own format raise
         do = "delete it, then give the same command again"
-        raise UelError("this part of an ablation is damaged", got=f"{file}: {error}", do=do) from error
+        raise UelError("the stored result of a variant is damaged", got=f"{file}: {error}", do=do) from error

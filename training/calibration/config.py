@@ -100,7 +100,16 @@ class SyntheticTruthConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class CalibrateConfig:
-    """Fit materials and antennas to measurements: `uel calibrate --config calibrate/munich`."""
+    """Fit materials and antennas to measurements: `uel calibrate --config calibrate/munich`.
+
+    Raises:
+        UelError: for values that contradict each other, before any stage starts.
+
+    Example:
+        >>> import training
+        >>> training.CalibrateConfig(run="mine", starts=3).tile
+        'munich@0,0'
+    """
 
     run: str = "calibrate"
     """name of the folder under `runs/`"""

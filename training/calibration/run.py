@@ -41,6 +41,14 @@ def run(config: CalibrateConfig) -> Path:
 
     It holds `tile/` (the calibrated tile, an input of `uel map`), `calibration.json`, `table.csv`, `losses.csv`,
     `judged.csv`, `starts/`, `rejected.csv` and `config.yaml`. A killed run resumes after its last finished start.
+
+    Example:
+        >>> import training
+        >>> folder = training.calibrate(training.CalibrateConfig(run="mine"))  # doctest: +SKIP
+        >>> training.CalibrateConfig(starts=0)
+        Traceback (most recent call last):
+            ...
+        uel.errors.UelError: ...
     """
     folder = Path("runs") / config.run
     stage_cache = StageCache(data_folder())

@@ -18,7 +18,16 @@ from uel.models.config import LocatorConfig
 
 @dataclass(frozen=True, kw_only=True)
 class DemoConfig:
-    """Everything the demo depends on. Tiles are written `city@x,y`: the centre in the city's own metres."""
+    """Everything the demo depends on. Tiles are written `city@x,y`: the centre in the city's own metres.
+
+    Raises:
+        UelError: for values that contradict each other, before any stage starts.
+
+    Example:
+        >>> import training
+        >>> training.DemoConfig(run="mine").test
+        'florence@0,100'
+    """
 
     run: str = "demo"
     """name of the folder under `runs/`"""
@@ -95,7 +104,16 @@ class MapConditionWeights:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """Train a locator: `uel train --config train/small`. Places are tile folders, or bundled cities as `city@x,y`."""
+    """Train a locator: `uel train --config train/small`. Places are tile folders, or bundled cities as `city@x,y`.
+
+    Raises:
+        UelError: for values that contradict each other, before any stage starts.
+
+    Example:
+        >>> import training
+        >>> training.TrainConfig(run="small", deployments=1).validate
+        ('etoile@0,0',)
+    """
 
     run: str = "train"
     """name of the folder under `runs/`"""

@@ -1,4 +1,4 @@
-"""The main job, end to end: real cities → tiles → radio maps → surveys → a locator → its distance to the limit."""
+"""`uel demo`, end to end: real cities → tiles → radio maps → surveys → a locator → its distance to the limit."""
 
 import json
 import logging
@@ -38,29 +38,38 @@ log = logging.getLogger(__name__)
 
 
 def run(config: DemoConfig) -> Path:
-    """Run every stage that is not there yet and return the run's folder."""
+    """Run every stage that is not in the cache and return the run's folder.
+
+    Example:
+        >>> import training
+        >>> folder = training.demo(training.DemoConfig(run="mine"))  # doctest: +SKIP
+        >>> training.DemoConfig(test="munich@0,0")  # a city that is trained on
+        Traceback (most recent call last):
+            ...
+        uel.errors.UelError: ...
+    """
     start = time.perf_counter()
     torch.manual_seed(config.seed)
-    stages = StageCache(data_folder())
+    stage_cache = StageCache(data_folder())
     folder = Path("runs") / config.run
     folder.mkdir(parents=True, exist_ok=True)
-    train = [build_deployment(config, stages, name, config.survey, live=True) for name in config.train]
-    validate = build_deployment(config, stages, config.validate, config.survey)
-    test = build_deployment(config, stages, config.test, config.test_survey)
+    train = [build_deployment(config, stage_cache, name, config.survey, live=True) for name in config.train]
+    validate = build_deployment(config, stage_cache, config.validate, config.survey)
+    test = build_deployment(config, stage_cache, config.test, config.test_survey)
     key = {
         "config": _without(config, "run", "test", "test_survey", "evaluation"),
-        "data": _provenance([*train, validate]),
+        "data": _fingerprints([*train, validate]),
     }
-    recipe = LocatorTrainingConfig(
+    training_config = LocatorTrainingConfig(
         seed=config.seed,
         measurement=ObservationModel.of(config.measurement),
         locator=config.locator,
         training=config.training,
     )
-    locator, facts = fit(folder / "training", digest(key), recipe, train, [validate])
+    locator, facts = fit(folder / "training", digest(key), training_config, train, [validate])
     locator.save(folder)
     evaluate_demo(
-        folder, digest([key, asdict(config), test.tile.fingerprint]), config, test, locator, facts, stages.seconds
+        folder, digest([key, asdict(config), test.tile.fingerprint]), config, test, locator, facts, stage_cache.seconds
     )
     log.info("demo finished in %.0f s", time.perf_counter() - start)
     return folder
@@ -76,11 +85,11 @@ def evaluate_demo(
     seconds: dict[str, float],
 ) -> None:
     """Evaluate on the unseen city and write metrics.json, errors.npz and example.npz, or reuse those of this `key`."""
-    mark = folder / "judged"
-    if mark.is_file() and mark.read_text() == key:
+    key_file = folder / "judged"
+    if key_file.is_file() and key_file.read_text() == key:
         log.info("evaluation: reusing %s", folder)
         return
-    mark.unlink(missing_ok=True)
+    key_file.unlink(missing_ok=True)
     log.info("evaluation: on %s", config.test)
     start = time.perf_counter()
     model = ObservationModel.of(config.measurement)
@@ -88,19 +97,19 @@ def evaluate_demo(
     np.savez(folder / "example.npz", **example_fix(locator, test, model, config.seed))
     seconds = seconds | {"training": facts["wall_s"], "evaluation": round(time.perf_counter() - start, 1)}
     _write(folder, config, test, errors, facts, seconds)
-    mark.write_text(key)
+    key_file.write_text(key)
 
 
 def build_deployment(
-    config: DemoConfig, stages: StageCache, name: str, plan: TrackConfig, live: bool = False
+    config: DemoConfig, stage_cache: StageCache, name: str, tracks: TrackConfig, live: bool = False
 ) -> Deployment:
-    """Tile, sites, radio map and survey of one place, made or reused; `live` keeps a simulator for training."""
-    tile = open_tile(name, config.size, config.margin, stages)
+    """Tile, sites, radio map and survey of one place, made or reused; `live` adds a simulator for training."""
+    tile = open_tile(name, config.size, config.margin, stage_cache)
     geometry = {"place": name, "size": config.size, "margin": config.margin}
     network = {**geometry, "tile": tile.fingerprint, "sites": asdict(config.sites), "seed": config.seed}
     traced = {**network, "tracing": asdict(config.tracing)}
     place = TileWithSites(tile, place_sites(tile, config.sites, config.seed))
-    radio_at = stages.make(
+    map_folder = stage_cache.make(
         f"map-{name}",
         {**traced, "pixel": config.pixel},
         lambda out: radio_map_io.save(
@@ -108,13 +117,13 @@ def build_deployment(
         ),
     )
     survey = track_survey(
-        f"survey-{name}", {**traced, "plan": asdict(plan)}, place, plan, config.tracing, config.seed, stages
+        f"survey-{name}", {**traced, "plan": asdict(tracks)}, place, tracks, config.tracing, config.seed, stage_cache
     )
-    maps = TileMaps.from_tile(tile, radio_map_io.load(radio_at))
+    maps = TileMaps.from_tile(tile, radio_map_io.load(map_folder))
     simulator = None
     if live:
         simulator = live_simulator(
-            f"atlas-{name}", network, place, config.training.live_tracing(config.tracing), config.atlas, stages
+            f"atlas-{name}", network, place, config.training.live_tracing(config.tracing), config.atlas, stage_cache
         )
     return Deployment(tile, maps, survey, simulator)
 
@@ -123,8 +132,8 @@ def _without(config: DemoConfig, *names: str) -> dict[str, Any]:
     return {k: v for k, v in asdict(config).items() if k not in names}
 
 
-def _provenance(worlds: list[Deployment]) -> list[str]:
-    return [world.tile.fingerprint for world in worlds]
+def _fingerprints(deployments: list[Deployment]) -> list[str]:
+    return [deployment.tile.fingerprint for deployment in deployments]
 
 
 def _write(

@@ -1,4 +1,4 @@
-"""The same training with other values: a grid on this machine, or a sweep of wandb's, from one file."""
+"""Sweeps: the same training with other values, as a grid on this machine or by wandb, from one file."""
 
 import csv
 import itertools
@@ -18,7 +18,7 @@ SWEEP_FORM = "write wandb's form: parameters: {training.learning_rate: {values: 
 def read_sweep(file: Path) -> dict[str, Any]:
     """A sweep as wandb defines it: `parameters`, each with `values` or one `value`.
 
-    Raises `UelError` for a file that is not there or holds anything else.
+    Raises `UelError` for a file that is missing or has another form.
     """
     try:
         content = yaml.load(file.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)
@@ -26,14 +26,14 @@ def read_sweep(file: Path) -> dict[str, Any]:
         raise UelError("cannot read this sweep", got=f"{file}: {error}", do=SWEEP_FORM) from error
     parameters = content.get("parameters") if isinstance(content, Mapping) else None
     if not isinstance(parameters, Mapping) or not parameters:
-        raise UelError("a sweep needs parameters", got=f"{file}: {content!r}", do=SWEEP_FORM)
+        raise UelError("the sweep has no parameters", got=file, do=SWEEP_FORM)
     for name, spec in parameters.items():
-        if not isinstance(spec, Mapping) or not _values(spec):
-            raise UelError("a parameter of a sweep needs values", got=f"{name}: {spec!r} in {file}", do=SWEEP_FORM)
+        if not isinstance(spec, Mapping) or not _parameter_values(spec):
+            raise UelError("a parameter of the sweep has no values", got=f"{name} in {file}", do=SWEEP_FORM)
     return dict(content)
 
 
-def _values(spec: Mapping[str, Any]) -> list[str]:
+def _parameter_values(spec: Mapping[str, Any]) -> list[str]:
     values = spec.get("values", [spec["value"]] if "value" in spec else [])
     return values if isinstance(values, list) and all(isinstance(value, str) for value in values) else []
 
@@ -41,17 +41,17 @@ def _values(spec: Mapping[str, Any]) -> list[str]:
 def combinations(sweep: Mapping[str, Any]) -> Iterator[dict[str, str]]:
     """Every combination of the values, the last parameter changing fastest."""
     names = list(sweep["parameters"])
-    for values in itertools.product(*(_values(spec) for spec in sweep["parameters"].values())):
+    for values in itertools.product(*(_parameter_values(spec) for spec in sweep["parameters"].values())):
         yield dict(zip(names, values, strict=True))
 
 
 def command_arguments(combination: Mapping[str, str]) -> list[str]:
-    """A combination as the command line has it."""
+    """A combination as command-line arguments."""
     return [f"--{name.replace('_', '-')}={value}" for name, value in combination.items()]
 
 
 def without_sweep(args: Sequence[str]) -> list[str]:
-    """Arguments that are about one training."""
+    """The arguments of one training."""
     kept, rest = [], iter(args)
     for arg in rest:
         if arg == "--sweep":
@@ -62,12 +62,12 @@ def without_sweep(args: Sequence[str]) -> list[str]:
 
 
 def folder_label(combination: Mapping[str, str]) -> str:
-    """A folder's name of a combination: `learning_rate=1e-3,ema=0.999`."""
+    """Folder name of a combination: `learning_rate=1e-3,ema=0.999`."""
     return ",".join(f"{name.rpartition('.')[2]}={value}" for name, value in combination.items()).replace("/", "_")
 
 
 def wandb_yaml(sweep: Mapping[str, Any], args: Sequence[str]) -> str:
-    """The YAML that `wandb sweep` takes; its agents give our command the values."""
+    """The YAML for `wandb sweep`; its agents call `uel train` with the values."""
     command = ["${env}", "uel", "train", *args, "--watch.wandb=online", "${args}"]
     whole = {"method": "grid", "metric": SWEEP_METRIC, **sweep, "command": command}
     return yaml.safe_dump(whole, sort_keys=False)
@@ -76,23 +76,25 @@ def wandb_yaml(sweep: Mapping[str, Any], args: Sequence[str]) -> str:
 def run_sweep(
     sweep: Mapping[str, Any], folder: Path, train: Callable[[list[str], str], Path | None]
 ) -> list[tuple[dict[str, str], float]]:
-    """Train every combination, best first, and write `sweep.csv` after each; those that are done are reused.
+    """Train every combination, best first, and write `sweep.csv` after each; finished ones are reused.
 
-    `train` takes arguments and a label and returns a run's folder, in the process that writes.
+    `train` takes arguments and a label and returns a run's folder in the process that writes, None in others.
     """
-    told: list[tuple[dict[str, str], float]] = []
+    results: list[tuple[dict[str, str], float]] = []
     for combination in combinations(sweep):
         run = train(command_arguments(combination), folder_label(combination))
         if run is not None:
-            told.append((combination, json.loads((run / "metrics.json").read_text())["training"][SWEEP_METRIC["name"]]))
-            told.sort(key=lambda pair: pair[1])
-            _write(folder, told)
-    return told
+            results.append(
+                (combination, json.loads((run / "metrics.json").read_text())["training"][SWEEP_METRIC["name"]])
+            )
+            results.sort(key=lambda pair: pair[1])
+            _write(folder, results)
+    return results
 
 
-def _write(folder: Path, told: Sequence[tuple[Mapping[str, str], float]]) -> None:
+def _write(folder: Path, results: Sequence[tuple[Mapping[str, str], float]]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "sweep.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, [*told[0][0], SWEEP_METRIC["name"]])
+        writer = csv.DictWriter(file, [*results[0][0], SWEEP_METRIC["name"]])
         writer.writeheader()
-        writer.writerows({**combination, SWEEP_METRIC["name"]: score} for combination, score in told)
+        writer.writerows({**combination, SWEEP_METRIC["name"]: score} for combination, score in results)

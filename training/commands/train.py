@@ -1,4 +1,4 @@
-"""`uel train`: a locator out of many worlds, the maps it is given being right or wrong."""
+"""`uel train`: a locator trained on many deployments, with right and wrong maps."""
 
 import json
 import os
@@ -39,34 +39,44 @@ from uel.models.map_restorer import MapRestorer
 from uel.radio.sites import Site, sites_to_json
 from uel.survey.dataset import Survey
 
-VALIDATION_SEED = 10_000  # of the masts on places to validate on, beyond those on places to train on
+VALIDATION_SEED = 10_000  # added to the seed of sites on validation tiles
 
 
 def locator_training_config(config: TrainConfig) -> LocatorTrainingConfig:
-    """What the training of the locator depends on, without its deployments."""
-    same = {f.name: getattr(config, f.name) for f in fields(LocatorTrainingConfig)}
-    same |= {"conditions": config.conditions.positive, "measurement": ObservationModel.of(config.measurement)}
-    return LocatorTrainingConfig(**same)
+    """The configuration of the training of the locator, without its deployments."""
+    values = {f.name: getattr(config, f.name) for f in fields(LocatorTrainingConfig)}
+    values |= {"conditions": config.conditions.positive, "measurement": ObservationModel.of(config.measurement)}
+    return LocatorTrainingConfig(**values)
 
 
 def run(config: TrainConfig, draw: FixDrawing | None = None) -> Path | None:
-    """Make what is not there yet, train, and return the run's folder.
+    """Run the stages that are not in the cache, train, and return the run's folder.
 
-    It holds `locator.pt`, `config.yaml`, `metrics.csv`, `metrics.json` and `training/`. Killed, the same call goes on
-    after the last whole epoch. Of several processes each calls this; the first one writes, the others return None.
+    It holds `locator.pt`, `config.yaml`, `metrics.csv`, `metrics.json` and `training/`. A killed run resumes after the
+    last whole epoch. Of several processes each calls this; the first one writes, the others return None.
+
+    Example:
+        >>> import training
+        >>> folder = training.train(training.TrainConfig(run="small"))  # doctest: +SKIP
+        >>> training.TrainConfig(validate=("munich@0,0",))  # a city that is trained on
+        Traceback (most recent call last):
+            ...
+        uel.errors.UelError: ...
     """
     folder = Path("runs") / run_name(config.run)
-    stages = StageCache(data_folder())
-    train = list(_deployments(config, stages, config.train, live=config.training.uses_ray_tracer))
-    validate = list(_deployments(config, stages, config.validate))
-    at = _restorer(config, stages, train, validate)
+    stage_cache = StageCache(data_folder())
+    train = list(_deployments(config, stage_cache, config.train, live=config.training.uses_ray_tracer))
+    validate = list(_deployments(config, stage_cache, config.validate))
+    restorer_folder = _restorer(config, stage_cache, train, validate)
     if config.locator.corrected_maps:
-        train, validate = (_adapted(config, stages, worlds, at) for worlds in (train, validate))
+        train, validate = (
+            _adapt_deployments(config, stage_cache, deployments, restorer_folder) for deployments in (train, validate)
+        )
     survey = Survey.open(config.survey) if config.survey else None
     key = {
         "schema": SCHEMA,
         "config": {k: v for k, v in asdict(config).items() if k not in ("run", "watch", "sweep", "wandb_sweep")},
-        "tiles": [world.tile.fingerprint for world in (*train, *validate)],
+        "tiles": [deployment.tile.fingerprint for deployment in (*train, *validate)],
         "survey": digest(survey.manifest.plan) if survey else "",
     }
     locator, facts = fit(
@@ -75,62 +85,62 @@ def run(config: TrainConfig, draw: FixDrawing | None = None) -> Path | None:
     if not first_process():
         return None
     locator.save(folder)
-    if at is not None:
-        shutil.copyfile(at / RESTORER, folder / RESTORER)
+    if restorer_folder is not None:
+        shutil.copyfile(restorer_folder / RESTORER, folder / RESTORER)
     save(config, folder / "config.yaml")
     shutil.copyfile(folder / "training" / "metrics.csv", folder / "metrics.csv")
     parameters = sum(p.numel() for p in locator.parameters())
-    told = {"training": facts, "parameters": parameters, "stages": stages.seconds, "seed": config.seed}
-    if at is not None:
-        told["restorer"] = json.loads((at / "restorer.json").read_text())
-    replace_file(folder / "metrics.json", as_json(told))
+    metrics = {"training": facts, "parameters": parameters, "stages": stage_cache.seconds, "seed": config.seed}
+    if restorer_folder is not None:
+        metrics["restorer"] = json.loads((restorer_folder / "restorer.json").read_text())
+    replace_file(folder / "metrics.json", as_json(metrics))
     return folder
 
 
 def run_name(run: str) -> str:
-    """A run's name; the agents of a wandb sweep, which all give the same one, add their own."""
+    """A run's name; the agents of a wandb sweep, which all give the same one, append their own."""
     agent = os.environ.get("WANDB_RUN_ID") if "WANDB_SWEEP_ID" in os.environ else None
     return f"{run}-{agent}" if agent else run
 
 
 def _deployments(
-    config: TrainConfig, stages: StageCache, places: tuple[str, ...], live: bool = False
+    config: TrainConfig, stage_cache: StageCache, places: tuple[str, ...], live: bool = False
 ) -> Iterator[Deployment]:
-    """Every set of masts on every place."""
-    sets = config.deployments if places == config.train else config.validate_deployments
-    chosen = [(place, number) for place in places for number in range(sets)]
-    for index, (place, number) in enumerate(track(chosen, "maps of places", transient=True)):
-        tile = open_tile(place, config.size, config.margin, stages)
+    """Every set of sites on every tile."""
+    count = config.deployments if places == config.train else config.validate_deployments
+    jobs = [(place, number) for place in places for number in range(count)]
+    for index, (place, number) in enumerate(track(jobs, "maps", transient=True)):
+        tile = open_tile(place, config.size, config.margin, stage_cache)
         require_nesting(tile.grid(config.maps.pixel), config.locator.patches)
-        yield _deployment(config, stages, tile, index, number, live, places != config.train)
+        yield _deployment(config, stage_cache, tile, index, number, live, places != config.train)
 
 
 def _deployment(
-    config: TrainConfig, stages: StageCache, tile: Tile, index: int, number: int, live: bool, validate: bool
+    config: TrainConfig, stage_cache: StageCache, tile: Tile, index: int, number: int, live: bool, validate: bool
 ) -> Deployment:
-    """A tile with a set of masts, its maps under every condition that has a weight, and its traced truth."""
+    """A tile with a set of sites, its maps under every condition of positive weight, and its traced truth."""
     seed = config.seed + index + VALIDATION_SEED * validate
     place = TileWithSites(tile, _sites(config, tile, index, number, seed))
     maps = {
-        name: maps_for_condition(name, tile, place.sites, config.maps, stages, seed)
+        name: maps_for_condition(name, tile, place.sites, config.maps, stage_cache, seed)
         for name in dict.fromkeys((EXACT_MAPS, *config.conditions.positive))
     }
     network = {"tile": tile.fingerprint, "sites": [asdict(site) for site in place.sites], "seed": seed}
     tracing, survey, simulator = config.maps.tracing, None, None
     if config.training.traced_fraction and (validate or config.survey is None):
         key = {**network, "tracing": asdict(tracing), "plan": asdict(config.tracks)}
-        survey = track_survey(f"survey-{tile.name}", key, place, config.tracks, tracing, seed, stages)
+        survey = track_survey(f"survey-{tile.name}", key, place, config.tracks, tracing, seed, stage_cache)
     if live:
         simulator = live_simulator(
-            f"atlas-{tile.name}", network, place, config.training.live_tracing(tracing), config.atlas, stages
+            f"atlas-{tile.name}", network, place, config.training.live_tracing(tracing), config.atlas, stage_cache
         )
     return Deployment(tile, maps.pop(EXACT_MAPS), survey, simulator, maps)
 
 
 def _restorer(
-    config: TrainConfig, stages: StageCache, train: list[Deployment], validate: list[Deployment]
+    config: TrainConfig, stage_cache: StageCache, train: list[Deployment], validate: list[Deployment]
 ) -> Path | None:
-    """The folder of a network that learned how these maps are wrong, where one is asked for."""
+    """The folder of the trained map restorer, or None if none is configured."""
     if (
         not config.locator.corrected_maps
         or not config.map_restorer.steps
@@ -139,7 +149,7 @@ def _restorer(
         return None
     key = {
         "schema": RESTORER_SCHEMA,
-        "worlds": [_deployment_key(world) for world in (*train, *validate)],
+        "deployments": [_deployment_key(deployment) for deployment in (*train, *validate)],
         "maps": asdict(config.maps),
         "conditions": list(config.conditions.positive),
         "map_restorer": asdict(config.map_restorer),
@@ -147,7 +157,7 @@ def _restorer(
         "seed": config.seed,
     }
     device = torch.device("cuda" if config.hardware.accelerator == "gpu" else "cpu")
-    return stages.make(
+    return stage_cache.make(
         "restorer",
         key,
         lambda out: fit_restorer(
@@ -157,35 +167,35 @@ def _restorer(
     )
 
 
-def _adapted(
-    config: TrainConfig, stages: StageCache, worlds: list[Deployment], restorer: Path | None
+def _adapt_deployments(
+    config: TrainConfig, stage_cache: StageCache, deployments: list[Deployment], restorer: Path | None
 ) -> list[Deployment]:
-    """Worlds whose maps are put right, under each condition."""
-    network, found = restorer and MapRestorer.load(restorer), list[Deployment]()
-    for index, world in enumerate(track(worlds, "putting maps right", transient=True)):
-        key = {**_deployment_key(world), "maps": asdict(config.maps), "restorer": restorer and restorer.name}
-        found.append(
+    """Deployments with corrected maps, under each condition."""
+    network, adapted = restorer and MapRestorer.load(restorer), list[Deployment]()
+    for index, deployment in enumerate(track(deployments, "correcting maps", transient=True)):
+        key = {**_deployment_key(deployment), "maps": asdict(config.maps), "restorer": restorer and restorer.name}
+        adapted.append(
             adapt_deployment(
-                world,
+                deployment,
                 config.conditions.positive,
                 config.map_adaptation,
                 ObservationModel.of(config.measurement),
                 network,
                 key,
                 index,
-                stages,
+                stage_cache,
             )
         )
-    return found
+    return adapted
 
 
-def _deployment_key(world: Deployment) -> dict[str, Any]:
-    """What tells a world from others."""
-    return {"tile": world.tile.fingerprint, "sites": sites_to_json(world.maps.radio.sites)}
+def _deployment_key(deployment: Deployment) -> dict[str, Any]:
+    """The identity of a deployment in cache keys."""
+    return {"tile": deployment.tile.fingerprint, "sites": sites_to_json(deployment.maps.radio.sites)}
 
 
 def _sites(config: TrainConfig, tile: Tile, index: int, number: int, seed: int) -> tuple[Site, ...]:
-    """The folder's own masts where it has some and they are asked for first, else drawn ones."""
+    """The folder's own sites for the first set if it has some, otherwise drawn ones."""
     if number == 0 and (tile.folder / "sites.json").is_file():
         return tile.sites
     count = config.site_counts[index % len(config.site_counts)] if config.site_counts else config.sites.count

@@ -1,5 +1,4 @@
-"""Worlds whose maps labelled reports put right first, for locators that learn from such maps
-(`uel.adaptation.site_adaptation`)."""
+"""Deployments whose maps are corrected by labelled reports, for locators that learn from corrected maps."""
 
 import json
 from collections.abc import Iterable
@@ -21,33 +20,35 @@ from uel.radio import radio_map_io
 
 
 def adapt_deployment(
-    world: Deployment,
+    deployment: Deployment,
     conditions: Iterable[str],
-    plan: MapAdaptationConfig,
+    config: MapAdaptationConfig,
     model: ObservationModel,
     restorer: MapRestorer | None,
     key: Any,
     seed: int,
-    stages: StageCache,
+    stage_cache: StageCache,
 ) -> Deployment:
-    """The world as a locator meets it whose maps, under each condition, labelled reports put right.
+    """The deployment with its maps under each condition corrected by labelled reports, as a locator gets it.
 
-    `key` tells these maps from those of other worlds; what is learned of each is kept by `stages`.
+    `key` identifies the uncorrected maps; the corrected ones are kept in `stage_cache`.
     """
-    reports, position = world.reports_from_map(plan.labelled_reports, model, torch.Generator().manual_seed(seed))
+    reports, position = deployment.reports_from_map(config.labelled_reports, model, torch.Generator().manual_seed(seed))
     variants, models = {}, {}
     for name in conditions:
-        given = world.assumed_maps(name)
-        place = LocalizationProblem(given.radio, given.prior, model, world.as_reported(reports, name), position)
-        whole = {**key, "condition": name, "labelled": plan.labelled_reports, "model": asdict(model), "seed": seed}
-        learned = SiteAdaptation(place, given, restorer=restorer)
-        at = stages.make(f"mended-{world.tile.name}", whole, lambda out: _save(learned, out))  # noqa: B023
-        variants[name] = replace(given, radio=radio_map_io.load(at))
-        models[name] = ObservationModel(**json.loads((at / "model.json").read_text()))
-    return replace(world, variants=variants, models=models)
+        assumed_maps = deployment.assumed_maps(name)
+        problem = LocalizationProblem(
+            assumed_maps.radio, assumed_maps.prior, model, deployment.as_reported(reports, name), position
+        )
+        full_key = {**key, "condition": name, "labelled": config.labelled_reports, "model": asdict(model), "seed": seed}
+        adaptation = SiteAdaptation(problem, assumed_maps, restorer=restorer)
+        folder = stage_cache.make(f"adapted-{deployment.tile.name}", full_key, lambda out: _save(adaptation, out))  # noqa: B023
+        variants[name] = replace(assumed_maps, radio=radio_map_io.load(folder))
+        models[name] = ObservationModel(**json.loads((folder / "model.json").read_text()))
+    return replace(deployment, variants=variants, models=models)
 
 
-def _save(learned: SiteAdaptation, out: Path) -> None:
-    bayes = learned.correction.bayes
-    radio_map_io.save(learned.corrected_maps(bayes).radio, out)
+def _save(adaptation: SiteAdaptation, out: Path) -> None:
+    bayes = adaptation.correction.bayes
+    radio_map_io.save(adaptation.corrected_maps(bayes).radio, out)
     (out / "model.json").write_bytes(as_json(asdict(bayes.model)))

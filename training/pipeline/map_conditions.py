@@ -1,5 +1,4 @@
-"""Maps as a locator gets them: exact, noisy, of a wrong city, of wrong masts, or none (PROTOCOL's exact to
-no_radio_map)."""
+"""The maps that a locator is given under each map condition of EVALUATION.md: exact, of few rays, wrong, or none."""
 
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -24,127 +23,146 @@ from uel.radio import radio_map_io
 from uel.radio.radio_map import RadioMap
 from uel.radio.sites import Site, cells_of, sites_to_json, with_azimuth_offsets
 
-RETRACING_SEED_OFFSET = 104_729  # added to the seed of rays that trace a map anew
+RETRACING_SEED_OFFSET = 104_729  # added to the seed of the rays of maps that are traced anew
 
 
 def maps_for_condition(
-    condition: str, tile: Tile, sites: tuple[Site, ...], plan: MapConditionConfig, stages: StageCache, seed: int
+    condition: str, tile: Tile, sites: tuple[Site, ...], config: MapConditionConfig, stage_cache: StageCache, seed: int
 ) -> TileMaps:
-    """The maps that a locator is given under a condition; `seed` draws what is wrong. Traced once, kept by `stages`.
+    """The maps that a locator is given under a condition; `seed` draws their errors. Traced once, kept in
+    `stage_cache`.
 
-    Under wrong_sites (and wrong_buildings, where a mast would stand inside a wall that the map believes to be higher)
-    `TileMaps.radio.sites` are the masts as they are believed to be. Under wrong_buildings the buildings' channels and
-    the prior are the wrong map's, too.
+    Under wrong_sites `TileMaps.radio.sites` are the assumed sites; under wrong_buildings, too, where a mast would
+    otherwise stand inside a wall that is higher on the map. Under wrong_buildings the building channels and the prior
+    are those of the wrong map.
 
-    Raises `UelError` for an unknown condition, and what the ray tracer raises for sites and carriers.
+    Raises `UelError` for an unknown condition, and the errors of the ray tracer for sites and carriers.
     """
     if condition not in MAP_CONDITIONS:
-        raise UelError("no such map condition", got=condition, do=f"choose one of {', '.join(MAP_CONDITIONS)}")
-    return _MAKERS[condition](tile, sites, plan, stages, seed)
+        raise UelError("unknown map condition", got=condition, do=f"choose one of {', '.join(MAP_CONDITIONS)}")
+    return _MAKERS[condition](tile, sites, config, stage_cache, seed)
 
 
 def assumed_deployment(
-    condition: str, tile: Tile, sites: tuple[Site, ...], plan: MapConditionConfig, stages: StageCache, seed: int
+    condition: str, tile: Tile, sites: tuple[Site, ...], config: MapConditionConfig, stage_cache: StageCache, seed: int
 ) -> tuple[Tile, tuple[Site, ...]]:
-    """The tile and the masts that whoever has the maps of a condition takes for true: what they would ray-trace."""
+    """The tile and the sites that are assumed with the maps of a condition: those that its user would ray-trace."""
     specs = {
         "wrong_materials": Perturbation(materials=True),
-        "wrong_buildings": Perturbation(heights=plan.heights, missing=plan.missing),
+        "wrong_buildings": Perturbation(heights=config.heights, missing=config.missing),
     }
     if condition in specs:
-        return _perturbed_twin(specs[condition], tile, sites, stages, seed)
-    return tile, _wrong_sites(sites, plan, seed, tile) if condition == "wrong_sites" else sites
+        return _perturbed_twin(specs[condition], tile, sites, stage_cache, seed)
+    return tile, _wrong_sites(sites, config, seed, tile) if condition == "wrong_sites" else sites
 
 
 def map_factory(
-    condition: str, tile: Tile, sites: tuple[Site, ...], plan: MapConditionConfig, stages: StageCache, seed: int
+    condition: str, tile: Tile, sites: tuple[Site, ...], config: MapConditionConfig, stage_cache: StageCache, seed: int
 ) -> MapFactory:
-    """How whoever has the maps of a condition traces more of them: on the place that they believe in.
+    """The factory of more maps with the assumptions of a condition, on its assumed tile.
 
-    By as many rays as the true map, under few_rays, too (who can trace is not left with few), but by others: nobody
-    knows the noise of the truth. Raises `UelError` for no_radio_map, where there is no map to trace anew.
+    It uses as many rays as the true map, under few_rays, too, but other ones: the noise of the true map is unknown to
+    its user. Raises `UelError` for no_radio_map.
     """
     if condition == "no_radio_map":
         raise UelError(
-            "without a radio map there is none to trace anew", got=condition, do="choose exact to wrong_sites"
+            "condition no_radio_map has no map to trace anew", got=condition, do="choose exact to wrong_sites"
         )
-    place, believed = assumed_deployment(condition, tile, sites, plan, stages, seed)
-    least = tuple(place.min_mast_z(*site.position[:2]) for site in believed)
+    assumed_tile, assumed_sites = assumed_deployment(condition, tile, sites, config, stage_cache, seed)
+    min_heights = tuple(assumed_tile.min_mast_z(*site.position[:2]) for site in assumed_sites)
 
-    def trace(masts: tuple[Site, ...], share: float) -> RadioMap:
-        rays = {"seed": plan.tracing.seed + RETRACING_SEED_OFFSET, "map_rays": round(share * plan.tracing.map_rays)}
-        # One map serves whichever way an antenna looks that looks everywhere.
-        round_about = all(cell.omnidirectional for _, cell in cells_of(masts))
-        north = (
-            with_azimuth_offsets(masts, [-cell.azimuth_deg for _, cell in cells_of(masts)]) if round_about else masts
+    def trace(retraced_sites: tuple[Site, ...], rays_fraction: float) -> RadioMap:
+        options = {
+            "seed": config.tracing.seed + RETRACING_SEED_OFFSET,
+            "map_rays": round(rays_fraction * config.tracing.map_rays),
+        }
+        # The map of omnidirectional antennas does not depend on their azimuths.
+        all_omnidirectional = all(cell.omnidirectional for _, cell in cells_of(retraced_sites))
+        traced_sites = (
+            with_azimuth_offsets(retraced_sites, [-cell.azimuth_deg for _, cell in cells_of(retraced_sites)])
+            if all_omnidirectional
+            else retraced_sites
         )
         return replace(
-            _cached_radio_map("map-masts", place, north, plan, replace(plan.tracing, **rays), stages), sites=masts
+            _cached_radio_map(
+                "map-masts", assumed_tile, traced_sites, config, replace(config.tracing, **options), stage_cache
+            ),
+            sites=retraced_sites,
         )
 
-    return MapFactory(trace, least)
+    return MapFactory(trace, min_heights)
 
 
 # ---- one maker for each condition ----------------------------------------------------------------------
 
 
-def _exact(tile: Tile, sites: tuple[Site, ...], plan: MapConditionConfig, stages: StageCache, seed: int) -> TileMaps:
-    return TileMaps.from_tile(tile, _cached_radio_map("map", tile, sites, plan, plan.tracing, stages))
+def _exact(
+    tile: Tile, sites: tuple[Site, ...], config: MapConditionConfig, stage_cache: StageCache, seed: int
+) -> TileMaps:
+    return TileMaps.from_tile(tile, _cached_radio_map("map", tile, sites, config, config.tracing, stage_cache))
 
 
-def _few_rays(tile: Tile, sites: tuple[Site, ...], plan: MapConditionConfig, stages: StageCache, seed: int) -> TileMaps:
+def _few_rays(
+    tile: Tile, sites: tuple[Site, ...], config: MapConditionConfig, stage_cache: StageCache, seed: int
+) -> TileMaps:
     return TileMaps.from_tile(
-        tile, _cached_radio_map("map-few", tile, sites, plan, _few_rays_tracing(plan, seed), stages)
+        tile, _cached_radio_map("map-few", tile, sites, config, _few_rays_tracing(config, seed), stage_cache)
     )
 
 
-def _few_rays_tracing(plan: MapConditionConfig, seed: int) -> TracingConfig:
-    """Rays of their own: a part of the true map's would share its noise."""
-    return replace(plan.tracing, map_rays=plan.few_rays, seed=plan.tracing.seed + 1 + seed)
+def _few_rays_tracing(config: MapConditionConfig, seed: int) -> TracingConfig:
+    """Tracing with separate rays: a part of the true map's would share its noise."""
+    return replace(config.tracing, map_rays=config.few_rays, seed=config.tracing.seed + 1 + seed)
 
 
 def _twin_maps(
-    condition: str, tile: Tile, sites: tuple[Site, ...], plan: MapConditionConfig, stages: StageCache, seed: int
+    condition: str, tile: Tile, sites: tuple[Site, ...], config: MapConditionConfig, stage_cache: StageCache, seed: int
 ) -> TileMaps:
-    twin, raised = assumed_deployment(condition, tile, sites, plan, stages, seed)
-    return TileMaps.from_tile(twin, _cached_radio_map("map-twin", twin, raised, plan, plan.tracing, stages))
+    twin, twin_sites = assumed_deployment(condition, tile, sites, config, stage_cache, seed)
+    return TileMaps.from_tile(
+        twin, _cached_radio_map("map-twin", twin, twin_sites, config, config.tracing, stage_cache)
+    )
 
 
 def _perturbed_twin(
-    spec: Perturbation, tile: Tile, sites: tuple[Site, ...], stages: StageCache, seed: int
+    spec: Perturbation, tile: Tile, sites: tuple[Site, ...], stage_cache: StageCache, seed: int
 ) -> tuple[Tile, tuple[Site, ...]]:
     key = {"tile": tile.fingerprint, "spec": asdict(spec), "seed": seed}
-    at = stages.make(f"twin-{tile.name}", key, lambda out: _write_twin(tile, out, spec, seed))
-    twin = Tile.open(at / "tile")
-    raised, _ = perturb_sites(sites, Perturbation(), seed, twin)
-    return twin, raised
+    folder = stage_cache.make(f"twin-{tile.name}", key, lambda out: _write_twin(tile, out, spec, seed))
+    twin = Tile.open(folder / "tile")
+    twin_sites, _ = perturb_sites(sites, Perturbation(), seed, twin)
+    return twin, twin_sites
 
 
 def _write_twin(tile: Tile, out: Path, spec: Perturbation, seed: int) -> None:
     perturb_meshes(tile, out / "tile", spec, seed)
 
 
-def _wrong_sites(sites: tuple[Site, ...], plan: MapConditionConfig, seed: int, tile: Tile) -> tuple[Site, ...]:
-    spec = Perturbation(azimuth_deg=plan.azimuth_deg, antenna_height=plan.antenna_height)
-    believed, _ = perturb_sites(sites, spec, seed, tile)
-    return believed
+def _wrong_sites(sites: tuple[Site, ...], config: MapConditionConfig, seed: int, tile: Tile) -> tuple[Site, ...]:
+    spec = Perturbation(azimuth_deg=config.azimuth_deg, antenna_height=config.antenna_height)
+    assumed_sites, _ = perturb_sites(sites, spec, seed, tile)
+    return assumed_sites
 
 
 def _wrong_site_maps(
-    tile: Tile, sites: tuple[Site, ...], plan: MapConditionConfig, stages: StageCache, seed: int
+    tile: Tile, sites: tuple[Site, ...], config: MapConditionConfig, stage_cache: StageCache, seed: int
 ) -> TileMaps:
-    believed = _wrong_sites(sites, plan, seed, tile)
-    return TileMaps.from_tile(tile, _cached_radio_map("map-masts", tile, believed, plan, plan.tracing, stages))
+    assumed_sites = _wrong_sites(sites, config, seed, tile)
+    return TileMaps.from_tile(
+        tile, _cached_radio_map("map-masts", tile, assumed_sites, config, config.tracing, stage_cache)
+    )
 
 
-def _no_maps(tile: Tile, sites: tuple[Site, ...], plan: MapConditionConfig, stages: StageCache, seed: int) -> TileMaps:
-    return TileMaps.from_tile(tile, no_radio_map(tile, sites, plan))
+def _no_maps(
+    tile: Tile, sites: tuple[Site, ...], config: MapConditionConfig, stage_cache: StageCache, seed: int
+) -> TileMaps:
+    return TileMaps.from_tile(tile, no_radio_map(tile, sites, config))
 
 
-def no_radio_map(tile: Tile, sites: tuple[Site, ...], plan: MapConditionConfig) -> RadioMap:
-    """Where the masts are, and nothing known of any pixel."""
+def no_radio_map(tile: Tile, sites: tuple[Site, ...], config: MapConditionConfig) -> RadioMap:
+    """A radio map with sites and without any known pixel."""
     tile.require_sites(sites)
-    grid = tile.grid(plan.pixel)
+    grid = tile.grid(config.pixel)
     empty = torch.zeros(len(cells_of(sites)), *grid.shape)
     return RadioMap(
         grid=grid,
@@ -153,26 +171,31 @@ def no_radio_map(tile: Tile, sites: tuple[Site, ...], plan: MapConditionConfig) 
         relative_error=empty,
         known=empty.bool(),
         los=empty.bool(),
-        elevation=tile.ground(grid.centres()) + plan.tracing.ue_height,
+        elevation=tile.ground(grid.centres()) + config.tracing.ue_height,
     )
 
 
 def _cached_radio_map(
-    name: str, tile: Tile, sites: tuple[Site, ...], plan: MapConditionConfig, tracing: TracingConfig, stages: StageCache
+    name: str,
+    tile: Tile,
+    sites: tuple[Site, ...],
+    config: MapConditionConfig,
+    tracing: TracingConfig,
+    stage_cache: StageCache,
 ) -> RadioMap:
-    """A radio map from the ray tracer, or from the folder where it was left."""
+    """A radio map from the ray tracer, or from the cache."""
     key: dict[str, Any] = {
         "tile": tile.fingerprint,
         "sites": sites_to_json(sites),
         "tracing": asdict(tracing),
-        "pixel": plan.pixel,
+        "pixel": config.pixel,
     }
-    at = stages.make(
+    folder = stage_cache.make(
         f"{name}-{tile.name}",
         key,
-        lambda out: radio_map_io.save(open_simulator(tile, sites, tracing).radio_map(tile.grid(plan.pixel)), out),
+        lambda out: radio_map_io.save(open_simulator(tile, sites, tracing).radio_map(tile.grid(config.pixel)), out),
     )
-    return radio_map_io.load(at)
+    return radio_map_io.load(folder)
 
 
 MapMaker = Callable[[Tile, tuple[Site, ...], MapConditionConfig, StageCache, int], TileMaps]

@@ -1,4 +1,4 @@
-"""Places to train on, stage by stage: tile, masts, radio maps, traced tracks, and the ray tracer itself."""
+"""Stages from a place to a training deployment: tile, sites, traced tracks, and the live ray tracer."""
 
 import json
 from dataclasses import asdict, replace
@@ -25,19 +25,19 @@ from uel.survey.dataset import Survey, TileSurvey
 
 
 def require_unseen_city(new: tuple[str, ...], seen: tuple[str, ...], what: str, against: str) -> None:
-    """Raise `UelError` for an unknown bundled city, and where a city of `new` is among those `seen`."""
+    """Raise `UelError` for an unknown bundled city, and if a city of `new` is among those of `seen`."""
     cities = {name: city_of(name) for name in (*new, *seen)}
-    both = [name for name in seen if cities[name] in {cities[other] for other in new}]
-    if both:
+    seen_cities = [name for name in seen if cities[name] in {cities[other] for other in new}]
+    if seen_cities:
         raise UelError(
             f"the {what} city must be unseen",
             got=f"{what} {', '.join(new)}, {against} {', '.join(seen)}",
-            do=f"{what} on another city, or take {', '.join(both)} out of {against}",
+            do=f"{what} on another city, or take {', '.join(seen_cities)} out of {against}",
         )
 
 
 def city_of(place: str) -> str:
-    """The city of a tile's folder, or of a bundled `city@x,y`. Raises `UelError` when there is none of this name."""
+    """The city of a tile folder, or of a bundled `city@x,y`. Raises `UelError` if it is unknown."""
     if (Path(place) / "tile.json").is_file():
         meta = Tile.open(place).meta
         return str(meta.get("place", meta["name"]))
@@ -47,7 +47,7 @@ def city_of(place: str) -> str:
 
 
 def require_raster(pixel: float, size: float) -> None:
-    """Raise `UelError` unless pixels of maps are whole pixels of the tile's rasters."""
+    """Raise `UelError` unless map pixels are whole pixels of the tile's rasters."""
     Grid(size=size, pixel=RASTER_PIXEL)
     if pixel < RASTER_PIXEL or pixel % RASTER_PIXEL:
         raise UelError(
@@ -57,28 +57,28 @@ def require_raster(pixel: float, size: float) -> None:
         )
 
 
-def open_tile(place: str, size: float, margin: float, stages: StageCache) -> Tile:
-    """A tile's folder, or that of a bundled city, cut when it is not there yet."""
+def open_tile(place: str, size: float, margin: float, stage_cache: StageCache) -> Tile:
+    """The tile of a folder, or of a bundled city, which is built if it is not in the cache."""
     if (Path(place) / "tile.json").is_file():
         return Tile.open(place)
     city, centre = parse_place(place)
     geometry = {"place": place, "size": size, "margin": margin}
-    cut = {"center": centre, "size": size, "margin": margin, "pixel": RASTER_PIXEL}
-    at = stages.make(f"tile-{place}", geometry, lambda out: scenes.build(city, out / "tile", **cut))
-    return Tile.open(at / "tile")
+    extent = {"center": centre, "size": size, "margin": margin, "pixel": RASTER_PIXEL}
+    folder = stage_cache.make(f"tile-{place}", geometry, lambda out: scenes.build(city, out / "tile", **extent))
+    return Tile.open(folder / "tile")
 
 
-def place_sites(tile: Tile, plan: SitePlacementConfig, seed: int) -> tuple[Site, ...]:
-    """Rooftop masts, as a file would hold them."""
-    sites = scenes.place(tile, plan.count, seed=seed, sectors=plan.sectors, mast=plan.mast)
+def place_sites(tile: Tile, config: SitePlacementConfig, seed: int) -> tuple[Site, ...]:
+    """Rooftop sites, as read from a file."""
+    sites = scenes.place(tile, config.count, seed=seed, sectors=config.sectors, mast=config.mast)
     return sites_from_json(json.loads(json.dumps(sites_to_json(sites))))
 
 
 def trace_tracks(place: TileWithSites, tracks: TrackConfig, tracing: TracingConfig, seed: int, out: Path) -> None:
-    """Paths alone: what a phone makes of them is drawn on read."""
-    rays = FeatureConfig(layers=("rt",))
+    """Survey paths alone: reports are drawn when it is read."""
+    features = FeatureConfig(layers=("rt",))
     make_survey_locally(
-        SurveyJob(out, (place,), SurveyMakingConfig(tracks=tracks, measure=rays, tracing=tracing, seed=seed))
+        SurveyJob(out, (place,), SurveyMakingConfig(tracks=tracks, measure=features, tracing=tracing, seed=seed))
     )
 
 
@@ -89,11 +89,11 @@ def track_survey(
     tracks: TrackConfig,
     tracing: TracingConfig,
     seed: int,
-    stages: StageCache,
+    stage_cache: StageCache,
 ) -> TileSurvey:
-    """Tracks of one place, traced when they are not there yet."""
-    at = stages.make(name, key, lambda out: trace_tracks(place, tracks, tracing, seed, out / "survey"))
-    return Survey.open(at / "survey")[place.tile.name]
+    """Traced tracks of one place, made or reused."""
+    folder = stage_cache.make(name, key, lambda out: trace_tracks(place, tracks, tracing, seed, out / "survey"))
+    return Survey.open(folder / "survey")[place.tile.name]
 
 
 def live_simulator(
@@ -102,12 +102,14 @@ def live_simulator(
     place: TileWithSites,
     tracing: TracingConfig,
     atlas: AtlasConfig,
-    stages: StageCache,
+    stage_cache: StageCache,
 ) -> Sionna:
     """The ray tracer that a loss queries, with an atlas of chains unless `tracing` has diffraction."""
     simulator = open_simulator(place.tile, place.sites, tracing)
     if not tracing.diffraction:
         atlas = replace(atlas, depth=tracing.max_depth)
-        at = stages.make(name, key | {"atlas": asdict(atlas)}, lambda out: simulator.build_atlas(atlas).save(out))
-        simulator.attach_atlas(Atlas.load(at))
+        folder = stage_cache.make(
+            name, key | {"atlas": asdict(atlas)}, lambda out: simulator.build_atlas(atlas).save(out)
+        )
+        simulator.attach_atlas(Atlas.load(folder))
     return simulator

@@ -29,7 +29,10 @@ from uel.survey.stream import TrackStream
 
 MODEL = ObservationModel()
 LIVELY = DomainRandomizationConfig(
-    shadowing_db=(6.0, 10.0), cells_max=(4, 2), feature_dropout=(0.0, 0.5), told=("cells_max", "shadowing_db")
+    shadowing_db=(6.0, 10.0),
+    cells_max=(4, 2),
+    feature_dropout=(0.0, 0.5),
+    known_to_locator=("cells_max", "shadowing_db"),
 )
 WRONG = tuple(
     replace(site, position=(*site.position[:2], 28.0), cells=(Cell(azimuth_deg=10.0 * n),))
@@ -167,7 +170,7 @@ def test_realism_covers_its_ranges_and_nothing_else() -> None:
         {"cells_max": ()},
         {"cells_max": (0,)},
         {"tiers": ()},
-        {"told": ("tier",)},
+        {"known_to_locator": ("tier",)},
     ],
     ids=str,
 )
@@ -223,9 +226,9 @@ def test_worlds_and_survey_must_belong_together(survey: Survey, world: Deploymen
     moved_masts = replace(worlds[0], maps=replace(worlds[0].maps, radio=replace(worlds[0].maps.radio, sites=WRONG)))
     with pytest.raises(UelError, match="changed after the survey"):
         deployment_of_tile([moved_masts], survey)
-    with pytest.raises(UelError, match="each place to train on once"):
+    with pytest.raises(UelError, match="in the survey and given once"):
         deployment_of_tile([worlds[0], worlds[0]], survey)
-    with pytest.raises(UelError, match="too short"):
+    with pytest.raises(UelError, match="too few tracks"):
         list(stream(worlds, survey, range(3), rank=(0, 1000)))
 
 
@@ -241,7 +244,7 @@ def test_validation_is_the_same_phones_under_every_condition(world: Deployment) 
         ("wrong_sites", 16),
     ]
     assert torch.equal(batches[0].position, batches[2].position)
-    with pytest.raises(UelError, match="needs worlds"):
+    with pytest.raises(UelError, match="needs deployments"):
         LocatorDataModule(recipe, [], [world])
 
 

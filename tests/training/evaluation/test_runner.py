@@ -56,7 +56,7 @@ class Empty:
     def trace(self, position: Tensor) -> LinkTruth:
         return self.simulator.paths(position)
 
-    def tracer(self, condition: str, seed: int) -> MapFactory:
+    def map_factory(self, condition: str, seed: int) -> MapFactory:
         trace = lambda masts, _: FreeSpace(masts, size=SIZE).radio_map(self.tile.grid(PLAN.pixel))  # noqa: E731
         return MapFactory(trace, (15.0,) * len(self.sites))
 

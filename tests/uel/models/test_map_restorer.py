@@ -148,7 +148,7 @@ def test_killed_it_goes_on_to_the_same_network(
     for out in (whole, killed):
         out.mkdir()
     fit_restorer(plan, worlds, worlds, MODEL, 1, whole)
-    take, taken = fit_map_restorer._TrainerState.take, list[int]()
+    take, taken = fit_map_restorer._TrainerState.train_step, list[int]()
 
     def dying(course: fit_map_restorer._TrainerState, *rest: Any) -> float:
         taken.append(course.step)
@@ -156,7 +156,7 @@ def test_killed_it_goes_on_to_the_same_network(
             raise KeyboardInterrupt
         return take(course, *rest)
 
-    monkeypatch.setattr(fit_map_restorer._TrainerState, "take", dying)
+    monkeypatch.setattr(fit_map_restorer._TrainerState, "train_step", dying)
     with pytest.raises(KeyboardInterrupt):
         fit_restorer(plan, worlds, worlds, MODEL, 1, killed)
     fit_restorer(plan, worlds, worlds, MODEL, 1, killed)
