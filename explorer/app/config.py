@@ -10,7 +10,16 @@ from uel.errors import UelError
 
 @dataclass(frozen=True, kw_only=True)
 class ExploreConfig:
-    """Look at runs, tiles, maps and surveys in a browser: `uel explore runs/demo`."""
+    """Look at runs, tiles, maps and surveys in a browser: `uel explore runs/demo`.
+
+    Raises:
+        UelError: for a port outside 1 to 65535, and a folder without anything to show.
+
+    Example:
+        >>> import explorer
+        >>> explorer.ExploreConfig(port=9000).port
+        9000
+    """
 
     path: tyro.conf.Positional[Path | None] = None
     """folder of a run, tile, map or survey to open with; the newest run unless given"""

@@ -20,7 +20,14 @@ def streamlit_arguments(config: ExploreConfig) -> list[str]:
 
 
 def serve(config: ExploreConfig) -> None:
-    """Serve the web app until interrupted."""
+    """Serve the web app until interrupted.
+
+    Example:
+        >>> import explorer
+        >>> explorer.serve(explorer.ExploreConfig(port=8502))  # doctest: +SKIP
+        >>> explorer.ExploreConfig(port=8502).server_address
+        '127.0.0.1'
+    """
     if config.path is not None:
         os.environ[PATH_VARIABLE] = str(config.path.resolve())
     os.environ["STREAMLIT_BROWSER_GATHER_USAGE_STATS"] = "false"

@@ -169,8 +169,8 @@ def gain_figure(rows: Sequence[AblationRow]) -> Figure:
                 ax.scatter(
                     [row.train_cpu_s for row in members], [row.p50_m for row in members],
                     s=22 + 160 * group.rt_fraction, marker=LOSS_MARKERS.get(group.loss), facecolor=face,
-                    edgecolor=LOSS_COLOURS.get(group.loss), label=variant_label(group.name) if budget == "steps" else None,
-                    alpha=0.85,
+                    edgecolor=LOSS_COLOURS.get(group.loss), alpha=0.85,
+                    label=variant_label(group.name) if budget == "steps" else None,
                 )  # fmt: skip
         ax.set(xlabel="CPU s of training (filled: equal steps, open: equal time)", ylabel="p50 in m")
     _legend(figure, (ax for _, ax in panels))

@@ -42,10 +42,10 @@ def free_space_figure(links: Links) -> Figure:
     figure = new_figure(12.6, 4.6)
     left, right = figure.subplots(1, 2)
     shown = links.has_direct_path & ~links.in_antenna_null
-    _dots(left, links.distance[shown], links.direct_excess_db[shown])
+    _scatter(left, links.distance[shown], links.direct_excess_db[shown])
     left.set(xlabel="distance in m", ylabel="dB over free space", title="direct paths alone")
     near = links.in_sight & ~links.in_antenna_null & (links.distance < FREE_SPACE_CHECK_DISTANCE)
-    _bars(
+    _histogram(
         right,
         links.excess_gain_db[near],
         "dB over free space",
@@ -58,14 +58,14 @@ def arrival_figure(links: Links, fit: Excess) -> Figure:
     """Excess of first arrivals over the straight line with and without line of sight, with the fitted exponential."""
     figure = new_figure(12.6, 4.6)
     left, right = figure.subplots(1, 2)
-    _dots(left, links.distance[links.in_sight], links.excess_range[links.in_sight])
+    _scatter(left, links.distance[links.in_sight], links.excess_range[links.in_sight])
     left.set(xlabel="distance in m", ylabel="c · arrival − distance in m", title="links in line of sight")
     excess = links.excess_range[links.blocked].clamp(min=0)
-    _bars(right, excess, "c · arrival − distance in m", "blocked links", log=True)
+    _histogram(right, excess, "c · arrival − distance in m", "blocked links", log=True)
     if fit.scale > 0:
         low, high = right.get_ylim()
         axis = np.linspace(THROUGH_WALL_EXCESS, float(excess.max()), 200)
-        width = np.diff(_edges(excess.numpy()))[0]
+        width = np.diff(_bin_edges(excess.numpy()))[0]
         late = fit.count * (1 - fit.through)
         density = late * width / fit.scale * np.exp(-(axis - THROUGH_WALL_EXCESS) / fit.scale)
         right.plot(axis, density, color=hex_colour(VERMILION), label=f"exponential, scale {fit.scale:.1f} m")
@@ -79,18 +79,18 @@ def levels_figure(panels: Mapping[str, Sequence[Tensor]], tiles: Sequence[str]) 
     figure = new_figure(12.6, 1.6 + 0.55 * len(tiles) * -(-len(panels) // 2))
     axes = figure.subplots(-(-len(panels) // 2), 2, squeeze=False)
     for ax, (title, values) in zip(axes.flat, panels.items(), strict=False):
-        there = [k for k, of in enumerate(values) if len(of) > 1]
-        if there:
-            drawn = ax.violinplot(
-                [values[k].numpy() for k in there],
-                [-k for k in there],
+        filled = [k for k, tile_values in enumerate(values) if len(tile_values) > 1]
+        if filled:
+            violins = ax.violinplot(
+                [values[k].numpy() for k in filled],
+                [-k for k in filled],
                 orientation="horizontal",
                 showmedians=True,
-                quantiles=[[0.25, 0.75]] * len(there),
+                quantiles=[[0.25, 0.75]] * len(filled),
                 showextrema=False,
                 widths=0.85,
             )
-            drawn["cmedians"].set_color(hex_colour(VERMILION))
+            violins["cmedians"].set_color(hex_colour(VERMILION))
         ax.set_yticks([-k for k in range(len(tiles))], tiles, fontsize=8)
         ax.set_title(title, fontsize=10)
     for ax in list(axes.flat)[len(panels) :]:
@@ -103,38 +103,44 @@ def sight_figure(samples: Sequence[TileSample]) -> Figure:
     figure = new_figure(7.4, 4.8)
     ax = figure.add_subplot()
     for sample in samples:
-        _share(ax, sample.ground_distance(), sample.truth.los, hex_colour(GREY), 0.8, None)
+        _plot_fraction(ax, sample.ground_distance(), sample.truth.los, hex_colour(GREY), 0.8, None)
     level, los = (torch.cat([of(s).flatten() for s in samples]) for of in (TileSample.ground_distance, _los))
-    _share(ax, level, los, hex_colour(BLUE), 2.2, "all tiles (thin: each)")
+    _plot_fraction(ax, level, los, hex_colour(BLUE), 2.2, "all tiles (thin: each)")
     axis = torch.linspace(10, max(float(level.max()) if len(level) else 0.0, 100.0), 300)
     for scenario, style in (("UMi", "--"), ("UMa", ":")):
         curve = los_probability_3gpp(axis, scenario)
         ax.plot(axis, curve, style, color=BLACK, label=f"TR 38.901, table 7.4.2-1: {scenario}")
-    ax.set(xlabel="horizontal distance in m", ylabel="fraction of links in line of sight", ylim=(0, 1.02), xlim=(0, None))
+    ax.set(
+        xlabel="horizontal distance in m", ylabel="fraction of links in line of sight", ylim=(0, 1.02), xlim=(0, None)
+    )
     ax.legend(fontsize=8)
     return figure
 
 
-def histogram_figure(some: Mapping[str, Tensor], features: Mapping[str, Feature], share: Mapping[str, float]) -> Figure:
+def histogram_figure(
+    values: Mapping[str, Tensor], features: Mapping[str, Feature], known_fraction: Mapping[str, float]
+) -> Figure:
     """Histograms of all real-valued features; titles give the fraction of known values."""
 
     def draw(ax: Axes, name: str) -> None:
-        _bars(ax, some[name].flatten(), features[name].unit if features[name].unit != "1" else "", "", log=True)
+        _histogram(ax, values[name].flatten(), features[name].unit if features[name].unit != "1" else "", "", log=True)
 
-    return _multiples(list(features), draw, lambda name: f"{name}\nknown {share[name]:.1%}")
+    return _small_multiples(list(features), draw, lambda name: f"{name}\nknown {known_fraction[name]:.1%}")
 
 
-def count_figure(some: Mapping[str, Tensor], features: Mapping[str, Feature], share: Mapping[str, float]) -> Figure:
+def count_figure(
+    values: Mapping[str, Tensor], features: Mapping[str, Feature], known_fraction: Mapping[str, float]
+) -> Figure:
     """Bar charts of the values of all integer features."""
 
     def draw(ax: Axes, name: str) -> None:
-        value, count = some[name].flatten().unique(return_counts=True)
+        value, count = values[name].flatten().unique(return_counts=True)
         ax.bar(value.numpy(), (count / count.sum()).numpy(), width=0.9, color=hex_colour(BLUE))
         if len(value):
             ax.set_xlim(float(value.min()) - 1, float(value.max()) + 1)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
 
-    return _multiples(list(features), draw, lambda name: f"{name}\nknown {share[name]:.1%}")
+    return _small_multiples(list(features), draw, lambda name: f"{name}\nknown {known_fraction[name]:.1%}")
 
 
 def map_figure(sample: TileSample, tile: Tile | None, size: float) -> Figure:
@@ -144,12 +150,12 @@ def map_figure(sample: TileSample, tile: Tile | None, size: float) -> Figure:
     if tile is not None:
         draw_buildings(ax, tile)
         draw_building_outlines(ax, tile)
-    _, there = sample.serving_cell()
+    _, served = sample.serving_cell()
     position, level = sample.truth.position, sample.serving_values(sample.rsrp_dbm())
-    x, y = position[~there].T.numpy()
+    x, y = position[~served].T.numpy()
     ax.scatter(x, y, s=6, color=hex_colour(GREY), linewidths=0)
     low, high = value_range(level.numpy())
-    x, y = position[there].T.numpy()
+    x, y = position[served].T.numpy()
     dots = ax.scatter(x, y, s=9, c=level.numpy(), cmap="viridis", vmin=low, vmax=high, linewidths=0, zorder=4)
     draw_sites(ax, sample.sites, size)
     scale_bar(ax, size)
@@ -165,42 +171,42 @@ def _los(sample: TileSample) -> Tensor:
     return sample.truth.los
 
 
-def _dots(ax: Axes, x: Tensor, y: Tensor) -> None:
+def _scatter(ax: Axes, x: Tensor, y: Tensor) -> None:
     step = max(1, len(x) // MAX_POINTS)
     ax.scatter(x[::step], y[::step], s=3, alpha=0.4, color=hex_colour(BLUE), linewidths=0)
     ax.axhline(0, color=hex_colour(VERMILION), linewidth=0.8)
     if not len(x):
-        _nothing(ax)
+        _mark_empty(ax)
 
 
-def _bars(ax: Axes, values: Tensor, label: str, title: str, log: bool = False) -> None:
+def _histogram(ax: Axes, values: Tensor, label: str, title: str, log: bool = False) -> None:
     if len(values):
-        ax.hist(values.numpy(), bins=_edges(values.numpy()), color=hex_colour(BLUE))
+        ax.hist(values.numpy(), bins=_bin_edges(values.numpy()), color=hex_colour(BLUE))
         ax.set_yscale("log" if log else "linear")
         ax.axvline(float(values.median()), color=BLACK, linestyle=":", linewidth=1.2, label="median")
     else:
-        _nothing(ax)
+        _mark_empty(ax)
     ax.set(xlabel=label, title=title)
 
 
-def _edges(values: np.ndarray) -> list[float]:
+def _bin_edges(values: np.ndarray) -> list[float]:
     """Edges of 50 bins over all values."""
     low, high = float(values.min()), float(values.max())
     spare = (abs(low) / 2 or 0.5) if high - low <= 1e-6 * abs(low) else 0.0
     return np.linspace(low - spare, high + spare, 51).tolist()
 
 
-def _nothing(ax: Axes) -> None:
+def _mark_empty(ax: Axes) -> None:
     ax.text(0.5, 0.5, "none", transform=ax.transAxes, ha="center", va="center", color=hex_colour(GREY))
 
 
-def _share(ax: Axes, level: Tensor, los: Tensor, colour: str, width: float, label: str | None) -> None:
-    middle, share, count = los_fraction_by_distance(level, los)
+def _plot_fraction(ax: Axes, level: Tensor, los: Tensor, colour: str, width: float, label: str | None) -> None:
+    middle, known_fraction, count = los_fraction_by_distance(level, los)
     enough = count >= MIN_REPORTS_PER_BIN
-    ax.plot(middle[enough], share[enough], color=colour, linewidth=width, label=label)
+    ax.plot(middle[enough], known_fraction[enough], color=colour, linewidth=width, label=label)
 
 
-def _multiples(names: Sequence[str], draw: Callable[[Axes, str], None], title: Callable[[str], str]) -> Figure:
+def _small_multiples(names: Sequence[str], draw: Callable[[Axes, str], None], title: Callable[[str], str]) -> Figure:
     rows = max(1, -(-len(names) // PANEL_COLUMNS))
     figure = new_figure(15.0, 2.3 * rows)
     axes = figure.subplots(rows, PANEL_COLUMNS, squeeze=False)

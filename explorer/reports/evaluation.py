@@ -126,8 +126,8 @@ def _introduction(rows: TableRows, protocol: Mapping[str, Any]) -> str:
     deployments = max(int(row["deployments"]) for row in rows)
     return (
         f"Tiles {', '.join(protocol['tiles'])}; {deployments} deployments of sites in all, {protocol['phones']} phones "
-        "each; intervals are bootstraps over deployments (90 %). *Map truth*: reports are drawn from the exact map, and "
-        "no method can beat the mean error of **the limit** (the grid posterior under the true map and the true "
+        "each; intervals are bootstraps over deployments (90 %). *Map truth*: reports are drawn from the exact map, "
+        "and no method can beat the mean error of **the limit** (the grid posterior under the true map and the true "
         "observation model, whatever map the methods are given); a method may still have a lower percentile. *Path "
         "truth*: reports are ray-traced at the true position, and the grid posterior on the map with its error bar is "
         "a reference. r50 and r95 are a method's median and 95th percentile over the limit's; excess is the negative "

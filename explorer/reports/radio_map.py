@@ -43,9 +43,9 @@ def map_figure(radio: RadioMap, service: dict[str, Tensor]) -> Figure:
     figure = new_figure(15.0, 9.0)
     panels = _panels(radio, service)
     for ax, (title, values, colours, unit) in zip(figure.subplots(2, 3).flat, panels, strict=True):
-        shown = np.ma.array(values.gather(0, best)[0].numpy(), mask=~known)
-        low, high = value_range(shown.compressed())
-        picture = ax.imshow(shown, cmap=colours, vmin=low, vmax=high, **image_extent(radio.grid.size))
+        masked = np.ma.array(values.gather(0, best)[0].numpy(), mask=~known)
+        low, high = value_range(masked.compressed())
+        picture = ax.imshow(masked, cmap=colours, vmin=low, vmax=high, **image_extent(radio.grid.size))
         hatch_unknown(ax, ~known, radio.grid.size)
         draw_sites(ax, radio.sites, radio.grid.size)
         colour_bar(figure, ax, picture, unit)

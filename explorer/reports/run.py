@@ -32,6 +32,14 @@ def write_run_report(run: Path) -> Path:
     """Write `figures/*.png` and `report.md` into a run folder; returns the report's path.
 
     Raises `UelError` with the command to give where a file of the run is missing or damaged.
+
+    Example:
+        >>> from pathlib import Path
+        >>> import explorer
+        >>> explorer.report(Path("runs/nothing"))
+        Traceback (most recent call last):
+            ...
+        uel.errors.UelError: ...
     """
     run = Path(run)
     for name in SOURCE_COMMANDS:

@@ -35,7 +35,7 @@ class SurveyContents:
     @staticmethod
     def of(survey: Survey, given: Sequence[Path]) -> "SurveyContents":
         """Draw the sample of a finished survey, and open its tiles from the folders `given` or from `config.yaml`."""
-        return SurveyContents(survey, draw_sample(survey, watch=_watched), _tiles(survey, given))
+        return SurveyContents(survey, draw_sample(survey, watch=_progress), _tiles(survey, given))
 
     @cached_property
     def records(self) -> list[UnitRecord]:
@@ -64,7 +64,7 @@ class SurveyContents:
         return survey_checks(self.links, self.moments)
 
     @cached_property
-    def some(self) -> dict[str, Tensor]:
+    def sampled(self) -> dict[str, Tensor]:
         """Sampled values of each feature, over all tiles."""
         return {
             name: torch.cat([sample.known_values[name] for sample in self.samples]) for name in self.survey.features
@@ -76,7 +76,7 @@ class SurveyContents:
         return {name: f for name, f in arrays.items() if f.dtype.startswith(tuple(kinds))}
 
     @cached_property
-    def share(self) -> dict[str, float]:
+    def known_fraction(self) -> dict[str, float]:
         """Fraction of a feature's values in valid reports that are known, by feature."""
         manifest, possible = self.survey.manifest, dict.fromkeys(self.survey.features, 0)
         for unit, record in zip(manifest.units, self.records, strict=True):
@@ -89,25 +89,25 @@ class SurveyContents:
         return sum(len(sample) for sample in self.samples)
 
 
-def _watched(parts: Sequence[UnitSlice]) -> Iterable[UnitSlice]:
+def _progress(parts: Sequence[UnitSlice]) -> Iterable[UnitSlice]:
     return track(parts, "report", console=Console(stderr=True), transient=True)
 
 
 def _tiles(survey: Survey, given: Sequence[Path]) -> dict[str, Tile]:
     """Tiles of the survey with the fingerprint that it knows, by name."""
-    found = {}
-    for folder in given or _named(survey.folder):
+    tiles = {}
+    for folder in given or _configured_tiles(survey.folder):
         try:
             tile = Tile.open(folder)
         except UelError:  # the report names the missing tile
             continue
         entry = survey.manifest.tiles.get(tile.name)
         if entry and entry.fingerprint == tile.fingerprint:
-            found[tile.name] = tile
-    return found
+            tiles[tile.name] = tile
+    return tiles
 
 
-def _named(folder: Path) -> list[Path]:
+def _configured_tiles(folder: Path) -> list[Path]:
     """Folders of tiles in the survey's `config.yaml`; none where it cannot be read."""
     try:
         tiles = yaml.safe_load((folder / CONFIG_FILE).read_text(encoding="utf-8"))["tiles"]
