@@ -1,7 +1,7 @@
-"""A configuration is a frozen dataclass; a config file is a command line written down.
+"""Configurations: frozen dataclasses, filled from a YAML file and the command line.
 
-The values of a YAML file become arguments put before the user's own, so that files and command lines are
-checked, converted and explained by the same parser, and what the user typed wins.
+The values of a file become arguments before the user's own, so that files and command lines are checked, converted
+and explained by the same parser, and the command line has precedence.
 """
 
 import difflib
@@ -26,21 +26,21 @@ T = TypeVar("T")
 
 
 def load(schema: type[T], verb: str, args: Sequence[str]) -> T:
-    """`schema` filled from a config file and then from `args`.
+    """Fill the dataclass `schema` from a config file and then from `args`.
 
     The file is `--config name`: `demo/quick`, or `quick` for short, in the package `configs`, or the path of a
-    .yaml file; without it `configs/<verb>/default.yaml`, where that exists. Raises UelError for a file that is
-    not there, unknown names, values of a wrong type, and values the dataclass itself refuses. `--help` prints
-    the fields with their docstrings and exits.
+    .yaml file; without it `configs/<verb>/default.yaml`, where that exists. Raises `UelError` for a missing file,
+    unknown names, values of a wrong type, and values that the dataclass refuses. `--help` prints the fields with
+    their docstrings and exits.
     """
-    name, own = _take_config(current_arguments(verb, args), verb)
+    name, typed = _split_config(current_arguments(verb, args), verb)
     file = _find(name, verb)
-    written = [] if file is None else _arguments(schema, _current(_read(file), verb), str(file))
+    from_file = [] if file is None else _arguments(schema, _current(_read(file), verb), str(file))
     try:
-        return _parse(schema, verb, [*written, *own])
+        return _parse(schema, verb, [*from_file, *typed])
     except UelError as error:
-        # The message names an argument; say so when nobody typed it.
-        if file is None or not _fails(schema, verb, written):
+        # The message names an argument; name the file, too, where the fault is in it.
+        if file is None or not _fails(schema, verb, from_file):
             raise
         raise UelError(f"in {file}: {error}") from error
 
@@ -63,19 +63,19 @@ def config_names(verb: str) -> list[str]:
     return sorted(f"{verb}/{file.name[:-5]}" for file in files if file.name.endswith(".yaml"))
 
 
-def _take_config(args: Sequence[str], verb: str) -> tuple[str | None, list[str]]:
-    """(the value of the last `--config`, the other arguments)."""
-    name, own, rest = None, [], iter(args)
+def _split_config(args: Sequence[str], verb: str) -> tuple[str | None, list[str]]:
+    """(value of the last `--config`, the other arguments)."""
+    name, others, rest = None, [], iter(args)
     for arg in rest:
         if arg == "--config":
             name = next(rest, "")
         elif arg.startswith("--config="):
             name = arg.removeprefix("--config=")
         else:
-            own.append(arg)
+            others.append(arg)
     if name == "":
         raise UelError("--config needs a name or a .yaml file", do=_known(verb))
-    return name, own
+    return name, others
 
 
 def _find(name: str | None, verb: str) -> Traversable | None:
@@ -91,20 +91,20 @@ def _find(name: str | None, verb: str) -> Traversable | None:
         return file
     if name is None:
         return None
-    raise UelError("no such config", got=name, do=f"{_meant(full, config_names(verb))}{_known(verb)}")
+    raise UelError("no such config", got=name, do=f"{_suggestion(full, config_names(verb))}{_known(verb)}")
 
 
 def _known(verb: str) -> str:
     return f"one of: {', '.join(config_names(verb)) or 'none yet'}"
 
 
-def _meant(name: str, names: Sequence[str]) -> str:
+def _suggestion(name: str, names: Sequence[str]) -> str:
     close = difflib.get_close_matches(name, names, n=1)
     return f"Perhaps you meant {close[0]!r}. " if close else ""
 
 
 class _AsWritten(yaml.SafeLoader):
-    """Scalars stay text, for the command line's parser to convert; only null and booleans are values.
+    """YAML loader that keeps scalars as text for the command line's parser; only null and Booleans are converted.
 
     YAML 1.1 by itself reads 1e-4 as text, 12:30 as a number and `no` as false.
     """
@@ -120,7 +120,7 @@ def _read(file: Traversable) -> Mapping[str, Any]:
     try:
         values = yaml.load(file.read_text(encoding="utf-8"), Loader=_AsWritten)
     except yaml.YAMLError as error:
-        raise UelError(f"{file} is no YAML", got=error, do="correct the file") from error
+        raise UelError(f"{file} is not valid YAML", got=error, do="correct the file") from error
     values = {} if values is None else values
     if not isinstance(values, Mapping):
         raise UelError(f"{file} must hold names and values", got=type(values).__name__, do="write lines like `seed: 1`")
@@ -128,7 +128,7 @@ def _read(file: Traversable) -> Mapping[str, Any]:
 
 
 def _current(values: Mapping[str, Any], verb: str) -> dict[str, Any]:
-    """Names and values of a file in the names of today."""
+    """Names and values of a file, old names replaced by current ones."""
     current: dict[str, Any] = {}
     for name, value in values.items():
         field = current_field(verb, str(name))
@@ -142,29 +142,29 @@ def _current(values: Mapping[str, Any], verb: str) -> dict[str, Any]:
 
 
 def _arguments(schema: type, values: Mapping[str, Any], source: str, prefix: str = "") -> list[str]:
-    """The command line that says what `values` says."""
+    """Command-line arguments for the values of a file."""
     types = get_type_hints(schema)
     names, positional = [field.name for field in fields(schema)], _positional(schema)
     arguments: list[str] = []
     for name, value in values.items():
         if name not in names:
-            do = _meant(str(name), names) or f"known are {', '.join(names)}"
+            do = _suggestion(str(name), names) or f"known are {', '.join(names)}"
             raise UelError(f"unknown name in {source}", got=f"{prefix}{name}", do=do)
         if is_dataclass(types[name]) and isinstance(value, Mapping):
             arguments += _arguments(types[name], value, source, f"{prefix}{name}.")
         elif is_dataclass(types[name]):
             raise UelError(f"{prefix}{name} in {source} must hold names and values", got=value)
         elif name in positional:
-            arguments = [*_words(value), *arguments]  # first: after a list they would be taken for its items
+            arguments = [*_words(value), *arguments]  # first: after a list they would be parsed as its items
         else:
             if types[name] is bool and not isinstance(value, bool):
-                raise UelError(f"{prefix}{name} in {source} is a switch", got=value, do="write true or false")
+                raise UelError(f"{prefix}{name} in {source} is a Boolean", got=value, do="write true or false")
             arguments += _argument(f"{prefix}{name}".replace("_", "-"), value)
     return arguments
 
 
 def _positional(schema: type) -> set[str]:
-    """Fields that are written without their names."""
+    """Names of the positional fields."""
     import tyro
 
     (marker,) = get_args(tyro.conf.Positional[int])[1:]
@@ -182,7 +182,7 @@ def _argument(name: str, value: Any) -> list[str]:
 
 
 def _words(value: Any) -> Iterator[str]:
-    """Nested lists and mappings, flat."""
+    """Items of nested lists and mappings, as flat text."""
     if isinstance(value, Mapping):
         value = [item for pair in value.items() for item in pair]
     if not isinstance(value, list):
@@ -214,13 +214,13 @@ def _fails(schema: type, verb: str, arguments: list[str]) -> bool:
 
 
 def _unboxed(text: str) -> str:
-    """The words of tyro's message, without the frame around them."""
+    """Text of tyro's message without the frame around it."""
     lines = [line.strip("│ ").rstrip() for line in text.splitlines() if line.startswith("│")]
     return "\n".join(line for line in lines if line.strip("─")) or text.strip()
 
 
 def _plain(value: Any) -> Any:
-    """Values as YAML has them, and as `_AsWritten` and tyro read them back."""
+    """Plain values for YAML that `_AsWritten` and tyro read back."""
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

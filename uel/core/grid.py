@@ -1,4 +1,4 @@
-"""The geometry of a raster: square pixels, row 0 in the south, origin at the tile's centre."""
+"""Raster geometry: square pixels, row 0 in the south, origin at the tile's centre."""
 
 import math
 from dataclasses import dataclass
@@ -9,15 +9,24 @@ from torch import Tensor
 
 from uel.errors import UelError
 
-POSITIONS_PER_LOOKUP = 1 << 16  # positions looked up at once
+POSITIONS_PER_LOOKUP = 1 << 16  # so that intermediate values stay in a core's cache
 
 
 @dataclass(frozen=True, kw_only=True)
 class Grid:
-    """Square pixels of side `pixel` metres that cover the square |x|, |y| ≤ `size` / 2.
+    """A grid of square pixels of side `pixel` metres over the square |x|, |y| ≤ `size` / 2.
 
     `values[row, column]` of a raster on this grid belongs to the pixel whose centre is
     x = -size/2 + (column + ½)·pixel, y = -size/2 + (row + ½)·pixel.
+
+    Raises:
+        UelError: where pixels do not divide the side.
+
+    Example:
+        >>> import uel
+        >>> grid = uel.Grid(size=256.0, pixel=4.0)
+        >>> grid.shape, tuple(grid.centres()[0, 0].tolist())
+        ((64, 64), (-126.0, -126.0))
     """
 
     size: float
@@ -29,14 +38,14 @@ class Grid:
         count = self.size / self.pixel if self.pixel > 0 else 0.0
         if count < 1 or abs(count - round(count)) > 1e-6:
             raise UelError(
-                "a grid needs a whole number of pixels on its side",
+                "size is not a whole number of pixels",
                 got=f"size {self.size} m, pixel {self.pixel} m",
                 do="choose a pixel that divides the size, for example 512 m and 4 m",
             )
 
     @property
     def count(self) -> int:
-        """Pixels on a side."""
+        """Number of pixels on a side."""
         return round(self.size / self.pixel)
 
     @property
@@ -66,7 +75,7 @@ class Grid:
             )
 
     def _contains_all(self, position: Float[Tensor, "*n dim"]) -> bool:
-        """`contains(position).all()` in one pass over the coordinates; z only needs to be finite."""
+        """`contains(position).all()` in one pass over the coordinates, and whether z is finite."""
         low, high = torch.aminmax(position[..., :2])
         flat = position.shape[-1] == 2 or bool(position[..., 2].isfinite().all())
         return flat and bool(low >= -self.size / 2) and bool(high <= self.size / 2)
@@ -79,44 +88,43 @@ class Grid:
     def sample(
         self, values: Float[Tensor, "channel row column"], position: Float[Tensor, "*n dim"]
     ) -> Float[Tensor, "*n channel"]:
-        """Bilinear lookup between pixel centres, differentiable in `values` and `position`.
+        """Bilinear lookup between pixel centres, differentiable in `values` and `position` with finite gradients.
 
-        Beyond the outermost centres the value is held constant. Gradients are finite everywhere. Values with
-        holes are `fill_from_neighbours` first, and where the holes are is what `holds` tells.
+        Constant beyond the outermost centres. Fill invalid pixels first (`fill_from_neighbours`); `sample_mask` tells
+        which positions are valid.
         """
         scaled = (position[..., :2].reshape(1, 1, -1, 2) * (2 / self.size)).to(values.dtype)
         # PyTorch works on an image in one thread, so an even number of channels makes two.
         images = values.unflatten(0, (math.gcd(len(values), 2), -1))
         points = scaled.expand(len(images), -1, -1, -1)
-        found = torch.nn.functional.grid_sample(images, points, padding_mode="border", align_corners=False)
-        return found[:, :, 0].flatten(0, 1).T.reshape(*position.shape[:-1], len(values))
+        sampled = torch.nn.functional.grid_sample(images, points, padding_mode="border", align_corners=False)
+        return sampled[:, :, 0].flatten(0, 1).T.reshape(*position.shape[:-1], len(values))
 
     def sample_mask(
         self, valid: Bool[Tensor, "channel row column"], position: Float[Tensor, "*n dim"]
     ) -> Bool[Tensor, "*n channel"]:
-        """Whether the pixels that hold positions on the grid are valid."""
-        # Eight channels in one read; a read from one dimension costs half of one from two of which one is 1.
+        """Whether the pixels at positions on the grid are valid."""
+        # Eight channels are read at once as one int64; indexing one dimension takes half the time of two.
         padded = torch.nn.functional.pad(valid.flatten(1), (0, 0, 0, -len(valid) % 8))
         table = padded.T.contiguous().view(torch.int64).unbind(1)
         flat = position.detach()[..., :2].reshape(-1, 2)
-        eight = torch.empty(len(flat), len(table), dtype=torch.int64, device=flat.device)
-        # Part by part, so that what lies between stays in a core's cache.
-        for part, rows in zip(flat.split(POSITIONS_PER_LOOKUP), eight.split(POSITIONS_PER_LOOKUP), strict=True):
+        packed = torch.empty(len(flat), len(table), dtype=torch.int64, device=flat.device)
+        for part, rows in zip(flat.split(POSITIONS_PER_LOOKUP), packed.split(POSITIONS_PER_LOOKUP), strict=True):
             index = torch.add(self.count / 2, part, alpha=1 / self.pixel).to(torch.int32).clamp_(0, self.count - 1)
             pixel = torch.add(index[:, 0], index[:, 1], alpha=self.count)
             for group, column in zip(table, rows.unbind(1), strict=True):
                 torch.index_select(group, 0, pixel, out=column)
-        return eight.view(torch.bool)[:, : len(valid)].reshape(*position.shape[:-1], len(valid))
+        return packed.view(torch.bool)[:, : len(valid)].reshape(*position.shape[:-1], len(valid))
 
 
 def fill_from_neighbours(
     values: Float[Tensor, "channel row column"], valid: Bool[Tensor, "channel row column"]
 ) -> Float[Tensor, "channel row column"]:
-    """Values, those that are not valid replaced by the mean of their valid neighbours, 0 where there is none."""
-    share = _box(valid.to(values.dtype))
-    return torch.where(valid, values, _box(torch.where(valid, values, 0.0)) / share.clamp(min=0.1))
+    """Values with each invalid pixel replaced by the mean of its valid neighbours, or 0 without any."""
+    valid_fraction = _box(valid.to(values.dtype))
+    return torch.where(valid, values, _box(torch.where(valid, values, 0.0)) / valid_fraction.clamp(min=0.1))
 
 
 def _box(values: Float[Tensor, "channel row column"]) -> Float[Tensor, "channel row column"]:
-    """Mean over three by three pixels, those off the grid being 0."""
+    """Mean over 3 × 3 pixels; pixels off the grid count as 0."""
     return torch.nn.functional.avg_pool2d(values[None], 3, stride=1, padding=1)[0]

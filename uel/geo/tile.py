@@ -1,4 +1,4 @@
-"""A georeferenced square of city on disk: meshes for the ray tracer, rasters for everything else."""
+"""A tile: a georeferenced square of a city on disk, with meshes for ray tracing and rasters for everything else."""
 
 import json
 import math
@@ -19,36 +19,45 @@ from uel.radio.config import Carrier
 from uel.radio.sites import Site, require_sites, sites_from_json
 
 SCHEMA = 2
-MAST_CLEARANCE = 1.0  # m above its roof: a mast stands free
+MAST_CLEARANCE = 1.0  # m, of a mast's antenna above the roof
 RASTER_NAMES = ("ground", "height", "footprint", "material")
 RASTER_UNITS = {"ground": "m", "height": "m", "footprint": "1", "material": "1", "cover": "1"}
 
 
 @dataclass(frozen=True)
 class Tile:
-    """A tile folder: `scene.xml` with `meshes/`, `rasters.zarr`, perhaps `sites.json`, and `tile.json`.
+    """A tile folder: `scene.xml` with `meshes/`, `rasters.zarr`, `tile.json`, and `sites.json` if it has sites.
 
-    Rasters lie on `grid`: `ground` (m, elevation of the terrain), `height` (m, elevation of whatever a vertical
-    ray from above meets first), `footprint` (1 on buildings), `material` (index into `materials`), and where the
-    source knows it `cover` (of the ground, index into `covers`).
+    Rasters on `raster_grid`: `ground` (m, elevation of the terrain), `height` (m, elevation of the highest surface),
+    `footprint` (1 on buildings), `material` (index into `materials`), and `cover` (land cover, index into `covers`)
+    where the map source has it.
+
+    Raises:
+        UelError: by `Tile.open`, for a folder that is no tile, is damaged or is of an older schema.
+
+    Example:
+        >>> import tempfile, scenes, uel
+        >>> folder = tempfile.mkdtemp()
+        >>> _ = scenes.build("etoile", folder + "/etoile", size=128.0, margin=0.0, progress=False)
+        >>> tile = uel.Tile.open(folder + "/etoile")
+        >>> tile.size, tile.verify()
+        (128.0, [])
     """
 
     folder: Path
 
     @staticmethod
     def open(folder: str | Path) -> "Tile":
-        """Open a tile folder. Raises `UelError` when there is none, or when its schema is another one."""
+        """Open a tile folder. Raises `UelError` when it is absent, damaged or of another schema."""
         tile = Tile(Path(folder))
         if not (tile.folder / "tile.json").is_file():
             raise UelError("no tile here", got=str(folder), do="build one: scenes.build('florence', folder)")
         try:
-            tile.meta  # noqa: B018  (read now)
+            tile.meta  # noqa: B018  (read it now)
         except (OSError, ValueError) as error:
             raise _damaged(folder, error) from error
         if tile.meta.get("schema") != SCHEMA:
-            raise UelError(
-                f"this tile has another schema than {SCHEMA}", got=tile.meta.get("schema"), do="build it again"
-            )
+            raise UelError(f"the tile's schema is not {SCHEMA}", got=tile.meta.get("schema"), do="build it again")
         return tile
 
     @cached_property
@@ -56,7 +65,7 @@ class Tile:
         """Name, size, margin, pixel, materials, provenance, bands, and the hash of every other file."""
         meta = json.loads((self.folder / "tile.json").read_text(encoding="utf-8"))
         if not isinstance(meta, dict):
-            raise ValueError("tile.json holds no names and values")
+            raise ValueError("tile.json is not a JSON object")
         return meta
 
     @property
@@ -70,24 +79,24 @@ class Tile:
 
     @property
     def materials(self) -> list[str]:
-        """Material names, in the order that the `material` raster counts them."""
+        """Material names, indexed by the `material` raster."""
         return self.meta["materials"]
 
     @property
     def covers(self) -> list[str]:
-        """Kinds of ground, in the order that the `cover` raster counts them; empty without that raster."""
+        """Kinds of land cover, indexed by the `cover` raster; empty without that raster."""
         return self.meta.get("covers", [])
 
     @cached_property
     def sites(self) -> tuple[Site, ...]:
-        """The masts in the folder. Raises `UelError` when it holds none, or when they cannot be read."""
+        """The sites in the folder. Raises `UelError` when there are none, or when they cannot be read."""
         file = self.folder / "sites.json"
         if not file.is_file():
-            raise UelError("no masts on this tile", got=str(file), do=f"put some on it: uel place {self.folder}")
+            raise UelError("no sites on this tile", got=str(file), do=f"place some: uel place {self.folder}")
         try:
             return sites_from_json(json.loads(file.read_text(encoding="utf-8")))
         except ValueError as error:
-            raise UelError("the tile's masts cannot be read", got=f"{file}: {error}", do="place them again") from error
+            raise UelError("the tile's sites cannot be read", got=f"{file}: {error}", do="place them again") from error
 
     @property
     def scene_file(self) -> Path:
@@ -99,7 +108,7 @@ class Tile:
 
     @cached_property
     def raster_grid(self) -> Grid:
-        """The grid that the rasters lie on."""
+        """The grid of the rasters."""
         return self.grid(self.meta["pixel"])
 
     @cached_property
@@ -131,7 +140,7 @@ class Tile:
         return self.raster_grid.sample(self.rasters["ground"][None], position)[..., 0]
 
     def at_height(self, position: Float[Tensor, "*n dim"], height: float) -> Float[Tensor, "*n 3"]:
-        """Positions in three dimensions: (x, y) are put `height` metres above the ground, (x, y, z) stay."""
+        """Three-dimensional positions: (x, y) get a z `height` metres above the ground, (x, y, z) stay as they are."""
         if position.shape[-1] == 3:
             return position
         return torch.cat([position, (self.ground(position) + height).unsqueeze(-1)], dim=-1)
@@ -146,26 +155,26 @@ class Tile:
         return self.rasters["footprint"][row, column] < 0.5
 
     def min_mast_z(self, x: float, y: float) -> float:
-        """z in metres from which on a mast stands free there, `MAST_CLEARANCE` above the roof."""
+        """Least z in metres of an antenna at (x, y): `MAST_CLEARANCE` above the roof or ground."""
         row, column = self.pixel_of(torch.tensor([x, y]))
         return float(self.rasters["height"][row, column]) + MAST_CLEARANCE
 
     def require_sites(self, sites: tuple[Site, ...]) -> None:
-        """Raise `UelError` without a site, when one is off the tile, and when one is inside a wall or a hill.
+        """Raise `UelError` without a site, and for a site that is off the tile, inside a building or in the ground.
 
-        Their carrier is one for which the tile's materials are defined: see `require_carrier`.
+        Also raises `UelError` for a carrier at which a material is not defined (`require_carrier`).
         """
         self.require_carrier(require_sites(sites))
         position = torch.tensor([site.position for site in sites])
         self.raster_grid.require(position)
         row, column = self.pixel_of(position)
         top, ground = self.rasters["height"][row, column], self.rasters["ground"][row, column]
-        for site, roof, earth in zip(sites, top.tolist(), ground.tolist(), strict=True):
+        for site, roof, terrain in zip(sites, top.tolist(), ground.tolist(), strict=True):
             if not roof < site.position[2] < math.inf:
-                where = "inside a wall" if site.position[2] > earth else "in the ground"
+                where = "inside a wall" if site.position[2] > terrain else "in the ground"
                 raise UelError(
                     f"a site {where}",
-                    got=f"position {site.position} where the top is at {roof:.1f} m, the ground at {earth:.1f} m",
+                    got=f"position {site.position} where the top is at {roof:.1f} m, the ground at {terrain:.1f} m",
                     do=f"raise it to at least {math.floor(roof) + 1} m or move it",
                 )
 
@@ -175,24 +184,24 @@ class Tile:
             if not any(low <= carrier.frequency <= high for low, high in bands):
                 known = ", ".join(f"{low / 1e9:g}-{high / 1e9:g} GHz" for low, high in bands)
                 raise UelError(
-                    f"tile {self.name} has materials not defined at this frequency: {name}",
+                    f"tile {self.name} has a material that is not defined at this frequency: {name}",
                     got=f"{carrier.frequency / 1e9:g} GHz",
-                    do=f"choose a carrier in {known}, or build the tile for this one: ground of concrete, other draws",
+                    do=f"choose a carrier in {known}, or build the tile with materials that are defined at this one",
                 )
 
     def verify(self) -> list[str]:
-        """Files that differ from their hash in `tile.json`, are missing, or are not listed there."""
-        listed, found = self.meta["files"], file_hashes(self.folder)
-        return sorted(name for name in listed.keys() | found.keys() if listed.get(name) != found.get(name))
+        """Names of files that differ from their hash in `tile.json`, are missing, or are not listed there."""
+        listed, actual = self.meta["files"], file_hashes(self.folder)
+        return sorted(name for name in listed.keys() | actual.keys() if listed.get(name) != actual.get(name))
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hash of `tile.json`, which holds the hashes of all other files: what was made from this tile names it."""
+        """Hash of `tile.json`, which holds the hashes of all other files; identifies the tile in files made from it."""
         return file_hash(self.folder / "tile.json")[:16]
 
 
 def file_hashes(folder: Path) -> dict[str, str]:
-    """SHA-256 of every file of a tile folder but `tile.json`, by path; hidden files are none of the tile's."""
+    """SHA-256 of every file of a tile folder by path, without `tile.json` and hidden files."""
     paths = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
     return {name: file_hash(path) for name, path in sorted(paths.items()) if name != "tile.json" and name[0] != "."}
 

@@ -1,4 +1,4 @@
-"""What a locator may look at: the radio map and the buildings of one tile, on one grid."""
+"""The maps that a locator takes: radio map, building rasters and prior of one tile, on one grid."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,21 +11,31 @@ from uel.geo.tile import Tile
 from uel.radio.radio_map import RadioMap
 from uel.radio.sites import reference_power_dbm
 
-HEIGHT_UNIT = 30.0  # m, of heights as a network is shown them
+HEIGHT_UNIT = 30.0  # m, unit of building heights in network inputs
 MATERIAL_CLASSES = ("concrete", "brick", "marble", "metal", "wood", "glass")  # ITU-R P.2040 classes seen in cities
 
 
 @dataclass(frozen=True, eq=False)
 class TileMaps:
-    """Co-registered maps of a tile.
+    """Maps of a tile on one grid.
 
-    `buildings`: height above ground / `HEIGHT_UNIT`, covered share, shares of `MATERIAL_CLASSES`.
+    Channels of `buildings`: height above ground / `HEIGHT_UNIT`, covered fraction, fractions of `MATERIAL_CLASSES`.
+
+    Shapes: `buildings` is (channel, row, column), `prior` (row, column), the probability of a phone in each pixel.
+
+    Example:
+        >>> import torch, uel
+        >>> radio = uel.FreeSpace((uel.Site(position=(0.0, 0.0, 25.0)),), size=128.0).radio_map(uel.Grid(size=128.0,
+        pixel=8.0)) >>> from uel.models.inputs import BUILDING_CHANNELS
+        >>> maps = uel.TileMaps(radio, torch.zeros(BUILDING_CHANNELS, 16, 16), torch.full((16, 16), 1 / 256))
+        >>> maps.power_dbm.shape
+        torch.Size([1])
     """
 
     radio: RadioMap
     buildings: Float[Tensor, "channel row column"]
     prior: Float[Tensor, "row column"]
-    """share of each pixel where a phone can be (outdoors); a prior up to its sum"""
+    """outdoor fraction of each pixel: the prior of a phone's position, not normalised"""
 
     @staticmethod
     def from_tile(tile: Tile, radio: RadioMap) -> "TileMaps":
@@ -33,7 +43,7 @@ class TileMaps:
         grid = radio.grid
         covered = tile.coarsen("footprint", grid)
         above_ground = tile.coarsen("height", grid) - tile.coarsen("ground", grid)
-        channels = [above_ground / HEIGHT_UNIT, covered, *_material_shares(tile, radio)]
+        channels = [above_ground / HEIGHT_UNIT, covered, *_material_fractions(tile, radio)]
         return TileMaps(radio, torch.stack(channels), 1.0 - covered)
 
     @cached_property
@@ -41,12 +51,12 @@ class TileMaps:
         return reference_power_dbm(self.radio.sites)
 
 
-def _material_shares(tile: Tile, radio: RadioMap) -> list[Float[Tensor, "row column"]]:
+def _material_fractions(tile: Tile, radio: RadioMap) -> list[Float[Tensor, "row column"]]:
     step = round(radio.grid.pixel / tile.raster_grid.pixel)
     index = tile.rasters["material"]
     names = [tile.materials[i] if i < len(tile.materials) else "" for i in range(int(index.max()) + 1)]
-    shares = []
+    fractions = []
     for material in MATERIAL_CLASSES:
-        ours = torch.tensor([float(material in name) for name in names])
-        shares.append(torch.nn.functional.avg_pool2d(ours[index.long()][None], step)[0])
-    return shares
+        is_material = torch.tensor([float(material in name) for name in names])
+        fractions.append(torch.nn.functional.avg_pool2d(is_material[index.long()][None], step)[0])
+    return fractions

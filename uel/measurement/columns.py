@@ -8,7 +8,7 @@ from uel.errors import UelError
 
 @dataclass(frozen=True, kw_only=True)
 class ColumnConfig:
-    """What the columns of a table of measurements are called; each row is one level of one cell."""
+    """Column names of a table of measurements; each row is one level of one cell."""
 
     latitude: str = "latitude"
     """degrees, WGS 84"""
@@ -18,28 +18,34 @@ class ColumnConfig:
     y: str = ""
     """m north of the tile's centre"""
     cell: str = "cell"
-    """which cell was heard, as `cells` names them"""
+    """name of the cell heard, one of `cells`"""
     level: str = "rsrp"
     """RSRP in dBm"""
     toa: str = ""
-    """time of flight in s, where there is one"""
+    """time of flight in s, if the table has it"""
     group: tuple[str, ...] = ()
-    """what rows of one report have in common beside their place: a device, a time"""
+    """columns that are equal in all rows of one report, beside its position: a device, a time"""
     cells: tuple[str, ...] = ()
-    """what the table calls the tile's cells, in their order; 0, 1, 2, … unless given"""
+    """names of the tile's cells in the table, in the tile's order; 0, 1, 2, … unless given"""
     contradiction_db: float = 30.0
-    """rows of one report and cell that differ by more contradict each other, and none is used; nearer ones are averaged
-    by their median"""
+    """rows of one report and cell whose levels differ by more contradict each other and are not used; of others the
+    median is taken"""
 
     def __post_init__(self) -> None:
         if bool(self.x) != bool(self.y):
-            raise UelError("x and y come together", got=f"x {self.x!r}, y {self.y!r}", do="name both columns or none")
+            raise UelError(
+                "columns x and y must be given together",
+                got=f"x {self.x!r}, y {self.y!r}",
+                do="name both columns or none",
+            )
         if not 0 < self.contradiction_db < math.inf:
-            raise UelError("levels differ by decibels", got=self.contradiction_db, do="give contradiction_db above 0")
+            raise UelError(
+                "contradiction_db must be positive", got=self.contradiction_db, do="give decibels, for example 30"
+            )
         if len(set(self.cells)) < len(self.cells):
-            raise UelError("two cells of one name", got=", ".join(self.cells), do="name each cell once")
+            raise UelError("cells names two cells alike", got=", ".join(self.cells), do="name each cell once")
 
     @property
     def position_columns(self) -> tuple[str, str]:
-        """The two columns that say where: east and north, or longitude and latitude."""
+        """The two position columns: east and north, or longitude and latitude."""
         return (self.x, self.y) if self.x else (self.longitude, self.latitude)

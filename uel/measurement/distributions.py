@@ -1,4 +1,4 @@
-"""Laws of what a phone measures, in closed form: normal variables, rounded or with an exponential excess."""
+"""Closed-form distributions of measurements: normal variables, rounded or with an exponential excess."""
 
 import math
 
@@ -7,14 +7,14 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.special import erfc, erfcx, ndtr
 
-TAIL_EXPANSION_LIMIT = -10.0  # standard deviations below which a normal tail is taken from its expansion
+TAIL_EXPANSION_LIMIT = -10.0  # standard deviations; below, a normal tail is computed from its asymptotic expansion
 
 
 def log_ndtr(z: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
-    """Log-probability that a standard normal variable is below `z`, within 2e-7 nats or as much of the value.
+    """Log-probability that a standard normal variable is below `z`; error 2e-7 nats, or 2e-7 of the value.
 
-    As `torch.special.log_ndtr`, which asks one number after the other, in 0.4 of the time: by the complementary
-    error function and, far below, by its expansion (Abramowitz and Stegun 1964, 7.1.23).
+    Takes 0.4 of the time of `torch.special.log_ndtr`, which is not vectorised: uses the complementary error function
+    and, in the tail, its asymptotic expansion (Abramowitz and Stegun 1964, 7.1.23).
     """
     is_near = z > TAIL_EXPANSION_LIMIT
     near = (erfc(torch.where(is_near, z, TAIL_EXPANSION_LIMIT) * -math.sqrt(0.5)) / 2).log()
@@ -69,7 +69,7 @@ def log_ex_gaussian(x: Float[Tensor, "*n"], sigma: float, mean: float) -> Float[
 
 
 def log_unreported(z: Float[Tensor, "*n"], dropout: float) -> Float[Tensor, "*n"]:
-    """Log-probability that a cell is silent: dropped, or a normal level that stays below a limit of `z` sigma."""
+    """Log-probability that a cell is not reported: dropped out, or its normal level is below a limit at `z` sigma."""
     if not dropout:
         return log_ndtr(z)
     dropped = torch.tensor(math.log(dropout), dtype=z.dtype)

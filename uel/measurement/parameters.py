@@ -1,4 +1,4 @@
-"""The numbers of the measurement model: how phones measure and report."""
+"""Parameters of the observation model: how phones measure and report."""
 
 import math
 from dataclasses import dataclass
@@ -7,9 +7,7 @@ from uel.core.constants import noise_dbm, timing_advance_step
 from uel.errors import UelError
 from uel.measurement.tiers import Tier
 
-MIN_DETECTION_SNR_DB = (
-    -6.0
-)  # signal to noise per resource element of the weakest cell a phone must find: TS 38.133, B.2.2
+MIN_DETECTION_SNR_DB = -6.0  # SNR per resource element of the weakest cell that a phone must detect: TS 38.133, B.2.2
 _POSITIVE = (
     "shadowing_db",
     "rsrp_step_db",
@@ -21,7 +19,7 @@ _POSITIVE = (
     "azimuth_step_deg",
 )
 _NOT_NEGATIVE = ("decorrelation_distance", "outlier_db", "level_noise_db")
-_SHARES = (
+_PROBABILITIES = (
     "level_outliers",
     "false_sight",
     "missed_sight",
@@ -37,26 +35,27 @@ class ObservationParameters:
     """The realism between the ray-traced truth and a phone's report (levels in dB, ranges in metres)."""
 
     tier: Tier = "rsrp_ta_azimuth"
-    """the most that a phone reports, see `uel.measurement.tiers.Tier`; `Reports.with_tier` takes from it what a lesser
-    one would"""
+    """feature tier of the reports, see `uel.measurement.tiers.Tier`; `Reports.with_tier` restricts them to a lower
+    one"""
     shadowing_db: float = 8.0
     """standard deviation of log-normal shadow fading"""
     cell_correlation: float = 0.0
-    """of the fading of two cells at one place; 0.5 between sites in TR 36.814, clause A.2.1.1"""
+    """correlation of the fading of two cells at one position; 0.5 between sites in TR 36.814, clause A.2.1.1"""
     decorrelation_distance: float = 0.0
     """m along a track after which fading's correlation is 1/e (TR 38.901, table 7.5-6: 37); 0: reports independent"""
     level_outliers: float = 0.0
-    """share of levels that are off by `outlier_db` more, as where a map is wrong; not with `cell_correlation`"""
+    """probability that a level has an additional error of `outlier_db`, as where a map is wrong; not with
+    `cell_correlation`"""
     outlier_db: float = 25.0
-    """standard deviation of what is added to those levels"""
+    """standard deviation of that additional error"""
     level_noise_db: float = 0.0
-    """standard deviation of a level's own error: thermal noise and the receiver, anew in every report"""
+    """standard deviation of a level's measurement error (thermal noise, receiver), independent in every report"""
     sensitivity_dbm: float = -120.0
     """RSRP below which a cell is not reported"""
     rsrp_step_db: float = 1.0
     """reporting step of RSRP (TS 38.133, clause 10.1.6)"""
     cells_max: int = 8
-    """strongest cells that one report holds"""
+    """greatest number of cells in a report; the strongest are reported"""
     subcarrier_spacing: float = 30e3
     """Hz: sets the timing advance step"""
     range_noise: float = 5.0
@@ -72,15 +71,15 @@ class ObservationParameters:
     azimuth_step_deg: float = 1.0
     """reporting step of azimuths"""
     false_sight: float = 0.0
-    """chance that the sight is blocked where the map says that it is free; drawn anew for each feature"""
+    """probability that the line of sight is blocked where the map has it free; independent for each feature"""
     missed_sight: float = 0.0
-    """chance that the sight is free where the map says that it is blocked"""
+    """probability that the line of sight is free where the map has it blocked"""
     feature_dropout: float = 0.0
-    """share of timing advances, times and azimuths that are missing, each by itself"""
+    """probability that a timing advance, time or azimuth is missing, independently"""
     cell_dropout: float = 0.0
-    """share of cells that a phone hears and does not report"""
+    """probability that a cell is heard but not reported"""
     report_dropout: float = 0.0
-    """share of reports that are lost as a whole"""
+    """probability that a report is lost"""
 
     def __post_init__(self) -> None:
         for name in _POSITIVE:
@@ -89,18 +88,20 @@ class ObservationParameters:
         for name in _NOT_NEGATIVE:
             if not 0 <= getattr(self, name) < math.inf:
                 raise UelError(f"{name} must not be negative", got=getattr(self, name), do="give 0 or more")
-        for name in _SHARES:
+        for name in _PROBABILITIES:
             if not 0 <= getattr(self, name) < 1:
-                raise UelError(f"{name} lies in [0, 1)", got=getattr(self, name), do="give a share, 0.2 say")
+                raise UelError(
+                    f"{name} must lie in [0, 1)", got=getattr(self, name), do="give a probability, for example 0.2"
+                )
         if self.level_outliers and self.cell_correlation:
             got = f"level_outliers {self.level_outliers}, cell_correlation {self.cell_correlation}"
-            raise UelError("correlated levels have no outliers", got=got, do="set one of the two to 0")
+            raise UelError("level_outliers and cell_correlation exclude each other", got=got, do="set one of them to 0")
         if self.cells_max < 1:
-            raise UelError("a report holds a cell at least", got=self.cells_max, do="give cells_max=8, say")
+            raise UelError("cells_max must be at least 1", got=self.cells_max, do="give cells_max=8, for example")
         floor = noise_dbm(self.subcarrier_spacing, noise_figure_db=0.0) + MIN_DETECTION_SNR_DB
         if not floor <= self.sensitivity_dbm < math.inf:
             raise UelError(
-                "no phone hears what thermal noise covers",
+                "sensitivity_dbm is below what a phone can detect in thermal noise",
                 got=f"{self.sensitivity_dbm} dBm",
                 do=f"give {math.ceil(floor)} dBm or more",
             )
@@ -112,5 +113,5 @@ class ObservationParameters:
 
     @property
     def has_uncertain_los(self) -> bool:
-        """Whether the map's sight may be wrong."""
+        """Whether the map's line of sight may be wrong."""
         return bool(self.false_sight or self.missed_sight)

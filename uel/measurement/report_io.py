@@ -1,13 +1,13 @@
-"""Phones' reports as JSON: what comes from outside is measured before it is parsed, and checked before it is used.
+"""Reports as JSON; the text is limited in size and depth before it is parsed, and every value is checked.
 
     {"schema": "uel-report-1",
      "reports": [{"time": 0.0,
                   "cells": [{"cell": 0, "rsrp_dbm": -84, "toa": 4.1e-7, "aoa_deg": 210}, {"cell": 3, "rsrp_dbm": -97}],
                   "serving": 0, "timing_advance": 3, "azimuth_deg": 212}]}
 
-Cells are numbered as in `uel.radio.sites.cells_of`. Whatever a phone did not say is left out; `serving` is the
-strongest cell unless given, `time` counts in seconds from the first report. A labelled report also says where it was
-sent from, `"position": [x, y]` in metres east and north of the tile's centre.
+Cells are numbered as in `uel.radio.sites.cells_of`. Values that were not measured are left out; `serving` is the
+strongest cell unless given, `time` counts in seconds from the first report. A labelled report also has its position,
+`"position": [x, y]` in metres east and north of the tile's centre.
 """
 
 import itertools
@@ -23,16 +23,16 @@ from torch import Tensor
 
 from uel.errors import UelError
 from uel.measurement.reports import Reports
+from uel.radio.nr_measurements import MAX_TIMING_ADVANCE
 
 SCHEMA = "uel-report-1"
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 6  # the format itself needs five
 MAX_REPORTS = 1000
-MAX_DIGITS = 18  # of a number: more is no measurement, and slow to read
-RSRP_LIMITS_DBM = (-156.0, -31.0)  # what SS-RSRP can be reported as, TS 38.133 table 10.1.6.1-1
-MAX_TIMING_ADVANCE = 3846  # steps, TS 38.213 clause 4.2
+MAX_DIGITS = 18  # of a number: a longer one is no measurement, and slow to read
+RSRP_LIMITS_DBM = (-156.0, -31.0)  # range of reported SS-RSRP, TS 38.133 table 10.1.6.1-1
 MAX_TOA = 1e-3  # s: 300 km
-MAX_OFFSET = 1e5  # m
+MAX_OFFSET = 1e5  # m from the tile's centre
 _REPORT = ("time", "cells", "serving", "timing_advance", "azimuth_deg", "position")
 _CELL = ("cell", "rsrp_dbm", "toa", "aoa_deg")
 
@@ -45,53 +45,52 @@ class ReportSequence:
     """s since the first report"""
     reports: Reports
     position: Float[Tensor, "report 2"] | None = None
-    """m, where each was sent from, if all say it"""
+    """m, true position of each report; None unless all have one"""
 
     def __len__(self) -> int:
         return len(self.time)
 
 
 def from_json(content: bytes, cells: int) -> ReportSequence:
-    """Reports out of JSON, for a network of `cells` cells. Raises `UelError` that says where and what is wrong."""
-    stored = _parse(_text(content))
-    top = _mapping(stored, "the file", ("schema", "reports"))
-    if top.get("schema") != SCHEMA:
-        raise _wrong("schema", top.get("schema"), f'write "schema": "{SCHEMA}"')
-    listed = _list(top.get("reports"), "reports", MAX_REPORTS)
+    """Reports from JSON, for a network of `cells` cells. Raises `UelError` that names the faulty value."""
+    document = _mapping(_parse(_text(content)), "the file", ("schema", "reports"))
+    if document.get("schema") != SCHEMA:
+        raise _wrong("schema", document.get("schema"), f'write "schema": "{SCHEMA}"')
+    listed = _list(document.get("reports"), "reports", MAX_REPORTS)
     reports = [_report(item, f"reports[{n}]", cells) for n, item in enumerate(listed)]
     time, position = ([report.pop(name) for report in reports] for name in ("time", "position"))
     for n, (before, after) in enumerate(itertools.pairwise(time), start=1):
         if after < before:
-            raise _wrong(f"reports[{n}].time", after, f"put reports in order: the one before has {before}")
+            raise _wrong(f"reports[{n}].time", after, f"sort reports by time; the report before has {before}")
     columns = {name: torch.stack([report[name] for report in reports]) for name in reports[0]}
-    told = None if None in position else torch.tensor(position)
-    return ReportSequence(torch.tensor(time) - time[0], Reports(**columns), told)
+    known_position = None if None in position else torch.tensor(position)
+    return ReportSequence(torch.tensor(time) - time[0], Reports(**columns), known_position)
 
 
-def to_json(timeline: ReportSequence) -> bytes:
-    """The inverse of `from_json`. Raises `UelError` where a report hears no cell: the format has no such reports."""
-    silent = (~timeline.reports.heard.any(-1)).nonzero()[:, 0].tolist()
+def to_json(sequence: ReportSequence) -> bytes:
+    """Inverse of `from_json`. Raises `UelError` for a report that hears no cell: the format has no such reports."""
+    silent = (~sequence.reports.heard.any(-1)).nonzero()[:, 0].tolist()
     if silent:
         raise UelError("a report without a cell cannot be written", got=f"report {silent[0]}", do="leave it out")
-    reports = [_plain(timeline.reports[n], float(t)) for n, t in enumerate(timeline.time)]
-    if timeline.position is not None:
-        reports = [said | {"position": at} for said, at in zip(reports, timeline.position.tolist(), strict=True)]
+    reports = [_plain(sequence.reports[n], float(t)) for n, t in enumerate(sequence.time)]
+    if sequence.position is not None:
+        reports = [r | {"position": p} for r, p in zip(reports, sequence.position.tolist(), strict=True)]
     return (json.dumps({"schema": SCHEMA, "reports": reports}, indent=1) + "\n").encode()
 
 
 def _plain(report: Reports, time: float) -> dict[str, Any]:
     cells = []
     for cell in report.heard.nonzero()[:, 0].tolist():
-        said: dict[str, Any] = {"cell": cell, "rsrp_dbm": float(report.rsrp_dbm[cell])}
-        said |= {"toa": float(report.toa[cell])} if report.has_toa[cell] else {}
-        said |= {"aoa_deg": float(report.aoa_deg[cell])} if report.has_aoa[cell] else {}
-        cells.append(said)
-    whole: dict[str, Any] = {"time": round(time, 6), "cells": cells, "serving": int(report.serving)}
-    whole |= {"timing_advance": int(report.timing_advance)} if report.has_timing_advance else {}
-    return whole | ({"azimuth_deg": float(report.azimuth_deg)} if report.has_azimuth else {})
+        values: dict[str, Any] = {"cell": cell, "rsrp_dbm": float(report.rsrp_dbm[cell])}
+        values |= {"toa": float(report.toa[cell])} if report.has_toa[cell] else {}
+        values |= {"aoa_deg": float(report.aoa_deg[cell])} if report.has_aoa[cell] else {}
+        cells.append(values)
+    plain: dict[str, Any] = {"time": round(time, 6), "cells": cells, "serving": int(report.serving)}
+    plain |= {"timing_advance": int(report.timing_advance)} if report.has_timing_advance else {}
+    return plain | ({"azimuth_deg": float(report.azimuth_deg)} if report.has_azimuth else {})
 
 
-# ---- before anything is parsed -------------------------------------------------------------------------
+# ---- parsing -------------------------------------------------------------------------------------------
 
 
 def _text(content: bytes) -> str:
@@ -127,18 +126,22 @@ def _depth(text: str) -> int:
 def _parse(text: str) -> Any:
     try:
         return json.loads(
-            text, object_pairs_hook=_once, parse_constant=_constant, parse_int=_number(int), parse_float=_number(float)
+            text,
+            object_pairs_hook=_unique_names,
+            parse_constant=_constant,
+            parse_int=_number(int),
+            parse_float=_number(float),
         )
     except json.JSONDecodeError as error:
         got = f"{error.msg} in line {error.lineno}, column {error.colno}"
         raise UelError("this file is no JSON", got=got, do="correct it") from error
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     names = [name for name, _ in pairs]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise UelError("a name is given twice", got=repr(_short(twice)), do="give it once")
+    repeated = next((name for name in names if names.count(name) > 1), None)
+    if repeated is not None:
+        raise UelError("a name is given twice", got=repr(_short(repeated)), do="give it once")
     return dict(pairs)
 
 
@@ -149,30 +152,30 @@ def _constant(text: str) -> Any:
 def _number(kind: Callable[[str], Any]) -> Callable[[str], Any]:
     def read_number(text: str) -> Any:
         if len(text) > MAX_DIGITS + 8 or not math.isfinite(value := kind(text)):
-            raise UelError("this is no measurement", got=_short(text), do=f"give at most {MAX_DIGITS} digits")
+            raise UelError("a number is no measurement", got=_short(text), do=f"give at most {MAX_DIGITS} digits")
         return value
 
     return read_number
 
 
-# ---- what it says --------------------------------------------------------------------------------------
+# ---- checking values -----------------------------------------------------------------------------------
 
 
 def _report(value: Any, where: str, cells: int) -> dict[str, Any]:
-    """One report as `Reports` has it, and its time."""
-    said = _mapping(value, where, _REPORT)
-    listed = _list(said.get("cells"), f"{where}.cells", cells)
+    """Fields of `Reports` for one report, its time and its position."""
+    values = _mapping(value, where, _REPORT)
+    listed = _list(values.get("cells"), f"{where}.cells", cells)
     report = _levels([_cell(item, f"{where}.cells[{n}]", cells) for n, item in enumerate(listed)], where, cells)
     heard = report["heard"].nonzero()[:, 0].tolist()
     strongest = int(torch.where(report["heard"], report["rsrp_dbm"], -torch.inf).argmax())
-    serving = _integer(said, "serving", where, (0, cells - 1), strongest)
+    serving = _integer(values, "serving", where, (0, cells - 1), strongest)
     if serving not in heard:
         raise _wrong(f"{where}.serving", serving, f"name one of the reported cells: {', '.join(map(str, heard))}")
-    advance = _integer(said, "timing_advance", where, (0, MAX_TIMING_ADVANCE), None)
-    azimuth = _real(said, "azimuth_deg", where, (0.0, 360.0), None)
+    advance = _integer(values, "timing_advance", where, (0, MAX_TIMING_ADVANCE), None)
+    azimuth = _real(values, "azimuth_deg", where, (0.0, 360.0), None)
     return report | {
-        "position": _position(said["position"], f"{where}.position") if "position" in said else None,
-        "time": _real(said, "time", where, (0.0, 1e9), 0.0),
+        "position": _position(values["position"], f"{where}.position") if "position" in values else None,
+        "time": _real(values, "time", where, (0.0, 1e9), 0.0),
         "serving": torch.tensor(serving),
         "timing_advance": torch.tensor(float(advance or 0)),
         "has_timing_advance": torch.tensor(advance is not None),
@@ -187,28 +190,28 @@ def _position(value: Any, where: str) -> list[float]:
 
 
 def _cell(value: Any, where: str, cells: int) -> dict[str, Any]:
-    said = _mapping(value, where, _CELL)
+    values = _mapping(value, where, _CELL)
     return {
-        "cell": _integer(said, "cell", where, (0, cells - 1)),
-        "rsrp_dbm": _real(said, "rsrp_dbm", where, RSRP_LIMITS_DBM),
-        "toa": _real(said, "toa", where, (0.0, MAX_TOA), None),
-        "aoa_deg": _real(said, "aoa_deg", where, (0.0, 360.0), None),
+        "cell": _integer(values, "cell", where, (0, cells - 1)),
+        "rsrp_dbm": _real(values, "rsrp_dbm", where, RSRP_LIMITS_DBM),
+        "toa": _real(values, "toa", where, (0.0, MAX_TOA), None),
+        "aoa_deg": _real(values, "aoa_deg", where, (0.0, 360.0), None),
     }
 
 
-def _levels(said: list[dict[str, Any]], where: str, cells: int) -> dict[str, Tensor]:
-    numbers = [cell["cell"] for cell in said]
+def _levels(reported: list[dict[str, Any]], where: str, cells: int) -> dict[str, Tensor]:
+    numbers = [cell["cell"] for cell in reported]
     if len(set(numbers)) < len(numbers):
         raise _wrong(f"{where}.cells", f"cells {numbers}", "name each cell once")
     columns: dict[str, Tensor] = {name: torch.zeros(cells) for name in ("rsrp_dbm", "toa", "aoa_deg")}
     columns |= {name: torch.zeros(cells, dtype=torch.bool) for name in ("heard", "has_toa", "has_aoa")}
-    for cell in said:
-        at = cell["cell"]
-        columns["heard"][at] = True
-        columns["rsrp_dbm"][at] = cell["rsrp_dbm"]
+    for cell in reported:
+        index = cell["cell"]
+        columns["heard"][index] = True
+        columns["rsrp_dbm"][index] = cell["rsrp_dbm"]
         for name, mask in (("toa", "has_toa"), ("aoa_deg", "has_aoa")):
             if cell[name] is not None:
-                columns[name][at], columns[mask][at] = cell[name], True
+                columns[name][index], columns[mask][index] = cell[name], True
     return columns
 
 
@@ -221,35 +224,39 @@ def _mapping(value: Any, where: str, names: tuple[str, ...]) -> Mapping[str, Any
     return value
 
 
-def _list(value: Any, where: str, most: int) -> list[Any]:
-    if not isinstance(value, list) or not 1 <= len(value) <= most:
+def _list(value: Any, where: str, limit: int) -> list[Any]:
+    if not isinstance(value, list) or not 1 <= len(value) <= limit:
         got = f"{len(value)} of them" if isinstance(value, list) else type(value).__name__
-        raise _wrong(where, got, f"give a list of 1 to {most}")
+        raise _wrong(where, got, f"give a list of 1 to {limit}")
     return value
 
 
-_NEEDED: Any = object()
+_REQUIRED: Any = object()
 
 
-def _integer(said: Mapping[str, Any], name: str, where: str, span: tuple[int, int], default: Any = _NEEDED) -> Any:
-    return _value(said, name, where, (int,), span, default)
+def _integer(
+    values: Mapping[str, Any], name: str, where: str, limits: tuple[int, int], default: Any = _REQUIRED
+) -> Any:
+    return _value(values, name, where, (int,), limits, default)
 
 
-def _real(said: Mapping[str, Any], name: str, where: str, span: tuple[float, float], default: Any = _NEEDED) -> Any:
-    value = _value(said, name, where, (int, float), span, default)
+def _real(
+    values: Mapping[str, Any], name: str, where: str, limits: tuple[float, float], default: Any = _REQUIRED
+) -> Any:
+    value = _value(values, name, where, (int, float), limits, default)
     return value if value is None else float(value)
 
 
-def _value(said: Mapping[str, Any], name: str, where: str, kinds: tuple[type, ...], span: Any, default: Any) -> Any:
-    if name not in said:
-        if default is _NEEDED:
-            raise _wrong(f"{where}.{name}", "nothing", f"give a number from {span[0]:g} to {span[1]:g}")
+def _value(values: Mapping[str, Any], name: str, where: str, kinds: tuple[type, ...], limits: Any, default: Any) -> Any:
+    if name not in values:
+        if default is _REQUIRED:
+            raise _wrong(f"{where}.{name}", "nothing", f"give a number from {limits[0]:g} to {limits[1]:g}")
         return default
-    value = said[name]
-    # True is an integer to Python, and none to us.
-    if isinstance(value, bool) or not isinstance(value, kinds) or not span[0] <= value <= span[1]:
+    value = values[name]
+    # A Boolean is an int in Python, but not in the format.
+    if isinstance(value, bool) or not isinstance(value, kinds) or not limits[0] <= value <= limits[1]:
         kind = "a whole number" if kinds == (int,) else "a number"
-        raise _wrong(f"{where}.{name}", _short(repr(value)), f"give {kind} from {span[0]:g} to {span[1]:g}")
+        raise _wrong(f"{where}.{name}", _short(repr(value)), f"give {kind} from {limits[0]:g} to {limits[1]:g}")
     return value
 
 

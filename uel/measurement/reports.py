@@ -1,4 +1,4 @@
-"""What is true of a link, and what a phone says of it."""
+"""Measurement reports of phones."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,15 +11,24 @@ from uel.core.batch_record import BatchRecord
 from uel.measurement.tiers import FEATURE_MASKS, features_of
 from uel.radio.sites import Site, cells_of
 
-_UNSAID: Any = None  # filled in below: a report that is given without these fields does not say them
+_NOT_GIVEN: Any = None  # default of optional fields, filled in by `__post_init__`
 
 
 @dataclass(frozen=True, eq=False)
 class Reports(BatchRecord):
-    """A phone's report: levels of the cells it hears, and ranges and directions of the serving or of all of them.
+    """Reports of phones: RSRP of the cells heard, and ranges and angles of the serving cell or of all reported cells.
 
-    Absent = mask False and value 0. A cell that is not `heard` is censored, which is information; a report that
-    was not `received` is none.
+    A value that is absent has mask False and value 0. A cell that is not `heard` is censored, which is information;
+    a report that was not `received` carries no information.
+
+    Example:
+        >>> import torch, uel
+        >>> sites = (uel.Site(position=(0.0, 0.0, 25.0)), uel.Site(position=(90.0, 0.0, 25.0)))
+        >>> truth = uel.FreeSpace(sites).paths(torch.tensor([[30.0, 40.0]]))
+        >>> model = uel.ObservationModel()
+        >>> reports = model.observe(truth, uel.reference_power_dbm(sites), torch.Generator().manual_seed(0))
+        >>> reports.rsrp_dbm.shape, int(reports.serving)
+        (torch.Size([1, 2]), 0)
     """
 
     rsrp_dbm: Float[Tensor, "*n cell"]
@@ -32,40 +41,40 @@ class Reports(BatchRecord):
     azimuth_deg: Float[Tensor, "*n"]
     """degrees clockwise from north, of the UE seen from the serving cell"""
     has_azimuth: Bool[Tensor, "*n"]
-    received: Bool[Tensor, "*n"] = _UNSAID
-    """all, unless given"""
-    toa: Float[Tensor, "*n cell"] = _UNSAID
+    received: Bool[Tensor, "*n"] = _NOT_GIVEN
+    """True unless given"""
+    toa: Float[Tensor, "*n cell"] = _NOT_GIVEN
     """s, time of flight to each reported cell"""
-    has_toa: Bool[Tensor, "*n cell"] = _UNSAID
-    aoa_deg: Float[Tensor, "*n cell"] = _UNSAID
+    has_toa: Bool[Tensor, "*n cell"] = _NOT_GIVEN
+    aoa_deg: Float[Tensor, "*n cell"] = _NOT_GIVEN
     """degrees clockwise from north, of the UE seen from each reported cell"""
-    has_aoa: Bool[Tensor, "*n cell"] = _UNSAID
+    has_aoa: Bool[Tensor, "*n cell"] = _NOT_GIVEN
 
     def __post_init__(self) -> None:
-        unsaid = {"received": torch.ones_like(self.has_azimuth)}
-        unsaid |= dict.fromkeys(("toa", "aoa_deg"), torch.zeros_like(self.rsrp_dbm))
-        unsaid |= dict.fromkeys(("has_toa", "has_aoa"), torch.zeros_like(self.heard))
-        for name, value in unsaid.items():
+        defaults = {"received": torch.ones_like(self.has_azimuth)}
+        defaults |= dict.fromkeys(("toa", "aoa_deg"), torch.zeros_like(self.rsrp_dbm))
+        defaults |= dict.fromkeys(("has_toa", "has_aoa"), torch.zeros_like(self.heard))
+        for name, value in defaults.items():
             if getattr(self, name) is None:
                 object.__setattr__(self, name, value)
 
     def with_tier(self, name: str) -> "Reports":
-        """The part that a phone of a feature tier reports. Raises `UelError` for an unknown tier."""
+        """Reports restricted to the features of a tier. Raises `UelError` for an unknown tier."""
         absent = [FEATURE_MASKS[value] for value in set(FEATURE_MASKS) - set(features_of(name))]
         return self.with_masks(**{mask: torch.zeros_like(getattr(self, mask)) for mask in absent})
 
     def with_masks(self, **masks: Bool[Tensor, "..."]) -> "Reports":
-        """With other masks (`has_timing_advance` and so on); what they leave out is 0."""
+        """Reports with other masks (`has_timing_advance` and so on); values that they mask are 0."""
         values = {value: getattr(self, value) * masks[mask] for value, mask in FEATURE_MASKS.items() if mask in masks}
         return replace(self, **masks, **values)
 
-    def rotate_angles(self, by_deg: Float[Tensor, " cell"]) -> "Reports":
-        """As they would read if each cell's angles were so many degrees further clockwise."""
-        azimuth = (self.azimuth_deg + by_deg[self.serving]) % 360.0 * self.has_azimuth
-        return replace(self, azimuth_deg=azimuth, aoa_deg=(self.aoa_deg + by_deg) % 360.0 * self.has_aoa)
+    def rotate_angles(self, offset_deg: Float[Tensor, " cell"]) -> "Reports":
+        """Reports with each cell's angles rotated clockwise by its offset in degrees."""
+        azimuth = (self.azimuth_deg + offset_deg[self.serving]) % 360.0 * self.has_azimuth
+        return replace(self, azimuth_deg=azimuth, aoa_deg=(self.aoa_deg + offset_deg) % 360.0 * self.has_aoa)
 
     def at_serving(self, values: Shaped[Tensor, "*n cell"]) -> Shaped[Tensor, "*n"]:
-        """The serving cell's entry of a per-cell value."""
+        """The serving cell's value of each report."""
         return values.gather(-1, self.serving.unsqueeze(-1)).squeeze(-1)
 
 

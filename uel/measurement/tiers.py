@@ -1,4 +1,4 @@
-"""Feature tiers: what a phone reports beside levels. No framework is imported here."""
+"""Feature tiers: the features that a phone reports beside RSRP; no framework is imported here."""
 
 from typing import Literal, get_args
 
@@ -13,15 +13,15 @@ FEATURE_MASKS = {
 
 
 Tier = Literal["rsrp", "rsrp_ta", "rsrp_ta_azimuth", "rsrp_toa", "rsrp_toa_aoa"]
-"""rsrp levels, rsrp_ta and timing advance, rsrp_ta_azimuth and azimuth, rsrp_toa and times of arrival of all
-reported cells, rsrp_toa_aoa and angles."""
+"""Each tier adds to the one before: rsrp RSRP, rsrp_ta the timing advance, rsrp_ta_azimuth the azimuth, rsrp_toa the
+times of arrival of all reported cells, rsrp_toa_aoa their angles."""
 
 TIERS = ("rsrp", "rsrp_ta", "rsrp_ta_azimuth")
-"""Tiers that the demo is trained for and judged by."""
+"""Tiers that the demo is trained for and evaluated on."""
 
 
 def features_of(tier: str) -> tuple[str, ...]:
-    """What a tier reports beside levels. Raises `UelError` for an unknown one."""
+    """Features that a tier has beside RSRP. Raises `UelError` for an unknown tier."""
     tiers = get_args(Tier)
     if tier not in tiers:
         raise UelError("no such feature tier", got=tier, do=f"choose one of {', '.join(tiers)}")

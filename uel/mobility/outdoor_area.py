@@ -1,4 +1,4 @@
-"""Where on a tile phones can be, and in which order a survey visits these places."""
+"""Area of a tile where phones can be, and the order in which a survey visits it."""
 
 from dataclasses import dataclass
 
@@ -14,51 +14,56 @@ from uel.geo.tile import Tile
 from uel.radio.radio_map import RadioMap
 from uel.radio.sites import Site, reference_power_dbm
 
-MIN_OUTDOOR_AREA = 100.0  # m² without which there is nothing to survey, and no road to drive on
+MIN_OUTDOOR_AREA = 100.0  # m², least outdoor area for a survey, and least road area for vehicles
 
 
 @dataclass(frozen=True, eq=False)
 class SamplingCurve:
-    """Pixels along a curve that fills the tile, and how much of the phones lies up to each."""
+    """Pixels along a space-filling curve, with the cumulative probability of a phone along it."""
 
     pixel: Int64[np.ndarray, " n"]
     """flat index"""
-    share: Float64[np.ndarray, " n"]
-    """cumulative, ends at 1"""
+    cumulative: Float64[np.ndarray, " n"]
+    """cumulative probability, ends at 1"""
 
     @staticmethod
     def from_weights(weight: Float[Tensor, "row column"]) -> "SamplingCurve":
-        """In quadrant-recursive order: neighbours on the curve are neighbours on the tile."""
+        """The curve in quadrant-recursive order over pixels of positive weight: neighbours on it are near on the
+        tile."""
         row, column = np.indices(weight.shape)
         order = np.argsort(_interleaved(row, column).ravel(), kind="stable")
         dense = weight.double().numpy().ravel()[order]
         order, dense = order[dense > 0], dense[dense > 0]
         return SamplingCurve(order, np.cumsum(dense) / dense.sum())
 
-    def at(self, share: Float64[np.ndarray, " track"]) -> Int64[np.ndarray, " track"]:
-        """The pixels at such shares of the way."""
-        return self.pixel[np.searchsorted(self.share, share, side="right").clip(max=len(self.pixel) - 1)]
+    def pixels_at(self, quantile: Float64[np.ndarray, " track"]) -> Int64[np.ndarray, " track"]:
+        """The pixels at quantiles of the curve's probability."""
+        return self.pixel[np.searchsorted(self.cumulative, quantile, side="right").clip(max=len(self.pixel) - 1)]
 
 
 @dataclass(frozen=True, eq=False)
 class OutdoorArea:
-    """Where phones walk, where they drive, and where both begin."""
+    """Pixels for pedestrians and vehicles, and the curves on which their tracks start."""
 
     grid: Grid
     free: Bool[Tensor, "row column"]
     """pixels that phones may stand on"""
     road: Bool[Tensor, "row column"] | None
-    """those of them that are road; none on a tile that knows no roads"""
-    walks: SamplingCurve
-    drives: SamplingCurve
+    """free pixels on a road; None on a tile without roads"""
+    pedestrian_curve: SamplingCurve
+    vehicle_curve: SamplingCurve
 
     def start_positions(
-        self, share: Float64[np.ndarray, " track"], drives: Bool[Tensor, " track"], within: Float[Tensor, "track 2"]
+        self, quantile: Float64[np.ndarray, " track"], drives: Bool[Tensor, " track"], within: Float[Tensor, "track 2"]
     ) -> Float[Tensor, "track 2"]:
-        """Places in metres at such shares of the curve; `within` [0, 1) says where in the pixel."""
-        pixel = np.where(drives.numpy(), self.drives.at(share), self.walks.at(share))
+        """Positions in metres at quantiles of the curves; `within` in [0, 1) is the position inside the pixel."""
+        pixel = np.where(
+            drives.numpy(), self.vehicle_curve.pixels_at(quantile), self.pedestrian_curve.pixels_at(quantile)
+        )
         centre = self.grid.centres().reshape(-1, 2)[torch.from_numpy(pixel)]
-        return centre + (within - 0.5) * (0.998 * self.grid.pixel)  # rounding must not carry it over the edge
+        return centre + (within - 0.5) * (
+            0.998 * self.grid.pixel
+        )  # less than 1, so that rounding stays inside the pixel
 
 
 def outdoor_area(
@@ -69,9 +74,11 @@ def outdoor_area(
     by_coverage: bool,
     radio: RadioMap | None,
 ) -> OutdoorArea:
-    """Outdoors and off the water, all of the pixel `distance` (least, greatest, m) from the nearest site, covered.
+    """Pixels outdoors, off the water, wholly within `distance` (least, greatest, m) of the nearest site, and covered.
 
-    Raises `UelError` for a coverage threshold without a map of this tile, and when hardly any place is left.
+    A pixel is covered where the best cell of `radio` has `coverage_dbm` or more; `by_coverage` weights start positions
+    by the decibels above. Raises `UelError` for a threshold without a map of this tile, and when less than
+    `MIN_OUTDOOR_AREA` is left.
     """
     grid = tile.raster_grid
     margin = grid.pixel / 2**0.5
@@ -90,10 +97,10 @@ def outdoor_area(
             do="choose another centre, distance limits or coverage threshold",
         )
     road = free & _covered_by(tile, "road")
-    walks = SamplingCurve.from_weights(weight)
+    pedestrian_curve = SamplingCurve.from_weights(weight)
     if _area(road, grid) < MIN_OUTDOOR_AREA:
-        return OutdoorArea(grid, free, None, walks, walks)
-    return OutdoorArea(grid, free, road, walks, SamplingCurve.from_weights(weight * road))
+        return OutdoorArea(grid, free, None, pedestrian_curve, pedestrian_curve)
+    return OutdoorArea(grid, free, road, pedestrian_curve, SamplingCurve.from_weights(weight * road))
 
 
 def allowed_positions(
@@ -108,7 +115,7 @@ def allowed_positions(
 
 
 def _covered_by(tile: Tile, cover: str) -> Bool[Tensor, "row column"]:
-    """Pixels of a kind of ground; none on a tile that does not know it."""
+    """Pixels with a kind of land cover; none on a tile without it."""
     if "cover" not in tile.rasters or cover not in tile.covers:
         return torch.zeros(tile.raster_grid.shape, dtype=torch.bool)
     return tile.rasters["cover"] == tile.covers.index(cover)
@@ -120,7 +127,7 @@ def _best_dbm(grid: Grid, radio: RadioMap | None) -> Float[Tensor, "row column"]
         raise UelError("a coverage threshold needs a radio map", got="radio=None", do="give draw_tracks the tile's map")
     if radio.grid.size != grid.size:
         got = f"a map of {radio.grid.size} m, a tile of {grid.size} m"
-        raise UelError("the radio map is of another tile", got=got, do="make the map of this tile")
+        raise UelError("the radio map is of another tile", got=got, do="make a map of this tile")
     level = to_db(torch.where(radio.known, radio.gain, 1.0)) + reference_power_dbm(radio.sites)[:, None, None]
     row, column = radio.grid.pixel_of(grid.centres())
     return torch.where(radio.known, level, -torch.inf).amax(0)[row, column]

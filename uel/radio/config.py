@@ -25,7 +25,16 @@ class EventA3:
 
 @dataclass(frozen=True, kw_only=True)
 class Carrier:
-    """One 5G NR carrier (TS 38.104)."""
+    """One 5G NR carrier (TS 38.104).
+
+    Raises:
+        UelError: for a frequency outside 0.1 to 1000 GHz or an unknown subcarrier spacing.
+
+    Example:
+        >>> import uel
+        >>> uel.Carrier(frequency=28e9, bandwidth=100e6, subcarrier_spacing=120e3).resource_elements
+        816
+    """
 
     frequency: float = 3.5e9
     """centre frequency in Hz"""

@@ -13,6 +13,12 @@ class LinkTruth(BatchRecord):
     """Gain, delay, azimuth and line of sight of every link at some positions, without noise.
 
     A link without a path is not `known`; its gain is stored as 0 and must not be read.
+
+    Example:
+        >>> import torch, uel
+        >>> truth = uel.FreeSpace((uel.Site(position=(0.0, 0.0, 25.0)),)).paths(torch.tensor([[30.0, 40.0]]))
+        >>> truth.azimuth_deg.round().tolist(), truth.los.tolist()  # seen from the site, clockwise from north
+        ([[37.0]], [[True]])
     """
 
     position: Float[Tensor, "*n 2"]

@@ -76,6 +76,15 @@ class RadioMap:
     A pixel that no ray met is not `known` (censored); its gain is stored as 0 and must not be read.
     Delay and azimuth are those of the direct line; the excess that reflections cause is part of the observation
     model's NLoS terms.
+
+    Example:
+        >>> import torch, uel
+        >>> sites = (uel.Site(position=(0.0, 0.0, 25.0)),)
+        >>> radio = uel.FreeSpace(sites, size=128.0).radio_map(uel.Grid(size=128.0, pixel=8.0))
+        >>> radio.gain.shape, bool(radio.known.all())
+        (torch.Size([1, 16, 16]), True)
+        >>> radio.path_gain(torch.tensor([[20.0, 4.0]])).shape  # bilinear, differentiable in the position
+        torch.Size([1, 1])
     """
 
     grid: Grid

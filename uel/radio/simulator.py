@@ -44,7 +44,15 @@ class Paths(PathGain, Protocol):
 
 @runtime_checkable
 class Simulator(Paths, Protocol):
-    """A model of propagation between the cells of its sites and any position."""
+    """A model of propagation between the cells of its sites and any position.
+
+    `FreeSpace` and `sim_bridge.Sionna` implement it; a `RadioMap` implements its part `PathGain`.
+
+    Example:
+        >>> import uel
+        >>> isinstance(uel.FreeSpace((uel.Site(position=(0.0, 0.0, 25.0)),)), uel.Simulator)
+        True
+    """
 
     sites: tuple[Site, ...]
 
@@ -65,7 +73,19 @@ def require_position_rows(position: Float[Tensor, "*n dim"]) -> None:
 
 @dataclass(frozen=True)
 class FreeSpace:
-    """Isotropic antennas in free space (Friis, Proc. IRE 34, 1946); tests compare ray tracers with it."""
+    """Isotropic antennas in free space (Friis, Proc. IRE 34, 1946); tests compare ray tracers with it.
+
+    Args:
+        sites: the transmitters.
+        size: side in metres of the square in which positions may lie.
+
+    Example:
+        >>> import torch, uel
+        >>> simulator = uel.FreeSpace((uel.Site(position=(0.0, 0.0, 1.5)),))
+        >>> gain = simulator.path_gain(torch.tensor([[100.0, 0.0]]))  # (λ / 4πd)²
+        >>> round(float(10 * gain.log10()), 1)
+        -83.3
+    """
 
     sites: tuple[Site, ...]
     size: float = 512.0

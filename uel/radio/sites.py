@@ -14,7 +14,16 @@ from uel.radio.config import Carrier, Pattern
 
 @dataclass(frozen=True, kw_only=True)
 class Array:
-    """A planar antenna array of identical elements."""
+    """A planar antenna array of identical elements.
+
+    Raises:
+        UelError: for an array without elements.
+
+    Example:
+        >>> import uel
+        >>> uel.Array(rows=8, columns=4, pattern="tr38901", polarization="cross").spacing
+        0.5
+    """
 
     rows: int = 1
     columns: int = 1
@@ -35,7 +44,15 @@ class Array:
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """One sector of a site."""
+    """One sector of a site.
+
+    Azimuths are compass bearings in degrees, clockwise from north; a positive tilt is a downtilt.
+
+    Example:
+        >>> import uel
+        >>> uel.Cell(azimuth_deg=120.0, tilt_deg=6.0, power_dbm=46.0).carrier.frequency
+        3500000000.0
+    """
 
     azimuth_deg: float = 0.0
     """boresight, degrees clockwise from north"""
@@ -59,7 +76,17 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True)
 class Site:
-    """A mast that carries one or more cells."""
+    """A mast that carries one or more cells.
+
+    The position is in metres east, north and up from the tile's centre. A site without explicit cells has one
+    isotropic cell.
+
+    Example:
+        >>> import uel
+        >>> site = uel.Site(position=(10.0, -5.0, 25.0), cells=tuple(uel.Cell(azimuth_deg=a) for a in (0.0, 120.0,
+        240.0))) >>> len(site.cells)
+        3
+    """
 
     position: tuple[float, float, float]
     """x east, y north, z up in metres from the tile's centre and height datum"""
@@ -109,7 +136,22 @@ def cell_positions(sites: tuple[Site, ...]) -> Float[Tensor, "cell 3"]:
 
 
 def reference_power_dbm(sites: tuple[Site, ...]) -> Float[Tensor, " cell"]:
-    """Power per resource element of every cell in dBm."""
+    """Power per resource element of every cell in dBm.
+
+    A cell's power is shared by the resource elements of its carrier: P - 10·log10(N), as RSRP is defined (TS 38.215,
+    clause 5.1.1).
+
+    Args:
+        sites: whose cells, in the order of `cells_of`.
+
+    Returns:
+        A tensor of shape (cell,).
+
+    Example:
+        >>> import uel
+        >>> uel.reference_power_dbm((uel.Site(position=(0.0, 0.0, 20.0)),)).shape
+        torch.Size([1])
+    """
     return torch.tensor([cell.reference_power_dbm for _, cell in cells_of(sites)], dtype=torch.float32)
 
 

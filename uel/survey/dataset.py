@@ -46,7 +46,18 @@ class TileSurvey:
 
 @dataclass(frozen=True, eq=False)
 class Survey:
-    """A survey's folder; values are read on demand."""
+    """A survey's folder; values are read on demand.
+
+    Raises:
+        UelError: by `Survey.open`, for a folder that is no survey or is of an older schema.
+
+    Example:
+        >>> import uel
+        >>> uel.Survey.open("no/such/folder")
+        Traceback (most recent call last):
+            ...
+        uel.errors.UelError: ...
+    """
 
     folder: Path
     manifest: Manifest

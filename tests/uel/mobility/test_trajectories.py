@@ -299,13 +299,13 @@ def test_one_report_has_a_velocity(tile: Tile) -> None:
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"tracks": 0}, "survey needs tracks"),
-        ({"reports": 0}, "survey needs tracks"),
+        ({"tracks": 0}, "tracks and reports must be at least 1"),
+        ({"reports": 0}, "tracks and reports must be at least 1"),
         ({"least_reports": 0}, "least_reports"),
         ({"reports": 3, "least_reports": 4}, "1 ≤ least_reports ≤ reports"),
         ({"interval": (0.5, 0.1)}, "give the least first"),
-        ({"interval": (0.0, 0.5)}, "interval is positive"),
-        ({"interval": (0.1, math.nan)}, "interval is positive"),
+        ({"interval": (0.0, 0.5)}, "interval must be positive"),
+        ({"interval": (0.1, math.nan)}, "interval must be positive"),
         ({"speeds": (0.0, -1.0, 10.0)}, "must not be negative"),
         ({"shares": (0.5, 0.2, 0.2)}, "sum to 1"),
         ({"shares": (1.2, -0.2, 0.0)}, "sum to 1"),
