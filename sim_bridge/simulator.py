@@ -40,7 +40,16 @@ from sim_bridge.scene.radio_scene import RadioScene  # noqa: E402
 class Sionna:
     """The cells of some sites in one scene. Use `open` (a tile) or `open_empty` (nothing but space).
 
-    `radio_scene` is what does not change, `finder` finds paths in it. Functions of sub-packages take one of the two.
+    `radio_scene` is the scene, which does not change; `finder` finds paths in it. Functions of sub-packages take one of
+    the two.
+
+    Example:
+        >>> import torch, sim_bridge, uel
+        >>> sites = (uel.Site(position=(0.0, 0.0, 25.0)),)
+        >>> simulator = sim_bridge.open_empty(sites)
+        >>> paths = simulator.trace(torch.tensor([[60.0, 80.0]]))  # a `PathSet`, differentiable
+        >>> paths.gain().shape, len(paths.power)
+        (torch.Size([1, 1]), 1)
     """
 
     def __init__(
@@ -179,7 +188,7 @@ class Sionna:
         return build_atlas(self.finder, config, grid or Grid(size=self.bounds.size, pixel=config.pixel))
 
     def audit_atlas(self, count: int = 64, seed: int = 0) -> AtlasAudit:
-        """What the atlas misses at random positions; see `sim_bridge.paths.atlas_audit.audit`."""
+        """Compare the atlas with the full search at random positions; see `sim_bridge.paths.atlas_audit.audit`."""
         return audit(self.finder, count, seed)
 
     # ---- maps ----------------------------------------------------------------------------------------
@@ -191,7 +200,7 @@ class Sionna:
     # ---- other processes -----------------------------------------------------------------------------
 
     def __reduce__(self) -> tuple:
-        """Travels to other processes as a specification: a scene cannot be pickled, it is opened again there."""
+        """Pickle the simulator as a specification: a scene cannot be pickled, the other process opens it again."""
         if self._source is None:
             raise UelError(
                 "a simulator made from a scene in memory cannot be sent to another process",
@@ -206,6 +215,19 @@ def open(tile: Tile, sites: tuple[Site, ...], tracing: TracingConfig | None = No
 
     Raises `UelError` for no site, one inside a wall or off the tile, several carriers, a missing LLVM, or an unknown
     version of Sionna.
+
+    Args:
+        tile: to trace in.
+        sites: the transmitters, in metres from the tile's centre.
+        tracing: rays and interactions; default: `TracingConfig()`.
+
+    Example:
+        >>> import tempfile, scenes, sim_bridge, torch
+        >>> tile = scenes.build("etoile", tempfile.mkdtemp() + "/etoile", size=128.0, margin=0.0, progress=False)
+        >>> sites = scenes.place(tile, count=1, seed=0)
+        >>> simulator = sim_bridge.open(tile, sites, sim_bridge.TracingConfig(max_depth=1, samples=2000,
+        diffraction=False)) >>> simulator.path_gain(torch.zeros(1, 2)).shape  # linear: position, cell
+        torch.Size([1, 1])
     """
     tile.require_sites(sites)
     source = str(tile.scene_file)
@@ -213,7 +235,17 @@ def open(tile: Tile, sites: tuple[Site, ...], tracing: TracingConfig | None = No
 
 
 def open_empty(sites: tuple[Site, ...], tracing: TracingConfig | None = None) -> Sionna:
-    """Sionna RT in empty space, where `uel.FreeSpace` is the closed form."""
+    """Sionna RT in empty space, where `uel.FreeSpace` is the closed form.
+
+    Example:
+        >>> import torch, sim_bridge, uel
+        >>> sites = (uel.Site(position=(0.0, 0.0, 25.0)),)
+        >>> simulator = sim_bridge.open_empty(sites)
+        >>> closed_form = uel.FreeSpace(sites)
+        >>> position = torch.tensor([[60.0, 80.0]])
+        >>> bool((simulator.path_gain(position) / closed_form.path_gain(position) - 1).abs() < 1e-4)
+        True
+    """
     return Sionna(rt.load_scene(None), sites, tracing or TracingConfig(), source="")
 
 

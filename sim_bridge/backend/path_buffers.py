@@ -47,7 +47,7 @@ def receiver_and_cell(paths: PathsBuffer, count: int) -> tuple[Tensor, Tensor]:
 
 
 def interaction_counts(paths: PathsBuffer, count: int) -> Tensor:
-    """How often each kind of `INTERACTION_KINDS` occurs on the first `count` paths, `path kind`."""
+    """Number of times that each kind of `INTERACTION_KINDS` occurs on the first `count` paths, `path kind`."""
     kind = to_numpy(paths.interaction_types.array).reshape(paths.buffer_size, paths.depth_dim_size)[:count]
     return torch.from_numpy(np.stack([(kind == interaction).sum(1) for interaction in INTERACTION_KINDS], -1))
 

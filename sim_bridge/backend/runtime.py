@@ -79,7 +79,7 @@ class Library:
 
 @dataclass(frozen=True)
 class Runtime:
-    """What Dr.Jit will run on: GPUs, or the CPU through `llvm`."""
+    """Hardware that Dr.Jit will run on: GPUs, or the CPU through `llvm`."""
 
     gpus: int = 0
     llvm: Library | None = None

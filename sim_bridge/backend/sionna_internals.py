@@ -39,7 +39,7 @@ from torch import Tensor
 from sim_bridge.backend.path_buffers import to_numpy, unique_paths
 
 BUFFER_SIZES = tuple(1024 * 4**k for k in range(11))  # rows of a buffer: few lengths, so few kernels
-NONE, SPECULAR, DIFFUSE, REFRACTION, DIFFRACTION = (
+NONE, SPECULAR_REFLECTION, DIFFUSE_REFLECTION, REFRACTION, DIFFRACTION = (
     InteractionType.NONE,
     InteractionType.SPECULAR,
     InteractionType.DIFFUSE,
@@ -62,7 +62,7 @@ class PathSearch:
 
 @dataclass(frozen=True)
 class DrJitEndpoints:
-    """Where paths start (`cell`) and end (`n`): positions in metres, orientations in Sionna's angles in radians."""
+    """Starts (`cell`) and ends (`n`) of paths: positions in metres, orientations in Sionna's angles in radians."""
 
     source: mi.Point3f
     source_orientation: mi.Point3f
@@ -163,9 +163,9 @@ def as_candidates(paths: PathsBuffer, count: int) -> PathsBuffer:
     kinds = [paths.get_interaction_type(level, True) for level in levels]
     scattered = mi.Bool(False)
     for kind in kinds:
-        scattered |= kind == DIFFUSE
+        scattered |= kind == DIFFUSE_REFLECTION
     for level, kind in zip(levels, kinds, strict=True):
-        reflects = (kind == SPECULAR) & ~scattered
+        reflects = (kind == SPECULAR_REFLECTION) & ~scattered
         corner, *_ = paths.get_primitive_props(level, return_normal=False, return_vertices=True, active=reflects)
         paths.set_vertex(level, corner, reflects)
     return paths
@@ -213,7 +213,7 @@ class _Fields(FieldCalculator):
     """Sionna's, with derivatives around edges that are numbers.
 
     Its lengths before and behind an edge go over what lies after a path's last interaction, too, of no length: right,
-    but the derivative of a norm there is no number.
+    but the derivative of that norm is no number.
     """
 
     def _diffraction_compute_s_s_prime(  # Sionna's name
@@ -294,7 +294,7 @@ def bounce(
     active: mi.Bool,
 ) -> tuple[mi.Vector3f, mi.Vector4f, mi.UInt]:
     """Off a wall or through it, as its material draws: new direction, new field, kind of interaction."""
-    kinds = mi.UInt(SPECULAR | REFRACTION | (DIFFUSE if scattering else 0))
+    kinds = mi.UInt(SPECULAR_REFLECTION | REFRACTION | (DIFFUSE_REFLECTION if scattering else 0))
     drawn = [random.next_float32() for _ in range(3)]
     sample, (field,) = rt.RadioMapSolver()._sample_radio_material(
         hit, direction, [field], solid_angle, drawn[0], mi.Point2f(*drawn[1:]), kinds, active
@@ -329,7 +329,7 @@ def diffract(
     edge: WedgeGeometry, drawn: mi.UInt, cell: mi.UInt, cells: int, point: mi.Point3f, source: mi.Point3f,
     out: mi.Vector3f, field: mi.Vector4f, where: mi.SurfaceInteraction3f, active: mi.Bool,
 ) -> tuple[mi.Vector4f, mi.Float]:  # fmt: skip
-    """Field and integration weight at a surface of rays that an edge sends there."""
+    """Field and integration weight at a surface of rays that an edge sends to it."""
     solver = rt.RadioMapSolver()
     into, after = dr.normalize(point - source), dr.norm(where.p - point)
     before = dr.norm(point - source)

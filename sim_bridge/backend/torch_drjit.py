@@ -1,4 +1,4 @@
-"""The contract of the bridge, in one function: what PyTorch may pass to Dr.Jit and what it gets back.
+"""The contract of the bridge, in one function: tensors that PyTorch may pass to Dr.Jit, and tensors that it returns.
 
 Dr.Jit's `dr.wrap` is fast and unforgiving: it aborts the process on an empty tensor, loses the gradient of an
 `nn.Parameter`, refuses half precision, aliases its inputs, and answers a second backward pass with the first
@@ -16,9 +16,9 @@ from torch import Tensor
 
 from uel.errors import UelError
 
-DEVICE = "cuda" if str(mi.variant()).startswith("cuda") else "cpu"  # where Dr.Jit takes torch's tensors from
+DRJIT_DEVICE = "cuda" if str(mi.variant()).startswith("cuda") else "cpu"  # where Dr.Jit takes torch's tensors from
 _PROCESS = os.getpid()
-LOCK = threading.RLock()  # Dr.Jit's scenes are changed in place: one question at a time
+LOCK = threading.RLock()  # Dr.Jit's scenes are changed in place: one call at a time
 
 
 def require_own_process() -> None:
@@ -44,13 +44,13 @@ def call_drjit(function: Callable, inputs: Sequence[Tensor]) -> list[Tensor]:
     for tensor in inputs:
         if not tensor.is_floating_point() or not tensor.numel():
             raise UelError(
-                "the bridge takes tensors of floats that are not empty",
+                "an input of the ray tracer is empty or not of floats",
                 got=f"{tensor.dtype} of shape {tuple(tensor.shape)}",
-                do="convert with .float(), and do not ask about nothing",
+                do="convert with .float(), and pass no empty tensor",
             )
     device = inputs[0].device
     with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False), LOCK:
-        copies = _SingleBackward.apply(*(tensor.to(DEVICE, torch.float32) for tensor in inputs))
+        copies = _SingleBackward.apply(*(tensor.to(DRJIT_DEVICE, torch.float32) for tensor in inputs))
         outputs = dr.wrap(source="torch", target="drjit")(function)(*copies)
     return [output.to(device).clone() for output in outputs]
 
@@ -67,13 +67,13 @@ class _SingleBackward(torch.autograd.Function):
     def backward(ctx, *gradients: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
         if torch.is_grad_enabled():  # create_graph=True
             raise UelError(
-                "what was ray-traced has first derivatives only",
+                "ray-traced values have first derivatives only",
                 got="a backward pass with create_graph=True",
                 do="leave create_graph out; for curvature take differences of gradients",
             )
         if ctx.used:  # Dr.Jit repeats the first pass's gradients, silently
             raise UelError(
-                "what was ray-traced can be differentiated once",
+                "ray-traced values can be differentiated once",
                 got="a second backward pass through the same call",
                 do="call again for each backward pass, without retain_graph",
             )

@@ -37,6 +37,13 @@ class Atlas:
 
     A link is cell · pixels + pixel; a chain is a row of `walls`: 0 nothing more, 1 a wall gone through, 2 + i a
     reflection off plane i of the scene.
+
+    `Sionna.build_atlas` makes one, `save` and `load` write and read it.
+
+    Example:
+        >>> import sim_bridge
+        >>> hasattr(sim_bridge.Sionna, "build_atlas") and hasattr(sim_bridge.Atlas, "load")
+        True
     """
 
     grid: Grid
@@ -71,7 +78,7 @@ class Atlas:
         return Atlas(grid, config, sites, table, start, chain, torch.zeros(grid.count**2, dtype=torch.bool))
 
     def with_chains(self, link: Int[Tensor, " entry"], walls: Int[Tensor, "entry depth"]) -> "Atlas":
-        """With more chains, each at a link."""
+        """The atlas with more chains, each at a link."""
         known = torch.repeat_interleave(torch.arange(len(self.start) - 1), self.start.diff())
         more = Atlas.of(
             self.grid, self.config, self.sites, torch.cat([known, link]), torch.cat([self.walls[self.chain], walls])

@@ -7,7 +7,16 @@ from uel.errors import UelError
 
 @dataclass(frozen=True, kw_only=True)
 class AtlasConfig:
-    """Rays and searches that build an atlas."""
+    """Rays and searches that build an atlas.
+
+    Raises:
+        UelError: for an atlas without rays, interactions or pixels.
+
+    Example:
+        >>> import sim_bridge
+        >>> sim_bridge.AtlasConfig(rays=300_000).depth
+        3
+    """
 
     pixel: float = 8.0
     """m, side of its pixels"""

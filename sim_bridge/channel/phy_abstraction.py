@@ -1,7 +1,7 @@
 """Throughput and block errors by Sionna's PHY abstraction, of radio maps and of channels.
 
-A map's pixel has a flat channel: its SINR is the effective one. Sionna draws acknowledgements; here is what they
-average to.
+A map's pixel has a flat channel: its SINR is the effective one. Sionna draws acknowledgements; these functions
+give their mean.
 """
 
 from dataclasses import dataclass, fields
@@ -30,7 +30,7 @@ CHANNELS_PER_CHUNK = 4096  # channels adapted at once
 
 @dataclass(frozen=True, eq=False)
 class LinkService:
-    """What a phone alone in a cell would get there; a pixel that the map does not know has none of it."""
+    """Service of a phone alone in a cell, per pixel; a pixel that the map does not know has none."""
 
     mcs: Int[Tensor, "cell row column"]
     """greatest MCS index whose block error rate does not exceed the target, or the least there is; -1 where unknown"""
@@ -45,11 +45,11 @@ def link_service(
 ) -> LinkService:
     """Link adaptation (TS 38.214, clause 5.1.3) and the errors that remain, for every cell and pixel of a map.
 
-    `load` is the share of time that the other cells transmit, see `uel.radio.sinr.sinr`. The first call takes some
+    `load` is the fraction of time that the other cells transmit, see `uel.radio.sinr.sinr`. The first call takes some
     20 s: Sionna reads its tables. Raises `UelError` for a load outside [0, 1] or a target outside (0, 1).
     """
     if not 0 < bler_target < 1:
-        raise UelError("a block error rate is a probability", got=bler_target, do="give 0.1, say")
+        raise UelError("bler_target must lie between 0 and 1", got=bler_target, do="give 0.1, say")
     ratio = sinr(radio, load, noise_figure_db)
     level = to_db(ratio.clamp(min=1e-30)).clamp(*SINR_RANGE_DB)
     steps, pixel = (level / SINR_STEP_DB).round().unique(return_inverse=True)
@@ -71,7 +71,7 @@ def slot_duration(carrier: Carrier) -> float:
 
 @dataclass(frozen=True, eq=False)
 class LinkAdaptation:
-    """What link adaptation makes of a phone's channel, were it alone in its cell."""
+    """Link adaptation to the channels of phones, each alone in its cell."""
 
     effective: Float[Tensor, " n"]
     """linear effective SINR of the scheme that was chosen"""
@@ -105,12 +105,12 @@ def _choose(effective: Float[Tensor, "n mcs"], carrier: Carrier, bler_target: fl
     for a whole slot.
     """
     error = _block_errors(effective, carrier)
-    allowed, there = error <= bler_target, error <= 1
+    allowed, tabulated = error <= bler_target, error <= 1
     greatest = torch.where(allowed, torch.arange(MCS_COUNT), -1).amax(-1)
-    mcs = torch.where(allowed.any(-1), greatest, there.int().argmax(-1))
-    take = lambda values: values.gather(-1, mcs.unsqueeze(-1))[:, 0]  # noqa: E731
-    bler = take(error).clamp(max=1.0)
-    return LinkAdaptation(take(effective), mcs, bler, (1 - bler) * _block_bits(carrier)[mcs])
+    mcs = torch.where(allowed.any(-1), greatest, tabulated.int().argmax(-1))
+    of_mcs = lambda values: values.gather(-1, mcs.unsqueeze(-1))[:, 0]  # noqa: E731
+    bler = of_mcs(error).clamp(max=1.0)
+    return LinkAdaptation(of_mcs(effective), mcs, bler, (1 - bler) * _block_bits(carrier)[mcs])
 
 
 def _block_errors(effective: Float[Tensor, "n mcs"], carrier: Carrier) -> Float[Tensor, "n mcs"]:
@@ -144,7 +144,7 @@ def cqi_threshold_db(carrier: Carrier) -> Float[Tensor, "15"]:
     """Flat SINR in dB from which blocks of each CQI fail no more than one in ten times (TS 38.214, clause 5.2.2.1).
 
     By Sionna's tables of the same modulation and rate. A CQI without one (1 to 3, 15) lies above log2(1 + SINR) =
-    efficiency by what the nearest with one does.
+    efficiency by as much as the nearest CQI with one does.
     """
     order, rate = _table()
     level = torch.arange(-10.0, 30.0, SINR_STEP_DB)

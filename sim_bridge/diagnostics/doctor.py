@@ -36,7 +36,7 @@ class SelfTestCheck:
 
 @dataclass(frozen=True, kw_only=True)
 class DoctorConfig:
-    """What is looked at beside the machine."""
+    """Checks beside those of the machine."""
 
     gradients: bool = False
     """compare every derivative of the bridge with differences (an hour on two cores)"""
@@ -47,7 +47,7 @@ class DoctorConfig:
 
     def __post_init__(self) -> None:
         if self.configurations < 1:
-            raise UelError("gradients need configurations", got=self.configurations, do="give 1 or more")
+            raise UelError("--configurations must be at least 1", got=self.configurations, do="give 100, say")
 
 
 def main(argv: Sequence[str] = ()) -> int:

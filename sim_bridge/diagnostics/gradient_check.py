@@ -33,7 +33,7 @@ MAP_QUANTITIES: dict[str, Callable[[MapLookup], Tensor]] = {
     "delay spread": lambda m: m.delay_spread * 1e9,
 }
 MAX_MEDIAN_ERROR = 0.01  # greatest median relative error
-QUANTITIES: dict[str, Callable[[PathSet], Tensor]] = {
+PATH_QUANTITIES: dict[str, Callable[[PathSet], Tensor]] = {
     "path gain": lambda p: p.gain().clamp(min=1e-30).log(),
     "ToA": lambda p: p.first_arrival() * 1e9,
     "AoA": lambda p: p.mean_arrival()[..., 0],
@@ -103,7 +103,7 @@ Derivatives = tuple[Tensor, Tensor, Tensor, Tensor]
 
 def _rows(name: str, scene: GradientScene, mode: str, parameter: str, count: int, seed: int) -> list[GradientRow]:
     generator = torch.Generator().manual_seed(seed)
-    parts: dict[str, list[Derivatives]] = {quantity: [] for quantity in QUANTITIES}
+    parts: dict[str, list[Derivatives]] = {quantity: [] for quantity in PATH_QUANTITIES}
     try:
         for case in _cases(scene, mode, parameter, count, generator):
             derivatives = _in_one_sum(case) if case.rows_of == "all" else _one_by_one(case)
@@ -141,7 +141,7 @@ def _map_rows(count: int, seed: int) -> list[GradientRow]:
 
 def markdown_table(rows: list[GradientRow]) -> str:
     """Parameters × quantities, the worst of all scenes in each cell."""
-    names = list(QUANTITIES)
+    names = list(PATH_QUANTITIES)
     lines = [f"| of | by | {' | '.join(names)} |", "|---|---|" + "---|" * len(names)]
     for mode, parameter in dict.fromkeys((row.mode, row.parameter) for row in rows):
         selected = [row for row in rows if (row.mode, row.parameter) == (mode, parameter)]
@@ -197,7 +197,7 @@ def _differences(case: GradientCase) -> tuple[dict[str, tuple[Tensor, Tensor, Te
     """
     with torch.no_grad():
         traces = {k: case.trace(case.value + k * case.step) for k in (0.0, 0.5, -0.5, 1.0, -1.0)}
-        values = {name: {k: q(f).double() for k, f in traces.items()} for name, q in QUANTITIES.items()}
+        values = {name: {k: q(f).double() for k, f in traces.items()} for name, q in PATH_QUANTITIES.items()}
     counts = [f.count() for f in traces.values()]
     same = torch.stack([count == counts[0] for count in counts]).all(0) & traces[0.0].known()
     chosen = _one_link(same, case.rows_of)
@@ -214,7 +214,7 @@ def _difference(values: Mapping[float, Tensor]) -> Tensor:
 
 
 def _disagreement(values: Mapping[float, Tensor]) -> Tensor:
-    """How far the differences over half a step and over a whole one disagree, by rounding or by curvature."""
+    """Amount by which the differences over half a step and over a whole one disagree, by rounding or by curvature."""
     return (values[0.5] - values[-0.5] - (values[1.0] - values[-1.0]) / 2).abs()
 
 
@@ -232,7 +232,7 @@ def _one_by_one(case: GradientCase) -> dict[str, Derivatives]:
     differences, chosen = _differences(case)
     axis = 1 if case.rows_of == "receiver" else 0
     has_link, derivatives = chosen.any(axis), {}
-    for name, quantity in QUANTITIES.items():
+    for name, quantity in PATH_QUANTITIES.items():
         along = _along(case, lambda paths, q=quantity: (q(paths).double() * chosen).sum())
         per_row = along.reshape(len(case.value), -1).sum(1)
         derivatives[name] = (per_row[has_link], *(part.sum(axis)[has_link] for part in differences[name]))
@@ -257,7 +257,7 @@ def _in_one_sum(case: GradientCase) -> dict[str, Derivatives]:
     flat = [name for name, (d, n, _) in size.items() if abs(d) <= n]
 
     def along(names: list[str], scale: dict[str, float]) -> float:
-        total = lambda p: torch.stack([(QUANTITIES[n](p).double() * chosen).sum() / scale[n] for n in names]).sum()  # noqa: E731
+        total = lambda p: torch.stack([(PATH_QUANTITIES[n](p).double() * chosen).sum() / scale[n] for n in names]).sum()  # noqa: E731
         return float(_along(case, total).sum()) if names else 0.0
 
     error = along(moving, {name: d for name, (d, *_) in size.items()}) - len(moving)

@@ -68,7 +68,7 @@ class GradientScene:
         return f"object/{self.moved_object}/position" if parameter == "object position" else PARAMETER_NAMES[parameter]
 
     def draw_value(self, parameter: str, points: Tensor, generator: torch.Generator) -> tuple[str, Tensor, str]:
-        """What each row of the values belongs to (receiver, cell or all), the values, and the unit of steps."""
+        """Owner of each row of the values (receiver, cell or all), the values, and the unit of steps."""
         sim = self.simulator()
         endpoints = sim.radio_scene.endpoints_of(points, {})
         if parameter in ("RX position", "RX orientation"):

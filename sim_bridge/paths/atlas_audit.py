@@ -1,4 +1,4 @@
-"""What an atlas misses: its paths beside those of the full search, at random positions."""
+"""Audit of an atlas: its paths beside those of the full search, at random positions."""
 
 from dataclasses import asdict, dataclass, replace
 

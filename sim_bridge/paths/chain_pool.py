@@ -43,7 +43,7 @@ class ChainPool:
     walls: Int[Tensor, "chain depth"]
 
     def freeze(self, **given: Tensor) -> FrozenPaths:
-        """The paths that there are with `cell_height` and whatever else is given, as `Sionna.freeze` finds them."""
+        """The paths for the parameters that are given, `cell_height` among them, as `Sionna.freeze` finds them."""
         self.finder.scene.require_known(given, len(self.points))
         detached = {name: value.detach() for name, value in given.items()}
         with torch.no_grad():
@@ -75,7 +75,7 @@ class ChainPool:
 
     @staticmethod
     def load(folder: Path, finder: PathFinder, position: Float[Tensor, "n dim"]) -> "ChainPool":
-        """What `save` wrote, of the same scene and receivers. Raises `UelError` when it cannot be read."""
+        """Read what `save` wrote for the same scene and receivers. Raises `UelError` when it cannot be read."""
         try:
             with np.load(folder / "pool.npz") as file:
                 rows = (torch.from_numpy(file[name].astype(np.int64)) for name in ("target", "source", "walls"))

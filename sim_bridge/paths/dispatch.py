@@ -69,7 +69,7 @@ class PathFinder:
             yield index, paths, endpoints, parameters
 
     def path_search(self) -> PathSearch:
-        """What the full search may do."""
+        """Limits of the full search."""
         t = self.scene.tracing
         return PathSearch(t.max_depth, t.samples, t.max_paths, t.diffraction, t.scattering > 0, self.seed)
 
@@ -134,7 +134,7 @@ class PathFinder:
         return batches
 
     def _covered(self, points: Tensor, given: Mapping[str, Tensor]) -> Bool[Tensor, " n"]:
-        """Where the atlas applies: at UE height on its grid, with cells and objects where they were."""
+        """Receivers to which the atlas applies: at UE height on its grid, with cells and objects where they were."""
         if self.atlas is None or any(name.startswith("object/") for name in given):
             return torch.zeros(len(points), dtype=torch.bool)
         shift = self.scene.endpoints_of(points, given).source.detach() - cell_positions(self.scene.sites)

@@ -37,7 +37,7 @@ class FrozenPaths:
         self._parts = list(searched if parts is None else parts)
 
     def trace(self, position: Float[Tensor, "n 3"] | None = None, **given: Tensor) -> PathSet:
-        """As `Sionna.trace`, on the frozen paths. Raises `UelError` for another number of positions."""
+        """Evaluate the frozen paths as `Sionna.trace` does. Raises `UelError` for another number of positions."""
         points, scene = self._points_at(position), self.finder.scene
         scene.require_known(given, len(points))
         moved = position is not None or any(self._moves_paths(name, value) for name, value in given.items())

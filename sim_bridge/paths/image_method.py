@@ -38,7 +38,7 @@ class InteractionPlanes:
     """where the path was found to meet it, m: scattered paths and what comes before the last scattering stay there"""
 
     def shifted(self, shift: Float64[Tensor, "row depth 3"]) -> "InteractionPlanes":
-        """With walls and edges moved by `shift` in metres."""
+        """Planes with walls and edges moved by `shift` in metres."""
         return replace(self, corner=self.corner + shift)
 
     def free(self) -> Bool[Tensor, "row depth"]:
@@ -101,7 +101,7 @@ def _shortest(
     foot: Float64[Tensor, "row 3"],
     along: Float64[Tensor, "row 3"],
 ) -> Float64[Tensor, "row 1"]:
-    """How far along a line from `foot` the shortest path between two points crosses it, m."""
+    """Distance along a line from `foot` to where the shortest path between two points crosses it, m."""
     projections, distances = [], []
     for point in (source, target):
         projection = ((point - foot) * along).sum(-1, keepdim=True)
@@ -130,7 +130,7 @@ def _crossing(
     end: Float64[Tensor, "row 3"],
     real: Bool[Tensor, "row 1"],
 ) -> Float64[Tensor, "row 3"]:
-    """Where the line from `start` to `end` meets a level's wall; `start` where nothing is `real`."""
+    """Point where the line from `start` to `end` meets a level's wall; `start` where nothing is `real`."""
     normal, line = planes.axis[:, level], end - start
     height = ((planes.corner[:, level] - start) * normal).sum(-1, keepdim=True)
     slope = (line * normal).sum(-1, keepdim=True)

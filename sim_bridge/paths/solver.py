@@ -104,7 +104,7 @@ def from_chains(
     (target, source, walls), facets = candidates, scene.facets
     kind = torch.where(
         walls > 1,
-        sionna_internals.SPECULAR,
+        sionna_internals.SPECULAR_REFLECTION,
         torch.where(walls == 1, sionna_internals.REFRACTION, sionna_internals.NONE),
     )
     facet = torch.from_numpy(facets.first)[(walls - 2).clamp(min=0)]
@@ -123,7 +123,7 @@ def chains_of(paths: ResolvedPaths, facets: Facets) -> Chains:
     with LOCK:
         (target, source), (kind, shape, primitive) = paths.receiver_and_cell, paths.surfaces
     plane = torch.from_numpy(facets.plane)[facets.number(shape, primitive)]
-    mirror, through = kind == sionna_internals.SPECULAR, kind == sionna_internals.REFRACTION
+    mirror, through = kind == sionna_internals.SPECULAR_REFLECTION, kind == sionna_internals.REFRACTION
     walls = torch.where(mirror, plane + 2, torch.where(through, 1, 0))
     plain = (mirror | through | (kind == sionna_internals.NONE)).all(1)
     return target[plain], source[plain], walls[plain]
@@ -230,7 +230,7 @@ def _unfold(
 def shift_by_objects(
     scene: RadioScene, paths: ResolvedPaths, given: Mapping[str, Tensor]
 ) -> Float64[Tensor, "row depth 3"]:
-    """How far the given objects have moved the walls and edges that the paths meet, m."""
+    """Distance by which the given objects have moved the walls and edges that the paths meet, m."""
     kind, shape, _ = paths.surfaces
     shift = torch.zeros(*kind.shape, 3, dtype=torch.float64)
     for name, value in _objects(given).items():

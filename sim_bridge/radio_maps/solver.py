@@ -135,7 +135,7 @@ class RadioMapSolver:
             out, bounced, kind = sionna_internals.bounce(hit, direction, field, solid_angle, random, scattering, active)
             active &= kind != sionna_internals.NONE
             field = dr.select(active, bounced, field)
-            solid_angle = dr.select(kind == sionna_internals.DIFFUSE, dr.two_pi, solid_angle)
+            solid_angle = dr.select(kind == sionna_internals.DIFFUSE_REFLECTION, dr.two_pi, solid_angle)
             onward = hit.spawn_ray(out)
             return active, depth + 1, mi.Point3f(onward.o), mi.Vector3f(onward.d), field, solid_angle, length, random
 

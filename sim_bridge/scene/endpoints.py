@@ -1,4 +1,4 @@
-"""Where paths start and end, in torch."""
+"""Endpoints of paths, in torch."""
 
 from dataclasses import dataclass, replace
 
@@ -22,7 +22,7 @@ class Endpoints:
         return [axis for vector in vectors for axis in vector.unbind(-1)]
 
     def padded(self, count: int) -> "Endpoints":
-        """With the last receiver repeated until there are `count`."""
+        """Endpoints with the last receiver repeated until there are `count`."""
         return replace(
             self,
             target=repeat_last_row(self.target, count),
@@ -31,7 +31,7 @@ class Endpoints:
 
 
 def repeat_last_row(values: Float[Tensor, "_ ..."], count: int) -> Float[Tensor, "_ ..."]:
-    """With the last row repeated until there are `count`."""
+    """Values with the last row repeated until there are `count`."""
     return torch.cat([values, values[-1:].expand(count - len(values), *values.shape[1:])])
 
 

@@ -1,4 +1,4 @@
-"""A scene with the cells of some sites in it: what does not change while paths are found."""
+"""A scene with the cells of some sites in it, which does not change while paths are found."""
 
 import math
 from collections.abc import Mapping
@@ -98,7 +98,7 @@ class RadioScene:
             )
 
     def endpoints_of(self, points: Float[Tensor, "n 3"], given: Mapping[str, Tensor]) -> Endpoints:
-        """Where paths start and end: as the sites have it, unless a parameter is given."""
+        """Endpoints of the paths to `points`: those of the sites, unless a parameter is given."""
         cells = [cell for _, cell in cells_of(self.sites)]
         source = given.get("cell_position", cell_positions(self.sites))
         if "cell_height" in given:
@@ -128,7 +128,7 @@ class RadioScene:
     # ---- line of sight -------------------------------------------------------------------------------
 
     def line_of_sight(self, point: Float[Tensor, "n 3"]) -> Bool[Tensor, "n cell"]:
-        """Whether nothing stands between each position (m, three coordinates) and each antenna."""
+        """Whether nothing blocks the line between each position (m, three coordinates) and each antenna."""
         target = mi.Point3f(*(mi.Float(c) for c in point.T.contiguous().numpy()))
         return torch.stack([self._sees(site, target) for site, _ in cells_of(self.sites)], dim=-1)
 

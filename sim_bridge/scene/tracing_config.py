@@ -7,7 +7,16 @@ from uel.errors import UelError
 
 @dataclass(frozen=True, kw_only=True)
 class TracingConfig:
-    """Interactions, rays and receivers of the ray tracer: more of them find more paths and take longer."""
+    """Interactions, rays and receivers of the ray tracer: more of them find more paths and take longer.
+
+    Raises:
+        UelError: for counts below one, and a scattering coefficient outside 0 to 1.
+
+    Example:
+        >>> import sim_bridge
+        >>> sim_bridge.TracingConfig(max_depth=5, diffraction=False, scattering=0.3).max_depth
+        5
+    """
 
     max_depth: int = 3
     """interactions on a path at most"""

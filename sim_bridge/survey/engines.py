@@ -89,7 +89,7 @@ def run_units(engine: Engine, numbers: Sequence[int]) -> Iterator[UnitOutcome]:
             busy -= 1
             if isinstance(outcome, UnitFailure):
                 if outcome.final:
-                    raise UelError(outcome.text)
+                    raise UelError(f"unit {outcome.number} cannot be made: {outcome.text}")
                 failures[outcome.number] += 1
                 if failures[outcome.number] < MAX_ATTEMPTS:
                     waiting.append(outcome.number)

@@ -1,4 +1,4 @@
-"""How far units of work are, on the terminal."""
+"""Progress of units of work, on the terminal."""
 
 from collections.abc import Iterable
 

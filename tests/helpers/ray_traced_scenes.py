@@ -19,6 +19,8 @@ import sionna.rt as rt  # isort: skip
 VACUUM_PERMITTIVITY = 8.8541878188e-12  # F/m, CODATA 2022
 FREQUENCY = 3.5e9
 QUICK = {"samples": 1000, "chunk": 4, "diffraction": False}
+OPEN_POSITIONS = torch.tensor([[40.0, 30.0, 1.5], [-100.0, 80.0, 10.0], [5.0, -60.0, 2.0]])
+STREET_POSITIONS = torch.tensor([[25.0, -3.0, 1.5], [24.0, 12.0, 1.5], [-50.0, 5.0, 1.5], [40.0, 2.0, 1.5]])
 
 
 def mast(
@@ -48,6 +50,18 @@ def bundled(name: str, sites: tuple[Site, ...], turned: bool = False, apart: boo
     if turned:
         turn_world(scene)
     return Sionna(scene, sites, TracingConfig(**{**QUICK, **tracing}), source=getattr(rt.scene, name))
+
+
+def street_canyon(**tracing: object) -> Sionna:
+    """Sionna's street canyon with one cell in it."""
+    return bundled("simple_street_canyon", mast((-30.0, 2.0, 12.0)), **{"samples": 3000, "max_depth": 2, **tracing})
+
+
+def gain_gradient(sim: Sionna, position: Tensor) -> Tensor:
+    """Gradient of the sum of logarithmic path gains with respect to the positions."""
+    position = position.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(sim.path_gain(position).log().sum(), position)
+    return gradient
 
 
 def mirror(sites: tuple[Site, ...], slab: dict[str, float], **tracing: object) -> Sionna:

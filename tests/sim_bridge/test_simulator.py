@@ -2,17 +2,23 @@
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from sim_bridge.simulator import Sionna, TracingConfig
-from tests.helpers.ray_traced_scenes import bundled, empty, mast
+from tests.helpers.ray_traced_scenes import (
+    OPEN_POSITIONS,
+    STREET_POSITIONS,
+    bundled,
+    empty,
+    gain_gradient,
+    mast,
+    street_canyon,
+)
 from uel.errors import UelError
 from uel.radio.config import Carrier
 from uel.radio.simulator import FreeSpace, PathGain, Simulator
 from uel.radio.sites import Cell, Site
 
-HERE = torch.tensor([[40.0, 30.0, 1.5], [-100.0, 80.0, 10.0], [5.0, -60.0, 2.0]])
-STREET = torch.tensor([[25.0, -3.0, 1.5], [24.0, 12.0, 1.5], [-50.0, 5.0, 1.5], [40.0, 2.0, 1.5]])
 NAN, INF = float("nan"), float("inf")
 
 
@@ -20,10 +26,6 @@ NAN, INF = float("nan"), float("inf")
 def sim() -> Sionna:
     """Two cells in empty space."""
     return empty(mast() + mast((-50.0, 60.0, 15.0)))
-
-
-def canyon(**tracing: object) -> Sionna:
-    return bundled("simple_street_canyon", mast((-30.0, 2.0, 12.0)), **{"samples": 3000, "max_depth": 2, **tracing})
 
 
 def test_it_is_a_simulator(sim: Sionna) -> None:
@@ -38,7 +40,7 @@ def test_it_is_a_simulator(sim: Sionna) -> None:
 @pytest.mark.parametrize("ask", ["path_gain", "paths"])
 def test_a_position_that_is_not_finite_is_refused(sim: Sionna, bad: tuple, ask: str) -> None:
     with pytest.raises(UelError, match=r"1 of 4 positions are not finite[\s\S]*do:  give x and y in metres"):
-        getattr(sim, ask)(torch.cat([HERE, torch.tensor([bad])]))
+        getattr(sim, ask)(torch.cat([OPEN_POSITIONS, torch.tensor([bad])]))
 
 
 def test_a_position_off_the_tile_is_refused(sim: Sionna) -> None:
@@ -105,13 +107,13 @@ def test_leading_axes(sim: Sionna, lead: tuple, dim: int) -> None:
 
 @pytest.mark.parametrize("kind", [torch.float16, torch.float64])
 def test_other_kinds_of_numbers(sim: Sionna, kind: torch.dtype) -> None:
-    position = HERE.round().to(kind)
-    torch.testing.assert_close(sim.path_gain(position), sim.path_gain(HERE.round()), rtol=0, atol=0)
+    position = OPEN_POSITIONS.round().to(kind)
+    torch.testing.assert_close(sim.path_gain(position), sim.path_gain(OPEN_POSITIONS.round()), rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("kind", [torch.float16, torch.float64])
 def test_the_gradient_has_the_kind_of_the_position(sim: Sionna, kind: torch.dtype) -> None:
-    position = HERE.to(kind).requires_grad_()
+    position = OPEN_POSITIONS.to(kind).requires_grad_()
     sim.path_gain(position).log().sum().backward()
     assert position.grad is not None
     assert position.grad.dtype == kind
@@ -119,35 +121,37 @@ def test_the_gradient_has_the_kind_of_the_position(sim: Sionna, kind: torch.dtyp
 
 
 def test_autocast_is_left_outside(sim: Sionna) -> None:
-    position = HERE.clone().requires_grad_()
+    position = OPEN_POSITIONS.clone().requires_grad_()
     with torch.autocast("cpu", dtype=torch.bfloat16):
         gain = sim.path_gain(position)
         gain.log().sum().backward()
     assert gain.dtype == torch.float32
-    torch.testing.assert_close(gain, sim.path_gain(HERE), rtol=0, atol=0)
-    torch.testing.assert_close(position.grad, gradient_of(sim, HERE), rtol=1e-6, atol=0)
+    torch.testing.assert_close(gain, sim.path_gain(OPEN_POSITIONS), rtol=0, atol=0)
+    torch.testing.assert_close(position.grad, gain_gradient(sim, OPEN_POSITIONS), rtol=1e-6, atol=0)
 
 
 def test_tensors_that_are_not_contiguous(sim: Sionna) -> None:
-    torch.testing.assert_close(sim.path_gain(HERE.T.contiguous().T), sim.path_gain(HERE), rtol=0, atol=0)
+    torch.testing.assert_close(
+        sim.path_gain(OPEN_POSITIONS.T.contiguous().T), sim.path_gain(OPEN_POSITIONS), rtol=0, atol=0
+    )
 
 
 def test_a_parameter_gets_a_gradient(sim: Sionna) -> None:
-    parameter = nn.Parameter(HERE.clone())
+    parameter = nn.Parameter(OPEN_POSITIONS.clone())
     sim.path_gain(parameter).log().sum().backward()
-    torch.testing.assert_close(parameter.grad, gradient_of(sim, HERE), rtol=1e-6, atol=0)
+    torch.testing.assert_close(parameter.grad, gain_gradient(sim, OPEN_POSITIONS), rtol=1e-6, atol=0)
 
 
 def test_a_position_without_height_gets_a_gradient_in_the_plane(sim: Sionna) -> None:
-    flat = HERE[:, :2]
+    flat = OPEN_POSITIONS[:, :2]
     lifted = torch.cat([flat, torch.full((3, 1), 1.5)], -1)
-    torch.testing.assert_close(gradient_of(sim, flat), gradient_of(sim, lifted)[:, :2], rtol=1e-6, atol=0)
+    torch.testing.assert_close(gain_gradient(sim, flat), gain_gradient(sim, lifted)[:, :2], rtol=1e-6, atol=0)
 
 
 def test_the_input_is_left_as_it_was(sim: Sionna) -> None:
-    position = HERE.clone()
+    position = OPEN_POSITIONS.clone()
     sim.path_gain(position).add_(1.0)
-    torch.testing.assert_close(position, HERE, rtol=0, atol=0)
+    torch.testing.assert_close(position, OPEN_POSITIONS, rtol=0, atol=0)
 
 
 # ---- chunks and seeds ------------------------------------------------------------------------------------
@@ -155,67 +159,61 @@ def test_the_input_is_left_as_it_was(sim: Sionna) -> None:
 
 @pytest.mark.parametrize("chunk", [1, 2, 3])
 def test_the_chunk_does_not_matter_in_empty_space(sim: Sionna, chunk: int) -> None:
-    position = torch.cat([HERE, -HERE + torch.tensor([0.0, 0.0, 20.0])])[:5]
+    position = torch.cat([OPEN_POSITIONS, -OPEN_POSITIONS + torch.tensor([0.0, 0.0, 20.0])])[:5]
     other = empty(sim.sites, chunk=chunk)
     torch.testing.assert_close(other.path_gain(position), sim.path_gain(position), rtol=1e-6, atol=0)
-    torch.testing.assert_close(gradient_of(other, position), gradient_of(sim, position), rtol=1e-5, atol=0)
+    torch.testing.assert_close(gain_gradient(other, position), gain_gradient(sim, position), rtol=1e-5, atol=0)
     assert torch.equal(other.paths(position).known, sim.paths(position).known)
 
 
 def test_the_chunk_does_not_matter_in_a_street() -> None:
-    whole, parts = (canyon(chunk=chunk, samples=10_000).path_gain(STREET) for chunk in (4, 3))
+    whole, parts = (street_canyon(chunk=chunk, samples=10_000).path_gain(STREET_POSITIONS) for chunk in (4, 3))
     torch.testing.assert_close(parts, whole, rtol=1e-5, atol=0)
 
 
 def test_two_calls_are_equal_to_the_bit_and_a_seed_changes_them() -> None:
-    sim = canyon(samples=300)
-    first, second = sim.path_gain(STREET), sim.path_gain(STREET)
+    sim = street_canyon(samples=300)
+    first, second = sim.path_gain(STREET_POSITIONS), sim.path_gain(STREET_POSITIONS)
     assert torch.equal(first, second)
     others = []
     for seed in range(2, 6):
         sim.reseed(seed)
-        others.append(sim.path_gain(STREET))
+        others.append(sim.path_gain(STREET_POSITIONS))
     assert any(not torch.equal(first, other) for other in others)
     sim.reseed(sim.tracing.seed)
-    assert torch.equal(first, sim.path_gain(STREET))
+    assert torch.equal(first, sim.path_gain(STREET_POSITIONS))
 
 
 def test_paths_and_path_gain_tell_the_same() -> None:
-    sim = canyon()
-    truth, gain = sim.paths(STREET), sim.path_gain(STREET)
+    sim = street_canyon()
+    truth, gain = sim.paths(STREET_POSITIONS), sim.path_gain(STREET_POSITIONS)
     torch.testing.assert_close(truth.gain_db, 10 * torch.log10(gain), rtol=0, atol=1e-4)
-    assert torch.equal(truth.position, STREET[:, :2])
+    assert torch.equal(truth.position, STREET_POSITIONS[:, :2])
 
 
 # ---- gradients -------------------------------------------------------------------------------------------
 
 
-def gradient_of(sim: Sionna, position: Tensor) -> Tensor:
-    position = position.clone().requires_grad_()
-    (answer,) = torch.autograd.grad(sim.path_gain(position).log().sum(), position)
-    return answer
-
-
 def test_backward_on_fresh_graphs_repeats(sim: Sionna) -> None:
-    torch.testing.assert_close(gradient_of(sim, HERE), gradient_of(sim, HERE), rtol=0, atol=0)
-    position = HERE.clone().requires_grad_()
+    torch.testing.assert_close(gain_gradient(sim, OPEN_POSITIONS), gain_gradient(sim, OPEN_POSITIONS), rtol=0, atol=0)
+    position = OPEN_POSITIONS.clone().requires_grad_()
     for _ in range(2):
         sim.path_gain(position).log().sum().backward()
-    torch.testing.assert_close(position.grad, 2 * gradient_of(sim, HERE), rtol=1e-6, atol=0)
+    torch.testing.assert_close(position.grad, 2 * gain_gradient(sim, OPEN_POSITIONS), rtol=1e-6, atol=0)
 
 
 def test_two_graphs_alive_at_once_do_not_mix(sim: Sionna) -> None:
-    first, second = HERE.clone().requires_grad_(), (HERE + 7).requires_grad_()
+    first, second = OPEN_POSITIONS.clone().requires_grad_(), (OPEN_POSITIONS + 7).requires_grad_()
     gains = sim.path_gain(first), sim.path_gain(second)
     gains[0].log().sum().backward()
     gains[1].log().sum().backward()
-    torch.testing.assert_close(first.grad, gradient_of(sim, HERE), rtol=1e-6, atol=0)
-    torch.testing.assert_close(second.grad, gradient_of(sim, HERE + 7), rtol=1e-6, atol=0)
+    torch.testing.assert_close(first.grad, gain_gradient(sim, OPEN_POSITIONS), rtol=1e-6, atol=0)
+    torch.testing.assert_close(second.grad, gain_gradient(sim, OPEN_POSITIONS + 7), rtol=1e-6, atol=0)
 
 
 def test_a_second_backward_through_one_call_is_refused(sim: Sionna) -> None:
     # Without the guard Dr.Jit answers with the first call's gradient, silently.
-    position = HERE.clone().requires_grad_()
+    position = OPEN_POSITIONS.clone().requires_grad_()
     gain = sim.path_gain(position)
     torch.autograd.grad(gain[0, 0], position, retain_graph=True)
     with pytest.raises(UelError, match="differentiated once"):
@@ -223,9 +221,9 @@ def test_a_second_backward_through_one_call_is_refused(sim: Sionna) -> None:
 
 
 def test_no_grad_is_no_grad(sim: Sionna) -> None:
-    assert not sim.path_gain(HERE).requires_grad
+    assert not sim.path_gain(OPEN_POSITIONS).requires_grad
     with torch.no_grad():
-        assert not sim.path_gain(HERE.clone().requires_grad_()).requires_grad
+        assert not sim.path_gain(OPEN_POSITIONS.clone().requires_grad_()).requires_grad
 
 
 @pytest.mark.parametrize("chunk", [1, 2], ids=["alone", "beside a link that has paths"])
@@ -255,13 +253,13 @@ def test_at_the_antenna_itself_nothing_is_infinite(sim: Sionna) -> None:
 
 def test_gradients_around_edges_agree_with_differences_where_paths_are_of_several_lengths() -> None:
     """Paths over an edge alone beside paths that a wall follows: the shorter ones' derivative was no number."""
-    sim = canyon(diffraction=True, samples=1000, max_depth=2)
-    frozen = sim.freeze(STREET)
+    sim = street_canyon(diffraction=True, samples=1000, max_depth=2)
+    frozen = sim.freeze(STREET_POSITIONS)
 
     def level(place: torch.Tensor) -> torch.Tensor:
         return frozen.trace(place).gain().sum(-1).log()
 
-    position = STREET.clone().requires_grad_()
+    position = STREET_POSITIONS.clone().requires_grad_()
     met = frozen.trace(position).interactions
     assert set(met[met[:, 2] > 0].sum(-1).tolist()) == {1, 2}  # around an edge alone, and off a wall, too
     level(position).sum().backward()
@@ -270,5 +268,5 @@ def test_gradients_around_edges_agree_with_differences_where_paths_are_of_severa
     for axis in range(3):
         step = 0.02 * torch.eye(3)[axis]
         with torch.no_grad():
-            slope = (level(STREET + step) - level(STREET - step)) / 0.04
+            slope = (level(STREET_POSITIONS + step) - level(STREET_POSITIONS - step)) / 0.04
         torch.testing.assert_close(position.grad[:, axis], slope, rtol=0.02, atol=2e-3)

@@ -133,5 +133,5 @@ def test_the_callers_random_numbers_are_left_alone() -> None:
 
 @pytest.mark.parametrize("target", [0.0, 1.0, float("nan")])
 def test_a_target_that_is_no_probability(target: float) -> None:
-    with pytest.raises(UelError, match="a block error rate is a probability"):
+    with pytest.raises(UelError, match="bler_target must lie between 0 and 1"):
         phy_abstraction.link_service(radio_map(masts(CORNERS[0]), pixel=32.0), bler_target=target)

@@ -45,8 +45,8 @@ def test_the_whole_table(scene: str) -> None:
 
 
 def test_a_detached_quantity_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    detached = {**gradient_check.QUANTITIES, "path gain": lambda p: p.gain().detach().log() + 0 * p.gain()}
-    monkeypatch.setattr(gradient_check, "QUANTITIES", detached)
+    detached = {**gradient_check.PATH_QUANTITIES, "path gain": lambda p: p.gain().detach().log() + 0 * p.gain()}
+    monkeypatch.setattr(gradient_check, "PATH_QUANTITIES", detached)
     found = {row.quantity: row.status for row in rows("free space", "RX position")}
     assert found["path gain"] == "WRONG"
     assert found["ToA"] == "ok"

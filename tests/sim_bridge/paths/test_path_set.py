@@ -5,29 +5,27 @@ import torch
 
 from sim_bridge.paths.path_set import PathSet
 from sim_bridge.scene.endpoints import rotation
-from tests.helpers.ray_traced_scenes import bundled, empty, mast, sector
+from tests.helpers.ray_traced_scenes import STREET_POSITIONS, bundled, empty, mast, sector
 from uel.core.constants import SPEED_OF_LIGHT
 from uel.radio.sites import Array
 
 import mitsuba as mi  # isort: skip  (after tests.helpers.ray_traced_scenes, which finds a usable LLVM)
 import sionna.rt as rt  # isort: skip
 
-STREET = torch.tensor([[25.0, -3.0, 1.5], [24.0, 12.0, 1.5], [-50.0, 5.0, 1.5], [40.0, 2.0, 1.5]])
-
 
 @pytest.mark.parametrize(("scattering", "diffraction"), [(0.0, False), (0.4, False), (0.0, True)])
 def test_paths_are_those_of_stock_sionna(scattering: float, diffraction: bool) -> None:
     settings = {"samples": 3000, "max_depth": 2, "scattering": scattering, "diffraction": diffraction}
     sim = bundled("simple_street_canyon", mast((-30.0, 2.0, 12.0)), **settings)
-    ours = sim.trace(STREET)
-    for index, position in enumerate(STREET.tolist()):
+    ours = sim.trace(STREET_POSITIONS)
+    for index, position in enumerate(STREET_POSITIONS.tolist()):
         sim.scene.add(rt.Receiver(f"rx-{index}", position=mi.Point3f(*position)))
     stock = rt.PathSolver(deterministic=True)(
         sim.scene, max_depth=2, samples_per_src=3000, diffuse_reflection=scattering > 0, diffraction=diffraction, seed=1
     )
     real, imag = (torch.from_numpy(part.numpy()) for part in stock.a)
     power, delay = (real.square() + imag.square()).sum((1, 3))[:, 0], torch.from_numpy(stock.tau.numpy())[:, 0]
-    for receiver in range(len(STREET)):
+    for receiver in range(len(STREET_POSITIONS)):
         mine = ours.target == receiver
         theirs = power[receiver] > 0
         # Every path of ours is one of theirs; theirs may hold one twice. Around an edge and a mirror stock Sionna
@@ -123,8 +121,8 @@ def test_a_part_is_what_was_put_together() -> None:
 def test_kinds_of_interactions_in_a_street() -> None:
     """Stock Sionna's kinds: a count of each on every path, as often as it has them."""
     sim = bundled("simple_street_canyon", mast((-30.0, 2.0, 12.0)), samples=3000, max_depth=2)
-    ours = sim.trace(STREET[:1])
-    sim.scene.add(rt.Receiver("rx", position=mi.Point3f(*STREET[0].tolist())))
+    ours = sim.trace(STREET_POSITIONS[:1])
+    sim.scene.add(rt.Receiver("rx", position=mi.Point3f(*STREET_POSITIONS[0].tolist())))
     stock = rt.PathSolver(deterministic=True)(sim.scene, max_depth=2, samples_per_src=3000, seed=1)
     kind = torch.from_numpy(stock.interactions.numpy().astype(int))[:, 0, 0]
     valid = torch.from_numpy(stock.valid.numpy())[0, 0]
