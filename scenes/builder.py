@@ -1,4 +1,4 @@
-"""Build a tile from a map: read, raise walls on the ground, dress them, put masts, check; then move it into place."""
+"""Builds a tile: reads the map, makes meshes, assigns materials, places sites, checks; then moves it into place."""
 
 import difflib
 from collections.abc import Callable
@@ -20,7 +20,7 @@ from scenes.osm import reader
 from scenes.osm.map_features import Building, MapExtract
 from scenes.osm.queries import parse_source
 from scenes.perturbation import Perturbation
-from scenes.sites.placement import place as place_masts
+from scenes.sites.placement import place as place_sites
 from scenes.tiles import sionna_cities
 from scenes.tiles.build_key import build_key, key_metadata, require_no_placed_sites
 from scenes.tiles.metadata import tile_metadata
@@ -33,15 +33,15 @@ from uel.core.io import file_hash
 from uel.errors import UelError
 from uel.geo.tile import Tile
 
-MAP_ONLY_OPTIONS = ("dem", "draw_heights", "materials", "frequency", "ground")  # what a plan can ask of a map alone
+MAP_ONLY_OPTIONS = ("dem", "draw_heights", "materials", "frequency", "ground")  # options that need a map
 TileInspection = Callable[[Tile, dict[str, Any]], tuple[dict[str, Any], dict[str, bytes]]]
-"""looks at a finished tile and its report so far; returns findings to add to it, and files to put into the folder"""
+"""function of a finished tile and its report so far; returns items to add to the report, and files for the folder"""
 
 
 def build(
     source: str | Path,
     folder: Path | str,
-    plan: TileBuildConfig | None = None,
+    config: TileBuildConfig | None = None,
     *,
     center: tuple[float, float] | None = None,
     name: str | None = None,
@@ -50,115 +50,139 @@ def build(
     progress: bool = True,
     **options: Any,
 ) -> Tile:
-    """Build a tile in `folder`, replacing an old one; `options` are those of `TileBuildConfig`.
+    """Build a tile in `folder`, replacing an older one.
 
-    `source` and `center` (latitude, longitude) are those of `scenes.osm.reader.read_map`; or `source` is a city that
-    Sionna RT brings along, and `center` in its own metres, see `scenes.tiles.sionna_cities.build_city_tile`. The folder
-    gets the tile, its masts, `build_report.json`, `model.glb`, and what `inspect` adds: this room knows no ray tracer
-    and draws no pictures. Nothing is left where anything fails. `progress` shows a bar while a bundled city is read.
+    Args:
+        source: what `scenes.osm.reader.read_map` reads (a map file, a point, a box or a place's name), or the name of a
+            city that Sionna RT bundles (`scenes.tiles.sionna_cities.BUNDLED_CITIES`).
+        folder: of the tile; it gets the tile, its sites, `build_report.json`, `model.glb` and the files of `inspect`.
+            Nothing is left in it when the build fails.
+        config: options of the build.
+        center: latitude and longitude in degrees of the tile's centre; x and y in metres for a bundled city.
+        name: of the tile; default: the source's.
+        cache: folder for answers of map servers; default: `osm` in the data folder.
+        inspect: adds items to the report and files to the folder, such as checks with a ray tracer or pictures.
+        progress: shows a bar while a bundled city is read.
+        options: fields of `TileBuildConfig` that replace those of `config`.
 
-    Raises `UelError` for a source, a terrain or a plan that makes no tile, and when `folder` holds something else, or
-    a tile on which somebody has placed masts since.
+    Returns:
+        The tile, opened.
+
+    Raises:
+        UelError: when the source, the terrain or the options make no tile, and when `folder` holds something else or a
+            tile on which sites were placed after it was built.
+
+    Example:
+        >>> import tempfile, scenes
+        >>> tile = scenes.build("etoile", tempfile.mkdtemp() + "/etoile", size=128.0, margin=0.0, progress=False)
+        >>> tile.verify()  # files that differ from their hashes
+        []
     """
-    folder, plan = Path(folder), replace(plan or TileBuildConfig(), **options)
+    folder, config = Path(folder), replace(config or TileBuildConfig(), **options)
     require_no_placed_sites(folder)
-    made_from = build_key(source, center, name, asdict(plan))
+    key = build_key(source, center, name, asdict(config))
     if source in sionna_cities.BUNDLED_CITIES:
         with staged_folder(folder) as stage:
-            tile, parts = _build_city(str(source), stage, center, plan, progress)
-            tile = update_files(_with_sites(tile, plan), {"model.glb": binary_gltf(parts)})
-            _write_report(tile, mesh_tile_report(tile, parts), inspect, made_from)
+            tile, parts = _build_city(str(source), stage, center, config, progress)
+            tile = update_files(_with_sites(tile, config), {"model.glb": binary_gltf(parts)})
+            _write_report(tile, mesh_tile_report(tile, parts), inspect, key)
         return Tile.open(folder)
     close = difflib.get_close_matches(str(source), sionna_cities.BUNDLED_CITIES, n=1, cutoff=0.8)
     if close and parse_source(source).kind == "name":
-        raise UelError("no such bundled city", got=source, do=f"perhaps {close[0]}? else add its country")
-    seed = plan.seed if plan.draw_heights else None
-    place = reader.read_map(
-        source, size=plan.size, margin=plan.margin, center=center, name=name, seed=seed, cache=cache
+        raise UelError(
+            "no bundled city of this name",
+            got=source,
+            do=f"for the bundled city give {close[0]}; for a place of this name add its country",
+        )
+    seed = config.seed if config.draw_heights else None
+    extract = reader.read_map(
+        source, size=config.size, margin=config.margin, center=center, name=name, seed=seed, cache=cache
     )
     with staged_folder(folder) as stage:
-        _fill_folder(stage, place, plan, inspect, made_from)
+        _fill_folder(stage, extract, config, inspect, key)
     return Tile.open(folder)
 
 
 def _build_city(
-    city: str, folder: Path, center: tuple[float, float] | None, plan: TileBuildConfig, progress: bool
+    city: str, folder: Path, center: tuple[float, float] | None, config: TileBuildConfig, progress: bool
 ) -> tuple[Tile, list[MeshPart]]:
-    _require_mesh_options(plan)
-    square = plan.size or 512.0
+    _require_mesh_options(config)
+    size = config.size or 512.0
     return sionna_cities.build_city_tile(
         city,
         folder,
         center=center or (0.0, 0.0),
-        size=square,
-        margin=plan.margin,
-        pixel=plan.pixel,
+        size=size,
+        margin=config.margin,
+        pixel=config.pixel,
         progress=progress,
     )
 
 
-def _require_mesh_options(plan: TileBuildConfig) -> None:
-    """Whatever needs single buildings and a map of the ground, a bundled city cannot do."""
-    asked = [name for name in MAP_ONLY_OPTIONS if getattr(plan, name) != getattr(TileBuildConfig(), name)]
-    if replace(plan.wrong, azimuth_deg=0.0, antenna_height=0.0) != Perturbation():
-        asked.append("perturb")
-    if asked:
+def _require_mesh_options(config: TileBuildConfig) -> None:
+    """Raise `UelError` for options that need single buildings or a map of the ground, which a bundled city lacks."""
+    refused = [name for name in MAP_ONLY_OPTIONS if getattr(config, name) != getattr(TileBuildConfig(), name)]
+    if replace(config.perturbation, azimuth_deg=0.0, antenna_height=0.0) != Perturbation():
+        refused.append("perturb")
+    if refused:
         raise UelError(
-            "bundled cities are meshes without single buildings, a georeference or a map of their ground",
-            got=", ".join(asked),
-            do="leave it out (perturb=antenna=… works), or build from a map",
+            "these options need a map, and bundled cities are meshes only",
+            got=", ".join(refused),
+            do="leave them out (--perturb antenna=… works), or build from a map",
         )
 
 
 def _fill_folder(
-    stage: Path, place: MapExtract, plan: TileBuildConfig, inspect: TileInspection | None, made_from: dict[str, Any]
+    stage: Path, extract: MapExtract, config: TileBuildConfig, inspect: TileInspection | None, key: dict[str, Any]
 ) -> None:
-    if plan.wrong.materials and plan.materials == "itu":
-        require_several_classes(place)
-    wrong, record = perturb_map(place, plan.wrong, plan.seed)
-    terrain = _terrain(wrong, plan)
-    meshes, failures = extrude_all(wrong.buildings, terrain)
-    wrong = replace(
-        wrong,
-        buildings=tuple(building for building in wrong.buildings if building.id in meshes),
-        exclusions=(*wrong.exclusions, *failures),
+    if config.perturbation.materials and config.materials == "itu":
+        require_several_classes(extract)
+    perturbed, record = perturb_map(extract, config.perturbation, config.seed)
+    terrain = _terrain(perturbed, config)
+    meshes, failures = extrude_all(perturbed.buildings, terrain)
+    perturbed = replace(
+        perturbed,
+        buildings=tuple(building for building in perturbed.buildings if building.id in meshes),
+        exclusions=(*perturbed.exclusions, *failures),
     )
-    surfaces = {building.id: classify_surfaces(building.tags) for building in wrong.buildings}
-    parts = [*ground_parts(terrain, wrong.ground, plan.ground), *_walls_and_roofs(meshes, surfaces)]
-    grid = Grid(size=wrong.size, pixel=plan.pixel)
-    rasters = rasterise_parts(parts, grid) | {"cover": rasterise_land_cover(wrong.ground, grid)}
-    draws = _random_materials(wrong, surfaces, plan, _donors(place, record))
-    meta = tile_metadata(wrong, surfaces, pixel=plan.pixel, seed=plan.seed, draws=draws)
-    meta |= {"materials": material_names(parts), "covers": list(LAND_COVERS), "terrain": _terrain_metadata(plan)}
-    meta |= {"perturbation": record} if plan.perturb else {}
-    dressed = assign_materials(parts, draws) if draws else parts
-    bsdfs = material_bsdfs(material_names(dressed), draws.materials if draws else None)
-    tile = write_tile(stage, dressed, bsdfs, rasters, meta)
-    tile = _with_sites(tile, plan)
+    surfaces = {building.id: classify_surfaces(building.tags) for building in perturbed.buildings}
+    parts = [*ground_parts(terrain, perturbed.land_cover, config.ground), *_walls_and_roofs(meshes, surfaces)]
+    grid = Grid(size=perturbed.size, pixel=config.pixel)
+    rasters = rasterise_parts(parts, grid) | {"cover": rasterise_land_cover(perturbed.land_cover, grid)}
+    draws = _random_materials(perturbed, surfaces, config, _donors(extract, record))
+    metadata = tile_metadata(perturbed, surfaces, pixel=config.pixel, seed=config.seed, draws=draws)
+    metadata |= {"materials": material_names(parts), "covers": list(LAND_COVERS), "terrain": _terrain_metadata(config)}
+    metadata |= {"perturbation": record} if config.perturb else {}
+    final_parts = assign_materials(parts, draws) if draws else parts
+    bsdfs = material_bsdfs(material_names(final_parts), draws.materials if draws else None)
+    tile = write_tile(stage, final_parts, bsdfs, rasters, metadata)
+    tile = _with_sites(tile, config)
     tile = update_files(tile, {"model.glb": binary_gltf(parts)})
-    _write_report(tile, map_tile_report(wrong, meshes, tile), inspect, made_from)
+    _write_report(tile, map_tile_report(perturbed, meshes, tile), inspect, key)
 
 
-def _write_report(tile: Tile, told: dict[str, Any], inspect: TileInspection | None, made_from: dict[str, Any]) -> None:
-    """The report, and what goes with it, into the folder."""
-    more, seen = inspect(tile, told) if inspect else ({}, {})
-    update_files(tile, {"build_report.json": json_bytes(told | more), **seen}, key_metadata(made_from, tile))
+def _write_report(tile: Tile, report: dict[str, Any], inspect: TileInspection | None, key: dict[str, Any]) -> None:
+    """Write the report, with what `inspect` adds to it, and the build key into the folder."""
+    items, files = inspect(tile, report) if inspect else ({}, {})
+    update_files(tile, {"build_report.json": json_bytes(report | items), **files}, key_metadata(key, tile))
 
 
-def _terrain(place: MapExtract, plan: TileBuildConfig) -> Terrain:
-    half = place.size / 2 + place.margin
-    return Terrain.flat(half=half) if plan.dem is None else Terrain.from_dem(plan.dem, place.crs, place.origin, half)
+def _terrain(extract: MapExtract, config: TileBuildConfig) -> Terrain:
+    half = extract.size / 2 + extract.margin
+    if config.dem is None:
+        return Terrain.flat(half=half)
+    return Terrain.from_dem(config.dem, extract.crs, extract.origin, half)
 
 
-def _terrain_metadata(plan: TileBuildConfig) -> dict[str, Any]:
-    """What `tile.json` says about the ground."""
-    if plan.dem is None:
+def _terrain_metadata(config: TileBuildConfig) -> dict[str, Any]:
+    """The ground's entry in `tile.json`."""
+    if config.dem is None:
         return {"kind": "flat", "note": "no elevation raster was given: the ground is a plane at 0 m"}
-    return {"kind": "dem", "file": plan.dem.name, "sha256": file_hash(plan.dem)}
+    return {"kind": "dem", "file": config.dem.name, "sha256": file_hash(config.dem)}
 
 
 def _walls_and_roofs(meshes: dict[str, PrismMesh], surfaces: dict[str, SurfaceMaterials]) -> list[MeshPart]:
-    """Two parts for each building: its roof, and everything else."""
+    """Two parts for each building: its walls with its floor, and its roof."""
     parts = []
     for identity, mesh in meshes.items():
         parts.append(mesh.part(("wall", "floor"), surfaces[identity].wall, f"{file_slug(identity)}-wall"))
@@ -167,27 +191,27 @@ def _walls_and_roofs(meshes: dict[str, PrismMesh], surfaces: dict[str, SurfaceMa
 
 
 def _random_materials(
-    place: MapExtract, surfaces: dict[str, SurfaceMaterials], plan: TileBuildConfig, donors: dict[str, Building]
+    extract: MapExtract, surfaces: dict[str, SurfaceMaterials], config: TileBuildConfig, donors: dict[str, Building]
 ) -> RandomMaterials | None:
-    if plan.materials == "itu":
+    if config.materials == "itu":
         return None
-    return draw_materials(place.buildings, surfaces, plan.seed, frequency=plan.frequency, donors=donors)
+    return draw_materials(extract.buildings, surfaces, config.seed, frequency=config.frequency, donors=donors)
 
 
-def _donors(place: MapExtract, record: dict[str, Any]) -> dict[str, Building]:
-    """By building, the one whose materials it has in the twin."""
-    by_id = {building.id: building for building in place.buildings}
+def _donors(extract: MapExtract, record: dict[str, Any]) -> dict[str, Building]:
+    """For each building of the perturbed map that swapped materials, the building whose materials it got."""
+    by_id = {building.id: building for building in extract.buildings}
     changes = record["buildings"].items()
     return {name: by_id[change["materials_of"]] for name, change in changes if "materials_of" in change}
 
 
-def _with_sites(tile: Tile, plan: TileBuildConfig) -> Tile:
-    """Masts, at a wrong height and turned the wrong way where the twin is to be wrong."""
-    if not plan.sites:
+def _with_sites(tile: Tile, config: TileBuildConfig) -> Tile:
+    """The tile with sites, at perturbed heights and azimuths where the configuration asks for it."""
+    if not config.sites:
         return tile
-    sites = place_masts(tile, plan.sites, plan.seed, sectors=plan.sectors)
-    wrong, record = perturb_sites(sites, plan.wrong, plan.seed, tile)
-    tile = write_sites(tile, wrong)
-    if wrong == sites:
+    sites = place_sites(tile, config.sites, config.seed, sectors=config.sectors)
+    perturbed, record = perturb_sites(sites, config.perturbation, config.seed, tile)
+    tile = write_sites(tile, perturbed)
+    if perturbed == sites:
         return tile
     return update_files(tile, {}, {"perturbation": {**tile.meta.get("perturbation", {}), "sites": record}})

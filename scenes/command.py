@@ -1,4 +1,4 @@
-"""What the verbs that build places can be told, and what they do."""
+"""What `uel build` and `uel place` do."""
 
 import json
 import logging
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 
 def cell_template(config: PlaceConfig) -> Cell:
-    """A cell of the network that is to be placed, apart from its azimuth."""
+    """The cell that every sector is a copy of, apart from its azimuth."""
     single = config.sectors == 1
     pattern = config.pattern or ("iso" if single else "tr38901")
     array = Array(rows=config.rows, columns=config.columns, pattern=pattern, polarization=config.polarization)
@@ -32,7 +32,7 @@ def cell_template(config: PlaceConfig) -> Cell:
 
 
 def place_sites(config: PlaceConfig) -> Tile:
-    """Place the sites and write them into the tile's folder. Raises `UelError` for whatever cannot be."""
+    """Place sites on a tile and write them into its folder. Raises `UelError` for sites that cannot be placed."""
     tile = Tile.open(config.tile)
     if config.kind == "custom":
         assert config.file is not None, "PlaceConfig refuses custom without a file"
@@ -51,10 +51,10 @@ def place_sites(config: PlaceConfig) -> Tile:
 
 
 def build_tiles(config: BuildConfig, inspect: TileInspection) -> list[tuple[str, Tile | UelError, float]]:
-    """Build every source that is not there yet; what cannot be built does not keep the others.
+    """Build every source whose tile does not exist yet; a source that fails does not stop the others.
 
-    A tile of the same recipe, whole and with the pictures that are asked for, is reused with the masts that it has.
-    Returns source, tile or error, seconds.
+    An undamaged tile of the same build key, with the requested pictures, is reused together with its sites.
+    Returns for each source: the source, its tile or its error, and the seconds that it took.
     """
     built, names = [], dict[str, str]()
     for source in track(config.sources, "tiles", console=Console(stderr=True), disable=len(config.sources) < 2):
@@ -71,27 +71,27 @@ def build_tiles(config: BuildConfig, inspect: TileInspection) -> list[tuple[str,
 
 
 def _require_once(name: str, source: str, names: dict[str, str]) -> None:
-    """The first tile of this name in this run; a second one would replace it."""
+    """Raise `UelError` for a second tile of this name in one run, which would replace the first."""
     if names.setdefault(name, source) != source:
         raise UelError(
-            "two sources make tiles of one name", got=f"{names[name]} and {source}", do="build one of them with --name"
+            "two sources have the same tile name", got=f"{names[name]} and {source}", do="build one of them with --name"
         )
 
 
 def _build_or_reuse(config: BuildConfig, source: str, name: str, inspect: TileInspection) -> Tile:
     folder, pictures = config.out / name, {"report.png", *(["render.png"] if config.render else [])}
-    tile = reusable_tile(folder, build_key(source, config.center, name, asdict(config.plan)), pictures)
+    tile = reusable_tile(folder, build_key(source, config.center, name, asdict(config.tile_config)), pictures)
     if tile:
         log.info("%s: reusing %s", source, folder)
         return tile
-    return build(source, folder, config.plan, name=name, center=config.center, inspect=inspect)
+    return build(source, folder, config.tile_config, name=name, center=config.center, inspect=inspect)
 
 
 def report_problems(tile: Tile) -> list[str]:
-    """What its report says is wrong."""
+    """The problems that a tile's build report lists."""
     return json.loads((tile.folder / "build_report.json").read_text(encoding="utf-8"))["problems"]
 
 
 def check_tiles(folders: tuple[str, ...]) -> dict[str, list[str]]:
-    """By folder, the files that are not as they were built. Raises `UelError` where there is no tile."""
+    """For each folder, the files that differ from the build. Raises `UelError` for a folder without a tile."""
     return {folder: Tile.open(folder).verify() for folder in folders}

@@ -16,130 +16,144 @@ MAX_SITES = 8
 
 @dataclass(frozen=True, kw_only=True)
 class TileBuildConfig:
-    """How a map becomes a tile."""
+    """Options of a tile that is built from a map or a bundled city.
+
+    Raises:
+        UelError: for unknown kinds of materials, ground or perturbation.
+
+    Example:
+        >>> import scenes
+        >>> scenes.TileBuildConfig(size=256.0, perturb="heights=0.2,missing=0.1").margin
+        128.0
+    """
 
     size: float | None = None
-    """side of the square in m; 512, or the larger side of a box, unless given"""
+    """side of the square in m; default: 512, or the larger side of a box"""
     margin: float = 128.0
-    """m around the square in which buildings are kept, so that rays do not fall off its edge"""
+    """width in m of the border around the square in which buildings are kept, so that rays do not leave at its edge"""
     pixel: float = 1.0
-    """m, side of a raster's pixel"""
+    """side of a raster pixel in m"""
     dem: Path | None = None
-    """GeoTIFF with the terrain; flat ground at 0 m without it"""
+    """GeoTIFF with the terrain's elevation; default: flat ground at 0 m"""
     seed: int = 0
-    """of everything that is drawn"""
+    """seed of every random draw"""
     draw_heights: bool = False
-    """draw heights that are not tagged from their uncertainty, instead of taking the best estimate"""
+    """draw building heights that are not tagged from their uncertainty, instead of using the best estimate"""
     materials: str = "itu"
-    """itu: the classes that the tags suggest; drawn: each building's own, drawn around its class"""
+    """itu: the ITU classes that the tags suggest; drawn: values of its own for each building, drawn around its class"""
     frequency: float = 3.5e9
-    """Hz, for which drawn materials hold"""
+    """carrier frequency in Hz for which materials are drawn"""
     ground: str = "concrete"
     """concrete: all of it, defined from 1 to 100 GHz; cover: concrete, soil and water by the map, from 1 to 10 GHz"""
     sites: int = 0
-    """rooftop masts to put on the tile"""
+    """number of rooftop sites to place on the tile"""
     sectors: int = 1
-    """cells on each of them"""
+    """cells of each site"""
     perturb: str = ""
-    """how wrong the tile is to be: heights=0.2,missing=0.1,moved=2m,materials=swap,antenna=10deg,3m, or some of it"""
+    """errors to put into the tile: heights=0.2,missing=0.1,moved=2m,materials=swap,antenna=10deg,3m, or some of it"""
 
     def __post_init__(self) -> None:
         if self.materials not in ("itu", "drawn"):
-            raise UelError("unknown kind of materials", got=self.materials, do="choose itu or drawn")
+            raise UelError("unknown value of materials", got=self.materials, do="choose itu or drawn")
         if self.ground not in ("concrete", "cover"):
-            raise UelError("unknown kind of ground", got=self.ground, do="choose concrete or cover")
-        self.wrong  # noqa: B018  (refuses a text that says nothing)
+            raise UelError("unknown value of ground", got=self.ground, do="choose concrete or cover")
+        self.perturbation  # noqa: B018  (raises for an invalid text)
 
     @property
-    def wrong(self) -> Perturbation:
-        """What `perturb_map` says."""
+    def perturbation(self) -> Perturbation:
+        """The parsed `perturb`."""
         return parse_perturbation(self.perturb) if self.perturb else Perturbation()
 
 
 @dataclass(frozen=True, kw_only=True)
 class PlaceConfig:
-    """Masts on a tile: `uel place TILE --count 4 --sectors 3`."""
+    """Sites on a tile: `uel place TILE --count 4 --sectors 3`."""
 
     tile: tyro.conf.Positional[Path]
     """folder of the tile"""
     kind: Literal["rooftop", "grid", "random", "farthest", "custom"] = "rooftop"
-    """rooftop: roofs drawn evenly; grid: roofs nearest to a lattice; random: 10 m poles outdoors; farthest: roofs
-    as far apart as can be; custom: from a file"""
+    """rooftop: roofs drawn uniformly; grid: roofs nearest to a lattice; random: 10 m poles outdoors; farthest: roofs
+    as far apart as possible; custom: from a file"""
     file: Path | None = None
-    """with custom: .csv, .json or .geojson with a row for each site"""
+    """with kind custom: .csv, .json or .geojson file with one row per site"""
     count: int = 4
-    """sites, 1 to 8 (not for custom)"""
+    """number of sites, 1 to 8 (not for custom)"""
     seed: int = 0
-    """of roofs, poles and azimuths"""
+    """seed of the positions and azimuths"""
     mast: float = 3.0
-    """m of the antenna above the roof (not for poles and custom)"""
+    """height of the antenna above the roof in m (not for random and custom)"""
     spacing: float | None = None
-    """least horizontal distance between two sites in m, for rooftop and random; relaxed with a warning where there
-    is no room"""
+    """least horizontal distance between two sites in m, for rooftop and random; relaxed with a warning where it
+    cannot be kept"""
     sectors: int = 1
-    """cells on each site, at evenly spaced azimuths (not for custom, whose file has azimuths)"""
+    """cells of each site, at evenly spaced azimuths (not for custom, whose file has azimuths)"""
     tilt_deg: float | None = None
-    """downtilt in degrees; 0 for a lone cell and 6 for sectors unless given"""
+    """downtilt in degrees; default: 0 for a single cell, 6 for sectors"""
     power_dbm: float = 46.0
     """transmit power of a cell in dBm"""
     rows: int = 1
-    """elements of an array, one above the other"""
+    """vertical number of antenna elements"""
     columns: int = 1
-    """elements of an array, side by side"""
+    """horizontal number of antenna elements"""
     pattern: Pattern | None = None
-    """of an element; iso for a lone cell and custom, tr38901 for sectors unless given"""
+    """pattern of an antenna element; default: iso for a single cell and for custom, tr38901 for sectors"""
     polarization: Literal["V", "H", "VH", "cross"] = "V"
-    """of the elements"""
+    """polarization of the antenna elements"""
     carrier: Carrier = field(default_factory=Carrier)
 
     def __post_init__(self) -> None:
         if not 1 <= self.count <= MAX_SITES:
             raise UelError(
-                f"a network has 1 to {MAX_SITES} sites", got=f"count {self.count}", do="give --count from 1 to 8"
+                f"the number of sites (--count) is not 1 to {MAX_SITES}", got=self.count, do="give --count from 1 to 8"
             )
         if (self.kind == "custom") != (self.file is not None):
             raise UelError(
-                "kind custom and a file belong together",
+                "--kind custom needs --file, and --file needs --kind custom",
                 got=f"kind {self.kind}, file {self.file}",
                 do="give both, --kind custom --file sites.csv, or neither",
             )
-
         if self.spacing is not None and self.kind not in ("rooftop", "random"):
             raise UelError(
-                f"kind {self.kind} keeps its own distances",
-                got=f"spacing {self.spacing:g} m",
+                f"--spacing does not apply to --kind {self.kind}",
+                got=f"{self.spacing:g} m",
                 do="leave --spacing out, or choose rooftop or random",
             )
 
 
 @dataclass(frozen=True, kw_only=True)
 class BuildConfig(TileBuildConfig):
-    """Tiles out of maps: `uel build paris.osm.gz "48.87,2.33" munich`."""
+    """Tiles from maps: `uel build paris.osm.gz "48.87,2.33" munich`."""
 
     sources: tyro.conf.Positional[tuple[str, ...]]
     """map files (.osm, .osm.gz, .osm.bz2, .osm.pbf, .geojson), points "48.87,2.33", boxes "west,south,east,north",
-    names of places, or bundled cities; with --check the tile folders to verify"""
+    names of places, or bundled cities; with --check: tile folders to verify"""
     out: Path = field(default_factory=lambda: data_folder() / "tiles")
-    """folder for the tiles, one in each folder of its name"""
+    """folder of the tiles; each tile gets a subfolder of its name"""
     name: str | None = None
-    """of the tile, when there is one source; the source's own unless given"""
+    """name of the tile, for a single source; default: the source's name"""
     center: tuple[float, float] | None = None
-    """latitude and longitude of the tile's centre (metres in a bundled city); the source's own unless given"""
+    """latitude and longitude of the tile's centre (x and y in m for a bundled city); default: the source's centre"""
     render: bool = True
-    """render a picture with Mitsuba, too"""
+    """also render a picture with Mitsuba"""
     check: bool = False
-    """build nothing: compare the files of tile folders with their hashes"""
+    """verify the files of tile folders by their hashes, and build nothing"""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.sources:
-            raise UelError("nothing to build", got="no source", do="name a file, a point, a box, a place or a city")
+            raise UelError(
+                "no source to build from",
+                got="no sources",
+                do="give a map file, a point, a box, a place or a bundled city",
+            )
         if len(self.sources) > 1 and (self.name or self.center):
             raise UelError(
-                "one name or centre for several sources", got=f"{len(self.sources)} sources", do="build one at a time"
+                "--name and --center apply to one source only",
+                got=f"{len(self.sources)} sources",
+                do="build them one at a time, or leave --name and --center out",
             )
 
     @property
-    def plan(self) -> TileBuildConfig:
-        """What does not differ from source to source."""
+    def tile_config(self) -> TileBuildConfig:
+        """The options that all sources have in common."""
         return TileBuildConfig(**{f.name: getattr(self, f.name) for f in fields(TileBuildConfig)})

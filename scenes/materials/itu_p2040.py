@@ -1,4 +1,4 @@
-"""Electrical properties of building materials after ITU-R P.2040, and what a surface is to a ray tracer."""
+"""Electrical properties of building materials (ITU-R P.2040-4) and slabs of them as a ray tracer uses them."""
 
 import cmath
 import difflib
@@ -11,7 +11,7 @@ from uel.errors import UelError
 
 
 class Band(NamedTuple):
-    """ε_r = a·f^b and σ = c·f^d S/m for f in GHz, valid from `low` to `high` GHz."""
+    """Coefficients of ε_r = a·f^b and σ = c·f^d S/m for f in GHz, valid from `low` to `high` GHz."""
 
     low: float
     high: float
@@ -21,7 +21,7 @@ class Band(NamedTuple):
     d: float
 
 
-# ITU-R P.2040-4, annex 1, clause 2.1.4, table 3; of overlapping bands the first one counts, as in Sionna RT.
+# ITU-R P.2040-4, annex 1, clause 2.1.4, table 3; the first of overlapping bands counts, as in Sionna RT.
 ITU_CLASSES: dict[str, tuple[Band, ...]] = {
     "concrete": (Band(1, 100, 5.24, 0, 0.0462, 0.7822), Band(110, 330, 5.17, 0, 0.0145, 1.09)),
     "brick": (Band(1, 40, 3.91, 0, 0.0238, 0.16), Band(110, 330, 4.15, 0, 0.0006, 1.5712)),
@@ -79,45 +79,51 @@ SLAB_THICKNESSES = {
 }
 SLAB_THICKNESSES |= {"plywood": 0.02, "chipboard": 0.02}
 VACUUM_PERMITTIVITY = 8.8541878188e-12  # F/m, permittivity of free space, CODATA 2022
-MASONRY_THICKNESS = 0.25  # m: masonry, concrete, and ground, through which nothing is heard anyway
+MASONRY_THICKNESS = 0.25  # m: masonry and concrete; also ground, behind which there is no receiver
 
 
 @dataclass(frozen=True, kw_only=True)
 class RadioMaterial:
-    """A slab as the ray tracer sees it. Raises `UelError` for values that no passive slab has."""
+    """A slab with the properties that a ray tracer needs. Raises `UelError` for values that no passive slab has."""
 
     relative_permittivity: float
-    """real part ε_r, 1 or more"""
+    """real part of ε_r, 1 or more"""
     conductivity: float
-    """σ in S/m"""
+    """σ in S/m, 0 or more"""
     thickness: float
-    """of the slab in metres"""
+    """thickness of the slab in metres"""
     scattering_coefficient: float = 0.0
-    """share S of the reflected field that leaves diffusely, 0 to 1"""
+    """fraction S of the reflected field that is scattered diffusely, 0 to 1"""
     xpd: float = 0.0
-    """share K_x of the scattered power that changes polarization, 0 to 1"""
+    """fraction K_x of the scattered power that changes polarization, 0 to 1"""
 
     def __post_init__(self) -> None:
-        shares = 0 <= self.scattering_coefficient <= 1 and 0 <= self.xpd <= 1
-        slab = 1 <= self.relative_permittivity < math.inf and self.conductivity >= 0 and self.thickness > 0
-        if not (shares and slab):
-            raise UelError(
-                "no material is like this",
-                got=self,
-                do="give ε_r ≥ 1, a conductivity that is not negative, a positive thickness, shares from 0 to 1",
-            )
+        limits = {
+            "relative_permittivity": (1 <= self.relative_permittivity < math.inf, "of 1 or more, and finite"),
+            "conductivity": (self.conductivity >= 0, "of 0 or more"),
+            "thickness": (self.thickness > 0, "above 0"),
+            "scattering_coefficient": (0 <= self.scattering_coefficient <= 1, "from 0 to 1"),
+            "xpd": (0 <= self.xpd <= 1, "from 0 to 1"),
+        }
+        for name, (is_valid, limit) in limits.items():
+            if not is_valid:
+                got = getattr(self, name)
+                raise UelError(f"radio material: {name} is out of range", got=got, do=f"give a number {limit}")
 
 
 def frequency_bands(name: str) -> list[tuple[float, float]]:
-    """Where a class is defined: lowest and highest frequency of each band in Hz. `UelError` for an unknown class."""
+    """Lowest and highest frequency in Hz of each band in which a class is defined.
+
+    Raises `UelError` for an unknown class.
+    """
     return [(band.low * 1e9, band.high * 1e9) for band in _bands_of_class(name)]
 
 
 def itu_properties(name: str, frequency: float) -> tuple[float, float]:
     """Relative permittivity and conductivity (S/m) of a class at `frequency` (Hz).
 
-    Raises `UelError` for an unknown class, and where the Recommendation does not define it: nothing is
-    extrapolated (ground ends at 10 GHz).
+    Raises `UelError` for an unknown class, and at frequencies for which the Recommendation does not define it: values
+    are not extrapolated (those of ground end at 10 GHz).
     """
     f = frequency / 1e9
     band = next((band for band in _bands_of_class(name) if band.low <= f <= band.high), None)
@@ -126,13 +132,13 @@ def itu_properties(name: str, frequency: float) -> tuple[float, float]:
         raise UelError(
             f"ITU-R P.2040 does not define {name} at this frequency",
             got=f"{f:g} GHz",
-            do=f"choose a frequency in {known}, or another material, concrete say",
+            do=f"choose a frequency in {known}, or another material such as concrete",
         )
     return band.a * f**band.b, band.c * f**band.d
 
 
 def slab_thickness(name: str) -> float:
-    """Usual thickness in metres of a class's slab: no standard, what walls, panes and boards come in."""
+    """Typical thickness in metres of a slab of a class, as walls, panes and boards have it; not from a standard."""
     return SLAB_THICKNESSES.get(name, MASONRY_THICKNESS)
 
 
@@ -140,14 +146,16 @@ def _bands_of_class(name: str) -> tuple[Band, ...]:
     if name not in ITU_CLASSES:
         close = difflib.get_close_matches(name, ITU_CLASSES, n=1)
         hint = f"perhaps you meant {close[0]}; " if close else ""
-        raise UelError("unknown ITU class", got=name, do=f"{hint}known are {', '.join(ITU_CLASSES)}")
+        raise UelError(
+            "unknown material class of ITU-R P.2040", got=name, do=f"{hint}known are {', '.join(ITU_CLASSES)}"
+        )
     return ITU_CLASSES[name]
 
 
 def reflection_coefficients(material: RadioMaterial, frequency: float, angle_deg: float = 45.0) -> tuple[float, float]:
-    """|reflection coefficient| of a slab in air at an angle of incidence: of the TE and of the TM wave.
+    """Magnitudes of the reflection coefficients of a slab in air for the TE and the TM wave.
 
-    ITU-R P.2040-4, annex 1, equations 31 to 37; `frequency` in Hz.
+    ITU-R P.2040-4, annex 1, equations 31 to 37; `frequency` in Hz, `angle_deg` is the angle of incidence.
     """
     wave, loss = 2 * math.pi * frequency, material.conductivity / (2 * math.pi * frequency * VACUUM_PERMITTIVITY)
     eta = complex(material.relative_permittivity, -loss)

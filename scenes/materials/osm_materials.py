@@ -1,4 +1,4 @@
-"""From OpenStreetMap's tags to classes of ITU-R P.2040: of what are the walls, the roof, the ground?"""
+"""Material classes of ITU-R P.2040 for walls, roofs and ground, from OpenStreetMap tags."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -7,12 +7,12 @@ from typing import Literal
 from scenes.materials.itu_p2040 import ITU_CLASSES
 
 MaterialOrigin = Literal["tag", "type", "prior"]
-"""a material tag said so; the kind of building suggests it; nothing is known of it"""
+"""tag: from a material tag; type: likely for the type of building; prior: the default, nothing is known"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SurfaceMaterials:
-    """Materials of a building by name, and how each is known."""
+    """Names of a building's wall and roof materials, and where each comes from."""
 
     wall: str
     roof: str
@@ -42,7 +42,7 @@ CLASS_BY_VALUE = {word: name for name, words in _VALUES_BY_CLASS.items() for wor
     name: name for name in ITU_CLASSES
 }
 
-# (wall, roof) where the kind of building makes one likely; all others are of concrete.
+# (wall, roof) for types of building that make a material likely; all others are of concrete.
 _TYPES_BY_CLASSES = {
     ("brick", "brick"): "house detached semidetached_house terrace bungalow farm villa school kindergarten",
     ("wood", "wood"): "shed hut cabin barn stable sty cowshed farm_auxiliary boathouse",
@@ -53,10 +53,10 @@ _TYPES_BY_CLASSES = {
 }
 CLASSES_BY_TYPE = {word: surfaces for surfaces, words in _TYPES_BY_CLASSES.items() for word in words.split()}
 
-# By kind of cover; what no feature covers in a city is paved, and of asphalt P.2040 knows nothing: concrete is nearest.
-# Nor does it know open water, of which wet ground (ε_r 18 at 3.5 GHz) is the nearest; ITU-R P.527 has 80 or so, which
-# reflects up to 2 dB more. Ground proper (`…_ground`) is defined from 1 to 10 GHz only: a tile that holds it refuses
-# other carriers (`Tile.require_carrier`).
+# Ground without a feature is paved in a city. P.2040 defines neither asphalt, for which concrete is nearest, nor open
+# water, for which wet ground (ε_r 18 at 3.5 GHz) is nearest: water has about 80 in ITU-R P.527 and reflects up to 2 dB
+# more. Soils (`…_ground`) are defined from 1 to 10 GHz only: a tile with soil refuses other carriers
+# (`Tile.require_carrier`).
 CLASS_BY_LAND_COVER = {
     "open": "concrete",
     "road": "concrete",
@@ -67,17 +67,17 @@ CLASS_BY_LAND_COVER = {
 
 
 def classify_surfaces(tags: Mapping[str, str]) -> SurfaceMaterials:
-    """Classes of a building's wall and roof: its material tags first, then its kind, then concrete.
+    """Material classes of a building's wall and roof: from its material tags, else its type, else concrete.
 
-    Of several values (`brick;glass`) the first known one counts; a value that nobody knows counts as none.
+    The first known one of several values (`brick;glass`) counts; unknown values are ignored.
     """
     kinds = (CLASSES_BY_TYPE.get(word) for word in _tag_values(tags, TYPE_TAGS))
     kind = next((kind for kind in kinds if kind), None)
-    likely, origin = (kind, "type") if kind else ((DEFAULT_CLASS, DEFAULT_CLASS), "prior")
+    default, origin = (kind, "type") if kind else ((DEFAULT_CLASS, DEFAULT_CLASS), "prior")
     wall, roof = _class_from_tags(tags, WALL_TAGS), _class_from_tags(tags, ROOF_TAGS)
     return SurfaceMaterials(
-        wall=wall or likely[0],
-        roof=roof or likely[1],
+        wall=wall or default[0],
+        roof=roof or default[1],
         wall_origin="tag" if wall else origin,
         roof_origin="tag" if roof else origin,
     )
@@ -88,7 +88,7 @@ def _class_from_tags(tags: Mapping[str, str], keys: Iterable[str]) -> str | None
 
 
 def _tag_values(tags: Mapping[str, str], keys: Iterable[str]) -> Iterable[str]:
-    """Values of the keys in order, in lower case, several of a key one after the other."""
+    """Values of the keys in their order, in lower case; the values of a list one after the other."""
     for key in keys:
         for word in tags.get(key, "").split(";"):
             yield word.strip().lower().replace(" ", "_")

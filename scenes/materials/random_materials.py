@@ -1,4 +1,4 @@
-"""Materials drawn at random, one for each building and surface, around the class that the map suggests."""
+"""Random materials: values for each building and surface, drawn around the class that the map suggests."""
 
 import hashlib
 import math
@@ -17,38 +17,47 @@ from uel.errors import UelError
 
 PERMITTIVITY_RANGE = (2.0, 15.0)
 CONDUCTIVITY_RANGE = (1e-3, 10.0)  # S/m
-WAVE_COUNT = 512  # plane waves that make up the random field: its marginals are normal to 1/WAVES in kurtosis
+WAVE_COUNT = 512  # plane waves of the random field; the excess kurtosis of its marginals is about 1/WAVE_COUNT
 
 
 @dataclass(frozen=True, kw_only=True)
 class MaterialSpread:
-    """How far drawn materials stray from their class, and how alike neighbours are."""
+    """Ranges of drawn materials around their class, and the correlation of neighbouring buildings."""
 
     within: Literal["class", "any"] = "class"
-    """class: around the class's values; any: over the whole range, whatever the class"""
+    """class: around the values of the class; any: over the whole range, for every class"""
     permittivity: float = 0.4
     """relative half-width of the uniform draw around the class's permittivity; the result stays in 2 to 15"""
     conductivity: float = 1.0
-    """decades to either side of the class's conductivity, log-uniform; the result stays in 0.001 to 10 S/m"""
+    """half-width in decades of the log-uniform draw around the class's conductivity; the result stays in 0.001 to 10
+    S/m"""
     scattering: float = 0.6
-    """greatest scattering coefficient, drawn uniformly from 0"""
+    """largest scattering coefficient, which is drawn uniformly from 0"""
     thickness: float = 0.5
     """relative half-width of the uniform draw around the class's thickness"""
     length: float = 100.0
-    """metres over which neighbours are alike: the random field's covariance is exp(-d²/2·length²)"""
+    """correlation length in metres: the covariance of the random field is exp(-d²/(2·length²))"""
     shared: float = 0.5
-    """share of the variance that the field holds; the rest is each surface's own"""
+    """fraction of the variance that comes from the random field; the rest is independent for each surface"""
 
     def __post_init__(self) -> None:
-        shares = (self.permittivity, self.scattering, self.thickness, self.shared)
-        sensible = all(0 <= x <= 1 for x in shares) and self.thickness < 1
-        if not (sensible and self.conductivity >= 0 and self.length > 0):
-            raise UelError("materials cannot spread like this", got=self, do="give shares from 0 to 1, a length in m")
+        limits = {
+            "permittivity": (0 <= self.permittivity <= 1, "from 0 to 1"),
+            "scattering": (0 <= self.scattering <= 1, "from 0 to 1"),
+            "thickness": (0 <= self.thickness < 1, "from 0 to below 1"),
+            "shared": (0 <= self.shared <= 1, "from 0 to 1"),
+            "conductivity": (self.conductivity >= 0, "of 0 or more"),
+            "length": (self.length > 0, "above 0, in metres"),
+        }
+        for name, (is_valid, limit) in limits.items():
+            if not is_valid:
+                got = getattr(self, name)
+                raise UelError(f"random materials: {name} is out of range", got=got, do=f"give a number {limit}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class RandomMaterials:
-    """What was drawn at `frequency` (Hz): `materials` by name, `surfaces` names them for each building."""
+    """Materials drawn for a carrier `frequency` (Hz): `materials` by name, `surfaces` by building with their names."""
 
     materials: Mapping[str, RadioMaterial]
     surfaces: Mapping[str, SurfaceMaterials]
@@ -58,11 +67,11 @@ class RandomMaterials:
 
     @property
     def bands(self) -> dict[str, list[tuple[float, float]]]:
-        """Where the constants may stand for the class, Hz: within an octave of the frequency they were drawn for."""
+        """Band in Hz in which the drawn constants hold: within an octave of `frequency`."""
         return {"drawn materials": [(self.frequency / 2, self.frequency * 2)]}
 
     def record(self) -> dict[str, object]:
-        """For `tile.json`."""
+        """The entry in `tile.json`."""
         return {"frequency": self.frequency, "seed": self.seed, "spread": asdict(self.spread)}
 
 
@@ -75,43 +84,56 @@ def draw_materials(
     spread: MaterialSpread | None = None,
     donors: Mapping[str, Building] | None = None,
 ) -> RandomMaterials:
-    """Draw wall and roof of every building; `surfaces` are their classes by id, `donors` whose draws each one has.
+    """Draw the wall and roof materials of every building.
 
-    A draw depends on `seed`, the building's id, its classes and where it stands on the tile, not on the number
-    or order of the buildings. Each property follows a Gaussian field over the tile (`MaterialSpread.length`, `shared`)
-    that walls and roofs have in common, plus the surface's own share, through the normal distribution function
-    to a uniform number. Metal stays metal: only its thickness and scattering are drawn. Classes below ε_r = 2
-    or above 15 are drawn at that end of the range.
+    A draw depends on `seed`, the building's id, its classes and its position on the tile, not on the number or order of
+    the buildings. Each property is a Gaussian variable, mapped to a uniform number: the sum of a random field over the
+    tile (`MaterialSpread.length`, `shared`), common to walls and roofs, and an independent term of the surface. Metal
+    keeps its permittivity and conductivity; only its thickness and scattering are drawn. Classes below ε_r = 2 or above
+    15 get that end of the range.
 
-    Raises `UelError` when a class is not defined at `frequency` (Hz).
+    Args:
+        buildings: to draw for.
+        surfaces: classes of wall and roof by building id.
+        seed: of all draws.
+        frequency: carrier frequency in Hz.
+        spread: ranges and correlation of the draws.
+        donors: for a building id, the building whose draws it gets instead of its own.
+
+    Raises:
+        UelError: when a class is not defined at `frequency`.
     """
     spread, donors = spread or MaterialSpread(), donors or {}
-    waves = _RandomField(seed, spread.length)
+    random_field = _RandomField(seed, spread.length)
     materials: dict[str, RadioMaterial] = {}
-    named: dict[str, SurfaceMaterials] = {}
+    names_by_building: dict[str, SurfaceMaterials] = {}
     for building in buildings:
         classes = surfaces[building.id]
-        number = _uniform_numbers(donors.get(building.id, building), waves, seed, spread.shared)
+        number = _uniform_numbers(donors.get(building.id, building), random_field, seed, spread.shared)
         names = {side: f"{file_slug(building.id)}-{side}-{getattr(classes, side)}" for side in ("wall", "roof")}
         for row, (side, name) in enumerate(names.items()):
             materials[name] = _draw_material(getattr(classes, side), number[row], spread, frequency)
-        named[building.id] = SurfaceMaterials(**names, wall_origin=classes.wall_origin, roof_origin=classes.roof_origin)
-    return RandomMaterials(materials=materials, surfaces=named, frequency=frequency, seed=seed, spread=spread)
+        names_by_building[building.id] = SurfaceMaterials(
+            **names, wall_origin=classes.wall_origin, roof_origin=classes.roof_origin
+        )
+    return RandomMaterials(
+        materials=materials, surfaces=names_by_building, frequency=frequency, seed=seed, spread=spread
+    )
 
 
 def file_slug(identity: str) -> str:
-    """An id as files, XML and `material/NAME/PROPERTY` can hold it: `way/12#1` → `way-12-1`."""
+    """An OSM id in a form fit for files, XML and `material/NAME/PROPERTY`: `way/12#1` → `way-12-1`."""
     return identity.replace("/", "-").replace("#", "-")
 
 
 def building_generator(seed: int, purpose: str, identity: str) -> np.random.Generator:
-    """A building's own random numbers for one purpose; pieces of a multipolygon (`…#1`, `…#2`) are one building."""
+    """The random generator of one building and purpose; pieces of a multipolygon (`…#1`, `…#2`) share one."""
     digest = hashlib.sha256(f"{purpose} {identity.partition('#')[0]}".encode()).digest()
     return np.random.default_rng([seed, int.from_bytes(digest[:8], "little")])
 
 
 class _RandomField:
-    """A Gaussian field for each of four properties: random Fourier features, the same wherever it is asked."""
+    """A Gaussian random field for each of four properties, from random Fourier features."""
 
     def __init__(self, seed: int, length: float) -> None:
         random = np.random.default_rng([seed, 0])
@@ -119,15 +141,17 @@ class _RandomField:
         self.phase = random.uniform(0, 2 * math.pi, size=(4, WAVE_COUNT))
 
     def at(self, x: float, y: float) -> Float[np.ndarray, "4"]:
-        """Zero mean and unit variance; x, y in metres."""
+        """The four values at (x, y) in metres, of zero mean and unit variance."""
         return math.sqrt(2 / WAVE_COUNT) * np.cos(self.wave @ np.array([x, y]) + self.phase).sum(axis=1)
 
 
-def _uniform_numbers(building: Building, waves: _RandomField, seed: int, shared: float) -> Float[np.ndarray, "2 4"]:
-    """Numbers in [0, 1], wall and roof by property."""
-    place = building.footprint.centroid
-    own = building_generator(seed, "materials", building.id).normal(size=(2, 4))
-    return ndtr(math.sqrt(shared) * waves.at(place.x, place.y) + math.sqrt(1 - shared) * own)
+def _uniform_numbers(
+    building: Building, random_field: _RandomField, seed: int, shared: float
+) -> Float[np.ndarray, "2 4"]:
+    """Uniform numbers in [0, 1], wall and roof by property."""
+    center = building.footprint.centroid
+    independent = building_generator(seed, "materials", building.id).normal(size=(2, 4))
+    return ndtr(math.sqrt(shared) * random_field.at(center.x, center.y) + math.sqrt(1 - shared) * independent)
 
 
 def _draw_material(
@@ -162,5 +186,5 @@ def _log_conductivity_range(nominal: float, spread: MaterialSpread) -> tuple[flo
     return float(low), float(high)
 
 
-def _interpolate(ends: tuple[float, float], share: float) -> float:
-    return float(ends[0] + (ends[1] - ends[0]) * share)
+def _interpolate(limits: tuple[float, float], fraction: float) -> float:
+    return float(limits[0] + (limits[1] - limits[0]) * fraction)

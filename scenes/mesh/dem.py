@@ -1,4 +1,4 @@
-"""Digital elevation models: the heights that a raster file gives at the nodes of a square lattice."""
+"""Digital elevation models: samples a raster file at the nodes of a square lattice."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +19,7 @@ from uel.errors import UelError
 PLAUSIBLE_ELEVATIONS = (
     -500.0,
     9000.0,
-)  # m: what lies outside is a hole that the file does not declare, -9999 or 32767 say
+)  # m: values outside are holes that the file does not declare, such as -9999 or 32767
 METRE_UNITS = {"", "m", "metre", "metres", "meter", "meters"}
 
 
@@ -51,17 +51,19 @@ def _open_dem(file: Path | str) -> Iterator[DatasetReader]:
         with rasterio.open(file) as dem:
             yield dem
     except RasterioError as error:
-        raise UelError("this elevation raster cannot be read", got=f"{file}: {error}", do="give a GeoTIFF") from error
+        raise UelError("the elevation raster cannot be read", got=f"{file}: {error}", do="give a GeoTIFF") from error
 
 
 def _crs_in_metres(crs: str) -> CRS:
     try:
-        found = CRS.from_user_input(crs)
+        parsed = CRS.from_user_input(crs)
     except CRSError as error:
-        raise UelError("unknown coordinate reference system", got=crs, do="give one like EPSG:32632") from error
-    if not found.is_projected or found.linear_units_factor[1] != 1.0:
-        raise UelError("these coordinates are not metres", got=crs, do="give a UTM zone, EPSG:32632 say")
-    return found
+        raise UelError("unknown coordinate reference system", got=crs, do="give one such as EPSG:32632") from error
+    if not parsed.is_projected or parsed.linear_units_factor[1] != 1.0:
+        raise UelError(
+            "the coordinate reference system is not in metres", got=crs, do="give a UTM zone, such as EPSG:32632"
+        )
+    return parsed
 
 
 def _require_units(dem: DatasetReader, file: Path | str) -> None:
@@ -75,7 +77,7 @@ def _require_units(dem: DatasetReader, file: Path | str) -> None:
 def _pixels_of(
     dem: DatasetReader, crs: CRS, origin: tuple[float, float], half: float, count: int
 ) -> Float[Array, "node 2"]:
-    """Column and line in the file of every node, whole numbers at the corners of its pixels."""
+    """Column and line in the file of every node; integers are corners of the file's pixels."""
     axis = np.linspace(-half, half, count)
     x, y = np.meshgrid(axis + origin[0], axis + origin[1])
     column, line = ~dem.transform @ np.array(warp.transform(crs, dem.crs, x.ravel(), y.ravel())[:2])
@@ -85,28 +87,29 @@ def _pixels_of(
 def _require_cover(
     dem: DatasetReader, crs: CRS, origin: tuple[float, float], half: float, pixel: Float[Array, "node 2"]
 ) -> None:
-    on_file = ((pixel >= 0) & (pixel <= (dem.width, dem.height))).all(axis=1)
-    if on_file.all():
+    is_covered = ((pixel >= 0) & (pixel <= (dem.width, dem.height))).all(axis=1)
+    if is_covered.all():
         return
     west, south, east, north = warp.transform_bounds(dem.crs, crs, *dem.bounds)
-    short = {
+    gaps = {
         "west": west - (origin[0] - half),
         "east": origin[0] + half - east,
         "south": south - (origin[1] - half),
         "north": origin[1] + half - north,
     }
-    ends = ", ".join(f"{gap:.0f} m short in the {side}" for side, gap in short.items() if gap > 0)
+    sides = ", ".join(f"{gap:.0f} m short in the {side}" for side, gap in gaps.items() if gap > 0)
+    end = sides or "at an angle to the square"
     raise UelError(
         "the elevation raster does not cover the square",
-        got=f"{1 - on_file.mean():.1%} of the square without elevation; it ends {ends or 'askew to the square'}",
+        got=f"{1 - is_covered.mean():.1%} of the square without elevation; it ends {end}",
         do="give a larger raster, move the tile or make its size or margin smaller",
     )
 
 
 def _interpolate(dem: DatasetReader, pixel: Float[Array, "node 2"]) -> Float[Array, " node"]:
     """Elevation in metres at positions on the file, NaN where one of the four pixels around has none."""
-    # GDAL's warper would bridge small holes and, whatever its tolerance, place points only nearly.
-    position = (pixel - 0.5).clip(0, (dem.width - 1, dem.height - 1))  # beyond the outermost centres: held
+    # GDAL's warper would fill small holes, and its positions are approximate at any tolerance.
+    position = (pixel - 0.5).clip(0, (dem.width - 1, dem.height - 1))  # constant beyond the outermost centres
     first = np.floor(position).astype(np.int64)
     corner, size = first.min(axis=0), np.ptp(first, axis=0) + 2
     values = _read_window(dem, Window(*corner.tolist(), *size.tolist()))  # pyright: ignore[reportCallIssue]  (attrs class)
@@ -118,7 +121,7 @@ def _interpolate(dem: DatasetReader, pixel: Float[Array, "node 2"]) -> Float[Arr
 
 
 def _read_window(dem: DatasetReader, window: Window) -> Float[Array, "line sample"]:
-    """What the file holds of a window in metres, holes as NaN."""
+    """Elevations of a window of the file in metres, NaN in holes."""
     values = dem.read(1, window=window, masked=True).astype(np.float64).filled(np.nan)
     values = values * dem.scales[0] + dem.offsets[0]
     return np.where((values > PLAUSIBLE_ELEVATIONS[0]) & (values < PLAUSIBLE_ELEVATIONS[1]), values, np.nan)

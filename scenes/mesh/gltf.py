@@ -1,4 +1,4 @@
-"""A tile as one glTF file, to be looked at: coloured by material, y up as glTF wants it."""
+"""Exports a tile as one glTF file for viewing: coloured by material, y up as glTF defines."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ from trimesh.visual.material import PBRMaterial
 from scenes.mesh.mesh_parts import MeshPart, merge_parts
 
 GROUND_COLOR = (118, 124, 105)
-OTHER_COLOR = (176, 172, 166)  # buildings of a material that has no colour here
+OTHER_COLOR = (176, 172, 166)  # buildings of other materials
 MATERIAL_COLORS = {
     "brick": (158, 84, 66),
     "ceiling_board": (214, 210, 200),
@@ -29,9 +29,9 @@ Y_UP = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, -1.0, 0.0]])  # x east,
 
 
 def binary_gltf(parts: Sequence[MeshPart]) -> bytes:
-    """Parts as a binary glTF file, metres, one mesh per kind and material; the same parts, the same bytes.
+    """The parts as a binary glTF file in metres, one mesh per kind and material; the same parts give the same bytes.
 
-    A material's colour is that of its name without `itu_`; terrain has one colour.
+    Colours follow the material's name without `itu_`; terrain has one colour.
     """
     scene = trimesh.Scene()
     for part in merge_parts(parts):

@@ -1,4 +1,4 @@
-"""The ground as parts: one of concrete, or one for each material that covers it."""
+"""The ground as mesh parts: one of concrete, or one for each material of the land cover."""
 
 from collections.abc import Sequence
 
@@ -11,18 +11,18 @@ from scenes.mesh.terrain import Terrain
 from scenes.osm.map_features import LandCoverPatch
 from uel.core.grid import Grid
 
-GROUND_SQUARE_SIDE = 2.0  # m: side of the squares that are of one material; a lane is 3 m wide, a path 2 m
+GROUND_SQUARE_SIDE = 2.0  # m: side of a square of one material; a lane is 3 m wide, a path 2 m
 
 
 def ground_parts(terrain: Terrain, patches: Sequence[LandCoverPatch], paving: str) -> list[MeshPart]:
-    """The terrain as one part of `concrete`, or divided by what covers it (`cover`) into one part for each material.
+    """The terrain as one part of concrete (`paving="concrete"`), or as one part per material of the ground (`"cover"`).
 
-    Cover is that of the middle of squares of about 2 m, cut from the terrain's cells. The parts share the corners of
-    these squares, to the bit, so that no ray slips through between two of them.
+    Land cover is evaluated at the centre of squares of about 2 m, into which the terrain's cells are divided. The parts
+    share the corners of these squares exactly, so that no ray passes between two parts.
     """
     if paving == "concrete":
         return [MeshPart("terrain", DEFAULT_CLASS, *terrain.mesh())]
-    fine = terrain.finer(GROUND_SQUARE_SIDE)
+    fine = terrain.subdivide(GROUND_SQUARE_SIDE)
     vertices, faces = fine.mesh()
     cover = rasterise_land_cover(patches, Grid(size=2 * fine.half, pixel=fine.step)).ravel()
     names = np.array([CLASS_BY_LAND_COVER[name] for name in LAND_COVERS])[cover]

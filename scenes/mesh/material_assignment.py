@@ -8,10 +8,10 @@ from scenes.mesh.mesh_parts import MeshPart
 
 
 def assign_materials(parts: Iterable[MeshPart], draws: RandomMaterials) -> list[MeshPart]:
-    """Parts of classes become parts of what was drawn: the one labelled `way-1-wall` of `way-1-wall-brick`.
+    """Parts with their drawn materials instead of their classes: `way-1-wall` gets `way-1-wall-brick`.
 
-    Every labelled part must have been drawn; parts without a label stay. Rasters are made before, while materials are
-    few and have their names from ITU.
+    Materials must have been drawn for every labelled part; parts without a label keep their class. Rasters are made
+    from the parts with classes, which are few and named by ITU.
     """
     return [replace(part, material=_drawn_material_name(part, draws)) if part.label else part for part in parts]
 

@@ -1,4 +1,4 @@
-"""Parts: the triangles of one kind (terrain or building) and one material; a tile is made of them."""
+"""Mesh parts, of which a tile consists: triangles of one kind (terrain or building) and one material."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -23,10 +23,11 @@ class MeshPart:
     vertices: Float[Array, "vertex 3"]
     faces: Integer[Array, "face 3"]
     label: str = ""
-    """what sets it apart from others of its kind and material, fit for a file name: `way-1-roof`"""
+    """distinguishes parts of the same kind and material; fit for a file name: `way-1-roof`"""
 
     @property
     def name(self) -> str:
+        """Kind and label, or kind and material without a label: the name of its file."""
         return f"{self.kind}-{self.label or self.material}"
 
     @property
@@ -34,14 +35,14 @@ class MeshPart:
         """Corners of every triangle in metres."""
         return self.vertices[self.faces]
 
-    def ply(self) -> bytes:
-        """Binary PLY with single-precision vertices and nothing else."""
+    def to_ply(self) -> bytes:
+        """Binary PLY file with single-precision vertices and faces only."""
         mesh = trimesh.Trimesh(self.vertices, self.faces, process=False)
         return export_ply(mesh, vertex_normal=False, include_attributes=False)
 
 
 def merge_parts(parts: Iterable[MeshPart]) -> list[MeshPart]:
-    """One part per kind and material, without a label, in the order in which these first appear."""
+    """One part per kind and material, without a label, in order of first appearance."""
     groups: dict[tuple[MeshKind, str], list[MeshPart]] = {}
     for part in parts:
         groups.setdefault((part.kind, part.material), []).append(part)
@@ -56,15 +57,15 @@ def _concatenate(group: list[MeshPart]) -> MeshPart:
 
 
 def recentre_part(part: MeshPart, center: tuple[float, float]) -> MeshPart:
-    """The part with `center` (metres) as its origin; elevations stay."""
-    moved = part.vertices.astype(np.float64) - np.array([*center, 0.0])
-    return replace(part, vertices=moved)
+    """The part with its origin moved horizontally to `center` (metres)."""
+    vertices = part.vertices.astype(np.float64) - np.array([*center, 0.0])
+    return replace(part, vertices=vertices)
 
 
 def cut_part(part: MeshPart, half: float) -> MeshPart:
-    """What lies in the square |x|, |y| ≤ `half` metres; a wall that straddles its edge is left open there."""
+    """The piece of a part in the square |x|, |y| ≤ `half` metres; walls that cross its edge are left open there."""
     vertices, faces = part.vertices, part.faces
     for inward in np.array([[1.0, 0, 0], [-1, 0, 0], [0, 1, 0], [0, -1, 0]]):
-        # The function below Trimesh.slice_plane, which imports shapely even where it needs none.
+        # Trimesh.slice_plane calls this function, but always imports shapely.
         vertices, faces, _ = slice_faces_plane(vertices, faces, inward, -half * inward)
     return replace(part, vertices=vertices, faces=faces)

@@ -1,4 +1,4 @@
-"""Rasters of a tile: vertical rays through pixel centres, met with triangles in closed form; land cover."""
+"""Rasters of a tile: elevations where vertical rays through pixel centres hit the triangles, and land cover."""
 
 from collections.abc import Iterator, Sequence
 
@@ -12,22 +12,20 @@ from scenes.osm.map_features import LandCoverPatch
 from uel.core.grid import Grid
 from uel.errors import UelError
 
-CANDIDATES_PER_CHUNK = 2_000_000  # candidate pixels held at a time: about 0.3 GB
-BARYCENTRIC_TOLERANCE = (
-    1e-9  # barycentric slack, so that a ray through a shared edge meets at least one of the triangles
-)
-MIN_PROJECTED_AREA = 1e-9  # pixel²: a triangle that a vertical ray sees edge-on; its neighbours answer for it
-MIN_BUILDING_CLEARANCE = 0.5  # m: whatever rises less above the ground is no building
-LAND_COVERS = ("open", "road", "path", "water", "green")  # what the raster `cover` counts
+CANDIDATES_PER_CHUNK = 2_000_000  # candidate pixels in memory at a time: about 0.3 GB
+BARYCENTRIC_TOLERANCE = 1e-9  # so that a ray through a shared edge hits at least one of the triangles
+MIN_PROJECTED_AREA = 1e-9  # pixel²: smaller triangles are vertical, and their neighbours are hit instead
+MIN_BUILDING_CLEARANCE = 0.5  # m: lower objects above the ground count as ground
+LAND_COVERS = ("open", "road", "path", "water", "green")  # classes that the raster `cover` indexes
 
 
 def rasterise_parts(parts: list[MeshPart], grid: Grid) -> dict[str, Array]:
-    """The rasters that `uel.geo.tile.Tile` describes, `row column`, row 0 in the south, no NaN.
+    """The rasters of a `uel.geo.tile.Tile`, `row column`, row 0 in the south, without NaN.
 
-    `material` counts the materials in the order of `material_names(parts)`. Raises `UelError` when a ray meets
+    `material` is an index into `material_names(parts)`. Raises `UelError` when a ray meets
     no terrain.
     """
-    parts = merge_parts(parts)  # thousands of houses, but few materials
+    parts = merge_parts(parts)  # few parts instead of thousands
     hits = np.stack([highest_hits(part.triangles, grid) for part in parts])
     ground = _highest(parts, hits, "terrain")
     _require_ground(ground, grid)
@@ -43,14 +41,14 @@ def rasterise_parts(parts: list[MeshPart], grid: Grid) -> dict[str, Array]:
 
 
 def material_names(parts: list[MeshPart]) -> list[str]:
-    """Names of the materials in the order of their first appearance."""
+    """Names of the parts' materials, in order of first appearance."""
     return list(dict.fromkeys(part.material for part in parts))
 
 
 def rasterise_land_cover(ground: Sequence[LandCoverPatch], grid: Grid) -> UInt8[Array, "row column"]:
-    """Land cover, index into `LAND_COVERS`, row 0 in the south: the last patch that holds a pixel's centre, or open."""
+    """Land cover, index into `LAND_COVERS`, row 0 in the south: of the last patch with a pixel's centre, or open."""
     low = -grid.size / 2
-    # Row 0 in the south and a positive step: rasterio asks for no more than an affine map.
+    # Row 0 in the south and a positive step, which rasterio accepts.
     pixels = Affine(grid.pixel, 0, low, 0, grid.pixel, low)
     shapes = [(patch.footprint, LAND_COVERS.index(patch.kind)) for patch in ground if not patch.footprint.is_empty]
     if not shapes:
@@ -61,26 +59,26 @@ def rasterise_land_cover(ground: Sequence[LandCoverPatch], grid: Grid) -> UInt8[
 def _highest(
     parts: list[MeshPart], hits: Float[Array, "part row column"], kind: MeshKind
 ) -> Float[Array, "row column"]:
-    chosen = hits[[part.kind == kind for part in parts]]
-    return chosen.max(axis=0, initial=-np.inf)
+    hits_of_kind = hits[[part.kind == kind for part in parts]]
+    return hits_of_kind.max(axis=0, initial=-np.inf)
 
 
 def _require_ground(ground: Float[Array, "row column"], grid: Grid) -> None:
-    bare = ~np.isfinite(ground)
-    if bare.any():
-        row, column = np.argwhere(bare)[0]
+    is_bare = ~np.isfinite(ground)
+    if is_bare.any():
+        row, column = np.argwhere(is_bare)[0]
         x, y = (np.array([column, row]) + 0.5) * grid.pixel - grid.size / 2
         raise UelError(
             "the terrain does not cover the tile",
-            got=f"{bare.mean():.1%} of the tile without ground, first at x = {x:g} m, y = {y:g} m",
+            got=f"{is_bare.mean():.1%} of the tile without terrain, first at x = {x:g} m, y = {y:g} m",
             do="move the centre or make the tile smaller",
         )
 
 
 def highest_hits(triangles: Float[Array, "face 3 3"], grid: Grid) -> Float[Array, "row column"]:
-    """Elevation in metres where a vertical ray from above first meets a triangle; -inf where none."""
+    """Elevation in metres of the highest triangle at every pixel centre; -inf without one."""
     corners = triangles.astype(np.float64)
-    # In units of pixels, with pixel centres at whole numbers.
+    # In units of pixels, with pixel centres at integers.
     corners[..., :2] = (corners[..., :2] + grid.size / 2) / grid.pixel - 0.5
     low = np.ceil(corners[..., :2].min(axis=1) - BARYCENTRIC_TOLERANCE).clip(0, None).astype(np.int64)
     high = np.floor(corners[..., :2].max(axis=1) + BARYCENTRIC_TOLERANCE).clip(None, grid.count - 1).astype(np.int64)
@@ -93,33 +91,33 @@ def highest_hits(triangles: Float[Array, "face 3 3"], grid: Grid) -> Float[Array
 
 
 def _chunks(work: Integer[Array, " face"]) -> Iterator[Integer[Array, " chunk"]]:
-    """Indices of the faces with work to do, in chunks of about `CANDIDATES_PER_CHUNK` candidates."""
-    busy = np.flatnonzero(work)
-    batch = np.cumsum(work[busy]) // CANDIDATES_PER_CHUNK
-    yield from np.split(busy, np.flatnonzero(np.diff(batch)) + 1)
+    """Indices of the faces with candidate pixels, in chunks of about `CANDIDATES_PER_CHUNK` candidates."""
+    faces = np.flatnonzero(work)
+    batch = np.cumsum(work[faces]) // CANDIDATES_PER_CHUNK
+    yield from np.split(faces, np.flatnonzero(np.diff(batch)) + 1)
 
 
 def _hits(
     corners: Float[Array, "face 3 3"], low: Integer[Array, "face 2"], span: Integer[Array, "face 2"]
 ) -> tuple[Integer[Array, "hit 2"], Float[Array, " hit"]]:
-    """Pixels (column, row) that the faces cover and the elevation there, in metres."""
+    """Pixels (column, row) that the faces cover, and the faces' elevation there in metres."""
     face, pixel = _candidates(low, span)
     a, b, c = (corners[:, k] for k in range(3))
     area = _cross(b - a, c - a)
-    seen = np.abs(area[face]) > MIN_PROJECTED_AREA
-    face, pixel = face[seen], pixel[seen]
+    is_visible = np.abs(area[face]) > MIN_PROJECTED_AREA
+    face, pixel = face[is_visible], pixel[is_visible]
     offset = pixel - a[face, :2]
-    of_b = _cross(offset, (c - a)[face]) / area[face]
-    of_c = _cross((b - a)[face], offset) / area[face]
-    inside = np.minimum(np.minimum(of_b, of_c), 1 - of_b - of_c) >= -BARYCENTRIC_TOLERANCE
-    z = a[face, 2] + of_b * (b - a)[face, 2] + of_c * (c - a)[face, 2]
+    weight_b = _cross(offset, (c - a)[face]) / area[face]
+    weight_c = _cross((b - a)[face], offset) / area[face]
+    inside = np.minimum(np.minimum(weight_b, weight_c), 1 - weight_b - weight_c) >= -BARYCENTRIC_TOLERANCE
+    z = a[face, 2] + weight_b * (b - a)[face, 2] + weight_c * (c - a)[face, 2]
     return pixel[inside], z[inside]
 
 
 def _candidates(
     low: Integer[Array, "face 2"], span: Integer[Array, "face 2"]
 ) -> tuple[Integer[Array, " candidate"], Integer[Array, "candidate 2"]]:
-    """Every pixel of every face's bounding box, with the face that it belongs to."""
+    """Every pixel of every face's bounding box, with the index of the face."""
     work = span.prod(axis=1)
     face = np.repeat(np.arange(len(work)), work)
     rank = np.arange(len(face)) - np.repeat(np.cumsum(work) - work, work)

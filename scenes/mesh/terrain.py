@@ -1,4 +1,4 @@
-"""The ground of a tile: one triangulated lattice that meshes, rasters and site heights all read."""
+"""Terrain of a tile: one triangulated lattice, from which meshes, rasters and site heights are made."""
 
 import math
 from dataclasses import dataclass
@@ -17,19 +17,19 @@ from uel.errors import UelError
 class Terrain:
     """Elevations at the nodes of a square lattice over |x|, |y| ≤ `half`, and two triangles in each of its cells.
 
-    Every cell is split from its south-west to its north-east corner. Elevations are absolute metres above the datum
-    of their source: the sea, for most elevation models (SRTM: the geoid EGM96). Beyond the square the ground goes on
-    as high as at its edge.
+    Every cell is split from its south-west to its north-east corner. Elevations are metres above the datum
+    of their source, for most elevation models the sea level (SRTM: the geoid EGM96). Outside the square the elevation
+    is that of the nearest point of its edge.
     """
 
     half: float
     """half the side of the square in metres"""
     heights: Float[Array, "count count"]
-    """elevations in metres, row 0 in the south, column 0 in the west; two of each at least"""
+    """elevations in metres, row 0 in the south, column 0 in the west; at least 2 × 2"""
 
     @staticmethod
     def flat(elevation: float = 0.0, half: float = 1000.0) -> "Terrain":
-        """A level plane at `elevation`, of `half` the side, both in metres."""
+        """A horizontal plane at `elevation` over |x|, |y| ≤ `half`, both in metres."""
         _require_square(half)
         return Terrain(half, np.full((2, 2), float(elevation)))
 
@@ -46,12 +46,14 @@ class Terrain:
         """
         _require_square(half)
         if not 0 < pixel < math.inf:
-            raise UelError("the terrain needs cells of some size", got=f"pixel {pixel} m", do="give 10 m, say")
+            raise UelError(
+                "the terrain's pixel is out of range", got=f"{pixel} m", do="give a positive number, such as 10 m"
+            )
         count = math.ceil(2 * half / pixel - 1e-9) + 1
         return Terrain(half, sample_dem(file, crs, origin, half, count))
 
-    def finer(self, step: float) -> "Terrain":
-        """The same surface with nodes at most `step` metres apart: every cell is divided, its diagonal included."""
+    def subdivide(self, step: float) -> "Terrain":
+        """The same surface with nodes at most `step` metres apart; every cell and its diagonal are divided."""
         parts = math.ceil(self.step / step - 1e-9)
         axis = np.linspace(-self.half, self.half, (len(self.heights) - 1) * parts + 1)
         return Terrain(self.half, self.elevation(*np.meshgrid(axis, axis)))
@@ -63,13 +65,13 @@ class Terrain:
 
     @cached_property
     def nodes(self) -> Float[Array, "node 3"]:
-        """The lattice's nodes in metres, row by row from the south."""
+        """Nodes of the lattice in metres, row by row from the south."""
         axis = np.linspace(-self.half, self.half, len(self.heights))
         x, y = np.meshgrid(axis, axis)
         return np.stack([x.ravel(), y.ravel(), self.heights.ravel()], axis=1)
 
     def mesh(self) -> tuple[Float[Array, "node 3"], Integer[Array, "face 3"]]:
-        """Vertices in metres and faces, which look up."""
+        """Vertices in metres, and faces with upward normals."""
         count = len(self.heights)
         sw = (np.arange(count - 1)[:, None] * count + np.arange(count - 1)).ravel()
         se, nw, ne = sw + 1, sw + count, sw + count + 1
@@ -87,13 +89,14 @@ class Terrain:
     def extremes(
         self, start: Float[Array, "segment 2"], end: Float[Array, "segment 2"]
     ) -> tuple[Float[Array, " segment"], Float[Array, " segment"]]:
-        """Lowest and highest elevation in metres under straight segments, exactly.
+        """Lowest and highest elevation in metres along straight segments, exact.
 
-        The ground is linear within a triangle, so both lie at a segment's ends or where it crosses a triangle's edge.
+        The ground is linear within a triangle, so both extremes are at the segment's ends or where it crosses a
+        triangle's edge.
         """
         first, last = self.elevation(*start.T), self.elevation(*end.T)
-        segment, share = self._crossings(start, end)
-        between = self.elevation(*(start[segment] + share[:, None] * (end - start)[segment]).T)
+        segment, fraction = self._crossings(start, end)
+        between = self.elevation(*(start[segment] + fraction[:, None] * (end - start)[segment]).T)
         low, high = np.minimum(first, last), np.maximum(first, last)
         np.minimum.at(low, segment, between)
         np.maximum.at(high, segment, between)
@@ -102,8 +105,8 @@ class Terrain:
     def _crossings(
         self, start: Float[Array, "segment 2"], end: Float[Array, "segment 2"]
     ) -> tuple[Integer[Array, " crossing"], Float[Array, " crossing"]]:
-        """Which segment crosses an edge of a triangle, and after which share of its length."""
-        # The edges lie where u, v or u - v is a whole number, u and v counting cells.
+        """Index of a segment and the fraction of its length for every crossing of a triangle's edge."""
+        # The edges lie where u, v or u - v is an integer, u and v in cells.
         a, b = (self._in_cells(points) for points in (start, end))
         a, b = (np.concatenate([axes, axes[:, :1] - axes[:, 1:]], axis=1).ravel() for axes in (a, b))
         line = np.floor(np.minimum(a, b)) + 1
@@ -118,4 +121,6 @@ class Terrain:
 
 def _require_square(half: float) -> None:
     if not 0 < half < math.inf:
-        raise UelError("the terrain needs a square", got=f"half {half} m", do="give a positive number of metres")
+        raise UelError(
+            "the terrain's half side is out of range", got=f"{half} m", do="give a positive number of metres"
+        )

@@ -1,4 +1,4 @@
-"""Footprints: what the map draws as buildings, as valid polygons in metres of the tile."""
+"""Building outlines of a map as valid polygons in metres of the tile."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -13,35 +13,38 @@ from scenes.osm.map_features import Exclusion
 from scenes.osm.map_files import BUILDING_KEYS, METADATA_COLUMNS
 
 LATTICE_STEP = 1e-3  # metres: corners lie on this lattice, so that no edge is too short for single precision
-MIN_FOOTPRINT_AREA = 1.0  # square metres of a footprint: less is a chimney, a kiosk's corner or the rest of an overlay
-MIN_FOOTPRINT_WIDTH = 0.05  # metres: twice the area over the perimeter; less is a crack between two outlines
+MIN_FOOTPRINT_AREA = 1.0  # square metres: smaller footprints are chimneys, corners of kiosks or rests of an overlay
+MIN_FOOTPRINT_WIDTH = (
+    0.05  # metres, twice the area over the perimeter: narrower footprints are gaps between two outlines
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outline:
-    """A feature that the map calls a building or a part of one, before anybody knows its height."""
+    """A building or building part of a map, without its height."""
 
     id: str
     """`way/123`, `relation/45`"""
     shape: Polygon | MultiPolygon
-    """valid, in metres of the tile"""
+    """valid polygons in metres of the tile"""
     tags: Mapping[str, str]
 
     @property
     def is_part(self) -> bool:
-        """A `building:part`, which describes its building better than the building's own outline."""
+        """Whether this is a `building:part`, which describes its building in more detail than the building's
+        outline."""
         return not has_tag(self.tags, "building")
 
 
 def to_local(frame: gpd.GeoDataFrame, crs: str, origin: tuple[float, float]) -> gpd.GeoDataFrame:
-    """Features in degrees → metres east and north of `origin` (easting, northing in `crs`)."""
-    moved = frame.to_crs(crs)
-    geometry = shapely.transform(np.asarray(moved.geometry), lambda points: points - np.array(origin))
-    return gpd.GeoDataFrame(moved.drop(columns="geometry"), geometry=geometry)
+    """Project features from degrees to metres east and north of `origin` (easting and northing in `crs`)."""
+    projected = frame.to_crs(crs)
+    geometry = shapely.transform(np.asarray(projected.geometry), lambda points: points - np.array(origin))
+    return gpd.GeoDataFrame(projected.drop(columns="geometry"), geometry=geometry)
 
 
 def touching_square(frame: gpd.GeoDataFrame, half: float) -> gpd.GeoDataFrame:
-    """Features in metres that touch the square |x|, |y| ≤ `half`, whole; those without geometry stay."""
+    """Features in metres that touch the square |x|, |y| ≤ `half`, uncut; those without geometry stay."""
     geometry = np.asarray(frame.geometry)
     touches = shapely.is_empty(geometry) | shapely.intersects(geometry, square(half))
     return gpd.GeoDataFrame(frame[touches])
@@ -53,9 +56,9 @@ def square(half: float) -> Polygon:
 
 
 def building_outlines(frame: gpd.GeoDataFrame) -> tuple[list[Outline], list[Exclusion]]:
-    """Every building feature of a table in metres: an outline, or an exclusion that says why not."""
-    named = frame.reindex(columns=list(BUILDING_KEYS)).notna().any(axis=1)
-    frame = gpd.GeoDataFrame(frame[named])
+    """An outline for every building feature of a table in metres, or an exclusion with the reason."""
+    is_building = frame.reindex(columns=list(BUILDING_KEYS)).notna().any(axis=1)
+    frame = gpd.GeoDataFrame(frame[is_building])
     kept, excluded = [], []
     for id, geometry, tags in zip(feature_ids(frame), repair_polygons(frame.geometry), tags_of(frame), strict=True):
         reason = _reason(tags, geometry)
@@ -67,7 +70,7 @@ def building_outlines(frame: gpd.GeoDataFrame) -> tuple[list[Outline], list[Excl
 
 
 def has_tag(tags: Mapping[str, str], key: str) -> bool:
-    """Whether a tag is there and does not say no."""
+    """Whether a tag is present and not `no`."""
     return tags.get(key, "no") != "no"
 
 
@@ -77,13 +80,13 @@ def feature_ids(frame: gpd.GeoDataFrame) -> list[str]:
 
 
 def tags_of(frame: gpd.GeoDataFrame) -> list[dict[str, str]]:
-    """The tags of every feature; the table's columns are mostly empty, so one pass per column is quickest."""
-    found: list[dict[str, str]] = [{} for _ in range(len(frame))]
+    """The tags of every feature; one pass per column, because most columns are nearly empty."""
+    tags: list[dict[str, str]] = [{} for _ in range(len(frame))]
     for name in frame.columns.drop(list(METADATA_COLUMNS), errors="ignore"):
         values = frame[name].to_numpy(dtype=object)
         for row in np.flatnonzero(frame[name].notna().to_numpy()):
-            found[row][str(name)] = str(values[row])
-    return found
+            tags[row][str(name)] = str(values[row])
+    return tags
 
 
 def repair_polygons(geometry: Iterable) -> list[Polygon | MultiPolygon]:
@@ -96,22 +99,22 @@ def repair_polygons(geometry: Iterable) -> list[Polygon | MultiPolygon]:
 
 
 def _valid(shape: Polygon | MultiPolygon) -> BaseGeometry:
-    """Every shell without its holes; repairing both at once would build on a hole that lies outside its shell.
+    """Valid union of every shell minus its holes; repairing both at once would add holes that lie outside their shell.
 
-    On the lattice: between edges that nearly coincide, floating point leaves areas that are invalid again.
+    Coordinates are rounded to the lattice: between edges that nearly coincide, floating point leaves invalid areas.
     """
-    solid = []
+    solids = []
     for polygon in shapely.get_parts(shape):
         rings = [Polygon(ring) for ring in (polygon.exterior, *polygon.interiors)]
         shell, *holes = shapely.make_valid(rings, method="structure", keep_collapsed=False)
-        solid.append(
+        solids.append(
             shapely.difference(shell, shapely.union_all(holes, grid_size=LATTICE_STEP), grid_size=LATTICE_STEP)
         )
-    return shapely.union_all(solid, grid_size=LATTICE_STEP)
+    return shapely.union_all(solids, grid_size=LATTICE_STEP)
 
 
 def polygonal_part(geometry: BaseGeometry) -> Polygon | MultiPolygon:
-    """The areas of a geometry: what is a point or a line in it is dropped."""
+    """The polygons of a geometry, without its points and lines."""
     if isinstance(geometry, Polygon | MultiPolygon):
         return geometry
     pieces = [piece for piece in shapely.get_parts(geometry) if isinstance(piece, Polygon | MultiPolygon)]
@@ -119,17 +122,17 @@ def polygonal_part(geometry: BaseGeometry) -> Polygon | MultiPolygon:
 
 
 def wall_polygons(shape: BaseGeometry) -> list[Polygon]:
-    """The polygons of a shape that are large and wide enough to have walls."""
+    """The polygons of a shape that are large and wide enough for walls."""
     return [piece for piece in shapely.get_parts(polygonal_part(shape)) if not is_sliver(piece)]
 
 
 def is_sliver(polygon: BaseGeometry) -> bool:
-    """Smaller than `MIN_FOOTPRINT_AREA` or thinner than `MIN_FOOTPRINT_WIDTH`."""
+    """Whether a polygon is smaller than `MIN_FOOTPRINT_AREA` or narrower than `MIN_FOOTPRINT_WIDTH`."""
     return polygon.area < MIN_FOOTPRINT_AREA or 2 * polygon.area < MIN_FOOTPRINT_WIDTH * polygon.length
 
 
 def _reason(tags: Mapping[str, str], geometry: BaseGeometry) -> str | None:
-    """Why a feature does not stand on the ground as a prism, or None."""
+    """The reason why a feature is no building that stands on the ground, or None."""
     for key in BUILDING_KEYS:
         if tags.get(key) == "roof":
             return f"{key}=roof: a roof without walls"

@@ -15,12 +15,12 @@ from scenes.osm.tags import height_from_levels, parse_length
 
 
 def leave_one_out(outlines: Sequence[Outline], seed: int | np.random.Generator = 0) -> dict[str, float]:
-    """Mean absolute errors in metres of what each method says of buildings whose height is known.
+    """Mean absolute error in metres of each method over the buildings whose height is known.
 
-    Truth is the `height` tag, else the levels. Each building is left out of its own estimate, tags and all.
-    `neighbour_median` is what `estimate` does, `median_10` the median of the 10 nearest, `random_floors` 3.5 m times
-    floors around 5 ± 1 (as Geo2SigMap draws them), `constant` 10 m (as DeepMIMO sets them). `own_levels` looks
-    at a building's own levels, and at those `both` buildings only that have a height and levels.
+    The true height is the `height` tag, else the levels; each building is left out of its own estimate. Methods:
+    `neighbours` (`estimate_heights`), `median_10` (median of the 10 nearest), `random_floors` (3.5 m times a number of
+    floors around 5 ± 1, as Geo2SigMap draws them), `constant` (10 m, as DeepMIMO sets them) and `own_levels` (the
+    building's levels, over those `both` buildings that have a height and levels).
     """
     pool = [
         (outline, top)
@@ -32,29 +32,29 @@ def leave_one_out(outlines: Sequence[Outline], seed: int | np.random.Generator =
     truth = np.array([top for _, top in pool])
     floors = np.random.default_rng(seed).normal(5.0, 1.0, len(pool)).astype(int).clip(1, 15)
     index, _ = nearest_known(pool, [outline for outline, _ in pool], leave_out=True)
-    guesses = {
+    estimates = {
         "neighbours": neighbour_median(pool),
         "median_10": np.median(truth[index[:, :10]], axis=1),
         "random_floors": 3.5 * floors,
         "constant": 10.0,
     }
-    errors = {name: float(np.abs(guess - truth).mean()) for name, guess in guesses.items()}
+    errors = {name: float(np.abs(estimate - truth).mean()) for name, estimate in estimates.items()}
     return {"count": float(len(pool)), **errors, **_level_errors(pool)}
 
 
 def _level_errors(pool: Sequence[tuple[Outline, float]]) -> dict[str, float]:
     pairs = [(parse_length(outline.tags.get("height")), height_from_levels(outline.tags)) for outline, _ in pool]
-    errors = [abs(height - counted) for height, counted in pairs if height is not None and counted is not None]
+    errors = [abs(tagged - levels) for tagged, levels in pairs if tagged is not None and levels is not None]
     return {"both": float(len(errors)), **({"own_levels": float(np.mean(errors))} if errors else {})}
 
 
 def main(files: Sequence[str]) -> None:
-    """Print a table: one row per file, mean absolute errors in metres."""
+    """Print a table of mean absolute errors in metres, one row per map file."""
     names = ("count", "neighbours", "median_10", "random_floors", "constant", "both", "own_levels")
     print(f"{'file':32}" + "".join(f"{name:>14}" for name in names))
     for file in files:
-        found = leave_one_out(outlines_of_file(file))
-        cells = [f"{found[name]:14.4g}" if name in found else f"{'–':>14}" for name in names]
+        errors = leave_one_out(outlines_of_file(file))
+        cells = [f"{errors[name]:14.4g}" if name in errors else f"{'–':>14}" for name in names]
         print(f"{file.rsplit('/', 1)[-1]:32}" + "".join(cells))
 
 

@@ -1,4 +1,4 @@
-"""Ground with a class of its own: green, water, paths and roads, in metres of the tile."""
+"""Land cover of a map: green, water, paths and roads as polygons in metres of the tile."""
 
 from collections.abc import Mapping
 from typing import Literal
@@ -16,7 +16,7 @@ from scenes.osm.tags import parse_count, parse_length
 
 LandCoverKind = Literal["road", "path", "water", "green"]
 
-DRAWING_ORDER: tuple[LandCoverKind, ...] = ("green", "water", "path", "road")  # later ones lie over earlier ones
+DRAWING_ORDER: tuple[LandCoverKind, ...] = ("green", "water", "path", "road")  # later classes cover earlier ones
 LANE_WIDTH = 3.25  # metres
 ROAD_WIDTHS = {  # metres between the kerbs, where neither width nor lanes are tagged
     "motorway": 14.0,
@@ -56,30 +56,30 @@ WATER_TAGS = {
 
 
 def land_cover_patches(frame: gpd.GeoDataFrame, half: float) -> list[LandCoverPatch]:
-    """Patches of a table in metres, cut at the square |x|, |y| ≤ `half`: green, water, paths, roads in this order.
+    """Land-cover patches of a table in metres, cut at the square |x|, |y| ≤ `half`: green, water, paths, then roads.
 
-    A line is as wide as its `width`, else as its lanes, else as its class. What lies in a tunnel, under the
-    ground or inside a building is left out. The sea is what lies right of the coastlines.
+    The width of a line is its `width`, else that of its lanes, else that of its class. Features in a tunnel, under
+    the ground or inside a building are left out. The sea lies to the right of the coastlines.
     """
-    read = [
+    rows = [
         (id, _area_or_line(geometry, tags), tags)
         for id, geometry, tags in zip(feature_ids(frame), frame.geometry, tags_of(frame), strict=True)
     ]
-    found: list[tuple[str, LandCoverKind, BaseGeometry, float]] = [
+    features: list[tuple[str, LandCoverKind, BaseGeometry, float]] = [
         (id, kind, geometry, width)
-        for id, geometry, tags in read
+        for id, geometry, tags in rows
         if (kind := _kind(geometry, tags)) and (width := _width(geometry, tags)) is not None
     ]
-    lines = np.array([geometry for _, _, geometry, _ in found], dtype=object)
-    half_width = np.array([width / 2 for *_, width in found])
+    lines = np.array([geometry for _, _, geometry, _ in features], dtype=object)
+    half_width = np.array([width / 2 for *_, width in features])
     areas = shapely.buffer(lines, half_width, cap_style="flat", quad_segs=4)
-    cut = repair_polygons(shapely.intersection(repair_polygons(areas), square(half)))
+    clipped = repair_polygons(shapely.intersection(repair_polygons(areas), square(half)))
     patches: list[LandCoverPatch] = [
         LandCoverPatch(id=id, kind=kind, footprint=piece)
-        for (id, kind, _, _), area in zip(found, cut, strict=True)
+        for (id, kind, _, _), area in zip(features, clipped, strict=True)
         for piece in wall_polygons(area)
     ]
-    coast = [line for _, line, tags in read if tags.get("natural") == "coastline" and "Line" in line.geom_type]
+    coast = [line for _, line, tags in rows if tags.get("natural") == "coastline" and "Line" in line.geom_type]
     water = [
         LandCoverPatch(id=f"sea#{n + 1}", kind="water", footprint=area)
         for n, area in enumerate(sea_polygon(coast, half))
@@ -88,20 +88,20 @@ def land_cover_patches(frame: gpd.GeoDataFrame, half: float) -> list[LandCoverPa
 
 
 def _area_or_line(geometry: BaseGeometry, tags: Mapping[str, str]) -> BaseGeometry:
-    """A closed way that says it is an area, such as a square for pedestrians, is one."""
+    """The geometry; a closed line with `area=yes`, such as a pedestrian square, as a polygon."""
     closed = geometry.geom_type == "LineString" and tags.get("area") == "yes" and shapely.is_ring(geometry)
     return Polygon(geometry.coords) if closed else geometry
 
 
 def _kind(geometry: BaseGeometry, tags: Mapping[str, str]) -> LandCoverKind | None:
-    """The class of a line or an area; None for what is no ground."""
-    hidden = has_tag(tags, "tunnel") or tags.get("location") == "underground" or tags.get("indoor") == "yes"
-    if hidden or tags.get("layer", "").startswith("-") or geometry.is_empty or "Point" in geometry.geom_type:
+    """The land-cover class of a line or an area; None for anything else."""
+    is_hidden = has_tag(tags, "tunnel") or tags.get("location") == "underground" or tags.get("indoor") == "yes"
+    if is_hidden or tags.get("layer", "").startswith("-") or geometry.is_empty or "Point" in geometry.geom_type:
         return None
-    way = tags.get("highway", "").removesuffix("_link")
-    if way in ROAD_WIDTHS:
+    highway = tags.get("highway", "").removesuffix("_link")
+    if highway in ROAD_WIDTHS:
         return "road"
-    if way in PATH_WIDTHS:
+    if highway in PATH_WIDTHS:
         return "path"
     if _any_of(tags, WATER_TAGS) or tags.get("waterway") in STREAM_WIDTHS:
         return "water"
@@ -113,12 +113,12 @@ def _any_of(tags: Mapping[str, str], classes: Mapping[str, str]) -> bool:
 
 
 def _width(geometry: BaseGeometry, tags: Mapping[str, str]) -> float | None:
-    """Metres by which a line is widened; 0 for an area, None for a line whose class is an area's."""
+    """Width in metres of a line; 0 for an area, None for a line whose class has areas only."""
     if "Polygon" in geometry.geom_type:
         return 0.0
-    way = tags.get("highway", "").removesuffix("_link")
-    by_class = ROAD_WIDTHS.get(way) or PATH_WIDTHS.get(way) or STREAM_WIDTHS.get(tags.get("waterway", ""))
+    highway = tags.get("highway", "").removesuffix("_link")
+    by_class = ROAD_WIDTHS.get(highway) or PATH_WIDTHS.get(highway) or STREAM_WIDTHS.get(tags.get("waterway", ""))
     if by_class is None:
         return None
-    lanes = parse_count(tags.get("lanes")) if way in ROAD_WIDTHS else None
+    lanes = parse_count(tags.get("lanes")) if highway in ROAD_WIDTHS else None
     return parse_length(tags.get("width")) or (LANE_WIDTH * lanes if lanes else by_class)

@@ -1,4 +1,4 @@
-"""Buildings: what the map says of a house, in metres of the tile, before it becomes triangles."""
+"""Features of a map in metres of the tile: buildings with heights, land cover, and what was left out and why."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ HeightProvenance = Literal["tag", "levels", "neighbours", "prior"]
 
 @dataclass(frozen=True, kw_only=True)
 class Height:
-    """From where to where a building's walls go, in metres above the ground, and how that is known."""
+    """Lower and upper end of a building's walls in metres above the ground, and where the upper one comes from."""
 
     base: float
     top: float
@@ -25,19 +25,19 @@ class Building:
     """One prism: a footprint with courtyards, from `base` to `top` metres above the ground beneath it."""
 
     id: str
-    """where it comes from: `way/123`, `relation/45`; pieces of a multipolygon end in `#1`, `#2`, …"""
+    """OSM element: `way/123`, `relation/45`; pieces of a multipolygon end in `#1`, `#2`, …"""
     footprint: Polygon
-    """valid, in metres: x east, y north of the tile's centre; holes are courtyards"""
+    """valid polygon in metres, x east and y north of the tile's centre; holes are courtyards"""
     top: float
     """height of the flat roof above the ground in metres"""
     base: float = 0.0
-    """height in metres at which its walls begin; 0 reaches the ground"""
-    whole: Polygon | MultiPolygon | None = None
-    """outline in metres of the building that this is a piece of: heights count from its ground; none: its own"""
+    """height in metres at which the walls begin; 0: on the ground"""
+    outline: Polygon | MultiPolygon | None = None
+    """outline in metres of the building that this is a piece of, from whose ground heights count; None: `footprint`"""
     tags: Mapping[str, str] = field(default_factory=dict)
-    """OSM tags, strings as they were written"""
+    """OSM tags, unchanged"""
     provenance: HeightProvenance = "prior"
-    """how `top` is known"""
+    """where `top` comes from: the height tag, the levels, neighbouring buildings, or the type of building"""
     top_std: float = 0.0
     """standard deviation of `top` in metres"""
 
@@ -52,11 +52,11 @@ class Exclusion:
 
 @dataclass(frozen=True, kw_only=True)
 class MapExtract:
-    """Everything that a source says about a square of the world, in the square's own metres."""
+    """The features of a square of a map, in metres east and north of its centre."""
 
     name: str
     crs: str
-    """of the metres, UTM: `EPSG:32632`"""
+    """projection of the metres, a UTM zone: `EPSG:32632`"""
     origin: tuple[float, float]
     """easting and northing of the tile's centre in `crs`"""
     center: tuple[float, float]
@@ -64,18 +64,18 @@ class MapExtract:
     size: float
     """side of the square in metres"""
     margin: float
-    """how far in metres features are kept around it"""
+    """width in metres of the border around the square in which features are kept"""
     buildings: tuple[Building, ...]
     exclusions: tuple[Exclusion, ...]
-    ground: tuple["LandCoverPatch", ...]
-    """roads, water and green, later ones over earlier ones"""
+    land_cover: tuple["LandCoverPatch", ...]
+    """roads, paths, water and green; later ones cover earlier ones"""
     provenance: Mapping[str, Any]
-    """what was read: kind of source, file name and SHA-256 or query, versions"""
+    """kind of source, file name and SHA-256 or query, versions of libraries"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LandCoverPatch:
-    """A patch of ground with a class of its own, in metres of the tile."""
+    """A piece of ground of one land-cover class, in metres of the tile."""
 
     id: str
     kind: Literal["road", "path", "water", "green"]

@@ -1,4 +1,4 @@
-"""Map files: OSM XML, PBF and GeoJSON become one kind of table."""
+"""Reads map files (OSM XML, PBF, GeoJSON) into one kind of table of features."""
 
 import bz2
 import gzip
@@ -27,20 +27,26 @@ from uel.errors import UelError
 MAP_SUFFIXES = (".osm", ".osm.gz", ".osm.bz2", ".osm.pbf", ".geojson")
 FEATURE_KEYS = ("building", "building:part", "highway", "natural", "landuse", "leisure", "waterway", "water")
 BUILDING_KEYS = ("building", "building:part")
-AREA_KEYS = (*BUILDING_KEYS, "natural", "landuse", "leisure", "water")  # a closed line with one of these is a polygon
+AREA_KEYS = (
+    *BUILDING_KEYS,
+    "natural",
+    "landuse",
+    "leisure",
+    "water",
+)  # a closed line with one of these keys is a polygon
 METADATA_COLUMNS = ("geometry", "version", "timestamp", "changeset", "uid", "user", "visible")
 
 FeatureRow = tuple[str, int | str, BaseGeometry, Mapping[str, str]]
 
 
 def map_suffix(path: Path) -> str | None:
-    """Which of `MAP_SUFFIXES` a file's name ends with, or None."""
+    """The one of `MAP_SUFFIXES` that a file's name ends with, or None."""
     name = path.name.lower()
     return next((suffix for suffix in MAP_SUFFIXES if name.endswith(suffix)), None)
 
 
 def header_bounds(path: Path) -> tuple[float, float, float, float] | None:
-    """West, south, east and north in degrees that an OSM file says it covers; None where it does not say."""
+    """West, south, east and north in degrees from the header of an OSM file; None without bounds."""
     if map_suffix(path) == ".geojson":
         return None
     with _readable_errors(path):
@@ -54,8 +60,8 @@ def header_bounds(path: Path) -> tuple[float, float, float, float] | None:
 def read_map_file(path: Path) -> gpd.GeoDataFrame:
     """The features of a map file: WGS84 geometry, string tags, indexed by element and id.
 
-    A building whose nodes or members the file lacks comes with an empty geometry.
-    Raises `UelError` for a damaged file and for one without a single feature that we know.
+    A building whose nodes or members are missing from the file gets an empty geometry.
+    Raises `UelError` for a damaged file and for one without a building, road or land cover.
     """
     read = {".geojson": _read_geojson, ".osm.pbf": _read_pbf}.get(str(map_suffix(path)), _read_xml)
     with _readable_errors(path):
@@ -64,7 +70,7 @@ def read_map_file(path: Path) -> gpd.GeoDataFrame:
 
 @contextmanager
 def _readable_errors(path: Path) -> Iterator[None]:
-    """Every way in which a library says that a file is broken, in our words."""
+    """Turn the exceptions by which libraries report a damaged file into `UelError`."""
     damaged = (EOFError, zlib.error, OSError, RuntimeError, SAXException, ElementTree.ParseError, UnicodeDecodeError)
     try:
         yield
@@ -73,13 +79,15 @@ def _readable_errors(path: Path) -> Iterator[None]:
     except InsufficientResponseError as error:
         raise _no_features_error(path) from error
     except (*damaged, json.JSONDecodeError) as error:
-        if "out of order" in str(error):  # as libosmium says of ids
+        if "out of order" in str(error):  # libosmium's message about ids
             raise _unsorted_error(path) from error
-        raise UelError("the file is damaged", got=f"{path}: {error}", do="download it again") from error
+        raise UelError("the map file is damaged", got=f"{path}: {error}", do="download it again") from error
 
 
 def _no_features_error(path: Path) -> UelError:
-    return UelError("the file has neither buildings nor roads", got=str(path), do="choose a larger extract")
+    return UelError(
+        "the map file has neither buildings nor roads", got=str(path), do="give a larger extract of the map"
+    )
 
 
 def feature_table(rows: Sequence[FeatureRow]) -> gpd.GeoDataFrame:
@@ -94,31 +102,31 @@ def feature_table(rows: Sequence[FeatureRow]) -> gpd.GeoDataFrame:
 
 
 def _read_xml(path: Path) -> gpd.GeoDataFrame:
-    wanted = _building_ids(path)
+    buildings = _building_ids(path)
     frame = osmnx.features_from_xml(path, tags=dict.fromkeys(FEATURE_KEYS, True))
     frame = frame.drop(columns=[name for name in METADATA_COLUMNS[1:] if name in frame])
-    lost = [(*key, Polygon(), tags) for key, tags in wanted.items() if key not in frame.index]
-    return gpd.GeoDataFrame(pd.concat([frame, feature_table(lost)]) if lost else frame)
+    missing = [(*key, Polygon(), tags) for key, tags in buildings.items() if key not in frame.index]
+    return gpd.GeoDataFrame(pd.concat([frame, feature_table(missing)]) if missing else frame)
 
 
 def _building_ids(path: Path) -> dict[tuple[str, int], dict[str, str]]:
-    """Tags of every way and multipolygon that is a building: osmnx drops those it cannot draw."""
-    found: dict[tuple[str, int], dict[str, str]] = {}
-    opened = {".gz": gzip.open, ".bz2": bz2.open}.get(path.suffix.lower(), open)
-    with opened(path, "rb") as stream:
+    """Tags of every way and multipolygon that is a building; osmnx drops those without a valid geometry."""
+    buildings: dict[tuple[str, int], dict[str, str]] = {}
+    opener = {".gz": gzip.open, ".bz2": bz2.open}.get(path.suffix.lower(), open)
+    with opener(path, "rb") as stream:
         events = ElementTree.iterparse(stream, events=("start", "end"))
         _, root = next(events)
         for event, element in events:
             if event == "end" and element.tag in ("node", "way", "relation"):
                 tags = {tag.attrib["k"]: tag.attrib["v"] for tag in element.iterfind("tag")}
                 if _is_drawn(element.tag, tags):
-                    found[element.tag, int(element.attrib["id"])] = tags
+                    buildings[element.tag, int(element.attrib["id"])] = tags
                 root.clear()
-    return found
+    return buildings
 
 
 def _is_drawn(element: str, tags: Mapping[str, str]) -> bool:
-    """Whether a feature is a building with an outline of its own; relations of other types group others."""
+    """Whether an element is a building with its own outline; relations of other types group elements."""
     return any(key in tags for key in BUILDING_KEYS) and (element == "way" or tags.get("type") == "multipolygon")
 
 
@@ -126,7 +134,7 @@ def _is_drawn(element: str, tags: Mapping[str, str]) -> bool:
 
 
 def _read_pbf(path: Path) -> gpd.GeoDataFrame:
-    found: dict[tuple[str, int], FeatureRow] = {}
+    rows: dict[tuple[str, int], FeatureRow] = {}
     reader = osmium.FileProcessor(str(path)).with_areas(osmium.filter.KeyFilter(*FEATURE_KEYS))
     last = ""
     for item in reader.with_filter(osmium.filter.KeyFilter(*FEATURE_KEYS)):
@@ -134,31 +142,34 @@ def _read_pbf(path: Path) -> gpd.GeoDataFrame:
         if kind in "nwr":
             _require_order(path, last, last := kind)
         if row := _pbf_row(item, kind):
-            found[row[0], int(row[1])] = row
-    if not found:
+            rows[row[0], int(row[1])] = row
+    if not rows:
         raise _no_features_error(path)
-    ways = [row[2] for row in found.values() if row[0] == "way"]
+    ways = [row[2] for row in rows.values() if row[0] == "way"]
     if ways and all(way.is_empty for way in ways):
         raise _unsorted_error(path)
-    return feature_table(list(found.values()))
+    return feature_table(list(rows.values()))
 
 
-def _require_order(path: Path, before: str, now: str) -> None:
-    if before and "nwr".index(now) < "nwr".index(before):
+def _require_order(path: Path, previous: str, current: str) -> None:
+    if previous and "nwr".index(current) < "nwr".index(previous):
         raise _unsorted_error(path)
 
 
 def _unsorted_error(path: Path) -> UelError:
     return UelError(
-        "the file is not sorted, or has no nodes for its ways",
+        "the map file is not sorted, or has no nodes for its ways",
         got=str(path),
         do="sort it: osmium sort IN.osm.pbf -o OUT.osm.pbf",
     )
 
 
 def _pbf_row(item: Any, kind: str) -> FeatureRow | None:
-    """A feature of a PBF file. Ways are drawn from their own nodes, as osmnx does, so that a crossed outline is
-    not lost; areas are asked for relations only."""
+    """A feature of a PBF file, or None.
+
+    Ways become geometry from their own nodes, as in osmnx, so that an outline that crosses itself is kept; areas are
+    read for relations only.
+    """
     tags = {tag.k: tag.v for tag in item.tags}
     if kind == "n":
         return "node", item.id, Point(item.lon, item.lat), tags
@@ -167,16 +178,16 @@ def _pbf_row(item: Any, kind: str) -> FeatureRow | None:
     if kind == "a" and not item.from_way():
         return "relation", item.orig_id(), _pbf_area(item), tags
     if kind == "r" and _is_drawn("relation", tags):
-        return "relation", item.id, Polygon(), tags  # until its area comes
+        return "relation", item.id, Polygon(), tags  # replaced when its area is read
     return None
 
 
 def _pbf_way(way: Any, tags: Mapping[str, str]) -> LineString | Polygon:
     points = [(node.lon, node.lat) for node in way.nodes if node.location.valid()]
     is_area = tags.get("area") == "yes" or any(key in tags for key in AREA_KEYS)
-    shape = Polygon if way.is_closed() and is_area and tags.get("area") != "no" else LineString
-    whole = len(points) == len(way.nodes) and len(points) >= (4 if shape is Polygon else 2)
-    return shape(points) if whole else shape()
+    geometry_type = Polygon if way.is_closed() and is_area and tags.get("area") != "no" else LineString
+    is_complete = len(points) == len(way.nodes) and len(points) >= (4 if geometry_type is Polygon else 2)
+    return geometry_type(points) if is_complete else geometry_type()
 
 
 def _pbf_area(area: Any) -> BaseGeometry:
@@ -198,7 +209,9 @@ def _read_geojson(path: Path) -> gpd.GeoDataFrame:
     content = json.loads(path.read_text(encoding="utf-8"), parse_constant=_reject_constant)
     kind = content.get("type") if isinstance(content, dict) else None
     if kind not in ("FeatureCollection", "Feature"):
-        raise UelError("this is no GeoJSON of features", got=f"{path}: type {kind}", do="give a FeatureCollection")
+        raise UelError(
+            "the GeoJSON file is not a FeatureCollection", got=f"{path}: type {kind}", do="give a FeatureCollection"
+        )
     if other := foreign_crs(content):
         raise _not_degrees_error(f"{path}: {other}")
     items = content.get("features", []) if kind == "FeatureCollection" else [content]
@@ -212,23 +225,28 @@ def _read_geojson(path: Path) -> gpd.GeoDataFrame:
 
 
 def _reject_constant(word: str) -> float:
-    """Python would read `NaN` and `Infinity`, which JSON does not know."""
+    """Reject `NaN` and `Infinity`, which Python reads but JSON does not define."""
     raise json.JSONDecodeError(f"{word} is no number", word, 0)
 
 
 def foreign_crs(content: Mapping[str, Any]) -> str | None:
-    """The coordinate reference system that a GeoJSON file names, as those before RFC 7946 do, if it is not WGS 84."""
-    named = content.get("crs")
-    return str(named) if named and not re.search(r"CRS84|EPSG:+4326\b", str(named)) else None
+    """The coordinate reference system of a GeoJSON file (older than RFC 7946) that is not WGS 84, or None."""
+    crs = content.get("crs")
+    return str(crs) if crs and not re.search(r"CRS84|EPSG:+4326\b", str(crs)) else None
 
 
 def _not_degrees_error(got: str) -> UelError:
-    return UelError("coordinates are not degrees", got=got, do="convert it to longitude and latitude, WGS84")
+    return UelError(
+        "the map file's coordinates are not degrees", got=got, do="convert it to longitude and latitude, WGS84"
+    )
 
 
 def _geojson_row(path: Path, number: int, item: dict[str, Any]) -> FeatureRow | None:
-    """One feature; a polygon without any key that we know is a building when it has a height, as footprints
-    from aerial images do. Ids that are none of OpenStreetMap's become words: files will be called like them."""
+    """A feature of a GeoJSON file, or None.
+
+    A polygon without a known key but with a height is a building, as in footprints from aerial images. An id that is
+    not OpenStreetMap's becomes a word that is fit for a file name.
+    """
     geometry = _geojson_geometry(path, number, item)
     tags = {
         key: _tag_value(value) for key, value in (item.get("properties") or {}).items() if value not in (None, [], {})
@@ -238,18 +256,18 @@ def _geojson_row(path: Path, number: int, item: dict[str, Any]) -> FeatureRow | 
             return None
         tags["building"] = "yes"
     name = str(item.get("id") or tags.pop("@id", None) or number)
-    if known := re.fullmatch(r"(node|way|relation)/(\d{1,19})", name):
-        return known[1], known[2], geometry, tags
+    if match := re.fullmatch(r"(node|way|relation)/(\d{1,19})", name):
+        return match[1], match[2], geometry, tags
     return "feature", re.sub(r"\W+", "_", name.removeprefix("feature/"))[:40], geometry, tags
 
 
 def _tag_value(value: Any) -> str:
-    """A property as a tag would say it."""
+    """A GeoJSON property as the value of an OSM tag."""
     return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
 
 
 def _with_unique_ids(rows: Sequence[FeatureRow]) -> list[FeatureRow]:
-    """The rows with ids of their own: a second feature with the same id is told apart by its number."""
+    """The rows with unique ids: the number of the row is added to an id that occurred before."""
     seen: set[tuple[str, int | str]] = set()
     unique: list[FeatureRow] = []
     for number, (element, id, geometry, tags) in enumerate(rows):
@@ -264,4 +282,6 @@ def _geojson_geometry(path: Path, number: int, item: dict[str, Any]) -> BaseGeom
         return shapely.force_2d(shapely.geometry.shape(item["geometry"]))
     except (KeyError, TypeError, ValueError, AttributeError, shapely.errors.ShapelyError) as error:
         got = f"{path}: feature {number}: {error!r}"
-        raise UelError("a feature without a readable geometry", got=got, do="remove or repair it") from error
+        raise UelError(
+            "a feature of the GeoJSON file has no readable geometry", got=got, do="remove or repair it"
+        ) from error

@@ -1,4 +1,4 @@
-"""Where a map comes from: the text that names a source, and its features in degrees."""
+"""Sources of maps: parses the text that names a source, and reads its features in degrees."""
 
 import math
 import os
@@ -19,12 +19,12 @@ from scenes.osm.map_files import FEATURE_KEYS, MAP_SUFFIXES, header_bounds, map_
 from uel.core.io import data_folder
 from uel.errors import UelError
 
-MAX_SQUARE_SIDE = 20_000.0  # side of a square in metres: beyond it UTM's scale drifts and Overpass refuses
+MAX_SQUARE_SIDE = 20_000.0  # metres: in larger squares the scale of UTM varies too much, and Overpass refuses them
 METRES_PER_DEGREE = 111_320.0  # of latitude; on the equator also of longitude
 
 
 class GeoBox(NamedTuple):
-    """A box in degrees."""
+    """A box of longitudes and latitudes in degrees."""
 
     west: float
     south: float
@@ -38,33 +38,36 @@ class GeoBox(NamedTuple):
 
     @property
     def side(self) -> float:
-        """The larger side in metres."""
+        """Length of the longer side in metres."""
         wide = (self.east - self.west) * math.cos(math.radians(self.center[0]))
         return METRES_PER_DEGREE * max(wide, self.north - self.south)
 
 
 @dataclass(frozen=True)
 class MapQuery:
-    """What a user's text means."""
+    """A parsed source: a file, a point, a box or a place's name."""
 
     kind: Literal["file", "point", "bbox", "name"]
     text: str
     point: tuple[float, float] | None = None
-    """latitude and longitude in degrees of a point source"""
+    """latitude and longitude in degrees, of kind point"""
     box: GeoBox | None = None
-    """of a bbox source"""
+    """of kind bbox"""
 
     @property
     def file(self) -> Path:
+        """Path of the file, with `~` expanded; of kind file."""
         return Path(os.path.expanduser(self.text))
 
 
 def parse_source(source: str | Path | MapQuery) -> MapQuery:
-    """What a source text means: `"48.87,2.33"` is a point (latitude, longitude), `"2.32,48.86,2.34,48.88"` a box
-    (west, south, east, north), a path a file, anything else a place's name.
+    """Parse the text of a source.
 
-    Raises `UelError` for numbers that are neither, for a point or a box that cannot be, and for a file that is
-    missing or that no reader knows.
+    `"48.87,2.33"` is a point (latitude, longitude), `"2.32,48.86,2.34,48.88"` a box (west, south, east, north), a path
+    a file, anything else a place's name.
+
+    Raises `UelError` for numbers that are neither a point nor a box, for a point or a box that is out of range, and for
+    a file that does not exist or is of an unknown type.
     """
     if isinstance(source, MapQuery):
         return source
@@ -80,13 +83,17 @@ def parse_source(source: str | Path | MapQuery) -> MapQuery:
         return MapQuery("point", text, point=require_point(numbers[0], numbers[1]))
     if len(numbers) == 4:
         return MapQuery("bbox", text, box=_require_box(GeoBox(*numbers)))
-    raise UelError("neither a point nor a box", got=text, do="give 'lat,lon' or 'west,south,east,north' in degrees")
+    raise UelError(
+        f"the source has {len(numbers)} numbers, which is neither a point nor a box",
+        got=text,
+        do="give 'lat,lon' or 'west,south,east,north' in degrees",
+    )
 
 
 def source_center(source: MapQuery, cache: Path | None = None) -> tuple[float, float] | None:
-    """Latitude and longitude in degrees that a source names; None for a file whose header has no bounds.
+    """Latitude and longitude in degrees of a source's centre; None for a file whose header has no bounds.
 
-    A name is asked for online. Raises `UelError` when nobody knows it, or without a connection.
+    The position of a place's name is asked for online. Raises `UelError` for an unknown name, or without a connection.
     """
     if source.point:
         return source.point
@@ -102,18 +109,17 @@ def source_features(
 ) -> gpd.GeoDataFrame:
     """Buildings, roads, water and green of a source: WGS84 geometry, string tags, indexed by element and id.
 
-    `box` (degrees) limits what is returned, and is what Overpass is asked for: sources other than files need it.
-    Answers are kept in `cache` (default `osm` in the data folder), so the same question is asked once.
-    Building features whose geometry could not be built come with an empty one: nothing is lost in silence.
+    `box` (degrees) limits the result; sources other than files need it. Answers of the server are kept in `cache`
+    (default: `osm` in the data folder). Buildings without a valid geometry are included with an empty one.
 
-    Raises `UelError` for a damaged or empty file, when nothing is there, and without a connection.
+    Raises `UelError` for a damaged or empty file, when there are no features, and without a connection.
     """
     source = parse_source(source)
     if source.kind == "file":
         frame = read_map_file(source.file)
         return frame if box is None else _inside_box(frame, box)
     if box is None:
-        raise UelError("the map server needs a box", got=source.text, do="give the square as `box`, in degrees")
+        raise UelError("a map server needs a box", got=source.text, do="give `box`, in degrees")
     with _map_server(source.text, cache):
         return osmnx.features_from_bbox((box.west, box.south, box.east, box.north), dict.fromkeys(FEATURE_KEYS, True))
 
@@ -125,7 +131,9 @@ def require_point(latitude: float, longitude: float) -> tuple[float, float]:
     swapped = abs(longitude) <= 84 and abs(latitude) <= 180
     hint = "perhaps the two are swapped: " if swapped else ""
     raise UelError(
-        "no such point on the map", got=f"latitude {latitude:g}, longitude {longitude:g}", do=f"{hint}give 'lat,lon'"
+        "the point is outside the range of UTM",
+        got=f"latitude {latitude:g}, longitude {longitude:g}",
+        do=f"{hint}give 'lat,lon'",
     )
 
 
@@ -135,7 +143,9 @@ def _require_box(box: GeoBox) -> GeoBox:
     if box.west >= box.east and box.west > 0 > box.east:
         raise UelError("the box crosses the antimeridian", got=str(tuple(box)), do="choose a box on one side of ±180°")
     if box.west >= box.east or box.south >= box.north:
-        raise UelError("the box is empty or inside out", got=str(tuple(box)), do="give 'west,south,east,north'")
+        raise UelError(
+            "the box is empty, or its corners are swapped", got=str(tuple(box)), do="give 'west,south,east,north'"
+        )
     if box.side > MAX_SQUARE_SIDE:
         raise UelError(
             f"the box is larger than {MAX_SQUARE_SIDE / 1000:g} km",
@@ -146,7 +156,7 @@ def _require_box(box: GeoBox) -> GeoBox:
 
 
 def _numbers(text: str) -> list[float] | None:
-    """Comma separated numbers, or None for any other text; `nan` and `inf` are words."""
+    """The numbers of a comma-separated list, or None for any other text; `nan` and `inf` are not numbers."""
     fields = text.split(",")
     if len(fields) < 2 or not all(re.fullmatch(r"\s*[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?\s*", f, re.I) for f in fields):
         return None
@@ -154,44 +164,50 @@ def _numbers(text: str) -> list[float] | None:
 
 
 def _looks_like_file(text: str) -> bool:
-    """A known suffix, a path that exists, or one written as a path; `Biel/Bienne` is a name, `map.shp` is not."""
-    written = text.startswith(("/", ".", "~")) or re.search(r"\.[a-z0-9]{2,8}$", text, re.I)
-    return bool(text) and (bool(written) or os.path.exists(text))
+    """Whether a text has a file suffix, exists as a path, or starts like one; `Biel/Bienne` is a name."""
+    is_path = text.startswith(("/", ".", "~")) or re.search(r"\.[a-z0-9]{2,8}$", text, re.I)
+    return bool(text) and (bool(is_path) or os.path.exists(text))
 
 
 def _require_file(path: Path) -> None:
     if map_suffix(path) is None:
-        raise UelError("no reader for this kind of file", got=str(path), do=f"give one of {', '.join(MAP_SUFFIXES)}")
-    if not os.path.isfile(path):  # unlike Path.is_file it takes a name that is too long for a no
-        raise UelError("no such file", got=str(path), do="check the path")
+        raise UelError("unknown type of map file", got=str(path), do=f"give one of {', '.join(MAP_SUFFIXES)}")
+    if not os.path.isfile(path):  # unlike Path.is_file it is False for a name that is too long
+        raise UelError("the map file does not exist", got=str(path), do="check the path")
     if path.stat().st_size == 0:
-        raise UelError("the file is empty", got=str(path), do="download it again")
+        raise UelError("the map file is empty", got=str(path), do="download it again")
 
 
 def _require_name(text: str) -> None:
     if not re.search(r"[^\W\d_]", text) or "\0" in text or len(text) > 200:
         raise UelError(
-            "not a source", got=repr(text[:80]), do="give a file, 'lat,lon', 'west,south,east,north' or a name"
+            "the source is neither a file, numbers nor a name",
+            got=repr(text[:80]),
+            do="give a file, 'lat,lon', 'west,south,east,north' or the name of a place",
         )
 
 
 def _inside_box(frame: gpd.GeoDataFrame, box: GeoBox) -> gpd.GeoDataFrame:
-    """Features that touch the box, and those without a geometry, which could be anywhere."""
-    near = frame.geometry.intersects(shapely.box(*box)) | frame.geometry.is_empty
-    return gpd.GeoDataFrame(frame[near])
+    """Features that touch the box, and those without a geometry, whose position is unknown."""
+    is_near = frame.geometry.intersects(shapely.box(*box)) | frame.geometry.is_empty
+    return gpd.GeoDataFrame(frame[is_near])
 
 
 @contextmanager
 def _map_server(query: str, cache: Path | None) -> Iterator[None]:
-    """osmnx with our cache folder, its errors in our words, and its settings as they were afterwards."""
-    before = osmnx.settings.cache_folder, osmnx.settings.use_cache
+    """Use osmnx with the given cache folder, turn its exceptions into `UelError`, and restore its settings."""
+    settings = osmnx.settings.cache_folder, osmnx.settings.use_cache
     osmnx.settings.cache_folder, osmnx.settings.use_cache = cache or data_folder() / "osm", True
     try:
         yield
     except InsufficientResponseError as error:
-        raise UelError("the map has nothing there", got=query, do="check the name or the coordinates") from error
+        raise UelError("the map has no features there", got=query, do="check the name or the coordinates") from error
     except (requests.RequestException, ResponseStatusCodeError, OSError) as error:
         detail = type(error).__name__
-        raise UelError("the map server does not answer", got=f"{query} ({detail})", do="use a file instead") from error
+        raise UelError(
+            "the map server does not answer",
+            got=f"{query} ({detail})",
+            do="check the connection, or use a map file instead",
+        ) from error
     finally:
-        osmnx.settings.cache_folder, osmnx.settings.use_cache = before
+        osmnx.settings.cache_folder, osmnx.settings.use_cache = settings

@@ -1,4 +1,4 @@
-"""From a map to a `MapExtract`: buildings, exclusions and ground in the metres of a square."""
+"""Reads a square of a map: buildings with heights, exclusions and land cover in metres (`MapExtract`)."""
 
 import hashlib
 import math
@@ -32,7 +32,7 @@ from scenes.osm.queries import (
 from uel.errors import UelError
 
 READER_LIBRARIES = ("osmnx", "osmium", "shapely", "pyproj")
-DEVICE_NAME = re.compile(r"(con|prn|aux|nul|(com|lpt)\d)(\..*)?", re.I)  # no file of Windows can be called like one
+DEVICE_NAME = re.compile(r"(con|prn|aux|nul|(com|lpt)\d)(\..*)?", re.I)  # reserved on Windows
 
 
 def read_map(
@@ -45,32 +45,39 @@ def read_map(
     seed: int | None = None,
     cache: Path | None = None,
 ) -> MapExtract:
-    """The buildings and the ground of a square of the world, from a file or online.
+    """Read the buildings and the land cover of a square of a map, from a file or online.
 
-    `source` is a map file (.osm, .osm.gz, .osm.bz2, .osm.pbf, .geojson), a point `"48.87,2.33"` (latitude,
-    longitude), a box `"2.32,48.86,2.34,48.88"` (west, south, east, north) or a place's name; all but files ask
-    Overpass and keep its answers in `cache`. `size` is the side of the square in metres: 512 by default, the
-    larger side for a box. Features up to `margin` metres around it are kept, whole. `center` is latitude and
-    longitude; by default what the source names, for a file the middle of its bounds. `seed` draws the heights
-    that are not tagged from their uncertainty; without it the best estimate is taken.
+    Args:
+        source: a map file (.osm, .osm.gz, .osm.bz2, .osm.pbf, .geojson), a point `"48.87,2.33"` (latitude, longitude),
+            a box `"2.32,48.86,2.34,48.88"` (west, south, east, north) or a place's name; all but files are read from an
+            Overpass server.
+        size: side of the square in metres; default: 512, or the longer side of a box.
+        margin: width in metres of the border around the square in which features are kept, uncut.
+        center: latitude and longitude in degrees; default: the source's centre, for a file the middle of its bounds.
+        name: of the tile; default: made from the source.
+        seed: draws the heights that are not tagged from their uncertainty; None: the best estimate.
+        cache: folder for the server's answers; default: `osm` in the data folder.
 
-    The metres are UTM's: y is grid north, lengths are true to 0.1 %.
-    Raises `UelError` for a source that cannot be read or has no building there, and for an impossible square.
+    Returns:
+        The features in metres of a UTM zone: y is grid north, lengths are true to 0.1 %.
+
+    Raises:
+        UelError: for a source that cannot be read, a square without a building, and a size or margin out of range.
     """
-    asked = parse_source(source)
+    query = parse_source(source)
     if size is None:
-        size = float(math.ceil(asked.box.side)) if asked.box else 512.0
+        size = float(math.ceil(query.box.side)) if query.box else 512.0
     _require_square(size, margin)
     if name is not None:
         require_tile_name(name)
-    frame, center = _features(asked, size / 2 + margin, center, cache)
+    frame, center = _features(query, size / 2 + margin, center, cache)
     crs = utm_zone(*center)
     origin = _origin(center, crs)
     local = touching_square(to_local(frame, crs, origin), size / 2 + margin)
     buildings, exclusions = _buildings(local, seed)
-    _require_building(buildings, asked, center, size)
+    _require_building(buildings, query, center, size)
     return MapExtract(
-        name=name or tile_name(asked),
+        name=name or tile_name(query),
         crs=crs,
         origin=origin,
         center=center,
@@ -78,46 +85,50 @@ def read_map(
         margin=float(margin),
         buildings=tuple(buildings),
         exclusions=tuple(exclusions),
-        ground=tuple(land_cover_patches(local, size / 2 + margin)),
-        provenance=_provenance(asked, buildings, seed),
+        land_cover=tuple(land_cover_patches(local, size / 2 + margin)),
+        provenance=_provenance(query, buildings, seed),
     )
 
 
 def outlines_of_file(file: str | Path) -> list[Outline]:
-    """Every building outline of a map file in metres around its own middle, for statistics."""
+    """Every building outline of a map file in metres around the file's centre, for statistics."""
     frame, center = _features(parse_source(file), 0.0, None, None)
     crs = utm_zone(*center)
     return building_outlines(to_local(frame, crs, _origin(center, crs)))[0]
 
 
 def utm_zone(latitude: float, longitude: float) -> str:
-    """The UTM zone of a point in degrees: `EPSG:32632`."""
+    """The UTM zone of a point in degrees, such as `EPSG:32632`."""
     zone = min(int((longitude + 180) // 6) + 1, 60)
     return f"EPSG:{(32600 if latitude >= 0 else 32700) + zone}"
 
 
 def require_tile_name(name: str) -> None:
-    """Raise `UelError` for a name that is no file name: a folder is to be called like this."""
+    """Raise `UelError` for a tile name that cannot be the name of a folder."""
     if not re.fullmatch(r"\w[\w .,()+-]{0,99}", name) or name.endswith((".", " ")) or DEVICE_NAME.fullmatch(name):
-        raise UelError("not a name", got=repr(name[:120]), do="use letters, digits, spaces and . , ( ) + - _")
+        raise UelError(
+            "the tile's name is not fit for a folder",
+            got=repr(name[:120]),
+            do="use letters, digits, spaces and . , ( ) + - _",
+        )
 
 
 def _features(
     source: MapQuery, half: float, center: tuple[float, float] | None, cache: Path | None
 ) -> tuple[gpd.GeoDataFrame, tuple[float, float]]:
-    """Features in degrees and the latitude and longitude of the middle."""
+    """Features in degrees, and latitude and longitude of the centre."""
     center = center or source_center(source, cache)
     if center is not None:
         require_point(*center)
     if source.kind == "file":
         frame = source_features(source)
         return frame, center or require_point(*GeoBox(*map(float, frame.total_bounds)).center)
-    assert center is not None, "only a file may not know its centre"
+    assert center is not None, "only a file can lack a centre"
     return source_features(source, _box_around(center, half), cache=cache), center
 
 
 def _box_around(center: tuple[float, float], half: float) -> GeoBox:
-    """A box in degrees that holds the square; Overpass is asked for a little more than is kept."""
+    """A box in degrees around the square, 10 % larger than the square."""
     latitude, longitude = center
     tall = 1.1 * half / METRES_PER_DEGREE
     wide = tall / math.cos(math.radians(latitude))
@@ -133,33 +144,30 @@ def _origin(center: tuple[float, float], crs: str) -> tuple[float, float]:
 
 
 def _buildings(frame: gpd.GeoDataFrame, seed: int | None) -> tuple[list[Building], list[Exclusion]]:
-    drawn, without_outline = building_outlines(frame)
-    single, copies = remove_duplicates(drawn)
-    known = heights.estimate_heights(single)
-    known = known if seed is None else heights.draw_heights(known, seed)
-    buildings, vanished = disjoint_prisms(single, known)
-    return buildings, without_outline + copies + vanished
+    outlines, without_outline = building_outlines(frame)
+    unique, duplicates = remove_duplicates(outlines)
+    estimates = heights.estimate_heights(unique)
+    estimates = estimates if seed is None else heights.draw_heights(estimates, seed)
+    buildings, vanished = disjoint_prisms(unique, estimates)
+    return buildings, without_outline + duplicates + vanished
 
 
 def tile_name(source: str | Path | MapQuery) -> str:
-    """A name for a source's tile that is also a file name."""
+    """The default name of a source's tile, fit for a folder."""
     source = parse_source(source)
     text = source.file.name.removesuffix(map_suffix(source.file) or "") if source.kind == "file" else source.text
-    written = re.sub(r"[^\w .,()+-]+", "_", text)[:80].rstrip(" .")
-    return (
-        written
-        if re.match(r"\w", written) and not DEVICE_NAME.fullmatch(written)
-        else f"{source.kind} {written}".strip()
-    )
+    cleaned = re.sub(r"[^\w .,()+-]+", "_", text)[:80].rstrip(" .")
+    is_valid = re.match(r"\w", cleaned) and not DEVICE_NAME.fullmatch(cleaned)
+    return cleaned if is_valid else f"{source.kind} {cleaned}".strip()
 
 
 def _provenance(source: MapQuery, buildings: Sequence[Building], seed: int | None) -> Mapping[str, Any]:
-    read_from: dict[str, Any] = {"source": source.kind, "query": source.text}
+    origin: dict[str, Any] = {"source": source.kind, "query": source.text}
     if source.kind == "file":
         digest = hashlib.sha256(source.file.read_bytes()).hexdigest()
-        read_from = {"source": "file", "file": source.file.name, "sha256": digest}
+        origin = {"source": "file", "file": source.file.name, "sha256": digest}
     return {
-        **read_from,
+        **origin,
         "heights": dict(Counter(building.provenance for building in buildings)),
         "height_seed": seed,
         "versions": {library: version(library) for library in READER_LIBRARIES},
@@ -169,25 +177,27 @@ def _provenance(source: MapQuery, buildings: Sequence[Building], seed: int | Non
 def _require_square(size: float, margin: float) -> None:
     if not (math.isfinite(size) and math.isfinite(margin) and size > 0 and margin >= 0):
         raise UelError(
-            "this is no square",
+            "size or margin of the square is out of range",
             got=f"size {size} m, margin {margin} m",
             do="give finite metres, a positive size and a margin that is not negative",
         )
     if size + 2 * margin > MAX_SQUARE_SIDE:
         got = f"size {size:g} m with a margin of {margin:g} m"
         raise UelError(
-            f"the square is larger than {MAX_SQUARE_SIDE / 1000:g} km", got=got, do="build several smaller tiles"
+            f"the square with its margin is larger than {MAX_SQUARE_SIDE / 1000:g} km",
+            got=got,
+            do="build several smaller tiles",
         )
 
 
 def _require_building(
     buildings: Sequence[Building], source: MapQuery, center: tuple[float, float], size: float
 ) -> None:
-    """A building touches the square itself."""
+    """Raise `UelError` when no building touches the square without its margin."""
     bounds = np.array([building.footprint.bounds for building in buildings]).reshape(-1, 4)
     if not ((bounds[:, :2] < size / 2).all(axis=1) & (bounds[:, 2:] > -size / 2).all(axis=1)).any():
         raise UelError(
-            "no building stands there",
+            "the square has no building",
             got=f"{source.text}, latitude {center[0]:.5f}, longitude {center[1]:.5f}, size {size:g} m",
             do="make the square larger or move its centre",
         )

@@ -1,4 +1,4 @@
-"""Masts on a tile: where to put them, and whether they stand where a mast can stand."""
+"""Places sites on a tile: on roofs, on a lattice, on poles, or as far apart as possible."""
 
 import math
 import warnings
@@ -16,10 +16,13 @@ from uel.radio.sites import Array as Antennas
 from uel.radio.sites import Cell, Site
 
 PlacementKind = Literal["rooftop", "grid", "random", "farthest"]
-MIN_ROOF_HEIGHT = 8.0  # m above ground: garages and kiosks carry no mast
-ROOF_PERCENTILES = (60.0, 95.0)  # percentiles of the tile's roofs: a mast stands on a tall house, not on the spire
-POLE_HEIGHT = 10.0  # m above ground, a lamp post: where `random` puts its sites
-ROOF_SEARCH_RADIUS = 3.0  # m: a rooftop mast overlooks the roof this far around it
+MIN_ROOF_HEIGHT = 8.0  # m above ground: garages and kiosks carry no site
+ROOF_PERCENTILES = (
+    60.0,
+    95.0,
+)  # percentiles of roof height between which a roof carries a site: tall houses, but no spires
+POLE_HEIGHT = 10.0  # m above ground, a lamp post: antenna height of kind `random`
+ROOF_SEARCH_RADIUS = 3.0  # m: a rooftop antenna stands above the highest roof within this distance
 
 
 def place(
@@ -33,18 +36,31 @@ def place(
     sectors: int = 1,
     template: Cell | None = None,
 ) -> tuple[Site, ...]:
-    """Put `count` sites on a tile; the same seed gives the same sites.
+    """Place `count` sites on a tile; the same seed gives the same sites.
 
-    `kind`: rooftop – drawn evenly from the roofs that carry masts; grid – on the roofs nearest to an even
-    lattice; random – on 10 m poles outdoors; farthest – a drawn roof, then each time the one farthest from all
-    before it. `mast` is the height in metres above the highest roof within 3 m
-    (not for poles). `spacing` is the least horizontal distance in metres between two sites, size / (2·√count)
-    by default, for rooftop and random alone: it is relaxed where it cannot be met, with a warning if you gave it.
-    Each site has `sectors` cells like `template`, at evenly spaced azimuths from a drawn one; a single cell is the
-    template as it is. Without a template a lone cell is isotropic and a sector has TR 38.901's element,
-    tilted by 6°.
+    Args:
+        tile: to place on; it is not changed (`scenes.tiles.writer.write_sites` writes sites into a tile).
+        count: number of sites.
+        seed: of positions and azimuths.
+        kind: rooftop – roofs drawn uniformly from those that can carry a site; grid – the roofs nearest to a regular
+            lattice; random – 10 m poles outdoors; farthest – a drawn roof, then each time the one farthest from all
+            before it.
+        mast: height in metres of the antenna above the highest roof within 3 m (not for poles).
+        spacing: least horizontal distance in metres between two sites, for rooftop and random; default:
+            size / (2·√count). It is relaxed where it cannot be kept, with a warning if it was given.
+        sectors: cells of each site, at evenly spaced azimuths from a drawn one; a single cell keeps the template's.
+        template: of every cell; default: an isotropic antenna for a single cell, and TR 38.901's element with 6°
+            downtilt for sectors.
 
-    Raises `UelError` for a count or a number of sectors below one, and when the tile has no room for `count`.
+    Raises:
+        UelError: for less than one site or sector, and when the tile has too few positions.
+
+    Example:
+        >>> import tempfile, scenes
+        >>> tile = scenes.build("etoile", tempfile.mkdtemp() + "/etoile", size=128.0, margin=0.0, progress=False)
+        >>> sites = scenes.place(tile, count=2, seed=0, sectors=3)
+        >>> [len(site.cells) for site in sites]
+        [3, 3]
     """
     _require_counts(count, sectors)
     random = np.random.default_rng(seed)
@@ -65,31 +81,31 @@ def place(
 def _require_counts(count: int, sectors: int) -> None:
     if count < 1 or sectors < 1:
         raise UelError(
-            "a network needs at least one site and one sector",
+            "the number of sites and of sectors must be at least 1",
             got=f"count {count}, sectors {sectors}",
-            do="give 1 or more",
+            do="give 1 or more of each",
         )
 
 
 def _require_room(available: int, count: int, kind: str) -> None:
     if available < count:
         raise UelError(
-            f"no room for that many sites of kind {kind}",
-            got=f"count {count}, {available} pixels to stand on",
+            f"the tile has too few positions for sites of kind {kind}",
+            got=f"count {count}, {available} possible pixels",
             do="ask for fewer sites, another kind or a larger tile",
         )
 
 
 def _roof_pixels(tile: Tile) -> Bool[Array, "row column"]:
-    """Pixels of roofs that carry masts; any roof where none does."""
+    """Pixels of roofs that can carry a site; every roof where none can."""
     height, ground, footprint = (tile.rasters[name].numpy() for name in ("height", "ground", "footprint"))
-    stands = footprint > 0.5
-    if not stands.any():
-        return stands
-    lowest, highest = np.percentile((height - ground)[stands], ROOF_PERCENTILES)
-    low_enough = stands & (_highest_roof_nearby(tile) - ground <= highest)
-    good = low_enough & (height - ground >= max(lowest, MIN_ROOF_HEIGHT))
-    return good if good.any() else stands
+    is_roof = footprint > 0.5
+    if not is_roof.any():
+        return is_roof
+    lowest, highest = np.percentile((height - ground)[is_roof], ROOF_PERCENTILES)
+    low_enough = is_roof & (_highest_roof_nearby(tile) - ground <= highest)
+    suitable = low_enough & (height - ground >= max(lowest, MIN_ROOF_HEIGHT))
+    return suitable if suitable.any() else is_roof
 
 
 def _outdoor_pixels(tile: Tile) -> Bool[Array, "row column"]:
@@ -104,20 +120,20 @@ def _scatter(
     spacing: float | None,
     random: np.random.Generator,
 ) -> Integer[Array, "site 2"]:
-    """Pixels drawn without preference, `spacing` or more apart; less where that cannot be met."""
-    wanted = tile.size / (2 * math.sqrt(count)) if spacing is None else spacing
+    """Pixels drawn uniformly, at least `spacing` apart, or less where that cannot be kept."""
+    target = tile.size / (2 * math.sqrt(count)) if spacing is None else spacing
     order = candidates[random.permutation(len(candidates))]
-    distance = wanted / tile.raster_grid.pixel
+    distance = target / tile.raster_grid.pixel
     while len(chosen := _keep_distance(order, count, distance)) < count:
         distance = 0.9 * distance if distance > 1 else 0.0
-    if spacing is not None and distance < wanted / tile.raster_grid.pixel:
+    if spacing is not None and distance < target / tile.raster_grid.pixel:
         reached = distance * tile.raster_grid.pixel
-        warnings.warn(f"spacing relaxed from {wanted:g} m to {reached:.1f} m to fit {count} sites", stacklevel=3)
+        warnings.warn(f"spacing relaxed from {target:g} m to {reached:.1f} m to fit {count} sites", stacklevel=3)
     return chosen
 
 
 def _keep_distance(order: Integer[Array, "candidate 2"], count: int, distance: float) -> Integer[Array, "site 2"]:
-    """The first of `order`, the next that is `distance` pixels from it, and so on: at most `count`."""
+    """At most `count` pixels: in `order`, each at least `distance` pixels from all before it."""
     chosen: list[np.ndarray] = []
     while len(order) and len(chosen) < count:
         first, order = order[0], order[1:]
@@ -129,7 +145,7 @@ def _keep_distance(order: Integer[Array, "candidate 2"], count: int, distance: f
 def _farthest(
     candidates: Integer[Array, "candidate 2"], count: int, random: np.random.Generator
 ) -> Integer[Array, "site 2"]:
-    """Farthest-point sampling: each next pixel is the one whose nearest chosen one is farthest away."""
+    """Farthest-point sampling: each next pixel is the one farthest from all chosen ones."""
     chosen = [candidates[random.integers(len(candidates))]]
     nearest = np.full(len(candidates), np.inf)
     while len(chosen) < count:
@@ -139,7 +155,7 @@ def _farthest(
 
 
 def _lattice(tile: Tile, candidates: Integer[Array, "candidate 2"], count: int) -> Integer[Array, "site 2"]:
-    """The candidates nearest to an even lattice, each taken once."""
+    """The candidates nearest to the points of a regular lattice, each used once."""
     chosen = []
     for point in _lattice_points(count) * tile.raster_grid.count - 0.5:
         nearest = ((candidates - point) ** 2).sum(axis=1).argmin()
@@ -149,7 +165,7 @@ def _lattice(tile: Tile, candidates: Integer[Array, "candidate 2"], count: int) 
 
 
 def _lattice_points(count: int) -> Float[Array, "site 2"]:
-    """Points (y, x) in the unit square, in rows as long as possible alike."""
+    """Points (y, x) in the unit square, in rows of nearly equal length."""
     rows = np.array_split(np.arange(count), round(math.sqrt(count)))
     return np.array(
         [((k + 0.5) / len(rows), (m + 0.5) / len(row)) for k, row in enumerate(rows) for m in range(len(row))]
@@ -171,7 +187,7 @@ def _highest_roof_nearby(tile: Tile) -> Float[Array, "row column"]:
     south."""
     reach = math.floor(ROOF_SEARCH_RADIUS / tile.raster_grid.pixel)
     highest = tile.rasters["height"][None]
-    # A square's maximum is that of its columns' maxima: 2·n steps for a window of n² pixels.
+    # The maximum over a square is the maximum of its columns' maxima: 2·n steps for a window of n² pixels.
     for window, padding in (((2 * reach + 1, 1), (reach, 0)), ((1, 2 * reach + 1), (0, reach))):
         highest = torch.nn.functional.max_pool2d(highest, window, stride=1, padding=padding)
     return highest[0].numpy()

@@ -1,10 +1,10 @@
-"""Masts that somebody else placed: tables of them, in CSV, JSON or GeoJSON.
+"""Reads sites from tables in CSV, JSON or GeoJSON.
 
-A row is a site. Its place is `latitude` and `longitude` (degrees, WGS 84) or `x` and `y` (metres east and north of
-the tile's centre). Its height is one of `height` (metres above the ground), `height_above_roof` (above whatever
-stands there) or `z` (elevation in the tile's own datum). `azimuth_deg` lists a cell for each sector (`0;120;240`,
-clockwise from north); `tilt_deg` and `power_dbm` hold for all of them. `name` is for people. In GeoJSON the place
-is the point's, the rest its properties.
+A row is a site. Its position is `latitude` and `longitude` (degrees, WGS 84) or `x` and `y` (metres east and north of
+the tile's centre). Its height is one of `height` (metres above the ground), `height_above_roof` (metres above the roof
+or ground there) or `z` (elevation in the tile's datum). `azimuth_deg` lists one azimuth per sector (`0;120;240`,
+clockwise from north); `tilt_deg` and `power_dbm` apply to all sectors. `name` is ignored. In GeoJSON the position is
+the point's, and the rest are its properties.
 """
 
 import csv
@@ -31,20 +31,22 @@ SiteRow = Mapping[str, Any]
 HEIGHT_COLUMNS = ("height", "height_above_roof", "z")
 POSITION_COLUMNS = (("latitude", "longitude"), ("x", "y"))
 SITE_COLUMNS = ("name", "latitude", "longitude", "x", "y", *HEIGHT_COLUMNS, "azimuth_deg", "tilt_deg", "power_dbm")
-MIN_SITE_DISTANCE = 0.1  # m: closer sites are one site written twice
+MIN_SITE_DISTANCE = 0.1  # m: closer sites are the same site
 
 
 def read_sites(tile: Tile, file: Path, template: Cell | None = None) -> tuple[Site, ...]:
-    """The sites of a table, in its order; what a row does not say of its cells is the `template`'s.
+    """Read the sites of a table, in its order; values that a row does not give for its cells are the `template`'s.
 
-    Raises `UelError`, with row and column, for a file that cannot be read, unknown, missing or contradicting
-    columns, what is no number, more than 8 sites, two sites in one place, and a site off the tile, inside a wall
-    or in the ground; and for degrees on a tile without a georeference.
+    Raises `UelError`, with row and column, for a file that cannot be read, unknown, missing or contradicting columns,
+    values that are not numbers, more than 8 sites, two sites at one position, and a site off the tile, inside a wall or
+    in the ground; and for degrees on a tile without a georeference.
     """
     rows = _rows(file)
     if not 1 <= len(rows) <= MAX_SITES:
         raise UelError(
-            "a network has 1 to 8 sites", got=f"{len(rows)} rows in {file}", do="write one row for each site"
+            f"the number of sites in a file is not 1 to {MAX_SITES}",
+            got=f"{len(rows)} rows in {file}",
+            do="write one row for each site",
         )
     sites = tuple(_site(tile, row, f"row {number} of {file.name}", template) for number, row in enumerate(rows, 1))
     _require_apart(sites, file)
@@ -53,47 +55,51 @@ def read_sites(tile: Tile, file: Path, template: Cell | None = None) -> tuple[Si
 
 
 def _rows(file: Path) -> Sequence[SiteRow]:
-    """Rows of a file by its ending, with the columns checked."""
+    """The rows of a file, read by its suffix, with valid columns."""
     readers = {".csv": _read_csv, ".json": _read_json, ".geojson": _read_geojson}
     if file.suffix.lower() not in readers:
-        raise UelError("sites come in .csv, .json or .geojson", got=str(file), do="name the file after what it holds")
+        raise UelError(
+            "unknown type of site file",
+            got=str(file),
+            do="give a .csv, .json or .geojson file, with the suffix of its format",
+        )
     try:
         rows = readers[file.suffix.lower()](file.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UelError("these sites cannot be read", got=f"{file}: {error!r}", do="correct the file") from error
+        raise UelError("the site file cannot be read", got=f"{file}: {error!r}", do="correct the file") from error
     for number, row in enumerate(rows, 1):
         _require_columns(row, f"row {number} of {file.name}")
     return rows
 
 
 def _read_csv(text: str) -> list[SiteRow]:
-    """A table with a header; an empty field says nothing."""
+    """Rows of a table with a header; empty fields are left out."""
     rows = list(csv.DictReader(io.StringIO(text), skipinitialspace=True, strict=True))
     for number, row in enumerate(rows, 1):
         if None in row or None in row.values():
-            raise ValueError(f"row {number} has not as many fields as the header")
+            raise ValueError(f"row {number} does not have as many fields as the header")
     return [{key.strip(): value for key, value in row.items() if value.strip()} for row in rows]
 
 
 def _read_json(text: str) -> list[SiteRow]:
-    """A list of objects; a GeoJSON file may be called .json, too."""
+    """Rows of a list of objects, or of a GeoJSON FeatureCollection."""
     data = json.loads(text)
     if isinstance(data, dict) and data.get("type") == "FeatureCollection":
         return _read_geojson(text)
     if not (isinstance(data, list) and all(isinstance(row, dict) for row in data)):
-        raise ValueError("no list of objects")
+        raise ValueError("the file is not a list of objects")
     return [{key: value for key, value in row.items() if value is not None} for row in data]
 
 
 def _read_geojson(text: str) -> list[SiteRow]:
-    """Points of a FeatureCollection (RFC 7946); a third coordinate says nothing, heights are properties."""
+    """Rows of the Points of a FeatureCollection (RFC 7946); heights are properties, a third coordinate is ignored."""
     content, rows = json.loads(text), []
     features = content["features"]
-    if other := foreign_crs(content):
-        raise ValueError(f"coordinates are not degrees of WGS 84: {other}")
+    if crs := foreign_crs(content):
+        raise ValueError(f"coordinates are not degrees of WGS 84: {crs}")
     for feature in features:
         if feature["geometry"]["type"] != "Point":
-            raise ValueError(f"a site is a Point, not a {feature['geometry']['type']}")
+            raise ValueError(f"the geometry of a site must be a Point, not a {feature['geometry']['type']}")
         longitude, latitude = feature["geometry"]["coordinates"][:2]
         properties = {key: value for key, value in (feature["properties"] or {}).items() if value is not None}
         rows.append({"longitude": longitude, "latitude": latitude, **properties})
@@ -106,17 +112,19 @@ def _require_columns(row: SiteRow, where: str) -> None:
             close = difflib.get_close_matches(column, SITE_COLUMNS, n=1)
             hint = f"perhaps you meant {close[0]}; " if close else ""
             raise UelError(f"unknown column in {where}", got=column, do=f"{hint}known are {', '.join(SITE_COLUMNS)}")
-    places = [pair for pair in POSITION_COLUMNS if any(column in row for column in pair)]
-    if len(places) != 1 or not all(column in row for column in places[0]):
+    positions = [pair for pair in POSITION_COLUMNS if any(column in row for column in pair)]
+    if len(positions) != 1 or not all(column in row for column in positions[0]):
         raise UelError(
-            f"no place in {where}",
+            f"{where} does not have one position",
             got=f"columns {', '.join(row)}",
-            do="give latitude and longitude, or x and y in metres from the tile's centre",
+            do="give either latitude and longitude, or x and y in metres from the tile's centre",
         )
     heights = [column for column in HEIGHT_COLUMNS if column in row]
     if len(heights) != 1:
         raise UelError(
-            f"{where} needs one height", got=", ".join(heights) or "none", do=f"give one of {', '.join(HEIGHT_COLUMNS)}"
+            f"{where} does not have one height",
+            got=", ".join(heights) or "none",
+            do=f"give one of {', '.join(HEIGHT_COLUMNS)}",
         )
 
 
@@ -125,9 +133,9 @@ def _site(tile: Tile, row: SiteRow, where: str, template: Cell | None) -> Site:
     position = torch.tensor([x, y], dtype=torch.float64)
     if not bool(tile.raster_grid.contains(position)):
         raise UelError(
-            f"{where} is off the tile",
+            f"the site in {where} is off the tile",
             got=f"x = {x:.1f} m, y = {y:.1f} m",
-            do=f"stay within ±{tile.size / 2:g} m of its centre",
+            do=f"give a position within ±{tile.size / 2:g} m of the tile's centre",
         )
     return Site(position=(x, y, _elevation(tile, row, position, where)), cells=_cells(row, where, template or Cell()))
 
@@ -163,12 +171,12 @@ def _cells(row: SiteRow, where: str, template: Cell) -> tuple[Cell, ...]:
     value = row["azimuth_deg"]
     if cell.array.pattern == "iso" and cell.array.rows * cell.array.columns == 1:
         raise UelError(
-            f"azimuth_deg in {where}, but an isotropic antenna has none",
+            f"{where} gives azimuth_deg, but the antenna is isotropic",
             got=f"pattern {cell.array.pattern}",
-            do="choose a pattern with a direction, --pattern tr38901 say, or leave azimuth_deg out",
+            do="choose a directional pattern, such as --pattern tr38901, or leave azimuth_deg out",
         )
-    several = value if isinstance(value, list) else str(value).split(";")
-    return tuple(replace(cell, azimuth_deg=_finite_number(item, "azimuth_deg", where)) for item in several)
+    azimuths = value if isinstance(value, list) else str(value).split(";")
+    return tuple(replace(cell, azimuth_deg=_finite_number(item, "azimuth_deg", where)) for item in azimuths)
 
 
 def _number(row: SiteRow, column: str, where: str) -> float:
@@ -181,7 +189,7 @@ def _finite_number(value: Any, column: str, where: str) -> float:
     except (TypeError, ValueError):
         number = math.nan
     if not math.isfinite(number) or isinstance(value, bool):
-        raise UelError(f"{column} in {where} is no number", got=repr(value), do="write a finite number, 12.5 say")
+        raise UelError(f"{column} in {where} is not a number", got=repr(value), do="give a finite number, such as 12.5")
     return number
 
 
@@ -190,7 +198,7 @@ def _require_apart(sites: Sequence[Site], file: Path) -> None:
         for first, other in enumerate(sites[:second]):
             if math.dist(site.position, other.position) < MIN_SITE_DISTANCE:
                 raise UelError(
-                    f"rows {first + 1} and {second + 1} of {file.name} are one place",
+                    f"rows {first + 1} and {second + 1} of {file.name} have the same position",
                     got=f"{site.position}",
-                    do="put the sectors of a mast into one row: azimuth_deg 0;120;240",
+                    do="give the sectors of a site in one row: azimuth_deg 0;120;240",
                 )

@@ -1,4 +1,4 @@
-"""What a tile was made from, so that the same tile is not built twice, and no masts are lost that somebody placed."""
+"""Build key of a tile: reuses a tile of the same key, and refuses rebuilds that would lose placed sites."""
 
 import json
 from collections.abc import Mapping, Set
@@ -19,38 +19,39 @@ SITES_FILE = "sites.json"
 
 
 def build_key(
-    source: str | Path, center: tuple[float, float] | None, name: str | None, plan: Mapping[str, Any]
+    source: str | Path, center: tuple[float, float] | None, name: str | None, options: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Everything that decides what is in a tile, for `tile.json`: files by their hashes, never by their paths.
+    """Everything that determines the content of a tile, for `tile.json`: files by their hashes, not by their paths.
 
-    `plan` are the fields of `scenes.config.TileBuildConfig`. What is asked for online counts by the question: another
-    answer of the server makes no other recipe.
-    Raises `UelError` for a source that means nothing, and for an elevation raster that is not there.
+    `options` are the fields of `scenes.config.TileBuildConfig`. An online source counts by its query: another answer of
+    the server gives the same key.
+
+    Raises `UelError` for an invalid source, and for an elevation raster that does not exist.
     """
-    read = str(source) if source in sionna_cities.BUNDLED_CITIES else parse_source(source)
-    made_of = read if isinstance(read, str) else _file(read.file) if read.kind == "file" else read.text
-    chosen = {**plan, "dem": _file(plan["dem"]) if plan["dem"] else None}
+    query = str(source) if source in sionna_cities.BUNDLED_CITIES else parse_source(source)
+    origin = query if isinstance(query, str) else _file(query.file) if query.kind == "file" else query.text
+    options = {**options, "dem": _file(options["dem"]) if options["dem"] else None}
     versions = {"uel": __version__, **{library: version(library) for library in KEY_LIBRARIES}}
-    return {"source": made_of, "center": center and list(center), "name": name, "plan": chosen, "versions": versions}
+    return {"source": origin, "center": center and list(center), "name": name, "plan": options, "versions": versions}
 
 
-def key_metadata(made_from: Mapping[str, Any], tile: Tile) -> dict[str, Any]:
-    """What to add to `tile.json` of a finished tile: its recipe, and the masts that it was built with."""
-    return {"recipe": made_from, "built_sites": tile.meta["files"].get(SITES_FILE)}
+def key_metadata(key: Mapping[str, Any], tile: Tile) -> dict[str, Any]:
+    """Entries of `tile.json` of a finished tile: its build key, and the hash of the sites that it was built with."""
+    return {"recipe": key, "built_sites": tile.meta["files"].get(SITES_FILE)}
 
 
-def reusable_tile(folder: Path, made_from: Mapping[str, Any], files: Set[str]) -> Tile | None:
-    """The tile in `folder` if it has this recipe, all of these files, and every one as its hash says."""
+def reusable_tile(folder: Path, key: Mapping[str, Any], files: Set[str]) -> Tile | None:
+    """The tile in `folder` if it has this build key, all of `files`, and no damaged file; else None."""
     try:
         tile = Tile.open(folder)
     except UelError:
         return None
-    same = tile.meta.get("recipe") == json.loads(json.dumps(made_from))
-    return tile if same and files <= tile.meta["files"].keys() and not tile.verify() else None
+    is_same = tile.meta.get("recipe") == json.loads(json.dumps(key))
+    return tile if is_same and files <= tile.meta["files"].keys() and not tile.verify() else None
 
 
 def require_no_placed_sites(folder: Path) -> None:
-    """Raise `UelError` when `folder` is a tile whose masts are not those that it was built with: they would be lost."""
+    """Raise `UelError` when sites were placed on the tile in `folder` after it was built; a rebuild would lose them."""
     try:
         meta = Tile.open(folder).meta
     except UelError:
@@ -58,7 +59,7 @@ def require_no_placed_sites(folder: Path) -> None:
     sites = folder / SITES_FILE
     if "built_sites" in meta and sites.is_file() and file_hash(sites) != meta["built_sites"]:
         raise UelError(
-            "masts were placed on this tile since it was built, and building it anew would lose them",
+            "sites were placed on this tile after it was built, and a rebuild would lose them",
             got=str(sites),
             do="choose another --out or --name, or move the tile or its sites.json away",
         )
@@ -66,5 +67,5 @@ def require_no_placed_sites(folder: Path) -> None:
 
 def _file(path: Path) -> dict[str, str]:
     if not path.is_file():
-        raise UelError("no such file", got=str(path), do="check the path")
+        raise UelError("the file does not exist", got=str(path), do="check the path")
     return {"file": path.name, "sha256": file_hash(path)}

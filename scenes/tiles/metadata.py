@@ -1,4 +1,4 @@
-"""What `tile.json` says of a place: where it is, what it was made from, and how each building is known."""
+"""Metadata of a tile (`tile.json`): position, sources, and the heights and materials of each building."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -16,55 +16,55 @@ TILE_LIBRARIES = ("osmnx", "shapely", "rasterio", "pyproj", "trimesh", "zarr")
 
 
 def tile_metadata(
-    place: MapExtract,
+    extract: MapExtract,
     surfaces: Mapping[str, SurfaceMaterials],
     *,
     pixel: float,
     seed: int,
     draws: RandomMaterials | None = None,
 ) -> dict[str, Any]:
-    """`meta` of `write_tile` for a place whose buildings have these `surfaces` (classes by id).
+    """The `metadata` of `write_tile` for a map whose buildings have these `surfaces` (classes by id).
 
-    `pixel` is the side of a raster pixel in metres, `seed` what everything random in the tile came from. The
-    writer of the rasters adds `materials` (and `covers`). No date: the same build, the same hash.
+    `pixel` is the side of a raster pixel in metres, `seed` that of all random draws. The caller adds `materials` and
+    `covers`. There is no date in it: the same build gives the same hash.
     """
-    buildings = {b.id: _building(b, surfaces[b.id], draws) for b in place.buildings}
+    buildings = {b.id: _building(b, surfaces[b.id], draws) for b in extract.buildings}
     return {
-        "name": place.name,
-        "crs": place.crs,
-        "origin": list(place.origin),
-        "center": list(place.center),
-        "bbox": bounding_box(place.crs, place.origin, place.size),
-        "size": place.size,
-        "margin": place.margin,
+        "name": extract.name,
+        "crs": extract.crs,
+        "origin": list(extract.origin),
+        "center": list(extract.center),
+        "bbox": bounding_box(extract.crs, extract.origin, extract.size),
+        "size": extract.size,
+        "margin": extract.margin,
         "pixel": pixel,
         "seed": seed,
-        "provenance": dict(place.provenance),
+        "provenance": dict(extract.provenance),
         "versions": {"uel": __version__, **{name: version(name) for name in TILE_LIBRARIES}},
         "buildings": buildings,
-        "exclusions": {exclusion.id: exclusion.reason for exclusion in place.exclusions},
+        "exclusions": {exclusion.id: exclusion.reason for exclusion in extract.exclusions},
         **({"drawn": draws.record(), "bands": draws.bands} if draws else {}),
     }
 
 
 def bounding_box(crs: str, origin: Sequence[float], size: float) -> list[float]:
-    """West, south, east, north in degrees (WGS 84) of the smallest box around a tile of side `size` metres."""
+    """West, south, east and north in degrees (WGS 84) of the smallest box around a tile of side `size` metres."""
     x, y = origin
     to_degrees = Transformer.from_crs(crs, "EPSG:4326", always_xy=True)
     return list(to_degrees.transform_bounds(x - size / 2, y - size / 2, x + size / 2, y + size / 2))
 
 
 def _building(building: Building, classes: SurfaceMaterials, draws: RandomMaterials | None) -> dict[str, Any]:
-    found = {
+    entry = {
         "base": building.base,
         "top": building.top,
         "top_std": building.top_std,
         "provenance": building.provenance,
         **asdict(classes),
     }
-    return found | ({"drawn": _values(draws, building.id)} if draws else {})
+    return entry | ({"drawn": _values(draws, building.id)} if draws else {})
 
 
 def _values(draws: RandomMaterials, identity: str) -> dict[str, Any]:
-    named = draws.surfaces[identity]
-    return {side: asdict(draws.materials[name]) for side, name in (("wall", named.wall), ("roof", named.roof))}
+    names = draws.surfaces[identity]
+    return {side: asdict(draws.materials[name]) for side, name in (("wall", names.wall), ("roof", names.roof))}

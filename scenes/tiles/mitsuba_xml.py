@@ -1,4 +1,4 @@
-"""A tile's scene as Mitsuba's XML, with the radio materials that Sionna RT reads from it."""
+"""Writes and reads a tile's scene as Mitsuba XML with the radio materials of Sionna RT."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -26,22 +26,22 @@ def scene_xml(parts: list[MeshPart], bsdfs: Mapping[str, ElementTree.Element]) -
 
 
 def material_bsdfs(
-    names: Iterable[str], drawn: Mapping[str, RadioMaterial] | None = None
+    names: Iterable[str], explicit: Mapping[str, RadioMaterial] | None = None
 ) -> dict[str, ElementTree.Element]:
-    """Mitsuba's materials by name: explicit values for the `drawn` ones, for all others the ITU class of that name."""
-    drawn = drawn or {}
-    return {name: _explicit_bsdf(name, drawn[name]) if name in drawn else _class_bsdf(name) for name in names}
+    """Mitsuba materials by name: with the values of `explicit` where given, else of the ITU class of that name."""
+    explicit = explicit or {}
+    return {name: _explicit_bsdf(name, explicit[name]) if name in explicit else _class_bsdf(name) for name in names}
 
 
 def bsdf_bands(bsdfs: Mapping[str, ElementTree.Element]) -> dict[str, list[tuple[float, float]]]:
-    """Frequencies in Hz for which each material that is an ITU class is defined."""
+    """Bands in Hz for which each material that is an ITU class is defined."""
     kinds = {name: bsdf.find("string[@name='type']") for name, bsdf in bsdfs.items()}
     types = {name: kind.attrib["value"] for name, kind in kinds.items() if kind is not None}
     return {name: frequency_bands(kind) for name, kind in types.items() if kind in ITU_CLASSES}
 
 
 def _class_bsdf(name: str) -> ElementTree.Element:
-    frequency_bands(name)  # refuses an unknown class
+    frequency_bands(name)  # raises for an unknown class
     bsdf = ElementTree.Element("bsdf", type="itu-radio-material", id=name)
     ElementTree.SubElement(bsdf, "string", name="type", value=name)
     ElementTree.SubElement(bsdf, "float", name="thickness", value=repr(slab_thickness(name)))
@@ -63,7 +63,7 @@ def _explicit_bsdf(name: str, material: RadioMaterial) -> ElementTree.Element:
 
 
 def read_tile_scene(tile: Tile) -> tuple[list[MeshPart], dict[str, ElementTree.Element]]:
-    """A tile's parts and materials, as `write_tile` wrote them."""
+    """Mesh parts and Mitsuba materials by name of a tile."""
     root = ElementTree.parse(tile.scene_file).getroot()
     bsdfs = {element.attrib["id"]: element for element in root.findall("bsdf")}
     return [_read_part(tile.folder, shape) for shape in root.findall("shape")], bsdfs

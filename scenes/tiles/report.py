@@ -1,4 +1,4 @@
-"""What `build_report.json` says of a tile: counts, checks, and the problems that they amount to."""
+"""Build report of a tile (`build_report.json`): counts, checks, problems and notes."""
 
 import re
 from collections import Counter
@@ -22,7 +22,7 @@ from scenes.tiles.validation import (
 )
 from uel.geo.tile import Tile
 
-MAX_OVERLAP_FRACTION = 1e-3  # of all footprints: what rounding and repaired outlines may share
+MAX_OVERLAP_FRACTION = 1e-3  # of the area of all footprints, from rounding and repaired outlines
 MAX_ROUND_TRIP_ERROR = 1e-3  # m
 UNKNOWN_FOR_MESHES = (
     "georeference",
@@ -31,34 +31,36 @@ UNKNOWN_FOR_MESHES = (
     "watertight meshes: walls are merged by material and cut at the margin's edge",
     "overlaps",
 )
-SIGHT_PIXEL_STEP = 4  # pixels between places at which sight is tried: shares to a per cent, in a sixteenth of the time
+SIGHT_PIXEL_STEP = (
+    4  # pixels between two tests of the line of sight: fractions to a per cent in a sixteenth of the time
+)
 
 
-def map_tile_report(place: MapExtract, meshes: Mapping[str, PrismMesh], tile: Tile) -> dict[str, Any]:
-    """Checks of a tile that was built from a place; `report_problems` is empty for a sound one. No date in it."""
-    told: dict[str, Any] = {
-        "name": place.name,
-        "buildings": len(place.buildings),
-        "excluded": dict(sorted(Counter(_kind(exclusion) for exclusion in place.exclusions).items())),
-        "ground": dict(sorted(Counter(patch.kind for patch in place.ground).items())),
+def map_tile_report(extract: MapExtract, meshes: Mapping[str, PrismMesh], tile: Tile) -> dict[str, Any]:
+    """Report of a tile that was built from a map, without a date; `problems` is empty for a sound tile."""
+    report: dict[str, Any] = {
+        "name": extract.name,
+        "buildings": len(extract.buildings),
+        "excluded": dict(sorted(Counter(_kind(exclusion) for exclusion in extract.exclusions).items())),
+        "ground": dict(sorted(Counter(patch.kind for patch in extract.land_cover).items())),
         "terrain": tile.meta["terrain"] | _relief(tile),
         "materials": {side: _material_counts(tile, side) for side in ("wall", "roof")},
         "outdoors": _area_fractions(tile, tile.rasters["footprint"].numpy() < 0.5),
-        "heights": check_heights(place.buildings),
+        "heights": check_heights(extract.buildings),
         "meshes": check_meshes(meshes),
-        "overlaps": check_overlaps(place.buildings),
-        "round_trip": check_round_trip(place.crs, place.origin, place.size / 2 + place.margin),
+        "overlaps": check_overlaps(extract.buildings),
+        "round_trip": check_round_trip(extract.crs, extract.origin, extract.size / 2 + extract.margin),
         **_site_checks(tile),
     }
-    return told | {"problems": report_problems(told), "notes": report_notes(told)}
+    return report | {"problems": report_problems(report), "notes": report_notes(report)}
 
 
 def mesh_tile_report(tile: Tile, parts: Sequence[MeshPart]) -> dict[str, Any]:
-    """The checks of a tile that was cut out of somebody else's meshes, as far as these tell: by area, by triangles.
+    """Report of a tile that was cut out of a bundled city's meshes, by area and by triangles.
 
-    `unknown` names what nobody can say of them.
+    `unknown` lists the checks that meshes do not allow.
     """
-    told = {
+    report = {
         "name": tile.name,
         "triangles": {part.name: len(part.faces) for part in parts},
         "terrain": {"kind": "mesh", **_relief(tile)},
@@ -67,22 +69,22 @@ def mesh_tile_report(tile: Tile, parts: Sequence[MeshPart]) -> dict[str, Any]:
         "unknown": list(UNKNOWN_FOR_MESHES),
         **_site_checks(tile),
     }
-    return told | {"problems": _site_problems(told), "notes": report_notes(told)}
+    return report | {"problems": _site_problems(report), "notes": report_notes(report)}
 
 
 def _roofs(tile: Tile) -> dict[str, Any]:
-    """What a look from above tells: the share of the square that is built on, and by area heights and materials."""
-    stands = tile.rasters["footprint"].numpy() > 0.5
-    above = (tile.rasters["height"] - tile.rasters["ground"]).numpy()[stands]
+    """From the rasters: the fraction of the square that is built on, and heights and materials of roofs by area."""
+    is_roof = tile.rasters["footprint"].numpy() > 0.5
+    above = (tile.rasters["height"] - tile.rasters["ground"]).numpy()[is_roof]
     return {
-        "covered": float(stands.mean()),
+        "covered": float(is_roof.mean()),
         "quartiles": np.percentile(above, [0, 25, 50, 75, 100]).tolist(),
-        "materials": _area_fractions(tile, stands),
+        "materials": _area_fractions(tile, is_roof),
     }
 
 
 def _area_fractions(tile: Tile, where: Bool[Array, "row column"]) -> dict[str, float]:
-    """The share of each material that is seen there from above; of 1, or none where there is no pixel."""
+    """Fraction of the pixels `where` whose topmost material is each one; empty without a pixel."""
     count = np.bincount(tile.rasters["material"].numpy()[where].astype(int), minlength=len(tile.materials))
     return {name: float(n / count.sum()) for name, n in zip(tile.materials, count, strict=True) if n}
 
@@ -93,41 +95,44 @@ def _site_checks(tile: Tile) -> dict[str, Any]:
     return {"sites": check_sites(tile, sites), "sight": sight}
 
 
-def report_problems(told: Mapping[str, Any]) -> list[str]:
-    """What is wrong, in words."""
-    meshes, shared, off = told["meshes"], told["overlaps"]["share"] or 0.0, told["round_trip"]["error"]
-    impossible = told["heights"]["impossible"]
-    found = {
+def report_problems(report: Mapping[str, Any]) -> list[str]:
+    """Messages about what is wrong with a tile."""
+    meshes, shared, error = report["meshes"], report["overlaps"]["share"] or 0.0, report["round_trip"]["error"]
+    impossible = report["heights"]["impossible"]
+    messages = {
         f"{meshes['count']} meshes, of which {meshes['open']} are open": bool(meshes["open"]),
         f"buildings overlap: {shared:.2%} of their footprints": shared > MAX_OVERLAP_FRACTION,
-        f"coordinates move by {off:g} m on the way to degrees and back": off > MAX_ROUND_TRIP_ERROR,
-        f"buildings that end where none can: {impossible}": bool(impossible),
+        f"coordinates change by {error:g} m when converted to degrees and back": error > MAX_ROUND_TRIP_ERROR,
+        f"buildings of impossible height: {impossible}": bool(impossible),
     }
-    return [words for words, wrong in found.items() if wrong] + _site_problems(told)
+    return [message for message, is_wrong in messages.items() if is_wrong] + _site_problems(report)
 
 
-def _site_problems(told: Mapping[str, Any]) -> list[str]:
-    sites, sight = told["sites"], told["sight"]
-    found = {
-        f"sites that cannot stand there: {sites['refused']}": bool(sites["refused"]),
-        "no site sees anything of the streets": bool(sight) and sight["any"] == 0,
+def _site_problems(report: Mapping[str, Any]) -> list[str]:
+    sites, sight = report["sites"], report["sight"]
+    messages = {
+        f"sites at impossible positions: {sites['refused']}": bool(sites["refused"]),
+        "no site has a line of sight to an outdoor pixel": bool(sight) and sight["any"] == 0,
     }
-    return [words for words, wrong in found.items() if wrong]
+    return [message for message, is_wrong in messages.items() if is_wrong]
 
 
-def report_notes(told: Mapping[str, Any]) -> list[str]:
-    """What is odd, but may be so: a mast in the middle of a deep roof is heard round corners, rays meet thin slabs."""
-    thin = told["heights"]["thin"] if "heights" in told else []
-    blind = [index for index, share in enumerate(told["sight"]["sites"]) if share == 0] if told["sight"] else []
-    found = {
+def report_notes(report: Mapping[str, Any]) -> list[str]:
+    """Messages about what is unusual but valid: thin slabs, and sites in the middle of a deep roof that see no
+    street."""
+    thin = report["heights"]["thin"] if "heights" in report else []
+    blind = (
+        [index for index, fraction in enumerate(report["sight"]["sites"]) if fraction == 0] if report["sight"] else []
+    )
+    messages = {
         f"pieces of less than {MIN_PIECE_HEIGHT:g} m from bottom to top: {', '.join(thin)}": bool(thin),
-        f"sites that see nothing of the streets: {', '.join(map(str, blind))}": bool(blind),
+        f"sites without a line of sight to an outdoor pixel: {', '.join(map(str, blind))}": bool(blind),
     }
-    return [words for words, odd in found.items() if odd]
+    return [message for message, is_unusual in messages.items() if is_unusual]
 
 
 def _kind(exclusion: Exclusion) -> str:
-    """The reason without the ids of other features that it may end with."""
+    """The reason of an exclusion without the ids of other features at its end."""
     return re.sub(r":? (way|relation|node|file)/.*", "", exclusion.reason)
 
 

@@ -1,4 +1,4 @@
-"""Tiles cut out of the real cities that Sionna RT brings along. Sionna itself is never imported here."""
+"""Cuts tiles out of the cities that Sionna RT bundles, without importing Sionna."""
 
 import difflib
 import importlib.util
@@ -21,11 +21,11 @@ from uel.errors import UelError
 from uel.geo.tile import Tile
 
 BUNDLED_CITIES = ("munich", "etoile", "florence", "san_francisco")
-TERRAIN_SHAPES = ("ground", "plane", "terrain")  # what the four cities call their ground
+TERRAIN_SHAPES = ("ground", "plane", "terrain")  # names of the ground's shape in the four cities
 
 
 def build_city_tile(
-    place: str,
+    city: str,
     folder: Path | str,
     *,
     center: tuple[float, float] = (0.0, 0.0),
@@ -34,48 +34,55 @@ def build_city_tile(
     pixel: float = 1.0,
     progress: bool = True,
 ) -> tuple[Tile, list[MeshPart]]:
-    """Cut a square tile out of a bundled city and write it to `folder`; an old tile there is replaced.
+    """Cut a square tile out of a bundled city and write it to `folder`, replacing an older tile.
 
-    Returns the tile and the parts that it is made of.
+    Args:
+        city: one of `BUNDLED_CITIES`.
+        folder: of the tile.
+        center: of the tile in the city's metres (x east, y north).
+        size: side of the square in metres.
+        margin: width in metres of the border around the square in which meshes are kept, as far as the city extends.
+        pixel: side of a raster pixel in metres.
+        progress: shows a bar on a terminal.
 
-    `center` is the tile's centre in the city's own metres (x east, y north), `size` the side of the square
-    in metres, `margin` how far in metres the meshes go on around it (as far as the city does), `pixel` the
-    side of a raster pixel in metres. `progress` shows a bar when somebody watches.
+    Returns:
+        The tile, and the parts of which it consists.
 
-    Raises `UelError` for an unknown place, when the city's terrain does not cover the square, when no
-    building stands on it, and when `folder` holds something that is not a tile.
+    Raises:
+        UelError: for an unknown city, when the city's terrain does not cover the square, when the square has no
+            building, and when `folder` holds something that is not a tile.
     """
     _require_square(center, size, margin)
     grid = Grid(size=size, pixel=pixel)
-    source = city_scene_file(place)
+    source = city_scene_file(city)
     bsdfs, parts = read_city_scene(source, progress=progress)
     _require_cover(parts, center, size)
     parts = [cut_part(recentre_part(part, center), size / 2 + margin) for part in parts]
     parts = [part for part in parts if len(part.faces)]
     rasters = rasterise_parts(parts, grid)
-    _require_building(rasters["footprint"], place, center, size)
-    meta = _meta(place, center, parts) | {"size": size, "margin": margin, "pixel": pixel}
-    return write_tile(Path(folder), parts, bsdfs, rasters, meta), parts
+    _require_building(rasters["footprint"], city, center, size)
+    metadata = _metadata(city, center, parts) | {"size": size, "margin": margin, "pixel": pixel}
+    return write_tile(Path(folder), parts, bsdfs, rasters, metadata), parts
 
 
-def city_scene_file(place: str) -> Path:
-    """A bundled city's Mitsuba scene. Raises `UelError` for an unknown place, or without Sionna RT."""
-    if place not in BUNDLED_CITIES:
-        close = difflib.get_close_matches(place, BUNDLED_CITIES, n=1, cutoff=0.4)
+def city_scene_file(city: str) -> Path:
+    """Path of a bundled city's Mitsuba scene. Raises `UelError` for an unknown city, or without Sionna RT."""
+    if city not in BUNDLED_CITIES:
+        close = difflib.get_close_matches(city, BUNDLED_CITIES, n=1, cutoff=0.4)
         hint = f"perhaps you meant {close[0]}; " if close else ""
-        raise UelError("unknown place", got=place, do=f"{hint}known are {', '.join(BUNDLED_CITIES)}")
-    # find_spec of the top-level package reads no code of it, so no ray tracer starts up.
+        raise UelError("unknown bundled city", got=city, do=f"{hint}known are {', '.join(BUNDLED_CITIES)}")
+    # find_spec does not execute the top-level package, so no ray tracer starts.
     spec = importlib.util.find_spec("sionna")
     roots = (spec.submodule_search_locations or []) if spec else []
-    files = [Path(root) / "rt" / "scenes" / place / f"{place}.xml" for root in roots]
-    found = next((file for file in files if file.is_file()), None)
-    if found is None:
-        raise UelError("the bundled cities are missing", got=place, do="install them: pip install sionna-rt")
-    return found
+    files = [Path(root) / "rt" / "scenes" / city / f"{city}.xml" for root in roots]
+    scene = next((file for file in files if file.is_file()), None)
+    if scene is None:
+        raise UelError("the bundled cities are not installed", got=city, do="install them: pip install sionna-rt")
+    return scene
 
 
 def read_city_scene(file: Path, *, progress: bool = False) -> tuple[dict[str, ElementTree.Element], list[MeshPart]]:
-    """Material elements by name, and the shapes merged per kind and material, in the city's own metres."""
+    """Material elements by name, and the shapes merged by kind and material, in the city's metres."""
     root = ElementTree.parse(file).getroot()
     bsdfs = {_material(bsdf): bsdf for bsdf in root.findall("bsdf")}
     for name, bsdf in bsdfs.items():
@@ -95,7 +102,7 @@ def _read_shape(folder: Path, shape: ElementTree.Element) -> MeshPart:
 
 
 def _material(element: ElementTree.Element) -> str:
-    """The name that Sionna gives to a material, which drops Blender's prefix."""
+    """Sionna's name of a material, without Blender's prefix."""
     return element.attrib["id"].removeprefix("mat-")
 
 
@@ -103,15 +110,15 @@ def _kind(shape: ElementTree.Element) -> MeshKind:
     return "terrain" if shape.attrib["id"].removeprefix("mesh-").lower() in TERRAIN_SHAPES else "building"
 
 
-def _meta(place: str, center: tuple[float, float], parts: list[MeshPart]) -> dict[str, Any]:
-    """What `tile.json` says apart from the geometry of the square. No date: the same build, the same hash."""
+def _metadata(city: str, center: tuple[float, float], parts: list[MeshPart]) -> dict[str, Any]:
+    """Entries of `tile.json`, except the geometry of the square; no date, so the same build gives the same hash."""
     return {
-        "name": place if center == (0.0, 0.0) else f"{place}{center[0]:+g}{center[1]:+g}",
-        "place": place,
+        "name": city if center == (0.0, 0.0) else f"{city}{center[0]:+g}{center[1]:+g}",
+        "place": city,
         "center": list(center),
-        "crs": None,  # the cities come without a georeference
+        "crs": None,  # the cities have no georeference
         "materials": material_names(parts),
-        "provenance": {"source": f"sionna-rt bundled scene {place}"},
+        "provenance": {"source": f"sionna-rt bundled scene {city}"},
         "versions": {name: version(name) for name in ("sionna-rt", "trimesh", "zarr")},
     }
 
@@ -124,7 +131,7 @@ def _terrain_bounds(parts: list[MeshPart]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _require_cover(parts: list[MeshPart], center: tuple[float, float], size: float) -> None:
-    """The terrain's bounding box holds the tile's square; holes in the terrain are found by the rays."""
+    """Raise `UelError` unless the terrain's bounding box contains the square; `rasterise_parts` finds holes."""
     low, high = _terrain_bounds(parts)
     first, last = low + size / 2, high - size / 2
     if (first > last).any():
@@ -139,7 +146,7 @@ def _require_cover(parts: list[MeshPart], center: tuple[float, float], size: flo
 
 
 def _whole_metres(low: float, high: float) -> str:
-    """An interval in metres, rounded inwards where it holds a whole number."""
+    """An interval in metres, rounded inwards where it contains an integer."""
     first, last = math.ceil(low), math.floor(high)
     return f"[{first}, {last}] m" if first <= last else f"[{low:.3f}, {high:.3f}] m"
 
@@ -147,16 +154,16 @@ def _whole_metres(low: float, high: float) -> str:
 def _require_square(center: tuple[float, float], size: float, margin: float) -> None:
     if not all(map(math.isfinite, (*center, size, margin))) or size <= 0 or margin < 0:
         raise UelError(
-            "this is no square",
+            "centre, size or margin of the square is out of range",
             got=f"center {center}, size {size} m, margin {margin} m",
             do="give finite metres, a positive size and a margin that is not negative",
         )
 
 
-def _require_building(footprint: np.ndarray, place: str, center: tuple[float, float], size: float) -> None:
+def _require_building(footprint: np.ndarray, city: str, center: tuple[float, float], size: float) -> None:
     if not footprint.any():
         raise UelError(
-            "empty tile: no building stands on it",
-            got=f"{place}, center {center}, size {size:g} m",
+            "the tile has no building",
+            got=f"{city}, center {center}, size {size:g} m",
             do="make it larger or move its centre",
         )

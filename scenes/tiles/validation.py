@@ -1,4 +1,4 @@
-"""Is a built place sound? Checks that return plain dictionaries for the tile's report; lengths in metres."""
+"""Checks of a built tile; each returns a dictionary for its report. Lengths are in metres."""
 
 import math
 from collections import Counter
@@ -18,24 +18,24 @@ from uel.radio.sites import Site
 
 MAX_BUILDING_HEIGHT = 830.0  # m: the Burj Khalifa
 MIN_PIECE_HEIGHT = 2.0  # m: a door
-TOUCH_TOLERANCE = 0.01  # m² and m: what two buildings share at most by rounding
-MAX_LISTED_IDS = 10  # how many offenders a report names
+TOUCH_TOLERANCE = 0.01  # m² and m: smaller overlaps come from rounding
+MAX_LISTED_IDS = 10  # of ids that a report lists per check
 
 
 def check_meshes(meshes: Mapping[str, PrismMesh]) -> dict[str, Any]:
-    """How many meshes there are, the share of closed ones with a positive volume, and the ids of others."""
-    bad = [name for name, mesh in meshes.items() if not (mesh.closed and mesh.volume > 0)]
+    """Number of meshes, fraction of closed ones with a positive volume, and the ids of the others."""
+    faulty = [name for name, mesh in meshes.items() if not (mesh.is_closed and mesh.volume > 0)]
     return {
         "count": len(meshes),
-        "watertight": _fraction(len(meshes) - len(bad), len(meshes)),
-        "open": bad[:MAX_LISTED_IDS],
+        "watertight": _fraction(len(meshes) - len(faulty), len(meshes)),
+        "open": faulty[:MAX_LISTED_IDS],
     }
 
 
 def check_overlaps(buildings: Sequence[Building]) -> dict[str, Any]:
-    """Area in m² that pairs of buildings occupy at the same height, its share of all footprints, the worst pairs.
+    """Area in m² that pairs of buildings share at the same height, its fraction of all footprints, and the worst pairs.
 
-    Heights are those above the ground, so on a slope they compare two buildings' own grounds.
+    Heights are above each building's own ground, also on a slope.
     """
     footprints = np.array([building.footprint for building in buildings], dtype=object)
     near = shapely.STRtree(footprints).query(footprints, predicate="intersects").T.tolist()
@@ -58,20 +58,20 @@ def _heights_overlap(one: Building, other: Building) -> bool:
 
 
 def check_round_trip(crs: str, origin: tuple[float, float], half: float) -> dict[str, Any]:
-    """Largest error in metres on the way from local metres to latitude and longitude and back, on a lattice."""
+    """Largest error in metres of converting a lattice of local metres to latitude and longitude and back."""
     axis = np.linspace(-half, half, 11)
     x, y = (values.ravel() for values in np.meshgrid(axis, axis))
-    there = Transformer.from_crs(crs, "EPSG:4326", always_xy=True)
-    back = there.transform(*there.transform(x + origin[0], y + origin[1]), direction="INVERSE")
+    to_degrees = Transformer.from_crs(crs, "EPSG:4326", always_xy=True)
+    back = to_degrees.transform(*to_degrees.transform(x + origin[0], y + origin[1]), direction="INVERSE")
     error = np.hypot(back[0] - origin[0] - x, back[1] - origin[1] - y)
     return {"points": len(x), "error": float(error.max())}
 
 
 def check_heights(buildings: Sequence[Building]) -> dict[str, Any]:
-    """Roofs above the ground: quartiles, how they are known, and the ids of odd ones.
+    """Building heights: quartiles, provenance, and the ids of odd ones.
 
-    `impossible` ones are wrong: no building ends there. `thin` ones, less than a door, are odd only: slabs, plinths
-    and canopies that the map draws as parts, and what is left of outlines beneath them; rays meet them as they are.
+    Heights that are `impossible` are wrong. `thin` buildings, lower than a door, are only unusual: slabs, plinths and
+    canopies that the map has as parts, and pieces of outlines beneath parts.
     """
     tops = np.array([building.top for building in buildings], dtype=float)
     impossible = [building.id for building in buildings if not 0 < building.top <= MAX_BUILDING_HEIGHT]
@@ -83,7 +83,7 @@ def check_heights(buildings: Sequence[Building]) -> dict[str, Any]:
 
 
 def check_sites(tile: Tile, sites: Sequence[Site]) -> dict[str, Any]:
-    """The sites that cannot stand where they are, each by its index and with the reason."""
+    """The sites at impossible positions, each by its index and with the reason."""
     refused = []
     for index, site in enumerate(sites):
         try:
@@ -94,19 +94,19 @@ def check_sites(tile: Tile, sites: Sequence[Site]) -> dict[str, Any]:
 
 
 def check_line_of_sight(tile: Tile, sites: Sequence[Site], height: float = 1.5, every: int = 1) -> dict[str, Any]:
-    """The share of outdoor pixels, `height` metres above the ground, in sight of each site, and of any.
+    """Fraction of outdoor pixels with a line of sight, `height` metres above the ground, to each site and to any site.
 
-    Of every `every` rows and columns one is looked at.
+    Only every `every`-th row and column is evaluated.
 
     Raises `UelError` when a site is off the tile, inside a wall or in the ground.
     """
     tile.require_sites(tuple(sites))
     outdoor = int((tile.rasters["footprint"][::every, ::every] < 0.5).sum())
-    seen = np.stack([line_of_sight_raster(tile, site.position, height, every) for site in sites])
-    each = [_fraction(int(one.sum()), outdoor) for one in seen]
-    return {"outdoor": outdoor, "sites": each, "any": _fraction(int(seen.any(axis=0).sum()), outdoor)}
+    visible = np.stack([line_of_sight_raster(tile, site.position, height, every) for site in sites])
+    fractions = [_fraction(int(site.sum()), outdoor) for site in visible]
+    return {"outdoor": outdoor, "sites": fractions, "any": _fraction(int(visible.any(axis=0).sum()), outdoor)}
 
 
 def _fraction(part: int | float, whole: int | float) -> float | None:
-    """None where there is nothing to have a share of: JSON knows no NaN."""
+    """`part / whole`, or None for a `whole` of 0, because JSON has no NaN."""
     return part / whole if whole else None

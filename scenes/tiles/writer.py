@@ -1,4 +1,4 @@
-"""Writing a tile folder: all of it or nothing."""
+"""Writes a tile folder, completely or not at all."""
 
 import fcntl
 import glob
@@ -16,7 +16,7 @@ import numpy as np
 
 from scenes.mesh.mesh_parts import Array, MeshPart
 from scenes.tiles.mitsuba_xml import bsdf_bands, scene_xml
-from uel.core.io import file_hash
+from uel.core.io import file_hash, replace_file
 from uel.errors import UelError
 from uel.geo.tile import RASTER_UNITS, SCHEMA, Tile, file_hashes
 from uel.radio.sites import Site, sites_to_json
@@ -29,18 +29,19 @@ def write_tile(
     parts: list[MeshPart],
     bsdfs: Mapping[str, ElementTree.Element],
     rasters: Mapping[str, Array],
-    meta: Mapping[str, Any],
+    metadata: Mapping[str, Any],
     sites: tuple[Site, ...] = (),
 ) -> Tile:
-    """Write and open a tile; `bsdfs` are Mitsuba's materials by name, `meta` what `tile.json` is to hold.
+    """Write a tile and open it.
 
-    `tile.json` also gets the schema, the bands of the materials (`bands` in `meta` adds to them) and the SHA-256
-    of every other file. Written beside `folder` and renamed into place, so nobody ever sees half a tile; a tile
-    that is there already is replaced. The same input gives the same bytes.
+    `bsdfs` are Mitsuba materials by name, `metadata` the content of `tile.json`, which also gets the schema, the bands
+    of the materials (in addition to `bands` in `metadata`) and the SHA-256 of every other file. The tile is written
+    beside `folder` and renamed, so an incomplete tile is never visible; an older tile is replaced. The same input gives
+    the same bytes.
 
-    Raises `UelError` when `folder` holds something else.
+    Raises `UelError` when `folder` holds something that is not a tile.
     """
-    assert len({part.name for part in parts}) == len(parts), "parts of one name would overwrite each other"
+    assert len({part.name for part in parts}) == len(parts), "parts of the same name would overwrite each other"
     with staged_folder(folder) as new:
         _write_meshes(new / "meshes", parts)
         (new / "scene.xml").write_text(scene_xml(parts, bsdfs), encoding="utf-8")
@@ -48,8 +49,8 @@ def write_tile(
         if sites:
             (new / "sites.json").write_bytes(_sites_json(sites))
         used = {part.material for part in parts}
-        bands = bsdf_bands({name: bsdf for name, bsdf in bsdfs.items() if name in used}) | meta.get("bands", {})
-        full = {"schema": SCHEMA, **meta, "bands": bands, "files": file_hashes(new)}
+        bands = bsdf_bands({name: bsdf for name, bsdf in bsdfs.items() if name in used}) | metadata.get("bands", {})
+        full = {"schema": SCHEMA, **metadata, "bands": bands, "files": file_hashes(new)}
         (new / "tile.json").write_bytes(json_bytes(full))
     return Tile.open(folder)
 
@@ -90,15 +91,15 @@ def _locked(stage: Path) -> Iterator[None]:
 
 
 def write_sites(tile: Tile, sites: tuple[Site, ...]) -> Tile:
-    """Put masts into a tile folder (`sites.json`), in place of those that are there. Raises as `require_sites`."""
+    """Write sites into a tile folder (`sites.json`), replacing older ones. Raises as `Tile.require_sites`."""
     tile.require_sites(sites)
     return update_files(tile, {"sites.json": _sites_json(sites)})
 
 
-def update_files(tile: Tile, files: Mapping[str, bytes], meta: Mapping[str, Any] | None = None) -> Tile:
+def update_files(tile: Tile, files: Mapping[str, bytes], metadata: Mapping[str, Any] | None = None) -> Tile:
     """Add or replace files of a tile (by their path inside it) and their hashes in `tile.json`; opens it again.
 
-    `meta` adds to `tile.json`.
+    `metadata` adds entries to `tile.json`.
 
     Each file is written aside and renamed, `tile.json` last: a crash in between is seen by `Tile.verify`.
     """
@@ -106,27 +107,21 @@ def update_files(tile: Tile, files: Mapping[str, bytes], meta: Mapping[str, Any]
     for name, content in sorted(files.items()):
         path = tile.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        _replace(path, content)
+        replace_file(path, content)
         hashes[name] = file_hash(path)
-    _replace(
-        tile.folder / "tile.json", json_bytes({**tile.meta, **(meta or {}), "files": dict(sorted(hashes.items()))})
+    replace_file(
+        tile.folder / "tile.json", json_bytes({**tile.meta, **(metadata or {}), "files": dict(sorted(hashes.items()))})
     )
     return Tile.open(tile.folder)
 
 
 def json_bytes(value: Any) -> bytes:
-    """As the tile's files hold it."""
+    """JSON in the format of the tile's files."""
     return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
 
 
 def _sites_json(sites: tuple[Site, ...]) -> bytes:
     return json_bytes(sites_to_json(sites))
-
-
-def _replace(path: Path, content: bytes) -> None:
-    aside = path.with_name(f".{path.name}.part")
-    aside.write_bytes(content)
-    os.replace(aside, path)
 
 
 def _swap(new: Path, folder: Path, old: Path) -> None:
@@ -144,7 +139,7 @@ def _swap(new: Path, folder: Path, old: Path) -> None:
 def _write_meshes(folder: Path, parts: list[MeshPart]) -> None:
     folder.mkdir(parents=True)
     for part in parts:
-        (folder / f"{part.name}.ply").write_bytes(part.ply())
+        (folder / f"{part.name}.ply").write_bytes(part.to_ply())
 
 
 def _write_rasters(folder: Path, rasters: Mapping[str, Array]) -> None:
@@ -159,8 +154,8 @@ def _write_rasters(folder: Path, rasters: Mapping[str, Array]) -> None:
             data=np.ascontiguousarray(values),
             chunks=values.shape,
             dimension_names=("row", "column"),
-            compressors=[ZstdCodec(level=9, checksum=True)],  # a flipped bit is noticed
-            config={"write_empty_chunks": True},  # a missing chunk is damage, no block of zeros
+            compressors=[ZstdCodec(level=9, checksum=True)],  # detects a flipped bit
+            config={"write_empty_chunks": True},  # a missing chunk is damage, not zeros
         )
         array.attrs["units"] = RASTER_UNITS[name]
 
@@ -168,14 +163,14 @@ def _write_rasters(folder: Path, rasters: Mapping[str, Array]) -> None:
 def _require_free(folder: Path) -> None:
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir()) and not _is_tile(folder)):
         raise UelError(
-            "there is something else where the tile is to go",
+            "the tile's folder holds something that is not a tile",
             got=str(folder),
             do="choose a new or an empty folder",
         )
 
 
 def _is_tile(folder: Path) -> bool:
-    """Ours: other programs write a `tile.json`, too, without our schema."""
+    """Whether a folder is a tile; a `tile.json` of another program has no schema."""
     try:
         meta = json.loads((folder / "tile.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):

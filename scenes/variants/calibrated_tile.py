@@ -1,4 +1,4 @@
-"""A tile as measurements say it is: the same walls of other values, and the masts as they were found to be."""
+"""Writes a calibrated tile: the same meshes with fitted material values and fitted sites."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -16,37 +16,37 @@ from uel.errors import UelError
 from uel.geo.tile import RASTER_UNITS, Tile
 from uel.radio.sites import Site
 
-FITTED_SUFFIX = (
-    "-fitted"  # ends the name of a class whose values are no longer those of P.2040: Sionna keeps the names for itself
-)
+# Ends the name of a class whose values are no longer those of P.2040: Sionna reserves the names of the classes.
+FITTED_SUFFIX = "-fitted"
 
 
 def write_calibrated_tile(
-    tile: Tile, folder: Path | str, materials: Mapping[str, RadioMaterial], sites: tuple[Site, ...], said: Any = None
+    tile: Tile, folder: Path | str, materials: Mapping[str, RadioMaterial], sites: tuple[Site, ...], record: Any = None
 ) -> Tile:
     """Write a tile to `folder` whose `materials` have explicit values and which holds `sites`.
 
-    A class of P.2040 gets another name with its other values: `marble-fitted`. Meshes and rasters stay; `said` goes
-    into `tile.json` as `calibration`. Explicit values are those of one frequency: whoever maps another carrier gets the
-    same ones.
+    A class of P.2040 gets another name with its new values: `marble-fitted`. Meshes and rasters stay; `record` goes
+    into `tile.json` as `calibration`. Explicit values are those of one frequency and are used for every carrier.
 
-    Raises `UelError` for a material that the tile does not have, and for sites that cannot stand.
+    Raises `UelError` for a material that the tile does not have, and for sites at impossible positions.
     """
     parts, bsdfs = read_tile_scene(tile)
     if unknown := set(materials) - set(bsdfs):
-        raise UelError("the tile has no such material", got=", ".join(sorted(unknown)), do=f"known: {', '.join(bsdfs)}")
+        raise UelError(
+            "the tile does not have these materials", got=", ".join(sorted(unknown)), do=f"known: {', '.join(bsdfs)}"
+        )
     tile.require_sites(sites)
     name_of = {name: f"{name}{FITTED_SUFFIX}" if name in ITU_CLASSES else name for name in materials}
     parts = merge_parts(replace(part, material=name_of.get(part.material, part.material)) for part in parts)
     explicit = material_bsdfs(name_of.values(), {name_of[name]: slab for name, slab in materials.items()})
-    meta = {name: value for name, value in tile.meta.items() if name not in VARIANT_OWN_FIELDS}
-    bands = {name: of for name, of in tile.meta.get("bands", {}).items() if name not in materials}
-    meta |= {"materials": [name_of.get(name, name) for name in tile.materials]}
-    meta |= {"bands": bands, "calibration": {"of": tile.fingerprint, **(said or {})}}
+    metadata = {name: value for name, value in tile.meta.items() if name not in VARIANT_OWN_FIELDS}
+    bands = {name: values for name, values in tile.meta.get("bands", {}).items() if name not in materials}
+    metadata |= {"materials": [name_of.get(name, name) for name in tile.materials]}
+    metadata |= {"bands": bands, "calibration": {"of": tile.fingerprint, **(record or {})}}
     rasters = {name: values.numpy().astype(_raster_type(name)) for name, values in tile.rasters.items()}
-    return write_tile(Path(folder), parts, bsdfs | explicit, rasters, meta, sites)
+    return write_tile(Path(folder), parts, bsdfs | explicit, rasters, metadata, sites)
 
 
 def _raster_type(raster: str) -> type:
-    """As `scenes.mesh.rasters` has them: metres are floats, the rest are numbers of things."""
+    """Type of a raster's values: floats for metres, integers for the rest, as in `scenes.mesh.rasters`."""
     return np.float32 if RASTER_UNITS[raster] == "m" else np.uint8

@@ -1,4 +1,4 @@
-"""Wrong twins: the same place, but not quite – heights, walls, materials and masts as a map might have them wrong."""
+"""Perturbs a map: heights, positions, materials and antennas get errors like those of real maps."""
 
 import hashlib
 import math
@@ -17,63 +17,84 @@ from uel.geo.tile import Tile
 from uel.radio.sites import Site
 
 
-def perturb_map(place: MapExtract, spec: Perturbation, seed: int) -> tuple[MapExtract, dict[str, Any]]:
-    """The wrong twin of a place, and what is wrong with it for `tile.json`: by building id, what was changed.
+def perturb_map(extract: MapExtract, spec: Perturbation, seed: int) -> tuple[MapExtract, dict[str, Any]]:
+    """The perturbed map, and a record of the changes of each building for `tile.json`.
 
-    Every building has random numbers of its own (by `seed` and id; the pieces of a multipolygon share them), so
-    that one kind of error shifts no other, and a building is as wrong in a larger tile as in a smaller one;
-    materials go round among the buildings that the place has. Missing buildings become exclusions.
+    Every building has its own random numbers (from `seed` and id; the pieces of a multipolygon share them), so that one
+    kind of error does not shift another, and a building gets the same errors in tiles of different size. Materials are
+    swapped among the buildings of the extract. Missing buildings become exclusions.
+
+    Example:
+        >>> import scenes
+        >>> from shapely.geometry import box
+        >>> from scenes.osm.map_features import MapExtract
+        >>> hasattr(MapExtract, "__dataclass_fields__") and box(0, 0, 1, 1).area == 1.0
+        True
     """
-    donors = _donors(place, seed) if spec.materials else {}
-    pairs = [_perturb_building(building, spec, seed, donors.get(building.id)) for building in place.buildings]
-    changed = {building.id: change for building, (_, change) in zip(place.buildings, pairs, strict=True) if change}
-    gone = [Exclusion(id=name, reason="missing in the wrong twin") for name, c in changed.items() if "missing" in c]
-    buildings = tuple(wrong for wrong, change in pairs if "missing" not in change)
-    twin = replace(place, buildings=buildings, exclusions=(*place.exclusions, *gone))
-    return twin, {"spec": asdict(spec), "seed": seed, "buildings": changed}
+    donors = _donors(extract, seed) if spec.materials else {}
+    pairs = [_perturb_building(building, spec, seed, donors.get(building.id)) for building in extract.buildings]
+    changes = {building.id: change for building, (_, change) in zip(extract.buildings, pairs, strict=True) if change}
+    missing = [
+        Exclusion(id=name, reason="missing in the wrong twin")
+        for name, change in changes.items()
+        if "missing" in change
+    ]
+    buildings = tuple(building for building, change in pairs if "missing" not in change)
+    perturbed = replace(extract, buildings=buildings, exclusions=(*extract.exclusions, *missing))
+    return perturbed, {"spec": asdict(spec), "seed": seed, "buildings": changes}
 
 
-def require_several_classes(place: MapExtract) -> None:
-    """Raise `UelError` where swapping classes of materials changes nothing, as in a city of which maps tell none."""
-    found = {
-        (classes.wall, classes.roof) for classes in (classify_surfaces(building.tags) for building in place.buildings)
+def require_several_classes(extract: MapExtract) -> None:
+    """Raise `UelError` when swapping classes changes nothing, because all buildings are of the same classes."""
+    pairs = {
+        (classes.wall, classes.roof) for classes in (classify_surfaces(building.tags) for building in extract.buildings)
     }
-    if len(found) < 2:
+    if len(pairs) < 2:
         raise UelError(
-            "materials=swap changes nothing here: all buildings are alike",
-            got=f"{place.name}: {len(place.buildings)} buildings of {' under '.join(*found)}",
-            do="add --materials drawn, which gives each its own, or choose a place whose map tells materials",
+            "materials=swap changes nothing: all buildings have the same materials",
+            got=f"{extract.name}: {len(extract.buildings)} buildings of {' under '.join(*pairs)}",
+            do="add --materials drawn, which gives each building its own, or choose a map with material tags",
         )
 
 
 def perturb_sites(
     sites: tuple[Site, ...], spec: Perturbation, seed: int, tile: Tile | None = None
 ) -> tuple[tuple[Site, ...], list[dict[str, Any]]]:
-    """Masts as somebody believes them to be, and by how much each is off: metres and, for each cell, degrees.
+    """Sites with errors of height and azimuth, and a record of the errors: metres and, for each cell, degrees.
 
-    Each site draws by `seed` and its number. With `tile` (the twin's) a mast that would stand inside a wall is
-    raised to 1 m above the roof, and the record says how high that is.
+    Each site draws by `seed` and its number. With `tile` (the perturbed one) an antenna inside a wall is raised to 1 m
+    above the roof, and the record contains that elevation.
+
+    Example:
+        >>> import scenes, uel
+        >>> sites = (uel.Site(position=(0.0, 0.0, 20.0)),)
+        >>> assumed, record = scenes.perturb_sites(sites, scenes.Perturbation(azimuth_deg=10.0), seed=1)
+        >>> assumed[0].position == sites[0].position, assumed[0].cells[0].azimuth_deg != sites[0].cells[0].azimuth_deg
+        (True, True)
     """
-    wrong, record = [], []
+    perturbed, record = [], []
     for number, site in enumerate(sites):
         random = building_generator(seed, "site", str(number))
-        off = float(spec.antenna_height * random.normal())
-        turned = (spec.azimuth_deg * random.normal(size=len(site.cells))).tolist()
+        height_error = float(spec.antenna_height * random.normal())
+        azimuth_errors = (spec.azimuth_deg * random.normal(size=len(site.cells))).tolist()
         x, y, z = site.position
         top = tile.min_mast_z(x, y) if tile else -math.inf
         cells = tuple(
-            replace(cell, azimuth_deg=(cell.azimuth_deg + turn) % 360) if turn else cell
-            for cell, turn in zip(site.cells, turned, strict=True)
+            replace(cell, azimuth_deg=(cell.azimuth_deg + error) % 360) if error else cell
+            for cell, error in zip(site.cells, azimuth_errors, strict=True)
         )
-        wrong.append(Site(position=(x, y, max(z + off, top)), cells=cells))
-        record.append({"height": off, "azimuth_deg": turned} | ({"raised_to": top} if z + off < top else {}))
-    return tuple(wrong), record
+        perturbed.append(Site(position=(x, y, max(z + height_error, top)), cells=cells))
+        record.append(
+            {"height": height_error, "azimuth_deg": azimuth_errors}
+            | ({"raised_to": top} if z + height_error < top else {})
+        )
+    return tuple(perturbed), record
 
 
 def _perturb_building(
     building: Building, spec: Perturbation, seed: int, donor: Building | None
 ) -> tuple[Building, dict[str, Any]]:
-    """The building as it is in the twin, and what is different; all numbers are drawn, whatever is used."""
+    """The perturbed building and its changes; all numbers are drawn, also those that are not used."""
     random = building_generator(seed, "twin", building.id)
     factor = float(1 + spec.heights * random.uniform(-1, 1))
     missing = bool(random.uniform() < spec.missing)
@@ -87,8 +108,8 @@ def _perturb_building(
         )
         change["height_factor"] = factor
     if spec.moved:
-        whole = building.whole and translate(building.whole, east, north)
-        building = replace(building, footprint=translate(building.footprint, east, north), whole=whole)
+        outline = building.outline and translate(building.outline, east, north)
+        building = replace(building, footprint=translate(building.footprint, east, north), outline=outline)
         change["moved"] = [east, north]
     if donor is not None:
         building = _with_materials_of(building, donor)
@@ -96,14 +117,14 @@ def _perturb_building(
     return building, change
 
 
-def _donors(place: MapExtract, seed: int) -> Mapping[str, Building]:
-    """For each building the one whose materials it gets: the next in an order that seed and ids give."""
-    order = sorted(place.buildings, key=lambda b: hashlib.sha256(f"{seed} {b.id}".encode()).digest())
+def _donors(extract: MapExtract, seed: int) -> Mapping[str, Building]:
+    """For each building the one whose materials it gets: the next in an order of seed and ids."""
+    order = sorted(extract.buildings, key=lambda b: hashlib.sha256(f"{seed} {b.id}".encode()).digest())
     return {building.id: donor for building, donor in zip(order, [*order[1:], *order[:1]], strict=True)}
 
 
 def _with_materials_of(building: Building, donor: Building) -> Building:
-    """With the donor's classes, said by tags of their own: the kind of building, which also tells, stays."""
+    """The building with tags for the donor's material classes; its other tags stay."""
     classes = classify_surfaces(donor.tags)
     tags = {key: value for key, value in building.tags.items() if key not in (*WALL_TAGS, *ROOF_TAGS)}
     return replace(building, tags=tags | {"building:material": classes.wall, "roof:material": classes.roof})

@@ -108,17 +108,17 @@ UTM = {"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::32632"}}
 @pytest.mark.parametrize(
     ("write", "said"),
     [
-        (cut_gzip, ["the file is damaged", "cut.osm.gz", "download it again"]),
+        (cut_gzip, ["the map file is damaged", "cut.osm.gz", "download it again"]),
         (unsorted_pbf, ["not sorted", "osmium sort"]),
         (shuffled_pbf, ["not sorted", "osmium sort"]),
         (text("empty.osm", EMPTY), ["neither buildings nor roads", "larger extract"]),
-        (text("zero.osm.gz", ""), ["the file is empty", "download it again"]),
+        (text("zero.osm.gz", ""), ["the map file is empty", "download it again"]),
         (features("none.geojson"), ["neither buildings nor roads"]),
         (features("metres.geojson", house(x=5e5, y=5.3e6, side=20)), ["coordinates are not degrees", "WGS84"]),
         (features("named.geojson", house(), crs=UTM), ["coordinates are not degrees", "32632", "WGS84"]),
-        (features("nan.geojson", house(bend=float("nan"))), ["the file is damaged", "NaN is no number"]),
+        (features("nan.geojson", house(bend=float("nan"))), ["the map file is damaged", "NaN is no number"]),
         (features("huge.geojson", house(bend=1e300)), ["coordinates are not degrees"]),
-        (features("far.geojson", house(x=20.0)), ["no building stands there", "move its centre"]),
+        (features("far.geojson", house(x=20.0)), ["the square has no building", "move its centre"]),
     ],
 )
 def test_maps(
@@ -130,11 +130,11 @@ def test_maps(
 @pytest.mark.parametrize(
     ("source", "said"),
     [
-        ("-30,40,-29.99,40.005", ["the map has nothing there", "check the name or the coordinates"]),
+        ("-30,40,-29.99,40.005", ["the map has no features there", "check the name or the coordinates"]),
         ("179.99,50,-179.99,50.01", ["crosses the antimeridian", "one side of"]),
         ("50,179.9999", ["crosses the antimeridian", "move its centre"]),
         ("9,48,10.35,48.9", ["larger than 20 km", "several smaller tiles"]),
-        ("100,9", ["no such point on the map"]),
+        ("100,9", ["outside the range of UTM"]),
     ],
 )
 def test_boxes_and_points(tmp_path: Path, source: str, said: list[str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -162,7 +162,12 @@ def test_what_looks_odd_but_is_sound(tmp_path: Path) -> None:
     ["../../x", "/tmp/x", "..", "a/b", "a\\b", "C:\\x", "x\0", "", ".x", "CON", "nul.txt", "com1", "x.", "x" * 200],
 )
 def test_names(tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    refused(["build", str(map_file(tmp_path)), *SQUARE, f"--name={name}"], ["not a name"], tmp_path / "tiles", capsys)
+    refused(
+        ["build", str(map_file(tmp_path)), *SQUARE, f"--name={name}"],
+        ["not fit for a folder"],
+        tmp_path / "tiles",
+        capsys,
+    )
     assert sorted(path.name for path in tmp_path.iterdir()) == ["village.osm"]
 
 
@@ -210,7 +215,7 @@ def test_an_elevation_raster_that_is_none(tmp_path: Path, capsys: pytest.Capture
     (tmp_path / "poem.tif").write_text("no raster")
     command = ["build", str(map_file(tmp_path)), *SQUARE, "--dem"]
     refused([*command, str(tmp_path / "poem.tif")], ["cannot be read", "GeoTIFF"], tmp_path / "tiles", capsys)
-    refused([*command, str(tmp_path / "none.tif")], ["no such file", "none.tif"], tmp_path / "tiles", capsys)
+    refused([*command, str(tmp_path / "none.tif")], ["the file does not exist", "none.tif"], tmp_path / "tiles", capsys)
 
 
 # ---- masts -----------------------------------------------------------------------------------------------
@@ -234,10 +239,10 @@ def point(x: float, y: float) -> dict:
 @pytest.mark.parametrize(
     ("write", "said"),
     [
-        (features("utm.geojson", point(5e5, 5.3163e6)), ["no such point on the map"]),
+        (features("utm.geojson", point(5e5, 5.3163e6)), ["outside the range of UTM"]),
         (features("named.geojson", point(5e5, 5.3163e6), crs=UTM), ["not degrees of WGS 84", "32632"]),
         (text("swapped.csv", "latitude,longitude,height\n151.2,-33.8,9\n"), ["perhaps the two are swapped"]),
-        (text("far.csv", "latitude,longitude,height\n48.1,9.0,9\n"), ["row 1 of far.csv is off the tile"]),
+        (text("far.csv", "latitude,longitude,height\n48.1,9.0,9\n"), ["site in row 1 of far.csv is off the tile"]),
         (text("feet.csv", "x,y,height_ft\n0,0,60\n"), ["unknown column", "height_ft", "perhaps you meant height"]),
     ],
 )

@@ -72,7 +72,7 @@ def test_placed_masts_are_reused_with_their_tile_and_never_lost(tmp_path: Path) 
     assert build(tmp_path).sites == ours
     file, folder = map_file(tmp_path), tmp_path / "tiles" / "village"
     for attempt in range(2):
-        with pytest.raises(UelError, match=r"masts were placed(.|\n)*sites.json(.|\n)*--name"):
+        with pytest.raises(UelError, match=r"sites were placed(.|\n)*sites.json(.|\n)*--name"):
             scenes.build(file, folder, **SQUARE, seed=7)
         if attempt == 0:  # nor when the tile is damaged
             (folder / "scene.xml").write_text("<scene/>")

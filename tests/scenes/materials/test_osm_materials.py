@@ -152,7 +152,7 @@ def test_unknown_class():
     ],
 )
 def test_impossible_materials(wrong: dict[str, float]):
-    with pytest.raises(UelError, match="no material"):
+    with pytest.raises(UelError, match="out of range"):
         RadioMaterial(**{"relative_permittivity": 5.0, "conductivity": 0.1, "thickness": 0.2, **wrong})
 
 
@@ -243,5 +243,5 @@ def test_draws_need_a_frequency_of_the_class():
 
 @pytest.mark.parametrize("wrong", [{"shared": 1.5}, {"length": 0.0}, {"thickness": 1.0}, {"conductivity": -1.0}])
 def test_impossible_spreads(wrong: dict[str, float]):
-    with pytest.raises(UelError, match="cannot spread"):
+    with pytest.raises(UelError, match="out of range"):
         MaterialSpread(**wrong)

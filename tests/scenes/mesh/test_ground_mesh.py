@@ -77,18 +77,18 @@ PATCHES = [
 
 def test_a_finer_terrain_is_the_same_surface():
     coarse = hills()
-    fine = coarse.finer(3.0)
+    fine = coarse.subdivide(3.0)
     assert fine.step == pytest.approx(2.5)
     points = np.random.default_rng(1).uniform(-50, 50, (2, 10_000))
     np.testing.assert_allclose(fine.elevation(*points), coarse.elevation(*points), atol=1e-9)
-    assert coarse.finer(10.0).heights.shape == coarse.heights.shape
+    assert coarse.subdivide(10.0).heights.shape == coarse.heights.shape
 
 
 def test_the_parts_divide_the_terrain():
     """Every triangle of the finer terrain is in one part, and corners that parts share are equal to the bit."""
     parts = ground_parts(hills(), PATCHES, "cover")
     assert [part.material for part in parts] == list(dict.fromkeys(CLASS_BY_LAND_COVER.values()))
-    whole = MeshPart("terrain", "all", *hills().finer(2.0).mesh())
+    whole = MeshPart("terrain", "all", *hills().subdivide(2.0).mesh())
     together = np.concatenate([part.triangles for part in parts]).reshape(-1, 9)
     order = [np.lexsort(triangles.T) for triangles in (together, whole.triangles.reshape(-1, 9))]
     np.testing.assert_array_equal(together[order[0]], whole.triangles.reshape(-1, 9)[order[1]])
@@ -102,7 +102,7 @@ def test_no_ray_slips_through(slope: tuple[float, float]):
     """
     divided, whole = (
         ground_parts(hills(), PATCHES, "cover"),
-        [MeshPart("terrain", "concrete", *hills().finer(2.0).mesh())],
+        [MeshPart("terrain", "concrete", *hills().subdivide(2.0).mesh())],
     )
     anywhere = np.random.default_rng(2).uniform(-49, 49, (2, 200_000))
     # On a lattice of half a metre every fourth point of a row is a corner of 2 m squares.
@@ -204,5 +204,5 @@ def test_soil_and_drawn_walls(tmp_path: Path):
     tile.require_carrier(Carrier(frequency=9e9))
     with pytest.raises(UelError, match="drawn materials"):
         tile.require_carrier(Carrier())
-    with pytest.raises(UelError, match=r"unknown kind of ground(.|\n)*concrete or cover"):
+    with pytest.raises(UelError, match=r"unknown value of ground(.|\n)*concrete or cover"):
         park(tmp_path, ground="grass")

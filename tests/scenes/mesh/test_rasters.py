@@ -1,7 +1,5 @@
 """Rasters of built places: courtyards, per-building parts, and land cover by pixel centres."""
 
-import time
-
 import numpy as np
 import shapely
 from shapely import Polygon, box
@@ -11,6 +9,7 @@ from scenes.mesh.mesh_parts import MeshPart
 from scenes.mesh.rasters import LAND_COVERS, material_names, rasterise_land_cover, rasterise_parts
 from scenes.mesh.terrain import Terrain
 from scenes.osm.map_features import Building, LandCoverPatch
+from tests.helpers.growth import growth
 from uel.core.grid import Grid
 
 GRID = Grid(size=64.0, pixel=1.0)
@@ -81,15 +80,31 @@ def test_later_cover_lies_on_top():
     assert not rasterise_land_cover([_ground("road", box(100, 100, 200, 200))], GRID).any()
 
 
-def test_a_thousand_buildings_are_quick():
-    """640 m at 1 m, a thousand houses in two parts each, and as many patches of ground: less than a second."""
-    grid, terrain = Grid(size=640.0, pixel=1.0), Terrain(400.0, np.random.default_rng(0).uniform(0, 5, (81, 81)))
-    corners = [(x, y) for x in np.linspace(-310, 290, 32) for y in np.linspace(-310, 290, 32)][:1000]
+def _town(count: int) -> tuple[list[MeshPart], list[LandCoverPatch], list[Polygon]]:
+    """Houses in two parts each on rough ground of 640 m, a patch of green around each, and their footprints."""
+    terrain = Terrain(400.0, np.random.default_rng(0).uniform(0, 5, (81, 81)))
+    corners = [(x, y) for x in np.linspace(-310, 290, 32) for y in np.linspace(-310, 290, 32)][:count]
     shapes = [box(x, y, x + 12, y + 14) for x, y in corners]
     meshes, _ = extrude_all([Building(id=str(k), footprint=shape, top=9.0) for k, shape in enumerate(shapes)], terrain)
-    parts, ground = _parts(terrain, meshes), [_ground("green", shape.buffer(2)) for shape in shapes]
-    start = time.process_time()
-    rasters, cover = rasterise_parts(parts, grid), rasterise_land_cover(ground, grid)
-    assert time.process_time() - start < 1.0
+    return _parts(terrain, meshes), [_ground("green", shape.buffer(2)) for shape in shapes], shapes
+
+
+def test_rasters_of_a_thousand_buildings():
+    grid = Grid(size=640.0, pixel=1.0)
+    parts, patches, shapes = _town(1000)
+    rasters, cover = rasterise_parts(parts, grid), rasterise_land_cover(patches, grid)
     assert int(rasters["footprint"].sum()) == shapely.contains_xy(shapely.union_all(shapes), *_centres(grid)).sum()
     assert (cover[rasters["footprint"] == 1] == LAND_COVERS.index("green")).all()
+
+
+def test_rasters_take_time_in_proportion_to_the_buildings():
+    """Four times the buildings take less than eight times as long; pairs of them would take sixteen times."""
+    grid = Grid(size=640.0, pixel=1.0)
+    towns = {count: _town(count)[:2] for count in (250, 1000)}
+
+    def run(count: int) -> None:
+        parts, patches = towns[count]
+        rasterise_parts(parts, grid)
+        rasterise_land_cover(patches, grid)
+
+    assert growth(run, 250, 1000) < 8

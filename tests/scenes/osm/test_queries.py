@@ -83,22 +83,22 @@ def test_texts_are_understood(text: str, kind: str):
     [
         ("1,2,3", "neither a point nor a box"),
         ("1,2,3,4,5", "neither a point nor a box"),
-        ("95,9", "no such point"),
+        ("95,9", "outside the range of UTM"),
         ("151.2,-33.8", "perhaps the two are swapped"),
-        ("9,181", "no such point"),
+        ("9,181", "outside the range of UTM"),
         ("170,-10,-170,10", "antimeridian"),
-        ("9,48,9,48.1", "empty or inside out"),
-        ("9.1,48,9,48.1", "empty or inside out"),
-        ("9,48.1,9.1,48", "empty or inside out"),
+        ("9,48,9,48.1", "empty, or its corners are swapped"),
+        ("9.1,48,9,48.1", "empty, or its corners are swapped"),
+        ("9,48.1,9.1,48", "empty, or its corners are swapped"),
         ("9,48,10,49", r"larger than 20 km(.|\n)*111 km"),
-        ("", "not a source"),
-        ("!!", "not a source"),
-        ("map.shp", "no reader"),
-        ("nowhere.osm", "no such file"),
-        ("../../etc/passwd", "no reader"),
-        ("~/nowhere.osm.pbf", "no such file"),
-        ("x" * 300, "not a source"),
-        ("/" + "x" * 300 + ".osm", "no such file"),
+        ("", "neither a file, numbers nor a name"),
+        ("!!", "neither a file, numbers nor a name"),
+        ("map.shp", "unknown type of map file"),
+        ("nowhere.osm", "map file does not exist"),
+        ("../../etc/passwd", "unknown type of map file"),
+        ("~/nowhere.osm.pbf", "map file does not exist"),
+        ("x" * 300, "neither a file, numbers nor a name"),
+        ("/" + "x" * 300 + ".osm", "map file does not exist"),
     ],
 )
 def test_texts_that_mean_nothing(text: str, message: str):
@@ -251,9 +251,9 @@ def test_a_box_in_the_sea_and_no_network(tmp_path: Path, monkeypatch: pytest.Mon
     box = GeoBox(-30.0, 40.0, -29.99, 40.005)
     cache = tmp_path / "cache"
     _record(cache, monkeypatch, tmp_path / "sea.osm", reader._box_around(box.center, 853 / 2 + 128))
-    with pytest.raises(UelError, match=r"map has nothing there(.|\n)*-30.0,40.0"):
+    with pytest.raises(UelError, match=r"map has no features there(.|\n)*-30.0,40.0"):
         reader.read_map("-30.0,40.0,-29.99,40.005", cache=cache)
-    with pytest.raises(UelError, match=r"does not answer(.|\n)*ConnectionError(.|\n)*use a file"):
+    with pytest.raises(UelError, match=r"does not answer(.|\n)*ConnectionError(.|\n)*use a map file"):
         reader.read_map("48,9", cache=cache)
     with pytest.raises(UelError, match="crosses the antimeridian"):
         reader.read_map("10,179.999", cache=cache)

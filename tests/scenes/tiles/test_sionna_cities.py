@@ -174,7 +174,7 @@ def test_failed_build_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_foreign_folder_is_left_alone(tmp_path: Path):
     (tmp_path / "thesis.tex").write_text("do not delete")
-    with pytest.raises(UelError, match="something else"):
+    with pytest.raises(UelError, match="not a tile"):
         scenes.build("etoile", tmp_path, size=256.0, progress=False)
     assert (tmp_path / "thesis.tex").read_text() == "do not delete"
 
@@ -189,14 +189,14 @@ def test_metadata_is_json_without_a_date(etoile: Tile):
 
 
 def test_unknown_place_suggests_the_nearest(tmp_path: Path):
-    with pytest.raises(UelError, match="perhaps florence"):
+    with pytest.raises(UelError, match="florence"):
         scenes.build("florense", tmp_path / "t")
     with pytest.raises(UelError, match="known are munich"):
         sionna_cities.build_city_tile("xxxx", tmp_path / "t")
 
 
 def test_empty_tile(tmp_path: Path):
-    with pytest.raises(UelError, match=r"empty tile(.|\n)*center \(-60.0, 40.0\), size 8 m"):
+    with pytest.raises(UelError, match=r"no building(.|\n)*center \(-60.0, 40.0\), size 8 m"):
         scenes.build("etoile", tmp_path / "t", center=(-60.0, 40.0), size=8.0, margin=0.0, progress=False)
     assert not (tmp_path / "t").exists()
 
@@ -215,7 +215,7 @@ def test_hole_in_the_terrain():
 
 @pytest.mark.parametrize("square", [{"size": -1.0}, {"size": math.nan}, {"margin": -1.0}, {"center": (math.inf, 0.0)}])
 def test_impossible_squares(square: dict, tmp_path: Path):
-    with pytest.raises(UelError, match="no square"):
+    with pytest.raises(UelError, match="out of range"):
         scenes.build("etoile", tmp_path / "t", **square)
 
 
@@ -262,9 +262,9 @@ def test_sectors_share_the_circle(etoile: Tile):
 
 def test_counts_that_cannot_be(etoile: Tile, tmp_path: Path):
     for wrong in ({"count": 0}, {"count": 1, "sectors": 0}):
-        with pytest.raises(UelError, match="at least one site and one sector"):
+        with pytest.raises(UelError, match="sites and of sectors must be at least 1"):
             scenes.place(etoile, **wrong)
-    with pytest.raises(UelError, match=r"no room(.|\n)*count 1000000"):
+    with pytest.raises(UelError, match=r"too few positions(.|\n)*count 1000000"):
         scenes.place(etoile, 1_000_000)
 
 
