@@ -64,7 +64,7 @@ class AblationDeployment:
         """Reports and truth of the phones that hear a cell, the test phones first. Raises `UelError` if they are too
         few.
         """
-        model = ObservationModel.of(self.config.measurement)
+        model = ObservationModel.from_parameters(self.config.measurement)
         model = model.for_ray_tracing if self.config.truth == "paths" else model
         generator = torch.Generator().manual_seed(1_000_003 * self.config.seed)
         reports = model.observe(self.truth, self.true_maps.power_dbm, generator)
@@ -102,7 +102,7 @@ class AblationDeployment:
                 reports[part],
                 self.true_maps.radio,
                 self.true_maps.prior,
-                ObservationModel.of(self.config.measurement),
+                ObservationModel.from_parameters(self.config.measurement),
                 self.true_maps.power_dbm,
                 traced,
             )

@@ -62,7 +62,7 @@ def run(config: DemoConfig) -> Path:
     }
     training_config = LocatorTrainingConfig(
         seed=config.seed,
-        measurement=ObservationModel.of(config.measurement),
+        measurement=ObservationModel.from_parameters(config.measurement),
         locator=config.locator,
         training=config.training,
     )
@@ -92,7 +92,7 @@ def evaluate_demo(
     key_file.unlink(missing_ok=True)
     log.info("evaluation: on %s", config.test)
     start = time.perf_counter()
-    model = ObservationModel.of(config.measurement)
+    model = ObservationModel.from_parameters(config.measurement)
     errors = method_errors(locator, test, model, config.evaluation, config.seed)
     np.savez(folder / "example.npz", **example_fix(locator, test, model, config.seed))
     seconds = seconds | {"training": facts["wall_s"], "evaluation": round(time.perf_counter() - start, 1)}

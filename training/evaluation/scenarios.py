@@ -127,7 +127,7 @@ class EvaluationDeployment:
     @cached_property
     def nominal(self) -> ObservationModel:
         """The observation model that methods assume."""
-        return ObservationModel.of(self.config.nominal)
+        return ObservationModel.from_parameters(self.config.nominal)
 
     def case(self, condition: Condition) -> EvaluationCase:
         """Single reports under a condition. Raises `UelError` if too few phones hear a cell."""

@@ -44,8 +44,8 @@ class ObservationModel(ObservationParameters):
     """
 
     @staticmethod
-    def of(parameters: ObservationParameters) -> "ObservationModel":
-        """The model with these parameters, as a configuration gives them."""
+    def from_parameters(parameters: ObservationParameters) -> "ObservationModel":
+        """The model with the parameters of a configuration."""
         return ObservationModel(**vars(parameters))
 
     @property

@@ -34,17 +34,19 @@ class Tracks(NamedTuple):
 
 
 def draw_positions(
-    tile: Tile, sites: tuple[Site, ...], count: int, generator: torch.Generator, plan: TrackConfig | None = None
+    tile: Tile, sites: tuple[Site, ...], count: int, generator: torch.Generator, config: TrackConfig | None = None
 ) -> Float[Tensor, "count 2"]:
     """Uniform positions in metres, outdoors and within the configured distances of the sites.
 
     Raises `UelError` when the tile has hardly any such position.
     """
-    plan = plan or TrackConfig()
+    config = config or TrackConfig()
     accepted: list[Tensor] = []
     for _ in range(200):
         candidates = (torch.rand(4 * count, 2, generator=generator) - 0.5) * tile.size
-        accepted.append(candidates[allowed_positions(tile, sites, candidates, plan.min_distance, plan.max_distance)])
+        accepted.append(
+            candidates[allowed_positions(tile, sites, candidates, config.min_distance, config.max_distance)]
+        )
         if sum(map(len, accepted)) >= count:
             return torch.cat(accepted)[:count]
     raise UelError(
@@ -55,7 +57,7 @@ def draw_positions(
 def draw_tracks(
     tile: Tile,
     sites: tuple[Site, ...],
-    plan: TrackConfig,
+    config: TrackConfig,
     seed: int,
     first: int = 0,
     count: int | None = None,
@@ -71,19 +73,19 @@ def draw_tracks(
 
     Raises `UelError` for negative numbers, for coverage without a map, and for a tile with hardly any outdoor area.
     """
-    count = plan.tracks - first if count is None else count
+    count = config.tracks - first if count is None else count
     if seed < 0 or first < 0 or count < 1:
         got = f"seed {seed}, first {first}, count {count}"
         raise UelError("no such tracks", got=got, do="give seed and first ≥ 0, count ≥ 1")
-    limits = plan.min_distance, plan.max_distance
-    area = outdoor_area(tile, sites, limits, plan.coverage_dbm, plan.weighting == "coverage", radio)
+    limits = config.min_distance, config.max_distance
+    area = outdoor_area(tile, sites, limits, config.coverage_dbm, config.weighting == "coverage", radio)
     numbers = range(first // TRACKS_PER_BLOCK, (first + count - 1) // TRACKS_PER_BLOCK + 1)
-    blocks = [_block(tile, area, plan, seed, number) for number in numbers]
+    blocks = [_block(tile, area, config, seed, number) for number in numbers]
     requested = slice(first - numbers[0] * TRACKS_PER_BLOCK, first - numbers[0] * TRACKS_PER_BLOCK + count)
     return Tracks(*(torch.cat(parts)[requested] for parts in zip(*blocks, strict=True)))
 
 
-def _block(tile: Tile, area: OutdoorArea, plan: TrackConfig, seed: int, number: int) -> Tracks:
+def _block(tile: Tile, area: OutdoorArea, config: TrackConfig, seed: int, number: int) -> Tracks:
     """All tracks of one block; its draws and shapes do not depend on the tracks that are requested."""
     rng = np.random.default_rng((seed, number + 1))  # 0 would be the seed alone, which shifts the sequence below
 
@@ -92,16 +94,16 @@ def _block(tile: Tile, area: OutdoorArea, plan: TrackConfig, seed: int, number: 
 
     index = number * TRACKS_PER_BLOCK + np.arange(TRACKS_PER_BLOCK)
     quantile, kind = ((np.random.default_rng(seed).random(2) + index[:, None] * KRONECKER_STEPS) % 1).T
-    edges = np.cumsum(plan.shares)[:2]
+    edges = np.cumsum(config.shares)[:2]
     kind = torch.from_numpy(np.searchsorted(edges, kind, side="right"))
     start = area.start_positions(quantile, kind == 2, draw(2))
-    interval = plan.interval[0] + (plan.interval[1] - plan.interval[0]) * draw()
+    interval = config.interval[0] + (config.interval[1] - config.interval[0]) * draw()
     heading, wander = (
         unit_vector(2 * math.pi * draw()),
-        torch.from_numpy(rng.standard_normal((TRACKS_PER_BLOCK, plan.reports))),
+        torch.from_numpy(rng.standard_normal((TRACKS_PER_BLOCK, config.reports))),
     )
-    length = torch.from_numpy(rng.integers(plan.min_reports, plan.reports + 1, TRACKS_PER_BLOCK))
-    stride = torch.tensor(plan.speeds)[kind] * interval
+    length = torch.from_numpy(rng.integers(config.min_reports, config.reports + 1, TRACKS_PER_BLOCK))
+    stride = torch.tensor(config.speeds)[kind] * interval
     angle = wander.float() * (HEADING_DRIFT * interval.sqrt() * (kind == 1)).unsqueeze(1)
     positions = _positions(area, kind, start, heading, stride, angle)
     return _padded(tile, positions, interval, length)

@@ -26,8 +26,10 @@ class Hermitian:
     @staticmethod
     def from_field(field: Complex[Tensor, "*n antenna port frequency"]) -> "Hermitian":
         """Sum over ports of field · field^H, per frequency."""
-        one, two = field.unbind(-3)
-        return Hermitian(squared_magnitude(one).sum(-2), squared_magnitude(two).sum(-2), (one * two.conj()).sum(-2))
+        first, second = field.unbind(-3)
+        return Hermitian(
+            squared_magnitude(first).sum(-2), squared_magnitude(second).sum(-2), (first * second.conj()).sum(-2)
+        )
 
 
 def interference_covariance(
@@ -53,9 +55,9 @@ def lmmse_sinr(
     signal: Complex[Tensor, "*n cell antenna frequency"], others: Hermitian
 ) -> Float[Tensor, "*n cell frequency"]:
     """SINR of each cell after linear MMSE reception, h^H R^-1 h (Tse and Viswanath 2005, equation 8.66)."""
-    one, two = signal.unbind(-2)
-    cross = (one.conj() * others.c * two).real
-    return (others.b * squared_magnitude(one) + others.a * squared_magnitude(two) - 2 * cross) / others.determinant
+    first, second = signal.unbind(-2)
+    cross = (first.conj() * others.c * second).real
+    return (others.b * squared_magnitude(first) + others.a * squared_magnitude(second) - 2 * cross) / others.determinant
 
 
 def layer_sinr(gram: Hermitian, others: Hermitian) -> Float[Tensor, "*n frequency 2"]:

@@ -176,7 +176,7 @@ def test_base_has_less_than_a_hundred_million_parameters() -> None:
     config = load(TrainConfig, "train", ["--config", "train/base"])
     for sizes in (config.locator, replace(config.locator, patch_pixels=16)):  # maps of 4 m, and of 1 m
         with torch.device("meta"):
-            locator = Locator(sizes, ObservationModel.of(config.measurement))
+            locator = Locator(sizes, ObservationModel.from_parameters(config.measurement))
         assert 5e7 < sum(parameter.numel() for parameter in locator.parameters()) < 1e8
     assert config.augment.symmetries  # a vision transformer knows directions
     assert locator_training_config(config).conditions == {

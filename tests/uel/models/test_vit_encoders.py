@@ -16,6 +16,7 @@ from uel.config import load
 from uel.errors import UelError
 from uel.estimation.grid_posterior import grid_posterior
 from uel.geo.tile_maps import TileMaps
+from uel.measurement.model import ObservationModel
 from uel.measurement.reports import Reports
 from uel.models.config import LocatorConfig
 from uel.models.inputs import BUILDING_CHANNELS
@@ -167,7 +168,7 @@ def test_a_batch_of_base_reaches_every_weight() -> None:
     radio = radio_map(masts(*CORNERS), config.maps.pixel, config.size)
     maps = TileMaps(radio, torch.zeros(BUILDING_CHANNELS, *radio.grid.shape), torch.ones(radio.grid.shape))
     at = torch.tensor([[10.0, 60.0], [-70.0, 20.0]])
-    model = ObservationModel.of(config.measurement)
+    model = ObservationModel.from_parameters(config.measurement)
     reports = model.observe(radio.pixel_truth(at), maps.power_dbm, torch.Generator().manual_seed(0))
     torch.manual_seed(0)
     locator = Locator(config.locator, model)
