@@ -67,9 +67,9 @@ class Sionna:
         from (empty for empty space), by which it can be opened again in another process.
         """
         self._source = source
-        self.radio_scene = RadioScene.of(scene, sites, tracing, tile, size)
+        self.radio_scene = RadioScene.from_sionna(scene, sites, tracing, tile, size)
         self.finder = PathFinder(self.radio_scene)
-        self.sites, self.tracing, self.tile = sites, tracing, tile
+        self.sites, self.tile = sites, tile
 
     # ---- paths ---------------------------------------------------------------------------------------
 
@@ -140,6 +140,10 @@ class Sionna:
     def scene(self) -> rt.Scene:
         """Sionna's scene."""
         return self.radio_scene.rt_scene
+
+    @property
+    def tracing(self) -> TracingConfig:
+        return self.radio_scene.tracing
 
     @property
     def facets(self) -> Facets:

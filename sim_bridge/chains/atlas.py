@@ -62,7 +62,7 @@ class Atlas:
         return (len(self.start) - 1) // self.grid.count**2
 
     @staticmethod
-    def of(
+    def from_links(
         grid: Grid,
         config: AtlasConfig,
         sites: tuple[Site, ...],
@@ -80,7 +80,7 @@ class Atlas:
     def with_chains(self, link: Int[Tensor, " entry"], walls: Int[Tensor, "entry depth"]) -> "Atlas":
         """The atlas with more chains, each at a link."""
         known = torch.repeat_interleave(torch.arange(len(self.start) - 1), self.start.diff())
-        more = Atlas.of(
+        more = Atlas.from_links(
             self.grid, self.config, self.sites, torch.cat([known, link]), torch.cat([self.walls[self.chain], walls])
         )
         return replace(more, meta=self.meta, searched_empty=self.searched_empty)

@@ -35,7 +35,7 @@ class Facets:
     """(mesh number,) number of the mesh's first triangle"""
 
     @staticmethod
-    def of(scene: mi.Scene) -> "Facets":
+    def from_scene(scene: mi.Scene) -> "Facets":
         """Read all meshes of a scene."""
         meshes = sorted(scene.shapes(), key=_sort_key)
         if not meshes:

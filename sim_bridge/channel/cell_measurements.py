@@ -38,7 +38,7 @@ class InterferenceNetwork:
     """dBm on a resource element"""
 
     @staticmethod
-    def of(scene: "RadioScene", noise_figure_db: float) -> "InterferenceNetwork":
+    def from_scene(scene: "RadioScene", noise_figure_db: float) -> "InterferenceNetwork":
         """The cells of a scene, received with a noise figure."""
         carrier = require_sites(scene.sites)
         noise = noise_dbm(carrier.subcarrier_spacing, noise_figure_db)

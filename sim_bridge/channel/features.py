@@ -46,7 +46,7 @@ def measure_features(
         paths = sim.trace(position, ue_velocity=velocity.float())
         values = _ray_features(sim, sim.at_height(position.to("cpu", torch.float32)), paths, config.paths)
         if config.layers != ("rt",):
-            network = InterferenceNetwork.of(sim.radio_scene, config.noise_figure_db)
+            network = InterferenceNetwork.from_scene(sim.radio_scene, config.noise_figure_db)
             values |= cell_measurements(network, paths, config)
     wanted = config.features
     return {n: _typed(n, v) for n, v in values.items() if n in wanted or n in HISTORY_INPUTS}

@@ -52,7 +52,7 @@ def shoot_atlas(scene: RadioScene, config: AtlasConfig, grid: Grid) -> Atlas:
         reflected = (walls > THROUGH).any(1)  # chains that only go straight on are tried everywhere
         links.append(pixel[reflected] + cell * grid.count**2)
         chains.append(walls[reflected])
-    atlas = Atlas.of(grid, config, scene.sites, torch.cat(links), torch.cat(chains))
+    atlas = Atlas.from_links(grid, config, scene.sites, torch.cat(links), torch.cat(chains))
     meta = {
         "walls": geometry_key(scene.facets.corner),
         "seconds": round(time.perf_counter() - start, 1),

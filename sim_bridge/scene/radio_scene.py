@@ -41,13 +41,13 @@ class RadioScene:
     facets: Facets
 
     @staticmethod
-    def of(
+    def from_sionna(
         rt_scene: rt.Scene, sites: tuple[Site, ...], tracing: TracingConfig, tile: Tile | None, size: float
     ) -> "RadioScene":
         """Put carrier, arrays and transmitters into a scene; `size` is the side of its square (m) without a tile."""
         bounds = tile.raster_grid if tile else Grid(size=size, pixel=size)
         wavelength = SPEED_OF_LIGHT / _add_transmitters(rt_scene, sites, tracing)
-        return RadioScene(rt_scene, sites, tracing, tile, bounds, wavelength, Facets.of(rt_scene.mi_scene))
+        return RadioScene(rt_scene, sites, tracing, tile, bounds, wavelength, Facets.from_scene(rt_scene.mi_scene))
 
     @property
     def cell_count(self) -> int:

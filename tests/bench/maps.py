@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import torch
 
+from sim_bridge.radio_maps.solver import radio_map
 from sim_bridge.simulator import Sionna
 from tests.bench.common import SIZE, compare, munich, outdoors
 from uel.core.constants import SPEED_OF_LIGHT
@@ -34,10 +35,8 @@ def run() -> dict[str, float]:
 
 def _errors(sim: Sionna, grid: Grid) -> dict[str, float]:
     """Medians over links of `POINTS` places that both map and path solver know."""
-    rays = replace(sim.tracing, map_rays=16_000_000)
-    sim.tracing, before = rays, sim.tracing
-    looked = sim.radio_map(grid)
-    sim.tracing = before
+    many_rays = replace(sim.radio_scene, tracing=replace(sim.tracing, map_rays=16_000_000))
+    looked = radio_map(many_rays, grid)
     position = outdoors(POINTS, torch.Generator().manual_seed(9))
     with torch.no_grad():
         seen, paths = looked.lookup(position), sim.trace(position)

@@ -99,9 +99,9 @@ def test_two_processes_train_with_the_tracer_in_the_step(tmp_path: Path) -> None
         subprocess.Popen([*command, str(rank), str(tmp_path / "meet")], stdout=-1, stderr=-1, text=True, cwd=ROOT)
         for rank in range(2)
     ]
-    said = [process.communicate(timeout=240) for process in ranks]
-    assert all(process.returncode == 0 for process in ranks), said[0][1][-2000:] + said[1][1][-2000:]
-    first, second = (out.strip().splitlines()[-1] for out, _ in said)
+    outputs = [process.communicate(timeout=240) for process in ranks]
+    assert all(process.returncode == 0 for process in ranks), outputs[0][1][-2000:] + outputs[1][1][-2000:]
+    first, second = (out.strip().splitlines()[-1] for out, _ in outputs)
     assert first == second
     torch.manual_seed(0)
     untrained = [round(v, 6) for p in torch.nn.Linear(2, 2).parameters() for v in p.flatten().tolist()]

@@ -104,15 +104,15 @@ def test_a_damaged_atlas_is_refused(tmp_path: Path, atlas: Atlas, damage: str) -
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"sites": SITES[:1]}, "other sites"),
         ({"meta": {"walls": "elsewhere"}}, "other walls"),
         ({"config": replace(PLAN, depth=3)}, "other depth"),
     ],
 )
-def test_a_foreign_atlas_is_refused(atlas: Atlas, change: dict, said: str) -> None:
-    with pytest.raises(UelError, match=rf"{said}[\s\S]*do:  build it again"):
+def test_a_foreign_atlas_is_refused(atlas: Atlas, change: dict, message: str) -> None:
+    with pytest.raises(UelError, match=rf"{message}[\s\S]*do:  build it again"):
         canyon().attach_atlas(replace(atlas, **change))
 
 
@@ -168,9 +168,9 @@ def test_an_audit_says_what_is_missing_and_teaches_it() -> None:
 
 
 def test_an_atlas_is_audited_when_it_is_built(atlas: Atlas) -> None:
-    told = atlas.meta["audit"]
-    assert told["positions"] == PLAN.audit
-    assert told["power_missing_share"] < 0.02
+    result = atlas.meta["audit"]
+    assert result["positions"] == PLAN.audit
+    assert result["power_missing_share"] < 0.02
     with pytest.raises(UelError, match="no atlas to audit"):
         canyon().audit_atlas()
 

@@ -86,10 +86,10 @@ def test_cross_polarised_antennas_carry_two_layers() -> None:
     assert int(found["rank_indicator"]) == 2
     assert float(found["condition_db"]) == pytest.approx(0.0, abs=1e-3)
     later = {name: values[None] for name, values in found.items()}
-    told = serving_features(later, torch.zeros(1, 1), torch.ones(1, 1, dtype=torch.bool), PLAN, Carrier())
-    size = told["csi"][0, 0].square().sum(-1)
+    result = serving_features(later, torch.zeros(1, 1), torch.ones(1, 1, dtype=torch.bool), PLAN, Carrier())
+    size = result["csi"][0, 0].square().sum(-1)
     torch.testing.assert_close(size[:, :, 0], torch.eye(2) / 2, rtol=0, atol=1e-5)
-    assert float(told["csi_energy"]) == pytest.approx(1.0, abs=1e-5)
+    assert float(result["csi_energy"]) == pytest.approx(1.0, abs=1e-5)
 
 
 # ---- everything, in a street ---------------------------------------------------------------------------------
@@ -192,10 +192,10 @@ def test_a_late_echo_is_noise() -> None:
     )
     from sim_bridge.channel.cell_measurements import cell_measurements
 
-    told = cell_measurements(InterferenceNetwork.of(sim.radio_scene, 7.0), late, PLAN)
-    assert float(told["leakage_share"]) == pytest.approx(0.5)
+    result = cell_measurements(InterferenceNetwork.from_scene(sim.radio_scene, 7.0), late, PLAN)
+    assert float(result["leakage_share"]) == pytest.approx(0.5)
     # As much falls outside as arrives in time; the two antennas share what falls outside, one has all that arrives.
-    assert float(told["sinr_db"]) == pytest.approx(10 * math.log10(2), abs=0.5)
+    assert float(result["sinr_db"]) == pytest.approx(10 * math.log10(2), abs=0.5)
 
 
 @pytest.mark.parametrize(

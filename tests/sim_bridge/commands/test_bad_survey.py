@@ -40,12 +40,12 @@ def town(folder: Path, name: str = "toy", sites: tuple[Site, ...] = SITES) -> Ti
     return write_sites(toy_tile(folder / name, name), sites)
 
 
-def refused(command: list[str], said: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def refused(command: list[str], message: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["survey", *command]) == 2
     printed = capsys.readouterr().err
     assert "do:" in printed
     assert "Traceback" not in printed
-    for words in said:
+    for words in message:
         assert words in printed
 
 
@@ -61,7 +61,7 @@ def carrier_of(**change: Any) -> Callable[[dict[str, Any]], None]:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (without_carrier, ["sites cannot be read", "'carrier'"]),
         (lambda cell: cell.update(carrier=None), ["sites cannot be read"]),
@@ -70,11 +70,11 @@ def carrier_of(**change: Any) -> Callable[[dict[str, Any]], None]:
         (carrier_of(colour="red"), ["sites cannot be read", "colour"]),
     ],
 )
-def test_masts_without_a_carrier_that_exists(tmp_path: Path, change: Callable, said: list[str], capsys) -> None:
+def test_masts_without_a_carrier_that_exists(tmp_path: Path, change: Callable, message: list[str], capsys) -> None:
     tile, stored = town(tmp_path), sites_to_json(SITES)
     change(stored[1]["cells"][0])
     update_files(tile, {"sites.json": json.dumps(stored).encode()}, {})
-    refused([str(tile.folder), "--out", str(tmp_path / "survey"), *RAYS], said, capsys)
+    refused([str(tile.folder), "--out", str(tmp_path / "survey"), *RAYS], message, capsys)
     assert not (tmp_path / "survey").exists()
 
 
@@ -100,8 +100,8 @@ def test_more_cells_than_memory(tmp_path: Path, capsys) -> None:
 @pytest.mark.parametrize("other", [Carrier(frequency=2.6e9), Carrier(subcarrier_spacing=15e3)])
 def test_tiles_of_several_carriers(tmp_path: Path, other: Carrier, capsys) -> None:
     tiles = [town(tmp_path), town(tmp_path, "village", at_carrier(other))]
-    said = ["one carrier", "toy: 3.5 GHz", f"village: {other.frequency / 1e9:g} GHz"]
-    refused([*(str(t.folder) for t in tiles), "--out", str(tmp_path / "survey"), *RAYS], said, capsys)
+    message = ["one carrier", "toy: 3.5 GHz", f"village: {other.frequency / 1e9:g} GHz"]
+    refused([*(str(t.folder) for t in tiles), "--out", str(tmp_path / "survey"), *RAYS], message, capsys)
     assert not (tmp_path / "survey").exists()
 
 

@@ -127,8 +127,8 @@ def test_tasks_share_all_units(tmp_path: Path) -> None:
     (line,) = (line for line in script.splitlines() if line.startswith("units="))
     for task in (0, 1, 499, 500, 999):
         environment = {**os.environ, "SLURM_ARRAY_TASK_ID": str(task)}
-        said = subprocess.run(["bash", "-c", f"{line}; echo $units"], env=environment, capture_output=True, text=True)
-        assert [int(word) for word in said.stdout.split()] == list(range(task, 2500, 1000))
+        shell = subprocess.run(["bash", "-c", f"{line}; echo $units"], env=environment, capture_output=True, text=True)
+        assert [int(word) for word in shell.stdout.split()] == list(range(task, 2500, 1000))
     with pytest.raises(UelError, match="--gpus must be a whole number"):
         slurm.write_script(tmp_path, 3, 1, 1, gpus=0.5)
 
@@ -170,9 +170,9 @@ def test_parquet_has_a_row_for_every_report_and_cell(copied: Path, village: Path
 def test_bad_input_is_a_message(copied: Path, village: Path, more: list[str], words: list[str], capsys) -> None:
     before = content(copied)
     assert main(["survey", str(village), "--out", str(copied), *RAYS, *more]) == 2
-    said = capsys.readouterr().err
-    assert "do:" in said
-    assert all(word in said for word in words), said
+    message = capsys.readouterr().err
+    assert "do:" in message
+    assert all(word in message for word in words), message
     assert content(copied) == before
 
 

@@ -77,7 +77,7 @@ def test_what_cannot_be_right_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "said"),
+    ("name", "value", "message"),
     [
         ("material/marbel/conductivity", torch.tensor(1.0), "perhaps you meant 'material/marble/conductivity'"),
         ("azimut_deg", torch.zeros(1), "perhaps you meant 'azimuth_deg'"),
@@ -85,9 +85,9 @@ def test_what_cannot_be_right_is_refused() -> None:
         ("object/floor/position", torch.zeros(2), r"give a tensor of shape \(3,\)"),
     ],
 )
-def test_parameters_that_are_not_there_or_of_another_shape(name: str, value: torch.Tensor, said: str) -> None:
+def test_parameters_that_are_not_there_or_of_another_shape(name: str, value: torch.Tensor, message: str) -> None:
     sim = bundled("simple_street_canyon", mast((-30.0, 2.0, 12.0)), apart=True)
-    with pytest.raises(UelError, match=said):
+    with pytest.raises(UelError, match=message):
         sim.trace(torch.tensor([[25.0, -3.0, 1.5]]), **{name: value})
 
 

@@ -53,8 +53,8 @@ def killed(folder: Path, engine: str, records: int) -> None:
         assert time.monotonic() < deadline, "the units were never made"
         time.sleep(0.01)
     process.kill()
-    _, said = process.communicate()
-    assert process.returncode == -signal.SIGKILL, said
+    _, message = process.communicate()
+    assert process.returncode == -signal.SIGKILL, message
 
 
 QUICK = ["local", "processes"]
