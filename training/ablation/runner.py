@@ -219,7 +219,10 @@ def _training_config(config: AblateConfig, variant: Variant, steps: int) -> Loca
     )
     locator = replace(config.locator, evidence=variant.evidence)
     return LocatorTrainingConfig(
-        seed=variant.seed, measurement=ObservationModel.from_parameters(config.measurement), locator=locator, training=optimization
+        seed=variant.seed,
+        measurement=ObservationModel.from_parameters(config.measurement),
+        locator=locator,
+        training=optimization,
     )
 
 

@@ -15,7 +15,7 @@ from training.ablation.grid import Variant
 from training.cache import StageCache
 from training.data.config import EXACT_MAPS
 from training.data.deployment import Deployment
-from training.evaluation.scenarios import RayTracedBackend
+from training.evaluation.backends import RayTracedBackend
 from training.locator.few_labels import FewLabelDataModule, FewLabelPool
 from training.locator.losses import physics_loss
 from training.locator.setup import LocatorTrainingConfig

@@ -110,7 +110,7 @@ class CalibrationResult:
     def rows(self, true: Tensor | None) -> list[dict[str, Any]]:
         """Table rows: one for each parameter, then |reflection| at 45° of each material."""
         parameters, theta = self.parameters, self.estimate
-        value, slope, believed = (
+        value, slope, prior_values = (
             parameters.value(theta),
             parameters.derivative(theta),
             parameters.value(torch.zeros_like(theta)),
@@ -122,7 +122,7 @@ class CalibrationResult:
                 "of": parameters.owner_name(kind, parameters.owner[row]),
                 "unit": PARAMETER_UNITS.get(kind, ""),
             }
-            result |= {"believed": float(believed[row]), "found": float(value[row])}
+            result |= {"believed": float(prior_values[row]), "found": float(value[row])}
             result |= {"width": float(self.width[row] * slope[row].abs()), "left": float(self.width[row])}
             result |= {"away": abs(float(theta[row])), "information": float(self.information[row])}
             result["verdict"] = self.verdict(row)
@@ -132,7 +132,7 @@ class CalibrationResult:
     def _reflections(self, true: Tensor | None) -> list[dict[str, Any]]:
         """Rows of reflection coefficients: root mean square of a vertical and a horizontal field."""
         parameters, theta = self.parameters, self.estimate
-        believed, result = self._reflect(torch.zeros_like(theta)), self._reflect(theta)
+        prior_values, result = self._reflect(torch.zeros_like(theta)), self._reflect(theta)
         truth = self._reflect_values(true) if true is not None else {}
         table = []
         for name, value in result.items():
@@ -151,7 +151,13 @@ class CalibrationResult:
             block = self.total_covariance[rows][:, rows]
             width, prior = float((slope @ block @ slope).sqrt()), float(slope.norm())
             relative_width = width / max(prior, 1e-12)
-            row = {"parameter": "reflection at 45°", "of": name, "unit": "", "believed": believed[name], "found": value}
+            row = {
+                "parameter": "reflection at 45°",
+                "of": name,
+                "unit": "",
+                "believed": prior_values[name],
+                "found": value,
+            }
             row |= {"width": width, "left": relative_width, "away": None, "information": None}
             row["verdict"] = (
                 "identified"
@@ -231,8 +237,8 @@ def held_out_links(objective: CalibrationObjective, result: CalibrationResult) -
     for report, cell in objective.heard.nonzero().tolist():
         x, y, _ = objective.pool.points[report].tolist()
         row = {"x": x, "y": y, "cell": cell, "measured": float(objective.level_db[report, cell])}
-        for name, world in predicted.items():
-            row[name] = float(world.level_db[report, cell]) if world.paths[report, cell] else math.nan
+        for name, links in predicted.items():
+            row[name] = float(links.level_db[report, cell]) if links.paths[report, cell] else math.nan
         rows.append(row)
     return rows
 

@@ -45,7 +45,10 @@ VALIDATION_SEED = 10_000  # added to the seed of sites on validation tiles
 def locator_training_config(config: TrainConfig) -> LocatorTrainingConfig:
     """The configuration of the training of the locator, without its deployments."""
     values = {f.name: getattr(config, f.name) for f in fields(LocatorTrainingConfig)}
-    values |= {"conditions": config.conditions.positive, "measurement": ObservationModel.from_parameters(config.measurement)}
+    values |= {
+        "conditions": config.conditions.positive,
+        "measurement": ObservationModel.from_parameters(config.measurement),
+    }
     return LocatorTrainingConfig(**values)
 
 
@@ -161,7 +164,13 @@ def _restorer(
         "restorer",
         key,
         lambda out: fit_restorer(
-            config.map_restorer, train, validate, ObservationModel.from_parameters(config.measurement), config.seed, out, device
+            config.map_restorer,
+            train,
+            validate,
+            ObservationModel.from_parameters(config.measurement),
+            config.seed,
+            out,
+            device,
         ),
         resumable=True,
     )

@@ -9,9 +9,9 @@ with an error bar from the labelled reports that were not kriged. On tracks ever
 likelihood of successive reports is chosen on the same labelled tracks.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import TypeVar
 
 import torch
@@ -23,16 +23,12 @@ from uel.adaptation.site_adaptation import SiteAdaptation
 from uel.estimation.baselines import BASELINE_METHODS, LocalizationProblem, knn_map, knn_survey
 from uel.estimation.config import RayRescoringConfig, RefinementConfig
 from uel.estimation.estimates import (
-    MIN_PIXEL_PROBABILITY,
     Estimate,
     FixEstimate,
     GridEstimate,
     PointEstimate,
-    fix_raster,
 )
-from uel.estimation.grid_posterior import PRIOR_FLOOR, grid_posterior
-from uel.estimation.metrics import position_error
-from uel.estimation.particle_filter import MotionModel, filter_track
+from uel.estimation.grid_posterior import grid_posterior
 from uel.estimation.ray_rescoring import rescore_with_rays
 from uel.estimation.robust_bayes import (
     RobustGridBayes,
@@ -41,7 +37,6 @@ from uel.estimation.robust_bayes import (
     shuffled_map_control,
     tune_neighbours,
 )
-from uel.estimation.track_likelihood import CorrelatedFadingLikelihood, RasterLikelihood, TrackLikelihood
 from uel.geo.tile_maps import TileMaps
 from uel.measurement.model import ObservationModel
 from uel.measurement.reports import Reports
@@ -51,24 +46,6 @@ from uel.radio.simulator import Simulator
 
 EvaluationMethod = Callable[[Reports], Estimate]
 T = TypeVar("T")
-LIKELIHOOD_EXPONENTS = (1.0, 0.7, 0.5, 0.25, 0.05)  # exponents of a report's likelihood on a track, or
-FADING_LENGTHS = (10.0, 20.0, 40.0)  # m, correlation lengths of its fading: eight candidates for each method
-TRACKS_PER_BATCH = 8  # tracks filtered at once, of twenty rasters each
-
-
-@dataclass(frozen=True, eq=False)
-class TrackReports:
-    """Reports along tracks, axes (track, report), with times in seconds and the last true positions in metres."""
-
-    reports: Reports
-    time: Float[Tensor, "track report"]
-    position: Float[Tensor, "track 2"]
-
-    def __getitem__(self, part: slice) -> "TrackReports":
-        return TrackReports(self.reports[part], self.time[part], self.position[part])
-
-
-TrackLikelihoodFactory = Callable[[TrackReports], TrackLikelihood]
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,21 +76,6 @@ class EvaluationCase:
         return SiteAdaptation(self.problem, self.maps, self.map_factory, self.restorer)
 
 
-@dataclass(frozen=True, eq=False)
-class TrackEvaluationCase:
-    """Tracks on one deployment; `case` holds their last reports."""
-
-    case: EvaluationCase
-    motion: MotionModel
-    tracks: TrackReports
-    """with reports as read with the assumed azimuths"""
-    true_tracks: TrackReports
-    tuning_tracks: TrackReports
-    """other tracks with known ends"""
-    particles: int
-    limit_particles: int
-
-
 def single_report_methods(
     case: EvaluationCase, locators: Mapping[str, Locator], controls: bool
 ) -> dict[str, EvaluationMethod]:
@@ -137,14 +99,14 @@ def single_report_methods(
             "shuffled_map": _bayes_method(fit_robust(problem, shuffled_map_control(problem.radio)), problem),
         }
     return methods | {
-        name: _with_corrected_azimuths(case, _locate(locator, case)) for name, locator in locators.items()
+        name: with_corrected_azimuths(case, locate_method(locator, case)) for name, locator in locators.items()
     }
 
 
 def _corrected_map_bayes(case: EvaluationCase) -> EvaluationMethod:
     """Grid Bayes on the corrected map with corrected azimuths."""
     problem = case.problem
-    return _with_corrected_azimuths(
+    return with_corrected_azimuths(
         case, lambda r: GridEstimate(problem.radio.grid, case.adaptation.correction.bayes.posterior(r, problem))
     )
 
@@ -165,12 +127,12 @@ def _limit_posterior(case: EvaluationCase, reports: Reports) -> Float[Tensor, "n
     return grid_posterior(reports, maps.radio, maps.prior, case.true_model, maps.power_dbm, case.map_error)
 
 
-def _locate(locator: Locator, case: EvaluationCase) -> Callable[[Reports], FixEstimate]:
+def locate_method(locator: Locator, case: EvaluationCase) -> Callable[[Reports], FixEstimate]:
     # Every method is given the rules of reporting.
     return lambda reports: FixEstimate(case.adaptation.locate(locator, reports))
 
 
-def _with_corrected_azimuths(case: EvaluationCase, method: Callable[[Reports], T]) -> Callable[[Reports], T]:
+def with_corrected_azimuths(case: EvaluationCase, method: Callable[[Reports], T]) -> Callable[[Reports], T]:
     """A method for reports whose azimuths are corrected first."""
     return lambda reports: method(case.adaptation.correct_angles(reports))
 
@@ -183,7 +145,7 @@ def input_ablation_methods(case: EvaluationCase, locator: Locator) -> dict[str, 
         "locator-radio": replace(maps, radio=maps.radio.without_measurements),
     }
     return {
-        name: _with_corrected_azimuths(
+        name: with_corrected_azimuths(
             case, lambda r, reduced=reduced: FixEstimate(locator(r, reduced, observation_model))
         )
         for name, reduced in reduced_maps.items()
@@ -195,7 +157,7 @@ def input_ablation_methods(case: EvaluationCase, locator: Locator) -> dict[str, 
 
 def refinement_methods(case: EvaluationCase, locator: Locator, config: RefinementConfig) -> dict[str, EvaluationMethod]:
     """The locator with its fixes refined on its map."""
-    return {"locator_refined": _with_corrected_azimuths(case, case.adaptation.refined_locator(locator, config))}
+    return {"locator_refined": with_corrected_azimuths(case, case.adaptation.refined_locator(locator, config))}
 
 
 def retraced_map_methods(
@@ -206,7 +168,7 @@ def retraced_map_methods(
     They need a ray tracer and the buildings; the baselines of EVALUATION.md have neither.
     """
     retraced = replace(case, map_factory=map_factory)
-    refined = _with_corrected_azimuths(retraced, retraced.adaptation.refined_locator(locator, config))
+    refined = with_corrected_azimuths(retraced, retraced.adaptation.refined_locator(locator, config))
     return {"grid_bayes_retraced": _corrected_map_bayes(retraced), "locator_retraced": refined}
 
 
@@ -235,139 +197,4 @@ def ray_rescoring_methods(
             )
         )
 
-    return {"locator_ray_rescored": _with_corrected_azimuths(case, locate)}
-
-
-# ---- tracks --------------------------------------------------------------------------------------------
-
-
-def track_methods(
-    track_case: TrackEvaluationCase, locators: Mapping[str, Locator], config: RefinementConfig, seed: int
-) -> dict[str, Callable[[TrackReports], Estimate]]:
-    """Methods for whole tracks by name; they estimate the position at the last report."""
-    problem, adaptation, is_moving = track_case.case.problem, track_case.case.adaptation, track_case.motion.speed > 0
-    robust = fit_robust(problem)
-    candidates = {
-        "particle_filter": [
-            *_raster_likelihoods(problem, lambda r: _log_likelihood(robust, problem, r)),
-            *_fading_likelihoods(robust, problem, is_moving),
-        ]
-    }
-    for name, locator in locators.items():
-        locate = _with_corrected_azimuths(track_case.case, _locate(locator, track_case.case))
-        candidates[name] = _raster_likelihoods(
-            problem, lambda r, locate=locate: fix_raster(locate(r).fix, problem.radio.grid)
-        )  # type: ignore[attr-defined]
-    refine = _with_corrected_azimuths(
-        track_case.case, adaptation.refined_locator(locators["locator"], config).without_entropy_gate
-    )
-    corrected = [
-        _tracks_with_corrected_azimuths(track_case.case, factory)
-        for factory in _fading_likelihoods(adaptation.correction.bayes, problem, is_moving)
-    ]
-    candidates["locator_refined"] = [
-        *_raster_likelihoods(
-            problem, lambda r: refine(r).refined_pixels.probability.clamp(min=MIN_PIXEL_PROBABILITY).log()
-        ),
-        *corrected,
-    ]
-    tuned = {name: _tune_likelihood(track_case, factories, seed) for name, factories in candidates.items()}
-    return {"limit": lambda tracks: _track_limit(track_case, tracks, seed)} | {
-        name: lambda tracks, factory=factory: PointEstimate(_filter_positions(track_case, tracks, factory, seed))
-        for name, factory in tuned.items()
-    }
-
-
-def _tracks_with_corrected_azimuths(case: EvaluationCase, factory: TrackLikelihoodFactory) -> TrackLikelihoodFactory:
-    return lambda tracks: factory(replace(tracks, reports=case.adaptation.correct_angles(tracks.reports)))
-
-
-def _log_likelihood(
-    bayes: RobustGridBayes, problem: LocalizationProblem, reports: Reports
-) -> Float[Tensor, "n row column"]:
-    return bayes.model.log_likelihood(reports, bayes.radio, problem.power_dbm, map_error=True).sum(1)
-
-
-def _raster_likelihoods(
-    problem: LocalizationProblem, density: Callable[[Reports], Tensor]
-) -> list[TrackLikelihoodFactory]:
-    """Likelihoods of successive reports with an exponent each. A locator's rasters all contain the prior, which counts
-    once.
-    """
-
-    @lru_cache(maxsize=1)
-    def rasters(tracks: TrackReports) -> Float[Tensor, "track report row column"]:
-        return torch.stack([density(tracks.reports[i]) for i in range(len(tracks.time))])
-
-    return [
-        lambda tracks, exponent=exponent: RasterLikelihood(problem.radio.grid, rasters(tracks), problem.prior, exponent)
-        for exponent in LIKELIHOOD_EXPONENTS
-    ]
-
-
-def _fading_likelihoods(
-    bayes: RobustGridBayes, problem: LocalizationProblem, is_moving: bool
-) -> list[TrackLikelihoodFactory]:
-    """Likelihoods of levels whose fading and map error are correlated along the track; constant for a phone that
-    stands.
-    """
-    prior = problem.prior.clamp(min=PRIOR_FLOOR)
-    own_fading_model = replace(bayes.model, cell_correlation=0.0)  # the filter has each cell's fading in its state
-    models = [
-        replace(own_fading_model, decorrelation_distance=length)
-        for length in FADING_LENGTHS[: None if is_moving else 1]
-    ]
-    return [
-        lambda tracks, model=model: CorrelatedFadingLikelihood(
-            tracks.reports, bayes.radio, prior, model, map_error=True
-        )
-        for model in models
-    ]
-
-
-def _tune_likelihood(
-    track_case: TrackEvaluationCase, candidates: Sequence[TrackLikelihoodFactory], seed: int
-) -> TrackLikelihoodFactory:
-    """The likelihood with the lowest mean error on labelled tracks."""
-    errors = [
-        [
-            float(position_error(_filter_positions(track_case, tracks, factory, seed), tracks.position).sum())
-            for factory in candidates
-        ]
-        for tracks in track_batches(track_case.tuning_tracks)
-    ]
-    total = [sum(by_candidate) for by_candidate in zip(*errors, strict=True)]
-    return candidates[total.index(min(total))]
-
-
-def _filter_positions(
-    track_case: TrackEvaluationCase, tracks: TrackReports, factory: TrackLikelihoodFactory, seed: int
-) -> Float[Tensor, "track 2"]:
-    generator = torch.Generator().manual_seed(seed)
-    return filter_track(
-        factory(tracks),
-        track_case.case.problem.radio.grid,
-        track_case.motion,
-        tracks.time,
-        track_case.particles,
-        generator,
-    ).median
-
-
-def track_batches(tracks: TrackReports) -> list[TrackReports]:
-    """Tracks in batches that are filtered at once."""
-    return [tracks[start : start + TRACKS_PER_BATCH] for start in range(0, len(tracks.time), TRACKS_PER_BATCH)]
-
-
-def _track_limit(track_case: TrackEvaluationCase, tracks: TrackReports, seed: int) -> Estimate:
-    """The limit: exact for standing phones; for moving ones by particles that carry their fading."""
-    maps, model = track_case.case.true_maps, track_case.case.true_model
-    likelihood = CorrelatedFadingLikelihood(tracks.reports, maps.radio, maps.prior, model)
-    if not track_case.motion.speed:
-        return GridEstimate(maps.radio.grid, likelihood.stationary_posterior())
-    generator = torch.Generator().manual_seed(seed)
-    return PointEstimate(
-        filter_track(
-            likelihood, maps.radio.grid, track_case.motion, tracks.time, track_case.limit_particles, generator
-        ).median
-    )
+    return {"locator_ray_rescored": with_corrected_azimuths(case, locate)}

@@ -15,9 +15,10 @@ from torch import Tensor
 
 from training.cache import StageCache, digest
 from training.evaluation import methods as evaluation_methods
-from training.evaluation.methods import EvaluationCase, EvaluationMethod, TrackEvaluationCase, TrackReports
+from training.evaluation.methods import EvaluationCase, EvaluationMethod
 from training.evaluation.protocol import EvalConfig, protocol_conditions
 from training.evaluation.scenarios import EvaluationDeployment, evaluation_deployments
+from training.evaluation.track_methods import TrackEvaluationCase, TrackReports, track_batches, track_methods
 from uel.core.io import as_json, data_folder, replace_file
 from uel.errors import UelError
 from uel.estimation.estimates import Estimate, FixEstimate, GridEstimate
@@ -239,11 +240,9 @@ def _track_scores(
     """Scores of methods for whole tracks, and of those for their last reports alone."""
     generator = torch.Generator().manual_seed(config.seed)
     case, scores = track_case.case, MethodScores()
-    for name, method in evaluation_methods.track_methods(track_case, locators, config.refinement, config.seed).items():
+    for name, method in track_methods(track_case, locators, config.refinement, config.seed).items():
         tracks = track_case.true_tracks if name == "limit" else track_case.tracks
-        parts = [
-            _values(method(batch), batch.position, generator) for batch in evaluation_methods.track_batches(tracks)
-        ]
+        parts = [_values(method(batch), batch.position, generator) for batch in track_batches(tracks)]
         scores[name] = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
         scores[name]["cpu_ms"] = np.array(_cpu_ms(method, tracks, TIMED_TRACKS))
     single_methods = evaluation_methods.single_report_methods(case, locators, controls=False)

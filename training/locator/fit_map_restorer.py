@@ -191,9 +191,9 @@ def _level_log_likelihood(
     limit = torch.tensor([target.limit for target in targets], device=device)[:, None, None]
     variance = restored.std_db**2 + model.shadowing_db**2
 
-    def log_density(spread: Tensor) -> Tensor:
-        heard_density = -(((level - restored.mean_db) / spread) ** 2) / 2 - spread.log() - math.log(2 * math.pi) / 2
-        return torch.where(heard, heard_density, log_ndtr((limit - restored.mean_db) / spread))
+    def log_density(std: Tensor) -> Tensor:
+        heard_density = -(((level - restored.mean_db) / std) ** 2) / 2 - std.log() - math.log(2 * math.pi) / 2
+        return torch.where(heard, heard_density, log_ndtr((limit - restored.mean_db) / std))
 
     inlier, outlier = log_density(variance.sqrt()), log_density((variance + model.outlier_db**2).sqrt())
     return torch.logaddexp(math.log1p(-OUTLIER_FRACTION) + inlier, math.log(OUTLIER_FRACTION) + outlier)[outdoor]

@@ -11,13 +11,8 @@ from scipy import stats
 from torch import Tensor
 
 from tests.helpers.free_space import CORNERS, masts, radio_map
-from training.evaluation.methods import (
-    EvaluationCase,
-    TrackEvaluationCase,
-    TrackReports,
-    _tune_likelihood,
-    track_batches,
-)
+from training.evaluation.methods import EvaluationCase
+from training.evaluation.track_methods import TrackEvaluationCase, TrackReports, _tune_likelihood, track_batches
 from uel.core.grid import Grid
 from uel.errors import UelError
 from uel.estimation.baselines import LocalizationProblem
