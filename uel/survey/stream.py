@@ -64,7 +64,9 @@ class TrackStream(IterableDataset[TrackBatch]):
             survey.require(tile)
         if not tiles or min(batch, units_in_memory) < 1:
             got = f"{len(tiles)} tiles, batch {batch}, units_in_memory {units_in_memory}"
-            raise UelError("a track stream needs at least one tile, batch and units_in_memory of 1 or more", got=got)
+            raise UelError(
+                "a track stream needs tiles, batch ≥ 1 and units_in_memory ≥ 1", got=got, do="give at least one of each"
+            )
         self.survey, self.tiles, self.features = survey, tuple(tiles), tuple(features)
         self.batch, self.units_in_memory, self.seed = batch, units_in_memory, seed
         self.rank, self.ranks = rank or _own_rank()

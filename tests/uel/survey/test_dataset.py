@@ -233,7 +233,7 @@ def test_damaged_metadata(copied: Path) -> None:
 
 def test_another_plan_is_refused_by_the_field_that_differs(copied: Path) -> None:
     longer = replace(PLAN, tracks=replace(PLAN.tracks, reports=5), seed=7)
-    with pytest.raises(UelError, match=r"plan\.tracks\.reports: 4 in the folder, 5 asked[\s\S]*plan\.seed: 1 in"):
+    with pytest.raises(UelError, match=r"plan\.tracks\.reports: 4 in the folder, 5 requested[\s\S]*plan\.seed: 1 in"):
         toy_work(copied, longer, tiles=2).prepare()
     with pytest.raises(UelError, match=r"tiles\.toya_1"):
         toy_work(copied, tiles=1).prepare()
@@ -248,12 +248,12 @@ def test_two_tiles_of_one_name(tmp_path: Path) -> None:
 def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "survey").mkdir()
     (tmp_path / "survey" / "thesis.tex").write_text("precious")
-    with pytest.raises(UelError, match="something else"):
+    with pytest.raises(UelError, match="holds other files"):
         toy_work(tmp_path / "survey").prepare()
     assert [p.name for p in (tmp_path / "survey").iterdir()] == ["thesis.tex"]
 
 
-@pytest.mark.parametrize("wrong", [{"unit": 0}, {"seed": -1}])
-def test_plans_that_make_no_survey(wrong: dict) -> None:
-    with pytest.raises(UelError, match="try unit 256"):
+@pytest.mark.parametrize(("wrong", "remedy"), [({"unit": 0}, "try unit 256"), ({"seed": -1}, "try seed 1")])
+def test_impossible_survey_configurations_are_refused(wrong: dict, remedy: str) -> None:
+    with pytest.raises(UelError, match=remedy):
         SurveyMakingConfig(**wrong)

@@ -21,7 +21,7 @@ def survey(tmp_path_factory: pytest.TempPathFactory) -> Survey:
 
 
 def stream(survey: Survey, **changes) -> TrackStream:
-    return TrackStream(survey, survey.tiles, **{"batch": 6, "together": 2, "seed": 5} | changes)
+    return TrackStream(survey, survey.tiles, **{"batch": 6, "units_in_memory": 2, "seed": 5} | changes)
 
 
 def tracks(batches) -> list[list[tuple[str, int]]]:
@@ -119,7 +119,7 @@ def test_batches_go_to_another_process_with_all_they_hold(survey: Survey) -> Non
 
 
 def test_streams_of_nothing(survey: Survey, tmp_path: Path) -> None:
-    for wrong in ({"batch": 0}, {"together": 0}):
+    for wrong in ({"batch": 0}, {"units_in_memory": 0}):
         with pytest.raises(UelError, match="at least one of each"):
             stream(survey, **wrong)
     with pytest.raises(UelError, match="tiles"):
