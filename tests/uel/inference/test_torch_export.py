@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.explorer.reports.test_run import make_run
+from tests.helpers.demo_run import make_run
 from uel.cli import main
 from uel.inference.run_folder import Run
 from uel.inference.torch_export import INPUT_NAMES, OUTPUT_NAMES

@@ -136,7 +136,7 @@ def test_foreign_checkpoint_is_refused(tmp_path: Path, content: object) -> None:
 
 
 def test_impossible_sizes_are_refused() -> None:
-    with pytest.raises(UelError, match="divide"):
+    with pytest.raises(UelError, match="multiple"):
         LocatorConfig(width=50, heads=4)
     with pytest.raises(UelError, match="even"):
         LocatorConfig(patches=31)

@@ -155,7 +155,7 @@ def test_only_vision_transformers_import_timm(monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.parametrize(
     ("wrong", "said"),
-    [({"patch_pixels": 0}, "at least one"), ({"cells": 0}, "at least one"), ({"encoder": "unet"}, "evidence none")],
+    [({"patch_pixels": 0}, "at least 1"), ({"cells": 0}, "at least 1"), ({"encoder": "unet"}, "evidence none")],
 )
 def test_bad_values_are_refused(wrong: dict, said: str) -> None:
     with pytest.raises(UelError, match=said):
