@@ -138,7 +138,10 @@ def ablation_deployment(config: AblateConfig, stage_cache: StageCache) -> Ablati
     """The tile in the ray tracer, its results kept in `stage_cache`."""
     tile = open_tile(config.tile, config.size, config.margin, stage_cache)
     sites = place_sites(tile, config.sites, config.seed)
-    maps_under = lambda condition: maps_for_condition(condition, tile, sites, config.maps, stage_cache, config.seed)  # noqa: E731
+
+    def maps_under(condition: str) -> TileMaps:
+        return maps_for_condition(condition, tile, sites, config.maps, stage_cache, config.seed)
+
     true_maps, count = maps_under(EXACT_MAPS), round(DRAWN_PER_NEEDED_PHONE * (config.phones + config.pool))
     position = draw_positions(tile, sites, count, torch.Generator().manual_seed(config.seed))
     is_traced = config.truth == "paths"

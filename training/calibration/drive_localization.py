@@ -88,7 +88,10 @@ def score_phones(fit_drive: Drive, test_drive: Drive, tile: Tile, maps: Mapping[
         "kriged, no map": None,
         **{f"kriged, map {name}": radio for name, radio in maps.items()},
     }.items():
-        trend = lambda position, radio=radio: trend_features(position, tile.sites, radio)[cells]  # noqa: E731
+
+        def trend(position: Tensor, radio: RadioMap | None = radio) -> Tensor:
+            return trend_features(position, tile.sites, radio)[cells]
+
         positions[name] = _kriged_positions(fit_drive, test_drive, tile, grid, trend, fold)
     errors = {name: position_error(position, test_drive.position) for name, position in positions.items()}
     reference = float(errors["kNN-5"].median())

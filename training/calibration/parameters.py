@@ -51,7 +51,10 @@ class CalibrationParameters:
             for row in _rows(kind, prior_std, tile, sites, names, materials)
         ]
         kind, owner, prior_mean, prior_std, min_value = zip(*rows, strict=True)
-        as_double = lambda values: torch.tensor(values, dtype=torch.float64)  # noqa: E731
+
+        def as_double(values: tuple[float, ...]) -> Tensor:
+            return torch.tensor(values, dtype=torch.float64)
+
         return CalibrationParameters(
             kind, owner, as_double(prior_mean), as_double(prior_std), as_double(min_value), sites, names
         )

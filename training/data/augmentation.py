@@ -96,7 +96,10 @@ class SimilarityTransform:
 
     def radio(self, radio: RadioMap) -> RadioMap:
         """The radio map after the transform."""
-        take = lambda values: self.raster(values, radio.grid)  # noqa: E731
+
+        def take(values: Tensor) -> Tensor:
+            return self.raster(values, radio.grid)
+
         return RadioMap(
             radio.grid,
             self.sites(radio.sites),
@@ -106,7 +109,9 @@ class SimilarityTransform:
         )
 
     def _channels(self, channels: PropagationChannels, grid: Grid) -> PropagationChannels:
-        take = lambda values: self.raster(values, grid)  # noqa: E731
+        def take(values: Tensor) -> Tensor:
+            return self.raster(values, grid)
+
         return PropagationChannels(
             take(channels.first_arrival) * self.scale,
             take(channels.delay_spread) * self.scale,

@@ -1,12 +1,12 @@
 """The methods of an evaluation, prepared for one case: the same reports, maps and labelled reports for all of them.
 
 Tuning budget: each number of a method is chosen among at most eight values on the same labelled reports of the
-deployment (`uel.estimation.robust_bayes`; for tracks on labelled tracks, below). A locator was trained on other tiles;
-the same labelled reports correct the antenna azimuths it assumes (`uel.adaptation.azimuth_offsets`) and its map
-(`uel.adaptation.map_correction`), which the baselines of EVALUATION.md do without. `grid_bayes_corrected` is grid
-Bayes with both corrections: a locator's lead over it comes from the network. Fixes are refined on the corrected map,
-with an error bar from the labelled reports that were not kriged. On tracks every method has the same filter; its
-likelihood of successive reports is chosen on the same labelled tracks.
+deployment (`uel.estimation.robust_bayes`; for tracks see `training.evaluation.track_methods`). A locator was trained
+on other tiles; the same labelled reports correct the antenna azimuths it assumes (`uel.adaptation.azimuth_offsets`)
+and its map (`uel.adaptation.map_correction`), which the baselines of EVALUATION.md do without. `grid_bayes_corrected`
+is grid Bayes with both corrections: a locator's lead over it comes from the network. Fixes are refined on the
+corrected map, with an error bar from the labelled reports that were not kriged. On tracks every method has the same
+filter; its likelihood of successive reports is chosen on the same labelled tracks.
 """
 
 from collections.abc import Callable, Mapping

@@ -153,7 +153,10 @@ def _evaluate_condition(
     deployment: EvaluationDeployment, condition: Condition, locators: Mapping[str, Locator], config: EvalConfig
 ) -> ConditionResult:
     generator = torch.Generator().manual_seed(config.seed + deployment.seed)
-    with_restorer = lambda case: replace(case, restorer=MapRestorer.load(config.run))  # noqa: E731
+
+    def with_restorer(case: EvaluationCase) -> EvaluationCase:
+        return replace(case, restorer=MapRestorer.load(config.run))
+
     with torch.no_grad():
         if condition.track >= 0:
             track_case = deployment.tracks(condition)

@@ -72,7 +72,10 @@ class EvaluationDeployment:
         labelled, labelled_position = self._single(replace(condition, track=-1.0), self.config.fingerprints)
         tuning_tracks, queries = tracks[:TUNING_TRACKS], tracks[TUNING_TRACKS : TUNING_TRACKS + self.config.tracks]
         case = self._case(condition, queries.reports[:, -1], queries.position, labelled, labelled_position)
-        as_read = lambda w: replace(w, reports=self._as_read(condition, w.reports))  # noqa: E731
+
+        def as_read(reports: TrackReports) -> TrackReports:
+            return replace(reports, reports=self._as_read(condition, reports.reports))
+
         return TrackEvaluationCase(
             case, self._motion(speed), as_read(queries), queries, as_read(tuning_tracks), self.config.particles,
             self.config.limit_particles,

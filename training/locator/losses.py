@@ -66,10 +66,9 @@ def link_cost(
 
 def samples_of(truth: LinkTruth) -> MapSamples:
     """Link truth as map samples, a raster of one column that the likelihoods read."""
-    column = lambda values: values.T.unsqueeze(-1)  # noqa: E731
     gain = torch.where(truth.known, from_db(truth.gain_db), 0.0)
     values = (gain, torch.zeros_like(gain), truth.known, truth.los, truth.delay, truth.azimuth_deg)
-    return MapSamples(*(column(value) for value in values))
+    return MapSamples(*(value.T.unsqueeze(-1) for value in values))
 
 
 def feature_nll(
