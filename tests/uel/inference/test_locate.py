@@ -185,7 +185,11 @@ def test_a_restored_map_is_what_labelled_reports_are_asked_about_too(run, tmp_pa
         ('[{"cells": [{"cell": 0, "rsrp_dbm": -80}]}]', [], "a labelled report has no position"),
         ('[{"cells": [{"cell": 0, "rsrp_dbm": -80}], "position": [9000, 0]}]', [], "off the tile"),
         ('[{"cells": [{"cell": 0, "rsrp_dbm": -80}], "position": [9]}]', [], "position.y is wrong"),
-        ('[{"cells": [{"cell": 0, "rsrp_dbm": -80}], "position": [9, 9]}]', ["--refine", "none"], "leave out --labelled-reports"),
+        (
+            '[{"cells": [{"cell": 0, "rsrp_dbm": -80}], "position": [9, 9]}]',
+            ["--refine", "none"],
+            "leave out --labelled-reports",
+        ),
     ],
 )
 def test_bad_labels_are_refused(run, tmp_path, capsys, content, more, expected):
