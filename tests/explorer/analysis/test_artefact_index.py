@@ -9,7 +9,8 @@ import pytest
 from explorer.analysis import artefact_index
 from explorer.analysis.artefact_index import ArtefactIndex, find_artefacts
 from explorer.app import serve
-from tests.explorer.reports.test_run import make_run
+from explorer.app.config import ExploreConfig
+from tests.helpers.demo_run import make_run
 from tests.helpers.surveys import made
 from tests.helpers.toy_city import SITES
 from uel.cli import main
@@ -126,13 +127,13 @@ def test_another_folder_is_refused(tmp_path, capsys):
 @pytest.mark.parametrize("port", [0, 70000])
 def test_ports_that_are_none_are_refused(port):
     with pytest.raises(UelError, match="no such port"):
-        serve.ExploreConfig(port=port)
+        ExploreConfig(port=port)
 
 
 def test_nobody_else_is_let_in_unless_asked():
-    said = serve.streamlit_arguments(serve.ExploreConfig())
+    said = serve.streamlit_arguments(ExploreConfig())
     assert "--server.address=127.0.0.1" in said
-    said = serve.streamlit_arguments(serve.ExploreConfig(server_address="0.0.0.0", base_url_path="/radio/", port=80))
+    said = serve.streamlit_arguments(ExploreConfig(server_address="0.0.0.0", base_url_path="/radio/", port=80))
     assert {"--server.address=0.0.0.0", "--server.baseUrlPath=radio", "--server.port=80"} <= set(said)
 
 
@@ -159,5 +160,5 @@ def test_no_service_is_asked_for_the_address_of_this_machine(monkeypatch):
     monkeypatch.setattr(cli, "main", lambda *_, **__: None)
     with pytest.raises(AssertionError, match="asked outside"):
         server_util.is_url_from_allowed_origins("http://elsewhere.example")
-    serve.serve(serve.ExploreConfig(server_address="0.0.0.0"))
+    serve.serve(ExploreConfig(server_address="0.0.0.0"))
     assert not server_util.is_url_from_allowed_origins("http://elsewhere.example")

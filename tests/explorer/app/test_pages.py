@@ -11,8 +11,8 @@ import torch
 
 from explorer.analysis import phone_trial, single_fix
 from explorer.app.serve import APP_FILE, PATH_VARIABLE
-from tests.explorer.reports.test_run import make_run
 from tests.helpers.bad_reports import BAD
+from tests.helpers.demo_run import make_run
 from uel.estimation.config import RayRescoringConfig, RefinementConfig
 from uel.estimation.ray_rescoring import rescore_with_rays
 from uel.estimation.refinement import PatchSortedMap, refine_fix
@@ -43,12 +43,10 @@ def opened(run, monkeypatch):
     """A page as somebody sees it who has chosen something, or followed a link that chooses by name."""
     import streamlit as st
 
-    from explorer.app.pages import metrics
-
     monkeypatch.chdir(run.parent.parent)
     monkeypatch.setenv(PATH_VARIABLE, str(run))
     monkeypatch.setenv("UEL_DATA", str(run.parent.parent / "data"))
-    monkeypatch.setattr(metrics, "PHONES", 24)
+    monkeypatch.setattr(phone_trial, "PHONES_PER_TRIAL", 24)
 
     def page(name: str, link: Mapping[str, str] | None = None, **chosen: str) -> AppTest:
         st.cache_resource.clear()
@@ -63,11 +61,11 @@ def opened(run, monkeypatch):
 
 
 def _script(name: str) -> str:
-    """One page with what `app.py` puts around it: AppTest does not follow `st.navigation`."""
+    """One page within what `explorer/app/main.py` puts around it: AppTest does not follow `st.navigation`."""
     return (
         "from explorer.app import widgets\n"
         f"from explorer.app.pages import {name}\n"
-        f"with widgets.told_errors():\n    {name}.page()\n"
+        f"with widgets.show_errors():\n    {name}.page()\n"
     )
 
 
@@ -272,10 +270,10 @@ def test_the_page_refines_as_the_verb_does(run, refine):
             expected = refine_fix(plain, report, fine, model, RefinementConfig(entropy=0.0)).fix
         if refine == "rt":
             expected = rescore_with_rays(expected, report, fine, maps, model, simulator, RayRescoringConfig())
-    assert torch.equal(found.before.fix.log_heatmap, plain.log_heatmap)
+    assert torch.equal(found.initial.fix.log_heatmap, plain.log_heatmap)
     torch.testing.assert_close(found.final.fix.log_heatmap, expected.log_heatmap)
     torch.testing.assert_close(found.final.position, expected.position[0].tolist())
-    assert (found.after is None) == (refine == "none")
+    assert (found.refined is None) == (refine == "none")
     assert found.final.seconds > 0
 
 
@@ -306,7 +304,7 @@ def test_exchanged_features_keep_their_cell_and_cost_metres(tried, run):
     errors = phone_trial.permutation_importance(cache.locator, cache.maps, tried.phones, seed=0)
     assert errors.keys() == {"nothing", *phone_trial.PERMUTED_FEATURES}
     torch.testing.assert_close(errors["nothing"], tried.error, atol=1e-2, rtol=0)
-    order = phone_trial._order_within(torch.tensor([0, 1, 0, 1, 2, 0]), torch.Generator().manual_seed(1))
+    order = phone_trial._permutation_within(torch.tensor([0, 1, 0, 1, 2, 0]), torch.Generator().manual_seed(1))
     assert torch.equal(torch.tensor([0, 1, 0, 1, 2, 0])[order], torch.tensor([0, 1, 0, 1, 2, 0]))
     assert sorted(order.tolist()) == list(range(6))
     assert np.median(errors["azimuth"]) > np.median(errors["nothing"])

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from explorer.figures.evaluation import condition_name, label
-from explorer.reports.evaluation import BELOW_LIMIT, verdict, write_evaluation_report
+from explorer.figures.evaluation import condition_name
+from explorer.reports.evaluation import BELOW_LIMIT, TARGET_TIERS, verdict, write_evaluation_report
+from explorer.style import method_label
 from uel.errors import UelError
 from uel.results.condition import Condition
 from uel.results.evaluation import ConditionResult, write_evaluation_table
@@ -29,7 +30,7 @@ SCALE = {
 
 def cell(condition: Condition, factor: float, deployment: str) -> ConditionResult:
     """Rayleigh errors whose scale is each method's times a factor."""
-    random = np.random.default_rng([ord(deployment), int(condition.tier[1])])
+    random = np.random.default_rng([ord(deployment), TARGET_TIERS.index(condition.tier)])
     position = random.uniform(-200, 200, (150, 2)).astype(np.float32)
     methods = {}
     names = (
@@ -97,34 +98,34 @@ def test_verdicts_know_the_limit() -> None:
     assert verdict(ours=30.0, limit=28.0, goal=15.0) == BELOW_LIMIT
 
 
-def test_the_guides_table_is_printed_row_by_row(folder: Path) -> None:
+def test_accuracy_targets_are_printed_row_by_row(folder: Path) -> None:
     """Rayleigh medians are 1.18 scales: in rsrp_ta_azimuth 14 m for the limit and for refined fixes; in rsrp four
     times that."""
     t0, t2 = line(folder, "absolute: 50th percentile < 15 m").split("|")[2:4]
     assert f"**{BELOW_LIMIT}**" in t0
     assert "**pass**: 14" in t2
-    assert "**pass**" in line(folder, "vs. strongest cell: 50th percentile < 50 m").split("|")[3]
-    assert "**pass**" in line(folder, "no catastrophes").split("|")[3]
-    assert "**pass**: +" in line(folder, "sparse: K = 3").split("|")[3]
-    assert "**fail**" in line(folder, "sparse: 1 report") or BELOW_LIMIT in line(folder, "sparse: 1 report")
+    assert "**pass**" in line(folder, "against cell ID: 50th percentile < 50 m").split("|")[3]
+    assert "**pass**" in line(folder, "outliers").split("|")[3]
+    assert "**pass**: +" in line(folder, "3 cells reported").split("|")[3]
+    assert "**fail**" in line(folder, "1 report of a track") or BELOW_LIMIT in line(folder, "1 report of a track")
 
 
 def test_goals_are_said_from_the_numbers(folder: Path) -> None:
-    assert "r50 1.1" in line(folder, "rsrp_ta_azimuth, exact, locator:").replace("1.0", "1.1")
-    assert "fail" in line(folder, "rsrp_ta_azimuth, exact, locator:")
-    assert "p50 **pass** -" in line(folder, "rsrp_ta_azimuth, few_rays, locator:")
-    assert "p50 **pass** -" in line(folder, "rsrp_ta_azimuth, few_rays, locator, refined on the map:")
+    assert "r50 1.1" in line(folder, "RSRP + TA + azimuth, exact map, locator:").replace("1.0", "1.1")
+    assert "fail" in line(folder, "RSRP + TA + azimuth, exact map, locator:")
+    assert "p50 **pass** -" in line(folder, "RSRP + TA + azimuth, map of few rays, locator:")
+    assert "p50 **pass** -" in line(folder, "RSRP + TA + azimuth, map of few rays, locator, refined on the map:")
 
 
 def test_growth_stands_beside_the_limits_own(folder: Path) -> None:
-    cells = line(folder, "map | rsrp_ta_azimuth 3 sites").split("|")
+    cells = line(folder, "map | RSRP + TA + azimuth, 3 sites").split("|")
     assert all("(+" in text for text in cells[3:6])
 
 
 def test_tracks_stand_by_the_map_that_they_were_on(folder: Path) -> None:
     right, wrong = (
-        line(folder, f"map | rsrp_ta_azimuth | {name} | 10 m/s | particle filter").split("|")
-        for name in ("exact", "wrong_sites")
+        line(folder, f"map | RSRP + TA + azimuth | {name} | 10 m/s | particle filter").split("|")
+        for name in ("exact map", "wrong sites")
     )
     assert float(wrong[6]) > 2 * float(right[6])
 
@@ -132,16 +133,15 @@ def test_tracks_stand_by_the_map_that_they_were_on(folder: Path) -> None:
 def test_refinement_says_what_it_closes_and_what_a_trigger_saves(folder: Path) -> None:
     text = (folder / "table.md").read_text()
     part = text[text.index("## Refinement") : text.index("## Tracks")]
-    gain = next(t for t in part.splitlines() if t.startswith("| map rsrp_ta_azimuth exact | locator, refined")).split(
-        "|"
-    )
+    start = "| map, RSRP + TA + azimuth, exact map | locator, refined"
+    gain = next(line for line in part.splitlines() if line.startswith(start)).split("|")
     assert gain[3].strip() == "450"
     assert 0 < float(gain[4]) < float(gain[5])
     assert [value.strip() for value in gain[11:14]] == ["7.20", "7.50", "+60 %"]
     lines = [
         t.split("|")
         for t in part.splitlines()
-        if t.startswith("| map rsrp_ta_azimuth exact | ") and ("nat" in t or "never" in t)
+        if t.startswith("| map, RSRP + TA + azimuth, exact map | ") and ("nat" in t or "never" in t)
     ]
     shares = [line[3].strip() for line in lines]
     assert shares[0] == "100 %"
@@ -166,11 +166,11 @@ def test_pictures_show_something(folder: Path) -> None:
 def test_conditions_and_methods_have_names() -> None:
     base = asdict(BASE)
     row = {name: str(value) for name, value in base.items()} | {"track": "single", "carrier": "3.5e+09"}
-    assert condition_name(row, base) == "rsrp_ta_azimuth"
+    assert condition_name(row, base) == "RSRP + TA + azimuth"
     odd = {**row, "map": "wrong_buildings", "k": "3", "carrier": "2.8e+10", "track": "10 m/s"}
-    assert condition_name(odd, base) == "rsrp_ta_azimuth wrong_buildings K 3 28 GHz 10 m/s"
-    assert label("grid_robust_last") == "robust grid Bayes, last report alone"
-    assert label("my_rival") == "my_rival"
+    assert condition_name(odd, base) == "RSRP + TA + azimuth, wrong buildings, K 3, 28 GHz, 10 m/s"
+    assert method_label("grid_robust_last") == "robust grid Bayes, last report alone"
+    assert method_label("my_method") == "my_method"
 
 
 @pytest.mark.parametrize("name", ["table.csv", "protocol.json"])
