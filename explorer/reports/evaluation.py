@@ -166,7 +166,7 @@ def target_table(rows: TableRows, protocol: Mapping[str, Any]) -> str:
     ]
     lines.append(["unseen cities: < 20 % worse than seen ones", *("not evaluated by this protocol" for _ in tiers)])
     lines.append(
-        ["3 results reported: < 30 % worse than 8", *(_growth(rows, protocol, t, 0.30, {"k": "3"}) for t in tiers)]
+        ["3 cells reported: < 30 % worse than 8", *(_growth(rows, protocol, t, 0.30, {"k": "3"}) for t in tiers)]
     )
     lines.append(["1 report of a track: < 50 % worse than 20", *(_one_report(rows, tier) for tier in tiers)])
     return _markdown(["target", *map(tier_label, tiers)], lines)
