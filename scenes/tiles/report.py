@@ -52,7 +52,7 @@ def map_tile_report(extract: MapExtract, meshes: Mapping[str, PrismMesh], tile: 
         "round_trip": check_round_trip(extract.crs, extract.origin, extract.size / 2 + extract.margin),
         **_site_checks(tile),
     }
-    return report | {"problems": report_problems(report), "notes": report_notes(report)}
+    return report | {"problems": find_problems(report), "notes": find_notes(report)}
 
 
 def mesh_tile_report(tile: Tile, parts: Sequence[MeshPart]) -> dict[str, Any]:
@@ -69,7 +69,7 @@ def mesh_tile_report(tile: Tile, parts: Sequence[MeshPart]) -> dict[str, Any]:
         "unknown": list(UNKNOWN_FOR_MESHES),
         **_site_checks(tile),
     }
-    return report | {"problems": _site_problems(report), "notes": report_notes(report)}
+    return report | {"problems": _site_problems(report), "notes": find_notes(report)}
 
 
 def _roofs(tile: Tile) -> dict[str, Any]:
@@ -95,7 +95,7 @@ def _site_checks(tile: Tile) -> dict[str, Any]:
     return {"sites": check_sites(tile, sites), "sight": sight}
 
 
-def report_problems(report: Mapping[str, Any]) -> list[str]:
+def find_problems(report: Mapping[str, Any]) -> list[str]:
     """Messages about what is wrong with a tile."""
     meshes, shared, error = report["meshes"], report["overlaps"]["share"] or 0.0, report["round_trip"]["error"]
     impossible = report["heights"]["impossible"]
@@ -117,7 +117,7 @@ def _site_problems(report: Mapping[str, Any]) -> list[str]:
     return [message for message, is_wrong in messages.items() if is_wrong]
 
 
-def report_notes(report: Mapping[str, Any]) -> list[str]:
+def find_notes(report: Mapping[str, Any]) -> list[str]:
     """Messages about what is unusual but valid: thin slabs, and sites in the middle of a deep roof that see no
     street."""
     thin = report["heights"]["thin"] if "heights" in report else []

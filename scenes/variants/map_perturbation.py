@@ -35,7 +35,7 @@ def perturb_map(extract: MapExtract, spec: Perturbation, seed: int) -> tuple[Map
     pairs = [_perturb_building(building, spec, seed, donors.get(building.id)) for building in extract.buildings]
     changes = {building.id: change for building, (_, change) in zip(extract.buildings, pairs, strict=True) if change}
     missing = [
-        Exclusion(id=name, reason="missing in the wrong twin")
+        Exclusion(id=name, reason="removed by the perturbation")
         for name, change in changes.items()
         if "missing" in change
     ]

@@ -1,6 +1,6 @@
 """Bad input to `uel build` and `uel place`, line by line: each a clear error, and no half-written tile left.
 
-Finer points of each are tested beside what reads it: `test_sources`, `test_osm`, `test_terrain`, `test_place`.
+The details of each error are tested beside the module that raises it: in `osm`, `mesh` and `sites`.
 """
 
 import gzip
@@ -40,10 +40,10 @@ def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(osmnx._http, "_resolve_host_via_doh", lambda host: host)
 
 
-def refused(command: list[str], said: list[str], out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def refused(command: list[str], expected: list[str], out: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*command, "--out", str(out)]) == 2
     printed = "".join(capsys.readouterr())
-    for words in said:
+    for words in expected:
         assert words in printed
     assert "do:" in printed
     assert "Traceback" not in printed
@@ -106,7 +106,7 @@ UTM = {"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::32632"}}
 
 
 @pytest.mark.parametrize(
-    ("write", "said"),
+    ("write", "expected"),
     [
         (cut_gzip, ["the map file is damaged", "cut.osm.gz", "download it again"]),
         (unsorted_pbf, ["not sorted", "osmium sort"]),
@@ -122,13 +122,13 @@ UTM = {"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::32632"}}
     ],
 )
 def test_maps(
-    tmp_path: Path, write: Callable[[Path], Path], said: list[str], capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, write: Callable[[Path], Path], expected: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    refused(["build", str(write(tmp_path)), *SQUARE], said, tmp_path / "tiles", capsys)
+    refused(["build", str(write(tmp_path)), *SQUARE], expected, tmp_path / "tiles", capsys)
 
 
 @pytest.mark.parametrize(
-    ("source", "said"),
+    ("source", "expected"),
     [
         ("-30,40,-29.99,40.005", ["the map has no features there", "check the name or the coordinates"]),
         ("179.99,50,-179.99,50.01", ["crosses the antimeridian", "one side of"]),
@@ -137,8 +137,8 @@ def test_maps(
         ("100,9", ["outside the range of UTM"]),
     ],
 )
-def test_boxes_and_points(tmp_path: Path, source: str, said: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    refused(["build", source, "--no-render"], said, tmp_path / "tiles", capsys)
+def test_boxes_and_points(tmp_path: Path, source: str, expected: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    refused(["build", source, "--no-render"], expected, tmp_path / "tiles", capsys)
 
 
 def test_what_looks_odd_but_is_sound(tmp_path: Path) -> None:
@@ -196,7 +196,7 @@ def dem(
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("wrong", "expected"),
     [
         ({"east": 300.0}, ["does not cover the square", "in the west", "larger raster"]),
         ({"hole": float("nan")}, ["has holes in the square", "fill them"]),
@@ -205,10 +205,10 @@ def dem(
         ({"unit": "US survey foot"}, ["is not in metres", "US survey foot"]),
     ],
 )
-def test_elevations(tmp_path: Path, wrong: dict, said: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_elevations(tmp_path: Path, wrong: dict, expected: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     file = dem(tmp_path / "dem.tif", **wrong)
     command = ["build", str(map_file(tmp_path)), *SQUARE, "--dem", str(file)]
-    refused(command, said, tmp_path / "tiles", capsys)
+    refused(command, expected, tmp_path / "tiles", capsys)
 
 
 def test_an_elevation_raster_that_is_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -237,7 +237,7 @@ def point(x: float, y: float) -> dict:
 
 
 @pytest.mark.parametrize(
-    ("write", "said"),
+    ("write", "expected"),
     [
         (features("utm.geojson", point(5e5, 5.3163e6)), ["outside the range of UTM"]),
         (features("named.geojson", point(5e5, 5.3163e6), crs=UTM), ["not degrees of WGS 84", "32632"]),
@@ -247,11 +247,15 @@ def point(x: float, y: float) -> dict:
     ],
 )
 def test_masts(
-    village: Path, tmp_path: Path, write: Callable[[Path], Path], said: list[str], capsys: pytest.CaptureFixture[str]
+    village: Path,
+    tmp_path: Path,
+    write: Callable[[Path], Path],
+    expected: list[str],
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert main(["place", str(village), "--kind", "custom", "--file", str(write(tmp_path))]) == 2
     printed = capsys.readouterr().err
-    for words in (*said, "do:"):
+    for words in (*expected, "do:"):
         assert words in printed
     assert Tile.open(village).verify() == []
     assert not (village / "sites.json").exists()

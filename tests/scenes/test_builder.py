@@ -10,7 +10,7 @@ import trimesh
 
 import scenes
 import sim_bridge
-from scenes.tiles.report import report_notes, report_problems
+from scenes.tiles.report import find_notes, find_problems
 from sim_bridge.diagnostics.tile_inspection import inspect_tile
 from sim_bridge.scene.tracing_config import TracingConfig
 from tests.helpers.village_map import SQUARE, map_file
@@ -28,15 +28,15 @@ def village(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_folder_is_complete_and_sound(village: Path) -> None:
-    tile, told = Tile.open(village), json.loads((village / "build_report.json").read_text())
+    tile, report = Tile.open(village), json.loads((village / "build_report.json").read_text())
     assert tile.verify() == []
-    assert told["problems"] == []
-    assert told["buildings"] == 3
-    assert told["meshes"]["watertight"] == 1.0
-    assert told["heights"]["provenance"] == {"levels": 1, "tag": 2}
-    assert told["ray_tracing"]["points"] > 30
-    assert told["ray_tracing"]["delay_error"] < 1e-10
-    assert told["ray_tracing"]["gain_error_db"] < 0.01
+    assert report["problems"] == []
+    assert report["buildings"] == 3
+    assert report["meshes"]["watertight"] == 1.0
+    assert report["heights"]["provenance"] == {"levels": 1, "tag": 2}
+    assert report["ray_tracing"]["points"] > 30
+    assert report["ray_tracing"]["delay_error"] < 1e-10
+    assert report["ray_tracing"]["gain_error_db"] < 0.01
     for name in ("report.png", "render.png"):
         assert (village / name).read_bytes()[:4] == b"\x89PNG"
     assert (village / "model.glb").read_bytes()[:4] == b"glTF"
@@ -101,7 +101,7 @@ def test_drawn_materials_reach_the_ray_tracer(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("more", "said"),
+    ("more", "expected"),
     [
         (["--center", "10.0", "9.0"], "no building"),
         (["--perturb", "hights=0.2"], "perhaps you meant|unknown"),
@@ -110,12 +110,12 @@ def test_drawn_materials_reach_the_ray_tracer(tmp_path: Path) -> None:
     ],
 )
 def test_a_tile_that_cannot_be_leaves_nothing(
-    tmp_path: Path, more: list[str], said: str, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, more: list[str], expected: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "tiles"
     assert main(["build", str(map_file(tmp_path)), "--out", str(out), *SQUARE, *more]) == 2
     captured = capsys.readouterr()
-    assert any(word in captured.out + captured.err for word in said.split("|"))
+    assert any(word in captured.out + captured.err for word in expected.split("|"))
     assert not list(out.glob("*")) if out.exists() else True
 
 
@@ -151,24 +151,24 @@ def test_a_bundled_city_gets_masts(tmp_path: Path) -> None:
 def test_a_bundled_city_is_reported_as_far_as_its_meshes_tell(tmp_path: Path) -> None:
     command = ["build", "etoile", "--size", "256", "--margin", "32", "--no-render", "--out", str(tmp_path)]
     assert main(command) == 0
-    tile, told = Tile.open(tmp_path / "etoile"), json.loads((tmp_path / "etoile" / "build_report.json").read_text())
-    assert told["problems"] == []
-    assert told["ray_tracing"]["points"] > 0
-    assert "number of buildings" in told["unknown"]
+    tile, report = Tile.open(tmp_path / "etoile"), json.loads((tmp_path / "etoile" / "build_report.json").read_text())
+    assert report["problems"] == []
+    assert report["ray_tracing"]["points"] > 0
+    assert "number of buildings" in report["unknown"]
     # By hand from the files: triangles of the meshes, and roofs of the rasters.
-    assert told["triangles"] == {
+    assert report["triangles"] == {
         path.stem: int(path.read_bytes()[:400].split(b"element face ")[1].split()[0])
         for path in (tile.folder / "meshes").glob("*.ply")
     }
     stands = tile.rasters["footprint"] > 0.5
     above = (tile.rasters["height"] - tile.rasters["ground"])[stands]
-    assert told["roofs"]["covered"] == pytest.approx(float(stands.float().mean()))
-    assert told["roofs"]["quartiles"][2] == pytest.approx(float(above.quantile(0.5)), abs=1e-3)
-    assert sum(told["roofs"]["materials"].values()) == pytest.approx(1.0)
-    assert told["outdoors"] == {"concrete": 1.0}
+    assert report["roofs"]["covered"] == pytest.approx(float(stands.float().mean()))
+    assert report["roofs"]["quartiles"][2] == pytest.approx(float(above.quantile(0.5)), abs=1e-3)
+    assert sum(report["roofs"]["materials"].values()) == pytest.approx(1.0)
+    assert report["outdoors"] == {"concrete": 1.0}
     assert (tile.folder / "report.png").read_bytes()[:4] == b"\x89PNG"
     glb = trimesh.load_scene(tile.folder / "model.glb")
-    assert {name: len(mesh.faces) for name, mesh in glb.geometry.items()} == told["triangles"]
+    assert {name: len(mesh.faces) for name, mesh in glb.geometry.items()} == report["triangles"]
 
 
 @pytest.mark.parametrize(
@@ -182,16 +182,16 @@ def test_what_bundled_meshes_cannot_do_is_refused(tmp_path: Path, asked: dict) -
 
 def test_what_the_report_calls_a_problem(village: Path) -> None:
     """A typo in a height and masts that are all blind are problems; a slab and one blind mast are noted."""
-    told = json.loads((village / "build_report.json").read_text())
-    assert report_problems(told) == report_notes(told) == []
-    (said,) = report_problems(told | {"heights": told["heights"] | {"impossible": ["way/1"]}})
-    assert said == "buildings of impossible height: ['way/1']"
-    assert report_problems(told | {"sight": {"sites": [0.0, 0.0], "any": 0.0}}) == [
+    report = json.loads((village / "build_report.json").read_text())
+    assert find_problems(report) == find_notes(report) == []
+    (problem,) = find_problems(report | {"heights": report["heights"] | {"impossible": ["way/1"]}})
+    assert problem == "buildings of impossible height: ['way/1']"
+    assert find_problems(report | {"sight": {"sites": [0.0, 0.0], "any": 0.0}}) == [
         "no site has a line of sight to an outdoor pixel"
     ]
-    odd = told | {"heights": told["heights"] | {"thin": ["way/1"]}, "sight": {"sites": [0.3, 0.0], "any": 0.3}}
-    assert report_problems(odd) == []
-    assert report_notes(odd) == [
+    odd = report | {"heights": report["heights"] | {"thin": ["way/1"]}, "sight": {"sites": [0.3, 0.0], "any": 0.3}}
+    assert find_problems(odd) == []
+    assert find_notes(odd) == [
         "pieces of less than 2 m from bottom to top: way/1",
         "sites without a line of sight to an outdoor pixel: 1",
     ]
@@ -201,6 +201,6 @@ def test_what_the_report_calls_a_problem(village: Path) -> None:
 @pytest.mark.parametrize("name", ["krems_altstadt", "monaco_condamine", "nyc_midtown_esb", "geneva_servette"])
 def test_real_tiles_are_sound(name: str, tmp_path: Path, shared: Path) -> None:
     assert main(["build", str(shared / "tiles" / f"{name}.osm.gz"), "--out", str(tmp_path), "--no-render"]) == 0
-    told = json.loads((tmp_path / name / "build_report.json").read_text())
-    assert told["problems"] == []
-    assert told["meshes"]["watertight"] == 1.0
+    report = json.loads((tmp_path / name / "build_report.json").read_text())
+    assert report["problems"] == []
+    assert report["meshes"]["watertight"] == 1.0

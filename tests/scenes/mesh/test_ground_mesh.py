@@ -152,11 +152,11 @@ def test_rays_down_meet_what_the_map_says(tile: Tile):
 
 def test_the_report_tells_what_is_outdoors(tile: Tile):
     """Areas by hand: a quarter of the square each for lake and park, a tenth for pedestrians, 20 m × 20 m of house."""
-    told = json.loads((tile.folder / "build_report.json").read_text())
+    report = json.loads((tile.folder / "build_report.json").read_text())
     outdoors = 200 * 200 - 20 * 20
     areas = {"wet_ground": 100 * 100, "medium_dry_ground": 100 * 100, "very_dry_ground": 200 * 20}
     areas["concrete"] = outdoors - sum(areas.values())
-    assert told["outdoors"] == pytest.approx({name: area / outdoors for name, area in areas.items()})
+    assert report["outdoors"] == pytest.approx({name: area / outdoors for name, area in areas.items()})
 
 
 def _number(mesh: mi.Mesh) -> int:
@@ -191,7 +191,7 @@ def _by_fresnel(material: str, at: tuple[float, float, float], phone: torch.Tens
 
 
 def test_soil_refuses_28_gigahertz_and_concrete_does_not(tile: Tile, tmp_path: Path):
-    with pytest.raises(UelError, match=r"not defined at this frequency: (.|\n)*ground(.|\n)*28 GHz(.|\n)*concrete"):
+    with pytest.raises(UelError, match=r"not defined at this frequency: (.|\n)*ground(.|\n)*28 GHz"):
         tile.require_carrier(Carrier(frequency=28e9))
     tile.require_carrier(Carrier())
     park(tmp_path).require_carrier(Carrier(frequency=28e9))

@@ -78,7 +78,7 @@ def test_the_verb_writes_sites_into_the_tile(tile: Tile, capsys: pytest.CaptureF
 
 
 def test_the_verb_does_as_the_function(tile: Tile):
-    """The same sites as `scenes.place` without a template: defaults are said twice and must agree."""
+    """The same sites as `scenes.place` without a template: defaults are given twice and must agree."""
     for sectors in (1, 3):
         assert cli.main(["place", str(tile.folder), "--count", "2", "--sectors", str(sectors)]) == 0
         assert Tile.open(tile.folder).sites == scenes.place(tile, 2, sectors=sectors)

@@ -68,7 +68,7 @@ def test_a_share_is_missing_and_excluded():
     gone = {name for name, change in record["buildings"].items() if change == {"missing": True}}
     assert 0.06 < len(gone) / 500 < 0.14
     assert set(by_id(twin)) == set(by_id(town())) - gone
-    assert {e.id for e in twin.exclusions if e.reason == "missing in the wrong twin"} == gone
+    assert {e.id for e in twin.exclusions if e.reason == "removed by the perturbation"} == gone
     assert perturb_map(town(), parse_perturbation("missing=1"), 1)[0].buildings == ()
 
 
