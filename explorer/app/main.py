@@ -1,9 +1,12 @@
-"""The web app that `uel explore` starts: each page is a function in `explorer.app.pages`."""
+"""The web app that `uel explore` starts: each page is a function in `explorer.app.views`.
+
+The folder is not named `pages`: Streamlit would run a file in such a folder as a page of its own, without this script.
+"""
 
 import streamlit as st
 
 from explorer.app import widgets
-from explorer.app.pages import analysis, live, map, metrics, overview
+from explorer.app.views import analysis, live, map, metrics, overview
 
 
 def main() -> None:

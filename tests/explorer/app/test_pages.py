@@ -64,7 +64,7 @@ def _script(name: str) -> str:
     """One page within what `explorer/app/main.py` puts around it: AppTest does not follow `st.navigation`."""
     return (
         "from explorer.app import widgets\n"
-        f"from explorer.app.pages import {name}\n"
+        f"from explorer.app.views import {name}\n"
         f"with widgets.show_errors():\n    {name}.page()\n"
     )
 
@@ -114,7 +114,8 @@ def test_the_application_itself_starts(opened):
     opened("overview")
     test = AppTest.from_file(str(APP_FILE), default_timeout=SECONDS).run()
     assert not test.exception
-    assert "Find a phone" in said(test)
+    assert "Locate a phone" in said(test)
+    assert not APP_FILE.with_name("pages").exists(), "Streamlit runs files in `pages` without the application"
 
 
 def test_a_layer_of_a_cell_is_shown(opened):

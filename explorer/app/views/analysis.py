@@ -8,7 +8,7 @@ import streamlit as st
 from explorer.analysis import attention, charts, phone_trial, tables
 from explorer.analysis.phone_trial import PhoneTrial
 from explorer.app import cache, widgets
-from explorer.app.pages import studies
+from explorer.app.views import studies
 from explorer.map_view import marks as map_marks
 from explorer.map_view.ground_image import Legend
 from explorer.reports.run import read_curves
