@@ -141,11 +141,11 @@ def show_table(rows: Sequence[Mapping[str, Any]]) -> None:
     st.html(f"<table class='rows'><tr>{heads}</tr>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>")
 
 
-def show_facts(told: Mapping[str, Any], code: bool = False) -> None:
+def show_facts(values: Mapping[str, Any], code: bool = False) -> None:
     """Show names and values below each other; `code`: values are commands."""
     kind = " class='code'" if code else ""
     lines = [
-        f"<td>{html.escape(name)}</td><td{kind}>{html.escape(_written(value))}</td>" for name, value in told.items()
+        f"<td>{html.escape(name)}</td><td{kind}>{html.escape(_written(value))}</td>" for name, value in values.items()
     ]
     st.html(f"<table class='rows facts'>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>")
 

@@ -1,4 +1,4 @@
-"""What the pictures share: empty figures, axes in metres, buildings, cells, bars and scales."""
+"""Parts of figures: empty figures, axes in m, buildings, sites, colour bars, scale bars."""
 
 import math
 from collections.abc import Sequence
@@ -67,7 +67,7 @@ def scale_bar(ax: Axes, size: float) -> None:
 def draw_sites(
     ax: Axes, sites: tuple[Site, ...], size: float, only: int | None = None, strong: int | None = None
 ) -> None:
-    """Wedges for sectors, discs for omni cells, each with its number; `only` or `strong` stands out."""
+    """Draw sectors as wedges and omnidirectional cells as discs with their numbers; highlight `only` or `strong`."""
     for number, (site, cell) in enumerate(cells_of(sites)):
         (x, y, _), radius = site.position, size / 26
         main = number in (only, strong) or (only is None and strong is None)
@@ -94,7 +94,7 @@ def draw_sites(
 
 
 def draw_building_outlines(ax: Axes, tile: Tile) -> None:
-    """The walls of buildings."""
+    """Draw the outlines of buildings."""
     footprint = tile.rasters["footprint"].numpy()
     if footprint.min() < 0.5 <= footprint.max():
         axis = tile.raster_grid.centres()[0, :, 0].numpy()
@@ -102,13 +102,13 @@ def draw_building_outlines(ax: Axes, tile: Tile) -> None:
 
 
 def draw_buildings(ax: Axes, tile: Tile) -> None:
-    """Buildings as a grey veil, under which a heatmap shows."""
+    """Draw buildings as a translucent grey layer."""
     footprint = tile.rasters["footprint"].numpy()
     ax.imshow(np.ma.masked_less(footprint, 0.5), cmap="gray", vmin=0, vmax=2, alpha=0.18, **image_extent(tile.size))
 
 
 def hatch_unknown(ax: Axes, mask: np.ndarray, size: float) -> None:
-    """Grey under strokes where a map knows nothing."""
+    """Hatch the area where a map is not known."""
     if mask.any():
         back = Rectangle((-size / 2, -size / 2), size, size, facecolor="#dcdcdc", hatch="////", edgecolor="#b0b0b0")
         back.set(linewidth=0, zorder=-1)
@@ -116,7 +116,7 @@ def hatch_unknown(ax: Axes, mask: np.ndarray, size: float) -> None:
 
 
 def hillshade(height: np.ndarray, pixel: float) -> np.ndarray:
-    """Light from the north-west, 45° high: 0 dark, 1 as bright as level ground."""
+    """Brightness under light from the north-west at 45°: 0 dark, 1 as flat ground."""
     up, across = np.gradient(height, pixel)
     normal = 1 / np.sqrt(1 + across**2 + up**2)
     light = np.array([-0.5, 0.5, math.sqrt(0.5)])
@@ -124,7 +124,7 @@ def hillshade(height: np.ndarray, pixel: float) -> np.ndarray:
 
 
 def value_range(values: Sequence[float] | np.ndarray) -> tuple[float, float]:
-    """The 1st and 99th percentile, apart from each other."""
+    """The 1st and 99th percentile of values, at least 1 apart."""
     if len(values) == 0:
         return 0.0, 1.0
     low, high = np.quantile(values, [0.01, 0.99])

@@ -1,6 +1,6 @@
-"""A mesh with one texture as a binary glTF file (Khronos, glTF 2.0, chapter 4: GLB), for deck.gl's scenegraphs.
+"""A mesh with one texture as binary glTF (Khronos, glTF 2.0, chapter 4: GLB), for scenegraph layers of deck.gl.
 
-Axes stay as they are (z up): deck.gl's orbit view has z up, too.
+The axes are not converted: z is up, as in deck.gl's orbit view.
 """
 
 import json

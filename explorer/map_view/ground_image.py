@@ -1,4 +1,4 @@
-"""What lies on the ground, as one picture: our own basemap, and a layer over it, with its legend."""
+"""The picture on the ground: a basemap, a layer over it, and its legend."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from explorer.style import CATEGORY_COLOURS, RGB, Theme, apply_colour_map, css_c
 from uel.geo.tile import Tile
 
 Image = UInt8[np.ndarray, "_ _ 3"]
-MAX_PIXELS = 1024  # of a picture's side: what a browser takes without a pause
+MAX_PIXELS = 1024  # along a picture's side; browsers load this without a pause
 
 
 EVIDENCE_ZOOM = 4  # pixels of a picture of evidence for each of the map's
@@ -20,7 +20,7 @@ TRUTH_RING_PIXELS = 10.0  # pixels, radius
 
 @dataclass(frozen=True, kw_only=True)
 class Legend:
-    """What colours mean: a scale from `low` to `high`, or `names` each with its own."""
+    """The meaning of colours: a colour map from `low` to `high`, or a colour for each of `names`."""
 
     title: str
     unit: str = ""
@@ -31,7 +31,7 @@ class Legend:
 
     @property
     def html(self) -> str:
-        """For the page; colours of text are the page's own."""
+        """The legend as HTML; its text has the colour of the page's text."""
         title = f"<b>{self.title}</b>{f' in {self.unit}' if self.unit else ''}"
         if self.names is not None:
             return f"<div class='legend'>{title} {''.join(_swatch(*item) for item in self.names.items())}</div>"
@@ -56,7 +56,7 @@ def _written(value: float) -> str:
 
 
 def basemap(tile: Tile, theme: Theme) -> Image:
-    """Ground by its cover, where the tile knows it, shaded by its relief; row 0 is south."""
+    """A picture of the ground cover, shaded by the relief; row 0 is south."""
     ground = tile.rasters["ground"].numpy()
     colours = np.array([theme.covers[name] for name in tile.covers] or [theme.covers["open"]], dtype=np.float64)
     cover = tile.rasters["cover"].numpy().astype(int) if "cover" in tile.rasters else np.zeros(ground.shape, dtype=int)
@@ -73,14 +73,14 @@ def paint_layer(
     legend: Legend,
     opacity: float | Float[np.ndarray, "row column"] = 0.85,
 ) -> Image:
-    """A layer over the basemap, square pixels of any size; where it is not known, the basemap stays."""
+    """The basemap with a layer painted over it where its values are known."""
     return _over(base, apply_colour_map(values, legend.scale, legend.low, legend.high), known * opacity)
 
 
 def paint_categories(
     base: Image, index: Int[np.ndarray, "row column"], known: np.ndarray, opacity: float = 0.6
 ) -> Image:
-    """Categories by number, in the palette's order and round again."""
+    """The basemap with categories painted over it; colours repeat after the last of the palette."""
     colours = np.array(CATEGORY_COLOURS, dtype=np.uint8)
     return _over(base, colours[index % len(colours)], known * opacity)
 
@@ -97,7 +97,7 @@ def evidence_image(values: Float[np.ndarray, "row column"], size: float, truth: 
 
 
 def legend_for(title: str, unit: str, scale: str, values: np.ndarray) -> Legend:
-    """A legend that spans all but the outermost percents of values."""
+    """A legend from the 1st to the 99th percentile of values."""
     low, high = value_range(values)
     return Legend(title=title, unit=unit, scale=scale, low=low, high=high)
 

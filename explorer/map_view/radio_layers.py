@@ -1,4 +1,4 @@
-"""The layers of a radio map that can be looked at: of one cell, or of the strongest of each pixel."""
+"""Layers of a radio map that can be shown, of one cell or of the strongest cell of each pixel."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ ServiceRasters = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class RadioLayer:
-    """One quantity; `of` gives it for every cell and pixel, None where the map does not hold it."""
+    """One quantity; `of` returns it for all cells and pixels, or None where the map lacks it."""
 
     title: str
     unit: str
@@ -28,7 +28,7 @@ class RadioLayer:
 
 
 def level_dbm(radio: RadioMap) -> Float[Tensor, "cell row column"]:
-    """RSRP in dBm; not to be read where the map is not known."""
+    """RSRP in dBm; undefined where the map is not known."""
     return to_db(torch.where(radio.known, radio.gain, 1e-30)) + reference_power_dbm(radio.sites)[:, None, None]
 
 
@@ -50,8 +50,8 @@ RADIO_LAYERS: dict[str, RadioLayer] = {
     "spread": RadioLayer(
         "delay spread", "ns", "cividis", lambda radio, _: radio.channels.delay_spread * 1e9 if radio.channels else None
     ),
-    "excess": RadioLayer("first arrival beyond the direct line", "m", "cividis", lambda radio, _: _excess(radio)),
-    "sight": RadioLayer("line of sight", "share", "cividis", lambda radio, _: radio.los.float()),
+    "excess": RadioLayer("excess of the first arrival", "m", "cividis", lambda radio, _: _excess(radio)),
+    "sight": RadioLayer("line of sight", "fraction", "cividis", lambda radio, _: radio.los.float()),
 }
 
 
@@ -62,19 +62,19 @@ def _excess(radio: RadioMap) -> Tensor | None:
 
 
 def available_layers(radio: RadioMap, service: ServiceRasters) -> list[str]:
-    """Names of the layers that this map holds."""
+    """Names of the layers that a map has."""
     return [name for name, layer in RADIO_LAYERS.items() if layer.of(radio, service) is not None]
 
 
 def strongest_cell(radio: RadioMap) -> Int[Tensor, "row column"]:
-    """The cell with the highest level of each pixel."""
+    """The number of the cell with the highest RSRP in each pixel."""
     return level_dbm(radio).argmax(0)
 
 
 def layer_values(
     name: str, radio: RadioMap, service: ServiceRasters, cell: int | None
 ) -> tuple[Float[np.ndarray, "row column"], Bool[np.ndarray, "row column"]]:
-    """A layer of a cell, or of the strongest one in each pixel, and where it is known."""
+    """Values of a layer and where they are known, for one cell or for the strongest cell of each pixel."""
     every = RADIO_LAYERS[name].of(radio, service)
     assert every is not None, name
     if cell is not None:

@@ -1,4 +1,4 @@
-"""Rays to a place as lines, as a profile, and as a table beside the radio map."""
+"""Traced paths to a position: lines on the map, a delay profile, and a table beside the radio map."""
 
 from typing import Any
 
@@ -11,12 +11,12 @@ from uel.core.constants import SPEED_OF_LIGHT, timing_advance_step
 from uel.core.units import to_db
 from uel.geo.tile_maps import TileMaps
 
-MAX_PATHS = 40  # paths at most, of all cells
+MAX_PATHS = 40  # paths that are drawn at most, of all cells together
 INTERACTION_LABELS = ("reflected", "through walls", "diffracted", "scattered")
 
 
 def strongest_rows(rays: Any) -> list[int]:
-    """Rows of the paths that are drawn."""
+    """Rows of the paths that are drawn: the strongest ones."""
     return rays.paths.power.argsort(descending=True)[:MAX_PATHS].tolist()
 
 
@@ -39,14 +39,14 @@ def ray_lines(rays: Any) -> list[LineMarks]:
 
 
 def path_text(paths: Any, row: int) -> str:
-    """A path in words."""
+    """The cell, interactions, gain and delay of a path as text."""
     gain, delay = float(to_db(paths.power[row])), float(paths.delay[row]) * 1e9
     kinds = [f"{int(n)} × {name}" for n, name in zip(paths.interactions[row], INTERACTION_LABELS, strict=True) if n]
     return f"cell {int(paths.source[row])}: {', '.join(kinds) or 'direct'}\n{gain:.1f} dB, {delay:.0f} ns"
 
 
 def path_profile(rays: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Delay in ns, gain in dB and cell of the paths that are drawn."""
+    """Delay in ns, gain in dB and cell of each drawn path."""
     rows = torch.tensor(strongest_rows(rays), dtype=torch.long)
     paths = rays.paths
     return (paths.delay[rows] * 1e9).numpy(), to_db(paths.power[rows]).numpy(), paths.source[rows].numpy()
@@ -62,7 +62,7 @@ def strongest_traced(maps: TileMaps, rays: Any) -> tuple[int, float] | None:
 
 
 def cell_rows(maps: TileMaps, at: list[float], rays: Any) -> list[dict[str, Any]]:
-    """What every cell would report there: a row each."""
+    """A row of map and traced values for each cell at a position (x, y in m)."""
     mapped = maps.radio.pixel_truth(torch.tensor([at]))
     gain, delay, sight = rays.paths.gain()[0], rays.paths.first_arrival()[0], rays.paths.has_direct_path()[0]
     count = rays.paths.count()[0]
@@ -77,7 +77,7 @@ def cell_rows(maps: TileMaps, at: list[float], rays: Any) -> list[dict[str, Any]
                 "map": round(float(mapped.gain_db[0, cell]) + power, 1) if mapped.known[0, cell] else None,
                 "traced": round(float(to_db(gain[cell])) + power, 1) if found else None,
                 "paths": int(count[cell]),
-                "sight": bool(sight[cell]),
+                "LoS": bool(sight[cell]),
                 "TA": int(float(delay[cell]) * SPEED_OF_LIGHT / step) if found else None,
                 "az": round(float(mapped.azimuth_deg[0, cell])),
             }

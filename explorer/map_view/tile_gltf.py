@@ -1,4 +1,4 @@
-"""A tile in three dimensions: buildings and ground as glTF, each in one mesh."""
+"""A tile in 3-D: buildings and ground as glTF, one mesh each."""
 
 from typing import Literal
 
@@ -24,10 +24,10 @@ TERRAIN_STEP = 8.0  # m between corners of the ground's triangles
 def buildings_glb(
     tile: Tile, mesh: TileMesh, colouring: BuildingColouring, theme: Theme
 ) -> tuple[bytes, Legend | None]:
-    """Buildings, shaded flat (light is in the colours), and what the colours mean.
+    """Buildings as glTF with flat shading (light is part of the colours), and the legend of their colours.
 
-    What is near a camera in the south comes first: where buildings are translucent, the ground shines through them and
-    not every wall behind a wall, without drawing all depths before.
+    Faces near a camera in the south come first: the ground shines through translucent buildings, but not every wall
+    behind a wall, without a depth pass.
     """
     order = np.argsort(-mesh.corner.mean(1) @ CAMERA_DIRECTION, kind="stable")
     mesh = TileMesh(mesh.corner[order], mesh.material[order], mesh.names)
@@ -43,7 +43,7 @@ def buildings_glb(
 def _coloured(
     tile: Tile, mesh: TileMesh, colouring: BuildingColouring, theme: Theme
 ) -> tuple[Float[np.ndarray, "colour 3"], Int[np.ndarray, " face"], Legend | None]:
-    """Colours, which of them each face has, and the legend."""
+    """Colours, the index of each face's colour, and the legend."""
     if colouring == "material":
         base = np.array(
             [CATEGORY_COLOURS[n % len(CATEGORY_COLOURS)] for n in range(max(len(mesh.names), 1))], dtype=np.float64
@@ -63,13 +63,13 @@ def _coloured(
 
 
 def _top(tile: Tile) -> float:
-    """m that nearly every roof stays below."""
+    """The 98th percentile of building heights above ground, in m."""
     above = (tile.rasters["height"] - tile.rasters["ground"])[tile.rasters["footprint"] > 0.5]
     return max(float(above.quantile(0.98)), 1.0) if len(above) else 1.0
 
 
 def _above_ground(tile: Tile, mesh: TileMesh) -> Float[np.ndarray, " face"]:
-    """m from the ground to the top of every face."""
+    """Height in m of the top of each face above ground."""
     middle = torch.from_numpy(mesh.corner[:, :, :2].mean(1)).float()
     ground = tile.ground(middle).double().numpy() if len(middle) else np.zeros(0)
     return np.maximum(mesh.corner[:, :, 2].max(1) - ground, 0.0) if len(middle) else ground
@@ -80,7 +80,7 @@ def _step(values: Float[np.ndarray, " face"], low: float, high: float) -> Int[np
 
 
 def _light(corner: Float[np.ndarray, "face 3 3"]) -> Float[np.ndarray, " face"]:
-    """0 dark to 1 bright; walls are lit from both sides alike, for meshes may wind either way."""
+    """Brightness of faces, 0 to 1; walls are lit from both sides, because the winding of faces may be either."""
     normal = np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0])
     normal = normal / np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-12)
     roof = np.abs(normal[:, 2])
@@ -92,7 +92,7 @@ def _shared(
     corner: Float[np.ndarray, "face 3 3"], uv: Float[np.ndarray, "face 2"]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Vertices that faces of one colour share, the faces' corners, and the vertices' texture coordinates."""
-    if not len(corner):  # a mesh cannot be empty: one triangle under the ground
+    if not len(corner):  # glTF needs a face: one triangle under the ground
         return np.full((3, 3), -1e3), np.array([0, 1, 2]), np.full((3, 2), 0.5)
     rows = np.concatenate([corner.reshape(-1, 3), np.repeat(uv, 3, axis=0)], 1).astype(np.float32)
     kept, index = np.unique(rows, axis=0, return_inverse=True)
@@ -100,7 +100,7 @@ def _shared(
 
 
 def pole_glb() -> bytes:
-    """An upright pole of 1 m, to be drawn as long as a mast is."""
+    """A vertical pole of 1 m as glTF, to be scaled to the height of a mast."""
     side = 0.5 * POLE_SIDE * np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]])
     vertex = np.concatenate([np.column_stack([side, np.full(4, z)]) for z in (0.0, 1.0)])
     face = np.array([[a, b, b + 4, a, b + 4, a + 4] for a, b in ((0, 1), (1, 2), (2, 3), (3, 0))]).reshape(-1)
@@ -108,7 +108,7 @@ def pole_glb() -> bytes:
 
 
 def ground_glb(tile: Tile, picture: UInt8[np.ndarray, "row column 3"]) -> bytes:
-    """The terrain with a picture on it whose row 0 is south."""
+    """The terrain as glTF with a picture on it; row 0 of the picture is south."""
     ground = tile.rasters["ground"].numpy()
     flat = float(np.ptp(ground)) < 0.5
     count = 1 if flat else max(2, round(tile.size / TERRAIN_STEP))
@@ -123,6 +123,6 @@ def ground_glb(tile: Tile, picture: UInt8[np.ndarray, "row column 3"]) -> bytes:
 
 
 def _quads(count: int) -> Int[np.ndarray, " corner"]:
-    """Corners of the triangles of a lattice of `count` squares a side."""
+    """Corner indices of the triangles of a lattice of `count` × `count` squares."""
     first = (np.arange(count)[:, None] * (count + 1) + np.arange(count)).reshape(-1, 1)
     return (first + np.array([0, 1, count + 2, 0, count + 2, count + 1])).reshape(-1)

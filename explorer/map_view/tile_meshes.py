@@ -1,4 +1,4 @@
-"""The triangles of a tile, as its folder holds them."""
+"""Triangles of a tile's buildings, read from its PLY files."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ PLY_TYPES = {"float": "<f4", "double": "<f8", "uchar": "u1", "int": "<i4", "uint
 
 @dataclass(frozen=True, eq=False)
 class TileMesh:
-    """Triangles of buildings, cut off at the tile's edge."""
+    """Triangles of buildings, clipped to the tile."""
 
     corner: Float[np.ndarray, "face 3 3"]
     """m"""
@@ -26,7 +26,7 @@ class TileMesh:
 
 
 def read_buildings(tile: Tile) -> TileMesh:
-    """Every building of a tile. Raises `UelError` when a mesh is absent or damaged."""
+    """The buildings of a tile. Raises `UelError` where a mesh is missing or damaged."""
     corners, indices, names = [np.zeros((0, 3, 3))], [np.zeros(0, dtype=np.int64)], []
     for file, material in _shapes(tile):
         if file.name.startswith("terrain"):
@@ -54,7 +54,7 @@ def _file(tile: Tile, shape: ElementTree.Element) -> Path:
     assert found is not None
     file = (tile.folder / found.attrib["value"]).resolve()
     if not file.is_relative_to(tile.folder.resolve()):
-        raise UelError("a mesh lies outside of its tile", got=str(file), do="build the tile again")
+        raise UelError("the tile's scene names a mesh outside its folder", got=str(file), do="build the tile again")
     return file
 
 
@@ -82,14 +82,14 @@ def read_ply(file: Path) -> Float[np.ndarray, "face 3 3"]:
 
 
 def clip_to_square(triangle: Float[np.ndarray, "face 3 3"], half: float) -> Float[np.ndarray, "kept 3 3"]:
-    """What of triangles lies in the square |x|, |y| ≤ `half`."""
+    """Triangles clipped to the square |x|, |y| ≤ `half` m."""
     for axis, sign in ((0, 1.0), (0, -1.0), (1, 1.0), (1, -1.0)):
         triangle = _cut_at(triangle, half - sign * triangle[:, :, axis])
     return triangle
 
 
 def _cut_at(triangle: Float[np.ndarray, "face 3 3"], inside: Float[np.ndarray, "face 3"]) -> np.ndarray:
-    """The part where `inside`, linear on each triangle, is not negative: one triangle, or two of a quadrangle."""
+    """The parts of triangles where `inside`, linear on each, is not negative; a quadrangle becomes two triangles."""
     kept = (inside >= 0).sum(1)
     parts = [triangle[kept == 3]]
     for count in (1, 2):  # corners inside

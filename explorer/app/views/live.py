@@ -192,8 +192,8 @@ def _map(
     truth = None if source.truth is None else source.truth[number].tolist()
     marks = map_marks.MapMarks(
         lines=[
-            map_marks.region_lines(tile, hpd_outlines(pixels, shown_fix.grid, share), share)
-            for share in geojson.HPD_LEVELS
+            map_marks.region_lines(tile, hpd_outlines(pixels, shown_fix.grid, level), level)
+            for level in geojson.HPD_LEVELS
         ]
     )
     if source.truth is not None and source.text.startswith(("a ped", "track")) and len(source) > 1:

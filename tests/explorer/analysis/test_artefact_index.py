@@ -119,22 +119,22 @@ def test_what_cannot_be_read_is_told(stored, tmp_path):
 
 def test_another_folder_is_refused(tmp_path, capsys):
     assert main(["explore", str(tmp_path)]) == 2
-    said = capsys.readouterr().err
-    assert "nothing to look at" in said
-    assert "uel demo" in said
+    message = capsys.readouterr().err
+    assert "no run, tile, radio map or survey" in message
+    assert "uel demo" in message
 
 
 @pytest.mark.parametrize("port", [0, 70000])
 def test_ports_that_are_none_are_refused(port):
-    with pytest.raises(UelError, match="no such port"):
+    with pytest.raises(UelError, match="no TCP port"):
         ExploreConfig(port=port)
 
 
 def test_nobody_else_is_let_in_unless_asked():
-    said = serve.streamlit_arguments(ExploreConfig())
-    assert "--server.address=127.0.0.1" in said
-    said = serve.streamlit_arguments(ExploreConfig(server_address="0.0.0.0", base_url_path="/radio/", port=80))
-    assert {"--server.address=0.0.0.0", "--server.baseUrlPath=radio", "--server.port=80"} <= set(said)
+    arguments = serve.streamlit_arguments(ExploreConfig())
+    assert "--server.address=127.0.0.1" in arguments
+    arguments = serve.streamlit_arguments(ExploreConfig(server_address="0.0.0.0", base_url_path="/radio/", port=80))
+    assert {"--server.address=0.0.0.0", "--server.baseUrlPath=radio", "--server.port=80"} <= set(arguments)
 
 
 def test_what_never_changes_is_written_beside_the_pages():

@@ -101,13 +101,13 @@ def test_sectors_point_where_they_radiate(tile):
     assert abs(to_south[0]) < 1e-6
 
 
-def test_hundred_thousand_phones_become_a_sample_that_is_told(tile):
+def test_hundred_thousand_phones_become_a_sample(tile):
     place = np.random.default_rng(0).uniform(-120, 120, (100_000, 2))
     dots, chosen, said = view.phone_dots(tile, place)
-    assert len(dots.place) == view.MAX_DOTS == len(chosen)
+    assert len(dots.position) == view.MAX_DOTS == len(chosen)
     assert said == "2000 of 100000 phones, drawn at random"
-    np.testing.assert_allclose(dots.place[:, :2], place[chosen], atol=1e-4)
-    assert dots.told[7] == f"phone {chosen[7]}"
+    np.testing.assert_allclose(dots.position[:, :2], place[chosen], atol=1e-4)
+    assert dots.texts[7] == f"phone {chosen[7]}"
     assert view.phone_dots(tile, place[:30])[2] == "30 phones"
 
 
@@ -119,7 +119,7 @@ def test_tracks_of_one_report_are_no_lines_and_many_are_sampled(tile):
     assert said == f"{view.MAX_TRACKS} of 399 tracks, drawn at random"
     assert len(lines.points) == view.MAX_TRACKS
     few, said = view.survey_lines(tile, place[:3], valid[:3])
-    assert (said, few.told) == ("2 tracks", ["track 1", "track 2"])
+    assert (said, few.texts) == ("2 tracks", ["track 1", "track 2"])
     assert [len(points) for points in few.points] == [2, 3]
     np.testing.assert_allclose(few.points[1][:, :2], place[2], atol=1e-4)
 
@@ -197,8 +197,8 @@ def test_the_plan_shows_the_same_marks(tile):
     marks = view.site_marks(SITES, tile) + view.MapMarks(dots=[dots], lines=[region])
     plan = plan_2d.plan_figure(tile, ground_image.basemap(tile, DARK_THEME), marks, DARK_THEME)
     names = {trace.name for trace in plan.data}
-    assert names == {"cells", "picked place", "50% region"}
-    picked = next(trace for trace in plan.data if trace.name == "picked place")
+    assert names == {"cells", "picked position", "50% region"}
+    picked = next(trace for trace in plan.data if trace.name == "picked position")
     assert (picked.x[0], picked.y[0]) == (5.0, 6.0)
     assert tuple(plan.layout.xaxis.range) == (-128.0, 128.0)
 
