@@ -57,9 +57,9 @@ def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("--train atlantis", ["unknown place", "atlantis", "known are munich"]),
-        ("--train munich florense@0,0", ["unknown place", "perhaps you meant florence"]),
-        ("--validate etoil", ["unknown place", "perhaps you meant etoile"]),
+        ("--train atlantis", ["unknown bundled city", "atlantis", "known are munich"]),
+        ("--train munich florense@0,0", ["unknown bundled city", "perhaps you meant florence"]),
+        ("--validate etoil", ["unknown bundled city", "perhaps you meant etoile"]),
         ("--test florence@x", ["cannot read this tile", "'florence@x'", "write city@x,y"]),
         ("--test florence@1,2,3", ["cannot read this tile", "write city@x,y"]),
         ("--test florence@nan,0", ["cannot read this tile", "write city@x,y"]),
@@ -75,7 +75,7 @@ def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         ("--size 100.5 --pixel 4", ["whole number of pixels", "size 100.5 m", "choose a pixel"]),
         ("--locator.patches 30", ["patches must divide", "128 pixels, 30 patches", "try 32 patches"]),
         ("--locator.patches 0", ["blocks of 2 × 2", "give an even number"]),
-        ("--survey.tracks 0", ["survey needs tracks", "give at least one"]),
+        ("--survey.tracks 0", ["tracks and reports must be at least 1", "give at least one"]),
         ("--evaluation.phones 0", ["evaluation.phones must be at least 1", "give 1 or more"]),
         ("--training.batch 1", ["training.batch is too small", "give 2 or more"]),
         ("--training.rt-samples 0", ["training.rt_samples is too small", "give 1 or more"]),
