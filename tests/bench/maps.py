@@ -4,14 +4,14 @@ from dataclasses import replace
 
 import torch
 
-from sim_bridge.radio_maps.solver import radio_map
 from sim_bridge.simulator import Sionna
 from tests.bench.common import SIZE, compare, munich, outdoors
 from uel.core.constants import SPEED_OF_LIGHT
 from uel.core.grid import Grid
 
-import mitsuba as mi  # isort: skip
+import mitsuba as mi  # isort: skip  (after the simulator, which finds a usable LLVM)
 import sionna.rt as rt  # isort: skip
+from sim_bridge.radio_maps.solver import radio_map  # isort: skip
 
 PIXEL, POINTS = 4.0, 500
 

@@ -82,7 +82,7 @@ def test_a_mast_without_cells(tmp_path: Path, capsys) -> None:
     tile, stored = town(tmp_path), sites_to_json(SITES)
     stored[0]["cells"] = []
     update_files(tile, {"sites.json": json.dumps(stored).encode()}, {})
-    refused([str(tile.folder), "--out", str(tmp_path / "survey"), *RAYS], ["without cells"], capsys)
+    refused([str(tile.folder), "--out", str(tmp_path / "survey"), *RAYS], ["a site has no cells"], capsys)
 
 
 def test_more_cells_than_memory(tmp_path: Path, capsys) -> None:
@@ -100,7 +100,7 @@ def test_more_cells_than_memory(tmp_path: Path, capsys) -> None:
 @pytest.mark.parametrize("other", [Carrier(frequency=2.6e9), Carrier(subcarrier_spacing=15e3)])
 def test_tiles_of_several_carriers(tmp_path: Path, other: Carrier, capsys) -> None:
     tiles = [town(tmp_path), town(tmp_path, "village", at_carrier(other))]
-    message = ["one carrier", "toy: 3.5 GHz", f"village: {other.frequency / 1e9:g} GHz"]
+    message = ["different carriers", "toy: 3.5 GHz", f"village: {other.frequency / 1e9:g} GHz"]
     refused([*(str(t.folder) for t in tiles), "--out", str(tmp_path / "survey"), *RAYS], message, capsys)
     assert not (tmp_path / "survey").exists()
 

@@ -158,12 +158,12 @@ def test_parquet_has_a_row_for_every_report_and_cell(copied: Path, village: Path
     ("more", "words"),
     [
         (["--unit", "3"], ["no such --unit", "0 to 2"]),
-        (["--seed", "9"], ["another plan", "plan.seed: 1 in the folder, 9 asked"]),
-        (["--tracing.max-depth", "2"], ["plan.tracing.max_depth: 3 in the folder, 2 asked"]),
+        (["--seed", "9"], ["another plan", "plan.seed: 1 in the folder, 9 requested"]),
+        (["--tracing.max-depth", "2"], ["plan.tracing.max_depth: 3 in the folder, 2 requested"]),
         (["--no-resume"], ["--out already holds a survey"]),
         (["--workers", "-1"], ["--workers must not be negative"]),
-        (["--unit-tracks", "0"], ["a unit has tracks"]),
-        (["--tracks", "0"], ["a survey needs tracks"]),
+        (["--unit-tracks", "0"], ["at least one track"]),
+        (["--tracks", "0"], ["tracks and reports must be at least 1"]),
         (["--measure.layers", "sys"], ["each rests on those before"]),
     ],
 )
