@@ -26,11 +26,12 @@ test-all: $(ready) browser  ## every test
 browser:  ## a Chromium for the tests of the explorer, where there is none
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || .ci/chromium
 
-lint: $(ready)  ## style, layers and types
+lint: $(ready)  ## style, layers, types, and the rules of the house
 	$(bin)/ruff check .
 	$(bin)/ruff format --check .
 	$(bin)/lint-imports --no-cache
 	$(bin)/pyright
+	$(bin)/python -m pytest -n 0 -q tests/house
 
 bench: $(ready)  ## how fast, and how good, against the numbers written down
 	$(bin)/python -m tests.bench

@@ -92,7 +92,7 @@ def test_two_tiles_of_one_name(tmp_path: Path, capsys: pytest.CaptureFixture[str
     two = [str(map_file(tmp_path)), str(map_file(tmp_path / "other"))]
     command = ["--size", "128", "--margin", "0", "--sites", "0", "--no-render", "--out", str(tmp_path / "tiles")]
     assert main(["build", *two, *command]) == 2
-    assert f"two sources make tiles of one name\n  got: {two[0]} and {two[1]}" in capsys.readouterr().out
+    assert f"two sources have the same tile name\n  got: {two[0]} and {two[1]}" in capsys.readouterr().out
 
 
 KILLED = """

@@ -110,10 +110,11 @@ def _commands(context: widgets.PageContext) -> None:
     widgets.show_facts(commands | {what: MAKE_COMMANDS[kind] for what, kind in kinds.items()}, code=True)
     for problem in context.index.problems:
         st.warning(f"Cannot be read: {problem}")
-    counts = len(context.index.tiles), len(context.index.runs)
-    st.caption(
-        f"{counts[0]} tiles and {counts[1]} {'run' if counts[1] == 1 else 'runs'} found in the data folder and `runs`."
+    tiles, runs = (
+        f"{len(artefacts)} {name}{'' if len(artefacts) == 1 else 's'}"
+        for artefacts, name in ((context.index.tiles, "tile"), (context.index.runs, "run"))
     )
+    st.caption(f"{tiles} and {runs} found in the data folder and in `runs`.")
 
 
 def _versions(context: widgets.PageContext) -> None:

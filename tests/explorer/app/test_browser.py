@@ -19,8 +19,8 @@ pytestmark = pytest.mark.browser
 
 SHOTS = ROOT / "runs" / "explorer" / "shots"
 PAGES = {
-    "overview": ("", "Find a phone"),
-    "map": ("map?phone=PHONE&layer=rsrp", "traced in"),
+    "overview": ("", "Locate a phone"),
+    "map": ("map?phone=PHONE&layer=rsrp", "search and tracing"),
     "live": ("live?number=6&walk=3", "candidates are hollow"),
     "metrics": ("metrics", "Calibration"),
     "analysis": ("analysis", "Permutation importance"),
@@ -79,7 +79,7 @@ def test_phones_are_picked_one_after_the_other_and_their_rays_are_drawn(visit):
         found.append(visit.awaited("or phone number", found[-1]))
         assert found[-1].isdigit()
         visit.page.wait_for_url(f"**phone={found[-1]}*")
-        visit.page.get_by_text("traced in").first.wait_for()
+        visit.page.get_by_text("search and tracing").first.wait_for()
         visit.require_colour((240, 228, 66))  # the picked place
     assert len(set(found)) == 4
     visit.require_clean()
@@ -89,7 +89,7 @@ def test_the_ground_is_picked_anywhere(visit):
     visit.open("map?camera=from+above&layer=none&phones=false", "Click the ground")
     visit.click(*next(middles(near(visit.painted(), (237, 235, 229), 3), reach=8)))  # ground that no building hides
     assert -256 < float(visit.awaited("East in m", "")) < 256
-    visit.page.get_by_text("traced in").first.wait_for()
+    visit.page.get_by_text("search and tracing").first.wait_for()
     assert "x=" in visit.page.url
     visit.require_clean()
 
@@ -97,7 +97,7 @@ def test_the_ground_is_picked_anywhere(visit):
 def test_rays_are_drawn_from_a_deep_link(visit):
     visit.open("map?layer=none&camera=from+above", "Click the ground")
     before = visit.painted()
-    visit.open("map?layer=none&camera=from+above&phone=PHONE", "traced in")
+    visit.open("map?layer=none&camera=from+above&phone=PHONE", "search and tracing")
     after = visit.painted()
     assert visit.page.get_by_label("or phone number").input_value() == str(loud_phone())
     paths = int(visit.page.locator(".card:has-text('paths') .value").first.inner_text())
@@ -109,7 +109,7 @@ def test_rays_are_drawn_from_a_deep_link(visit):
 
 def test_a_link_holds_layer_cell_camera_and_phone(visit):
     visit.open("map?layer=error&cell=2&camera=close&buildings=height&phone=PHONE", "Monte-Carlo error")
-    visit.page.get_by_text("traced in").first.wait_for()
+    visit.page.get_by_text("search and tracing").first.wait_for()
     shown = visit.page.eval_on_selector_all("[data-testid=stSidebar] input", "all => all.map(one => one.value)")
     for said in ("Monte-Carlo error", "cell 2", "close", "by height"):
         assert said in shown, said
@@ -125,8 +125,8 @@ def test_every_control_of_the_map_is_reached_by_the_keyboard(visit):
         visit.page.keyboard.press("Tab")
         reached.add(visit.page.evaluate("(e => e.getAttribute('aria-label') || e.innerText)(document.activeElement)"))
     said = "\n".join(sorted(reached))
-    for control in ("Metrics", "Place", "Run", "3-D", "2-D", "Camera", "Buildings", "Layer", "Cell", "East in m",
-                    "North in m", "or phone number", "Opacity of buildings"):  # fmt: skip
+    for control in ("Metrics", "Tile", "Run", "3-D", "2-D", "Camera", "Buildings", "Layer", "Cell", "East in m",
+                    "North in m", "or phone number", "Building opacity"):  # fmt: skip
         assert control in said, f"{control} not in:\n{said}"
     visit.require_clean()
 
@@ -139,7 +139,7 @@ def test_a_plan_by_choice_and_a_phone_picked_on_it(visit):
     dot = visit.page.locator(".js-plotly-plot .scatterlayer .points path.point").last.bounding_box()
     visit.page.mouse.click(dot["x"] + dot["width"] / 2, dot["y"] + dot["height"] / 2)
     assert visit.awaited("or phone number", "").isdigit()
-    visit.page.get_by_text("traced in").first.wait_for()
+    visit.page.get_by_text("search and tracing").first.wait_for()
     visit.require_clean()
 
 
@@ -151,7 +151,7 @@ def test_a_browser_without_webgl_gets_a_plan_by_itself(chromium, server):
     there.page.locator(".js-plotly-plot .layer-below image, .js-plotly-plot .imagelayer image").first.wait_for(
         state="attached"
     )
-    there.page.get_by_text("traced in").first.wait_for()
+    there.page.get_by_text("search and tracing").first.wait_for()
     assert there.page.locator("[data-testid=stDeckGlJsonChart]").count() == 0
     there.errors = [said for said in there.errors if "WebGL" not in said]  # what the 3-D view says before it goes
     there.require_clean()

@@ -46,7 +46,7 @@ def _folder(folder: Path) -> Path:
 
 
 def page(runs: Path) -> AppTest:
-    script = f"from pathlib import Path\nfrom explorer.app.views import studies\nstudies.show(Path({str(runs)!r}))"
+    script = f"from pathlib import Path\nfrom explorer.app.views import studies\nstudies.show_studies(Path({str(runs)!r}))"
     return AppTest.from_string(script, default_timeout=120).run()
 
 

@@ -53,9 +53,9 @@ def test_meshes_are_read_as_the_tile_writes_them(tmp_path):
     generator = np.random.default_rng(0)
     vertices, faces = generator.normal(size=(20, 3)), generator.integers(0, 20, (9, 3))
     part = MeshPart("building", "itu_brick", vertices, faces)
-    (tmp_path / "mesh.ply").write_bytes(part.ply())
+    (tmp_path / "mesh.ply").write_bytes(part.to_ply())
     np.testing.assert_allclose(tile_meshes.read_ply(tmp_path / "mesh.ply"), part.triangles, rtol=1e-6)
-    (tmp_path / "mesh.ply").write_bytes(part.ply()[:-20])
+    (tmp_path / "mesh.ply").write_bytes(part.to_ply()[:-20])
     with pytest.raises(UelError, match="mesh cannot be read"):
         tile_meshes.read_ply(tmp_path / "mesh.ply")
 

@@ -280,7 +280,7 @@ def test_a_corrected_tile_is_a_tile_with_other_walls(world: World, tmp_path: Pat
     assert values["concrete"] == world.known["concrete"]
     for name, raster in world.tile.rasters.items():
         assert torch.equal(made.rasters[name], raster)
-    with pytest.raises(UelError, match="no such material"):
+    with pytest.raises(UelError, match="does not have these materials"):
         write_calibrated_tile(world.tile, tmp_path / "none", {"cheese": slab}, SITES)
     assert not (tmp_path / "none").exists()
 
