@@ -119,7 +119,7 @@ def test_probe_goes_on_behind_a_library_that_crashes_it(monkeypatch):
         before = paths[: paths.index("bad")] if "bad" in paths else paths
         return {"gpus": 0} | dict.fromkeys(before, 19)
 
-    monkeypatch.setattr(runtime, "_ask", ask)
+    monkeypatch.setattr(runtime, "_run_probe", ask)
     assert probe_devices(["a", "bad", "b"]) == (0, [Library("a", 19), Library("bad", 0), Library("b", 19)])
     assert calls == [["a", "bad", "b"], ["b"]]
 

@@ -85,7 +85,7 @@ def test_a_search_that_does_not_fit_is_halved_and_a_single_receiver_is_an_error(
     whole = street_canyon(chunk=4, scattering=0.4)
     tight = street_canyon(chunk=4, scattering=0.4, max_paths=1500)
     torch.testing.assert_close(tight.path_gain(STREET_POSITIONS) > 0, whole.path_gain(STREET_POSITIONS) > 0)
-    with pytest.raises(UelError, match=r"more candidates than it may hold[\s\S]*do:  raise Tracing.max_paths"):
+    with pytest.raises(UelError, match=r"more candidates than it may hold[\s\S]*do:  raise max_paths"):
         street_canyon(chunk=4, scattering=0.4, max_paths=50).path_gain(STREET_POSITIONS)
 
 
