@@ -197,14 +197,14 @@ def test_the_unet_learns_what_the_small_locator_learns() -> None:
     assert unet.augment.symmetries
     augment = replace(unet.augment, symmetries=False)
     assert replace(unet, run=small.run, locator=small.locator, augment=augment) == small
-    count = sum(parameter.numel() for parameter in Locator(unet.locator, unet.measurement).parameters())
+    count = sum(parameter.numel() for parameter in Locator(unet.locator, ObservationModel.of(unet.measurement)).parameters())
     assert 4e5 < count < 2e6
 
 
 @pytest.mark.parametrize(
     ("typed", "said"),
     [
-        ("--locator.encoder unet", ["give evidence none"]),
+        ("--locator.encoder unet", ["give --locator.evidence none"]),
         ("--locator.encoder cnn", ["two_stream"]),
         ("--validate munich@9,9", ["validation city must be unseen", "munich@0,0"]),
         ("--train nowhere@0,0", ["nowhere"]),
@@ -213,7 +213,7 @@ def test_the_unet_learns_what_the_small_locator_learns() -> None:
         ("--locator.patches 30", ["patches must divide"]),
         ("--conditions.M0 0", ["weights"]),
         ("--conditions.M7 1", ["--conditions.M7"]),
-        ("--conditions.M1 -1", ["weights"]),
+        ("--conditions.M1 -1", ["conditions.few_rays must be a weight"]),
         ("--site-counts 0", ["sites.count must be"]),
         ("--deployments 0", ["deployments must be at least 1"]),
         ("--survey nowhere", ["nowhere"]),
