@@ -197,7 +197,9 @@ def test_the_unet_learns_what_the_small_locator_learns() -> None:
     assert unet.augment.symmetries
     augment = replace(unet.augment, symmetries=False)
     assert replace(unet, run=small.run, locator=small.locator, augment=augment) == small
-    count = sum(parameter.numel() for parameter in Locator(unet.locator, ObservationModel.of(unet.measurement)).parameters())
+    count = sum(
+        parameter.numel() for parameter in Locator(unet.locator, ObservationModel.of(unet.measurement)).parameters()
+    )
     assert 4e5 < count < 2e6
 
 
