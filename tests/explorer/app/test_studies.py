@@ -46,7 +46,8 @@ def _folder(folder: Path) -> Path:
 
 
 def page(runs: Path) -> AppTest:
-    script = f"from pathlib import Path\nfrom explorer.app.views import studies\nstudies.show_studies(Path({str(runs)!r}))"
+    call = f"show_studies(Path({str(runs)!r}))"
+    script = f"from pathlib import Path\nfrom explorer.app.views.studies import show_studies\n{call}"
     return AppTest.from_string(script, default_timeout=120).run()
 
 
