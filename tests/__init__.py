@@ -1,0 +1,1 @@
+import uel  # noqa: F401  (before torch: `uel.core.threads`)

@@ -20,6 +20,9 @@ Example:
 from typing import TYPE_CHECKING
 
 from uel._lazy import lazy_names
+from uel.core.threads import wait_asleep
+
+wait_asleep()  # before anything below imports torch
 
 __version__ = "0.1.0"
 

@@ -1,4 +1,4 @@
-"""Run every benchmark: `python -m tests.bench [NAME …]`; tables, and `runs/bench/{bridge,locator,survey}.json`."""
+"""Run every benchmark: `python -m tests.bench [NAME …]`; tables, and `runs/bench/PART.json` for each part."""
 
 import json
 import os
@@ -11,12 +11,13 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import fix, fresh, frozen, lookup, maps, report, step, survey
+from tests.bench import fix, fresh, frozen, lookup, maps, neighbours, report, step, survey
 
 BENCHES: dict[str, dict[str, Callable[[], dict[str, float]]]] = {
     "bridge": {"fresh": fresh.run, "frozen": frozen.run, "maps": maps.run, "lookup": lookup.run, "step": step.run},
     "locator": {"fix": fix.run},
     "survey": {"report": report.run, "survey": survey.run},
+    "sharing": {"neighbours": neighbours.run},
 }
 # Which way a figure is to be read, and what it should be.
 GOALS = {
@@ -37,6 +38,7 @@ GOALS = {
     "phy_sys_ms_per_report": ("<=", 3),
     "read_reports_per_s": (">=", 50_000),
     "two_workers_ratio": (">=", 1.7),
+    "beside_a_busy_process_ratio": ("<=", 2.2),
 }
 
 
