@@ -171,7 +171,9 @@ def row(loss: str, p50: float, seed: int = 1, **other: object) -> AblationRow:
     return AblationRow(**(values | other))  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(("best", "said"), [(30.0, "Physics lowers p50 by 15 % or more"), (39.0, "does not reach")])
+@pytest.mark.parametrize(
+    ("best", "said"), [(30.0, "The physics loss lowers p50 by 15 % or more"), (39.0, "The goal is not reached")]
+)
 def test_words_follow_from_the_table(tmp_path: Path, best: float, said: str) -> None:
     rows = [row(loss, p50, seed) for seed in (1, 2) for loss, p50 in (("none", 40.0), ("map", best), ("map+rt", 50.0))]
     rows += [row(loss, 40.0, budget="steps", train_cpu_s=cost) for loss, cost in (("map", 10.0), ("map+rt", 14.0))]
