@@ -33,7 +33,7 @@ class FeatureConfig:
     def __post_init__(self) -> None:
         if not self.layers or self.layers != FEATURE_LAYERS[: len(self.layers)]:
             raise UelError(
-                "layers must be the first of rt, phy, sys: each rests on those before",
+                "layers must be the first of rt, phy, sys",
                 got=self.layers,
                 do=f"give the first of {FEATURE_LAYERS}",
             )

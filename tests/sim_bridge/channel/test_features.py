@@ -201,8 +201,8 @@ def test_a_late_echo_is_noise() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"layers": ()}, "rests on those before"),
-        ({"layers": ("rt", "sys")}, "rests on those before"),
+        ({"layers": ()}, "layers must be the first of"),
+        ({"layers": ("rt", "sys")}, "layers must be the first of"),
         ({"taps": 0}, "taps must be at least 1"),
         ({"load": 1.5}, "load must be a fraction"),
         ({"csi_taps": 99}, "csi_taps must not exceed frequencies"),

@@ -164,7 +164,7 @@ def test_parquet_has_a_row_for_every_report_and_cell(copied: Path, village: Path
         (["--workers", "-1"], ["--workers must not be negative"]),
         (["--unit-tracks", "0"], ["at least one track"]),
         (["--tracks", "0"], ["tracks and reports must be at least 1"]),
-        (["--measure.layers", "sys"], ["each rests on those before"]),
+        (["--measure.layers", "sys"], ["layers must be the first of rt, phy, sys"]),
     ],
 )
 def test_bad_input_is_a_message(copied: Path, village: Path, more: list[str], words: list[str], capsys) -> None:
