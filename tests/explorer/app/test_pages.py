@@ -217,7 +217,7 @@ def test_a_tile_taken_away_is_told_and_does_not_fall(opened, run):
     finally:
         away.rename(tile)
     assert not test.exception
-    assert re.search(r"cannot be read|uel build", said(test))
+    assert re.search(r"no tile here|cannot be read|uel build", said(test))
 
 
 def test_each_place_has_its_own_squares_to_click(run, tmp_path):
