@@ -8,8 +8,9 @@ Accessor = Callable[[str], Any]
 
 
 def lazy_names(package: str, home: Mapping[str, str]) -> tuple[Accessor, Callable[[], list[str]]]:
-    """`__getattr__` and `__dir__` of a package whose public names are defined in the places that `home` gives: `module`, or
-    `module:name` where the name differs.
+    """`__getattr__` and `__dir__` of a package whose public names are defined elsewhere.
+
+    `home` gives for each name its `module`, or `module:name` where the name differs there.
 
     Raises `AttributeError` for other names, as any module does.
 

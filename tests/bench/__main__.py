@@ -39,6 +39,7 @@ GOALS = {
     "read_reports_per_s": (">=", 50_000),
     "two_workers_ratio": (">=", 1.7),
     "beside_a_busy_process_ratio": ("<=", 2.2),
+    "help_cpu_s": ("<=", 0.7),
 }
 
 

@@ -45,13 +45,14 @@ FLOORS = {
         {"command"},
     ],
     "training": [
-        {"cache", "data"},
-        {"pipeline"},
-        {"locator", "calibration"},
-        {"ablation", "evaluation"},
+        {"cache"},
+        {"data"},
+        {"pipeline", "locator"},
+        {"evaluation", "calibration"},
+        {"ablation"},
         {"commands"},
     ],
-    "explorer": [{"style"}, {"analysis", "figures"}, {"map_view", "reports"}, {"app"}],
+    "explorer": [{"style"}, {"figures"}, {"map_view"}, {"analysis", "reports"}, {"app"}],
     "configs": [],
 }
 
