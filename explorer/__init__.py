@@ -4,9 +4,8 @@
 
 Example:
     >>> import explorer
-    >>> explorer.ExploreConfig(path="runs/demo").path.name
-    'demo'
-
+    >>> explorer.ExploreConfig(port=9000).server_address
+    '127.0.0.1'
 """
 
 from typing import TYPE_CHECKING

@@ -229,8 +229,9 @@ def open(tile: Tile, sites: tuple[Site, ...], tracing: TracingConfig | None = No
         >>> import tempfile, scenes, sim_bridge, torch
         >>> tile = scenes.build("etoile", tempfile.mkdtemp() + "/etoile", size=128.0, margin=0.0, progress=False)
         >>> sites = scenes.place(tile, count=1, seed=0)
-        >>> simulator = sim_bridge.open(tile, sites, sim_bridge.TracingConfig(max_depth=1, samples=2000,
-        diffraction=False)) >>> simulator.path_gain(torch.zeros(1, 2)).shape  # linear: position, cell
+        >>> tracing = sim_bridge.TracingConfig(max_depth=1, samples=2000, diffraction=False)
+        >>> simulator = sim_bridge.open(tile, sites, tracing)
+        >>> simulator.path_gain(torch.zeros(1, 2)).shape  # linear: position, cell
         torch.Size([1, 1])
     """
     tile.require_sites(sites)

@@ -4,8 +4,9 @@ Each function takes its configuration and returns the folder of its results; the
 functions. The names are imported on first use.
 
 Example:
+    >>> from pathlib import Path
     >>> import training
-    >>> config = training.EvalConfig(run="runs/demo", phones=200, tiers=("rsrp",))
+    >>> config = training.EvalConfig(run=Path("runs/demo"), phones=200, tiers=("rsrp",))
     >>> config.tiles
     ('florence@0,100', 'florence@-150,-200')
 """

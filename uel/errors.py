@@ -11,10 +11,10 @@ class UelError(ValueError):
 
     Example:
         >>> import uel
-        >>> raise uel.UelError("no such tile", got="data/tiles/paris", do="build it: uel build paris.osm.gz")
-        Traceback (most recent call last):
-            ...
-        uel.errors.UelError: no such tile;   got: data/tiles/paris;   do:  build it: uel build paris.osm.gz
+        >>> print(uel.UelError("no such tile", got="data/tiles/paris", do="build it: uel build paris.osm.gz"))
+        no such tile
+          got: data/tiles/paris
+          do:  build it: uel build paris.osm.gz
     """
 
     def __init__(self, what: str, got: object = None, do: str = "") -> None:

@@ -51,11 +51,7 @@ def test_every_error_says_what_to_do():
         for node in ast.walk(tree_of(file)):
             if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
                 call = node.exc
-                if (
-                    getattr(call.func, "id", "") == "UelError"
-                    and call.args
-                    and not isinstance(call.args[0], ast.JoinedStr)
-                ):
+                if getattr(call.func, "id", "") == "UelError" and call.args and isinstance(call.args[0], ast.Constant):
                     keywords = {keyword.arg for keyword in call.keywords}
                     missing += [] if "do" in keywords or None in keywords else [f"{name}:{node.lineno}"]
     assert missing == []

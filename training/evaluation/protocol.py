@@ -23,8 +23,9 @@ class EvalConfig:
         UelError: for values that contradict each other, before any stage starts.
 
     Example:
+        >>> from pathlib import Path
         >>> import training
-        >>> training.EvalConfig(run="runs/demo", tiers=("rsrp",)).phones
+        >>> training.EvalConfig(run=Path("runs/demo"), tiers=("rsrp",)).phones
         1000
     """
 

@@ -46,9 +46,10 @@ def run_protocol(config: EvalConfig, makers: Iterable[Callable[[], EvaluationDep
     `makers` make the deployments, by default those of the ray tracer. Raises `UelError` if the run has no locator.
 
     Example:
+        >>> from pathlib import Path
         >>> import training
-        >>> folder = training.evaluate(training.EvalConfig(run="runs/demo"))  # doctest: +SKIP
-        >>> training.evaluate(training.EvalConfig(run="runs/nothing"))
+        >>> folder = training.evaluate(training.EvalConfig(run=Path("runs/demo")))  # doctest: +SKIP
+        >>> training.evaluate(training.EvalConfig(run=Path("runs/nothing")))
         Traceback (most recent call last):
             ...
         uel.errors.UelError: ...

@@ -38,7 +38,7 @@ class LocatorDataModule(lightning.LightningDataModule):
         super().__init__()
         if not train or not validate:
             got = f"{len(train)} to train on, {len(validate)} to validate on"
-            raise UelError("training needs deployments to train on and to validate on", got=got)
+            raise UelError("training needs deployments of both kinds", got=got, do="give at least one of each")
         self.config, self.train, self.survey = config, train, survey
         self.validation = [
             batch

@@ -25,8 +25,9 @@ class TileMaps:
 
     Example:
         >>> import torch, uel
-        >>> radio = uel.FreeSpace((uel.Site(position=(0.0, 0.0, 25.0)),), size=128.0).radio_map(uel.Grid(size=128.0,
-        pixel=8.0)) >>> from uel.models.inputs import BUILDING_CHANNELS
+        >>> sites = (uel.Site(position=(0.0, 0.0, 25.0)),)
+        >>> radio = uel.FreeSpace(sites, size=128.0).radio_map(uel.Grid(size=128.0, pixel=8.0))
+        >>> from uel.models.inputs import BUILDING_CHANNELS
         >>> maps = uel.TileMaps(radio, torch.zeros(BUILDING_CHANNELS, 16, 16), torch.full((16, 16), 1 / 256))
         >>> maps.power_dbm.shape
         torch.Size([1])

@@ -83,8 +83,9 @@ class Site:
 
     Example:
         >>> import uel
-        >>> site = uel.Site(position=(10.0, -5.0, 25.0), cells=tuple(uel.Cell(azimuth_deg=a) for a in (0.0, 120.0,
-        240.0))) >>> len(site.cells)
+        >>> cells = tuple(uel.Cell(azimuth_deg=azimuth) for azimuth in (0.0, 120.0, 240.0))
+        >>> site = uel.Site(position=(10.0, -5.0, 25.0), cells=cells)
+        >>> len(site.cells)
         3
     """
 
