@@ -28,9 +28,10 @@ def perturb_map(extract: MapExtract, spec: Perturbation, seed: int) -> tuple[Map
         >>> import scenes
         >>> from shapely.geometry import box
         >>> from scenes.osm.map_features import Building, MapExtract
+        >>> buildings = (Building(id="way/1", footprint=box(0, 0, 10, 10), top=9.0),)
         >>> extract = MapExtract(
-        ...     name="yard", crs="EPSG:32632", origin=(0.0, 0.0), center=(48.0, 9.0), size=64.0, margin=0.0, exclusions=(),
-        ...     buildings=(Building(id="way/1", footprint=box(0, 0, 10, 10), top=9.0),), land_cover=(), provenance={},
+        ...     name="yard", crs="EPSG:32632", origin=(0.0, 0.0), center=(48.0, 9.0), size=64.0, margin=0.0,
+        ...     buildings=buildings, exclusions=(), land_cover=(), provenance={},
         ... )
         >>> perturbed, record = scenes.perturb_map(extract, scenes.Perturbation(heights=0.2), seed=1)
         >>> 7.2 < perturbed.buildings[0].top < 10.8, perturbed.buildings[0].top != 9.0
