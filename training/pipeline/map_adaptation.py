@@ -45,7 +45,7 @@ def adapt_deployment(
         folder = stage_cache.make(f"adapted-{deployment.tile.name}", full_key, lambda out: _save(adaptation, out))  # noqa: B023
         variants[name] = replace(assumed_maps, radio=radio_map_io.load(folder))
         models[name] = ObservationModel(**json.loads((folder / "model.json").read_text()))
-    return replace(deployment, variants=variants, models=models)
+    return replace(deployment, variants=variants, adapted_models=models)
 
 
 def _save(adaptation: SiteAdaptation, out: Path) -> None:

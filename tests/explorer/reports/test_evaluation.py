@@ -9,7 +9,8 @@ import pytest
 from matplotlib.image import imread
 
 from explorer.figures.evaluation import condition_name
-from explorer.reports.evaluation import BELOW_LIMIT, TARGET_TIERS, verdict, write_evaluation_report
+from explorer.reports.evaluation import write_evaluation_report
+from explorer.reports.evaluation_tables import BELOW_LIMIT, TARGET_TIERS, verdict
 from explorer.style import method_label
 from uel.errors import UelError
 from uel.results.condition import Condition

@@ -269,7 +269,7 @@ def test_a_report_of_rays_alone(copied: Survey, survey: Survey) -> None:
     text = path.read_text()
     assert pictures(copied.folder) == {"free_space", "arrivals", "levels", "sight", "map", "values", "counts"}
     assert text.count("| pass |") == 6
-    assert "Phones' heights are those of the tiles' ground." in text
+    assert "The heights of phones are above the tiles' ground." in text
     reports = sum(record.reports for record in map(copied.record, copied.manifest.units) if record)
     assert f"| valid reports | {reports:,} |" in text
     assert f"| links | {4 * reports:,} |" in text
@@ -294,7 +294,7 @@ def test_a_report_of_all_layers(tmp_path: Path) -> None:
 def test_tiles_are_found_by_the_configuration_and_taken_only_as_they_were(
     copied: Survey, tmp_path: Path, survey
 ) -> None:
-    lost = "Not found as they were"
+    lost = "Tiles not found, or changed since"
     assert lost in survey_report.write_survey_report(copied.folder).read_text()
     (copied.folder / "config.yaml").write_text(f"tiles: {json.dumps([str(p) for p in places(survey)])}")
     text = survey_report.write_survey_report(copied.folder).read_text()
@@ -314,7 +314,7 @@ def test_tiles_are_found_by_the_configuration_and_taken_only_as_they_were(
 def test_a_survey_that_hears_nothing_has_a_report(tmp_path: Path) -> None:
     survey = made(tmp_path / "survey", silent)
     text = survey_report.write_survey_report(survey.folder, places(survey)).read_text()
-    assert text.count("nothing to judge") == 5
+    assert text.count("nothing to check") == 5
     assert "No blocked link has a path." in text
     assert len(pictures(survey.folder)) == 7
     assert survey_report.write_survey_report(survey.folder).is_file()  # no tile, no direct path: no link can be judged

@@ -71,5 +71,5 @@ def test_a_report_names_what_was_found_far_from_the_belief() -> None:
 
 
 def test_a_report_says_where_one_start_stands_alone() -> None:
-    assert "(of 3)" in single_start_note({"count": 3, "converged": 1})
+    assert "of 3 starts" in single_start_note({"count": 3, "converged": 1})
     assert single_start_note({"count": 3, "converged": 2}) == ""

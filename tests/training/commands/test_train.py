@@ -198,7 +198,8 @@ def test_the_unet_learns_what_the_small_locator_learns() -> None:
     augment = replace(unet.augment, symmetries=False)
     assert replace(unet, run=small.run, locator=small.locator, augment=augment) == small
     count = sum(
-        parameter.numel() for parameter in Locator(unet.locator, ObservationModel.of(unet.measurement)).parameters()
+        parameter.numel()
+        for parameter in Locator(unet.locator, ObservationModel.from_parameters(unet.measurement)).parameters()
     )
     assert 4e5 < count < 2e6
 

@@ -152,7 +152,7 @@ def test_fixes_are_left_alone_where_labelled_reports_say_so(wrong: Deployment, k
     place = LocalizationProblem(given.radio, given.prior, MODEL, reports.with_tier("rsrp_ta"), position)
     sure = RobustGridBayes(given.radio, MODEL)
     learned = SiteAdaptation(place, given)
-    vars(learned)["corrected"] = MapCorrection(sure, place, None, 0.0, sure, place.labelled(slice(20, None)), 0.0)
+    vars(learned)["correction"] = MapCorrection(sure, place, None, 0.0, sure, place.labelled(slice(20, None)), 0.0)
     locator = Knowing(LocatorConfig(patches=16, width=16, pixel_width=4, depth=1, radio_depth=1), MODEL).eval()
     locator.true = wrong.maps if knows else None
     with torch.no_grad():

@@ -85,7 +85,7 @@ def test_maps_are_traced_anew_on_the_place_that_is_believed(tile: Tile, tmp_path
 def test_unknown_conditions_and_impossible_plans_are_refused(tile: Tile, tmp_path: Path) -> None:  # noqa: F811
     with pytest.raises(UelError, match="exact, few_rays"):
         maps("M9", tile, StageCache(tmp_path))
-    with pytest.raises(UelError, match="few rays"):
+    with pytest.raises(UelError, match="few_rays must lie"):
         MapConditionConfig(few_rays=10**9)
     with pytest.raises(UelError):
         MapConditionConfig(heights=1.5)

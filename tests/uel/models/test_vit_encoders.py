@@ -89,7 +89,7 @@ def test_cells_with_an_index_are_none(world: Deployment, phones: tuple[Reports, 
 
 def test_more_cells_than_indices_are_refused() -> None:
     locator = trained(replace(SMALL, cell_ids=True))
-    with pytest.raises(UelError, match="train without cell_ids"):
+    with pytest.raises(UelError, match="cell_ids off"):
         locator.radio_encoder(torch.zeros(1, MAX_CELL_IDS + 1, 9))
 
 
