@@ -74,7 +74,7 @@ def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         ("--pixel 0.5", ["must nest", "pixel 0.5 m", "choose a multiple of 1 m"]),
         ("--size 100.5 --pixel 4", ["whole number of pixels", "size 100.5 m", "choose a pixel"]),
         ("--locator.patches 30", ["patches must divide", "128 pixels, 30 patches", "try 32 patches"]),
-        ("--locator.patches 0", ["even", "blocks of 2 × 2"]),
+        ("--locator.patches 0", ["must be even", "give an even number"]),
         ("--survey.tracks 0", ["tracks and reports must be at least 1", "give at least one"]),
         ("--evaluation.phones 0", ["evaluation.phones must be at least 1", "give 1 or more"]),
         ("--training.batch 1", ["training.batch is too small", "give 2 or more"]),
