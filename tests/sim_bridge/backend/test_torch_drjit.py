@@ -107,7 +107,7 @@ def test_no_number_is_ever_lost_to_nan() -> None:
 
 
 @pytest.mark.slow
-def test_ten_thousand_calls_take_no_more_memory() -> None:
+def test_thousands_of_calls_take_no_more_memory() -> None:
     sim, position = empty(mast()), OPEN_POSITIONS.clone().requires_grad_()
 
     def ask(count: int) -> tuple[int, int]:
@@ -117,8 +117,8 @@ def test_ten_thousand_calls_take_no_more_memory() -> None:
         gc.collect()
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, len(dr.whos(as_string=True).splitlines())
 
-    before, after = ask(500), ask(9500)
-    assert after[0] - before[0] < 30_000  # kB
+    before, after = ask(300), ask(2700)
+    assert after[0] - before[0] < 8_500  # kB, some 3 a call
     assert after[1] <= before[1] + 5  # variables of Dr.Jit
 
 
