@@ -1,5 +1,7 @@
 """`uel export RUN`: a locator on one tile as a file that runs with PyTorch alone, without this library."""
 
+from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -74,4 +76,7 @@ def exported_program(locator: Locator, maps: TileMaps) -> torch.export.ExportedP
     shapes = {name: {0: number} for name in INPUT_NAMES}
     with torch.no_grad():
         inputs = tuple(getattr(reports, name) for name in INPUT_NAMES)
-        return torch.export.export(TileLocatorModule(locator, maps), inputs, dynamic_shapes=shapes)
+        # Copies: tracing leaves symbolic tensors in cached properties of what it runs on.
+        fresh_maps = replace(maps, radio=replace(maps.radio))
+        module = TileLocatorModule(deepcopy(locator), fresh_maps)
+        return torch.export.export(module, inputs, dynamic_shapes=shapes)
