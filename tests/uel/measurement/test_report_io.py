@@ -1,7 +1,6 @@
 """Reports from outside: good ones are read to the letter, bad ones refused with the place of the mistake."""
 
 import json
-import time
 
 import pytest
 import torch
@@ -33,13 +32,11 @@ def test_a_good_file_is_read_to_the_letter():
 @pytest.mark.parametrize("name", BAD)
 def test_a_bad_file_is_refused_with_the_place_of_the_mistake(name):
     content, word = BAD[name]
-    start = time.perf_counter()
     with pytest.raises(UelError) as refusal:
         report_io.from_json(content, 4)
     assert word in str(refusal.value)
     assert "do:" in str(refusal.value)
     assert len(str(refusal.value)) < 500  # no upload is echoed
-    assert time.perf_counter() - start < 5
 
 
 def test_brackets_in_strings_are_no_depth():
