@@ -311,8 +311,8 @@ conditions: {exact: 1, few_rays: 1, wrong_sites: 1, no_radio_map: 1}
 tracks: {tracks: 8}
 augment: {symmetries: true}
 locator: {corrected_maps: true}
-mending: {labelled: 80}
-restoring: {steps: 4, batch: 2, network: {width: 4, levels: 2}}
+map_adaptation: {labelled_reports: 80}
+map_restorer: {steps: 4, batch: 2, network: {width: 4, levels: 2}}
 training: {epochs: 2, steps_per_epoch: 2, batch: 4, rt_fraction: 0.0, validation: 8}
 """
 
@@ -328,7 +328,7 @@ def test_the_verb_leaves_a_run_that_repeats_itself(
     run = tmp_path / "runs" / "quick"
     told = json.loads((run / "metrics.json").read_text())
     assert told["training"]["steps"] == 4
-    assert {"val_p50_m_M4", "val_cover90", "loss"} <= rows(run / "metrics.csv")[0].keys()
+    assert {"val_p50_m_wrong_sites", "val_cover90", "loss"} <= rows(run / "metrics.csv")[0].keys()
     assert {"few_rays", "wrong_sites", "no_radio_map"} == told["restorer"].keys()
     for name in ("report.md", "restorer.pt", "figures/training.png", "figures/cdf.png", "figures/calibration.png"):
         assert (run / name).stat().st_size > 100
