@@ -301,7 +301,8 @@ def _guarded(name: str, args: list[str], verbose: bool) -> int:
     """Call a verb; a user's mistake is a message, not a traceback."""
     try:
         verb = _verb(name)
-        _log(verbose)
+        if not {"-h", "--help"} & set(args):
+            _log(verbose)
         return verb(args)
     except UelError as error:
         print(f"uel: {error}", file=sys.stderr)
