@@ -79,8 +79,8 @@ def _require_once(name: str, source: str, names: dict[str, str]) -> None:
 
 
 def _build_or_reuse(config: BuildConfig, source: str, name: str, inspect: TileInspection) -> Tile:
-    folder, pictures = config.out / name, {"report.png", *(["render.png"] if config.render else [])}
-    tile = reusable_tile(folder, build_key(source, config.center, name, asdict(config.tile_config)), pictures)
+    folder, files = config.out / name, {"build_report.json", "report.png", *(["render.png"] if config.render else [])}
+    tile = reusable_tile(folder, build_key(source, config.center, name, asdict(config.tile_config)), files)
     if tile:
         log.info("%s: reusing %s", source, folder)
         return tile
