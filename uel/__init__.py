@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from uel.estimation.fix import Fix as Fix
     from uel.geo.tile import Tile as Tile
     from uel.geo.tile_maps import TileMaps as TileMaps
+    from uel.inference.deployment import Deployment as Deployment
     from uel.measurement.model import ObservationModel as ObservationModel
     from uel.measurement.reports import Reports as Reports
     from uel.models.locator import Locator as Locator
@@ -56,6 +57,7 @@ __all__ = [
     "Grid",
     "Tile",
     "TileMaps",
+    "Deployment",
     "RadioMap",
     "LinkTruth",
     "Reports",
@@ -78,6 +80,7 @@ _HOME = {
     "Grid": "uel.core.grid",
     "Tile": "uel.geo.tile",
     "TileMaps": "uel.geo.tile_maps",
+    "Deployment": "uel.inference.deployment",
     "RadioMap": "uel.radio.radio_map",
     "LinkTruth": "uel.radio.link_truth",
     "Reports": "uel.measurement.reports",

@@ -3,7 +3,7 @@
 import json
 import logging
 import time
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +20,10 @@ from uel.core.units import to_db
 from uel.geo.tile import Tile
 from uel.mobility.trajectories import draw_positions
 from uel.radio import radio_map_io
-from uel.radio.config import Carrier
 from uel.radio.link_truth import LinkTruth
 from uel.radio.radio_map import MapLookup, RadioMap
 from uel.radio.sinr import sinr, snr
-from uel.radio.sites import Site, require_sites
+from uel.radio.sites import Site, require_sites, with_frequency
 
 REPORT_NAME = "map_report.json"
 log = logging.getLogger(__name__)
@@ -51,11 +50,7 @@ def make_maps(config: RadioMapConfig) -> list[tuple[Path, dict[str, Any]]]:
 def _sites_by_carrier(tile: Tile, frequencies: tuple[float, ...]) -> list[tuple[Site, ...]]:
     """The tile's sites, on each of the carriers."""
     carrier = require_sites(tile.sites)
-    return [_with_carrier(tile.sites, replace(carrier, frequency=f)) for f in frequencies or (carrier.frequency,)]
-
-
-def _with_carrier(sites: tuple[Site, ...], carrier: Carrier) -> tuple[Site, ...]:
-    return tuple(replace(site, cells=tuple(replace(cell, carrier=carrier) for cell in site.cells)) for site in sites)
+    return [with_frequency(tile.sites, f) for f in frequencies or (carrier.frequency,)]
 
 
 def _make_or_reuse(

@@ -13,10 +13,10 @@ from sim_bridge.survey.config import SurveyMakingConfig
 from sim_bridge.survey.worker import SurveyJob, TileWithSites, make_survey_locally
 from tests.bench.common import compare
 from training.data.batch import BatchConfig, BatchDataset
-from training.data.deployment import Deployment
 from training.locator.config import OptimizationConfig
 from training.locator.task import LocatorTask
 from uel.geo.tile_maps import TileMaps
+from uel.inference.deployment import Deployment
 from uel.measurement.model import ObservationModel
 from uel.mobility.config import TrackConfig
 from uel.models.config import LocatorConfig

@@ -8,13 +8,13 @@ import torch
 from tests.helpers.toy_city import SITES, SIZE
 from training.ablation.config import AblateConfig
 from training.ablation.grid import Variant
-from training.ablation.scenario import AblationDeployment
+from training.ablation.scenario import AblationScenario
 from training.data.batch import Batch
-from training.data.deployment import Deployment
 from training.locator.config import OptimizationConfig
 from training.locator.few_labels import FewLabelDataset
 from training.locator.setup import LocatorTrainingConfig
 from training.locator.task import LocatorTask
+from uel.inference.deployment import Deployment
 from uel.measurement.model import ObservationModel
 from uel.mobility.trajectories import draw_positions
 from uel.models.config import LocatorConfig
@@ -32,14 +32,12 @@ CONFIG = AblateConfig(
 )  # fmt: skip
 
 
-def town_of(world: Deployment, config: AblateConfig) -> AblationDeployment:
+def town_of(world: Deployment, config: AblateConfig) -> AblationScenario:
     """Empty space, where map and simulator agree; under few_rays the map is 3 dB off."""
     wrong = replace(world.maps, radio=replace(world.maps.radio, gain=2 * world.maps.radio.gain))
     given = {"exact": world.maps, "few_rays": wrong}
     truth = world.maps.radio.pixel_truth(places(world, 200))
-    return AblationDeployment(
-        config, world.tile, world.maps, truth, lambda c: Deployment(world.tile, given[c], None, world.simulator)
-    )
+    return AblationScenario(config, world, truth, lambda c: Deployment(world.tile, given[c], simulator=world.simulator))
 
 
 def places(world: Deployment, count: int, seed: int = 0) -> torch.Tensor:
@@ -54,7 +52,7 @@ def task_of(world: Deployment, plan: OptimizationConfig, monkeypatch: pytest.Mon
     return task
 
 
-def a_batch(tile_deployment: AblationDeployment, unlabelled: int = 4, number: int = 0) -> Batch:
+def a_batch(scenario: AblationScenario, unlabelled: int = 4, number: int = 0) -> Batch:
     recipe = LocatorTrainingConfig(training=PLAN, locator=LOCATOR, measurement=MODEL)
-    pool = tile_deployment.pool(Variant(labels=30))
-    return FewLabelDataset(recipe, tile_deployment.deployment("exact"), pool, unlabelled, range(number, number + 1))[0]
+    pool = scenario.pool(Variant(labels=30))
+    return FewLabelDataset(recipe, scenario.assumed("exact"), pool, unlabelled, range(number, number + 1))[0]

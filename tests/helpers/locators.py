@@ -9,10 +9,10 @@ import torch
 
 from tests.conftest import ROOT
 from tests.helpers.toy_city import SITES
-from training.data.deployment import Deployment
 from training.locator.losses import coarse_loss, fine_loss, patch_of
 from uel.estimation.fix import Fix
 from uel.geo.tile_maps import TileMaps
+from uel.inference.deployment import Deployment
 from uel.measurement.model import ObservationModel
 from uel.measurement.reports import Reports
 from uel.models.config import LocatorConfig

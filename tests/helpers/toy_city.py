@@ -8,9 +8,9 @@ import numpy as np
 from torch import Tensor
 
 from scenes.tiles.writer import write_tile
-from training.data.deployment import Deployment
 from uel.geo.tile import Tile
 from uel.geo.tile_maps import TileMaps
+from uel.inference.deployment import Deployment
 from uel.mobility.config import TrackConfig
 from uel.mobility.trajectories import draw_tracks
 from uel.radio.link_truth import LinkTruth

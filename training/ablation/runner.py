@@ -17,9 +17,8 @@ from torch import Tensor
 
 from training.ablation.config import AblateConfig, BudgetKind
 from training.ablation.grid import Variant, variants
-from training.ablation.scenario import PHONES_PER_CALL, AblationDeployment, ablation_deployment
+from training.ablation.scenario import PHONES_PER_CALL, AblationScenario, ablation_scenario
 from training.cache import StageCache, digest
-from training.data.deployment import Deployment
 from training.locator.few_labels import FewLabelDataModule
 from training.locator.fit import fit_with_data
 from training.locator.setup import LocatorTrainingConfig
@@ -29,6 +28,7 @@ from uel.errors import UelError
 from uel.estimation.metrics import error_summary, position_error
 from uel.measurement.model import ObservationModel
 from uel.models.locator import Locator
+from uel.radio.sites import sites_to_json
 from uel.results.ablation import AblationRow, write_ablation_table
 
 log = logging.getLogger(__name__)
@@ -48,10 +48,10 @@ GRID_FIELDS = (
 )
 
 
-def ablate(config: AblateConfig, deployment: AblationDeployment | None = None) -> Path:
+def ablate(config: AblateConfig, scenario: AblationScenario | None = None) -> Path:
     """Train and evaluate every variant that is not stored yet, and return the folder of their table.
 
-    A killed ablation resumes after the last whole epoch; the table is written after each variant. `deployment` is by
+    A killed ablation resumes after the last whole epoch; the table is written after each variant. `scenario` is by
     default the one of the ray tracer.
 
     Example:
@@ -64,7 +64,7 @@ def ablate(config: AblateConfig, deployment: AblationDeployment | None = None) -
     """
     folder = Path("runs") / "ablate" / config.run
     folder.mkdir(parents=True, exist_ok=True)
-    deployment = deployment or ablation_deployment(config, StageCache(data_folder()))
+    scenario = scenario or ablation_scenario(config, StageCache(data_folder()))
     save(config, folder / "config.yaml")
     budgets: list[BudgetKind] = sorted(config.budgets, key=lambda budget: budget != "steps")
     jobs: list[tuple[Variant, BudgetKind]] = [(variant, budget) for variant in variants(config) for budget in budgets]
@@ -72,7 +72,7 @@ def ablate(config: AblateConfig, deployment: AblationDeployment | None = None) -
     with _one_thread():
         for number, (variant, budget) in enumerate(jobs, 1):
             log.info("%d of %d: %s", number, len(jobs), _describe(variant, budget))
-            rows.append(_row(folder, config, deployment, variant, budget))
+            rows.append(_row(folder, config, scenario, variant, budget))
             write_ablation_table(folder / "table.csv", rows)
     return folder
 
@@ -111,11 +111,11 @@ class VariantResult:
 
 
 def _row(
-    folder: Path, config: AblateConfig, deployment: AblationDeployment, variant: Variant, budget: BudgetKind
+    folder: Path, config: AblateConfig, scenario: AblationScenario, variant: Variant, budget: BudgetKind
 ) -> AblationRow:
-    steps = config.training.steps if budget == "steps" else _affordable_steps(folder, config, deployment, variant)
-    result = _train_variant(folder, config, deployment, variant, steps)
-    name, facts = _cell_name(config, deployment, variant, steps), result.facts
+    steps = config.training.steps if budget == "steps" else _affordable_steps(folder, config, scenario, variant)
+    result = _train_variant(folder, config, scenario, variant, steps)
+    name, facts = _cell_name(config, scenario, variant, steps), result.facts
     statistics = error_summary(result.error)
     few_cells, many_cells = result.heard <= 2, result.heard >= 5
     groups = {
@@ -135,7 +135,7 @@ def _row(
         budget=budget,
         p50_m=statistics["p50_m"],
         p95_m=statistics["p95_m"],
-        r50=statistics["p50_m"] / float(deployment.limit.quantile(0.5)),
+        r50=statistics["p50_m"] / float(scenario.limit.quantile(0.5)),
         train_cpu_s=facts["cpu_s"],
         rt_cpu_s=facts["rt_cpu_s"],
         evidence=variant.evidence,
@@ -152,58 +152,57 @@ def _median(error: Float[Tensor, " n"]) -> float | None:
     return float(error.quantile(0.5)) if len(error) else None
 
 
-def _cell_name(config: AblateConfig, deployment: AblationDeployment, variant: Variant, steps: int) -> str:
+def _cell_name(config: AblateConfig, scenario: AblationScenario, variant: Variant, steps: int) -> str:
     key_fields = {name: value for name, value in asdict(config).items() if name not in GRID_FIELDS}
     key = {
         "version": ABLATION_VERSION,
         "variant": asdict(variant),
         "steps": steps,
         "config": key_fields,
-        "tile": deployment.tile.fingerprint,
+        "tile": scenario.deployment.tile.fingerprint,
+        "sites": sites_to_json(scenario.deployment.sites),
     }
     return digest(key)
 
 
-def _affordable_steps(folder: Path, config: AblateConfig, deployment: AblationDeployment, variant: Variant) -> int:
+def _affordable_steps(folder: Path, config: AblateConfig, scenario: AblationScenario, variant: Variant) -> int:
     """Steps that cost as much as the whole training without physics loss; the cost of a step is measured once.
 
     Whole trainings of known length, so that the learning rate decays in each and a resumed one is the same.
     """
     without_physics = replace(variant, loss="none", features=(), rt_fraction=0.0)
-    costs = [_cpu_s_per_step(folder, config, deployment, kind) for kind in (without_physics, variant)]
+    costs = [_cpu_s_per_step(folder, config, scenario, kind) for kind in (without_physics, variant)]
     epochs = config.training.epochs
     return epochs * max(1, round(config.training.steps_per_epoch * costs[0] / costs[1]))
 
 
-def _cpu_s_per_step(folder: Path, config: AblateConfig, deployment: AblationDeployment, variant: Variant) -> float:
+def _cpu_s_per_step(folder: Path, config: AblateConfig, scenario: AblationScenario, variant: Variant) -> float:
     """CPU seconds of a step of such trainings, measured in the first of them."""
     file = folder / "costs.json"
     costs = json.loads(file.read_text()) if file.is_file() else {}
     base = Variant(labels=config.labels[0], map=config.conditions[0])
-    name = digest([variant.cost_key, _cell_name(config, deployment, base, 0)])
+    name = digest([variant.cost_key, _cell_name(config, scenario, base, 0)])
     if name not in costs:
-        facts = _train_variant(folder, config, deployment, variant, config.training.steps).facts
+        facts = _train_variant(folder, config, scenario, variant, config.training.steps).facts
         costs[name] = facts["cpu_s"] / facts["steps"]
         replace_file(file, as_json(costs))
     return costs[name]
 
 
 def _train_variant(
-    folder: Path, config: AblateConfig, deployment: AblationDeployment, variant: Variant, steps: int
+    folder: Path, config: AblateConfig, scenario: AblationScenario, variant: Variant, steps: int
 ) -> VariantResult:
     """Train and evaluate, or read the stored result."""
-    name = _cell_name(config, deployment, variant, steps)
+    name = _cell_name(config, scenario, variant, steps)
     file, work = folder / "cells" / f"{name}.npz", folder / "cells" / name
     if not file.is_file():
         training_config = _training_config(config, variant, steps)
         unlabelled = config.unlabelled if variant.loss != "none" else 0
-        data = FewLabelDataModule(
-            training_config, deployment.deployment(variant.map), deployment.pool(variant), unlabelled
-        )
+        data = FewLabelDataModule(training_config, scenario.assumed(variant.map), scenario.pool(variant), unlabelled)
         if training_config.training.uses_ray_tracer:
-            deployment.warm_up(variant.map, training_config, data)
+            scenario.warm_up(variant.map, training_config, data)
         locator, facts = fit_with_data(work, name, training_config, lambda: data)
-        _write(file, _score_locator(locator, deployment, variant), facts)
+        _write(file, _score_locator(locator, scenario, variant), facts)
         shutil.rmtree(work)
     return _read(file)
 
@@ -226,11 +225,9 @@ def _training_config(config: AblateConfig, variant: Variant, steps: int) -> Loca
     )
 
 
-def _score_locator(locator: Locator, deployment: AblationDeployment, variant: Variant) -> dict[str, Tensor]:
-    maps, (true_reports, truth) = deployment.deployment(variant.map).maps, deployment.test_phones
-    reports = Deployment(deployment.tile, deployment.true_maps, None, variants={variant.map: maps}).as_reported(
-        true_reports, variant.map
-    )
+def _score_locator(locator: Locator, scenario: AblationScenario, variant: Variant) -> dict[str, Tensor]:
+    maps, (true_reports, truth) = scenario.assumed(variant.map).maps, scenario.test_phones
+    reports = scenario.as_reported(true_reports, variant.map)
     errors = []
     with torch.no_grad():
         for start in range(0, len(true_reports), PHONES_PER_CALL):

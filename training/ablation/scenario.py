@@ -13,20 +13,17 @@ from sim_bridge.survey.worker import TileWithSites
 from training.ablation.config import AblateConfig
 from training.ablation.grid import Variant
 from training.cache import StageCache
-from training.data.config import EXACT_MAPS
-from training.data.deployment import Deployment
-from training.evaluation.backends import RayTracedBackend
 from training.locator.few_labels import FewLabelDataModule, FewLabelPool
 from training.locator.losses import physics_loss
 from training.locator.setup import LocatorTrainingConfig
-from training.pipeline.map_conditions import assumed_deployment, maps_for_condition
-from training.pipeline.scene_pipeline import live_simulator, open_tile, place_sites
+from training.pipeline.map_conditions import assumed_deployment
+from training.pipeline.scene_pipeline import live_simulator, open_tile, sites_of_tile
+from training.pipeline.traced_deployment import traced_deployment
 from uel.errors import UelError
 from uel.estimation.estimates import GridEstimate
 from uel.estimation.grid_posterior import grid_posterior
 from uel.estimation.metrics import position_error
-from uel.geo.tile import Tile
-from uel.geo.tile_maps import TileMaps
+from uel.inference.deployment import Deployment
 from uel.measurement.model import ObservationModel
 from uel.measurement.reports import Reports
 from uel.mobility.trajectories import draw_positions
@@ -40,24 +37,29 @@ STEADY_COST_RATIO = 1.5  # cost over that of the cheapest batch, once kernels ar
 
 
 @dataclass(frozen=True, eq=False)
-class AblationDeployment:
-    """A new tile with its phones, true maps, and the deployment assumed under each map condition."""
+class AblationScenario:
+    """A deployment with its phones, and the deployment that is assumed under each map condition."""
 
     config: AblateConfig
-    tile: Tile
-    true_maps: TileMaps
+    deployment: Deployment
+    """the true one"""
     truth: LinkTruth
     """link truth at positions, more than there are phones"""
-    make_deployment: Callable[[str], Deployment]
+    open_assumed: Callable[[str], Deployment]
     """from a map condition to the tile, maps and simulator that are assumed under it"""
-    deployments: dict[str, Deployment] = field(default_factory=dict)
     warm_conditions: set[str] = field(default_factory=set)
+    _assumed: dict[str, Deployment] = field(default_factory=dict)
 
-    def deployment(self, condition: str) -> Deployment:
+    def assumed(self, condition: str) -> Deployment:
         """The deployment assumed under a map condition."""
-        if condition not in self.deployments:
-            self.deployments[condition] = self.make_deployment(condition)
-        return self.deployments[condition]
+        if condition not in self._assumed:
+            self._assumed[condition] = self.open_assumed(condition)
+        return self._assumed[condition]
+
+    def as_reported(self, reports: Reports, condition: str) -> Reports:
+        """Reports as a locator reads them that assumes the sites of a map condition."""
+        reader = replace(self.deployment, variants={condition: self.assumed(condition).maps})
+        return reader.as_reported(reports, condition)
 
     @cached_property
     def observed(self) -> tuple[Reports, LinkTruth]:
@@ -67,7 +69,7 @@ class AblationDeployment:
         model = ObservationModel.from_parameters(self.config.measurement)
         model = model.for_ray_tracing if self.config.truth == "paths" else model
         generator = torch.Generator().manual_seed(1_000_003 * self.config.seed)
-        reports = model.observe(self.truth, self.true_maps.power_dbm, generator)
+        reports = model.observe(self.truth, self.deployment.maps.power_dbm, generator)
         audible, needed = reports.heard.any(-1).nonzero()[:, 0], self.config.phones + self.config.pool
         if len(audible) < needed:
             got = f"{len(audible)} of {len(self.truth)} phones hear a cell, {needed} are needed"
@@ -82,12 +84,11 @@ class AblationDeployment:
 
     def pool(self, variant: Variant) -> FewLabelPool:
         """The phones of a training; the variant's seed draws which are labelled."""
-        reader = Deployment(self.tile, self.true_maps, None, variants={variant.map: self.deployment(variant.map).maps})
         reports, truth = self.observed
         order = torch.randperm(self.config.pool, generator=torch.Generator().manual_seed(variant.seed))
         index = order + self.config.phones
         labelled = index[: variant.labels or self.config.pool]
-        return FewLabelPool(reader.as_reported(reports[index], variant.map), truth.position[labelled])
+        return FewLabelPool(self.as_reported(reports[index], variant.map), truth.position[labelled])
 
     @cached_property
     def limit(self) -> Float[Tensor, " phone"]:
@@ -100,20 +101,20 @@ class AblationDeployment:
             part = slice(start, start + PHONES_PER_CALL)
             posterior = grid_posterior(
                 reports[part],
-                self.true_maps.radio,
-                self.true_maps.prior,
+                self.deployment.maps.radio,
+                self.deployment.maps.prior,
                 ObservationModel.from_parameters(self.config.measurement),
-                self.true_maps.power_dbm,
+                self.deployment.maps.power_dbm,
                 traced,
             )
             errors.append(
-                position_error(GridEstimate(self.true_maps.radio.grid, posterior).position, truth.position[part])
+                position_error(GridEstimate(self.deployment.maps.radio.grid, posterior).position, truth.position[part])
             )
         return torch.cat(errors)
 
     def warm_up(self, condition: str, config: LocatorTrainingConfig, pool: FewLabelDataModule) -> None:
         """Trace batches until they cost the same, so that compiling kernels is charged to no training."""
-        deployment, optimization = self.deployment(condition), config.training
+        deployment, optimization = self.assumed(condition), config.training
         if condition in self.warm_conditions or deployment.simulator is None:
             return
         locator, costs = Locator(config.locator, config.measurement), list[float]()
@@ -134,36 +135,28 @@ class AblationDeployment:
         self.warm_conditions.add(condition)
 
 
-def ablation_deployment(config: AblateConfig, stage_cache: StageCache) -> AblationDeployment:
-    """The tile in the ray tracer, its results kept in `stage_cache`."""
+def ablation_scenario(config: AblateConfig, stage_cache: StageCache) -> AblationScenario:
+    """The tile with its own sites, if it has some, in the ray tracer; results are kept in `stage_cache`."""
     tile = open_tile(config.tile, config.size, config.margin, stage_cache)
-    sites = place_sites(tile, config.sites, config.seed)
-
-    def maps_under(condition: str) -> TileMaps:
-        return maps_for_condition(condition, tile, sites, config.maps, stage_cache, config.seed)
-
-    true_maps, count = maps_under(EXACT_MAPS), round(DRAWN_PER_NEEDED_PHONE * (config.phones + config.pool))
+    sites = sites_of_tile(tile, config.sites, config.seed)
+    deployment = traced_deployment(tile, sites, config.maps, stage_cache, config.seed)
+    count = round(DRAWN_PER_NEEDED_PHONE * (config.phones + config.pool))
     position = draw_positions(tile, sites, count, torch.Generator().manual_seed(config.seed))
     is_traced = config.truth == "paths"
-    truth = (
-        RayTracedBackend(tile, sites, config.maps, stage_cache).trace(position)
-        if is_traced
-        else true_maps.radio.pixel_truth(position)
-    )
+    truth = deployment.trace(position) if is_traced else deployment.maps.radio.pixel_truth(position)
     optimization = replace(config.training, batch=config.training.batch + config.unlabelled)
 
-    def make_deployment(condition: str) -> Deployment:
+    def open_assumed(condition: str) -> Deployment:
         assumed_tile, assumed_sites = assumed_deployment(condition, tile, sites, config.maps, stage_cache, config.seed)
         key = {"tile": assumed_tile.fingerprint, "sites": [asdict(site) for site in assumed_sites], "seed": config.seed}
-        name, tracing = f"atlas-{assumed_tile.name}", config.maps.tracing
         simulator = live_simulator(
-            name,
+            f"atlas-{assumed_tile.name}",
             key,
             TileWithSites(assumed_tile, assumed_sites),
-            optimization.live_tracing(tracing),
+            optimization.live_tracing(config.maps.tracing),
             config.atlas,
             stage_cache,
         )
-        return Deployment(assumed_tile, maps_under(condition), None, simulator)
+        return Deployment(assumed_tile, deployment.assumed_maps(condition), simulator=simulator)
 
-    return AblationDeployment(config, tile, true_maps, truth, make_deployment)
+    return AblationScenario(config, deployment, truth, open_assumed)

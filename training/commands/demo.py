@@ -17,7 +17,6 @@ from sim_bridge.simulator import open as open_simulator
 from sim_bridge.survey.worker import TileWithSites
 from training.cache import StageCache, digest
 from training.commands.config import DemoConfig
-from training.data.deployment import Deployment
 from training.evaluation.demo_metrics import example_fix, method_errors, metric_tables
 from training.locator.fit import fit
 from training.locator.setup import LocatorTrainingConfig
@@ -29,6 +28,7 @@ from training.pipeline.scene_pipeline import (
 )
 from uel.core.io import data_folder
 from uel.geo.tile_maps import TileMaps
+from uel.inference.deployment import Deployment
 from uel.measurement.model import ObservationModel
 from uel.mobility.config import TrackConfig
 from uel.models.locator import Locator

@@ -14,8 +14,6 @@ from rich.progress import track
 from sim_bridge.survey.worker import TileWithSites
 from training.cache import StageCache, digest
 from training.commands.config import TrainConfig
-from training.data.config import EXACT_MAPS
-from training.data.deployment import Deployment
 from training.locator.callbacks import FixDrawing
 from training.locator.fit import first_process, fit
 from training.locator.fit_map_restorer import fit_restorer
@@ -31,12 +29,14 @@ from training.pipeline.scene_pipeline import (
 from uel.config import save
 from uel.core.io import as_json, data_folder, replace_file
 from uel.geo.tile import Tile
+from uel.inference.deployment import Deployment
 from uel.measurement.model import ObservationModel
 from uel.models.config import RESTORER_FILE as RESTORER
 from uel.models.locator import SCHEMA, require_nesting
 from uel.models.map_restorer import SCHEMA as RESTORER_SCHEMA
 from uel.models.map_restorer import MapRestorer
 from uel.radio.sites import Site, sites_to_json
+from uel.results.condition import EXACT_MAPS
 from uel.survey.dataset import Survey
 
 VALIDATION_SEED = 10_000  # added to the seed of sites on validation tiles

@@ -9,15 +9,17 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from training.data.augmentation import IDENTITY_TRANSFORM, SimilarityTransform, draw_similarity
-from training.data.config import EXACT_MAPS, AugmentationConfig, DomainRandomizationConfig
-from training.data.deployment import Deployment
+from training.data.augmentation import draw_similarity
+from training.data.config import AugmentationConfig, DomainRandomizationConfig
 from training.data.domain_randomization import assumed_observation_model, draw_observation_model
+from uel.geo.similarity_transform import IDENTITY_TRANSFORM, SimilarityTransform
 from uel.geo.tile_maps import TileMaps
+from uel.inference.deployment import Deployment
 from uel.measurement.model import ObservationModel
 from uel.measurement.reports import Reports
 from uel.measurement.tiers import TIERS
 from uel.radio.link_truth import LinkTruth
+from uel.results.condition import EXACT_MAPS
 
 VARIATION_SEED = 0x5EED  # separates the generator of conditions, phones and transforms from that of reports
 

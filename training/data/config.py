@@ -81,6 +81,3 @@ RANGE_FIELDS = tuple(f.name for f in fields(DomainRandomizationConfig) if f.type
 
 
 DRAWN_FIELDS = (*RANGE_FIELDS, "cells_max")
-
-
-EXACT_MAPS = "exact"  # the map condition under which a locator is given the true maps

@@ -10,12 +10,12 @@ from jaxtyping import Float
 from rich.progress import track
 from torch import Tensor
 
-from training.data.deployment import Deployment
 from training.evaluation.config import DemoEvaluationConfig
 from uel.estimation.baselines import BASELINE_METHODS, LocalizationProblem
 from uel.estimation.fix import Fix
 from uel.estimation.grid_posterior import geometric_median, grid_posterior
 from uel.estimation.metrics import error_summary, position_error
+from uel.inference.deployment import Deployment
 from uel.measurement.model import ObservationModel
 from uel.measurement.reports import Reports
 from uel.measurement.tiers import TIERS

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import tyro
 
-from training.pipeline.config import MAP_CONDITIONS, MapConditionConfig, parse_place
+from training.pipeline.config import MAP_CONDITIONS, MapConditionConfig
 from uel.errors import UelError
 from uel.estimation.config import RayRescoringConfig, RefinementConfig
 from uel.measurement.parameters import ObservationParameters
@@ -38,11 +38,11 @@ class EvalConfig:
     seed: int = 1
     """seed of phones, fading and map errors"""
     tiles: tuple[str, ...] = ("florence@0,100", "florence@-150,-200")
-    """unseen tiles as city@x,y"""
+    """unseen tiles: folders of tiles, whose own sites are the first deployment, or bundled cities as city@x,y"""
     size: float = 512.0
-    """m, side of a tile"""
+    """m, side of a tile of a bundled city"""
     margin: float = 128.0
-    """m of city kept around it"""
+    """m of city kept around such a tile"""
     deployments: int = 5
     """sets of sites on each tile"""
     phones: int = 1000
@@ -129,11 +129,17 @@ class EvalConfig:
         if max(self.sites) > self.sites[0] or min(self.sites) < 1:
             got = " ".join(map(str, self.sites))
             raise UelError("the first of sites must be the largest, all at least 1", got=got, do="give --sites 8 5 3")
-        for tile in self.tiles:
-            parse_place(tile)
+        self._require_tiles()
         if not self.name or "/" in self.name:
             raise UelError("name must be a folder name without /", got=repr(self.name), do="give --name florence")
         list(protocol_conditions(self))  # checks every condition now
+
+    def _require_tiles(self) -> None:
+        from training.pipeline.scene_pipeline import city_of, require_raster
+
+        for tile in self.tiles:
+            city_of(tile)
+        require_raster(self.maps.pixel, self.size)
 
 
 def protocol_conditions(config: EvalConfig) -> Iterator[Condition]:

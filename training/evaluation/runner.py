@@ -17,7 +17,7 @@ from training.cache import StageCache, digest
 from training.evaluation import methods as evaluation_methods
 from training.evaluation.methods import EvaluationCase, EvaluationMethod
 from training.evaluation.protocol import EvalConfig, protocol_conditions
-from training.evaluation.scenarios import EvaluationDeployment, evaluation_deployments
+from training.evaluation.scenarios import EvaluationScenario, evaluation_scenarios
 from training.evaluation.track_methods import TrackEvaluationCase, TrackReports, track_batches, track_methods
 from uel.core.io import as_json, data_folder, replace_file
 from uel.errors import UelError
@@ -27,6 +27,7 @@ from uel.models.config import RESTORER_FILE as RESTORER
 from uel.models.locator import Locator
 from uel.models.map_restorer import MapRestorer
 from uel.radio.simulator import Simulator
+from uel.radio.sites import sites_to_json
 from uel.results.condition import Condition
 from uel.results.evaluation import ConditionResult, MethodScores, read_result, write_evaluation_table, write_result
 
@@ -40,10 +41,10 @@ TRUE_GEOMETRY_CONDITIONS = ("exact", "few_rays")  # map conditions with the true
 WORST_PHONES = 4  # phones whose heatmaps are kept for the pictures
 
 
-def run_protocol(config: EvalConfig, makers: Iterable[Callable[[], EvaluationDeployment]] | None = None) -> Path:
+def run_protocol(config: EvalConfig, makers: Iterable[Callable[[], EvaluationScenario]] | None = None) -> Path:
     """Evaluate a run by a protocol and return the folder of its table; stored results are reused.
 
-    `makers` make the deployments, by default those of the ray tracer. Raises `UelError` if the run has no locator.
+    `makers` make the scenarios, by default those of the ray tracer. Raises `UelError` if the run has no locator.
 
     Example:
         >>> from pathlib import Path
@@ -57,17 +58,15 @@ def run_protocol(config: EvalConfig, makers: Iterable[Callable[[], EvaluationDep
     locators, locator_digests = _locators(config)
     folder = config.run / "eval" / config.name
     (folder / "cells").mkdir(parents=True, exist_ok=True)
-    makers = list(evaluation_deployments(config, StageCache(data_folder())) if makers is None else makers)
-    conditions, files = list(protocol_conditions(config)), list[Path]()
+    makers = list(evaluation_scenarios(config, StageCache(data_folder())) if makers is None else makers)
+    files = list[Path]()
     with Progress(transient=True) as progress:
-        task = progress.add_task("evaluating", total=len(makers) * len(conditions))
-        for make_deployment in makers:
-            deployment = make_deployment()
-            for condition in conditions:
-                progress.update(task, description=f"{deployment.name} {_describe(condition)}")
-                files.append(
-                    _condition_file(folder / "cells", config, deployment, condition, locators, locator_digests)
-                )
+        task = progress.add_task("evaluating", total=len(makers) * len(list(protocol_conditions(config))))
+        for make_scenario in makers:
+            scenario = make_scenario()
+            for condition in protocol_conditions(scenario.config):
+                progress.update(task, description=f"{scenario.name} {_describe(condition)}")
+                files.append(_condition_file(folder / "cells", scenario, condition, locators, locator_digests))
                 progress.advance(task)
     write_evaluation_table(folder / "table.csv", [read_result(file) for file in files], config.seed)
     _write_protocol(folder, config, files, list(locators))
@@ -118,27 +117,29 @@ def _describe(condition: Condition) -> str:
 
 def _condition_file(
     folder: Path,
-    config: EvalConfig,
-    deployment: EvaluationDeployment,
+    scenario: EvaluationScenario,
     condition: Condition,
     locators: Mapping[str, Locator],
     locator_digests: Mapping[str, str],
 ) -> Path:
-    """The file of a condition on a deployment, made or reused."""
+    """The file of a condition in a scenario, made or reused."""
+    config = scenario.config
     key = {
         "version": EVALUATION_VERSION,
         "condition": asdict(condition),
-        "deployment": deployment.name,
-        "tiles": {f: source.tile.fingerprint for f, source in deployment.backends.items()},
+        "deployment": scenario.name,
+        "tiles": dict.fromkeys(config.carriers, scenario.tile.fingerprint),
         "locators": locator_digests,
         "config": {k: v for k, v in asdict(config).items() if k not in _FIELDS_OUTSIDE_KEY}
         | dict.fromkeys(_GRID_FIELDS),
     }
+    if scenario.own_sites:
+        key["sites"] = sites_to_json(scenario.own_sites)
     file = folder / f"{digest(key)}.npz"
     if not file.is_file():
         start = time.perf_counter()
-        write_result(file, _evaluate_condition(deployment, condition, locators, config))
-        log.debug("%s %s: %.1f s", deployment.name, _describe(condition), time.perf_counter() - start)
+        write_result(file, _evaluate_condition(scenario, condition, locators))
+        log.debug("%s %s: %.1f s", scenario.name, _describe(condition), time.perf_counter() - start)
     return file
 
 
@@ -151,19 +152,20 @@ _GRID_FIELDS = (
 
 
 def _evaluate_condition(
-    deployment: EvaluationDeployment, condition: Condition, locators: Mapping[str, Locator], config: EvalConfig
+    scenario: EvaluationScenario, condition: Condition, locators: Mapping[str, Locator]
 ) -> ConditionResult:
-    generator = torch.Generator().manual_seed(config.seed + deployment.seed)
+    config = scenario.config
+    generator = torch.Generator().manual_seed(config.seed + scenario.seed)
 
     def with_restorer(case: EvaluationCase) -> EvaluationCase:
         return replace(case, restorer=MapRestorer.load(config.run))
 
     with torch.no_grad():
         if condition.track >= 0:
-            track_case = deployment.tracks(condition)
+            track_case = scenario.tracks(condition)
             scores, position = _track_scores(replace(track_case, case=with_restorer(track_case.case)), locators, config)
-            return ConditionResult(condition, deployment.name, position.numpy(), scores, {})
-        case = with_restorer(deployment.case(condition))
+            return ConditionResult(condition, scenario.name, position.numpy(), scores, {})
+        case = with_restorer(scenario.case(condition))
         plain = condition == _plain(condition, config)
         methods = evaluation_methods.single_report_methods(
             case, locators, controls=plain and condition.map in ("exact", "no_radio_map")
@@ -173,15 +175,13 @@ def _evaluate_condition(
             methods |= evaluation_methods.input_ablation_methods(case, locators["locator"])
         if plain and config.fit_mast_heights and condition.map != "no_radio_map":
             methods |= evaluation_methods.retraced_map_methods(
-                case, locators["locator"], config.refinement, deployment.map_factory(condition)
+                case, locators["locator"], config.refinement, scenario.map_factory(condition)
             )
         scores = {name: _score(name, method, case, generator) for name, method in methods.items()}
         if plain and config.rt and condition.map in TRUE_GEOMETRY_CONDITIONS:
-            scores |= _ray_rescoring_scores(
-                case, locators["locator"], config, deployment.simulator(condition), generator
-            )
+            scores |= _ray_rescoring_scores(case, locators["locator"], config, scenario.simulator(condition), generator)
         worst_phones = _worst_phones(case, methods, scores, next(iter(locators)))
-    return ConditionResult(condition, deployment.name, case.position.numpy(), scores, worst_phones)
+    return ConditionResult(condition, scenario.name, case.position.numpy(), scores, worst_phones)
 
 
 def _ray_rescoring_scores(

@@ -1,9 +1,8 @@
 """Evaluation scenarios: sites on an unseen tile, and reports of phones at known positions."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import cached_property
-from pathlib import Path
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 
 import torch
 from jaxtyping import Float
@@ -11,17 +10,18 @@ from torch import Tensor
 
 import scenes
 from training.cache import StageCache
-from training.evaluation.backends import CachedBackend, RayTracedBackend, ScenarioBackend
 from training.evaluation.methods import EvaluationCase
 from training.evaluation.protocol import EvalConfig
 from training.evaluation.track_methods import TrackEvaluationCase, TrackReports
-from training.pipeline.config import parse_place
+from training.pipeline.scene_pipeline import has_sites, open_tile
+from training.pipeline.traced_deployment import traced_deployment
 from uel.adaptation.mast_heights import MapFactory
 from uel.errors import UelError
 from uel.estimation.baselines import LocalizationProblem
 from uel.estimation.particle_filter import MotionModel
 from uel.geo.tile import Tile
 from uel.geo.tile_maps import TileMaps
+from uel.inference.deployment import Deployment
 from uel.measurement.model import ObservationModel
 from uel.measurement.reports import Reports, rotate_to_assumed_azimuths
 from uel.mobility.config import TrackConfig
@@ -30,7 +30,7 @@ from uel.mobility.trajectories import Tracks, draw_positions, draw_tracks
 from uel.radio.config import Carrier
 from uel.radio.link_truth import LinkTruth
 from uel.radio.simulator import Simulator
-from uel.radio.sites import Cell, Site
+from uel.radio.sites import Cell, Site, cells_of, require_sites, with_frequency
 from uel.results.condition import Condition
 
 TUNING_TRACKS = 48  # labelled tracks, on which filters are tuned
@@ -39,13 +39,19 @@ MIN_CAR_SPEED = 3.0  # m/s, phones from this speed on are in cars
 
 
 @dataclass(frozen=True, eq=False)
-class EvaluationDeployment:
-    """One set of sites on one tile; `backends` by carrier frequency in Hz."""
+class EvaluationScenario:
+    """One set of sites on one tile, by carrier frequency in Hz."""
 
     name: str
     seed: int
-    backends: dict[float, ScenarioBackend]
+    tile: Tile
+    open_deployment: Callable[[float], Deployment]
+    """from a carrier frequency in Hz to the deployment"""
     config: EvalConfig
+    """the protocol on this tile"""
+    own_sites: tuple[Site, ...] | None = None
+    """the tile's own sites, where the deployment has these"""
+    _deployments: dict[float, Deployment] = field(default_factory=dict)
 
     @cached_property
     def nominal(self) -> ObservationModel:
@@ -65,7 +71,7 @@ class EvaluationDeployment:
         """Tracks under a condition, and the case of their last reports. Raises `UelError` if too few hear a cell
         throughout.
         """
-        tracks, speed = self._track_reports(condition), condition.track
+        tracks = self._track_reports(condition)
         if len(tracks.time) <= TUNING_TRACKS:
             got = f"{len(tracks.time)} tracks on {self.name} hear a cell in every report"
             raise UelError("too few tracks hear a cell", got=got, do="give more tracks, or more sites")
@@ -77,26 +83,28 @@ class EvaluationDeployment:
             return replace(reports, reports=self._as_read(condition, reports.reports))
 
         return TrackEvaluationCase(
-            case, self._motion(speed), as_read(queries), queries, as_read(tuning_tracks), self.config.particles,
+            case, self._motion(condition), as_read(queries), queries, as_read(tuning_tracks), self.config.particles,
             self.config.limit_particles,
         )  # fmt: skip
 
     def maps(self, condition: Condition) -> TileMaps:
         """The maps that methods are given."""
-        return maps_of_first_sites(self._backend(condition).maps(condition.map, self.seed), condition.sites)
+        return maps_of_first_sites(self._deployment(condition).assumed_maps(condition.map), condition.sites)
 
     def map_factory(self, condition: Condition) -> MapFactory:
         """A factory of more maps of all sites, for methods."""
-        return self._backend(condition).map_factory(condition.map, self.seed)
+        return self._deployment(condition).map_factory(condition.map)
 
     def simulator(self, condition: Condition) -> Simulator:
         """The ray tracer of the true deployment."""
-        return self._backend(condition).simulator
+        return self._deployment(condition).require_simulator()
 
     # ---- reports -------------------------------------------------------------------------------------
 
-    def _backend(self, condition: Condition) -> ScenarioBackend:
-        return self.backends[condition.carrier]
+    def _deployment(self, condition: Condition) -> Deployment:
+        if condition.carrier not in self._deployments:
+            self._deployments[condition.carrier] = self.open_deployment(condition.carrier)
+        return self._deployments[condition.carrier]
 
     def _case(
         self, condition: Condition, reports: Reports, position: Tensor, labelled: Reports, labelled_position: Tensor
@@ -118,7 +126,7 @@ class EvaluationDeployment:
         )
 
     def _as_read(self, condition: Condition, reports: Reports) -> Reports:
-        true_sites = self._backend(condition).sites[: condition.sites]
+        true_sites = self._deployment(condition).sites[: condition.sites]
         return rotate_to_assumed_azimuths(reports, true_sites, self.maps(condition).radio.sites)
 
     def _single(self, condition: Condition, count: int) -> tuple[Reports, Float[Tensor, "n 2"]]:
@@ -139,11 +147,11 @@ class EvaluationDeployment:
 
     def _positions(self, condition: Condition, count: int, generator: torch.Generator) -> Float[Tensor, "n 2"]:
         """Positions of phones; ray-traced phones have the same in all conditions, so that they are traced once."""
-        backend = self._backend(condition)
+        deployment = self._deployment(condition)
         if condition.truth == "paths":
             count = self.config.phones + self.config.fingerprints
-            return draw_positions(backend.tile, backend.sites, count, torch.Generator().manual_seed(self.seed))
-        return draw_positions(backend.tile, backend.sites[: condition.sites], 2 * count, generator)
+            return draw_positions(deployment.tile, deployment.sites, count, torch.Generator().manual_seed(self.seed))
+        return draw_positions(deployment.tile, deployment.sites[: condition.sites], 2 * count, generator)
 
     def _track_reports(self, condition: Condition) -> TrackReports:
         """Tracks that hear a cell in every report, in the order of their draw."""
@@ -157,23 +165,23 @@ class EvaluationDeployment:
         return TrackReports(reports[audible], tracks.time[audible], tracks.position[audible, -1])
 
     def _draw_tracks(self, condition: Condition) -> Tracks:
-        backend, speed = self._backend(condition), condition.track
+        deployment, speed = self._deployment(condition), condition.track
         shares = (1.0, 0.0, 0.0) if speed == 0 else (0.0, 1.0, 0.0) if speed < MIN_CAR_SPEED else (0.0, 0.0, 1.0)
         count = round(DRAWN_PER_NEEDED_TRACK * (self.config.tracks + TUNING_TRACKS))
         config = TrackConfig(tracks=count, reports=self.config.reports, speeds=(0.0, speed, speed), shares=shares)
-        return draw_tracks(backend.tile, backend.sites, config, self.seed)
+        return draw_tracks(deployment.tile, deployment.sites, config, self.seed)
 
-    def _motion(self, speed: float) -> MotionModel:
-        backend = next(iter(self.backends.values()))
-        area = outdoor_area(backend.tile, backend.sites, (10.0, 1000.0), None, False, None)
+    def _motion(self, condition: Condition) -> MotionModel:
+        speed = condition.track
+        area = outdoor_area(self.tile, self._deployment(condition).sites, (10.0, 1000.0), None, False, None)
         on_roads = area.road is not None and speed >= MIN_CAR_SPEED
         allowed = area.road if on_roads and area.road is not None else area.free
         return MotionModel(area.grid, allowed, speed, wander=0 < speed < MIN_CAR_SPEED, roads=on_roads)
 
     def _truth(self, condition: Condition, position: Float[Tensor, "n 2"]) -> LinkTruth:
-        backend = self._backend(condition)
+        deployment = self._deployment(condition)
         if condition.truth == "paths":
-            return truth_of_first_sites(backend.trace(position), condition.sites, backend.sites)
+            return truth_of_first_sites(deployment.trace(position), condition.sites, deployment.sites)
         return self.maps(replace(condition, map="exact")).radio.pixel_truth(position)
 
     def _model(self, condition: Condition) -> ObservationModel:
@@ -184,47 +192,51 @@ class EvaluationDeployment:
         return self.maps(replace(condition, map="exact")).power_dbm
 
 
-def maps_of_first_sites(maps: TileMaps, sites: int) -> TileMaps:
+def maps_of_first_sites(maps: TileMaps, count: int) -> TileMaps:
     """Maps of the first sites alone."""
     radio = maps.radio
-    if sites == len(radio.sites):
+    if count == len(radio.sites):
         return maps
-    cells = sites * len(radio.sites[0].cells)
+    cells = len(cells_of(radio.sites[:count]))
     parts = {name: getattr(radio, name)[:cells] for name in ("gain", "relative_error", "known", "los")}
-    return replace(maps, radio=replace(radio, sites=radio.sites[:sites], channels=None, **parts))
+    return replace(maps, radio=replace(radio, sites=radio.sites[:count], channels=None, **parts))
 
 
 def truth_of_first_sites(truth: LinkTruth, count: int, sites: tuple[Site, ...]) -> LinkTruth:
-    cells = sum(len(site.cells) for site in sites[:count])
+    cells = len(cells_of(sites[:count]))
     parts = ("gain_db", "known", "delay", "azimuth_deg", "los")
     return replace(truth, **{name: getattr(truth, name)[..., :cells] for name in parts})
 
 
-def evaluation_deployments(config: EvalConfig, stage_cache: StageCache) -> list[Callable[[], EvaluationDeployment]]:
-    """Makers of all deployments."""
+def evaluation_scenarios(config: EvalConfig, stage_cache: StageCache) -> list[Callable[[], EvaluationScenario]]:
+    """Makers of the scenarios of all tiles and sets of sites."""
     return [
-        lambda tile=tile, seed=seed: _deployment(config, stage_cache, tile, seed)
+        partial(_scenario, config, stage_cache, tile, number)
         for tile in config.tiles
-        for seed in range(config.deployments)
+        for number in range(config.deployments)
     ]
 
 
-def _deployment(config: EvalConfig, stage_cache: StageCache, name: str, number: int) -> EvaluationDeployment:
-    city, centre = parse_place(name)
-    geometry = {"place": name, "size": config.size, "margin": config.margin}
-    folder = stage_cache.make(
-        f"tile-{name}",
-        geometry,
-        lambda out: _build(city, centre, config, out),
-    )
-    tile, seed = Tile.open(folder / "tile"), 1000 * config.seed + number
-    backends: dict[float, ScenarioBackend] = {}
-    for frequency in config.carriers:
+def _scenario(config: EvalConfig, stage_cache: StageCache, place: str, number: int) -> EvaluationScenario:
+    tile, seed = open_tile(place, config.size, config.margin, stage_cache), 1000 * config.seed + number
+    own_sites = tile.sites if number == 0 and has_sites(tile) else None
+    if own_sites:
+        config = config_of_sites(config, own_sites)
+
+    def open_deployment(frequency: float) -> Deployment:
         cell = Cell(carrier=Carrier(frequency=frequency))
-        sites = scenes.place(tile, config.sites[0], seed=seed, mast=config.mast, template=cell)
-        backends[frequency] = CachedBackend(RayTracedBackend(tile, sites, config.maps, stage_cache))
-    return EvaluationDeployment(f"{name}#{number}", seed, backends, config)
+        sites = (
+            with_frequency(own_sites, frequency)
+            if own_sites
+            else scenes.place(tile, config.sites[0], seed=seed, mast=config.mast, template=cell)
+        )
+        return traced_deployment(tile, sites, config.maps, stage_cache, seed)
+
+    return EvaluationScenario(f"{place}#{number}", seed, tile, open_deployment, config, own_sites)
 
 
-def _build(city: str, centre: tuple[float, float], config: EvalConfig, out: Path) -> None:
-    scenes.build(city, out / "tile", center=centre, size=config.size, margin=config.margin, pixel=1.0)
+def config_of_sites(config: EvalConfig, sites: tuple[Site, ...]) -> EvalConfig:
+    """The protocol on a tile's own sites: their number and carrier are the base."""
+    frequency = require_sites(sites).frequency
+    fewer = tuple(count for count in config.sites[1:] if count < len(sites))
+    return replace(config, sites=(len(sites), *fewer), carriers=(frequency, *config.carriers[1:]))

@@ -8,9 +8,9 @@ import torch
 from torch.utils.data import DataLoader, IterableDataset
 
 from training.data.batch import Batch, BatchDataset, draw_batch
-from training.data.deployment import Deployment
 from training.locator.setup import LocatorTrainingConfig
 from uel.errors import UelError
+from uel.inference.deployment import Deployment
 from uel.measurement.reports import Reports
 from uel.radio.link_truth import LinkTruth
 from uel.survey.dataset import TRUTH_FEATURES, Survey

@@ -9,10 +9,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from training.data.batch import Batch
-from training.data.deployment import Deployment
 from training.locator.config import LABELS_PER_VALIDATION_PHONE
 from training.locator.setup import LocatorTrainingConfig
 from uel.errors import UelError
+from uel.inference.deployment import Deployment
 from uel.measurement.reports import Reports
 
 MAX_VALIDATION_PHONES = 192  # phones to validate on

@@ -18,13 +18,13 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
 from training.cache import folder_lock
-from training.data.deployment import Deployment
 from training.locator.callbacks import EpochTimer, FixDrawing, ValidationLogger, close_loggers, make_loggers
 from training.locator.datamodule import LocatorDataModule
 from training.locator.few_labels import FewLabelDataModule
 from training.locator.setup import LocatorTrainingConfig
 from training.locator.task import LocatorTask
 from uel.errors import UelError
+from uel.inference.deployment import Deployment
 from uel.models.locator import Locator
 from uel.survey.dataset import Survey
 

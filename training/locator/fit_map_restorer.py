@@ -13,13 +13,13 @@ from rich.progress import track
 from torch import Tensor
 from torch.nn import functional as F
 
-from training.data.config import EXACT_MAPS
-from training.data.deployment import Deployment
 from training.locator.config import MapRestorerTrainingConfig
 from uel.core.io import as_json
+from uel.inference.deployment import Deployment
 from uel.measurement.distributions import log_ndtr
 from uel.measurement.model import ObservationModel
 from uel.models.map_restorer import MapRestorer, RestoredLevels, given_gain_db, restorer_input
+from uel.results.condition import EXACT_MAPS
 
 log = logging.getLogger(__name__)
 

@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from training.data.batch import BatchConfig
-from training.data.config import EXACT_MAPS, AugmentationConfig, DomainRandomizationConfig
+from training.data.config import AugmentationConfig, DomainRandomizationConfig
 from training.locator.config import HardwareConfig, LoggingConfig, OptimizationConfig
 from uel.measurement.model import ObservationModel
 from uel.models.config import LocatorConfig
+from uel.results.condition import EXACT_MAPS
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,9 +11,7 @@ import lightning
 import torch
 from torch import Tensor
 
-from training.data.augmentation import TransformedSimulator
 from training.data.batch import Batch, to_device
-from training.data.deployment import Deployment
 from training.locator.config import OptimizationConfig
 from training.locator.losses import coarse_loss, fine_loss, patch_of, physics_loss
 from training.locator.physics_schedule import TimedSimulator, TracingScheduler, mean_map_error
@@ -25,6 +23,8 @@ from training.locator.validation_metrics import (
     summarise_scores,
 )
 from uel.estimation.fix import Fix
+from uel.geo.similarity_transform import TransformedSimulator
+from uel.inference.deployment import Deployment
 from uel.measurement.model import ObservationModel
 from uel.measurement.reports import Reports
 from uel.models.config import LocatorConfig

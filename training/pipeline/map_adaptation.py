@@ -9,11 +9,11 @@ from typing import Any
 import torch
 
 from training.cache import StageCache
-from training.data.deployment import Deployment
 from training.pipeline.config import MapAdaptationConfig
 from uel.adaptation.site_adaptation import SiteAdaptation
 from uel.core.io import as_json
 from uel.estimation.baselines import LocalizationProblem
+from uel.inference.deployment import Deployment
 from uel.measurement.model import ObservationModel
 from uel.models.map_restorer import MapRestorer
 from uel.radio import radio_map_io

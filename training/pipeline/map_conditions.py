@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -12,16 +11,16 @@ from scenes.perturbation import Perturbation
 from scenes.variants.map_perturbation import perturb_sites
 from scenes.variants.mesh_perturbation import perturb_meshes
 from sim_bridge.scene.tracing_config import TracingConfig
-from sim_bridge.simulator import open as open_simulator
 from training.cache import StageCache
 from training.pipeline.config import MAP_CONDITIONS, MapConditionConfig
+from training.pipeline.scene_pipeline import radio_map_stage
 from uel.adaptation.mast_heights import MapFactory
 from uel.errors import UelError
 from uel.geo.tile import Tile
 from uel.geo.tile_maps import TileMaps
 from uel.radio import radio_map_io
 from uel.radio.radio_map import RadioMap
-from uel.radio.sites import Site, cells_of, sites_to_json, with_azimuth_offsets
+from uel.radio.sites import Site, cells_of, with_azimuth_offsets
 
 RETRACING_SEED_OFFSET = 104_729  # added to the seed of the rays of maps that are traced anew
 
@@ -84,7 +83,7 @@ def map_factory(
             else retraced_sites
         )
         return replace(
-            _cached_radio_map(
+            _traced_map(
                 "map-masts", assumed_tile, traced_sites, config, replace(config.tracing, **options), stage_cache
             ),
             sites=retraced_sites,
@@ -99,14 +98,14 @@ def map_factory(
 def _exact(
     tile: Tile, sites: tuple[Site, ...], config: MapConditionConfig, stage_cache: StageCache, seed: int
 ) -> TileMaps:
-    return TileMaps.from_tile(tile, _cached_radio_map("map", tile, sites, config, config.tracing, stage_cache))
+    return TileMaps.from_tile(tile, _traced_map("map", tile, sites, config, config.tracing, stage_cache))
 
 
 def _few_rays(
     tile: Tile, sites: tuple[Site, ...], config: MapConditionConfig, stage_cache: StageCache, seed: int
 ) -> TileMaps:
     return TileMaps.from_tile(
-        tile, _cached_radio_map("map-few", tile, sites, config, _few_rays_tracing(config, seed), stage_cache)
+        tile, _traced_map("map-few", tile, sites, config, _few_rays_tracing(config, seed), stage_cache)
     )
 
 
@@ -119,9 +118,7 @@ def _twin_maps(
     condition: str, tile: Tile, sites: tuple[Site, ...], config: MapConditionConfig, stage_cache: StageCache, seed: int
 ) -> TileMaps:
     twin, twin_sites = assumed_deployment(condition, tile, sites, config, stage_cache, seed)
-    return TileMaps.from_tile(
-        twin, _cached_radio_map("map-twin", twin, twin_sites, config, config.tracing, stage_cache)
-    )
+    return TileMaps.from_tile(twin, _traced_map("map-twin", twin, twin_sites, config, config.tracing, stage_cache))
 
 
 def _perturbed_twin(
@@ -148,9 +145,7 @@ def _wrong_site_maps(
     tile: Tile, sites: tuple[Site, ...], config: MapConditionConfig, stage_cache: StageCache, seed: int
 ) -> TileMaps:
     assumed_sites = _wrong_sites(sites, config, seed, tile)
-    return TileMaps.from_tile(
-        tile, _cached_radio_map("map-masts", tile, assumed_sites, config, config.tracing, stage_cache)
-    )
+    return TileMaps.from_tile(tile, _traced_map("map-masts", tile, assumed_sites, config, config.tracing, stage_cache))
 
 
 def _no_maps(
@@ -175,7 +170,7 @@ def no_radio_map(tile: Tile, sites: tuple[Site, ...], config: MapConditionConfig
     )
 
 
-def _cached_radio_map(
+def _traced_map(
     name: str,
     tile: Tile,
     sites: tuple[Site, ...],
@@ -183,19 +178,7 @@ def _cached_radio_map(
     tracing: TracingConfig,
     stage_cache: StageCache,
 ) -> RadioMap:
-    """A radio map from the ray tracer, or from the cache."""
-    key: dict[str, Any] = {
-        "tile": tile.fingerprint,
-        "sites": sites_to_json(sites),
-        "tracing": asdict(tracing),
-        "pixel": config.pixel,
-    }
-    folder = stage_cache.make(
-        f"{name}-{tile.name}",
-        key,
-        lambda out: radio_map_io.save(open_simulator(tile, sites, tracing).radio_map(tile.grid(config.pixel)), out),
-    )
-    return radio_map_io.load(folder)
+    return radio_map_io.load(radio_map_stage(name, tile, sites, tracing, config.pixel, stage_cache))
 
 
 MapMaker = Callable[[Tile, tuple[Site, ...], MapConditionConfig, StageCache, int], TileMaps]

@@ -20,6 +20,7 @@ from uel.core.grid import Grid
 from uel.errors import UelError
 from uel.geo.tile import Tile
 from uel.mobility.config import TrackConfig
+from uel.radio import radio_map_io
 from uel.radio.sites import Site, sites_from_json, sites_to_json
 from uel.survey.dataset import Survey, TileSurvey
 
@@ -68,10 +69,33 @@ def open_tile(place: str, size: float, margin: float, stage_cache: StageCache) -
     return Tile.open(folder / "tile")
 
 
+def sites_of_tile(tile: Tile, config: SitePlacementConfig, seed: int, number: int = 0) -> tuple[Site, ...]:
+    """The tile's own sites for the first deployment on it, if it has some, otherwise rooftop sites that are drawn."""
+    return tile.sites if number == 0 and has_sites(tile) else place_sites(tile, config, seed)
+
+
+def has_sites(tile: Tile) -> bool:
+    """Whether sites are stored with the tile."""
+    return (tile.folder / "sites.json").is_file()
+
+
 def place_sites(tile: Tile, config: SitePlacementConfig, seed: int) -> tuple[Site, ...]:
-    """Rooftop sites, as read from a file."""
+    """Rooftop sites that are drawn, as read from a file."""
     sites = scenes.place(tile, config.count, seed=seed, sectors=config.sectors, mast=config.mast)
     return sites_from_json(json.loads(json.dumps(sites_to_json(sites))))
+
+
+def radio_map_stage(
+    name: str, tile: Tile, sites: tuple[Site, ...], tracing: TracingConfig, pixel: float, stage_cache: StageCache
+) -> Path:
+    """The folder of a radio map from the ray tracer, or from the cache."""
+    key = {"tile": tile.fingerprint, "sites": sites_to_json(sites), "tracing": asdict(tracing), "pixel": pixel}
+
+    def build(out: Path) -> None:
+        radio = open_simulator(tile, sites, tracing).radio_map(tile.grid(pixel))
+        radio_map_io.save(radio, out, provenance={"tile": tile.name, "fingerprint": tile.fingerprint})
+
+    return stage_cache.make(f"{name}-{tile.name}", key, build)
 
 
 def trace_tracks(place: TileWithSites, tracks: TrackConfig, tracing: TracingConfig, seed: int, out: Path) -> None:

@@ -116,6 +116,14 @@ def load(folder: str | Path) -> RadioMap:
     return RadioMap(Grid(size=size, pixel=pixel), sites_from_json(sites), *arrays, channels=channels)  # type: ignore[arg-type]
 
 
+def read_provenance(folder: str | Path) -> dict[str, Any]:
+    """The attributes of the map in a folder: schema, size, pixel, sites, and what it was made from.
+
+    Raises `UelError` without a readable map.
+    """
+    return dict(_open(folder).attrs)
+
+
 def read_service(folder: str | Path) -> dict[str, Tensor]:
     """Those arrays of `SERVICE_ARRAYS` that the map in a folder has. Raises `UelError` without a readable map."""
     group = _open(folder)

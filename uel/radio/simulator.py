@@ -1,7 +1,9 @@
 """Protocols of a propagation simulator, and its closed form in free space."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -59,6 +61,43 @@ class Simulator(Paths, Protocol):
     def radio_map(self, grid: Grid) -> RadioMap:
         """Path gain and its standard error for every pixel of a grid."""
         ...
+
+
+class DeferredSimulator:
+    """A simulator that is opened by its first query: a ray tracer's scene takes seconds and memory.
+
+    Args:
+        sites: the transmitters.
+        open_simulator: opens the simulator of these sites.
+
+    Example:
+        >>> import torch, uel
+        >>> from uel.radio.simulator import DeferredSimulator
+        >>> sites = (uel.Site(position=(0.0, 0.0, 25.0)),)
+        >>> simulator = DeferredSimulator(sites, lambda: uel.FreeSpace(sites))
+        >>> simulator.path_gain(torch.zeros(1, 2)).shape
+        torch.Size([1, 1])
+    """
+
+    def __init__(self, sites: tuple[Site, ...], open_simulator: Callable[[], Simulator]) -> None:
+        self.sites, self._open_simulator = sites, open_simulator
+
+    @cached_property
+    def simulator(self) -> Simulator:
+        """The opened simulator."""
+        return self._open_simulator()
+
+    def path_gain(self, position: Float[Tensor, "*n dim"]) -> Float[Tensor, "*n cell"]:
+        """See `PathGain.path_gain`."""
+        return self.simulator.path_gain(position)
+
+    def paths(self, position: Float[Tensor, "*n dim"]) -> LinkTruth:
+        """See `Paths.paths`."""
+        return self.simulator.paths(position)
+
+    def radio_map(self, grid: Grid) -> RadioMap:
+        """See `Simulator.radio_map`."""
+        return self.simulator.radio_map(grid)
 
 
 def require_position_rows(position: Float[Tensor, "*n dim"]) -> None:

@@ -119,6 +119,15 @@ def cells_of(sites: tuple[Site, ...]) -> list[tuple[Site, Cell]]:
     return [(site, cell) for site in sites for cell in site.cells]
 
 
+def with_frequency(sites: tuple[Site, ...], frequency: float) -> tuple[Site, ...]:
+    """Sites whose cells transmit at another carrier frequency in Hz."""
+
+    def moved(cell: Cell) -> Cell:
+        return replace(cell, carrier=replace(cell.carrier, frequency=frequency))
+
+    return tuple(replace(site, cells=tuple(moved(cell) for cell in site.cells)) for site in sites)
+
+
 def with_azimuth_offsets(sites: tuple[Site, ...], offsets_deg: Sequence[float]) -> tuple[Site, ...]:
     """Sites whose cells are rotated clockwise by one offset in degrees each."""
     offsets = iter(offsets_deg)

@@ -6,6 +6,8 @@ from typing import TypeVar
 from uel.measurement.parameters import ObservationParameters
 from uel.measurement.tiers import TruthSource
 
+EXACT_MAPS = "exact"  # the map condition under which a locator is given the true maps
+
 Parameters = TypeVar("Parameters", bound=ObservationParameters)
 
 

@@ -16,12 +16,12 @@ from training.ablation import runner
 from training.ablation.config import AblateConfig
 from training.ablation.grid import Variant, variants
 from training.ablation.runner import ablate
-from training.ablation.scenario import AblationDeployment
-from training.data.deployment import Deployment
+from training.ablation.scenario import AblationScenario
 from training.locator.config import LossKind
 from training.locator.few_labels import FewLabelPool
 from uel import cli
 from uel.errors import UelError
+from uel.inference.deployment import Deployment
 from uel.results.ablation import AblationRow, read_ablation_table, write_ablation_table
 
 
@@ -31,7 +31,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Deployment:
 
 
 @pytest.fixture
-def tile_deployment(world: Deployment) -> AblationDeployment:
+def scenario(world: Deployment) -> AblationScenario:
     return town_of(world, CONFIG)
 
 
@@ -40,9 +40,9 @@ def tile_deployment(world: Deployment) -> AblationDeployment:
 
 @pytest.mark.parametrize("loss", ["none", "map"])
 def test_a_place_that_is_not_told_has_no_gradient(
-    world: Deployment, tile_deployment: AblationDeployment, loss: LossKind, monkeypatch: pytest.MonkeyPatch
+    world: Deployment, scenario: AblationScenario, loss: LossKind, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    task, batch = task_of(world, replace(PLAN, loss=loss), monkeypatch), a_batch(tile_deployment)
+    task, batch = task_of(world, replace(PLAN, loss=loss), monkeypatch), a_batch(scenario)
     assert batch.labelled_count == 4
     assert len(batch.reports) == 8
     assert not batch.position[4:].any()  # nor is it there
@@ -54,10 +54,10 @@ def test_a_place_that_is_not_told_has_no_gradient(
 
 
 def test_reports_without_a_place_teach_by_physics_alone(
-    world: Deployment, tile_deployment: AblationDeployment, monkeypatch: pytest.MonkeyPatch
+    world: Deployment, scenario: AblationScenario, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    batch = a_batch(tile_deployment)
-    others = tile_deployment.observed[0][90:94]
+    batch = a_batch(scenario)
+    others = scenario.observed[0][90:94]
     swapped = replace(batch, reports=type(batch.reports).cat([batch.reports[:4], others]))
     for loss, same in (("none", True), ("map", False)):
         task = task_of(world, replace(PLAN, loss=loss), monkeypatch)
@@ -65,27 +65,27 @@ def test_reports_without_a_place_teach_by_physics_alone(
         assert (told == pytest.approx(other, rel=1e-6)) == same
 
 
-def test_labels_are_the_same_with_and_without_others(tile_deployment: AblationDeployment) -> None:
-    with_others, alone = a_batch(tile_deployment, number=5), a_batch(tile_deployment, unlabelled=0, number=5)
+def test_labels_are_the_same_with_and_without_others(scenario: AblationScenario) -> None:
+    with_others, alone = a_batch(scenario, number=5), a_batch(scenario, unlabelled=0, number=5)
     assert torch.equal(with_others.position[:4], alone.position)
     assert torch.equal(with_others.reports.rsrp_dbm[:4], alone.reports.rsrp_dbm)
 
 
-def test_phones_that_are_judged_on_are_in_no_pool(tile_deployment: AblationDeployment) -> None:
-    judged = {tuple(p) for p in tile_deployment.observed[1].position[: CONFIG.phones].tolist()}
-    pools = [tile_deployment.pool(Variant(labels=0, seed=seed)) for seed in (1, 2)]
+def test_phones_that_are_judged_on_are_in_no_pool(scenario: AblationScenario) -> None:
+    judged = {tuple(p) for p in scenario.observed[1].position[: CONFIG.phones].tolist()}
+    pools = [scenario.pool(Variant(labels=0, seed=seed)) for seed in (1, 2)]
     for pool in pools:
         assert len(pool.position) == CONFIG.pool
         assert not judged & {tuple(p) for p in pool.position.tolist()}
     assert not torch.equal(pools[0].position, pools[1].position)
-    few = tile_deployment.pool(Variant(labels=30))
+    few = scenario.pool(Variant(labels=30))
     assert torch.equal(few.position, pools[0].position[:30])
     assert few.held_out == 6
 
 
-def test_a_pool_needs_labels(tile_deployment: AblationDeployment) -> None:
+def test_a_pool_needs_labels(scenario: AblationScenario) -> None:
     with pytest.raises(UelError, match="labels"):
-        FewLabelPool(tile_deployment.observed[0], torch.zeros(3, 2))
+        FewLabelPool(scenario.observed[0], torch.zeros(3, 2))
 
 
 # ---- the whole ------------------------------------------------------------------------------------------

@@ -21,7 +21,6 @@ from training.cache import StageCache
 from training.commands import sweep
 from training.commands.config import MapConditionWeights, TrainConfig
 from training.data.config import DomainRandomizationConfig
-from training.data.deployment import Deployment
 from training.locator.callbacks import NOMINAL_LEVELS, write_rows
 from training.locator.config import HardwareConfig, LoggingConfig, OptimizationConfig
 from training.locator.fit import fit
@@ -29,6 +28,7 @@ from training.locator.setup import LocatorTrainingConfig
 from training.locator.task import EMA_WARMUP_STEPS, update_average
 from uel import cli
 from uel.errors import UelError
+from uel.inference.deployment import Deployment
 from uel.measurement.model import ObservationModel
 from uel.models.locator import Locator
 

@@ -8,10 +8,11 @@ import pytest
 import torch
 
 from tests.helpers.free_space import CORNERS, masts, radio_map, rough_map
-from training.data.augmentation import SimilarityTransform, TransformedSimulator, draw_similarity
+from training.data.augmentation import draw_similarity
 from training.data.config import AugmentationConfig
 from uel.errors import UelError
 from uel.estimation.grid_posterior import grid_posterior
+from uel.geo.similarity_transform import SimilarityTransform, TransformedSimulator
 from uel.geo.tile_maps import MATERIAL_CLASSES, TileMaps
 from uel.measurement.model import ObservationModel
 from uel.measurement.reports import Reports

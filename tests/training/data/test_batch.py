@@ -12,7 +12,6 @@ from tests.helpers.surveys import made
 from tests.helpers.toy_city import SITES, toy_deployment
 from training.data.batch import Batch, BatchConfig, BatchDataset, to_device
 from training.data.config import AugmentationConfig, DomainRandomizationConfig
-from training.data.deployment import Deployment
 from training.data.domain_randomization import assumed_observation_model, draw_observation_model
 from training.locator.config import OptimizationConfig
 from training.locator.datamodule import LocatorDataModule, SurveyBatchDataset, deployment_of_tile, draw_one_report
@@ -21,6 +20,7 @@ from uel.errors import UelError
 from uel.estimation.grid_posterior import grid_posterior
 from uel.geo.tile import Tile
 from uel.geo.tile_maps import TileMaps
+from uel.inference.deployment import Deployment
 from uel.measurement.model import ObservationModel
 from uel.radio.simulator import FreeSpace
 from uel.radio.sites import Cell

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
 
 from scenes.perturbation import Perturbation
 from scenes.variants.map_perturbation import perturb_sites
@@ -17,19 +16,19 @@ from tests.helpers.toy_city import SITES, SIZE, toy_tile
 from training.evaluation import runner as judging
 from training.evaluation.protocol import EvalConfig, protocol_conditions
 from training.evaluation.runner import run_protocol
-from training.evaluation.scenarios import EvaluationDeployment
+from training.evaluation.scenarios import EvaluationScenario
 from training.pipeline.config import MapConditionConfig
 from training.pipeline.map_conditions import no_radio_map
 from uel.adaptation.mast_heights import MapFactory
 from uel.errors import UelError
 from uel.geo.tile import Tile
 from uel.geo.tile_maps import TileMaps
+from uel.inference.deployment import Deployment
 from uel.measurement.model import ObservationModel
 from uel.measurement.reports import rotate_to_assumed_azimuths
 from uel.models.config import LocatorConfig, RestorerConfig
 from uel.models.locator import Locator
 from uel.models.map_restorer import MapRestorer
-from uel.radio.link_truth import LinkTruth
 from uel.radio.simulator import FreeSpace
 from uel.radio.sites import Site
 from uel.results.evaluation import EVALUATION_COLUMNS, read_result
@@ -39,30 +38,30 @@ SIZES = LocatorConfig(patches=16, width=16, pixel_width=8, depth=1, radio_depth=
 whole = pytest.mark.slow  # 88 cells of every method: ten minutes
 
 
-@dataclass(frozen=True)
-class Empty:
-    """A deployment in empty space; its masts may be believed elsewhere, or the map be missing."""
+@dataclass(frozen=True, eq=False, kw_only=True)
+class EmptySpace(Deployment):
+    """A deployment in empty space; its sites may be assumed elsewhere, or the map be missing."""
 
-    tile: Tile
-    sites: tuple[Site, ...] = SITES
+    seed: int
 
-    def maps(self, condition: str, seed: int) -> TileMaps:
+    def assumed_maps(self, condition: str) -> TileMaps:
         if condition == "no_radio_map":
             return TileMaps.from_tile(self.tile, no_radio_map(self.tile, self.sites, PLAN))
         wrong = Perturbation(azimuth_deg=10.0, antenna_height=3.0) if condition == "wrong_sites" else Perturbation()
-        sites, _ = perturb_sites(self.sites, wrong, seed)
-        return TileMaps.from_tile(self.tile, FreeSpace(sites, size=SIZE).radio_map(self.tile.grid(PLAN.pixel)))
+        sites, _ = perturb_sites(self.sites, wrong, self.seed)
+        return empty_maps(self.tile, sites)
 
-    def trace(self, position: Tensor) -> LinkTruth:
-        return self.simulator.paths(position)
-
-    def map_factory(self, condition: str, seed: int) -> MapFactory:
-        trace = lambda masts, _: FreeSpace(masts, size=SIZE).radio_map(self.tile.grid(PLAN.pixel))  # noqa: E731
+    def map_factory(self, condition: str) -> MapFactory:
+        trace = lambda sites, _: empty_maps(self.tile, sites).radio  # noqa: E731
         return MapFactory(trace, (15.0,) * len(self.sites))
 
-    @property
-    def simulator(self) -> FreeSpace:
-        return FreeSpace(self.sites, size=SIZE)
+
+def empty_maps(tile: Tile, sites: tuple[Site, ...]) -> TileMaps:
+    return TileMaps.from_tile(tile, FreeSpace(sites, size=SIZE).radio_map(tile.grid(PLAN.pixel)))
+
+
+def empty_space(tile: Tile, seed: int) -> EmptySpace:
+    return EmptySpace(tile=tile, maps=empty_maps(tile, SITES), simulator=FreeSpace(SITES, size=SIZE), seed=seed)
 
 
 @pytest.fixture(scope="module")
@@ -98,9 +97,9 @@ def config_of(run: Path, **changes: object) -> EvalConfig:
     return EvalConfig(**{**plain, **changes})  # type: ignore[arg-type]
 
 
-def made(tile: Tile, config: EvalConfig) -> list[Callable[[], EvaluationDeployment]]:
+def made(tile: Tile, config: EvalConfig) -> list[Callable[[], EvaluationScenario]]:
     return [
-        lambda seed=seed: EvaluationDeployment(f"toy#{seed}", seed, {3.5e9: Empty(tile)}, config)
+        lambda seed=seed: EvaluationScenario(f"toy#{seed}", seed, tile, lambda _: empty_space(tile, seed), config)
         for seed in range(config.deployments)
     ]
 
@@ -330,9 +329,9 @@ def test_a_run_without_a_locator_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_azimuth_is_wrong_by_as_much_as_its_antenna(tile: Tile) -> None:
-    source = Empty(tile)
-    truth = source.trace(torch.tensor([[10.0, 20.0], [-40.0, 5.0]]))
-    reports = ObservationModel().observe(truth, source.maps("exact", 0).power_dbm, torch.Generator().manual_seed(0))
+    deployment = empty_space(tile, 0)
+    truth = deployment.trace(torch.tensor([[10.0, 20.0], [-40.0, 5.0]]))
+    reports = ObservationModel().observe(truth, deployment.maps.power_dbm, torch.Generator().manual_seed(0))
     turned = tuple(replace(s, cells=(replace(s.cells[0], azimuth_deg=20.0 + 10 * k),)) for k, s in enumerate(SITES))
     got = rotate_to_assumed_azimuths(reports, SITES, turned)
     want = (reports.azimuth_deg + 20.0 + 10.0 * reports.serving) % 360

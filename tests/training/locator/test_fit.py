@@ -13,7 +13,6 @@ from tests.helpers.toy_city import toy_deployment
 from training.cache import StageCache
 from training.data.batch import BatchConfig, BatchDataset
 from training.data.config import AugmentationConfig, DomainRandomizationConfig
-from training.data.deployment import Deployment
 from training.locator.config import OptimizationConfig
 from training.locator.fit import fit
 from training.locator.losses import MAX_LINK_COST, link_cost, patch_of, physics_loss
@@ -22,6 +21,7 @@ from uel.core.grid import Grid
 from uel.core.units import from_db
 from uel.errors import UelError
 from uel.estimation.fix import Fix
+from uel.inference.deployment import Deployment
 from uel.measurement.model import ObservationModel
 from uel.measurement.reports import Reports
 from uel.models.config import LocatorConfig

@@ -11,13 +11,13 @@ import torch
 from tests.helpers.ablation_tile import ALL, CONFIG, LOCATOR, MODEL, PLAN, a_batch, task_of, town_of
 from tests.helpers.toy_city import SITES, SIZE, toy_deployment
 from training.ablation.scenario import AblationDeployment
-from training.data.deployment import Deployment
 from training.locator import losses
 from training.locator.config import LossFeature, LossKind
 from training.locator.losses import feature_nll, link_cost, physics_cost, physics_loss
 from training.locator.physics_schedule import MAX_OVERDUE_BATCHES, TimedSimulator, TracingScheduler, mean_map_error
 from uel.core.units import from_db
 from uel.estimation.fix import Fix
+from uel.inference.deployment import Deployment
 from uel.models.locator import Locator
 from uel.radio.link_truth import LinkTruth
 from uel.radio.simulator import FreeSpace

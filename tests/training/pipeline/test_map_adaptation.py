@@ -10,7 +10,6 @@ from tests.helpers.toy_city import SITES, toy_deployment
 from training.cache import StageCache
 from training.data.batch import Batch, BatchConfig, BatchDataset
 from training.data.config import DomainRandomizationConfig
-from training.data.deployment import Deployment
 from training.locator.config import OptimizationConfig
 from training.locator.datamodule import LocatorDataModule
 from training.locator.setup import LocatorTrainingConfig
@@ -26,6 +25,7 @@ from uel.estimation.fix import Fix
 from uel.estimation.grid_posterior import grid_posterior
 from uel.estimation.robust_bayes import RobustGridBayes
 from uel.geo.tile_maps import TileMaps
+from uel.inference.deployment import Deployment
 from uel.measurement.model import ObservationModel
 from uel.measurement.reports import Reports
 from uel.models.config import LocatorConfig

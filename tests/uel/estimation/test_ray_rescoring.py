@@ -9,7 +9,6 @@ from torch import Tensor
 from tests.helpers.locators import SMALL
 from tests.helpers.ray_traced_scenes import FREQUENCY, Sionna, bundled, mast
 from tests.helpers.toy_city import SITES, SIZE, toy_deployment
-from training.data.deployment import Deployment
 from uel.core.grid import Grid
 from uel.core.units import from_db, to_db
 from uel.errors import UelError
@@ -19,6 +18,7 @@ from uel.estimation.metrics import position_error
 from uel.estimation.ray_rescoring import fit_ray_noise, rescore_with_rays
 from uel.estimation.refinement import PatchSortedMap
 from uel.geo.tile_maps import MATERIAL_CLASSES, TileMaps
+from uel.inference.deployment import Deployment
 from uel.measurement.model import ObservationModel
 from uel.measurement.reports import Reports
 from uel.models.locator import Locator

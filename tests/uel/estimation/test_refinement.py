@@ -9,13 +9,13 @@ from torch import Tensor
 
 from tests.helpers.locators import SMALL, trained
 from tests.helpers.toy_city import toy_deployment
-from training.data.deployment import Deployment
 from uel.errors import UelError
 from uel.estimation.config import RefinementConfig
 from uel.estimation.estimates import Estimate, FixEstimate, GridEstimate
 from uel.estimation.fix import Fix, join_patches, split_into_patches
 from uel.estimation.grid_posterior import PRIOR_FLOOR, grid_posterior
 from uel.estimation.refinement import PatchSortedMap, likeliest_patches, refine_fix
+from uel.inference.deployment import Deployment
 from uel.measurement.model import ObservationModel
 from uel.measurement.reports import Reports
 from uel.models.locator import Locator

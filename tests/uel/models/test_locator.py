@@ -8,10 +8,10 @@ import torch
 
 from tests.helpers.locators import MODEL, SMALL, integral, moved_by, trained
 from tests.helpers.toy_city import SITES, toy_deployment
-from training.data.deployment import Deployment
 from uel.errors import UelError
 from uel.estimation.grid_posterior import geometric_median, grid_posterior
 from uel.geo.tile_maps import TileMaps
+from uel.inference.deployment import Deployment
 from uel.measurement.reports import Reports
 from uel.models.config import LocatorConfig
 from uel.models.equivariant_layers import IsotropicConv

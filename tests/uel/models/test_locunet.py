@@ -18,9 +18,9 @@ from tests.helpers.locators import (
     trained,
 )
 from tests.helpers.toy_city import SIZE, toy_deployment
-from training.data.deployment import Deployment
 from uel.estimation.estimates import GridEstimate
 from uel.estimation.grid_posterior import grid_posterior
+from uel.inference.deployment import Deployment
 from uel.measurement.model import ObservationModel
 from uel.measurement.reports import Reports
 from uel.models.inputs import BUILDING_CHANNELS

@@ -12,7 +12,6 @@ import torch
 from tests.helpers.free_space import silent
 from tests.helpers.locators import MODEL
 from tests.helpers.toy_city import images, standing, toy_deployment
-from training.data.deployment import Deployment
 from training.locator import fit_map_restorer
 from training.locator.config import MapRestorerTrainingConfig
 from training.locator.fit_map_restorer import LOS_WEIGHT, OUTLIER_FRACTION, _loss, _TargetBatch, fit_restorer
@@ -21,6 +20,7 @@ from uel.core.units import from_db, to_db
 from uel.errors import UelError
 from uel.estimation.baselines import LocalizationProblem
 from uel.geo.tile_maps import TileMaps
+from uel.inference.deployment import Deployment
 from uel.measurement.model import DB_PER_NEPER
 from uel.measurement.rsrp_likelihood import RsrpLikelihood
 from uel.models.config import RestorerConfig

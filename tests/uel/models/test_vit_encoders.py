@@ -11,11 +11,11 @@ from tests.helpers.free_space import CORNERS, masts, radio_map
 from tests.helpers.locators import MODEL, SMALL, exported_alike, integral, learned, moved_by, silent_parameters, trained
 from tests.helpers.toy_city import SIZE, toy_deployment
 from training.commands.config import TrainConfig
-from training.data.deployment import Deployment
 from uel.config import load
 from uel.errors import UelError
 from uel.estimation.grid_posterior import grid_posterior
 from uel.geo.tile_maps import TileMaps
+from uel.inference.deployment import Deployment
 from uel.measurement.model import ObservationModel
 from uel.measurement.reports import Reports
 from uel.models.config import LocatorConfig

@@ -1,42 +1,97 @@
-"""A deployment (tile, sites, maps, simulator) and the reports drawn on it."""
+"""A deployment: a tile with one set of sites, its maps and its simulator; and reports of phones in it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from training.data.augmentation import IDENTITY_TRANSFORM, SimilarityTransform
-from training.data.config import EXACT_MAPS
+from uel.adaptation.mast_heights import MapFactory
+from uel.errors import UelError
+from uel.geo.similarity_transform import IDENTITY_TRANSFORM, SimilarityTransform
 from uel.geo.tile import Tile
 from uel.geo.tile_maps import TileMaps
 from uel.measurement.model import ObservationModel
 from uel.measurement.reports import Reports, rotate_to_assumed_azimuths
 from uel.mobility.trajectories import draw_positions
+from uel.radio import radio_map_io
 from uel.radio.link_truth import LinkTruth
 from uel.radio.simulator import Simulator
+from uel.radio.sites import Site
+from uel.results.condition import EXACT_MAPS
 from uel.survey.dataset import TileSurvey
 
 
 @dataclass(frozen=True, eq=False)
 class Deployment:
-    """A tile with its maps, its ray-traced survey, and (for training with ray tracing) the live simulator."""
+    """One tile with one set of sites: its true maps, the maps that are assumed of it, and its simulator.
+
+    Training, evaluation, ablation, calibration, `uel locate` and the explorer all take this one.
+
+    Raises:
+        UelError: by `open`, for a folder without a tile or radio map, and for a radio map of another tile.
+
+    Example:
+        >>> import tempfile, scenes, uel
+        >>> from uel.radio import radio_map_io
+        >>> tile = scenes.build("etoile", tempfile.mkdtemp() + "/etoile", size=128.0, margin=0.0, progress=False)
+        >>> simulator = uel.FreeSpace(scenes.place(tile, count=1, seed=0), size=128.0)
+        >>> radio_folder = tempfile.mkdtemp()
+        >>> radio_map_io.save(simulator.radio_map(tile.grid(8.0)), radio_folder)
+        >>> deployment = uel.Deployment.open(tile.folder, radio_folder)
+        >>> reports, position = deployment.reports_from_map(4, uel.ObservationModel(), torch.Generator().manual_seed(0))
+        >>> reports.rsrp_dbm.shape, position.shape
+        (torch.Size([4, 1]), torch.Size([4, 2]))
+    """
 
     tile: Tile
     maps: TileMaps
-    """the true maps"""
-    survey: TileSurvey | None
+    """the true maps; of a network in operation, the best that there are"""
+    survey: TileSurvey | None = None
     """ray-traced link truth along tracks, in memory"""
     simulator: Simulator | None = None
+    """of the true deployment, for live queries"""
     variants: Mapping[str, TileMaps] = field(default_factory=dict)
     """other maps of the same tile that a locator may be given, by map condition"""
     adapted_models: Mapping[str, ObservationModel] = field(default_factory=dict)
     """observation models fitted to labelled reports, which a locator is given with those maps, by map condition"""
 
+    @staticmethod
+    def open(tile: str | Path, radio: str | Path) -> "Deployment":
+        """The deployment of a tile's folder and the folder of a radio map of it (`uel map`)."""
+        opened = Tile.open(tile)
+        require_map_of_tile(radio, opened)
+        return Deployment(opened, TileMaps.from_tile(opened, radio_map_io.load(radio)))
+
+    @property
+    def sites(self) -> tuple[Site, ...]:
+        """The true sites."""
+        return self.maps.radio.sites
+
     def assumed_maps(self, condition: str) -> TileMaps:
         """The maps that a locator is given under a map condition."""
-        return {EXACT_MAPS: self.maps, **self.variants}[condition]
+        return self.maps if condition == EXACT_MAPS else self.variants[condition]
+
+    def trace(self, position: Float[Tensor, "n 2"]) -> LinkTruth:
+        """The link truth at positions in metres, by the simulator."""
+        return self.require_simulator().paths(position)
+
+    def require_simulator(self) -> Simulator:
+        """The simulator. Raises `UelError` without one."""
+        if self.simulator is None:
+            do = "give Deployment(..., simulator=sim_bridge.open(tile, sites))"
+            raise UelError("this deployment has no simulator", got=self.tile.name, do=do)
+        return self.simulator
+
+    def map_factory(self, condition: str) -> MapFactory:
+        """A factory of more maps with the assumptions of a map condition.
+
+        Raises `UelError` here: only a deployment that was made with a ray tracer has one.
+        """
+        do = "use training.pipeline.traced_deployment.traced_deployment"
+        raise UelError("this deployment cannot trace maps anew", got=condition, do=do)
 
     def as_reported(
         self, reports: Reports, condition: str, similarity: SimilarityTransform = IDENTITY_TRANSFORM
@@ -113,3 +168,13 @@ def _outdoor_positions(position: Float[Tensor, "n 2"], maps: TileMaps) -> Float[
     """
     position = position[maps.radio.grid.contains(position)]
     return position[maps.prior[maps.radio.grid.pixel_of(position)] > 0]
+
+
+def require_map_of_tile(radio: str | Path, tile: Tile) -> None:
+    """Raise `UelError` if the radio map in a folder says that it was made on another tile, or is of another size."""
+    provenance = radio_map_io.read_provenance(radio)
+    fingerprint = provenance.get("fingerprint", tile.fingerprint)
+    if fingerprint != tile.fingerprint or provenance["size"] != tile.size:
+        got = f"{radio}: tile {provenance.get('tile', 'unknown')} ({fingerprint}), {provenance['size']:g} m"
+        do = f"make a map of {tile.name} ({tile.fingerprint}), {tile.size:g} m: uel map {tile.folder}"
+        raise UelError("this radio map is of another tile", got=got, do=do)

@@ -1,0 +1,87 @@
+"""Deployments in the ray tracer: maps of every map condition and link truth, made once and kept in a stage cache."""
+
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from sim_bridge.simulator import open as open_simulator
+from training.cache import StageCache
+from training.pipeline.config import MapConditionConfig
+from training.pipeline.map_conditions import map_factory, maps_for_condition
+from uel.adaptation.mast_heights import MapFactory
+from uel.geo.tile import Tile
+from uel.geo.tile_maps import TileMaps
+from uel.inference.deployment import Deployment
+from uel.radio.link_truth import LinkTruth
+from uel.radio.simulator import DeferredSimulator, Simulator
+from uel.radio.sites import Site, sites_to_json
+from uel.results.condition import EXACT_MAPS
+
+LIVE_SEED_OFFSET = 7919  # added to the seed of the truth's rays, so that live queries use others
+POSITIONS_PER_STAGE = 512  # positions of one stage of tracing, so that a killed run loses little
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class TracedDeployment(Deployment):
+    """A deployment whose maps and link truth are ray-traced when they are first asked for."""
+
+    config: MapConditionConfig
+    stage_cache: StageCache
+    seed: int
+    """of the errors of wrong maps"""
+    _maps: dict[str, TileMaps] = field(default_factory=dict)
+
+    def assumed_maps(self, condition: str) -> TileMaps:
+        if condition == EXACT_MAPS:
+            return self.maps
+        if condition not in self._maps:
+            self._maps[condition] = maps_for_condition(
+                condition, self.tile, self.sites, self.config, self.stage_cache, self.seed
+            )
+        return self._maps[condition]
+
+    def trace(self, position: Float[Tensor, "n 2"]) -> LinkTruth:
+        return LinkTruth.cat([self._trace_chunk(part) for part in position.split(POSITIONS_PER_STAGE)])
+
+    def map_factory(self, condition: str) -> MapFactory:
+        return map_factory(condition, self.tile, self.sites, self.config, self.stage_cache, self.seed)
+
+    def _trace_chunk(self, position: Float[Tensor, "n 2"]) -> LinkTruth:
+        tracing = asdict(self.config.tracing)
+        key = {"tile": self.tile.fingerprint, "sites": sites_to_json(self.sites), "tracing": tracing}
+        folder = self.stage_cache.make(
+            f"paths-{self.tile.name}", key | {"at": position.tolist()}, lambda out: self._save(position, out)
+        )
+        with np.load(folder / "truth.npz") as stored:
+            return LinkTruth(**{name: torch.from_numpy(stored[name]) for name in stored.files})
+
+    def _save(self, position: Float[Tensor, "n 2"], out: Path) -> None:
+        truth = self._truth_simulator.paths(position)
+        np.savez(out / "truth.npz", **{name: value.numpy() for name, value in vars(truth).items()})
+
+    @cached_property
+    def _truth_simulator(self) -> Simulator:
+        return open_simulator(self.tile, self.sites, self.config.tracing)
+
+
+def traced_deployment(
+    tile: Tile, sites: tuple[Site, ...], config: MapConditionConfig, stage_cache: StageCache, seed: int
+) -> TracedDeployment:
+    """A deployment with its exact maps; maps of other conditions and link truth are traced when they are needed.
+
+    Its simulator shoots other rays than the truth's. Raises the errors of the ray tracer for sites and carriers.
+    """
+    live_tracing = replace(config.tracing, seed=config.tracing.seed + LIVE_SEED_OFFSET)
+    return TracedDeployment(
+        tile=tile,
+        maps=maps_for_condition(EXACT_MAPS, tile, sites, config, stage_cache, seed),
+        simulator=DeferredSimulator(sites, lambda: open_simulator(tile, sites, live_tracing)),
+        config=config,
+        stage_cache=stage_cache,
+        seed=seed,
+    )
