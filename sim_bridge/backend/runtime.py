@@ -33,6 +33,7 @@ LLVM_FOLDERS = (
     "/opt/homebrew/opt/llvm*/lib",
     "/usr/local/opt/llvm*/lib",
 )
+_threads: int | None = None  # of Dr.Jit, where it is limited; None: all cores
 _LIBRARY = re.compile(r"libLLVM(-\d+(\.\d+)*)?\.(so|dylib)(\.\d+)*$")  # not libLLVMSupport.a and the like
 
 # Runs in a process of its own: a broken library may crash it, and cuInit would tie this process to a GPU.
@@ -107,7 +108,20 @@ def load_sionna() -> ModuleType:
     require_version(_installed("sionna-rt"))
     import sionna.rt
 
+    if _threads is not None:
+        sys.modules["drjit"].set_thread_count(_threads)
     return sionna.rt
+
+
+def limit_threads(count: int) -> None:
+    """Let PyTorch and Dr.Jit use `count` threads in this process, also where Dr.Jit is loaded later."""
+    global _threads
+    _threads = count
+    import torch  # not above: the choice of a device needs no framework
+
+    torch.set_num_threads(count)
+    if "drjit" in sys.modules:
+        sys.modules["drjit"].set_thread_count(count)
 
 
 def require_version(installed: str) -> None:

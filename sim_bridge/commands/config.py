@@ -1,6 +1,5 @@
 """Configurations of `uel map` and `uel survey`. No framework is imported here."""
 
-import os
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Literal
@@ -9,6 +8,7 @@ import tyro
 
 from sim_bridge.chains.config import AtlasConfig
 from sim_bridge.channel.config import FeatureConfig
+from sim_bridge.engines.config import EngineConfig
 from sim_bridge.scene.tracing_config import TracingConfig
 from sim_bridge.survey.config import SurveyMakingConfig
 from uel.core.io import data_folder
@@ -17,7 +17,7 @@ from uel.mobility.config import TrackConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class SurveyConfig(TrackConfig):
+class SurveyConfig(TrackConfig, EngineConfig):
     """Tracks over tiles, measured: `uel survey TILE... --tracks 5000 --reports 20 --out data/survey`."""
 
     tiles: tyro.conf.Positional[tuple[Path, ...]]
@@ -32,33 +32,20 @@ class SurveyConfig(TrackConfig):
     tracing: TracingConfig = field(default_factory=TracingConfig)
     atlas: AtlasConfig = field(default_factory=AtlasConfig)
     """of chains of walls, where tracing neither diffracts nor scatters"""
-    engine: Literal["local", "processes", "ray", "slurm"] = "local"
-    """local: this process; processes: several here; ray: actors; slurm: write the script of a job array"""
-    workers: int = 0
-    """processes, actors or array tasks at a time; 0: one for each CPU (one in all for local)"""
-    gpus: float = 0.0
-    """GPUs of each worker; two share one at 0.5, at 0 they see all"""
-    address: str | None = None
-    """of a Ray cluster; none: Ray runs on this machine alone"""
     resume: bool = True
     """go on with a survey in the folder; --no-resume refuses one"""
     verify: bool = False
     """measure nothing: compare every shard with its hash; units that differ will be made again"""
-    unit: tuple[int, ...] = ()
-    """make these units alone, in this process"""
     export: Literal["none", "parquet"] = "none"
     """measure nothing: write the finished survey as tables, too"""
     report: bool = False
     """measure nothing: write the finished survey's report.md and pictures again"""
 
     def __post_init__(self) -> None:
-        super().__post_init__()
+        TrackConfig.__post_init__(self)
+        EngineConfig.__post_init__(self)
         if not self.tiles and self.measures:
             raise UelError("no tile to survey", got="no folder", do="name a tile's folder: uel build makes them")
-        if self.workers < 0:
-            raise UelError("--workers must not be negative", got=self.workers, do="give --workers 2, say")
-        if self.gpus < 0:
-            raise UelError("--gpus must not be negative", got=self.gpus, do="give --gpus 1, say")
         self.making  # noqa: B018  (checks its fields now)
 
     @property
@@ -72,13 +59,6 @@ class SurveyConfig(TrackConfig):
         tracks = TrackConfig(**{f.name: getattr(self, f.name) for f in fields(TrackConfig)})
         common = {"measure": self.measure, "tracing": self.tracing, "atlas": self.atlas, "seed": self.seed}
         return SurveyMakingConfig(tracks=tracks, unit=self.unit_tracks, **common)
-
-    @property
-    def workers_and_threads(self) -> tuple[int, int]:
-        """Number of workers, and of threads of each."""
-        cores = os.cpu_count() or 1
-        workers = 1 if self.engine == "local" or self.unit else self.workers or cores
-        return workers, max(1, cores // workers)
 
 
 @dataclass(frozen=True, kw_only=True)

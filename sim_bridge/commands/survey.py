@@ -6,9 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from sim_bridge.commands.config import SurveyConfig
-from sim_bridge.survey.engines import Engine, LocalEngine, ProcessEngine, UnitFailure, run_units
-from sim_bridge.survey.progress import show_progress
-from sim_bridge.survey.slurm import write_script
+from sim_bridge.engines.run import make_units, require_units
+from sim_bridge.engines.slurm import CONFIG_NAME, write_script
+from sim_bridge.engines.units import UnitFailure
 from sim_bridge.survey.worker import SurveyJob, tiles_with_sites
 from uel.config import as_yaml
 from uel.core.io import replace_file
@@ -18,7 +18,6 @@ from uel.survey.manifest import MANIFEST_NAME, Manifest
 from uel.survey.parquet import to_parquet
 from uel.survey.store import explain_write_errors
 
-CONFIG_NAME = "config.yaml"  # in the survey's folder; repeats the run
 COPIES_IN_MEMORY = 3  # of a unit's values: as measured, in one piece, and as they are written
 log = logging.getLogger(__name__)
 
@@ -41,16 +40,18 @@ def make_survey(config: SurveyConfig) -> list[UnitFailure]:
     if not config.unit:  # the configuration of an array's tasks is the job's
         _save_config(config)
     waiting = [unit.number for unit in Survey(config.out, manifest).unfinished_units()]
-    numbers = [n for n in _require_units(config.unit, manifest) if n in waiting] if config.unit else waiting
+    numbers = [n for n in require_units(config.unit, len(manifest.units)) if n in waiting] if config.unit else waiting
     log.info("%s: %d of %d units to make", config.out, len(numbers), len(manifest.units))
-    return show_progress(run_units(_engine(config, job), numbers), len(numbers), "units") if numbers else []
+    return make_units(job, numbers, config, "units")
 
 
 def write_slurm_job(config: SurveyConfig) -> Path:
     """Prepare the survey and write the script of a Slurm job array that makes it."""
     _, manifest = _prepare(config)
     _save_config(config)
-    return write_script(config.out, len(manifest.units), *config.workers_and_threads, config.gpus)
+    units = range(len(manifest.units))
+    with explain_write_errors(config.out):
+        return write_script(config.out, "survey", units, *config.workers_and_threads, config.gpus)
 
 
 def verify_survey(config: SurveyConfig) -> dict[str, list[str]]:
@@ -88,23 +89,6 @@ def _save_config(config: SurveyConfig) -> None:
 def is_finished(config: SurveyConfig) -> bool:
     """Whether all units of the survey are done."""
     return not Survey.open(config.out).unfinished_units()
-
-
-def _require_units(numbers: tuple[int, ...], manifest: Manifest) -> tuple[int, ...]:
-    count = len(manifest.units)
-    if unknown := [number for number in numbers if not 0 <= number < count]:
-        raise UelError("the survey has no such --unit", got=unknown[0], do=f"give --unit from 0 to {count - 1}")
-    return numbers
-
-
-def _engine(config: SurveyConfig, job: SurveyJob) -> Engine:
-    if config.unit or config.engine == "local":
-        return LocalEngine(job)
-    if config.engine == "processes":
-        return ProcessEngine(job, *config.workers_and_threads, config.gpus)
-    from sim_bridge.survey.ray_cluster import RayEngine
-
-    return RayEngine(job, *config.workers_and_threads, config.gpus, config.address)
 
 
 def require_memory(manifest: Manifest, workers: int, available: float | None = None) -> None:

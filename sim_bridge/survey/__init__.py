@@ -1,1 +1,1 @@
-"""Surveys made by workers: local processes, Ray, Slurm."""
+"""Surveys: their configuration, and the worker that measures units of them."""

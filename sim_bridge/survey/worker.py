@@ -12,12 +12,14 @@ import torch
 from jaxtyping import Bool, Shaped
 from torch import Tensor
 
+from sim_bridge.backend.runtime import limit_threads
 from sim_bridge.chains.atlas import Atlas
 from sim_bridge.channel.config import FeatureConfig
 from sim_bridge.channel.features import measure_features, serving_features
+from sim_bridge.engines.config import EngineConfig
+from sim_bridge.engines.run import make_units
+from sim_bridge.engines.units import UnitDone
 from sim_bridge.survey.config import SurveyMakingConfig
-from sim_bridge.survey.engines import LocalEngine, UnitDone, run_units
-from sim_bridge.survey.progress import show_progress
 from uel.errors import UelError
 from uel.geo.tile import Tile
 from uel.mobility.trajectories import Tracks, draw_tracks
@@ -117,11 +119,7 @@ class SurveyJob:
     def start(self, threads: int | None) -> Callable[[int], UnitDone]:
         """The function that a process calls with the number of a unit; it may use `threads` (None: all)."""
         if threads:
-            torch.set_num_threads(threads)
-        if threads and self.open is open_sionna:
-            from sim_bridge.simulator import dr
-
-            dr.set_thread_count(threads)
+            limit_threads(threads)
         return SurveyWorker(self)
 
 
@@ -152,7 +150,7 @@ class SurveyWorker:
         values = self._measure(site_tile)(unit, tracks)
         seconds = time.perf_counter() - start
         record = write_unit(self.job.folder, self.manifest, unit, values, seconds)
-        return UnitDone(number, record.reports, record.links)
+        return UnitDone(number, counts={"reports": record.reports, "links": record.links})
 
     def _measure(self, site_tile: TileWithSites) -> MeasureFunction:
         if self._open is None or self._open[0] != site_tile.tile.name:
@@ -246,6 +244,6 @@ def tiles_with_sites(tiles: Sequence[Path]) -> tuple[TileWithSites, ...]:
 def make_survey_locally(job: SurveyJob) -> None:
     """Make a survey in this process. Raises `UelError` for inputs that cannot be surveyed, and when a unit fails."""
     manifest = job.prepare()
-    failures = show_progress(run_units(LocalEngine(job), range(len(manifest.units))), len(manifest.units), "survey")
+    failures = make_units(job, range(len(manifest.units)), EngineConfig(), "survey")
     if failures:
         raise UelError("a unit of the survey failed", got=failures[0].text, do="report this")

@@ -13,9 +13,10 @@ from torch.utils.data import DataLoader
 import scenes
 from sim_bridge.channel.config import FeatureConfig
 from sim_bridge.channel.features import measure_features, serving_features
+from sim_bridge.engines.processes import ProcessEngine
+from sim_bridge.engines.units import UnitDone, run_units
 from sim_bridge.simulator import Sionna, TracingConfig
 from sim_bridge.simulator import open as open_simulator
-from sim_bridge.survey import engines
 from sim_bridge.survey.config import SurveyMakingConfig
 from sim_bridge.survey.worker import SurveyJob, TileWithSites
 from tests.bench.common import ROUNDS, STOCK_SAMPLES, compare
@@ -57,9 +58,9 @@ def _workers(work: SurveyJob) -> dict[str, float]:
 def _rate(work: SurveyJob, workers: int, numbers: range) -> float:
     """Reports a second once every worker has made two units, so that its kernels are compiled."""
     done: list[tuple[float, int]] = []
-    for outcome in engines.run_units(engines.ProcessEngine(work, workers, 1, 0.0), list(numbers)):
-        assert isinstance(outcome, engines.UnitDone), outcome
-        done.append((time.perf_counter(), outcome.reports))
+    for outcome in run_units(ProcessEngine(work, workers, 1, 0.0), list(numbers)):
+        assert isinstance(outcome, UnitDone), outcome
+        done.append((time.perf_counter(), outcome.counts["reports"]))
     warm = 2 * workers
     return sum(reports for _, reports in done[warm:]) / (done[-1][0] - done[warm - 1][0])
 

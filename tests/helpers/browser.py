@@ -75,8 +75,8 @@ def chromium_path() -> str:
 def make_crowd(demo: Path, folder: Path) -> None:
     """A survey of 100 000 phones in free space over the demo's test tile."""
     from sim_bridge.channel.config import FeatureConfig
+    from sim_bridge.engines.units import LocalEngine, run_units
     from sim_bridge.survey.config import SurveyMakingConfig
-    from sim_bridge.survey.engines import LocalEngine, run_units
     from sim_bridge.survey.worker import SurveyJob, TileWithSites
     from tests.helpers.surveys import free_space
     from uel.inference.run_folder import Run

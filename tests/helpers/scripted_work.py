@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from sim_bridge.survey.engines import UnitDone
+from sim_bridge.engines.units import UnitDone
 from uel.errors import UelError
 
 
@@ -30,7 +30,7 @@ class Script:
             os._exit(7)
         if self.what == "fails once" and self.asked(number) == 1:
             raise RuntimeError("a hiccup")
-        return UnitDone(number, 2, 8)
+        return UnitDone(number, counts={"reports": 2, "links": 8})
 
     def asked(self, number: int) -> int:
         return sum(line.split()[0] == str(number) for line in (self.folder / "asked").read_text().splitlines())

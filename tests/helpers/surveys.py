@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 
 from sim_bridge.channel.config import FeatureConfig
+from sim_bridge.engines.units import LocalEngine, UnitDone, run_units
 from sim_bridge.survey.config import SurveyMakingConfig
-from sim_bridge.survey.engines import LocalEngine, UnitDone, run_units
 from sim_bridge.survey.worker import MeasureFunction, SurveyJob, TileWithSites, UnitValues, track_features
 from uel.geo.tile import Tile
 from uel.mobility.config import TrackConfig
@@ -92,13 +92,13 @@ def content(folder: Path) -> dict[str, str]:
 
 def main(engine: str, folder: str) -> None:
     """A process that makes a slow survey, for tests that kill it."""
-    from sim_bridge.survey.engines import ProcessEngine
+    from sim_bridge.engines.processes import ProcessEngine
 
     work = toy_work(Path(folder), opened=slow)
     work.prepare()
     numbers = [unit.number for unit in Survey.open(folder).unfinished_units()]
     if engine == "ray":
-        from sim_bridge.survey.ray_cluster import RayEngine
+        from sim_bridge.engines.ray_cluster import RayEngine
 
         crew = RayEngine(work, 2, 1)
     else:

@@ -26,7 +26,7 @@ FLOORS = {
     ],
     "sim_bridge": [
         {"backend"},
-        {"chains"},
+        {"chains", "engines"},
         {"scene"},
         {"paths", "radio_maps"},
         {"simulator"},

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from explorer.reports import survey as survey_report
 from sim_bridge.channel.config import FeatureConfig
+from sim_bridge.engines.units import LocalEngine, UnitDone, run_units
 from sim_bridge.survey.config import SurveyMakingConfig
-from sim_bridge.survey.engines import LocalEngine, UnitDone, run_units
 from sim_bridge.survey.worker import MeasureFunction, SurveyJob, TileWithSites, UnitValues
 from tests.helpers.surveys import PLAN, free_space, toy_work
 from uel.cli import main

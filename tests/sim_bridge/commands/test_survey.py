@@ -15,7 +15,7 @@ import torch
 from scenes.tiles.writer import update_files, write_sites
 from sim_bridge.commands.config import SurveyConfig
 from sim_bridge.commands.survey import require_memory
-from sim_bridge.survey import slurm
+from sim_bridge.engines import slurm
 from tests.conftest import ROOT
 from tests.helpers.surveys import content, toy_work
 from tests.helpers.village_map import SQUARE, map_file
@@ -120,7 +120,7 @@ def test_the_array_job_makes_the_same_bytes(surveyed: Path, village: Path, tmp_p
 def test_tasks_share_all_units(tmp_path: Path) -> None:
     """The shell's own arithmetic, for an array with fewer tasks than units."""
     (tmp_path / "config.yaml").touch()
-    script = slurm.write_script(tmp_path, 2500, workers=40, threads=4, gpus=1.0).read_text()
+    script = slurm.write_script(tmp_path, "survey", range(2500), workers=40, threads=4, gpus=1.0).read_text()
     assert "--array=0-999%40" in script
     assert "--cpus-per-task=4" in script
     assert "--gpus-per-task=1" in script
@@ -130,7 +130,7 @@ def test_tasks_share_all_units(tmp_path: Path) -> None:
         shell = subprocess.run(["bash", "-c", f"{line}; echo $units"], env=environment, capture_output=True, text=True)
         assert [int(word) for word in shell.stdout.split()] == list(range(task, 2500, 1000))
     with pytest.raises(UelError, match="--gpus must be a whole number"):
-        slurm.write_script(tmp_path, 3, 1, 1, gpus=0.5)
+        slurm.write_script(tmp_path, "survey", range(3), 1, 1, gpus=0.5)
 
 
 def test_parquet_has_a_row_for_every_report_and_cell(copied: Path, village: Path, capsys) -> None:

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from sim_bridge.survey.engines import LocalEngine, ProcessEngine, UnitFailure, UnitOutcome, gpus_of, run_units
-from sim_bridge.survey.ray_cluster import RayEngine
+from sim_bridge.engines.processes import ProcessEngine, gpus_of
+from sim_bridge.engines.ray_cluster import RayEngine
+from sim_bridge.engines.units import LocalEngine, UnitFailure, UnitOutcome, run_units
 from sim_bridge.survey.worker import SurveyJob
 from tests.conftest import ROOT
 from tests.helpers.scripted_work import Script

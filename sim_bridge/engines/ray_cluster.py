@@ -4,7 +4,7 @@ import logging
 import os
 from typing import Any
 
-from sim_bridge.survey.engines import UnitFailure, UnitOutcome, WorkerFactory, WorkerHandle
+from sim_bridge.engines.units import UnitFailure, UnitOutcome, WorkerFactory, WorkerHandle, Workplace
 from uel.errors import UelError
 
 
@@ -12,7 +12,7 @@ class RayEngine:
     """Actors, each with `threads` CPUs and `gpus` GPUs. One that has died is replaced.
 
     Ray's own restarts are left off: an actor that restarts refuses units meanwhile, which would count as failures.
-    `address` is that of a running cluster whose machines see the survey's and the tiles' folders by the same paths;
+    `address` is that of a running cluster whose machines see the folders of the job and its inputs by the same paths;
     without it Ray runs on this machine alone, and contacts no other.
     """
 
@@ -36,7 +36,7 @@ class RayEngine:
                 "no Ray cluster at --address", got=f"{address}: {error}", do="check --address: ray status"
             ) from error
         self._actor = ray.remote(WorkerHandle).options(num_cpus=threads, num_gpus=gpus, max_restarts=0)
-        self.workers, self._arguments = workers, (factory, threads)
+        self.workers, self._arguments = workers, (factory, threads, Workplace.here())
         self._actors = [self._actor.remote(*self._arguments) for _ in range(workers)]
         self._pending: dict[Any, tuple[int, int]] = {}
 
