@@ -63,9 +63,12 @@ METHOD_STYLES: dict[str, MethodStyle] = {
     "shuffled_map": MethodStyle("control: shuffled map", hex_colour(ORANGE), ":"),
 }
 OTHER_COLOURS = ("#999933", "#44AA99", "#AA4499")  # of methods given by --compare
-_RUN_METHODS = ("prior_median", "cell_id", "cell_id_ta", "knn_map", "knn_survey", "grid_bayes", "locator")
+_RUN_METHODS = (
+    "prior_median", "cell_id", "cell_id_ta", "knn_map", "knn_survey", "grid_robust", "grid_bayes", "locator",
+    "locator_refined",
+)  # fmt: skip
 _RUN_LIMIT = replace(METHOD_STYLES["limit"], label="grid Bayes (the limit)")
-# The methods in a run's own `errors.npz`, in the order of tables. Grid Bayes has the true map there: it is the limit.
+# The methods in a run's report, in the order of tables. Grid Bayes has the true map there: it is the limit.
 RUN_METHOD_STYLES = {name: METHOD_STYLES[name] for name in _RUN_METHODS} | {"grid_bayes": _RUN_LIMIT}
 
 

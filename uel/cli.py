@@ -202,9 +202,22 @@ def locate(args: Sequence[str]) -> int:
         tracing = {"max_depth": rays.depth, "samples": rays.samples, "scattering": rays.scattering}
         return sim_bridge.open(tile, sites, TracingConfig(**tracing, map_rays=rays.map_rays))
 
-    for line in run(config, open_simulator):
+    for line in run(config, open_simulator, _trace_radio_map):
         print(line)
     return 0
+
+
+def _trace_radio_map(tile: "Tile", pixel: float) -> Path:
+    """Trace the radio map of a tile's sites, with the defaults of `uel map`, and return its folder."""
+    from sim_bridge.commands.config import RadioMapConfig
+    from sim_bridge.commands.radio_map import make_maps
+    from uel.core.io import data_folder
+
+    # A folder for each version of the tile, so that no map of the user's own is replaced.
+    config = RadioMapConfig(tiles=(tile.folder,), pixel=pixel, out=data_folder() / "maps" / tile.fingerprint)
+    ((folder, report),) = make_maps(config)
+    logging.getLogger(__name__).info("traced in %.0f s", report["seconds"])
+    return folder
 
 
 def export(args: Sequence[str]) -> int:
@@ -215,7 +228,7 @@ def export(args: Sequence[str]) -> int:
     config = load(ExportConfig, "export", args)
     from uel.inference.torch_export import export as run
 
-    print(run(config))
+    print(run(config, _trace_radio_map))
     return 0
 
 

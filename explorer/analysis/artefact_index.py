@@ -11,11 +11,12 @@ from typing import Any, Literal
 
 from uel.errors import UelError
 from uel.geo.tile import file_hash
+from uel.inference.run_folder import RECORD_FILE, RECORD_FILE_0_1, Run
 from uel.results.ablation import read_ablation_table
 
 ArtefactKind = Literal["run", "tile", "map", "survey"]
 MARKER_FILES: dict[ArtefactKind, str] = {
-    "run": "artefacts.json",
+    "run": "locator.pt",
     "tile": "tile.json",
     "map": "radiomap.zarr/zarr.json",
     "survey": "survey.json",
@@ -145,7 +146,7 @@ def find_artefacts(path: Path | None, data: Path, runs: Path) -> ArtefactIndex:
     by_kind: dict[ArtefactKind, list[Path]] = {
         kind: [folder for folder in folders if (folder / file).is_file()] for kind, file in MARKER_FILES.items()
     }
-    tests = {run: _test_artefacts(run, problems) for run in by_kind["run"]}
+    tests = {run: _deployment_artefacts(run, problems) for run in by_kind["run"]}
     tile_folders = sorted({*by_kind["tile"], *(tile for tile, _ in tests.values() if tile is not None)})
     requested = path.resolve() if path else None
     tile_folders.sort(key=lambda folder: folder != requested)
@@ -269,13 +270,15 @@ def _with_unique_names(tiles: list[TileArtefacts]) -> list[TileArtefacts]:
     ]
 
 
-def _test_artefacts(run: Path, problems: list[str]) -> tuple[Path | None, Path | None]:
-    """The tile that a run was tested on, and its radio map."""
-    test = _read_json(run / MARKER_FILES["run"], problems).get("test", {})
-    if not isinstance(test, dict) or not {"tile", "radio"} <= test.keys():
-        problems.append(f"{run / MARKER_FILES['run']}: names no test tile")
+def _deployment_artefacts(run: Path, problems: list[str]) -> tuple[Path | None, Path | None]:
+    """The tile of a run's own deployment, and its radio map; None for what is not there."""
+    if not any((run / name).is_file() for name in (RECORD_FILE, RECORD_FILE_0_1)):
         return None, None
-    tile, radio = ((run / str(test[kind])).resolve() for kind in ("tile", "radio"))
+    try:
+        tile, radio = (folder.resolve() for folder in Run(run).deployment_folders)
+    except UelError as error:
+        problems.append(str(error))
+        return None, None
     return (tile if (tile / MARKER_FILES["tile"]).is_file() else None), (
         radio if artefact_kind(radio) == "map" else None
     )

@@ -13,18 +13,13 @@ from explorer.figures import overview
 from explorer.figures.overview import ExampleFix
 from explorer.style import RUN_METHOD_STYLES, run_method_label, tier_label
 from uel.errors import UelError
-from uel.geo.tile import Tile
-from uel.radio import radio_map_io
-from uel.radio.radio_map import RadioMap
+from uel.inference.run_folder import Run
+from uel.results.run_summary import base_errors, newest_evaluation
 
-SOURCE_COMMANDS = {
-    "metrics.json": "uel demo",
-    "errors.npz": "uel demo",
-    "example.npz": "uel demo",
-    "artefacts.json": "uel demo",
-    "training/metrics.csv": "uel demo",
-}
+SOURCE_COMMANDS = dict.fromkeys(("metrics.json", "example.npz", "training/metrics.csv"), "uel demo")
+ERRORS_FILE_0_1 = "errors.npz"  # of runs of version 0.1, which have no evaluation
 LIMIT_METHOD = "grid_bayes"
+LOCATOR_METHODS = ("locator", "locator_refined")
 TRUTH_LABELS = {"test": "map truth", "test_paths": "path truth"}
 
 
@@ -86,9 +81,18 @@ def _arrays(run: Path, name: str) -> dict[str, np.ndarray]:
 
 
 def read_errors(run: Path) -> dict[str, np.ndarray]:
-    """Errors in m by `truth/tier/method`. Raises `UelError` where `errors.npz` is missing or damaged."""
-    _require(run, "errors.npz")
-    return _arrays(run, "errors.npz")
+    """Errors in m by `truth/tier/method`, in the base condition of the run's newest evaluation.
+
+    Raises `UelError` where the run has not been evaluated, or the evaluation is damaged.
+    """
+    evaluation = newest_evaluation(run)
+    if evaluation is not None:
+        errors = base_errors(evaluation)
+        return {key: error for key, error in errors.items() if key.split("/")[2] in RUN_METHOD_STYLES}
+    if not (run / ERRORS_FILE_0_1).is_file():
+        do = f"evaluate it: uel eval {run} --protocol quick"
+        raise UelError("this run has not been evaluated", got=str(run), do=do)
+    return _arrays(run, ERRORS_FILE_0_1)
 
 
 def read_example(run: Path) -> ExampleFix:
@@ -113,18 +117,9 @@ def read_curves(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     return curves
 
 
-def _artefacts(run: Path) -> tuple[Tile, RadioMap]:
-    """The test tile and its radio map; `artefacts.json` gives their paths relative to the run."""
-    artefacts = _json(run, "artefacts.json")
-    try:
-        tile, radio = (run / artefacts["test"][kind] for kind in ("tile", "radio"))
-    except (KeyError, TypeError) as error:
-        raise _damaged(run, "artefacts.json", error) from error
-    return Tile.open(tile), radio_map_io.load(radio)
-
-
 def _figures(run: Path) -> dict[str, Any]:
-    (tile, radio), example, errors = _artefacts(run), read_example(run), _arrays(run, "errors.npz")
+    opened, example, errors = Run.open(run), read_example(run), read_errors(run)
+    tile, radio = opened.tile, opened.maps.radio
     curves = {
         name: curve
         for name, curve in read_curves(run / "training/metrics.csv").items()
@@ -185,7 +180,8 @@ def _verdict(metrics: Mapping[str, Any], tier: str) -> list[str]:
     lines = []
     for key, name in TRUTH_LABELS.items():
         rows = metrics.get(key, {}).get("tier", {}).get(tier, {})
-        medians = {m: row["p50_m"] for m, row in rows.items() if m not in ("locator", LIMIT_METHOD)}
+        baselines = [m for m in RUN_METHOD_STYLES if m in rows and m not in (LIMIT_METHOD, *LOCATOR_METHODS)]
+        medians = {m: rows[m]["p50_m"] for m in baselines}
         if "locator" not in rows or not medians:
             continue
         best, locator_m = min(medians, key=medians.__getitem__), rows["locator"]["p50_m"]
@@ -211,8 +207,8 @@ def _table(metrics: Mapping[str, Any], tier: str) -> str:
     header = [f"{c.removesuffix('_m')} ({TRUTH_LABELS[k]})" for k in present for c in columns]
     title = f"### {tier_label(tier)} (`{tier}`)"
     lines = [title, "", f"| method | {' | '.join(header)} |", "|---|" + "---:|" * len(header)]
-    methods, order = metrics["test"]["tier"][tier], list(RUN_METHOD_STYLES)
-    for method in sorted(methods, key=lambda m: order.index(m) if m in order else len(order)):
+    methods = metrics["test"]["tier"][tier]
+    for method in (m for m in RUN_METHOD_STYLES if m in methods):
         cells = [f"{metrics[k]['tier'][tier][method][c]:.1f}" if method in metrics[k]["tier"][tier] else "–"
                  for k in present for c in columns]  # fmt: skip
         lines.append(f"| {run_method_label(method)} (`{method}`) | {' | '.join(cells)} |")

@@ -34,7 +34,7 @@ PROBE = "/_stcore/"  # Streamlit itself looks for its server above and below a d
 
 def made_demo() -> Path:
     """The quick demo, made where it is not there."""
-    if not (RUN / "artefacts.json").is_file():
+    if not (RUN / "run.json").is_file():
         command = [sys.executable, "-m", "uel.cli", "demo", "--config", "demo/quick"]
         subprocess.run(command, cwd=ROOT, check=True, timeout=3600, capture_output=True)
     return RUN

@@ -1,6 +1,7 @@
-"""A small made-up run as `uel demo` writes it: tile, radio map, errors, metrics and one example fix."""
+"""A small made-up run as `uel demo` writes it: locator, tile, radio map, evaluation, metrics and one example fix."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -11,14 +12,21 @@ from scenes.tiles.writer import write_tile
 from tests.helpers.free_space import masts
 from uel.core.grid import Grid
 from uel.estimation.metrics import error_summary
+from uel.inference.run_folder import RECORD_FILE
+from uel.measurement.model import ObservationModel
 from uel.measurement.tiers import TIERS
+from uel.models.config import LocatorConfig
+from uel.models.locator import Locator
 from uel.radio import radio_map_io
 from uel.radio.radio_map import RadioMap
 from uel.radio.simulator import FreeSpace
 from uel.radio.sites import Cell, Site
+from uel.results.condition import Condition
+from uel.results.evaluation import ConditionResult, write_result
+from uel.results.run_summary import PROTOCOL_FILE
 
 SIZE, UES = 512.0, 200
-SCALE = dict(zip(RUN_METHOD_STYLES, (150.0, 110.0, 80.0, 60.0, 70.0, 25.0, 40.0), strict=True))
+SCALE = dict(zip(RUN_METHOD_STYLES, (150.0, 110.0, 80.0, 60.0, 70.0, 26.0, 25.0, 40.0, 30.0), strict=True))
 SECTORS = tuple(Cell(azimuth_deg=a) for a in (0.0, 120.0, 240.0))
 SITES = (*masts((-120.0, 90.0), (150.0, -60.0)), Site(position=(40.0, 160.0, 25.0), cells=SECTORS))
 
@@ -28,12 +36,30 @@ def make_run(run: Path, paths: bool = True) -> Path:
     (run / "training").mkdir(parents=True)
     tile, radio = make_tile(run.parent / "tile"), make_radio(run / "radio")
     errors = make_errors(("map", "paths") if paths else ("map",))
-    np.savez(run / "errors.npz", **errors)
-    (run / "artefacts.json").write_text(json.dumps({"test": {"tile": str(tile), "radio": radio.name}}))
+    torch.manual_seed(0)
+    Locator(LocatorConfig(width=8, pixel_width=4, depth=1, radio_depth=1), ObservationModel()).save(run)
+    (run / RECORD_FILE).write_text(json.dumps({"deployment": {"tile": str(tile), "radio": radio.name}}))
+    write_evaluation(run / "eval" / "demo", errors)
     (run / "metrics.json").write_text(json.dumps(make_metrics(errors)))
     (run / "training/metrics.csv").write_text(make_csv())
     np.savez(run / "example.npz", **make_example())
     return run
+
+
+def write_evaluation(folder: Path, errors: dict[str, np.ndarray]) -> None:
+    """The base condition of an evaluation: phones at the centre, located as far off as `errors` say."""
+    results: dict[Condition, dict[str, dict[str, np.ndarray]]] = {}
+    for key, error in errors.items():
+        truth, tier, method = key.split("/")
+        estimate = np.stack([error, np.zeros_like(error)], 1)
+        results.setdefault(Condition(truth=truth, tier=tier), {})[method] = {"estimate": estimate}  # type: ignore[arg-type]
+    (folder / "cells").mkdir(parents=True)
+    for number, (condition, methods) in enumerate(results.items()):
+        position = np.zeros((UES, 2), np.float32)
+        write_result(folder / "cells" / f"{number}.npz", ConditionResult(condition, "blocks#0", position, methods, {}))
+    names = [f"{number}.npz" for number in range(len(results))]
+    protocol = {"base": asdict(next(iter(results))), "cells": names, "tiles": ["blocks (made up)"]}
+    (folder / PROTOCOL_FILE).write_text(json.dumps(protocol))
 
 
 def make_tile(folder: Path) -> Path:

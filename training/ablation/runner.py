@@ -26,6 +26,7 @@ from uel.config import save
 from uel.core.io import as_json, data_folder, replace_file
 from uel.errors import UelError
 from uel.estimation.metrics import error_summary, position_error
+from uel.inference.run_folder import write_run
 from uel.measurement.model import ObservationModel
 from uel.models.locator import Locator
 from uel.radio.sites import sites_to_json
@@ -194,7 +195,7 @@ def _train_variant(
 ) -> VariantResult:
     """Train and evaluate, or read the stored result."""
     name = _cell_name(config, scenario, variant, steps)
-    file, work = folder / "cells" / f"{name}.npz", folder / "cells" / name
+    file, work = folder / "cells" / f"{name}.npz", folder / "cells" / f"{name}.training"
     if not file.is_file():
         training_config = _training_config(config, variant, steps)
         unlabelled = config.unlabelled if variant.loss != "none" else 0
@@ -202,6 +203,8 @@ def _train_variant(
         if training_config.training.uses_ray_tracer:
             scenario.warm_up(variant.map, training_config, data)
         locator, facts = fit_with_data(work, name, training_config, lambda: data)
+        radio = folder / "radio" / variant.map
+        write_run(folder / "cells" / name, locator, scenario.assumed(variant.map), "uel ablate", radio)
         _write(file, _score_locator(locator, scenario, variant), facts)
         shutil.rmtree(work)
     return _read(file)

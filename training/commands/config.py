@@ -7,13 +7,31 @@ from pathlib import Path
 from sim_bridge.chains.config import AtlasConfig
 from sim_bridge.scene.tracing_config import TracingConfig
 from training.data.config import AugmentationConfig, DomainRandomizationConfig
-from training.evaluation.config import DemoEvaluationConfig
+from training.evaluation.protocol import EvalConfig
 from training.locator.config import HardwareConfig, LoggingConfig, MapRestorerTrainingConfig, OptimizationConfig
 from training.pipeline.config import MapAdaptationConfig, MapConditionConfig, SitePlacementConfig
 from uel.errors import UelError
 from uel.measurement.parameters import ObservationParameters
+from uel.measurement.tiers import TIERS
 from uel.mobility.config import TrackConfig
 from uel.models.config import LocatorConfig
+from uel.radio.config import Carrier
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemoEvaluationConfig:
+    """Numbers of phones of the demo's evaluation."""
+
+    phones: int = 1000
+    """reports that are located, for each truth"""
+    fingerprints: int = 500
+    """labelled reports: kNN searches them, and every method is tuned on them"""
+
+    def __post_init__(self) -> None:
+        for name, least in {"phones": 1, "fingerprints": 2}.items():
+            if getattr(self, name) < least:
+                do = f"give {least} or more"
+                raise UelError(f"evaluation.{name} is too small", got=getattr(self, name), do=do)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,12 +69,34 @@ class DemoConfig:
     """chains of walls kept for the ray tracing in training"""
     survey: TrackConfig = field(default_factory=TrackConfig)
     """tracks on each training and validation tile"""
-    test_survey: TrackConfig = field(default_factory=lambda: TrackConfig(tracks=256))
-    """tracks on the test tile"""
     measurement: ObservationParameters = field(default_factory=ObservationParameters)
     locator: LocatorConfig = field(default_factory=LocatorConfig)
     training: OptimizationConfig = field(default_factory=OptimizationConfig)
     evaluation: DemoEvaluationConfig = field(default_factory=DemoEvaluationConfig)
+
+    @property
+    def train_config(self) -> "TrainConfig":
+        """The configuration of `uel train`."""
+        return TrainConfig(
+            run=self.run, seed=self.seed, train=self.train, validate=(self.validate,), size=self.size,
+            margin=self.margin, deployments=1, sites=self.sites, maps=self._maps, tracks=self.survey, atlas=self.atlas,
+            measurement=self.measurement, locator=self.locator, training=self.training,
+        )  # fmt: skip
+
+    @property
+    def eval_config(self) -> EvalConfig:
+        """The configuration of `uel eval`: the base condition alone, on the test tile, for both truths."""
+        return EvalConfig(
+            run=Path("runs") / self.run, name="demo", seed=self.seed, tiles=(self.test,), size=self.size,
+            margin=self.margin, deployments=1, phones=self.evaluation.phones,
+            fingerprints=self.evaluation.fingerprints, maps=self._maps, nominal=self.measurement, tiers=TIERS,
+            sigmas=(), correlations=(), cells=(), dropouts=(), conditions=(), sites=(self.sites.count,),
+            sectors=self.sites.sectors, mast=self.sites.mast, carriers=(Carrier().frequency,), speeds=(),
+        )  # fmt: skip
+
+    @property
+    def _maps(self) -> MapConditionConfig:
+        return MapConditionConfig(pixel=self.pixel, tracing=self.tracing, few_rays=self.tracing.map_rays)
 
     def __post_init__(self) -> None:
         # Checked here, before any stage starts; imported here, because `--help` builds no configuration.

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from uel.errors import UelError
+from uel.inference.run_folder import write_sweep
 
 SWEEP_METRIC = {"name": "val_nll", "goal": "minimize"}
 SWEEP_FORM = "write wandb's form: parameters: {training.learning_rate: {values: [1e-3, 3e-4]}}"
@@ -76,7 +77,7 @@ def wandb_yaml(sweep: Mapping[str, Any], args: Sequence[str]) -> str:
 def run_sweep(
     sweep: Mapping[str, Any], folder: Path, train: Callable[[list[str], str], Path | None]
 ) -> list[tuple[dict[str, str], float]]:
-    """Train every combination, best first, and write `sweep.csv` after each; finished ones are reused.
+    """Train every combination, best first, and write `sweep.csv` and `sweep.json` after each; finished ones are reused.
 
     `train` takes arguments and a label and returns a run's folder in the process that writes, None in others.
     """
@@ -98,3 +99,4 @@ def _write(folder: Path, results: Sequence[tuple[Mapping[str, str], float]]) -> 
         writer = csv.DictWriter(file, [*results[0][0], SWEEP_METRIC["name"]])
         writer.writeheader()
         writer.writerows({**combination, SWEEP_METRIC["name"]: score} for combination, score in results)
+    write_sweep(folder, folder_label(results[0][0]))

@@ -23,13 +23,14 @@ from training.pipeline.map_conditions import maps_for_condition
 from training.pipeline.scene_pipeline import (
     live_simulator,
     open_tile,
-    place_sites,
+    sites_of_tile,
     track_survey,
 )
 from uel.config import save
 from uel.core.io import as_json, data_folder, replace_file
 from uel.geo.tile import Tile
 from uel.inference.deployment import Deployment
+from uel.inference.run_folder import write_run
 from uel.measurement.model import ObservationModel
 from uel.models.config import RESTORER_FILE as RESTORER
 from uel.models.locator import SCHEMA, require_nesting
@@ -55,7 +56,8 @@ def locator_training_config(config: TrainConfig) -> LocatorTrainingConfig:
 def run(config: TrainConfig, draw: FixDrawing | None = None) -> Path | None:
     """Run the stages that are not in the cache, train, and return the run's folder.
 
-    It holds `locator.pt`, `config.yaml`, `metrics.csv`, `metrics.json` and `training/`. A killed run resumes after the
+    It holds `locator.pt`, `run.json`, the radio map of the first tile to validate on, `config.yaml`, `metrics.csv`,
+    `metrics.json` and `training/`; `uel locate`, `eval`, `export` and `explore` take it. A killed run resumes after the
     last whole epoch. Of several processes each calls this; the first one writes, the others return None.
 
     Example:
@@ -87,7 +89,7 @@ def run(config: TrainConfig, draw: FixDrawing | None = None) -> Path | None:
     )
     if not first_process():
         return None
-    locator.save(folder)
+    write_run(folder, locator, validate[0], "uel train")
     if restorer_folder is not None:
         shutil.copyfile(restorer_folder / RESTORER, folder / RESTORER)
     save(config, folder / "config.yaml")
@@ -204,8 +206,6 @@ def _deployment_key(deployment: Deployment) -> dict[str, Any]:
 
 
 def _sites(config: TrainConfig, tile: Tile, index: int, number: int, seed: int) -> tuple[Site, ...]:
-    """The folder's own sites for the first set if it has some, otherwise drawn ones."""
-    if number == 0 and (tile.folder / "sites.json").is_file():
-        return tile.sites
+    """The tile's own sites for the first set, if it has some, otherwise drawn ones."""
     count = config.site_counts[index % len(config.site_counts)] if config.site_counts else config.sites.count
-    return place_sites(tile, replace(config.sites, count=count), seed)
+    return sites_of_tile(tile, replace(config.sites, count=count), seed, number)

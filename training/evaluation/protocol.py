@@ -77,6 +77,8 @@ class EvalConfig:
     """map conditions other than exact"""
     sites: tuple[int, ...] = (8, 5, 3)
     """sites of a tile; the first number is the base, the others take the first sites of it"""
+    sectors: int = 1
+    """cells of each site; more than one are sectors with 120° elements"""
     carriers: tuple[float, ...] = (3.5e9, 28e9)
     """Hz; the first is the base"""
     speeds: tuple[float, ...] = (0.0, 1.0, 10.0)
@@ -105,7 +107,7 @@ class EvalConfig:
     rescoring: RayRescoringConfig = field(default_factory=RayRescoringConfig)
 
     def __post_init__(self) -> None:
-        least = dict.fromkeys(("deployments", "phones", "tracks", "particles", "limit_particles"), 1)
+        least = dict.fromkeys(("deployments", "phones", "tracks", "sectors", "particles", "limit_particles"), 1)
         for name, count in (least | {"fingerprints": 2, "reports": 2, "rt": 0}).items():
             if getattr(self, name) < count:
                 raise UelError(f"{name} is too small", got=getattr(self, name), do=f"give {count} or more")

@@ -89,19 +89,20 @@ class EvaluationScenario:
 
     def maps(self, condition: Condition) -> TileMaps:
         """The maps that methods are given."""
-        return maps_of_first_sites(self._deployment(condition).assumed_maps(condition.map), condition.sites)
+        return maps_of_first_sites(self.deployment(condition).assumed_maps(condition.map), condition.sites)
 
     def map_factory(self, condition: Condition) -> MapFactory:
         """A factory of more maps of all sites, for methods."""
-        return self._deployment(condition).map_factory(condition.map)
+        return self.deployment(condition).map_factory(condition.map)
 
     def simulator(self, condition: Condition) -> Simulator:
         """The ray tracer of the true deployment."""
-        return self._deployment(condition).require_simulator()
+        return self.deployment(condition).require_simulator()
 
     # ---- reports -------------------------------------------------------------------------------------
 
-    def _deployment(self, condition: Condition) -> Deployment:
+    def deployment(self, condition: Condition) -> Deployment:
+        """The deployment on a condition's carrier."""
         if condition.carrier not in self._deployments:
             self._deployments[condition.carrier] = self.open_deployment(condition.carrier)
         return self._deployments[condition.carrier]
@@ -126,7 +127,7 @@ class EvaluationScenario:
         )
 
     def _as_read(self, condition: Condition, reports: Reports) -> Reports:
-        true_sites = self._deployment(condition).sites[: condition.sites]
+        true_sites = self.deployment(condition).sites[: condition.sites]
         return rotate_to_assumed_azimuths(reports, true_sites, self.maps(condition).radio.sites)
 
     def _single(self, condition: Condition, count: int) -> tuple[Reports, Float[Tensor, "n 2"]]:
@@ -147,7 +148,7 @@ class EvaluationScenario:
 
     def _positions(self, condition: Condition, count: int, generator: torch.Generator) -> Float[Tensor, "n 2"]:
         """Positions of phones; ray-traced phones have the same in all conditions, so that they are traced once."""
-        deployment = self._deployment(condition)
+        deployment = self.deployment(condition)
         if condition.truth == "paths":
             count = self.config.phones + self.config.fingerprints
             return draw_positions(deployment.tile, deployment.sites, count, torch.Generator().manual_seed(self.seed))
@@ -165,7 +166,7 @@ class EvaluationScenario:
         return TrackReports(reports[audible], tracks.time[audible], tracks.position[audible, -1])
 
     def _draw_tracks(self, condition: Condition) -> Tracks:
-        deployment, speed = self._deployment(condition), condition.track
+        deployment, speed = self.deployment(condition), condition.track
         shares = (1.0, 0.0, 0.0) if speed == 0 else (0.0, 1.0, 0.0) if speed < MIN_CAR_SPEED else (0.0, 0.0, 1.0)
         count = round(DRAWN_PER_NEEDED_TRACK * (self.config.tracks + TUNING_TRACKS))
         config = TrackConfig(tracks=count, reports=self.config.reports, speeds=(0.0, speed, speed), shares=shares)
@@ -173,13 +174,13 @@ class EvaluationScenario:
 
     def _motion(self, condition: Condition) -> MotionModel:
         speed = condition.track
-        area = outdoor_area(self.tile, self._deployment(condition).sites, (10.0, 1000.0), None, False, None)
+        area = outdoor_area(self.tile, self.deployment(condition).sites, (10.0, 1000.0), None, False, None)
         on_roads = area.road is not None and speed >= MIN_CAR_SPEED
         allowed = area.road if on_roads and area.road is not None else area.free
         return MotionModel(area.grid, allowed, speed, wander=0 < speed < MIN_CAR_SPEED, roads=on_roads)
 
     def _truth(self, condition: Condition, position: Float[Tensor, "n 2"]) -> LinkTruth:
-        deployment = self._deployment(condition)
+        deployment = self.deployment(condition)
         if condition.truth == "paths":
             return truth_of_first_sites(deployment.trace(position), condition.sites, deployment.sites)
         return self.maps(replace(condition, map="exact")).radio.pixel_truth(position)
@@ -228,7 +229,7 @@ def _scenario(config: EvalConfig, stage_cache: StageCache, place: str, number: i
         sites = (
             with_frequency(own_sites, frequency)
             if own_sites
-            else scenes.place(tile, config.sites[0], seed=seed, mast=config.mast, template=cell)
+            else scenes.place(tile, config.sites[0], seed=seed, sectors=config.sectors, mast=config.mast, template=cell)
         )
         return traced_deployment(tile, sites, config.maps, stage_cache, seed)
 

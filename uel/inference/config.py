@@ -28,11 +28,21 @@ class RayTracingConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LocateConfig:
-    """Locate phones from their reports: `uel locate runs/demo report.json`."""
+class TileChoiceConfig:
+    """The tile and radio map that a locator is used on."""
+
+    tile: Path | None = None
+    """folder of the tile, with sites; the run's own unless given"""
+    radio: Path | None = None
+    """folder of that tile's radio map (`uel map`); unless given, one in the data folder is used, or traced"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocateConfig(TileChoiceConfig):
+    """Locate phones from their reports: `uel locate runs/demo report.json --tile data/tiles/paris`."""
 
     run: tyro.conf.Positional[Path]
-    """folder of the run whose locator is used, on the tile that it was evaluated on"""
+    """folder of the run whose locator is used; of a sweep, its best run"""
     report: tyro.conf.Positional[Path]
     """reports as JSON, see `uel.measurement.report_io`"""
     geojson: Path | None = None
@@ -91,19 +101,10 @@ class LocateConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExportConfig:
+class ExportConfig(TileChoiceConfig):
     """Export a locator for deployment: `uel export runs/demo`."""
 
     run: tyro.conf.Positional[Path]
-    """folder of the run whose locator is exported"""
-    tile: Path | None = None
-    """folder of the tile where it is to locate; the run's own unless given"""
-    radio: Path | None = None
-    """folder of that tile's radio map (`uel map`)"""
+    """folder of the run whose locator is exported; of a sweep, its best run"""
     out: Path | None = None
     """file to write; locator.pt2 in the run's folder unless given"""
-
-    def __post_init__(self) -> None:
-        if (self.tile is None) != (self.radio is None):
-            got = f"--radio {self.radio}" if self.tile is None else f"--tile {self.tile}"
-            raise UelError("--tile and --radio belong together", got=got, do="give both, or neither")

@@ -1,5 +1,6 @@
 """A deployment: a tile with one set of sites, its maps and its simulator; and reports of phones in it."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,9 +20,11 @@ from uel.mobility.trajectories import draw_positions
 from uel.radio import radio_map_io
 from uel.radio.link_truth import LinkTruth
 from uel.radio.simulator import Simulator
-from uel.radio.sites import Site
+from uel.radio.sites import Site, sites_to_json
 from uel.results.condition import EXACT_MAPS
 from uel.survey.dataset import TileSurvey
+
+PREFERRED_PIXEL = 4.0  # m, of a radio map that is traced for a locator
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,3 +181,35 @@ def require_map_of_tile(radio: str | Path, tile: Tile) -> None:
         got = f"{radio}: tile {provenance.get('tile', 'unknown')} ({fingerprint}), {provenance['size']:g} m"
         do = f"make a map of {tile.name} ({tile.fingerprint}), {tile.size:g} m: uel map {tile.folder}"
         raise UelError("this radio map is of another tile", got=got, do=do)
+
+
+def nesting_pixel(tile: Tile, patches: int) -> float:
+    """The pixel in metres of a radio map that a locator of so many patches on a side can use, as near 4 m as can be.
+
+    Raises `UelError` where no multiple of the tile's raster pixel divides its size into a multiple of the patches.
+    """
+    raster = tile.raster_grid
+    fits = [raster.pixel * n for n in range(1, raster.count + 1) if raster.count % (n * patches) == 0]
+    if not fits:
+        side = f"{raster.count} raster pixels of {raster.pixel:g} m, {patches} patches"
+        do = f"build the tile with --size of a multiple of {patches * raster.pixel:g} m"
+        raise UelError("the locator's patches do not divide this tile", got=f"{tile.name}: {side}", do=do)
+    return min(fits, key=lambda pixel: abs(pixel - PREFERRED_PIXEL))
+
+
+def find_radio_map(tile: Tile, patches: int, root: Path) -> Path | None:
+    """The newest readable radio map in `root` of a tile and its sites that a locator can use, None without one.
+
+    `root` holds folders of radio maps, or folders of such folders.
+    """
+    sites = json.loads(json.dumps(sites_to_json(tile.sites)))
+    files = [file for depth in ("*", "*/*") for file in root.glob(f"{depth}/{radio_map_io.FOLDER_NAME}/zarr.json")]
+    for file in sorted(files, key=lambda path: path.stat().st_mtime, reverse=True):
+        try:
+            made_from = radio_map_io.read_provenance(file.parent.parent)
+        except UelError:
+            continue
+        is_usable = round(made_from["size"] / made_from["pixel"]) % patches == 0
+        if made_from.get("fingerprint") == tile.fingerprint and made_from["sites"] == sites and is_usable:
+            return file.parent.parent
+    return None

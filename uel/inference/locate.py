@@ -25,6 +25,7 @@ from uel.geo.tile import Tile
 from uel.inference import geojson
 from uel.inference.config import LocateConfig, RayTracingConfig
 from uel.inference.run_folder import Run
+from uel.inference.tile_choice import RadioMapTracer, chosen_deployment
 from uel.measurement import report_io
 from uel.measurement.drive_test import read_drive_test
 from uel.measurement.report_io import ReportSequence
@@ -52,24 +53,26 @@ class LocatedReport:
     fix: Fix
 
 
-def locate(config: LocateConfig, open_simulator: SimulatorFactory) -> Iterator[str]:
+def locate(config: LocateConfig, open_simulator: SimulatorFactory, trace_radio_map: RadioMapTracer) -> Iterator[str]:
     """Yield one line of JSON for each report: its position, covariance and candidates.
 
-    `open_simulator` opens the ray tracer where the config needs one. Raises `UelError` for bad files.
+    `open_simulator` opens the ray tracer where the config needs one, `trace_radio_map` makes the radio map of a tile
+    that has none. Raises `UelError` for bad files.
     """
     run = Run.open(config.run)
     if not config.report.is_file():
         raise UelError(
             "no such report file", got=str(config.report), do="give a JSON file, see uel/measurement/report_io.py"
         )
-    maps = run.maps
-    sequence = report_io.from_json(config.report.read_bytes(), len(maps.radio.gain))
+    run = replace(run, chosen=chosen_deployment(run, config, trace_radio_map))
+    grid = run.maps.radio.grid
+    sequence = report_io.from_json(config.report.read_bytes(), len(run.maps.radio.gain))
     locate_all = _locate_track if config.speed else _locate_single
     located = None
     for located in locate_all(config, run, sequence, open_simulator):
         yield json_line(located.fix, located.time)
     if config.geojson and located:
-        collection = geojson.feature_collection(located.fix, run.tile, maps.radio.grid, time=round(located.time, 3))
+        collection = geojson.feature_collection(located.fix, run.tile, grid, time=round(located.time, 3))
         replace_file(config.geojson, as_json(collection))
 
 
@@ -131,7 +134,7 @@ def _site_adaptation(config: LocateConfig, run: Run, open_simulator: SimulatorFa
 
 
 def _map_factory(config: LocateConfig, run: Run, open_simulator: SimulatorFactory) -> MapFactory:
-    """The ray tracer as a factory of maps of the run's tile with other mast heights."""
+    """The ray tracer as a factory of maps of the tile with other mast heights."""
     grid, min_mast_z = run.maps.radio.grid, (run.tile.min_mast_z(*s.position[:2]) for s in run.maps.radio.sites)
 
     def trace(sites: tuple[Site, ...], ray_fraction: float) -> RadioMap:

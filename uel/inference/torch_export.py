@@ -8,14 +8,13 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from uel.geo.tile import Tile
 from uel.geo.tile_maps import TileMaps
 from uel.inference.config import ExportConfig
 from uel.inference.run_folder import Run
+from uel.inference.tile_choice import RadioMapTracer, chosen_deployment
 from uel.measurement.model import ObservationModel
 from uel.measurement.reports import Reports
 from uel.models.locator import Locator
-from uel.radio import radio_map_io
 
 INPUT_NAMES = ("rsrp_dbm", "heard", "serving", "timing_advance", "has_timing_advance", "azimuth_deg", "has_azimuth")
 OUTPUT_NAMES = ("position", "log_heatmap", "mean", "covariance")
@@ -48,22 +47,16 @@ class TileLocatorModule(nn.Module):
         return fix.position, fix.log_heatmap, fix.mean, fix.component_covariance
 
 
-def export(config: ExportConfig) -> Path:
+def export(config: ExportConfig, trace_radio_map: RadioMapTracer) -> Path:
     """Write the exported program (`torch.export`) and return its file.
 
     Read it with `torch.export.load(file).module()`. Raises `UelError` for a run without a locator or maps.
     """
-    if config.tile is None or config.radio is None:
-        run = Run.open(config.run)
-        locator, maps = run.locator, run.maps
-    else:
-        locator, maps = (
-            Locator.load(config.run),
-            TileMaps.from_tile(Tile.open(config.tile), radio_map_io.load(config.radio)),
-        )
-    file = config.out or config.run / "locator.pt2"
+    run = Run.open(config.run)
+    deployment = chosen_deployment(run, config, trace_radio_map)
+    file = config.out or run.folder / "locator.pt2"
     file.parent.mkdir(parents=True, exist_ok=True)
-    torch.export.save(exported_program(locator, maps), file)
+    torch.export.save(exported_program(run.locator, deployment.maps), file)
     return file
 
 

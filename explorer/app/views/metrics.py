@@ -12,6 +12,7 @@ from explorer.app import cache, widgets
 from explorer.reports.run import read_errors
 from explorer.style import RUN_METHOD_STYLES, run_method_label, tier_label
 from uel.measurement.tiers import TIERS
+from uel.results.run_summary import run_metrics
 
 SIGHT_LABELS = {"any": "any", "in sight": "line of sight", "out of sight": "no line of sight"}
 TRUTH_LABELS = {"map": "drawn from the map", "paths": "ray-traced"}
@@ -73,9 +74,7 @@ def _errors(runs: list[Path], truth: str, tier: str, methods: list[str]) -> dict
 
 
 def _test_tiles(runs: list[Path]) -> str:
-    from uel.inference.run_folder import Run
-
-    texts = [f"{run.name}: {Run.open(run).metrics.get('test', {}).get('tile', '?')}" for run in runs]
+    texts = [f"{run.name}: {run_metrics(run).get('test', {}).get('tile', '?')}" for run in runs]
     return f"Tested on {'; '.join(texts)}."
 
 

@@ -1,5 +1,6 @@
 """The Overview page: a run's accuracy, its locator, the tile, and commands for what is missing."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from explorer.map_view import plan_2d
 from explorer.style import tier_label
 from uel import __version__
 from uel.errors import UelError
-from uel.inference.run_folder import Run
+from uel.results.run_summary import run_metrics
 
 
 def page() -> None:
@@ -24,7 +25,7 @@ def page() -> None:
         "calibrated uncertainty. Every accuracy is shown beside the physical limit of the same data."
     )
     if context.run is not None:
-        _run_cards(context, Run.open(context.run))
+        _run_cards(context, context.run)
     else:
         widgets.show_missing("trained run", MAKE_COMMANDS["run"])
     left, middle, right = st.columns([0.9, 1.2, 1.2], gap="medium")
@@ -37,10 +38,11 @@ def page() -> None:
         _versions(context)
 
 
-def _run_cards(context: widgets.PageContext, run: Run) -> None:
-    locator, metrics = cache.locator(run.folder), run.metrics
+def _run_cards(context: widgets.PageContext, run: Path) -> None:
+    locator, metrics = cache.locator(run), run_metrics(run)
     tiers = metrics.get("test", {}).get("tier", {})
-    cards = {"run": (run.folder.name, f"tested on {metrics.get('test', {}).get('tile', '?')}, unseen")}
+    tested = f"tested on {metrics['test']['tile']}" if tiers else f"not tested: uel eval {run} --protocol quick"
+    cards = {"run": (run.name, tested)}
     for tier, rows in tiers.items():
         ratio = metrics.get("r50", {}).get(tier)
         if "locator" in rows:
@@ -123,7 +125,7 @@ def _versions(context: widgets.PageContext) -> None:
     threads = torch.get_num_threads()
     cpu = f"CPU, {threads} {'thread' if threads == 1 else 'threads'}"
     facts["device"] = torch.cuda.get_device_name() if torch.cuda.is_available() else cpu
-    run_versions = Run.open(context.run).metrics.get("versions", {}) if context.run is not None else {}
+    run_versions = run_metrics(context.run).get("versions", {}) if context.run is not None else {}
     if run_versions:
         facts["run made with"] = ", ".join(f"{name} {version}" for name, version in run_versions.items())
     widgets.show_facts(facts)

@@ -111,7 +111,7 @@ def test_what_cannot_be_read_is_told(stored, tmp_path):
     shutil.copytree(stored, tmp_path / "copy")
     broken = tmp_path / "copy" / "data" / "surveys" / "toy" / "survey.json"
     broken.write_text("{")
-    (tmp_path / "copy" / "runs" / "first" / "artefacts.json").write_text(json.dumps({"test": 3}))
+    (tmp_path / "copy" / "runs" / "first" / "run.json").write_text(json.dumps({"deployment": 3}))
     index = found(tmp_path / "copy")
     assert len(index.problems) == 2
     assert any(str(broken) in problem for problem in index.problems)

@@ -1,6 +1,5 @@
 """The pages without a browser: what they say and hold, for a small made-up run."""
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -197,8 +196,6 @@ def test_a_damaged_run_is_told_and_does_not_fall(opened, run, tmp_path, monkeypa
 
     broken = tmp_path / "runs" / "broken"
     shutil.copytree(run, broken)
-    named = json.loads((run / "artefacts.json").read_text())
-    (broken / "artefacts.json").write_text(json.dumps(named))
     (broken / "locator.pt").write_bytes(b"\x80\x04N.")
     test = opened("overview")
     monkeypatch.chdir(tmp_path)

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 
 from explorer.figures import overview
-from explorer.reports.run import SOURCE_COMMANDS, read_curves, read_example, write_run_report
+from explorer.reports.run import SOURCE_COMMANDS, read_curves, read_errors, read_example, write_run_report
 from explorer.style import RUN_METHOD_STYLES, tier_label
 from tests.helpers.demo_run import make_run
 from uel.errors import UelError
@@ -109,10 +109,10 @@ def test_a_missing_piece_names_the_command_that_makes_it(run: Path, name: str) -
         write_run_report(run)
 
 
-@pytest.mark.parametrize("name", ["metrics.json", "errors.npz", "example.npz", "artefacts.json"])
+@pytest.mark.parametrize("name", ["metrics.json", "example.npz", "run.json"])
 def test_a_damaged_piece_is_named(run: Path, name: str) -> None:
     (run / name).write_bytes((run / name).read_bytes()[:40])
-    with pytest.raises(UelError, match=f"{name} of this run is damaged"):
+    with pytest.raises(UelError, match=f"{name} of this run is (missing or )?damaged"):
         write_run_report(run)
 
 
@@ -120,9 +120,21 @@ def test_a_missing_map_or_tile_is_named(run: Path) -> None:
     shutil.rmtree(run / "radio")
     with pytest.raises(UelError, match="no readable radio map"):
         write_run_report(run)
-    (run / "artefacts.json").write_text(json.dumps({"test": {"tile": "nowhere", "radio": "radio"}}))
+    (run / "run.json").write_text(json.dumps({"deployment": {"tile": "nowhere", "radio": "radio"}}))
     with pytest.raises(UelError, match="no tile here"):
         write_run_report(run)
+
+
+def test_a_run_of_version_0_1_is_reported(run: Path) -> None:
+    """Its deployment is in `artefacts.json`, its errors in `errors.npz`."""
+    errors = read_errors(run)
+    shutil.rmtree(run / "eval")
+    with pytest.raises(UelError, match=r"not been evaluated[\s\S]*uel eval"):
+        read_errors(run)
+    np.savez(run / "errors.npz", **errors)
+    (run / "artefacts.json").write_text(json.dumps({"test": json.loads((run / "run.json").read_text())["deployment"]}))
+    (run / "run.json").unlink()
+    assert "p50 (path truth)" in write_run_report(run).read_text()
 
 
 # ---- its parts ------------------------------------------------------------------------------------------

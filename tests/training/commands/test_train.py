@@ -29,6 +29,7 @@ from training.locator.task import EMA_WARMUP_STEPS, update_average
 from uel import cli
 from uel.errors import UelError
 from uel.inference.deployment import Deployment
+from uel.inference.run_folder import Run
 from uel.measurement.model import ObservationModel
 from uel.models.locator import Locator
 
@@ -288,6 +289,8 @@ def test_a_grid_writes_its_table_after_each_run(tmp_path: Path) -> None:
     assert [combination["a.b"] for combination, _ in told] == ["3", "2", "1"]
     assert [row["a.b"] for row in rows(tmp_path / "sweep.csv")] == ["3", "2", "1"]
     assert sorted(path.name for path in tmp_path.glob("b=*")) == ["b=1", "b=2", "b=3"]
+    (tmp_path / "b=3" / "locator.pt").touch()
+    assert Run.open(tmp_path).folder == tmp_path / "b=3"
 
 
 @pytest.mark.parametrize(
@@ -332,6 +335,7 @@ def test_the_verb_leaves_a_run_that_repeats_itself(
     assert {"few_rays", "wrong_sites", "no_radio_map"} == told["restorer"].keys()
     for name in ("report.md", "restorer.pt", "figures/training.png", "figures/cdf.png", "figures/calibration.png"):
         assert (run / name).stat().st_size > 100
+    assert Run.open(run).tile.meta["place"] == "etoile"
     first = Locator.load(run).state_dict()
     repeat = ["train", "--config", str(run / "config.yaml")]
     capsys.readouterr()

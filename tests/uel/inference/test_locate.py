@@ -39,6 +39,10 @@ def run(tmp_path_factory) -> Path:
     return folder
 
 
+def never_traced(tile: Tile, pixel: float) -> Path:
+    raise AssertionError("this run has a radio map")
+
+
 def reports_at(run: Run, places: torch.Tensor) -> ReportSequence:
     generator = torch.Generator().manual_seed(0)
     truth = run.maps.radio.pixel_truth(places)
@@ -145,7 +149,7 @@ def test_labelled_reports_tell_how_high_masts_stand(run, tmp_path, caplog):
         (tmp_path / f"{name}.json").write_bytes(report_io.to_json(ReportSequence(torch.zeros(len(places)), said, at)))
     files = {"report": tmp_path / "asked.json", "labelled_reports": tmp_path / "labelled.json"}
     with caplog.at_level("INFO"):
-        next(iter(located(LocateConfig(run=run, fit_mast_heights=True, **files), tracer)))
+        next(iter(located(LocateConfig(run=run, fit_mast_heights=True, **files), tracer, never_traced)))
     (told,) = [text for text in caplog.messages if "labelled reports" in text]
     raised = [part.split() for part in told.split("masts raised: ")[1].split(", ")]
     assert [(number, float(by)) for number, _, by, _ in raised] == [("1", pytest.approx(-6.5, abs=0.5))]
@@ -174,7 +178,7 @@ def test_a_restored_map_is_what_labelled_reports_are_asked_about_too(run, tmp_pa
         LocateConfig(run=run, **files)
     MapRestorer(RestorerConfig(width=4, levels=2)).save(tmp_path)
     with caplog.at_level("INFO"):
-        next(iter(located(LocateConfig(run=run, **files), FreeSpace)))
+        next(iter(located(LocateConfig(run=run, **files), FreeSpace, never_traced)))
     assert [("map restored" in text) for text in caplog.messages if "labelled reports" in text] == [True]
 
 
@@ -212,7 +216,7 @@ def test_hypotheses_are_traced_where_that_is_asked_for(run, tmp_path):
         return FreeSpace(sites, size=SIZE)
 
     config = LocateConfig(run=run, report=file, refine="rt", refinement=RefinementConfig(entropy=0.0))
-    (answer,) = [json.loads(text) for text in located(config, tracer)]
+    (answer,) = [json.loads(text) for text in located(config, tracer, never_traced)]
     assert asked == [5]
     assert torch.dist(torch.tensor(answer["position"]), torch.tensor([60.0, 20.0])) < 40
 
@@ -231,7 +235,7 @@ def test_bad_files_are_refused_with_what_to_do(run, tmp_path, capsys):
     assert main(["locate", str(run), str(tmp_path / "bad.json")]) == 2
     assert main(["locate", str(tmp_path), str(tmp_path / "bad.json")]) == 2
     said = capsys.readouterr().err
-    assert all(word in said for word in ("no such report", "no JSON", "no finished run"))
+    assert all(word in said for word in ("no such report", "no JSON", "no trained locator"))
 
 
 def test_a_pickled_checkpoint_is_not_unpickled(run, tmp_path):

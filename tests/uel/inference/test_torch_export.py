@@ -56,9 +56,9 @@ def test_the_exported_locator_says_what_the_locator_says(run):
         torch.testing.assert_close(got["position"], fix.position, atol=0.01, rtol=0)
 
 
-def test_a_tile_and_its_map_come_together(run, tmp_path, capsys):
+def test_folders_without_a_locator_or_a_tile_are_refused(run, tmp_path, capsys):
     assert main(["export", str(run), "--tile", str(tmp_path)]) == 2
     assert main(["export", str(tmp_path)]) == 2
-    said = capsys.readouterr().err
-    assert "--tile and --radio" in said
-    assert "uel demo" in said
+    message = capsys.readouterr().err
+    assert "no tile here" in message
+    assert "no trained locator" in message

@@ -1,0 +1,46 @@
+"""The deployment that a run's locator is used in: the run's own, or any tile with sites."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+from uel.core.io import data_folder
+from uel.errors import UelError
+from uel.geo.tile import Tile
+from uel.inference.config import TileChoiceConfig
+from uel.inference.deployment import Deployment, find_radio_map, nesting_pixel
+from uel.inference.run_folder import Run
+
+log = logging.getLogger(__name__)
+
+RadioMapTracer = Callable[[Tile, float], Path]
+"""traces the radio map of a tile's own sites with pixels of so many metres, and returns its folder"""
+
+
+def chosen_deployment(run: Run, choice: TileChoiceConfig, trace_radio_map: RadioMapTracer) -> Deployment:
+    """The deployment of `--tile` and `--radio`, or the run's own where neither is given.
+
+    For a tile without `--radio` this is the newest radio map of it and its sites in the data folder that the locator
+    can use; without one, `trace_radio_map` makes it. Raises `UelError` for a tile without sites, a radio map of another
+    tile, and a tile that the locator's patches do not divide.
+    """
+    if choice.tile is None and choice.radio is None:
+        return run.deployment
+    if choice.tile is None:
+        assert choice.radio is not None
+        return Deployment.open(run.deployment_folders[0], choice.radio)
+    tile = Tile.open(choice.tile)
+    return Deployment.open(tile.folder, choice.radio or _radio_map(run, tile, trace_radio_map))
+
+
+def _radio_map(run: Run, tile: Tile, trace_radio_map: RadioMapTracer) -> Path:
+    patches = run.locator.config.patches
+    if not tile.sites:
+        raise UelError("no sites on this tile", got=str(tile.folder), do=f"place some: uel place {tile.folder}")
+    pixel = nesting_pixel(tile, patches)
+    folder = find_radio_map(tile, patches, data_folder() / "maps")
+    if folder is None:
+        log.info("no radio map of %s in %s: tracing one of %g m pixels", tile.name, data_folder() / "maps", pixel)
+        folder = trace_radio_map(tile, pixel)
+    log.info("radio map: %s", folder)
+    return folder
