@@ -11,8 +11,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from uel.errors import UelError
-from uel.estimation.grid_posterior import geometric_median, grid_posterior
-from uel.estimation.metrics import grid_hpd_level, position_error
+from uel.estimation.estimates import FixEstimate, GridEstimate
+from uel.estimation.grid_posterior import grid_posterior
+from uel.estimation.scoring import EstimationMethod, Scores, score
 from uel.geo.tile import Tile
 from uel.geo.tile_maps import TileMaps
 from uel.measurement.model import ObservationModel
@@ -106,31 +107,22 @@ def _phones_with_cells(reports: Reports, position: Tensor, los: Tensor) -> Drawn
 
 def score_phones(locator: Locator, maps: TileMaps, phones: DrawnPhones, seed: int) -> PhoneTrial:
     """Locate phones by the locator and by grid Bayes."""
+
+    def grid_bayes(reports: Reports) -> GridEstimate:
+        posterior = grid_posterior(reports, maps.radio, maps.prior, locator.measurement, maps.power_dbm)
+        return GridEstimate(maps.radio.grid, posterior)
+
     generator = torch.Generator().manual_seed(seed)
-    parts = []
-    for reports, truth in zip(_chunks(phones.reports), phones.position.split(REPORTS_PER_CHUNK), strict=True):
-        with torch.no_grad():
-            parts.append(_score_chunk(locator, maps, reports, truth, generator))
-    estimate, rank, entropy, limit_estimate, limit_rank = (torch.cat(column) for column in zip(*parts, strict=True))
-    error, limit_error = (position_error(position, phones.position) for position in (estimate, limit_estimate))
-    return PhoneTrial(phones, estimate, error, limit_error, rank, limit_rank, entropy)
+    own = _score(lambda reports: FixEstimate(locator(reports, maps), SAMPLES_PER_FIX), phones, generator)
+    limit = _score(grid_bayes, phones, generator)
+    assert own.hpd_level is not None
+    assert own.entropy is not None
+    assert limit.hpd_level is not None
+    return PhoneTrial(phones, own.estimate, own.error, limit.error, own.hpd_level, limit.hpd_level, own.entropy)
 
 
-def _score_chunk(
-    locator: Locator, maps: TileMaps, reports: Reports, truth: Tensor, generator: torch.Generator
-) -> tuple[Tensor, ...]:
-    fix = locator(reports, maps)
-    posterior = grid_posterior(reports, maps.radio, maps.prior, locator.measurement, maps.power_dbm).flatten(1)
-    points = maps.radio.grid.centres().reshape(1, -1, 2)
-    row, column = maps.radio.grid.pixel_of(truth)
-    rank = fix.hpd_level(truth, generator, SAMPLES_PER_FIX)
-    limit_rank = grid_hpd_level(posterior, row * maps.radio.grid.count + column, generator)
-    return fix.position, rank, fix.entropy(), geometric_median(points, posterior), limit_rank
-
-
-def _chunks(reports: Reports) -> Iterator[Reports]:
-    for start in range(0, len(reports), REPORTS_PER_CHUNK):
-        yield reports[start : start + REPORTS_PER_CHUNK]
+def _score(method: EstimationMethod, phones: DrawnPhones, generator: torch.Generator | None = None) -> Scores:
+    return score(method, phones.reports, phones.position, reports_per_call=REPORTS_PER_CHUNK, generator=generator)
 
 
 def permutation_importance(
@@ -140,18 +132,17 @@ def permutation_importance(
 
     Permutation importance (Breiman 2001, section 10) measures the loss by a wrong feature, not by a missing one.
     """
+
+    def locate(reports: Reports) -> FixEstimate:
+        return FixEstimate(locator(reports, maps))
+
     generator = torch.Generator().manual_seed(seed)
     reports = {"nothing": phones.reports}
     for name, fields in PERMUTED_FEATURES.items():
         order = _permutation_within(phones.reports.serving, generator)
         swapped = {field: getattr(phones.reports, field)[order] for field in fields}
         reports[name] = replace(phones.reports, **swapped)
-    return {name: _errors(locator, maps, permuted, phones.position) for name, permuted in reports.items()}
-
-
-def _errors(locator: Locator, maps: TileMaps, reports: Reports, truth: Tensor) -> Tensor:
-    with torch.no_grad():
-        return position_error(torch.cat([locator(part, maps).position for part in _chunks(reports)]), truth)
+    return {name: _score(locate, replace(phones, reports=permuted)).error for name, permuted in reports.items()}
 
 
 def _permutation_within(group: Int[Tensor, " n"], generator: torch.Generator) -> Int[Tensor, " n"]:

@@ -14,8 +14,9 @@ from torch import Tensor
 from uel.core.grid import Grid
 from uel.estimation.config import RayRescoringConfig, RefinementConfig
 from uel.estimation.credible_regions import pixel_probability
+from uel.estimation.estimates import GridEstimate
 from uel.estimation.fix import Fix
-from uel.estimation.grid_posterior import geometric_median
+from uel.estimation.grid_posterior import log_posterior
 from uel.estimation.ray_rescoring import rescore_with_rays
 from uel.estimation.refinement import PatchSortedMap, refine_fix
 from uel.geo.tile_maps import TileMaps
@@ -96,11 +97,10 @@ def explain_report(
         initial = _timed(fix, start, maps.radio.grid)
         refined = None if fine is None else refine_timed(fix, report, maps, model, fine, simulator)
         evidence = model.log_likelihood(report, maps.radio, maps.power_dbm)[0]
-        log_p = evidence.sum(0) + maps.prior.clamp(min=1e-30).log()
-    posterior = log_p.flatten().softmax(0)
-    limit = geometric_median(maps.radio.grid.centres().reshape(1, -1, 2), posterior[None])[0].tolist()
+        posterior = log_posterior(evidence[None], maps.prior.log()).exp()
+    limit = GridEstimate(maps.radio.grid, posterior).position[0].tolist()
     by_feature = {name: part.numpy() for name, part in zip(EVIDENCE_LABELS, evidence, strict=True)}
-    return ExplainedFix(initial, refined, by_feature, posterior.view_as(log_p), limit)
+    return ExplainedFix(initial, refined, by_feature, posterior[0], limit)
 
 
 def refine_timed(

@@ -11,7 +11,7 @@ from explorer.figures import ablation as figures
 from explorer.figures.ablation import VariantGroup, group_variants, variant_label
 from explorer.style import condition_label
 from uel.errors import UelError
-from uel.estimation.metrics import bootstrap
+from uel.estimation.scoring import bootstrap
 from uel.results.ablation import AblationRow, read_ablation_table
 
 FEW_LABELS = 2000  # labels at most: few

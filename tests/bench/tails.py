@@ -20,7 +20,7 @@ from training.evaluation.scenarios import evaluation_deployments
 from uel.core.grid import Grid
 from uel.core.io import data_folder
 from uel.estimation.estimates import GridEstimate
-from uel.estimation.metrics import position_error
+from uel.estimation.scoring import position_error
 
 RADII = (36.0, 48.0, 60.0, 72.0, 84.0, 96.0, 108.0, 120.0, 132.0, 144.0, 156.0)
 METHODS = ("limit", "grid_robust")

@@ -11,7 +11,7 @@ from explorer.style import RUN_METHOD_STYLES
 from scenes.tiles.writer import write_tile
 from tests.helpers.free_space import masts
 from uel.core.grid import Grid
-from uel.estimation.metrics import error_summary
+from uel.estimation.scoring import error_summary
 from uel.inference.run_folder import RECORD_FILE
 from uel.measurement.model import ObservationModel
 from uel.measurement.tiers import TIERS

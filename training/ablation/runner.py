@@ -25,7 +25,8 @@ from training.locator.setup import LocatorTrainingConfig
 from uel.config import save
 from uel.core.io import as_json, data_folder, replace_file
 from uel.errors import UelError
-from uel.estimation.metrics import error_summary, position_error
+from uel.estimation.estimates import FixEstimate
+from uel.estimation.scoring import error_summary, score
 from uel.inference.run_folder import write_run
 from uel.measurement.model import ObservationModel
 from uel.models.locator import Locator
@@ -231,13 +232,11 @@ def _training_config(config: AblateConfig, variant: Variant, steps: int) -> Loca
 def _score_locator(locator: Locator, scenario: AblationScenario, variant: Variant) -> dict[str, Tensor]:
     maps, (true_reports, truth) = scenario.assumed(variant.map).maps, scenario.test_phones
     reports = scenario.as_reported(true_reports, variant.map)
-    errors = []
-    with torch.no_grad():
-        for start in range(0, len(true_reports), PHONES_PER_CALL):
-            part = slice(start, start + PHONES_PER_CALL)
-            errors.append(position_error(locator(reports[part], maps).position, truth.position[part]))
+    scores = score(
+        lambda part: FixEstimate(locator(part, maps)), reports, truth.position, reports_per_call=PHONES_PER_CALL
+    )
     return {
-        "error": torch.cat(errors),
+        "error": scores.error,
         "line_of_sight": true_reports.at_serving(truth.los),
         "heard": true_reports.heard.sum(-1),
     }

@@ -22,7 +22,7 @@ from training.pipeline.traced_deployment import traced_deployment
 from uel.errors import UelError
 from uel.estimation.estimates import GridEstimate
 from uel.estimation.grid_posterior import grid_posterior
-from uel.estimation.metrics import position_error
+from uel.estimation.scoring import score
 from uel.inference.deployment import Deployment
 from uel.measurement.model import ObservationModel
 from uel.measurement.reports import Reports
@@ -95,22 +95,15 @@ class AblationScenario:
         """Errors in metres of the grid posterior on the true map: the limit for truth `map`, a reference for truth
         `paths`.
         """
+        maps, model = self.deployment.maps, ObservationModel.from_parameters(self.config.measurement)
+
+        def grid_bayes(reports: Reports) -> GridEstimate:
+            is_traced = self.config.truth == "paths"
+            posterior = grid_posterior(reports, maps.radio, maps.prior, model, maps.power_dbm, is_traced)
+            return GridEstimate(maps.radio.grid, posterior)
+
         reports, truth = self.test_phones
-        errors, traced = [], self.config.truth == "paths"
-        for start in range(0, len(reports), PHONES_PER_CALL):
-            part = slice(start, start + PHONES_PER_CALL)
-            posterior = grid_posterior(
-                reports[part],
-                self.deployment.maps.radio,
-                self.deployment.maps.prior,
-                ObservationModel.from_parameters(self.config.measurement),
-                self.deployment.maps.power_dbm,
-                traced,
-            )
-            errors.append(
-                position_error(GridEstimate(self.deployment.maps.radio.grid, posterior).position, truth.position[part])
-            )
-        return torch.cat(errors)
+        return score(grid_bayes, reports, truth.position, reports_per_call=PHONES_PER_CALL).error
 
     def warm_up(self, condition: str, config: LocatorTrainingConfig, pool: FewLabelDataModule) -> None:
         """Trace batches until they cost the same, so that compiling kernels is charged to no training."""

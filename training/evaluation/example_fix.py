@@ -6,9 +6,10 @@ import numpy as np
 import torch
 
 from training.evaluation.scenarios import EvaluationScenario
+from uel.estimation.estimates import FixEstimate
 from uel.estimation.fix import Fix
 from uel.estimation.grid_posterior import geometric_median, grid_posterior
-from uel.estimation.metrics import position_error
+from uel.estimation.scoring import score_estimate
 from uel.measurement.model import ObservationModel
 from uel.models.locator import Locator
 from uel.results.condition import Condition
@@ -26,7 +27,7 @@ def example_fix(locator: Locator, scenario: EvaluationScenario, condition: Condi
     reports, maps = reports.with_tier(condition.tier), deployment.maps
     with torch.no_grad():
         fix = locator(reports, maps)
-    pick = int(position_error(fix.position, position).argsort()[len(position) // 2])
+    pick = int(score_estimate(FixEstimate(fix), position).error.argsort()[len(position) // 2])
     posterior = grid_posterior(reports, maps.radio, maps.prior, model, maps.power_dbm)[pick]
     points = maps.radio.grid.centres().reshape(1, -1, 2)
     return _fix_arrays(fix, pick, locator.config.patches) | {

@@ -22,12 +22,7 @@ from uel.adaptation.mast_heights import MapFactory
 from uel.adaptation.site_adaptation import SiteAdaptation
 from uel.estimation.baselines import BASELINE_METHODS, LocalizationProblem, knn_map, knn_survey
 from uel.estimation.config import RayRescoringConfig, RefinementConfig
-from uel.estimation.estimates import (
-    Estimate,
-    FixEstimate,
-    GridEstimate,
-    PointEstimate,
-)
+from uel.estimation.estimates import FixEstimate, GridEstimate, PointEstimate
 from uel.estimation.grid_posterior import grid_posterior
 from uel.estimation.ray_rescoring import rescore_with_rays
 from uel.estimation.robust_bayes import (
@@ -37,6 +32,7 @@ from uel.estimation.robust_bayes import (
     shuffled_map_control,
     tune_neighbours,
 )
+from uel.estimation.scoring import EstimationMethod
 from uel.geo.tile_maps import TileMaps
 from uel.measurement.model import ObservationModel
 from uel.measurement.reports import Reports
@@ -44,7 +40,6 @@ from uel.models.locator import Locator
 from uel.models.map_restorer import MapRestorer
 from uel.radio.simulator import Simulator
 
-EvaluationMethod = Callable[[Reports], Estimate]
 T = TypeVar("T")
 
 
@@ -78,11 +73,11 @@ class EvaluationCase:
 
 def single_report_methods(
     case: EvaluationCase, locators: Mapping[str, Locator], controls: bool
-) -> dict[str, EvaluationMethod]:
+) -> dict[str, EstimationMethod]:
     """Methods for single reports by name, tuned; `controls` adds those without a map and with a shuffled map."""
     problem = case.problem
     neighbours = tune_neighbours(problem)
-    methods: dict[str, EvaluationMethod] = {
+    methods: dict[str, EstimationMethod] = {
         "limit": lambda r: GridEstimate(problem.radio.grid, _limit_posterior(case, r)),
         **{name: _point_method(BASELINE_METHODS[name], problem) for name in ("prior_median", "cell_id", "cell_id_ta")},
         "knn_map": lambda r: PointEstimate(knn_map(r, problem, neighbours["knn_map"])),
@@ -103,7 +98,7 @@ def single_report_methods(
     }
 
 
-def _corrected_map_bayes(case: EvaluationCase) -> EvaluationMethod:
+def _corrected_map_bayes(case: EvaluationCase) -> EstimationMethod:
     """Grid Bayes on the corrected map with corrected azimuths."""
     problem = case.problem
     return with_corrected_azimuths(
@@ -113,11 +108,11 @@ def _corrected_map_bayes(case: EvaluationCase) -> EvaluationMethod:
 
 def _point_method(
     method: Callable[[Reports, LocalizationProblem], Tensor], problem: LocalizationProblem
-) -> EvaluationMethod:
+) -> EstimationMethod:
     return lambda reports: PointEstimate(method(reports, problem))
 
 
-def _bayes_method(bayes: RobustGridBayes, problem: LocalizationProblem) -> EvaluationMethod:
+def _bayes_method(bayes: RobustGridBayes, problem: LocalizationProblem) -> EstimationMethod:
     return lambda reports: GridEstimate(problem.radio.grid, bayes.posterior(reports, problem))
 
 
@@ -137,7 +132,7 @@ def with_corrected_azimuths(case: EvaluationCase, method: Callable[[Reports], T]
     return lambda reports: method(case.adaptation.correct_angles(reports))
 
 
-def input_ablation_methods(case: EvaluationCase, locator: Locator) -> dict[str, EvaluationMethod]:
+def input_ablation_methods(case: EvaluationCase, locator: Locator) -> dict[str, EstimationMethod]:
     """The locator without buildings and without radio maps, to measure their value."""
     maps, observation_model = case.adaptation.locator_input(locator, case.adaptation.correction.bayes)
     reduced_maps = {
@@ -155,14 +150,14 @@ def input_ablation_methods(case: EvaluationCase, locator: Locator) -> dict[str, 
 # ---- refined fixes -----------------------------------------------------------------------------------
 
 
-def refinement_methods(case: EvaluationCase, locator: Locator, config: RefinementConfig) -> dict[str, EvaluationMethod]:
+def refinement_methods(case: EvaluationCase, locator: Locator, config: RefinementConfig) -> dict[str, EstimationMethod]:
     """The locator with its fixes refined on its map."""
     return {"locator_refined": with_corrected_azimuths(case, case.adaptation.refined_locator(locator, config))}
 
 
 def retraced_map_methods(
     case: EvaluationCase, locator: Locator, config: RefinementConfig, map_factory: MapFactory
-) -> dict[str, EvaluationMethod]:
+) -> dict[str, EstimationMethod]:
     """Grid Bayes and the locator on maps traced anew, with antenna heights fitted to labelled reports.
 
     They need a ray tracer and the buildings; the baselines of EVALUATION.md have neither.
@@ -178,7 +173,7 @@ def ray_rescoring_methods(
     config: RefinementConfig,
     rescoring: RayRescoringConfig,
     simulator: Simulator,
-) -> dict[str, EvaluationMethod]:
+) -> dict[str, EstimationMethod]:
     """The locator with its refined fixes re-scored by a simulator."""
     refiner = case.adaptation.refined_locator(locator, config)
     observation_model = case.adaptation.fit_ray_rescoring(locator, rescoring, simulator)

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,13 +14,14 @@ from torch import Tensor
 
 from training.cache import StageCache, digest
 from training.evaluation import methods as evaluation_methods
-from training.evaluation.methods import EvaluationCase, EvaluationMethod
+from training.evaluation.methods import EvaluationCase
 from training.evaluation.protocol import EvalConfig, protocol_conditions
 from training.evaluation.scenarios import EvaluationScenario, evaluation_scenarios
-from training.evaluation.track_methods import TrackEvaluationCase, TrackReports, track_batches, track_methods
+from training.evaluation.track_methods import TRACKS_PER_CALL, TrackEvaluationCase, track_methods
 from uel.core.io import as_json, data_folder, replace_file
 from uel.errors import UelError
-from uel.estimation.estimates import Estimate, FixEstimate, GridEstimate
+from uel.estimation.estimates import GridEstimate
+from uel.estimation.scoring import EstimationMethod, score
 from uel.measurement.reports import Reports
 from uel.models.config import RESTORER_FILE as RESTORER
 from uel.models.locator import Locator
@@ -29,7 +29,14 @@ from uel.models.map_restorer import MapRestorer
 from uel.radio.simulator import Simulator
 from uel.radio.sites import sites_to_json
 from uel.results.condition import Condition
-from uel.results.evaluation import ConditionResult, MethodScores, read_result, write_evaluation_table, write_result
+from uel.results.evaluation import (
+    ConditionResult,
+    MethodScores,
+    read_result,
+    score_arrays,
+    write_evaluation_table,
+    write_result,
+)
 
 log = logging.getLogger(__name__)
 
@@ -205,37 +212,18 @@ def _plain(condition: Condition, config: EvalConfig) -> Condition:
 
 
 def _score(
-    name: str, method: EvaluationMethod, case: EvaluationCase, generator: torch.Generator, timed: int = TIMED_REPORTS
+    name: str, method: EstimationMethod, case: EvaluationCase, generator: torch.Generator, timed: int = TIMED_REPORTS
 ) -> dict[str, np.ndarray]:
-    """Estimates, negative log-densities in nats, HPD levels and CPU time of a method."""
     reports = case.true_reports if name == "limit" else case.reports
-    parts = []
-    for start in range(0, len(reports), PHONES_PER_CALL):
-        part = slice(start, start + PHONES_PER_CALL)
-        parts.append(_values(method(reports[part]), case.position[part], generator))
-    values = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
-    return values | {"cpu_ms": np.array(_cpu_ms(lambda one: method(one), reports, timed))}
-
-
-def _values(estimate: Estimate, truth: Tensor, generator: torch.Generator) -> dict[str, np.ndarray]:
-    values = {"estimate": estimate.position}
-    log_density, hpd_level = estimate.log_density(truth), estimate.hpd_level(truth, generator)
-    if log_density is not None and hpd_level is not None:
-        values |= {"nll": -log_density, "level": hpd_level}
-    if isinstance(estimate, FixEstimate):
-        values["entropy"] = estimate.fix.entropy()
-    return {name: value.numpy().astype(np.float32) for name, value in values.items()}
-
-
-def _cpu_ms(method: Callable[[Any], Estimate], queries: Any, timed: int) -> float:
-    """Median CPU time of one estimate, report to position, in milliseconds, over all threads."""
-    cpu_ms = []
-    for index in range(min(timed, len(queries.time) if isinstance(queries, TrackReports) else len(queries))):
-        one = queries[index : index + 1]
-        start = time.process_time()
-        method(one).position  # noqa: B018  (estimates are lazy)
-        cpu_ms.append(1000 * (time.process_time() - start))
-    return float(np.median(cpu_ms))
+    scores = score(
+        method,
+        reports,
+        case.position,
+        reports_per_call=PHONES_PER_CALL,
+        generator=generator,
+        timed_reports=timed,
+    )
+    return score_arrays(scores)
 
 
 def _track_scores(
@@ -246,9 +234,16 @@ def _track_scores(
     case, scores = track_case.case, MethodScores()
     for name, method in track_methods(track_case, locators, config.refinement, config.seed).items():
         tracks = track_case.true_tracks if name == "limit" else track_case.tracks
-        parts = [_values(method(batch), batch.position, generator) for batch in track_batches(tracks)]
-        scores[name] = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
-        scores[name]["cpu_ms"] = np.array(_cpu_ms(method, tracks, TIMED_TRACKS))
+        scores[name] = score_arrays(
+            score(
+                method,
+                tracks,
+                tracks.position,
+                reports_per_call=TRACKS_PER_CALL,
+                generator=generator,
+                timed_reports=TIMED_TRACKS,
+            )
+        )
     single_methods = evaluation_methods.single_report_methods(case, locators, controls=False)
     single_methods |= evaluation_methods.refinement_methods(case, locators["locator"], config.refinement)
     for name, method in single_methods.items():
@@ -257,7 +252,7 @@ def _track_scores(
 
 
 def _worst_phones(
-    case: EvaluationCase, methods: Mapping[str, EvaluationMethod], scores: MethodScores, name: str
+    case: EvaluationCase, methods: Mapping[str, EstimationMethod], scores: MethodScores, name: str
 ) -> dict[str, np.ndarray]:
     """The phones with the largest errors of a locator: both heatmaps, positions, and the serving cell."""
     error = np.linalg.norm(scores[name]["estimate"] - case.position.numpy(), axis=1)

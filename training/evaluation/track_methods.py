@@ -19,19 +19,19 @@ from uel.estimation.estimates import (
     fix_raster,
 )
 from uel.estimation.grid_posterior import PRIOR_FLOOR
-from uel.estimation.metrics import position_error
 from uel.estimation.particle_filter import MotionModel, filter_track
 from uel.estimation.robust_bayes import (
     RobustGridBayes,
     fit_robust,
 )
+from uel.estimation.scoring import position_error
 from uel.estimation.track_likelihood import CorrelatedFadingLikelihood, RasterLikelihood, TrackLikelihood
 from uel.measurement.reports import Reports
 from uel.models.locator import Locator
 
 LIKELIHOOD_EXPONENTS = (1.0, 0.7, 0.5, 0.25, 0.05)  # exponents of a report's likelihood on a track, or
 FADING_LENGTHS = (10.0, 20.0, 40.0)  # m, correlation lengths of its fading: eight candidates for each method
-TRACKS_PER_BATCH = 8  # tracks filtered at once, of twenty rasters each
+TRACKS_PER_CALL = 8  # tracks filtered at once, of twenty rasters each
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +41,9 @@ class TrackReports:
     reports: Reports
     time: Float[Tensor, "track report"]
     position: Float[Tensor, "track 2"]
+
+    def __len__(self) -> int:
+        return len(self.time)
 
     def __getitem__(self, part: slice) -> "TrackReports":
         return TrackReports(self.reports[part], self.time[part], self.position[part])
@@ -179,7 +182,7 @@ def _filter_positions(
 
 def track_batches(tracks: TrackReports) -> list[TrackReports]:
     """Tracks in batches that are filtered at once."""
-    return [tracks[start : start + TRACKS_PER_BATCH] for start in range(0, len(tracks.time), TRACKS_PER_BATCH)]
+    return [tracks[start : start + TRACKS_PER_CALL] for start in range(0, len(tracks.time), TRACKS_PER_CALL)]
 
 
 def _track_limit(track_case: TrackEvaluationCase, tracks: TrackReports, seed: int) -> Estimate:

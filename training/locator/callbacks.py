@@ -19,6 +19,7 @@ from training.locator.task import LocatorTask
 from training.locator.validation_metrics import ValidationScores, conditions_of, merge_scores
 from uel.errors import UelError
 from uel.estimation.fix import Fix
+from uel.estimation.scoring import Scores, coverage
 from uel.geo.tile_maps import TileMaps
 from uel.measurement.reports import Reports
 
@@ -54,7 +55,7 @@ class ValidationLogger(Callback):
     @rank_zero_only
     def on_validation_end(self, trainer: lightning.Trainer, task: LocatorTask) -> None:  # type: ignore[override]
         epoch = trainer.current_epoch
-        for name, summarise in (("cdf", error_percentiles), ("calibration", coverage)):
+        for name, summarise in (("cdf", error_percentiles), ("calibration", region_coverage)):
             write_rows(
                 self.folder / f"{name}.csv",
                 epoch,
@@ -101,14 +102,15 @@ def _conditions(scores: list[ValidationScores]) -> list[str | None]:
     return [None, *conditions_of(scores)]
 
 
-def error_percentiles(scores: ValidationScores) -> dict[str, float]:
+def error_percentiles(scores: Scores) -> dict[str, float]:
     """Error in metres by fraction of phones."""
     return {f"{p}": round(float(scores.error.quantile(p)), 2) for p in NOMINAL_LEVELS}
 
 
-def coverage(scores: ValidationScores) -> dict[str, float]:
+def region_coverage(scores: Scores) -> dict[str, float]:
     """Fraction of phones inside regions, by the regions' probability."""
-    return {f"{p}": round(float((scores.hpd_level <= p).float().mean()), 4) for p in NOMINAL_LEVELS}
+    assert scores.hpd_level is not None, "fixes have a density"
+    return {f"{p}": round(coverage(scores.hpd_level, p), 4) for p in NOMINAL_LEVELS}
 
 
 def write_rows(path: Path, epoch: int, rows: Mapping[str | None, Mapping[str, float]]) -> None:

@@ -1,1 +1,1 @@
-"""From reports and maps to a position: grid Bayes, baselines, filters, refinement, metrics."""
+"""From reports and maps to a position: grid Bayes, baselines, filters, refinement, scoring."""

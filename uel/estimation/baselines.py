@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from uel.core.constants import SPEED_OF_LIGHT
@@ -72,20 +72,29 @@ def cell_id_ta(reports: Reports, problem: LocalizationProblem) -> Float[Tensor, 
     return torch.where(reports.has_timing_advance.unsqueeze(-1), annulus, cell_id(reports, problem))
 
 
+def cell_id_survey(
+    serving: Int[Tensor, " batch"], labelled: Reports, position: Float[Tensor, "n 2"]
+) -> Float[Tensor, "batch 2"]:
+    """Mean position of the labelled reports with the same serving cell; of all of them where none has it."""
+    cells, overall_mean = range(labelled.heard.shape[1]), position.mean(0)
+    by_cell = [labelled.serving == cell for cell in cells]
+    centre = [position[same].mean(0) if same.any() else overall_mean for same in by_cell]
+    return torch.stack(centre)[serving]
+
+
 def knn_map(
     reports: Reports, problem: LocalizationProblem, neighbours: int = DEFAULT_NEIGHBOURS
 ) -> Float[Tensor, "batch 2"]:
     """Mean position of the outdoor pixels whose mapped features are nearest to the report's."""
     radio, model = problem.radio, problem.model
     outdoors = (problem.prior > 0).flatten()
-    level = to_db(torch.where(radio.known, radio.gain, 1e-30)) + problem.power_dbm[:, None, None]
-    level = level.clamp(min=model.sensitivity_dbm).flatten(1).T[outdoors]
+    level = _mapped_level(problem).clamp(min=model.sensitivity_dbm).flatten(1).T[outdoors]
     steps = (radio.delay * SPEED_OF_LIGHT / model.range_step).flatten(1)[:, outdoors][reports.serving]
     range_offset = (reports.timing_advance[:, None] + 0.5 - steps) * reports.has_timing_advance[:, None]
     azimuth = radio.azimuth_deg.flatten(1)[:, outdoors][reports.serving]
     angle_offset = (reports.azimuth_deg[:, None] - azimuth) * reports.has_azimuth[:, None]
     distance = _level_distance(reports, level, model) + _offset_distance(range_offset, angle_offset, model)
-    return _mean_of_nearest(distance, problem.points[outdoors], neighbours)
+    return mean_of_nearest(distance, problem.points[outdoors], neighbours)
 
 
 def knn_survey(
@@ -95,7 +104,7 @@ def knn_survey(
     fingerprints = problem.fingerprints
     level = torch.where(fingerprints.heard, fingerprints.rsrp_dbm, problem.model.sensitivity_dbm)
     distance = _level_distance(reports, level, problem.model) + _feature_distance(reports, problem)
-    return _mean_of_nearest(distance, problem.fingerprint_position, neighbours)
+    return mean_of_nearest(distance, problem.fingerprint_position, neighbours)
 
 
 def grid_bayes(reports: Reports, problem: LocalizationProblem) -> Float[Tensor, "batch 2"]:
@@ -113,10 +122,16 @@ BASELINE_METHODS: dict[str, BaselineMethod] = {
 def _serving_area(problem: LocalizationProblem) -> Float[Tensor, "cell pixel"]:
     """Prior weight of the pixels where each cell is the map's strongest."""
     radio = problem.radio
-    level = to_db(torch.where(radio.known, radio.gain, 1e-30)) + problem.power_dbm[:, None, None]
+    level = _mapped_level(problem)
     strongest = level.argmax(0)
     covered = radio.known.any(0) * problem.prior
     return torch.stack([(strongest == c) * covered for c in range(len(level))]).flatten(1)
+
+
+def _mapped_level(problem: LocalizationProblem) -> Float[Tensor, "cell row column"]:
+    """Level of every cell in dBm; far below all others where the map knows none."""
+    radio = problem.radio
+    return to_db(torch.where(radio.known, radio.gain, 1e-30)) + problem.power_dbm[:, None, None]
 
 
 def _level_distance(reports: Reports, level: Tensor, model: ObservationModel) -> Float[Tensor, "batch candidate"]:
@@ -147,6 +162,9 @@ def _offset_distance(range_offset: Tensor, angle_offset: Tensor, model: Observat
     return radial.square() + tangential.square()
 
 
-def _mean_of_nearest(distance: Tensor, position: Tensor, count: int) -> Float[Tensor, "batch 2"]:
+def mean_of_nearest(
+    distance: Float[Tensor, "batch candidate"], position: Float[Tensor, "candidate 2"], count: int
+) -> Float[Tensor, "batch 2"]:
+    """Mean position of the `count` candidates of least distance: k nearest neighbours, whatever the distance."""
     nearest = distance.topk(min(count, distance.shape[1]), largest=False).indices
     return position[nearest].mean(1)

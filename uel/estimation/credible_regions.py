@@ -1,11 +1,11 @@
-"""Credible regions of a fix on a grid: pixel probabilities, highest-density regions, and their outlines."""
+"""Credible regions on a grid: pixel probabilities of a fix, levels and outlines of highest-density regions."""
 
 import itertools
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from uel.core.grid import Grid
@@ -34,6 +34,20 @@ def _log_density(fix: Fix, points: Float[Tensor, "n 2"]) -> Float[Tensor, " n"]:
     count = len(points)
     repeated = Fix(*(v.expand(count, *v.shape[1:]) for v in (fix.log_heatmap, fix.mean, fix.component_covariance)))
     return repeated.log_density(points)
+
+
+def grid_hpd_level(
+    posterior: Float[Tensor, "n pixel"], pixel: Int[Tensor, " n"], generator: torch.Generator
+) -> Float[Tensor, " n"]:
+    """Probability of the smallest region of likeliest pixels that holds a given pixel.
+
+    A pixel is a lump of probability. The part of the last pixel that belongs to the region is drawn at random, so that
+    the level is uniform where the posterior is calibrated, as with a continuous density.
+    """
+    probability = posterior.gather(1, pixel.unsqueeze(1))
+    above = (posterior * (posterior > probability)).sum(1)
+    tied = (posterior * (posterior == probability)).sum(1)
+    return (above + torch.rand(len(pixel), generator=generator) * tied).clamp(max=1.0)
 
 
 def hpd_region(pixels: Float[Tensor, "row column"], hpd_level: float) -> Bool[Tensor, "row column"]:

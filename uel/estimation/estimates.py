@@ -9,9 +9,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from uel.core.grid import Grid
-from uel.estimation.fix import Fix
+from uel.estimation.credible_regions import grid_hpd_level
+from uel.estimation.fix import SAMPLES_PER_FIX, Fix
 from uel.estimation.grid_posterior import geometric_median
-from uel.estimation.metrics import grid_hpd_level
 
 MIN_PIXEL_PROBABILITY = 1e-38  # single precision: a confident wrong answer costs 87 nats at most
 
@@ -83,6 +83,8 @@ class FixEstimate:
     """Fixes of a locator."""
 
     fix: Fix
+    samples: int = SAMPLES_PER_FIX
+    """samples of each fix that tell a credible level"""
 
     @property
     def position(self) -> Float[Tensor, "n 2"]:
@@ -92,7 +94,7 @@ class FixEstimate:
         return self.fix.log_density(truth)
 
     def hpd_level(self, truth: Float[Tensor, "n 2"], generator: torch.Generator) -> Float[Tensor, " n"]:
-        return self.fix.hpd_level(truth, generator)
+        return self.fix.hpd_level(truth, generator, self.samples)
 
 
 def fix_raster(fix: Fix, grid: Grid) -> Float[Tensor, "n row column"]:

@@ -11,6 +11,8 @@ from torch import Tensor
 from uel.core.grid import Grid
 from uel.estimation.grid_posterior import geometric_median
 
+SAMPLES_PER_FIX = 256  # credible levels in steps of 0.4 %
+
 
 @dataclass(frozen=True, eq=False)
 class Fix:
@@ -89,7 +91,7 @@ class Fix:
         return (self.mean[patch] + offset).transpose(0, 1)
 
     def hpd_level(
-        self, position: Float[Tensor, "batch 2"], generator: torch.Generator, count: int = 256
+        self, position: Float[Tensor, "batch 2"], generator: torch.Generator, count: int = SAMPLES_PER_FIX
     ) -> Float[Tensor, " batch"]:
         """Probability of the smallest highest-density region that holds a position, estimated from `count` samples.
 

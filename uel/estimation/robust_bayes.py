@@ -17,7 +17,7 @@ from uel.core.units import from_db
 from uel.errors import UelError
 from uel.estimation.baselines import LocalizationProblem, knn_map, knn_survey
 from uel.estimation.grid_posterior import grid_posterior
-from uel.estimation.metrics import position_error
+from uel.estimation.scoring import position_error
 from uel.measurement.model import DB_PER_NEPER, ObservationModel
 from uel.measurement.reports import Reports
 from uel.radio.radio_map import MapSamples, RadioMap

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from uel.core.io import replace_file
 from uel.errors import UelError
-from uel.estimation.metrics import bootstrap, coverage, error_summary, position_error
+from uel.estimation.scoring import Scores, bootstrap, coverage, error_summary, position_error
 from uel.results.condition import Condition
 
 EVALUATION_COLUMNS: tuple[str, ...] = (
@@ -38,6 +38,18 @@ class ConditionResult:
     position: np.ndarray
     methods: MethodScores
     worst: dict[str, np.ndarray]
+
+
+def score_arrays(scores: Scores) -> dict[str, np.ndarray]:
+    """What is stored of a method's scores, in single precision."""
+    values = {
+        "estimate": scores.estimate,
+        "nll": scores.nll,
+        "level": scores.hpd_level,
+        "entropy": scores.entropy,
+    }
+    arrays = {name: value.numpy().astype(np.float32) for name, value in values.items() if value is not None}
+    return arrays if scores.cpu_ms is None else arrays | {"cpu_ms": np.array(scores.cpu_ms)}
 
 
 # ---- files ---------------------------------------------------------------------------------------------

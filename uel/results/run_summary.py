@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from uel.errors import UelError
-from uel.estimation.metrics import error_summary
+from uel.estimation.scoring import error_summary
 from uel.results.condition import Condition
 from uel.results.evaluation import ConditionResult, position_errors, read_result
 

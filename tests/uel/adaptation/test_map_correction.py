@@ -15,8 +15,8 @@ from uel.errors import UelError
 from uel.estimation.baselines import LocalizationProblem
 from uel.estimation.estimates import GridEstimate
 from uel.estimation.grid_posterior import grid_posterior
-from uel.estimation.metrics import position_error
 from uel.estimation.robust_bayes import fit_robust
+from uel.estimation.scoring import position_error
 from uel.measurement.model import DB_PER_NEPER
 from uel.measurement.reports import Reports
 from uel.measurement.tiers import Tier

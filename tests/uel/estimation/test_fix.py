@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from uel.core.grid import Grid
+from uel.estimation.credible_regions import grid_hpd_level
 from uel.estimation.estimates import FixEstimate, GridEstimate, PointEstimate, fix_raster
 from uel.estimation.fix import Fix
-from uel.estimation.metrics import bootstrap, coverage, grid_hpd_level
+from uel.estimation.scoring import bootstrap, coverage
 
 
 def seed(number: int = 0) -> torch.Generator:

@@ -9,7 +9,7 @@ from tests.helpers.free_space import CORNERS, draw_pixels, masts, radio_map, rou
 from tests.helpers.slow_grid_posterior import MODEL, slow_posterior
 from uel.estimation.baselines import BASELINE_METHODS, LocalizationProblem
 from uel.estimation.grid_posterior import DOUBT_EXPONENTS, geometric_median, grid_posterior, log_posterior
-from uel.estimation.metrics import position_error
+from uel.estimation.scoring import position_error
 from uel.measurement.model import ObservationModel
 from uel.measurement.reports import Reports
 from uel.measurement.tiers import TIERS

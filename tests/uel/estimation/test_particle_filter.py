@@ -18,8 +18,8 @@ from uel.errors import UelError
 from uel.estimation.baselines import LocalizationProblem
 from uel.estimation.estimates import GridEstimate
 from uel.estimation.grid_posterior import grid_posterior
-from uel.estimation.metrics import position_error
 from uel.estimation.particle_filter import MotionModel, filter_track
+from uel.estimation.scoring import position_error
 from uel.estimation.track_likelihood import CorrelatedFadingLikelihood, RasterLikelihood
 from uel.geo.tile_maps import TileMaps
 from uel.measurement.model import ObservationModel

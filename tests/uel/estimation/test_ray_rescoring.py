@@ -14,9 +14,9 @@ from uel.core.units import from_db, to_db
 from uel.errors import UelError
 from uel.estimation.config import RayRescoringConfig
 from uel.estimation.fix import Fix
-from uel.estimation.metrics import position_error
 from uel.estimation.ray_rescoring import fit_ray_noise, rescore_with_rays
 from uel.estimation.refinement import PatchSortedMap
+from uel.estimation.scoring import position_error
 from uel.geo.tile_maps import MATERIAL_CLASSES, TileMaps
 from uel.inference.deployment import Deployment
 from uel.measurement.model import ObservationModel

@@ -10,7 +10,6 @@ from tests.helpers.free_space import CORNERS, masts, radio_map, rough_map
 from tests.helpers.labelled_reports import MODEL, draw_reports, problem_on
 from uel.estimation.baselines import grid_bayes
 from uel.estimation.estimates import GridEstimate
-from uel.estimation.metrics import position_error
 from uel.estimation.robust_bayes import (
     NEIGHBOUR_COUNTS,
     PathLossModel,
@@ -21,6 +20,7 @@ from uel.estimation.robust_bayes import (
     shuffled_map_control,
     tune_neighbours,
 )
+from uel.estimation.scoring import position_error
 from uel.measurement.model import DB_PER_NEPER
 
 
