@@ -8,11 +8,11 @@ from tests.conftest import ROOT
 from tests.helpers.source_code import definitions, modules, tree_of
 
 # Participles that are the field's own nouns.
-MODULE_NAMES_ALLOWED = {"kriging", "ray_launching", "ray_rescoring", "training"}
+MODULE_NAMES_ALLOWED = {"kriging", "ray_launching", "ray_rescoring", "scoring", "training"}
 CONSTANTS_ALLOWED = {
     "BOLTZMANN", "EDGE", "DIFFRACTION", "MIRROR", "REFRACTION", "SCATTER", "THROUGH", "NONE",  # kinds of interaction
     "BLACK", "BLUE", "GREEN", "GREY", "ORANGE", "PURPLE", "SKY", "VERMILION", "YELLOW", "RGB", "THEMES",  # colours
-    "P", "R", "T",  # type variables
+    "P", "Q", "R", "T",  # type variables
     "LOCK", "NEVER", "REWEIGHTINGS", "SCHEMA", "TIERS",
 }  # fmt: skip
 

@@ -137,7 +137,7 @@ def _row(
         budget=budget,
         p50_m=statistics["p50_m"],
         p95_m=statistics["p95_m"],
-        r50=statistics["p50_m"] / float(scenario.limit.quantile(0.5)),
+        r50=statistics["p50_m"] / error_summary(scenario.limit)["p50_m"],
         train_cpu_s=facts["cpu_s"],
         rt_cpu_s=facts["rt_cpu_s"],
         evidence=variant.evidence,
@@ -151,7 +151,7 @@ def _row(
 
 def _median(error: Float[Tensor, " n"]) -> float | None:
     """The median, or None without phones."""
-    return float(error.quantile(0.5)) if len(error) else None
+    return error_summary(error)["p50_m"] if len(error) else None
 
 
 def _cell_name(config: AblateConfig, scenario: AblationScenario, variant: Variant, steps: int) -> str:

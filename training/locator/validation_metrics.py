@@ -9,7 +9,7 @@ from torch import Tensor
 
 from uel.estimation.estimates import FixEstimate
 from uel.estimation.fix import Fix
-from uel.estimation.scoring import Scores, coverage, error_summary, score_estimate
+from uel.estimation.scoring import Scores, density_summary, error_summary, score_estimate
 
 SAMPLES_PER_FIX = 128  # samples of each fix: HPD levels in steps of less than 1 %
 
@@ -42,10 +42,4 @@ def conditions_of(parts: Sequence[ValidationScores]) -> list[str]:
 def summarise_scores(scores: Scores) -> dict[str, float]:
     """p50_m, p95_m, mean_m, nll, and the fractions of phones inside the 50 % and 90 % regions."""
     statistics = error_summary(scores.error, lower_median=True)
-    assert scores.nll is not None
-    assert scores.hpd_level is not None
-    return {name: statistics[name] for name in ("p50_m", "p95_m", "mean_m")} | {
-        "nll": float(scores.nll.mean()),
-        "cover50": coverage(scores.hpd_level, 0.5),
-        "cover90": coverage(scores.hpd_level, 0.9),
-    }
+    return {name: statistics[name] for name in ("p50_m", "p95_m", "mean_m")} | density_summary(scores)

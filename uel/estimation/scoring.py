@@ -1,13 +1,13 @@
 """How every method is scored, on simulated and on measured reports: error, density and credible level at the truth,
 CPU time.
 
-`score` is the one loop over reports; `error_summary` and `coverage` are the one summary of what it returns.
+`score` is the one loop over reports; `error_summary` and `density_summary` are the one summary of what it returns.
 """
 
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Protocol, Self, TypeVar, runtime_checkable
+from typing import Protocol, TypeVar, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -16,6 +16,8 @@ from torch import Tensor
 from uel.estimation.estimates import Estimate, FixEstimate
 from uel.measurement.reports import Reports
 
+Q = TypeVar("Q", bound="Queries")
+
 
 @runtime_checkable
 class Queries(Protocol):
@@ -23,11 +25,10 @@ class Queries(Protocol):
 
     def __len__(self) -> int: ...
 
-    def __getitem__(self, index: slice, /) -> Self: ...
+    def __getitem__(self: Q, index: slice, /) -> Q: ...
 
 
 EstimationMethod = Callable[[Reports], Estimate]
-Q = TypeVar("Q", bound=Queries)
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,6 +138,14 @@ def error_summary(error: Float[Tensor, " n"], *, lower_median: bool = False) -> 
     p50, p67, p95 = error.quantile(error.new_tensor([0.50, 0.67, 0.95])).tolist()
     p50 = float(error.median()) if lower_median else p50
     return {"p50_m": p50, "p67_m": p67, "p95_m": p95, "mean_m": float(error.mean()), "n": len(error)}
+
+
+def density_summary(scores: Scores) -> dict[str, float]:
+    """Mean negative log-density in nats, and the fractions of positions inside the 50 % and the 90 % regions."""
+    assert scores.nll is not None, "the method has no density"
+    assert scores.hpd_level is not None, "the method has no density"
+    covered = {f"cover{p}": coverage(scores.hpd_level, p / 100) for p in (50, 90)}
+    return {"nll": float(scores.nll.mean()), **covered}
 
 
 def coverage(hpd_level: Float[Tensor, " n"], probability: float) -> float:
