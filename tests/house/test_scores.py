@@ -28,7 +28,6 @@ READERS = {
     "explorer.reports.calibration": "errors of levels, in dB",
     "sim_bridge.commands.radio_map": "relative errors of a map",
     "sim_bridge.radio_maps.solver": "relative errors of a map",
-    "training.evaluation.demo_metrics": "every method on the demo's phones",
 }
 
 
