@@ -9,7 +9,6 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from sim_bridge.backend import runtime
-from sim_bridge.scene.tracing_config import TracingConfig
 from uel.core.grid import Grid
 from uel.core.units import to_db
 from uel.errors import UelError
@@ -17,6 +16,7 @@ from uel.geo.tile import Tile
 from uel.radio.link_truth import LinkTruth
 from uel.radio.radio_map import RadioMap
 from uel.radio.sites import Site
+from uel.radio.tracing_config import TracingConfig
 
 runtime.load_sionna()
 
@@ -38,7 +38,7 @@ from sim_bridge.scene.radio_scene import RadioScene  # noqa: E402
 
 
 class Sionna:
-    """The cells of some sites in one scene. Use `open` (a tile) or `open_empty` (nothing but space).
+    """The cells of some sites in one scene. Use `sim_bridge.open` (a tile) or `open_empty` (nothing but space).
 
     `radio_scene` is the scene, which does not change; `finder` finds paths in it. Functions of sub-packages take one of
     the two.
@@ -214,29 +214,15 @@ class Sionna:
         return _reopen, (self._source, self.sites, self.tracing, self.tile, self.bounds.size, self.atlas)
 
 
-def open(tile: Tile, sites: tuple[Site, ...], tracing: TracingConfig | None = None) -> Sionna:
-    """Open a tile in Sionna RT, transmitting from the cells of `sites`.
+def open_tile(tile: Tile, sites: tuple[Site, ...], tracing: TracingConfig) -> Sionna:
+    """Open a tile in Sionna RT: the factory of the backend `sionna`, see `sim_bridge.registry.open`.
 
     Raises `UelError` for no site, one inside a wall or off the tile, several carriers, a missing LLVM, or an unknown
     version of Sionna.
-
-    Args:
-        tile: to trace in.
-        sites: the transmitters, in metres from the tile's centre.
-        tracing: rays and interactions; default: `TracingConfig()`.
-
-    Example:
-        >>> import tempfile, scenes, sim_bridge, torch
-        >>> tile = scenes.build("etoile", tempfile.mkdtemp() + "/etoile", size=128.0, margin=0.0, progress=False)
-        >>> sites = scenes.place(tile, count=1, seed=0)
-        >>> tracing = sim_bridge.TracingConfig(max_depth=1, samples=2000, diffraction=False)
-        >>> simulator = sim_bridge.open(tile, sites, tracing)
-        >>> simulator.path_gain(torch.zeros(1, 2)).shape  # linear: position, cell
-        torch.Size([1, 1])
     """
     tile.require_sites(sites)
     source = str(tile.scene_file)
-    return Sionna(rt.load_scene(source), sites, tracing or TracingConfig(), tile, source=source)
+    return Sionna(rt.load_scene(source), sites, tracing, tile, source=source)
 
 
 def open_empty(sites: tuple[Site, ...], tracing: TracingConfig | None = None) -> Sionna:

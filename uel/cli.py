@@ -193,16 +193,11 @@ def locate(args: Sequence[str]) -> int:
     from uel.inference.config import LocateConfig
 
     config = load(LocateConfig, "locate", args)
+    from sim_bridge import registry
     from uel.inference.locate import locate as run
 
-    def open_simulator(tile, sites, rays):
-        import sim_bridge
-        from sim_bridge.scene.tracing_config import TracingConfig
-
-        tracing = {"max_depth": rays.depth, "samples": rays.samples, "scattering": rays.scattering}
-        return sim_bridge.open(tile, sites, TracingConfig(**tracing, map_rays=rays.map_rays))
-
-    for line in run(config, open_simulator, _trace_radio_map):
+    registry.find_backend(config.tracing.backend)  # before any work
+    for line in run(config, registry.open, _trace_radio_map):
         print(line)
     return 0
 

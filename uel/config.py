@@ -40,7 +40,7 @@ def load(schema: type[T], verb: str, args: Sequence[str]) -> T:
         return _parse(schema, verb, [*from_file, *typed])
     except UelError as error:
         # The message names an argument; name the file, too, where the fault is in it.
-        if file is None or not _fails(schema, verb, from_file):
+        if file is None or _error(schema, verb, from_file) != str(error):
             raise
         raise UelError(f"in {file}: {error}") from error
 
@@ -205,12 +205,13 @@ def _parse(schema: type[T], verb: str, arguments: list[str]) -> T:
         raise UelError(_unboxed(errors.getvalue())) from None
 
 
-def _fails(schema: type, verb: str, arguments: list[str]) -> bool:
+def _error(schema: type, verb: str, arguments: list[str]) -> str:
+    """The message that arguments are refused with; empty where they are not."""
     try:
         _parse(schema, verb, arguments)
-    except UelError:
-        return True
-    return False
+    except UelError as error:
+        return str(error)
+    return ""
 
 
 def _unboxed(text: str) -> str:

@@ -33,7 +33,13 @@ METHOD_NAMES = {
 # Last part of an option's name, by verb where the same word means something else elsewhere.
 FIELD_NAMES: dict[str, dict[str, str]] = {
     "eval": {"retrace": "fit_mast_heights", "rivals": "compare", "streams": "input_ablation"},
-    "locate": {"retrace": "fit_mast_heights", "labelled": "labelled_reports", "power": "likelihood_exponent"},
+    "locate": {
+        "retrace": "fit_mast_heights",
+        "labelled": "labelled_reports",
+        "power": "likelihood_exponent",
+        "rays": "tracing",
+        "depth": "max_depth",
+    },
     "train": {
         "mended": "corrected_maps",
         "mending": "map_adaptation",

@@ -3,6 +3,7 @@
 A function that `cached` decorates takes folders as `Path`; what it returned is kept until a folder is written anew.
 """
 
+import dataclasses
 import os
 import time
 from collections.abc import Callable
@@ -26,7 +27,7 @@ from uel.estimation.ray_rescoring import RayRescoringConfig
 from uel.estimation.refinement import PatchSortedMap
 from uel.geo.tile import Tile
 from uel.geo.tile_maps import TileMaps
-from uel.inference.locate import RayTracingConfig
+from uel.inference.config import RESCORING_TRACING
 from uel.measurement import report_io
 from uel.measurement.report_io import ReportSequence
 from uel.measurement.reports import Reports
@@ -139,11 +140,11 @@ def media_url(content: bytes, name: str) -> str:
 @cached(max_entries=2, spinner="Starting the ray tracer …")
 def _simulator(folder: Path, radio: Path, _position: torch.Tensor) -> Any:
     """A ray tracer that has traced one position, so that no later time includes the compilation of kernels."""
-    from sim_bridge.scene.tracing_config import TracingConfig
-    from sim_bridge.simulator import open as open_simulator
+    import sim_bridge
+    from uel.radio.tracing_config import TracingConfig
 
-    sites = radio_map_io.load(radio).sites
-    simulator = open_simulator(tile(folder), sites, TracingConfig(samples=RAYS_PER_CELL, chunk=1))
+    sites, tracing = radio_map_io.load(radio).sites, TracingConfig(samples=RAYS_PER_CELL, chunk=1)
+    simulator = sim_bridge.open(tile(folder), sites, tracing, backend="sionna")
     simulator.trace_polylines(_position)
     return simulator
 
@@ -160,12 +161,10 @@ def trace_rays(folder: Path, radio: Path, x: float, y: float) -> tuple[Any, floa
 @cached(max_entries=2, spinner="Starting the ray tracer …")
 def _rescoring_simulator(folder: Path, radio: Path) -> Any:
     """A ray tracer set up as by `uel locate --refine rt`, for all hypotheses of a report at once."""
-    from sim_bridge.scene.tracing_config import TracingConfig
-    from sim_bridge.simulator import open as open_simulator
+    import sim_bridge
 
-    rays, hypotheses = RayTracingConfig(), RayRescoringConfig().hypotheses
-    tracing = TracingConfig(max_depth=rays.depth, samples=rays.samples, scattering=rays.scattering, chunk=hypotheses)
-    return open_simulator(tile(folder), radio_map_io.load(radio).sites, tracing)
+    tracing = dataclasses.replace(RESCORING_TRACING, chunk=RayRescoringConfig().hypotheses)
+    return sim_bridge.open(tile(folder), radio_map_io.load(radio).sites, tracing)
 
 
 # ---- fixes ---------------------------------------------------------------------------------------------

@@ -9,11 +9,12 @@ import tyro
 from sim_bridge.chains.config import AtlasConfig
 from sim_bridge.channel.config import FeatureConfig
 from sim_bridge.engines.config import EngineConfig
-from sim_bridge.scene.tracing_config import TracingConfig
+from sim_bridge.registry import find_backend
 from sim_bridge.survey.config import SurveyMakingConfig
 from uel.core.io import data_folder
 from uel.errors import UelError
 from uel.mobility.config import TrackConfig
+from uel.radio.tracing_config import TracingConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,3 +89,4 @@ class RadioMapConfig:
             raise UelError("no tile to map", got="no folder", do="name one: uel map data/tiles/florence")
         if self.check < 1:
             raise UelError("--check must be at least 1", got=self.check, do="give --check 256, say")
+        find_backend(self.tracing.backend)

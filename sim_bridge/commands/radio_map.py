@@ -12,8 +12,7 @@ from torch import Tensor
 
 from sim_bridge.channel import phy_abstraction
 from sim_bridge.commands.config import RadioMapConfig
-from sim_bridge.simulator import Sionna
-from sim_bridge.simulator import open as open_tile
+from sim_bridge.registry import open as open_simulator
 from uel.core.constants import SPEED_OF_LIGHT
 from uel.core.io import as_json, data_folder, replace_file
 from uel.core.units import to_db
@@ -22,6 +21,7 @@ from uel.mobility.trajectories import draw_positions
 from uel.radio import radio_map_io
 from uel.radio.link_truth import LinkTruth
 from uel.radio.radio_map import MapLookup, RadioMap
+from uel.radio.simulator import Simulator
 from uel.radio.sinr import sinr, snr
 from uel.radio.sites import Site, require_sites, with_frequency
 
@@ -65,15 +65,15 @@ def _make_or_reuse(
         (folder / stale).unlink(missing_ok=True)
     log.info("map: making %s", folder)
     start = time.perf_counter()
-    sim = open_tile(tile, sites, config.tracing)
-    radio = sim.radio_map(tile.grid(config.pixel))
+    simulator = open_simulator(tile, sites, config.tracing)
+    radio = simulator.radio_map(tile.grid(config.pixel))
     seconds = round(time.perf_counter() - start, 1)
     radio_map_io.save(radio, folder, service_maps(radio, config), {"tile": tile.name, "fingerprint": tile.fingerprint})
     report = {
         "made_from": made_from,
         "seconds": seconds,
         **map_summary(radio),
-        "paths": compare_with_paths(sim, radio, config.check),
+        "paths": compare_with_paths(simulator, tile, radio, config.check),
     }
     replace_file(folder / REPORT_NAME, as_json(report))  # last: without it the map is not there
     return folder, report
@@ -117,15 +117,14 @@ def map_summary(radio: RadioMap) -> dict[str, Any]:
     }
 
 
-def compare_with_paths(sim: Sionna, radio: RadioMap, count: int, seed: int = 0) -> dict[str, Any]:
+def compare_with_paths(simulator: Simulator, tile: Tile, radio: RadioMap, count: int, seed: int = 0) -> dict[str, Any]:
     """Differences of the map and traced paths at random positions outdoors, with and without line of sight.
 
     A pixel's mean of the power is compared with one position in it, and the tracer's search with Monte-Carlo rays: no
     less than fading within the pixel is to be expected.
     """
-    assert sim.tile is not None
-    position = draw_positions(sim.tile, sim.sites, count, torch.Generator().manual_seed(seed))
-    traced, mapped = sim.paths(position), radio.lookup(position)
+    position = draw_positions(tile, simulator.sites, count, torch.Generator().manual_seed(seed))
+    traced, mapped = simulator.paths(position), radio.lookup(position)
     both = traced.known & mapped.known
     kinds = {"los": both & traced.los, "nlos": both & ~traced.los}
     return {

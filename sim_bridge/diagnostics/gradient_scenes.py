@@ -9,11 +9,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sim_bridge.chains.config import AtlasConfig
-from sim_bridge.scene.tracing_config import TracingConfig
 from sim_bridge.simulator import Sionna, rt
 from uel.core.grid import Grid
 from uel.radio.radio_map import RadioMap
 from uel.radio.sites import Array, Cell, Site
+from uel.radio.tracing_config import TracingConfig
 
 PARAMETER_NAMES = {
     "TX position": "cell_position",

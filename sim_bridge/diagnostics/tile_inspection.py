@@ -9,13 +9,13 @@ import mitsuba as mi
 import sionna.rt as rt
 import torch
 
-from sim_bridge.scene.tracing_config import TracingConfig
-from sim_bridge.simulator import Sionna, open
+from sim_bridge.simulator import Sionna, open_tile
 from uel.core.constants import SPEED_OF_LIGHT
 from uel.core.units import to_db
 from uel.geo.tile import Tile
 from uel.radio.simulator import FreeSpace
 from uel.radio.sites import Array, Cell, Site, cell_positions
+from uel.radio.tracing_config import TracingConfig
 
 MAX_DELAY_ERROR, MAX_GAIN_ERROR_DB = 1e-10, 0.01  # s and dB: how far a free line of sight may be from the closed form
 MAX_POINTS = 64
@@ -30,7 +30,7 @@ def inspect_tile(tile: Tile) -> dict[str, Any]:
     sites = _isotropic(tile)
     if not sites:
         return {"meshes": len(rt.load_scene(str(tile.scene_file)).mi_scene.shapes()), "points": 0, "problems": []}
-    sim = open(tile, sites, TracingConfig(max_depth=0, diffraction=False, samples=1000))
+    sim = open_tile(tile, sites, TracingConfig(max_depth=0, diffraction=False, samples=1000))
     report = {"meshes": len(sim.scene.mi_scene.shapes()), "points": 0} | _free_space(sim, tile)
     delay, gain = report.get("delay_error", 0.0), report.get("gain_error_db", 0.0)
     problems = {

@@ -14,7 +14,6 @@ from torch import Tensor
 from sim_bridge.chains.facets import Facets
 from sim_bridge.scene import scene_parameters
 from sim_bridge.scene.endpoints import Endpoints, rotation
-from sim_bridge.scene.tracing_config import TracingConfig
 from uel.core.constants import SPEED_OF_LIGHT
 from uel.core.grid import Grid
 from uel.core.units import math_angle
@@ -22,6 +21,7 @@ from uel.errors import UelError
 from uel.geo.tile import Tile
 from uel.radio.simulator import require_position_rows
 from uel.radio.sites import Site, cell_positions, cells_of, require_sites
+from uel.radio.tracing_config import TracingConfig
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,9 +4,11 @@ from dataclasses import dataclass, field, replace
 
 from sim_bridge.chains.config import AtlasConfig
 from sim_bridge.channel.config import FeatureConfig
-from sim_bridge.scene.tracing_config import TracingConfig
+from sim_bridge.registry import find_backend, require_paths
 from uel.errors import UelError
 from uel.mobility.config import TrackConfig
+from uel.radio.tracing_config import TracingConfig
+from uel.survey.feature_schema import LINK_FEATURES, REPORT_FEATURES, Feature
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,10 +30,25 @@ class SurveyMakingConfig:
             raise UelError("a unit of work needs at least one track", got=self.unit, do="try unit 256")
         if self.seed < 0:
             raise UelError("seed must not be negative", got=self.seed, do="try seed 1")
+        if self.measure.layers != ("rt",):
+            layers = " and ".join(self.measure.layers[1:])
+            require_paths(self.tracing.backend, f"layer {layers} of a survey", ", or --measure.layers rt")
+
+    @property
+    def traces_paths(self) -> bool:
+        """Whether the simulator traces single paths, of which it makes more than the features of links. Raises
+        `UelError` for an unknown one.
+        """
+        return find_backend(self.tracing.backend).traces_paths
+
+    @property
+    def features(self) -> dict[str, Feature]:
+        """Features of the survey's reports."""
+        return self.measure.features if self.traces_paths else {name: REPORT_FEATURES[name] for name in LINK_FEATURES}
 
     @property
     def usable_atlas(self) -> AtlasConfig | None:
-        """The atlas to build; None where paths diffract or scatter, which no atlas knows."""
+        """The atlas to build; None where paths diffract or scatter, which no atlas knows, or are not traced."""
         t = self.tracing
-        usable = not t.diffraction and t.scattering == 0 and t.max_depth > 0
+        usable = self.traces_paths and not t.diffraction and t.scattering == 0 and t.max_depth > 0
         return replace(self.atlas, depth=t.max_depth) if usable else None

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Bool, Shaped
@@ -19,6 +19,8 @@ from sim_bridge.channel.features import measure_features, serving_features
 from sim_bridge.engines.config import EngineConfig
 from sim_bridge.engines.run import make_units
 from sim_bridge.engines.units import UnitDone
+from sim_bridge.registry import open as open_simulator
+from sim_bridge.registry import open_ray_tracer
 from sim_bridge.survey.config import SurveyMakingConfig
 from uel.errors import UelError
 from uel.geo.tile import Tile
@@ -29,6 +31,9 @@ from uel.radio.sites import Site, cells_of, require_sites
 from uel.survey.feature_schema import Feature
 from uel.survey.manifest import Manifest, TileEntry, WorkUnit
 from uel.survey.store import empty_values, explain_write_errors, prepare_folder, write_unit
+
+if TYPE_CHECKING:
+    from sim_bridge.simulator import Sionna
 
 COVERAGE_MAP_PIXEL = 4.0  # m, of the radio map that tracks keep to where coverage is asked for
 REPORTS_PER_BATCH = 1024  # traced at a time with an atlas: the PHY layer needs some 0.1 MB each
@@ -52,8 +57,8 @@ class SurveyJob:
     folder: Path
     tiles: tuple[TileWithSites, ...]
     config: SurveyMakingConfig
-    open: "Callable[[SurveyJob, TileWithSites], MeasureFunction]" = field(default_factory=lambda: open_sionna)
-    """opens a simulator of a tile"""
+    open: "Callable[[SurveyJob, TileWithSites], MeasureFunction]" = field(default_factory=lambda: open_measurement)
+    """opens the simulator of a tile"""
 
     def manifest(self) -> Manifest:
         """Contents of the survey. Raises `UelError` for two tiles of one name, no tracks or several carriers."""
@@ -71,7 +76,7 @@ class SurveyJob:
             tracks=self.config.tracks.tracks,
             reports=self.config.tracks.reports,
             unit=min(self.config.unit, self.config.tracks.tracks),
-            features=tuple(self.config.measure.features),
+            features=tuple(self.config.features),
             tiles={site_tile.tile.name: self._entry(site_tile) for site_tile in self.tiles},
             plan=asdict(self.config),
             versions={name: version(name) for name in ("uel", "torch", "drjit", "mitsuba", "sionna-rt", "zarr")},
@@ -105,7 +110,7 @@ class SurveyJob:
                 _fill_once(
                     self.radio_folder(site_tile), lambda out, of=site_tile: radio_map_io.save(_radio_map(self, of), out)
                 )
-            if self.config.usable_atlas and self.open is open_sionna:
+            if self.config.usable_atlas and self.open is open_measurement:
                 _fill_once(self.atlas_folder(site_tile), lambda out, of=site_tile: _atlas(self, of).save(out))
         return manifest
 
@@ -159,15 +164,18 @@ class SurveyWorker:
         return self._open[1]
 
 
-# ---- Sionna RT ----------------------------------------------------------------------------------------
+# ---- the simulator -------------------------------------------------------------------------------------
 
 
-def open_sionna(job: SurveyJob, site_tile: TileWithSites) -> MeasureFunction:
-    """The ray tracer on a tile, with its atlas from the survey's folder."""
-    from sim_bridge import simulator
+def open_measurement(job: SurveyJob, site_tile: TileWithSites) -> MeasureFunction:
+    """The survey's simulator on a tile, which measures traced paths, or links where it has no paths."""
+    return _open_ray_tracer(job, site_tile) if job.config.traces_paths else _open_link_simulator(job, site_tile)
 
+
+def _open_ray_tracer(job: SurveyJob, site_tile: TileWithSites) -> MeasureFunction:
+    """The ray tracer, with its atlas from the survey's folder."""
     config = job.config
-    sim = simulator.open(site_tile.tile, site_tile.sites, config.tracing)
+    sim = open_ray_tracer(site_tile.tile, site_tile.sites, config.tracing, "a survey of paths")
     atlas = Atlas.load(job.atlas_folder(site_tile)) if config.usable_atlas else None
     manifest = Manifest.load(job.folder)
 
@@ -176,19 +184,41 @@ def open_sionna(job: SurveyJob, site_tile: TileWithSites) -> MeasureFunction:
         sim.reseed(config.tracing.seed + unit.index)
         if atlas is not None:
             sim.attach_atlas(atlas)
-        values = empty_values(manifest, unit.tile, unit.count)
-        width = max(1, (REPORTS_PER_BATCH if atlas else config.tracing.chunk) // manifest.reports)
-        for first in range(0, unit.count, width):
-            rows = slice(first, first + width)
-            part = _measure_tracks(sim, Tracks(*(of[rows] for of in tracks)), config.measure, manifest.arrays)
-            for name, value in part.items():
-                values[name][rows] = value
-        return values
+        reports = REPORTS_PER_BATCH if atlas else config.tracing.chunk
+        of_tracks = lambda part: _measure_tracks(sim, part, config.measure, manifest.arrays)  # noqa: E731
+        return _by_chunks(manifest, unit, tracks, reports, of_tracks)
 
     return measure
 
 
-def _measure_tracks(sim: Any, tracks: Tracks, config: FeatureConfig, arrays: dict[str, Feature]) -> UnitValues:
+def _open_link_simulator(job: SurveyJob, site_tile: TileWithSites) -> MeasureFunction:
+    """Any other simulator: gain, first arrival, azimuth and line of sight of every link."""
+    simulator = open_simulator(site_tile.tile, site_tile.sites, job.config.tracing)
+    manifest = Manifest.load(job.folder)
+
+    def of_tracks(tracks: Tracks) -> UnitValues:
+        with torch.no_grad():
+            truth = simulator.paths(tracks.position[tracks.valid])
+        links = {name: _filled(value, tracks.valid) for name, value in vars(truth).items()}
+        return {**links, **track_features(tracks)}
+
+    return lambda unit, tracks: _by_chunks(manifest, unit, tracks, REPORTS_PER_BATCH, of_tracks)
+
+
+def _by_chunks(
+    manifest: Manifest, unit: WorkUnit, tracks: Tracks, reports: int, measure: Callable[[Tracks], UnitValues]
+) -> UnitValues:
+    """Features of a unit's tracks, of which about `reports` reports are measured at a time."""
+    values = empty_values(manifest, unit.tile, unit.count)
+    width = max(1, reports // manifest.reports)
+    for first in range(0, unit.count, width):
+        rows = slice(first, first + width)
+        for name, value in measure(Tracks(*(of[rows] for of in tracks))).items():
+            values[name][rows] = value
+    return values
+
+
+def _measure_tracks(sim: "Sionna", tracks: Tracks, config: FeatureConfig, arrays: dict[str, Feature]) -> UnitValues:
     """All features of tracks; 0 after a track's end and where nothing is known."""
     valid = tracks.valid
     flat = measure_features(sim, tracks.position[valid], tracks.velocity[valid], config)
@@ -211,17 +241,13 @@ def track_features(tracks: Tracks) -> UnitValues:
 
 
 def _atlas(job: SurveyJob, site_tile: TileWithSites) -> Atlas:
-    from sim_bridge import simulator
-
-    return simulator.open(site_tile.tile, site_tile.sites, job.config.tracing).build_atlas(job.config.usable_atlas)
+    simulator = open_ray_tracer(site_tile.tile, site_tile.sites, job.config.tracing, "an atlas")
+    return simulator.build_atlas(job.config.usable_atlas)
 
 
 def _radio_map(job: SurveyJob, site_tile: TileWithSites) -> RadioMap:
-    from sim_bridge import simulator
-
-    return simulator.open(site_tile.tile, site_tile.sites, job.config.tracing).radio_map(
-        site_tile.tile.grid(COVERAGE_MAP_PIXEL)
-    )
+    simulator = open_simulator(site_tile.tile, site_tile.sites, job.config.tracing)
+    return simulator.radio_map(site_tile.tile.grid(COVERAGE_MAP_PIXEL))
 
 
 def _fill_once(folder: Path, save: Callable[[Path], None]) -> None:

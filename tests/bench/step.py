@@ -8,7 +8,7 @@ import torch
 import scenes
 from sim_bridge.channel.config import FeatureConfig
 from sim_bridge.simulator import TracingConfig
-from sim_bridge.simulator import open as open_simulator
+from sim_bridge.simulator import open_tile as open_simulator
 from sim_bridge.survey.config import SurveyMakingConfig
 from sim_bridge.survey.worker import SurveyJob, TileWithSites, make_survey_locally
 from tests.bench.common import compare

@@ -16,7 +16,7 @@ from sim_bridge.channel.features import measure_features, serving_features
 from sim_bridge.engines.processes import ProcessEngine
 from sim_bridge.engines.units import UnitDone, run_units
 from sim_bridge.simulator import Sionna, TracingConfig
-from sim_bridge.simulator import open as open_simulator
+from sim_bridge.simulator import open_tile as open_simulator
 from sim_bridge.survey.config import SurveyMakingConfig
 from sim_bridge.survey.worker import SurveyJob, TileWithSites
 from tests.bench.common import ROUNDS, STOCK_SAMPLES, compare

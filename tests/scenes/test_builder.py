@@ -12,11 +12,11 @@ import scenes
 import sim_bridge
 from scenes.tiles.report import find_notes, find_problems
 from sim_bridge.diagnostics.tile_inspection import inspect_tile
-from sim_bridge.scene.tracing_config import TracingConfig
 from tests.helpers.village_map import SQUARE, map_file
 from uel.cli import main
 from uel.errors import UelError
 from uel.geo.tile import Tile
+from uel.radio.tracing_config import TracingConfig
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +91,8 @@ def test_drawn_materials_reach_the_ray_tracer(tmp_path: Path) -> None:
     tile = scenes.build(
         map_file(tmp_path), tmp_path / "drawn", size=256.0, margin=32.0, center=(48.0, 9.0), sites=1, materials="drawn"
     )
-    sim = sim_bridge.open(tile, tile.sites, TracingConfig(samples=1000, max_depth=1, diffraction=False))
+    tracing = TracingConfig(samples=1000, max_depth=1, diffraction=False)
+    sim = sim_bridge.open(tile, tile.sites, tracing, backend="sionna")
     drawn = tile.meta["buildings"]["way/2"]["drawn"]["wall"]
     material = sim.scene.radio_materials["way-2-wall-brick"]
     assert float(material.conductivity[0]) == pytest.approx(drawn["conductivity"], rel=1e-5)

@@ -3,13 +3,16 @@
 import math
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+import tyro
 
 from sim_bridge.chains.config import AtlasConfig
-from sim_bridge.scene.tracing_config import TracingConfig
+from sim_bridge.registry import require_paths
 from training.pipeline.config import RASTER_PIXEL, SitePlacementConfig
 from uel.errors import UelError
 from uel.measurement.columns import ColumnConfig
+from uel.radio.tracing_config import TracingConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +102,14 @@ class SyntheticTruthConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class MapTracingConfig(TracingConfig):
+    """Ray tracing of radio maps, beside that of a fit, which has the option `--backend`."""
+
+    backend: tyro.conf.Suppress[str] = "sionna"
+    diffraction: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class CalibrateConfig:
     """Fit materials and antennas to measurements: `uel calibrate --config calibrate/munich`.
 
@@ -142,7 +153,9 @@ class CalibrateConfig:
     maps: float = 4.0
     """m, pixel of the radio maps before and after; 0: none"""
     tracing: TracingConfig = field(default_factory=lambda: TracingConfig(diffraction=False, chunk=64))
-    map_tracing: TracingConfig = field(default_factory=lambda: TracingConfig(diffraction=False))
+    map_tracing: Annotated[TracingConfig, tyro.conf.arg(constructor=MapTracingConfig)] = field(
+        default_factory=MapTracingConfig
+    )
     """ray tracing of the radio maps"""
     chains: AtlasConfig = field(default_factory=lambda: AtlasConfig(rays=500_000))
     """rays of the search for chains of walls"""
@@ -157,6 +170,7 @@ class CalibrateConfig:
             raise UelError("fit_fraction must lie between 0 and 1", got=self.fit_fraction, do="give --fit-fraction 0.5")
         if self.merge < 0:
             raise UelError("merge must not be negative", got=self.merge, do="give --merge 10, or 0 for no merging")
+        require_paths(self.tracing.backend, "calibration")
         if self.tracing.diffraction or self.tracing.scattering:
             got = f"tracing.diffraction {self.tracing.diffraction}, tracing.scattering {self.tracing.scattering}"
             do = "leave both off in --tracing; `uel map` may have them on"

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 import scenes
+from sim_bridge.registry import open_ray_tracer
 from sim_bridge.scene import scene_parameters
 from sim_bridge.simulator import Sionna
-from sim_bridge.simulator import open as open_simulator
 from training.cache import StageCache
 from training.calibration import synthetic_truth
 from training.calibration.config import CalibrateConfig
@@ -45,7 +45,7 @@ def calibration_setup(config: CalibrateConfig, stage_cache: StageCache) -> Calib
     tile = open_tile(config.tile, config.size, config.margin, stage_cache)
     sites = _sites(tile, config)
     drive = read_drive_test(tile, config.drive, config.columns) if config.drive is not None else None
-    simulator = open_simulator(tile, sites, config.tracing)
+    simulator = open_ray_tracer(tile, sites, config.tracing, "calibration")
     materials = scene_parameters.material_values(simulator.scene)
     parameters = CalibrationParameters.of(tile, sites, materials, config.priors)
     if drive is None:

@@ -14,14 +14,14 @@ from scenes.materials.itu_p2040 import RadioMaterial
 from scenes.variants.calibrated_tile import write_calibrated_tile
 from sim_bridge.chains.config import AtlasConfig
 from sim_bridge.paths.chain_pool import gather_chains
-from sim_bridge.scene.tracing_config import TracingConfig
-from sim_bridge.simulator import open as open_simulator
+from sim_bridge.registry import open_ray_tracer
 from training.calibration.parameters import CalibrationParameters
 from uel.core.constants import SPEED_OF_LIGHT
 from uel.core.units import to_db
 from uel.geo.tile import Tile
 from uel.measurement.drive_test import Drive, reports_from_levels
 from uel.radio.sites import reference_power_dbm
+from uel.radio.tracing_config import TracingConfig
 
 MAX_DEVIATIONS = 1.5  # prior standard deviations, largest deviation of a synthetic truth
 TRUTH_SEED_OFFSET = 1000  # added to the seed of the rays that find the true paths, so that they differ from the fit's
@@ -69,7 +69,7 @@ def make_truth(
     true_tile = write_calibrated_tile(
         tile, out / "tile", materials_of(parameters, theta, materials), parameters.sites_at(theta)
     )
-    simulator = open_simulator(true_tile, true_tile.sites, tracing)
+    simulator = open_ray_tracer(true_tile, true_tile.sites, tracing, "calibration")
     truth_rays = replace(chains, rays=2 * chains.rays, depth=tracing.max_depth, seed=chains.seed + TRUTH_SEED_OFFSET)
     with torch.no_grad():
         paths = gather_chains(simulator.finder, position, 0.0, truth_rays).freeze().trace()

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from sim_bridge.chains.config import AtlasConfig
-from sim_bridge.scene.tracing_config import TracingConfig
+from sim_bridge.registry import find_backend
 from training.data.config import AugmentationConfig, DomainRandomizationConfig
 from training.evaluation.protocol import EvalConfig
 from training.locator.config import HardwareConfig, LoggingConfig, MapRestorerTrainingConfig, OptimizationConfig
@@ -16,6 +16,7 @@ from uel.measurement.tiers import TIERS
 from uel.mobility.config import TrackConfig
 from uel.models.config import LocatorConfig
 from uel.radio.config import Carrier
+from uel.radio.tracing_config import TracingConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +105,7 @@ class DemoConfig:
         from uel.core.grid import Grid
         from uel.models.locator import require_nesting
 
+        find_backend(self.tracing.backend)
         if not self.train:
             raise UelError("train must name a tile", got="none", do="give --train munich@0,0")
         require_unseen_city((self.test,), (*self.train, self.validate), "test", "train and validate")

@@ -4,9 +4,9 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from sim_bridge.scene.tracing_config import TracingConfig
 from uel.errors import UelError
 from uel.models.config import RestorerConfig
+from uel.radio.tracing_config import TracingConfig
 
 LossFeature = Literal["rsrp", "ta", "aoa"]
 """Report features that the physics loss compares: levels; timing advances and times of arrival; azimuths."""

@@ -4,8 +4,9 @@ import math
 from dataclasses import dataclass, field
 
 from scenes.perturbation import Perturbation
-from sim_bridge.scene.tracing_config import TracingConfig
+from sim_bridge.registry import find_backend
 from uel.errors import UelError
+from uel.radio.tracing_config import TracingConfig
 
 RASTER_PIXEL = 1.0  # m, pixel of a tile's rasters
 
@@ -71,6 +72,7 @@ class MapConditionConfig:
     """wrong_sites: standard deviation of each site's height error, m"""
 
     def __post_init__(self) -> None:
+        find_backend(self.tracing.backend)
         Perturbation(heights=self.heights, missing=self.missing)
         Perturbation(azimuth_deg=self.azimuth_deg, antenna_height=self.antenna_height)
         if not 1 <= self.few_rays <= self.tracing.map_rays:

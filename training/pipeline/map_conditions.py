@@ -10,7 +10,6 @@ import torch
 from scenes.perturbation import Perturbation
 from scenes.variants.map_perturbation import perturb_sites
 from scenes.variants.mesh_perturbation import perturb_meshes
-from sim_bridge.scene.tracing_config import TracingConfig
 from training.cache import StageCache
 from training.pipeline.config import MAP_CONDITIONS, MapConditionConfig
 from training.pipeline.scene_pipeline import radio_map_stage
@@ -21,6 +20,7 @@ from uel.geo.tile_maps import TileMaps
 from uel.radio import radio_map_io
 from uel.radio.radio_map import RadioMap
 from uel.radio.sites import Site, cells_of, with_azimuth_offsets
+from uel.radio.tracing_config import TracingConfig
 
 RETRACING_SEED_OFFSET = 104_729  # added to the seed of the rays of maps that are traced anew
 

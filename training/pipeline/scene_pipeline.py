@@ -10,8 +10,8 @@ from scenes.tiles.sionna_cities import city_scene_file
 from sim_bridge.chains.atlas import Atlas
 from sim_bridge.chains.config import AtlasConfig
 from sim_bridge.channel.config import FeatureConfig
-from sim_bridge.simulator import Sionna, TracingConfig
-from sim_bridge.simulator import open as open_simulator
+from sim_bridge.registry import find_backend, open_ray_tracer
+from sim_bridge.registry import open as open_simulator
 from sim_bridge.survey.config import SurveyMakingConfig
 from sim_bridge.survey.worker import SurveyJob, TileWithSites, make_survey_locally
 from training.cache import StageCache
@@ -21,7 +21,9 @@ from uel.errors import UelError
 from uel.geo.tile import Tile
 from uel.mobility.config import TrackConfig
 from uel.radio import radio_map_io
+from uel.radio.simulator import Simulator
 from uel.radio.sites import Site, sites_from_json, sites_to_json
+from uel.radio.tracing_config import TracingConfig
 from uel.survey.dataset import Survey, TileSurvey
 
 
@@ -127,13 +129,12 @@ def live_simulator(
     tracing: TracingConfig,
     atlas: AtlasConfig,
     stage_cache: StageCache,
-) -> Sionna:
-    """The ray tracer that a loss queries, with an atlas of chains unless `tracing` has diffraction."""
-    simulator = open_simulator(place.tile, place.sites, tracing)
-    if not tracing.diffraction:
-        atlas = replace(atlas, depth=tracing.max_depth)
-        folder = stage_cache.make(
-            name, key | {"atlas": asdict(atlas)}, lambda out: simulator.build_atlas(atlas).save(out)
-        )
-        simulator.attach_atlas(Atlas.load(folder))
+) -> Simulator:
+    """The simulator that a loss queries; a ray tracer has an atlas of chains unless `tracing` has diffraction."""
+    if tracing.diffraction or not find_backend(tracing.backend).traces_paths:
+        return open_simulator(place.tile, place.sites, tracing)
+    simulator = open_ray_tracer(place.tile, place.sites, tracing, "an atlas")
+    atlas = replace(atlas, depth=tracing.max_depth)
+    folder = stage_cache.make(name, key | {"atlas": asdict(atlas)}, lambda out: simulator.build_atlas(atlas).save(out))
+    simulator.attach_atlas(Atlas.load(folder))
     return simulator

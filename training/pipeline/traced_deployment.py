@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from sim_bridge.simulator import open as open_simulator
+from sim_bridge.registry import open as open_simulator
 from training.cache import StageCache
 from training.pipeline.config import MapConditionConfig
 from training.pipeline.map_conditions import map_factory, maps_for_condition

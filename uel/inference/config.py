@@ -10,21 +10,10 @@ from uel.errors import UelError
 from uel.estimation.config import RayRescoringConfig, RefinementConfig
 from uel.measurement.columns import ColumnConfig
 from uel.models.config import RESTORER_FILE
+from uel.radio.tracing_config import TracingConfig
 
-
-@dataclass(frozen=True, kw_only=True)
-class RayTracingConfig:
-    """Accuracy of the ray tracer for rescoring and mast heights; see
-    `sim_bridge.scene.tracing_config.TracingConfig`."""
-
-    depth: int = 5
-    """interactions on a path at most"""
-    samples: int = 20_000
-    """rays per cell"""
-    scattering: float = 0.3
-    """scattering coefficient of walls and ground"""
-    map_rays: int = 20_000_000
-    """rays per cell of a radio map"""
+RESCORING_TRACING = TracingConfig(max_depth=5, samples=20_000, scattering=0.3, map_rays=20_000_000)
+"""As accurate as the radio maps of training (`training.pipeline.config.MapConditionConfig`)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +52,8 @@ class LocateConfig(TileChoiceConfig):
     """of a drive test's table"""
     refinement: RefinementConfig = field(default_factory=RefinementConfig)
     rescoring: RayRescoringConfig = field(default_factory=RayRescoringConfig)
-    rays: RayTracingConfig = field(default_factory=RayTracingConfig)
+    tracing: TracingConfig = field(default_factory=lambda: RESCORING_TRACING)
+    """of rays to likely positions (`refine rt`), and of radio maps at other mast heights"""
     speed: float = 0.0
     """m/s at which the phone moved between its reports, which are then filtered as one track (particles, on refined
     fixes): 1.4 on foot, 10 in a car. 0: every report by itself"""

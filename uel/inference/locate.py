@@ -23,7 +23,7 @@ from uel.estimation.ray_rescoring import rescore_with_rays
 from uel.estimation.track_likelihood import RasterLikelihood
 from uel.geo.tile import Tile
 from uel.inference import geojson
-from uel.inference.config import LocateConfig, RayTracingConfig
+from uel.inference.config import LocateConfig
 from uel.inference.run_folder import Run
 from uel.inference.tile_choice import RadioMapTracer, chosen_deployment
 from uel.measurement import report_io
@@ -35,13 +35,14 @@ from uel.models.map_restorer import MapRestorer
 from uel.radio.radio_map import RadioMap
 from uel.radio.simulator import Simulator
 from uel.radio.sites import Site
+from uel.radio.tracing_config import TracingConfig
 
 log = logging.getLogger(__name__)
 
 MIN_CAR_SPEED = 3.0  # m/s from which on a phone is taken to be in a car, which does not wander
 
 
-SimulatorFactory = Callable[[Tile, tuple[Site, ...], RayTracingConfig], Simulator]
+SimulatorFactory = Callable[[Tile, tuple[Site, ...], TracingConfig], Simulator]
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +57,7 @@ class LocatedReport:
 def locate(config: LocateConfig, open_simulator: SimulatorFactory, trace_radio_map: RadioMapTracer) -> Iterator[str]:
     """Yield one line of JSON for each report: its position, covariance and candidates.
 
-    `open_simulator` opens the ray tracer where the config needs one, `trace_radio_map` makes the radio map of a tile
+    `open_simulator` opens the simulator where the config needs one, `trace_radio_map` makes the radio map of a tile
     that has none. Raises `UelError` for bad files.
     """
     run = Run.open(config.run)
@@ -82,7 +83,7 @@ def _locate_single(
     """Fixes of all reports, each by itself."""
     adaptation = _site_adaptation(config, run, open_simulator)
     reports, refined_locator = _refined_locator(config, run, adaptation, sequence.reports)
-    simulator = open_simulator(run.tile, run.maps.radio.sites, config.rays) if config.refine == "rt" else None
+    simulator = open_simulator(run.tile, run.maps.radio.sites, config.tracing) if config.refine == "rt" else None
     rescoring = config.rescoring
     if adaptation is not None and simulator is not None:
         rescoring = adaptation.fit_ray_rescoring(run.locator, rescoring, simulator)
@@ -134,12 +135,12 @@ def _site_adaptation(config: LocateConfig, run: Run, open_simulator: SimulatorFa
 
 
 def _map_factory(config: LocateConfig, run: Run, open_simulator: SimulatorFactory) -> MapFactory:
-    """The ray tracer as a factory of maps of the tile with other mast heights."""
+    """The simulator as a factory of maps of the tile with other mast heights."""
     grid, min_mast_z = run.maps.radio.grid, (run.tile.min_mast_z(*s.position[:2]) for s in run.maps.radio.sites)
 
     def trace(sites: tuple[Site, ...], ray_fraction: float) -> RadioMap:
-        rays = replace(config.rays, map_rays=round(ray_fraction * config.rays.map_rays))
-        return open_simulator(run.tile, sites, rays).radio_map(grid)
+        tracing = replace(config.tracing, map_rays=round(ray_fraction * config.tracing.map_rays))
+        return open_simulator(run.tile, sites, tracing).radio_map(grid)
 
     return MapFactory(trace, tuple(min_mast_z))
 

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from uel.core.constants import SPEED_OF_LIGHT
 from uel.core.grid import Grid
-from uel.core.units import bearing_deg, to_db
+from uel.core.units import bearing_deg, from_db, to_db
 from uel.errors import UelError
+from uel.radio.antennas import antenna_gain_db
 from uel.radio.link_truth import LinkTruth
 from uel.radio.radio_map import PropagationChannels, RadioMap
 from uel.radio.sites import Site, cell_positions, require_sites
@@ -112,11 +113,16 @@ def require_position_rows(position: Float[Tensor, "*n dim"]) -> None:
 
 @dataclass(frozen=True)
 class FreeSpace:
-    """Isotropic antennas in free space (Friis, Proc. IRE 34, 1946); tests compare ray tracers with it.
+    """Antennas in free space (Friis, Proc. IRE 34, 1946); tests compare ray tracers with it.
+
+    Antennas are isotropic unless `patterns` asks for those of the cells.
 
     Args:
         sites: the transmitters.
         size: side in metres of the square in which positions may lie.
+        ue_height: metres above the ground, of positions given as (x, y).
+        ground: elevation in metres of the ground at positions (x, y), `*n 2` to `*n`; None: 0 everywhere.
+        patterns: whether the cells' arrays have their patterns, azimuths and tilts, see `uel.radio.antennas`.
 
     Example:
         >>> import torch, uel
@@ -130,12 +136,21 @@ class FreeSpace:
     size: float = 512.0
     """m, side of the square in which positions must lie"""
     ue_height: float = 1.5
-    """m, height of (x, y) positions above z = 0"""
+    """m, height of (x, y) positions above the ground"""
+    ground: Callable[[Tensor], Tensor] | None = None
+    """elevation (m) of the ground at positions (x, y); None: 0 everywhere"""
+    patterns: bool = False
+    """whether antennas have the cells' patterns; False: they are isotropic"""
 
     def path_gain(self, position: Float[Tensor, "*n dim"]) -> Float[Tensor, "*n cell"]:
-        """(λ / 4πd)²; see `PathGain.path_gain`."""
+        """(λ / 4πd)², times the antenna's gain with `patterns`; see `PathGain.path_gain`."""
         wavelength = SPEED_OF_LIGHT / require_sites(self.sites).frequency
-        return (wavelength / (4 * math.pi * self._distance(position))) ** 2
+        offset = self._offset(position)
+        distance = offset.norm(dim=-1)
+        gain = (wavelength / (4 * math.pi * distance)) ** 2
+        if not self.patterns:
+            return gain
+        return gain * from_db(antenna_gain_db(self.sites, offset / distance.unsqueeze(-1))).to(gain.dtype)
 
     def paths(self, position: Float[Tensor, "*n dim"]) -> LinkTruth:
         """See `Simulator.paths`; each link has one path, in line of sight."""
@@ -143,22 +158,30 @@ class FreeSpace:
         gain = self.path_gain(position)
         los = torch.ones_like(gain, dtype=torch.bool)
         azimuth = bearing_deg(cell_positions(self.sites)[:, :2], position[:, None, :2])
-        delay = self._distance(position) / SPEED_OF_LIGHT
+        delay = self._offset(position).norm(dim=-1) / SPEED_OF_LIGHT
         return LinkTruth(position[:, :2], to_db(gain), los, delay, azimuth, los)
 
     def radio_map(self, grid: Grid) -> RadioMap:
         """See `Simulator.radio_map`; exact, so its error is 0."""
-        gain, distance = (v.movedim(-1, 0) for v in (self.path_gain(grid.centres()), self._distance(grid.centres())))
+        points = self._points(grid.centres())
+        offset = self._offset(points)
+        gain, distance = (v.movedim(-1, 0) for v in (self.path_gain(points), offset.norm(dim=-1)))
         los = torch.ones_like(gain, dtype=torch.bool)
-        elevation = torch.full(grid.shape, self.ue_height)
-        points = torch.cat([grid.centres(), elevation[..., None]], -1)
-        departure = ((points - cell_positions(self.sites)[:, None, None]) / distance.unsqueeze(-1)).movedim(-1, 1)
+        departure = (offset.movedim(-2, 0) / distance.unsqueeze(-1)).movedim(-1, 1)
         zero = torch.zeros_like(gain)
         channels = PropagationChannels(distance / SPEED_OF_LIGHT, zero, -departure, departure, zero + 1)
-        return RadioMap(grid, self.sites, gain, zero, los, los, elevation, channels)
+        return RadioMap(grid, self.sites, gain, zero, los, los, points[..., 2], channels)
 
-    def _distance(self, position: Tensor) -> Tensor:
+    def _offset(self, position: Float[Tensor, "*n dim"]) -> Float[Tensor, "*n cell 3"]:
+        """Vectors in metres from every cell to positions."""
+        return self._points(position).unsqueeze(-2) - cell_positions(self.sites)
+
+    def _points(self, position: Float[Tensor, "*n dim"]) -> Float[Tensor, "*n 3"]:
+        """(x, y) at UE height above the ground; (x, y, z) as it is. Raises `UelError` off the square."""
         Grid(size=self.size, pixel=self.size).require(position)
-        if position.shape[-1] == 2:
-            position = torch.cat([position, torch.full_like(position[..., :1], self.ue_height)], -1)
-        return (position.unsqueeze(-2) - cell_positions(self.sites)).norm(dim=-1)
+        if position.shape[-1] == 3:
+            return position
+        z = torch.full_like(position[..., :1], self.ue_height)
+        if self.ground is not None:
+            z = z + self.ground(position).unsqueeze(-1)
+        return torch.cat([position, z], -1)

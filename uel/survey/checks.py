@@ -61,9 +61,8 @@ class Links:
         distance = offset.norm(dim=-1)
         antenna = antenna_gain_db(sample.sites, offset / distance.unsqueeze(-1))
         free_space_db = friis_db(distance, require_sites(sample.sites).frequency) + antenna
-        direct = sample.direct_paths()
-        direct_db = torch.where(direct, sample.values["path_gain_db"], -torch.inf).amax(-1)
-        has_direct_path = direct.any(-1)
+        direct_db = sample.direct_gain_db()
+        has_direct_path = direct_db > -torch.inf
         columns = {
             "distance": distance,
             "ground_distance": offset[..., :2].norm(dim=-1),

@@ -133,6 +133,9 @@ _SYS = {
 
 REPORT_FEATURES: dict[str, Feature] = {**_RT, **_PHY, **_SYS}
 
+LINK_FEATURES = ("position", "known", "gain_db", "delay", "azimuth_deg", "los")
+"""Features that every simulator answers: the fields of `uel.LinkTruth`."""
+
 TRACK_FEATURES: dict[str, Feature] = {
     "time": Feature("rt", (), "s", "float32", "since the track's first report", mask="valid"),
     "valid": Feature("rt", (), "1", "bool", "the track goes on so long"),

@@ -75,8 +75,14 @@ class TileSample:
         return (self.truth.position.unsqueeze(1) - cell_positions(self.sites)[:, :2]).norm(dim=-1)
 
     def direct_paths(self) -> Bool[Tensor, "report cell path"]:
-        """Which of the stored paths have no interaction."""
+        """Which of the stored paths have no interaction; for a survey with paths."""
         return self.values["path_known"] & (self.values["path_interactions"] == 0)
+
+    def direct_gain_db(self) -> Float[Tensor, "report cell"]:
+        """Gain in dB of the direct path alone, minus infinity without one, or where the survey holds no paths."""
+        if "path_known" not in self:
+            return torch.full_like(self.truth.gain_db, -torch.inf)
+        return torch.where(self.direct_paths(), self.values["path_gain_db"], -torch.inf).amax(-1)
 
     def phone_positions(
         self, tile: Tile | None, ue_height: float
@@ -84,11 +90,14 @@ class TileSample:
         """Three-dimensional positions of the phones in double precision, and whether each is known.
 
         Phones are `ue_height` (m) above the tile's ground. Without the tile, the height follows from the elevation
-        angle of the direct path from the nearest cell in sight; phones without such a cell are not known.
+        angle of the direct path from the nearest cell in sight; phones without such a cell are not known, nor any phone
+        of a survey without paths.
         """
         position = self.truth.position
         if tile is not None:
             return tile.at_height(position, ue_height).double(), torch.ones(len(self), dtype=torch.bool)
+        if "path_known" not in self:
+            return torch.nn.functional.pad(position.double(), (0, 1)), torch.zeros(len(self), dtype=torch.bool)
         in_sight = self.direct_paths().any(-1)
         path = self.direct_paths().int().argmax(-1, keepdim=True)
         elevation = self.values["path_departure_elevation_deg"].gather(-1, path)[..., 0].double()

@@ -17,11 +17,11 @@ from scenes.mesh.ground_mesh import ground_parts
 from scenes.mesh.mesh_parts import MeshPart
 from scenes.mesh.terrain import Terrain
 from scenes.osm.map_features import LandCoverPatch
-from sim_bridge.scene.tracing_config import TracingConfig
 from tests.helpers import ray_traced_scenes
 from uel.errors import UelError
 from uel.geo.tile import Tile
 from uel.radio.config import Carrier
+from uel.radio.tracing_config import TracingConfig
 
 import drjit as dr  # isort: skip
 import mitsuba as mi  # isort: skip  (after tests.helpers.ray_traced_scenes, which finds a usable LLVM)
@@ -176,9 +176,8 @@ def test_ground_reflects_as_fresnel_says(tile: Tile, tmp_path: Path):
 
 def _reflected(tile: Tile, at: tuple[float, float, float], phone: torch.Tensor) -> float:
     """Gain of the one path from a mast at `at` by way of the ground."""
-    sim = sim_bridge.open(
-        tile, ray_traced_scenes.mast(at), TracingConfig(samples=100_000, max_depth=1, diffraction=False)
-    )
+    tracing = TracingConfig(samples=100_000, max_depth=1, diffraction=False)
+    sim = sim_bridge.open(tile, ray_traced_scenes.mast(at), tracing, backend="sionna")
     found = sim.trace(phone)
     assert found.bounces.tolist().count(1) == 1
     return float(found.power[found.bounces == 1].sum())

@@ -9,7 +9,6 @@ import torch
 import scenes
 from sim_bridge.commands.config import RadioMapConfig
 from sim_bridge.commands.radio_map import make_maps
-from sim_bridge.scene.tracing_config import TracingConfig
 from tests.helpers.village_map import map_file
 from uel.cli import main
 from uel.core.units import to_db
@@ -17,6 +16,7 @@ from uel.errors import UelError
 from uel.geo.tile import Tile
 from uel.radio import radio_map_io
 from uel.radio.sinr import sinr
+from uel.radio.tracing_config import TracingConfig
 
 FEW = TracingConfig(map_rays=200_000, samples=10_000, diffraction=False)
 

@@ -53,8 +53,8 @@ def copied(surveyed: Path, tmp_path: Path) -> Path:
 
 def test_a_survey_holds_what_the_tracer_says(surveyed: Path, village: Path) -> None:
     """Gains of the survey against the full search, at the same places."""
-    from sim_bridge.scene.tracing_config import TracingConfig
-    from sim_bridge.simulator import open as open_simulator
+    from sim_bridge.simulator import open_tile as open_simulator
+    from uel.radio.tracing_config import TracingConfig
 
     survey, tile = Survey.open(surveyed), Tile.open(village)
     assert set(survey.manifest.features) == {name for name, feature in REPORT_FEATURES.items() if feature.layer == "rt"}

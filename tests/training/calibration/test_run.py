@@ -15,9 +15,8 @@ from scenes.variants.calibrated_tile import write_calibrated_tile
 from sim_bridge.chains.config import AtlasConfig
 from sim_bridge.paths.chain_pool import ChainPool, gather_chains
 from sim_bridge.scene import scene_parameters
-from sim_bridge.scene.tracing_config import TracingConfig
 from sim_bridge.simulator import Sionna
-from sim_bridge.simulator import open as open_simulator
+from sim_bridge.simulator import open_tile as open_simulator
 from tests.helpers.four_houses import houses
 from tests.helpers.ray_traced_scenes import slab_reflection
 from training.calibration import run, synthetic_truth
@@ -31,6 +30,7 @@ from uel.errors import UelError
 from uel.geo.tile import Tile
 from uel.measurement.drive_test import Drive, reports_from_levels
 from uel.radio.sites import Array, Cell, Site, reference_power_dbm
+from uel.radio.tracing_config import TracingConfig
 
 BEAM = Array(rows=4, pattern="tr38901")
 SITES = (

@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from sim_bridge.scene.tracing_config import TracingConfig
 from tests.helpers.four_houses import tile  # noqa: F401  (a fixture)
 from training.cache import StageCache
 from training.pipeline.config import MAP_CONDITIONS, MapConditionConfig
@@ -16,6 +15,7 @@ from uel.errors import UelError
 from uel.geo.tile import Tile
 from uel.geo.tile_maps import TileMaps
 from uel.radio.sites import Site, cells_of
+from uel.radio.tracing_config import TracingConfig
 
 TRACING = TracingConfig(max_depth=1, map_rays=40_000, map_batches=4, samples=1000, chunk=4, diffraction=False)
 PLAN = MapConditionConfig(pixel=4.0, tracing=TRACING, few_rays=4000)

@@ -212,7 +212,7 @@ def test_hypotheses_are_traced_where_that_is_asked_for(run, tmp_path):
     asked = []
 
     def tracer(tile, sites, rays):
-        asked.append(rays.depth)
+        asked.append(rays.max_depth)
         return FreeSpace(sites, size=SIZE)
 
     config = LocateConfig(run=run, report=file, refine="rt", refinement=RefinementConfig(entropy=0.0))

@@ -1,13 +1,18 @@
-"""The ray tracer's settings."""
+"""How a simulator traces: which one, and with how many rays. No framework is imported here."""
 
 from dataclasses import dataclass
+from typing import Annotated
+
+import tyro
 
 from uel.errors import UelError
 
 
 @dataclass(frozen=True, kw_only=True)
 class TracingConfig:
-    """Interactions, rays and receivers of the ray tracer: more of them find more paths and take longer.
+    """The simulator, and its interactions, rays and receivers: more of them find more paths and take longer.
+
+    A simulator in closed form uses `ue_height` alone.
 
     Raises:
         UelError: for counts below one, and a scattering coefficient outside 0 to 1.
@@ -18,6 +23,9 @@ class TracingConfig:
         5
     """
 
+    backend: Annotated[str, tyro.conf.arg(aliases=["--backend"])] = "sionna"
+    """simulator: sionna traces rays; free-space is a closed form without buildings; others by their name in
+    `sim_bridge.registry`"""
     max_depth: int = 3
     """interactions on a path at most"""
     samples: int = 30_000
