@@ -57,7 +57,10 @@ class Simulator(Paths, Protocol):
         True
     """
 
-    sites: tuple[Site, ...]
+    @property
+    def sites(self) -> tuple[Site, ...]:
+        """The transmitters."""
+        ...
 
     def radio_map(self, grid: Grid) -> RadioMap:
         """Path gain and its standard error for every pixel of a grid."""
