@@ -202,19 +202,6 @@ def locate(args: Sequence[str]) -> int:
     return 0
 
 
-def _trace_radio_map(tile: "Tile", pixel: float) -> Path:
-    """Trace the radio map of a tile's sites, with the defaults of `uel map`, and return its folder."""
-    from sim_bridge.commands.config import RadioMapConfig
-    from sim_bridge.commands.radio_map import make_maps
-    from uel.core.io import data_folder
-
-    # A folder for each version of the tile, so that no map of the user's own is replaced.
-    config = RadioMapConfig(tiles=(tile.folder,), pixel=pixel, out=data_folder() / "maps" / tile.fingerprint)
-    ((folder, report),) = make_maps(config)
-    logging.getLogger(__name__).info("traced in %.0f s", report["seconds"])
-    return folder
-
-
 def export(args: Sequence[str]) -> int:
     """Write a run's locator on a tile as a file that PyTorch runs without this library (torch.export)."""
     from uel.config import load
@@ -225,6 +212,12 @@ def export(args: Sequence[str]) -> int:
 
     print(run(config, _trace_radio_map))
     return 0
+
+
+def _trace_radio_map(tile: "Tile", pixel: float) -> Path:
+    from sim_bridge.commands.radio_map import trace_radio_map
+
+    return trace_radio_map(tile, pixel)
 
 
 def calibrate(args: Sequence[str]) -> int:

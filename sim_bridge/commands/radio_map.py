@@ -47,6 +47,17 @@ def make_maps(config: RadioMapConfig) -> list[tuple[Path, dict[str, Any]]]:
     return [_make_or_reuse(tile, sites, config, root) for tile, sites in work]
 
 
+def trace_radio_map(tile: Tile, pixel: float) -> Path:
+    """Trace the radio map of a tile's own sites, with the defaults of `uel map`, and return its folder.
+
+    The folder is one for this version of the tile, so that no map that a user made is replaced.
+    """
+    root = data_folder() / "maps" / tile.fingerprint
+    ((folder, report),) = make_maps(RadioMapConfig(tiles=(tile.folder,), pixel=pixel, out=root))
+    log.info("map: traced in %.0f s", report["seconds"])
+    return folder
+
+
 def _sites_by_carrier(tile: Tile, frequencies: tuple[float, ...]) -> list[tuple[Site, ...]]:
     """The tile's sites, on each of the carriers."""
     carrier = require_sites(tile.sites)

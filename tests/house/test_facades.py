@@ -11,9 +11,9 @@ from tests.conftest import ROOT
 
 PUBLIC = {
     "uel": {
-        "Array", "Carrier", "Cell", "Fix", "FreeSpace", "Grid", "LinkTruth", "Locator", "ObservationModel", "RadioMap",
-        "Reports", "Simulator", "Site", "SiteAdaptation", "Survey", "Tile", "TileMaps", "UelError",
-        "reference_power_dbm",
+        "Array", "Carrier", "Cell", "Deployment", "Fix", "FreeSpace", "Grid", "LinkTruth", "Locator",
+        "ObservationModel", "RadioMap", "Reports", "Simulator", "Site", "SiteAdaptation", "Survey", "Tile", "TileMaps",
+        "UelError", "reference_power_dbm",
     },
     "sim_bridge": {"Atlas", "AtlasConfig", "Sionna", "TracingConfig", "open", "open_empty"},
     "scenes": {"Perturbation", "TileBuildConfig", "build", "perturb_map", "perturb_meshes", "perturb_sites", "place"},

@@ -24,12 +24,12 @@ from training.calibration.objective import CalibrationObjective
 from training.calibration.optimizers import FitResult, fit, posterior
 from training.calibration.result import CalibrationResult, as_csv, held_out_errors, held_out_links
 from training.calibration.setup import CalibrationSetup, calibration_setup
+from training.pipeline.scene_pipeline import radio_map_stage
 from uel.config import save
 from uel.core.io import as_json, data_folder, replace_file
 from uel.errors import UelError
 from uel.geo.tile import Tile
 from uel.radio import radio_map_io
-from uel.radio.sites import Site
 
 log = logging.getLogger(__name__)
 MAX_HEIGHT_DEVIATIONS = 2.5  # prior standard deviations of heights, range of heights in a fit
@@ -169,15 +169,10 @@ def _radio_maps(
     """Folders of radio maps: of the tile before and after, and of the true tile if there is one."""
     variants = {"before": (setup.tile, setup.simulator.sites), "after": (calibrated_tile, calibrated_tile.sites)}
     variants |= {"true": (setup.true_tile, setup.true_tile.sites)} if setup.true_tile else {}
-    folders = {}
-    for name, (tile, sites) in variants.items():
-        key = {"tile": tile.fingerprint, "sites": [asdict(s) for s in sites], "tracing": asdict(config.map_tracing)}
-
-        def build(out: Path, tile: Tile = tile, sites: tuple[Site, ...] = sites) -> None:
-            radio_map_io.save(open_simulator(tile, sites, config.map_tracing).radio_map(tile.grid(config.maps)), out)
-
-        folders[name] = str(stage_cache.make(f"map-{tile.name}", {**key, "pixel": config.maps}, build))
-    return folders
+    return {
+        name: str(radio_map_stage("map", tile, sites, config.map_tracing, config.maps, stage_cache))
+        for name, (tile, sites) in variants.items()
+    }
 
 
 def _curves(fits: list[FitResult]) -> str:

@@ -15,7 +15,7 @@ from uel.models.locator import Locator
 from uel.results.condition import Condition
 
 EXAMPLE_PHONES = 16  # phones of which the one with the median error is shown
-CANDIDATES = 5  # likeliest patches that are shown
+CANDIDATE_COUNT = 5  # likeliest patches that are shown
 
 
 def example_fix(locator: Locator, scenario: EvaluationScenario, condition: Condition) -> dict[str, Any]:
@@ -42,7 +42,7 @@ def example_fix(locator: Locator, scenario: EvaluationScenario, condition: Condi
 
 
 def _fix_arrays(fix: Fix, pick: int, patches: int) -> dict[str, np.ndarray]:
-    position, probability, index = fix.candidates(CANDIDATES)
+    position, probability, index = fix.candidates(CANDIDATE_COUNT)
     variance = fix.component_covariance[pick, index[pick]].diagonal(dim1=-2, dim2=-1)
     return {
         "estimate": fix.position[pick].numpy(),

@@ -37,7 +37,7 @@ class Deployment:
         UelError: by `open`, for a folder without a tile or radio map, and for a radio map of another tile.
 
     Example:
-        >>> import tempfile, scenes, uel
+        >>> import tempfile, scenes, torch, uel
         >>> from uel.radio import radio_map_io
         >>> tile = scenes.build("etoile", tempfile.mkdtemp() + "/etoile", size=128.0, margin=0.0, progress=False)
         >>> simulator = uel.FreeSpace(scenes.place(tile, count=1, seed=0), size=128.0)
