@@ -14,7 +14,6 @@ from torch import Tensor
 
 from scenes.variants.calibrated_tile import write_calibrated_tile
 from sim_bridge.paths.chain_pool import ChainPool, gather_chains
-from sim_bridge.registry import open as open_simulator
 from sim_bridge.simulator import Sionna
 from training.cache import StageCache, digest
 from training.calibration import synthetic_truth
