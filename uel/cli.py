@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from uel import __version__
+from uel.core.interruption import Terminated, terminable
 from uel.errors import UelError
 
 if TYPE_CHECKING:
@@ -285,7 +286,7 @@ options:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a verb. 0 is success, 1 something missing, 2 a user's mistake, 130 an interrupt."""
+    """Run a verb. 0 is success, 1 something missing, 2 a user's mistake, 130 Ctrl-C, 143 SIGTERM."""
     args = list(sys.argv[1:] if argv is None else argv)
     verbose = [arg for arg in args if arg in ("-v", "--verbose")]
     args = [arg for arg in args if arg not in verbose]
@@ -304,17 +305,18 @@ def _guarded(name: str, args: list[str], verbose: bool) -> int:
         verb = _verb(name)
         if not {"-h", "--help"} & set(args):
             _log(verbose)
-        return verb(args)
+        with terminable():
+            return verb(args)
     except UelError as error:
         print(f"uel: {error}", file=sys.stderr)
         return 2
     except BrokenPipeError:  # whoever read has gone, as in `uel build --help | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing is left to be flushed at the end
         return 0
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
         again = shlex.join(["uel", name, *args])
         print(f"\nStopped. Finished stages are kept; the same command goes on from there:\n  {again}", file=sys.stderr)
-        return 130
+        return 143 if isinstance(interrupt, Terminated) else 130  # as a shell tells the signal
 
 
 def _verb(name: str) -> Callable[[Sequence[str]], int]:

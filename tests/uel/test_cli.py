@@ -1,6 +1,7 @@
 """The command line: light to start, plain when it refuses."""
 
 import logging
+import signal
 import subprocess
 import sys
 
@@ -74,6 +75,36 @@ def test_an_interrupt_names_the_command_that_goes_on(monkeypatch, capsys):
     verb(monkeypatch, act)
     assert cli.main(["act", "--seed", "3", "--label", "a b"]) == 130
     assert "uel act --seed 3 --label 'a b'" in capsys.readouterr().err
+
+
+STOPPED = """
+import sys, time
+from uel import cli
+def act(args):
+    print("begun", flush=True)
+    time.sleep(60)
+cli.VERBS["act"] = act
+sys.exit(cli.main(["act", "--seed", "3"]))
+"""
+
+
+def test_a_termination_names_the_command_that_goes_on():
+    """SIGTERM, as Slurm and systemd send it."""
+    asked = subprocess.Popen([sys.executable, "-c", STOPPED], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert asked.stdout
+    assert asked.stdout.readline() == "begun\n"
+    asked.send_signal(signal.SIGTERM)
+    said = asked.communicate(timeout=60)[1]
+    assert asked.returncode == 143
+    assert "the same command goes on from there:\n  uel act --seed 3\n" in said
+    assert "Traceback" not in said
+
+
+def test_the_handler_of_before_comes_back(monkeypatch):
+    verb(monkeypatch, lambda args: 0)
+    before = signal.getsignal(signal.SIGTERM)
+    cli.main(["act"])
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_a_reader_who_has_gone_is_no_mistake():

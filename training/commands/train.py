@@ -84,9 +84,7 @@ def run(config: TrainConfig, draw: FixDrawing | None = None) -> Path | None:
         "tiles": [deployment.tile.fingerprint for deployment in (*train, *validate)],
         "survey": digest(survey.manifest.plan) if survey else "",
     }
-    locator, facts = fit(
-        folder / "training", digest(key), locator_training_config(config), train, validate, survey, draw
-    )
+    locator, facts = fit(folder / "training", key, locator_training_config(config), train, validate, survey, draw)
     if not first_process():
         return None
     write_run(folder, locator, validate[0], "uel train")

@@ -17,12 +17,14 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
-from training.cache import folder_lock
+from training.cache import digest, folder_lock
 from training.locator.callbacks import EpochTimer, FixDrawing, ValidationLogger, close_loggers, make_loggers
 from training.locator.datamodule import LocatorDataModule
 from training.locator.few_labels import FewLabelDataModule
 from training.locator.setup import LocatorTrainingConfig
 from training.locator.task import LocatorTask
+from uel.core.io import replace_file
+from uel.core.key_differences import difference_text, key_differences
 from uel.errors import UelError
 from uel.inference.deployment import Deployment
 from uel.models.locator import Locator
@@ -46,7 +48,7 @@ EXPECTED_WARNINGS = (
 
 def fit(
     folder: Path,
-    key: str,
+    key: Any,
     config: LocatorTrainingConfig,
     train: Sequence[Deployment],
     validate: Sequence[Deployment],
@@ -59,7 +61,7 @@ def fit(
 
 def fit_with_data(
     folder: Path,
-    key: str,
+    key: Any,
     config: LocatorTrainingConfig,
     data: Callable[[], LocatorDataModule | FewLabelDataModule],
     draw: FixDrawing | None = None,
@@ -82,15 +84,21 @@ def fit_with_data(
     return locator, facts
 
 
-def is_trained(folder: Path, key: str) -> bool:
-    """Whether a folder holds a complete training for `key`; a training for another key is removed."""
+def is_trained(folder: Path, key: Any) -> bool:
+    """Whether a folder holds a complete training for `key`; a training for another key is removed, and said why.
+
+    `key` is a name of the training, or all that it is made from.
+    """
     with folder_lock(folder):
-        key_file = folder / "key"
-        if key_file.is_file() and key_file.read_text() != key:
-            log.info("training: the configuration or the data changed, starting anew")
+        name_file, key_file, name = folder / "key", folder / "key.json", key if isinstance(key, str) else digest(key)
+        if name_file.is_file() and name_file.read_text() != name:
+            former = json.loads(key_file.read_text()) if key_file.is_file() else None
+            differences = "" if former is None else difference_text(key_differences(former, key))
+            log.info("training: made again: %s", differences or "the configuration or the data changed")
             shutil.rmtree(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        key_file.write_text(key)
+        replace_file(key_file, json.dumps(key, default=str).encode())
+        name_file.write_text(name)
     return (folder / "facts.json").is_file()
 
 
@@ -128,6 +136,9 @@ def _train(
             trainer.fit(
                 task, data, ckpt_path=str(last_checkpoint) if last_checkpoint.is_file() else None, weights_only=True
             )
+        except SystemExit as stop:
+            # Lightning ends the program where it is interrupted, before anybody can say how to go on.
+            raise (stop.__context__ if isinstance(stop.__context__, KeyboardInterrupt) else stop) from None
         finally:
             close_loggers(log_writers)
     state = torch.load(best_checkpoints.best_model_path, weights_only=True, map_location="cpu")["state_dict"]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,11 @@ from training.cache import StageCache
 from training.data.batch import BatchConfig, BatchDataset
 from training.data.config import AugmentationConfig, DomainRandomizationConfig
 from training.locator.config import OptimizationConfig
-from training.locator.fit import fit
+from training.locator.fit import fit, is_trained
 from training.locator.losses import MAX_LINK_COST, link_cost, patch_of, physics_loss
 from training.locator.setup import LocatorTrainingConfig
 from uel.core.grid import Grid
+from uel.core.interruption import Terminated
 from uel.core.units import from_db
 from uel.errors import UelError
 from uel.estimation.fix import Fix
@@ -114,6 +116,35 @@ def test_every_network_is_trained_alike(tmp_path: Path, world: Deployment, netwo
     torch.manual_seed(recipe.seed)
     fresh = dict(Locator(sizes, MODEL).named_parameters())
     assert not [name for name, weight in trained.named_parameters() if torch.equal(weight, fresh[name])]
+
+
+def test_a_training_says_which_entry_of_its_key_made_it_anew(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    run = tmp_path / "run"
+    key = {"config": {"training": {"rate": 0.001, "epochs": 3}}, "tiles": ["a", "b"]}
+    assert not is_trained(run, key)
+    (run / "facts.json").write_text("{}")
+    assert is_trained(run, key)
+    assert not caplog.messages
+    assert not is_trained(run, key | {"tiles": ["a", "c"]})
+    assert caplog.messages == ['training: made again: tiles.1 "b" → "c"']
+    assert not (run / "facts.json").exists()
+
+
+def test_an_interrupted_training_stays_an_interrupt(tmp_path: Path, world: Deployment) -> None:
+    """Lightning would end the program, and nobody would hear how to go on."""
+
+    class StoppedWorld(Deployment):
+        def reports_from_map(self, *args):  # type: ignore[no-untyped-def]
+            raise Terminated
+
+    before = signal.getsignal(signal.SIGINT)
+    stopped = StoppedWorld(world.tile, world.maps, world.survey, world.simulator)
+    try:
+        with pytest.raises(Terminated):
+            fit(tmp_path / "run", "key", RECIPE, [stopped], [world])
+    finally:
+        signal.signal(signal.SIGINT, before)  # which Lightning ignores from then on
 
 
 @pytest.mark.parametrize("damage", ["cut", "foreign"])
