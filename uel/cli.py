@@ -17,6 +17,7 @@ from uel.core.interruption import Terminated, terminable
 from uel.errors import UelError
 
 if TYPE_CHECKING:
+    from sim_bridge.engines.config import EngineConfig
     from uel.geo.tile import Tile
 
 
@@ -92,6 +93,18 @@ def radio_map(args: Sequence[str]) -> int:
     for folder, report in make_maps(config):
         write_map_report(folder)
         print("\n".join(summary_lines(folder, report)))
+    return _partial("map", config, config.folder) if config.is_partial else 0
+
+
+def _partial(verb: str, config: "EngineConfig", folder: Path) -> int:
+    """Say what there is where no result was completed: the script of a job array, or some units alone."""
+    from sim_bridge.engines.slurm import script_path
+
+    if config.unit:
+        print(folder)
+        return 0
+    print(shlex.join(["sbatch", str(script_path(folder, verb))]))
+    print("When the array has finished, the same command without --engine slurm completes the result.", file=sys.stderr)
     return 0
 
 
@@ -171,7 +184,10 @@ def evaluate(args: Sequence[str]) -> int:
     from explorer.reports.evaluation import write_evaluation_report
     from training.evaluation.runner import run_protocol
 
-    print(write_evaluation_report(run_protocol(config)))
+    folder = run_protocol(config)
+    if config.is_partial:
+        return _partial("eval", config, folder)
+    print(write_evaluation_report(folder))
     return 0
 
 
@@ -300,7 +316,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _guarded(name: str, args: list[str], verbose: bool) -> int:
-    """Call a verb; a user's mistake is a message, not a traceback."""
+    """Call a verb; a user's mistake is a message, not a traceback, and so are units of work that failed."""
+    from sim_bridge.engines.units import UnitError
+
     try:
         verb = _verb(name)
         if not {"-h", "--help"} & set(args):
@@ -310,6 +328,10 @@ def _guarded(name: str, args: list[str], verbose: bool) -> int:
     except UelError as error:
         print(f"uel: {error}", file=sys.stderr)
         return 2
+    except UnitError as error:
+        again = shlex.join(["uel", name, *args])
+        print(f"{error}\nFinished units are kept; the same command makes the others:\n  {again}", file=sys.stderr)
+        return 1
     except BrokenPipeError:  # whoever read has gone, as in `uel build --help | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing is left to be flushed at the end
         return 0

@@ -63,7 +63,7 @@ class SurveyConfig(TrackConfig, EngineConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RadioMapConfig:
+class RadioMapConfig(EngineConfig):
     """Radio maps of tiles: `uel map TILE --pixel 2`."""
 
     tiles: tyro.conf.Positional[tuple[Path, ...]]
@@ -85,8 +85,14 @@ class RadioMapConfig:
     """folder of the maps; `data/maps` unless given"""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not self.tiles:
             raise UelError("no tile to map", got="no folder", do="name one: uel map data/tiles/florence")
         if self.check < 1:
             raise UelError("--check must be at least 1", got=self.check, do="give --check 256, say")
         find_backend(self.tracing.backend)
+
+    @property
+    def folder(self) -> Path:
+        """Folder of the maps."""
+        return self.out or data_folder() / "maps"

@@ -3,18 +3,24 @@
 import json
 import logging
 import time
-from dataclasses import asdict
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from sim_bridge.backend.runtime import limit_threads
 from sim_bridge.channel import phy_abstraction
 from sim_bridge.commands.config import RadioMapConfig
+from sim_bridge.engines.config import ENGINE_FIELDS
+from sim_bridge.engines.run import make_all
+from sim_bridge.engines.units import UnitDone
 from sim_bridge.registry import open as open_simulator
+from sim_bridge.survey.worker import TileWithSites
 from uel.core.constants import SPEED_OF_LIGHT
-from uel.core.io import as_json, data_folder, replace_file
+from uel.core.io import as_json, replace_file
 from uel.core.units import to_db
 from uel.geo.tile import Tile
 from uel.mobility.trajectories import draw_positions
@@ -26,25 +32,71 @@ from uel.radio.sinr import sinr, snr
 from uel.radio.sites import Site, require_sites, with_frequency
 
 REPORT_NAME = "map_report.json"
+_FIELDS_OUTSIDE_KEY = ("tiles", "frequencies", "out", *ENGINE_FIELDS)
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class RadioMapJob:
+    """Radio maps to be made, each a unit: of a tile with its sites on one carrier."""
+
+    config: RadioMapConfig
+    tiles: tuple[TileWithSites, ...]
+
+    @property
+    def folder(self) -> Path:
+        return self.config.folder
+
+    @property
+    def phases(self) -> tuple[range, ...]:
+        return (range(len(self.tiles)),)
+
+    def map_folder(self, number: int) -> Path:
+        """The folder of a map."""
+        place = self.tiles[number]
+        return self.folder / f"{place.tile.name}-{require_sites(place.sites).frequency / 1e9:g}GHz"
+
+    def report(self, number: int) -> dict[str, Any] | None:
+        """The report of a map, or None where it is not made, or was made otherwise."""
+        report, place = _read_report(self.map_folder(number)), self.tiles[number]
+        return report if report and report["made_from"] == _provenance(place.tile, place.sites, self.config) else None
+
+    def is_done(self, number: int) -> bool:
+        return self.report(number) is not None
+
+    def start(self, threads: int | None) -> Callable[[int], UnitDone]:
+        if threads:
+            limit_threads(threads)
+        return self.make
+
+    def make(self, number: int) -> UnitDone:
+        """Trace a map, compare it with paths, and write its folder."""
+        place, folder = self.tiles[number], self.map_folder(number)
+        _make(place.tile, place.sites, self.config, folder)
+        return UnitDone(number, folder.name)
 
 
 def make_maps(config: RadioMapConfig) -> list[tuple[Path, dict[str, Any]]]:
     """Folders of the maps, each with `radiomap.zarr` and `map_report.json`, and the contents of the latter.
 
-    A map that was made the same way before is reused. Raises `UelError` for a folder that is no tile, a tile without
-    sites, a carrier outside its materials' bands, a pixel that does not divide it, and a load or an error rate that is
-    no fraction. All of that is checked before the first ray.
+    A map that was made the same way before is reused; none is returned where the configuration makes some `unit` alone
+    or the script of a job array. Raises `UelError` for a folder that is no tile, a tile without sites, a carrier
+    outside its materials' bands, a pixel that does not divide it, and a load or an error rate that is no fraction. All
+    of that is checked before the first ray. Raises `UnitError` where a map could not be made.
     """
-    work = []
+    places = []
     for folder in config.tiles:
         tile = Tile.open(folder)
         for sites in _sites_by_carrier(tile, config.frequencies):
             tile.require_sites(sites)
             tile.grid(config.pixel)
-            work.append((tile, sites))
-    root = config.out or data_folder() / "maps"
-    return [_make_or_reuse(tile, sites, config, root) for tile, sites in work]
+            places.append(TileWithSites(tile, sites))
+    job = RadioMapJob(config, tuple(places))
+    make_all(job, "map", config, "maps")
+    if config.is_partial:
+        return []
+    maps = [(job.map_folder(number), job.report(number)) for number in range(len(places))]
+    return [(folder, report) for folder, report in maps if report is not None]
 
 
 def trace_radio_map(tile: Tile, pixel: float) -> Path:
@@ -64,14 +116,7 @@ def _sites_by_carrier(tile: Tile, frequencies: tuple[float, ...]) -> list[tuple[
     return [with_frequency(tile.sites, f) for f in frequencies or (carrier.frequency,)]
 
 
-def _make_or_reuse(
-    tile: Tile, sites: tuple[Site, ...], config: RadioMapConfig, root: Path
-) -> tuple[Path, dict[str, Any]]:
-    folder = root / f"{tile.name}-{require_sites(sites).frequency / 1e9:g}GHz"
-    made_from = _provenance(tile, sites, config)
-    if (report := _read_report(folder)) and report["made_from"] == made_from:
-        log.info("map: reusing %s", folder)
-        return folder, report
+def _make(tile: Tile, sites: tuple[Site, ...], config: RadioMapConfig, folder: Path) -> None:
     for stale in (REPORT_NAME, "report.png"):
         (folder / stale).unlink(missing_ok=True)
     log.info("map: making %s", folder)
@@ -81,13 +126,12 @@ def _make_or_reuse(
     seconds = round(time.perf_counter() - start, 1)
     radio_map_io.save(radio, folder, service_maps(radio, config), {"tile": tile.name, "fingerprint": tile.fingerprint})
     report = {
-        "made_from": made_from,
+        "made_from": _provenance(tile, sites, config),
         "seconds": seconds,
         **map_summary(radio),
         "paths": compare_with_paths(simulator, tile, radio, config.check),
     }
     replace_file(folder / REPORT_NAME, as_json(report))  # last: without it the map is not there
-    return folder, report
 
 
 def _read_report(folder: Path) -> dict[str, Any] | None:
@@ -100,7 +144,7 @@ def _read_report(folder: Path) -> dict[str, Any] | None:
 
 
 def _provenance(tile: Tile, sites: tuple[Site, ...], config: RadioMapConfig) -> dict[str, Any]:
-    settings = {k: v for k, v in asdict(config).items() if k not in ("tiles", "frequencies", "out")}
+    settings = {k: v for k, v in asdict(config).items() if k not in _FIELDS_OUTSIDE_KEY}
     plain = {"tile": tile.fingerprint, "sites": [asdict(site) for site in sites], **settings}
     return json.loads(json.dumps(plain))
 

@@ -1,8 +1,8 @@
 """Options of all verbs whose work is made in units. No framework is imported here."""
 
 import os
-from dataclasses import dataclass, fields
-from typing import Literal
+from dataclasses import dataclass, fields, replace
+from typing import Literal, TypeVar
 
 from uel.errors import UelError
 
@@ -57,3 +57,16 @@ class EngineConfig:
 
 ENGINE_FIELDS = tuple(field.name for field in fields(EngineConfig))
 """names of the options that say where work is made, not what"""
+
+
+ConfigWithEngine = TypeVar("ConfigWithEngine", bound=EngineConfig)
+
+
+def without_engine(config: ConfigWithEngine) -> ConfigWithEngine:
+    """The configuration with the default engine.
+
+    Example:
+        >>> without_engine(EngineConfig(engine="ray", workers=3)) == EngineConfig()
+        True
+    """
+    return replace(config, **{field.name: field.default for field in fields(EngineConfig)})

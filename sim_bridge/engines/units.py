@@ -9,9 +9,9 @@ import os
 import traceback
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from uel.core.io import data_folder
 from uel.errors import UelError
@@ -84,6 +84,14 @@ class ResumableJob(WorkerFactory, Protocol):
     def is_done(self, number: int) -> bool:
         """Whether a unit's result is there already. Asked of a phase when those before are finished."""
         ...
+
+
+class FieldState:
+    """Base of dataclasses that are sent to processes with their fields alone: what is computed from them (a
+    `cached_property`, as an open scene) stays here, and is computed again there."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
 
 
 @runtime_checkable

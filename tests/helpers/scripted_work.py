@@ -33,4 +33,24 @@ class Script:
         return UnitDone(number, counts={"reports": 2, "links": 8})
 
     def asked(self, number: int) -> int:
+        """How often a unit was asked for."""
         return sum(line.split()[0] == str(number) for line in (self.folder / "asked").read_text().splitlines())
+
+
+@dataclass(frozen=True)
+class ScriptWithResults(Script):
+    """Two phases of units, each of which leaves a file."""
+
+    @property
+    def phases(self) -> tuple[range, ...]:
+        return range(3), range(3, 5)
+
+    def is_done(self, number: int) -> bool:
+        return (self.folder / f"result-{number}").is_file()
+
+    def make(self, number: int) -> UnitDone:
+        if self.what == "fails at 1" and number == 1:
+            raise RuntimeError("no such luck")
+        done = super().make(number)
+        (self.folder / f"result-{number}").write_text(os.getcwd())
+        return done

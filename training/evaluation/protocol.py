@@ -7,6 +7,7 @@ from pathlib import Path
 
 import tyro
 
+from sim_bridge.engines.config import EngineConfig
 from training.pipeline.config import MAP_CONDITIONS, MapConditionConfig
 from uel.errors import UelError
 from uel.estimation.config import RayRescoringConfig, RefinementConfig
@@ -16,7 +17,7 @@ from uel.results.condition import Condition
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvalConfig:
+class EvalConfig(EngineConfig):
     """Evaluate a run: `uel eval RUN --protocol florence`.
 
     Raises:
@@ -107,6 +108,7 @@ class EvalConfig:
     rescoring: RayRescoringConfig = field(default_factory=RayRescoringConfig)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         least = dict.fromkeys(("deployments", "phones", "tracks", "sectors", "particles", "limit_particles"), 1)
         for name, count in (least | {"fingerprints": 2, "reports": 2, "rt": 0}).items():
             if getattr(self, name) < count:
@@ -135,6 +137,11 @@ class EvalConfig:
         if not self.name or "/" in self.name:
             raise UelError("name must be a folder name without /", got=repr(self.name), do="give --name florence")
         list(protocol_conditions(self))  # checks every condition now
+
+    @property
+    def folder(self) -> Path:
+        """Folder of the results."""
+        return self.run / "eval" / self.name
 
     def _require_tiles(self) -> None:
         from training.pipeline.scene_pipeline import city_of, require_raster

@@ -1,33 +1,32 @@
 """Run a protocol: every method on every condition and deployment, each stored when done, then one table."""
 
-import hashlib
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from rich.progress import Progress
 from torch import Tensor
 
-from training.cache import StageCache, digest
+from sim_bridge.backend.runtime import limit_threads
+from sim_bridge.engines.run import make_all
+from sim_bridge.engines.units import UnitDone
+from training.cache import StageCache
 from training.evaluation import methods as evaluation_methods
+from training.evaluation.cells import cell_file, locator_digests, locator_folders
 from training.evaluation.methods import EvaluationCase
 from training.evaluation.protocol import EvalConfig, protocol_conditions
 from training.evaluation.scenarios import EvaluationScenario, evaluation_scenarios
 from training.evaluation.track_methods import TRACKS_PER_CALL, TrackEvaluationCase, track_methods
 from uel.core.io import as_json, data_folder, replace_file
-from uel.errors import UelError
 from uel.estimation.estimates import GridEstimate
 from uel.estimation.scoring import EstimationMethod, score
 from uel.measurement.reports import Reports
-from uel.models.config import RESTORER_FILE as RESTORER
 from uel.models.locator import Locator
 from uel.models.map_restorer import MapRestorer
 from uel.radio.simulator import Simulator
-from uel.radio.sites import sites_to_json
 from uel.results.condition import Condition
 from uel.results.evaluation import (
     ConditionResult,
@@ -40,7 +39,6 @@ from uel.results.evaluation import (
 
 log = logging.getLogger(__name__)
 
-EVALUATION_VERSION = 16  # raised when a method or a score changes, so that cells are evaluated anew
 PHONES_PER_CALL = 16  # phones located at once: the images of more do not fit a cache
 TIMED_REPORTS = 9  # single reports whose CPU time is measured
 TIMED_TRACKS = 3
@@ -51,7 +49,8 @@ WORST_PHONES = 4  # phones whose heatmaps are kept for the pictures
 def run_protocol(config: EvalConfig, makers: Iterable[Callable[[], EvaluationScenario]] | None = None) -> Path:
     """Evaluate a run by a protocol and return the folder of its table; stored results are reused.
 
-    `makers` make the scenarios, by default those of the ray tracer. Raises `UelError` if the run has no locator.
+    `makers` make the scenarios, by default those of the ray tracer; engines with processes pickle them. Raises
+    `UelError` if the run has no locator, `UnitError` where a condition could not be evaluated.
 
     Example:
         >>> from pathlib import Path
@@ -62,41 +61,86 @@ def run_protocol(config: EvalConfig, makers: Iterable[Callable[[], EvaluationSce
             ...
         uel.errors.UelError: ...
     """
-    locators, locator_digests = _locators(config)
-    folder = config.run / "eval" / config.name
+    job = evaluation_job(config, evaluation_scenarios(config, StageCache(data_folder())) if makers is None else makers)
+    make_all(job, "eval", config, "evaluating")
+    if not config.is_partial:
+        files = [unit.file for unit in job.units]
+        write_evaluation_table(job.folder / "table.csv", [read_result(file) for file in files], config.seed)
+        _write_protocol(job.folder, config, files, list(locator_folders(config)))
+    return job.folder
+
+
+def evaluation_job(config: EvalConfig, makers: Iterable[Callable[[], EvaluationScenario]]) -> "EvaluationJob":
+    """The units of a protocol. Raises `UelError` if the run, or one of `compare`, has no locator."""
+    for folder in locator_folders(config).values():
+        Locator.load(folder)
+    folder, digests, makers, units = config.folder, locator_digests(config), tuple(makers), list[EvaluationUnit]()
     (folder / "cells").mkdir(parents=True, exist_ok=True)
-    makers = list(evaluation_scenarios(config, StageCache(data_folder())) if makers is None else makers)
-    files = list[Path]()
-    with Progress(transient=True) as progress:
-        task = progress.add_task("evaluating", total=len(makers) * len(list(protocol_conditions(config))))
-        for make_scenario in makers:
-            scenario = make_scenario()
-            for condition in protocol_conditions(scenario.config):
-                progress.update(task, description=f"{scenario.name} {_describe(condition)}")
-                files.append(_condition_file(folder / "cells", scenario, condition, locators, locator_digests))
-                progress.advance(task)
-    write_evaluation_table(folder / "table.csv", [read_result(file) for file in files], config.seed)
-    _write_protocol(folder, config, files, list(locators))
-    return folder
+    for number, make_scenario in enumerate(makers):
+        scenario = make_scenario()
+        units += [
+            EvaluationUnit(number, condition, cell_file(folder / "cells", scenario, condition, digests))
+            for condition in protocol_conditions(scenario.config)
+        ]
+    return EvaluationJob(config, makers, tuple(units))
 
 
-def _locators(config: EvalConfig) -> tuple[dict[str, Locator], dict[str, str]]:
-    """The locators of the run and of `--compare` by name, and digests of their files."""
-    folders = {"locator": config.run} | {folder.name: folder for folder in config.compare}
-    if len(folders) <= len(config.compare):
-        got = ", ".join(str(folder) for folder in config.compare)
-        raise UelError(
-            "two folders of --compare have the same name, or the name locator", got=got, do="rename a folder"
-        )
-    locators = {name: Locator.load(folder) for name, folder in folders.items()}
-    locator_digests = {name: _file_digest(folder / "locator.pt") for name, folder in folders.items()}
-    if (config.run / RESTORER).is_file():
-        locator_digests[RESTORER] = _file_digest(config.run / RESTORER)
-    return locators, locator_digests
+@dataclass(frozen=True)
+class EvaluationUnit:
+    """A condition in a scenario, which is counted as its makers are; its result is a file."""
+
+    scenario: int
+    condition: Condition
+    file: Path
 
 
-def _file_digest(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()[:16]
+@dataclass(frozen=True, eq=False)
+class EvaluationJob:
+    """An evaluation to be made: all conditions of a scenario after another, so that its maps stay in memory."""
+
+    config: EvalConfig
+    makers: tuple[Callable[[], EvaluationScenario], ...]
+    units: tuple[EvaluationUnit, ...]
+
+    @property
+    def folder(self) -> Path:
+        return self.config.folder
+
+    @property
+    def phases(self) -> tuple[range, ...]:
+        return (range(len(self.units)),)
+
+    def is_done(self, number: int) -> bool:
+        return self.units[number].file.is_file()
+
+    def start(self, threads: int | None) -> Callable[[int], UnitDone]:
+        if threads:
+            limit_threads(threads)
+        return EvaluationWorker(self)
+
+
+class EvaluationWorker:
+    """Evaluates conditions in one process; keeps the locators, and the scenario that it used last."""
+
+    def __init__(self, job: EvaluationJob) -> None:
+        self.job = job
+        self.locators = {name: Locator.load(folder) for name, folder in locator_folders(job.config).items()}
+        self._open: tuple[int, EvaluationScenario] | None = None
+
+    def __call__(self, number: int) -> UnitDone:
+        """Evaluate a condition and write its file."""
+        start, unit = time.perf_counter(), self.job.units[number]
+        scenario = self._scenario(unit.scenario)
+        write_result(unit.file, _evaluate_condition(scenario, unit.condition, self.locators))
+        text = f"{scenario.name} {_describe(unit.condition)}"
+        log.debug("%s: %.1f s", text, time.perf_counter() - start)
+        return UnitDone(number, text)
+
+    def _scenario(self, number: int) -> EvaluationScenario:
+        if self._open is None or self._open[0] != number:
+            self._open = None  # frees the maps of the one before
+            self._open = number, self.job.makers[number]()
+        return self._open[1]
 
 
 def _write_protocol(folder: Path, config: EvalConfig, files: list[Path], locators: list[str]) -> None:
@@ -119,43 +163,7 @@ def _describe(condition: Condition) -> str:
     return f"{condition.truth} {condition.tier} {condition.map} {condition.motion_label}"
 
 
-# ---- one condition on one deployment -------------------------------------------------------------------
-
-
-def _condition_file(
-    folder: Path,
-    scenario: EvaluationScenario,
-    condition: Condition,
-    locators: Mapping[str, Locator],
-    locator_digests: Mapping[str, str],
-) -> Path:
-    """The file of a condition in a scenario, made or reused."""
-    config = scenario.config
-    key = {
-        "version": EVALUATION_VERSION,
-        "condition": asdict(condition),
-        "deployment": scenario.name,
-        "tiles": dict.fromkeys(config.carriers, scenario.tile.fingerprint),
-        "locators": locator_digests,
-        "config": {k: v for k, v in asdict(config).items() if k not in _FIELDS_OUTSIDE_KEY}
-        | dict.fromkeys(_GRID_FIELDS),
-    }
-    if scenario.own_sites:
-        key["sites"] = sites_to_json(scenario.own_sites)
-    file = folder / f"{digest(key)}.npz"
-    if not file.is_file():
-        start = time.perf_counter()
-        write_result(file, _evaluate_condition(scenario, condition, locators))
-        log.debug("%s %s: %.1f s", scenario.name, _describe(condition), time.perf_counter() - start)
-    return file
-
-
-# A cell does not depend on the other conditions; its own condition and locators are in its key by themselves.
-_FIELDS_OUTSIDE_KEY = ("run", "compare", "name", "deployments", "track_maps")
-_GRID_FIELDS = (
-    "tiles", "truths", "tiers", "axis_tiers", "map_tiers", "sigmas", "correlations", "cells", "dropouts", "conditions",
-    "carriers", "speeds",
-)  # fmt: skip
+# ---- one condition in one scenario -------------------------------------------------------------------
 
 
 def _evaluate_condition(

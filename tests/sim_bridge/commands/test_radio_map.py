@@ -1,6 +1,7 @@
 """`uel map`: what lands in the folder agrees with paths, is reused, and what cannot be mapped is refused at once."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,8 @@ import torch
 import scenes
 from sim_bridge.commands.config import RadioMapConfig
 from sim_bridge.commands.radio_map import make_maps
+from sim_bridge.engines.config import EngineName
+from tests.helpers.threads import one_thread
 from tests.helpers.village_map import map_file
 from uel.cli import main
 from uel.core.units import to_db
@@ -68,6 +71,26 @@ def test_a_map_for_every_band_with_a_picture(village: Tile, tmp_path: Path, caps
     both = one.los & other.los & one.known & other.known
     friis = to_db(one.gain[both] / other.gain[both])  # (28 / 3.5)² between the bands, reflections aside
     assert float(friis.median()) == pytest.approx(18.06, abs=0.5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ["processes", "ray"])
+def test_maps_are_the_same_bytes_by_any_engine(
+    village: Tile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: EngineName
+) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)  # two workers, each of one thread
+    bands = {"frequencies": (3.5e9, 5e9), "pixel": 8.0}
+    with one_thread():
+        local = make_maps(config(village, tmp_path / "local", **bands))
+    other = make_maps(config(village, tmp_path / engine, engine=engine, workers=2, **bands))
+    assert content(tmp_path / "local") == content(tmp_path / engine)
+    assert [report | {"seconds": 0} for _, report in local] == [report | {"seconds": 0} for _, report in other]
+    assert make_maps(config(village, tmp_path / engine, **bands)) == other  # reused by another engine
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    files = [path for path in folder.rglob("*") if path.is_file() and path.name != "map_report.json"]
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
 def test_what_cannot_be_mapped_is_refused_before_the_first_ray(village: Tile, tmp_path: Path) -> None:

@@ -1,17 +1,22 @@
 """The whole judgement on a toy city in empty space: every method, condition and track, tables, resuming."""
 
 import csv
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from scenes.perturbation import Perturbation
 from scenes.variants.map_perturbation import perturb_sites
+from sim_bridge.engines.config import EngineName
 from tests.helpers.locators import trained
+from tests.helpers.threads import one_thread
 from tests.helpers.toy_city import SITES, SIZE, toy_tile
 from training.evaluation import runner as judging
 from training.evaluation.protocol import EvalConfig, protocol_conditions
@@ -98,10 +103,11 @@ def config_of(run: Path, **changes: object) -> EvalConfig:
 
 
 def made(tile: Tile, config: EvalConfig) -> list[Callable[[], EvaluationScenario]]:
-    return [
-        lambda seed=seed: EvaluationScenario(f"toy#{seed}", seed, tile, lambda _: empty_space(tile, seed), config)
-        for seed in range(config.deployments)
-    ]
+    return [partial(empty_scenario, tile, config, seed) for seed in range(config.deployments)]
+
+
+def empty_scenario(tile: Tile, config: EvalConfig, seed: int) -> EvaluationScenario:
+    return EvaluationScenario(f"toy#{seed}", seed, tile, lambda _: empty_space(tile, seed), config)
 
 
 @pytest.fixture(scope="module")
@@ -223,6 +229,47 @@ def test_what_is_done_is_not_done_again(judged: Path, run: Path, tile: Tile, mon
         assert (values["estimate"] == again.methods[name]["estimate"]).all()
     without_time = lambda text: [row.split(",")[:21] for row in text.decode().splitlines()]  # noqa: E731
     assert without_time((judged / "table.csv").read_bytes()) == without_time(before)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ["processes", "ray"])
+def test_cells_are_the_same_by_any_engine(
+    run: Path, tile: Tile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: EngineName
+) -> None:
+    """Of the same threads: sums of more threads have another order. CPU times differ."""
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)  # two workers, each of one thread
+    few = {**ONE, "sites": (4, 3), "deployments": 2, "rt": 0, "phones": 20, "speeds": (10.0,)}
+    folders = {}
+    for name in ("local", engine):
+        shutil.copytree(run, tmp_path / name)
+        config = config_of(tmp_path / name, engine=name, workers=2 if name != "local" else 0, **few)
+        with one_thread():
+            folders[name] = run_protocol(config, made(tile, config))
+    cells = sorted(file.name for file in (folders["local"] / "cells").glob("*.npz"))
+    assert len(cells) == 2 * 3
+    assert sorted(file.name for file in (folders[engine] / "cells").glob("*.npz")) == cells
+    for cell in cells:
+        with np.load(folders["local"] / "cells" / cell) as one, np.load(folders[engine] / "cells" / cell) as other:
+            assert sorted(one.files) == sorted(other.files)
+            assert not [n for n in one.files if "cpu_ms" not in n and one[n].tobytes() != other[n].tobytes()]
+    without_time = lambda text: [row.split(",")[:21] for row in text.decode().splitlines()]  # noqa: E731
+    tables = [(folder / "table.csv").read_bytes() for folder in folders.values()]
+    assert without_time(tables[0]) == without_time(tables[1])
+
+
+def test_units_alone_and_then_the_rest_are_the_table(run: Path, tile: Tile, tmp_path: Path) -> None:
+    """As tasks of a Slurm array make them, and the command that completes the result."""
+    shutil.copyfile(run / "locator.pt", tmp_path / "locator.pt")
+    config = config_of(tmp_path, rt=0, phones=8, **{**ONE, "sites": (4, 3)})
+    folder = run_protocol(replace(config, unit=(1,)), made(tile, config))
+    (first,) = (folder / "cells").glob("*.npz")
+    assert not (folder / "table.csv").exists()
+    made_at = first.stat().st_mtime_ns
+    run_protocol(config, made(tile, config))
+    assert first.stat().st_mtime_ns == made_at
+    assert {row["sites"] for row in table(folder)} == {"3", "4"}
+    with pytest.raises(UelError, match="no such --unit"):
+        run_protocol(replace(config, unit=(9,)), made(tile, config))
 
 
 @whole

@@ -1,0 +1,70 @@
+"""Cells of an evaluation: the file of a condition in a scenario, named by all that its result depends on."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+from sim_bridge.engines.config import ENGINE_FIELDS
+from training.cache import digest
+from training.evaluation.protocol import EvalConfig
+from training.evaluation.scenarios import EvaluationScenario
+from uel.errors import UelError
+from uel.models.config import RESTORER_FILE as RESTORER
+from uel.radio.sites import sites_to_json
+from uel.results.condition import Condition
+
+EVALUATION_VERSION = 16  # raised when a method or a score changes, so that cells are evaluated anew
+# A cell does not depend on the other conditions; its own condition and locators are in its key by themselves.
+_FIELDS_OUTSIDE_KEY = ("run", "compare", "name", "deployments", "track_maps", *ENGINE_FIELDS)
+_GRID_FIELDS = (
+    "tiles", "truths", "tiers", "axis_tiers", "map_tiers", "sigmas", "correlations", "cells", "dropouts", "conditions",
+    "carriers", "speeds",
+)  # fmt: skip
+
+
+def locator_folders(config: EvalConfig) -> dict[str, Path]:
+    """Folders of the locators of the run and of `--compare`, by name. Raises `UelError` where two have one name."""
+    folders = {"locator": config.run} | {folder.name: folder for folder in config.compare}
+    if len(folders) <= len(config.compare):
+        got = ", ".join(str(folder) for folder in config.compare)
+        raise UelError(
+            "two folders of --compare have the same name, or the name locator", got=got, do="rename a folder"
+        )
+    return folders
+
+
+def locator_digests(config: EvalConfig) -> dict[str, str]:
+    """Digests of the files of these locators, and of the map restorer beside the run's."""
+    digests = {name: _file_digest(folder / "locator.pt") for name, folder in locator_folders(config).items()}
+    if (config.run / RESTORER).is_file():
+        digests[RESTORER] = _file_digest(config.run / RESTORER)
+    return digests
+
+
+def cell_file(folder: Path, scenario: EvaluationScenario, condition: Condition, digests: Mapping[str, str]) -> Path:
+    """The file of a condition in a scenario, made or not.
+
+    Args:
+        folder: of all cells.
+        scenario: the tile, its sites, and the protocol on them.
+        condition: one of the protocol's.
+        digests: of locators, by name.
+    """
+    config = scenario.config
+    key = {
+        "version": EVALUATION_VERSION,
+        "condition": asdict(condition),
+        "deployment": scenario.name,
+        "tiles": dict.fromkeys(config.carriers, scenario.tile.fingerprint),
+        "locators": dict(digests),
+        "config": {k: v for k, v in asdict(config).items() if k not in _FIELDS_OUTSIDE_KEY}
+        | dict.fromkeys(_GRID_FIELDS),
+    }
+    if scenario.own_sites:
+        key["sites"] = sites_to_json(scenario.own_sites)
+    return folder / f"{digest(key)}.npz"
+
+
+def _file_digest(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()[:16]
