@@ -9,6 +9,7 @@ import re
 import shlex
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from uel.errors import UelError
 
 if TYPE_CHECKING:
     from sim_bridge.engines.config import EngineConfig
+    from training.commands.config import TrainConfig
     from uel.geo.tile import Tile
 
 
@@ -147,31 +149,42 @@ def train(args: Sequence[str]) -> int:
     from uel.config import load
 
     config = load(TrainConfig, "train", args)
-    from explorer.reports.train import validation_pictures, write_training_report
+    from sim_bridge.engines.config import without_engine
     from training.commands import sweep
-    from training.commands.train import run
 
-    def train_once(config: TrainConfig) -> Path | None:
-        folder = run(config, validation_pictures)
-        if folder is not None:  # of several processes the first one writes
-            write_training_report(folder)
-            print(folder)
-        return folder
-
+    if config.sweep is None and config != without_engine(config):
+        do = "add --sweep FILE, or leave the option out"
+        raise UelError("the engine is that of a sweep's trainings", got=f"--engine {config.engine}, no --sweep", do=do)
     if config.sweep is None:
-        train_once(config)
+        if folder := train_once(config):
+            print(folder)
         return 0
     values, common = sweep.read_sweep(config.sweep), sweep.without_sweep(args)
     if config.wandb_sweep:
         print(sweep.wandb_yaml(values, common), end="")
         return 0
 
-    def train_combination(arguments: Sequence[str], label: str) -> Path | None:
-        return train_once(load(TrainConfig, "train", [*common, *arguments, f"--run={config.run}/{label}"]))
+    def config_of(combination: dict[str, str]) -> "TrainConfig":
+        run = f"--run={config.run}/{sweep.folder_label(combination)}"
+        one = load(TrainConfig, "train", [*common, *sweep.command_arguments(combination), run])
+        return replace(without_engine(one), sweep=None)
 
-    for combination, score in sweep.run_sweep(values, Path("runs") / config.run, train_combination):
+    combinations = tuple(sweep.combinations(values))
+    job = sweep.SweepJob(Path("runs") / config.run, combinations, tuple(map(config_of, combinations)), train_once)
+    for combination, score in sweep.run_sweep(job, config):
         print(f"{score:9.4f}  {sweep.folder_label(combination)}")
-    return 0
+    return _partial("train", config, job.folder) if config.is_partial else 0
+
+
+def train_once(config: "TrainConfig") -> Path | None:
+    """Train one locator and write its report; None in processes that do not write. Workers of a sweep call it, too."""
+    from explorer.reports.train import validation_pictures, write_training_report
+    from training.commands.train import run
+
+    folder = run(config, validation_pictures)
+    if folder is not None:
+        write_training_report(folder)
+    return folder
 
 
 def evaluate(args: Sequence[str]) -> int:
@@ -246,7 +259,10 @@ def calibrate(args: Sequence[str]) -> int:
     from explorer.reports.calibration import write_calibration_report
     from training.calibration.run import run
 
-    print(write_calibration_report(run(config)))
+    folder = run(config)
+    if config.is_partial:
+        return _partial("calibrate", config, folder)
+    print(write_calibration_report(folder))
     return 0
 
 

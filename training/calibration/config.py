@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import tyro
 
 from sim_bridge.chains.config import AtlasConfig
+from sim_bridge.engines.config import EngineConfig
 from sim_bridge.registry import require_paths
 from training.pipeline.config import RASTER_PIXEL, SitePlacementConfig
 from uel.errors import UelError
@@ -110,7 +111,7 @@ class MapTracingConfig(TracingConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CalibrateConfig:
+class CalibrateConfig(EngineConfig):
     """Fit materials and antennas to measurements: `uel calibrate --config calibrate/munich`.
 
     Raises:
@@ -161,6 +162,7 @@ class CalibrateConfig:
     """rays of the search for chains of walls"""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name in ("starts", "rows"):
             if getattr(self, name) < 1:
                 raise UelError(f"{name} must be at least 1", got=getattr(self, name), do=f"give --{name} 1 or more")

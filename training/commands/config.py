@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from sim_bridge.chains.config import AtlasConfig
+from sim_bridge.engines.config import EngineConfig
 from sim_bridge.registry import find_backend
 from training.data.config import AugmentationConfig, DomainRandomizationConfig
 from training.evaluation.protocol import EvalConfig
@@ -145,7 +146,7 @@ class MapConditionWeights:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainConfig:
+class TrainConfig(EngineConfig):
     """Train a locator: `uel train --config train/small`. Places are tile folders, or bundled cities as `city@x,y`.
 
     Raises:
@@ -205,6 +206,7 @@ class TrainConfig:
     """train nothing: print the sweep for `wandb sweep`, with the command of its agents"""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         # Checked here, before any stage starts; imported here, because `--help` builds no configuration.
         from training.pipeline.scene_pipeline import require_raster, require_unseen_city
         from uel.core.grid import Grid

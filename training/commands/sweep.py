@@ -4,11 +4,19 @@ import csv
 import itertools
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from sim_bridge.backend.runtime import limit_threads
+from sim_bridge.engines.config import EngineConfig
+from sim_bridge.engines.run import make_all
+from sim_bridge.engines.units import UnitDone
+from training.commands.config import TrainConfig
+from training.commands.train import run_name
+from training.locator.fit import first_process
 from uel.errors import UelError
 from uel.inference.run_folder import write_sweep
 
@@ -74,23 +82,58 @@ def wandb_yaml(sweep: Mapping[str, Any], args: Sequence[str]) -> str:
     return yaml.safe_dump(whole, sort_keys=False)
 
 
-def run_sweep(
-    sweep: Mapping[str, Any], folder: Path, train: Callable[[list[str], str], Path | None]
-) -> list[tuple[dict[str, str], float]]:
+@dataclass(frozen=True)
+class SweepJob:
+    """Trainings with all combinations of a sweep's values, each a unit. A finished one is reused by its training."""
+
+    folder: Path
+    combinations: tuple[Mapping[str, str], ...]
+    configs: tuple[TrainConfig, ...]
+    """of the combinations, in their order"""
+    train: Callable[[TrainConfig], Path | None]
+    """trains, and returns the run's folder in the process that writes, None in others; pickled by reference"""
+
+    @property
+    def phases(self) -> tuple[range, ...]:
+        return (range(len(self.configs)),)
+
+    def is_done(self, number: int) -> bool:
+        return False  # tiles may have changed: whether a training is reused, it finds out itself
+
+    def start(self, threads: int | None) -> Callable[[int], UnitDone]:
+        if threads:
+            limit_threads(threads)
+        return self.make
+
+    def make(self, number: int) -> UnitDone:
+        """Train a combination."""
+        self.train(self.configs[number])
+        return UnitDone(number, folder_label(self.combinations[number]))
+
+    def score(self, number: int) -> float:
+        """The metric of a finished combination."""
+        run = Path("runs") / run_name(self.configs[number].run)
+        return json.loads((run / "metrics.json").read_text())["training"][SWEEP_METRIC["name"]]
+
+
+def run_sweep(job: SweepJob, config: EngineConfig) -> list[tuple[Mapping[str, str], float]]:
     """Train every combination, best first, and write `sweep.csv` and `sweep.json` after each; finished ones are reused.
 
-    `train` takes arguments and a label and returns a run's folder in the process that writes, None in others.
+    Raises `UnitError` where trainings failed.
     """
-    results: list[tuple[dict[str, str], float]] = []
-    for combination in combinations(sweep):
-        run = train(command_arguments(combination), folder_label(combination))
-        if run is not None:
-            results.append(
-                (combination, json.loads((run / "metrics.json").read_text())["training"][SWEEP_METRIC["name"]])
-            )
-            results.sort(key=lambda pair: pair[1])
-            _write(folder, results)
-    return results
+    scores: dict[int, float] = {}
+
+    def ranking() -> list[tuple[Mapping[str, str], float]]:
+        """Equal ones in the order of the sweep."""
+        return [(job.combinations[number], scores[number]) for number in sorted(scores, key=lambda n: (scores[n], n))]
+
+    def add(number: int) -> None:
+        if first_process():
+            scores[number] = job.score(number)
+            _write(job.folder, ranking())
+
+    make_all(job, "train", config, "trainings", add if not config.unit else None)
+    return ranking()
 
 
 def _write(folder: Path, results: Sequence[tuple[Mapping[str, str], float]]) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from rich.progress import track
 
+from sim_bridge.engines.config import ENGINE_FIELDS
 from sim_bridge.survey.worker import TileWithSites
 from training.cache import StageCache, digest
 from training.commands.config import TrainConfig
@@ -40,6 +41,7 @@ from uel.radio.sites import Site, sites_to_json
 from uel.results.condition import EXACT_MAPS
 from uel.survey.dataset import Survey
 
+_FIELDS_OUTSIDE_KEY = ("run", "watch", "sweep", "wandb_sweep", *ENGINE_FIELDS)
 VALIDATION_SEED = 10_000  # added to the seed of sites on validation tiles
 
 
@@ -80,7 +82,7 @@ def run(config: TrainConfig, draw: FixDrawing | None = None) -> Path | None:
     survey = Survey.open(config.survey) if config.survey else None
     key = {
         "schema": SCHEMA,
-        "config": {k: v for k, v in asdict(config).items() if k not in ("run", "watch", "sweep", "wandb_sweep")},
+        "config": {k: v for k, v in asdict(config).items() if k not in _FIELDS_OUTSIDE_KEY},
         "tiles": [deployment.tile.fingerprint for deployment in (*train, *validate)],
         "survey": digest(survey.manifest.plan) if survey else "",
     }

@@ -13,7 +13,9 @@ import pytest
 import torch
 import yaml
 
+from sim_bridge.engines.config import EngineConfig
 from tests.conftest import ROOT
+from tests.helpers.threads import one_thread
 from tests.helpers.toy_city import toy_deployment
 from tests.helpers.training_process import LOCATOR, PLAN
 from tests.helpers.training_process import main as train_toy
@@ -27,6 +29,7 @@ from training.locator.fit import fit
 from training.locator.setup import LocatorTrainingConfig
 from training.locator.task import EMA_WARMUP_STEPS, update_average
 from uel import cli
+from uel.config import load
 from uel.errors import UelError
 from uel.inference.deployment import Deployment
 from uel.inference.run_folder import Run
@@ -172,7 +175,6 @@ def test_two_processes_learn_what_one_does_from_both_batches(tmp_path: Path) -> 
 
 def test_base_has_less_than_a_hundred_million_parameters() -> None:
     from training.commands.train import locator_training_config
-    from uel.config import load
 
     config = load(TrainConfig, "train", ["--config", "train/base"])
     for sizes in (config.locator, replace(config.locator, patch_pixels=16)):  # maps of 4 m, and of 1 m
@@ -192,8 +194,6 @@ def test_base_has_less_than_a_hundred_million_parameters() -> None:
 
 def test_the_unet_learns_what_the_small_locator_learns() -> None:
     """The same worlds, phones and steps; only the network differs, and that it sees all symmetries."""
-    from uel.config import load
-
     small, unet = (load(TrainConfig, "train", ["--config", f"train/{name}"]) for name in ("small", "locunet"))
     assert unet.augment.symmetries
     augment = replace(unet.augment, symmetries=False)
@@ -276,21 +276,26 @@ def test_a_sweep_is_a_grid_here_and_wandbs_there(
     assert printed["parameters"] == yaml.load(SWEEP, yaml.BaseLoader)["parameters"]
 
 
-def test_a_grid_writes_its_table_after_each_run(tmp_path: Path) -> None:
-    def train(values: list[str], label: str) -> Path:
-        folder = tmp_path / label
-        folder.mkdir()
-        score = -float(values[0].partition("=")[2])
-        (folder / "metrics.json").write_text(json.dumps({"training": {"val_nll": score}}))
+def test_a_grid_writes_its_table_after_each_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    written: list[int] = []
+
+    def train(config: TrainConfig) -> Path:
+        folder, table = tmp_path / "runs" / config.run, tmp_path / "runs" / "grid" / "sweep.csv"
+        folder.mkdir(parents=True)
+        written.append(len(rows(table)) if table.is_file() else 0)
+        (folder / "metrics.json").write_text(json.dumps({"training": {"val_nll": -float(config.seed)}}))
         return folder
 
-    grid = {"parameters": {"a.b": {"values": ["1", "3", "2"]}}}
-    told = sweep.run_sweep(grid, tmp_path, train)
-    assert [combination["a.b"] for combination, _ in told] == ["3", "2", "1"]
-    assert [row["a.b"] for row in rows(tmp_path / "sweep.csv")] == ["3", "2", "1"]
-    assert sorted(path.name for path in tmp_path.glob("b=*")) == ["b=1", "b=2", "b=3"]
-    (tmp_path / "b=3" / "locator.pt").touch()
-    assert Run.open(tmp_path).folder == tmp_path / "b=3"
+    combinations = tuple({"a.seed": str(seed)} for seed in (1, 3, 2))
+    configs = tuple(TrainConfig(run=f"grid/seed={c['a.seed']}", seed=int(c["a.seed"])) for c in combinations)
+    job = sweep.SweepJob(tmp_path / "runs" / "grid", combinations, configs, train)
+    told = sweep.run_sweep(job, EngineConfig())
+    assert [combination["a.seed"] for combination, _ in told] == ["3", "2", "1"]
+    assert [row["a.seed"] for row in rows(job.folder / "sweep.csv")] == ["3", "2", "1"]
+    assert written == [0, 1, 2]
+    (job.folder / "seed=3" / "locator.pt").touch()
+    assert Run.open(job.folder).folder == job.folder / "seed=3"
 
 
 @pytest.mark.parametrize(
@@ -318,6 +323,31 @@ map_adaptation: {labelled_reports: 80}
 map_restorer: {steps: 4, batch: 2, network: {width: 4, levels: 2}}
 training: {epochs: 2, steps_per_epoch: 2, batch: 4, rt_fraction: 0.0, validation: 8}
 """
+
+
+@pytest.mark.slow
+def test_a_sweep_is_the_same_by_any_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    """Of trainings on one thread; the best run can be repeated by its own configuration."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("UEL_DATA", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    (tmp_path / "quick.yaml").write_text(QUICK.replace("corrected_maps: true", "corrected_maps: false"))
+    (tmp_path / "sweep.yaml").write_text("parameters:\n  training.learning_rate: {values: [1e-3, 3e-4]}\n")
+    command = ["train", "--config", "quick.yaml", "--sweep", "sweep.yaml"]
+    with one_thread():
+        assert cli.main([*command, "--run", "local"]) == 0
+    said = capsys.readouterr().out
+    for engine in ("processes", "ray"):
+        assert cli.main([*command, "--run", engine, "--engine", engine, "--workers", "2"]) == 0
+        assert capsys.readouterr().out.splitlines()[-2:] == said.splitlines()[-2:]
+        table = (tmp_path / "runs" / engine / "sweep.csv").read_bytes()
+        assert table == (tmp_path / "runs" / "local" / "sweep.csv").read_bytes()
+        for one in sorted((tmp_path / "runs" / "local").glob("learning_rate=*")):
+            other = Locator.load(tmp_path / "runs" / engine / one.name).state_dict()
+            assert all(torch.equal(value, other[name]) for name, value in Locator.load(one).state_dict().items())
+            assert (tmp_path / "runs" / engine / one.name / "report.md").is_file()
+    best = next((tmp_path / "runs" / "ray").glob("learning_rate=*"))
+    assert load(TrainConfig, "train", ["--config", str(best / "config.yaml")]).engine == "local"
 
 
 @pytest.mark.slow
