@@ -9,7 +9,6 @@ import re
 import shlex
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +17,6 @@ from uel.core.interruption import Terminated, terminable
 from uel.errors import UelError
 
 if TYPE_CHECKING:
-    from sim_bridge.engines.config import EngineConfig
     from training.commands.config import TrainConfig
     from uel.geo.tile import Tile
 
@@ -91,23 +89,12 @@ def radio_map(args: Sequence[str]) -> int:
     config = load(RadioMapConfig, "map", args)
     from explorer.reports.radio_map import write_map_report
     from sim_bridge.commands.radio_map import make_maps, summary_lines
+    from sim_bridge.engines.terminal import say_partial_result
 
     for folder, report in make_maps(config):
         write_map_report(folder)
         print("\n".join(summary_lines(folder, report)))
-    return _partial("map", config, config.folder) if config.is_partial else 0
-
-
-def _partial(verb: str, config: "EngineConfig", folder: Path) -> int:
-    """Say what there is where no result was completed: the script of a job array, or some units alone."""
-    from sim_bridge.engines.slurm import script_path
-
-    if config.unit:
-        print(folder)
-        return 0
-    print(shlex.join(["sbatch", str(script_path(folder, verb))]))
-    print("When the array has finished, the same command without --engine slurm completes the result.", file=sys.stderr)
-    return 0
+    return say_partial_result("map", config, config.folder)
 
 
 def survey(args: Sequence[str]) -> int:
@@ -118,6 +105,7 @@ def survey(args: Sequence[str]) -> int:
     config = load(SurveyConfig, "survey", args)
     from explorer.reports.survey import refresh_survey_report, write_survey_report
     from sim_bridge.commands.survey import export_survey, is_finished, make_survey, verify_survey, write_slurm_job
+    from sim_bridge.engines.terminal import say_partial_result
 
     if config.verify:
         damaged = verify_survey(config)
@@ -132,15 +120,13 @@ def survey(args: Sequence[str]) -> int:
         print(write_survey_report(config.out, config.tiles))
         return 0
     if config.engine == "slurm" and not config.unit:
-        print(shlex.join(["sbatch", str(write_slurm_job(config))]))
-        return 0
-    failures = make_survey(config)
-    for failure in failures:
-        print(f"unit {failure.number} failed: {failure.text}", file=sys.stderr)
+        write_slurm_job(config)
+        return say_partial_result("survey", config, config.out)
+    make_survey(config)
     print(config.out)
     if is_finished(config):
         print(refresh_survey_report(config.out, config.tiles))
-    return 1 if failures else 0
+    return 0
 
 
 def train(args: Sequence[str]) -> int:
@@ -149,31 +135,20 @@ def train(args: Sequence[str]) -> int:
     from uel.config import load
 
     config = load(TrainConfig, "train", args)
-    from sim_bridge.engines.config import without_engine
+    from sim_bridge.engines.terminal import say_partial_result
     from training.commands import sweep
 
-    if config.sweep is None and config != without_engine(config):
-        do = "add --sweep FILE, or leave the option out"
-        raise UelError("the engine is that of a sweep's trainings", got=f"--engine {config.engine}, no --sweep", do=do)
     if config.sweep is None:
-        if folder := train_once(config):
-            print(folder)
+        sweep.require_no_engine(config)
+        print(*filter(None, [train_once(config)]), sep="\n")
         return 0
-    values, common = sweep.read_sweep(config.sweep), sweep.without_sweep(args)
     if config.wandb_sweep:
-        print(sweep.wandb_yaml(values, common), end="")
+        print(sweep.wandb_yaml(config.sweep, args), end="")
         return 0
-
-    def config_of(combination: dict[str, str]) -> "TrainConfig":
-        run = f"--run={config.run}/{sweep.folder_label(combination)}"
-        one = load(TrainConfig, "train", [*common, *sweep.command_arguments(combination), run])
-        return replace(without_engine(one), sweep=None)
-
-    combinations = tuple(sweep.combinations(values))
-    job = sweep.SweepJob(Path("runs") / config.run, combinations, tuple(map(config_of, combinations)), train_once)
+    job = sweep.sweep_job(config, args, train_once)
     for combination, score in sweep.run_sweep(job, config):
         print(f"{score:9.4f}  {sweep.folder_label(combination)}")
-    return _partial("train", config, job.folder) if config.is_partial else 0
+    return say_partial_result("train", config, job.folder)
 
 
 def train_once(config: "TrainConfig") -> Path | None:
@@ -195,13 +170,10 @@ def evaluate(args: Sequence[str]) -> int:
     # A protocol is a config file of this verb, by the name that people give it.
     config = load(EvalConfig, "eval", [re.sub(r"^--protocol(?=$|=)", "--config", arg) for arg in args])
     from explorer.reports.evaluation import write_evaluation_report
+    from sim_bridge.engines.terminal import say_result
     from training.evaluation.runner import run_protocol
 
-    folder = run_protocol(config)
-    if config.is_partial:
-        return _partial("eval", config, folder)
-    print(write_evaluation_report(folder))
-    return 0
+    return say_result("eval", config, run_protocol(config), write_evaluation_report)
 
 
 def ablate(args: Sequence[str]) -> int:
@@ -211,10 +183,10 @@ def ablate(args: Sequence[str]) -> int:
 
     config = load(AblateConfig, "ablate", ["--config=ablate/quick" if arg == "--quick" else arg for arg in args])
     from explorer.reports.ablation import write_ablation_report
+    from sim_bridge.engines.terminal import say_result
     from training.ablation.runner import ablate as run
 
-    print(write_ablation_report(run(config)))
-    return 0
+    return say_result("ablate", config, run(config), write_ablation_report)
 
 
 def locate(args: Sequence[str]) -> int:
@@ -257,13 +229,10 @@ def calibrate(args: Sequence[str]) -> int:
 
     config = load(CalibrateConfig, "calibrate", args)
     from explorer.reports.calibration import write_calibration_report
+    from sim_bridge.engines.terminal import say_result
     from training.calibration.run import run
 
-    folder = run(config)
-    if config.is_partial:
-        return _partial("calibrate", config, folder)
-    print(write_calibration_report(folder))
-    return 0
+    return say_result("calibrate", config, run(config), write_calibration_report)
 
 
 def explore(args: Sequence[str]) -> int:

@@ -20,8 +20,9 @@ from sim_bridge.engines.units import UnitDone
 from sim_bridge.registry import open as open_simulator
 from sim_bridge.survey.worker import TileWithSites
 from uel.core.constants import SPEED_OF_LIGHT
-from uel.core.io import as_json, replace_file
+from uel.core.io import as_json, data_folder, replace_file
 from uel.core.units import to_db
+from uel.errors import UelError
 from uel.geo.tile import Tile
 from uel.mobility.trajectories import draw_positions
 from uel.radio import radio_map_io
@@ -92,6 +93,10 @@ def make_maps(config: RadioMapConfig) -> list[tuple[Path, dict[str, Any]]]:
             tile.grid(config.pixel)
             places.append(TileWithSites(tile, sites))
     job = RadioMapJob(config, tuple(places))
+    names = [job.map_folder(number).name for number in range(len(places))]
+    if repeated := sorted({name for name in names if names.count(name) > 1}):
+        do = "leave a tile out, or build it under another name"
+        raise UelError("two maps would have one folder", got=", ".join(repeated), do=do)
     make_all(job, "map", config, "maps")
     if config.is_partial:
         return []

@@ -8,7 +8,7 @@ from pathlib import Path
 from sim_bridge.commands.config import SurveyConfig
 from sim_bridge.engines.run import make_units, require_units
 from sim_bridge.engines.slurm import CONFIG_NAME, write_script
-from sim_bridge.engines.units import UnitFailure
+from sim_bridge.engines.units import UnitError
 from sim_bridge.survey.worker import SurveyJob, tiles_with_sites
 from uel.config import as_yaml
 from uel.core.io import replace_file
@@ -30,11 +30,11 @@ def survey_job(config: SurveyConfig) -> SurveyJob:
     return job
 
 
-def make_survey(config: SurveyConfig) -> list[UnitFailure]:
-    """Make the units that are not done, or some of them; returns those that failed.
+def make_survey(config: SurveyConfig) -> None:
+    """Make the units that are not done, or some of them.
 
     The folder gets a `config.yaml` that repeats the run. Raises `UelError` for inputs that cannot be surveyed, and for
-    a folder that holds another survey.
+    a folder that holds another survey; `UnitError` where units failed.
     """
     job, manifest = _prepare(config)
     if not config.unit:  # the configuration of an array's tasks is the job's
@@ -42,7 +42,8 @@ def make_survey(config: SurveyConfig) -> list[UnitFailure]:
     waiting = [unit.number for unit in Survey(config.out, manifest).unfinished_units()]
     numbers = [n for n in require_units(config.unit, len(manifest.units)) if n in waiting] if config.unit else waiting
     log.info("%s: %d of %d units to make", config.out, len(numbers), len(manifest.units))
-    return make_units(job, numbers, config, "units")
+    if failures := make_units(job, numbers, config, "units"):
+        raise UnitError(failures)
 
 
 def write_slurm_job(config: SurveyConfig) -> Path:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from sim_bridge.chains.config import AtlasConfig
+from sim_bridge.engines.config import EngineConfig
 from training.locator.config import LABELS_PER_VALIDATION_PHONE, LossFeature, LossKind, OptimizationConfig
 from training.pipeline.config import MAP_CONDITIONS, MapConditionConfig, SitePlacementConfig, parse_place
 from uel.errors import UelError
@@ -18,7 +19,7 @@ BudgetKind = Literal["steps", "time"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class AblateConfig:
+class AblateConfig(EngineConfig):
     """Compare physics losses on a new tile with few labels: `uel ablate --config ablate/florence`, or `--quick`.
 
     Raises:
@@ -88,6 +89,7 @@ class AblateConfig:
     """training of the base; `loss`, `rt_fraction` and the steps of equal time are set by the grid"""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name in ("labels", "losses", "fractions", "conditions", "evidence", "budgets"):
             if not getattr(self, name):
                 raise UelError(f"{name} must name at least one", got="none", do=f"give --{name}, or leave the default")

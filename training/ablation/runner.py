@@ -1,24 +1,25 @@
 """Run an ablation: every variant is trained and evaluated on one new tile, and stored when done."""
 
-import io
 import json
-import logging
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
+from sim_bridge.backend.runtime import limit_threads
+from sim_bridge.engines.run import make_all
+from sim_bridge.engines.units import FieldState, UnitDone
+from training.ablation.cells import cell_name, read_cell, write_cell
 from training.ablation.config import AblateConfig, BudgetKind
 from training.ablation.grid import Variant, variants
 from training.ablation.scenario import PHONES_PER_CALL, AblationScenario, ablation_scenario
-from training.cache import StageCache, digest
+from training.cache import StageCache, digest, folder_lock
 from training.locator.few_labels import FewLabelDataModule
 from training.locator.fit import fit_with_data
 from training.locator.setup import LocatorTrainingConfig
@@ -30,31 +31,15 @@ from uel.estimation.scoring import error_summary, score
 from uel.inference.run_folder import write_run
 from uel.measurement.model import ObservationModel
 from uel.models.locator import Locator
-from uel.radio.sites import sites_to_json
 from uel.results.ablation import AblationRow, write_ablation_table
 
-log = logging.getLogger(__name__)
 
-ABLATION_VERSION = 2  # raised when a loss or a score changes, so that variants are trained anew
-GRID_FIELDS = (
-    "run",
-    "labels",
-    "seeds",
-    "first_seed",
-    "losses",
-    "fractions",
-    "alone",
-    "conditions",
-    "budgets",
-    "evidence",
-)
-
-
-def ablate(config: AblateConfig, scenario: AblationScenario | None = None) -> Path:
+def ablate(config: AblateConfig, open_scenario: Callable[[AblateConfig], AblationScenario] | None = None) -> Path:
     """Train and evaluate every variant that is not stored yet, and return the folder of their table.
 
-    A killed ablation resumes after the last whole epoch; the table is written after each variant. `scenario` is by
-    default the one of the ray tracer.
+    Trainings are units of work, those of equal steps first; a killed one resumes after its last whole epoch, and the
+    table is written after each. `open_scenario` is by default that of the ray tracer; engines with processes pickle it.
+    Raises `UnitError` where trainings failed.
 
     Example:
         >>> import training
@@ -64,19 +49,122 @@ def ablate(config: AblateConfig, scenario: AblationScenario | None = None) -> Pa
             ...
         uel.errors.UelError: ...
     """
-    folder = Path("runs") / "ablate" / config.run
-    folder.mkdir(parents=True, exist_ok=True)
-    scenario = scenario or ablation_scenario(config, StageCache(data_folder()))
-    save(config, folder / "config.yaml")
-    budgets: list[BudgetKind] = sorted(config.budgets, key=lambda budget: budget != "steps")
-    jobs: list[tuple[Variant, BudgetKind]] = [(variant, budget) for variant in variants(config) for budget in budgets]
-    rows: list[AblationRow] = []
-    with _one_thread():
-        for number, (variant, budget) in enumerate(jobs, 1):
-            log.info("%d of %d: %s", number, len(jobs), _describe(variant, budget))
-            rows.append(_row(folder, config, scenario, variant, budget))
-            write_ablation_table(folder / "table.csv", rows)
-    return folder
+    job = AblationJob(config, open_scenario or open_traced_scenario)
+    job.folder.mkdir(parents=True, exist_ok=True)
+    if not config.unit:  # the configuration of an array's tasks is the job's
+        save(config, job.folder / "config.yaml")
+    rows: dict[int, AblationRow] = {}
+
+    def write_table(_: int = -1) -> None:
+        """The rows of all finished trainings, in the order of the grid."""
+        rows.update({number: job.row(number) for number in job.in_table if number not in rows and job.is_done(number)})
+        write_ablation_table(job.folder / "table.csv", [rows[number] for number in job.in_table if number in rows])
+
+    make_all(job, "ablate", config, "trainings", None if config.unit else write_table)
+    if not config.is_partial:
+        write_table()
+    return job.folder
+
+
+def open_traced_scenario(config: AblateConfig) -> AblationScenario:
+    """The scenario in the ray tracer; its stages are kept in the folder of generated data."""
+    return ablation_scenario(config, StageCache(data_folder()))
+
+
+@dataclass(frozen=True, eq=False)
+class AblationJob(FieldState):
+    """Trainings of all variants, first of equal steps, then, where costs of a step are known, of equal CPU time."""
+
+    config: AblateConfig
+    open_scenario: Callable[[AblateConfig], AblationScenario]
+
+    @property
+    def folder(self) -> Path:
+        return Path("runs") / "ablate" / self.config.run
+
+    @cached_property
+    def scenario(self) -> AblationScenario:
+        """The tile and its phones."""
+        return self.open_scenario(self.config)
+
+    @cached_property
+    def variants(self) -> list[Variant]:
+        """All variants of the grid."""
+        return list(variants(self.config))
+
+    @property
+    def phases(self) -> tuple[range, ...]:
+        count = len(self.variants)
+        return tuple(range(n * count, (n + 1) * count) for n in range(len(self.config.budgets)))
+
+    @property
+    def in_table(self) -> list[int]:
+        """The units in the order of the table: a variant with equal steps, the same with equal time, the next."""
+        return [unit for units in zip(*self.phases, strict=True) for unit in units]
+
+    def variant(self, number: int) -> tuple[Variant, BudgetKind]:
+        """The variant of a unit, and its budget."""
+        count = len(self.variants)
+        return self.variants[number % count], "steps" if number < count else "time"
+
+    def steps(self, number: int) -> int | None:
+        """Steps of a training; None for equal time as long as costs are not known.
+
+        Of equal time are those that cost as much as the whole training without physics loss. Whole trainings of known
+        length, so that the learning rate decays in each and a resumed one is the same.
+        """
+        (variant, budget), training = self.variant(number), self.config.training
+        if budget == "steps":
+            return training.steps
+        without_physics = replace(variant, loss="none", features=(), rt_fraction=0.0)
+        free, own = (self._cpu_s_per_step(kind) for kind in (without_physics, variant))
+        if free is None or own is None:
+            return None
+        return training.epochs * max(1, round(training.steps_per_epoch * free / own))
+
+    def _cpu_s_per_step(self, kind: Variant) -> float | None:
+        """CPU seconds of a step of such trainings, measured once: in the first of them with equal steps."""
+        base = Variant(labels=self.config.labels[0], map=self.config.conditions[0])
+        name = digest([kind.cost_key, cell_name(self.config, self.scenario, base, 0)])
+        file = self.folder / "costs.json"
+        costs = json.loads(file.read_text()) if file.is_file() else {}
+        if name not in costs:
+            first = next(variant for variant in self.variants if variant.cost_key == kind.cost_key)
+            cell = self._cell(first, self.config.training.steps)
+            if not cell.is_file():
+                return None
+            facts = read_cell(cell).facts
+            costs[name] = facts["cpu_s"] / facts["steps"]
+            replace_file(file, as_json(costs))
+        return costs[name]
+
+    def _cell(self, variant: Variant, steps: int) -> Path:
+        return self.folder / "cells" / f"{cell_name(self.config, self.scenario, variant, steps)}.npz"
+
+    def is_done(self, number: int) -> bool:
+        steps = self.steps(number)
+        return steps is not None and self._cell(self.variant(number)[0], steps).is_file()
+
+    def row(self, number: int) -> AblationRow:
+        """The row of a finished training. Raises `UelError` for a damaged result."""
+        (variant, budget), steps = self.variant(number), self.steps(number)
+        assert steps is not None, "the row of a training that is not finished"
+        return _row(self._cell(variant, steps), self.config, self.scenario, variant, budget)
+
+    def start(self, threads: int | None) -> Callable[[int], UnitDone]:
+        if threads:
+            limit_threads(threads)
+        return self.make
+
+    def make(self, number: int) -> UnitDone:
+        """Train and evaluate a variant. Raises `UelError` for equal time before costs are known."""
+        (variant, budget), steps = self.variant(number), self.steps(number)
+        if steps is None:
+            do = "make the units of equal steps first: the same command without --unit"
+            raise UelError("equal time needs the costs of a step, which are not measured yet", got=number, do=do)
+        with _one_thread():
+            _train_variant(self._cell(variant, steps), self.config, self.scenario, variant, steps)
+        return UnitDone(number, _describe(variant, budget))
 
 
 @contextmanager
@@ -101,23 +189,11 @@ def _describe(variant: Variant, budget: str) -> str:
 # ---- one variant ---------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, eq=False)
-class VariantResult:
-    """The errors of a trained variant on its test phones."""
-
-    error: Float[Tensor, " phone"]
-    line_of_sight: Bool[Tensor, " phone"]
-    heard: Tensor
-    """number of cells in each report"""
-    facts: dict[str, Any]
-
-
 def _row(
-    folder: Path, config: AblateConfig, scenario: AblationScenario, variant: Variant, budget: BudgetKind
+    cell: Path, config: AblateConfig, scenario: AblationScenario, variant: Variant, budget: BudgetKind
 ) -> AblationRow:
-    steps = config.training.steps if budget == "steps" else _affordable_steps(folder, config, scenario, variant)
-    result = _train_variant(folder, config, scenario, variant, steps)
-    name, facts = _cell_name(config, scenario, variant, steps), result.facts
+    result = read_cell(cell)
+    facts = result.facts
     statistics = error_summary(result.error)
     few_cells, many_cells = result.heard <= 2, result.heard >= 5
     groups = {
@@ -144,7 +220,7 @@ def _row(
         truth=config.truth,
         steps=facts["steps"],
         rt_batches=facts["rt_batches"],
-        cell=name,
+        cell=cell.stem,
         **{f"p50_{group}_m": _median(result.error[in_group]) for group, in_group in groups.items()},
     )
 
@@ -154,61 +230,19 @@ def _median(error: Float[Tensor, " n"]) -> float | None:
     return error_summary(error)["p50_m"] if len(error) else None
 
 
-def _cell_name(config: AblateConfig, scenario: AblationScenario, variant: Variant, steps: int) -> str:
-    key_fields = {name: value for name, value in asdict(config).items() if name not in GRID_FIELDS}
-    key = {
-        "version": ABLATION_VERSION,
-        "variant": asdict(variant),
-        "steps": steps,
-        "config": key_fields,
-        "tile": scenario.deployment.tile.fingerprint,
-        "sites": sites_to_json(scenario.deployment.sites),
-    }
-    return digest(key)
-
-
-def _affordable_steps(folder: Path, config: AblateConfig, scenario: AblationScenario, variant: Variant) -> int:
-    """Steps that cost as much as the whole training without physics loss; the cost of a step is measured once.
-
-    Whole trainings of known length, so that the learning rate decays in each and a resumed one is the same.
-    """
-    without_physics = replace(variant, loss="none", features=(), rt_fraction=0.0)
-    costs = [_cpu_s_per_step(folder, config, scenario, kind) for kind in (without_physics, variant)]
-    epochs = config.training.epochs
-    return epochs * max(1, round(config.training.steps_per_epoch * costs[0] / costs[1]))
-
-
-def _cpu_s_per_step(folder: Path, config: AblateConfig, scenario: AblationScenario, variant: Variant) -> float:
-    """CPU seconds of a step of such trainings, measured in the first of them."""
-    file = folder / "costs.json"
-    costs = json.loads(file.read_text()) if file.is_file() else {}
-    base = Variant(labels=config.labels[0], map=config.conditions[0])
-    name = digest([variant.cost_key, _cell_name(config, scenario, base, 0)])
-    if name not in costs:
-        facts = _train_variant(folder, config, scenario, variant, config.training.steps).facts
-        costs[name] = facts["cpu_s"] / facts["steps"]
-        replace_file(file, as_json(costs))
-    return costs[name]
-
-
-def _train_variant(
-    folder: Path, config: AblateConfig, scenario: AblationScenario, variant: Variant, steps: int
-) -> VariantResult:
-    """Train and evaluate, or read the stored result."""
-    name = _cell_name(config, scenario, variant, steps)
-    file, work = folder / "cells" / f"{name}.npz", folder / "cells" / f"{name}.training"
-    if not file.is_file():
-        training_config = _training_config(config, variant, steps)
-        unlabelled = config.unlabelled if variant.loss != "none" else 0
-        data = FewLabelDataModule(training_config, scenario.assumed(variant.map), scenario.pool(variant), unlabelled)
-        if training_config.training.uses_ray_tracer:
-            scenario.warm_up(variant.map, training_config, data)
-        locator, facts = fit_with_data(work, name, training_config, lambda: data)
-        radio = folder / "radio" / variant.map
-        write_run(folder / "cells" / name, locator, scenario.assumed(variant.map), "uel ablate", radio)
-        _write(file, _score_locator(locator, scenario, variant), facts)
-        shutil.rmtree(work)
-    return _read(file)
+def _train_variant(cell: Path, config: AblateConfig, scenario: AblationScenario, variant: Variant, steps: int) -> None:
+    """Train and evaluate; the cell is written last."""
+    work, run, radio = cell.with_suffix(".training"), cell.with_suffix(""), cell.parents[1] / "radio" / variant.map
+    training_config = _training_config(config, variant, steps)
+    unlabelled = config.unlabelled if variant.loss != "none" else 0
+    data = FewLabelDataModule(training_config, scenario.assumed(variant.map), scenario.pool(variant), unlabelled)
+    if training_config.training.uses_ray_tracer:
+        scenario.warm_up(variant.map, training_config, data)
+    locator, facts = fit_with_data(work, cell.stem, training_config, lambda: data)
+    with folder_lock(radio):  # trainings of other processes share it
+        write_run(run, locator, scenario.assumed(variant.map), "uel ablate", radio)
+    write_cell(cell, _score_locator(locator, scenario, variant), facts)
+    shutil.rmtree(work)
 
 
 def _training_config(config: AblateConfig, variant: Variant, steps: int) -> LocatorTrainingConfig:
@@ -240,21 +274,3 @@ def _score_locator(locator: Locator, scenario: AblationScenario, variant: Varian
         "line_of_sight": true_reports.at_serving(truth.los),
         "heard": true_reports.heard.sum(-1),
     }
-
-
-def _write(file: Path, arrays: dict[str, Tensor], facts: dict[str, Any]) -> None:
-    content = io.BytesIO()
-    stored = {name: value.numpy() for name, value in arrays.items()} | {"facts": np.array(json.dumps(facts))}
-    np.savez(content, **stored)  # type: ignore[arg-type]
-    replace_file(file, content.getvalue())
-
-
-def _read(file: Path) -> VariantResult:
-    """The stored result. Raises `UelError` for a damaged file."""
-    try:
-        with np.load(file) as stored:
-            arrays = {name: torch.from_numpy(stored[name]) for name in ("error", "line_of_sight", "heard")}
-            return VariantResult(**arrays, facts=json.loads(str(stored["facts"])))
-    except Exception as error:  # numpy raises what zip and its own format raise
-        do = "delete it, then give the same command again"
-        raise UelError("the stored result of a variant is damaged", got=f"{file}: {error}", do=do) from error

@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from sim_bridge.chains.atlas import Atlas
+from sim_bridge.simulator import Sionna
 from sim_bridge.survey.worker import TileWithSites
 from training.ablation.config import AblateConfig
 from training.ablation.grid import Variant
@@ -29,6 +31,7 @@ from uel.measurement.reports import Reports
 from uel.mobility.trajectories import draw_positions
 from uel.models.locator import Locator
 from uel.radio.link_truth import LinkTruth
+from uel.radio.simulator import Simulator
 
 DRAWN_PER_NEEDED_PHONE = 1.5  # positions drawn for each phone that is needed: some hear no cell
 PHONES_PER_CALL = 64  # phones located at once
@@ -49,6 +52,7 @@ class AblationScenario:
     """from a map condition to the tile, maps and simulator that are assumed under it"""
     warm_conditions: set[str] = field(default_factory=set)
     _assumed: dict[str, Deployment] = field(default_factory=dict)
+    _atlases: dict[str, Atlas | None] = field(default_factory=dict)
 
     def assumed(self, condition: str) -> Deployment:
         """The deployment assumed under a map condition."""
@@ -106,10 +110,22 @@ class AblationScenario:
         return score(grid_bayes, reports, truth.position, reports_per_call=PHONES_PER_CALL).error
 
     def warm_up(self, condition: str, config: LocatorTrainingConfig, pool: FewLabelDataModule) -> None:
-        """Trace batches until they cost the same, so that compiling kernels is charged to no training."""
+        """Trace batches until they cost the same, so that compiling kernels is charged to no training.
+
+        Afterwards an atlas is as it was built: what it learned from searches of this and other trainings is dropped, so
+        that a training is the same in whatever process.
+        """
+        simulator = self.assumed(condition).simulator
+        atlas = self._atlases.setdefault(condition, simulator.atlas if isinstance(simulator, Sionna) else None)
+        if simulator is not None and condition not in self.warm_conditions:
+            self._trace_until_steady(condition, simulator, config, pool)
+        if isinstance(simulator, Sionna) and atlas is not None:
+            simulator.attach_atlas(atlas)
+
+    def _trace_until_steady(
+        self, condition: str, simulator: Simulator, config: LocatorTrainingConfig, pool: FewLabelDataModule
+    ) -> None:
         deployment, optimization = self.assumed(condition), config.training
-        if condition in self.warm_conditions or deployment.simulator is None:
-            return
         locator, costs = Locator(config.locator, config.measurement), list[float]()
         for batch in pool.batches(range(MAX_WARM_UP_BATCHES)):
             start = time.process_time()
@@ -121,7 +137,7 @@ class AblationScenario:
                 optimization.candidates,
                 optimization.features,
             )
-            physics_loss(fix, batch.reports, deployment.simulator, *arguments, True)[0].backward()
+            physics_loss(fix, batch.reports, simulator, *arguments, True)[0].backward()
             costs.append(time.process_time() - start)
             if len(costs) > 3 and max(costs[-3:]) <= STEADY_COST_RATIO * min(costs):
                 break

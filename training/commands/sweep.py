@@ -4,19 +4,20 @@ import csv
 import itertools
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from sim_bridge.backend.runtime import limit_threads
-from sim_bridge.engines.config import EngineConfig
+from sim_bridge.engines.config import EngineConfig, without_engine
 from sim_bridge.engines.run import make_all
 from sim_bridge.engines.units import UnitDone
 from training.commands.config import TrainConfig
 from training.commands.train import run_name
 from training.locator.fit import first_process
+from uel.config import load
 from uel.errors import UelError
 from uel.inference.run_folder import write_sweep
 
@@ -75,10 +76,10 @@ def folder_label(combination: Mapping[str, str]) -> str:
     return ",".join(f"{name.rpartition('.')[2]}={value}" for name, value in combination.items()).replace("/", "_")
 
 
-def wandb_yaml(sweep: Mapping[str, Any], args: Sequence[str]) -> str:
+def wandb_yaml(file: Path, args: Sequence[str]) -> str:
     """The YAML for `wandb sweep`; its agents call `uel train` with the values."""
-    command = ["${env}", "uel", "train", *args, "--watch.wandb=online", "${args}"]
-    whole = {"method": "grid", "metric": SWEEP_METRIC, **sweep, "command": command}
+    command = ["${env}", "uel", "train", *without_sweep(args), "--watch.wandb=online", "${args}"]
+    whole = {"method": "grid", "metric": SWEEP_METRIC, **read_sweep(file), "command": command}
     return yaml.safe_dump(whole, sort_keys=False)
 
 
@@ -114,6 +115,26 @@ class SweepJob:
         """The metric of a finished combination."""
         run = Path("runs") / run_name(self.configs[number].run)
         return json.loads((run / "metrics.json").read_text())["training"][SWEEP_METRIC["name"]]
+
+
+def sweep_job(config: TrainConfig, args: Sequence[str], train: Callable[[TrainConfig], Path | None]) -> SweepJob:
+    """The trainings of a sweep: `args` of `uel train` with the values of each combination, all checked at once."""
+    assert config.sweep is not None, "a training without a sweep is no job"
+    common, values = without_sweep(args), tuple(combinations(read_sweep(config.sweep)))
+
+    def config_of(combination: Mapping[str, str]) -> TrainConfig:
+        run = f"--run={config.run}/{folder_label(combination)}"
+        one = load(TrainConfig, "train", [*common, *command_arguments(combination), run])
+        return replace(without_engine(one), sweep=None)
+
+    return SweepJob(Path("runs") / config.run, values, tuple(map(config_of, values)), train)
+
+
+def require_no_engine(config: TrainConfig) -> None:
+    """Raise `UelError` for an engine where there is no sweep: one training is one process, or `torchrun`'s."""
+    if config != without_engine(config):
+        do = "add --sweep FILE, or leave out --engine, --workers, --gpus, --address and --unit"
+        raise UelError("the engine is that of a sweep's trainings", got=f"--engine {config.engine}, no --sweep", do=do)
 
 
 def run_sweep(job: SweepJob, config: EngineConfig) -> list[tuple[Mapping[str, str], float]]:

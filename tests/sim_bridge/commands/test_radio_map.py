@@ -100,6 +100,8 @@ def test_what_cannot_be_mapped_is_refused_before_the_first_ray(village: Tile, tm
         make_maps(config(village, tmp_path, pixel=3.0))
     with pytest.raises(UelError, match="no tile here"):
         make_maps(config(village, tmp_path, tiles=(village.folder, tmp_path / "nowhere")))
+    with pytest.raises(UelError, match="one folder"):
+        make_maps(config(village, tmp_path, tiles=(village.folder, village.folder)))
     with pytest.raises(UelError, match="no tile to map"):
         RadioMapConfig(tiles=())
     assert not list(tmp_path.iterdir())

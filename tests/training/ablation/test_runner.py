@@ -2,6 +2,7 @@
 
 import csv
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -100,7 +101,7 @@ def test_killed_and_resumed_it_is_the_same_table(
     world: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    whole = ablate(CONFIG, town_of(world, CONFIG))
+    whole = ablate(CONFIG, partial(town_of, world))
     rows = read_ablation_table(whole / "table.csv")
     assert [row.loss for row in rows] == ["none", "map", "rt", "map+rt", "hybrid", "map"]
     assert [row.features for row in rows] == ["", *["rsrp+ta+aoa"] * 4, "ta"]
@@ -122,14 +123,14 @@ def test_killed_and_resumed_it_is_the_same_table(
 
     monkeypatch.setattr(runner, "fit_with_data", dying)
     with pytest.raises(KeyboardInterrupt):
-        ablate(again, town_of(world, again))
+        ablate(again, partial(town_of, world))
     assert len(read_ablation_table(Path("runs/ablate/cut/table.csv"))) == 3
     left[0] = 3
-    ablate(again, town_of(world, again))  # trains the other three alone
+    ablate(again, partial(town_of, world))  # trains the other three alone
     assert untimed(Path("runs/ablate/cut")) == untimed(whole)
     table = (whole / "table.csv").read_bytes()
     left[0] = 0
-    ablate(CONFIG, town_of(world, CONFIG))  # nothing is trained
+    ablate(CONFIG, partial(town_of, world))  # nothing is trained
     assert (whole / "table.csv").read_bytes() == table
     tables, problems = find_ablations(tmp_path / "runs")
     assert [study.name for study in tables] == ["cut", "toy"]
@@ -143,7 +144,7 @@ def test_equal_time_is_bought_by_steps(world: Deployment, tmp_path: Path, monkey
     config = replace(
         CONFIG, losses=("none", "map"), single_features=(), budgets=("steps", "time"), conditions=("exact", "few_rays")
     )
-    folder = ablate(config, town_of(world, config))
+    folder = ablate(config, partial(town_of, world))
     rows = read_ablation_table(folder / "table.csv")
     assert [(row.map, row.loss, row.budget) for row in rows] == [
         (condition, loss, budget)

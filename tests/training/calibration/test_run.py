@@ -1,7 +1,6 @@
 """Calibration on a square of four houses: derivatives, recovery, what cannot be known, and what must not be lost."""
 
 import json
-import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +19,6 @@ from sim_bridge.simulator import Sionna
 from sim_bridge.simulator import open_tile as open_simulator
 from tests.helpers.four_houses import houses
 from tests.helpers.ray_traced_scenes import slab_reflection
-from tests.helpers.threads import one_thread
 from training.calibration import run, starts, synthetic_truth
 from training.calibration.config import CalibrateConfig, FitConfig, PriorConfig, SyntheticTruthConfig
 from training.calibration.objective import CalibrationObjective, Residuals
@@ -329,34 +327,6 @@ def test_the_verb_from_end_to_end(world: World, tmp_path: Path, monkeypatch: pyt
     run.run(replace(config, maps=4.0))
     again = json.loads((folder / "calibration.json").read_text())
     assert again["parameters"] == json.loads(before)["parameters"]
-
-
-@pytest.mark.slow
-def test_starts_are_the_same_by_any_engine(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The files of the starts, byte by byte; a start that is there is kept by whatever engine goes on."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("UEL_DATA", str(tmp_path / "data"))
-    monkeypatch.setattr(os, "cpu_count", lambda: 2)  # two workers, each of one thread
-    write_sites(world.tile, SITES)
-    config = CalibrateConfig(
-        run="local", tile=str(world.tile.folder), starts=3, tracing=TRACING, chains=CHAINS, priors=BELIEFS, maps=0.0,
-        fit=FitConfig(steps=3), synthetic=SyntheticTruthConfig(pixel_fraction=0.05, test_positions=20),
-    )  # fmt: skip
-    with one_thread():
-        run.run(replace(config, unit=(0, 1, 2)))
-    made = starts_of(tmp_path / "runs" / "local")
-    assert len(made) == 3
-    for engine in ("processes", "ray"):
-        folder = run.run(replace(config, run=engine, engine=engine, workers=2))
-        assert starts_of(folder) == made
-        times = {path: path.stat().st_mtime_ns for path in (folder / "starts").iterdir()}
-        run.run(replace(config, run=engine))
-        assert {path: path.stat().st_mtime_ns for path in (folder / "starts").iterdir()} == times
-    assert not (tmp_path / "runs" / "local" / "calibration.json").exists()
-
-
-def starts_of(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted((folder / "starts").iterdir())}
 
 
 def test_a_config_that_cannot_be_is_refused(tmp_path: Path) -> None:

@@ -15,7 +15,6 @@ import yaml
 
 from sim_bridge.engines.config import EngineConfig
 from tests.conftest import ROOT
-from tests.helpers.threads import one_thread
 from tests.helpers.toy_city import toy_deployment
 from tests.helpers.training_process import LOCATOR, PLAN
 from tests.helpers.training_process import main as train_toy
@@ -281,21 +280,19 @@ def test_a_grid_writes_its_table_after_each_run(tmp_path: Path, monkeypatch: pyt
     written: list[int] = []
 
     def train(config: TrainConfig) -> Path:
-        folder, table = tmp_path / "runs" / config.run, tmp_path / "runs" / "grid" / "sweep.csv"
-        folder.mkdir(parents=True)
-        written.append(len(rows(table)) if table.is_file() else 0)
+        (folder := tmp_path / "runs" / config.run).mkdir(parents=True)
+        written.append(len(rows(folder.parent / "sweep.csv")) if len(written) else 0)
         (folder / "metrics.json").write_text(json.dumps({"training": {"val_nll": -float(config.seed)}}))
         return folder
 
     combinations = tuple({"a.seed": str(seed)} for seed in (1, 3, 2))
     configs = tuple(TrainConfig(run=f"grid/seed={c['a.seed']}", seed=int(c["a.seed"])) for c in combinations)
     job = sweep.SweepJob(tmp_path / "runs" / "grid", combinations, configs, train)
-    told = sweep.run_sweep(job, EngineConfig())
-    assert [combination["a.seed"] for combination, _ in told] == ["3", "2", "1"]
+    assert [combination["a.seed"] for combination, _ in sweep.run_sweep(job, EngineConfig())] == ["3", "2", "1"]
     assert [row["a.seed"] for row in rows(job.folder / "sweep.csv")] == ["3", "2", "1"]
     assert written == [0, 1, 2]
-    (job.folder / "seed=3" / "locator.pt").touch()
-    assert Run.open(job.folder).folder == job.folder / "seed=3"
+    (best := job.folder / "seed=3" / "locator.pt").touch()
+    assert Run.open(job.folder).folder == best.parent
 
 
 @pytest.mark.parametrize(
@@ -323,31 +320,6 @@ map_adaptation: {labelled_reports: 80}
 map_restorer: {steps: 4, batch: 2, network: {width: 4, levels: 2}}
 training: {epochs: 2, steps_per_epoch: 2, batch: 4, rt_fraction: 0.0, validation: 8}
 """
-
-
-@pytest.mark.slow
-def test_a_sweep_is_the_same_by_any_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
-    """Of trainings on one thread; the best run can be repeated by its own configuration."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("UEL_DATA", raising=False)
-    monkeypatch.setattr(os, "cpu_count", lambda: 2)
-    (tmp_path / "quick.yaml").write_text(QUICK.replace("corrected_maps: true", "corrected_maps: false"))
-    (tmp_path / "sweep.yaml").write_text("parameters:\n  training.learning_rate: {values: [1e-3, 3e-4]}\n")
-    command = ["train", "--config", "quick.yaml", "--sweep", "sweep.yaml"]
-    with one_thread():
-        assert cli.main([*command, "--run", "local"]) == 0
-    said = capsys.readouterr().out
-    for engine in ("processes", "ray"):
-        assert cli.main([*command, "--run", engine, "--engine", engine, "--workers", "2"]) == 0
-        assert capsys.readouterr().out.splitlines()[-2:] == said.splitlines()[-2:]
-        table = (tmp_path / "runs" / engine / "sweep.csv").read_bytes()
-        assert table == (tmp_path / "runs" / "local" / "sweep.csv").read_bytes()
-        for one in sorted((tmp_path / "runs" / "local").glob("learning_rate=*")):
-            other = Locator.load(tmp_path / "runs" / engine / one.name).state_dict()
-            assert all(torch.equal(value, other[name]) for name, value in Locator.load(one).state_dict().items())
-            assert (tmp_path / "runs" / engine / one.name / "report.md").is_file()
-    best = next((tmp_path / "runs" / "ray").glob("learning_rate=*"))
-    assert load(TrainConfig, "train", ["--config", str(best / "config.yaml")]).engine == "local"
 
 
 @pytest.mark.slow

@@ -1,72 +1,29 @@
 """The whole judgement on a toy city in empty space: every method, condition and track, tables, resuming."""
 
 import csv
-import os
 import shutil
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
-from scenes.perturbation import Perturbation
-from scenes.variants.map_perturbation import perturb_sites
-from sim_bridge.engines.config import EngineName
+from tests.helpers.evaluations import ONE, SIZES, config_of, empty_space, made
 from tests.helpers.locators import trained
-from tests.helpers.threads import one_thread
-from tests.helpers.toy_city import SITES, SIZE, toy_tile
+from tests.helpers.toy_city import SITES, toy_tile
 from training.evaluation import runner as judging
-from training.evaluation.protocol import EvalConfig, protocol_conditions
+from training.evaluation.protocol import protocol_conditions
 from training.evaluation.runner import run_protocol
-from training.evaluation.scenarios import EvaluationScenario
-from training.pipeline.config import MapConditionConfig
-from training.pipeline.map_conditions import no_radio_map
-from uel.adaptation.mast_heights import MapFactory
 from uel.errors import UelError
 from uel.geo.tile import Tile
-from uel.geo.tile_maps import TileMaps
-from uel.inference.deployment import Deployment
 from uel.measurement.model import ObservationModel
 from uel.measurement.reports import rotate_to_assumed_azimuths
 from uel.models.config import LocatorConfig, RestorerConfig
 from uel.models.locator import Locator
 from uel.models.map_restorer import MapRestorer
-from uel.radio.simulator import FreeSpace
-from uel.radio.sites import Site
 from uel.results.evaluation import EVALUATION_COLUMNS, read_result
 
-PLAN = MapConditionConfig(pixel=8.0)
-SIZES = LocatorConfig(patches=16, width=16, pixel_width=8, depth=1, radio_depth=1)
 whole = pytest.mark.slow  # 88 cells of every method: ten minutes
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class EmptySpace(Deployment):
-    """A deployment in empty space; its sites may be assumed elsewhere, or the map be missing."""
-
-    seed: int
-
-    def assumed_maps(self, condition: str) -> TileMaps:
-        if condition == "no_radio_map":
-            return TileMaps.from_tile(self.tile, no_radio_map(self.tile, self.sites, PLAN))
-        wrong = Perturbation(azimuth_deg=10.0, antenna_height=3.0) if condition == "wrong_sites" else Perturbation()
-        sites, _ = perturb_sites(self.sites, wrong, self.seed)
-        return empty_maps(self.tile, sites)
-
-    def map_factory(self, condition: str) -> MapFactory:
-        trace = lambda sites, _: empty_maps(self.tile, sites).radio  # noqa: E731
-        return MapFactory(trace, (15.0,) * len(self.sites))
-
-
-def empty_maps(tile: Tile, sites: tuple[Site, ...]) -> TileMaps:
-    return TileMaps.from_tile(tile, FreeSpace(sites, size=SIZE).radio_map(tile.grid(PLAN.pixel)))
-
-
-def empty_space(tile: Tile, seed: int) -> EmptySpace:
-    return EmptySpace(tile=tile, maps=empty_maps(tile, SITES), simulator=FreeSpace(SITES, size=SIZE), seed=seed)
 
 
 @pytest.fixture(scope="module")
@@ -81,33 +38,6 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def tile(tmp_path_factory: pytest.TempPathFactory) -> Tile:
     return toy_tile(tmp_path_factory.mktemp("toy") / "tile")
-
-
-ONE = {
-    "truths": ("map",), "tiers": ("rsrp_ta_azimuth",), "conditions": (), "sigmas": (), "correlations": (), "cells": (),
-    "dropouts": (), "sites": (4,), "speeds": (), "deployments": 1,
-}  # fmt: skip
-"""one condition of one deployment"""
-
-
-def config_of(run: Path, **changes: object) -> EvalConfig:
-    plain = {
-        "run": run, "name": "toy", "phones": 60, "fingerprints": 40, "tracks": 4, "reports": 4, "maps": PLAN,
-        "size": SIZE, "tiers": ("rsrp", "rsrp_ta_azimuth"), "axis_tiers": ("rsrp_ta_azimuth",),
-        "map_tiers": ("rsrp_ta_azimuth",), "sigmas": (10.0,), "correlations": (0.5,), "cells": (2,), "dropouts": (0.5,),
-        "conditions": ("wrong_sites", "no_radio_map"), "sites": (4, 3),
-        "carriers": (3.5e9,), "speeds": (0.0, 10.0), "particles": 64, "limit_particles": 128, "deployments": 2,
-        "rt": 8,
-    }  # fmt: skip
-    return EvalConfig(**{**plain, **changes})  # type: ignore[arg-type]
-
-
-def made(tile: Tile, config: EvalConfig) -> list[Callable[[], EvaluationScenario]]:
-    return [partial(empty_scenario, tile, config, seed) for seed in range(config.deployments)]
-
-
-def empty_scenario(tile: Tile, config: EvalConfig, seed: int) -> EvaluationScenario:
-    return EvaluationScenario(f"toy#{seed}", seed, tile, lambda _: empty_space(tile, seed), config)
 
 
 @pytest.fixture(scope="module")
@@ -229,32 +159,6 @@ def test_what_is_done_is_not_done_again(judged: Path, run: Path, tile: Tile, mon
         assert (values["estimate"] == again.methods[name]["estimate"]).all()
     without_time = lambda text: [row.split(",")[:21] for row in text.decode().splitlines()]  # noqa: E731
     assert without_time((judged / "table.csv").read_bytes()) == without_time(before)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("engine", ["processes", "ray"])
-def test_cells_are_the_same_by_any_engine(
-    run: Path, tile: Tile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: EngineName
-) -> None:
-    """Of the same threads: sums of more threads have another order. CPU times differ."""
-    monkeypatch.setattr(os, "cpu_count", lambda: 2)  # two workers, each of one thread
-    few = {**ONE, "sites": (4, 3), "deployments": 2, "rt": 0, "phones": 20, "speeds": (10.0,)}
-    folders = {}
-    for name in ("local", engine):
-        shutil.copytree(run, tmp_path / name)
-        config = config_of(tmp_path / name, engine=name, workers=2 if name != "local" else 0, **few)
-        with one_thread():
-            folders[name] = run_protocol(config, made(tile, config))
-    cells = sorted(file.name for file in (folders["local"] / "cells").glob("*.npz"))
-    assert len(cells) == 2 * 3
-    assert sorted(file.name for file in (folders[engine] / "cells").glob("*.npz")) == cells
-    for cell in cells:
-        with np.load(folders["local"] / "cells" / cell) as one, np.load(folders[engine] / "cells" / cell) as other:
-            assert sorted(one.files) == sorted(other.files)
-            assert not [n for n in one.files if "cpu_ms" not in n and one[n].tobytes() != other[n].tobytes()]
-    without_time = lambda text: [row.split(",")[:21] for row in text.decode().splitlines()]  # noqa: E731
-    tables = [(folder / "table.csv").read_bytes() for folder in folders.values()]
-    assert without_time(tables[0]) == without_time(tables[1])
 
 
 def test_units_alone_and_then_the_rest_are_the_table(run: Path, tile: Tile, tmp_path: Path) -> None:
