@@ -104,7 +104,7 @@ def survey(args: Sequence[str]) -> int:
 
     config = load(SurveyConfig, "survey", args)
     from explorer.reports.survey import refresh_survey_report, write_survey_report
-    from sim_bridge.commands.survey import export_survey, is_finished, make_survey, verify_survey, write_slurm_job
+    from sim_bridge.commands.survey import export_survey, is_finished, make_survey, verify_survey
     from sim_bridge.engines.terminal import say_partial_result
 
     if config.verify:
@@ -119,10 +119,9 @@ def survey(args: Sequence[str]) -> int:
     if config.report:
         print(write_survey_report(config.out, config.tiles))
         return 0
-    if config.engine == "slurm" and not config.unit:
-        write_slurm_job(config)
-        return say_partial_result("survey", config, config.out)
     make_survey(config)
+    if config.engine == "slurm" and not config.unit:
+        return say_partial_result("survey", config, config.out)
     print(config.out)
     if is_finished(config):
         print(refresh_survey_report(config.out, config.tiles))
@@ -304,6 +303,7 @@ def _guarded(name: str, args: list[str], verbose: bool) -> int:
     """Call a verb; a user's mistake is a message, not a traceback, and so are units of work that failed."""
     from sim_bridge.engines.units import UnitError
 
+    again = shlex.join(["uel", name, *args])
     try:
         verb = _verb(name)
         if not {"-h", "--help"} & set(args):
@@ -314,14 +314,12 @@ def _guarded(name: str, args: list[str], verbose: bool) -> int:
         print(f"uel: {error}", file=sys.stderr)
         return 2
     except UnitError as error:
-        again = shlex.join(["uel", name, *args])
         print(f"{error}\nFinished units are kept; the same command makes the others:\n  {again}", file=sys.stderr)
         return 1
     except BrokenPipeError:  # whoever read has gone, as in `uel build --help | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing is left to be flushed at the end
         return 0
     except KeyboardInterrupt as interrupt:
-        again = shlex.join(["uel", name, *args])
         print(f"\nStopped. Finished stages are kept; the same command goes on from there:\n  {again}", file=sys.stderr)
         return 143 if isinstance(interrupt, Terminated) else 130  # as a shell tells the signal
 

@@ -31,7 +31,7 @@ def survey_job(config: SurveyConfig) -> SurveyJob:
 
 
 def make_survey(config: SurveyConfig) -> None:
-    """Make the units that are not done, or some of them.
+    """Make the units that are not done, or some of them; or, for Slurm, write the script of an array that does.
 
     The folder gets a `config.yaml` that repeats the run. Raises `UelError` for inputs that cannot be surveyed, and for
     a folder that holds another survey; `UnitError` where units failed.
@@ -39,20 +39,15 @@ def make_survey(config: SurveyConfig) -> None:
     job, manifest = _prepare(config)
     if not config.unit:  # the configuration of an array's tasks is the job's
         _save_config(config)
+    if config.engine == "slurm" and not config.unit:
+        with explain_write_errors(config.out):
+            write_script(config.out, "survey", range(len(manifest.units)), *config.workers_and_threads, config.gpus)
+        return
     waiting = [unit.number for unit in Survey(config.out, manifest).unfinished_units()]
     numbers = [n for n in require_units(config.unit, len(manifest.units)) if n in waiting] if config.unit else waiting
     log.info("%s: %d of %d units to make", config.out, len(numbers), len(manifest.units))
     if failures := make_units(job, numbers, config, "units"):
         raise UnitError(failures)
-
-
-def write_slurm_job(config: SurveyConfig) -> Path:
-    """Prepare the survey and write the script of a Slurm job array that makes it."""
-    _, manifest = _prepare(config)
-    _save_config(config)
-    units = range(len(manifest.units))
-    with explain_write_errors(config.out):
-        return write_script(config.out, "survey", units, *config.workers_and_threads, config.gpus)
 
 
 def verify_survey(config: SurveyConfig) -> dict[str, list[str]]:
