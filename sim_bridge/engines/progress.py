@@ -1,13 +1,81 @@
-"""Progress of units of work, on the terminal."""
+"""Progress of units of work, on the terminal: a bar, and how long the whole will take once one unit is made."""
 
+import logging
+import math
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
 from sim_bridge.engines.units import UnitFailure, UnitOutcome
+from uel.config import load
+from uel.core.durations import duration_text
+
+log = logging.getLogger(__name__)
+
+MIN_LARGER_WORK = 2  # times the work of a configuration: others are not worth a word
+
+
+@dataclass(frozen=True)
+class LargerJob:
+    """A larger configuration of the same verb, whose time is told, too."""
+
+    name: str
+    """as it is given: `--config eval/florence`"""
+    units: float
+    """its work, in units of the job that is made"""
+
+
+@runtime_checkable
+class ConfigWithWork(Protocol):
+    """A configuration that tells how much work it is, in a unit of its own verb."""
+
+    @property
+    def work(self) -> float: ...
+
+
+def larger_job(verb: str, config: ConfigWithWork, name: str, units: int, *required: str) -> LargerJob | None:
+    """A configuration file of a verb; None where it is not more than `MIN_LARGER_WORK` times the work of `config`.
+
+    Args:
+        verb: that both are of.
+        config: a job of `units` units.
+        name: of the file, without its folder.
+        units: of `config`.
+        required: arguments without which the file is not complete.
+    """
+    times = load(type(config), verb, [*required, f"--config={name}"]).work / config.work
+    return LargerJob(f"--config {verb}/{name}", units * times) if times > MIN_LARGER_WORK else None
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """How long a job will take on this machine, told when its first unit is made.
+
+    Example:
+        >>> Forecast(units=88, workers=2, larger=LargerJob("--config eval/florence", 3000.0)).text(12.0)
+        'the first took 12 s, 88 take some 9 min on this machine, --config eval/florence takes some 5 h'
+    """
+
+    units: int
+    """that are to be made"""
+    workers: int
+    larger: LargerJob | None = None
+
+    def text(self, seconds: float) -> str:
+        """The forecast after `seconds` until the first unit; empty where no other work is left."""
+        later = [f"{self.units} take some {self._duration(seconds, self.units)} on this machine"] * (self.units > 1)
+        if self.larger is not None:
+            later.append(f"{self.larger.name} takes some {self._duration(seconds, self.larger.units)}")
+        return ", ".join([f"the first took {duration_text(seconds)}", *later]) if later else ""
+
+    def _duration(self, seconds: float, units: float | int) -> str:
+        return duration_text(seconds * math.ceil(units / self.workers))
 
 
 class _Rates(ProgressColumn):
@@ -20,7 +88,11 @@ class _Rates(ProgressColumn):
 
 
 def show_progress(
-    outcomes: Iterable[UnitOutcome], total: int, title: str, on_done: Callable[[int], None] | None = None
+    outcomes: Iterable[UnitOutcome],
+    total: int,
+    title: str,
+    on_done: Callable[[int], None] | None = None,
+    forecast: Forecast | None = None,
 ) -> list[UnitFailure]:
     """Show a bar on stderr until all units have come; returns those that failed.
 
@@ -29,7 +101,9 @@ def show_progress(
         total: number of units.
         title: what they are, before the bar.
         on_done: called with the number of each unit that was made.
+        forecast: told when the first unit is made.
     """
+    start = time.perf_counter()
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rates(), TimeRemainingColumn()
     failures, counts = list[UnitFailure](), Counter[str]()
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
@@ -39,6 +113,9 @@ def show_progress(
                 failures.append(outcome)
                 progress.update(task, advance=1)
                 continue
+            if forecast is not None and (text := forecast.text(time.perf_counter() - start)):
+                log.info("%s: %s", title, text)
+            forecast = None
             counts.update(outcome.counts)
             progress.update(task, advance=1, last=outcome.text)
             if on_done is not None:

@@ -1,12 +1,13 @@
 """All long work goes through here: the units of a job, made by the engine that the configuration names."""
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from sim_bridge.engines.config import EngineConfig
 from sim_bridge.engines.processes import ProcessEngine
-from sim_bridge.engines.progress import show_progress
+from sim_bridge.engines.progress import Forecast, LargerJob, show_progress
 from sim_bridge.engines.slurm import CONFIG_NAME, write_script
 from sim_bridge.engines.units import (
     Engine,
@@ -22,6 +23,8 @@ from uel.errors import UelError
 
 log = logging.getLogger(__name__)
 
+MAX_REASONS = 3  # why units are made again: so many are told
+
 
 def make_units(
     job: WorkerFactory,
@@ -29,6 +32,8 @@ def make_units(
     config: EngineConfig,
     title: str,
     on_done: Callable[[int], None] | None = None,
+    later_units: int = 0,
+    larger: LargerJob | None = None,
 ) -> list[UnitFailure]:
     """Make units of a job by the configured engine, with a bar and the time left; returns those that failed.
 
@@ -38,19 +43,32 @@ def make_units(
         config: the engine, its workers and GPUs.
         title: what the units are, before the bar.
         on_done: called in this process with the number of each unit that was made.
+        later_units: that are made afterwards; the time that is told when the first unit is made counts them.
+        larger: a larger configuration, whose time is told then, too.
 
     Raises:
         UelError: for failures that another attempt cannot correct; units that are done stay done.
     """
     if not numbers:
         return []
-    return show_progress(run_units(_engine(job, config), numbers), len(numbers), title, on_done)
+    engine = _engine(job, config)
+    forecast = Forecast(len(numbers) + later_units, engine.workers, larger)
+    return show_progress(run_units(engine, numbers), len(numbers), title, on_done, forecast)
 
 
 def make_all(
-    job: ResumableJob, verb: str, config: EngineConfig, title: str, on_done: Callable[[int], None] | None = None
+    job: ResumableJob,
+    verb: str,
+    config: EngineConfig,
+    title: str,
+    on_done: Callable[[int], None] | None = None,
+    reason: Callable[[int], str] | None = None,
+    larger: LargerJob | None = None,
 ) -> None:
     """Make what is not done of a job; or the units of `--unit` alone; or, for Slurm, the script of an array.
+
+    Beforehand it says how many units are made and reused, and why units are made again: `reason` tells that of the
+    number of one, and is empty for a unit that never was made. For `larger` see `make_units`.
 
     Raises:
         UnitError: where units failed; the others of their phase are made.
@@ -60,11 +78,22 @@ def make_all(
         _write_array(job, verb, config)
         return
     count = max((phase.stop for phase in job.phases), default=0)
-    for phase in (require_units(config.unit, count),) if config.unit else job.phases:
+    phases = (require_units(config.unit, count),) if config.unit else job.phases
+    for index, phase in enumerate(phases):
         numbers = [number for number in phase if not job.is_done(number)]
-        log.info("%s: %d of %d units to make", job.folder, len(numbers), len(phase))
-        if failures := make_units(job, numbers, config, title, on_done):
+        log.info("%s: %d to make, %d reused in %s", title, len(numbers), len(phase) - len(numbers), job.folder)
+        _tell_reasons(title, numbers, reason)
+        later_units = sum(map(len, phases[index + 1 :]))
+        if failures := make_units(job, numbers, config, title, on_done, later_units, larger):
             raise UnitError(failures)
+        larger = None if numbers else larger
+
+
+def _tell_reasons(title: str, numbers: Sequence[int], reason: Callable[[int], str] | None) -> None:
+    """Say why units are made again, the commonest reasons first."""
+    reasons = Counter(filter(None, map(reason, numbers))) if reason is not None else Counter[str]()
+    for text, count in reasons.most_common(MAX_REASONS):
+        log.info("%s: %d made again: %s", title, count, text)
 
 
 def require_units(numbers: tuple[int, ...], count: int) -> tuple[int, ...]:

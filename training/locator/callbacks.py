@@ -1,6 +1,7 @@
 """Lightning callbacks and loggers: epoch times, CSV files, pictures, TensorBoard, wandb."""
 
 import csv
+import logging
 import time
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
@@ -17,13 +18,18 @@ from training.data.batch import Batch, to_device
 from training.locator.config import LoggingConfig
 from training.locator.task import LocatorTask
 from training.locator.validation_metrics import ValidationScores, conditions_of, merge_scores
+from uel.core.durations import duration_text
 from uel.errors import UelError
 from uel.estimation.fix import Fix
 from uel.estimation.scoring import Scores, coverage
 from uel.geo.tile_maps import TileMaps
 from uel.measurement.reports import Reports
 
+log = logging.getLogger(__name__)
+
 NOMINAL_LEVELS = tuple(round(0.05 * n, 2) for n in range(1, 20))  # nominal coverage of regions, quantiles of the error
+UNTIMED_STEPS = 2  # steps before the clock starts: kernels are compiled in them
+TIMED_STEPS = 5
 PHONES_PER_PICTURE = 4  # phones whose heatmaps are drawn
 
 
@@ -43,6 +49,27 @@ class EpochTimer(Callback):
         if not trainer.sanity_checking:
             task.counters["wall_s"] += time.perf_counter() - self.start
             self.start = time.perf_counter()
+
+
+class TrainingForecast(Callback):
+    """Logs how long a training will take at most, from the time of its first steps."""
+
+    def __init__(self, steps: int) -> None:
+        self.steps, self.first_step, self.start = steps, -1, 0.0
+
+    @rank_zero_only
+    def on_train_batch_end(self, trainer: lightning.Trainer, *_: object) -> None:  # type: ignore[override]
+        step = trainer.global_step  # also counts those before an interruption
+        if self.first_step < 0:
+            self.first_step = step + UNTIMED_STEPS
+        if step == self.first_step and not self.start:
+            self.start = time.perf_counter()
+        elif step == self.first_step + TIMED_STEPS and self.start:
+            seconds, left = (time.perf_counter() - self.start) / TIMED_STEPS, self.steps - step
+            self.start = 0.0
+            if left > 0:
+                text = "training: %.2g s a step, at most some %s for the other %d, without validation"
+                log.info(text, seconds, duration_text(seconds * left), left)
 
 
 class ValidationLogger(Callback):

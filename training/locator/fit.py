@@ -18,7 +18,14 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
 from training.cache import digest, folder_lock
-from training.locator.callbacks import EpochTimer, FixDrawing, ValidationLogger, close_loggers, make_loggers
+from training.locator.callbacks import (
+    EpochTimer,
+    FixDrawing,
+    TrainingForecast,
+    ValidationLogger,
+    close_loggers,
+    make_loggers,
+)
 from training.locator.datamodule import LocatorDataModule
 from training.locator.few_labels import FewLabelDataModule
 from training.locator.setup import LocatorTrainingConfig
@@ -123,6 +130,7 @@ def _train(
     log_writers = make_loggers(folder, config.watch, folder.parent.name)
     callbacks = [
         EpochTimer(),
+        TrainingForecast(config.training.steps),
         ValidationLogger(folder, data.validation[0], draw),
         early_stopping,
         best_checkpoints,

@@ -5,6 +5,7 @@ import os
 import signal
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from tests.helpers.toy_city import toy_deployment
 from training.cache import StageCache
 from training.data.batch import BatchConfig, BatchDataset
 from training.data.config import AugmentationConfig, DomainRandomizationConfig
+from training.locator import callbacks
 from training.locator.config import OptimizationConfig
 from training.locator.fit import fit, is_trained
 from training.locator.losses import MAX_LINK_COST, link_cost, patch_of, physics_loss
@@ -129,6 +131,19 @@ def test_a_training_says_which_entry_of_its_key_made_it_anew(tmp_path: Path, cap
     assert not is_trained(run, key | {"tiles": ["a", "c"]})
     assert caplog.messages == ['training: made again: tiles.1 "b" → "c"']
     assert not (run / "facts.json").exists()
+
+
+def test_a_training_says_how_long_it_takes(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that was interrupted counts the steps before."""
+    caplog.set_level("INFO")
+    step = SimpleNamespace(global_step=100)
+    times = iter((1000.0, 1010.0))
+    monkeypatch.setattr(callbacks.time, "perf_counter", lambda: next(times))
+    forecast = callbacks.TrainingForecast(steps=1000)
+    for number in range(100, 140):
+        step.global_step = number
+        forecast.on_train_batch_end(step)  # type: ignore[arg-type]
+    assert caplog.messages == ["training: 2 s a step, at most some 30 min for the other 893, without validation"]
 
 
 def test_an_interrupted_training_stays_an_interrupt(tmp_path: Path, world: Deployment) -> None:
