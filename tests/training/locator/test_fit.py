@@ -5,9 +5,9 @@ import os
 import signal
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
+import lightning
 import pytest
 import torch
 
@@ -136,13 +136,19 @@ def test_a_training_says_which_entry_of_its_key_made_it_anew(tmp_path: Path, cap
 def test_a_training_says_how_long_it_takes(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     """One that was interrupted counts the steps before."""
     caplog.set_level("INFO")
-    step = SimpleNamespace(global_step=100)
+
+    class TrainerAt(lightning.Trainer):
+        global_step = 100
+
+        def __init__(self) -> None:
+            pass
+
     times = iter((1000.0, 1010.0))
     monkeypatch.setattr(callbacks.time, "perf_counter", lambda: next(times))
-    forecast = callbacks.TrainingForecast(steps=1000)
+    forecast, trainer = callbacks.TrainingForecast(steps=1000), TrainerAt()
     for number in range(100, 140):
-        step.global_step = number
-        forecast.on_train_batch_end(step)  # type: ignore[arg-type]
+        trainer.global_step = number
+        forecast.on_train_batch_end(trainer)
     assert caplog.messages == ["training: 2 s a step, at most some 30 min for the other 893, without validation"]
 
 
