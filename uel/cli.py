@@ -215,10 +215,10 @@ def export(args: Sequence[str]) -> int:
     return 0
 
 
-def _trace_radio_map(tile: "Tile", pixel: float) -> Path:
+def _trace_radio_map(tile: "Tile", pixel: float, backend: str) -> Path:
     from sim_bridge.commands.radio_map import trace_radio_map
 
-    return trace_radio_map(tile, pixel)
+    return trace_radio_map(tile, pixel, backend)
 
 
 def calibrate(args: Sequence[str]) -> int:

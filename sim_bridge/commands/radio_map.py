@@ -31,6 +31,7 @@ from uel.radio.radio_map import MapLookup, RadioMap
 from uel.radio.simulator import Simulator
 from uel.radio.sinr import sinr, snr
 from uel.radio.sites import Site, require_sites, with_frequency
+from uel.radio.tracing_config import TracingConfig
 
 REPORT_NAME = "map_report.json"
 _FIELDS_OUTSIDE_KEY = ("tiles", "frequencies", "out", *ENGINE_FIELDS)
@@ -53,9 +54,10 @@ class RadioMapJob:
         return (range(len(self.tiles)),)
 
     def map_folder(self, number: int) -> Path:
-        """The folder of a map."""
-        place = self.tiles[number]
-        return self.folder / f"{place.tile.name}-{require_sites(place.sites).frequency / 1e9:g}GHz"
+        """The folder of a map, which names any simulator but the default."""
+        place, backend = self.tiles[number], self.config.tracing.backend
+        suffix = "" if backend == TracingConfig().backend else f"-{backend}"
+        return self.folder / f"{place.tile.name}-{require_sites(place.sites).frequency / 1e9:g}GHz{suffix}"
 
     def report(self, number: int) -> dict[str, Any] | None:
         """The report of a map, or None where it is not made, or was made otherwise."""
@@ -104,13 +106,15 @@ def make_maps(config: RadioMapConfig) -> list[tuple[Path, dict[str, Any]]]:
     return [(folder, report) for folder, report in maps if report is not None]
 
 
-def trace_radio_map(tile: Tile, pixel: float) -> Path:
+def trace_radio_map(tile: Tile, pixel: float, backend: str = TracingConfig().backend) -> Path:
     """Trace the radio map of a tile's own sites, with the defaults of `uel map`, and return its folder.
 
     The folder is one for this version of the tile, so that no map that a user made is replaced.
     """
     root = data_folder() / "maps" / tile.fingerprint
-    ((folder, report),) = make_maps(RadioMapConfig(tiles=(tile.folder,), pixel=pixel, out=root))
+    ((folder, report),) = make_maps(
+        RadioMapConfig(tiles=(tile.folder,), pixel=pixel, out=root, tracing=TracingConfig(backend=backend))
+    )
     log.info("map: traced in %.0f s", report["seconds"])
     return folder
 
@@ -129,7 +133,8 @@ def _make(tile: Tile, sites: tuple[Site, ...], config: RadioMapConfig, folder: P
     simulator = open_simulator(tile, sites, config.tracing)
     radio = simulator.radio_map(tile.grid(config.pixel))
     seconds = round(time.perf_counter() - start, 1)
-    radio_map_io.save(radio, folder, service_maps(radio, config), {"tile": tile.name, "fingerprint": tile.fingerprint})
+    provenance = {"tile": tile.name, "fingerprint": tile.fingerprint, "backend": config.tracing.backend}
+    radio_map_io.save(radio, folder, service_maps(radio, config), provenance)
     report = {
         "made_from": _provenance(tile, sites, config),
         "seconds": seconds,

@@ -15,6 +15,7 @@ from uel.inference.config import LocateConfig
 from uel.measurement.model import ObservationModel
 from uel.models.config import LocatorConfig
 from uel.models.locator import Locator
+from uel.radio.tracing_config import TracingConfig
 
 
 @pytest.fixture(autouse=True)
@@ -40,6 +41,15 @@ def test_old_options_keep_their_values(tmp_path: Path) -> None:
     config = load(LocateConfig, "locate", ["runs/demo", "report.json", "--labelled", "known.csv", "--power=0.7"])
     assert config.labelled_reports == Path("known.csv")
     assert config.likelihood_exponent == 0.7
+
+
+def test_the_rays_of_locate_are_a_tracing_configuration(tmp_path: Path) -> None:
+    file = tmp_path / "old.yaml"
+    file.write_text("rays: {depth: 4, map_rays: 1000000}\n")
+    given = ["runs/demo", "report.json", "--config", str(file), "--rays.samples", "500"]
+    assert load(LocateConfig, "locate", given).tracing == TracingConfig(
+        max_depth=4, samples=500, scattering=0.3, map_rays=1_000_000
+    )
 
 
 def test_old_names_in_a_config_file(tmp_path: Path) -> None:

@@ -53,7 +53,8 @@ class LocateConfig(TileChoiceConfig):
     refinement: RefinementConfig = field(default_factory=RefinementConfig)
     rescoring: RayRescoringConfig = field(default_factory=RayRescoringConfig)
     tracing: TracingConfig = field(default_factory=lambda: RESCORING_TRACING)
-    """of rays to likely positions (`refine rt`), and of radio maps at other mast heights"""
+    """of rays to likely positions (`refine rt`), and of radio maps at other mast heights; its simulator makes the radio
+    map of a tile that has none, too"""
     speed: float = 0.0
     """m/s at which the phone moved between its reports, which are then filtered as one track (particles, on refined
     fixes): 1.4 on foot, 10 in a car. 0: every report by itself"""
@@ -98,3 +99,5 @@ class ExportConfig(TileChoiceConfig):
     """folder of the run whose locator is exported; of a sweep, its best run"""
     out: Path | None = None
     """file to write; locator.pt2 in the run's folder unless given"""
+    backend: str = TracingConfig().backend
+    """simulator of the radio map, see `uel map`"""

@@ -21,6 +21,7 @@ from uel.radio import radio_map_io
 from uel.radio.link_truth import LinkTruth
 from uel.radio.simulator import Simulator
 from uel.radio.sites import Site, sites_to_json
+from uel.radio.tracing_config import TracingConfig
 from uel.results.condition import EXACT_MAPS
 from uel.survey.dataset import TileSurvey
 
@@ -197,10 +198,10 @@ def nesting_pixel(tile: Tile, patches: int) -> float:
     return min(fits, key=lambda pixel: abs(pixel - PREFERRED_PIXEL))
 
 
-def find_radio_map(tile: Tile, patches: int, root: Path) -> Path | None:
+def find_radio_map(tile: Tile, patches: int, root: Path, backend: str = TracingConfig().backend) -> Path | None:
     """The newest readable radio map in `root` of a tile and its sites that a locator can use, None without one.
 
-    `root` holds folders of radio maps, or folders of such folders.
+    It is one of the simulator `backend`. `root` holds folders of radio maps, or folders of such folders.
     """
     sites = json.loads(json.dumps(sites_to_json(tile.sites)))
     files = [file for depth in ("*", "*/*") for file in root.glob(f"{depth}/{radio_map_io.FOLDER_NAME}/zarr.json")]
@@ -210,6 +211,8 @@ def find_radio_map(tile: Tile, patches: int, root: Path) -> Path | None:
         except UelError:
             continue
         is_usable = round(made_from["size"] / made_from["pixel"]) % patches == 0
-        if made_from.get("fingerprint") == tile.fingerprint and made_from["sites"] == sites and is_usable:
+        is_same_simulator = made_from.get("backend", TracingConfig().backend) == backend
+        is_of_tile = made_from.get("fingerprint") == tile.fingerprint and made_from["sites"] == sites
+        if is_of_tile and is_same_simulator and is_usable:
             return file.parent.parent
     return None

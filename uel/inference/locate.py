@@ -65,7 +65,7 @@ def locate(config: LocateConfig, open_simulator: SimulatorFactory, trace_radio_m
         raise UelError(
             "no such report file", got=str(config.report), do="give a JSON file, see uel/measurement/report_io.py"
         )
-    run = replace(run, chosen=chosen_deployment(run, config, trace_radio_map))
+    run = replace(run, chosen=chosen_deployment(run, config, trace_radio_map, config.tracing.backend))
     grid = run.maps.radio.grid
     sequence = report_io.from_json(config.report.read_bytes(), len(run.maps.radio.gain))
     locate_all = _locate_track if config.speed else _locate_single

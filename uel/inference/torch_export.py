@@ -53,7 +53,7 @@ def export(config: ExportConfig, trace_radio_map: RadioMapTracer) -> Path:
     Read it with `torch.export.load(file).module()`. Raises `UelError` for a run without a locator or maps.
     """
     run = Run.open(config.run)
-    deployment = chosen_deployment(run, config, trace_radio_map)
+    deployment = chosen_deployment(run, config, trace_radio_map, config.backend)
     file = config.out or run.folder / "locator.pt2"
     file.parent.mkdir(parents=True, exist_ok=True)
     torch.export.save(exported_program(run.locator, deployment.maps), file)

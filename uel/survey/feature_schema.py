@@ -133,7 +133,7 @@ _SYS = {
 
 REPORT_FEATURES: dict[str, Feature] = {**_RT, **_PHY, **_SYS}
 
-LINK_FEATURES = ("position", "known", "gain_db", "delay", "azimuth_deg", "los")
+LINK_FEATURES = ("position", "gain_db", "known", "delay", "azimuth_deg", "los")
 """Features that every simulator answers: the fields of `uel.LinkTruth`."""
 
 TRACK_FEATURES: dict[str, Feature] = {

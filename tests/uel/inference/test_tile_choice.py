@@ -38,9 +38,12 @@ def tile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tile:
     return tile
 
 
-def save_map(tile: Tile, folder: Path, pixel: float = 4.0, sites: tuple[Site, ...] = SITES) -> Path:
+def save_map(
+    tile: Tile, folder: Path, pixel: float = 4.0, sites: tuple[Site, ...] = SITES, backend: str = "sionna"
+) -> Path:
     radio = FreeSpace(sites, size=tile.size).radio_map(tile.grid(pixel))
-    radio_map_io.save(radio, folder, provenance={"tile": tile.name, "fingerprint": tile.fingerprint})
+    provenance = {"tile": tile.name, "fingerprint": tile.fingerprint, "backend": backend}
+    radio_map_io.save(radio, folder, provenance=provenance)
     return folder
 
 
@@ -50,9 +53,9 @@ class Tracer:
     def __init__(self) -> None:
         self.pixels: list[float] = []
 
-    def __call__(self, tile: Tile, pixel: float) -> Path:
+    def __call__(self, tile: Tile, pixel: float, backend: str) -> Path:
         self.pixels.append(pixel)
-        return save_map(tile, data_folder() / "maps" / "traced", pixel)
+        return save_map(tile, data_folder() / "maps" / f"by-{backend}", pixel, backend=backend)
 
 
 def test_without_a_choice_it_is_the_runs_own(run: Run) -> None:
@@ -69,6 +72,15 @@ def test_a_missing_radio_map_is_traced_once(run: Run, tile: Tile) -> None:
     assert deployment.sites == SITES
     reports, _ = deployment.reports_from_map(3, ObservationModel(), torch.Generator().manual_seed(0))
     assert run.locator(reports, deployment.maps).position.abs().max() < tile.size / 2
+
+
+def test_maps_of_two_simulators_are_not_mistaken(run: Run, tile: Tile) -> None:
+    tracer, choice = Tracer(), TileChoiceConfig(tile=tile.folder)
+    for backend in ("free-space", "sionna", "free-space"):
+        chosen_deployment(run, choice, tracer, backend)
+        maps = find_radio_map(tile, run.locator.config.patches, data_folder() / "maps", backend)
+        assert maps == data_folder() / "maps" / f"by-{backend}"
+    assert len(tracer.pixels) == 2
 
 
 def test_a_map_of_other_sites_or_of_too_large_pixels_is_not_used(run: Run, tile: Tile, tmp_path: Path) -> None:
