@@ -6,6 +6,7 @@ and explained by the same parser, and the command line has precedence.
 
 import difflib
 import io
+import itertools
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -36,8 +37,10 @@ def load(schema: type[T], verb: str, args: Sequence[str]) -> T:
     name, typed = _split_config(current_arguments(verb, args), verb)
     file = _find(name, verb)
     from_file = [] if file is None else _arguments(schema, _current(_read(file), verb), str(file))
+    # Positional arguments come first: after an option with several values they would be taken for more of them.
+    positional = list(itertools.takewhile(lambda arg: not arg.startswith("-"), typed))
     try:
-        return _parse(schema, verb, [*from_file, *typed])
+        return _parse(schema, verb, [*positional, *from_file, *typed[len(positional) :]])
     except UelError as error:
         # The message names an argument; name the file, too, where the fault is in it.
         if file is None or _error(schema, verb, from_file) != str(error):
