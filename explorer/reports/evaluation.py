@@ -137,6 +137,7 @@ def _methods(rows: TableRows, protocol: Mapping[str, Any], truth: str, tier: str
 def _figures(rows: TableRows, results: Sequence[ConditionResult], protocol: Mapping[str, Any]) -> dict[str, Any]:
     base = _base_results(results, protocol)
     last = list(base.values())[-1]
+    size = protocol.get("sizes", {}).get(last[0].deployment, protocol["size"])  # a tile of one's own has another
     evaluated = {row["method"] for row in rows}
     compared = [
         m
@@ -147,10 +148,10 @@ def _figures(rows: TableRows, results: Sequence[ConditionResult], protocol: Mapp
         "cdf": figures.cdf_figure(base),
         "calibration": figures.calibration_figure(base),
         "ratios": figures.ratio_figure(rows, protocol["base"], compared),
-        "error_map": figures.error_map_figure(last[0], protocol["size"], ["limit", "locator"]),
+        "error_map": figures.error_map_figure(last[0], size, ["limit", "locator"]),
     }
     if last[0].worst:
-        pictures["worst"] = figures.worst_figure(last[0], protocol["size"])
+        pictures["worst"] = figures.worst_figure(last[0], size)
     return pictures
 
 

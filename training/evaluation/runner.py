@@ -64,9 +64,8 @@ def run_protocol(config: EvalConfig, makers: Iterable[Callable[[], EvaluationSce
     job = evaluation_job(config, evaluation_scenarios(config, StageCache(data_folder())) if makers is None else makers)
     make_all(job, "eval", config, "evaluating")
     if not config.is_partial:
-        files = [unit.file for unit in job.units]
-        write_evaluation_table(job.folder / "table.csv", [read_result(file) for file in files], config.seed)
-        _write_protocol(job.folder, config, files, list(locator_folders(config)))
+        write_evaluation_table(job.folder / "table.csv", [read_result(unit.file) for unit in job.units], config.seed)
+        _write_protocol(job, list(locator_folders(config)))
     return job.folder
 
 
@@ -75,14 +74,16 @@ def evaluation_job(config: EvalConfig, makers: Iterable[Callable[[], EvaluationS
     for folder in locator_folders(config).values():
         Locator.load(folder)
     folder, digests, makers, units = config.folder, locator_digests(config), tuple(makers), list[EvaluationUnit]()
+    sizes = dict[str, float]()
     (folder / "cells").mkdir(parents=True, exist_ok=True)
     for number, make_scenario in enumerate(makers):
         scenario = make_scenario()
+        sizes[scenario.name] = scenario.tile.size
         units += [
             EvaluationUnit(number, condition, cell_file(folder / "cells", scenario, condition, digests))
             for condition in protocol_conditions(scenario.config)
         ]
-    return EvaluationJob(config, makers, tuple(units))
+    return EvaluationJob(config, makers, tuple(units), sizes)
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,8 @@ class EvaluationJob:
     config: EvalConfig
     makers: tuple[Callable[[], EvaluationScenario], ...]
     units: tuple[EvaluationUnit, ...]
+    sizes: Mapping[str, float]
+    """m, sides of the tiles by the scenarios' names"""
 
     @property
     def folder(self) -> Path:
@@ -143,20 +146,23 @@ class EvaluationWorker:
         return self._open[1]
 
 
-def _write_protocol(folder: Path, config: EvalConfig, files: list[Path], locators: list[str]) -> None:
+def _write_protocol(job: EvaluationJob, locators: list[str]) -> None:
     """Write what the report needs beside the table: which cells belong to it."""
+    config = job.config
     protocol = {
         "run": str(config.run),
         "name": config.name,
-        "cells": [file.name for file in files],
+        "cells": [unit.file.name for unit in job.units],
         "tiles": list(config.tiles),
         "locators": locators,
         "phones": config.phones,
         "fingerprints": config.fingerprints,
-        "base": asdict(next(protocol_conditions(config))),
+        # The first condition; on a tile's own sites it is another than the configuration's.
+        "base": asdict(job.units[0].condition),
         "size": config.size,
+        "sizes": dict(job.sizes),
     }
-    replace_file(folder / "protocol.json", as_json(protocol))
+    replace_file(job.folder / "protocol.json", as_json(protocol))
 
 
 def _describe(condition: Condition) -> str:
