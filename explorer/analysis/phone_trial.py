@@ -16,11 +16,11 @@ from uel.estimation.grid_posterior import grid_posterior
 from uel.estimation.scoring import EstimationMethod, Scores, score
 from uel.geo.tile import Tile
 from uel.geo.tile_maps import TileMaps
+from uel.inference.deployment import Deployment
 from uel.measurement.model import ObservationModel
 from uel.measurement.reports import Reports
 from uel.mobility.trajectories import draw_positions
 from uel.models.locator import Locator
-from uel.survey.dataset import TileSurvey
 
 PHONES_PER_TRIAL = 128  # a few seconds on two cores
 REPORTS_PER_CHUNK = 32  # reports whose likelihood maps are in memory at once
@@ -67,14 +67,13 @@ class PhoneTrial:
         return self.phones.reports.heard.sum(-1)
 
 
-def draw_phones(
-    tile: Tile, maps: TileMaps, model: ObservationModel, count: int, seed: int, survey: TileSurvey | None = None
-) -> DrawnPhones:
-    """Phones that hear a cell, drawn from the map at uniform outdoor positions or from a ray-traced survey.
+def draw_phones(deployment: Deployment, model: ObservationModel, count: int, seed: int) -> DrawnPhones:
+    """Phones that hear a cell, drawn from the deployment's ray-traced survey if it has one, otherwise from its map.
 
     A survey may have fewer than `count`. Raises `UelError` where no phone hears a cell.
     """
     generator = torch.Generator().manual_seed(seed)
+    tile, maps, survey = deployment.tile, deployment.maps, deployment.survey
     if survey is None:
         parts = _from_map(tile, maps, model, count, generator)
     else:

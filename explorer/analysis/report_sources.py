@@ -7,8 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from uel.errors import UelError
-from uel.geo.tile import Tile
-from uel.geo.tile_maps import TileMaps
+from uel.inference.deployment import Deployment
 from uel.measurement import report_io
 from uel.measurement.model import ObservationModel
 from uel.measurement.report_io import ReportSequence
@@ -34,12 +33,13 @@ class ReportSource:
         return len(self.timeline)
 
 
-def walk_source(tile: Tile, maps: TileMaps, model: ObservationModel, seed: int) -> ReportSource:
+def walk_source(deployment: Deployment, model: ObservationModel, seed: int) -> ReportSource:
     """Reports of a pedestrian over 40 s, drawn from the map; of several walks the one with most reports.
 
     Raises `UelError` where no report hears a cell.
     """
-    tracks = draw_tracks(tile, maps.radio.sites, WALK_TRACKS, seed)
+    maps = deployment.maps
+    tracks = draw_tracks(deployment.tile, deployment.sites, WALK_TRACKS, seed)
     generator = torch.Generator().manual_seed(seed)
     reports = model.observe(maps.radio.pixel_truth(tracks.position), maps.power_dbm, generator)
     longest = int(reports.heard.any(-1).sum(-1).argmax())

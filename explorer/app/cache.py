@@ -7,6 +7,7 @@ import dataclasses
 import os
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -28,6 +29,7 @@ from uel.estimation.refinement import PatchSortedMap
 from uel.geo.tile import Tile
 from uel.geo.tile_maps import TileMaps
 from uel.inference.config import RESCORING_TRACING
+from uel.inference.deployment import Deployment
 from uel.measurement import report_io
 from uel.measurement.report_io import ReportSequence
 from uel.measurement.reports import Reports
@@ -80,13 +82,19 @@ def tile(folder: Path) -> Tile:
 
 
 @cached(max_entries=8, spinner="Reading the radio map …")
-def _tile_maps(folder: Path, radio: Path) -> tuple[TileMaps, dict[str, Any]]:
-    return TileMaps.from_tile(tile(folder), radio_map_io.load(radio)), radio_map_io.read_service(radio)
+def _deployment(folder: Path, radio: Path) -> Deployment:
+    return Deployment(tile(folder), TileMaps.from_tile(tile(folder), radio_map_io.load(radio)))
 
 
-def tile_maps(artefacts: TileArtefacts) -> tuple[TileMaps, dict[str, Any]]:
-    """The maps of a tile with its first radio map, and the service rasters beside that map. Raises `UelError`."""
-    return _tile_maps(artefacts.folder, artefacts.maps[0])
+def deployment(artefacts: TileArtefacts) -> Deployment:
+    """A tile with its first radio map. Raises `UelError`."""
+    return _deployment(artefacts.folder, artefacts.maps[0])
+
+
+@cached(max_entries=8)
+def service_rasters(radio: Path) -> dict[str, torch.Tensor]:
+    """The service rasters beside a radio map. Raises `UelError`."""
+    return radio_map_io.read_service(radio)
 
 
 @cached(max_entries=4, spinner="Opening the locator …")
@@ -172,14 +180,14 @@ def _rescoring_simulator(folder: Path, radio: Path) -> Any:
 
 @cached(max_entries=4)
 def _patch_sorted_map(folder: Path, radio: Path, patches: int) -> PatchSortedMap:
-    return PatchSortedMap.of(_tile_maps(folder, radio)[0], patches)
+    return PatchSortedMap.of(_deployment(folder, radio).maps, patches)
 
 
 @cached(max_entries=64)
 def _explain_report(
     run: Path, folder: Path, radio: Path, report: Reports, refine: single_fix.RefinementMode
 ) -> single_fix.ExplainedFix:
-    opened, (maps, _) = locator(run), _tile_maps(folder, radio)
+    opened, maps = locator(run), _deployment(folder, radio).maps
     fine = None if refine == "none" else _patch_sorted_map(folder, radio, opened.config.patches)
     simulator = _rescoring_simulator(folder, radio) if refine == "rt" else None
     return single_fix.explain_report(opened, maps, report, fine, simulator)
@@ -197,11 +205,11 @@ def run_phone_trial(
     run: Path, folder: Path, radio: Path, survey_tile: tuple[Path, str] | None, tier: str, count: int, seed: int
 ) -> PhoneTrial:
     """The trial of a run's locator on phones of a tile, drawn from the map or from a tile of a survey."""
-    maps, _ = _tile_maps(folder, radio)
     tracks = survey(*survey_tile) if survey_tile else None
-    phones = phone_trial.draw_phones(tile(folder), maps, locator(run).measurement, count, seed, tracks)
+    opened = replace(_deployment(folder, radio), survey=tracks)
+    phones = phone_trial.draw_phones(opened, locator(run).measurement, count, seed)
     phones = DrawnPhones(phones.reports.with_tier(tier), phones.position, phones.los)
-    return phone_trial.score_phones(locator(run), maps, phones, seed)
+    return phone_trial.score_phones(locator(run), opened.maps, phones, seed)
 
 
 @cached(max_entries=8, spinner="Permuting features …")
@@ -210,6 +218,6 @@ def permutation_importance(
 ) -> dict[str, np.ndarray]:
     """Errors in m by permuted feature, see `phone_trial.permutation_importance`."""
     trial = run_phone_trial(run, folder, radio, None, tier, count, seed)
-    maps, _ = _tile_maps(folder, radio)
+    maps = _deployment(folder, radio).maps
     errors = phone_trial.permutation_importance(locator(run), maps, trial.phones, seed)
     return {name: error.numpy() for name, error in errors.items()}

@@ -43,7 +43,7 @@ def page() -> None:
     with left:
         st.subheader("Error on the map")
         marks, legend = _error_marks(tile, trial)
-        maps, _ = cache.tile_maps(context.tile)
+        maps = cache.deployment(context.tile).maps
         marks = map_marks.site_marks(maps.radio.sites, tile) + marks
         widgets.show_map(
             context, tile, cache.basemap(context.tile.folder, context.theme.name), marks, options, key="errors"
@@ -98,7 +98,7 @@ def _features(context: widgets.PageContext, key: tuple[Path, Path, Path], tier: 
         return  # without attention
     with right:
         st.subheader("Attention")
-        maps, _ = cache.tile_maps(context.tile)  # type: ignore[arg-type]
+        maps = cache.deployment(context.tile).maps  # type: ignore[arg-type]
         number = int(trial.error.argsort()[len(trial.error) // 2])
         weights = attention.summary_attention(locator, trial.phones.reports[number : number + 1], maps)
         widgets.show_chart(charts.attention_map(weights.numpy(), context.theme), "attention")

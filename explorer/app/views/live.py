@@ -21,6 +21,7 @@ from uel.estimation.credible_regions import hpd_outlines
 from uel.geo.tile import Tile
 from uel.geo.tile_maps import TileMaps
 from uel.inference import geojson
+from uel.inference.deployment import Deployment
 from uel.measurement import report_io
 from uel.measurement.report_io import ReportSequence
 from uel.measurement.tiers import TIERS
@@ -42,7 +43,8 @@ def page() -> None:
         return
     assert context.tile is not None
     assert context.run is not None
-    locator, (maps, _) = cache.locator(context.run), cache.tile_maps(context.tile)
+    locator, deployment = cache.locator(context.run), cache.deployment(context.tile)
+    maps = deployment.maps
     options = widgets.map_options(opacity=0.3)
     with st.sidebar:
         refine: Any = widgets.select_option(
@@ -50,7 +52,7 @@ def page() -> None:
         )
         densities = ["refined"] * (refine != "none") + ["locator", "grid Bayes"]
         density = widgets.select_option("Density", "density", densities)
-    source = _report_source(context, locator, maps)
+    source = _report_source(context, locator, deployment)
     if source is None:
         return
     playing = st.sidebar.toggle("Play", key="playing", disabled=len(source) < 2)
@@ -63,16 +65,15 @@ def page() -> None:
 # ---- source of reports ---------------------------------------------------------------------------------
 
 
-def _report_source(context: widgets.PageContext, locator: Locator, maps: TileMaps) -> ReportSource | None:
+def _report_source(context: widgets.PageContext, locator: Locator, deployment: Deployment) -> ReportSource | None:
     assert context.tile is not None
     assert context.run is not None
     with st.sidebar:
         kind = widgets.select_option("Reports from", "source", list(SOURCE_LABELS), SOURCE_LABELS.__getitem__)
         tier = widgets.select_option("Tier", "tier", TIERS[::-1], tier_label)
     model = locator.measurement
-    tile = cache.tile(context.tile.folder)
     if kind == "upload":
-        return _uploaded(len(maps.radio.gain))
+        return _uploaded(len(deployment.maps.radio.gain))
     if kind == "phones":
         trial = cache.run_phone_trial(
             context.run, context.tile.folder, context.tile.maps[0], None, tier, phone_trial.PHONES_PER_TRIAL, seed=1
@@ -92,7 +93,7 @@ def _report_source(context: widgets.PageContext, locator: Locator, maps: TileMap
         track = _number_input("Track", "track", len(survey.valid) - 1)
         source = report_sources.survey_source(survey, model, track, seed=0)
     else:
-        source = report_sources.walk_source(tile, maps, model, _number_input("Walk number", "walk", 9999))
+        source = report_sources.walk_source(deployment, model, _number_input("Walk number", "walk", 9999))
     return ReportSource(
         ReportSequence(source.timeline.time, source.timeline.reports.with_tier(tier)), source.truth, source.text
     )
@@ -204,7 +205,7 @@ def _map(
         tile, truth, explained.initial.position, explained.limit, shown_fix.candidates, refined
     )
     serving = int(source.timeline.reports.serving[number])
-    sites = cache.tile_maps(context.tile)[0].radio.sites  # type: ignore[arg-type]
+    sites = cache.deployment(context.tile).sites  # type: ignore[arg-type]
     marks = map_marks.site_marks(sites, tile, serving) + marks
     widgets.show_map(context, tile, picture, marks, options, key="live", at=explained.final.position)
     widgets.show_legends(legend, Legend(title="marks", names=_names(refined is not None)))

@@ -29,7 +29,9 @@ def page() -> None:
         return
     assert context.tile is not None
     tile = cache.tile(context.tile.folder)
-    maps, service = cache.tile_maps(context.tile) if context.tile.maps else (None, {})
+    maps, service = None, {}
+    if context.tile.maps:
+        maps, service = cache.deployment(context.tile).maps, cache.service_rasters(context.tile.maps[0])
     options = widgets.map_options()
     picture, legend, highlighted = _ground(context, tile, maps, service)
     survey, tracks = _survey(context)

@@ -255,7 +255,7 @@ def test_the_page_refines_as_the_verb_does(run, refine):
     stays what it was."""
     made = Run.open(run)
     maps, model = made.maps, made.locator.measurement
-    report = phone_trial.draw_phones(made.tile, maps, model, 3, seed=5).reports[:1]
+    report = phone_trial.draw_phones(made.deployment, model, 3, seed=5).reports[:1]
     fine, simulator = (
         PatchSortedMap.of(maps, made.locator.config.patches),
         FreeSpace(maps.radio.sites, size=made.tile.size),
@@ -281,7 +281,7 @@ def test_the_page_refines_as_the_verb_does(run, refine):
 @pytest.fixture(scope="module")
 def tried(run) -> phone_trial.PhoneTrial:
     cache = Run.open(run)
-    phones = phone_trial.draw_phones(cache.tile, cache.maps, cache.locator.measurement, 48, seed=3)
+    phones = phone_trial.draw_phones(cache.deployment, cache.locator.measurement, 48, seed=3)
     return phone_trial.score_phones(cache.locator, cache.maps, phones, seed=3)
 
 
