@@ -29,8 +29,8 @@ from uel import cli
 from uel.config import load
 from uel.measurement.model import ObservationModel
 from uel.models.locator import Locator
-from uel.radio.config import TracingConfig
 from uel.radio.sites import Cell, Site
+from uel.radio.tracing_config import TracingConfig
 from uel.results.ablation import read_ablation_table
 
 pytestmark = pytest.mark.slow

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from sim_bridge.engines.units import UnitError, UnitFailure
 from uel import __version__, cli
 from uel.errors import UelError
 
@@ -57,6 +58,17 @@ def test_a_users_mistake_is_a_message_without_a_traceback(monkeypatch, capsys):
     verb(monkeypatch, act)
     assert cli.main(["act"]) == 2
     assert capsys.readouterr().err.splitlines() == ["uel: the file is empty", "  got: 0 bytes", "  do:  make it again"]
+
+
+def test_units_that_failed_are_named_with_the_command_that_makes_them(monkeypatch, capsys):
+    def fail(args):
+        raise UnitError([UnitFailure(3, "out of memory"), UnitFailure(8, "its process died")])
+
+    verb(monkeypatch, fail)
+    assert cli.main(["act", "a b"]) == 1
+    said = capsys.readouterr().err.splitlines()
+    assert said[:2] == ["unit 3 failed: out of memory", "unit 8 failed: its process died"]
+    assert said[-1].strip() == "uel act 'a b'"
 
 
 def test_our_own_mistakes_keep_their_traceback(monkeypatch):
