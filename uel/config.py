@@ -11,7 +11,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import redirect_stderr
-from dataclasses import asdict, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from enum import Enum
 from importlib import resources
 from importlib.resources.abc import Traversable
@@ -56,7 +56,16 @@ def save(config: Any, path: Path) -> None:
 
 def as_yaml(config: Any) -> str:
     """Every value of a configuration as YAML that `load` reads again."""
-    return yaml.safe_dump(_plain(asdict(config)), sort_keys=False, allow_unicode=True)
+    return yaml.safe_dump(_plain(_options(config)), sort_keys=False, allow_unicode=True)
+
+
+def _options(config: Any) -> dict[str, Any]:
+    """Values of a configuration by name, without fields that are no options (`tyro.conf.Suppress`)."""
+    import tyro
+
+    suppressed = _marked(type(config), tyro.conf.Suppress[int])
+    values = {field.name: getattr(config, field.name) for field in fields(config) if field.name not in suppressed}
+    return {name: _options(value) if is_dataclass(value) else value for name, value in values.items()}
 
 
 def config_names(verb: str) -> list[str]:
@@ -170,7 +179,12 @@ def _positional(schema: type) -> set[str]:
     """Names of the positional fields."""
     import tyro
 
-    (marker,) = get_args(tyro.conf.Positional[int])[1:]
+    return _marked(schema, tyro.conf.Positional[int])
+
+
+def _marked(schema: type, example: Any) -> set[str]:
+    """Names of the fields with the marker of an annotated type."""
+    (marker,) = get_args(example)[1:]
     hints = get_type_hints(schema, include_extras=True)
     return {name for name, hint in hints.items() if marker in get_args(hint)[1:]}
 
