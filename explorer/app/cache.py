@@ -28,13 +28,13 @@ from uel.estimation.ray_rescoring import RayRescoringConfig
 from uel.estimation.refinement import PatchSortedMap
 from uel.geo.tile import Tile
 from uel.geo.tile_maps import TileMaps
-from uel.inference.config import RESCORING_TRACING
 from uel.inference.deployment import Deployment
 from uel.measurement import report_io
 from uel.measurement.report_io import ReportSequence
 from uel.measurement.reports import Reports
 from uel.models.locator import Locator
 from uel.radio import radio_map_io
+from uel.radio.tracing_config import ACCURATE_TRACING, TracingConfig
 from uel.survey.dataset import Survey, TileSurvey
 
 P = ParamSpec("P")
@@ -149,7 +149,6 @@ def media_url(content: bytes, name: str) -> str:
 def _simulator(folder: Path, radio: Path, _position: torch.Tensor) -> Any:
     """A ray tracer that has traced one position, so that no later time includes the compilation of kernels."""
     import sim_bridge
-    from uel.radio.tracing_config import TracingConfig
 
     sites, tracing = radio_map_io.load(radio).sites, TracingConfig(samples=RAYS_PER_CELL, chunk=1)
     simulator = sim_bridge.open(tile(folder), sites, tracing, backend="sionna")
@@ -171,7 +170,7 @@ def _rescoring_simulator(folder: Path, radio: Path) -> Any:
     """A ray tracer set up as by `uel locate --refine rt`, for all hypotheses of a report at once."""
     import sim_bridge
 
-    tracing = dataclasses.replace(RESCORING_TRACING, chunk=RayRescoringConfig().hypotheses)
+    tracing = dataclasses.replace(ACCURATE_TRACING, chunk=RayRescoringConfig().hypotheses)
     return sim_bridge.open(tile(folder), radio_map_io.load(radio).sites, tracing)
 
 

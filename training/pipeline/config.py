@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from scenes.perturbation import Perturbation
 from sim_bridge.registry import find_backend
 from uel.errors import UelError
-from uel.radio.tracing_config import TracingConfig
+from uel.radio.tracing_config import ACCURATE_TRACING, TracingConfig
 
 RASTER_PIXEL = 1.0  # m, pixel of a tile's rasters
 
@@ -56,9 +56,7 @@ class MapConditionConfig:
 
     pixel: float = 4.0
     """m, pixel of radio maps"""
-    tracing: TracingConfig = field(
-        default_factory=lambda: TracingConfig(max_depth=5, samples=20_000, scattering=0.3, map_rays=20_000_000)
-    )
+    tracing: TracingConfig = field(default_factory=lambda: ACCURATE_TRACING)
     """ray tracing of the true map and of ray-traced truth"""
     few_rays: int = 2_000_000
     """few_rays: rays per cell, at most those of the true map"""

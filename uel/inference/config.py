@@ -10,10 +10,7 @@ from uel.errors import UelError
 from uel.estimation.config import RayRescoringConfig, RefinementConfig
 from uel.measurement.columns import ColumnConfig
 from uel.models.config import RESTORER_FILE
-from uel.radio.tracing_config import TracingConfig
-
-RESCORING_TRACING = TracingConfig(max_depth=5, samples=20_000, scattering=0.3, map_rays=20_000_000)
-"""As accurate as the radio maps of training (`training.pipeline.config.MapConditionConfig`)."""
+from uel.radio.tracing_config import ACCURATE_TRACING, TracingConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +49,7 @@ class LocateConfig(TileChoiceConfig):
     """of a drive test's table"""
     refinement: RefinementConfig = field(default_factory=RefinementConfig)
     rescoring: RayRescoringConfig = field(default_factory=RayRescoringConfig)
-    tracing: TracingConfig = field(default_factory=lambda: RESCORING_TRACING)
+    tracing: TracingConfig = field(default_factory=lambda: ACCURATE_TRACING)
     """of rays to likely positions (`refine rt`), and of radio maps at other mast heights; its simulator makes the radio
     map of a tile that has none, too"""
     speed: float = 0.0

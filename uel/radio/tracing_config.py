@@ -56,3 +56,7 @@ class TracingConfig:
         for name, least in smallest.items():
             if getattr(self, name) < least:
                 raise UelError(f"tracing needs {name} of at least {least}", got=getattr(self, name), do=f"raise {name}")
+
+
+ACCURATE_TRACING = TracingConfig(max_depth=5, samples=20_000, scattering=0.3, map_rays=20_000_000)
+"""Of true radio maps, and of rays that decide between positions."""
