@@ -16,7 +16,11 @@ from uel.errors import UelError
 from uel.inference.run_folder import Run
 from uel.results.run_summary import base_errors, newest_evaluation
 
-SOURCE_COMMANDS = dict.fromkeys(("metrics.json", "example.npz", "training/metrics.csv"), "uel demo")
+SOURCE_COMMANDS: dict[str, str] = {
+    "metrics.json": "uel demo",
+    "example.npz": "uel demo",
+    "training/metrics.csv": "uel demo",
+}
 ERRORS_FILE_0_1 = "errors.npz"  # of runs of version 0.1, which have no evaluation
 LIMIT_METHOD = "grid_bayes"
 LOCATOR_METHODS = ("locator", "locator_refined")

@@ -11,15 +11,12 @@ from pathlib import Path
 
 import pytest
 import torch
-import yaml
 
-from sim_bridge.engines.config import EngineConfig
 from tests.conftest import ROOT
 from tests.helpers.toy_city import toy_deployment
 from tests.helpers.training_process import LOCATOR, PLAN
 from tests.helpers.training_process import main as train_toy
 from training.cache import StageCache
-from training.commands import sweep
 from training.commands.config import MapConditionWeights, TrainConfig
 from training.data.config import DomainRandomizationConfig
 from training.locator.callbacks import NOMINAL_LEVELS, write_rows
@@ -29,7 +26,6 @@ from training.locator.setup import LocatorTrainingConfig
 from training.locator.task import EMA_WARMUP_STEPS, update_average
 from uel import cli
 from uel.config import load
-from uel.errors import UelError
 from uel.inference.deployment import Deployment
 from uel.inference.run_folder import Run
 from uel.measurement.model import ObservationModel
@@ -251,59 +247,6 @@ def test_a_run_of_a_wandb_agent_has_its_own_folder(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("WANDB_SWEEP_ID", "s1")
     monkeypatch.setenv("WANDB_RUN_ID", "r1")
     assert run_name("base") == "base-r1"
-
-
-# ---- sweeps --------------------------------------------------------------------------------------------
-
-SWEEP = "parameters:\n  training.learning_rate: {values: [1e-3, 3e-4]}\n  training.ema: {value: 0.99}\n"
-
-
-def test_a_sweep_is_a_grid_here_and_wandbs_there(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    file = tmp_path / "sweep.yaml"
-    file.write_text(SWEEP)
-    grid = sweep.read_sweep(file)
-    assert [sweep.command_arguments(c) for c in sweep.combinations(grid)] == [
-        ["--training.learning-rate=1e-3", "--training.ema=0.99"],
-        ["--training.learning-rate=3e-4", "--training.ema=0.99"],
-    ]
-    assert cli.main(["train", "--sweep", str(file), "--wandb-sweep", "--seed", "3"]) == 0
-    printed = yaml.safe_load(capsys.readouterr().out)
-    assert printed["method"] == "grid"
-    assert printed["metric"]["name"] == "val_nll"
-    assert printed["command"] == ["${env}", "uel", "train", "--seed", "3", "--watch.wandb=online", "${args}"]
-    assert printed["parameters"] == yaml.load(SWEEP, yaml.BaseLoader)["parameters"]
-
-
-def test_a_grid_writes_its_table_after_each_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    written: list[int] = []
-
-    def train(config: TrainConfig) -> Path:
-        (folder := tmp_path / "runs" / config.run).mkdir(parents=True)
-        written.append(len(rows(folder.parent / "sweep.csv")) if len(written) else 0)
-        (folder / "metrics.json").write_text(json.dumps({"training": {"val_nll": -float(config.seed)}}))
-        return folder
-
-    combinations = tuple({"a.seed": str(seed)} for seed in (1, 3, 2))
-    configs = tuple(TrainConfig(run=f"grid/seed={c['a.seed']}", seed=int(c["a.seed"])) for c in combinations)
-    job = sweep.SweepJob(tmp_path / "runs" / "grid", combinations, configs, train)
-    assert [combination["a.seed"] for combination, _ in sweep.run_sweep(job, EngineConfig())] == ["3", "2", "1"]
-    assert [row["a.seed"] for row in rows(job.folder / "sweep.csv")] == ["3", "2", "1"]
-    assert written == [0, 1, 2]
-    (best := job.folder / "seed=3" / "locator.pt").touch()
-    assert Run.open(job.folder).folder == best.parent
-
-
-@pytest.mark.parametrize(
-    "text", ["", "- 1\n", "parameters: {}\n", "parameters: {a: 1}\n", "parameters: {a: {values: []}}\n", "a: [\n"]
-)
-def test_files_that_are_no_sweep(tmp_path: Path, text: str) -> None:
-    (tmp_path / "sweep.yaml").write_text(text)
-    with pytest.raises(UelError, match="sweep"):
-        sweep.read_sweep(tmp_path / "sweep.yaml")
 
 
 # ---- the verb ------------------------------------------------------------------------------------------
