@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from sim_bridge.engines.config import EngineConfig
 from training.commands import sweep
+from training.commands.config import TrainConfig
 from uel import cli
 from uel.errors import UelError
 from uel.inference.run_folder import Run
