@@ -20,7 +20,9 @@ from sim_bridge.engines.units import UnitDone
 from sim_bridge.registry import open as open_simulator
 from sim_bridge.survey.worker import TileWithSites
 from uel.core.constants import SPEED_OF_LIGHT
+from uel.core.durations import duration_text
 from uel.core.io import as_json, data_folder, replace_file
+from uel.core.key_differences import difference_text, key_differences
 from uel.core.units import to_db
 from uel.errors import UelError
 from uel.geo.tile import Tile
@@ -67,6 +69,12 @@ class RadioMapJob:
     def is_done(self, number: int) -> bool:
         return self.report(number) is not None
 
+    def reason(self, number: int) -> str:
+        """Why a map is made again; empty for one that never was made."""
+        former, place = _read_report(self.map_folder(number)), self.tiles[number]
+        made_from = _provenance(place.tile, place.sites, self.config)
+        return difference_text(key_differences(former["made_from"], made_from)) if former else ""
+
     def start(self, threads: int | None) -> Callable[[int], UnitDone]:
         if threads:
             limit_threads(threads)
@@ -99,7 +107,7 @@ def make_maps(config: RadioMapConfig) -> list[tuple[Path, dict[str, Any]]]:
     if repeated := sorted({name for name in names if names.count(name) > 1}):
         do = "leave a tile out, or build it under another name"
         raise UelError("two maps would have one folder", got=", ".join(repeated), do=do)
-    make_all(job, "map", config, "maps")
+    make_all(job, "map", config, "maps", reason=job.reason)
     if config.is_partial:
         return []
     maps = [(job.map_folder(number), job.report(number)) for number in range(len(places))]
@@ -126,9 +134,9 @@ def _sites_by_carrier(tile: Tile, frequencies: tuple[float, ...]) -> list[tuple[
 
 
 def _make(tile: Tile, sites: tuple[Site, ...], config: RadioMapConfig, folder: Path) -> None:
+    log.info("map: making %s%s", folder, _expectation(folder))
     for stale in (REPORT_NAME, "report.png"):
         (folder / stale).unlink(missing_ok=True)
-    log.info("map: making %s", folder)
     start = time.perf_counter()
     simulator = open_simulator(tile, sites, config.tracing)
     radio = simulator.radio_map(tile.grid(config.pixel))
@@ -142,6 +150,13 @@ def _make(tile: Tile, sites: tuple[Site, ...], config: RadioMapConfig, folder: P
         "paths": compare_with_paths(simulator, tile, radio, config.check),
     }
     replace_file(folder / REPORT_NAME, as_json(report))  # last: without it the map is not there
+
+
+def _expectation(folder: Path) -> str:
+    """How long the last map took, of this folder or of those beside it."""
+    files = [folder / REPORT_NAME] if (folder / REPORT_NAME).is_file() else [*folder.parent.glob(f"*/{REPORT_NAME}")]
+    last = _read_report(max(files, key=lambda file: file.stat().st_mtime).parent) if files else None
+    return f" (some {duration_text(last['seconds'])}, as the last one)" if last else ""
 
 
 def _read_report(folder: Path) -> dict[str, Any] | None:

@@ -45,7 +45,7 @@ def make_survey(config: SurveyConfig) -> None:
         return
     waiting = [unit.number for unit in Survey(config.out, manifest).unfinished_units()]
     numbers = [n for n in require_units(config.unit, len(manifest.units)) if n in waiting] if config.unit else waiting
-    log.info("%s: %d of %d units to make", config.out, len(numbers), len(manifest.units))
+    log.info("survey: %d to make, %d reused in %s", len(numbers), len(manifest.units) - len(waiting), config.out)
     if failures := make_units(job, numbers, config, "units"):
         raise UnitError(failures)
 

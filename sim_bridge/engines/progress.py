@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
@@ -31,15 +31,12 @@ class LargerJob:
     """its work, in units of the job that is made"""
 
 
-@runtime_checkable
-class ConfigWithWork(Protocol):
-    """A configuration that tells how much work it is, in a unit of its own verb."""
-
-    @property
-    def work(self) -> float: ...
+Config = TypeVar("Config")
 
 
-def larger_job(verb: str, config: ConfigWithWork, name: str, units: int, *required: str) -> LargerJob | None:
+def larger_job(
+    verb: str, config: Config, name: str, units: int, work: Callable[[Config], float], *required: str
+) -> LargerJob | None:
     """A configuration file of a verb; None where it is not more than `MIN_LARGER_WORK` times the work of `config`.
 
     Args:
@@ -47,9 +44,10 @@ def larger_job(verb: str, config: ConfigWithWork, name: str, units: int, *requir
         config: a job of `units` units.
         name: of the file, without its folder.
         units: of `config`.
+        work: how much a configuration is, in whatever unit.
         required: arguments without which the file is not complete.
     """
-    times = load(type(config), verb, [*required, f"--config={name}"]).work / config.work
+    times = work(load(type(config), verb, [*required, f"--config={verb}/{name}"])) / work(config)
     return LargerJob(f"--config {verb}/{name}", units * times) if times > MIN_LARGER_WORK else None
 
 

@@ -36,6 +36,13 @@ def variants(config: AblateConfig) -> Iterator[Variant]:
             )
 
 
+def work(config: AblateConfig) -> float:
+    """How much an ablation is: pixels of all reports of all trainings; an equal CPU time buys about as many."""
+    trainings = len(list(variants(config))) * len(config.budgets)
+    pixels = (config.size / config.maps.pixel) ** 2
+    return trainings * config.training.steps * (config.training.batch + config.unlabelled) * pixels
+
+
 def _around_the_base(config: AblateConfig) -> Iterator[Variant]:
     base = Variant(labels=config.labels[0], map=config.conditions[0])
     every = tuple(config.training.features)

@@ -13,11 +13,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sim_bridge.backend.runtime import limit_threads
+from sim_bridge.engines.progress import larger_job
 from sim_bridge.engines.run import make_all
 from sim_bridge.engines.units import FieldState, UnitDone
 from training.ablation.cells import cell_name, read_cell, write_cell
 from training.ablation.config import AblateConfig, BudgetKind
-from training.ablation.grid import Variant, variants
+from training.ablation.grid import Variant, variants, work
 from training.ablation.scenario import PHONES_PER_CALL, AblationScenario, ablation_scenario
 from training.cache import StageCache, digest, folder_lock
 from training.locator.few_labels import FewLabelDataModule
@@ -60,7 +61,8 @@ def ablate(config: AblateConfig, open_scenario: Callable[[AblateConfig], Ablatio
         rows.update({number: job.row(number) for number in job.in_table if number not in rows and job.is_done(number)})
         write_ablation_table(job.folder / "table.csv", [rows[number] for number in job.in_table if number in rows])
 
-    make_all(job, "ablate", config, "trainings", None if config.unit else write_table)
+    larger = larger_job("ablate", config, "florence", sum(map(len, job.phases)), work)
+    make_all(job, "ablate", config, "trainings", None if config.unit else write_table, larger=larger)
     if not config.is_partial:
         write_table()
     return job.folder

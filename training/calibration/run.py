@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from scenes.variants.calibrated_tile import write_calibrated_tile
+from sim_bridge.engines.progress import larger_job
 from sim_bridge.engines.run import make_all
 from training.cache import StageCache
 from training.calibration import synthetic_truth
@@ -12,7 +13,7 @@ from training.calibration.drive_localization import score_phones
 from training.calibration.optimizers import FitResult, posterior
 from training.calibration.result import CalibrationResult, as_csv, held_out_errors, held_out_links
 from training.calibration.setup import CalibrationSetup
-from training.calibration.starts import CalibrationJob
+from training.calibration.starts import CalibrationJob, work
 from training.pipeline.scene_pipeline import radio_map_stage
 from uel.config import save
 from uel.core.io import as_json, replace_file
@@ -37,7 +38,8 @@ def run(config: CalibrateConfig) -> Path:
     """
     job = CalibrationJob(config)
     folder, setup, stage_cache = job.folder, job.setup, job.stage_cache
-    make_all(job, "calibrate", config, "starts")
+    larger = larger_job("calibrate", config, "munich", config.starts, work) if config.drive is None else None
+    make_all(job, "calibrate", config, "starts", larger=larger)
     if config.is_partial:
         return folder
     objective, held_out = job.objectives

@@ -123,6 +123,12 @@ class CalibrationJob(FieldState):
         return self.folder / "starts" / f"{number:02}.json"
 
 
+def work(config: CalibrateConfig) -> float:
+    """How much a calibration of synthetic measurements is: links of all starts."""
+    cells, reports = config.sites.count * config.sites.sectors, config.synthetic.pixel_fraction * config.size**2
+    return config.starts * cells * reports / config.synthetic.pixel**2
+
+
 def _objectives(
     config: CalibrateConfig, setup: CalibrationSetup, stage_cache: StageCache
 ) -> tuple[CalibrationObjective, CalibrationObjective]:

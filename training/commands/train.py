@@ -1,6 +1,7 @@
 """`uel train`: a locator trained on many deployments, with right and wrong maps."""
 
 import json
+import logging
 import os
 import shutil
 from collections.abc import Iterator
@@ -42,6 +43,8 @@ from uel.results.condition import EXACT_MAPS
 from uel.survey.dataset import Survey
 
 _FIELDS_OUTSIDE_KEY = ("run", "watch", "sweep", "wandb_sweep", *ENGINE_FIELDS)
+log = logging.getLogger(__name__)
+
 VALIDATION_SEED = 10_000  # added to the seed of sites on validation tiles
 
 
@@ -72,6 +75,12 @@ def run(config: TrainConfig, draw: FixDrawing | None = None) -> Path | None:
     """
     folder = Path("runs") / run_name(config.run)
     stage_cache = StageCache(data_folder())
+    count, held_out = config.deployments * len(config.train), config.validate_deployments * len(config.validate)
+    conditions, steps = len({EXACT_MAPS, *config.conditions.positive}), config.training.steps
+    plan = (
+        "train: %d deployments, %d to validate on, maps of %d conditions each (those made before are reused), %d steps"
+    )
+    log.info(plan, count, held_out, conditions, steps)
     train = list(_deployments(config, stage_cache, config.train, live=config.training.uses_ray_tracer))
     validate = list(_deployments(config, stage_cache, config.validate))
     restorer_folder = _restorer(config, stage_cache, train, validate)

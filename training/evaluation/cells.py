@@ -1,18 +1,20 @@
 """Cells of an evaluation: the file of a condition in a scenario, named by all that its result depends on."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from sim_bridge.engines.config import ENGINE_FIELDS
 from training.cache import digest
-from training.evaluation.protocol import EvalConfig
+from training.evaluation.protocol import EvalConfig, protocol_conditions
 from training.evaluation.scenarios import EvaluationScenario
 from uel.errors import UelError
 from uel.models.config import RESTORER_FILE as RESTORER
 from uel.radio.sites import sites_to_json
 from uel.results.condition import Condition
+from uel.results.evaluation import read_key
 
 EVALUATION_VERSION = 16  # raised when a method or a score changes, so that cells are evaluated anew
 # A cell does not depend on the other conditions; its own condition and locators are in its key by themselves.
@@ -42,17 +44,16 @@ def locator_digests(config: EvalConfig) -> dict[str, str]:
     return digests
 
 
-def cell_file(folder: Path, scenario: EvaluationScenario, condition: Condition, digests: Mapping[str, str]) -> Path:
-    """The file of a condition in a scenario, made or not.
+def cell_key(scenario: EvaluationScenario, condition: Condition, digests: Mapping[str, str]) -> dict[str, Any]:
+    """All that the result of a condition in a scenario depends on.
 
     Args:
-        folder: of all cells.
         scenario: the tile, its sites, and the protocol on them.
         condition: one of the protocol's.
         digests: of locators, by name.
     """
     config = scenario.config
-    key = {
+    key: dict[str, Any] = {
         "version": EVALUATION_VERSION,
         "condition": asdict(condition),
         "deployment": scenario.name,
@@ -63,7 +64,23 @@ def cell_file(folder: Path, scenario: EvaluationScenario, condition: Condition, 
     }
     if scenario.own_sites:
         key["sites"] = sites_to_json(scenario.own_sites)
+    return key
+
+
+def cell_file(folder: Path, key: Mapping[str, Any]) -> Path:
+    """The file of a cell in the folder of all cells, made or not."""
     return folder / f"{digest(key)}.npz"
+
+
+def former_keys(folder: Path, files: Collection[Path]) -> list[dict[str, Any]]:
+    """Keys of the cells of a folder that are none of these files."""
+    return [key for file in sorted(folder.glob("*.npz")) if file not in files and (key := read_key(file)) is not None]
+
+
+def work(config: EvalConfig) -> float:
+    """How much an evaluation is: pixels of all reports."""
+    conditions = len(list(protocol_conditions(config)))
+    return len(config.tiles) * config.deployments * conditions * config.phones * (config.size / config.maps.pixel) ** 2
 
 
 def _file_digest(file: Path) -> str:

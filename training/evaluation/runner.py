@@ -1,26 +1,31 @@
 """Run a protocol: every method on every condition and deployment, each stored when done, then one table."""
 
+import json
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from sim_bridge.backend.runtime import limit_threads
+from sim_bridge.engines.progress import larger_job
 from sim_bridge.engines.run import make_all
-from sim_bridge.engines.units import UnitDone
+from sim_bridge.engines.units import FieldState, UnitDone
 from training.cache import StageCache
 from training.evaluation import methods as evaluation_methods
-from training.evaluation.cells import cell_file, locator_digests, locator_folders
+from training.evaluation.cells import cell_file, cell_key, former_keys, locator_digests, locator_folders, work
 from training.evaluation.methods import EvaluationCase
 from training.evaluation.protocol import EvalConfig, protocol_conditions
 from training.evaluation.scenarios import EvaluationScenario, evaluation_scenarios
 from training.evaluation.track_methods import TRACKS_PER_CALL, TrackEvaluationCase, track_methods
 from uel.core.io import as_json, data_folder, replace_file
+from uel.core.key_differences import difference_text, least_differences
 from uel.estimation.estimates import GridEstimate
 from uel.estimation.scoring import EstimationMethod, score
 from uel.measurement.reports import Reports
@@ -62,7 +67,8 @@ def run_protocol(config: EvalConfig, makers: Iterable[Callable[[], EvaluationSce
         uel.errors.UelError: ...
     """
     job = evaluation_job(config, evaluation_scenarios(config, StageCache(data_folder())) if makers is None else makers)
-    make_all(job, "eval", config, "evaluating")
+    larger = larger_job("eval", config, "florence", len(job.units), work, str(config.run))
+    make_all(job, "eval", config, "evaluating", reason=job.reason, larger=larger)
     if not config.is_partial:
         write_evaluation_table(job.folder / "table.csv", [read_result(unit.file) for unit in job.units], config.seed)
         _write_protocol(job, list(locator_folders(config)))
@@ -79,10 +85,9 @@ def evaluation_job(config: EvalConfig, makers: Iterable[Callable[[], EvaluationS
     for number, make_scenario in enumerate(makers):
         scenario = make_scenario()
         sizes[scenario.name] = scenario.tile.size
-        units += [
-            EvaluationUnit(number, condition, cell_file(folder / "cells", scenario, condition, digests))
-            for condition in protocol_conditions(scenario.config)
-        ]
+        for condition in protocol_conditions(scenario.config):
+            key = cell_key(scenario, condition, digests)
+            units.append(EvaluationUnit(number, condition, cell_file(folder / "cells", key), key))
     return EvaluationJob(config, makers, tuple(units), sizes)
 
 
@@ -93,10 +98,12 @@ class EvaluationUnit:
     scenario: int
     condition: Condition
     file: Path
+    key: Mapping[str, Any]
+    """all that the result depends on"""
 
 
 @dataclass(frozen=True, eq=False)
-class EvaluationJob:
+class EvaluationJob(FieldState):
     """An evaluation to be made: all conditions of a scenario after another, so that its maps stay in memory."""
 
     config: EvalConfig
@@ -116,6 +123,18 @@ class EvaluationJob:
     def is_done(self, number: int) -> bool:
         return self.units[number].file.is_file()
 
+    @cached_property
+    def former_keys(self) -> list[dict[str, Any]]:
+        """Keys of earlier cells, which are none of this job."""
+        return former_keys(self.folder / "cells", {unit.file for unit in self.units})
+
+    def reason(self, number: int) -> str:
+        """Why a cell is made again; empty where this condition was never evaluated in this scenario."""
+        key = json.loads(json.dumps(self.units[number].key))  # as it would be stored
+        names = ("condition", "deployment")
+        former = [old for old in self.former_keys if all(old.get(name) == key[name] for name in names)]
+        return difference_text(least_differences(former, key))
+
     def start(self, threads: int | None) -> Callable[[int], UnitDone]:
         if threads:
             limit_threads(threads)
@@ -134,7 +153,7 @@ class EvaluationWorker:
         """Evaluate a condition and write its file."""
         start, unit = time.perf_counter(), self.job.units[number]
         scenario = self._scenario(unit.scenario)
-        write_result(unit.file, _evaluate_condition(scenario, unit.condition, self.locators))
+        write_result(unit.file, _evaluate_condition(scenario, unit.condition, self.locators), unit.key)
         text = f"{scenario.name} {_describe(unit.condition)}"
         log.debug("%s: %.1f s", text, time.perf_counter() - start)
         return UnitDone(number, text)

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -55,14 +56,25 @@ def score_arrays(scores: Scores) -> dict[str, np.ndarray]:
 # ---- files ---------------------------------------------------------------------------------------------
 
 
-def write_result(file: Path, result: ConditionResult) -> None:
-    """Write one `.npz` with arrays named "method/value", the position, and the condition as JSON."""
+def write_result(file: Path, result: ConditionResult, key: Mapping[str, Any] | None = None) -> None:
+    """Write one `.npz` with arrays named "method/value", the position, and as JSON the condition and the key: all that
+    the result was made from."""
     arrays = {f"{name}/{key}": value for name, values in result.methods.items() for key, value in values.items()}
     arrays |= {f"worst:{key}": value for key, value in result.worst.items()} | {"position": result.position}
     arrays["said"] = np.array(json.dumps({"condition": asdict(result.condition), "deployment": result.deployment}))
+    arrays |= {} if key is None else {"key": np.array(json.dumps(key))}
     content = io.BytesIO()
     np.savez_compressed(content, **arrays)  # type: ignore[arg-type]
     replace_file(file, content.getvalue())
+
+
+def read_key(file: Path) -> dict[str, Any] | None:
+    """The key of a result; None for a file without one, or a damaged one."""
+    try:
+        with np.load(file) as stored:
+            return json.loads(str(stored["key"]))
+    except Exception:  # numpy raises what zip and its own format raise; results before version 0.2 have no key
+        return None
 
 
 def read_result(file: Path) -> ConditionResult:

@@ -37,7 +37,8 @@ def config(tile: Tile, out: Path, **changes: object) -> RadioMapConfig:
     return RadioMapConfig(**{"tiles": (tile.folder,), "pixel": 4.0, "tracing": FEW, "out": out, "check": 40, **changes})
 
 
-def test_a_map_agrees_with_paths_and_is_reused(village: Tile, tmp_path: Path) -> None:
+def test_a_map_agrees_with_paths_and_is_reused(village: Tile, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
     ((folder, result),) = make_maps(config(village, tmp_path))
     assert json.loads((folder / "map_report.json").read_text()) == result
     assert result["paths"]["los"]["links"] > 30
@@ -52,7 +53,10 @@ def test_a_map_agrees_with_paths_and_is_reused(village: Tile, tmp_path: Path) ->
     assert make_maps(config(village, tmp_path)) == [(folder, result)]
     assert (folder / "radiomap.zarr" / "zarr.json").stat().st_mtime_ns == made
     (folder / "report.png").write_bytes(b"of the old map")
+    assert f"maps: 0 to make, 1 reused in {tmp_path}" in caplog.messages
     make_maps(config(village, tmp_path, load=0.5))  # made another way
+    assert any(message.startswith("maps: 1 made again: load ") for message in caplog.messages)
+    assert any(message.endswith("as the last one)") for message in caplog.messages)
     assert (folder / "radiomap.zarr" / "zarr.json").stat().st_mtime_ns != made
     assert not (folder / "report.png").exists()
     (folder / "map_report.json").write_text('{"made_from"')  # cut off: no map

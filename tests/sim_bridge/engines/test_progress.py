@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from sim_bridge.commands.config import RadioMapConfig
 from sim_bridge.engines import progress
 from sim_bridge.engines.config import EngineConfig
-from sim_bridge.engines.progress import Forecast, LargerJob
+from sim_bridge.engines.progress import Forecast, LargerJob, larger_job
 from sim_bridge.engines.run import make_all
 from sim_bridge.engines.units import UnitDone
+from uel.config import load
 
 
 @dataclass(frozen=True)
@@ -65,3 +67,11 @@ def test_workers_share_the_time_and_a_single_unit_needs_no_forecast() -> None:
     assert "5 take some 3 min" in Forecast(5, workers=2).text(60.0)
     assert Forecast(1, workers=1).text(60.0) == ""
     assert "--quick takes some 30 min" in Forecast(1, 1, LargerJob("--quick", 30.0)).text(60.0)
+
+
+def test_a_quick_configuration_knows_the_full_one_and_the_full_one_no_larger() -> None:
+    quick, full = (load(RadioMapConfig, "map", ["TILE", f"--pixel={pixel}"]) for pixel in (16, 2))
+    work = lambda config: config.pixel**-2  # noqa: E731
+    larger = larger_job("map", quick, "default", 3, work, "TILE")
+    assert larger == LargerJob("--config map/default", 3 * (16 / load(RadioMapConfig, "map", ["TILE"]).pixel) ** 2)
+    assert larger_job("map", full, "default", 3, work, "TILE") is None

@@ -138,7 +138,7 @@ def test_a_training_says_how_long_it_takes(caplog: pytest.LogCaptureFixture, mon
     caplog.set_level("INFO")
 
     class TrainerAt(lightning.Trainer):
-        global_step = 100
+        global_step = 100  # type: ignore[assignment]
 
         def __init__(self) -> None:
             pass
@@ -147,7 +147,7 @@ def test_a_training_says_how_long_it_takes(caplog: pytest.LogCaptureFixture, mon
     monkeypatch.setattr(callbacks.time, "perf_counter", lambda: next(times))
     forecast, trainer = callbacks.TrainingForecast(steps=1000), TrainerAt()
     for number in range(100, 140):
-        trainer.global_step = number
+        trainer.global_step = number  # type: ignore[misc]
         forecast.on_train_batch_end(trainer)
     assert caplog.messages == ["training: 2 s a step, at most some 30 min for the other 893, without validation"]
 
