@@ -1,8 +1,9 @@
 """Cells of an evaluation: the file of a condition in a scenario, named by all that its result depends on."""
 
 import hashlib
-from collections.abc import Collection, Mapping
-from dataclasses import asdict
+import json
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from sim_bridge.engines.config import ENGINE_FIELDS
 from training.cache import digest
 from training.evaluation.protocol import EvalConfig, protocol_conditions
 from training.evaluation.scenarios import EvaluationScenario
+from uel.core.key_differences import difference_text, least_differences
 from uel.errors import UelError
 from uel.models.config import RESTORER_FILE as RESTORER
 from uel.radio.sites import sites_to_json
@@ -23,6 +25,17 @@ _GRID_FIELDS = (
     "tiles", "truths", "tiers", "axis_tiers", "map_tiers", "sigmas", "correlations", "cells", "dropouts", "conditions",
     "carriers", "speeds",
 )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class EvaluationUnit:
+    """A condition in a scenario, which is counted as its makers are; its result is a file."""
+
+    scenario: int
+    condition: Condition
+    file: Path
+    key: Mapping[str, Any]
+    """all that the result depends on"""
 
 
 def locator_folders(config: EvalConfig) -> dict[str, Path]:
@@ -75,6 +88,13 @@ def cell_file(folder: Path, key: Mapping[str, Any]) -> Path:
 def former_keys(folder: Path, files: Collection[Path]) -> list[dict[str, Any]]:
     """Keys of the cells of a folder that are none of these files."""
     return [key for file in sorted(folder.glob("*.npz")) if file not in files and (key := read_key(file)) is not None]
+
+
+def remade_reason(former: Iterable[Mapping[str, Any]], key: Mapping[str, Any]) -> str:
+    """What differs from the nearest former cell of the same condition and deployment; empty where there was none."""
+    stored = json.loads(json.dumps(key))
+    same = [old for old in former if all(old.get(name) == stored[name] for name in ("condition", "deployment"))]
+    return difference_text(least_differences(same, stored))
 
 
 def work(config: EvalConfig) -> float:

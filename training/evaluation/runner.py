@@ -1,6 +1,5 @@
 """Run a protocol: every method on every condition and deployment, each stored when done, then one table."""
 
-import json
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -19,13 +18,21 @@ from sim_bridge.engines.run import make_all
 from sim_bridge.engines.units import FieldState, UnitDone
 from training.cache import StageCache
 from training.evaluation import methods as evaluation_methods
-from training.evaluation.cells import cell_file, cell_key, former_keys, locator_digests, locator_folders, work
+from training.evaluation.cells import (
+    EvaluationUnit,
+    cell_file,
+    cell_key,
+    former_keys,
+    locator_digests,
+    locator_folders,
+    remade_reason,
+    work,
+)
 from training.evaluation.methods import EvaluationCase
 from training.evaluation.protocol import EvalConfig, protocol_conditions
 from training.evaluation.scenarios import EvaluationScenario, evaluation_scenarios
 from training.evaluation.track_methods import TRACKS_PER_CALL, TrackEvaluationCase, track_methods
 from uel.core.io import as_json, data_folder, replace_file
-from uel.core.key_differences import difference_text, least_differences
 from uel.estimation.estimates import GridEstimate
 from uel.estimation.scoring import EstimationMethod, score
 from uel.measurement.reports import Reports
@@ -91,17 +98,6 @@ def evaluation_job(config: EvalConfig, makers: Iterable[Callable[[], EvaluationS
     return EvaluationJob(config, makers, tuple(units), sizes)
 
 
-@dataclass(frozen=True)
-class EvaluationUnit:
-    """A condition in a scenario, which is counted as its makers are; its result is a file."""
-
-    scenario: int
-    condition: Condition
-    file: Path
-    key: Mapping[str, Any]
-    """all that the result depends on"""
-
-
 @dataclass(frozen=True, eq=False)
 class EvaluationJob(FieldState):
     """An evaluation to be made: all conditions of a scenario after another, so that its maps stay in memory."""
@@ -130,10 +126,7 @@ class EvaluationJob(FieldState):
 
     def reason(self, number: int) -> str:
         """Why a cell is made again; empty where this condition was never evaluated in this scenario."""
-        key = json.loads(json.dumps(self.units[number].key))  # as it would be stored
-        names = ("condition", "deployment")
-        former = [old for old in self.former_keys if all(old.get(name) == key[name] for name in names)]
-        return difference_text(least_differences(former, key))
+        return remade_reason(self.former_keys, self.units[number].key)
 
     def start(self, threads: int | None) -> Callable[[int], UnitDone]:
         if threads:
