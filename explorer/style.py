@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 from jaxtyping import Float, UInt8
 from matplotlib import colormaps
 
 from uel.deprecated_names import current_code
+from uel.results.methods import LOCALIZATION_METHODS, Method
 
 RGB = tuple[int, int, int]
 
@@ -30,38 +30,7 @@ LINE_COLOURS = (BLACK, *map(hex_colour, (VERMILION, BLUE, GREEN, PURPLE, ORANGE,
 # ---- methods -------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class MethodStyle:
-    """How figures and tables show a localization method."""
-
-    label: str
-    colour: str
-    """hexadecimal"""
-    line: Literal["-", "--", "-.", ":"] = "-"
-
-
-# The limit is black and dashed, locators are vermilion, the others have colours of their own.
-METHOD_STYLES: dict[str, MethodStyle] = {
-    "limit": MethodStyle("the limit", BLACK, "--"),
-    "locator": MethodStyle("locator", hex_colour(VERMILION)),
-    "locator_refined": MethodStyle("locator, refined on the map", "#882255"),
-    "locator_retraced": MethodStyle("locator, retraced maps", "#882255", "--"),
-    "locator_ray_rescored": MethodStyle("locator, re-scored by ray tracing", "#117733"),
-    "locator-buildings": MethodStyle("locator without building rasters", hex_colour(VERMILION), ":"),
-    "locator-radio": MethodStyle("locator without radio maps", hex_colour(VERMILION), "-."),
-    "grid_robust": MethodStyle("robust grid Bayes", hex_colour(BLUE)),
-    "grid_bayes_corrected": MethodStyle("grid Bayes, corrected map", "#332288"),
-    "grid_bayes_retraced": MethodStyle("grid Bayes, retraced maps", "#332288", "--"),
-    "grid_bayes": MethodStyle("grid Bayes", hex_colour(BLUE), ":"),
-    "particle_filter": MethodStyle("particle filter", hex_colour(BLUE)),
-    "knn_map": MethodStyle("kNN on the map", hex_colour(SKY)),
-    "knn_survey": MethodStyle("kNN on a survey", hex_colour(GREEN)),
-    "cell_id_ta": MethodStyle("cell ID + timing advance", hex_colour(PURPLE)),
-    "cell_id": MethodStyle("cell ID (strongest cell)", hex_colour(ORANGE)),
-    "prior_median": MethodStyle("prior median", hex_colour(GREY), ":"),
-    "no_map": MethodStyle("control: no map", hex_colour(PURPLE), ":"),
-    "shuffled_map": MethodStyle("control: shuffled map", hex_colour(ORANGE), ":"),
-}
+METHOD_STYLES: dict[str, Method] = {method.name: method for method in LOCALIZATION_METHODS}
 OTHER_COLOURS = ("#999933", "#44AA99", "#AA4499")  # of methods given by --compare
 _RUN_METHODS = (
     "prior_median", "cell_id", "cell_id_ta", "knn_map", "knn_survey", "grid_robust", "grid_bayes", "locator",
@@ -72,13 +41,13 @@ _RUN_LIMIT = replace(METHOD_STYLES["limit"], label="grid Bayes (the limit)")
 RUN_METHOD_STYLES = {name: METHOD_STYLES[name] for name in _RUN_METHODS} | {"grid_bayes": _RUN_LIMIT}
 
 
-def method_style(method: str, styles: Mapping[str, MethodStyle] = METHOD_STYLES) -> MethodStyle:
+def method_style(method: str, styles: Mapping[str, Method] = METHOD_STYLES) -> Method:
     """The style of a method; a method that `styles` lacks keeps its name and gets one of `OTHER_COLOURS`.
 
     `…_last` is the method on the last report of a track alone.
     """
     name = method.removesuffix("_last")
-    style = styles.get(name, MethodStyle(name, OTHER_COLOURS[sum(map(ord, name)) % len(OTHER_COLOURS)]))
+    style = styles.get(name, Method(name, name, OTHER_COLOURS[sum(map(ord, name)) % len(OTHER_COLOURS)]))
     return style if name == method else replace(style, label=f"{style.label}, last report alone")
 
 

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from uel.adaptation.mast_heights import MapFactory
 from uel.adaptation.site_adaptation import SiteAdaptation
-from uel.estimation.baselines import BASELINE_METHODS, LocalizationProblem, knn_map, knn_survey
+from uel.estimation.baselines import LocalizationProblem
 from uel.estimation.config import RayRescoringConfig, RefinementConfig
 from uel.estimation.estimates import FixEstimate, GridEstimate, PointEstimate
 from uel.estimation.grid_posterior import grid_posterior
@@ -39,6 +39,7 @@ from uel.measurement.reports import Reports
 from uel.models.locator import Locator
 from uel.models.map_restorer import MapRestorer
 from uel.radio.simulator import Simulator
+from uel.results.methods import BASELINE_METHODS
 
 T = TypeVar("T")
 
@@ -79,9 +80,10 @@ def single_report_methods(
     neighbours = tune_neighbours(problem)
     methods: dict[str, EstimationMethod] = {
         "limit": lambda r: GridEstimate(problem.radio.grid, _limit_posterior(case, r)),
-        **{name: _point_method(BASELINE_METHODS[name], problem) for name in ("prior_median", "cell_id", "cell_id_ta")},
-        "knn_map": lambda r: PointEstimate(knn_map(r, problem, neighbours["knn_map"])),
-        "knn_survey": lambda r: PointEstimate(knn_survey(r, problem, neighbours["knn_survey"])),
+        **{
+            name: _point_method(baseline, problem, **({"neighbours": neighbours[name]} if name in neighbours else {}))
+            for name, baseline in BASELINE_METHODS.items()
+        },
         "grid_bayes": lambda r: GridEstimate(
             problem.radio.grid, grid_posterior(r, problem.radio, problem.prior, problem.model, problem.power_dbm)
         ),
@@ -106,10 +108,8 @@ def _corrected_map_bayes(case: EvaluationCase) -> EstimationMethod:
     )
 
 
-def _point_method(
-    method: Callable[[Reports, LocalizationProblem], Tensor], problem: LocalizationProblem
-) -> EstimationMethod:
-    return lambda reports: PointEstimate(method(reports, problem))
+def _point_method(method: Callable[..., Tensor], problem: LocalizationProblem, **tuned: int) -> EstimationMethod:
+    return lambda reports: PointEstimate(method(reports, problem, **tuned))
 
 
 def _bayes_method(bayes: RobustGridBayes, problem: LocalizationProblem) -> EstimationMethod:

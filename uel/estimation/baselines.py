@@ -114,11 +114,6 @@ def grid_bayes(reports: Reports, problem: LocalizationProblem) -> Float[Tensor, 
     return geometric_median(problem.points[None, possible], posterior.flatten(1)[:, possible])
 
 
-BASELINE_METHODS: dict[str, BaselineMethod] = {
-    f.__name__: f for f in (prior_median, cell_id, cell_id_ta, knn_map, knn_survey, grid_bayes)
-}
-
-
 def _serving_area(problem: LocalizationProblem) -> Float[Tensor, "cell pixel"]:
     """Prior weight of the pixels where each cell is the map's strongest."""
     radio = problem.radio

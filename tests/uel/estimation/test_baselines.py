@@ -8,11 +8,12 @@ from torch import Tensor
 
 from tests.helpers.free_space import CORNERS, masts, radio_map, rough_map, silent
 from uel.estimation import baselines
-from uel.estimation.baselines import BASELINE_METHODS, LocalizationProblem
+from uel.estimation.baselines import LocalizationProblem
 from uel.measurement.model import ObservationModel
 from uel.measurement.reports import Reports
 from uel.radio.radio_map import RadioMap
 from uel.radio.sites import reference_power_dbm
+from uel.results.methods import BASELINE_METHODS
 
 QUIET = ObservationModel(
     shadowing_db=0.05, rsrp_step_db=0.01, range_noise=0.5, azimuth_noise_deg=0.5, azimuth_step_deg=0.1

@@ -7,13 +7,14 @@ from scipy import optimize
 
 from tests.helpers.free_space import CORNERS, draw_pixels, masts, radio_map, rough_map
 from tests.helpers.slow_grid_posterior import MODEL, slow_posterior
-from uel.estimation.baselines import BASELINE_METHODS, LocalizationProblem
+from uel.estimation.baselines import LocalizationProblem
 from uel.estimation.grid_posterior import DOUBT_EXPONENTS, geometric_median, grid_posterior, log_posterior
 from uel.estimation.scoring import position_error
 from uel.measurement.model import ObservationModel
 from uel.measurement.reports import Reports
 from uel.measurement.tiers import TIERS
 from uel.radio.sites import reference_power_dbm
+from uel.results.methods import BASELINE_METHODS
 
 
 @pytest.mark.parametrize("tier", TIERS)
