@@ -116,7 +116,7 @@ TRAINING = """
 train: ["munich@0,0"]
 deployments: 1
 sites: {count: 3}
-maps: {pixel: 16.0, tracing: {samples: 1000, map_rays: 50000, max_depth: 1, diffraction: false}}
+maps: {pixel: 16.0, few_rays: 20000, tracing: {samples: 1000, map_rays: 50000, max_depth: 1, diffraction: false}}
 training: {epochs: 1, steps_per_epoch: 2, batch: 4, traced_fraction: 0.0, rt_fraction: 0.0, validation: 8, loss: none}
 locator: {patches: 16, width: 16, pixel_width: 8, depth: 1, radio_depth: 1}
 """
