@@ -16,12 +16,15 @@ $(ready): requirements.lock pyproject.toml .ci/setup
 demo: $(ready)  ## the whole pipeline on real cities; the report lands in runs/demo
 	$(bin)/uel demo
 
-# Two ray tracers at once on a small machine are slower than one after the other: -n 0.
+# One process for each core, up to four: a process takes some 3 GB. A file's tests share fixtures, so they stay together.
+in_parallel := -n $(shell cores=$$(getconf _NPROCESSORS_ONLN); echo $$((cores < 4 ? cores : 4))) --dist loadfile
+
 test: $(ready)  ## the quick tests
-	$(bin)/python -m pytest -n 0 -m "not slow and not gpu and not net and not browser"
+	$(bin)/python -m pytest $(in_parallel) -m "not slow and not gpu and not net and not browser"
 
 test-all: $(ready) browser  ## every test
-	$(bin)/python -m pytest -n 0
+	$(bin)/python -m pytest $(in_parallel) -m "not browser"
+	$(bin)/python -m pytest -n 0 -m browser
 
 browser:  ## a Chromium for the tests of the explorer, where there is none
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || .ci/chromium
