@@ -43,7 +43,7 @@ def add_diffraction(
     free = where.is_valid()
     for start, end in ((source, point), (source, clear), (where.p, point), (where.p, clear)):
         free &= ~scene.mi_scene.ray_test(spawn_ray_to(start, end), active=free)
-    into = dr.normalize(point - source)
+    into = mi.Vector3f(dr.normalize(point - source))  # a difference of points is a point to Dr.Jit
     field = sionna_internals.radiate(scene, orientation, into)
     field, weight = sionna_internals.diffract(
         edge, drawn, cell, int(np.prod(sums.shape[:1])), point, source, out, field, where, free

@@ -118,9 +118,9 @@ def test_a_trained_run_locates_on_a_tile_that_it_was_not_validated_on(
     backend: list[str], capsys: pytest.CaptureFixture
 ) -> None:
     assert main(["map", "data/tiles/village", "--pixel", "8", "--tracing.map-rays", "50000", *backend]) == 0
-    radio = Path("data/maps/village-3.5GHz")
+    (radio,) = (file.parent.parent for file in Path("data/maps").glob("village-*/radiomap.zarr/zarr.json"))
     position = write_reports(Deployment.open("data/tiles/village", radio))
-    fixes = located("runs/mine", *TILE, capsys=capsys)
+    fixes = located("runs/mine", *TILE, *backend, capsys=capsys)
     assert torch.equal(fixes, located("runs/mine", *TILE, "--radio", str(radio), capsys=capsys))
     assert (fixes - position).norm(dim=1).median() < 80
 
@@ -150,7 +150,7 @@ def test_an_ablation_trains_runs_that_locate(backend: list[str], capsys: pytest.
     assert run.deployment.sites == Tile.open("data/tiles/village").sites
     write_reports(run.deployment)
     assert len(located(cells[0], capsys=capsys)) == 3
-    assert len(located(cells[0], *TILE, capsys=capsys)) == 3
+    assert len(located(cells[0], *TILE, *backend, capsys=capsys)) == 3
 
 
 def test_a_sweep_locates_by_its_best_run(backend: list[str], capsys: pytest.CaptureFixture) -> None:

@@ -33,7 +33,7 @@ class DemoEvaluationConfig:
         for name, least in {"phones": 1, "fingerprints": 2}.items():
             if getattr(self, name) < least:
                 do = f"give {least} or more"
-                raise UelError(f"evaluation.{name} is too small", got=getattr(self, name), do=do)
+                raise UelError(f"evaluation.{name} must be at least {least}", got=getattr(self, name), do=do)
 
 
 @dataclass(frozen=True, kw_only=True)

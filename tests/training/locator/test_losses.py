@@ -10,7 +10,7 @@ import torch
 
 from tests.helpers.ablation_tile import ALL, CONFIG, LOCATOR, MODEL, PLAN, a_batch, task_of, town_of
 from tests.helpers.toy_city import SITES, SIZE, toy_deployment
-from training.ablation.scenario import AblationDeployment
+from training.ablation.scenario import AblationScenario
 from training.locator import losses
 from training.locator.config import LossFeature, LossKind
 from training.locator.losses import feature_nll, link_cost, physics_cost, physics_loss
@@ -29,7 +29,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Deployment:
 
 
 @pytest.fixture
-def tile_deployment(world: Deployment) -> AblationDeployment:
+def scenario(world: Deployment) -> AblationScenario:
     return town_of(world, CONFIG)
 
 
@@ -37,11 +37,9 @@ def tile_deployment(world: Deployment) -> AblationDeployment:
 
 
 @pytest.mark.parametrize("feature", ["ta", "aoa"])
-def test_features_cost_what_the_model_says(
-    world: Deployment, tile_deployment: AblationDeployment, feature: LossFeature
-) -> None:
+def test_features_cost_what_the_model_says(world: Deployment, scenario: AblationScenario, feature: LossFeature) -> None:
     """Beside the likelihood of whole maps, at the centres of pixels, where both look at the same place."""
-    reports, radio = tile_deployment.observed[0][:6], world.maps.radio
+    reports, radio = scenario.observed[0][:6], world.maps.radio
     pixel = torch.randint(radio.grid.count**2, (6, 3), generator=torch.Generator().manual_seed(0))
     centre = radio.grid.centres().reshape(-1, 2)[pixel]
     ours = feature_nll(feature, radio.paths(centre.flatten(0, 1)), reports, MODEL)
@@ -50,11 +48,11 @@ def test_features_cost_what_the_model_says(
 
 
 def test_levels_cost_what_the_model_says(
-    world: Deployment, tile_deployment: AblationDeployment, monkeypatch: pytest.MonkeyPatch
+    world: Deployment, scenario: AblationScenario, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """But for the cap, and for what is the same wherever the phone is."""
     monkeypatch.setattr(losses, "MAX_LINK_COST", 1e6)
-    reports, radio = tile_deployment.observed[0][:40], world.maps.radio
+    reports, radio = scenario.observed[0][:40], world.maps.radio
     assert 0 < float(reports.heard.float().mean()) < 1
     pixel = torch.randint(radio.grid.count**2, (40, 5), generator=torch.Generator().manual_seed(0))
     truth = radio.paths(radio.grid.centres().reshape(-1, 2)[pixel].flatten(0, 1))
@@ -70,9 +68,9 @@ def test_levels_cost_what_the_model_says(
 @pytest.mark.parametrize("traced", [False, True])
 @pytest.mark.parametrize("features", [("ta",), ("aoa",), ALL])
 def test_the_gradient_is_that_of_differences(
-    world: Deployment, tile_deployment: AblationDeployment, traced: bool, features: tuple[LossFeature, ...]
+    world: Deployment, scenario: AblationScenario, traced: bool, features: tuple[LossFeature, ...]
 ) -> None:
-    reports, truth = (values[:40] for values in tile_deployment.observed)
+    reports, truth = (values[:40] for values in scenario.observed)
     where = (truth.position + torch.tensor([6.0, -4.0])).clamp(-120, 120)
     source = world.simulator if traced else world.maps.radio
     assert source is not None
@@ -92,8 +90,8 @@ def test_the_gradient_is_that_of_differences(
         assert right.float().mean() >= 0.9
 
 
-def test_a_lost_link_costs_a_constant(world: Deployment, tile_deployment: AblationDeployment) -> None:
-    reports, truth = (values[:4] for values in tile_deployment.observed)
+def test_a_lost_link_costs_a_constant(world: Deployment, scenario: AblationScenario) -> None:
+    reports, truth = (values[:4] for values in scenario.observed)
     lost = replace(truth, known=torch.zeros_like(truth.known))
     cost = physics_cost(lost, reports, world.maps.power_dbm, MODEL, ("ta", "aoa"), traced=True)
     assert cost[:, 0].tolist() == pytest.approx(
@@ -129,11 +127,11 @@ def test_the_doubtful_are_traced_and_a_resumed_run_goes_on() -> None:
     assert sum(traced) / len(traced) > 0.8
 
 
-def test_the_maps_error_is_that_of_heard_cells(world: Deployment, tile_deployment: AblationDeployment) -> None:
+def test_the_maps_error_is_that_of_heard_cells(world: Deployment, scenario: AblationScenario) -> None:
     radio = world.maps.radio
     rough = replace(radio, relative_error=torch.full_like(radio.gain, 0.25))
-    fix = Fix(torch.zeros(4, 1), tile_deployment.observed[1].position[:4].unsqueeze(1), torch.eye(2).expand(4, 1, 2, 2))
-    reports = tile_deployment.observed[0][:4]
+    fix = Fix(torch.zeros(4, 1), scenario.observed[1].position[:4].unsqueeze(1), torch.eye(2).expand(4, 1, 2, 2))
+    reports = scenario.observed[0][:4]
     assert mean_map_error(fix, reports, replace(world.maps, radio=rough), 1) == pytest.approx(0.25)
     blind = replace(rough, known=torch.zeros_like(radio.known))
     assert mean_map_error(fix, reports, replace(world.maps, radio=blind), 1) == 1.0
@@ -142,13 +140,13 @@ def test_the_maps_error_is_that_of_heard_cells(world: Deployment, tile_deploymen
 @pytest.mark.parametrize(("loss", "share"), [("none", 0.0), ("map", 0.0), ("rt", 0.25), ("map+rt", 0.25)])
 def test_each_loss_asks_whom_it_says(
     world: Deployment,
-    tile_deployment: AblationDeployment,
+    scenario: AblationScenario,
     loss: LossKind,
     share: float,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     task = task_of(world, replace(PLAN, loss=loss, rt_fraction=share), monkeypatch)
-    batches = [replace(a_batch(tile_deployment, number=number), number=number) for number in range(8)]
+    batches = [replace(a_batch(scenario, number=number), number=number) for number in range(8)]
     fixes = [task.locator(batch.reports, batch.maps) for batch in batches]
     asked = [task._physics(fix, batch) for fix, batch in zip(fixes, batches, strict=True)]
     assert sum("physics_rt" in parts for parts in asked) == 8 * share == task.counters["rt_batches"]
@@ -187,8 +185,8 @@ def test_the_way_back_is_timed_too() -> None:
 # ---- locators that have to learn it --------------------------------------------------------------------
 
 
-def test_evidence_can_be_left_out(world: Deployment, tile_deployment: AblationDeployment) -> None:
-    reports = tile_deployment.observed[0][:4]
+def test_evidence_can_be_left_out(world: Deployment, scenario: AblationScenario) -> None:
+    reports = scenario.observed[0][:4]
     fixes = {}
     for evidence in ("skip", "input", "none"):
         torch.manual_seed(0)
