@@ -35,8 +35,8 @@ maps: {MAPS}
 deployments: 1
 phones: 24
 fingerprints: 16
-truths: [map, paths]
-tiers: [rsrp, rsrp_ta_azimuth]
+truths: [map]
+tiers: [rsrp_ta_azimuth]
 conditions: []
 sigmas: []
 correlations: []
