@@ -59,13 +59,13 @@ def test_cells_of_an_evaluation(tmp_path: Path, engine: EngineName) -> None:
     Locator(SIZES, ObservationModel()).save(tmp_path / "local")
     shutil.copytree(tmp_path / "local", tmp_path / engine)
     tile = toy_tile(tmp_path / "tile")
-    few = {**ONE, "sites": (4, 3), "deployments": 2, "rt": 0, "phones": 20, "speeds": (10.0,)}
+    few = {**ONE, "sites": (4, 3), "deployments": 2, "rt": 0, "phones": 20}
     local, other = (config_of(tmp_path / name, engine=name, workers=2, **few) for name in ("local", engine))
     with one_thread():
         folders = [run_protocol(config, made(tile, config)) for config in (local, other)]
     cells = [sorted(path.name for path in (folder / "cells").iterdir()) for folder in folders]
     assert cells[0] == cells[1]
-    assert len(cells[0]) == 2 * 3
+    assert len(cells[0]) == 2 * 2
     for cell in cells[0]:
         assert different(*(folder / "cells" / cell for folder in folders)) == []
     untimed = [[row.split(",")[:21] for row in (folder / "table.csv").read_text().splitlines()] for folder in folders]
