@@ -21,6 +21,7 @@ class RayEngine:
     ) -> None:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would report home
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # no GPU asked for: none hidden
+        os.environ.setdefault("RAY_worker_niceness", "0")  # Ray's 15 leaves workers next to nothing beside other work
         try:
             import ray
         except ImportError as error:
