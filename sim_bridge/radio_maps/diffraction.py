@@ -33,17 +33,19 @@ def add_diffraction(
     random = mi.PCG32(width, dr.opaque(mi.UInt64, seed + 1))
     drawn = mi.DiscreteDistribution(edges.length / dr.sum(edges.length)).sample(random.next_float32())
     edge = dr.gather(WedgeGeometry, edges, drawn)
-    point = edge.o + random.next_float32() * edge.length * edge.e_hat
+    # Sums of points and vectors have the type of whichever came first: each is given its own.
+    point = mi.Point3f(edge.o + random.next_float32() * edge.length * edge.e_hat)
     outwards = dr.select(edge.primn == edge.prim0, mi.Vector3f(0), dr.normalize(edge.n0 + edge.nn))
     clear = point + EDGE_CLEARANCE * outwards
     out, measure = sample_keller_cone_with_measure(
         edge.e_hat, edge.n0, edge.nn, random.next_float32(), dr.normalize(point - source), True
     )
+    out = mi.Vector3f(out)
     where = surface.ray_intersect(mi.Ray3f(o=point, d=out, time=0.0, wavelengths=mi.Color0f()))
     free = where.is_valid()
     for start, end in ((source, point), (source, clear), (where.p, point), (where.p, clear)):
         free &= ~scene.mi_scene.ray_test(spawn_ray_to(start, end), active=free)
-    into = mi.Vector3f(dr.normalize(point - source))  # a difference of points is a point to Dr.Jit
+    into = mi.Vector3f(dr.normalize(point - source))
     field = sionna_internals.radiate(scene, orientation, into)
     field, weight = sionna_internals.diffract(
         edge, drawn, cell, int(np.prod(sums.shape[:1])), point, source, out, field, where, free

@@ -56,7 +56,7 @@ def test_each_condition_is_wrong_in_its_own_way(tile: Tile, tmp_path: Path) -> N
 def test_a_map_is_traced_once(tile: Tile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
     stages = StageCache(tmp_path / "data")
     first = maps("wrong_sites", tile, stages)
-    monkeypatch.setattr("training.pipeline.map_conditions.open_simulator", None)
+    monkeypatch.setattr("training.pipeline.scene_pipeline.open_simulator", None)
     again = maps("wrong_sites", tile, stages)
     assert torch.equal(first.radio.gain, again.radio.gain)
 
