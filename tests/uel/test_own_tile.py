@@ -1,6 +1,7 @@
 """One road on a tile of one's own: a map file, sites, a radio map, a locator that is trained, evaluated, located with.
 
-By the closed form in free space in `make test`; by the ray tracer, with few rays, among the slow tests.
+By the closed form in free space in `make test`; by the ray tracer, with few rays, among the slow tests, as are ablation
+and sweep.
 """
 
 import json
@@ -142,6 +143,7 @@ def test_an_evaluation_takes_the_tiles_own_sites(backend: list[str]) -> None:
     assert protocol["base"]["sites"] == len(Tile.open("data/tiles/village").sites) == 3
 
 
+@pytest.mark.slow
 def test_an_ablation_trains_runs_that_locate(backend: list[str], capsys: pytest.CaptureFixture) -> None:
     assert main(["ablate", "--config", "ablate.yaml", "--tile", "data/tiles/village", *backend]) == 0
     cells = [file.parent for file in Path("runs/ablate/own/cells").glob("*/run.json")]
@@ -153,6 +155,7 @@ def test_an_ablation_trains_runs_that_locate(backend: list[str], capsys: pytest.
     assert len(located(cells[0], *TILE, *backend, capsys=capsys)) == 3
 
 
+@pytest.mark.slow
 def test_a_sweep_locates_by_its_best_run(backend: list[str], capsys: pytest.CaptureFixture) -> None:
     train = ["--config", "train.yaml", "--train", "data/tiles/village", "--validate", "data/tiles/hamlet"]
     assert main(["train", *train, "--run", "swept", "--sweep", "sweep.yaml", *backend]) == 0

@@ -20,8 +20,11 @@ def rows(scene: str, *parameters: str, count: int = 20) -> list[gradient_check.G
     return gradient_check.gradient_table(count, scenes={scene: replace(GRADIENT_SCENES[scene], parameters=parameters)})
 
 
+MIRROR = ("RX position", "conductivity", "object position")
+
+
 @pytest.mark.parametrize(
-    ("scene", "parameters"), [("free space", QUICK), ("mirror", ("RX position", "conductivity", "object position"))]
+    ("scene", "parameters"), [("free space", QUICK), pytest.param("mirror", MIRROR, marks=pytest.mark.slow)]
 )
 def test_every_derivative_is_right(scene: str, parameters: tuple[str, ...]) -> None:
     found = rows(scene, *parameters)
