@@ -24,9 +24,9 @@ from uel.radio.tracing_config import TracingConfig
 class DemoEvaluationConfig:
     """Numbers of phones of the demo's evaluation."""
 
-    phones: int = 1000
+    phones: int = 300
     """reports that are located, for each truth"""
-    fingerprints: int = 500
+    fingerprints: int = 150
     """labelled reports: kNN searches them, and every method is tuned on them"""
 
     def __post_init__(self) -> None:
