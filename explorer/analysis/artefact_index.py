@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from uel.errors import UelError
 from uel.geo.tile import file_hash
-from uel.inference.run_folder import RECORD_FILE, RECORD_FILE_0_1, Run
+from uel.inference.run_folder import RECORD_FILE, RECORD_FILE_0_1, SWEEP_FILE, Run
 from uel.results.ablation import read_ablation_table
 
 ArtefactKind = Literal["run", "tile", "map", "survey"]
@@ -133,8 +133,8 @@ def artefact_kind(folder: Path) -> ArtefactKind | None:
 
 
 def require_artefact(path: Path) -> None:
-    """Raise `UelError` unless a folder holds an artefact."""
-    if artefact_kind(path) is None:
+    """Raise `UelError` unless a folder holds an artefact, or a sweep of runs."""
+    if artefact_kind(path) is None and not (path / SWEEP_FILE).is_file():
         do = f"give the folder of a run, tile, radio map or survey; {MAKE_COMMANDS['run']} makes a run"
         raise UelError("this folder is no run, tile, radio map or survey", got=str(path), do=do)
 
@@ -148,6 +148,8 @@ def find_artefacts(path: Path | None, data: Path, runs: Path) -> ArtefactIndex:
     }
     tests = {run: _deployment_artefacts(run, problems) for run in by_kind["run"]}
     tile_folders = sorted({*by_kind["tile"], *(tile for tile, _ in tests.values() if tile is not None)})
+    if path is not None and (path / SWEEP_FILE).is_file():
+        path = Run.open(path).folder  # its best run
     requested = path.resolve() if path else None
     tile_folders.sort(key=lambda folder: folder != requested)
     # Copies of a tile have one fingerprint and count once.

@@ -163,12 +163,14 @@ def test_a_sweep_locates_by_its_best_run(backend: list[str], capsys: pytest.Capt
     assert run.folder.parent == Path("runs/swept")
     write_reports(run.deployment)
     assert torch.equal(located("runs/swept", capsys=capsys), located(run.folder, capsys=capsys))
+    assert main(["eval", "runs/swept", "--config", "evaluate.yaml", "--tiles", "data/tiles/village", *backend]) == 0
+    assert (run.folder / "eval" / "own" / "table.csv").is_file()
 
 
 def test_the_explorer_lists_the_run_with_its_tile_and_map() -> None:
     from explorer.analysis.artefact_index import find_artefacts
 
-    index = find_artefacts(None, Path("data"), Path("runs"))
+    index = find_artefacts(Path("runs/mine"), Path("data"), Path("runs"))
     assert Path("runs/mine").resolve() in index.runs
     hamlet = index.tile("hamlet", Path("runs/mine").resolve())
     assert hamlet is not None

@@ -35,6 +35,7 @@ from training.evaluation.track_methods import TRACKS_PER_CALL, TrackEvaluationCa
 from uel.core.io import as_json, data_folder, replace_file
 from uel.estimation.estimates import GridEstimate
 from uel.estimation.scoring import EstimationMethod, score
+from uel.inference.run_folder import Run
 from uel.measurement.reports import Reports
 from uel.models.locator import Locator
 from uel.models.map_restorer import MapRestorer
@@ -73,6 +74,7 @@ def run_protocol(config: EvalConfig, makers: Iterable[Callable[[], EvaluationSce
             ...
         uel.errors.UelError: ...
     """
+    config = replace(config, run=Run.open(config.run).folder)  # of a sweep, its best run
     job = evaluation_job(config, evaluation_scenarios(config, StageCache(data_folder())) if makers is None else makers)
     larger = larger_job("eval", config, "florence", len(job.units), work, str(config.run))
     make_all(job, "eval", config, "evaluating", reason=job.reason, larger=larger)
