@@ -19,7 +19,7 @@ from scenes.tiles.mitsuba_xml import bsdf_bands, scene_xml
 from uel.core.io import file_hash, replace_file
 from uel.errors import UelError
 from uel.geo.tile import RASTER_UNITS, SCHEMA, Tile, file_hashes
-from uel.radio.sites import Site, sites_to_json
+from uel.radio.sites import Site, network_to_json
 
 STAGE_SUFFIX = ".part"  # how the hidden folder ends in which a tile grows
 
@@ -121,7 +121,7 @@ def json_bytes(value: Any) -> bytes:
 
 
 def _sites_json(sites: tuple[Site, ...]) -> bytes:
-    return json_bytes(sites_to_json(sites))
+    return json_bytes(network_to_json(sites))
 
 
 def _swap(new: Path, folder: Path, old: Path) -> None:

@@ -32,7 +32,7 @@ from uel.radio.link_truth import LinkTruth
 from uel.radio.radio_map import MapLookup, RadioMap
 from uel.radio.simulator import Simulator
 from uel.radio.sinr import sinr, snr
-from uel.radio.sites import Site, require_sites, with_frequency
+from uel.radio.sites import Site, require_sites, sites_to_json, with_frequency
 from uel.radio.tracing_config import TracingConfig
 
 REPORT_NAME = "map_report.json"
@@ -170,7 +170,7 @@ def _read_report(folder: Path) -> dict[str, Any] | None:
 
 def _provenance(tile: Tile, sites: tuple[Site, ...], config: RadioMapConfig) -> dict[str, Any]:
     settings = {k: v for k, v in asdict(config).items() if k not in _FIELDS_OUTSIDE_KEY}
-    plain = {"tile": tile.fingerprint, "sites": [asdict(site) for site in sites], **settings}
+    plain = {"tile": tile.fingerprint, "sites": sites_to_json(sites), **settings}
     return json.loads(json.dumps(plain))
 
 

@@ -1,6 +1,7 @@
 """What this repository makes of inputs.json, in the shapes of `sionna_tf.py`."""
 
 import json
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -14,7 +15,20 @@ from uel.radio import mimo
 from uel.radio.config import Carrier
 
 INPUTS = json.loads((Path(__file__).parent / "inputs.json").read_text())
-CARRIERS = [Carrier(bandwidth=c["bandwidth"], subcarrier_spacing=c["subcarrier_spacing"]) for c in INPUTS["carriers"]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CarrierOfInputs(Carrier):
+    """A carrier of as many subcarriers as Sionna was given: inputs.json is older than the tables of resource blocks."""
+
+    subcarriers: int = 0
+
+    @property
+    def resource_elements(self) -> int:
+        return self.subcarriers
+
+
+CARRIERS = [CarrierOfInputs(**carrier) for carrier in INPUTS["carriers"]]
 ONE = torch.zeros(1, 1, 3)  # a single antenna at the cell's position
 
 

@@ -1,7 +1,7 @@
 """A network: sites, the cells on them, and their antenna arrays."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
 import torch
@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from uel.errors import UelError
+from uel.radio.cells.identity import normal_cell_id, require_identity
 from uel.radio.config import Carrier, Pattern
 
 
@@ -50,8 +51,9 @@ class Cell:
 
     Example:
         >>> import uel
-        >>> uel.Cell(azimuth_deg=120.0, tilt_deg=6.0, power_dbm=46.0).carrier.frequency
-        3500000000.0
+        >>> cell = uel.Cell(azimuth_deg=120.0, tilt_deg=6.0, power_dbm=46.0, cell_id="262-01-26885121", pci=101)
+        >>> cell.label
+        'cell_id 262-01-26885121, PCI 101, nr 3500 MHz'
     """
 
     azimuth_deg: float = 0.0
@@ -62,6 +64,41 @@ class Cell:
     """transmit power over the whole carrier"""
     array: Array = field(default_factory=Array)
     carrier: Carrier = field(default_factory=Carrier)
+    cell_id: str | int | None = None
+    """global identity (ECI, NCI, ECGI, NCGI) as `uel.radio.cells.identity.normal_cell_id` spells it; kept as a text"""
+    pci: int | None = None
+    """physical cell identity (BSIC for GSM)"""
+    name: str = ""
+    """the operator's name"""
+
+    def __post_init__(self) -> None:
+        if isinstance(self.cell_id, int):
+            object.__setattr__(self, "cell_id", normal_cell_id(self.cell_id))
+        require_identity(None if self.cell_id is None else str(self.cell_id), self.pci, self.carrier.technology)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What tells the cell from others, for reports and GeoJSON: `cell_id`, `pci`, `channel_number`, `technology`,
+        `frequency_mhz`, `name`; only what is known."""
+        known = {
+            "cell_id": self.cell_id,
+            "pci": self.pci,
+            "channel_number": self.carrier.channel_number,
+            "technology": self.carrier.technology,
+            "frequency_mhz": round(self.carrier.frequency / 1e6, 4),
+            "name": self.name or None,
+        }
+        return {name: value for name, value in known.items() if value is not None}
+
+    @property
+    def label(self) -> str:
+        """The cell in a few words, by the identity that it has."""
+        parts = [
+            *([self.name] if self.name else []),
+            *([f"cell_id {self.cell_id}"] if self.cell_id is not None else []),
+            *([f"PCI {self.pci}"] if self.pci is not None else []),
+        ]
+        return ", ".join([*parts, self.carrier.label])
 
     @property
     def omnidirectional(self) -> bool:
@@ -123,7 +160,7 @@ def with_frequency(sites: tuple[Site, ...], frequency: float) -> tuple[Site, ...
     """Sites whose cells transmit at another carrier frequency in Hz."""
 
     def moved(cell: Cell) -> Cell:
-        return replace(cell, carrier=replace(cell.carrier, frequency=frequency))
+        return replace(cell, carrier=cell.carrier.at_frequency(frequency))
 
     return tuple(replace(site, cells=tuple(moved(cell) for cell in site.cells)) for site in sites)
 
@@ -165,19 +202,50 @@ def reference_power_dbm(sites: tuple[Site, ...]) -> Float[Tensor, " cell"]:
     return torch.tensor([cell.reference_power_dbm for _, cell in cells_of(sites)], dtype=torch.float32)
 
 
+FIELDS_OF_FORMAT_1 = {
+    "cell": ("azimuth_deg", "tilt_deg", "power_dbm", "array", "carrier"),
+    "array": ("rows", "columns", "spacing", "pattern", "polarization"),
+    "carrier": ("frequency", "bandwidth", "subcarrier_spacing"),
+}
+"""always written, in this order; fields that came later are written where they differ from their default, so that keys
+and files made of networks without them are what they were"""
+SITES_FORMAT = 2  # of `sites.json`: 1 was the bare list of sites
+
+
 def sites_to_json(sites: tuple[Site, ...]) -> list[dict[str, Any]]:
     """Sites as plain lists and dictionaries, for metadata files."""
-    return [asdict(site) for site in sites]
+    return [{"position": list(site.position), "cells": [_plain(cell, "cell") for cell in site.cells]} for site in sites]
 
 
-def sites_from_json(data: list[dict[str, Any]]) -> tuple[Site, ...]:
-    """Inverse of `sites_to_json`; `UelError` when a field is unknown or missing."""
+def network_to_json(sites: tuple[Site, ...]) -> dict[str, Any]:
+    """The content of `sites.json`: a format number and the sites."""
+    return {"format": SITES_FORMAT, "sites": sites_to_json(sites)}
+
+
+def sites_from_json(data: Any) -> tuple[Site, ...]:
+    """Inverse of `sites_to_json` and `network_to_json`; `UelError` for a field that is unknown or missing, and for
+    another format number than 1 (a bare list) or 2."""
+    if isinstance(data, dict):
+        if data.get("format") != SITES_FORMAT:
+            do = "place the sites again with this version, or open the tile with a newer one"
+            raise UelError("sites of an unknown format", got=f"format {data.get('format')!r}", do=do)
+        data = data.get("sites")
     try:
         return tuple(
             Site(position=tuple(s["position"]), cells=tuple(_cell_from_json(c) for c in s["cells"])) for s in data
         )
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise UelError("not a readable list of sites", got=repr(error), do="write it with sites_to_json") from error
+
+
+def _plain(value: Cell | Array | Carrier, kind: str) -> dict[str, Any]:
+    """The fields of a cell, an array or a carrier."""
+    always, plain = FIELDS_OF_FORMAT_1[kind], {}
+    for f in fields(value):
+        content = getattr(value, f.name)
+        if f.name in always or content != f.default:
+            plain[f.name] = _plain(content, f.name) if f.name in FIELDS_OF_FORMAT_1 else content
+    return plain
 
 
 def _cell_from_json(data: dict[str, Any]) -> Cell:

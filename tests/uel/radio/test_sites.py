@@ -15,10 +15,12 @@ from uel.radio.sites import (
     Site,
     cell_positions,
     cells_of,
+    network_to_json,
     reference_power_dbm,
     require_sites,
     sites_from_json,
     sites_to_json,
+    with_azimuth_offsets,
 )
 
 SECTORS = tuple(
@@ -88,3 +90,39 @@ def test_reference_power_is_the_power_over_the_resource_elements() -> None:
     assert Carrier().resource_elements == 3276
     want = torch.tensor([43.0] * 4) - 10 * torch.log10(torch.tensor(3276.0))
     torch.testing.assert_close(reference_power_dbm(TWO), want)
+
+
+def test_identities_stay_with_the_cells() -> None:
+    carrier = Carrier.from_channel_number(1300, "lte", bandwidth=10e6)
+    cell = Cell(cell_id="262-01-26885121", pci=101, name="A1", carrier=carrier)
+    sites = (Site(position=(0.0, 0.0, 20.0), cells=(cell, replace(cell, cell_id="262-01-26885122", pci=None))),)
+    assert sites_from_json(json.loads(json.dumps(network_to_json(sites)))) == sites
+    assert with_azimuth_offsets(sites, [5.0, 0.0])[0].cells[0].cell_id == "262-01-26885121"
+    assert cell.identity == {
+        "cell_id": "262-01-26885121", "pci": 101, "channel_number": 1300, "technology": "lte",
+        "frequency_mhz": 1815.0, "name": "A1",
+    }  # fmt: skip
+
+
+def test_sites_without_identities_are_written_as_before() -> None:
+    """Keys of caches, surveys and atlases are made of this text."""
+    assert sites_to_json((Site(position=(1.0, 2.0, 3.0)),)) == [
+        {
+            "position": [1.0, 2.0, 3.0],
+            "cells": [
+                {
+                    "azimuth_deg": 0.0,
+                    "tilt_deg": 0.0,
+                    "power_dbm": 46.0,
+                    "array": {"rows": 1, "columns": 1, "spacing": 0.5, "pattern": "iso", "polarization": "V"},
+                    "carrier": {"frequency": 3.5e9, "bandwidth": 100e6, "subcarrier_spacing": 30e3},
+                }
+            ],
+        }
+    ]
+
+
+def test_old_and_new_files_of_sites_open() -> None:
+    assert sites_from_json(sites_to_json(TWO)) == sites_from_json(network_to_json(TWO)) == TWO
+    with pytest.raises(UelError, match=r"unknown format[\s\S]*format 3"):
+        sites_from_json({"format": 3, "sites": []})
