@@ -24,9 +24,9 @@ from uel.radio.tracing_config import TracingConfig
 class DemoEvaluationConfig:
     """Numbers of phones of the demo's evaluation."""
 
-    phones: int = 300
+    phones: int = 200
     """reports that are located, for each truth"""
-    fingerprints: int = 150
+    fingerprints: int = 100
     """labelled reports: kNN searches them, and every method is tuned on them"""
 
     def __post_init__(self) -> None:
@@ -94,6 +94,7 @@ class DemoConfig:
             fingerprints=self.evaluation.fingerprints, maps=self._maps, nominal=self.measurement, tiers=TIERS,
             sigmas=(), correlations=(), cells=(), dropouts=(), conditions=(), sites=(self.sites.count,),
             sectors=self.sites.sectors, mast=self.sites.mast, carriers=(Carrier().frequency,), speeds=(),
+            controls=False,
         )  # fmt: skip
 
     @property

@@ -95,6 +95,8 @@ class EvalConfig(EngineConfig):
     refinement: RefinementConfig = field(default_factory=lambda: RefinementConfig(entropy=0.0))
     """refinement of the locator's fixes on the map; all fixes are refined, the report tells what a trigger would save
     """
+    controls: bool = True
+    """also evaluate robust grid Bayes without a map and with a shuffled map, in plain conditions"""
     input_ablation: bool = False
     """also evaluate the locator without buildings and without radio maps, in plain conditions"""
     fit_mast_heights: bool = False

@@ -203,7 +203,7 @@ def _evaluate_condition(
         case = with_restorer(scenario.case(condition))
         plain = condition == _plain(condition, config)
         methods = evaluation_methods.single_report_methods(
-            case, locators, controls=plain and condition.map in ("exact", "no_radio_map")
+            case, locators, controls=config.controls and plain and condition.map in ("exact", "no_radio_map")
         )
         methods |= evaluation_methods.refinement_methods(case, locators["locator"], config.refinement)
         if plain and config.input_ablation:

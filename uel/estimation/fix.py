@@ -12,6 +12,7 @@ from uel.core.grid import Grid
 from uel.estimation.grid_posterior import geometric_median
 
 SAMPLES_PER_FIX = 256  # credible levels in steps of 0.4 %
+MIN_COMPONENT_WEIGHT = 1e-8  # of components that count in a credible level: the others are 1e-5 together at most
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,9 +98,20 @@ class Fix:
 
         The position lies in the region of 90 % where this is at most 0.9 (Hyndman, The American Statistician 1996).
         """
-        density = self.log_density(position)
-        higher = torch.stack([self.log_density(point) > density for point in self.sample(count, generator)])
-        return higher.float().mean(0)
+        levels = []
+        for index, points in enumerate(torch.cat([position[None], self.sample(count, generator)]).unbind(1)):
+            density = self._likely_components(index).log_density(points.unsqueeze(1))[:, 0]
+            levels.append((density[1:] > density[0]).float().mean())
+        return torch.stack(levels)
+
+    def _likely_components(self, index: int) -> "Fix":
+        """One fix without the components that have next to no weight, most of them."""
+        likely = self.log_heatmap[index] > math.log(MIN_COMPONENT_WEIGHT)
+        return Fix(
+            self.log_heatmap[index, likely][None],
+            self.mean[index, likely][None],
+            self.component_covariance[index, likely][None],
+        )
 
 
 def pool_to_patches(log_p: Float[Tensor, "batch row column"], grid: Grid, patches: int) -> Fix:

@@ -32,8 +32,11 @@ def grid_posterior(
     When the reports were drawn from this very map and model it is the limit: no method has more information. `doubt`:
     see `log_posterior`.
     """
-    log_likelihood = model.log_likelihood(reports, radio, power_dbm, map_error)
-    return log_posterior(log_likelihood, prior.log(), doubt).exp()
+    possible = prior > 0
+    log_likelihood = model.log_likelihood(reports, radio.samples_of(possible), power_dbm, map_error)
+    posterior = torch.zeros(len(reports), *prior.shape, dtype=log_likelihood.dtype)
+    posterior[:, possible] = log_posterior(log_likelihood, prior[possible].log().unsqueeze(-1), doubt).exp()[..., 0]
+    return posterior
 
 
 def log_posterior(

@@ -203,7 +203,14 @@ class RadioMap:
     def samples_at(self, position: Float[Tensor, "n 2"]) -> MapSamples:
         """The pixels at positions. Raises `UelError` for positions that are not finite or off the tile."""
         self.grid.require(position)
-        row, column = self.grid.pixel_of(position)
+        return self._samples(self.grid.pixel_of(position))
+
+    def samples_of(self, pixels: Bool[Tensor, "row column"]) -> MapSamples:
+        """The pixels of a mask, row by row."""
+        return self._samples(pixels.nonzero(as_tuple=True))
+
+    def _samples(self, pixels: tuple[Tensor, Tensor]) -> MapSamples:
+        row, column = pixels
         return MapSamples(**{f.name: getattr(self, f.name)[:, row, column].unsqueeze(-1) for f in fields(MapSamples)})
 
     @property
