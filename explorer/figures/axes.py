@@ -72,7 +72,7 @@ def draw_sites(
         (x, y, _), radius = site.position, size / 26
         main = number in (only, strong) or (only is None and strong is None)
         face = "#D55E00" if main else "#bdbdbd"
-        omni, middle = len(site.cells) == 1 and cell.array.pattern != "tr38901", 90 - cell.azimuth_deg
+        omni, middle = cell.omnidirectional, 90 - cell.azimuth_deg
         if omni:
             ax.plot(x, y, "o", markersize=9, color=face, markeredgecolor="white", markeredgewidth=1.2, zorder=6)
             label = (x, y + size / 45)

@@ -116,7 +116,7 @@ def site_marks(sites: tuple[Site, ...], tile: Tile, strong: int | None = None) -
     """Masts, with sectors as wedges and omnidirectional cells as discs; the cell `strong` stands out."""
     wedges, colours, texts = [], [], []
     for number, (site, cell) in enumerate(cells_of(sites)):
-        omni = len(site.cells) == 1 and cell.array.pattern != "tr38901"
+        omni = cell.omnidirectional
         z = site.position[2]
         wedges.append(_wedge(site.position, None if omni else cell.azimuth_deg))
         colours.append(VERMILION if strong in (None, number) else GREY)

@@ -14,10 +14,11 @@ from uel.core.constants import noise_dbm
 from uel.core.units import from_db, to_db
 from uel.radio import mimo, nr_measurements
 from uel.radio.config import Carrier
-from uel.radio.sites import Array, cells_of, reference_power_dbm, require_sites
+from uel.radio.sites import Array, reference_power_dbm, require_sites
 
 if TYPE_CHECKING:
-    from sim_bridge.scene.radio_scene import RadioScene
+    from sim_bridge.scene.cell_antennas import sionna_array
+from sim_bridge.scene.radio_scene import RadioScene
 
 FeatureValues = dict[str, Tensor]
 MIN_SNR = 1e-10  # linear, -100 dB: an antenna that receives nothing has a finite level
@@ -44,7 +45,7 @@ class InterferenceNetwork:
         noise = noise_dbm(carrier.subcarrier_spacing, noise_figure_db)
         level = from_db(reference_power_dbm(scene.sites).double() - noise)
         element = scene.antenna_offsets(scene.endpoints_of(torch.zeros(1, 3), {}))
-        return InterferenceNetwork(carrier, cells_of(scene.sites)[0][1].array, element, level, noise)
+        return InterferenceNetwork(carrier, sionna_array(scene.sites), element, level, noise)
 
 
 def cell_measurements(network: InterferenceNetwork, paths: PathSet, config: FeatureConfig) -> FeatureValues:

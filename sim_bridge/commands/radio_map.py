@@ -32,7 +32,7 @@ from uel.radio.link_truth import LinkTruth
 from uel.radio.radio_map import MapLookup, RadioMap
 from uel.radio.simulator import Simulator
 from uel.radio.sinr import sinr, snr
-from uel.radio.sites import Site, require_sites, sites_to_json, with_frequency
+from uel.radio.sites import Site, require_sites, sites_to_json, split_by_carrier, with_frequency
 from uel.radio.tracing_config import TracingConfig
 
 REPORT_NAME = "map_report.json"
@@ -128,9 +128,17 @@ def trace_radio_map(tile: Tile, pixel: float, backend: str = TracingConfig().bac
 
 
 def _sites_by_carrier(tile: Tile, frequencies: tuple[float, ...]) -> list[tuple[Site, ...]]:
-    """The tile's sites, on each of the carriers."""
-    carrier = require_sites(tile.sites)
-    return [with_frequency(tile.sites, f) for f in frequencies or (carrier.frequency,)]
+    """The tile's network on each of its carriers; with `frequencies`, all of its cells on each of these."""
+    networks = split_by_carrier(tile.sites)
+    if not frequencies:
+        return list(networks.values())
+    if len(networks) > 1:
+        raise UelError(
+            "--frequencies move the cells of one carrier, and the tile's network has several",
+            got=f"{tile.name}: {', '.join(carrier.label for carrier in networks)}",
+            do="leave --frequencies out: each carrier gets its own map",
+        )
+    return [with_frequency(tile.sites, f) for f in frequencies]
 
 
 def _make(tile: Tile, sites: tuple[Site, ...], config: RadioMapConfig, folder: Path) -> None:

@@ -207,6 +207,10 @@ def evaluate_paths(
     shape = (paths.count, receive, transmit)
     real, imag = (v.view(-1, paths.buffer.buffer_size)[:, : paths.count].T.reshape(shape) for v in (real, imag))
     power = radiated_power(real, imag, departure, scene.antenna_offsets(endpoints)[source], wavelength)
+    if scene.has_own_gains:
+        gain = scene.own_gains(endpoints, source, departure)
+        power, root = power * gain, gain.sqrt()[:, None, None]
+        real, imag = real * root, imag * root
     doppler = doppler[: paths.count]
     if "ue_velocity" in given:
         doppler = doppler + (given["ue_velocity"][target] * arrival).sum(-1) / wavelength

@@ -4,6 +4,8 @@ Stock Sionna loses nearly all of it on meshes (2.2.0 tests the segment from the 
 the surface be met there: 1.4e-9 instead of 3.3e-7 of power in munich), so its parts are put together anew here.
 """
 
+from collections.abc import Callable
+
 import drjit as dr
 import mitsuba as mi
 import numpy as np
@@ -20,14 +22,16 @@ def add_diffraction(
     scene: rt.Scene,
     surface: mi.Scene,
     sums: MapAccumulator,
+    edges: WedgeGeometry,
     source: mi.Point3f,
-    orientation: mi.Point3f,
+    radiate: Callable[[mi.Vector3f], mi.Vector4f],
     cell: mi.UInt,
-    rays: int,
     seed: int,
 ) -> None:
-    """Add `rays` diffracted rays of every cell; `source`, `orientation` and `cell` are those of every ray."""
-    edges, width = sionna_internals.find_edges(scene, rays, seed), dr.width(cell)
+    """Add diffracted rays at edges that were found from the cells; `source` and `cell` are those of every ray.
+
+    `radiate` returns the field of every ray's cell in a direction."""
+    width = dr.width(cell)
     if not dr.width(edges.length):
         return
     random = mi.PCG32(width, dr.opaque(mi.UInt64, seed + 1))
@@ -46,7 +50,7 @@ def add_diffraction(
     for start, end in ((source, point), (source, clear), (where.p, point), (where.p, clear)):
         free &= ~scene.mi_scene.ray_test(spawn_ray_to(start, end), active=free)
     into = mi.Vector3f(dr.normalize(point - source))
-    field = sionna_internals.radiate(scene, orientation, into)
+    field = radiate(into)
     field, weight = sionna_internals.diffract(
         edge, drawn, cell, int(np.prod(sums.shape[:1])), point, source, out, field, where, free
     )

@@ -6,6 +6,8 @@ a crossing does not end a ray, so that one intersection a segment is enough (sto
 gain alone).
 """
 
+from functools import partial
+
 import drjit as dr
 import mitsuba as mi
 import torch
@@ -14,9 +16,11 @@ from rich.progress import Progress
 from torch import Tensor
 
 from sim_bridge.backend import sionna_internals
+from sim_bridge.backend.sionna_internals import find_edges
 from sim_bridge.chains.ray_launching import sphere_lattice
 from sim_bridge.radio_maps.accumulator import MapAccumulator
 from sim_bridge.radio_maps.diffraction import add_diffraction
+from sim_bridge.scene.cell_antennas import path_gains
 from sim_bridge.scene.measurement_surface import measurement_surface
 from sim_bridge.scene.radio_scene import RadioScene
 from uel.core.constants import SPEED_OF_LIGHT
@@ -24,6 +28,7 @@ from uel.core.grid import Grid
 from uel.radio.radio_map import PropagationChannels, RadioMap
 from uel.radio.sites import cell_positions
 
+CELLS_PER_LAUNCH = 24  # whose rays are shot at once: some 100 bytes a ray
 MIN_BATCHES = 4  # before their scatter is taken for the map's error
 RayBatch = dict[str, Tensor]
 
@@ -108,20 +113,27 @@ class RadioMapSolver:
         tracing, cells = self.scene.tracing, self.scene.cell_count
         seed = tracing.seed * 1000 + number
         sums = MapAccumulator(self.grid, cells, self.surface, self.scene.wavelength)
+        launches = [range(first, min(first + CELLS_PER_LAUNCH, cells)) for first in range(0, cells, CELLS_PER_LAUNCH)]
         with dr.scoped_set_flag(dr.JitFlag.OptimizeLoops, False):  # the loop is traced once, not twice
-            self._shoot(sums, rays, seed)
+            for launch in launches:
+                self._shoot(sums, launch, rays, seed)
         if tracing.diffraction and tracing.max_depth > 0:
-            source, orientation, cell, _ = self._rays_of_cells(rays)
-            add_diffraction(self.scene.rt_scene, self.surface_scene, sums, source, orientation, cell, rays, seed)
+            edges = find_edges(
+                self.scene.rt_scene, max(rays * CELLS_PER_LAUNCH // max(cells, CELLS_PER_LAUNCH), 1), seed
+            )
+            for launch in launches:
+                source, orientation, cell, _ = self._rays_of_cells(launch, rays)
+                radiate = partial(self._radiate, launch, orientation)
+                add_diffraction(self.scene.rt_scene, self.surface_scene, sums, edges, source, radiate, cell, seed)
         return sums.to_torch()
 
-    def _shoot(self, sums: MapAccumulator, rays: int, seed: int) -> None:
-        """Follow rays from wall to wall, and count their power wherever they cross the surface."""
+    def _shoot(self, sums: MapAccumulator, launch: range, rays: int, seed: int) -> None:
+        """Follow rays of some cells from wall to wall, and count their power wherever they cross the surface."""
         scene, scattering = self.scene.rt_scene.mi_scene, self.scene.tracing.scattering > 0
-        source, orientation, cell, max_depth = self._rays_of_cells(rays)
+        source, orientation, cell, max_depth = self._rays_of_cells(launch, rays)
         width = dr.width(cell)
         departure = dr.tile(sphere_lattice(rays, seed), width // rays)
-        field = sionna_internals.radiate(self.scene.rt_scene, orientation, departure)
+        field = self._radiate(launch, orientation, departure)
 
         # Not by `dr.syntax`, which cannot read functions that are type-checked (as ours are in tests).
         def step(active, depth, origin, direction, field, solid_angle, length, random):
@@ -151,10 +163,21 @@ class RadioMapSolver:
         )
         dr.while_loop(start, lambda active, *_: active, step, mode="symbolic")
 
-    def _rays_of_cells(self, rays: int) -> tuple[mi.Point3f, mi.Point3f, mi.UInt, mi.UInt]:
+    def _radiate(self, launch: range, orientation: mi.Point3f, direction: mi.Vector3f) -> mi.Vector4f:
+        """Field of every ray's cell in a direction of the world."""
+        field = sionna_internals.radiate(self.scene.rt_scene, orientation, direction)
+        if not self.scene.has_own_gains:
+            return field
+        endpoints = self.scene.endpoints_of(torch.zeros(1, 3), {})
+        rays = torch.stack([torch.from_numpy(dr.detach(axis).numpy()) for axis in direction], -1)
+        cell = torch.arange(launch.start, launch.stop).repeat_interleave(len(rays) // len(launch))
+        gain = path_gains(self.scene.sites, endpoints.source_orientation, cell, rays)
+        return field * mi.Float(gain.sqrt().float().numpy())
+
+    def _rays_of_cells(self, launch: range, rays: int) -> tuple[mi.Point3f, mi.Point3f, mi.UInt, mi.UInt]:
         """Position, orientation and number of every ray's cell, and the greatest number of bounces."""
         endpoints = self.scene.endpoints_of(torch.zeros(1, 3), {})
-        cell = dr.repeat(dr.arange(mi.UInt, len(endpoints.source)), rays)
+        cell = dr.repeat(dr.arange(mi.UInt, launch.start, launch.stop), rays)
         source, orientation = (
             dr.gather(mi.Point3f, mi.Point3f(*(mi.Float(c.numpy()) for c in v.T.contiguous())), cell)
             for v in (endpoints.source, endpoints.source_orientation)

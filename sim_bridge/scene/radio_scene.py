@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import drjit as dr
 import mitsuba as mi
@@ -12,7 +13,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from sim_bridge.chains.facets import Facets
-from sim_bridge.scene import scene_parameters
+from sim_bridge.scene import cell_antennas, scene_parameters
 from sim_bridge.scene.endpoints import Endpoints, rotation
 from uel.core.constants import SPEED_OF_LIGHT
 from uel.core.grid import Grid
@@ -120,6 +121,19 @@ class RadioScene:
         }
         return self.endpoints_of(points[index], parameters), parameters
 
+    @cached_property
+    def has_own_gains(self) -> bool:
+        """Whether the cells' gains are put in beside Sionna's patterns, see `sim_bridge.scene.cell_antennas`."""
+        return cell_antennas.has_own_gains(self.sites)
+
+    def own_gains(
+        self, endpoints: Endpoints, cell: Int[Tensor, " row"], departure: Float[Tensor, "row 3"]
+    ) -> Float[Tensor, " row"]:
+        """Linear gain of the cells beside Sionna's, towards unit vectors `departure`."""
+        if not self.has_own_gains:
+            return torch.ones_like(departure[:, 0])
+        return cell_antennas.path_gains(self.sites, endpoints.source_orientation, cell, departure)
+
     def antenna_offsets(self, endpoints: Endpoints) -> Float[Tensor, "cell antenna 3"]:
         """Offsets of every cell's antennas from its position in metres."""
         offset = torch.from_numpy(self.rt_scene.tx_array.normalized_positions.numpy()).T.float() * self.wavelength
@@ -146,7 +160,7 @@ def _add_transmitters(scene: rt.Scene, sites: tuple[Site, ...], tracing: Tracing
         if isinstance(material, rt.ITURadioMaterial):  # others have values of their own
             material.scattering_coefficient = tracing.scattering
     scene.frequency = carrier.frequency
-    array = cells_of(sites)[0][1].array
+    array = cell_antennas.sionna_array(sites)
     scene.tx_array = _planar_array(array.rows, array.columns, array.spacing, array.pattern, array.polarization)
     scene.rx_array = _planar_array(1, 1, 0.5, "iso", "VH")
     for index, (site, cell) in enumerate(cells_of(sites)):

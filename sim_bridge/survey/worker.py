@@ -21,6 +21,7 @@ from sim_bridge.engines.run import make_units
 from sim_bridge.engines.units import UnitDone
 from sim_bridge.registry import open as open_simulator
 from sim_bridge.registry import open_ray_tracer
+from sim_bridge.scene.cell_antennas import sionna_array
 from sim_bridge.survey.config import SurveyMakingConfig
 from uel.errors import UelError
 from uel.geo.tile import Tile
@@ -130,7 +131,7 @@ class SurveyJob:
 
 def _sizes(config: FeatureConfig, sites: tuple[Site, ...]) -> dict[str, int]:
     """Size of every axis after track and report."""
-    array = cells_of(sites)[0][1].array
+    array = sionna_array(sites)
     ports = array.rows * array.columns * (2 if array.polarization in ("VH", "cross") else 1)
     fixed = {"xy": 2, "xyz": 3, "antenna": 2, "part": 2}
     counts = {"path": config.paths, "tap": config.taps, "csi_tap": config.csi_taps, "neighbour": config.neighbours}

@@ -16,7 +16,7 @@ from uel.core.grid import Grid
 from uel.core.io import file_hash, read_whole_array
 from uel.errors import UelError
 from uel.radio.config import Carrier
-from uel.radio.sites import Site, require_sites, sites_from_json
+from uel.radio.sites import Site, sites_from_json, split_by_carrier
 
 SCHEMA = 2
 MAST_CLEARANCE = 1.0  # m, of a mast's antenna above the roof
@@ -164,7 +164,8 @@ class Tile:
 
         Also raises `UelError` for a carrier at which a material is not defined (`require_carrier`).
         """
-        self.require_carrier(require_sites(sites))
+        for carrier in split_by_carrier(sites):
+            self.require_carrier(carrier)
         position = torch.tensor([site.position for site in sites])
         self.raster_grid.require(position)
         row, column = self.pixel_of(position)

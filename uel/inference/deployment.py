@@ -20,7 +20,7 @@ from uel.mobility.trajectories import draw_positions
 from uel.radio import radio_map_io
 from uel.radio.link_truth import LinkTruth
 from uel.radio.simulator import Simulator
-from uel.radio.sites import Site, sites_to_json
+from uel.radio.sites import Site, sites_to_json, split_by_carrier
 from uel.radio.tracing_config import TracingConfig
 from uel.results.condition import EXACT_MAPS
 from uel.survey.dataset import TileSurvey
@@ -199,11 +199,11 @@ def nesting_pixel(tile: Tile, patches: int) -> float:
 
 
 def find_radio_map(tile: Tile, patches: int, root: Path, backend: str = TracingConfig().backend) -> Path | None:
-    """The newest readable radio map in `root` of a tile and its sites that a locator can use, None without one.
+    """The newest readable radio map in `root` of a tile and its sites (of one carrier) that a locator can use, or None.
 
     It is one of the simulator `backend`. `root` holds folders of radio maps, or folders of such folders.
     """
-    sites = json.loads(json.dumps(sites_to_json(tile.sites)))
+    networks = [json.loads(json.dumps(sites_to_json(sites))) for sites in split_by_carrier(tile.sites).values()]
     files = [file for depth in ("*", "*/*") for file in root.glob(f"{depth}/{radio_map_io.FOLDER_NAME}/zarr.json")]
     for file in sorted(files, key=lambda path: path.stat().st_mtime, reverse=True):
         try:
@@ -212,7 +212,7 @@ def find_radio_map(tile: Tile, patches: int, root: Path, backend: str = TracingC
             continue
         is_usable = round(made_from["size"] / made_from["pixel"]) % patches == 0
         is_same_simulator = made_from.get("backend", TracingConfig().backend) == backend
-        is_of_tile = made_from.get("fingerprint") == tile.fingerprint and made_from["sites"] == sites
+        is_of_tile = made_from.get("fingerprint") == tile.fingerprint and made_from["sites"] in networks
         if is_of_tile and is_same_simulator and is_usable:
             return file.parent.parent
     return None

@@ -10,6 +10,7 @@ from uel.geo.tile import Tile
 from uel.inference.config import TileChoiceConfig
 from uel.inference.deployment import Deployment, find_radio_map, nesting_pixel
 from uel.inference.run_folder import Run
+from uel.radio.sites import split_by_carrier
 from uel.radio.tracing_config import TracingConfig
 
 log = logging.getLogger(__name__)
@@ -40,6 +41,11 @@ def _radio_map(run: Run, tile: Tile, trace_radio_map: RadioMapTracer, backend: s
     patches = run.locator.config.patches
     if not tile.sites:
         raise UelError("no sites on this tile", got=str(tile.folder), do=f"place some: uel place {tile.folder}")
+    carriers = split_by_carrier(tile.sites)
+    if len(carriers) > 1:
+        names = ", ".join(carrier.label for carrier in carriers)
+        do = f"make one of each (uel map {tile.folder}), and name that of the reports' carrier: --radio FOLDER"
+        raise UelError("the tile's network has several carriers, and a radio map is of one", got=names, do=do)
     pixel = nesting_pixel(tile, patches)
     folder = find_radio_map(tile, patches, data_folder() / "maps", backend)
     if folder is None:

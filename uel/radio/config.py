@@ -167,4 +167,7 @@ def default_channel(technology: Technology, frequency: float) -> tuple[float, fl
     return 100e6, (30e3 if frequency < FR2_START else 120e3)
 
 
-Pattern = Literal["iso", "dipole", "tr38901"]
+Pattern = Literal["iso", "dipole", "tr38901", "tr36814", "measured"]
+PowerKind = Literal["total", "eirp", "reference"]
+"""what a power is of: the whole carrier at the antenna; the same in the direction of the greatest gain; one resource
+element (LTE referenceSignalPower, NR ss-PBCH-BlockPower)"""

@@ -14,7 +14,7 @@ from uel.core.constants import SPEED_OF_LIGHT
 from uel.core.grid import Grid
 from uel.core.units import bearing_deg, from_db, to_db
 from uel.errors import UelError
-from uel.radio.antennas import antenna_gain_db
+from uel.radio.antennas.gain import antenna_gain_db
 from uel.radio.link_truth import LinkTruth
 from uel.radio.radio_map import PropagationChannels, RadioMap
 from uel.radio.sites import Site, cell_positions, require_sites

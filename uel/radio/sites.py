@@ -2,45 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from uel.errors import UelError
+from uel.radio.antennas.array import Array as Array
+from uel.radio.antennas.measured import MeasuredPattern
 from uel.radio.cells.identity import normal_cell_id, require_identity
-from uel.radio.config import Carrier, Pattern
-
-
-@dataclass(frozen=True, kw_only=True)
-class Array:
-    """A planar antenna array of identical elements.
-
-    Raises:
-        UelError: for an array without elements.
-
-    Example:
-        >>> import uel
-        >>> uel.Array(rows=8, columns=4, pattern="tr38901", polarization="cross").spacing
-        0.5
-    """
-
-    rows: int = 1
-    columns: int = 1
-    spacing: float = 0.5
-    """element spacing in wavelengths"""
-    pattern: Pattern = "iso"
-    """element pattern: isotropic, short dipole, or the sector element of TR 38.901"""
-    polarization: Literal["V", "H", "VH", "cross"] = "V"
-
-    def __post_init__(self) -> None:
-        if self.rows < 1 or self.columns < 1:
-            raise UelError(
-                "an antenna array needs at least one element",
-                got=f"{self.rows} × {self.columns}",
-                do="give rows, columns ≥ 1",
-            )
+from uel.radio.config import Carrier, PowerKind
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,9 +31,9 @@ class Cell:
     azimuth_deg: float = 0.0
     """boresight, degrees clockwise from north"""
     tilt_deg: float = 0.0
-    """downtilt of the boresight in degrees"""
+    """mechanical downtilt in degrees: it turns the whole array (the electrical one is `Array.electrical_tilt_deg`)"""
     power_dbm: float = 46.0
-    """transmit power over the whole carrier"""
+    """power in dBm: of what, `power_kind` says"""
     array: Array = field(default_factory=Array)
     carrier: Carrier = field(default_factory=Carrier)
     cell_id: str | int | None = None
@@ -70,6 +42,9 @@ class Cell:
     """physical cell identity (BSIC for GSM)"""
     name: str = ""
     """the operator's name"""
+    power_kind: PowerKind = "total"
+    """total: transmit power over the whole carrier; eirp: the same times the antenna's greatest gain; reference: power
+    of one resource element, to which RSRP refers"""
 
     def __post_init__(self) -> None:
         if isinstance(self.cell_id, int):
@@ -107,8 +82,14 @@ class Cell:
 
     @property
     def reference_power_dbm(self) -> float:
-        """Power per resource element, to which RSRP refers (TS 38.215, clause 5.1.1): 10.8 dBm by default."""
-        return self.power_dbm - 10 * float(torch.log10(torch.tensor(float(self.carrier.resource_elements))))
+        """Power per resource element, to which RSRP refers (TS 38.215, clause 5.1.1): 10.8 dBm by default.
+
+        At the antenna: its gain is the pattern's. An EIRP has the pattern's greatest gain in it, which is taken out.
+        """
+        if self.power_kind == "reference":
+            return self.power_dbm
+        total = self.power_dbm - (self.array.peak_gain_dbi if self.power_kind == "eirp" else 0.0)
+        return total - 10 * float(torch.log10(torch.tensor(float(self.carrier.resource_elements))))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,19 +117,42 @@ class Site:
 
 
 def require_sites(sites: tuple[Site, ...]) -> Carrier:
-    """The carrier that all cells share; raises `UelError` without a site, and for several carriers or kinds of
-    array."""
+    """The carrier that all cells share; raises `UelError` without a site, and for several carriers or polarisations."""
     if not sites:
         raise UelError("there are no sites", got="0 sites", do="place some: scenes.place(tile, count=4)")
     carriers = {cell.carrier for site in sites for cell in site.cells}
-    arrays = {cell.array for site in sites for cell in site.cells}
-    if len(carriers) > 1 or len(arrays) > 1:
+    polarizations = {cell.array.polarization for site in sites for cell in site.cells}
+    if len(carriers) > 1 or len(polarizations) > 1:
+        names = sorted(carrier.label for carrier in carriers)
         raise UelError(
-            "all cells must have one carrier and one kind of antenna array",
-            got=f"{len(carriers)} carriers, {len(arrays)} arrays",
-            do="simulate each carrier and array separately",
+            "all cells must have one carrier and one polarization",
+            got=f"{len(carriers)} carriers ({', '.join(names)}), polarization {' and '.join(sorted(polarizations))}",
+            do="simulate each carrier by itself (uel.radio.sites.split_by_carrier; uel map makes one map each)",
         )
     return carriers.pop()
+
+
+def split_by_carrier(sites: tuple[Site, ...]) -> dict[Carrier, tuple[Site, ...]]:
+    """The network of each carrier: its cells on their sites, in the order of `sites`; carriers by frequency.
+
+    Raises `UelError` without a site.
+
+    Example:
+        >>> import uel
+        >>> from uel.radio.sites import split_by_carrier
+        >>> low = uel.Carrier.from_channel_number(6200, "lte")
+        >>> site = uel.Site(position=(0.0, 0.0, 25.0), cells=(uel.Cell(), uel.Cell(carrier=low), uel.Cell(carrier=low)))
+        >>> {c.label: sum(len(s.cells) for s in sites) for c, sites in split_by_carrier((site,)).items()}
+        {'lte 796 MHz (EARFCN 6200)': 2, 'nr 3500 MHz': 1}
+    """
+    if not sites:
+        raise UelError("there are no sites", got="0 sites", do="place some: scenes.place(tile, count=4)")
+    carriers = {cell.carrier: None for site in sites for cell in site.cells}
+    networks = {}
+    for carrier in sorted(carriers, key=lambda c: (c.frequency, c.label, c.bandwidth)):
+        own = {site: tuple(cell for cell in site.cells if cell.carrier == carrier) for site in sites}
+        networks[carrier] = tuple(replace(site, cells=cells) for site, cells in own.items() if cells)
+    return networks
 
 
 def cells_of(sites: tuple[Site, ...]) -> list[tuple[Site, Cell]]:
@@ -186,7 +190,7 @@ def reference_power_dbm(sites: tuple[Site, ...]) -> Float[Tensor, " cell"]:
     """Power per resource element of every cell in dBm.
 
     A cell's power is shared by the resource elements of its carrier: P - 10·log10(N), as RSRP is defined (TS 38.215,
-    clause 5.1.1).
+    clause 5.1.1), N by 3GPP's tables; see `Cell.power_kind`.
 
     Args:
         sites: whose cells, in the order of `cells_of`.
@@ -213,8 +217,20 @@ SITES_FORMAT = 2  # of `sites.json`: 1 was the bare list of sites
 
 
 def sites_to_json(sites: tuple[Site, ...]) -> list[dict[str, Any]]:
-    """Sites as plain lists and dictionaries, for metadata files."""
-    return [{"position": list(site.position), "cells": [_plain(cell, "cell") for cell in site.cells]} for site in sites]
+    """Sites as plain lists and dictionaries, for metadata files.
+
+    A measured pattern is written once, with the first cell that has it; later cells name it by its digest.
+    """
+    written = set[str]()
+
+    def plain(cell: Cell) -> dict[str, Any]:
+        content, measured = _plain(cell, "cell"), cell.array.measured
+        if measured is not None:
+            content["array"]["measured"] = measured.digest if measured.digest in written else measured.to_json()
+            written.add(measured.digest)
+        return content
+
+    return [{"position": list(site.position), "cells": [plain(cell) for cell in site.cells]} for site in sites]
 
 
 def network_to_json(sites: tuple[Site, ...]) -> dict[str, Any]:
@@ -230,9 +246,11 @@ def sites_from_json(data: Any) -> tuple[Site, ...]:
             do = "place the sites again with this version, or open the tile with a newer one"
             raise UelError("sites of an unknown format", got=f"format {data.get('format')!r}", do=do)
         data = data.get("sites")
+    patterns = dict[str, MeasuredPattern]()
     try:
         return tuple(
-            Site(position=tuple(s["position"]), cells=tuple(_cell_from_json(c) for c in s["cells"])) for s in data
+            Site(position=tuple(s["position"]), cells=tuple(_cell_from_json(c, patterns) for c in s["cells"]))
+            for s in data
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise UelError("not a readable list of sites", got=repr(error), do="write it with sites_to_json") from error
@@ -248,5 +266,12 @@ def _plain(value: Cell | Array | Carrier, kind: str) -> dict[str, Any]:
     return plain
 
 
-def _cell_from_json(data: dict[str, Any]) -> Cell:
-    return Cell(**{**data, "array": Array(**data["array"]), "carrier": Carrier(**data["carrier"])})
+def _cell_from_json(data: dict[str, Any], patterns: dict[str, MeasuredPattern]) -> Cell:
+    """A cell; `patterns` are the measured patterns of the cells before, by their digests."""
+    array = dict(data["array"])
+    if isinstance(array.get("measured"), dict):
+        measured = MeasuredPattern.from_json(array["measured"])
+        array["measured"] = patterns.setdefault(measured.digest, measured)
+    elif "measured" in array:
+        array["measured"] = patterns[array["measured"]]
+    return Cell(**{**data, "array": Array(**array), "carrier": Carrier(**data["carrier"])})

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from uel.core.constants import SPEED_OF_LIGHT
-from uel.radio.antennas import antenna_gain_db
+from uel.radio.antennas.gain import antenna_gain_db
 from uel.radio.sites import cell_positions, require_sites
 from uel.survey.sample import TileSample
 from uel.survey.statistics import StreamingStatistics

@@ -53,10 +53,10 @@ def test_a_site_without_cells_is_refused() -> None:
         Site(position=(0.0, 0.0, 20.0), cells=())
 
 
-@pytest.mark.parametrize("odd", [{"carrier": Carrier(frequency=28e9)}, {"array": Array(rows=8)}])
-def test_mixed_carriers_or_arrays_are_refused(odd: dict[str, object]) -> None:
+@pytest.mark.parametrize("odd", [{"carrier": Carrier(frequency=28e9)}, {"array": Array(polarization="H")}])
+def test_mixed_carriers_or_polarizations_are_refused(odd: dict[str, object]) -> None:
     mixed = (*masts(CORNERS[0]), Site(position=(0.0, 0.0, 20.0), cells=(replace(Cell(), **odd),)))
-    with pytest.raises(UelError, match="one carrier and one kind of antenna array"):
+    with pytest.raises(UelError, match="one carrier and one polarization"):
         require_sites(mixed)
 
 

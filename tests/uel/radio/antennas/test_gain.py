@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests.helpers import ray_traced_scenes
-from uel.radio.antennas import antenna_gain_db
+from uel.radio.antennas.gain import antenna_gain_db
 from uel.radio.sites import Array, Cell, Site
 
 MAST = (3.0, -2.0, 20.0)
