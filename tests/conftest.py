@@ -26,6 +26,14 @@ def seeds() -> None:
         sys.modules["torch"].manual_seed(0)
 
 
+@pytest.fixture(autouse=True)
+def main_module() -> Iterator[None]:
+    """Streamlit's tests put a page in the place of `__main__`, which every spawned process would import."""
+    before = sys.modules["__main__"]
+    yield
+    sys.modules["__main__"] = before
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of real tiles, terrain and measurements: UEL_SHARED, or ../shared/data beside the repository."""

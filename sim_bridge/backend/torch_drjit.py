@@ -49,22 +49,34 @@ def call_drjit(function: Callable, inputs: Sequence[Tensor]) -> list[Tensor]:
                 do="convert with .float(), and pass no empty tensor",
             )
     device = inputs[0].device
-    with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False), LOCK:
-        copies = _SingleBackward.apply(*(tensor.to(DRJIT_DEVICE, torch.float32) for tensor in inputs))
-        outputs = dr.wrap(source="torch", target="drjit")(function)(*copies)
-    return [output.to(device).clone() for output in outputs]
+    with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
+        copies = [tensor.to(DRJIT_DEVICE, torch.float32) for tensor in inputs]
+        outputs = _DrJitCall.apply(function, *copies)
+    return [output.to(device) for output in outputs]
 
 
-class _SingleBackward(torch.autograd.Function):
-    """Copies of the inputs, so that writing into those does not reach Dr.Jit; their backward pass comes last, once."""
+class _DrJitCall(torch.autograd.Function):
+    """One call, and one backward pass through it.
+
+    Both hold `LOCK`: Dr.Jit runs the materials' code again in the backward pass, and reads what the scene holds then,
+    which another thread's call may just have set.
+    """
 
     @staticmethod
-    def forward(ctx, *tensors: Tensor) -> tuple[Tensor, ...]:
-        ctx.used = False
-        return tuple(tensor.detach().clone(memory_format=torch.contiguous_format) for tensor in tensors)
+    def forward(ctx, function: Callable, *tensors: Tensor) -> tuple[Tensor, ...]:
+        needed = ctx.needs_input_grad[1:]
+        # Copies, so that writing into the inputs does not reach Dr.Jit.
+        copies = [
+            tensor.detach().clone(memory_format=torch.contiguous_format).requires_grad_(needs)
+            for tensor, needs in zip(tensors, needed, strict=True)
+        ]
+        with torch.set_grad_enabled(any(needed)), LOCK:
+            outputs = dr.wrap(source="torch", target="drjit")(function)(*copies)
+        ctx.copies, ctx.outputs, ctx.used = copies, outputs, False
+        return tuple(output.detach().clone() for output in outputs)
 
     @staticmethod
-    def backward(ctx, *gradients: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
+    def backward(ctx, *gradients: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         if torch.is_grad_enabled():  # create_graph=True
             raise UelError(
                 "ray-traced values have first derivatives only",
@@ -77,5 +89,9 @@ class _SingleBackward(torch.autograd.Function):
                 got="a second backward pass through the same call",
                 do="call again for each backward pass, without retain_graph",
             )
-        ctx.used = True
-        return tuple(gradient.clone() for gradient in gradients)
+        copies, outputs, ctx.used = ctx.copies, ctx.outputs, True
+        ctx.copies = ctx.outputs = None
+        learned = [copy for copy in copies if copy.requires_grad]
+        with LOCK:
+            result = iter(torch.autograd.grad(outputs, learned, gradients, allow_unused=True))
+        return None, *(next(result) if copy.requires_grad else None for copy in copies)

@@ -41,7 +41,8 @@ def material_values(scene: rt.Scene) -> dict[str, dict[str, float]]:
 
 
 def require_known(scene: rt.Scene, given: Mapping[str, Tensor], cells: int, receivers: int) -> None:
-    """Raise `UelError` for an unknown parameter, or one of another shape than (cell[, 3]), (n, 3), () or (3,)."""
+    """Raise `UelError` for an unknown parameter, one of another shape than (cell[, 3]), (n, 3), () or (3,), or one that
+    is not finite."""
     known = parameter_names(scene)
     for name, value in given.items():
         if name not in known:
@@ -53,6 +54,9 @@ def require_known(scene: rt.Scene, given: Mapping[str, Tensor], cells: int, rece
             raise UelError(
                 f"parameter {name} has the wrong shape", got=tuple(value.shape), do=f"give a tensor of shape {shape}"
             )
+        if not bool(value.isfinite().all()):
+            got, do = f"{int((~value.isfinite()).sum())} of {value.numel()} values", "give finite numbers"
+            raise UelError(f"parameter {name} has values that are not finite", got=got, do=do)
 
 
 def _shape(name: str, cells: int, receivers: int) -> tuple[int, ...]:

@@ -52,7 +52,7 @@ def empty_space(tile: Tile, seed: int) -> EmptySpace:
 
 ONE = {
     "truths": ("map",), "tiers": ("rsrp_ta_azimuth",), "conditions": (), "sigmas": (), "correlations": (), "cells": (),
-    "dropouts": (), "sites": (4,), "speeds": (), "deployments": 1,
+    "dropouts": (), "sites": (4,), "speeds": (), "deployments": 1, "controls": False,
 }  # fmt: skip
 """one condition of one deployment"""
 

@@ -1,5 +1,7 @@
 """What the bridge does with what people really pass to it."""
 
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -91,6 +93,42 @@ def test_two_carriers() -> None:
 def test_tracing_without_rays_is_refused(wrong: dict) -> None:
     with pytest.raises(UelError, match="tracing needs"):
         TracingConfig(**wrong)
+
+
+NOT_FINITE = (math.nan, math.inf, -math.inf)
+
+
+@pytest.mark.parametrize("value", NOT_FINITE)
+@pytest.mark.parametrize("name", ["scattering", "map_target", "ue_height"])
+def test_tracing_numbers_that_are_not_finite_are_refused(name: str, value: float) -> None:
+    with pytest.raises(UelError, match=name.replace("scattering", "scattering coefficient")):
+        TracingConfig(**{name: value})
+
+
+def test_a_scattering_coefficient_above_one_is_refused() -> None:
+    with pytest.raises(UelError, match="between 0 and 1"):
+        TracingConfig(scattering=1.5)
+
+
+@pytest.mark.parametrize("value", NOT_FINITE)
+def test_sites_and_cells_that_are_not_finite_are_refused(value: float) -> None:
+    for name in ("azimuth_deg", "tilt_deg", "power_dbm"):
+        with pytest.raises(UelError, match=f"{name} must be finite"):
+            Cell(**{name: value})
+    with pytest.raises(UelError, match="position must be finite"):
+        Site(position=(0.0, 0.0, value))
+
+
+@pytest.mark.parametrize("value", NOT_FINITE)
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [("azimuth_deg", (2,)), ("cell_height", (2,)), ("cell_position", (2, 3)), ("ue_velocity", (1, 3))],
+)
+def test_parameters_that_are_not_finite_are_refused(sim: Sionna, name: str, shape: tuple, value: float) -> None:
+    given = torch.zeros(shape)
+    given.view(-1)[0] = value
+    with pytest.raises(UelError, match=f"{name} has values that are not finite"):
+        sim.trace(OPEN_POSITIONS[:1], **{name: given})
 
 
 # ---- shapes and kinds of tensors -------------------------------------------------------------------------

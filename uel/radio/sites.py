@@ -1,5 +1,6 @@
 """A network: sites, the cells on them, and their antenna arrays."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
@@ -49,6 +50,9 @@ class Cell:
     def __post_init__(self) -> None:
         if isinstance(self.cell_id, int):
             object.__setattr__(self, "cell_id", normal_cell_id(self.cell_id))
+        for name in ("azimuth_deg", "tilt_deg", "power_dbm"):
+            if not math.isfinite(getattr(self, name)):
+                raise UelError(f"a cell's {name} must be finite", got=getattr(self, name), do=f"give {name} a number")
         require_identity(None if self.cell_id is None else str(self.cell_id), self.pci, self.carrier.technology)
 
     @property
@@ -114,6 +118,8 @@ class Site:
     def __post_init__(self) -> None:
         if not self.cells:
             raise UelError("a site has no cells", got="cells=()", do="give the site at least one Cell")
+        if not all(map(math.isfinite, self.position)):
+            raise UelError("a site's position must be finite", got=self.position, do="give x, y, z in metres")
 
 
 def require_sites(sites: tuple[Site, ...]) -> Carrier:

@@ -1,5 +1,6 @@
 """How a simulator traces: which one, and with how many rays. No framework is imported here."""
 
+import math
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -15,7 +16,7 @@ class TracingConfig:
     A simulator in closed form uses `ue_height` alone.
 
     Raises:
-        UelError: for counts below one, and a scattering coefficient outside 0 to 1.
+        UelError: for counts below one, a scattering coefficient outside 0 to 1, and values that are not finite.
 
     Example:
         >>> import sim_bridge
@@ -56,6 +57,13 @@ class TracingConfig:
         for name, least in smallest.items():
             if getattr(self, name) < least:
                 raise UelError(f"tracing needs {name} of at least {least}", got=getattr(self, name), do=f"raise {name}")
+        if not 0 <= self.scattering <= 1:
+            raise UelError("the scattering coefficient must lie between 0 and 1", got=self.scattering, do="give 0.3")
+        if not 0 <= self.map_target < math.inf:
+            do = "give 0.05, or 0 for all batches"
+            raise UelError("map_target must be a relative error of 0 or more", got=self.map_target, do=do)
+        if not math.isfinite(self.ue_height):
+            raise UelError("ue_height must be finite", got=self.ue_height, do="give 1.5 (metres)")
 
 
 ACCURATE_TRACING = TracingConfig(max_depth=5, samples=20_000, scattering=0.3, map_rays=20_000_000)

@@ -53,6 +53,31 @@ def test_writing_into_the_output_changes_nothing(sim: Sionna) -> None:
     torch.testing.assert_close(sim.path_gain(position), kept, rtol=0, atol=0)
 
 
+def test_gradients_of_one_simulator_do_not_mix_between_threads_with_other_materials() -> None:
+    sim = street_canyon()
+    name = next(name for name in sim.parameters if name.endswith("relative_permittivity"))
+    values = (2.0, 20.0)
+
+    def gradient(permittivity: float) -> Tensor:
+        position = STREET_POSITIONS.clone().requires_grad_()
+        material = torch.tensor(permittivity, requires_grad=True)
+        sim.trace(position, **{name: material}).gain().clamp(min=1e-15).log().sum().backward()
+        assert position.grad is not None
+        assert material.grad is not None
+        return torch.cat([position.grad.flatten(), material.grad.view(1)])
+
+    def plain_gradient(_: float) -> Tensor:
+        return gain_gradient(sim, STREET_POSITIONS).flatten()
+
+    calls = [(gradient, values[0]), (gradient, values[1]), (plain_gradient, 0.0)] * 10
+    wanted = [call(value) for call, value in calls[:3]]
+    with ThreadPoolExecutor(2) as pool:
+        results = list(pool.map(lambda pair: pair[0](pair[1]), calls))
+    for number, result in enumerate(results):
+        truth = wanted[number % 3]
+        assert float((result - truth).norm() / truth.norm()) < 1e-5
+
+
 def test_threads_and_two_simulators_do_not_mix(sim: Sionna) -> None:
     other = empty(mast((20.0, 20.0, 30.0)))
     wanted = [gain_gradient(which, OPEN_POSITIONS) for which in (sim, other)]

@@ -182,7 +182,7 @@ def test_window_by_hand(late: float, share: float) -> None:
 
 @pytest.mark.parametrize("spacing", [15e3, 30e3, 60e3, 120e3])
 def test_what_falls_outside_shrinks_with_the_prefix(spacing: float) -> None:
-    carrier = replace(CARRIER, subcarrier_spacing=spacing)
+    carrier = replace(CARRIER, subcarrier_spacing=spacing, bandwidth=50e6)
     beyond = cyclic_prefix(spacing) + 0.5 / spacing
     lost = ofdm.leakage(rays([1e-7, 1e-7 + beyond], [1.0, 0.5]), carrier)
     assert float(lost) == pytest.approx(0.25 * 0.75, rel=1e-4)

@@ -97,7 +97,7 @@ def test_more_cells_than_memory(tmp_path: Path, capsys) -> None:
 # ---- tiles that do not belong together -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("other", [Carrier(frequency=2.6e9), Carrier(subcarrier_spacing=15e3)])
+@pytest.mark.parametrize("other", [Carrier(frequency=2.6e9), Carrier(subcarrier_spacing=15e3, bandwidth=50e6)])
 def test_tiles_of_several_carriers(tmp_path: Path, other: Carrier, capsys) -> None:
     tiles = [town(tmp_path), town(tmp_path, "village", at_carrier(other))]
     message = ["different carriers", "toy: 3.5 GHz", f"village: {other.frequency / 1e9:g} GHz"]

@@ -224,13 +224,14 @@ def test_a_unet_is_judged_as_any_locator(run: Path, tile: Tile, tmp_path: Path) 
     torch.manual_seed(0)
     sizes = LocatorConfig(patches=16, pixel_width=4, encoder="unet", evidence="none")
     Locator(sizes, ObservationModel()).save(tmp_path / "unet")
-    config = config_of(tmp_path / "unet", compare=(run,), **{**ONE, "speeds": (0.0,)})
+    config = config_of(tmp_path / "unet", compare=(run,), rt=0, phones=32, **{**ONE, "speeds": (0.0,)})
     rows = table(run_protocol(config, made(tile, config)))
     assert {"locator", "locator_refined", "locator_last", run.name, "grid_robust"} <= {row["method"] for row in rows}
     errors = {name: float(pick(rows, method=name)["p50_m"]) for name in ("locator", "prior_median", run.name)}
     assert errors[run.name] < errors["locator"] < 1.2 * errors["prior_median"]  # untrained it says the prior
 
 
+@pytest.mark.slow
 def test_tracks_are_followed_on_wrong_maps_beside_a_limit_that_knows_the_right_one(run: Path, tile: Tile) -> None:
     config = config_of(
         run, name="lost", rt=0, phones=8, track_maps=("exact", "wrong_sites"), **{**ONE, "speeds": (10.0,)}

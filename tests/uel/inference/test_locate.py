@@ -138,6 +138,7 @@ class Roofs(FreeSpace):
         return replace(plain, gain=plain.gain * 10 ** (0.3 * up[:, None, None]))
 
 
+@pytest.mark.slow
 def test_labelled_reports_tell_how_high_masts_stand(run, tmp_path, caplog):
     maps, generator = Run.open(run).maps, torch.Generator().manual_seed(3)
     believed = maps.radio.sites

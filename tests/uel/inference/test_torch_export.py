@@ -39,6 +39,7 @@ def reports_at(run: Run, count: int) -> Reports:
     return ObservationModel(feature_dropout=0.3).observe(truth, run.maps.power_dbm, generator)
 
 
+@pytest.mark.slow
 def test_the_exported_locator_says_what_the_locator_says(run):
     # In a process of its own: tests' checks of types take a symbolic number of reports for a fixed one.
     command = [sys.executable, "-m", "uel.cli", "export", str(run)]
