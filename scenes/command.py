@@ -12,7 +12,7 @@ from scenes.builder import TileInspection, build
 from scenes.config import BuildConfig, PlaceConfig
 from scenes.osm.reader import require_tile_name, tile_name
 from scenes.sites.placement import place
-from scenes.sites.site_files import read_sites
+from scenes.sites.site_files import CellListOptions, read_cell_list
 from scenes.tiles.build_key import build_key, reusable_tile
 from scenes.tiles.writer import write_sites
 from uel.errors import UelError
@@ -25,10 +25,35 @@ log = logging.getLogger(__name__)
 def cell_template(config: PlaceConfig) -> Cell:
     """The cell that every sector is a copy of, apart from its azimuth."""
     single = config.sectors == 1
-    pattern = config.pattern or ("iso" if single else "tr38901")
-    array = Array(rows=config.rows, columns=config.columns, pattern=pattern, polarization=config.polarization)
+    pattern = config.pattern or ("iso" if single and config.file is None else "tr38901")
+    array = Array(
+        rows=config.array_rows,
+        columns=config.array_columns,
+        pattern=pattern,
+        polarization=config.polarization,
+        electrical_tilt_deg=config.electrical_tilt_deg,
+    )
     tilt_deg = config.tilt_deg if config.tilt_deg is not None else (0.0 if single else 6.0)
-    return Cell(tilt_deg=tilt_deg, power_dbm=config.power_dbm, array=array, carrier=config.carrier)
+    return Cell(
+        tilt_deg=tilt_deg,
+        power_dbm=config.power_dbm,
+        power_kind=config.power_kind,
+        array=array,
+        carrier=config.carrier,
+    )
+
+
+def _list_options(config: PlaceConfig) -> CellListOptions:
+    """How the file of `uel place` is read."""
+    columns = {own.strip(): theirs.strip() for own, _, theirs in (text.partition("=") for text in config.columns)}
+    return CellListOptions(
+        columns=columns,
+        height=config.height,
+        height_above_roof=config.mast,
+        north=config.north,
+        declination_deg=config.declination_deg,
+        antennas=config.antennas,
+    )
 
 
 def place_sites(config: PlaceConfig) -> Tile:
@@ -36,13 +61,16 @@ def place_sites(config: PlaceConfig) -> Tile:
     tile = Tile.open(config.tile)
     if config.kind == "custom":
         assert config.file is not None, "PlaceConfig refuses custom without a file"
-        return write_sites(tile, read_sites(tile, config.file, cell_template(config)))
+        listed = read_cell_list(tile, config.file, cell_template(config), _list_options(config))
+        for sentence in listed.summary():
+            log.info("%s: %s", config.file.name, sentence)
+        return write_sites(tile, listed.sites)
     sites = place(
         tile,
         config.count,
         config.seed,
         kind=config.kind,
-        mast=config.mast,
+        mast=3.0 if config.mast is None else config.mast,
         spacing=config.spacing,
         sectors=config.sectors,
         template=cell_template(config),

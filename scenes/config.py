@@ -9,9 +9,7 @@ import tyro
 from scenes.perturbation import Perturbation, parse_perturbation
 from uel.core.io import data_folder
 from uel.errors import UelError
-from uel.radio.config import Carrier, Pattern
-
-MAX_SITES = 8
+from uel.radio.config import Carrier, Pattern, PowerKind
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,13 +73,25 @@ class PlaceConfig:
     """rooftop: roofs drawn uniformly; grid: roofs nearest to a lattice; random: 10 m poles outdoors; farthest: roofs
     as far apart as possible; custom: from a file"""
     file: Path | None = None
-    """with kind custom: .csv, .json or .geojson file with one row per site"""
+    """with kind custom: list of cells or sites in .csv, .tsv, .json, .geojson or .kml, also of
+    OpenCelliD; its columns, units and positions are checked"""
+    columns: tuple[str, ...] = ()
+    """names of the file's columns: latitude=LAT height=HBA azimuth_deg=Richtung; usual names are known"""
+    height: float | None = None
+    """with a file: metres above the ground of rows without a height; default: such rows are refused"""
+    north: Literal["true", "grid", "magnetic"] = "true"
+    """with a file: what its azimuths count from; azimuths beside x and y count from the tile's grid north"""
+    declination_deg: float = 0.0
+    """with --north magnetic: the declination there, degrees east"""
+    antennas: Path | None = None
+    """with a file: folder of measured antenna patterns (.msi, .pln, .csv) that its column antenna names"""
     count: int = 4
-    """number of sites, 1 to 8 (not for custom)"""
+    """number of sites (not for custom)"""
     seed: int = 0
     """seed of the positions and azimuths"""
-    mast: float = 3.0
-    """height of the antenna above the roof in m (not for random and custom)"""
+    mast: float | None = None
+    """height of the antenna above the roof in m; default: 3 (not for random); with a file, of rows without a height,
+    which are refused by default"""
     spacing: float | None = None
     """least horizontal distance between two sites in m, for rooftop and random; relaxed with a warning where it
     cannot be kept"""
@@ -90,22 +100,42 @@ class PlaceConfig:
     tilt_deg: float | None = None
     """downtilt in degrees; default: 0 for a single cell, 6 for sectors"""
     power_dbm: float = 46.0
-    """transmit power of a cell in dBm"""
-    rows: int = 1
+    """power of a cell in dBm: of what, --power-kind says"""
+    power_kind: PowerKind = "total"
+    """total: transmit power over the whole carrier; eirp: with the antenna's greatest gain; reference: of one resource
+    element"""
+    electrical_tilt_deg: float = 0.0
+    """electrical downtilt in degrees, of an array or a sector's pattern"""
+    array_rows: int = 1
     """vertical number of antenna elements"""
-    columns: int = 1
+    array_columns: int = 1
     """horizontal number of antenna elements"""
     pattern: Pattern | None = None
-    """pattern of an antenna element; default: iso for a single cell and for custom, tr38901 for sectors"""
+    """pattern of an antenna element; default: iso for a single cell, tr38901 for sectors; with a file: tr38901 for
+    cells with an azimuth, iso for others"""
     polarization: Literal["V", "H", "VH", "cross"] = "V"
     """polarization of the antenna elements"""
     carrier: Carrier = field(default_factory=Carrier)
 
     def __post_init__(self) -> None:
-        if not 1 <= self.count <= MAX_SITES:
+        if self.count < 1:
+            raise UelError("the number of sites (--count) is not at least 1", got=self.count, do="give --count 4")
+        if self.columns and self.columns[0].isdigit():
+            do = f"write --array-columns {self.columns[0]}"
+            raise UelError("--columns names the columns of a file; elements are --array-columns", self.columns[0], do)
+        unknown = [text for text in self.columns if not all(part.strip() for part in text.partition("=")[::2])]
+        if unknown:
+            raise UelError("--columns does not name a column", got=unknown[0], do="write latitude=LAT longitude=LON")
+        only_file = ("columns", "height", "antennas", "declination_deg")
+        given = [name for name in only_file if getattr(self, name) and self.file is None]
+        if given:
+            option = f"--{given[0].replace('_', '-')}"
             raise UelError(
-                f"the number of sites (--count) is not 1 to {MAX_SITES}", got=self.count, do="give --count from 1 to 8"
+                f"{option} applies to a file only", got=f"{option} without --file", do="add --file cells.csv"
             )
+        if self.height is not None and self.mast is not None and self.file is not None:
+            got = f"--height {self.height:g} and --mast {self.mast:g}"
+            raise UelError("rows without a height get one height", got=got, do="give --height or --mast")
         if (self.kind == "custom") != (self.file is not None):
             raise UelError(
                 "--kind custom needs --file, and --file needs --kind custom",

@@ -32,6 +32,7 @@ METHOD_NAMES = {
 }
 # Last part of an option's name, by verb where the same word means something else elsewhere.
 FIELD_NAMES: dict[str, dict[str, str]] = {
+    "place": {"rows": "array_rows"},
     "eval": {"retrace": "fit_mast_heights", "rivals": "compare", "streams": "input_ablation"},
     "locate": {
         "retrace": "fit_mast_heights",

@@ -1,204 +1,290 @@
-"""Reads sites from tables in CSV, JSON or GeoJSON.
+"""Networks from lists of cells: CSV, JSON, GeoJSON, KML, with the columns of operators and of OpenCelliD.
 
-A row is a site. Its position is `latitude` and `longitude` (degrees, WGS 84) or `x` and `y` (metres east and north of
-the tile's centre). Its height is one of `height` (metres above the ground), `height_above_roof` (metres above the roof
-or ground there) or `z` (elevation in the tile's datum). `azimuth_deg` lists one azimuth per sector (`0;120;240`,
-clockwise from north); `tilt_deg` and `power_dbm` apply to all sectors. `name` is ignored. In GeoJSON the position is
-the point's, and the rest are its properties.
+A row is a cell or a site. Its position is `latitude` and `longitude` (degrees, WGS 84) or `x` and `y` (metres east and
+north of the tile's centre). Its height is one of `height` (metres above the ground), `height_above_roof` (metres above
+the roof or ground there) or `z` (elevation in the tile's datum). Further columns, one value for all sectors of a row or
+a list such as `0;120;240`: `azimuth_deg`, `tilt_deg` (mechanical), `electrical_tilt_deg`, `power_dbm`, `eirp_dbm` or
+`reference_power_dbm`, `pattern`, `antenna`, `cell_id` (with `mcc`, `mnc`), `pci`, `channel_number`, `frequency`,
+`bandwidth`, `subcarrier_spacing`, `technology`, `cell_name`. Usual other names are known (`column_names.py`), a unit
+may end a column's name (`height_ft`, `power [W]`). Rows of one position and height are one site.
 """
 
-import csv
-import difflib
-import io
-import json
+import logging
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import torch
-from pyproj import Transformer
 
-from scenes.config import MAX_SITES
-from scenes.osm.map_files import foreign_crs
-from scenes.osm.queries import require_point
+from scenes.sites.cell_lists.cells import CellMaker, Fields, OtherTechnologyError, distinct, in_row
+from scenes.sites.cell_lists.column_names import Column, columns_of
+from scenes.sites.cell_lists.positions import FAR_ROWS, Place, TilePositions, is_far
+from scenes.sites.cell_lists.quantities import Field, quantity, require_power_unit
+from scenes.sites.cell_lists.tables import ListRow, read_rows
 from uel.errors import UelError
+from uel.geo.north import grid_azimuth_deg
 from uel.geo.tile import Tile
-from uel.radio.sites import Cell, Site
+from uel.radio.cells.directory import CellDirectory
+from uel.radio.sites import Cell, Site, cells_of
 
-SiteRow = Mapping[str, Any]
 HEIGHT_COLUMNS = ("height", "height_above_roof", "z")
-POSITION_COLUMNS = (("latitude", "longitude"), ("x", "y"))
-SITE_COLUMNS = ("name", "latitude", "longitude", "x", "y", *HEIGHT_COLUMNS, "azimuth_deg", "tilt_deg", "power_dbm")
-MIN_SITE_DISTANCE = 0.1  # m: closer sites are the same site
+MIN_SITE_DISTANCE = 0.1  # m: closer positions are one site
+ROW_EXAMPLES = 3  # rows that a message names
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellListOptions:
+    """How a list of cells is read.
+
+    Raises:
+        UelError: for a declination that is not -180° to 180°, or one without magnetic azimuths.
+    """
+
+    columns: Mapping[str, str] = field(default_factory=dict)
+    """own name of a column → its name in the file"""
+    height: float | None = None
+    """m above the ground of rows without a height; None: such rows are refused"""
+    height_above_roof: float | None = None
+    """m above the roof or ground of rows without a height"""
+    north: Literal["true", "grid", "magnetic"] = "true"
+    """what azimuths count from, in rows with degrees"""
+    declination_deg: float = 0.0
+    """of magnetic north, east of true north"""
+    antennas: Path | None = None
+    """folder of measured antenna patterns"""
+
+    def __post_init__(self) -> None:
+        if (self.north == "magnetic") != bool(self.declination_deg) or not abs(self.declination_deg) <= 180:
+            raise UelError(
+                "magnetic azimuths need the declination there, and a declination needs magnetic azimuths",
+                got=f"north {self.north}, declination {self.declination_deg:g}°",
+                do="give --north magnetic --declination-deg 3.5, or neither",
+            )
+
+
+@dataclass(frozen=True)
+class CellList:
+    """What a list of cells says about a tile."""
+
+    sites: tuple[Site, ...]
+    set_aside: list[tuple[int, str]]
+    """row and rule of each row that is not used"""
+    ignored_columns: list[str]
+    turned_deg: float
+    """greatest angle by which azimuths were turned from true to grid north, with its sign"""
+
+    def summary(self) -> list[str]:
+        """Sentences for a log: what was read, what not, and why."""
+        cells = cells_of(self.sites)
+        omnidirectional = sum(cell.array.pattern == "iso" for _, cell in cells)
+        lines = [f"{len(self.sites)} sites with {len(cells)} cells"]
+        if omnidirectional and omnidirectional < len(cells):
+            lines.append(f"{omnidirectional} cells without an azimuth are omnidirectional (isotropic)")
+        if self.turned_deg:
+            lines.append(
+                f"azimuths count from true north: turned by up to {self.turned_deg:+.3f}° to the tile's grid north"
+            )
+        for rule, count in Counter(rule for _, rule in self.set_aside).most_common():
+            rows = [str(row) for row, other in self.set_aside if other == rule]
+            more = ", …" if count > ROW_EXAMPLES else ""
+            lines.append(f"{count} rows are set aside, {rule}: row {', '.join(rows[:ROW_EXAMPLES])}{more}")
+        if self.ignored_columns:
+            lines.append(f"columns without a meaning here: {', '.join(self.ignored_columns)}")
+        return lines
 
 
 def read_sites(tile: Tile, file: Path, template: Cell | None = None) -> tuple[Site, ...]:
-    """Read the sites of a table, in its order; values that a row does not give for its cells are the `template`'s.
+    """The sites of a list, see `read_cell_list`."""
+    return read_cell_list(tile, file, template).sites
 
-    Raises `UelError`, with row and column, for a file that cannot be read, unknown, missing or contradicting columns,
-    values that are not numbers, more than 8 sites, two sites at one position, and a site off the tile, inside a wall or
-    in the ground; and for degrees on a tile without a georeference.
+
+def read_cell_list(
+    tile: Tile, file: Path, template: Cell | None = None, options: CellListOptions | None = None
+) -> CellList:
+    """Read a network from a list of cells; values that a row does not give are the `template`'s.
+
+    Azimuths of rows with degrees count from true north and are turned by the tile's grid convergence; those of rows
+    with x and y count from grid north, as x and y do. A cell without an azimuth is omnidirectional. Rows around the
+    tile (nearer than 50 km, or many) and rows at 0° N 0° E are set aside and counted.
+
+    Args:
+        tile: on which the sites stand.
+        file: .csv, .tsv, .json, .geojson or .kml, perhaps .gz.
+        template: what a row does not say of its cells; default: an isotropic cell.
+        options: names of columns, heights of rows without one, north, antennas.
+
+    Raises:
+        UelError: with row and column, for a file that cannot be read, unknown, missing or contradicting columns, values
+            that are no numbers or cannot be, cells that stand twice, sites in a wall or in the ground, and positions
+            that are far from the tile, swapped, or all off it.
     """
-    rows = _rows(file)
-    if not 1 <= len(rows) <= MAX_SITES:
+    options = options or CellListOptions()
+    rows = read_rows(file)
+    if not rows:
         raise UelError(
-            f"the number of sites in a file is not 1 to {MAX_SITES}",
-            got=f"{len(rows)} rows in {file}",
-            do="write one row for each site",
+            "a list of cells is empty", got=f"0 rows in {file.name}", do="write one row for each cell or site"
         )
-    sites = tuple(_site(tile, row, f"row {number} of {file.name}", template) for number, row in enumerate(rows, 1))
-    _require_apart(sites, file)
-    tile.require_sites(sites)
-    return sites
+    names = dict.fromkeys(name for row in rows for name in row.values)
+    columns, ignored = columns_of(names, dict(options.columns), file.name)
+    reader = _Reader(tile, file.name, {column.name: column for column in columns}, options, template or Cell())
+    placed = reader.read(rows)
+    if not placed:
+        raise reader.nothing_left()
+    sites = _sites(placed, file.name)
+    with in_row(file.name):
+        CellDirectory(sites)  # one cell_id, one cell
+    return CellList(sites, reader.set_aside, ignored, reader.turned_deg)
 
 
-def _rows(file: Path) -> Sequence[SiteRow]:
-    """The rows of a file, read by its suffix, with valid columns."""
-    readers = {".csv": _read_csv, ".json": _read_json, ".geojson": _read_geojson}
-    if file.suffix.lower() not in readers:
-        raise UelError(
-            "unknown type of site file",
-            got=str(file),
-            do="give a .csv, .json or .geojson file, with the suffix of its format",
-        )
-    try:
-        rows = readers[file.suffix.lower()](file.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UelError("the site file cannot be read", got=f"{file}: {error!r}", do="correct the file") from error
-    for number, row in enumerate(rows, 1):
-        _require_columns(row, f"row {number} of {file.name}")
-    return rows
+@dataclass
+class _PlacedRow:
+    number: int
+    position: tuple[float, float, float]
+    cells: tuple[Cell, ...]
 
 
-def _read_csv(text: str) -> list[SiteRow]:
-    """Rows of a table with a header; empty fields are left out."""
-    rows = list(csv.DictReader(io.StringIO(text), skipinitialspace=True, strict=True))
-    for number, row in enumerate(rows, 1):
-        if None in row or None in row.values():
-            raise ValueError(f"row {number} does not have as many fields as the header")
-    return [{key.strip(): value for key, value in row.items() if value.strip()} for row in rows]
+class _Reader:
+    """Rows to cells in their places; notes what is set aside."""
 
+    def __init__(
+        self, tile: Tile, file: str, columns: dict[str, Column], options: CellListOptions, template: Cell
+    ) -> None:
+        self.tile, self.file, self.columns, self.options = tile, file, columns, options
+        self.positions, self.maker = TilePositions(tile), CellMaker(template, options.antennas)
+        self.set_aside: list[tuple[int, str]] = []
+        self.turned_deg, self._first_off = 0.0, ""
 
-def _read_json(text: str) -> list[SiteRow]:
-    """Rows of a list of objects, or of a GeoJSON FeatureCollection."""
-    data = json.loads(text)
-    if isinstance(data, dict) and data.get("type") == "FeatureCollection":
-        return _read_geojson(text)
-    if not (isinstance(data, list) and all(isinstance(row, dict) for row in data)):
-        raise ValueError("the file is not a list of objects")
-    return [{key: value for key, value in row.items() if value is not None} for row in data]
+    def read(self, rows: list[ListRow]) -> list[_PlacedRow]:
+        fields = {row.number: self._fields(row) for row in rows}
+        powers = [field for row in fields.values() for name, field in row.items() if name == "power_dbm"]
+        if powers:
+            require_power_unit(powers)
+        places = {number: self.positions.place(row, self._where(number)) for number, row in fields.items()}
+        inside = self._inside(places, fields)
+        placed = [self._placed(number, fields[number], inside[number]) for number in fields if number in inside]
+        return [row for row in placed if row is not None]
 
-
-def _read_geojson(text: str) -> list[SiteRow]:
-    """Rows of the Points of a FeatureCollection (RFC 7946); heights are properties, a third coordinate is ignored."""
-    content, rows = json.loads(text), []
-    features = content["features"]
-    if crs := foreign_crs(content):
-        raise ValueError(f"coordinates are not degrees of WGS 84: {crs}")
-    for feature in features:
-        if feature["geometry"]["type"] != "Point":
-            raise ValueError(f"the geometry of a site must be a Point, not a {feature['geometry']['type']}")
-        longitude, latitude = feature["geometry"]["coordinates"][:2]
-        properties = {key: value for key, value in (feature["properties"] or {}).items() if value is not None}
-        rows.append({"longitude": longitude, "latitude": latitude, **properties})
-    return rows
-
-
-def _require_columns(row: SiteRow, where: str) -> None:
-    for column in row:
-        if column not in SITE_COLUMNS:
-            close = difflib.get_close_matches(column, SITE_COLUMNS, n=1)
-            hint = f"perhaps you meant {close[0]}; " if close else ""
-            raise UelError(f"unknown column in {where}", got=column, do=f"{hint}known are {', '.join(SITE_COLUMNS)}")
-    positions = [pair for pair in POSITION_COLUMNS if any(column in row for column in pair)]
-    if len(positions) != 1 or not all(column in row for column in positions[0]):
-        raise UelError(
-            f"{where} does not have one position",
-            got=f"columns {', '.join(row)}",
-            do="give either latitude and longitude, or x and y in metres from the tile's centre",
-        )
-    heights = [column for column in HEIGHT_COLUMNS if column in row]
-    if len(heights) != 1:
-        raise UelError(
-            f"{where} does not have one height",
-            got=", ".join(heights) or "none",
-            do=f"give one of {', '.join(HEIGHT_COLUMNS)}",
+    def nothing_left(self) -> UelError:
+        """Why no row is left."""
+        counts = Counter(rule for _, rule in self.set_aside)
+        return UelError(
+            f"no row of {self.file} is a cell on tile {self.tile.name}",
+            got=", ".join(f"{count} × {rule}" for rule, count in counts.most_common()) + self._first_off,
+            do="choose the tile of this network, or correct the positions",
         )
 
+    def _where(self, number: int) -> str:
+        return f"row {number} of {self.file}"
 
-def _site(tile: Tile, row: SiteRow, where: str, template: Cell | None) -> Site:
-    x, y = _position(tile, row, where)
-    position = torch.tensor([x, y], dtype=torch.float64)
-    if not bool(tile.raster_grid.contains(position)):
-        raise UelError(
-            f"the site in {where} is off the tile",
-            got=f"x = {x:.1f} m, y = {y:.1f} m",
-            do=f"give a position within ±{tile.size / 2:g} m of the tile's centre",
-        )
-    return Site(position=(x, y, _elevation(tile, row, position, where)), cells=_cells(row, where, template or Cell()))
+    def _fields(self, row: ListRow) -> Fields:
+        where = self._where(row.number)
+        known = [(self.columns[name], value) for name, value in row.values.items() if name in self.columns]
+        return {column.own: Field(value, column, where) for column, value in known}
+
+    def _inside(self, places: dict[int, Place | None], fields: dict[int, Fields]) -> dict[int, Place]:
+        """The places on the tile. Raises `UelError` for one in metres that is off it, and for few that are far off."""
+        inside = {n: p for n, p in places.items() if p is not None and self.positions.contains(p.x, p.y)}
+        off = {n: p for n, p in places.items() if p is not None and n not in inside}
+        far = {n: p for n, p in off.items() if is_far(p)}
+        lost = next((n for n, p in off.items() if not p.is_geographic), None)
+        if lost is None and far and len(far) < FAR_ROWS:
+            lost = next(iter(far))
+        if lost is not None:
+            place = off[lost]
+            hint = self.positions.sign_hint(fields[lost]) if place.is_geographic else ""
+            raise UelError(
+                f"the site in {self._where(lost)} is off the tile",
+                got=f"{self.positions.off_tile(place)}; {len(off)} of {len(places)} rows are off the tile",
+                do=f"{hint}give a position within ±{self.tile.size / 2:g} m of the tile's centre (a digit that is "
+                "missing, or a row of another city?)",
+            )
+        if off:
+            number, place = next(iter(off.items()))
+            self._first_off = f"; row {number} lies at {self.positions.off_tile(place)}"
+        self.set_aside += [(n, "no position (0° N, 0° E)") for n, p in places.items() if p is None]
+        self.set_aside += [(n, "off the tile") for n in off]
+        return inside
+
+    def _placed(self, number: int, fields: Fields, place: Place) -> _PlacedRow | None:
+        """A row's cells and position; None for a technology without a model."""
+        where = self._where(number)
+        try:
+            cells = self.maker.cells(fields, where)
+        except OtherTechnologyError as error:
+            self.set_aside.append((number, f"other technology ({error})"))
+            return None
+        position = (place.x, place.y, self._elevation(fields, place, where))
+        if place.is_geographic:
+            cells = tuple(self._to_grid_north(cell, place) if "azimuth_deg" in fields else cell for cell in cells)
+        with in_row(where):
+            self.tile.require_site_positions((Site(position=position, cells=cells),))
+        return _PlacedRow(number, position, cells)
+
+    def _to_grid_north(self, cell: Cell, place: Place) -> Cell:
+        if self.options.north == "grid":
+            return cell
+        true = cell.azimuth_deg + self.options.declination_deg
+        turned = grid_azimuth_deg(self.tile, place.x, place.y, true)
+        angle = (turned - cell.azimuth_deg + 180.0) % 360.0 - 180.0
+        self.turned_deg = max(self.turned_deg, angle, key=abs)
+        return replace(cell, azimuth_deg=turned)
+
+    def _elevation(self, fields: Fields, place: Place, where: str) -> float:
+        """Elevation in metres of the antenna in the tile's datum."""
+        given = [name for name in HEIGHT_COLUMNS if name in fields]
+        defaults = [n for n in ("height", "height_above_roof") if getattr(self.options, n) is not None]
+        if len(given) > 1 or len(given or defaults) != 1:
+            raise UelError(
+                f"{where} does not have one height",
+                got=", ".join(given or defaults) or "none",
+                do=f"give one of {', '.join(HEIGHT_COLUMNS)}, or --height METRES, or --mast METRES above the roof, "
+                "for all rows without",
+            )
+        name = (given or defaults)[0]
+        value = quantity(fields[name]) if given else float(getattr(self.options, name))
+        if name == "z":
+            return value
+        pixel = self.tile.pixel_of(torch.tensor([place.x, place.y], dtype=torch.float64))
+        base = self.tile.rasters["height" if name == "height_above_roof" else "ground"][pixel]
+        return float(base) + value
 
 
-def _position(tile: Tile, row: SiteRow, where: str) -> tuple[float, float]:
-    if "x" in row:
-        return _number(row, "x", where), _number(row, "y", where)
-    if not tile.meta.get("crs"):
-        raise UelError(
-            f"tile {tile.name} has no georeference", got=f"degrees in {where}", do="give x and y in metres instead"
-        )
-    latitude, longitude = require_point(_number(row, "latitude", where), _number(row, "longitude", where))
-    to_metres = Transformer.from_crs("EPSG:4326", tile.meta["crs"], always_xy=True)
-    east, north = to_metres.transform(longitude, latitude)
-    return east - tile.meta["origin"][0], north - tile.meta["origin"][1]
+def _sites(rows: list[_PlacedRow], file: str) -> tuple[Site, ...]:
+    """Rows of one position and height are one site, in the order of the list."""
+    masts: list[list[_PlacedRow]] = []
+    cells_by_place: dict[tuple[int, int], list[int]] = {}
+    for row in rows:
+        corner = (math.floor(row.position[0]), math.floor(row.position[1]))
+        near = [
+            m
+            for dx in (-1, 0, 1)
+            for dy in (-1, 0, 1)
+            for m in cells_by_place.get((corner[0] + dx, corner[1] + dy), [])
+        ]
+        same = [m for m in near if math.dist(masts[m][0].position, row.position) < MIN_SITE_DISTANCE]
+        if same:
+            masts[same[0]].append(row)
+        else:
+            cells_by_place.setdefault(corner, []).append(len(masts))
+            masts.append([row])
+    for mast in masts:
+        _require_distinct(mast, file)
+    return tuple(Site(position=m[0].position, cells=tuple(cell for row in m for cell in row.cells)) for m in masts)
 
 
-def _elevation(tile: Tile, row: SiteRow, position: torch.Tensor, where: str) -> float:
-    column = next(column for column in HEIGHT_COLUMNS if column in row)
-    value = _number(row, column, where)
-    if column == "z":
-        return value
-    pixel = tile.pixel_of(position)
-    base = tile.rasters["height" if column == "height_above_roof" else "ground"][pixel]
-    return float(base) + value
-
-
-def _cells(row: SiteRow, where: str, template: Cell) -> tuple[Cell, ...]:
-    given = {name: _number(row, name, where) for name in ("tilt_deg", "power_dbm") if name in row}
-    cell = replace(template, **given)
-    if "azimuth_deg" not in row:
-        return (cell,)
-    value = row["azimuth_deg"]
-    if cell.array.pattern == "iso" and cell.array.rows * cell.array.columns == 1:
-        raise UelError(
-            f"{where} gives azimuth_deg, but the antenna is isotropic",
-            got=f"pattern {cell.array.pattern}",
-            do="choose a directional pattern, such as --pattern tr38901, or leave azimuth_deg out",
-        )
-    azimuths = value if isinstance(value, list) else str(value).split(";")
-    return tuple(replace(cell, azimuth_deg=_finite_number(item, "azimuth_deg", where)) for item in azimuths)
-
-
-def _number(row: SiteRow, column: str, where: str) -> float:
-    return _finite_number(row[column], column, where)
-
-
-def _finite_number(value: Any, column: str, where: str) -> float:
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        number = math.nan
-    if not math.isfinite(number) or isinstance(value, bool):
-        raise UelError(f"{column} in {where} is not a number", got=repr(value), do="give a finite number, such as 12.5")
-    return number
-
-
-def _require_apart(sites: Sequence[Site], file: Path) -> None:
-    for second, site in enumerate(sites):
-        for first, other in enumerate(sites[:second]):
-            if math.dist(site.position, other.position) < MIN_SITE_DISTANCE:
+def _require_distinct(mast: list[_PlacedRow], file: str) -> None:
+    seen = dict[tuple[object, ...], int]()
+    for row in mast:
+        for cell in row.cells:
+            first = seen.setdefault(distinct(cell), row.number)
+            if first != row.number:
                 raise UelError(
-                    f"rows {first + 1} and {second + 1} of {file.name} have the same position",
-                    got=f"{site.position}",
-                    do="give the sectors of a site in one row: azimuth_deg 0;120;240",
+                    f"rows {first} and {row.number} of {file} have the same position, direction and carrier",
+                    got=f"{row.position}, {cell.label}",
+                    do="leave one out, or tell them apart: azimuth_deg, cell_id, pci, channel_number (sectors may "
+                    "also stand in one row: azimuth_deg 0;120;240)",
                 )

@@ -91,8 +91,9 @@ def _locked(stage: Path) -> Iterator[None]:
 
 
 def write_sites(tile: Tile, sites: tuple[Site, ...]) -> Tile:
-    """Write sites into a tile folder (`sites.json`), replacing older ones. Raises as `Tile.require_sites`."""
-    tile.require_sites(sites)
+    """Write sites into a tile folder (`sites.json`), replacing older ones. Raises as
+    `Tile.require_site_positions`: a carrier at which a material is not defined is refused where it is simulated."""
+    tile.require_site_positions(sites)
     return update_files(tile, {"sites.json": _sites_json(sites)})
 
 

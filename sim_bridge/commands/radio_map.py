@@ -28,6 +28,7 @@ from uel.errors import UelError
 from uel.geo.tile import Tile
 from uel.mobility.trajectories import draw_positions
 from uel.radio import radio_map_io
+from uel.radio.config import Carrier
 from uel.radio.link_truth import LinkTruth
 from uel.radio.radio_map import MapLookup, RadioMap
 from uel.radio.simulator import Simulator
@@ -131,7 +132,7 @@ def _sites_by_carrier(tile: Tile, frequencies: tuple[float, ...]) -> list[tuple[
     """The tile's network on each of its carriers; with `frequencies`, all of its cells on each of these."""
     networks = split_by_carrier(tile.sites)
     if not frequencies:
-        return list(networks.values())
+        return _defined_networks(tile, networks)
     if len(networks) > 1:
         raise UelError(
             "--frequencies move the cells of one carrier, and the tile's network has several",
@@ -139,6 +140,21 @@ def _sites_by_carrier(tile: Tile, frequencies: tuple[float, ...]) -> list[tuple[
             do="leave --frequencies out: each carrier gets its own map",
         )
     return [with_frequency(tile.sites, f) for f in frequencies]
+
+
+def _defined_networks(tile: Tile, networks: dict[Carrier, tuple[Site, ...]]) -> list[tuple[Site, ...]]:
+    """The networks on whose carriers the tile's materials are defined; others are named. Raises `UelError` for none."""
+    defined, refusals = [], list[UelError]()
+    for carrier, sites in networks.items():
+        try:
+            tile.require_carrier(carrier)
+            defined.append(sites)
+        except UelError as error:
+            refusals.append(error)
+            log.warning("map: none of %s on %s: %s", tile.name, carrier.label, " ".join(str(error).split()))
+    if not defined:
+        raise refusals[0]
+    return defined
 
 
 def _make(tile: Tile, sites: tuple[Site, ...], config: RadioMapConfig, folder: Path) -> None:

@@ -11,11 +11,12 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import fix, fresh, frozen, lookup, maps, neighbours, report, step, survey
+from tests.bench import fix, fresh, frozen, lookup, maps, neighbours, network, report, step, survey
 
 BENCHES: dict[str, dict[str, Callable[[], dict[str, float]]]] = {
     "bridge": {"fresh": fresh.run, "frozen": frozen.run, "maps": maps.run, "lookup": lookup.run, "step": step.run},
     "locator": {"fix": fix.run},
+    "network": {"network": network.run},
     "survey": {"report": report.run, "survey": survey.run},
     "sharing": {"neighbours": neighbours.run},
 }
@@ -33,6 +34,8 @@ GOALS = {
     "lookup_ratio": ("<=", 1.3),
     "step_ratio": ("<=", 1.25),
     "fix_cpu_ms": ("<=", 20),
+    "network_fix_ms": ("<=", 500),
+    "network_peak_gib": ("<=", 8),
     "munich_reports_per_s": (">=", 100),
     "reports_per_s": (">=", 100),
     "phy_sys_ms_per_report": ("<=", 3),

@@ -166,6 +166,12 @@ class Tile:
         """
         for carrier in split_by_carrier(sites):
             self.require_carrier(carrier)
+        self.require_site_positions(sites)
+
+    def require_site_positions(self, sites: tuple[Site, ...]) -> None:
+        """Raise `UelError` without a site, and for a site that is off the tile, inside a building or in the ground."""
+        if not sites:
+            raise UelError("there are no sites", got="0 sites", do="place some: scenes.place(tile, count=4)")
         position = torch.tensor([site.position for site in sites])
         self.raster_grid.require(position)
         row, column = self.pixel_of(position)

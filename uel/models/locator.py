@@ -24,6 +24,7 @@ from uel.deprecated_names import current_fields
 from uel.errors import UelError
 from uel.estimation.fix import Fix, pool_to_patches
 from uel.estimation.grid_posterior import PRIOR_FLOOR, normalise_log_probability
+from uel.estimation.relevant_cells import CELLS_TAKEN_WHOLE, relevant_cells, restrict_to_cells
 from uel.geo.tile_maps import TileMaps
 from uel.measurement.model import ObservationModel
 from uel.measurement.reports import Reports
@@ -124,6 +125,8 @@ class Locator(nn.Module):
         model = measurement or self.measurement
         if self.config.encoder == "unet":
             return pool_to_patches(self.unet(reports, maps, model), maps.radio.grid, self.config.patches)
+        if reports.heard.shape[-1] > CELLS_TAKEN_WHOLE and not self.config.cell_ids:
+            reports, maps = restrict_to_cells(reports, maps, relevant_cells(reports, maps, model))
         evidence = self._evidence(reports, maps, model)
         radio = self.radio_encoder(cell_tokens(reports, maps))
         # With channels last the same convolutions and poolings take some third of the time on a CPU, all a fifth less.

@@ -1,7 +1,9 @@
 """Radio maps: path gain and propagation channels per cell and pixel, with differentiable lookup."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -12,7 +14,7 @@ from uel.core.grid import Grid, fill_from_neighbours
 from uel.core.units import bearing_deg, from_db, to_db
 from uel.errors import UelError
 from uel.radio.link_truth import LinkTruth
-from uel.radio.sites import Site, cell_positions
+from uel.radio.sites import Site, cell_positions, select_cells
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,6 +109,16 @@ class RadioMap:
         """A map with the same sites in which no pixel is known."""
         empty = torch.zeros_like(self.gain)
         return replace(self, gain=empty, relative_error=empty, known=empty.bool(), los=empty.bool(), channels=None)
+
+    def of_cells(self, cells: Sequence[int]) -> "RadioMap":
+        """The map of some cells, by their indices in ascending order."""
+
+        def part(record: Any) -> dict[str, Tensor]:
+            return {f.name: getattr(record, f.name)[list(cells)] for f in fields(record)}
+
+        own = {name: getattr(self, name)[list(cells)] for name in ("gain", "relative_error", "known", "los")}
+        channels = None if self.channels is None else PropagationChannels(**part(self.channels))
+        return replace(self, sites=select_cells(self.sites, cells), channels=channels, **own)
 
     def path_gain(self, position: Float[Tensor, "*n dim"]) -> Float[Tensor, "*n cell"]:
         """Linear path gain from every cell at positions in metres, (x, y) or (x, y, z); z is ignored.

@@ -166,6 +166,16 @@ def cells_of(sites: tuple[Site, ...]) -> list[tuple[Site, Cell]]:
     return [(site, cell) for site in sites for cell in site.cells]
 
 
+def select_cells(sites: tuple[Site, ...], cells: Sequence[int]) -> tuple[Site, ...]:
+    """The sites with some of their cells, by ascending indices in the order of `cells_of`; sites without any go."""
+    kept, first, network = set(cells), 0, list[Site]()
+    for site in sites:
+        own = tuple(cell for number, cell in enumerate(site.cells, first) if number in kept)
+        network += [replace(site, cells=own)] if own else []
+        first += len(site.cells)
+    return tuple(network)
+
+
 def with_frequency(sites: tuple[Site, ...], frequency: float) -> tuple[Site, ...]:
     """Sites whose cells transmit at another carrier frequency in Hz."""
 
