@@ -14,9 +14,9 @@ from sim_bridge import open_empty
 from uel import Array, Carrier, Cell, FreeSpace, Grid, RadioMap, Site, UelError, reference_power_dbm
 from uel.core.units import bearing_deg
 from uel.measurement import report_io
-from uel.measurement.columns import ColumnConfig as Columns
 from uel.measurement.drive_test import Drive
 from uel.measurement.drive_test import read_drive_test as read_drive
+from uel.measurement.logs.config import ColumnConfig as Columns
 from uel.radio import radio_map_io
 
 report_json = SimpleNamespace(read=report_io.from_json, write=report_io.to_json)

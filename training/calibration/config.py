@@ -12,7 +12,7 @@ from sim_bridge.engines.config import EngineConfig
 from sim_bridge.registry import require_paths
 from training.pipeline.config import RASTER_PIXEL, SitePlacementConfig
 from uel.errors import UelError
-from uel.measurement.columns import ColumnConfig
+from uel.measurement.logs.config import ColumnConfig
 from uel.radio.tracing_config import TracingConfig
 
 

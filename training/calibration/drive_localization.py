@@ -21,8 +21,8 @@ from uel.estimation.estimates import PointEstimate
 from uel.estimation.grid_posterior import geometric_median
 from uel.estimation.scoring import EstimationMethod, Scores, error_summary, score
 from uel.geo.tile import Tile
-from uel.measurement.drive_test import Drive, block_index, reports_from_levels
-from uel.measurement.reports import Reports
+from uel.measurement.drive_test import Drive, block_index
+from uel.measurement.reports import Reports, reports_from_levels
 from uel.radio.radio_map import RadioMap
 
 NEIGHBOUR_COUNTS = (1, 2, 3, 5, 8, 16, 32, 64)

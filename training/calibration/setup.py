@@ -16,7 +16,8 @@ from training.calibration.parameters import CalibrationParameters
 from training.pipeline.scene_pipeline import open_tile
 from uel.errors import UelError
 from uel.geo.tile import Tile
-from uel.measurement.drive_test import Drive, read_drive_test, reports_from_levels, split_by_block
+from uel.measurement.drive_test import Drive, read_drive_test, split_by_block
+from uel.measurement.reports import reports_from_levels
 from uel.mobility.trajectories import draw_positions
 from uel.radio.sites import Array, Cell, Site
 

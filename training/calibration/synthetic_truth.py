@@ -19,7 +19,8 @@ from training.calibration.parameters import CalibrationParameters
 from uel.core.constants import SPEED_OF_LIGHT
 from uel.core.units import to_db
 from uel.geo.tile import Tile
-from uel.measurement.drive_test import Drive, reports_from_levels
+from uel.measurement.drive_test import Drive
+from uel.measurement.reports import reports_from_levels
 from uel.radio.sites import reference_power_dbm
 from uel.radio.tracing_config import TracingConfig
 

@@ -8,7 +8,7 @@ import tyro
 
 from uel.errors import UelError
 from uel.estimation.config import RayRescoringConfig, RefinementConfig
-from uel.measurement.columns import ColumnConfig
+from uel.measurement.logs.config import ColumnConfig
 from uel.models.config import RESTORER_FILE
 from uel.radio.tracing_config import ACCURATE_TRACING, TracingConfig
 

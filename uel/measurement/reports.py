@@ -78,6 +78,26 @@ class Reports(BatchRecord):
         return values.gather(-1, self.serving.unsqueeze(-1)).squeeze(-1)
 
 
+def reports_from_levels(
+    level: Float[Tensor, "report cell"], toa: Float[Tensor, "report cell"] | None = None
+) -> Reports:
+    """Reports from levels (dBm) and times of flight (s); NaN marks a value that was not reported."""
+    heard = ~level.isnan()
+    zero = torch.zeros(len(level))
+    toa = torch.full_like(level, torch.nan) if toa is None else toa
+    return Reports(
+        rsrp_dbm=level.nan_to_num(),
+        heard=heard,
+        serving=torch.where(heard, level, -torch.inf).argmax(-1),
+        timing_advance=zero,
+        has_timing_advance=zero.bool(),
+        azimuth_deg=zero,
+        has_azimuth=zero.bool(),
+        toa=toa.nan_to_num(),
+        has_toa=heard & ~toa.isnan(),
+    )
+
+
 def rotate_to_assumed_azimuths(reports: Reports, true: tuple[Site, ...], assumed: tuple[Site, ...]) -> Reports:
     """Reports as a locator reads them that assumes the antenna azimuths of `assumed` instead of the `true` ones.
 

@@ -28,7 +28,8 @@ from training.calibration.result import CalibrationResult, held_out_errors
 from training.calibration.setup import merge_reports
 from uel.errors import UelError
 from uel.geo.tile import Tile
-from uel.measurement.drive_test import Drive, reports_from_levels
+from uel.measurement.drive_test import Drive
+from uel.measurement.reports import reports_from_levels
 from uel.radio.sites import Array, Cell, Site, reference_power_dbm
 from uel.radio.tracing_config import TracingConfig
 

@@ -11,8 +11,8 @@ from scenes.tiles.writer import update_files, write_sites
 from tests.helpers.four_houses import tile  # noqa: F401  (a fixture)
 from uel.errors import UelError
 from uel.geo.tile import Tile
-from uel.measurement.columns import ColumnConfig
 from uel.measurement.drive_test import block_index, read_drive_test, split_by_block
+from uel.measurement.logs.config import ColumnConfig
 from uel.radio.sites import Cell, Site
 
 METRES = ColumnConfig(latitude="", longitude="", x="east", y="north", cell="PCI", level="level", cells=("A", "B"))

@@ -1,0 +1,1 @@
+"""Files that others wrote, as text and as tables: compression, encoding, separator, header line."""

@@ -1,0 +1,140 @@
+"""The one reader of logs: reports of phones and drive tests in any usual format become `Reports` of a tile's network.
+
+`uel locate`, `uel calibrate`, `uel eval` and the explorer read logs here. A measurement is used, or it is set aside by
+a named rule, with its row and its value (`uel.measurement.logs.rules.rejections`).
+"""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from uel.errors import UelError
+from uel.geo.tile import Tile
+from uel.measurement.logs.rules.cells import IDENTITY_COLUMNS, CellMatcher
+from uel.measurement.logs.config import ColumnConfig
+from uel.measurement.logs.rules.rejections import Rejection, Rejections
+from uel.measurement.logs.report_groups import LogPart, part_of_rows
+from uel.measurement.logs.rules.rows import METRES, Projection, RowRules
+from uel.measurement.logs.store import ROWS_PER_CHUNK, StagedLog, stage_log
+from uel.radio.sites import Site
+
+log = logging.getLogger(__name__)
+
+UNKNOWN_NAMES_SHOWN = 12
+
+
+@dataclass(eq=False)
+class LogReader:
+    """One open log: reads its reports part by part.
+
+    Example:
+        >>> import pathlib, tempfile, uel
+        >>> from scenes.tiles.writer import write_tile
+        >>> from uel.measurement.logs.config import ColumnConfig
+        >>> from uel.measurement.logs.reader import open_log
+        >>> from uel.measurement.logs.rules.rejections import Rejections
+        >>> folder = pathlib.Path(tempfile.mkdtemp())
+        >>> sites = (uel.Site(position=(0.0, 0.0, 60.0)), uel.Site(position=(40.0, 0.0, 60.0)))
+        >>> _ = (folder / "log.csv").write_text("time;cell;rsrp\\n0;0;-80,5\\n0;1;255\\n")
+        >>> tile = write_tile(folder / "tile", [], {}, {}, {"name": "plain", "size": 256.0, "pixel": 2.0})
+        >>> with Rejections() as rejections, open_log(tile, sites, folder / "log.csv", ColumnConfig(), rejections) as reader:
+        ...     part = next(reader.parts())
+        >>> part.reports.rsrp_dbm.tolist(), dict(rejections.counts)
+        ([[-80.5, 0.0]], {'no level': 1})
+    """
+
+    staged: StagedLog
+    rules: RowRules
+    used: int = 0
+    """number of rows that are used, so far"""
+
+    def parts(self, rows: int = ROWS_PER_CHUNK) -> Iterator[LogPart]:
+        """The reports in the order of their first rows, those of some rows at a time.
+
+        Reports without a usable level are left out; their rows are set aside.
+        """
+        for frame in self.staged.chunks(rows):
+            frame = self._agreeing(self.rules.usable(frame))
+            self.used += len(frame)
+            if len(frame):
+                yield part_of_rows(frame, self.rules.matcher.cell_count)
+
+    def _agreeing(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Rows of one report and cell whose levels agree; beams of one cell may differ."""
+        groups = frame.groupby(["report", "cell_number", frame["beam"].fillna("")])["level"]
+        low, high = groups.transform("min"), groups.transform("max")
+        columns = self.rules.columns
+        limit = np.where(frame["seconds"].notna(), columns.instant_contradiction_db, columns.contradiction_db)
+        contradicts = (high - low).to_numpy() > limit
+        for n in np.flatnonzero(contradicts):
+            told = f"{low.iloc[n]:g} and {high.iloc[n]:g} dBm of one cell in one report"
+            self.rules.rejections.add(Rejection(int(frame["row"].iloc[n]), "contradiction", told))
+        return frame[~contradicts].reset_index(drop=True)
+
+
+@contextmanager
+def open_log(
+    tile: Tile,
+    sites: tuple[Site, ...],
+    file: Path,
+    columns: ColumnConfig,
+    rejections: Rejections,
+    needs_position: bool = False,
+) -> Iterator[LogReader]:
+    """Open a log of any format on a tile.
+
+    Args:
+        tile: where the phones are.
+        sites: the network, in the order of every `cell` axis.
+        file: CSV or relatives, Parquet, JSON, JSON lines, a modem's scans; these compressed by gzip, too.
+        columns: names of columns and cells where they are not found by themselves, and limits of rules.
+        rejections: gets what is set aside.
+        needs_position: whether reports without a position on the tile are set aside (labelled reports).
+
+    Raises:
+        UelError: for a file that cannot be read, that has no levels of cells, or whose levels are indices.
+    """
+    matcher = CellMatcher(sites, columns)
+    with stage_log(file, columns, matcher.cell_count) as staged:
+        if staged.is_level_index and columns.level_unit == "dbm":
+            do = "give --columns.level-unit nr_index (TS 38.133) or lte_index (TS 36.133)"
+            raise UelError(f"the levels of {file.name} are indices of a reporting table", got="no dBm", do=do)
+        matcher.learn_carriers(staged.distinct(IDENTITY_COLUMNS))
+        names = ", ".join(staged.unknown[:UNKNOWN_NAMES_SHOWN])
+        log.info("%s: %s, %d rows%s", file.name, staged.kind, staged.rows, f"; not used: {names}" if names else "")
+        rules = RowRules(
+            columns=columns,
+            matcher=matcher,
+            rejections=rejections,
+            from_degrees=_projection(tile, "EPSG:4326") if tile.meta.get("crs") else None,
+            from_east_north=_projection(tile, columns.crs) if columns.crs else METRES,
+            half_size=tile.size / 2,
+            needs_position=needs_position,
+        )
+        yield LogReader(staged, rules)
+
+
+def _projection(tile: Tile, crs: str) -> Projection:
+    """From coordinates of a CRS to metres east and north of the tile's centre."""
+    from pyproj import Transformer
+    from pyproj.exceptions import CRSError
+
+    if not tile.meta.get("crs"):
+        do = "give x and y in metres from the tile's centre, and no --columns.crs"
+        raise UelError(f"tile {tile.name} has no georeference", got=crs, do=do)
+    try:
+        transformer = Transformer.from_crs(crs, tile.meta["crs"], always_xy=True)
+    except CRSError as error:
+        raise UelError("--columns.crs is no coordinate reference system", got=crs, do="give EPSG:32632, say") from error
+    east, north = tile.meta["origin"]
+
+    def project(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        projected = transformer.transform(x, y)
+        return np.stack([projected[0] - east, projected[1] - north], 1)
+
+    return project
