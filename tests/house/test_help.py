@@ -9,7 +9,7 @@ from tests.conftest import ROOT
 from uel.cli import VERBS
 
 FRAMEWORKS = {
-    "torch", "numpy", "scipy", "pandas", "pyarrow", "xarray", "zarr", "matplotlib", "plotly", "lightning", "timm",
+    "torch", "numpy", "scipy", "pandas", "pyarrow", "duckdb", "charset_normalizer", "xarray", "zarr", "matplotlib", "plotly", "lightning", "timm",
     "wandb", "ray",
     "sionna", "mitsuba", "drjit", "shapely", "osmnx", "osmium", "geopandas", "rasterio", "trimesh", "pyproj",
     "streamlit", "pydeck", "jaxtyping",

@@ -9,12 +9,13 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from uel.errors import UelError
 from uel.geo.tile import Tile
 from uel.measurement.logs.config import ColumnConfig
-from uel.measurement.logs.rules.positions import Labels, reliable_labels
 from uel.measurement.logs.reader import open_log
-from uel.measurement.logs.rules.rejections import REJECTED_FILE, Rejections, write_rejections
 from uel.measurement.logs.report_groups import LogPart
+from uel.measurement.logs.rules.positions import Labels, reliable_labels
+from uel.measurement.logs.rules.rejections import REJECTED_FILE, Rejections, write_rejections
 from uel.measurement.reports import Reports
 
 
@@ -62,7 +63,8 @@ def read_drive_test(tile: Tile, file: Path, columns: ColumnConfig, folder: Path 
     """
     with Rejections() as rejections, open_log(tile, tile.sites, file, columns, rejections, needs_position=True) as log:
         parts = list(log.parts())
-        rejections.require_fit(log.staged.rows, log.used, file, may_hear_others=log.rules.matcher.knows_identities)
+        count, hears_others = log.store.count, log.rules.matcher.knows_identities
+        rejections.require_fit(count, log.used, file, hears_others)
     drive = _drive(parts)
     labels = Labels(
         position=drive.position.numpy(),
@@ -73,9 +75,9 @@ def read_drive_test(tile: Tile, file: Path, columns: ColumnConfig, folder: Path 
         },
     )
     kept = reliable_labels(labels, columns, rejections)
-    rejections.require_fit(log.staged.rows, int(kept.sum()), file, may_hear_others=True)
+    rejections.require_fit(count, int(kept.sum()), file, hears_others)
     where = write_rejections(rejections, folder / REJECTED_FILE) if folder else None
-    rejections.report(log.staged.rows, where)
+    rejections.report(count, where)
     rejected = tuple(sorted((rejection.row, rejection.reason) for rejection in rejections.kept))
     return Drive(drive.position[kept], drive.reports[kept], rejected, drive.merged)
 

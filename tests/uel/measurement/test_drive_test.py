@@ -41,8 +41,8 @@ def test_rows_of_one_place_are_one_report(masts: Tile, tmp_path: Path) -> None:
 
 
 def test_what_rows_have_in_common_beside_their_place_makes_the_report(masts: Tile, tmp_path: Path) -> None:
-    file = table(tmp_path, "A,1,2,-80,one", "A,1,2,-60,two", header="PCI,east,north,level,device")
-    assert len(read_drive_test(masts, file, replace(METRES, group=("device",)))) == 2
+    file = table(tmp_path, "A,1,2,-80,one", "A,1,2,-60,two", header="PCI,east,north,level,owner")
+    assert len(read_drive_test(masts, file, replace(METRES, group=("owner",)))) == 2
     assert len(read_drive_test(masts, file, METRES)) == 1
 
 
@@ -56,10 +56,11 @@ def test_every_row_that_is_not_used_is_named_with_its_reason(masts: Tile, tmp_pa
     assert "loud" in told[11]
     assert told[12] == "unknown cell: 'C'"
     assert told[13].startswith("off the tile: 1000 m east, 2 m north")
-    assert "no number" in told[14]
+    assert told[14] == "no position: 2"
     assert told[15] == told[16] == "contradiction: -120 and -60 dBm of one cell in one report"
-    assert "no number" in told[17]
-    assert drive.rejection_counts == {"no number": 3, "unknown cell": 1, "off the tile": 1, "contradiction": 2}
+    assert told[17].startswith("no level: nothing")
+    counts = {"no number": 1, "no position": 1, "no level": 1, "unknown cell": 1, "off the tile": 1, "contradiction": 2}
+    assert drive.rejection_counts == counts
 
 
 def test_times_of_flight_are_read_where_there_are_any(masts: Tile, tmp_path: Path) -> None:
@@ -98,7 +99,7 @@ def test_a_zipped_table_is_read(masts: Tile, tmp_path: Path) -> None:
             ["Z,1,2,-80", "A,1,2,-80", "Q,1,2,-80"],
             "PCI,east,north,level",
             METRES,
-            "2 of 3 rows[\\s\\S]*2 × unknown cell",
+            "2 of 3 measurements[\\s\\S]*2 × unknown cell",
         ),
         ([], "PCI,east,north,level", METRES, "it is empty"),
         (["A,9e9,2,-80"], "PCI,east,north,level", METRES, "1 × off the tile"),

@@ -15,12 +15,12 @@ import pandas as pd
 
 from uel.errors import UelError
 from uel.geo.tile import Tile
-from uel.measurement.logs.rules.cells import IDENTITY_COLUMNS, CellMatcher
 from uel.measurement.logs.config import ColumnConfig
-from uel.measurement.logs.rules.rejections import Rejection, Rejections
 from uel.measurement.logs.report_groups import LogPart, part_of_rows
+from uel.measurement.logs.rules.cells import IDENTITY_COLUMNS, CellMatcher
+from uel.measurement.logs.rules.rejections import Rejection, Rejections
 from uel.measurement.logs.rules.rows import METRES, Projection, RowRules
-from uel.measurement.logs.store import ROWS_PER_CHUNK, StagedLog, stage_log
+from uel.measurement.logs.store import ROWS_PER_CHUNK, LogStore, store_log
 from uel.radio.sites import Site
 
 log = logging.getLogger(__name__)
@@ -42,13 +42,14 @@ class LogReader:
         >>> sites = (uel.Site(position=(0.0, 0.0, 60.0)), uel.Site(position=(40.0, 0.0, 60.0)))
         >>> _ = (folder / "log.csv").write_text("time;cell;rsrp\\n0;0;-80,5\\n0;1;255\\n")
         >>> tile = write_tile(folder / "tile", [], {}, {}, {"name": "plain", "size": 256.0, "pixel": 2.0})
-        >>> with Rejections() as rejections, open_log(tile, sites, folder / "log.csv", ColumnConfig(), rejections) as reader:
-        ...     part = next(reader.parts())
+        >>> with Rejections() as rejections:
+        ...     with open_log(tile, sites, folder / "log.csv", ColumnConfig(), rejections) as reader:
+        ...         part = next(reader.parts())
         >>> part.reports.rsrp_dbm.tolist(), dict(rejections.counts)
         ([[-80.5, 0.0]], {'no level': 1})
     """
 
-    staged: StagedLog
+    store: LogStore
     rules: RowRules
     used: int = 0
     """number of rows that are used, so far"""
@@ -58,7 +59,7 @@ class LogReader:
 
         Reports without a usable level are left out; their rows are set aside.
         """
-        for frame in self.staged.chunks(rows):
+        for frame in self.store.chunks(rows):
             frame = self._agreeing(self.rules.usable(frame))
             self.used += len(frame)
             if len(frame):
@@ -100,13 +101,14 @@ def open_log(
         UelError: for a file that cannot be read, that has no levels of cells, or whose levels are indices.
     """
     matcher = CellMatcher(sites, columns)
-    with stage_log(file, columns, matcher.cell_count) as staged:
-        if staged.is_level_index and columns.level_unit == "dbm":
+    with store_log(file, columns, matcher.cell_count) as store:
+        content = store.content
+        if content.is_level_index and columns.level_unit == "dbm":
             do = "give --columns.level-unit nr_index (TS 38.133) or lte_index (TS 36.133)"
             raise UelError(f"the levels of {file.name} are indices of a reporting table", got="no dBm", do=do)
-        matcher.learn_carriers(staged.distinct(IDENTITY_COLUMNS))
-        names = ", ".join(staged.unknown[:UNKNOWN_NAMES_SHOWN])
-        log.info("%s: %s, %d rows%s", file.name, staged.kind, staged.rows, f"; not used: {names}" if names else "")
+        matcher.learn(store.distinct(IDENTITY_COLUMNS), f"{file.name} ({content.kind})")
+        names = ", ".join(content.unknown[:UNKNOWN_NAMES_SHOWN])
+        log.info("%s: %s, %d rows%s", file.name, content.kind, content.rows, f"; not used: {names}" if names else "")
         rules = RowRules(
             columns=columns,
             matcher=matcher,
@@ -116,7 +118,7 @@ def open_log(
             half_size=tile.size / 2,
             needs_position=needs_position,
         )
-        yield LogReader(staged, rules)
+        yield LogReader(store, rules)
 
 
 def _projection(tile: Tile, crs: str) -> Projection:

@@ -52,7 +52,7 @@ def part_of_rows(frame: pd.DataFrame, cell_count: int) -> LogPart:
     toa = to_numbers(frame["toa"])
     toa[~((toa >= 0) & (toa <= MAX_TOA))] = np.nan
     reports = reports_from_levels(level, _medians(toa, report, cell, len(first), cell_count))
-    part = LogPart(
+    return LogPart(
         reports=_with_serving(reports, frame, report),
         position=torch.tensor(first[["east", "north"]].to_numpy(np.float32)),
         row=first["row"].to_numpy(),
@@ -62,7 +62,6 @@ def part_of_rows(frame: pd.DataFrame, cell_count: int) -> LogPart:
         age=_age(first["age"]),
         merged=len(frame) - int(reports.heard.sum()),
     )
-    return part
 
 
 def _best_beams(frame: pd.DataFrame) -> pd.DataFrame:
@@ -91,7 +90,7 @@ def _with_serving(reports: Reports, frame: pd.DataFrame, report: np.ndarray) -> 
 
     Timing advance of other logs is not read: its step depends on the technology.
     """
-    serving, cell = reports.serving.clone(), torch.from_numpy(frame["cell_number"].to_numpy(np.int64))
+    serving, cell = reports.serving.clone(), torch.tensor(frame["cell_number"].to_numpy(np.int64))
     said = np.flatnonzero(frame["serving"].fillna("").astype("str").str.lower().isin(TEXT_TRUE).to_numpy())
     once = said[np.bincount(report[said], minlength=len(serving))[report[said]] == 1]
     serving[report[once]] = cell[once]
@@ -100,12 +99,10 @@ def _with_serving(reports: Reports, frame: pd.DataFrame, report: np.ndarray) -> 
         return reports
     at_serving = cell == serving[report]
     advance, azimuth, aoa = (to_numbers(frame[name]) for name in ("timing_advance", "azimuth_deg", "aoa_deg"))
-    columns = {name: getattr(reports, name).clone() for name in ("timing_advance", "has_timing_advance", "azimuth_deg")}
-    columns |= {name: getattr(reports, name).clone() for name in ("has_azimuth", "aoa_deg", "has_aoa")}
-    for values, name, mask in (
-        (advance, "timing_advance", "has_timing_advance"),
-        (azimuth, "azimuth_deg", "has_azimuth"),
-    ):
+    names = ("timing_advance", "has_timing_advance", "azimuth_deg", "has_azimuth", "aoa_deg", "has_aoa")
+    columns = {name: getattr(reports, name).clone() for name in names}
+    for values, name in ((advance, "timing_advance"), (azimuth, "azimuth_deg")):
+        mask = f"has_{name.removesuffix('_deg')}"
         rows = np.flatnonzero(at_serving.numpy() & np.isfinite(values))
         columns[name][report[rows]] = torch.tensor(values[rows], dtype=torch.float32)
         columns[mask][report[rows]] = True

@@ -46,6 +46,11 @@ class LogStore:
         if rest is not None and len(rest):
             yield rest.reset_index(drop=True)
 
+    @property
+    def count(self) -> int:
+        """Number of measurements."""
+        return int(self.connection.execute("SELECT count(*) FROM sorted").fetchall()[0][0])
+
     def distinct(self, names: Sequence[str]) -> pd.DataFrame:
         """The distinct values of some columns."""
         quoted = ", ".join(f'"{name}"' for name in names)

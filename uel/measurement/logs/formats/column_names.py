@@ -17,8 +17,9 @@ CELL_QUANTITIES = (
 
 # Whole names, without separators, units and indices.
 REPORT_NAMES = {
-    "time": "time timestamp datetime dateandtime dateandtimeutc utc utctime timeutc uetime gpstime epoch epochtime unixtime "
-    "logtime recordtime devicetime measuredat ts timems timestampms systemtime pctime timemillis elapsedtime recordedat",
+    "time": "time timestamp datetime dateandtime dateandtimeutc utc utctime timeutc uetime gpstime "
+    "epoch epochtime unixtime logtime recordtime devicetime measuredat ts timems timestampms systemtime "
+    "pctime timemillis elapsedtime recordedat",
     "date": "date day utcdate",
     "x": "x east easting xm eastm",
     "y": "y north northing ym northm",
@@ -34,8 +35,8 @@ CELL_NAMES = {
     "node": "node enb enbid enodeb enodebid gnb gnbid gnodeb gnodebid enbidentity",
     "pci": "pci pcid psc physicalcellid physicalcellidentity physcellid phycellid phycell ncell nrpci ltepci "
     "primaryscramblingcode scramblingcode physicallayercellid bsic",
-    "arfcn": "earfcn arfcn nrarfcn uarfcn narfcn earfcndl dlearfcn dlarfcn arfcndl earfcnnumber channelnumber dlchannel "
-    "nrarfcndl dlnrarfcn lteearfcn ssbarfcn ssbnrarfcn channel",
+    "arfcn": "earfcn arfcn nrarfcn uarfcn narfcn earfcndl dlearfcn dlarfcn arfcndl earfcnnumber "
+    "channelnumber dlchannel nrarfcndl dlnrarfcn lteearfcn ssbarfcn ssbnrarfcn channel",
     "mcc": "mcc mobilecountrycode",
     "mnc": "mnc mobilenetworkcode",
     "technology": "technology networktech tech ntech rat radiotype radio act networktype system accesstechnology "
@@ -57,86 +58,18 @@ ROLE_WORDS = {"serving": "serving", "pcell": "serving", "primary": "serving", "s
 ROLE_WORDS |= dict.fromkeys(("neighbor", "neighbour", "neighbors", "neighbours", "nbr", "neigh", "ncell"), "neighbour")
 ROLE_WORDS |= dict.fromkeys(("detected", "listed", "monitored"), "neighbour")
 # Words beside the quantity that change nothing about it.
-NOISE_WORDS = set(
-    [
-        "cell",
-        "cells",
-        "all",
-        "rf",
-        "kpi",
-        "measured",
-        "meas",
-        "measurement",
-        "inst",
-        "instantaneous",
-        "filtered",
-        "avg",
-        "average",
-        "mean",
-        "value",
-        "result",
-        "info",
-        "top",
-        "dl",
-        "downlink",
-        "signal",
-        "strength",
-        "my",
-        "current",
-        "report",
-        "ue",
-        "mode",
-        "active",
-        "set",
-        "e",
-        "utra",
-        "scan",
-        "scanner",
-        "radio",
-    ]
-)
-POSITION_WORDS = set(
-    [
-        "gps",
-        "gnss",
-        "phone",
-        "ue",
-        "device",
-        "user",
-        "position",
-        "pos",
-        "location",
-        "loc",
-        "decimal",
-        "degree",
-        "degrees",
-        "deg",
-        "wgs",
-        "all",
-        "my",
-        "current",
-        "geo",
-        "coordinates",
-        "coordinate",
-        "fix",
-        "start",
-    ]
-)
+NOISE_WORDS = {
+    "cell", "cells", "all", "rf", "kpi", "measured", "meas", "measurement", "inst", "instantaneous", "filtered",
+    "avg", "average", "mean", "value", "result", "info", "top", "dl", "downlink", "signal", "strength", "my",
+    "current", "report", "ue", "mode", "active", "set", "e", "utra", "scan", "scanner", "radio",
+}  # fmt: skip
+POSITION_WORDS = {
+    "gps", "gnss", "phone", "ue", "device", "user", "position", "pos", "location", "loc", "decimal", "degree",
+    "degrees", "deg", "wgs", "all", "my", "current", "geo", "coordinates", "coordinate", "fix", "start",
+}  # fmt: skip
 ANTENNA_WORDS = {
-    "rx",
-    "ant",
-    "antenna",
-    "port",
-    "branch",
-    "diff",
-    "delta",
-    "offset",
-    "min",
-    "max",
-    "std",
-    "count",
-    "ul",
-}
+    "rx", "ant", "antenna", "port", "branch", "diff", "delta", "offset", "min", "max", "std", "count", "ul",
+}  # fmt: skip
 NEIGHBOUR_PREFIX = "n"  # of G-NetTrack's columns: NRxLev1, NARFCN1, NQual1
 INDEX_WORDS = {"index", "idx", "asu"}
 NR_NAMES = {name for names in CELL_NAMES.values() for name in names.split() if name.startswith("nr")} - {"nrxlev"}

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from uel.errors import UelError
-from uel.measurement.logs.formats.column_names import REPORT_QUANTITIES, ColumnMeaning, meaning_of
 from uel.measurement.logs.config import ColumnConfig
+from uel.measurement.logs.formats.column_names import REPORT_QUANTITIES, ColumnMeaning, meaning_of
 
 IDENTITY_QUANTITIES = ("cell", "cell_id", "pci")
 OTHER_LEVELS = {"rssi": "RSSI", "rsrq": "RSRQ", "sinr": "SINR"}
@@ -156,9 +156,8 @@ def _named_by_header(
 ) -> tuple[CellColumns, ...]:
     """Columns of levels that say by their own names whose they are: the cell's name, or its number from 0 or 1."""
     if columns.level or (len(levels) == 1 and not columns.cells and cell_count > 1):
-        got = f"{', '.join(names)}"
-        do = "name the column of the cell (--columns.cell, --columns.pci or --columns.cell-id): a row is one level of one cell"
-        raise UelError(f"{file} does not say whose level a row is", got=got, do=do)
+        do = "name its column (--columns.cell, .pci or .cell-id): a row of a long table is one level of one cell"
+        raise UelError(f"{file} does not say whose level a row is", got=", ".join(names), do=do)
     by_cell = {str(key[1]): group for key, group in levels.items()}
     if columns.cells and set(by_cell) <= set(columns.cells):
         return tuple(CellColumns(group, fixed={"cell": name}) for name, group in by_cell.items())
@@ -169,5 +168,5 @@ def _named_by_header(
         first = numbers[0]
         return tuple(CellColumns(group, fixed={"cell": str(int(name) - first)}) for name, group in by_cell.items())
     got = f"{', '.join(names[group['rsrp']] for group in levels.values())}; the tile has {cell_count} cells"
-    do = "name the columns by the tile's cells, in its order: --columns.cells NAME …, or give a row for each level of a cell"
+    do = "name the columns by the tile's cells in its order (--columns.cells), or give a row for each level of a cell"
     raise UelError(f"{file} does not say whose levels its columns hold", got=got, do=do)

@@ -136,7 +136,7 @@ class LogLoader:
             values |= {"serving": "'true'"} if cell.is_serving else {}
             values |= {"group": group, "surplus": surplus}
             names = ", ".join(f'"{name}"' for name in values)
-            # An empty level in a wide table says that the cell was not heard; in a long one it is a row without a level.
+            # An empty level in a wide table says that the cell was not heard; a long one has no reason for such a row.
             heard = f"WHERE {values['rsrp']} IS NOT NULL" if layout.is_wide else ""
             query = f"INSERT INTO measurement (row, {names}) SELECT row, {', '.join(values.values())} FROM raw {heard}"
             self.connection.execute(query)

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from uel.errors import UelError
-from uel.measurement.logs.formats.column_names import CELL_QUANTITIES, REPORT_QUANTITIES, TECHNOLOGY_WORDS, meaning_of
 from uel.measurement.logs.config import ColumnConfig
+from uel.measurement.logs.formats.column_names import CELL_QUANTITIES, REPORT_QUANTITIES, TECHNOLOGY_WORDS, meaning_of
 from uel.measurement.logs.formats.layout import Layout, layout_of
 
 Measurement = dict[str, str]

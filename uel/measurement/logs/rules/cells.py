@@ -74,13 +74,20 @@ class CellMatcher:
         """Whether cells are found by their identities: then a log may well hold cells of other tiles."""
         return not self._given_names and self._directory.has_identities
 
-    def learn_carriers(self, names: pd.DataFrame) -> None:
-        """Take note of the carriers on which each name of a cell stands in the log: columns of identities, distinct."""
+    def learn(self, names: pd.DataFrame, what: str) -> None:
+        """Take note of the carriers on which each name of a cell stands in the log: columns of identities, distinct.
+
+        Raises `UelError` where the log identifies its cells and the network does not.
+        """
+        if not (self._given_names or self._own_names or self._directory.has_identities or names["cell"].notna().any()):
+            shown = ", ".join(sorted({*names["cell_id"].dropna(), *names["pci"].dropna()})[:4]) or "nothing"
+            do = "place sites with cell_id or PCI (uel place --file), or name the cells in order: --columns.cells"
+            raise UelError(f"the tile's cells have no identities by which {what} names its own", got=shown, do=do)
         for identity in names[list(IDENTITY_COLUMNS)].fillna("").astype("str").itertuples(index=False, name=None):
             cell, cell_id, _, pci, arfcn, technology = identity
-            name = next((text for text in (cell, cell_id, pci) if text), "")
-            if name and (not self._carriers or arfcn in self._carriers):
-                self._carriers_of_name.setdefault(name, set()).add((technology_of(technology), arfcn))
+            for name in {cell, cell_id, pci} - {""}:
+                if not self._carriers or arfcn in self._carriers:
+                    self._carriers_of_name.setdefault(name, set()).add((technology_of(technology), arfcn))
 
     def match(self, frame: pd.DataFrame, near: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Cell of each row, or `NO_CELL` with the rule and the identity in words.

@@ -4,6 +4,7 @@ A phone that has lost its satellites goes on reporting: with the last position i
 to a kilometre), or with one far away. Such reports are no labels.
 """
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -64,7 +65,7 @@ def _runs(position: np.ndarray) -> Iterator[slice]:
         return
     starts = np.flatnonzero((np.diff(position, axis=0) != 0).any(1)) + 1
     edges = [0, *starts.tolist(), len(position)]
-    yield from (slice(start, end) for start, end in zip(edges[:-1], edges[1:], strict=True))
+    yield from (slice(start, end) for start, end in itertools.pairwise(edges))
 
 
 def _check_still(

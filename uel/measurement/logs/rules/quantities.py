@@ -18,20 +18,8 @@ LEVEL_LIMITS_DBM = {
 """of technologies whose level is no RSRP"""
 # Numbers that stand for "not available" in the levels of Android, modems and export programs.
 SENTINELS = (
-    2147483647,
-    -2147483648,
-    2147483646,
-    9223372036854775807,
-    -1,
-    0,
-    255,
-    65535,
-    32767,
-    -32768,
-    -999,
-    -9999,
-    999,
-)
+    2147483647, 2147483646, -2147483648, 9223372036854775807, 65535, 32767, -32768, -9999, -999, 999, 255, 0, -1,
+)  # fmt: skip
 INDEX_OFFSETS: dict[LevelUnit, tuple[float, int]] = {
     "nr_index": (-157.0, 127),  # TS 38.133, table 10.1.6.1-1: index n is n - 157 dBm and up to 1 dB more
     "lte_index": (-141.0, 97),  # TS 36.133, table 9.1.4-1: n - 141 dBm and up to 1 dB more
@@ -58,7 +46,7 @@ def to_numbers(texts: pd.Series) -> np.ndarray:
     if plain.str.contains(".", regex=False, na=False).any():
         plain = plain.where(~plain.str.contains(",", regex=False, na=False))
     digits = plain.str.replace(",", ".", regex=False).str.replace(UNIT, "", regex=True)
-    return pd.to_numeric(digits, errors="coerce").to_numpy(dtype=float, na_value=np.nan)
+    return np.array(pd.to_numeric(digits, errors="coerce").to_numpy(dtype=float, na_value=np.nan))
 
 
 def level_limits(technology: str) -> tuple[float, float]:

@@ -86,25 +86,29 @@ class Rejections:
         rules = self.counts.most_common()
         return ", ".join(f"{count} × {rule} (row {(e := self.examples[rule]).row}: {e.value})" for rule, count in rules)
 
-    def require_fit(self, rows: int, used: int, file: Path, may_hear_others: bool) -> None:
-        """Raise `UelError` where no row of a log is used, or most rows do not fit this tile.
+    def require_fit(self, measurements: int, used: int, file: Path, hears_others: bool) -> None:
+        """Raise `UelError` where no measurement of a log is used, or most do not fit this tile.
 
-        With `may_hear_others` unknown cells are no misfits: a phone hears cells beyond the tile.
+        With `hears_others` unknown cells are no misfits: a phone hears cells beyond the tile.
         """
-        rules = MISFIT_RULES - ({"unknown cell"} if may_hear_others else set())
+        rules = MISFIT_RULES - ({"unknown cell"} if hears_others else set())
         misfits = sum(count for rule, count in self.counts.items() if rule in rules)
-        if used and misfits <= MAX_MISFIT_FRACTION * rows:
+        if used and misfits <= MAX_MISFIT_FRACTION * measurements:
             return
-        hint = f"; {INDEX_HINT}" if self.looks_like_index > rows / 2 else ""
-        got = f"{self.total} of {rows} rows cannot be used: {self.summary or 'it is empty'}"
+        hint = f"; {INDEX_HINT}" if self.looks_like_index > measurements / 2 else ""
+        got = f"{self.total} of {measurements} measurements cannot be used: {self.summary or 'it is empty'}"
         do = f"check --columns and the tile: its location, its sites, the identities of its cells{hint}"
         raise UelError(f"{file.name} does not fit this tile", got=got, do=do)
 
-    def report(self, rows: int, where: Path | None) -> None:
+    def report(self, measurements: int, where: Path | None) -> None:
         """Say how much was set aside."""
         if self.total:
             log.warning(
-                "%d of %d rows set aside: %s%s", self.total, rows, self.summary, f"; see {where}" if where else ""
+                "%d of %d measurements set aside: %s%s",
+                self.total,
+                measurements,
+                self.summary,
+                f"; see {where}" if where else "",
             )
 
 

@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 
 from uel.errors import UelError
-from uel.measurement.logs.rules.cells import NO_CELL, CellMatcher, technology_of
 from uel.measurement.logs.config import ColumnConfig
+from uel.measurement.logs.rules.cells import NO_CELL, CellMatcher, technology_of
 from uel.measurement.logs.rules.quantities import (
     LIMITS_BY_QUANTITY,
     MAX_INDEX,
@@ -49,7 +49,7 @@ class RowRules:
         cell, rule, label = self.matcher.match(frame, frame[["east", "north"]].to_numpy(float))
         frame = frame.assign(cell_number=cell)
         self._reject(frame, cell == NO_CELL, rule, label)
-        counts = (label != "no identity") & (rule != "other carrier")
+        counts = (cell != NO_CELL) | ((rule == "unknown cell") & (label != "no identity"))
         return self._of_this_network(frame, counts)
 
     def _set_aside(self, frame: pd.DataFrame, mask: pd.Series, rule: str, values: Iterable) -> pd.DataFrame:
