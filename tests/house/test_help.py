@@ -9,8 +9,8 @@ from tests.conftest import ROOT
 from uel.cli import VERBS
 
 FRAMEWORKS = {
-    "torch", "numpy", "scipy", "pandas", "pyarrow", "duckdb", "charset_normalizer", "xarray", "zarr", "matplotlib", "plotly", "lightning", "timm",
-    "wandb", "ray",
+    "torch", "numpy", "scipy", "pandas", "pyarrow", "xarray", "zarr", "matplotlib", "plotly", "lightning", "timm",
+    "wandb", "ray", "duckdb", "charset_normalizer",
     "sionna", "mitsuba", "drjit", "shapely", "osmnx", "osmium", "geopandas", "rasterio", "trimesh", "pyproj",
     "streamlit", "pydeck", "jaxtyping",
 }  # fmt: skip

@@ -8,7 +8,7 @@ import tyro
 
 from uel.errors import UelError
 from uel.estimation.config import RayRescoringConfig, RefinementConfig
-from uel.measurement.logs.config import ColumnConfig
+from uel.measurement.logs.config import REJECTED_FILE, ColumnConfig
 from uel.models.config import RESTORER_FILE
 from uel.radio.tracing_config import ACCURATE_TRACING, TracingConfig
 
@@ -25,20 +25,26 @@ class TileChoiceConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class LocateConfig(TileChoiceConfig):
-    """Locate phones from their reports: `uel locate runs/demo report.json --tile data/tiles/paris`."""
+    """Locate phones from their reports: `uel locate runs/demo log.csv --tile data/tiles/paris --out fixes.geojson`."""
 
     run: tyro.conf.Positional[Path]
     """folder of the run whose locator is used; of a sweep, its best run"""
     report: tyro.conf.Positional[Path]
-    """reports as JSON, see `uel.measurement.report_io`"""
+    """log of a phone or a drive test: CSV and relatives, Parquet, JSON, JSON lines, a modem's scans, gzip of these, or
+    the JSON of `uel.measurement.report_io`"""
+    out: tuple[Path, ...] = ()
+    """files of the answers, by their endings: .jsonl, .csv, .geojson, .parquet (GeoParquet), .kml, .gpkg"""
     geojson: Path | None = None
-    """also write the last report's fix with its candidates and credible regions to this file"""
+    """also write every report's position with its candidates and credible regions to this file"""
+    rejected: Path | None = None
+    """table of what is set aside, with row, rule and value; `rejected.csv` beside the first file of `out`, or in the
+    working directory"""
     refine: Literal["none", "map", "rt"] = "map"
     """refine undecided fixes on the map's finest grid (map), and also by rays traced to their likeliest positions
     (rt)"""
     labelled_reports: Path | None = None
-    """reports of this deployment with known positions (JSON as above with `position`, or a drive test's .csv or
-    .csv.gz): they correct the radio map and the antennas' azimuths, and fixes are refined on the corrected map"""
+    """reports of this deployment with known positions (any log as above with positions): they correct the radio map and
+    the antennas' azimuths, and fixes are refined on the corrected map"""
     restorer: Path | None = None
     """folder of a run of `uel train` with a map-restoration network (`restorer.pt`; this run's own, if it has one): its
     map of this tile is used where the labelled reports are likelier under it"""
@@ -46,7 +52,7 @@ class LocateConfig(TileChoiceConfig):
     """also estimate mast heights from the labelled reports, by tracing maps: thirteen with a tenth of all rays and one
     with all, some minutes"""
     columns: ColumnConfig = field(default_factory=ColumnConfig)
-    """of a drive test's table"""
+    """of the logs: names of columns and cells where they are not found by themselves, and the limits of rules"""
     refinement: RefinementConfig = field(default_factory=RefinementConfig)
     rescoring: RayRescoringConfig = field(default_factory=RayRescoringConfig)
     tracing: TracingConfig = field(default_factory=lambda: ACCURATE_TRACING)
@@ -74,6 +80,12 @@ class LocateConfig(TileChoiceConfig):
         if self.restorer and not (self.restorer / RESTORER_FILE).is_file():
             do = "give a run of a locator that was trained on corrected maps: uel train --config train/small"
             raise UelError(f"no {RESTORER_FILE} in the folder of --restorer", got=str(self.restorer), do=do)
+
+    @property
+    def rejected_file(self) -> Path:
+        """Where the table of what is set aside is written."""
+        beside = self.out[0].parent if self.out else Path()
+        return self.rejected or beside / REJECTED_FILE
 
     def _require_track_options(self) -> None:
         if not 0 <= self.speed < 100:

@@ -1,9 +1,13 @@
 """Fixes as GeoJSON (RFC 7946): position, candidates, and the regions that hold 50 and 90 % of the probability."""
 
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from uel.core.grid import Grid
+from uel.core.io import staged_file
 from uel.estimation.credible_regions import hpd_outlines, pixel_probability
 from uel.estimation.fix import Fix
 from uel.geo.tile import Tile
@@ -34,8 +38,40 @@ def feature_collection(fix: Fix, tile: Tile, grid: Grid, **properties: Any) -> d
     regions = [
         _region(hpd_outlines(pixels, grid, level), transform, {"share": level, **properties}) for level in HPD_LEVELS
     ]
+    return {**_head(tile), "features": [position, *candidates, *regions]}
+
+
+FeatureWriter = Callable[..., None]
+"""writes the features of one fix with further properties"""
+
+
+@contextmanager
+def open_features(file: Path | None, tile: Tile, grid: Grid) -> Iterator[FeatureWriter]:
+    """A feature collection of many fixes, written as they come; the file appears at the end. None: nothing is written.
+
+    Each fix has its position, candidates and regions, as in `feature_collection`.
+    """
+    if file is None:
+        yield lambda fix, **properties: None
+        return
+    with staged_file(file) as staged, staged.open("w", encoding="utf-8") as stream:
+        stream.write(json.dumps(_head(tile), ensure_ascii=False)[:-1] + ', "features": [')
+        separator = "\n"
+
+        def write(fix: Fix, **properties: Any) -> None:
+            nonlocal separator
+            for feature in feature_collection(fix, tile, grid, **properties)["features"]:
+                stream.write(separator + json.dumps(feature, ensure_ascii=False))
+                separator = ",\n"
+
+        yield write
+        stream.write("\n]}\n")
+
+
+def _head(tile: Tile) -> dict[str, Any]:
+    """A collection's own members but for its features."""
     note = {} if tile.meta.get("crs") else {"note": LOCAL_COORDINATES_NOTE}
-    return {"type": "FeatureCollection", **note, "features": [position, *candidates, *regions]}
+    return {"type": "FeatureCollection", **note}
 
 
 def coordinate_transform(tile: Tile) -> CoordinateTransform:

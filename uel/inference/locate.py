@@ -1,8 +1,9 @@
-"""`uel locate RUN REPORT.json`: fixes for reports from a file."""
+"""`uel locate RUN LOG`: fixes for the reports of a log."""
 
 import json
 import logging
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 import torch
@@ -12,7 +13,6 @@ from torch import Tensor
 from uel.adaptation.mast_heights import MapFactory
 from uel.adaptation.site_adaptation import RefinedLocator, SiteAdaptation
 from uel.core.grid import Grid
-from uel.core.io import as_json, replace_file
 from uel.errors import UelError
 from uel.estimation.baselines import LocalizationProblem
 from uel.estimation.config import RayRescoringConfig
@@ -22,13 +22,17 @@ from uel.estimation.particle_filter import MotionModel, ParticleCloud, filter_st
 from uel.estimation.ray_rescoring import rescore_with_rays
 from uel.estimation.track_likelihood import RasterLikelihood
 from uel.geo.tile import Tile
-from uel.inference import geojson
+from uel.inference.answers import AnswerFormat, progress_bar
 from uel.inference.config import LocateConfig
+from uel.inference.fix_files import open_fix_files, require_formats
+from uel.inference.geojson import open_features
+from uel.inference.report_source import ReportSource, open_reports, own_document, read_track
 from uel.inference.run_folder import Run
 from uel.inference.tile_choice import RadioMapTracer, chosen_deployment
 from uel.measurement import report_io
 from uel.measurement.drive_test import read_drive_test
-from uel.measurement.report_io import ReportSequence
+from uel.measurement.logs.report_groups import LogPart
+from uel.measurement.logs.rules.rejections import Rejections
 from uel.measurement.reports import Reports
 from uel.mobility.outdoor_area import outdoor_area
 from uel.models.map_restorer import MapRestorer
@@ -39,6 +43,7 @@ from uel.radio.tracing_config import TracingConfig
 
 log = logging.getLogger(__name__)
 
+REPORTS_PER_BATCH = 16  # located at once
 MIN_CAR_SPEED = 3.0  # m/s from which on a phone is taken to be in a car, which does not wander
 
 
@@ -46,73 +51,85 @@ SimulatorFactory = Callable[[Tile, tuple[Site, ...], TracingConfig], Simulator]
 
 
 @dataclass(frozen=True, eq=False)
-class LocatedReport:
-    """The fix of one report."""
+class LocatedReports:
+    """The fixes of some reports."""
 
-    time: float
-    """s"""
+    part: LogPart
     fix: Fix
 
 
 def locate(config: LocateConfig, open_simulator: SimulatorFactory, trace_radio_map: RadioMapTracer) -> Iterator[str]:
-    """Yield one line of JSON for each report: its position, covariance and candidates.
+    """Yield one line of JSON for each report: tile, network, position in degrees and metres, covariance, candidates.
 
-    `open_simulator` opens the simulator where the config needs one, `trace_radio_map` makes the radio map of a tile
-    that has none. Raises `UelError` for bad files.
+    Reports are read, located and written part by part, so that memory does not grow with the log. `open_simulator`
+    opens the simulator where the config needs one, `trace_radio_map` makes the radio map of a tile that has none.
+    Raises `UelError` for bad files, and for a log of which nothing can be located.
     """
     run = Run.open(config.run)
-    if not config.report.is_file():
-        raise UelError(
-            "no such report file", got=str(config.report), do="give a JSON file, see uel/measurement/report_io.py"
-        )
     run = replace(run, chosen=chosen_deployment(run, config, trace_radio_map, config.tracing.backend))
-    grid = run.maps.radio.grid
-    sequence = report_io.from_json(config.report.read_bytes(), len(run.maps.radio.gain))
-    locate_all = _locate_track if config.speed else _locate_single
-    located = None
-    for located in locate_all(config, run, sequence, open_simulator):
-        yield json_line(located.fix, located.time)
-    if config.geojson and located:
-        collection = geojson.feature_collection(located.fix, run.tile, grid, time=round(located.time, 3))
-        replace_file(config.geojson, as_json(collection))
+    require_formats(config.out, bool(run.tile.meta.get("crs")))
+    answers = AnswerFormat.of(run.tile, run.maps.radio.sites)
+    sites, rejected = run.maps.radio.sites, config.rejected_file
+    with ExitStack() as stack:
+        files = stack.enter_context(open_fix_files(config.out))
+        features = stack.enter_context(open_features(config.geojson, run.tile, run.maps.radio.grid))
+        rejections = stack.enter_context(Rejections(rejected))
+        source = stack.enter_context(open_reports(run.tile, sites, config.report, config.columns, rejections))
+        advance = stack.enter_context(progress_bar(source.count))
+        locate_all = _locate_track if config.speed else _locate_single
+        for located in locate_all(config, run, source, open_simulator):
+            for n in range(len(located.part)):
+                answer = answers.answer(located.fix[n : n + 1], located.part, n)
+                line = json.dumps(answer.line)
+                files.write(answer.row, line)
+                features(located.fix[n : n + 1], report=answer.row["report"], time=answer.row["time"])
+                yield line
+            advance(len(located.part))
+    rejections.report(source.count, rejected)
 
 
 def _locate_single(
-    config: LocateConfig, run: Run, sequence: ReportSequence, open_simulator: SimulatorFactory
-) -> Iterator[LocatedReport]:
+    config: LocateConfig, run: Run, source: ReportSource, open_simulator: SimulatorFactory
+) -> Iterator[LocatedReports]:
     """Fixes of all reports, each by itself."""
     adaptation = _site_adaptation(config, run, open_simulator)
-    reports, refined_locator = _refined_locator(config, run, adaptation, sequence.reports)
+    refined_locator = _refined_locator(config, run, adaptation)
     simulator = open_simulator(run.tile, run.maps.radio.sites, config.tracing) if config.refine == "rt" else None
     rescoring = config.rescoring
     if adaptation is not None and simulator is not None:
         rescoring = adaptation.fit_ray_rescoring(run.locator, rescoring, simulator)
         numbers = rescoring.bias_db, rescoring.spread_db, 100 * rescoring.share
         log.info("rays: bias %+g dB, standard deviation %g dB, right with %g %%", *numbers)
-    for n, time in enumerate(sequence.time.tolist()):
-        yield LocatedReport(time, _fix_report(config, refined_locator, reports[n : n + 1], simulator, rescoring))
+    batch = REPORTS_PER_BATCH if simulator is None else 1
+    for part in source.parts:
+        reports = part.reports if adaptation is None else adaptation.correct_angles(part.reports)
+        for start in range(0, len(part), batch):
+            chosen = slice(start, start + batch)
+            fix = _fix_reports(config, refined_locator, reports[chosen], simulator, rescoring)
+            yield LocatedReports(part[chosen], fix)
 
 
 @torch.no_grad()
-def _fix_report(
+def _fix_reports(
     config: LocateConfig,
     refined_locator: RefinedLocator,
-    report: Reports,
+    reports: Reports,
     simulator: Simulator | None,
     rescoring: RayRescoringConfig,
 ) -> Fix:
-    """A single report's fix, refined and re-scored as the config says."""
-    fix = refined_locator.locate(report)
+    """Fixes of reports, refined and re-scored as the config says; rays re-score one report at a time."""
+    fix = refined_locator.locate(reports)
     if config.refine == "none":
         return fix
-    result = refined_locator.refine(fix, report)
+    result = refined_locator.refine(fix, reports)
+    if simulator is None:
+        return result.fix
     # Labelled reports may rule out refinement on the map, but not rays.
-    is_decided = config.labelled_reports is None and not bool(result.is_refined)
-    if simulator is None or is_decided:
+    if config.labelled_reports is None and not bool(result.is_refined):
         return result.fix
     return rescore_with_rays(
         result.fix,
-        report,
+        reports,
         refined_locator.patch_map,
         refined_locator.refinement_maps,
         refined_locator.refinement_model,
@@ -146,27 +163,26 @@ def _map_factory(config: LocateConfig, run: Run, open_simulator: SimulatorFactor
 
 
 @torch.no_grad()
-def _refined_locator(
-    config: LocateConfig, run: Run, adaptation: SiteAdaptation | None, reports: Reports
-) -> tuple[Reports, RefinedLocator]:
-    """Reports with corrected angles, and the locator with refinement on the corrected map."""
+def _refined_locator(config: LocateConfig, run: Run, adaptation: SiteAdaptation | None) -> RefinedLocator:
+    """The locator with refinement, on the corrected map where there is an adaptation."""
     if adaptation is None:
-        return reports, RefinedLocator.of(run.locator, run.maps, config.refinement)
+        return RefinedLocator.of(run.locator, run.maps, config.refinement)
     # Every fix is refined: the map on which the locator was decided is not the corrected one.
-    refinement = replace(config.refinement, entropy=0.0)
-    return adaptation.correct_angles(reports), adaptation.refined_locator(run.locator, refinement)
+    return adaptation.refined_locator(run.locator, replace(config.refinement, entropy=0.0))
 
 
 def _read_labelled_reports(config: LocateConfig, run: Run) -> tuple[Reports, Float[Tensor, "n 2"]]:
-    """Labelled reports and their positions from a file."""
+    """Labelled reports and their positions from a log of any format, or from the project's own JSON."""
     file = config.labelled_reports
     assert file is not None
     if not file.is_file():
-        raise UelError("no such file of --labelled-reports", got=str(file), do="give a .json or .csv file")
-    if file.suffix != ".json":
-        drive = read_drive_test(run.tile, file, config.columns)
+        raise UelError("no such file of --labelled-reports", got=str(file), do="give a log with positions")
+    content = own_document(file)
+    if content is None:
+        drive = read_drive_test(run.tile, file, config.columns, config.rejected_file.parent)
         return drive.reports, drive.position
-    sequence = report_io.from_json(file.read_bytes(), len(run.maps.radio.gain))
+    sites = run.maps.radio.sites
+    sequence = report_io.from_json(content, len(run.maps.radio.gain), sites)
     if sequence.position is None:
         do = 'give each report its "position": [x, y] in metres on the tile'
         raise UelError("a labelled report has no position", got=str(file), do=do)
@@ -178,20 +194,23 @@ def _read_labelled_reports(config: LocateConfig, run: Run) -> tuple[Reports, Flo
 
 
 def _locate_track(
-    config: LocateConfig, run: Run, sequence: ReportSequence, open_simulator: SimulatorFactory
-) -> Iterator[LocatedReport]:
+    config: LocateConfig, run: Run, source: ReportSource, open_simulator: SimulatorFactory
+) -> Iterator[LocatedReports]:
     """Fixes of all reports as one track, each from the reports up to it, by a particle filter."""
     maps, grid = run.maps, run.maps.radio.grid
+    track = read_track(source, config.report)
     adaptation = _site_adaptation(config, run, open_simulator)
-    reports, refined_locator = _refined_locator(config, run, adaptation, sequence.reports)
+    refined_locator = _refined_locator(config, run, adaptation)
+    reports = track.reports if adaptation is None else adaptation.correct_angles(track.reports)
     area = outdoor_area(run.tile, maps.radio.sites, (0.0, 1e4), None, False, None)
     motion = MotionModel(area.grid, area.free, config.speed, wander=config.speed < MIN_CAR_SPEED)
     rasters = _log_probability_rasters(refined_locator, reports)[None]
     likelihood = RasterLikelihood(grid, rasters, maps.prior, config.likelihood_exponent)
     generator = torch.Generator().manual_seed(config.seed)
-    clouds = filter_steps(likelihood, grid, motion, sequence.time[None], config.particles, generator)
-    for time, cloud in zip(sequence.time.tolist(), clouds, strict=True):
-        yield LocatedReport(time, _fix_of_cloud(cloud, grid, run.locator.config.patches))
+    time = torch.from_numpy(track.seconds - track.seconds[0]).float()[None]
+    clouds = filter_steps(likelihood, grid, motion, time, config.particles, generator)
+    for n, cloud in enumerate(clouds):
+        yield LocatedReports(track[n : n + 1], _fix_of_cloud(cloud, grid, run.locator.config.patches))
 
 
 @torch.no_grad()
@@ -207,19 +226,3 @@ def _fix_of_cloud(cloud: ParticleCloud, grid: Grid, patches: int) -> Fix:
     row, column = grid.pixel_of(cloud.position[0])
     probability = torch.zeros(grid.count**2).index_add(0, row * grid.count + column, cloud.weight[0])
     return pool_to_patches(probability.clamp(min=MIN_PIXEL_PROBABILITY).log().view(1, *grid.shape), grid, patches)
-
-
-def json_line(fix: Fix, time: float) -> str:
-    """Position in metres, its covariance in m², and the likeliest candidates, as one line of JSON."""
-    position, probability, _ = fix.candidates(geojson.CANDIDATE_COUNT)
-    candidates = [
-        {"position": [round(v, 1) for v in xy], "probability": round(p, 4)}
-        for xy, p in zip(position[0].tolist(), probability[0].tolist(), strict=True)
-    ]
-    fields = {
-        "time": round(time, 3),
-        "position": [round(v, 1) for v in fix.position[0].tolist()],
-        "covariance": [[round(v, 1) for v in row] for row in fix.covariance[0].tolist()],
-        "candidates": candidates,
-    }
-    return json.dumps(fields)

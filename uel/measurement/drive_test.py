@@ -4,18 +4,17 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from uel.errors import UelError
 from uel.geo.tile import Tile
-from uel.measurement.logs.config import ColumnConfig
+from uel.measurement.logs.config import REJECTED_FILE, ColumnConfig
 from uel.measurement.logs.reader import open_log
 from uel.measurement.logs.report_groups import LogPart
-from uel.measurement.logs.rules.positions import Labels, reliable_labels
-from uel.measurement.logs.rules.rejections import REJECTED_FILE, Rejections, write_rejections
+from uel.measurement.logs.rules.positions import reliable_labels
+from uel.measurement.logs.rules.rejections import Rejections, write_rejections
 from uel.measurement.reports import Reports
 
 
@@ -65,29 +64,13 @@ def read_drive_test(tile: Tile, file: Path, columns: ColumnConfig, folder: Path 
         parts = list(log.parts())
         count, hears_others = log.store.count, log.rules.matcher.knows_identities
         rejections.require_fit(count, log.used, file, hears_others)
-    drive = _drive(parts)
-    labels = Labels(
-        position=drive.position.numpy(),
-        reports=drive.reports,
-        **{
-            name: np.concatenate([getattr(part, name) for part in parts])
-            for name in ("seconds", "device", "accuracy", "age", "row")
-        },
-    )
-    kept = reliable_labels(labels, columns, rejections)
+    part = LogPart.cat(parts)
+    kept = reliable_labels(part, columns, rejections)
     rejections.require_fit(count, int(kept.sum()), file, hears_others)
     where = write_rejections(rejections, folder / REJECTED_FILE) if folder else None
     rejections.report(count, where)
     rejected = tuple(sorted((rejection.row, rejection.reason) for rejection in rejections.kept))
-    return Drive(drive.position[kept], drive.reports[kept], rejected, drive.merged)
-
-
-def _drive(parts: list[LogPart]) -> Drive:
-    return Drive(
-        position=torch.cat([part.position for part in parts]),
-        reports=Reports.cat([part.reports for part in parts]),
-        merged=sum(part.merged for part in parts),
-    )
+    return Drive(part.position[kept], part.reports[kept], rejected, part.merged)
 
 
 def block_index(position: Float[Tensor, "n 2"], side: float) -> Int[Tensor, " n"]:

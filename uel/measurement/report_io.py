@@ -7,9 +7,11 @@
 
 Cells are numbered as in `uel.radio.sites.cells_of`. Values that were not measured are left out; `serving` is the
 strongest cell unless given, `time` counts in seconds from the first report. A labelled report also has its position,
-`"position": [x, y]` in metres east and north of the tile's centre.
+`"position": [x, y]` in metres east and north of the tile's centre. `"network"` beside the schema says whose cells the
+numbers are (`network_of`); a document of another network is refused.
 """
 
+import hashlib
 import itertools
 import json
 import math
@@ -21,16 +23,18 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from uel.core.tables.text_files import decode
 from uel.errors import UelError
+from uel.measurement.logs.rules.quantities import RSRP_LIMITS_DBM
 from uel.measurement.reports import Reports
 from uel.radio.nr_measurements import MAX_TIMING_ADVANCE
+from uel.radio.sites import Site, sites_to_json
 
 SCHEMA = "uel-report-1"
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 6  # the format itself needs five
 MAX_REPORTS = 1000
 MAX_DIGITS = 18  # of a number: a longer one is no measurement, and slow to read
-RSRP_LIMITS_DBM = (-156.0, -31.0)  # range of reported SS-RSRP, TS 38.133 table 10.1.6.1-1
 MAX_TOA = 1e-3  # s: 300 km
 MAX_OFFSET = 1e5  # m from the tile's centre
 _REPORT = ("time", "cells", "serving", "timing_advance", "azimuth_deg", "position")
@@ -51,11 +55,28 @@ class ReportSequence:
         return len(self.time)
 
 
-def from_json(content: bytes, cells: int) -> ReportSequence:
-    """Reports from JSON, for a network of `cells` cells. Raises `UelError` that names the faulty value."""
-    document = _mapping(_parse(_text(content)), "the file", ("schema", "reports"))
+def network_of(sites: tuple[Site, ...]) -> str:
+    """A short name of a network, equal for equal sites."""
+    return hashlib.sha256(json.dumps(sites_to_json(sites), sort_keys=True).encode()).hexdigest()[:16]
+
+
+def is_report_document(content: bytes) -> bool:
+    """Whether a text begins as one document of this format, rather than as another log."""
+    start = content[:4096].lstrip(b"\xef\xbb\xbf \t\r\n").replace(b"\0", b"")
+    start = start.lstrip(b"\xff\xfe \t\r\n")
+    return start[:1] == b"{" and SCHEMA.encode() in start and b'"schema"' in start
+
+
+def from_json(content: bytes, cells: int, sites: tuple[Site, ...] | None = None) -> ReportSequence:
+    """Reports from JSON, for a network of `cells` cells; with its `sites`, the network that the document names is
+    compared with it. Raises `UelError` that names the faulty value."""
+    document = _mapping(_parse(_text(content)), "the file", ("schema", "network", "reports"))
     if document.get("schema") != SCHEMA:
         raise _wrong("schema", document.get("schema"), f'write "schema": "{SCHEMA}"')
+    network = document.get("network")
+    if network is not None and sites is not None and network != network_of(sites):
+        do = "choose the tile of that network (--tile), or write reports with the identities of their cells"
+        raise UelError("these reports are of another network", got=f"{network!r}, here {network_of(sites)}", do=do)
     listed = _list(document.get("reports"), "reports", MAX_REPORTS)
     reports = [_report(item, f"reports[{n}]", cells) for n, item in enumerate(listed)]
     time, position = ([report.pop(name) for report in reports] for name in ("time", "position"))
@@ -67,15 +88,17 @@ def from_json(content: bytes, cells: int) -> ReportSequence:
     return ReportSequence(torch.tensor(time) - time[0], Reports(**columns), known_position)
 
 
-def to_json(sequence: ReportSequence) -> bytes:
-    """Inverse of `from_json`. Raises `UelError` for a report that hears no cell: the format has no such reports."""
+def to_json(sequence: ReportSequence, sites: tuple[Site, ...] | None = None) -> bytes:
+    """Inverse of `from_json`; with its `sites`, the document names its network. Raises `UelError` for a report that
+    hears no cell: the format has no such reports."""
     silent = (~sequence.reports.heard.any(-1)).nonzero()[:, 0].tolist()
     if silent:
         raise UelError("a report without a cell cannot be written", got=f"report {silent[0]}", do="leave it out")
     reports = [_plain(sequence.reports[n], float(t)) for n, t in enumerate(sequence.time)]
     if sequence.position is not None:
         reports = [r | {"position": p} for r, p in zip(reports, sequence.position.tolist(), strict=True)]
-    return (json.dumps({"schema": SCHEMA, "reports": reports}, indent=1) + "\n").encode()
+    network = {} if sites is None else {"network": network_of(sites)}
+    return (json.dumps({"schema": SCHEMA, **network, "reports": reports}, indent=1) + "\n").encode()
 
 
 def _plain(report: Reports, time: float) -> dict[str, Any]:
@@ -96,10 +119,7 @@ def _plain(report: Reports, time: float) -> dict[str, Any]:
 def _text(content: bytes) -> str:
     if len(content) > MAX_BYTES:
         raise UelError("this file is too large", got=f"{len(content)} bytes", do=f"give at most {MAX_BYTES}")
-    try:
-        text = content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise UelError("this file is no UTF-8 text", got=error.reason, do="give JSON") from error
+    text = decode(content, "this file")
     depth = _depth(text)
     if depth > MAX_DEPTH:
         raise UelError("this file is nested too deeply", got=f"{depth} levels", do=f"give at most {MAX_DEPTH}")

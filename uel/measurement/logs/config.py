@@ -7,6 +7,7 @@ from typing import Literal
 
 from uel.errors import UelError
 
+REJECTED_FILE = "rejected.csv"
 LevelUnit = Literal["dbm", "nr_index", "lte_index"]
 
 

@@ -38,6 +38,22 @@ class LogPart:
     def __len__(self) -> int:
         return len(self.row)
 
+    def __getitem__(self, chosen: slice) -> "LogPart":
+        """Some of the reports."""
+        arrays = {name: getattr(self, name)[chosen] for name in ("row", "seconds", "device", "accuracy", "age")}
+        return LogPart(self.reports[chosen], self.position[chosen], **arrays)
+
+    @staticmethod
+    def cat(parts: "list[LogPart]") -> "LogPart":
+        """Parts one after the other."""
+        arrays = ("row", "seconds", "device", "accuracy", "age")
+        return LogPart(
+            Reports.cat([part.reports for part in parts]),
+            torch.cat([part.position for part in parts]),
+            **{name: np.concatenate([getattr(part, name) for part in parts]) for name in arrays},
+            merged=sum(part.merged for part in parts),
+        )
+
 
 def part_of_rows(frame: pd.DataFrame, cell_count: int) -> LogPart:
     """One report for each `report` of rows with `cell_number`, `level`, `east` and `north`.

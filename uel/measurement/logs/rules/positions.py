@@ -6,48 +6,33 @@ to a kilometre), or with one far away. Such reports are no labels.
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from uel.measurement.logs.config import ColumnConfig
+from uel.measurement.logs.report_groups import LogPart
 from uel.measurement.logs.rules.rejections import Rejection, Rejections
-from uel.measurement.reports import Reports
 
 MIN_INTERVAL = 1.0  # s: times of logs are often whole seconds
 JUMPS_BEFORE_RESTART = 3  # reports that agree with each other, after which the ones before were the outliers
 
 
-@dataclass(frozen=True, eq=False)
-class Labels:
-    """What the rules need to know of labelled reports; arrays are in the order of the log."""
-
-    position: np.ndarray
-    """m, report × 2"""
-    seconds: np.ndarray
-    """NaN without a time"""
-    device: np.ndarray
-    accuracy: np.ndarray
-    age: np.ndarray
-    row: np.ndarray
-    reports: Reports
-
-
-def reliable_labels(labels: Labels, columns: ColumnConfig, rejections: Rejections) -> torch.Tensor:
+def reliable_labels(labels: LogPart, columns: ColumnConfig, rejections: Rejections) -> torch.Tensor:
     """Mask of the reports whose positions are believed; the others are set aside by a rule."""
+    position = labels.position.numpy()
     kept = _accurate(labels, columns, rejections)
     for device in np.unique(labels.device.astype(str)):
         of_device = (labels.device.astype(str) == device) & np.isfinite(labels.seconds)
         order = np.flatnonzero(of_device & kept)
         order = order[np.argsort(labels.seconds[order], kind="stable")]
-        for run in _runs(labels.position[order]):
+        for run in _runs(position[order]):
             _check_still(labels, order[run], columns, rejections, kept)
         _check_jumps(labels, order[kept[order]], columns, rejections, kept)
     return torch.from_numpy(kept)
 
 
-def _accurate(labels: Labels, columns: ColumnConfig, rejections: Rejections) -> np.ndarray:
+def _accurate(labels: LogPart, columns: ColumnConfig, rejections: Rejections) -> np.ndarray:
     """Reports whose positions are known well enough, and are of the time of the report."""
     coarse, stale = labels.accuracy > columns.max_accuracy, labels.age > columns.max_age
     for n in np.flatnonzero(coarse):
@@ -69,7 +54,7 @@ def _runs(position: np.ndarray) -> Iterator[slice]:
 
 
 def _check_still(
-    labels: Labels, run: np.ndarray, columns: ColumnConfig, rejections: Rejections, kept: np.ndarray
+    labels: LogPart, run: np.ndarray, columns: ColumnConfig, rejections: Rejections, kept: np.ndarray
 ) -> None:
     """Set a run of reports at one position aside, but for its first, where the levels say that the phone moved."""
     if len(run) < columns.still_reports or len(np.unique(labels.seconds[run])) < columns.still_reports:
@@ -86,7 +71,7 @@ def _check_still(
 
 
 def _check_jumps(
-    labels: Labels, order: np.ndarray, columns: ColumnConfig, rejections: Rejections, kept: np.ndarray
+    labels: LogPart, order: np.ndarray, columns: ColumnConfig, rejections: Rejections, kept: np.ndarray
 ) -> None:
     """Set reports aside that the phone could not have reached, unless it goes on from there."""
     if not len(order):
@@ -106,17 +91,17 @@ def _check_jumps(
     _reject_jumps(labels, away, last, columns, rejections, kept)
 
 
-def _is_reachable(labels: Labels, a: int, b: int, columns: ColumnConfig) -> bool:
-    distance = float(np.hypot(*(labels.position[b] - labels.position[a])))
+def _is_reachable(labels: LogPart, a: int, b: int, columns: ColumnConfig) -> bool:
+    distance = float(torch.dist(labels.position[b], labels.position[a]))
     margin = float(np.nan_to_num(labels.accuracy[a]) + np.nan_to_num(labels.accuracy[b]))
     return distance <= columns.max_speed * max(labels.seconds[b] - labels.seconds[a], MIN_INTERVAL) + margin
 
 
 def _reject_jumps(
-    labels: Labels, away: list[int], last: int, columns: ColumnConfig, rejections: Rejections, kept: np.ndarray
+    labels: LogPart, away: list[int], last: int, columns: ColumnConfig, rejections: Rejections, kept: np.ndarray
 ) -> None:
     for n in away:
-        distance = float(np.hypot(*(labels.position[n] - labels.position[last])))
+        distance = float(torch.dist(labels.position[n], labels.position[last]))
         value = f"{distance:.0f} m in {labels.seconds[n] - labels.seconds[last]:g} s, above {columns.max_speed:g} m/s"
         rejections.add(Rejection(int(labels.row[n]), "jump", value))
         kept[n] = False

@@ -13,7 +13,6 @@ from uel.errors import UelError
 
 log = logging.getLogger(__name__)
 
-REJECTED_FILE = "rejected.csv"
 MAX_MISFIT_FRACTION = 0.5  # of a log's rows; with more, the columns, the cells or the tile are wrong
 # Rules that say that the log was read wrongly or is of another place, where they hold for most rows.
 MISFIT_RULES = {
@@ -56,25 +55,30 @@ class Rejections:
         self._open_file = ExitStack()
 
     def __enter__(self) -> "Rejections":
-        if self._file is not None:
-            staged = self._open_file.enter_context(staged_file(self._file))
-            stream = self._open_file.enter_context(staged.open("w", encoding="utf-8", newline=""))
-            self._writer = csv.writer(stream)
-            self._writer.writerow(("row", "rule", "value"))
         return self
 
+    def _open(self, file: Path) -> Any:
+        staged = self._open_file.enter_context(staged_file(file))
+        writer = csv.writer(self._open_file.enter_context(staged.open("w", encoding="utf-8", newline="")))
+        writer.writerow(("row", "rule", "value"))
+        return writer
+
     def __exit__(self, *error: Any) -> None:
-        self._open_file.__exit__(*error)
+        if self._file is not None and self._file.is_file() and self._writer is None:
+            self._writer = self._open(self._file)  # an older table would be taken for this one
+        is_mistake = isinstance(error[1], UelError)  # of the log: then the table says where
+        self._open_file.__exit__(*((None, None, None) if is_mistake else error))
         self._writer = None
 
     def add(self, rejection: Rejection) -> None:
         """Set a measurement aside."""
         self.counts[rejection.rule] += 1
         self.examples.setdefault(rejection.rule, rejection)
-        if self._writer is None:
+        if self._file is None:
             self.kept.append(rejection)
-        else:
-            self._writer.writerow((rejection.row, rejection.rule, rejection.value))
+            return
+        self._writer = self._writer or self._open(self._file)
+        self._writer.writerow((rejection.row, rejection.rule, rejection.value))
 
     @property
     def total(self) -> int:
@@ -99,6 +103,10 @@ class Rejections:
         got = f"{self.total} of {measurements} measurements cannot be used: {self.summary or 'it is empty'}"
         do = f"check --columns and the tile: its location, its sites, the identities of its cells{hint}"
         raise UelError(f"{file.name} does not fit this tile", got=got, do=do)
+
+    def require_some(self, measurements: int, used: int, file: Path) -> None:
+        """Raise `UelError` where no measurement of a log is used."""
+        self.require_fit(measurements if used == 0 else 0, used, file, hears_others=True)
 
     def report(self, measurements: int, where: Path | None) -> None:
         """Say how much was set aside."""

@@ -1,0 +1,98 @@
+"""The reports that are to be located, part by part: from a log of any format, or from the project's own JSON."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from uel.core.tables.text_files import open_binary
+from uel.errors import UelError
+from uel.geo.tile import Tile
+from uel.measurement import report_io
+from uel.measurement.logs.config import ColumnConfig
+from uel.measurement.logs.reader import open_log
+from uel.measurement.logs.rules.rejections import Rejections
+from uel.measurement.logs.report_groups import LogPart
+from uel.measurement.report_io import ReportSequence
+from uel.radio.sites import Site
+
+MAX_TRACK_REPORTS = 2000  # of one track: their rasters are in memory together
+
+
+@dataclass(frozen=True, eq=False)
+class ReportSource:
+    """Open reports."""
+
+    parts: Iterator[LogPart]
+    count: int
+    """number of reports, those that will be set aside included"""
+    devices: int = 1
+
+
+@contextmanager
+def open_reports(
+    tile: Tile, sites: tuple[Site, ...], file: Path, columns: ColumnConfig, rejections: Rejections
+) -> Iterator[ReportSource]:
+    """Reports of a tile's network from a file.
+
+    A document in the project's own JSON of at most `report_io.MAX_BYTES` is refused as a whole for any fault in it;
+    of any other log, faulty measurements are set aside. Raises `UelError` for a file that is none of both, and at the
+    end where nothing in it could be used.
+    """
+    if (content := own_document(file)) is not None:
+        part = sequence_part(report_io.from_json(content, sum(len(site.cells) for site in sites), sites))
+        yield ReportSource(iter([part]), len(part))
+        return
+    with open_log(tile, sites, file, columns, rejections) as log:
+        yield ReportSource(log.parts(), log.store.count_distinct("report"), log.store.count_distinct("device"))
+        rejections.require_some(log.store.count, log.used, file)
+
+
+def own_document(file: Path) -> bytes | None:
+    """The content of a file that is one document in the project's own JSON; None for other files.
+
+    Raises `UelError` for a file that is missing or cannot be read.
+    """
+    if not file.is_file():
+        do = "give a log: CSV, Parquet, JSON, JSON lines, or the JSON of uel/measurement/report_io.py"
+        raise UelError("no such file of reports", got=str(file), do=do)
+    with open_binary(file) as stream:
+        content = stream.read(report_io.MAX_BYTES + 1)
+    is_own = len(content) <= report_io.MAX_BYTES and report_io.is_report_document(content)
+    return content if is_own else None
+
+
+def sequence_part(sequence: ReportSequence) -> LogPart:
+    """Reports of the project's own JSON as a part of a log."""
+    count = len(sequence)
+    unknown = np.full(count, np.nan)
+    return LogPart(
+        reports=sequence.reports,
+        position=torch.full((count, 2), torch.nan) if sequence.position is None else sequence.position,
+        row=np.arange(1, count + 1),
+        seconds=sequence.time.double().numpy(),
+        device=np.full(count, "", dtype=object),
+        accuracy=unknown,
+        age=unknown,
+    )
+
+
+def read_track(source: ReportSource, file: Path) -> LogPart:
+    """All reports as one track. Raises `UelError` for reports of several phones, without times, or out of order."""
+    if source.devices > 1:
+        do = "give the log of one phone, or leave out --speed"
+        raise UelError("a track is of one phone", got=f"{source.devices} devices in {file.name}", do=do)
+    if source.count > MAX_TRACK_REPORTS:
+        do = "split the log, or leave out --speed"
+        raise UelError(f"a track has at most {MAX_TRACK_REPORTS} reports", got=source.count, do=do)
+    parts = list(source.parts)
+    if not parts:
+        raise UelError("no report of this log can be used", got=file.name, do="see rejected.csv for the rules")
+    track = LogPart.cat(parts)
+    if not np.isfinite(track.seconds).all() or (np.diff(track.seconds) < 0).any():
+        got = "a report without a time" if not np.isfinite(track.seconds).all() else "times that fall"
+        raise UelError("the reports of a track need times that rise", got=got, do="sort the log, or leave out --speed")
+    return track
