@@ -1,14 +1,20 @@
 """Sources of reports to locate: phones drawn from the map, a walk, a track of a survey, an uploaded file."""
 
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from uel.errors import UelError
 from uel.inference.deployment import Deployment
-from uel.measurement import report_io
+from uel.inference.report_source import open_reports
+from uel.measurement.logs.config import ColumnConfig
+from uel.measurement.logs.report_groups import LogPart
+from uel.measurement.logs.rules.rejections import Rejections
 from uel.measurement.model import ObservationModel
 from uel.measurement.report_io import ReportSequence
 from uel.measurement.reports import Reports
@@ -55,9 +61,23 @@ def survey_source(survey: TileSurvey, model: ObservationModel, track: int, seed:
     return _audible_source(survey.time[track][valid], reports[valid], survey.truth.position[track][valid], text)
 
 
-def file_source(content: bytes, cells: int) -> ReportSource:
-    """Uploaded reports. Raises `UelError` with the fault of the file."""
-    return ReportSource(report_io.from_json(content, cells), None, "the uploaded file")
+def file_source(deployment: Deployment, name: str, content: bytes) -> ReportSource:
+    """Uploaded reports of any format (`uel.inference.report_source`); the caption says what was set aside.
+
+    Raises `UelError` with the fault of the file.
+    """
+    rejections = Rejections()
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / (Path(name).name or "log")
+        file.write_bytes(content)
+        with open_reports(deployment.tile, deployment.sites, file, ColumnConfig(), rejections) as source:
+            parts = list(source.parts)
+    part = LogPart.cat(parts)
+    has_times = bool(np.isfinite(part.seconds).all())
+    seconds = part.seconds - part.seconds[0] if has_times else np.arange(len(part))
+    truth = part.position if bool(part.position.isfinite().all()) else None
+    text = "the uploaded file" + (f"; set aside: {rejections.summary}" if rejections.total else "")
+    return ReportSource(ReportSequence(torch.from_numpy(seconds).float(), part.reports), truth, text)
 
 
 def _audible_source(time: Tensor, reports: Reports, truth: Tensor, text: str) -> ReportSource:

@@ -138,7 +138,7 @@ class CalibrateConfig(EngineConfig):
     rows: int = 8
     """vertical antenna elements of such sites' arrays"""
     drive: Path | None = None
-    """table of drive-test measurements (.csv, .csv.gz); without it they are synthetic"""
+    """log of a drive test of any format (see `uel locate`); without it measurements are synthetic"""
     columns: ColumnConfig = field(default_factory=ColumnConfig)
     synthetic: SyntheticTruthConfig = field(default_factory=SyntheticTruthConfig)
     block: float = 60.0

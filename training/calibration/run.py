@@ -18,6 +18,7 @@ from training.pipeline.scene_pipeline import radio_map_stage
 from uel.config import save
 from uel.core.io import as_json, replace_file
 from uel.geo.tile import Tile
+from uel.measurement.logs.config import REJECTED_FILE
 from uel.radio import radio_map_io
 
 
@@ -110,7 +111,8 @@ def _write(
     replace_file(folder / "losses.csv", _curves(fits).encode())
     replace_file(folder / "judged.csv", as_csv(links).encode())
     save(config, folder / "config.yaml")
-    rejected = "row,reason\n" + "".join(f'{row},"{why}"\n' for row, why in setup.fit_drive.rejected)
-    replace_file(folder / "rejected.csv", rejected.encode())
+    rejected = [(row, *reason.split(": ", 1)) for row, reason in setup.fit_drive.rejected]
+    named = [dict(zip(("row", "rule", "value"), parts, strict=True)) for parts in rejected]
+    replace_file(folder / REJECTED_FILE, as_csv(named).encode() if named else b"row,rule,value\n")
     replace_file(folder / "table.csv", as_csv(result.rows(setup.true_values)).encode())
     replace_file(folder / "calibration.json", as_json({**metadata, "parameters": result.rows(setup.true_values)}))

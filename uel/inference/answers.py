@@ -40,18 +40,35 @@ class AnswerFormat:
         transform = coordinate_transform(tile) if tile.meta.get("crs") else None
         return AnswerFormat(tile.name, network_of(sites), transform)
 
-    def answer(self, fix: Fix, part: LogPart, number: int) -> Answer:
-        """The answer to one report of a part, whose fix is a batch of one.
+    def answers(self, fix: Fix, part: LogPart) -> Iterator[Answer]:
+        """The answers to the reports of a part, whose fixes are a batch.
 
         `std_m` is the root of the summed variances in metres: two thirds of all errors are smaller. `time` is in
         seconds as the log says it, None where it says none.
         """
-        x, y = fix.position[0].tolist()
-        longitude, latitude = self.to_degrees((x, y)) if self.to_degrees else (None, None)
-        (xx, xy), (_, yy) = fix.covariance[0].tolist()
+        position, covariance, entropy = fix.position.tolist(), fix.covariance.tolist(), fix.entropy().tolist()
+        means, probabilities, _ = fix.candidates(min(CANDIDATE_COUNT, fix.log_heatmap.shape[-1]))
+        candidates = zip(means.tolist(), probabilities.tolist(), strict=True)
+        for n, (places, weights) in enumerate(candidates):
+            head = self._head(part, n, position[n])
+            listed = [
+                {"position": [round(v, 1) for v in place], "probability": round(p, 4)}
+                for place, p in zip(places, weights, strict=True)
+            ]
+            yield Answer(
+                head | _shape(position[n], covariance[n]) | {"candidates": listed},
+                head
+                | _plain(position[n], covariance[n])
+                | {"entropy": round(entropy[n], 4), "probability": weights[0]},
+            )
+
+    def _head(self, part: LogPart, number: int, position: list[float]) -> dict[str, Any]:
+        """Number, row, time, tile, network and degrees of the next report."""
+        longitude, latitude = self.to_degrees(position) if self.to_degrees else (None, None)
         seconds, device = float(part.seconds[number]), str(part.device[number])
-        common: dict[str, Any] = {
-            "report": self.count,
+        self.count += 1
+        return {
+            "report": self.count - 1,
             "row": int(part.row[number]),
             "time": round(seconds, 3) if math.isfinite(seconds) else None,
             **({"device": device} if device else {}),
@@ -60,29 +77,28 @@ class AnswerFormat:
             "latitude": latitude,
             "longitude": longitude,
         }
-        self.count += 1
-        means, probabilities, _ = fix.candidates(min(CANDIDATE_COUNT, fix.log_heatmap.shape[-1]))
-        candidates = [
-            {"position": [round(v, 1) for v in place], "probability": round(p, 4)}
-            for place, p in zip(means[0].tolist(), probabilities[0].tolist(), strict=True)
-        ]
-        shape = {
-            "position": [round(x, 1), round(y, 1)],
-            "std_m": round(math.sqrt(xx + yy), 1),
-            "covariance": [[round(xx, 1), round(xy, 1)], [round(xy, 1), round(yy, 1)]],
-            "candidates": candidates,
-        }
-        plain = {
-            "x": round(x, 2),
-            "y": round(y, 2),
-            "std_m": round(math.sqrt(xx + yy), 2),
-            "std_east_m": round(math.sqrt(xx), 2),
-            "std_north_m": round(math.sqrt(yy), 2),
-            "correlation": round(xy / math.sqrt(xx * yy), 4),
-            "entropy": round(float(fix.entropy()[0]), 4),
-            "probability": candidates[0]["probability"],
-        }
-        return Answer(common | shape, common | plain)
+
+
+def _shape(position: list[float], covariance: list[list[float]]) -> dict[str, Any]:
+    """Position and uncertainty for a line of JSON."""
+    return {
+        "position": [round(v, 1) for v in position],
+        "std_m": round(math.sqrt(covariance[0][0] + covariance[1][1]), 1),
+        "covariance": [[round(v, 1) for v in row] for row in covariance],
+    }
+
+
+def _plain(position: list[float], covariance: list[list[float]]) -> dict[str, Any]:
+    """Position and uncertainty for the row of a table."""
+    (xx, xy), (_, yy) = covariance
+    return {
+        "x": round(position[0], 2),
+        "y": round(position[1], 2),
+        "std_m": round(math.sqrt(xx + yy), 2),
+        "std_east_m": round(math.sqrt(xx), 2),
+        "std_north_m": round(math.sqrt(yy), 2),
+        "correlation": round(xy / math.sqrt(xx * yy), 4),
+    }
 
 
 @contextmanager

@@ -13,8 +13,8 @@ from uel.errors import UelError
 
 LINE_FORMATS = (".jsonl", ".ndjson")
 POINT_FORMATS = {".geojson": "GeoJSON", ".parquet": "GeoParquet", ".kml": "KML", ".gpkg": "GPKG"}
-FORMATS = (*LINE_FORMATS, ".csv", *POINT_FORMATS)
-COLUMNS = (
+FILE_FORMATS = (*LINE_FORMATS, ".csv", *POINT_FORMATS)
+FIX_COLUMNS = (
     "report", "row", "time", "device", "tile", "network", "latitude", "longitude", "x", "y", "std_m", "std_east_m",
     "std_north_m", "correlation", "entropy", "probability",
 )  # fmt: skip
@@ -30,18 +30,20 @@ class FixFiles:
         self._lines, self._tables = lines, tables
 
     def write(self, answer: dict[str, Any], line: str) -> None:
-        """Write one report: its row by `COLUMNS`, and its line of JSON."""
+        """Write one report: its row by `FIX_COLUMNS`, and its line of JSON."""
         for stream in self._lines:
             stream.write(f"{line}\n")
         for table in self._tables:
-            table.writerow([answer.get(name) for name in COLUMNS])
+            table.writerow([answer.get(name) for name in FIX_COLUMNS])
 
 
 def require_formats(files: Sequence[Path], has_degrees: bool) -> None:
     """Raise `UelError` for a file of no known format, and for points of a tile that is not georeferenced."""
     for file in files:
-        if file.suffix not in FORMATS:
-            raise UelError("no such format of located reports", got=file.name, do=f"end --out in {', '.join(FORMATS)}")
+        if file.suffix not in FILE_FORMATS:
+            raise UelError(
+                "no such format of located reports", got=file.name, do=f"end --out in {', '.join(FILE_FORMATS)}"
+            )
         if file.suffix in POINT_FORMATS and not has_degrees:
             do = "write .jsonl or .csv, whose positions are in metres on the tile"
             raise UelError(f"{file.suffix} needs degrees, and this tile has no georeference", got=file.name, do=do)
@@ -66,7 +68,7 @@ def open_fix_files(files: Sequence[Path]) -> Iterator[FixFiles]:
             streams = [tables.enter_context(path.open("w", encoding="utf-8", newline="")) for path in targets]
             writers = [csv.writer(stream) for stream in streams]
             for writer in writers:
-                writer.writerow(COLUMNS)
+                writer.writerow(FIX_COLUMNS)
             yield FixFiles(lines, writers)
         for stream in lines:
             stream.flush()

@@ -26,7 +26,7 @@ from uel.inference.answers import AnswerFormat, progress_bar
 from uel.inference.config import LocateConfig
 from uel.inference.fix_files import open_fix_files, require_formats
 from uel.inference.geojson import open_features
-from uel.inference.report_source import ReportSource, open_reports, own_document, read_track
+from uel.inference.report_source import ReportStream, open_reports, own_document, read_track
 from uel.inference.run_folder import Run
 from uel.inference.tile_choice import RadioMapTracer, chosen_deployment
 from uel.measurement import report_io
@@ -78,8 +78,7 @@ def locate(config: LocateConfig, open_simulator: SimulatorFactory, trace_radio_m
         advance = stack.enter_context(progress_bar(source.count))
         locate_all = _locate_track if config.speed else _locate_single
         for located in locate_all(config, run, source, open_simulator):
-            for n in range(len(located.part)):
-                answer = answers.answer(located.fix[n : n + 1], located.part, n)
+            for n, answer in enumerate(answers.answers(located.fix, located.part)):
                 line = json.dumps(answer.line)
                 files.write(answer.row, line)
                 features(located.fix[n : n + 1], report=answer.row["report"], time=answer.row["time"])
@@ -89,7 +88,7 @@ def locate(config: LocateConfig, open_simulator: SimulatorFactory, trace_radio_m
 
 
 def _locate_single(
-    config: LocateConfig, run: Run, source: ReportSource, open_simulator: SimulatorFactory
+    config: LocateConfig, run: Run, source: ReportStream, open_simulator: SimulatorFactory
 ) -> Iterator[LocatedReports]:
     """Fixes of all reports, each by itself."""
     adaptation = _site_adaptation(config, run, open_simulator)
@@ -194,7 +193,7 @@ def _read_labelled_reports(config: LocateConfig, run: Run) -> tuple[Reports, Flo
 
 
 def _locate_track(
-    config: LocateConfig, run: Run, source: ReportSource, open_simulator: SimulatorFactory
+    config: LocateConfig, run: Run, source: ReportStream, open_simulator: SimulatorFactory
 ) -> Iterator[LocatedReports]:
     """Fixes of all reports as one track, each from the reports up to it, by a particle filter."""
     maps, grid = run.maps, run.maps.radio.grid

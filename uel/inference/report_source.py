@@ -14,8 +14,8 @@ from uel.geo.tile import Tile
 from uel.measurement import report_io
 from uel.measurement.logs.config import ColumnConfig
 from uel.measurement.logs.reader import open_log
-from uel.measurement.logs.rules.rejections import Rejections
 from uel.measurement.logs.report_groups import LogPart
+from uel.measurement.logs.rules.rejections import Rejections
 from uel.measurement.report_io import ReportSequence
 from uel.radio.sites import Site
 
@@ -23,7 +23,7 @@ MAX_TRACK_REPORTS = 2000  # of one track: their rasters are in memory together
 
 
 @dataclass(frozen=True, eq=False)
-class ReportSource:
+class ReportStream:
     """Open reports."""
 
     parts: Iterator[LogPart]
@@ -35,7 +35,7 @@ class ReportSource:
 @contextmanager
 def open_reports(
     tile: Tile, sites: tuple[Site, ...], file: Path, columns: ColumnConfig, rejections: Rejections
-) -> Iterator[ReportSource]:
+) -> Iterator[ReportStream]:
     """Reports of a tile's network from a file.
 
     A document in the project's own JSON of at most `report_io.MAX_BYTES` is refused as a whole for any fault in it;
@@ -44,10 +44,10 @@ def open_reports(
     """
     if (content := own_document(file)) is not None:
         part = sequence_part(report_io.from_json(content, sum(len(site.cells) for site in sites), sites))
-        yield ReportSource(iter([part]), len(part))
+        yield ReportStream(iter([part]), len(part))
         return
     with open_log(tile, sites, file, columns, rejections) as log:
-        yield ReportSource(log.parts(), log.store.count_distinct("report"), log.store.count_distinct("device"))
+        yield ReportStream(log.parts(), log.store.count_distinct("report"), log.store.count_distinct("device"))
         rejections.require_some(log.store.count, log.used, file)
 
 
@@ -80,7 +80,7 @@ def sequence_part(sequence: ReportSequence) -> LogPart:
     )
 
 
-def read_track(source: ReportSource, file: Path) -> LogPart:
+def read_track(source: ReportStream, file: Path) -> LogPart:
     """All reports as one track. Raises `UelError` for reports of several phones, without times, or out of order."""
     if source.devices > 1:
         do = "give the log of one phone, or leave out --speed"

@@ -73,7 +73,7 @@ def _report_source(context: widgets.PageContext, locator: Locator, deployment: D
         tier = widgets.select_option("Tier", "tier", TIERS[::-1], tier_label)
     model = locator.measurement
     if kind == "upload":
-        return _uploaded(len(deployment.maps.radio.gain))
+        return _uploaded(deployment)
     if kind == "phones":
         trial = cache.run_phone_trial(
             context.run, context.tile.folder, context.tile.maps[0], None, tier, phone_trial.PHONES_PER_TRIAL, seed=1
@@ -104,15 +104,16 @@ def _number_input(label: str, key: str, last: int) -> int:
         return int(st.number_input(label, 0, last, 0, 1, key=key, bind="query-params"))
 
 
-def _uploaded(cells: int) -> ReportSource | None:
-    file = st.file_uploader("Reports as JSON", type="json", key="upload", max_upload_size=1)
+def _uploaded(deployment: Deployment) -> ReportSource | None:
+    file = st.file_uploader("Log", key="upload", max_upload_size=1)
     if file is None:
         st.info(
-            f"Upload reports of the {cells} cells of this tile, at most {report_io.MAX_BYTES // 1000} kB, schema "
+            f"Upload a log of the {len(deployment.maps.radio.gain)} cells of this tile, at most "
+            f"{report_io.MAX_BYTES // 1000} kB: CSV and relatives, Parquet, JSON, JSON lines, or the schema "
             f"`{report_io.SCHEMA}`. Reports of the other sources can be downloaded below the map."
         )
         return None
-    return report_sources.file_source(file.getvalue(), cells)
+    return report_sources.file_source(deployment, file.name, file.getvalue())
 
 
 # ---- one report ----------------------------------------------------------------------------------------
@@ -143,7 +144,7 @@ def _report_details(
         with left:
             _attention(maps, locator, source, number)
         with right:
-            _downloads(tile, source, number, explained)
+            _downloads(tile, maps, source, number, explained)
         st.markdown("**Measurements** of all reports")
         st.html(charts.now_line(source.timeline.time.numpy(), number))
 
@@ -306,7 +307,7 @@ def _timeline(context: widgets.PageContext, source: ReportSource) -> None:
     widgets.show_chart(charts.timeline_chart(time, levels, heard, others, context.theme), "timeline")
 
 
-def _downloads(tile: Tile, source: ReportSource, number: int, explained: ExplainedFix) -> None:
+def _downloads(tile: Tile, maps: TileMaps, source: ReportSource, number: int, explained: ExplainedFix) -> None:
     def fix() -> str:  # computed when the button is pressed
         time = round(float(source.timeline.time[number]), 3)
         return json.dumps(geojson.feature_collection(explained.final.fix, tile, explained.final.grid, time=time))
@@ -314,7 +315,7 @@ def _downloads(tile: Tile, source: ReportSource, number: int, explained: Explain
     st.download_button("This fix as GeoJSON", fix, "fix.geojson", "application/geo+json", on_click="ignore")
     st.download_button(
         "These reports as JSON",
-        report_io.to_json(source.timeline),
+        report_io.to_json(source.timeline, maps.radio.sites),
         "reports.json",
         "application/json",
         on_click="ignore",

@@ -64,8 +64,11 @@ def test_reports_are_located_from_a_file(run, tmp_path, capsys):
     features = json.loads(out.read_text())
     assert features["note"] == geojson.LOCAL_COORDINATES_NOTE
     kinds = [feature["properties"]["kind"] for feature in features["features"]]
-    assert kinds == ["position", *["candidate"] * 5, "region", "region"]
-    assert features["features"][0]["geometry"]["coordinates"] == pytest.approx(lines[1]["position"], abs=0.06)
+    assert kinds == ["position", *["candidate"] * 5, "region", "region"] * 2
+    for number, line in enumerate(lines):
+        feature = features["features"][8 * number]
+        assert feature["properties"]["report"] == number
+        assert feature["geometry"]["coordinates"] == pytest.approx(line["position"], abs=0.06)
 
 
 def told(args: list[str], capsys) -> list[dict]:
@@ -236,7 +239,7 @@ def test_bad_files_are_refused_with_what_to_do(run, tmp_path, capsys):
     assert main(["locate", str(run), str(tmp_path / "bad.json")]) == 2
     assert main(["locate", str(tmp_path), str(tmp_path / "bad.json")]) == 2
     said = capsys.readouterr().err
-    assert all(word in said for word in ("no such report", "no JSON", "no trained locator"))
+    assert all(word in said for word in ("no such file of reports", "no JSON", "no trained locator"))
 
 
 def test_a_pickled_checkpoint_is_not_unpickled(run, tmp_path):

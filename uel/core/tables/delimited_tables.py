@@ -10,7 +10,7 @@ import duckdb
 
 from uel.errors import UelError
 
-SEPARATORS = (",", ";", "\t", "|")
+FIELD_SEPARATORS = (",", ";", "\t", "|")
 SEPARATOR_NAMES = {",": "comma", ";": "semicolon", "\t": "tab", "|": "vertical bar"}
 HEADER_LINES = 200  # at the top of a file, among which the header is looked for
 MAX_LINE_BYTES = 1 << 22
@@ -40,7 +40,7 @@ def find_header(file: Path, score: HeaderScore, separator: str = "") -> Header:
     with file.open(encoding="utf-8") as stream:
         lines = list(itertools.islice(stream, HEADER_LINES))
     best, best_score = None, 1
-    for candidate in [separator] if separator else SEPARATORS:
+    for candidate in [separator] if separator else FIELD_SEPARATORS:
         for number, line in enumerate(lines):
             fields = _fields(line, candidate)
             if (found := score(fields)) > best_score:

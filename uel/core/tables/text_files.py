@@ -29,6 +29,8 @@ BINARY_MAGIC = {
     b"(\xb5/\xfd": "a Zstandard archive",
     b"SQLite format 3": "an SQLite database",
     b"%PDF": "a PDF document",
+    b"\x89PNG": "a picture",
+    b"\xff\xd8\xff": "a picture",
 }
 
 
@@ -67,7 +69,7 @@ def detect_encoding(sample: bytes, name: str) -> str:
 def _utf_16_without_mark(sample: bytes, name: str) -> str:
     """Byte order of UTF-16 by the places of its zero bytes."""
     even, odd = sample[0::2].count(0), sample[1::2].count(0)
-    if max(even, odd) < len(sample) // 6:
+    if max(even, odd) < len(sample) // 6 or 4 * min(even, odd) > max(even, odd) or len(sample) < 20:
         raise UelError(f"{name} is no text", got="zero bytes", do="export it as CSV with the encoding UTF-8")
     return "utf-16-be" if even > odd else "utf-16-le"
 

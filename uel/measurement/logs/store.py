@@ -15,7 +15,7 @@ import pandas as pd
 
 from uel.errors import UelError
 from uel.measurement.logs.config import ColumnConfig
-from uel.measurement.logs.formats.loaders import TEXTS, LogContent, LogLoader
+from uel.measurement.logs.formats.loaders import TEXT_COLUMNS, LogContent, LogLoader
 from uel.measurement.logs.formats.times import is_month_first, seconds_expression
 
 MEMORY_LIMIT = "384MB"  # of DuckDB
@@ -32,7 +32,7 @@ class LogStore:
     def chunks(self, rows: int = ROWS_PER_CHUNK) -> Iterator[pd.DataFrame]:
         """Measurements in the order of their reports, some rows at a time; no report is cut.
 
-        Columns: `row` and `report` (number of its first row), `seconds`, `is_duplicate`, and `TEXTS`.
+        Columns: `row` and `report` (number of its first row), `seconds`, `is_duplicate`, and `TEXT_COLUMNS`.
         """
         query = "SELECT * FROM sorted ORDER BY report, row"
         rest = None
@@ -95,11 +95,14 @@ def _sort(connection: duckdb.DuckDBPyConnection, columns: ColumnConfig, is_wide:
     instant = 'coalesce(CAST(seconds AS VARCHAR), "time")'
     instant = f"floor(seconds / {columns.interval})" if columns.interval else instant
     key = "row" if is_wide else f'{instant}, device, "group", latitude, longitude, x, y'
-    same = ", ".join(f'"{name}"' for name in TEXTS if name not in ("surplus", "fault"))
-    # Without a time, equal rows are repeated measurements; with one, they are copies.
-    copies = f"row_number() OVER (PARTITION BY {same} ORDER BY row) > 1"
+    same = ", ".join(f'"{name}"' for name in TEXT_COLUMNS if name not in ("surplus", "fault"))
+    # Without a time, equal rows are repeated measurements; with one, they are copies. Of a wide log, whole rows are.
+    content = f"sum(hash({same})::HUGEINT) OVER (PARTITION BY row)"
+    connection.execute(f"CREATE VIEW signed AS SELECT *, {content} AS content FROM timed")
+    in_long = f"row_number() OVER (PARTITION BY {same} ORDER BY row) > 1"
+    copies = "min(row) OVER (PARTITION BY content) < row" if is_wide else in_long
     connection.execute(
-        f"""CREATE TABLE sorted AS SELECT * EXCLUDE (moment), min(row) OVER (PARTITION BY {key}) AS report,
-            seconds IS NOT NULL AND {copies} AS is_duplicate FROM timed"""
+        f"""CREATE TABLE sorted AS SELECT * EXCLUDE (moment, content), min(row) OVER (PARTITION BY {key}) AS report,
+            seconds IS NOT NULL AND {copies} AS is_duplicate FROM signed"""
     )
-    connection.execute("DROP VIEW timed; DROP VIEW moments; DROP TABLE measurement")
+    connection.execute("DROP VIEW signed; DROP VIEW timed; DROP VIEW moments; DROP TABLE measurement")

@@ -11,8 +11,8 @@ REPORT_QUANTITIES = (
     "time", "date", "latitude", "longitude", "x", "y", "accuracy", "age", "device",
 )  # fmt: skip
 CELL_QUANTITIES = (
-    "cell", "cell_id", "node", "pci", "arfcn", "mcc", "mnc", "technology", "serving", "beam", "rsrp", "rsrq", "sinr",
-    "rssi", "toa", "timing_advance", "aoa_deg",
+    "cell", "global_id", "cell_id", "node", "pci", "arfcn", "mcc", "mnc", "technology", "serving", "beam", "rsrp",
+    "rsrq", "sinr", "rssi", "toa", "timing_advance", "aoa_deg",
 )  # fmt: skip
 
 # Whole names, without separators, units and indices.
@@ -30,7 +30,8 @@ REPORT_NAMES = {
 }  # fmt: skip
 CELL_NAMES = {
     "cell": "cell cellname cellindex ncellname",
-    "cell_id": "cellid ncellid ci cid eci ecgi nci ncgi cgi cellidentity globalcellid eutrancellid nrcellid nrci lteci "
+    "global_id": "ecgi ncgi cgi globalcellid cellglobalid",
+    "cell_id": "cellid ncellid ci cid eci nci cellidentity eutrancellid nrcellid nrci lteci "
     "ecellid cellidfull longcid fullcellid utrancellid nrcellidentity ltecellidentity eutrancellidentity",
     "node": "node enb enbid enodeb enodebid gnb gnbid gnodeb gnodebid enbidentity",
     "pci": "pci pcid psc physicalcellid physicalcellidentity physcellid phycellid phycell ncell nrpci ltepci "

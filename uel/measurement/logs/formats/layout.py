@@ -9,7 +9,7 @@ from uel.errors import UelError
 from uel.measurement.logs.config import ColumnConfig
 from uel.measurement.logs.formats.column_names import REPORT_QUANTITIES, ColumnMeaning, meaning_of
 
-IDENTITY_QUANTITIES = ("cell", "cell_id", "pci")
+IDENTITY_QUANTITIES = ("cell", "global_id", "cell_id", "pci")
 OTHER_LEVELS = {"rssi": "RSSI", "rsrq": "RSRQ", "sinr": "SINR"}
 
 

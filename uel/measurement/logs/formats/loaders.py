@@ -25,7 +25,7 @@ MAX_RECORD_BYTES = 1 << 24  # of one report in JSON
 MAX_DOCUMENT_BYTES = 1 << 26  # of one JSON document with all reports in it
 PARQUET_MAGIC = b"PAR1"
 # Columns of the table `measurement`, beside the number of its row in the log.
-TEXTS = (*REPORT_QUANTITIES, "group", *CELL_QUANTITIES, "azimuth_deg", "surplus", "fault")
+TEXT_COLUMNS = (*REPORT_QUANTITIES, "group", *CELL_QUANTITIES, "azimuth_deg", "surplus", "fault")
 # Texts that say that nothing was measured; NULL from here on.
 ABSENT_TEXTS = ("", "-", "--", "---", "nan", "null", "none", "n/a", "na", "#n/a", "?", "unknown", "unavailable")
 
@@ -67,7 +67,7 @@ class LogLoader:
     def load(self, file: Path) -> LogContent:
         """Make the table `measurement` of a log. Raises `UelError` for what is no log."""
         self.name = file.name
-        texts = ", ".join(f'"{name}" VARCHAR' for name in TEXTS)
+        texts = ", ".join(f'"{name}" VARCHAR' for name in TEXT_COLUMNS)
         self.connection.execute(f"CREATE TABLE measurement (row BIGINT, {texts})")
         with open_binary(file) as stream:
             start = stream.read(len(PARQUET_MAGIC))
@@ -196,10 +196,10 @@ class LogLoader:
     def _insert_records(self, records: Iterable[Any]) -> None:
         reader = RecordReader(self.columns, self.name, self.cell_count)
         numbered = enumerate(records, 1)
-        values = ", ".join(_present(f'CAST("{name}" AS VARCHAR)') for name in TEXTS)
+        values = ", ".join(_present(f'CAST("{name}" AS VARCHAR)') for name in TEXT_COLUMNS)
         while part := list(itertools.islice(numbered, RECORDS_PER_INSERT)):
             rows = [row for number, record in part for row in _rows_of_record(reader, number, record)]
-            frame = pd.DataFrame.from_records(rows, columns=["row", *TEXTS])
+            frame = pd.DataFrame.from_records(rows, columns=["row", *TEXT_COLUMNS])
             self.connection.register("part", frame)
             self.connection.execute(f"INSERT INTO measurement SELECT row, {values} FROM part")
             self.connection.unregister("part")

@@ -19,14 +19,14 @@ from typing import Any
 
 from uel.measurement.logs.formats.column_names import meaning_of
 
-DIVIDER = re.compile(r"^\s*[^\w\s\"'+-]{4,}\s*$")
+DIVIDER_PATTERN = re.compile(r"^\s*[^\w\s\"'+-]{4,}\s*$")
 MIN_KNOWN_NAMES = 3  # of a line of names
 
 
 def is_modem_scan(lines: Iterable[str]) -> bool:
     """Whether the first lines of a text are a divider and a line of names."""
     filled = [line for line in lines if line.strip()][:2]
-    return len(filled) == 2 and bool(DIVIDER.match(filled[0])) and _is_header(next(csv.reader([filled[1]]), []))
+    return len(filled) == 2 and bool(DIVIDER_PATTERN.match(filled[0])) and _is_header(next(csv.reader([filled[1]]), []))
 
 
 def scan_records(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
@@ -35,7 +35,7 @@ def scan_records(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
     report: dict[str, Any] = {}
     cells: list[dict[str, str]] = []
     for line in lines:
-        if DIVIDER.match(line):
+        if DIVIDER_PATTERN.match(line):
             if report or cells:
                 yield _record(report, cells)
             header, report, cells = [], {}, []

@@ -7,7 +7,7 @@ from typing import Any
 from uel.errors import UelError
 from uel.measurement.logs.config import ColumnConfig
 from uel.measurement.logs.formats.column_names import CELL_QUANTITIES, REPORT_QUANTITIES, TECHNOLOGY_WORDS, meaning_of
-from uel.measurement.logs.formats.layout import Layout, layout_of
+from uel.measurement.logs.formats.layout import IDENTITY_QUANTITIES, Layout, layout_of
 
 Measurement = dict[str, str]
 """one level of one cell: texts by quantity"""
@@ -99,7 +99,7 @@ class RecordReader:
         if not self._has_level(item):
             return False
         quantities = {self._quantity(name) for name, _ in self._walk(item, "", [], 0)}
-        return "rsrp" in quantities and bool(quantities & {"pci", "cell_id", "cell"})
+        return "rsrp" in quantities and bool(quantities & set(IDENTITY_QUANTITIES))
 
     def _quantity(self, path: str) -> str | None:
         name = path.rpartition(".")[2]

@@ -13,7 +13,7 @@ from uel.radio.cells.directory import FREQUENCY_TOLERANCE, CellDirectory
 from uel.radio.cells.identity import ObservedCell
 from uel.radio.sites import Site, cell_positions, cells_of
 
-IDENTITY_COLUMNS = ("cell", "cell_id", "node", "pci", "arfcn", "technology")
+IDENTITY_COLUMNS = ("cell", "global_id", "cell_id", "node", "pci", "arfcn", "technology")
 TECHNOLOGY_SPELLINGS: dict[str, str] = {
     "lte": "lte", "4g": "lte", "lteca": "lte", "lte+": "lte", "eutra": "lte", "eutran": "lte", "tdd": "lte",
     "fdd": "lte", "13": "lte", "nr": "nr", "5g": "nr", "nrsa": "nr", "nrnsa": "nr", "5gnr": "nr", "20": "nr",
@@ -84,8 +84,8 @@ class CellMatcher:
             do = "place sites with cell_id or PCI (uel place --file), or name the cells in order: --columns.cells"
             raise UelError(f"the tile's cells have no identities by which {what} names its own", got=shown, do=do)
         for identity in names[list(IDENTITY_COLUMNS)].fillna("").astype("str").itertuples(index=False, name=None):
-            cell, cell_id, _, pci, arfcn, technology = identity
-            for name in {cell, cell_id, pci} - {""}:
+            cell, global_id, cell_id, _, pci, arfcn, technology = identity
+            for name in {cell, global_id, cell_id, pci} - {""}:
                 if not self._carriers or arfcn in self._carriers:
                     self._carriers_of_name.setdefault(name, set()).add((technology_of(technology), arfcn))
 
@@ -125,7 +125,9 @@ class CellMatcher:
             self._known[key] = self._look_up(*key)
         return self._known[key]
 
-    def _look_up(self, cell: str, cell_id: str, node: str, pci: str, arfcn: str, technology: str) -> MatchedIdentity:
+    def _look_up(
+        self, cell: str, global_id: str, cell_id: str, node: str, pci: str, arfcn: str, technology: str
+    ) -> MatchedIdentity:
         if self._carriers and arfcn not in self._carriers:
             return MatchedIdentity(
                 NO_CELL, "other carrier", f"{arfcn or 'no carrier'}, not {', '.join(self._carriers)}"
@@ -140,7 +142,9 @@ class CellMatcher:
         kind = technology_of(technology)
         if kind == "umts":
             return MatchedIdentity(NO_CELL, "unknown cell", f"{kind}: no cells of this technology are known")
-        return self._by_identity(cell_id, node, pci, arfcn, kind)
+        found = self._by_identity(global_id, "", pci, arfcn, kind)
+        is_found = found.cell != NO_CELL or not cell_id
+        return found if is_found else self._by_identity(cell_id, node, pci, arfcn, kind)
 
     def _named(self, name: str, technology: str, arfcn: str) -> MatchedIdentity:
         """A cell by the operator's name for it, or by its number on the tile."""

@@ -17,7 +17,7 @@ LEVEL_LIMITS_DBM = {
 }
 """of technologies whose level is no RSRP"""
 # Numbers that stand for "not available" in the levels of Android, modems and export programs.
-SENTINELS = (
+SENTINEL_LEVELS = (
     2147483647, 2147483646, -2147483648, 9223372036854775807, 65535, 32767, -32768, -9999, -999, 999, 255, 0, -1,
 )  # fmt: skip
 INDEX_OFFSETS: dict[LevelUnit, tuple[float, int]] = {
@@ -25,8 +25,8 @@ INDEX_OFFSETS: dict[LevelUnit, tuple[float, int]] = {
     "lte_index": (-141.0, 97),  # TS 36.133, table 9.1.4-1: n - 141 dBm and up to 1 dB more
 }
 MAX_INDEX = 127
-UNIT = r"\s*(?:dBm|dB|m|°)$"
-NUMBER = rf"^[+-]?(?:\d+[.,]?\d*|[.,]\d+)(?:[eE][+-]?\d+)?(?:{UNIT[:-1]})?$"
+UNIT_PATTERN = r"\s*(?:dBm|dB|m|°)$"
+NUMBER_PATTERN = rf"^[+-]?(?:\d+[.,]?\d*|[.,]\d+)(?:[eE][+-]?\d+)?(?:{UNIT_PATTERN[:-1]})?$"
 
 
 def to_numbers(texts: pd.Series) -> np.ndarray:
@@ -42,10 +42,10 @@ def to_numbers(texts: pd.Series) -> np.ndarray:
         [-84.5, -97.0, nan, nan]
     """
     texts = texts.astype("str")
-    plain = texts.where(texts.str.match(NUMBER, na=False))
+    plain = texts.where(texts.str.match(NUMBER_PATTERN, na=False))
     if plain.str.contains(".", regex=False, na=False).any():
         plain = plain.where(~plain.str.contains(",", regex=False, na=False))
-    digits = plain.str.replace(",", ".", regex=False).str.replace(UNIT, "", regex=True)
+    digits = plain.str.replace(",", ".", regex=False).str.replace(UNIT_PATTERN, "", regex=True)
     return np.array(pd.to_numeric(digits, errors="coerce").to_numpy(dtype=float, na_value=np.nan))
 
 

@@ -12,7 +12,7 @@ from uel.measurement.logs.rules.cells import NO_CELL, CellMatcher, technology_of
 from uel.measurement.logs.rules.quantities import (
     LIMITS_BY_QUANTITY,
     MAX_INDEX,
-    SENTINELS,
+    SENTINEL_LEVELS,
     indices_to_dbm,
     level_limits,
     range_in_words,
@@ -22,7 +22,7 @@ from uel.measurement.logs.rules.rejections import Rejection, Rejections
 
 Projection = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """from longitude and latitude, or from east and north, to metres on the tile: n × 2"""
-METRES: Projection = lambda x, y: np.stack([x, y], 1)  # noqa: E731
+METRES_AS_GIVEN: Projection = lambda x, y: np.stack([x, y], 1)  # noqa: E731
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +71,7 @@ class RowRules:
         value = to_numbers(frame["rsrp"])
         technology = [technology_of(text) if isinstance(text, str) else "" for text in frame["technology"]]
         limits = np.array([level_limits(kind) for kind in technology]).reshape(-1, 2)
-        absent = frame["rsrp"].isna().to_numpy() | (np.isin(value, SENTINELS) & (unit == "dbm"))
+        absent = frame["rsrp"].isna().to_numpy() | (np.isin(value, SENTINEL_LEVELS) & (unit == "dbm"))
         no_number = ~absent & ~np.isfinite(value)
         level = value if unit == "dbm" else indices_to_dbm(value, unit)
         outside = ~absent & ~no_number & ~((level >= limits[:, 0]) & (level <= limits[:, 1]))
@@ -94,7 +94,7 @@ class RowRules:
         for quantity, (low, high) in LIMITS_BY_QUANTITY.items():
             if frame[quantity].notna().any():
                 value = to_numbers(frame[quantity])
-                wrong = np.isfinite(value) & ~np.isin(value, SENTINELS) & ~((value >= low) & (value <= high))
+                wrong = np.isfinite(value) & ~np.isin(value, SENTINEL_LEVELS) & ~((value >= low) & (value <= high))
                 told = (frame[quantity].astype("str") + f"; {quantity.upper()} is from {low:g} to {high:g}").to_numpy(
                     object
                 )
@@ -138,6 +138,8 @@ class RowRules:
     def _of_this_network(self, frame: pd.DataFrame, counts: np.ndarray) -> pd.DataFrame:
         """Rows with a known cell, of reports that hear enough cells of this network."""
         known = frame["cell_number"].to_numpy() != NO_CELL
+        if not self.matcher.knows_identities:  # the user names the cells
+            return frame[known].reset_index(drop=True)
         heard = pd.DataFrame({"report": frame["report"], "counted": counts, "known": known & counts})
         sums = heard.groupby("report").transform("sum")
         foreign = known & (sums["known"] < self.columns.min_known_fraction * sums["counted"]).to_numpy()
