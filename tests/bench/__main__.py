@@ -11,11 +11,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import fix, fresh, frozen, lookup, maps, neighbours, network, report, step, survey
+from tests.bench import fix, fresh, frozen, log, lookup, maps, neighbours, network, report, step, survey
 
 BENCHES: dict[str, dict[str, Callable[[], dict[str, float]]]] = {
     "bridge": {"fresh": fresh.run, "frozen": frozen.run, "maps": maps.run, "lookup": lookup.run, "step": step.run},
-    "locator": {"fix": fix.run},
+    "locator": {"fix": fix.run, "log": log.run},
     "network": {"network": network.run},
     "survey": {"report": report.run, "survey": survey.run},
     "sharing": {"neighbours": neighbours.run},
@@ -36,6 +36,8 @@ GOALS = {
     "fix_cpu_ms": ("<=", 20),
     "network_fix_ms": ("<=", 500),
     "network_peak_gib": ("<=", 8),
+    "log_reports_per_s": (">=", 100),
+    "log_memory_gb": ("<=", 1.0),
     "munich_reports_per_s": (">=", 100),
     "reports_per_s": (">=", 100),
     "phy_sys_ms_per_report": ("<=", 3),

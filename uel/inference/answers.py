@@ -2,9 +2,10 @@
 
 import math
 import sys
+from array import array
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from uel.estimation.fix import Fix
@@ -34,6 +35,8 @@ class AnswerFormat:
     to_degrees: CoordinateTransform | None
     """from metres to longitude and latitude; None: the tile has no georeference"""
     count: int = 0
+    distances: array = field(default_factory=lambda: array("f"))
+    """m from the positions that the log says, of the reports that have one"""
 
     @staticmethod
     def of(tile: Tile, sites: tuple[Site, ...]) -> "AnswerFormat":
@@ -44,13 +47,18 @@ class AnswerFormat:
         """The answers to the reports of a part, whose fixes are a batch.
 
         `std_m` is the root of the summed variances in metres: two thirds of all errors are smaller. `time` is in
-        seconds as the log says it, None where it says none.
+        seconds as the log says it, None where it says none. `distance_m` is the distance from the position that the
+        log says, where it says one.
         """
+        distance = (fix.position - part.position).norm(dim=-1).tolist()
         position, covariance, entropy = fix.position.tolist(), fix.covariance.tolist(), fix.entropy().tolist()
         means, probabilities, _ = fix.candidates(min(CANDIDATE_COUNT, fix.log_heatmap.shape[-1]))
         candidates = zip(means.tolist(), probabilities.tolist(), strict=True)
         for n, (places, weights) in enumerate(candidates):
             head = self._head(part, n, position[n])
+            if math.isfinite(distance[n]):
+                self.distances.append(distance[n])
+                head["distance_m"] = round(distance[n], 1)
             listed = [
                 {"position": [round(v, 1) for v in place], "probability": round(p, 4)}
                 for place, p in zip(places, weights, strict=True)

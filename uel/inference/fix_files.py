@@ -16,7 +16,7 @@ POINT_FORMATS = {".geojson": "GeoJSON", ".parquet": "GeoParquet", ".kml": "KML",
 FILE_FORMATS = (*LINE_FORMATS, ".csv", *POINT_FORMATS)
 FIX_COLUMNS = (
     "report", "row", "time", "device", "tile", "network", "latitude", "longitude", "x", "y", "std_m", "std_east_m",
-    "std_north_m", "correlation", "entropy", "probability",
+    "std_north_m", "correlation", "entropy", "probability", "distance_m",
 )  # fmt: skip
 
 

@@ -20,6 +20,7 @@ from uel.estimation.estimates import MIN_PIXEL_PROBABILITY
 from uel.estimation.fix import Fix, pool_to_patches
 from uel.estimation.particle_filter import MotionModel, ParticleCloud, filter_steps
 from uel.estimation.ray_rescoring import rescore_with_rays
+from uel.estimation.scoring import error_summary
 from uel.estimation.track_likelihood import RasterLikelihood
 from uel.geo.tile import Tile
 from uel.inference.answers import AnswerFormat, progress_bar
@@ -85,6 +86,9 @@ def locate(config: LocateConfig, open_simulator: SimulatorFactory, trace_radio_m
                 yield line
             advance(len(located.part))
     rejections.report(source.count, rejected)
+    if answers.distances:
+        summary = error_summary(torch.tensor(answers.distances))
+        log.info("%(n)d reports with positions: median %(p50_m).1f m, 95 %% below %(p95_m).1f m", summary)
 
 
 def _locate_single(

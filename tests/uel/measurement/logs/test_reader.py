@@ -309,7 +309,7 @@ def test_a_level_is_the_same_however_it_is_written(
     assert set(rejections.counts) <= {"level out of range"}
 
 
-def test_the_duke_scans_are_read(tile: Tile, shared_data: Path) -> None:
+def test_the_duke_scans_are_read(tile: Tile, shared: Path) -> None:
     """A modem's own log of a real network, none of whose cells is here."""
     with pytest.raises(UelError, match="off the tile"):
-        parts_to_locate(tile, shared_data / "measurements/duke_scans/2023-10-20.txt.gz")
+        parts_to_locate(tile, shared / "measurements/duke_scans/2023-10-20.txt.gz")

@@ -78,10 +78,11 @@ def _check_jumps(
         return
     last, away = order[0], list[int]()
     for n in order[1:]:
+        goes_on = bool(away) and _is_reachable(labels, away[-1], n, columns)
         if _is_reachable(labels, last, n, columns):
-            _reject_jumps(labels, away, last, columns, rejections, kept)
+            _reject_jumps(labels, [] if goes_on else away, last, columns, rejections, kept)
             last, away = n, []
-        elif away and not _is_reachable(labels, away[-1], n, columns):
+        elif away and not goes_on:
             _reject_jumps(labels, away, last, columns, rejections, kept)
             away = [n]
         else:

@@ -106,7 +106,8 @@ class Rejections:
 
     def require_some(self, measurements: int, used: int, file: Path) -> None:
         """Raise `UelError` where no measurement of a log is used."""
-        self.require_fit(measurements if used == 0 else 0, used, file, hears_others=True)
+        if not used:
+            self.require_fit(measurements, used, file, hears_others=True)
 
     def report(self, measurements: int, where: Path | None) -> None:
         """Say how much was set aside."""
