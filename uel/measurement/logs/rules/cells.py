@@ -102,7 +102,7 @@ class CellMatcher:
         cell = np.array([m.cell for m in matched], dtype=np.int64)
         rule = np.array([m.rule for m in matched], dtype=object)
         label = np.array([m.label for m in matched], dtype=object)
-        for n in np.flatnonzero(rule == "ambiguous cell"):
+        for n in np.flatnonzero(rule == "ambiguous cell").tolist():
             place = near[n] if np.isfinite(near[n]).all() else self._strongest_site(frame, cell, n)
             observed = matched[n].observed
             if observed is None or place is None:

@@ -76,8 +76,8 @@ def _check_jumps(
     """Set reports aside that the phone could not have reached, unless it goes on from there."""
     if not len(order):
         return
-    last, away = order[0], list[int]()
-    for n in order[1:]:
+    last, away = int(order[0]), list[int]()
+    for n in order[1:].tolist():
         goes_on = bool(away) and _is_reachable(labels, away[-1], n, columns)
         if _is_reachable(labels, last, n, columns):
             _reject_jumps(labels, [] if goes_on else away, last, columns, rejections, kept)
