@@ -4,6 +4,9 @@ Rays leave every cell on a shifted lattice, meet walls, go on as the materials d
 cross the measurement surface, at UE height above the ground. Rays that left the scene are dropped between bounces, and
 a crossing does not end a ray, so that one intersection a segment is enough (stock Sionna takes two, and returns the
 gain alone).
+
+Where an antenna stands at the height of the surface, direct rays graze it and never cross: there the direct path comes
+from its closed form (Friis) at the pixel's centre. Reflections in that same plane are missing.
 """
 
 from functools import partial
@@ -28,6 +31,7 @@ from uel.core.grid import Grid
 from uel.radio.radio_map import PropagationChannels, RadioMap
 from uel.radio.sites import cell_positions
 
+GRAZING_HEIGHT = 1.0  # m between an antenna and the surface, below which hardly any direct ray meets the surface
 CELLS_PER_LAUNCH = 24  # whose rays are shot at once: some 100 bytes a ray
 MIN_BATCHES = 4  # before their scatter is taken for the map's error
 RayBatch = dict[str, Tensor]
@@ -46,7 +50,7 @@ def radio_map(scene: RadioScene, grid: Grid) -> RadioMap:
         while len(batches) < tracing.map_batches and not _good_enough(batches, tracing.map_target):
             batches.append(solver.batch(max(tracing.map_rays // tracing.map_batches, 1), len(batches)))
             progress.advance(task)
-    return _map_of(scene, grid, batches, solver.elevation)
+    return _map_of(scene, grid, batches, solver)
 
 
 def _good_enough(batches: list[RayBatch], target: float) -> bool:
@@ -62,19 +66,18 @@ def _gain(batches: list[RayBatch]) -> tuple[Tensor, Tensor]:
     return gain.mean(0), gain.std(0) / len(batches) ** 0.5
 
 
-def _map_of(scene: RadioScene, grid: Grid, batches: list[RayBatch], elevation: Tensor) -> RadioMap:
+def _map_of(scene: RadioScene, grid: Grid, batches: list[RayBatch], solver: "RadioMapSolver") -> RadioMap:
     gain, error = _gain(batches)
     known = gain > 0
-    points = torch.cat([grid.centres(), elevation[..., None]], -1).reshape(-1, 3)
     return RadioMap(
         grid=grid,
         sites=scene.sites,
         gain=gain.float(),
         relative_error=torch.where(known, error / gain.clamp(min=1e-300), 0.0).float(),
         known=known,
-        los=scene.line_of_sight(points).T.reshape(-1, *grid.shape),
-        elevation=elevation,
-        channels=_channels(scene, grid, batches, points),
+        los=solver.los.reshape(-1, *grid.shape),
+        elevation=solver.elevation,
+        channels=_channels(scene, grid, batches, solver.points),
     )
 
 
@@ -107,6 +110,8 @@ class RadioMapSolver:
         self.surface_scene = mi.load_dict({"type": "scene", "surface": self.surface})
         # A ray may cross a hill's surface twice between two walls.
         self.crossings = 1 if float(self.elevation.max() - self.elevation.min()) == 0 else 2
+        points = torch.cat([grid.centres(), self.elevation[..., None]], -1).reshape(-1, 3)
+        self.points, self.los = points, scene.line_of_sight(points).T
 
     def batch(self, rays: int, number: int) -> RayBatch:
         """One independent batch of rays from every cell."""
@@ -125,7 +130,32 @@ class RadioMapSolver:
                 source, orientation, cell, _ = self._rays_of_cells(launch, rays)
                 radiate = partial(self._radiate, launch, orientation)
                 add_diffraction(self.scene.rt_scene, self.surface_scene, sums, edges, source, radiate, cell, seed)
-        return sums.to_torch()
+        return self._with_grazing_paths(sums.to_torch())
+
+    def _with_grazing_paths(self, batch: RayBatch) -> RayBatch:
+        """Add the direct paths to pixels in sight of an antenna at nearly their own height."""
+        positions = cell_positions(self.scene.sites)
+        for cell, position in enumerate(positions):
+            grazing = self.los[cell] & ((self.points[:, 2] - position[2]).abs() < GRAZING_HEIGHT)
+            if not bool(grazing.any()):
+                continue
+            offset = (self.points[grazing] - position).double()
+            distance = offset.norm(dim=-1)
+            departure = offset / distance.clamp(min=1e-9)[:, None]
+            direction = mi.Vector3f(*(mi.Float(axis.float().contiguous().numpy()) for axis in departure.T))
+            _, orientation, _, _ = self._rays_of_cells(range(cell, cell + 1), len(offset))
+            field = self._radiate(range(cell, cell + 1), orientation, direction)
+            power = torch.from_numpy(dr.squared_norm(field).numpy()).double()
+            # In the mast's own pixel a phone is half a pixel away, more or less.
+            wavelengths = 4 * torch.pi * distance.clamp(min=self.grid.pixel / 2) / self.scene.wavelength
+            gain = power / wavelengths.square()
+            ends = {"arrival": -departure, "departure": departure}
+            values = {f"{end}_{axis}": gain * d[:, k] for end, d in ends.items() for k, axis in enumerate("xyz")}
+            values |= {"gain": gain, "area": torch.full_like(gain, self.grid.pixel**2)}
+            for name, value in values.items():
+                batch[name][cell].view(-1)[grazing] += value
+            batch["first"][cell].view(-1)[grazing] = 0.0
+        return batch
 
     def _shoot(self, sums: MapAccumulator, launch: range, rays: int, seed: int) -> None:
         """Follow rays of some cells from wall to wall, and count their power wherever they cross the surface."""
@@ -197,6 +227,7 @@ class RadioMapSolver:
             slant = dr.abs(dr.dot(where.n, ray.d))
             straight = dr.norm(where.p - source)
             density = dr.squared_norm(field) * solid_angle / slant
+            crossed &= ~(direct & (dr.abs(where.p.z - source.z) < GRAZING_HEIGHT))
             sums.add(density, dr.maximum(length + distance - straight, 0), -ray.d, departure, where, cell, crossed)
             area = solid_angle * dr.square(straight) / slant * dr.abs(where.n.z)
             sums.add_direct_area(area, where, cell, crossed & direct)

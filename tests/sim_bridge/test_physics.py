@@ -265,6 +265,21 @@ def test_the_error_bar_of_a_map_is_honest(friis_map) -> None:
     assert float((score > 3).double().mean()) < 0.1
 
 
+@pytest.mark.parametrize("height", [1.0, 1.5, 2.4])
+def test_a_map_at_the_height_of_its_mast_is_friis(height: float) -> None:
+    """Direct rays graze the surface there and hardly ever cross it."""
+    site = (3.0, -2.0, height)
+    radio = empty(mast(site), map_rays=100_000).radio_map(Grid(size=128.0, pixel=4.0))
+    centres = torch.cat([radio.grid.centres(), torch.full((*radio.grid.shape, 1), 1.5)], -1)
+    exact = friis(ray_traced_scenes.distance(centres, site))[None]
+    far = (radio.grid.centres() - torch.tensor(site[:2])).norm(dim=-1) > 8
+    assert radio.known.all()
+    assert float((10 * torch.log10(radio.gain.double() / exact)).abs()[:, far].max()) < 0.01
+    assert float(radio.gain.max()) < 1e-4
+    assert radio.channels is not None
+    torch.testing.assert_close(radio.channels.sight[:, far], torch.ones_like(radio.channels.sight[:, far]))
+
+
 @pytest.fixture(scope="module")
 def canyon():
     sim = bundled("simple_street_canyon", mast(ON_ROOF), samples=10_000, chunk=64, map_rays=1_000_000, max_depth=2)
