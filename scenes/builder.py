@@ -33,7 +33,14 @@ from uel.core.io import file_hash
 from uel.errors import UelError
 from uel.geo.tile import Tile
 
-MAP_ONLY_OPTIONS = ("dem", "draw_heights", "materials", "frequency", "ground")  # options that need a map
+MAP_ONLY_OPTIONS = (
+    "dem",
+    "draw_heights",
+    "storey_height",
+    "materials",
+    "frequency",
+    "ground",
+)  # options that need a map
 TileInspection = Callable[[Tile, dict[str, Any]], tuple[dict[str, Any], dict[str, bytes]]]
 """function of a finished tile and its report so far; returns items to add to the report, and files for the folder"""
 
@@ -96,7 +103,14 @@ def build(
         )
     seed = config.seed if config.draw_heights else None
     extract = reader.read_map(
-        source, size=config.size, margin=config.margin, center=center, name=name, seed=seed, cache=cache
+        source,
+        size=config.size,
+        margin=config.margin,
+        center=center,
+        name=name,
+        seed=seed,
+        storey_height=config.storey_height,
+        cache=cache,
     )
     with staged_folder(folder) as stage:
         _fill_folder(stage, extract, config, inspect, key)

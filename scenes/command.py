@@ -120,6 +120,11 @@ def report_problems(tile: Tile) -> list[str]:
     return json.loads((tile.folder / "build_report.json").read_text(encoding="utf-8"))["problems"]
 
 
+def report_notes(tile: Tile) -> list[str]:
+    """What a tile's build report notes: the map's edge, guessed heights, odd buildings."""
+    return json.loads((tile.folder / "build_report.json").read_text(encoding="utf-8"))["notes"]
+
+
 def check_tiles(folders: tuple[str, ...]) -> dict[str, list[str]]:
     """For each folder, the files that differ from the build. Raises `UelError` for a folder without a tile."""
     return {folder: Tile.open(folder).verify() for folder in folders}

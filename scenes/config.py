@@ -11,6 +11,8 @@ from uel.core.io import data_folder
 from uel.errors import UelError
 from uel.radio.config import Carrier, Pattern, PowerKind
 
+MIN_STOREY, MAX_STOREY = 2.0, 10.0  # m
+
 
 @dataclass(frozen=True, kw_only=True)
 class TileBuildConfig:
@@ -37,6 +39,8 @@ class TileBuildConfig:
     """seed of every random draw"""
     draw_heights: bool = False
     """draw building heights that are not tagged from their uncertainty, instead of using the best estimate"""
+    storey_height: float | None = None
+    """height of a level in m; default: learned from buildings of the map with height and levels, else 3.6"""
     materials: str = "itu"
     """itu: the ITU classes that the tags suggest; drawn: values of its own for each building, drawn around its class"""
     frequency: float = 3.5e9
@@ -44,7 +48,7 @@ class TileBuildConfig:
     ground: str = "concrete"
     """concrete: all of it, defined from 1 to 100 GHz; cover: concrete, soil and water by the map, from 1 to 10 GHz"""
     sites: int = 0
-    """number of rooftop sites to place on the tile"""
+    """number of rooftop sites to place on the tile; 0: none, `uel place` or a list of cells gives them"""
     sectors: int = 1
     """cells of each site"""
     perturb: str = ""
@@ -55,6 +59,12 @@ class TileBuildConfig:
             raise UelError("unknown value of materials", got=self.materials, do="choose itu or drawn")
         if self.ground not in ("concrete", "cover"):
             raise UelError("unknown value of ground", got=self.ground, do="choose concrete or cover")
+        if self.storey_height is not None and not MIN_STOREY <= self.storey_height <= MAX_STOREY:
+            raise UelError(
+                f"--storey-height is not {MIN_STOREY:g} to {MAX_STOREY:g} m",
+                got=f"{self.storey_height:g} m",
+                do="give the height of one storey in metres, such as 3.2",
+            )
         self.perturbation  # noqa: B018  (raises for an invalid text)
 
     @property
@@ -155,14 +165,15 @@ class BuildConfig(TileBuildConfig):
     """Tiles from maps: `uel build paris.osm.gz "48.87,2.33" munich`."""
 
     sources: tyro.conf.Positional[tuple[str, ...]]
-    """map files (.osm, .osm.gz, .osm.bz2, .osm.pbf, .geojson), points "48.87,2.33", boxes "west,south,east,north",
-    names of places, or bundled cities; with --check: tile folders to verify"""
+    """map files (.osm, .osm.gz, .osm.pbf, Overpass .json, .geojson, .parquet, .gpkg, .shp, .zip), points "48.87,2.33",
+    boxes "west,south,east,north", names of places, or bundled cities; with --check: tile folders to verify"""
     out: Path = field(default_factory=lambda: data_folder() / "tiles")
     """folder of the tiles; each tile gets a subfolder of its name"""
     name: str | None = None
     """name of the tile, for a single source; default: the source's name"""
     center: tuple[float, float] | None = None
-    """latitude and longitude of the tile's centre (x and y in m for a bundled city); default: the source's centre"""
+    """latitude and longitude of the tile's centre (x and y in m for a bundled city); default: the source's centre, for
+    a file the middle of its bounds or of its buildings"""
     render: bool = True
     """also render a picture with Mitsuba"""
     check: bool = False

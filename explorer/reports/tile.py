@@ -26,7 +26,13 @@ from uel.geo.tile import Tile
 COVER_COLOURS = {"open": "#f2efe9", "road": "#c9c5bd", "path": "#e3d9c6", "water": "#9ecae1", "green": "#c7dfb4"}
 MATERIAL_COLOURS = ("#999999", "#D55E00", "#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#0072B2", "#F0E442")
 LINE_WIDTH = 84  # characters of a text line
-HEIGHT_SOURCES = {"tag": "tagged", "levels": "from levels", "neighbours": "from neighbours", "prior": "from its type"}
+HEIGHT_SOURCES = {
+    "tag": "tagged",
+    "levels": "from levels",
+    "building": "of their building",
+    "neighbours": "from neighbours",
+    "prior": "from its type",
+}
 
 
 def complete_report(

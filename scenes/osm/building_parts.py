@@ -41,7 +41,7 @@ def disjoint_prisms(outlines: Sequence[Outline], heights: Sequence[Height]) -> t
     Every piece keeps the outline of the building that it belongs to (`Building.outline`).
     """
     winners = _overlapping_winners(outlines, heights)
-    prisms, parent = _carve(outlines, heights, winners), _parent_outlines(outlines, winners)
+    prisms, parent = _carve(outlines, heights, winners), parent_outlines(outlines)
     kept = [_buildings(outlines[k], heights[k], prisms[k], outlines[parent[k]].shape) for k in range(len(outlines))]
     exclusions = [
         _vanished(outlines[k], heights[k], [outlines[winner] for winner in winners.get(k, [])])
@@ -75,6 +75,18 @@ def remove_duplicates(outlines: Sequence[Outline]) -> tuple[list[Outline], list[
     return [outline for k, outline in enumerate(outlines) if k not in copies], exclusions
 
 
+def parent_outlines(outlines: Sequence[Outline]) -> list[int]:
+    """Index of the outline that each one belongs to: for a part the one of largest common area, else itself."""
+    parent, largest = list(range(len(outlines))), [0.0] * len(outlines)
+    for pair in _pairs(np.array([outline.shape for outline in outlines], dtype=object)).tolist():
+        for whole, part in (pair, pair[::-1]):
+            if outlines[part].is_part and not outlines[whole].is_part:
+                shared = outlines[whole].shape.intersection(outlines[part].shape).area
+                if shared > largest[part]:
+                    parent[part], largest[part] = whole, shared
+    return parent
+
+
 def _pairs(shapes: np.ndarray) -> Int[np.ndarray, "pair 2"]:
     """Pairs of indices a < b of shapes whose common area exceeds `MIN_SHARED_AREA`."""
     a, b = shapely.STRtree(shapes).query(shapes, predicate="intersects")
@@ -96,17 +108,6 @@ def _overlapping_winners(outlines: Sequence[Outline], heights: Sequence[Height])
         loser, winner = (a, b) if rank[a] > rank[b] else (b, a)
         winners.setdefault(loser, []).append(winner)
     return {loser: sorted(indices, key=lambda k: rank[k]) for loser, indices in winners.items()}
-
-
-def _parent_outlines(outlines: Sequence[Outline], winners: Mapping[int, Sequence[int]]) -> list[int]:
-    """Index of the outline that each one belongs to: for a part the one of largest common area, else itself."""
-    parent, largest = list(range(len(outlines))), [0.0] * len(outlines)
-    for k, others in winners.items():
-        for part in others if not outlines[k].is_part else ():
-            shared = outlines[k].shape.intersection(outlines[part].shape).area
-            if outlines[part].is_part and shared > largest[part]:
-                parent[part], largest[part] = k, shared
-    return parent
 
 
 def _carve(

@@ -9,8 +9,9 @@ import shapely
 from shapely import MultiPolygon, Polygon
 from shapely.geometry.base import BaseGeometry
 
+from scenes.osm.above_ground import reason_without_walls
+from scenes.osm.files.feature_table import BUILDING_KEYS, METADATA_COLUMNS
 from scenes.osm.map_features import Exclusion
-from scenes.osm.map_files import BUILDING_KEYS, METADATA_COLUMNS
 
 LATTICE_STEP = 1e-3  # metres: corners lie on this lattice, so that no edge is too short for single precision
 MIN_FOOTPRINT_AREA = 1.0  # square metres: smaller footprints are chimneys, corners of kiosks or rests of an overlay
@@ -133,19 +134,10 @@ def is_sliver(polygon: BaseGeometry) -> bool:
 
 def _reason(tags: Mapping[str, str], geometry: BaseGeometry) -> str | None:
     """The reason why a feature is no building that stands on the ground, or None."""
-    for key in BUILDING_KEYS:
-        if tags.get(key) == "roof":
-            return f"{key}=roof: a roof without walls"
-    if not any(has_tag(tags, key) for key in BUILDING_KEYS):
-        return f"{next(key for key in BUILDING_KEYS if key in tags)}=no"
-    if tags.get("location") == "underground" or _below_ground(tags.get("layer", "")):
-        return "underground: " + (f"layer={tags['layer']}" if "layer" in tags else "location=underground")
+    if reason := reason_without_walls(tags):
+        return reason
     if geometry.is_empty:
         return "no area: a point, an open line, a ring without area, or members missing from the source"
     if not wall_polygons(geometry):
         return f"a sliver of {geometry.area:.2f} m²"
     return None
-
-
-def _below_ground(layer: str) -> bool:
-    return layer.startswith("-") and layer[1:].replace(".", "", 1).isdigit() and float(layer) < 0

@@ -1,6 +1,6 @@
 """Land cover of a map: green, water, paths and roads as polygons in metres of the tile."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import geopandas as gpd
@@ -9,8 +9,9 @@ import shapely
 from shapely import Polygon
 from shapely.geometry.base import BaseGeometry
 
+from scenes.osm.above_ground import layer_of
 from scenes.osm.coastline import sea_polygon
-from scenes.osm.footprints import feature_ids, has_tag, repair_polygons, square, tags_of, wall_polygons
+from scenes.osm.footprints import Outline, feature_ids, has_tag, repair_polygons, square, tags_of, wall_polygons
 from scenes.osm.map_features import LandCoverPatch
 from scenes.osm.tags import parse_count, parse_length
 
@@ -18,6 +19,7 @@ LandCoverKind = Literal["road", "path", "water", "green"]
 
 DRAWING_ORDER: tuple[LandCoverKind, ...] = ("green", "water", "path", "road")  # later classes cover earlier ones
 LANE_WIDTH = 3.25  # metres
+PASSAGE_FRACTION = 0.25  # of a building's area over a street, from which on it is a passage above it
 ROAD_WIDTHS = {  # metres between the kerbs, where neither width nor lanes are tagged
     "motorway": 14.0,
     "trunk": 12.0,
@@ -87,6 +89,28 @@ def land_cover_patches(frame: gpd.GeoDataFrame, half: float) -> list[LandCoverPa
     return sorted(water + patches, key=lambda patch: DRAWING_ORDER.index(patch.kind))
 
 
+def outlines_over_roads(outlines: Sequence[Outline], frame: gpd.GeoDataFrame) -> set[int]:
+    """Indices of the outlines that cross a street above it, by their layer: a passage, not a wall across the street.
+
+    Such an outline is on a higher layer than the street and lies over it with `PASSAGE_FRACTION` of its area.
+    """
+    high = [k for k, outline in enumerate(outlines) if layer_of(outline.tags) > 0]
+    roads = []
+    for geometry, tags in zip(frame.geometry, tags_of(frame), strict=True) if high else ():
+        if (
+            tags.get("highway", "").removesuffix("_link") in ROAD_WIDTHS
+            and not _is_hidden(tags)
+            and "Line" in geometry.geom_type
+        ):
+            roads.append((geometry.buffer((_width(geometry, tags) or 0.0) / 2, cap_style="flat"), layer_of(tags)))
+    over = set()
+    for k in high:
+        shape, layer = outlines[k].shape, layer_of(outlines[k].tags)
+        shared = sum(road.intersection(shape).area for road, level in roads if level < layer and road.intersects(shape))
+        over |= {k} if shared >= PASSAGE_FRACTION * shape.area else set()
+    return over
+
+
 def _area_or_line(geometry: BaseGeometry, tags: Mapping[str, str]) -> BaseGeometry:
     """The geometry; a closed line with `area=yes`, such as a pedestrian square, as a polygon."""
     closed = geometry.geom_type == "LineString" and tags.get("area") == "yes" and shapely.is_ring(geometry)
@@ -95,8 +119,7 @@ def _area_or_line(geometry: BaseGeometry, tags: Mapping[str, str]) -> BaseGeomet
 
 def _kind(geometry: BaseGeometry, tags: Mapping[str, str]) -> LandCoverKind | None:
     """The land-cover class of a line or an area; None for anything else."""
-    is_hidden = has_tag(tags, "tunnel") or tags.get("location") == "underground" or tags.get("indoor") == "yes"
-    if is_hidden or tags.get("layer", "").startswith("-") or geometry.is_empty or "Point" in geometry.geom_type:
+    if _is_hidden(tags) or tags.get("layer", "").startswith("-") or geometry.is_empty or "Point" in geometry.geom_type:
         return None
     highway = tags.get("highway", "").removesuffix("_link")
     if highway in ROAD_WIDTHS:
@@ -106,6 +129,11 @@ def _kind(geometry: BaseGeometry, tags: Mapping[str, str]) -> LandCoverKind | No
     if _any_of(tags, WATER_TAGS) or tags.get("waterway") in STREAM_WIDTHS:
         return "water"
     return "green" if _any_of(tags, GREEN_TAGS) else None
+
+
+def _is_hidden(tags: Mapping[str, str]) -> bool:
+    """Whether a feature lies in a tunnel, under the ground or inside a building."""
+    return has_tag(tags, "tunnel") or tags.get("location") == "underground" or tags.get("indoor") == "yes"
 
 
 def _any_of(tags: Mapping[str, str], classes: Mapping[str, str]) -> bool:

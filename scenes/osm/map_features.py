@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from shapely import MultiPolygon, Polygon
 
-HeightProvenance = Literal["tag", "levels", "neighbours", "prior"]
+HeightProvenance = Literal["tag", "levels", "building", "neighbours", "prior"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +37,8 @@ class Building:
     tags: Mapping[str, str] = field(default_factory=dict)
     """OSM tags, unchanged"""
     provenance: HeightProvenance = "prior"
-    """where `top` comes from: the height tag, the levels, neighbouring buildings, or the type of building"""
+    """where `top` comes from: the height tag, the levels, the building that it is a part of, neighbouring buildings, or
+    the type of building"""
     top_std: float = 0.0
     """standard deviation of `top` in metres"""
 
@@ -70,7 +71,10 @@ class MapExtract:
     land_cover: tuple["LandCoverPatch", ...]
     """roads, paths, water and green; later ones cover earlier ones"""
     provenance: Mapping[str, Any]
-    """kind of source, file name and SHA-256 or query, versions of libraries"""
+    """kind of source, file name and SHA-256 or query, how well heights are known, how much of the tile the map covers,
+    versions of libraries"""
+    notes: tuple[str, ...] = ()
+    """what a user should know of the map: its edge, what it lacks, how heights are known"""
 
 
 @dataclass(frozen=True, kw_only=True)

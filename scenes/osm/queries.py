@@ -1,46 +1,27 @@
 """Sources of maps: parses the text that names a source, and reads its features in degrees."""
 
-import math
 import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal
 
-import geopandas as gpd
 import osmnx
 import requests
-import shapely
 from osmnx._errors import InsufficientResponseError, ResponseStatusCodeError
 
-from scenes.osm.map_files import FEATURE_KEYS, MAP_SUFFIXES, header_bounds, map_suffix, read_map_file
+from scenes.osm.files.feature_table import FEATURE_KEYS, MapContent
+from scenes.osm.files.formats import MAP_SUFFIXES, map_suffix
+from scenes.osm.files.geo_box import GeoBox
+from scenes.osm.files.map_file import read_map_file
+from scenes.osm.files.osm_elements import map_content
+from scenes.osm.files.overpass_json import read_overpass_json
 from uel.core.io import data_folder
 from uel.errors import UelError
 
 MAX_SQUARE_SIDE = 20_000.0  # metres: in larger squares the scale of UTM varies too much, and Overpass refuses them
-METRES_PER_DEGREE = 111_320.0  # of latitude; on the equator also of longitude
-
-
-class GeoBox(NamedTuple):
-    """A box of longitudes and latitudes in degrees."""
-
-    west: float
-    south: float
-    east: float
-    north: float
-
-    @property
-    def center(self) -> tuple[float, float]:
-        """Latitude and longitude in degrees."""
-        return (self.south + self.north) / 2, (self.west + self.east) / 2
-
-    @property
-    def side(self) -> float:
-        """Length of the longer side in metres."""
-        wide = (self.east - self.west) * math.cos(math.radians(self.center[0]))
-        return METRES_PER_DEGREE * max(wide, self.north - self.south)
 
 
 @dataclass(frozen=True)
@@ -91,37 +72,48 @@ def parse_source(source: str | Path | MapQuery) -> MapQuery:
 
 
 def source_center(source: MapQuery, cache: Path | None = None) -> tuple[float, float] | None:
-    """Latitude and longitude in degrees of a source's centre; None for a file whose header has no bounds.
+    """Latitude and longitude in degrees of a source's centre; None for a file, whose content tells it.
 
     The position of a place's name is asked for online. Raises `UelError` for an unknown name, or without a connection.
     """
-    if source.point:
-        return source.point
-    box = header_bounds(source.file) if source.kind == "file" else source.box
-    if box is None and source.kind == "name":
+    if source.kind == "name":
         with _map_server(source.text, cache):
             return osmnx.geocode(source.text)
-    return GeoBox(*box).center if box else None
+    return source.point or (source.box.center if source.box else None)
 
 
-def source_features(
+def source_content(
     source: str | Path | MapQuery, box: GeoBox | None = None, *, cache: Path | None = None
-) -> gpd.GeoDataFrame:
-    """Buildings, roads, water and green of a source: WGS84 geometry, string tags, indexed by element and id.
+) -> MapContent:
+    """Buildings, roads, water and green of a source, and what could not be read of it.
 
-    `box` (degrees) limits the result; sources other than files need it. Answers of the server are kept in `cache`
-    (default: `osm` in the data folder). Buildings without a valid geometry are included with an empty one.
+    `box` (degrees) limits the result of a map server, which needs it, and of files that can be read in part. Answers of
+    the server are kept in `cache` (default: `osm` in the data folder).
 
     Raises `UelError` for a damaged or empty file, when there are no features, and without a connection.
     """
     source = parse_source(source)
     if source.kind == "file":
-        frame = read_map_file(source.file)
-        return frame if box is None else _inside_box(frame, box)
+        return read_map_file(source.file, box)
     if box is None:
         raise UelError("a map server needs a box", got=source.text, do="give `box`, in degrees")
+    if box.west < -180 or box.east > 180:
+        got = f"longitudes {box.west:.4f} to {box.east:.4f}"
+        raise UelError("the square crosses the antimeridian", got=got, do="move its centre, or use a map file")
     with _map_server(source.text, cache):
-        return osmnx.features_from_bbox((box.west, box.south, box.east, box.north), dict.fromkeys(FEATURE_KEYS, True))
+        elements = read_overpass_json({"elements": _overpass_elements(box)}, source.text)
+        return map_content(elements, source.text)
+
+
+def _overpass_elements(box: GeoBox) -> list[dict[str, Any]]:
+    """The elements that an Overpass server has in a box; each once, as a large box is asked for in several queries."""
+    answers = osmnx._overpass._download_overpass_features(
+        osmnx.utils_geo.bbox_to_poly(tuple(box)), dict.fromkeys(FEATURE_KEYS, True)
+    )
+    elements = {(item["type"], item["id"]): item for answer in answers for item in answer["elements"]}
+    if not elements:
+        raise InsufficientResponseError("no elements")
+    return list(elements.values())
 
 
 def require_point(latitude: float, longitude: float) -> tuple[float, float]:
@@ -185,12 +177,6 @@ def _require_name(text: str) -> None:
             got=repr(text[:80]),
             do="give a file, 'lat,lon', 'west,south,east,north' or the name of a place",
         )
-
-
-def _inside_box(frame: gpd.GeoDataFrame, box: GeoBox) -> gpd.GeoDataFrame:
-    """Features that touch the box, and those without a geometry, whose position is unknown."""
-    is_near = frame.geometry.intersects(shapely.box(*box)) | frame.geometry.is_empty
-    return gpd.GeoDataFrame(frame[is_near])
 
 
 @contextmanager

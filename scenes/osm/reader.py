@@ -13,22 +13,17 @@ import geopandas as gpd
 import numpy as np
 from pyproj import Transformer
 
-from scenes.osm import heights
 from scenes.osm.building_parts import disjoint_prisms, remove_duplicates
+from scenes.osm.extent import buildings_advice, content_center, coverage_notes, covered_fractions
+from scenes.osm.files.feature_table import MapContent
+from scenes.osm.files.formats import map_suffix
+from scenes.osm.files.geo_box import box_around
 from scenes.osm.footprints import Outline, building_outlines, to_local, touching_square
-from scenes.osm.land_cover import land_cover_patches
+from scenes.osm.heights.estimates import draw_heights, estimate_heights, height_notes, height_summary
+from scenes.osm.heights.storeys import storey_of_map
+from scenes.osm.land_cover import land_cover_patches, outlines_over_roads
 from scenes.osm.map_features import Building, Exclusion, MapExtract
-from scenes.osm.map_files import map_suffix
-from scenes.osm.queries import (
-    MAX_SQUARE_SIDE,
-    METRES_PER_DEGREE,
-    GeoBox,
-    MapQuery,
-    parse_source,
-    require_point,
-    source_center,
-    source_features,
-)
+from scenes.osm.queries import MAX_SQUARE_SIDE, MapQuery, parse_source, require_point, source_center, source_content
 from uel.errors import UelError
 
 READER_LIBRARIES = ("osmnx", "osmium", "shapely", "pyproj")
@@ -43,18 +38,21 @@ def read_map(
     center: tuple[float, float] | None = None,
     name: str | None = None,
     seed: int | None = None,
+    storey_height: float | None = None,
     cache: Path | None = None,
 ) -> MapExtract:
     """Read the buildings and the land cover of a square of a map, from a file or online.
 
     Args:
-        source: a map file (.osm, .osm.gz, .osm.bz2, .osm.pbf, .geojson), a point `"48.87,2.33"` (latitude, longitude),
-            a box `"2.32,48.86,2.34,48.88"` (west, south, east, north) or a place's name; all but files are read from an
-            Overpass server.
+        source: a map file (OpenStreetMap's XML, PBF or JSON, GeoJSON, footprints of other makers), a point
+            `"48.87,2.33"` (latitude, longitude), a box `"2.32,48.86,2.34,48.88"` (west, south, east, north) or a
+            place's name; all but files are read from an Overpass server.
         size: side of the square in metres; default: 512, or the longer side of a box.
         margin: width in metres of the border around the square in which features are kept, uncut.
-        center: latitude and longitude in degrees; default: the source's centre, for a file the middle of its bounds.
+        center: latitude and longitude in degrees; default: the source's centre, for a file the middle of its bounds
+            or of its buildings (`content_center`).
         name: of the tile; default: made from the source.
+        storey_height: of a level in metres; default: learned from the map (`storey_of_map`).
         seed: draws the heights that are not tagged from their uncertainty; None: the best estimate.
         cache: folder for the server's answers; default: `osm` in the data folder.
 
@@ -70,12 +68,15 @@ def read_map(
     _require_square(size, margin)
     if name is not None:
         require_tile_name(name)
-    frame, center = _features(query, size / 2 + margin, center, cache)
+    half = size / 2 + margin
+    content, center = _content(query, size, half, center, cache)
     crs = utm_zone(*center)
     origin = _origin(center, crs)
-    local = touching_square(to_local(frame, crs, origin), size / 2 + margin)
-    buildings, exclusions = _buildings(local, seed)
-    _require_building(buildings, query, center, size)
+    covered = covered_fractions(content, crs, origin, size, margin) if query.kind == "file" else None
+    local = touching_square(to_local(content.frame, crs, origin), half)
+    cover = land_cover_patches(local, half)
+    buildings, exclusions, summary = _buildings(local, seed, storey_height)
+    _require_building(buildings, query, content, center, size)
     return MapExtract(
         name=name or tile_name(query),
         crs=crs,
@@ -84,17 +85,18 @@ def read_map(
         size=float(size),
         margin=float(margin),
         buildings=tuple(buildings),
-        exclusions=tuple(exclusions),
-        land_cover=tuple(land_cover_patches(local, size / 2 + margin)),
-        provenance=_provenance(query, buildings, seed),
+        exclusions=(*_lost_nearby(content, crs, origin, half), *exclusions),
+        land_cover=tuple(cover),
+        provenance=_provenance(query, buildings, seed) | {"known_heights": summary, "coverage": covered},
+        notes=(*(coverage_notes(covered, margin) if covered else ()), *content.notes, *height_notes(summary)),
     )
 
 
 def outlines_of_file(file: str | Path) -> list[Outline]:
     """Every building outline of a map file in metres around the file's centre, for statistics."""
-    frame, center = _features(parse_source(file), 0.0, None, None)
+    content, center = _content(parse_source(file), 512.0, 0.0, None, None)
     crs = utm_zone(*center)
-    return building_outlines(to_local(frame, crs, _origin(center, crs)))[0]
+    return building_outlines(to_local(content.frame, crs, _origin(center, crs)))[0]
 
 
 def utm_zone(latitude: float, longitude: float) -> str:
@@ -113,29 +115,16 @@ def require_tile_name(name: str) -> None:
         )
 
 
-def _features(
-    source: MapQuery, half: float, center: tuple[float, float] | None, cache: Path | None
-) -> tuple[gpd.GeoDataFrame, tuple[float, float]]:
-    """Features in degrees, and latitude and longitude of the centre."""
+def _content(
+    source: MapQuery, size: float, half: float, center: tuple[float, float] | None, cache: Path | None
+) -> tuple[MapContent, tuple[float, float]]:
+    """What a source says, in degrees, and latitude and longitude of the centre."""
     center = center or source_center(source, cache)
-    if center is not None:
-        require_point(*center)
-    if source.kind == "file":
-        frame = source_features(source)
-        return frame, center or require_point(*GeoBox(*map(float, frame.total_bounds)).center)
-    assert center is not None, "only a file can lack a centre"
-    return source_features(source, _box_around(center, half), cache=cache), center
-
-
-def _box_around(center: tuple[float, float], half: float) -> GeoBox:
-    """A box in degrees around the square, 10 % larger than the square."""
-    latitude, longitude = center
-    tall = 1.1 * half / METRES_PER_DEGREE
-    wide = tall / math.cos(math.radians(latitude))
-    box = GeoBox(longitude - wide, latitude - tall, longitude + wide, latitude + tall)
-    if box.west < -180 or box.east > 180:
-        raise UelError("the square crosses the antimeridian", got=f"longitude {longitude:g}", do="move its centre")
-    return box
+    box = box_around(require_point(*center), half) if center else None
+    if source.kind == "file" and box and (box.west < -180 or box.east > 180):
+        box = None  # a box across the antimeridian would find one side of it
+    content = source_content(source, box, cache=cache)
+    return content, center or require_point(*content_center(content, size))
 
 
 def _origin(center: tuple[float, float], crs: str) -> tuple[float, float]:
@@ -143,13 +132,30 @@ def _origin(center: tuple[float, float], crs: str) -> tuple[float, float]:
     return float(east), float(north)
 
 
-def _buildings(frame: gpd.GeoDataFrame, seed: int | None) -> tuple[list[Building], list[Exclusion]]:
+def _buildings(
+    frame: gpd.GeoDataFrame, seed: int | None, storey_height: float | None
+) -> tuple[list[Building], list[Exclusion], dict[str, Any]]:
+    """Buildings and exclusions of a table in metres, and how well the heights are known."""
     outlines, without_outline = building_outlines(frame)
     unique, duplicates = remove_duplicates(outlines)
-    estimates = heights.estimate_heights(unique)
-    estimates = estimates if seed is None else heights.draw_heights(estimates, seed)
+    storey = storey_of_map(unique, storey_height)
+    estimates = estimate_heights(unique, storey, outlines_over_roads(unique, frame))
+    summary = height_summary(unique, estimates, storey)
+    estimates = estimates if seed is None else draw_heights(estimates, seed)
     buildings, vanished = disjoint_prisms(unique, estimates)
-    return buildings, without_outline + duplicates + vanished
+    return buildings, without_outline + duplicates + vanished, summary
+
+
+def _lost_nearby(content: MapContent, crs: str, origin: tuple[float, float], half: float) -> list[Exclusion]:
+    """The buildings that could not be read, without those whose known place is off the square."""
+    to_metres = Transformer.from_crs("EPSG:4326", crs, always_xy=True)
+
+    def is_near(place: tuple[float, float]) -> bool:
+        east, north = to_metres.transform(*place)
+        return max(abs(east - origin[0]), abs(north - origin[1])) <= half
+
+    lost = [item for item in content.lost if item.place is None or is_near(item.place)]
+    return [Exclusion(id=item.id, reason=item.reason) for item in lost]
 
 
 def tile_name(source: str | Path | MapQuery) -> str:
@@ -191,7 +197,7 @@ def _require_square(size: float, margin: float) -> None:
 
 
 def _require_building(
-    buildings: Sequence[Building], source: MapQuery, center: tuple[float, float], size: float
+    buildings: Sequence[Building], source: MapQuery, content: MapContent, center: tuple[float, float], size: float
 ) -> None:
     """Raise `UelError` when no building touches the square without its margin."""
     bounds = np.array([building.footprint.bounds for building in buildings]).reshape(-1, 4)
@@ -199,5 +205,5 @@ def _require_building(
         raise UelError(
             "the square has no building",
             got=f"{source.text}, latitude {center[0]:.5f}, longitude {center[1]:.5f}, size {size:g} m",
-            do="make the square larger or move its centre",
+            do=buildings_advice(content, center, size),
         )

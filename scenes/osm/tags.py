@@ -7,6 +7,7 @@ STOREY_HEIGHT = (
     3.6  # metres of one storey: median of height over levels in 363 buildings that tag both, most in New York
 )
 ROOF_STOREY_FRACTION = 0.5  # of a storey: about half of the volume of a pitched roof is outside
+PASSAGE_CLEARANCE = 4.5  # metres: what roads need below a bridge, 4.2 to 4.9 m by country
 MAX_LENGTH = 1000.0  # metres: nothing is taller, so a larger number is a mistake
 METRES_PER_FOOT = 0.3048
 
@@ -40,14 +41,19 @@ def parse_count(text: str | None) -> float | None:
     return max(numbers, default=0.0) or None
 
 
-def height_from_levels(tags: Mapping[str, str]) -> float | None:
-    """Height in metres of `building:levels` and `roof:levels` together, or None without levels."""
+def level_count(tags: Mapping[str, str]) -> float | None:
+    """Storeys above the ground: `building:levels`, and a part of each of `roof:levels`; None without levels."""
     roof = ROOF_STOREY_FRACTION * (parse_count(tags.get("roof:levels")) or 0.0)
-    total = (parse_count(tags.get("building:levels")) or 0.0) + roof
-    return total * STOREY_HEIGHT if total * STOREY_HEIGHT <= MAX_LENGTH and total else None
+    return (parse_count(tags.get("building:levels")) or 0.0) + roof or None
 
 
-def wall_base(tags: Mapping[str, str]) -> float:
-    """Height in metres at which walls begin: `min_height`, else `building:min_level`, else 0."""
+def height_from_levels(tags: Mapping[str, str], storey: float = STOREY_HEIGHT) -> float | None:
+    """Height in metres of all levels, each of `storey` metres, or None without levels."""
+    height = (level_count(tags) or 0.0) * storey
+    return height if 0 < height <= MAX_LENGTH else None
+
+
+def wall_base(tags: Mapping[str, str], storey: float = STOREY_HEIGHT) -> float:
+    """Height in metres at which walls begin: `min_height`, else `building:min_level` times `storey`, else 0."""
     levels = parse_count(tags.get("building:min_level")) or 0.0
-    return parse_length(tags.get("min_height")) or levels * STOREY_HEIGHT
+    return parse_length(tags.get("min_height")) or levels * storey

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from scenes.osm import reader
+from scenes.osm.files.formats import SHAPEFILE_PARTS
 from scenes.osm.queries import parse_source
 from scenes.tiles import metadata, sionna_cities
 from uel import __version__
@@ -29,7 +30,7 @@ def build_key(
     Raises `UelError` for an invalid source, and for an elevation raster that does not exist.
     """
     query = str(source) if source in sionna_cities.BUNDLED_CITIES else parse_source(source)
-    origin = query if isinstance(query, str) else _file(query.file) if query.kind == "file" else query.text
+    origin = query if isinstance(query, str) else _map_file(query.file) if query.kind == "file" else query.text
     options = {**options, "dem": _file(options["dem"]) if options["dem"] else None}
     versions = {"uel": __version__, **{library: version(library) for library in KEY_LIBRARIES}}
     return {"source": origin, "center": center and list(center), "name": name, "plan": options, "versions": versions}
@@ -63,6 +64,13 @@ def require_no_placed_sites(folder: Path) -> None:
             got=str(sites),
             do="choose another --out or --name, or move the tile or its sites.json away",
         )
+
+
+def _map_file(path: Path) -> dict[str, Any]:
+    """A map file by its hash; a shapefile with its parts, of which one holds the heights."""
+    parts = sorted(file for file in path.parent.glob(f"{path.stem}.*") if file.suffix.lower() in SHAPEFILE_PARTS)
+    is_shapefile = path.suffix.lower() == ".shp"
+    return _file(path) | ({"parts": [_file(part) for part in parts]} if is_shapefile else {})
 
 
 def _file(path: Path) -> dict[str, str]:

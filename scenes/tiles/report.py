@@ -46,13 +46,14 @@ def map_tile_report(extract: MapExtract, meshes: Mapping[str, PrismMesh], tile: 
         "terrain": tile.meta["terrain"] | _relief(tile),
         "materials": {side: _material_counts(tile, side) for side in ("wall", "roof")},
         "outdoors": _area_fractions(tile, tile.rasters["footprint"].numpy() < 0.5),
-        "heights": check_heights(extract.buildings),
+        "heights": check_heights(extract.buildings) | dict(extract.provenance.get("known_heights", {})),
+        "coverage": extract.provenance.get("coverage"),
         "meshes": check_meshes(meshes),
         "overlaps": check_overlaps(extract.buildings),
         "round_trip": check_round_trip(extract.crs, extract.origin, extract.size / 2 + extract.margin),
         **_site_checks(tile),
     }
-    return report | {"problems": find_problems(report), "notes": find_notes(report)}
+    return report | {"problems": find_problems(report), "notes": [*extract.notes, *find_notes(report)]}
 
 
 def mesh_tile_report(tile: Tile, parts: Sequence[MeshPart]) -> dict[str, Any]:
@@ -132,8 +133,8 @@ def find_notes(report: Mapping[str, Any]) -> list[str]:
 
 
 def _kind(exclusion: Exclusion) -> str:
-    """The reason of an exclusion without the ids of other features at its end."""
-    return re.sub(r":? (way|relation|node|file)/.*", "", exclusion.reason)
+    """The reason of an exclusion without the ids of other features, or the numbers, at its end."""
+    return re.sub(r":? ((way|relation|node|file|feature)/|\d+ of ).*", "", exclusion.reason)
 
 
 def _relief(tile: Tile) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from shapely import LineString, MultiPolygon, Polygon
 
 from scenes.osm.building_parts import disjoint_prisms, remove_duplicates
+from scenes.osm.files.feature_table import feature_table
 from scenes.osm.footprints import (
     LATTICE_STEP,
     MIN_FOOTPRINT_AREA,
@@ -18,7 +19,6 @@ from scenes.osm.footprints import (
     repair_polygons,
 )
 from scenes.osm.map_features import Height
-from scenes.osm.map_files import feature_table
 from tests.helpers.shared_volume import shared_volume
 
 # Whole metres and their halves: corners that coincide and rings that touch themselves come up often.

@@ -8,8 +8,8 @@ from shapely import LineString
 
 from scenes.osm import reader
 from scenes.osm.coastline import sea_polygon
+from scenes.osm.files.feature_table import feature_table
 from scenes.osm.land_cover import land_cover_patches
-from scenes.osm.map_files import feature_table
 
 
 def test_water_is_on_the_right():

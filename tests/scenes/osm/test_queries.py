@@ -1,20 +1,15 @@
-"""What a source text means, four file formats that agree, and Overpass from answers on disk."""
+"""What a source text means, and Overpass from answers on disk."""
 
-import bz2
-import gzip
-import json
 from pathlib import Path
 
-import osmium
 import osmnx
 import pytest
 import requests
-import shapely
-from shapely import Polygon
 
 from scenes.osm import reader
-from scenes.osm.map_files import FEATURE_KEYS, header_bounds
-from scenes.osm.queries import GeoBox, parse_source, source_center, source_features
+from scenes.osm.files.feature_table import FEATURE_KEYS
+from scenes.osm.files.geo_box import GeoBox, box_around
+from scenes.osm.queries import parse_source, source_content
 from uel.errors import UelError
 
 TOWN = """<osm version="0.6"><bounds minlat="48" minlon="9" maxlat="48.002" maxlon="9.004"/>
@@ -41,24 +36,6 @@ TOWN = """<osm version="0.6"><bounds minlat="48" minlon="9" maxlat="48.002" maxl
 def town(tmp_path: Path) -> Path:
     (tmp_path / "town.osm").write_text(TOWN)
     return tmp_path / "town.osm"
-
-
-def _as_pbf(source: Path, order: tuple = (osmium.osm.NODE, osmium.osm.WAY, osmium.osm.RELATION)) -> Path:
-    target = source.with_suffix(".osm.pbf")
-    with osmium.SimpleWriter(str(target), overwrite=True) as writer:
-        for kind in order:
-            for item in osmium.FileProcessor(str(source), kind):
-                writer.add(item)
-    return target
-
-
-def _content(frame) -> dict[str, tuple]:
-    """What matters of a table: building tags and area in square degrees by id."""
-    found = {}
-    for index, row in frame.iterrows():
-        tags = {key: row[key] for key in FEATURE_KEYS if isinstance(row.get(key), str)}
-        found["/".join(map(str, index))] = (tags, row.geometry.geom_type, round(row.geometry.area * 1e9, 3))
-    return found
 
 
 @pytest.mark.parametrize(
@@ -93,7 +70,7 @@ def test_texts_are_understood(text: str, kind: str):
         ("9,48,10,49", r"larger than 20 km(.|\n)*111 km"),
         ("", "neither a file, numbers nor a name"),
         ("!!", "neither a file, numbers nor a name"),
-        ("map.shp", "unknown type of map file"),
+        ("map.dwg", "unknown type of map file"),
         ("nowhere.osm", "map file does not exist"),
         ("../../etc/passwd", "unknown type of map file"),
         ("~/nowhere.osm.pbf", "map file does not exist"),
@@ -104,88 +81,6 @@ def test_texts_are_understood(text: str, kind: str):
 def test_texts_that_mean_nothing(text: str, message: str):
     with pytest.raises(UelError, match=message):
         parse_source(text)
-
-
-def test_formats_agree(town: Path):
-    """XML, its compressions and PBF of one town: the same features, the lost ones among them."""
-    (town.parent / "town.osm.gz").write_bytes(gzip.compress(town.read_bytes()))
-    (town.parent / "town.osm.bz2").write_bytes(bz2.compress(town.read_bytes()))
-    expected = _content(source_features(town))
-    assert expected["relation/1"][:2] == ({"building": "yes"}, "Polygon")
-    assert expected["way/3"][1:] == ("LineString", 0.0)
-    assert expected["way/4"][1:] == ("LineString", 0.0)
-    assert [expected[lost][1:] for lost in ("way/5", "relation/2")] == [("Polygon", 0.0)] * 2
-    assert "relation/3" not in expected
-    for suffix in (".osm.gz", ".osm.bz2"):
-        assert _content(source_features(town.with_name("town" + suffix))) == expected
-    pbf = _content(source_features(_as_pbf(town)))
-    crossed = expected.pop("way/6"), pbf.pop("way/6")
-    assert pbf == expected
-    assert [tags for tags, *_ in crossed] == [{"building": "crossed"}] * 2  # osmnx has repaired it already
-
-
-def test_lost_buildings_are_excluded_by_name(town: Path):
-    for file in (town, _as_pbf(town)):
-        place = reader.read_map(file, center=(48.001, 9.001), margin=0.0)
-        excluded = {exclusion.id: exclusion.reason for exclusion in place.exclusions}
-        assert excluded.keys() >= {"way/5", "relation/2", "node/8"}
-        assert "members missing" in excluded["relation/2"]
-        assert {building.id.split("#")[0] for building in place.buildings} >= {"relation/1"}
-
-
-def test_header_bounds(town: Path):
-    assert header_bounds(town) == (9.0, 48.0, 9.004, 48.002)
-    assert source_center(parse_source(town)) == pytest.approx((48.001, 9.002))
-    assert source_center(parse_source(_as_pbf(town))) is None
-
-
-def test_unsorted_pbf_is_refused(town: Path):
-    backwards = _as_pbf(town, (osmium.osm.RELATION, osmium.osm.WAY, osmium.osm.NODE))
-    with pytest.raises(UelError, match=r"not sorted(.|\n)*osmium sort"):
-        source_features(backwards)
-    ways_alone = _as_pbf(town, (osmium.osm.WAY,))
-    with pytest.raises(UelError, match="has no nodes"):
-        source_features(ways_alone)
-
-
-def test_geojson(tmp_path: Path):
-    """Heights in coordinates are dropped; footprints from aerial images are buildings without saying so."""
-    ring = [[9.0, 48.0, 400.0], [9.001, 48.0, 400.0], [9.001, 48.001, 400.0], [9.0, 48.0, 400.0]]
-    shape = {"type": "Polygon", "coordinates": [ring]}
-    items = [
-        {"type": "Feature", "id": "way/12", "properties": {"building": "yes", "height": "12.5"}, "geometry": shape},
-        {"type": "Feature", "properties": {"height": 7.25, "confidence": -1.0}, "geometry": shape},
-        {
-            "type": "Feature",
-            "properties": {"@id": "way/9", "highway": "path", "lit": True, "x": None},
-            "geometry": {"type": "LineString", "coordinates": ring},
-        },
-        {"type": "Feature", "properties": {"shop": "yes"}, "geometry": shape},
-        {"type": "Feature", "properties": None, "geometry": shape},
-    ]
-    file = tmp_path / "town.geojson"
-    file.write_text(json.dumps({"type": "FeatureCollection", "features": items}))
-    frame = source_features(file)
-    assert list(frame.index) == [("way", "12"), ("feature", "1"), ("way", "9")]
-    assert list(frame["height"].fillna("")) == ["12.5", "7.25", ""]
-    assert not shapely.has_z(frame.geometry).any()
-
-    twins = [{"type": "Feature", "id": 5, "properties": {"building": yes}, "geometry": shape} for yes in (True, False)]
-    file.write_text(json.dumps({"type": "FeatureCollection", "features": twins}))
-    frame = source_features(file)
-    assert list(frame.index) == [("feature", "5"), ("feature", "5~1")]
-    assert list(frame["building"]) == ["yes", "no"]
-
-    for shape, message in (
-        ({"type": "Point", "coordinates": [500_000.0, 5_300_000.0]}, "not degrees"),
-        (None, "readable geometry"),
-        ({"type": "Blob", "coordinates": []}, "readable geometry"),
-        ({"type": "Polygon", "coordinates": "here"}, "readable geometry"),
-    ):
-        item = {"type": "Feature", "properties": {"building": "yes"}, "geometry": shape}
-        file.write_text(json.dumps({"type": "FeatureCollection", "features": [item]}))
-        with pytest.raises(UelError, match=message):
-            source_features(file)
 
 
 # Online: osmnx reads answers from its cache folder before it asks anybody.
@@ -218,7 +113,7 @@ def _record(cache: Path, monkeypatch: pytest.MonkeyPatch, file: Path, box: GeoBo
 def test_a_point_online_is_what_the_file_says(town: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """The square around a point through osmnx, from a recorded answer, against the same square from the file."""
     cache = tmp_path / "cache"
-    _record(cache, monkeypatch, town, reader._box_around((48.0008, 9.001), 128.0 + 16.0))
+    _record(cache, monkeypatch, town, box_around((48.0008, 9.001), 128.0 + 16.0))
     before = osmnx.settings.cache_folder
     online = reader.read_map("48.0008,9.001", size=256.0, margin=16.0, cache=cache)
     assert osmnx.settings.cache_folder == before
@@ -234,7 +129,7 @@ def test_a_name_online(town: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     """A name goes through Nominatim first; here its answer is recorded, too."""
     cache = tmp_path / "data" / "osm"
     monkeypatch.setenv("UEL_DATA", str(tmp_path / "data"))
-    _record(cache, monkeypatch, town, reader._box_around((48.0008, 9.001), 144.0))
+    _record(cache, monkeypatch, town, box_around((48.0008, 9.001), 144.0))
     asked = {"format": "json", "limit": 1, "dedupe": 0, "q": "Nowhere, Swabia"}
     url = osmnx.settings.nominatim_url.rstrip("/") + "/search"
     key = str(requests.Request("GET", url, params=asked).prepare().url)
@@ -250,7 +145,7 @@ def test_a_box_in_the_sea_and_no_network(tmp_path: Path, monkeypatch: pytest.Mon
     (tmp_path / "sea.osm").write_text('<osm version="0.6"></osm>')
     box = GeoBox(-30.0, 40.0, -29.99, 40.005)
     cache = tmp_path / "cache"
-    _record(cache, monkeypatch, tmp_path / "sea.osm", reader._box_around(box.center, 853 / 2 + 128))
+    _record(cache, monkeypatch, tmp_path / "sea.osm", box_around(box.center, 853 / 2 + 128))
     with pytest.raises(UelError, match=r"map has no features there(.|\n)*-30.0,40.0"):
         reader.read_map("-30.0,40.0,-29.99,40.005", cache=cache)
     with pytest.raises(UelError, match=r"does not answer(.|\n)*ConnectionError(.|\n)*use a map file"):
@@ -258,12 +153,10 @@ def test_a_box_in_the_sea_and_no_network(tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(UelError, match="crosses the antimeridian"):
         reader.read_map("10,179.999", cache=cache)
     with pytest.raises(UelError, match="needs a box"):
-        source_features("48,9", cache=cache)
+        source_content("48,9", cache=cache)
 
 
-def test_a_box_is_a_square_of_its_larger_side(town: Path):
+def test_a_box_is_a_square_of_its_larger_side():
     box = GeoBox(9.0, 48.0, 9.01, 48.001)
     assert box.center == pytest.approx((48.0005, 9.005))
     assert box.side == pytest.approx(744.9, abs=0.5)
-    assert len(source_features(town, GeoBox(9.003, 48.0, 9.005, 48.002))) == 1 + 2  # the node, and what is nowhere
-    assert isinstance(source_features(town).geometry.iloc[-1], Polygon)

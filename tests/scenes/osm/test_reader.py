@@ -15,44 +15,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scenes.osm import reader
+from scenes.osm.files.feature_table import FEATURE_KEYS
 from scenes.osm.map_features import MapExtract
-from scenes.osm.map_files import FEATURE_KEYS
 from scenes.osm.queries import MapQuery, parse_source
+from tests.helpers.osm_town import square, write_osm
 from tests.helpers.shared_volume import shared_volume
 from uel.errors import UelError
 
 HARD = ["geneva_paquis", "geneva_servette", "geneva_petit_saconnex", "monaco_condamine", "monaco_montecarlo"]
 HARD += ["stmoritz_dorf", "krems_altstadt", "nyc_midtown_esb"]
 REASONS = ("building", "underground", "a sliver", "no area", "no walls", "drawn twice", "its parts", "others")
+REASONS += ("rings are not closed", "nodes missing", "members missing")
 
 
 def _tile(shared: Path, name: str) -> tuple[Path, dict]:
     known = {tile["name"]: tile for tile in json.loads((shared / "tiles/manifest.json").read_text())["tiles"]}
     return shared / "tiles" / known[name]["file"], known[name]
-
-
-def _write(path: Path, ways: list[tuple[list[tuple[float, float]], dict[str, str]]], extra: str = "") -> Path:
-    """An .osm file of closed ways; corners in metres east and north of 48° N, 9° E, which is a zone's meridian."""
-    lines, node = [], 0
-    for number, (ring, tags) in enumerate(ways, start=1):
-        refs = []
-        for x, y in ring:
-            node += 1
-            # Along the central meridian of zone 32: UTM's scale is 0.9996 there.
-            lat = 48.0 + y / 0.9996 / 111_200.0
-            lon = 9.0 + x / 0.9996 / 74_629.0
-            lines.append(f'<node id="{node}" lat="{lat:.9f}" lon="{lon:.9f}"/>')
-            refs.append(node)
-        closed = "".join(f'<nd ref="{ref}"/>' for ref in [*refs, refs[0]])
-        written = "".join(f'<tag k="{key}" v="{value}"/>' for key, value in tags.items())
-        lines.append(f'<way id="{number}">{closed}{written}</way>')
-    lines.sort(key=lambda line: line.startswith("<way"))
-    path.write_text(f'<osm version="0.6">{"".join(lines)}{extra}</osm>')
-    return path
-
-
-def _square(x: float, y: float, side: float) -> list[tuple[float, float]]:
-    return [(x, y), (x + side, y), (x + side, y + side), (x, y + side)]
 
 
 def _read(path: Path, **more) -> MapExtract:
@@ -73,8 +51,8 @@ def test_real_tiles_lose_nothing(name: str, shared: Path):
     assert all(reason.startswith(REASONS) for reason in excluded.values())
 
     theirs = osmnx.features_from_xml(file, tags={"building": True, "building:part": True}).to_crs(place.crs)
-    square = shapely.box(*(np.array([-256, -256, 256, 256]) + np.tile(place.origin, 2)))
-    theirs = theirs[theirs.intersects(square)]
+    window = shapely.box(*(np.array([-256, -256, 256, 256]) + np.tile(place.origin, 2)))
+    theirs = theirs[theirs.intersects(window)]
     assert {f"{element}/{id}" for element, id in theirs.index} == built | excluded.keys()
     assert int(theirs["building"].fillna("no").ne("no").sum()) == tile["n_buildings"]
     assert place.crs == f"EPSG:{tile['utm_epsg']}"
@@ -124,7 +102,7 @@ def test_the_middle_of_a_file_is_that_of_its_bounds(shared: Path):
 
 
 def test_metres_are_true(tmp_path: Path):
-    place = _read(_write(tmp_path / "town.osm", [(_square(10, -40, 20), {"building": "yes", "height": "12 m"})]))
+    place = _read(write_osm(tmp_path / "town.osm", [(square(10, -40, 20), {"building": "yes", "height": "12 m"})]))
     (building,) = place.buildings
     assert building.footprint.bounds == pytest.approx((10, -40, 30, -20), abs=0.02)
     assert (building.id, building.base, building.top, building.provenance) == ("way/1", 0.0, 12.0, "tag")
@@ -139,10 +117,10 @@ def test_exclusions_say_why(tmp_path: Path):
         "building:part=roof": {"building:part": "roof"},
         "no walls: its tags put them from 20 m to 15 m": {"building": "yes", "height": "15", "min_height": "20"},
     }
-    ways = [(_square(12 * n - 40, 0, 9), tags) for n, tags in enumerate(cases.values())]
-    ways += [(_square(60, 60, 0.5), {"building": "yes"}), ([(70, 70), (80, 70), (90, 70)], {"building": "yes"})]
-    ways += [(_square(-90, -90, 20), {"building": "yes"})]
-    place = _read(_write(tmp_path / "town.osm", ways))
+    ways = [(square(12 * n - 40, 0, 9), tags) for n, tags in enumerate(cases.values())]
+    ways += [(square(60, 60, 0.5), {"building": "yes"}), ([(70, 70), (80, 70), (90, 70)], {"building": "yes"})]
+    ways += [(square(-90, -90, 20), {"building": "yes"})]
+    place = _read(write_osm(tmp_path / "town.osm", ways))
     reasons = [exclusion.reason for exclusion in sorted(place.exclusions, key=lambda e: int(e.id.split("/")[1]))]
     assert [building.id for building in place.buildings] == ["way/9"]
     assert all(text in reason for text, reason in zip([*cases, "sliver", "no area"], reasons, strict=True))
@@ -155,17 +133,17 @@ def test_courtyards_and_pieces_of_a_multipolygon(tmp_path: Path):
         '<member type="way" ref="3" role="outer"/><tag k="type" v="multipolygon"/><tag k="building" v="yes"/>'
         '<tag k="height" v="10"/></relation>'
     )
-    ways = [(_square(0, 0, 40), {}), (_square(10, 10, 20), {}), (_square(60, 0, 10), {})]
-    ways += [(_square(15, 15, 5), {"building": "shed", "height": "3"})]
-    place = _read(_write(tmp_path / "town.osm", ways, relation))
+    ways = [(square(0, 0, 40), {}), (square(10, 10, 20), {}), (square(60, 0, 10), {})]
+    ways += [(square(15, 15, 5), {"building": "shed", "height": "3"})]
+    place = _read(write_osm(tmp_path / "town.osm", ways, relation))
     areas = {building.id: round(building.footprint.area) for building in place.buildings}
     assert areas == {"relation/7#1": 1200, "relation/7#2": 100, "way/4": 25}
 
-    ways[0] = (_square(0, 0, 40), {"building": "yes"})
-    assert _read(_write(tmp_path / "old.osm", ways, relation)).buildings == place.buildings
+    ways[0] = (square(0, 0, 40), {"building": "yes"})
+    assert _read(write_osm(tmp_path / "old.osm", ways, relation)).buildings == place.buildings
 
     single = relation.replace('<member type="way" ref="3" role="outer"/>', "")
-    place = _read(_write(tmp_path / "twice.osm", ways, single))
+    place = _read(write_osm(tmp_path / "twice.osm", ways, single))
     assert {b.id: round(b.footprint.area) for b in place.buildings} == {"relation/7": 1200, "way/4": 25}
     assert [exclusion.reason for exclusion in place.exclusions] == ["drawn twice: relation/7 has its courtyards"]
 
@@ -174,15 +152,15 @@ def test_parts_stand_in_their_outline(tmp_path: Path):
     """A tower on a podium, a hovering top over the outline, an arcade that stays open, an outline that is covered."""
     part = {"building:part": "yes"}
     ways = [
-        (_square(0, 0, 20), {"building": "yes", "height": "30"}),
-        (_square(0, 0, 10), {**part, "height": "60"}),
-        (_square(10, 10, 10), {**part, "height": "50", "min_height": "20"}),
-        (_square(10, 0, 5), {**part, "height": "30", "min_height": "5"}),
-        (_square(50, 0, 10), {"building": "yes", "height": "9"}),
-        (_square(50, 0, 10), {**part, "height": "8"}),
-        (_square(50, 0, 10), {**part, "height": "12", "min_height": "8"}),
+        (square(0, 0, 20), {"building": "yes", "height": "30"}),
+        (square(0, 0, 10), {**part, "height": "60"}),
+        (square(10, 10, 10), {**part, "height": "50", "min_height": "20"}),
+        (square(10, 0, 5), {**part, "height": "30", "min_height": "5"}),
+        (square(50, 0, 10), {"building": "yes", "height": "9"}),
+        (square(50, 0, 10), {**part, "height": "8"}),
+        (square(50, 0, 10), {**part, "height": "12", "min_height": "8"}),
     ]
-    place = _read(_write(tmp_path / "town.osm", ways))
+    place = _read(write_osm(tmp_path / "town.osm", ways))
     found = sorted((b.id.split("#")[0], round(b.footprint.area), b.base, b.top) for b in place.buildings)
     assert found == [
         ("way/1", 75, 0.0, 30.0),
@@ -203,11 +181,11 @@ def test_parts_stand_in_their_outline(tmp_path: Path):
 
 def test_the_lower_gives_way_and_twins_vanish(tmp_path: Path):
     ways = [
-        (_square(0, 0, 20), {"building": "yes", "height": "10"}),
-        (_square(10, 0, 20), {"building": "yes", "height": "15"}),
-        (_square(0, 0, 20), {"building": "yes", "height": "10"}),
+        (square(0, 0, 20), {"building": "yes", "height": "10"}),
+        (square(10, 0, 20), {"building": "yes", "height": "15"}),
+        (square(0, 0, 20), {"building": "yes", "height": "10"}),
     ]
-    place = _read(_write(tmp_path / "town.osm", ways))
+    place = _read(write_osm(tmp_path / "town.osm", ways))
     assert {b.id: round(b.footprint.area) for b in place.buildings} == {"way/1": 200, "way/2": 400}
     assert [(e.id, e.reason) for e in place.exclusions] == [("way/3", "others stand in its place: way/2, way/1")]
 
@@ -227,8 +205,8 @@ def test_ground_is_as_wide_as_it_says(tmp_path: Path):
     roads = way(0, -100, highway="residential", width="8 m") + way(1, -60, highway="primary", lanes="2")
     roads += way(2, -20, highway="service") + way(3, 20, highway="footway") + way(4, 60, waterway="river", width="30")
     roads += way(5, 90, highway="primary", tunnel="yes") + way(6, 95, highway="proposed")
-    ways = [(_square(0, 0, 10), {"building": "yes"}), (_square(-50, 80, 20), {"leisure": "park"})]
-    place = _read(_write(tmp_path / "town.osm", ways, roads))
+    ways = [(square(0, 0, 10), {"building": "yes"}), (square(-50, 80, 20), {"leisure": "park"})]
+    place = _read(write_osm(tmp_path / "town.osm", ways, roads))
     found = [(patch.kind, patch.id, patch.footprint.area / 256) for patch in place.land_cover]
     wide = {id: width for _, id, width in found}
     assert [kind for kind, *_ in found] == ["green", "water", "path", "road", "road", "road"]
@@ -237,8 +215,8 @@ def test_ground_is_as_wide_as_it_says(tmp_path: Path):
 
 
 def test_the_same_place_twice(tmp_path: Path):
-    ways = [(_square(20 * n, 0, 15), {"building": "yes", "building:levels": str(n + 1)}) for n in range(5)]
-    file = _write(tmp_path / "town.osm", ways)
+    ways = [(square(20 * n, 0, 15), {"building": "yes", "building:levels": str(n + 1)}) for n in range(5)]
+    file = write_osm(tmp_path / "town.osm", ways)
     assert _read(file) == _read(file)
     drawn, again, other = (_read(file, seed=seed) for seed in (1, 1, 2))
     assert drawn == again != other
@@ -251,7 +229,7 @@ def test_ten_thousand_buildings(tmp_path: Path):
     items = []
     for k in range(10_000):
         x, y, side = 24 * (k % 100), 24 * (k // 100), float(random.uniform(15, 30))
-        ring = np.array([*_square(x, y, side), (x, y)]) / [74_629.0, 111_200.0] + [9.0, 48.0]
+        ring = np.array([*square(x, y, side), (x, y)]) / [74_629.0, 111_200.0] + [9.0, 48.0]
         properties = {"building": "yes"} | ({"height": float(random.integers(5, 40))} if k % 2 else {})
         items.append(
             {
@@ -272,7 +250,7 @@ def test_ten_thousand_buildings(tmp_path: Path):
 
 
 def test_squares_that_cannot_be(tmp_path: Path):
-    file = _write(tmp_path / "town.osm", [(_square(0, 0, 10), {"building": "yes"})])
+    file = write_osm(tmp_path / "town.osm", [(square(0, 0, 10), {"building": "yes"})])
     for wrong in ({"size": 0.0}, {"size": -1.0}, {"size": math.nan}, {"margin": -1.0}, {"size": math.inf}):
         with pytest.raises(UelError, match="out of range"):
             _read(file, **wrong)
@@ -288,7 +266,7 @@ def test_squares_that_cannot_be(tmp_path: Path):
     "name", ["../evil", "/etc/passwd", "..", "a/b", "a\\b", "", "nul\0", "x" * 200, ".hidden", "a."]
 )
 def test_names_are_file_names(name: str, tmp_path: Path):
-    file = _write(tmp_path / "town.osm", [(_square(0, 0, 10), {"building": "yes"})])
+    file = write_osm(tmp_path / "town.osm", [(square(0, 0, 10), {"building": "yes"})])
     with pytest.raises(UelError, match="not fit for a folder"):
         _read(file, name=name)
 
@@ -305,13 +283,13 @@ def test_places_west_and_east_of_greenwich_differ():
 
 
 def test_a_building_in_the_margin_alone_is_no_city(tmp_path: Path):
-    file = _write(tmp_path / "town.osm", [(_square(150, 0, 10), {"building": "yes"})])
+    file = write_osm(tmp_path / "town.osm", [(square(150, 0, 10), {"building": "yes"})])
     with pytest.raises(UelError, match="the square has no building"):
         _read(file, margin=128.0)
 
 
 def test_truncated_and_odd_files(tmp_path: Path):
-    file = _write(tmp_path / "town.osm", [(_square(0, 0, 10), {"building": "yes"})])
+    file = write_osm(tmp_path / "town.osm", [(square(0, 0, 10), {"building": "yes"})])
     whole = gzip.compress(file.read_bytes())
     cases = {
         "cut.osm.gz": (whole[: len(whole) // 2], "damaged"),
@@ -324,8 +302,7 @@ def test_truncated_and_odd_files(tmp_path: Path):
         "none.geojson": (b'{"type": "FeatureCollection", "features": []}', "neither buildings nor roads"),
         "empty.osm": (b'<osm version="0.6"></osm>', "neither buildings nor roads"),
         "zero.osm": (b"", "map file is empty"),
-        "map.shp": (b"x", "unknown type of map file"),
-        "map.osm.xz": (b"x", "unknown type of map file"),
+        "map.dwg": (b"x", "unknown type of map file"),
     }
     for name, (content, message) in cases.items():
         (tmp_path / name).write_bytes(content)

@@ -10,8 +10,11 @@ import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scenes.osm import height_benchmark, heights, reader
+from scenes.osm import reader
 from scenes.osm.footprints import Outline
+from scenes.osm.heights import benchmark, estimates
+from scenes.osm.heights.neighbours import neighbour_median
+from scenes.osm.map_features import Height
 from scenes.osm.tags import height_from_levels, parse_count, parse_length, wall_base
 
 # Mean absolute error in metres of the median of the 10 nearest, as we found it in the literature of this project.
@@ -92,7 +95,7 @@ def test_what_is_known_comes_first():
         _outline(-40.0, **{"building:levels": "2"}),
         _outline(260.0),
     ]
-    *_, tagged, counted, guessed = heights.estimate_heights(row)
+    *_, tagged, counted, guessed = estimates.estimate_heights(row)
     assert (tagged.top, tagged.provenance) == (9.0, "tag")
     assert (counted.top, counted.provenance) == (pytest.approx(7.2), "levels")
     assert (guessed.top, guessed.provenance) == (20.0, "neighbours")
@@ -100,16 +103,16 @@ def test_what_is_known_comes_first():
 
 
 def test_without_neighbours_the_type_decides():
-    found = heights.estimate_heights(
+    found = estimates.estimate_heights(
         [_outline(0.0), _outline(20.0, building="garage"), _outline(40.0, building="apartments")]
     )
     assert [height.provenance for height in found] == ["prior"] * 3
     assert found[1].top < found[0].top < found[2].top
-    assert heights.estimate_heights([]) == []
+    assert estimates.estimate_heights([]) == []
 
 
 def test_a_guess_has_a_storey_at_least():
-    low, high = heights.estimate_heights([_outline(0.0, min_height="30"), _outline(20.0)])
+    low, high = estimates.estimate_heights([_outline(0.0, min_height="30"), _outline(20.0)])
     assert (low.base, low.top) == (30.0, pytest.approx(33.6))
     assert high.base == 0.0
 
@@ -118,7 +121,7 @@ def test_like_asks_like():
     """Between large towers and small huts, a large building is a tower."""
     row = [_outline(100.0 * k, 40.0, height="50") for k in range(8)]
     row += [_outline(100.0 * k + 60, 5.0, height="4") for k in range(8)]
-    big, small = heights.neighbour_median(
+    big, small = neighbour_median(
         [(o, parse_length(o.tags["height"]) or 0.0) for o in row], [_outline(350.0, 40.0), _outline(350.0, 5.0)]
     )
     assert (big, small) == (50.0, 4.0)
@@ -129,22 +132,22 @@ def test_leaving_out_means_leaving_out():
     row = [_outline(20.0 * k, height="10") for k in range(11)]
     pool = [(outline, 10.0) for outline in row]
     for odd in (1.0, 500.0):
-        assert heights.neighbour_median([(row[0], odd), *pool[1:]])[0] == 10.0
+        assert neighbour_median([(row[0], odd), *pool[1:]])[0] == 10.0
     # All at one spot, more than are asked for: each is still left out of its own.
     spot = [(row[0], 10.0)] * 80 + [(row[0], 99.0)]
-    assert (heights.neighbour_median(spot) == 10.0).all()
+    assert (neighbour_median(spot) == 10.0).all()
 
 
 def test_draws_are_reproducible_and_as_wide_as_they_say():
-    known = [heights.Height(base=2.0, top=22.0, std=2.0, provenance="prior")] * 4000
-    first, again, other = (heights.draw_heights(known, seed) for seed in (5, 5, 6))
+    known = [Height(base=2.0, top=22.0, std=2.0, provenance="prior")] * 4000
+    first, again, other = (estimates.draw_heights(known, seed) for seed in (5, 5, 6))
     assert first == again != other
     tops = np.array([height.top for height in first])
     assert tops.min() > 2.0
     assert tops.std() == pytest.approx(2.0, rel=0.06)
     assert np.median(tops) == pytest.approx(22.0, abs=0.2)
-    tagged = [heights.Height(base=2.0, top=22.0, std=1.0, provenance="tag")]
-    assert heights.draw_heights(tagged, 5) == tagged
+    tagged = [Height(base=2.0, top=22.0, std=1.0, provenance="tag")]
+    assert estimates.draw_heights(tagged, 5) == tagged
 
 
 @pytest.mark.parametrize("city", TARGETS)
@@ -152,7 +155,7 @@ def test_neighbours_know_heights(city: str, shared: Path):
     """Leave-one-out over all tiles of a city: not worse than the target, and better than every other method."""
     tiles = json.loads((shared / "tiles/manifest.json").read_text())["tiles"]
     files = [shared / "tiles" / tile["file"] for tile in tiles if tile["name"].startswith(city)]
-    found = [height_benchmark.leave_one_out(reader.outlines_of_file(file)) for file in files]
+    found = [benchmark.leave_one_out(reader.outlines_of_file(file)) for file in files]
     weight = [result["count"] for result in found]
     error = {
         name: float(np.average([result[name] for result in found], weights=weight))
@@ -164,14 +167,14 @@ def test_neighbours_know_heights(city: str, shared: Path):
 
 
 def test_own_levels_are_reported_apart(shared: Path):
-    found = height_benchmark.leave_one_out(reader.outlines_of_file(shared / "tiles/nyc_chelsea.osm.gz"))
+    found = benchmark.leave_one_out(reader.outlines_of_file(shared / "tiles/nyc_chelsea.osm.gz"))
     assert found["own_levels"] < found["neighbours"]
     assert 50 < found["both"] < found["count"]
     assert math.isfinite(sum(found.values()))
 
 
 def test_the_table_is_printed(shared: Path, capsys: pytest.CaptureFixture[str]):
-    height_benchmark.main([str(shared / "tiles/austin_mueller.osm.gz"), str(shared / "tiles/balzers.osm.gz")])
+    benchmark.main([str(shared / "tiles/austin_mueller.osm.gz"), str(shared / "tiles/balzers.osm.gz")])
     head, austin, balzers = capsys.readouterr().out.splitlines()
     assert "neighbours" in head
     assert austin.split()[:2] == ["austin_mueller.osm.gz", "325"]

@@ -1,0 +1,1 @@
+"""Map files of every format, read into one kind of table of features."""

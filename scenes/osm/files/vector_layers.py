@@ -1,0 +1,88 @@
+"""Layers of GeoPackage, Shapefile, FlatGeobuf and GeoParquet, read by GDAL and geopandas, in degrees."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import geopandas as gpd
+import numpy as np
+import pyarrow
+import pyarrow.parquet
+import pyogrio
+import shapely
+from pyogrio.errors import DataLayerError, DataSourceError, FieldError, GeometryError
+
+from scenes.osm.files.feature_table import MapContent, not_degrees_error
+from scenes.osm.files.formats import unpacked_vector_file
+from scenes.osm.files.geo_box import GeoBox
+from scenes.osm.files.layer_rows import LayerFeature, layer_content
+from uel.errors import UelError
+
+LAYER_ERRORS = (DataSourceError, DataLayerError, FieldError, GeometryError, pyarrow.ArrowException)
+GEOMETRY_COLUMNS = ("geometry", "geom", "wkb_geometry", "wkb", "the_geom")  # of a table that does not say which
+
+
+def read_vector_layers(path: Path, box: GeoBox | None = None) -> MapContent:
+    """The features of all layers of a file.
+
+    Args:
+        box: reads only what touches this box in degrees.
+
+    Raises `UelError` for a file without layers, a layer without a CRS whose coordinates are not degrees, and one whose
+    columns do not say that its polygons are buildings.
+    """
+    source = unpacked_vector_file(path)
+    layers = [str(name) for name, kind in pyogrio.list_layers(source) if kind is not None]
+    if not layers:
+        raise UelError("the map file has no layer with geometries", got=str(path), do="export it with geometries")
+    frames = {name: _read_layer(source, name, path, box) for name in layers}
+    items = (item for frame in frames.values() for item in _features(frame))
+    return layer_content(items, " ".join([path.name, *layers]), path)
+
+
+def read_parquet(path: Path, box: GeoBox | None = None) -> MapContent:
+    """The features of a (Geo)Parquet file, as `read_vector_layers`."""
+    columns = pyarrow.parquet.read_schema(path).names
+    if b"geo" in (pyarrow.parquet.read_schema(path).metadata or {}):
+        try:
+            frame = gpd.read_parquet(path, bbox=tuple(box) if box else None)
+        except ValueError:  # no box column to filter by
+            frame = gpd.read_parquet(path)
+    else:
+        name = next((name for name in GEOMETRY_COLUMNS if name in columns), None)
+        if name is None:
+            raise UelError(
+                "the Parquet file has no geometry",
+                got=f"{path}: columns {', '.join(columns)[:200]}",
+                do="write it as GeoParquet",
+            )
+        table = pyarrow.parquet.read_table(path).to_pandas()
+        frame = gpd.GeoDataFrame(table.drop(columns=name), geometry=shapely.from_wkb(table[name].to_numpy()))
+    return layer_content(_features(_in_degrees(frame, path)), path.name, path)
+
+
+def _read_layer(source: str, name: str, path: Path, box: GeoBox | None) -> gpd.GeoDataFrame:
+    info = pyogrio.read_info(source, layer=name)
+    window = None
+    if box and info["crs"]:
+        window = tuple(gpd.GeoSeries([shapely.box(*box)], crs="EPSG:4326").to_crs(info["crs"]).total_bounds)
+    frame = pyogrio.read_dataframe(source, layer=name, bbox=window, fid_as_index=True)
+    return _in_degrees(frame, path) if isinstance(frame, gpd.GeoDataFrame) else gpd.GeoDataFrame(frame, geometry=[])
+
+
+def _in_degrees(frame: gpd.GeoDataFrame, path: Path) -> gpd.GeoDataFrame:
+    """The layer in WGS 84; one without a CRS counts as such where its coordinates can be degrees."""
+    if frame.crs is not None:
+        return frame.to_crs("EPSG:4326")
+    bounds = np.nan_to_num(frame.total_bounds)
+    if (np.abs(bounds) > [360, 90, 360, 90]).any():
+        raise not_degrees_error(f"{path}: no CRS, coordinates from {bounds[0]:g}, {bounds[1]:g}")
+    return frame.set_crs("EPSG:4326")
+
+
+def _features(frame: gpd.GeoDataFrame) -> Iterator[LayerFeature]:
+    names = [name for name in frame.columns if name != frame.geometry.name]
+    values = [frame[name].astype(object).to_numpy() for name in names]
+    shapes = shapely.force_2d(np.asarray(frame.geometry.array, dtype=object))
+    for row, shape in enumerate(shapes):
+        properties = {name: column[row] for name, column in zip(names, values, strict=True)}
+        yield None, shape, properties, ""
