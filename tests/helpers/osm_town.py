@@ -23,7 +23,7 @@ def square(x: float, y: float, side: float) -> Ring:
 def node_line(number: int, x: float, y: float, **attributes: str) -> str:
     lon, lat = degrees(x, y)
     more = "".join(f' {key}="{value}"' for key, value in attributes.items())
-    return f'<node id="{number}" lat="{lat:.9f}" lon="{lon:.9f}"{more}/>'
+    return f'<node id="{number}" lat="{lat:.7f}" lon="{lon:.7f}"{more}/>'
 
 
 def way_line(number: int, refs: Sequence[int], tags: Mapping[str, str], **attributes: str) -> str:

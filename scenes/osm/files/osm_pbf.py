@@ -17,7 +17,7 @@ from scenes.osm.files.osm_elements import Member, OsmElements
 def read_osm_pbf(path: Path) -> OsmElements:
     """The elements of a PBF file that make features."""
     elements = OsmElements()
-    header = osmium.io.Reader(str(path)).header()
+    header = osmium.io.Reader(osmium.io.File(str(path), "pbf")).header()
     if header.box().valid():
         low, high = header.box().bottom_left, header.box().top_right
         elements.boxes.append(GeoBox(low.lon, low.lat, high.lon + 360.0 * (high.lon < low.lon), high.lat))
@@ -40,7 +40,7 @@ def _items(
     path: Path, kind: Any, keys: Iterable[str], header: Any, ids: set[int] | None = None
 ) -> Iterator[tuple[Any, dict[str, str] | None]]:
     """Elements of a kind that have one of the keys or one of the ids, with their tags; None for a deleted one."""
-    reader = osmium.FileProcessor(str(path), kind)
+    reader = osmium.FileProcessor(osmium.io.File(str(path), "pbf"), kind)  # whatever its name ends with
     if ids is None and not header.has_multiple_object_versions:
         reader = reader.with_filter(osmium.filter.KeyFilter(*keys))
     keys = set(keys)

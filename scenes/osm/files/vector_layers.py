@@ -34,8 +34,10 @@ def read_vector_layers(path: Path, box: GeoBox | None = None) -> MapContent:
     layers = [str(name) for name, kind in pyogrio.list_layers(source) if kind is not None]
     if not layers:
         raise UelError("the map file has no layer with geometries", got=str(path), do="export it with geometries")
-    frames = {name: _read_layer(source, name, path, box) for name in layers}
-    items = (item for frame in frames.values() for item in _features(frame))
+    frames = [_read_layer(source, name, path, box) for name in layers]
+    if box and not any(len(frame) for frame in frames):  # nothing there: where the features are is told by all of them
+        return read_vector_layers(path)
+    items = (item for frame in frames for item in _features(frame))
     return layer_content(items, " ".join([path.name, *layers]), path)
 
 
@@ -57,6 +59,8 @@ def read_parquet(path: Path, box: GeoBox | None = None) -> MapContent:
             )
         table = pyarrow.parquet.read_table(path).to_pandas()
         frame = gpd.GeoDataFrame(table.drop(columns=name), geometry=shapely.from_wkb(table[name].to_numpy()))
+    if box and not len(frame):
+        return read_parquet(path)
     return layer_content(_features(_in_degrees(frame, path)), path.name, path)
 
 
