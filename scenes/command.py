@@ -115,14 +115,10 @@ def _build_or_reuse(config: BuildConfig, source: str, name: str, inspect: TileIn
     return build(source, folder, config.tile_config, name=name, center=config.center, inspect=inspect)
 
 
-def report_problems(tile: Tile) -> list[str]:
-    """The problems that a tile's build report lists."""
-    return json.loads((tile.folder / "build_report.json").read_text(encoding="utf-8"))["problems"]
-
-
-def report_notes(tile: Tile) -> list[str]:
-    """What a tile's build report notes: the map's edge, guessed heights, odd buildings."""
-    return json.loads((tile.folder / "build_report.json").read_text(encoding="utf-8"))["notes"]
+def report_lines(tile: Tile) -> list[str]:
+    """The problems that a tile's build report lists, and its notes: the map's edge, guessed heights, odd buildings."""
+    report = json.loads((tile.folder / "build_report.json").read_text(encoding="utf-8"))
+    return [f"! {problem}" for problem in report["problems"]] + [f"note: {note}" for note in report["notes"]]
 
 
 def check_tiles(folders: tuple[str, ...]) -> dict[str, list[str]]:

@@ -43,7 +43,7 @@ def build(args: Sequence[str]) -> int:
     from uel.config import load
 
     config = load(BuildConfig, "build", args)
-    from scenes.command import build_tiles, check_tiles, report_notes, report_problems
+    from scenes.command import build_tiles, check_tiles, report_lines
 
     if config.check:
         changed = check_tiles(config.sources)
@@ -56,8 +56,7 @@ def build(args: Sequence[str]) -> int:
     for source, tile, seconds in results:
         print(f"{seconds:6.1f} s  {source}: {tile if isinstance(tile, UelError) else tile.folder}")
         if not isinstance(tile, UelError):
-            lines = [f"! {problem}" for problem in report_problems(tile)] + [f"note: {n}" for n in report_notes(tile)]
-            print("".join(f"          {line}\n" for line in lines), end="")
+            print("".join(f"          {line}\n" for line in report_lines(tile)), end="")
     return 2 if any(isinstance(tile, UelError) for _, tile, _ in results) else 0
 
 

@@ -10,8 +10,8 @@ from jaxtyping import Float, Shaped
 from pyproj import Transformer
 
 from scenes.osm.files.feature_table import BUILDING_KEYS, MapContent
-from scenes.osm.files.geo_box import METRES_PER_DEGREE, GeoBox, box_around, wrapped_longitude
 from scenes.osm.footprints import square
+from scenes.osm.geo_box import METRES_PER_DEGREE, GeoBox, box_around, wrapped_longitude
 from uel.errors import UelError
 
 FULL_FRACTION = 0.995  # of a tile: from it on a file counts as covering the tile

@@ -14,10 +14,10 @@ from osmnx._errors import InsufficientResponseError, ResponseStatusCodeError
 
 from scenes.osm.files.feature_table import FEATURE_KEYS, MapContent
 from scenes.osm.files.formats import MAP_SUFFIXES, map_suffix
-from scenes.osm.files.geo_box import GeoBox
 from scenes.osm.files.map_file import read_map_file
 from scenes.osm.files.osm_elements import map_content
 from scenes.osm.files.overpass_json import read_overpass_json
+from scenes.osm.geo_box import GeoBox
 from uel.core.io import data_folder
 from uel.errors import UelError
 

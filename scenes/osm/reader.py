@@ -17,8 +17,8 @@ from scenes.osm.building_parts import disjoint_prisms, remove_duplicates
 from scenes.osm.extent import buildings_advice, content_center, coverage_notes, covered_fractions
 from scenes.osm.files.feature_table import MapContent
 from scenes.osm.files.formats import map_suffix
-from scenes.osm.files.geo_box import box_around
 from scenes.osm.footprints import Outline, building_outlines, to_local, touching_square
+from scenes.osm.geo_box import box_around
 from scenes.osm.heights.estimates import draw_heights, estimate_heights, height_notes, height_summary
 from scenes.osm.heights.storeys import storey_of_map
 from scenes.osm.land_cover import land_cover_patches, outlines_over_roads

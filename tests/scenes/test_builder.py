@@ -150,7 +150,19 @@ def test_a_bundled_city_gets_masts(tmp_path: Path) -> None:
 
 
 def test_a_bundled_city_is_reported_as_far_as_its_meshes_tell(tmp_path: Path) -> None:
-    command = ["build", "etoile", "--size", "256", "--margin", "32", "--no-render", "--out", str(tmp_path)]
+    command = [
+        "build",
+        "etoile",
+        "--size",
+        "256",
+        "--margin",
+        "32",
+        "--sites",
+        "4",
+        "--no-render",
+        "--out",
+        str(tmp_path),
+    ]
     assert main(command) == 0
     tile, report = Tile.open(tmp_path / "etoile"), json.loads((tmp_path / "etoile" / "build_report.json").read_text())
     assert report["problems"] == []

@@ -10,7 +10,7 @@ import pandas as pd
 import shapely
 from shapely.geometry.base import BaseGeometry
 
-from scenes.osm.files.geo_box import GeoBox
+from scenes.osm.geo_box import GeoBox
 from uel.errors import UelError
 
 FEATURE_KEYS = ("building", "building:part", "highway", "natural", "landuse", "leisure", "waterway", "water")

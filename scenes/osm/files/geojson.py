@@ -104,7 +104,8 @@ def _geometry(shape: Any) -> tuple[BaseGeometry | None, str]:
     if shape is None:
         return None, "no geometry"
     try:
-        geometry = shapely.force_2d(shapely.geometry.shape(shape))
+        with np.errstate(invalid="ignore"):  # NaN is looked for below
+            geometry = shapely.force_2d(shapely.geometry.shape(shape))
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, shapely.errors.ShapelyError) as error:
         return None, f"unreadable geometry: {error!r}"[:MAX_FAULT_LENGTH]
     if not np.isfinite(shapely.get_coordinates(geometry)).all():

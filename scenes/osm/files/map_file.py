@@ -10,13 +10,13 @@ from xml.etree import ElementTree
 
 from scenes.osm.files.feature_table import MapContent
 from scenes.osm.files.formats import map_format
-from scenes.osm.files.geo_box import GeoBox
 from scenes.osm.files.geojson import read_geojson, read_geojson_lines, read_json
 from scenes.osm.files.osm_elements import map_content
 from scenes.osm.files.osm_pbf import read_osm_pbf
 from scenes.osm.files.osm_xml import read_osm_xml
 from scenes.osm.files.overpass_json import is_overpass_json, read_overpass_json
 from scenes.osm.files.vector_layers import LAYER_ERRORS, read_parquet, read_vector_layers
+from scenes.osm.geo_box import GeoBox
 from uel.errors import UelError
 
 DAMAGE_ERRORS = (

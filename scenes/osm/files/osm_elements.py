@@ -25,7 +25,7 @@ from scenes.osm.files.feature_table import (
     no_features_error,
     unwrapped_longitudes,
 )
-from scenes.osm.files.geo_box import GeoBox
+from scenes.osm.geo_box import GeoBox
 from uel.errors import UelError
 
 AREA_KEYS = ("building", "building:part", "landuse", "leisure", "water")  # a closed way with one is a polygon
@@ -130,7 +130,7 @@ def _unwrap(elements: OsmElements) -> None:
 
 
 class _Assembly:
-    """Geometries of the elements of one file, and what could not be put together."""
+    """Geometries of the elements of one file, in the order of their ids, and what could not be put together."""
 
     def __init__(self, elements: OsmElements) -> None:
         self.elements = elements
@@ -145,7 +145,7 @@ class _Assembly:
                 yield "node", id, Point(self.elements.nodes[id]), tags
 
     def way_rows(self) -> Iterator[FeatureRow]:
-        for id, (refs, tags) in self.elements.ways.items():
+        for id, (refs, tags) in sorted(self.elements.ways.items()):
             if not has_feature_key(tags):
                 continue
             missing = sum(ref not in self.elements.nodes for ref in refs)
@@ -160,7 +160,7 @@ class _Assembly:
                 yield "way", id, geometry, tags
 
     def relation_rows(self) -> Iterator[FeatureRow]:
-        for id, (members, tags) in self.elements.relations.items():
+        for id, (members, tags) in sorted(self.elements.relations.items()):
             if has_feature_key(tags):
                 area, fault = self._multipolygon(members)
                 if fault and area.is_empty:

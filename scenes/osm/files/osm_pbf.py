@@ -10,8 +10,8 @@ import osmium.filter
 import osmium.io
 
 from scenes.osm.files.feature_table import FEATURE_KEYS
-from scenes.osm.files.geo_box import GeoBox
 from scenes.osm.files.osm_elements import Member, OsmElements
+from scenes.osm.geo_box import GeoBox
 
 
 def read_osm_pbf(path: Path) -> OsmElements:

@@ -6,8 +6,8 @@ from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
 from scenes.osm.files.formats import open_plain
-from scenes.osm.files.geo_box import GeoBox
 from scenes.osm.files.osm_elements import Member, OsmElements
+from scenes.osm.geo_box import GeoBox
 from uel.errors import UelError
 
 INLINE_ID_START = -(10**15)  # ids below it are of nodes that Overpass wrote into their way, without ids

@@ -13,8 +13,8 @@ from pyogrio.errors import DataLayerError, DataSourceError, FieldError, Geometry
 
 from scenes.osm.files.feature_table import MapContent, not_degrees_error
 from scenes.osm.files.formats import unpacked_vector_file
-from scenes.osm.files.geo_box import GeoBox
 from scenes.osm.files.layer_rows import LayerFeature, layer_content
+from scenes.osm.geo_box import GeoBox
 from uel.errors import UelError
 
 LAYER_ERRORS = (DataSourceError, DataLayerError, FieldError, GeometryError, pyarrow.ArrowException)

@@ -8,7 +8,7 @@ import requests
 
 from scenes.osm import reader
 from scenes.osm.files.feature_table import FEATURE_KEYS
-from scenes.osm.files.geo_box import GeoBox, box_around
+from scenes.osm.geo_box import GeoBox, box_around
 from scenes.osm.queries import parse_source, source_content
 from uel.errors import UelError
 
