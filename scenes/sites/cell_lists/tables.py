@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 
 from charset_normalizer import from_bytes
 
-from scenes.osm.map_files import foreign_crs
+from scenes.osm.files.geojson import foreign_crs
 from scenes.sites.cell_lists.column_names import OPEN_CELL_ID_COLUMNS
 from uel.errors import UelError
 
