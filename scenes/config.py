@@ -132,7 +132,8 @@ class PlaceConfig:
             raise UelError("the number of sites (--count) is not at least 1", got=self.count, do="give --count 4")
         if self.columns and self.columns[0].isdigit():
             do = f"write --array-columns {self.columns[0]}"
-            raise UelError("--columns names the columns of a file; elements are --array-columns", self.columns[0], do)
+            what = "--columns names the columns of a file; antenna elements are --array-columns"
+            raise UelError(what, got=self.columns[0], do=do)
         unknown = [text for text in self.columns if not all(part.strip() for part in text.partition("=")[::2])]
         if unknown:
             raise UelError("--columns does not name a column", got=unknown[0], do="write latitude=LAT longitude=LON")

@@ -24,7 +24,6 @@ from uel.deprecated_names import current_fields
 from uel.errors import UelError
 from uel.estimation.fix import Fix, pool_to_patches
 from uel.estimation.grid_posterior import PRIOR_FLOOR, normalise_log_probability
-from uel.estimation.relevant_cells import CELLS_TAKEN_WHOLE, relevant_cells, restrict_to_cells
 from uel.geo.tile_maps import TileMaps
 from uel.measurement.model import ObservationModel
 from uel.measurement.reports import Reports
@@ -40,6 +39,7 @@ from uel.models.inputs import (
     pixel_channels,
 )
 from uel.models.locunet import UNet
+from uel.models.relevant_cells import CELLS_TAKEN_WHOLE, relevant_cells, restrict_to_cells
 from uel.models.vit_encoders import LinearHead, OneStream, TwoStreams
 
 SCHEMA = "uel-locator-3"

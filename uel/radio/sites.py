@@ -11,7 +11,7 @@ from torch import Tensor
 
 from uel.errors import UelError
 from uel.radio.antennas.array import Array as Array
-from uel.radio.antennas.measured import MeasuredPattern
+from uel.radio.antennas.measured_pattern import MeasuredPattern
 from uel.radio.cells.identity import normal_cell_id, require_identity
 from uel.radio.config import Carrier, PowerKind
 

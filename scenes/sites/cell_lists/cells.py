@@ -9,7 +9,7 @@ from typing import cast
 
 from scenes.sites.cell_lists.quantities import Field, finite_number, quantity
 from uel.errors import UelError
-from uel.radio.antennas.measured import MeasuredPattern
+from uel.radio.antennas.measured_pattern import MeasuredPattern
 from uel.radio.antennas.pattern_files import read_pattern
 from uel.radio.carriers.bands import Technology
 from uel.radio.cells.identity import MAX_PCI, is_absent, normal_cell_id, normal_number

@@ -60,7 +60,7 @@ OPEN_CELL_ID_COLUMNS = ("radio", "mcc", "net", "area", "cell", "unit", "lon", "l
 OPEN_CELL_ID_MEANING = {
     "radio": "technology", "mcc": "mcc", "net": "mnc", "cell": "cell_id", "lon": "longitude", "lat": "latitude",
 }  # fmt: skip
-SIMILARITY = 0.8  # of a name that is taken for a misspelt one
+MIN_SIMILARITY = 0.8  # of a name that is taken for a misspelt one
 _WORDS = {word: own for own, words in reversed(COLUMN_WORDS.items()) for word in words.split()}
 _UNITS = {word: unit for unit, words in UNIT_WORDS.items() for word in words.split()}
 
@@ -135,7 +135,7 @@ def columns_of(names: Iterable[str], chosen: dict[str, str], where: str) -> tupl
     _require_single(columns, where)
     known = {column.own for column in columns}
     for name in ignored:
-        close = [] if is_open else difflib.get_close_matches(_plain(name), list(_WORDS), n=1, cutoff=SIMILARITY)
+        close = [] if is_open else difflib.get_close_matches(_plain(name), list(_WORDS), n=1, cutoff=MIN_SIMILARITY)
         if close and _WORDS[close[0]] not in known:
             raise UelError(
                 f"unknown column in row 1 of {where}",

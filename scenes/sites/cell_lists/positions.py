@@ -12,7 +12,7 @@ from uel.errors import UelError
 from uel.geo.tile import Tile
 
 NULL_ISLAND = 0.01  # degrees around 0° N 0° E, where no list has a cell: positions that are not known
-NEIGHBOURHOOD = 50e3  # m: farther from the tile a row is no neighbour of the network, but a mistake
+NEIGHBOURHOOD_RADIUS = 50e3  # m: farther from the tile a row is no neighbour of the network, but a mistake
 FAR_ROWS = 10  # as many far rows make a list of a country
 E7 = 1e7  # integers of 10⁻⁷ degrees, as some trackers write them
 
@@ -113,4 +113,4 @@ class TilePositions:
 
 def is_far(place: Place) -> bool:
     """Whether a place is no neighbour of the tile's network."""
-    return not math.hypot(place.x, place.y) <= NEIGHBOURHOOD
+    return not math.hypot(place.x, place.y) <= NEIGHBOURHOOD_RADIUS

@@ -9,7 +9,7 @@ from typing import Any
 from scenes.sites.cell_lists.column_names import Column
 from uel.errors import UelError
 
-FEET = 0.3048  # m
+METRES_PER_FOOT = 0.3048  # m
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Field:
         if isinstance(self.value, list):
             values: list[Any] = self.value
         elif isinstance(self.value, str):
-            numbers = self.column.own in LIMITS
+            numbers = self.column.own in LIMITS_BY_COLUMN
             values = [part.strip() for part in re.split(r"[;|/]" if numbers else r"[;|]", self.value)]
         else:
             values = [self.value]
@@ -47,7 +47,7 @@ class Limits:
     do: str
 
 
-LIMITS = {
+LIMITS_BY_COLUMN = {
     "x": Limits(-1e6, 1e6, "m", "give metres east of the tile's centre"),
     "y": Limits(-1e6, 1e6, "m", "give metres north of the tile's centre"),
     "height": Limits(
@@ -68,7 +68,7 @@ LIMITS = {
     "subcarrier_spacing": Limits(15e3, 960e3, "Hz", "give 15, 30, 60, 120, 480 or 960 kHz"),
 }
 POWER_LEVELS_IN_WATTS = frozenset({1.0, 2.0, 5.0, 10.0, 20.0, 25.0, 40.0, 50.0, 60.0, 80.0, 100.0, 120.0, 160.0, 200.0})
-HERTZ = {"hz": 1.0, "khz": 1e3, "mhz": 1e6, "ghz": 1e9}
+HERTZ_PER_UNIT = {"hz": 1.0, "khz": 1e3, "mhz": 1e6, "ghz": 1e9}
 _NUMBER = re.compile(r"[-+]?(\d+([.,]\d*)?|[.,]\d+)([eE][-+]?\d+)?")
 
 
@@ -94,15 +94,15 @@ def finite_number(field: Field) -> float:
 
 
 def _advice(field: Field) -> str:
-    limits = LIMITS.get(field.column.own)
+    limits = LIMITS_BY_COLUMN.get(field.column.own)
     return limits.do if limits else "degrees are decimal, such as 48.8738"
 
 
 def quantity(field: Field) -> float:
-    """A field's number in m, degrees, dBm or Hz, held against `LIMITS`."""
+    """A field's number in m, degrees, dBm or Hz, held against `LIMITS_BY_COLUMN`."""
     number, own, unit = finite_number(field), field.column.own, field.column.unit
     convert = _CONVERSIONS.get(own, _as_it_is)
-    converted, limits = convert(field, number, unit), LIMITS[own]
+    converted, limits = convert(field, number, unit), LIMITS_BY_COLUMN[own]
     if not limits.low <= converted <= limits.high:
         raise field.error(f"is not {limits.low:g} to {limits.high:g} {limits.unit}", limits.do)
     return converted
@@ -115,7 +115,7 @@ def _as_it_is(field: Field, number: float, unit: str) -> float:
 
 
 def _metres(field: Field, number: float, unit: str) -> float:
-    return number * FEET if unit == "ft" else _as_it_is(field, number, "" if unit == "m" else unit)
+    return number * METRES_PER_FOOT if unit == "ft" else _as_it_is(field, number, "" if unit == "m" else unit)
 
 
 def _dbm(field: Field, number: float, unit: str) -> float:
@@ -131,7 +131,7 @@ def _dbm(field: Field, number: float, unit: str) -> float:
 
 def _hertz(field: Field, number: float, unit: str) -> float:
     if unit:
-        return number * HERTZ[unit] if unit in HERTZ else _as_it_is(field, number, unit)
+        return number * HERTZ_PER_UNIT[unit] if unit in HERTZ_PER_UNIT else _as_it_is(field, number, unit)
     # 3GPP's carriers lie between 0.4 and 100 GHz: as GHz, MHz and Hz these are three ranges apart.
     ranges = ((0.3, 110.0, 1e9), (300.0, 110e3, 1e6), (3e8, 1e12, 1.0))
     return next((number * factor for low, high, factor in ranges if low <= number <= high), number)
@@ -139,13 +139,13 @@ def _hertz(field: Field, number: float, unit: str) -> float:
 
 def _hertz_of_width(field: Field, number: float, unit: str) -> float:
     if unit:
-        return number * HERTZ[unit] if unit in HERTZ else _as_it_is(field, number, unit)
+        return number * HERTZ_PER_UNIT[unit] if unit in HERTZ_PER_UNIT else _as_it_is(field, number, unit)
     return number * 1e6 if 0.1 <= number <= 2000 else number  # MHz, as everybody writes it
 
 
 def _hertz_of_spacing(field: Field, number: float, unit: str) -> float:
     if unit:
-        return number * HERTZ[unit] if unit in HERTZ else _as_it_is(field, number, unit)
+        return number * HERTZ_PER_UNIT[unit] if unit in HERTZ_PER_UNIT else _as_it_is(field, number, unit)
     return number * 1e3 if number < 1000 else number
 
 

@@ -17,7 +17,7 @@ from scenes.osm.files.geojson import foreign_crs
 from scenes.sites.cell_lists.column_names import OPEN_CELL_ID_COLUMNS
 from uel.errors import UelError
 
-SEPARATORS = {";": "semicolon", ",": "comma", "\t": "tab", "|": "vertical bar"}
+SEPARATOR_NAMES = {";": "semicolon", ",": "comma", "\t": "tab", "|": "vertical bar"}
 TECHNOLOGY_WORDS = ("GSM", "UMTS", "CDMA", "LTE", "NR", "NBIOT")
 RawRow = Mapping[str, Any]
 
@@ -74,7 +74,7 @@ def _read_csv(text: str) -> list[RawRow]:
     if lines and (named := re.fullmatch(r"sep=(.)", lines[0].strip(), re.IGNORECASE)):
         separator, lines = named[1], lines[1:]
     else:
-        separator = max(SEPARATORS, key=lambda mark: lines[0].count(mark)) if lines else ","
+        separator = max(SEPARATOR_NAMES, key=lambda mark: lines[0].count(mark)) if lines else ","
     if not lines:
         return []
     if lines[0].split(",")[0].strip().upper() in TECHNOLOGY_WORDS and len(lines[0].split(",")) == 14:
@@ -85,7 +85,7 @@ def _read_csv(text: str) -> list[RawRow]:
         raise ValueError(f"the header does not name each column once: {separator.join(names)}")
     for number, row in enumerate(rows, 1):
         if len(row) != len(names):
-            name = SEPARATORS.get(separator, repr(separator))
+            name = SEPARATOR_NAMES.get(separator, repr(separator))
             raise ValueError(
                 f"row {number} does not have as many fields as the header: {len(row)}, not {len(names)}; the separator "
                 f"is the {name} (put a field that contains it, such as a decimal comma, into quotes)"

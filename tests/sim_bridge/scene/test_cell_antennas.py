@@ -5,7 +5,7 @@ import torch
 import sim_bridge
 from sim_bridge import TracingConfig
 from uel.core.grid import Grid
-from uel.radio.antennas.measured import MeasuredPattern
+from uel.radio.antennas.measured_pattern import MeasuredPattern
 from uel.radio.simulator import FreeSpace
 from uel.radio.sites import Array, Cell, Site
 

@@ -10,8 +10,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from uel.errors import UelError
-from uel.radio.antennas.elements import ELEMENTS, row_factor
-from uel.radio.antennas.measured import MeasuredPattern
+from uel.radio.antennas.elements import ELEMENT_GAINS, row_factor
+from uel.radio.antennas.measured_pattern import MeasuredPattern
 from uel.radio.config import Pattern
 
 MIN_ARRAY_GAIN = 1e-12  # -120 dB: gain is cut here in a null of an array
@@ -104,7 +104,7 @@ class Array:
         if self.measured is not None:
             element = 10 ** (self.measured.gain_dbi(azimuth, torch.asin(sine), shift) / 10)
         else:
-            element = ELEMENTS[self.pattern](azimuth, sine, shift)
+            element = ELEMENT_GAINS[self.pattern](azimuth, sine, shift)
         steering = math.sin(math.radians(self.electrical_tilt_deg)) if steered else 0.0
         field = row_factor(self.columns, self.spacing, left) * row_factor(self.rows, self.spacing, up, steering)
         return (element * (field.square() / (self.rows * self.columns))).clamp(min=MIN_ARRAY_GAIN)

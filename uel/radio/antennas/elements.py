@@ -58,4 +58,4 @@ def row_factor(count: int, spacing: float, along: Float[Tensor, "*n"], steering:
     return (2 * math.pi * offset * shifted.unsqueeze(-1)).cos().sum(-1)
 
 
-ELEMENTS = {"iso": iso, "dipole": dipole, "tr38901": tr38901, "tr36814": tr36814}
+ELEMENT_GAINS = {"iso": iso, "dipole": dipole, "tr38901": tr38901, "tr36814": tr36814}

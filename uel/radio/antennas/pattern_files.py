@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from uel.errors import UelError
-from uel.radio.antennas.measured import MAX_ATTENUATION_DB, MeasuredPattern
+from uel.radio.antennas.measured_pattern import MAX_ATTENUATION_DB, MeasuredPattern
 
 DIPOLE_GAIN_DBI = 2.15  # of a half-wave dipole, to which dBd refers
 TABLE_COLUMNS = {

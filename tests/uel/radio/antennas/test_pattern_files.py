@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from uel.errors import UelError
-from uel.radio.antennas.measured import MeasuredPattern, mean_gain_db
+from uel.radio.antennas.measured_pattern import MeasuredPattern, mean_gain_db
 from uel.radio.antennas.pattern_files import read_pattern
 from uel.radio.sites import Array, Cell, Site, network_to_json, sites_from_json
 

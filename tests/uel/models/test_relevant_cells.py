@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from uel.core.grid import Grid
-from uel.estimation.relevant_cells import CELLS_TAKEN_WHOLE, relevant_cells, restrict_to_cells
 from uel.geo.tile_maps import TileMaps
 from uel.measurement.model import ObservationModel
 from uel.models.config import LocatorConfig
 from uel.models.inputs import BUILDING_CHANNELS
 from uel.models.locator import Locator
+from uel.models.relevant_cells import CELLS_TAKEN_WHOLE, relevant_cells, restrict_to_cells
 from uel.radio.radio_map import RadioMap
 from uel.radio.simulator import FreeSpace
 from uel.radio.sites import Array, Cell, Site, cells_of, select_cells

@@ -40,7 +40,7 @@ class MeasuredPattern:
 
     Example:
         >>> import torch
-        >>> from uel.radio.antennas.measured import MeasuredPattern
+        >>> from uel.radio.antennas.measured_pattern import MeasuredPattern
         >>> cut = tuple(15.0 - 12 * (min(a, 360 - a) / 65) ** 2 for a in range(360))
         >>> pattern = MeasuredPattern("K1", horizontal=cut, vertical=cut)
         >>> round(float(pattern.gain_dbi(torch.tensor(0.0), torch.tensor(0.0))), 2)  # boresight
@@ -96,10 +96,10 @@ class MeasuredPattern:
     @staticmethod
     def from_json(data: dict[str, Any]) -> "MeasuredPattern":
         """Inverse of `to_json`."""
-        lists = {name: tuple(data[name]) for name in ("horizontal", "vertical") if name in data}
-        table = {"table": tuple(tuple(row) for row in data["table"])} if "table" in data else {}
-        rest = {name: value for name, value in data.items() if name not in ("horizontal", "vertical", "table")}
-        return MeasuredPattern(**rest, **lists, **table)
+        lists: dict[str, Any] = {name: tuple(data[name]) for name in ("horizontal", "vertical") if name in data}
+        if "table" in data:
+            lists["table"] = tuple(tuple(row) for row in data["table"])
+        return MeasuredPattern(**{**data, **lists})
 
     def gain_dbi(
         self, azimuth: Float[Tensor, "*n"], elevation: Float[Tensor, "*n"], tilt_deg: float = 0.0
@@ -162,5 +162,6 @@ def mean_gain_db(pattern: MeasuredPattern) -> float:
     """Gain averaged over the sphere in dB: 0 for an antenna without losses, whose gain is its directivity."""
     elevation = torch.deg2rad(torch.arange(-89.5, 90.0, 1.0, dtype=torch.float64))
     azimuth = torch.deg2rad(torch.arange(-180.0, 180.0, 1.0, dtype=torch.float64))
-    gain = 10 ** (pattern.gain_dbi(*torch.meshgrid(azimuth, elevation, indexing="ij")) / 10)
+    around, up = torch.meshgrid(azimuth, elevation, indexing="ij")
+    gain = 10 ** (pattern.gain_dbi(around, up) / 10)
     return 10 * math.log10(float((gain * elevation.cos()).sum() / elevation.cos().sum() / len(azimuth)))
