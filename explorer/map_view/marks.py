@@ -121,7 +121,9 @@ def site_marks(sites: tuple[Site, ...], tile: Tile, strong: int | None = None) -
         wedges.append(_wedge(site.position, None if omni else cell.azimuth_deg))
         colours.append(VERMILION if strong in (None, number) else GREY)
         pose = "omnidirectional" if omni else f"azimuth {cell.azimuth_deg:.0f}°, downtilt {cell.tilt_deg:.0f}°"
-        texts.append(f"cell {number}: {pose}\n{cell.power_dbm:.0f} dBm, {z:.0f} m high")
+        kind = "" if cell.power_kind == "total" else f" {cell.power_kind}"
+        own = f"\n{cell.label}" if cell.cell_id or cell.pci is not None or cell.name else ""
+        texts.append(f"cell {number}: {pose}\n{cell.power_dbm:.0f} dBm{kind}, {z:.0f} m high{own}")
     top = np.array([site.position for site in sites], dtype=np.float64).reshape(-1, 3)
     masts = SiteMasts(top=top, length=top[:, 2] - on_ground(tile, top[:, :2], 0.0)[:, 2])
     return MapMarks(

@@ -230,7 +230,7 @@ def _network_details(maps: TileMaps) -> None:
     )
     rows = [
         {"cell": n, "x": round(site.position[0], 1), "y": round(site.position[1], 1), "z": round(site.position[2], 1),
-         "azimuth": cell.azimuth_deg, "tilt": cell.tilt_deg, "dBm": cell.power_dbm}
+         "azimuth": cell.azimuth_deg, "tilt": cell.tilt_deg, "dBm": cell.power_dbm, **cell.identity}
         for n, (site, cell) in enumerate(cells_of(radio.sites))
     ]  # fmt: skip
     widgets.show_table(rows)

@@ -1,7 +1,6 @@
 """Lists of cells as rows: CSV of any separator and encoding (OpenCelliD's, too), JSON, GeoJSON, KML."""
 
 import csv
-import gzip
 import io
 import json
 import re
@@ -11,10 +10,9 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from charset_normalizer import from_bytes
-
 from scenes.osm.files.geojson import foreign_crs
 from scenes.sites.cell_lists.column_names import OPEN_CELL_ID_COLUMNS
+from uel.core.tables.text_files import decode, open_binary
 from uel.errors import UelError
 
 SEPARATOR_NAMES = {";": "semicolon", ",": "comma", "\t": "tab", "|": "vertical bar"}
@@ -46,27 +44,13 @@ def read_rows(file: Path) -> list[ListRow]:
             do="give a .csv, .tsv, .json, .geojson or .kml file, with the suffix of its format (.gz may follow)",
         )
     try:
-        content = file.read_bytes()
-        text = _decoded(gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content)
-        rows = readers[suffix](text)
+        with open_binary(file) as stream:
+            rows = readers[suffix](decode(stream.read(), file.name))
     except UelError:
         raise
     except (OSError, ValueError, KeyError, TypeError, csv.Error, ElementTree.ParseError, EOFError) as error:
         raise UelError("the site file cannot be read", got=f"{file}: {error!r}", do="correct the file") from error
     return [ListRow(number, row) for number, row in enumerate(rows, 1)]
-
-
-def _decoded(content: bytes) -> str:
-    """Text in UTF-8 or UTF-16, or in the encoding that its letters suggest."""
-    if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        return content.decode("utf-16")
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        best = from_bytes(content).best()
-        if best is None:
-            raise ValueError("its encoding is not known: save it as UTF-8") from None
-        return str(best)
 
 
 def _read_csv(text: str) -> list[RawRow]:
