@@ -13,6 +13,7 @@ from uel.errors import UelError
 
 LINE_FORMATS = (".jsonl", ".ndjson")
 POINT_FORMATS = {".geojson": "GeoJSON", ".parquet": "GeoParquet", ".kml": "KML", ".gpkg": "GPKG"}
+LAYER_NAME = "fixes"
 FILE_FORMATS = (*LINE_FORMATS, ".csv", *POINT_FORMATS)
 FIX_COLUMNS = (
     "report", "row", "time", "device", "tile", "network", "latitude", "longitude", "x", "y", "std_m", "std_east_m",
@@ -92,5 +93,5 @@ def _write_points(table: Path, target: Path, form: str) -> None:
         described = rows.apply(lambda row: json.dumps(row.dropna().to_dict()), axis=1)
         points = points[["geometry"]].assign(Name=rows["report"].astype("str"), Description=described)
     named = target.with_name(f"{target.name}.{form.lower()}")  # GDAL looks at the ending
-    points.to_file(named, driver=form, engine="pyogrio")
+    points.to_file(named, driver=form, engine="pyogrio", layer=LAYER_NAME)
     named.replace(target)

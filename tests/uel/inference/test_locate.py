@@ -71,6 +71,45 @@ def test_reports_are_located_from_a_file(run, tmp_path, capsys):
         assert feature["geometry"]["coordinates"] == pytest.approx(line["position"], abs=0.06)
 
 
+def test_a_log_is_located_like_the_same_reports_in_json(run, tmp_path, capsys):
+    """Levels alone, as a log has them; a row that cannot be is set aside, and the logged position is compared with."""
+    places = torch.tensor([[60.0, 20.0], [-40.0, -30.0], [10.0, -90.0]])
+    sequence = reports_at(Run.open(run), places)
+    sequence = replace(sequence, reports=sequence.reports.with_tier("rsrp"))
+    (tmp_path / "report.json").write_bytes(report_io.to_json(sequence, Run.open(run).maps.radio.sites))
+    heard, level = sequence.reports.heard, sequence.reports.rsrp_dbm
+    rows = [f"{n};{places[n, 0]};{places[n, 1]};{c};{level[n, c]:.6f}" for n, c in heard.nonzero().tolist()]
+    (tmp_path / "log.csv").write_text("\n".join(["time;x;y;cell;rsrp", *rows, "9;0;0;1;2147483647"]).replace(".", ","))
+    out = tmp_path / "out" / "fixes.csv"
+    plain = told([str(run), str(tmp_path / "report.json")], capsys)
+    log = told([str(run), str(tmp_path / "log.csv"), "--out", str(out), str(out.with_suffix(".jsonl"))], capsys)
+    for line, same in zip(log, plain, strict=True):
+        assert line["position"] == pytest.approx(same["position"], abs=0.2)
+        assert (line["tile"], line["network"], line["latitude"]) == ("blocks", same["network"], None)
+        assert line["distance_m"] == pytest.approx(
+            torch.dist(torch.tensor(line["position"]), places[line["report"]]), abs=0.2
+        )
+    assert [json.loads(text) for text in out.with_suffix(".jsonl").read_text().splitlines()] == log
+    assert len(out.read_text().splitlines()) == 4
+    rejected = out.with_name("rejected.csv").read_text().splitlines()
+    assert rejected[0] == "row,rule,value"
+    assert rejected[1].startswith(f"{len(rows) + 1},no level,2147483647 stands for not available")
+
+
+def test_reports_of_another_network_are_not_answered(run, tmp_path, capsys):
+    document = json.loads(report_io.to_json(reports_at(Run.open(run), torch.zeros(1, 2))))
+    (tmp_path / "report.json").write_text(json.dumps({"network": "0123456789abcdef", **document}))
+    assert main(["locate", str(run), str(tmp_path / "report.json")]) == 2
+    assert "these reports are of another network" in capsys.readouterr().err
+    (tmp_path / "log.csv").write_text("time,pci,earfcn,rsrp\n0,7,1300,-80\n")
+    assert main(["locate", str(run), str(tmp_path / "log.csv"), "--rejected", str(tmp_path / "rejected.csv")]) == 2
+    assert "have no identities" in capsys.readouterr().err
+    (tmp_path / "log.csv").write_text("time,cell,rsrp\n0,77,-80\n")
+    assert main(["locate", str(run), str(tmp_path / "log.csv"), "--rejected", str(tmp_path / "rejected.csv")]) == 2
+    assert "1 × unknown cell" in capsys.readouterr().err
+    assert (tmp_path / "rejected.csv").read_text().splitlines() == ["row,rule,value", "1,unknown cell,'77'"]
+
+
 def told(args: list[str], capsys) -> list[dict]:
     assert main(["locate", *args]) == 0
     return [json.loads(text) for text in capsys.readouterr().out.splitlines()]
