@@ -86,9 +86,8 @@ def test_a_log_is_located_like_the_same_reports_in_json(run, tmp_path, capsys):
     for line, same in zip(log, plain, strict=True):
         assert line["position"] == pytest.approx(same["position"], abs=0.2)
         assert (line["tile"], line["network"], line["latitude"]) == ("blocks", same["network"], None)
-        assert line["distance_m"] == pytest.approx(
-            torch.dist(torch.tensor(line["position"]), places[line["report"]]), abs=0.2
-        )
+        off = float(torch.dist(torch.tensor(line["position"]), places[line["report"]]))
+        assert line["distance_m"] == pytest.approx(off, abs=0.2)
     assert [json.loads(text) for text in out.with_suffix(".jsonl").read_text().splitlines()] == log
     assert len(out.read_text().splitlines()) == 4
     rejected = out.with_name("rejected.csv").read_text().splitlines()

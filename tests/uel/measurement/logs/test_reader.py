@@ -194,6 +194,9 @@ def test_a_wide_table_is_read_by_the_names_of_its_columns(tile: Tile) -> None:
         assert rejections.total == 0
     part, _ = read_log(tile, "\n".join([f"{head},a,b,c", *rows]), "wide.csv", cells=("a", "b", "c"))
     assert levels(part) == EXPECTED
+    ranks = [f"{n},48.0001,8.999,-80,-8{n},-91" for n in range(1, 10)] + ["10,48.0001,8.999,-80,-85,-91"]
+    with pytest.raises(UelError, match="seem to be ranks"):
+        read_log(tile, "\n".join([f"{head},rsrp_1,rsrp_2,rsrp_3", *ranks]), "wide.csv")
     part, rejections = read_log(tile, f"{head},rsrp_102,rsrp_333\n1,48.0001,8.999,-80,-90\n", "wide.csv")
     assert levels(part) == [[None, None, -80.0]]
     assert rejections.counts == {"unknown cell": 1}

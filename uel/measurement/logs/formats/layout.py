@@ -37,6 +37,8 @@ class Layout:
     unknown: tuple[str, ...] = ()
     """names of columns that are not used"""
     is_wide: bool = False
+    is_numbered: bool = False
+    """whether cells are told by nothing but the numbers of their columns"""
 
 
 @dataclass
@@ -70,7 +72,8 @@ def layout_of(names: Sequence[str], columns: ColumnConfig, file: str, cell_count
     found = _sorted_columns(names, columns)
     group = tuple(names.index(name) for name in columns.group)
     cells = _cell_columns(names, columns, found, file, cell_count)
-    return Layout(found.report, cells, group, tuple(found.unknown), is_wide=len(cells) > 1)
+    is_numbered = len(cells) > 1 and not columns.cells and all("cell" in cell.fixed for cell in cells)
+    return Layout(found.report, cells, group, tuple(found.unknown), len(cells) > 1, is_numbered)
 
 
 def _sorted_columns(names: Sequence[str], columns: ColumnConfig) -> _Columns:

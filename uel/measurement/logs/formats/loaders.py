@@ -20,6 +20,7 @@ from uel.measurement.logs.formats.modem_scans import is_modem_scan, scan_records
 from uel.measurement.logs.formats.records import RecordReader, find_record_list, parse_records
 
 RECORDS_PER_INSERT = 5000
+MIN_RANKED_ROWS = 10  # in which levels that always fall are no chance
 LINES_AT_TOP = 20  # of a text, from which its format is told
 MAX_RECORD_BYTES = 1 << 24  # of one report in JSON
 MAX_DOCUMENT_BYTES = 1 << 26  # of one JSON document with all reports in it
@@ -126,6 +127,8 @@ class LogLoader:
         content.unknown, content.is_wide = list(layout.unknown), layout.is_wide
         content.is_level_index = any(cell.is_level_index for cell in layout.cells)
         content.rows = self.connection.execute("SELECT count(*) FROM raw").fetchall()[0][0]
+        if layout.is_numbered:
+            self._require_cells([_present(f"c{cell.columns['rsrp']}") for cell in layout.cells])
         parts = ", ".join(f"coalesce(c{number}, '')" for number in layout.group)
         group = f"concat_ws(chr(31), {parts})" if parts else "NULL"
         for cell in layout.cells:
@@ -141,6 +144,18 @@ class LogLoader:
             query = f"INSERT INTO measurement (row, {names}) SELECT row, {', '.join(values.values())} FROM raw {heard}"
             self.connection.execute(query)
         self.connection.execute("DROP TABLE raw")
+
+    def _require_cells(self, levels: list[str]) -> None:
+        """Raise `UelError` where the numbers of columns are ranks: every row's levels fall, the strongest first."""
+        numbers = ", ".join(f"TRY_CAST(replace({level}, ',', '.') AS DOUBLE)" for level in levels)
+        heard = f"list_filter([{numbers}], lambda level: level IS NOT NULL)"
+        query = f"""SELECT count(*), count(*) FILTER (heard = list_reverse_sort(heard))
+            FROM (SELECT {heard} AS heard FROM raw) WHERE len(heard) > 1"""
+        several, falling = self.connection.execute(query).fetchall()[0]
+        if several >= MIN_RANKED_ROWS and falling == several:
+            do = "add the cells' identities (PCI_1, EARFCN_1, …), or name the cells of the columns: --columns.cells"
+            got = f"levels fall from the first column to the last in all of {several} rows"
+            raise UelError(f"the columns of {self.name} seem to be ranks, not cells", got=got, do=do)
 
     # ---- records ---------------------------------------------------------------------------------------
 

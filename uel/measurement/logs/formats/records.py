@@ -50,13 +50,8 @@ class RecordReader:
             listed = [own | {"serving": "true"}, *listed]
         moment = next((cell["time"] for cell in listed if "time" in cell), None)
         report = ({"time": moment} if moment else {}) | report
-        serving_only = {name: own[name] for name in ("timing_advance", "azimuth_deg") if name in own}
-        return [
-            {k: v for k, v in cell.items() if k not in REPORT_QUANTITIES}
-            | report
-            | (serving_only if cell.get("serving") == "true" or len(listed) == 1 else {})
-            for cell in listed
-        ]
+        of_serving = {name: own[name] for name in ("timing_advance", "azimuth_deg") if name in own}
+        return [{k: v for k, v in cell.items() if k not in REPORT_QUANTITIES} | report | of_serving for cell in listed]
 
     def _walk(
         self, value: Mapping[str, Any], path: str, cells: list[Mapping[str, Any]], depth: int
@@ -178,8 +173,8 @@ def _feature_record(feature: Mapping[str, Any]) -> dict[str, Any]:
     geometry = feature.get("geometry") or {}
     coordinates = geometry.get("coordinates") if isinstance(geometry, Mapping) else None
     is_point = isinstance(geometry, Mapping) and geometry.get("type") == "Point" and isinstance(coordinates, list)
-    point = dict(zip(("longitude", "latitude"), coordinates, strict=False)) if is_point else {}  # type: ignore[arg-type]
-    return {**feature["properties"], **point}
+    place: list[Any] = coordinates if is_point and isinstance(coordinates, list) else []
+    return {**feature["properties"], **dict(zip(("longitude", "latitude"), place, strict=False))}
 
 
 def _technology_in(name: str) -> str | None:

@@ -79,7 +79,8 @@ class CellMatcher:
 
         Raises `UelError` where the log identifies its cells and the network does not.
         """
-        if not (self._given_names or self._own_names or self._directory.has_identities or names["cell"].notna().any()):
+        has_names = bool(self._given_names or self._own_names or names["cell"].notna().any())
+        if not (has_names or self._directory.has_identities):
             shown = ", ".join(sorted({*names["cell_id"].dropna(), *names["pci"].dropna()})[:4]) or "nothing"
             do = "place sites with cell_id or PCI (uel place --file), or name the cells in order: --columns.cells"
             raise UelError(f"the tile's cells have no identities by which {what} names its own", got=shown, do=do)

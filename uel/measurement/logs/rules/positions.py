@@ -95,7 +95,7 @@ def _check_jumps(
 def _is_reachable(labels: LogPart, a: int, b: int, columns: ColumnConfig) -> bool:
     distance = float(torch.dist(labels.position[b], labels.position[a]))
     margin = float(np.nan_to_num(labels.accuracy[a]) + np.nan_to_num(labels.accuracy[b]))
-    return distance <= columns.max_speed * max(labels.seconds[b] - labels.seconds[a], MIN_INTERVAL) + margin
+    return bool(distance <= columns.max_speed * max(labels.seconds[b] - labels.seconds[a], MIN_INTERVAL) + margin)
 
 
 def _reject_jumps(
