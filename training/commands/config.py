@@ -24,7 +24,7 @@ from uel.radio.tracing_config import TracingConfig
 class DemoEvaluationConfig:
     """Numbers of phones of the demo's evaluation."""
 
-    phones: int = 200
+    phones: int = 160
     """reports that are located, for each truth"""
     fingerprints: int = 100
     """labelled reports: kNN searches them, and every method is tuned on them"""
@@ -73,7 +73,8 @@ class DemoConfig:
     """tracks on each training and validation tile"""
     measurement: ObservationParameters = field(default_factory=ObservationParameters)
     locator: LocatorConfig = field(default_factory=LocatorConfig)
-    training: OptimizationConfig = field(default_factory=OptimizationConfig)
+    training: OptimizationConfig = field(default_factory=lambda: OptimizationConfig(epochs=6))
+    """validation does not improve after some 200 steps"""
     evaluation: DemoEvaluationConfig = field(default_factory=DemoEvaluationConfig)
 
     @property
