@@ -175,7 +175,7 @@ SET_ASIDE: dict[str, tuple[Writer, str]] = {
         "nodes missing",
     ),
     "an outline missing": (xml(relation_line(2, [(999, "outer")], HOUSE)), "members missing from the file: 1 of 1"),
-    "a way of one node": (xml(NODES + way_line(2, [101], HOUSE)), "nodes missing from the file: 0 of 1"),
+    "a way of one node": (xml(NODES + way_line(2, [101], HOUSE)), "fewer than two nodes"),
     "an open outline": (xml(NODES + way_line(2, REFS[:3], HOUSE)), "no area"),
     "a point": (xml(node_line(999, 5, 5)[:-2] + f">{tag_lines(HOUSE)}</node>"), "no area"),
     "no surface": (xml(NODES + way_line(2, [101, 102, 101], HOUSE)), "no area"),

@@ -7,7 +7,7 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -100,6 +100,8 @@ def osm_tags(properties: Mapping[str, Any], columns: ColumnUse) -> dict[str, str
     if tags.get(names.get("isunderground", ""), "no").lower() in ("yes", "true", "1"):
         translated["location"] = "underground"
     if not has_feature_key(tags):
+        if "level" in tags:  # Overture's is the order of drawing, OpenStreetMap's a storey
+            translated["layer"] = tags.pop("level")
         columns.ignored.update(
             name for name in tags if name not in columns.used and name not in ("id", "@id", "height")
         )
@@ -117,15 +119,19 @@ def building_type(tags: Mapping[str, str]) -> str:
     return "yes"
 
 
-def looks_like_footprints(names: Mapping[str, Any] | set[str], place: str) -> bool:
+def has_size_column(names: Iterable[str]) -> bool:
+    """Whether one of the columns is of heights or storeys, also where it holds none: what has it is a building."""
+    plain = {_base_name(name)[0] for name in names} | {_plain_name(name) for name in names}
+    return not plain.isdisjoint((*HEIGHT_NAMES, *LEVEL_NAMES))
+
+
+def looks_like_footprints(names: Iterable[str], place: str) -> bool:
     """Whether polygons are buildings, by the names of their columns, of their layer or of their file (`place`).
 
     Polygons without any column are taken for buildings: so Microsoft's footprints come.
     """
-    plain = {_base_name(name)[0] for name in names} | {_plain_name(name) for name in names}
-    known = plain & {*HEIGHT_NAMES, *LEVEL_NAMES, *FOOTPRINT_NAMES}
-    said = any(re.search(FOOTPRINT_WORDS, text, re.I) for text in (*names, place))
-    return not names or bool(known) or said
+    known = has_size_column(names) or not {_plain_name(name) for name in names}.isdisjoint(FOOTPRINT_NAMES)
+    return not names or known or any(re.search(FOOTPRINT_WORDS, text, re.I) for text in (*names, place))
 
 
 def _flat(properties: Mapping[str, Any]) -> dict[str, Any]:
@@ -155,10 +161,9 @@ def _parsed_tags(text: str) -> dict[str, Any]:
 
 
 def _is_absent(value: Any) -> bool:
+    is_nested = isinstance(value, Iterable) and not isinstance(value, str)
     is_nan = isinstance(value, float) and math.isnan(value)
-    return (
-        value is None or is_nan or isinstance(value, list | dict | tuple) or str(value).strip() in ("", "<NA>", "NaT")
-    )
+    return value is None or is_nested or is_nan or str(value).strip() in ("", "<NA>", "NaT")
 
 
 def _tag_value(value: Any) -> str:

@@ -53,7 +53,7 @@ def feature_table(rows: Sequence[FeatureRow]) -> gpd.GeoDataFrame:
     return gpd.GeoDataFrame(data, geometry=[row[2] for row in rows], crs="EPSG:4326")
 
 
-def has_feature_key(tags: Mapping[str, str]) -> bool:
+def has_feature_key(tags: Iterable[str]) -> bool:
     """Whether tags name a building, a road, water or green."""
     return any(key in tags for key in FEATURE_KEYS)
 

@@ -6,7 +6,13 @@ from typing import Any
 
 from shapely.geometry.base import BaseGeometry
 
-from scenes.osm.files.attributes import ColumnUse, building_type, looks_like_footprints, osm_tags
+from scenes.osm.files.attributes import (
+    ColumnUse,
+    building_type,
+    has_size_column,
+    looks_like_footprints,
+    osm_tags,
+)
 from scenes.osm.files.feature_table import (
     FeatureRow,
     LostFeature,
@@ -32,21 +38,23 @@ LayerFeature = tuple[Any, BaseGeometry | None, Mapping[str, Any], str]
 def layer_content(features: Iterable[LayerFeature], place: str, file: object) -> MapContent:
     """The content of features whose properties are OpenStreetMap's tags, or columns of other makers.
 
-    A polygon without a tag of OpenStreetMap is a building where it has a height or storeys; in a file without any such
-    tag every polygon is one, if the columns or the names of file and layer (`place`) say so. A feature without a
-    geometry is lost by name, if it is a building, and costs no other one.
+    A polygon without a tag of OpenStreetMap is a building where it has a column of heights or storeys; in a file
+    without any such tag every polygon is one, if the columns or the names of file and layer (`place`) say so. A
+    feature without a geometry is lost by name, if it is a building, and costs no other one.
 
     Raises `UelError` for a file without buildings or roads, naming the columns that it has, and for coordinates that
     are not degrees.
     """
     columns, rows, lost = ColumnUse(), [], []
-    items = [(id, geometry, osm_tags(properties, columns), fault) for id, geometry, properties, fault in features]
-    is_map = any(has_feature_key(tags) for _, _, tags, _ in items)
-    names = {name for _, _, tags, _ in items for name in tags}
+    items = [(feature, osm_tags(feature[2], columns)) for feature in features]
+    is_map = any(has_feature_key(tags) for _, tags in items)
+    names = {name for _, tags in items for name in tags}
     is_footprints = not is_map and looks_like_footprints(names, place)
     seen: set[tuple[str, int | str]] = set()
-    for number, (id, geometry, tags, fault) in enumerate(items):
-        tags = _with_building(tags, geometry, is_footprints)
+    for number, ((id, geometry, properties, fault), tags) in enumerate(items):
+        is_sized = has_size_column(properties) and not has_feature_key(properties)
+        if not has_feature_key(tags) and _is_polygonal(geometry) and (is_footprints or is_sized):
+            tags |= _building_tag(tags)
         if not has_feature_key(tags):
             continue
         key = _unique(_element_id(id, tags, number), number, seen)
@@ -60,18 +68,18 @@ def layer_content(features: Iterable[LayerFeature], place: str, file: object) ->
     return MapContent(frame=feature_table(unwrapped_rows(rows)), lost=tuple(lost), notes=(note,) if note else ())
 
 
-def _with_building(tags: dict[str, str], geometry: BaseGeometry | None, is_footprints: bool) -> dict[str, str]:
-    """The tags, with `building` where the feature is a building without saying so."""
-    if has_feature_key(tags) or (
-        geometry is not None and "Polygon" not in geometry.geom_type + "Polygon" * geometry.is_empty
-    ):
-        return tags
+def _is_polygonal(geometry: BaseGeometry | None) -> bool:
+    """Whether a geometry has an area, or is not known."""
+    return geometry is None or geometry.is_empty or geometry.geom_type.endswith(("Polygon", "Collection"))
+
+
+def _building_tag(tags: Mapping[str, str]) -> dict[str, str]:
+    """The tag of a feature that is a building without saying so; none for Overture's other themes."""
     if tags.get("theme", "buildings") != "buildings":
-        return tags
+        return {}
     if tags.get("type") in OVERTURE_TYPES:
-        return tags | {OVERTURE_TYPES[tags["type"]]: "yes"}
-    has_size = "height" in tags or "building:levels" in tags
-    return tags | {"building": building_type(tags)} if is_footprints or has_size else tags
+        return {OVERTURE_TYPES[tags["type"]]: "yes"}
+    return {"building": building_type(tags)}
 
 
 def _fault(geometry: BaseGeometry | None) -> str:

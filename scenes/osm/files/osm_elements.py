@@ -151,7 +151,8 @@ class _Assembly:
             missing = sum(ref not in self.elements.nodes for ref in refs)
             is_area = _is_area(refs, tags)
             if len(refs) < 2 or (missing and (is_area or is_building(tags))):
-                self._lose("way", id, tags, f"nodes missing from the file: {missing} of {len(refs)}", refs)
+                fault = f"nodes missing from the file: {missing} of {len(refs)}" if missing else "fewer than two nodes"
+                self._lose("way", id, tags, fault, refs)
                 continue
             geometry = self.courtyards.get(id) or self._way_geometry(refs, is_area)
             if missing:
@@ -181,7 +182,7 @@ class _Assembly:
         if self.incomplete:
             yield f"multipolygons built without the members that the file lacks: {id_list(self.incomplete)}"
         for what, count in self.left_out.items():
-            yield f"{count} {what}, because nodes or members are missing from the file"
+            yield f"{what}: {count}, because nodes or members are missing from the file"
 
     def _lose(self, kind: str, id: int, tags: Mapping[str, str], reason: str, refs: Refs) -> None:
         if is_building(tags):

@@ -59,8 +59,9 @@ def inline_ref(elements: OsmElements, longitude: float | None, latitude: float |
 
 
 def _add(elements: OsmElements, item: Element, path: Path) -> None:
-    if item.tag == "bounds":
-        box = bounds_box(item.attrib)
+    if item.tag in ("bounds", "bound"):
+        corners = item.attrib["box"].split(",") if "box" in item.attrib else ()  # Osmosis: <bound box="S,W,N,E">
+        box = bounds_box(dict(zip(("minlat", "minlon", "maxlat", "maxlon"), corners, strict=False)) or item.attrib)
         elements.boxes += [box] if box else []
     elif item.tag == "remark" and "error" in (item.text or "").lower():
         raise answer_cut_error(path, item.text or "")

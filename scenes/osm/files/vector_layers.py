@@ -11,7 +11,8 @@ import pyogrio
 import shapely
 from pyogrio.errors import DataLayerError, DataSourceError, FieldError, GeometryError
 
-from scenes.osm.files.feature_table import MapContent, not_degrees_error
+from scenes.osm.files.attributes import looks_like_footprints
+from scenes.osm.files.feature_table import MapContent, has_feature_key, not_degrees_error
 from scenes.osm.files.formats import unpacked_vector_file
 from scenes.osm.files.layer_rows import LayerFeature, layer_content
 from scenes.osm.geo_box import GeoBox
@@ -34,11 +35,19 @@ def read_vector_layers(path: Path, box: GeoBox | None = None) -> MapContent:
     layers = [str(name) for name, kind in pyogrio.list_layers(source) if kind is not None]
     if not layers:
         raise UelError("the map file has no layer with geometries", got=str(path), do="export it with geometries")
-    frames = [_read_layer(source, name, path, box) for name in layers]
-    if box and not any(len(frame) for frame in frames):  # nothing there: where the features are is told by all of them
+    frames = {name: _read_layer(source, name, path, box) for name in layers}
+    if box and not any(len(frame) for frame in frames.values()):  # where its features are, is told by all of them
         return read_vector_layers(path)
-    items = (item for frame in frames for item in _features(frame))
-    return layer_content(items, " ".join([path.name, *layers]), path)
+    if len(frames) > 1:  # a layer of parks beside one of buildings
+        frames = {name: frame for name, frame in frames.items() if _is_of_buildings(frame, name)} or frames
+    items = (item for frame in frames.values() for item in _features(frame))
+    return layer_content(items, " ".join(frames) if len(layers) > 1 else f"{path.name} {layers[0]}", path)
+
+
+def _is_of_buildings(frame: gpd.GeoDataFrame, name: str) -> bool:
+    """Whether a layer has OpenStreetMap's columns, or those of footprints, or such a name."""
+    columns = [str(column) for column in frame.columns.drop(frame.geometry.name)]
+    return has_feature_key(columns) or looks_like_footprints(columns, name)
 
 
 def read_parquet(path: Path, box: GeoBox | None = None) -> MapContent:

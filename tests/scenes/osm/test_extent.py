@@ -73,6 +73,14 @@ def test_the_edge_of_an_extract_is_noted(tmp_path: Path, box: tuple, margin: flo
     assert [words in note for words, note in zip(expected, found, strict=True)] == [True] * len(expected)
 
 
+def test_osmosis_writes_its_box_in_one_attribute(tmp_path: Path):
+    (west, south), (east, north) = degrees(-128, -128), degrees(61, 128)
+    head = f'<bound box="{south},{west},{north},{east}" origin="osmosis"/>'
+    assert notes(write_osm(tmp_path / "town.osm", SIX, head=head)) == [
+        "the map covers 73 % of the tile: beyond its edge no building is known"
+    ]
+
+
 def test_two_boxes_cover_together(tmp_path: Path):
     halves = bounds_line(-129, -129, 1, 129) + bounds_line(-1, -129, 129, 129)
     place = read(write_osm(tmp_path / "town.osm", SIX, head=halves))

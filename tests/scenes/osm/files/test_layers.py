@@ -168,6 +168,28 @@ def test_layers_in_any_crs(tmp_path: Path, houses: gpd.GeoDataFrame, name: str, 
     assert [note for note in place.notes if "HEIGHT_FT (2), stories (1)" in note]
 
 
+def test_a_layer_of_parks_beside_the_buildings_is_no_buildings(tmp_path: Path, houses: gpd.GeoDataFrame):
+    houses.to_file(tmp_path / "city.gpkg", layer="houses_2024")
+    houses[["geometry"]].assign(park="yes").to_file(tmp_path / "city.gpkg", layer="parks")
+    assert tops(read(tmp_path / "city.gpkg")) == WANTED
+
+
+def test_a_polygon_with_an_empty_height_beside_openstreetmap_is_a_building(tmp_path: Path):
+    osm = feature({"building": "yes", "height": 9}, polygon(square(0, 0, 20)))
+    other = feature({"height": None, "source": "lidar"}, polygon(square(40, 0, 20)))
+    shop = feature({"shop": "yes"}, polygon(square(-40, 0, 20)))
+    place = read(write_geojson(tmp_path / "both.geojson", osm, other, shop))
+    assert tops(place) == [(9.0, "tag"), (8.0, "prior")]
+
+
+def test_overtures_level_is_an_order_of_drawing(tmp_path: Path):
+    items = [feature({"level": -1, "height": 9.0, "sources": [{}]}, polygon(square(0, 0, 20)))]
+    items.append(feature({"is_underground": True, "height": 5.0}, polygon(square(40, 0, 20))))
+    place = read(write_geojson(tmp_path / "overture.geojson", *items))
+    assert tops(place) == [(9.0, "tag")]
+    assert [e.reason for e in place.exclusions] == ["underground: location=underground"]
+
+
 def test_lines_of_geojson_with_another_name(tmp_path: Path, houses: gpd.GeoDataFrame):
     """Microsoft's tiles are called .csv.gz; a first feature may be longer than what is looked at."""
     items = json.loads(houses.to_json())["features"]
