@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from scenes.config import TileBuildConfig
+from scenes.height_rasters.buildings import read_height_raster
+from scenes.height_rasters.reader import is_height_raster
 from scenes.materials.osm_materials import SurfaceMaterials, classify_surfaces
 from scenes.materials.random_materials import RandomMaterials, draw_materials, file_slug
 from scenes.mesh.extrusion import PrismMesh, extrude_all
@@ -20,12 +22,14 @@ from scenes.osm import reader
 from scenes.osm.map_features import Building, MapExtract
 from scenes.osm.queries import parse_source
 from scenes.perturbation import Perturbation
+from scenes.scene_files.mitsuba_reader import is_scene_file
 from scenes.sites.placement import place as place_sites
 from scenes.tiles import sionna_cities
-from scenes.tiles.build_key import build_key, key_metadata, require_no_placed_sites
+from scenes.tiles.build_key import build_key, key_metadata, require_no_placed_sites, source_name
 from scenes.tiles.metadata import tile_metadata
 from scenes.tiles.mitsuba_xml import material_bsdfs
 from scenes.tiles.report import map_tile_report, mesh_tile_report
+from scenes.tiles.scene_tile import build_scene_tile
 from scenes.tiles.writer import json_bytes, staged_folder, update_files, write_sites, write_tile
 from scenes.variants.map_perturbation import perturb_map, perturb_sites, require_several_classes
 from uel.core.grid import Grid
@@ -60,12 +64,13 @@ def build(
     """Build a tile in `folder`, replacing an older one.
 
     Args:
-        source: what `scenes.osm.reader.read_map` reads (a map file, a point, a box or a place's name), or the name of a
-            city that Sionna RT bundles (`scenes.tiles.sionna_cities.BUNDLED_CITIES`).
+        source: what `scenes.osm.reader.read_map` reads (a map file, a point, a box or a place's name), a Sionna scene
+            (.xml), a raster of heights (.tif), or the name of a city that Sionna RT bundles
+            (`scenes.tiles.sionna_cities.BUNDLED_CITIES`).
         folder: of the tile; it gets the tile, its sites, `build_report.json`, `model.glb` and the files of `inspect`.
             Nothing is left in it when the build fails.
         config: options of the build.
-        center: latitude and longitude in degrees of the tile's centre; x and y in metres for a bundled city.
+        center: latitude and longitude in degrees of the tile's centre; x and y in metres for a bundled city or a scene.
         name: of the tile; default: the source's.
         cache: folder for answers of map servers; default: `osm` in the data folder.
         inspect: adds items to the report and files to the folder, such as checks with a ray tracer or pictures.
@@ -88,9 +93,10 @@ def build(
     folder, config = Path(folder), replace(config or TileBuildConfig(), **options)
     require_no_placed_sites(folder)
     key = build_key(source, center, name, asdict(config))
-    if source in sionna_cities.BUNDLED_CITIES:
+    _require_fitting_options(source, config)
+    if source in sionna_cities.BUNDLED_CITIES or is_scene_file(source):
         with staged_folder(folder) as stage:
-            tile, parts = _build_city(str(source), stage, center, config, progress)
+            tile, parts = _build_meshes(source, stage, center, name, config, progress)
             tile = update_files(_with_sites(tile, config), {"model.glb": binary_gltf(parts)})
             _write_report(tile, mesh_tile_report(tile, parts), inspect, key)
         return Tile.open(folder)
@@ -101,8 +107,44 @@ def build(
             got=source,
             do=f"for the bundled city give {close[0]}; for a place of this name add its country",
         )
+    extract = _read_extract(source, config, center, name, cache)
+    with staged_folder(folder) as stage:
+        _fill_folder(stage, extract, config, inspect, key)
+    return Tile.open(folder)
+
+
+def _build_meshes(
+    source: str | Path,
+    folder: Path,
+    center: tuple[float, float] | None,
+    name: str | None,
+    config: TileBuildConfig,
+    progress: bool,
+) -> tuple[Tile, list[MeshPart]]:
+    """The tile of a bundled city or of a scene file, and its meshes."""
+    _require_mesh_options(config)
+    square = {"margin": config.margin, "pixel": config.pixel, "progress": progress}
+    if source in sionna_cities.BUNDLED_CITIES:
+        size, middle = config.size or 512.0, center or (0.0, 0.0)
+        return sionna_cities.build_city_tile(str(source), folder, center=middle, size=size, **square)
+    file, place = Path(source).expanduser(), {"origin": config.origin, "center": center, "size": config.size}
+    return build_scene_tile(file, folder, name or source_name(source), config.scene, **place, **square)
+
+
+def _read_extract(
+    source: str | Path,
+    config: TileBuildConfig,
+    center: tuple[float, float] | None,
+    name: str | None,
+    cache: Path | None,
+) -> MapExtract:
+    """The buildings of a map or of a raster of heights."""
+    if is_height_raster(source):
+        square = {"size": config.size, "margin": config.margin, "center": center}
+        file = Path(source).expanduser()
+        return read_height_raster(file, config.raster, name or source_name(source), dem=config.dem, **square)
     seed = config.seed if config.draw_heights else None
-    extract = reader.read_map(
+    return reader.read_map(
         source,
         size=config.size,
         margin=config.margin,
@@ -112,38 +154,30 @@ def build(
         storey_height=config.storey_height,
         cache=cache,
     )
-    with staged_folder(folder) as stage:
-        _fill_folder(stage, extract, config, inspect, key)
-    return Tile.open(folder)
-
-
-def _build_city(
-    city: str, folder: Path, center: tuple[float, float] | None, config: TileBuildConfig, progress: bool
-) -> tuple[Tile, list[MeshPart]]:
-    _require_mesh_options(config)
-    size = config.size or 512.0
-    return sionna_cities.build_city_tile(
-        city,
-        folder,
-        center=center or (0.0, 0.0),
-        size=size,
-        margin=config.margin,
-        pixel=config.pixel,
-        progress=progress,
-    )
 
 
 def _require_mesh_options(config: TileBuildConfig) -> None:
-    """Raise `UelError` for options that need single buildings or a map of the ground, which a bundled city lacks."""
+    """Raise `UelError` for options that need single buildings or a map of the ground, which meshes lack."""
     refused = [name for name in MAP_ONLY_OPTIONS if getattr(config, name) != getattr(TileBuildConfig(), name)]
     if replace(config.perturbation, azimuth_deg=0.0, antenna_height=0.0) != Perturbation():
         refused.append("perturb")
     if refused:
         raise UelError(
-            "these options need a map, and bundled cities are meshes only",
+            "these options need a map, and bundled cities and scenes are meshes only",
             got=", ".join(refused),
             do="leave them out (--perturb antenna=… works), or build from a map",
         )
+
+
+def _require_fitting_options(source: str | Path, config: TileBuildConfig) -> None:
+    """Raise `UelError` for options of scene files or of rasters that are given with another source."""
+    default = TileBuildConfig()
+    given = {name: getattr(config, name) != getattr(default, name) for name in ("origin", "scene", "raster")}
+    refused = [f"--{name}" for name in ("origin", "scene") if given[name] and not is_scene_file(source)]
+    refused += ["--raster"] if given["raster"] and not is_height_raster(source) else []
+    if refused:
+        do = "give a Sionna scene (.xml) with --origin and --scene, a raster of heights (.tif) with --raster"
+        raise UelError(f"{' and '.join(refused)} do not apply to this source", got=str(source), do=do)
 
 
 def _fill_folder(

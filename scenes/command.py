@@ -10,10 +10,10 @@ from rich.progress import track
 
 from scenes.builder import TileInspection, build
 from scenes.config import BuildConfig, PlaceConfig
-from scenes.osm.reader import require_tile_name, tile_name
+from scenes.osm.reader import require_tile_name
 from scenes.sites.placement import place
 from scenes.sites.site_files import CellListOptions, read_cell_list
-from scenes.tiles.build_key import build_key, reusable_tile
+from scenes.tiles.build_key import build_key, reusable_tile, source_name
 from scenes.tiles.writer import write_sites
 from uel.errors import UelError
 from uel.geo.tile import Tile
@@ -88,7 +88,7 @@ def build_tiles(config: BuildConfig, inspect: TileInspection) -> list[tuple[str,
     for source in track(config.sources, "tiles", console=Console(stderr=True), disable=len(config.sources) < 2):
         start = time.perf_counter()
         try:
-            name = tile_name(source) if config.name is None else config.name
+            name = source_name(source) if config.name is None else config.name
             require_tile_name(name)
             _require_once(name, source, names)
             result: Tile | UelError = _build_or_reuse(config, source, name, inspect)

@@ -1,5 +1,6 @@
 """Configurations of `uel build` and `uel place`. No framework is imported here."""
 
+import math
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Literal
@@ -12,6 +13,57 @@ from uel.errors import UelError
 from uel.radio.config import Carrier, Pattern, PowerKind
 
 MIN_STOREY, MAX_STOREY = 2.0, 10.0  # m
+
+
+@dataclass(frozen=True, kw_only=True)
+class SceneFileConfig:
+    """How an existing Sionna or Mitsuba scene (.xml) is read."""
+
+    unit: float = 1.0
+    """length of one unit of the scene in m: 0.01 for centimetres"""
+    up: Literal["z", "y"] = "z"
+    """axis of the scene that points up"""
+    materials: tuple[str, ...] = ()
+    """ITU classes of materials whose names do not tell them: NAME=CLASS"""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.unit < math.inf:
+            raise UelError("--scene.unit is no length", got=self.unit, do="give metres: --scene.unit 0.01")
+        self.material_classes  # noqa: B018  (raises for an invalid text)
+
+    @property
+    def material_classes(self) -> dict[str, str]:
+        """The ITU class of each named material."""
+        pairs = {text: text.partition("=") for text in self.materials}
+        wrong = [text for text, (name, sign, kind) in pairs.items() if not (name and sign and kind)]
+        if wrong:
+            do = "write NAME=CLASS: --scene.materials Material.001=brick"
+            raise UelError("a material of --scene.materials is not understood", got=", ".join(wrong), do=do)
+        return {name: kind for name, _, kind in pairs.values()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeightRasterConfig:
+    """How a raster of heights (.tif) becomes buildings."""
+
+    content: Literal["ndsm", "dsm"] = "ndsm"
+    """ndsm: heights above the ground; dsm: elevations of the surface, which need those of the ground, --dem"""
+    unit: Literal["file", "m", "ft"] = "file"
+    """unit of the raster's values; file: the one that the file names, else metres"""
+    min_height: float = 2.5
+    """height in m above the ground from which something is a building"""
+    min_area: float = 25.0
+    """area in m² of the smallest building"""
+    step: float = 3.0
+    """difference of height in m between neighbouring pieces of a building"""
+
+    def __post_init__(self) -> None:
+        for name in ("min_height", "min_area", "step"):
+            if not 0 < getattr(self, name) < math.inf:
+                got = getattr(self, name)
+                raise UelError(
+                    f"--raster.{name.replace('_', '-')} must be above 0", got=got, do="give a positive number"
+                )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +103,10 @@ class TileBuildConfig:
     """number of rooftop sites to place on the tile; 0: none, `uel place` or a list of cells gives them"""
     sectors: int = 1
     """cells of each site"""
+    origin: tuple[float, float] | None = None
+    """latitude and longitude of the point (0, 0) of a Sionna scene (.xml), whose y is true north"""
+    scene: SceneFileConfig = field(default_factory=SceneFileConfig)
+    raster: HeightRasterConfig = field(default_factory=HeightRasterConfig)
     perturb: str = ""
     """errors to put into the tile: heights=0.2,missing=0.1,moved=2m,materials=swap,antenna=10deg,3m, or some of it"""
 
@@ -166,8 +222,9 @@ class BuildConfig(TileBuildConfig):
     """Tiles from maps: `uel build paris.osm.gz "48.87,2.33" munich`."""
 
     sources: tyro.conf.Positional[tuple[str, ...]]
-    """map files (.osm, .osm.gz, .osm.pbf, Overpass .json, .geojson, .parquet, .gpkg, .shp, .zip), points "48.87,2.33",
-    boxes "west,south,east,north", names of places, or bundled cities; with --check: tile folders to verify"""
+    """map files (.osm, .osm.gz, .osm.pbf, Overpass .json, .geojson, .parquet, .gpkg, .shp, .zip), Sionna scenes (.xml),
+    rasters of heights (.tif), points "48.87,2.33", boxes "west,south,east,north", names of places, or bundled cities;
+    with --check: tile folders to verify"""
     out: Path = field(default_factory=lambda: data_folder() / "tiles")
     """folder of the tiles; each tile gets a subfolder of its name"""
     name: str | None = None

@@ -13,4 +13,11 @@ def open_tile(tile: Tile, sites: tuple[Site, ...], tracing: TracingConfig) -> Fr
     it would accept. Raises `UelError` for no site, one inside a wall or off the tile, and for several carriers.
     """
     tile.require_sites(sites)
-    return FreeSpace(sites, size=tile.size, ue_height=tracing.ue_height, ground=tile.ground, patterns=True)
+    return FreeSpace(
+        sites,
+        size=tile.size,
+        ue_height=tracing.ue_height,
+        ground=tile.ground,
+        patterns=True,
+        made_on=tile.reference,
+    )

@@ -27,7 +27,6 @@ from uel.core.io import data_folder
 from uel.estimation.ray_rescoring import RayRescoringConfig
 from uel.estimation.refinement import PatchSortedMap
 from uel.geo.tile import Tile
-from uel.geo.tile_maps import TileMaps
 from uel.inference.deployment import Deployment
 from uel.measurement import report_io
 from uel.measurement.report_io import ReportSequence
@@ -83,7 +82,7 @@ def tile(folder: Path) -> Tile:
 
 @cached(max_entries=8, spinner="Reading the radio map …")
 def _deployment(folder: Path, radio: Path) -> Deployment:
-    return Deployment(tile(folder), TileMaps.from_tile(tile(folder), radio_map_io.load(radio)))
+    return Deployment.open(folder, radio)
 
 
 def deployment(artefacts: TileArtefacts) -> Deployment:

@@ -32,6 +32,7 @@ HEIGHT_SOURCES = {
     "building": "of their building",
     "neighbours": "from neighbours",
     "prior": "from its type",
+    "raster": "from a raster",
 }
 
 

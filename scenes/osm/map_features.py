@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from shapely import MultiPolygon, Polygon
 
-HeightProvenance = Literal["tag", "levels", "building", "neighbours", "prior"]
+HeightProvenance = Literal["tag", "levels", "building", "neighbours", "prior", "raster"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,8 +37,8 @@ class Building:
     tags: Mapping[str, str] = field(default_factory=dict)
     """OSM tags, unchanged"""
     provenance: HeightProvenance = "prior"
-    """where `top` comes from: the height tag, the levels, the building that it is a part of, neighbouring buildings, or
-    the type of building"""
+    """where `top` comes from: the height tag, the levels, the building that it is a part of, neighbouring buildings,
+    the type of building, or a raster"""
     top_std: float = 0.0
     """standard deviation of `top` in metres"""
 

@@ -1,15 +1,19 @@
 """Build key of a tile: reuses a tile of the same key, and refuses rebuilds that would lose placed sites."""
 
 import json
+import re
 from collections.abc import Mapping, Set
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from scenes.height_rasters.reader import is_height_raster
 from scenes.osm import reader
 from scenes.osm.files.formats import SHAPEFILE_PARTS
 from scenes.osm.queries import parse_source
+from scenes.scene_files.mitsuba_reader import is_scene_file
 from scenes.tiles import metadata, sionna_cities
+from scenes.tiles.scene_tile import scene_hashes
 from uel import __version__
 from uel.core.io import file_hash
 from uel.errors import UelError
@@ -29,11 +33,29 @@ def build_key(
 
     Raises `UelError` for an invalid source, and for an elevation raster that does not exist.
     """
-    query = str(source) if source in sionna_cities.BUNDLED_CITIES else parse_source(source)
-    origin = query if isinstance(query, str) else _map_file(query.file) if query.kind == "file" else query.text
+    origin = _origin(source)
     options = {**options, "dem": _file(options["dem"]) if options["dem"] else None}
     versions = {"uel": __version__, **{library: version(library) for library in KEY_LIBRARIES}}
     return {"source": origin, "center": center and list(center), "name": name, "plan": options, "versions": versions}
+
+
+def source_name(source: str | Path) -> str:
+    """The default name of a source's tile, fit for a folder."""
+    if is_scene_file(source) or is_height_raster(source):
+        return re.sub(r"[^\w .,()+-]+", "_", Path(source).stem)[:80].rstrip(" .")
+    return reader.tile_name(source)
+
+
+def _origin(source: str | Path) -> Any:
+    """What identifies a source: the name of a city, the text of a query, the hashes of files."""
+    if source in sionna_cities.BUNDLED_CITIES:
+        return str(source)
+    if is_scene_file(source):
+        return {"scene": Path(source).name, "sha256": scene_hashes(Path(source).expanduser())}
+    if is_height_raster(source):
+        return _file(Path(source).expanduser())
+    query = parse_source(source)
+    return _map_file(query.file) if query.kind == "file" else query.text
 
 
 def key_metadata(key: Mapping[str, Any], tile: Tile) -> dict[str, Any]:

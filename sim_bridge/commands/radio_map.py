@@ -165,8 +165,7 @@ def _make(tile: Tile, sites: tuple[Site, ...], config: RadioMapConfig, folder: P
     simulator = open_simulator(tile, sites, config.tracing)
     radio = simulator.radio_map(tile.grid(config.pixel))
     seconds = round(time.perf_counter() - start, 1)
-    provenance = {"tile": tile.name, "fingerprint": tile.fingerprint, "backend": config.tracing.backend}
-    radio_map_io.save(radio, folder, service_maps(radio, config), provenance)
+    radio_map_io.save(radio, folder, service_maps(radio, config), {"backend": config.tracing.backend})
     report = {
         "made_from": _provenance(tile, sites, config),
         "seconds": seconds,

@@ -68,7 +68,7 @@ def _gain(batches: list[RayBatch]) -> tuple[Tensor, Tensor]:
 
 def _map_of(scene: RadioScene, grid: Grid, batches: list[RayBatch], solver: "RadioMapSolver") -> RadioMap:
     gain, error = _gain(batches)
-    known = gain > 0
+    known = gain.float() > 0  # in the precision of the map: a gain that vanishes in it is none
     return RadioMap(
         grid=grid,
         sites=scene.sites,
@@ -78,6 +78,7 @@ def _map_of(scene: RadioScene, grid: Grid, batches: list[RayBatch], solver: "Rad
         los=solver.los.reshape(-1, *grid.shape),
         elevation=solver.elevation,
         channels=_channels(scene, grid, batches, solver.points),
+        made_on=scene.tile.reference if scene.tile else None,
     )
 
 

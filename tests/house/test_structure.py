@@ -39,7 +39,7 @@ FLOORS = {
         {"osm", "perturbation"},
         {"config", "materials"},
         {"mesh"},
-        {"sites"},
+        {"sites", "scene_files", "height_rasters"},
         {"tiles"},
         {"variants"},
         {"builder"},

@@ -9,6 +9,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from training.data.batch import Batch, BatchDataset, draw_batch
 from training.locator.setup import LocatorTrainingConfig
+from uel.core.tile_reference import TileReference, require_same_tile
 from uel.errors import UelError
 from uel.inference.deployment import Deployment
 from uel.measurement.reports import Reports
@@ -121,9 +122,11 @@ def deployment_of_tile(deployments: Sequence[Deployment], survey: Survey) -> Map
             raise UelError(
                 "each tile to train on must be in the survey and given once", got=got, do="train on its tiles' folders"
             )
-        if entry.fingerprint != deployment.tile.fingerprint or entry.sites != deployment.maps.radio.sites:
-            got = f"{name} of {survey.folder}"
-            raise UelError("a tile or its sites changed after the survey", got=got, do="survey it again: uel survey")
+        do = "survey it again: uel survey"
+        made_on = TileReference(name, entry.fingerprint)
+        require_same_tile(f"survey ({survey.folder})", made_on, deployment.tile.reference, do)
+        if entry.sites != deployment.maps.radio.sites:
+            raise UelError("the sites changed after the survey", got=f"{name} of {survey.folder}", do=do)
         index_of_tile[name] = number
     return index_of_tile
 

@@ -167,6 +167,7 @@ def no_radio_map(tile: Tile, sites: tuple[Site, ...], config: MapConditionConfig
         known=empty.bool(),
         los=empty.bool(),
         elevation=tile.ground(grid.centres()) + config.tracing.ue_height,
+        made_on=tile.reference,
     )
 
 

@@ -95,7 +95,7 @@ def radio_map_stage(
 
     def build(out: Path) -> None:
         radio = open_simulator(tile, sites, tracing).radio_map(tile.grid(pixel))
-        radio_map_io.save(radio, out, provenance={"tile": tile.name, "fingerprint": tile.fingerprint})
+        radio_map_io.save(radio, out)
 
     return stage_cache.make(f"{name}-{tile.name}", key, build)
 

@@ -105,6 +105,7 @@ class SimilarityTransform:
             *(take(getattr(radio, name)) for name in ("gain", "relative_error", "known", "los")),
             elevation=take(radio.elevation) * self.scale,
             channels=self._channels(radio.channels, radio.grid) if radio.channels else None,
+            made_on=radio.made_on,
         )
 
     def _channels(self, channels: PropagationChannels, grid: Grid) -> PropagationChannels:

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,12 +15,14 @@ from torch import Tensor
 
 from uel.core.grid import Grid
 from uel.core.io import file_hash, read_whole_array
+from uel.core.tile_reference import TileReference
 from uel.errors import UelError
 from uel.radio.config import Carrier
 from uel.radio.sites import Site, sites_from_json, split_by_carrier
 
 SCHEMA = 2
 MAST_CLEARANCE = 1.0  # m, of a mast's antenna above the roof
+RASTER_FOLDER = "rasters.zarr"
 RASTER_NAMES = ("ground", "height", "footprint", "material")
 RASTER_UNITS = {"ground": "m", "height": "m", "footprint": "1", "material": "1", "cover": "1"}
 
@@ -113,11 +116,15 @@ class Tile:
 
     @cached_property
     def rasters(self) -> dict[str, Tensor]:
-        """All rasters as float tensors, `row column`. Raises `UelError` when one is absent or damaged."""
+        """All rasters as float tensors, `row column`.
+
+        Raises `UelError` when one is absent, damaged or not the one that the tile was written with.
+        """
         import zarr
 
         try:
-            group = zarr.open_group(self.folder / "rasters.zarr", mode="r", zarr_format=3)
+            _require_hashes(self.folder, self.meta["files"], RASTER_FOLDER)
+            group = zarr.open_group(self.folder / RASTER_FOLDER, mode="r", zarr_format=3)
             names = [*RASTER_NAMES, *(["cover"] if "cover" in group else [])]
             return {name: torch.from_numpy(_read(group[name], self.raster_grid)) for name in names}
         except Exception as error:  # zarr's codecs raise what their compressor raises
@@ -206,11 +213,27 @@ class Tile:
         """Hash of `tile.json`, which holds the hashes of all other files; identifies the tile in files made from it."""
         return file_hash(self.folder / "tile.json")[:16]
 
+    @property
+    def reference(self) -> TileReference:
+        """Name and fingerprint, as artefacts that are made on the tile keep them."""
+        return TileReference(self.name, self.fingerprint)
+
 
 def file_hashes(folder: Path) -> dict[str, str]:
     """SHA-256 of every file of a tile folder by path, without `tile.json` and hidden files."""
     paths = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
     return {name: file_hash(path) for name, path in sorted(paths.items()) if name != "tile.json" and name[0] != "."}
+
+
+def _require_hashes(folder: Path, hashes: Mapping[str, str], inside: str) -> None:
+    """Raise `ValueError` where files below the folder `inside` are missing or differ from their hash in `tile.json`.
+
+    Zarr reads a missing chunk as zeros, and a chunk of another tile as well as its own.
+    """
+    names = [name for name in hashes if name.startswith(f"{inside}/")]
+    wrong = [n for n in names if not (folder / n).is_file() or file_hash(folder / n) != hashes[n]]
+    if wrong:
+        raise ValueError(f"{len(wrong)} of {len(names)} files differ from tile.json or are missing: {wrong[0]}")
 
 
 def _read(array: Any, grid: Grid) -> np.ndarray:

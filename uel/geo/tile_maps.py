@@ -7,6 +7,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from uel.core.grid import Grid
+from uel.core.tile_reference import TileReference, require_same_tile
+from uel.errors import UelError
 from uel.geo.tile import Tile
 from uel.radio.radio_map import RadioMap
 from uel.radio.sites import reference_power_dbm
@@ -40,7 +43,8 @@ class TileMaps:
 
     @staticmethod
     def from_tile(tile: Tile, radio: RadioMap) -> "TileMaps":
-        """The maps of a tile on its radio map's grid."""
+        """The maps of a tile on its radio map's grid. Raises `UelError` for a radio map of another tile or size."""
+        require_map_of_tile(radio.made_on, radio.grid, tile)
         grid = radio.grid
         covered = tile.coarsen("footprint", grid)
         above_ground = tile.coarsen("height", grid) - tile.coarsen("ground", grid)
@@ -50,6 +54,15 @@ class TileMaps:
     @cached_property
     def power_dbm(self) -> Float[Tensor, " cell"]:
         return reference_power_dbm(self.radio.sites)
+
+
+def require_map_of_tile(made_on: TileReference | None, grid: Grid, tile: Tile, artefact: str = "radio map") -> None:
+    """Raise `UelError` for a map on `grid` that was made on another tile, or that is of another size."""
+    do = f"make one of {tile.reference}, {tile.size:g} m: uel map {tile.folder}"
+    require_same_tile(artefact, made_on, tile.reference, do)
+    if grid.size != tile.size:
+        got = f"a map of {grid.size:g} m, used with {tile.name} of {tile.size:g} m"
+        raise UelError(f"this {artefact} is of another tile", got=got, do=do)
 
 
 def _material_fractions(tile: Tile, radio: RadioMap) -> list[Float[Tensor, "row column"]]:

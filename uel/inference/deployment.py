@@ -1,6 +1,7 @@
 """A deployment: a tile with one set of sites, its maps and its simulator; and reports of phones in it."""
 
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,15 +11,17 @@ from jaxtyping import Float
 from torch import Tensor
 
 from uel.adaptation.mast_heights import MapFactory
+from uel.core.tile_reference import require_same_tile
 from uel.errors import UelError
 from uel.geo.similarity_transform import IDENTITY_TRANSFORM, SimilarityTransform
 from uel.geo.tile import Tile
-from uel.geo.tile_maps import TileMaps
+from uel.geo.tile_maps import TileMaps, require_map_of_tile
 from uel.measurement.model import ObservationModel
 from uel.measurement.reports import Reports, rotate_to_assumed_azimuths
 from uel.mobility.trajectories import draw_positions
 from uel.radio import radio_map_io
 from uel.radio.link_truth import LinkTruth
+from uel.radio.radio_map import RadioMap
 from uel.radio.simulator import Simulator
 from uel.radio.sites import Site, sites_to_json, split_by_carrier
 from uel.radio.tracing_config import TracingConfig
@@ -26,6 +29,8 @@ from uel.results.condition import EXACT_MAPS
 from uel.survey.dataset import TileSurvey
 
 PREFERRED_PIXEL = 4.0  # m, of a radio map that is traced for a locator
+PLAUSIBLE_UE_HEIGHTS = (-2.0, 50.0)  # m above the ground, of a radio map that names no tile
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +40,8 @@ class Deployment:
     Training, evaluation, ablation, calibration, `uel locate` and the explorer all take this one.
 
     Raises:
-        UelError: by `open`, for a folder without a tile or radio map, and for a radio map of another tile.
+        UelError: by `open`, for a folder without a tile or radio map; for a radio map or a survey of another tile, and
+            for a survey of other sites than the radio map's.
 
     Example:
         >>> import tempfile, scenes, torch, uel
@@ -62,12 +68,29 @@ class Deployment:
     adapted_models: Mapping[str, ObservationModel] = field(default_factory=dict)
     """observation models fitted to labelled reports, which a locator is given with those maps, by map condition"""
 
+    def __post_init__(self) -> None:
+        require_map_of_tile(self.maps.radio.made_on, self.maps.radio.grid, self.tile)
+        if self.survey is None:
+            return
+        do = f"survey this tile with these sites: uel survey {self.tile.folder} --out FOLDER"
+        require_same_tile("survey", self.survey.made_on, self.tile.reference, do)
+        if self.survey.sites != self.sites:
+            got = f"{len(self.survey.sites)} sites in the survey, {len(self.sites)} in the radio map"
+            raise UelError("this survey has other sites than the radio map", got=got, do=do)
+
     @staticmethod
     def open(tile: str | Path, radio: str | Path) -> "Deployment":
-        """The deployment of a tile's folder and the folder of a radio map of it (`uel map`)."""
+        """The deployment of a tile's folder and the folder of a radio map of it (`uel map`).
+
+        A map that names no tile is accepted where its sites and its ground fit this one.
+        """
         opened = Tile.open(tile)
-        require_map_of_tile(radio, opened)
-        return Deployment(opened, TileMaps.from_tile(opened, radio_map_io.load(radio)))
+        header = radio_map_io.read_header(radio)
+        require_map_of_tile(header.made_on, header.grid, opened, f"radio map ({radio})")
+        radio_map = radio_map_io.load(radio)
+        if radio_map.made_on is None:
+            _require_fit(radio_map, radio, opened)
+        return Deployment(opened, TileMaps.from_tile(opened, radio_map))
 
     @property
     def sites(self) -> tuple[Site, ...]:
@@ -174,14 +197,20 @@ def _outdoor_positions(position: Float[Tensor, "n 2"], maps: TileMaps) -> Float[
     return position[maps.prior[maps.radio.grid.pixel_of(position)] > 0]
 
 
-def require_map_of_tile(radio: str | Path, tile: Tile) -> None:
-    """Raise `UelError` if the radio map in a folder says that it was made on another tile, or is of another size."""
-    provenance = radio_map_io.read_provenance(radio)
-    fingerprint = provenance.get("fingerprint", tile.fingerprint)
-    if fingerprint != tile.fingerprint or provenance["size"] != tile.size:
-        got = f"{radio}: tile {provenance.get('tile', 'unknown')} ({fingerprint}), {provenance['size']:g} m"
-        do = f"make a map of {tile.name} ({tile.fingerprint}), {tile.size:g} m: uel map {tile.folder}"
-        raise UelError("this radio map is of another tile", got=got, do=do)
+def _require_fit(radio: RadioMap, folder: str | Path, tile: Tile) -> None:
+    """Raise `UelError` unless a radio map that names no tile could be one of this tile: by its masts and its ground."""
+    do = f"make a map of {tile.reference}: uel map {tile.folder}"
+    fault = "this radio map names no tile, and does not fit this one"
+    try:
+        tile.require_sites(radio.sites)
+    except UelError as error:
+        raise UelError(fault, got=f"{folder} with {tile.name}: {' '.join(str(error).split())}", do=do) from error
+    height = radio.elevation - tile.ground(radio.grid.centres())
+    low, high = float(height.min()), float(height.max())
+    if not PLAUSIBLE_UE_HEIGHTS[0] <= low <= high <= PLAUSIBLE_UE_HEIGHTS[1]:
+        got = f"{folder} with {tile.name}: phones at {low:.0f} to {high:.0f} m above the ground"
+        raise UelError(fault, got=got, do=do)
+    log.warning("%s names no tile: it is taken for a map of %s, whose size and sites fit", folder, tile.name)
 
 
 def nesting_pixel(tile: Tile, patches: int) -> float:

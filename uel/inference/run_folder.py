@@ -6,7 +6,7 @@ for its best run.
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -111,7 +111,7 @@ def write_run(folder: Path, locator: Locator, deployment: Deployment, command: s
     """
     radio = radio or folder / RADIO_FOLDER
     tile = deployment.tile
-    radio_map_io.save(deployment.maps.radio, radio, provenance={"tile": tile.name, "fingerprint": tile.fingerprint})
+    radio_map_io.save(replace(deployment.maps.radio, made_on=tile.reference), radio)
     # Paths are relative: runs and data may be moved together.
     paths = {"tile": tile.folder, "radio": radio}
     relative = {kind: os.path.relpath(path.resolve(), folder.resolve()) for kind, path in paths.items()}

@@ -11,6 +11,7 @@ from uel.core.grid import Grid
 from uel.core.units import to_db
 from uel.errors import UelError
 from uel.geo.tile import Tile
+from uel.geo.tile_maps import require_map_of_tile
 from uel.radio.radio_map import RadioMap
 from uel.radio.sites import Site, reference_power_dbm
 
@@ -87,7 +88,7 @@ def outdoor_area(
     free &= ~_covered_by(tile, "water")
     weight = free.float()
     if coverage_dbm is not None:
-        above = _best_dbm(grid, radio) - coverage_dbm
+        above = _best_dbm(tile, radio) - coverage_dbm
         free = free & (above >= 0)
         weight = torch.where(free, above + 1e-3 if by_coverage else 1.0, 0.0)
     if _area(free, grid) < MIN_OUTDOOR_AREA:
@@ -121,15 +122,13 @@ def _covered_by(tile: Tile, cover: str) -> Bool[Tensor, "row column"]:
     return tile.rasters["cover"] == tile.covers.index(cover)
 
 
-def _best_dbm(grid: Grid, radio: RadioMap | None) -> Float[Tensor, "row column"]:
+def _best_dbm(tile: Tile, radio: RadioMap | None) -> Float[Tensor, "row column"]:
     """RSRP of the best cell in dBm on another grid, -inf where no cell has a path."""
     if radio is None:
         raise UelError("a coverage threshold needs a radio map", got="radio=None", do="give draw_tracks the tile's map")
-    if radio.grid.size != grid.size:
-        got = f"a map of {radio.grid.size} m, a tile of {grid.size} m"
-        raise UelError("the radio map is of another tile", got=got, do="make a map of this tile")
+    require_map_of_tile(radio.made_on, radio.grid, tile)
     level = to_db(torch.where(radio.known, radio.gain, 1.0)) + reference_power_dbm(radio.sites)[:, None, None]
-    row, column = radio.grid.pixel_of(grid.centres())
+    row, column = radio.grid.pixel_of(tile.raster_grid.centres())
     return torch.where(radio.known, level, -torch.inf).amax(0)[row, column]
 
 

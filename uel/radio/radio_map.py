@@ -11,6 +11,7 @@ from torch import Tensor
 
 from uel.core.constants import SPEED_OF_LIGHT
 from uel.core.grid import Grid, fill_from_neighbours
+from uel.core.tile_reference import TileReference
 from uel.core.units import bearing_deg, from_db, to_db
 from uel.errors import UelError
 from uel.radio.link_truth import LinkTruth
@@ -103,6 +104,8 @@ class RadioMap:
     """m, height of the UE antenna above the datum"""
     channels: PropagationChannels | None = None
     """delays and directions, where they were recorded"""
+    made_on: TileReference | None = None
+    """the tile that it was made on; None in empty space"""
 
     @property
     def without_measurements(self) -> "RadioMap":

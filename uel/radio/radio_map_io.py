@@ -1,9 +1,14 @@
 """Radio maps on disk: one Zarr v3 group each, readable by `xarray.open_zarr(…, consolidated=False)`.
 
-A pixel where `known` is 0 is 0 in every array and must not be read.
+A pixel where `known` is 0 is 0 in every array and must not be read. What is read is held against itself: the shape of
+each array against the cells of the sites and the grid, values against what their quantity can be, and arrays against
+the hashes that `save` wrote beside them.
 """
 
-from collections.abc import Mapping
+import hashlib
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -14,45 +19,77 @@ from torch import Tensor
 
 from uel.core.grid import Grid
 from uel.core.io import read_whole_array, staged_folder
+from uel.core.tile_reference import TileReference
 from uel.errors import UelError
 from uel.radio.radio_map import PropagationChannels, RadioMap
-from uel.radio.sites import sites_from_json, sites_to_json
+from uel.radio.sites import Site, cells_of, sites_from_json, sites_to_json
 
 SCHEMA = "uel-radiomap-2"
 FOLDER_NAME = "radiomap.zarr"
+GREATEST_FRACTION = 1.0001  # of an average in single precision, which rounds
 _PIXELS = ("row", "column")
 
 
 @dataclass(frozen=True)
 class ArraySpec:
-    """Unit, description and axes of one array of the group."""
+    """Unit, description, axes and possible values of one array of the group."""
 
     unit: str
     description: str
     axes: tuple[str, ...] = ("cell", *_PIXELS)
+    least: float = -math.inf
+    greatest: float = math.inf
 
 
 MAP_ARRAYS = {
-    "gain": ArraySpec("1", "path gain, linear, averaged over the pixel"),
-    "relative_error": ArraySpec("1", "Monte-Carlo standard error of the gain over the gain"),
+    "gain": ArraySpec("1", "path gain, linear, averaged over the pixel", least=0.0, greatest=1.0),
+    "relative_error": ArraySpec("1", "Monte-Carlo standard error of the gain over the gain", least=0.0),
     "known": ArraySpec("1", "whether a ray met the pixel"),
     "los": ArraySpec("1", "whether the pixel's centre sees the antenna"),
     "elevation": ArraySpec("m", "height of the UE antenna above the datum", _PIXELS),
 }
 CHANNEL_ARRAYS = {
-    "first_arrival": ArraySpec("s", "delay of the earliest path"),
-    "delay_spread": ArraySpec("s", "RMS delay spread, weighted by power"),
+    "first_arrival": ArraySpec("s", "delay of the earliest path", least=0.0),
+    "delay_spread": ArraySpec("s", "RMS delay spread, weighted by power", least=0.0),
     "arrival": ArraySpec("1", "mean direction to where the power comes from", ("cell", "axis", *_PIXELS)),
     "departure": ArraySpec("1", "mean direction in which the power leaves the cell", ("cell", "axis", *_PIXELS)),
-    "sight": ArraySpec("1", "share of the pixel that the antenna sees"),
+    "sight": ArraySpec("1", "share of the pixel that the antenna sees", least=0.0, greatest=GREATEST_FRACTION),
 }
 SERVICE_ARRAYS = {
     "snr_db": ArraySpec("dB", "power of the cell over thermal noise, per resource element"),
     "sinr_db": ArraySpec("dB", "power of the cell over noise and the other cells, per resource element"),
     "mcs": ArraySpec("1", "modulation and coding scheme, TS 38.214 table 5.1.3.1-1; -1 where unknown"),
-    "bler": ArraySpec("1", "error rate of transport blocks"),
-    "throughput": ArraySpec("bit/s", "delivered bits of a phone alone in the cell"),
+    "bler": ArraySpec("1", "error rate of transport blocks", least=0.0, greatest=GREATEST_FRACTION),
+    "throughput": ArraySpec("bit/s", "delivered bits of a phone alone in the cell", least=0.0),
 }
+
+
+AXIS_ARRAYS = {
+    "x": ArraySpec("m", "east of the tile's centre", _PIXELS[1:]),
+    "y": ArraySpec("m", "north of it", _PIXELS[:1]),
+}
+_ALL_ARRAYS = MAP_ARRAYS | CHANNEL_ARRAYS | SERVICE_ARRAYS | AXIS_ARRAYS
+
+
+@dataclass(frozen=True)
+class MapHeader:
+    """What a radio map's metadata say of it."""
+
+    grid: Grid
+    sites: tuple[Site, ...]
+    attributes: dict[str, Any]
+
+    @property
+    def made_on(self) -> TileReference | None:
+        """The tile that the map was made on; None where it names none."""
+        if "fingerprint" not in self.attributes:
+            return None
+        return TileReference(str(self.attributes.get("tile", "unknown")), str(self.attributes["fingerprint"]))
+
+    def shape(self, spec: ArraySpec) -> tuple[int, ...]:
+        """The shape that an array of this map must have."""
+        sizes = {"cell": len(cells_of(self.sites)), "axis": 3, **dict.fromkeys(_PIXELS, self.grid.count)}
+        return tuple(sizes[axis] for axis in spec.axes)
 
 
 def save(
@@ -63,23 +100,28 @@ def save(
 ) -> None:
     """Write `radiomap.zarr` into a folder; an existing one is replaced when the new one is complete.
 
-    `service` holds arrays of `SERVICE_ARRAYS`; `provenance` adds attributes that tell what the map was made from.
+    `service` holds arrays of `SERVICE_ARRAYS`; `provenance` adds attributes that tell what the map was made from. The
+    tile is named by the map itself (`RadioMap.made_on`).
     """
     import zarr
 
     meta = {"schema": SCHEMA, "size": radio.grid.size, "pixel": radio.grid.pixel, "sites": sites_to_json(radio.sites)}
-    arrays = {name: getattr(radio, name) for name in MAP_ARRAYS}
-    arrays |= vars(radio.channels) if radio.channels else {}
+    made_on = {"tile": radio.made_on.name, "fingerprint": radio.made_on.fingerprint} if radio.made_on else {}
+    tensors = {name: getattr(radio, name) for name in MAP_ARRAYS}
+    tensors |= vars(radio.channels) if radio.channels else {}
     centre = radio.grid.centres()[0, :, 0]
-    axes = {
-        "x": ArraySpec("m", "east of the tile's centre", _PIXELS[1:]),
-        "y": ArraySpec("m", "north of it", _PIXELS[:1]),
-    }
+    arrays = {name: v.numpy() for name, v in {**tensors, **(service or {}), "x": centre, "y": centre}.items()}
+    hashes = {name: _hash(values) for name, values in arrays.items()}
     with staged_folder(Path(folder) / FOLDER_NAME) as staged:
         group = zarr.open_group(staged, mode="w", zarr_format=3)
-        group.attrs.update({**meta, **(provenance or {})})
-        for name, values in {**arrays, **(service or {}), "x": centre, "y": centre}.items():
-            _write_array(group, name, values.numpy(), (MAP_ARRAYS | CHANNEL_ARRAYS | SERVICE_ARRAYS | axes)[name])
+        group.attrs.update({**meta, **made_on, **(provenance or {}), "sha256": hashes})
+        for name, values in arrays.items():
+            _write_array(group, name, values, _ALL_ARRAYS[name])
+
+
+def _hash(values: np.ndarray) -> str:
+    """SHA-256 of an array's values: a chunk that was replaced by another whole one is noticed."""
+    return hashlib.sha256(np.ascontiguousarray(values).tobytes()).hexdigest()
 
 
 def _write_array(group: Any, name: str, values: np.ndarray, spec: ArraySpec) -> None:
@@ -100,20 +142,24 @@ def _write_array(group: Any, name: str, values: np.ndarray, spec: ArraySpec) -> 
 def load(folder: str | Path) -> RadioMap:
     """Read the radio map that `save` wrote into a folder.
 
-    Raises `UelError` when it is absent, damaged or of another schema.
+    Raises `UelError` when it is absent, damaged or of another schema: arrays or chunks are missing, an array's shape is
+    not that of the sites' cells and the grid, a value is not finite or not possible for its quantity.
     """
-    group = _open(folder)
+    group, header = _open(folder)
     channels = None
-    try:
-        size, pixel, sites = (group.attrs[name] for name in ("size", "pixel", "sites"))
-        arrays = [torch.from_numpy(read_whole_array(group[name])) for name in MAP_ARRAYS]
-        if all(name in group for name in CHANNEL_ARRAYS):
-            channels = PropagationChannels(
-                *(torch.from_numpy(read_whole_array(group[f.name])) for f in fields(PropagationChannels))
-            )
-    except Exception as error:  # zarr's codecs raise what their compressor raises
-        raise UelError("this radio map is damaged", got=f"{folder}: {error}", do="make it again") from error
-    return RadioMap(Grid(size=size, pixel=pixel), sites_from_json(sites), *arrays, channels=channels)  # type: ignore[arg-type]
+    with _damage_named(folder):
+        arrays = {name: _read_array(group, name, header) for name in MAP_ARRAYS}
+        _require_known_gains(arrays["gain"], arrays["known"])
+        if any(name in group for name in CHANNEL_ARRAYS):
+            names = [f.name for f in fields(PropagationChannels)]
+            channels = PropagationChannels(*(torch.from_numpy(_read_array(group, name, header)) for name in names))
+    tensors = {name: torch.from_numpy(values) for name, values in arrays.items()}
+    return RadioMap(header.grid, header.sites, **tensors, channels=channels, made_on=header.made_on)
+
+
+def read_header(folder: str | Path) -> MapHeader:
+    """What the metadata of the map in a folder say. Raises `UelError` without a readable map."""
+    return _open(folder)[1]
 
 
 def read_provenance(folder: str | Path) -> dict[str, Any]:
@@ -121,25 +167,86 @@ def read_provenance(folder: str | Path) -> dict[str, Any]:
 
     Raises `UelError` without a readable map.
     """
-    return dict(_open(folder).attrs)
+    return read_header(folder).attributes
 
 
 def read_service(folder: str | Path) -> dict[str, Tensor]:
-    """Those arrays of `SERVICE_ARRAYS` that the map in a folder has. Raises `UelError` without a readable map."""
-    group = _open(folder)
-    return {name: torch.from_numpy(read_whole_array(group[name])) for name in SERVICE_ARRAYS if name in group}
+    """Those arrays of `SERVICE_ARRAYS` that the map in a folder has. Raises `UelError` as `load` does."""
+    group, header = _open(folder)
+    with _damage_named(folder):
+        return {name: torch.from_numpy(_read_array(group, name, header)) for name in SERVICE_ARRAYS if name in group}
 
 
-def _open(folder: str | Path) -> Any:
+def _open(folder: str | Path) -> tuple[Any, MapHeader]:
+    """The Zarr group of the map in a folder, and its header. Raises `UelError` where they cannot be read."""
     import zarr
 
     try:
-        group = zarr.open_group(Path(folder) / FOLDER_NAME, mode="r", zarr_format=3)
-        schema = group.attrs.get("schema")
-    except (OSError, ValueError, KeyError) as error:
+        group = zarr.open_group(Path(folder) / FOLDER_NAME, mode="r", zarr_format=3, use_consolidated=False)
+        attributes = dict(group.attrs)
+    except Exception as error:  # zarr and JSON raise what they raise
         raise UelError(
             "no readable radio map in this folder", got=f"{folder}: {error}", do="make the map again"
         ) from error
-    if schema != SCHEMA:
-        raise UelError(f"this radio map has another schema than {SCHEMA}", got=schema, do="make it again")
-    return group
+    if attributes.get("schema") != SCHEMA:
+        got = f"{folder}: {attributes.get('schema')}"
+        raise UelError(f"this radio map has another schema than {SCHEMA}", got=got, do="make it again: uel map TILE")
+    with _damage_named(folder):
+        grid = Grid(size=float(attributes["size"]), pixel=float(attributes["pixel"]))
+        return group, MapHeader(grid, sites_from_json(attributes["sites"]), attributes)
+
+
+@contextmanager
+def _damage_named(folder: str | Path) -> Iterator[None]:
+    """Turn what is raised while a map is read into a `UelError` that names its folder."""
+    try:
+        yield
+    except Exception as error:  # zarr's codecs raise what their compressor raises
+        got = f"{folder}: {' '.join(str(error).split())}"
+        do = "copy it again, or make it again: uel map TILE"
+        raise UelError("this radio map is damaged", got=got, do=do) from error
+
+
+def _read_array(group: Any, name: str, header: MapHeader) -> np.ndarray:
+    """An array of a map. Raises `ValueError` where a chunk is missing, and for values that cannot be."""
+    spec = _ALL_ARRAYS[name]
+    if name not in group:
+        raise ValueError(f"the array {name!r} is missing")
+    array, expected = group[name], header.shape(spec)
+    if tuple(array.shape) != expected:
+        cells, count = len(cells_of(header.sites)), header.grid.count
+        of = f"{cells} cells on {count} × {count} pixels of {header.grid.pixel:g} m have {expected}"
+        raise ValueError(f"the array {name!r} is of shape {tuple(array.shape)}, and {of}")
+    values = read_whole_array(array)
+    if (name in ("known", "los")) != (values.dtype == np.bool_):
+        raise ValueError(f"the array {name!r} is of type {values.dtype}")
+    recorded = header.attributes.get("sha256", {}).get(name)  # maps of version 0.2 have none
+    if recorded not in (None, _hash(values)):
+        raise ValueError(f"the array {name!r} is not the one that was written with this map (SHA-256 differs)")
+    _require_possible(name, values, spec)
+    return values
+
+
+def _require_possible(name: str, values: np.ndarray, spec: ArraySpec) -> None:
+    """Raise `ValueError` for values that are not finite or that their quantity cannot have."""
+    is_possible = np.isfinite(values) & (values >= spec.least) & (values <= spec.greatest)
+    if not is_possible.all():
+        place = tuple(int(i) for i in np.argwhere(~is_possible)[0])
+        where = ", ".join(f"{axis} {index}" for axis, index in zip(spec.axes, place, strict=True))
+        count, range_text = int((~is_possible).sum()), _range_text(spec)
+        raise ValueError(f"{count} values of {name!r} are not {range_text}, the first is {values[place]} at {where}")
+
+
+def _range_text(spec: ArraySpec) -> str:
+    if math.isfinite(spec.greatest):
+        return f"{spec.least:g} to {spec.greatest:g}"
+    return f"finite and at least {spec.least:g}" if math.isfinite(spec.least) else "finite"
+
+
+def _require_known_gains(gain: np.ndarray, known: np.ndarray) -> None:
+    """Raise `ValueError` for a pixel that a ray met and that has no gain."""
+    silent = known & (gain == 0)
+    if silent.any():
+        cell, row, column = (int(i) for i in np.argwhere(silent)[0])
+        where = f"the first at cell {cell}, row {row}, column {column}"
+        raise ValueError(f"{int(silent.sum())} pixels are known and have a gain of 0, {where}")

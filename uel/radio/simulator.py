@@ -12,6 +12,7 @@ from torch import Tensor
 
 from uel.core.constants import SPEED_OF_LIGHT
 from uel.core.grid import Grid
+from uel.core.tile_reference import TileReference
 from uel.core.units import bearing_deg, from_db, to_db
 from uel.errors import UelError
 from uel.radio.antennas.gain import antenna_gain_db
@@ -126,6 +127,7 @@ class FreeSpace:
         ue_height: metres above the ground, of positions given as (x, y).
         ground: elevation in metres of the ground at positions (x, y), `*n 2` to `*n`; None: 0 everywhere.
         patterns: whether the cells' arrays have their patterns, azimuths and tilts, see `uel.radio.antennas`.
+        made_on: the tile whose ground it is.
 
     Example:
         >>> import torch, uel
@@ -144,6 +146,8 @@ class FreeSpace:
     """elevation (m) of the ground at positions (x, y); None: 0 everywhere"""
     patterns: bool = False
     """whether antennas have the cells' patterns; False: they are isotropic"""
+    made_on: TileReference | None = None
+    """the tile whose ground it is; None in empty space"""
 
     def path_gain(self, position: Float[Tensor, "*n dim"]) -> Float[Tensor, "*n cell"]:
         """(λ / 4πd)², times the antenna's gain with `patterns`; see `PathGain.path_gain`."""
@@ -173,7 +177,7 @@ class FreeSpace:
         departure = (offset.movedim(-2, 0) / distance.unsqueeze(-1)).movedim(-1, 1)
         zero = torch.zeros_like(gain)
         channels = PropagationChannels(distance / SPEED_OF_LIGHT, zero, -departure, departure, zero + 1)
-        return RadioMap(grid, self.sites, gain, zero, los, los, points[..., 2], channels)
+        return RadioMap(grid, self.sites, gain, zero, los, los, points[..., 2], channels, self.made_on)
 
     def _offset(self, position: Float[Tensor, "*n dim"]) -> Float[Tensor, "*n cell 3"]:
         """Vectors in metres from every cell to positions."""

@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from uel.core.tile_reference import TileReference
 from uel.errors import UelError
 from uel.measurement.model import ObservationModel
 from uel.measurement.reports import Reports
@@ -37,6 +38,8 @@ class TileSurvey:
     velocity: Float[Tensor, "track report 3"]
     """m/s"""
     sites: tuple[Site, ...]
+    made_on: TileReference | None = None
+    """the tile that was surveyed"""
 
     def observe(self, model: ObservationModel, seed: int) -> Reports:
         """Reports of all tracks under `model`, reproducible by seed; axes (track, report[, cell])."""
@@ -81,7 +84,9 @@ class Survey:
         self.require(tile)
         values = self.read(tile, (*TRUTH_FEATURES, "time", "valid", "velocity"))
         truth = LinkTruth(**{name: values.pop(name) for name in TRUTH_FEATURES})
-        return TileSurvey(truth, sites=self.manifest.tiles[tile].sites, **values)
+        entry = self.manifest.tiles[tile]
+        made_on = TileReference(tile, entry.fingerprint)
+        return TileSurvey(truth, sites=entry.sites, made_on=made_on, **values)
 
     def read(self, tile: str, names: Iterable[str], first: int = 0, count: int | None = None) -> dict[str, Tensor]:
         """Features of tracks `first` to `first + count` (to the last without it), axes (track, report, …).
@@ -97,13 +102,34 @@ class Survey:
         if name not in self.manifest.arrays:
             raise UelError("no such feature in this survey", got=name, do=f"choose from {', '.join(self.features)}")
         # Zarr reads a missing shard as fill values.
-        missing = [u.name for u in units if not shard_path(self.folder, self.manifest, u, name).is_file()]
+        missing = [u.name for u in units if not self._is_whole(u, name)]
         if missing:
-            raise self._damaged(f"{name} of {', '.join(missing[:5])} is missing")
+            raise self._damaged(f"{name} of {', '.join(missing[:5])} is missing or not of the size that was written")
+        expected = (self.manifest.tracks, self.manifest.reports, *self.manifest.shape(tile, name))
         try:
-            return np.asarray(self._group(tile)[name][tracks])
+            array = self._group(tile)[name]
+            if tuple(array.shape) != expected:
+                raise ValueError(f"shape {tuple(array.shape)} instead of {expected}")
+            values = np.asarray(array[tracks])
         except Exception as error:  # zarr's codecs raise what their compressor raises
             raise self._damaged(f"{name} of {tile}: {error}") from error
+        if not np.isfinite(values).all():
+            raise self._damaged(f"{name} of {tile}: {int((~np.isfinite(values)).sum())} values are not finite")
+        return values
+
+    def _is_whole(self, unit: WorkUnit, name: str) -> bool:
+        """Whether a unit's shard is there, and as large as its record says."""
+        path = shard_path(self.folder, self.manifest, unit, name)
+        if unit.name not in self._shard_sizes:
+            record = self.record(unit)
+            self._shard_sizes[unit.name] = {n: size for n, (size, _) in record.files.items()} if record else {}
+        size = self._shard_sizes[unit.name].get(path.relative_to(self.folder).as_posix())
+        return path.is_file() and size in (None, path.stat().st_size)
+
+    @cached_property
+    def _shard_sizes(self) -> dict[str, dict[str, int]]:
+        """Bytes of the shards of finished units, by unit and path in the survey."""
+        return {}
 
     def _group(self, tile: str) -> Any:
         import zarr

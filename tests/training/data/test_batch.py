@@ -224,7 +224,7 @@ def test_worlds_and_survey_must_belong_together(survey: Survey, world: Deploymen
     worlds = surveyed(survey)
     assert deployment_of_tile(worlds, survey) == {name: n for n, name in enumerate(survey.tiles)}
     moved_masts = replace(worlds[0], maps=replace(worlds[0].maps, radio=replace(worlds[0].maps.radio, sites=WRONG)))
-    with pytest.raises(UelError, match="changed after the survey"):
+    with pytest.raises(UelError, match="sites changed after the survey"):
         deployment_of_tile([moved_masts], survey)
     with pytest.raises(UelError, match="in the survey and given once"):
         deployment_of_tile([worlds[0], worlds[0]], survey)

@@ -1,0 +1,1 @@
+"""Rasters of heights (nDSM, or DSM with DTM) as buildings of a tile."""

@@ -1,0 +1,144 @@
+"""Buildings from heights above the ground: pieces of one height each, outlined and simplified, that share no area."""
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import shapely
+from jaxtyping import Int32
+from pyproj import Transformer
+from rasterio import Affine, features
+from scipy import ndimage
+from shapely import Polygon
+
+from scenes.config import HeightRasterConfig
+from scenes.height_rasters.reader import HeightGrid, raster_center, read_heights
+from scenes.mesh.mesh_parts import Array
+from scenes.osm.footprints import LATTICE_STEP
+from scenes.osm.map_features import Building, Exclusion, MapExtract
+from scenes.osm.queries import require_point
+from scenes.osm.reader import utm_zone
+from uel.core.io import file_hash
+from uel.errors import UelError
+
+DEFAULT_SIDE = 512.0
+SIMPLIFICATION = 1.0  # pixels by which an outline may move: it then follows the wall, not the stairs of pixels
+HEIGHT_STD = 0.5  # m, least standard deviation of a piece's height
+
+
+def read_height_raster(
+    file: Path,
+    config: HeightRasterConfig,
+    name: str,
+    *,
+    size: float | None = None,
+    margin: float = 128.0,
+    center: tuple[float, float] | None = None,
+    dem: Path | None = None,
+) -> MapExtract:
+    """The buildings in a square of a raster of heights.
+
+    Args:
+        file: a GeoTIFF of heights above the ground in any CRS, or of elevations with `dem`.
+        config: how it is read.
+        name: of the tile.
+        size: side of the square in metres; default: 512.
+        margin: width in metres of the border in which buildings are kept, as far as the raster extends.
+        center: latitude and longitude in degrees; default: the raster's middle.
+        dem: the ground's elevation, for a raster of the surface's elevation.
+
+    Returns:
+        The buildings in metres of a UTM zone. Trees are buildings, too, unless the raster leaves them out.
+
+    Raises:
+        UelError: as `read_heights`, and where no building is in the square.
+    """
+    center = require_point(*(center or raster_center(file)))
+    crs, side = utm_zone(*center), size or DEFAULT_SIDE
+    east, north = Transformer.from_crs("EPSG:4326", crs, always_xy=True).transform(center[1], center[0])
+    origin = (float(east), float(north))
+    grid = read_heights(file, crs, origin, side, margin, config, dem)
+    buildings, exclusions = buildings_of(grid, config)
+    if not any(shapely.box(*[-side / 2] * 2, *[side / 2] * 2).intersects(b.footprint) for b in buildings):
+        got, do = f"{file}, size {side:g} m", "make the tile larger, move its centre, or lower --raster.min-height"
+        raise UelError("the square has no building", got=got, do=do)
+    return MapExtract(
+        name=name,
+        crs=crs,
+        origin=origin,
+        center=center,
+        size=float(side),
+        margin=float(margin),
+        buildings=tuple(buildings),
+        exclusions=tuple(exclusions),
+        land_cover=(),
+        provenance=_provenance(file, dem, grid),
+    )
+
+
+def _provenance(file: Path, dem: Path | None, grid: HeightGrid) -> dict[str, Any]:
+    known = float(np.isfinite(grid.heights).mean())
+    entry = {"source": "raster", "file": file.name, "sha256": file_hash(file), "heights": grid.note}
+    return {**entry, "known": round(known, 4), "ground": dem.name if dem else "flat"}
+
+
+def buildings_of(grid: HeightGrid, config: HeightRasterConfig) -> tuple[list[Building], list[Exclusion]]:
+    """A building for each connected piece of one height class, and an exclusion for those that are too small.
+
+    Pixels of at least `min_height` are grouped by height in classes of `step` metres, pieces below `min_area` go to the
+    neighbour that surrounds them, and outlines of neighbours are simplified together, so that they share no area.
+    """
+    classes = _height_classes(grid, config)
+    pieces = [(shape, label) for shape, label in _outlines(classes, grid) if label]
+    if not pieces:
+        return [], []
+    simple: Any = shapely.coverage_simplify([shape for shape, _ in pieces], SIMPLIFICATION * grid.pixel)
+    buildings, exclusions = [], []
+    for number, (shape, (raw, _)) in enumerate(zip(simple, pieces, strict=True)):
+        identity = f"raster/{number}"
+        footprint = shapely.set_precision(shape, LATTICE_STEP)
+        top, std = _height(raw, grid)
+        if not isinstance(footprint, Polygon) or footprint.area < config.min_area:
+            exclusions.append(Exclusion(id=identity, reason=f"smaller than {config.min_area:g} m²"))
+        elif top < config.min_height:
+            exclusions.append(Exclusion(id=identity, reason=f"lower than {config.min_height:g} m"))
+        else:
+            known = {"tags": {"building": "yes"}, "provenance": "raster", "top_std": std}
+            buildings.append(Building(id=identity, footprint=footprint, top=round(top, 2), **known))
+    return buildings, exclusions
+
+
+def _height_classes(grid: HeightGrid, config: HeightRasterConfig) -> Int32[Array, "row column"]:
+    """0 on the ground, else a number for each class of height; small pieces belong to their neighbours."""
+    smooth = ndimage.median_filter(np.nan_to_num(grid.heights, nan=0.0), size=3)  # keeps walls, drops masts and wires
+    is_building = smooth >= config.min_height
+    classes = np.where(is_building, 1 + np.floor(smooth / config.step), 0).astype(np.int32)
+    least = max(math.ceil(config.min_area / grid.pixel**2), 2)
+    return features.sieve(classes, size=least, connectivity=4).astype(np.int32)
+
+
+def _outlines(classes: Int32[Array, "row column"], grid: HeightGrid) -> Iterator[tuple[Polygon, int]]:
+    """Polygon in metres of the tile and class of every connected piece, the ground's included."""
+    pixels = Affine(grid.pixel, 0, -grid.half, 0, grid.pixel, -grid.half)
+    for geometry, label in features.shapes(classes, connectivity=4, transform=pixels):
+        yield shapely.geometry.shape(geometry), int(label)
+
+
+def _height(shape: Polygon, grid: HeightGrid) -> tuple[float, float]:
+    """Median height in metres of a shape's pixels, and its standard deviation; 0 where no pixel has one."""
+    rows, columns = _window(shape, grid)
+    pixels = Affine(grid.pixel, 0, -grid.half, 0, grid.pixel, -grid.half)
+    part = grid.heights[rows, columns]
+    inside = features.geometry_mask(
+        [shape], part.shape, pixels * Affine.translation(columns.start, rows.start), invert=True
+    )
+    values = part[inside & np.isfinite(part)]
+    return (float(np.median(values)), max(float(values.std()), HEIGHT_STD)) if len(values) else (0.0, 0.0)
+
+
+def _window(shape: Polygon, grid: HeightGrid) -> tuple[slice, slice]:
+    """Rows and columns around a shape."""
+    west, south, east, north = ((bound + grid.half) / grid.pixel for bound in shape.bounds)
+    return slice(round(south), round(north)), slice(round(west), round(east))

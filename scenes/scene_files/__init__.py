@@ -1,0 +1,1 @@
+"""Existing Mitsuba and Sionna scenes: read, checked, and cut into tiles."""
