@@ -1,40 +1,25 @@
-"""The command line, and the one composition root: a verb reads its configuration, then imports what it needs.
+"""The command line, and with `uel.verbs` the one composition root: a verb reads its configuration, then imports what it
+needs. The verbs that make tiles, radio maps and surveys are here.
 
 Configurations import no framework, so that `uel VERB --help` costs no more than the parser.
 """
 
 import logging
 import os
-import re
 import shlex
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from uel import __version__
 from uel.core.interruption import Terminated, terminable
 from uel.errors import UelError
+from uel.verbs.conversion import convert
+from uel.verbs.learning import ablate, calibrate, demo, evaluate, train
+from uel.verbs.use import explore, export, locate
 
 if TYPE_CHECKING:
-    from training.commands.config import TrainConfig
     from uel.geo.tile import Tile
-
-
-def demo(args: Sequence[str]) -> int:
-    """Run the whole pipeline on real cities: maps, surveys, training, evaluation, report."""
-    from training.commands.config import DemoConfig
-    from uel.config import load, save
-
-    config = load(DemoConfig, "demo", args)
-    from explorer.reports.run import write_run_report
-    from training.commands.demo import run
-
-    folder = run(config)
-    save(config, folder / "config.yaml")
-    write_run_report(folder)
-    print(folder)
-    return 0
 
 
 def build(args: Sequence[str]) -> int:
@@ -128,122 +113,6 @@ def survey(args: Sequence[str]) -> int:
     return 0
 
 
-def train(args: Sequence[str]) -> int:
-    """Train a locator on many tiles, sets of sites and map conditions; once, or for each combination of a sweep."""
-    from training.commands.config import TrainConfig
-    from uel.config import load
-
-    config = load(TrainConfig, "train", args)
-    from sim_bridge.engines.terminal import say_partial_result
-    from training.commands import sweep
-
-    if config.sweep is None:
-        sweep.require_no_engine(config)
-        print(*filter(None, [train_once(config)]), sep="\n")
-        return 0
-    if config.wandb_sweep:
-        print(sweep.wandb_yaml(config.sweep, args), end="")
-        return 0
-    job = sweep.sweep_job(config, args, train_once)
-    for combination, score in sweep.run_sweep(job, config):
-        print(f"{score:9.4f}  {sweep.folder_label(combination)}")
-    return say_partial_result("train", config, job.folder)
-
-
-def train_once(config: "TrainConfig") -> Path | None:
-    """Train one locator and write its report; None in processes that do not write. Workers of a sweep call it, too."""
-    from explorer.reports.train import validation_pictures, write_training_report
-    from training.commands.train import run
-
-    folder = run(config, validation_pictures)
-    if folder is not None:
-        write_training_report(folder)
-    return folder
-
-
-def evaluate(args: Sequence[str]) -> int:
-    """Evaluate a run by a protocol: all conditions, all baselines, beside the physical limit of the same data."""
-    from training.evaluation.protocol import EvalConfig
-    from uel.config import load
-
-    # A protocol is a config file of this verb, by the name that people give it.
-    config = load(EvalConfig, "eval", [re.sub(r"^--protocol(?=$|=)", "--config", arg) for arg in args])
-    from explorer.reports.evaluation import write_evaluation_report
-    from sim_bridge.engines.terminal import say_result
-    from training.evaluation.runner import run_protocol
-
-    return say_result("eval", config, run_protocol(config), write_evaluation_report)
-
-
-def ablate(args: Sequence[str]) -> int:
-    """Compare ray tracing with precomputed maps in the loss, on a new tile with few labels; --quick in minutes."""
-    from training.ablation.config import AblateConfig
-    from uel.config import load
-
-    config = load(AblateConfig, "ablate", ["--config=ablate/quick" if arg == "--quick" else arg for arg in args])
-    from explorer.reports.ablation import write_ablation_report
-    from sim_bridge.engines.terminal import say_result
-    from training.ablation.runner import ablate as run
-
-    return say_result("ablate", config, run(config), write_ablation_report)
-
-
-def locate(args: Sequence[str]) -> int:
-    """Locate the phone that sent some reports, by a run's locator; --geojson writes candidates and regions, too."""
-    from uel.config import load
-    from uel.inference.config import LocateConfig
-
-    config = load(LocateConfig, "locate", args)
-    from sim_bridge import registry
-    from uel.inference.locate import locate as run
-
-    registry.find_backend(config.tracing.backend)  # before any work
-    for line in run(config, registry.open, _trace_radio_map):
-        print(line)
-    return 0
-
-
-def export(args: Sequence[str]) -> int:
-    """Write a run's locator on a tile as a file that PyTorch runs without this library (torch.export)."""
-    from uel.config import load
-    from uel.inference.config import ExportConfig
-
-    config = load(ExportConfig, "export", args)
-    from uel.inference.torch_export import export as run
-
-    print(run(config, _trace_radio_map))
-    return 0
-
-
-def _trace_radio_map(tile: "Tile", pixel: float, backend: str) -> Path:
-    from sim_bridge.commands.radio_map import trace_radio_map
-
-    return trace_radio_map(tile, pixel, backend)
-
-
-def calibrate(args: Sequence[str]) -> int:
-    """Fit materials and antennas to measured levels, with error bars: a calibrated tile, and how much it helps."""
-    from training.calibration.config import CalibrateConfig
-    from uel.config import load
-
-    config = load(CalibrateConfig, "calibrate", args)
-    from explorer.reports.calibration import write_calibration_report
-    from sim_bridge.engines.terminal import say_result
-    from training.calibration.run import run
-
-    return say_result("calibrate", config, run(config), write_calibration_report)
-
-
-def explore(args: Sequence[str]) -> int:
-    """Show runs, tiles, maps and surveys in a browser, with no network."""
-    from explorer.app.config import ExploreConfig
-    from explorer.app.serve import serve
-    from uel.config import load
-
-    serve(load(ExploreConfig, "explore", args))
-    return 0
-
-
 def doctor(args: Sequence[str]) -> int:
     """Report what this machine has and what is missing, and test the ray tracer."""
     from sim_bridge.diagnostics.doctor import main
@@ -262,6 +131,7 @@ VERBS: dict[str, Callable[[Sequence[str]], int]] = {
     "ablate": ablate,
     "locate": locate,
     "export": export,
+    "convert": convert,
     "calibrate": calibrate,
     "explore": explore,
     "doctor": doctor,

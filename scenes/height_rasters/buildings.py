@@ -132,7 +132,7 @@ def _height(shape: Polygon, grid: HeightGrid) -> tuple[float, float]:
     pixels = Affine(grid.pixel, 0, -grid.half, 0, grid.pixel, -grid.half)
     part = grid.heights[rows, columns]
     inside = features.geometry_mask(
-        [shape], part.shape, pixels * Affine.translation(columns.start, rows.start), invert=True
+        [shape], part.shape, pixels @ Affine.translation(columns.start, rows.start), invert=True
     )
     values = part[inside & np.isfinite(part)]
     return (float(np.median(values)), max(float(values.std()), HEIGHT_STD)) if len(values) else (0.0, 0.0)

@@ -73,7 +73,7 @@ def raster_center(file: Path) -> tuple[float, float]:
     """Latitude and longitude in degrees of a raster's middle. Raises `UelError` as `open_raster`."""
     with open_raster(file) as raster:
         column, row = raster.width / 2, raster.height / 2
-        x, y = raster.transform * (column, row)
+        x, y = raster.transform @ (column, row)
         (longitude,), (latitude,) = warp.transform(raster.crs, "EPSG:4326", [x], [y])[:2]
     return float(latitude), float(longitude)
 

@@ -44,8 +44,8 @@ def build_city_tile(
         UelError: for an unknown city, when the city's terrain does not cover the square, when the square has no
             building, and when `folder` holds something that is not a tile.
     """
-    scene = read_scene_parts(city_scene_file(city), SceneFileConfig(), progress=progress)
-    square = MeshSquare(center, size, margin, pixel)
+    file, square = city_scene_file(city), MeshSquare(center, size, margin, pixel)
+    scene = read_scene_parts(file, SceneFileConfig(), progress=progress)
     return write_mesh_tile(Path(folder), scene, square, _metadata(city, center))
 
 

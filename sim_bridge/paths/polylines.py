@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from sim_bridge.backend import path_buffers
@@ -24,6 +24,9 @@ class PathPolylines:
     corner: Float[Tensor, "row corner 3"]
     """m; not to be read where `real` is False"""
     real: Bool[Tensor, "row corner"]
+    kind: Int[Tensor, "row interaction"]
+    """Sionna's kind of each interaction (1 reflection, 2 scattering, 4 refraction, 8 diffraction); 0 where there is
+    none"""
 
     def line(self, row: int) -> Float[Tensor, "corner 3"]:
         """The corners of one path in m, from the antenna to the phone."""
@@ -39,8 +42,8 @@ def trace_polylines(finder: PathFinder, position: Float[Tensor, "n dim"]) -> Pat
             for index, resolved, endpoints, given in finder.find_paths(points, {}, search=True)
         ]
     paths = solver.in_order([(index, part.paths) for index, part in parts], len(points))
-    corner, real = (torch.cat([getattr(part, name) for _, part in parts]) for name in ("corner", "real"))
-    return PathPolylines(paths, corner, real)
+    corner, real, kind = (torch.cat([getattr(part, name) for _, part in parts]) for name in ("corner", "real", "kind"))
+    return PathPolylines(paths, corner, real, kind)
 
 
 def _part(
@@ -49,13 +52,13 @@ def _part(
     """The paths with power of one batch, whose receivers count from 0."""
     paths = solver.evaluate_paths(scene, resolved, endpoints, given, keep_silent=True)
     rows, depth = len(paths.power), scene.tracing.max_depth
-    middle, met = torch.zeros(rows, depth, 3), torch.zeros(rows, depth, dtype=torch.bool)
+    middle, kind = torch.zeros(rows, depth, 3), torch.zeros(rows, depth, dtype=torch.long)
     if resolved.count:
         with LOCK:
             middle = path_buffers.vertices(resolved.buffer, resolved.count)
-            met = path_buffers.interaction_surfaces(resolved.buffer, resolved.count)[0] > 0
+            kind = path_buffers.interaction_surfaces(resolved.buffer, resolved.count)[0]
     first, last = cell_positions(scene.sites)[paths.source], endpoints.target[paths.target]
     ones = torch.ones(rows, 1, dtype=torch.bool)
     loud = (paths.power > 0).nonzero()[:, 0]
-    corner, real = torch.cat([first[:, None], middle, last[:, None]], 1), torch.cat([ones, met, ones], 1)
-    return PathPolylines(paths.select(loud), corner[loud], real[loud])
+    corner, real = torch.cat([first[:, None], middle, last[:, None]], 1), torch.cat([ones, kind > 0, ones], 1)
+    return PathPolylines(paths.select(loud), corner[loud], real[loud], kind[loud])

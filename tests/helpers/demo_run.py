@@ -11,7 +11,9 @@ from explorer.style import RUN_METHOD_STYLES
 from scenes.tiles.writer import write_tile
 from tests.helpers.free_space import masts
 from uel.core.grid import Grid
+from uel.core.tile_reference import TileReference
 from uel.estimation.scoring import error_summary
+from uel.geo.tile import Tile
 from uel.inference.run_folder import RECORD_FILE
 from uel.measurement.model import ObservationModel
 from uel.measurement.tiers import TIERS
@@ -34,7 +36,8 @@ SITES = (*masts((-120.0, 90.0), (150.0, -60.0)), Site(position=(40.0, 160.0, 25.
 def make_run(run: Path, paths: bool = True) -> Path:
     """Write a made-up run into a folder, and its tile beside it; returns the folder."""
     (run / "training").mkdir(parents=True)
-    tile, radio = make_tile(run.parent / "tile"), make_radio(run / "radio")
+    tile = make_tile(run.parent / "tile")
+    radio = make_radio(run / "radio", Tile.open(tile).reference)
     errors = make_errors(("map", "paths") if paths else ("map",))
     torch.manual_seed(0)
     Locator(LocatorConfig(width=8, pixel_width=4, depth=1, radio_depth=1), ObservationModel()).save(run)
@@ -74,12 +77,12 @@ def make_tile(folder: Path) -> Path:
     return write_tile(folder, [], {}, rasters, meta).folder
 
 
-def make_radio(folder: Path) -> Path:
+def make_radio(folder: Path, made_on: TileReference) -> Path:
     radio = FreeSpace(SITES, size=SIZE).radio_map(Grid(size=SIZE, pixel=4.0))
     known = torch.ones_like(radio.known)
     known[:, 90:110, 20:70] = False
     noise = torch.rand(radio.gain.shape, generator=torch.Generator().manual_seed(0)) * 0.6
-    noisy = RadioMap(radio.grid, SITES, radio.gain * known, noise, known, radio.los, radio.elevation)
+    noisy = RadioMap(radio.grid, SITES, radio.gain * known, noise, known, radio.los, radio.elevation, made_on=made_on)
     radio_map_io.save(noisy, folder)
     return folder
 

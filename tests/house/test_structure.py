@@ -22,6 +22,7 @@ FLOORS = {
         {"models", "results"},
         {"adaptation"},
         {"inference"},
+        {"verbs"},
         {"cli"},
     ],
     "sim_bridge": [
@@ -32,7 +33,7 @@ FLOORS = {
         {"free_space", "simulator"},
         {"registry"},
         {"channel", "diagnostics"},
-        {"survey"},
+        {"survey", "deepmimo"},
         {"commands"},
     ],
     "scenes": [
@@ -41,7 +42,7 @@ FLOORS = {
         {"mesh"},
         {"sites", "scene_files", "height_rasters"},
         {"tiles"},
-        {"variants"},
+        {"variants", "export"},
         {"builder"},
         {"command"},
     ],

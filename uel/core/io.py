@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,6 +33,15 @@ def staged_file(path: Path) -> Iterator[Path]:
         os.replace(staged, path)
     finally:
         staged.unlink(missing_ok=True)
+
+
+@contextmanager
+def staged_named_file(path: Path) -> Iterator[Path]:
+    """As `staged_file`, but the yielded path has the name of `path`: some formats are known by their suffix."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as folder:
+        yield Path(folder) / path.name
+        os.replace(Path(folder) / path.name, path)
 
 
 @contextmanager

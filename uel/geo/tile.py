@@ -22,6 +22,7 @@ from uel.radio.sites import Site, sites_from_json, split_by_carrier
 
 SCHEMA = 2
 MAST_CLEARANCE = 1.0  # m, of a mast's antenna above the roof
+FINGERPRINT_LENGTH = 16  # hexadecimal digits
 RASTER_FOLDER = "rasters.zarr"
 RASTER_NAMES = ("ground", "height", "footprint", "material")
 RASTER_UNITS = {"ground": "m", "height": "m", "footprint": "1", "material": "1", "cover": "1"}
@@ -211,7 +212,7 @@ class Tile:
     @cached_property
     def fingerprint(self) -> str:
         """Hash of `tile.json`, which holds the hashes of all other files; identifies the tile in files made from it."""
-        return file_hash(self.folder / "tile.json")[:16]
+        return file_hash(self.folder / "tile.json")[:FINGERPRINT_LENGTH]
 
     @property
     def reference(self) -> TileReference:

@@ -11,10 +11,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from uel.adaptation.mast_heights import MapFactory
-from uel.core.tile_reference import require_same_tile
+from uel.core.io import data_folder, file_hash
+from uel.core.tile_reference import TileReference, require_same_tile
 from uel.errors import UelError
 from uel.geo.similarity_transform import IDENTITY_TRANSFORM, SimilarityTransform
-from uel.geo.tile import Tile
+from uel.geo.tile import FINGERPRINT_LENGTH, Tile
 from uel.geo.tile_maps import TileMaps, require_map_of_tile
 from uel.measurement.model import ObservationModel
 from uel.measurement.reports import Reports, rotate_to_assumed_azimuths
@@ -84,12 +85,7 @@ class Deployment:
 
         A map that names no tile is accepted where its sites and its ground fit this one.
         """
-        opened = Tile.open(tile)
-        header = radio_map_io.read_header(radio)
-        require_map_of_tile(header.made_on, header.grid, opened, f"radio map ({radio})")
-        radio_map = radio_map_io.load(radio)
-        if radio_map.made_on is None:
-            _require_fit(radio_map, radio, opened)
+        opened, radio_map = open_map_of_tile(radio, Path(tile))
         return Deployment(opened, TileMaps.from_tile(opened, radio_map))
 
     @property
@@ -195,6 +191,31 @@ def _outdoor_positions(position: Float[Tensor, "n 2"], maps: TileMaps) -> Float[
     """
     position = position[maps.radio.grid.contains(position)]
     return position[maps.prior[maps.radio.grid.pixel_of(position)] > 0]
+
+
+def open_map_of_tile(radio: str | Path, tile: Path | None = None) -> tuple[Tile, RadioMap]:
+    """A tile and the radio map of it in a folder; without `tile` the tile in the data folder that the map names.
+
+    Raises `UelError` for a map of another tile, and where no tile is given and the one that the map names is not there.
+    """
+    header = radio_map_io.read_header(radio)
+    opened = Tile.open(tile) if tile is not None else _named_tile(radio, header.made_on)
+    require_map_of_tile(header.made_on, header.grid, opened, f"radio map ({radio})")
+    radio_map = radio_map_io.load(radio)
+    if radio_map.made_on is None:
+        _require_fit(radio_map, radio, opened)
+    return opened, radio_map
+
+
+def _named_tile(radio: str | Path, made_on: TileReference | None) -> Tile:
+    """The tile in the data folder that a radio map was made on."""
+    folders = [file.parent for file in sorted((data_folder() / "tiles").glob("*/tile.json"))]
+    for folder in folders:
+        if made_on is not None and file_hash(folder / "tile.json")[:FINGERPRINT_LENGTH] == made_on.fingerprint:
+            return Tile.open(folder)
+    named = made_on or "a tile that it does not name"
+    got = f"{radio}: made on {named}, none of {len(folders)} tiles in {data_folder() / 'tiles'}"
+    raise UelError("the tile of this radio map is not found", got=got, do="name its folder: --tile FOLDER")
 
 
 def _require_fit(radio: RadioMap, folder: str | Path, tile: Tile) -> None:

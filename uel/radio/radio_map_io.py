@@ -193,7 +193,10 @@ def _open(folder: str | Path) -> tuple[Any, MapHeader]:
         raise UelError(f"this radio map has another schema than {SCHEMA}", got=got, do="make it again: uel map TILE")
     with _damage_named(folder):
         grid = Grid(size=float(attributes["size"]), pixel=float(attributes["pixel"]))
-        return group, MapHeader(grid, sites_from_json(attributes["sites"]), attributes)
+        sites = sites_from_json(attributes["sites"])
+        if not all(math.isfinite(part) for site in sites for part in site.position):
+            raise ValueError("the position of a site is not finite")
+        return group, MapHeader(grid, sites, attributes)
 
 
 @contextmanager

@@ -10,10 +10,12 @@ import torch
 import zarr
 
 import scenes
+from scenes.config import SceneFileConfig
 from scenes.mesh.mesh_parts import MeshPart, cut_part, merge_parts
 from scenes.mesh.rasters import highest_hits, rasterise_parts
 from scenes.tiles import sionna_cities
-from scenes.tiles.sionna_cities import city_scene_file, read_city_scene
+from scenes.tiles.scene_tile import read_scene_parts
+from scenes.tiles.sionna_cities import city_scene_file
 from uel.core.grid import Grid
 from uel.errors import UelError
 from uel.geo.tile import RASTER_NAMES, Tile
@@ -92,7 +94,7 @@ def test_recentring_moves_the_highest_point(tmp_path: Path):
     """The top of the Arc de Triomphe, in the city and in the mesh of a tile that is centred elsewhere."""
 
     def top(file: Path) -> np.ndarray:
-        vertices = np.concatenate([part.vertices for part in read_city_scene(file)[1]])
+        vertices = np.concatenate([part.vertices for part in read_scene_parts(file, SceneFileConfig()).parts])
         return np.unique(vertices[vertices[:, 2] == vertices[:, 2].max()].round(3), axis=0)
 
     tile = scenes.build("etoile", tmp_path / "t", center=(-100.0, 30.0), size=256.0, progress=False)

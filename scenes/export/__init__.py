@@ -1,0 +1,1 @@
+"""Tiles and radio maps in the formats of geographic information systems."""

@@ -1,0 +1,1 @@
+"""Traced paths as a scenario of DeepMIMO 4."""
