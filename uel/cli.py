@@ -15,7 +15,7 @@ from uel import __version__
 from uel.core.interruption import Terminated, terminable
 from uel.errors import UelError
 from uel.verbs.conversion import convert
-from uel.verbs.learning import ablate, calibrate, demo, evaluate, train
+from uel.verbs.experiments import ablate, calibrate, demo, evaluate, train
 from uel.verbs.use import explore, export, locate
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from uel.geo.tile import Tile
 from uel.radio.radio_map import RadioMap
 from uel.radio.sites import cells_of
 
-CONVENTIONS = "CF-1.11"
+CF_VERSION = "CF-1.11"
 COMPRESSION_LEVEL = 5
 
 
@@ -59,7 +59,7 @@ def radio_dataset(tile: Tile, radio: RadioMap, layers: Sequence[CellLayer]) -> x
     }
     variables = {layer.name: (("cell", "y", "x"), layer.values[:, ::-1], _attributes(layer)) for layer in layers}
     attributes = {
-        "Conventions": CONVENTIONS,
+        "Conventions": CF_VERSION,
         "title": f"radio map of {tile.name}",
         "source": f"uel {__version__}",
         "tile": tile.name,

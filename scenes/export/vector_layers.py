@@ -16,7 +16,7 @@ from uel.core.io import staged_named_file
 from uel.geo.tile import Tile
 from uel.radio.sites import Site, cells_of
 
-SNAP = 1e-3  # m: corners of a mesh's triangles that are nearer than that are one
+SNAP_DISTANCE = 1e-3  # m: corners of a mesh's triangles that are nearer than that are one
 
 
 def building_table(tile: Tile) -> gpd.GeoDataFrame:
@@ -43,7 +43,7 @@ def _footprint(tile: Tile, identity: str) -> Any:
     with (tile.folder / "meshes" / f"building-{file_slug(identity)}-roof.ply").open("rb") as stream:
         mesh = load_ply(stream)
     triangles = np.asarray(mesh["vertices"], np.float64)[np.asarray(mesh["faces"]), :2]
-    return shapely.union_all(shapely.polygons(triangles), grid_size=SNAP)
+    return shapely.union_all(shapely.polygons(triangles), grid_size=SNAP_DISTANCE)
 
 
 def _raster_buildings(tile: Tile) -> list[dict[str, Any]]:

@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 import shapely
-from jaxtyping import Int32
+from jaxtyping import Bool, Float, Int32, Int64
 from pyproj import Transformer
 from rasterio import Affine, features
 from scipy import ndimage
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 from shapely import Polygon
 
 from scenes.config import HeightRasterConfig
@@ -24,7 +26,7 @@ from uel.core.io import file_hash
 from uel.errors import UelError
 
 DEFAULT_SIDE = 512.0
-SIMPLIFICATION = 1.0  # pixels by which an outline may move: it then follows the wall, not the stairs of pixels
+SIMPLIFICATION_PIXELS = 1.0  # pixels by which an outline may move: it then follows the wall, not the stairs of pixels
 HEIGHT_STD = 0.5  # m, least standard deviation of a piece's height
 
 
@@ -87,14 +89,14 @@ def _provenance(file: Path, dem: Path | None, grid: HeightGrid) -> dict[str, Any
 def buildings_of(grid: HeightGrid, config: HeightRasterConfig) -> tuple[list[Building], list[Exclusion]]:
     """A building for each connected piece of one height class, and an exclusion for those that are too small.
 
-    Pixels of at least `min_height` are grouped by height in classes of `step` metres, pieces below `min_area` go to the
+    Pixels of at least `min_height` are grouped by height (`_height_classes`), pieces below `min_area` go to the
     neighbour that surrounds them, and outlines of neighbours are simplified together, so that they share no area.
     """
     classes = _height_classes(grid, config)
     pieces = [(shape, label) for shape, label in _outlines(classes, grid) if label]
     if not pieces:
         return [], []
-    simple: Any = shapely.coverage_simplify([shape for shape, _ in pieces], SIMPLIFICATION * grid.pixel)
+    simple: Any = shapely.coverage_simplify([shape for shape, _ in pieces], SIMPLIFICATION_PIXELS * grid.pixel)
     buildings, exclusions = [], []
     for number, (shape, (raw, _)) in enumerate(zip(simple, pieces, strict=True)):
         identity = f"raster/{number}"
@@ -111,12 +113,35 @@ def buildings_of(grid: HeightGrid, config: HeightRasterConfig) -> tuple[list[Bui
 
 
 def _height_classes(grid: HeightGrid, config: HeightRasterConfig) -> Int32[Array, "row column"]:
-    """0 on the ground, else a number for each class of height; small pieces belong to their neighbours."""
+    """0 on the ground, else a number for each piece; small pieces belong to their neighbours.
+
+    Neighbouring pixels that differ by less than `step` are of one roof. A roof that rises by more is cut into levels of
+    `step` metres around its median, so that a flat one stays whole whatever its height is.
+    """
     smooth = ndimage.median_filter(np.nan_to_num(grid.heights, nan=0.0), size=3)  # keeps walls, drops masts and wires
     is_building = smooth >= config.min_height
-    classes = np.where(is_building, 1 + np.floor(smooth / config.step), 0).astype(np.int32)
+    roof = _connected_roofs(smooth, is_building, config.step)
+    median = np.atleast_1d(ndimage.median(smooth, roof, np.arange(roof.max() + 1)))
+    level = np.round((smooth - median[roof]) / config.step).astype(np.int64)
+    _, pieces = np.unique(np.stack([roof, level])[:, is_building], axis=1, return_inverse=True)
+    classes = np.zeros(smooth.shape, np.int32)
+    classes[is_building] = 1 + pieces.ravel()
     least = max(math.ceil(config.min_area / grid.pixel**2), 2)
     return features.sieve(classes, size=least, connectivity=4).astype(np.int32)
+
+
+def _connected_roofs(
+    heights: Float[Array, "row column"], is_building: Bool[Array, "row column"], step: float
+) -> Int64[Array, "row column"]:
+    """A number for each set of building pixels that are connected by neighbours of similar height."""
+    index = np.arange(heights.size).reshape(heights.shape)
+    pairs = []
+    for one, other in ((np.s_[:, :-1], np.s_[:, 1:]), (np.s_[:-1], np.s_[1:])):
+        is_linked = is_building[one] & is_building[other] & (np.abs(heights[one] - heights[other]) < step)
+        pairs.append(np.stack([index[one][is_linked], index[other][is_linked]]))
+    first, second = np.concatenate(pairs, axis=1)
+    graph = coo_array((np.ones(len(first), bool), (first, second)), shape=(heights.size, heights.size))
+    return connected_components(graph, directed=False)[1].reshape(heights.shape).astype(np.int64)
 
 
 def _outlines(classes: Int32[Array, "row column"], grid: HeightGrid) -> Iterator[tuple[Polygon, int]]:

@@ -15,7 +15,7 @@ from scenes.scene_files.transforms import read_transform
 from uel.errors import UelError
 
 MESH_TYPES = ("ply", "obj")
-PRIMITIVES = ("rectangle", "cube")
+PRIMITIVE_TYPES = ("rectangle", "cube")
 NAMES_PER_MESSAGE = 5
 
 
@@ -26,7 +26,7 @@ class SceneShape:
     id: str
     """its id without the prefix `mesh-` of Blender's exporter"""
     type: str
-    """one of `MESH_TYPES` or `PRIMITIVES`"""
+    """one of `MESH_TYPES` or `PRIMITIVE_TYPES`"""
     file: Path | None
     """of a mesh"""
     material: str
@@ -118,7 +118,7 @@ def _shape(file: Path, element: ElementTree.Element, number: int) -> tuple[Scene
     """A shape, and the material that is defined inside it."""
     identity = element.attrib.get("id", f"shape {number}").removeprefix("mesh-")
     kind = element.attrib.get("type", "")
-    if kind not in (*MESH_TYPES, *PRIMITIVES):
+    if kind not in (*MESH_TYPES, *PRIMITIVE_TYPES):
         do = f"export it as {' or '.join(MESH_TYPES)}, or leave it out"
         raise UelError("the scene has a shape of a type that is not read", got=f"{file}: {identity}: {kind!r}", do=do)
     name = next((s.attrib.get("value", "") for s in element.findall("string[@name='filename']")), None)

@@ -8,7 +8,7 @@ import tyro
 
 from sim_bridge.deepmimo.config import DeepMimoConfig
 
-SUFFIXES = {"geotiff": ".tif", "geopackage": ".gpkg", "kml": ".kml", "zarr": ".zarr", "deepmimo": ""}
+OUTPUT_SUFFIXES = {"geotiff": ".tif", "geopackage": ".gpkg", "kml": ".kml", "zarr": ".zarr", "deepmimo": ""}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,5 +35,5 @@ class ConvertConfig:
         if self.out is not None:
             return self.out
         source = self.source.resolve()
-        name = f"{source.name}{SUFFIXES[self.to]}"
+        name = f"{source.name}{OUTPUT_SUFFIXES[self.to]}"
         return Path("deepmimo_scenarios") / name.lower() if self.to == "deepmimo" else source.parent / name
