@@ -6,7 +6,8 @@ from typing import Any
 import geopandas as gpd
 import numpy as np
 import shapely
-from rasterio import features
+import torch
+from rasterio import Affine, features
 from scipy import ndimage
 from trimesh.exchange.ply import load_ply
 
@@ -47,11 +48,11 @@ def _footprint(tile: Tile, identity: str) -> Any:
 
 
 def _raster_buildings(tile: Tile) -> list[dict[str, Any]]:
-    labels, _ = ndimage.label(tile.rasters["footprint"].numpy() > 0.5)
+    labels: Any = ndimage.label(tile.rasters["footprint"].numpy() > 0.5)[0]  # type: ignore[index]
     above = (tile.rasters["height"] - tile.rasters["ground"]).numpy()
     tops = ndimage.median(above, labels, np.arange(1, labels.max() + 1)) if labels.max() else []
     pixel, low = tile.raster_grid.pixel, -tile.size / 2
-    shapes = features.shapes(labels.astype(np.int32), mask=labels > 0, transform=(pixel, 0, low, 0, pixel, low))
+    shapes = features.shapes(labels.astype(np.int32), mask=labels > 0, transform=Affine(pixel, 0, low, 0, pixel, low))
     return [
         {
             "id": f"piece/{int(label)}",
@@ -100,15 +101,8 @@ def cell_table(tile: Tile) -> gpd.GeoDataFrame:
 
 
 def _height(tile: Tile, site: Site) -> float:
-    row, column = tile.raster_grid.pixel_of(shapely_point(site))
+    row, column = tile.raster_grid.pixel_of(torch.tensor(site.position[:2]))
     return round(site.position[2] - float(tile.rasters["ground"][row, column]), 3)
-
-
-def shapely_point(site: Site) -> Any:
-    """Position of a site as a tensor (x, y)."""
-    import torch
-
-    return torch.tensor(site.position[:2])
 
 
 def square_table(tile: Tile) -> gpd.GeoDataFrame:
@@ -159,4 +153,4 @@ def write_kml(file: Path, tile: Tile) -> None:
 
 def _placemarks(table: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
     """With the columns that GDAL's KML driver turns into elements of the placemark."""
-    return table.assign(altitudeMode="relativeToGround", extrude=np.int32(1))
+    return gpd.GeoDataFrame(table.assign(altitudeMode="relativeToGround", extrude=np.int32(1)))

@@ -18,7 +18,7 @@ from shapely import Polygon
 from scenes.config import HeightRasterConfig
 from scenes.height_rasters.reader import HeightGrid, raster_center, read_heights
 from scenes.mesh.mesh_parts import Array
-from scenes.osm.footprints import LATTICE_STEP
+from scenes.osm.footprints import LATTICE_STEP, square
 from scenes.osm.map_features import Building, Exclusion, MapExtract
 from scenes.osm.queries import require_point
 from scenes.osm.reader import utm_zone
@@ -63,7 +63,7 @@ def read_height_raster(
     origin = (float(east), float(north))
     grid = read_heights(file, crs, origin, side, margin, config, dem)
     buildings, exclusions = buildings_of(grid, config)
-    if not any(shapely.box(*[-side / 2] * 2, *[side / 2] * 2).intersects(b.footprint) for b in buildings):
+    if not any(square(side / 2).intersects(building.footprint) for building in buildings):
         got, do = f"{file}, size {side:g} m", "make the tile larger, move its centre, or lower --raster.min-height"
         raise UelError("the square has no building", got=got, do=do)
     return MapExtract(
@@ -148,7 +148,7 @@ def _outlines(classes: Int32[Array, "row column"], grid: HeightGrid) -> Iterator
     """Polygon in metres of the tile and class of every connected piece, the ground's included."""
     pixels = Affine(grid.pixel, 0, -grid.half, 0, grid.pixel, -grid.half)
     for geometry, label in features.shapes(classes, connectivity=4, transform=pixels):
-        yield shapely.geometry.shape(geometry), int(label)
+        yield Polygon(shapely.geometry.shape(geometry)), int(label)
 
 
 def _height(shape: Polygon, grid: HeightGrid) -> tuple[float, float]:

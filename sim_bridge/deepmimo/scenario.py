@@ -54,7 +54,7 @@ def write_scenario(tile: Tile, folder: Path, config: DeepMimoConfig) -> int:
             matrices = cell_matrices(lines, cell, antenna, points, carrier, config.paths)
             active = max(active, int(np.isfinite(matrices["power"][:, 0]).sum()))
             for name, values in matrices.items():
-                np.savez_compressed(staged / f"{name}_t{TX_SET:03}_tx{cell:03}_r{RX_SET:03}.npz", **{name: values})
+                _save(staged / f"{name}_t{TX_SET:03}_tx{cell:03}_r{RX_SET:03}.npz", name, values)
         scene = _write_meshes(staged, simulator)
         params = _parameters(tile, simulator, config, len(position), active) | {"scene": scene}
         (staged / "params.json").write_bytes(as_json(params))
@@ -72,14 +72,19 @@ def outdoor_grid(tile: Tile, spacing: float) -> Float[Tensor, "n 2"]:
     return outdoors
 
 
+def _save(file: Path, name: str, values: np.ndarray) -> None:
+    """One array in a compressed file, by the name that DeepMIMO reads it by."""
+    np.savez_compressed(file, **{name: values})  # pyright: ignore[reportArgumentType]  (the stub's keywords)
+
+
 def _write_meshes(folder: Path, simulator: "Sionna") -> dict[str, Any]:
     """The scene as DeepMIMO's lossless triangles: `vertices`, `faces`, `materials` and `objects.json`."""
     corner = simulator.facets.corner.astype(np.float32)
     vertices, index = np.unique(corner.reshape(-1, 3), axis=0, return_inverse=True)
     faces = index.reshape(-1, 3).astype(np.int64)
-    np.savez_compressed(folder / "vertices.npz", vertices=vertices)
-    np.savez_compressed(folder / "faces.npz", **{"0": faces})
-    np.savez_compressed(folder / "materials.npz", **{"0": np.zeros(len(faces), np.int64)})
+    _save(folder / "vertices.npz", "vertices", vertices)
+    _save(folder / "faces.npz", "0", faces)
+    _save(folder / "materials.npz", "0", np.zeros(len(faces), np.int64))
     objects = [{"name": "scene", "label": "buildings", "id": 0, "mesh_key": "0"}]
     (folder / "objects.json").write_bytes(as_json(objects))
     counts = {"n_objects": 1, "n_vertices": len(vertices), "n_faces": len(faces), "n_triangular_faces": len(faces)}

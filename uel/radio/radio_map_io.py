@@ -183,7 +183,7 @@ def _open(folder: str | Path) -> tuple[Any, MapHeader]:
 
     try:
         group = zarr.open_group(Path(folder) / FOLDER_NAME, mode="r", zarr_format=3, use_consolidated=False)
-        attributes = dict(group.attrs)
+        attributes: dict[str, Any] = dict(group.attrs)
     except Exception as error:  # zarr and JSON raise what they raise
         raise UelError(
             "no readable radio map in this folder", got=f"{folder}: {error}", do="make the map again"
