@@ -70,7 +70,12 @@ def mesh_tile_report(tile: Tile, parts: Sequence[MeshPart]) -> dict[str, Any]:
         "unknown": list(UNKNOWN_FOR_MESHES),
         **_site_checks(tile),
     }
-    return report | {"problems": _site_problems(report), "notes": find_notes(report)}
+    return report | {"problems": _site_problems(report), "notes": [*_scene_notes(tile), *find_notes(report)]}
+
+
+def _scene_notes(tile: Tile) -> list[str]:
+    """What was assumed while a scene's file was read."""
+    return list(tile.meta["provenance"].get("notes", []))
 
 
 def _roofs(tile: Tile) -> dict[str, Any]:
