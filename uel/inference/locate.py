@@ -27,7 +27,7 @@ from uel.inference.answers import AnswerFormat, progress_bar
 from uel.inference.config import LocateConfig
 from uel.inference.fix_files import open_fix_files, require_formats
 from uel.inference.geojson import open_features
-from uel.inference.report_source import ReportStream, open_reports, own_document, read_track
+from uel.inference.report_source import ReportStream, open_reports, own_document, read_track, require_file
 from uel.inference.run_folder import Run
 from uel.inference.tile_choice import RadioMapTracer, chosen_deployment
 from uel.measurement import report_io
@@ -67,6 +67,7 @@ def locate(config: LocateConfig, open_simulator: SimulatorFactory, trace_radio_m
     Raises `UelError` for bad files, and for a log of which nothing can be located.
     """
     run = Run.open(config.run)
+    require_file(config.report)  # before a radio map is traced
     run = replace(run, chosen=chosen_deployment(run, config, trace_radio_map, config.tracing.backend))
     require_formats(config.out, bool(run.tile.meta.get("crs")))
     answers = AnswerFormat.of(run.tile, run.maps.radio.sites)

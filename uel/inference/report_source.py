@@ -51,14 +51,19 @@ def open_reports(
         rejections.require_some(log.store.count, log.used, file)
 
 
+def require_file(file: Path) -> None:
+    """Raise `UelError` for a file of reports that is missing."""
+    if not file.is_file():
+        do = "give a log: CSV, Parquet, JSON, JSON lines, or the JSON of uel/measurement/report_io.py"
+        raise UelError("no such file of reports", got=str(file), do=do)
+
+
 def own_document(file: Path) -> bytes | None:
     """The content of a file that is one document in the project's own JSON; None for other files.
 
     Raises `UelError` for a file that is missing or cannot be read.
     """
-    if not file.is_file():
-        do = "give a log: CSV, Parquet, JSON, JSON lines, or the JSON of uel/measurement/report_io.py"
-        raise UelError("no such file of reports", got=str(file), do=do)
+    require_file(file)
     with open_binary(file) as stream:
         content = stream.read(report_io.MAX_BYTES + 1)
     is_own = len(content) <= report_io.MAX_BYTES and report_io.is_report_document(content)
