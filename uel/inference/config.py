@@ -38,7 +38,7 @@ class LocateConfig(TileChoiceConfig):
     """also write every report's position with its candidates and credible regions to this file"""
     rejected: Path | None = None
     """table of what is set aside, with row, rule and value; `rejected.csv` beside the first file of `out`, or in the
-    working directory"""
+    working directory; that of the labelled reports is `labelled_rejected.csv` there"""
     refine: Literal["none", "map", "rt"] = "map"
     """refine undecided fixes on the map's finest grid (map), and also by rays traced to their likeliest positions
     (rt)"""

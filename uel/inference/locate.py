@@ -183,7 +183,8 @@ def _read_labelled_reports(config: LocateConfig, run: Run) -> tuple[Reports, Flo
         raise UelError("no such file of --labelled-reports", got=str(file), do="give a log with positions")
     content = own_document(file)
     if content is None:
-        drive = read_drive_test(run.tile, file, config.columns, config.rejected_file.parent)
+        rejected = config.rejected_file.with_name(f"labelled_{config.rejected_file.name}")
+        drive = read_drive_test(run.tile, file, config.columns, rejected)
         return drive.reports, drive.position
     sites = run.maps.radio.sites
     sequence = report_io.from_json(content, len(run.maps.radio.gain), sites)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from uel.errors import UelError
 from uel.geo.tile import Tile
-from uel.measurement.logs.config import REJECTED_FILE, ColumnConfig
+from uel.measurement.logs.config import ColumnConfig
 from uel.measurement.logs.reader import open_log
 from uel.measurement.logs.report_groups import LogPart
 from uel.measurement.logs.rules.positions import reliable_labels
@@ -43,7 +43,7 @@ class Drive:
         return dict(Counter(reason.partition(":")[0] for _, reason in self.rejected))
 
 
-def read_drive_test(tile: Tile, file: Path, columns: ColumnConfig, folder: Path | None = None) -> Drive:
+def read_drive_test(tile: Tile, file: Path, columns: ColumnConfig, rejected: Path | None = None) -> Drive:
     """Read labelled reports from a log of any format on a tile with sites, in the order of their first rows.
 
     A row that cannot be used is set aside by a rule: no number, a level out of its range, an unknown cell, a position
@@ -53,7 +53,7 @@ def read_drive_test(tile: Tile, file: Path, columns: ColumnConfig, folder: Path 
         tile: with the sites that the log heard.
         file: see `uel.measurement.logs.reader.open_log`.
         columns: names of columns and cells where they are not found by themselves, and limits of rules.
-        folder: for `rejected.csv`; not written without one.
+        rejected: table of what is set aside (`rejected.csv`); not written without one.
 
     Raises:
         UelError: for a file that cannot be read, missing columns, a number of cell names that differs from the tile's
@@ -67,10 +67,11 @@ def read_drive_test(tile: Tile, file: Path, columns: ColumnConfig, folder: Path 
     part = LogPart.cat(parts)
     kept = reliable_labels(part, columns, rejections)
     rejections.require_fit(count, int(kept.sum()), file, hears_others)
-    where = write_rejections(rejections, folder / REJECTED_FILE) if folder else None
-    rejections.report(count, where)
-    rejected = tuple(sorted((rejection.row, rejection.reason) for rejection in rejections.kept))
-    return Drive(part.position[kept], part.reports[kept], rejected, part.merged)
+    if rejected is not None:
+        write_rejections(rejections, rejected)
+    rejections.report(count, rejected)
+    reasons = tuple(sorted((rejection.row, rejection.reason) for rejection in rejections.kept))
+    return Drive(part.position[kept], part.reports[kept], reasons, part.merged)
 
 
 def block_index(position: Float[Tensor, "n 2"], side: float) -> Int[Tensor, " n"]:

@@ -1,6 +1,6 @@
 """The one reader of logs: reports of phones and drive tests in any usual format become `Reports` of a tile's network.
 
-`uel locate`, `uel calibrate`, `uel eval` and the explorer read logs here. A measurement is used, or it is set aside by
+`uel locate`, `uel calibrate` and the explorer read logs here. A measurement is used, or it is set aside by
 a named rule, with its row and its value (`uel.measurement.logs.rules.rejections`).
 """
 

@@ -121,9 +121,8 @@ class Rejections:
             )
 
 
-def write_rejections(rejections: Rejections, file: Path) -> Path:
-    """Write rejections that are kept in memory as a table, in the order of their rows; returns the file."""
+def write_rejections(rejections: Rejections, file: Path) -> None:
+    """Write rejections that are kept in memory as a table, in the order of their rows."""
     with Rejections(file) as written:
         for rejection in sorted(rejections.kept, key=lambda rejection: rejection.row):
             written.add(rejection)
-    return file

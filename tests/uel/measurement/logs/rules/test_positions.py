@@ -84,6 +84,6 @@ def test_what_is_set_aside_is_written_as_a_table(tile: Tile) -> None:
 
     folder = tile.folder.parent
     (folder / "log.csv").write_text("\n".join([HEADER, *walk(5), "9,1,2,5,0,43"]))
-    read_drive_test(tile, folder / "log.csv", ColumnConfig(), folder)
+    read_drive_test(tile, folder / "log.csv", ColumnConfig(), folder / "rejected.csv")
     lines = (folder / "rejected.csv").read_text().splitlines()
     assert lines == ["row,rule,value", "6,level out of range,43 in dbm; RSRP is from -156 to -31 dBm"]
