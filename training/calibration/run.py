@@ -112,7 +112,7 @@ def _write(
     replace_file(folder / "judged.csv", as_csv(links).encode())
     save(config, folder / "config.yaml")
     rejected = [(row, *reason.split(": ", 1)) for row, reason in setup.fit_drive.rejected]
-    named = [dict(zip(("row", "rule", "value"), parts, strict=True)) for parts in rejected]
+    named: list[dict[str, Any]] = [dict(zip(("row", "rule", "value"), parts, strict=True)) for parts in rejected]
     replace_file(folder / REJECTED_FILE, as_csv(named).encode() if named else b"row,rule,value\n")
     replace_file(folder / "table.csv", as_csv(result.rows(setup.true_values)).encode())
     replace_file(folder / "calibration.json", as_json({**metadata, "parameters": result.rows(setup.true_values)}))

@@ -222,7 +222,8 @@ class RadioMap:
 
     def samples_of(self, pixels: Bool[Tensor, "row column"]) -> MapSamples:
         """The pixels of a mask, row by row."""
-        return self._samples(pixels.nonzero(as_tuple=True))
+        row, column = pixels.nonzero(as_tuple=True)
+        return self._samples((row, column))
 
     def _samples(self, pixels: tuple[Tensor, Tensor]) -> MapSamples:
         row, column = pixels

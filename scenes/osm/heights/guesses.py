@@ -45,7 +45,7 @@ def guess_heights(pool: Sequence[KnownHeight], targets: Sequence[Outline] | None
     )
     for group in sorted(set(groups)):
         chosen, alike = np.flatnonzero(groups == group), np.flatnonzero(pool_groups == group)
-        known = [pool[k] for k in alike] if group else list(pool)
+        known = [pool[int(k)] for k in alike] if group else list(pool)
         if len(known) - (targets is None) < MIN_KNOWN_OF_GROUP:
             continue
         # Each of the pool is left out of its own guess, for which the targets have to be the pool itself.

@@ -15,6 +15,7 @@ NULL_ISLAND = 0.01  # degrees around 0° N 0° E, where no list has a cell: posi
 NEIGHBOURHOOD_RADIUS = 50e3  # m: farther from the tile a row is no neighbour of the network, but a mistake
 FAR_ROWS = 10  # as many far rows make a list of a country
 E7 = 1e7  # integers of 10⁻⁷ degrees, as some trackers write them
+MIN_PROJECTED_METRES, MAX_PROJECTED_METRES = 1e4, 1.1e7  # eastings and northings of projections
 
 
 @dataclass(frozen=True)
@@ -56,9 +57,11 @@ class TilePositions:
         if not self.tile.meta.get("crs"):
             do = "give x and y in metres instead"
             raise UelError(f"tile {self.tile.name} has no georeference", got=f"degrees in {where}", do=do)
-        latitude, longitude = (
-            self._degrees(fields[name], limit) for name, limit in (("latitude", 90.0), ("longitude", 180.0))
-        )
+        latitude, longitude = finite_number(fields["latitude"]), finite_number(fields["longitude"])
+        for name, value, limit in (("latitude", latitude, 90.0), ("longitude", longitude, 180.0)):
+            if abs(value) > limit:
+                hint = self._degrees_hint(value, latitude, longitude)
+                raise fields[name].error("is no degree", f"{hint}; degrees are decimal, -{limit:g} to {limit:g}")
         if abs(latitude) < NULL_ISLAND and abs(longitude) < NULL_ISLAND:
             return None
         x, y = self.metres(latitude, longitude)
@@ -84,13 +87,15 @@ class TilePositions:
             and bool(self.tile.raster_grid.contains(torch.tensor([x, y]).double()))
         )
 
-    def _degrees(self, field: Field, limit: float) -> float:
-        degrees = finite_number(field)
-        if abs(degrees) <= limit:
-            return degrees
-        scaled = abs(degrees) / E7 <= limit and abs(degrees) > 1e5
-        hint = f"it looks like {degrees / E7:g}° times 10⁷: divide the column by 10⁷" if scaled else "correct it"
-        raise field.error("is no degree", f"{hint}; degrees are decimal, -{limit:g} to {limit:g}")
+    def _degrees_hint(self, value: float, latitude: float, longitude: float) -> str:
+        """What numbers that are no degrees look like."""
+        if abs(latitude) <= 180 and abs(longitude) <= 90:
+            return "perhaps the two are swapped"
+        if self.contains(*self.metres(latitude / E7, longitude / E7)) or abs(value) > MAX_PROJECTED_METRES:
+            return f"it looks like {value / E7:g}° times 10⁷: divide the column by 10⁷"
+        if min(abs(latitude), abs(longitude)) > MIN_PROJECTED_METRES:
+            return "these look like metres of a projection (UTM, say): convert them to WGS 84 (ogr2ogr -t_srs EPSG:4326)"
+        return "correct it"
 
     def off_tile(self, place: Place) -> str:
         """How far off the tile's centre a place is, in words."""
