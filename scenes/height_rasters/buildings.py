@@ -148,7 +148,9 @@ def _outlines(classes: Int32[Array, "row column"], grid: HeightGrid) -> Iterator
     """Polygon in metres of the tile and class of every connected piece, the ground's included."""
     pixels = Affine(grid.pixel, 0, -grid.half, 0, grid.pixel, -grid.half)
     for geometry, label in features.shapes(classes, connectivity=4, transform=pixels):
-        yield Polygon(shapely.geometry.shape(geometry)), int(label)
+        outline = shapely.geometry.shape(geometry)
+        assert isinstance(outline, Polygon)
+        yield outline, int(label)
 
 
 def _height(shape: Polygon, grid: HeightGrid) -> tuple[float, float]:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import osmnx
 import requests
 from osmnx._errors import InsufficientResponseError, ResponseStatusCodeError
+from osmnx._overpass import _download_overpass_features
 
 from scenes.osm.files.feature_table import FEATURE_KEYS, MapContent
 from scenes.osm.files.formats import MAP_SUFFIXES, map_suffix
@@ -107,8 +108,8 @@ def source_content(
 
 def _overpass_elements(box: GeoBox) -> list[dict[str, Any]]:
     """The elements that an Overpass server has in a box; each once, as a large box is asked for in several queries."""
-    answers = osmnx._overpass._download_overpass_features(
-        osmnx.utils_geo.bbox_to_poly(tuple(box)), dict.fromkeys(FEATURE_KEYS, True)
+    answers = _download_overpass_features(
+        osmnx.utils_geo.bbox_to_poly((box.west, box.south, box.east, box.north)), dict.fromkeys(FEATURE_KEYS, True)
     )
     elements = {(item["type"], item["id"]): item for answer in answers for item in answer["elements"]}
     if not elements:

@@ -87,7 +87,7 @@ def read_map(
         buildings=tuple(buildings),
         exclusions=(*_lost_nearby(content, crs, origin, half), *exclusions),
         land_cover=tuple(cover),
-        provenance=_provenance(query, buildings, seed) | {"known_heights": summary, "coverage": covered},
+        provenance={**_provenance(query, buildings, seed), "known_heights": summary, "coverage": covered},
         notes=(*(coverage_notes(covered, margin) if covered else ()), *content.notes, *height_notes(summary)),
     )
 

@@ -252,7 +252,10 @@ def point(x: float, y: float) -> dict:
         (features("utm.geojson", point(5e5, 5.3163e6)), ["latitude in row 1", "metres of a projection"]),
         (features("named.geojson", point(5e5, 5.3163e6), crs=UTM), ["not degrees of WGS 84", "32632"]),
         (text("swapped.csv", "latitude,longitude,height\n151.2,-33.8,9\n"), ["perhaps the two are swapped"]),
-        (text("far.csv", "latitude,longitude,height\n48.1,9.0,9\n"), ["no row of far.csv is a cell on tile village", "11 km from the centre"]),
+        (
+            text("far.csv", "latitude,longitude,height\n48.1,9.0,9\n"),
+            ["no row of far.csv is a cell on tile village", "11 km from the centre"],
+        ),
         (text("nothing.csv", "x,y,heit\n0,0,60\n"), ["height"]),
     ],
 )

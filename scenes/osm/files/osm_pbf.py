@@ -8,6 +8,7 @@ from typing import Any
 import osmium
 import osmium.filter
 import osmium.io
+from osmium.osm import NODE, RELATION, WAY
 
 from scenes.osm.files.feature_table import FEATURE_KEYS
 from scenes.osm.files.osm_elements import Member, OsmElements
@@ -21,14 +22,14 @@ def read_osm_pbf(path: Path) -> OsmElements:
     if header.box().valid():
         low, high = header.box().bottom_left, header.box().top_right
         elements.boxes.append(GeoBox(low.lon, low.lat, high.lon + 360.0 * (high.lon < low.lon), high.lat))
-    for item, tags in _items(path, osmium.osm.RELATION, ("type",), header):
+    for item, tags in _items(path, RELATION, ("type",), header):
         ways = [Member(member.ref, member.role) for member in item.members if member.type == "w"]
         elements.add_relation(item.id, ways, tags) if tags is not None else _delete(elements, "relation", item)
     members = {member.ref for found, _ in elements.relations.values() for member in found}
-    for item, tags in _items(path, osmium.osm.WAY, FEATURE_KEYS, header, members):
+    for item, tags in _items(path, WAY, FEATURE_KEYS, header, members):
         _add_way(elements, item, tags) if tags is not None else _delete(elements, "way", item)
     needed = {ref for refs, _ in elements.ways.values() for ref in refs} - elements.nodes.keys()
-    for item, tags in _items(path, osmium.osm.NODE, FEATURE_KEYS, header, needed):
+    for item, tags in _items(path, NODE, FEATURE_KEYS, header, needed):
         if tags is None:
             _delete(elements, "node", item)
         elif item.location.valid():
@@ -44,6 +45,7 @@ def _items(
     if ids is None and not header.has_multiple_object_versions:
         reader = reader.with_filter(osmium.filter.KeyFilter(*keys))
     keys = set(keys)
+    item: Any
     for item in reader:
         if item.deleted or not item.visible:
             yield item, None

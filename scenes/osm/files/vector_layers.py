@@ -46,7 +46,7 @@ def read_vector_layers(path: Path, box: GeoBox | None = None) -> MapContent:
 
 def _is_of_buildings(frame: gpd.GeoDataFrame, name: str) -> bool:
     """Whether a layer has OpenStreetMap's columns, or those of footprints, or such a name."""
-    columns = [str(column) for column in frame.columns.drop(frame.geometry.name)]
+    columns = [str(column) for column in frame.columns if column != frame.geometry.name]
     return has_feature_key(columns) or looks_like_footprints(columns, name)
 
 

@@ -94,7 +94,9 @@ class TilePositions:
         if self.contains(*self.metres(latitude / E7, longitude / E7)) or abs(value) > MAX_PROJECTED_METRES:
             return f"it looks like {value / E7:g}° times 10⁷: divide the column by 10⁷"
         if min(abs(latitude), abs(longitude)) > MIN_PROJECTED_METRES:
-            return "these look like metres of a projection (UTM, say): convert them to WGS 84 (ogr2ogr -t_srs EPSG:4326)"
+            return (
+                "these look like metres of a projection (UTM, say): convert them to WGS 84 (ogr2ogr -t_srs EPSG:4326)"
+            )
         return "correct it"
 
     def off_tile(self, place: Place) -> str:
