@@ -96,7 +96,7 @@ def _feature(item: Any, to_degrees: Transformer | None = None) -> LayerFeature:
     shape = item.get("geometry") if item.get("type") not in GEOMETRY_TYPES else item
     geometry, fault = _geometry(shape)
     if geometry is not None and to_degrees:
-        geometry = shapely.transform(geometry, lambda x, y: to_degrees.transform(x, y), interleaved=False)
+        geometry = shapely.transform(geometry, to_degrees.transform, interleaved=False)  # type: ignore[call-overload]
     return item.get("id"), geometry, properties if isinstance(properties, Mapping) else {}, fault
 
 
