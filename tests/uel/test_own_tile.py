@@ -7,10 +7,12 @@ and sweep.
 import json
 from pathlib import Path
 
+import geopandas
 import pytest
+import rasterio
 import torch
 
-from tests.helpers.village_map import SQUARE, map_file
+from tests.helpers.village_map import EAST, NORTH, SQUARE, map_file
 from uel.cli import main
 from uel.geo.tile import Tile
 from uel.inference.deployment import Deployment
@@ -175,3 +177,46 @@ def test_the_explorer_lists_the_run_with_its_tile_and_map() -> None:
     hamlet = index.tile("hamlet", Path("runs/mine").resolve())
     assert hamlet is not None
     assert hamlet.maps[0] == Path("runs/mine/radio").resolve()
+
+
+def in_degrees(x: float, y: float) -> str:
+    return f"{48 + y / NORTH:.7f};{9 + x / EAST:.7f}"
+
+
+def test_an_operators_list_and_an_apps_log_become_fixes_for_a_gis(home: Path, backend: list[str]) -> None:
+    """The README's own city with real formats: a map file, a list of cells, a log of levels, files that QGIS opens."""
+    masts = {101: (-100.0, 60.0), 102: (100.0, 60.0), 103: (0.0, -90.0)}
+    rows = [f"{in_degrees(x, y)};30;{pci};1300;46;20" for pci, (x, y) in masts.items()]
+    columns = "Latitude;Longitude;Antenna height (m);PCI;EARFCN;Power (dBm);Bandwidth (MHz)"
+    Path("cells.csv").write_text("\n".join([columns, *rows]))
+    assert main(["build", "village.osm", *SQUARE, "--sites", "0", "--name", "town"]) == 0
+    assert main(["place", "data/tiles/town", "--kind", "custom", "--file", "cells.csv"]) == 0
+    tile = Tile.open("data/tiles/town")
+    assert tile.sites
+    assert [cell.pci for site in tile.sites for cell in site.cells] == list(masts)
+    assert main(["map", "data/tiles/town", "--pixel", "8", "--tracing.map-rays", "50000", *backend]) == 0
+    (radio,) = (file.parent.parent for file in Path("data/maps").glob("town-*/radiomap.zarr/zarr.json"))
+    deployment = Deployment.open(tile.folder, radio)
+    model, generator = ObservationModel(shadowing_db=2.0, tier="rsrp"), torch.Generator().manual_seed(1)
+    reports, position = deployment.reports_from_map(20, model, generator)
+    log = ["Time,Latitude,Longitude,PCI,EARFCN,RSRP"]
+    for k, (x, y) in enumerate(position.tolist()):
+        degrees = in_degrees(x, y).replace(";", ",")
+        heard = reports.heard[k].nonzero()[:, 0].tolist()
+        log += [f"2026-11-29 12:00:{k:02d},{degrees},{[*masts][c]},1300,{reports.rsrp_dbm[k, c]:.0f}" for c in heard]
+    log.append("2026-11-29 12:00:30,48.0,9.0,101,1300,2147483647")
+    Path("log.csv").write_text("\n".join(log))
+    assert main(["locate", "runs/mine", "log.csv", "--tile", str(tile.folder), *backend, "--out", "fixes.gpkg"]) == 0
+    fixes = geopandas.read_file("fixes.gpkg").to_crs(4326)
+    assert len(fixes) == 20
+    off = torch.tensor([(9 + x / EAST, 48 + y / NORTH) for x, y in position.tolist()]) - torch.tensor(
+        [(point.x, point.y) for point in fixes.geometry]
+    )
+    assert float((off * torch.tensor([EAST, NORTH])).norm(dim=1).median()) < 80
+    rejected = next(Path().rglob("rejected.csv")).read_text()
+    assert "no level" in rejected
+    assert "2147483647" in rejected
+    assert main(["convert", str(radio), "--to", "geotiff", "--out", "rsrp.tif"]) == 0
+    with rasterio.open("rsrp.tif") as raster:
+        assert raster.count == 3
+        assert raster.crs is not None
