@@ -10,6 +10,7 @@ from torch import Tensor
 from sim_bridge.channel import ofdm, phy_abstraction
 from sim_bridge.channel.config import FeatureConfig
 from sim_bridge.paths.path_set import PathSet
+from sim_bridge.scene.cell_antennas import sionna_array
 from uel.core.constants import noise_dbm
 from uel.core.units import from_db, to_db
 from uel.radio import mimo, nr_measurements
@@ -17,8 +18,7 @@ from uel.radio.config import Carrier
 from uel.radio.sites import Array, reference_power_dbm, require_sites
 
 if TYPE_CHECKING:
-    from sim_bridge.scene.cell_antennas import sionna_array
-from sim_bridge.scene.radio_scene import RadioScene
+    from sim_bridge.scene.radio_scene import RadioScene
 
 FeatureValues = dict[str, Tensor]
 MIN_SNR = 1e-10  # linear, -100 dB: an antenna that receives nothing has a finite level

@@ -234,9 +234,12 @@ def _gradient_descent(
     optimizer, best, result.status = _optimizer(theta, config), state, "out of steps"
     for _ in range(config.steps):
         for _ in range(STEPS_PER_PATHS if config.method == "adam" else 1):
-            optimizer.step(_closure(objective, state, theta, optimizer))  # type: ignore[arg-type]
-        candidate = objective.state_at(theta.detach().clone(), state.frozen, state.scale)
-        if not math.isfinite(candidate.cost):
+            if bool(theta.detach().isfinite().all()):
+                optimizer.step(_closure(objective, state, theta, optimizer))  # type: ignore[arg-type]
+        candidate = None
+        if bool(theta.detach().isfinite().all()):
+            candidate = objective.state_at(theta.detach().clone(), state.frozen, state.scale)
+        if candidate is None or not math.isfinite(candidate.cost):
             result.status = "stopped at the last good state: the cost ahead is not finite"
             break
         moved = float((candidate.theta - state.theta).abs().max())

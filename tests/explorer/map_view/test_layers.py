@@ -18,7 +18,7 @@ from uel.core.grid import Grid
 from uel.estimation.credible_regions import hpd_outlines, hpd_region, pixel_probability
 from uel.estimation.fix import Fix
 from uel.geo.tile import Tile
-from uel.radio.sites import Cell, Site
+from uel.radio.sites import Array, Cell, Site
 
 STAGE = deck_gl.MapScene(ground="/ground.glb", buildings="/buildings.glb", pole="/pole.glb")
 
@@ -92,7 +92,10 @@ def test_layers_that_a_map_does_not_hold_are_not_offered():
 
 
 def test_sectors_point_where_they_radiate(tile):
-    east = Site(position=(10.0, 20.0, 30.0), cells=(Cell(azimuth_deg=90.0), Cell(azimuth_deg=180.0)))
+    east = Site(
+        position=(10.0, 20.0, 30.0),
+        cells=tuple(Cell(azimuth_deg=a, array=Array(pattern="tr38901")) for a in (90.0, 180.0)),
+    )
     marks = view.site_marks((east,), tile)
     to_east, to_south = (points.mean(0) - [10, 20, 30] for points in marks.areas[0].points)
     assert to_east[0] > 5
