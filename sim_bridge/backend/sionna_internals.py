@@ -1,4 +1,5 @@
-"""Everything that touches Sionna RT's private names, written for version 2.2.0 (`runtime.load_sionna` refuses others).
+"""Everything that touches Sionna RT's private names, written for version 2.2.0 (`runtime.load_sionna` refuses others);
+for radio maps `map_fields`.
 
 Paths are found in three steps, on Sionna's own parts but not in the order of its `PathSolver`:
 
@@ -19,7 +20,6 @@ What differs from stock Sionna, and why:
 """
 
 from dataclasses import dataclass
-from typing import Protocol
 
 import drjit as dr
 import mitsuba as mi
@@ -27,13 +27,11 @@ import numpy as np
 import sionna.rt as rt
 import torch
 from jaxtyping import Int
-from sionna.rt.antenna_pattern import antenna_pattern_to_world_implicit
 from sionna.rt.constants import InteractionType
 from sionna.rt.path_solvers.field_calculator import FieldCalculator
 from sionna.rt.path_solvers.image_method import ImageMethod
 from sionna.rt.path_solvers.paths_buffer import PathsBuffer
 from sionna.rt.path_solvers.sb_deterministic import SBDeterministicCandidateGenerator
-from sionna.rt.utils import WedgeGeometry, rotation_matrix
 from torch import Tensor
 
 from sim_bridge.backend.path_buffers import to_numpy, unique_paths
@@ -244,98 +242,3 @@ def _detached(endpoints: DrJitEndpoints) -> tuple[mi.Point3f, mi.Point3f]:
 
 def _uint(values: Tensor) -> mi.UInt:
     return mi.UInt(values.to(torch.int64).numpy().astype(np.uint32))
-
-
-# ---- radio maps ------------------------------------------------------------------------------------------
-
-
-class MapAccumulatorProtocol(Protocol):
-    """A map that takes the rays that cross a measurement surface."""
-
-    measurement_surface: mi.Mesh
-
-    def add(
-        self,
-        density: mi.Float,
-        excess: mi.Float,
-        arrival: mi.Vector3f,
-        departure: mi.Vector3f,
-        where: mi.SurfaceInteraction3f,
-        cell: mi.UInt,
-        active: mi.Bool,
-    ) -> None:
-        """Take rays: power density, metres beyond the straight line, directions, crossing and cell."""
-        ...
-
-
-def radiate(scene: rt.Scene, orientation: mi.Point3f, direction: mi.Vector3f) -> mi.Vector4f:
-    """Field of a cell's antennas in a direction of the world, all in phase, sharing the power of one."""
-    to_world = rotation_matrix(orientation)
-    patterns = scene.tx_array.antenna_pattern.patterns
-    field = mi.Vector4f(0)
-    for pattern in patterns:
-        field += antenna_pattern_to_world_implicit(pattern, to_world, direction, direction="out")
-    offsets = scene.tx_array.normalized_positions
-    real, imag = mi.Float(0), mi.Float(0)
-    for antenna in range(dr.width(offsets)):
-        offset = to_world @ mi.Point3f(*(dr.gather(mi.Float, axis, antenna) for axis in offsets))
-        sin, cos = dr.sincos(dr.two_pi * dr.dot(mi.Vector3f(offset), direction))
-        real, imag = real + cos, imag + sin
-    return field * dr.sqrt((dr.square(real) + dr.square(imag)) / scene.tx_array.num_ant)
-
-
-def bounce(
-    hit: mi.SurfaceInteraction3f,
-    direction: mi.Vector3f,
-    field: mi.Vector4f,
-    solid_angle: mi.Float,
-    random: mi.PCG32,
-    scattering: bool,
-    active: mi.Bool,
-) -> tuple[mi.Vector3f, mi.Vector4f, mi.UInt]:
-    """Off a wall or through it, as its material draws: new direction, new field, kind of interaction."""
-    kinds = mi.UInt(SPECULAR_REFLECTION | REFRACTION | (DIFFUSE_REFLECTION if scattering else 0))
-    drawn = [random.next_float32() for _ in range(3)]
-    sample, (field,) = rt.RadioMapSolver()._sample_radio_material(
-        hit, direction, [field], solid_angle, drawn[0], mi.Point2f(*drawn[1:]), kinds, active
-    )
-    return sample.wo, field, sample.sampled_component
-
-
-def find_edges(scene: rt.Scene, rays: int, seed: int) -> WedgeGeometry:
-    """The edges of walls that rays from the cells pass by, each once."""
-    solver, sampler = rt.RadioMapSolver(), mi.load_dict({"type": "independent"})
-    position, orientation, offset, _ = scene.sources(True, False)
-    sampler.seed(seed, rays * len(scene.transmitters))
-    weight = dr.zeros(mi.TensorXf, [len(scene.transmitters), scene.tx_array.num_ant])
-    # Without bounces and without a surface in the scene, Sionna's loop does nothing but note edges.
-    wedges = solver._shoot_and_bounce(
-        scene, _UnreachableMap(), sampler, position, orientation, scene.tx_array.antenna_pattern.patterns,
-        (weight, weight), offset, rays, 0, False, False, False, False, True, False, 1, 1.0, None,
-    )  # fmt: skip
-    return dr.gather(WedgeGeometry, wedges, dr.compress(wedges.length > 0))
-
-
-class _UnreachableMap:
-    """A radio map that no ray meets."""
-
-    measurement_surface = mi.Mesh("nowhere", 3, 1)
-
-    def add_paths(self, *_: object, **__: object) -> None:
-        """Called by Sionna for every ray."""
-
-
-def diffract(
-    edge: WedgeGeometry, drawn: mi.UInt, cell: mi.UInt, cells: int, point: mi.Point3f, source: mi.Point3f,
-    out: mi.Vector3f, field: mi.Vector4f, where: mi.SurfaceInteraction3f, active: mi.Bool,
-) -> tuple[mi.Vector4f, mi.Float]:  # fmt: skip
-    """Field and integration weight at a surface of rays that an edge sends to it."""
-    solver = rt.RadioMapSolver()
-    into, after = dr.normalize(point - source), dr.norm(where.p - point)
-    before = dr.norm(point - source)
-    (field,) = solver._evaluate_radio_material_diffraction(
-        mi.ShapePtr(edge.shape), edge, point, into, out, [field], after, before, active
-    )
-    samples = solver._samples_per_tx_wedge(cell, drawn, cells, int(dr.max(drawn)[0]) + 1)
-    weight = rt.MeshRadioMap._diffraction_integration_weight(None, edge, source, point, out, where)
-    return field, weight * edge.length / samples

@@ -50,6 +50,14 @@ class Facets:
         primitive = np.concatenate([np.arange(n) for n in count])
         return Facets(corner, normal, plane, first, np.repeat(number, count), primitive, base)
 
+    @staticmethod
+    def from_corners(corner: np.ndarray) -> "Facets":
+        """Triangles (triangle, 3, 3) of one mesh that no scene holds, m."""
+        corner = np.asarray(corner, np.float64).reshape(-1, 3, 3)
+        normal, primitive = _normals(corner), np.arange(len(corner))
+        plane, first = _planes(corner, normal)
+        return Facets(corner, normal, plane, first, np.zeros_like(primitive), primitive, np.zeros(1, np.int64))
+
     def number(self, shape: Int[Tensor, "*n"], primitive: Int[Tensor, "*n"]) -> Int[Tensor, "*n"]:
         """Numbers of triangles that Mitsuba knows by mesh and index."""
         return torch.from_numpy(self.base)[shape] + primitive

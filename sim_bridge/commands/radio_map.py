@@ -34,7 +34,7 @@ from uel.radio.radio_map import MapLookup, RadioMap
 from uel.radio.simulator import Simulator
 from uel.radio.sinr import sinr, snr
 from uel.radio.sites import Site, require_sites, sites_to_json, split_by_carrier, with_frequency
-from uel.radio.tracing_config import TracingConfig
+from uel.radio.tracing_config import TracingConfig, tracing_key
 
 REPORT_NAME = "map_report.json"
 _FIELDS_OUTSIDE_KEY = ("tiles", "frequencies", "out", *ENGINE_FIELDS)
@@ -193,6 +193,7 @@ def _read_report(folder: Path) -> dict[str, Any] | None:
 
 def _provenance(tile: Tile, sites: tuple[Site, ...], config: RadioMapConfig) -> dict[str, Any]:
     settings = {k: v for k, v in asdict(config).items() if k not in _FIELDS_OUTSIDE_KEY}
+    settings["tracing"] = tracing_key(config.tracing)
     plain = {"tile": tile.fingerprint, "sites": sites_to_json(sites), **settings}
     return json.loads(json.dumps(plain))
 

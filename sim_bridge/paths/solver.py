@@ -7,16 +7,20 @@ from typing import Any
 
 import drjit as dr
 import mitsuba as mi
+import numpy as np
 import torch
 from jaxtyping import Float, Float64, Int
 from torch import Tensor
 from torch.nn.functional import normalize
 
 from sim_bridge.backend import sionna_internals
+from sim_bridge.backend.edge_buffers import joined
 from sim_bridge.backend.path_buffers import edges, interaction_counts, interaction_surfaces, receiver_and_cell, vertices
 from sim_bridge.backend.torch_drjit import LOCK, call_drjit
 from sim_bridge.chains.atlas import Atlas
+from sim_bridge.chains.edges import DiffractionEdges
 from sim_bridge.chains.facets import Facets
+from sim_bridge.paths.edge_search import at_edges_of_scene, edge_paths
 from sim_bridge.paths.image_method import EDGE, InteractionPlanes, turning_points
 from sim_bridge.paths.path_set import PathSet, radiated_power
 from sim_bridge.scene import scene_parameters
@@ -137,15 +141,31 @@ def search_paths(
     # Few widths, so that few kernels are compiled.
     padded = _drjit(endpoints.padded(1 << (count - 1).bit_length()))
     values = _in_drjit(_materials(given) | _objects(given))
+    edges = _moved_edges(scene, given) if search.diffraction and search.max_depth else None
     with LOCK, scene_parameters.temporary_parameters(rt_scene, values):
         with dr.suspend_grad():
             buffer = sionna_internals.search(rt_scene, padded, search)
         if sionna_internals.is_truncated(buffer, cells, search):
             raise SearchOverflow
         sionna_internals.drop_targets(buffer, count)
+        if edges is not None:
+            found = edge_paths(rt_scene.mi_scene, scene.facets, edges, padded, count, search.max_depth)
+            buffer = joined(at_edges_of_scene(buffer, scene.facets, edges), found)
         positions = {name: position.detach().double().cpu() for name, position in _objects(given).items()}
         resolved = sionna_internals.resolve(rt_scene, scene.facets.base, buffer, padded, search.diffraction)
         return ResolvedPaths(*resolved, search, positions)
+
+
+def _moved_edges(scene: RadioScene, given: Mapping[str, Tensor]) -> DiffractionEdges:
+    """The scene's edges where the given objects stand, without those between an object and something else."""
+    edges = scene.edges
+    for name, value in _objects(given).items():
+        number, original = scene_parameters.object_mesh(scene.rt_scene, name)
+        on_object = scene.facets.shape[edges.triangle] == number
+        shift = (value.detach().double().cpu() - original).numpy()
+        edges = edges.shifted(on_object.all(1), shift)
+        edges = edges.select(np.flatnonzero(on_object.all(1) | ~on_object.any(1)))
+    return edges
 
 
 def re_resolve(

@@ -17,11 +17,10 @@ WEIGHTED_CHANNELS = (
 
 
 class MapAccumulator:
-    """A `MapAccumulatorProtocol`: power, and delays and directions weighted by power, of every ray that crosses the
-    surface."""
+    """Power, and delays and directions weighted by power, of every ray that crosses the surface."""
 
-    def __init__(self, grid: Grid, cells: int, surface: mi.Mesh, wavelength: float) -> None:
-        self.grid, self.shape, self.measurement_surface = grid, (cells, *grid.shape), surface
+    def __init__(self, grid: Grid, cells: int, wavelength: float) -> None:
+        self.grid, self.shape = grid, (cells, *grid.shape)
         self.factor = (wavelength / (4 * np.pi)) ** 2
         pixels = cells * grid.count**2
         # The channels of a pixel lie side by side: one ray's writes fall into one or two lines of the cache.

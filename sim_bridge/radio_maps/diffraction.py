@@ -1,10 +1,13 @@
 """First-order diffraction in radio maps, by sampling edges and Keller's cones.
 
 Stock Sionna loses nearly all of it on meshes (2.2.0 tests the segment from the edge for one metre only, and asks that
-the surface be met there: 1.4e-9 instead of 3.3e-7 of power in munich), so its parts are put together anew here.
+the surface be met there: 1.4e-9 instead of 3.3e-7 of power in munich), and finds edges by rays, within single meshes.
+So its parts are put together anew here: every cell samples the edges of the whole scene (`DiffractionEdges`) that it
+sees, by their lengths.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import drjit as dr
 import mitsuba as mi
@@ -12,48 +15,82 @@ import numpy as np
 import sionna.rt as rt
 from sionna.rt.utils import WedgeGeometry, sample_keller_cone_with_measure, spawn_ray_to
 
-from sim_bridge.backend import sionna_internals
+from sim_bridge.backend import map_fields
+from sim_bridge.chains.edges import DiffractionEdges
+from sim_bridge.chains.wedges import EDGE_CLEARANCE, edges_in_sight, facing, sionna_wedges
 from sim_bridge.radio_maps.accumulator import MapAccumulator
+from sim_bridge.scene.radio_scene import RadioScene
+from uel.radio.sites import cell_positions
 
-EDGE_CLEARANCE = 5e-2  # m off the edge, at which its segments are tested, so that its own walls do not block them
+
+@dataclass(frozen=True, eq=False)
+class CellEdges:
+    """The edges that each cell sees: those of the first cell, then those of the second, …"""
+
+    wedges: WedgeGeometry
+    bounds: np.ndarray
+    """(edge + 1,) m of edge before each of them"""
+    first: np.ndarray
+    """(cell + 1,) first edge of each cell"""
+
+    @staticmethod
+    def of_scene(scene: RadioScene) -> "CellEdges":
+        """Test which edges of a scene its cells see."""
+        seen = []
+        for position in cell_positions(scene.sites).double().numpy():
+            index = edges_in_sight(scene.rt_scene.mi_scene, scene.edges, position)
+            seen.append(facing(scene.edges.select(index), position)[0])
+        edges = DiffractionEdges.concatenate(seen)
+        bounds = np.concatenate([[0.0], np.cumsum(edges.length)])
+        first = np.cumsum([0, *(len(part) for part in seen)])
+        return CellEdges(sionna_wedges(edges, scene.facets), bounds, first)
+
+    def draw(self, cell: np.ndarray, sample: np.ndarray) -> tuple[mi.UInt, mi.Float, mi.Float, mi.Bool]:
+        """By numbers from 0 to 1, one a ray of some `cell`: an edge, a point on it as a fraction of its length, the
+        metres of edge that the cell sees, and whether it sees any."""
+        low, high = self.bounds[self.first[cell]], self.bounds[self.first[cell + 1]]
+        at = low + sample * (high - low)
+        edge = np.searchsorted(self.bounds, at, side="right") - 1
+        edge = np.clip(edge, self.first[cell], np.maximum(self.first[cell + 1] - 1, self.first[cell]))
+        edge = np.minimum(edge, len(self.bounds) - 2)
+        fraction = (at - self.bounds[edge]) / (self.bounds[edge + 1] - self.bounds[edge])
+        numbers = (np.clip(fraction, 0.0, 1.0), high - low)
+        return mi.UInt(edge.astype(np.uint32)), *(mi.Float(v.astype(np.float32)) for v in numbers), mi.Bool(high > low)
 
 
 def add_diffraction(
     scene: rt.Scene,
     surface: mi.Scene,
     sums: MapAccumulator,
-    edges: WedgeGeometry,
+    edges: CellEdges,
     source: mi.Point3f,
     radiate: Callable[[mi.Vector3f], mi.Vector4f],
     cell: mi.UInt,
+    rays: int,
     seed: int,
 ) -> None:
-    """Add diffracted rays at edges that were found from the cells; `source` and `cell` are those of every ray.
+    """Add diffracted rays at edges that the cells see; `source` and `cell` are those of every ray, `rays` a cell.
 
     `radiate` returns the field of every ray's cell in a direction."""
     width = dr.width(cell)
-    if not dr.width(edges.length):
+    if len(edges.bounds) == 1:
         return
     random = mi.PCG32(width, dr.opaque(mi.UInt64, seed + 1))
-    drawn = mi.DiscreteDistribution(edges.length / dr.sum(edges.length)).sample(random.next_float32())
-    edge = dr.gather(WedgeGeometry, edges, drawn)
+    # One point in each of as many equal stretches of edge as there are rays: where threads end first does not matter.
+    stretch = (np.arange(width) % rays + random.next_float32().numpy().astype(np.float64)) / rays
+    drawn, fraction, metres, free = edges.draw(cell.numpy().astype(np.int64), stretch)
+    edge = dr.gather(WedgeGeometry, edges.wedges, drawn)
     # Sums of points and vectors have the type of whichever came first: each is given its own.
-    point = mi.Point3f(edge.o + random.next_float32() * edge.length * edge.e_hat)
-    outwards = dr.select(edge.primn == edge.prim0, mi.Vector3f(0), dr.normalize(edge.n0 + edge.nn))
-    clear = point + EDGE_CLEARANCE * outwards
-    out, measure = sample_keller_cone_with_measure(
-        edge.e_hat, edge.n0, edge.nn, random.next_float32(), dr.normalize(point - source), True
-    )
+    point = mi.Point3f(edge.o + fraction * edge.length * edge.e_hat)
+    clear = point + EDGE_CLEARANCE * dr.normalize(edge.n0 + edge.nn)
+    into = mi.Vector3f(dr.normalize(point - source))
+    out, measure = sample_keller_cone_with_measure(edge.e_hat, edge.n0, edge.nn, random.next_float32(), into, True)
     out = mi.Vector3f(out)
     where = surface.ray_intersect(mi.Ray3f(o=point, d=out, time=0.0, wavelengths=mi.Color0f()))
-    free = where.is_valid()
+    free &= where.is_valid()
     for start, end in ((source, point), (source, clear), (where.p, point), (where.p, clear)):
         free &= ~scene.mi_scene.ray_test(spawn_ray_to(start, end), active=free)
-    into = mi.Vector3f(dr.normalize(point - source))
-    field = radiate(into)
-    field, weight = sionna_internals.diffract(
-        edge, drawn, cell, int(np.prod(sums.shape[:1])), point, source, out, field, where, free
-    )
+    field, weight = map_fields.diffract(edge, point, source, out, radiate(into), where, free)
     excess = dr.norm(point - source) + dr.norm(where.p - point) - dr.norm(where.p - source)
-    density = dr.squared_norm(field) * weight * measure
+    density = dr.squared_norm(field) * weight * measure * metres / rays
     sums.add(density, dr.maximum(excess, 0), -out, into, where, cell, free & (density > 0))

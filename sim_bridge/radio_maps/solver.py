@@ -9,7 +9,7 @@ Where an antenna stands at the height of the surface, direct rays graze it and n
 from its closed form (Friis) at the pixel's centre. Reflections in that same plane are missing.
 """
 
-from functools import partial
+from functools import cached_property, partial
 
 import drjit as dr
 import mitsuba as mi
@@ -18,11 +18,10 @@ from jaxtyping import Float
 from rich.progress import Progress
 from torch import Tensor
 
-from sim_bridge.backend import sionna_internals
-from sim_bridge.backend.sionna_internals import find_edges
+from sim_bridge.backend import map_fields, sionna_internals
 from sim_bridge.chains.ray_launching import sphere_lattice
 from sim_bridge.radio_maps.accumulator import MapAccumulator
-from sim_bridge.radio_maps.diffraction import add_diffraction
+from sim_bridge.radio_maps.diffraction import CellEdges, add_diffraction
 from sim_bridge.scene.cell_antennas import path_gains
 from sim_bridge.scene.measurement_surface import measurement_surface
 from sim_bridge.scene.radio_scene import RadioScene
@@ -107,30 +106,34 @@ class RadioMapSolver:
 
     def __init__(self, scene: RadioScene, grid: Grid) -> None:
         self.scene, self.grid = scene, grid
-        self.surface, self.elevation = measurement_surface(scene, grid)
-        self.surface_scene = mi.load_dict({"type": "scene", "surface": self.surface})
+        surface, self.elevation = measurement_surface(scene, grid)
+        self.surface_scene = mi.load_dict({"type": "scene", "surface": surface})
         # A ray may cross a hill's surface twice between two walls.
         self.crossings = 1 if float(self.elevation.max() - self.elevation.min()) == 0 else 2
         points = torch.cat([grid.centres(), self.elevation[..., None]], -1).reshape(-1, 3)
         self.points, self.los = points, scene.line_of_sight(points).T
 
+    @cached_property
+    def edges(self) -> CellEdges:
+        """The edges that the cells see."""
+        return CellEdges.of_scene(self.scene)
+
     def batch(self, rays: int, number: int) -> RayBatch:
         """One independent batch of rays from every cell."""
         tracing, cells = self.scene.tracing, self.scene.cell_count
         seed = tracing.seed * 1000 + number
-        sums = MapAccumulator(self.grid, cells, self.surface, self.scene.wavelength)
+        sums = MapAccumulator(self.grid, cells, self.scene.wavelength)
         launches = [range(first, min(first + CELLS_PER_LAUNCH, cells)) for first in range(0, cells, CELLS_PER_LAUNCH)]
         with dr.scoped_set_flag(dr.JitFlag.OptimizeLoops, False):  # the loop is traced once, not twice
             for launch in launches:
                 self._shoot(sums, launch, rays, seed)
         if tracing.diffraction and tracing.max_depth > 0:
-            edges = find_edges(
-                self.scene.rt_scene, max(rays * CELLS_PER_LAUNCH // max(cells, CELLS_PER_LAUNCH), 1), seed
-            )
             for launch in launches:
                 source, orientation, cell, _ = self._rays_of_cells(launch, rays)
                 radiate = partial(self._radiate, launch, orientation)
-                add_diffraction(self.scene.rt_scene, self.surface_scene, sums, edges, source, radiate, cell, seed)
+                add_diffraction(
+                    self.scene.rt_scene, self.surface_scene, sums, self.edges, source, radiate, cell, rays, seed
+                )
         return self._with_grazing_paths(sums.to_torch())
 
     def _with_grazing_paths(self, batch: RayBatch) -> RayBatch:
@@ -175,7 +178,7 @@ class RadioMapSolver:
             self._count_crossings(sums, ray, to_wall, state, depth == 0, active)
             active &= hit.is_valid() & (depth < max_depth)
             length = length + dr.select(active, hit.t, 0)
-            out, bounced, kind = sionna_internals.bounce(hit, direction, field, solid_angle, random, scattering, active)
+            out, bounced, kind = map_fields.bounce(hit, direction, field, solid_angle, random, scattering, active)
             active &= kind != sionna_internals.NONE
             field = dr.select(active, bounced, field)
             solid_angle = dr.select(kind == sionna_internals.DIFFUSE_REFLECTION, dr.two_pi, solid_angle)
@@ -196,7 +199,7 @@ class RadioMapSolver:
 
     def _radiate(self, launch: range, orientation: mi.Point3f, direction: mi.Vector3f) -> mi.Vector4f:
         """Field of every ray's cell in a direction of the world."""
-        field = sionna_internals.radiate(self.scene.rt_scene, orientation, direction)
+        field = map_fields.radiate(self.scene.rt_scene, orientation, direction)
         if not self.scene.has_own_gains:
             return field
         endpoints = self.scene.endpoints_of(torch.zeros(1, 3), {})

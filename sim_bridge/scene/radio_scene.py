@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from sim_bridge.chains.edges import DiffractionEdges
 from sim_bridge.chains.facets import Facets
 from sim_bridge.scene import cell_antennas, scene_parameters
 from sim_bridge.scene.endpoints import Endpoints, rotation
@@ -49,6 +50,11 @@ class RadioScene:
         bounds = tile.raster_grid if tile else Grid(size=size, pixel=size)
         wavelength = SPEED_OF_LIGHT / _add_transmitters(rt_scene, sites, tracing)
         return RadioScene(rt_scene, sites, tracing, tile, bounds, wavelength, Facets.from_scene(rt_scene.mi_scene))
+
+    @cached_property
+    def edges(self) -> DiffractionEdges:
+        """Where waves diffract, as the scene was opened."""
+        return DiffractionEdges.from_facets(self.facets)
 
     @property
     def cell_count(self) -> int:

@@ -39,6 +39,7 @@ from uel.models.locator import SCHEMA, require_nesting
 from uel.models.map_restorer import SCHEMA as RESTORER_SCHEMA
 from uel.models.map_restorer import MapRestorer
 from uel.radio.sites import Site, sites_to_json
+from uel.radio.tracing_config import tracing_key
 from uel.results.condition import EXACT_MAPS
 from uel.survey.dataset import Survey
 
@@ -142,7 +143,7 @@ def _deployment(
     network = {"tile": tile.fingerprint, "sites": [asdict(site) for site in place.sites], "seed": seed}
     tracing, survey, simulator = config.maps.tracing, None, None
     if config.training.traced_fraction and (validate or config.survey is None):
-        key = {**network, "tracing": asdict(tracing), "plan": asdict(config.tracks)}
+        key = {**network, "tracing": tracing_key(tracing), "plan": asdict(config.tracks)}
         survey = track_survey(f"survey-{tile.name}", key, place, config.tracks, tracing, seed, stage_cache)
     if live:
         simulator = live_simulator(

@@ -1,6 +1,6 @@
 """Deployments in the ray tracer: maps of every map condition and link truth, made once and kept in a stage cache."""
 
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from uel.inference.deployment import Deployment
 from uel.radio.link_truth import LinkTruth
 from uel.radio.simulator import DeferredSimulator, Simulator
 from uel.radio.sites import Site, sites_to_json
+from uel.radio.tracing_config import tracing_key
 from uel.results.condition import EXACT_MAPS
 
 LIVE_SEED_OFFSET = 7919  # added to the seed of the truth's rays, so that live queries use others
@@ -52,7 +53,7 @@ class TracedDeployment(Deployment):
         return map_factory(condition, self.tile, self.sites, self.config, self.stage_cache, self.seed)
 
     def _trace_chunk(self, position: Float[Tensor, "n 2"]) -> LinkTruth:
-        tracing = asdict(self.config.tracing)
+        tracing = tracing_key(self.config.tracing)
         key = {"tile": self.tile.fingerprint, "sites": sites_to_json(self.sites), "tracing": tracing}
         folder = self.stage_cache.make(
             f"paths-{self.tile.name}", key | {"at": position.tolist()}, lambda out: self._save(position, out)

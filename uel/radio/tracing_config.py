@@ -1,12 +1,14 @@
 """How a simulator traces: which one, and with how many rays. No framework is imported here."""
 
 import math
-from dataclasses import dataclass
-from typing import Annotated
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any
 
 import tyro
 
 from uel.errors import UelError
+
+DIFFRACTION_MODEL = 2  # 1: edges within one mesh that rays happened to meet; 2: all edges of the scene
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,3 +70,16 @@ class TracingConfig:
 
 ACCURATE_TRACING = TracingConfig(max_depth=5, samples=20_000, scattering=0.3, map_rays=20_000_000)
 """Of true radio maps, and of rays that decide between positions."""
+
+
+def tracing_key(tracing: TracingConfig) -> dict[str, Any]:
+    """What names cached maps and paths: every field and, with diffraction, how it is computed (`DIFFRACTION_MODEL`).
+
+    Example:
+        >>> from uel.radio.tracing_config import TracingConfig, tracing_key
+        >>> tracing_key(TracingConfig())["diffraction_model"]
+        2
+        >>> "diffraction_model" in tracing_key(TracingConfig(diffraction=False))
+        False
+    """
+    return asdict(tracing) | ({"diffraction_model": DIFFRACTION_MODEL} if tracing.diffraction else {})

@@ -40,9 +40,12 @@ def test_paths_are_those_of_stock_sionna(scattering: float, diffraction: bool) -
         ]
         bent = (ours.interactions[mine, 2] > 0) & (ours.bounces[mine] > 1)
         order = ours.delay[mine].argsort()
-        for path, both in zip(pairs[0], bent[order].tolist(), strict=True):
+        around = (ours.interactions[mine, 2] > 0)[order].tolist()
+        for path, both, edge in zip(pairs[0], bent[order].tolist(), around, strict=True):
             within = pytest.approx(path, abs=3e-3 if both else 1e-3)
-            assert any(other == within for other in pairs[1])
+            assert edge or any(other == within for other in pairs[1])  # Sionna's rays miss most edges
+        for path in pairs[1]:
+            assert any(other == pytest.approx(path, abs=3e-3) for other in pairs[0])
         assert len(pairs[0]) >= len({(round(t, 2), round(p, 3)) for t, p in pairs[1]}) - 1
     assert bool((ours.power > 0).all())
 

@@ -1,0 +1,109 @@
+"""Sionna's buffers of paths around edges: written, and put together.
+
+As `sionna_internals` it touches private names of version 2.2.0.
+"""
+
+from dataclasses import dataclass, fields
+from typing import TypeVar
+
+import drjit as dr
+import mitsuba as mi
+import numpy as np
+from sionna.rt.constants import InteractionType
+from sionna.rt.path_solvers.paths_buffer import PathsBuffer
+from sionna.rt.utils import WedgeGeometry
+
+Column = TypeVar("Column")
+_ROWS = ("_valid", "_src_indices", "_tgt_indices", *(f"_k_{end}_{axis}" for end in ("tx", "rx") for axis in "xyz"))
+_TENSORS = ("_interaction_types", "_shapes", "_primitives", "_vertices_x", "_vertices_y", "_vertices_z", "_probs")
+
+
+def around_edges(target: np.ndarray, source: np.ndarray, wedges: WedgeGeometry, depth: int) -> PathsBuffer:
+    """Candidates around one edge each, as the image method takes them."""
+    rows = len(target)
+    paths = PathsBuffer(rows, depth, True)
+    if not rows:  # Dr.Jit does not calculate with empty arrays
+        return paths
+    paths._src_indices, paths._tgt_indices = (mi.UInt(index.astype(np.uint32)) for index in (source, target))
+    first = dr.arange(mi.UInt, rows) * paths.depth_dim_size
+    shape = dr.reinterpret_array(mi.UInt, wedges.shape)
+    for tensor, values in (
+        (paths._interaction_types, dr.full(mi.UInt, InteractionType.DIFFRACTION, rows)),
+        (paths._shapes, shape),
+        (paths._primitives, wedges.prim0),
+    ):
+        dr.scatter(tensor.array, values, first)
+    for tensor, values in zip((paths._vertices_x, paths._vertices_y, paths._vertices_z), wedges.o, strict=True):
+        dr.scatter(tensor.array, values, first)
+    paths._probs = dr.full(mi.TensorXf, 1.0, [rows, paths.depth_dim_size])
+    paths._diffracting_wedges, paths._paths_counter = wedges, mi.UInt(rows)
+    return paths
+
+
+def joined(first: PathsBuffer, second: PathsBuffer) -> PathsBuffer:
+    """Candidates of two buffers of the same depth in one."""
+    if not first.buffer_size or not second.buffer_size:
+        return first if first.buffer_size else second
+    rows, depth = first.buffer_size + second.buffer_size, first.depth_dim_size
+    paths = PathsBuffer(rows, first.max_depth, True)
+    for name in _ROWS:
+        setattr(paths, name, dr.concat((getattr(first, name), getattr(second, name))))
+    for name in _TENSORS:
+        tensors = [getattr(part, name) for part in (first, second)]
+        setattr(paths, name, type(tensors[0])(dr.concat(tuple(t.array for t in tensors)), shape=(rows, depth)))
+    one, other = first.diffracting_wedges, second.diffracting_wedges
+    parts = [(getattr(one, part.name), getattr(other, part.name)) for part in fields(WedgeGeometry)]
+    paths._diffracting_wedges = WedgeGeometry(*(_concatenated(*pair) for pair in parts))
+    paths._paths_counter = mi.UInt(rows)
+    return paths
+
+
+@dataclass(frozen=True)
+class MixedEdges:
+    """Candidates around an edge with other interactions besides."""
+
+    row: np.ndarray
+    """(candidate,) in the buffer"""
+    level: np.ndarray
+    """(candidate,) which interaction the edge is, from 0"""
+    origin: np.ndarray
+    direction: np.ndarray
+    length: np.ndarray
+    normal: np.ndarray
+    """(candidate, 3) of the first face; as the edge's origin and direction"""
+
+
+def split_off_edges(paths: PathsBuffer) -> tuple[np.ndarray, MixedEdges]:
+    """Rows without an edge, and those with an edge and more."""
+    if not paths.buffer_size:
+        none, vectors = np.zeros(0, np.int64), np.zeros((0, 3))
+        return none, MixedEdges(none, none, vectors, vectors, np.zeros(0), vectors)
+    kind = paths.interaction_types.numpy()
+    edge = kind == InteractionType.DIFFRACTION
+    row = np.flatnonzero(edge.any(1) & ((kind != InteractionType.NONE).sum(1) > 1))
+    wedge = paths.diffracting_wedges
+    read = lambda v: np.stack([np.asarray(axis.numpy()) for axis in v], -1)[row].astype(np.float64)  # noqa: E731
+    length = np.asarray(wedge.length.numpy())[row].astype(np.float64)
+    mixed = MixedEdges(row, edge[row].argmax(1), read(wedge.o), read(wedge.e_hat), length, read(wedge.n0))
+    return np.flatnonzero(~edge.any(1)), mixed
+
+
+def at_wedges(paths: PathsBuffer, row: np.ndarray, level: np.ndarray, wedges: WedgeGeometry) -> PathsBuffer:
+    """Candidates of some rows, around other edges at `level` (from 0)."""
+    paths = paths.gather(mi.UInt(row.astype(np.uint32)))
+    if len(row):
+        index = mi.UInt((np.arange(len(row)) * paths.depth_dim_size + level).astype(np.uint32))
+        dr.scatter(paths._shapes.array, dr.reinterpret_array(mi.UInt, wedges.shape), index)
+        dr.scatter(paths._primitives.array, wedges.prim0, index)
+        paths._diffracting_wedges = wedges
+    return paths
+
+
+def _concatenated(first: Column, second: Column) -> Column:
+    """One after the other, for numbers, vectors and pointers to meshes."""
+    if isinstance(first, mi.MeshPtr):
+        numbers = (dr.reinterpret_array(mi.UInt, first), dr.reinterpret_array(mi.UInt, second))
+        return dr.reinterpret_array(mi.MeshPtr, dr.concat(numbers))
+    if isinstance(first, mi.Float | mi.UInt):
+        return dr.concat((first, second))
+    return type(first)(*(dr.concat(axes) for axes in zip(first, second, strict=True)))
