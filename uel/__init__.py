@@ -24,7 +24,7 @@ from uel.core.threads import wait_asleep
 
 wait_asleep()  # before anything below imports torch
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 if TYPE_CHECKING:
     from uel.adaptation.site_adaptation import SiteAdaptation as SiteAdaptation
