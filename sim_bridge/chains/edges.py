@@ -21,7 +21,7 @@ from functools import cached_property
 import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from sim_bridge.chains.facets import Facets
 
@@ -121,8 +121,8 @@ class DiffractionEdges:
         return segment[same], edge[same], ~alike[same, 0]
 
     @cached_property
-    def _lines(self) -> cKDTree:
-        return cKDTree(_line_key(self.origin, self.direction))
+    def _lines(self) -> KDTree:
+        return KDTree(_line_key(self.origin, self.direction))
 
     @property
     def outwards(self) -> np.ndarray:
@@ -143,7 +143,7 @@ def _weld(corner: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     points, index = np.unique(corner.reshape(-1, 3), axis=0, return_inverse=True)
     if not len(points):
         return points, np.zeros((0, 3), np.int64)
-    near = cKDTree(points).query_pairs(SAME_POINT, output_type="ndarray")
+    near = KDTree(points).query_pairs(SAME_POINT, output_type="ndarray")
     graph = coo_array((np.ones(len(near)), (near[:, 0], near[:, 1])), shape=(len(points), len(points)))
     _, label = connected_components(graph, directed=False)
     _, first, label = np.unique(label, return_index=True, return_inverse=True)
@@ -206,7 +206,7 @@ def _corners_on(vertex: np.ndarray, edges: np.ndarray) -> tuple[np.ndarray, np.n
     used = np.unique(edges)
     if not len(used):
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
-    tree, owners, points = cKDTree(vertex[used]), [], []
+    tree, owners, points = KDTree(vertex[used]), [], []
     for first in range(0, len(edges), EDGES_PER_QUERY):
         start, end = (vertex[edges[first : first + EDGES_PER_QUERY, k]] for k in (0, 1))
         length = np.linalg.norm(end - start, axis=1)
