@@ -36,9 +36,9 @@ def test_every_derivative_is_right(scene: str, parameters: tuple[str, ...]) -> N
     )
 
 
-# Configurations of a line: `uel doctor --gradients` draws 100. Those of a city take minutes each.
+# Configurations of a line: `uel doctor --gradients` draws 100. Those of a city take a minute each.
 CONFIGURATIONS_PER_LINE = {"free space": 20, "mirror": 20}
-CONFIGURATIONS_PER_CITY_LINE = 4
+CONFIGURATIONS_PER_CITY_LINE = 16  # a median of four is off by more than the limit, 1.1 % where sixteen give 0.35 %
 
 
 @pytest.mark.slow
