@@ -234,11 +234,9 @@ def _gradient_descent(
     optimizer, best, result.status = _optimizer(theta, config), state, "out of steps"
     for _ in range(config.steps):
         for _ in range(STEPS_PER_PATHS if config.method == "adam" else 1):
-            if bool(theta.detach().isfinite().all()):
-                optimizer.step(_closure(objective, state, theta, optimizer))  # type: ignore[arg-type]
-        candidate = None
-        if bool(theta.detach().isfinite().all()):
-            candidate = objective.state_at(theta.detach().clone(), state.frozen, state.scale)
+            optimizer.step(_closure(objective, state, theta, optimizer))  # type: ignore[arg-type]
+        ahead = theta.detach().clone()
+        candidate = objective.state_at(ahead, state.frozen, state.scale) if bool(ahead.isfinite().all()) else None
         if candidate is None or not math.isfinite(candidate.cost):
             result.status = "stopped at the last good state: the cost ahead is not finite"
             break
@@ -263,6 +261,8 @@ def _closure(
 ) -> Callable[[], Tensor]:
     def closure() -> Tensor:
         optimizer.zero_grad()
+        if not bool(theta.detach().isfinite().all()):  # no simulator takes such parameters
+            return theta.sum()
         residuals = objective.residuals_of(objective.predict(state.frozen, theta))
         loss = objective.cost(residuals, theta, state.scale)
         loss.backward()

@@ -320,6 +320,12 @@ def test_a_survey_that_hears_nothing_has_a_report(tmp_path: Path) -> None:
     assert len(pictures(survey.folder)) == 7
 
 
+@pytest.mark.slow
+def test_a_survey_that_hears_nothing_and_whose_tile_is_not_found_has_a_report(tmp_path: Path) -> None:
+    survey = made(tmp_path / "survey", silent)
+    assert survey_report.write_survey_report(survey.folder).is_file()  # no direct path: no link can be judged
+
+
 def test_a_report_is_written_again_when_its_units_are(copied: Survey) -> None:
     path = survey_report.refresh_survey_report(copied.folder, places(copied))
     path.write_text(path.read_text() + "a note")

@@ -69,7 +69,7 @@ def test_gradients_of_one_simulator_do_not_mix_between_threads_with_other_materi
     def plain_gradient(_: float) -> Tensor:
         return gain_gradient(sim, STREET_POSITIONS).flatten()
 
-    calls = [(gradient, values[0]), (gradient, values[1]), (plain_gradient, 0.0)] * 10
+    calls = [(gradient, values[0]), (gradient, values[1]), (plain_gradient, 0.0)] * 20
     wanted = [call(value) for call, value in calls[:3]]
     with ThreadPoolExecutor(2) as pool:
         results = list(pool.map(lambda pair: pair[0](pair[1]), calls))
