@@ -33,8 +33,8 @@ LINE_COLOURS = (BLACK, *map(hex_colour, (VERMILION, BLUE, GREEN, PURPLE, ORANGE,
 METHOD_STYLES: dict[str, Method] = {method.name: method for method in LOCALIZATION_METHODS}
 OTHER_COLOURS = ("#999933", "#44AA99", "#AA4499")  # of methods given by --compare
 _RUN_METHODS = (
-    "prior_median", "cell_id", "cell_id_ta", "knn_map", "knn_survey", "grid_robust", "grid_bayes", "locator",
-    "locator_refined",
+    "prior_median", "cell_id", "cell_id_ta", "knn_map", "knn_survey", "grid_robust", "grid_bayes_corrected",
+    "grid_bayes", "locator", "locator_refined",
 )  # fmt: skip
 _RUN_LIMIT = replace(METHOD_STYLES["limit"], label="grid Bayes (the limit)")
 # The methods in a run's report, in the order of tables. Grid Bayes has the true map there: it is the limit.

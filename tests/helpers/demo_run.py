@@ -28,7 +28,7 @@ from uel.results.evaluation import ConditionResult, write_result
 from uel.results.run_summary import PROTOCOL_FILE
 
 SIZE, UES = 512.0, 200
-SCALE = dict(zip(RUN_METHOD_STYLES, (150.0, 110.0, 80.0, 60.0, 70.0, 26.0, 25.0, 40.0, 30.0), strict=True))
+SCALE = dict(zip(RUN_METHOD_STYLES, (150.0, 110.0, 80.0, 60.0, 70.0, 26.0, 28.0, 25.0, 40.0, 30.0), strict=True))
 SECTORS = tuple(Cell(azimuth_deg=a) for a in (0.0, 120.0, 240.0))
 SITES = (*masts((-120.0, 90.0), (150.0, -60.0)), Site(position=(40.0, 160.0, 25.0), cells=SECTORS))
 
