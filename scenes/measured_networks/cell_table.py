@@ -18,7 +18,7 @@ from uel.radio.sites import Cell
 MAX_CELL_DISTANCE = 50e3  # m from the district's middle: a cell beyond is a mistake, or of another CRS
 POSITION_COLUMNS = ("easting", "northing")
 NEEDED_COLUMNS = ("cell_id", "height", "azimuth_deg")
-TEMPLATE = Cell(
+CELL_TEMPLATE = Cell(
     array=Array(pattern="tr38901"),
     carrier=Carrier(frequency=2.6e9, bandwidth=20e6, subcarrier_spacing=15e3, technology="lte"),
 )
@@ -48,7 +48,7 @@ def read_cell_table(file: Path, frame: RasterFrame, measured: tuple[str, ...]) -
     if missing:
         got = f"{file}: columns {', '.join(names)}"
         raise UelError(f"the list of cells lacks {', '.join(missing)}", got=got, do="add these columns")
-    maker, seen, entries = CellMaker(TEMPLATE), dict[str, int](), []
+    maker, seen, entries = CellMaker(CELL_TEMPLATE), dict[str, int](), []
     for row in rows:
         entry = _entry(row, columns, maker, frame, file)
         first = seen.setdefault(entry[0], row.number)

@@ -126,7 +126,7 @@ def _require(is_good: np.ndarray, table: pd.DataFrame, name: str, file: Path, wh
 
 
 @dataclass(frozen=True, eq=False)
-class _Squares:
+class _MeasuredSquares:
     """Measured squares of each make of phone, and the number of that which each row of the table belongs to."""
 
     row: Tensor
@@ -136,7 +136,7 @@ class _Squares:
     square: np.ndarray
 
 
-def _squares(reports: pd.DataFrame, frame: RasterFrame, folder: Path) -> _Squares:
+def _squares(reports: pd.DataFrame, frame: RasterFrame, folder: Path) -> _MeasuredSquares:
     pixel, half = frame.grid.pixel, frame.grid.size / 2
     # Half a pixel off the corner: rounding errors of coordinates do not move a report to the neighbouring square.
     column = np.floor((reports["easting"].to_numpy() - frame.origin[0] + half) / pixel + 0.5).astype(np.int64)
@@ -151,7 +151,7 @@ def _squares(reports: pd.DataFrame, frame: RasterFrame, folder: Path) -> _Square
     key = np.stack([row, column, device], 1)
     unique, square = np.unique(key, axis=0, return_inverse=True)
     row, column, device = (torch.from_numpy(values.copy()) for values in unique.T)
-    return _Squares(row, column, device, tuple(devices.tolist()), square.reshape(-1))
+    return _MeasuredSquares(row, column, device, tuple(devices.tolist()), square.reshape(-1))
 
 
 def _levels(square: np.ndarray, reports: pd.DataFrame, number_of: dict[str, int]) -> tuple[Tensor, Tensor]:

@@ -16,7 +16,7 @@ def toy_network(squares: int, cells: int = 4, size: float = 320.0, seed: int = 0
     azimuth = torch.arange(cells) % 2 * 180.0
     flat, full = torch.zeros(cells), torch.zeros(grid.shape)
     antennas = MeasuredCells(
-        cell_id=tuple(str(number) for number in range(cells)),
+        cell_id=tuple(str(100 + number) for number in range(cells)),
         is_listed=torch.ones(cells, dtype=torch.bool),
         position=place.sort(0).values[mast],
         height=flat + 25.0,

@@ -7,6 +7,7 @@ from tests.helpers.measured_networks import toy_network
 from uel.errors import UelError
 from uel.measurement.drive_test import block_index
 from uel.measurement.measured_network import BLOCK_SIDE, split_labels
+from uel.radio.antennas.array import Array
 from uel.radio.sites import Cell, cell_positions
 
 
@@ -53,7 +54,7 @@ def test_heard_cells_keep_their_columns():
     network = toy_network(squares=30, cells=4)
     network.is_reported[:, 1] = False
     heard = network.heard_cells()
-    assert heard.cells.cell_id == ("0", "2", "3")
+    assert heard.cells.cell_id == ("100", "102", "103")
     assert torch.equal(heard.level_dbm, network.level_dbm[:, [0, 2, 3]])
     network.is_reported[:] = False
     with pytest.raises(UelError, match="reports a cell"):
@@ -62,7 +63,7 @@ def test_heard_cells_keep_their_columns():
 
 def test_cells_become_sites_at_their_elevation():
     cells = toy_network(squares=3, cells=4).cells
-    sites = cells.sites(datum=400.0, template=Cell())
+    sites = cells.sites(datum=400.0, template=Cell(array=Array(pattern="tr38901")))
     place = cell_positions(sites)
     assert torch.equal(place[:, :2], cells.position)
     assert torch.equal(place[:, 2], cells.height + cells.ground - 400.0)
