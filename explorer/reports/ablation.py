@@ -165,7 +165,10 @@ def _median_reduction(folder: Path, without_physics: VariantGroup, best: Variant
         for a, b in zip(without_physics.rows, best.rows, strict=False)
         if a.seed == b.seed
     ]
-    reduction = lambda e: 1 - float(e[:, 1].quantile(0.5) / e[:, 0].quantile(0.5))  # noqa: E731
+
+    def reduction(e):
+        return 1 - float(e[:, 1].quantile(0.5) / e[:, 0].quantile(0.5))
+
     if not error_pairs:
         return 1 - best.p50 / without_physics.p50, float("nan"), float("nan")
     return reduction(torch.cat(error_pairs)), *bootstrap(error_pairs, reduction)

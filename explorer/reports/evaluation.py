@@ -73,7 +73,10 @@ def markdown(
     rows: TableRows, results: Sequence[ConditionResult], protocol: Mapping[str, Any], drawn: Sequence[str]
 ) -> str:
     """The report as Markdown."""
-    show = lambda name, caption: [f"![{caption}](figures/{name}.png)"] if name in drawn else []  # noqa: E731
+
+    def show(name, caption):
+        return [f"![{caption}](figures/{name}.png)"] if name in drawn else []
+
     parts = [
         f"# Evaluation `{protocol['name']}` of `{protocol['run']}`",
         _introduction(rows, protocol),

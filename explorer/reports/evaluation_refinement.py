@@ -82,7 +82,10 @@ def _nll(results: Sequence[ConditionResult], method: str, exact: bool) -> list[s
 
 def _threshold_rows(name: str, results: Sequence[ConditionResult]) -> list[list[str]]:
     """Rows of the second table: errors and CPU time at each entropy threshold."""
-    get = lambda method, key: _concatenate([result.methods[method][key] for result in results])  # noqa: E731
+
+    def get(method, key):
+        return _concatenate([result.methods[method][key] for result in results])
+
     entropy = get("locator", "entropy")
     errors_by_method = {
         m: _concatenate([position_errors(result, m).numpy() for result in results])

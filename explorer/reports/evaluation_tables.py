@@ -32,7 +32,10 @@ TARGET_TIERS = ("rsrp", "rsrp_ta", "rsrp_ta_azimuth")
 def base_rows(rows: TableRows, protocol: Mapping[str, Any], **changes: object) -> dict[str, TableRow]:
     """Rows of the base condition with some fields changed, by method; empty where it was not evaluated."""
     wanted = {**protocol["base"], "track": "single", "carrier": f"{protocol['base']['carrier']:g}", **changes}
-    fits = lambda row: all(row[name] == str(value) for name, value in wanted.items())  # noqa: E731
+
+    def fits(row):
+        return all(row[name] == str(value) for name, value in wanted.items())
+
     return {row["method"]: row for row in rows if fits(row)}
 
 
@@ -148,7 +151,10 @@ def _gain(by_method: Mapping[str, TableRow], method: str) -> str:
 
 def _compared_with_robust(by_method: Mapping[str, TableRow], method: str, name: str) -> str:
     error, limit, robust = (float(by_method[m][name]) for m in (method, "limit", "grid_robust"))
-    gain = lambda value: f"{100 * (value / robust - 1):+.0f} %"  # noqa: E731
+
+    def gain(value):
+        return f"{100 * (value / robust - 1):+.0f} %"
+
     return f"**{verdict(error, limit, 0.8 * robust)}** {gain(error)}, limit {gain(limit)}"
 
 

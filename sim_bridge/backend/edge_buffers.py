@@ -82,7 +82,10 @@ def split_off_edges(paths: PathsBuffer) -> tuple[np.ndarray, MixedEdges]:
     edge = kind == InteractionType.DIFFRACTION
     row = np.flatnonzero(edge.any(1) & ((kind != InteractionType.NONE).sum(1) > 1))
     wedge = paths.diffracting_wedges
-    read = lambda v: np.stack([np.asarray(axis.numpy()) for axis in v], -1)[row].astype(np.float64)  # noqa: E731
+
+    def read(v):
+        return np.stack([np.asarray(axis.numpy()) for axis in v], -1)[row].astype(np.float64)
+
     length = np.asarray(wedge.length.numpy())[row].astype(np.float64)
     mixed = MixedEdges(row, edge[row].argmax(1), read(wedge.o), read(wedge.e_hat), length, read(wedge.n0))
     return np.flatnonzero(~edge.any(1)), mixed

@@ -55,7 +55,10 @@ def interaction_counts(paths: PathsBuffer, count: int) -> Tensor:
 def interaction_surfaces(paths: PathsBuffer, count: int) -> tuple[Tensor, Tensor, Tensor]:
     """Kind, mesh and primitive of every interaction of the first `count` paths, `path depth`; 0 where there is none."""
     shape = (paths.buffer_size, paths.depth_dim_size)
-    read = lambda values: torch.from_numpy(to_numpy(values.array).astype(np.int64)).view(shape)[:count]  # noqa: E731
+
+    def read(values):
+        return torch.from_numpy(to_numpy(values.array).astype(np.int64)).view(shape)[:count]
+
     kind = read(paths.interaction_types)
     return kind, torch.where(kind > 0, read(paths.shapes), 0), torch.where(kind > 0, read(paths.primitives), 0)
 

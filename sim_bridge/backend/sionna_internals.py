@@ -201,7 +201,10 @@ def evaluate(
         src_antenna_patterns=scene.tx_array.antenna_pattern.patterns,
         tgt_antenna_patterns=scene.rx_array.antenna_pattern.patterns,
     )
-    valid_only = lambda value: dr.select(paths.valid, value, 0)  # noqa: E731
+
+    def valid_only(value):
+        return dr.select(paths.valid, value, 0)
+
     flat = [coefficient for row in paths.a for coefficient in row]
     columns = [[a.real for a in flat], [a.imag for a in flat], [paths.tau], [paths.doppler]]
     return [mi.TensorXf(_joined([valid_only(v) for v in column])) for column in columns]

@@ -268,7 +268,10 @@ def _merge(vertex: np.ndarray, ends: np.ndarray, normal: np.ndarray, triangle: n
     start, end = vertex[ends[:, 0]], vertex[ends[:, 1]]
     direction = (end - start) / np.maximum(np.linalg.norm(end - start, axis=1, keepdims=True), 1e-12)
     before, behind = _chained(ends)
-    same = lambda a: (a[before] * a[behind]).sum(-1) > np.cos(SAME_DIRECTION)  # noqa: E731
+
+    def same(a):
+        return (a[before] * a[behind]).sum(-1) > np.cos(SAME_DIRECTION)
+
     joined = same(direction) & same(normal[:, 0]) & same(normal[:, 1])
     graph = coo_array((np.ones(joined.sum()), (before[joined], behind[joined])), shape=(len(ends), len(ends)))
     _, label = connected_components(graph, directed=False) if len(ends) else (0, np.zeros(0, np.int64))

@@ -115,5 +115,8 @@ def _branch(point: mi.Point3f, normal: mi.Vector3f, direction: mi.Vector3f) -> t
     into = dr.dot(direction, normal)
     step = ORIGIN_OFFSET * (1 + dr.max(dr.abs(point))) * dr.sign(into) * normal
     origin, off = (point - step, point + step), direction - 2 * into * normal
-    join = lambda kind, a, b: kind(*(dr.concat((p, q)) for p, q in zip(a, b, strict=True)))  # noqa: E731
+
+    def join(kind, a, b):
+        return kind(*(dr.concat((p, q)) for p, q in zip(a, b, strict=True)))
+
     return join(mi.Point3f, *origin), join(mi.Vector3f, off, direction)

@@ -55,7 +55,10 @@ def measure_features(
 def _ray_features(sim: "Sionna", points: Float[Tensor, "n 3"], paths: PathSet, count: int) -> FeatureValues:
     """The RT layer: features of links, of their strongest path, and of their `count` strongest paths."""
     row = paths.strongest_rows(count)
-    at_rows = lambda values: paths.values_at(values, row)  # noqa: E731
+
+    def at_rows(values):
+        return paths.values_at(values, row)
+
     kinds, bounces, path_known = at_rows(paths.interactions)[:, :, 0], at_rows(paths.bounces), row >= 0
     by_path = {
         "departure_azimuth_deg": at_rows(azimuth_deg(paths.departure)),
@@ -126,7 +129,10 @@ def _service(
 ) -> FeatureValues:
     """Effective SINR, MCS, block errors and throughput of a phone alone in its serving cell."""
     best = phy_abstraction.adapt_link(_of_serving_cell(sinr, served)[served.known], carrier)
-    fill = lambda of: torch.zeros(served.known.shape, dtype=of.dtype).masked_scatter(served.known, of)  # noqa: E731
+
+    def fill(of):
+        return torch.zeros(served.known.shape, dtype=of.dtype).masked_scatter(served.known, of)
+
     return {
         "effective_sinr_db": decibels(fill(best.effective), served.known),
         "mcs": fill(best.mcs),

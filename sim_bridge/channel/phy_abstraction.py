@@ -108,7 +108,10 @@ def _choose(effective: Float[Tensor, "n mcs"], carrier: Carrier, bler_target: fl
     allowed, tabulated = error <= bler_target, error <= 1
     greatest = torch.where(allowed, torch.arange(MCS_COUNT), -1).amax(-1)
     mcs = torch.where(allowed.any(-1), greatest, tabulated.int().argmax(-1))
-    of_mcs = lambda values: values.gather(-1, mcs.unsqueeze(-1))[:, 0]  # noqa: E731
+
+    def of_mcs(values):
+        return values.gather(-1, mcs.unsqueeze(-1))[:, 0]
+
     bler = of_mcs(error).clamp(max=1.0)
     return LinkAdaptation(of_mcs(effective), mcs, bler, (1 - bler) * _block_bits(carrier)[mcs])
 

@@ -257,13 +257,18 @@ def _in_one_sum(case: GradientCase) -> dict[str, Derivatives]:
     flat = [name for name, (d, n, _) in size.items() if abs(d) <= n]
 
     def along(names: list[str], scale: dict[str, float]) -> float:
-        total = lambda p: torch.stack([(PATH_QUANTITIES[n](p).double() * chosen).sum() / scale[n] for n in names]).sum()  # noqa: E731
+        def total(p):
+            return torch.stack([(PATH_QUANTITIES[n](p).double() * chosen).sum() / scale[n] for n in names]).sum()
+
         return float(_along(case, total).sum()) if names else 0.0
 
     error = along(moving, {name: d for name, (d, *_) in size.items()}) - len(moving)
     remainder = along(flat, {name: n for name, (_, n, _) in size.items()})
     exact = {name: size[name][0] * (1 + error) for name in moving} | {name: size[name][1] * remainder for name in flat}
-    scalar = lambda value: torch.tensor([value], dtype=torch.float64)  # noqa: E731
+
+    def scalar(value):
+        return torch.tensor([value], dtype=torch.float64)
+
     return {name: tuple(map(scalar, (value, *size[name]))) for name, value in exact.items()}  # type: ignore[misc]
 
 

@@ -61,6 +61,9 @@ class MapAccumulator:
     def to_torch(self) -> dict[str, Tensor]:
         """All sums in double precision, `cell row column`; `first` is infinite where no ray came."""
         dr.eval(self.weighted, self.area, self.first)
-        as_maps = lambda v, *more: torch.from_numpy(v.numpy().astype(np.float64)).view(*self.shape, *more)  # noqa: E731
+
+        def as_maps(v, *more):
+            return torch.from_numpy(v.numpy().astype(np.float64)).view(*self.shape, *more)
+
         weighted = dict(zip(WEIGHTED_CHANNELS, as_maps(self.weighted, len(WEIGHTED_CHANNELS)).unbind(-1), strict=True))
         return {**weighted, "area": as_maps(self.area), "first": as_maps(self.first)}

@@ -87,8 +87,13 @@ def _channels(
     """First arrival, delay spread and mean directions, weighted by power; 0 where nothing is known."""
     total = {name: torch.stack([batch[name] for batch in batches]).sum(0) for name in batches[0]}
     power = total["gain"]
-    mean = lambda name: torch.where(power > 0, total[name] / power.clamp(min=1e-300), 0.0)  # noqa: E731
-    along = lambda end: torch.stack([mean(f"{end}_{axis}") for axis in "xyz"], 1).float()  # noqa: E731
+
+    def mean(name):
+        return torch.where(power > 0, total[name] / power.clamp(min=1e-300), 0.0)
+
+    def along(end):
+        return torch.stack([mean(f"{end}_{axis}") for axis in "xyz"], 1).float()
+
     excess = torch.stack([batch["first"] for batch in batches]).amin(0)
     direct = (points - cell_positions(scene.sites)[:, None]).norm(dim=-1).view(-1, *grid.shape)
     std = (mean("square") - mean("excess").square()).clamp(min=0).sqrt()

@@ -186,7 +186,10 @@ def _open_ray_tracer(job: SurveyJob, site_tile: TileWithSites) -> MeasureFunctio
         if atlas is not None:
             sim.attach_atlas(atlas)
         reports = REPORTS_PER_BATCH if atlas else config.tracing.chunk
-        of_tracks = lambda part: _measure_tracks(sim, part, config.measure, manifest.arrays)  # noqa: E731
+
+        def of_tracks(part):
+            return _measure_tracks(sim, part, config.measure, manifest.arrays)
+
         return _by_chunks(manifest, unit, tracks, reports, of_tracks)
 
     return measure

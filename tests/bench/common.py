@@ -77,7 +77,10 @@ class Stock:
         real, imag = (part.numpy() for part in paths.a)
         power = (real**2 + imag**2).sum((1, 3))
         at = np.argwhere(power > 0)
-        pick = lambda v: v.numpy().astype(np.int64)[:, at[:, 0], at[:, 1], at[:, 2]].T  # noqa: E731
+
+        def pick(v):
+            return v.numpy().astype(np.int64)[:, at[:, 0], at[:, 1], at[:, 2]].T
+
         kind = pick(paths.interactions)
         named = [np.where(kind > 0, pick(v), 0) for v in (paths.objects, paths.primitives)]
         return np.concatenate([at[:, :2], kind, *named], 1), power[tuple(at.T)]

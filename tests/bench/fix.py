@@ -38,8 +38,13 @@ def run() -> dict[str, float]:
             "refined_fix": lambda r: plain.without_entropy_gate(r).position,
         }
         figures = _on_one_thread(lambda: {f"{name}_cpu_ms": _cpu_ms(method, reports) for name, method in ask.items()})
-        bayes = lambda r: GridEstimate(radio.grid, grid_posterior(r, radio, maps.prior, model, maps.power_dbm)).position  # noqa: E731
-        some = lambda turn: reports[turn % 8 * BATCH : (turn % 8 + 1) * BATCH]  # noqa: E731
+
+        def bayes(r):
+            return GridEstimate(radio.grid, grid_posterior(r, radio, maps.prior, model, maps.power_dbm)).position
+
+        def some(turn):
+            return reports[turn % 8 * BATCH : (turn % 8 + 1) * BATCH]
+
         ours, theirs, _ = compare(lambda k: ask["fix"](some(k)), lambda k: bayes(some(k)), "fixes", rounds=20)
     return figures | {"fixes_per_s": BATCH / ours, "grid_bayes_fixes_per_s": BATCH / theirs}
 

@@ -38,7 +38,9 @@ class EmptySpace(Deployment):
         return empty_maps(self.tile, sites)
 
     def map_factory(self, condition: str) -> MapFactory:
-        trace = lambda sites, _: empty_maps(self.tile, sites).radio  # noqa: E731
+        def trace(sites, _):
+            return empty_maps(self.tile, sites).radio
+
         return MapFactory(trace, (15.0,) * len(self.sites))
 
 

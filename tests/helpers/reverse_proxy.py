@@ -25,7 +25,10 @@ def proxy(address: str) -> Iterator[str]:
     # In a thread of its own from the start: Playwright has a loop that runs in this one.
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
-    run = lambda what: asyncio.run_coroutine_threadsafe(what, loop).result(60)  # noqa: E731
+
+    def run(what):
+        return asyncio.run_coroutine_threadsafe(what, loop).result(60)
+
     server = run(asyncio.start_server(serve, "127.0.0.1", 0))
     try:
         yield f"http://{NAME}:{server.sockets[0].getsockname()[1]}{way.path}"

@@ -127,7 +127,10 @@ def array_gradients(gain: Callable) -> float:
     """Relative difference between backpropagation and finite differences through a synthetic array."""
     sim = empty(sector((0.0, 0.0, 20.0), Array(rows=4, columns=2, pattern="tr38901"), azimuth_deg=60.0, tilt_deg=5.0))
     places = torch.tensor([[60.0, 50.0, 1.5], [80.0, 20.0, 1.5], [30.0, 30.0, 1.5], [10.0, 70.0, 5.0]])
-    in_db = lambda p: 10 * torch.log10(gain(sim, p)[:, 0].double())  # noqa: E731
+
+    def in_db(p):
+        return 10 * torch.log10(gain(sim, p)[:, 0].double())
+
     return relative_rows(gradient(in_db, places), ray_traced_scenes.central_difference(in_db, places, 0.1))
 
 

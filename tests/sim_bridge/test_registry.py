@@ -126,7 +126,8 @@ def test_free_space_on_a_tile_takes_its_ground_its_size_and_its_sites(tile: Tile
 def test_an_added_simulator_runs_map_survey_ablation_and_locate(
     tile: Tile, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    at = lambda position: two_ray_gain(tile.sites, torch.nn.functional.pad(position, (0, 1), value=1.5))  # noqa: E731
+    def at(position):
+        return two_ray_gain(tile.sites, torch.nn.functional.pad(position, (0, 1), value=1.5))
 
     # A radio map, and its check against paths.
     assert cli.main(["map", str(tile.folder), "--backend", "two-ray", "--pixel", "8", "--check", "20"]) == 0

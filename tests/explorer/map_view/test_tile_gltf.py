@@ -79,7 +79,9 @@ def test_a_cut_leaves_what_lies_inside():
 
 
 def test_roofs_are_coloured_by_their_height(tile):
-    roof = lambda z: np.array([[[0.0, 0, z], [5, 0, z], [0, 5, z]]])  # noqa: E731
+    def roof(z):
+        return np.array([[[0.0, 0, z], [5, 0, z], [0, 5, z]]])
+
     mesh = TileMesh(np.concatenate([roof(2.0), roof(14.9)]), np.zeros(2, dtype=np.int64), ("itu_brick",))
     content, legend = tile_gltf.buildings_glb(tile, mesh, "height", LIGHT_THEME)
     _, vertex, uv, face, texture = read_glb(content)
@@ -114,7 +116,10 @@ def test_the_picture_lies_on_the_ground_the_right_way_round(tile):
 
 def test_what_is_near_the_camera_is_drawn_first(tile):
     """Through a near wall that was drawn before it, no far one shines."""
-    wall = lambda y: np.array([[[0.0, y, 0.0], [5, y, 0], [0, y, 9]]])  # noqa: E731
+
+    def wall(y):
+        return np.array([[[0.0, y, 0.0], [5, y, 0], [0, y, 9]]])
+
     mesh = TileMesh(np.concatenate([wall(90.0), wall(-90.0)]), np.zeros(2, dtype=np.int64), ("itu_brick",))
     _, vertex, _, face, _ = read_glb(tile_gltf.buildings_glb(tile, mesh, "plain", LIGHT_THEME)[0])
     assert vertex[face][:, :, 1].mean(1).tolist() == [-90.0, 90.0]

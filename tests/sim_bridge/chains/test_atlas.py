@@ -66,7 +66,10 @@ def test_its_gradients_are_those_of_the_search(fast: Sionna) -> None:
     position = street(32, seed=1)
     same = (fast.trace(position).gain() / canyon().trace(position).gain() - 1).abs().amax(1) < 1e-4
     assert int(same.sum()) > 10
-    log = lambda sim: lambda p: sim.path_gain(p).clamp(min=1e-20).log()[same]  # noqa: E731
+
+    def log(sim):
+        return lambda p: sim.path_gain(p).clamp(min=1e-20).log()[same]
+
     ours, theirs = gradient(log(fast), position)[same], gradient(log(canyon()), position)[same]
     torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-5)
 

@@ -46,7 +46,10 @@ def rays(delay: list[float], amplitude: list[complex], doppler: list[float] | No
 def many(seed: int = 0, receivers: int = 3, cells: int = 2, rows: int = 40) -> PathSet:
     """Random paths, between 0 and many a link, of phones with two and cells with two antenna patterns."""
     g = torch.Generator().manual_seed(seed)
-    draw = lambda *shape: torch.rand(*shape, generator=g)  # noqa: E731
+
+    def draw(*shape):
+        return torch.rand(*shape, generator=g)
+
     target, source = (draw(rows) * receivers).long().clamp(max=receivers - 2), (draw(rows) * cells).long()
     field = torch.complex(draw(rows, 2, 2) - 0.5, draw(rows, 2, 2) - 0.5)
     way = torch.nn.functional.normalize(draw(rows, 3) - 0.5, dim=-1)
@@ -193,7 +196,10 @@ def test_symbols_sent_through_a_late_path_lose_what_the_formula_says() -> None:
     """Random QPSK of 64 subcarriers, 16 samples of prefix, an echo 40 samples late: signal and interference."""
     size, prefix, late, count = 64, 16, 40, 4000
     generator = torch.Generator().manual_seed(0)
-    sign = lambda: torch.randint(2, (count, size), generator=generator) * 2.0 - 1  # noqa: E731
+
+    def sign():
+        return torch.randint(2, (count, size), generator=generator) * 2.0 - 1
+
     sent = torch.complex(sign(), sign()) / math.sqrt(2)
     wave = torch.fft.ifft(sent, norm="ortho")
     stream = torch.cat([wave[:, -prefix:], wave], 1).flatten()

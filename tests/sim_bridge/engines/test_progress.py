@@ -71,7 +71,10 @@ def test_workers_share_the_time_and_a_single_unit_needs_no_forecast() -> None:
 
 def test_a_quick_configuration_knows_the_full_one_and_the_full_one_no_larger() -> None:
     quick, full = (load(RadioMapConfig, "map", ["TILE", f"--pixel={pixel}"]) for pixel in (16, 2))
-    work = lambda config: config.pixel**-2  # noqa: E731
+
+    def work(config):
+        return config.pixel**-2
+
     larger = larger_job("map", quick, "default", 3, work, "TILE")
     assert larger == LargerJob("--config map/default", 3 * (16 / load(RadioMapConfig, "map", ["TILE"]).pixel) ** 2)
     assert larger_job("map", full, "default", 3, work, "TILE") is None

@@ -19,7 +19,10 @@ def bends(*kinds: list[int], seed: int = 0) -> InteractionPlanes:
     """Random walls and edges, the same number for each path."""
     generator = torch.Generator().manual_seed(seed)
     kind = torch.tensor(kinds)
-    draw = lambda: torch.randn(*kind.shape, 3, generator=generator, dtype=torch.float64)  # noqa: E731
+
+    def draw():
+        return torch.randn(*kind.shape, 3, generator=generator, dtype=torch.float64)
+
     return InteractionPlanes(kind, 10 * draw(), normalize(draw(), dim=-1), 10 * draw())
 
 
@@ -97,7 +100,10 @@ def test_a_path_by_mirrors_is_as_long_as_from_the_image() -> None:
 def test_no_way_over_an_edge_is_shorter() -> None:
     met, (source, target) = bends([EDGE]), ends(1)
     best = turning_points(met, source, target)[:, 0]
-    way = lambda p: (p - source).norm(dim=-1) + (p - target).norm(dim=-1)  # noqa: E731
+
+    def way(p):
+        return (p - source).norm(dim=-1) + (p - target).norm(dim=-1)
+
     aside = best + torch.linspace(-1, 1, 21)[:, None].double() * met.axis[:, 0]
     assert way(aside).argmin() == 10
     ahead, back = normalize(best - source, dim=-1), normalize(target - best, dim=-1)

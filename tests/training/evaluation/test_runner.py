@@ -157,7 +157,10 @@ def test_what_is_done_is_not_done_again(judged: Path, run: Path, tile: Tile, mon
     again = read_result(gone)
     for name, values in old.methods.items():
         assert (values["estimate"] == again.methods[name]["estimate"]).all()
-    without_time = lambda text: [row.split(",")[:21] for row in text.decode().splitlines()]  # noqa: E731
+
+    def without_time(text):
+        return [row.split(",")[:21] for row in text.decode().splitlines()]
+
     assert without_time((judged / "table.csv").read_bytes()) == without_time(before)
 
 

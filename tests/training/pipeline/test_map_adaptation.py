@@ -81,7 +81,10 @@ def test_batches_read_angles_by_the_azimuths_that_were_found(wrong: Deployment, 
     true, believed, found = drawn(wrong, "exact"), drawn(wrong, "wrong_sites"), drawn(right, "wrong_sites")
     has = true.reports.has_azimuth
     assert has.any()
-    off = lambda b: ((b.reports.azimuth_deg - true.reports.azimuth_deg + 180) % 360 - 180)[has].abs().max()  # noqa: E731
+
+    def off(b):
+        return ((b.reports.azimuth_deg - true.reports.azimuth_deg + 180) % 360 - 180)[has].abs().max()
+
     assert float(off(believed)) == pytest.approx(30.0, abs=0.01)
     assert float(off(found)) < 3.0
     assert found.maps is right.variants["wrong_sites"]

@@ -21,7 +21,10 @@ def test_kriging_is_the_mean_and_variance_of_a_gaussian_process() -> None:
     alike = field.variance * field.correlated_fraction * (-torch.cdist(every, every) / field.length).exp()
     alike += field.variance * (1 - field.correlated_fraction) * torch.eye(45, dtype=torch.float64)
     known, cross, own = alike[:40, :40], alike[40:, :40], alike[40:, 40:]
-    trend = lambda x: field.slope[0] + field.slope[1] * (x[:, 0].double() - field.feature_mean) / field.feature_std  # noqa: E731
+
+    def trend(x):
+        return field.slope[0] + field.slope[1] * (x[:, 0].double() - field.feature_mean) / field.feature_std
+
     expected = trend(there) + cross @ torch.linalg.solve(known, level.double() - trend(feature))
     variance = (own - cross @ torch.linalg.solve(known, cross.T)).diagonal()
     torch.testing.assert_close(mean, expected)

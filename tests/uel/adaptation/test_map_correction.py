@@ -69,7 +69,10 @@ def test_a_wall_that_the_map_does_not_know_is_found_in_the_levels() -> None:
     assert float(left.square().mean()) < 0.2 * float(off_db(given, true).square().mean())
     error = (found.bayes.radio.relative_error * 10 / torch.log(torch.tensor(10.0)))[true.known]
     assert float((left / error).square().mean()) < 3.0  # error bars that mean something: 1 if they were exact
-    exact = lambda r: grid_posterior(r, true, place.prior, MODEL, place.power_dbm)  # noqa: E731
+
+    def exact(r):
+        return grid_posterior(r, true, place.prior, MODEL, place.power_dbm)
+
     limit, robust, mended = (
         mean_error(place, posterior, true, "rsrp")
         for posterior in (

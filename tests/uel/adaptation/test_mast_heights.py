@@ -56,7 +56,10 @@ def heights(radio: RadioMap) -> list[float]:
 def test_wrong_heights_are_found_to_a_metre(place: LocalizationProblem, found: RadioMap) -> None:
     true = traced(with_height_offsets(BELIEVED, WRONG))
     assert heights(found) == pytest.approx(WRONG, abs=2 * FINEST_STEP)
-    off = lambda radio: float((radio.level_db - true.level_db).square().mean())  # noqa: E731
+
+    def off(radio):
+        return float((radio.level_db - true.level_db).square().mean())
+
     assert off(found) < 0.1 * off(place.radio)
 
 

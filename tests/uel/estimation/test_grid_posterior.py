@@ -38,10 +38,15 @@ def test_grid_posterior_is_the_double_loop(tier: str) -> None:
 def test_a_posterior_in_doubt_is_mixed_with_one_of_powers() -> None:
     evidence = torch.randn(2, 3, 4, 5, generator=torch.Generator().manual_seed(0)) * 4
     prior = torch.rand(4, 5, generator=torch.Generator().manual_seed(1))
-    whole = lambda *powers: torch.stack(  # noqa: E731
-        [prior * torch.stack([e[k] * p for k, p in enumerate(powers)]).sum(0).exp() for e in evidence]
-    )
-    share = lambda weight: weight / weight.sum((-2, -1), keepdim=True)  # noqa: E731
+
+    def whole(*powers):
+        return torch.stack(
+            [prior * torch.stack([e[k] * p for k, p in enumerate(powers)]).sum(0).exp() for e in evidence]
+        )
+
+    def share(weight):
+        return weight / weight.sum((-2, -1), keepdim=True)
+
     want = 0.7 * share(whole(1.0, 1.0, 1.0)) + 0.3 * share(whole(*DOUBT_EXPONENTS))
     torch.testing.assert_close(log_posterior(evidence, prior.log(), 0.3).exp(), want)
     torch.testing.assert_close(log_posterior(evidence, prior.log()).exp(), share(whole(1.0, 1.0, 1.0)))

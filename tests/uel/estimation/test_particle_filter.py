@@ -93,10 +93,16 @@ def test_standing_levels_say_once_what_they_say() -> None:
     levels = reports.with_tier("rsrp")
     assert bool((reports.rsrp_dbm == reports.rsrp_dbm[:, :1]).all())
     one = grid_posterior(levels[:, 0], radio, prior, ALONG, power)  # type: ignore[arg-type]
-    stands = lambda r: CorrelatedFadingLikelihood(r, radio, prior, ALONG).stationary_posterior()  # noqa: E731  # type: ignore[arg-type]
+
+    def stands(r):
+        return CorrelatedFadingLikelihood(r, radio, prior, ALONG).stationary_posterior()  # type: ignore[arg-type]
+
     torch.testing.assert_close(stands(levels), one)
     many, single = stands(reports), stands(reports[:, :1])
-    error = lambda p: float(position_error(GridEstimate(radio.grid, p).position, position[:, -1]).mean())  # noqa: E731  # type: ignore[attr-defined]
+
+    def error(p):
+        return float(position_error(GridEstimate(radio.grid, p).position, position[:, -1]).mean())  # type: ignore[attr-defined]
+
     assert error(many) < error(single)
 
 

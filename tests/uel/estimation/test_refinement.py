@@ -133,7 +133,10 @@ def test_nothing_changes_below_the_trigger(world, phones, fine) -> None:
     got = refine_fix(fix, reports, fine, MODEL, RefinementConfig(entropy=middle))
     assert torch.equal(got.is_refined, entropy >= middle)
     assert 0 < int(got.is_refined.sum()) < 24
-    draws = lambda: torch.Generator().manual_seed(1)  # noqa: E731
+
+    def draws():
+        return torch.Generator().manual_seed(1)
+
     sure, plain = ~got.is_refined, FixEstimate(fix)
     for name in ("log_heatmap", "mean", "component_covariance"):
         assert torch.equal(getattr(got.fix, name)[sure], getattr(fix, name)[sure])

@@ -138,8 +138,13 @@ def test_reports_of_a_track_are_taken_together(run, tmp_path, capsys):
     alone = told([str(run), str(file)], capsys)
     track = told([str(run), str(file), "--speed", "10", "--likelihood-exponent", "1"], capsys)
     assert [line["time"] for line in track] == [line["time"] for line in alone]
-    off = lambda lines: torch.dist(torch.tensor(lines[-1]["position"]), way[-1])  # noqa: E731
-    spread = lambda line: line["covariance"][0][0] + line["covariance"][1][1]  # noqa: E731
+
+    def off(lines):
+        return torch.dist(torch.tensor(lines[-1]["position"]), way[-1])
+
+    def spread(line):
+        return line["covariance"][0][0] + line["covariance"][1][1]
+
     assert spread(track[-1]) < 0.5 * spread(alone[-1])
     assert off(track) < 3 * spread(track[-1]) ** 0.5 + 10
     assert told([str(run), str(file), "--speed", "10", "--likelihood-exponent", "1"], capsys) == track
@@ -183,7 +188,10 @@ class Roofs(FreeSpace):
 def test_labelled_reports_tell_how_high_masts_stand(run, tmp_path, caplog):
     maps, generator = Run.open(run).maps, torch.Generator().manual_seed(3)
     believed = maps.radio.sites
-    tracer = lambda _, masts, __: Roofs(masts, size=SIZE, believed=believed)  # noqa: E731
+
+    def tracer(_, masts, __):
+        return Roofs(masts, size=SIZE, believed=believed)
+
     low = tracer(None, with_height_offsets(believed, [0.0, -6.5, 0.0]), None)
     places = 0.98 * SIZE * (torch.rand(240, 2, generator=generator) - 0.5)
     said = ObservationModel().observe(low.radio_map(maps.radio.grid).pixel_truth(places), maps.power_dbm, generator)

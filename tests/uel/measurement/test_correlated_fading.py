@@ -50,7 +50,10 @@ def test_an_independent_law_does_not_pass_for_a_correlated_one() -> None:
 def slow_levels(model: ObservationModel, reports: Reports, radio: RadioMap, row: int, column: int) -> float:
     """One report at one pixel: an integral over the common fading of products over cells (nothing is full)."""
     power, step = reference_power_dbm(radio.sites).tolist(), model.rsrp_step_db
-    phi = lambda z: math.erfc(-z / math.sqrt(2)) / 2  # noqa: E731
+
+    def phi(z):
+        return math.erfc(-z / math.sqrt(2)) / 2
+
     own, common = (8 * math.sqrt(w) for w in (1 - model.cell_correlation, model.cell_correlation))
     known, heard, level = radio.known[:, row, column].tolist(), reports.heard.tolist(), reports.rsrp_dbm.tolist()
     gains = radio.gain[:, row, column].tolist()

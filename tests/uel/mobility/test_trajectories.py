@@ -194,7 +194,10 @@ def test_each_kind_by_itself_is_spread_evenly(tile: Tile, car: bool) -> None:
 def test_starts_are_uniform_over_seeds(tile: Tile) -> None:
     """One track of each of many seeds: independent draws, by chi-square."""
     alone = [draw_tracks(tile, SITES, plan(reports=1), seed, first=3, count=1).position[0] for seed in range(60)]
-    quarters = lambda squares: squares.view(2, 4, 2, 4).sum((1, 3))  # noqa: E731
+
+    def quarters(squares):
+        return squares.view(2, 4, 2, 4).sum((1, 3))
+
     share = quarters(expected(tile, free_pixels(tile).float(), 40))
     share += quarters(
         expected(tile, free_pixels(tile) * (tile.rasters["cover"] == LAND_COVERS.index("road")).float(), 20)

@@ -58,7 +58,10 @@ def test_a_locator_that_does_not_doubt_the_map_is_grid_bayes(
 
 def turn(world: Deployment, reports: Reports) -> tuple[TileMaps, Reports]:
     """The same city, network and reports with the world turned by 90° counter-clockwise."""
-    rotate = lambda values: torch.rot90(values, -1, (-2, -1))  # noqa: E731  (rows run north: y is up)
+
+    def rotate(values):
+        return torch.rot90(values, -1, (-2, -1))  # rows run north: y is up
+
     radio = world.maps.radio
     sites = tuple(Site(position=(-s.position[1], s.position[0], s.position[2]), cells=s.cells) for s in SITES)
     fields = {n: rotate(getattr(radio, n)) for n in ("gain", "relative_error", "known", "los", "elevation")}

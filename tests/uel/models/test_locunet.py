@@ -173,7 +173,10 @@ def test_rasters_need_not_halve_evenly(world: Deployment, phones: tuple[Reports,
     model = UNet(cells=4, width=2, levels=6)
     assert model(phones[0], world.maps, MODEL).shape == (16, 32, 32)
     grid = replace(world.maps.radio.grid, size=96.0)
-    cut = lambda values: values[..., :12, :12]  # noqa: E731
+
+    def cut(values):
+        return values[..., :12, :12]
+
     fields = {n: cut(getattr(world.maps.radio, n)) for n in ("gain", "relative_error", "known", "los", "elevation")}
     radio = replace(world.maps.radio, grid=grid, **fields)
     small = replace(world.maps, radio=radio, buildings=cut(world.maps.buildings), prior=cut(world.maps.prior))

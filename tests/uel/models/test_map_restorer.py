@@ -88,7 +88,10 @@ def test_each_cell_is_restored_by_itself(world: Deployment) -> None:
 def test_what_is_learned_is_the_law_of_levels(level: float) -> None:
     """Of a report in one pixel: the loss is minus the log-likelihood that the measurement model gives it."""
     power, mean, spread, odds = 10.0, -95.0, 7.0, 0.3
-    pixel = lambda value: torch.full((1, 1, 1), value)  # noqa: E731
+
+    def pixel(value):
+        return torch.full((1, 1, 1), value)
+
     limit = MODEL.sensitivity_dbm - MODEL.rsrp_step_db / 2
     heard = level >= limit
     own = math.hypot(spread, MODEL.shadowing_db)

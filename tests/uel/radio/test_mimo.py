@@ -84,7 +84,10 @@ def test_sionnas_block_counts_whitened_interference_twice() -> None:
 def test_symbols_that_are_received_have_that_sinr() -> None:
     """The arbiter: random symbols of all cells and noise, filtered by R^-1 h, and what is left beside the own ones."""
     generator = torch.Generator().manual_seed(3)
-    draw = lambda *shape: torch.randn(*shape, dtype=torch.complex128, generator=generator)  # noqa: E731
+
+    def draw(*shape):
+        return torch.randn(*shape, dtype=torch.complex128, generator=generator)
+
     signal = random_signal(2)[:1]
     others = mimo.interference_covariance(signal, 1.0, torch.ones(1, CELLS, dtype=torch.float64))
     h, sent, noise = signal[0, :, :, 0], draw(CELLS, 200_000), draw(2, 200_000)

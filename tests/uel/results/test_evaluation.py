@@ -12,9 +12,15 @@ from uel.results.evaluation import ConditionResult, read_result, table_rows, wri
 
 def by_hand(error: list[float], limit: list[float], truth: str = "map") -> ConditionResult:
     """Phones at the origin, found so many metres to the east."""
-    along = lambda values: np.stack([np.array(values), np.zeros(len(values))], 1).astype(np.float32)  # noqa: E731
+
+    def along(values):
+        return np.stack([np.array(values), np.zeros(len(values))], 1).astype(np.float32)
+
     level = np.linspace(0.05, 0.95, len(error)).astype(np.float32)
-    scored = lambda values, nll: {"estimate": along(values), "nll": np.full(len(error), nll), "level": level}  # noqa: E731
+
+    def scored(values, nll):
+        return {"estimate": along(values), "nll": np.full(len(error), nll), "level": level}
+
     methods = {
         "limit": scored(limit, 5.0) | {"cpu_ms": np.array(2.0)},
         "locator": scored(error, 5.5) | {"cpu_ms": np.array(7.0)},

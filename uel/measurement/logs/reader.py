@@ -19,7 +19,7 @@ from uel.measurement.logs.config import ColumnConfig
 from uel.measurement.logs.report_groups import LogPart, part_of_rows
 from uel.measurement.logs.rules.cells import IDENTITY_COLUMNS, CellMatcher
 from uel.measurement.logs.rules.rejections import Rejection, Rejections
-from uel.measurement.logs.rules.rows import METRES_AS_GIVEN, Projection, RowRules
+from uel.measurement.logs.rules.rows import Projection, RowRules, metres_as_given
 from uel.measurement.logs.store import ROWS_PER_CHUNK, LogStore, store_log
 from uel.radio.sites import Site
 
@@ -114,7 +114,7 @@ def open_log(
             matcher=matcher,
             rejections=rejections,
             from_degrees=_projection(tile, "EPSG:4326") if tile.meta.get("crs") else None,
-            from_east_north=_projection(tile, columns.crs) if columns.crs else METRES_AS_GIVEN,
+            from_east_north=_projection(tile, columns.crs) if columns.crs else metres_as_given,
             half_size=tile.size / 2,
             needs_position=needs_position,
         )

@@ -22,7 +22,11 @@ from uel.measurement.logs.rules.rejections import Rejection, Rejections
 
 Projection = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """from longitude and latitude, or from east and north, to metres on the tile: n × 2"""
-METRES_AS_GIVEN: Projection = lambda x, y: np.stack([x, y], 1)  # noqa: E731
+
+
+def metres_as_given(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """The projection of coordinates that are metres on the tile already."""
+    return np.stack([x, y], 1)
 
 
 @dataclass(frozen=True, eq=False)
