@@ -3,7 +3,6 @@
 A function that `cached` decorates takes folders as `Path`; what it returned is kept until a folder is written anew.
 """
 
-import dataclasses
 import os
 import time
 from collections.abc import Callable
@@ -146,11 +145,16 @@ def media_url(content: bytes, name: str) -> str:
 
 @cached(max_entries=2, spinner="Starting the ray tracer …")
 def _simulator(folder: Path, radio: Path, _position: torch.Tensor) -> Any:
-    """A ray tracer that has traced one position, so that no later time includes the compilation of kernels."""
-    import sim_bridge
+    """A ray tracer that has traced one position, so that no later time includes the compilation of kernels.
 
-    sites, tracing = radio_map_io.load(radio).sites, TracingConfig(samples=RAYS_PER_CELL, chunk=1)
-    simulator = sim_bridge.open(tile(folder), sites, tracing, backend="sionna")
+    Raises `UelError` for a radio map of another tile, and for one that no ray tracer made.
+    """
+    from sim_bridge.registry import open_ray_tracer, require_paths
+
+    opened, purpose = _deployment(folder, radio), "the display of rays"
+    require_paths(opened.backend, purpose, f" to uel map {folder}")
+    tracing = TracingConfig(backend=opened.backend, samples=RAYS_PER_CELL, chunk=1)
+    simulator = open_ray_tracer(opened.tile, opened.sites, tracing, purpose)
     simulator.trace_polylines(_position)
     return simulator
 
@@ -166,11 +170,13 @@ def trace_rays(folder: Path, radio: Path, x: float, y: float) -> tuple[Any, floa
 
 @cached(max_entries=2, spinner="Starting the ray tracer …")
 def _rescoring_simulator(folder: Path, radio: Path) -> Any:
-    """A ray tracer set up as by `uel locate --refine rt`, for all hypotheses of a report at once."""
+    """The simulator that made a radio map, set up as by `uel locate --refine rt`, for all hypotheses of a report at
+    once. Raises `UelError` for a radio map of another tile."""
     import sim_bridge
 
-    tracing = dataclasses.replace(ACCURATE_TRACING, chunk=RayRescoringConfig().hypotheses)
-    return sim_bridge.open(tile(folder), radio_map_io.load(radio).sites, tracing)
+    opened = _deployment(folder, radio)
+    tracing = replace(ACCURATE_TRACING, backend=opened.backend, chunk=RayRescoringConfig().hypotheses)
+    return sim_bridge.open(opened.tile, opened.sites, tracing)
 
 
 # ---- fixes ---------------------------------------------------------------------------------------------

@@ -123,11 +123,11 @@ def hillshade(height: np.ndarray, pixel: float) -> np.ndarray:
     return np.clip((-across * light[0] - up * light[1] + light[2]) * normal / light[2], 0, 1)
 
 
-def value_range(values: Sequence[float] | np.ndarray) -> tuple[float, float]:
-    """The 1st and 99th percentile of values, at least 1 apart."""
+def value_range(values: Sequence[float] | np.ndarray, least: float = -math.inf) -> tuple[float, float]:
+    """The 1st and 99th percentile of values, at least 1 apart and not below `least`."""
     if len(values) == 0:
-        return 0.0, 1.0
-    low, high = np.quantile(values, [0.01, 0.99])
+        return (0.0, 1.0) if math.isinf(least) else (least, least + 1.0)
+    low, high = np.maximum(np.quantile(values, [0.01, 0.99]), least)
     return float(low), float(max(high, low + 1.0))
 
 

@@ -34,6 +34,7 @@ from explorer.figures.axes import (
 from explorer.style import LINE_COLOURS, RUN_METHOD_STYLES, tier_label
 from uel.geo.tile import Tile
 from uel.radio.radio_map import RadioMap
+from uel.radio.sinr import weakest_level_dbm
 from uel.radio.sites import Site, reference_power_dbm
 
 LABEL_GAP = 30.0  # m between candidates that both have room for a label
@@ -85,7 +86,7 @@ def radio_figure(tile: Tile, radio: RadioMap, cell: int) -> Figure:
     level = 10 * np.log10(gain) + float(reference_power_dbm(radio.sites)[cell])
     error = 10 * np.log10(1 + np.where(known, radio.relative_error[cell].numpy(), 0.0))
     left, right = figure.subplots(1, 2)
-    low, high = value_range(level[known])
+    low, high = value_range(level[known], weakest_level_dbm(radio.sites))
     panels = (
         (left, level, "viridis", low, high, "RSRP in dBm"),
         (right, error, "magma", 0.0, max(top_value(error), 0.1), "error in dB"),

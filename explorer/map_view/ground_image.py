@@ -1,5 +1,6 @@
 """The picture on the ground: a basemap, a layer over it, and its legend."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -96,9 +97,9 @@ def evidence_image(values: Float[np.ndarray, "row column"], size: float, truth: 
     return picture[::-1]
 
 
-def legend_for(title: str, unit: str, scale: str, values: np.ndarray) -> Legend:
-    """A legend from the 1st to the 99th percentile of values."""
-    low, high = value_range(values)
+def legend_for(title: str, unit: str, scale: str, values: np.ndarray, least: float = -math.inf) -> Legend:
+    """A legend from the 1st to the 99th percentile of values, not below `least`."""
+    low, high = value_range(values, least)
     return Legend(title=title, unit=unit, scale=scale, low=low, high=high)
 
 

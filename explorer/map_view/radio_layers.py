@@ -1,5 +1,6 @@
 """Layers of a radio map that can be shown, of one cell or of the strongest cell of each pixel."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -11,7 +12,7 @@ from torch import Tensor
 from uel.core.constants import SPEED_OF_LIGHT
 from uel.core.units import to_db
 from uel.radio.radio_map import RadioMap
-from uel.radio.sinr import sinr
+from uel.radio.sinr import MIN_REPORTED_SINR_DB, sinr, weakest_level_dbm
 from uel.radio.sites import reference_power_dbm
 
 ServiceRasters = dict[str, Tensor]
@@ -25,6 +26,8 @@ class RadioLayer:
     unit: str
     scale: str
     of: Callable[[RadioMap, ServiceRasters], Tensor | None]
+    least: Callable[[RadioMap], float] = lambda _: -math.inf
+    """lower end of the colours: smaller values say no more to a phone"""
 
 
 def level_dbm(radio: RadioMap) -> Float[Tensor, "cell row column"]:
@@ -33,14 +36,22 @@ def level_dbm(radio: RadioMap) -> Float[Tensor, "cell row column"]:
 
 
 RADIO_LAYERS: dict[str, RadioLayer] = {
-    "rsrp": RadioLayer("RSRP", "dBm", "viridis", lambda radio, _: level_dbm(radio)),
+    "rsrp": RadioLayer(
+        "RSRP", "dBm", "viridis", lambda radio, _: level_dbm(radio), lambda radio: weakest_level_dbm(radio.sites)
+    ),
     "error": RadioLayer(
         "Monte-Carlo error",
         "dB",
         "cividis",
         lambda radio, _: to_db(1 + torch.where(radio.known, radio.relative_error, 0.0)),
     ),
-    "sinr": RadioLayer("SINR at full load", "dB", "viridis", lambda radio, _: to_db(sinr(radio).clamp(min=1e-12))),
+    "sinr": RadioLayer(
+        "SINR at full load",
+        "dB",
+        "viridis",
+        lambda radio, _: to_db(sinr(radio).clamp(min=1e-12)),
+        lambda _: MIN_REPORTED_SINR_DB,
+    ),
     "throughput": RadioLayer(
         "throughput",
         "Mbit/s",

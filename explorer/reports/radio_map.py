@@ -22,6 +22,7 @@ from uel.core.constants import SPEED_OF_LIGHT
 from uel.core.units import to_db
 from uel.radio import radio_map_io
 from uel.radio.radio_map import RadioMap
+from uel.radio.sinr import MIN_REPORTED_SINR_DB, weakest_level_dbm
 from uel.radio.sites import reference_power_dbm
 
 
@@ -42,9 +43,9 @@ def map_figure(radio: RadioMap, service: dict[str, Tensor]) -> Figure:
     known = radio.known.any(0).numpy()
     figure = new_figure(15.0, 9.0)
     panels = _panels(radio, service)
-    for ax, (title, values, colours, unit) in zip(figure.subplots(2, 3).flat, panels, strict=True):
+    for ax, (title, values, colours, unit, least) in zip(figure.subplots(2, 3).flat, panels, strict=True):
         masked = np.ma.array(values.gather(0, best)[0].numpy(), mask=~known)
-        low, high = value_range(masked.compressed())
+        low, high = value_range(masked.compressed(), least)
         picture = ax.imshow(masked, cmap=colours, vmin=low, vmax=high, **image_extent(radio.grid.size))
         hatch_unknown(ax, ~known, radio.grid.size)
         draw_sites(ax, radio.sites, radio.grid.size)
@@ -55,15 +56,16 @@ def map_figure(radio: RadioMap, service: dict[str, Tensor]) -> Figure:
     return figure
 
 
-def _panels(radio: RadioMap, service: dict[str, Tensor]) -> list[tuple[str, Tensor, str, str]]:
+def _panels(radio: RadioMap, service: dict[str, Tensor]) -> list[tuple[str, Tensor, str, str, float]]:
+    """Title, values, colours, unit and lower end of the colours of each panel."""
     assert radio.channels is not None
     level = to_db(radio.gain.clamp(min=1e-30)) + reference_power_dbm(radio.sites)[:, None, None]
     excess = (radio.channels.first_arrival - radio.delay) * SPEED_OF_LIGHT
     return [
-        ("RSRP", level, "viridis", "dBm"),
-        ("SINR", service["sinr_db"], "viridis", "dB"),
-        ("throughput", service["throughput"] / 1e6, "viridis", "Mbit/s"),
-        ("Monte-Carlo error", to_db(1 + radio.relative_error), "magma", "dB"),
-        ("excess of the first arrival", torch.where(radio.known, excess, 0.0).clamp(min=0), "magma", "m"),
-        ("delay spread", radio.channels.delay_spread * 1e9, "magma", "ns"),
+        ("RSRP", level, "viridis", "dBm", weakest_level_dbm(radio.sites)),
+        ("SINR", service["sinr_db"], "viridis", "dB", MIN_REPORTED_SINR_DB),
+        ("throughput", service["throughput"] / 1e6, "viridis", "Mbit/s", 0.0),
+        ("Monte-Carlo error", to_db(1 + radio.relative_error), "magma", "dB", 0.0),
+        ("excess of the first arrival", torch.where(radio.known, excess, 0.0).clamp(min=0), "magma", "m", 0.0),
+        ("delay spread", radio.channels.delay_spread * 1e9, "magma", "ns", 0.0),
     ]

@@ -4,7 +4,7 @@ import json
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ from uel.radio.radio_map import MapLookup, RadioMap
 from uel.radio.simulator import Simulator
 from uel.radio.sinr import sinr, snr
 from uel.radio.sites import Site, require_sites, sites_to_json, split_by_carrier, with_frequency
-from uel.radio.tracing_config import TracingConfig, tracing_key
+from uel.radio.tracing_config import RADIO_MAP_MODEL, TracingConfig, radio_map_key
 
 REPORT_NAME = "map_report.json"
 _FIELDS_OUTSIDE_KEY = ("tiles", "frequencies", "out", *ENGINE_FIELDS)
@@ -163,9 +163,9 @@ def _make(tile: Tile, sites: tuple[Site, ...], config: RadioMapConfig, folder: P
         (folder / stale).unlink(missing_ok=True)
     start = time.perf_counter()
     simulator = open_simulator(tile, sites, config.tracing)
-    radio = simulator.radio_map(tile.grid(config.pixel))
+    radio = replace(simulator.radio_map(tile.grid(config.pixel)), backend=config.tracing.backend)
     seconds = round(time.perf_counter() - start, 1)
-    radio_map_io.save(radio, folder, service_maps(radio, config), {"backend": config.tracing.backend})
+    radio_map_io.save(radio, folder, service_maps(radio, config), {"radio_map_model": RADIO_MAP_MODEL})
     report = {
         "made_from": _provenance(tile, sites, config),
         "seconds": seconds,
@@ -193,7 +193,7 @@ def _read_report(folder: Path) -> dict[str, Any] | None:
 
 def _provenance(tile: Tile, sites: tuple[Site, ...], config: RadioMapConfig) -> dict[str, Any]:
     settings = {k: v for k, v in asdict(config).items() if k not in _FIELDS_OUTSIDE_KEY}
-    settings["tracing"] = tracing_key(config.tracing)
+    settings["tracing"] = radio_map_key(config.tracing)
     plain = {"tile": tile.fingerprint, "sites": sites_to_json(sites), **settings}
     return json.loads(json.dumps(plain))
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from training.cache import StageCache
 from training.evaluation.methods import EvaluationCase, single_report_methods
 from training.evaluation.protocol import EvalConfig, protocol_conditions
-from training.evaluation.scenarios import evaluation_deployments
+from training.evaluation.scenarios import evaluation_scenarios
 from uel.core.grid import Grid
 from uel.core.io import data_folder
 from uel.estimation.estimates import GridEstimate
@@ -60,7 +60,7 @@ def main(condition: str, tier: str) -> None:
         tiers=(tier,), axis_tiers=(), speeds=(), conditions=(condition,), map_tiers=(tier,),
     )  # fmt: skip
     *_, asked = protocol_conditions(config)
-    each = [errors(make().case(asked)) for make in evaluation_deployments(config, StageCache(data_folder()))]
+    each = [errors(make().case(asked)) for make in evaluation_scenarios(config, StageCache(data_folder()))]
     print(f"{condition} {tier}, median / 95th percentile in metres")
     for radius in (0.0, *RADII):
         line = f"  disc of {radius:3.0f} m " if radius else "  geometric median"

@@ -23,7 +23,7 @@ from uel.mobility.config import TrackConfig
 from uel.radio import radio_map_io
 from uel.radio.simulator import Simulator
 from uel.radio.sites import Site, sites_from_json, sites_to_json
-from uel.radio.tracing_config import TracingConfig, tracing_key
+from uel.radio.tracing_config import TracingConfig, radio_map_key
 from uel.survey.dataset import Survey, TileSurvey
 
 
@@ -91,11 +91,11 @@ def radio_map_stage(
     name: str, tile: Tile, sites: tuple[Site, ...], tracing: TracingConfig, pixel: float, stage_cache: StageCache
 ) -> Path:
     """The folder of a radio map from the ray tracer, or from the cache."""
-    key = {"tile": tile.fingerprint, "sites": sites_to_json(sites), "tracing": tracing_key(tracing), "pixel": pixel}
+    key = {"tile": tile.fingerprint, "sites": sites_to_json(sites), "tracing": radio_map_key(tracing), "pixel": pixel}
 
     def build(out: Path) -> None:
         radio = open_simulator(tile, sites, tracing).radio_map(tile.grid(pixel))
-        radio_map_io.save(radio, out)
+        radio_map_io.save(replace(radio, backend=tracing.backend), out)
 
     return stage_cache.make(f"{name}-{tile.name}", key, build)
 

@@ -5,6 +5,7 @@ import math
 SPEED_OF_LIGHT = 299_792_458.0  # m/s, exact by definition of the metre
 BOLTZMANN = 1.380649e-23  # J/K, exact by definition of the kelvin
 ROOM_TEMPERATURE = 293.0  # K
+MIN_DETECTION_SNR_DB = -6.0  # SNR per resource element of the weakest cell that a phone must detect: TS 38.133, B.2.2
 NR_TIME_UNIT = 1.0 / (480e3 * 4096)  # s: Tc of TS 38.211, clause 4.1
 
 

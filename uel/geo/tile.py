@@ -4,7 +4,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
 from pathlib import Path
 from typing import Any
 
@@ -195,14 +195,18 @@ class Tile:
 
     def require_carrier(self, carrier: Carrier) -> None:
         """Raise `UelError` when a material of the tile is not defined at the carrier's frequency."""
-        for name, bands in self.meta.get("bands", {}).items():
-            if not any(low <= carrier.frequency <= high for low, high in bands):
-                known = ", ".join(f"{low / 1e9:g}-{high / 1e9:g} GHz" for low, high in bands)
-                raise UelError(
-                    f"tile {self.name} has a material that is not defined at this frequency: {name}",
-                    got=f"{carrier.frequency / 1e9:g} GHz",
-                    do=f"choose a carrier in {known}, or build the tile with materials that are defined at this one",
-                )
+        bands: dict[str, list[tuple[float, float]]] = self.meta.get("bands", {})
+        undefined = [name for name, own in bands.items() if not _is_in_bands(carrier.frequency, own)]
+        if not undefined:
+            return
+        shown = "; ".join(f"{name} is defined at {_bands_text(bands[name])}" for name in undefined)
+        shared = reduce(_shared_bands, bands.values())
+        usable = f"choose a carrier of {_bands_text(shared)}, where all materials are defined, or " if shared else ""
+        raise UelError(
+            f"tile {self.name} has materials that are not defined at this frequency: {', '.join(undefined)}",
+            got=f"{carrier.frequency / 1e9:g} GHz: no radio map and no paths there; by ITU-R P.2040 {shown}",
+            do=f"{usable}build the tile with other materials (without soil: uel build --ground concrete)",
+        )
 
     def verify(self) -> list[str]:
         """Names of files that differ from their hash in `tile.json`, are missing, or are not listed there."""
@@ -218,6 +222,20 @@ class Tile:
     def reference(self) -> TileReference:
         """Name and fingerprint, as artefacts that are made on the tile keep them."""
         return TileReference(self.name, self.fingerprint)
+
+
+def _is_in_bands(frequency: float, bands: list[tuple[float, float]]) -> bool:
+    return any(low <= frequency <= high for low, high in bands)
+
+
+def _shared_bands(one: list[tuple[float, float]], other: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """The bands in Hz that lie in a band of both lists."""
+    pairs = [(max(a, c), min(b, d)) for a, b in one for c, d in other]
+    return [(low, high) for low, high in pairs if low < high]
+
+
+def _bands_text(bands: list[tuple[float, float]]) -> str:
+    return ", ".join(f"{low / 1e9:g}-{high / 1e9:g} GHz" for low, high in bands)
 
 
 def file_hashes(folder: Path) -> dict[str, str]:

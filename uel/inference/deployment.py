@@ -25,7 +25,7 @@ from uel.radio.link_truth import LinkTruth
 from uel.radio.radio_map import RadioMap
 from uel.radio.simulator import Simulator
 from uel.radio.sites import Site, sites_to_json, split_by_carrier
-from uel.radio.tracing_config import TracingConfig
+from uel.radio.tracing_config import RADIO_MAP_MODEL, TracingConfig
 from uel.results.condition import EXACT_MAPS
 from uel.survey.dataset import TileSurvey
 
@@ -92,6 +92,11 @@ class Deployment:
     def sites(self) -> tuple[Site, ...]:
         """The true sites."""
         return self.maps.radio.sites
+
+    @property
+    def backend(self) -> str:
+        """Name of the simulator that made the radio map, by which live queries are answered, too."""
+        return self.maps.radio.backend or TracingConfig().backend
 
     def assumed_maps(self, condition: str) -> TileMaps:
         """The maps that a locator is given under a map condition."""
@@ -251,7 +256,8 @@ def nesting_pixel(tile: Tile, patches: int) -> float:
 def find_radio_map(tile: Tile, patches: int, root: Path, backend: str = TracingConfig().backend) -> Path | None:
     """The newest readable radio map in `root` of a tile and its sites (of one carrier) that a locator can use, or None.
 
-    It is one of the simulator `backend`. `root` holds folders of radio maps, or folders of such folders.
+    It is one of the simulator `backend`, computed as maps are now (`RADIO_MAP_MODEL`). `root` holds folders of radio
+    maps, or folders of such folders.
     """
     networks = [json.loads(json.dumps(sites_to_json(sites))) for sites in split_by_carrier(tile.sites).values()]
     files = [file for depth in ("*", "*/*") for file in root.glob(f"{depth}/{radio_map_io.FOLDER_NAME}/zarr.json")]
@@ -263,6 +269,10 @@ def find_radio_map(tile: Tile, patches: int, root: Path, backend: str = TracingC
         is_usable = round(made_from["size"] / made_from["pixel"]) % patches == 0
         is_same_simulator = made_from.get("backend", TracingConfig().backend) == backend
         is_of_tile = made_from.get("fingerprint") == tile.fingerprint and made_from["sites"] in networks
-        if is_of_tile and is_same_simulator and is_usable:
+        if not (is_of_tile and is_same_simulator and is_usable):
+            continue
+        if (model := made_from.get("radio_map_model", 1)) == RADIO_MAP_MODEL:
             return file.parent.parent
+        told = "%s is not used: it was traced as by version %s of radio maps, which is now %d (uel map makes it again)"
+        log.info(told, file.parent.parent, model, RADIO_MAP_MODEL)
     return None

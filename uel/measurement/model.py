@@ -209,9 +209,11 @@ class ObservationModel(ObservationParameters):
         excess, which two independent terms would average away.
         """
         delay = radio.delay
-        distance, los = delay[reports.serving] * SPEED_OF_LIGHT, radio.los[reports.serving]
+        total = delay.new_zeros(len(reports), *delay.shape[1:])
         use_timing_advance = reports.has_timing_advance & ~reports.at_serving(reports.has_toa)
-        total = self._timing_advance_term(reports, distance, los) * use_timing_advance[:, None, None]
+        if _is_any(use_timing_advance):
+            distance, los = delay[reports.serving] * SPEED_OF_LIGHT, radio.los[reports.serving]
+            total = self._timing_advance_term(reports, distance, los) * use_timing_advance[:, None, None]
         for cell in self._cells("toa", reports.has_toa):
             excess = (reports.toa[:, cell, None, None] - delay[cell]) * SPEED_OF_LIGHT
             blocked = log_ex_gaussian(excess, self.toa_noise, self.nlos_excess)
@@ -243,11 +245,11 @@ class ObservationModel(ObservationParameters):
         """Log-probability in nats of the azimuths at each pixel, the serving cell's only once; 0 where a report has
         none."""
         azimuth, serving = radio.azimuth_deg, reports.serving
+        total = azimuth.new_zeros(len(reports), *azimuth.shape[1:])
         use_serving_azimuth = reports.has_azimuth & ~reports.at_serving(reports.has_aoa)
-        total = (
-            self._azimuth_term(reports.azimuth_deg, azimuth[serving], radio.los[serving])
-            * use_serving_azimuth[:, None, None]
-        )
+        if _is_any(use_serving_azimuth):
+            term = self._azimuth_term(reports.azimuth_deg, azimuth[serving], radio.los[serving])
+            total = term * use_serving_azimuth[:, None, None]
         for cell in self._cells("aoa_deg", reports.has_aoa):
             term = self._azimuth_term(reports.aoa_deg[:, cell], azimuth[cell], radio.los[cell])
             total += term * reports.has_aoa[:, cell, None, None]
@@ -282,6 +284,11 @@ def _fork(generator: torch.Generator) -> torch.Generator:
     copy = torch.Generator()
     copy.set_state(generator.get_state())
     return torch.Generator().manual_seed(int(torch.randint(2**62, (), generator=copy)))
+
+
+def _is_any(mask: Bool[Tensor, " batch"]) -> bool:
+    """Whether a feature is worth computing: some report has it. An exported program computes it for all."""
+    return torch.compiler.is_compiling() or bool(mask.any())
 
 
 def _not_dropped(shape: torch.Size, dropout: float, generator: torch.Generator) -> Tensor:

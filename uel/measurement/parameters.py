@@ -3,11 +3,10 @@
 import math
 from dataclasses import dataclass
 
-from uel.core.constants import noise_dbm, timing_advance_step
+from uel.core.constants import MIN_DETECTION_SNR_DB, noise_dbm, timing_advance_step
 from uel.errors import UelError
 from uel.measurement.tiers import Tier
 
-MIN_DETECTION_SNR_DB = -6.0  # SNR per resource element of the weakest cell that a phone must detect: TS 38.133, B.2.2
 _POSITIVE = (
     "shadowing_db",
     "rsrp_step_db",

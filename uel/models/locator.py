@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from uel.core.grid import Grid
+from uel.core.io import staged_named_file
 from uel.deprecated_names import current_fields
 from uel.errors import UelError
 from uel.estimation.fix import Fix, pool_to_patches
@@ -190,15 +191,15 @@ class Locator(nn.Module):
         return Fix(pooled.log_heatmap, pooled.mean + shift, covariance)
 
     def save(self, folder: str | Path) -> None:
-        """Write `locator.pt` (weights and configuration) into a folder."""
-        Path(folder).mkdir(parents=True, exist_ok=True)
+        """Write `locator.pt` (weights and configuration) into a folder; the file is whole or the one from before."""
         content = {
             "schema": SCHEMA,
             "config": asdict(self.config),
             "measurement": asdict(self.measurement),
             "state": self.state_dict(),
         }
-        torch.save(content, Path(folder) / "locator.pt")
+        with staged_named_file(Path(folder) / "locator.pt") as staged:
+            torch.save(content, staged)
 
     @staticmethod
     def load(folder: str | Path) -> "Locator":

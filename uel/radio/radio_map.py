@@ -106,6 +106,8 @@ class RadioMap:
     """delays and directions, where they were recorded"""
     made_on: TileReference | None = None
     """the tile that it was made on; None in empty space"""
+    backend: str | None = None
+    """name of the simulator that made it (`TracingConfig.backend`); None where nobody said it"""
 
     @property
     def without_measurements(self) -> "RadioMap":

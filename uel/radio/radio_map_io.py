@@ -101,12 +101,13 @@ def save(
     """Write `radiomap.zarr` into a folder; an existing one is replaced when the new one is complete.
 
     `service` holds arrays of `SERVICE_ARRAYS`; `provenance` adds attributes that tell what the map was made from. The
-    tile is named by the map itself (`RadioMap.made_on`).
+    tile and the simulator are named by the map itself (`RadioMap.made_on`, `RadioMap.backend`).
     """
     import zarr
 
     meta = {"schema": SCHEMA, "size": radio.grid.size, "pixel": radio.grid.pixel, "sites": sites_to_json(radio.sites)}
     made_on = {"tile": radio.made_on.name, "fingerprint": radio.made_on.fingerprint} if radio.made_on else {}
+    made_on |= {"backend": radio.backend} if radio.backend else {}
     tensors = {name: getattr(radio, name) for name in MAP_ARRAYS}
     tensors |= vars(radio.channels) if radio.channels else {}
     centre = radio.grid.centres()[0, :, 0]
@@ -154,7 +155,8 @@ def load(folder: str | Path) -> RadioMap:
             names = [f.name for f in fields(PropagationChannels)]
             channels = PropagationChannels(*(torch.from_numpy(_read_array(group, name, header)) for name in names))
     tensors = {name: torch.from_numpy(values) for name, values in arrays.items()}
-    return RadioMap(header.grid, header.sites, **tensors, channels=channels, made_on=header.made_on)
+    names = {"made_on": header.made_on, "backend": header.attributes.get("backend")}
+    return RadioMap(header.grid, header.sites, **tensors, channels=channels, **names)
 
 
 def read_header(folder: str | Path) -> MapHeader:

@@ -4,11 +4,18 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from uel.core.constants import noise_dbm
+from uel.core.constants import MIN_DETECTION_SNR_DB, noise_dbm
 from uel.core.units import from_db
 from uel.errors import UelError
 from uel.radio.radio_map import RadioMap
-from uel.radio.sites import reference_power_dbm, require_sites
+from uel.radio.sites import Site, reference_power_dbm, require_sites
+
+MIN_REPORTED_SINR_DB = -23.0  # TS 38.133, table 10.1.16.1-1
+
+
+def weakest_level_dbm(sites: tuple[Site, ...], noise_figure_db: float = 7.0) -> float:
+    """RSRP in dBm of the weakest cell that a phone detects in thermal noise: -128 dBm at 30 kHz."""
+    return noise_dbm(require_sites(sites).subcarrier_spacing, noise_figure_db) + MIN_DETECTION_SNR_DB
 
 
 def snr(radio: RadioMap, noise_figure_db: float = 7.0) -> Float[Tensor, "cell row column"]:

@@ -9,6 +9,9 @@ import tyro
 from uel.errors import UelError
 
 DIFFRACTION_MODEL = 2  # 1: edges within one mesh that rays happened to meet; 2: all edges of the scene
+# How ray-traced radio maps are computed. 1: until 0.2.0; 2: masts at the height of the map have their direct path in
+# closed form, and paths that graze the measurement surface count.
+RADIO_MAP_MODEL = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +76,7 @@ ACCURATE_TRACING = TracingConfig(max_depth=5, samples=20_000, scattering=0.3, ma
 
 
 def tracing_key(tracing: TracingConfig) -> dict[str, Any]:
-    """What names cached maps and paths: every field and, with diffraction, how it is computed (`DIFFRACTION_MODEL`).
+    """What names cached paths: every field and, with diffraction, how it is computed (`DIFFRACTION_MODEL`).
 
     Example:
         >>> from uel.radio.tracing_config import TracingConfig, tracing_key
@@ -83,3 +86,14 @@ def tracing_key(tracing: TracingConfig) -> dict[str, Any]:
         False
     """
     return asdict(tracing) | ({"diffraction_model": DIFFRACTION_MODEL} if tracing.diffraction else {})
+
+
+def radio_map_key(tracing: TracingConfig) -> dict[str, Any]:
+    """What names cached radio maps: `tracing_key`, and how maps are computed (`RADIO_MAP_MODEL`).
+
+    Example:
+        >>> from uel.radio.tracing_config import TracingConfig, radio_map_key
+        >>> radio_map_key(TracingConfig())["radio_map_model"]
+        2
+    """
+    return tracing_key(tracing) | {"radio_map_model": RADIO_MAP_MODEL}

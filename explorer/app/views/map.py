@@ -41,7 +41,8 @@ def page() -> None:
     left, right = st.columns([1.75, 1.0], gap="medium")
     with right:
         if position is not None and maps is not None:
-            paths, seconds = _trace(context, position)
+            with widgets.show_errors():
+                paths, seconds = _trace(context, position)
         _path_details(context, maps, position, paths, seconds)
         if paths is not None and len(paths.paths.power):
             widgets.show_chart(charts.delay_profile(*ray_marks.path_profile(paths), context.theme), "profile")
@@ -82,7 +83,7 @@ def _ground(
     number = None if cell == "strongest" else int(cell)
     values, known = radio_layers.layer_values(name, radio, service, number)
     layer = radio_layers.RADIO_LAYERS[name]
-    legend = ground_image.legend_for(layer.title, layer.unit, layer.scale, values[known])
+    legend = ground_image.legend_for(layer.title, layer.unit, layer.scale, values[known], layer.least(radio))
     return ground_image.paint_layer(base, values, known, legend), legend, number
 
 
@@ -184,7 +185,7 @@ def _path_details(
         for what, command in context.tile.missing if context.tile else []:
             widgets.show_missing(what, command)
         return
-    if position is None:
+    if position is None or paths is None:
         _network_details(maps)
         return
     st.markdown(f"**{position[0]:.1f} m east, {position[1]:.1f} m north**".replace("-", "−"))

@@ -2,12 +2,15 @@
 
 import json
 import os
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 import scenes
+from scenes.tiles.writer import write_sites
 from sim_bridge.commands.config import RadioMapConfig
 from sim_bridge.commands.radio_map import make_maps
 from sim_bridge.engines.config import EngineName
@@ -18,7 +21,9 @@ from uel.core.units import to_db
 from uel.errors import UelError
 from uel.geo.tile import Tile
 from uel.radio import radio_map_io
+from uel.radio.config import Carrier
 from uel.radio.sinr import sinr
+from uel.radio.sites import Cell, cells_of, require_sites
 from uel.radio.tracing_config import TracingConfig
 
 FEW = TracingConfig(map_rays=200_000, samples=10_000, diffraction=False)
@@ -109,3 +114,27 @@ def test_what_cannot_be_mapped_is_refused_before_the_first_ray(village: Tile, tm
     with pytest.raises(UelError, match="no tile to map"):
         RadioMapConfig(tiles=())
     assert not list(tmp_path.iterdir())
+
+
+def test_each_carrier_of_a_network_gets_its_own_map(village: Tile, tmp_path: Path, caplog) -> None:
+    """A carrier at which a material of the tile is not defined is named, and does not stop the others."""
+    caplog.set_level("INFO")
+    high, low, undefined = (Carrier.from_channel_number(number, "lte") for number in (1300, 3100, 6200))
+    cells = (
+        Cell(carrier=high, pci=1),
+        Cell(carrier=low, pci=1),
+        Cell(carrier=undefined, pci=1),
+        Cell(carrier=high, pci=2),
+    )
+    tile = write_sites(copied(village, tmp_path), (replace(village.sites[0], cells=cells),))
+    maps = make_maps(config(tile, tmp_path / "maps", tracing=TracingConfig(backend="free-space"), check=4))
+    networks = [radio_map_io.load(folder).sites for folder, _ in maps]
+    assert {require_sites(n): [cell.pci for _, cell in cells_of(n)] for n in networks} == {high: [1, 2], low: [1]}
+    assert "lte 796 MHz" in caplog.text
+    with pytest.raises(UelError, match="--frequencies move the cells of one carrier"):
+        make_maps(config(tile, tmp_path / "maps", frequencies=(2e9,)))
+
+
+def copied(tile: Tile, folder: Path) -> Tile:
+    shutil.copytree(tile.folder, folder / "tile")
+    return Tile.open(folder / "tile")

@@ -4,6 +4,7 @@ import torch
 
 import sim_bridge
 from sim_bridge import TracingConfig
+from sim_bridge.radio_maps.solver import CELLS_PER_LAUNCH
 from uel.core.grid import Grid
 from uel.radio.antennas.measured_pattern import MeasuredPattern
 from uel.radio.simulator import FreeSpace
@@ -55,3 +56,16 @@ def test_fields_of_ports_have_the_gain_too() -> None:
     paths = sim_bridge.open_empty(SITES, TRACING).trace(POSITION)
     field = paths.amplitude.sum(-1).abs().square().sum(-1)
     torch.testing.assert_close(field, paths.power, rtol=1e-4, atol=0.0)
+
+
+def test_a_network_of_more_cells_than_are_shot_at_once_has_the_maps_of_its_parts() -> None:
+    """In empty space a cell's rays do not depend on the cells beside it."""
+    cells = tuple(Cell(azimuth_deg=azimuth, array=Array(pattern="tr38901")) for azimuth in (0.0, 120.0, 240.0))
+    sites = tuple(Site(position=(40.0 * k - 160.0, 10.0, 25.0), cells=cells) for k in range(9))
+    grid = Grid(size=400.0, pixel=50.0)
+    whole = sim_bridge.open_empty(sites, TRACING).radio_map(grid)
+    assert len(whole.gain) == 27 > CELLS_PER_LAUNCH
+    for part in (sites[:1], sites[-1:]):
+        alone = sim_bridge.open_empty(part, TRACING).radio_map(grid)
+        own = slice(0, 3) if part == sites[:1] else slice(24, 27)
+        torch.testing.assert_close(whole.gain[own], alone.gain, rtol=1e-5, atol=0.0)

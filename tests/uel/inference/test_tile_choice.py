@@ -1,6 +1,7 @@
 """The tile that a locator is used on: the run's own or another, with a radio map that is found, given or traced."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,8 +20,10 @@ from uel.measurement.model import ObservationModel
 from uel.models.config import LocatorConfig
 from uel.models.locator import Locator
 from uel.radio import radio_map_io
+from uel.radio.config import Carrier
 from uel.radio.simulator import FreeSpace
-from uel.radio.sites import Site, sites_to_json
+from uel.radio.sites import Cell, Site, network_to_json, sites_to_json
+from uel.radio.tracing_config import RADIO_MAP_MODEL
 
 
 @pytest.fixture(scope="module")
@@ -39,10 +42,15 @@ def tile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tile:
 
 
 def save_map(
-    tile: Tile, folder: Path, pixel: float = 4.0, sites: tuple[Site, ...] = SITES, backend: str = "sionna"
+    tile: Tile,
+    folder: Path,
+    pixel: float = 4.0,
+    sites: tuple[Site, ...] = SITES,
+    backend: str = "sionna",
+    model: int = RADIO_MAP_MODEL,
 ) -> Path:
     radio = FreeSpace(sites, size=tile.size).radio_map(tile.grid(pixel))
-    provenance = {"tile": tile.name, "fingerprint": tile.fingerprint, "backend": backend}
+    provenance = {"tile": tile.name, "fingerprint": tile.fingerprint, "backend": backend, "radio_map_model": model}
     radio_map_io.save(radio, folder, provenance=provenance)
     return folder
 
@@ -92,6 +100,16 @@ def test_a_map_of_other_sites_or_of_too_large_pixels_is_not_used(run: Run, tile:
     assert find_radio_map(tile, run.locator.config.patches, maps) == maps / "deep" / "fine"
 
 
+def test_a_map_of_an_earlier_ray_tracer_is_not_used(run: Run, tile: Tile, tmp_path: Path, caplog) -> None:
+    caplog.set_level("INFO")
+    maps = tmp_path / "data" / "maps"
+    save_map(tile, maps / "old", model=RADIO_MAP_MODEL - 1)
+    assert find_radio_map(tile, run.locator.config.patches, maps) is None
+    assert "old is not used" in caplog.text
+    save_map(tile, maps / "new")
+    assert find_radio_map(tile, run.locator.config.patches, maps) == maps / "new"
+
+
 def test_a_map_of_another_tile_is_refused(run: Run, tile: Tile, tmp_path: Path) -> None:
     other = save_map(run.tile, tmp_path / "other", 8.0)
     with pytest.raises(UelError, match=r"of another tile[\s\S]*uel map"):
@@ -133,3 +151,10 @@ def test_a_sweep_stands_for_its_best_run(run: Run, tmp_path: Path) -> None:
     assert Run.open(tmp_path / "sweep").folder == tmp_path / "sweep" / "a=2"
     with pytest.raises(UelError, match=r"names no tile[\s\S]*--tile"):
         Run.open(tmp_path / "sweep").deployment  # noqa: B018
+
+
+def test_a_network_of_several_carriers_needs_the_map_of_one(run: Run, tile: Tile) -> None:
+    low = replace(SITES[0], cells=(Cell(carrier=Carrier.from_channel_number(1300, "lte")),))
+    (tile.folder / "sites.json").write_text(json.dumps(network_to_json((*SITES, low))))
+    with pytest.raises(UelError, match=r"several carriers(.|\n)*lte 1815 MHz(.|\n)*--radio FOLDER"):
+        chosen_deployment(run, TileChoiceConfig(tile=tile.folder), Tracer())
