@@ -55,6 +55,23 @@ class EngineConfig:
         return bool(self.unit) or self.engine == "slurm"
 
 
+def require_whole_result(config: EngineConfig, what: str) -> None:
+    """Raise `UelError` for an engine that returns before all units are made, which `what` waits for.
+
+    Example:
+        >>> require_whole_result(EngineConfig(engine="slurm"), "the demo")
+        Traceback (most recent call last):
+            ...
+        uel.errors.UelError: the demo waits for its units of work, and cannot hand them over
+          got: --engine slurm
+          do:  give --engine local, processes or ray, and no --unit
+    """
+    if config.is_partial:
+        got = f"--unit {' '.join(map(str, config.unit))}" if config.unit else f"--engine {config.engine}"
+        do = "give --engine local, processes or ray, and no --unit"
+        raise UelError(f"{what} waits for its units of work, and cannot hand them over", got=got, do=do)
+
+
 ENGINE_FIELDS = tuple(field.name for field in fields(EngineConfig))
 """names of the options that say where work is made, not what"""
 

@@ -122,6 +122,26 @@ locator: {patches: 16, width: 16, pixel_width: 8, depth: 1, radio_depth: 1}
 """
 
 
+def test_deployments_of_a_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tiles, radio maps and tracks, byte by byte, and the locator that is trained on them."""
+    (tmp_path / "quick.yaml").write_text(TRAINING)
+    few = ["--tracks.tracks", "2", "--tracks.reports", "2", "--training.traced-fraction", "0.5"]
+    stages: dict[str, dict[str, bytes]] = {}
+    for engine in ("local", "processes", "ray"):
+        monkeypatch.setenv("UEL_DATA", str(tmp_path / f"data-{engine}"))
+        options = ["--run", engine, "--engine", engine, "--workers", "2"]
+        with one_thread():
+            assert cli.main(["train", "--config", "quick.yaml", *few, *options]) == 0
+        data = tmp_path / f"data-{engine}"
+        files = [path for path in data.rglob("*") if path.is_file() and path.name not in ("stage.json", "survey.json")]
+        stages[engine] = {str(path.relative_to(data)): path.read_bytes() for path in files}
+        weights = Locator.load(tmp_path / "runs" / engine).state_dict()
+        first = Locator.load(tmp_path / "runs" / "local").state_dict()
+        assert all(torch.equal(value, weights[name]) for name, value in first.items())
+    assert any("radiomap.zarr" in name for name in stages["local"])
+    assert stages["local"] == stages["processes"] == stages["ray"]
+
+
 def test_trainings_of_a_sweep(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     (tmp_path / "quick.yaml").write_text(TRAINING)
     (tmp_path / "sweep.yaml").write_text("parameters:\n  training.learning_rate: {values: [1e-3, 3e-4]}\n")

@@ -3,9 +3,10 @@
 import math
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from sim_bridge.chains.config import AtlasConfig
-from sim_bridge.engines.config import EngineConfig
+from sim_bridge.engines.config import ENGINE_FIELDS, EngineConfig, require_whole_result
 from sim_bridge.registry import find_backend
 from training.data.config import AugmentationConfig, DomainRandomizationConfig
 from training.evaluation.protocol import EvalConfig
@@ -37,7 +38,7 @@ class DemoEvaluationConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DemoConfig:
+class DemoConfig(EngineConfig):
     """Everything the demo depends on. Tiles are written `city@x,y`: the centre in the city's own metres.
 
     Raises:
@@ -81,7 +82,7 @@ class DemoConfig:
     def train_config(self) -> "TrainConfig":
         """The configuration of `uel train`."""
         return TrainConfig(
-            run=self.run, seed=self.seed, train=self.train, validate=(self.validate,), size=self.size,
+            **self._engine, run=self.run, seed=self.seed, train=self.train, validate=(self.validate,), size=self.size,
             margin=self.margin, deployments=1, sites=self.sites, maps=self._maps, tracks=self.survey, atlas=self.atlas,
             measurement=self.measurement, locator=self.locator, training=self.training,
         )  # fmt: skip
@@ -90,8 +91,8 @@ class DemoConfig:
     def eval_config(self) -> EvalConfig:
         """The configuration of `uel eval`: the base condition alone, on the test tile, for both truths."""
         return EvalConfig(
-            run=Path("runs") / self.run, name="demo", seed=self.seed, tiles=(self.test,), size=self.size,
-            margin=self.margin, deployments=1, phones=self.evaluation.phones,
+            **self._engine, run=Path("runs") / self.run, name="demo", seed=self.seed, tiles=(self.test,),
+            size=self.size, margin=self.margin, deployments=1, phones=self.evaluation.phones,
             fingerprints=self.evaluation.fingerprints, maps=self._maps, nominal=self.measurement, tiers=TIERS,
             sigmas=(), correlations=(), cells=(), dropouts=(), conditions=(), sites=(self.sites.count,),
             sectors=self.sites.sectors, mast=self.sites.mast, carriers=(Carrier().frequency,), speeds=(),
@@ -99,15 +100,22 @@ class DemoConfig:
         )  # fmt: skip
 
     @property
+    def _engine(self) -> dict[str, Any]:
+        """The engine of deployments and of the evaluation."""
+        return {name: getattr(self, name) for name in ENGINE_FIELDS}
+
+    @property
     def _maps(self) -> MapConditionConfig:
         return MapConditionConfig(pixel=self.pixel, tracing=self.tracing, few_rays=self.tracing.map_rays)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         # Checked here, before any stage starts; imported here, because `--help` builds no configuration.
         from training.pipeline.scene_pipeline import require_raster, require_unseen_city
         from uel.core.grid import Grid
         from uel.models.locator import require_nesting
 
+        require_whole_result(self, "the demo")
         find_backend(self.tracing.backend)
         if not self.train:
             raise UelError("train must name a tile", got="none", do="give --train munich@0,0")

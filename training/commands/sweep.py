@@ -130,13 +130,6 @@ def sweep_job(config: TrainConfig, args: Sequence[str], train: Callable[[TrainCo
     return SweepJob(Path("runs") / config.run, values, tuple(map(config_of, values)), train)
 
 
-def require_no_engine(config: TrainConfig) -> None:
-    """Raise `UelError` for an engine where there is no sweep: one training is one process, or `torchrun`'s."""
-    if config != without_engine(config):
-        do = "add --sweep FILE, or leave out --engine, --workers, --gpus, --address and --unit"
-        raise UelError("the engine is that of a sweep's trainings", got=f"--engine {config.engine}, no --sweep", do=do)
-
-
 def run_sweep(job: SweepJob, config: EngineConfig) -> list[tuple[Mapping[str, str], float]]:
     """Train every combination, best first, and write `sweep.csv` and `sweep.json` after each; finished ones are reused.
 

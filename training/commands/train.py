@@ -4,49 +4,37 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Iterator
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 import torch
 from rich.progress import track
 
-from sim_bridge.engines.config import ENGINE_FIELDS
-from sim_bridge.survey.worker import TileWithSites
+from sim_bridge.engines.config import ENGINE_FIELDS, without_engine
 from training.cache import StageCache, digest
 from training.commands.config import TrainConfig
+from training.commands.deployments import deployment_units, make_deployment, prepare_deployments
 from training.locator.callbacks import FixDrawing
 from training.locator.fit import first_process, fit
 from training.locator.fit_map_restorer import fit_restorer
 from training.locator.setup import LocatorTrainingConfig
 from training.pipeline.map_adaptation import adapt_deployment
-from training.pipeline.map_conditions import maps_for_condition
-from training.pipeline.scene_pipeline import (
-    live_simulator,
-    open_tile,
-    sites_of_tile,
-    track_survey,
-)
 from uel.config import save
 from uel.core.io import as_json, data_folder, replace_file
-from uel.geo.tile import Tile
 from uel.inference.deployment import Deployment
 from uel.inference.run_folder import write_run
 from uel.measurement.model import ObservationModel
 from uel.models.config import RESTORER_FILE as RESTORER
-from uel.models.locator import SCHEMA, require_nesting
+from uel.models.locator import SCHEMA
 from uel.models.map_restorer import SCHEMA as RESTORER_SCHEMA
 from uel.models.map_restorer import MapRestorer
-from uel.radio.sites import Site, sites_to_json
-from uel.radio.tracing_config import tracing_key
+from uel.radio.sites import sites_to_json
 from uel.results.condition import EXACT_MAPS
 from uel.survey.dataset import Survey
 
 _FIELDS_OUTSIDE_KEY = ("run", "watch", "sweep", "wandb_sweep", *ENGINE_FIELDS)
 log = logging.getLogger(__name__)
-
-VALIDATION_SEED = 10_000  # added to the seed of sites on validation tiles
 
 
 def locator_training_config(config: TrainConfig) -> LocatorTrainingConfig:
@@ -76,14 +64,16 @@ def run(config: TrainConfig, draw: FixDrawing | None = None) -> Path | None:
     """
     folder = Path("runs") / run_name(config.run)
     stage_cache = StageCache(data_folder())
-    count, held_out = config.deployments * len(config.train), config.validate_deployments * len(config.validate)
+    units = deployment_units(config)
+    count, held_out = sum(not unit.is_validation for unit in units), sum(unit.is_validation for unit in units)
     conditions, steps = len({EXACT_MAPS, *config.conditions.positive}), config.training.steps
     plan = (
         "train: %d deployments, %d to validate on, maps of %d conditions each (those made before are reused), %d steps"
     )
     log.info(plan, count, held_out, conditions, steps)
-    train = list(_deployments(config, stage_cache, config.train, live=config.training.uses_ray_tracer))
-    validate = list(_deployments(config, stage_cache, config.validate))
+    prepare_deployments(config, units)
+    deployments = [make_deployment(config, stage_cache, unit) for unit in track(units, "maps", transient=True)]
+    train, validate = deployments[:count], deployments[count:]
     restorer_folder = _restorer(config, stage_cache, train, validate)
     if config.locator.corrected_maps:
         train, validate = (
@@ -102,7 +92,7 @@ def run(config: TrainConfig, draw: FixDrawing | None = None) -> Path | None:
     write_run(folder, locator, validate[0], "uel train")
     if restorer_folder is not None:
         shutil.copyfile(restorer_folder / RESTORER, folder / RESTORER)
-    save(config, folder / "config.yaml")
+    save(without_engine(config), folder / "config.yaml")
     shutil.copyfile(folder / "training" / "metrics.csv", folder / "metrics.csv")
     parameters = sum(p.numel() for p in locator.parameters())
     metrics = {"training": facts, "parameters": parameters, "stages": stage_cache.seconds, "seed": config.seed}
@@ -116,40 +106,6 @@ def run_name(run: str) -> str:
     """A run's name; the agents of a wandb sweep, which all give the same one, append their own."""
     agent = os.environ.get("WANDB_RUN_ID") if "WANDB_SWEEP_ID" in os.environ else None
     return f"{run}-{agent}" if agent else run
-
-
-def _deployments(
-    config: TrainConfig, stage_cache: StageCache, places: tuple[str, ...], live: bool = False
-) -> Iterator[Deployment]:
-    """Every set of sites on every tile."""
-    count = config.deployments if places == config.train else config.validate_deployments
-    jobs = [(place, number) for place in places for number in range(count)]
-    for index, (place, number) in enumerate(track(jobs, "maps", transient=True)):
-        tile = open_tile(place, config.size, config.margin, stage_cache)
-        require_nesting(tile.grid(config.maps.pixel), config.locator.patches)
-        yield _deployment(config, stage_cache, tile, index, number, live, places != config.train)
-
-
-def _deployment(
-    config: TrainConfig, stage_cache: StageCache, tile: Tile, index: int, number: int, live: bool, validate: bool
-) -> Deployment:
-    """A tile with a set of sites, its maps under every condition of positive weight, and its traced truth."""
-    seed = config.seed + index + VALIDATION_SEED * validate
-    place = TileWithSites(tile, _sites(config, tile, index, number, seed))
-    maps = {
-        name: maps_for_condition(name, tile, place.sites, config.maps, stage_cache, seed)
-        for name in dict.fromkeys((EXACT_MAPS, *config.conditions.positive))
-    }
-    network = {"tile": tile.fingerprint, "sites": [asdict(site) for site in place.sites], "seed": seed}
-    tracing, survey, simulator = config.maps.tracing, None, None
-    if config.training.traced_fraction and (validate or config.survey is None):
-        key = {**network, "tracing": tracing_key(tracing), "plan": asdict(config.tracks)}
-        survey = track_survey(f"survey-{tile.name}", key, place, config.tracks, tracing, seed, stage_cache)
-    if live:
-        simulator = live_simulator(
-            f"atlas-{tile.name}", network, place, config.training.live_tracing(tracing), config.atlas, stage_cache
-        )
-    return Deployment(tile, maps.pop(EXACT_MAPS), survey, simulator, maps)
 
 
 def _restorer(
@@ -213,9 +169,3 @@ def _adapt_deployments(
 def _deployment_key(deployment: Deployment) -> dict[str, Any]:
     """The identity of a deployment in cache keys."""
     return {"tile": deployment.tile.fingerprint, "sites": sites_to_json(deployment.maps.radio.sites)}
-
-
-def _sites(config: TrainConfig, tile: Tile, index: int, number: int, seed: int) -> tuple[Site, ...]:
-    """The tile's own sites for the first set, if it has some, otherwise drawn ones."""
-    count = config.site_counts[index % len(config.site_counts)] if config.site_counts else config.sites.count
-    return sites_of_tile(tile, replace(config.sites, count=count), seed, number)

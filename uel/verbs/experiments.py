@@ -16,10 +16,11 @@ def demo(args: Sequence[str]) -> int:
 
     config = load(DemoConfig, "demo", args)
     from explorer.reports.run import write_run_report
+    from sim_bridge.engines.config import without_engine
     from training.commands.demo import run
 
     folder = run(config)
-    save(config, folder / "config.yaml")
+    save(without_engine(config), folder / "config.yaml")
     write_run_report(folder)
     print(folder)
     return 0
@@ -35,7 +36,6 @@ def train(args: Sequence[str]) -> int:
     from training.commands import sweep
 
     if config.sweep is None:
-        sweep.require_no_engine(config)
         print(*filter(None, [train_once(config)]), sep="\n")
         return 0
     if config.wandb_sweep:
