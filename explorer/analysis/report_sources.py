@@ -61,16 +61,17 @@ def survey_source(survey: TileSurvey, model: ObservationModel, track: int, seed:
     return _audible_source(survey.time[track][valid], reports[valid], survey.truth.position[track][valid], text)
 
 
-def file_source(deployment: Deployment, name: str, content: bytes) -> ReportSource:
+def file_source(deployment: Deployment, model: ObservationModel, name: str, content: bytes) -> ReportSource:
     """Uploaded reports of any format (`uel.inference.report_source`); the caption says what was set aside.
 
-    Raises `UelError` with the fault of the file.
+    `model` is the locator's. Raises `UelError` with the fault of the file.
     """
     rejections = Rejections()
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / (Path(name).name or "log")
         file.write_bytes(content)
-        with open_reports(deployment.tile, deployment.sites, file, ColumnConfig(), rejections) as source:
+        network = deployment.tile, deployment.sites
+        with open_reports(*network, file, ColumnConfig(), rejections, model.range_step) as source:
             parts = list(source.parts)
     part = LogPart.cat(parts)
     has_times = bool(np.isfinite(part.seconds).all())

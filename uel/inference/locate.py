@@ -13,7 +13,6 @@ from torch import Tensor
 from uel.adaptation.mast_heights import MapFactory
 from uel.adaptation.site_adaptation import RefinedLocator, SiteAdaptation
 from uel.core.grid import Grid
-from uel.errors import UelError
 from uel.estimation.baselines import LocalizationProblem
 from uel.estimation.config import RayRescoringConfig
 from uel.estimation.estimates import MIN_PIXEL_PROBABILITY
@@ -27,11 +26,9 @@ from uel.inference.answers import AnswerFormat, progress_bar
 from uel.inference.config import LocateConfig
 from uel.inference.fix_files import open_fix_files, require_formats
 from uel.inference.geojson import open_features
-from uel.inference.report_source import ReportStream, open_reports, own_document, read_track, require_file
+from uel.inference.report_source import ReportStream, open_reports, read_labelled_reports, read_track, require_file
 from uel.inference.run_folder import Run
 from uel.inference.tile_choice import RadioMapTracer, chosen_deployment
-from uel.measurement import report_io
-from uel.measurement.drive_test import read_drive_test
 from uel.measurement.logs.report_groups import LogPart
 from uel.measurement.logs.rules.rejections import Rejections
 from uel.measurement.reports import Reports
@@ -76,7 +73,8 @@ def locate(config: LocateConfig, open_simulator: SimulatorFactory, trace_radio_m
         files = stack.enter_context(open_fix_files(config.out))
         features = stack.enter_context(open_features(config.geojson, run.tile, run.maps.radio.grid))
         rejections = stack.enter_context(Rejections(rejected))
-        source = stack.enter_context(open_reports(run.tile, sites, config.report, config.columns, rejections))
+        step = run.locator.measurement.range_step
+        source = stack.enter_context(open_reports(run.tile, sites, config.report, config.columns, rejections, step))
         advance = stack.enter_context(progress_bar(source.count))
         locate_all = _locate_track if config.speed else _locate_single
         for located in locate_all(config, run, source, open_simulator):
@@ -176,26 +174,18 @@ def _refined_locator(config: LocateConfig, run: Run, adaptation: SiteAdaptation 
 
 
 def _read_labelled_reports(config: LocateConfig, run: Run) -> tuple[Reports, Float[Tensor, "n 2"]]:
-    """Labelled reports and their positions from a log of any format, or from the project's own JSON."""
-    file = config.labelled_reports
+    """The labelled reports and their positions."""
+    file, rejected = config.labelled_reports, config.rejected_file
     assert file is not None
-    if not file.is_file():
-        raise UelError("no such file of --labelled-reports", got=str(file), do="give a log with positions")
-    content = own_document(file)
-    if content is None:
-        rejected = config.rejected_file.with_name(f"labelled_{config.rejected_file.name}")
-        drive = read_drive_test(run.tile, file, config.columns, rejected)
-        return drive.reports, drive.position
-    sites = run.maps.radio.sites
-    sequence = report_io.from_json(content, len(run.maps.radio.gain), sites)
-    if sequence.position is None:
-        do = 'give each report its "position": [x, y] in metres on the tile'
-        raise UelError("a labelled report has no position", got=str(file), do=do)
-    off_tile = (sequence.position.abs() > run.tile.size / 2).any(-1).nonzero()[:, 0].tolist()
-    if off_tile:
-        got = f"reports[{off_tile[0]}] at {sequence.position[off_tile[0]].tolist()}"
-        raise UelError("a labelled report is off the tile", got=got, do=f"its sides are at ±{run.tile.size / 2:g} m")
-    return sequence.reports, sequence.position
+    drive = read_labelled_reports(
+        run.tile,
+        run.maps.radio.sites,
+        file,
+        config.columns,
+        rejected.with_name(f"labelled_{rejected.name}"),
+        run.locator.measurement.range_step,
+    )
+    return drive.reports, drive.position
 
 
 def _locate_track(

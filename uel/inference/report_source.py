@@ -12,6 +12,7 @@ from uel.core.tables.text_files import open_binary
 from uel.errors import UelError
 from uel.geo.tile import Tile
 from uel.measurement import report_io
+from uel.measurement.drive_test import Drive, read_drive_test
 from uel.measurement.logs.config import ColumnConfig
 from uel.measurement.logs.reader import open_log
 from uel.measurement.logs.report_groups import LogPart
@@ -34,9 +35,14 @@ class ReportStream:
 
 @contextmanager
 def open_reports(
-    tile: Tile, sites: tuple[Site, ...], file: Path, columns: ColumnConfig, rejections: Rejections
+    tile: Tile,
+    sites: tuple[Site, ...],
+    file: Path,
+    columns: ColumnConfig,
+    rejections: Rejections,
+    range_step: float | None = None,
 ) -> Iterator[ReportStream]:
-    """Reports of a tile's network from a file.
+    """Reports of a tile's network from a file; for `range_step` see `uel.measurement.logs.reader.open_log`.
 
     A document in the project's own JSON of at most `report_io.MAX_BYTES` is refused as a whole for any fault in it;
     of any other log, faulty measurements are set aside. Raises `UelError` for a file that is none of both, and at the
@@ -46,7 +52,7 @@ def open_reports(
         part = sequence_part(report_io.from_json(content, sum(len(site.cells) for site in sites), sites))
         yield ReportStream(iter([part]), len(part))
         return
-    with open_log(tile, sites, file, columns, rejections) as log:
+    with open_log(tile, sites, file, columns, rejections, range_step=range_step) as log:
         yield ReportStream(log.parts(), log.store.count_distinct("report"), log.store.count_distinct("device"))
         rejections.require_some(log.store.count, log.used, file)
 
@@ -68,6 +74,38 @@ def own_document(file: Path) -> bytes | None:
         content = stream.read(report_io.MAX_BYTES + 1)
     is_own = len(content) <= report_io.MAX_BYTES and report_io.is_report_document(content)
     return content if is_own else None
+
+
+def read_labelled_reports(
+    tile: Tile, sites: tuple[Site, ...], file: Path, columns: ColumnConfig, rejected: Path, range_step: float
+) -> Drive:
+    """Reports with known positions from a log of any format, or from the project's own JSON.
+
+    Args:
+        tile: where they were made.
+        sites: the network, in the order of every `cell` axis.
+        file: the log.
+        columns: names of columns and cells where they are not found by themselves, and limits of rules.
+        rejected: table to write of what is set aside.
+        range_step: m, of a timing advance.
+
+    Raises:
+        UelError: for a file without positions on the tile, and as `read_drive_test` and `from_json` do.
+    """
+    if not file.is_file():
+        raise UelError("no such file of labelled reports", got=str(file), do="give a log with positions")
+    content = own_document(file)
+    if content is None:
+        return read_drive_test(tile, file, columns, rejected, sites, range_step)
+    sequence = report_io.from_json(content, sum(len(site.cells) for site in sites), sites)
+    if sequence.position is None:
+        do = 'give each report its "position": [x, y] in metres on the tile'
+        raise UelError("a labelled report has no position", got=str(file), do=do)
+    off_tile = (sequence.position.abs() > tile.size / 2).any(-1).nonzero()[:, 0].tolist()
+    if off_tile:
+        got = f"reports[{off_tile[0]}] at {sequence.position[off_tile[0]].tolist()}"
+        raise UelError("a labelled report is off the tile", got=got, do=f"its sides are at ±{tile.size / 2:g} m")
+    return Drive(sequence.position, sequence.reports)
 
 
 def sequence_part(sequence: ReportSequence) -> LogPart:

@@ -16,6 +16,7 @@ from uel.measurement.logs.report_groups import LogPart
 from uel.measurement.logs.rules.positions import reliable_labels
 from uel.measurement.logs.rules.rejections import Rejections, write_rejections
 from uel.measurement.reports import Reports
+from uel.radio.sites import Site
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +44,14 @@ class Drive:
         return dict(Counter(reason.partition(":")[0] for _, reason in self.rejected))
 
 
-def read_drive_test(tile: Tile, file: Path, columns: ColumnConfig, rejected: Path | None = None) -> Drive:
+def read_drive_test(
+    tile: Tile,
+    file: Path,
+    columns: ColumnConfig,
+    rejected: Path | None = None,
+    sites: tuple[Site, ...] | None = None,
+    range_step: float | None = None,
+) -> Drive:
     """Read labelled reports from a log of any format on a tile with sites, in the order of their first rows.
 
     A row that cannot be used is set aside by a rule: no number, a level out of its range, an unknown cell, a position
@@ -54,13 +62,16 @@ def read_drive_test(tile: Tile, file: Path, columns: ColumnConfig, rejected: Pat
         file: see `uel.measurement.logs.reader.open_log`.
         columns: names of columns and cells where they are not found by themselves, and limits of rules.
         rejected: table of what is set aside (`rejected.csv`); not written without one.
+        sites: the network, in the order of every `cell` axis; the tile's own unless given.
+        range_step: m, of a timing advance, see `uel.measurement.logs.reader.open_log`.
 
     Raises:
         UelError: for a file that cannot be read, missing columns, a number of cell names that differs from the tile's
             cells, degrees on a tile without a georeference, and when more than half of the rows, or all, do not fit:
             then the columns, the cells or the tile are wrong.
     """
-    with Rejections() as rejections, open_log(tile, tile.sites, file, columns, rejections, needs_position=True) as log:
+    network = tile.sites if sites is None else sites
+    with Rejections() as rejections, open_log(tile, network, file, columns, rejections, True, range_step) as log:
         parts = list(log.parts())
         count, hears_others = log.store.count, log.rules.matcher.knows_identities
         rejections.require_fit(count, log.used, file, hears_others)

@@ -23,6 +23,7 @@ from uel.geo.tile_maps import TileMaps
 from uel.inference import geojson
 from uel.inference.deployment import Deployment
 from uel.measurement import report_io
+from uel.measurement.model import ObservationModel
 from uel.measurement.report_io import ReportSequence
 from uel.measurement.tiers import TIERS
 from uel.models.locator import Locator
@@ -73,7 +74,7 @@ def _report_source(context: widgets.PageContext, locator: Locator, deployment: D
         tier = widgets.select_option("Tier", "tier", TIERS[::-1], tier_label)
     model = locator.measurement
     if kind == "upload":
-        return _uploaded(deployment)
+        return _uploaded(deployment, model)
     if kind == "phones":
         trial = cache.run_phone_trial(
             context.run, context.tile.folder, context.tile.maps[0], None, tier, phone_trial.PHONES_PER_TRIAL, seed=1
@@ -104,7 +105,7 @@ def _number_input(label: str, key: str, last: int) -> int:
         return int(st.number_input(label, 0, last, 0, 1, key=key, bind="query-params"))
 
 
-def _uploaded(deployment: Deployment) -> ReportSource | None:
+def _uploaded(deployment: Deployment, model: ObservationModel) -> ReportSource | None:
     file = st.file_uploader("Log", key="upload", max_upload_size=1)
     if file is None:
         st.info(
@@ -113,7 +114,7 @@ def _uploaded(deployment: Deployment) -> ReportSource | None:
             f"`{report_io.SCHEMA}`. Reports of the other sources can be downloaded below the map."
         )
         return None
-    return report_sources.file_source(deployment, file.name, file.getvalue())
+    return report_sources.file_source(deployment, model, file.name, file.getvalue())
 
 
 # ---- one report ----------------------------------------------------------------------------------------

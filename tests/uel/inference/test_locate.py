@@ -235,7 +235,7 @@ def test_a_restored_map_is_what_labelled_reports_are_asked_about_too(run, tmp_pa
 @pytest.mark.parametrize(
     ("content", "more", "expected"),
     [
-        (None, [], "no such file of --labelled-reports"),
+        (None, [], "no such file of labelled reports"),
         ('[{"cells": [{"cell": 0, "rsrp_dbm": -80}]}]', [], "a labelled report has no position"),
         ('[{"cells": [{"cell": 0, "rsrp_dbm": -80}], "position": [9000, 0]}]', [], "off the tile"),
         ('[{"cells": [{"cell": 0, "rsrp_dbm": -80}], "position": [9]}]', [], "position.y is wrong"),

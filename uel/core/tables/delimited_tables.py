@@ -42,7 +42,7 @@ def find_header(file: Path, score: HeaderScore, separator: str = "") -> Header:
     best, best_score = None, 1
     for candidate in [separator] if separator else FIELD_SEPARATORS:
         for number, line in enumerate(lines):
-            fields = _fields(line, candidate)
+            fields = split_line(line, candidate)
             if (found := score(fields)) > best_score:
                 best, best_score = Header(fields, candidate, number), found
     if best is None:
@@ -53,7 +53,8 @@ def find_header(file: Path, score: HeaderScore, separator: str = "") -> Header:
     return best
 
 
-def _fields(line: str, separator: str) -> tuple[str, ...]:
+def split_line(line: str, separator: str) -> tuple[str, ...]:
+    """The fields of one line of a table; none for a line that is no row."""
     try:
         fields = next(csv.reader([line.rstrip("\n")], delimiter=separator, skipinitialspace=True), [])
     except csv.Error:

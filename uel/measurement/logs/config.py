@@ -35,6 +35,8 @@ class ColumnConfig:
     pci: str = ""
     arfcn: str = ""
     """carrier as EARFCN or NR-ARFCN"""
+    frequency: str = ""
+    """carrier as downlink frequency in MHz, GHz, kHz or Hz, which the number's size tells; for rows without arfcn"""
     level: str = ""
     """RSRP in dBm"""
     toa: str = ""
@@ -103,5 +105,5 @@ class ColumnConfig:
     def named(self) -> dict[str, str]:
         """Columns that are named, by quantity."""
         quantities = {name: name for name in ("latitude", "longitude", "x", "y", "time", "accuracy", "cell", "cell_id")}
-        quantities |= {"pci": "pci", "arfcn": "arfcn", "level": "rsrp", "toa": "toa"}
+        quantities |= {"pci": "pci", "arfcn": "arfcn", "frequency": "frequency", "level": "rsrp", "toa": "toa"}
         return {quantity: getattr(self, name) for name, quantity in quantities.items() if getattr(self, name)}

@@ -5,6 +5,7 @@ a named rule, with its row and its value (`uel.measurement.logs.rules.rejections
 """
 
 import logging
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,19 +14,21 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from uel.core.constants import timing_advance_step
 from uel.errors import UelError
 from uel.geo.tile import Tile
 from uel.measurement.logs.config import ColumnConfig
-from uel.measurement.logs.report_groups import LogPart, part_of_rows
+from uel.measurement.logs.report_groups import LogPart, has_cell_numbers, part_of_rows
 from uel.measurement.logs.rules.cells import IDENTITY_COLUMNS, CellMatcher
 from uel.measurement.logs.rules.rejections import Rejection, Rejections
 from uel.measurement.logs.rules.rows import Projection, RowRules, metres_as_given
 from uel.measurement.logs.store import ROWS_PER_CHUNK, LogStore, store_log
-from uel.radio.sites import Site
+from uel.radio.sites import Site, cells_of
 
 log = logging.getLogger(__name__)
 
 UNKNOWN_NAMES_SHOWN = 12
+LTE_STEP = timing_advance_step(15e3)  # m
 
 
 @dataclass(eq=False)
@@ -51,6 +54,8 @@ class LogReader:
 
     store: LogStore
     rules: RowRules
+    advance_cells: np.ndarray
+    """mask of the cells whose timing advances are read"""
     used: int = 0
     """number of rows that are used, so far"""
 
@@ -63,7 +68,7 @@ class LogReader:
             frame = self._agreeing(self.rules.usable(frame))
             self.used += len(frame)
             if len(frame):
-                yield part_of_rows(frame, self.rules.matcher.cell_count)
+                yield part_of_rows(frame, self.rules.matcher.cell_count, self.advance_cells)
 
     def _agreeing(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Rows of one report and cell whose levels agree; beams of one cell may differ."""
@@ -86,6 +91,7 @@ def open_log(
     columns: ColumnConfig,
     rejections: Rejections,
     needs_position: bool = False,
+    range_step: float | None = None,
 ) -> Iterator[LogReader]:
     """Open a log of any format on a tile.
 
@@ -96,6 +102,8 @@ def open_log(
         columns: names of columns and cells where they are not found by themselves, and limits of rules.
         rejections: gets what is set aside.
         needs_position: whether reports without a position on the tile are set aside (labelled reports).
+        range_step: m, one-way distance of a step of timing advance in the reports (`ObservationParameters.range_step`).
+            Timing advances of LTE cells, which count steps of 78 m, are read where it is the same.
 
     Raises:
         UelError: for a file that cannot be read, that has no levels of cells, or whose levels are indices.
@@ -118,7 +126,22 @@ def open_log(
             half_size=tile.size / 2,
             needs_position=needs_position,
         )
-        yield LogReader(store, rules)
+        yield LogReader(store, rules, _advance_cells(sites, store, range_step))
+
+
+def _advance_cells(sites: tuple[Site, ...], store: LogStore, range_step: float | None) -> np.ndarray:
+    """Mask of the cells whose timing advances count in the steps of the reports: LTE's, where they are as long."""
+    is_lte = np.array([cell.carrier.technology == "lte" for _, cell in cells_of(sites)])
+    is_same_step = range_step is not None and math.isclose(range_step, LTE_STEP, rel_tol=1e-3)
+    if (
+        store.has("timing_advance")
+        and not has_cell_numbers(store.distinct(("cell",))["cell"])
+        and not (is_same_step and is_lte.any())
+    ):
+        theirs = f"of {LTE_STEP:.0f} m (LTE)" if is_lte.any() else "of a length that the log does not say"
+        ours = "" if range_step is None else f", the locator's are of {range_step:.0f} m"
+        log.info("timing advance is not used: the log counts steps %s%s", theirs, ours)
+    return is_lte & is_same_step
 
 
 def _projection(tile: Tile, crs: str) -> Projection:

@@ -12,6 +12,7 @@ from uel.measurement.logs.rules.quantities import to_numbers
 from uel.measurement.reports import Reports, reports_from_levels
 
 MAX_TOA = 1e-3  # s: 300 km
+MAX_LTE_TA = 1282  # TS 36.213, clause 4.2.3
 TEXT_TRUE = ("true", "1", "yes", "serving", "primary")
 
 
@@ -55,10 +56,11 @@ class LogPart:
         )
 
 
-def part_of_rows(frame: pd.DataFrame, cell_count: int) -> LogPart:
+def part_of_rows(frame: pd.DataFrame, cell_count: int, advance_cells: np.ndarray) -> LogPart:
     """One report for each `report` of rows with `cell_number`, `level`, `east` and `north`.
 
     A cell's level is the median of its rows. Of a cell's beams the strongest counts: SS-RSRP is that of one beam.
+    `advance_cells` is a mask of the cells whose timing advances count in the steps of the reports.
     """
     frame = _best_beams(frame)
     first = frame.drop_duplicates("report")
@@ -69,7 +71,7 @@ def part_of_rows(frame: pd.DataFrame, cell_count: int) -> LogPart:
     toa[~((toa >= 0) & (toa <= MAX_TOA))] = np.nan
     reports = reports_from_levels(level, _medians(toa, report, cell, len(first), cell_count))
     return LogPart(
-        reports=_with_serving(reports, frame, report),
+        reports=_with_serving(reports, frame, report, advance_cells),
         position=torch.tensor(first[["east", "north"]].to_numpy(np.float32)),
         row=first["row"].to_numpy(),
         seconds=first["seconds"].to_numpy(float),
@@ -101,20 +103,23 @@ def _medians(
     return torch.from_numpy(table)
 
 
-def _with_serving(reports: Reports, frame: pd.DataFrame, report: np.ndarray) -> Reports:
-    """Reports with the serving cell that the log names, with its timing advance and azimuth where cells are numbers.
-
-    Timing advance of other logs is not read: its step depends on the technology.
-    """
+def _with_serving(reports: Reports, frame: pd.DataFrame, report: np.ndarray, advance_cells: np.ndarray) -> Reports:
+    """Reports with the serving cell that the log names, with its timing advance, and with azimuths where cells are
+    numbers, as in the project's own tables."""
     serving, cell = reports.serving.clone(), torch.tensor(frame["cell_number"].to_numpy(np.int64))
     said = np.flatnonzero(frame["serving"].fillna("").astype("str").str.lower().isin(TEXT_TRUE).to_numpy())
     once = said[np.bincount(report[said], minlength=len(serving))[report[said]] == 1]
     serving[report[once]] = cell[once]
     reports = replace(reports, serving=serving)
-    if not frame["cell"].notna().any() or frame[["timing_advance", "azimuth_deg", "aoa_deg"]].isna().all(axis=None):
+    if frame[["timing_advance", "azimuth_deg", "aoa_deg"]].isna().all(axis=None):
         return reports
     at_serving = cell == serving[report]
     advance, azimuth, aoa = (to_numbers(frame[name]) for name in ("timing_advance", "azimuth_deg", "aoa_deg"))
+    if not has_cell_numbers(frame["cell"]):
+        is_step = (
+            advance_cells[cell.numpy()] & (advance == np.round(advance)) & (advance >= 0) & (advance <= MAX_LTE_TA)
+        )
+        advance, azimuth, aoa = np.where(is_step, advance, np.nan), azimuth * np.nan, aoa * np.nan
     names = ("timing_advance", "has_timing_advance", "azimuth_deg", "has_azimuth", "aoa_deg", "has_aoa")
     columns = {name: getattr(reports, name).clone() for name in names}
     for values, name in ((advance, "timing_advance"), (azimuth, "azimuth_deg")):
@@ -126,6 +131,11 @@ def _with_serving(reports: Reports, frame: pd.DataFrame, report: np.ndarray) -> 
     columns["aoa_deg"][report[rows], cell[rows]] = torch.tensor(aoa[rows], dtype=torch.float32) % 360.0
     columns["has_aoa"][report[rows], cell[rows]] = True
     return replace(reports, **columns)
+
+
+def has_cell_numbers(cells: pd.Series) -> bool:
+    """Whether a log tells its cells by numbers, as the project's own tables do: their values have its own units."""
+    return bool(cells.astype("str").str.fullmatch(r"\d+").fillna(False).any())
 
 
 def _measured(texts: pd.Series) -> np.ndarray:

@@ -56,6 +56,10 @@ class LogStore:
         quoted = ", ".join(f'"{name}"' for name in names)
         return self.connection.sql(f"SELECT DISTINCT {quoted} FROM sorted").df()
 
+    def has(self, name: str) -> bool:
+        """Whether a column has any value."""
+        return bool(self.connection.execute(f'SELECT count("{name}") > 0 FROM sorted').fetchall()[0][0])
+
     def count_distinct(self, name: str) -> int:
         """Number of distinct values of a column: of reports, of devices."""
         return int(self.connection.execute(f'SELECT count(DISTINCT "{name}") FROM sorted').fetchall()[0][0])

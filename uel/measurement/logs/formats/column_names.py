@@ -11,8 +11,8 @@ REPORT_QUANTITIES = (
     "time", "date", "latitude", "longitude", "x", "y", "accuracy", "age", "device",
 )  # fmt: skip
 CELL_QUANTITIES = (
-    "cell", "global_id", "cell_id", "node", "pci", "arfcn", "mcc", "mnc", "technology", "serving", "beam", "rsrp",
-    "rsrq", "sinr", "rssi", "toa", "timing_advance", "aoa_deg",
+    "cell", "global_id", "cell_id", "node", "pci", "arfcn", "frequency", "mcc", "mnc", "technology", "serving", "beam",
+    "rsrp", "rsrq", "sinr", "rssi", "toa", "timing_advance", "aoa_deg",
 )  # fmt: skip
 
 # Whole names, without separators, units and indices.
@@ -38,6 +38,8 @@ CELL_NAMES = {
     "primaryscramblingcode scramblingcode physicallayercellid bsic",
     "arfcn": "earfcn arfcn nrarfcn uarfcn narfcn earfcndl dlearfcn dlarfcn arfcndl earfcnnumber "
     "channelnumber dlchannel nrarfcndl dlnrarfcn lteearfcn ssbarfcn ssbnrarfcn channel",
+    "frequency": "frequency freq frequencymhz freqmhz mhz carrierfrequency centerfrequency centrefrequency dlfrequency "
+    "dlfreq channelfrequency ssbfrequency nrfrequency ltefrequency",
     "mcc": "mcc mobilecountrycode",
     "mnc": "mnc mobilenetworkcode",
     "technology": "technology networktech tech ntech rat radiotype radio act networktype system accesstechnology "
@@ -62,7 +64,8 @@ ROLE_WORDS |= dict.fromkeys(("detected", "listed", "monitored"), "neighbour")
 NOISE_WORDS = {
     "cell", "cells", "all", "rf", "kpi", "measured", "meas", "measurement", "inst", "instantaneous", "filtered",
     "avg", "average", "mean", "value", "result", "info", "top", "dl", "downlink", "signal", "strength", "my",
-    "current", "report", "ue", "mode", "active", "set", "e", "utra", "scan", "scanner", "radio",
+    "current", "report", "ue", "mode", "active", "set", "e", "utra", "scan", "scanner", "radio", "mhz",
+    "ghz", "khz", "hz",
 }  # fmt: skip
 POSITION_WORDS = {
     "gps", "gnss", "phone", "ue", "device", "user", "position", "pos", "location", "loc", "decimal", "degree",
@@ -79,6 +82,7 @@ _REPORT = {name: quantity for quantity, names in REPORT_NAMES.items() for name i
 _CELL = {name: quantity for quantity, names in CELL_NAMES.items() for name in names.split()}
 _ROLES = "|".join(ROLE_WORDS)
 _UNIT = re.compile(rf"[\[({{](?!\s*(?:{_ROLES}))\s*[^\d\[\](){{}}][^\[\](){{}}]*[\])}}]", re.IGNORECASE)
+_OTHER_ADVANCE = re.compile(r"[\[({]\s*(k?m|[munµμ]?s|ts)\s*[\])}]", re.IGNORECASE)  # no steps: metres, times
 _WORDS = re.compile(r"[A-Za-zÀ-ÿ]+|\d+")
 _CAMEL_CASE = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z]{2})(?=[A-Z][a-z]{2})")
 
@@ -123,7 +127,9 @@ def meaning_of(name: str) -> ColumnMeaning | None:
     index = numbers[0] if numbers else None
     if index is None and (quantity := _report_quantity(letters)):
         return ColumnMeaning(quantity)
-    return _cell_meaning(letters, index)
+    meaning = _cell_meaning(letters, index)
+    is_other = meaning is not None and meaning.quantity == "timing_advance" and _OTHER_ADVANCE.search(name)
+    return None if is_other else meaning
 
 
 def _words(name: str) -> list[str]:

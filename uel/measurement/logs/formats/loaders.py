@@ -2,7 +2,7 @@
 
 import itertools
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,10 +10,11 @@ from typing import Any
 import duckdb
 import pandas as pd
 
-from uel.core.tables.delimited_tables import SURPLUS_COLUMN, find_header, load_delimited
+from uel.core.tables.delimited_tables import FIELD_SEPARATORS, SURPLUS_COLUMN, find_header, load_delimited, split_line
 from uel.core.tables.text_files import open_binary, transcode
 from uel.errors import UelError
 from uel.measurement.logs.config import ColumnConfig
+from uel.measurement.logs.formats.cell_info_texts import is_printed_cells, printed_cell_records
 from uel.measurement.logs.formats.column_names import CELL_QUANTITIES, REPORT_QUANTITIES
 from uel.measurement.logs.formats.layout import Layout, known_names, layout_of
 from uel.measurement.logs.formats.modem_scans import is_modem_scan, scan_records
@@ -81,24 +82,39 @@ class LogLoader:
         first = next((line.strip() for line in top if line.strip()), "")
         if not first:
             raise UelError(f"{self.name} is empty", got="no text", do="give a log with reports")
-        if first[0] in "[{":
+        has_cell_texts = is_printed_cells(top)
+        if has_cell_texts and not self._names_columns(first):
+            self._load_text("Android's CellInfo as text", printed_cell_records)
+        elif first[0] in "[{":
             self._load_json(first)
         elif is_modem_scan(top):
-            self.content.kind, self.content.is_wide = "a modem's text log of scans", True
-            with self.text.open(encoding="utf-8") as lines:
-                self._insert_records(scan_records(lines))
+            self._load_text("a modem's text log of scans", scan_records)
         else:
-            self._load_table(encoding)
+            self._load_table(encoding, has_cell_texts)
         return self.content
+
+    def _names_columns(self, line: str) -> bool:
+        """Whether a line is the header of a table."""
+        return any(known_names(split_line(line, separator), self.columns) > 1 for separator in FIELD_SEPARATORS)
+
+    def _load_text(self, kind: str, records: Callable[[Iterable[str]], Iterable[Any]]) -> None:
+        self.content.kind, self.content.is_wide = kind, True
+        with self.text.open(encoding="utf-8") as lines:
+            self._insert_records(records(lines))
 
     # ---- tables ----------------------------------------------------------------------------------------
 
-    def _load_table(self, encoding: str) -> None:
+    def _load_table(self, encoding: str, has_cell_texts: bool) -> None:
         separator = self.columns.separator.replace("\\t", "\t")
         header = find_header(self.text, lambda names: known_names(names, self.columns), separator)
         self.content.kind = f"a table separated by {header.separator!r}, {encoding}"
-        layout = layout_of(header.names, self.columns, self.name, self.cell_count)
         load_delimited(self.connection, self.text, header, "raw")
+        if has_cell_texts:
+            self.content.is_wide = True
+            fields = ", ".join(f"{_quoted(name)}, c{number}" for number, name in enumerate(header.names))
+            self._insert_records(parse_records(self._texts(f"SELECT to_json(json_object({fields})) FROM raw", [])))
+            return
+        layout = layout_of(header.names, self.columns, self.name, self.cell_count)
         self._from_table(layout, surplus=SURPLUS_COLUMN)
 
     def _load_parquet(self, file: Path) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from uel.errors import UelError
 from uel.measurement.logs.config import ColumnConfig
+from uel.measurement.logs.formats.cell_info_texts import CELL_INFO_PATTERN, cells_of_text
 from uel.measurement.logs.formats.column_names import CELL_QUANTITIES, REPORT_QUANTITIES, TECHNOLOGY_WORDS, meaning_of
 from uel.measurement.logs.formats.layout import IDENTITY_QUANTITIES, Layout, layout_of
 
@@ -68,11 +69,14 @@ class RecordReader:
                     yield from self._walk(item, f"{full}.", cells, depth + 1)
             elif isinstance(item, list):
                 yield from self._listed(name, full, item, cells)
+            elif isinstance(item, str) and CELL_INFO_PATTERN.search(item):
+                cells += cells_of_text(item)
             elif item is not None:
                 yield full, item
 
     def _listed(self, name: str, full: str, items: list, cells: list[Mapping[str, Any]]) -> Iterator[tuple[str, Any]]:
-        objects = [item for item in items if isinstance(item, Mapping)]
+        objects: list[Mapping[str, Any]] = [item for item in items if isinstance(item, Mapping)]
+        objects += [cell for item in items if isinstance(item, str) for cell in cells_of_text(item)]
         with_levels = [{"technology": _technology_in(name), **item} for item in objects if self._has_level(item)]
         cells += with_levels
         if name == "position" and len(items) in (2, 3) and not objects:

@@ -8,12 +8,13 @@ import pandas as pd
 
 from uel.errors import UelError
 from uel.measurement.logs.config import ColumnConfig
+from uel.measurement.logs.rules.quantities import to_hertz
 from uel.radio.carriers.bands import TECHNOLOGIES, Technology
 from uel.radio.cells.directory import FREQUENCY_TOLERANCE, CellDirectory
-from uel.radio.cells.identity import ObservedCell
+from uel.radio.cells.identity import ObservedCell, is_absent
 from uel.radio.sites import Site, cell_positions, cells_of
 
-IDENTITY_COLUMNS = ("cell", "global_id", "cell_id", "node", "pci", "arfcn", "technology")
+IDENTITY_COLUMNS = ("cell", "global_id", "cell_id", "node", "pci", "arfcn", "frequency", "technology")
 TECHNOLOGY_SPELLINGS: dict[str, str] = {
     "lte": "lte", "4g": "lte", "lteca": "lte", "lte+": "lte", "eutra": "lte", "eutran": "lte", "tdd": "lte",
     "fdd": "lte", "13": "lte", "nr": "nr", "5g": "nr", "nrsa": "nr", "nrnsa": "nr", "5gnr": "nr", "20": "nr",
@@ -21,7 +22,12 @@ TECHNOLOGY_SPELLINGS: dict[str, str] = {
     "3g": "umts", "hspa": "umts", "hspa+": "umts", "hsdpa": "umts", "nbiot": "nb_iot", "nb_iot": "nb_iot",
 }  # fmt: skip
 MAX_LOCAL_CELL = 255  # of an eNodeB: its identity and that of the cell make the ECI (TS 36.300, clause 8.2)
+MAX_ROUNDING = 5e5  # Hz: of a carrier's frequency, whole megahertz
 NO_CELL = -1
+
+
+CarrierTexts = tuple[str, str, str]
+"""of a carrier: technology (as `technology_of` says it), and the log's channel number, or frequency without one"""
 
 
 def technology_of(text: str | None) -> str:
@@ -67,7 +73,7 @@ class CellMatcher:
         self._own_names = _distinct([cell.name for cell in cells])
         self._carriers = set(columns.carriers)
         self._known: dict[tuple[str, ...], MatchedIdentity] = {}
-        self._carriers_of_name: dict[str, set[tuple[str, str]]] = {}
+        self._carriers_of_name: dict[str, set[CarrierTexts]] = {}
 
     @property
     def knows_identities(self) -> bool:
@@ -85,10 +91,10 @@ class CellMatcher:
             do = "place sites with cell_id or PCI (uel place --file), or name the cells in order: --columns.cells"
             raise UelError(f"the tile's cells have no identities by which {what} names its own", got=shown, do=do)
         for identity in names[list(IDENTITY_COLUMNS)].fillna("").astype("str").itertuples(index=False, name=None):
-            cell, global_id, cell_id, _, pci, arfcn, technology = identity
+            cell, global_id, cell_id, _, pci, arfcn, frequency, technology = identity
             for name in {cell, global_id, cell_id, pci} - {""}:
-                if not self._carriers or arfcn in self._carriers:
-                    self._carriers_of_name.setdefault(name, set()).add((technology_of(technology), arfcn))
+                if not self._carriers or self._carriers & {arfcn, frequency}:
+                    self._carriers_of_name.setdefault(name, set()).add(_carrier(technology, arfcn, frequency))
 
     def match(self, frame: pd.DataFrame, near: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Cell of each row, or `NO_CELL` with the rule and the identity in words.
@@ -127,65 +133,61 @@ class CellMatcher:
         return self._known[key]
 
     def _look_up(
-        self, cell: str, global_id: str, cell_id: str, node: str, pci: str, arfcn: str, technology: str
+        self, cell: str, global_id: str, cell_id: str, node: str, pci: str, arfcn: str, frequency: str, technology: str
     ) -> MatchedIdentity:
-        if self._carriers and arfcn not in self._carriers:
-            return MatchedIdentity(
-                NO_CELL, "other carrier", f"{arfcn or 'no carrier'}, not {', '.join(self._carriers)}"
-            )
+        if self._carriers and not self._carriers & {arfcn, frequency}:
+            named = arfcn or frequency or "no carrier"
+            return MatchedIdentity(NO_CELL, "other carrier", f"{named}, not {', '.join(self._carriers)}")
+        carrier = _carrier(technology, arfcn, frequency)
         name = next((text for text in (cell, cell_id, pci) if text), "")
         if self._given_names:
             if name not in self._given_names:
                 return MatchedIdentity(NO_CELL, "unknown cell", repr(name) if name else "no identity")
-            return self._on_its_carrier(name, self._given_names[name], technology, arfcn)
+            return self._on_its_carrier(name, self._given_names[name], carrier)
         if cell:
-            return self._named(cell, technology, arfcn)
-        kind = technology_of(technology)
-        if kind == "umts":
-            return MatchedIdentity(NO_CELL, "unknown cell", f"{kind}: no cells of this technology are known")
-        found = self._by_identity(global_id, "", pci, arfcn, kind)
+            return self._named(cell, carrier)
+        if carrier[0] == "umts":
+            return MatchedIdentity(NO_CELL, "unknown cell", "umts: no cells of this technology are known")
+        found = self._by_identity(global_id, "", pci, carrier)
         is_found = found.cell != NO_CELL or not cell_id
-        return found if is_found else self._by_identity(cell_id, node, pci, arfcn, kind)
+        return found if is_found else self._by_identity(cell_id, node, pci, carrier)
 
-    def _named(self, name: str, technology: str, arfcn: str) -> MatchedIdentity:
+    def _named(self, name: str, carrier: CarrierTexts) -> MatchedIdentity:
         """A cell by the operator's name for it, or by its number on the tile."""
         if name in self._own_names:
             return MatchedIdentity(self._own_names[name])
         if name.isdecimal() and int(name) < self.cell_count:
-            return self._on_its_carrier(name, int(name), technology, arfcn)
+            return self._on_its_carrier(name, int(name), carrier)
         if self._directory.has_identities:
-            found = self._by_identity(name, "", "", arfcn, technology_of(technology))
+            found = self._by_identity(name, "", "", carrier)
             if found.cell != NO_CELL or found.rule == "ambiguous cell":
                 return found
         return MatchedIdentity(NO_CELL, "unknown cell", repr(name))
 
-    def _on_its_carrier(self, name: str, cell: int, technology: str, arfcn: str) -> MatchedIdentity:
+    def _on_its_carrier(self, name: str, cell: int, carrier: CarrierTexts) -> MatchedIdentity:
         """A named cell, unless its name stands on several carriers of which this is not the network's."""
         carriers = self._carriers_of_name.get(name, set())
         if len(carriers) < 2:
             return MatchedIdentity(cell)
-        own = {carrier for carrier in carriers if self._is_carrier_of(cell, *carrier)}
-        if len(own) == 1:
-            is_own = (technology_of(technology), arfcn) in own
-            return (
-                MatchedIdentity(cell) if is_own else MatchedIdentity(NO_CELL, "other carrier", f"{name!r} on {arfcn}")
-            )
-        listed = ", ".join(sorted(" ".join(part for part in carrier if part) or "none" for carrier in carriers))
+        own = {other for other in carriers if self._is_carrier_of(cell, other)}
+        if own:
+            other = MatchedIdentity(NO_CELL, "other carrier", f"{name!r} on {carrier[1] or carrier[2]}")
+            return MatchedIdentity(cell) if carrier in own else other
+        listed = ", ".join(sorted(" ".join(part for part in other if part) or "none" for other in carriers))
         label = f"{name!r} stands on the carriers {listed}: name one (--columns.carriers)"
         return MatchedIdentity(NO_CELL, "ambiguous carrier", label)
 
-    def _is_carrier_of(self, cell: int, technology: str, arfcn: str) -> bool:
+    def _is_carrier_of(self, cell: int, carrier: CarrierTexts) -> bool:
         try:
-            observed = ObservedCell.parse(channel_number=arfcn, technology=_supported(technology))
+            observed = self._observed("", "", carrier)
         except UelError:
             return False
         return observed.frequency is not None and abs(observed.frequency - self._frequency[cell]) <= FREQUENCY_TOLERANCE
 
-    def _by_identity(self, cell_id: str, node: str, pci: str, arfcn: str, technology: str) -> MatchedIdentity:
+    def _by_identity(self, cell_id: str, node: str, pci: str, carrier: CarrierTexts) -> MatchedIdentity:
         """A cell by its `cell_id`, or by carrier and PCI, as the network knows them."""
         try:
-            full_id = _with_node(cell_id, node)
-            observed = ObservedCell.parse(full_id, pci, arfcn, technology=_supported(technology))
+            observed = self._observed(_with_node(cell_id, node), pci, carrier)
         except UelError as error:
             return MatchedIdentity(NO_CELL, "unknown cell", " ".join(str(error).split()))
         found = self._directory.find(observed)
@@ -193,6 +195,25 @@ class CellMatcher:
             return MatchedIdentity(found.cell)
         rule = "unknown cell" if found.rule == "no identity" else found.rule
         return MatchedIdentity(NO_CELL, rule, observed.label, observed)
+
+    def _observed(self, cell_id: str, pci: str, carrier: CarrierTexts) -> ObservedCell:
+        """An identity as the log says it. Raises `UelError` for values that are none."""
+        technology, arfcn, frequency = carrier
+        hertz = None if is_absent(frequency) or frequency in ("0", "-1") else self._network_frequency(frequency)
+        return ObservedCell.parse(cell_id, pci, arfcn, hertz, _supported(technology))
+
+    def _network_frequency(self, text: str) -> float:
+        """Hz of a text: a rounded frequency is that of the network's only carrier that it can be."""
+        parsed = to_hertz(text)
+        if parsed is None:
+            raise UelError("a carrier's frequency is none", got=repr(text), do="give MHz of the downlink, or EARFCN")
+        hertz, rounding = parsed[0], min(parsed[1], MAX_ROUNDING) + FREQUENCY_TOLERANCE
+        near = {own for own in self._frequency if abs(own - hertz) <= rounding}
+        return near.pop() if len(near) == 1 else hertz
+
+
+def _carrier(technology: str, arfcn: str, frequency: str) -> CarrierTexts:
+    return technology_of(technology), arfcn, "" if arfcn else frequency
 
 
 def _supported(technology: str) -> Technology | None:

@@ -1,5 +1,7 @@
 """What a level can be: ranges of reported quantities, values that stand for "not available", and reporting indices."""
 
+import re
+
 import numpy as np
 import pandas as pd
 
@@ -25,6 +27,10 @@ INDEX_OFFSETS: dict[LevelUnit, tuple[float, int]] = {
     "lte_index": (-141.0, 97),  # TS 36.133, table 9.1.4-1: n - 141 dBm and up to 1 dB more
 }
 MAX_INDEX = 127
+FREQUENCY_PATTERN = re.compile(r"(\d+)(?:[.,](\d+))?\s*([gmk]?hz)?$", re.IGNORECASE)
+FREQUENCY_UNITS = {"ghz": 1e9, "mhz": 1e6, "khz": 1e3, "hz": 1.0}
+UNITS_BY_SIZE = ((100.0, 1e9), (1e5, 1e6), (1e8, 1e3))
+FREQUENCY_LIMITS = (1e8, 1e12)  # Hz, as of `uel.radio.config.Carrier`
 UNIT_PATTERN = r"\s*(?:dBm|dB|m|°)$"
 NUMBER_PATTERN = rf"^[+-]?(?:\d+[.,]?\d*|[.,]\d+)(?:[eE][+-]?\d+)?(?:{UNIT_PATTERN[:-1]})?$"
 
@@ -47,6 +53,26 @@ def to_numbers(texts: pd.Series) -> np.ndarray:
         plain = plain.where(~plain.str.contains(",", regex=False, na=False))
     digits = plain.str.replace(",", ".", regex=False).str.replace(UNIT_PATTERN, "", regex=True)
     return np.array(pd.to_numeric(digits, errors="coerce").to_numpy(dtype=float, na_value=np.nan))
+
+
+def to_hertz(text: str) -> tuple[float, float] | None:
+    """A carrier's frequency in Hz, and half a unit of the last digit in Hz; None for a text that is no frequency.
+
+    Without a unit the size of the number tells it: GHz below 100, MHz below 100 000, kHz below 10⁸, then Hz.
+
+    Example:
+        >>> from uel.measurement.logs.rules.quantities import to_hertz
+        >>> to_hertz("1815"), to_hertz("1.815 GHz"), to_hertz("-1")
+        ((1815000000.0, 500000.0), (1815000000.0, 500000.0), None)
+    """
+    matched = FREQUENCY_PATTERN.match(text.strip())
+    if matched is None:
+        return None
+    whole, decimals, unit = matched.group(1), matched.group(2) or "", (matched.group(3) or "").lower()
+    value = float(f"{whole}.{decimals or 0}")
+    scale = FREQUENCY_UNITS[unit] if unit else next((s for limit, s in UNITS_BY_SIZE if value < limit), 1.0)
+    hertz = round(value * scale, 3)
+    return (hertz, scale * 10.0 ** -len(decimals) / 2) if FREQUENCY_LIMITS[0] <= hertz <= FREQUENCY_LIMITS[1] else None
 
 
 def level_limits(technology: str) -> tuple[float, float]:
