@@ -42,7 +42,8 @@ def write_evaluation_report(folder: Path) -> Path:
     for name, figure in drawn.items():
         figure.savefig(folder / "figures" / f"{name}.png")
     path = folder / "table.md"
-    path.write_text(markdown(rows, results, protocol, list(drawn)), encoding="utf-8")
+    write = _log_markdown if _is_of_log(protocol) else markdown
+    path.write_text(write(rows, results, protocol, list(drawn)), encoding="utf-8")
     return path
 
 
@@ -102,6 +103,35 @@ def markdown(
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
+def _is_of_log(protocol: Mapping[str, Any]) -> bool:
+    return protocol["base"]["truth"] == "log"
+
+
+def _log_markdown(
+    rows: TableRows, results: Sequence[ConditionResult], protocol: Mapping[str, Any], drawn: Sequence[str]
+) -> str:
+    """The report of a measured log, which has no limit, as Markdown."""
+    introduction = (
+        f"Measured reports of `{protocol['log']}` on {', '.join(protocol['tiles'])}: each square block of the tile is "
+        f"labelled or located as a whole. Every method gets the same reports, the same map, and at most "
+        f"{protocol['fingerprints']} labelled reports: kNN searches them, each tunable number is chosen among at most "
+        "eight values on them, and map corrections are fitted to them. The locator was trained on other tiles. The "
+        "true map is not known, and so there is no limit. `rejected.csv` lists what could not be used of the log."
+    )
+    pictures = {"cdf": "distribution of errors", "calibration": "calibration", "error_map": "errors on the map"}
+    return (
+        "\n\n".join(
+            [
+                f"# Evaluation `{protocol['name']}` of `{protocol['run']}` on a measured log",
+                introduction,
+                *(_methods(rows, protocol, "log", tier) for tier in _tiers(rows, protocol, "log")),
+                *(f"![{caption}](figures/{name}.png)" for name, caption in pictures.items() if name in drawn),
+            ]
+        )
+        + "\n"
+    )
+
+
 def _introduction(rows: TableRows, protocol: Mapping[str, Any]) -> str:
     deployments = max(int(row["deployments"]) for row in rows)
     return (
@@ -147,9 +177,10 @@ def _figures(rows: TableRows, results: Sequence[ConditionResult], protocol: Mapp
         for m in ("grid_robust", "grid_bayes_corrected", *protocol["locators"], *LOCATOR_METHODS[1:])
         if m in evaluated
     ]
-    pictures = {
-        "cdf": figures.cdf_figure(base),
-        "calibration": figures.calibration_figure(base),
+    pictures = {"cdf": figures.cdf_figure(base), "calibration": figures.calibration_figure(base)}
+    if _is_of_log(protocol):
+        return pictures | {"error_map": figures.error_map_figure(last[0], size, ["grid_bayes", "locator_refined"])}
+    pictures |= {
         "ratios": figures.ratio_figure(rows, protocol["base"], compared),
         "error_map": figures.error_map_figure(last[0], size, ["limit", "locator"]),
     }

@@ -1,4 +1,7 @@
-"""Run every benchmark: `python -m tests.bench [NAME …]`; tables, and `runs/bench/PART.json` for each part."""
+"""Run every benchmark: `python -m tests.bench [NAME …]`; tables, and `runs/bench/PART.json` for each part.
+
+`log=5000` and `network=8` run these two with so many reports and sites instead of 100 000 and 64.
+"""
 
 import json
 import os
@@ -13,13 +16,14 @@ from rich.table import Table
 
 from tests.bench import fix, fresh, frozen, log, lookup, maps, neighbours, network, report, step, survey
 
-BENCHES: dict[str, dict[str, Callable[[], dict[str, float]]]] = {
+BENCHES: dict[str, dict[str, Callable[..., dict[str, float]]]] = {
     "bridge": {"fresh": fresh.run, "frozen": frozen.run, "maps": maps.run, "lookup": lookup.run, "step": step.run},
     "locator": {"fix": fix.run, "log": log.run},
     "network": {"network": network.run},
     "survey": {"report": report.run, "survey": survey.run},
     "sharing": {"neighbours": neighbours.run},
 }
+SIZED = ("log", "network")  # benchmarks that take a size
 # Which way a figure is to be read, and what it should be.
 GOALS = {
     "fresh_positions_ratio": (">=", 30),
@@ -48,16 +52,19 @@ GOALS = {
 }
 
 
-def main(names: list[str]) -> None:
+def main(arguments: list[str]) -> None:
     known = [name for benches in BENCHES.values() for name in benches]
-    if unknown := sorted(set(names) - set(known)):
+    sizes = {name: (int(size),) if size else () for name, _, size in (a.partition("=") for a in arguments)}
+    if unknown := sorted(set(sizes) - set(known)):
         sys.exit(f"unknown benchmarks {unknown}; known are {', '.join(known)}")
+    if sized := sorted(name for name, size in sizes.items() if size and name not in SIZED):
+        sys.exit(f"benchmarks without a size: {sized}; those with one are {', '.join(SIZED)}")
     console = Console()
     for part, benches in BENCHES.items():
         figures = dict[str, float]()
-        for name in (name for name in benches if name in (names or known)):
+        for name in (name for name in benches if name in (sizes or known)):
             console.print(f"bench: {name} …")
-            figures |= benches[name]()
+            figures |= benches[name](*sizes.get(name, ()))
         if figures:
             console.print(_table(part, figures), _machine())
             _write(part, figures)

@@ -26,10 +26,10 @@ SIZE, PIXEL, REPORTS, SMALL_ROWS = 128.0, 8.0, 100_000, 200
 SITES = masts((-40.0, -30.0), (45.0, -35.0), (0.0, 50.0))
 
 
-def run() -> dict[str, float]:
+def run(reports: int = REPORTS) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        log = _write_log(_run_folder(root), root / "log.csv")
+        log = _write_log(_run_folder(root), reports, root / "log.csv")
         small = log.with_name("small.csv")
         with log.open() as lines:
             small.write_text("".join(next(lines) for _ in range(SMALL_ROWS)))
@@ -67,9 +67,9 @@ def _run_folder(root: Path) -> Deployment:
     return deployment
 
 
-def _write_log(deployment: Deployment, file: Path) -> Path:
+def _write_log(deployment: Deployment, count: int, file: Path) -> Path:
     generator = torch.Generator().manual_seed(0)
-    reports, _ = deployment.reports_from_map(REPORTS, ObservationModel(tier="rsrp"), generator)
+    reports, _ = deployment.reports_from_map(count, ObservationModel(tier="rsrp"), generator)
     report, cell = (column.numpy() for column in reports.heard.nonzero().unbind(-1))
     level = reports.rsrp_dbm[reports.heard].numpy()
     with file.open("w") as stream:

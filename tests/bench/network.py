@@ -22,10 +22,10 @@ TRACING = TracingConfig(max_depth=2, samples=10_000, map_rays=200_000, map_batch
 GIBIBYTE = 2**20  # of the kibibytes that Linux counts
 
 
-def run() -> dict[str, float]:
+def run(count: int = SITES) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         tile = scenes.build(CITY, Path(folder) / CITY, size=SIZE, margin=0.0, progress=False)
-        sites = scenes.place(tile, SITES, seed=0, sectors=SECTORS)
+        sites = scenes.place(tile, count, seed=0, sectors=SECTORS)
         cells, memory = len(cells_of(sites)), _peak_gib()
         simulator = sim_bridge.open(tile, sites, TRACING, backend="sionna")
         radio, map_seconds = _timed(lambda: simulator.radio_map(tile.grid(PIXEL)))

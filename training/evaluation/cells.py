@@ -20,7 +20,10 @@ from uel.results.evaluation import read_key
 
 EVALUATION_VERSION = 16  # raised when a method or a score changes, so that cells are evaluated anew
 # A cell does not depend on the other conditions; its own condition and locators are in its key by themselves.
-_FIELDS_OUTSIDE_KEY = ("run", "compare", "name", "deployments", "track_maps", *ENGINE_FIELDS)
+_FIELDS_OUTSIDE_KEY = (
+    "run", "compare", "name", "deployments", "track_maps", "log", "radio", "columns", "block",
+    *ENGINE_FIELDS,
+)  # fmt: skip
 _GRID_FIELDS = (
     "tiles", "truths", "tiers", "axis_tiers", "map_tiers", "sigmas", "correlations", "cells", "dropouts", "conditions",
     "carriers", "speeds",
@@ -77,7 +80,7 @@ def cell_key(scenario: EvaluationScenario, condition: Condition, digests: Mappin
     }
     if scenario.own_sites:
         key["sites"] = sites_to_json(scenario.own_sites)
-    return key
+    return key | scenario.source_key
 
 
 def cell_file(folder: Path, key: Mapping[str, Any]) -> Path:

@@ -65,6 +65,8 @@ class EvaluationCase:
     """for methods that trace maps anew"""
     restorer: MapRestorer | None = None
     """the run's map restorer"""
+    has_limit: bool = True
+    """whether the true map and model are known; False for measured reports"""
 
     @cached_property
     def adaptation(self) -> SiteAdaptation:
@@ -79,7 +81,7 @@ def single_report_methods(
     problem = case.problem
     neighbours = tune_neighbours(problem)
     methods: dict[str, EstimationMethod] = {
-        "limit": lambda r: GridEstimate(problem.radio.grid, _limit_posterior(case, r)),
+        **({"limit": lambda r: GridEstimate(problem.radio.grid, _limit_posterior(case, r))} if case.has_limit else {}),
         **{
             name: _point_method(baseline, problem, **({"neighbours": neighbours[name]} if name in neighbours else {}))
             for name, baseline in BASELINE_METHODS.items()

@@ -1,9 +1,11 @@
 """The grid of an evaluation: its conditions, each varied by itself around one base. No framework is imported here."""
 
 import itertools
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Annotated
 
 import tyro
 
@@ -11,35 +13,48 @@ from sim_bridge.engines.config import EngineConfig
 from training.pipeline.config import MAP_CONDITIONS, MapConditionConfig
 from uel.errors import UelError
 from uel.estimation.config import RayRescoringConfig, RefinementConfig
+from uel.measurement.logs.config import ColumnConfig
 from uel.measurement.parameters import ObservationParameters
 from uel.measurement.tiers import TruthSource, features_of
 from uel.results.condition import Condition
+
+DEFAULT_NAME = "florence"
 
 
 @dataclass(frozen=True, kw_only=True)
 class EvalConfig(EngineConfig):
     """Evaluate a run: `uel eval RUN --protocol florence`.
 
-    Raises:
-        UelError: for values that contradict each other, before any stage starts.
+        Raises:
+            UelError: for values that contradict each other, before any stage starts.
 
-    Example:
-        >>> from pathlib import Path
-        >>> import training
-        >>> training.EvalConfig(run=Path("runs/demo"), tiers=("rsrp",)).phones
-        1000
+        Example:
+            >>> from pathlib import Path
+    from typing import Annotated
+            >>> import training
+            >>> training.EvalConfig(run=Path("runs/demo"), tiers=("rsrp",)).phones
+            1000
     """
 
     run: tyro.conf.Positional[Path]
     """folder of the run, which holds locator.pt"""
     compare: tuple[Path, ...] = ()
     """folders of other runs, whose locators are evaluated beside it under their folder names"""
-    name: str = "florence"
+    name: str = DEFAULT_NAME
     """folder of the results, under eval/ in the run's folder"""
     seed: int = 1
     """seed of phones, fading and map errors"""
-    tiles: tuple[str, ...] = ("florence@0,100", "florence@-150,-200")
+    tiles: Annotated[tuple[str, ...], tyro.conf.arg(aliases=["--tile"])] = ("florence@0,100", "florence@-150,-200")
     """unseen tiles: folders of tiles, whose own sites are the first deployment, or bundled cities as city@x,y"""
+    log: Path | None = None
+    """measured log with positions, of any format that `uel locate` reads: its reports are located instead of drawn
+    phones, on one tile (`--tile FOLDER`); half of its blocks are the labelled reports"""
+    radio: Path | None = None
+    """radio map of that tile (`uel map`); traced by `maps` unless given"""
+    columns: ColumnConfig = field(default_factory=ColumnConfig)
+    """of the log: names of columns and cells where they are not found by themselves, and the limits of rules"""
+    block: float = 50.0
+    """m, side of the blocks of a log that are labelled or located as a whole"""
     size: float = 512.0
     """m, side of a tile of a bundled city"""
     margin: float = 128.0
@@ -136,14 +151,32 @@ class EvalConfig(EngineConfig):
             got = " ".join(map(str, self.sites))
             raise UelError("the first of sites must be the largest, all at least 1", got=got, do="give --sites 8 5 3")
         self._require_tiles()
+        self._require_log()
         if not self.name or "/" in self.name:
             raise UelError("name must be a folder name without /", got=repr(self.name), do="give --name florence")
         list(protocol_conditions(self))  # checks every condition now
 
     @property
     def folder(self) -> Path:
-        """Folder of the results."""
-        return self.run / "eval" / self.name
+        """Folder of the results; without a `name` that of a log has the log's."""
+        is_unnamed_log = self.log is not None and self.name == DEFAULT_NAME
+        return self.run / "eval" / (f"log_{self.log.stem}" if self.log and is_unnamed_log else self.name)
+
+    def _require_log(self) -> None:
+        if self.log is None:
+            if self.radio is not None:
+                raise UelError("--radio is the map under a measured log", got="no --log", do="add --log FILE")
+            return
+        if not self.log.is_file():
+            raise UelError("no such file of --log", got=str(self.log), do="give a log with positions")
+        if len(self.tiles) != 1 or not (Path(self.tiles[0]) / "tile.json").is_file():
+            do = "give --tile FOLDER, with the sites of the network (uel place)"
+            raise UelError("a log is of one tile, which is a folder", got=", ".join(self.tiles), do=do)
+        if not 0 < self.block < math.inf:
+            raise UelError("--block must be above 0 m", got=self.block, do="give --block 50")
+        if self.fit_mast_heights and self.radio is not None:
+            do = "leave out --radio, or --fit-mast-heights"
+            raise UelError("mast heights are fitted by maps of one's own tracing", got=f"--radio {self.radio}", do=do)
 
     def _require_tiles(self) -> None:
         from training.pipeline.scene_pipeline import city_of, require_raster
@@ -155,6 +188,11 @@ class EvalConfig(EngineConfig):
 
 def protocol_conditions(config: EvalConfig) -> Iterator[Condition]:
     """All conditions, the base first."""
+    if config.log is not None:
+        k, sigma = config.nominal.cells_max, config.nominal.shadowing_db
+        base = Condition(truth="log", sigma_db=sigma, k=k, sites=config.sites[0], carrier=config.carriers[0])
+        yield from (replace(base, tier=tier) for tier in config.tiers)
+        return
     for truth in config.truths:
         base = Condition(
             truth=truth,

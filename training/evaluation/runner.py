@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from training.evaluation.cells import (
     remade_reason,
     work,
 )
+from training.evaluation.log_scenario import log_scenario
 from training.evaluation.methods import EvaluationCase
 from training.evaluation.protocol import EvalConfig, protocol_conditions
 from training.evaluation.scenarios import EvaluationScenario, evaluation_scenarios
@@ -75,13 +76,19 @@ def run_protocol(config: EvalConfig, makers: Iterable[Callable[[], EvaluationSce
         uel.errors.UelError: ...
     """
     config = replace(config, run=Run.open(config.run).folder)  # of a sweep, its best run
-    job = evaluation_job(config, evaluation_scenarios(config, StageCache(data_folder())) if makers is None else makers)
-    larger = larger_job("eval", config, "florence", len(job.units), work, str(config.run))
+    job = evaluation_job(config, _makers(config) if makers is None else makers)
+    larger = None if config.log else larger_job("eval", config, "florence", len(job.units), work, str(config.run))
     make_all(job, "eval", config, "evaluating", reason=job.reason, larger=larger)
     if not config.is_partial:
         write_evaluation_table(job.folder / "table.csv", [read_result(unit.file) for unit in job.units], config.seed)
         _write_protocol(job, list(locator_folders(config)))
     return job.folder
+
+
+def _makers(config: EvalConfig) -> list[Callable[[], EvaluationScenario]]:
+    """Makers of the scenario of a measured log, or of those of drawn phones."""
+    stage_cache = StageCache(data_folder())
+    return [partial(log_scenario, config, stage_cache)] if config.log else evaluation_scenarios(config, stage_cache)
 
 
 def evaluation_job(config: EvalConfig, makers: Iterable[Callable[[], EvaluationScenario]]) -> "EvaluationJob":
@@ -165,7 +172,7 @@ def _write_protocol(job: EvaluationJob, locators: list[str]) -> None:
     config = job.config
     protocol = {
         "run": str(config.run),
-        "name": config.name,
+        "name": job.folder.name,
         "cells": [unit.file.name for unit in job.units],
         "tiles": list(config.tiles),
         "locators": locators,
@@ -175,6 +182,7 @@ def _write_protocol(job: EvaluationJob, locators: list[str]) -> None:
         "base": asdict(job.units[0].condition),
         "size": config.size,
         "sizes": dict(job.sizes),
+        **({"log": str(config.log)} if config.log else {}),
     }
     replace_file(job.folder / "protocol.json", as_json(protocol))
 
@@ -215,7 +223,7 @@ def _evaluate_condition(
         scores = {name: _score(name, method, case, generator) for name, method in methods.items()}
         if plain and config.rt and condition.map in TRUE_GEOMETRY_CONDITIONS:
             scores |= _ray_rescoring_scores(case, locators["locator"], config, scenario.simulator(condition), generator)
-        worst_phones = _worst_phones(case, methods, scores, next(iter(locators)))
+        worst_phones = _worst_phones(case, methods, scores, next(iter(locators))) if case.has_limit else {}
     return ConditionResult(condition, scenario.name, case.position.numpy(), scores, worst_phones)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -52,6 +53,11 @@ class EvaluationScenario:
     own_sites: tuple[Site, ...] | None = None
     """the tile's own sites, where the deployment has these"""
     _deployments: dict[float, Deployment] = field(default_factory=dict)
+
+    @property
+    def source_key(self) -> dict[str, Any]:
+        """What the reports come from, beside condition and seed: nothing else for drawn phones."""
+        return {}
 
     @cached_property
     def nominal(self) -> ObservationModel:

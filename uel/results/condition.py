@@ -1,7 +1,7 @@
 """One condition of an evaluation. No framework is imported here."""
 
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from uel.measurement.parameters import ObservationParameters
 from uel.measurement.tiers import TruthSource
@@ -15,9 +15,9 @@ Parameters = TypeVar("Parameters", bound=ObservationParameters)
 class Condition:
     """One condition of an evaluation: one row of the table for every method."""
 
-    truth: TruthSource = "map"
+    truth: TruthSource | Literal["log"] = "map"
     """map: reports are drawn from the true map, and the limit is exact; paths: reports are traced at the true
-    position"""
+    position; log: measured reports at known positions"""
     tier: str = "rsrp_ta_azimuth"
     """features that a phone reports, see `uel.measurement.tiers.Tier`"""
     sigma_db: float = 8.0

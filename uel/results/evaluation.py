@@ -165,7 +165,7 @@ def _density(results: list[ConditionResult], method: str) -> dict[str, Any]:
     """Coverage, and the excess over the limit's negative log-density (for path truth: over the reference's)."""
     level = torch.from_numpy(np.concatenate([result.methods[method]["level"] for result in results]))
     row: dict[str, Any] = {f"cover{p}": _round(coverage(level, p / 100)) for p in (50, 90)}
-    if "nll" in results[0].methods["limit"]:
+    if "nll" in results[0].methods.get("limit", {}):
         method_nll = [result.methods[method]["nll"] for result in results]
         excess = [
             nll - result.methods["limit"]["nll"][: len(nll)] for nll, result in zip(method_nll, results, strict=True)

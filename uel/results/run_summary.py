@@ -18,9 +18,17 @@ PROTOCOL_FILE = "protocol.json"  # in the folder of an evaluation
 
 
 def newest_evaluation(run: Path) -> Path | None:
-    """The folder of the run's newest evaluation, None without one."""
+    """The folder of the run's newest evaluation of drawn phones, None without one."""
     files = sorted((run / "eval").glob(f"*/{PROTOCOL_FILE}"), key=lambda file: file.stat().st_mtime)
-    return files[-1].parent if files else None
+    return next((file.parent for file in reversed(files) if not _is_of_log(file)), None)
+
+
+def _is_of_log(file: Path) -> bool:
+    """Whether an evaluation is of a measured log, which has no limit; a damaged one is not."""
+    try:
+        return "log" in json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
 
 
 def base_errors(evaluation: Path) -> dict[str, np.ndarray]:

@@ -16,6 +16,7 @@ from tests.helpers.toy_city import SITES
 from uel.cli import main
 from uel.core.grid import Grid
 from uel.errors import UelError
+from uel.inference.run_folder import write_sweep
 from uel.radio import radio_map_io
 from uel.radio.simulator import FreeSpace
 
@@ -101,6 +102,25 @@ def test_of_two_runs_on_a_tile_each_is_shown_its_own_map(stored, tmp_path):
         blocks = found(tmp_path / "copy").tile("blocks", run.resolve())
         assert blocks is not None
         assert blocks.maps[0].is_relative_to(run.resolve())
+
+
+@pytest.mark.parametrize("asked", ["sweep", "sweep/a=2", "ablate/own/cells/0123456789"])
+def test_a_sweeps_best_run_and_an_ablations_cell_are_explored(stored, tmp_path, asked):
+    """On the tile that they were validated on, with their own map; a sweep stands for its best run."""
+    runs = tmp_path / "copy" / "runs"
+    shutil.copytree(stored, tmp_path / "copy")
+    for folder in ("sweep/a=1", "sweep/a=2", "ablate/own/cells/0123456789"):
+        shutil.copytree(runs / "first", runs / folder)
+        record = {"deployment": {"tile": str(runs / "tile"), "radio": "radio"}}
+        (runs / folder / "run.json").write_text(json.dumps(record))
+    write_sweep(runs / "sweep", "a=2")
+    artefact_index.require_artefact(runs / asked)
+    index = found(tmp_path / "copy", runs / asked)
+    own = (runs / asked / "a=2" if asked == "sweep" else runs / asked).resolve()
+    assert (index.run, index.first_tile) == (own, "blocks")
+    blocks = index.tile("blocks")
+    assert blocks is not None
+    assert blocks.maps[0] == own / "radio"
 
 
 def test_nothing_is_an_empty_shelf(tmp_path):
