@@ -63,6 +63,8 @@ REFUSED = [
     ("frequency and number", X + "earfcn,freq_mhz\n10,20,9,1300,2600\n", "freq_mhz in row 1 of a.csv is not that of"),
     ("frequency of 3.5 Hz", X + "frequency_hz\n10,20,9,3.5\n", r"frequency_hz in row 1[\s\S]*frequency_mhz"),
     ("bandwidth of 18 MHz", X + "earfcn,bw\n10,20,9,1300,18\n", "LTE has no channel of this bandwidth"),
+    ("band of another carrier", X + "band\n10,20,9,B3\n", r"band in row 1 of a.csv is a band[\s\S]*3500 MHz"),
+    ("number in a gNodeB", X + "gnb,ci\n10,20,9,77,1\n", r"ci in row 1 of a.csv is the number of a cell[\s\S]*NCI"),
     ("technology 6G", X + "rat\n10,20,9,6G\n", "rat in row 1 of a.csv is no technology"),
     ("UMTS alone", X + "rat\n10,20,9,UMTS\n", r"1 × other technology \(UMTS\)"),
     ("unknown pattern", X + "azimuth,pattern\n10,20,9,0,yagi\n", "pattern in row 1 of a.csv is no antenna pattern"),

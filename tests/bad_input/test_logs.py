@@ -58,6 +58,26 @@ ROWS = {
     "no PCI": (with_row("1,48.0001,8.9991,1300,,-80"), "unknown cell"),
     "PCI unavailable": (with_row("1,48.0001,8.9991,1300,2147483647,-80"), "unknown cell"),
     "a PCI of 1200": (with_row("1,48.0001,8.9991,1300,1200,-80"), "unknown cell"),
+    "a frequency that is none": (f"{HEADER},freq\n{GOOD},\n1,48.0001,8.9991,,101,-80,loud\n", "unknown cell"),
+    "a band as frequency": (f"{HEADER},freq\n{GOOD},\n1,48.0001,8.9991,,101,-80,3\n", "other carrier"),
+    "a frequency of another carrier": (
+        f"{HEADER},Frequency (MHz)\n{GOOD},\n1,48.0001,8.9991,,101,-80,2650\n",
+        "other carrier",
+    ),
+    "Android's text, unavailable": (
+        "".join(
+            f"[CellInfoLte:{{mRegistered=YES CellIdentityLte:{{ mPci=101 mEarfcn=1300 }} rsrp={level} ta=1 }}]\n"
+            for level in (-80, 2147483647)
+        ),
+        "no level",
+    ),
+    "Android's text of another cell": (
+        "".join(
+            f"[CellInfoLte:{{mRegistered=YES CellIdentityLte:{{ mPci={pci} mEarfcn=1300 }} rsrp=-80 ta=1 }}]\n"
+            for pci in (101, 333)
+        ),
+        "unknown cell",
+    ),
     "a negative PCI": (with_row("1,48.0001,8.9991,1300,-7,-80"), "unknown cell"),
     "another carrier": (with_row("1,48.0001,8.9991,3100,102,-80"), "other carrier"),
     "an uplink EARFCN": (with_row("1,48.0001,8.9991,19300,101,-80"), "unknown cell"),
@@ -114,6 +134,8 @@ FILES = {
     "a picture": (b"\x89PNG\r\n\x1a\n\x00\xff" * 20, {}, "no text"),
     "a database": (b"SQLite format 3\x00" + bytes(40), {}, "SQLite"),
     "half a gzip": (gzip.compress(with_level("-80").encode() * 50)[:60], {}, "cannot be read"),
+    "a ZIP archive": (b"PK\x03\x04" + bytes(40), {}, "unpack it"),
+    "gzip twice": (gzip.compress(gzip.compress(b"time,pci,rsrp\n0,101,-80\n")), {}, "no text"),
     "half a Parquet": (b"PAR1" + bytes(40), {}, "Parquet file is damaged"),
     "prose": (b"To whom it may concern\nI heard a cell.\n", {}, "names the columns"),
     "numbers without a header": (b"0,48.0,9.0,1300,101,-80\n" * 3, {}, "names the columns"),

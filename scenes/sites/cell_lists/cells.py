@@ -1,6 +1,7 @@
 """The cells of a row: azimuths, tilts, powers, antennas, carriers and identities, one value for all or one a sector."""
 
 import math
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -11,8 +12,8 @@ from scenes.sites.cell_lists.quantities import Field, finite_number, quantity
 from uel.errors import UelError
 from uel.radio.antennas.measured_pattern import MeasuredPattern
 from uel.radio.antennas.pattern_files import read_pattern
-from uel.radio.carriers.bands import Technology
-from uel.radio.cells.identity import MAX_PCI, is_absent, normal_cell_id, normal_number
+from uel.radio.carriers.bands import Technology, band_limits
+from uel.radio.cells.identity import MAX_LOCAL_CELL, MAX_PCI, is_absent, normal_cell_id, normal_number, with_node
 from uel.radio.config import Carrier, Pattern, PowerKind, default_channel
 from uel.radio.sites import Array, Cell
 
@@ -33,8 +34,8 @@ ANTENNA_SUFFIXES = (".msi", ".pln", ".txt", ".csv")
 LAST_NR_NUMBER = 3_279_165
 LAST_EARFCN = 70_645
 CELL_COLUMNS = (
-    "azimuth_deg", "tilt_deg", "electrical_tilt_deg", *POWER_COLUMNS, "pattern", "antenna", "cell_id", "mcc", "mnc",
-    "pci", "channel_number", "frequency", "bandwidth", "subcarrier_spacing", "technology", "cell_name",
+    "azimuth_deg", "tilt_deg", "electrical_tilt_deg", *POWER_COLUMNS, "pattern", "antenna", "cell_id", "node", "mcc",
+    "mnc", "pci", "band", "channel_number", "frequency", "bandwidth", "subcarrier_spacing", "technology", "cell_name",
 )  # fmt: skip
 Fields = dict[str, Field]
 
@@ -90,7 +91,7 @@ class CellMaker:
                 **direction,
                 array=self._array(fields, has_azimuth="azimuth_deg" in fields),
                 carrier=carrier,
-                cell_id=_cell_id(fields),
+                cell_id=_cell_id(fields, carrier.technology),
                 pci=_pci(fields, carrier.technology),
                 name=str(fields["cell_name"].value) if "cell_name" in fields else self.template.name,
             )
@@ -188,6 +189,8 @@ class CellMaker:
                 )
             return carrier
         frequency = quantity(fields["frequency"]) if "frequency" in fields else None
+        if frequency is None and technology == own.technology and "band" in fields:
+            _require_band(fields["band"], technology, own.frequency)
         if technology == own.technology and {width, spacing, frequency} == {None}:
             return own
         if frequency is None and technology != own.technology:
@@ -238,6 +241,15 @@ def _technology(f: Field) -> Technology:
     return TECHNOLOGIES_BY_WORD[word]
 
 
+def _require_band(f: Field, technology: Technology, frequency: float) -> None:
+    """Raise `UelError` where a row's band does not hold the frequency in Hz that its cells would get."""
+    digits = re.fullmatch(r"(?:B|n|band\s*)?(\d{1,3})", str(f.value).strip(), re.IGNORECASE)
+    band = band_limits(int(digits[1]), technology) if digits else None
+    if band is not None and not band[0] <= frequency <= band[1]:
+        do = f"give the channel number or the frequency; else its cells would stand at {frequency / 1e6:g} MHz"
+        raise f.error("is a band, in which there are many carriers", do)
+
+
 def _number(f: Field, name: str, limit: int) -> int | None:
     try:
         return normal_number(f.value, name, limit)
@@ -249,14 +261,20 @@ def _pci(fields: Fields, technology: Technology) -> int | None:
     return _number(fields["pci"], f"the PCI of {technology}", MAX_PCI[technology]) if "pci" in fields else None
 
 
-def _cell_id(fields: Fields) -> str | None:
-    """The cell's identity; with the network's code in front, where the list gives that in columns of its own."""
+def _cell_id(fields: Fields, technology: Technology) -> str | None:
+    """The cell's identity: with the identity of its eNodeB, where that stands in a column of its own, and so with the
+    network's code in front."""
     if "cell_id" not in fields:
         return None
     try:
         own = normal_cell_id(fields["cell_id"].value)
     except UelError as error:
         raise fields["cell_id"].error("is no cell identity", "give ECI, NCI or ECGI") from error
+    if "node" in fields and own is not None and not is_absent(fields["node"].value):
+        if technology == "nr" and own.isdecimal() and int(own) <= MAX_LOCAL_CELL:
+            do = "give the NCI: how many of its bits are the gNodeB's differs between networks"
+            raise fields["cell_id"].error("is the number of a cell of its gNodeB", do)
+        own = with_node(own, str(fields["node"].value).strip())
     if own is None or "-" in own or not {"mcc", "mnc"} <= set(fields):
         return own
     codes = [fields[name].value for name in ("mcc", "mnc")]

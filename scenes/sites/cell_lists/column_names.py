@@ -32,6 +32,8 @@ COLUMN_WORDS = {
     "pattern": "pattern antennapattern antennatype",
     "antenna": "antenna antennamodel antennaname antennafile patternfile",
     "cell_id": "cellid ci cid eci ecgi nci ncgi cgi cellidentity eutrancellid nrcellid globalcellid enodebcellid",
+    "node": "enb enbid enodeb enodebid gnb gnbid gnodeb gnodebid",
+    "band": "band lteband nrband freqband frequencyband operatingband",
     "mcc": "mcc",
     "mnc": "mnc net",
     "pci": "pci pcid physcellid physicalcellid physicalcellidentity phycellid bsic",

@@ -64,7 +64,11 @@ def _read_csv(text: str) -> list[RawRow]:
     if lines[0].split(",")[0].strip().upper() in TECHNOLOGY_WORDS and len(lines[0].split(",")) == 14:
         lines = [",".join(OPEN_CELL_ID_COLUMNS), *lines]  # as OpenCelliD publishes a country
     header, *rows = csv.reader(io.StringIO("\n".join(lines)), delimiter=separator, skipinitialspace=True, strict=True)
-    names = [name.strip() for name in header]
+    rows = [row for row in rows if any(value.strip() for value in row)]
+    # A spreadsheet's empty columns end every line with separators.
+    width = max((number for number, name in enumerate(header, 1) if name.strip()), default=0)
+    rows = [row if any(value.strip() for value in row[width:]) else row[:width] for row in rows]
+    names = [name.strip() for name in header[:width]]
     if len(set(names) - {""}) < len(names):
         raise ValueError(f"the header does not name each column once: {separator.join(names)}")
     for number, row in enumerate(rows, 1):

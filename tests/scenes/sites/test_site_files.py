@@ -133,6 +133,27 @@ def test_carriers_of_rows(tile: Tile, tmp_path: Path, columns, values, carrier) 
     assert cell.carrier == carrier
 
 
+def test_empty_columns_of_a_spreadsheet_are_no_columns(tile: Tile, tmp_path: Path) -> None:
+    text = "x;y;height;pci;;\n10;20;9,5;7;;\n;;;;;\n-10;20;9;8;;\n"
+    assert [cell.pci for cell in cells(read(tile, tmp_path, text))] == [7, 8]
+    with pytest.raises(UelError, match="as many fields as the header"):
+        read(tile, tmp_path, "x;y;height;;\n10;20;9;;surplus\n")
+
+
+def test_the_number_of_a_cell_and_its_enodeb_are_one_identity(tile: Tile, tmp_path: Path) -> None:
+    """TS 36.300, clause 8.2: the ECI is the eNodeB's identity and eight bits of the cell's."""
+    head = "x,y,height,earfcn,eNB ID,Cell ID,MCC,MNC\n"
+    listed = read(tile, tmp_path, head + "10,20,9,1300,105020,1,262,01\n-10,20,9,1300,105020,26885122,262,01\n")
+    assert [cell.cell_id for cell in cells(listed)] == ["262-01-26885121", "262-01-26885122"]
+
+
+def test_a_band_agrees_with_the_carrier_that_its_cells_get(tile: Tile, tmp_path: Path) -> None:
+    (cell,) = cells(read(tile, tmp_path, "x,y,height,band\n10,20,9,n78\n"))
+    assert cell.carrier == SECTOR.carrier
+    (cell,) = cells(read(tile, tmp_path, "x,y,height,band,earfcn\n10,20,9,3,1300\n"))
+    assert cell.carrier.frequency == 1815e6
+
+
 def test_own_names_of_columns_are_named(tile: Tile, tmp_path: Path) -> None:
     text = "Hochwert;Rechtswert;Masthöhe [ft];Blick\nLAT;LON;49.2;90\n"
     columns = {"latitude": "Hochwert", "longitude": "Rechtswert", "height": "Masthöhe [ft]", "azimuth_deg": "Blick"}

@@ -78,7 +78,7 @@ def test_a_log_is_judged_beside_the_baselines_and_without_a_limit(judged: Path) 
     assert "limit" not in rows  # nobody knows the true map
     assert {row["truth"] for row in rows.values()} == {"log"}
     assert {row["r50"] for row in rows.values()} == {""}
-    assert float(rows["grid_bayes"]["p50_m"]) < 0.6 * float(rows["prior_median"]["p50_m"])
+    assert float(rows["grid_bayes"]["p50_m"]) < 0.75 * float(rows["prior_median"]["p50_m"])
     assert judged.name == "log_drive"
 
 

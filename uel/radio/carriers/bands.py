@@ -129,3 +129,20 @@ GSM_BANDS = {
     1900: (NumberedBand(1930.2, 512, 810),),
 }
 GSM_RASTER_MHZ = 0.2
+
+
+def band_limits(band: int, technology: Technology) -> tuple[float, float] | None:
+    """Lowest and highest downlink frequency in Hz of a band; None for a number that no band of the technology has.
+
+    Example:
+        >>> from uel.radio.carriers.bands import band_limits
+        >>> band_limits(3, "lte"), band_limits(78, "nr"), band_limits(78, "lte")
+        ((1805000000.0, 1879900000.0), (3300000000.0, 3800000000.0), None)
+    """
+    if technology == "nr" and band in NR_BANDS:
+        low, high = NR_BANDS[band]
+        return low * 1e6, high * 1e6
+    if technology in ("lte", "nb_iot") and band in LTE_BANDS:
+        own = LTE_BANDS[band]
+        return own.low_mhz * 1e6, round((own.low_mhz + LTE_RASTER_MHZ * (own.last - own.first)) * 1e6, 0)
+    return None

@@ -16,6 +16,7 @@ MAX_PCI: dict[Technology, int] = {"nr": 1007, "lte": 503, "nb_iot": 503, "gsm": 
 ABSENT_NUMBERS = frozenset({-1, 2**31 - 1, 2**32 - 1, 2**63 - 1})
 ABSENT_CELL_IDS = ABSENT_NUMBERS | {0, 2**28 - 1, 2**36 - 1}
 ABSENT_WORDS = frozenset({"", "-", "--", "?", "nan", "none", "null", "na", "n/a", "unknown", "unavailable"})
+MAX_LOCAL_CELL = 255  # of an eNodeB: its identity and that of the cell make the ECI (TS 36.300, clause 8.2)
 _SEPARATORS = re.compile(r"[\s:/_.|-]+")
 
 
@@ -58,6 +59,19 @@ def normal_cell_id(value: Any) -> str | None:
     if last is not None and last in ABSENT_CELL_IDS - {0}:
         return None
     return "-".join([*parts[:-1], parts[-1] if last is None else str(last)]).upper() or None
+
+
+def with_node(cell_id: str, node: str) -> str:
+    """The ECI of an eNodeB's identity and the number of its cell; any other identity as it is.
+
+    Example:
+        >>> from uel.radio.cells.identity import with_node
+        >>> with_node("1", "105020"), with_node("26885121", "105020")
+        ('26885121', '26885121')
+    """
+    if node.isdecimal() and cell_id.isdecimal() and int(node) and int(cell_id) <= MAX_LOCAL_CELL:
+        return str(int(node) * (MAX_LOCAL_CELL + 1) + int(cell_id))
+    return cell_id
 
 
 def normal_number(value: Any, name: str, limit: int) -> int | None:

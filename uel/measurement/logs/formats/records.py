@@ -14,6 +14,7 @@ Measurement = dict[str, str]
 """one level of one cell: texts by quantity"""
 SHARED_QUANTITIES = ("technology", "mcc", "mnc")  # of all cells of a report, where it says them once
 OTHER_RADIO_NAMES = {"macaddress", "bssid", "ssid", "mac"}  # of records of Wi-Fi and Bluetooth
+VALUE_NAMES = ("value", "val")
 MAX_NESTING = 12
 
 
@@ -81,6 +82,8 @@ class RecordReader:
         cells += with_levels
         if name == "position" and len(items) in (2, 3) and not objects:
             yield from zip(("x", "y"), items, strict=False)
+        elif name == "coordinates" and len(items) in (2, 3) and not objects:
+            yield from zip(("longitude", "latitude"), items, strict=False)  # as GeoJSON orders them
         elif not with_levels:
             self.unknown.add(full)
 
@@ -101,7 +104,9 @@ class RecordReader:
         return "rsrp" in quantities and bool(quantities & set(IDENTITY_QUANTITIES))
 
     def _quantity(self, path: str) -> str | None:
-        name = path.rpartition(".")[2]
+        above, _, name = path.rpartition(".")
+        if name.lower() in VALUE_NAMES and above:  # {"rsrp": {"value": -80, "unit": "dBm"}}
+            name = above.rpartition(".")[2]
         if quantity := self._named.get(path) or self._named.get(name):
             return quantity
         meaning = meaning_of(name)

@@ -11,7 +11,7 @@ from uel.measurement.logs.config import ColumnConfig
 from uel.measurement.logs.rules.quantities import to_hertz
 from uel.radio.carriers.bands import TECHNOLOGIES, Technology
 from uel.radio.cells.directory import FREQUENCY_TOLERANCE, CellDirectory
-from uel.radio.cells.identity import ObservedCell, is_absent
+from uel.radio.cells.identity import ObservedCell, is_absent, with_node
 from uel.radio.sites import Site, cell_positions, cells_of
 
 IDENTITY_COLUMNS = ("cell", "global_id", "cell_id", "node", "pci", "arfcn", "frequency", "technology")
@@ -21,7 +21,6 @@ TECHNOLOGY_SPELLINGS: dict[str, str] = {
     "5gsa": "nr", "gsm": "gsm", "2g": "gsm", "edge": "gsm", "gprs": "gsm", "umts": "umts", "wcdma": "umts",
     "3g": "umts", "hspa": "umts", "hspa+": "umts", "hsdpa": "umts", "nbiot": "nb_iot", "nb_iot": "nb_iot",
 }  # fmt: skip
-MAX_LOCAL_CELL = 255  # of an eNodeB: its identity and that of the cell make the ECI (TS 36.300, clause 8.2)
 MAX_ROUNDING = 5e5  # Hz: of a carrier's frequency, whole megahertz
 NO_CELL = -1
 
@@ -187,7 +186,7 @@ class CellMatcher:
     def _by_identity(self, cell_id: str, node: str, pci: str, carrier: CarrierTexts) -> MatchedIdentity:
         """A cell by its `cell_id`, or by carrier and PCI, as the network knows them."""
         try:
-            observed = self._observed(_with_node(cell_id, node), pci, carrier)
+            observed = self._observed(with_node(cell_id, node), pci, carrier)
         except UelError as error:
             return MatchedIdentity(NO_CELL, "unknown cell", " ".join(str(error).split()))
         found = self._directory.find(observed)
@@ -218,13 +217,6 @@ def _carrier(technology: str, arfcn: str, frequency: str) -> CarrierTexts:
 
 def _supported(technology: str) -> Technology | None:
     return next((known for known in TECHNOLOGIES if known == technology), None)
-
-
-def _with_node(cell_id: str, node: str) -> str:
-    """The ECI of an eNodeB's identity and the number of its cell; else the identity as it is."""
-    if node.isdecimal() and cell_id.isdecimal() and int(node) and int(cell_id) <= MAX_LOCAL_CELL:
-        return str(int(node) * (MAX_LOCAL_CELL + 1) + int(cell_id))
-    return cell_id
 
 
 def _distinct(names: Sequence[str]) -> dict[str, int]:

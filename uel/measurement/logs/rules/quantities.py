@@ -27,7 +27,7 @@ INDEX_OFFSETS: dict[LevelUnit, tuple[float, int]] = {
     "lte_index": (-141.0, 97),  # TS 36.133, table 9.1.4-1: n - 141 dBm and up to 1 dB more
 }
 MAX_INDEX = 127
-FREQUENCY_PATTERN = re.compile(r"(\d+)(?:[.,](\d+))?\s*([gmk]?hz)?$", re.IGNORECASE)
+FREQUENCY_PATTERN = re.compile(r"(\d+)(?:[.,](\d+))?(?:e\+?(\d{1,2}))?\s*([gmk]?hz)?$", re.IGNORECASE)
 FREQUENCY_UNITS = {"ghz": 1e9, "mhz": 1e6, "khz": 1e3, "hz": 1.0}
 UNITS_BY_SIZE = ((100.0, 1e9), (1e5, 1e6), (1e8, 1e3))
 FREQUENCY_LIMITS = (1e8, 1e12)  # Hz, as of `uel.radio.config.Carrier`
@@ -68,11 +68,11 @@ def to_hertz(text: str) -> tuple[float, float] | None:
     matched = FREQUENCY_PATTERN.match(text.strip())
     if matched is None:
         return None
-    whole, decimals, unit = matched.group(1), matched.group(2) or "", (matched.group(3) or "").lower()
-    value = float(f"{whole}.{decimals or 0}")
-    scale = FREQUENCY_UNITS[unit] if unit else next((s for limit, s in UNITS_BY_SIZE if value < limit), 1.0)
+    whole, decimals, exponent, unit = (part or "" for part in matched.groups())
+    value, step = float(f"{whole}.{decimals or 0}e{exponent or 0}"), 10.0 ** (int(exponent or 0) - len(decimals))
+    scale = FREQUENCY_UNITS[unit.lower()] if unit else next((s for limit, s in UNITS_BY_SIZE if value < limit), 1.0)
     hertz = round(value * scale, 3)
-    return (hertz, scale * 10.0 ** -len(decimals) / 2) if FREQUENCY_LIMITS[0] <= hertz <= FREQUENCY_LIMITS[1] else None
+    return (hertz, scale * step / 2) if FREQUENCY_LIMITS[0] <= hertz <= FREQUENCY_LIMITS[1] else None
 
 
 def level_limits(technology: str) -> tuple[float, float]:
