@@ -26,6 +26,8 @@ FINGERPRINT_LENGTH = 16  # hexadecimal digits
 RASTER_FOLDER = "rasters.zarr"
 RASTER_NAMES = ("ground", "height", "footprint", "material")
 RASTER_UNITS = {"ground": "m", "height": "m", "footprint": "1", "material": "1", "cover": "1"}
+Bands = list[list[float]]
+"""lowest and highest frequency in Hz of each band"""
 
 
 @dataclass(frozen=True)
@@ -195,7 +197,7 @@ class Tile:
 
     def require_carrier(self, carrier: Carrier) -> None:
         """Raise `UelError` when a material of the tile is not defined at the carrier's frequency."""
-        bands: dict[str, list[tuple[float, float]]] = self.meta.get("bands", {})
+        bands: dict[str, Bands] = self.meta.get("bands", {})
         undefined = [name for name, own in bands.items() if not _is_in_bands(carrier.frequency, own)]
         if not undefined:
             return
@@ -224,17 +226,17 @@ class Tile:
         return TileReference(self.name, self.fingerprint)
 
 
-def _is_in_bands(frequency: float, bands: list[tuple[float, float]]) -> bool:
+def _is_in_bands(frequency: float, bands: Bands) -> bool:
     return any(low <= frequency <= high for low, high in bands)
 
 
-def _shared_bands(one: list[tuple[float, float]], other: list[tuple[float, float]]) -> list[tuple[float, float]]:
+def _shared_bands(one: Bands, other: Bands) -> Bands:
     """The bands in Hz that lie in a band of both lists."""
     pairs = [(max(a, c), min(b, d)) for a, b in one for c, d in other]
-    return [(low, high) for low, high in pairs if low < high]
+    return [[low, high] for low, high in pairs if low < high]
 
 
-def _bands_text(bands: list[tuple[float, float]]) -> str:
+def _bands_text(bands: Bands) -> str:
     return ", ".join(f"{low / 1e9:g}-{high / 1e9:g} GHz" for low, high in bands)
 
 

@@ -17,7 +17,7 @@ TIME_PATTERN = re.compile(
     r"|\b1\d{9}(?:\d{3})?\b"
 )
 # Names in the texts, by what `uel.measurement.logs.formats.column_names` calls them; of several the first counts.
-FIELDS = {
+NAMES_BY_QUANTITY = {
     "registered": ("mRegistered",),
     "cell_id": ("mCi", "mNci", "mCid"),
     "pci": ("mPci", "mPsc", "mBsic"),
@@ -38,7 +38,9 @@ def is_printed_cells(lines: Iterable[str]) -> bool:
 
 
 def cells_of_text(text: str) -> list[dict[str, str]]:
-    """The cells that a text prints, by the names of `FIELDS`, with `technology`; cells without a level are left out.
+    """The cells that a text prints, by the quantities of `NAMES_BY_QUANTITY`, with `technology`.
+
+    Cells without a level are left out.
 
     Example:
         >>> from uel.measurement.logs.formats.cell_info_texts import cells_of_text
@@ -55,7 +57,7 @@ def _cell(technology: str, text: str) -> dict[str, str]:
     found: dict[str, str] = {}
     for name, value in FIELD_PATTERN.findall(text):
         found.setdefault(name, value)
-    names = {**FIELDS, "rsrp": (LEVEL_OF_GSM,)} if technology == "gsm" else FIELDS
+    names = {**NAMES_BY_QUANTITY, "rsrp": (LEVEL_OF_GSM,)} if technology == "gsm" else NAMES_BY_QUANTITY
     values = {own: next((found[name] for name in some if name in found), None) for own, some in names.items()}
     return {"technology": technology} | {name: value for name, value in values.items() if value is not None}
 
