@@ -25,15 +25,14 @@ DEFAULT_NAME = "florence"
 class EvalConfig(EngineConfig):
     """Evaluate a run: `uel eval RUN --protocol florence`.
 
-        Raises:
-            UelError: for values that contradict each other, before any stage starts.
+    Raises:
+        UelError: for values that contradict each other, before any stage starts.
 
-        Example:
-            >>> from pathlib import Path
-    from typing import Annotated
-            >>> import training
-            >>> training.EvalConfig(run=Path("runs/demo"), tiers=("rsrp",)).phones
-            1000
+    Example:
+        >>> from pathlib import Path
+        >>> import training
+        >>> training.EvalConfig(run=Path("runs/demo"), tiers=("rsrp",)).phones
+        1000
     """
 
     run: tyro.conf.Positional[Path]
