@@ -22,7 +22,7 @@ from uel.errors import UelError
 from uel.measurement.measured_network import DistrictRasters, MeasuredNetwork
 from uel.radio.cells.identity import normal_cell_id
 
-CELL_FILE = "cells.csv"
+CELL_FILE = "cells.csv"  # whose presence tells the format
 REPORT_FILES = ("reports.csv.gz", "reports.csv")
 REPORT_COLUMNS = ("easting", "northing", "cell_id", "rsrp_dbm")
 RSRP_LIMITS_DBM = (-156.0, -20.0)  # reportable RSRP ends at -156 dBm (TS 36.133, table 9.1.4-1)
@@ -73,15 +73,6 @@ def read_measured_network(folder: Path) -> MeasuredNetwork:
         device=squares.device,
         devices=squares.devices,
     )
-
-
-def network_folders(folder: Path) -> list[Path]:
-    """The folders of measured networks in a folder, by name. Raises `UelError` where there is none."""
-    found = sorted(file.parent for file in folder.glob(f"*/{CELL_FILE}"))
-    if not found:
-        do = f"give a folder of districts, each a folder with {CELL_FILE} and {REPORT_FILES[0]}"
-        raise UelError("the folder has no measured networks", got=str(folder), do=do)
-    return found
 
 
 # ---- reports -------------------------------------------------------------------------------------------

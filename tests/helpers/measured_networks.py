@@ -34,7 +34,7 @@ def toy_network(squares: int, cells: int = 4, size: float = 320.0, seed: int = 0
     )
     row, column = pick // grid.count, pick % grid.count
     position = (torch.stack([column, row], 1) + 0.5) * grid.pixel - grid.size / 2
-    levels = -60.0 - 20.0 * (1 + torch.cdist(position, antennas.position)).log10()
+    levels = -35.0 - 20.0 * (1 + torch.cdist(position, antennas.position)).log10()
     return MeasuredNetwork(
         name="toy",
         crs="EPSG:32648",

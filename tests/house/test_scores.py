@@ -19,6 +19,8 @@ READERS = {
     "training.locator.callbacks": "writes the whole distribution of errors, nineteen quantiles",
     "uel.estimation.refinement": "a refined fix tells its own credible level",
     "uel.results.evaluation": "reads stored estimates, and resamples their percentiles",
+    "uel.prediction.square_posterior": "an estimate tells its own credible level",
+    "training.measured_networks.runner": "hands scores on to a file, by name",
     "explorer.figures.evaluation": "marks the median in a picture",
     "explorer.reports.evaluation_refinement": "compares percentiles of stored errors",
     "explorer.analysis.tables": "percentiles of stored errors",

@@ -50,7 +50,7 @@ FLOORS = {
         {"cache"},
         {"data"},
         {"pipeline", "locator"},
-        {"evaluation", "calibration"},
+        {"evaluation", "calibration", "measured_networks"},
         {"ablation"},
         {"commands"},
     ],

@@ -157,6 +157,10 @@ class MeasuredNetwork:
     """index in `devices`"""
     devices: tuple[str, ...] = ("",)
     """makes of phones"""
+    min_cells: int = MIN_JUDGED_CELLS
+    """that a square has to report for a fix there to be judged"""
+    is_outdoors: bool = True
+    """phones are looked for, and judged, outdoors alone; False: anywhere around the reports"""
 
     def __len__(self) -> int:
         return len(self.row)
@@ -169,9 +173,9 @@ class MeasuredNetwork:
 
     @property
     def is_judged(self) -> Bool[Tensor, " square"]:
-        """Outdoor squares that report `MIN_JUDGED_CELLS` cells or more: a fix is judged there."""
-        outdoors = self.rasters.outdoors[self.row, self.column]
-        return outdoors & (self.is_reported.sum(1) >= MIN_JUDGED_CELLS)
+        """Squares that report `min_cells` cells or more, outdoors where the network is: a fix is judged there."""
+        hears_enough = self.is_reported.sum(1) >= self.min_cells
+        return hears_enough & self.rasters.outdoors[self.row, self.column] if self.is_outdoors else hears_enough
 
     def select(self, squares: Tensor) -> "MeasuredNetwork":
         """The network with some of its measured squares, by index or mask."""

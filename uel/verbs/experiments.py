@@ -59,7 +59,12 @@ def train_once(config: "TrainConfig") -> Path | None:
 
 
 def evaluate(args: Sequence[str]) -> int:
-    """Evaluate a run by a protocol: all conditions, all baselines, beside the physical limit of the same data."""
+    """Evaluate a run by a protocol beside the physical limit of the same data; or, with --protocol chengdu, duke-blocks
+    or duke-days and --data FOLDER, methods on measured networks."""
+    from training.measured_networks.config import is_measured
+
+    if is_measured(args):
+        return _evaluate_measured(args)
     from training.evaluation.protocol import EvalConfig
     from uel.config import load
 
@@ -70,6 +75,19 @@ def evaluate(args: Sequence[str]) -> int:
     from training.evaluation.runner import run_protocol
 
     return say_result("eval", config, run_protocol(config), write_evaluation_report)
+
+
+def _evaluate_measured(args: Sequence[str]) -> int:
+    """Judge methods on measured networks by districts, draws of blocks and label budgets."""
+    from training.measured_networks.config import MeasuredEvalConfig
+    from uel.config import load
+
+    config = load(MeasuredEvalConfig, "eval", args)
+    from explorer.reports.measured_networks import write_measured_report
+    from sim_bridge.engines.terminal import say_result
+    from training.measured_networks.runner import run_measured
+
+    return say_result("eval", config, run_measured(config), write_measured_report)
 
 
 def ablate(args: Sequence[str]) -> int:

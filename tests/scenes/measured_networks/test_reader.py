@@ -7,7 +7,8 @@ import pytest
 import rasterio
 import torch
 
-from scenes.measured_networks.reader import network_folders, read_measured_network
+from scenes.measured_networks.folders import network_folders
+from scenes.measured_networks.reader import read_measured_network
 from tests.helpers.measured_districts import CORNER, PIXEL, write_district
 from uel.errors import UelError
 

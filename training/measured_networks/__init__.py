@@ -1,0 +1,1 @@
+"""Methods judged on measured networks: by districts, draws of blocks and label budgets."""

@@ -1,0 +1,73 @@
+"""Methods on measured networks by their names in tables.
+
+A new method is an entry of `MEASURED_METHODS`: a function from a `MeasuredCase` to a function from reports to an
+`Estimate`.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from uel.errors import UelError
+from uel.estimation.estimates import Estimate
+from uel.measurement.measured_network import MeasuredNetwork
+from uel.prediction.config import Answer, PredictionParameters
+from uel.prediction.fingerprints import (
+    nearest_neighbours,
+    strongest_cell_centroid,
+    strongest_cell_site,
+    tuned_nearest_neighbours,
+)
+from uel.prediction.label_locator import LabelLocator
+from uel.prediction.level_reports import LevelReports
+from uel.prediction.square_posterior import Squares
+
+LocateMethod = Callable[[LevelReports], Estimate]
+
+
+@dataclass(frozen=True, eq=False)
+class MeasuredCase:
+    """What every method of a row may use: the antennas, the rasters, and the labelled squares."""
+
+    labels: MeasuredNetwork
+    """the network with its labelled squares alone"""
+    squares: Squares
+    """where a phone can be"""
+    parameters: PredictionParameters
+    answer: Answer
+
+
+@dataclass(frozen=True)
+class MeasuredMethod:
+    """A method, and the budgets that it takes."""
+
+    fit: Callable[[MeasuredCase], LocateMethod]
+    least_labels: int = 1
+    most_labels: int | None = None
+    """None: any number"""
+
+    def takes(self, budget: int) -> bool:
+        """Whether the method has a row of this label budget."""
+        return self.least_labels <= budget and (self.most_labels is None or budget <= self.most_labels)
+
+
+def _path_loss_kriging(case: MeasuredCase) -> LocateMethod:
+    prior = case.squares.prior(case.labels, case.parameters.places)
+    return LabelLocator.fit(case.labels, case.squares, prior, case.parameters, answer=case.answer)
+
+
+MEASURED_METHODS: Mapping[str, MeasuredMethod] = {
+    "strongest_cell": MeasuredMethod(lambda case: strongest_cell_site(case.labels), 0, 0),
+    "centroid": MeasuredMethod(lambda case: strongest_cell_centroid(case.labels)),
+    "knn_1": MeasuredMethod(lambda case: nearest_neighbours(case.labels, 1)),
+    "knn_5": MeasuredMethod(lambda case: nearest_neighbours(case.labels, 5)),
+    "knn_tuned": MeasuredMethod(lambda case: tuned_nearest_neighbours(case.labels)),
+    "path_loss": MeasuredMethod(_path_loss_kriging, 0, 0),
+    "path_loss_kriging": MeasuredMethod(_path_loss_kriging),
+}
+
+
+def measured_method(name: str) -> MeasuredMethod:
+    """The method of a name. Raises `UelError` for an unknown one."""
+    if name not in MEASURED_METHODS:
+        raise UelError("unknown method", got=name, do=f"choose from {', '.join(MEASURED_METHODS)}")
+    return MEASURED_METHODS[name]

@@ -1,0 +1,168 @@
+"""The evaluation on measured networks: one unit of work for each network and draw of blocks, then the tables."""
+
+import io
+import logging
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from scenes.measured_networks.folders import network_folders, read_network
+from sim_bridge.backend.runtime import limit_threads
+from sim_bridge.engines.config import ENGINE_FIELDS
+from sim_bridge.engines.run import make_all
+from sim_bridge.engines.units import FieldState, UnitDone
+from training.cache import digest
+from training.measured_networks.config import MeasuredEvalConfig
+from training.measured_networks.methods import MeasuredCase, measured_method
+from uel.core.io import as_json, file_hash, replace_file
+from uel.errors import UelError
+from uel.estimation.scoring import Scores, score
+from uel.measurement.drive_test import block_index
+from uel.measurement.measured_network import BLOCK_SIDE, MeasuredNetwork, split_labels
+from uel.prediction.label_locator import LabelLocator
+from uel.prediction.level_reports import LevelReports
+from uel.prediction.square_posterior import Squares
+from uel.results.measured_evaluation import ABOUT_FILE
+
+REPORTS_PER_CALL = 32
+TIMED_REPORTS = 5
+MEASURED_VERSION = 1  # raised when a method or a score changes, so that units are made anew
+_FIELDS_OUTSIDE_KEY = ("data", "out", "districts", "draws", *ENGINE_FIELDS)
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class MeasuredJob(FieldState):
+    """Draws of all networks; a unit is one draw of one network with all methods and budgets."""
+
+    config: MeasuredEvalConfig
+
+    @property
+    def folder(self) -> Path:
+        return self.config.out
+
+    @cached_property
+    def networks(self) -> list[Path]:
+        """Folders of the judged networks."""
+        folders = {folder.name: folder for folder in network_folders(self.config.data)}
+        unknown = [name for name in self.config.districts if name not in folders]
+        if unknown:
+            do = f"choose from {', '.join(folders)}"
+            raise UelError("--districts names a folder that is not there", got=", ".join(unknown), do=do)
+        return [folders[name] for name in self.config.districts or folders]
+
+    @property
+    def phases(self) -> tuple[range, ...]:
+        return (range(len(self.networks) * self.config.draws),)
+
+    def unit(self, number: int) -> tuple[Path, int]:
+        """Network and draw of a unit."""
+        return self.networks[number // self.config.draws], number % self.config.draws
+
+    def file(self, number: int) -> Path:
+        """The result of a unit, named by all that it depends on."""
+        folder, draw = self.unit(number)
+        files = {file.name: file_hash(file) for file in sorted(folder.iterdir()) if file.is_file()}
+        config = {k: v for k, v in asdict(self.config).items() if k not in _FIELDS_OUTSIDE_KEY}
+        key = {"version": MEASURED_VERSION, "files": files, "config": config, "draw": draw}
+        return self.folder / "units" / f"{folder.name}-{draw:02}-{digest(key)}.npz"
+
+    def is_done(self, number: int) -> bool:
+        return self.file(number).is_file()
+
+    def start(self, threads: int | None) -> Callable[[int], UnitDone]:
+        if threads:
+            limit_threads(threads)
+        return _MeasuredWorker(self).make
+
+
+class _MeasuredWorker:
+    """Makes units; keeps the network that it read last."""
+
+    def __init__(self, job: MeasuredJob) -> None:
+        self.job, self._folder, self._network = job, Path(), None
+
+    def make(self, number: int) -> UnitDone:
+        folder, draw = self.job.unit(number)
+        network = self._read(folder)
+        arrays = judge_draw(network, self.job.config, draw)
+        stream = io.BytesIO()
+        np.savez_compressed(stream, **arrays)
+        self.job.file(number).parent.mkdir(parents=True, exist_ok=True)
+        replace_file(self.job.file(number), stream.getvalue())
+        return UnitDone(number, f"{folder.name}, draw {draw}")
+
+    def _read(self, folder: Path) -> MeasuredNetwork:
+        if self._network is None or self._folder != folder:
+            self._folder, self._network = folder, read_network(folder).heard_cells()
+        return self._network
+
+
+def judge_draw(network: MeasuredNetwork, config: MeasuredEvalConfig, draw: int) -> dict[str, np.ndarray]:
+    """Scores of all methods at all label budgets in one draw of blocks.
+
+    Returns:
+        `position` and `block` of the judged squares, and `METHOD/BUDGET/SCORE` for each row, where SCORE is a field of
+        `Scores`, or `measured_dbm` and `predicted_dbm`; a method without a density has neither `nll` nor `hpd_level`.
+    """
+    seed = config.seed + draw
+    split = split_labels(network, seed)
+    order = torch.randperm(len(split.judged), generator=torch.Generator().manual_seed(seed))
+    judged = network.select(split.judged[order[: config.phones]])
+    squares = Squares.outdoors(network)
+    arrays = {"position": judged.position.numpy(), "block": block_index(judged.position, BLOCK_SIDE).numpy()}
+    for budget in config.labels:
+        if budget > len(split.labelled):
+            log.warning(
+                "%s holds %d labels in draw %d: no budget of %d", network.name, len(split.labelled), draw, budget
+            )
+            continue
+        case = MeasuredCase(network.select(split.labels(budget)), squares, config.parameters, config.answer)
+        for name in config.methods:
+            if measured_method(name).takes(budget):
+                generator = torch.Generator().manual_seed(seed)
+                locate = measured_method(name).fit(case)
+                scores = score(
+                    locate,
+                    LevelReports.of(judged),
+                    judged.position,
+                    reports_per_call=REPORTS_PER_CALL,
+                    generator=generator,
+                    timed_reports=TIMED_REPORTS,
+                )
+                values = _score_arrays(scores) | (_levels(locate, judged) if isinstance(locate, LabelLocator) else {})
+                arrays |= {f"{name}/{budget}/{key}": value for key, value in values.items()}
+    return arrays
+
+
+def _levels(locator: LabelLocator, judged: MeasuredNetwork) -> dict[str, np.ndarray]:
+    """Measured and predicted levels in dBm at the judged squares, all reported cells in one array."""
+    number = locator.squares.number[judged.row, judged.column]
+    reported = judged.is_reported & (number >= 0)[:, None]
+    predicted = locator.prediction.mean[:, number].T + locator.device_offset[judged.device][:, None]
+    return {"measured_dbm": judged.level_dbm[reported].numpy(), "predicted_dbm": predicted[reported].numpy()}
+
+
+def _score_arrays(scores: Scores) -> dict[str, np.ndarray]:
+    values = {"error": scores.error, "nll": scores.nll, "hpd_level": scores.hpd_level, "estimate": scores.estimate}
+    kept = {name: value.numpy() for name, value in values.items() if value is not None}
+    return {**kept, "cpu_ms": np.array(scores.cpu_ms)}
+
+
+def run_measured(config: MeasuredEvalConfig) -> Path:
+    """Judge all methods; returns the folder of the results, which is complete unless `config.is_partial`."""
+    for name in config.methods:
+        measured_method(name)
+    job = MeasuredJob(config)
+    make_all(job, "eval", config, "draws")
+    if not config.is_partial:
+        units = dict[str, list[str]]()
+        for number in job.phases[0]:
+            units.setdefault(job.unit(number)[0].name, []).append(job.file(number).name)
+        about = {"protocol": config.protocol, "data": config.data.name, "draws": config.draws, "phones": config.phones}
+        replace_file(job.folder / ABOUT_FILE, as_json({**about, "answer": config.answer, "units": units}))
+    return job.folder

@@ -1,0 +1,115 @@
+"""Numbers of the prediction of levels, learned from other districts. No framework is imported here."""
+
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+from uel.errors import UelError
+
+Answer = Literal["median", "mean", "most-probable-surroundings"]
+ANSWERS: tuple[Answer, ...] = get_args(Answer)
+TREND_FEATURES = ("intercept", "log10 distance", "horizontal attenuation", "vertical attenuation")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrendPrior:
+    """Prior of the coefficients of `TREND_FEATURES`: dB, dB a decade, and dB for each dB of attenuation."""
+
+    mean: tuple[float, ...] = (-38.0, -22.0, -0.3, -0.05)
+    """expectation in a district"""
+    district_std: tuple[float, ...] = (8.0, 8.0, 0.15, 0.15)
+    """standard deviation between districts"""
+    cell_std: tuple[float, ...] = (2.0, 4.0, 0.1, 0.1)
+    """standard deviation between the cells of a district"""
+    mast_std: float = 1.0
+    """dB, standard deviation of an offset that the cells of one mast share"""
+    device_std: float = 5.0
+    """dB, standard deviation of the offset of a make of phones"""
+
+    def __post_init__(self) -> None:
+        for name in ("mean", "district_std", "cell_std"):
+            if len(getattr(self, name)) != len(TREND_FEATURES):
+                got, do = f"{len(getattr(self, name))} of {name}", f"give {len(TREND_FEATURES)}"
+                raise UelError("a trend has a number for each of its features", got=got, do=do)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResidualCovariance:
+    """Covariance of levels around the trend: two fields in space and white noise."""
+
+    long_std_db: float = 8.0
+    long_length: float = 80.0
+    """m after which the correlation is 1/e"""
+    short_std_db: float = 3.0
+    short_length: float = 30.0
+    """m"""
+    noise_std_db: float = 2.0
+
+    @property
+    def variance(self) -> float:
+        """dB², of one level around its trend."""
+        return self.long_std_db**2 + self.short_std_db**2 + self.noise_std_db**2
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectionParameters:
+    """When a phone reports a cell: near labels that do, or where the level is high.
+
+    Levels in dBm, see `uel.prediction.detection`.
+    """
+
+    threshold_dbm: float = -83.0
+    """level at which half of the phones that could report the cell do"""
+    width_db: float = 4.0
+    """scale of the logistic function"""
+    ceiling: float = 0.95
+    """probability of a report at high levels"""
+    prior_labels: float = 0.4
+    """how many labels at the same place the level counts for"""
+    length: float = 50.0
+    """m after which a label counts 1/e"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportLikelihood:
+    """How a whole report weighs: its levels together, and its silent cells."""
+
+    degrees_of_freedom: float = 12.0
+    """of Student's t: heavy tails"""
+    cell_correlation: float = 0.3
+    """of residuals of two cells on different masts"""
+    mast_correlation: float = 0.4
+    """of residuals of two cells on one mast"""
+    level_exponent: float = 0.8
+    silence_exponent: float = 0.75
+    """of the likelihood of what was reported and what was not: cells fall silent together"""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.cell_correlation <= self.mast_correlation < 1:
+            got = f"{self.cell_correlation} between masts, {self.mast_correlation} on one mast"
+            raise UelError("correlations of cells do not rise from masts to cells of one mast", got=got, do="swap them")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlaceWeights:
+    """How much likelier a phone is on some squares than on open ground, before any report."""
+
+    way: float = 5.0
+    """on roads and footways, where a map of them is known"""
+    building: float = 0.5
+    """in buildings, where phones may be there"""
+
+    def __post_init__(self) -> None:
+        if not (self.way > 0 and self.building > 0):
+            got = f"way {self.way:g}, building {self.building:g}"
+            raise UelError("weights of places must be positive", got=got, do="give numbers above 0")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictionParameters:
+    """All numbers of a locator that learns a district from labels."""
+
+    trend: TrendPrior = field(default_factory=TrendPrior)
+    residual: ResidualCovariance = field(default_factory=ResidualCovariance)
+    detection: DetectionParameters = field(default_factory=DetectionParameters)
+    likelihood: ReportLikelihood = field(default_factory=ReportLikelihood)
+    places: PlaceWeights = field(default_factory=PlaceWeights)
