@@ -1,4 +1,5 @@
-"""Test of the bridge in ten seconds: Friis' law and its gradient through Dr.Jit and torch, printed as JSON."""
+"""Test of the bridge in some ten seconds, printed as JSON: Friis' law, its gradient through Dr.Jit and torch, and two
+radio maps whose answer is known."""
 
 import json
 import time
@@ -10,7 +11,8 @@ from uel.radio.sites import Site
 
 
 def run_selftest() -> dict[str, float]:
-    """Relative errors of gain and of its gradient with respect to position, and the seconds it took."""
+    """Relative errors of gain and of its gradient with respect to position, errors of maps, and the seconds it took."""
+    from sim_bridge.diagnostics.map_check import map_errors
     from sim_bridge.simulator import TracingConfig, open_empty
 
     start = time.perf_counter()
@@ -21,6 +23,7 @@ def run_selftest() -> dict[str, float]:
     return {
         "gain_error_rel": float(((gain - expected) / expected).abs().max()),
         "gradient_error_rel": float((gradient - expected_gradient).norm() / expected_gradient.norm()),
+        **map_errors(),
         "seconds": time.perf_counter() - start,
     }
 

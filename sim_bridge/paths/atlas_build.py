@@ -3,7 +3,6 @@
 import time
 from dataclasses import replace
 
-import mitsuba as mi
 import torch
 from rich.progress import track
 
@@ -35,7 +34,7 @@ def build_atlas(finder: PathFinder, config: AtlasConfig, grid: Grid) -> Atlas:
 def shoot_atlas(scene: RadioScene, config: AtlasConfig, grid: Grid) -> Atlas:
     """Shoot `config.rays` branching rays from every cell of a scene and index where they go."""
     start = time.perf_counter()
-    surface = mi.load_dict({"type": "scene", "surface": measurement_surface(scene, grid)[0]})
+    surface, _ = measurement_surface(scene, grid)
     links, chains = [], []
     positions = cell_positions(scene.sites).tolist()
     for cell, position in enumerate(track(positions, "atlas: cells", transient=True)):

@@ -7,7 +7,6 @@ once, by rays from several heights of every site; for any heights in between, th
 from dataclasses import dataclass
 from pathlib import Path
 
-import mitsuba as mi
 import numpy as np
 import torch
 from jaxtyping import Float, Int
@@ -136,7 +135,7 @@ def _cells_by_site(sites: tuple[Site, ...]) -> list[list[int]]:
 def _shoot_from_sites(scene: RadioScene, max_offset: float, config: AtlasConfig) -> Atlas:
     """Chains that rays from each site's heights take, by pixel; the cells of this atlas are the sites."""
     grid = Grid(size=scene.bounds.size, pixel=config.pixel)
-    surface = mi.load_dict({"type": "scene", "surface": measurement_surface(scene, grid)[0]})
+    surface, _ = measurement_surface(scene, grid)
     offsets = torch.linspace(-max_offset, max_offset, HEIGHTS_PER_SITE).tolist() if max_offset else [0.0]
     links, chains = [], []
     starts = [(number, site, offset) for number, site in enumerate(scene.sites) for offset in offsets]

@@ -111,8 +111,7 @@ class RadioMapSolver:
 
     def __init__(self, scene: RadioScene, grid: Grid) -> None:
         self.scene, self.grid = scene, grid
-        surface, self.elevation = measurement_surface(scene, grid)
-        self.surface_scene = mi.load_dict({"type": "scene", "surface": surface})
+        self.surface_scene, self.elevation = measurement_surface(scene, grid)
         # A ray may cross a hill's surface twice between two walls.
         self.crossings = 1 if float(self.elevation.max() - self.elevation.min()) == 0 else 2
         points = torch.cat([grid.centres(), self.elevation[..., None]], -1).reshape(-1, 3)

@@ -10,8 +10,13 @@ from sim_bridge.scene.radio_scene import RadioScene
 from uel.core.grid import Grid
 
 
-def measurement_surface(scene: RadioScene, grid: Grid) -> tuple[mi.Mesh, Float[Tensor, "row column"]]:
-    """The measurement mesh, and the elevation of each pixel's centre in metres. Flat ground takes two triangles."""
+def measurement_surface(scene: RadioScene, grid: Grid) -> tuple[mi.Scene, Float[Tensor, "row column"]]:
+    """A Mitsuba scene of the measurement mesh alone, and the elevation of each pixel's centre in metres.
+
+    Flat ground takes two triangles. Rays of one kernel may be traced in it and in `scene`: OptiX traces one pipeline
+    and one shader binding table a kernel and disables all others with a warning, and Mitsuba lets a scene share those
+    of another one that it is given when it is made (`OptixAccel::init`). A ray never meets what stands in the other.
+    """
     axis = torch.linspace(-grid.size / 2, grid.size / 2, grid.count + 1)
     corner = scene.at_height(torch.stack(torch.meshgrid(axis, axis, indexing="xy"), -1))
     z = corner[..., 2]
@@ -26,4 +31,4 @@ def measurement_surface(scene: RadioScene, grid: Grid) -> tuple[mi.Mesh, Float[T
     parameters["vertex_positions"] = corner.reshape(-1).numpy()
     parameters["faces"] = faces.reshape(-1).numpy().astype(np.uint32)
     parameters.update()
-    return mesh, elevation
+    return mi.load_dict({"type": "scene", "surface": mesh, "host": scene.rt_scene.mi_scene}), elevation
