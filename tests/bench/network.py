@@ -3,6 +3,7 @@
 import resource
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -19,6 +20,7 @@ from uel.radio.tracing_config import TracingConfig
 
 CITY, SIZE, SITES, SECTORS, PIXEL = "munich", 512.0, 64, 3, 8.0
 TRACING = TracingConfig(max_depth=2, samples=10_000, map_rays=200_000, map_batches=4)
+ATLAS = AtlasConfig(depth=TRACING.max_depth, pixel=32.0, rays=20_000, audit=0)
 GIBIBYTE = 2**20  # of the kibibytes that Linux counts
 
 
@@ -30,7 +32,8 @@ def run(count: int = SITES) -> dict[str, float]:
         simulator = sim_bridge.open(tile, sites, TRACING, backend="sionna")
         radio, map_seconds = _timed(lambda: simulator.radio_map(tile.grid(PIXEL)))
         map_memory = _peak_gib() - memory
-        _, atlas_seconds = _timed(lambda: simulator.build_atlas(AtlasConfig(depth=1, pixel=16.0, rays=20_000)))
+        specular = sim_bridge.open(tile, sites, replace(TRACING, diffraction=False), backend="sionna")
+        _, atlas_seconds = _timed(lambda: specular.build_atlas(ATLAS))
         maps, model = TileMaps.from_tile(tile, radio), ObservationModel()
         at = radio.grid.centres()[maps.prior > 0.5][::97][:1]
         reports = model.observe(radio.pixel_truth(at), maps.power_dbm, torch.Generator().manual_seed(0))
