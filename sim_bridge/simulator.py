@@ -88,8 +88,10 @@ class Sionna:
         """All paths to positions, one a row, differentiable in `position` and in the parameters that are `given`.
 
         Parameters are those that `parameters` lists: `cell_position` (cell, 3) and `cell_height` (cell) in metres,
-        `azimuth_deg` and `tilt_deg` (cell), `ue_orientation` (n, 3; Sionna's three angles in radians) and
-        `ue_velocity` (n, 3; m/s), `material/NAME/PROPERTY` and `object/NAME/position`. Names with a slash are passed as
+        `azimuth_deg` and `tilt_deg` (cell), `cell_velocity` (cell, 3; m/s), `ue_orientation` (n, 3; Sionna's three
+        angles in radians) and `ue_velocity` (n, 3; m/s), `material/NAME/PROPERTY`, `object/NAME/position` (m) and
+        `object/NAME/velocity` (m/s), three numbers each; `beam_weights` (cell, antenna; complex, of power 1 a cell)
+        replace antennas in phase in powers, not in `amplitude`. Names with a slash are passed as
         `sim.trace(position, **{"material/itu_concrete/conductivity": sigma})`.
 
         Raises `UelError` for positions that are not finite, off the tile or none, and for unknown parameters.

@@ -3,6 +3,7 @@
 As `sionna_internals` it touches private names of version 2.2.0.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import TypeVar
 
@@ -18,25 +19,27 @@ _ROWS = ("_valid", "_src_indices", "_tgt_indices", *(f"_k_{end}_{axis}" for end 
 _TENSORS = ("_interaction_types", "_shapes", "_primitives", "_vertices_x", "_vertices_y", "_vertices_z", "_probs")
 
 
-def around_edges(target: np.ndarray, source: np.ndarray, wedges: WedgeGeometry, depth: int) -> PathsBuffer:
-    """Candidates around one edge each, as the image method takes them."""
+def around_edges(
+    target: np.ndarray, source: np.ndarray, wedges: Sequence[WedgeGeometry], points: Sequence[mi.Point3f], depth: int
+) -> PathsBuffer:
+    """Candidates around one edge each, by any of its points (m), as the image method takes them; or paths around
+    several in a row, by their turning points, whose `diffracting_wedges` are the first ones."""
     rows = len(target)
     paths = PathsBuffer(rows, depth, True)
     if not rows:  # Dr.Jit does not calculate with empty arrays
         return paths
     paths._src_indices, paths._tgt_indices = (mi.UInt(index.astype(np.uint32)) for index in (source, target))
-    first = dr.arange(mi.UInt, rows) * paths.depth_dim_size
-    shape = dr.reinterpret_array(mi.UInt, wedges.shape)
-    for tensor, values in (
-        (paths._interaction_types, dr.full(mi.UInt, InteractionType.DIFFRACTION, rows)),
-        (paths._shapes, shape),
-        (paths._primitives, wedges.prim0),
-    ):
-        dr.scatter(tensor.array, values, first)
-    for tensor, values in zip((paths._vertices_x, paths._vertices_y, paths._vertices_z), wedges.o, strict=True):
-        dr.scatter(tensor.array, values, first)
+    for level, (edge, point) in enumerate(zip(wedges, points, strict=True)):
+        index = dr.arange(mi.UInt, rows) * paths.depth_dim_size + level
+        for tensor, values in (
+            (paths._interaction_types, dr.full(mi.UInt, InteractionType.DIFFRACTION, rows)),
+            (paths._shapes, dr.reinterpret_array(mi.UInt, edge.shape)),
+            (paths._primitives, edge.prim0),
+            *zip((paths._vertices_x, paths._vertices_y, paths._vertices_z), point, strict=True),
+        ):
+            dr.scatter(tensor.array, values, index)
     paths._probs = dr.full(mi.TensorXf, 1.0, [rows, paths.depth_dim_size])
-    paths._diffracting_wedges, paths._paths_counter = wedges, mi.UInt(rows)
+    paths._diffracting_wedges, paths._paths_counter = wedges[0], mi.UInt(rows)
     return paths
 
 

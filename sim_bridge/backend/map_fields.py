@@ -7,8 +7,10 @@ import drjit as dr
 import mitsuba as mi
 import sionna.rt as rt
 from sionna.rt.antenna_pattern import antenna_pattern_to_world_implicit
-from sionna.rt.utils import WedgeGeometry, rotation_matrix
+from sionna.rt.utils import rotation_matrix
 
+from sim_bridge.backend import utd
+from sim_bridge.backend.path_fields import PathWedges
 from sim_bridge.backend.sionna_internals import DIFFUSE_REFLECTION, REFRACTION, SPECULAR_REFLECTION
 
 
@@ -47,14 +49,14 @@ def bounce(
 
 
 def diffract(
-    edge: WedgeGeometry, point: mi.Point3f, source: mi.Point3f, out: mi.Vector3f, field: mi.Vector4f,
-    where: mi.SurfaceInteraction3f, active: mi.Bool,
+    wedges: PathWedges, materials: utd.FaceMaterials, wavelength: mi.Float, point: mi.Point3f, source: mi.Point3f,
+    out: mi.Vector3f, field: mi.Vector4f, where: mi.SurfaceInteraction3f,
 ) -> tuple[mi.Vector4f, mi.Float]:  # fmt: skip
     """Field at a surface of rays that an edge sends to it, and m² of surface per metre of edge and radian of Keller's
     cone."""
-    into, after = dr.normalize(point - source), dr.norm(where.p - point)
-    before = dr.norm(point - source)
-    (field,) = rt.RadioMapSolver()._evaluate_radio_material_diffraction(
-        mi.ShapePtr(edge.shape), edge, point, into, out, [field], after, before, active
-    )
+    before, behind = dr.norm(point - source), dr.norm(where.p - point)
+    into, distance = mi.Vector3f(dr.normalize(point - source)), before * behind / (before + behind)
+    field = utd.diffracted(wedges.lanes(materials), into, out, distance, wavelength, field)
+    field *= dr.rsqrt(before * behind * (before + behind))
+    edge = wedges.geometry
     return field, rt.MeshRadioMap._diffraction_integration_weight(None, edge, source, point, out, where)

@@ -1,5 +1,9 @@
 """Readers of Sionna's buffers of paths: the rows that are paths, each once, and their receivers and cells."""
 
+from dataclasses import dataclass
+
+import drjit as dr
+import mitsuba as mi
 import numpy as np
 import torch
 from sionna.rt.constants import InteractionType
@@ -71,12 +75,29 @@ def vertices(paths: PathsBuffer, count: int) -> Tensor:
     return torch.from_numpy(np.stack(axes, -1).astype(np.float32))
 
 
-def edges(paths: PathsBuffer, count: int) -> tuple[Tensor, Tensor]:
-    """Origin (m) and direction of the edge of each of the first `count` paths, `path 3`; 0 where none may be."""
-    if (wedge := paths.diffracting_wedges) is None:
-        return torch.zeros(count, 3), torch.zeros(count, 3)
-    origin, along = (np.stack([to_numpy(axis)[:count] for axis in v], -1) for v in (wedge.o, wedge.e_hat))
-    return torch.from_numpy(origin), torch.from_numpy(along)
+@dataclass(frozen=True, eq=False)
+class EdgeFaces:
+    """The edge that each row of a buffer goes around, if it does: as the edges of a scene were written into it."""
+
+    origin: np.ndarray
+    """(row, 3) m"""
+    direction: np.ndarray
+    """(row, 3)"""
+    normal: np.ndarray
+    """(row, face, 3) out of the solid"""
+    triangle: np.ndarray
+    """(row, face) numbers in `Facets`"""
+
+    @staticmethod
+    def of(paths: PathsBuffer, base: np.ndarray) -> "EdgeFaces | None":
+        """Of all rows of a buffer; None where it has no edges. `base` is that of the scene's `Facets`."""
+        if (wedge := paths.diffracting_wedges) is None:
+            return None
+        read = lambda v: np.stack([to_numpy(axis) for axis in v], -1).astype(np.float64)  # noqa: E731
+        mesh = to_numpy(dr.reinterpret_array(mi.UInt, wedge.shape))
+        first = base[np.minimum(mesh, len(base) - 1)] + to_numpy(wedge.prim0)
+        triangle = np.stack([first, to_numpy(wedge.local_edge)], -1).astype(np.int64)
+        return EdgeFaces(read(wedge.o), read(wedge.e_hat), np.stack([read(wedge.n0), read(wedge.nn)], 1), triangle)
 
 
 def to_numpy(values: object) -> np.ndarray:

@@ -19,6 +19,7 @@ What differs from stock Sionna, and why:
 * end points are arrays: nothing is recompiled when the number of receivers changes.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import drjit as dr
@@ -28,13 +29,13 @@ import sionna.rt as rt
 import torch
 from jaxtyping import Int
 from sionna.rt.constants import InteractionType
-from sionna.rt.path_solvers.field_calculator import FieldCalculator
 from sionna.rt.path_solvers.image_method import ImageMethod
 from sionna.rt.path_solvers.paths_buffer import PathsBuffer
 from sionna.rt.path_solvers.sb_deterministic import SBDeterministicCandidateGenerator
 from torch import Tensor
 
 from sim_bridge.backend.path_buffers import to_numpy, unique_paths
+from sim_bridge.backend.path_fields import PathFields, PathWedges
 
 BUFFER_SIZES = tuple(1024 * 4**k for k in range(11))  # rows of a buffer: few lengths, so few kernels
 NONE, SPECULAR_REFLECTION, DIFFUSE_REFLECTION, REFRACTION, DIFFRACTION = (
@@ -132,15 +133,20 @@ def resolve(
         paths = method(scene.mi_scene, paths, diffraction, True, *_detached(endpoints))
         index = unique_paths(paths, base)
         count = len(index)
-        if not count:
-            return paths.gather(dr.zeros(mi.UInt, 0)), 0
-        size = next(size for size in BUFFER_SIZES if size >= count)
-        padded = np.concatenate([index, np.full(size - count, index[-1])]).astype(np.uint32)
-        kept = paths.gather(mi.UInt(padded))
-        kept.valid = dr.gather(mi.Bool, scattered, mi.UInt(padded))  # scattered paths are no candidates
-        kept.schedule()
-        dr.eval()
-    return kept, count
+        paths.valid = scattered  # scattered paths are no candidates
+        return padded(paths, index), count
+
+
+def padded(paths: PathsBuffer, index: np.ndarray) -> PathsBuffer:
+    """Some rows, in a buffer of one of `BUFFER_SIZES` that the last one fills."""
+    count = len(index)
+    if not count:
+        return paths.gather(dr.zeros(mi.UInt, 0))
+    size = next(size for size in BUFFER_SIZES if size >= count)
+    rows = paths.gather(mi.UInt(np.concatenate([index, np.full(size - count, index[-1])]).astype(np.uint32)))
+    rows.schedule()
+    dr.eval()
+    return rows
 
 
 def drop_targets(paths: PathsBuffer, count: int) -> None:
@@ -176,10 +182,12 @@ def evaluate(
     endpoints: DrJitEndpoints,
     vertex: list[mi.Float],
     limits: PathSearch,
+    wedges: Sequence[PathWedges],
 ) -> list[mi.TensorXf]:
     """Fields of resolved paths, differentiable in endpoints, materials and turning points.
 
-    `vertex` are the coordinates of the turning points (3, row × depth) in metres. Returns arrays over the rows of the
+    `vertex` are the coordinates of the turning points (3, row × depth) in metres, `wedges` those that the rows
+    meet first and second, where any row goes around that many. Returns arrays over the rows of the
     buffer: real and imaginary parts (receive × transmit pattern, row), delay, Doppler shift by moving objects. Rows
     from `count` on are padding.
     """
@@ -187,9 +195,7 @@ def evaluate(
     for axis, values in zip("xyz", vertex, strict=True):
         setattr(paths, f"_vertices_{axis}", mi.TensorXf(values, shape=(paths.buffer_size, paths.depth_dim_size)))
     paths.valid = dr.arange(mi.UInt, paths.buffer_size) < dr.opaque(mi.UInt, count)
-    calculator = _Fields()
-    calculator.loop_mode = "evaluated"  # symbolic loops raise on backward
-    paths = calculator(
+    paths = PathFields(scene, wedges)(
         wavelength=scene.wavelength,
         paths=paths,
         samples_per_src=limits.samples,
@@ -208,31 +214,6 @@ def evaluate(
     flat = [coefficient for row in paths.a for coefficient in row]
     columns = [[a.real for a in flat], [a.imag for a in flat], [paths.tau], [paths.doppler]]
     return [mi.TensorXf(_joined([valid_only(v) for v in column])) for column in columns]
-
-
-class _Fields(FieldCalculator):
-    """Sionna's, with derivatives around edges that are numbers.
-
-    Its lengths before and behind an edge go over what lies after a path's last interaction, too, of no length: right,
-    but the derivative of that norm is no number.
-    """
-
-    def _diffraction_compute_s_s_prime(  # Sionna's name
-        self, paths: PathsBuffer, src_positions: mi.Point3f, tgt_positions: mi.Point3f
-    ) -> tuple[mi.Float, mi.Float]:
-        """From the edge to the target and from the source to the edge along each path, in metres."""
-        behind, before = dr.zeros(mi.Float, paths.buffer_size), dr.zeros(mi.Float, paths.buffer_size)
-        past_edge, point = dr.full(mi.Bool, False, paths.buffer_size), src_positions
-        for level in range(1, paths.max_depth + 1):
-            depth = mi.UInt(level)
-            kind = paths.get_interaction_type(depth, True)
-            real = kind != InteractionType.NONE
-            vertex = dr.select(real, paths.get_vertex(depth, True), point)
-            length = dr.select(real, dr.norm(dr.select(real, vertex - point, mi.Vector3f(1, 0, 0))), 0.0)
-            behind, before = behind + dr.select(past_edge, length, 0.0), before + dr.select(past_edge, 0.0, length)
-            past_edge, point = past_edge | (kind == InteractionType.DIFFRACTION), vertex
-        last = dr.norm(tgt_positions - point)
-        return behind + dr.select(past_edge, last, 0.0), before + dr.select(past_edge, 0.0, last)
 
 
 def _joined(columns: list[mi.Float]) -> mi.Float:

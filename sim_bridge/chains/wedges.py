@@ -18,10 +18,10 @@ NO_PRIMITIVE = 0xFFFFFFFF  # of a face on another mesh: Sionna takes an edge for
 
 
 def sionna_wedges(edges: DiffractionEdges, facets: Facets) -> WedgeGeometry:
-    """Edges as Sionna has them: their mesh, and so their material, is that of their first face.
+    """Edges as Sionna has them: their mesh is that of their first face, the one towards the source (`facing`).
 
-    Of a wall and a roof, whose materials differ, a wave meets that of the face towards its source
-    (`facing`), of both faces in sight that of the one that comes first around the edge.
+    `local_edge`, which has no meaning for edges of two meshes, holds the number in `Facets` of a triangle of the second
+    face.
     """
     first, second = edges.triangle.T
     shape, primitive = facets.shape[first], facets.primitive[first]
@@ -30,7 +30,7 @@ def sionna_wedges(edges: DiffractionEdges, facets: Facets) -> WedgeGeometry:
         dr.reinterpret_array(mi.MeshPtr, mi.UInt(shape.astype(np.uint32))),
         mi.UInt(primitive.astype(np.uint32)),
         mi.UInt(other.astype(np.uint32)),
-        dr.zeros(mi.UInt, len(edges)),
+        mi.UInt(second.astype(np.uint32)),
         to_drjit(mi.Point3f, edges.origin),
         to_drjit(mi.Vector3f, edges.direction),
         mi.Float(edges.length.astype(np.float32)),

@@ -114,12 +114,13 @@ def _open_scene(
     positions: tuple[tuple[float, float, float], ...],
     size: float,
     depth: int,
-    diffraction: bool = False,
+    edges: int = 0,
 ) -> Sionna:
-    """The simulator, with an atlas unless the scene is empty or paths diffract, which no atlas knows."""
-    tracing = TracingConfig(samples=20_000, chunk=32, diffraction=diffraction, max_depth=depth)
+    """The simulator, with an atlas unless the scene is empty or paths go around `edges`, which no atlas knows."""
+    around = {"diffraction": edges > 0, "diffraction_order": max(edges, 1)}
+    tracing = TracingConfig(samples=20_000, chunk=32, max_depth=depth, **around)
     sim = Sionna(scene, _sectors(positions), tracing, size=size)
-    if len(sim.facets.first) and not diffraction:
+    if len(sim.facets.first) and not edges:
         sim.build_atlas(AtlasConfig(rays=200_000, depth=depth, pixel=size / 64))
     return sim
 
@@ -136,9 +137,15 @@ def _mirror() -> Sionna:
     return _open_scene(scene, ((-30.0, 10.0, 12.0), (20.0, 25.0, 18.0), (5.0, -30.0, 9.0)), 160.0, 1)
 
 
-def _canyon(diffraction: bool = False) -> Sionna:
+def _canyon(edges: int = 0) -> Sionna:
     scene = rt.load_scene(rt.scene.simple_street_canyon, merge_shapes=False)
-    return _open_scene(scene, ((-30.0, 2.0, 12.0), (35.0, -4.0, 8.0), (2.0, 4.0, 10.0)), 128.0, 2, diffraction)
+    return _open_scene(scene, ((-30.0, 2.0, 12.0), (35.0, -4.0, 8.0), (2.0, 4.0, 10.0)), 128.0, 2, edges)
+
+
+def _wedge() -> Sionna:
+    """A corner in the origin; from each mast the shadow begins near the line x = y."""
+    masts = ((-20.0, -20.0, 0.0), (-23.0, -20.0, 5.0), (-20.0, -23.0, -5.0))
+    return _open_scene(rt.load_scene(rt.scene.simple_wedge), masts, 160.0, 1, 1)
 
 
 def _munich() -> Sionna:
@@ -157,10 +164,15 @@ GRADIENT_SCENES: dict[str, GradientScene] = {
         _canyon, ((-50.0, 50.0), (-8.0, 8.0), STREET_HEIGHTS), material="marble", moved_object="building_4"
     ),
     "canyon, edges": GradientScene(
-        partial(_canyon, diffraction=True),
+        partial(_canyon, edges=1),
         ((-50.0, 50.0), (-8.0, 8.0), STREET_HEIGHTS),
         ("RX position", "TX position", "TX height", "TX azimuth"),
     ),
+    "canyon, two edges": GradientScene(
+        partial(_canyon, edges=2), ((-50.0, 50.0), (-8.0, 8.0), STREET_HEIGHTS), ("RX position", "TX position")
+    ),
+    "edge, lit": GradientScene(_wedge, ((1.0, 20.0), (21.0, 28.0), (-5.0, 5.0)), ("RX position", "TX position")),
+    "edge, shadow": GradientScene(_wedge, ((21.0, 28.0), (1.0, 20.0), (-5.0, 5.0)), ("RX position", "TX position")),
     # Errors of the differences here fall as 1 over the step, 11 % at 1 cm to 0.6 % at 30 cm: rounding, some 2e-5.
     "munich": GradientScene(
         _munich,

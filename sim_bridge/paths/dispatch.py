@@ -14,6 +14,7 @@ from sim_bridge.paths import solver
 from sim_bridge.paths.path_set import PathSet
 from sim_bridge.scene.endpoints import Endpoints
 from sim_bridge.scene.radio_scene import RadioScene
+from sim_bridge.scene.scene_parameters import is_object_position
 from uel.errors import UelError
 from uel.radio.sites import cell_positions
 
@@ -135,7 +136,7 @@ class PathFinder:
 
     def _covered(self, points: Tensor, given: Mapping[str, Tensor]) -> Bool[Tensor, " n"]:
         """Receivers to which the atlas applies: at UE height on its grid, with cells and objects where they were."""
-        if self.atlas is None or any(name.startswith("object/") for name in given):
+        if self.atlas is None or any(is_object_position(name) for name in given):
             return torch.zeros(len(points), dtype=torch.bool)
         shift = self.scene.endpoints_of(points, given).source.detach() - cell_positions(self.scene.sites)
         near = (points[:, 2] - self.scene.at_height(points[:, :2])[:, 2]).abs() <= MAX_ENDPOINT_SHIFT

@@ -44,7 +44,8 @@ def edge_paths(
     rows = edges.select(edge)
     height = ((position - rows.origin) * rows.normal[:, 0]).sum(-1)
     rows = rows.turned(height <= 0)
-    return around_edges(target, source, sionna_wedges(rows, facets), depth)
+    wedges = sionna_wedges(rows, facets)
+    return around_edges(target, source, [wedges], [wedges.o], depth)
 
 
 def at_edges_of_scene(paths: PathsBuffer, facets: Facets, edges: DiffractionEdges) -> PathsBuffer:
@@ -94,6 +95,8 @@ class _EdgeArrays:
         for end in (way.source, way.target):
             free &= ~scene.ray_test(spawn_ray_to(end, mi.Point3f(clear)), active=free)
         rows = dr.compress(free)
+        if not dr.width(rows):  # Dr.Jit does not calculate with empty arrays
+            return np.zeros((3, 0), np.int64)
         link, edge = dr.gather(mi.UInt, link, rows), dr.gather(mi.UInt, edge, rows)
         many = dr.opaque(mi.UInt, receivers)
         return np.stack([v.numpy().astype(np.int64) for v in (link % many, link // many, edge)])

@@ -9,6 +9,7 @@ from torch import Tensor
 from sim_bridge.paths import solver
 from sim_bridge.paths.dispatch import PathFinder
 from sim_bridge.paths.path_set import PathSet
+from sim_bridge.scene.scene_parameters import is_object_position
 from uel.errors import UelError
 
 MAX_STALENESS = 0.02  # fraction of the power that frozen paths may lack before they should be found anew
@@ -77,4 +78,4 @@ class FrozenPaths:
 
 
 def _is_geometry(name: str) -> bool:
-    return name in ("cell_position", "cell_height") or name.startswith("object/")
+    return name in ("cell_position", "cell_height") or is_object_position(name)

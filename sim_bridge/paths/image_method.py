@@ -21,12 +21,14 @@ MIRROR, SCATTER, THROUGH, EDGE = (
     InteractionType.REFRACTION,
     InteractionType.DIFFRACTION,
 )
+STEPS_ON_EDGES = 12  # of Newton's, to where the shortest way touches two edges: the length is convex in both
 MIN_SQUARED_DISTANCE = 1e-24  # m²: under roots of squared distances, so that their derivatives stay finite
 
 
 @dataclass(frozen=True, eq=False)
 class InteractionPlanes:
-    """Walls and edges that each path meets, in order from its source; at most one edge a path."""
+    """Walls and edges that each path meets, in order from its source: at most one edge a path, or two edges and
+    nothing else."""
 
     kind: Int[Tensor, "row depth"]
     """Sionna's interaction types; 0 where the path has no more"""
@@ -62,7 +64,108 @@ def turning_points(
         point = torch.where(free, point, planes.fixed[:, level])
         ahead = torch.where(kind > 0, point, ahead)
         points.append(ahead)
-    return torch.stack(points[::-1], 1)
+    solution = torch.stack(points[::-1], 1)
+    pair = ((planes.kind == EDGE).sum(1) == 2).nonzero()[:, 0]
+    return solution.index_copy(0, pair, _on_pairs(planes, pair, source, target)) if len(pair) else solution
+
+
+def _on_pairs(
+    planes: InteractionPlanes, row: Int[Tensor, " pair"], source: Float64[Tensor, "row 3"], target: Tensor
+) -> Float64[Tensor, "pair depth 3"]:
+    """Turning points of the paths around two edges."""
+    corner, axis = planes.corner[row], planes.axis[row]
+    lines = (corner[:, 0], axis[:, 0], corner[:, 1], axis[:, 1])
+    along = points_on_two_edges(source[row], target[row], *lines)
+    first, second = (corner[:, k] + along[:, k, None] * axis[:, k] for k in (0, 1))
+    return torch.stack([first, *[second] * (planes.kind.shape[1] - 1)], 1)
+
+
+def points_on_two_edges(
+    source: Float64[Tensor, "row 3"],
+    target: Float64[Tensor, "row 3"],
+    first: Float64[Tensor, "row 3"],
+    first_axis: Float64[Tensor, "row 3"],
+    second: Float64[Tensor, "row 3"],
+    second_axis: Float64[Tensor, "row 3"],
+) -> Float64[Tensor, "row 2"]:
+    """Distances along two lines, from their points `first` and `second`, to where the shortest path by way of both
+    touches them, in metres.
+
+    The last of Newton's steps alone is differentiated: at the solution that is the whole derivative (implicit function
+    theorem).
+    """
+    ends = (source, target, first, first_axis, second, second_axis)
+    still = tuple(values.detach() for values in ends)
+    along = torch.stack([((still[0] - still[2]) * still[3]).sum(-1), ((still[1] - still[4]) * still[5]).sum(-1)], -1)
+    for _ in range(STEPS_ON_EDGES):
+        gradient, hessian = _slope_of_length(along, *still)
+        steps = (along - _solve(hessian, gradient), _one_by_one(along, *still))
+        newton, other = (_length(step, *still) for step in steps)
+        along = torch.where((newton < other)[:, None], *steps)
+    gradient, hessian = _slope_of_length(along, *ends)
+    return along - _solve(hessian.detach(), gradient)
+
+
+def _one_by_one(
+    along: Float64[Tensor, "row 2"], source: Tensor, target: Tensor, first: Tensor, first_axis: Tensor, second: Tensor,
+    second_axis: Tensor,
+) -> Float64[Tensor, "row 2"]:  # fmt: skip
+    """The best point of the first line for that of the second one, then the other way round: never a longer way."""
+    one = _shortest(source, second + along[:, 1:] * second_axis, first, first_axis)
+    return torch.cat([one, _shortest(first + one * first_axis, target, second, second_axis)], 1)
+
+
+def _length(
+    along: Float64[Tensor, "row 2"], source: Tensor, target: Tensor, first: Tensor, first_axis: Tensor, second: Tensor,
+    second_axis: Tensor,
+) -> Float64[Tensor, " row"]:  # fmt: skip
+    one, two = first + along[:, :1] * first_axis, second + along[:, 1:] * second_axis
+    return (one - source).norm(dim=-1) + (two - one).norm(dim=-1) + (target - two).norm(dim=-1)
+
+
+def _slope_of_length(
+    along: Float64[Tensor, "row 2"], source: Tensor, target: Tensor, first: Tensor, first_axis: Tensor, second: Tensor,
+    second_axis: Tensor,
+) -> tuple[Float64[Tensor, "row 2"], Float64[Tensor, "row 3"]]:  # fmt: skip
+    """First derivatives of the length by both distances, and second ones (11, 12, 22)."""
+    one, two = first + along[:, :1] * first_axis, second + along[:, 1:] * second_axis
+    legs = [
+        (leg, (leg.square().sum(-1) + MIN_SQUARED_DISTANCE).sqrt()) for leg in (one - source, two - one, target - two)
+    ]
+    (into, near), (between, middle), (out, far) = [(leg / length[:, None], length) for leg, length in legs]
+    dot = lambda a, b: (a * b).sum(-1)  # noqa: E731
+    gradient = torch.stack([dot(into - between, first_axis), dot(between - out, second_axis)], -1)
+    across = lambda unit, a, b: dot(a, b) - dot(unit, a) * dot(unit, b)  # noqa: E731
+    return gradient, torch.stack(
+        [
+            across(into, first_axis, first_axis) / near + across(between, first_axis, first_axis) / middle,
+            -across(between, first_axis, second_axis) / middle,
+            across(between, second_axis, second_axis) / middle + across(out, second_axis, second_axis) / far,
+        ],
+        -1,
+    )
+
+
+def _solve(hessian: Float64[Tensor, "row 3"], gradient: Float64[Tensor, "row 2"]) -> Float64[Tensor, "row 2"]:
+    """Newton's step."""
+    a, b, c = hessian.unbind(-1)
+    x, y = gradient.unbind(-1)
+    determinant = (a * c - b * b).clamp(min=1e-18)
+    return torch.stack([c * x - b * y, a * y - b * x], -1) / determinant[:, None]
+
+
+def path_lengths(
+    vertex: Float64[Tensor, "row depth 3"], source: Float64[Tensor, "row 3"], target: Float64[Tensor, "row 3"]
+) -> Float64[Tensor, " row"]:
+    """Lengths of paths by way of their turning points (`turning_points`) in metres."""
+    points = torch.cat([source[:, None], vertex, target[:, None]], 1)
+    # Behind the last interaction points repeat: a root of 0 has no derivative.
+    return ((points[:, 1:] - points[:, :-1]).square().sum(-1) + MIN_SQUARED_DISTANCE).sqrt().sum(1)
+
+
+def mirrored_source(planes: InteractionPlanes, source: Float64[Tensor, "row 3"]) -> Float64[Tensor, "row 3"]:
+    """Image of the source in all walls that reflect, m: as far from the target as the path is long, were it free."""
+    return _images(planes, source)[-1]
 
 
 def _images(planes: InteractionPlanes, source: Float64[Tensor, "row 3"]) -> list[Float64[Tensor, "row 3"]]:

@@ -170,8 +170,14 @@ def radiated_power(
     departure: Float[Tensor, "row 3"],
     element: Float[Tensor, "row antenna 3"],
     wavelength: float,
+    weights: Complex[Tensor, "row antenna"] | None = None,
 ) -> Float[Tensor, " row"]:
-    """Power of each path with all transmit antennas in phase; `element` their offsets from the cell's position in m."""
+    """Power of each path; `element` are the antennas' offsets from the cell's position in m.
+
+    All antennas send in phase and share the power of one, or have these `weights` (of total power 1)."""
+    if weights is not None:
+        field = radiated_field(real, imag, departure, element, wavelength, weights)
+        return (field.real.square() + field.imag.square()).sum(-1)
     antennas = element.shape[1] * real.shape[2]
     real, imag = real.sum(-1), imag.sum(-1)
     power = (real.square() + imag.square()).sum(-1) / antennas
@@ -179,3 +185,19 @@ def radiated_power(
         phase = 2 * math.pi / wavelength * (element * departure.unsqueeze(1)).sum(-1)
         power = power * (phase.cos().sum(-1).square() + phase.sin().sum(-1).square())
     return power
+
+
+def radiated_field(
+    real: Float[Tensor, "row receive transmit"],
+    imag: Float[Tensor, "row receive transmit"],
+    departure: Float[Tensor, "row 3"],
+    element: Float[Tensor, "row antenna 3"],
+    wavelength: float,
+    weights: Complex[Tensor, "row antenna"] | None = None,
+) -> Complex[Tensor, "row receive"]:
+    """Field at the receiver whose power is `radiated_power`, without the phase of the path's length."""
+    field = torch.complex(real, imag).sum(-1) / math.sqrt(real.shape[2])
+    phase = 2 * math.pi / wavelength * (element * departure.unsqueeze(1)).sum(-1)
+    steering = torch.polar(torch.ones_like(phase), phase)
+    weighted = steering / math.sqrt(element.shape[1]) if weights is None else steering * weights
+    return field * weighted.sum(-1, keepdim=True)

@@ -1,9 +1,7 @@
 """Find the paths between endpoints, then evaluate them with gradients."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from functools import cached_property
-from typing import Any
+from dataclasses import replace
 
 import drjit as dr
 import mitsuba as mi
@@ -14,77 +12,22 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from sim_bridge.backend import sionna_internals
-from sim_bridge.backend.edge_buffers import joined
-from sim_bridge.backend.path_buffers import edges, interaction_counts, interaction_surfaces, receiver_and_cell, vertices
+from sim_bridge.backend.edge_buffers import around_edges, joined
+from sim_bridge.backend.path_buffers import interaction_counts
 from sim_bridge.backend.torch_drjit import LOCK, call_drjit
 from sim_bridge.chains.atlas import Atlas
 from sim_bridge.chains.edges import DiffractionEdges
 from sim_bridge.chains.facets import Facets
+from sim_bridge.chains.wedges import sionna_wedges, to_drjit
 from sim_bridge.paths.edge_search import at_edges_of_scene, edge_paths
-from sim_bridge.paths.image_method import EDGE, InteractionPlanes, turning_points
-from sim_bridge.paths.path_set import PathSet, radiated_power
+from sim_bridge.paths.edges.coherence import NO_COHERENCE, LinkPaths, power_factors
+from sim_bridge.paths.edges.edge_pairs import EdgePairs, edge_pairs, ends_of
+from sim_bridge.paths.image_method import EDGE, path_lengths
+from sim_bridge.paths.path_set import PathSet, radiated_field, radiated_power
+from sim_bridge.paths.resolved_paths import ResolvedPaths
 from sim_bridge.scene import scene_parameters
 from sim_bridge.scene.endpoints import Endpoints, repeat_last_row
 from sim_bridge.scene.radio_scene import RadioScene
-
-
-@dataclass(frozen=True, eq=False)
-class ResolvedPaths:
-    """Paths that were found, ready to be evaluated: `count` rows of `buffer` are real."""
-
-    buffer: sionna_internals.PathsBuffer
-    count: int
-    search: sionna_internals.PathSearch
-    object_positions: Mapping[str, Tensor] = field(default_factory=dict)
-    """of the objects that had been moved when edges were found, m"""
-
-    @cached_property
-    def receiver_and_cell(self) -> tuple[Int[Tensor, " row"], Int[Tensor, " row"]]:
-        """Receiver and cell of each path."""
-        return receiver_and_cell(self.buffer, self.count)
-
-    @cached_property
-    def surfaces(self) -> tuple[Int[Tensor, "row depth"], Int[Tensor, "row depth"], Int[Tensor, "row depth"]]:
-        """Kind, mesh and primitive of each interaction; 0 where there is none."""
-        return interaction_surfaces(self.buffer, self.count)
-
-    @cached_property
-    def _cache(self) -> dict[str, Any]:
-        """Planes, and the turning points of the last call."""
-        return {}
-
-    def planes(self, facets: Facets) -> InteractionPlanes:
-        """Walls and edges that the paths meet, where they stood when the scene was opened; read once."""
-        if "planes" not in self._cache:
-            self._cache["planes"] = self._planes(facets)
-        return self._cache["planes"]
-
-    def _planes(self, facets: Facets) -> InteractionPlanes:
-        kind, shape, primitive = self.surfaces
-        triangle = facets.number(shape, primitive)
-        edge = (kind == EDGE)[..., None]
-        wall = [facets.values_at(values, triangle) for values in (facets.corner[:, 0], facets.normal)]
-        corner, axis = (
-            torch.where(edge, at_edge[:, None].double(), at_wall)
-            for at_edge, at_wall in zip(edges(self.buffer, self.count), wall, strict=True)
-        )
-        return InteractionPlanes(kind, corner, axis, vertices(self.buffer, self.count).double())
-
-    def unfold(
-        self, planes: InteractionPlanes, source: Float64[Tensor, "row 3"], target: Float64[Tensor, "row 3"], moved: bool
-    ) -> tuple[Float64[Tensor, "row depth 3"], Float[Tensor, "row 3"], Float[Tensor, "row 3"]]:
-        """Turning points, and directions of departure and arrival; those of the last call where nothing has moved.
-
-        `moved` says that walls may have. A fit of materials and orientations needs the same ones in every step: they
-        took half of its time.
-        """
-        if moved or source.requires_grad or target.requires_grad:
-            return _unfold(planes, source, target)
-        last = self._cache.get("endpoints")
-        if last is None or not (torch.equal(last[0], source) and torch.equal(last[1], target)):
-            self._cache.update(endpoints=(source, target), unfolded=_unfold(planes, source, target))
-        return self._cache["unfolded"]
-
 
 Chains = tuple[Int[Tensor, " path"], Int[Tensor, " path"], Int[Tensor, "path depth"]]
 """Receivers, cells and walls, as an atlas keeps them."""
@@ -153,7 +96,28 @@ def search_paths(
             buffer = joined(at_edges_of_scene(buffer, scene.facets, edges), found)
         positions = {name: position.detach().double().cpu() for name, position in _objects(given).items()}
         resolved = sionna_internals.resolve(rt_scene, scene.facets.base, buffer, padded, search.diffraction)
-        return ResolvedPaths(*resolved, search, positions)
+        paths = ResolvedPaths(*resolved, search, positions)
+        if edges is None or scene.tracing.diffraction_order < 2 or search.max_depth < 2:
+            return paths
+        points = (ends_of(endpoints.source), ends_of(endpoints.target))
+        return _with_pairs(scene, paths, edge_pairs(rt_scene.mi_scene, edges, *points, _boundary_detour(scene)))
+
+
+def _boundary_detour(scene: RadioScene) -> float:
+    return NO_COHERENCE * scene.wavelength
+
+
+def _with_pairs(scene: RadioScene, paths: ResolvedPaths, pairs: EdgePairs) -> ResolvedPaths:
+    """Paths, and behind them those around pairs of edges."""
+    if not len(pairs):
+        return paths
+    wedges = [sionna_wedges(edges, scene.facets) for edges in (pairs.first, pairs.second)]
+    points = [to_drjit(mi.Point3f, turn) for turn in pairs.turn]
+    around = around_edges(pairs.target, pairs.source, wedges, points, paths.search.max_depth)
+    with dr.suspend_grad():
+        both = joined(paths.buffer.gather(dr.arange(mi.UInt, paths.count)), around)
+        buffer = sionna_internals.padded(both, np.arange(both.buffer_size))
+    return replace(paths, buffer=buffer, count=both.buffer_size, pairs=pairs)
 
 
 def _moved_edges(scene: RadioScene, given: Mapping[str, Tensor]) -> DiffractionEdges:
@@ -177,12 +141,18 @@ def re_resolve(
     """
     if not paths.count:
         return paths
+    single = paths.count - (len(paths.pairs) if paths.pairs else 0)
     with LOCK, scene_parameters.temporary_parameters(scene.rt_scene, _in_drjit(_objects(given))):
-        buffer = sionna_internals.as_candidates(paths.buffer, paths.count)
+        buffer = sionna_internals.as_candidates(paths.buffer, single)
         resolved = sionna_internals.resolve(
             scene.rt_scene, scene.facets.base, buffer, _drjit(endpoints), paths.search.diffraction
         )
-        return ResolvedPaths(*resolved, paths.search, paths.object_positions)
+        again = ResolvedPaths(*resolved, paths.search, paths.object_positions)
+        if not paths.pairs:
+            return again
+        points = (ends_of(endpoints.source), ends_of(endpoints.target))
+        pairs = paths.pairs.free(scene.rt_scene.mi_scene, *points, _boundary_detour(scene))
+        return _with_pairs(scene, again, pairs)
 
 
 def evaluate_paths(
@@ -205,7 +175,7 @@ def evaluate_paths(
         moved = bool(_objects(given))
         planes = paths.planes(scene.facets)
         planes = planes.shifted(shift_by_objects(scene, paths, given)) if moved else planes
-        kinds = interaction_counts(paths.buffer, paths.count)
+        kinds, wedges = interaction_counts(paths.buffer, paths.count), paths.wedges(scene)
     first, last = endpoints.source[source].double(), endpoints.target[target].double()
     vertex, departure, arrival = paths.unfold(planes, first, last, moved)
     columns = [axis.reshape(-1) for axis in repeat_last_row(vertex.float(), paths.buffer.buffer_size).unbind(-1)]
@@ -219,36 +189,37 @@ def evaluate_paths(
         turning = [column.array for column in arrays[12:15]]
         with scene_parameters.temporary_parameters(rt_scene, dict(zip(learned, arrays[15:], strict=True))), at_once:
             return sionna_internals.evaluate(
-                rt_scene, paths.buffer, paths.count, sionna_internals.DrJitEndpoints(*points), turning, paths.search
-            )
+                rt_scene, paths.buffer, paths.count, sionna_internals.DrJitEndpoints(*points), turning, paths.search,
+                wedges,
+            )  # fmt: skip
 
     with LOCK:
         real, imag, delay, doppler = call_drjit(fields, inputs)
     shape = (paths.count, receive, transmit)
     real, imag = (v.view(-1, paths.buffer.buffer_size)[:, : paths.count].T.reshape(shape) for v in (real, imag))
-    power = radiated_power(real, imag, departure, scene.antenna_offsets(endpoints)[source], wavelength)
+    antennas = scene.antenna_offsets(endpoints)[source]
+    weights = given["beam_weights"][source] if "beam_weights" in given else None
+    power = radiated_power(real, imag, departure, antennas, wavelength, weights)
     if scene.has_own_gains:
         gain = scene.own_gains(endpoints, source, departure)
         power, root = power * gain, gain.sqrt()[:, None, None]
         real, imag = real * root, imag * root
-    doppler = doppler[: paths.count]
+    if bool((planes.kind == EDGE).any()):
+        field = radiated_field(real, imag, departure, antennas, wavelength, weights)
+        lines = LinkPaths(
+            target * len(endpoints.source) + source, planes, *paths.wall_planes(scene.facets),
+            first, last, path_lengths(vertex, first, last), field,
+        )  # fmt: skip
+        power = power * power_factors(lines, wavelength).float()
+    doppler = doppler[: paths.count] + shift_by_velocities(scene, paths, given, (first, vertex, last))
     if "ue_velocity" in given:
         doppler = doppler + (given["ue_velocity"][target] * arrival).sum(-1) / wavelength
+    if "cell_velocity" in given:
+        doppler = doppler + (given["cell_velocity"][source] * departure).sum(-1) / wavelength
     # Of near-coplanar walls only one gives a path in the end; a path that no antenna receives is none either.
     kept = ((power.detach() > 0) | keep_silent).nonzero()[:, 0]
     rows = (target, source, power, delay[: paths.count], departure, arrival, doppler, kinds, torch.complex(real, imag))
     return PathSet(len(endpoints.target), len(endpoints.source), *(values[kept] for values in rows))
-
-
-def _unfold(
-    planes: InteractionPlanes, source: Float64[Tensor, "row 3"], target: Float64[Tensor, "row 3"]
-) -> tuple[Float64[Tensor, "row depth 3"], Float[Tensor, "row 3"], Float[Tensor, "row 3"]]:
-    """Turning points, and directions of departure and arrival, which follow the endpoints."""
-    vertex = turning_points(planes, source, target)
-    bounces = (planes.kind > 0).sum(1)
-    last = vertex[torch.arange(len(vertex)), (bounces - 1).clamp(min=0)]
-    last = torch.where(bounces[:, None] > 0, last, source)
-    return vertex, normalize(vertex[:, 0] - source, dim=-1).float(), normalize(last - target, dim=-1).float()
 
 
 def shift_by_objects(
@@ -268,12 +239,39 @@ def shift_by_objects(
     return shift
 
 
+def shift_by_velocities(
+    scene: RadioScene,
+    paths: ResolvedPaths,
+    given: Mapping[str, Tensor],
+    line: tuple[Float64[Tensor, "row 3"], Float64[Tensor, "row depth 3"], Float64[Tensor, "row 3"]],
+) -> Float[Tensor, " row"]:
+    """Doppler shift in Hz by the velocities of the objects that the paths meet: v · (k_out − k_in) / λ at each.
+
+    `line` are the paths' starts, turning points and ends in metres."""
+    moving = {name: value for name, value in given.items() if name.endswith("/velocity")}
+    shift = torch.zeros(paths.count)
+    if not moving:
+        return shift
+    kind, shape, _ = paths.surfaces
+    points = torch.cat([line[0][:, None], line[1], line[2][:, None]], 1)
+    leg = points[:, 1:] - points[:, :-1]
+    # A repeated point behind the last interaction is no leg: what goes out there is the leg to the end.
+    real = torch.cat([kind[:, 1:] > 0, torch.zeros_like(kind[:, :1], dtype=torch.bool)], 1)
+    out = normalize(torch.where(real[..., None], leg[:, 1:], line[2][:, None] - line[1]), dim=-1)
+    turn = (out - normalize(leg[:, :-1], dim=-1)) * (kind > 0)[..., None]
+    for name, velocity in moving.items():
+        number, _ = scene_parameters.object_mesh(scene.rt_scene, name)
+        along = (turn * velocity.double().cpu()).sum(-1) * (shape == number)
+        shift = shift + (along.sum(1) / scene.wavelength).float()
+    return shift
+
+
 def _materials(given: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: value for name, value in given.items() if name.startswith("material/")}
 
 
 def _objects(given: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name: value for name, value in given.items() if name.startswith("object/")}
+    return {name: value for name, value in given.items() if scene_parameters.is_object_position(name)}
 
 
 def _in_drjit(given: Mapping[str, Tensor]) -> dict[str, mi.TensorXf]:

@@ -4,6 +4,9 @@ Stock Sionna loses nearly all of it on meshes (2.2.0 tests the segment from the 
 the surface be met there: 1.4e-9 instead of 3.3e-7 of power in munich), and finds edges by rays, within single meshes.
 So its parts are put together anew here: every cell samples the edges of the whole scene (`DiffractionEdges`) that it
 sees, by their lengths.
+
+Near the boundary of an antenna's shadow the wave from the edge continues the direct one (`paths.edges.coherence`): what
+it takes from direct rays is in their `shadow_boundaries`, and it is left out here.
 """
 
 from collections.abc import Callable
@@ -13,11 +16,14 @@ import drjit as dr
 import mitsuba as mi
 import numpy as np
 import sionna.rt as rt
-from sionna.rt.utils import WedgeGeometry, sample_keller_cone_with_measure, spawn_ray_to
+from sionna.rt.utils import sample_keller_cone_with_measure, spawn_ray_to
 
 from sim_bridge.backend import map_fields
+from sim_bridge.backend.path_fields import PathWedges
+from sim_bridge.backend.utd import FaceMaterials, material_numbers
 from sim_bridge.chains.edges import DiffractionEdges
 from sim_bridge.chains.wedges import EDGE_CLEARANCE, edges_in_sight, facing, sionna_wedges
+from sim_bridge.paths.edges.coherence import COHERENCE_LENGTH, NO_COHERENCE
 from sim_bridge.radio_maps.accumulator import MapAccumulator
 from sim_bridge.scene.radio_scene import RadioScene
 from uel.radio.sites import cell_positions
@@ -27,7 +33,8 @@ from uel.radio.sites import cell_positions
 class CellEdges:
     """The edges that each cell sees: those of the first cell, then those of the second, …"""
 
-    wedges: WedgeGeometry
+    edges: DiffractionEdges
+    wedges: PathWedges
     bounds: np.ndarray
     """(edge + 1,) m of edge before each of them"""
     first: np.ndarray
@@ -43,7 +50,13 @@ class CellEdges:
         edges = DiffractionEdges.concatenate(seen)
         bounds = np.concatenate([[0.0], np.cumsum(edges.length)])
         first = np.cumsum([0, *(len(part) for part in seen)])
-        return CellEdges(sionna_wedges(edges, scene.facets), bounds, first)
+        numbers = material_numbers(scene.rt_scene, scene.facets.shape[edges.triangle])
+        wedges = PathWedges.of_faces(sionna_wedges(edges, scene.facets), *numbers.T)
+        return CellEdges(edges, wedges, bounds, first)
+
+    def of_cell(self, cell: int) -> DiffractionEdges:
+        """The edges that a cell sees, the first face turned to it."""
+        return self.edges.select(np.arange(self.first[cell], self.first[cell + 1]))
 
     def draw(self, cell: np.ndarray, sample: np.ndarray) -> tuple[mi.UInt, mi.Float, mi.Float, mi.Bool]:
         """By numbers from 0 to 1, one a ray of some `cell`: an edge, a point on it as a fraction of its length, the
@@ -79,7 +92,8 @@ def add_diffraction(
     # One point in each of as many equal stretches of edge as there are rays: where threads end first does not matter.
     stretch = (np.arange(width) % rays + random.next_float32().numpy().astype(np.float64)) / rays
     drawn, fraction, metres, free = edges.draw(cell.numpy().astype(np.int64), stretch)
-    edge = dr.gather(WedgeGeometry, edges.wedges, drawn)
+    wedges = edges.wedges.gather(drawn)
+    edge = wedges.geometry
     # Sums of points and vectors have the type of whichever came first: each is given its own.
     point = mi.Point3f(edge.o + fraction * edge.length * edge.e_hat)
     clear = point + EDGE_CLEARANCE * dr.normalize(edge.n0 + edge.nn)
@@ -90,7 +104,11 @@ def add_diffraction(
     free &= where.is_valid()
     for start, end in ((source, point), (source, clear), (where.p, point), (where.p, clear)):
         free &= ~scene.mi_scene.ray_test(spawn_ray_to(start, end), active=free)
-    field, weight = map_fields.diffract(edge, point, source, out, radiate(into), where, free)
-    excess = dr.norm(point - source) + dr.norm(where.p - point) - dr.norm(where.p - source)
-    density = dr.squared_norm(field) * weight * measure * metres / rays
-    sums.add(density, dr.maximum(excess, 0), -out, into, where, cell, free & (density > 0))
+    wavelength, materials = mi.Float(scene.wavelength), FaceMaterials.of_scene(scene)
+    field, weight = map_fields.diffract(wedges, materials, wavelength, point, source, out, radiate(into), where)
+    excess = dr.maximum(dr.norm(point - source) + dr.norm(where.p - point) - dr.norm(where.p - source), 0)
+    coherent = dr.exp(-dr.square(excess / (COHERENCE_LENGTH * wavelength)))
+    near = free & (excess < NO_COHERENCE * wavelength)
+    lit = near & ~scene.mi_scene.ray_test(spawn_ray_to(source, where.p), active=near)
+    density = dr.squared_norm(field) * weight * measure * metres / rays * dr.select(lit, 1 - coherent, 1)
+    sums.add(density, excess, -out, into, where, cell, free & (density > 0))

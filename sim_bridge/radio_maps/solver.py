@@ -5,8 +5,9 @@ cross the measurement surface, at UE height above the ground. Rays that left the
 a crossing does not end a ray, so that one intersection a segment is enough (stock Sionna takes two, and returns the
 gain alone).
 
-Where an antenna stands at the height of the surface, direct rays graze it and never cross: there the direct path comes
-from its closed form (Friis) at the pixel's centre. Reflections in that same plane are missing.
+Where an antenna stands at the height of the surface, rays graze it and hardly ever cross. There the direct path comes
+from its closed form (Friis) at the pixel's centre, and what walls reflect along the surface is counted in the metre
+above and below it, at random points of each segment (track-length estimator), instead of at crossings.
 """
 
 from functools import cached_property, partial
@@ -14,7 +15,7 @@ from functools import cached_property, partial
 import drjit as dr
 import mitsuba as mi
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Float64
 from rich.progress import Progress
 from torch import Tensor
 
@@ -22,15 +23,19 @@ from sim_bridge.backend import map_fields, sionna_internals
 from sim_bridge.chains.ray_launching import sphere_lattice
 from sim_bridge.radio_maps.accumulator import MapAccumulator
 from sim_bridge.radio_maps.diffraction import CellEdges, add_diffraction
+from sim_bridge.radio_maps.shadow_boundaries import direct_factors
 from sim_bridge.scene.cell_antennas import path_gains
 from sim_bridge.scene.measurement_surface import measurement_surface
 from sim_bridge.scene.radio_scene import RadioScene
 from uel.core.constants import SPEED_OF_LIGHT
 from uel.core.grid import Grid
+from uel.errors import UelError
 from uel.radio.radio_map import PropagationChannels, RadioMap
 from uel.radio.sites import cell_positions
 
 GRAZING_HEIGHT = 1.0  # m between an antenna and the surface, below which hardly any direct ray meets the surface
+GRAZING_SLOPE = 0.1  # of reflected rays that are counted around the surface there
+POINTS_PER_SEGMENT = 4  # of such a ray
 CELLS_PER_LAUNCH = 24  # whose rays are shot at once: some 100 bytes a ray
 MIN_BATCHES = 4  # before their scatter is taken for the map's error
 RayBatch = dict[str, Tensor]
@@ -40,9 +45,15 @@ def radio_map(scene: RadioScene, grid: Grid) -> RadioMap:
     """Shoot `map_rays` rays per cell in independent batches; their mean is the map, their scatter its error.
 
     Stops early once the median relative error is below `map_target`. A pixel that no ray met stays unknown: it is not
-    filled.
+    filled. Raises `UelError` where phones have other antennas than isotropic ones of both polarizations.
     """
     tracing, batches = scene.tracing, list[RayBatch]()
+    if (tracing.ue_pattern, tracing.ue_polarization) != ("iso", "VH"):
+        raise UelError(
+            "a radio map is what a phone receives of all directions and polarizations",
+            got=f"ue_pattern {tracing.ue_pattern}, ue_polarization {tracing.ue_polarization}",
+            do="make the map with iso and VH, and use the phone's antenna with path_gain and trace",
+        )
     solver = RadioMapSolver(scene, grid)
     with Progress(transient=True) as progress:
         task = progress.add_task("radio map: batches of rays", total=tracing.map_batches)
@@ -122,6 +133,18 @@ class RadioMapSolver:
         """The edges that the cells see."""
         return CellEdges.of_scene(self.scene)
 
+    @cached_property
+    def direct_factors(self) -> Float64[Tensor, "cell row column"]:
+        """Factors of the direct power, which edges take a part of near the boundaries of their shadows."""
+        shape = (self.scene.cell_count, *self.grid.shape)
+        if not self.diffracts:
+            return torch.ones(shape, dtype=torch.float64)
+        return torch.from_numpy(direct_factors(self.scene, self.grid, self.points.double().numpy(), self.edges))
+
+    @property
+    def diffracts(self) -> bool:
+        return self.scene.tracing.diffraction and self.scene.tracing.max_depth > 0
+
     def batch(self, rays: int, number: int) -> RayBatch:
         """One independent batch of rays from every cell."""
         tracing, cells = self.scene.tracing, self.scene.cell_count
@@ -131,7 +154,7 @@ class RadioMapSolver:
         with dr.scoped_set_flag(dr.JitFlag.OptimizeLoops, False):  # the loop is traced once, not twice
             for launch in launches:
                 self._shoot(sums, launch, rays, seed)
-        if tracing.diffraction and tracing.max_depth > 0:
+        if self.diffracts:
             for launch in launches:
                 source, orientation, cell, _ = self._rays_of_cells(launch, rays)
                 radiate = partial(self._radiate, launch, orientation)
@@ -156,7 +179,7 @@ class RadioMapSolver:
             power = torch.from_numpy(dr.squared_norm(field).numpy()).double()
             # In the mast's own pixel a phone is half a pixel away, more or less.
             wavelengths = 4 * torch.pi * distance.clamp(min=self.grid.pixel / 2) / self.scene.wavelength
-            gain = power / wavelengths.square()
+            gain = power / wavelengths.square() * self.direct_factors[cell].flatten()[grazing]
             ends = {"arrival": -departure, "departure": departure}
             values = {f"{end}_{axis}": gain * d[:, k] for end, d in ends.items() for k, axis in enumerate("xyz")}
             values |= {"gain": gain, "area": torch.full_like(gain, self.grid.pixel**2)}
@@ -172,13 +195,18 @@ class RadioMapSolver:
         width = dr.width(cell)
         departure = dr.tile(sphere_lattice(rays, seed), width // rays)
         field = self._radiate(launch, orientation, departure)
+        factors = mi.Float(self.direct_factors.flatten().float().numpy())
+        grazing = self._grazes(launch)
 
         # Not by `dr.syntax`, which cannot read functions that are type-checked (as ours are in tests).
         def step(active, depth, origin, direction, field, solid_angle, length, random):
             ray = mi.Ray3f(o=origin, d=direction, time=0.0, wavelengths=mi.Color0f())
             hit = scene.ray_intersect(ray, active=active)
             to_wall = dr.select(hit.is_valid(), hit.t, dr.inf)
-            state = (source, departure, field, solid_angle, length, cell)
+            state = (source, departure, field, solid_angle, length, cell, factors)
+            if grazing:
+                samples = [(k + random.next_float32()) / POINTS_PER_SEGMENT for k in range(POINTS_PER_SEGMENT)]
+                self._count_around_surface(sums, ray, to_wall, state, samples, active & (depth > 0))
             self._count_crossings(sums, ray, to_wall, state, depth == 0, active)
             active &= hit.is_valid() & (depth < max_depth)
             length = length + dr.select(active, hit.t, 0)
@@ -226,7 +254,7 @@ class RadioMapSolver:
         self, sums: MapAccumulator, ray: mi.Ray3f, to_wall: mi.Float, state: tuple, direct: mi.Bool, active: mi.Bool
     ) -> None:
         """Add power wherever a ray crosses the surface before it meets the next wall."""
-        source, departure, field, solid_angle, length, cell = state
+        source, departure, field, solid_angle, length, cell, factors = state
         distance = mi.Float(0)
         for _ in range(self.crossings):
             where = self.surface_scene.ray_intersect(ray, active=active)
@@ -235,8 +263,34 @@ class RadioMapSolver:
             slant = dr.abs(dr.dot(where.n, ray.d))
             straight = dr.norm(where.p - source)
             density = dr.squared_norm(field) * solid_angle / slant
-            crossed &= ~(direct & (dr.abs(where.p.z - source.z) < GRAZING_HEIGHT))
+            density *= dr.select(direct, sums.value_at(factors, where, cell, crossed & direct), 1.0)
+            grazing = dr.abs(where.p.z - source.z) < GRAZING_HEIGHT
+            crossed &= ~(grazing & (direct | (dr.abs(ray.d.z) < GRAZING_SLOPE)))
             sums.add(density, dr.maximum(length + distance - straight, 0), -ray.d, departure, where, cell, crossed)
             area = solid_angle * dr.square(straight) / slant * dr.abs(where.n.z)
             sums.add_direct_area(area, where, cell, crossed & direct)
             ray = where.spawn_ray(ray.d)
+
+    def _grazes(self, launch: range) -> bool:
+        """Whether the surface is somewhere at the height of one of the antennas."""
+        height = cell_positions(self.scene.sites)[launch.start : launch.stop, 2]
+        return bool(((self.points[:, 2, None] - height).abs() < GRAZING_HEIGHT).any())
+
+    def _count_around_surface(
+        self, sums: MapAccumulator, ray: mi.Ray3f, to_wall: mi.Float, state: tuple, samples: list[mi.Float],
+        active: mi.Bool,
+    ) -> None:  # fmt: skip
+        """Add the power of rays along the surface, where it is at the height of their antenna: a ray brings its power
+        times its length in a volume, over the volume; `samples` are fractions of the segment."""
+        source, departure, field, solid_angle, length, cell, _ = state
+        elevation, reach = mi.Float(self.elevation.flatten().numpy()), dr.minimum(to_wall, 2 * self.grid.size)
+        density = dr.squared_norm(field) * solid_angle * reach / (2 * GRAZING_HEIGHT * len(samples))
+        flat = active & (dr.abs(ray.d.z) < GRAZING_SLOPE)
+        for sample in samples:
+            where = dr.zeros(mi.SurfaceInteraction3f, dr.width(cell))
+            where.p, where.n = ray.o + sample * reach * ray.d, mi.Normal3f(0, 0, 1)
+            surface = sums.value_at(elevation, where, mi.UInt(0), flat)
+            near = flat & (dr.abs(where.p.z - surface) < GRAZING_HEIGHT)
+            near &= dr.abs(surface - source.z) < GRAZING_HEIGHT
+            excess = dr.maximum(length + sample * reach - dr.norm(where.p - source), 0)
+            sums.add(density, excess, -ray.d, departure, where, cell, near)

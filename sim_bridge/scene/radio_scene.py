@@ -16,6 +16,7 @@ from sim_bridge.chains.edges import DiffractionEdges
 from sim_bridge.chains.facets import Facets
 from sim_bridge.scene import cell_antennas, scene_parameters
 from sim_bridge.scene.endpoints import Endpoints, rotation
+from sim_bridge.scene.material_frequency import set_frequency
 from uel.core.constants import SPEED_OF_LIGHT
 from uel.core.grid import Grid
 from uel.core.units import math_angle
@@ -96,6 +97,12 @@ class RadioScene:
     def require_known(self, given: Mapping[str, Tensor], receivers: int) -> None:
         """Raise `UelError` for a parameter that is unknown, has another shape, or cannot be learned."""
         scene_parameters.require_known(self.rt_scene, given, self.cell_count, receivers)
+        if "beam_weights" in given and self.has_own_gains:
+            raise UelError(
+                "beams need an array of Sionna's, the same for all cells: these cells' antennas are one port each",
+                got="beam_weights",
+                do="leave beam_weights out, or give all cells one array without measured pattern and electrical tilt",
+            )
         learned = [n for n, value in given.items() if n.endswith("scattering_coefficient") and value.requires_grad]
         if learned and self.tracing.scattering > 0:
             raise UelError(
@@ -165,10 +172,10 @@ def _add_transmitters(scene: rt.Scene, sites: tuple[Site, ...], tracing: Tracing
     for material in scene.radio_materials.values():
         if isinstance(material, rt.ITURadioMaterial):  # others have values of their own
             material.scattering_coefficient = tracing.scattering
-    scene.frequency = carrier.frequency
+    set_frequency(scene, carrier.frequency, tracing.material_extrapolation)
     array = cell_antennas.sionna_array(sites)
     scene.tx_array = _planar_array(array.rows, array.columns, array.spacing, array.pattern, array.polarization)
-    scene.rx_array = _planar_array(1, 1, 0.5, "iso", "VH")
+    scene.rx_array = _planar_array(1, 1, 0.5, tracing.ue_pattern, tracing.ue_polarization)
     for index, (site, cell) in enumerate(cells_of(sites)):
         orientation = mi.Point3f(math_angle(cell.azimuth_deg), math.radians(cell.tilt_deg), 0.0)
         scene.add(rt.Transmitter(f"tx-{index}", position=mi.Point3f(*site.position), orientation=orientation))

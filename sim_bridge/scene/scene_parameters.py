@@ -15,7 +15,7 @@ from torch import Tensor
 from sim_bridge.chains.facets import mesh_number
 from uel.errors import UelError
 
-CELL_PARAMETERS = ("cell_position", "cell_height", "azimuth_deg", "tilt_deg")
+CELL_PARAMETERS = ("cell_position", "cell_height", "azimuth_deg", "tilt_deg", "cell_velocity", "beam_weights")
 UE_PARAMETERS = ("ue_orientation", "ue_velocity")
 MATERIAL_PROPERTIES = (
     "relative_permittivity",
@@ -27,9 +27,15 @@ MATERIAL_PROPERTIES = (
 
 
 def parameter_names(scene: rt.Scene) -> list[str]:
-    """All parameters of a scene: of cells, phones, `material/NAME/PROPERTY` and `object/NAME/position`."""
+    """All parameters of a scene: of cells, phones, `material/NAME/PROPERTY`, `object/NAME/position` and `/velocity`."""
     materials = [f"material/{name}/{part}" for name in scene.radio_materials for part in MATERIAL_PROPERTIES]
-    return [*CELL_PARAMETERS, *UE_PARAMETERS, *materials, *(f"object/{name}/position" for name in scene.objects)]
+    objects = [f"object/{name}/{part}" for name in scene.objects for part in ("position", "velocity")]
+    return [*CELL_PARAMETERS, *UE_PARAMETERS, *materials, *objects]
+
+
+def is_object_position(name: str) -> bool:
+    """Whether a parameter moves an object."""
+    return name.startswith("object/") and name.endswith("/position")
 
 
 def material_values(scene: rt.Scene) -> dict[str, dict[str, float]]:
@@ -41,15 +47,15 @@ def material_values(scene: rt.Scene) -> dict[str, dict[str, float]]:
 
 
 def require_known(scene: rt.Scene, given: Mapping[str, Tensor], cells: int, receivers: int) -> None:
-    """Raise `UelError` for an unknown parameter, one of another shape than (cell[, 3]), (n, 3), () or (3,), or one that
-    is not finite."""
+    """Raise `UelError` for an unknown parameter, one of another shape than (cell[, 3]), (cell, antenna), (n, 3), () or
+    (3,), or one that is not finite."""
     known = parameter_names(scene)
     for name, value in given.items():
         if name not in known:
             close = difflib.get_close_matches(name, known, n=1)
             hint = f"perhaps you meant {close[0]!r}; " if close else ""
             raise UelError("the scene has no such parameter", got=name, do=f"{hint}sim.parameters lists them all")
-        shape = _shape(name, cells, receivers)
+        shape = _shape(name, cells, receivers, dr.width(scene.tx_array.normalized_positions))
         if tuple(value.shape) != shape:
             raise UelError(
                 f"parameter {name} has the wrong shape", got=tuple(value.shape), do=f"give a tensor of shape {shape}"
@@ -59,11 +65,13 @@ def require_known(scene: rt.Scene, given: Mapping[str, Tensor], cells: int, rece
             raise UelError(f"parameter {name} has values that are not finite", got=got, do=do)
 
 
-def _shape(name: str, cells: int, receivers: int) -> tuple[int, ...]:
+def _shape(name: str, cells: int, receivers: int, antennas: int) -> tuple[int, ...]:
+    if name == "beam_weights":
+        return (cells, antennas)
     if name in UE_PARAMETERS:
         return (receivers, 3)
     if name in CELL_PARAMETERS:
-        return (cells, 3) if name == "cell_position" else (cells,)
+        return (cells, 3) if name in ("cell_position", "cell_velocity") else (cells,)
     return (3,) if name.startswith("object/") else ()
 
 
@@ -81,7 +89,7 @@ def temporary_parameters(scene: rt.Scene, values: Mapping[str, mi.TensorXf]) -> 
 
 
 def object_mesh(scene: rt.Scene, name: str) -> tuple[int, Float64[Tensor, "3"]]:
-    """Mitsuba's number of the mesh that `object/NAME/position` moves, and the object's position (m)."""
+    """Mitsuba's number of the mesh of `object/NAME/…`, and the object's position (m)."""
     item = scene.objects[name.split("/")[1]]
     return mesh_number(item.mi_mesh), torch.from_numpy(item.position.numpy().astype(np.float64)).flatten()
 

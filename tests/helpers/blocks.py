@@ -41,14 +41,32 @@ def simulator(
     buildings: list[tuple[Ring, float]], sites: tuple[Site, ...], size: float = 256.0, **tracing: object
 ) -> tracer.Sionna:
     """Metal buildings (ring, top) on nothing: one mesh for all walls, another for all roofs."""
-    scene = rt.load_scene(None)
-    metal = rt.ITURadioMaterial("metal", "metal", thickness=0.1)
     parts = {
         "walls": np.concatenate([walls(ring, top) for ring, top in buildings]),
         "roofs": np.concatenate([roof(ring, top) for ring, top in buildings]),
     }
+    return of_meshes(parts, "metal", sites, size, **tracing)
+
+
+def ridges(tops: list[tuple[float, float]], sites: tuple[Site, ...], size: float = 512.0, **tracing: object):
+    """Ridges of concrete along y, as sharp as knives: x and height of each, 2 m wide at its foot."""
+    slopes = []
+    for x, top in tops:
+        for side in (-1.0, 1.0):
+            low = [(x + side, y, 0.0) for y in (-150.0, 150.0)]
+            high = [(x, y, top) for y in (-150.0, 150.0)]
+            slopes += [[low[0], low[1], high[1]], [low[0], high[1], high[0]]]
+    return of_meshes({"ridges": np.array(slopes)}, "concrete", sites, size, **tracing)
+
+
+def of_meshes(
+    parts: dict[str, np.ndarray], material: str, sites: tuple[Site, ...], size: float, **tracing: object
+) -> tracer.Sionna:
+    """Triangles of some meshes (triangle, 3, 3), all of one ITU material."""
+    scene = rt.load_scene(None)
+    slab = rt.ITURadioMaterial(material, material, thickness=0.1)
     objects = [
-        rt.SceneObject(mi_mesh=_mesh(name, rows), name=name, radio_material=metal) for name, rows in parts.items()
+        rt.SceneObject(mi_mesh=_mesh(name, rows), name=name, radio_material=slab) for name, rows in parts.items()
     ]
     scene.edit(add=objects)
     return tracer.Sionna(scene, sites, TracingConfig(**{"samples": 1000, **tracing}), size=size)

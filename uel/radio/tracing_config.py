@@ -8,10 +8,12 @@ import tyro
 
 from uel.errors import UelError
 
-DIFFRACTION_MODEL = 2  # 1: edges within one mesh that rays happened to meet; 2: all edges of the scene
+DIFFRACTION_MODEL = 3  # 1: edges within one mesh that rays happened to meet; 2: all edges; 3: continuous fields
 # How ray-traced radio maps are computed. 1: until 0.2.0; 2: masts at the height of the map have their direct path in
-# closed form, and paths that graze the measurement surface count.
-RADIO_MAP_MODEL = 2
+# closed form, and paths that graze the measurement surface count; 3: sums of whole numbers, and what walls reflect along
+# the surface.
+RADIO_MAP_MODEL = 3
+UE_PATTERNS = ("iso", "dipole", "hw_dipole", "tr38901")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,11 +39,16 @@ class TracingConfig:
     samples: int = 30_000
     """rays per cell in the search for paths"""
     diffraction: bool = True
-    """first-order diffraction at edges; without it the gain jumps where a link loses its last path, unseen by any
-    derivative"""
+    """diffraction at edges; without it the gain jumps where a link loses its last path, unseen by any derivative"""
+    diffraction_order: int = 1
+    """edges in a row that paths may go around: 1, or 2 for ways over a roof both of whose eaves hide it (max_depth of 2
+    or more; paths alone, not radio maps)"""
     scattering: float = 0.0
     """scattering coefficient S of every ITU material (Degli-Esposti et al. 2007); a material with explicit values keeps
     its own. 0 follows no scattered paths."""
+    material_extrapolation: bool = False
+    """use the formulas of ITU-R P.2040 beyond their bands, most of which begin at 1 GHz (ground: 1 to 10 GHz); without
+    it a carrier beyond is an error"""
     map_rays: int = 2_000_000
     """rays per cell of a radio map"""
     map_batches: int = 8
@@ -54,6 +61,11 @@ class TracingConfig:
     """receivers in one search (a fixed width, so that kernels are compiled once)"""
     ue_height: float = 1.5
     """m above the ground, for positions given as (x, y)"""
+    ue_pattern: str = "iso"
+    """pattern of a phone's antenna in Sionna RT: iso, dipole, hw_dipole or tr38901, turned by `ue_orientation`; radio
+    maps are of isotropic ones"""
+    ue_polarization: str = "VH"
+    """polarizations of a phone's antenna: V, H or both (VH), whose powers add up"""
     seed: int = 1
     """seed of all rays"""
 
@@ -62,6 +74,11 @@ class TracingConfig:
         for name, least in smallest.items():
             if getattr(self, name) < least:
                 raise UelError(f"tracing needs {name} of at least {least}", got=getattr(self, name), do=f"raise {name}")
+        for name, known in (("ue_pattern", UE_PATTERNS), ("ue_polarization", ("V", "H", "VH"))):
+            if getattr(self, name) not in known:
+                raise UelError(f"unknown {name}", got=getattr(self, name), do=f"choose one of {', '.join(known)}")
+        if self.diffraction_order not in (1, 2):
+            raise UelError("paths go around one or two edges", got=self.diffraction_order, do="give 1 or 2")
         if not 0 <= self.scattering <= 1:
             raise UelError("the scattering coefficient must lie between 0 and 1", got=self.scattering, do="give 0.3")
         if not 0 <= self.map_target < math.inf:
@@ -81,7 +98,7 @@ def tracing_key(tracing: TracingConfig) -> dict[str, Any]:
     Example:
         >>> from uel.radio.tracing_config import TracingConfig, tracing_key
         >>> tracing_key(TracingConfig())["diffraction_model"]
-        2
+        3
         >>> "diffraction_model" in tracing_key(TracingConfig(diffraction=False))
         False
     """
@@ -94,6 +111,6 @@ def radio_map_key(tracing: TracingConfig) -> dict[str, Any]:
     Example:
         >>> from uel.radio.tracing_config import TracingConfig, radio_map_key
         >>> radio_map_key(TracingConfig())["radio_map_model"]
-        2
+        3
     """
     return tracing_key(tracing) | {"radio_map_model": RADIO_MAP_MODEL}

@@ -1,12 +1,16 @@
 """Paths in torch: those of stock Sionna, each once; and what they make of a link, by hand."""
 
+import math
+
 import pytest
 import torch
 
 from sim_bridge.paths.path_set import PathSet
 from sim_bridge.scene.endpoints import rotation
-from tests.helpers.ray_traced_scenes import STREET_POSITIONS, bundled, empty, mast, sector
+from tests.helpers.ray_traced_scenes import STREET_POSITIONS, bundled, empty, friis, mast, mirror, sector
 from uel.core.constants import SPEED_OF_LIGHT
+from uel.core.grid import Grid
+from uel.errors import UelError
 from uel.radio.sites import Array
 
 import mitsuba as mi  # isort: skip  (after tests.helpers.ray_traced_scenes, which finds a usable LLVM)
@@ -99,6 +103,68 @@ def test_doppler_of_a_moving_phone() -> None:
     towards = torch.tensor([[-10.0, 0.0, 0.0]])
     shift = sim.trace(position, ue_velocity=towards).mean_doppler()
     assert float(shift) == pytest.approx(10.0 * 3.5e9 / SPEED_OF_LIGHT, rel=1e-5)
+
+
+def test_doppler_of_a_moving_mast() -> None:
+    sim, position = empty(mast()), torch.tensor([[43.0, -2.0, 20.0]])
+    shift = sim.trace(position, cell_velocity=torch.tensor([[10.0, 3.0, 0.0]])).mean_doppler()
+    assert float(shift) == pytest.approx(10.0 * 3.5e9 / SPEED_OF_LIGHT, rel=1e-5)
+
+
+def test_doppler_of_a_moving_mirror() -> None:
+    """−dL / dt / λ of the reflected path's length L, and its derivative by the velocity."""
+    slab = {"relative_permittivity": 5.0, "conductivity": 0.1, "thickness": 0.1}
+    sim = mirror(mast((-30.0, 5.0, 12.0)), slab)
+    (name,) = sim.scene.objects
+    velocity = torch.tensor([4.0, -7.0, 3.0], requires_grad=True)
+    paths = sim.trace(torch.tensor([[20.0, -10.0, 4.0]]), **{f"object/{name}/velocity": velocity})
+    assert paths.bounces.tolist() == [0, 1]
+    length = math.hypot(50.0, 15.0, 16.0)
+    closed_form = 2 * 16.0 / length * 3.5e9 / SPEED_OF_LIGHT  # for each m/s along the normal
+    assert paths.doppler.tolist() == pytest.approx([0.0, 3.0 * closed_form], rel=1e-5, abs=1e-6)
+    paths.doppler.sum().backward()
+    assert velocity.grad is not None
+    assert velocity.grad.tolist() == pytest.approx([0.0, 0.0, closed_form], rel=1e-5, abs=1e-4)
+
+
+def test_a_phone_with_a_dipole_hears_what_its_pattern_lets_in() -> None:
+    """A short dipole has 1.5 sin² θ of its axis, which `ue_orientation` turns; an upright wave has no other part."""
+    phone = torch.tensor([[43.0, -2.0, 20.0], [43.0, -2.0, -20.0]])
+    sim, isotropic = (empty(mast(), ue_pattern=pattern, ue_polarization="V") for pattern in ("dipole", "iso"))
+    upright = (sim.path_gain(phone) / isotropic.path_gain(phone))[:, 0]
+    assert upright.tolist() == pytest.approx([1.5, 0.75], rel=1e-4)
+    across = torch.tensor([[0.0, 0.0, torch.pi / 2]]).expand(2, 3)  # rolled about the line to the mast
+    assert float(sim.trace(phone[:1], ue_orientation=across[:1]).gain()) < 1e-6 * float(sim.path_gain(phone[:1]))
+    turned = torch.tensor([[0.0, 0.5, 0.0]], requires_grad=True)
+    gain = sim.trace(phone[:1], ue_orientation=turned).gain()
+    assert float(gain / isotropic.path_gain(phone[:1])) == pytest.approx(1.5 * math.cos(0.5) ** 2, rel=1e-4)
+    (slope,) = torch.autograd.grad(gain.log().sum(), turned)
+    assert float(slope[0, 1]) == pytest.approx(-2 * math.tan(0.5), rel=1e-3)
+    with pytest.raises(UelError, match="ue_pattern dipole"):
+        sim.radio_map(Grid(size=64.0, pixel=8.0))
+
+
+def test_a_beam_has_the_gain_of_its_weights() -> None:
+    """Conjugate weights send the power of all four antennas to the phone; a row of them has a null 30° off there."""
+    sim = empty(sector((0.0, 0.0, 20.0), Array(rows=1, columns=4), azimuth_deg=90.0))
+    phones = torch.tensor([[40.0, 30.0, 20.0], [60.0, 0.0, 20.0]])
+    direction = torch.nn.functional.normalize(phones - torch.tensor([0.0, 0.0, 20.0]), dim=-1)
+    offset = sim.radio_scene.antenna_offsets(sim.radio_scene.endpoints_of(phones, {}))[0]
+    phase = 2 * torch.pi / sim.radio_scene.wavelength * (offset @ direction[0])
+    weights = (torch.polar(torch.ones(4), -phase) / 2)[None].requires_grad_()
+    gain = sim.trace(phones, beam_weights=weights).gain()[:, 0]
+    line = friis(phones.double().sub(torch.tensor([0.0, 0.0, 20.0])).norm(dim=-1))
+    assert float(gain[0] / line[0]) == pytest.approx(4.0, rel=1e-4)
+    steps = torch.arange(4) * torch.pi * (0.6 - 0.0)  # half a wave apart, sin of the angle from the boresight
+    assert float(gain[1] / line[1]) == pytest.approx(
+        float(torch.polar(torch.ones(4), steps).sum().abs() ** 2) / 4, rel=1e-3
+    )
+    broad = sim.trace(phones, beam_weights=torch.full((1, 4), 0.5 + 0j)).gain()
+    torch.testing.assert_close(broad, sim.path_gain(phones))
+    (gradient,) = torch.autograd.grad(gain[1], weights)
+    shift = 1e-2 * torch.tensor([[1j, 0, 0, 0]])
+    ahead, behind = (sim.trace(phones, beam_weights=weights.detach() + sign * shift).gain()[1, 0] for sign in (1, -1))
+    assert float(gradient[0, 0].imag) == pytest.approx(float(ahead - behind) / 2e-2, rel=1e-3)
 
 
 def test_rotation_turns_the_boresight() -> None:

@@ -1,0 +1,144 @@
+"""The power of paths that continue one another where a wave is cut off by an edge.
+
+Gains are sums of powers: phases of different waves are those of the moment. But the wave that an edge sends out is the
+rest of the one that it cuts off: at the boundary of the shadow it has half that wave's amplitude and the opposite
+phase, and the field changes from 1 to 1/2 without a jump, while powers would add up to 1.25 on one side and 0.25 on the
+other. So a path around an edge is added as a field to the paths that it continues, which are the same path without the
+edge (boundary of the shadow) and with a reflection off one of the edge's faces in its place (boundaries of reflection),
+and as a power to all others.
+
+How much of it is decided by lengths: with all its field (weight 1) where it is as long as the path that it continues,
+which is the boundary, with none where it is several waves longer. Weights of one path add up to at most 1, so that
+powers stay positive, whatever the number of edges. The length of a path that is blocked is that of its image.
+"""
+
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Bool, Complex, Float64, Int
+from torch import Tensor
+
+from sim_bridge.paths.image_method import EDGE, MIRROR, SCATTER, THROUGH, InteractionPlanes, mirrored_source
+
+COHERENCE_LENGTH = 2.0  # waves between two paths at which their interference has fallen to 1/e
+NO_COHERENCE = 2 * COHERENCE_LENGTH  # waves: there it has fallen to 2 %, and radio maps leave it out
+BOUNDARY_DETOUR = 1e-3  # waves: below, the path continues this one alone
+FAR_DETOUR = 100.0  # waves: no interference, and no overflow
+
+
+@dataclass(frozen=True, eq=False)
+class LinkPaths:
+    """Geometry and fields of all paths of some links."""
+
+    link: Int[Tensor, " row"]
+    planes: InteractionPlanes
+    plane: Int[Tensor, "row depth"]
+    """number of each wall's plane"""
+    face_normal: Float64[Tensor, "row face 3"]
+    """of the edge, out of the solid"""
+    face_plane: Int[Tensor, "row face"]
+    source: Float64[Tensor, "row 3"]
+    target: Float64[Tensor, "row 3"]
+    length: Float64[Tensor, " row"]
+    """m"""
+    field: Complex[Tensor, "row receive"]
+    """without the phase of the length"""
+
+
+def power_factors(paths: LinkPaths, wavelength: float) -> Float64[Tensor, " row"]:
+    """Factors of the paths' powers, whose sums over a link are those of fields where paths continue one another.
+
+    What two paths lose or gain together is shared between them by their powers.
+    """
+    around = (paths.planes.kind == EDGE).any(1)
+    edge, plain = around.nonzero()[:, 0], (~around).nonzero()[:, 0]
+    keys, weights = _continued(paths, edge, wavelength)
+    row = torch.cat([plain, edge.repeat_interleave(keys.shape[1])])
+    weight = torch.cat([torch.ones_like(paths.length[plain]), weights.flatten()])
+    of_plain = _key(paths, plain, _codes(paths, plain))
+    _, wave = torch.unique(torch.cat([of_plain, keys.flatten(0, 1)]), dim=0, return_inverse=True)
+    ratio = _interference(paths, row, wave, weight, wavelength)
+    factor = torch.ones_like(paths.length) - torch.zeros_like(paths.length).index_add(0, row, weight.square())
+    return factor + torch.zeros_like(paths.length).index_add(0, row, weight.square() * ratio[wave])
+
+
+def _interference(
+    paths: LinkPaths,
+    row: Int[Tensor, " entry"],
+    wave: Int[Tensor, " entry"],
+    weight: Float64[Tensor, " entry"],
+    wavelength: float,
+) -> Float64[Tensor, " wave"]:
+    """Power of the sum of fields over the sum of powers, of each wave; 1 where one path makes it."""
+    waves, phase = int(wave.max()) + 1, -2 * torch.pi / wavelength * paths.length
+    field = (weight[:, None] * (paths.field * torch.polar(torch.ones_like(phase), phase)[:, None])[row]).to(
+        torch.complex128
+    )
+    total = torch.zeros(waves, field.shape[1], dtype=field.dtype).index_add(0, wave, field)
+    power = torch.zeros(waves, dtype=torch.float64).index_add(0, wave, _power(field))
+    alone = (torch.bincount(wave, minlength=waves) == 1) | (power <= 0)
+    return torch.where(alone, 1.0, _power(total) / torch.where(alone, 1.0, power))
+
+
+def _power(field: Complex[Tensor, "row receive"]) -> Float64[Tensor, " row"]:
+    return (field.real.square() + field.imag.square()).sum(-1)
+
+
+def _continued(
+    paths: LinkPaths, edge: Int[Tensor, " path"], wavelength: float
+) -> tuple[Int[Tensor, "path wave column"], Float64[Tensor, "path wave"]]:
+    """Keys of the waves that each path around edges continues, and its weight in each: the path without them, and the
+    paths that the first and second face of a single edge reflect."""
+    planes, source = _rows(paths.planes, edge), paths.source[edge]
+    at_edge = planes.kind == EDGE
+    codes, unscattered = _codes(paths, edge), ~(planes.kind == SCATTER).any(1)
+    keys, detours = [], []
+    for face in (None, 0, 1):
+        if face is None:
+            kind, axis, code = torch.where(at_edge, 0, planes.kind), planes.axis, codes
+            lit = torch.ones(len(edge), dtype=torch.bool)
+        else:
+            normal = paths.face_normal[edge, face]
+            kind = torch.where(at_edge, MIRROR, planes.kind)
+            axis = torch.where(at_edge[..., None], normal[:, None], planes.axis)
+            code = torch.where(at_edge, paths.face_plane[edge, face, None] + 1, codes)
+            lit = (at_edge.sum(1) == 1) & _in_front(planes, at_edge, normal, source)
+        image = mirrored_source(replace(planes, kind=kind, axis=axis), source)
+        keys.append(_key(paths, edge, code))
+        detour = (paths.length[edge] - (image - paths.target[edge]).norm(dim=-1)) / wavelength
+        detours.append(torch.where(lit & unscattered, detour.clamp(0, FAR_DETOUR), FAR_DETOUR))
+    detour = torch.stack(detours, 1)
+    near = 1 / (detour.square() + BOUNDARY_DETOUR**2)
+    fraction = near / near.sum(1, keepdim=True)
+    return torch.stack(keys, 1), fraction * (-(detour / COHERENCE_LENGTH).square()).exp()
+
+
+def _in_front(
+    planes: InteractionPlanes,
+    at_edge: Bool[Tensor, "path depth"],
+    normal: Float64[Tensor, "path 3"],
+    source: Float64[Tensor, "path 3"],
+) -> Bool[Tensor, " path"]:
+    """Whether the wave that comes to the edge comes from in front of one of its faces."""
+    level = at_edge.int().argmax(1)
+    kind = torch.where(torch.arange(at_edge.shape[1]) < level[:, None], planes.kind, 0)
+    image = mirrored_source(replace(planes, kind=kind), source)
+    corner = planes.corner[torch.arange(len(level)), level]
+    return ((image - corner) * normal).sum(-1) > 0
+
+
+def _rows(planes: InteractionPlanes, index: Int[Tensor, " path"]) -> InteractionPlanes:
+    return InteractionPlanes(planes.kind[index], planes.corner[index], planes.axis[index], planes.fixed[index])
+
+
+def _codes(paths: LinkPaths, index: Int[Tensor, " path"]) -> Int[Tensor, "path depth"]:
+    """Walls that paths meet, one number each: positive where they reflect, negative where they are passed; 0: none."""
+    kind, wall = paths.planes.kind[index], paths.plane[index] + 1
+    return torch.where(kind == MIRROR, wall, torch.where(kind == THROUGH, -wall, 0))
+
+
+def _key(paths: LinkPaths, index: Int[Tensor, " path"], code: Int[Tensor, "path depth"]) -> Int[Tensor, "path column"]:
+    """Link and walls in their order: alike for paths that differ by an edge. A scattered path is like no other."""
+    order = (code == 0).int().argsort(dim=1, stable=True)
+    scattered = (paths.planes.kind[index] == SCATTER).any(1)
+    return torch.cat([paths.link[index, None], torch.where(scattered, index + 1, 0)[:, None], code.gather(1, order)], 1)
