@@ -24,6 +24,7 @@ from sionna.rt.utils import WedgeGeometry
 from sim_bridge.backend import utd
 
 GRAZING_SINE = 1e-3  # between a face and a wave that goes along it
+MIN_LEG = 1e-4  # m from an edge to an end of a path: nearer, there is no direction
 
 
 @dataclass(frozen=True)
@@ -85,9 +86,9 @@ class PathFields(FieldCalculator):
                 vertex = dr.select(real, paths.get_vertex(depth, True), point)
             length = dr.select(real, dr.norm(dr.select(real, vertex - point, mi.Vector3f(1, 0, 0))), 0.0)
             legs = [leg + dr.select(edges == number, length, 0.0) for number, leg in enumerate(legs)]
-            edges, point = edges + dr.select(kind == InteractionType.DIFFRACTION, 1, 0), vertex
+            edges, point = edges + dr.select(kind == InteractionType.DIFFRACTION, mi.UInt(1), mi.UInt(0)), vertex
         self._legs, self._twice = legs, edges == 2
-        return legs[1] + legs[2], legs[0]
+        return dr.maximum(legs[1] + legs[2], MIN_LEG), dr.maximum(legs[0], MIN_LEG)
 
     def _update_field(  # Sionna's name
         self, shape, paths, depth, diffraction_enabled, interaction_type, ki_world, ko_world, e_fields, solid_angle,
@@ -105,13 +106,15 @@ class PathFields(FieldCalculator):
         if len(self._wedges) > 1:
             behind = at_edge & self._twice & (depth == 2)
         # Lanes that are not at an edge have directions that may lie along it: they get an edge of no matter.
-        into, out = (dr.select(at_edge, k, mi.Vector3f(1, 0, 0)) for k in (ki_world, ko_world))
+        apart = at_edge & (s > MIN_LEG) & (s_prime > MIN_LEG)
+        into, out = (dr.select(apart, k, mi.Vector3f(1, 0, 0)) for k in (ki_world, ko_world))
         wedge, distance, spread = self._wedges[0], s * s_prime / dr.maximum(s + s_prime, 1e-6), mi.Float(1)
         if len(self._wedges) > 1:
             wedge, distance, spread = self._of_two(behind, into)
             wedge = _without_grazed_faces(wedge, dr.select(behind, into, out), self._twice)
         screen = replace(wedge, direction=mi.Vector3f(0, 1, 0), normals=(mi.Vector3f(0, 0, 1), mi.Vector3f(0, 0, -1)))
-        wedge, distance = wedge.select(at_edge, screen), dr.select(at_edge, distance, 1.0)
+        wedge, distance = wedge.select(apart, screen), dr.select(apart, distance, 1.0)
+        spread = dr.select(apart, spread, 0.0)
         return [
             dr.select(at_edge, utd.diffracted(wedge, into, out, distance, self._wavelength, before) * spread, field)
             for before, field in zip(e_fields, after, strict=True)

@@ -26,6 +26,7 @@ from sionna.rt.utils import (
 from uel.core.constants import SPEED_OF_LIGHT
 
 SMALL_ANGLE = 1e-4  # rad: below, the ratio of two sines is that of their angles
+MIN_SINE = 1e-5  # of the angle between a wave and an edge, along which it does not diffract
 FRESNEL_LIMIT = 4.0  # where Boersma's two approximations meet
 # Boersma, "Computation of Fresnel integrals", Math. Comp. 14, 1960: ITU-R P.526-15, section 2.7.
 _A = (1.595769140, -0.000001702, -6.808568854, -0.000576361, 6.920691902, -0.016898657,
@@ -135,7 +136,7 @@ def diffracted(
     edge, (first, second) = wedge.direction, wedge.normals
     n = 2 - dr.safe_acos(-dr.dot(first, second)) / dr.pi
     across = dr.cross(into, edge)
-    sine = dr.norm(across)
+    sine = dr.maximum(dr.norm(across), MIN_SINE)
     wavenumber = dr.two_pi / wavelength
     root = dr.sqrt(2 * wavenumber * distance) * sine
     before, behind = _angle(wedge, -into, n), _angle(wedge, out, n)
@@ -217,7 +218,8 @@ def _from_edge_basis(parts: list[mi.Complex2f], direction: mi.Vector3f, edge: mi
 
 
 def _basis(direction: mi.Vector3f, edge: mi.Vector3f) -> tuple[mi.Vector3f, mi.Vector3f]:
-    across = dr.normalize(dr.cross(direction, edge))
+    across = dr.cross(direction, edge)
+    across *= dr.rcp(dr.maximum(dr.norm(across), MIN_SINE))
     return across, dr.cross(direction, across)
 
 

@@ -100,14 +100,24 @@ class ResolvedPaths:
 
     def wall_planes(
         self, facets: Facets
-    ) -> tuple[Int[Tensor, "row depth"], Float64[Tensor, "row face 3"], Int[Tensor, "row face"]]:
-        """Numbers of the planes that paths around edges meet, and normals and numbers of the (first) edges' faces."""
+    ) -> tuple[
+        Int[Tensor, "row depth"],
+        Float64[Tensor, "row edge face 3"],
+        Int[Tensor, "row edge face"],
+        Int[Tensor, "row edge face"],
+    ]:
+        """Numbers of the planes that paths around edges meet; of the faces of the edges normals, numbers of their
+        planes, and of triangles in them."""
         around, (_, shape, primitive) = self.edge_faces(facets), self.surfaces
         assert around is not None
         plane = torch.from_numpy(facets.plane)
-        triangle = torch.from_numpy(around.triangle[: self.count])
-        normal = torch.from_numpy(around.normal[: self.count])
-        return plane[facets.number(shape, primitive)], normal, plane[triangle]
+        normal, triangle = (v[: self.count, None] for v in (around.normal, around.triangle))
+        if self.pairs:
+            normal, triangle = (np.repeat(values, 2, axis=1) for values in (normal, triangle))
+            last = self.count - len(self.pairs)
+            normal[last:, 1], triangle[last:, 1] = self.pairs.second.normal, self.pairs.second.triangle
+        triangle = torch.from_numpy(triangle)
+        return plane[facets.number(shape, primitive)], torch.from_numpy(normal), plane[triangle], triangle
 
     def unfold(
         self, planes: InteractionPlanes, source: Float64[Tensor, "row 3"], target: Float64[Tensor, "row 3"], moved: bool

@@ -115,7 +115,7 @@ def _with_pairs(scene: RadioScene, paths: ResolvedPaths, pairs: EdgePairs) -> Re
     points = [to_drjit(mi.Point3f, turn) for turn in pairs.turn]
     around = around_edges(pairs.target, pairs.source, wedges, points, paths.search.max_depth)
     with dr.suspend_grad():
-        both = joined(paths.buffer.gather(dr.arange(mi.UInt, paths.count)), around)
+        both = joined(paths.buffer.gather(dr.arange(mi.UInt, paths.count)), around) if paths.count else around
         buffer = sionna_internals.padded(both, np.arange(both.buffer_size))
     return replace(paths, buffer=buffer, count=both.buffer_size, pairs=pairs)
 
@@ -143,10 +143,12 @@ def re_resolve(
         return paths
     single = paths.count - (len(paths.pairs) if paths.pairs else 0)
     with LOCK, scene_parameters.temporary_parameters(scene.rt_scene, _in_drjit(_objects(given))):
-        buffer = sionna_internals.as_candidates(paths.buffer, single)
-        resolved = sionna_internals.resolve(
-            scene.rt_scene, scene.facets.base, buffer, _drjit(endpoints), paths.search.diffraction
-        )
+        resolved = paths.buffer.gather(dr.zeros(mi.UInt, 0)), 0
+        if single:
+            buffer = sionna_internals.as_candidates(paths.buffer, single)
+            resolved = sionna_internals.resolve(
+                scene.rt_scene, scene.facets.base, buffer, _drjit(endpoints), paths.search.diffraction
+            )
         again = ResolvedPaths(*resolved, paths.search, paths.object_positions)
         if not paths.pairs:
             return again

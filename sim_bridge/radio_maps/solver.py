@@ -195,7 +195,7 @@ class RadioMapSolver:
         width = dr.width(cell)
         departure = dr.tile(sphere_lattice(rays, seed), width // rays)
         field = self._radiate(launch, orientation, departure)
-        factors = mi.Float(self.direct_factors.flatten().float().numpy())
+        factors = mi.Float(self.direct_factors.flatten().float().numpy()) if self.diffracts else None
         grazing = self._grazes(launch)
 
         # Not by `dr.syntax`, which cannot read functions that are type-checked (as ours are in tests).
@@ -263,7 +263,8 @@ class RadioMapSolver:
             slant = dr.abs(dr.dot(where.n, ray.d))
             straight = dr.norm(where.p - source)
             density = dr.squared_norm(field) * solid_angle / slant
-            density *= dr.select(direct, sums.value_at(factors, where, cell, crossed & direct), 1.0)
+            if factors is not None:
+                density *= dr.select(direct, sums.value_at(factors, where, cell, crossed & direct), 1.0)
             grazing = dr.abs(where.p.z - source.z) < GRAZING_HEIGHT
             crossed &= ~(grazing & (direct | (dr.abs(ray.d.z) < GRAZING_SLOPE)))
             sums.add(density, dr.maximum(length + distance - straight, 0), -ray.d, departure, where, cell, crossed)

@@ -9,7 +9,8 @@ and as a power to all others.
 
 How much of it is decided by lengths: with all its field (weight 1) where it is as long as the path that it continues,
 which is the boundary, with none where it is several waves longer. Weights of one path add up to at most 1, so that
-powers stay positive, whatever the number of edges. The length of a path that is blocked is that of its image.
+powers stay positive, whatever the number of edges. The length of a path that is blocked is that of its image. A path
+around two edges continues, in the same way, those around one of them, and through them what these continue.
 """
 
 from dataclasses import dataclass, replace
@@ -18,7 +19,16 @@ import torch
 from jaxtyping import Bool, Complex, Float64, Int
 from torch import Tensor
 
-from sim_bridge.paths.image_method import EDGE, MIRROR, SCATTER, THROUGH, InteractionPlanes, mirrored_source
+from sim_bridge.paths.image_method import (
+    EDGE,
+    MIRROR,
+    SCATTER,
+    THROUGH,
+    InteractionPlanes,
+    mirrored_source,
+    path_lengths,
+    turning_points,
+)
 
 COHERENCE_LENGTH = 2.0  # waves between two paths at which their interference has fallen to 1/e
 NO_COHERENCE = 2 * COHERENCE_LENGTH  # waves: there it has fallen to 2 %, and radio maps leave it out
@@ -34,9 +44,11 @@ class LinkPaths:
     planes: InteractionPlanes
     plane: Int[Tensor, "row depth"]
     """number of each wall's plane"""
-    face_normal: Float64[Tensor, "row face 3"]
-    """of the edge, out of the solid"""
-    face_plane: Int[Tensor, "row face"]
+    face_normal: Float64[Tensor, "row edge face 3"]
+    """of the first edge, and of the second one if there is any, out of the solid"""
+    face_plane: Int[Tensor, "row edge face"]
+    face_triangle: Int[Tensor, "row edge face"]
+    """by which edges are told apart"""
     source: Float64[Tensor, "row 3"]
     target: Float64[Tensor, "row 3"]
     length: Float64[Tensor, " row"]
@@ -44,22 +56,42 @@ class LinkPaths:
     field: Complex[Tensor, "row receive"]
     """without the phase of the length"""
 
+    def around_one(self, row: Int[Tensor, " pair"], edge: int) -> "LinkPaths":
+        """The ways around the first (0) or second (1) edge alone of paths around two."""
+        kind = torch.zeros_like(self.planes.kind[row])
+        kind[:, 0] = EDGE
+        corner, axis = (v[row, edge, None].expand(*kind.shape, 3) for v in (self.planes.corner, self.planes.axis))
+        planes = InteractionPlanes(kind, corner, axis, self.planes.fixed[row])
+        source, target = self.source[row], self.target[row]
+        length = path_lengths(turning_points(planes, source, target), source, target)
+        faces = [values[row, edge, None] for values in (self.face_normal, self.face_plane, self.face_triangle)]
+        return LinkPaths(self.link[row], planes, self.plane[row], *faces, source, target, length, self.field[row])
+
+
+Entries = tuple[Int[Tensor, " entry"], Int[Tensor, "entry column"], Float64[Tensor, " entry"]]
+"""Row of a path, key of a wave that it is a part of, and the weight of the path's field in it."""
+
 
 def power_factors(paths: LinkPaths, wavelength: float) -> Float64[Tensor, " row"]:
     """Factors of the paths' powers, whose sums over a link are those of fields where paths continue one another.
 
     What two paths lose or gain together is shared between them by their powers.
     """
-    around = (paths.planes.kind == EDGE).any(1)
-    edge, plain = around.nonzero()[:, 0], (~around).nonzero()[:, 0]
-    keys, weights = _continued(paths, edge, wavelength)
-    row = torch.cat([plain, edge.repeat_interleave(keys.shape[1])])
-    weight = torch.cat([torch.ones_like(paths.length[plain]), weights.flatten()])
-    of_plain = _key(paths, plain, _codes(paths, plain))
-    _, wave = torch.unique(torch.cat([of_plain, keys.flatten(0, 1)]), dim=0, return_inverse=True)
+    edges = (paths.planes.kind == EDGE).sum(1)
+    plain, single, pair = ((edges == count).nonzero()[:, 0] for count in (0, 1, 2))
+    entries: list[Entries] = [(plain, _key(paths, plain, _codes(paths, plain)), torch.ones_like(paths.length[plain]))]
+    entries.append(_of_singles(paths, single, wavelength))
+    if len(pair):
+        entries += [_of_itself(paths, single, entries[-1][2]), *_of_pairs(paths, pair, wavelength)]
+    row, key, weight = (torch.cat([entry[k] for entry in entries]) for k in range(3))
+    _, wave = torch.unique(key, dim=0, return_inverse=True)
+    # A pair may continue one wave by way of both of its edges: one weight for each path and wave.
+    both, index = torch.unique(torch.stack([row, wave], 1), dim=0, return_inverse=True)
+    weight, (row, wave) = torch.zeros(len(both), dtype=torch.float64).index_add(0, index, weight), both.unbind(1)
     ratio = _interference(paths, row, wave, weight, wavelength)
-    factor = torch.ones_like(paths.length) - torch.zeros_like(paths.length).index_add(0, row, weight.square())
-    return factor + torch.zeros_like(paths.length).index_add(0, row, weight.square() * ratio[wave])
+    nothing = torch.zeros_like(paths.length)
+    rest = 1 - nothing.index_add(0, row, weight.square())
+    return rest + nothing.index_add(0, row, weight.square() * ratio[wave])
 
 
 def _interference(
@@ -84,11 +116,8 @@ def _power(field: Complex[Tensor, "row receive"]) -> Float64[Tensor, " row"]:
     return (field.real.square() + field.imag.square()).sum(-1)
 
 
-def _continued(
-    paths: LinkPaths, edge: Int[Tensor, " path"], wavelength: float
-) -> tuple[Int[Tensor, "path wave column"], Float64[Tensor, "path wave"]]:
-    """Keys of the waves that each path around edges continues, and its weight in each: the path without them, and the
-    paths that the first and second face of a single edge reflect."""
+def _of_singles(paths: LinkPaths, edge: Int[Tensor, " path"], wavelength: float) -> Entries:
+    """The waves that paths around one edge continue: the path without it, and those that its faces reflect."""
     planes, source = _rows(paths.planes, edge), paths.source[edge]
     at_edge = planes.kind == EDGE
     codes, unscattered = _codes(paths, edge), ~(planes.kind == SCATTER).any(1)
@@ -96,21 +125,52 @@ def _continued(
     for face in (None, 0, 1):
         if face is None:
             kind, axis, code = torch.where(at_edge, 0, planes.kind), planes.axis, codes
-            lit = torch.ones(len(edge), dtype=torch.bool)
+            lit = unscattered
         else:
-            normal = paths.face_normal[edge, face]
+            normal = paths.face_normal[edge, 0, face]
             kind = torch.where(at_edge, MIRROR, planes.kind)
             axis = torch.where(at_edge[..., None], normal[:, None], planes.axis)
-            code = torch.where(at_edge, paths.face_plane[edge, face, None] + 1, codes)
-            lit = (at_edge.sum(1) == 1) & _in_front(planes, at_edge, normal, source)
+            code = torch.where(at_edge, paths.face_plane[edge, 0, face, None] + 1, codes)
+            lit = unscattered & _in_front(planes, at_edge, normal, source)
         image = mirrored_source(replace(planes, kind=kind, axis=axis), source)
         keys.append(_key(paths, edge, code))
         detour = (paths.length[edge] - (image - paths.target[edge]).norm(dim=-1)) / wavelength
-        detours.append(torch.where(lit & unscattered, detour.clamp(0, FAR_DETOUR), FAR_DETOUR))
-    detour = torch.stack(detours, 1)
+        detours.append(torch.where(lit, detour.clamp(0, FAR_DETOUR), FAR_DETOUR))
+    return edge.repeat_interleave(3), torch.stack(keys, 1).flatten(0, 1), _weights(torch.stack(detours, 1)).flatten()
+
+
+def _of_itself(paths: LinkPaths, edge: Int[Tensor, " path"], weight: Float64[Tensor, " entry"]) -> Entries:
+    """What is left of paths around one edge: a wave of its own, which pairs of edges continue."""
+    own = (1 - weight.view(-1, 3).square().sum(1)).clamp(min=1e-12).sqrt()
+    alone = (paths.planes.kind[edge] > 0).sum(1) == 1
+    return edge, _own_key(paths, edge), torch.where(alone, own, 0.0)
+
+
+def _of_pairs(paths: LinkPaths, pair: Int[Tensor, " path"], wavelength: float) -> list[Entries]:
+    """The waves that paths around two edges continue: those of the ways around one of them."""
+    ways = [paths.around_one(pair, edge) for edge in (0, 1)]
+    detours = [((paths.length[pair] - way.length) / wavelength).clamp(0, FAR_DETOUR) for way in ways]
+    entries = []
+    for way, share in zip(ways, _weights(torch.stack(detours, 1)).unbind(1), strict=True):
+        index = torch.arange(len(pair))
+        of_way = _of_singles(way, index, wavelength)
+        for row, key, weight in (of_way, _of_itself(way, index, of_way[2])):
+            entries.append((pair[row], key, share[row] * weight))
+    return entries
+
+
+def _weights(detour: Float64[Tensor, "path wave"]) -> Float64[Tensor, "path wave"]:
+    """Weights of a path in the waves that it continues, by its detours in waves: 1 in one of them at its boundary."""
     near = 1 / (detour.square() + BOUNDARY_DETOUR**2)
-    fraction = near / near.sum(1, keepdim=True)
-    return torch.stack(keys, 1), fraction * (-(detour / COHERENCE_LENGTH).square()).exp()
+    return near / near.sum(1, keepdim=True) * (-(detour / COHERENCE_LENGTH).square()).exp()
+
+
+def _own_key(paths: LinkPaths, index: Int[Tensor, " path"]) -> Int[Tensor, "path column"]:
+    """Link and edge, like no key of walls."""
+    low, high = paths.face_triangle[index, 0].sort(dim=1).values.unbind(1)
+    code = torch.zeros_like(paths.planes.kind[index])
+    code[:, 0] = high + 1
+    return torch.cat([paths.link[index, None], -1 - low[:, None], code], 1)
 
 
 def _in_front(
