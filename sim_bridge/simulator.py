@@ -222,7 +222,7 @@ def open_tile(tile: Tile, sites: tuple[Site, ...], tracing: TracingConfig) -> Si
     Raises `UelError` for no site, one inside a wall or off the tile, several carriers, a missing LLVM, or an unknown
     version of Sionna.
     """
-    tile.require_sites(sites)
+    tile.require_sites(sites, tracing.material_extrapolation)
     source = str(tile.scene_file)
     return Sionna(rt.load_scene(source), sites, tracing, tile, source=source)
 

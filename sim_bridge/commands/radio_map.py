@@ -99,8 +99,8 @@ def make_maps(config: RadioMapConfig) -> list[tuple[Path, dict[str, Any]]]:
     places = []
     for folder in config.tiles:
         tile = Tile.open(folder)
-        for sites in _sites_by_carrier(tile, config.frequencies):
-            tile.require_sites(sites)
+        for sites in _sites_by_carrier(tile, config.frequencies, config.tracing.material_extrapolation):
+            tile.require_sites(sites, config.tracing.material_extrapolation)
             tile.grid(config.pixel)
             places.append(TileWithSites(tile, sites))
     job = RadioMapJob(config, tuple(places))
@@ -128,11 +128,11 @@ def trace_radio_map(tile: Tile, pixel: float, backend: str = TracingConfig().bac
     return folder
 
 
-def _sites_by_carrier(tile: Tile, frequencies: tuple[float, ...]) -> list[tuple[Site, ...]]:
+def _sites_by_carrier(tile: Tile, frequencies: tuple[float, ...], extrapolate: bool) -> list[tuple[Site, ...]]:
     """The tile's network on each of its carriers; with `frequencies`, all of its cells on each of these."""
     networks = split_by_carrier(tile.sites)
     if not frequencies:
-        return _defined_networks(tile, networks)
+        return list(networks.values()) if extrapolate else _defined_networks(tile, networks)
     if len(networks) > 1:
         raise UelError(
             "--frequencies move the cells of one carrier, and the tile's network has several",

@@ -45,7 +45,7 @@ def set_frequency(scene: rt.Scene, frequency: float, extrapolate: bool) -> dict[
                 f"ITU-R P.2040 does not define {material.itu_type} at this frequency (material {name})",
                 got=f"{frequency / 1e9:g} GHz, nearest band {nearest[0]:g}-{nearest[1]:g} GHz",
                 do="choose a carrier in the band, give the material values of its own, or use that band's formula "
-                "beyond it: --material-extrapolation (TracingConfig.material_extrapolation)",
+                "beyond it: --tracing.material-extrapolation (TracingConfig.material_extrapolation)",
             )
         beyond[name] = nearest
         material.frequency_update_callback = _formula(*bands[nearest])

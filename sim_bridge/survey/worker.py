@@ -71,7 +71,7 @@ class SurveyJob:
                 do="leave one out, or build it under another name",
             )
         for site_tile in self.tiles:
-            site_tile.tile.require_sites(site_tile.sites)
+            site_tile.tile.require_sites(site_tile.sites, self.config.tracing.material_extrapolation)
         self._require_one_carrier()
         return Manifest(
             tracks=self.config.tracks.tracks,

@@ -169,12 +169,13 @@ class Tile:
         row, column = self.pixel_of(torch.tensor([x, y]))
         return float(self.rasters["height"][row, column]) + MAST_CLEARANCE
 
-    def require_sites(self, sites: tuple[Site, ...]) -> None:
+    def require_sites(self, sites: tuple[Site, ...], extrapolate: bool = False) -> None:
         """Raise `UelError` without a site, and for a site that is off the tile, inside a building or in the ground.
 
-        Also raises `UelError` for a carrier at which a material is not defined (`require_carrier`).
+        Also raises `UelError` for a carrier at which a material is not defined (`require_carrier`), unless materials
+        are to be extrapolated (`TracingConfig.material_extrapolation`).
         """
-        for carrier in split_by_carrier(sites):
+        for carrier in split_by_carrier(sites) if not extrapolate else ():
             self.require_carrier(carrier)
         self.require_site_positions(sites)
 
@@ -207,7 +208,8 @@ class Tile:
         raise UelError(
             f"tile {self.name} has materials that are not defined at this frequency: {', '.join(undefined)}",
             got=f"{carrier.frequency / 1e9:g} GHz: no radio map and no paths there; by ITU-R P.2040 {shown}",
-            do=f"{usable}build the tile with other materials (without soil: uel build --ground concrete)",
+            do=f"{usable}build the tile with other materials (without soil: uel build --ground concrete), or use the "
+            "formulas beyond their bands: --tracing.material-extrapolation",
         )
 
     def verify(self) -> list[str]:

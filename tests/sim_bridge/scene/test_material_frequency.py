@@ -11,7 +11,9 @@ LOW = mast((0.0, 0.0, 30.0), frequency=0.7e9)
 
 
 def test_a_carrier_below_the_band_is_an_error_that_says_so() -> None:
-    with pytest.raises(UelError, match=r"(?s)does not define concrete.*0\.7 GHz.*1-100 GHz.*--material-extrapolation"):
+    with pytest.raises(
+        UelError, match=r"(?s)does not define concrete.*0\.7 GHz.*1-100 GHz.*--tracing.material-extrapolation"
+    ):
         ridges([(10.0, 5.0)], LOW)
 
 
