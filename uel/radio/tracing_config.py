@@ -10,8 +10,8 @@ from uel.errors import UelError
 
 DIFFRACTION_MODEL = 3  # 1: edges within one mesh that rays happened to meet; 2: all edges; 3: continuous fields
 # How ray-traced radio maps are computed. 1: until 0.2.0; 2: masts at the height of the map have their direct path in
-# closed form, and paths that graze the measurement surface count; 3: sums of whole numbers, what walls reflect along the
-# surface, and knife edges beside shadows.
+# closed form, and paths that graze the measurement surface count; 3: sums of whole numbers, what walls reflect along
+# the surface, and knife edges beside shadows.
 RADIO_MAP_MODEL = 3
 UE_PATTERNS = ("iso", "dipole", "hw_dipole", "tr38901")
 
