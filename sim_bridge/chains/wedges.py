@@ -14,6 +14,8 @@ Vector = TypeVar("Vector")
 EDGE_CLEARANCE = 5e-2  # m off the edge, at which its segments are tested, so that its own walls do not block them
 METRES_PER_TEST = 4.0  # of edge, for each of which one ray is tested
 MAX_TESTS = 16  # rays to one edge
+COHERENCE_LENGTH = 2.0  # waves of detour around an edge, at which the interference with the wave cut off is 1/e
+NO_COHERENCE = 2 * COHERENCE_LENGTH  # waves: there it has fallen to 2 %, and radio maps leave it out
 NO_PRIMITIVE = 0xFFFFFFFF  # of a face on another mesh: Sionna takes an edge for a free one where both numbers are alike
 
 

@@ -22,8 +22,14 @@ from sim_bridge.backend import map_fields
 from sim_bridge.backend.path_fields import PathWedges
 from sim_bridge.backend.utd import FaceMaterials, material_numbers
 from sim_bridge.chains.edges import DiffractionEdges
-from sim_bridge.chains.wedges import EDGE_CLEARANCE, edges_in_sight, facing, sionna_wedges
-from sim_bridge.paths.edges.coherence import COHERENCE_LENGTH, NO_COHERENCE
+from sim_bridge.chains.wedges import (
+    COHERENCE_LENGTH,
+    EDGE_CLEARANCE,
+    NO_COHERENCE,
+    edges_in_sight,
+    facing,
+    sionna_wedges,
+)
 from sim_bridge.radio_maps.accumulator import MapAccumulator
 from sim_bridge.scene.radio_scene import RadioScene
 from uel.radio.sites import cell_positions

@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 from sionna.rt.utils import spawn_ray_to
 
 from sim_bridge.chains.edges import DiffractionEdges
-from sim_bridge.chains.wedges import EDGE_CLEARANCE, to_drjit
-from sim_bridge.paths.edges.coherence import COHERENCE_LENGTH, NO_COHERENCE
+from sim_bridge.chains.wedges import COHERENCE_LENGTH, EDGE_CLEARANCE, NO_COHERENCE, to_drjit
 from sim_bridge.radio_maps.diffraction import CellEdges
 from sim_bridge.scene.radio_scene import RadioScene
 from uel.core.grid import Grid

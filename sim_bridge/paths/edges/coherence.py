@@ -19,6 +19,7 @@ import torch
 from jaxtyping import Bool, Complex, Float64, Int
 from torch import Tensor
 
+from sim_bridge.chains.wedges import COHERENCE_LENGTH
 from sim_bridge.paths.image_method import (
     EDGE,
     MIRROR,
@@ -30,8 +31,6 @@ from sim_bridge.paths.image_method import (
     turning_points,
 )
 
-COHERENCE_LENGTH = 2.0  # waves between two paths at which their interference has fallen to 1/e
-NO_COHERENCE = 2 * COHERENCE_LENGTH  # waves: there it has fallen to 2 %, and radio maps leave it out
 BOUNDARY_DETOUR = 1e-3  # waves: below, the path continues this one alone
 FAR_DETOUR = 100.0  # waves: no interference, and no overflow
 
