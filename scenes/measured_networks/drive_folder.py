@@ -47,8 +47,14 @@ def read_drive_folder(folder: Path) -> MeasuredNetwork:
     Raises:
         UelError: for a file that is missing or cannot be read, missing columns, and values that cannot be.
     """
-    table = _read_levels(folder)
-    listed, height = _read_cells(folder)
+    return network_of_levels(folder, _read_levels(folder), *_read_cells(folder))
+
+
+def network_of_levels(folder: Path, table: pd.DataFrame, listed: list[dict], height: float) -> MeasuredNetwork:
+    """The network of a checked table of levels (`LEVEL_COLUMNS` and `device`), with the antennas that are listed.
+
+    A map of the streets is taken from `folder`, where it has one.
+    """
     crs = utm_zone(float(table["latitude"].median()), float(table["longitude"].median()))
     transformer = Transformer.from_crs("EPSG:4326", crs, always_xy=True)
     east, north = (np.asarray(v) for v in transformer.transform(table["longitude"], table["latitude"]))

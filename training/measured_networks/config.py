@@ -12,7 +12,9 @@ from uel.prediction.config import Answer, PredictionParameters
 
 MeasuredProtocol = Literal["chengdu", "duke-blocks", "duke-days"]
 MEASURED_PROTOCOLS: tuple[str, ...] = get_args(MeasuredProtocol)
-DEFAULT_METHODS = ("knn_5", "knn_1", "knn_tuned", "strongest_cell", "centroid", "path_loss", "path_loss_kriging")
+DEFAULT_METHODS = (
+    "knn_5", "knn_1", "knn_tuned", "strongest_cell", "centroid", "path_loss", "law_kriging", "path_loss_kriging"
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +34,7 @@ class MeasuredEvalConfig(EngineConfig):
     """networks that are judged, by the names of their folders; default: all of `--data`"""
     methods: tuple[str, ...] = DEFAULT_METHODS
     labels: tuple[int, ...] = (0, 20, 100, 500, 2000)
-    """label budgets; one that a network's labelled blocks do not hold is left out there"""
+    """label budgets; where a network's labelled blocks hold fewer, the least such budget takes all of them"""
     draws: int = 10
     """draws of labelled and judged blocks"""
     phones: int = 200

@@ -5,12 +5,12 @@ A new method is an entry of `MEASURED_METHODS`: a function from a `MeasuredCase`
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from uel.errors import UelError
 from uel.estimation.estimates import Estimate
 from uel.measurement.measured_network import MeasuredNetwork
-from uel.prediction.config import Answer, PredictionParameters
+from uel.prediction.config import Answer, PredictionParameters, ReportLikelihood, ResidualCovariance
 from uel.prediction.fingerprints import (
     nearest_neighbours,
     strongest_cell_centroid,
@@ -21,6 +21,10 @@ from uel.prediction.label_locator import LabelLocator
 from uel.prediction.level_reports import LevelReports
 from uel.prediction.square_posterior import Squares
 
+SIMPLE_FIELD_STD, SMALL_STD = 7.0, 0.1  # dB
+SIMPLE_LENGTH = 30.0  # m
+SIMPLE_DETECTION_LENGTH = 15.0  # m: the nearest few labels of two thousand
+GAUSSIAN_FREEDOM = 1e6  # Student's t of so many degrees of freedom is Gaussian
 LocateMethod = Callable[[LevelReports], Estimate]
 
 
@@ -55,6 +59,20 @@ def _path_loss_kriging(case: MeasuredCase) -> LocateMethod:
     return LabelLocator.fit(case.labels, case.squares, prior, case.parameters, answer=case.answer)
 
 
+def _law_kriging(case: MeasuredCase) -> LocateMethod:
+    """Kriging as short scripts do it: one field around the law, independent Gaussian levels, silence by near labels."""
+    residual = ResidualCovariance(
+        long_std_db=SIMPLE_FIELD_STD, long_length=SIMPLE_LENGTH, short_std_db=SMALL_STD, short_length=SIMPLE_LENGTH
+    )
+    detection = replace(case.parameters.detection, length=SIMPLE_DETECTION_LENGTH)
+    likelihood = ReportLikelihood(
+        degrees_of_freedom=GAUSSIAN_FREEDOM, cell_correlation=0.0, mast_correlation=0.0, level_exponent=1.0,
+        silence_exponent=1.0,
+    )  # fmt: skip
+    simple = replace(case.parameters, residual=residual, detection=detection, likelihood=likelihood)
+    return _path_loss_kriging(replace(case, parameters=simple))
+
+
 MEASURED_METHODS: Mapping[str, MeasuredMethod] = {
     "strongest_cell": MeasuredMethod(lambda case: strongest_cell_site(case.labels), 0, 0),
     "centroid": MeasuredMethod(lambda case: strongest_cell_centroid(case.labels)),
@@ -62,6 +80,7 @@ MEASURED_METHODS: Mapping[str, MeasuredMethod] = {
     "knn_5": MeasuredMethod(lambda case: nearest_neighbours(case.labels, 5)),
     "knn_tuned": MeasuredMethod(lambda case: tuned_nearest_neighbours(case.labels)),
     "path_loss": MeasuredMethod(_path_loss_kriging, 0, 0),
+    "law_kriging": MeasuredMethod(_law_kriging),
     "path_loss_kriging": MeasuredMethod(_path_loss_kriging),
 }
 

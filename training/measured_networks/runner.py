@@ -22,7 +22,7 @@ from uel.core.io import as_json, file_hash, replace_file
 from uel.errors import UelError
 from uel.estimation.scoring import Scores, score
 from uel.measurement.drive_test import block_index
-from uel.measurement.measured_network import BLOCK_SIDE, MeasuredNetwork, split_labels
+from uel.measurement.measured_network import BLOCK_SIDE, MeasuredNetwork, split_days, split_labels
 from uel.prediction.label_locator import LabelLocator
 from uel.prediction.level_reports import LevelReports
 from uel.prediction.square_posterior import Squares
@@ -110,18 +110,14 @@ def judge_draw(network: MeasuredNetwork, config: MeasuredEvalConfig, draw: int) 
         `Scores`, or `measured_dbm` and `predicted_dbm`; a method without a density has neither `nll` nor `hpd_level`.
     """
     seed = config.seed + draw
-    split = split_labels(network, seed)
+    split = split_days(network, seed) if config.protocol == "duke-days" else split_labels(network, seed)
     order = torch.randperm(len(split.judged), generator=torch.Generator().manual_seed(seed))
     judged = network.select(split.judged[order[: config.phones]])
     squares = Squares.outdoors(network)
     arrays = {"position": judged.position.numpy(), "block": block_index(judged.position, BLOCK_SIDE).numpy()}
-    for budget in config.labels:
-        if budget > len(split.labelled):
-            log.warning(
-                "%s holds %d labels in draw %d: no budget of %d", network.name, len(split.labelled), draw, budget
-            )
-            continue
-        case = MeasuredCase(network.select(split.labels(budget)), squares, config.parameters, config.answer)
+    for budget in _budgets(config.labels, len(split.labelled)):
+        labels = network.select(split.labels(min(budget, len(split.labelled))))
+        case = MeasuredCase(labels, squares, config.parameters, config.answer)
         for name in config.methods:
             if measured_method(name).takes(budget):
                 generator = torch.Generator().manual_seed(seed)
@@ -137,6 +133,15 @@ def judge_draw(network: MeasuredNetwork, config: MeasuredEvalConfig, draw: int) 
                 values = _score_arrays(scores) | (_levels(locate, judged) if isinstance(locate, LabelLocator) else {})
                 arrays |= {f"{name}/{budget}/{key}": value for key, value in values.items()}
     return arrays
+
+
+def _budgets(budgets: tuple[int, ...], labels: int) -> list[int]:
+    """The budgets that there are labels for, and the least of the others: it takes all labels."""
+    ordered = sorted(set(budgets))
+    larger = [budget for budget in ordered if budget > labels]
+    if larger:
+        log.warning("the labelled blocks hold %d labels: a budget of %d takes all of them", labels, larger[0])
+    return [budget for budget in ordered if budget <= labels] + larger[:1]
 
 
 def _levels(locator: LabelLocator, judged: MeasuredNetwork) -> dict[str, np.ndarray]:

@@ -234,3 +234,21 @@ def split_labels(network: MeasuredNetwork, seed: int, fraction: float = LABELLED
     labelled = usable[in_labelled_block]
     order = torch.randperm(len(labelled), generator=torch.Generator().manual_seed(seed))
     return LabelSplit(labelled[order], usable[~in_labelled_block])
+
+
+def split_days(network: MeasuredNetwork, seed: int) -> LabelSplit:
+    """Label the squares of the first day and judge those of the later ones, where `devices` are days in their order;
+    a network of a single day is split by blocks (`split_labels`).
+
+    Raises `UelError` where a side of the split would be empty.
+    """
+    usable = network.is_judged.nonzero()[:, 0]
+    first = network.device[usable] == 0
+    if len(network.devices) == 1:
+        return split_labels(network, seed)
+    if first.all() or not first.any():
+        do = "give days with squares that report enough cells"
+        raise UelError(f"no square of {network.name} can be judged on another day", got=f"{len(usable)} squares", do=do)
+    labelled = usable[first]
+    order = torch.randperm(len(labelled), generator=torch.Generator().manual_seed(seed))
+    return LabelSplit(labelled[order], usable[~first])

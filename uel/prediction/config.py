@@ -65,7 +65,7 @@ class DetectionParameters:
     """probability of a report at high levels"""
     prior_labels: float = 0.4
     """how many labels at the same place the level counts for"""
-    length: float = 50.0
+    length: float = 40.0
     """m after which a label counts 1/e"""
 
 
@@ -97,10 +97,12 @@ class PlaceWeights:
     """on roads and footways, where a map of them is known"""
     building: float = 0.5
     """in buildings, where phones may be there"""
+    prior_labels: float = 20.0
+    """how many labels these weights count for"""
 
     def __post_init__(self) -> None:
-        if not (self.way > 0 and self.building > 0):
-            got = f"way {self.way:g}, building {self.building:g}"
+        if not min(self.way, self.building, self.prior_labels) > 0:
+            got = f"way {self.way:g}, building {self.building:g}, prior_labels {self.prior_labels:g}"
             raise UelError("weights of places must be positive", got=got, do="give numbers above 0")
 
 

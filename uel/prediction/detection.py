@@ -21,10 +21,20 @@ def detection_probability(
     position: Float[Tensor, "point 2"],
     prediction: LevelPrediction,
     parameters: DetectionParameters,
+    expected: Float[Tensor, "cell point"] | None = None,
 ) -> Float[Tensor, "cell point"]:
-    """Probability that a phone at each place reports each cell, within `PROBABILITY_LIMITS`."""
-    by_level = parameters.ceiling * ((prediction.mean - parameters.threshold_dbm) / parameters.width_db).sigmoid()
-    total = parameters.prior_labels * by_level
+    """Probability that a phone at each place reports each cell, within `PROBABILITY_LIMITS`.
+
+    Args:
+        labels: a network with the labelled squares alone.
+        position: m, of the places.
+        prediction: levels there.
+        parameters: learned from other districts.
+        expected: probabilities before any label, of a learned map; None: by the predicted level.
+    """
+    if expected is None:
+        expected = parameters.ceiling * ((prediction.mean - parameters.threshold_dbm) / parameters.width_db).sigmoid()
+    total = parameters.prior_labels * expected
     weight = torch.full((len(position),), parameters.prior_labels)
     reported = labels.is_reported.float()
     for start in range(0, len(position), POINTS_PER_CHUNK):

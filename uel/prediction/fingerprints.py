@@ -14,8 +14,8 @@ from uel.measurement.measured_network import BLOCK_SIDE, MeasuredNetwork
 from uel.prediction.level_reports import LevelReports
 
 NEIGHBOUR_COUNTS = (1, 2, 3, 5, 8, 16)
-SILENT_LEVELS_DBM = (-110.0, -120.0, -130.0, -140.0)
-DEFAULT_SILENT_DBM = -120.0
+SILENT_STEPS_DB = (0.0, -5.0, -10.0, -20.0)
+SILENT_QUANTILE = 0.01  # of labelled levels: a silent cell's level, unless it is tuned
 FOLD_COUNT = 5
 PointMethod = Callable[[LevelReports], PointEstimate]
 
@@ -38,8 +38,13 @@ def strongest_cell_centroid(labels: MeasuredNetwork) -> PointMethod:
     return lambda reports: PointEstimate(centroid[reports.strongest])
 
 
-def nearest_neighbours(labels: MeasuredNetwork, count: int, silent_dbm: float = DEFAULT_SILENT_DBM) -> PointMethod:
-    """The mean of the `count` labelled squares with the nearest levels; silent cells have the level `silent_dbm`."""
+def nearest_neighbours(labels: MeasuredNetwork, count: int, silent_step_db: float = 0.0) -> PointMethod:
+    """The mean of the `count` labelled squares with the nearest levels.
+
+    Silent cells have the level below which `SILENT_QUANTILE` of the labelled levels lie, plus `silent_step_db`.
+    """
+    levels = labels.level_dbm[labels.is_reported]
+    silent_dbm = float(levels.quantile(SILENT_QUANTILE)) + silent_step_db
     known = LevelReports.of(labels).filled(silent_dbm)
 
     def locate(reports: LevelReports) -> PointEstimate:
@@ -50,7 +55,7 @@ def nearest_neighbours(labels: MeasuredNetwork, count: int, silent_dbm: float = 
 
 def tuned_nearest_neighbours(labels: MeasuredNetwork) -> PointMethod:
     """Nearest neighbours with the number and the silent level of least median error in cross-validation by blocks."""
-    choices = [(count, silent) for count in NEIGHBOUR_COUNTS for silent in SILENT_LEVELS_DBM]
+    choices = [(count, step) for count in NEIGHBOUR_COUNTS for step in SILENT_STEPS_DB]
     _, block = torch.unique(block_index(labels.position, BLOCK_SIDE), return_inverse=True)
     fold = block % FOLD_COUNT
     pairs = [(labels.select(fold != number), labels.select(fold == number)) for number in range(FOLD_COUNT)]

@@ -37,6 +37,7 @@ class LabelLocator:
         parameters: PredictionParameters,
         drift: Float[Tensor, "cell square"] | None = None,
         answer: Answer = "median",
+        expected: Float[Tensor, "cell square"] | None = None,
     ) -> "LabelLocator":
         """Learn a district from labelled squares.
 
@@ -47,6 +48,7 @@ class LabelLocator:
             parameters: learned from other districts.
             drift: dBm, a predicted level of each cell on each square; labels outside the squares are then left out.
             answer: what `SquareEstimate.position` is.
+            expected: probability of a report of each cell on each square before any label; None: by the level.
         """
         label_drift = None
         if drift is not None:
@@ -55,7 +57,7 @@ class LabelLocator:
             label_drift = drift[:, number].T
         kriging = DistrictKriging.fit(labels, parameters, label_drift)
         prediction = kriging.predict(squares.position, drift)
-        probability = detection_probability(labels, squares.position, prediction, parameters.detection)
+        probability = detection_probability(labels, squares.position, prediction, parameters.detection, expected)
         log_silent = (1 - probability).log()
         return LabelLocator(
             squares,

@@ -49,14 +49,22 @@ class Squares:
             raise UelError(f"{network.name} has no outdoor square", got="0 squares", do=do)
         return Squares(network.grid, possible)
 
-    def prior(self, network: MeasuredNetwork, weights: PlaceWeights) -> Float[Tensor, " square"]:
-        """Probability of each square before any report: ways, other ground and buildings by their weights."""
-        rasters = network.rasters
-        weight = torch.where(rasters.outdoors, 1.0, weights.building)
+    def prior(self, labels: MeasuredNetwork, weights: PlaceWeights) -> Float[Tensor, " square"]:
+        """Probability of each square before any report: by the share of labels on ways, in buildings and elsewhere.
+
+        Shares of labels are those of a Dirichlet distribution, whose prior are the classes' areas times their weights
+        with the weight of `PlaceWeights.prior_labels` labels.
+        """
+        rasters = labels.rasters
+        place_class = (~rasters.outdoors).long()
         if rasters.way is not None:
-            weight = torch.where(rasters.way, weights.way, weight)
-        weight = weight.flatten()[self.index]
-        return weight / weight.sum()
+            place_class = torch.where(rasters.way, 2, place_class)
+        own = place_class.flatten()[self.index]
+        area = torch.bincount(own, minlength=3).float()
+        expected = area * torch.tensor([1.0, weights.building, weights.way])
+        count = torch.bincount(place_class[labels.row, labels.column], minlength=3).float()
+        share = torch.where(area > 0, weights.prior_labels * expected / expected.sum() + count, 0.0)
+        return (share / share.sum() / area.clamp(min=1.0))[own]
 
     @cached_property
     def index(self) -> Int[Tensor, " square"]:

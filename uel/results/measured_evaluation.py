@@ -24,7 +24,7 @@ NEAR_DISTANCE = 50.0  # m
 BOOTSTRAP_DRAWS = 200
 CONFIDENCE_LEVEL = 0.9
 ABOUT_FILE = "about.json"
-RIVAL_METHODS = ("knn_5", "knn_tuned", "path_loss_kriging")
+RIVAL_METHODS = ("knn_5", "knn_tuned", "law_kriging", "path_loss_kriging")
 
 Draws = Sequence[Mapping[str, np.ndarray]]
 

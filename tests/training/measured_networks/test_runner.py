@@ -78,11 +78,13 @@ def test_the_verb_writes_tables_and_figures(data, tmp_path, capsys):
     assert figures == {"error_by_labels.png", "reliability.png", "levels.png", "errors-district_1.png"}
 
 
-def test_a_budget_that_a_district_does_not_hold_is_left_out(data, tmp_path, caplog):
-    config = options(data, tmp_path, labels=(5, 100_000), methods=("knn_1",), draws=1, districts=("district_1",))
+def test_a_budget_that_a_district_does_not_hold_takes_all_labels(data, tmp_path, caplog):
+    config = options(
+        data, tmp_path, labels=(5, 100_000, 200_000), methods=("knn_1",), draws=1, districts=("district_1",)
+    )
     result = MeasuredResult.load(run_measured(config))
-    assert {row["labels"] for row in MeasuredTable.of(result).rows} == {5}
-    assert "no budget of 100000" in caplog.text
+    assert {row["labels"] for row in MeasuredTable.of(result).rows} == {5, 100_000}
+    assert "a budget of 100000 takes all of them" in caplog.text
 
 
 def test_what_is_not_there_is_named(data, tmp_path):

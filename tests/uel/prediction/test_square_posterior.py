@@ -1,11 +1,14 @@
 """Answers and regions of posteriors on squares."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from tests.helpers.measured_networks import toy_network
 from uel.core.grid import Grid
 from uel.errors import UelError
+from uel.prediction.config import PlaceWeights
 from uel.prediction.square_posterior import SquareEstimate, Squares
 
 
@@ -81,3 +84,19 @@ def test_a_district_without_heights_is_possible_everywhere_and_one_of_buildings_
     network.rasters.building_height[:] = 9.0
     with pytest.raises(UelError, match="no outdoor square"):
         Squares.outdoors(network)
+
+
+def test_the_prior_follows_the_labels_on_ways():
+    network = toy_network(squares=400)
+    way = torch.zeros(network.grid.shape, dtype=torch.bool)
+    way[::8] = True
+    network = replace(network, rasters=replace(network.rasters, way=way))
+    squares = Squares.outdoors(network)
+    on_way = way.flatten()[squares.index]
+    labels = network.select(way[network.row, network.column])  # all of them on ways
+    weights = PlaceWeights(way=2.0, prior_labels=10.0)
+    prior = squares.prior(labels, weights)
+    expected = 2 * float(on_way.sum()) / (2 * float(on_way.sum()) + float((~on_way).sum()))
+    share = (10.0 * expected + len(labels)) / (10.0 + len(labels))
+    assert float(prior.sum()) == pytest.approx(1.0, abs=1e-4)
+    assert float(prior[on_way].sum()) == pytest.approx(share, abs=1e-4)
