@@ -20,6 +20,7 @@ from uel.inference.report_source import read_labelled_reports
 from uel.measurement.drive_test import Drive, split_by_block
 from uel.measurement.logs.config import REJECTED_FILE
 from uel.measurement.model import ObservationModel
+from uel.measurement.parameters import ObservationParameters
 from uel.measurement.tiers import FEATURE_MASKS, Tier
 from uel.radio import radio_map_io
 from uel.radio.simulator import DeferredSimulator
@@ -83,7 +84,7 @@ def log_scenario(config: EvalConfig, stage_cache: StageCache) -> LogScenario:
         seed=config.seed,
         tile=tile,
         open_deployment=lambda _: deployment,
-        config=replace(config, tiers=_tiers(drive), sites=config.sites[:1]),
+        config=replace(config, tiers=_tiers(drive), sites=config.sites[:1], nominal=_nominal(config, drive)),
         own_sites=deployment.sites,
         labelled=labelled,
         located=located,
@@ -104,6 +105,12 @@ def _deployment(config: EvalConfig, tile: Tile, stage_cache: StageCache) -> Depl
 def _thinned(drive: Drive, count: int) -> Drive:
     """So many reports of a drive, evenly spread over it."""
     return drive.select(torch.linspace(0, len(drive) - 1, min(count, len(drive))).long())
+
+
+def _nominal(config: EvalConfig, drive: Drive) -> ObservationParameters:
+    """The nominal model with as many cells in a report as the log can list, the strongest ones."""
+    listed = int(drive.reports.heard.sum(-1).max())
+    return replace(config.nominal, cells_max=min(config.nominal.cells_max, listed))
 
 
 def _tiers(drive: Drive) -> tuple[str, ...]:
