@@ -15,7 +15,7 @@ from uel import __version__
 from uel.core.interruption import Terminated, terminable
 from uel.errors import UelError
 from uel.verbs.conversion import convert
-from uel.verbs.experiments import ablate, calibrate, demo, evaluate, train
+from uel.verbs.experiments import ablate, calibrate, demo, evaluate, train, train_maps
 from uel.verbs.use import explore, export, locate
 
 if TYPE_CHECKING:
@@ -127,6 +127,7 @@ VERBS: dict[str, Callable[[Sequence[str]], int]] = {
     "map": radio_map,
     "survey": survey,
     "train": train,
+    "train-maps": train_maps,
     "eval": evaluate,
     "ablate": ablate,
     "locate": locate,

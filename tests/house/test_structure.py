@@ -19,7 +19,8 @@ FLOORS = {
         {"geo"},
         {"measurement", "mobility"},
         {"estimation", "survey"},
-        {"models", "results", "prediction"},
+        {"models", "results"},
+        {"prediction"},
         {"adaptation"},
         {"inference"},
         {"verbs"},
@@ -49,7 +50,7 @@ FLOORS = {
     "training": [
         {"cache"},
         {"data"},
-        {"pipeline", "locator"},
+        {"pipeline", "locator", "level_maps"},
         {"evaluation", "calibration", "measured_networks"},
         {"ablation"},
         {"commands"},

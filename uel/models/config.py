@@ -78,4 +78,40 @@ class RestorerConfig:
             raise UelError("map_restorer.width and map_restorer.levels must be at least 1", got=got, do="give 24 and 4")
 
 
+@dataclass(frozen=True, kw_only=True)
+class LinkNetworkConfig:
+    """Sizes of the network that predicts levels of links of measured networks."""
+
+    width: int = 256
+    """width of its layers"""
+    depth: int = 3
+    """residual layers"""
+    dropout: float = 0.1
+    """fraction of a layer's outputs that are left out in training"""
+
+    def __post_init__(self) -> None:
+        if min(self.width, self.depth) < 1 or not 0 <= self.dropout < 1:
+            got = f"width {self.width}, depth {self.depth}, dropout {self.dropout}"
+            raise UelError(
+                "links.width and links.depth must be at least 1, links.dropout below 1",
+                got=got,
+                do="give 256, 3 and 0.1",
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvidenceNetworkConfig:
+    """Sizes of the network that weighs the evidence of predicted maps."""
+
+    width: int = 16
+    """channels of a place"""
+    depth: int = 2
+    """convolutions over the neighbourhood"""
+
+    def __post_init__(self) -> None:
+        if min(self.width, self.depth) < 1:
+            got = f"width {self.width}, depth {self.depth}"
+            raise UelError("evidence.width and evidence.depth must be at least 1", got=got, do="give 16 and 2")
+
+
 RESTORER_FILE = "restorer.pt"

@@ -58,6 +58,18 @@ def train_once(config: "TrainConfig") -> Path | None:
     return folder
 
 
+def train_maps(args: Sequence[str]) -> int:
+    """Learn maps of levels from measured districts, for districts of which no level is labelled."""
+    from training.level_maps.config import TrainMapsConfig
+    from uel.config import load
+
+    config = load(TrainMapsConfig, "train-maps", args)
+    from training.level_maps.run import train_maps as run
+
+    print(run(config))
+    return 0
+
+
 def evaluate(args: Sequence[str]) -> int:
     """Evaluate a run by a protocol beside the physical limit of the same data; or, with --protocol chengdu, duke-blocks
     or duke-days and --data FOLDER, methods on measured networks."""

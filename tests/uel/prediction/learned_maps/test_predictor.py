@@ -1,0 +1,70 @@
+"""Maps of a district, and the file of the networks that make them."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from tests.helpers.districts import random_network
+from uel.errors import UelError
+from uel.models.config import EvidenceNetworkConfig, LinkNetworkConfig
+from uel.prediction.learned_maps.candidates import SQUARES_PER_BLOCK, Candidates, measured_area
+from uel.prediction.learned_maps.evidence import PaddedReports
+from uel.prediction.learned_maps.evidence_network import EvidenceNetwork
+from uel.prediction.learned_maps.link_features import LinkFeatures
+from uel.prediction.learned_maps.link_network import LinkNetwork
+from uel.prediction.learned_maps.predictor import FILE, MapPredictor, PredictedDistrict
+
+NETWORK = random_network()
+
+
+@pytest.fixture
+def predictor() -> MapPredictor:
+    torch.manual_seed(0)
+    links = LinkNetwork(LinkNetworkConfig(width=16, depth=1)).eval()
+    return MapPredictor(links, EvidenceNetwork(EvidenceNetworkConfig(width=8, depth=1)).eval())
+
+
+def test_maps_are_the_predictions_of_single_links(predictor):
+    district = PredictedDistrict.of(predictor.links, NETWORK, measured_area(NETWORK))
+    features = LinkFeatures(NETWORK)
+    for cell, place in ((0, 0), (5, 11), (2, 30)):
+        link = torch.tensor([cell]), district.places.row[[place]], district.places.column[[place]]
+        with torch.no_grad():
+            alone = predictor.links(features.of(*link), features.heights_around(*link))
+        torch.testing.assert_close(district.maps.mean_dbm[cell, place], alone.mean_dbm[0])
+        torch.testing.assert_close(district.maps.log_odds[cell, place], alone.log_odds[0])
+
+
+def test_places_are_the_outdoor_squares_in_blocks():
+    allowed = measured_area(NETWORK)
+    places = Candidates.of(NETWORK, allowed)
+    assert float(places.squares.sum()) == int(allowed.sum())
+    assert allowed[places.row, places.column].all()
+    centre = (torch.stack([places.column, places.row], 1) + 0.5) * 5 - NETWORK.grid.size / 2
+    assert (places.position - centre).abs().max() < SQUARES_PER_BLOCK * 5
+    assert torch.equal(places.nearest(places.position), torch.arange(len(places)))
+
+
+def test_a_saved_predictor_is_the_same(predictor, tmp_path):
+    predictor.save(tmp_path)
+    loaded = MapPredictor.load(tmp_path)
+    district = PredictedDistrict.of(predictor.links, NETWORK, measured_area(NETWORK))
+    reports = PaddedReports.of(NETWORK.level_dbm[:5], NETWORK.is_reported[:5])
+    for corrected in (True, False):
+        torch.testing.assert_close(
+            loaded.log_posterior(district, reports, corrected), predictor.log_posterior(district, reports, corrected)
+        )
+
+
+def test_bad_folders_and_networks_are_refused(predictor, tmp_path):
+    with pytest.raises(UelError, match="no learned maps"):
+        MapPredictor.load(tmp_path)
+    (tmp_path / FILE).write_bytes(b"nothing")
+    with pytest.raises(UelError, match="cannot be read"):
+        MapPredictor.load(tmp_path)
+    unlisted = replace(NETWORK, cells=replace(NETWORK.cells, is_listed=torch.arange(6) < 4))
+    with pytest.raises(UelError, match="antennas of some cells"):
+        PredictedDistrict.of(predictor.links, unlisted, measured_area(NETWORK))
+    with pytest.raises(UelError, match="no square where a phone may be"):
+        Candidates.of(NETWORK, torch.zeros(NETWORK.grid.shape, dtype=torch.bool))

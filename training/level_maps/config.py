@@ -1,0 +1,81 @@
+"""Configuration of `uel train-maps`. No framework is imported here."""
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from uel.errors import UelError
+from uel.models.config import EvidenceNetworkConfig, LinkNetworkConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinkTrainingConfig:
+    """Training of the network that predicts levels of links."""
+
+    steps: int = 3000
+    """AdamW steps"""
+    batch: int = 1024
+    """links in a step"""
+    learning_rate: float = 2e-3
+    """peak rate, after a warm-up and before a cosine decay to zero"""
+    silent_links: int = 40_000
+    """links of each district whose cell a report does not name, to learn from; those that are named are all taken"""
+    network: LinkNetworkConfig = field(default_factory=LinkNetworkConfig)
+
+    def __post_init__(self) -> None:
+        _require_positive("links", self, "steps", "batch", "learning_rate", "silent_links")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvidenceTrainingConfig:
+    """Training of the network that weighs the evidence."""
+
+    steps: int = 2500
+    """AdamW steps"""
+    batch: int = 4
+    """reports in a step, of one district"""
+    learning_rate: float = 3e-3
+    """peak rate"""
+    network: EvidenceNetworkConfig = field(default_factory=EvidenceNetworkConfig)
+
+    def __post_init__(self) -> None:
+        _require_positive("evidence", self, "steps", "batch", "learning_rate")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainMapsConfig:
+    """Learn maps of levels from measured districts: `uel train-maps --data FOLDER`.
+
+    Raises:
+        UelError: for values that cannot be, before any work.
+    """
+
+    data: Path
+    """folder with a folder of each measured district"""
+    run: str = "level_maps"
+    """name of the folder under `runs/`"""
+    leave_out: tuple[str, ...] = ()
+    """districts that nothing is learned from nor chosen on: those that are to be judged"""
+    validate: tuple[str, ...] = ()
+    """districts whose fixes are scored with maps from the others; the evidence is not learned from them"""
+    folds: int = 2
+    """parts of the districts: the evidence is learned on maps of each part by a network that learned from the others"""
+    seed: int = 1
+    """of drawn links, networks and reports"""
+    links: LinkTrainingConfig = field(default_factory=LinkTrainingConfig)
+    evidence: EvidenceTrainingConfig = field(default_factory=EvidenceTrainingConfig)
+
+    def __post_init__(self) -> None:
+        if self.folds < 2:
+            raise UelError("folds must be at least 2", got=self.folds, do="give 2")
+        both = sorted({*self.leave_out} & {*self.validate})
+        if both:
+            do = "name a district once: what is chosen on a judged district is not judged there"
+            raise UelError("districts are both left out and validated on", got=", ".join(both), do=do)
+
+
+def _require_positive(part: str, config: object, *names: str) -> None:
+    for name in names:
+        value = getattr(config, name)
+        if not 0 < value < math.inf:
+            raise UelError(f"{part}.{name} must be positive", got=value, do="leave it out for the default")
