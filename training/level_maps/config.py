@@ -12,25 +12,34 @@ from uel.models.config import EvidenceNetworkConfig, LinkNetworkConfig
 class LinkTrainingConfig:
     """Training of the network that predicts levels of links."""
 
-    steps: int = 3000
+    steps: int = 300
     """AdamW steps"""
     batch: int = 1024
     """links in a step"""
-    learning_rate: float = 2e-3
+    learning_rate: float = 1.5e-3
     """peak rate, after a warm-up and before a cosine decay to zero"""
     silent_links: int = 40_000
     """links of each district whose cell a report does not name, to learn from; those that are named are all taken"""
+    feature_noise: float = 0.5
+    """standard deviations of noise that is added to features in training: without it the network knows squares again by
+    their surroundings, and fails in other districts"""
+    hidden_heights: float = 0.3
+    """fraction of links whose surrounding heights are hidden in training, for the same reason"""
     network: LinkNetworkConfig = field(default_factory=LinkNetworkConfig)
 
     def __post_init__(self) -> None:
         _require_positive("links", self, "steps", "batch", "learning_rate", "silent_links")
+        if self.feature_noise < 0 or not 0 <= self.hidden_heights < 1:
+            got = f"feature_noise {self.feature_noise}, hidden_heights {self.hidden_heights}"
+            do = "give 0.5 and 0.3"
+            raise UelError("links.feature_noise is at least 0, links.hidden_heights from 0 to below 1", got=got, do=do)
 
 
 @dataclass(frozen=True, kw_only=True)
 class EvidenceTrainingConfig:
     """Training of the network that weighs the evidence."""
 
-    steps: int = 2500
+    steps: int = 1500
     """AdamW steps"""
     batch: int = 4
     """reports in a step, of one district"""

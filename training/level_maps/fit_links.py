@@ -14,13 +14,13 @@ from uel.prediction.learned_maps.link_network import LinkNetwork, LinkPrediction
 
 log = logging.getLogger(__name__)
 
-WEIGHT_DECAY = 0.02
+WEIGHT_DECAY = 0.1
 WARMUP_FRACTION = 0.1  # of the steps
 MAX_GRADIENT_NORM = 1.0
 TAIL_DOF = 6.0  # degrees of freedom of the Student distribution of levels
 PRESENCE_WEIGHT = 3.0  # of the loss of presence beside that of levels
 MAX_LINK_WEIGHT = 20.0  # of a link that stands for others
-STEPS_PER_MESSAGE = 500
+STEPS_PER_MESSAGE = 100
 
 
 def fit_links(config: LinkTrainingConfig, samples: LinkSamples, seed: int, name: str) -> LinkNetwork:
@@ -35,10 +35,13 @@ def fit_links(config: LinkTrainingConfig, samples: LinkSamples, seed: int, name:
     generator, losses = torch.Generator().manual_seed(seed), list[tuple[float, float]]()
     for step in track(range(config.steps), f"learning levels of links ({name})"):
         drawn = samples[torch.randint(len(samples), (config.batch,), generator=generator)]
-        heights = drawn.heights.float()
+        heights, features = drawn.heights.float(), drawn.features.float()
         if torch.rand((), generator=generator) < 0.5:  # a district's mirror image is another district
             heights = heights[:, PATCH_MIRROR]
-        level, presence = link_losses(network(drawn.features.float(), heights), drawn)
+        heights = heights * (torch.rand(len(heights), 1, generator=generator) >= config.hidden_heights)
+        noise = torch.randn(features.shape, generator=generator)
+        features = features + config.feature_noise * network.std * noise
+        level, presence = link_losses(network(features, heights), drawn)
         optimizer.zero_grad()
         (level + PRESENCE_WEIGHT * presence).backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), MAX_GRADIENT_NORM)

@@ -21,11 +21,12 @@ from training.level_maps.scores import score_fixes
 from uel.core.io import as_json, data_folder, file_hash, replace_file
 from uel.errors import UelError
 from uel.measurement.measured_network import MeasuredNetwork
-from uel.prediction.learned_maps.candidates import measured_area
 from uel.prediction.learned_maps.evidence_network import EvidenceNetwork
+from uel.prediction.learned_maps.learned_locator import LearnedLocator
 from uel.prediction.learned_maps.link_features import FEATURES
 from uel.prediction.learned_maps.link_network import LinkNetwork, LinkPrediction
 from uel.prediction.learned_maps.predictor import MapPredictor, PredictedDistrict
+from uel.prediction.square_posterior import Squares
 
 log = logging.getLogger(__name__)
 STAGE_FILE = "stage.pt"
@@ -46,9 +47,20 @@ def train_maps(config: TrainMapsConfig) -> Path:
     evidence = stages.evidence(chosen, predicted)
     predictor = MapPredictor(stages.links("all", districts), evidence)
     predictor.save(folder)
-    scores = {name: score_fixes(predictor, *predicted[name], config.seed) for name in config.validate}
+    scores = {name: _scores(predictor, *predicted[name], config.seed) for name in config.validate}
     replace_file(folder / "scores.json", as_json(scores))
     return folder
+
+
+def _scores(
+    predictor: MapPredictor, district: PredictedDistrict, network: MeasuredNetwork, seed: int
+) -> dict[str, dict[str, float]]:
+    """Scores on maps that do not come from the district itself."""
+    every = torch.arange(len(network.cells))
+    locator = LearnedLocator(
+        predictor=predictor, district=district, squares=Squares.outdoors(network), listed=every, cells=len(every)
+    )
+    return score_fixes(locator, network, seed)
 
 
 @dataclass(frozen=True)
@@ -122,15 +134,15 @@ class _Stages:
         others = [other for number, other in enumerate(self.districts) if number % folds != fold]
         key = [district.key, [other.key for other in others], asdict(self.config.links), self.config.seed, FEATURES]
 
-        allowed = measured_area(district.network)
+        squares = Squares.outdoors(district.network)
 
         def predicted() -> dict[str, object]:
-            district_maps = PredictedDistrict.of(self.links(f"without_{fold}", others), district.network, allowed).maps
+            district_maps = PredictedDistrict.of(self.links(f"without_{fold}", others), district.network, squares).maps
             return {"maps": {name: value.half() for name, value in vars(district_maps).items()}}
 
         state = self._state(f"maps-{district.name}", key, predicted)["maps"]
         maps = LinkPrediction(**{name: value.float() for name, value in state.items()})
-        return PredictedDistrict.with_maps(district.network, allowed, maps)
+        return PredictedDistrict.with_maps(district.network, squares, maps)
 
     def evidence(
         self, names: Sequence[str], predicted: dict[str, tuple[PredictedDistrict, MeasuredNetwork]]

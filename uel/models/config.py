@@ -82,11 +82,11 @@ class RestorerConfig:
 class LinkNetworkConfig:
     """Sizes of the network that predicts levels of links of measured networks."""
 
-    width: int = 256
+    width: int = 128
     """width of its layers"""
     depth: int = 3
     """residual layers"""
-    dropout: float = 0.1
+    dropout: float = 0.4
     """fraction of a layer's outputs that are left out in training"""
 
     def __post_init__(self) -> None:
@@ -95,7 +95,7 @@ class LinkNetworkConfig:
             raise UelError(
                 "links.width and links.depth must be at least 1, links.dropout below 1",
                 got=got,
-                do="give 256, 3 and 0.1",
+                do="give 128, 3 and 0.4",
             )
 
 

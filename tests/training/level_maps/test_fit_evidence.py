@@ -6,9 +6,9 @@ from tests.helpers.districts import random_network
 from training.level_maps.config import EvidenceTrainingConfig
 from training.level_maps.fit_evidence import fit_evidence
 from uel.models.config import EvidenceNetworkConfig, LinkNetworkConfig
-from uel.prediction.learned_maps.candidates import measured_area
 from uel.prediction.learned_maps.link_network import LinkNetwork
 from uel.prediction.learned_maps.predictor import PredictedDistrict
+from uel.prediction.square_posterior import Squares
 
 
 def test_evidence_of_maps_that_say_nothing_loses_its_weight():
@@ -16,7 +16,7 @@ def test_evidence_of_maps_that_say_nothing_loses_its_weight():
     measured = random_network(squares=200)
     torch.manual_seed(0)
     links = LinkNetwork(LinkNetworkConfig(width=16, depth=1)).eval()
-    district = PredictedDistrict.of(links, measured, measured_area(measured))
+    district = PredictedDistrict.of(links, measured, Squares.outdoors(measured))
     config = EvidenceTrainingConfig(
         steps=40, batch=8, learning_rate=0.1, network=EvidenceNetworkConfig(width=4, depth=1)
     )

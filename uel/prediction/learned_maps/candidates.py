@@ -4,11 +4,10 @@ fixes."""
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from uel.errors import UelError
-from uel.measurement.measured_network import MeasuredNetwork
+from uel.prediction.square_posterior import Squares
 
 SQUARES_PER_BLOCK = 3  # on a block's side
 
@@ -34,20 +33,16 @@ class Candidates:
         return len(self.row)
 
     @staticmethod
-    def of(network: MeasuredNetwork, allowed: Bool[Tensor, "row column"]) -> "Candidates":
-        """The blocks that hold an allowed square. Raises `UelError` where no square is allowed."""
-        squares = allowed.nonzero()
-        if not len(squares):
-            do = "give building heights of the district: phones are looked for outdoors"
-            raise UelError(f"{network.name} has no square where a phone may be", got="0 squares", do=do)
+    def of(possible: Squares) -> "Candidates":
+        """The blocks that hold a square where a phone may be."""
+        squares = possible.possible.nonzero()
         block = (squares - squares.amin(0)) // SQUARES_PER_BLOCK
         rows, columns = (block.amax(0) + 1).tolist()
         index, inverse, count = torch.unique(
             block @ torch.tensor([columns, 1]), return_inverse=True, return_counts=True
         )
         first = torch.full_like(index, len(squares)).scatter_reduce(0, inverse, torch.arange(len(squares)), "amin")
-        centre = (squares.flip(1) + 0.5) * network.grid.pixel - network.grid.size / 2
-        position = torch.zeros(len(index), 2).index_add(0, inverse, centre) / count[:, None]
+        position = torch.zeros(len(index), 2).index_add(0, inverse, possible.position) / count[:, None]
         row, column = squares[first].unbind(1)
         return Candidates(
             row=row, column=column, position=position, squares=count.float(), place_of_square=inverse,
@@ -57,12 +52,3 @@ class Candidates:
     def nearest(self, position: Float[Tensor, "n 2"]) -> Int[Tensor, " n"]:
         """Index of the place that is nearest to each position."""
         return torch.cdist(position, self.position).argmin(1)
-
-
-def measured_area(network: MeasuredNetwork) -> Bool[Tensor, "row column"]:
-    """Known outdoor squares within the box that the network's reports come from."""
-    allowed = torch.zeros(network.grid.shape, dtype=torch.bool)
-    row, column = network.row, network.column
-    box = slice(int(row.min()), int(row.max()) + 1), slice(int(column.min()), int(column.max()) + 1)
-    allowed[box] = (network.rasters.outdoors & network.rasters.building_known)[box]
-    return allowed

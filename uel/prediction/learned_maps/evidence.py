@@ -28,7 +28,7 @@ class PaddedReports:
     @staticmethod
     def of(level_dbm: Float[Tensor, "batch cell"], is_reported: Bool[Tensor, "batch cell"]) -> "PaddedReports":
         """Sort the cells of reports."""
-        count = min(REPORTED_CELLS, int(is_reported.sum(1).amax()))
+        count = max(1, min(REPORTED_CELLS, int(is_reported.sum(1).amax())))
         level, cell = level_dbm.masked_fill(~is_reported, -torch.inf).topk(count, dim=1)
         return PaddedReports(cell, level.clamp(min=-200.0), level.isfinite())
 

@@ -76,7 +76,7 @@ class EvidenceNetwork(nn.Module):
             ((reports.level_dbm.unsqueeze(-1) + 92).clamp(-60, 60) / 12).expand(-1, -1, places),
         ]
         of_cell = self.of_cell(torch.stack(channels, -1)) * mask
-        total, count = of_cell.sum(1), reports.count[:, None, None]
+        total, count = of_cell.sum(1), reports.count[:, None, None].clamp(min=1)
         # What the silent cells say beside their likelihood: the strongest level expected of one.
         named = torch.zeros(len(reports.cell), len(maps.mean_dbm), dtype=torch.bool).scatter(
             1, reports.cell, reports.is_reported

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
 from uel.core.io import staged_file
@@ -17,6 +17,7 @@ from uel.prediction.learned_maps.evidence import PaddedReports
 from uel.prediction.learned_maps.evidence_network import EvidenceNetwork, place_surroundings
 from uel.prediction.learned_maps.link_network import LinkNetwork, LinkPrediction
 from uel.prediction.learned_maps.surroundings import Surroundings
+from uel.prediction.square_posterior import Squares
 
 SCHEMA = "uel-level-maps-1"
 FILE = "level_maps.pt"
@@ -32,27 +33,23 @@ class PredictedDistrict:
     surroundings: Float[Tensor, "place channel"]
 
     @staticmethod
-    def of(links: LinkNetwork, network: MeasuredNetwork, allowed: Bool[Tensor, "row column"]) -> "PredictedDistrict":
+    def of(links: LinkNetwork, network: MeasuredNetwork, squares: Squares) -> "PredictedDistrict":
         """Predict the maps of a network whose cells are listed and named by its reports.
 
         Raises:
-            UelError: where a cell's antenna is not known, or no square is allowed.
+            UelError: where a cell's antenna is not known.
         """
         unlisted = (~network.cells.is_listed).nonzero()[:, 0].tolist()
         if unlisted:
             got = ", ".join(network.cells.cell_id[number] for number in unlisted[:5])
             do = "leave these cells out (`MeasuredNetwork.with_cells`)"
             raise UelError("the antennas of some cells are not known", got=got, do=do)
-        return PredictedDistrict.with_maps(
-            network, allowed, links.predict_maps(network, Candidates.of(network, allowed))
-        )
+        return PredictedDistrict.with_maps(network, squares, links.predict_maps(network, Candidates.of(squares)))
 
     @staticmethod
-    def with_maps(
-        network: MeasuredNetwork, allowed: Bool[Tensor, "row column"], maps: LinkPrediction
-    ) -> "PredictedDistrict":
+    def with_maps(network: MeasuredNetwork, squares: Squares, maps: LinkPrediction) -> "PredictedDistrict":
         """A district whose maps were predicted before."""
-        places = Candidates.of(network, allowed)
+        places = Candidates.of(squares)
         around = place_surroundings(Surroundings.of(network.rasters, network.grid), places)
         return PredictedDistrict(places=places, maps=maps, surroundings=around)
 

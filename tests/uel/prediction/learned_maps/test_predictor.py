@@ -8,12 +8,13 @@ import torch
 from tests.helpers.districts import random_network
 from uel.errors import UelError
 from uel.models.config import EvidenceNetworkConfig, LinkNetworkConfig
-from uel.prediction.learned_maps.candidates import SQUARES_PER_BLOCK, Candidates, measured_area
+from uel.prediction.learned_maps.candidates import SQUARES_PER_BLOCK, Candidates
 from uel.prediction.learned_maps.evidence import PaddedReports
 from uel.prediction.learned_maps.evidence_network import EvidenceNetwork
 from uel.prediction.learned_maps.link_features import LinkFeatures
 from uel.prediction.learned_maps.link_network import LinkNetwork
 from uel.prediction.learned_maps.predictor import FILE, MapPredictor, PredictedDistrict
+from uel.prediction.square_posterior import Squares
 
 NETWORK = random_network()
 
@@ -26,7 +27,7 @@ def predictor() -> MapPredictor:
 
 
 def test_maps_are_the_predictions_of_single_links(predictor):
-    district = PredictedDistrict.of(predictor.links, NETWORK, measured_area(NETWORK))
+    district = PredictedDistrict.of(predictor.links, NETWORK, Squares.outdoors(NETWORK))
     features = LinkFeatures(NETWORK)
     for cell, place in ((0, 0), (5, 11), (2, 30)):
         link = torch.tensor([cell]), district.places.row[[place]], district.places.column[[place]]
@@ -37,10 +38,10 @@ def test_maps_are_the_predictions_of_single_links(predictor):
 
 
 def test_places_are_the_outdoor_squares_in_blocks():
-    allowed = measured_area(NETWORK)
-    places = Candidates.of(NETWORK, allowed)
-    assert float(places.squares.sum()) == int(allowed.sum())
-    assert allowed[places.row, places.column].all()
+    squares = Squares.outdoors(NETWORK)
+    places = Candidates.of(squares)
+    assert float(places.squares.sum()) == len(squares)
+    assert squares.possible[places.row, places.column].all()
     centre = (torch.stack([places.column, places.row], 1) + 0.5) * 5 - NETWORK.grid.size / 2
     assert (places.position - centre).abs().max() < SQUARES_PER_BLOCK * 5
     assert torch.equal(places.nearest(places.position), torch.arange(len(places)))
@@ -49,7 +50,7 @@ def test_places_are_the_outdoor_squares_in_blocks():
 def test_a_saved_predictor_is_the_same(predictor, tmp_path):
     predictor.save(tmp_path)
     loaded = MapPredictor.load(tmp_path)
-    district = PredictedDistrict.of(predictor.links, NETWORK, measured_area(NETWORK))
+    district = PredictedDistrict.of(predictor.links, NETWORK, Squares.outdoors(NETWORK))
     reports = PaddedReports.of(NETWORK.level_dbm[:5], NETWORK.is_reported[:5])
     for corrected in (True, False):
         torch.testing.assert_close(
@@ -65,6 +66,4 @@ def test_bad_folders_and_networks_are_refused(predictor, tmp_path):
         MapPredictor.load(tmp_path)
     unlisted = replace(NETWORK, cells=replace(NETWORK.cells, is_listed=torch.arange(6) < 4))
     with pytest.raises(UelError, match="antennas of some cells"):
-        PredictedDistrict.of(predictor.links, unlisted, measured_area(NETWORK))
-    with pytest.raises(UelError, match="no square where a phone may be"):
-        Candidates.of(NETWORK, torch.zeros(NETWORK.grid.shape, dtype=torch.bool))
+        PredictedDistrict.of(predictor.links, unlisted, Squares.outdoors(NETWORK))
