@@ -17,6 +17,7 @@ log = logging.getLogger(__name__)
 
 WARMUP_FRACTION = 0.1  # of the steps
 MAX_GRADIENT_NORM = 1.0
+EVIDENCE_RATE_FACTOR = 10.0  # of the rate of the evidence's few weights beside the network's
 STEPS_PER_MESSAGE = 250
 
 
@@ -32,10 +33,11 @@ def fit_evidence(
     """
     torch.manual_seed(seed)
     network = EvidenceNetwork(config.network).train()
-    optimizer = torch.optim.AdamW(network.parameters(), config.learning_rate)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, config.learning_rate, max(config.steps, 2), pct_start=WARMUP_FRACTION
-    )
+    rates = [config.learning_rate * EVIDENCE_RATE_FACTOR, config.learning_rate]
+    weights = list(network.evidence.parameters())
+    layers = [value for name, value in network.named_parameters() if not name.startswith("evidence.")]
+    optimizer = torch.optim.AdamW([{"params": weights, "weight_decay": 0.0}, {"params": layers}], config.learning_rate)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rates, max(config.steps, 2), pct_start=WARMUP_FRACTION)
     generator, losses = torch.Generator().manual_seed(seed), list[tuple[float, float]]()
     squares = [measured.is_judged.nonzero()[:, 0] for _, measured in districts]
     for step in track(range(config.steps), "learning to weigh the evidence"):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from scenes.measured_networks.reader import CELL_FILE, read_measured_network
+from scenes.measured_networks.folders import network_folders, read_network
 from training.cache import StageCache
 from training.level_maps.config import TrainMapsConfig
 from training.level_maps.fit_evidence import fit_evidence
@@ -76,7 +76,7 @@ class _District:
     @cached_property
     def network(self) -> MeasuredNetwork:
         """The cells that reports name and whose antennas are known."""
-        heard = read_measured_network(self.folder).heard_cells()
+        heard = read_network(self.folder).heard_cells()
         return heard.with_cells(heard.cells.is_listed.nonzero()[:, 0])
 
     @cached_property
@@ -87,7 +87,7 @@ class _District:
 
 def _districts(config: TrainMapsConfig) -> list[_District]:
     """The districts to learn from and to validate on, by name."""
-    folders = sorted(file.parent for file in config.data.glob(f"*/{CELL_FILE}"))
+    folders = network_folders(config.data)
     unknown = sorted({*config.leave_out, *config.validate} - {folder.name for folder in folders})
     if unknown:
         got, do = ", ".join(unknown), f"name folders of {config.data}"

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 
 from sim_bridge.engines.config import EngineConfig
 from uel.errors import UelError
-from uel.prediction.config import Answer, PredictionParameters
+from uel.prediction.config import Answer, PredictionParameters, around_learned_maps
 
 MeasuredProtocol = Literal["chengdu", "duke-blocks", "duke-days"]
 MEASURED_PROTOCOLS: tuple[str, ...] = get_args(MeasuredProtocol)
@@ -42,9 +42,14 @@ class MeasuredEvalConfig(EngineConfig):
     answer: Answer = "median"
     """what a posterior answers: the position of least mean error, the mean, or the centre of the 50 m around that hold
     most probability"""
+    maps: Path | None = None
+    """run of `uel train-maps` that has not seen these networks, for the methods `learned`, `learned_kriging` and
+    `locator`"""
     seed: int = 0
     parameters: PredictionParameters = field(default_factory=PredictionParameters)
     """learned from other districts"""
+    learned_parameters: PredictionParameters = field(default_factory=around_learned_maps)
+    """the same for levels around learned maps"""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -18,6 +18,7 @@ from uel.prediction.fingerprints import (
     tuned_nearest_neighbours,
 )
 from uel.prediction.label_locator import LabelLocator
+from uel.prediction.learned_maps.learned_locator import LearnedLocator
 from uel.prediction.level_reports import LevelReports
 from uel.prediction.square_posterior import Squares
 
@@ -38,6 +39,18 @@ class MeasuredCase:
     """where a phone can be"""
     parameters: PredictionParameters
     answer: Answer
+    learned_parameters: PredictionParameters
+    """of levels around learned maps"""
+    learned: LearnedLocator | None = None
+    """maps that networks predicted which have learned from other districts"""
+
+    @property
+    def learned_maps(self) -> LearnedLocator:
+        """The learned maps. Raises `UelError` where none are given."""
+        if self.learned is None:
+            do = "train them on other districts (uel train-maps), and give --maps RUN"
+            raise UelError("the methods learned, learned_kriging and locator need learned maps", got="no --maps", do=do)
+        return self.learned
 
 
 @dataclass(frozen=True)
@@ -73,6 +86,12 @@ def _law_kriging(case: MeasuredCase) -> LocateMethod:
     return _path_loss_kriging(replace(case, parameters=simple))
 
 
+def _learned_kriging(case: MeasuredCase) -> LocateMethod:
+    """Kriging of what the learned maps leave over."""
+    prior, drift = case.squares.prior(case.labels, case.parameters.places), case.learned_maps.level_dbm
+    return LabelLocator.fit(case.labels, case.squares, prior, case.learned_parameters, drift, case.answer)
+
+
 MEASURED_METHODS: Mapping[str, MeasuredMethod] = {
     "strongest_cell": MeasuredMethod(lambda case: strongest_cell_site(case.labels), 0, 0),
     "centroid": MeasuredMethod(lambda case: strongest_cell_centroid(case.labels)),
@@ -82,6 +101,9 @@ MEASURED_METHODS: Mapping[str, MeasuredMethod] = {
     "path_loss": MeasuredMethod(_path_loss_kriging, 0, 0),
     "law_kriging": MeasuredMethod(_law_kriging),
     "path_loss_kriging": MeasuredMethod(_path_loss_kriging),
+    "learned": MeasuredMethod(lambda case: case.learned_maps.grid_bayes, 0, 0),
+    "locator": MeasuredMethod(lambda case: case.learned_maps, 0, 0),
+    "learned_kriging": MeasuredMethod(_learned_kriging),
 }
 
 

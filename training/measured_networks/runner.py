@@ -24,6 +24,8 @@ from uel.estimation.scoring import Scores, score
 from uel.measurement.drive_test import block_index
 from uel.measurement.measured_network import BLOCK_SIDE, MeasuredNetwork, split_days, split_labels
 from uel.prediction.label_locator import LabelLocator
+from uel.prediction.learned_maps.learned_locator import LearnedLocator
+from uel.prediction.learned_maps.predictor import LEVEL_MAPS_FILE, MapPredictor
 from uel.prediction.level_reports import LevelReports
 from uel.prediction.square_posterior import Squares
 from uel.results.measured_evaluation import ABOUT_FILE
@@ -31,7 +33,7 @@ from uel.results.measured_evaluation import ABOUT_FILE
 REPORTS_PER_CALL = 32
 TIMED_REPORTS = 5
 MEASURED_VERSION = 1  # raised when a method or a score changes, so that units are made anew
-_FIELDS_OUTSIDE_KEY = ("data", "out", "districts", "draws", *ENGINE_FIELDS)
+_FIELDS_OUTSIDE_KEY = ("data", "out", "districts", "draws", "maps", *ENGINE_FIELDS)
 log = logging.getLogger(__name__)
 
 
@@ -69,6 +71,8 @@ class MeasuredJob(FieldState):
         files = {file.name: file_hash(file) for file in sorted(folder.iterdir()) if file.is_file()}
         config = {k: v for k, v in asdict(self.config).items() if k not in _FIELDS_OUTSIDE_KEY}
         key = {"version": MEASURED_VERSION, "files": files, "config": config, "draw": draw}
+        if self.config.maps is not None:
+            key["maps"] = file_hash(self.config.maps / LEVEL_MAPS_FILE)
         return self.folder / "units" / f"{folder.name}-{draw:02}-{digest(key)}.npz"
 
     def is_done(self, number: int) -> bool:
@@ -84,12 +88,12 @@ class _MeasuredWorker:
     """Makes units; keeps the network that it read last."""
 
     def __init__(self, job: MeasuredJob) -> None:
-        self.job, self._folder, self._network = job, Path(), None
+        self.job, self._folder, self._network, self._learned = job, Path(), None, None
 
     def make(self, number: int) -> UnitDone:
         folder, draw = self.job.unit(number)
         network = self._read(folder)
-        arrays = judge_draw(network, self.job.config, draw)
+        arrays = judge_draw(network, self.job.config, draw, self._learned)
         stream = io.BytesIO()
         np.savez_compressed(stream, **arrays)
         self.job.file(number).parent.mkdir(parents=True, exist_ok=True)
@@ -99,10 +103,19 @@ class _MeasuredWorker:
     def _read(self, folder: Path) -> MeasuredNetwork:
         if self._network is None or self._folder != folder:
             self._folder, self._network = folder, read_network(folder).heard_cells()
+            self._learned = self._predict_maps(self._network)
         return self._network
 
+    def _predict_maps(self, network: MeasuredNetwork) -> LearnedLocator | None:
+        config = self.job.config
+        if config.maps is None:
+            return None
+        return LearnedLocator.of(MapPredictor.load(config.maps), network, Squares.outdoors(network), config.answer)
 
-def judge_draw(network: MeasuredNetwork, config: MeasuredEvalConfig, draw: int) -> dict[str, np.ndarray]:
+
+def judge_draw(
+    network: MeasuredNetwork, config: MeasuredEvalConfig, draw: int, learned: LearnedLocator | None = None
+) -> dict[str, np.ndarray]:
     """Scores of all methods at all label budgets in one draw of blocks.
 
     Returns:
@@ -117,7 +130,7 @@ def judge_draw(network: MeasuredNetwork, config: MeasuredEvalConfig, draw: int) 
     arrays = {"position": judged.position.numpy(), "block": block_index(judged.position, BLOCK_SIDE).numpy()}
     for budget in _budgets(config.labels, len(split.labelled)):
         labels = network.select(split.labels(min(budget, len(split.labelled))))
-        case = MeasuredCase(labels, squares, config.parameters, config.answer)
+        case = MeasuredCase(labels, squares, config.parameters, config.answer, config.learned_parameters, learned)
         for name in config.methods:
             if measured_method(name).takes(budget):
                 generator = torch.Generator().manual_seed(seed)
@@ -162,6 +175,8 @@ def run_measured(config: MeasuredEvalConfig) -> Path:
     """Judge all methods; returns the folder of the results, which is complete unless `config.is_partial`."""
     for name in config.methods:
         measured_method(name)
+    if config.maps is not None:
+        MapPredictor.load(config.maps)  # a folder without learned maps is refused before any work
     job = MeasuredJob(config)
     make_all(job, "eval", config, "draws")
     if not config.is_partial:

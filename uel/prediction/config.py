@@ -115,3 +115,11 @@ class PredictionParameters:
     detection: DetectionParameters = field(default_factory=DetectionParameters)
     likelihood: ReportLikelihood = field(default_factory=ReportLikelihood)
     places: PlaceWeights = field(default_factory=PlaceWeights)
+
+
+def around_learned_maps() -> PredictionParameters:
+    """The numbers of levels around the maps of `uel.prediction.learned_maps`, which hold a trend already."""
+    none, small = (0.0, 0.0, 0.0, 0.0), (3.0, 2.0, 0.05, 0.05)
+    trend = TrendPrior(mean=none, district_std=small, cell_std=(4.0, 4.0, 0.1, 0.1), mast_std=2.0)
+    residual = ResidualCovariance(long_std_db=5.0, short_std_db=4.0, short_length=25.0, noise_std_db=2.5)
+    return PredictionParameters(trend=trend, residual=residual)

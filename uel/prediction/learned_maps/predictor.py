@@ -20,7 +20,7 @@ from uel.prediction.learned_maps.surroundings import Surroundings
 from uel.prediction.square_posterior import Squares
 
 SCHEMA = "uel-level-maps-1"
-FILE = "level_maps.pt"
+LEVEL_MAPS_FILE = "level_maps.pt"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -75,13 +75,13 @@ class MapPredictor:
         content = {"schema": SCHEMA}
         for name, network in (("links", self.links), ("evidence", self.evidence)):
             content[name] = {"config": asdict(network.config), "state": network.state_dict()}
-        with staged_file(folder / FILE) as staged:
+        with staged_file(folder / LEVEL_MAPS_FILE) as staged:
             torch.save(content, staged)
 
     @staticmethod
     def load(folder: Path) -> "MapPredictor":
         """Read what `save` wrote; raises `UelError` where the file is missing, damaged or of another schema."""
-        file, do = folder / FILE, "train it: uel train-maps --data FOLDER"
+        file, do = folder / LEVEL_MAPS_FILE, "train it: uel train-maps --data FOLDER"
         if not file.is_file():
             raise UelError("the folder has no learned maps", got=str(file), do=do)
         try:

@@ -13,7 +13,7 @@ from uel.prediction.learned_maps.evidence import PaddedReports
 from uel.prediction.learned_maps.evidence_network import EvidenceNetwork
 from uel.prediction.learned_maps.link_features import LinkFeatures
 from uel.prediction.learned_maps.link_network import LinkNetwork
-from uel.prediction.learned_maps.predictor import FILE, MapPredictor, PredictedDistrict
+from uel.prediction.learned_maps.predictor import LEVEL_MAPS_FILE, MapPredictor, PredictedDistrict
 from uel.prediction.square_posterior import Squares
 
 NETWORK = random_network()
@@ -61,7 +61,7 @@ def test_a_saved_predictor_is_the_same(predictor, tmp_path):
 def test_bad_folders_and_networks_are_refused(predictor, tmp_path):
     with pytest.raises(UelError, match="no learned maps"):
         MapPredictor.load(tmp_path)
-    (tmp_path / FILE).write_bytes(b"nothing")
+    (tmp_path / LEVEL_MAPS_FILE).write_bytes(b"nothing")
     with pytest.raises(UelError, match="cannot be read"):
         MapPredictor.load(tmp_path)
     unlisted = replace(NETWORK, cells=replace(NETWORK.cells, is_listed=torch.arange(6) < 4))
