@@ -23,7 +23,7 @@ from uel.errors import UelError
 from uel.measurement.measured_network import MeasuredNetwork
 from uel.prediction.learned_maps.evidence_network import EvidenceNetwork
 from uel.prediction.learned_maps.learned_locator import LearnedLocator
-from uel.prediction.learned_maps.link_features import FEATURES
+from uel.prediction.learned_maps.link_features import LINK_FEATURES
 from uel.prediction.learned_maps.link_network import LinkNetwork, LinkPrediction
 from uel.prediction.learned_maps.predictor import MapPredictor, PredictedDistrict
 from uel.prediction.square_posterior import Squares
@@ -110,7 +110,7 @@ class _Stages:
     def samples(self, district: _District) -> LinkSamples:
         """Links of a district."""
         count, seed = self.config.links.silent_links, self.config.seed
-        key = [district.key, count, seed, FEATURES]
+        key = [district.key, count, seed, LINK_FEATURES]
         state = self._state(f"links-{district.name}", key, lambda: vars(LinkSamples.of(district.network, count, seed)))
         return LinkSamples(**state)
 
@@ -123,7 +123,7 @@ class _Stages:
             return fit_links(links, samples, seed, name).state_dict()
 
         network = LinkNetwork(links.network)
-        key = [[district.key for district in districts], asdict(links), seed, FEATURES]
+        key = [[district.key for district in districts], asdict(links), seed, LINK_FEATURES]
         network.load_state_dict(self._state(f"network-{name}", key, fitted))
         return network.eval()
 
@@ -132,7 +132,13 @@ class _Stages:
         folds = self.config.folds
         fold = self.districts.index(district) % folds
         others = [other for number, other in enumerate(self.districts) if number % folds != fold]
-        key = [district.key, [other.key for other in others], asdict(self.config.links), self.config.seed, FEATURES]
+        key = [
+            district.key,
+            [other.key for other in others],
+            asdict(self.config.links),
+            self.config.seed,
+            LINK_FEATURES,
+        ]
 
         squares = Squares.outdoors(district.network)
 

@@ -116,8 +116,12 @@ class SquareEstimate:
     probability: Float[Tensor, "n square"]
     answer: Answer = "median"
 
-    @cached_property
+    @property
     def position(self) -> Float[Tensor, "n 2"]:
+        return self._position
+
+    @cached_property
+    def _position(self) -> Float[Tensor, "n 2"]:
         places = self.squares.position
         if self.answer == "mean":
             return self.probability @ places

@@ -6,14 +6,14 @@ from training.level_maps.config import LinkTrainingConfig
 from training.level_maps.fit_links import fit_links, link_losses
 from training.level_maps.link_samples import LinkSamples
 from uel.models.config import LinkNetworkConfig
-from uel.prediction.learned_maps.link_features import FEATURES, PATCH_SIZE
+from uel.prediction.learned_maps.link_features import LINK_FEATURES, PATCH_SIZE
 from uel.prediction.learned_maps.link_network import LinkPrediction
 
 
 def law_samples(count: int, seed: int) -> LinkSamples:
     """Levels that fall with the first feature and rise with the height ahead; strong cells are named."""
     generator = torch.Generator().manual_seed(seed)
-    features = torch.randn(count, len(FEATURES), generator=generator)
+    features = torch.randn(count, len(LINK_FEATURES), generator=generator)
     heights = torch.rand(count, PATCH_SIZE, generator=generator)
     level = -92 - 8 * features[:, 0] + 2 * torch.randn(count, generator=generator)
     named = features[:, 0] + 0.2 * torch.randn(count, generator=generator) < 0

@@ -13,7 +13,7 @@ from uel.geo.obstruction import knife_edge_db
 from uel.measurement.measured_network import DistrictRasters
 
 # Distances from the phone at which the line is looked at, in metres: what stands near the phone matters most.
-STEPS = ((5.0, 100.0), (10.0, 300.0), (20.0, 900.0))
+LINE_STEPS = ((5.0, 100.0), (10.0, 300.0), (20.0, 900.0))
 NEAR_PHONE, NEAR_ANTENNA = 60.0, 100.0  # m
 NO_OBSTACLE = 900.0  # m to the nearest obstacle where there is none
 CLEARANCE_LIMIT = 100.0  # m: larger heights above and below the line are not told apart
@@ -124,9 +124,9 @@ def line_obstruction(
 
 def _samples() -> tuple[Float[Tensor, " sample"], Float[Tensor, " sample"]]:
     """Distances from the phone in metres, and the length of line that each stands for."""
-    starts = (0.0, *(end for _, end in STEPS[:-1]))
-    counts = [round((end - start) / step) for start, (step, end) in zip(starts, STEPS, strict=True)]
-    width = torch.cat([torch.full((count,), step) for count, (step, _) in zip(counts, STEPS, strict=True)])
+    starts = (0.0, *(end for _, end in LINE_STEPS[:-1]))
+    counts = [round((end - start) / step) for start, (step, end) in zip(starts, LINE_STEPS, strict=True)]
+    width = torch.cat([torch.full((count,), step) for count, (step, _) in zip(counts, LINE_STEPS, strict=True)])
     return width.cumsum(0), width
 
 

@@ -16,9 +16,9 @@ from uel.core.units import bearing_deg, wrap_deg
 from uel.measurement.measured_network import MeasuredNetwork
 from uel.prediction.learned_maps.line_obstruction import line_obstruction
 from uel.prediction.learned_maps.surroundings import (
-    DIRECTIONS,
+    DIRECTION_COUNT,
     PHONE_HEIGHT,
-    REACHES,
+    SURROUNDINGS_REACHES,
     Surroundings,
     direction_towards,
 )
@@ -39,16 +39,16 @@ PATCH_MIRROR = torch.arange(PATCH_SIZE).view(-1, 11).flip(1).flatten()
 PATCH_HEIGHT_UNIT, MAX_PATCH_HEIGHT, UNKNOWN_HEIGHT = 20.0, 3.0, -0.5  # m; units; in place of a height
 OFF_GRID = -1.0  # surroundings of a mast that stands off the grid
 
-FEATURES = (
+LINK_FEATURES = (
     "log_distance", "free_space_dbm", "off_boresight_deg", "off_tilt_deg", "elevation_deg", "horizontal_loss_db",
     "vertical_loss_db", "antenna_height", "antenna_above_roofs", "antenna_above_square", "frequency_mhz", "power_dbm",
     "electrical_tilt_deg", "mechanical_tilt_deg", "roof_at_mast", "ground_difference",
-    *(f"{quantity}_at_mast_{reach:.0f}" for quantity in ("built", "height") for reach in REACHES),
+    *(f"{quantity}_at_mast_{reach:.0f}" for quantity in ("built", "height") for reach in SURROUNDINGS_REACHES),
     "height_at_square", "clutter", "terrain_above_median",
     "nu", "nu_at_antenna", "cascade_db", "blocked_length", "blocked_length_near", "crossings", "first_building",
     "first_edge", "first_edge_height", "clearance", "unknown_length", "unknown_length_near",
     "free_towards", "free_away", "free_aside", "skyline_towards_deg", "skyline_mean_deg", "free_mean",
-    *(f"{quantity}_{reach:.0f}" for quantity in ("built", "height") for reach in REACHES),
+    *(f"{quantity}_{reach:.0f}" for quantity in ("built", "height") for reach in SURROUNDINGS_REACHES),
     "law_dbm", "law_rank", *(f"law_below_rank_{rank}" for rank in RANKED_CELLS),
 )  # fmt: skip
 
@@ -59,7 +59,7 @@ class LinkFeatures:
 
     Example:
         >>> LinkFeatures(network).of(torch.tensor([0, 0]), torch.tensor([3, 4]), torch.tensor([7, 7])).shape[1] == len(
-        ...     FEATURES)  # doctest: +SKIP
+        ...     LINK_FEATURES)  # doctest: +SKIP
         True
     """
 
@@ -77,7 +77,7 @@ class LinkFeatures:
     def of(
         self, cell: Int[Tensor, " link"], row: Int[Tensor, " link"], column: Int[Tensor, " link"]
     ) -> Float[Tensor, "link feature"]:
-        """The features, in the order of `FEATURES`.
+        """The features, in the order of `LINK_FEATURES`.
 
         Args:
             cell: index of each link's cell.
@@ -129,7 +129,7 @@ class LinkFeatures:
         at_mast = self._at_mast(cell)
         at_square = torch.cat([around.built[:, row, column], around.height[:, row, column]])
         towards = direction_towards(bearing_deg(square, cells.position[cell]))
-        aside = [around.free_length[(towards + turn) % DIRECTIONS, row, column] for turn in (2, 6)]
+        aside = [around.free_length[(towards + turn) % DIRECTION_COUNT, row, column] for turn in (2, 6)]
         return [
             distance.log10(), free_space_dbm, off_boresight.abs(), elevation - tilt, elevation, horizontal, vertical,
             cells.height[cell], cells.height[cell] - at_mast[-1].clamp(min=0.0),
@@ -141,7 +141,8 @@ class LinkFeatures:
             line.crossings, line.first_building, line.first_edge, line.first_edge_height, line.clearance,
             line.unknown_length, line.unknown_length_near,
             around.free_length[towards, row, column],
-            around.free_length[(towards + DIRECTIONS // 2) % DIRECTIONS, row, column], (aside[0] + aside[1]) / 2,
+            around.free_length[(towards + DIRECTION_COUNT // 2) % DIRECTION_COUNT, row, column],
+            (aside[0] + aside[1]) / 2,
             around.skyline_deg[towards, row, column], around.skyline_deg[:, row, column].mean(0),
             around.free_length[:, row, column].mean(0), *at_square, *self._beside_other_cells(cell, square),
         ]  # fmt: skip

@@ -15,7 +15,7 @@ from uel.core.batch_record import BatchRecord
 from uel.measurement.measured_network import MeasuredNetwork
 from uel.models.config import LinkNetworkConfig
 from uel.prediction.learned_maps.candidates import Candidates
-from uel.prediction.learned_maps.link_features import FEATURES, LINKS_PER_CHUNK, PATCH_SIZE, LinkFeatures
+from uel.prediction.learned_maps.link_features import LINK_FEATURES, LINKS_PER_CHUNK, PATCH_SIZE, LinkFeatures
 
 MEAN_LEVEL_DBM, LEVEL_UNIT_DB = -92.0, 12.0
 MIN_STD_DB, STD_UNIT_DB = 1.0, 5.0
@@ -39,12 +39,15 @@ class LinkPrediction(BatchRecord):
 class LinkNetwork(nn.Module):
     """Residual layers over the features of a link and the heights around its square."""
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, config: LinkNetworkConfig) -> None:
         super().__init__()
         self.config = config
-        self.register_buffer("mean", torch.zeros(len(FEATURES)))
-        self.register_buffer("std", torch.ones(len(FEATURES)))
-        self.entry = nn.Linear(len(FEATURES) + PATCH_SIZE, config.width)
+        self.register_buffer("mean", torch.zeros(len(LINK_FEATURES)))
+        self.register_buffer("std", torch.ones(len(LINK_FEATURES)))
+        self.entry = nn.Linear(len(LINK_FEATURES) + PATCH_SIZE, config.width)
         self.layers = nn.ModuleList(nn.Linear(config.width, config.width) for _ in range(config.depth))
         self.norms = nn.ModuleList(nn.LayerNorm(config.width) for _ in range(config.depth + 1))
         self.dropout = nn.Dropout(config.dropout)

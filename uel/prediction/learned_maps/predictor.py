@@ -72,7 +72,7 @@ class MapPredictor:
 
     def save(self, folder: Path) -> None:
         """Write `level_maps.pt` (weights and configurations) into a folder."""
-        content = {"schema": SCHEMA}
+        content: dict[str, Any] = {"schema": SCHEMA}
         for name, network in (("links", self.links), ("evidence", self.evidence)):
             content[name] = {"config": asdict(network.config), "state": network.state_dict()}
         with staged_file(folder / LEVEL_MAPS_FILE) as staged:

@@ -10,8 +10,8 @@ from torch import Tensor
 from uel.core.grid import Grid
 from uel.measurement.measured_network import DistrictRasters
 
-REACHES = (10.0, 25.0, 50.0, 100.0)  # m: half sides of the squares that means are taken over
-DIRECTIONS = 8  # compass directions that are looked into, clockwise from north
+SURROUNDINGS_REACHES = (10.0, 25.0, 50.0, 100.0)  # m: half sides of the squares that means are taken over
+DIRECTION_COUNT = 8  # compass directions that are looked into, clockwise from north
 LOOKED_STEPS = (*range(1, 12), *range(12, 41, 2))  # pixels from a square at which buildings are looked for
 PHONE_HEIGHT = 1.5  # m above the ground
 
@@ -34,9 +34,9 @@ class Surroundings:
     """
 
     built: Float[Tensor, "reach row column"]
-    """fraction of the known squares within each of `REACHES` that are buildings"""
+    """fraction of the known squares within each of `SURROUNDINGS_REACHES` that are buildings"""
     height: Float[Tensor, "reach row column"]
-    """m, mean height of the known squares within each of `REACHES`, outdoor ones with 0"""
+    """m, mean height of the known squares within each of `SURROUNDINGS_REACHES`, outdoor ones with 0"""
     free_length: Float[Tensor, "direction row column"]
     """m to the nearest building in each direction; the last of `LOOKED_STEPS` where there is none"""
     skyline_deg: Float[Tensor, "direction row column"]
@@ -46,10 +46,10 @@ class Surroundings:
     def of(rasters: DistrictRasters, grid: Grid) -> "Surroundings":
         """The surroundings that a district's raster of heights shows."""
         known, height = rasters.building_known.float(), rasters.building_height
-        counts = [_box_sum(known, grid, reach).clamp(min=1.0) for reach in REACHES]
-        built = [_box_sum((height > 0).float(), grid, reach) for reach in REACHES]
-        heights = [_box_sum(height, grid, reach) for reach in REACHES]
-        looks = [_look(height, grid.pixel, direction) for direction in range(DIRECTIONS)]
+        counts = [_box_sum(known, grid, reach).clamp(min=1.0) for reach in SURROUNDINGS_REACHES]
+        built = [_box_sum((height > 0).float(), grid, reach) for reach in SURROUNDINGS_REACHES]
+        heights = [_box_sum(height, grid, reach) for reach in SURROUNDINGS_REACHES]
+        looks = [_look(height, grid.pixel, direction) for direction in range(DIRECTION_COUNT)]
         return Surroundings(
             built=torch.stack(built) / torch.stack(counts),
             height=torch.stack(heights) / torch.stack(counts),
@@ -60,7 +60,7 @@ class Surroundings:
 
 def direction_towards(bearing_deg: Float[Tensor, "*n"]) -> Int[Tensor, "*n"]:
     """Index of the direction that is nearest to a compass bearing."""
-    return (bearing_deg * (DIRECTIONS / 360)).round().long() % DIRECTIONS
+    return (bearing_deg * (DIRECTION_COUNT / 360)).round().long() % DIRECTION_COUNT
 
 
 def _box_sum(values: Float[Tensor, "row column"], grid: Grid, reach: float) -> Float[Tensor, "row column"]:
@@ -79,7 +79,7 @@ def _look(
     """Free length in metres and elevation in degrees of the skyline, in one direction from each square."""
     reach, (rows, columns) = LOOKED_STEPS[-1], height.shape
     padded = torch.nn.functional.pad(height, (reach,) * 4)
-    angle = 2 * math.pi * direction / DIRECTIONS
+    angle = 2 * math.pi * direction / DIRECTION_COUNT
     length, slope = torch.full_like(height, reach * pixel), torch.zeros_like(height)
     for step in LOOKED_STEPS:
         north, east = reach + round(step * math.cos(angle)), reach + round(step * math.sin(angle))

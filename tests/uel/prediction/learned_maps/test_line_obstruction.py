@@ -10,7 +10,7 @@ from uel.core.constants import SPEED_OF_LIGHT
 from uel.core.grid import Grid
 from uel.geo.obstruction import knife_edge_db
 from uel.measurement.measured_network import DistrictRasters
-from uel.prediction.learned_maps.line_obstruction import MIN_NU, NEAR_PHONE, STEPS, line_obstruction
+from uel.prediction.learned_maps.line_obstruction import LINE_STEPS, MIN_NU, NEAR_PHONE, line_obstruction
 
 GRID = Grid(size=300.0, pixel=5.0)
 FREQUENCY = 2.6e9
@@ -59,7 +59,9 @@ def test_lengths_are_those_of_a_walk_along_the_line():
 
 
 def _walk(rasters: DistrictRasters, phone: torch.Tensor, antenna: torch.Tensor) -> tuple[float, ...]:
-    step_sizes = [(step, int((end - start) / step)) for (step, end), start in zip(STEPS, (0, 100, 300), strict=True)]
+    step_sizes = [
+        (step, int((end - start) / step)) for (step, end), start in zip(LINE_STEPS, (0, 100, 300), strict=True)
+    ]
     offset, at = antenna - phone, 0.0
     distance = float(offset[:2].norm())
     blocked = unknown = unknown_near = crossings = 0.0

@@ -3,7 +3,7 @@
 import torch
 
 from tests.helpers.districts import random_network, turned
-from uel.prediction.learned_maps.link_features import FEATURES, PATCH_MIRROR, PATCH_POINTS, LinkFeatures
+from uel.prediction.learned_maps.link_features import LINK_FEATURES, PATCH_MIRROR, PATCH_POINTS, LinkFeatures
 
 LINK = torch.cartesian_prod(torch.arange(60), torch.arange(6))
 
@@ -18,9 +18,9 @@ def test_a_turned_district_has_the_same_features():
     network = random_network()
     features, heights = features_of(network)
     turned_features, turned_heights = features_of(turned(network))
-    assert features.shape == (len(LINK), len(FEATURES))
+    assert features.shape == (len(LINK), len(LINK_FEATURES))
     # A point on the border of two pixels may fall on either side of it.
-    assert (torch.isclose(features, turned_features, atol=1e-2).all(0).sum()) >= len(FEATURES) - 12
+    assert (torch.isclose(features, turned_features, atol=1e-2).all(0).sum()) >= len(LINK_FEATURES) - 12
     assert torch.isclose(features, turned_features, atol=1e-2).float().mean() > 0.99
     assert (heights == turned_heights).float().mean() > 0.98
 
@@ -50,7 +50,7 @@ def test_a_wall_towards_the_antenna_is_ahead():
     heights = LinkFeatures(network).heights_around(torch.tensor([0]), *square)[0]
     assert set(PATCH_POINTS[heights == 1, 0].tolist()) == {20.0}
     assert int((heights == 1).sum()) == 11
-    named = dict(zip(FEATURES, LinkFeatures(network).of(torch.tensor([0]), *square)[0].tolist(), strict=True))
+    named = dict(zip(LINK_FEATURES, LinkFeatures(network).of(torch.tensor([0]), *square)[0].tolist(), strict=True))
     assert named["first_building"] == 20.0
     assert named["free_towards"] == 20.0
     assert named["law_rank"] < 6

@@ -6,7 +6,12 @@ import torch
 
 from tests.helpers.districts import random_rasters
 from uel.core.grid import Grid
-from uel.prediction.learned_maps.surroundings import DIRECTIONS, REACHES, Surroundings, direction_towards
+from uel.prediction.learned_maps.surroundings import (
+    DIRECTION_COUNT,
+    SURROUNDINGS_REACHES,
+    Surroundings,
+    direction_towards,
+)
 
 GRID = Grid(size=150.0, pixel=5.0)
 
@@ -14,7 +19,7 @@ GRID = Grid(size=150.0, pixel=5.0)
 def test_means_are_those_of_the_known_squares_within_reach():
     rasters = random_rasters(GRID, seed=1)
     around = Surroundings.of(rasters, GRID)
-    for number, reach in enumerate(REACHES):
+    for number, reach in enumerate(SURROUNDINGS_REACHES):
         for row, column in ((0, 0), (7, 21), (29, 15)):
             pixels = round(reach / GRID.pixel)
             box = slice(max(row - pixels, 0), row + pixels + 1), slice(max(column - pixels, 0), column + pixels + 1)
@@ -39,4 +44,4 @@ def test_the_skyline_is_the_highest_roof_in_a_direction():
 def test_a_bearing_has_the_nearest_direction():
     bearing = torch.tensor([0.0, 22.0, 23.0, 359.0, 270.0])
     assert direction_towards(bearing).tolist() == [0, 0, 1, 0, 6]
-    assert DIRECTIONS == 8
+    assert DIRECTION_COUNT == 8
