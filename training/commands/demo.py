@@ -4,11 +4,13 @@ import json
 import logging
 import platform
 import time
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 
+from sim_bridge.survey.worker import TileWithSites
 from training.cache import StageCache
 from training.commands import train
 from training.commands.config import DemoConfig
@@ -16,15 +18,19 @@ from training.evaluation.example_fix import example_fix
 from training.evaluation.protocol import protocol_conditions
 from training.evaluation.runner import run_protocol
 from training.evaluation.scenarios import evaluation_scenarios
+from training.pipeline.scene_pipeline import track_survey
 from uel.core.io import as_json, data_folder, replace_file
+from uel.inference.deployment import Deployment
 from uel.inference.run_folder import write_run
 from uel.models.locator import Locator
+from uel.radio.tracing_config import tracing_key
 from uel.results.run_summary import accuracy_tables, base_errors
 
 log = logging.getLogger(__name__)
 
 VERSIONED_PACKAGES = ("torch", "drjit", "mitsuba", "sionna-rt", "lightning", "zarr")
 EXAMPLE_TIER = "rsrp_ta_azimuth"
+TEST_TRACKS = 32  # tracks on the test tile, for its map and for fixes by hand in `uel explore`
 
 
 def run(config: DemoConfig) -> Path:
@@ -54,7 +60,9 @@ def _complete_run(folder: Path, evaluation: Path, config: DemoConfig, seconds: f
     (make_scenario,) = evaluation_scenarios(config.eval_config, stage_cache)
     scenario = make_scenario()
     condition = next(c for c in protocol_conditions(scenario.config) if c.tier == EXAMPLE_TIER)
-    write_run(folder, locator, scenario.deployment(condition), "uel demo")
+    deployment = scenario.deployment(condition)
+    write_run(folder, locator, deployment, "uel demo")
+    _trace_test_tracks(deployment, config, stage_cache)
     np.savez(folder / "example.npz", **example_fix(locator, scenario, condition))
     trained = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
     metrics = {
@@ -64,3 +72,13 @@ def _complete_run(folder: Path, evaluation: Path, config: DemoConfig, seconds: f
         "stages": trained["stages"] | {"training": trained["training"]["wall_s"], "evaluation": seconds},
     }
     replace_file(folder / "metrics.json", as_json(metrics))
+
+
+def _trace_test_tracks(deployment: Deployment, config: DemoConfig, stage_cache: StageCache) -> None:
+    """A survey of the test tile, whose phones `uel explore` shows and locates."""
+    place = TileWithSites(deployment.tile, deployment.maps.radio.sites)
+    tracks = replace(config.survey, tracks=min(config.survey.tracks, TEST_TRACKS))
+    sites = [asdict(site) for site in place.sites]
+    key = {"tile": place.tile.fingerprint, "sites": sites, "seed": config.seed, "plan": asdict(tracks)}
+    key["tracing"] = tracing_key(config.tracing)
+    track_survey(f"survey-{place.tile.name}", key, place, tracks, config.tracing, config.seed, stage_cache)
