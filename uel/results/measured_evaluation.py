@@ -160,9 +160,10 @@ def _comparisons(
     medians: Mapping[str, Mapping[Key, Float[Array, " draw"]]],
     keys: Sequence[Key],
 ) -> list[Row]:
-    """By how many per cent the mean of the districts' median errors is below a rival's with the same labels."""
-    rows = list[Row]()
-    for method, labels in keys:
+    """By how many per cent the mean of the districts' median errors is below a rival's with the same labels; of methods
+    with a density."""
+    rows, first = list[Row](), next(iter(scores.values()))
+    for method, labels in (key for key in keys if first[key].nll is not None):
         for rival in (name for name in RIVAL_METHODS if name != method and (name, labels) in keys):
             pair = [(method, labels), (rival, labels)]
             own, other = (np.array([by_key[key].row()["p50_m"] for by_key in scores.values()]) for key in pair)
