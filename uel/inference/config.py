@@ -39,6 +39,9 @@ class LocateConfig(TileChoiceConfig):
     rejected: Path | None = None
     """table of what is set aside, with row, rule and value; `rejected.csv` beside the first file of `out`, or in the
     working directory; that of the labelled reports is `labelled_rejected.csv` there"""
+    cells_max: int | None = None
+    """the most cells that one report of this log can list; default: as many as one of its first reports does, for the
+    JSON of `uel.measurement.report_io` as many as the locator expects"""
     refine: Literal["none", "map", "rt"] = "map"
     """refine undecided fixes on the map's finest grid (map), and also by rays traced to their likeliest positions
     (rt)"""
@@ -69,6 +72,8 @@ class LocateConfig(TileChoiceConfig):
 
     def __post_init__(self) -> None:
         self._require_track_options()
+        if self.cells_max is not None and self.cells_max < 1:
+            raise UelError("--cells-max must be at least 1", got=self.cells_max, do="give --cells-max 8, say")
         if self.labelled_reports and self.refine == "none":
             got, do = f"--refine {self.refine}", "give --refine map, or leave out --labelled-reports"
             raise UelError("--labelled-reports corrects the map on which fixes are refined", got=got, do=do)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,9 @@ class ReportStream:
     count: int
     """number of reports, those that will be set aside included"""
     devices: int = 1
+    cells_max: int | None = None
+    """the most cells that a report of the log's first part lists; None for the project's own JSON, which follows the
+    locator's rule"""
 
 
 @contextmanager
@@ -53,7 +57,11 @@ def open_reports(
         yield ReportStream(iter([part]), len(part))
         return
     with open_log(tile, sites, file, columns, rejections, range_step=range_step) as log:
-        yield ReportStream(log.parts(), log.store.count_distinct("report"), log.store.count_distinct("device"))
+        counts = log.store.count_distinct("report"), log.store.count_distinct("device")
+        parts = log.parts()
+        first = [*islice(parts, 1)]
+        listed = int(first[0].reports.heard.sum(-1).max()) if first else None
+        yield ReportStream(chain(first, parts), *counts, listed)
         rejections.require_some(log.store.count, log.used, file)
 
 

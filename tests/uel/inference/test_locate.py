@@ -95,6 +95,24 @@ def test_a_log_is_located_like_the_same_reports_in_json(run, tmp_path, capsys):
     assert rejected[1].startswith(f"{len(rows) + 1},no level,2147483647 stands for not available")
 
 
+def test_a_log_of_few_cells_does_not_say_that_the_others_were_silent(run, tmp_path, capsys):
+    """Two cells of each report are listed: the others may be as loud as these."""
+    places = torch.tensor([[60.0, 20.0], [-40.0, -30.0], [10.0, -90.0], [80.0, -60.0]])
+    reports = reports_at(Run.open(run), places).reports
+    assert int(reports.heard.sum(-1).max()) > 2
+    rows = ["time,cell,rsrp"]
+    for n, level in enumerate(reports.rsrp_dbm.where(reports.heard, -torch.inf)):
+        rows += [f"{n},{cell},{level[cell]:.0f}" for cell in level.topk(2).indices.tolist()]
+    (tmp_path / "log.csv").write_text("\n".join(rows))
+    command = [str(run), str(tmp_path / "log.csv"), "--refine", "none", "--rejected", str(tmp_path / "rejected.csv")]
+    spread = {}
+    for name, more in {"log": [], "two": ["--cells-max", "2"], "all": ["--cells-max", "99"]}.items():
+        spread[name] = torch.tensor([line["covariance"] for line in told([*command, *more], capsys)])
+    assert torch.equal(spread["log"], spread["two"])
+    areas = {name: covariance.det().sqrt().median() for name, covariance in spread.items()}
+    assert areas["log"] > 1.2 * areas["all"]
+
+
 def test_reports_of_another_network_are_not_answered(run, tmp_path, capsys):
     document = json.loads(report_io.to_json(reports_at(Run.open(run), torch.zeros(1, 2))))
     (tmp_path / "report.json").write_text(json.dumps({"network": "0123456789abcdef", **document}))
