@@ -74,7 +74,7 @@ class DemoConfig(EngineConfig):
     """tracks on each training and validation tile"""
     measurement: ObservationParameters = field(default_factory=ObservationParameters)
     locator: LocatorConfig = field(default_factory=LocatorConfig)
-    training: OptimizationConfig = field(default_factory=lambda: OptimizationConfig(epochs=6))
+    training: OptimizationConfig = field(default_factory=lambda: OptimizationConfig(epochs=5))
     """validation does not improve after some 200 steps"""
     evaluation: DemoEvaluationConfig = field(default_factory=DemoEvaluationConfig)
 
