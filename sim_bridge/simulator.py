@@ -4,11 +4,14 @@ Gains are incoherent: the sum over paths of the power that an isotropic receiver
 as in Sionna's radio maps, so that `path_gain` by tracing and by map lookup estimate the same number.
 """
 
+from pathlib import Path
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from sim_bridge.backend import runtime
+from sim_bridge.engines.config import EngineConfig
 from uel.core.grid import Grid
 from uel.core.units import to_db
 from uel.errors import UelError
@@ -184,14 +187,27 @@ class Sionna:
         """The atlas that paths are taken from, with what it has learned."""
         return self.finder.atlas
 
-    def attach_atlas(self, atlas: Atlas) -> None:
-        """Take paths from an atlas from now on. Raises `UelError` when it has other sites, walls or interactions."""
-        self.finder.attach_atlas(atlas)
+    def attach_atlas(self, atlas: Atlas, learns: bool = True) -> None:
+        """Take paths from an atlas from now on; unless it `learns`, what searches find is not added to it.
 
-    def build_atlas(self, config: AtlasConfig | None = None, grid: Grid | None = None) -> Atlas:
-        """Shoot rays from every cell, keep the chains that reach each pixel of the tile, and take paths from them."""
+        Raises `UelError` when it has other sites, walls or interactions.
+        """
+        self.finder.attach_atlas(atlas, learns)
+
+    def build_atlas(
+        self,
+        config: AtlasConfig | None = None,
+        grid: Grid | None = None,
+        folder: Path | None = None,
+        engine: EngineConfig | None = None,
+    ) -> Atlas:
+        """Find what is worth trying at each pixel of the tile from every mast, and take paths from that atlas.
+
+        `folder` keeps what was made of each mast, so that an atlas of more sites needs the new ones alone; `engine`
+        makes several masts at once. See `sim_bridge.paths.atlas_build.build_atlas`.
+        """
         config = config or AtlasConfig(depth=self.tracing.max_depth)
-        return build_atlas(self.finder, config, grid or Grid(size=self.bounds.size, pixel=config.pixel))
+        return build_atlas(self, config, grid or Grid(size=self.bounds.size, pixel=config.pixel), folder, engine)
 
     def audit_atlas(self, count: int = 64, seed: int = 0) -> AtlasAudit:
         """Compare the atlas with the full search at random positions; see `sim_bridge.paths.atlas_audit.audit`."""

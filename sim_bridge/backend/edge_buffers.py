@@ -1,4 +1,4 @@
-"""Sionna's buffers of paths around edges: written, and put together.
+"""Sionna's buffers of paths around edges and by way of scatterers: written, and put together.
 
 As `sionna_internals` it touches private names of version 2.2.0.
 """
@@ -43,21 +43,58 @@ def around_edges(
     return paths
 
 
+def by_scatterers(
+    target: np.ndarray,
+    source: np.ndarray,
+    shape: np.ndarray,
+    primitive: np.ndarray,
+    position: np.ndarray,
+    weight: np.ndarray,
+    depth: int,
+    diffraction: bool,
+) -> PathsBuffer:
+    """Paths by way of one scatterer each, in sight of both ends, as Sionna's search leaves them.
+
+    `weight` multiplies the power that Sionna gives to one of its rays: it takes the inverse for the probability by
+    which a ray was drawn. `position` (row, 3) in metres.
+    """
+    rows = len(target)
+    paths = PathsBuffer(rows, depth, diffraction)
+    if not rows:
+        return paths
+    paths._src_indices, paths._tgt_indices = (mi.UInt(index.astype(np.uint32)) for index in (source, target))
+    first = dr.arange(mi.UInt, rows) * paths.depth_dim_size
+    for tensor, values in (
+        (paths._interaction_types, dr.full(mi.UInt, InteractionType.DIFFUSE, rows)),
+        (paths._shapes, mi.UInt(shape.astype(np.uint32))),
+        (paths._primitives, mi.UInt(primitive.astype(np.uint32))),
+    ):
+        dr.scatter(tensor.array, values, first)
+    for tensor, values in zip((paths._vertices_x, paths._vertices_y, paths._vertices_z), position.T, strict=True):
+        dr.scatter(tensor.array, mi.Float(values.astype(np.float32)), first)
+    paths._probs = dr.full(mi.TensorXf, 1.0, [rows, paths.depth_dim_size])
+    dr.scatter(paths._probs.array, mi.Float((1 / weight).astype(np.float32)), first)
+    paths._valid, paths._paths_counter = dr.full(mi.Bool, True, rows), mi.UInt(rows)
+    return paths
+
+
 def joined(first: PathsBuffer, second: PathsBuffer) -> PathsBuffer:
     """Candidates of two buffers of the same depth in one."""
     if not first.buffer_size or not second.buffer_size:
         return first if first.buffer_size else second
     rows, depth = first.buffer_size + second.buffer_size, first.depth_dim_size
-    paths = PathsBuffer(rows, first.max_depth, True)
+    one, other = first.diffracting_wedges, second.diffracting_wedges
+    paths = PathsBuffer(rows, first.max_depth, one is not None)
     for name in _ROWS:
         setattr(paths, name, dr.concat((getattr(first, name), getattr(second, name))))
     for name in _TENSORS:
         tensors = [getattr(part, name) for part in (first, second)]
         setattr(paths, name, type(tensors[0])(dr.concat(tuple(t.array for t in tensors)), shape=(rows, depth)))
-    one, other = first.diffracting_wedges, second.diffracting_wedges
+    paths._paths_counter = mi.UInt(rows)
+    if one is None:
+        return paths
     parts = [(getattr(one, part.name), getattr(other, part.name)) for part in fields(WedgeGeometry)]
     paths._diffracting_wedges = WedgeGeometry(*(_concatenated(*pair) for pair in parts))
-    paths._paths_counter = mi.UInt(rows)
     return paths
 
 

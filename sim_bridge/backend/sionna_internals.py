@@ -105,10 +105,11 @@ def from_chains(
     shape: Int[Tensor, "row depth"],
     primitive: Int[Tensor, "row depth"],
     vertex: Tensor,
+    diffraction: bool,
 ) -> PathsBuffer:
     """Candidates as Sionna's image method takes them; `vertex` is any point of each primitive (m, row depth 3)."""
     rows, depth = kind.shape
-    paths = PathsBuffer(rows, depth, False)
+    paths = PathsBuffer(rows, depth, diffraction)
     paths._src_indices, paths._tgt_indices = _uint(source), _uint(target)
     for name, values in (("_interaction_types", kind), ("_shapes", shape), ("_primitives", primitive)):
         setattr(paths, name, mi.TensorXu(_uint(values.flatten()), shape=(rows, depth)))

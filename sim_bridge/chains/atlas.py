@@ -1,21 +1,27 @@
-"""Chains of walls that are worth trying for every cell and every piece of street: a path search done once.
+"""What is worth trying for every mast and every piece of street: a path search done once.
 
-A path is a chain of walls. Which chains can be paths depends on the transmitter and roughly on where the receiver
-is, not on its exact position and not at all on materials. The atlas keeps them per cell and pixel; a query takes
-those of its pixel and of the eight around it, and the image method decides (`sionna_internals.resolve`). Chains that
-only go through walls are tried everywhere.
+A path is a chain of walls, an edge of the scene, or a piece of surface that scatters. Which of them can be paths
+depends on the transmitter and roughly on where the receiver is, not on its exact position and not at all on materials.
+The atlas keeps them per mast and pixel, and a query tries them:
 
-Limits: reflection and refraction (no diffraction, no scattering), receivers near the height that the atlas was built
-for. `paths/atlas_audit.py` measures what a full search finds more, and adds it to the atlas; where a query falls on a
-pixel that no ray reached, `paths/dispatch.py` asks the full search and extends the atlas.
+- chains of walls of the pixel and of the eight around it; the image method decides (`sionna_internals.resolve`). Chains
+  that only go through walls are tried everywhere;
+- edges of the same nine pixels, where paths diffract (`chains/edges.py`, `paths/edge_search.py`);
+- scatterers of the pixel alone, where paths scatter (`chains/scatterers.py`): a few that stand for all.
+
+Limits: an edge with walls besides, two edges, and scattering with anything besides are the full search's; receivers
+are near the height that the atlas was built for. `paths/atlas_audit.py` measures what a full search finds more, and
+adds its chains to the atlas; where a query falls on a pixel that nothing reached, `paths/dispatch.py` asks the full
+search and extends the atlas.
 """
 
 import hashlib
 import io
 import json
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import torch
@@ -23,20 +29,49 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from sim_bridge.chains.config import AtlasConfig
+from sim_bridge.chains.link_index import LinkIndex
 from uel.core.grid import Grid
 from uel.errors import UelError
 from uel.radio.sites import Site, cell_positions, sites_from_json, sites_to_json
 
-SCHEMA = 3
-_ARRAYS = {"walls": "walls", "start": "start", "chain": "chain", "searched_empty": "barren"}  # field: name in the file
+SCHEMA = 4
+_INDICES = ("chains", "edges", "scatterers")
+
+
+@dataclass(frozen=True, eq=False)
+class MastEntries:
+    """What an atlas keeps of one mast: pixels and what is worth trying there, each pair any number of times."""
+
+    chain_pixel: Int[Tensor, " chain"]
+    walls: Int[Tensor, "chain depth"]
+    edge_pixel: Int[Tensor, " edge"]
+    edge: Int[Tensor, " edge"]
+    scatterer_pixel: Int[Tensor, " scatterer"]
+    scatterer: Int[Tensor, " scatterer"]
+    scatterer_weight: Float[Tensor, " scatterer"]
+    """how many times the power of each counts; in order of pixel and scatterer, each pair once"""
+
+    def save(self, file: IO[bytes]) -> None:
+        """Write a file of numpy."""
+        np.savez(
+            file,
+            **{n: v.numpy().astype(np.float32 if v.is_floating_point() else np.int32) for n, v in vars(self).items()},
+        )
+
+    @staticmethod
+    def load(file: Path) -> "MastEntries":
+        """Read what `save` wrote. Raises `UelError` when it is damaged."""
+        try:
+            with np.load(file) as stored:
+                values = {name: torch.from_numpy(stored[name]) for name in stored.files}
+            return MastEntries(**{name: v if v.is_floating_point() else v.long() for name, v in values.items()})
+        except Exception as error:  # zip and numpy raise what they raise
+            raise UelError("a mast of an atlas cannot be read", got=f"{file}: {error}", do="delete the file") from error
 
 
 @dataclass(frozen=True, eq=False)
 class Atlas:
-    """Chains per cell and pixel, in compressed rows: those of link l are `chain[start[l] : start[l + 1]]`.
-
-    A link is cell · pixels + pixel; a chain is a row of `walls`: 0 nothing more, 1 a wall gone through, 2 + i a
-    reflection off plane i of the scene.
+    """Chains, edges and scatterers per mast and pixel; a link is mast · pixels + pixel.
 
     `Sionna.build_atlas` makes one, `save` and `load` write and read it.
 
@@ -50,8 +85,15 @@ class Atlas:
     config: AtlasConfig
     sites: tuple[Site, ...]
     walls: Int[Tensor, "chain depth"]
-    start: Int[Tensor, " link_1"]
-    chain: Int[Tensor, " entry"]
+    """a chain a row: 0 nothing more, 1 a wall gone through, 2 + i a reflection off plane i of the scene"""
+    chains: LinkIndex
+    """rows of `walls`"""
+    edges: LinkIndex
+    """numbers of the scene's edges"""
+    scatterers: LinkIndex
+    """numbers of the scene's scatterers"""
+    scatterer_weight: Float[Tensor, " entry"]
+    """how many times the power of each scatterer counts: it stands for others"""
     searched_empty: Bool[Tensor, " pixel"]
     """where the full search found no chain that the atlas could keep: it need not be repeated"""
     meta: dict[str, Any] = field(default_factory=dict)
@@ -59,34 +101,45 @@ class Atlas:
 
     @property
     def cells(self) -> int:
-        return (len(self.start) - 1) // self.grid.count**2
+        return len(self._mast)
+
+    @cached_property
+    def _mast(self) -> Int[Tensor, " cell"]:
+        return masts(self.sites)[1]
 
     @staticmethod
-    def from_links(
-        grid: Grid,
-        config: AtlasConfig,
-        sites: tuple[Site, ...],
-        link: Int[Tensor, " entry"],
-        walls: Int[Tensor, "entry depth"],
+    def from_masts(
+        grid: Grid, config: AtlasConfig, sites: tuple[Site, ...], entries: list[MastEntries], meta: dict[str, Any]
     ) -> "Atlas":
-        """Index chains by the links that they belong to; any may come more than once."""
-        table, chain = torch.unique(walls, dim=0, return_inverse=True)
-        pairs = torch.unique(link * max(len(table), 1) + chain)
-        link, chain = pairs // max(len(table), 1), pairs % max(len(table), 1)
-        links = len(cell_positions(sites)) * grid.count**2
-        start = torch.searchsorted(link, torch.arange(links + 1))
-        return Atlas(grid, config, sites, table, start, chain, torch.zeros(grid.count**2, dtype=torch.bool))
+        """An atlas of what is worth trying from each mast of the sites (`masts`)."""
+        links = len(entries) * grid.count**2
+        by_link = lambda name: torch.cat([getattr(e, name) + k * grid.count**2 for k, e in enumerate(entries)])  # noqa: E731
+        walls, chains = _chain_index(by_link("chain_pixel"), torch.cat([e.walls for e in entries]), links)
+        return Atlas(
+            grid, config, sites, walls, chains,
+            LinkIndex.from_pairs(by_link("edge_pixel"), torch.cat([e.edge for e in entries]), links),
+            LinkIndex.from_pairs(by_link("scatterer_pixel"), torch.cat([e.scatterer for e in entries]), links),
+            torch.cat([e.scatterer_weight for e in entries]),
+            torch.zeros(grid.count**2, dtype=torch.bool, device=walls.device), meta,
+        )  # fmt: skip
+
+    @staticmethod
+    def empty(grid: Grid, config: AtlasConfig, sites: tuple[Site, ...]) -> "Atlas":
+        """An atlas that knows nothing yet."""
+        none = torch.zeros(0, dtype=torch.long, device="cpu")
+        nothing = MastEntries(
+            none, none.view(0, 1).expand(0, config.depth), none, none, none, none, torch.zeros(0, device="cpu")
+        )
+        return Atlas.from_masts(grid, config, sites, [nothing] * len(masts(sites)[0]), {})
 
     def with_chains(self, link: Int[Tensor, " entry"], walls: Int[Tensor, "entry depth"]) -> "Atlas":
         """The atlas with more chains, each at a link."""
-        known = torch.repeat_interleave(torch.arange(len(self.start) - 1), self.start.diff())
-        more = Atlas.from_links(
-            self.grid, self.config, self.sites, torch.cat([known, link]), torch.cat([self.walls[self.chain], walls])
-        )
-        return replace(more, meta=self.meta, searched_empty=self.searched_empty)
+        known, links = self.chains, len(self.chains.start) - 1
+        walls, chains = _chain_index(torch.cat([known.link, link]), torch.cat([self.walls[known.item], walls]), links)
+        return replace(self, walls=walls, chains=chains)
 
     def after_search(self, position: Float[Tensor, "n 3"]) -> "Atlas":
-        """The atlas after a full search at positions: pixels that still have no chain are marked as searched."""
+        """The atlas after a full search at positions: pixels that still have nothing are marked as searched."""
         searched_empty = self.searched_empty.clone()
         searched_empty[self._pixel(position[self.uncovered(position)])] = True
         return replace(self, searched_empty=searched_empty)
@@ -96,46 +149,58 @@ class Atlas:
         return row * self.grid.count + column
 
     def link_of(self, position: Float[Tensor, "n 3"], cell: Int[Tensor, " n"]) -> Int[Tensor, " n"]:
-        """Link of each position with a cell."""
-        return cell * self.grid.count**2 + self._pixel(position)
+        """Link of each position with the mast of a cell."""
+        return self._mast[cell] * self.grid.count**2 + self._pixel(position)
+
+    # ---- what is worth trying ----------------------------------------------------------------------------
 
     def candidates(
         self, position: Float[Tensor, "n 3"]
     ) -> tuple[Int[Tensor, " row"], Int[Tensor, " row"], Int[Tensor, "row depth"]]:
         """Receiver, cell and walls of every chain worth trying, the direct path included."""
-        links = self._links_around(position)
-        count = (self.start[links + 1] - self.start[links]).flatten()
-        entry = torch.repeat_interleave(torch.arange(len(count)), count)
-        offset = torch.arange(len(entry)) - torch.repeat_interleave(count.cumsum(0) - count, count)
-        chain = self.chain[self.start[links].flatten()[entry] + offset]
-        pair = entry // links.shape[-1]
-        known = torch.unique(pair * max(len(self.walls), 1) + chain)
-        pair, chain = known // max(len(self.walls), 1), known % max(len(self.walls), 1)
-        all_pairs = torch.arange(len(position) * self.cells)
+        pair, chain = self.chains.items_around(self._links_around(position).flatten(0, 1))
+        all_pairs = torch.arange(len(position) * self.cells, device=position.device)
         straight = self._straight().repeat(len(all_pairs), 1)
         pair = torch.cat([all_pairs.repeat_interleave(self.config.depth + 1), pair])
         walls = torch.cat([straight, self.walls[chain]])
         return pair // self.cells, pair % self.cells, walls
 
+    def edge_candidates(
+        self, position: Float[Tensor, "n 3"]
+    ) -> tuple[Int[Tensor, " row"], Int[Tensor, " row"], Int[Tensor, " row"]]:
+        """Receiver, cell and edge of the scene that are worth trying."""
+        pair, edge = self.edges.items_around(self._links_around(position).flatten(0, 1))
+        return pair // self.cells, pair % self.cells, edge
+
+    def scatterers_at(
+        self, position: Float[Tensor, "n 3"]
+    ) -> tuple[Int[Tensor, " row"], Int[Tensor, " row"], Int[Tensor, " row"], Float[Tensor, " row"]]:
+        """Receiver, cell and scatterer of the scene, and how many times its power counts."""
+        link = (self._mast * self.grid.count**2 + self._pixel(position)[:, None]).flatten()
+        pair, entry = self.scatterers.entries_of(link[:, None])
+        return pair // self.cells, pair % self.cells, self.scatterers.item[entry], self.scatterer_weight[entry]
+
     def _straight(self) -> Int[Tensor, "count depth"]:
         """The direct path, and straight on through one wall, two, …"""
-        return torch.tril(torch.ones(self.config.depth + 1, self.config.depth, dtype=torch.long), diagonal=-1)
+        return torch.tril(
+            torch.ones(self.config.depth + 1, self.config.depth, dtype=torch.long, device=self.walls.device),
+            diagonal=-1,
+        )
 
     def _links_around(self, position: Float[Tensor, "n 3"]) -> Int[Tensor, "n cell 9"]:
         """Links of the pixel that holds each position and of its neighbours (of itself again at the edge)."""
         row, column = self.grid.pixel_of(position)
-        step = torch.tensor([-1, 0, 1])
+        step = torch.tensor([-1, 0, 1], device=row.device)
         rows = (row[:, None, None] + step[:, None]).clamp(0, self.grid.count - 1)
         columns = (column[:, None, None] + step).clamp(0, self.grid.count - 1)
         pixel = (rows * self.grid.count + columns).flatten(1)
-        return torch.arange(self.cells)[:, None] * self.grid.count**2 + pixel[:, None]
+        return self._mast[:, None] * self.grid.count**2 + pixel[:, None]
 
     def uncovered(self, position: Float[Tensor, "n 3"]) -> Bool[Tensor, " n"]:
-        """Whether no chain of any cell is known around a position, and no search has found that there is none."""
+        """Whether nothing of any mast is known around a position, and no search has found that there is nothing."""
         links = self._links_around(position)
-        return (self.start[links + 1] == self.start[links]).flatten(1).all(1) & ~self.searched_empty[
-            self._pixel(position)
-        ]
+        nothing = self.chains.is_empty(links) & self.edges.is_empty(links) & self.scatterers.is_empty(links)
+        return nothing.flatten(1).all(1) & ~self.searched_empty[self._pixel(position)]
 
     # ---- on disk ---------------------------------------------------------------------------------------
 
@@ -143,8 +208,13 @@ class Atlas:
         """Write `atlas.npz` and `atlas.json` into a folder."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        arrays = {name: getattr(self, field).numpy().astype(np.int32) for field, name in _ARRAYS.items()}
-        np.savez_compressed(folder / "atlas.npz", **arrays)
+        indices = {
+            f"{name}_{part}": getattr(getattr(self, name), part) for name in _INDICES for part in ("start", "item")
+        }
+        arrays = {name: v.numpy().astype(np.int32) for name, v in {"walls": self.walls, **indices}.items()}
+        np.savez_compressed(
+            folder / "atlas.npz", **arrays, scatterer_weight=self.scatterer_weight, searched_empty=self.searched_empty
+        )
         meta = {"schema": SCHEMA, "size": self.grid.size, "plan": asdict(self.config), "meta": self.meta}
         (folder / "atlas.json").write_text(json.dumps({**meta, "sites": sites_to_json(self.sites)}, indent=1))
 
@@ -157,17 +227,43 @@ class Atlas:
             if stored.get("schema") != SCHEMA:
                 raise UelError(f"this atlas is not of schema {SCHEMA}", got=stored.get("schema"), do="build it again")
             with np.load(io.BytesIO((folder / "atlas.npz").read_bytes())) as file:
-                arrays = {field: torch.from_numpy(file[name].astype(np.int64)) for field, name in _ARRAYS.items()}
+                arrays = {name: torch.from_numpy(file[name]) for name in file.files}
+            long = {name: v.long() for name, v in arrays.items() if name == "walls" or name.split("_")[0] in _INDICES}
+            chains, edges, scatterers = (LinkIndex(long[f"{n}_start"], long[f"{n}_item"]) for n in _INDICES)
             config = AtlasConfig(**stored["plan"])
             grid, sites = Grid(size=stored["size"], pixel=config.pixel), sites_from_json(stored["sites"])
         except UelError:
             raise
         except Exception as error:  # zip, JSON and numpy raise what they raise
             raise UelError("a folder has no readable atlas", got=f"{folder}: {error}", do="build it again") from error
-        arrays["searched_empty"] = arrays["searched_empty"].bool()
-        return Atlas(grid, config, sites, **arrays, meta=stored["meta"])
+        found = (arrays["scatterer_weight"], arrays["searched_empty"], stored["meta"])
+        return Atlas(grid, config, sites, long["walls"], chains, edges, scatterers, *found)
 
 
 def geometry_key(corner: np.ndarray) -> str:
     """A hash of a scene's triangles: an atlas belongs to one geometry."""
     return hashlib.sha256(np.ascontiguousarray(corner.astype(np.float32)).tobytes()).hexdigest()[:16]
+
+
+def masts(sites: tuple[Site, ...]) -> tuple[Float[Tensor, "mast 3"], Int[Tensor, " cell"]]:
+    """Positions of antennas (m), each once in the order of the cells, and the number of each cell's.
+
+    Example:
+        >>> import uel
+        >>> sectors = (uel.Cell(), uel.Cell(azimuth_deg=120.0))
+        >>> sites = (uel.Site(position=(0.0, 0.0, 25.0), cells=sectors), uel.Site(position=(9.0, 0.0, 25.0)))
+        >>> position, mast = masts(sites)
+        >>> position.tolist(), mast.tolist()
+        ([[0.0, 0.0, 25.0], [9.0, 0.0, 25.0]], [0, 0, 1])
+    """
+    of_cell = [tuple(position) for position in cell_positions(sites).tolist()]
+    numbers = {position: number for number, position in enumerate(dict.fromkeys(of_cell))}
+    return torch.tensor(list(numbers), device="cpu"), torch.tensor([numbers[at] for at in of_cell], device="cpu")
+
+
+def _chain_index(
+    link: Int[Tensor, " entry"], walls: Int[Tensor, "entry depth"], links: int
+) -> tuple[Int[Tensor, "chain depth"], LinkIndex]:
+    """Chains, each once, and those of each link."""
+    table, chain = torch.unique(walls, dim=0, return_inverse=True)
+    return table, LinkIndex.from_pairs(link, chain, links)

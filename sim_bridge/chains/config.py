@@ -4,6 +4,9 @@ from dataclasses import dataclass
 
 from uel.errors import UelError
 
+TILE_SIZE = 512.0  # m, of the tile that `AtlasConfig.rays` is for
+LINKS_TO_PAY = 2200  # from which on an atlas costs less than searching (docs/log/bridge.md); a built one says its own
+
 
 @dataclass(frozen=True, kw_only=True)
 class AtlasConfig:
@@ -21,9 +24,13 @@ class AtlasConfig:
     pixel: float = 8.0
     """m, side of its pixels"""
     rays: int = 1_000_000
-    """branching rays per cell"""
+    """branching rays of a mast on a tile of 512 m; on a larger one they grow with its area"""
     depth: int = 3
     """interactions on a path at most"""
+    edges: int = 8
+    """edges of a link at most, those with the shortest detours, where paths diffract"""
+    scatterers: int = 8
+    """scattering pieces of surface of a link at most, which stand for all in sight, where paths scatter"""
     seed: int = 1
     """seed of the rays"""
     settle: int = 512
@@ -31,8 +38,17 @@ class AtlasConfig:
     audit: int = 64
     """positions at which the atlas is compared with the full search; 0 compares nowhere"""
 
+    def rays_on(self, size: float) -> int:
+        """Rays of a mast on a square of `size` metres.
+
+        Example:
+            >>> AtlasConfig(rays=100_000).rays_on(1024.0), AtlasConfig(rays=100_000).rays_on(256.0)
+            (400000, 100000)
+        """
+        return round(self.rays * max(1.0, (size / TILE_SIZE) ** 2))
+
     def __post_init__(self) -> None:
-        smallest = {"rays": 1, "depth": 1, "audit": 0, "settle": 0}
+        smallest = {"rays": 1, "depth": 1, "edges": 0, "scatterers": 0, "audit": 0, "settle": 0}
         for name, least in smallest.items():
             if getattr(self, name) < least:
                 raise UelError(

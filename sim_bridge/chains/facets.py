@@ -58,6 +58,11 @@ class Facets:
         plane, first = _planes(corner, normal)
         return Facets(corner, normal, plane, first, np.zeros_like(primitive), primitive, np.zeros(1, np.int64))
 
+    @property
+    def extent(self) -> float:
+        """Side in metres of the square around the origin that holds all triangles."""
+        return 2 * float(np.abs(self.corner[..., :2]).max(initial=0.0))
+
     def number(self, shape: Int[Tensor, "*n"], primitive: Int[Tensor, "*n"]) -> Int[Tensor, "*n"]:
         """Numbers of triangles that Mitsuba knows by mesh and index."""
         return torch.from_numpy(self.base)[shape] + primitive
@@ -100,14 +105,18 @@ def _normals(corner: np.ndarray) -> np.ndarray:
 
 def _planes(corner: np.ndarray, normal: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Index of each triangle's plane, and the first triangle of each plane."""
-    # Both sides of a wall are one plane: the last component that is not zero is made positive.
-    flip = np.zeros(len(normal), bool)
-    for component in normal.T:
-        flip = np.where(np.abs(component) > 1e-4, component < 0, flip)
-    normal = np.where(flip[:, None], -normal, normal)
+    normal = same_side(normal)
     offset = (normal * corner[:, 0]).sum(1)
     key = np.concatenate([np.round(normal * NORMAL_STEPS), np.round(offset * OFFSET_STEPS)[:, None]], 1).astype(
         np.int64
     )
     _, first, plane = np.unique(key, axis=0, return_index=True, return_inverse=True)
     return plane.reshape(-1), first
+
+
+def same_side(normal: np.ndarray) -> np.ndarray:
+    """Normals (n, 3) alike for both sides of a wall: the last component that is not zero is positive."""
+    flip = np.zeros(len(normal), bool)
+    for component in normal.T:
+        flip = np.where(np.abs(component) > 1e-4, component < 0, flip)
+    return np.where(flip[:, None], -normal, normal)

@@ -20,6 +20,7 @@ from sim_bridge.chains.facets import Facets
 from uel.core.grid import Grid
 
 THROUGH = 1  # the code of a wall that is gone through; planes count from 2, and 0 is no interaction
+RAYS_PER_BATCH = 1 << 18  # some 2 GB at depth 5
 ORIGIN_OFFSET = 1e-4  # m per metre of distance from the origin: keeps a ray off the wall it leaves
 
 
@@ -35,11 +36,31 @@ def crossings(
 ) -> tuple[Int[Tensor, " crossing"], Int[Tensor, "crossing depth"]]:
     """Pixels and chains of walls where the rays of a source cross a surface after an interaction, each pair once.
 
+    Rays branch at every wall, so memory grows as rays · 2^depth: they go in batches of `RAYS_PER_BATCH`.
     A pixel is row · count + column of `grid`; a chain has a code per interaction, 0 after the last.
     """
+    directions, parts = sphere_lattice(rays, seed), []
+    for first in range(0, rays, RAYS_PER_BATCH):
+        index = dr.arange(mi.UInt, min(RAYS_PER_BATCH, rays - first)) + dr.opaque(mi.UInt, first)
+        direction = dr.gather(mi.Vector3f, directions, index)
+        parts.append(_crossings_of_batch(scene, facets, source, surface, grid, depth, direction))
+    rows = torch.from_numpy(np.unique(np.concatenate(parts), axis=0) if len(parts) > 1 else parts[0])
+    return rows[:, 0], rows[:, 1:]
+
+
+def _crossings_of_batch(
+    scene: mi.Scene,
+    facets: Facets,
+    source: tuple[float, float, float],
+    surface: mi.Scene,
+    grid: Grid,
+    depth: int,
+    direction: mi.Vector3f,
+) -> np.ndarray:
+    """(pixel, walls …) of the crossings of rays in some directions, each pair once."""
     base, plane = mi.UInt(facets.base.astype(np.uint32)), mi.UInt(facets.plane.astype(np.uint32))
-    origin, direction = dr.repeat(mi.Point3f(*source), rays), sphere_lattice(rays, seed)
-    chain = _Chain([], dr.zeros(mi.UInt64, rays))
+    rays = dr.width(direction)
+    origin, chain = dr.repeat(mi.Point3f(*source), rays), _Chain([], dr.zeros(mi.UInt64, rays))
     rows: list[np.ndarray] = []
     for bounce in range(depth + 1):
         ray = mi.Ray3f(o=origin, d=direction, time=0.0, wavelengths=mi.Color0f())
@@ -58,8 +79,7 @@ def crossings(
             dr.gather(mi.Vector3f, direction, hits),
         )
         dr.eval(origin, direction, chain.walls, chain.hash)
-    table = torch.from_numpy(np.concatenate(rows) if rows else np.zeros((0, depth + 1), np.int64))
-    return table[:, 0], table[:, 1:]
+    return np.concatenate(rows) if rows else np.zeros((0, depth + 1), np.int64)
 
 
 @dataclass(frozen=True)

@@ -115,12 +115,13 @@ def _open_scene(
     size: float,
     depth: int,
     edges: int = 0,
+    scattering: float = 0.0,
 ) -> Sionna:
-    """The simulator, with an atlas unless the scene is empty or paths go around `edges`, which no atlas knows."""
-    around = {"diffraction": edges > 0, "diffraction_order": max(edges, 1)}
-    tracing = TracingConfig(samples=20_000, chunk=32, max_depth=depth, **around)
+    """The simulator; with an atlas unless the scene is empty or paths go around `edges` alone."""
+    around = {"diffraction": edges > 0, "diffraction_order": max(edges, 1), "scattering": scattering}
+    tracing = TracingConfig(samples=20_000, chunk=32, max_depth=depth, max_paths=2_000_000, **around)
     sim = Sionna(scene, _sectors(positions), tracing, size=size)
-    if len(sim.facets.first) and not edges:
+    if len(sim.facets.first) and (scattering or not edges):
         sim.build_atlas(AtlasConfig(rays=200_000, depth=depth, pixel=size / 64))
     return sim
 
@@ -137,9 +138,12 @@ def _mirror() -> Sionna:
     return _open_scene(scene, ((-30.0, 10.0, 12.0), (20.0, 25.0, 18.0), (5.0, -30.0, 9.0)), 160.0, 1)
 
 
-def _canyon(edges: int = 0) -> Sionna:
+CANYON_MASTS = ((-30.0, 2.0, 12.0), (35.0, -4.0, 8.0), (2.0, 4.0, 10.0))  # m
+
+
+def _canyon(edges: int = 0, scattering: float = 0.0) -> Sionna:
     scene = rt.load_scene(rt.scene.simple_street_canyon, merge_shapes=False)
-    return _open_scene(scene, ((-30.0, 2.0, 12.0), (35.0, -4.0, 8.0), (2.0, 4.0, 10.0)), 128.0, 2, edges)
+    return _open_scene(scene, CANYON_MASTS, 128.0, 2, edges, scattering)
 
 
 def _wedge() -> Sionna:
@@ -170,6 +174,12 @@ GRADIENT_SCENES: dict[str, GradientScene] = {
     ),
     "canyon, two edges": GradientScene(
         partial(_canyon, edges=2), ((-50.0, 50.0), (-8.0, 8.0), STREET_HEIGHTS), ("RX position", "TX position")
+    ),
+    "canyon, atlas of edges and scatterers": GradientScene(
+        partial(_canyon, edges=1, scattering=0.3),
+        ((-50.0, 50.0), (-8.0, 8.0), STREET_HEIGHTS),
+        (*ENDPOINT_PARAMETERS, *MATERIAL_PARAMETERS),
+        material="marble",
     ),
     "edge, lit": GradientScene(_wedge, ((1.0, 20.0), (21.0, 28.0), (-5.0, 5.0)), ("RX position", "TX position")),
     "edge, shadow": GradientScene(_wedge, ((21.0, 28.0), (1.0, 20.0), (-5.0, 5.0)), ("RX position", "TX position")),

@@ -1,5 +1,7 @@
 """Audit of an atlas: its paths beside those of the full search, at random positions."""
 
+import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 
 import torch
@@ -27,7 +29,14 @@ class AtlasAudit:
     median_gain_diff_db: float
     """of links that both find"""
     thin_share: float
-    """of the positions, where the atlas has no chains and leaves the answer to the search"""
+    """of the positions, where the atlas has nothing and leaves the answer to the search"""
+    reached_share: float
+    """of the positions, to which any path of the atlas leads"""
+    search_reached_share: float
+    """of the positions, to which any path of the search leads"""
+    atlas_ms_per_link: float
+    """value alone, in this process"""
+    search_ms_per_link: float
 
 
 def audit(finder: PathFinder, count: int = 64, seed: int = 0) -> AtlasAudit:
@@ -42,14 +51,26 @@ def audit(finder: PathFinder, count: int = 64, seed: int = 0) -> AtlasAudit:
     points = _random_points(finder.scene, atlas, count, seed)
     uncovered = atlas.uncovered(points)
     with torch.no_grad():
-        by_atlas = finder.trace(points, {}).gain()
-        by_search = finder.trace(points, {}, search=True).gain()
-    result = _compare(by_atlas, by_search, uncovered)
+        finder.trace(points, {})  # what a query compiles counts for none
+        by_atlas, atlas_seconds = _timed(lambda: finder.trace(points, {}).gain())
+        by_search, search_seconds = _timed(lambda: finder.trace(points, {}, search=True).gain())
+    result = _compare(by_atlas, by_search, uncovered, atlas_seconds, search_seconds)
     finder.atlas = replace(finder.atlas or atlas, meta={**atlas.meta, "audit": asdict(result)})
     return result
 
 
-def _compare(by_atlas: Float[Tensor, "n cell"], by_search: Float[Tensor, "n cell"], uncovered: Tensor) -> AtlasAudit:
+def _timed(call: Callable[[], Tensor]) -> tuple[Tensor, float]:
+    start = time.perf_counter()
+    return call(), time.perf_counter() - start
+
+
+def _compare(
+    by_atlas: Float[Tensor, "n cell"],
+    by_search: Float[Tensor, "n cell"],
+    uncovered: Tensor,
+    atlas_seconds: float,
+    search_seconds: float,
+) -> AtlasAudit:
     both, links = (by_atlas > 0) & (by_search > 0), int((by_search > 0).sum())
     difference = (to_db(by_atlas[both]) - to_db(by_search[both])).abs()
     common = torch.minimum(by_atlas, by_search).sum()
@@ -60,6 +81,10 @@ def _compare(by_atlas: Float[Tensor, "n cell"], by_search: Float[Tensor, "n cell
         power_missing_share=float(1 - common / by_search.sum().clamp(min=1e-30)),
         median_gain_diff_db=float(difference.median()) if len(difference) else 0.0,
         thin_share=float(uncovered.float().mean()),
+        reached_share=float((by_atlas > 0).any(1).float().mean()),
+        search_reached_share=float((by_search > 0).any(1).float().mean()),
+        atlas_ms_per_link=1e3 * atlas_seconds / by_atlas.numel(),
+        search_ms_per_link=1e3 * search_seconds / by_atlas.numel(),
     )
 
 

@@ -13,11 +13,11 @@ from jaxtyping import Float, Int
 from rich.progress import track
 from torch import Tensor
 
-from sim_bridge.chains.atlas import Atlas
+from sim_bridge.chains.atlas import Atlas, masts
 from sim_bridge.chains.config import AtlasConfig
 from sim_bridge.chains.ray_launching import THROUGH, crossings
 from sim_bridge.paths import solver
-from sim_bridge.paths.dispatch import PathFinder, require_chain_tracing
+from sim_bridge.paths.dispatch import PathFinder
 from sim_bridge.paths.frozen_paths import FrozenPaths, ResolvedPart
 from sim_bridge.scene.measurement_surface import measurement_surface
 from sim_bridge.scene.radio_scene import RadioScene
@@ -112,7 +112,7 @@ def gather_chains(
     indexed as an atlas indexes it, and a receiver gets the chains of its pixel and of the eight around it.
     Raises `UelError` where paths diffract or scatter: chains know reflection and refraction only.
     """
-    require_chain_tracing(finder.scene)
+    _require_chain_tracing(finder.scene)
     points = finder.scene.rows(position)
     atlas = _shoot_from_sites(finder.scene, max_offset, config)
     target, site, walls = atlas.candidates(points)
@@ -127,6 +127,16 @@ def gather_chains(
     return ChainPool(finder, points, target[row], source[first[site[row]] + sector], walls[row])
 
 
+def _require_chain_tracing(scene: RadioScene) -> None:
+    """Raise `UelError` where paths diffract or scatter: chains of walls know reflections and refractions only."""
+    if scene.tracing.diffraction or scene.tracing.scattering > 0:
+        raise UelError(
+            "a pool of chains knows reflections and refractions only",
+            got=f"diffraction {scene.tracing.diffraction}, scattering {scene.tracing.scattering}",
+            do="switch both off in TracingConfig",
+        )
+
+
 def _cells_by_site(sites: tuple[Site, ...]) -> list[list[int]]:
     owner = [number for number, site in enumerate(sites) for _ in site.cells]
     return [[cell for cell in range(len(cells_of(sites))) if owner[cell] == number] for number in range(len(sites))]
@@ -137,6 +147,8 @@ def _shoot_from_sites(scene: RadioScene, max_offset: float, config: AtlasConfig)
     grid = Grid(size=scene.bounds.size, pixel=config.pixel)
     surface, _ = measurement_surface(scene, grid)
     offsets = torch.linspace(-max_offset, max_offset, HEIGHTS_PER_SITE).tolist() if max_offset else [0.0]
+    one_cell = tuple(Site(position=site.position) for site in scene.sites)
+    mast = masts(one_cell)[1].tolist()
     links, chains = [], []
     starts = [(number, site, offset) for number, site in enumerate(scene.sites) for offset in offsets]
     for number, site, offset in track(starts, "rays from sites", transient=True):
@@ -147,12 +159,11 @@ def _shoot_from_sites(scene: RadioScene, max_offset: float, config: AtlasConfig)
             (x, y, z + offset),
             surface,
             grid,
-            config.rays,
+            config.rays_on(min(grid.size, scene.facets.extent)),
             config.depth,
             config.seed + number,
         )
         reflected = (walls > THROUGH).any(1)  # chains that only go straight on are tried everywhere
-        links.append(pixel[reflected] + number * grid.count**2)
+        links.append(pixel[reflected] + mast[number] * grid.count**2)
         chains.append(walls[reflected])
-    one_cell = tuple(Site(position=site.position) for site in scene.sites)
-    return Atlas.from_links(grid, config, one_cell, torch.cat(links), torch.cat(chains))
+    return Atlas.empty(grid, config, one_cell).with_chains(torch.cat(links), torch.cat(chains))

@@ -30,6 +30,7 @@ class PathFinder:
     def __init__(self, scene: RadioScene) -> None:
         self.scene = scene
         self.atlas: Atlas | None = None
+        self.learns = True
         self.seed = scene.tracing.seed
 
     # ---- paths ---------------------------------------------------------------------------------------
@@ -92,29 +93,33 @@ class PathFinder:
 
     # ---- the atlas -----------------------------------------------------------------------------------
 
-    def attach_atlas(self, atlas: Atlas) -> None:
-        """Take paths from an atlas from now on. Raises `UelError` when it has other sites, walls or interactions."""
+    def attach_atlas(self, atlas: Atlas, learns: bool = True) -> None:
+        """Take paths from an atlas from now on, which `learns` from searches or stays the same.
+
+        Raises `UelError` when it has other sites, walls or interactions.
+        """
         tracing = self.scene.tracing
         expected = {
             "sites": self.scene.sites,
             "walls": geometry_key(self.scene.facets.corner),
             "depth": tracing.max_depth,
+            "diffraction": tracing.diffraction,
+            "scattering": tracing.scattering > 0,
         }
-        stored = {"sites": atlas.sites, "walls": atlas.meta.get("walls"), "depth": atlas.config.depth}
-        different = [name for name in expected if expected[name] != stored[name]]
+        stored = {**atlas.meta, "sites": atlas.sites, "depth": atlas.config.depth}
+        different = [name for name in expected if expected[name] != stored.get(name)]
         if different:
             raise UelError(
                 f"this atlas has other {', '.join(different)} than the scene",
-                got=stored[different[0]],
+                got=stored.get(different[0]),
                 do="build it again",
             )
-        require_chain_tracing(self.scene)
-        self.atlas = atlas
+        self.atlas, self.learns = atlas, learns
 
     def _learn(self, endpoints: Endpoints, paths: solver.ResolvedPaths, given: Mapping[str, Tensor]) -> None:
         """Put paths of a full search into the atlas where the atlas applies, for as long as this process lives."""
         atlas, points = self.atlas, endpoints.target.detach()
-        if atlas is None or not bool((covered := self._covered(points, given)).any()):
+        if atlas is None or not self.learns or not bool((covered := self._covered(points, given)).any()):
             return
         target, source, walls = solver.chains_of(paths, self.scene.facets)
         new = covered[target] & (walls > THROUGH).any(1)
@@ -141,13 +146,3 @@ class PathFinder:
         shift = self.scene.endpoints_of(points, given).source.detach() - cell_positions(self.scene.sites)
         near = (points[:, 2] - self.scene.at_height(points[:, :2])[:, 2]).abs() <= MAX_ENDPOINT_SHIFT
         return near & self.atlas.grid.contains(points) & bool(shift.norm(dim=-1).max() <= MAX_ENDPOINT_SHIFT)
-
-
-def require_chain_tracing(scene: RadioScene) -> None:
-    """Raise `UelError` where paths diffract or scatter: chains of walls know reflections and refractions only."""
-    if scene.tracing.diffraction or scene.tracing.scattering > 0:
-        raise UelError(
-            "an atlas or a pool of chains knows reflections and refractions only",
-            got=f"diffraction {scene.tracing.diffraction}, scattering {scene.tracing.scattering}",
-            do="switch both off in TracingConfig, or search without an atlas",
-        )

@@ -15,6 +15,8 @@ from jaxtyping import Bool, Float64, Int
 from sionna.rt.constants import InteractionType
 from torch import Tensor
 
+from sim_bridge.chains.scatterers import DISC_AREA
+
 MIRROR, SCATTER, THROUGH, EDGE = (
     InteractionType.SPECULAR,
     InteractionType.DIFFUSE,
@@ -42,6 +44,15 @@ class InteractionPlanes:
     def shifted(self, shift: Float64[Tensor, "row depth 3"]) -> "InteractionPlanes":
         """Planes with walls and edges moved by `shift` in metres."""
         return replace(self, corner=self.corner + shift)
+
+    def illumination(self, source: Float64[Tensor, "row 3"]) -> Float64[Tensor, " row"]:
+        """Solid angle (sr) in which a source sees each m² of the surface that a path is scattered at first; 1 where its
+        first interaction is another one."""
+        scattered = self.kind[:, 0] == SCATTER
+        line = torch.where(scattered[:, None], source - self.fixed[:, 0], 1.0)
+        squared = line.square().sum(-1)
+        angle = (line * self.axis[:, 0]).sum(-1).abs() / (squared.sqrt() * (squared + DISC_AREA))
+        return torch.where(scattered, angle, 1.0)
 
     def free(self) -> Bool[Tensor, "row depth"]:
         """Behind the last scattering."""

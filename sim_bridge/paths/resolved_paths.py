@@ -33,6 +33,8 @@ class ResolvedPaths:
     """of the objects that had been moved when edges were found, m"""
     pairs: EdgePairs | None = None
     """what the last of the `count` rows are: ways around two edges"""
+    by_scatterers: bool = False
+    """whether scattered paths go by the scene's scatterers (`atlas_candidates`) instead of by rays"""
 
     @cached_property
     def receiver_and_cell(self) -> tuple[Int[Tensor, " row"], Int[Tensor, " row"]]:

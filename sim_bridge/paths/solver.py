@@ -19,6 +19,7 @@ from sim_bridge.chains.atlas import Atlas
 from sim_bridge.chains.edges import DiffractionEdges
 from sim_bridge.chains.facets import Facets
 from sim_bridge.chains.wedges import NO_COHERENCE, sionna_wedges, to_drjit
+from sim_bridge.paths.atlas_candidates import Chains, atlas_candidates, chain_candidates
 from sim_bridge.paths.edge_search import at_edges_of_scene, edge_paths
 from sim_bridge.paths.edges.coherence import LinkPaths, power_factors
 from sim_bridge.paths.edges.edge_pairs import EdgePairs, edge_pairs, ends_of
@@ -29,9 +30,6 @@ from sim_bridge.scene import scene_parameters
 from sim_bridge.scene.endpoints import Endpoints, repeat_last_row
 from sim_bridge.scene.radio_scene import RadioScene
 
-Chains = tuple[Int[Tensor, " path"], Int[Tensor, " path"], Int[Tensor, "path depth"]]
-"""Receivers, cells and walls, as an atlas keeps them."""
-
 
 class SearchOverflow(Exception):
     """A search had more candidates than its buffer holds."""
@@ -40,25 +38,23 @@ class SearchOverflow(Exception):
 def from_atlas(
     scene: RadioScene, atlas: Atlas, endpoints: Endpoints, search: sionna_internals.PathSearch
 ) -> ResolvedPaths:
-    """The paths among the chains that an atlas keeps for the receivers' surroundings."""
-    return from_chains(scene, atlas.candidates(endpoints.target.detach()), endpoints, search)
+    """The paths among what an atlas keeps for the receivers' surroundings; ways around two edges are found by geometry,
+    as a search finds them."""
+    ends = _drjit(endpoints)
+    with LOCK:
+        buffer = atlas_candidates(scene, atlas, endpoints, ends, search)
+        resolved = sionna_internals.resolve(scene.rt_scene, scene.facets.base, buffer, ends, search.diffraction)
+        paths = ResolvedPaths(*resolved, search, by_scatterers=search.scattering)
+        return _with_second_edges(scene, paths, scene.edges if search.diffraction else None, endpoints)
 
 
 def from_chains(
     scene: RadioScene, candidates: Chains, endpoints: Endpoints, search: sionna_internals.PathSearch
 ) -> ResolvedPaths:
     """The paths among chains of walls that are worth trying."""
-    (target, source, walls), facets = candidates, scene.facets
-    kind = torch.where(
-        walls > 1,
-        sionna_internals.SPECULAR_REFLECTION,
-        torch.where(walls == 1, sionna_internals.REFRACTION, sionna_internals.NONE),
-    )
-    facet = torch.from_numpy(facets.first)[(walls - 2).clamp(min=0)]
-    shape, primitive, corner = (torch.from_numpy(v)[facet] for v in (facets.shape, facets.primitive, facets.corner))
     with LOCK:
-        buffer = sionna_internals.from_chains(target, source, kind, shape, primitive, corner[..., 0, :])
-        resolved = sionna_internals.resolve(scene.rt_scene, facets.base, buffer, _drjit(endpoints), False)
+        buffer = chain_candidates(scene, candidates, False)
+        resolved = sionna_internals.resolve(scene.rt_scene, scene.facets.base, buffer, _drjit(endpoints), False)
         return ResolvedPaths(*resolved, search)
 
 
@@ -96,11 +92,17 @@ def search_paths(
             buffer = joined(at_edges_of_scene(buffer, scene.facets, edges), found)
         positions = {name: position.detach().double().cpu() for name, position in _objects(given).items()}
         resolved = sionna_internals.resolve(rt_scene, scene.facets.base, buffer, padded, search.diffraction)
-        paths = ResolvedPaths(*resolved, search, positions)
-        if edges is None or scene.tracing.diffraction_order < 2 or search.max_depth < 2:
-            return paths
-        points = (ends_of(endpoints.source), ends_of(endpoints.target))
-        return _with_pairs(scene, paths, edge_pairs(rt_scene.mi_scene, edges, *points, _boundary_detour(scene)))
+        return _with_second_edges(scene, ResolvedPaths(*resolved, search, positions), edges, endpoints)
+
+
+def _with_second_edges(
+    scene: RadioScene, paths: ResolvedPaths, edges: DiffractionEdges | None, endpoints: Endpoints
+) -> ResolvedPaths:
+    """Paths, and behind them those around two edges, where these are asked for."""
+    if edges is None or scene.tracing.diffraction_order < 2 or paths.search.max_depth < 2:
+        return paths
+    points = (ends_of(endpoints.source), ends_of(endpoints.target))
+    return _with_pairs(scene, paths, edge_pairs(scene.rt_scene.mi_scene, edges, *points, _boundary_detour(scene)))
 
 
 def _boundary_detour(scene: RadioScene) -> float:
@@ -149,7 +151,7 @@ def re_resolve(
             resolved = sionna_internals.resolve(
                 scene.rt_scene, scene.facets.base, buffer, _drjit(endpoints), paths.search.diffraction
             )
-        again = ResolvedPaths(*resolved, paths.search, paths.object_positions)
+        again = ResolvedPaths(*resolved, paths.search, paths.object_positions, by_scatterers=paths.by_scatterers)
         if not paths.pairs:
             return again
         points = (ends_of(endpoints.source), ends_of(endpoints.target))
@@ -202,8 +204,11 @@ def evaluate_paths(
     antennas = scene.antenna_offsets(endpoints)[source]
     weights = given["beam_weights"][source] if "beam_weights" in given else None
     power = radiated_power(real, imag, departure, antennas, wavelength, weights)
-    if scene.has_own_gains:
-        gain = scene.own_gains(endpoints, source, departure)
+    gain = scene.own_gains(endpoints, source, departure) if scene.has_own_gains else None
+    if paths.by_scatterers:
+        light = planes.illumination(first).to(power.dtype)
+        gain = light if gain is None else gain * light
+    if gain is not None:
         power, root = power * gain, gain.sqrt()[:, None, None]
         real, imag = real * root, imag * root
     if bool((planes.kind == EDGE).any()):

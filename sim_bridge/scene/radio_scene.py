@@ -14,6 +14,7 @@ from torch import Tensor
 
 from sim_bridge.chains.edges import DiffractionEdges
 from sim_bridge.chains.facets import Facets
+from sim_bridge.chains.scatterers import Scatterers
 from sim_bridge.scene import cell_antennas, scene_parameters
 from sim_bridge.scene.endpoints import Endpoints, rotation
 from sim_bridge.scene.material_frequency import set_frequency
@@ -56,6 +57,11 @@ class RadioScene:
     def edges(self) -> DiffractionEdges:
         """Where waves diffract, as the scene was opened."""
         return DiffractionEdges.from_facets(self.facets)
+
+    @cached_property
+    def scatterers(self) -> Scatterers:
+        """What scatters waves, as the scene was opened."""
+        return Scatterers.from_facets(self.facets)
 
     @property
     def cell_count(self) -> int:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 
-from sim_bridge.chains.config import AtlasConfig
+from sim_bridge.chains.config import LINKS_TO_PAY, AtlasConfig
 from sim_bridge.channel.config import FeatureConfig
 from sim_bridge.registry import find_backend, require_paths
 from uel.errors import UelError
@@ -19,7 +19,7 @@ class SurveyMakingConfig:
     measure: FeatureConfig = field(default_factory=FeatureConfig)
     tracing: TracingConfig = field(default_factory=TracingConfig)
     atlas: AtlasConfig = field(default_factory=AtlasConfig)
-    """used where tracing neither diffracts nor scatters; its depth is that of tracing"""
+    """its depth is that of tracing; where paths diffract or scatter it is used from 2200 links on, where it pays"""
     seed: int = 1
     """of tracks, and of rays"""
     unit: int = 256
@@ -46,9 +46,9 @@ class SurveyMakingConfig:
         """Features of the survey's reports."""
         return self.measure.features if self.traces_paths else {name: REPORT_FEATURES[name] for name in LINK_FEATURES}
 
-    @property
-    def usable_atlas(self) -> AtlasConfig | None:
-        """The atlas to build; None where paths diffract or scatter, which no atlas knows, or are not traced."""
-        t = self.tracing
-        usable = self.traces_paths and not t.diffraction and t.scattering == 0 and t.max_depth > 0
+    def usable_atlas(self, cells: int) -> AtlasConfig | None:
+        """The atlas to build for a tile with so many cells; None where paths are not traced, or are too few."""
+        t, links = self.tracing, self.tracks.tracks * self.tracks.reports * cells
+        pays = links >= LINKS_TO_PAY or not (t.diffraction or t.scattering > 0)
+        usable = self.traces_paths and t.max_depth > 0 and pays
         return replace(self.atlas, depth=t.max_depth) if usable else None

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from sim_bridge.backend.runtime import limit_threads
 from sim_bridge.chains.atlas import Atlas
+from sim_bridge.chains.config import AtlasConfig
 from sim_bridge.channel.config import FeatureConfig
 from sim_bridge.channel.features import measure_features, serving_features
 from sim_bridge.engines.config import EngineConfig
@@ -111,9 +112,13 @@ class SurveyJob:
                 _fill_once(
                     self.radio_folder(site_tile), lambda out, of=site_tile: radio_map_io.save(_radio_map(self, of), out)
                 )
-            if self.config.usable_atlas and self.open is open_measurement:
+            if self.atlas_config(site_tile) and self.open is open_measurement:
                 _fill_once(self.atlas_folder(site_tile), lambda out, of=site_tile: _atlas(self, of).save(out))
         return manifest
+
+    def atlas_config(self, site_tile: TileWithSites) -> AtlasConfig | None:
+        """The atlas of a tile, if the survey uses one there."""
+        return self.config.usable_atlas(len(cells_of(site_tile.sites)))
 
     def atlas_folder(self, site_tile: TileWithSites) -> Path:
         return self.folder / "atlas" / site_tile.tile.name
@@ -177,7 +182,7 @@ def _open_ray_tracer(job: SurveyJob, site_tile: TileWithSites) -> MeasureFunctio
     """The ray tracer, with its atlas from the survey's folder."""
     config = job.config
     sim = open_ray_tracer(site_tile.tile, site_tile.sites, config.tracing, "a survey of paths")
-    atlas = Atlas.load(job.atlas_folder(site_tile)) if config.usable_atlas else None
+    atlas = Atlas.load(job.atlas_folder(site_tile)) if job.atlas_config(site_tile) else None
     manifest = Manifest.load(job.folder)
 
     def measure(unit: WorkUnit, tracks: Tracks) -> UnitValues:
@@ -246,7 +251,7 @@ def track_features(tracks: Tracks) -> UnitValues:
 
 def _atlas(job: SurveyJob, site_tile: TileWithSites) -> Atlas:
     simulator = open_ray_tracer(site_tile.tile, site_tile.sites, job.config.tracing, "an atlas")
-    return simulator.build_atlas(job.config.usable_atlas)
+    return simulator.build_atlas(job.atlas_config(site_tile))
 
 
 def _radio_map(job: SurveyJob, site_tile: TileWithSites) -> RadioMap:

@@ -14,10 +14,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import fix, fresh, frozen, log, lookup, maps, neighbours, network, report, step, survey
+from tests.bench import atlas, fix, fresh, frozen, log, lookup, maps, neighbours, network, report, step, survey
 
 BENCHES: dict[str, dict[str, Callable[..., dict[str, float]]]] = {
     "bridge": {"fresh": fresh.run, "frozen": frozen.run, "maps": maps.run, "lookup": lookup.run, "step": step.run},
+    "atlas": {"atlas": atlas.run},
     "locator": {"fix": fix.run, "log": log.run},
     "network": {"network": network.run},
     "survey": {"report": report.run, "survey": survey.run},
@@ -37,6 +38,13 @@ GOALS = {
     "aoa_error_deg": ("<=", 5),
     "lookup_ratio": ("<=", 1.3),
     "step_ratio": ("<=", 1.25),
+    "whole_cpu_ms_per_link": ("<=", 2),
+    "whole_ms_per_link": ("<=", 1),
+    "whole_ratio": (">=", 30),
+    "whole_places_share": (">=", 0.97),
+    "whole_power_share": (">=", 0.98),
+    "whole_peak_gib": ("<=", 6),
+    **{f"{growth.name}_peak_gib": ("<=", 6) for growth in atlas.GROWTH},
     "fix_cpu_ms": ("<=", 20),
     "network_map_s_per_cell": ("<=", 5),
     "network_atlas_s_per_cell": ("<=", 3),

@@ -45,10 +45,18 @@ def outdoors(count: int, generator: torch.Generator) -> Tensor:
 
 
 class Stock:
-    """Sionna as a user sets it up: receivers in the scene, the path solver with its defaults."""
+    """Sionna as a user sets it up: receivers in the scene and the path solver, with its defaults in munich."""
 
-    def __init__(self, receivers: int) -> None:
-        self.scene = munich().scene
+    def __init__(
+        self,
+        receivers: int,
+        sim: Sionna | None = None,
+        max_depth: int = 3,
+        samples: int = STOCK_SAMPLES,
+        **interactions: bool,
+    ) -> None:
+        self.scene = (sim or munich()).scene
+        self.limits = {"max_depth": max_depth, "samples_per_src": samples, **interactions}
         for name in list(self.scene.receivers):
             self.scene.remove(name)
         for index in range(receivers):
@@ -59,7 +67,7 @@ class Stock:
     def solve(self, x: mi.TensorXf, y: mi.TensorXf, z: mi.TensorXf) -> rt.Paths:
         for index, receiver in enumerate(self.scene.receivers.values()):
             receiver.position = mi.Point3f(*(dr.gather(mi.Float, c.array, index) for c in (x, y, z)))
-        return self.solver(self.scene, max_depth=3, samples_per_src=STOCK_SAMPLES)
+        return self.solver(self.scene, **self.limits)
 
     def gain(self, position: Tensor) -> Tensor:
         """Linear path gain, `n cell`, differentiable."""

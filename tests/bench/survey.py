@@ -80,7 +80,7 @@ def _reading(folder: Path) -> dict[str, float]:
 def _stock(place: TileWithSites, work: SurveyJob) -> dict[str, float]:
     """Reports of all three layers a second, in this process and by Sionna alone."""
     sim = open_simulator(place.tile, place.sites, TRACING)
-    sim.build_atlas(work.config.usable_atlas)
+    sim.build_atlas(work.config.usable_atlas(sim.cell_count))
     loop = StockLoop(open_simulator(place.tile, place.sites, TRACING))
     drawn = [draw_tracks(place.tile, place.sites, work.config.tracks, 7, 40 * turn, 40) for turn in range(ROUNDS + 1)]
     full = [Tracks(*(values[part.valid.all(1)] for values in part)) for part in drawn]

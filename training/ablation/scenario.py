@@ -19,7 +19,7 @@ from training.locator.few_labels import FewLabelDataModule, FewLabelPool
 from training.locator.losses import physics_loss
 from training.locator.setup import LocatorTrainingConfig
 from training.pipeline.map_conditions import assumed_deployment
-from training.pipeline.scene_pipeline import live_simulator, open_tile, sites_of_tile
+from training.pipeline.scene_pipeline import open_tile, simulator_with_atlas, sites_of_tile
 from training.pipeline.traced_deployment import traced_deployment
 from uel.errors import UelError
 from uel.estimation.estimates import GridEstimate
@@ -158,7 +158,7 @@ def ablation_scenario(config: AblateConfig, stage_cache: StageCache) -> Ablation
     def open_assumed(condition: str) -> Deployment:
         assumed_tile, assumed_sites = assumed_deployment(condition, tile, sites, config.maps, stage_cache, config.seed)
         key = {"tile": assumed_tile.fingerprint, "sites": [asdict(site) for site in assumed_sites], "seed": config.seed}
-        simulator = live_simulator(
+        simulator = simulator_with_atlas(
             f"atlas-{assumed_tile.name}",
             key,
             TileWithSites(assumed_tile, assumed_sites),

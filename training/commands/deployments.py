@@ -12,7 +12,7 @@ from sim_bridge.survey.worker import TileWithSites
 from training.cache import StageCache
 from training.commands.config import TrainConfig
 from training.pipeline.map_conditions import maps_for_condition
-from training.pipeline.scene_pipeline import live_simulator, open_tile, sites_of_tile, track_survey
+from training.pipeline.scene_pipeline import open_tile, simulator_with_atlas, sites_of_tile, track_survey
 from uel.core.io import data_folder
 from uel.geo.tile import Tile
 from uel.inference.deployment import Deployment
@@ -103,7 +103,7 @@ def make_deployment(config: TrainConfig, stage_cache: StageCache, unit: Deployme
         key = {**network, "tracing": tracing_key(tracing), "plan": asdict(config.tracks)}
         survey = track_survey(f"survey-{tile.name}", key, place, config.tracks, tracing, seed, stage_cache)
     if config.training.uses_ray_tracer and not unit.is_validation:
-        simulator = live_simulator(
+        simulator = simulator_with_atlas(
             f"atlas-{tile.name}", network, place, config.training.live_tracing(tracing), config.atlas, stage_cache
         )
     return Deployment(tile, maps.pop(EXACT_MAPS), survey, simulator, maps)

@@ -122,19 +122,21 @@ def track_survey(
     return Survey.open(folder / "survey")[place.tile.name]
 
 
-def live_simulator(
+def simulator_with_atlas(
     name: str,
     key: dict[str, Any],
     place: TileWithSites,
     tracing: TracingConfig,
     atlas: AtlasConfig,
     stage_cache: StageCache,
+    learns: bool = True,
 ) -> Simulator:
-    """The simulator that a loss queries; a ray tracer has an atlas of chains unless `tracing` has diffraction."""
-    if tracing.diffraction or not find_backend(tracing.backend).traces_paths:
+    """A simulator for many queries; a ray tracer has an atlas, which learns from searches if it `learns`."""
+    if not (find_backend(tracing.backend).traces_paths and tracing.max_depth):
         return open_simulator(place.tile, place.sites, tracing)
     simulator = open_ray_tracer(place.tile, place.sites, tracing, "an atlas")
     atlas = replace(atlas, depth=tracing.max_depth)
-    folder = stage_cache.make(name, key | {"atlas": asdict(atlas)}, lambda out: simulator.build_atlas(atlas).save(out))
-    simulator.attach_atlas(Atlas.load(folder))
+    key = key | {"atlas": asdict(atlas), "tracing": tracing_key(tracing)}
+    folder = stage_cache.make(name, key, lambda out: simulator.build_atlas(atlas).save(out))
+    simulator.attach_atlas(Atlas.load(folder), learns)
     return simulator

@@ -1,29 +1,34 @@
 """Deployments in the ray tracer: maps of every map condition and link truth, made once and kept in a stage cache."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from sim_bridge.chains.config import LINKS_TO_PAY, AtlasConfig
 from sim_bridge.registry import open as open_simulator
+from sim_bridge.survey.worker import TileWithSites
 from training.cache import StageCache
 from training.pipeline.config import MapConditionConfig
 from training.pipeline.map_conditions import map_factory, maps_for_condition
+from training.pipeline.scene_pipeline import simulator_with_atlas
 from uel.adaptation.mast_heights import MapFactory
 from uel.geo.tile import Tile
 from uel.geo.tile_maps import TileMaps
 from uel.inference.deployment import Deployment
 from uel.radio.link_truth import LinkTruth
 from uel.radio.simulator import DeferredSimulator, Simulator
-from uel.radio.sites import Site, sites_to_json
+from uel.radio.sites import Site, cells_of, sites_to_json
 from uel.radio.tracing_config import tracing_key
 from uel.results.condition import EXACT_MAPS
 
 LIVE_SEED_OFFSET = 7919  # added to the seed of the truth's rays, so that live queries use others
+TRUTH_ATLAS = AtlasConfig(rays=300_000)  # of traced truths of so many links that it pays
 POSITIONS_PER_STAGE = 512  # positions of one stage of tracing, so that a killed run loses little
 
 
@@ -47,27 +52,41 @@ class TracedDeployment(Deployment):
         return self._maps[condition]
 
     def trace(self, position: Float[Tensor, "n 2"]) -> LinkTruth:
-        return LinkTruth.cat([self._trace_chunk(part) for part in position.split(POSITIONS_PER_STAGE)])
+        by_atlas = len(position) * len(cells_of(self.sites)) >= LINKS_TO_PAY
+        return LinkTruth.cat([self._trace_chunk(part, by_atlas) for part in position.split(POSITIONS_PER_STAGE)])
 
     def map_factory(self, condition: str) -> MapFactory:
         return map_factory(condition, self.tile, self.sites, self.config, self.stage_cache, self.seed)
 
-    def _trace_chunk(self, position: Float[Tensor, "n 2"]) -> LinkTruth:
-        tracing = tracing_key(self.config.tracing)
-        key = {"tile": self.tile.fingerprint, "sites": sites_to_json(self.sites), "tracing": tracing}
+    def _trace_chunk(self, position: Float[Tensor, "n 2"], by_atlas: bool) -> LinkTruth:
+        key = self._network | {"tracing": tracing_key(self.config.tracing)}
+        key |= {"atlas": asdict(TRUTH_ATLAS)} if by_atlas else {}
         folder = self.stage_cache.make(
-            f"paths-{self.tile.name}", key | {"at": position.tolist()}, lambda out: self._save(position, out)
+            f"paths-{self.tile.name}",
+            key | {"at": position.tolist()},
+            lambda out: self._save(position, self._atlas_simulator if by_atlas else self._truth_simulator, out),
         )
         with np.load(folder / "truth.npz") as stored:
             return LinkTruth(**{name: torch.from_numpy(stored[name]) for name in stored.files})
 
-    def _save(self, position: Float[Tensor, "n 2"], out: Path) -> None:
-        truth = self._truth_simulator.paths(position)
+    @staticmethod
+    def _save(position: Float[Tensor, "n 2"], simulator: Simulator, out: Path) -> None:
+        truth = simulator.paths(position)
         np.savez(out / "truth.npz", **{name: value.numpy() for name, value in vars(truth).items()})
+
+    @property
+    def _network(self) -> dict[str, Any]:
+        return {"tile": self.tile.fingerprint, "sites": sites_to_json(self.sites)}
 
     @cached_property
     def _truth_simulator(self) -> Simulator:
         return open_simulator(self.tile, self.sites, self.config.tracing)
+
+    @cached_property
+    def _atlas_simulator(self) -> Simulator:
+        place = TileWithSites(self.tile, self.sites)
+        name, tracing = f"atlas-{self.tile.name}", self.config.tracing
+        return simulator_with_atlas(name, self._network, place, tracing, TRUTH_ATLAS, self.stage_cache, learns=False)
 
 
 def traced_deployment(

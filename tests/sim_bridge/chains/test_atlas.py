@@ -9,18 +9,20 @@ import torch
 from sim_bridge.backend import sionna_internals
 from sim_bridge.chains.atlas import Atlas, geometry_key
 from sim_bridge.chains.config import AtlasConfig
+from sim_bridge.engines.config import EngineConfig
 from sim_bridge.paths import solver
 from sim_bridge.simulator import Sionna
 from tests.helpers.ray_traced_scenes import bundled, gradient, mast
 from uel.core.grid import Grid
 from uel.errors import UelError
+from uel.radio.sites import Cell, Site
 
 SITES = mast((-30.0, 2.0, 12.0)) + mast((30.0, -4.0, 9.0))
 GRID, PLAN = Grid(size=128.0, pixel=4.0), AtlasConfig(pixel=4.0, rays=100_000, depth=2)
 
 
-def canyon(**tracing: object) -> Sionna:
-    return bundled("simple_street_canyon", SITES, **{"samples": 20_000, "chunk": 32, "max_depth": 2, **tracing})
+def canyon(sites: tuple[Site, ...] = SITES, **tracing: object) -> Sionna:
+    return bundled("simple_street_canyon", sites, **{"samples": 20_000, "chunk": 32, "max_depth": 2, **tracing})
 
 
 @pytest.fixture(scope="module")
@@ -119,10 +121,150 @@ def test_a_foreign_atlas_is_refused(atlas: Atlas, change: dict, message: str) ->
         canyon().attach_atlas(replace(atlas, **change))
 
 
-@pytest.mark.parametrize("more", [{"diffraction": True}, {"scattering": 0.3}])
-def test_it_knows_no_edges_and_no_scattering(atlas: Atlas, more: dict) -> None:
-    with pytest.raises(UelError, match="reflections and refractions only"):
+@pytest.mark.parametrize(
+    ("more", "name"), [({"diffraction": True}, "diffraction"), ({"scattering": 0.3}, "scattering")]
+)
+def test_an_atlas_of_other_interactions_is_refused(atlas: Atlas, more: dict, name: str) -> None:
+    with pytest.raises(UelError, match=rf"other {name}[\s\S]*do:  build it again"):
         canyon(**more).attach_atlas(atlas)
+
+
+EVERYTHING = {"diffraction": True, "scattering": 0.3, "max_paths": 2_000_000}
+
+
+@pytest.fixture(scope="module")
+def whole() -> Sionna:
+    """With an atlas of edges and scatterers, of few rays."""
+    sim = canyon(**EVERYTHING)
+    sim.build_atlas(replace(PLAN, rays=20_000, settle=0, audit=0), GRID)
+    return sim
+
+
+def test_with_edges_and_scatterers_it_finds_the_power_of_the_search(whole: Sionna) -> None:
+    position = street(64, seed=5)
+    position = position[position[:, 1].abs() < 8]  # in the street
+    found, full = whole.trace(position), canyon(**EVERYTHING).trace(position)
+    gain, everything = found.gain(), full.gain()
+    assert bool((gain > 0).any(1).all())
+    assert float(gain.sum() / everything.sum()) == pytest.approx(1.0, abs=0.02)
+    assert float((10 * torch.log10(gain / everything)).abs().median()) < 0.3
+    for kind, least in ((2, 0.6), (3, 0.6)):  # what reflections add to edges and to scatterers is the search's
+        parts = [paths.power[paths.interactions[:, kind] > 0].sum() for paths in (found, full)]
+        assert least < float(parts[0] / parts[1]) < 1.1
+    assert int(found.count().max()) < 60 < int(full.count().max())
+
+
+def test_it_gives_a_place_no_more_edges_and_scatterers_than_asked_for(whole: Sionna) -> None:
+    paths = whole.trace(street(48, seed=6))
+    for kind, most in ((2, PLAN.edges), (3, PLAN.scatterers)):
+        assert 0 < int(paths.sum_of_links((paths.interactions[:, kind] > 0).float()).max()) <= most
+
+
+def test_its_edges_are_those_of_the_search(whole: Sionna) -> None:
+    """As many as are kept, the ones with the shortest detours, each with the field of the search."""
+    position = street(24, seed=7)
+    found, full = (sim.trace(position) for sim in (whole, canyon(diffraction=True, max_depth=1)))
+    alone = [
+        paths.select((paths.interactions == torch.tensor([0, 0, 1, 0])).all(1).nonzero()[:, 0])
+        for paths in (found, full)
+    ]
+    both = [
+        {
+            (int(t), int(s), round(float(d) * 1e12)): float(p)
+            for t, s, d, p in zip(x.target, x.source, x.delay, x.power, strict=True)
+        }
+        for x in alone
+    ]
+    assert len(both[0]) > 20
+    missing = [key for key in both[0] if not any((*key[:2], key[2] + k) in both[1] for k in (-1, 0, 1))]
+    assert len(missing) <= 0.02 * len(both[0])
+
+
+def test_everything_in_it_has_the_slope_of_its_differences(whole: Sionna) -> None:
+    position = street(40, seed=8)
+    position = position[position[:, 1].abs() < 8]
+    step = torch.tensor([0.02, 0.0, 0.0])
+    counts = [whole.trace(position + k * step).count() for k in (-1, 0, 1)]
+    same = (counts[0] == counts[1]).all(1) & (counts[2] == counts[1]).all(1)
+    assert int(same.sum()) > 6
+    for kind in (2, 3):
+
+        def log_power(p: torch.Tensor, kind: int = kind) -> torch.Tensor:
+            paths = whole.trace(p)
+            return (
+                paths.sum_of_links(paths.power * (paths.interactions[:, kind] > 0)).sum(1).clamp(min=1e-20).log()[same]
+            )
+
+        exact = gradient(log_power, position)[same, 0]
+        difference = (log_power(position + step) - log_power(position - step)).double() / (2 * step[0])
+        assert float((exact - difference).abs().median()) < 0.02 * float(difference.abs().median())
+
+
+def test_frozen_paths_by_scatterers_keep_their_power(whole: Sionna) -> None:
+    frozen = whole.freeze(street(24, seed=9))
+    power = [
+        p.sum_of_links(p.power * (p.interactions[:, 3] > 0)) for p in (frozen.trace(frozen.points), frozen.trace())
+    ]
+    assert int((power[1] > 0).sum()) > 10
+    torch.testing.assert_close(power[0], power[1], rtol=1e-4, atol=1e-16)
+
+
+# ---- masts ---------------------------------------------------------------------------------------------------
+
+
+def arrays_of(atlas: Atlas, folder: Path) -> bytes:
+    atlas.save(folder)
+    return (folder / "atlas.npz").read_bytes()
+
+
+@pytest.mark.parametrize("learns", [False, True])
+def test_an_atlas_of_more_sites_makes_the_new_masts_alone(tmp_path: Path, learns: bool) -> None:
+    plan = replace(PLAN, rays=5000, settle=4 if learns else 0, audit=8 if learns else 0)
+    canyon(sites=SITES[:1], diffraction=True).build_atlas(plan, GRID, tmp_path / "masts")
+    extended = canyon(diffraction=True).build_atlas(plan, GRID, tmp_path / "masts")
+    fresh = canyon(diffraction=True).build_atlas(plan, GRID)
+    assert (extended.meta["masts_made"], fresh.meta["masts_made"]) == (1, 2)
+    assert arrays_of(extended, tmp_path / "extended") == arrays_of(fresh, tmp_path / "fresh")
+
+
+def test_another_seed_or_scene_makes_masts_anew(tmp_path: Path) -> None:
+    plan = replace(PLAN, rays=2000, settle=0, audit=0)
+    for change, tracing, made in (
+        ({}, {}, 2),
+        ({}, {}, 0),
+        ({"seed": 2}, {}, 2),
+        ({}, {"diffraction": True}, 2),
+        ({}, {"ue_height": 2.0}, 2),
+    ):
+        atlas = canyon(**tracing).build_atlas(replace(plan, **change), GRID, tmp_path)
+        assert atlas.meta["masts_made"] == made
+
+
+@pytest.mark.slow  # 20 s: two processes start
+def test_every_engine_makes_the_same_atlas(tmp_path: Path) -> None:
+    plan = replace(PLAN, rays=20_000, settle=0, audit=0)
+    here = canyon(**EVERYTHING).build_atlas(plan, GRID)
+    there = canyon(**EVERYTHING).build_atlas(plan, GRID, engine=EngineConfig(engine="processes", workers=2))
+    assert arrays_of(here, tmp_path / "here") == arrays_of(there, tmp_path / "there")
+
+
+def test_sectors_of_one_mast_share_what_it_reaches() -> None:
+    sectors = tuple(Cell(azimuth_deg=azimuth) for azimuth in (0.0, 120.0, 240.0))
+    sites = (Site(position=(-30.0, 2.0, 12.0), cells=sectors), *SITES[1:])
+    atlas = canyon(sites=sites).build_atlas(replace(PLAN, rays=2000, settle=0, audit=0), GRID)
+    assert (atlas.cells, len(atlas.chains.start) - 1) == (4, 2 * GRID.count**2)
+    receiver, cell, walls = atlas.candidates(street(8))
+    of_cell = [torch.cat([receiver[cell == k, None], walls[cell == k]], 1) for k in range(4)]
+    assert torch.equal(of_cell[0], of_cell[1])
+    assert torch.equal(of_cell[0], of_cell[2])
+
+
+def test_it_says_when_it_pays(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO"):
+        atlas = canyon().build_atlas(replace(PLAN, rays=2000, settle=0, audit=8), GRID)
+    assert "a link costs" in caplog.text
+    assert "it pays from some" in caplog.text
+    assert atlas.meta["audit"]["reached_share"] > 0.5
 
 
 def starved() -> Sionna:

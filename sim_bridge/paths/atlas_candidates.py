@@ -1,0 +1,73 @@
+"""Candidates of paths that an atlas, or a pool of chains, keeps for receivers."""
+
+import math
+
+import numpy as np
+import torch
+from jaxtyping import Int
+from sionna.rt.path_solvers.paths_buffer import PathsBuffer
+from torch import Tensor
+
+from sim_bridge.backend import sionna_internals
+from sim_bridge.backend.edge_buffers import by_scatterers, joined
+from sim_bridge.chains.atlas import Atlas
+from sim_bridge.paths.edge_search import listed_edge_paths
+from sim_bridge.scene.endpoints import Endpoints
+from sim_bridge.scene.radio_scene import RadioScene
+
+Chains = tuple[Int[Tensor, " path"], Int[Tensor, " path"], Int[Tensor, "path depth"]]
+"""Receivers, cells and walls, as an atlas keeps them."""
+
+
+def atlas_candidates(
+    scene: RadioScene,
+    atlas: Atlas,
+    endpoints: Endpoints,
+    ends: sionna_internals.DrJitEndpoints,
+    search: sionna_internals.PathSearch,
+) -> PathsBuffer:
+    """Chains, single edges and scatterers that an atlas keeps for the surroundings of receivers.
+
+    `ends` are the endpoints in Dr.Jit.
+    """
+    position = endpoints.target.detach()
+    buffer = chain_candidates(scene, atlas.candidates(position), search.diffraction)
+    if search.diffraction:
+        target, source, edge = (values.numpy() for values in atlas.edge_candidates(position))
+        mi_scene, listed, count = scene.rt_scene.mi_scene, (target, source, edge), atlas.config.edges
+        around = listed_edge_paths(mi_scene, scene.facets, scene.edges, ends, listed, count, search.max_depth)
+        buffer = joined(buffer, around)
+    return joined(buffer, _scattered_paths(scene, atlas, endpoints, search)) if search.scattering else buffer
+
+
+def chain_candidates(scene: RadioScene, chains: Chains, diffraction: bool) -> PathsBuffer:
+    """Chains of walls for a buffer whose paths may diffract."""
+    (target, source, walls), facets = chains, scene.facets
+    kind = torch.where(
+        walls > 1,
+        sionna_internals.SPECULAR_REFLECTION,
+        torch.where(walls == 1, sionna_internals.REFRACTION, sionna_internals.NONE),
+    )
+    facet = torch.from_numpy(facets.first)[(walls - 2).clamp(min=0)]
+    shape, primitive, corner = (torch.from_numpy(v)[facet] for v in (facets.shape, facets.primitive, facets.corner))
+    return sionna_internals.from_chains(target, source, kind, shape, primitive, corner[..., 0, :], diffraction)
+
+
+def _scattered_paths(
+    scene: RadioScene, atlas: Atlas, endpoints: Endpoints, search: sionna_internals.PathSearch
+) -> PathsBuffer:
+    """Paths by way of the atlas's scatterers that are in sight.
+
+    How much of a mast's power falls on them, `InteractionPlanes.illumination`, is left to the evaluation.
+    """
+    pieces, facets, position = scene.scatterers, scene.facets, endpoints.target.detach()
+    target, source, piece, times = (values.numpy() for values in atlas.scatterers_at(position))
+    start, end = (rows.detach().double().numpy() for rows in (endpoints.source[source], position[target]))
+    kept = np.flatnonzero(pieces.solid_angle(start, piece) * pieces.solid_angle(end, piece) > 0)  # both on one side
+    kept = kept[pieces.seen_from(scene.rt_scene.mi_scene, end[kept], piece[kept])]
+    target, source, piece, times = target[kept], source[kept], piece[kept], times[kept]
+    weight = search.samples / (4 * math.pi) * pieces.area[piece] * times
+    shape, primitive = (values[pieces.triangle[piece]] for values in (facets.shape, facets.primitive))
+    return by_scatterers(
+        target, source, shape, primitive, pieces.position[piece], weight, search.max_depth, search.diffraction
+    )
