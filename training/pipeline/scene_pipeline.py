@@ -23,7 +23,7 @@ from uel.mobility.config import TrackConfig
 from uel.radio import radio_map_io
 from uel.radio.simulator import Simulator
 from uel.radio.sites import Site, sites_from_json, sites_to_json
-from uel.radio.tracing_config import TracingConfig, radio_map_key
+from uel.radio.tracing_config import TracingConfig, radio_map_key, tracing_key
 from uel.survey.dataset import Survey, TileSurvey
 
 
