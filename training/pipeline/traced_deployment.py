@@ -28,7 +28,7 @@ from uel.radio.tracing_config import tracing_key
 from uel.results.condition import EXACT_MAPS
 
 LIVE_SEED_OFFSET = 7919  # added to the seed of the truth's rays, so that live queries use others
-TRUTH_ATLAS = AtlasConfig(rays=300_000)  # of traced truths of so many links that it pays
+TRUTH_ATLAS = AtlasConfig(rays=200_000, audit=16)  # of traced truths of so many links that it pays
 POSITIONS_PER_STAGE = 512  # positions of one stage of tracing, so that a killed run loses little
 
 
