@@ -16,7 +16,7 @@ from scenes.mesh.gltf import binary_gltf
 from scenes.mesh.ground_mesh import ground_parts
 from scenes.mesh.material_assignment import assign_materials
 from scenes.mesh.mesh_parts import MeshPart
-from scenes.mesh.rasters import LAND_COVERS, material_names, rasterise_land_cover, rasterise_parts
+from scenes.mesh.rasters import LAND_COVERS, material_names, rasterise_known, rasterise_land_cover, rasterise_parts
 from scenes.mesh.terrain import Terrain
 from scenes.osm import reader
 from scenes.osm.map_features import Building, MapExtract
@@ -197,9 +197,11 @@ def _fill_folder(
     parts = [*ground_parts(terrain, perturbed.land_cover, config.ground), *_walls_and_roofs(meshes, surfaces)]
     grid = Grid(size=perturbed.size, pixel=config.pixel)
     rasters = rasterise_parts(parts, grid) | {"cover": rasterise_land_cover(perturbed.land_cover, grid)}
+    if perturbed.known_squares is not None:
+        rasters["known"] = rasterise_known(perturbed.known_squares, grid)
     draws = _random_materials(perturbed, surfaces, config, _donors(extract, record))
     metadata = tile_metadata(perturbed, surfaces, pixel=config.pixel, seed=config.seed, draws=draws)
-    metadata |= {"materials": material_names(parts), "covers": list(LAND_COVERS), "terrain": _terrain_metadata(config)}
+    metadata |= {"materials": material_names(parts), "covers": list(LAND_COVERS), "terrain": _terrain_metadata(config, terrain)}
     metadata |= {"perturbation": record} if config.perturb else {}
     final_parts = assign_materials(parts, draws) if draws else parts
     bsdfs = material_bsdfs(material_names(final_parts), draws.materials if draws else None)
@@ -219,14 +221,17 @@ def _terrain(extract: MapExtract, config: TileBuildConfig) -> Terrain:
     half = extract.size / 2 + extract.margin
     if config.dem is None:
         return Terrain.flat(half=half)
+    if extract.known_squares is not None:
+        return Terrain.from_dem_with_holes(config.dem, extract.crs, extract.origin, half, unknown=config.raster.unknown)
     return Terrain.from_dem(config.dem, extract.crs, extract.origin, half)
 
 
-def _terrain_metadata(config: TileBuildConfig) -> dict[str, Any]:
+def _terrain_metadata(config: TileBuildConfig, terrain: Terrain) -> dict[str, Any]:
     """The ground's entry in `tile.json`."""
     if config.dem is None:
         return {"kind": "flat", "note": "no elevation raster was given: the ground is a plane at 0 m"}
-    return {"kind": "dem", "file": config.dem.name, "sha256": file_hash(config.dem)}
+    known = {"known": round(terrain.known, 4)} if terrain.known < 1 else {}
+    return {"kind": "dem", "file": config.dem.name, "sha256": file_hash(config.dem), **known}
 
 
 def _walls_and_roofs(meshes: dict[str, PrismMesh], surfaces: dict[str, SurfaceMaterials]) -> list[MeshPart]:

@@ -56,6 +56,10 @@ class HeightRasterConfig:
     """area in m² of the smallest building"""
     step: float = 3.0
     """difference of height in m between neighbouring pieces of a building"""
+    unknown: float | None = None
+    """value of squares without a height, in the raster and in --dem, where a file does not declare it"""
+    fill: float = 15.0
+    """distance in m up to which a square without a height takes that of the nearest one; farther ones are open ground"""
 
     def __post_init__(self) -> None:
         for name in ("min_height", "min_area", "step"):
@@ -64,6 +68,8 @@ class HeightRasterConfig:
                 raise UelError(
                     f"--raster.{name.replace('_', '-')} must be above 0", got=got, do="give a positive number"
                 )
+        if not 0 <= self.fill < math.inf:
+            raise UelError("--raster.fill is no distance", got=self.fill, do="give metres: --raster.fill 15, or 0")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,9 +17,10 @@ from shapely import Polygon
 
 from scenes.config import HeightRasterConfig
 from scenes.height_rasters.reader import HeightGrid, raster_center, read_heights
+from scenes.height_rasters.unknown_squares import fill_unknown
 from scenes.mesh.mesh_parts import Array
 from scenes.osm.footprints import LATTICE_STEP, square
-from scenes.osm.map_features import Building, Exclusion, MapExtract
+from scenes.osm.map_features import Building, Exclusion, KnownSquares, MapExtract
 from scenes.osm.queries import require_point
 from scenes.osm.reader import utm_zone
 from uel.core.io import file_hash
@@ -27,6 +28,7 @@ from uel.errors import UelError
 
 DEFAULT_SIDE = 512.0
 SIMPLIFICATION_PIXELS = 1.0  # pixels by which an outline may move: it then follows the wall, not the stairs of pixels
+FINE_PIXEL = 2.0  # m: below it a lone pixel is a mast or a wire, above it a house or a gap between two
 HEIGHT_STD = 0.5  # m, least standard deviation of a piece's height
 
 
@@ -61,7 +63,8 @@ def read_height_raster(
     crs, side = utm_zone(*center), size or DEFAULT_SIDE
     east, north = Transformer.from_crs("EPSG:4326", crs, always_xy=True).transform(center[1], center[0])
     origin = (float(east), float(north))
-    grid = read_heights(file, crs, origin, side, margin, config, dem)
+    measured = read_heights(file, crs, origin, side, margin, config, dem)
+    grid, known = fill_unknown(measured, config.fill, margin)
     buildings, exclusions = buildings_of(grid, config)
     if not any(square(side / 2).intersects(building.footprint) for building in buildings):
         got, do = f"{file}, size {side:g} m", "make the tile larger, move its centre, or lower --raster.min-height"
@@ -76,14 +79,15 @@ def read_height_raster(
         buildings=tuple(buildings),
         exclusions=tuple(exclusions),
         land_cover=(),
-        provenance=_provenance(file, dem, grid),
+        provenance=_provenance(file, dem, grid, known),
+        notes=known.notes,
+        known_squares=known,
     )
 
 
-def _provenance(file: Path, dem: Path | None, grid: HeightGrid) -> dict[str, Any]:
-    known = float(np.isfinite(grid.heights).mean())
+def _provenance(file: Path, dem: Path | None, grid: HeightGrid, known: KnownSquares) -> dict[str, Any]:
     entry = {"source": "raster", "file": file.name, "sha256": file_hash(file), "heights": grid.note}
-    return {**entry, "known": round(known, 4), "ground": dem.name if dem else "flat"}
+    return {**entry, **known.report, "ground": dem.name if dem else "flat"}
 
 
 def buildings_of(grid: HeightGrid, config: HeightRasterConfig) -> tuple[list[Building], list[Exclusion]]:
@@ -118,7 +122,8 @@ def _height_classes(grid: HeightGrid, config: HeightRasterConfig) -> Int32[Array
     Neighbouring pixels that differ by less than `step` are of one roof. A roof that rises by more is cut into levels of
     `step` metres around its median, so that a flat one stays whole whatever its height is.
     """
-    smooth = ndimage.median_filter(np.nan_to_num(grid.heights, nan=0.0), size=3)  # keeps walls, drops masts and wires
+    # A median keeps walls and drops masts and wires.
+    smooth = ndimage.median_filter(grid.heights, size=3) if grid.pixel < FINE_PIXEL else grid.heights
     is_building = smooth >= config.min_height
     roof = _connected_roofs(smooth, is_building, config.step)
     median = np.atleast_1d(ndimage.median(smooth, roof, np.arange(roof.max() + 1)))

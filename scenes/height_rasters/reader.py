@@ -24,7 +24,9 @@ RASTER_SUFFIXES = (".tif", ".tiff", ".vrt", ".img", ".asc")
 FOOT_UNITS = {"ft": 0.3048, "foot": 0.3048, "feet": 0.3048, "us survey foot": 1200 / 3937, "us-ft": 1200 / 3937}
 FOOT_UNITS |= {"ftus": 1200 / 3937, "us foot": 1200 / 3937}
 PIXEL_SIDES = (0.5, 5.0)  # m: finer rasters are averaged over nothing, coarser ones show no buildings
-MIN_COVERED = 0.95  # of the square
+MIN_COVERED = 0.95  # of the square, by the raster's extent
+COVER_POINTS = 100  # on each side of the square, at which the extent is looked up
+UNDECLARED_UNKNOWN = -1.0  # of rasters of integers that declare no value for squares without a height
 GREATEST_HEIGHT = 1000.0  # m
 GROUND_OFFSET = 5.0  # m by which the lower half of the heights may differ from 0
 MAX_BELOW_GROUND = 0.01  # of the pixels, that are more than `GROUND_OFFSET` below the ground
@@ -90,16 +92,19 @@ def read_heights(
     """Heights above the ground in the square of side `size` with its margin around `origin` (metres in `crs`).
 
     Pixels are taken as they are (nearest neighbour): an average over a wall is no height. Values without data stay
-    without.
+    without: those that the file declares or `config.unknown` names, and -1 in a raster of integers that declares none
+    and has no other negative value.
 
-    Raises `UelError` for a raster that does not cover the square, whose unit is unknown or implausible, whose values
-    are elevations where heights were announced or the reverse, and as `open_raster` and `sample_dem` do.
+    Raises `UelError` for a raster that does not cover the square or knows no height in it, whose unit is unknown or
+    implausible, whose values are elevations where heights were announced or the reverse, and as `open_raster` and
+    `sample_dem` do.
     """
     half = size / 2 + margin
     with open_raster(file) as raster:
         factor, unit = _metres(raster, file, config)
         count = max(round(2 * half / _pixel(raster, crs)), 1)
-        values = _on_square(raster, crs, origin, half, count) * factor
+        _require_cover(raster, crs, origin, size, file)
+        values = _on_square(raster, crs, origin, half, count, config) * factor
     if config.content == "dsm":
         if dem is None:
             do = "add the elevation of the ground: --dem DTM.tif"
@@ -110,7 +115,6 @@ def read_heights(
         values = values - sample_dem(dem, crs, origin, node_half, count)
     margin_pixels = round(margin / (2 * half / count))
     inner = values[margin_pixels : count - margin_pixels, margin_pixels : count - margin_pixels]
-    _require_cover(inner, file)
     _require_heights(inner, file, config)
     return HeightGrid(values, half, f"{config.content} in {unit}")
 
@@ -153,13 +157,14 @@ def _pixel(raster: DatasetReader, crs: str) -> float:
 
 
 def _on_square(
-    raster: DatasetReader, crs: str, origin: tuple[float, float], half: float, count: int
+    raster: DatasetReader, crs: str, origin: tuple[float, float], half: float, count: int, config: HeightRasterConfig
 ) -> Float[Array, "row column"]:
     """The first band's values on `count`² pixels of the square, NaN without data; row 0 in the south."""
     pixel = 2 * half / count
     target = Affine(pixel, 0, origin[0] - half, 0, pixel, origin[1] - half)
     values = np.full((count, count), np.nan)
     band = raster.read(1, masked=True).astype(np.float64).filled(np.nan)
+    band[band == _unknown_value(raster, band, config)] = np.nan
     band = band * raster.scales[0] + raster.offsets[0]
     limits = [limit / min(FOOT_UNITS.values()) for limit in PLAUSIBLE_ELEVATIONS]  # in feet at most
     band = np.where((band > limits[0]) & (band < limits[1]), band, np.nan)  # holes that the file does not declare
@@ -177,8 +182,23 @@ def _on_square(
     return values
 
 
-def _require_cover(heights: Float[Array, "row column"], file: Path) -> None:
-    covered = float(np.isfinite(heights).mean())
+def _unknown_value(
+    raster: DatasetReader, band: Float[Array, "line sample"], config: HeightRasterConfig
+) -> float | None:
+    """The value of squares without a height that the file does not declare; None: there is no such value."""
+    if config.unknown is not None:
+        return config.unknown
+    is_undeclared = raster.nodata is None and raster.dtypes[0].startswith("int")
+    lowest = np.nanmin(band, initial=0.0, where=np.isfinite(band))
+    return UNDECLARED_UNKNOWN if is_undeclared and lowest == UNDECLARED_UNKNOWN else None
+
+
+def _require_cover(raster: DatasetReader, crs: str, origin: tuple[float, float], size: float, file: Path) -> None:
+    """Raise `UelError` where the raster's extent holds less than `MIN_COVERED` of a square around `origin`."""
+    axis = (np.arange(COVER_POINTS) + 0.5) / COVER_POINTS * size - size / 2
+    x, y = np.meshgrid(axis + origin[0], axis + origin[1])
+    column, line = ~raster.transform @ np.array(warp.transform(crs, raster.crs, x.ravel(), y.ravel())[:2])
+    covered = float(((column >= 0) & (column <= raster.width) & (line >= 0) & (line <= raster.height)).mean())
     if covered < MIN_COVERED:
         got = f"{file} covers {covered:.0%} of the tile"
         do = "make the tile smaller (--size) or move its centre (--center LAT LON)"
@@ -188,6 +208,9 @@ def _require_cover(heights: Float[Array, "row column"], file: Path) -> None:
 def _require_heights(heights: Float[Array, "row column"], file: Path, config: HeightRasterConfig) -> None:
     """Raise `UelError` for values that are no heights above the ground."""
     known = heights[np.isfinite(heights)]
+    if not len(known):
+        do = "move the tile's centre (--center LAT LON) to where the raster has heights"
+        raise UelError("the raster knows no height on the tile", got=str(file), do=do)
     low, high, below = np.quantile(known, 0.1), known.max(), float((known < -GROUND_OFFSET).mean())
     got = f"{file}: a tenth of the values is below {low:.1f} m, the highest is {high:.1f} m"
     if abs(low) > GROUND_OFFSET or below > MAX_BELOW_GROUND:

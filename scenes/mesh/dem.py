@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import rasterio
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from rasterio import warp
 from rasterio.crs import CRS
 from rasterio.errors import CRSError, RasterioError
+from rasterio.fill import fillnodata
 from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
@@ -21,6 +22,7 @@ PLAUSIBLE_ELEVATIONS = (
     9000.0,
 )  # m: values outside are holes that the file does not declare, such as -9999 or 32767
 METRE_UNITS = {"", "m", "metre", "metres", "meter", "meters"}
+MAX_OVERHANG_PIXELS = 1e-3  # by which a square may pass the raster's edge: rounding of coordinates
 
 
 def sample_dem(
@@ -35,14 +37,27 @@ def sample_dem(
     Raises `UelError` for a file that is no raster, has no CRS or another vertical unit, does not cover the square
     or has a hole there, and for a `crs` that is not in metres.
     """
-    target = _crs_in_metres(crs)
     with _open_dem(file) as dem:
-        _require_units(dem, file)
-        pixel = _pixels_of(dem, target, origin, half, count)
-        _require_cover(dem, target, origin, half, pixel)
-        heights = _interpolate(dem, pixel).reshape(count, count)
+        heights = _interpolate(*_window_of(dem, file, crs, origin, half, count, None)).reshape(count, count)
     _require_no_holes(heights, file)
     return heights
+
+
+def sample_dem_with_holes(
+    file: Path | str, crs: str, origin: tuple[float, float], half: float, count: int, unknown: float | None = None
+) -> tuple[Float[Array, "row column"], Bool[Array, "row column"]]:
+    """As `sample_dem`, but holes are interpolated from their edges (GDAL's inverse distance weighting).
+
+    `unknown` is the value of a hole that the file does not declare. Returns the elevations, and the nodes at which the
+    file has one. Raises `UelError` as `sample_dem`, and where the whole square is a hole.
+    """
+    with _open_dem(file) as dem:
+        values, position = _window_of(dem, file, crs, origin, half, count, unknown)
+    is_known = np.isfinite(_interpolate(values, position))
+    if not np.isfinite(values).any():
+        _require_no_holes(np.where(is_known, 0.0, np.nan), file)
+    filled = fillnodata(np.nan_to_num(values), mask=np.isfinite(values), max_search_distance=float(max(values.shape)))
+    return _interpolate(filled, position).reshape(count, count), is_known.reshape(count, count)
 
 
 @contextmanager
@@ -87,7 +102,8 @@ def _pixels_of(
 def _require_cover(
     dem: DatasetReader, crs: CRS, origin: tuple[float, float], half: float, pixel: Float[Array, "node 2"]
 ) -> None:
-    is_covered = ((pixel >= 0) & (pixel <= (dem.width, dem.height))).all(axis=1)
+    slack = MAX_OVERHANG_PIXELS
+    is_covered = ((pixel >= -slack) & (pixel <= (dem.width + slack, dem.height + slack))).all(axis=1)
     if is_covered.all():
         return
     west, south, east, north = warp.transform_bounds(dem.crs, crs, *dem.bounds)
@@ -106,23 +122,43 @@ def _require_cover(
     )
 
 
-def _interpolate(dem: DatasetReader, pixel: Float[Array, "node 2"]) -> Float[Array, " node"]:
-    """Elevation in metres at positions on the file, NaN where one of the four pixels around has none."""
-    # GDAL's warper would fill small holes, and its positions are approximate at any tolerance.
+def _window_of(
+    dem: DatasetReader,
+    file: Path | str,
+    crs: str,
+    origin: tuple[float, float],
+    half: float,
+    count: int,
+    unknown: float | None,
+) -> tuple[Float[Array, "line sample"], Float[Array, "node 2"]]:
+    """The part of the file around a square, NaN in holes; and the column and line of every node in that part."""
+    target = _crs_in_metres(crs)
+    _require_units(dem, file)
+    pixel = _pixels_of(dem, target, origin, half, count)
+    _require_cover(dem, target, origin, half, pixel)
     position = (pixel - 0.5).clip(0, (dem.width - 1, dem.height - 1))  # constant beyond the outermost centres
     first = np.floor(position).astype(np.int64)
     corner, size = first.min(axis=0), np.ptp(first, axis=0) + 2
-    values = _read_window(dem, Window(*corner.tolist(), *size.tolist()))  # pyright: ignore[reportCallIssue]  (attrs class)
-    (x, y), (column, line) = (position - first).T, (first - corner).T
+    values = _read_window(dem, Window(*corner.tolist(), *size.tolist()), unknown)  # pyright: ignore[reportCallIssue]  (attrs class)
+    return values, position - corner
+
+
+def _interpolate(values: Float[Array, "line sample"], position: Float[Array, "node 2"]) -> Float[Array, " node"]:
+    """Elevation in metres at positions (column and line), NaN where one of the four pixels around has none."""
+    # GDAL's warper would fill small holes, and its positions are approximate at any tolerance.
+    first = np.floor(position).astype(np.int64)
+    (x, y), (column, line) = (position - first).T, first.T
     right, down = np.minimum(column + 1, values.shape[1] - 1), np.minimum(line + 1, values.shape[0] - 1)
     above = (1 - x) * values[line, column] + x * values[line, right]
     below = (1 - x) * values[down, column] + x * values[down, right]
     return (1 - y) * above + y * below
 
 
-def _read_window(dem: DatasetReader, window: Window) -> Float[Array, "line sample"]:
+def _read_window(dem: DatasetReader, window: Window, unknown: float | None) -> Float[Array, "line sample"]:
     """Elevations of a window of the file in metres, NaN in holes."""
     values = dem.read(1, window=window, masked=True).astype(np.float64).filled(np.nan)
+    if unknown is not None:
+        values[values == unknown] = np.nan
     values = values * dem.scales[0] + dem.offsets[0]
     return np.where((values > PLAUSIBLE_ELEVATIONS[0]) & (values < PLAUSIBLE_ELEVATIONS[1]), values, np.nan)
 

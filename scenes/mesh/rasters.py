@@ -4,11 +4,12 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 from jaxtyping import Float, Integer, UInt8
-from rasterio import Affine
+from rasterio import Affine, warp
+from rasterio.enums import Resampling
 from rasterio.features import rasterize
 
 from scenes.mesh.mesh_parts import Array, MeshKind, MeshPart, merge_parts
-from scenes.osm.map_features import LandCoverPatch
+from scenes.osm.map_features import KnownSquares, LandCoverPatch
 from uel.core.grid import Grid
 from uel.errors import UelError
 
@@ -54,6 +55,19 @@ def rasterise_land_cover(ground: Sequence[LandCoverPatch], grid: Grid) -> UInt8[
     if not shapes:
         return np.zeros(grid.shape, np.uint8)
     return rasterize(shapes, out_shape=grid.shape, transform=pixels, dtype=np.uint8)
+
+
+def rasterise_known(squares: KnownSquares, grid: Grid) -> UInt8[Array, "row column"]:
+    """1 where the source knows the height of a building or of open ground, else 0; row 0 in the south."""
+    known = np.zeros(grid.shape, np.uint8)
+    source, low = 2 * squares.half / len(squares.is_known), -grid.size / 2
+    place = {
+        "src_transform": Affine(source, 0, -squares.half, 0, source, -squares.half),
+        "dst_transform": Affine(grid.pixel, 0, low, 0, grid.pixel, low),
+    }
+    crs = {"src_crs": "EPSG:32601", "dst_crs": "EPSG:32601"}  # any in metres: both grids are the tile's
+    warp.reproject(squares.is_known.astype(np.uint8), known, **place, **crs, resampling=Resampling.nearest)
+    return known
 
 
 def _highest(

@@ -1,14 +1,14 @@
 """Terrain of a tile: one triangulated lattice, from which meshes, rasters and site heights are made."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, Integer
 
-from scenes.mesh.dem import sample_dem
+from scenes.mesh.dem import sample_dem, sample_dem_with_holes
 from scenes.mesh.mesh_parts import Array
 from uel.errors import UelError
 
@@ -26,6 +26,8 @@ class Terrain:
     """half the side of the square in metres"""
     heights: Float[Array, "count count"]
     """elevations in metres, row 0 in the south, column 0 in the west; at least 2 × 2"""
+    known: float = 1.0
+    """fraction of the nodes at which the source has an elevation; the others are interpolated"""
 
     @staticmethod
     def flat(elevation: float = 0.0, half: float = 1000.0) -> "Terrain":
@@ -44,19 +46,29 @@ class Terrain:
         Raises `UelError` where the file cannot be read, does not cover the square, has holes in it, no CRS or
         another vertical unit than metres.
         """
-        _require_square(half)
-        if not 0 < pixel < math.inf:
-            raise UelError(
-                "the terrain's pixel is out of range", got=f"{pixel} m", do="give a positive number, such as 10 m"
-            )
-        count = math.ceil(2 * half / pixel - 1e-9) + 1
-        return Terrain(half, sample_dem(file, crs, origin, half, count))
+        return Terrain(half, sample_dem(file, crs, origin, half, _node_count(half, pixel)))
+
+    @staticmethod
+    def from_dem_with_holes(
+        file: Path | str,
+        crs: str,
+        origin: tuple[float, float],
+        half: float,
+        pixel: float = 10.0,
+        unknown: float | None = None,
+    ) -> "Terrain":
+        """As `from_dem`, with holes interpolated from their edges; `unknown` is the value of undeclared ones.
+
+        Raises `UelError` as `from_dem`, but only where the whole square is a hole.
+        """
+        heights, is_known = sample_dem_with_holes(file, crs, origin, half, _node_count(half, pixel), unknown)
+        return Terrain(half, heights, float(is_known.mean()))
 
     def subdivide(self, step: float) -> "Terrain":
         """The same surface with nodes at most `step` metres apart; every cell and its diagonal are divided."""
         parts = math.ceil(self.step / step - 1e-9)
         axis = np.linspace(-self.half, self.half, (len(self.heights) - 1) * parts + 1)
-        return Terrain(self.half, self.elevation(*np.meshgrid(axis, axis)))
+        return replace(self, heights=self.elevation(*np.meshgrid(axis, axis)))
 
     @property
     def step(self) -> float:
@@ -117,6 +129,16 @@ class Terrain:
 
     def _in_cells(self, metres: Float[Array, "*n"]) -> Float[Array, "*n"]:
         return (metres + self.half) / self.step
+
+
+def _node_count(half: float, pixel: float) -> int:
+    """Number of nodes on a side, about `pixel` metres apart."""
+    _require_square(half)
+    if not 0 < pixel < math.inf:
+        raise UelError(
+            "the terrain's pixel is out of range", got=f"{pixel} m", do="give a positive number, such as 10 m"
+        )
+    return math.ceil(2 * half / pixel - 1e-9) + 1
 
 
 def _require_square(half: float) -> None:

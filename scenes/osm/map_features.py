@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from jaxtyping import Bool
+from numpy import ndarray as Array
 from shapely import MultiPolygon, Polygon
 
 HeightProvenance = Literal["tag", "levels", "building", "neighbours", "prior", "raster"]
@@ -75,6 +77,44 @@ class MapExtract:
     versions of libraries"""
     notes: tuple[str, ...] = ()
     """what a user should know of the map: its edge, what it lacks, how heights are known"""
+    known_squares: "KnownSquares | None" = None
+    """where a raster of heights knows the height; None for a map of buildings"""
+
+
+@dataclass(frozen=True, eq=False)
+class KnownSquares:
+    """Where a raster knows the height of a building or of open ground, and what was done elsewhere."""
+
+    is_known: Bool[Array, "row column"]
+    """on a square grid around the tile's centre, row 0 in the south"""
+    half: float
+    """half the side of that grid in metres"""
+    fill: float
+    """m up to which a square took the height of the nearest known one"""
+    known: float
+    """fraction of the tile's squares whose height is known"""
+    filled: float
+    """fraction of the tile's squares that took the height of the nearest known one"""
+
+    @property
+    def open(self) -> float:
+        """Fraction of the tile's squares that are taken for open ground, because no height near them is known."""
+        return max(1.0 - self.known - self.filled, 0.0)
+
+    @property
+    def report(self) -> dict[str, float]:
+        """The fractions, for the tile's build report."""
+        return {name: round(getattr(self, name), 4) for name in ("known", "filled", "open")}
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user should know; nothing where all heights are known."""
+        if self.known == 1.0:
+            return ()
+        return (
+            f"heights are known on {self.known:.1%} of the tile; {self.filled:.1%} took the nearest height within "
+            f"{self.fill:g} m, {self.open:.1%} are farther from any and taken for open ground (raster `known`)",
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,6 +24,7 @@ from uel.geo.tile import Tile
 
 MAX_OVERLAP_FRACTION = 1e-3  # of the area of all footprints, from rounding and repaired outlines
 MAX_ROUND_TRIP_ERROR = 1e-3  # m
+MIN_KNOWN = 0.5  # fraction of a tile whose heights a raster knows, below which buildings are guesses
 UNKNOWN_FOR_MESHES = (
     "georeference",
     "number of buildings",
@@ -48,6 +49,7 @@ def map_tile_report(extract: MapExtract, meshes: Mapping[str, PrismMesh], tile: 
         "outdoors": _area_fractions(tile, tile.rasters["footprint"].numpy() < 0.5),
         "heights": check_heights(extract.buildings) | dict(extract.provenance.get("known_heights", {})),
         "coverage": extract.provenance.get("coverage"),
+        **({"known_squares": extract.known_squares.report} if extract.known_squares else {}),
         "meshes": check_meshes(meshes),
         "overlaps": check_overlaps(extract.buildings),
         "round_trip": check_round_trip(extract.crs, extract.origin, extract.size / 2 + extract.margin),
@@ -105,11 +107,14 @@ def find_problems(report: Mapping[str, Any]) -> list[str]:
     """Messages about what is wrong with a tile."""
     meshes, shared, error = report["meshes"], report["overlaps"]["share"] or 0.0, report["round_trip"]["error"]
     impossible = report["heights"]["impossible"]
+    known = report.get("known_squares", {"known": 1.0})["known"]
     messages = {
         f"{meshes['count']} meshes, of which {meshes['open']} are open": bool(meshes["open"]),
         f"buildings overlap: {shared:.2%} of their footprints": shared > MAX_OVERLAP_FRACTION,
         f"coordinates change by {error:g} m when converted to degrees and back": error > MAX_ROUND_TRIP_ERROR,
         f"buildings of impossible height: {impossible}": bool(impossible),
+        f"the raster knows heights on {known:.0%} of the tile alone: buildings elsewhere are missing or guessed": known
+        < MIN_KNOWN,
     }
     return [message for message, is_wrong in messages.items() if is_wrong] + _site_problems(report)
 

@@ -18,7 +18,7 @@ from scenes.perturbation import Perturbation
 from scenes.tiles.mitsuba_xml import material_bsdfs, read_tile_scene
 from scenes.tiles.writer import write_tile
 from uel.errors import UelError
-from uel.geo.tile import Tile
+from uel.geo.tile import OPTIONAL_RASTERS, Tile
 
 SWAP_CLASSES = ("concrete", "brick", "marble", "metal", "wood", "glass")  # of P.2040, defined at 3.5 and 28 GHz
 CORNER_DECIMALS = 3  # decimals of a metre to which corners are rounded before they are compared
@@ -76,8 +76,8 @@ def perturb_meshes(tile: Tile, folder: Path | str, spec: Perturbation, seed: int
     buildings = _perturb_parts(walls, group_buildings(walls), spec, random)
     perturbed = [part for part in parts if part.kind == "terrain"] + merge_parts(buildings)
     rasters = rasterise_parts(perturbed, tile.raster_grid)
-    if "cover" in tile.rasters:
-        rasters["cover"] = tile.rasters["cover"].numpy().astype(np.uint8)
+    for name in tile.rasters.keys() & set(OPTIONAL_RASTERS):
+        rasters[name] = tile.rasters[name].numpy().astype(np.uint8)
     metadata = {name: value for name, value in tile.meta.items() if name not in VARIANT_OWN_FIELDS}
     metadata |= {
         "materials": material_names(perturbed),

@@ -25,7 +25,8 @@ MAST_CLEARANCE = 1.0  # m, of a mast's antenna above the roof
 FINGERPRINT_LENGTH = 16  # hexadecimal digits
 RASTER_FOLDER = "rasters.zarr"
 RASTER_NAMES = ("ground", "height", "footprint", "material")
-RASTER_UNITS = {"ground": "m", "height": "m", "footprint": "1", "material": "1", "cover": "1"}
+RASTER_UNITS = {"ground": "m", "height": "m", "footprint": "1", "material": "1", "cover": "1", "known": "1"}
+OPTIONAL_RASTERS = ("cover", "known")
 Bands = list[list[float]]
 """lowest and highest frequency in Hz of each band"""
 
@@ -35,8 +36,8 @@ class Tile:
     """A tile folder: `scene.xml` with `meshes/`, `rasters.zarr`, `tile.json`, and `sites.json` if it has sites.
 
     Rasters on `raster_grid`: `ground` (m, elevation of the terrain), `height` (m, elevation of the highest surface),
-    `footprint` (1 on buildings), `material` (index into `materials`), and `cover` (land cover, index into `covers`)
-    where the map source has it.
+    `footprint` (1 on buildings), `material` (index into `materials`), and where the source has them `cover` (land
+    cover, index into `covers`) and `known` (1 where it knows the height, 0 where that was filled).
 
     Raises:
         UelError: by `Tile.open`, for a folder that is no tile, is damaged or is of an older schema.
@@ -128,7 +129,7 @@ class Tile:
         try:
             _require_hashes(self.folder, self.meta["files"], RASTER_FOLDER)
             group = zarr.open_group(self.folder / RASTER_FOLDER, mode="r", zarr_format=3)
-            names = [*RASTER_NAMES, *(["cover"] if "cover" in group else [])]
+            names = [*RASTER_NAMES, *(name for name in OPTIONAL_RASTERS if name in group)]
             return {name: torch.from_numpy(_read(group[name], self.raster_grid)) for name in names}
         except Exception as error:  # zarr's codecs raise what their compressor raises
             raise _damaged(self.folder, error) from error
