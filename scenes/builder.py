@@ -201,7 +201,11 @@ def _fill_folder(
         rasters["known"] = rasterise_known(perturbed.known_squares, grid)
     draws = _random_materials(perturbed, surfaces, config, _donors(extract, record))
     metadata = tile_metadata(perturbed, surfaces, pixel=config.pixel, seed=config.seed, draws=draws)
-    metadata |= {"materials": material_names(parts), "covers": list(LAND_COVERS), "terrain": _terrain_metadata(config, terrain)}
+    metadata |= {
+        "materials": material_names(parts),
+        "covers": list(LAND_COVERS),
+        "terrain": _terrain_metadata(config, terrain),
+    }
     metadata |= {"perturbation": record} if config.perturb else {}
     final_parts = assign_materials(parts, draws) if draws else parts
     bsdfs = material_bsdfs(material_names(final_parts), draws.materials if draws else None)

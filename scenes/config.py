@@ -59,7 +59,7 @@ class HeightRasterConfig:
     unknown: float | None = None
     """value of squares without a height, in the raster and in --dem, where a file does not declare it"""
     fill: float = 15.0
-    """distance in m up to which a square without a height takes that of the nearest one; farther ones are open ground"""
+    """distance in m up to which a square without a height takes that of the nearest one; others are open ground"""
 
     def __post_init__(self) -> None:
         for name in ("min_height", "min_area", "step"):

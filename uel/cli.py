@@ -45,6 +45,22 @@ def build(args: Sequence[str]) -> int:
     return 2 if any(isinstance(tile, UelError) for _, tile, _ in results) else 0
 
 
+def network(args: Sequence[str]) -> int:
+    """Build the tile of a measured network: heights, the operator's masts as sites, and its table of reports."""
+    from scenes.measured_networks.config import NetworkConfig
+    from uel.config import load
+
+    config = load(NetworkConfig, "network", args)
+    from explorer.reports.tile import complete_report
+    from scenes.command import report_lines
+    from scenes.measured_networks.network_tile import build_network
+
+    result = build_network(config, lambda tile, report: complete_report(tile, report, _inspect(tile, render=False)))
+    print(result.tile.folder)
+    print("".join(f"          {line}\n" for line in [*report_lines(result.tile), *result.summary()]), end="")
+    return 0
+
+
 def _inspect(tile: "Tile", render: bool) -> tuple[dict[str, Any], dict[str, bytes]]:
     """The ray tracer's findings about a tile, and a rendered picture."""
     from sim_bridge.diagnostics import tile_inspection
@@ -123,6 +139,7 @@ def doctor(args: Sequence[str]) -> int:
 VERBS: dict[str, Callable[[Sequence[str]], int]] = {
     "demo": demo,
     "build": build,
+    "network": network,
     "place": place,
     "map": radio_map,
     "survey": survey,

@@ -61,7 +61,8 @@ def test_a_tile_of_half_known_squares_is_that_of_all_known_ones_but_for_its_corn
     assert known.float().mean() == pytest.approx(0.6, abs=0.03)
     torch.testing.assert_close(half.rasters["ground"], torch.full_like(half.rasters["ground"], 500.0))
     report = json.loads((half.folder / "build_report.json").read_text())
-    assert report["problems"] == [] and report["meshes"]["open"] == []
+    assert report["problems"] == []
+    assert report["meshes"]["open"] == []
     assert report["known_squares"]["known"] == pytest.approx(0.6, abs=0.03)
     assert "heights are known on" in report["notes"][0]
     assert half.meta["terrain"]["known"] < 0.6  # an elevation needs four pixels around it
