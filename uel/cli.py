@@ -15,7 +15,7 @@ from uel import __version__
 from uel.core.interruption import Terminated, terminable
 from uel.errors import UelError
 from uel.verbs.conversion import convert
-from uel.verbs.experiments import ablate, calibrate, demo, evaluate, train, train_maps
+from uel.verbs.experiments import ablate, antennas, calibrate, demo, evaluate, train, train_maps
 from uel.verbs.use import explore, export, locate
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def network(args: Sequence[str]) -> int:
     config = load(NetworkConfig, "network", args)
     from explorer.reports.tile import complete_report
     from scenes.command import report_lines
-    from scenes.measured_networks.network_tile import build_network
+    from scenes.network_tile import build_network
 
     result = build_network(config, lambda tile, report: complete_report(tile, report, _inspect(tile, render=False)))
     print(result.tile.folder)
@@ -151,6 +151,7 @@ VERBS: dict[str, Callable[[Sequence[str]], int]] = {
     "export": export,
     "convert": convert,
     "calibrate": calibrate,
+    "antennas": antennas,
     "explore": explore,
     "doctor": doctor,
 }

@@ -115,6 +115,20 @@ def ablate(args: Sequence[str]) -> int:
     return say_result("ablate", config, run(config), write_ablation_report)
 
 
+def antennas(args: Sequence[str]) -> int:
+    """Fit azimuths and tilts of measured networks to levels, labelled or not; or see if wrong ones are found again."""
+    from training.antennas.config import AntennasConfig
+    from uel.config import load
+
+    config = load(AntennasConfig, "antennas", args)
+    from explorer.reports.antennas import write_antennas_report
+    from training.antennas.experiment import run
+
+    report = write_antennas_report(run(config))
+    print(report.read_text(encoding="utf-8"))
+    return 0
+
+
 def calibrate(args: Sequence[str]) -> int:
     """Fit materials and antennas to measured levels, with error bars: a calibrated tile, and how much it helps."""
     from training.calibration.config import CalibrateConfig

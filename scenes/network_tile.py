@@ -3,7 +3,6 @@
 import csv
 import gzip
 import io
-import json
 import logging
 import math
 from collections import Counter
@@ -17,10 +16,11 @@ from torch import Tensor
 
 from scenes.builder import TileInspection, build
 from scenes.config import TileBuildConfig
-from scenes.measured_networks.cell_table import TEMPLATE
+from scenes.measured_networks.cell_table import CELL_TEMPLATE
 from scenes.measured_networks.config import NetworkConfig
 from scenes.measured_networks.rasters import RASTER_FILES
 from scenes.measured_networks.reader import read_measured_network
+from scenes.measured_networks.tile_network import JUDGED_FILE, LABELLED_FILE, NETWORK_REPORT, REPORT_FILE
 from scenes.tiles.writer import json_bytes, update_files, write_sites
 from uel.errors import UelError
 from uel.geo.tile import MAST_CLEARANCE, Tile
@@ -29,8 +29,6 @@ from uel.radio.sites import Site, cells_of
 
 PATCH_MULTIPLE = 128.0  # m: 32 patches of 4 m, which locators and radio maps take by default
 OSM_MARGIN = 128.0  # m, border of buildings around a tile that is built from a map
-REPORT_FILE, LABELLED_FILE, JUDGED_FILE = "reports.csv.gz", "labelled.csv.gz", "judged.csv.gz"
-NETWORK_REPORT = "network_report.json"
 log = logging.getLogger(__name__)
 
 
@@ -88,7 +86,7 @@ def build_network(config: NetworkConfig, inspect: TileInspection | None = None) 
     is_used = kept.is_reported.any(1) & tile.raster_grid.contains(position)
     kept, position = kept.select(is_used), position[is_used]
     cells, masts = _raised(kept.cells, tile, config.unknown_mast)
-    sites = _one_carrier(cells.sites(0.0, TEMPLATE), config.carrier_tolerance)
+    sites = _one_carrier(cells.sites(0.0, CELL_TEMPLATE), config.carrier_tolerance)
     tables = {REPORT_FILE: torch.arange(len(kept))}
     try:
         split = split_labels(kept, config.seed)
@@ -105,6 +103,7 @@ def build_network(config: NetworkConfig, inspect: TileInspection | None = None) 
         "masts": {**masts, "unknown_mast": config.unknown_mast},
         "carriers_mhz": dict(Counter(f"{cell.carrier.frequency / 1e6:g}" for _, cell in cells_of(sites))),
         "reports": {name.partition(".")[0]: len(squares) for name, squares in tables.items()},
+        "grid": {"size": network.grid.size, "pixel": network.grid.pixel},
         "seed": config.seed,
     }
     tile = write_sites(tile, sites)
@@ -210,9 +209,3 @@ def _report_table(network: MeasuredNetwork, position: Float[Tensor, "square 2"],
             level = f"{float(network.level_dbm[square, cell]):.2f}"
             table.writerow([square, x, y, network.cells.cell_id[cell], level])
     return gzip.compress(text.getvalue().encode(), mtime=0)
-
-
-def network_report(tile: Tile) -> dict[str, Any] | None:
-    """What is known of the measured network of a tile; None for a tile of another kind."""
-    file = tile.folder / NETWORK_REPORT
-    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None

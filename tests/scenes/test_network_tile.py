@@ -8,8 +8,10 @@ import pytest
 import torch
 
 from scenes.measured_networks.config import NetworkConfig
-from scenes.measured_networks.network_tile import NetworkTile, build_network
 from scenes.measured_networks.reader import read_measured_network
+from scenes.measured_networks.tile_network import read_tile_network
+from scenes.network_tile import NetworkTile, build_network
+from scenes.tiles.writer import write_tile
 from tests.helpers.measured_districts import write_district
 from uel.errors import UelError
 from uel.geo.tile import Tile
@@ -124,3 +126,27 @@ def test_the_report_says_what_is_left_out(built: NetworkTile) -> None:
     written = json.loads((built.tile.folder / "network_report.json").read_text())
     assert written == built.report
     assert "1 stand beyond" in built.summary()[0]
+
+
+def test_the_network_is_read_back_from_its_tile(built: NetworkTile, district: Path) -> None:
+    network, again = read_measured_network(district), read_tile_network(built.tile)
+    number = {identity: cell for cell, identity in enumerate(network.cells.cell_id)}
+    order = torch.tensor([number[identity] for identity in again.cells.cell_id])
+    kept = network.with_cells(order)
+    kept = kept.select(kept.is_reported.any(1) & built.tile.raster_grid.contains(kept.position))
+    places = {
+        (row, column): n for n, (row, column) in enumerate(zip(kept.row.tolist(), kept.column.tolist(), strict=False))
+    }
+    same = torch.tensor([places[place] for place in zip(again.row.tolist(), again.column.tolist(), strict=True)])
+    assert len(again) == len(kept)
+    assert torch.equal(again.is_reported, kept.is_reported[same])
+    torch.testing.assert_close(again.level_dbm, kept.level_dbm[same], atol=0.006, rtol=0)
+    torch.testing.assert_close(again.cells.azimuth_deg, kept.cells.azimuth_deg, atol=1e-3, rtol=0)
+    torch.testing.assert_close(again.cells.tilt_deg, kept.cells.tilt_deg)
+    torch.testing.assert_close(again.cells.power_dbm, kept.cells.power_dbm)
+
+
+def test_a_tile_of_another_kind_is_no_measured_network(tmp_path: Path) -> None:
+    tile = write_tile(tmp_path / "plain", [], {}, {}, {"name": "plain", "size": 64.0, "pixel": 2.0, "materials": []})
+    with pytest.raises(UelError, match="of no measured network"):
+        read_tile_network(tile)
