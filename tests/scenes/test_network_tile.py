@@ -22,7 +22,7 @@ from uel.radio.sites import cells_of
 
 @pytest.fixture(scope="module")
 def district(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = write_district(tmp_path_factory.mktemp("district") / "toy", seed=3)
+    folder = write_district(tmp_path_factory.mktemp("district") / "toy", seed=3, side=160.0)
     rows = (folder / "cells.csv").read_text().splitlines()
     rows[1] = ",".join(["1000", "404000", *rows[1].split(",")[2:]])  # a mast 3.7 km in the east
     rows[2] = rows[2].replace(",25.0,", ",0.0,")  # a height that nobody noted
@@ -38,11 +38,11 @@ def built(district: Path, tmp_path_factory: pytest.TempPathFactory) -> NetworkTi
 def test_a_network_is_a_tile_with_sites_and_reports(built: NetworkTile, district: Path) -> None:
     tile, network = Tile.open(built.tile.folder), read_measured_network(district)
     assert tile.verify() == []
-    assert tile.size == 384.0  # of 480 m, in patches of 4 m
+    assert tile.size == 256.0  # of 320 m, in patches of 4 m
     assert built.report["cells"] | {"farthest": 0} == {
         "listed": 12, "heard": 12, "on_tile": 11, "beyond": 1, "unlisted": 0, "farthest": 0,
     }  # fmt: skip
-    assert built.report["cells"]["farthest"] == pytest.approx(3760, abs=200)
+    assert built.report["cells"]["farthest"] == pytest.approx(3840, abs=100)
     cells = {cell.cell_id: (site, cell) for site, cell in cells_of(tile.sites)}
     assert len(cells) == 11
     assert "1000" not in cells

@@ -35,7 +35,7 @@ def built(tmp_path: Path, known: float, **options: object) -> Tile:
     heights = blocks(known)
     file = write(tmp_path / "heights.tif", heights, pixel=5.0, nodata=UNKNOWN)
     dem = write(tmp_path / "terrain.tif", terrain(heights), pixel=5.0, nodata=UNKNOWN)
-    return scenes.build(file, tmp_path / "tile", size=256.0, margin=0.0, dem=dem, **options)
+    return scenes.build(file, tmp_path / "tile", size=256.0, margin=0.0, dem=dem, pixel=4.0, **options)
 
 
 def test_an_unknown_square_takes_the_nearest_height_as_a_slow_twin_does() -> None:
@@ -86,7 +86,7 @@ def test_an_undeclared_value_is_unknown_where_the_user_names_it_or_nothing_else_
         fractions.append(read_height_raster(file, config, "town", **square).known_squares.report)
     values = np.where(blocks(0.6) == UNKNOWN, 99, blocks(0.6)).astype(np.int16)
     file = write(tmp_path / "heights.tif", values, pixel=5.0, nodata=None)
-    named = read_height_raster(file, HeightRasterConfig(unknown=99), "town", **square)
+    named = read_height_raster(file, HeightRasterConfig(unknown=99.0), "town", **square)
     assert fractions[0] == fractions[1] == named.known_squares.report
 
 

@@ -84,16 +84,18 @@ def fit_cell(
     azimuths = azimuth_deg + _grid(config.azimuth_range_deg, config.azimuth_step_deg)
     tilts = tilt_deg + _grid(config.tilt_range_deg, config.tilt_step_deg)
     model = _CellModel(observations, height, threshold_db, config)
-    believed = torch.tensor([tilt_deg])
-    evidence, _ = model.evidence(azimuths, believed.expand(len(azimuths)))
-    log_prior = _log_prior(azimuths - azimuth_deg, config.azimuth_std_deg)
-    azimuth_posterior = (config.evidence_exponent * evidence + log_prior).softmax(0)
-    best = azimuths[azimuth_posterior.argmax()].expand(len(tilts))
-    evidence, coefficients = model.evidence(best, tilts)
-    log_prior = _log_prior(tilts - tilt_deg, config.tilt_std_deg)
-    tilt_posterior = (config.evidence_exponent * evidence + log_prior).softmax(0)
-    chosen = coefficients[tilt_posterior.argmax()]
-    return CellFit(azimuths, azimuth_posterior, tilts, tilt_posterior, chosen.float())
+    azimuth_prior = _log_prior(azimuths - azimuth_deg, config.azimuth_std_deg)
+    tilt_prior = _log_prior(tilts - tilt_deg, config.tilt_std_deg)
+    tilt = torch.tensor(tilt_deg)
+    for _ in range(2):  # the azimuth again at the likeliest tilt
+        evidence, coefficients = model.evidence(azimuths, tilt.expand(len(azimuths)))
+        azimuth_posterior = (config.evidence_exponent * evidence + azimuth_prior).softmax(0)
+        chosen = azimuth_posterior.argmax()
+        evidence, _ = model.evidence(azimuths[chosen].expand(len(tilts)), tilts)
+        tilt_posterior = (config.evidence_exponent * evidence + tilt_prior).softmax(0)
+        tilt = tilts[tilt_posterior.argmax()]
+    law = coefficients[chosen].float()
+    return CellFit(azimuths, azimuth_posterior.float(), tilts, tilt_posterior.float(), law)
 
 
 class _CellModel:

@@ -47,7 +47,7 @@ class AntennaFitConfig:
     """standard deviation of that level"""
     ceiling: float = 0.8
     """probability that a strong cell is reported"""
-    evidence_exponent: float = 0.25
+    evidence_exponent: float = 0.1
     """of the evidence of the squares: they are more alike than the model knows"""
     place_exponent: float = 0.5
     """of the likelihood of a report whose place is not known: fields of cells are alike"""

@@ -49,7 +49,8 @@ def test_labelled_squares_turn_antennas_back() -> None:
     network = network_of_sectors(400)
     estimates = antennas_from_labels(turned(network, 30.0), CONFIG, seed=0, min_squares=50)
     assert bool(estimates.is_fitted.all())
-    assert float(errors(estimates, network).abs().max()) < 8.0
+    assert float(errors(estimates, network).abs().max()) < 15.0
+    assert float(errors(estimates, network).abs().median()) < 3.0
     assert bool((errors(estimates, network).abs() < 3 * estimates.azimuth_std_deg.clamp(min=2.0)).all())
 
 
