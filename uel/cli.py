@@ -15,7 +15,7 @@ from uel import __version__
 from uel.core.interruption import Terminated, terminable
 from uel.errors import UelError
 from uel.verbs.conversion import convert
-from uel.verbs.experiments import ablate, antennas, calibrate, demo, evaluate, train, train_maps
+from uel.verbs.experiments import ablate, antennas, calibrate, demo, evaluate, residuals, train, train_maps
 from uel.verbs.use import explore, export, locate
 
 if TYPE_CHECKING:
@@ -152,6 +152,7 @@ VERBS: dict[str, Callable[[Sequence[str]], int]] = {
     "convert": convert,
     "calibrate": calibrate,
     "antennas": antennas,
+    "residuals": residuals,
     "explore": explore,
     "doctor": doctor,
 }

@@ -208,6 +208,33 @@ def attention_map(weights: np.ndarray, theme: Theme) -> go.Figure:
     return _with_layout(plot, 110 + 60 * layers)
 
 
+def square_map(
+    axes: tuple[np.ndarray, np.ndarray],
+    values: np.ndarray,
+    title: str,
+    scale: str,
+    limits: tuple[float, float],
+    theme: Theme,
+) -> go.Figure:
+    """Values on squares of a district, `row column` with row 0 in the south; NaN stays empty. `axes`: metres."""
+    x, y = axes
+    plot = go.Figure()
+    plot.add_heatmap(
+        x=x, y=y, z=values, colorscale=scale, zmin=limits[0], zmax=limits[1], colorbar={"thickness": 10},
+        hoverongaps=False, hovertemplate="%{x:.0f} m east, %{y:.0f} m north: %{z:.1f}<extra></extra>",
+    )  # fmt: skip
+    plot.update_xaxes(gridcolor=theme.grid, constrain="domain", ticksuffix=" m")
+    plot.update_yaxes(gridcolor=theme.grid, scaleanchor="x", ticksuffix=" m")
+    return _with_layout(plot, 380).update_layout(title={"text": title, "font": {"size": 13}})
+
+
+def mark_places(plot: go.Figure, places: Mapping[str, list[float]]) -> None:
+    """Add named places in metres to a map of squares."""
+    for (name, (x, y)), symbol in zip(places.items(), ("x", "circle-open"), strict=False):
+        marker = {"symbol": symbol, "size": 13, "color": css_colour(SKY), "line": {"width": 2}}
+        plot.add_scatter(x=[x], y=[y], mode="markers", name=name, marker=marker)
+
+
 def architecture_chart(patches: int, width: int, layers: tuple[int, int], parameters: int, theme: Theme) -> go.Figure:
     """A diagram of a locator: inputs, encoders, evidence, fix."""
     plot = go.Figure()

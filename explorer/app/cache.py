@@ -18,6 +18,7 @@ from streamlit.runtime import get_instance
 
 from explorer.analysis import artefact_index, phone_trial, single_fix
 from explorer.analysis.artefact_index import ArtefactIndex, TileArtefacts
+from explorer.analysis.district import DistrictView
 from explorer.analysis.phone_trial import DrawnPhones, PhoneTrial
 from explorer.app.serve import PATH_VARIABLE
 from explorer.map_view import ground_image, tile_gltf, tile_meshes
@@ -87,6 +88,12 @@ def _deployment(folder: Path, radio: Path) -> Deployment:
 def deployment(artefacts: TileArtefacts) -> Deployment:
     """A tile with its first radio map. Raises `UelError`."""
     return _deployment(artefacts.folder, artefacts.maps[0])
+
+
+@cached(max_entries=2, spinner="Kriging the district's levels …")
+def district(folder: Path) -> DistrictView:
+    """The measured network of a tile, kriged from its labelled squares. Raises `UelError` for a tile without one."""
+    return DistrictView.of(tile(folder))
 
 
 @cached(max_entries=8)

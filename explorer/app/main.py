@@ -6,7 +6,7 @@ The folder is not named `pages`: Streamlit would run a file in such a folder as 
 import streamlit as st
 
 from explorer.app import widgets
-from explorer.app.views import analysis, live, map, metrics, overview
+from explorer.app.views import analysis, district, live, map, metrics, overview
 
 
 def main() -> None:
@@ -18,6 +18,7 @@ def main() -> None:
         st.Page(live.page, title="Live inference", url_path="live"),
         st.Page(metrics.page, title="Metrics", url_path="metrics"),
         st.Page(analysis.page, title="Analysis", url_path="analysis"),
+        st.Page(district.page, title="District", url_path="district"),
     ]
     page = st.navigation(pages, position="top")
     with widgets.show_errors():

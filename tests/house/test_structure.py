@@ -51,7 +51,7 @@ FLOORS = {
         {"cache"},
         {"data"},
         {"pipeline", "locator", "level_maps"},
-        {"evaluation", "calibration", "measured_networks", "antennas"},
+        {"evaluation", "calibration", "measured_networks", "antennas", "residuals"},
         {"ablation"},
         {"commands"},
     ],

@@ -129,6 +129,20 @@ def antennas(args: Sequence[str]) -> int:
     return 0
 
 
+def residuals(args: Sequence[str]) -> int:
+    """Compare measured levels with radio maps: how strong the differences are, how far alike, and between which."""
+    from training.residuals.config import ResidualsConfig
+    from uel.config import load
+
+    config = load(ResidualsConfig, "residuals", args)
+    from training.residuals.run import run
+
+    file = run(config)
+    print(file.read_text(encoding="utf-8"))
+    print(file)
+    return 0
+
+
 def calibrate(args: Sequence[str]) -> int:
     """Fit materials and antennas to measured levels, with error bars: a calibrated tile, and how much it helps."""
     from training.calibration.config import CalibrateConfig

@@ -17,7 +17,13 @@ from uel.core.units import wrap_deg
 from uel.errors import UelError
 
 FIT = AntennaFitConfig(
-    max_squares=80, azimuth_step_deg=15.0, tilt_step_deg=6.0, field_length=150.0, threshold_dbm=-112.0, ceiling=0.99
+    max_squares=80,
+    evidence_exponent=1.0,
+    azimuth_step_deg=15.0,
+    tilt_step_deg=6.0,
+    field_length=150.0,
+    threshold_dbm=-112.0,
+    ceiling=0.99,
 )
 
 

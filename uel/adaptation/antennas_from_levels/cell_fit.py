@@ -184,4 +184,5 @@ def _log_prior(offset: Float[Tensor, " candidate"], std: float) -> Float[Tensor,
 
 def _moments(values: Float[Tensor, " value"], probability: Float[Tensor, " value"]) -> tuple[float, float]:
     mean = (probability * values).sum()
-    return float(mean), float((probability * (values - mean).square()).sum().sqrt())
+    within_step = float(values[1] - values[0]) ** 2 / 12  # a value stands for all around it
+    return float(mean), float((probability * (values - mean).square()).sum() + within_step) ** 0.5

@@ -1,0 +1,1 @@
+"""Differences between measured levels and radio maps: how strong, how far alike, how alike between cells."""
