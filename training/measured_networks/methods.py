@@ -7,6 +7,7 @@ A new method is an entry of `MEASURED_METHODS`: a function from a `MeasuredCase`
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
+from training.measured_networks.traced_maps import TRACED_TREND, traced_levels_of_tile
 from uel.errors import UelError
 from uel.estimation.estimates import Estimate
 from uel.measurement.measured_network import MeasuredNetwork
@@ -90,6 +91,12 @@ def _learned_kriging(case: MeasuredCase) -> LocateMethod:
     """Kriging of what the learned maps leave over."""
     prior, drift = case.squares.prior(case.labels, case.parameters.places), case.learned_maps.level_dbm
     return LabelLocator.fit(case.labels, case.squares, prior, case.learned_parameters, drift, case.answer)
+def _traced_kriging(case: MeasuredCase) -> LocateMethod:
+    """Kriging with the ray-traced levels as drift; the trend is what the tracer gets wrong with distance and angle."""
+    drift = traced_levels_of_tile(case.labels, case.squares, case.parameters.trend)
+    prior = case.squares.prior(case.labels, case.parameters.places)
+    parameters = replace(case.parameters, trend=TRACED_TREND)
+    return LabelLocator.fit(case.labels, case.squares, prior, parameters, drift, case.answer)
 
 
 MEASURED_METHODS: Mapping[str, MeasuredMethod] = {
@@ -104,6 +111,8 @@ MEASURED_METHODS: Mapping[str, MeasuredMethod] = {
     "learned": MeasuredMethod(lambda case: case.learned_maps.grid_bayes, 0, 0),
     "locator": MeasuredMethod(lambda case: case.learned_maps, 0, 0),
     "learned_kriging": MeasuredMethod(_learned_kriging),
+    "traced": MeasuredMethod(_traced_kriging, 0, 0),
+    "traced_kriging": MeasuredMethod(_traced_kriging),
 }
 
 

@@ -15,6 +15,16 @@ VERTICAL_WIDTH_DEG = 10.0
 VERTICAL_LIMIT_DB = 20.0
 
 
+def horizontal_attenuation_db(off_boresight_deg: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
+    """12 (angle / 70°)² dB, at most 25 dB, at an angle from the boresight in degrees."""
+    return (12 * (off_boresight_deg / HORIZONTAL_WIDTH_DEG).square()).clamp(max=HORIZONTAL_LIMIT_DB)
+
+
+def vertical_attenuation_db(off_tilt_deg: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
+    """12 (angle / 10°)² dB, at most 20 dB, at an angle of depression less the downtilt in degrees."""
+    return (12 * (off_tilt_deg / VERTICAL_WIDTH_DEG).square()).clamp(max=VERTICAL_LIMIT_DB)
+
+
 def link_features(cells: MeasuredCells, position: Float[Tensor, "point 2"]) -> Float[Tensor, "cell point feature"]:
     """Features of every link, in the order of `uel.prediction.config.TREND_FEATURES`.
 
@@ -39,8 +49,7 @@ def link_features(cells: MeasuredCells, position: Float[Tensor, "point 2"]) -> F
     off_boresight = wrap_deg(bearing - cells.azimuth_deg[:, None])
     depression = torch.rad2deg(torch.atan2(drop, horizontal.clamp(min=1e-3)))
     off_tilt = depression - cells.tilt_deg[:, None]
-    sector = (12 * (off_boresight / HORIZONTAL_WIDTH_DEG).square()).clamp(max=HORIZONTAL_LIMIT_DB)
-    elevation = (12 * (off_tilt / VERTICAL_WIDTH_DEG).square()).clamp(max=VERTICAL_LIMIT_DB)
+    sector, elevation = horizontal_attenuation_db(off_boresight), vertical_attenuation_db(off_tilt)
     known = cells.is_listed[:, None]
     columns = [torch.ones_like(distance), *(torch.where(known, v, 0.0) for v in (distance.log10(), sector, elevation))]
     return torch.stack(columns, -1)

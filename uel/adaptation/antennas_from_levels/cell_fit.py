@@ -16,9 +16,9 @@ from torch import Tensor
 
 from uel.adaptation.antennas_from_levels.config import AntennaFitConfig
 from uel.adaptation.antennas_from_levels.sector_pattern import (
-    horizontal_attenuation_db,
+    attenuation_by_azimuth_db,
+    attenuation_by_tilt_db,
     log_distance,
-    vertical_attenuation_db,
 )
 
 NEWTON_STEPS = 6
@@ -116,8 +116,8 @@ class _CellModel:
         self, azimuth_deg: Float[Tensor, " candidate"], tilt_deg: Float[Tensor, " candidate"]
     ) -> tuple[Float[Tensor, " candidate"], Float[Tensor, "candidate 4"]]:
         """Laplace's log-evidence of candidates, and their four coefficients."""
-        horizontal = -horizontal_attenuation_db(self.seen.offset, azimuth_deg)
-        vertical = -vertical_attenuation_db(self.seen.offset, self.height, tilt_deg)
+        horizontal = -attenuation_by_azimuth_db(self.seen.offset, azimuth_deg)
+        vertical = -attenuation_by_tilt_db(self.seen.offset, self.height, tilt_deg)
         fixed = self._fixed.expand(len(azimuth_deg), -1, -1)
         antenna = torch.stack([horizontal, vertical], -1).double()
         design = torch.cat([fixed[..., :2], antenna, fixed[..., 2:]], -1)

@@ -10,9 +10,9 @@ from torch import Tensor
 from uel.adaptation.antennas_from_levels.cell_fit import CellFit, CellObservations, fit_cell
 from uel.adaptation.antennas_from_levels.config import AntennaFitConfig
 from uel.adaptation.antennas_from_levels.sector_pattern import (
-    horizontal_attenuation_db,
+    attenuation_by_azimuth_db,
+    attenuation_by_tilt_db,
     log_distance,
-    vertical_attenuation_db,
 )
 from uel.errors import UelError
 from uel.measurement.measured_network import MeasuredCells, MeasuredNetwork
@@ -68,8 +68,8 @@ class AntennaEstimates:
             columns = [
                 torch.ones(len(offset)),
                 log_distance(offset, height),
-                -horizontal_attenuation_db(offset, self.azimuth_deg[number : number + 1])[0],
-                -vertical_attenuation_db(offset, height, self.tilt_deg[number : number + 1])[0],
+                -attenuation_by_azimuth_db(offset, self.azimuth_deg[number : number + 1])[0],
+                -attenuation_by_tilt_db(offset, height, self.tilt_deg[number : number + 1])[0],
             ]
             rows.append(cells.power_dbm[number] + torch.stack(columns, 1) @ self.coefficients[number])
         return torch.stack(rows)

@@ -9,9 +9,9 @@ import torch
 from uel.adaptation.antennas_from_levels.cell_fit import CellObservations, _CellModel, _field_basis, fit_cell
 from uel.adaptation.antennas_from_levels.config import AntennaFitConfig
 from uel.adaptation.antennas_from_levels.sector_pattern import (
-    horizontal_attenuation_db,
+    attenuation_by_azimuth_db,
+    attenuation_by_tilt_db,
     log_distance,
-    vertical_attenuation_db,
 )
 
 HEIGHT = 25.0  # m
@@ -25,8 +25,8 @@ def drawn_levels(azimuth: float, tilt: float, seed: int, count: int = 160) -> Ce
     """Levels of the model itself, reported where they are above a threshold drawn for each."""
     generator = torch.Generator().manual_seed(seed)
     offset = (torch.rand(count, 2, generator=generator) - 0.5) * 600
-    pattern = horizontal_attenuation_db(offset, torch.tensor([azimuth]))[0]
-    pattern = pattern + vertical_attenuation_db(offset, HEIGHT, torch.tensor([tilt]))[0]
+    pattern = attenuation_by_azimuth_db(offset, torch.tensor([azimuth]))[0]
+    pattern = pattern + attenuation_by_tilt_db(offset, HEIGHT, torch.tensor([tilt]))[0]
     basis = _field_basis(offset, CONFIG)
     field = basis @ torch.randn(basis.shape[1], generator=generator)
     noise = CONFIG.noise_std_db * torch.randn(count, generator=generator)
@@ -74,8 +74,8 @@ def test_the_evidence_of_gaussian_levels_is_the_closed_form() -> None:
     basis, offset = _field_basis(observations.offset, CONFIG).double(), observations.offset
     expected = []
     for azimuth, tilt in zip(azimuths, tilts, strict=True):
-        columns = [torch.ones(30), log_distance(offset, HEIGHT), -horizontal_attenuation_db(offset, azimuth[None])[0]]
-        design = torch.stack([*columns, -vertical_attenuation_db(offset, HEIGHT, tilt[None])[0]], 1).double()
+        columns = [torch.ones(30), log_distance(offset, HEIGHT), -attenuation_by_azimuth_db(offset, azimuth[None])[0]]
+        design = torch.stack([*columns, -attenuation_by_tilt_db(offset, HEIGHT, tilt[None])[0]], 1).double()
         covariance = (design * std.square()) @ design.T + basis @ basis.T + CONFIG.noise_std_db**2 * torch.eye(30)
         residual = observations.level_db.double() - design @ mean
         expected.append(-(residual @ torch.linalg.solve(covariance, residual) + torch.logdet(covariance)) / 2)
