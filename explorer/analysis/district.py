@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from scenes.measured_networks.tile_network import JUDGED_FILE, LABELLED_FILE, read_tile_network
+from uel.estimation.scoring import position_error
 from uel.geo.tile import Tile
 from uel.measurement.measured_network import MeasuredNetwork
 from uel.prediction.config import PredictionParameters
@@ -69,7 +70,7 @@ class DistrictView:
     def errors(self) -> Float[Tensor, " phone"]:
         """Distances in metres of the first judged phones' fixes from where they were."""
         phones = self.judged.select(torch.arange(min(JUDGED_PHONES, len(self.judged))))
-        return (self.locator(LevelReports.of(phones)).position - phones.position).norm(dim=1)
+        return position_error(self.locator(LevelReports.of(phones)).position, phones.position)
 
     def estimate(self, phone: int) -> SquareEstimate:
         """The posterior of one judged phone."""

@@ -23,7 +23,7 @@ from uel.core.io import as_json, replace_file, staged_file
 from uel.core.units import wrap_deg
 from uel.errors import UelError
 from uel.estimation.grid_posterior import geometric_median
-from uel.estimation.scoring import bootstrap
+from uel.estimation.scoring import bootstrap, position_error
 from uel.measurement.drive_test import block_index
 from uel.measurement.measured_network import BLOCK_SIDE, MeasuredCells, MeasuredNetwork, split_labels
 
@@ -143,7 +143,7 @@ def _errors(
     posterior = place_posterior(judged, antennas.level_dbm(judged.cells, places), config.fit)
     variance = config.place_step**2 / 6
     answer = torch.cat([geometric_median(places[None], p[None], variance=variance) for p in posterior])
-    return (answer - judged.position).norm(dim=1)
+    return position_error(answer, judged.position)
 
 
 def _won_back(errors: dict[str, Float[Tensor, " report"]], judged: MeasuredNetwork, seed: int) -> dict[str, Any]:

@@ -18,12 +18,12 @@ from uel.radio import radio_map_io
 from uel.radio.radio_map import RadioMap
 from uel.radio.sites import cells_of
 
-MARKERS = ("<!-- residuals -->", "<!-- /residuals -->")
-HEADER = (
+MARKER_LINES = ("<!-- residuals -->", "<!-- /residuals -->")
+TABLE_HEADER = (
     "| district | map | levels | rms, dB | 1.48 × median, dB | reach, m | field's part | one mast | other masts |",
     "|---|---|---|---|---|---|---|---|---|",
 )
-NOTE = (
+TABLE_NOTE = (
     "Level minus the map's, less each cell's median; outdoors. In brackets 90 % intervals by bootstrap over blocks of "
     "64 m. Reach and field's part: sill · exp(-distance / reach) fitted to the correlation of one cell's squares, the "
     "rest is white. One mast, other masts: correlation of two cells on one square."
@@ -33,7 +33,7 @@ NOTE = (
 def run(config: ResidualsConfig) -> Path:
     """Write `residuals.md`, and the same into the document; returns the file."""
     lines = [line for folder in config.tiles for line in _lines(Tile.open(folder), config)]
-    text = "\n".join([NOTE, "", *HEADER, *lines, ""])
+    text = "\n".join([TABLE_NOTE, "", *TABLE_HEADER, *lines, ""])
     file = config.out / "residuals.md"
     replace_file(file, text.encode())
     if config.document is not None:
@@ -82,9 +82,9 @@ def line_of(district: str, name: str, found: ResidualStatistics) -> str:
 def replace_between(document: Path, text: str) -> None:
     """Replace what stands between the two marker lines of a text file. Raises `UelError` where they are missing."""
     content = document.read_text(encoding="utf-8") if document.is_file() else ""
-    before, first, rest = content.partition(MARKERS[0])
-    _, last, after = rest.partition(MARKERS[1])
+    before, first, rest = content.partition(MARKER_LINES[0])
+    _, last, after = rest.partition(MARKER_LINES[1])
     if not first or not last:
-        do = f"write both lines where the table belongs: {' and '.join(MARKERS)}"
+        do = f"write both lines where the table belongs: {' and '.join(MARKER_LINES)}"
         raise UelError("the document has no place for the table", got=str(document), do=do)
     replace_file(document, f"{before}{first}\n{text}\n{last}{after}".encode())

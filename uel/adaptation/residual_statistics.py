@@ -18,7 +18,7 @@ from uel.measurement.drive_test import block_index
 from uel.measurement.measured_network import BLOCK_SIDE, MeasuredNetwork
 
 DISTANCE_EDGES = (2.5, 7.5, 15.0, 25.0, 40.0, 60.0, 90.0, 140.0, 220.0, 350.0)  # m, of the bins of the correlogram
-LENGTHS = tuple(float(length) for length in range(5, 301, 5))  # m, that are tried
+TRIED_LENGTHS = tuple(float(length) for length in range(5, 301, 5))  # m, that are tried
 MIN_LEVELS = 50  # of a cell: fewer have no median to subtract
 SQUARES_PER_CELL = 600  # pairs are made of at most so many squares of a cell
 MAD_TO_STD = 1.4826  # of a normal distribution
@@ -135,7 +135,7 @@ def correlogram(
 
 
 def fit_exponential(distance: Float[Tensor, " bin"], correlation: Float[Tensor, " bin"]) -> tuple[float, float]:
-    """Sill and length in m of sill · exp(-distance / length) with the least squares; the length is one of `LENGTHS`.
+    """Sill and length in m of sill · exp(-distance / length) with the least squares, the length of `TRIED_LENGTHS`.
 
     Example:
         >>> import torch
@@ -143,11 +143,11 @@ def fit_exponential(distance: Float[Tensor, " bin"], correlation: Float[Tensor, 
         >>> fit_exponential(distance, 0.8 * (-distance / 40).exp())
         (0.8, 40.0)
     """
-    shapes = (-distance / torch.tensor(LENGTHS)[:, None]).exp()
+    shapes = (-distance / torch.tensor(TRIED_LENGTHS)[:, None]).exp()
     sills = (shapes @ correlation) / shapes.square().sum(1)
     costs = (correlation - sills[:, None] * shapes).square().sum(1)
     best = int(costs.argmin())
-    return round(float(sills[best]), 4), LENGTHS[best]
+    return round(float(sills[best]), 4), TRIED_LENGTHS[best]
 
 
 def _pair_products(

@@ -121,7 +121,7 @@ def antennas(args: Sequence[str]) -> int:
     from uel.config import load
 
     config = load(AntennasConfig, "antennas", args)
-    from explorer.reports.antennas import write_antennas_report
+    from explorer.reports.networks.antennas import write_antennas_report
     from training.antennas.experiment import run
 
     report = write_antennas_report(run(config))

@@ -6,26 +6,11 @@ import numpy as np
 import pytest
 import rasterio
 import shapely
-from rasterio import Affine
 
 import scenes
 from scenes.config import HeightRasterConfig
 from scenes.height_rasters.buildings import read_height_raster
-
-WEST, NORTH = 690_000.0, 5_335_400.0
-
-
-def write(file: Path, values: np.ndarray, pixel: float = 1.0, **profile: object) -> Path:
-    """A GeoTIFF in UTM zone 32, first row in the north."""
-    rows, columns = values.shape
-    units = profile.pop("units", None)
-    place = {"crs": "EPSG:32632", "transform": Affine(pixel, 0, WEST, 0, -pixel, NORTH), "nodata": -9999.0}
-    size = {"driver": "GTiff", "height": rows, "width": columns, "count": 1, "dtype": values.dtype.name}
-    with rasterio.open(file, "w", **{**size, **place, **profile}) as raster:
-        raster.write(values, 1)
-        if units:
-            raster.units = [units]
-    return file
+from tests.helpers.height_rasters import RASTER_NORTH, RASTER_WEST, write_raster
 
 
 def town() -> np.ndarray:
@@ -37,7 +22,7 @@ def town() -> np.ndarray:
 
 
 def test_a_hall_and_its_tower_are_two_buildings_that_share_no_area(tmp_path: Path) -> None:
-    file = write(tmp_path / "ndsm.tif", town())
+    file = write_raster(tmp_path / "ndsm.tif", town())
     extract = read_height_raster(file, HeightRasterConfig(), "town", size=128.0, margin=64.0)
     hall, tower = sorted(extract.buildings, key=lambda building: building.top)
     assert (hall.top, tower.top) == (12.0, 21.0)
@@ -48,14 +33,14 @@ def test_a_hall_and_its_tower_are_two_buildings_that_share_no_area(tmp_path: Pat
     expected = shapely.box(-30, -20, 30, 20)
     assert hall.footprint.union(tower.footprint).symmetric_difference(expected).area < 0.02 * expected.area
     assert extract.crs == "EPSG:32632"
-    np.testing.assert_allclose(extract.origin, (WEST + 150, NORTH - 150), atol=0.01)
+    np.testing.assert_allclose(extract.origin, (RASTER_WEST + 150, RASTER_NORTH - 150), atol=0.01)
 
 
 def test_a_surface_without_its_ground_has_the_same_buildings(tmp_path: Path) -> None:
     """On a slope of 5 %: DSM and DTM, of another pixel."""
     slope = np.linspace(500, 515, 300, dtype=np.float32)[None].repeat(300, 0)
-    dsm = write(tmp_path / "dsm.tif", town() + slope)
-    dtm = write(tmp_path / "dtm.tif", slope[::3, 1::3].copy(), pixel=3.0)
+    dsm = write_raster(tmp_path / "dsm.tif", town() + slope)
+    dtm = write_raster(tmp_path / "dtm.tif", slope[::3, 1::3].copy(), pixel=3.0)
     config = HeightRasterConfig(content="dsm")
     extract = read_height_raster(dsm, config, "town", size=128.0, margin=0.0, dem=dtm)
     tops = sorted(building.top for building in extract.buildings)
@@ -67,13 +52,13 @@ def test_a_surface_without_its_ground_has_the_same_buildings(tmp_path: Path) -> 
     [("ft", HeightRasterConfig()), ("US survey foot", HeightRasterConfig()), (None, HeightRasterConfig(unit="ft"))],
 )
 def test_feet_are_converted(units: str | None, config: HeightRasterConfig, tmp_path: Path) -> None:
-    file = write(tmp_path / "ndsm.tif", (town() / 0.3048).astype(np.float32), units=units)
+    file = write_raster(tmp_path / "ndsm.tif", (town() / 0.3048).astype(np.float32), units=units)
     extract = read_height_raster(file, config, "town", size=128.0, margin=0.0)
     assert sorted(building.top for building in extract.buildings) == pytest.approx([12.0, 21.0], abs=0.01)
 
 
 def test_integers_with_a_scale_are_converted(tmp_path: Path) -> None:
-    file = write(tmp_path / "ndsm.tif", (town() * 100).round().clip(0).astype(np.int16))
+    file = write_raster(tmp_path / "ndsm.tif", (town() * 100).round().clip(0).astype(np.int16))
     with rasterio.open(file, "r+") as raster:
         raster.scales = (0.01,)
     extract = read_height_raster(file, HeightRasterConfig(), "town", size=128.0, margin=0.0)
@@ -86,13 +71,13 @@ def test_sheds_masts_and_wires_are_no_buildings(tmp_path: Path) -> None:
     values[:, 250] = 15.0  # a wire
     values[230, 60] = 40.0  # a mast
     extract = read_height_raster(
-        write(tmp_path / "n.tif", values), HeightRasterConfig(), "town", size=280.0, margin=0.0
+        write_raster(tmp_path / "n.tif", values), HeightRasterConfig(), "town", size=280.0, margin=0.0
     )
     assert sorted(building.top for building in extract.buildings) == [12.0, 21.0]
 
 
 def test_a_raster_becomes_a_tile(tmp_path: Path) -> None:
-    file = write(tmp_path / "ndsm.tif", town())
+    file = write_raster(tmp_path / "ndsm.tif", town())
     tile = scenes.build(file, tmp_path / "tile", size=128.0, margin=0.0)
     assert tile.verify() == []
     height = tile.rasters["height"].numpy()

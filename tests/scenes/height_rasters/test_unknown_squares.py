@@ -12,7 +12,7 @@ from scenes.config import HeightRasterConfig
 from scenes.height_rasters.buildings import read_height_raster
 from scenes.height_rasters.reader import HeightGrid
 from scenes.height_rasters.unknown_squares import fill_unknown
-from tests.scenes.height_rasters.test_buildings import write
+from tests.helpers.height_rasters import write_raster
 from uel.errors import UelError
 from uel.geo.tile import Tile
 
@@ -33,8 +33,8 @@ def terrain(heights: np.ndarray) -> np.ndarray:
 
 def built(tmp_path: Path, known: float, **options: object) -> Tile:
     heights = blocks(known)
-    file = write(tmp_path / "heights.tif", heights, pixel=5.0, nodata=UNKNOWN)
-    dem = write(tmp_path / "terrain.tif", terrain(heights), pixel=5.0, nodata=UNKNOWN)
+    file = write_raster(tmp_path / "heights.tif", heights, pixel=5.0, nodata=UNKNOWN)
+    dem = write_raster(tmp_path / "terrain.tif", terrain(heights), pixel=5.0, nodata=UNKNOWN)
     return scenes.build(file, tmp_path / "tile", size=256.0, margin=0.0, dem=dem, pixel=4.0, **options)
 
 
@@ -82,15 +82,15 @@ def test_an_undeclared_value_is_unknown_where_the_user_names_it_or_nothing_else_
     square = {"size": 256.0, "margin": 0.0}
     fractions = []
     for nodata, config in ((-1, HeightRasterConfig()), (None, HeightRasterConfig())):
-        file = write(tmp_path / "heights.tif", blocks(0.6), pixel=5.0, nodata=nodata)
+        file = write_raster(tmp_path / "heights.tif", blocks(0.6), pixel=5.0, nodata=nodata)
         fractions.append(read_height_raster(file, config, "town", **square).known_squares.report)
     values = np.where(blocks(0.6) == UNKNOWN, 99, blocks(0.6)).astype(np.int16)
-    file = write(tmp_path / "heights.tif", values, pixel=5.0, nodata=None)
+    file = write_raster(tmp_path / "heights.tif", values, pixel=5.0, nodata=None)
     named = read_height_raster(file, HeightRasterConfig(unknown=99.0), "town", **square)
     assert fractions[0] == fractions[1] == named.known_squares.report
 
 
 def test_a_raster_that_ends_within_the_tile_is_refused(tmp_path: Path) -> None:
-    file = write(tmp_path / "heights.tif", blocks(1.0), pixel=5.0, nodata=UNKNOWN)
+    file = write_raster(tmp_path / "heights.tif", blocks(1.0), pixel=5.0, nodata=UNKNOWN)
     with pytest.raises(UelError, match="does not cover the tile"):
         read_height_raster(file, HeightRasterConfig(), "town", size=512.0, margin=0.0)

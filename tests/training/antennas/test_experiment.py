@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from explorer.reports.antennas import write_antennas_report
+from explorer.reports.networks.antennas import write_antennas_report
 from scenes.measured_networks.reader import read_measured_network
 from tests.helpers.measured_districts import write_district
 from training.antennas.config import AntennasConfig

@@ -8,7 +8,7 @@ from sim_bridge.commands.config import RadioMapConfig
 from sim_bridge.commands.radio_map import make_maps
 from tests.helpers.network_tiles import network_tile
 from training.residuals.config import ResidualsConfig
-from training.residuals.run import HEADER, replace_between, run
+from training.residuals.run import TABLE_HEADER, replace_between, run
 from uel.errors import UelError
 from uel.geo.tile import Tile
 from uel.radio.tracing_config import TracingConfig
@@ -29,7 +29,7 @@ def test_the_table_has_a_line_for_the_map_and_one_for_the_law(tile: Tile, tmp_pa
     )
     text = run(config).read_text()
     lines = text.splitlines()
-    rows = lines[lines.index(HEADER[1]) + 1 :]
+    rows = lines[lines.index(TABLE_HEADER[1]) + 1 :]
     assert [row.split(" | ")[1] for row in rows if row] == ["free-space", "law"]
     levels = {row.split(" | ")[2] for row in rows if row}
     assert len(levels) == 1  # both on the same levels
