@@ -91,6 +91,8 @@ def _learned_kriging(case: MeasuredCase) -> LocateMethod:
     """Kriging of what the learned maps leave over."""
     prior, drift = case.squares.prior(case.labels, case.parameters.places), case.learned_maps.level_dbm
     return LabelLocator.fit(case.labels, case.squares, prior, case.learned_parameters, drift, case.answer)
+
+
 def _traced_kriging(case: MeasuredCase) -> LocateMethod:
     """Kriging with the ray-traced levels as drift; the trend is what the tracer gets wrong with distance and angle."""
     drift = traced_levels_of_tile(case.labels, case.squares, case.parameters.trend)

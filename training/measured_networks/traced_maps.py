@@ -14,6 +14,7 @@ from uel.prediction.traced_levels import traced_level_dbm
 from uel.radio import radio_map_io
 from uel.radio.tracing_config import TracingConfig
 
+MAX_ORIGIN_DISTANCE = 0.1  # m, between the middles of tile and network
 TRACED_TREND = TrendPrior(mean=(0.0, 0.0, 0.0, 0.0))
 """what measured levels are expected to differ by from traced ones: nothing, as well as it is known"""
 
@@ -37,8 +38,18 @@ def traced_levels_of_tile(
         do = "make it: uel network FOLDER, then uel map TILE"
         raise UelError(f"{network.name} has no tile to trace on", got=str(folder), do=do)
     tile = Tile.open(folder)
+    _require_same_place(tile, network)
     radio = find_radio_map(tile, 1, data_folder() / "maps", backend)
     if radio is None:
         do = f"trace one: uel map {folder} --pixel 4"
         raise UelError(f"{network.name} has no radio map", got=f"none in {data_folder() / 'maps'}", do=do)
     return traced_level_dbm(network.cells, squares.position, radio_map_io.load(radio), trend)
+
+
+def _require_same_place(tile: Tile, network: MeasuredNetwork) -> None:
+    """Raise `UelError` unless the tile's metres are those of the network's grid."""
+    apart = max(abs(a - b) for a, b in zip(tile.meta["origin"], network.origin, strict=True))
+    if tile.meta["crs"] != network.crs or apart > MAX_ORIGIN_DISTANCE:
+        got = f"{tile.meta['crs']}, {apart:.1f} m from the middle of a network in {network.crs}"
+        do = "give rasters in the UTM zone of their place, and make the tile of them: uel network"
+        raise UelError(f"the tile of {network.name} lies elsewhere", got=got, do=do)

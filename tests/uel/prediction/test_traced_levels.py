@@ -14,7 +14,7 @@ from uel.prediction.link_trend import link_features
 from uel.prediction.traced_levels import UNREACHED_DROP_DB, traced_level_dbm
 from uel.radio.radio_map import RadioMap
 from uel.radio.simulator import FreeSpace
-from uel.radio.sites import Cell
+from uel.radio.sites import Array, Cell
 
 TREND = TrendPrior()
 
@@ -27,7 +27,7 @@ def cells() -> MeasuredCells:
 @pytest.fixture
 def radio(cells: MeasuredCells) -> RadioMap:
     """Of three of the four cells, in another order."""
-    sites = cells.select(torch.tensor([3, 0, 2])).sites(400.0, Cell())
+    sites = cells.select(torch.tensor([3, 0, 2])).sites(400.0, Cell(array=Array(pattern="tr38901")))
     return FreeSpace(sites, size=320.0).radio_map(Grid(size=320.0, pixel=5.0))
 
 
