@@ -63,7 +63,7 @@ def build_network(config: NetworkConfig, inspect: TileInspection | None = None) 
     of the reports. An antenna stands at its height above the tile's ground; one that would be inside a building is
     raised to `MAST_CLEARANCE` above the roof (the tile's, or the list's `roof_m`).
 
-    Files beside those of a tile: `reports.csv.gz` (a row a level: `report, x, y, cell_id, rsrp`, metres of the tile),
+    Files beside those of a tile: `reports.csv.gz` (a row a level: `device, x, y, cell_id, rsrp`, metres of the tile),
     the same split by blocks of 64 m into `labelled.csv.gz` and `judged.csv.gz`, and `network_report.json`.
 
     Args:
@@ -202,10 +202,11 @@ def _report_table(network: MeasuredNetwork, position: Float[Tensor, "square 2"],
     """Levels of some squares as a table that `uel.measurement.logs` reads, compressed without a date."""
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
-    table.writerow(["report", "x", "y", "cell_id", "rsrp"])
+    table.writerow(["device", "x", "y", "cell_id", "rsrp"])
     for square in squares.tolist():
         x, y = (f"{round(axis, 2):g}" for axis in position[square].tolist())
+        device = network.devices[int(network.device[square])]
         for cell in network.is_reported[square].nonzero()[:, 0].tolist():
             level = f"{float(network.level_dbm[square, cell]):.2f}"
-            table.writerow([square, x, y, network.cells.cell_id[cell], level])
+            table.writerow([device, x, y, network.cells.cell_id[cell], level])
     return gzip.compress(text.getvalue().encode(), mtime=0)

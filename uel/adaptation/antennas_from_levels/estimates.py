@@ -119,8 +119,8 @@ def antennas_from_reports(
     """Azimuths and tilts from reports whose places are not used: expectation-maximisation.
 
     The places of each report are marginalised: the E step is its posterior over `places` under the present antennas,
-    the M step fits every cell to all places, each with the probability of the reports (Dempster, Laird and Rubin,
-    1977). `network.row` and `network.column` are not looked at.
+    the M step fits azimuth and tilt of every cell to all places, each with the probability of the reports (Dempster,
+    Laird and Rubin, 1977). `network.row` and `network.column` are not looked at.
 
     Args:
         network: reports; its cells have the believed antennas.
@@ -143,7 +143,8 @@ def antennas_from_reports(
                 places[used] - network.cells.position[cell], level, heard[cell, used], silent[cell, used]
             )
             fits[cell] = _fit(observations, network.cells, cell, config)
-        estimates = estimates.with_fits(fits)
+        # Laws stay as expected: one that is fitted to places that it has chosen itself drifts off.
+        estimates = replace(estimates.with_fits(fits), coefficients=estimates.coefficients)
     return estimates
 
 
