@@ -34,8 +34,16 @@ def atlas_candidates(
     buffer = chain_candidates(scene, atlas.candidates(position), search.diffraction)
     if search.diffraction:
         target, source, edge = (values.numpy() for values in atlas.edge_candidates(position))
-        mi_scene, listed, count = scene.rt_scene.mi_scene, (target, source, edge), atlas.config.edges
-        around = listed_edge_paths(mi_scene, scene.facets, scene.edges, ends, listed, count, search.max_depth)
+        listed, count, rt_scene = (target, source, edge), atlas.config.edges, scene.rt_scene
+        around = listed_edge_paths(
+            rt_scene.mi_scene,
+            scene.facets,
+            scene.edges,
+            ends,
+            listed,
+            count,
+            search.max_depth,  # type: ignore[arg-type]
+        )
         buffer = joined(buffer, around)
     return joined(buffer, _scattered_paths(scene, atlas, endpoints, search)) if search.scattering else buffer
 
@@ -64,7 +72,7 @@ def _scattered_paths(
     target, source, piece, times = (values.numpy() for values in atlas.scatterers_at(position))
     start, end = (rows.detach().double().numpy() for rows in (endpoints.source[source], position[target]))
     kept = np.flatnonzero(pieces.solid_angle(start, piece) * pieces.solid_angle(end, piece) > 0)  # both on one side
-    kept = kept[pieces.seen_from(scene.rt_scene.mi_scene, end[kept], piece[kept])]
+    kept = kept[pieces.seen_from(scene.rt_scene.mi_scene, end[kept], piece[kept])]  # type: ignore[arg-type]
     target, source, piece, times = target[kept], source[kept], piece[kept], times[kept]
     weight = search.samples / (4 * math.pi) * pieces.area[piece] * times
     shape, primitive = (values[pieces.triangle[piece]] for values in (facets.shape, facets.primitive))
