@@ -13,6 +13,7 @@ def draw_of(errors, block, rival=None):
         "a/20/error": errors,
         "a/20/cpu_ms": np.array(1.0),
     }
+    arrays |= {"a/20/nll": errors / 10, "a/20/hpd_level": np.full(len(errors), 0.5)}
     return arrays if rival is None else arrays | {"knn_5/20/error": rival, "knn_5/20/cpu_ms": np.array(1.0)}
 
 
