@@ -95,7 +95,7 @@ class _MeasuredWorker:
         network = self._read(folder)
         arrays = judge_draw(network, self.job.config, draw, self._learned)
         stream = io.BytesIO()
-        np.savez_compressed(stream, **arrays)
+        np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]  # its own options are no arrays
         self.job.file(number).parent.mkdir(parents=True, exist_ok=True)
         replace_file(self.job.file(number), stream.getvalue())
         return UnitDone(number, f"{folder.name}, draw {draw}")
