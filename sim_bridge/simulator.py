@@ -4,6 +4,7 @@ Gains are incoherent: the sum over paths of the power that an isotropic receiver
 as in Sionna's radio maps, so that `path_gain` by tracing and by map lookup estimate the same number.
 """
 
+from dataclasses import fields
 from pathlib import Path
 
 import torch
@@ -33,15 +34,18 @@ from sim_bridge.paths.atlas_audit import AtlasAudit, audit  # noqa: E402
 from sim_bridge.paths.atlas_build import build_atlas  # noqa: E402
 from sim_bridge.paths.dispatch import PathFinder  # noqa: E402
 from sim_bridge.paths.frozen_paths import FrozenPaths  # noqa: E402
+from sim_bridge.paths.link_values import values_of_links  # noqa: E402
 from sim_bridge.paths.path_set import PathSet, azimuth_deg  # noqa: E402
 from sim_bridge.paths.polylines import PathPolylines, trace_polylines  # noqa: E402
-from sim_bridge.radio_maps.solver import radio_map  # noqa: E402
+from sim_bridge.radio_maps.carriers import radio_map_of_carriers  # noqa: E402
 from sim_bridge.scene import scene_parameters  # noqa: E402
 from sim_bridge.scene.radio_scene import RadioScene  # noqa: E402
 
 
 class Sionna:
-    """The cells of some sites in one scene. Use `sim_bridge.open` (a tile) or `open_empty` (nothing but space).
+    """The cells of some sites, on one carrier or several, in one scene.
+
+    Use `sim_bridge.open` (a tile) or `open_empty` (nothing but space).
 
     `radio_scene` is the scene, which does not change; `finder` finds paths in it. Functions of sub-packages take one of
     the two.
@@ -84,8 +88,10 @@ class Sionna:
         """
         flat = self.radio_scene.checked(position).reshape(-1, 3)
         cells = self.cell_count
-        gain = self.finder.trace_points(flat, {}).gain() if len(flat) else flat[:, :1].expand(0, cells)
-        return gain.reshape(*position.shape[:-1], cells).to(position.device)
+        if not len(flat):
+            return flat[:, :1].expand(0, cells).reshape(*position.shape[:-1], cells)
+        (gain,) = values_of_links(self.finder, flat, lambda _, paths: (paths.gain(),))
+        return gain.reshape(*position.shape[:-1], cells)
 
     def trace(self, position: Float[Tensor, "*n dim"], **given: Tensor) -> PathSet:
         """All paths to positions, one a row, differentiable in `position` and in the parameters that are `given`.
@@ -119,8 +125,13 @@ class Sionna:
 
         Differentiable in `position`, where that asks for it.
         """
-        points = self.rows(position)
-        return self.link_truth(points, self.finder.trace_points(points, {}))
+        points, names = self.rows(position), [f.name for f in fields(LinkTruth)]
+
+        def values(part: Float[Tensor, "part 3"], paths: PathSet) -> tuple[Tensor, ...]:
+            truth = self.link_truth(part, paths)
+            return tuple(getattr(truth, name) for name in names)
+
+        return LinkTruth(**dict(zip(names, values_of_links(self.finder, points, values), strict=True)))
 
     def link_truth(self, points: Float[Tensor, "n 3"], paths: PathSet) -> LinkTruth:
         """Gain, delay, azimuth and line of sight of every link, from the paths to `points`."""
@@ -130,7 +141,7 @@ class Sionna:
             position=points[:, :2],
             gain_db=torch.where(known, to_db(gain.clamp(min=1e-30)), 0.0),
             known=known,
-            delay=paths.first_arrival(),
+            delay=paths.first_arrival().float(),
             azimuth_deg=paths.values_at(azimuth_deg(paths.departure), paths.strongest_row()),
             los=self.line_of_sight(points.detach()),
         )
@@ -217,7 +228,7 @@ class Sionna:
 
     def radio_map(self, grid: Grid) -> RadioMap:
         """Path gain averaged over each pixel at UE height above the ground, with its Monte-Carlo error."""
-        return radio_map(self.radio_scene, grid)
+        return radio_map_of_carriers(self.radio_scene, grid)
 
     # ---- other processes -----------------------------------------------------------------------------
 
@@ -235,7 +246,8 @@ class Sionna:
 def open_tile(tile: Tile, sites: tuple[Site, ...], tracing: TracingConfig) -> Sionna:
     """Open a tile in Sionna RT: the factory of the backend `sionna`, see `sim_bridge.registry.open`.
 
-    Raises `UelError` for no site, one inside a wall or off the tile, several carriers, a missing LLVM, or an unknown
+    Raises `UelError` for no site, one inside a wall or off the tile, cells of one carrier with
+    different polarizations, a missing LLVM, or an unknown
     version of Sionna.
     """
     tile.require_sites(sites, tracing.material_extrapolation)

@@ -79,7 +79,7 @@ def by_scatterers(
 
 
 def joined(first: PathsBuffer, second: PathsBuffer) -> PathsBuffer:
-    """Candidates of two buffers of the same depth in one."""
+    """Candidates of two buffers of the same depth in one; both know edges, or neither."""
     if not first.buffer_size or not second.buffer_size:
         return first if first.buffer_size else second
     rows, depth = first.buffer_size + second.buffer_size, first.depth_dim_size

@@ -13,17 +13,20 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, MutableMapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from types import ModuleType
+from typing import Any
 
+from sim_bridge.backend.gpus import GpuProbe, visible_gpus
 from uel.errors import UelError
 
 MIN_LLVM_VERSION = 16  # 15 aborts ("Cannot select: … fmaximum"), 14 is refused; 19 is what the tests run on
 SIONNA_RT_VERSIONS = ("2.2.0",)  # sim_bridge.backend.sionna_internals knows private names of these versions
 LLVM_VARIABLE = "DRJIT_LIBLLVM_PATH"
+RANK_VARIABLE = "UEL_GPU_OF_RANK"  # the rank whose GPU CUDA_VISIBLE_DEVICES has been narrowed to
 LLVM_FOLDERS = (
     "/usr/lib/*",
     "/usr/lib",
@@ -40,8 +43,16 @@ _LIBRARY = re.compile(r"libLLVM(-\d+(\.\d+)*)?\.(so|dylib)(\.\d+)*$")  # not lib
 _PROBE = """
 import ctypes, json, sys
 def gpus():
-    cuda, count = ctypes.CDLL("libcuda.so.1"), ctypes.c_int(0)
-    return count.value if cuda.cuInit(0) == 0 and cuda.cuDeviceGetCount(ctypes.byref(count)) == 0 else 0
+    cuda, value = ctypes.CDLL("libcuda.so.1"), ctypes.c_int(0)
+    def ask(function, *args):
+        return value.value if function(ctypes.byref(value), *args) == 0 else 0
+    count = ask(cuda.cuDeviceGetCount) if cuda.cuInit(0) == 0 else 0
+    return [10 * ask(cuda.cuDeviceGetAttribute, 75, n) + ask(cuda.cuDeviceGetAttribute, 76, n) for n in range(count)]
+def driver():
+    version = ctypes.c_int(0)
+    return version.value if ctypes.CDLL("libcuda.so.1").cuDriverGetVersion(ctypes.byref(version)) == 0 else 0
+def optix():
+    return bool(ctypes.CDLL("libnvoptix.so.1").optixQueryFunctionTable)
 def major(path):
     library, parts = ctypes.CDLL(path), [ctypes.c_uint(0) for _ in range(3)]
     library.LLVMContextCreate  # AttributeError: this is no LLVM
@@ -55,7 +66,8 @@ def report(name, ask, *args):
     except (OSError, AttributeError):
         value = 0
     print(json.dumps([name, value]), flush=True)
-report("gpus", gpus)
+for name, ask in (("gpus", gpus), ("driver", driver), ("optix", optix)):
+    report(name, ask)
 for path in sys.argv[1:]:
     report(path, major, path)
 """
@@ -85,6 +97,11 @@ class Runtime:
     gpus: int = 0
     llvm: Library | None = None
 
+    @property
+    def variant(self) -> str:
+        """Mitsuba's variant. Metal's is never chosen: PyTorch has no float64 there, in which path lengths are."""
+        return f"{'cuda' if self.gpus else 'llvm'}_ad_mono_polarized"
+
     def __str__(self) -> str:
         return f"CUDA, {self.gpus} GPU(s)" if self.gpus else f"CPU, {self.llvm}"
 
@@ -93,8 +110,10 @@ class Runtime:
 def ensure_runtime() -> Runtime:
     """Choose a GPU or a usable LLVM, and tell Dr.Jit through DRJIT_LIBLLVM_PATH.
 
-    Raises UelError when there is neither, or when the user's own DRJIT_LIBLLVM_PATH cannot work.
+    Raises UelError when there is neither, when the first GPU is too old, or when the user's own DRJIT_LIBLLVM_PATH
+    cannot work.
     """
+    use_gpu_of_rank(os.environ)
     gpus, libraries = probe_devices(find_llvm_libraries(os.environ))
     chosen = choose_runtime(gpus, libraries, os.environ.get(LLVM_VARIABLE))
     if chosen.llvm:
@@ -104,13 +123,46 @@ def ensure_runtime() -> Runtime:
 
 def load_sionna() -> ModuleType:
     """`sionna.rt`, imported after `ensure_runtime()`; raises UelError for a version this package does not know."""
-    ensure_runtime()
+    chosen = ensure_runtime()
     require_version(_installed("sionna-rt"))
+    _set_variant(chosen)
     import sionna.rt
 
     if _threads is not None:
         sys.modules["drjit"].set_thread_count(_threads)
     return sionna.rt
+
+
+def _set_variant(chosen: Runtime) -> None:
+    """Choose Mitsuba's variant before Sionna does, which goes on without a word where the GPU's cannot be loaded."""
+    import mitsuba
+
+    if mitsuba.variant() is not None:
+        return
+    try:
+        mitsuba.set_variant(chosen.variant)
+    except ImportError as error:
+        do = f"pip install --force-reinstall mitsuba, or set CUDA_VISIBLE_DEVICES= (empty): {error}"
+        raise UelError("Mitsuba cannot load its variant", got=chosen.variant, do=do) from error
+
+
+def use_gpu_of_rank(environ: MutableMapping[str, str]) -> None:
+    """Let a process of a distributed job see its own GPU alone, the one of its rank on this machine.
+
+    Dr.Jit takes the first GPU that a process sees, in every thread; PyTorch then calls the same one `cuda:0`. Must run
+    before either starts CUDA. Nothing happens outside of a job (`LOCAL_RANK`, or Slurm's with several tasks), where
+    one GPU is seen, or a second time.
+    """
+    rank = environ.get("LOCAL_RANK")
+    if rank is None and int(environ.get("SLURM_NTASKS", "1")) > 1:
+        rank = environ.get("SLURM_LOCALID")
+    torch = sys.modules.get("torch")
+    if rank is None or environ.get(RANK_VARIABLE) == rank or (torch is not None and torch.cuda.is_initialized()):
+        return
+    visible = visible_gpus(environ, len(probe_devices([])[0].capabilities))
+    if len(visible) > 1:
+        environ["CUDA_VISIBLE_DEVICES"] = visible[int(rank) % len(visible)]
+    environ[RANK_VARIABLE] = rank
 
 
 def limit_threads(count: int) -> None:
@@ -135,10 +187,11 @@ def require_version(installed: str) -> None:
         )
 
 
-def choose_runtime(gpus: int, libraries: Iterable[Library], user_path: str | None) -> Runtime:
+def choose_runtime(gpus: GpuProbe, libraries: Iterable[Library], user_path: str | None) -> Runtime:
     """A GPU before the CPU, the user's library before any other, the newest of the rest."""
-    if gpus:
-        return Runtime(gpus=gpus)
+    if gpus.capabilities:
+        gpus.require_usable()
+        return Runtime(gpus=len(gpus.capabilities))
     libraries = list(libraries)
     if user_path:
         return Runtime(llvm=_user_library(user_path, libraries))
@@ -198,9 +251,9 @@ def _ldconfig() -> list[str]:
     return re.findall(r"libLLVM\S* .* => (\S+)", listing)
 
 
-def probe_devices(paths: list[str]) -> tuple[int, list[Library]]:
-    """(number of GPUs, the libraries with their versions); one that crashes the probe counts as not loadable."""
-    results: dict[str, int] = {}
+def probe_devices(paths: list[str]) -> tuple[GpuProbe, list[Library]]:
+    """(the GPUs, the libraries with their versions); a library that crashes the probe counts as not loadable."""
+    results: dict[str, Any] = {}
     remaining = list(paths)
     while True:
         results |= _run_probe(remaining)
@@ -209,10 +262,11 @@ def probe_devices(paths: list[str]) -> tuple[int, list[Library]]:
             break
         results[missing[0]] = 0  # it crashed the probe; go on behind it
         remaining = missing[1:]
-    return results.get("gpus", 0), [Library(path, results[path]) for path in paths]
+    gpus = GpuProbe(tuple(results.get("gpus") or ()), results.get("driver", 0), bool(results.get("optix")))
+    return gpus, [Library(path, results[path]) for path in paths]
 
 
-def _run_probe(paths: list[str]) -> dict[str, int]:
+def _run_probe(paths: list[str]) -> dict[str, Any]:
     command = [sys.executable, "-c", _PROBE, *paths]
     output = subprocess.run(command, capture_output=True, text=True, check=False).stdout
     return dict(json.loads(line) for line in output.splitlines() if line.startswith("["))

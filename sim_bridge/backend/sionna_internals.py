@@ -21,6 +21,8 @@ What differs from stock Sionna, and why:
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
+from typing import ClassVar
 
 import drjit as dr
 import mitsuba as mi
@@ -34,6 +36,7 @@ from sionna.rt.path_solvers.paths_buffer import PathsBuffer
 from sionna.rt.path_solvers.sb_deterministic import SBDeterministicCandidateGenerator
 from torch import Tensor
 
+from sim_bridge.backend.edge_buffers import joined
 from sim_bridge.backend.path_buffers import to_numpy, unique_paths
 from sim_bridge.backend.path_fields import PathFields, PathWedges
 
@@ -54,6 +57,8 @@ class PathSearch:
     max_depth: int
     samples: int
     max_paths: int
+    """candidates per cell"""
+    sources_at_once: int
     diffraction: bool
     scattering: bool
     seed: int
@@ -70,26 +75,61 @@ class DrJitEndpoints:
 
 
 def search(scene: rt.Scene, endpoints: DrJitEndpoints, limits: PathSearch) -> PathsBuffer:
-    """Candidates of every source and target, by Sionna's bit-stable search."""
-    paths = SBDeterministicCandidateGenerator()(
-        mi_scene=scene.mi_scene,
-        src_positions=endpoints.source,
-        tgt_positions=endpoints.target,
-        samples_per_src=limits.samples,
-        max_num_paths_per_src=limits.max_paths,
-        max_depth=limits.max_depth,
-        los=True,
-        specular_reflection=True,
-        diffuse_reflection=limits.scattering,
-        refraction=True,
-        diffraction=limits.diffraction,
-        edge_diffraction=False,
-        seed=limits.seed,
-    )
-    paths.schedule()
-    dr.eval()
-    paths.shrink()
-    return paths
+    """Candidates of every source and target, by Sionna's bit-stable search.
+
+    It is made for `sources_at_once` sources after each other, with the results of a single search.
+    """
+    count = dr.width(endpoints.source)
+    parts = []
+    for first in range(0, count, limits.sources_at_once):
+        index = dr.arange(mi.UInt, first, min(first + limits.sources_at_once, count))
+        generator = SBDeterministicCandidateGenerator()
+        generator._sampler = _LaneSampler(limits.samples * first)
+        paths = generator(
+            mi_scene=scene.mi_scene,
+            src_positions=dr.gather(mi.Point3f, endpoints.source, index),
+            tgt_positions=endpoints.target,
+            samples_per_src=limits.samples,
+            max_num_paths_per_src=limits.max_paths,
+            max_depth=limits.max_depth,
+            los=True,
+            specular_reflection=True,
+            diffuse_reflection=limits.scattering,
+            refraction=True,
+            diffraction=limits.diffraction,
+            edge_diffraction=False,
+            seed=limits.seed,
+        )
+        paths.schedule()
+        dr.eval()
+        paths.shrink()
+        if paths.buffer_size:  # Dr.Jit does not calculate with empty arrays
+            paths._src_indices += first
+        parts.append(paths)
+    return reduce(joined, parts)
+
+
+class _LaneSampler:
+    """Mitsuba's independent sampler whose lanes are some of a longer row, `first` being the number of the first."""
+
+    DRJIT_STRUCT: ClassVar = {"random": mi.PCG32}
+
+    def __init__(self, first: int = 0) -> None:
+        self.first, self.random = first, mi.PCG32()
+
+    def seed(self, seed: int, lanes: int) -> None:
+        """As Mitsuba seeds the lanes (Tzeng and Wei's tiny encryption algorithm, HPG 2008)."""
+        lane = dr.arange(mi.UInt, lanes) + dr.opaque(mi.UInt, self.first)
+        self.random.seed(*(mi.UInt64(word) for word in mi.sample_tea_32(dr.opaque(mi.UInt, seed), lane)))
+
+    def next_1d(self, active: mi.Bool = True) -> mi.Float:
+        """A number from 0 to 1 for every lane."""
+        return self.random.next_float32(active)
+
+    def next_2d(self, active: mi.Bool = True) -> mi.Point2f:
+        """Two of them."""
+        first = self.random.next_float32(active)
+        return mi.Point2f(first, self.random.next_float32(active))
 
 
 def is_truncated(paths: PathsBuffer, sources: int, limits: PathSearch) -> bool:
@@ -150,6 +190,15 @@ def padded(paths: PathsBuffer, index: np.ndarray) -> PathsBuffer:
     return rows
 
 
+def paths_of_sources(paths: PathsBuffer, rows: np.ndarray, number: np.ndarray) -> PathsBuffer:
+    """Some rows of resolved paths, in a buffer of one of `BUFFER_SIZES`, with other numbers for their sources."""
+    with dr.suspend_grad():
+        part = padded(paths, rows)
+        part._src_indices = dr.gather(mi.UInt, mi.UInt(number.astype(np.uint32)), part.source_indices)
+        dr.eval(part._src_indices)
+    return part
+
+
 def drop_targets(paths: PathsBuffer, count: int) -> None:
     """Leave out candidates of receivers from `count` on, which only fill a width."""
     if paths.buffer_size:
@@ -189,7 +238,7 @@ def evaluate(
 
     `vertex` are the coordinates of the turning points (3, row × depth) in metres, `wedges` those that the rows
     meet first and second, where any row goes around that many. Returns arrays over the rows of the
-    buffer: real and imaginary parts (receive × transmit pattern, row), delay, Doppler shift by moving objects. Rows
+    buffer: real and imaginary parts (receive × transmit pattern, row), Doppler shift by moving objects. Rows
     from `count` on are padding.
     """
     paths = resolved.gather(dr.arange(mi.UInt, resolved.buffer_size))  # what follows writes into its buffer
@@ -213,7 +262,7 @@ def evaluate(
         return dr.select(paths.valid, value, 0)
 
     flat = [coefficient for row in paths.a for coefficient in row]
-    columns = [[a.real for a in flat], [a.imag for a in flat], [paths.tau], [paths.doppler]]
+    columns = [[a.real for a in flat], [a.imag for a in flat], [paths.doppler]]
     return [mi.TensorXf(_joined([valid_only(v) for v in column])) for column in columns]
 
 

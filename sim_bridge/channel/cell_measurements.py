@@ -12,6 +12,7 @@ from sim_bridge.channel.config import FeatureConfig
 from sim_bridge.paths.path_set import PathSet
 from sim_bridge.scene.cell_antennas import sionna_array
 from uel.core.constants import noise_dbm
+from uel.core.precision import full_precision
 from uel.core.units import from_db, to_db
 from uel.radio import mimo, nr_measurements
 from uel.radio.config import Carrier
@@ -39,15 +40,16 @@ class InterferenceNetwork:
     """dBm on a resource element"""
 
     @staticmethod
-    def from_scene(scene: "RadioScene", noise_figure_db: float) -> "InterferenceNetwork":
-        """The cells of a scene, received with a noise figure."""
+    def from_scene(scene: "RadioScene", noise_figure_db: float, device: torch.device) -> "InterferenceNetwork":
+        """The cells of a scene, received with a noise figure, for paths on a device."""
         carrier = require_sites(scene.sites)
         noise = noise_dbm(carrier.subcarrier_spacing, noise_figure_db)
-        level = from_db(reference_power_dbm(scene.sites).double() - noise)
-        element = scene.antenna_offsets(scene.endpoints_of(torch.zeros(1, 3), {}))
+        level = from_db(reference_power_dbm(scene.sites).double() - noise).to(device)
+        element = scene.antenna_offsets(scene.endpoints_of(torch.zeros(1, 3, device=device), {}))
         return InterferenceNetwork(carrier, sionna_array(scene.sites), element, level, noise)
 
 
+@full_precision()
 def cell_measurements(network: InterferenceNetwork, paths: PathSet, config: FeatureConfig) -> FeatureValues:
     """Features of all receivers, in chunks that bound the memory."""
     ports = network.element.shape[1] * paths.amplitude.shape[-1]
@@ -61,7 +63,7 @@ def cell_measurements(network: InterferenceNetwork, paths: PathSet, config: Feat
 
 def _measure_chunk(network: InterferenceNetwork, paths: PathSet, config: FeatureConfig) -> FeatureValues:
     carrier, known = network.carrier, paths.known()
-    frequency = ofdm.sample_frequencies(carrier, config.frequencies)
+    frequency = ofdm.sample_frequencies(carrier, config.frequencies).to(paths.power.device)
     response = ofdm.frequency_response(paths, network.element, carrier, frequency)
     field = response.to(torch.complex128) * network.level.sqrt()[:, None, None, None]
     signal = ofdm.combine_in_phase(field.transpose(-1, -2))
@@ -76,7 +78,7 @@ def _measure_chunk(network: InterferenceNetwork, paths: PathSet, config: Feature
         "sinr_db": decibels(nr_measurements.flat_sinr(sinr), known, MIN_SNR),
         **_layers(field, others, known, carrier),
         **_levels(network, power, others, known, config.load),
-        "timing_advance": nr_measurements.timing_advance(paths.first_arrival(), carrier.subcarrier_spacing),
+        "timing_advance": nr_measurements.timing_advance(paths.first_arrival().float(), carrier.subcarrier_spacing),
         SINR_NAME: sinr.float(),
         CSI_NAME: _compressed_csi(network.array, response, config.csi_taps),
     }
@@ -103,7 +105,9 @@ def _layers(
     """Rank, condition number and channel quality of each cell's channel."""
     gram = mimo.Hermitian.from_field(field)
     rank, layer_sinr = nr_measurements.rank_indicator(mimo.layer_sinr(gram, others), known)
-    quality = nr_measurements.cqi(decibels(layer_sinr, known, MIN_SNR), phy_abstraction.cqi_threshold_db(carrier))
+    quality = nr_measurements.cqi(
+        decibels(layer_sinr, known, MIN_SNR), phy_abstraction.cqi_threshold_db(carrier).to(layer_sinr.device)
+    )
     # A single port has a single singular value.
     several = known & (field.shape[3] > 1)
     return {

@@ -44,9 +44,9 @@ def measure_features(
     """
     with torch.no_grad():
         paths = sim.trace(position, ue_velocity=velocity.float())
-        values = _ray_features(sim, sim.at_height(position.to("cpu", torch.float32)), paths, config.paths)
+        values = _ray_features(sim, sim.at_height(position.to(torch.float32)), paths, config.paths)
         if config.layers != ("rt",):
-            network = InterferenceNetwork.from_scene(sim.radio_scene, config.noise_figure_db)
+            network = InterferenceNetwork.from_scene(sim.radio_scene, config.noise_figure_db, paths.power.device)
             values |= cell_measurements(network, paths, config)
     wanted = config.features
     return {n: _typed(n, v) for n, v in values.items() if n in wanted or n in HISTORY_INPUTS}
@@ -71,14 +71,14 @@ def _ray_features(sim: "Sionna", points: Float[Tensor, "n 3"], paths: PathSet, c
     return {
         **vars(sim.link_truth(points, paths)),
         **strongest,
-        "delay_spread": paths.delay_spread(),
+        "delay_spread": paths.delay_spread().float(),
         "path_count": paths.count(),
         "reflections": kinds[..., 0],
         "refractions": kinds[..., 1],
         "diffractions": kinds[..., 2],
         "path_known": path_known,
         "path_gain_db": decibels(at_rows(paths.power), path_known),
-        "path_delay": at_rows(paths.delay),
+        "path_delay": at_rows(paths.delay).float(),
         **{f"path_{name}": values for name, values in by_path.items()},
         "path_interactions": bounces,
     }
@@ -131,7 +131,7 @@ def _service(
     best = phy_abstraction.adapt_link(_of_serving_cell(sinr, served)[served.known], carrier)
 
     def fill(of):
-        return torch.zeros(served.known.shape, dtype=of.dtype).masked_scatter(served.known, of)
+        return torch.zeros(served.known.shape, dtype=of.dtype, device=of.device).masked_scatter(served.known, of)
 
     return {
         "effective_sinr_db": decibels(fill(best.effective), served.known),

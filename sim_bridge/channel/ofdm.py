@@ -13,6 +13,7 @@ from torch import Tensor
 
 from sim_bridge.paths.path_set import PathSet
 from uel.core.constants import SPEED_OF_LIGHT
+from uel.core.precision import full_precision
 from uel.radio.config import Carrier
 from uel.radio.nr_measurements import cyclic_prefix
 
@@ -23,12 +24,12 @@ MAX_COMPLEX_NUMBERS = 2**23  # complex numbers that a chunk of receivers may tak
 def sample_frequencies(carrier: Carrier, count: int) -> Float[Tensor, " frequency"]:
     """Centres in Hz of `count` equal parts of the carrier's subcarriers, from its middle."""
     width = carrier.resource_elements * carrier.subcarrier_spacing
-    return (((torch.arange(count, dtype=torch.float64) + 0.5) / count - 0.5) * width).float()
+    return (((torch.arange(count, dtype=torch.float64, device="cpu") + 0.5) / count - 0.5) * width).float()
 
 
 def excess_delay(paths: PathSet) -> Float[Tensor, " row"]:
     """Delay in seconds of each path beyond its link's first arrival."""
-    return paths.delay - paths.first_arrival().flatten()[paths.link]
+    return (paths.delay - paths.first_arrival().flatten()[paths.link]).float()
 
 
 def window_fraction(excess: Float[Tensor, " row"], carrier: Carrier) -> Float[Tensor, " row"]:
@@ -62,6 +63,7 @@ def path_coefficients(
     return (paths.amplitude.unsqueeze(-1) * _phasor(phase)[:, None, None]).flatten(2)
 
 
+@full_precision()
 def frequency_response(
     paths: PathSet,
     element: Float[Tensor, "cell element 3"],
@@ -87,6 +89,7 @@ def frequency_response(
     return _by_path_count(paths, response, empty).unflatten(2, gain.shape[1:])
 
 
+@full_precision()
 def tap_power(
     paths: PathSet, element: Float[Tensor, "cell element 3"], carrier: Carrier
 ) -> Float[Tensor, "receiver cell tap"]:
@@ -96,7 +99,10 @@ def tap_power(
     antennas, with the cell's antennas in phase.
     """
     field = torch.view_as_real(combine_in_phase(path_coefficients(paths, element, carrier))).flatten(1)
-    position, number = excess_delay(paths) * carrier.bandwidth, torch.arange(tap_count(carrier))
+    position, number = (
+        excess_delay(paths) * carrier.bandwidth,
+        torch.arange(tap_count(carrier), device=paths.power.device),
+    )
 
     def power(row: Int[Tensor, "link path"]) -> Float[Tensor, "link tap"]:
         pulse = torch.sinc(number - paths.values_at(position, row).unsqueeze(-1))

@@ -106,7 +106,7 @@ def _choose(effective: Float[Tensor, "n mcs"], carrier: Carrier, bler_target: fl
     """
     error = _block_errors(effective, carrier)
     allowed, tabulated = error <= bler_target, error <= 1
-    greatest = torch.where(allowed, torch.arange(MCS_COUNT), -1).amax(-1)
+    greatest = torch.where(allowed, torch.arange(MCS_COUNT, device=allowed.device), -1).amax(-1)
     mcs = torch.where(allowed.any(-1), greatest, tabulated.int().argmax(-1))
 
     def of_mcs(values):
@@ -119,7 +119,9 @@ def _choose(effective: Float[Tensor, "n mcs"], carrier: Carrier, bler_target: fl
 def _block_errors(effective: Float[Tensor, "n mcs"], carrier: Carrier) -> Float[Tensor, "n mcs"]:
     """Error rate of transport blocks of a whole slot; infinite for schemes that Sionna has no table for."""
     abstraction, _, _ = _sionna()
-    elements = torch.full(effective.shape, carrier.resource_elements * DATA_SYMBOLS_PER_SLOT, dtype=torch.int32)
+    elements = torch.full(
+        effective.shape, carrier.resource_elements * DATA_SYMBOLS_PER_SLOT, dtype=torch.int32, device="cpu"
+    )
     channel = {"sinr_eff": effective.cpu(), "num_allocated_re": elements, "mcs_table_index": MCS_TABLE}
     schemes = _schemes(len(effective))
     return abstraction(schemes, **channel, mcs_category=PDSCH_CATEGORY, check_mcs_index_validity=False)[3]
@@ -139,7 +141,7 @@ def _table() -> tuple[Int[Tensor, " mcs"], Float[Tensor, " mcs"]]:
 
 
 def _schemes(count: int) -> Int[Tensor, "n mcs"]:
-    return torch.arange(MCS_COUNT, dtype=torch.int32).expand(count, -1)
+    return torch.arange(MCS_COUNT, dtype=torch.int32, device="cpu").expand(count, -1)
 
 
 @cache
@@ -150,16 +152,16 @@ def cqi_threshold_db(carrier: Carrier) -> Float[Tensor, "15"]:
     efficiency by as much as the nearest CQI with one does.
     """
     order, rate = _table()
-    level = torch.arange(-10.0, 30.0, SINR_STEP_DB)
+    level = torch.arange(-10.0, 30.0, SINR_STEP_DB, device="cpu")
     error = _block_errors(from_db(level)[:, None].expand(-1, MCS_COUNT).contiguous(), carrier)
     reached = torch.where(error <= 0.1, level[:, None], torch.inf).amin(0)
-    same = (order == torch.tensor(CQI_MODULATION)[:, None]) & (
-        (rate * 1024 - torch.tensor(CQI_RATE)[:, None]).abs() < 0.5
+    same = (order == torch.tensor(CQI_MODULATION, device="cpu")[:, None]) & (
+        (rate * 1024 - torch.tensor(CQI_RATE, device="cpu")[:, None]).abs() < 0.5
     )
     threshold = torch.where(same, reached, torch.inf).amin(-1)
-    ideal = to_db(torch.exp2(torch.tensor(CQI_EFFICIENCY)) - 1)
+    ideal = to_db(torch.exp2(torch.tensor(CQI_EFFICIENCY, device="cpu")) - 1)
     known = threshold.isfinite().nonzero()[:, 0]
-    nearest = known[(torch.arange(15)[:, None] - known).abs().argmin(-1)]
+    nearest = known[(torch.arange(15, device="cpu")[:, None] - known).abs().argmin(-1)]
     return ideal + (threshold - ideal)[nearest]
 
 

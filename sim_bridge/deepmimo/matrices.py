@@ -68,7 +68,7 @@ def cell_matrices(
 
 def _coefficients(paths: PathSet, carrier: Carrier) -> Tensor:
     """Complex gain of each path from a single antenna to a vertical one, the phase of its length put in."""
-    centre = torch.zeros(paths.cells, 1, 3)
+    centre = torch.zeros(paths.cells, 1, 3, device=paths.power.device)
     return path_coefficients(paths, centre, carrier)[:, 0, 0].to(torch.complex128)
 
 
@@ -77,8 +77,8 @@ def _strongest(target: Tensor, power: Tensor, receivers: int, count: int) -> Ten
     order = power.argsort(descending=True, stable=True)
     order = order[target[order].argsort(stable=True)]
     each = torch.bincount(target, minlength=receivers)
-    rank = torch.arange(len(order)) - (each.cumsum(0) - each)[target[order]]
-    row = torch.full((receivers, count), -1)
+    rank = torch.arange(len(order), device=target.device) - (each.cumsum(0) - each)[target[order]]
+    row = torch.full((receivers, count), -1, device=target.device)
     kept = rank < count
     row[target[order[kept]], rank[kept]] = order[kept]
     widest = max(int(each.clamp(max=count).max()) if receivers else 0, 1)
@@ -95,10 +95,10 @@ def _angles(name: str, direction: Tensor) -> dict[str, Tensor]:
 
 def _digits(kind: Tensor) -> Tensor:
     """DeepMIMO's code of each path: 0 for the direct one, 11 for two reflections, 13 for reflection and scattering."""
-    table = torch.zeros(max(INTERACTION_DIGITS) + 1, dtype=torch.long)
+    table = torch.zeros(max(INTERACTION_DIGITS) + 1, dtype=torch.long, device=kind.device)
     for code, digit in INTERACTION_DIGITS.items():
         table[code] = digit
-    value = torch.zeros(len(kind), dtype=torch.long)
+    value = torch.zeros(len(kind), dtype=torch.long, device=kind.device)
     for digit in table[kind].unbind(-1):
         value = torch.where(digit > 0, 10 * value + digit, value)
     return value.double()
@@ -106,5 +106,7 @@ def _digits(kind: Tensor) -> Tensor:
 
 def _at_rows(values: Tensor, row: Tensor) -> np.ndarray:
     """Values at rows as float32, NaN where the row is -1."""
-    padded = torch.cat([values.double(), torch.full((1, *values.shape[1:]), math.nan, dtype=torch.float64)])
+    padded = torch.cat(
+        [values.double(), torch.full((1, *values.shape[1:]), math.nan, dtype=torch.float64, device=values.device)]
+    )
     return padded[row].float().numpy()

@@ -118,9 +118,7 @@ def backend_checks() -> list[SelfTestCheck]:
 
 
 def _backend(chosen: runtime.Runtime) -> str:
-    # The variants `import sionna.rt` tries, in its order; asking Mitsuba itself would load Dr.Jit here.
-    variant = "cuda_ad_mono_polarized" if chosen.gpus else "llvm_ad_mono_polarized"
-    return f"{chosen}; Mitsuba variant {variant}"
+    return f"{chosen}; Mitsuba variant {chosen.variant}"
 
 
 def _sionna() -> str:

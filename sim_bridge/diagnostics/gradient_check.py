@@ -119,7 +119,7 @@ def _map_rows(count: int, seed: int) -> list[GradientRow]:
     radio, scene = canyon_radio_map(), GRADIENT_SCENES[MAP_SCENE]
     generator = torch.Generator().manual_seed(seed)
     points = scene.draw(generator, 2 * count)[:, :2] * 0.8
-    step = _unit(torch.randn(points.shape, generator=generator), by_row=True) * scene.step
+    step = _unit(torch.randn(points.shape, generator=generator, device=generator.device), by_row=True) * scene.step
     # Between pixel centres the lookup is smooth, across their lines it has kinks.
     pixel = (points + radio.grid.size / 2) / radio.grid.pixel - 0.5
     smooth = ((pixel - pixel.round()).abs() * radio.grid.pixel > 2 * scene.step).all(1)
@@ -267,7 +267,7 @@ def _in_one_sum(case: GradientCase) -> dict[str, Derivatives]:
     exact = {name: size[name][0] * (1 + error) for name in moving} | {name: size[name][1] * remainder for name in flat}
 
     def scalar(value):
-        return torch.tensor([value], dtype=torch.float64)
+        return torch.tensor([value], dtype=torch.float64, device="cpu")
 
     return {name: tuple(map(scalar, (value, *size[name]))) for name, value in exact.items()}  # type: ignore[misc]
 
@@ -288,7 +288,7 @@ def _unit(direction: Tensor, by_row: bool) -> Tensor:
 
 def _one_link(same: Tensor, rows_of: str) -> Float[Tensor, "receiver cell"]:
     """1 for one usable link of each receiver, of each cell, or of all."""
-    weight = torch.rand(same.shape, generator=torch.Generator().manual_seed(1)) * same
+    weight = torch.rand(same.shape, generator=torch.Generator().manual_seed(1), device="cpu") * same
     if rows_of == "all":
         best = weight == weight.max()
     else:
@@ -304,9 +304,11 @@ def _cases(
     while made < count:
         sim, points = scene.simulator(), scene.draw(generator)
         frozen = sim.freeze(points) if mode == "frozen" else None
-        velocity = torch.randn(points.shape, generator=generator) * 5
+        velocity = torch.randn(points.shape, generator=generator, device=generator.device) * 5
         rows_of, value, unit = scene.draw_value(parameter, points, generator)
-        direction = _unit(torch.randn(value.shape, generator=generator), by_row=rows_of != "all")
+        direction = _unit(
+            torch.randn(value.shape, generator=generator, device=generator.device), by_row=rows_of != "all"
+        )
         length = scene.step if unit == "metres" else STEP_OF_UNIT.get(unit)
         step = direction * (RELATIVE_STEP[parameter] * value.abs() if length is None else length)
 

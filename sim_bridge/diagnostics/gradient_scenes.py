@@ -58,8 +58,8 @@ class GradientScene:
 
     def draw(self, generator: torch.Generator, count: int = 0) -> Float[Tensor, "n 3"]:
         """Receivers, uniform in the box."""
-        low, high = torch.tensor(self.box).T
-        return low + (high - low) * torch.rand(count or self.receivers, 3, generator=generator)
+        low, high = torch.tensor(self.box, device="cpu").T
+        return low + (high - low) * torch.rand(count or self.receivers, 3, generator=generator, device=generator.device)
 
     def parameter_name(self, parameter: str) -> str:
         """Name of a parameter in `Sionna.trace`."""
@@ -72,11 +72,17 @@ class GradientScene:
         sim = self.simulator()
         endpoints = sim.radio_scene.endpoints_of(points, {})
         if parameter in ("RX position", "RX orientation"):
-            value = points if parameter == "RX position" else torch.randn(points.shape, generator=generator)
+            value = (
+                points
+                if parameter == "RX position"
+                else torch.randn(points.shape, generator=generator, device=generator.device)
+            )
             return "receiver", value.clone(), PARAMETER_UNITS.get(parameter, "metres")
         if parameter.startswith("TX"):
             cells = [cell for site in sim.sites for cell in site.cells]
-            tilt, azimuth = (torch.tensor([getattr(c, n) for c in cells]) for n in ("tilt_deg", "azimuth_deg"))
+            tilt, azimuth = (
+                torch.tensor([getattr(c, n) for c in cells], device="cpu") for n in ("tilt_deg", "azimuth_deg")
+            )
             value = {
                 "TX position": endpoints.source,
                 "TX height": endpoints.source[:, 2],
@@ -85,7 +91,11 @@ class GradientScene:
             }
             return "cell", value[parameter].clone(), PARAMETER_UNITS.get(parameter, "metres")
         if parameter == "object position":
-            return "all", torch.tensor([float(c[0]) for c in sim.scene.objects[self.moved_object].position]), "metres"
+            return (
+                "all",
+                torch.tensor([float(c[0]) for c in sim.scene.objects[self.moved_object].position], device="cpu"),
+                "metres",
+            )
         return "all", _material(parameter, generator), "relative"
 
 
@@ -98,7 +108,7 @@ def _material(parameter: str, generator: torch.Generator) -> Tensor:
         "scattering": (0.2, 0.6),
     }
     low, high = ranges[parameter]
-    return low + (high - low) * torch.rand((), generator=generator)
+    return low + (high - low) * torch.rand((), generator=generator, device=generator.device)
 
 
 def _sectors(positions: tuple[tuple[float, float, float], ...]) -> tuple[Site, ...]:

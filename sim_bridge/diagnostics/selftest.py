@@ -29,7 +29,7 @@ def run_selftest() -> dict[str, float]:
 
 
 def _gain_and_gradient(simulator: PathGain) -> tuple[torch.Tensor, torch.Tensor]:
-    position = torch.tensor([[40.0, 30.0, 1.5], [-100.0, 80.0, 10.0]], requires_grad=True)
+    position = torch.tensor([[40.0, 30.0, 1.5], [-100.0, 80.0, 10.0]], requires_grad=True, device="cpu")
     gain = simulator.path_gain(position)
     (gradient,) = torch.autograd.grad(gain.log().sum(), position)
     return gain.detach(), gradient

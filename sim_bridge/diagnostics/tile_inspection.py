@@ -66,7 +66,7 @@ def _isotropic(tile: Tile) -> tuple[Site, ...]:
 def _free_space(sim: Sionna, tile: Tile) -> dict[str, Any]:
     centres = tile.raster_grid.centres().reshape(-1, 2)
     outdoors = centres[tile.is_outdoor(centres)]
-    order = torch.randperm(len(outdoors), generator=torch.Generator().manual_seed(0))[: 64 * MAX_POINTS]
+    order = torch.randperm(len(outdoors), generator=torch.Generator().manual_seed(0), device="cpu")[: 64 * MAX_POINTS]
     points = sim.at_height(outdoors[order])
     points = points[sim.line_of_sight(points).any(dim=1)][:MAX_POINTS]
     if not len(points):

@@ -24,7 +24,7 @@ class ProcessEngine:
         self._pending: dict[futures.Future[UnitOutcome], tuple[int, int]] = {}
 
     def _pool(self, worker: int) -> futures.ProcessPoolExecutor:
-        devices = gpus_of(worker, self._gpus)
+        devices = gpus_of(worker, self._gpus, os.environ.get("CUDA_VISIBLE_DEVICES"))
         return futures.ProcessPoolExecutor(
             1, self._context, initializer=_begin, initargs=(self._factory, self._threads, devices, self._worker_end)
         )
@@ -55,12 +55,14 @@ class ProcessEngine:
         self._worker_end.close()
 
 
-def gpus_of(worker: int, gpus: float) -> str | None:
-    """CUDA_VISIBLE_DEVICES of a worker that gets `gpus` GPUs; None leaves it as it is."""
+def gpus_of(worker: int, gpus: float, visible: str | None) -> str | None:
+    """CUDA_VISIBLE_DEVICES of a worker that gets `gpus` GPUs of those that are `visible`; None leaves it as it is."""
     if not gpus:
         return None
     first = int(worker * gpus + 1e-9)
-    return ",".join(str(first + i) for i in range(max(1, round(gpus))))
+    numbers = range(first, first + max(1, round(gpus)))
+    names = visible.split(",") if visible else []
+    return ",".join(names[number % len(names)].strip() if names else str(number) for number in numbers)
 
 
 _worker: WorkerHandle | None = None  # of a worker process

@@ -91,7 +91,7 @@ def _compare(
 def _random_points(scene: RadioScene, atlas: Atlas, count: int, seed: int) -> Float[Tensor, "n 3"]:
     """Uniform over the atlas's square, outdoors where there is a tile."""
     random = torch.Generator().manual_seed(seed)
-    flat = (torch.rand(16 * count, 2, generator=random) - 0.5) * atlas.grid.size
+    flat = (torch.rand(16 * count, 2, generator=random, device=random.device) - 0.5) * atlas.grid.size
     if scene.tile is not None:
         flat = flat[scene.tile.is_outdoor(flat)]
     return scene.at_height(flat[:count])

@@ -30,7 +30,7 @@ def atlas_candidates(
 
     `ends` are the endpoints in Dr.Jit.
     """
-    position = endpoints.target.detach()
+    position = endpoints.target.detach().cpu()
     buffer = chain_candidates(scene, atlas.candidates(position), search.diffraction)
     if search.diffraction:
         target, source, edge = (values.numpy() for values in atlas.edge_candidates(position))
@@ -68,9 +68,9 @@ def _scattered_paths(
 
     How much of a mast's power falls on them, `InteractionPlanes.illumination`, is left to the evaluation.
     """
-    pieces, facets, position = scene.scatterers, scene.facets, endpoints.target.detach()
+    pieces, facets, position = scene.scatterers, scene.facets, endpoints.target.detach().cpu()
     target, source, piece, times = (values.numpy() for values in atlas.scatterers_at(position))
-    start, end = (rows.detach().double().numpy() for rows in (endpoints.source[source], position[target]))
+    start, end = (rows.detach().double().cpu().numpy() for rows in (endpoints.source[source], position[target]))
     kept = np.flatnonzero(pieces.solid_angle(start, piece) * pieces.solid_angle(end, piece) > 0)  # both on one side
     kept = kept[pieces.seen_from(scene.rt_scene.mi_scene, end[kept], piece[kept])]  # type: ignore[arg-type]
     target, source, piece, times = target[kept], source[kept], piece[kept], times[kept]

@@ -43,15 +43,17 @@ class ChainPool:
 
     def freeze(self, **given: Tensor) -> FrozenPaths:
         """The paths for the parameters that are given, `cell_height` among them, as `Sionna.freeze` finds them."""
-        self.finder.scene.require_known(given, len(self.points))
-        detached = {name: value.detach() for name, value in given.items()}
+        known = self.finder.scene.checked_parameters(given, self.points)
+        detached = {name: value.detach() for name, value in known.items()}
         with torch.no_grad():
             parts = [self._resolve(index, detached) for index in self._batches()]
             return FrozenPaths(self.finder, self.points, parts, detached)
 
     def select(self, index: Int[Tensor, " kept"]) -> "ChainPool":
         """Some of the receivers, each once and in rising order."""
-        number = torch.full((len(self.points),), -1).index_put((index,), torch.arange(len(index)))
+        number = torch.full((len(self.points),), -1, device=index.device).index_put(
+            (index,), torch.arange(len(index), device=index.device)
+        )
         rows = (number[self.target] >= 0).nonzero()[:, 0]
         target = number[self.target[rows]]
         return ChainPool(self.finder, self.points[index], target, self.source[rows], self.walls[rows])
@@ -100,7 +102,7 @@ class ChainPool:
 def _runs(label: Int[Tensor, " n"]) -> list[Int[Tensor, " _"]]:
     """Indices of runs of equal labels."""
     _, count = torch.unique_consecutive(label, return_counts=True)
-    return list(torch.arange(len(label)).split(count.tolist()))
+    return list(torch.arange(len(label), device=label.device).split(count.tolist()))
 
 
 def gather_chains(
@@ -115,13 +117,15 @@ def gather_chains(
     _require_chain_tracing(finder.scene)
     points = finder.scene.rows(position)
     atlas = _shoot_from_sites(finder.scene, max_offset, config)
-    target, site, walls = atlas.candidates(points)
+    target, site, walls = atlas.candidates(points.cpu())
     cells = _cells_by_site(finder.scene.sites)
-    source = torch.tensor([cell for group in cells for cell in group])
-    size = torch.tensor([len(group) for group in cells])
+    source = torch.tensor([cell for group in cells for cell in group], device=site.device)
+    size = torch.tensor([len(group) for group in cells], device=site.device)
     first = size.cumsum(0) - size
-    row = torch.repeat_interleave(torch.arange(len(site)), size[site])
-    sector = torch.arange(len(row)) - torch.repeat_interleave(size[site].cumsum(0) - size[site], size[site])
+    row = torch.repeat_interleave(torch.arange(len(site), device=site.device), size[site])
+    sector = torch.arange(len(row), device=row.device) - torch.repeat_interleave(
+        size[site].cumsum(0) - size[site], size[site]
+    )
     order = target[row].argsort(stable=True)
     row, sector = row[order], sector[order]
     return ChainPool(finder, points, target[row], source[first[site[row]] + sector], walls[row])
@@ -146,7 +150,7 @@ def _shoot_from_sites(scene: RadioScene, max_offset: float, config: AtlasConfig)
     """Chains that rays from each site's heights take, by pixel; the cells of this atlas are the sites."""
     grid = Grid(size=scene.bounds.size, pixel=config.pixel)
     surface, _ = measurement_surface(scene, grid)
-    offsets = torch.linspace(-max_offset, max_offset, HEIGHTS_PER_SITE).tolist() if max_offset else [0.0]
+    offsets = torch.linspace(-max_offset, max_offset, HEIGHTS_PER_SITE, device="cpu").tolist() if max_offset else [0.0]
     one_cell = tuple(Site(position=site.position) for site in scene.sites)
     mast = masts(one_cell)[1].tolist()
     links, chains = [], []

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from sim_bridge.backend.memory import memory_budget, search_bytes
 from sim_bridge.backend.sionna_internals import PathSearch
 from sim_bridge.backend.torch_drjit import require_own_process
 from sim_bridge.chains.atlas import Atlas, geometry_key
@@ -41,8 +42,7 @@ class PathFinder:
         Raises `UelError` for positions that are not finite, off the tile or none, and for unknown parameters.
         """
         points = self.scene.rows(position)
-        self.scene.require_known(given, len(points))
-        return self.trace_points(points, given, search)
+        return self.trace_points(points, self.scene.checked_parameters(given, points), search)
 
     def trace_points(self, points: Float[Tensor, "n 3"], given: Mapping[str, Tensor], search: bool = False) -> PathSet:
         """All paths to positions that have been checked (`RadioScene.rows`)."""
@@ -73,7 +73,9 @@ class PathFinder:
     def path_search(self) -> PathSearch:
         """Limits of the full search."""
         t = self.scene.tracing
-        return PathSearch(t.max_depth, t.samples, t.max_paths, t.diffraction, t.scattering > 0, self.seed)
+        each = search_bytes(t.max_depth, t.samples, t.chunk, t.max_paths)
+        at_once = min(max(int(memory_budget(t.memory) / each), 1), self.scene.cell_count)
+        return PathSearch(t.max_depth, t.samples, t.max_paths, at_once, t.diffraction, t.scattering > 0, self.seed)
 
     def _resolve(self, endpoints: Endpoints, by_atlas: bool, given: Mapping[str, Tensor]) -> solver.ResolvedPaths:
         if by_atlas:
@@ -118,7 +120,7 @@ class PathFinder:
 
     def _learn(self, endpoints: Endpoints, paths: solver.ResolvedPaths, given: Mapping[str, Tensor]) -> None:
         """Put paths of a full search into the atlas where the atlas applies, for as long as this process lives."""
-        atlas, points = self.atlas, endpoints.target.detach()
+        atlas, points = self.atlas, endpoints.target.detach().cpu()
         if atlas is None or not self.learns or not bool((covered := self._covered(points, given)).any()):
             return
         target, source, walls = solver.chains_of(paths, self.scene.facets)
@@ -132,7 +134,7 @@ class PathFinder:
         """Batches of receivers, and whether the atlas gives their paths: where it has no chains, the search does."""
         by_atlas = self._covered(points.detach(), given) & (not search)
         if self.atlas is not None and by_atlas.any():
-            by_atlas &= ~self.atlas.uncovered(points.detach())
+            by_atlas &= ~self.atlas.uncovered(points.detach().cpu())
         batches = []
         for kind, width in ((True, RECEIVERS_PER_ATLAS_QUERY), (False, self.scene.tracing.chunk)):
             index = (by_atlas == kind).nonzero()[:, 0]
@@ -140,9 +142,14 @@ class PathFinder:
         return batches
 
     def _covered(self, points: Tensor, given: Mapping[str, Tensor]) -> Bool[Tensor, " n"]:
-        """Receivers to which the atlas applies: at UE height on its grid, with cells and objects where they were."""
+        """Receivers to which the atlas applies: at UE height on its grid, with cells and objects where they were.
+
+        On the CPU, where the atlas is.
+        """
         if self.atlas is None or any(is_object_position(name) for name in given):
-            return torch.zeros(len(points), dtype=torch.bool)
-        shift = self.scene.endpoints_of(points, given).source.detach() - cell_positions(self.scene.sites)
+            return torch.zeros(len(points), dtype=torch.bool, device="cpu")
+        positions = cell_positions(self.scene.sites, points.device)
+        shift = self.scene.endpoints_of(points, given).source.detach() - positions
         near = (points[:, 2] - self.scene.at_height(points[:, :2])[:, 2]).abs() <= MAX_ENDPOINT_SHIFT
-        return near & self.atlas.grid.contains(points) & bool(shift.norm(dim=-1).max() <= MAX_ENDPOINT_SHIFT)
+        unmoved = bool(shift.norm(dim=-1).max() <= MAX_ENDPOINT_SHIFT)
+        return (near & self.atlas.grid.contains(points) & unmoved).cpu()

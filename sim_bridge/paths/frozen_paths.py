@@ -40,7 +40,7 @@ class FrozenPaths:
     def trace(self, position: Float[Tensor, "n 3"] | None = None, **given: Tensor) -> PathSet:
         """Evaluate the frozen paths as `Sionna.trace` does. Raises `UelError` for another number of positions."""
         points, scene = self._points_at(position), self.finder.scene
-        scene.require_known(given, len(points))
+        given = scene.checked_parameters(given, points)
         moved = position is not None or any(self._moves_paths(name, value) for name, value in given.items())
         parts = []
         for index, paths in self._parts:
@@ -63,7 +63,7 @@ class FrozenPaths:
     def _moves_paths(self, name: str, value: Tensor) -> bool:
         """Whether a parameter moves endpoints or walls from where they were when the paths were found."""
         known = self._given.get(name)
-        return _is_geometry(name) and (known is None or not torch.equal(value, known))
+        return _is_geometry(name) and (known is None or not torch.equal(value, known.to(value.device)))
 
     def _points_at(self, position: Tensor | None) -> Float[Tensor, "n 3"]:
         if position is None:
@@ -74,7 +74,7 @@ class FrozenPaths:
                 got=f"positions of shape {tuple(position.shape)}, paths of {len(self.points)}",
                 do="give as many positions (x, y, z), or freeze again",
             )
-        return position.to("cpu", torch.float32)
+        return position.to(torch.float32)
 
 
 def _is_geometry(name: str) -> bool:

@@ -45,6 +45,10 @@ class InteractionPlanes:
         """Planes with walls and edges moved by `shift` in metres."""
         return replace(self, corner=self.corner + shift)
 
+    def to(self, device: torch.device) -> "InteractionPlanes":
+        """The planes on a device."""
+        return InteractionPlanes(*(values.to(device) for values in (self.kind, self.corner, self.axis, self.fixed)))
+
     def illumination(self, source: Float64[Tensor, "row 3"]) -> Float64[Tensor, " row"]:
         """Solid angle (sr) in which a source sees each m² of the surface that a path is scattered at first; 1 where its
         first interaction is another one."""
@@ -182,8 +186,10 @@ def mirrored_source(planes: InteractionPlanes, source: Float64[Tensor, "row 3"])
 def _images(planes: InteractionPlanes, source: Float64[Tensor, "row 3"]) -> list[Float64[Tensor, "row 3"]]:
     """Images of the source, or of the last scattering, behind each level's wall."""
     scatter = planes.kind == SCATTER
-    last = (scatter * torch.arange(1, scatter.shape[1] + 1)).argmax(1)
-    image = torch.where(scatter.any(1, keepdim=True), planes.fixed[torch.arange(len(last)), last], source)
+    last = (scatter * torch.arange(1, scatter.shape[1] + 1, device=scatter.device)).argmax(1)
+    image = torch.where(
+        scatter.any(1, keepdim=True), planes.fixed[torch.arange(len(last), device=last.device), last], source
+    )
     images = []
     for level, mirror in enumerate(_mirrors(planes)):
         image = image - mirror * _to_image(planes, level, image)

@@ -52,13 +52,16 @@ def _part(
     """The paths with power of one batch, whose receivers count from 0."""
     paths = solver.evaluate_paths(scene, resolved, endpoints, given, keep_silent=True)
     rows, depth = len(paths.power), scene.tracing.max_depth
-    middle, kind = torch.zeros(rows, depth, 3), torch.zeros(rows, depth, dtype=torch.long)
+    middle, kind = (
+        torch.zeros(rows, depth, 3, device=paths.power.device),
+        torch.zeros(rows, depth, dtype=torch.long, device=paths.power.device),
+    )
     if resolved.count:
         with LOCK:
-            middle = path_buffers.vertices(resolved.buffer, resolved.count)
-            kind = path_buffers.interaction_surfaces(resolved.buffer, resolved.count)[0]
-    first, last = cell_positions(scene.sites)[paths.source], endpoints.target[paths.target]
-    ones = torch.ones(rows, 1, dtype=torch.bool)
+            middle = path_buffers.vertices(resolved.buffer, resolved.count).to(middle.device)
+            kind = path_buffers.interaction_surfaces(resolved.buffer, resolved.count)[0].to(kind.device)
+    first, last = cell_positions(scene.sites, paths.power.device)[paths.source], endpoints.target[paths.target]
+    ones = torch.ones(rows, 1, dtype=torch.bool, device=paths.power.device)
     loud = (paths.power > 0).nonzero()[:, 0]
     corner, real = torch.cat([first[:, None], middle, last[:, None]], 1), torch.cat([ones, kind > 0, ones], 1)
     return PathPolylines(paths.select(loud), corner[loud], real[loud], kind[loud])

@@ -1,7 +1,7 @@
 """Paths that were found, ready to be evaluated."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -14,6 +14,7 @@ from torch.nn.functional import normalize
 from sim_bridge.backend import sionna_internals
 from sim_bridge.backend.path_buffers import EdgeFaces, interaction_surfaces, receiver_and_cell, vertices
 from sim_bridge.backend.path_fields import PathWedges
+from sim_bridge.backend.torch_drjit import LOCK
 from sim_bridge.backend.utd import material_numbers
 from sim_bridge.chains.facets import Facets
 from sim_bridge.chains.wedges import sionna_wedges
@@ -47,9 +48,27 @@ class ResolvedPaths:
         return interaction_surfaces(self.buffer, self.count)
 
     @cached_property
-    def _cache(self) -> dict[str, Any]:
-        """Planes, and the turning points of the last call."""
+    def _cache(self) -> dict[str | int, Any]:
+        """Planes, the turning points of the last call, and by its number the paths of each carrier."""
         return {}
+
+    def of_carrier(self, number: int, cells: Int[Tensor, " cell"]) -> "tuple[Int[Tensor, ' row'], ResolvedPaths]":
+        """Rows of the paths of some cells, and these paths with the cells numbered anew; made once a carrier."""
+        if number not in self._cache:
+            with LOCK:
+                source = self.receiver_and_cell[1]
+                rows = torch.isin(source, cells).nonzero()[:, 0]
+                self._cache[number] = rows, self._of_rows(rows.numpy(), cells.numpy()) if len(rows) else self
+        return self._cache[number]
+
+    def _of_rows(self, rows: np.ndarray, cells: np.ndarray) -> "ResolvedPaths":
+        new = np.zeros(int(cells.max()) + 1, np.int64)
+        new[cells] = np.arange(len(cells))
+        part = replace(self, buffer=sionna_internals.paths_of_sources(self.buffer, rows, new), count=len(rows))
+        if not self.pairs:
+            return part
+        around_two = rows[rows >= self.count - len(self.pairs)] - (self.count - len(self.pairs))
+        return replace(part, pairs=self.pairs.select(around_two) if len(around_two) else None)
 
     def planes(self, facets: Facets) -> InteractionPlanes:
         """Walls and edges that the paths meet, where they stood when the scene was opened; read once."""
@@ -132,9 +151,13 @@ class ResolvedPaths:
         if moved or source.requires_grad or target.requires_grad:
             return _unfold(planes, source, target)
         last = self._cache.get("endpoints")
-        if last is None or not (torch.equal(last[0], source) and torch.equal(last[1], target)):
+        if last is None or not all(_alike(*pair) for pair in zip(last, (source, target), strict=True)):
             self._cache.update(endpoints=(source, target), unfolded=_unfold(planes, source, target))
         return self._cache["unfolded"]
+
+
+def _alike(one: Tensor, other: Tensor) -> bool:
+    return one.device == other.device and torch.equal(one, other)
 
 
 def _unfold(
@@ -143,6 +166,6 @@ def _unfold(
     """Turning points, and directions of departure and arrival, which follow the endpoints."""
     vertex = turning_points(planes, source, target)
     bounces = (planes.kind > 0).sum(1)
-    last = vertex[torch.arange(len(vertex)), (bounces - 1).clamp(min=0)]
+    last = vertex[torch.arange(len(vertex), device=vertex.device), (bounces - 1).clamp(min=0)]
     last = torch.where(bounces[:, None] > 0, last, source)
     return vertex, normalize(vertex[:, 0] - source, dim=-1).float(), normalize(last - target, dim=-1).float()

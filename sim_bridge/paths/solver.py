@@ -1,6 +1,7 @@
 """Find the paths between endpoints, then evaluate them with gradients."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 
 import drjit as dr
@@ -29,6 +30,10 @@ from sim_bridge.paths.resolved_paths import ResolvedPaths
 from sim_bridge.scene import scene_parameters
 from sim_bridge.scene.endpoints import Endpoints, repeat_last_row
 from sim_bridge.scene.radio_scene import RadioScene
+from uel.core.constants import SPEED_OF_LIGHT
+from uel.core.precision import full_precision
+
+CPU = torch.device("cpu")
 
 
 class SearchOverflow(Exception):
@@ -61,7 +66,7 @@ def from_chains(
 def chains_of(paths: ResolvedPaths, facets: Facets) -> Chains:
     """Receiver, cell and walls of the paths, as an atlas keeps them: those without edges and scattering."""
     if not paths.count:  # Dr.Jit compares no empty arrays
-        none = torch.zeros(0, dtype=torch.long)
+        none = torch.zeros(0, dtype=torch.long, device="cpu")
         return none, none, none.view(0, paths.search.max_depth)
     with LOCK:
         (target, source), (kind, shape, primitive) = paths.receiver_and_cell, paths.surfaces
@@ -159,6 +164,7 @@ def re_resolve(
         return _with_pairs(scene, again, pairs)
 
 
+@full_precision()
 def evaluate_paths(
     scene: RadioScene,
     paths: ResolvedPaths,
@@ -168,18 +174,54 @@ def evaluate_paths(
 ) -> PathSet:
     """Fields, delays and directions of paths, differentiable in the endpoints and in the parameters that are given.
 
-    With `keep_silent` paths without power stay, so that the rows are those of the buffer.
+    With `keep_silent` paths without power stay, so that the rows are those of the buffer. Of several carriers each has
+    its fields on the paths of its cells.
     """
+    if len(scene.carriers) == 1 or not paths.count:
+        found = _evaluate(scene.carriers[0][1], paths, endpoints, given)
+    else:
+        found = _evaluate_carriers(scene, paths, endpoints, given)
+    # Of near-coplanar walls only one gives a path in the end; a path that no antenna receives is none either.
+    return found if keep_silent else found.select((found.power.detach() > 0).nonzero()[:, 0])
+
+
+def _evaluate_carriers(
+    scene: RadioScene, paths: ResolvedPaths, endpoints: Endpoints, given: Mapping[str, Tensor]
+) -> PathSet:
+    device, parts, order = endpoints.target.device, list[PathSet](), list[Tensor]()
+    for number, (cells, part) in enumerate(scene.carriers):
+        own = replace(endpoints, **{n: getattr(endpoints, n)[cells] for n in ("source", "source_orientation")})
+        rows, of_carrier = paths.of_carrier(number, cells)
+        of_cells = {name: value[cells] for name, value in given.items() if name in scene_parameters.CELL_PARAMETERS}
+        if len(rows):
+            found = _evaluate(part, of_carrier, own, {**given, **of_cells}, part.on_its_carrier)
+            parts.append(replace(found, cells=len(endpoints.source), source=cells.to(device)[found.source]))
+            order.append(rows)
+    return PathSet.of_same_links(parts).select(torch.cat(order).argsort().to(device))
+
+
+def _evaluate(
+    scene: RadioScene,
+    paths: ResolvedPaths,
+    endpoints: Endpoints,
+    given: Mapping[str, Tensor],
+    within: Callable[[], AbstractContextManager] = nullcontext,
+) -> PathSet:
+    """All paths of the cells of one carrier, those without power too."""
     rt_scene, wavelength, learned = scene.rt_scene, scene.wavelength, _materials(given)
-    transmit, receive = (len(array.antenna_pattern.patterns) for array in (rt_scene.tx_array, rt_scene.rx_array))
+    with LOCK, within():
+        transmit, receive = (len(array.antenna_pattern.patterns) for array in (rt_scene.tx_array, rt_scene.rx_array))
+        offsets = scene.antenna_offsets(endpoints)
     if not paths.count:
         return _no_paths(endpoints, [*endpoints.columns(), *given.values()], receive, transmit)
     with LOCK:
-        target, source = paths.receiver_and_cell
+        device = endpoints.target.device
+        target, source = (index.to(device) for index in paths.receiver_and_cell)
         moved = bool(_objects(given))
         planes = paths.planes(scene.facets)
         planes = planes.shifted(shift_by_objects(scene, paths, given)) if moved else planes
-        kinds, wedges = interaction_counts(paths.buffer, paths.count), paths.wedges(scene)
+        planes, kinds = planes.to(device), interaction_counts(paths.buffer, paths.count).to(device)
+        wedges = paths.wedges(scene)
     first, last = endpoints.source[source].double(), endpoints.target[target].double()
     vertex, departure, arrival = paths.unfold(planes, first, last, moved)
     columns = [axis.reshape(-1) for axis in repeat_last_row(vertex.float(), paths.buffer.buffer_size).unbind(-1)]
@@ -198,10 +240,11 @@ def evaluate_paths(
             )  # fmt: skip
 
     with LOCK:
-        real, imag, delay, doppler = call_drjit(fields, inputs)
+        real, imag, doppler = call_drjit(fields, inputs, within)
+    length = path_lengths(vertex, first, last)
     shape = (paths.count, receive, transmit)
     real, imag = (v.view(-1, paths.buffer.buffer_size)[:, : paths.count].T.reshape(shape) for v in (real, imag))
-    antennas = scene.antenna_offsets(endpoints)[source]
+    antennas = offsets[source]
     weights = given["beam_weights"][source] if "beam_weights" in given else None
     power = radiated_power(real, imag, departure, antennas, wavelength, weights)
     gain = scene.own_gains(endpoints, source, departure) if scene.has_own_gains else None
@@ -213,20 +256,20 @@ def evaluate_paths(
         real, imag = real * root, imag * root
     if bool((planes.kind == EDGE).any()):
         field = radiated_field(real, imag, departure, antennas, wavelength, weights)
-        lines = LinkPaths(
-            target * len(endpoints.source) + source, planes, *paths.wall_planes(scene.facets),
-            first, last, path_lengths(vertex, first, last), field,
-        )  # fmt: skip
-        power = power * power_factors(lines, wavelength).float()
-    doppler = doppler[: paths.count] + shift_by_velocities(scene, paths, given, (first, vertex, last))
+        link, ends = target * len(endpoints.source) + source, (first.cpu(), last.cpu())
+        walls = paths.wall_planes(scene.facets)
+        lines = LinkPaths(link.cpu(), planes.to(CPU), *walls, *ends, length.cpu(), field.cpu())
+        power = power * power_factors(lines, wavelength).float().to(device)
+    doppler = doppler[: paths.count] + shift_by_velocities(
+        scene, paths, given, (first.cpu(), vertex.cpu(), last.cpu())
+    ).to(device)
     if "ue_velocity" in given:
         doppler = doppler + (given["ue_velocity"][target] * arrival).sum(-1) / wavelength
     if "cell_velocity" in given:
         doppler = doppler + (given["cell_velocity"][source] * departure).sum(-1) / wavelength
-    # Of near-coplanar walls only one gives a path in the end; a path that no antenna receives is none either.
-    kept = ((power.detach() > 0) | keep_silent).nonzero()[:, 0]
-    rows = (target, source, power, delay[: paths.count], departure, arrival, doppler, kinds, torch.complex(real, imag))
-    return PathSet(len(endpoints.target), len(endpoints.source), *(values[kept] for values in rows))
+    delay, field = length / SPEED_OF_LIGHT, torch.complex(real, imag)
+    rows = (target, source, power, delay, departure, arrival, doppler, kinds, field)
+    return PathSet(len(endpoints.target), len(endpoints.source), *rows)
 
 
 def shift_by_objects(
@@ -234,7 +277,7 @@ def shift_by_objects(
 ) -> Float64[Tensor, "row depth 3"]:
     """Distance by which the given objects have moved the walls and edges that the paths meet, m."""
     kind, shape, _ = paths.surfaces
-    shift = torch.zeros(*kind.shape, 3, dtype=torch.float64)
+    shift = torch.zeros(*kind.shape, 3, dtype=torch.float64, device=kind.device)
     for name, value in _objects(given).items():
         number, original = scene_parameters.object_mesh(scene.rt_scene, name)
         on_object, edge = (shape == number) & (kind > 0), kind == EDGE
@@ -256,7 +299,7 @@ def shift_by_velocities(
 
     `line` are the paths' starts, turning points and ends in metres."""
     moving = {name: value for name, value in given.items() if name.endswith("/velocity")}
-    shift = torch.zeros(paths.count)
+    shift = torch.zeros(paths.count, device="cpu")
     if not moving:
         return shift
     kind, shape, _ = paths.surfaces
@@ -287,12 +330,12 @@ def _in_drjit(given: Mapping[str, Tensor]) -> dict[str, mi.TensorXf]:
 
 def _no_paths(endpoints: Endpoints, inputs: list[Tensor], receive: int, transmit: int) -> PathSet:
     """An empty set of paths whose gradient with respect to all inputs is zero."""
-    none = sum((v.sum() * 0 for v in inputs), torch.zeros(())).expand(1)[:0]
-    index = torch.zeros(0, dtype=torch.long)
+    none = sum((v.sum() * 0 for v in inputs), torch.zeros((), device=endpoints.target.device)).expand(1)[:0]
+    index = torch.zeros(0, dtype=torch.long, device=none.device)
     vector = none[:, None].expand(0, 3)
     field = torch.complex(none, none)[:, None, None].expand(0, receive, transmit)
     links = (len(endpoints.target), len(endpoints.source), index, index)
-    return PathSet(*links, none, none, vector, vector, none, index[:, None].expand(0, 4), field)
+    return PathSet(*links, none, none.double(), vector, vector, none, index[:, None].expand(0, 4), field)
 
 
 def _drjit(endpoints: Endpoints) -> sionna_internals.DrJitEndpoints:
@@ -302,6 +345,6 @@ def _drjit(endpoints: Endpoints) -> sionna_internals.DrJitEndpoints:
 
 def in_order(parts: list[tuple[Int[Tensor, " _"], PathSet]], receivers: int) -> PathSet:
     """One set of all batches' paths, with the receivers in the order of the positions."""
-    index = torch.cat([part for part, _ in parts])
     joined = PathSet.cat([paths for _, paths in parts])
+    index = torch.cat([part for part, _ in parts]).to(joined.target.device)
     return replace(joined, receivers=receivers, target=index[joined.target])

@@ -138,7 +138,7 @@ class RadioMapSolver:
         """Factors of the direct power, which edges take a part of near the boundaries of their shadows."""
         shape = (self.scene.cell_count, *self.grid.shape)
         if not self.diffracts:
-            return torch.ones(shape, dtype=torch.float64)
+            return torch.ones(shape, dtype=torch.float64, device="cpu")
         return torch.from_numpy(direct_factors(self.scene, self.grid, self.points.double().numpy(), self.edges))
 
     @property
@@ -234,15 +234,15 @@ class RadioMapSolver:
         field = map_fields.radiate(self.scene.rt_scene, orientation, direction)
         if not self.scene.has_own_gains:
             return field
-        endpoints = self.scene.endpoints_of(torch.zeros(1, 3), {})
+        endpoints = self.scene.endpoints_of(torch.zeros(1, 3, device="cpu"), {})
         rays = torch.stack([torch.from_numpy(dr.detach(axis).numpy()) for axis in direction], -1)
-        cell = torch.arange(launch.start, launch.stop).repeat_interleave(len(rays) // len(launch))
+        cell = torch.arange(launch.start, launch.stop, device="cpu").repeat_interleave(len(rays) // len(launch))
         gain = path_gains(self.scene.sites, endpoints.source_orientation, cell, rays)
         return field * mi.Float(gain.sqrt().float().numpy())
 
     def _rays_of_cells(self, launch: range, rays: int) -> tuple[mi.Point3f, mi.Point3f, mi.UInt, mi.UInt]:
         """Position, orientation and number of every ray's cell, and the greatest number of bounces."""
-        endpoints = self.scene.endpoints_of(torch.zeros(1, 3), {})
+        endpoints = self.scene.endpoints_of(torch.zeros(1, 3, device="cpu"), {})
         cell = dr.repeat(dr.arange(mi.UInt, launch.start, launch.stop), rays)
         source, orientation = (
             dr.gather(mi.Point3f, mi.Point3f(*(mi.Float(c.numpy()) for c in v.T.contiguous())), cell)

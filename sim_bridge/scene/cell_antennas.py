@@ -45,8 +45,8 @@ def path_gains(
     kinds: dict[Array, list[int]] = {}
     for index, (_, own) in enumerate(cells_of(sites)):
         kinds.setdefault(own.array, []).append(index)
-    gain = torch.ones(len(cell), dtype=torch.float64)
+    gain = torch.ones(len(cell), dtype=torch.float64, device=departure.device)
     for array, members in kinds.items():
-        rows = torch.isin(cell, torch.tensor(members)).nonzero()[:, 0]
+        rows = torch.isin(cell, torch.tensor(members, device=cell.device)).nonzero()[:, 0]
         gain = gain.index_copy(0, rows, array.gain(turned[rows]))
     return gain.to(departure.dtype)

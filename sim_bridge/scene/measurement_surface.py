@@ -17,13 +17,13 @@ def measurement_surface(scene: RadioScene, grid: Grid) -> tuple[mi.Scene, Float[
     and one shader binding table a kernel and disables all others with a warning, and Mitsuba lets a scene share those
     of another one that it is given when it is made (`OptixAccel::init`). A ray never meets what stands in the other.
     """
-    axis = torch.linspace(-grid.size / 2, grid.size / 2, grid.count + 1)
+    axis = torch.linspace(-grid.size / 2, grid.size / 2, grid.count + 1, device="cpu")
     corner = scene.at_height(torch.stack(torch.meshgrid(axis, axis, indexing="xy"), -1))
     z = corner[..., 2]
     elevation = (z[:-1, :-1] + z[1:, 1:]) / 2
     if float(z.max() - z.min()) == 0:
         corner = corner[:: grid.count, :: grid.count]
-    index = torch.arange(corner[..., 0].numel()).reshape(corner.shape[:2])
+    index = torch.arange(corner[..., 0].numel(), device="cpu").reshape(corner.shape[:2])
     a, b, c, d = (v.reshape(-1) for v in (index[:-1, :-1], index[:-1, 1:], index[1:, 1:], index[1:, :-1]))
     faces = torch.stack([torch.stack([a, b, c], -1), torch.stack([a, c, d], -1)], 1)
     mesh = mi.Mesh("measurement-surface", corner[..., 0].numel(), faces.numel() // 3)

@@ -1,6 +1,7 @@
 """Parameters that can be learned through the ray tracer, by name, and how they get into a scene."""
 
 import difflib
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -25,6 +26,14 @@ MATERIAL_PROPERTIES = (
     "xpd_coefficient",
 )
 
+VALUE_LIMITS = {
+    "relative_permittivity": (1.0, math.inf),
+    "conductivity": (0.0, math.inf),
+    "thickness": (0.0, math.inf),
+    "scattering_coefficient": (0.0, 1.0),
+    "xpd_coefficient": (0.0, 1.0),
+}
+
 
 def parameter_names(scene: rt.Scene) -> list[str]:
     """All parameters of a scene: of cells, phones, `material/NAME/PROPERTY`, `object/NAME/position` and `/velocity`."""
@@ -48,7 +57,7 @@ def material_values(scene: rt.Scene) -> dict[str, dict[str, float]]:
 
 def require_known(scene: rt.Scene, given: Mapping[str, Tensor], cells: int, receivers: int) -> None:
     """Raise `UelError` for an unknown parameter, one of another shape than (cell[, 3]), (cell, antenna), (n, 3), () or
-    (3,), or one that is not finite."""
+    (3,), or a value that is not finite or that no material has."""
     known = parameter_names(scene)
     for name, value in given.items():
         if name not in known:
@@ -63,6 +72,9 @@ def require_known(scene: rt.Scene, given: Mapping[str, Tensor], cells: int, rece
         if not bool(value.isfinite().all()):
             got, do = f"{int((~value.isfinite()).sum())} of {value.numel()} values", "give finite numbers"
             raise UelError(f"parameter {name} has values that are not finite", got=got, do=do)
+        least, most = VALUE_LIMITS.get(name.rsplit("/", 1)[-1], (-math.inf, math.inf))
+        if name.startswith("material/") and not least <= float(value.detach()) <= most:
+            raise UelError(f"no material has this {name}", got=float(value.detach()), do=f"give {least:g} to {most:g}")
 
 
 def _shape(name: str, cells: int, receivers: int, antennas: int) -> tuple[int, ...]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import atlas, fix, fresh, frozen, log, lookup, maps, neighbours, network, report, step, survey
+from tests.bench import atlas, fix, fresh, frozen, log, lookup, maps, memory, neighbours, network, report, step, survey
 
 BENCHES: dict[str, dict[str, Callable[..., dict[str, float]]]] = {
     "bridge": {"fresh": fresh.run, "frozen": frozen.run, "maps": maps.run, "lookup": lookup.run, "step": step.run},
@@ -22,6 +22,7 @@ BENCHES: dict[str, dict[str, Callable[..., dict[str, float]]]] = {
     "locator": {"fix": fix.run, "log": log.run},
     "network": {"network": network.run},
     "survey": {"report": report.run, "survey": survey.run},
+    "memory": {"memory": memory.run},
     "sharing": {"neighbours": neighbours.run},
 }
 SIZED = ("log", "network")  # benchmarks that take a size
@@ -48,6 +49,8 @@ GOALS = {
     "fix_cpu_ms": ("<=", 20),
     "network_map_s_per_cell": ("<=", 5),
     "network_atlas_s_per_cell": ("<=", 3),
+    "gradient_peak_gb": ("<=", 6),
+    "search_peak_gb": ("<=", 6),
     "network_fix_ms": ("<=", 500),
     "network_peak_gib": ("<=", 8),
     "log_reports_per_s": (">=", 100),

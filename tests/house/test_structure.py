@@ -34,6 +34,7 @@ FLOORS = {
         {"free_space", "simulator"},
         {"registry"},
         {"channel", "diagnostics"},
+        {"cuda_check"},
         {"survey", "deepmimo"},
         {"commands"},
     ],

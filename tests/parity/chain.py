@@ -42,10 +42,10 @@ def _links() -> PathSet:
     """Each link is of another phone, all of them to one cell."""
     links = INPUTS["links"]
     target = torch.tensor([number for number, link in enumerate(links) for _ in link["delay"]])
-    delay = torch.tensor([value for link in links for value in link["delay"]])
+    delay = torch.tensor([value for link in links for value in link["delay"]], dtype=torch.float64)
     pairs = torch.tensor([pair for link in links for pair in link["amplitude"]])
     field, zero = torch.view_as_complex(pairs)[:, None, None], torch.zeros_like(target)
-    axis, still = torch.tensor([1.0, 0.0, 0.0]).expand(len(delay), 3), torch.zeros_like(delay)
+    axis, still = torch.tensor([1.0, 0.0, 0.0]).expand(len(delay), 3), torch.zeros(len(delay))
     power, kinds = pairs.square().sum(-1), zero[:, None].expand(-1, 4)
     return PathSet(len(links), 1, target, zero, power, delay, axis, -axis, still, kinds, field)
 

@@ -83,10 +83,10 @@ def test_no_sites() -> None:
         empty(())
 
 
-def test_two_carriers() -> None:
+def test_two_carriers_have_the_gains_of_their_frequencies() -> None:
     cells = (Cell(), Cell(carrier=Carrier(frequency=7e8)))
-    with pytest.raises(UelError, match="2 carriers"):
-        empty((Site(position=(0.0, 0.0, 20.0), cells=cells),))
+    gain = empty((Site(position=(0.0, 0.0, 20.0), cells=cells),)).path_gain(OPEN_POSITIONS)
+    torch.testing.assert_close(gain[:, 1] / gain[:, 0], torch.full((3,), 25.0), rtol=1e-4, atol=0)
 
 
 @pytest.mark.parametrize("wrong", [{"chunk": 0}, {"samples": 0}, {"max_depth": -1}, {"map_batches": 1}])

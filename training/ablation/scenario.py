@@ -89,7 +89,7 @@ class AblationScenario:
     def pool(self, variant: Variant) -> FewLabelPool:
         """The phones of a training; the variant's seed draws which are labelled."""
         reports, truth = self.observed
-        order = torch.randperm(self.config.pool, generator=torch.Generator().manual_seed(variant.seed))
+        order = torch.randperm(self.config.pool, generator=torch.Generator().manual_seed(variant.seed), device="cpu")
         index = order + self.config.phones
         labelled = index[: variant.labels or self.config.pool]
         return FewLabelPool(self.as_reported(reports[index], variant.map), truth.position[labelled])

@@ -57,7 +57,7 @@ def run(config: AntennasConfig) -> Path:
 def wrong_antennas(cells: MeasuredCells, config: AntennasConfig, seed: int) -> MeasuredCells:
     """The cells with normally distributed errors of azimuths and tilts."""
     generator = torch.Generator().manual_seed(seed)
-    azimuth, tilt = torch.randn(2, len(cells), generator=generator)
+    azimuth, tilt = torch.randn(2, len(cells), generator=generator, device=generator.device)
     return replace(
         cells,
         azimuth_deg=(cells.azimuth_deg + config.wrong_azimuth_deg * azimuth) % 360.0,
@@ -73,7 +73,7 @@ def summary(rows: list[dict[str, Any]], fixes: list[dict[str, Any]], config: Ant
         result[source] = {"cells": len(of_source)}
         for name in ("azimuth", "tilt"):
             columns = [
-                torch.tensor([row[f"{prefix}{name}{suffix}"] for row in of_source])
+                torch.tensor([row[f"{prefix}{name}{suffix}"] for row in of_source], device="cpu")
                 for prefix, suffix in (("list_", "_deg"), ("believed_", "_deg"), ("", "_deg"), ("", "_std_deg"))
             ]
             listed, believed, fitted, std = columns

@@ -85,7 +85,7 @@ def _only_cells(drive: Drive, cells: Int[Tensor, " kept"]) -> Drive:
 def _folds(fit_drive: Drive, side: float) -> Int[Tensor, " n"]:
     """Number of the fold of each report; a block is in one fold."""
     block_ids, block_of_report = torch.unique(block_index(fit_drive.position, side), return_inverse=True)
-    order = torch.randperm(len(block_ids), generator=torch.Generator().manual_seed(0))
+    order = torch.randperm(len(block_ids), generator=torch.Generator().manual_seed(0), device="cpu")
     return (order % FOLD_COUNT)[block_of_report]
 
 
@@ -144,7 +144,7 @@ def _kriged_scores(fit_drive: Drive, test_drive: Drive, tile: Tile, grid: Grid, 
     pairs = _fold_pairs(fit_drive, fold)
     held_out = calibrate_held_out(pairs, trend)
     pairs = [
-        (known, queries.select(thin(torch.ones(len(queries), dtype=torch.bool), TUNING_REPORTS_PER_FOLD)))
+        (known, queries.select(thin(torch.ones(len(queries), dtype=torch.bool, device="cpu"), TUNING_REPORTS_PER_FOLD)))
         for known, queries in pairs
     ]
     log_p = [
@@ -170,7 +170,7 @@ def _kriged_scores(fit_drive: Drive, test_drive: Drive, tile: Tile, grid: Grid, 
 
 def _density(known: Drive, points: Tensor, width: float) -> Float[Tensor, " pixel"]:
     """Density of phones in each pixel, from their positions in a drive; positive everywhere."""
-    density = torch.zeros(len(points), dtype=torch.float64)
+    density = torch.zeros(len(points), dtype=torch.float64, device="cpu")
     for part in known.position.split(1024):
         density += (-(torch.cdist(points, part) / width).square() / 2).exp().sum(1).double()
     return density / density.max() + MIN_DENSITY

@@ -30,16 +30,16 @@ def search_orientations(objective: CalibrationObjective, state: FitState) -> Fit
     """
     parameters, cell = (
         objective.parameters,
-        torch.arange(objective.heard.shape[1]).expand_as(objective.heard)[objective.heard],
+        torch.arange(objective.heard.shape[1], device="cpu").expand_as(objective.heard)[objective.heard],
     )
     azimuth, tilt, power = (parameters.rows(kind) for kind in ("azimuth_deg", "tilt_deg", "power_db"))
-    lowest = torch.full((objective.heard.shape[1],), torch.inf, dtype=torch.float64)
+    lowest = torch.full((objective.heard.shape[1],), torch.inf, dtype=torch.float64, device="cpu")
     theta = state.theta.clone()
     for a in torch.linspace(
-        -SCAN_DEVIATIONS, SCAN_DEVIATIONS, AZIMUTH_COUNT if azimuth else 1, dtype=torch.float64
+        -SCAN_DEVIATIONS, SCAN_DEVIATIONS, AZIMUTH_COUNT if azimuth else 1, dtype=torch.float64, device="cpu"
     ).tolist():
         for t in torch.linspace(
-            -SCAN_DEVIATIONS, SCAN_DEVIATIONS, TILT_COUNT if tilt else 1, dtype=torch.float64
+            -SCAN_DEVIATIONS, SCAN_DEVIATIONS, TILT_COUNT if tilt else 1, dtype=torch.float64, device="cpu"
         ).tolist():
             candidate = state.theta.clone()
             candidate[azimuth], candidate[tilt] = a, t
@@ -109,11 +109,13 @@ def neighbouring_valleys(
 
     values = _scan_values("relative_permittivity", 0.0, count)
     scanned = [candidate(value) for value in values]
-    cost = torch.tensor([torch.inf, *(scanned_state.cost for scanned_state in scanned), torch.inf], dtype=torch.float64)
+    cost = torch.tensor(
+        [torch.inf, *(scanned_state.cost for scanned_state in scanned), torch.inf], dtype=torch.float64, device="cpu"
+    )
     minima = ((cost[1:-1] <= cost[:-2]) & (cost[1:-1] <= cost[2:])).nonzero()[:, 0].tolist()
     spacing = 2 * SCAN_DEVIATIONS / max(count - 1, 1)
     minima = [n for n in minima if abs(values[n] - float(state.theta[row])) > spacing]
-    offsets = (torch.arange(1, 2 * REFINEMENT_FACTOR) / REFINEMENT_FACTOR - 1.0) * spacing
+    offsets = (torch.arange(1, 2 * REFINEMENT_FACTOR, device="cpu") / REFINEMENT_FACTOR - 1.0) * spacing
     return [
         min(
             (candidate(values[n] + offset) for offset in offsets.tolist()), key=lambda scanned_state: scanned_state.cost
@@ -130,8 +132,10 @@ def permittivity_rows(objective: CalibrationObjective, state: FitState) -> list[
 
 def _scan_values(kind: str, current: float, count: int) -> list[float]:
     if kind == "height":
-        return (current + torch.linspace(-HEIGHT_SCAN_DEVIATIONS, HEIGHT_SCAN_DEVIATIONS, HEIGHT_COUNT)).tolist()
-    return torch.linspace(-SCAN_DEVIATIONS, SCAN_DEVIATIONS, count).tolist()
+        return (
+            current + torch.linspace(-HEIGHT_SCAN_DEVIATIONS, HEIGHT_SCAN_DEVIATIONS, HEIGHT_COUNT, device="cpu")
+        ).tolist()
+    return torch.linspace(-SCAN_DEVIATIONS, SCAN_DEVIATIONS, count, device="cpu").tolist()
 
 
 def _is_observable(objective: CalibrationObjective, state: FitState, row: int) -> bool:
@@ -153,7 +157,9 @@ def _adjust_others(
         )
         scaled = jacobian / residual_std.unsqueeze(1)
         is_free = (jacobian != 0).any(0)
-        curvature = scaled.T @ (scaled * link_weight.unsqueeze(1)) + torch.eye(len(is_free), dtype=torch.float64)
+        curvature = scaled.T @ (scaled * link_weight.unsqueeze(1)) + torch.eye(
+            len(is_free), dtype=torch.float64, device="cpu"
+        )
         slope = scaled.T @ (link_weight * state.residuals.value / residual_std) + state.theta * is_free
         step = -torch.linalg.solve(curvature, slope)
         step = step / max(1.0, float(step.abs().max()))

@@ -37,7 +37,7 @@ class KrigedFields:
 
     def log_likelihood(self, drive: Drive) -> Float[Tensor, "phone pixel"]:
         """Log-likelihood of each report at each pixel; cells are independent."""
-        total = torch.zeros(len(drive), self.points.shape[0], dtype=torch.float32)
+        total = torch.zeros(len(drive), self.points.shape[0], dtype=torch.float32, device="cpu")
         for cell in range(len(self.mean)):
             level, heard = drive.reports.rsrp_dbm[:, cell, None], drive.reports.heard[:, cell, None]
             z = (level - self.mean[cell]) / self.deviation[cell]
@@ -100,7 +100,9 @@ def _krige_cells(known: Drive, trend: Trend) -> list[KrigedLevels]:
         selected = thin(known.reports.heard[:, cell], MAX_KRIGED_REPORTS)
         features, level = table[cell][selected], known.reports.rsrp_dbm[selected, cell]
         fields.append(
-            KrigedLevels.fit(known.position[selected], features, level, torch.tensor(SLOPE_SIGNS[: features.shape[1]]))
+            KrigedLevels.fit(
+                known.position[selected], features, level, torch.tensor(SLOPE_SIGNS[: features.shape[1]], device="cpu")
+            )
         )
     return fields
 
@@ -110,7 +112,7 @@ def thin(chosen: Bool[Tensor, " n"], max_count: int) -> Int[Tensor, " kept"]:
     index = chosen.nonzero()[:, 0]
     if len(index) <= max_count:
         return index
-    return index[torch.linspace(0, len(index) - 1, max_count).long()]
+    return index[torch.linspace(0, len(index) - 1, max_count, device="cpu").long()]
 
 
 def calibrate_held_out(pairs: list[tuple[Drive, Drive]], trend: Trend) -> HeldOutCalibration:
@@ -128,12 +130,12 @@ def calibrate_held_out(pairs: list[tuple[Drive, Drive]], trend: Trend) -> HeldOu
         z = ((level - mean) / deviation)[heard]
         inflation.append(max(1.4826 * float(z.abs().median()), 0.3))
         odds.append(_fit_logistic((mean - SILENT_LEVEL_DBM) / 10, heard))
-    return HeldOutCalibration(torch.tensor(inflation), torch.stack(odds))
+    return HeldOutCalibration(torch.tensor(inflation, device="cpu"), torch.stack(odds))
 
 
 def _fit_logistic(x: Tensor, heard: Tensor) -> Float[Tensor, "2"]:
     """Intercept and slope of the log-odds, lightly regularised."""
-    theta = torch.zeros(2, dtype=torch.float64, requires_grad=True)
+    theta = torch.zeros(2, dtype=torch.float64, requires_grad=True, device="cpu")
     optimizer = torch.optim.LBFGS([theta], max_iter=60, line_search_fn="strong_wolfe")
     target = heard.double()
 

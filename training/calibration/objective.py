@@ -137,7 +137,9 @@ class CalibrationObjective:
     def residual_std(self, scale: float) -> Float[Tensor, " link"]:
         """Standard deviation of each residual, `scale` dB for levels."""
         timed = int(self.timed.sum())
-        return torch.cat([torch.full((self.level_count,), scale), torch.full((timed,), self.range_noise)]).double()
+        return torch.cat(
+            [torch.full((self.level_count,), scale, device="cpu"), torch.full((timed,), self.range_noise, device="cpu")]
+        ).double()
 
     def cost(self, residuals: Residuals, theta: Float[Tensor, " parameter"], scale: float) -> Tensor:
         """Negative log-posterior: Student's t over links, the normal prior over parameters; differentiable."""
@@ -176,10 +178,10 @@ class CalibrationObjective:
         A link depends on its own cell and site alone, so all cells move at once: one trace for each kind, one more for
         each material. Links that gain or lose a path within the step have derivative 0.
         """
-        owner = torch.arange(self.heard.shape[1]).expand_as(self.heard)
+        owner = torch.arange(self.heard.shape[1], device="cpu").expand_as(self.heard)
         cell = torch.cat([owner[self.heard], owner[self.timed]])
-        site = torch.tensor(self.parameters.site_of_cell)[cell]
-        table = torch.zeros(len(cell), len(self.parameters), dtype=torch.float64)
+        site = torch.tensor(self.parameters.site_of_cell, device="cpu")[cell]
+        table = torch.zeros(len(cell), len(self.parameters), dtype=torch.float64, device="cpu")
         for group in self._independent_groups():
             if rows is not None and not set(group) & set(rows):
                 continue
@@ -188,8 +190,8 @@ class CalibrationObjective:
             if kind in MATERIAL_KINDS:
                 table[:, group[0]] = difference
             else:
-                first = torch.tensor(group)[site if kind == "height" else cell]
-                table[torch.arange(len(cell)), first] = difference
+                first = torch.tensor(group, device="cpu")[site if kind == "height" else cell]
+                table[torch.arange(len(cell), device="cpu"), first] = difference
         return table
 
     def _independent_groups(self) -> list[list[int]]:
@@ -210,7 +212,9 @@ class CalibrationObjective:
     ) -> Float[Tensor, " link"]:
         """Finite difference of all residuals over a step of some parameters."""
         if self.parameters.kind[rows[0]] == "power_db":
-            has_level = torch.cat([(base.paths > 0)[self.heard].double(), torch.zeros(int(self.timed.sum())).double()])
+            has_level = torch.cat(
+                [(base.paths > 0)[self.heard].double(), torch.zeros(int(self.timed.sum()), device="cpu").double()]
+            )
             return has_level * self.parameters.prior_std[rows[0]]
         moved = theta.clone()
         moved[rows] += DIFFERENCE_STEP

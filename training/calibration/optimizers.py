@@ -54,13 +54,13 @@ class FitResult:
     def from_dict(values: dict[str, Any]) -> "FitResult":
         """The result that `to_dict` wrote, after a round trip through JSON."""
         other_valleys = [(cost, theta) for cost, theta in values.get("other_valleys", [])]  # JSON has no tuples
-        theta = torch.tensor(values["theta"], dtype=torch.float64)
+        theta = torch.tensor(values["theta"], dtype=torch.float64, device="cpu")
         return FitResult(**{**values, "theta": theta, "other_valleys": other_valleys})
 
     @property
     def valleys(self) -> list[tuple[float, Tensor]]:
         """Cost and parameters of the final state and of all other local minima."""
-        others = [(cost, torch.tensor(theta, dtype=torch.float64)) for cost, theta in self.other_valleys]
+        others = [(cost, torch.tensor(theta, dtype=torch.float64, device="cpu")) for cost, theta in self.other_valleys]
         return [(self.cost, self.theta), *others]
 
 
@@ -157,7 +157,9 @@ def normal_equations(
     residual_std = objective.residual_std(state.scale)
     jacobian = objective.jacobian(state.frozen, state.theta, state.predicted, rows) / residual_std.unsqueeze(1)
     link_weight = objective.link_weight(state.residuals, state.scale)
-    curvature = jacobian.T @ (jacobian * link_weight.unsqueeze(1)) + torch.eye(len(state.theta), dtype=torch.float64)
+    curvature = jacobian.T @ (jacobian * link_weight.unsqueeze(1)) + torch.eye(
+        len(state.theta), dtype=torch.float64, device="cpu"
+    )
     is_free = (
         torch.ones_like(state.theta) if rows is None else torch.zeros_like(state.theta).index_fill(0, _index(rows), 1.0)
     )
@@ -166,7 +168,7 @@ def normal_equations(
 
 
 def _index(rows: list[int]) -> Tensor:
-    return torch.tensor(rows, dtype=torch.long)
+    return torch.tensor(rows, dtype=torch.long, device="cpu")
 
 
 def _gauss_newton(

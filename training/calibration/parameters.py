@@ -53,7 +53,7 @@ class CalibrationParameters:
         kind, owner, prior_mean, prior_std, min_value = zip(*rows, strict=True)
 
         def as_double(values: tuple[float, ...]) -> Tensor:
-            return torch.tensor(values, dtype=torch.float64)
+            return torch.tensor(values, dtype=torch.float64, device="cpu")
 
         return CalibrationParameters(
             kind, owner, as_double(prior_mean), as_double(prior_std), as_double(min_value), sites, names
@@ -114,7 +114,11 @@ class CalibrationParameters:
     def power_db(self, theta: Float[Tensor, " parameter"]) -> Float[Tensor, " cell"]:
         """Power of every cell above its site's, in dB."""
         rows = self.rows("power_db")
-        return self.value(theta)[rows] if rows else torch.zeros(len(self.site_of_cell), dtype=torch.float64)
+        return (
+            self.value(theta)[rows]
+            if rows
+            else torch.zeros(len(self.site_of_cell), dtype=torch.float64, device=theta.device)
+        )
 
     def sites_at(self, theta: Float[Tensor, " parameter"]) -> tuple[Site, ...]:
         """The sites with these values."""
@@ -161,7 +165,7 @@ def _prior_mean(kind: str, value: float) -> float:
 
 
 def _min_height(tile: Tile, site: Site) -> float:
-    row, column = tile.pixel_of(torch.tensor(site.position[:2]))
+    row, column = tile.pixel_of(torch.tensor(site.position[:2], device="cpu"))
     return min(float(tile.rasters["height"][row, column]) + MIN_ROOF_CLEARANCE, site.position[2] - 0.1)
 
 

@@ -58,7 +58,7 @@ class CalibrationResult:
         `COST_TOLERANCE`: the same).
         """
         valleys = self._valleys
-        excess_cost = torch.tensor([cost - self.fit.cost for cost, _ in valleys], dtype=torch.float64)
+        excess_cost = torch.tensor([cost - self.fit.cost for cost, _ in valleys], dtype=torch.float64, device="cpu")
         weight = (-(excess_cost - COST_TOLERANCE).clamp(min=0)).softmax(0)
         distance = torch.stack([theta for _, theta in valleys]) - self.fit.theta
         return self.covariance + distance.T @ (weight.unsqueeze(1) * distance)
@@ -142,11 +142,15 @@ class CalibrationResult:
                 if kind in MATERIAL_KINDS and parameters.materials[parameters.owner[n]] == name
             ]
             moved_values = [
-                self._reflect(theta + REFLECTION_STEP * torch.eye(len(theta), dtype=torch.float64)[n])[name]
+                self._reflect(theta + REFLECTION_STEP * torch.eye(len(theta), dtype=torch.float64, device="cpu")[n])[
+                    name
+                ]
                 for n in rows
             ]
             slope = torch.tensor(
-                [(moved_value - value) / REFLECTION_STEP for moved_value in moved_values], dtype=torch.float64
+                [(moved_value - value) / REFLECTION_STEP for moved_value in moved_values],
+                dtype=torch.float64,
+                device="cpu",
             )
             block = self.total_covariance[rows][:, rows]
             width, prior = float((slope @ block @ slope).sqrt()), float(slope.norm())

@@ -20,6 +20,7 @@ from uel.measurement.drive_test import Drive, read_drive_test, split_by_block
 from uel.measurement.reports import reports_from_levels
 from uel.mobility.trajectories import draw_positions
 from uel.radio.sites import Array, Cell, Site
+from uel.radio.tracing_config import tracing_key
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +86,7 @@ def _synthetic_setup(
     synthetic, generator = config.synthetic, torch.Generator().manual_seed(config.seed)
     count = max(round(synthetic.pixel_fraction * tile.grid(synthetic.pixel).count ** 2), 1)
     position = draw_positions(tile, simulator.sites, count + synthetic.test_positions, generator)
-    rays = {"tracing": asdict(config.tracing), "chains": asdict(config.chains)}
+    rays = {"tracing": tracing_key(config.tracing), "chains": asdict(config.chains)}
     key = synthetic_truth.truth_key(tile, parameters, position, rays, config.seed)
     scene = (tile, parameters, materials, position, config.tracing, config.chains, config.seed)
     at = stage_cache.make(f"truth-{tile.name}", key, lambda out: synthetic_truth.make_truth(*scene, out))
@@ -106,7 +107,7 @@ def merge_reports(drive: Drive, side: float) -> Drive:
         return drive
     index = (drive.position / side).floor()
     squares, square_of_report = torch.unique(index, dim=0, return_inverse=True)
-    level = torch.full((len(squares), drive.reports.heard.shape[1]), torch.nan)
+    level = torch.full((len(squares), drive.reports.heard.shape[1]), torch.nan, device="cpu")
     level_or_nan = torch.where(drive.reports.heard, drive.reports.rsrp_dbm, torch.nan)
     for number in range(len(squares)):
         level[number] = level_or_nan[square_of_report == number].nanmedian(0).values

@@ -72,7 +72,7 @@ class CalibrationJob(FieldState):
         """The prior mean, then draws from the prior."""
         generator, count = torch.Generator().manual_seed(self.config.seed + 1), len(self.objectives[0].parameters)
         return [
-            torch.randn(count, generator=generator, dtype=torch.float64) * (number > 0)
+            torch.randn(count, generator=generator, dtype=torch.float64, device=generator.device) * (number > 0)
             for number in range(self.config.starts)
         ]
 
@@ -149,8 +149,8 @@ def _objectives(
         pool.keep_paths(_candidate_heights(setup.simulator, height_range)).save(out)
 
     pool = ChainPool.load(stage_cache.make(f"chains-{setup.tile.name}", key, build), setup.simulator.finder, position)
-    fit_index = torch.arange(len(setup.fit_drive))
-    test_index = torch.arange(len(setup.fit_drive), len(position))
+    fit_index = torch.arange(len(setup.fit_drive), device="cpu")
+    test_index = torch.arange(len(setup.fit_drive), len(position), device="cpu")
     noise = config.synthetic.range_noise or 5.0
     return tuple(
         CalibrationObjective.of(pool.select(index), setup.parameters, drive, noise)
@@ -160,6 +160,6 @@ def _objectives(
 
 def _candidate_heights(simulator: Sionna, height_range: float) -> list[Tensor]:
     """Heights of all cells at which chains are tested for paths."""
-    height = torch.tensor([site.position[2] for site in simulator.sites for _ in site.cells])
+    height = torch.tensor([site.position[2] for site in simulator.sites for _ in site.cells], device="cpu")
     count = 2 * math.ceil(height_range / HEIGHT_STEP) + 1
-    return [height + offset for offset in torch.linspace(-height_range, height_range, count)]
+    return [height + offset for offset in torch.linspace(-height_range, height_range, count, device="cpu")]

@@ -31,7 +31,9 @@ TRUTH_SEED_OFFSET = 1000  # added to the seed of the rays that find the true pat
 def draw_parameters(parameters: CalibrationParameters, seed: int) -> Float[Tensor, " parameter"]:
     """Parameter numbers drawn from the prior, none beyond `MAX_DEVIATIONS`."""
     generator = torch.Generator().manual_seed(seed)
-    return torch.randn(len(parameters), generator=generator, dtype=torch.float64).clamp(-MAX_DEVIATIONS, MAX_DEVIATIONS)
+    return torch.randn(len(parameters), generator=generator, dtype=torch.float64, device=generator.device).clamp(
+        -MAX_DEVIATIONS, MAX_DEVIATIONS
+    )
 
 
 def materials_of(
@@ -76,7 +78,9 @@ def make_truth(
         paths = gather_chains(simulator.finder, position, 0.0, truth_rays).freeze().trace()
     gain = paths.gain()
     level = to_db(gain.clamp(min=1e-30)) + reference_power_dbm(true_tile.sites)
-    np.savez(out / "links.npz", level=level.numpy(), known=(gain > 0).numpy(), delay=paths.first_arrival().numpy())
+    np.savez(
+        out / "links.npz", level=level.numpy(), known=(gain > 0).numpy(), delay=paths.first_arrival().float().numpy()
+    )
 
 
 def read_truth(folder: Path) -> tuple[Float[Tensor, "n cell"], Float[Tensor, "n cell"]]:
@@ -99,9 +103,11 @@ def observe_levels(
     positive.
     """
     generator = torch.Generator().manual_seed(seed)
-    observed = level + noise_db * torch.randn(level.shape, generator=generator)
+    observed = level + noise_db * torch.randn(level.shape, generator=generator, device=generator.device)
     observed = torch.where(observed >= min_level_dbm, observed, torch.nan)
-    observed_delay = delay + range_noise / SPEED_OF_LIGHT * torch.randn(delay.shape, generator=generator)
+    observed_delay = delay + range_noise / SPEED_OF_LIGHT * torch.randn(
+        delay.shape, generator=generator, device=generator.device
+    )
     return Drive(position, reports_from_levels(observed, observed_delay if range_noise else None))
 
 

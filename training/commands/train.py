@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from rich.progress import track
 
+from sim_bridge.backend.runtime import use_gpu_of_rank
 from sim_bridge.engines.config import ENGINE_FIELDS, without_engine
 from training.cache import StageCache, digest
 from training.commands.config import TrainConfig
@@ -62,6 +63,7 @@ def run(config: TrainConfig, draw: FixDrawing | None = None) -> Path | None:
             ...
         uel.errors.UelError: ...
     """
+    use_gpu_of_rank(os.environ)
     folder = Path("runs") / run_name(config.run)
     stage_cache = StageCache(data_folder())
     units = deployment_units(config)

@@ -8,7 +8,7 @@ from uel.geo.similarity_transform import SimilarityTransform
 
 def draw_similarity(config: AugmentationConfig, generator: torch.Generator) -> SimilarityTransform:
     """Draw a transform."""
-    mirrored, quarter, angle, scale = torch.rand(4, generator=generator).tolist()
+    mirrored, quarter, angle, scale = torch.rand(4, generator=generator, device=generator.device).tolist()
     return SimilarityTransform(
         mirrored=config.symmetries and mirrored < 0.5,
         angle_deg=90.0 * int(4 * quarter) * config.symmetries + config.angle_deg * (2 * angle - 1),

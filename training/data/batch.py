@@ -150,4 +150,4 @@ def draw_batch(
 
 def _condition(weights: Mapping[str, float], generator: torch.Generator) -> str:
     names = list(weights)
-    return names[int(torch.multinomial(torch.tensor(list(weights.values())), 1, generator=generator))]
+    return names[int(torch.multinomial(torch.tensor(list(weights.values()), device="cpu"), 1, generator=generator))]

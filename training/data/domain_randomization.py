@@ -12,10 +12,10 @@ def draw_observation_model(
     config: DomainRandomizationConfig, model: ObservationModel, generator: torch.Generator
 ) -> ObservationModel:
     """`model` with drawn values."""
-    fractions = torch.rand(len(RANGE_FIELDS), generator=generator).tolist()
+    fractions = torch.rand(len(RANGE_FIELDS), generator=generator, device=generator.device).tolist()
     pairs = (getattr(config, name) for name in RANGE_FIELDS)
     drawn = {n: low + s * (high - low) for n, s, (low, high) in zip(RANGE_FIELDS, fractions, pairs, strict=True)}
-    index = int(torch.randint(len(config.cells_max), (), generator=generator))
+    index = int(torch.randint(len(config.cells_max), (), generator=generator, device=generator.device))
     return replace(model, cells_max=config.cells_max[index], **drawn)
 
 

@@ -104,7 +104,7 @@ def _deployment(config: EvalConfig, tile: Tile, stage_cache: StageCache) -> Depl
 
 def _thinned(drive: Drive, count: int) -> Drive:
     """So many reports of a drive, evenly spread over it."""
-    return drive.select(torch.linspace(0, len(drive) - 1, min(count, len(drive))).long())
+    return drive.select(torch.linspace(0, len(drive) - 1, min(count, len(drive)), device="cpu").long())
 
 
 def _nominal(config: EvalConfig, drive: Drive) -> ObservationParameters:

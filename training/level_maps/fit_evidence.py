@@ -41,9 +41,11 @@ def fit_evidence(
     generator, losses = torch.Generator().manual_seed(seed), list[tuple[float, float]]()
     squares = [measured.is_judged.nonzero()[:, 0] for _, measured in districts]
     for step in track(range(config.steps), "learning to weigh the evidence"):
-        number = int(torch.randint(len(districts), (), generator=generator))
+        number = int(torch.randint(len(districts), (), generator=generator, device=generator.device))
         predicted, measured = districts[number]
-        drawn = squares[number][torch.randint(len(squares[number]), (config.batch,), generator=generator)]
+        drawn = squares[number][
+            torch.randint(len(squares[number]), (config.batch,), generator=generator, device=generator.device)
+        ]
         reports = PaddedReports.of(measured.level_dbm[drawn], measured.is_reported[drawn])
         truth = predicted.places.nearest(measured.position[drawn])
         plain = network.grid_bayes(predicted.maps, predicted.places, reports)
@@ -56,7 +58,7 @@ def fit_evidence(
         schedule.step()
         losses.append((cost.item(), plain_cost.item()))
         if (step + 1) % STEPS_PER_MESSAGE == 0:
-            mean = torch.tensor(losses[-STEPS_PER_MESSAGE:]).mean(0).tolist()
+            mean = torch.tensor(losses[-STEPS_PER_MESSAGE:], device="cpu").mean(0).tolist()
             log.info("evidence, step %d: %.3f nats, grid Bayes %.3f", step + 1, *mean)
     return network.eval()
 

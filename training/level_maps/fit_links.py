@@ -34,12 +34,16 @@ def fit_links(config: LinkTrainingConfig, samples: LinkSamples, seed: int, name:
     )
     generator, losses = torch.Generator().manual_seed(seed), list[tuple[float, float]]()
     for step in track(range(config.steps), f"learning levels of links ({name})"):
-        drawn = samples[torch.randint(len(samples), (config.batch,), generator=generator)]
+        drawn = samples[torch.randint(len(samples), (config.batch,), generator=generator, device=generator.device)]
         heights, features = drawn.heights.float(), drawn.features.float()
-        if torch.rand((), generator=generator) < 0.5:  # a district's mirror image is another district
+        if (
+            torch.rand((), generator=generator, device=generator.device) < 0.5
+        ):  # a district's mirror image is another district
             heights = heights[:, PATCH_MIRROR]
-        heights = heights * (torch.rand(len(heights), 1, generator=generator) >= config.hidden_heights)
-        noise = torch.randn(features.shape, generator=generator)
+        heights = heights * (
+            torch.rand(len(heights), 1, generator=generator, device=generator.device) >= config.hidden_heights
+        )
+        noise = torch.randn(features.shape, generator=generator, device=generator.device)
         features = features + config.feature_noise * network.std * noise
         level, presence = link_losses(network(features, heights), drawn)
         optimizer.zero_grad()
@@ -49,7 +53,7 @@ def fit_links(config: LinkTrainingConfig, samples: LinkSamples, seed: int, name:
         schedule.step()
         losses.append((level.item(), presence.item()))
         if (step + 1) % STEPS_PER_MESSAGE == 0:
-            level_mean, presence_mean = torch.tensor(losses[-STEPS_PER_MESSAGE:]).mean(0).tolist()
+            level_mean, presence_mean = torch.tensor(losses[-STEPS_PER_MESSAGE:], device="cpu").mean(0).tolist()
             log.info("%s, step %d: %.3f nats a level, %.4f a presence", name, step + 1, level_mean, presence_mean)
     return network.eval()
 
@@ -58,7 +62,7 @@ def link_losses(predicted: LinkPrediction, samples: LinkSamples) -> tuple[Tensor
     """Mean negative log-density of named cells' levels, and mean cross-entropy of presence, in nats."""
     named = samples.is_reported
     density = torch.distributions.StudentT(TAIL_DOF, predicted.mean_dbm[named], predicted.std_db[named])
-    level = -density.log_prob(samples.level_dbm[named]).mean() if named.any() else torch.zeros(())
+    level = -density.log_prob(samples.level_dbm[named]).mean() if named.any() else torch.zeros((), device="cpu")
     weight = samples.weight.clamp(max=MAX_LINK_WEIGHT)
     cross_entropy = F.binary_cross_entropy_with_logits(
         link_log_odds(predicted, samples.count), named.float(), reduction="none"

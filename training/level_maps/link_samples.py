@@ -34,8 +34,13 @@ class LinkSamples(BatchRecord):
         generator = torch.Generator().manual_seed(seed)
         square, cell = judged.is_reported.nonzero().unbind(1)
         silent = (~judged.is_reported).nonzero()
-        drawn = silent[torch.randperm(len(silent), generator=generator)[:silent_links]]
-        weight = torch.cat([torch.ones(len(cell)), torch.full((len(drawn),), len(silent) / max(len(drawn), 1))])
+        drawn = silent[torch.randperm(len(silent), generator=generator, device=generator.device)[:silent_links]]
+        weight = torch.cat(
+            [
+                torch.ones(len(cell), device="cpu"),
+                torch.full((len(drawn),), len(silent) / max(len(drawn), 1), device="cpu"),
+            ]
+        )
         square, cell = torch.cat([square, drawn[:, 0]]), torch.cat([cell, drawn[:, 1]])
         links, place = LinkFeatures(judged), (cell, judged.row[square], judged.column[square])
         count = judged.is_reported.sum(1).clamp(max=MAX_COUNTED_CELLS)

@@ -56,7 +56,7 @@ def _scores(
     predictor: MapPredictor, district: PredictedDistrict, network: MeasuredNetwork, seed: int
 ) -> dict[str, dict[str, float]]:
     """Scores on maps that do not come from the district itself."""
-    every = torch.arange(len(network.cells))
+    every = torch.arange(len(network.cells), device="cpu")
     locator = LearnedLocator(
         predictor=predictor, district=district, squares=Squares.outdoors(network), listed=every, cells=len(every)
     )

@@ -14,7 +14,9 @@ REPORTS_PER_CALL = 16
 def score_fixes(locator: LearnedLocator, network: MeasuredNetwork, seed: int) -> dict[str, dict[str, float]]:
     """By method, the scores of fixes of judged squares that are drawn with `seed`."""
     judged = network.is_judged.nonzero()[:, 0]
-    drawn = judged[torch.randperm(len(judged), generator=torch.Generator().manual_seed(seed))[:SCORED_REPORTS]]
+    drawn = judged[
+        torch.randperm(len(judged), generator=torch.Generator().manual_seed(seed), device="cpu")[:SCORED_REPORTS]
+    ]
     chosen, summaries = network.select(drawn), {}
     for name, method in (("learned", locator.grid_bayes), ("locator", locator)):
         scores = score(

@@ -93,7 +93,7 @@ class ValidationLogger(Callback):
 
     def _pictures(self, draw: FixDrawing, epoch: int, task: LocatorTask) -> Mapping[str, bytes]:
         """Pictures of the first phones."""
-        with torch.no_grad(), task.device_context():
+        with torch.no_grad():
             batch = to_device(self.batch, task.device)
             fix = to_device(
                 task.saved_locator(batch.reports[:PHONES_PER_PICTURE], batch.maps, batch.assumed_model), "cpu"

@@ -134,8 +134,8 @@ def deployment_of_tile(deployments: Sequence[Deployment], survey: Survey) -> Map
 def draw_one_report(tracks: TrackBatch, generator: torch.Generator) -> LinkTruth:
     """The link truth of one valid report of each track, drawn at random."""
     valid = tracks.values["valid"]
-    chosen = (torch.rand(len(valid), generator=generator) * valid.sum(1)).long()
-    return tracks.truth[torch.arange(len(valid)), chosen]
+    chosen = (torch.rand(len(valid), generator=generator, device=generator.device) * valid.sum(1)).long()
+    return tracks.truth[torch.arange(len(valid), device=valid.device), chosen]
 
 
 def _validation_batches(config: LocatorTrainingConfig, deployment: Deployment, number: int) -> list[Batch]:

@@ -64,11 +64,15 @@ class FewLabelDataset(Dataset[Batch]):
             raise IndexError(index)
         number, pool, size = self.numbers[index], self.pool, self.config.training.batch
         generator = torch.Generator().manual_seed(self.config.seed * 1_000_003 + number)
-        labelled = torch.randint(pool.held_out, len(pool.position), (size,), generator=generator)
+        labelled = torch.randint(
+            pool.held_out, len(pool.position), (size,), generator=generator, device=generator.device
+        )
         # Drawn after the labelled phones from the same generator: those do not depend on the unlabelled ones.
         first, end = len(pool.position), len(pool.reports)
-        unlabelled_index = torch.randint(first, max(end, first + 1), (self.unlabelled,), generator=generator)
-        unknown_position = torch.zeros(self.unlabelled, 2)
+        unlabelled_index = torch.randint(
+            first, max(end, first + 1), (self.unlabelled,), generator=generator, device=generator.device
+        )
+        unknown_position = torch.zeros(self.unlabelled, 2, device="cpu")
         reports, position = (
             pool.reports[torch.cat([labelled, unlabelled_index])],
             torch.cat([pool.position[labelled], unknown_position]),

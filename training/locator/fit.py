@@ -15,6 +15,7 @@ import lightning
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, RichProgressBar
 from lightning.pytorch.loggers import Logger
+from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities import rank_zero_only
 
 from training.cache import digest, folder_lock
@@ -176,9 +177,8 @@ def _trainer(
         default_root_dir=folder,
         max_epochs=plan.epochs,
         accelerator=hardware.accelerator,
-        devices=devices,
         num_nodes=nodes,
-        strategy="ddp" if devices * nodes > 1 else "auto",
+        **_devices(hardware.accelerator, devices, nodes),
         precision=hardware.precision,
         use_distributed_sampler=False,  # the data module gives each process its own batches
         accumulate_grad_batches=plan.accumulate,
@@ -190,6 +190,18 @@ def _trainer(
         log_every_n_steps=1,
         enable_model_summary=False,
     )
+
+
+def _devices(accelerator: str, devices: int, nodes: int) -> dict[str, Any]:
+    """Arguments of the trainer for `devices` processes on each of `nodes` machines.
+
+    Each process sees the GPU of its rank alone (`sim_bridge.backend.runtime.use_gpu_of_rank`), as its first.
+    """
+    if devices * nodes == 1:
+        return {"devices": 1, "strategy": "auto"}
+    if accelerator == "cpu":
+        return {"devices": devices, "strategy": "ddp"}
+    return {"devices": 1, "strategy": DDPStrategy(parallel_devices=[torch.device("cuda", 0)] * devices)}
 
 
 def _merge_logs(folder: Path) -> None:

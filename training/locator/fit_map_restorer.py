@@ -52,8 +52,8 @@ class _RestorationSample:
     def draw(self, model: ObservationModel, generator: torch.Generator) -> "_TargetBatch":
         """A random cell, with one report's level of it in every pixel."""
         truth, power = self.deployment.maps.radio, self.deployment.maps.power_dbm
-        cell = int(torch.randint(len(truth.gain), (), generator=generator))
-        fading = torch.randn(truth.grid.shape, generator=generator) * model.shadowing_db
+        cell = int(torch.randint(len(truth.gain), (), generator=generator, device=generator.device))
+        fading = torch.randn(truth.grid.shape, generator=generator, device=generator.device) * model.shadowing_db
         level = truth.level_db[cell] + fading
         limit = model.sensitivity_dbm - model.rsrp_step_db / 2 - float(power[cell])
         heard = truth.known[cell] & (level >= limit)
@@ -131,7 +131,7 @@ class _TrainerState:
 
     def train_step(self, batch: int, samples: Sequence[_RestorationSample], model: ObservationModel) -> float:
         """One step on `batch` cells of random samples; the loss in nats."""
-        chosen = torch.randint(len(samples), (batch,), generator=self.generator).tolist()
+        chosen = torch.randint(len(samples), (batch,), generator=self.generator, device=self.generator.device).tolist()
         targets = [samples[k].draw(model, self.generator) for k in chosen]
         loss = _loss(
             self.network(torch.stack([target.network_input for target in targets]).to(self.device)), targets, model
@@ -220,7 +220,7 @@ def _score_condition(
     """
     generator = torch.Generator().manual_seed(seed)
     targets = [sample.draw(model, generator) for sample in samples for _ in range(VALIDATION_CELLS)]
-    given_cost, restored = torch.zeros(len(ERROR_BARS_DB)), 0.0
+    given_cost, restored = torch.zeros(len(ERROR_BARS_DB), device="cpu"), 0.0
     for target in targets:
         x = target.network_input[None]
         restored += float(-_level_log_likelihood(network(x), [target], model).mean()) / len(targets)

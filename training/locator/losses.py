@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from training.locator.config import LossFeature
 from uel.core.grid import Grid
+from uel.core.precision import full_precision
 from uel.core.units import from_db, to_db
 from uel.estimation.fix import Fix
 from uel.measurement.distributions import log_unreported
@@ -38,7 +39,7 @@ def fine_loss(fix: Fix, patch: Tensor, position: Float[Tensor, "batch 2"], scale
     """Gaussian negative log-likelihood of the true offset in the true patch, in nats; `scale` in metres."""
     density = fix.component_log_density(position).gather(1, patch.unsqueeze(1))
     # Density per scale² and bounded: an outlier at a patch's edge must not dominate the batch.
-    return -(density + 2 * torch.log(torch.tensor(scale))).clamp(min=-10.0).mean()
+    return -(density + 2 * torch.log(torch.tensor(scale, device=density.device))).clamp(min=-10.0).mean()
 
 
 def link_cost(
@@ -99,7 +100,11 @@ def physics_cost(
     """
     candidates = (len(reports), -1)
     gain = torch.where(truth.known, from_db(truth.gain_db), 0.0).unflatten(0, candidates)
-    total = link_cost(gain, reports, power_dbm, model) if "rsrp" in features else torch.zeros(gain.shape[:2])
+    total = (
+        link_cost(gain, reports, power_dbm, model)
+        if "rsrp" in features
+        else torch.zeros(gain.shape[:2], device=gain.device)
+    )
     sight_truth = replace(truth, los=torch.ones_like(truth.los)) if traced else truth
     has_feature = {"ta": reports.has_timing_advance, "aoa": reports.has_azimuth}
     for feature in features:
@@ -118,6 +123,7 @@ def _lacks_serving_path(truth: LinkTruth, reports: Reports) -> Tensor:
     return ~known.gather(-1, reports.serving[:, None, None].expand(-1, known.shape[1], 1)).squeeze(-1)
 
 
+@full_precision()
 def physics_loss(
     fix: Fix,
     reports: Reports,

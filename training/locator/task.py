@@ -3,7 +3,6 @@
 import copy
 import time
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from typing import Any
 
@@ -68,10 +67,6 @@ class LocatorTask(lightning.LightningModule):
         """The locator that is validated and saved: the average of the weights if there is one."""
         return self.average or self.locator
 
-    def device_context(self) -> AbstractContextManager[Any]:
-        """A context in which grids and tables that the locator creates are on its device."""
-        return nullcontext() if self.device.type == "cpu" else self.device
-
     # ---- learning ------------------------------------------------------------------------------------
 
     def on_train_epoch_start(self) -> None:
@@ -85,10 +80,6 @@ class LocatorTask(lightning.LightningModule):
         self.counters["cpu_s"] += time.process_time() - self.step_start
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
-        with self.device_context():
-            return self._loss(batch)
-
-    def _loss(self, batch: Batch) -> Tensor:
         """Coarse and fine loss of the labelled phones, physics loss of all."""
         grid, optimization, labelled = batch.maps.radio.grid, self.optimization, slice(batch.labelled_count)
         fix = self.locator(batch.reports, batch.maps, batch.assumed_model)
@@ -112,9 +103,11 @@ class LocatorTask(lightning.LightningModule):
         tracer = deployment.simulator if optimization.uses_ray_tracer and self._queries_ray_tracer(fix, batch) else None
         if optimization.loss == "none" or (optimization.loss == "rt" and tracer is None):
             return {}
-        source: Paths = deployment.maps.radio if tracer is None else TimedSimulator(tracer, self.counters)
-        if tracer is None and self.device.type != "cpu":
-            source = to_device(deployment.maps.radio, self.device)
+        radio = deployment.maps.radio
+        if tracer is not None:
+            source: Paths = TimedSimulator(tracer, self.counters)
+        else:
+            source = radio if radio.gain.device == fix.mean.device else to_device(radio, fix.mean.device)
         if not batch.similarity.is_identity:
             source = TransformedSimulator(source, batch.similarity, deployment.tile.size)
         physics, position = physics_loss(
@@ -173,10 +166,9 @@ class LocatorTask(lightning.LightningModule):
         self.validation_scores = []
 
     def validation_step(self, batch: Batch, index: int) -> None:
-        with self.device_context():
-            fix = self.saved_locator(batch.reports, batch.maps, batch.assumed_model)
-            generator = torch.Generator().manual_seed(self.seed + index)
-            self.validation_scores.append(score_validation(fix, batch.position, batch.condition, generator))
+        fix = self.saved_locator(batch.reports, batch.maps, batch.assumed_model)
+        generator = torch.Generator().manual_seed(self.seed + index)
+        self.validation_scores.append(score_validation(fix, batch.position, batch.condition, generator))
 
     def on_validation_epoch_end(self) -> None:
         """Log scores of all phones, and of each map condition if there are several."""

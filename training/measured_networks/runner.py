@@ -124,7 +124,7 @@ def judge_draw(
     """
     seed = config.seed + draw
     split = split_days(network, seed) if config.protocol == "duke-days" else split_labels(network, seed)
-    order = torch.randperm(len(split.judged), generator=torch.Generator().manual_seed(seed))
+    order = torch.randperm(len(split.judged), generator=torch.Generator().manual_seed(seed), device="cpu")
     judged = network.select(split.judged[order[: config.phones]])
     squares = Squares.outdoors(network)
     arrays = {"position": judged.position.numpy(), "block": block_index(judged.position, BLOCK_SIDE).numpy()}

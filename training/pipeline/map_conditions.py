@@ -158,7 +158,7 @@ def no_radio_map(tile: Tile, sites: tuple[Site, ...], config: MapConditionConfig
     """A radio map with sites and without any known pixel."""
     tile.require_sites(sites)
     grid = tile.grid(config.pixel)
-    empty = torch.zeros(len(cells_of(sites)), *grid.shape)
+    empty = torch.zeros(len(cells_of(sites)), *grid.shape, device="cpu")
     return RadioMap(
         grid=grid,
         sites=sites,

@@ -64,8 +64,10 @@ def _lines(tile: Tile, config: ResidualsConfig) -> list[str]:
 def _reached(network: MeasuredNetwork, radio: RadioMap) -> MeasuredNetwork:
     """The levels where a path reaches the pixel: elsewhere the map says nothing."""
     identities = [cell.cell_id for _, cell in cells_of(radio.sites)]
-    order = torch.tensor([identities.index(name) for name in network.cells.cell_id if name in identities])
-    own = torch.tensor([number for number, name in enumerate(network.cells.cell_id) if name in identities])
+    order = torch.tensor([identities.index(name) for name in network.cells.cell_id if name in identities], device="cpu")
+    own = torch.tensor(
+        [number for number, name in enumerate(network.cells.cell_id) if name in identities], device="cpu"
+    )
     row, column = radio.grid.pixel_of(network.position)
     known = torch.zeros_like(network.is_reported)
     known[:, own] = radio.known[order][:, row, column].T

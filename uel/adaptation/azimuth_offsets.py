@@ -27,9 +27,9 @@ def azimuth_offset_deg(problem: LocalizationProblem) -> Float[Tensor, " cell"]:
     tuned on), under the model's distribution of angles. Prior: an antenna has the assumed azimuth, or, one in ten, a
     normally distributed offset of 20° (a spike and a slab; Mitchell and Beauchamp, 1988).
     """
-    offsets = torch.arange(-MAX_OFFSET_DEG, MAX_OFFSET_DEG + 1).float()
+    offsets = torch.arange(-MAX_OFFSET_DEG, MAX_OFFSET_DEG + 1, device="cpu").float()
     reports, position = problem.fingerprints[:MAX_LABELLED_REPORTS], problem.fingerprint_position[:MAX_LABELLED_REPORTS]
-    result = torch.zeros(len(problem.radio.gain))
+    result = torch.zeros(len(problem.radio.gain), device="cpu")
     for cell in range(len(result)):
         cell_reports, cell_report_position = _reports_of_cell(reports, position, cell)
         if not len(cell_reports):

@@ -48,7 +48,9 @@ class KrigedLevels:
         mean, std = feature.mean(0), feature.std(0).clamp(min=1e-6)
         feature_range = torch.stack([feature.amin(0), feature.amax(0)])
         design = _design_matrix(feature, mean, std)
-        slope = _fit_slopes(design, level, torch.zeros(design.shape[1] - 1) if sign is None else sign)
+        slope = _fit_slopes(
+            design, level, torch.zeros(design.shape[1] - 1, device=design.device) if sign is None else sign
+        )
         residual = level - design @ slope
         distance = torch.cdist(position, position)
         fits = [
@@ -74,23 +76,33 @@ class KrigedLevels:
 
 def _fit_slopes(design: Tensor, level: Tensor, sign: Tensor) -> Float[Tensor, " feature_1"]:
     """Bounded least squares with a ridge on all but the intercept."""
-    ridge = math.sqrt(RIDGE_PENALTY * len(level)) * torch.eye(design.shape[1], dtype=torch.float64)[1:]
+    ridge = (
+        math.sqrt(RIDGE_PENALTY * len(level))
+        * torch.eye(design.shape[1], dtype=torch.float64, device=design.device)[1:]
+    )
     low = [-math.inf, *(0.0 if s > 0 else -math.inf for s in sign.tolist())]
     high = [math.inf, *(0.0 if s < 0 else math.inf for s in sign.tolist())]
-    rows, target = torch.cat([design, ridge]), torch.cat([level, torch.zeros(len(ridge), dtype=torch.float64)])
+    rows, target = (
+        torch.cat([design, ridge]),
+        torch.cat([level, torch.zeros(len(ridge), dtype=torch.float64, device=design.device)]),
+    )
     return torch.from_numpy(lsq_linear(rows.numpy(), target.numpy(), (low, high), method="bvls").x)
 
 
 def _design_matrix(feature: Tensor, mean: Tensor, std: Tensor) -> Float[Tensor, "n feature_1"]:
     """A column of ones, and standardised features."""
-    return torch.cat([torch.ones(len(feature), 1, dtype=torch.float64), (feature - mean) / std], 1)
+    return torch.cat(
+        [torch.ones(len(feature), 1, dtype=torch.float64, device=feature.device), (feature - mean) / std], 1
+    )
 
 
 def _fit_covariance(
     distance: Tensor, residual: Tensor, length: float, fraction: float
 ) -> tuple[float, float, float, float, Tensor]:
     """Log-likelihood, the variance that maximises it, length, correlated fraction, and the Cholesky factor."""
-    correlation = fraction * (-distance / length).exp() + (1 - fraction) * torch.eye(len(residual), dtype=torch.float64)
+    correlation = fraction * (-distance / length).exp() + (1 - fraction) * torch.eye(
+        len(residual), dtype=torch.float64, device=residual.device
+    )
     cholesky = torch.linalg.cholesky(correlation)
     white = torch.linalg.solve_triangular(cholesky, residual.unsqueeze(1), upper=False)
     variance = float(white.square().mean().clamp(min=1e-6))

@@ -193,11 +193,11 @@ def _fit_doubt(bayes: RobustGridBayes, held_out: LocalizationProblem) -> tuple[R
     """Choose the doubt under which labelled positions are surely likelier than without; and their log-probability."""
     row, column = bayes.radio.grid.pixel_of(held_out.fingerprint_position)
     log_prior = held_out.prior.clamp(min=PRIOR_FLOOR).log()
-    total = torch.zeros(len(DOUBT_PROBABILITIES))
-    for part in torch.arange(len(row)).split(REPORTS_PER_BATCH):
+    total = torch.zeros(len(DOUBT_PROBABILITIES), device="cpu")
+    for part in torch.arange(len(row), device="cpu").split(REPORTS_PER_BATCH):
         reports = held_out.fingerprints[part]
         log_likelihood = bayes.model.log_likelihood(reports, bayes.radio, held_out.power_dbm, map_error=True)
-        pixel = torch.arange(len(part)), row[part], column[part]
+        pixel = torch.arange(len(part), device="cpu"), row[part], column[part]
         total += torch.stack(
             [log_posterior(log_likelihood, log_prior, doubt)[pixel].sum() for doubt in DOUBT_PROBABILITIES]
         )

@@ -65,7 +65,10 @@ def fit_mast_heights(problem: LocalizationProblem, factory: MapFactory) -> Radio
     """
     path_loss = fit_path_loss(problem.fingerprints, problem.fingerprint_position, problem.radio, problem.model)
     sites = problem.radio.sites
-    lowest = (torch.tensor(factory.min_mast_z) - torch.tensor([site.position[2] for site in sites])).clamp(max=0.0)
+    lowest = (
+        torch.tensor(factory.min_mast_z, device="cpu")
+        - torch.tensor([site.position[2] for site in sites], device="cpu")
+    ).clamp(max=0.0)
 
     def candidate(offset: Float[Tensor, " site"], ray_fraction: float = SEARCH_RAY_FRACTION) -> _HeightCandidate:
         offset = offset.maximum(lowest)
@@ -73,7 +76,7 @@ def fit_mast_heights(problem: LocalizationProblem, factory: MapFactory) -> Radio
         radio = factory.trace(with_height_offsets(sites, offset.tolist()), ray_fraction)
         return _HeightCandidate(offset, radio, _score(problem, radio, path_loss))
 
-    unmoved = candidate(torch.zeros(len(sites)))
+    unmoved = candidate(torch.zeros(len(sites), device="cpu"))
     candidates = [unmoved, *(candidate(torch.full_like(unmoved.offset, metres)) for metres in _coarse_offsets())]
     step = COARSE_STEP
     while step > FINEST_STEP:
@@ -119,15 +122,15 @@ def _score(problem: LocalizationProblem, radio: RadioMap, path_loss: PathLossMod
     filled = fill_unknown_pixels(radio, path_loss, DEFAULT_DROP_DB, model)
     samples = filled.samples_at(problem.fingerprint_position)
     limit, cells = model.censoring_level(reports), range(len(radio.gain))
-    total = torch.zeros(len(SCALE_FACTORS), len(cells))
-    for part in torch.arange(len(reports)).split(REPORTS_PER_CHUNK):
+    total = torch.zeros(len(SCALE_FACTORS), len(cells), device="cpu")
+    for part in torch.arange(len(reports), device="cpu").split(REPORTS_PER_CHUNK):
         for row, factor in enumerate(SCALE_FACTORS):
             scaled = replace(model, shadowing_db=model.shadowing_db * factor)
             levels = scaled.rsrp_likelihood(samples[part], problem.power_dbm, map_error=True)
             log_p = [levels.cell_log_likelihood(reports[part], limit[part, c], c)[..., 0].diagonal() for c in cells]
             total[row] += torch.stack([of_cell.sum() for of_cell in log_p])
-    site = torch.tensor(_site_index(radio.sites))
-    return torch.zeros(len(radio.sites)).index_add(0, site, total.amax(0))
+    site = torch.tensor(_site_index(radio.sites), device="cpu")
+    return torch.zeros(len(radio.sites), device="cpu").index_add(0, site, total.amax(0))
 
 
 def _replace_sites(given: RadioMap, traced: RadioMap, is_replaced: Bool[Tensor, " site"]) -> RadioMap:

@@ -116,19 +116,19 @@ def correlogram(
     seed: int,
 ) -> tuple[Float[Tensor, " bin"], Float[Tensor, " bin"], Bool[Tensor, " bin"]]:
     """Middles of the bins in m, correlation of two squares of one cell there, and which bins have a pair."""
-    edges = torch.tensor(DISTANCE_EDGES)
-    product, count = torch.zeros(2, len(edges) - 1, dtype=torch.float64)
+    edges = torch.tensor(DISTANCE_EDGES, device="cpu")
+    product, count = torch.zeros(2, len(edges) - 1, dtype=torch.float64, device="cpu")
     generator = torch.Generator().manual_seed(seed)
     for cell in known.any(0).nonzero()[:, 0].tolist():
         squares = known[:, cell].nonzero()[:, 0]
-        squares = squares[torch.randperm(len(squares), generator=generator)[:SQUARES_PER_CELL]]
+        squares = squares[torch.randperm(len(squares), generator=generator, device=generator.device)[:SQUARES_PER_CELL]]
         value = residual[squares, cell].double()
-        first, second = torch.triu_indices(len(squares), len(squares), 1)
+        first, second = torch.triu_indices(len(squares), len(squares), 1, device="cpu")
         apart = (position[squares[first]] - position[squares[second]]).norm(dim=1)
         bin_of = torch.bucketize(apart, edges) - 1
         inside = (bin_of >= 0) & (bin_of < len(edges) - 1)
         product.index_add_(0, bin_of[inside], (value[first] * value[second])[inside])
-        count.index_add_(0, bin_of[inside], torch.ones(int(inside.sum()), dtype=torch.float64))
+        count.index_add_(0, bin_of[inside], torch.ones(int(inside.sum()), dtype=torch.float64, device="cpu"))
     variance = float(residual[known].square().mean())
     correlation = (product / count.clamp(min=1) / max(variance, 1e-12)).float()
     return (edges[1:] + edges[:-1]) / 2, correlation, count > 0
@@ -143,7 +143,7 @@ def fit_exponential(distance: Float[Tensor, " bin"], correlation: Float[Tensor, 
         >>> fit_exponential(distance, 0.8 * (-distance / 40).exp())
         (0.8, 40.0)
     """
-    shapes = (-distance / torch.tensor(TRIED_LENGTHS)[:, None]).exp()
+    shapes = (-distance / torch.tensor(TRIED_LENGTHS, device="cpu")[:, None]).exp()
     sills = (shapes @ correlation) / shapes.square().sum(1)
     costs = (correlation - sills[:, None] * shapes).square().sum(1)
     best = int(costs.argmin())
@@ -163,10 +163,10 @@ def _pair_products(
     product = ((value @ pair) * value).sum(1)
     first = ((power @ pair) * heard).sum(1)
     second = ((heard @ pair) * power).sum(1)
-    sums = torch.zeros(int(block.max()) + 1, 3, dtype=torch.float64)
+    sums = torch.zeros(int(block.max()) + 1, 3, dtype=torch.float64, device="cpu")
     sums.index_add_(0, block, torch.stack([product, first, second], 1))
     parts = [row[None] for row in sums if row[1] > 0]
-    return parts or [torch.zeros(1, 3, dtype=torch.float64)]
+    return parts or [torch.zeros(1, 3, dtype=torch.float64, device="cpu")]
 
 
 def _pair_correlation(sums: Float[Tensor, "block 3"]) -> float:

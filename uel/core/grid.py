@@ -52,9 +52,9 @@ class Grid:
     def shape(self) -> tuple[int, int]:
         return self.count, self.count
 
-    def centres(self) -> Float[Tensor, "row column 2"]:
+    def centres(self, device: torch.device | str = "cpu") -> Float[Tensor, "row column 2"]:
         """Pixel centres in metres, (x, y)."""
-        axis = (torch.arange(self.count) + 0.5) * self.pixel - self.size / 2
+        axis = (torch.arange(self.count, device=device) + 0.5) * self.pixel - self.size / 2
         y, x = torch.meshgrid(axis, axis, indexing="ij")
         return torch.stack([x, y], dim=-1)
 

@@ -22,11 +22,13 @@ def pixel_probability(fix: Fix, grid: Grid) -> Float[Tensor, "row column"]:
     Components narrower than a pixel are taken as wide as one, so that none falls between the centres.
     """
     assert len(fix.log_heatmap) == 1, "one fix at a time"
-    widening = torch.eye(2) * grid.pixel**2 / 4
+    widening = torch.eye(2, device=fix.mean.device) * grid.pixel**2 / 4
     smooth = Fix(fix.log_heatmap, fix.mean, fix.component_covariance + widening)
     likely = smooth.log_heatmap[0] > smooth.log_heatmap.max() - 16.0  # the others add less than 1e-4 in all
     pruned = Fix(*(v[:, likely] for v in (smooth.log_heatmap, smooth.mean, smooth.component_covariance)))
-    chunks = [_log_density(pruned, points) for points in grid.centres().reshape(-1, 2).split(PIXELS_PER_CHUNK)]
+    chunks = [
+        _log_density(pruned, points) for points in grid.centres(fix.mean.device).reshape(-1, 2).split(PIXELS_PER_CHUNK)
+    ]
     return torch.cat(chunks).softmax(0).view(grid.shape)
 
 
@@ -47,7 +49,9 @@ def grid_hpd_level(
     probability = posterior.gather(1, pixel.unsqueeze(1))
     above = (posterior * (posterior > probability)).sum(1)
     tied = (posterior * (posterior == probability)).sum(1)
-    return (above + torch.rand(len(pixel), generator=generator) * tied).clamp(max=1.0)
+    return (above + torch.rand(len(pixel), generator=generator, device=generator.device).to(tied.device) * tied).clamp(
+        max=1.0
+    )
 
 
 def hpd_region(pixels: Float[Tensor, "row column"], hpd_level: float) -> Bool[Tensor, "row column"]:

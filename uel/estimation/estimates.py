@@ -63,7 +63,7 @@ class GridEstimate:
         flat = self.probability.flatten(1)
         # Pixels without weight, most of them in a single report, are left out for speed: together 1e-5 at most.
         possible = (flat > 1e-9).any(0)
-        points = self.grid.centres().reshape(1, -1, 2)[:, possible]
+        points = self.grid.centres(flat.device).reshape(1, -1, 2)[:, possible]
         return geometric_median(points, flat[:, possible], variance=self.grid.pixel**2 / 6)  # anywhere in its pixel
 
     def log_density(self, truth: Float[Tensor, "n 2"]) -> Float[Tensor, " n"]:
@@ -101,9 +101,9 @@ def fix_raster(fix: Fix, grid: Grid) -> Float[Tensor, "n row column"]:
     """Log-density in 1/m² of fixes at pixel centres, from the components of a pixel's patch and its eight
     neighbours."""
     side = round(fix.log_heatmap.shape[1] ** 0.5)
-    centres = grid.centres()
+    centres = grid.centres(fix.mean.device)
     row, column = Grid(size=grid.size, pixel=grid.size / side).pixel_of(centres)
-    total = torch.full((len(fix.log_heatmap), *grid.shape), -torch.inf)
+    total = torch.full((len(fix.log_heatmap), *grid.shape), -torch.inf, device=fix.log_heatmap.device)
     for north in (-1, 0, 1):
         for east in (-1, 0, 1):
             patch = (row + north).clamp(0, side - 1) * side + (column + east).clamp(0, side - 1)
@@ -117,4 +117,6 @@ def _component(fix: Fix, patch: Tensor, point: Float[Tensor, "pixel 2"]) -> Floa
     """Weighted log-density of one component for each pixel."""
     components = Fix(fix.log_heatmap[:, patch], fix.mean[:, patch], fix.component_covariance[:, patch])
     centred = Fix(components.log_heatmap, components.mean - point, components.component_covariance)
-    return centred.log_heatmap + centred.component_log_density(torch.zeros(len(centred.mean), 2))
+    return centred.log_heatmap + centred.component_log_density(
+        torch.zeros(len(centred.mean), 2, device=centred.mean.device)
+    )

@@ -85,7 +85,7 @@ class Fix:
         index = torch.multinomial(self.log_heatmap.exp().cpu(), count, replacement=True, generator=generator).to(device)
         patch = torch.arange(len(index), device=device).unsqueeze(1), index
         a, b, d = (self.component_covariance[..., i, j][patch] for i, j in ((0, 0), (0, 1), (1, 1)))
-        x, y = torch.randn(2, *index.shape, generator=generator).to(device)
+        x, y = torch.randn(2, *index.shape, generator=generator, device=generator.device).to(device)
         # The Cholesky factor of a covariance in two dimensions.
         factor = a.sqrt()
         offset = torch.stack([factor * x, b / factor * x + (d - b * b / a).clamp(min=0).sqrt() * y], -1)
@@ -117,13 +117,15 @@ class Fix:
 def pool_to_patches(log_p: Float[Tensor, "batch row column"], grid: Grid, patches: int) -> Fix:
     """One Gaussian per patch from log-weights of pixels: their sum is the heatmap, their moments the components'."""
     inside = split_into_patches(log_p.unsqueeze(-1), patches)[..., 0]
-    points = split_into_patches(grid.centres()[None], patches)
+    points = split_into_patches(grid.centres(log_p.device)[None], patches)
     heat = inside.logsumexp(-1).log_softmax(-1)
     weight = inside.softmax(-1).unsqueeze(-1)
     mean = (weight * points).sum(-2)
     offset = points - mean.unsqueeze(-2)
     covariance = (weight.unsqueeze(-1) * offset.unsqueeze(-1) * offset.unsqueeze(-2)).sum(-3)
-    return Fix(heat, mean, covariance + torch.eye(2) * grid.pixel**2 / 12)  # a phone anywhere in its pixel
+    return Fix(
+        heat, mean, covariance + torch.eye(2, device=covariance.device) * grid.pixel**2 / 12
+    )  # a phone anywhere in its pixel
 
 
 def split_into_patches(

@@ -34,7 +34,7 @@ def grid_posterior(
     """
     possible = prior > 0
     log_likelihood = model.log_likelihood(reports, radio.samples_of(possible), power_dbm, map_error)
-    posterior = torch.zeros(len(reports), *prior.shape, dtype=log_likelihood.dtype)
+    posterior = torch.zeros(len(reports), *prior.shape, dtype=log_likelihood.dtype, device=log_likelihood.device)
     posterior[:, possible] = log_posterior(log_likelihood, prior[possible].log().unsqueeze(-1), doubt).exp()[..., 0]
     return posterior
 

@@ -42,7 +42,7 @@ class MotionModel:
         if self.roads:
             next_position = drive(self.grid, self.free, position, heading, stride, 1)[:, 1]
         else:
-            noise = torch.randn(len(position), 1, generator=generator)
+            noise = torch.randn(len(position), 1, generator=generator, device=generator.device)
             angle = noise * HEADING_DRIFT * seconds.sqrt().unsqueeze(1) * self.wander
             next_position = walk(self.grid, self.free, position, heading, stride, angle)[:, 1]
         offset = next_position - position
@@ -97,7 +97,7 @@ def filter_steps(
     """The particles of `filter_track` at each report, given the reports up to it."""
     position, weight = _initial_particles(likelihood, grid, motion, particles, generator)
     likelihood.initialise(position, generator)
-    heading = unit_vector(2 * math.pi * torch.rand(position.shape[:2], generator=generator))
+    heading = unit_vector(2 * math.pi * torch.rand(position.shape[:2], generator=generator, device=generator.device))
     yield ParticleCloud(position, weight)
     for report in range(1, time.shape[1]):
         position, heading = _resample(position, heading, weight, motion, likelihood, generator)
@@ -117,7 +117,7 @@ def _initial_particles(
     """Particles drawn from the first report's posterior, uniform within a pixel; weight 0 where no phone can be."""
     probability = likelihood.initial_log_probability().flatten(1).softmax(-1)
     pixel = torch.multinomial(probability, particles, replacement=True, generator=generator)
-    within = torch.rand(*pixel.shape, 2, generator=generator) - 0.5
+    within = torch.rand(*pixel.shape, 2, generator=generator, device=generator.device) - 0.5
     position = grid.centres().reshape(-1, 2)[pixel] + within * grid.pixel * 0.999
     allowed = motion.allows(position).float()
     allowed = torch.where(allowed.any(1, keepdim=True), allowed, 1.0)
@@ -139,14 +139,19 @@ def _resample(
 ) -> tuple[Float[Tensor, "track particle 2"], Float[Tensor, "track particle 2"]]:
     """Resample the degenerate tracks' particles (systematic resampling), then jitter them."""
     count = weight.shape[1]
-    quantile = (torch.arange(count) + torch.rand(len(weight), 1, generator=generator)) / count
+    quantile = (
+        torch.arange(count, device=weight.device)
+        + torch.rand(len(weight), 1, generator=generator, device=generator.device)
+    ) / count
     index = torch.searchsorted(weight.double().cumsum(1), quantile.double()).clamp(max=count - 1)
     degenerate = _is_degenerate(weight).unsqueeze(1)
-    index = torch.where(degenerate, index, torch.arange(count))
+    index = torch.where(degenerate, index, torch.arange(count, device=weight.device))
     likelihood.resample(index)
-    track = torch.arange(len(weight)).unsqueeze(1)
+    track = torch.arange(len(weight), device=weight.device).unsqueeze(1)
     position, heading = position[track, index], heading[track, index]
-    jittered = position + POSITION_JITTER * torch.randn(position.shape, generator=generator) * degenerate.unsqueeze(-1)
+    jittered = position + POSITION_JITTER * torch.randn(
+        position.shape, generator=generator, device=generator.device
+    ) * degenerate.unsqueeze(-1)
     position = torch.where(motion.allows(jittered).unsqueeze(-1), jittered, position)
-    noise = HEADING_JITTER * torch.randn(weight.shape, generator=generator) * degenerate
+    noise = HEADING_JITTER * torch.randn(weight.shape, generator=generator, device=generator.device) * degenerate
     return position, unit_vector(noise + torch.atan2(heading[..., 1], heading[..., 0]))

@@ -86,7 +86,7 @@ def fit_ray_noise(
 
 def _mixture(by_map: Tensor, by_rays: Tensor, share: float) -> Tensor:
     """Log-likelihood in nats of a mixture, `share` being the probability of the rays."""
-    log_weight = torch.tensor([1 - share, share]).log()
+    log_weight = torch.tensor([1 - share, share], device="cpu").log()
     return torch.logaddexp(log_weight[0] + by_map, log_weight[1] + by_rays)
 
 

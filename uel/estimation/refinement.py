@@ -74,7 +74,7 @@ class PatchSortedMap:
         self, reports: Reports, patch: Int[Tensor, " k"], model: ObservationModel, map_error: bool
     ) -> Float[Tensor, "batch feature sample 1"]:
         pixels = self.log_prior.shape[1]
-        index = (patch.unsqueeze(1) * pixels + torch.arange(pixels)).flatten()
+        index = (patch.unsqueeze(1) * pixels + torch.arange(pixels, device=patch.device)).flatten()
         return model.log_likelihood(reports, self.samples[index], self.power_dbm, map_error)
 
 
@@ -138,7 +138,7 @@ def refine_fix(
     is_refined = fix.entropy() >= config.entropy
     undecided = Fix(fix.log_heatmap[is_refined], fix.mean[is_refined], fix.component_covariance[is_refined])
     if not len(undecided.mean):
-        empty = GridEstimate(patch_map.grid, torch.zeros(0, *patch_map.grid.shape))
+        empty = GridEstimate(patch_map.grid, torch.zeros(0, *patch_map.grid.shape, device="cpu"))
         return RefinementResult(fix, is_refined, empty)
     posterior = patch_posterior(undecided, reports[is_refined], patch_map, model, config)
     return RefinementResult(fix, is_refined, posterior.pixel_estimate(config.trust))
@@ -191,6 +191,8 @@ def _median(estimate: GridEstimate, patches: int) -> Float[Tensor, "batch 2"]:
     """The geometric median; patches of no weight, most of them, are left out for speed."""
     probability = split_into_patches(estimate.probability.unsqueeze(-1), patches)[..., 0]
     possible = (probability.sum(-1) > 1e-6).any(0)
-    points = split_into_patches(estimate.grid.centres()[None], patches)[0, possible].flatten(0, 1)[None]
+    points = split_into_patches(estimate.grid.centres(probability.device)[None], patches)[0, possible].flatten(0, 1)[
+        None
+    ]
     weight = probability[:, possible].flatten(1)
     return geometric_median(points, weight / weight.sum(1, keepdim=True), estimate.grid.pixel**2 / 6)

@@ -122,7 +122,7 @@ def fit_path_loss(
     distance_db = (point.unsqueeze(1) - cell_positions(radio.sites)).norm(dim=-1).clamp(min=1.0).log10() * 10
     gain = (reports.rsrp_dbm - reference_power_dbm(radio.sites)).double()
     limit = model.sensitivity_dbm - model.rsrp_step_db / 2 - reference_power_dbm(radio.sites).double()
-    theta = torch.tensor([-40.0, 3.0, math.log(10.0)], dtype=torch.double, requires_grad=True)
+    theta = torch.tensor([-40.0, 3.0, math.log(10.0)], dtype=torch.double, requires_grad=True, device="cpu")
     optimizer = torch.optim.LBFGS([theta], max_iter=100, line_search_fn="strong_wolfe")
 
     def cost() -> Tensor:

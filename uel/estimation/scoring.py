@@ -118,7 +118,7 @@ def _median_cpu_ms(method: Callable[[Q], Estimate], queries: Q, count: int) -> f
         start = time.process_time()
         method(queries[index : index + 1]).position  # noqa: B018  (estimates are lazy)
         cpu_ms.append(1000 * (time.process_time() - start))
-    return float(torch.tensor(cpu_ms, dtype=torch.double).quantile(0.5))
+    return float(torch.tensor(cpu_ms, dtype=torch.double, device="cpu").quantile(0.5))
 
 
 # ---- statistics ----------------------------------------------------------------------------------------
@@ -166,7 +166,11 @@ def bootstrap(
     Parts are joined along their first axis. A single part has no interval: both ends are the statistic.
     """
     generator = torch.Generator().manual_seed(seed)
-    picks = torch.randint(len(parts), (draws, len(parts)), generator=generator).tolist()
-    values = torch.tensor([statistic(torch.cat([parts[i] for i in pick])) for pick in picks], dtype=torch.double)
-    low, high = values.quantile(torch.tensor([(1 - confidence) / 2, (1 + confidence) / 2], dtype=torch.double)).tolist()
+    picks = torch.randint(len(parts), (draws, len(parts)), generator=generator, device=generator.device).tolist()
+    values = torch.tensor(
+        [statistic(torch.cat([parts[i] for i in pick])) for pick in picks], dtype=torch.double, device="cpu"
+    )
+    low, high = values.quantile(
+        torch.tensor([(1 - confidence) / 2, (1 + confidence) / 2], dtype=torch.double, device="cpu")
+    ).tolist()
     return low, high

@@ -119,7 +119,7 @@ class CorrelatedFadingLikelihood:
         return log_p.flatten(1).softmax(-1).view_as(log_p)
 
     def initialise(self, position: Float[Tensor, "track particle 2"], generator: torch.Generator) -> None:
-        zero = torch.zeros(*position.shape[:2], len(self.levels.mean), dtype=torch.double)
+        zero = torch.zeros(*position.shape[:2], len(self.levels.mean), dtype=torch.double, device=position.device)
         _, self.fading = self._level_term(0, position, zero, torch.ones_like(zero), generator)
 
     def log_likelihood(
@@ -148,14 +148,17 @@ class CorrelatedFadingLikelihood:
         level, half_step = self.reports.rsrp_dbm[:, report].unsqueeze(1), self.levels.step / 2
         low = torch.where(heard, level - half_step - mean, -torch.inf) / sigma
         high = (torch.where(heard, level + half_step, self.censor[:, report].unsqueeze(1)) - mean) / sigma
-        u = torch.rand(low.shape, generator=generator, dtype=torch.double)
+        u = torch.rand(low.shape, generator=generator, dtype=torch.double, device=generator.device)
         probability, fading = _draw_within(low, high, centre, std, u)
         if self.levels.outlier_fraction:
             outlier_std = self.levels.outlier_std / sigma
             outlier_probability, outlier_fading = _draw_outlier(low, high, centre, std, outlier_std, generator)
             joint = self.levels.outlier_fraction * outlier_probability
             probability = (1 - self.levels.outlier_fraction) * probability + joint
-            is_outlier = torch.rand(joint.shape, generator=generator, dtype=torch.double) * probability < joint
+            is_outlier = (
+                torch.rand(joint.shape, generator=generator, dtype=torch.double, device=generator.device) * probability
+                < joint
+            )
             fading = torch.where(is_outlier, outlier_fading, fading)
         log_p = torch.where(known, probability.log().clamp(min=NEVER), torch.where(heard, NEVER, 0.0))
         return log_p.sum(-1), torch.where(known, fading, centre + std * _normal_quantile(u))
@@ -177,10 +180,10 @@ def _draw_outlier(
 ) -> tuple[Float[Tensor, "*n"], Float[Tensor, "*n"]]:
     """The same where the level has an outlier's N(0, `outlier_std`²) on top, and the fading without the outlier."""
     total_std = (std**2 + outlier_std**2).sqrt()
-    u = torch.rand(low.shape, generator=generator, dtype=torch.double)
+    u = torch.rand(low.shape, generator=generator, dtype=torch.double, device=generator.device)
     probability, total = _draw_within(low, high, centre, total_std, u)
     fading_fraction = (std / total_std) ** 2
-    noise = torch.randn(low.shape, generator=generator, dtype=torch.double)
+    noise = torch.randn(low.shape, generator=generator, dtype=torch.double, device=generator.device)
     return probability, centre + fading_fraction * (total - centre) + std * (1 - fading_fraction).sqrt() * noise
 
 
@@ -194,4 +197,4 @@ def _value_at(
 ) -> Tensor:
     """A raster's value at every particle."""
     row, column = grid.pixel_of(position)
-    return raster[torch.arange(len(raster)).unsqueeze(1), row, column]
+    return raster[torch.arange(len(raster), device=raster.device).unsqueeze(1), row, column]

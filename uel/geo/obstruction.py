@@ -35,8 +35,8 @@ def obstruction(maps: TileMaps, cell: int) -> Float[Tensor, "kind row column"]:
     """
     radio, grid = maps.radio, maps.radio.grid
     antenna, wavelength = radio.cell_position[cell], SPEED_OF_LIGHT / cells_of(radio.sites)[cell][1].carrier.frequency
-    fraction = ((torch.arange(LINE_SAMPLES) + 0.5) / LINE_SAMPLES)[:, None, None]
-    offset = grid.centres() - antenna[:2]
+    fraction = ((torch.arange(LINE_SAMPLES, device=antenna.device) + 0.5) / LINE_SAMPLES)[:, None, None]
+    offset = grid.centres(antenna.device) - antenna[:2]
     distance = offset.norm(dim=-1).clamp(min=1.0)
     position = antenna[:2] + fraction.unsqueeze(-1) * offset
     covered = maps.buildings[1]

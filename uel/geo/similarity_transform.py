@@ -8,6 +8,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from uel.core.grid import Grid
+from uel.core.precision import full_precision
 from uel.geo.tile_maps import TileMaps
 from uel.radio.link_truth import LinkTruth
 from uel.radio.radio_map import PropagationChannels, RadioMap
@@ -40,17 +41,17 @@ class SimilarityTransform:
     def matrix(self) -> Float[Tensor, "2 2"]:
         """The reflection and rotation as a matrix."""
         angle = math.radians(self.angle_deg)
-        turn = torch.tensor([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
-        return turn * torch.tensor([-1.0 if self.mirrored else 1.0, 1.0])
+        turn = torch.tensor([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]], device="cpu")
+        return turn * torch.tensor([-1.0 if self.mirrored else 1.0, 1.0], device="cpu")
 
     def position(self, position: Float[Tensor, "*n dim"]) -> Float[Tensor, "*n dim"]:
         """Positions (m) after the transform; heights are scaled."""
-        plane = position[..., :2] @ self.matrix.T
+        plane = _turned(position[..., :2], self.matrix.T)
         return self.scale * torch.cat([plane, position[..., 2:]], -1)
 
     def inverse_position(self, position: Float[Tensor, "*n dim"]) -> Float[Tensor, "*n dim"]:
         """Positions (m) before the transform; differentiable."""
-        return torch.cat([position[..., :2] @ self.matrix, position[..., 2:]], -1) / self.scale
+        return torch.cat([_turned(position[..., :2], self.matrix), position[..., 2:]], -1) / self.scale
 
     def azimuth_deg(self, azimuth_deg: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
         """Compass azimuths after the transform."""
@@ -67,12 +68,12 @@ class SimilarityTransform:
 
     def raster(self, values: Shaped[Tensor, "*n row column"], grid: Grid) -> Shaped[Tensor, "*n row column"]:
         """A raster after the transform; 0 in pixels from outside the tile."""
-        inside, row, column = self._source_pixels(grid)
-        return torch.where(inside, values[..., row, column], torch.zeros((), dtype=values.dtype))
+        inside, row, column = self._source_pixels(grid, values.device)
+        return torch.where(inside, values[..., row, column], torch.zeros((), dtype=values.dtype, device=values.device))
 
-    def _source_pixels(self, grid: Grid) -> tuple[Tensor, Tensor, Tensor]:
+    def _source_pixels(self, grid: Grid, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
         """For each pixel whether it comes from the tile, and its row and column there."""
-        position = self.inverse_position(grid.centres())
+        position = self.inverse_position(grid.centres(device))
         return grid.contains(position), *grid.pixel_of(position)
 
     def sites(self, sites: tuple[Site, ...]) -> tuple[Site, ...]:
@@ -80,9 +81,9 @@ class SimilarityTransform:
         return tuple(self._site(site) for site in sites)
 
     def _site(self, site: Site) -> Site:
-        azimuth = self.azimuth_deg(torch.tensor([cell.azimuth_deg for cell in site.cells])).tolist()
+        azimuth = self.azimuth_deg(torch.tensor([cell.azimuth_deg for cell in site.cells], device="cpu")).tolist()
         cells = tuple(replace(cell, azimuth_deg=a) for cell, a in zip(site.cells, azimuth, strict=True))
-        x, y, z = self.position(torch.tensor(site.position)).tolist()
+        x, y, z = self.position(torch.tensor(site.position, device="cpu")).tolist()
         return replace(site, position=(x, y, z), cells=cells)
 
     def maps(self, maps: TileMaps) -> TileMaps:
@@ -121,8 +122,14 @@ class SimilarityTransform:
         )
 
     def _direction(self, vector: Float[Tensor, "cell 3 row column"]) -> Float[Tensor, "cell 3 row column"]:
-        plane = torch.einsum("ij,cjyx->ciyx", self.matrix, vector[:, :2])
+        plane = torch.einsum("ij,cjyx->ciyx", self.matrix.to(vector.device), vector[:, :2])
         return torch.cat([plane, vector[:, 2:]], 1)
+
+
+def _turned(plane: Float[Tensor, "*n 2"], matrix: Float[Tensor, "2 2"]) -> Float[Tensor, "*n 2"]:
+    """Rows times a matrix. Autocast would round positions to bfloat16, metres."""
+    with full_precision():
+        return plane @ matrix.to(plane.device)
 
 
 IDENTITY_TRANSFORM = SimilarityTransform()

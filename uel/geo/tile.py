@@ -148,7 +148,7 @@ class Tile:
 
     def ground(self, position: Float[Tensor, "*n dim"]) -> Float[Tensor, "*n"]:
         """Elevation of the terrain in metres, bilinear and differentiable."""
-        return self.raster_grid.sample(self.rasters["ground"][None], position)[..., 0]
+        return self.raster_grid.sample(self.rasters["ground"][None].to(position.device), position)[..., 0]
 
     def at_height(self, position: Float[Tensor, "*n dim"], height: float) -> Float[Tensor, "*n 3"]:
         """Three-dimensional positions: (x, y) get a z `height` metres above the ground, (x, y, z) stay as they are."""
@@ -163,11 +163,11 @@ class Tile:
     def is_outdoor(self, position: Float[Tensor, "*n dim"]) -> Tensor:
         """Whether no building stands at a position: Bool, `*n`."""
         row, column = self.pixel_of(position)
-        return self.rasters["footprint"][row, column] < 0.5
+        return self.rasters["footprint"].to(position.device)[row, column] < 0.5
 
     def min_mast_z(self, x: float, y: float) -> float:
         """Least z in metres of an antenna at (x, y): `MAST_CLEARANCE` above the roof or ground."""
-        row, column = self.pixel_of(torch.tensor([x, y]))
+        row, column = self.pixel_of(torch.tensor([x, y], device="cpu"))
         return float(self.rasters["height"][row, column]) + MAST_CLEARANCE
 
     def require_sites(self, sites: tuple[Site, ...], extrapolate: bool = False) -> None:
@@ -184,7 +184,7 @@ class Tile:
         """Raise `UelError` without a site, and for a site that is off the tile, inside a building or in the ground."""
         if not sites:
             raise UelError("there are no sites", got="0 sites", do="place some: scenes.place(tile, count=4)")
-        position = torch.tensor([site.position for site in sites])
+        position = torch.tensor([site.position for site in sites], device="cpu")
         self.raster_grid.require(position)
         row, column = self.pixel_of(position)
         top, ground = self.rasters["height"][row, column], self.rasters["ground"][row, column]

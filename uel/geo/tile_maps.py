@@ -53,7 +53,7 @@ class TileMaps:
 
     @cached_property
     def power_dbm(self) -> Float[Tensor, " cell"]:
-        return reference_power_dbm(self.radio.sites)
+        return reference_power_dbm(self.radio.sites).to(self.prior.device)
 
 
 def require_map_of_tile(made_on: TileReference | None, grid: Grid, tile: Tile, artefact: str = "radio map") -> None:
@@ -71,6 +71,6 @@ def _material_fractions(tile: Tile, radio: RadioMap) -> list[Float[Tensor, "row 
     names = [tile.materials[i] if i < len(tile.materials) else "" for i in range(int(index.max()) + 1)]
     fractions = []
     for material in MATERIAL_CLASSES:
-        is_material = torch.tensor([float(material in name) for name in names])
+        is_material = torch.tensor([float(material in name) for name in names], device=index.device)
         fractions.append(torch.nn.functional.avg_pool2d(is_material[index.long()][None], step)[0])
     return fractions

@@ -170,7 +170,7 @@ class Deployment:
         assert self.survey is not None, "this deployment has no survey"
         truth = self.survey.truth[self.survey.valid]
         if count is not None:
-            truth = truth[torch.randint(len(truth), (count,), generator=generator)]
+            truth = truth[torch.randint(len(truth), (count,), generator=generator, device=generator.device)]
         return self.reports_from_paths(truth, model, generator, similarity)
 
     def reports_from_paths(

@@ -87,7 +87,7 @@ def locate(config: LocateConfig, open_simulator: SimulatorFactory, trace_radio_m
             advance(len(located.part))
     rejections.report(source.count, rejected)
     if answers.distances:
-        summary = error_summary(torch.tensor(answers.distances))
+        summary = error_summary(torch.tensor(answers.distances, device="cpu"))
         log.info("%(n)d reports with positions: median %(p50_m).1f m, 95 %% below %(p95_m).1f m", summary)
 
 
@@ -233,5 +233,7 @@ def _log_probability_rasters(refined_locator: RefinedLocator, reports: Reports) 
 def _fix_of_cloud(cloud: ParticleCloud, grid: Grid, patches: int) -> Fix:
     """A cloud of particles as one Gaussian per patch."""
     row, column = grid.pixel_of(cloud.position[0])
-    probability = torch.zeros(grid.count**2).index_add(0, row * grid.count + column, cloud.weight[0])
+    probability = torch.zeros(grid.count**2, device=cloud.weight.device).index_add(
+        0, row * grid.count + column, cloud.weight[0]
+    )
     return pool_to_patches(probability.clamp(min=MIN_PIXEL_PROBABILITY).log().view(1, *grid.shape), grid, patches)

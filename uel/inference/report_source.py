@@ -122,7 +122,7 @@ def sequence_part(sequence: ReportSequence) -> LogPart:
     unknown = np.full(count, np.nan)
     return LogPart(
         reports=sequence.reports,
-        position=torch.full((count, 2), torch.nan) if sequence.position is None else sequence.position,
+        position=torch.full((count, 2), torch.nan, device="cpu") if sequence.position is None else sequence.position,
         row=np.arange(1, count + 1),
         seconds=sequence.time.double().numpy(),
         device=np.full(count, "", dtype=object),

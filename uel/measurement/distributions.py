@@ -72,5 +72,5 @@ def log_unreported(z: Float[Tensor, "*n"], dropout: float) -> Float[Tensor, "*n"
     """Log-probability that a cell is not reported: dropped out, or its normal level is below a limit at `z` sigma."""
     if not dropout:
         return log_ndtr(z)
-    dropped = torch.tensor(math.log(dropout), dtype=z.dtype)
+    dropped = torch.tensor(math.log(dropout), dtype=z.dtype, device=z.device)
     return torch.logaddexp(dropped, math.log1p(-dropout) + log_ndtr(z))

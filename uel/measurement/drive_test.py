@@ -97,11 +97,11 @@ def split_by_block(position: Float[Tensor, "n 2"], side: float, fraction: float,
     Raises `UelError` when one side of the split would be empty.
     """
     blocks, block_of = torch.unique(block_index(position, side), return_inverse=True)
-    order = torch.randperm(len(blocks), generator=torch.Generator().manual_seed(seed))
+    order = torch.randperm(len(blocks), generator=torch.Generator().manual_seed(seed), device="cpu")
     count = round(fraction * len(blocks))
     if not 0 < count < len(blocks):
         got = f"{len(blocks)} blocks of {side:g} m, a fraction of {fraction:g}"
         raise UelError("one side of the split by blocks is empty", got=got, do="choose smaller blocks")
-    chosen = torch.zeros(len(blocks), dtype=torch.bool)
+    chosen = torch.zeros(len(blocks), dtype=torch.bool, device="cpu")
     chosen[order[:count]] = True
     return chosen[block_of]

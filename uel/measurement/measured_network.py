@@ -53,7 +53,9 @@ class MeasuredCells:
     @property
     def mast(self) -> Int[Tensor, " cell"]:
         """Number of the mast that a cell stands on: cells of one position share it; each unlisted cell has its own."""
-        key = torch.cat([self.position.round(), torch.where(self.is_listed, -1, torch.arange(len(self)))[:, None]], 1)
+        key = torch.cat(
+            [self.position.round(), torch.where(self.is_listed, -1, torch.arange(len(self), device="cpu"))[:, None]], 1
+        )
         return torch.unique(key, dim=0, return_inverse=True)[1]
 
     def select(self, cells: Int[Tensor, " chosen"]) -> "MeasuredCells":
@@ -232,7 +234,7 @@ def split_labels(network: MeasuredNetwork, seed: int, fraction: float = LABELLED
         raise UelError(f"no outdoor square of {network.name} reports {MIN_JUDGED_CELLS} cells", got=got, do=do)
     in_labelled_block = split_by_block(network.position[usable], BLOCK_SIDE, fraction, seed)
     labelled = usable[in_labelled_block]
-    order = torch.randperm(len(labelled), generator=torch.Generator().manual_seed(seed))
+    order = torch.randperm(len(labelled), generator=torch.Generator().manual_seed(seed), device="cpu")
     return LabelSplit(labelled[order], usable[~in_labelled_block])
 
 
@@ -250,5 +252,5 @@ def split_days(network: MeasuredNetwork, seed: int) -> LabelSplit:
         do = "give days with squares that report enough cells"
         raise UelError(f"no square of {network.name} can be judged on another day", got=f"{len(usable)} squares", do=do)
     labelled = usable[first]
-    order = torch.randperm(len(labelled), generator=torch.Generator().manual_seed(seed))
+    order = torch.randperm(len(labelled), generator=torch.Generator().manual_seed(seed), device="cpu")
     return LabelSplit(labelled[order], usable[~first])

@@ -85,7 +85,8 @@ class ObservationModel(ObservationParameters):
         serving_range = self._range(at_serving(truth.delay), self._true_los(los, fork), self.range_noise, generator)
         azimuth = self._azimuth(at_serving(truth.azimuth_deg), self._true_los(los, fork), generator)
         has_ta, has_azimuth = (
-            audible & (torch.rand(audible.shape, generator=generator) >= self.feature_dropout) for _ in range(2)
+            audible & (torch.rand(audible.shape, generator=generator, device=generator.device) >= self.feature_dropout)
+            for _ in range(2)
         )
         reports = Reports(
             rsrp_dbm=rsrp * heard,
@@ -102,18 +103,20 @@ class ObservationModel(ObservationParameters):
 
     def _fading(self, truth: LinkTruth, generator: torch.Generator, fork: torch.Generator) -> Float[Tensor, "*n cell"]:
         """Shadow fading and level noise in dB."""
-        white = torch.randn(truth.gain_db.shape, generator=generator)
+        white = torch.randn(truth.gain_db.shape, generator=generator, device=generator.device)
         if self.cell_correlation:
-            common = torch.randn((*white.shape[:-1], 1), generator=fork)
+            common = torch.randn((*white.shape[:-1], 1), generator=fork, device=fork.device)
             white = math.sqrt(1 - self.cell_correlation) * white + math.sqrt(self.cell_correlation) * common
         if self.decorrelation_distance and white.ndim > 2:
             white = correlate_along_track(white, truth.position, self.decorrelation_distance)
         fading = white * self.shadowing_db
         if self.level_noise_db:
-            fading = fading + torch.randn(fading.shape, generator=fork) * self.level_noise_db
+            fading = fading + torch.randn(fading.shape, generator=fork, device=fork.device) * self.level_noise_db
         if self.level_outliers:
-            is_outlier = torch.rand(fading.shape, generator=fork) < self.level_outliers
-            fading = fading + is_outlier * torch.randn(fading.shape, generator=fork) * self.outlier_db
+            is_outlier = torch.rand(fading.shape, generator=fork, device=fork.device) < self.level_outliers
+            fading = (
+                fading + is_outlier * torch.randn(fading.shape, generator=fork, device=fork.device) * self.outlier_db
+            )
         return fading
 
     def _arrivals(self, truth: LinkTruth, heard: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
@@ -131,19 +134,21 @@ class ObservationModel(ObservationParameters):
         """Draw the true line of sight, given the map's."""
         if not self.has_uncertain_los:
             return los
-        return los ^ (torch.rand(los.shape, generator=generator) < self._los_error_probability(los))
+        return los ^ (
+            torch.rand(los.shape, generator=generator, device=generator.device) < self._los_error_probability(los)
+        )
 
     def _los_error_probability(self, los: Tensor) -> Tensor:
         return torch.where(los, self.false_sight, self.missed_sight)
 
     def _range(self, delay: Tensor, los: Tensor, sigma: float, generator: torch.Generator) -> Tensor:
-        noise = torch.randn(delay.shape, generator=generator) * sigma
+        noise = torch.randn(delay.shape, generator=generator, device=generator.device) * sigma
         excess = torch.empty_like(delay).exponential_(generator=generator) * self.nlos_excess
         return delay * SPEED_OF_LIGHT + noise + torch.where(los, 0.0, excess)
 
     def _azimuth(self, azimuth_deg: Tensor, los: Tensor, generator: torch.Generator) -> Tensor:
         sigma = torch.where(los, self.azimuth_noise_deg, self.azimuth_noise_nlos_deg)
-        noisy = azimuth_deg + torch.randn(azimuth_deg.shape, generator=generator) * sigma
+        noisy = azimuth_deg + torch.randn(azimuth_deg.shape, generator=generator, device=generator.device) * sigma
         return ((noisy / self.azimuth_step_deg).round() * self.azimuth_step_deg) % 360.0
 
     # ---- likelihood of every pixel -------------------------------------------------------------------
@@ -196,7 +201,7 @@ class ObservationModel(ObservationParameters):
         one with the weakest level may therefore have that level itself.
         """
         weakest = torch.where(reports.heard, reports.rsrp_dbm, torch.inf).amin(-1, keepdim=True)
-        index = torch.arange(reports.heard.shape[-1])
+        index = torch.arange(reports.heard.shape[-1], device=reports.heard.device)
         last = torch.where(reports.heard & (reports.rsrp_dbm == weakest), index, -1).amax(-1, keepdim=True)
         full = reports.heard.sum(-1, keepdim=True) >= self.cells_max
         limit = torch.where(index > last, weakest + self.rsrp_step_db, weakest)
@@ -283,7 +288,7 @@ def _fork(generator: torch.Generator) -> torch.Generator:
     """A generator with an independent stream, seeded by a copy of `generator`, whose state stays as it is."""
     copy = torch.Generator()
     copy.set_state(generator.get_state())
-    return torch.Generator().manual_seed(int(torch.randint(2**62, (), generator=copy)))
+    return torch.Generator().manual_seed(int(torch.randint(2**62, (), generator=copy, device=copy.device)))
 
 
 def _is_any(mask: Bool[Tensor, " batch"]) -> bool:
@@ -294,5 +299,5 @@ def _is_any(mask: Bool[Tensor, " batch"]) -> bool:
 def _not_dropped(shape: torch.Size, dropout: float, generator: torch.Generator) -> Tensor:
     """Random mask that is False with probability `dropout`; draws nothing for dropout 0."""
     if not dropout:
-        return torch.ones(shape, dtype=torch.bool)
-    return torch.rand(shape, generator=generator) >= dropout
+        return torch.ones(shape, dtype=torch.bool, device=generator.device)
+    return torch.rand(shape, generator=generator, device=generator.device) >= dropout

@@ -84,8 +84,8 @@ def from_json(content: bytes, cells: int, sites: tuple[Site, ...] | None = None)
         if after < before:
             raise _wrong(f"reports[{n}].time", after, f"sort reports by time; the report before has {before}")
     columns = {name: torch.stack([report[name] for report in reports]) for name in reports[0]}
-    known_position = None if None in position else torch.tensor(position)
-    return ReportSequence(torch.tensor(time) - time[0], Reports(**columns), known_position)
+    known_position = None if None in position else torch.tensor(position, device="cpu")
+    return ReportSequence(torch.tensor(time, device="cpu") - time[0], Reports(**columns), known_position)
 
 
 def to_json(sequence: ReportSequence, sites: tuple[Site, ...] | None = None) -> bytes:
@@ -196,11 +196,11 @@ def _report(value: Any, where: str, cells: int) -> dict[str, Any]:
     return report | {
         "position": _position(values["position"], f"{where}.position") if "position" in values else None,
         "time": _real(values, "time", where, (0.0, 1e9), 0.0),
-        "serving": torch.tensor(serving),
-        "timing_advance": torch.tensor(float(advance or 0)),
-        "has_timing_advance": torch.tensor(advance is not None),
-        "azimuth_deg": torch.tensor((azimuth or 0.0) % 360.0),
-        "has_azimuth": torch.tensor(azimuth is not None),
+        "serving": torch.tensor(serving, device="cpu"),
+        "timing_advance": torch.tensor(float(advance or 0), device="cpu"),
+        "has_timing_advance": torch.tensor(advance is not None, device="cpu"),
+        "azimuth_deg": torch.tensor((azimuth or 0.0) % 360.0, device="cpu"),
+        "has_azimuth": torch.tensor(azimuth is not None, device="cpu"),
     }
 
 
@@ -223,8 +223,8 @@ def _levels(reported: list[dict[str, Any]], where: str, cells: int) -> dict[str,
     numbers = [cell["cell"] for cell in reported]
     if len(set(numbers)) < len(numbers):
         raise _wrong(f"{where}.cells", f"cells {numbers}", "name each cell once")
-    columns: dict[str, Tensor] = {name: torch.zeros(cells) for name in ("rsrp_dbm", "toa", "aoa_deg")}
-    columns |= {name: torch.zeros(cells, dtype=torch.bool) for name in ("heard", "has_toa", "has_aoa")}
+    columns: dict[str, Tensor] = {name: torch.zeros(cells, device="cpu") for name in ("rsrp_dbm", "toa", "aoa_deg")}
+    columns |= {name: torch.zeros(cells, dtype=torch.bool, device="cpu") for name in ("heard", "has_toa", "has_aoa")}
     for cell in reported:
         index = cell["cell"]
         columns["heard"][index] = True

@@ -83,7 +83,7 @@ def reports_from_levels(
 ) -> Reports:
     """Reports from levels (dBm) and times of flight (s); NaN marks a value that was not reported."""
     heard = ~level.isnan()
-    zero = torch.zeros(len(level))
+    zero = torch.zeros(len(level), device=level.device)
     toa = torch.full_like(level, torch.nan) if toa is None else toa
     return Reports(
         rsrp_dbm=level.nan_to_num(),
@@ -105,6 +105,7 @@ def rotate_to_assumed_azimuths(reports: Reports, true: tuple[Site, ...], assumed
     Reports are returned as they are where the azimuths agree.
     """
     offset_deg = torch.tensor(
-        [b.azimuth_deg - a.azimuth_deg for (_, a), (_, b) in zip(cells_of(true), cells_of(assumed), strict=True)]
+        [b.azimuth_deg - a.azimuth_deg for (_, a), (_, b) in zip(cells_of(true), cells_of(assumed), strict=True)],
+        device=reports.heard.device,
     )
     return reports.rotate_angles(offset_deg) if offset_deg.any() else reports

@@ -62,7 +62,7 @@ class RsrpLikelihood:
         """
         if self.common_std:
             return self._log_likelihood_common(reports, censor_dbm)
-        total = torch.zeros(*reports.serving.shape, *self.mean.shape[1:])
+        total = torch.zeros(*reports.serving.shape, *self.mean.shape[1:], device=self.mean.device)
         for cell in range(len(self.mean)):  # one cell at a time bounds the memory of a large batch
             total += self.cell_log_likelihood(reports, censor_dbm[:, cell], cell)
         return total
@@ -128,7 +128,11 @@ class RsrpLikelihood:
         """Precision and precision × mean of the common fading (in units of its std) given the heard levels;
         log-density."""
         shape = (len(reports), *self.mean.shape[1:])
-        precision, weighted_mean, log_p = torch.ones(shape), torch.zeros(shape), torch.zeros(shape)
+        precision, weighted_mean, log_p = (
+            torch.ones(shape, device=self.mean.device),
+            torch.zeros(shape, device=self.mean.device),
+            torch.zeros(shape, device=self.mean.device),
+        )
         for cell in range(len(self.mean)):
             variance = self.link_std[cell] ** 2 + self.step**2 / 12
             offset = reports.rsrp_dbm[:, cell, None, None] - self.mean[cell]

@@ -73,8 +73,8 @@ def drive(
     grid, road = add_border(grid, road)
     points = (stride / grid.pixel).ceil().clamp(min=1).long()  # for each car, so that its strides end on a point
     sight_points = max(LOOK_AHEAD_PIXELS, int(points.amax()) if len(points) else 0)
-    turns = unit_vector(torch.deg2rad(torch.tensor(TURN_ANGLES_DEG)))
-    preference = torch.arange(len(TURN_ANGLES_DEG)) * 1e-3
+    turns = unit_vector(torch.deg2rad(torch.tensor(TURN_ANGLES_DEG, device="cpu")))
+    preference = torch.arange(len(TURN_ANGLES_DEG), device="cpu") * 1e-3
     for _ in range(steps):
         choices = rotate(heading.unsqueeze(1), turns)
         spacing = (stride / points).unsqueeze(1).expand(choices.shape[:2])
@@ -82,7 +82,7 @@ def drive(
         score = torch.where(run >= points.unsqueeze(1), run - preference, -1.0)
         score[:, -1] = torch.where(score[:, -1] >= 0, 0.0, -1.0)
         best, choice = score.max(1)
-        heading = choices[torch.arange(len(position)), choice]
+        heading = choices[torch.arange(len(position), device=position.device), choice]
         position = position + heading * torch.where(best >= 0, stride, 0.0).unsqueeze(-1)
         positions.append(position)
     return torch.stack(positions, 1)
@@ -93,10 +93,10 @@ def road_direction(
 ) -> Float[Tensor, "track 2"]:
     """The direction, among sixteen around `heading`, in which the road is longest; among equals the first."""
     grid, road = add_border(grid, road)
-    choices = rotate(heading.unsqueeze(1), unit_vector(torch.arange(16) * (math.pi / 8)))
-    spacing = torch.full(choices.shape[:2], grid.pixel)
+    choices = rotate(heading.unsqueeze(1), unit_vector(torch.arange(16, device=heading.device) * (math.pi / 8)))
+    spacing = torch.full(choices.shape[:2], grid.pixel, device=choices.device)
     run = free_points_ahead(grid, road, start.unsqueeze(1).expand_as(choices), choices, spacing, 2 * LOOK_AHEAD_PIXELS)
-    return choices[torch.arange(len(start)), run.argmax(1)]
+    return choices[torch.arange(len(start), device=start.device), run.argmax(1)]
 
 
 def add_border(grid: Grid, raster: Bool[Tensor, "row column"]) -> tuple[Grid, Bool[Tensor, "wider higher"]]:
@@ -116,7 +116,7 @@ def free_points_ahead(
 
     The raster has a border (`add_border`).
     """
-    distance = spacing.unsqueeze(-1) * (torch.arange(points) + 1)
+    distance = spacing.unsqueeze(-1) * (torch.arange(points, device=spacing.device) + 1)
     point = position.unsqueeze(-2) + heading.unsqueeze(-2) * distance.unsqueeze(-1)
     row, column = grid.pixel_of(point)
     return raster[row, column].to(torch.uint8).cumprod(-1).sum(-1)

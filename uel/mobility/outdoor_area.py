@@ -108,9 +108,11 @@ def allowed_positions(
     tile: Tile, sites: tuple[Site, ...], position: Float[Tensor, "n 2"], least: float, greatest: float
 ) -> Bool[Tensor, " n"]:
     """Whether positions (m) are outdoors, on the tile and within distances (m) of the nearest site."""
-    nearest = torch.full(position.shape[:1], torch.inf)
+    nearest = torch.full(position.shape[:1], torch.inf, device=position.device)
     for site in sites:  # one at a time bounds the memory on a large tile
-        nearest = torch.minimum(nearest, (position - torch.tensor(site.position[:2])).norm(dim=-1))
+        nearest = torch.minimum(
+            nearest, (position - torch.tensor(site.position[:2], device=position.device)).norm(dim=-1)
+        )
     near_enough = (nearest >= least) & (nearest <= greatest)
     return near_enough & tile.raster_grid.contains(position) & tile.is_outdoor(position)
 
@@ -118,7 +120,7 @@ def allowed_positions(
 def _covered_by(tile: Tile, cover: str) -> Bool[Tensor, "row column"]:
     """Pixels with a kind of land cover; none on a tile without it."""
     if "cover" not in tile.rasters or cover not in tile.covers:
-        return torch.zeros(tile.raster_grid.shape, dtype=torch.bool)
+        return torch.zeros(tile.raster_grid.shape, dtype=torch.bool, device="cpu")
     return tile.rasters["cover"] == tile.covers.index(cover)
 
 

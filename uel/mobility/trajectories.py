@@ -43,7 +43,7 @@ def draw_positions(
     config = config or TrackConfig()
     accepted: list[Tensor] = []
     for _ in range(200):
-        candidates = (torch.rand(4 * count, 2, generator=generator) - 0.5) * tile.size
+        candidates = (torch.rand(4 * count, 2, generator=generator, device=generator.device) - 0.5) * tile.size
         accepted.append(
             candidates[allowed_positions(tile, sites, candidates, config.min_distance, config.max_distance)]
         )
@@ -103,7 +103,7 @@ def _block(tile: Tile, area: OutdoorArea, config: TrackConfig, seed: int, number
         torch.from_numpy(rng.standard_normal((TRACKS_PER_BLOCK, config.reports))),
     )
     length = torch.from_numpy(rng.integers(config.min_reports, config.reports + 1, TRACKS_PER_BLOCK))
-    stride = torch.tensor(config.speeds)[kind] * interval
+    stride = torch.tensor(config.speeds, device=kind.device)[kind] * interval
     angle = wander.float() * (HEADING_DRIFT * interval.sqrt() * (kind == 1)).unsqueeze(1)
     positions = _positions(area, kind, start, heading, stride, angle)
     return _padded(tile, positions, interval, length)
@@ -130,7 +130,7 @@ def _padded(tile: Tile, positions: Float[Tensor, "track position 2"], interval: 
     reports = positions.shape[1] - 1
     point = torch.cat([positions, tile.ground(positions).unsqueeze(-1)], -1)
     velocity = point.diff(dim=1) / interval[:, None, None]
-    last = torch.minimum(torch.arange(reports), length.unsqueeze(1) - 1)
-    rows = torch.arange(len(positions)).unsqueeze(1)
-    valid = torch.arange(reports) < length.unsqueeze(1)
+    last = torch.minimum(torch.arange(reports, device=length.device), length.unsqueeze(1) - 1)
+    rows = torch.arange(len(positions), device=positions.device).unsqueeze(1)
+    valid = torch.arange(reports, device=length.device) < length.unsqueeze(1)
     return Tracks(positions[rows, last], last * interval.unsqueeze(1), valid, velocity[rows, last])

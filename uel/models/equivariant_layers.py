@@ -18,9 +18,9 @@ class IsotropicConv(nn.Module):
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(3, outputs, inputs) / (3 * inputs) ** 0.5)
-        self.bias = nn.Parameter(torch.zeros(outputs))
-        ring = torch.tensor([[2, 1, 2], [1, 0, 1], [2, 1, 2]])
+        self.weight = nn.Parameter(torch.randn(3, outputs, inputs, device="cpu") / (3 * inputs) ** 0.5)
+        self.bias = nn.Parameter(torch.zeros(outputs, device="cpu"))
+        ring = torch.tensor([[2, 1, 2], [1, 0, 1], [2, 1, 2]], device="cpu")
         share = torch.stack([(ring == k) / (ring == k).sum() for k in range(3)])
         self.register_buffer("share", share, persistent=False)
 
@@ -84,8 +84,8 @@ class RadioEncoder(nn.Module):
     def __init__(self, features: int, width: int, heads: int, depth: int, ids: int = 0) -> None:
         super().__init__()
         self.embed = nn.Linear(features, width)
-        self.ids = nn.Parameter(torch.zeros(ids, width)) if ids else None
-        self.summary = nn.Parameter(torch.zeros(1, 1, width))
+        self.ids = nn.Parameter(torch.zeros(ids, width, device="cpu")) if ids else None
+        self.summary = nn.Parameter(torch.zeros(1, 1, width, device="cpu"))
         self.blocks = nn.ModuleList(Attention(width, heads) for _ in range(depth))
         self.mlps = nn.ModuleList(
             nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))

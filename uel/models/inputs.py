@@ -33,7 +33,8 @@ def cell_tokens(reports: Reports, maps: TileMaps) -> Float[Tensor, "batch cell f
         [
             [site.position[2] / HEIGHT_UNIT, cell.tilt_deg / 10.0, math.log10(cell.carrier.frequency / 3.5e9)]
             for site, cell in cells_of(maps.radio.sites)
-        ]
+        ],
+        device=reports.rsrp_dbm.device,
     )
     return torch.cat([torch.stack(reported, -1), pose.expand(*reports.serving.shape, -1, -1)], -1)
 

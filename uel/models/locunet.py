@@ -88,7 +88,7 @@ def input_planes(
 
 def _strongest(reports: Reports, cells: int) -> Tensor:
     """Indices of the strongest reported cells (batch, slot); among equals the serving cell comes first."""
-    index = torch.arange(reports.heard.shape[1])
+    index = torch.arange(reports.heard.shape[1], device=reports.heard.device)
     serving = (index == reports.serving[:, None]) * 0.01  # dB: levels come in far larger steps
     rank = torch.where(reports.heard, reports.rsrp_dbm + serving, -torch.inf)
     return rank.topk(min(cells, len(index)), 1).indices

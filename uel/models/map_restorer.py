@@ -134,7 +134,7 @@ def restorer_input(maps: TileMaps, cells: slice = slice(None)) -> Float[Tensor, 
     radio, poses = maps.radio, cells_of(maps.radio.sites)[cells]
 
     def per_cell(values: list[float]) -> Tensor:
-        return torch.tensor(values)[:, None, None]
+        return torch.tensor(values, device="cpu")[:, None, None]
 
     height = per_cell([site.position[2] for site, _ in poses])
     azimuth = per_cell([cell.azimuth_deg for _, cell in poses])

@@ -28,7 +28,7 @@ def relevant_cells(reports: Reports, maps: TileMaps, model: ObservationModel) ->
     """
     level = torch.where(reports.heard, reports.rsrp_dbm, -torch.inf)
     strongest = level.topk(min(STRONGEST_CELLS, level.shape[-1]), dim=-1)
-    held = torch.zeros(level.shape[-1], dtype=torch.bool)
+    held = torch.zeros(level.shape[-1], dtype=torch.bool, device=level.device)
     held[strongest.indices[strongest.values > -torch.inf]] = True
     radio, outdoors = maps.radio, maps.prior > 0
     mapped = torch.where(radio.known & outdoors, radio.level_db, -torch.inf).flatten(1).amax(1) + maps.power_dbm
@@ -41,8 +41,8 @@ def relevant_cells(reports: Reports, maps: TileMaps, model: ObservationModel) ->
 def restrict_to_cells(reports: Reports, maps: TileMaps, cells: Int[Tensor, " relevant"]) -> tuple[Reports, TileMaps]:
     """Reports and maps of some of the cells, in this order; every serving cell must be among them."""
     count = reports.heard.shape[-1]
-    number = torch.full((count,), -1)
-    number[cells] = torch.arange(len(cells))
+    number = torch.full((count,), -1, device=cells.device)
+    number[cells] = torch.arange(len(cells), device=cells.device)
     values = {f.name: getattr(reports, f.name) for f in fields(Reports)}
     by_cell = {
         name: v[..., cells] for name, v in values.items() if v.ndim == reports.heard.ndim and v.shape[-1] == count

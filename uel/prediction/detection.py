@@ -35,7 +35,7 @@ def detection_probability(
     if expected is None:
         expected = parameters.ceiling * ((prediction.mean - parameters.threshold_dbm) / parameters.width_db).sigmoid()
     total = parameters.prior_labels * expected
-    weight = torch.full((len(position),), parameters.prior_labels)
+    weight = torch.full((len(position),), parameters.prior_labels, device="cpu")
     reported = labels.is_reported.float()
     for start in range(0, len(position), POINTS_PER_CHUNK):
         part = slice(start, start + POINTS_PER_CHUNK)

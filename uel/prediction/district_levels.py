@@ -70,7 +70,7 @@ def whiten_cells(labels: MeasuredNetwork, base: Float[Tensor, "label cell"], pri
         label = reported.nonzero()[:, 0]
         own = features[cell, label]
         column = effect_columns(int(mast[cell]), len(mean), devices)
-        design = torch.cat([own, torch.ones(len(label), 1, dtype=torch.float64), make[label]], 1)
+        design = torch.cat([own, torch.ones(len(label), 1, dtype=torch.float64, device="cpu"), make[label]], 1)
         innovation = (labels.level_dbm[label, cell] - base[label, cell]).double() - design @ mean[column]
         factor = torch.linalg.cholesky(prior.of_cell(position[label], own))
         both = torch.cat([design, innovation[:, None]], 1)
@@ -109,7 +109,7 @@ class _KrigedCell:
 
     @staticmethod
     def of(white: WhiteCell, change: Float[Tensor, " effect"], cell_std: Float[Tensor, " feature"]) -> "_KrigedCell":
-        identity = torch.eye(len(white.factor), dtype=torch.float64)
+        identity = torch.eye(len(white.factor), dtype=torch.float64, device="cpu")
         inverse = torch.linalg.solve_triangular(white.factor, identity, upper=False)
         weight = inverse.T @ (white.innovation - white.design @ change)
         projection, own = white.design.T @ inverse, white.features * cell_std.square()
@@ -154,7 +154,7 @@ class DistrictKriging:
         self, position: Float[Tensor, "point 2"], drift: Float[Tensor, "cell point"] | None = None
     ) -> LevelPrediction:
         """Levels at places; `drift` in dBm as at the fit."""
-        mean, std = (torch.empty(len(self.cells), len(position)) for _ in range(2))
+        mean, std = (torch.empty(len(self.cells), len(position), device="cpu") for _ in range(2))
         for start in range(0, len(position), POINTS_PER_CHUNK):
             part = slice(start, start + POINTS_PER_CHUNK)
             mean[:, part], std[:, part] = self._predict_chunk(position[part])

@@ -24,7 +24,7 @@ def strongest_cell_site(network: MeasuredNetwork) -> PointMethod:
     """The site of the strongest cell; the mean of all known sites where that of the cell is not known."""
     cells = network.cells
     known = cells.position[cells.is_listed]
-    middle = known.mean(0) if len(known) else torch.zeros(2)
+    middle = known.mean(0) if len(known) else torch.zeros(2, device="cpu")
     place = torch.where(cells.is_listed[:, None], cells.position, middle)
     return lambda reports: PointEstimate(place[reports.strongest])
 

@@ -33,7 +33,7 @@ class LevelPrior:
     @staticmethod
     def of(trend: TrendPrior, residual: ResidualCovariance) -> "LevelPrior":
         def tensor(*values: float) -> Tensor:
-            return torch.tensor(values, dtype=torch.float64)
+            return torch.tensor(values, dtype=torch.float64, device="cpu")
 
         return LevelPrior(
             tensor(*trend.mean),
@@ -81,7 +81,7 @@ class LevelPrior:
     def of_cell(self, position: Float[Tensor, "n 2"], features: Float[Tensor, "n feature"]) -> Float[Tensor, "n n"]:
         """Covariance in dB² of one cell's levels given the shared effects."""
         own = (features * self.cell_std.square()) @ features.T
-        noise = self.noise_std.square() * torch.eye(len(position), dtype=position.dtype)
+        noise = self.noise_std.square() * torch.eye(len(position), dtype=position.dtype, device="cpu")
         return self.fields(distance_between(position, position)) + own + noise
 
 
@@ -93,4 +93,4 @@ def distance_between(a: Float[Tensor, "n 2"], b: Float[Tensor, "m 2"]) -> Float[
 def effect_columns(mast: int, effects: int, devices: int) -> Int[Tensor, " effect"]:
     """Numbers of the shared effects that a cell on a mast has: trend, its mast, all makes of phones."""
     trend = len(TREND_FEATURES)
-    return torch.tensor([*range(trend), trend + mast, *range(effects - devices, effects)])
+    return torch.tensor([*range(trend), trend + mast, *range(effects - devices, effects)], device="cpu")

@@ -37,7 +37,7 @@ class Squares:
         Raises `UelError` where there is none.
         """
         rasters = network.rasters
-        possible = torch.zeros(network.grid.shape, dtype=torch.bool)
+        possible = torch.zeros(network.grid.shape, dtype=torch.bool, device="cpu")
         rows, columns = (slice(int(v.min()), int(v.max()) + 1) for v in (network.row, network.column))
         possible[rows, columns] = True
         if network.is_outdoors:
@@ -61,7 +61,7 @@ class Squares:
             place_class = torch.where(rasters.way, 2, place_class)
         own = place_class.flatten()[self.index]
         area = torch.bincount(own, minlength=3).float()
-        expected = area * torch.tensor([1.0, weights.building, weights.way])
+        expected = area * torch.tensor([1.0, weights.building, weights.way], device="cpu")
         count = torch.bincount(place_class[labels.row, labels.column], minlength=3).float()
         share = torch.where(area > 0, weights.prior_labels * expected / expected.sum() + count, 0.0)
         return (share / share.sum() / area.clamp(min=1.0))[own]
@@ -79,8 +79,8 @@ class Squares:
     @cached_property
     def number(self) -> Int[Tensor, "row column"]:
         """Number of each square of the grid among the possible ones, -1 for the others."""
-        number = torch.full(self.grid.shape, -1)
-        number.view(-1)[self.index] = torch.arange(len(self.index))
+        number = torch.full(self.grid.shape, -1, device="cpu")
+        number.view(-1)[self.index] = torch.arange(len(self.index), device="cpu")
         return number
 
     @cached_property
@@ -96,7 +96,7 @@ class Squares:
         raster[:, self.index] = probability
         raster = raster.view(-1, *self.grid.shape)[:, rows, columns]
         reach = int(radius / self.grid.pixel)
-        axis = torch.arange(-reach, reach + 1) * self.grid.pixel
+        axis = torch.arange(-reach, reach + 1, device="cpu") * self.grid.pixel
         disc = (axis[:, None].square() + axis.square() <= radius**2).to(probability)
         shape = [side + 2 * reach for side in raster.shape[1:]]
         product = torch.fft.rfft2(raster, shape) * torch.fft.rfft2(disc, shape)

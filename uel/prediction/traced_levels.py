@@ -37,9 +37,9 @@ def traced_level_dbm(
     if not pairs:
         got = f"{len(number_of)} cells of the map, {len(cells)} of the network"
         raise UelError("the radio map has no cell of this network", got=got, do="map the tile that uel network makes")
-    expected = cells.power_dbm[:, None] + link_features(cells, position) @ torch.tensor(trend.mean)
+    expected = cells.power_dbm[:, None] + link_features(cells, position) @ torch.tensor(trend.mean, device="cpu")
     row, column = radio.grid.pixel_of(position)
-    own, traced = (torch.tensor(numbers) for numbers in zip(*pairs, strict=True))
+    own, traced = (torch.tensor(numbers, device="cpu") for numbers in zip(*pairs, strict=True))
     is_reached = radio.known[traced][:, row, column]
     gain = torch.where(is_reached, radio.gain[traced][:, row, column], 1.0)
     level = torch.where(is_reached, cells.power_dbm[own, None] + to_db(gain), expected[own] - UNREACHED_DROP_DB)

@@ -42,7 +42,7 @@ def interference_covariance(
     """
     per_cell = Hermitian.from_field(signal.unsqueeze(-2))
     cells = signal.shape[-3]
-    weights = load * (1 - torch.eye(cells, dtype=per_cell.a.dtype))
+    weights = load * (1 - torch.eye(cells, dtype=per_cell.a.dtype, device=per_cell.a.device))
 
     def sum_others(values: Tensor) -> Tensor:
         return torch.einsum("dc,...cf->...df", weights.to(values.dtype), values)

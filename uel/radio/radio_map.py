@@ -233,20 +233,20 @@ class RadioMap:
 
     @property
     def cell_position(self) -> Float[Tensor, "cell 3"]:
-        return cell_positions(self.sites)
+        return cell_positions(self.sites, self.gain.device)
 
     @cached_property
     def delay(self) -> Float[Tensor, "cell row column"]:
         """Delay in seconds of the direct line from the antenna to the UE in the pixel's centre."""
-        point = torch.cat([self.grid.centres(), self.elevation.unsqueeze(-1)], dim=-1)
+        point = torch.cat([self.grid.centres(self.gain.device), self.elevation.unsqueeze(-1)], dim=-1)
         return (point - self.cell_position[:, None, None]).norm(dim=-1) / SPEED_OF_LIGHT
 
     @cached_property
     def distance(self) -> Float[Tensor, "cell row column"]:
         """Horizontal distance in metres from the antenna to each pixel's centre."""
-        return (self.grid.centres() - self.cell_position[:, None, None, :2]).norm(dim=-1)
+        return (self.grid.centres(self.gain.device) - self.cell_position[:, None, None, :2]).norm(dim=-1)
 
     @cached_property
     def azimuth_deg(self) -> Float[Tensor, "cell row column"]:
         """Compass azimuth of each pixel's centre seen from the antenna."""
-        return bearing_deg(self.cell_position[:, None, None, :2], self.grid.centres())
+        return bearing_deg(self.cell_position[:, None, None, :2], self.grid.centres(self.gain.device))

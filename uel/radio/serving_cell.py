@@ -55,7 +55,7 @@ class _State:
 
     @staticmethod
     def start(level: Float[Tensor, "track report cell"]) -> "_State":
-        no_cell = torch.full((len(level),), -1)
+        no_cell = torch.full((len(level),), -1, device=level.device)
         return _State(no_cell, torch.full_like(level[:, 0], torch.inf))
 
     def step(self, level: Float[Tensor, "track cell"], time: Float[Tensor, " track"], event: EventA3) -> tuple:
@@ -75,7 +75,7 @@ class _State:
     def _ready(self, level: Tensor, time: Tensor, heard: Tensor, event: EventA3) -> Bool[Tensor, "track cell"]:
         """Neighbours that have fulfilled event A3 for the time to trigger; updates `since`."""
         entered = level - event.hysteresis_db > _level_of(level, self.serving).unsqueeze(-1) + event.offset_db
-        entered &= torch.arange(level.shape[-1]) != self.serving.unsqueeze(-1)
+        entered &= torch.arange(level.shape[-1], device=level.device) != self.serving.unsqueeze(-1)
         now = time.unsqueeze(-1).expand_as(level)
         since = torch.where(entered, torch.minimum(self.since, now), torch.inf)
         self.since = torch.where(heard.unsqueeze(-1), since, self.since)
@@ -91,8 +91,8 @@ def ping_pong(
     served: ServingCellTrack, time: Float[Tensor, "track report"], within: float = 1.0
 ) -> Bool[Tensor, "track report"]:
     """Handovers back to the cell that a track left less than `within` seconds before (1 s in TR 36.839)."""
-    previous, current = torch.full((2, len(time)), -1)
-    handover_time = torch.full((len(time),), -torch.inf)
+    previous, current = torch.full((2, len(time)), -1, device=time.device)
+    handover_time = torch.full((len(time),), -torch.inf, device=time.device)
     returned = torch.zeros_like(served.handover)
     for report in range(time.shape[1]):
         now, cell, handover = time[:, report], served.cell[:, report], served.handover[:, report]
@@ -119,7 +119,7 @@ def strongest_neighbours(
     level_db: Float[Tensor, "*n cell"], known: Bool[Tensor, "*n cell"], serving: Int[Tensor, "*n"], count: int
 ) -> tuple[Int[Tensor, "*n neighbour"], Bool[Tensor, "*n neighbour"]]:
     """The `count` strongest known cells beside the serving one, strongest first, and a mask of those that exist."""
-    other = known & (torch.arange(level_db.shape[-1]) != serving.unsqueeze(-1))
+    other = known & (torch.arange(level_db.shape[-1], device=level_db.device) != serving.unsqueeze(-1))
     level, cell = torch.where(other, level_db, -torch.inf).topk(min(count, level_db.shape[-1]), dim=-1)
     padding = count - cell.shape[-1]
     exists = torch.nn.functional.pad(level > -torch.inf, (0, padding))

@@ -164,7 +164,7 @@ class FreeSpace:
         require_position_rows(position)
         gain = self.path_gain(position)
         los = torch.ones_like(gain, dtype=torch.bool)
-        azimuth = bearing_deg(cell_positions(self.sites)[:, :2], position[:, None, :2])
+        azimuth = bearing_deg(cell_positions(self.sites, position.device)[:, :2], position[:, None, :2])
         delay = self._offset(position).norm(dim=-1) / SPEED_OF_LIGHT
         return LinkTruth(position[:, :2], to_db(gain), los, delay, azimuth, los)
 
@@ -181,7 +181,7 @@ class FreeSpace:
 
     def _offset(self, position: Float[Tensor, "*n dim"]) -> Float[Tensor, "*n cell 3"]:
         """Vectors in metres from every cell to positions."""
-        return self._points(position).unsqueeze(-2) - cell_positions(self.sites)
+        return self._points(position).unsqueeze(-2) - cell_positions(self.sites, position.device)
 
     def _points(self, position: Float[Tensor, "*n dim"]) -> Float[Tensor, "*n 3"]:
         """(x, y) at UE height above the ground; (x, y, z) as it is. Raises `UelError` off the square."""

@@ -22,7 +22,7 @@ def snr(radio: RadioMap, noise_figure_db: float = 7.0) -> Float[Tensor, "cell ro
     """Power of each cell over thermal noise, linear; 0 where the map has no path."""
     spacing = require_sites(radio.sites).subcarrier_spacing
     level = from_db(reference_power_dbm(radio.sites) - noise_dbm(spacing, noise_figure_db))
-    return torch.where(radio.known, radio.gain, 0.0) * level[:, None, None]
+    return torch.where(radio.known, radio.gain, 0.0) * level.to(radio.gain.device)[:, None, None]
 
 
 def sinr(radio: RadioMap, load: float = 1.0, noise_figure_db: float = 7.0) -> Float[Tensor, "cell row column"]:

@@ -93,7 +93,7 @@ class Cell:
         if self.power_kind == "reference":
             return self.power_dbm
         total = self.power_dbm - (self.array.peak_gain_dbi if self.power_kind == "eirp" else 0.0)
-        return total - 10 * float(torch.log10(torch.tensor(float(self.carrier.resource_elements))))
+        return total - 10 * float(torch.log10(torch.tensor(float(self.carrier.resource_elements), device="cpu")))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,9 +197,9 @@ def _rotated_cell(cell: Cell, offset_deg: float) -> Cell:
     return replace(cell, azimuth_deg=(cell.azimuth_deg + offset_deg) % 360.0) if offset_deg else cell
 
 
-def cell_positions(sites: tuple[Site, ...]) -> Float[Tensor, "cell 3"]:
+def cell_positions(sites: tuple[Site, ...], device: torch.device | str = "cpu") -> Float[Tensor, "cell 3"]:
     """Antenna positions in metres."""
-    return torch.tensor([site.position for site, _ in cells_of(sites)], dtype=torch.float32)
+    return torch.tensor([site.position for site, _ in cells_of(sites)], dtype=torch.float32, device=device)
 
 
 def reference_power_dbm(sites: tuple[Site, ...]) -> Float[Tensor, " cell"]:
@@ -219,7 +219,7 @@ def reference_power_dbm(sites: tuple[Site, ...]) -> Float[Tensor, " cell"]:
         >>> uel.reference_power_dbm((uel.Site(position=(0.0, 0.0, 20.0)),)).shape
         torch.Size([1])
     """
-    return torch.tensor([cell.reference_power_dbm for _, cell in cells_of(sites)], dtype=torch.float32)
+    return torch.tensor([cell.reference_power_dbm for _, cell in cells_of(sites)], dtype=torch.float32, device="cpu")
 
 
 FIELDS_OF_FORMAT_1 = {

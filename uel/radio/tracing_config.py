@@ -59,6 +59,9 @@ class TracingConfig:
     """candidate paths per cell that one search may hold; bounds its memory"""
     chunk: int = 64
     """receivers in one search (a fixed width, so that kernels are compiled once)"""
+    memory: float = 0.0
+    """GB that one call may take; 0: a quarter of what is free (on the GPU where there is one). Less makes more and
+    smaller calls, with the same results; paths of `trace` and `freeze` are kept, and grow with the positions"""
     ue_height: float = 1.5
     """m above the ground, for positions given as (x, y)"""
     ue_pattern: str = "iso"
@@ -93,7 +96,8 @@ ACCURATE_TRACING = TracingConfig(max_depth=5, samples=20_000, scattering=0.3, ma
 
 
 def tracing_key(tracing: TracingConfig) -> dict[str, Any]:
-    """What names cached paths: every field and, with diffraction, how it is computed (`DIFFRACTION_MODEL`).
+    """What names cached paths: every field that results depend on (all but `memory`) and, with diffraction, how it is
+    computed (`DIFFRACTION_MODEL`).
 
     Example:
         >>> from uel.radio.tracing_config import TracingConfig, tracing_key
@@ -102,7 +106,8 @@ def tracing_key(tracing: TracingConfig) -> dict[str, Any]:
         >>> "diffraction_model" in tracing_key(TracingConfig(diffraction=False))
         False
     """
-    return asdict(tracing) | ({"diffraction_model": DIFFRACTION_MODEL} if tracing.diffraction else {})
+    key = {name: value for name, value in asdict(tracing).items() if name != "memory"}
+    return key | ({"diffraction_model": DIFFRACTION_MODEL} if tracing.diffraction else {})
 
 
 def radio_map_key(tracing: TracingConfig) -> dict[str, Any]:

@@ -198,7 +198,7 @@ def excess_statistics(links: Links) -> Excess:
         return Excess(len(excess), float(excess.mean()) if len(excess) else 0.0, float(len(excess) > 0), 0.0, 0.0)
     scale = float(late.mean())
     model = -torch.expm1(-late / scale)
-    step = torch.arange(len(late) + 1, dtype=model.dtype) / len(late)
+    step = torch.arange(len(late) + 1, dtype=model.dtype, device="cpu") / len(late)
     misfit = torch.maximum((model - step[:-1]).abs(), (model - step[1:]).abs()).max()
     return Excess(len(excess), float(excess.mean()), 1 - len(late) / len(excess), scale, float(misfit))
 
@@ -214,7 +214,7 @@ def los_fraction_by_distance(
     bins = int(index.max()) + 1 if len(index) else 0
     count = torch.bincount(index, minlength=bins).float()
     in_sight = torch.bincount(index, weights=los.flatten().float(), minlength=bins).float()
-    return (torch.arange(bins) + 0.5) * width, in_sight / count.clamp(min=1), count
+    return (torch.arange(bins, device="cpu") + 0.5) * width, in_sight / count.clamp(min=1), count
 
 
 def los_probability_3gpp(ground_distance: Float[Tensor, "*n"], scenario: str) -> Float[Tensor, "*n"]:

@@ -95,9 +95,11 @@ class TileSample:
         """
         position = self.truth.position
         if tile is not None:
-            return tile.at_height(position, ue_height).double(), torch.ones(len(self), dtype=torch.bool)
+            return tile.at_height(position, ue_height).double(), torch.ones(len(self), dtype=torch.bool, device="cpu")
         if "path_known" not in self:
-            return torch.nn.functional.pad(position.double(), (0, 1)), torch.zeros(len(self), dtype=torch.bool)
+            return torch.nn.functional.pad(position.double(), (0, 1)), torch.zeros(
+                len(self), dtype=torch.bool, device="cpu"
+            )
         in_sight = self.direct_paths().any(-1)
         path = self.direct_paths().int().argmax(-1, keepdim=True)
         elevation = self.values["path_departure_elevation_deg"].gather(-1, path)[..., 0].double()

@@ -242,6 +242,8 @@ def known_values(values: Mapping[str, Tensor], name: str, feature: Feature) -> T
 def empty_values(manifest: Manifest, tile: str, tracks: int) -> dict[str, Tensor]:
     """Zeros and False for all features of `tracks` tracks."""
     return {
-        name: torch.zeros(tracks, manifest.reports, *manifest.shape(tile, name), dtype=getattr(torch, feature.dtype))
+        name: torch.zeros(
+            tracks, manifest.reports, *manifest.shape(tile, name), dtype=getattr(torch, feature.dtype), device="cpu"
+        )
         for name, feature in manifest.arrays.items()
     }

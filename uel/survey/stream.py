@@ -70,7 +70,9 @@ class TrackStream(IterableDataset[TrackBatch]):
         self.survey, self.tiles, self.features = survey, tuple(tiles), tuple(features)
         self.batch, self.units_in_memory, self.seed = batch, units_in_memory, seed
         self.rank, self.ranks = rank or _own_rank()
-        self._position = torch.zeros(2, dtype=torch.long).share_memory_()  # (epoch, batch), seen by a loader's workers
+        self._position = torch.zeros(
+            2, dtype=torch.long, device="cpu"
+        ).share_memory_()  # (epoch, batch), seen by a loader's workers
 
     def seek(self, epoch: int, batch: int = 0) -> None:
         """Continue at batch number `batch` of this rank in an epoch."""
@@ -126,7 +128,7 @@ class TrackStream(IterableDataset[TrackBatch]):
         """Batches `numbers` of a group; reads all tracks of the group."""
         parts = [self.survey.read(u.tile, self.features, u.first, u.count) for u in group.units]
         values = {name: torch.cat([part[name] for part in parts]) for name in self.features}
-        track = torch.cat([torch.arange(u.first, u.first + u.count) for u in group.units])
+        track = torch.cat([torch.arange(u.first, u.first + u.count, device="cpu") for u in group.units])
         order = torch.from_numpy(draw.permutation(len(track)))
         for number in numbers:
             chosen = order[number * self.batch : (number + 1) * self.batch]

@@ -86,7 +86,10 @@ def power_factors(paths: LinkPaths, wavelength: float) -> Float64[Tensor, " row"
     _, wave = torch.unique(key, dim=0, return_inverse=True)
     # A pair may continue one wave by way of both of its edges: one weight for each path and wave.
     both, index = torch.unique(torch.stack([row, wave], 1), dim=0, return_inverse=True)
-    weight, (row, wave) = torch.zeros(len(both), dtype=torch.float64).index_add(0, index, weight), both.unbind(1)
+    weight, (row, wave) = (
+        torch.zeros(len(both), dtype=torch.float64, device="cpu").index_add(0, index, weight),
+        both.unbind(1),
+    )
     ratio = _interference(paths, row, wave, weight, wavelength)
     nothing = torch.zeros_like(paths.length)
     rest = 1 - nothing.index_add(0, row, weight.square())
@@ -105,8 +108,8 @@ def _interference(
     field = (weight[:, None] * (paths.field * torch.polar(torch.ones_like(phase), phase)[:, None])[row]).to(
         torch.complex128
     )
-    total = torch.zeros(waves, field.shape[1], dtype=field.dtype).index_add(0, wave, field)
-    power = torch.zeros(waves, dtype=torch.float64).index_add(0, wave, _power(field))
+    total = torch.zeros(waves, field.shape[1], dtype=field.dtype, device="cpu").index_add(0, wave, field)
+    power = torch.zeros(waves, dtype=torch.float64, device="cpu").index_add(0, wave, _power(field))
     alone = (torch.bincount(wave, minlength=waves) == 1) | (power <= 0)
     return torch.where(alone, 1.0, _power(total) / torch.where(alone, 1.0, power))
 
@@ -151,7 +154,7 @@ def _of_pairs(paths: LinkPaths, pair: Int[Tensor, " path"], wavelength: float) -
     detours = [((paths.length[pair] - way.length) / wavelength).clamp(0, FAR_DETOUR) for way in ways]
     entries = []
     for way, share in zip(ways, _weights(torch.stack(detours, 1)).unbind(1), strict=True):
-        index = torch.arange(len(pair))
+        index = torch.arange(len(pair), device="cpu")
         of_way = _of_singles(way, index, wavelength)
         for row, key, weight in (of_way, _of_itself(way, index, of_way[2])):
             entries.append((pair[row], key, share[row] * weight))
@@ -180,9 +183,9 @@ def _in_front(
 ) -> Bool[Tensor, " path"]:
     """Whether the wave that comes to the edge comes from in front of one of its faces."""
     level = at_edge.int().argmax(1)
-    kind = torch.where(torch.arange(at_edge.shape[1]) < level[:, None], planes.kind, 0)
+    kind = torch.where(torch.arange(at_edge.shape[1], device="cpu") < level[:, None], planes.kind, 0)
     image = mirrored_source(replace(planes, kind=kind), source)
-    corner = planes.corner[torch.arange(len(level)), level]
+    corner = planes.corner[torch.arange(len(level), device="cpu"), level]
     return ((image - corner) * normal).sum(-1) > 0
 
 

@@ -192,7 +192,7 @@ def test_a_late_echo_is_noise() -> None:
     )
     from sim_bridge.channel.cell_measurements import cell_measurements
 
-    result = cell_measurements(InterferenceNetwork.from_scene(sim.radio_scene, 7.0), late, PLAN)
+    result = cell_measurements(InterferenceNetwork.from_scene(sim.radio_scene, 7.0, late.power.device), late, PLAN)
     assert float(result["leakage_share"]) == pytest.approx(0.5)
     # As much falls outside as arrives in time; the two antennas share what falls outside, one has all that arrives.
     assert float(result["sinr_db"]) == pytest.approx(10 * math.log10(2), abs=0.5)

@@ -37,10 +37,9 @@ def rays(delay: list[float], amplitude: list[complex], doppler: list[float] | No
     axis = torch.tensor([1.0, 0, 0]).expand(count, 3)
     index = torch.zeros(count, dtype=torch.long)
     power = field.abs().square()[:, 0, 0]
-    shift = torch.tensor(doppler or [0.0] * count)
-    return PathSet(
-        1, 1, index, index, power, torch.tensor(delay), axis, -axis, shift, index[:, None].expand(-1, 4), field
-    )
+    shift, late = torch.tensor(doppler or [0.0] * count), torch.tensor(delay, dtype=torch.float64)
+    kinds = index[:, None].expand(-1, 4)
+    return PathSet(1, 1, index, index, power, late, axis, -axis, shift, kinds, field)
 
 
 def many(seed: int = 0, receivers: int = 3, cells: int = 2, rows: int = 40) -> PathSet:
@@ -55,7 +54,7 @@ def many(seed: int = 0, receivers: int = 3, cells: int = 2, rows: int = 40) -> P
     way = torch.nn.functional.normalize(draw(rows, 3) - 0.5, dim=-1)
     power, kinds = field.abs().square().sum((1, 2)), (draw(rows, 4) * 2).long()
     return PathSet(
-        receivers, cells, target, source, power, draw(rows) * 1e-6, way, -way, draw(rows) * 100, kinds, field
+        receivers, cells, target, source, power, draw(rows).double() * 1e-6, way, -way, draw(rows) * 100, kinds, field
     )
 
 

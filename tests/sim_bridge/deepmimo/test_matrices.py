@@ -38,7 +38,7 @@ def hand_made() -> PathPolylines:
         target=torch.tensor([0, 0, 1, 2]),
         source=torch.tensor([0, 0, 0, 1]),
         power=amplitude.square(),
-        delay=length / SPEED_OF_LIGHT,
+        delay=length.double() / SPEED_OF_LIGHT,
         departure=departure,
         arrival=arrival,
         doppler=torch.zeros(4),

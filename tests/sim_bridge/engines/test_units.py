@@ -147,10 +147,11 @@ def test_a_users_mistake_ends_the_run_at_once(tmp_path: Path, engine: str) -> No
 
 
 def test_each_worker_sees_its_own_gpus(tmp_path: Path) -> None:
-    assert [gpus_of(worker, 1.0) for worker in range(3)] == ["0", "1", "2"]
-    assert [gpus_of(worker, 0.5) for worker in range(4)] == ["0", "0", "1", "1"]
-    assert [gpus_of(worker, 2.0) for worker in range(2)] == ["0,1", "2,3"]
-    assert gpus_of(3, 0.0) is None
+    assert [gpus_of(worker, 1.0, None) for worker in range(3)] == ["0", "1", "2"]
+    assert [gpus_of(worker, 0.5, "") for worker in range(4)] == ["0", "0", "1", "1"]
+    assert [gpus_of(worker, 2.0, None) for worker in range(2)] == ["0,1", "2,3"]
+    assert [gpus_of(worker, 1.0, "4,GPU-7f") for worker in range(3)] == ["4", "GPU-7f", "4"]
+    assert gpus_of(3, 0.0, None) is None
     list(run_units(ProcessEngine(Script(tmp_path, "works"), 2, 1, gpus=1.0), range(2)))
     assert sorted(line.split()[1] for line in (tmp_path / "asked").read_text().splitlines()) == ["0", "1"]
 

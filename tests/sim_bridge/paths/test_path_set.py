@@ -60,7 +60,7 @@ def two_paths(**change: torch.Tensor) -> PathSet:
         "target": torch.tensor([0, 0]),
         "source": torch.tensor([0, 0]),
         "power": torch.tensor([3.0, 1.0]),
-        "delay": torch.tensor([1e-6, 2e-6]),
+        "delay": torch.tensor([1e-6, 2e-6], dtype=torch.float64),
         "departure": torch.tensor([[1.0, 0, 0], [0, 1.0, 0]]),
         "arrival": torch.tensor([[-1.0, 0, 0], [0, -1.0, 0]]),
         "doppler": torch.tensor([10.0, -30.0]),
@@ -85,7 +85,7 @@ def test_a_link_by_hand() -> None:
 
 
 def test_gradients_of_a_single_path_are_finite() -> None:
-    delay = torch.tensor([1e-6, 1e-6], requires_grad=True)
+    delay = torch.tensor([1e-6, 1e-6], dtype=torch.float64, requires_grad=True)
     two_paths(delay=delay).delay_spread().sum().backward()
     assert delay.grad is not None
     assert bool(delay.grad.isfinite().all())

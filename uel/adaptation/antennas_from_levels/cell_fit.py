@@ -86,7 +86,7 @@ def fit_cell(
     model = _CellModel(observations, height, threshold_db, config)
     azimuth_prior = _log_prior(azimuths - azimuth_deg, config.azimuth_std_deg)
     tilt_prior = _log_prior(tilts - tilt_deg, config.tilt_std_deg)
-    tilt = torch.tensor(tilt_deg)
+    tilt = torch.tensor(tilt_deg, device="cpu")
     for _ in range(2):  # the azimuth again at the likeliest tilt
         evidence, coefficients = model.evidence(azimuths, tilt.expand(len(azimuths)))
         azimuth_posterior = (config.evidence_exponent * evidence + azimuth_prior).softmax(0)
@@ -103,14 +103,14 @@ class _CellModel:
 
     def __init__(self, seen: CellObservations, height: float, threshold_db: float, config: AntennaFitConfig) -> None:
         self.seen, self.height, self.threshold_db, self.config = seen, height, threshold_db, config
-        law = torch.stack([torch.ones(len(seen.offset)), log_distance(seen.offset, height)], 1)
+        law = torch.stack([torch.ones(len(seen.offset), device="cpu"), log_distance(seen.offset, height)], 1)
         field = _field_basis(seen.offset, config)
         self._fixed = torch.cat([law, field], 1).double()
         pairs = (config.intercept, config.slope, config.horizontal_strength, config.vertical_strength)
         mean, std = zip(*pairs, strict=True)
-        ones = torch.ones(field.shape[1])
-        self._mean = torch.cat([torch.tensor(mean), 0 * ones]).double()
-        self._precision = torch.cat([torch.tensor(std), ones]).double().square().reciprocal()
+        ones = torch.ones(field.shape[1], device="cpu")
+        self._mean = torch.cat([torch.tensor(mean, device="cpu"), 0 * ones]).double()
+        self._precision = torch.cat([torch.tensor(std, device="cpu"), ones]).double().square().reciprocal()
 
     def evidence(
         self, azimuth_deg: Float[Tensor, " candidate"], tilt_deg: Float[Tensor, " candidate"]
@@ -159,7 +159,7 @@ def _field_basis(offset: Float[Tensor, "place 2"], config: AntennaFitConfig) -> 
     """
     step = config.field_length / CENTRES_PER_LENGTH
     low, high = offset.amin(0), offset.amax(0)
-    axes = [torch.arange(float(a), float(b) + step, step) for a, b in zip(low, high, strict=True)]
+    axes = [torch.arange(float(a), float(b) + step, step, device="cpu") for a, b in zip(low, high, strict=True)]
     centres = torch.cartesian_prod(*axes)
     near = torch.cdist(centres, offset).amin(1) < step
     centres = centres[near]
@@ -167,7 +167,7 @@ def _field_basis(offset: Float[Tensor, "place 2"], config: AntennaFitConfig) -> 
     def kernel(a: Tensor, b: Tensor) -> Tensor:
         return (-torch.cdist(a.double(), b.double()).square() / (2 * config.field_length**2)).exp()
 
-    jitter = 1e-6 * torch.eye(len(centres), dtype=torch.float64)
+    jitter = 1e-6 * torch.eye(len(centres), dtype=torch.float64, device="cpu")
     factor = torch.linalg.cholesky(kernel(centres, centres) + jitter)
     basis = torch.linalg.solve_triangular(factor, kernel(centres, offset), upper=False)
     return (config.field_std_db * basis.T).float()
@@ -175,7 +175,7 @@ def _field_basis(offset: Float[Tensor, "place 2"], config: AntennaFitConfig) -> 
 
 def _grid(reach: float, step: float) -> Float[Tensor, " offset"]:
     count = round(reach / step)
-    return step * torch.arange(-count, count + 1).float()
+    return step * torch.arange(-count, count + 1, device="cpu").float()
 
 
 def _log_prior(offset: Float[Tensor, " candidate"], std: float) -> Float[Tensor, " candidate"]:

@@ -39,9 +39,9 @@ class AntennaEstimates:
     def believed(cells: MeasuredCells, config: AntennaFitConfig) -> "AntennaEstimates":
         """The list's values with the prior's standard deviations and laws."""
         pairs = (config.intercept, config.slope, config.horizontal_strength, config.vertical_strength)
-        law = torch.tensor([mean for mean, _ in pairs]).repeat(len(cells), 1)
-        flat = torch.ones(len(cells))
-        none = torch.zeros(len(cells), dtype=torch.bool)
+        law = torch.tensor([mean for mean, _ in pairs], device="cpu").repeat(len(cells), 1)
+        flat = torch.ones(len(cells), device="cpu")
+        none = torch.zeros(len(cells), dtype=torch.bool, device="cpu")
         azimuth, tilt = cells.azimuth_deg.clone(), cells.tilt_deg.clone()
         return AntennaEstimates(azimuth, config.azimuth_std_deg * flat, tilt, config.tilt_std_deg * flat, law, none)
 
@@ -66,7 +66,7 @@ class AntennaEstimates:
         for number in range(len(cells)):
             offset, height = position - cells.position[number], float(cells.height[number])
             columns = [
-                torch.ones(len(offset)),
+                torch.ones(len(offset), device="cpu"),
                 log_distance(offset, height),
                 -attenuation_by_azimuth_db(offset, self.azimuth_deg[number : number + 1])[0],
                 -attenuation_by_tilt_db(offset, height, self.tilt_deg[number : number + 1])[0],
@@ -101,7 +101,7 @@ def antennas_from_labels(
         heard, heard_weight = _draw(reported.nonzero()[:, 0], config.max_squares // 2, generator)
         silent, silent_weight = _draw((~reported).nonzero()[:, 0], config.max_squares // 2, generator)
         index = torch.cat([heard, silent])
-        is_heard = torch.arange(len(index)) < len(heard)
+        is_heard = torch.arange(len(index), device="cpu") < len(heard)
         # Evidence is that of the drawn squares: those without the cell count for as many as they stand for.
         observations = CellObservations(
             network.position[index] - network.cells.position[cell],
@@ -160,7 +160,7 @@ def place_posterior(
     width = math.hypot(spread, config.threshold_width_db)
     silent = (1 - config.ceiling * torch.special.ndtr((level_dbm - config.threshold_dbm) / width)).log()
     chunks = []
-    for part in torch.arange(len(network)).split(REPORTS_PER_CHUNK):
+    for part in torch.arange(len(network), device="cpu").split(REPORTS_PER_CHUNK):
         is_reported, level = network.is_reported[part], network.level_dbm[part]
         heard = is_reported.float()
         # The square (level - mean)² in three products, without a tensor of report, cell and place.
@@ -179,7 +179,7 @@ def _draw(
     squares: Int[Tensor, " square"], most: int, generator: torch.Generator
 ) -> tuple[Int[Tensor, " drawn"], float]:
     """At most so many squares, and how many each of them stands for."""
-    drawn = squares[torch.randperm(len(squares), generator=generator)[:most]]
+    drawn = squares[torch.randperm(len(squares), generator=generator, device=generator.device)[:most]]
     return drawn, len(squares) / max(len(drawn), 1)
 
 

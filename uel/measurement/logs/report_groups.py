@@ -72,7 +72,7 @@ def part_of_rows(frame: pd.DataFrame, cell_count: int, advance_cells: np.ndarray
     reports = reports_from_levels(level, _medians(toa, report, cell, len(first), cell_count))
     return LogPart(
         reports=_with_serving(reports, frame, report, advance_cells),
-        position=torch.tensor(first[["east", "north"]].to_numpy(np.float32)),
+        position=torch.tensor(first[["east", "north"]].to_numpy(np.float32), device="cpu"),
         row=first["row"].to_numpy(),
         seconds=first["seconds"].to_numpy(float),
         device=first["device"].fillna("").to_numpy(object),
@@ -106,7 +106,7 @@ def _medians(
 def _with_serving(reports: Reports, frame: pd.DataFrame, report: np.ndarray, advance_cells: np.ndarray) -> Reports:
     """Reports with the serving cell that the log names, with its timing advance, and with azimuths where cells are
     numbers, as in the project's own tables."""
-    serving, cell = reports.serving.clone(), torch.tensor(frame["cell_number"].to_numpy(np.int64))
+    serving, cell = reports.serving.clone(), torch.tensor(frame["cell_number"].to_numpy(np.int64), device="cpu")
     said = np.flatnonzero(frame["serving"].fillna("").astype("str").str.lower().isin(TEXT_TRUE).to_numpy())
     once = said[np.bincount(report[said], minlength=len(serving))[report[said]] == 1]
     serving[report[once]] = cell[once]
@@ -125,10 +125,10 @@ def _with_serving(reports: Reports, frame: pd.DataFrame, report: np.ndarray, adv
     for values, name in ((advance, "timing_advance"), (azimuth, "azimuth_deg")):
         mask = f"has_{name.removesuffix('_deg')}"
         rows = np.flatnonzero(at_serving.numpy() & np.isfinite(values))
-        columns[name][report[rows]] = torch.tensor(values[rows], dtype=torch.float32)
+        columns[name][report[rows]] = torch.tensor(values[rows], dtype=torch.float32, device="cpu")
         columns[mask][report[rows]] = True
     rows = np.flatnonzero(np.isfinite(aoa))
-    columns["aoa_deg"][report[rows], cell[rows]] = torch.tensor(aoa[rows], dtype=torch.float32) % 360.0
+    columns["aoa_deg"][report[rows], cell[rows]] = torch.tensor(aoa[rows], dtype=torch.float32, device="cpu") % 360.0
     columns["has_aoa"][report[rows], cell[rows]] = True
     return replace(reports, **columns)
 

@@ -39,10 +39,12 @@ class Candidates:
         block = (squares - squares.amin(0)) // SQUARES_PER_BLOCK
         rows, columns = (block.amax(0) + 1).tolist()
         index, inverse, count = torch.unique(
-            block @ torch.tensor([columns, 1]), return_inverse=True, return_counts=True
+            block @ torch.tensor([columns, 1], device="cpu"), return_inverse=True, return_counts=True
         )
-        first = torch.full_like(index, len(squares)).scatter_reduce(0, inverse, torch.arange(len(squares)), "amin")
-        position = torch.zeros(len(index), 2).index_add(0, inverse, possible.position) / count[:, None]
+        first = torch.full_like(index, len(squares)).scatter_reduce(
+            0, inverse, torch.arange(len(squares), device="cpu"), "amin"
+        )
+        position = torch.zeros(len(index), 2, device="cpu").index_add(0, inverse, possible.position) / count[:, None]
         row, column = squares[first].unbind(1)
         return Candidates(
             row=row, column=column, position=position, squares=count.float(), place_of_square=inverse,

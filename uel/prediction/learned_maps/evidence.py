@@ -42,10 +42,10 @@ class Evidence(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.log_std_factor = nn.Parameter(torch.zeros(()))
-        self.log_dof = nn.Parameter(torch.tensor(6.0).log())
-        self.correlation_logit = nn.Parameter(torch.tensor(0.2).logit())
-        self.log_weight = nn.Parameter(torch.zeros(3))
+        self.log_std_factor = nn.Parameter(torch.zeros((), device="cpu"))
+        self.log_dof = nn.Parameter(torch.tensor(6.0, device="cpu").log())
+        self.correlation_logit = nn.Parameter(torch.tensor(0.2, device="cpu").logit())
+        self.log_weight = nn.Parameter(torch.zeros(3, device="cpu"))
         """of levels, of named cells, of silent cells"""
 
     def forward(

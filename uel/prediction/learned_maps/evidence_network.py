@@ -78,7 +78,7 @@ class EvidenceNetwork(nn.Module):
         of_cell = self.of_cell(torch.stack(channels, -1)) * mask
         total, count = of_cell.sum(1), reports.count[:, None, None].clamp(min=1)
         # What the silent cells say beside their likelihood: the strongest level expected of one.
-        named = torch.zeros(len(reports.cell), len(maps.mean_dbm), dtype=torch.bool).scatter(
+        named = torch.zeros(len(reports.cell), len(maps.mean_dbm), dtype=torch.bool, device="cpu").scatter(
             1, reports.cell, reports.is_reported
         )
         silent_best = torch.stack([maps.mean_dbm.masked_fill(row[:, None], -torch.inf).amax(0) for row in named]).clamp(

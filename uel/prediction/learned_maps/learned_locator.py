@@ -45,7 +45,7 @@ class LearnedLocator:
     def level_dbm(self) -> Float[Tensor, "cell square"]:
         """Predicted levels of all cells; of a cell without a map the mean of the others."""
         predicted = self.district.maps.mean_dbm[:, self.district.places.place_of_square]
-        return torch.full((self.cells, len(self.squares)), float(predicted.mean())).index_copy(
+        return torch.full((self.cells, len(self.squares)), float(predicted.mean()), device="cpu").index_copy(
             0, self.listed, predicted
         )
 

@@ -126,7 +126,9 @@ def _samples() -> tuple[Float[Tensor, " sample"], Float[Tensor, " sample"]]:
     """Distances from the phone in metres, and the length of line that each stands for."""
     starts = (0.0, *(end for _, end in LINE_STEPS[:-1]))
     counts = [round((end - start) / step) for start, (step, end) in zip(starts, LINE_STEPS, strict=True)]
-    width = torch.cat([torch.full((count,), step) for count, (step, _) in zip(counts, LINE_STEPS, strict=True)])
+    width = torch.cat(
+        [torch.full((count,), step, device="cpu") for count, (step, _) in zip(counts, LINE_STEPS, strict=True)]
+    )
     return width.cumsum(0), width
 
 

@@ -31,10 +31,12 @@ HORIZONTAL_BEAMWIDTH_DEG, VERTICAL_BEAMWIDTH_DEG = 65.0, 10.0
 MAX_HORIZONTAL_LOSS_DB, MAX_VERTICAL_LOSS_DB, MAX_PATTERN_LOSS_DB = 30.0, 20.0, 30.0
 LAW_EXPONENT = 3.5  # of the distance in the law that cells are compared by
 RANKED_CELLS = (1, 3, 6)  # a cell's level by the law is compared with that of these ranks
-PATCH_POINTS = torch.cartesian_prod(torch.arange(-60.0, 121.0, 10.0), torch.arange(-50.0, 51.0, 10.0))
+PATCH_POINTS = torch.cartesian_prod(
+    torch.arange(-60.0, 121.0, 10.0, device="cpu"), torch.arange(-50.0, 51.0, 10.0, device="cpu")
+)
 """m ahead, towards the antenna, and to the right of the square"""
 PATCH_SIZE = len(PATCH_POINTS)
-PATCH_MIRROR = torch.arange(PATCH_SIZE).view(-1, 11).flip(1).flatten()
+PATCH_MIRROR = torch.arange(PATCH_SIZE, device="cpu").view(-1, 11).flip(1).flatten()
 """indices of the points in the mirror image, right for left"""
 PATCH_HEIGHT_UNIT, MAX_PATCH_HEIGHT, UNKNOWN_HEIGHT = 20.0, 3.0, -0.5  # m; units; in place of a height
 OFF_GRID = -1.0  # surroundings of a mast that stands off the grid
@@ -163,7 +165,7 @@ class LinkFeatures:
         loss = _pattern_loss_db(off_boresight, HORIZONTAL_BEAMWIDTH_DEG, MAX_HORIZONTAL_LOSS_DB)
         law = cells.power_dbm - loss - 10 * LAW_EXPONENT * distance.log10()
         ordered, order = law.sort(1, descending=True)
-        rank = torch.empty_like(order).scatter_(1, order, torch.arange(law.shape[1]).expand_as(order))
+        rank = torch.empty_like(order).scatter_(1, order, torch.arange(law.shape[1], device="cpu").expand_as(order))
         own = law[index, cell]
         below = [own - ordered[index, min(number, law.shape[1]) - 1] for number in RANKED_CELLS]
         return [own, rank[index, cell].float(), *below]

@@ -45,8 +45,8 @@ class LinkNetwork(nn.Module):
     def __init__(self, config: LinkNetworkConfig) -> None:
         super().__init__()
         self.config = config
-        self.register_buffer("mean", torch.zeros(len(LINK_FEATURES)))
-        self.register_buffer("std", torch.ones(len(LINK_FEATURES)))
+        self.register_buffer("mean", torch.zeros(len(LINK_FEATURES), device="cpu"))
+        self.register_buffer("std", torch.ones(len(LINK_FEATURES), device="cpu"))
         self.entry = nn.Linear(len(LINK_FEATURES) + PATCH_SIZE, config.width)
         self.layers = nn.ModuleList(nn.Linear(config.width, config.width) for _ in range(config.depth))
         self.norms = nn.ModuleList(nn.LayerNorm(config.width) for _ in range(config.depth + 1))
@@ -79,7 +79,7 @@ class LinkNetwork(nn.Module):
         places_per_chunk = max(1, LINKS_PER_CHUNK // cells)
         parts = []
         for row, column in zip(places.row.split(places_per_chunk), places.column.split(places_per_chunk), strict=True):
-            cell = torch.arange(cells).repeat(len(row))
+            cell = torch.arange(cells, device="cpu").repeat(len(row))
             link = cell, row.repeat_interleave(cells), column.repeat_interleave(cells)
             parts.append(self(links.of(*link), links.heights_around(*link)))
         every = LinkPrediction.cat(parts)

@@ -67,7 +67,7 @@ def _box_sum(values: Float[Tensor, "row column"], grid: Grid, reach: float) -> F
     """Sums over the squares of the grid that are at most `reach` metres away in both axes."""
     pixels = round(reach / grid.pixel)
     total = torch.nn.functional.pad(values.double().cumsum(0).cumsum(1), (1, 0, 1, 0))
-    index = torch.arange(grid.count)
+    index = torch.arange(grid.count, device="cpu")
     first, end = (index - pixels).clamp(min=0), (index + pixels + 1).clamp(max=grid.count)
     rows = total[end] - total[first]
     return (rows[:, end] - rows[:, first]).to(values.dtype)

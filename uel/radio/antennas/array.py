@@ -113,7 +113,7 @@ class Array:
 @lru_cache(maxsize=256)
 def _peak_gain_dbi(array: Array) -> float:
     azimuth, elevation = (
-        torch.deg2rad(torch.arange(a, b + 1, dtype=torch.float64)) for a, b in ((-180, 179), (-90, 90))
+        torch.deg2rad(torch.arange(a, b + 1, dtype=torch.float64, device="cpu")) for a, b in ((-180, 179), (-90, 90))
     )
     azimuth, elevation = torch.meshgrid(azimuth, elevation, indexing="ij")
     across = elevation.cos()

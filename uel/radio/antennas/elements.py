@@ -53,7 +53,7 @@ def row_factor(count: int, spacing: float, along: Float[Tensor, "*n"], steering:
 
     Elements are `spacing` wavelengths apart, `along` is the direction's component along the row. In phase for 0.
     """
-    offset = (torch.arange(count, dtype=torch.float64) - (count - 1) / 2) * spacing
+    offset = (torch.arange(count, dtype=torch.float64, device=along.device) - (count - 1) / 2) * spacing
     shifted = along + steering if steering else along
     return (2 * math.pi * offset * shifted.unsqueeze(-1)).cos().sum(-1)
 

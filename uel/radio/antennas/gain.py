@@ -20,11 +20,11 @@ def antenna_gain_db(sites: tuple[Site, ...], direction: Float[Tensor, "*n cell 3
 
 
 def _gain_db(cell: Cell, direction: Float[Tensor, "*n 3"]) -> Float[Tensor, "*n"]:
-    ahead, left, up = (direction @ axis for axis in _axes(cell))
+    ahead, left, up = (direction @ axis for axis in _axes(cell, direction.device))
     return to_db(cell.array.gain_along(ahead, left, up))
 
 
-def _axes(cell: Cell) -> tuple[Float[Tensor, "3"], ...]:
+def _axes(cell: Cell, device: torch.device) -> tuple[Float[Tensor, "3"], ...]:
     """Unit vectors ahead, left and up of the antenna: Rz(azimuth) Ry(tilt) of TR 38.901, equation 7.1-4."""
     azimuth, tilt = math_angle(cell.azimuth_deg), math.radians(cell.tilt_deg)
     east, north, down = math.cos(azimuth), math.sin(azimuth), math.sin(tilt)
@@ -34,4 +34,4 @@ def _axes(cell: Cell) -> tuple[Float[Tensor, "3"], ...]:
         (-north, east, 0.0),
         (down * east, down * north, horizontal),
     )
-    return tuple(torch.tensor(row, dtype=torch.float64) for row in rows)
+    return tuple(torch.tensor(row, dtype=torch.float64, device=device) for row in rows)

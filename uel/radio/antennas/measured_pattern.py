@@ -115,30 +115,30 @@ class MeasuredPattern:
         if self.table:
             return self._from_table(azimuth_deg, elevation_deg)
         right = -azimuth_deg
-        across = _periodic(self._cut("horizontal"), right)
-        front = _periodic(self._cut("vertical"), -elevation_deg)
-        behind = _periodic(self._cut("vertical"), 180.0 + elevation_deg)
+        vertical = self._cut("vertical", azimuth.device)
+        across = _periodic(self._cut("horizontal", azimuth.device), right)
+        front = _periodic(vertical, -elevation_deg)
+        behind = _periodic(vertical, 180.0 + elevation_deg)
         weight = azimuth_deg.abs() / 180.0
         ahead, back = self.horizontal[0], self.horizontal[180]
         # Ahead and behind the vertical cut remains, and at its maximum the horizontal one.
         return across - (1 - weight) * (ahead - front) - weight * (back - behind)
 
-    def _cut(self, name: str) -> Float[Tensor, " degree"]:
-        return torch.tensor(getattr(self, name), dtype=torch.float64)
+    def _cut(self, name: str, device: torch.device) -> Float[Tensor, " degree"]:
+        return torch.tensor(getattr(self, name), dtype=torch.float64, device=device)
 
     @cached_property
     def _grid(self) -> Float[Tensor, "theta phi"]:
-        return torch.tensor(self.table, dtype=torch.float64)
+        return torch.tensor(self.table, dtype=torch.float64, device="cpu")
 
     def _from_table(self, azimuth_deg: Tensor, elevation_deg: Tensor) -> Tensor:
         """Bilinear in theta and phi."""
-        rows, columns = self._grid.shape
+        grid = self._grid.to(azimuth_deg.device)
+        rows, columns = grid.shape
         theta = (90.0 - elevation_deg).clamp(0.0, 180.0) * ((rows - 1) / 180.0)
         above = theta.detach().floor().clamp(max=rows - 2)
         part = theta - above
-        upper, lower = (
-            _periodic_rows(self._grid, above.long() + step, azimuth_deg, 360.0 / columns) for step in (0, 1)
-        )
+        upper, lower = (_periodic_rows(grid, above.long() + step, azimuth_deg, 360.0 / columns) for step in (0, 1))
         return (1 - part) * upper + part * lower
 
 
@@ -160,8 +160,8 @@ def _periodic_rows(grid: Tensor, row: Tensor, angle_deg: Tensor, step: float) ->
 
 def mean_gain_db(pattern: MeasuredPattern) -> float:
     """Gain averaged over the sphere in dB: 0 for an antenna without losses, whose gain is its directivity."""
-    elevation = torch.deg2rad(torch.arange(-89.5, 90.0, 1.0, dtype=torch.float64))
-    azimuth = torch.deg2rad(torch.arange(-180.0, 180.0, 1.0, dtype=torch.float64))
+    elevation = torch.deg2rad(torch.arange(-89.5, 90.0, 1.0, dtype=torch.float64, device="cpu"))
+    azimuth = torch.deg2rad(torch.arange(-180.0, 180.0, 1.0, dtype=torch.float64, device="cpu"))
     around, up = torch.meshgrid(azimuth, elevation, indexing="ij")
     gain = 10 ** (pattern.gain_dbi(around, up) / 10)
     return 10 * math.log10(float((gain * elevation.cos()).sum() / elevation.cos().sum() / len(azimuth)))
