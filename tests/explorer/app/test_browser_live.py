@@ -18,7 +18,7 @@ def test_good_and_bad_uploads(visit, demo, tmp_path):
     with visit.page.expect_download() as got:
         visit.page.get_by_text("These reports as JSON").click()
     got.value.save_as(tmp_path / "reports.json")
-    visit.open("live?source=upload", "Reports as JSON")
+    visit.open("live?source=upload", "Upload a log of the")
     entry = visit.page.locator("input[type=file]")
     names = [name for name in BAD if name not in ("too large", "empty")][:20]  # those Streamlit refuses by itself
     for name in names:
