@@ -160,7 +160,7 @@ VERBS: dict[str, Callable[[Sequence[str]], int]] = {
 
 def usage() -> str:
     """The text of `uel --help`."""
-    verbs = "\n".join(f"  {name:<10}{(verb.__doc__ or '').splitlines()[0]}" for name, verb in VERBS.items())
+    verbs = "\n".join(f"  {name:<12}{(verb.__doc__ or '').splitlines()[0]}" for name, verb in VERBS.items())
     return f"""usage: uel <verb> [options]
 
 Find a phone from what it hears, with a ray tracer in the loop.

@@ -6,7 +6,7 @@ The atlas keeps them per mast and pixel, and a query tries them:
 
 - chains of walls of the pixel and of the eight around it; the image method decides (`sionna_internals.resolve`). Chains
   that only go through walls are tried everywhere;
-- edges of the same nine pixels, where paths diffract (`chains/edges.py`, `paths/edge_search.py`);
+- edges of the same nine pixels, where paths diffract (`chains/edges.py`, `paths/edges/edge_search.py`);
 - scatterers of the pixel alone, where paths scatter (`chains/scatterers.py`): a few that stand for all.
 
 Limits: an edge with walls besides, two edges, and scattering with anything besides are the full search's; receivers

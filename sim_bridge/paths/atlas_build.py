@@ -35,7 +35,7 @@ from sim_bridge.engines.run import make_units
 from sim_bridge.engines.units import FieldState, UnitDone, UnitError
 from sim_bridge.paths.atlas_audit import audit
 from sim_bridge.paths.dispatch import PathFinder
-from sim_bridge.paths.edge_search import EdgeSearch
+from sim_bridge.paths.edges.edge_search import EdgeSearch
 from sim_bridge.scene.measurement_surface import measurement_surface
 from sim_bridge.scene.radio_scene import RadioScene
 from uel.core.grid import Grid

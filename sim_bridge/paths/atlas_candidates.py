@@ -11,7 +11,7 @@ from torch import Tensor
 from sim_bridge.backend import sionna_internals
 from sim_bridge.backend.edge_buffers import by_scatterers, joined
 from sim_bridge.chains.atlas import Atlas
-from sim_bridge.paths.edge_search import listed_edge_paths
+from sim_bridge.paths.edges.edge_search import listed_edge_paths
 from sim_bridge.scene.endpoints import Endpoints
 from sim_bridge.scene.radio_scene import RadioScene
 

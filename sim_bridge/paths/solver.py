@@ -21,9 +21,9 @@ from sim_bridge.chains.edges import DiffractionEdges
 from sim_bridge.chains.facets import Facets
 from sim_bridge.chains.wedges import NO_COHERENCE, sionna_wedges, to_drjit
 from sim_bridge.paths.atlas_candidates import Chains, atlas_candidates, chain_candidates
-from sim_bridge.paths.edge_search import at_edges_of_scene, edge_paths
 from sim_bridge.paths.edges.coherence import LinkPaths, power_factors
 from sim_bridge.paths.edges.edge_pairs import EdgePairs, edge_pairs, ends_of
+from sim_bridge.paths.edges.edge_search import at_edges_of_scene, edge_paths
 from sim_bridge.paths.image_method import EDGE, path_lengths
 from sim_bridge.paths.path_set import PathSet, radiated_field, radiated_power
 from sim_bridge.paths.resolved_paths import ResolvedPaths

@@ -1,5 +1,6 @@
 """Sionna scenes and rasters of heights that cannot become a tile: each is refused with what is wrong, and where."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -206,9 +207,7 @@ BAD_RASTERS = {
     "cut off": (lambda f: (write_raster(f), f.write_bytes(f.read_bytes()[:9000])), {}, "cannot be read"),
     "no CRS": (lambda f: write_raster(f, crs=None), {}, "has no CRS"),
     "a picture": (lambda f: write_raster(f, hall().astype("u1"), count=3, nodata=None), {}, "an image, not heights"),
-    "a third without data": (lambda f: write_raster(f, with_hole(0.5)), {}, "covers [45].% of the tile"),
-    "holes that are not declared": (lambda f: write_raster(f, with_hole(0.5), nodata=None), {}, "covers [45].%"),
-    "not a number": (lambda f: write_raster(f, np.full((200, 200), np.nan, "f4")), {}, "covers 0% of the tile"),
+    "not a number": (lambda f: write_raster(f, np.full((200, 200), np.nan, "f4")), {}, "knows no height on the tile"),
     "elsewhere": (lambda f: write_raster(f), {"center": (48.5, 11.5)}, "covers 0% of the tile"),
     "larger tile": (lambda f: write_raster(f), {"size": 400.0}, "covers [23].% of the tile"),
     "elevations": (
@@ -254,6 +253,16 @@ def test_a_raster_that_holds_no_heights_is_refused(name: str, tmp_path: Path) ->
     with pytest.raises(UelError, match=expected) as refused:
         read_height_raster(file, config, "hall", **place)
     assert "do:" in str(refused.value)
+
+
+@pytest.mark.parametrize("declared", [{}, {"nodata": None}])
+def test_a_raster_with_a_hole_is_filled_by_a_rule_and_says_so(declared: dict, tmp_path: Path) -> None:
+    file = tmp_path / "heights.tif"
+    write_raster(file, with_hole(0.5), **declared)
+    source = read_height_raster(file, HeightRasterConfig(), "hall", size=100.0, margin=0.0)
+    assert any(
+        re.search(r"heights are known on [45]\d\.\d% of the tile; .* open ground", note) for note in source.notes
+    )
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,8 @@ def _links() -> PathSet:
     """Each link is of another phone, all of them to one cell."""
     links = INPUTS["links"]
     target = torch.tensor([number for number, link in enumerate(links) for _ in link["delay"]])
-    delay = torch.tensor([value for link in links for value in link["delay"]], dtype=torch.float64)
+    # The recorded answers are of delays in single precision.
+    delay = torch.tensor([value for link in links for value in link["delay"]]).double()
     pairs = torch.tensor([pair for link in links for pair in link["amplitude"]])
     field, zero = torch.view_as_complex(pairs)[:, None, None], torch.zeros_like(target)
     axis, still = torch.tensor([1.0, 0.0, 0.0]).expand(len(delay), 3), torch.zeros(len(delay))

@@ -69,7 +69,7 @@ def test_two_rays_by_hand() -> None:
 
 def test_delays_count_from_the_first_arrival_and_phases_from_the_antenna() -> None:
     found = ofdm.frequency_response(rays([1e-7], [1.0]), ONE, CARRIER, torch.tensor([0.0, 1e7]))[0, 0, 0, 0]
-    turns = float(torch.tensor(1e-7).double()) * FREQUENCY
+    turns = 1e-7 * FREQUENCY
     want = complex(math.cos(2 * math.pi * turns), -math.sin(2 * math.pi * turns))
     assert found.tolist() == pytest.approx([want, want], abs=1e-5)
 
@@ -81,7 +81,7 @@ def test_it_is_sionnas_cir_to_ofdm_channel() -> None:
     element = torch.rand(2, 3, 3, generator=torch.Generator().manual_seed(1)) * 0.1
     gain = ofdm.path_coefficients(paths, element, CARRIER)
     found = ofdm.frequency_response(paths, element, CARRIER, frequency)
-    excess = paths.delay - paths.first_arrival().flatten()[paths.link]
+    excess = ofdm.excess_delay(paths)
     for receiver in range(paths.receivers):
         for cell in range(paths.cells):
             mine = (paths.target == receiver) & (paths.source == cell)
@@ -97,7 +97,7 @@ def test_taps_are_sionnas_cir_to_time_channel() -> None:
     paths = rays([1e-7, 1.63e-7, 4.2e-7], [0.5, 0.3j, -0.2])
     found = ofdm.tap_power(paths, ONE, CARRIER)[0, 0]
     a = ofdm.path_coefficients(paths, ONE, CARRIER)[:, 0, 0][None, None, None, None, None, :, None]
-    excess = (paths.delay - 1e-7)[None, None, None]
+    excess = ofdm.excess_delay(paths)[None, None, None]
     theirs = cir_to_time_channel(CARRIER.bandwidth, a, excess, 0, len(found) - 1)
     torch.testing.assert_close(found, theirs.abs().square().flatten(), rtol=1e-4, atol=1e-8)
     assert len(found) == math.ceil(2.34375e-6 * 1e8) + 1

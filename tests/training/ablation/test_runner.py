@@ -48,7 +48,7 @@ def test_a_place_that_is_not_told_has_no_gradient(
     assert len(batch.reports) == 8
     assert not batch.position[4:].any()  # nor is it there
     position = (batch.position + torch.tensor([3.0, 5.0])).requires_grad_()
-    task._loss(replace(batch, position=position)).backward()
+    task.training_step(replace(batch, position=position), 0).backward()
     assert position.grad is not None
     assert position.grad[:4].any()
     assert not position.grad[4:].any()
@@ -62,7 +62,7 @@ def test_reports_without_a_place_teach_by_physics_alone(
     swapped = replace(batch, reports=type(batch.reports).cat([batch.reports[:4], others]))
     for loss, same in (("none", True), ("map", False)):
         task = task_of(world, replace(PLAN, loss=loss), monkeypatch)
-        told, other = (float(task._loss(b).detach()) for b in (batch, swapped))
+        told, other = (float(task.training_step(b, 0).detach()) for b in (batch, swapped))
         assert (told == pytest.approx(other, rel=1e-6)) == same
 
 
