@@ -88,7 +88,7 @@ def _near_boundaries(
     low, high = corners.min(1), corners.max(1)
     middle, radius = (low + high) / 2, np.linalg.norm(high - low, axis=1) / 2
     edge, block = _edges_of_blocks(edges, source, middle, radius, limit)
-    found = []
+    found, every_count = [], every.shape[0] * every.shape[1]
     per_pair = members.shape[1] * every.shape[1]
     step = max(LANES_PER_BATCH // per_pair, 1)
     for first in range(0, len(edge), step):
@@ -97,9 +97,9 @@ def _near_boundaries(
         pair = np.repeat(pairs, per_pair)
         along, detour = _detour(edges.select(pair), source, every.reshape(-1, 3)[point])
         near = (detour < limit) & (along > 0) & (along < edges.length[pair])
-        found.append(np.stack([pair[near], point[near]]))
-    both = np.unique(np.concatenate(found, 1), axis=1) if found else np.zeros((2, 0), np.int64)
-    return both[0], both[1]
+        found.append(pair[near] * every_count + point[near])
+    key = np.unique(np.concatenate(found)) if found else np.zeros(0, np.int64)  # of blocks that share pixels
+    return key // every_count, key % every_count
 
 
 def _blocks(grid: Grid) -> NDArray[np.int64]:
