@@ -44,8 +44,3 @@ def test_impossible_engines_are_refused(verb: str, capsys: pytest.CaptureFixture
     for option, said in (("--workers=-1", "must not be negative"), ("--engine=steam", "steam")):
         assert cli.main([verb, *needed, option]) == 2
         assert said in capsys.readouterr().err
-
-
-def test_one_training_has_no_engine(capsys: pytest.CaptureFixture) -> None:
-    assert cli.main(["train", "--engine", "processes"]) == 2
-    assert "--sweep" in capsys.readouterr().err
