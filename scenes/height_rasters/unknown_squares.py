@@ -24,7 +24,7 @@ def fill_unknown(grid: HeightGrid, fill: float, margin: float) -> tuple[HeightGr
         ([9.0, 9.0, 9.0, 0.0, 0.0], {'known': 0.2, 'filled': 0.4, 'open': 0.4})
     """
     is_known = np.isfinite(grid.heights)
-    distance, nearest = ndimage.distance_transform_edt(~is_known, return_indices=True)  # in pixels
+    distance, nearest = ndimage.distance_transform_edt(~is_known, return_indices=True)  # type: ignore[misc]
     is_near = distance * grid.pixel <= fill * (1 + 1e-9)
     heights = np.where(is_near, grid.heights[tuple(nearest)], 0.0)
     border = round(margin / grid.pixel)

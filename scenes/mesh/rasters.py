@@ -61,12 +61,16 @@ def rasterise_known(squares: KnownSquares, grid: Grid) -> UInt8[Array, "row colu
     """1 where the source knows the height of a building or of open ground, else 0; row 0 in the south."""
     known = np.zeros(grid.shape, np.uint8)
     source, low = 2 * squares.half / len(squares.is_known), -grid.size / 2
-    place = {
-        "src_transform": Affine(source, 0, -squares.half, 0, source, -squares.half),
-        "dst_transform": Affine(grid.pixel, 0, low, 0, grid.pixel, low),
-    }
-    crs = {"src_crs": "EPSG:32601", "dst_crs": "EPSG:32601"}  # any in metres: both grids are the tile's
-    warp.reproject(squares.is_known.astype(np.uint8), known, **place, **crs, resampling=Resampling.nearest)
+    crs = "EPSG:32601"  # any in metres: both grids are the tile's
+    warp.reproject(
+        squares.is_known.astype(np.uint8),
+        known,
+        src_transform=Affine(source, 0, -squares.half, 0, source, -squares.half),
+        src_crs=crs,
+        dst_transform=Affine(grid.pixel, 0, low, 0, grid.pixel, low),
+        dst_crs=crs,
+        resampling=Resampling.nearest,
+    )
     return known
 
 

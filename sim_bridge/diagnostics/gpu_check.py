@@ -21,9 +21,9 @@ from sim_bridge.simulator import Sionna, TracingConfig
 from uel.core.grid import Grid
 from uel.radio.sites import Array, Cell, Site
 
-SITES = (Site(position=(-30.0, 2.0, 12.0), cells=(Cell(array=Array(rows=8, columns=8), azimuth_deg=80.0),)),)
-POSITIONS = ((25.0, -3.0, 1.5), (24.0, 12.0, 1.5), (-50.0, 5.0, 1.5), (40.0, 2.0, 1.5))
-GRID = Grid(size=128.0, pixel=16.0)
+CANYON_SITES = (Site(position=(-30.0, 2.0, 12.0), cells=(Cell(array=Array(rows=8, columns=8), azimuth_deg=80.0),)),)
+CHECK_POSITIONS = ((25.0, -3.0, 1.5), (24.0, 12.0, 1.5), (-50.0, 5.0, 1.5), (40.0, 2.0, 1.5))
+CHECK_GRID = Grid(size=128.0, pixel=16.0)
 MAX_RELATIVE_ERROR = 1e-4
 MAX_ATLAS_DIFFERENCE = 0.1  # of gains by an atlas from those by a search with few rays, which misses weak paths
 NEEDS_GPU = "needs a GPU"
@@ -68,11 +68,11 @@ def gains() -> list[float]:
 def _canyon(**tracing: object) -> Sionna:
     options = {"samples": 3000, "chunk": 4, "max_depth": 2, "diffraction": False, "map_rays": 50_000, "map_batches": 2}
     scene = rt.load_scene(rt.scene.simple_street_canyon, merge_shapes=True)
-    return Sionna(scene, SITES, TracingConfig(**{**options, **tracing}))  # type: ignore[arg-type]
+    return Sionna(scene, CANYON_SITES, TracingConfig(**{**options, **tracing}))  # type: ignore[arg-type]
 
 
 def _positions(device: torch.device | str = "cpu") -> Tensor:
-    return torch.tensor(POSITIONS, device=device)
+    return torch.tensor(CHECK_POSITIONS, device=device)
 
 
 def _gradient(sim: Sionna, position: Tensor, material: Tensor) -> Tensor:
@@ -111,7 +111,7 @@ def _maps() -> str:
 
 
 def _diffraction() -> str:
-    without, bent = (_canyon(diffraction=d, max_depth=1).radio_map(GRID) for d in (False, True))
+    without, bent = (_canyon(diffraction=d, max_depth=1).radio_map(CHECK_GRID) for d in (False, True))
     more = float(bent.known.float().mean() - without.known.float().mean())
     return _require(more > 0, f"{more:.1%} more pixels are known than without")
 
@@ -119,7 +119,7 @@ def _diffraction() -> str:
 def _atlas() -> str:
     sim = _canyon()
     searched = sim.path_gain(_positions())
-    atlas = sim.build_atlas(AtlasConfig(rays=100_000, depth=2, settle=0, audit=0), GRID)
+    atlas = sim.build_atlas(AtlasConfig(rays=100_000, depth=2, settle=0, audit=0), CHECK_GRID)
     _require(len(atlas.walls) > 0, f"{len(atlas.walls)} chains")
     return f"{len(atlas.walls)} chains; {_require_alike(sim.path_gain(_positions()), searched, MAX_ATLAS_DIFFERENCE)}"
 

@@ -108,10 +108,14 @@ class ResolvedPaths:
         return self._cache["wedges"]
 
     def _wedges(self, scene: RadioScene) -> list[PathWedges]:
-        if (around := self.edge_faces(scene.facets)) is None:
+        around, wedges = self.edge_faces(scene.facets), self.buffer.diffracting_wedges
+        if around is None or wedges is None:
             return []
-        materials = lambda triangle: material_numbers(scene.rt_scene, scene.facets.shape[triangle]).T  # noqa: E731
-        first = PathWedges.of_faces(self.buffer.diffracting_wedges, *materials(around.triangle))
+
+        def materials(triangle: np.ndarray) -> np.ndarray:
+            return material_numbers(scene.rt_scene, scene.facets.shape[triangle]).T
+
+        first = PathWedges.of_faces(wedges, *materials(around.triangle))
         if not self.pairs:
             return [first]
         # Rows with one edge get the pairs' first one, which they do not meet.

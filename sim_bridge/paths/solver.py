@@ -33,8 +33,6 @@ from sim_bridge.scene.radio_scene import RadioScene
 from uel.core.constants import SPEED_OF_LIGHT
 from uel.core.precision import full_precision
 
-CPU = torch.device("cpu")
-
 
 class SearchOverflow(Exception):
     """A search had more candidates than its buffer holds."""
@@ -258,7 +256,7 @@ def _evaluate(
         field = radiated_field(real, imag, departure, antennas, wavelength, weights)
         link, ends = target * len(endpoints.source) + source, (first.cpu(), last.cpu())
         walls = paths.wall_planes(scene.facets)
-        lines = LinkPaths(link.cpu(), planes.to(CPU), *walls, *ends, length.cpu(), field.cpu())
+        lines = LinkPaths(link.cpu(), planes.to(torch.device("cpu")), *walls, *ends, length.cpu(), field.cpu())
         power = power * power_factors(lines, wavelength).float().to(device)
     doppler = doppler[: paths.count] + shift_by_velocities(
         scene, paths, given, (first.cpu(), vertex.cpu(), last.cpu())

@@ -27,7 +27,7 @@ from uel.estimation.scoring import bootstrap, position_error
 from uel.measurement.drive_test import block_index
 from uel.measurement.measured_network import BLOCK_SIDE, MeasuredCells, MeasuredNetwork, split_labels
 
-TABLE_COLUMNS = (
+TABLE_COLUMNS: tuple[str, ...] = (
     "district", "cell_id", "squares", "source", "list_azimuth_deg", "believed_azimuth_deg", "azimuth_deg",
     "azimuth_std_deg", "list_tilt_deg", "believed_tilt_deg", "tilt_deg", "tilt_std_deg",
 )  # fmt: skip

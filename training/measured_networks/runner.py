@@ -178,6 +178,7 @@ def run_measured(config: MeasuredEvalConfig) -> Path:
     if config.maps is not None:
         MapPredictor.load(config.maps)  # a folder without learned maps is refused before any work
     job = MeasuredJob(config)
+    log.info("%d networks, %d draws of each", len(job.networks), config.draws)
     make_all(job, "eval", config, "draws")
     if not config.is_partial:
         units = dict[str, list[str]]()

@@ -63,8 +63,10 @@ class LinkPaths:
         planes = InteractionPlanes(kind, corner, axis, self.planes.fixed[row])
         source, target = self.source[row], self.target[row]
         length = path_lengths(turning_points(planes, source, target), source, target)
-        faces = [values[row, edge, None] for values in (self.face_normal, self.face_plane, self.face_triangle)]
-        return LinkPaths(self.link[row], planes, self.plane[row], *faces, source, target, length, self.field[row])
+        faces = self.face_normal, self.face_plane, self.face_triangle
+        normal, plane, triangle = (values[row, edge, None] for values in faces)
+        ways = self.link[row], planes, self.plane[row]
+        return LinkPaths(*ways, normal, plane, triangle, source, target, length, self.field[row])
 
 
 Entries = tuple[Int[Tensor, " entry"], Int[Tensor, "entry column"], Float64[Tensor, " entry"]]
@@ -141,7 +143,7 @@ def _of_singles(paths: LinkPaths, edge: Int[Tensor, " path"], wavelength: float)
     return edge.repeat_interleave(3), torch.stack(keys, 1).flatten(0, 1), _weights(torch.stack(detours, 1)).flatten()
 
 
-def _of_itself(paths: LinkPaths, edge: Int[Tensor, " path"], weight: Float64[Tensor, " entry"]) -> Entries:
+def _of_itself(paths: LinkPaths, edge: Int[Tensor, " path"], weight: Float64[Tensor, " wave"]) -> Entries:
     """What is left of paths around one edge: a wave of its own, which pairs of edges continue."""
     own = (1 - weight.view(-1, 3).square().sum(1)).clamp(min=1e-12).sqrt()
     alone = (paths.planes.kind[edge] > 0).sum(1) == 1
