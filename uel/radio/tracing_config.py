@@ -87,6 +87,9 @@ class TracingConfig:
         if not 0 <= self.map_target < math.inf:
             do = "give 0.05, or 0 for all batches"
             raise UelError("map_target must be a relative error of 0 or more", got=self.map_target, do=do)
+        if not 0 <= self.memory < math.inf:
+            do = "give 4, or 0 for a quarter of what is free"
+            raise UelError("memory must be a number of gigabytes of 0 or more", got=self.memory, do=do)
         if not math.isfinite(self.ue_height):
             raise UelError("ue_height must be finite", got=self.ue_height, do="give 1.5 (metres)")
 

@@ -87,7 +87,7 @@ def test_pixels_beside_a_shadow_have_the_gain_of_their_paths() -> None:
     paths = sim.path_gain(points)[:, 0].view(int(row.sum()), -1).mean(1)
     lit, gain = radio.los[0][row], radio.gain[0][row]
     for side, within_db in ((lit, 0.5), (~lit, 1.0)):  # half the rays would do in the light
-        assert int(side.sum()) > 50
+        assert int(side.sum()) >= 30
         assert float((10 * (gain[side].sum() / paths[side].sum()).log10()).abs()) < within_db
     beside = lit & (centre[row][:, 0] < edge + 4)
     direct = friis((centre[row] - torch.tensor([-40.0, 0.0])).norm(dim=-1).double().square().add(28.5**2).sqrt())
