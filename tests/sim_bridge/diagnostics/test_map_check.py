@@ -13,13 +13,13 @@ def failures() -> list[str]:
 
 
 def test_maps_of_empty_space_and_of_a_screen_pass(monkeypatch):
-    monkeypatch.setattr(map_check, "RAYS", 100_000)
+    monkeypatch.setattr(map_check, "RAYS_PER_MAP", 100_000)
     assert failures() == []
 
 
 def test_a_tracer_that_meets_nothing_fails_every_map(monkeypatch):
     """As a kernel with two scenes on a GPU, whose second trace OptiX leaves out."""
-    monkeypatch.setattr(map_check, "RAYS", 10_000)
+    monkeypatch.setattr(map_check, "RAYS_PER_MAP", 10_000)
     meet = mi.Scene.ray_intersect
 
     def miss(scene, ray, *args, **options):

@@ -35,6 +35,7 @@ def test_a_run_has_networks_and_scores_and_is_not_made_twice(data, tmp_path, mon
     assert set(scores) == {"learned", "locator"}
     assert all(0 < entry["p50_m"] < 200 for entry in scores.values())
     first = MapPredictor.load(folder)
+    caplog.clear()
     with caplog.at_level(logging.INFO):
         again = MapPredictor.load(train_maps(quick(data, validate=("town_1",))))
     assert "making" not in caplog.text
