@@ -23,7 +23,7 @@ from sim_bridge.scene.radio_scene import RadioScene
 from uel.core.grid import Grid
 from uel.radio.sites import cell_positions
 
-PIXELS_PER_BLOCK = 16  # along one side, for a first look at which edges matter where
+PIXELS_PER_BLOCK = 4  # along one side, for a first look at which edges matter where
 POINTS_PER_PIXEL = 2  # along one side
 LANES_PER_BATCH = 1 << 19  # edge and point, some 300 bytes each
 Array = NDArray[np.float64]
