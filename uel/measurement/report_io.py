@@ -61,10 +61,10 @@ def network_of(sites: tuple[Site, ...]) -> str:
 
 
 def is_report_document(content: bytes) -> bool:
-    """Whether a text begins as one document of this format, rather than as another log."""
+    """Whether a text begins as one document of this format in any version, rather than as another log."""
     start = content[:4096].lstrip(b"\xef\xbb\xbf \t\r\n").replace(b"\0", b"")
     start = start.lstrip(b"\xff\xfe \t\r\n")
-    return start[:1] == b"{" and SCHEMA.encode() in start and b'"schema"' in start
+    return start[:1] == b"{" and SCHEMA.rstrip("0123456789").encode() in start and b'"schema"' in start
 
 
 def from_json(content: bytes, cells: int, sites: tuple[Site, ...] | None = None) -> ReportSequence:
