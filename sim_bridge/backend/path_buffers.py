@@ -93,7 +93,10 @@ class EdgeFaces:
         """Of all rows of a buffer; None where it has no edges. `base` is that of the scene's `Facets`."""
         if (wedge := paths.diffracting_wedges) is None:
             return None
-        read = lambda v: np.stack([to_numpy(axis) for axis in v], -1).astype(np.float64)  # noqa: E731
+
+        def read(vector: mi.Vector3f) -> np.ndarray:
+            return np.stack([to_numpy(axis) for axis in vector], -1).astype(np.float64)
+
         mesh = to_numpy(dr.reinterpret_array(mi.UInt, wedge.shape))
         first = base[np.minimum(mesh, len(base) - 1)] + to_numpy(wedge.prim0)
         triangle = np.stack([first, to_numpy(wedge.local_edge)], -1).astype(np.int64)

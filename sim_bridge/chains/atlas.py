@@ -113,7 +113,10 @@ class Atlas:
     ) -> "Atlas":
         """An atlas of what is worth trying from each mast of the sites (`masts`)."""
         links = len(entries) * grid.count**2
-        by_link = lambda name: torch.cat([getattr(e, name) + k * grid.count**2 for k, e in enumerate(entries)])  # noqa: E731
+
+        def by_link(name: str) -> Tensor:
+            return torch.cat([getattr(e, name) + k * grid.count**2 for k, e in enumerate(entries)])
+
         walls, chains = _chain_index(by_link("chain_pixel"), torch.cat([e.walls for e in entries]), links)
         return Atlas(
             grid, config, sites, walls, chains,

@@ -148,9 +148,14 @@ def _slope_of_length(
         (leg, (leg.square().sum(-1) + MIN_SQUARED_DISTANCE).sqrt()) for leg in (one - source, two - one, target - two)
     ]
     (into, near), (between, middle), (out, far) = [(leg / length[:, None], length) for leg, length in legs]
-    dot = lambda a, b: (a * b).sum(-1)  # noqa: E731
+
+    def dot(a: Tensor, b: Tensor) -> Tensor:
+        return (a * b).sum(-1)
+
+    def across(unit: Tensor, a: Tensor, b: Tensor) -> Tensor:
+        return dot(a, b) - dot(unit, a) * dot(unit, b)
+
     gradient = torch.stack([dot(into - between, first_axis), dot(between - out, second_axis)], -1)
-    across = lambda unit, a, b: dot(a, b) - dot(unit, a) * dot(unit, b)  # noqa: E731
     return gradient, torch.stack(
         [
             across(into, first_axis, first_axis) / near + across(between, first_axis, first_axis) / middle,

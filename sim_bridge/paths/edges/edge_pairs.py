@@ -49,10 +49,13 @@ class EdgePairs:
     @staticmethod
     def concatenate(parts: "list[EdgePairs]") -> "EdgePairs":
         """One set after another."""
-        joined = lambda name: np.concatenate([getattr(part, name) for part in parts])  # noqa: E731
-        edges = lambda name: DiffractionEdges.concatenate([getattr(part, name) for part in parts])  # noqa: E731
-        turn = tuple(np.concatenate([part.turn[k] for part in parts]) for k in (0, 1))
-        return EdgePairs(joined("target"), joined("source"), edges("first"), edges("second"), turn)  # type: ignore[arg-type]
+        return EdgePairs(
+            np.concatenate([part.target for part in parts]),
+            np.concatenate([part.source for part in parts]),
+            DiffractionEdges.concatenate([part.first for part in parts]),
+            DiffractionEdges.concatenate([part.second for part in parts]),
+            (np.concatenate([part.turn[0] for part in parts]), np.concatenate([part.turn[1] for part in parts])),
+        )
 
     def free(self, scene: mi.Scene, sources: Array, targets: Array, limit: float) -> "EdgePairs":
         """Those that are ways for given ends (m): see `edge_pairs`."""

@@ -38,8 +38,11 @@ def diffracted(angle: np.ndarray, source: float, n: float, distance: float, alon
     out = mi.Vector3f(mi.Float(np.cos(angle)), 0, mi.Float(np.sin(angle)))
     into = vector(-cos, 0, -sin)
     y = mi.Vector3f(0, 1, 0)
-    # The component along y of the electric field, or of the magnetic one, k × E.
-    read = lambda vector, k: vector if along else dr.cross(vector, k)  # noqa: E731
+
+    def read(vector, k):
+        """The component along y of the electric field, or of the magnetic one, k × E."""
+        return vector if along else dr.cross(vector, k)
+
     start = implicit_basis_vector(into)
     electric = read(y, into)
     field = mi.Vector4f(dr.dot(electric, start), dr.dot(electric, dr.cross(into, start)), 0, 0)

@@ -26,7 +26,10 @@ def knife_edge_db(near: float, far: float, height: float) -> float:
 def epstein_peterson_db(points: list[tuple[float, float]]) -> float:
     """Loss over two edges by ITU-R P.526-15, section 4.4.1: x and z of the ends and of the edges between them."""
     x0, x1, x2, x3 = (x for x, _ in points)
-    above = lambda a, b, c: b[1] - (a[1] + (c[1] - a[1]) * (b[0] - a[0]) / (c[0] - a[0]))  # noqa: E731
+
+    def above(a, b, c):
+        return b[1] - (a[1] + (c[1] - a[1]) * (b[0] - a[0]) / (c[0] - a[0]))
+
     a, b, c = x1 - x0, x2 - x1, x3 - x2
     one = knife_edge_db(a, b, above(points[0], points[1], points[2]))
     two = knife_edge_db(b, c, above(points[1], points[2], points[3]))
