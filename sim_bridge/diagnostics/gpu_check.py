@@ -25,7 +25,6 @@ CANYON_SITES = (Site(position=(-30.0, 2.0, 12.0), cells=(Cell(array=Array(rows=8
 CHECK_POSITIONS = ((25.0, -3.0, 1.5), (24.0, 12.0, 1.5), (-50.0, 5.0, 1.5), (40.0, 2.0, 1.5))
 CHECK_GRID = Grid(size=128.0, pixel=16.0)
 MAX_RELATIVE_ERROR = 1e-4
-MAX_ATLAS_DIFFERENCE = 0.1  # of gains by an atlas from those by a search with few rays, which misses weak paths
 NEEDS_GPU = "needs a GPU"
 
 
@@ -117,11 +116,11 @@ def _diffraction() -> str:
 
 
 def _atlas() -> str:
-    sim = _canyon()
+    sim = _canyon(samples=30_000)  # fewer miss a weak path that the atlas has
     searched = sim.path_gain(_positions())
     atlas = sim.build_atlas(AtlasConfig(rays=100_000, depth=2, settle=0, audit=0), CHECK_GRID)
     _require(len(atlas.walls) > 0, f"{len(atlas.walls)} chains")
-    return f"{len(atlas.walls)} chains; {_require_alike(sim.path_gain(_positions()), searched, MAX_ATLAS_DIFFERENCE)}"
+    return f"{len(atlas.walls)} chains; {_require_alike(sim.path_gain(_positions()), searched)}"
 
 
 def _follows_positions() -> str:
