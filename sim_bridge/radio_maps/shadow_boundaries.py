@@ -23,7 +23,7 @@ from sim_bridge.scene.radio_scene import RadioScene
 from uel.core.grid import Grid
 from uel.radio.sites import cell_positions
 
-PIXELS_PER_BLOCK = 4  # along one side, for a first look at which edges matter where
+PIXELS_PER_BLOCK = (32, 4)  # along one side, for a first and a second look at which edges matter where
 POINTS_PER_PIXEL = 2  # along one side
 LANES_PER_BATCH = 1 << 19  # edge and point, some 300 bytes each
 Array = NDArray[np.float64]
@@ -79,56 +79,80 @@ def _factors(scene: RadioScene, grid: Grid, points: Array, edges: DiffractionEdg
 def _near_boundaries(
     grid: Grid, every: Array, edges: DiffractionEdges, source: Array, wavelength: float
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Pairs of an edge and a point with a detour around it of a few waves at most."""
-    if not len(edges):
-        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    """Pairs of an edge and a point with a detour around it of a few waves at most, sorted.
+
+    Blocks of pixels are looked at first, then smaller ones in those that an edge may matter to, then points.
+    """
     limit = NO_COHERENCE * wavelength
-    members = _blocks(grid)
-    corners = every[members].reshape(len(members), -1, 3)
-    low, high = corners.min(1), corners.max(1)
-    middle, radius = (low + high) / 2, np.linalg.norm(high - low, axis=1) / 2
-    edge, block = _edges_of_blocks(edges, source, middle, radius, limit)
-    found, every_count = [], every.shape[0] * every.shape[1]
-    per_pair = members.shape[1] * every.shape[1]
-    step = max(LANES_PER_BATCH // per_pair, 1)
-    for first in range(0, len(edge), step):
-        pairs, blocks = edge[first : first + step], block[first : first + step]
-        point = (members[blocks][:, :, None] * every.shape[1] + np.arange(every.shape[1])).reshape(-1)
-        pair = np.repeat(pairs, per_pair)
-        along, detour = _detour(edges.select(pair), source, every.reshape(-1, 3)[point])
-        near = (detour < limit) & (along > 0) & (along < edges.length[pair])
-        found.append(pair[near] * every_count + point[near])
-    key = np.unique(np.concatenate(found)) if found else np.zeros(0, np.int64)  # of blocks that share pixels
-    return key // every_count, key % every_count
+    edge, place = np.arange(len(edges)), np.zeros((2, len(edges)), np.int64)  # row and column of a block
+    parts = None  # of a block along one side; of the whole grid: all
+    for side in PIXELS_PER_BLOCK:
+        middle, radius = _spheres(grid, every, side)
+        edge, place = _smaller_blocks(edge, place, parts or len(middle), len(middle))
+        near = [
+            _may_be_near(edges.select(edge[batch]), source, middle[*place[:, batch]], radius[*place[:, batch]], limit)
+            for batch in _batches(len(edge), LANES_PER_BATCH)
+        ]
+        kept = np.concatenate(near).nonzero()[0] if near else np.zeros(0, np.int64)
+        edge, place, parts = edge[kept], place[:, kept], _ratio(side)
+    points, count = every.reshape(-1, 3), every.shape[1]
+    keys = [np.zeros(0, np.int64)]
+    for batch in _batches(len(edge), LANES_PER_BATCH // (PIXELS_PER_BLOCK[-1] ** 2 * count)):
+        own, pixel = _smaller_blocks(edge[batch], place[:, batch], PIXELS_PER_BLOCK[-1], grid.count)
+        own = np.repeat(own, count)
+        point = ((pixel[0] * grid.count + pixel[1])[:, None] * count + np.arange(count)).reshape(-1)
+        along, detour = _detour(edges.select(own), source, points[point])
+        near = (detour < limit) & (along > 0) & (along < edges.length[own])
+        keys.append(own[near] * len(points) + point[near])
+    key = np.sort(np.concatenate(keys))
+    return key // len(points), key % len(points)
 
 
-def _blocks(grid: Grid) -> NDArray[np.int64]:
-    """Pixels of each block, (block, pixel); the last ones of a row or column of blocks may repeat."""
-    first = np.arange(0, grid.count, PIXELS_PER_BLOCK)
-    rows = np.minimum(first[:, None] + np.arange(PIXELS_PER_BLOCK), grid.count - 1)
-    pixel = rows[:, None, :, None] * grid.count + rows[None, :, None, :]
-    return pixel.reshape(len(first) ** 2, -1)
+def _ratio(side: int) -> int:
+    """How many of the next smaller blocks lie along one side of a block."""
+    smaller = (*PIXELS_PER_BLOCK, 1)
+    return side // smaller[smaller.index(side) + 1]
 
 
-def _edges_of_blocks(
-    edges: DiffractionEdges, source: Array, middle: Array, radius: Array, limit: float
+def _batches(count: int, size: int) -> list[slice]:
+    return [slice(first, first + size) for first in range(0, count, size)]
+
+
+def _smaller_blocks(
+    edge: NDArray[np.int64], place: NDArray[np.int64], parts: int, limit: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Pairs of an edge and a block whose sphere the boundary of the edge's shadow may come near to."""
+    """Each block's `parts` times `parts` smaller ones, with the block's edge, as far as they lie on the grid."""
+    within = np.stack(np.meshgrid(np.arange(parts), np.arange(parts), indexing="ij")).reshape(2, 1, -1)
+    smaller = (place[:, :, None] * parts + within).reshape(2, -1)
+    inside = (smaller < limit).all(0)
+    return np.repeat(edge, parts**2)[inside], smaller[:, inside]
+
+
+def _spheres(grid: Grid, every: Array, side: int) -> tuple[Array, Array]:
+    """Middle (block row, block column, 3) and radius (block row, block column) of blocks of pixels, m."""
+    first = np.arange(0, grid.count, side)
+    points = every.reshape(grid.count, grid.count, -1, 3)
+    low, high = (
+        edge.reduceat(edge.reduceat(edge.reduce(points, axis=2), first, axis=0), first, axis=1)
+        for edge in (np.minimum, np.maximum)
+    )
+    return (low + high) / 2, np.linalg.norm(high - low, axis=-1) / 2
+
+
+def _may_be_near(
+    edges: DiffractionEdges, source: Array, middle: Array, radius: Array, limit: float
+) -> NDArray[np.bool_]:
+    """Whether the boundary of each edge's shadow may come near to the sphere beside it, `pair`."""
     normal = np.cross(edges.direction, edges.origin - source)
     normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-9)
-    pairs = []
-    for block, (centre, around) in enumerate(zip(middle, radius, strict=True)):
-        along, _ = _detour(edges, source, np.broadcast_to(centre, edges.origin.shape))
-        turn = edges.origin + np.clip(along, 0, edges.length)[:, None] * edges.direction
-        before = np.maximum(np.linalg.norm(turn - source, axis=1), 1e-3)
-        behind = np.linalg.norm(centre - turn, axis=1) + around
-        width = around + np.sqrt(2 * limit * behind * (before + behind) / before)
-        near = np.abs(((centre - source) * normal).sum(1)) < width
-        near &= (along > -2 * around) & (along < edges.length + 2 * around)
-        near &= ((centre - turn) * (turn - source)).sum(1) > -around * before
-        index = near.nonzero()[0]
-        pairs.append(np.stack([index, np.full_like(index, block)]))
-    return tuple(np.concatenate(pairs, 1))  # type: ignore[return-value]
+    along, _ = _detour(edges, source, middle)
+    turn = edges.origin + np.clip(along, 0, edges.length)[:, None] * edges.direction
+    before = np.maximum(np.linalg.norm(turn - source, axis=1), 1e-3)
+    behind = np.linalg.norm(middle - turn, axis=1) + radius
+    width = radius + np.sqrt(2 * limit * behind * (before + behind) / before)
+    near = np.abs(((middle - source) * normal).sum(1)) < width
+    near &= (along > -2 * radius) & (along < edges.length + 2 * radius)
+    return near & (((middle - turn) * (turn - source)).sum(1) > -radius * before)
 
 
 def _detour(edges: DiffractionEdges, source: Array, point: Array) -> tuple[Array, Array]:
