@@ -1,5 +1,6 @@
 """Readers of Sionna's buffers of paths: the rows that are paths, each once, and their receivers and cells."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import drjit as dr
@@ -94,7 +95,7 @@ class EdgeFaces:
         if (wedge := paths.diffracting_wedges) is None:
             return None
 
-        def read(vector: mi.Vector3f) -> np.ndarray:
+        def read(vector: Iterable[mi.Float]) -> np.ndarray:
             return np.stack([to_numpy(axis) for axis in vector], -1).astype(np.float64)
 
         mesh = to_numpy(dr.reinterpret_array(mi.UInt, wedge.shape))
