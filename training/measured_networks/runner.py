@@ -110,7 +110,8 @@ class _MeasuredWorker:
         config = self.job.config
         if config.maps is None:
             return None
-        return LearnedLocator.of(MapPredictor.load(config.maps), network, Squares.outdoors(network), config.answer)
+        squares = Squares.outdoors(network, config.unknown_squares)
+        return LearnedLocator.of(MapPredictor.load(config.maps), network, squares, config.answer)
 
 
 def judge_draw(
@@ -126,7 +127,7 @@ def judge_draw(
     split = split_days(network, seed) if config.protocol == "duke-days" else split_labels(network, seed)
     order = torch.randperm(len(split.judged), generator=torch.Generator().manual_seed(seed), device="cpu")
     judged = network.select(split.judged[order[: config.phones]])
-    squares = Squares.outdoors(network)
+    squares = Squares.outdoors(network, config.unknown_squares)
     arrays = {"position": judged.position.numpy(), "block": block_index(judged.position, BLOCK_SIDE).numpy()}
     for budget in _budgets(config.labels, len(split.labelled)):
         labels = network.select(split.labels(min(budget, len(split.labelled))))

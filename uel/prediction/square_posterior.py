@@ -30,9 +30,9 @@ class Squares:
         return len(self.index)
 
     @staticmethod
-    def outdoors(network: MeasuredNetwork) -> "Squares":
+    def outdoors(network: MeasuredNetwork, with_unknown: bool = False) -> "Squares":
         """Squares of the box around the network's reports that are known to be outdoors; all that are not known to be a
-        building where no height is known, and all for a network whose phones may be anywhere.
+        building `with_unknown` ones or where no height is known, and all for a network whose phones may be anywhere.
 
         Raises `UelError` where there is none.
         """
@@ -42,7 +42,7 @@ class Squares:
         possible[rows, columns] = True
         if network.is_outdoors:
             possible &= rasters.outdoors
-            if rasters.building_known.any():
+            if rasters.building_known.any() and not with_unknown:
                 possible &= rasters.building_known
         if not possible.any():
             do = "give building heights with squares of height 0: phones are looked for outdoors"
