@@ -216,7 +216,10 @@ def square_map(
     limits: tuple[float, float],
     theme: Theme,
 ) -> go.Figure:
-    """Values on squares of a district, `row column` with row 0 in the south; NaN stays empty. `axes`: metres."""
+    """Values on squares of a district, `row column` with row 0 in the south; NaN stays empty. `axes`: metres.
+
+    Streamlit puts a colour of its theme in the place of #000001 to #000016, with which some scales begin (magma).
+    """
     x, y = axes
     plot = go.Figure()
     plot.add_heatmap(
@@ -233,6 +236,7 @@ def mark_places(plot: go.Figure, places: Mapping[str, list[float]]) -> None:
     for (name, (x, y)), symbol in zip(places.items(), ("x", "circle-open"), strict=False):
         marker = {"symbol": symbol, "size": 13, "color": css_colour(SKY), "line": {"width": 2}}
         plot.add_scatter(x=[x], y=[y], mode="markers", name=name, marker=marker)
+    plot.update_layout(legend={"x": 1.0, "xanchor": "right"})  # the title stands on the left
 
 
 def architecture_chart(patches: int, width: int, layers: tuple[int, int], parameters: int, theme: Theme) -> go.Figure:

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from uel.core.units import wrap_deg
 from uel.measurement.measured_network import MeasuredCells
+from uel.radio.antennas.elements import parabolic_loss_db
 
 UE_HEIGHT = 1.5  # m above the ground
 MIN_DISTANCE = 10.0  # m: nearer phones count as this far
@@ -17,12 +18,12 @@ VERTICAL_LIMIT_DB = 20.0
 
 def horizontal_attenuation_db(off_boresight_deg: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
     """12 (angle / 70°)² dB, at most 25 dB, at an angle from the boresight in degrees."""
-    return (12 * (off_boresight_deg / HORIZONTAL_WIDTH_DEG).square()).clamp(max=HORIZONTAL_LIMIT_DB)
+    return parabolic_loss_db(off_boresight_deg, HORIZONTAL_WIDTH_DEG, HORIZONTAL_LIMIT_DB)
 
 
 def vertical_attenuation_db(off_tilt_deg: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
     """12 (angle / 10°)² dB, at most 20 dB, at an angle of depression less the downtilt in degrees."""
-    return (12 * (off_tilt_deg / VERTICAL_WIDTH_DEG).square()).clamp(max=VERTICAL_LIMIT_DB)
+    return parabolic_loss_db(off_tilt_deg, VERTICAL_WIDTH_DEG, VERTICAL_LIMIT_DB)
 
 
 def link_features(cells: MeasuredCells, position: Float[Tensor, "point 2"]) -> Float[Tensor, "cell point feature"]:

@@ -67,7 +67,7 @@ def _phone(view: DistrictView, phone: int, context: widgets.PageContext) -> None
         probability = view.posterior(estimate)
         logarithm = np.log10(np.maximum(probability / np.nanmax(probability), 1e-4))
         title, limits = "log10 of probability over the greatest", (-4.0, 0.0)
-        chart = charts.square_map(view.axes, logarithm, title, "magma", limits, context.theme)
+        chart = charts.square_map(view.axes, logarithm, title, "plasma", limits, context.theme)
         charts.mark_places(chart, {"truth": truth.tolist(), "answer": answer.tolist()})
         widgets.show_chart(chart, "district-posterior")
     with right:

@@ -17,16 +17,17 @@ from uel.measurement.measured_network import MeasuredNetwork
 from uel.prediction.learned_maps.line_obstruction import line_obstruction
 from uel.prediction.learned_maps.surroundings import (
     DIRECTION_COUNT,
-    PHONE_HEIGHT,
     SURROUNDINGS_REACHES,
     Surroundings,
     direction_towards,
 )
+from uel.prediction.link_trend import UE_HEIGHT
+from uel.radio.antennas.elements import parabolic_loss_db
 
 LINKS_PER_CHUNK = 1 << 13  # so that intermediate values stay in a core's cache
 MIN_DISTANCE = 3.0  # m on the ground
 MAX_GROUND_DIFFERENCE = 60.0  # m between mast and square; a larger one is a mistake of the list, and counts as 0
-# TR 36.814, table A.2.1.1-2
+# Width and limit across are those of TR 38.901, table 7.3-1, upright those of TR 36.814, table A.2.1.1-2.
 HORIZONTAL_BEAMWIDTH_DEG, VERTICAL_BEAMWIDTH_DEG = 65.0, 10.0
 MAX_HORIZONTAL_LOSS_DB, MAX_VERTICAL_LOSS_DB, MAX_PATTERN_LOSS_DB = 30.0, 20.0, 30.0
 LAW_EXPONENT = 3.5  # of the distance in the law that cells are compared by
@@ -110,17 +111,17 @@ class LinkFeatures:
         terrain = self._terrain[row, column]
         ground_difference = cells.ground[cell] - terrain
         ground_difference = torch.where(ground_difference.abs() > MAX_GROUND_DIFFERENCE, 0.0, ground_difference)
-        rise = ground_difference + cells.height[cell] - PHONE_HEIGHT
+        rise = ground_difference + cells.height[cell] - UE_HEIGHT
         distance = (cells.position[cell] - square).norm(dim=1).clamp(min=MIN_DISTANCE)
         elevation = torch.atan2(rise, distance).rad2deg()
         off_boresight = wrap_deg(bearing_deg(cells.position[cell], square) - cells.azimuth_deg[cell])
         tilt = cells.electrical_tilt_deg[cell] + cells.mechanical_tilt_deg[cell] * off_boresight.deg2rad().cos()
-        horizontal = _pattern_loss_db(off_boresight, HORIZONTAL_BEAMWIDTH_DEG, MAX_HORIZONTAL_LOSS_DB)
-        vertical = _pattern_loss_db(elevation - tilt, VERTICAL_BEAMWIDTH_DEG, MAX_VERTICAL_LOSS_DB)
+        horizontal = parabolic_loss_db(off_boresight, HORIZONTAL_BEAMWIDTH_DEG, MAX_HORIZONTAL_LOSS_DB)
+        vertical = parabolic_loss_db(elevation - tilt, VERTICAL_BEAMWIDTH_DEG, MAX_VERTICAL_LOSS_DB)
         wavelength = SPEED_OF_LIGHT / cells.frequency[cell]
         free_space = 20 * (4 * torch.pi * (distance.square() + rise.square()).sqrt() / wavelength).log10()
         free_space_dbm = cells.power_dbm[cell] - (horizontal + vertical).clamp(max=MAX_PATTERN_LOSS_DB) - free_space
-        phone_z = terrain + PHONE_HEIGHT
+        phone_z = terrain + UE_HEIGHT
         line = line_obstruction(
             self.network.rasters,
             grid,
@@ -162,15 +163,10 @@ class LinkFeatures:
         cells = self.network.cells
         distance = torch.cdist(place, cells.position).clamp(min=20.0)
         off_boresight = wrap_deg(bearing_deg(cells.position, place[:, None]) - cells.azimuth_deg)
-        loss = _pattern_loss_db(off_boresight, HORIZONTAL_BEAMWIDTH_DEG, MAX_HORIZONTAL_LOSS_DB)
+        loss = parabolic_loss_db(off_boresight, HORIZONTAL_BEAMWIDTH_DEG, MAX_HORIZONTAL_LOSS_DB)
         law = cells.power_dbm - loss - 10 * LAW_EXPONENT * distance.log10()
         ordered, order = law.sort(1, descending=True)
         rank = torch.empty_like(order).scatter_(1, order, torch.arange(law.shape[1], device="cpu").expand_as(order))
         own = law[index, cell]
         below = [own - ordered[index, min(number, law.shape[1]) - 1] for number in RANKED_CELLS]
         return [own, rank[index, cell].float(), *below]
-
-
-def _pattern_loss_db(angle_deg: Tensor, beamwidth_deg: float, limit_db: float) -> Tensor:
-    """Loss off the beam's axis (TR 36.814, table A.2.1.1-2)."""
-    return (12 * (angle_deg / beamwidth_deg).square()).clamp(max=limit_db)

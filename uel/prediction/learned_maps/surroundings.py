@@ -9,11 +9,11 @@ from torch import Tensor
 
 from uel.core.grid import Grid
 from uel.measurement.measured_network import DistrictRasters
+from uel.prediction.link_trend import UE_HEIGHT
 
 SURROUNDINGS_REACHES = (10.0, 25.0, 50.0, 100.0)  # m: half sides of the squares that means are taken over
 DIRECTION_COUNT = 8  # compass directions that are looked into, clockwise from north
 LOOKED_STEPS = (*range(1, 12), *range(12, 41, 2))  # pixels from a square at which buildings are looked for
-PHONE_HEIGHT = 1.5  # m above the ground
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -84,6 +84,6 @@ def _look(
     for step in LOOKED_STEPS:
         north, east = reach + round(step * math.cos(angle)), reach + round(step * math.sin(angle))
         roof = padded[north : north + rows, east : east + columns]
-        slope = torch.maximum(slope, (roof - PHONE_HEIGHT) / (step * pixel))
+        slope = torch.maximum(slope, (roof - UE_HEIGHT) / (step * pixel))
         length = torch.where(roof > 0, length.clamp(max=step * pixel), length)
     return length, slope.atan().rad2deg()

@@ -31,6 +31,11 @@ def tr36814(azimuth: Float[Tensor, "*n"], up: Float[Tensor, "*n"], tilt_deg: flo
     return _parabolic(azimuth, up, tilt_deg, gain=14.0, widths=(70.0, 10.0), limits=(25.0, 20.0), floor=25.0)
 
 
+def parabolic_loss_db(angle_deg: Float[Tensor, "*n"], width_deg: float, limit_db: float) -> Float[Tensor, "*n"]:
+    """Loss of a beam in one plane: 12 (angle / width)² dB for its 3 dB width, up to a limit (both reports' tables)."""
+    return (12 * (angle_deg / width_deg).square()).clamp(max=limit_db)
+
+
 def _parabolic(
     azimuth: Float[Tensor, "*n"],
     up: Float[Tensor, "*n"],
@@ -43,8 +48,8 @@ def _parabolic(
     """Horizontal and vertical attenuation 12 (angle / width)² in dB, each and both limited."""
     elevation = torch.rad2deg(torch.asin(up))
     shifted = elevation + tilt_deg if tilt_deg else elevation
-    vertical = (12 * (shifted / widths[1]).square()).clamp(max=limits[1])
-    horizontal = (12 * (torch.rad2deg(azimuth) / widths[0]).square()).clamp(max=limits[0])
+    vertical = parabolic_loss_db(shifted, widths[1], limits[1])
+    horizontal = parabolic_loss_db(torch.rad2deg(azimuth), widths[0], limits[0])
     return 10 ** ((gain - (vertical + horizontal).clamp(max=floor)) / 10)
 
 
