@@ -24,6 +24,7 @@ def seeds() -> None:
         sys.modules["numpy"].random.seed(0)
     if "torch" in sys.modules:
         sys.modules["torch"].manual_seed(0)
+        sys.modules["torch"].set_warn_always(True)  # else the first test that warns fails, and the others pass
 
 
 @pytest.fixture(autouse=True)
