@@ -71,8 +71,10 @@ def train_maps(args: Sequence[str]) -> int:
 
 
 def evaluate(args: Sequence[str]) -> int:
-    """Evaluate a run by a protocol beside the physical limit of the same data; or, with --protocol chengdu, duke-blocks
-    or duke-days and --data FOLDER, methods on measured networks."""
+    """Evaluate a run beside the physical limit of the same data; with --data FOLDER, methods on measured networks.
+
+    Measured networks have the protocols chengdu, duke-blocks and duke-days.
+    """
     from training.measured_networks.config import is_measured
 
     if is_measured(args):
