@@ -34,6 +34,8 @@ class ReportSource:
     """m"""
     text: str
     """the source, for readers"""
+    model: ObservationModel
+    """how these phones are assumed to report"""
 
     def __len__(self) -> int:
         return len(self.timeline)
@@ -50,7 +52,7 @@ def walk_source(deployment: Deployment, model: ObservationModel, seed: int) -> R
     reports = model.observe(maps.radio.pixel_truth(tracks.position), maps.power_dbm, generator)
     longest = int(reports.heard.any(-1).sum(-1).argmax())
     return _audible_source(
-        tracks.time[longest], reports[longest], tracks.position[longest], "a pedestrian drawn on the map"
+        tracks.time[longest], reports[longest], tracks.position[longest], "a pedestrian drawn on the map", model
     )
 
 
@@ -58,13 +60,15 @@ def survey_source(survey: TileSurvey, model: ObservationModel, track: int, seed:
     """Ray-traced reports of one track of a survey. Raises `UelError` where none hears a cell."""
     reports, valid = survey.observe(model, seed)[track], survey.valid[track]
     text = f"track {track} of the survey, ray-traced"
-    return _audible_source(survey.time[track][valid], reports[valid], survey.truth.position[track][valid], text)
+    position = survey.truth.position[track][valid]
+    return _audible_source(survey.time[track][valid], reports[valid], position, text, model)
 
 
 def file_source(deployment: Deployment, model: ObservationModel, name: str, content: bytes) -> ReportSource:
     """Uploaded reports of any format (`uel.inference.report_source`); the caption says what was set aside.
 
-    `model` is the locator's. Raises `UelError` with the fault of the file.
+    `model` is the locator's; the source's expects as many cells in a full report as the log lists. Raises `UelError`
+    with the fault of the file.
     """
     rejections = Rejections()
     with tempfile.TemporaryDirectory() as folder:
@@ -73,19 +77,20 @@ def file_source(deployment: Deployment, model: ObservationModel, name: str, cont
         network = deployment.tile, deployment.sites
         with open_reports(*network, file, ColumnConfig(), rejections, model.range_step) as source:
             parts = list(source.parts)
+            model = source.observation_model(model)
     part = LogPart.cat(parts)
     has_times = bool(np.isfinite(part.seconds).all())
     seconds = part.seconds - part.seconds[0] if has_times else np.arange(len(part))
     truth = part.position if bool(part.position.isfinite().all()) else None
     text = "the uploaded file" + (f"; set aside: {rejections.summary}" if rejections.total else "")
-    return ReportSource(ReportSequence(torch.from_numpy(seconds).float(), part.reports), truth, text)
+    return ReportSource(ReportSequence(torch.from_numpy(seconds).float(), part.reports), truth, text, model)
 
 
-def _audible_source(time: Tensor, reports: Reports, truth: Tensor, text: str) -> ReportSource:
+def _audible_source(time: Tensor, reports: Reports, truth: Tensor, text: str, model: ObservationModel) -> ReportSource:
     """A source of those reports that hear a cell."""
     audible = reports.heard.any(-1)
     if not bool(audible.any()):
         raise UelError("no report of this track hears a cell", got=text, do="choose another track")
     missed = int((~audible).sum())
     caption = f"{text}; {missed} reports heard no cell" if missed else text
-    return ReportSource(ReportSequence(time[audible], reports[audible]), truth[audible], caption)
+    return ReportSource(ReportSequence(time[audible], reports[audible]), truth[audible], caption, model)

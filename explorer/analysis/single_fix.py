@@ -86,14 +86,17 @@ def explain_report(
     locator: Locator,
     maps: TileMaps,
     report: Reports,
+    model: ObservationModel,
     fine: PatchSortedMap | None = None,
     simulator: Simulator | None = None,
 ) -> ExplainedFix:
-    """Locate and explain one report; with a fine map its fix is refined, with a simulator also re-scored."""
-    model = locator.measurement
+    """Locate and explain one report; with a fine map its fix is refined, with a simulator also re-scored.
+
+    `model` is how the phone is assumed to report: the locator's, or the log's where more is known.
+    """
     with torch.no_grad():
         start = time.perf_counter()
-        fix = locator(report, maps)
+        fix = locator(report, maps, model)
         initial = _timed(fix, start, maps.radio.grid)
         refined = None if fine is None else refine_timed(fix, report, maps, model, fine, simulator)
         evidence = model.log_likelihood(report, maps.radio, maps.power_dbm)[0]

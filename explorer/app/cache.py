@@ -29,6 +29,7 @@ from uel.estimation.refinement import PatchSortedMap
 from uel.geo.tile import Tile
 from uel.inference.deployment import Deployment
 from uel.measurement import report_io
+from uel.measurement.model import ObservationModel
 from uel.measurement.report_io import ReportSequence
 from uel.measurement.reports import Reports
 from uel.models.locator import Locator
@@ -196,19 +197,24 @@ def _patch_sorted_map(folder: Path, radio: Path, patches: int) -> PatchSortedMap
 
 @cached(max_entries=64)
 def _explain_report(
-    run: Path, folder: Path, radio: Path, report: Reports, refine: single_fix.RefinementMode
+    run: Path,
+    folder: Path,
+    radio: Path,
+    report: Reports,
+    model: ObservationModel,
+    refine: single_fix.RefinementMode,
 ) -> single_fix.ExplainedFix:
     opened, maps = locator(run), _deployment(folder, radio).maps
     fine = None if refine == "none" else _patch_sorted_map(folder, radio, opened.config.patches)
     simulator = _rescoring_simulator(folder, radio) if refine == "rt" else None
-    return single_fix.explain_report(opened, maps, report, fine, simulator)
+    return single_fix.explain_report(opened, maps, report, model, fine, simulator)
 
 
 def explain_report(
-    run: Path, artefacts: TileArtefacts, report: Reports, refine: single_fix.RefinementMode
+    run: Path, artefacts: TileArtefacts, report: Reports, model: ObservationModel, refine: single_fix.RefinementMode
 ) -> single_fix.ExplainedFix:
     """The fix of a report (a batch of one that hears a cell) on a tile, refined as asked. Raises `UelError`."""
-    return _explain_report(run, artefacts.folder, artefacts.maps[0], report, refine)
+    return _explain_report(run, artefacts.folder, artefacts.maps[0], report, model, refine)
 
 
 @cached(max_entries=16, spinner="Locating phones …")

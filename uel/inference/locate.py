@@ -75,7 +75,11 @@ def locate(config: LocateConfig, open_simulator: SimulatorFactory, trace_radio_m
         rejections = stack.enter_context(Rejections(rejected))
         step = run.locator.measurement.range_step
         source = stack.enter_context(open_reports(run.tile, sites, config.report, config.columns, rejections, step))
-        _expect_cells(run, config.cells_max, source.cells_max)
+        model = source.observation_model(run.locator.measurement, config.cells_max)
+        if model != run.locator.measurement:
+            expected = model.cells_max, run.locator.measurement.cells_max
+            log.info("a report lists at most %d cells (--cells-max; the locator's is %d)", *expected)
+            run.locator.measurement = model
         advance = stack.enter_context(progress_bar(source.count))
         locate_all = _locate_track if config.speed else _locate_single
         for located in locate_all(config, run, source, open_simulator):
@@ -89,19 +93,6 @@ def locate(config: LocateConfig, open_simulator: SimulatorFactory, trace_radio_m
     if answers.distances:
         summary = error_summary(torch.tensor(answers.distances, device="cpu"))
         log.info("%(n)d reports with positions: median %(p50_m).1f m, 95 %% below %(p95_m).1f m", summary)
-
-
-def _expect_cells(run: Run, chosen: int | None, listed: int | None) -> None:
-    """Set the number of cells that the locator expects in a full report to the `chosen` one, or to the log's own.
-
-    A cell that a full report leaves out may be as strong as the weakest one in it; in any other report it is below the
-    sensitivity. A log of a serving cell and two neighbours, read as if eight cells fitted, makes fixes far too certain.
-    """
-    model = run.locator.measurement
-    cells_max = chosen or min(model.cells_max, max(listed or model.cells_max, 1))
-    if cells_max != model.cells_max:
-        log.info("a report lists at most %d cells (--cells-max; the locator's is %d)", cells_max, model.cells_max)
-        run.locator.measurement = replace(model, cells_max=cells_max)
 
 
 def _locate_single(

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from uel.measurement.logs.config import ColumnConfig
 from uel.measurement.logs.reader import open_log
 from uel.measurement.logs.report_groups import LogPart
 from uel.measurement.logs.rules.rejections import Rejections
+from uel.measurement.model import ObservationModel
 from uel.measurement.report_io import ReportSequence
 from uel.radio.sites import Site
 
@@ -35,6 +36,16 @@ class ReportStream:
     cells_max: int | None = None
     """the most cells that a report of the log's first part lists; None for the project's own JSON, which follows the
     locator's rule"""
+
+    def observation_model(self, model: ObservationModel, cells_max: int | None = None) -> ObservationModel:
+        """A locator's `model` with as many cells in a full report as the log lists, or as many as are given.
+
+        A cell that a full report leaves out may be as strong as the weakest one in it; in any other report it is below
+        the sensitivity. A log of a serving cell and two neighbours, read as if eight cells fitted, makes fixes far too
+        certain.
+        """
+        listed = model.cells_max if self.cells_max is None else max(self.cells_max, 1)
+        return replace(model, cells_max=cells_max or min(model.cells_max, listed))
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 import json
 import math
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -84,6 +85,7 @@ def _report_source(context: widgets.PageContext, locator: Locator, deployment: D
             ReportSequence(torch.arange(count).float(), trial.phones.reports),
             trial.phones.position,
             "phones drawn from the map",
+            model,
         )
         return source
     if kind == "survey" and not context.tile.surveys:
@@ -95,9 +97,7 @@ def _report_source(context: widgets.PageContext, locator: Locator, deployment: D
         source = report_sources.survey_source(survey, model, track, seed=0)
     else:
         source = report_sources.walk_source(deployment, model, _number_input("Walk number", "walk", 9999))
-    return ReportSource(
-        ReportSequence(source.timeline.time, source.timeline.reports.with_tier(tier)), source.truth, source.text
-    )
+    return replace(source, timeline=ReportSequence(source.timeline.time, source.timeline.reports.with_tier(tier)))
 
 
 def _number_input(label: str, key: str, last: int) -> int:
@@ -166,7 +166,8 @@ def _explain(
     assert context.run is not None
     assert context.tile is not None
     with st.spinner("Tracing rays to the likeliest positions …") if refine == "rt" else nullcontext():
-        return cache.explain_report(context.run, context.tile, source.timeline.reports[number : number + 1], refine)
+        report = source.timeline.reports[number : number + 1]
+        return cache.explain_report(context.run, context.tile, report, source.model, refine)
 
 
 def _report_number(count: int, playing: bool) -> int:

@@ -1,5 +1,6 @@
 """The pages without a browser: what they say and hold, for a small made-up run."""
 
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,10 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from explorer.analysis import phone_trial, single_fix
+from explorer.analysis import phone_trial, report_sources, single_fix
 from explorer.app.serve import APP_FILE, PATH_VARIABLE
 from tests.helpers.bad_reports import BAD
 from tests.helpers.demo_run import make_run
+from uel.cli import main
 from uel.estimation.config import RayRescoringConfig, RefinementConfig
 from uel.estimation.ray_rescoring import rescore_with_rays
 from uel.estimation.refinement import PatchSortedMap, refine_fix
@@ -261,7 +263,7 @@ def test_the_page_refines_as_the_verb_does(run, refine):
         FreeSpace(maps.radio.sites, size=made.tile.size),
     )
     asked = {"none": (), "map": (fine,), "rt": (fine, simulator)}[refine]
-    found = single_fix.explain_report(made.locator, maps, report, *asked)
+    found = single_fix.explain_report(made.locator, maps, report, model, *asked)
     with torch.no_grad():
         plain = expected = made.locator(report, maps)
         if refine != "none":
@@ -273,6 +275,23 @@ def test_the_page_refines_as_the_verb_does(run, refine):
     torch.testing.assert_close(found.final.position, expected.position[0].tolist())
     assert (found.refined is None) == (refine == "none")
     assert found.final.seconds > 0
+
+
+def test_a_log_is_located_as_by_the_verb(run, tmp_path, capsys):
+    """With two cells in a report at most, where the locator expects eight."""
+    made = Run.open(run)
+    rows = ["time,cell,rsrp", *(f"{report},{cell},{-80 - 7 * cell - report}" for report in range(3) for cell in (0, 1))]
+    (tmp_path / "log.csv").write_text("\n".join(rows))
+    command = ["locate", str(run), str(tmp_path / "log.csv"), "--refine", "none"]
+    assert main([*command, "--rejected", str(tmp_path / "rejected.csv")]) == 0
+    expected = torch.tensor([json.loads(line)["covariance"] for line in capsys.readouterr().out.splitlines()])
+    content = (tmp_path / "log.csv").read_bytes()
+    source = report_sources.file_source(made.deployment, made.locator.measurement, "log.csv", content)
+    assert source.model.cells_max == 2
+    for report, covariance in zip(range(3), expected, strict=True):
+        asked = source.timeline.reports[report : report + 1], source.model
+        fix = single_fix.explain_report(made.locator, made.maps, *asked).final.fix
+        torch.testing.assert_close(fix.covariance[0], covariance, rtol=1e-3, atol=0.01)
 
 
 # ---- what stands behind the pages ----------------------------------------------------------------------
