@@ -16,7 +16,7 @@ import pandas as pd
 from uel.errors import UelError
 from uel.measurement.logs.config import ColumnConfig
 from uel.measurement.logs.formats.loaders import TEXT_COLUMNS, LogContent, LogLoader
-from uel.measurement.logs.formats.times import is_month_first, seconds_expression
+from uel.measurement.logs.formats.times import is_month_first, is_serial_date, seconds_expression
 
 MEMORY_LIMIT = "384MB"  # of DuckDB
 ROWS_PER_CHUNK = 20_000
@@ -94,7 +94,8 @@ def _sort(connection: duckdb.DuckDBPyConnection, columns: ColumnConfig, is_wide:
     moment = """CASE WHEN "date" IS NULL THEN "time" ELSE concat("date", ' ', "time") END"""
     connection.execute(f"CREATE VIEW moments AS SELECT *, {moment} AS moment FROM measurement")
     month_first = is_month_first(connection, "moments", "moment")
-    seconds = ", ".join(seconds_expression(text, month_first) for text in ("moment", '"time"'))
+    serial_date = is_serial_date(connection, "moments", "moment")
+    seconds = ", ".join(seconds_expression(text, month_first, serial_date) for text in ("moment", '"time"'))
     connection.execute(f"CREATE VIEW timed AS SELECT *, coalesce({seconds}) AS seconds FROM moments")
     instant = 'coalesce(CAST(seconds AS VARCHAR), "time")'
     instant = f"floor(seconds / {columns.interval})" if columns.interval else instant

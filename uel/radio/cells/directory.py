@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from uel.errors import UelError
-from uel.radio.cells.identity import ObservedCell
+from uel.radio.cells.identity import MAX_LOCAL_CELL, ObservedCell, with_node
 from uel.radio.sites import Cell, Site, cells_of
 
 MatchRule = Literal[
@@ -77,7 +77,7 @@ class CellDirectory:
         self._by_pci: dict[int, list[int]] = defaultdict(list)
         for index, (_, cell) in enumerate(self.cells):
             if cell.cell_id is not None:
-                for spelling in {str(cell.cell_id), _last_part(str(cell.cell_id))}:
+                for spelling in {str(cell.cell_id), _bare_id(str(cell.cell_id))}:
                     self._by_id[spelling].append(index)
             if cell.pci is not None:
                 self._by_pci[cell.pci].append(index)
@@ -104,8 +104,8 @@ class CellDirectory:
         if observed.cell_id is not None:
             candidates = self._same_technology(self._by_id.get(observed.cell_id, []), observed)
             if not candidates and "-" in observed.cell_id:
-                # The list may hold the bare ECI or NCI of a written ECGI or NCGI.
-                bare = self._by_id.get(_last_part(observed.cell_id), [])
+                # The list may hold the bare ECI or NCI of what is written in parts.
+                bare = self._by_id.get(_bare_id(observed.cell_id), [])
                 candidates = self._same_technology(
                     [n for n in bare if "-" not in str(self.cells[n][1].cell_id)], observed
                 )
@@ -172,8 +172,15 @@ class CellDirectory:
                 )
 
 
-def _last_part(cell_id: str) -> str:
-    """The ECI or NCI of a written ECGI or NCGI (two or three parts, the first a PLMN); else the identity itself."""
+def _bare_id(cell_id: str) -> str:
+    """The ECI or NCI of a written ECGI or NCGI, or of an eNodeB and its cell (105020-1); else the identity itself.
+
+    An ECGI or NCGI has three parts, or two with a PLMN of five or six digits first. No ECI is as small as a cell's
+    number within its eNodeB (TS 36.300, clause 8.2).
+    """
     parts = cell_id.split("-")
-    is_global = len(parts) == 3 or (len(parts) == 2 and len(parts[0]) in (5, 6))
-    return parts[-1] if is_global and all(part.isdigit() for part in parts) else cell_id
+    if not all(part.isdecimal() for part in parts):
+        return cell_id
+    if len(parts) == 2 and int(parts[1]) <= MAX_LOCAL_CELL:
+        return with_node(parts[1], parts[0])
+    return parts[-1] if len(parts) == 3 or (len(parts) == 2 and len(parts[0]) in (5, 6)) else cell_id

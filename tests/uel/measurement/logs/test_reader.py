@@ -269,6 +269,18 @@ def test_times_are_read_in_any_usual_form(tile: Tile, text: str, seconds: float)
     assert part.seconds[0] == pytest.approx(seconds, abs=1e-3)
 
 
+def test_days_of_a_spreadsheet_are_told_from_seconds(tile: Tile) -> None:
+    day = 45219 + 53635 / 86400  # 2023-10-20 14:53:55
+    rows = "".join(f"{day + n / 86400:.11f},0,{-80 - n}\n" for n in range(3))
+    part, _ = read_log(tile, f"time,cell,rsrp\n{rows}", "log.csv")
+    assert part is not None
+    assert part.seconds == pytest.approx([1697813635.0, 1697813636.0, 1697813637.0], abs=1e-3)
+    rows = "".join(f"{45219.62031 + n / 10:.5f},0,{-80 - n}\n" for n in range(3))  # s since midnight
+    part, _ = read_log(tile, f"time,cell,rsrp\n{rows}", "log.csv")
+    assert part is not None
+    assert part.seconds == pytest.approx([45219.62031, 45219.72031, 45219.82031])
+
+
 def test_a_part_ends_with_a_report(tile: Tile) -> None:
     """Rows of a report may stand apart; the parts of a log hold whole reports in the order of their first rows."""
     rows = [f"{time},{cell},{-80 - cell}" for cell in range(3) for time in range(100)]

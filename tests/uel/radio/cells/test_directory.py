@@ -36,6 +36,8 @@ def find(near=None, **values):
     [
         ({"cell_id": 26885121}, (0, "cell_id")),
         ({"cell_id": "262-01-26885122"}, (1, "cell_id")),
+        ({"cell_id": "105020-1"}, (0, "cell_id")),  # the eNodeB, and the number of its cell
+        ({"cell_id": "105020_3", "pci": 101, "channel_number": 1300}, (None, "unknown cell")),
         ({"cell_id": 26885122, "pci": 55}, (1, "cell_id")),  # the id decides: a PCI is planned anew more often
         ({"pci": 101, "channel_number": 1300}, (0, "carrier and PCI")),
         ({"pci": 101, "channel_number": 6200}, (1, "carrier and PCI")),
@@ -92,6 +94,14 @@ def test_ids_of_two_networks_may_end_alike() -> None:
     assert directory.find(ObservedCell.parse(cell_id="262-02-5")).cell == 1
     assert directory.find(ObservedCell.parse(cell_id=5)).rule == "ambiguous cell"
     assert directory.find(ObservedCell.parse(cell_id="310-410-5")).rule == "unknown cell"
+
+
+def test_a_list_may_write_the_node_and_its_cell() -> None:
+    cells = (Cell(cell_id="105020-1"), Cell(cell_id="105021-1"))
+    directory = CellDirectory((Site(position=(0.0, 0.0, 20.0), cells=cells),))
+    assert directory.find(ObservedCell.parse(cell_id=26885121)).cell == 0
+    assert directory.find(ObservedCell.parse(cell_id="105021/1")).cell == 1
+    assert directory.find(ObservedCell.parse(cell_id=1)).rule == "unknown cell"
 
 
 def test_a_log_of_another_network_is_refused() -> None:
