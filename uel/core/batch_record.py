@@ -16,6 +16,7 @@ class BatchRecord:
         return replace(self, **{f.name: getattr(self, f.name)[index] for f in fields(self)})  # type: ignore[type-var]
 
     def __len__(self) -> int:
+        """A plain number, which `torch.export` would fix: a forward pass takes `shape[0]` of a tensor instead."""
         return len(getattr(self, fields(self)[0].name))  # type: ignore[arg-type]
 
     @classmethod

@@ -214,7 +214,7 @@ class ObservationModel(ObservationParameters):
         excess, which two independent terms would average away.
         """
         delay = radio.delay
-        total = delay.new_zeros(len(reports), *delay.shape[1:])
+        total = delay.new_zeros(reports.heard.shape[0], *delay.shape[1:])
         use_timing_advance = reports.has_timing_advance & ~reports.at_serving(reports.has_toa)
         if _is_any(use_timing_advance):
             distance, los = delay[reports.serving] * SPEED_OF_LIGHT, radio.los[reports.serving]
@@ -250,7 +250,7 @@ class ObservationModel(ObservationParameters):
         """Log-probability in nats of the azimuths at each pixel, the serving cell's only once; 0 where a report has
         none."""
         azimuth, serving = radio.azimuth_deg, reports.serving
-        total = azimuth.new_zeros(len(reports), *azimuth.shape[1:])
+        total = azimuth.new_zeros(reports.heard.shape[0], *azimuth.shape[1:])
         use_serving_azimuth = reports.has_azimuth & ~reports.at_serving(reports.has_aoa)
         if _is_any(use_serving_azimuth):
             term = self._azimuth_term(reports.azimuth_deg, azimuth[serving], radio.los[serving])

@@ -127,7 +127,7 @@ class RsrpLikelihood:
     def _heard(self, reports: Reports) -> tuple[Tensor, Tensor, Tensor]:
         """Precision and precision × mean of the common fading (in units of its std) given the heard levels;
         log-density."""
-        shape = (len(reports), *self.mean.shape[1:])
+        shape = (reports.heard.shape[0], *self.mean.shape[1:])
         precision, weighted_mean, log_p = (
             torch.ones(shape, device=self.mean.device),
             torch.zeros(shape, device=self.mean.device),

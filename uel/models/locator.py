@@ -144,7 +144,8 @@ class Locator(nn.Module):
     ) -> Float[Tensor, "batch feature row column"]:
         """Log-likelihood of each report at every pixel by feature; zeros for a network without evidence."""
         if self.config.evidence == "none":
-            return torch.zeros(len(reports), EVIDENCE_CHANNELS, *maps.radio.grid.shape, device=maps.prior.device)
+            shape = (reports.heard.shape[0], EVIDENCE_CHANNELS, *maps.radio.grid.shape)
+            return torch.zeros(shape, device=maps.prior.device)
         return measurement.log_likelihood(reports, maps.radio, maps.power_dbm, map_error=self.config.corrected_maps)
 
     def _weigh(
