@@ -16,7 +16,7 @@ from uel.errors import UelError
 QUICK = ("RX position", "TX height", "TX azimuth", "RX orientation")
 
 
-def rows(scene: str, *parameters: str, count: int = 20) -> list[gradient_check.GradientRow]:
+def rows(scene: str, *parameters: str, count: int = 6) -> list[gradient_check.GradientRow]:
     return gradient_check.gradient_table(count, scenes={scene: replace(GRADIENT_SCENES[scene], parameters=parameters)})
 
 

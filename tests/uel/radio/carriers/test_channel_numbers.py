@@ -26,9 +26,9 @@ def test_numbers_have_the_frequencies_of_the_tables(technology, number, mhz) -> 
 
 
 @pytest.mark.parametrize("band", LTE_BANDS)
-def test_all_earfcn_of_a_band_come_back(band: int) -> None:
+def test_earfcn_of_a_band_come_back(band: int) -> None:
     part = LTE_BANDS[band]
-    numbers = range(part.first, part.last + 1)
+    numbers = (*range(part.first, part.last, 7), part.last)  # all of them take half a minute
     assert [channel_number(downlink_frequency(n, "lte"), "lte", band) for n in numbers] == list(numbers)
     assert {band_of(n, "lte") for n in numbers} == {band}
 
