@@ -18,7 +18,7 @@ from uel.radio.sites import sites_to_json
 from uel.results.condition import Condition
 from uel.results.evaluation import read_key
 
-EVALUATION_VERSION = 17  # raised when a method or a score changes, so that cells are evaluated anew
+EVALUATION_VERSION = 18  # raised when a method or a score changes, so that cells are evaluated anew
 # A cell does not depend on the other conditions; its own condition and locators are in its key by themselves.
 _FIELDS_OUTSIDE_KEY = (
     "run", "compare", "name", "deployments", "track_maps", "log", "radio", "columns", "block",

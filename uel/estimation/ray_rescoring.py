@@ -1,10 +1,13 @@
 """Ray-traced re-scoring: the likeliest patches of a heatmap are weighted again by traced paths.
 
 A heatmap holds the map's evidence. Whether the map is right or rays that were really traced is not known, so the map's
-likelihood is replaced by that of a mixture: log-weight + log((1 - share) L(map, mean over the patch) + share L(traced,
-at the patch's mean)) - log L(map). Traced levels have a bias and a standard deviation of their own: a search that
-misses scattered power is too quiet, and one position does not represent its patch. Labelled reports give these three
-numbers. Patches that nothing was traced for keep their probability.
+likelihood is replaced by that of a mixture, L(mixture) = (1 - share) L(map, mean over the patch) + share L(traced, at
+the patch's mean): a patch is weighted by prior · L(mixture) · min(1, heat / p(map)), where p(map) ∝ prior · L(map). The
+heatmap counts where it doubts what the map believes. Where it believes more, a floor of small probabilities included,
+the evidence alone counts: divided by the map's likelihood, an impossible patch would be rewarded without bound.
+Traced levels have a bias and a standard deviation of their own: a search that misses scattered power is too quiet, and
+one position does not represent its patch. Labelled reports give these three numbers. Patches that nothing was traced
+for keep their probability.
 """
 
 import itertools
@@ -50,8 +53,9 @@ def rescore_with_rays(
     position = fix.mean.gather(1, index.unsqueeze(-1).expand(-1, -1, 2))
     by_rays = _score_hypotheses(position, reports, maps, model, simulator, config)
     by_map = torch.cat([_map_score(reports[n : n + 1], patch_map, row, model) for n, row in enumerate(index)])
-    heat = fix.log_heatmap.gather(1, index)
-    rescored = heat + _mixture(by_map, by_rays, config.share) - by_map
+    heat, log_prior = fix.log_heatmap.gather(1, index), patch_map.log_prior.logsumexp(-1)[index]
+    doubt = (heat.log_softmax(-1) - (log_prior + by_map).log_softmax(-1)).clamp(max=0)
+    rescored = log_prior + _mixture(by_map, by_rays, config.share) + doubt
     rescored = rescored.log_softmax(-1) + heat.logsumexp(-1, keepdim=True)
     return Fix(fix.log_heatmap.scatter(1, index, rescored), fix.mean, fix.component_covariance)
 

@@ -79,6 +79,20 @@ def test_untraced_patches_keep_their_probability(world: Deployment) -> None:
     assert torch.equal(got.mean, fix.mean)
 
 
+def test_a_floor_of_the_heatmap_is_no_evidence(world: Deployment) -> None:
+    """A patch that map and rays exclude stays excluded, however far the heatmap's floor is above the likelihood."""
+    maps, plan = world.maps, RayRescoringConfig(hypotheses=256, share=0.5)
+    fix, fine, reports, _ = fixed(maps, 16, 20, world)
+    floored = replace(fix, log_heatmap=torch.logaddexp(fix.log_heatmap, torch.tensor(-9.0)).log_softmax(-1))
+    by_exact, by_floored = (
+        rescore_with_rays(f, reports, fine, maps, MODEL, FreeSpace(SITES, size=SIZE), plan) for f in (fix, floored)
+    )
+    excluded = by_exact.log_heatmap < -25
+    assert int(excluded.any(1).sum()) > 10
+    assert float(by_floored.log_heatmap[excluded].max()) < -20
+    torch.testing.assert_close(by_floored.position, by_exact.position, atol=0.5, rtol=0)
+
+
 def canyon() -> tuple[Sionna, TileMaps]:
     """The street canyon with one mast, and a map of it that knows line of sight."""
     sites = mast((-20.0, 3.0, 18.0), FREQUENCY)
