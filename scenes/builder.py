@@ -16,7 +16,14 @@ from scenes.mesh.gltf import binary_gltf
 from scenes.mesh.ground_mesh import ground_parts
 from scenes.mesh.material_assignment import assign_materials
 from scenes.mesh.mesh_parts import MeshPart
-from scenes.mesh.rasters import LAND_COVERS, material_names, rasterise_known, rasterise_land_cover, rasterise_parts
+from scenes.mesh.rasters import (
+    LAND_COVERS,
+    material_names,
+    rasterise_known,
+    rasterise_land_cover,
+    rasterise_parts,
+    rasterise_vegetation,
+)
 from scenes.mesh.terrain import Terrain
 from scenes.osm import reader
 from scenes.osm.map_features import Building, MapExtract
@@ -44,6 +51,7 @@ MAP_ONLY_OPTIONS = (
     "materials",
     "frequency",
     "ground",
+    "vegetation",
 )  # options that need a map
 TileInspection = Callable[[Tile, dict[str, Any]], tuple[dict[str, Any], dict[str, bytes]]]
 """function of a finished tile and its report so far; returns items to add to the report, and files for the folder"""
@@ -174,6 +182,7 @@ def _require_fitting_options(source: str | Path, config: TileBuildConfig) -> Non
     default = TileBuildConfig()
     given = {name: getattr(config, name) != getattr(default, name) for name in ("origin", "scene", "raster")}
     refused = [f"--{name}" for name in ("origin", "scene") if given[name] and not is_scene_file(source)]
+    refused += ["--vegetation"] if config.vegetation and is_height_raster(source) else []
     refused += ["--raster"] if given["raster"] and not is_height_raster(source) else []
     if refused:
         do = "give a Sionna scene (.xml) with --origin and --scene, a raster of heights (.tif) with --raster"
@@ -199,6 +208,8 @@ def _fill_folder(
     rasters = rasterise_parts(parts, grid) | {"cover": rasterise_land_cover(perturbed.land_cover, grid)}
     if perturbed.known_squares is not None:
         rasters["known"] = rasterise_known(perturbed.known_squares, grid)
+    if config.vegetation:
+        rasters |= rasterise_vegetation(perturbed.vegetation, rasters["footprint"], grid)
     draws = _random_materials(perturbed, surfaces, config, _donors(extract, record))
     metadata = tile_metadata(perturbed, surfaces, pixel=config.pixel, seed=config.seed, draws=draws)
     metadata |= {

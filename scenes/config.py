@@ -105,6 +105,9 @@ class TileBuildConfig:
     """carrier frequency in Hz for which materials are drawn"""
     ground: str = "concrete"
     """concrete: all of it, defined from 1 to 100 GHz; cover: concrete, soil and water by the map, from 1 to 10 GHz"""
+    vegetation: bool = False
+    """keep the map's trees, rows of trees and woods, which attenuate waves (ITU-R P.833): rasters `canopy_base` and
+    `canopy_top`"""
     sites: int = 0
     """number of rooftop sites to place on the tile; 0: none, `uel place` or a list of cells gives them"""
     sectors: int = 1

@@ -135,6 +135,7 @@ def _city(config: NetworkConfig, network: MeasuredNetwork, inspect: TileInspecti
         pixel=config.pixel,
         dem=dem if config.dem or dem.is_file() else None,
         raster=config.raster if from_raster else TileBuildConfig().raster,
+        vegetation=config.vegetation,
         seed=config.seed,
     )
     name = config.name or folder.resolve().name

@@ -100,7 +100,8 @@ class Sionna:
         `azimuth_deg` and `tilt_deg` (cell), `cell_velocity` (cell, 3; m/s), `ue_orientation` (n, 3; Sionna's three
         angles in radians) and `ue_velocity` (n, 3; m/s), `material/NAME/PROPERTY`, `object/NAME/position` (m) and
         `object/NAME/velocity` (m/s), three numbers each; `beam_weights` (cell, antenna; complex, of power 1 a cell)
-        replace antennas in phase in powers, not in `amplitude`. Names with a slash are passed as
+        replace antennas in phase in powers, not in `amplitude`; on a tile with trees `foliage/specific_attenuation`
+        (dB/m) and `foliage/max_attenuation` (dB). Names with a slash are passed as
         `sim.trace(position, **{"material/itu_concrete/conductivity": sigma})`.
 
         Raises `UelError` for positions that are not finite, off the tile or none, and for unknown parameters.
@@ -177,7 +178,7 @@ class Sionna:
     @property
     def parameters(self) -> list[str]:
         """Names that `trace` takes beside positions."""
-        return scene_parameters.parameter_names(self.scene)
+        return scene_parameters.parameter_names(self.scene, self.radio_scene.foliage is not None)
 
     def rows(self, position: Tensor) -> Float[Tensor, "n 3"]:
         """See `RadioScene.rows`."""

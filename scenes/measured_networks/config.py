@@ -41,6 +41,8 @@ class NetworkConfig:
     """side of the tile in m; default: the largest multiple of 128 m that the folder's rasters hold"""
     pixel: float = 1.0
     """side of a raster pixel in m"""
+    vegetation: bool = False
+    """keep the trees and woods of a map file (--heights MAP), as `uel build --vegetation` does"""
     unknown_mast: float = 10.0
     """m above the ground of antennas whose height the list gives as 0"""
     carrier_tolerance: float = 0.02

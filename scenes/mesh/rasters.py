@@ -1,4 +1,4 @@
-"""Rasters of a tile: elevations where vertical rays through pixel centres hit the triangles, and land cover."""
+"""Rasters of a tile: elevations where vertical rays through pixel centres hit the triangles, land cover and crowns."""
 
 from collections.abc import Iterator, Sequence
 
@@ -9,7 +9,7 @@ from rasterio.enums import Resampling
 from rasterio.features import rasterize
 
 from scenes.mesh.mesh_parts import Array, MeshKind, MeshPart, merge_parts
-from scenes.osm.map_features import KnownSquares, LandCoverPatch
+from scenes.osm.map_features import KnownSquares, LandCoverPatch, VegetationPatch
 from uel.core.grid import Grid
 from uel.errors import UelError
 
@@ -48,13 +48,34 @@ def material_names(parts: list[MeshPart]) -> list[str]:
 
 def rasterise_land_cover(ground: Sequence[LandCoverPatch], grid: Grid) -> UInt8[Array, "row column"]:
     """Land cover, index into `LAND_COVERS`, row 0 in the south: of the last patch with a pixel's centre, or open."""
-    low = -grid.size / 2
-    # Row 0 in the south and a positive step, which rasterio accepts.
-    pixels = Affine(grid.pixel, 0, low, 0, grid.pixel, low)
     shapes = [(patch.footprint, LAND_COVERS.index(patch.kind)) for patch in ground if not patch.footprint.is_empty]
     if not shapes:
         return np.zeros(grid.shape, np.uint8)
-    return rasterize(shapes, out_shape=grid.shape, transform=pixels, dtype=np.uint8)
+    return rasterize(shapes, out_shape=grid.shape, transform=_pixels(grid), dtype=np.uint8)
+
+
+def rasterise_vegetation(
+    patches: Sequence[VegetationPatch], footprint: Array, grid: Grid
+) -> dict[str, Float[Array, "row column"]]:
+    """Lower and upper end of crowns in metres above the ground (`canopy_base`, `canopy_top`), row 0 in the south; both
+    0 where there are none, and on the `footprint` of buildings.
+
+    Where crowns lie above each other a pixel has one from the lowest end to the highest.
+    """
+    low, high = np.zeros(grid.shape, np.float32), np.zeros(grid.shape, np.float32)
+    if patches:
+        for values, ends in (
+            (low, sorted([(patch.footprint, patch.base) for patch in patches], key=lambda end: -end[1])),
+            (high, sorted([(patch.footprint, patch.top) for patch in patches], key=lambda end: end[1])),
+        ):
+            rasterize(ends, out=values, transform=_pixels(grid))
+    is_free = footprint < 0.5
+    return {"canopy_base": low * is_free, "canopy_top": high * is_free}
+
+
+def _pixels(grid: Grid) -> Affine:
+    """Row 0 in the south and a positive step, which rasterio accepts."""
+    return Affine(grid.pixel, 0, -grid.size / 2, 0, grid.pixel, -grid.size / 2)
 
 
 def rasterise_known(squares: KnownSquares, grid: Grid) -> UInt8[Array, "row column"]:

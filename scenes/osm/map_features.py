@@ -75,6 +75,8 @@ class MapExtract:
     provenance: Mapping[str, Any]
     """kind of source, file name and SHA-256 or query, how well heights are known, how much of the tile the map covers,
     versions of libraries"""
+    vegetation: tuple["VegetationPatch", ...] = ()
+    """crowns of trees and woods"""
     notes: tuple[str, ...] = ()
     """what a user should know of the map: its edge, what it lacks, how heights are known"""
     known_squares: "KnownSquares | None" = None
@@ -124,3 +126,15 @@ class LandCoverPatch:
     id: str
     kind: Literal["road", "path", "water", "green"]
     footprint: Polygon
+
+
+@dataclass(frozen=True, kw_only=True)
+class VegetationPatch:
+    """Crowns of a tree, a row of trees or a wood, in metres of the tile."""
+
+    id: str
+    footprint: Polygon | MultiPolygon
+    base: float
+    """lower end of the crowns in metres above the ground"""
+    top: float
+    """upper end of the crowns in metres above the ground"""

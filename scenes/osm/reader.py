@@ -1,4 +1,4 @@
-"""Reads a square of a map: buildings with heights, exclusions and land cover in metres (`MapExtract`)."""
+"""Reads a square of a map: buildings with heights, exclusions, land cover and vegetation in metres (`MapExtract`)."""
 
 import hashlib
 import math
@@ -24,6 +24,7 @@ from scenes.osm.heights.storeys import storey_of_map
 from scenes.osm.land_cover import land_cover_patches, outlines_over_roads
 from scenes.osm.map_features import Building, Exclusion, MapExtract
 from scenes.osm.queries import MAX_SQUARE_SIDE, MapQuery, parse_source, require_point, source_center, source_content
+from scenes.osm.vegetation import vegetation_patches
 from uel.errors import UelError
 
 READER_LIBRARIES = ("osmnx", "osmium", "shapely", "pyproj")
@@ -87,6 +88,7 @@ def read_map(
         buildings=tuple(buildings),
         exclusions=(*_lost_nearby(content, crs, origin, half), *exclusions),
         land_cover=tuple(cover),
+        vegetation=tuple(vegetation_patches(local, half)),
         provenance={**_provenance(query, buildings, seed), "known_heights": summary, "coverage": covered},
         notes=(*(coverage_notes(covered, margin) if covered else ()), *content.notes, *height_notes(summary)),
     )

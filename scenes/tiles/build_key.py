@@ -35,6 +35,8 @@ def build_key(
     """
     origin = _origin(source)
     options = {**options, "dem": _file(options["dem"]) if options["dem"] else None}
+    if not options["vegetation"]:  # tiles without it are those of before
+        del options["vegetation"]
     versions = {"uel": __version__, **{library: version(library) for library in KEY_LIBRARIES}}
     return {"source": origin, "center": center and list(center), "name": name, "plan": options, "versions": versions}
 

@@ -11,6 +11,7 @@ from jaxtyping import Bool
 from scenes.mesh.extrusion import PrismMesh
 from scenes.mesh.mesh_parts import Array, MeshPart
 from scenes.osm.map_features import Exclusion, MapExtract
+from scenes.osm.vegetation import vegetation_summary
 from scenes.tiles.validation import (
     MIN_PIECE_HEIGHT,
     check_heights,
@@ -44,6 +45,7 @@ def map_tile_report(extract: MapExtract, meshes: Mapping[str, PrismMesh], tile: 
         "buildings": len(extract.buildings),
         "excluded": dict(sorted(Counter(_kind(exclusion) for exclusion in extract.exclusions).items())),
         "ground": dict(sorted(Counter(patch.kind for patch in extract.land_cover).items())),
+        **({"vegetation": vegetation_summary(extract.vegetation)} if "canopy_top" in tile.rasters else {}),
         "terrain": tile.meta["terrain"] | _relief(tile),
         "materials": {side: _material_counts(tile, side) for side in ("wall", "roof")},
         "outdoors": _area_fractions(tile, tile.rasters["footprint"].numpy() < 0.5),
@@ -135,7 +137,9 @@ def find_notes(report: Mapping[str, Any]) -> list[str]:
     blind = (
         [index for index, fraction in enumerate(report["sight"]["sites"]) if fraction == 0] if report["sight"] else []
     )
+    bare = report.get("vegetation", {"count": 1})["count"] == 0
     messages = {
+        "the map has neither trees nor woods: --vegetation attenuates nothing": bare,
         f"pieces of less than {MIN_PIECE_HEIGHT:g} m from bottom to top: {', '.join(thin)}": bool(thin),
         f"sites without a line of sight to an outdoor pixel: {', '.join(map(str, blind))}": bool(blind),
     }

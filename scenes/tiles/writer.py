@@ -161,6 +161,11 @@ def _write_rasters(folder: Path, rasters: Mapping[str, Array]) -> None:
         array.attrs["units"] = RASTER_UNITS[name]
 
 
+def raster_type(raster: str) -> type:
+    """Type of a raster's values: floats for metres, integers for the rest, as in `scenes.mesh.rasters`."""
+    return np.float32 if RASTER_UNITS[raster] == "m" else np.uint8
+
+
 def _require_free(folder: Path) -> None:
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir()) and not _is_tile(folder)):
         raise UelError(

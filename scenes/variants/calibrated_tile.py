@@ -5,15 +5,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from scenes.materials.itu_p2040 import ITU_CLASSES, RadioMaterial
 from scenes.mesh.mesh_parts import merge_parts
 from scenes.tiles.mitsuba_xml import material_bsdfs, read_tile_scene
-from scenes.tiles.writer import write_tile
+from scenes.tiles.writer import raster_type, write_tile
 from scenes.variants.mesh_perturbation import VARIANT_OWN_FIELDS
 from uel.errors import UelError
-from uel.geo.tile import RASTER_UNITS, Tile
+from uel.geo.tile import Tile
 from uel.radio.sites import Site
 
 # Ends the name of a class whose values are no longer those of P.2040: Sionna reserves the names of the classes.
@@ -43,10 +41,5 @@ def write_calibrated_tile(
     bands = {name: values for name, values in tile.meta.get("bands", {}).items() if name not in materials}
     metadata |= {"materials": [name_of.get(name, name) for name in tile.materials]}
     metadata |= {"bands": bands, "calibration": {"of": tile.fingerprint, **(record or {})}}
-    rasters = {name: values.numpy().astype(_raster_type(name)) for name, values in tile.rasters.items()}
+    rasters = {name: values.numpy().astype(raster_type(name)) for name, values in tile.rasters.items()}
     return write_tile(Path(folder), parts, bsdfs | explicit, rasters, metadata, sites)
-
-
-def _raster_type(raster: str) -> type:
-    """Type of a raster's values: floats for metres, integers for the rest, as in `scenes.mesh.rasters`."""
-    return np.float32 if RASTER_UNITS[raster] == "m" else np.uint8

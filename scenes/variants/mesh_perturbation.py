@@ -16,7 +16,7 @@ from scenes.mesh.mesh_parts import Array, MeshPart, merge_parts
 from scenes.mesh.rasters import material_names, rasterise_parts
 from scenes.perturbation import Perturbation
 from scenes.tiles.mitsuba_xml import material_bsdfs, read_tile_scene
-from scenes.tiles.writer import write_tile
+from scenes.tiles.writer import raster_type, write_tile
 from uel.errors import UelError
 from uel.geo.tile import OPTIONAL_RASTERS, Tile
 
@@ -77,7 +77,7 @@ def perturb_meshes(tile: Tile, folder: Path | str, spec: Perturbation, seed: int
     perturbed = [part for part in parts if part.kind == "terrain"] + merge_parts(buildings)
     rasters = rasterise_parts(perturbed, tile.raster_grid)
     for name in tile.rasters.keys() & set(OPTIONAL_RASTERS):
-        rasters[name] = tile.rasters[name].numpy().astype(np.uint8)
+        rasters[name] = tile.rasters[name].numpy().astype(raster_type(name))
     metadata = {name: value for name, value in tile.meta.items() if name not in VARIANT_OWN_FIELDS}
     metadata |= {
         "materials": material_names(perturbed),

@@ -11,6 +11,8 @@ from sionna.rt.constants import InteractionType
 from sionna.rt.path_solvers.paths_buffer import PathsBuffer
 from torch import Tensor
 
+from sim_bridge.backend.unique_rows import unique_rows
+
 INTERACTION_KINDS = (
     InteractionType.SPECULAR,
     InteractionType.REFRACTION,
@@ -39,7 +41,7 @@ def unique_paths(paths: PathsBuffer, base: np.ndarray) -> np.ndarray:
         rounded = np.round(to_numpy(values.array).reshape(shape)[valid] / SAME_VERTEX)
         columns.append(np.where(edge & (kind == InteractionType.DIFFRACTION), rounded, 0))
     rows = np.concatenate([part.astype(np.int64) for part in columns], axis=1)
-    _, first = np.unique(rows, axis=0, return_index=True)
+    first, _ = unique_rows(rows)
     scattered = np.flatnonzero((kind == InteractionType.DIFFUSE).any(1))
     return valid[np.concatenate([first, np.setdiff1d(scattered, first)])]
 

@@ -8,9 +8,8 @@ import drjit as dr
 import mitsuba as mi
 import numpy as np
 import torch
-from jaxtyping import Float, Float64, Int
+from jaxtyping import Int
 from torch import Tensor
-from torch.nn.functional import normalize
 
 from sim_bridge.backend import sionna_internals
 from sim_bridge.backend.edge_buffers import around_edges, joined
@@ -24,6 +23,8 @@ from sim_bridge.paths.atlas_candidates import Chains, atlas_candidates, chain_ca
 from sim_bridge.paths.edges.coherence import LinkPaths, power_factors
 from sim_bridge.paths.edges.edge_pairs import EdgePairs, edge_pairs, ends_of
 from sim_bridge.paths.edges.edge_search import at_edges_of_scene, edge_paths
+from sim_bridge.paths.effects.object_motion import moved_objects, shift_by_objects, shift_by_velocities
+from sim_bridge.paths.effects.vegetation import foliage_gain
 from sim_bridge.paths.image_method import EDGE, path_lengths
 from sim_bridge.paths.path_set import PathSet, radiated_field, radiated_power
 from sim_bridge.paths.resolved_paths import ResolvedPaths
@@ -82,7 +83,7 @@ def search_paths(
     rt_scene, count, cells = scene.rt_scene, len(endpoints.target), len(endpoints.source)
     # Few widths, so that few kernels are compiled.
     padded = _drjit(endpoints.padded(1 << (count - 1).bit_length()))
-    values = _in_drjit(_materials(given) | _objects(given))
+    values = _in_drjit(_materials(given) | moved_objects(given))
     edges = _moved_edges(scene, given) if search.diffraction and search.max_depth else None
     with LOCK, scene_parameters.temporary_parameters(rt_scene, values):
         with dr.suspend_grad():
@@ -93,7 +94,7 @@ def search_paths(
         if edges is not None:
             found = edge_paths(rt_scene.mi_scene, scene.facets, edges, padded, count, search.max_depth)
             buffer = joined(at_edges_of_scene(buffer, scene.facets, edges), found)
-        positions = {name: position.detach().double().cpu() for name, position in _objects(given).items()}
+        positions = {name: position.detach().double().cpu() for name, position in moved_objects(given).items()}
         resolved = sionna_internals.resolve(rt_scene, scene.facets.base, buffer, padded, search.diffraction)
         return _with_second_edges(scene, ResolvedPaths(*resolved, search, positions), edges, endpoints)
 
@@ -128,7 +129,7 @@ def _with_pairs(scene: RadioScene, paths: ResolvedPaths, pairs: EdgePairs) -> Re
 def _moved_edges(scene: RadioScene, given: Mapping[str, Tensor]) -> DiffractionEdges:
     """The scene's edges where the given objects stand, without those between an object and something else."""
     edges = scene.edges
-    for name, value in _objects(given).items():
+    for name, value in moved_objects(given).items():
         number, original = scene_parameters.object_mesh(scene.rt_scene, name)
         on_object = scene.facets.shape[edges.triangle] == number
         shift = (value.detach().double().cpu() - original).numpy()
@@ -147,7 +148,7 @@ def re_resolve(
     if not paths.count:
         return paths
     single = paths.count - (len(paths.pairs) if paths.pairs else 0)
-    with LOCK, scene_parameters.temporary_parameters(scene.rt_scene, _in_drjit(_objects(given))):
+    with LOCK, scene_parameters.temporary_parameters(scene.rt_scene, _in_drjit(moved_objects(given))):
         resolved = paths.buffer.gather(dr.zeros(mi.UInt, 0)), 0
         if single:
             buffer = sionna_internals.as_candidates(paths.buffer, single)
@@ -215,7 +216,7 @@ def _evaluate(
     with LOCK:
         device = endpoints.target.device
         target, source = (index.to(device) for index in paths.receiver_and_cell)
-        moved = bool(_objects(given))
+        moved = bool(moved_objects(given))
         planes = paths.planes(scene.facets)
         planes = planes.shifted(shift_by_objects(scene, paths, given)) if moved else planes
         planes, kinds = planes.to(device), interaction_counts(paths.buffer, paths.count).to(device)
@@ -249,6 +250,9 @@ def _evaluate(
     if paths.by_scatterers:
         light = planes.illumination(first).to(power.dtype)
         gain = light if gain is None else gain * light
+    if scene.foliage is not None:
+        foliage = foliage_gain(scene.foliage, given, (first, vertex, last)).to(power.dtype)
+        gain = foliage if gain is None else gain * foliage
     if gain is not None:
         power, root = power * gain, gain.sqrt()[:, None, None]
         real, imag = real * root, imag * root
@@ -270,56 +274,8 @@ def _evaluate(
     return PathSet(len(endpoints.target), len(endpoints.source), *rows)
 
 
-def shift_by_objects(
-    scene: RadioScene, paths: ResolvedPaths, given: Mapping[str, Tensor]
-) -> Float64[Tensor, "row depth 3"]:
-    """Distance by which the given objects have moved the walls and edges that the paths meet, m."""
-    kind, shape, _ = paths.surfaces
-    shift = torch.zeros(*kind.shape, 3, dtype=torch.float64, device=kind.device)
-    for name, value in _objects(given).items():
-        number, original = scene_parameters.object_mesh(scene.rt_scene, name)
-        on_object, edge = (shape == number) & (kind > 0), kind == EDGE
-        wall_moves, edge_moves = (on_object & ~edge).unsqueeze(-1), (on_object & edge).unsqueeze(-1)
-        position = value.double().cpu()
-        # Walls are known as the scene was opened, edges as they stood when they were found.
-        at_search = paths.object_positions.get(name, original)
-        shift = shift + wall_moves * (position - original) + edge_moves * (position - at_search)
-    return shift
-
-
-def shift_by_velocities(
-    scene: RadioScene,
-    paths: ResolvedPaths,
-    given: Mapping[str, Tensor],
-    line: tuple[Float64[Tensor, "row 3"], Float64[Tensor, "row depth 3"], Float64[Tensor, "row 3"]],
-) -> Float[Tensor, " row"]:
-    """Doppler shift in Hz by the velocities of the objects that the paths meet: v · (k_out − k_in) / λ at each.
-
-    `line` are the paths' starts, turning points and ends in metres."""
-    moving = {name: value for name, value in given.items() if name.endswith("/velocity")}
-    shift = torch.zeros(paths.count, device="cpu")
-    if not moving:
-        return shift
-    kind, shape, _ = paths.surfaces
-    points = torch.cat([line[0][:, None], line[1], line[2][:, None]], 1)
-    leg = points[:, 1:] - points[:, :-1]
-    # A repeated point behind the last interaction is no leg: what goes out there is the leg to the end.
-    real = torch.cat([kind[:, 1:] > 0, torch.zeros_like(kind[:, :1], dtype=torch.bool)], 1)
-    out = normalize(torch.where(real[..., None], leg[:, 1:], line[2][:, None] - line[1]), dim=-1)
-    turn = (out - normalize(leg[:, :-1], dim=-1)) * (kind > 0)[..., None]
-    for name, velocity in moving.items():
-        number, _ = scene_parameters.object_mesh(scene.rt_scene, name)
-        along = (turn * velocity.double().cpu()).sum(-1) * (shape == number)
-        shift = shift + (along.sum(1) / scene.wavelength).float()
-    return shift
-
-
 def _materials(given: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: value for name, value in given.items() if name.startswith("material/")}
-
-
-def _objects(given: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name: value for name, value in given.items() if scene_parameters.is_object_position(name)}
 
 
 def _in_drjit(given: Mapping[str, Tensor]) -> dict[str, mi.TensorXf]:

@@ -24,13 +24,13 @@ GAIN_BITS, AREA_BITS = 62, 40
 
 
 class MapAccumulator:
-    """Power, and delays and directions weighted by power, of every ray that crosses the surface."""
+    """Power, and delays and directions weighted by power, of every ray of some cells that crosses the surface."""
 
-    def __init__(self, grid: Grid, cells: int, wavelength: float) -> None:
-        self.grid, self.shape = grid, (cells, *grid.shape)
+    def __init__(self, grid: Grid, cells: range, wavelength: float) -> None:
+        self.grid, self.cells, self.shape = grid, cells, (len(cells), *grid.shape)
         self.factor = (wavelength / (4 * np.pi)) ** 2
         self.greatest = self.factor * 10 ** (GREATEST_GAIN_DB / 10)
-        pixels = cells * grid.count**2
+        pixels = len(cells) * grid.count**2
         # The channels of a pixel lie side by side: one ray's writes fall into one or two lines of the cache.
         self.weighted = dr.zeros(mi.Int64, pixels * len(WEIGHTED_CHANNELS))
         self.area = dr.zeros(mi.Int64, pixels)
@@ -63,7 +63,7 @@ class MapAccumulator:
         dr.scatter_add(self.area, _whole(dr.minimum(area / self.grid.pixel**2, 1e6), AREA_BITS), index, active)
 
     def value_at(self, values: mi.Float, where: mi.SurfaceInteraction3f, cell: mi.UInt, active: mi.Bool) -> mi.Float:
-        """Values of a raster `cell row column` where rays cross the surface; 0 beside it."""
+        """Values of a raster `cell row column` of the same cells where rays cross the surface; 0 beside it."""
         index, active = self._pixel(where, cell, active)
         return dr.gather(mi.Float, values, index, active)
 
@@ -71,7 +71,7 @@ class MapAccumulator:
         half, count = self.grid.size / 2, self.grid.count
         inside = (dr.abs(where.p.x) < half) & (dr.abs(where.p.y) < half)
         column, row = (mi.UInt(dr.clip((v + half) / self.grid.pixel, 0, count - 1)) for v in (where.p.x, where.p.y))
-        return (cell * count + row) * count + column, active & inside
+        return ((cell - self.cells.start) * count + row) * count + column, active & inside
 
     def to_torch(self) -> dict[str, Tensor]:
         """All sums in double precision, `cell row column`; `first` is infinite where no ray came."""

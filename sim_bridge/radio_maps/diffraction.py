@@ -11,11 +11,12 @@ it takes from direct rays is in their `shadow_boundaries`, and it is left out he
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 
 import drjit as dr
 import mitsuba as mi
 import numpy as np
-import sionna.rt as rt
 from sionna.rt.utils import sample_keller_cone_with_measure, spawn_ray_to
 
 from sim_bridge.backend import map_fields
@@ -31,6 +32,7 @@ from sim_bridge.chains.wedges import (
     sionna_wedges,
 )
 from sim_bridge.radio_maps.accumulator import MapAccumulator
+from sim_bridge.radio_maps.ray_launches import RayLaunch
 from sim_bridge.scene.radio_scene import RadioScene
 from uel.radio.sites import cell_positions
 
@@ -78,25 +80,24 @@ class CellEdges:
 
 
 def add_diffraction(
-    scene: rt.Scene,
+    scene: RadioScene,
     surface: mi.Scene,
     sums: MapAccumulator,
     edges: CellEdges,
     source: mi.Point3f,
     radiate: Callable[[mi.Vector3f], mi.Vector4f],
-    cell: mi.UInt,
-    rays: int,
+    launch: RayLaunch,
     seed: int,
 ) -> None:
-    """Add diffracted rays at edges that the cells see; `source` and `cell` are those of every ray, `rays` a cell.
+    """Add diffracted rays at edges that the cells see; `source` is that of every ray.
 
     `radiate` returns the field of every ray's cell in a direction."""
-    width = dr.width(cell)
     if len(edges.bounds) == 1:
         return
-    random = mi.PCG32(width, dr.opaque(mi.UInt64, seed + 1))
+    rt_scene, cell, rays = scene.rt_scene, launch.cell, launch.rays
+    random = launch.random(seed + 1)
     # One point in each of as many equal stretches of edge as there are rays: where threads end first does not matter.
-    stretch = (np.arange(width) % rays + random.next_float32().numpy().astype(np.float64)) / rays
+    stretch = (launch.ray.numpy().astype(np.int64) + random.next_float32().numpy().astype(np.float64)) / rays
     drawn, fraction, metres, free = edges.draw(cell.numpy().astype(np.int64), stretch)
     wedges = edges.wedges.gather(drawn)
     edge = wedges.geometry
@@ -109,12 +110,15 @@ def add_diffraction(
     where = surface.ray_intersect(mi.Ray3f(o=point, d=out, time=0.0, wavelengths=mi.Color0f()))
     free &= where.is_valid()
     for start, end in ((source, point), (source, clear), (where.p, point), (where.p, clear)):
-        free &= ~scene.mi_scene.ray_test(spawn_ray_to(start, end), active=free)
-    wavelength, materials = mi.Float(scene.wavelength), FaceMaterials.of_scene(scene)
+        free &= ~rt_scene.mi_scene.ray_test(spawn_ray_to(start, end), active=free)
+    wavelength, materials = mi.Float(rt_scene.wavelength), FaceMaterials.of_scene(rt_scene)
     field, weight = map_fields.diffract(wedges, materials, wavelength, point, source, out, radiate(into), where)
     excess = dr.maximum(dr.norm(point - source) + dr.norm(where.p - point) - dr.norm(where.p - source), 0)
     coherent = dr.exp(-dr.square(excess / (COHERENCE_LENGTH * wavelength)))
     near = free & (excess < NO_COHERENCE * wavelength)
-    lit = near & ~scene.mi_scene.ray_test(spawn_ray_to(source, where.p), active=near)
+    lit = near & ~rt_scene.mi_scene.ray_test(spawn_ray_to(source, where.p), active=near)
     density = dr.squared_norm(field) * weight * measure * metres / rays * dr.select(lit, 1 - coherent, 1)
+    if scene.foliage is not None:
+        inside = (scene.foliage.canopy.length(*ends, free) for ends in ((source, point), (point, where.p)))
+        density *= scene.foliage.ray_gain(reduce(add, inside))
     sums.add(density, excess, -out, into, where, cell, free & (density > 0))

@@ -18,6 +18,7 @@ from sim_bridge.chains.facets import Facets
 from sim_bridge.chains.scatterers import Scatterers
 from sim_bridge.scene import cell_antennas, scene_parameters
 from sim_bridge.scene.endpoints import Endpoints, rotation
+from sim_bridge.scene.foliage import Foliage
 from sim_bridge.scene.material_frequency import set_frequency
 from uel.core.constants import SPEED_OF_LIGHT
 from uel.core.grid import Grid
@@ -98,6 +99,13 @@ class RadioScene:
         """What scatters waves, as the scene was opened."""
         return Scatterers.from_facets(self.facets)
 
+    @cached_property
+    def foliage(self) -> Foliage | None:
+        """What attenuates waves in the tile's trees, on this scene's carrier; None without any."""
+        if self.tile is None or not self.tracing.foliage:
+            return None
+        return Foliage.of_tile(self.tile, SPEED_OF_LIGHT / self.wavelength)
+
     @property
     def cell_count(self) -> int:
         return len(cell_positions(self.sites))
@@ -142,7 +150,7 @@ class RadioScene:
         Raises `UelError` for a parameter that is unknown, has another shape or a value that it cannot have, or cannot
         be learned.
         """
-        scene_parameters.require_known(self.rt_scene, given, self.cell_count, len(points))
+        scene_parameters.require_known(self.rt_scene, given, self.cell_count, len(points), self.foliage is not None)
         if "beam_weights" in given and self.has_own_gains:
             raise UelError(
                 "beams need an array of Sionna's, the same for all cells: these cells' antennas are one port each",

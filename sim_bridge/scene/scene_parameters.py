@@ -25,21 +25,24 @@ MATERIAL_PROPERTIES = (
     "scattering_coefficient",
     "xpd_coefficient",
 )
-
+FOLIAGE_PARAMETERS = ("foliage/specific_attenuation", "foliage/max_attenuation")  # dB/m, dB
 VALUE_LIMITS = {
     "relative_permittivity": (1.0, math.inf),
     "conductivity": (0.0, math.inf),
     "thickness": (0.0, math.inf),
     "scattering_coefficient": (0.0, 1.0),
     "xpd_coefficient": (0.0, 1.0),
+    "specific_attenuation": (0.0, math.inf),
+    "max_attenuation": (0.1, math.inf),
 }
 
 
-def parameter_names(scene: rt.Scene) -> list[str]:
-    """All parameters of a scene: of cells, phones, `material/NAME/PROPERTY`, `object/NAME/position` and `/velocity`."""
+def parameter_names(scene: rt.Scene, foliage: bool = False) -> list[str]:
+    """All parameters of a scene: of cells, phones, `material/NAME/PROPERTY`, `object/NAME/position` and `/velocity`,
+    and with `foliage` of vegetation."""
     materials = [f"material/{name}/{part}" for name in scene.radio_materials for part in MATERIAL_PROPERTIES]
     objects = [f"object/{name}/{part}" for name in scene.objects for part in ("position", "velocity")]
-    return [*CELL_PARAMETERS, *UE_PARAMETERS, *materials, *objects]
+    return [*CELL_PARAMETERS, *UE_PARAMETERS, *materials, *objects, *(FOLIAGE_PARAMETERS if foliage else ())]
 
 
 def is_object_position(name: str) -> bool:
@@ -55,10 +58,12 @@ def material_values(scene: rt.Scene) -> dict[str, dict[str, float]]:
     }
 
 
-def require_known(scene: rt.Scene, given: Mapping[str, Tensor], cells: int, receivers: int) -> None:
+def require_known(
+    scene: rt.Scene, given: Mapping[str, Tensor], cells: int, receivers: int, foliage: bool = False
+) -> None:
     """Raise `UelError` for an unknown parameter, one of another shape than (cell[, 3]), (cell, antenna), (n, 3), () or
-    (3,), or a value that is not finite or that no material has."""
-    known = parameter_names(scene)
+    (3,), or a value that is not finite or that no material or vegetation has."""
+    known = parameter_names(scene, foliage)
     for name, value in given.items():
         if name not in known:
             close = difflib.get_close_matches(name, known, n=1)
@@ -73,8 +78,8 @@ def require_known(scene: rt.Scene, given: Mapping[str, Tensor], cells: int, rece
             got, do = f"{int((~value.isfinite()).sum())} of {value.numel()} values", "give finite numbers"
             raise UelError(f"parameter {name} has values that are not finite", got=got, do=do)
         least, most = VALUE_LIMITS.get(name.rsplit("/", 1)[-1], (-math.inf, math.inf))
-        if name.startswith("material/") and not least <= float(value.detach()) <= most:
-            raise UelError(f"no material has this {name}", got=float(value.detach()), do=f"give {least:g} to {most:g}")
+        if name.startswith(("material/", "foliage/")) and not least <= float(value.detach()) <= most:
+            raise UelError(f"nothing has this {name}", got=float(value.detach()), do=f"give {least:g} to {most:g}")
 
 
 def _shape(name: str, cells: int, receivers: int, antennas: int) -> tuple[int, ...]:

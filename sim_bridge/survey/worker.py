@@ -30,6 +30,7 @@ from uel.mobility.trajectories import Tracks, draw_tracks
 from uel.radio import radio_map_io
 from uel.radio.radio_map import RadioMap
 from uel.radio.sites import Site, cells_of, require_sites
+from uel.radio.tracing_config import tracing_settings
 from uel.survey.feature_schema import Feature
 from uel.survey.manifest import Manifest, TileEntry, WorkUnit
 from uel.survey.store import empty_values, explain_write_errors, prepare_folder, write_unit
@@ -80,7 +81,7 @@ class SurveyJob:
             unit=min(self.config.unit, self.config.tracks.tracks),
             features=tuple(self.config.features),
             tiles={site_tile.tile.name: self._entry(site_tile) for site_tile in self.tiles},
-            plan=asdict(self.config),
+            plan=asdict(self.config) | {"tracing": tracing_settings(self.config.tracing)},
             versions={name: version(name) for name in ("uel", "torch", "drjit", "mitsuba", "sionna-rt", "zarr")},
         )
 

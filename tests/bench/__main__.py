@@ -51,6 +51,7 @@ GOALS = {
     "network_atlas_s_per_cell": ("<=", 3),
     "gradient_peak_gb": ("<=", 6),
     "search_peak_gb": ("<=", 6),
+    "radio_map_peak_gb": ("<=", 6),
     "network_fix_ms": ("<=", 500),
     "network_peak_gib": ("<=", 8),
     "log_reports_per_s": (">=", 100),

@@ -1,5 +1,5 @@
-"""Peak memory of the bridge, each figure in a process of its own: gradients at very many positions, and a search from
-very many cells."""
+"""Peak memory of the bridge, each figure in a process of its own: gradients at very many positions, a search and a map
+of very many cells."""
 
 import json
 import resource
@@ -8,13 +8,14 @@ import sys
 
 import torch
 
-POSITIONS, CELLS_OF_GRADIENT, CELLS_OF_SEARCH = 1_000_000, 8, 100
+POSITIONS, CELLS_OF_GRADIENT, CELLS_OF_SEARCH, CELLS_OF_MAP = 1_000_000, 8, 100, 64
 BUDGET = 2.0  # GB, of `TracingConfig.memory`
 KIBIBYTES = 1024 / 1e9  # in gigabytes; Linux counts them
 
 
 def run(positions: int = POSITIONS) -> dict[str, float]:
-    return {"gradient_peak_gb": _peak("gradient", positions), "search_peak_gb": _peak("search", 64)}
+    counts = {"gradient": positions, "search": 64, "radio_map": 256}
+    return {f"{name}_peak_gb": _peak(name, count) for name, count in counts.items()}
 
 
 def _peak(name: str, positions: int) -> float:
@@ -25,7 +26,7 @@ def _peak(name: str, positions: int) -> float:
 
 def measure(name: str, positions: int) -> None:
     """In a fresh process: do it, and print the peak in GB."""
-    {"gradient": gradient, "search": search}[name](positions)
+    {"gradient": gradient, "search": search, "radio_map": radio_map}[name](positions)
     print(json.dumps(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * KIBIBYTES))
 
 
@@ -42,6 +43,13 @@ def gradient(count: int) -> None:
 def search(count: int) -> None:
     """Paths of a hundred cells to `count` positions, by the full search of depth 3."""
     _canyon(CELLS_OF_SEARCH, depth=3).path_gain(_positions(count))
+
+
+def radio_map(pixels: int) -> None:
+    """Map of 64 cells, so many pixels a side: a batch of all rays would take 5 GB."""
+    from uel.core.grid import Grid
+
+    _canyon(CELLS_OF_MAP, depth=3).radio_map(Grid(size=128.0, pixel=128.0 / pixels))
 
 
 def _canyon(cells: int, depth: int):

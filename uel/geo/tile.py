@@ -25,8 +25,11 @@ MAST_CLEARANCE = 1.0  # m, of a mast's antenna above the roof
 FINGERPRINT_LENGTH = 16  # hexadecimal digits
 RASTER_FOLDER = "rasters.zarr"
 RASTER_NAMES = ("ground", "height", "footprint", "material")
-RASTER_UNITS = {"ground": "m", "height": "m", "footprint": "1", "material": "1", "cover": "1", "known": "1"}
-OPTIONAL_RASTERS = ("cover", "known")
+RASTER_UNITS = {
+    "ground": "m", "height": "m", "footprint": "1", "material": "1", "cover": "1", "known": "1", "canopy_base": "m",
+    "canopy_top": "m",
+}  # fmt: skip
+OPTIONAL_RASTERS = ("cover", "known", "canopy_base", "canopy_top")
 Bands = list[list[float]]
 """lowest and highest frequency in Hz of each band"""
 
@@ -37,7 +40,8 @@ class Tile:
 
     Rasters on `raster_grid`: `ground` (m, elevation of the terrain), `height` (m, elevation of the highest surface),
     `footprint` (1 on buildings), `material` (index into `materials`), and where the source has them `cover` (land
-    cover, index into `covers`) and `known` (1 where it knows the height, 0 where that was filled).
+    cover, index into `covers`), `known` (1 where it knows the height, 0 where that was filled), `canopy_base` and
+    `canopy_top` (m above the ground, the ends of trees' crowns; both 0 where there is none).
 
     Raises:
         UelError: by `Tile.open`, for a folder that is no tile, is damaged or is of an older schema.

@@ -49,6 +49,8 @@ class TracingConfig:
     material_extrapolation: bool = False
     """use the formulas of ITU-R P.2040 beyond their bands, most of which begin at 1 GHz (ground: 1 to 10 GHz); without
     it a carrier beyond is an error"""
+    foliage: bool = True
+    """attenuation by trees and woods where the tile has such a layer (`uel build --vegetation`), by ITU-R P.833"""
     map_rays: int = 2_000_000
     """rays per cell of a radio map"""
     map_batches: int = 8
@@ -98,6 +100,15 @@ ACCURATE_TRACING = TracingConfig(max_depth=5, samples=20_000, scattering=0.3, ma
 """Of true radio maps, and of rays that decide between positions."""
 
 
+def tracing_settings(tracing: TracingConfig) -> dict[str, Any]:
+    """All fields, for the record of what was made; `foliage` only where it is off, since a tile with trees is another
+    tile, and without trees nothing depends on it."""
+    settings = asdict(tracing)
+    if tracing.foliage:
+        del settings["foliage"]
+    return settings
+
+
 def tracing_key(tracing: TracingConfig) -> dict[str, Any]:
     """What names cached paths: every field that results depend on (all but `memory`) and, with diffraction, how it is
     computed (`DIFFRACTION_MODEL`).
@@ -109,7 +120,7 @@ def tracing_key(tracing: TracingConfig) -> dict[str, Any]:
         >>> "diffraction_model" in tracing_key(TracingConfig(diffraction=False))
         False
     """
-    key = {name: value for name, value in asdict(tracing).items() if name != "memory"}
+    key = {name: value for name, value in tracing_settings(tracing).items() if name != "memory"}
     return key | ({"diffraction_model": DIFFRACTION_MODEL} if tracing.diffraction else {})
 
 

@@ -19,6 +19,7 @@ import torch
 from jaxtyping import Bool, Complex, Float64, Int
 from torch import Tensor
 
+from sim_bridge.backend.unique_rows import unique_rows
 from sim_bridge.chains.wedges import COHERENCE_LENGTH
 from sim_bridge.paths.image_method import (
     EDGE,
@@ -85,13 +86,11 @@ def power_factors(paths: LinkPaths, wavelength: float) -> Float64[Tensor, " row"
     if len(pair):
         entries += [_of_itself(paths, single, entries[-1][2]), *_of_pairs(paths, pair, wavelength)]
     row, key, weight = (torch.cat([entry[k] for entry in entries]) for k in range(3))
-    _, wave = torch.unique(key, dim=0, return_inverse=True)
+    wave = torch.from_numpy(unique_rows(key.numpy())[1])
     # A pair may continue one wave by way of both of its edges: one weight for each path and wave.
-    both, index = torch.unique(torch.stack([row, wave], 1), dim=0, return_inverse=True)
-    weight, (row, wave) = (
-        torch.zeros(len(both), dtype=torch.float64, device="cpu").index_add(0, index, weight),
-        both.unbind(1),
-    )
+    first, index = (torch.from_numpy(v) for v in unique_rows(torch.stack([row, wave], 1).numpy()))
+    weight = torch.zeros(len(first), dtype=torch.float64, device="cpu").index_add(0, index, weight)
+    row, wave = row[first], wave[first]
     ratio = _interference(paths, row, wave, weight, wavelength)
     nothing = torch.zeros_like(paths.length)
     rest = 1 - nothing.index_add(0, row, weight.square())

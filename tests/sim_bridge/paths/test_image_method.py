@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from sim_bridge.paths import solver
+from sim_bridge.paths.effects.object_motion import shift_by_objects
 from sim_bridge.paths.image_method import EDGE, MIRROR, SCATTER, THROUGH, InteractionPlanes, turning_points
 from sim_bridge.paths.solver import ResolvedPaths
 from sim_bridge.scene import scene_parameters
@@ -163,7 +163,7 @@ def test_edges_and_walls_of_an_object_that_was_moved() -> None:
     given = {name: (before + torch.tensor([1.5, 0.0, 0.5])).float()}
     for _, found, where, mine in sim.finder.find_paths(points, given):
         target, source = found.receiver_and_cell
-        met = found.planes(sim.facets).shifted(solver.shift_by_objects(sim.radio_scene, found, mine))
+        met = found.planes(sim.facets).shifted(shift_by_objects(sim.radio_scene, found, mine))
         number, _ = scene_parameters.object_mesh(sim.scene, name)
         moved = (found.surfaces[1] == number) & (met.kind > 0)
         assert (moved & (met.kind == EDGE)).any()

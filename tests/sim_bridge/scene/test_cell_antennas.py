@@ -4,7 +4,7 @@ import torch
 
 import sim_bridge
 from sim_bridge import TracingConfig
-from sim_bridge.radio_maps.solver import CELLS_PER_LAUNCH
+from sim_bridge.radio_maps.ray_launches import CELLS_PER_LAUNCH
 from uel.core.grid import Grid
 from uel.radio.antennas.measured_pattern import MeasuredPattern
 from uel.radio.simulator import FreeSpace

@@ -1,0 +1,1 @@
+"""What moves and what attenuates along paths: objects with velocities, vegetation."""
