@@ -19,7 +19,7 @@ from uel.core.grid import Grid
 from uel.errors import UelError
 
 SMALLEST_STEP = 1e-9  # m, along an axis: instead of 0, by which nothing can be divided
-START, AXIS_X, AXIS_Y, AXIS_Z = 0, 1, 2, 3  # what bounds a part of a line: an end of it, or a plane across an axis
+LINE_END, AXIS_X, AXIS_Y, AXIS_Z = 0, 1, 2, 3  # what bounds a part of a line: an end of it, or a plane across an axis
 Vectors = tuple[mi.Vector3f, mi.Vector3f]
 
 
@@ -70,7 +70,7 @@ class Canopy:
         enter, first = dr.minimum(one, other), dr.maximum(dr.max(dr.minimum(one, other)), 0)
         last = dr.minimum(dr.min(dr.maximum(one, other)), 1)
         entered = mi.UInt(AXIS_Z)
-        for when, axis in ((enter.y == first, AXIS_Y), (enter.x == first, AXIS_X), (first == 0, START)):
+        for when, axis in ((enter.y == first, AXIS_Y), (enter.x == first, AXIS_X), (first == 0, LINE_END)):
             entered = dr.select(when, mi.UInt(axis), entered)
         column = self._index(start.x + first * way.x - self.low.x)
         row = self._index(start.y + first * way.y - self.low.y)
@@ -91,7 +91,7 @@ class Canopy:
             total += dr.select(inside, inside_to - inside_from, 0)
             if differentiated:
                 ends = (
-                    (inside_to, dr.select(below < leave, mi.UInt(AXIS_Z), dr.select(border > 1, START, left)), 1.0),
+                    (inside_to, dr.select(below < leave, mi.UInt(AXIS_Z), dr.select(border > 1, LINE_END, left)), 1.0),
                     (inside_from, dr.select(above > at, mi.UInt(AXIS_Z), entered), -1.0),
                 )
                 for where, axis, sign in ends:

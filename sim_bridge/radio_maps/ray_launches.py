@@ -12,7 +12,7 @@ import mitsuba as mi
 from sim_bridge.backend.memory import BYTES_PER_MAP_PIXEL, BYTES_PER_RAY
 
 CELLS_PER_LAUNCH = 24  # whose rays are shot at once at most, and have random numbers of their own
-SEQUENCE = 0xDA3E39CB94B95BDB  # PCG32's own
+PCG32_SEQUENCE = 0xDA3E39CB94B95BDB  # PCG32's own
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,13 @@ class RayLaunch:
         return self.count * len(self.cells)
 
     @property
+    def side_by_side(self) -> range:
+        """The cells whose rays have random numbers of their own beside these: what draws some must not depend on
+        parts."""
+        first = self.cells.start // CELLS_PER_LAUNCH * CELLS_PER_LAUNCH
+        return range(first, first + CELLS_PER_LAUNCH)
+
+    @property
     def cell(self) -> mi.UInt:
         """Number of each ray's cell."""
         return dr.repeat(dr.arange(mi.UInt, self.cells.start, self.cells.stop), self.count)
@@ -44,7 +51,7 @@ class RayLaunch:
         side by side."""
         lane = mi.UInt64(self.cell % CELLS_PER_LAUNCH) * self.rays + mi.UInt64(self.ray)
         random = mi.PCG32()
-        random.seed(dr.opaque(mi.UInt64, seed) + lane, dr.opaque(mi.UInt64, SEQUENCE) + lane)
+        random.seed(dr.opaque(mi.UInt64, seed) + lane, dr.opaque(mi.UInt64, PCG32_SEQUENCE) + lane)
         return random
 
 

@@ -167,7 +167,7 @@ class RadioMapSolver:
         departure = dr.gather(mi.Vector3f, sphere_lattice(launch.rays, seed), launch.ray)
         field = self._radiate(launch.cells, orientation, departure)
         factors = self._factors_of(sums.cells)
-        grazing = self._grazes(launch.cells)
+        grazing = self._grazes(launch.side_by_side)
 
         # Not by `dr.syntax`, which cannot read functions that are type-checked (as ours are in tests).
         def step(active, depth, origin, direction, field, solid_angle, length, inside, random):
