@@ -35,7 +35,7 @@ def test_rays_have_the_random_numbers_of_their_place():
 
 
 def test_a_small_budget_gives_the_same_bytes():
-    """Edges, scattering, a mast in the plane of the map: at once, and by 500 kB, one cell and half its rays at a time."""
+    """Edges, scattering, a mast in the plane of the map: at once, and by 500 kB, a cell and half its rays at a time."""
     houses = [(rectangle((x, x + 8.0), (y, y + 8.0)), 12.0) for x in (-40.0, 0.0, 40.0) for y in (-40.0, 20.0)]
     sites = mast((-20.0, 0.0, 1.5)) + mast((-10.0, 0.0, 25.0)) + mast((20.0, 0.0, 25.0))
     options = {"max_depth": 2, "diffraction": True, "scattering": 0.3, "map_rays": 3000, "map_batches": 2}
