@@ -37,10 +37,10 @@ from scenes.tiles.metadata import tile_metadata
 from scenes.tiles.mitsuba_xml import material_bsdfs
 from scenes.tiles.report import map_tile_report, mesh_tile_report
 from scenes.tiles.scene_tile import build_scene_tile
-from scenes.tiles.writer import json_bytes, staged_folder, update_files, write_sites, write_tile
+from scenes.tiles.writer import is_tile, json_bytes, update_files, write_sites, write_tile
 from scenes.variants.map_perturbation import perturb_map, perturb_sites, require_several_classes
 from uel.core.grid import Grid
-from uel.core.io import file_hash
+from uel.core.io import file_hash, staged_folder
 from uel.errors import UelError
 from uel.geo.tile import Tile
 
@@ -103,7 +103,7 @@ def build(
     key = build_key(source, center, name, asdict(config))
     _require_fitting_options(source, config)
     if source in sionna_cities.BUNDLED_CITIES or is_scene_file(source):
-        with staged_folder(folder) as stage:
+        with staged_folder(folder, is_tile, "tile") as stage:
             tile, parts = _build_meshes(source, stage, center, name, config, progress)
             tile = update_files(_with_sites(tile, config), {"model.glb": binary_gltf(parts)})
             _write_report(tile, mesh_tile_report(tile, parts), inspect, key)
@@ -116,7 +116,7 @@ def build(
             do=f"for the bundled city give {close[0]}; for a place of this name add its country",
         )
     extract = _read_extract(source, config, center, name, cache)
-    with staged_folder(folder) as stage:
+    with staged_folder(folder, is_tile, "tile") as stage:
         _fill_folder(stage, extract, config, inspect, key)
     return Tile.open(folder)
 

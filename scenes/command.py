@@ -10,11 +10,13 @@ from rich.progress import track
 
 from scenes.builder import TileInspection, build
 from scenes.config import BuildConfig, PlaceConfig
-from scenes.osm.reader import require_tile_name
 from scenes.sites.placement import place
 from scenes.sites.site_files import CellListOptions, read_cell_list
 from scenes.tiles.build_key import build_key, reusable_tile, source_name
 from scenes.tiles.writer import write_sites
+from uel.core.files.folder_names import require_folder_name
+from uel.core.files.locks import folder_lock
+from uel.core.files.write_errors import require_writable
 from uel.errors import UelError
 from uel.geo.tile import Tile
 from uel.radio.sites import Array, Cell
@@ -58,7 +60,11 @@ def _list_options(config: PlaceConfig) -> CellListOptions:
 
 def place_sites(config: PlaceConfig) -> Tile:
     """Place sites on a tile and write them into its folder. Raises `UelError` for sites that cannot be placed."""
-    tile = Tile.open(config.tile)
+    with folder_lock(config.tile):
+        return _place_sites(Tile.open(config.tile), config)
+
+
+def _place_sites(tile: Tile, config: PlaceConfig) -> Tile:
     if config.kind == "custom":
         assert config.file is not None, "PlaceConfig refuses custom without a file"
         listed = read_cell_list(tile, config.file, cell_template(config), _list_options(config))
@@ -89,7 +95,7 @@ def build_tiles(config: BuildConfig, inspect: TileInspection) -> list[tuple[str,
         start = time.perf_counter()
         try:
             name = source_name(source) if config.name is None else config.name
-            require_tile_name(name)
+            require_folder_name(name, "the tile's name (--name)")
             _require_once(name, source, names)
             result: Tile | UelError = _build_or_reuse(config, source, name, inspect)
         except UelError as error:
@@ -108,11 +114,13 @@ def _require_once(name: str, source: str, names: dict[str, str]) -> None:
 
 def _build_or_reuse(config: BuildConfig, source: str, name: str, inspect: TileInspection) -> Tile:
     folder, files = config.out / name, {"build_report.json", "report.png", *(["render.png"] if config.render else [])}
-    tile = reusable_tile(folder, build_key(source, config.center, name, asdict(config.tile_config)), files)
-    if tile:
-        log.info("%s: reusing %s", source, folder)
-        return tile
-    return build(source, folder, config.tile_config, name=name, center=config.center, inspect=inspect)
+    require_writable(folder)
+    with folder_lock(folder):
+        tile = reusable_tile(folder, build_key(source, config.center, name, asdict(config.tile_config)), files)
+        if tile:
+            log.info("%s: reusing %s", source, folder)
+            return tile
+        return build(source, folder, config.tile_config, name=name, center=config.center, inspect=inspect)
 
 
 def report_lines(tile: Tile) -> list[str]:

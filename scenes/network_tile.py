@@ -22,6 +22,8 @@ from scenes.measured_networks.rasters import RASTER_FILES
 from scenes.measured_networks.reader import read_measured_network
 from scenes.measured_networks.tile_network import JUDGED_FILE, LABELLED_FILE, NETWORK_REPORT, REPORT_FILE
 from scenes.tiles.writer import json_bytes, update_files, write_sites
+from uel.core.files.folder_names import require_folder_name
+from uel.core.files.write_errors import require_writable
 from uel.errors import UelError
 from uel.geo.tile import MAST_CLEARANCE, Tile
 from uel.measurement.measured_network import MeasuredCells, MeasuredNetwork, split_labels
@@ -139,7 +141,8 @@ def _city(config: NetworkConfig, network: MeasuredNetwork, inspect: TileInspecti
         seed=config.seed,
     )
     name = config.name or folder.resolve().name
-    target = config.out / name
+    require_writable(config.out)
+    target = config.out / require_folder_name(name, "the tile's name (--name)")
     return build(heights, target, options, center=(latitude, longitude), name=name, inspect=inspect, progress=False)
 
 

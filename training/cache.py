@@ -1,25 +1,29 @@
 """Content-addressed cache of the stages of a long job: each stage leaves one folder, named by the hash of its
 inputs."""
 
-import fcntl
 import glob
 import hashlib
 import json
 import logging
-import shutil
+import shlex
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from uel.core.durations import duration_text
+from uel.core.files.locks import folder_lock
+from uel.core.files.own_folders import remove_own_folder, require_own
+from uel.core.io import replace_file
 from uel.core.key_differences import difference_text, least_differences
+from uel.errors import UelError
 
 log = logging.getLogger(__name__)
 
 DIGEST_GLOB = 10 * "[0-9a-f]"  # of `digest`
+RECORD_FILE = "stage.json"  # of a finished stage: its key and its seconds
+MARK_FILE = "unfinished.json"  # of one that is being built: its key
 
 
 @dataclass
@@ -36,7 +40,8 @@ class StageCache:
 
         A killed stage leaves nothing under its final name, so the next run builds it again; a `resumable` stage is
         given the `.part` folder with what it had written there. Of several processes that want a stage one builds it
-        and the others wait.
+        and the others wait, and say for whom. Raises `UelError` where a stage is damaged, and where something else has
+        its folder.
         """
         folder = self.root / f"{name}-{digest(key)}"
         self.asked.add(folder)
@@ -46,20 +51,29 @@ class StageCache:
     def _build_or_reuse(
         self, folder: Path, name: str, key: Any, build: Callable[[Path], object], resumable: bool
     ) -> Path:
-        if (folder / "stage.json").is_file():
-            self.seconds[name] = json.loads((folder / "stage.json").read_text())["seconds"]
+        if (folder / RECORD_FILE).is_file():
+            record = _read_record(folder / RECORD_FILE)
+            if record is None:
+                do = f"remove it, and the same command makes it again: rm -r {shlex.quote(str(folder))}"
+                raise UelError("a finished stage is damaged", got=str(folder / RECORD_FILE), do=do)
+            self.seconds[name] = record["seconds"]
             log.info("%s: reusing %s", name, folder)
             return folder
         partial = folder.with_name(folder.name + ".part")
         what = "going on with" if resumable and partial.is_dir() else self._reason(name, key)
         log.info("%s: %s %s%s", name, what, folder, self._expectation(name))
-        for stale in (folder,) if resumable else (partial, folder):
-            shutil.rmtree(stale, ignore_errors=True)
-        partial.mkdir(parents=True, exist_ok=True)
+        require_own(folder, lambda _: False, "stage")  # without a record it is not ours
+        if resumable:
+            require_own(partial, _is_unfinished, "stage")
+        else:
+            remove_own_folder(partial, _is_unfinished, "stage")
+        replace_file(partial / MARK_FILE, json.dumps({"key": key}, default=str).encode())
         start = time.perf_counter()
         build(partial)
         self.seconds[name] = round(time.perf_counter() - start, 2)
-        (partial / "stage.json").write_text(json.dumps({"key": key, "seconds": self.seconds[name]}, default=str))
+        record = {"key": key, "seconds": self.seconds[name]}
+        replace_file(partial / RECORD_FILE, json.dumps(record, default=str).encode())
+        (partial / MARK_FILE).unlink()
         partial.rename(folder)
         log.info("%s: done in %.1f s", name, self.seconds[name])
         return folder
@@ -82,17 +96,23 @@ class StageCache:
         return ""
 
     def _finished(self, pattern: str) -> list[tuple[Path, dict[str, Any]]]:
-        """`stage.json` of the finished stages with such names, and its content."""
-        return [(file, json.loads(file.read_text())) for file in sorted(self.root.glob(f"{pattern}/stage.json"))]
+        """Records of the finished stages with such names, and their content; damaged ones are left out."""
+        files = sorted(self.root.glob(f"{pattern}/{RECORD_FILE}"))
+        return [(file, record) for file in files if (record := _read_record(file)) is not None]
 
 
-@contextmanager
-def folder_lock(folder: Path) -> Iterator[None]:
-    """Hold an exclusive lock on a folder between processes; the operating system releases it when a process ends."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with folder.with_name(f".{folder.name}.lock").open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+def _read_record(file: Path) -> dict[str, Any] | None:
+    """The record of a finished stage; None for a damaged one."""
+    try:
+        record = json.loads(file.read_text(encoding="utf-8"))
+        return record if isinstance(record["seconds"], float | int) and "key" in record else None
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+
+
+def _is_unfinished(folder: Path) -> bool:
+    """Whether a folder is a stage that a process was building; the mark goes just before the stage is renamed."""
+    return (folder / MARK_FILE).is_file() or (folder / RECORD_FILE).is_file()
 
 
 def digest(key: Any) -> str:

@@ -7,12 +7,13 @@ Configurations import no framework, so that `uel VERB --help` costs no more than
 import logging
 import os
 import shlex
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from uel import __version__
-from uel.core.interruption import Terminated, terminable
+from uel.core.interruption import received_signal, terminable
 from uel.errors import UelError
 from uel.verbs.conversion import convert
 from uel.verbs.experiments import ablate, antennas, calibrate, demo, evaluate, residuals, train, train_maps
@@ -190,28 +191,42 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _guarded(name: str, args: list[str], verbose: bool) -> int:
-    """Call a verb; a user's mistake is a message, not a traceback, and so are units of work that failed."""
-    from sim_bridge.engines.units import UnitError
-
-    again = shlex.join(["uel", name, *args])
+    """Call a verb; what a user can mend is a message, not a traceback, and so are signals."""
     try:
-        verb = _verb(name)
-        if not {"-h", "--help"} & set(args):
-            _log(verbose)
         with terminable():
+            verb = _verb(name)
+            if not {"-h", "--help"} & set(args):
+                _log(verbose)
             return verb(args)
-    except UelError as error:
-        print(f"uel: {error}", file=sys.stderr)
-        return 2
-    except UnitError as error:
-        print(f"{error}\nFinished units are kept; the same command makes the others:\n  {again}", file=sys.stderr)
-        return 1
-    except BrokenPipeError:  # whoever read has gone, as in `uel build --help | head`
+    except BaseException as error:
+        again = shlex.join(["uel", name, *args])
+        number = received_signal()
+        if number is None and isinstance(error, KeyboardInterrupt):
+            number = signal.SIGINT
+        if number is not None:  # whatever a library made of it
+            message = "Stopped. Finished stages are kept; the same command goes on from there:"
+            print(f"\n{message}\n  {again}", file=sys.stderr)
+            return 128 + number  # as a shell tells the signal
+        return _explained(error, again)
+
+
+def _explained(error: BaseException, again: str) -> int:
+    """Print what a user can do about an error and return the exit code; others are raised."""
+    from sim_bridge.engines.units import UnitError
+    from uel.core.files.write_errors import write_fault
+
+    if isinstance(error, BrokenPipeError):  # whoever read has gone, as in `uel build --help | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing is left to be flushed at the end
         return 0
-    except KeyboardInterrupt as interrupt:
-        print(f"\nStopped. Finished stages are kept; the same command goes on from there:\n  {again}", file=sys.stderr)
-        return 143 if isinstance(interrupt, Terminated) else 130  # as a shell tells the signal
+    if isinstance(error, UnitError):
+        print(f"{error}\nFinished units are kept; the same command makes the others:\n  {again}", file=sys.stderr)
+        return 1
+    fault = write_fault(error) if isinstance(error, OSError) else error
+    if not isinstance(fault, UelError):
+        raise error
+    logging.getLogger("uel").debug("where it happened:", exc_info=error)
+    print(f"uel: {fault}", file=sys.stderr)
+    return 2
 
 
 def _verb(name: str) -> Callable[[Sequence[str]], int]:

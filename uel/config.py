@@ -20,6 +20,7 @@ from typing import Any, ClassVar, TypeVar, get_args, get_type_hints
 
 import yaml
 
+from uel.core.io import replace_file
 from uel.deprecated_names import current_arguments, current_code, current_field
 from uel.errors import UelError
 
@@ -50,8 +51,7 @@ def load(schema: type[T], verb: str, args: Sequence[str]) -> T:
 
 def save(config: Any, path: Path) -> None:
     """Write every value of a configuration as YAML that `load` reads again."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(as_yaml(config), encoding="utf-8")
+    replace_file(path, as_yaml(config).encode())
 
 
 def as_yaml(config: Any) -> str:

@@ -9,7 +9,9 @@ import torch
 
 from explorer.figures import ablation as figures
 from explorer.figures.ablation import VariantGroup, group_variants, variant_label
+from explorer.figures.axes import png_bytes
 from explorer.style import condition_label
+from uel.core.io import replace_file
 from uel.errors import UelError
 from uel.estimation.scoring import bootstrap
 from uel.results.ablation import AblationRow, read_ablation_table
@@ -48,11 +50,10 @@ def write_ablation_report(folder: Path) -> Path:
         "conditions": figures.conditions_figure(rows),
         "cost": figures.cost_figure(rows),
     }
-    (folder / "figures").mkdir(exist_ok=True)
     for name, figure in pictures.items():
-        figure.savefig(folder / "figures" / f"{name}.png")
+        replace_file(folder / "figures" / f"{name}.png", png_bytes(figure))
     path = folder / "table.md"
-    path.write_text(markdown(folder, rows), encoding="utf-8")
+    replace_file(path, markdown(folder, rows).encode())
     return path
 
 

@@ -23,6 +23,7 @@ from explorer.figures.axes import (
     scale_bar,
 )
 from explorer.style import BLACK, BLUE, GREY, VERMILION, hex_colour
+from uel.core.io import replace_file
 from uel.core.units import to_db
 from uel.errors import UelError
 from uel.geo.tile import Tile
@@ -86,10 +87,9 @@ def write_calibration_report(run: Path) -> Path:
         figures["maps"] = map_error_figure(radio, tile)
         result["map_error"] = map_errors(radio)
     for name, figure in figures.items():
-        (run / "figures").mkdir(exist_ok=True)
-        (run / "figures" / f"{name}.png").write_bytes(png_bytes(figure))
+        replace_file(run / "figures" / f"{name}.png", png_bytes(figure))
     path = run / "report.md"
-    path.write_text(_markdown(run, result, figures), encoding="utf-8")
+    replace_file(path, _markdown(run, result, figures).encode())
     return path
 
 

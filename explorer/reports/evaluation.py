@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from explorer.figures import evaluation as figures
+from explorer.figures.axes import png_bytes
 from explorer.figures.evaluation import TableRows
 from explorer.reports.evaluation_refinement import refinement_tables
 from explorer.reports.evaluation_tables import (
@@ -22,6 +23,7 @@ from explorer.reports.evaluation_tables import (
     track_table,
 )
 from explorer.style import method_label, tier_label
+from uel.core.io import replace_file
 from uel.errors import UelError
 from uel.results.evaluation import ConditionResult, read_result
 
@@ -38,12 +40,11 @@ def write_evaluation_report(folder: Path) -> Path:
     rows, protocol = read_table(folder), read_protocol(folder)
     results = [read_result(folder / "cells" / name) for name in protocol["cells"]]
     drawn = _figures(rows, results, protocol)
-    (folder / "figures").mkdir(exist_ok=True)
     for name, figure in drawn.items():
-        figure.savefig(folder / "figures" / f"{name}.png")
+        replace_file(folder / "figures" / f"{name}.png", png_bytes(figure))
     path = folder / "table.md"
     write = _log_markdown if _is_of_log(protocol) else markdown
-    path.write_text(write(rows, results, protocol, list(drawn)), encoding="utf-8")
+    replace_file(path, write(rows, results, protocol, list(drawn)).encode())
     return path
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from explorer.figures import measured_networks as figures
+from explorer.figures.axes import png_bytes
 from uel.core.io import replace_file
 from uel.results.measured_evaluation import (
     COMPARISON_COLUMNS,
@@ -24,9 +25,8 @@ def write_measured_report(folder: Path) -> Path:
     """
     result = MeasuredResult.load(folder)
     table = MeasuredTable.of(result)
-    (folder / "figures").mkdir(exist_ok=True)
     for name, figure in figures.measured_figures(result, table.rows).items():
-        figure.savefig(folder / "figures" / f"{name}.png")
+        replace_file(folder / "figures" / f"{name}.png", png_bytes(figure))
     replace_file(folder / "table.csv", _csv(TABLE_COLUMNS, table.rows))
     replace_file(folder / "comparisons.csv", _csv(COMPARISON_COLUMNS, table.comparisons))
     replace_file(folder / "table.md", _markdown(table.rows, table.comparisons).encode())

@@ -19,6 +19,7 @@ from explorer.figures.axes import (
     value_range,
 )
 from uel.core.constants import SPEED_OF_LIGHT
+from uel.core.io import replace_file
 from uel.core.units import to_db
 from uel.radio import radio_map_io
 from uel.radio.radio_map import RadioMap
@@ -33,7 +34,7 @@ def write_map_report(folder: Path) -> Path:
     """
     target = folder / "report.png"
     if not target.is_file():
-        target.write_bytes(png_bytes(map_figure(radio_map_io.load(folder), radio_map_io.read_service(folder))))
+        replace_file(target, png_bytes(map_figure(radio_map_io.load(folder), radio_map_io.read_service(folder))))
     return target
 
 

@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 
 from explorer.figures import overview
+from explorer.figures.axes import png_bytes
 from explorer.figures.overview import ExampleFix
 from explorer.style import RUN_METHOD_STYLES, run_method_label, tier_label
+from uel.core.io import replace_file
 from uel.errors import UelError
 from uel.inference.run_folder import Run
 from uel.results.run_summary import base_errors, newest_evaluation
@@ -46,11 +48,10 @@ def write_run_report(run: Path) -> Path:
     metrics = _json(run, "metrics.json")
     figures = _figures(run)
     folder = run / "figures"
-    folder.mkdir(exist_ok=True)
     for name, figure in figures.items():
-        figure.savefig(folder / f"{name}.png")
+        replace_file(folder / f"{name}.png", png_bytes(figure))
     path = run / "report.md"
-    path.write_text(_markdown(run, metrics), encoding="utf-8")
+    replace_file(path, _markdown(run, metrics).encode())
     return path
 
 

@@ -13,12 +13,13 @@ from torch import Tensor
 from explorer.figures import survey as figures
 from explorer.figures.axes import png_bytes
 from explorer.reports.survey_contents import CONFIG_FILE, SurveyContents
+from uel.core.files.write_errors import explain_write_errors
 from uel.core.io import replace_file
 from uel.measurement.model import ObservationModel
 from uel.survey.checks import ANTENNA_NULL_DB, FREE_SPACE_CHECK_DISTANCE, THROUGH_WALL_EXCESS, Links
 from uel.survey.dataset import Survey
 from uel.survey.sample import TileSample
-from uel.survey.store import explain_write_errors, record_path
+from uel.survey.store import record_path
 
 REPORT_FILE, FIGURES_FOLDER = "report.md", "figures"
 VERDICT_TEXTS = {True: "pass", False: "**FAIL**", None: "nothing to check"}
@@ -42,7 +43,7 @@ def write_survey_report(folder: Path, tiles: Sequence[Path] = ()) -> Path:
     """
     survey = Survey.open(folder)
     contents = SurveyContents.of(survey, tiles)
-    with explain_write_errors(folder):
+    with explain_write_errors("the survey", folder):
         for name, figure in _figures(contents).items():
             replace_file(folder / FIGURES_FOLDER / f"{name}.png", png_bytes(figure))
         replace_file(folder / REPORT_FILE, _markdown(contents).encode())

@@ -16,6 +16,7 @@ from explorer.figures.axes import draw_sites, image_extent, map_axes, new_figure
 from explorer.figures.overview import training_figure
 from explorer.reports.run import read_curves
 from explorer.style import GREY, LINE_COLOURS, YELLOW, condition_label, hex_colour
+from uel.core.io import replace_file
 from uel.errors import UelError
 from uel.estimation.fix import Fix
 from uel.geo.tile_maps import TileMaps
@@ -56,7 +57,6 @@ def write_training_report(run: Path) -> Path:
     """
     metrics, curves, rows = _metrics(run), read_curves(run / "metrics.csv"), {n: _last(run, n) for n in FIGURE_TITLES}
     folder = run / "figures"
-    folder.mkdir(exist_ok=True)
     losses = {name: curves[name] for name in (*LOSS_CURVES, *VALIDATION_CURVES) if name in curves}
     figures = {
         "training": training_figure(losses),
@@ -64,9 +64,9 @@ def write_training_report(run: Path) -> Path:
         "calibration": calibration_figure(rows["calibration"]),
     }
     for name, figure in figures.items():
-        (folder / f"{name}.png").write_bytes(png_bytes(figure))
+        replace_file(folder / f"{name}.png", png_bytes(figure))
     path = run / "report.md"
-    path.write_text(_markdown(run, metrics, curves), encoding="utf-8")
+    replace_file(path, _markdown(run, metrics, curves).encode())
     return path
 
 

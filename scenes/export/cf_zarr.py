@@ -14,14 +14,15 @@ import xarray
 from scenes.export.georeference import Georeference
 from scenes.export.layers import CellLayer, cell_names
 from uel import __version__
+from uel.core.files.own_folders import has_json_entry
 from uel.core.io import staged_folder
-from uel.errors import UelError
 from uel.geo.tile import Tile
 from uel.radio.radio_map import RadioMap
 from uel.radio.sites import cells_of
 
 CF_VERSION = "CF-1.11"
 COMPRESSION_LEVEL = 5
+is_exported_map = has_json_entry(".zattrs", "source", begins="uel ")
 
 
 def write_cf_zarr(folder: Path, tile: Tile, radio: RadioMap, layers: Sequence[CellLayer]) -> None:
@@ -32,13 +33,11 @@ def write_cf_zarr(folder: Path, tile: Tile, radio: RadioMap, layers: Sequence[Ce
     that holds something else.
     """
     dataset = radio_dataset(tile, radio, layers)
-    if folder.exists() and not (folder / ".zgroup").is_file():
-        raise UelError("the folder holds something that is no Zarr group", got=str(folder), do="choose another --out")
     # zlib: every GDAL reads it.
     from numcodecs import Zlib
 
     encoding = {name: {"compressors": (Zlib(COMPRESSION_LEVEL),)} for name in dataset.data_vars}
-    with staged_folder(folder) as staged:
+    with staged_folder(folder, is_exported_map, "radio map of uel convert") as staged:
         dataset.to_zarr(staged, mode="w", zarr_format=2, consolidated=True, encoding=encoding)
 
 

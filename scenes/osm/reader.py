@@ -25,10 +25,10 @@ from scenes.osm.land_cover import land_cover_patches, outlines_over_roads
 from scenes.osm.map_features import Building, Exclusion, MapExtract
 from scenes.osm.queries import MAX_SQUARE_SIDE, MapQuery, parse_source, require_point, source_center, source_content
 from scenes.osm.vegetation import vegetation_patches
+from uel.core.files.folder_names import fit_for_name, is_folder_name, require_folder_name
 from uel.errors import UelError
 
 READER_LIBRARIES = ("osmnx", "osmium", "shapely", "pyproj")
-DEVICE_NAME = re.compile(r"(con|prn|aux|nul|(com|lpt)\d)(\..*)?", re.I)  # reserved on Windows
 
 
 def read_map(
@@ -68,7 +68,7 @@ def read_map(
         size = float(math.ceil(query.box.side)) if query.box else 512.0
     _require_square(size, margin)
     if name is not None:
-        require_tile_name(name)
+        require_folder_name(name, "the tile's name")
     half = size / 2 + margin
     content, center = _content(query, size, half, center, cache)
     crs = utm_zone(*center)
@@ -105,16 +105,6 @@ def utm_zone(latitude: float, longitude: float) -> str:
     """The UTM zone of a point in degrees, such as `EPSG:32632`."""
     zone = min(int((longitude + 180) // 6) + 1, 60)
     return f"EPSG:{(32600 if latitude >= 0 else 32700) + zone}"
-
-
-def require_tile_name(name: str) -> None:
-    """Raise `UelError` for a tile name that cannot be the name of a folder."""
-    if not re.fullmatch(r"\w[\w .,()+-]{0,99}", name) or name.endswith((".", " ")) or DEVICE_NAME.fullmatch(name):
-        raise UelError(
-            "the tile's name is not fit for a folder",
-            got=repr(name[:120]),
-            do="use letters, digits, spaces and . , ( ) + - _",
-        )
 
 
 def _content(
@@ -165,8 +155,7 @@ def tile_name(source: str | Path | MapQuery) -> str:
     source = parse_source(source)
     text = source.file.name.removesuffix(map_suffix(source.file) or "") if source.kind == "file" else source.text
     cleaned = re.sub(r"[^\w .,()+-]+", "_", text)[:80].rstrip(" .")
-    is_valid = re.match(r"\w", cleaned) and not DEVICE_NAME.fullmatch(cleaned)
-    return cleaned if is_valid else f"{source.kind} {cleaned}".strip()
+    return cleaned if is_folder_name(cleaned) else fit_for_name(f"{source.kind} {cleaned}")
 
 
 def _provenance(source: MapQuery, buildings: Sequence[Building], seed: int | None) -> Mapping[str, Any]:

@@ -1,13 +1,7 @@
 """Writes a tile folder, completely or not at all."""
 
-import fcntl
-import glob
 import json
-import os
-import shutil
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -16,12 +10,12 @@ import numpy as np
 
 from scenes.mesh.mesh_parts import Array, MeshPart
 from scenes.tiles.mitsuba_xml import bsdf_bands, scene_xml
-from uel.core.io import file_hash, replace_file
-from uel.errors import UelError
+from uel.core.files.own_folders import has_json_entry
+from uel.core.io import file_hash, fill_file, replace_file, staged_folder
 from uel.geo.tile import RASTER_UNITS, SCHEMA, Tile, file_hashes
 from uel.radio.sites import Site, network_to_json
 
-STAGE_SUFFIX = ".part"  # how the hidden folder ends in which a tile grows
+is_tile = has_json_entry("tile.json", "schema")  # a `tile.json` of another program has no schema
 
 
 def write_tile(
@@ -42,52 +36,17 @@ def write_tile(
     Raises `UelError` when `folder` holds something that is not a tile.
     """
     assert len({part.name for part in parts}) == len(parts), "parts of the same name would overwrite each other"
-    with staged_folder(folder) as new:
+    with staged_folder(folder, is_tile, "tile") as new:
         _write_meshes(new / "meshes", parts)
-        (new / "scene.xml").write_text(scene_xml(parts, bsdfs), encoding="utf-8")
+        fill_file(new / "scene.xml", scene_xml(parts, bsdfs).encode())
         _write_rasters(new / "rasters.zarr", rasters)
         if sites:
-            (new / "sites.json").write_bytes(_sites_json(sites))
+            fill_file(new / "sites.json", _sites_json(sites))
         used = {part.material for part in parts}
         bands = bsdf_bands({name: bsdf for name, bsdf in bsdfs.items() if name in used}) | metadata.get("bands", {})
         full = {"schema": SCHEMA, **metadata, "bands": bands, "files": file_hashes(new)}
-        (new / "tile.json").write_bytes(json_bytes(full))
+        fill_file(new / "tile.json", json_bytes(full))
     return Tile.open(folder)
-
-
-@contextmanager
-def staged_folder(folder: Path) -> Iterator[Path]:
-    """An empty folder that becomes `folder` when all went well; otherwise nothing is left of it.
-
-    Raises `UelError` when `folder` holds something that is no tile.
-    """
-    _require_free(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    _sweep(folder)
-    stages = tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-", suffix=STAGE_SUFFIX)
-    with stages as stage, _locked(Path(stage)):
-        new = Path(stage) / "new"
-        new.mkdir()
-        yield new
-        _swap(new, folder, Path(stage) / "old")
-
-
-def _sweep(folder: Path) -> None:
-    """Remove what builds of `folder` left that were killed: nobody holds the lock of theirs any more."""
-    for stage in folder.parent.glob(f".{glob.escape(folder.name)}-????????{STAGE_SUFFIX}"):
-        with suppress(OSError), _locked(stage):
-            shutil.rmtree(stage)
-
-
-@contextmanager
-def _locked(stage: Path) -> Iterator[None]:
-    """Hold a folder's lock, which ends with the process at the latest. Raises `OSError` when somebody else has it."""
-    handle = os.open(stage, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    finally:
-        os.close(handle)
 
 
 def write_sites(tile: Tile, sites: tuple[Site, ...]) -> Tile:
@@ -107,7 +66,6 @@ def update_files(tile: Tile, files: Mapping[str, bytes], metadata: Mapping[str, 
     hashes = dict(tile.meta["files"])
     for name, content in sorted(files.items()):
         path = tile.folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
         replace_file(path, content)
         hashes[name] = file_hash(path)
     replace_file(
@@ -125,22 +83,10 @@ def _sites_json(sites: tuple[Site, ...]) -> bytes:
     return json_bytes(network_to_json(sites))
 
 
-def _swap(new: Path, folder: Path, old: Path) -> None:
-    """Rename `new` to `folder`; what was there goes to `old`, and comes back when that fails."""
-    if folder.exists():
-        folder.rename(old)
-    try:
-        new.rename(folder)
-    except OSError:
-        if old.exists():
-            old.rename(folder)
-        raise
-
-
 def _write_meshes(folder: Path, parts: list[MeshPart]) -> None:
     folder.mkdir(parents=True)
     for part in parts:
-        (folder / f"{part.name}.ply").write_bytes(part.to_ply())
+        fill_file(folder / f"{part.name}.ply", part.to_ply())
 
 
 def _write_rasters(folder: Path, rasters: Mapping[str, Array]) -> None:
@@ -164,21 +110,3 @@ def _write_rasters(folder: Path, rasters: Mapping[str, Array]) -> None:
 def raster_type(raster: str) -> type:
     """Type of a raster's values: floats for metres, integers for the rest, as in `scenes.mesh.rasters`."""
     return np.float32 if RASTER_UNITS[raster] == "m" else np.uint8
-
-
-def _require_free(folder: Path) -> None:
-    if folder.is_file() or (folder.is_dir() and any(folder.iterdir()) and not _is_tile(folder)):
-        raise UelError(
-            "the tile's folder holds something that is not a tile",
-            got=str(folder),
-            do="choose a new or an empty folder",
-        )
-
-
-def _is_tile(folder: Path) -> bool:
-    """Whether a folder is a tile; a `tile.json` of another program has no schema."""
-    try:
-        meta = json.loads((folder / "tile.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(meta, dict) and "schema" in meta

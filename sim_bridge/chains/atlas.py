@@ -21,7 +21,7 @@ import json
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,6 +31,7 @@ from torch import Tensor
 from sim_bridge.chains.config import AtlasConfig
 from sim_bridge.chains.link_index import LinkIndex
 from uel.core.grid import Grid
+from uel.core.io import array_bytes, replace_file
 from uel.errors import UelError
 from uel.radio.sites import Site, cell_positions, sites_from_json, sites_to_json
 
@@ -51,12 +52,10 @@ class MastEntries:
     scatterer_weight: Float[Tensor, " scatterer"]
     """how many times the power of each counts; in order of pixel and scatterer, each pair once"""
 
-    def save(self, file: IO[bytes]) -> None:
+    def save(self, file: Path) -> None:
         """Write a file of numpy."""
-        np.savez(
-            file,
-            **{n: v.numpy().astype(np.float32 if v.is_floating_point() else np.int32) for n, v in vars(self).items()},
-        )
+        arrays = {n: v.numpy().astype(np.float32 if v.is_floating_point() else np.int32) for n, v in vars(self).items()}
+        replace_file(file, array_bytes(arrays))
 
     @staticmethod
     def load(file: Path) -> "MastEntries":
@@ -210,16 +209,15 @@ class Atlas:
     def save(self, folder: str | Path) -> None:
         """Write `atlas.npz` and `atlas.json` into a folder."""
         folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
         indices = {
             f"{name}_{part}": getattr(getattr(self, name), part) for name in _INDICES for part in ("start", "item")
         }
         arrays = {name: v.numpy().astype(np.int32) for name, v in {"walls": self.walls, **indices}.items()}
-        np.savez_compressed(
-            folder / "atlas.npz", **arrays, scatterer_weight=self.scatterer_weight, searched_empty=self.searched_empty
-        )
+        arrays |= {"scatterer_weight": self.scatterer_weight.numpy(), "searched_empty": self.searched_empty.numpy()}
+        replace_file(folder / "atlas.npz", array_bytes(arrays, compressed=True))
         meta = {"schema": SCHEMA, "size": self.grid.size, "plan": asdict(self.config), "meta": self.meta}
-        (folder / "atlas.json").write_text(json.dumps({**meta, "sites": sites_to_json(self.sites)}, indent=1))
+        text = json.dumps({**meta, "sites": sites_to_json(self.sites)}, indent=1)
+        replace_file(folder / "atlas.json", text.encode())
 
     @staticmethod
     def load(folder: str | Path) -> "Atlas":

@@ -21,6 +21,8 @@ from sim_bridge.registry import open as open_simulator
 from sim_bridge.survey.worker import TileWithSites
 from uel.core.constants import SPEED_OF_LIGHT
 from uel.core.durations import duration_text
+from uel.core.files.locks import folder_lock
+from uel.core.files.write_errors import require_writable
 from uel.core.io import as_json, data_folder, replace_file
 from uel.core.key_differences import difference_text, key_differences
 from uel.core.units import to_db
@@ -82,9 +84,11 @@ class RadioMapJob:
         return self.make
 
     def make(self, number: int) -> UnitDone:
-        """Trace a map, compare it with paths, and write its folder."""
+        """Trace a map, compare it with paths, and write its folder, unless another process has just done so."""
         place, folder = self.tiles[number], self.map_folder(number)
-        _make(place.tile, place.sites, self.config, folder)
+        with folder_lock(folder):
+            if not self.is_done(number):
+                _make(place.tile, place.sites, self.config, folder)
         return UnitDone(number, folder.name)
 
 
@@ -108,7 +112,10 @@ def make_maps(config: RadioMapConfig) -> list[tuple[Path, dict[str, Any]]]:
     if repeated := sorted({name for name in names if names.count(name) > 1}):
         do = "leave a tile out, or build it under another name"
         raise UelError("two maps would have one folder", got=", ".join(repeated), do=do)
-    make_all(job, "map", config, "maps", reason=job.reason)
+    for number in range(len(places)):
+        require_writable(job.map_folder(number))
+        radio_map_io.require_replaceable(job.map_folder(number))
+    make_all(job, "map", config, "maps", reason=job.reason, alone=False)
     if config.is_partial:
         return []
     maps = [(job.map_folder(number), job.report(number)) for number in range(len(places))]
@@ -159,12 +166,12 @@ def _defined_networks(tile: Tile, networks: dict[Carrier, tuple[Site, ...]]) -> 
 
 def _make(tile: Tile, sites: tuple[Site, ...], config: RadioMapConfig, folder: Path) -> None:
     log.info("map: making %s%s", folder, _expectation(folder))
-    for stale in (REPORT_NAME, "report.png"):
-        (folder / stale).unlink(missing_ok=True)
     start = time.perf_counter()
     simulator = open_simulator(tile, sites, config.tracing)
     radio = replace(simulator.radio_map(tile.grid(config.pixel)), backend=config.tracing.backend)
     seconds = round(time.perf_counter() - start, 1)
+    for stale in (REPORT_NAME, "report.png"):
+        (folder / stale).unlink(missing_ok=True)
     radio_map_io.save(radio, folder, service_maps(radio, config), {"radio_map_model": RADIO_MAP_MODEL})
     report = {
         "made_from": _provenance(tile, sites, config),

@@ -2,6 +2,7 @@
 
 import logging
 import os
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,12 +12,13 @@ from sim_bridge.engines.slurm import CONFIG_NAME, write_script
 from sim_bridge.engines.units import UnitError
 from sim_bridge.survey.worker import SurveyJob, tiles_with_sites
 from uel.config import as_yaml
+from uel.core.files.locks import folder_lock
+from uel.core.files.write_errors import explain_write_errors, require_writable
 from uel.core.io import replace_file
 from uel.errors import UelError
 from uel.survey.dataset import Survey
 from uel.survey.manifest import MANIFEST_NAME, Manifest
 from uel.survey.parquet import to_parquet
-from uel.survey.store import explain_write_errors
 
 COPIES_IN_MEMORY = 3  # of a unit's values: as measured, in one piece, and as they are written
 log = logging.getLogger(__name__)
@@ -34,13 +36,20 @@ def make_survey(config: SurveyConfig) -> None:
     """Make the units that are not done, or some of them; or, for Slurm, write the script of an array that does.
 
     The folder gets a `config.yaml` that repeats the run. Raises `UelError` for inputs that cannot be surveyed, and for
-    a folder that holds another survey; `UnitError` where units failed.
+    a folder that holds another survey; `UnitError` where units failed. A process that makes the same survey waits for
+    the one that is at it.
     """
+    require_writable(config.out)
+    with nullcontext() if config.is_partial else folder_lock(config.out):
+        _make_survey(config)
+
+
+def _make_survey(config: SurveyConfig) -> None:
     job, manifest = _prepare(config)
     if not config.unit:  # the configuration of an array's tasks is the job's
         _save_config(config)
     if config.engine == "slurm" and not config.unit:
-        with explain_write_errors(config.out):
+        with explain_write_errors("the survey", config.out):
             write_script(config.out, "survey", range(len(manifest.units)), *config.workers_and_threads, config.gpus)
         return
     waiting = [unit.number for unit in Survey(config.out, manifest).unfinished_units()]
@@ -77,7 +86,7 @@ def _save_config(config: SurveyConfig) -> None:
     tiles = tuple(tile.resolve() for tile in config.tiles)
     text = as_yaml(replace(config, tiles=tiles, out=config.out.resolve(), resume=True)).encode()
     path = config.out / CONFIG_NAME
-    with explain_write_errors(config.out):
+    with explain_write_errors("the survey", config.out):
         if not path.is_file() or path.read_bytes() != text:
             replace_file(path, text)
 

@@ -14,7 +14,8 @@ from sim_bridge.deepmimo.config import DeepMimoConfig
 from sim_bridge.deepmimo.matrices import cell_matrices
 from sim_bridge.registry import open_ray_tracer
 from sim_bridge.scene.scene_parameters import material_values
-from uel.core.io import as_json, staged_folder
+from uel.core.files.own_folders import has_json_entry, require_own
+from uel.core.io import array_bytes, as_json, fill_file, staged_folder
 from uel.errors import UelError
 from uel.geo.tile import Tile
 from uel.radio.sites import cell_positions, cells_of, require_sites
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 FORMAT_VERSION = "4.0.5"  # of DeepMIMO whose loader reads this
 TX_SET, RX_SET = 0, 1
 DEGREES_PER_BOX = 4  # min and max of latitude and longitude
+is_scenario = has_json_entry("params.json", "raw_params", "source", begins="uel ")
 log = logging.getLogger(__name__)
 
 
@@ -37,9 +39,7 @@ def write_scenario(tile: Tile, folder: Path, config: DeepMimoConfig) -> int:
     Raises `UelError` for a tile without sites, a backend that traces no paths, a folder that holds something else, and
     when no position is outdoors.
     """
-    if folder.exists() and not (folder / "params.json").is_file():
-        do = "choose another --out"
-        raise UelError("the folder holds something that is no scenario of DeepMIMO", got=str(folder), do=do)
+    require_own(folder, is_scenario, "scenario")
     if folder.name != folder.name.lower():
         do = f"name it {folder.name.lower()}"
         raise UelError("DeepMIMO reads folders of lower case only", got=str(folder), do=do)
@@ -49,7 +49,7 @@ def write_scenario(tile: Tile, folder: Path, config: DeepMimoConfig) -> int:
     lines = simulator.trace_polylines(position)
     carrier, antennas = require_sites(tile.sites), cell_positions(tile.sites)
     active = 0
-    with staged_folder(folder) as staged:
+    with staged_folder(folder, is_scenario, "scenario") as staged:
         for cell, antenna in enumerate(antennas):
             matrices = cell_matrices(lines, cell, antenna, points, carrier, config.paths)
             active = max(active, int(np.isfinite(matrices["power"][:, 0]).sum()))
@@ -57,7 +57,7 @@ def write_scenario(tile: Tile, folder: Path, config: DeepMimoConfig) -> int:
                 _save(staged / f"{name}_t{TX_SET:03}_tx{cell:03}_r{RX_SET:03}.npz", name, values)
         scene = _write_meshes(staged, simulator)
         params = _parameters(tile, simulator, config, len(position), active) | {"scene": scene}
-        (staged / "params.json").write_bytes(as_json(params))
+        fill_file(staged / "params.json", as_json(params))
     log.info("deepmimo: %d cells, %d positions, at most %d paths", len(antennas), len(position), config.paths)
     return len(position)
 
@@ -74,7 +74,7 @@ def outdoor_grid(tile: Tile, spacing: float) -> Float[Tensor, "n 2"]:
 
 def _save(file: Path, name: str, values: np.ndarray) -> None:
     """One array in a compressed file, by the name that DeepMIMO reads it by."""
-    np.savez_compressed(file, **{name: values})  # pyright: ignore[reportArgumentType]  (the stub's keywords)
+    fill_file(file, array_bytes({name: values}, compressed=True))
 
 
 def _write_meshes(folder: Path, simulator: "Sionna") -> dict[str, Any]:
@@ -86,7 +86,7 @@ def _write_meshes(folder: Path, simulator: "Sionna") -> dict[str, Any]:
     _save(folder / "faces.npz", "0", faces)
     _save(folder / "materials.npz", "0", np.zeros(len(faces), np.int64))
     objects = [{"name": "scene", "label": "buildings", "id": 0, "mesh_key": "0"}]
-    (folder / "objects.json").write_bytes(as_json(objects))
+    fill_file(folder / "objects.json", as_json(objects))
     counts = {"n_objects": 1, "n_vertices": len(vertices), "n_faces": len(faces), "n_triangular_faces": len(faces)}
     return {"num_scenes": 1, **counts, "representation": "mesh"}
 

@@ -9,7 +9,6 @@ Receivers and cells have their own parameters, so one trace holds as many config
 object is shared by all links, so each configuration is a trace of its own.
 """
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from torch import Tensor
 
 from sim_bridge.diagnostics.gradient_scenes import GRADIENT_SCENES, GradientScene, canyon_radio_map
 from sim_bridge.paths.path_set import PathSet
+from uel.core.io import as_json, replace_file
 from uel.errors import UelError
 from uel.radio.radio_map import MapLookup
 
@@ -93,8 +93,7 @@ def all_passed(rows: list[GradientRow]) -> bool:
 
 def write_rows(rows: list[GradientRow], file: Path) -> None:
     """Write the table as JSON, one object a line."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
+    replace_file(file, as_json([asdict(row) for row in rows]))
 
 
 Derivatives = tuple[Tensor, Tensor, Tensor, Tensor]

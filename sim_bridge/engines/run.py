@@ -3,6 +3,7 @@
 import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 from sim_bridge.engines.config import EngineConfig
@@ -19,6 +20,7 @@ from sim_bridge.engines.units import (
     run_units,
 )
 from uel.config import save
+from uel.core.files.locks import folder_lock
 from uel.errors import UelError
 
 log = logging.getLogger(__name__)
@@ -64,6 +66,7 @@ def make_all(
     on_done: Callable[[int], None] | None = None,
     reason: Callable[[int], str] | None = None,
     larger: LargerJob | None = None,
+    alone: bool = True,
 ) -> None:
     """Make what is not done of a job; or the units of `--unit` alone; or, for Slurm, the script of an array.
 
@@ -77,6 +80,19 @@ def make_all(
     if config.engine == "slurm" and not config.unit:
         _write_array(job, verb, config)
         return
+    with folder_lock(job.folder) if alone and not config.unit else nullcontext():
+        _make_phases(job, config, title, on_done, reason, larger)
+
+
+def _make_phases(
+    job: ResumableJob,
+    config: EngineConfig,
+    title: str,
+    on_done: Callable[[int], None] | None,
+    reason: Callable[[int], str] | None,
+    larger: LargerJob | None,
+) -> None:
+    """`make_all` of what is made now."""
     count = max((phase.stop for phase in job.phases), default=0)
     phases = (require_units(config.unit, count),) if config.unit else job.phases
     for index, phase in enumerate(phases):

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+from uel.core.files.write_errors import write_fault
 from uel.core.io import data_folder
 from uel.errors import UelError
 
@@ -177,6 +178,9 @@ class WorkerHandle:
             return self._make(number)
         except UelError as error:
             return UnitFailure(number, str(error), final=True)
+        except OSError as error:
+            fault = write_fault(error)  # a full disk helps no further attempt
+            return UnitFailure(number, str(fault) if fault else traceback.format_exc(), final=fault is not None)
         except Exception:
             return UnitFailure(number, traceback.format_exc())
 

@@ -39,7 +39,6 @@ from sim_bridge.paths.edges.edge_search import EdgeSearch
 from sim_bridge.scene.measurement_surface import measurement_surface
 from sim_bridge.scene.radio_scene import RadioScene
 from uel.core.grid import Grid
-from uel.core.io import staged_file
 
 log = logging.getLogger(__name__)
 
@@ -161,8 +160,7 @@ class AtlasJob(FieldState):
 
     def _make(self, number: int) -> UnitDone:
         entries = mast_entries(self.simulator.finder.scene, self.config, self.grid, number)
-        with staged_file(self.files[number]) as file, file.open("wb") as stream:
-            entries.save(stream)
+        entries.save(self.files[number])
         return UnitDone(number)
 
 

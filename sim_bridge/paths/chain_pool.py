@@ -22,6 +22,7 @@ from sim_bridge.paths.frozen_paths import FrozenPaths, ResolvedPart
 from sim_bridge.scene.measurement_surface import measurement_surface
 from sim_bridge.scene.radio_scene import RadioScene
 from uel.core.grid import Grid
+from uel.core.io import array_bytes, replace_file
 from uel.errors import UelError
 from uel.radio.sites import Site, cells_of
 
@@ -72,7 +73,8 @@ class ChainPool:
     def save(self, folder: Path) -> None:
         """Write `pool.npz` into a folder."""
         target, source, walls = (rows.numpy().astype(np.int32) for rows in (self.target, self.source, self.walls))
-        np.savez_compressed(folder / "pool.npz", target=target, source=source, walls=walls)
+        arrays = {"target": target, "source": source, "walls": walls}
+        replace_file(folder / "pool.npz", array_bytes(arrays, compressed=True))
 
     @staticmethod
     def load(folder: Path, finder: PathFinder, position: Float[Tensor, "n dim"]) -> "ChainPool":

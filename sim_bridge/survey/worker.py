@@ -1,6 +1,5 @@
 """Worker of a survey: measures the tracks of one unit of work after another in one process."""
 
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -24,6 +23,8 @@ from sim_bridge.registry import open as open_simulator
 from sim_bridge.registry import open_ray_tracer
 from sim_bridge.scene.cell_antennas import sionna_array
 from sim_bridge.survey.config import SurveyMakingConfig
+from uel.core.files.write_errors import explain_write_errors
+from uel.core.io import staged_folder
 from uel.errors import UelError
 from uel.geo.tile import Tile
 from uel.mobility.trajectories import Tracks, draw_tracks
@@ -33,7 +34,7 @@ from uel.radio.sites import Site, cells_of, require_sites
 from uel.radio.tracing_config import tracing_settings
 from uel.survey.feature_schema import Feature
 from uel.survey.manifest import Manifest, TileEntry, WorkUnit
-from uel.survey.store import empty_values, explain_write_errors, prepare_folder, write_unit
+from uel.survey.store import empty_values, prepare_folder, write_unit
 
 if TYPE_CHECKING:
     from sim_bridge.simulator import Sionna
@@ -264,12 +265,8 @@ def _fill_once(folder: Path, save: Callable[[Path], None]) -> None:
     """Fill a folder unless it exists; written aside and renamed, because another process may do the same meanwhile."""
     if folder.exists():
         return
-    with explain_write_errors(folder):
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as aside:
-            save(Path(aside) / "new")
-            if not folder.exists():
-                (Path(aside) / "new").rename(folder)
+    with explain_write_errors("the survey", folder), staged_folder(folder) as staged:
+        save(staged)
 
 
 def tiles_with_sites(tiles: Sequence[Path]) -> tuple[TileWithSites, ...]:

@@ -1,6 +1,5 @@
 """Cells of an ablation: results of trainings, in files named by all that they depend on."""
 
-import io
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from training.ablation.config import AblateConfig
 from training.ablation.grid import Variant
 from training.ablation.scenario import AblationScenario
 from training.cache import digest
-from uel.core.io import replace_file
+from uel.core.io import array_bytes, replace_file
 from uel.errors import UelError
 from uel.radio.sites import sites_to_json
 
@@ -53,10 +52,8 @@ def cell_name(config: AblateConfig, scenario: AblationScenario, variant: Variant
 
 def write_cell(file: Path, arrays: dict[str, Tensor], facts: dict[str, Any]) -> None:
     """Write the arrays of a `VariantResult`, and its facts."""
-    content = io.BytesIO()
     stored = {name: value.numpy() for name, value in arrays.items()} | {"facts": np.array(json.dumps(facts))}
-    np.savez(content, **stored)  # type: ignore[arg-type]
-    replace_file(file, content.getvalue())
+    replace_file(file, array_bytes(stored))
 
 
 def read_cell(file: Path) -> VariantResult:

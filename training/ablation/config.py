@@ -7,6 +7,7 @@ from sim_bridge.chains.config import AtlasConfig
 from sim_bridge.engines.config import EngineConfig
 from training.locator.config import LABELS_PER_VALIDATION_PHONE, LossFeature, LossKind, OptimizationConfig
 from training.pipeline.config import MAP_CONDITIONS, MapConditionConfig, SitePlacementConfig, parse_place
+from uel.core.files.folder_names import require_folder_name
 from uel.errors import UelError
 from uel.measurement.parameters import ObservationParameters
 from uel.models.config import LocatorConfig
@@ -121,8 +122,7 @@ class AblateConfig(EngineConfig):
         from uel.core.grid import Grid
         from uel.models.locator import require_nesting
 
-        if not self.run or "/" in self.run:
-            raise UelError("run must be a folder name without /", got=repr(self.run), do="give --run florence")
+        require_folder_name(self.run, "--run")
         if "@" in self.tile:
             parse_place(self.tile)
         require_raster(self.maps.pixel, self.size)

@@ -1,7 +1,6 @@
 """Run an ablation: every variant is trained and evaluated on one new tile, and stored when done."""
 
 import json
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -20,11 +19,15 @@ from training.ablation.cells import cell_name, read_cell, write_cell
 from training.ablation.config import AblateConfig, BudgetKind
 from training.ablation.grid import Variant, variants, work
 from training.ablation.scenario import PHONES_PER_CALL, AblationScenario, ablation_scenario
-from training.cache import StageCache, digest, folder_lock
+from training.cache import StageCache, digest
 from training.locator.few_labels import FewLabelDataModule
-from training.locator.fit import fit_with_data
+from training.locator.fit import fit_with_data, is_training
 from training.locator.setup import LocatorTrainingConfig
 from uel.config import save
+from uel.core.files.folder_names import run_folder
+from uel.core.files.locks import folder_lock
+from uel.core.files.own_folders import remove_own_folder
+from uel.core.files.write_errors import require_writable
 from uel.core.io import as_json, data_folder, replace_file
 from uel.errors import UelError
 from uel.estimation.estimates import FixEstimate
@@ -51,7 +54,7 @@ def ablate(config: AblateConfig, open_scenario: Callable[[AblateConfig], Ablatio
         uel.errors.UelError: ...
     """
     job = AblationJob(config, open_scenario or open_traced_scenario)
-    job.folder.mkdir(parents=True, exist_ok=True)
+    require_writable(job.folder, data_folder())
     if not config.unit:  # the configuration of an array's tasks is the job's
         save(config, job.folder / "config.yaml")
     rows: dict[int, AblationRow] = {}
@@ -82,7 +85,7 @@ class AblationJob(FieldState):
 
     @property
     def folder(self) -> Path:
-        return Path("runs") / "ablate" / self.config.run
+        return run_folder("ablate") / self.config.run  # a word, as the configuration has checked
 
     @cached_property
     def scenario(self) -> AblationScenario:
@@ -244,7 +247,7 @@ def _train_variant(cell: Path, config: AblateConfig, scenario: AblationScenario,
     with folder_lock(radio):  # trainings of other processes share it
         write_run(run, locator, scenario.assumed(variant.map), "uel ablate", radio)
     write_cell(cell, _score_locator(locator, scenario, variant), facts)
-    shutil.rmtree(work)
+    remove_own_folder(work, is_training, "training of a variant")
 
 
 def _training_config(config: AblateConfig, variant: Variant, steps: int) -> LocatorTrainingConfig:

@@ -1,6 +1,5 @@
 """Antennas of measured networks from levels: fitted from labelled squares and from reports of unknown place."""
 
-import csv
 import json
 import logging
 from dataclasses import replace
@@ -19,7 +18,8 @@ from uel.adaptation.antennas_from_levels.estimates import (
     antennas_from_reports,
     place_posterior,
 )
-from uel.core.io import as_json, replace_file, staged_file
+from uel.core.files.write_errors import require_writable
+from uel.core.io import as_json, csv_bytes, replace_file
 from uel.core.units import wrap_deg
 from uel.errors import UelError
 from uel.estimation.grid_posterior import geometric_median
@@ -37,6 +37,7 @@ log = logging.getLogger(__name__)
 
 def run(config: AntennasConfig) -> Path:
     """Fit the antennas of every folder; write `antennas.csv`, a row a cell and source, and `summary.json`."""
+    require_writable(config.out)
     rows, fixes = list[dict[str, Any]](), list[dict[str, Any]]()
     for number, folder in enumerate(config.folders):
         network = _outdoors(read_measured_network(folder).heard_cells())
@@ -46,10 +47,7 @@ def run(config: AntennasConfig) -> Path:
             from_reports, errors = _from_reports(network, believed, config)
             rows, fixes = rows + from_reports, [*fixes, errors]
         log.info("%s: %d rows", network.name, len(rows))
-    with staged_file(config.out / "antennas.csv") as file, file.open("w", newline="") as stream:
-        table = csv.DictWriter(stream, TABLE_COLUMNS, lineterminator="\n")
-        table.writeheader()
-        table.writerows(rows)
+    replace_file(config.out / "antennas.csv", csv_bytes(TABLE_COLUMNS, rows))
     replace_file(config.out / "summary.json", as_json(summary(rows, fixes, config)))
     return config.out
 

@@ -11,6 +11,7 @@ from sim_bridge.chains.config import AtlasConfig
 from sim_bridge.engines.config import EngineConfig
 from sim_bridge.registry import require_paths
 from training.pipeline.config import RASTER_PIXEL, SitePlacementConfig
+from uel.core.files.folder_names import run_folder
 from uel.errors import UelError
 from uel.measurement.logs.config import ColumnConfig
 from uel.radio.tracing_config import TracingConfig
@@ -160,9 +161,12 @@ class CalibrateConfig(EngineConfig):
     """ray tracing of the radio maps"""
     chains: AtlasConfig = field(default_factory=lambda: AtlasConfig(rays=500_000))
     """rays of the search for chains of walls"""
+    overwrite: bool = False
+    """replace fits of another configuration in the run's folder, which is kept otherwise"""
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        run_folder(self.run)
         for name in ("starts", "rows"):
             if getattr(self, name) < 1:
                 raise UelError(f"{name} must be at least 1", got=getattr(self, name), do=f"give --{name} 1 or more")

@@ -2,8 +2,6 @@
 links.
 """
 
-import csv
-import io
 import math
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,6 +16,7 @@ from training.calibration.objective import CalibrationObjective, PredictedLinks
 from training.calibration.optimizers import FitResult
 from training.calibration.parameters import MATERIAL_KINDS, PARAMETER_UNITS, CalibrationParameters
 from training.calibration.synthetic_truth import materials_of
+from uel.core.io import csv_bytes
 
 IDENTIFIED_WIDTH = 0.25  # of the prior's width: parameters narrowed to less are identified
 UNIDENTIFIED_WIDTH = 0.9  # of the prior's width: parameters that stay wider keep the prior mean
@@ -223,13 +222,10 @@ def _true_columns(value: float, true: Tensor | None, row: int, kind: str) -> dic
     return {"true": truth, "error": (deviation + 180) % 360 - 180 if kind == "azimuth_deg" else deviation}
 
 
-def as_csv(rows: list[dict[str, Any]]) -> str:
+def as_csv(rows: list[dict[str, Any]]) -> bytes:
     """Rows as CSV, with the keys of the first row as header; an empty line if there are none."""
-    stream = io.StringIO()
-    writer = csv.DictWriter(stream, list(rows[0]) if rows else [], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()} for row in rows)
-    return stream.getvalue()
+    plain = ({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()} for row in rows)
+    return csv_bytes(list(rows[0]) if rows else [], plain)
 
 
 def held_out_links(objective: CalibrationObjective, result: CalibrationResult) -> list[dict[str, Any]]:

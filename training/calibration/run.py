@@ -1,5 +1,6 @@
 """`uel calibrate`: fit materials and antennas to measured levels, through the ray tracer."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from training.calibration.setup import CalibrationSetup
 from training.calibration.starts import CalibrationJob, work
 from training.pipeline.scene_pipeline import radio_map_stage
 from uel.config import save
-from uel.core.io import as_json, replace_file
+from uel.core.files.write_errors import require_writable
+from uel.core.io import as_json, data_folder, replace_file
 from uel.geo.tile import Tile
 from uel.measurement.logs.config import REJECTED_FILE
 from uel.radio import radio_map_io
@@ -38,7 +40,9 @@ def run(config: CalibrateConfig) -> Path:
         uel.errors.UelError: ...
     """
     job = CalibrationJob(config)
+    require_writable(job.folder, data_folder())
     folder, setup, stage_cache = job.folder, job.setup, job.stage_cache
+    job.require_no_other_fits()
     larger = larger_job("calibrate", config, "munich", config.starts, work) if config.drive is None else None
     make_all(job, "calibrate", config, "starts", larger=larger)
     if config.is_partial:
@@ -93,7 +97,7 @@ def _radio_maps(
     }
 
 
-def _curves(fits: list[FitResult]) -> str:
+def _curves(fits: list[FitResult]) -> bytes:
     """Cost and errors of every step of every start, as CSV."""
     rows = [{"start": n, "at": k, **row} for n, fit_result in enumerate(fits) for k, row in enumerate(fit_result.curve)]
     return as_csv(rows)
@@ -108,11 +112,11 @@ def _write(
     metadata: dict[str, Any],
     links: list[dict[str, Any]],
 ) -> None:
-    replace_file(folder / "losses.csv", _curves(fits).encode())
-    replace_file(folder / "judged.csv", as_csv(links).encode())
-    save(config, folder / "config.yaml")
+    replace_file(folder / "losses.csv", _curves(fits))
+    replace_file(folder / "judged.csv", as_csv(links))
+    save(replace(config, overwrite=False), folder / "config.yaml")
     rejected = [(row, *reason.split(": ", 1)) for row, reason in setup.fit_drive.rejected]
     named: list[dict[str, Any]] = [dict(zip(("row", "rule", "value"), parts, strict=True)) for parts in rejected]
-    replace_file(folder / REJECTED_FILE, as_csv(named).encode() if named else b"row,rule,value\n")
-    replace_file(folder / "table.csv", as_csv(result.rows(setup.true_values)).encode())
+    replace_file(folder / REJECTED_FILE, as_csv(named) if named else b"row,rule,value\n")
+    replace_file(folder / "table.csv", as_csv(result.rows(setup.true_values)))
     replace_file(folder / "calibration.json", as_json({**metadata, "parameters": result.rows(setup.true_values)}))

@@ -23,13 +23,14 @@ from training.calibration.config import CalibrateConfig
 from training.calibration.objective import CalibrationObjective
 from training.calibration.optimizers import FitResult, fit
 from training.calibration.setup import CalibrationSetup, calibration_setup
+from uel.core.files.folder_names import run_folder
 from uel.core.io import as_json, data_folder, replace_file
 from uel.errors import UelError
 
 log = logging.getLogger(__name__)
 MAX_HEIGHT_DEVIATIONS = 2.5  # prior standard deviations of heights, range of heights in a fit
 HEIGHT_STEP = 0.5  # m between the heights at which chains are tested for paths
-_FIELDS_OUTSIDE_KEY = ("run", "starts", "maps", "map_tracing", *ENGINE_FIELDS)
+_FIELDS_OUTSIDE_KEY = ("run", "starts", "maps", "map_tracing", "overwrite", *ENGINE_FIELDS)
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +41,7 @@ class CalibrationJob(FieldState):
 
     @property
     def folder(self) -> Path:
-        return Path("runs") / self.config.run
+        return run_folder(self.config.run)
 
     @property
     def phases(self) -> tuple[range, ...]:
@@ -86,6 +87,14 @@ class CalibrationJob(FieldState):
         except (OSError, ValueError):
             return None
         return stored if isinstance(stored, dict) and stored.get("key") == self.key else None
+
+    def require_no_other_fits(self) -> None:
+        """Raise `UelError` where the folder holds fits of another configuration, unless they are to be overwritten."""
+        others = [n for n in range(self.config.starts) if self._file(n).is_file() and self.stored(n) is None]
+        if others and not self.config.overwrite:
+            do = "give another --run, or --overwrite to fit anew"
+            got = f"{self._file(others[0])}, {len(others)} in all"
+            raise UelError("this folder holds fits of another configuration, or damaged ones", got=got, do=do)
 
     def fits(self) -> list[FitResult]:
         """The fits of finished starts; a draw from which nothing could be fitted is left out, with a warning."""

@@ -17,6 +17,7 @@ from sim_bridge.paths.chain_pool import gather_chains
 from sim_bridge.registry import open_ray_tracer
 from training.calibration.parameters import CalibrationParameters
 from uel.core.constants import SPEED_OF_LIGHT
+from uel.core.io import array_bytes, replace_file
 from uel.core.units import to_db
 from uel.geo.tile import Tile
 from uel.measurement.drive_test import Drive
@@ -78,9 +79,9 @@ def make_truth(
         paths = gather_chains(simulator.finder, position, 0.0, truth_rays).freeze().trace()
     gain = paths.gain()
     level = to_db(gain.clamp(min=1e-30)) + reference_power_dbm(true_tile.sites)
-    np.savez(
-        out / "links.npz", level=level.numpy(), known=(gain > 0).numpy(), delay=paths.first_arrival().float().numpy()
-    )
+    delay = paths.first_arrival().float().numpy()
+    links = {"level": level.numpy(), "known": (gain > 0).numpy(), "delay": delay}
+    replace_file(out / "links.npz", array_bytes(links))
 
 
 def read_truth(folder: Path) -> tuple[Float[Tensor, "n cell"], Float[Tensor, "n cell"]]:

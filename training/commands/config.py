@@ -12,6 +12,7 @@ from training.data.config import AugmentationConfig, DomainRandomizationConfig
 from training.evaluation.protocol import EvalConfig
 from training.locator.config import HardwareConfig, LoggingConfig, MapRestorerTrainingConfig, OptimizationConfig
 from training.pipeline.config import MapAdaptationConfig, MapConditionConfig, SitePlacementConfig
+from uel.core.files.folder_names import run_folder
 from uel.errors import UelError
 from uel.measurement.parameters import ObservationParameters
 from uel.measurement.tiers import TIERS
@@ -77,6 +78,8 @@ class DemoConfig(EngineConfig):
     training: OptimizationConfig = field(default_factory=lambda: OptimizationConfig(epochs=5))
     """validation does not improve after some 200 steps"""
     evaluation: DemoEvaluationConfig = field(default_factory=DemoEvaluationConfig)
+    overwrite: bool = False
+    """replace a training of another configuration in the run's folder, which is kept otherwise"""
 
     @property
     def train_config(self) -> "TrainConfig":
@@ -84,14 +87,14 @@ class DemoConfig(EngineConfig):
         return TrainConfig(
             **self._engine, run=self.run, seed=self.seed, train=self.train, validate=(self.validate,), size=self.size,
             margin=self.margin, deployments=1, sites=self.sites, maps=self._maps, tracks=self.survey, atlas=self.atlas,
-            measurement=self.measurement, locator=self.locator, training=self.training,
+            measurement=self.measurement, locator=self.locator, training=self.training, overwrite=self.overwrite,
         )  # fmt: skip
 
     @property
     def eval_config(self) -> EvalConfig:
         """The configuration of `uel eval`: the base condition alone, on the test tile, for both truths."""
         return EvalConfig(
-            **self._engine, run=Path("runs") / self.run, name="demo", seed=self.seed, tiles=(self.test,),
+            **self._engine, run=run_folder(self.run), name="demo", seed=self.seed, tiles=(self.test,),
             size=self.size, margin=self.margin, deployments=1, phones=self.evaluation.phones,
             fingerprints=self.evaluation.fingerprints, maps=self._maps, nominal=self.measurement, tiers=TIERS,
             sigmas=(), correlations=(), cells=(), dropouts=(), conditions=(), sites=(self.sites.count,),
@@ -116,6 +119,7 @@ class DemoConfig(EngineConfig):
         from uel.models.locator import require_nesting
 
         require_whole_result(self, "the demo")
+        run_folder(self.run)
         find_backend(self.tracing.backend)
         if not self.train:
             raise UelError("train must name a tile", got="none", do="give --train munich@0,0")
@@ -214,6 +218,8 @@ class TrainConfig(EngineConfig):
     """train once for each combination of the values in this file, which `wandb sweep` reads, too"""
     wandb_sweep: bool = False
     """train nothing: print the sweep for `wandb sweep`, with the command of its agents"""
+    overwrite: bool = False
+    """replace a training of another configuration in the run's folder, which is kept otherwise"""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -222,6 +228,7 @@ class TrainConfig(EngineConfig):
         from uel.core.grid import Grid
         from uel.models.locator import require_nesting
 
+        run_folder(self.run)
         for name in ("train", "validate"):
             if not getattr(self, name):
                 raise UelError(

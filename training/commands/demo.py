@@ -8,8 +8,6 @@ from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
 
-import numpy as np
-
 from sim_bridge.survey.worker import TileWithSites
 from training.cache import StageCache
 from training.commands import train
@@ -19,7 +17,9 @@ from training.evaluation.protocol import protocol_conditions
 from training.evaluation.runner import run_protocol
 from training.evaluation.scenarios import evaluation_scenarios
 from training.pipeline.scene_pipeline import track_survey
-from uel.core.io import as_json, data_folder, replace_file
+from uel.core.files.folder_names import run_folder
+from uel.core.files.locks import folder_lock
+from uel.core.io import array_bytes, as_json, data_folder, replace_file
 from uel.inference.deployment import Deployment
 from uel.inference.run_folder import write_run
 from uel.models.locator import Locator
@@ -45,11 +45,12 @@ def run(config: DemoConfig) -> Path:
         uel.errors.UelError: ...
     """
     start = time.perf_counter()
-    folder = train.run(config.train_config)
-    assert folder is not None, "the demo runs in one process"
-    seconds = time.perf_counter()
-    evaluation = run_protocol(config.eval_config)
-    _complete_run(folder, evaluation, config, round(time.perf_counter() - seconds, 1))
+    with folder_lock(run_folder(config.run)):
+        folder = train.run(config.train_config)
+        assert folder is not None, "the demo runs in one process"
+        seconds = time.perf_counter()
+        evaluation = run_protocol(config.eval_config)
+        _complete_run(folder, evaluation, config, round(time.perf_counter() - seconds, 1))
     log.info("demo finished in %.0f s", time.perf_counter() - start)
     return folder
 
@@ -63,7 +64,7 @@ def _complete_run(folder: Path, evaluation: Path, config: DemoConfig, seconds: f
     deployment = scenario.deployment(condition)
     write_run(folder, locator, deployment, "uel demo")
     _trace_test_tracks(deployment, config, stage_cache)
-    np.savez(folder / "example.npz", **example_fix(locator, scenario, condition))
+    replace_file(folder / "example.npz", array_bytes(example_fix(locator, scenario, condition)))
     trained = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
     metrics = {
         **trained,

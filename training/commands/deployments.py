@@ -54,7 +54,7 @@ def prepare_deployments(config: TrainConfig, units: list[DeploymentUnit]) -> Non
     """
     require_whole_result(config, "one training")
     if config.engine != "local":
-        make_all(DeploymentJob(config, tuple(units)), "train", config, "deployments")
+        make_all(DeploymentJob(config, tuple(units)), "train", config, "deployments", alone=False)
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """Sweeps: the same training with other values, as a grid on this machine or by wandb, from one file."""
 
-import csv
 import itertools
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,10 +14,13 @@ from sim_bridge.backend.runtime import limit_threads
 from sim_bridge.engines.config import EngineConfig, without_engine
 from sim_bridge.engines.run import make_all
 from sim_bridge.engines.units import UnitDone
+from training.cache import digest
 from training.commands.config import TrainConfig
 from training.commands.train import run_name
 from training.locator.fit import first_process
 from uel.config import load
+from uel.core.files.folder_names import fit_for_name, run_folder
+from uel.core.io import csv_bytes, replace_file
 from uel.errors import UelError
 from uel.inference.run_folder import write_sweep
 
@@ -73,7 +76,9 @@ def without_sweep(args: Sequence[str]) -> list[str]:
 
 def folder_label(combination: Mapping[str, str]) -> str:
     """Folder name of a combination: `learning_rate=1e-3,ema=0.999`."""
-    return ",".join(f"{name.rpartition('.')[2]}={value}" for name, value in combination.items()).replace("/", "_")
+    text = ",".join(f"{name.rpartition('.')[2]}={value}" for name, value in combination.items())
+    name = fit_for_name(text)
+    return name if len(name) == len(text) else f"{name[:80]},{digest(text)}"
 
 
 def wandb_yaml(file: Path, args: Sequence[str]) -> str:
@@ -113,7 +118,7 @@ class SweepJob:
 
     def score(self, number: int) -> float:
         """The metric of a finished combination."""
-        run = Path("runs") / run_name(self.configs[number].run)
+        run = run_folder(run_name(self.configs[number].run))
         return json.loads((run / "metrics.json").read_text())["training"][SWEEP_METRIC["name"]]
 
 
@@ -127,7 +132,11 @@ def sweep_job(config: TrainConfig, args: Sequence[str], train: Callable[[TrainCo
         one = load(TrainConfig, "train", [*common, *command_arguments(combination), run])
         return replace(without_engine(one), sweep=None)
 
-    return SweepJob(Path("runs") / config.run, values, tuple(map(config_of, values)), train)
+    labels = Counter(map(folder_label, values))
+    if repeated := [label for label, count in labels.items() if count > 1]:
+        do = "name each value once, without signs that a folder cannot have"
+        raise UelError("two combinations of the sweep would have one folder", got=repeated[0], do=do)
+    return SweepJob(run_folder(config.run), values, tuple(map(config_of, values)), train)
 
 
 def run_sweep(job: SweepJob, config: EngineConfig) -> list[tuple[Mapping[str, str], float]]:
@@ -151,9 +160,7 @@ def run_sweep(job: SweepJob, config: EngineConfig) -> list[tuple[Mapping[str, st
 
 
 def _write(folder: Path, results: Sequence[tuple[Mapping[str, str], float]]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "sweep.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, [*results[0][0], SWEEP_METRIC["name"]])
-        writer.writeheader()
-        writer.writerows({**combination, SWEEP_METRIC["name"]: score} for combination, score in results)
+    metric = SWEEP_METRIC["name"]
+    rows = [{**combination, metric: score} for combination, score in results]
+    replace_file(folder / "sweep.csv", csv_bytes([*results[0][0], metric], rows))
     write_sweep(folder, folder_label(results[0][0]))

@@ -3,8 +3,8 @@
 import json
 import logging
 import os
-import shutil
-from dataclasses import asdict, fields
+from contextlib import nullcontext
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,14 @@ from training.cache import StageCache, digest
 from training.commands.config import TrainConfig
 from training.commands.deployments import deployment_units, make_deployment, prepare_deployments
 from training.locator.callbacks import FixDrawing
-from training.locator.fit import first_process, fit
+from training.locator.fit import discard_training, first_process, fit, require_no_other_training
 from training.locator.fit_map_restorer import fit_restorer
 from training.locator.setup import LocatorTrainingConfig
 from training.pipeline.map_adaptation import adapt_deployment
 from uel.config import save
+from uel.core.files.folder_names import run_folder
+from uel.core.files.locks import folder_lock
+from uel.core.files.write_errors import require_writable
 from uel.core.io import as_json, data_folder, replace_file
 from uel.inference.deployment import Deployment
 from uel.inference.run_folder import write_run
@@ -34,7 +37,7 @@ from uel.radio.sites import sites_to_json
 from uel.results.condition import EXACT_MAPS
 from uel.survey.dataset import Survey
 
-_FIELDS_OUTSIDE_KEY = ("run", "watch", "sweep", "wandb_sweep", *ENGINE_FIELDS)
+_FIELDS_OUTSIDE_KEY = ("run", "watch", "sweep", "wandb_sweep", "overwrite", *ENGINE_FIELDS)
 log = logging.getLogger(__name__)
 
 
@@ -53,7 +56,9 @@ def run(config: TrainConfig, draw: FixDrawing | None = None) -> Path | None:
 
     It holds `locator.pt`, `run.json`, the radio map of the first tile to validate on, `config.yaml`, `metrics.csv`,
     `metrics.json` and `training/`; `uel locate`, `eval`, `export` and `explore` take it. A killed run resumes after the
-    last whole epoch. Of several processes each calls this; the first one writes, the others return None.
+    last whole epoch. Of several processes each calls this; the first one writes, the others return None. A process that
+    makes the same run waits for the one that is at it. Raises `UelError` where the folder holds a training of another
+    configuration, unless `config.overwrite` says that it is to be removed.
 
     Example:
         >>> import training
@@ -64,7 +69,16 @@ def run(config: TrainConfig, draw: FixDrawing | None = None) -> Path | None:
         uel.errors.UelError: ...
     """
     use_gpu_of_rank(os.environ)
-    folder = Path("runs") / run_name(config.run)
+    folder = run_folder(run_name(config.run))
+    require_writable(folder, data_folder())
+    with folder_lock(folder) if first_process() else nullcontext():
+        if config.overwrite and first_process():
+            discard_training(folder / "training")
+        require_no_other_training(folder / "training", _configuration_key(config))  # before any map is traced
+        return _run(config, folder, draw)
+
+
+def _run(config: TrainConfig, folder: Path, draw: FixDrawing | None) -> Path | None:
     stage_cache = StageCache(data_folder())
     units = deployment_units(config)
     count, held_out = sum(not unit.is_validation for unit in units), sum(unit.is_validation for unit in units)
@@ -83,8 +97,7 @@ def run(config: TrainConfig, draw: FixDrawing | None = None) -> Path | None:
         )
     survey = Survey.open(config.survey) if config.survey else None
     key = {
-        "schema": SCHEMA,
-        "config": {k: v for k, v in asdict(config).items() if k not in _FIELDS_OUTSIDE_KEY},
+        **_configuration_key(config),
         "tiles": [deployment.tile.fingerprint for deployment in (*train, *validate)],
         "survey": digest(survey.manifest.plan) if survey else "",
     }
@@ -93,15 +106,21 @@ def run(config: TrainConfig, draw: FixDrawing | None = None) -> Path | None:
         return None
     write_run(folder, locator, validate[0], "uel train")
     if restorer_folder is not None:
-        shutil.copyfile(restorer_folder / RESTORER, folder / RESTORER)
-    save(without_engine(config), folder / "config.yaml")
-    shutil.copyfile(folder / "training" / "metrics.csv", folder / "metrics.csv")
+        replace_file(folder / RESTORER, (restorer_folder / RESTORER).read_bytes())
+    save(replace(without_engine(config), overwrite=False), folder / "config.yaml")
+    replace_file(folder / "metrics.csv", (folder / "training" / "metrics.csv").read_bytes())
     parameters = sum(p.numel() for p in locator.parameters())
     metrics = {"training": facts, "parameters": parameters, "stages": stage_cache.seconds, "seed": config.seed}
     if restorer_folder is not None:
         metrics["restorer"] = json.loads((restorer_folder / "restorer.json").read_text())
     replace_file(folder / "metrics.json", as_json(metrics))
     return folder
+
+
+def _configuration_key(config: TrainConfig) -> dict[str, Any]:
+    """The part of a training's key that is known before its tiles are made."""
+    named = {name: value for name, value in asdict(config).items() if name not in _FIELDS_OUTSIDE_KEY}
+    return {"schema": SCHEMA, "config": named}
 
 
 def run_name(run: str) -> str:

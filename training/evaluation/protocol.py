@@ -11,6 +11,7 @@ import tyro
 
 from sim_bridge.engines.config import EngineConfig
 from training.pipeline.config import MAP_CONDITIONS, MapConditionConfig
+from uel.core.files.folder_names import fit_for_name, require_folder_name
 from uel.errors import UelError
 from uel.estimation.config import RayRescoringConfig, RefinementConfig
 from uel.measurement.logs.config import ColumnConfig
@@ -151,15 +152,14 @@ class EvalConfig(EngineConfig):
             raise UelError("the first of sites must be the largest, all at least 1", got=got, do="give --sites 8 5 3")
         self._require_tiles()
         self._require_log()
-        if not self.name or "/" in self.name:
-            raise UelError("name must be a folder name without /", got=repr(self.name), do="give --name florence")
+        require_folder_name(self.name, "--name")
         list(protocol_conditions(self))  # checks every condition now
 
     @property
     def folder(self) -> Path:
         """Folder of the results; without a `name` that of a log has the log's."""
         is_unnamed_log = self.log is not None and self.name == DEFAULT_NAME
-        return self.run / "eval" / (f"log_{self.log.stem}" if self.log and is_unnamed_log else self.name)
+        return self.run / "eval" / (fit_for_name(f"log_{self.log.stem}") if self.log and is_unnamed_log else self.name)
 
     def _require_log(self) -> None:
         if self.log is None:

@@ -33,6 +33,7 @@ from training.evaluation.methods import EvaluationCase
 from training.evaluation.protocol import EvalConfig, protocol_conditions
 from training.evaluation.scenarios import EvaluationScenario, evaluation_scenarios
 from training.evaluation.track_methods import TRACKS_PER_CALL, TrackEvaluationCase, track_methods
+from uel.core.files.write_errors import require_writable
 from uel.core.io import as_json, data_folder, replace_file
 from uel.estimation.estimates import GridEstimate
 from uel.estimation.scoring import EstimationMethod, score
@@ -97,7 +98,7 @@ def evaluation_job(config: EvalConfig, makers: Iterable[Callable[[], EvaluationS
         Locator.load(folder)
     folder, digests, makers, units = config.folder, locator_digests(config), tuple(makers), list[EvaluationUnit]()
     sizes = dict[str, float]()
-    (folder / "cells").mkdir(parents=True, exist_ok=True)
+    require_writable(folder / "cells", data_folder())
     for number, make_scenario in enumerate(makers):
         scenario = make_scenario()
         sizes[scenario.name] = scenario.tile.size

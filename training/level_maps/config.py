@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from uel.core.files.folder_names import run_folder
 from uel.errors import UelError
 from uel.models.config import EvidenceNetworkConfig, LinkNetworkConfig
 
@@ -75,6 +76,7 @@ class TrainMapsConfig:
     evidence: EvidenceTrainingConfig = field(default_factory=EvidenceTrainingConfig)
 
     def __post_init__(self) -> None:
+        run_folder(self.run)
         if self.folds < 2:
             raise UelError("folds must be at least 2", got=self.folds, do="give 2")
         both = sorted({*self.leave_out} & {*self.validate})

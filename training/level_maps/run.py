@@ -18,7 +18,9 @@ from training.level_maps.fit_evidence import fit_evidence
 from training.level_maps.fit_links import fit_links
 from training.level_maps.link_samples import LinkSamples, join_samples
 from training.level_maps.scores import score_fixes
-from uel.core.io import as_json, data_folder, file_hash, replace_file
+from uel.core.files.folder_names import run_folder
+from uel.core.files.write_errors import require_writable
+from uel.core.io import as_json, data_folder, file_hash, replace_file, replace_torch_file
 from uel.errors import UelError
 from uel.measurement.measured_network import MeasuredNetwork
 from uel.prediction.learned_maps.evidence_network import EvidenceNetwork
@@ -38,7 +40,8 @@ def train_maps(config: TrainMapsConfig) -> Path:
     Raises:
         UelError: where fewer districts are left than there are folds, or a named one is not there.
     """
-    folder, districts = Path("runs") / config.run, _districts(config)
+    folder, districts = run_folder(config.run), _districts(config)
+    require_writable(folder, data_folder())
     stages = _Stages(config, StageCache(data_folder() / "level_maps"), districts)
     for district in districts:
         stages.samples(district)
@@ -172,5 +175,5 @@ class _Stages:
 
     def _state(self, name: str, key: object, make: Callable[[], dict]) -> dict:
         """Tensors of a stage, made where they are not there."""
-        folder = self.cache.make(name, key, lambda part: torch.save(make(), part / STAGE_FILE))
+        folder = self.cache.make(name, key, lambda part: replace_torch_file(part / STAGE_FILE, make()))
         return torch.load(folder / STAGE_FILE, weights_only=True)

@@ -1,6 +1,5 @@
 """Lightning callbacks and loggers: epoch times, CSV files, pictures, TensorBoard, wandb."""
 
-import csv
 import logging
 import time
 from collections.abc import Callable, Mapping
@@ -19,6 +18,8 @@ from training.locator.config import LoggingConfig
 from training.locator.task import LocatorTask
 from training.locator.validation_metrics import ValidationScores, conditions_of, merge_scores
 from uel.core.durations import duration_text
+from uel.core.files.append_logs import read_csv_log
+from uel.core.io import csv_bytes, replace_file
 from uel.errors import UelError
 from uel.estimation.fix import Fix
 from uel.estimation.scoring import Scores, coverage
@@ -110,8 +111,7 @@ class ValidationLogger(Callback):
     def _write_pictures(self, trainer: lightning.Trainer, pictures: Mapping[str, bytes]) -> None:
         for name, content in pictures.items():
             path = self.folder / "pictures" / f"{name}-{trainer.current_epoch:03}.png"
-            path.parent.mkdir(exist_ok=True)
-            path.write_bytes(content)
+            replace_file(path, content)
             for logger in trainer.loggers:
                 _send(logger, name, path, trainer.global_step)
 
@@ -142,15 +142,9 @@ def region_coverage(scores: Scores) -> dict[str, float]:
 
 def write_rows(path: Path, epoch: int, rows: Mapping[str | None, Mapping[str, float]]) -> None:
     """Write one validation's rows into a CSV file, replacing those of an interrupted attempt."""
-    kept = []
-    if path.is_file():
-        with path.open(newline="") as file:
-            kept = [row for row in csv.DictReader(file) if int(row["epoch"]) < epoch]
+    kept = [row for row in read_csv_log(path) if int(row["epoch"]) < epoch]
     new = [{"epoch": epoch, "condition": condition or "all", **row} for condition, row in rows.items()]
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(new[0]))
-        writer.writeheader()
-        writer.writerows([*kept, *new])
+    replace_file(path, csv_bytes(list(new[0]), [*kept, *new]))
 
 
 def make_loggers(folder: Path, watch: LoggingConfig, run: str) -> list[Logger]:

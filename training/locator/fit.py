@@ -1,10 +1,8 @@
 """Fit a locator with Lightning: a checkpoint after every epoch, resumed if killed, reused if complete."""
 
-import csv
 import json
 import logging
 import os
-import shutil
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -18,7 +16,6 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities import rank_zero_only
 
-from training.cache import digest, folder_lock
 from training.locator.callbacks import (
     EpochTimer,
     FixDrawing,
@@ -27,11 +24,15 @@ from training.locator.callbacks import (
     close_loggers,
     make_loggers,
 )
+from training.locator.checkpoints import WholeCheckpoints
 from training.locator.datamodule import LocatorDataModule
 from training.locator.few_labels import FewLabelDataModule
 from training.locator.setup import LocatorTrainingConfig
 from training.locator.task import LocatorTask
-from uel.core.io import replace_file
+from uel.core.files.append_logs import read_csv_log
+from uel.core.files.locks import folder_lock
+from uel.core.files.own_folders import remove_own_folder
+from uel.core.io import as_json, csv_bytes, replace_file
 from uel.core.key_differences import difference_text, key_differences
 from uel.errors import UelError
 from uel.inference.deployment import Deployment
@@ -46,6 +47,8 @@ for library in ("lightning", "lightning.pytorch", "lightning.fabric"):
     logging.getLogger(library).setLevel(logging.NOTSET)
 
 _ANEW = "copy a whole epoch=….ckpt of the folder over it, or delete it to train anew"
+KEY_FILE, FACTS_FILE = "key.json", "facts.json"  # what a training is made from; what it came to
+LAST_CHECKPOINT = "last.ckpt"
 KEPT_CHECKPOINTS = 3  # best checkpoints that are kept beside the last one
 EXPECTED_WARNINGS = (
     ".*does not have many workers.*",  # batches are drawn from maps in memory, which workers would have to copy
@@ -81,33 +84,73 @@ def fit_with_data(
     rt_gradient_norm (mean norm of the ray-traced gradient at the predicted positions, 1/m). With several processes
     each calls this; the first one writes. Raises `UelError` for a damaged checkpoint.
     """
-    if is_trained(folder, key):
+    if (facts := finished_training(folder, key)) is not None:
         log.info("training: reusing %s", folder)
-        return Locator.load(folder), json.loads((folder / "facts.json").read_text())
+        return Locator.load(folder), facts
     locator, facts = _train(folder, config, data(), draw)
     if first_process():
         locator.save(folder)
         _merge_logs(folder)
-        (folder / "facts.json").write_text(json.dumps(facts, indent=1))
+        replace_file(folder / FACTS_FILE, as_json(facts))
     return locator, facts
 
 
-def is_trained(folder: Path, key: Any) -> bool:
-    """Whether a folder holds a complete training for `key`; a training for another key is removed, and said why.
+def finished_training(folder: Path, key: Any) -> dict[str, Any] | None:
+    """The facts of a complete training for `key` in a folder; None where it has to be made, or goes on.
 
-    `key` is a name of the training, or all that it is made from.
+    `key` is a name of the training, or all that it is made from. Raises `UelError` where the folder holds a training
+    for another key: nothing is removed unless the user says so (`discard_training`).
     """
     with folder_lock(folder):
-        name_file, key_file, name = folder / "key", folder / "key.json", key if isinstance(key, str) else digest(key)
-        if name_file.is_file() and name_file.read_text() != name:
-            former = json.loads(key_file.read_text()) if key_file.is_file() else None
-            differences = "" if former is None else difference_text(key_differences(former, key))
-            log.info("training: made again: %s", differences or "the configuration or the data changed")
-            shutil.rmtree(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        replace_file(key_file, json.dumps(key, default=str).encode())
-        name_file.write_text(name)
-    return (folder / "facts.json").is_file()
+        require_no_other_training(folder, key)
+        replace_file(folder / KEY_FILE, json.dumps(key, default=str).encode())
+    try:
+        return json.loads((folder / FACTS_FILE).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        log.warning("training: %s is damaged, and is written again: %s", folder / FACTS_FILE, error)
+        return None  # goes on after the last epoch, which is written
+
+
+def require_no_other_training(folder: Path, key: Any) -> None:
+    """Raise `UelError` where a folder holds a training, finished or not, of another key, or of none that can be read.
+
+    A part of a key is compared with that part alone: what is known before maps are made.
+    """
+    if not _has_results(folder):
+        return
+    try:
+        former = json.loads((folder / KEY_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        differences = f"{KEY_FILE} of it cannot be read"
+    else:
+        if isinstance(former, dict) and isinstance(key, dict):
+            former = {name: value for name, value in former.items() if name in key}
+        changes = key_differences(former, key)
+        if not changes:
+            return
+        differences = difference_text(changes)
+    do = "give another --run, or --overwrite to remove it and train anew"
+    raise UelError("this folder holds a training of another configuration", got=f"{folder}: {differences}", do=do)
+
+
+def is_training(folder: Path) -> bool:
+    """Whether a folder holds a training: the mark without which none is removed."""
+    return _has_results(folder) and (folder / KEY_FILE).is_file()
+
+
+def _has_results(folder: Path) -> bool:
+    """Whether at least one epoch was trained."""
+    return any((folder / name).is_file() for name in (LAST_CHECKPOINT, FACTS_FILE))
+
+
+def discard_training(folder: Path) -> None:
+    """Remove a training; nothing but a training. Raises `UelError` for any other folder."""
+    with folder_lock(folder):
+        if is_training(folder):
+            log.info("training: removing the one in %s", folder)
+            remove_own_folder(folder, is_training, "training")
 
 
 def first_process() -> bool:
@@ -120,7 +163,7 @@ def _train(
 ) -> tuple[Locator, dict[str, Any]]:
     lightning.seed_everything(config.seed, verbose=False)
     task = LocatorTask(config.training, config.locator, config.measurement, data.train, config.seed)
-    last_checkpoint = folder / "last.ckpt"
+    last_checkpoint = folder / LAST_CHECKPOINT
     if last_checkpoint.is_file():
         _require_readable(last_checkpoint)
         log.info("training: resuming from %s", last_checkpoint)
@@ -185,6 +228,7 @@ def _trainer(
         gradient_clip_val=plan.clip,
         logger=log_writers,
         callbacks=callbacks,
+        plugins=[WholeCheckpoints()],
         num_sanity_val_steps=0,
         reload_dataloaders_every_n_epochs=1,
         log_every_n_steps=1,
@@ -208,13 +252,9 @@ def _merge_logs(folder: Path) -> None:
     """Merge the logs of all attempts into one `metrics.csv`; of a repeated step the later row stays."""
     rows: dict[tuple[str, bool], dict[str, str]] = {}
     for log_file in sorted(folder.glob("log/part-*/metrics.csv")):
-        with log_file.open(newline="") as file:
-            rows |= {(row["step"], bool(row.get("loss"))): row for row in csv.DictReader(file)}
+        rows |= {(row["step"], bool(row.get("loss"))): row for row in read_csv_log(log_file) if row["step"].isdigit()}
     names = list(dict.fromkeys(name for row in rows.values() for name in row))
-    with (folder / "metrics.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, names)
-        writer.writeheader()
-        writer.writerows(sorted(rows.values(), key=lambda row: int(row["step"])))
+    replace_file(folder / "metrics.csv", csv_bytes(names, sorted(rows.values(), key=lambda row: int(row["step"]))))
 
 
 def _facts(task: LocatorTask, trainer: lightning.Trainer, score: float) -> dict[str, Any]:

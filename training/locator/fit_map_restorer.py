@@ -2,6 +2,7 @@
 
 import logging
 import math
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,7 +15,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from training.locator.config import MapRestorerTrainingConfig
-from uel.core.io import as_json
+from uel.core.io import as_json, replace_file, replace_torch_file
+from uel.errors import UelError
 from uel.inference.deployment import Deployment
 from uel.measurement.distributions import log_ndtr
 from uel.measurement.model import ObservationModel
@@ -103,7 +105,7 @@ def fit_restorer(
     network = state.network.cpu().eval()
     network.save(out)
     scores = _score(network, validate, model, seed)
-    (out / "restorer.json").write_bytes(as_json(scores))
+    replace_file(out / "restorer.json", as_json(scores))
     for name, (given_cost, restored) in scores.items():
         log.info("restorer: a level on maps %s costs %.3f nats as given, %.3f restored", name, given_cost, restored)
     (out / STATE_FILE).unlink(missing_ok=True)
@@ -147,18 +149,21 @@ class _TrainerState:
     def save(self, file: Path) -> None:
         """Write everything that the next steps depend on."""
         parts = {name: getattr(self, name).state_dict() for name in STATEFUL_PARTS}
-        partial = file.with_suffix(".part")
-        torch.save(parts | {"generator": self.generator.get_state(), "step": self.step}, partial)
-        partial.replace(file)
+        replace_torch_file(file, parts | {"generator": self.generator.get_state(), "step": self.step})
 
     def resume(self, file: Path) -> None:
-        """Restore the written state, if there is one."""
-        if file.is_file():
+        """Restore the written state, if there is one. Raises `UelError` where it is damaged."""
+        if not file.is_file():
+            return
+        try:
             stored = torch.load(file, weights_only=True, map_location=self.device)
             for name in STATEFUL_PARTS:
                 getattr(self, name).load_state_dict(stored[name])
             self.generator.set_state(stored["generator"].cpu())
             self.step = stored["step"]
+        except Exception as error:  # torch raises what its unpickler and zip reader raise
+            do = f"delete it, and the map restorer is trained anew: rm {shlex.quote(str(file))}"
+            raise UelError("the state of an unfinished training is damaged", got=f"{file}: {error}", do=do) from error
 
 
 def _samples(deployments: Sequence[Deployment]) -> list[_RestorationSample]:

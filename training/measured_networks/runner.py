@@ -1,6 +1,5 @@
 """The evaluation on measured networks: one unit of work for each network and draw of blocks, then the tables."""
 
-import io
 import logging
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -18,7 +17,8 @@ from sim_bridge.engines.units import FieldState, UnitDone
 from training.cache import digest
 from training.measured_networks.config import MeasuredEvalConfig
 from training.measured_networks.methods import MeasuredCase, measured_method
-from uel.core.io import as_json, file_hash, replace_file
+from uel.core.files.write_errors import require_writable
+from uel.core.io import array_bytes, as_json, file_hash, replace_file
 from uel.errors import UelError
 from uel.estimation.scoring import Scores, score
 from uel.measurement.drive_test import block_index
@@ -94,10 +94,7 @@ class _MeasuredWorker:
         folder, draw = self.job.unit(number)
         network = self._read(folder)
         arrays = judge_draw(network, self.job.config, draw, self._learned)
-        stream = io.BytesIO()
-        np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]  # its own options are no arrays
-        self.job.file(number).parent.mkdir(parents=True, exist_ok=True)
-        replace_file(self.job.file(number), stream.getvalue())
+        replace_file(self.job.file(number), array_bytes(arrays, compressed=True))
         return UnitDone(number, f"{folder.name}, draw {draw}")
 
     def _read(self, folder: Path) -> MeasuredNetwork:
@@ -179,6 +176,7 @@ def run_measured(config: MeasuredEvalConfig) -> Path:
     if config.maps is not None:
         MapPredictor.load(config.maps)  # a folder without learned maps is refused before any work
     job = MeasuredJob(config)
+    require_writable(job.folder)
     log.info("%d networks, %d draws of each", len(job.networks), config.draws)
     make_all(job, "eval", config, "draws")
     if not config.is_partial:

@@ -3,6 +3,7 @@
 from jaxtyping import Float
 from torch import Tensor
 
+from uel.core.files.folder_names import folder_in
 from uel.core.io import data_folder
 from uel.errors import UelError
 from uel.geo.tile import Tile
@@ -33,7 +34,7 @@ def traced_levels_of_tile(
     Raises:
         UelError: where `data/tiles` has no such tile, or `data/maps` no radio map of it.
     """
-    folder = data_folder() / "tiles" / network.name
+    folder = folder_in(data_folder() / "tiles", network.name, "the network's name")
     if not (folder / "tile.json").is_file():
         do = "make it: uel network FOLDER, then uel map TILE"
         raise UelError(f"{network.name} has no tile to trace on", got=str(folder), do=do)

@@ -11,7 +11,7 @@ import torch
 from training.cache import StageCache
 from training.pipeline.config import MapAdaptationConfig
 from uel.adaptation.site_adaptation import SiteAdaptation
-from uel.core.io import as_json
+from uel.core.io import as_json, replace_file
 from uel.estimation.baselines import LocalizationProblem
 from uel.inference.deployment import Deployment
 from uel.measurement.model import ObservationModel
@@ -51,4 +51,4 @@ def adapt_deployment(
 def _save(adaptation: SiteAdaptation, out: Path) -> None:
     bayes = adaptation.correction.bayes
     radio_map_io.save(adaptation.corrected_maps(bayes).radio, out)
-    (out / "model.json").write_bytes(as_json(asdict(bayes.model)))
+    replace_file(out / "model.json", as_json(asdict(bayes.model)))

@@ -18,6 +18,7 @@ from training.pipeline.config import MapConditionConfig
 from training.pipeline.map_conditions import map_factory, maps_for_condition
 from training.pipeline.scene_pipeline import simulator_with_atlas
 from uel.adaptation.mast_heights import MapFactory
+from uel.core.io import array_bytes, replace_file
 from uel.geo.tile import Tile
 from uel.geo.tile_maps import TileMaps
 from uel.inference.deployment import Deployment
@@ -72,7 +73,7 @@ class TracedDeployment(Deployment):
     @staticmethod
     def _save(position: Float[Tensor, "n 2"], simulator: Simulator, out: Path) -> None:
         truth = simulator.paths(position)
-        np.savez(out / "truth.npz", **{name: value.numpy() for name, value in vars(truth).items()})
+        replace_file(out / "truth.npz", array_bytes({name: value.numpy() for name, value in vars(truth).items()}))
 
     @property
     def _network(self) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import torch
 from scenes.measured_networks.tile_network import read_tile_network
 from training.residuals.config import ResidualsConfig
 from uel.adaptation.residual_statistics import ResidualStatistics, residual_statistics
+from uel.core.files.write_errors import require_writable
 from uel.core.io import replace_file
 from uel.errors import UelError
 from uel.geo.tile import Tile
@@ -32,6 +33,7 @@ TABLE_NOTE = (
 
 def run(config: ResidualsConfig) -> Path:
     """Write `residuals.md`, and the same into the document; returns the file."""
+    require_writable(config.out)
     lines = [line for folder in config.tiles for line in _lines(Tile.open(folder), config)]
     text = "\n".join([TABLE_NOTE, "", *TABLE_HEADER, *lines, ""])
     file = config.out / "residuals.md"

@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from uel.core.files.folder_names import require_folder_name
 from uel.core.grid import Grid
 from uel.core.io import file_hash, read_whole_array
 from uel.core.tile_reference import TileReference
@@ -64,7 +65,7 @@ class Tile:
         if not (tile.folder / "tile.json").is_file():
             raise UelError("no tile here", got=str(folder), do="build one: scenes.build('florence', folder)")
         try:
-            tile.meta  # noqa: B018  (read it now)
+            require_folder_name(tile.meta["name"], "the tile's name in tile.json")
         except (OSError, ValueError) as error:
             raise _damaged(folder, error) from error
         if tile.meta.get("schema") != SCHEMA:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from uel.adaptation.mast_heights import MapFactory
 from uel.adaptation.site_adaptation import RefinedLocator, SiteAdaptation
+from uel.core.files.write_errors import require_writable_file
 from uel.core.grid import Grid
 from uel.estimation.baselines import LocalizationProblem
 from uel.estimation.config import RayRescoringConfig
@@ -65,6 +66,7 @@ def locate(config: LocateConfig, open_simulator: SimulatorFactory, trace_radio_m
     """
     run = Run.open(config.run)
     require_file(config.report)  # before a radio map is traced
+    require_writable_file(*config.out, *([config.geojson] if config.geojson else []), config.rejected_file)
     run = replace(run, chosen=chosen_deployment(run, config, trace_radio_map, config.tracing.backend))
     require_formats(config.out, bool(run.tile.meta.get("crs")))
     answers = AnswerFormat.of(run.tile, run.maps.radio.sites)

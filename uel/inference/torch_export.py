@@ -8,6 +8,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from uel.core.files.write_errors import require_writable_file
+from uel.core.io import staged_named_file
 from uel.geo.tile_maps import TileMaps
 from uel.inference.config import ExportConfig
 from uel.inference.run_folder import Run
@@ -53,10 +55,12 @@ def export(config: ExportConfig, trace_radio_map: RadioMapTracer) -> Path:
     Read it with `torch.export.load(file).module()`. Raises `UelError` for a run without a locator or maps.
     """
     run = Run.open(config.run)
-    deployment = chosen_deployment(run, config, trace_radio_map, config.backend)
     file = config.out or run.folder / "locator.pt2"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    torch.export.save(exported_program(run.locator, deployment.maps), file)
+    require_writable_file(file)
+    deployment = chosen_deployment(run, config, trace_radio_map, config.backend)
+    program = exported_program(run.locator, deployment.maps)
+    with staged_named_file(file) as staged:
+        torch.export.save(program, staged)
     return file
 
 

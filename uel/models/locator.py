@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from uel.core.grid import Grid
-from uel.core.io import staged_named_file
+from uel.core.io import replace_torch_file
 from uel.deprecated_names import current_fields
 from uel.errors import UelError
 from uel.estimation.fix import Fix, pool_to_patches
@@ -199,8 +199,7 @@ class Locator(nn.Module):
             "measurement": asdict(self.measurement),
             "state": self.state_dict(),
         }
-        with staged_named_file(Path(folder) / "locator.pt") as staged:
-            torch.save(content, staged)
+        replace_torch_file(Path(folder) / "locator.pt", content)
 
     @staticmethod
     def load(folder: str | Path) -> "Locator":

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from uel.core.constants import SPEED_OF_LIGHT
-from uel.core.io import staged_named_file
+from uel.core.io import replace_torch_file
 from uel.core.units import from_db
 from uel.errors import UelError
 from uel.geo.obstruction import obstruction
@@ -90,8 +90,7 @@ class MapRestorer(nn.Module):
     def save(self, folder: str | Path) -> None:
         """Write `restorer.pt` (weights and configuration) into a folder; the file is whole or the one from before."""
         content = {"schema": SCHEMA, "config": asdict(self.config), "state": self.state_dict()}
-        with staged_named_file(Path(folder) / RESTORER_FILE) as staged:
-            torch.save(content, staged)
+        replace_torch_file(Path(folder) / RESTORER_FILE, content)
 
     @staticmethod
     def load(folder: str | Path) -> "MapRestorer | None":

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from uel.core.files.own_folders import has_json_entry, require_own
 from uel.core.grid import Grid
 from uel.core.io import read_whole_array, staged_folder
 from uel.core.tile_reference import TileReference
@@ -26,6 +27,7 @@ from uel.radio.sites import Site, cells_of, sites_from_json, sites_to_json
 
 SCHEMA = "uel-radiomap-2"
 FOLDER_NAME = "radiomap.zarr"
+is_radio_map = has_json_entry("zarr.json", "attributes", "schema", begins="uel-radiomap-")
 GREATEST_FRACTION = 1.0001  # of an average in single precision, which rounds
 _PIXELS = ("row", "column")
 
@@ -101,7 +103,8 @@ def save(
     """Write `radiomap.zarr` into a folder; an existing one is replaced when the new one is complete.
 
     `service` holds arrays of `SERVICE_ARRAYS`; `provenance` adds attributes that tell what the map was made from. The
-    tile and the simulator are named by the map itself (`RadioMap.made_on`, `RadioMap.backend`).
+    tile and the simulator are named by the map itself (`RadioMap.made_on`, `RadioMap.backend`). Raises `UelError` where
+    something else has the place of `radiomap.zarr`.
     """
     import zarr
 
@@ -113,11 +116,16 @@ def save(
     centre = radio.grid.centres()[0, :, 0]
     arrays = {name: v.numpy() for name, v in {**tensors, **(service or {}), "x": centre, "y": centre}.items()}
     hashes = {name: _hash(values) for name, values in arrays.items()}
-    with staged_folder(Path(folder) / FOLDER_NAME) as staged:
+    with staged_folder(Path(folder) / FOLDER_NAME, is_radio_map, "radio map") as staged:
         group = zarr.open_group(staged, mode="w", zarr_format=3)
         group.attrs.update({**meta, **made_on, **(provenance or {}), "sha256": hashes})
         for name, values in arrays.items():
             _write_array(group, name, values, _ALL_ARRAYS[name])
+
+
+def require_replaceable(folder: str | Path) -> None:
+    """Raise `UelError` where `save` would refuse: something else has the place of `radiomap.zarr`."""
+    require_own(Path(folder) / FOLDER_NAME, is_radio_map, "radio map")
 
 
 def _hash(values: np.ndarray) -> str:

@@ -1,12 +1,11 @@
 """Results of an ablation: the table of trainings with and without physics losses."""
 
 import csv
-import io
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from uel.core.io import replace_file
+from uel.core.io import csv_bytes, replace_file
 from uel.errors import UelError
 
 
@@ -73,11 +72,8 @@ def rows_with_gain(rows: Sequence[AblationRow]) -> list[dict[str, object]]:
 
 def write_ablation_table(file: Path, rows: Sequence[AblationRow]) -> None:
     """Write `table.csv`; unknown values are blank."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, ABLATION_COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({name: _plain(value) for name, value in row.items()} for row in rows_with_gain(rows))
-    replace_file(file, text.getvalue().encode())
+    plain = ({name: _plain(value) for name, value in row.items()} for row in rows_with_gain(rows))
+    replace_file(file, csv_bytes(ABLATION_COLUMNS, plain))
 
 
 def _plain(value: object) -> object:

@@ -1,6 +1,5 @@
 """Results of an evaluation: one file for each condition and deployment, and the table of all of them."""
 
-import csv
 import io
 import json
 from collections.abc import Mapping
@@ -12,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from uel.core.io import replace_file
+from uel.core.io import array_bytes, csv_bytes, replace_file
 from uel.errors import UelError
 from uel.estimation.scoring import Scores, bootstrap, coverage, error_summary, position_error
 from uel.results.condition import Condition
@@ -63,9 +62,7 @@ def write_result(file: Path, result: ConditionResult, key: Mapping[str, Any] | N
     arrays |= {f"worst:{key}": value for key, value in result.worst.items()} | {"position": result.position}
     arrays["said"] = np.array(json.dumps({"condition": asdict(result.condition), "deployment": result.deployment}))
     arrays |= {} if key is None else {"key": np.array(json.dumps(key))}
-    content = io.BytesIO()
-    np.savez_compressed(content, **arrays)  # type: ignore[arg-type]
-    replace_file(file, content.getvalue())
+    replace_file(file, array_bytes(arrays, compressed=True))
 
 
 def read_key(file: Path) -> dict[str, Any] | None:
@@ -100,11 +97,7 @@ def read_result(file: Path) -> ConditionResult:
 
 def write_evaluation_table(file: Path, results: list[ConditionResult], seed: int) -> None:
     """Write `table.csv`: one row for each condition and method, all deployments together."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(EVALUATION_COLUMNS), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(table_rows(results, seed))
-    replace_file(file, text.getvalue().encode())
+    replace_file(file, csv_bytes(EVALUATION_COLUMNS, table_rows(results, seed)))
 
 
 def table_rows(results: list[ConditionResult], seed: int) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from uel.core.files.folder_names import require_folder_name
 from uel.core.io import as_json, replace_file
 from uel.errors import UelError
 from uel.radio.sites import Site, sites_from_json, sites_to_json
@@ -125,8 +126,10 @@ class Manifest:
             tiles = {n: TileEntry(**{**e, "sites": sites_from_json(e["sites"])}) for n, e in stored["tiles"].items()}
             manifest = Manifest(**{**stored, "tiles": tiles, "features": tuple(stored["features"])})
             manifest.arrays  # noqa: B018  (raises for unknown features)
-        except (KeyError, TypeError, AttributeError) as error:
-            got = f"{folder / MANIFEST_NAME}: {error!r}"
+            for name in tiles:
+                require_folder_name(name, "a tile's name")
+        except (KeyError, TypeError, AttributeError, UelError) as error:
+            got = f"{folder / MANIFEST_NAME}: {error}"
             raise UelError("the survey's manifest cannot be read", got=got, do="make the survey again") from error
         return manifest
 

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import numpy as np
 
+from uel.core.files.write_errors import explain_write_errors
 from uel.core.io import staged_file
 from uel.errors import UelError
 from uel.survey.dataset import Survey
 from uel.survey.manifest import Manifest, WorkUnit
-from uel.survey.store import explain_write_errors
 
 
 def tabular_features(manifest: Manifest) -> list[str]:
@@ -27,8 +27,7 @@ def to_parquet(survey: Survey) -> list[Path]:
     folder = survey.folder / "parquet"
     for tile in survey.tiles:
         survey.require(tile)
-    with explain_write_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+    with explain_write_errors("the survey", folder):
         return [_export(survey, tile, folder / f"{tile}.parquet") for tile in survey.tiles]
 
 

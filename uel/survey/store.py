@@ -4,20 +4,19 @@ A unit is done once its record exists, which is written last. A worker that is k
 which are written again; two workers that write the same unit write the same bytes.
 """
 
-import errno
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from uel.core.files.write_errors import explain_write_errors
 from uel.core.io import as_json, file_hash, replace_file, staged_folder
 from uel.errors import UelError
 from uel.radio.sites import cells_of
@@ -26,7 +25,6 @@ from uel.survey.manifest import MANIFEST_NAME, Manifest, TileEntry, WorkUnit
 from uel.survey.statistics import StreamingStatistics
 
 TRACKS_PER_CHUNK = 128  # tracks read at once; fewer speed up random access, more speed up reading everything
-_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG, errno.ENOTDIR, errno.EEXIST)
 
 
 @dataclass(frozen=True)
@@ -54,9 +52,16 @@ class UnitRecord:
             stored = json.loads(record_path(folder, unit.name).read_text(encoding="utf-8"))
             files = {name: (size, key) for name, (size, key) in stored["files"].items()}
             moments = {name: StreamingStatistics(**value) for name, value in stored["moments"].items()}
-            return UnitRecord(**{**stored, "files": files, "moments": moments})
-        except (OSError, ValueError, TypeError, KeyError, AttributeError):
+            record = UnitRecord(**{**stored, "files": files, "moments": moments})
+            return record if record._is_of(unit) else None
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, IndexError):
             return None
+
+    def _is_of(self, unit: WorkUnit) -> bool:
+        """Whether the record is of this unit, and its files are of the tile's group: no path leads out of it."""
+        paths = [PurePosixPath(name) for name in self.files]
+        is_inside = all(path.parts[0] == f"{unit.tile}.zarr" and ".." not in path.parts for path in paths)
+        return self.unit == unit.name and is_inside
 
     def missing_files(self, folder: Path) -> list[str]:
         """Shards that are missing or not of the recorded size."""
@@ -82,27 +87,12 @@ def _size(path: Path) -> int:
 # ---- writing ------------------------------------------------------------------------------------------
 
 
-@contextmanager
-def explain_write_errors(folder: Path) -> Iterator[None]:
-    """Turn the `OSError` of a full disk or a folder without write permission into a `UelError`."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in _DISK:
-            raise
-        raise UelError(
-            "the survey cannot be written",
-            got=f"{folder}: {error.strerror}",
-            do="free disk space or choose another folder (--out); finished units are kept, the same command continues",
-        ) from error
-
-
 def prepare_folder(folder: Path, manifest: Manifest) -> None:
     """Create or continue a survey's folder: the manifest, and every tile's Zarr group without its shards.
 
     Raises `UelError` when the folder holds a survey of another plan or other files, and when it cannot be written.
     """
-    with explain_write_errors(folder):
+    with explain_write_errors("the survey", folder):
         folder.mkdir(parents=True, exist_ok=True)
         if (folder / MANIFEST_NAME).exists():
             manifest.require_same(Manifest.load(folder))
@@ -126,7 +116,7 @@ def _create(folder: Path, manifest: Manifest, tile: str) -> None:
     """Create a tile's Zarr group, complete or not at all."""
     import zarr
 
-    with staged_folder(group_path(folder, tile), keep_existing=True) as staged:
+    with staged_folder(group_path(folder, tile)) as staged:
         group = zarr.open_group(staged, mode="w", zarr_format=3, attributes=_attributes(manifest, tile))
         for name, feature in manifest.arrays.items():
             group.create_array(
@@ -190,7 +180,7 @@ def write_unit(
     Raises `UelError` on a full disk or a folder that cannot be written; the unit is then not done.
     """
     files = {}
-    with explain_write_errors(folder):
+    with explain_write_errors("the survey", folder):
         record_path(folder, unit.name).unlink(missing_ok=True)
         for name in manifest.arrays:
             path, content = shard_path(folder, manifest, unit, name), _encoded(manifest, unit, name, values[name])

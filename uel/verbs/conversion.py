@@ -15,8 +15,10 @@ def convert(args: Sequence[str]) -> int:
     from uel.verbs.config import ConvertConfig
 
     config = load(ConvertConfig, "convert", args)
+    from uel.core.files.write_errors import require_writable, require_writable_file
     from uel.radio.radio_map_io import FOLDER_NAME
 
+    (require_writable if config.to in ("zarr", "deepmimo") else require_writable_file)(config.target)
     if (config.source / FOLDER_NAME).is_dir():
         _convert_radio_map(config)
     elif (config.source / "tile.json").is_file():

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,7 @@ def demo(args: Sequence[str]) -> int:
     from training.commands.demo import run
 
     folder = run(config)
-    save(without_engine(config), folder / "config.yaml")
+    save(replace(without_engine(config), overwrite=False), folder / "config.yaml")
     write_run_report(folder)
     print(folder)
     return 0

@@ -172,7 +172,7 @@ def test_an_interrupted_training_stays_an_interrupt(tmp_path: Path, world: Deplo
 def test_a_damaged_checkpoint_is_refused_and_nothing_is_lost(tmp_path: Path, world: Deployment, damage: str) -> None:
     run = tmp_path / "run"
     run.mkdir()
-    (run / "key").write_text("key")
+    (run / "key.json").write_text(json.dumps("key"))
     (run / "epoch=0.ckpt").write_bytes(b"precious")
     if damage == "cut":
         (run / "last.ckpt").write_bytes(b"PK half a checkpoint")

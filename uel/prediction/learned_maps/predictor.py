@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from uel.core.io import staged_file
+from uel.core.io import replace_torch_file
 from uel.errors import UelError
 from uel.measurement.measured_network import MeasuredNetwork
 from uel.models.config import EvidenceNetworkConfig, LinkNetworkConfig
@@ -75,8 +75,7 @@ class MapPredictor:
         content: dict[str, Any] = {"schema": SCHEMA}
         for name, network in (("links", self.links), ("evidence", self.evidence)):
             content[name] = {"config": asdict(network.config), "state": network.state_dict()}
-        with staged_file(folder / LEVEL_MAPS_FILE) as staged:
-            torch.save(content, staged)
+        replace_torch_file(folder / LEVEL_MAPS_FILE, content)
 
     @staticmethod
     def load(folder: Path) -> "MapPredictor":

@@ -1,0 +1,1 @@
+"""Names, locks, faults and removal of files and folders. No framework is imported here."""

@@ -1,0 +1,59 @@
+"""Removal of folders: only of those that hold a mark of this library."""
+
+import json
+import shutil
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+from uel.errors import UelError
+
+IsOwn = Callable[[Path], bool]
+"""whether a folder is one that this library made"""
+
+
+def has_json_entry(file: str, *entry: str, begins: str = "") -> IsOwn:
+    """A mark: the folder holds a JSON file with such an entry, given by its names from outside to inside.
+
+    Args:
+        file: name of the JSON file.
+        entry: names of the entry.
+        begins: what a text there must begin with; any value will do without it.
+    """
+
+    def is_own(folder: Path) -> bool:
+        try:
+            value = json.loads((folder / file).read_text(encoding="utf-8"))
+            for name in entry:
+                value = value[name]
+        except (OSError, ValueError, KeyError, TypeError, IndexError, RecursionError):
+            return False
+        return not begins or (isinstance(value, str) and value.startswith(begins))
+
+    return is_own
+
+
+def require_own(folder: Path, is_own: IsOwn, what: str) -> None:
+    """Raise `UelError` where a folder is there, is not empty, and is not one of this library's; `what` is expected.
+
+    Example:
+        >>> require_own(Path("no/such/folder"), has_json_entry("tile.json", "schema"), "tile")
+    """
+    is_free = not folder.exists() and not folder.is_symlink()
+    if is_free or (folder.is_dir() and not folder.is_symlink() and (is_own(folder) or not any(folder.iterdir()))):
+        return
+    kind = "is a link" if folder.is_symlink() else "is a file" if not folder.is_dir() else "holds something"
+    do = "choose another name or folder, or move it away: nothing is removed that this library did not make"
+    raise UelError(f"the {what}'s folder {kind} that is not a {what}", got=str(folder), do=do)
+
+
+def remove_own_folder(folder: Path, is_own: IsOwn, what: str) -> None:
+    """Remove a folder of this library's, if there is one; it vanishes at once, and is emptied afterwards.
+
+    Raises `UelError` as `require_own`, and `OSError` as the system does.
+    """
+    require_own(folder, is_own, what)
+    if folder.is_dir():
+        aside = folder.with_name(f".{uuid.uuid4().hex[:8]}.part")
+        folder.rename(aside)
+        shutil.rmtree(aside)
