@@ -172,8 +172,10 @@ class Survey:
 
     def discard(self, units: Iterable[str]) -> None:
         """Delete the records of units, so that they are made again."""
-        for name in units:
-            record_path(self.folder, name).unlink(missing_ok=True)
+        chosen = set(units)
+        for unit in self.manifest.units:
+            if unit.name in chosen:
+                record_path(self.folder, unit.name).unlink(missing_ok=True)
 
     # ---- for training --------------------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ from training.data.batch import BatchConfig, BatchDataset
 from training.data.config import AugmentationConfig, DomainRandomizationConfig
 from training.locator import callbacks
 from training.locator.config import OptimizationConfig
-from training.locator.fit import fit, is_trained
+from training.locator.fit import discard_training, finished_training, fit, require_no_other_training
 from training.locator.losses import MAX_LINK_COST, link_cost, patch_of, physics_loss
 from training.locator.setup import LocatorTrainingConfig
 from uel.core.grid import Grid
@@ -120,17 +120,38 @@ def test_every_network_is_trained_alike(tmp_path: Path, world: Deployment, netwo
     assert not [name for name, weight in trained.named_parameters() if torch.equal(weight, fresh[name])]
 
 
-def test_a_training_says_which_entry_of_its_key_made_it_anew(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level("INFO")
-    run = tmp_path / "run"
-    key = {"config": {"training": {"rate": 0.001, "epochs": 3}}, "tiles": ["a", "b"]}
-    assert not is_trained(run, key)
+KEY = {"config": {"training": {"rate": 0.001, "epochs": 3}}, "tiles": ["a", "b"]}
+
+
+def finished(run: Path) -> Path:
+    """A finished training, as far as its files tell."""
+    assert finished_training(run, KEY) is None
     (run / "facts.json").write_text("{}")
-    assert is_trained(run, key)
-    assert not caplog.messages
-    assert not is_trained(run, key | {"tiles": ["a", "c"]})
-    assert caplog.messages == ['training: made again: tiles.1 "b" → "c"']
-    assert not (run / "facts.json").exists()
+    assert finished_training(run, KEY) == {}
+    return run
+
+
+def test_a_training_of_another_key_is_kept_and_named(tmp_path: Path) -> None:
+    run = finished(tmp_path / "run")
+    with pytest.raises(UelError, match=r'tiles\.1 "b" → "c"[\s\S]*--overwrite'):
+        finished_training(run, KEY | {"tiles": ["a", "c"]})
+    with pytest.raises(UelError, match=r"epochs 3 → 4"):  # known before its tiles are made
+        require_no_other_training(run, {"config": {"training": {"rate": 0.001, "epochs": 4}}})
+    require_no_other_training(run, {"config": KEY["config"]})
+    assert finished_training(run, KEY) == {}
+
+
+def test_a_training_is_removed_when_the_user_says_so_and_nothing_else_is(tmp_path: Path) -> None:
+    run = finished(tmp_path / "run")
+    discard_training(run)
+    assert not run.exists()
+    run.mkdir()
+    (run / "precious.py").write_text("x = 1")
+    discard_training(run)
+    assert (run / "precious.py").is_file()
+    (run / "facts.json").write_text("{}")  # of somebody else: no key beside it
+    discard_training(run)
+    assert (run / "precious.py").is_file()
 
 
 def test_a_training_says_how_long_it_takes(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
