@@ -20,9 +20,11 @@ Example:
 from typing import TYPE_CHECKING
 
 from uel._lazy import lazy_names
+from uel.core.telemetry import disable_telemetry
 from uel.core.threads import wait_asleep
 
 wait_asleep()  # before anything below imports torch
+disable_telemetry()
 
 __version__ = "0.2.0"
 

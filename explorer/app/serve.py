@@ -30,7 +30,6 @@ def serve(config: ExploreConfig) -> None:
     """
     if config.path is not None:
         os.environ[PATH_VARIABLE] = str(config.path.resolve())
-    os.environ["STREAMLIT_BROWSER_GATHER_USAGE_STATS"] = "false"
     from streamlit import net_util
     from streamlit.web import cli
 

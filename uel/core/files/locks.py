@@ -56,7 +56,7 @@ def _holder_text(file: Path) -> str:
         holder = json.loads(file.read_text(encoding="utf-8"))
         since = duration_text(time.time() - float(holder["since"]))
         return f"process {holder['pid']} on {holder['host']} has had it for {since} ({holder['command']})"
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return "another process has it"
 
 

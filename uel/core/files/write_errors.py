@@ -59,7 +59,7 @@ def require_writable(*paths: Path) -> None:
 
 def require_writable_file(*paths: Path) -> None:
     """As `require_writable`, and raise `UelError` where a folder has a file's name."""
+    require_writable(*paths)
     for path in paths:
         if path.is_dir():
             raise UelError("the output is to be a file, and a folder has its name", got=path, do="give a file's name")
-    require_writable(*paths)
