@@ -1,6 +1,6 @@
 # `make demo` and `make test` set everything up by themselves.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all browser lint bench parity clean
+.PHONY: help setup demo test test-all browser lint bench parity sbom clean
 
 bin := .venv/bin
 ready := .venv/.ready
@@ -47,6 +47,15 @@ parity: $(ready) .parity/.ready  ## PHY and SYS layers beside Sionna 1.2.2 on Te
 .parity/.ready: tests/parity/requirements.txt | $(ready)
 	$(bin)/uv venv -q --clear --python $(bin)/python .parity
 	$(bin)/uv pip install -q --python .parity/bin/python --require-hashes -r $<
+	@touch $@
+
+sbom: $(ready) .sbom/.ready  ## software bill of materials with licences (CycloneDX), in runs/sbom.json
+	@mkdir -p runs
+	.sbom/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible -o runs/sbom.json $(bin)/python
+
+.sbom/.ready: .ci/sbom-requirements.txt | $(ready)
+	$(bin)/uv venv -q --clear --python $(bin)/python .sbom
+	$(bin)/uv pip install -q --python .sbom/bin/python --require-hashes -r $<
 	@touch $@
 
 clean:  ## caches; data/, runs/ and .venv stay

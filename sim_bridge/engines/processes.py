@@ -3,8 +3,11 @@
 import concurrent.futures as futures
 import multiprocessing
 import os
+import signal
 import threading
+from collections.abc import Iterator
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from multiprocessing.connection import Connection, wait
 
 from sim_bridge.engines.units import UnitFailure, UnitOutcome, WorkerFactory, WorkerHandle
@@ -30,11 +33,12 @@ class ProcessEngine:
         )
 
     def submit(self, worker: int, number: int) -> None:
-        try:
-            future = self._pools[worker].submit(_make, number)
-        except BrokenProcessPool:  # it died with nothing to do
-            self._pools[worker] = self._pool(worker)
-            future = self._pools[worker].submit(_make, number)
+        with _ctrl_c_for_this_process_alone():
+            try:
+                future = self._pools[worker].submit(_make, number)
+            except BrokenProcessPool:  # it died with nothing to do
+                self._pools[worker] = self._pool(worker)
+                future = self._pools[worker].submit(_make, number)
         self._pending[future] = worker, number
 
     def next_outcome(self) -> tuple[int, UnitOutcome]:
@@ -53,6 +57,17 @@ class ProcessEngine:
             pool.shutdown(cancel_futures=True)
         self._own_end.close()
         self._worker_end.close()
+
+
+@contextmanager
+def _ctrl_c_for_this_process_alone() -> Iterator[None]:
+    """Processes that start within the block never get SIGINT: a terminal sends it to all, and they would tell it in
+    tracebacks. They end when this process does."""
+    former = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, former)
 
 
 def gpus_of(worker: int, gpus: float, visible: str | None) -> str | None:

@@ -105,7 +105,45 @@ def test_who_asks_twice_does_not_wait_for_the_import(tmp_path: Path) -> None:
     asked.send_signal(signal.SIGINT)
     time.sleep(0.3)
     asked.send_signal(signal.SIGINT)
-    assert asked.wait(timeout=30) == 130
+    asked.communicate(timeout=30)
+    assert asked.returncode == 130
+
+
+PROCESSES = """
+import sys
+from pathlib import Path
+from sim_bridge.engines.processes import ProcessEngine
+from sim_bridge.engines.units import run_units
+from tests.helpers.scripted_work import Script
+from uel import cli
+
+def act(args):
+    engine = ProcessEngine(Script(Path(sys.argv[1]), "sleeps"), 2, 1)
+    for outcome in run_units(engine, range(8)):
+        print("begun", flush=True)
+    return 0
+
+if __name__ == "__main__":
+    cli.VERBS["act"] = act
+    sys.exit(cli.main(["act", "--seed", "3"]))
+"""
+
+
+@pytest.mark.parametrize(("number", "code"), SIGNALS.values(), ids=SIGNALS)
+def test_a_signal_to_all_processes_of_a_terminal_is_told_once(number: int, code: int, tmp_path: Path) -> None:
+    (tmp_path / "driver.py").write_text(PROCESSES)
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, str(tmp_path / "driver.py"), str(tmp_path)]
+    asked = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, start_new_session=True
+    )
+    assert asked.stdout is not None
+    assert asked.stdout.readline() == "begun\n"
+    children = psutil.Process(asked.pid).children(recursive=True)
+    os.killpg(asked.pid, number)
+    _, said = asked.communicate(timeout=60)
+    assert_stopped(asked.returncode, said, code)
+    assert not psutil.wait_procs(children, timeout=10)[1]
 
 
 # ---- obstacles of the system -----------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """Work without a survey, light to import: it does as it is told and says how often it was asked."""
 
 import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,8 @@ class Script:
     def make(self, number: int) -> UnitDone:
         with (self.folder / "asked").open("a") as file:
             file.write(f"{number} {os.environ.get('CUDA_VISIBLE_DEVICES')}\n")
+        if self.what == "sleeps":
+            time.sleep(0.5)
         if self.what == "refused":
             raise UelError("the disk is full")
         if self.what == "always dies" or (self.what == "dies once" and number == 1 and self.asked(number) == 1):

@@ -1,6 +1,7 @@
-"""Files and folders that are complete or absent, and the folder of generated data."""
+"""Files and folders that are complete or absent, and the folder of generated data. No other module writes."""
 
 import csv
+import errno
 import fcntl
 import glob
 import hashlib
@@ -93,12 +94,13 @@ def _stage(path: Path) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_dead_stages(path)
-    stage = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{_short(path.name)}-", suffix=STAGE_SUFFIX))
-    try:
-        with _marked(stage):
+    stage = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{_short(path.name)}-"))
+    with _marked(stage):
+        stage = stage.rename(stage.with_name(stage.name + STAGE_SUFFIX))  # now that it is locked, others may see it
+        try:
             yield stage
-    finally:
-        shutil.rmtree(stage, ignore_errors=True)
+        finally:
+            shutil.rmtree(stage, ignore_errors=True)
 
 
 def _remove_dead_stages(path: Path) -> None:
@@ -124,19 +126,20 @@ def _marked(stage: Path) -> Iterator[None]:
 
 def _swap(new: Path, folder: Path, stage: Path) -> None:
     """Rename `new` to `folder`; what was there goes to `stage`, and comes back when that fails."""
+    old = stage / "old"
     while True:
-        old = stage / "old"
-        if folder.exists():
-            shutil.rmtree(old, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+        with suppress(FileNotFoundError):
             folder.rename(old)
         try:
             new.rename(folder)
             return
-        except OSError:
-            if not folder.exists():
-                if old.exists():
-                    old.rename(folder)
-                raise  # else another process came between the two renames
+        except OSError as error:
+            if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+                continue  # another process came between the two renames
+            if old.exists():
+                old.rename(folder)
+            raise
 
 
 def _hidden_name(path: Path) -> str:

@@ -153,7 +153,11 @@ def test_a_disk_that_is_full_before_the_first_unit(tmp_path: Path, disk, capsys)
 
 def test_a_disk_that_cannot_be_written(tmp_path: Path, disk, capsys) -> None:
     tile, out = town(tmp_path), disk("ro,size=1m") / "survey"
-    refused([str(tile.folder), "--out", str(out), *RAYS], ["cannot be written", "Read-only", "--out"], capsys)
+    refused(
+        [str(tile.folder), "--out", str(out), *RAYS],
+        ["cannot be written", "Read-only", "choose another folder"],
+        capsys,
+    )
 
 
 def test_a_folder_below_a_file(tmp_path: Path, capsys) -> None:
@@ -166,7 +170,7 @@ def test_a_report_that_cannot_be_written_loses_nothing(tmp_path: Path, capsys) -
     survey = made(tmp_path / "survey")
     before = content(survey.folder)
     (survey.folder / "figures").write_text("no folder")
-    refused(["--out", str(survey.folder), "--report"], ["cannot be written", "finished units are kept"], capsys)
+    refused(["--out", str(survey.folder), "--report"], ["cannot be written", "what is finished is kept"], capsys)
     assert content(survey.folder) == before
     assert not (survey.folder / "report.md").exists()
     assert not survey.unfinished_units()

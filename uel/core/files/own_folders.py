@@ -39,12 +39,19 @@ def require_own(folder: Path, is_own: IsOwn, what: str) -> None:
     Example:
         >>> require_own(Path("no/such/folder"), has_json_entry("tile.json", "schema"), "tile")
     """
-    is_free = not folder.exists() and not folder.is_symlink()
-    if is_free or (folder.is_dir() and not folder.is_symlink() and (is_own(folder) or not any(folder.iterdir()))):
+    if not folder.is_symlink() and (not folder.exists() or (folder.is_dir() and _is_free_or_own(folder, is_own))):
         return
     kind = "is a link" if folder.is_symlink() else "is a file" if not folder.is_dir() else "holds something"
     do = "choose another name or folder, or move it away: nothing is removed that this library did not make"
     raise UelError(f"the {what}'s folder {kind} that is not a {what}", got=str(folder), do=do)
+
+
+def _is_free_or_own(folder: Path, is_own: IsOwn) -> bool:
+    try:
+        is_empty = not any(folder.iterdir())
+    except FileNotFoundError:
+        is_empty = True
+    return is_own(folder) or is_empty or is_own(folder)  # twice: another process may just have put its own there
 
 
 def remove_own_folder(folder: Path, is_own: IsOwn, what: str) -> None:

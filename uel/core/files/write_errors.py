@@ -12,7 +12,7 @@ from uel.errors import UelError
 SPACE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 PERMISSION_ERRORS = (errno.EROFS, errno.EACCES, errno.EPERM)
 PATH_ERRORS = (errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ENOENT, errno.ELOOP)
-WRITE_ADVICE = "make room or choose another folder; what is finished is kept, the same command goes on"
+KEPT = "what is finished is kept, and the same command goes on"
 
 
 def write_fault(error: OSError, what: str = "", where: object = None) -> UelError | None:
@@ -26,9 +26,9 @@ def write_fault(error: OSError, what: str = "", where: object = None) -> UelErro
     if error.errno not in (*SPACE_ERRORS, *PERMISSION_ERRORS, *PATH_ERRORS):
         return None
     place = where if where is not None else error.filename or "the output"
-    advice = WRITE_ADVICE if error.errno in (*SPACE_ERRORS, *PERMISSION_ERRORS) else "check the path"
+    remedy = "check the path" if error.errno in PATH_ERRORS else "free disk space or choose another folder"
     fault = f"{what} cannot be written" if what else "a file cannot be read or written"
-    return UelError(fault, got=f"{place}: {error.strerror}", do=advice)
+    return UelError(fault, got=f"{place}: {error.strerror}", do=f"{remedy}; {KEPT}")
 
 
 @contextmanager
