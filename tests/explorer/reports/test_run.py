@@ -69,7 +69,7 @@ def test_pictures_are_not_blank(finished: Path) -> None:
 @pytest.fixture
 def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the text is asked for, pictures are files without content: `finished` draws them, once."""
-    monkeypatch.setattr(Figure, "savefig", lambda _, path: Path(path).touch())
+    monkeypatch.setattr(Figure, "savefig", lambda _, stream, **options: None)
 
 
 def verdicts(run: Path) -> dict[str, str]:

@@ -210,7 +210,7 @@ def test_the_grid_varies_one_thing_at_a_time() -> None:
         ("--tile florence@a,b", ["cannot read this tile"]),
         ("--maps.pixel 3", ["do:"]),
         ("--evidence perhaps", ["perhaps"]),
-        ("--run a/b", ["folder name without /"]),
+        ("--run a/b", ["not fit for a folder"]),
         ("--training.features rsrp rsrp", ["each feature once"]),
         ("--quick --seeds 0", ["seeds is too small"]),
     ],

@@ -12,7 +12,7 @@ from uel.errors import UelError
 
 LETTERS_PER_NAME = 100
 BYTES_PER_NAME = 200  # file systems allow 255, and suffixes are added
-PUNCTUATION = " .,()+-_=@"
+ALLOWED_PUNCTUATION = " .,()+-_=@"
 DEVICE_NAME = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.I)  # a device on Windows, whatever its suffix
 NAME_ADVICE = "use letters, digits, spaces and . , ( ) + - _ = @, at most 100 of them, a letter or digit first"
 
@@ -27,7 +27,7 @@ def is_folder_name(name: object) -> bool:
     if not isinstance(name, str) or not 0 < len(name) <= LETTERS_PER_NAME:
         return False
     has_unfit_letter = any(
-        letter not in PUNCTUATION and unicodedata.category(letter)[0] not in "LMN" for letter in name
+        letter not in ALLOWED_PUNCTUATION and unicodedata.category(letter)[0] not in "LMN" for letter in name
     )
     if has_unfit_letter or len(name.encode()) > BYTES_PER_NAME:
         return False
@@ -78,6 +78,6 @@ def fit_for_name(text: str) -> str:
         >>> fit_for_name("map=data/50% of it")
         'map=data_50_ of it'
     """
-    letters = (c if c in PUNCTUATION or unicodedata.category(c)[0] in "LMN" else "_" for c in text)
+    letters = (c if c in ALLOWED_PUNCTUATION or unicodedata.category(c)[0] in "LMN" else "_" for c in text)
     cut = "".join(letters)[: LETTERS_PER_NAME - 1].encode()[: BYTES_PER_NAME - 1].decode(errors="ignore").rstrip(" .")
     return cut if is_folder_name(cut) else f"_{cut}"

@@ -12,7 +12,7 @@ from uel.errors import UelError
 SPACE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 PERMISSION_ERRORS = (errno.EROFS, errno.EACCES, errno.EPERM)
 PATH_ERRORS = (errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ENOENT, errno.ELOOP)
-KEPT = "what is finished is kept, and the same command goes on"
+KEPT_RESULTS_NOTE = "what is finished is kept, and the same command goes on"
 
 
 def write_fault(error: OSError, what: str = "", where: object = None) -> UelError | None:
@@ -28,7 +28,7 @@ def write_fault(error: OSError, what: str = "", where: object = None) -> UelErro
     place = where if where is not None else error.filename or "the output"
     remedy = "check the path" if error.errno in PATH_ERRORS else "free disk space or choose another folder"
     fault = f"{what} cannot be written" if what else "a file cannot be read or written"
-    return UelError(fault, got=f"{place}: {error.strerror}", do=f"{remedy}; {KEPT}")
+    return UelError(fault, got=f"{place}: {error.strerror}", do=f"{remedy}; {KEPT_RESULTS_NOTE}")
 
 
 @contextmanager
