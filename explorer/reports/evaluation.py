@@ -25,8 +25,9 @@ from explorer.reports.evaluation_tables import (
 from explorer.style import method_label, tier_label
 from uel.core.io import replace_file
 from uel.errors import UelError
-from uel.results.evaluation import ConditionResult, read_result
+from uel.results.evaluation import BOOTSTRAP_BLOCK, ConditionResult, read_result
 
+BLOCKS_TEXT = f"blocks of {BOOTSTRAP_BLOCK:g} m of the phones"
 REPEAT_COMMAND = "repeat the evaluation: uel eval RUN --protocol NAME"
 TABLE_COLUMNS = ("p50_m", "p67_m", "p95_m", "mean_m", "r50", "r95", "excess_nll", "cover50", "cover90", "cpu_ms")
 
@@ -117,7 +118,8 @@ def _log_markdown(
         f"labelled or located as a whole. Every method gets the same reports, the same map, and at most "
         f"{protocol['fingerprints']} labelled reports: kNN searches them, each tunable number is chosen among at most "
         "eight values on them, and map corrections are fitted to them. The locator was trained on other tiles. The "
-        "true map is not known, and so there is no limit. `rejected.csv` lists what could not be used of the log."
+        f"true map is not known, and so there is no limit. Intervals are bootstraps over {BLOCKS_TEXT} (90 %). "
+        "`rejected.csv` lists what could not be used of the log."
     )
     pictures = {"cdf": "distribution of errors", "calibration": "calibration", "error_map": "errors on the map"}
     return (
@@ -135,9 +137,10 @@ def _log_markdown(
 
 def _introduction(rows: TableRows, protocol: Mapping[str, Any]) -> str:
     deployments = max(int(row["deployments"]) for row in rows)
+    resampled = "deployments" if deployments > 1 else BLOCKS_TEXT
     return (
         f"Tiles {', '.join(protocol['tiles'])}; {deployments} deployments of sites in all, {protocol['phones']} phones "
-        "each; intervals are bootstraps over deployments (90 %). *Map truth*: reports are drawn from the exact map, "
+        f"each; intervals are bootstraps over {resampled} (90 %). *Map truth*: reports are drawn from the exact map, "
         "and no method can beat the mean error of **the limit** (the grid posterior under the true map and the true "
         "observation model, whatever map the methods are given); a method may still have a lower percentile. *Path "
         "truth*: reports are ray-traced at the true position, and the grid posterior on the map with its error bar is "

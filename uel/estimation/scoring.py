@@ -160,10 +160,11 @@ def bootstrap(
     draws: int = 200,
     confidence: float = 0.9,
 ) -> tuple[float, float]:
-    """Percentile interval of a statistic when whole parts (deployments) are resampled (Efron 1979).
+    """Percentile interval of a statistic when whole parts (deployments, blocks of ground) are resampled (Efron 1979).
 
-    Phones of one deployment have its sites and its map in common: they are no independent samples, deployments are.
-    Parts are joined along their first axis. A single part has no interval: both ends are the statistic.
+    Phones of one deployment have its sites and its map in common: they are no independent samples, deployments are, and
+    within one deployment blocks rather than phones. Parts are joined along their first axis. A single part has no
+    interval: both ends are the statistic.
     """
     generator = torch.Generator().manual_seed(seed)
     picks = torch.randint(len(parts), (draws, len(parts)), generator=generator, device=generator.device).tolist()

@@ -16,6 +16,7 @@ from uel.errors import UelError
 from uel.estimation.scoring import Scores, bootstrap, coverage, error_summary, position_error
 from uel.results.condition import Condition
 
+BOOTSTRAP_BLOCK = 64.0  # m, side of the blocks of phones that are drawn together where there is one deployment
 EVALUATION_COLUMNS: tuple[str, ...] = (
     "truth", "tier", "sigma_db", "correlation", "k", "dropout", "map", "sites", "carrier", "track", "method", "n",
     "p50_m", "p67_m", "p95_m", "mean_m", "r50", "r95", "excess_nll", "cover50", "cover90", "cpu_ms",
@@ -128,13 +129,22 @@ def _row(results: list[ConditionResult], method: str, seed: int) -> dict[str, An
         "cpu_ms": _round(float(np.median([c.methods[method]["cpu_ms"] for c in results]))),
     }
     for p in (50, 95):
-        low, high = bootstrap(error, lambda e, p=p: float(e.quantile(p / 100)), seed)
+        low, high = bootstrap(_independent_parts(results, error), lambda e, p=p: float(e.quantile(p / 100)), seed)
         row |= {f"p{p}_low_m": _round(low), f"p{p}_high_m": _round(high)}
     if results[0].condition.truth == "map":
         row |= _ratios(results, error, seed)
     if "nll" in results[0].methods[method]:
         row |= _density(results, method)
     return row
+
+
+def _independent_parts(results: list[ConditionResult], values: list[Tensor]) -> list[Tensor]:
+    """Values of the phones of each deployment in the parts that a bootstrap draws: deployments, or blocks of one."""
+    if len(values) > 1:
+        return values
+    position = torch.from_numpy(results[0].position)[: len(values[0])]
+    block = (position / BOOTSTRAP_BLOCK).floor().unique(dim=0, return_inverse=True)[1]
+    return [values[0][block == number] for number in block.unique()]
 
 
 def _ratios(results: list[ConditionResult], error: list[Tensor], seed: int) -> dict[str, Any]:
@@ -149,7 +159,7 @@ def _ratios(results: list[ConditionResult], error: list[Tensor], seed: int) -> d
         return float(pair[:, 0].quantile(quantile) / pair[:, 1].quantile(quantile))
 
     pooled = torch.cat(both)
-    low, high = bootstrap(both, lambda e: ratio(e, 0.5), seed)
+    low, high = bootstrap(_independent_parts(results, both), lambda e: ratio(e, 0.5), seed)
     names = {"r50": ratio(pooled, 0.5), "r95": ratio(pooled, 0.95), "r50_low": low, "r50_high": high}
     return {name: _round(value) for name, value in names.items()}
 

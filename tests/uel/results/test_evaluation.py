@@ -1,6 +1,7 @@
 """Cells of an evaluation and the table made of them, by hand."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +45,18 @@ def test_table_of_errors_made_by_hand() -> None:
     assert (rows["locator"]["p50_low_m"], rows["locator"]["p50_high_m"]) == (10.0, 30.0)
     assert "excess_nll" not in rows["knn"]
     assert "r50" not in table_rows([by_hand([1.0], [1.0], "paths")], seed=0)[0]
+
+
+def test_one_deployment_has_an_interval_over_its_blocks() -> None:
+    """Two blocks, each of equal errors: drawn with replacement, both are at times the one or the other."""
+    near, far = by_hand([10.0] * 5, [5.0] * 5), by_hand([30.0] * 5, [5.0] * 5)
+    offset = np.array([100.0, 0.0], np.float32)
+    estimate = np.concatenate([near.methods["knn"]["estimate"], far.methods["knn"]["estimate"] + offset])
+    position = np.concatenate([near.position, far.position + offset])
+    methods = {"knn": {"estimate": estimate, "cpu_ms": np.array(1.0)}}
+    cell = replace(by_hand([0.0], [0.0], "paths"), position=position, methods=methods)
+    (row,) = table_rows([cell], seed=0)
+    assert (row["p50_m"], row["p50_low_m"], row["p50_high_m"]) == (20.0, 10.0, 30.0)
 
 
 def test_cells_are_written_and_read(tmp_path: Path) -> None:
