@@ -13,6 +13,8 @@ from uel.models.config import EvidenceNetworkConfig, LinkNetworkConfig
 class LinkTrainingConfig:
     """Training of the network that predicts levels of links."""
 
+    members: int = 4
+    """networks whose predictions are averaged"""
     steps: int = 300
     """AdamW steps"""
     batch: int = 1024
@@ -29,7 +31,7 @@ class LinkTrainingConfig:
     network: LinkNetworkConfig = field(default_factory=LinkNetworkConfig)
 
     def __post_init__(self) -> None:
-        _require_positive("links", self, "steps", "batch", "learning_rate", "silent_links")
+        _require_positive("links", self, "members", "steps", "batch", "learning_rate", "silent_links")
         if self.feature_noise < 0 or not 0 <= self.hidden_heights < 1:
             got = f"feature_noise {self.feature_noise}, hidden_heights {self.hidden_heights}"
             do = "give 0.5 and 0.3"
@@ -40,7 +42,7 @@ class LinkTrainingConfig:
 class EvidenceTrainingConfig:
     """Training of the network that weighs the evidence."""
 
-    steps: int = 1500
+    steps: int = 2500
     """AdamW steps"""
     batch: int = 4
     """reports in a step, of one district"""
@@ -70,13 +72,17 @@ class TrainMapsConfig:
     """districts whose fixes are scored with maps from the others; the evidence is not learned from them"""
     folds: int = 2
     """parts of the districts: the evidence is learned on maps of each part by a network that learned from the others"""
+    labels: tuple[int, ...] = (20, 100, 500, 2000)
+    """label budgets with which the evidence is weighed, too, on maps that labels of the district have corrected"""
     seed: int = 1
-    """of drawn links, networks and reports"""
+    """of drawn links, networks, blocks and reports"""
     links: LinkTrainingConfig = field(default_factory=LinkTrainingConfig)
     evidence: EvidenceTrainingConfig = field(default_factory=EvidenceTrainingConfig)
 
     def __post_init__(self) -> None:
         run_folder(self.run)
+        if any(budget < 1 for budget in self.labels):
+            raise UelError("labels must be budgets of 1 or more", got=self.labels, do="give --labels 20 100 500 2000")
         if self.folds < 2:
             raise UelError("folds must be at least 2", got=self.folds, do="give 2")
         both = sorted({*self.leave_out} & {*self.validate})

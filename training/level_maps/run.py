@@ -10,23 +10,26 @@ from functools import cached_property
 from pathlib import Path
 
 import torch
+from rich.progress import track
 
 from scenes.measured_networks.folders import network_folders, read_network
 from training.cache import StageCache
 from training.level_maps.config import TrainMapsConfig
 from training.level_maps.fit_evidence import fit_evidence
 from training.level_maps.fit_links import fit_links
+from training.level_maps.labelled_cases import labelled_cases
 from training.level_maps.link_samples import LinkSamples, join_samples
-from training.level_maps.scores import score_fixes
+from training.level_maps.scores import score_budgets
 from uel.core.files.folder_names import run_folder
 from uel.core.files.write_errors import require_writable
 from uel.core.io import as_json, data_folder, file_hash, replace_file, replace_torch_file
 from uel.errors import UelError
 from uel.measurement.measured_network import MeasuredNetwork
+from uel.prediction.config import around_learned_maps
 from uel.prediction.learned_maps.evidence_network import EvidenceNetwork
 from uel.prediction.learned_maps.learned_locator import LearnedLocator
 from uel.prediction.learned_maps.link_features import LINK_FEATURES
-from uel.prediction.learned_maps.link_network import LinkNetwork, LinkPrediction
+from uel.prediction.learned_maps.link_network import LinkEnsemble, LinkNetwork, LinkPrediction
 from uel.prediction.learned_maps.predictor import MapPredictor, PredictedDistrict
 from uel.prediction.square_posterior import Squares
 
@@ -45,25 +48,23 @@ def train_maps(config: TrainMapsConfig) -> Path:
     stages = _Stages(config, StageCache(data_folder() / "level_maps"), districts)
     for district in districts:
         stages.samples(district)
-    predicted = {d.name: (stages.out_of_fold_maps(d), d.network) for d in districts}
-    chosen = [d.name for d in districts if d.name not in config.validate]
-    evidence = stages.evidence(chosen, predicted)
+    evidence = stages.evidence([d for d in districts if not d.is_validated])
     predictor = MapPredictor(stages.links("all", districts), evidence)
     predictor.save(folder)
-    scores = {name: _scores(predictor, *predicted[name], config.seed) for name in config.validate}
+    scores = {d.name: _scores(predictor, stages.out_of_fold_maps(d), d, config) for d in districts if d.is_validated}
     replace_file(folder / "scores.json", as_json(scores))
     return folder
 
 
 def _scores(
-    predictor: MapPredictor, district: PredictedDistrict, network: MeasuredNetwork, seed: int
-) -> dict[str, dict[str, float]]:
-    """Scores on maps that do not come from the district itself."""
-    every = torch.arange(len(network.cells), device="cpu")
-    locator = LearnedLocator(
-        predictor=predictor, district=district, squares=Squares.outdoors(network), listed=every, cells=len(every)
+    predictor: MapPredictor, maps: PredictedDistrict, district: "_District", config: TrainMapsConfig
+) -> dict[str, dict[str, dict[str, float]]]:
+    """Scores by label budget and method, on maps that do not come from the district itself."""
+    every = torch.arange(len(district.network.cells), device="cpu")
+    learned = LearnedLocator(
+        predictor=predictor, district=maps, squares=district.squares, listed=every, cells=len(every)
     )
-    return score_fixes(locator, network, seed)
+    return score_budgets(learned, district.network, config.labels, config.seed)
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,7 @@ class _District:
     """A measured district, read when it is asked for."""
 
     folder: Path
+    is_validated: bool
 
     @property
     def name(self) -> str:
@@ -81,6 +83,12 @@ class _District:
         """The cells that reports name and whose antennas are known."""
         heard = read_network(self.folder).heard_cells()
         return heard.with_cells(heard.cells.is_listed.nonzero()[:, 0])
+
+    @cached_property
+    def squares(self) -> Squares:
+        """Where phones can be: to learn from, squares of known height, so that nothing is learned from where nobody
+        measured; to validate, all that may be outdoors."""
+        return Squares.outdoors(self.network, known_alone=not self.is_validated)
 
     @cached_property
     def key(self) -> dict[str, str]:
@@ -95,7 +103,9 @@ def _districts(config: TrainMapsConfig) -> list[_District]:
     if unknown:
         got, do = ", ".join(unknown), f"name folders of {config.data}"
         raise UelError("these districts are not there", got=got, do=do)
-    districts = [_District(folder) for folder in folders if folder.name not in config.leave_out]
+    districts = [
+        _District(folder, folder.name in config.validate) for folder in folders if folder.name not in config.leave_out
+    ]
     if len(districts) - len(config.validate) < config.folds:
         got = f"{len(districts)} districts, {len(config.validate)} of them to validate on, {config.folds} folds"
         raise UelError("too few districts to learn from", got=got, do=f"add districts to {config.data}")
@@ -117,18 +127,19 @@ class _Stages:
         state = self._state(f"links-{district.name}", key, lambda: vars(LinkSamples.of(district.network, count, seed)))
         return LinkSamples(**state)
 
-    def links(self, name: str, districts: Sequence[_District]) -> LinkNetwork:
-        """The network that learned from some districts."""
+    def links(self, name: str, districts: Sequence[_District]) -> LinkEnsemble:
+        """The networks that learned from some districts."""
         links, seed = self.config.links, self.config.seed
 
         def fitted() -> dict[str, torch.Tensor]:
             samples = join_samples([self.samples(district) for district in districts])
-            return fit_links(links, samples, seed, name).state_dict()
+            members = [fit_links(links, samples, seed + number, name) for number in range(links.members)]
+            return LinkEnsemble(members).state_dict()
 
-        network = LinkNetwork(links.network)
+        ensemble = LinkEnsemble([LinkNetwork(links.network) for _ in range(links.members)])
         key = [[district.key for district in districts], asdict(links), seed, LINK_FEATURES]
-        network.load_state_dict(self._state(f"network-{name}", key, fitted))
-        return network.eval()
+        ensemble.load_state_dict(self._state(f"networks-{name}", key, fitted))
+        return ensemble.eval()
 
     def out_of_fold_maps(self, district: _District) -> PredictedDistrict:
         """Maps of a district by the network that learned from the districts of the other folds."""
@@ -143,31 +154,37 @@ class _Stages:
             LINK_FEATURES,
         ]
 
-        squares = Squares.outdoors(district.network)
-
         def predicted() -> dict[str, object]:
-            district_maps = PredictedDistrict.of(self.links(f"without_{fold}", others), district.network, squares).maps
-            return {"maps": {name: value.half() for name, value in vars(district_maps).items()}}
+            links = self.links(f"without_{fold}", others)
+            maps = PredictedDistrict.of(links, district.network, district.squares).maps
+            return {"maps": {name: value.half() for name, value in vars(maps).items()}}
 
-        state = self._state(f"maps-{district.name}", key, predicted)["maps"]
+        name = f"maps-{'all-' if district.is_validated else ''}{district.name}"
+        state = self._state(name, key, predicted)["maps"]
         maps = LinkPrediction(**{name: value.float() for name, value in state.items()})
-        return PredictedDistrict.with_maps(district.network, squares, maps)
+        return PredictedDistrict.with_maps(district.network, district.squares, maps)
 
-    def evidence(
-        self, names: Sequence[str], predicted: dict[str, tuple[PredictedDistrict, MeasuredNetwork]]
-    ) -> EvidenceNetwork:
-        """The network that weighs the evidence, learned on the out-of-fold maps of the named districts."""
-        config = self.config
+    def evidence(self, districts: Sequence[_District]) -> EvidenceNetwork:
+        """The network that weighs the evidence, learned on the out-of-fold maps of some districts, without labels and
+        with each budget of them."""
+        config, around = self.config, around_learned_maps()
         key = [
             [d.key for d in self.districts],
-            list(names),
+            [d.name for d in districts],
             config.folds,
+            config.labels,
+            asdict(around),
             asdict(config.links),
             asdict(config.evidence),
         ]
 
         def fitted() -> dict[str, torch.Tensor]:
-            return fit_evidence(config.evidence, [predicted[name] for name in names], config.seed).state_dict()
+            cases = []
+            for d in track(districts, "correcting maps by labels"):
+                maps = self.out_of_fold_maps(d)
+                cases.append((maps, d.network))
+                cases += labelled_cases(maps, d.squares, d.network, config.labels, around, config.seed)
+            return fit_evidence(config.evidence, cases, config.seed).state_dict()
 
         network = EvidenceNetwork(config.evidence.network)
         network.load_state_dict(self._state("evidence", [*key, config.seed], fitted))

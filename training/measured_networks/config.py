@@ -42,9 +42,9 @@ class MeasuredEvalConfig(EngineConfig):
     answer: Answer = "median"
     """what a posterior answers: the position of least mean error, the mean, or the centre of the 50 m around that hold
     most probability"""
-    unknown_squares: bool = False
-    """look for phones on squares whose height is not known, too: where heights are known only where something was
-    measured, the known squares tell more than a map does"""
+    known_squares: bool = False
+    """look for phones only on squares whose height is known: where heights are known only where something was measured,
+    these squares tell more than a map of buildings does"""
     maps: Path | None = None
     """run of `uel train-maps` that has not seen these networks, for the methods `learned`, `learned_kriging` and
     `locator`"""

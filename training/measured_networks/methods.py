@@ -7,26 +7,24 @@ A new method is an entry of `MEASURED_METHODS`: a function from a `MeasuredCase`
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
+from training.measured_networks.simple_rival import law_kriging
 from training.measured_networks.traced_maps import TRACED_TREND, traced_levels_of_tile
 from uel.errors import UelError
 from uel.estimation.estimates import Estimate
 from uel.measurement.measured_network import MeasuredNetwork
-from uel.prediction.config import Answer, PredictionParameters, ReportLikelihood, ResidualCovariance
+from uel.prediction.config import Answer, PredictionParameters
 from uel.prediction.fingerprints import (
     nearest_neighbours,
     strongest_cell_centroid,
     strongest_cell_site,
     tuned_nearest_neighbours,
 )
-from uel.prediction.label_locator import LabelLocator
+from uel.prediction.label_locator import DriftMaps, LabelLocator
+from uel.prediction.learned_maps.labelled_maps import LabelledLocator, learned_kriging
 from uel.prediction.learned_maps.learned_locator import LearnedLocator
 from uel.prediction.level_reports import LevelReports
 from uel.prediction.square_posterior import Squares
 
-SIMPLE_FIELD_STD, SMALL_STD = 7.0, 0.1  # dB
-SIMPLE_LENGTH = 30.0  # m
-SIMPLE_DETECTION_LENGTH = 15.0  # m: the nearest few labels of two thousand
-GAUSSIAN_FREEDOM = 1e6  # Student's t of so many degrees of freedom is Gaussian
 LocateMethod = Callable[[LevelReports], Estimate]
 
 
@@ -73,29 +71,21 @@ def _path_loss_kriging(case: MeasuredCase) -> LocateMethod:
     return LabelLocator.fit(case.labels, case.squares, prior, case.parameters, answer=case.answer)
 
 
-def _law_kriging(case: MeasuredCase) -> LocateMethod:
-    """Kriging as short scripts do it: one field around the law, independent Gaussian levels, silence by near labels."""
-    residual = ResidualCovariance(
-        long_std_db=SIMPLE_FIELD_STD, long_length=SIMPLE_LENGTH, short_std_db=SMALL_STD, short_length=SIMPLE_LENGTH
-    )
-    detection = replace(case.parameters.detection, length=SIMPLE_DETECTION_LENGTH)
-    likelihood = ReportLikelihood(
-        degrees_of_freedom=GAUSSIAN_FREEDOM, cell_correlation=0.0, mast_correlation=0.0, level_exponent=1.0,
-        silence_exponent=1.0,
-    )  # fmt: skip
-    simple = replace(case.parameters, residual=residual, detection=detection, likelihood=likelihood)
-    return _path_loss_kriging(replace(case, parameters=simple))
-
-
 def _learned_kriging(case: MeasuredCase) -> LocateMethod:
     """Kriging of what the learned maps leave over."""
-    prior, drift = case.squares.prior(case.labels, case.parameters.places), case.learned_maps.level_dbm
-    return LabelLocator.fit(case.labels, case.squares, prior, case.learned_parameters, drift, case.answer)
+    return learned_kriging(case.learned_maps, case.labels, case.learned_parameters)
+
+
+def _locator(case: MeasuredCase) -> LocateMethod:
+    """The network that weighs the evidence, on learned maps and, where there are labels, on kriged ones."""
+    if not len(case.labels):
+        return case.learned_maps
+    return LabelledLocator.of(case.learned_maps, case.labels, case.learned_parameters)
 
 
 def _traced_kriging(case: MeasuredCase) -> LocateMethod:
     """Kriging with the ray-traced levels as drift; the trend is what the tracer gets wrong with distance and angle."""
-    drift = traced_levels_of_tile(case.labels, case.squares, case.parameters.trend)
+    drift = DriftMaps(traced_levels_of_tile(case.labels, case.squares, case.parameters.trend))
     prior = case.squares.prior(case.labels, case.parameters.places)
     parameters = replace(case.parameters, trend=TRACED_TREND)
     return LabelLocator.fit(case.labels, case.squares, prior, parameters, drift, case.answer)
@@ -108,10 +98,10 @@ MEASURED_METHODS: Mapping[str, MeasuredMethod] = {
     "knn_5": MeasuredMethod(lambda case: nearest_neighbours(case.labels, 5)),
     "knn_tuned": MeasuredMethod(lambda case: tuned_nearest_neighbours(case.labels)),
     "path_loss": MeasuredMethod(_path_loss_kriging, 0, 0),
-    "law_kriging": MeasuredMethod(_law_kriging),
+    "law_kriging": MeasuredMethod(lambda case: law_kriging(case.labels, case.squares, case.parameters, case.answer)),
     "path_loss_kriging": MeasuredMethod(_path_loss_kriging),
     "learned": MeasuredMethod(lambda case: case.learned_maps.grid_bayes, 0, 0),
-    "locator": MeasuredMethod(lambda case: case.learned_maps, 0, 0),
+    "locator": MeasuredMethod(_locator, 0),
     "learned_kriging": MeasuredMethod(_learned_kriging),
     "traced": MeasuredMethod(_traced_kriging, 0, 0),
     "traced_kriging": MeasuredMethod(_traced_kriging),

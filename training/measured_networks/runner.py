@@ -32,7 +32,7 @@ from uel.results.measured_evaluation import ABOUT_FILE
 
 REPORTS_PER_CALL = 32
 TIMED_REPORTS = 5
-MEASURED_VERSION = 1  # raised when a method or a score changes, so that units are made anew
+MEASURED_VERSION = 2  # raised when a method or a score changes, so that units are made anew
 _FIELDS_OUTSIDE_KEY = ("data", "out", "districts", "draws", "maps", *ENGINE_FIELDS)
 log = logging.getLogger(__name__)
 
@@ -107,7 +107,7 @@ class _MeasuredWorker:
         config = self.job.config
         if config.maps is None:
             return None
-        squares = Squares.outdoors(network, config.unknown_squares)
+        squares = Squares.outdoors(network, config.known_squares)
         return LearnedLocator.of(MapPredictor.load(config.maps), network, squares, config.answer)
 
 
@@ -124,7 +124,7 @@ def judge_draw(
     split = split_days(network, seed) if config.protocol == "duke-days" else split_labels(network, seed)
     order = torch.randperm(len(split.judged), generator=torch.Generator().manual_seed(seed), device="cpu")
     judged = network.select(split.judged[order[: config.phones]])
-    squares = Squares.outdoors(network, config.unknown_squares)
+    squares = Squares.outdoors(network, config.known_squares)
     arrays = {"position": judged.position.numpy(), "block": block_index(judged.position, BLOCK_SIDE).numpy()}
     for budget in _budgets(config.labels, len(split.labelled)):
         labels = network.select(split.labels(min(budget, len(split.labelled))))

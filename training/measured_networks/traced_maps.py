@@ -16,7 +16,7 @@ from uel.radio import radio_map_io
 from uel.radio.tracing_config import TracingConfig
 
 MAX_ORIGIN_DISTANCE = 0.1  # m, between the middles of tile and network
-TRACED_TREND = TrendPrior(mean=(0.0, 0.0, 0.0, 0.0))
+TRACED_TREND = TrendPrior(mean=(0.0, 0.0, 0.0, 0.0), district_std=(8.0, 8.0, 0.15, 0.15))
 """what measured levels are expected to differ by from traced ones: nothing, as well as it is known"""
 
 

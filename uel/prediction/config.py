@@ -7,18 +7,18 @@ from uel.errors import UelError
 
 Answer = Literal["median", "mean", "most-probable-surroundings"]
 ANSWERS: tuple[Answer, ...] = get_args(Answer)
-TREND_FEATURES = ("intercept", "log10 distance", "horizontal attenuation", "vertical attenuation")
+TREND_FEATURES = ("intercept", "decades of distance beyond 200 m", "horizontal attenuation", "vertical attenuation")
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrendPrior:
     """Prior of the coefficients of `TREND_FEATURES`: dB, dB a decade, and dB for each dB of attenuation."""
 
-    mean: tuple[float, ...] = (-38.0, -22.0, -0.3, -0.05)
-    """expectation in a district"""
-    district_std: tuple[float, ...] = (8.0, 8.0, 0.15, 0.15)
+    mean: tuple[float, ...] = (-104.5, -8.8, -0.1, 0.06)
+    """expectation in a district, of levels that are reported: far ones are where the field is high"""
+    district_std: tuple[float, ...] = (6.0, 3.0, 0.1, 0.1)
     """standard deviation between districts"""
-    cell_std: tuple[float, ...] = (2.0, 4.0, 0.1, 0.1)
+    cell_std: tuple[float, ...] = (3.0, 4.0, 0.1, 0.1)
     """standard deviation between the cells of a district"""
     mast_std: float = 1.0
     """dB, standard deviation of an offset that the cells of one mast share"""
@@ -36,10 +36,10 @@ class TrendPrior:
 class ResidualCovariance:
     """Covariance of levels around the trend: two fields in space and white noise."""
 
-    long_std_db: float = 8.0
+    long_std_db: float = 7.0
     long_length: float = 80.0
     """m after which the correlation is 1/e"""
-    short_std_db: float = 3.0
+    short_std_db: float = 2.7
     short_length: float = 30.0
     """m"""
     noise_std_db: float = 2.0
@@ -51,22 +51,40 @@ class ResidualCovariance:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ReportLaw:
+    """Prior of the coefficients of the log-odds that a phone reports a cell, from other districts."""
+
+    mean: tuple[float, ...] = (0.0, -4.9, -0.044, -0.027)
+    """of `TREND_FEATURES`; around a learned map of 1 and its log-odds"""
+    std: tuple[float, ...] = (0.5, 0.8, 0.025, 0.03)
+    """between districts"""
+
+    def __post_init__(self) -> None:
+        if len(self.mean) != len(self.std) or not min(self.std) > 0:
+            got, do = f"{len(self.mean)} means, standard deviations {self.std}", "give as many, positive"
+            raise UelError("a law of reports has a mean and a standard deviation for each feature", got=got, do=do)
+
+
+@dataclass(frozen=True, kw_only=True)
 class DetectionParameters:
-    """When a phone reports a cell: near labels that do, or where the level is high.
+    """When a phone reports a cell: by a law, and near labels that do (`uel.prediction.detection`)."""
 
-    Levels in dBm, see `uel.prediction.detection`.
-    """
+    law: ReportLaw = field(default_factory=ReportLaw)
+    map_law: ReportLaw = field(default_factory=lambda: ReportLaw(mean=(0.0, 1.0), std=(1.0, 0.3)))
+    """around the log-odds of a learned map"""
+    length: float = 100.0
+    """m after which what labels say of a cell is correlated to 1/e"""
+    white_part: float = 0.8
+    """variance of a label that no neighbour shares, beside that which neighbours share"""
+    floor: float = 0.01
+    """least probability of a report, and of silence"""
 
-    threshold_dbm: float = -83.0
-    """level at which half of the phones that could report the cell do"""
-    width_db: float = 4.0
-    """scale of the logistic function"""
-    ceiling: float = 0.95
-    """probability of a report at high levels"""
-    prior_labels: float = 0.4
-    """how many labels at the same place the level counts for"""
-    length: float = 40.0
-    """m after which a label counts 1/e"""
+    def __post_init__(self) -> None:
+        for name in ("length", "white_part"):
+            if not getattr(self, name) > 0:
+                raise UelError(f"{name} of reports must be positive", got=getattr(self, name), do="leave it out")
+        if not 0 < self.floor < 0.5:
+            raise UelError("the least probability of a report is between 0 and 1/2", got=self.floor, do="give 0.01")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,12 +93,12 @@ class ReportLikelihood:
 
     degrees_of_freedom: float = 12.0
     """of Student's t: heavy tails"""
-    cell_correlation: float = 0.3
+    cell_correlation: float = 0.2
     """of residuals of two cells on different masts"""
     mast_correlation: float = 0.4
     """of residuals of two cells on one mast"""
     level_exponent: float = 0.8
-    silence_exponent: float = 0.75
+    silence_exponent: float = 0.9
     """of the likelihood of what was reported and what was not: cells fall silent together"""
 
     def __post_init__(self) -> None:
@@ -119,7 +137,7 @@ class PredictionParameters:
 
 def around_learned_maps() -> PredictionParameters:
     """The numbers of levels around the maps of `uel.prediction.learned_maps`, which hold a trend already."""
-    none, small = (0.0, 0.0, 0.0, 0.0), (3.0, 2.0, 0.05, 0.05)
-    trend = TrendPrior(mean=none, district_std=small, cell_std=(4.0, 4.0, 0.1, 0.1), mast_std=2.0)
-    residual = ResidualCovariance(long_std_db=5.0, short_std_db=4.0, short_length=25.0, noise_std_db=2.5)
+    none, small = (0.0, 0.0, 0.0, 0.0), (2.5, 1.5, 0.04, 0.05)
+    trend = TrendPrior(mean=none, district_std=small, cell_std=(1.5, 1.0, 0.03, 0.05))
+    residual = ResidualCovariance(long_std_db=5.5, long_length=100.0, noise_std_db=2.2)
     return PredictionParameters(trend=trend, residual=residual)

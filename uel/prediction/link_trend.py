@@ -10,6 +10,7 @@ from uel.radio.antennas.elements import parabolic_loss_db
 
 UE_HEIGHT = 1.5  # m above the ground
 MIN_DISTANCE = 10.0  # m: nearer phones count as this far
+REFERENCE_DISTANCE = 200.0  # m, to which the intercept refers: typical, so that intercept and slope are independent
 HORIZONTAL_WIDTH_DEG = 70.0  # 3 dB beam width of 3GPP's macro sector (TR 36.814, table A.2.1.1-2)
 HORIZONTAL_LIMIT_DB = 25.0
 VERTICAL_WIDTH_DEG = 10.0
@@ -40,7 +41,7 @@ def link_features(cells: MeasuredCells, position: Float[Tensor, "point 2"]) -> F
         ...     cell_id=("7",), is_listed=one > 0, position=torch.zeros(1, 2), height=26.5 * one, ground=one, roof=one,
         ...     azimuth_deg=0 * one, electrical_tilt_deg=one, mechanical_tilt_deg=one, frequency=one, power_dbm=one)
         >>> link_features(cells, torch.tensor([[0.0, 1000.0], [35.0, 0.0]])).round(decimals=1).tolist()
-        [[[1.0, 3.0, 0.0, 0.0], [1.0, 1.6, 19.8, 13.7]]]
+        [[[1.0, 0.7, 0.0, 0.0], [1.0, -0.7, 19.8, 13.7]]]
     """
     offset = position - cells.position[:, None]
     horizontal = offset.norm(dim=-1)
@@ -52,5 +53,6 @@ def link_features(cells: MeasuredCells, position: Float[Tensor, "point 2"]) -> F
     off_tilt = depression - cells.tilt_deg[:, None]
     sector, elevation = horizontal_attenuation_db(off_boresight), vertical_attenuation_db(off_tilt)
     known = cells.is_listed[:, None]
-    columns = [torch.ones_like(distance), *(torch.where(known, v, 0.0) for v in (distance.log10(), sector, elevation))]
+    decades = (distance / REFERENCE_DISTANCE).log10()
+    columns = [torch.ones_like(distance), *(torch.where(known, v, 0.0) for v in (decades, sector, elevation))]
     return torch.stack(columns, -1)

@@ -30,11 +30,12 @@ class Squares:
         return len(self.index)
 
     @staticmethod
-    def outdoors(network: MeasuredNetwork, with_unknown: bool = False) -> "Squares":
-        """Squares of the box around the network's reports that are known to be outdoors; all that are not known to be a
-        building `with_unknown` ones or where no height is known, and all for a network whose phones may be anywhere.
+    def outdoors(network: MeasuredNetwork, known_alone: bool = False) -> "Squares":
+        """Squares of the box around the network's reports that are not known to be a building; all of the box for a
+        network whose phones may be anywhere.
 
-        Raises `UelError` where there is none.
+        `known_alone` leaves out those of unknown height, where any height is known: where heights are known only where
+        something was measured, such squares tell where phones were. Raises `UelError` where no square is left.
         """
         rasters = network.rasters
         possible = torch.zeros(network.grid.shape, dtype=torch.bool, device="cpu")
@@ -42,7 +43,7 @@ class Squares:
         possible[rows, columns] = True
         if network.is_outdoors:
             possible &= rasters.outdoors
-            if rasters.building_known.any() and not with_unknown:
+            if rasters.building_known.any() and known_alone:
                 possible &= rasters.building_known
         if not possible.any():
             do = "give building heights with squares of height 0: phones are looked for outdoors"

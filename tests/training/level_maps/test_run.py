@@ -25,15 +25,19 @@ def data(tmp_path_factory):
 def quick(data, **changes) -> TrainMapsConfig:
     links = LinkTrainingConfig(steps=60, batch=128, silent_links=500, network=LinkNetworkConfig(width=32, depth=1))
     evidence = EvidenceTrainingConfig(steps=20, batch=2, network=EvidenceNetworkConfig(width=4, depth=1))
-    return TrainMapsConfig(**{"data": data, "leave_out": ("town_3",), "links": links, "evidence": evidence} | changes)
+    values = {"data": data, "leave_out": ("town_3",), "links": links, "evidence": evidence, "labels": (30, 9000)}
+    return TrainMapsConfig(**values | changes)
 
 
 def test_a_run_has_networks_and_scores_and_is_not_made_twice(data, tmp_path, monkeypatch, caplog):
     monkeypatch.chdir(tmp_path)
     folder = train_maps(quick(data, validate=("town_1",)))
     scores = json.loads((folder / "scores.json").read_text())["town_1"]
-    assert set(scores) == {"learned", "locator"}
-    assert all(0 < entry["p50_m"] < 200 for entry in scores.values())
+    assert {budget: set(entries) for budget, entries in scores.items()} == {
+        "0": {"learned", "locator"},
+        "30": {"learned_kriging", "locator"},
+    }
+    assert all(0 < entry["p50_m"] < 200 for entries in scores.values() for entry in entries.values())
     first = MapPredictor.load(folder)
     caplog.clear()
     with caplog.at_level(logging.INFO):
@@ -55,6 +59,7 @@ def test_districts_are_asked_for_by_name(data):
     [
         ({"folds": 1}, "folds must be at least 2"),
         ({"validate": ("town_3",)}, "both left out and validated on"),
+        ({"labels": (0, 20)}, "budgets of 1 or more"),
     ],
 )
 def test_values_that_cannot_be_are_refused(data, change, message):

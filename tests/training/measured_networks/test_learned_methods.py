@@ -9,7 +9,7 @@ from training.measured_networks.runner import run_measured
 from uel.errors import UelError
 from uel.models.config import EvidenceNetworkConfig, LinkNetworkConfig
 from uel.prediction.learned_maps.evidence_network import EvidenceNetwork
-from uel.prediction.learned_maps.link_network import LinkNetwork
+from uel.prediction.learned_maps.link_network import LinkEnsemble, LinkNetwork
 from uel.prediction.learned_maps.predictor import MapPredictor
 from uel.results.measured_evaluation import MEAN_NAME, MeasuredResult, MeasuredTable
 
@@ -25,16 +25,17 @@ def data(tmp_path_factory):
 
 def test_learned_maps_are_judged_without_labels_and_with(data, tmp_path):
     torch.manual_seed(0)
-    links = LinkNetwork(LinkNetworkConfig(width=16, depth=1))
+    links = LinkEnsemble([LinkNetwork(LinkNetworkConfig(width=16, depth=1))])
     MapPredictor(links, EvidenceNetwork(EvidenceNetworkConfig(width=4, depth=1))).save(tmp_path / "maps")
     options = {"labels": (0, 100), "draws": 1, "phones": 20, "methods": METHODS, "maps": tmp_path / "maps"}
     folder = run_measured(MeasuredEvalConfig(data=data, out=tmp_path / "out", **options))
     rows = [row for row in MeasuredTable.of(MeasuredResult.load(folder)).rows if row["district"] == MEAN_NAME]
     error = {(row["method"], row["labels"]): row["p50_m"] for row in rows}
-    assert set(error) == {("learned", 0), ("locator", 0), ("learned_kriging", 100)}
+    assert set(error) == {("learned", 0), ("locator", 0), ("learned_kriging", 100), ("locator", 100)}
     # An untrained network corrects nothing, and labels mend the maps of untrained ones.
     assert error["learned", 0] == pytest.approx(error["locator", 0], rel=1e-4)
     assert error["learned_kriging", 100] < error["learned", 0]
+    assert error["locator", 100] < error["locator", 0]
 
 
 def test_without_learned_maps_these_methods_are_refused(data, tmp_path):

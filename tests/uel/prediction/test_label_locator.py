@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tests.helpers.measured_networks import toy_network
-from uel.prediction.config import DetectionParameters, PredictionParameters, ResidualCovariance
+from uel.prediction.config import DetectionParameters, PredictionParameters, ReportLaw, ResidualCovariance
 from uel.prediction.label_locator import LabelLocator
 from uel.prediction.level_reports import LevelReports
 from uel.prediction.report_likelihood import level_log_likelihood
@@ -18,7 +18,7 @@ PRIOR = torch.ones(len(SQUARES))
 # As the toy is: noise of 1 dB around a law of distance, and every cell is reported everywhere.
 PARAMETERS = PredictionParameters(
     residual=ResidualCovariance(long_std_db=1.0, short_std_db=1.0, noise_std_db=1.0),
-    detection=DetectionParameters(threshold_dbm=-130.0, ceiling=0.99),
+    detection=DetectionParameters(law=ReportLaw(mean=(6.0, 0.0, 0.0, 0.0))),
 )
 
 
@@ -32,7 +32,7 @@ def entropy(posterior):
 
 def test_the_posterior_is_prior_times_likelihood():
     fitted, report = locator(NETWORK.select(torch.arange(100))), LevelReports.of(NETWORK)[150:151]
-    likelihood = fitted.parameters.likelihood
+    likelihood = fitted.likelihood
     reported = torch.tensor([True, False, True, True])
     posterior = fitted(LevelReports(report.level_dbm, reported[None], report.device)).probability[0]
     odds = fitted.log_odds.exp()

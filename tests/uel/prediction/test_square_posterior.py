@@ -76,11 +76,11 @@ def test_squares_are_outdoors_around_the_reports():
     assert torch.equal(possible, expected)
 
 
-def test_squares_of_unknown_height_are_left_out_unless_they_are_asked_for():
+def test_squares_of_unknown_height_are_possible_unless_known_ones_are_asked_for():
     network = toy_network(squares=30)
     network.rasters.building_known[:] = False
     network.rasters.building_known[network.row, network.column] = True
-    known, every = (Squares.outdoors(network, with_unknown).possible for with_unknown in (False, True))
+    known, every = (Squares.outdoors(network, known_alone).possible for known_alone in (True, False))
     assert int(known.sum()) == len(torch.unique(torch.stack([network.row, network.column]), dim=1).T)
     assert bool((known <= every).all())
     assert int(every.sum()) > int(known.sum())

@@ -7,6 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from uel.measurement.measured_network import MeasuredNetwork
+from uel.prediction.label_locator import DriftMaps
 from uel.prediction.learned_maps.evidence import PaddedReports
 from uel.prediction.learned_maps.predictor import MapPredictor, PredictedDistrict
 from uel.prediction.level_reports import LevelReports
@@ -42,12 +43,14 @@ class LearnedLocator:
         )  # fmt: skip
 
     @property
-    def level_dbm(self) -> Float[Tensor, "cell square"]:
-        """Predicted levels of all cells; of a cell without a map the mean of the others."""
-        predicted = self.district.maps.mean_dbm[:, self.district.places.place_of_square]
-        return torch.full((self.cells, len(self.squares)), float(predicted.mean()), device="cpu").index_copy(
-            0, self.listed, predicted
-        )
+    def drift(self) -> DriftMaps:
+        """Maps of all cells; a cell without a map has the mean of the others."""
+        maps = self.district.maps
+        return DriftMaps(self._on_squares(maps.mean_dbm), self._on_squares(maps.log_odds))
+
+    def _on_squares(self, values: Float[Tensor, "listed place"]) -> Float[Tensor, "cell square"]:
+        every = torch.full((self.cells, len(self.squares)), float(values.mean()), device="cpu")
+        return every.index_copy(0, self.listed, values[:, self.district.places.place_of_square])
 
     def grid_bayes(self, reports: LevelReports) -> SquareEstimate:
         """Posteriors by the evidence alone."""
@@ -57,9 +60,12 @@ class LearnedLocator:
         """Posteriors that the network corrects which weighs the evidence."""
         return self._estimate(reports, corrected=True)
 
-    def _estimate(self, reports: LevelReports, corrected: bool) -> SquareEstimate:
+    def log_posterior(self, reports: LevelReports, corrected: bool = True) -> Float[Tensor, "report place"]:
+        """Log-probabilities of the blocks of squares."""
         padded = PaddedReports.of(reports.level_dbm[:, self.listed], reports.is_reported[:, self.listed])
-        log_posterior = self.predictor.log_posterior(self.district, padded, corrected)
+        return self.predictor.log_posterior(self.district, padded, corrected)
+
+    def _estimate(self, reports: LevelReports, corrected: bool) -> SquareEstimate:
         places = self.district.places
-        log_share = log_posterior - places.squares.log()
+        log_share = self.log_posterior(reports, corrected) - places.squares.log()
         return SquareEstimate(self.squares, log_share[:, places.place_of_square].exp(), self.answer)

@@ -1,10 +1,12 @@
 """A network that predicts the level of a link with its error bar, and whether a report names the cell at all.
 
 It reads the features of a link (`link_features`) and the raster of heights around the square, turned so that the
-antenna lies ahead: what it learns holds in every direction and on any network.
+antenna lies ahead: what it learns holds in every direction and on any network. Several such networks together know
+unseen districts better than one (`LinkEnsemble`).
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 
 import torch
 from jaxtyping import Float
@@ -72,6 +74,19 @@ class LinkNetwork(nn.Module):
             LOG_ODDS_PER_CELL + slope,
         )
 
+
+class LinkEnsemble(nn.Module):
+    """Networks that learned the same links from different draws: their predictions are averaged."""
+
+    def __init__(self, members: Sequence[LinkNetwork]) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(members)
+
+    def forward(self, features: Float[Tensor, "link feature"], heights: Float[Tensor, "link point"]) -> LinkPrediction:
+        """The mean of all members' predictions."""
+        every = LinkPrediction.stack([member(features, heights) for member in self.members])
+        return LinkPrediction(*(getattr(every, field.name).mean(0) for field in fields(every)))
+
     @torch.no_grad()
     def predict_maps(self, network: MeasuredNetwork, places: Candidates) -> LinkPrediction:
         """Maps (cell, place) of all cells of a network, which should be those that any of its reports names."""
@@ -83,7 +98,7 @@ class LinkNetwork(nn.Module):
             link = cell, row.repeat_interleave(cells), column.repeat_interleave(cells)
             parts.append(self(links.of(*link), links.heights_around(*link)))
         every = LinkPrediction.cat(parts)
-        return LinkPrediction(*(getattr(every, name).view(-1, cells).T.contiguous() for name in every.__dict__))
+        return LinkPrediction(*(getattr(every, f.name).view(-1, cells).T.contiguous() for f in fields(every)))
 
 
 def link_log_odds(maps: LinkPrediction, cells: int | Tensor) -> Float[Tensor, "*link"]:

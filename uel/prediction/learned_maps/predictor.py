@@ -15,11 +15,11 @@ from uel.models.config import EvidenceNetworkConfig, LinkNetworkConfig
 from uel.prediction.learned_maps.candidates import Candidates
 from uel.prediction.learned_maps.evidence import PaddedReports
 from uel.prediction.learned_maps.evidence_network import EvidenceNetwork, place_surroundings
-from uel.prediction.learned_maps.link_network import LinkNetwork, LinkPrediction
+from uel.prediction.learned_maps.link_network import LinkEnsemble, LinkNetwork, LinkPrediction
 from uel.prediction.learned_maps.surroundings import Surroundings
 from uel.prediction.square_posterior import Squares
 
-SCHEMA = "uel-level-maps-1"
+SCHEMA = "uel-level-maps-2"
 LEVEL_MAPS_FILE = "level_maps.pt"
 
 
@@ -33,7 +33,7 @@ class PredictedDistrict:
     surroundings: Float[Tensor, "place channel"]
 
     @staticmethod
-    def of(links: LinkNetwork, network: MeasuredNetwork, squares: Squares) -> "PredictedDistrict":
+    def of(links: LinkEnsemble, network: MeasuredNetwork, squares: Squares) -> "PredictedDistrict":
         """Predict the maps of a network whose cells are listed and named by its reports.
 
         Raises:
@@ -58,7 +58,7 @@ class PredictedDistrict:
 class MapPredictor:
     """The networks that predict maps and weigh what they say."""
 
-    links: LinkNetwork
+    links: LinkEnsemble
     evidence: EvidenceNetwork
 
     @torch.no_grad()
@@ -73,7 +73,8 @@ class MapPredictor:
     def save(self, folder: Path) -> None:
         """Write `level_maps.pt` (weights and configurations) into a folder."""
         content: dict[str, Any] = {"schema": SCHEMA}
-        for name, network in (("links", self.links), ("evidence", self.evidence)):
+        networks = {f"links_{number}": member for number, member in enumerate(self.links.members)}
+        for name, network in (networks | {"evidence": self.evidence}).items():
             content[name] = {"config": asdict(network.config), "state": network.state_dict()}
         replace_torch_file(folder / LEVEL_MAPS_FILE, content)
 
@@ -87,10 +88,12 @@ class MapPredictor:
             content: dict[str, Any] = torch.load(file, weights_only=True)
             if content["schema"] != SCHEMA:
                 raise ValueError(f"schema {content['schema']!r} instead of {SCHEMA!r}")
-            links = LinkNetwork(LinkNetworkConfig(**content["links"]["config"]))
+            links = []
+            for name in sorted(name for name in content if name.startswith("links_")):
+                links.append(LinkNetwork(LinkNetworkConfig(**content[name]["config"])))
+                links[-1].load_state_dict(content[name]["state"])
             evidence = EvidenceNetwork(EvidenceNetworkConfig(**content["evidence"]["config"]))
-            links.load_state_dict(content["links"]["state"])
             evidence.load_state_dict(content["evidence"]["state"])
         except Exception as error:  # torch raises what its unpickler and zip reader raise
             raise UelError("these learned maps cannot be read", got=f"{file}: {error}", do=do) from error
-        return MapPredictor(links.eval(), evidence.eval())
+        return MapPredictor(LinkEnsemble(links).eval(), evidence.eval())

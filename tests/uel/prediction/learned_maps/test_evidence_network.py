@@ -6,7 +6,7 @@ from tests.helpers.districts import random_network
 from uel.models.config import EvidenceNetworkConfig, LinkNetworkConfig
 from uel.prediction.learned_maps.evidence import PaddedReports
 from uel.prediction.learned_maps.evidence_network import EvidenceNetwork
-from uel.prediction.learned_maps.link_network import LinkNetwork
+from uel.prediction.learned_maps.link_network import LinkEnsemble, LinkNetwork
 from uel.prediction.learned_maps.predictor import PredictedDistrict
 from uel.prediction.square_posterior import Squares
 
@@ -15,7 +15,7 @@ NETWORK = random_network()
 
 def small_district(network=NETWORK) -> PredictedDistrict:
     torch.manual_seed(0)
-    links = LinkNetwork(LinkNetworkConfig(width=16, depth=1)).eval()
+    links = LinkEnsemble([LinkNetwork(LinkNetworkConfig(width=16, depth=1))]).eval()
     return PredictedDistrict.of(links, network, Squares.outdoors(network))
 
 

@@ -12,7 +12,7 @@ from uel.prediction.learned_maps.candidates import SQUARES_PER_BLOCK, Candidates
 from uel.prediction.learned_maps.evidence import PaddedReports
 from uel.prediction.learned_maps.evidence_network import EvidenceNetwork
 from uel.prediction.learned_maps.link_features import LinkFeatures
-from uel.prediction.learned_maps.link_network import LinkNetwork
+from uel.prediction.learned_maps.link_network import LinkEnsemble, LinkNetwork
 from uel.prediction.learned_maps.predictor import LEVEL_MAPS_FILE, MapPredictor, PredictedDistrict
 from uel.prediction.square_posterior import Squares
 
@@ -22,7 +22,7 @@ NETWORK = random_network()
 @pytest.fixture
 def predictor() -> MapPredictor:
     torch.manual_seed(0)
-    links = LinkNetwork(LinkNetworkConfig(width=16, depth=1)).eval()
+    links = LinkEnsemble([LinkNetwork(LinkNetworkConfig(width=16, depth=1))]).eval()
     return MapPredictor(links, EvidenceNetwork(EvidenceNetworkConfig(width=8, depth=1)).eval())
 
 
