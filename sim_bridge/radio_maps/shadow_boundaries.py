@@ -10,9 +10,12 @@ edge, and diffracted rays are left out there (`radio_maps.diffraction`). Both fa
 The pixels concerned are found by geometry, edge by edge: rays would make lit pixels as noisy as shadows are.
 """
 
+from concurrent.futures import ThreadPoolExecutor
+
 import mitsuba as mi
 import numpy as np
 import scipy.special
+import torch
 from numpy.typing import NDArray
 from sionna.rt.utils import spawn_ray_to
 
@@ -34,13 +37,20 @@ def direct_factors(scene: RadioScene, grid: Grid, points: Array, edges: CellEdge
 
     `points` are the centres of the pixels in metres, `pixel 3`.
     """
-    positions = cell_positions(scene.sites).double().numpy()
-    factors = np.ones((len(positions), grid.count**2))
-    for cell, source in enumerate(positions):
-        own = edges.of_cell(cell)
+    within = (np.arange(POINTS_PER_PIXEL) + 0.5) / POINTS_PER_PIXEL - 0.5
+    offset = grid.pixel * np.stack([*np.meshgrid(within, within), np.zeros((POINTS_PER_PIXEL,) * 2)], -1).reshape(-1, 3)
+    every, positions = points[:, None] + offset, cell_positions(scene.sites).double().numpy()
+
+    def search(cell: int) -> tuple[DiffractionEdges, NDArray[np.int64], NDArray[np.int64]]:
+        own, source = edges.of_cell(cell), positions[cell]
         # A wave that reaches both faces has no shadow.
-        shading = ((source - own.origin) * own.normal[:, 1]).sum(1) <= 0
-        factors[cell] = _factors(scene, grid, points, own.select(shading.nonzero()[0]), source)
+        shading = own.select((((source - own.origin) * own.normal[:, 1]).sum(1) <= 0).nonzero()[0])
+        return shading, *_near_boundaries(grid, every, shading, source, scene.wavelength)
+
+    factors = np.empty((len(positions), grid.count**2))
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:  # numpy leaves the interpreter to others meanwhile
+        for cell, (shading, edge, point) in enumerate(pool.map(search, range(len(positions)))):
+            factors[cell] = _factors(scene, every, shading.select(edge), point, positions[cell])
     return factors.reshape(-1, *grid.shape)
 
 
@@ -50,18 +60,15 @@ def knife_edge_field(detour: Array) -> NDArray[np.complex128]:
     return -0.5 * scipy.special.erfc(np.exp(0.25j * np.pi) * np.sqrt(2 * np.pi * detour))
 
 
-def _factors(scene: RadioScene, grid: Grid, points: Array, edges: DiffractionEdges, source: Array) -> Array:
-    """Factors of one cell's direct power, `pixel`."""
-    within = (np.arange(POINTS_PER_PIXEL) + 0.5) / POINTS_PER_PIXEL - 0.5
-    offset = grid.pixel * np.stack([*np.meshgrid(within, within), np.zeros((POINTS_PER_PIXEL,) * 2)], -1).reshape(-1, 3)
-    every = points[:, None] + offset
-    edge, point = _near_boundaries(grid, every, edges, source, scene.wavelength)
-    pixel = np.unique(point // len(offset))
-    factors = np.ones(len(points))
+def _factors(
+    scene: RadioScene, every: Array, shading: DiffractionEdges, point: NDArray[np.int64], source: Array
+) -> Array:
+    """Factors of one cell's direct power, `pixel`, from the pairs of an edge and a point near its shadow's boundary."""
+    pixel = np.unique(point // every.shape[1])
+    factors = np.ones(len(every))
     if not len(pixel):
         return factors
-    loss = np.zeros(every.shape[0] * len(offset))
-    shading, shaded = edges.select(edge), every.reshape(-1, 3)[point]
+    loss, shaded = np.zeros(every.shape[0] * every.shape[1]), every.reshape(-1, 3)[point]
     turn, detour = _way(shading, source, shaded)
     clear = turn + EDGE_CLEARANCE * shading.outwards
     free = _free(scene, source, shaded) & _free(scene, source, clear) & _free(scene, clear, shaded)
@@ -70,7 +77,7 @@ def _factors(scene: RadioScene, grid: Grid, points: Array, edges: DiffractionEdg
     taken = np.log1p(weight * (2 * added.real + np.abs(added) ** 2))
     np.add.at(loss, point[free], taken[free])
     lit = _free(scene, source, every[pixel].reshape(-1, 3)).reshape(len(pixel), -1)
-    kept = np.exp(loss.reshape(len(points), -1)[pixel])
+    kept = np.exp(loss.reshape(len(every), -1)[pixel])
     seen = lit.any(1)
     factors[pixel[seen]] = (kept * lit).sum(1)[seen] / lit.sum(1)[seen]
     return factors
