@@ -122,10 +122,10 @@ class DistrictView:
 
 
 def _possible(labelled: MeasuredNetwork, judged: MeasuredNetwork) -> Tensor:
-    """Outdoor squares of known height in the rectangle that was measured, and every measured one."""
+    """Squares of the measured rectangle that may be outdoors, and every measured one."""
     row, column = torch.cat([labelled.row, judged.row]), torch.cat([labelled.column, judged.column])
     possible = torch.zeros(labelled.grid.shape, dtype=torch.bool)
     box = slice(int(row.min()), int(row.max()) + 1), slice(int(column.min()), int(column.max()) + 1)
-    possible[box] = (labelled.rasters.outdoors & labelled.rasters.building_known)[box]
+    possible[box] = labelled.rasters.outdoors[box]
     possible[row, column] = True
     return possible

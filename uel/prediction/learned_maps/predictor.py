@@ -73,8 +73,11 @@ class MapPredictor:
     def save(self, folder: Path) -> None:
         """Write `level_maps.pt` (weights and configurations) into a folder."""
         content: dict[str, Any] = {"schema": SCHEMA}
-        networks = {f"links_{number}": member for number, member in enumerate(self.links.members)}
-        for name, network in (networks | {"evidence": self.evidence}).items():
+        networks: dict[str, LinkNetwork | EvidenceNetwork] = {"evidence": self.evidence}
+        for number, member in enumerate(self.links.members):
+            assert isinstance(member, LinkNetwork), "an ensemble has networks for links"
+            networks[f"links_{number}"] = member
+        for name, network in networks.items():
             content[name] = {"config": asdict(network.config), "state": network.state_dict()}
         replace_torch_file(folder / LEVEL_MAPS_FILE, content)
 
