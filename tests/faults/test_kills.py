@@ -1,4 +1,4 @@
-"""kill -9 at random moments of build, map, survey, train and eval: the same command goes on, to the same bytes.
+"""Signals at random moments of build, map, survey, train and eval: the same command goes on, to the same bytes.
 
 `UEL_KILL_MOMENTS` says how many moments are tried (5 by default, one of each verb; 100 take an hour).
 """
@@ -29,6 +29,27 @@ MOMENTS = int(os.environ.get("UEL_KILL_MOMENTS", "5"))
 FREE_SPACE = "free-space"
 LOCATOR = ("--locator.patches", "16", "--locator.width", "16", "--locator.pixel-width", "8", "--locator.depth", "1",
            "--locator.radio-depth", "1")  # fmt: skip
+
+
+EVALUATION = f"""
+name: killed
+tiles: [data/third]
+deployments: 1
+phones: 16
+fingerprints: 8
+tiers: [rsrp, rsrp_ta]
+truths: [map]
+sites: [3]
+maps: {{pixel: 8.0, tracing: {{backend: {FREE_SPACE}}}}}
+sigmas: []
+correlations: []
+cells: []
+dropouts: []
+conditions: []
+speeds: []
+controls: false
+"""
+"""the base condition alone, in some tiers"""
 
 
 def hashes(folder: Path, *left_out: str) -> dict[str, str]:
@@ -92,8 +113,7 @@ VERBS = {
         _trained,
     ),
     "eval": Verb(
-        ("eval", "runs/killed", "--config", "eval/quick", "--name", "killed", "--tiles", "data/third", "--deployments",
-         "1", "--maps.tracing.backend", FREE_SPACE, "--maps.pixel", "8", "--phones", "16", "--fingerprints", "8"),
+        ("eval", "runs/killed", "--config", "eval.yaml"),
         _evaluated,
     ),
 }  # fmt: skip
@@ -127,6 +147,7 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> Reference:
     folder = root / "now"
     folder.mkdir()
     map_file(folder)
+    (folder / "eval.yaml").write_text(EVALUATION)
     for name, site in (("toy", 0), ("other", 1), ("third", 2)):
         write_sites(toy_tile(folder / "data" / name, name), SITES[: 4 - site % 2])
     before, results, seconds = dict[str, Path](), dict[str, object](), dict[str, float]()
@@ -152,3 +173,22 @@ def test_a_killed_command_goes_on_to_the_same_result(moment: int, reference: Ref
     finish(verb, folder)
     assert VERBS[verb].results(folder) == reference.results[verb], f"{verb}, killed at moment {moment}"
     assert not [path for path in folder.rglob("*.part") if path.is_dir()], "what was killed is swept"
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_stopped_command_says_how_to_go_on(
+    verb: str, number: int, code: int, reference: Reference, tmp_path: Path
+) -> None:
+    folder = tmp_path / "now"
+    shutil.copytree(reference.before[verb], folder)
+    process = launch(verb, folder)
+    time.sleep(reference.seconds[verb] * random.Random(f"{verb}{number}").uniform(0.2, 0.9))
+    process.send_signal(number)
+    said = process.communicate(timeout=300)[1]
+    assert "Traceback" not in said
+    if process.returncode != 0:  # it was finished
+        assert process.returncode == code, said
+        assert f"the same command goes on from there:\n  uel {verb} " in said
+    finish(verb, folder)
+    assert VERBS[verb].results(folder) == reference.results[verb]

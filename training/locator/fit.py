@@ -146,9 +146,9 @@ def _has_results(folder: Path) -> bool:
 
 
 def discard_training(folder: Path) -> None:
-    """Remove a training; nothing but a training. Raises `UelError` for any other folder."""
+    """Remove a training, if there is one. Raises `UelError` where it has no mark of this library."""
     with folder_lock(folder):
-        if is_training(folder):
+        if _has_results(folder):
             log.info("training: removing the one in %s", folder)
             remove_own_folder(folder, is_training, "training")
 

@@ -150,7 +150,8 @@ def test_a_training_is_removed_when_the_user_says_so_and_nothing_else_is(tmp_pat
     discard_training(run)
     assert (run / "precious.py").is_file()
     (run / "facts.json").write_text("{}")  # of somebody else: no key beside it
-    discard_training(run)
+    with pytest.raises(UelError, match="not a training"):
+        discard_training(run)
     assert (run / "precious.py").is_file()
 
 
