@@ -309,7 +309,7 @@ def test_ray_listens_here_alone_and_leaves_nothing(end: str, tmp_path: Path) -> 
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=environment, timeout=300)
     told = json.loads(done.stdout)
     assert told["listening"]
-    assert set(told["listening"]) <= {"127.0.0.1", "::1"}
+    assert {address.removeprefix("::ffff:") for address in told["listening"]} <= {"127.0.0.1", "::1"}
     assert wait_until(lambda: not any(map(psutil.pid_exists, told["children"])), 30.0)
 
 
