@@ -1,6 +1,5 @@
 """What `uel build` and `uel place` do."""
 
-import json
 import logging
 import time
 from dataclasses import asdict
@@ -17,6 +16,7 @@ from scenes.tiles.writer import write_sites
 from uel.core.files.folder_names import require_folder_name
 from uel.core.files.locks import folder_lock
 from uel.core.files.write_errors import require_writable
+from uel.core.outside.json_text import read_json_object
 from uel.errors import UelError
 from uel.geo.tile import Tile
 from uel.radio.sites import Array, Cell
@@ -125,7 +125,7 @@ def _build_or_reuse(config: BuildConfig, source: str, name: str, inspect: TileIn
 
 def report_lines(tile: Tile) -> list[str]:
     """The problems that a tile's build report lists, and its notes: the map's edge, guessed heights, odd buildings."""
-    report = json.loads((tile.folder / "build_report.json").read_text(encoding="utf-8"))
+    report = read_json_object(tile.folder / "build_report.json")
     return [f"! {problem}" for problem in report["problems"]] + [f"note: {note}" for note in report["notes"]]
 
 

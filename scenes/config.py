@@ -9,10 +9,12 @@ import tyro
 
 from scenes.perturbation import Perturbation, parse_perturbation
 from uel.core.io import data_folder
+from uel.core.outside.number_ranges import require_numbers
 from uel.errors import UelError
 from uel.radio.config import Carrier, Pattern, PowerKind
 
 MIN_STOREY, MAX_STOREY = 2.0, 10.0  # m
+SECTOR_RANGE = (1, 64)  # cells of a site
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +29,7 @@ class SceneFileConfig:
     """ITU classes of materials whose names do not tell them: NAME=CLASS"""
 
     def __post_init__(self) -> None:
+        require_numbers(self)
         if not 0 < self.unit < math.inf:
             raise UelError("--scene.unit is no length", got=self.unit, do="give metres: --scene.unit 0.01")
         self.material_classes  # noqa: B018  (raises for an invalid text)
@@ -62,6 +65,7 @@ class HeightRasterConfig:
     """distance in m up to which a square without a height takes that of the nearest one; others are open ground"""
 
     def __post_init__(self) -> None:
+        require_numbers(self)
         for name in ("min_height", "min_area", "step"):
             if not 0 < getattr(self, name) < math.inf:
                 got = getattr(self, name)
@@ -120,6 +124,8 @@ class TileBuildConfig:
     """errors to put into the tile: heights=0.2,missing=0.1,moved=2m,materials=swap,antenna=10deg,3m, or some of it"""
 
     def __post_init__(self) -> None:
+        metres, count = {"size": (1.0, 1e5), "margin": (0.0, 1e5), "pixel": (0.01, 1e3)}, {"sites": (0, 1000)}
+        require_numbers(self, **metres, **count, sectors=SECTOR_RANGE, frequency=(1e8, 1e12))
         if self.materials not in ("itu", "drawn"):
             raise UelError("unknown value of materials", got=self.materials, do="choose itu or drawn")
         if self.ground not in ("concrete", "cover"):
@@ -193,8 +199,9 @@ class PlaceConfig:
     carrier: Carrier = field(default_factory=Carrier)
 
     def __post_init__(self) -> None:
-        if self.count < 1:
-            raise UelError("the number of sites (--count) is not at least 1", got=self.count, do="give --count 4")
+        counts = {"count": (1, 100_000), "sectors": SECTOR_RANGE, "array_rows": (1, 256), "array_columns": (1, 256)}
+        angles = {"tilt_deg": (-90.0, 90.0), "declination_deg": (-180.0, 180.0)}
+        require_numbers(self, **counts, **angles, power_dbm=(-200.0, 200.0), mast=(0.0, 1e3), spacing=(0.0, 1e5))
         if self.columns and self.columns[0].isdigit():
             do = f"write --array-columns {self.columns[0]}"
             what = "--columns names the columns of a file; antenna elements are --array-columns"

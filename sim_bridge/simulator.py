@@ -16,6 +16,7 @@ from sim_bridge.engines.config import EngineConfig
 from uel.core.grid import Grid
 from uel.core.units import to_db
 from uel.errors import UelError
+from uel.geo.scene_files import require_sound_scene
 from uel.geo.tile import Tile
 from uel.radio.link_truth import LinkTruth
 from uel.radio.radio_map import RadioMap
@@ -252,6 +253,7 @@ def open_tile(tile: Tile, sites: tuple[Site, ...], tracing: TracingConfig) -> Si
     version of Sionna.
     """
     tile.require_sites(sites, tracing.material_extrapolation)
+    require_sound_scene(tile)
     source = str(tile.scene_file)
     return Sionna(rt.load_scene(source), sites, tracing, tile, source=source)
 
@@ -275,6 +277,8 @@ def _reopen(
     source: str, sites: tuple[Site, ...], tracing: TracingConfig, tile: Tile | None, size: float, atlas: Atlas | None
 ) -> Sionna:
     """The simulator that another process described."""
+    if tile is not None:
+        require_sound_scene(tile)
     sim = Sionna(rt.load_scene(source or None), sites, tracing, tile, size, source)
     if atlas is not None:
         sim.attach_atlas(atlas)

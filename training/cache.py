@@ -17,6 +17,7 @@ from uel.core.files.locks import folder_lock
 from uel.core.files.own_folders import remove_own_folder, require_own
 from uel.core.io import replace_file
 from uel.core.key_differences import difference_text, least_differences
+from uel.core.outside.json_text import read_json_object
 from uel.errors import UelError
 
 log = logging.getLogger(__name__)
@@ -104,9 +105,9 @@ class StageCache:
 def _read_record(file: Path) -> dict[str, Any] | None:
     """The record of a finished stage; None for a damaged one."""
     try:
-        record = json.loads(file.read_text(encoding="utf-8"))
+        record = read_json_object(file)
         return record if isinstance(record["seconds"], float | int) and "key" in record else None
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (UelError, KeyError):
         return None
 
 

@@ -18,6 +18,7 @@ from uel.errors import UelError
 from uel.verbs.conversion import convert
 from uel.verbs.experiments import ablate, antennas, calibrate, demo, evaluate, residuals, train, train_maps
 from uel.verbs.use import explore, export, locate
+from uel.verbs.verification import verify
 
 if TYPE_CHECKING:
     from uel.geo.tile import Tile
@@ -151,6 +152,7 @@ VERBS: dict[str, Callable[[Sequence[str]], int]] = {
     "locate": locate,
     "export": export,
     "convert": convert,
+    "verify": verify,
     "calibrate": calibrate,
     "antennas": antennas,
     "residuals": residuals,

@@ -21,6 +21,7 @@ from typing import Any, ClassVar, TypeVar, get_args, get_type_hints
 import yaml
 
 from uel.core.io import replace_file
+from uel.core.outside.yaml_text import read_yaml
 from uel.deprecated_names import current_arguments, current_code, current_field
 from uel.errors import UelError
 
@@ -129,10 +130,8 @@ _AsWritten.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(true|f
 
 
 def _read(file: Traversable) -> Mapping[str, Any]:
-    try:
-        values = yaml.load(file.read_text(encoding="utf-8"), Loader=_AsWritten)
-    except yaml.YAMLError as error:
-        raise UelError(f"{file} is not valid YAML", got=error, do="correct the file") from error
+    with resources.as_file(file) as path:
+        values = read_yaml(path, _AsWritten)
     values = {} if values is None else values
     if not isinstance(values, Mapping):
         raise UelError(f"{file} must hold names and values", got=type(values).__name__, do="write lines like `seed: 1`")

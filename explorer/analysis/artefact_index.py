@@ -4,12 +4,14 @@ Only JSON is read. A file that cannot be read becomes a line of `problems`, not 
 """
 
 import json
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from uel.errors import UelError
+from uel.core.outside.json_text import read_json_object
+from uel.errors import UelError, brief
 from uel.geo.tile import file_hash
 from uel.inference.run_folder import RECORD_FILE, RECORD_FILE_0_1, SWEEP_FILE, Run
 from uel.results.ablation import read_ablation_table
@@ -98,14 +100,14 @@ class TileArtefacts:
     @property
     def missing(self) -> list[tuple[str, str]]:
         """Artefacts that this tile lacks, each with the command that makes it."""
-        tile = str(self.folder)
+        tile, survey = shlex.quote(str(self.folder)), shlex.quote(f"data/surveys/{self.name}")
         lacking: list[tuple[str, str]] = []
         if not (self.folder / "sites.json").is_file() and not self.maps:
             lacking.append(("sites", f"uel place {tile} --count 4"))
         if not self.maps:
             lacking.append(("radio map", f"uel map {tile}"))
         if not self.surveys:
-            lacking.append(("survey", f"uel survey {tile} --out data/surveys/{self.name}"))
+            lacking.append(("survey", f"uel survey {tile} --out {survey}"))
         return lacking
 
 
@@ -144,7 +146,7 @@ def find_artefacts(path: Path | None, data: Path, runs: Path) -> ArtefactIndex:
     problems: list[str] = []
     folders = sorted({f.resolve() for root in (data, runs, path) if root is not None for f in _folders_below(root)})
     by_kind: dict[ArtefactKind, list[Path]] = {
-        kind: [folder for folder in folders if (folder / file).is_file()] for kind, file in MARKER_FILES.items()
+        kind: [folder for folder in folders if _is_file(folder / file)] for kind, file in MARKER_FILES.items()
     }
     tests = {run: _deployment_artefacts(run, problems) for run in by_kind["run"]}
     tile_folders = sorted({*by_kind["tile"], *(tile for tile, _ in tests.values() if tile is not None)})
@@ -153,7 +155,9 @@ def find_artefacts(path: Path | None, data: Path, runs: Path) -> ArtefactIndex:
     requested = path.resolve() if path else None
     tile_folders.sort(key=lambda folder: folder != requested)
     # Copies of a tile have one fingerprint and count once.
-    unique = {tile.fingerprint: tile for folder in reversed(tile_folders) if (tile := _tile_artefacts(folder))}
+    unique = {
+        tile.fingerprint: tile for folder in reversed(tile_folders) if (tile := _tile_artefacts(folder, problems))
+    }
     tiles = _with_unique_names(sorted(unique.values(), key=lambda tile: str(tile.folder)))
     maps = [
         Artefact(fingerprint, folder, _map_sites(folder))
@@ -234,21 +238,38 @@ def _folders_below(root: Path) -> Iterator[Path]:
         folder, depth = waiting.pop()
         yield folder
         if depth < SEARCH_DEPTH and not (folder / MARKER_FILES["tile"]).is_file():
-            inner = (
-                f for f in folder.iterdir() if f.is_dir() and f.suffix not in (".zarr", ".part") and f.name[0] != "."
-            )
-            waiting += [(f, depth + 1) for f in inner]
+            waiting += [(inner, depth + 1) for inner in _inner_folders(folder)]
+
+
+def _is_file(path: Path) -> bool:
+    """Whether there is a file that may be seen."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
+def _inner_folders(folder: Path) -> list[Path]:
+    """Folders in a folder that may hold artefacts; none where it may not be read."""
+    try:
+        inner = [f for f in folder.iterdir() if f.suffix not in (".zarr", ".part") and f.name[0] != "."]
+        return [f for f in inner if f.is_dir()]
+    except OSError:
+        return []
 
 
 def _read_json(file: Path, problems: list[str]) -> dict[str, Any]:
     try:
-        stored = json.loads(file.read_text(encoding="utf-8"))
-        if not isinstance(stored, dict):
-            raise ValueError("not a JSON object")
-        return stored
-    except (OSError, ValueError) as error:
-        problems.append(f"{file}: {error}")
+        return read_json_object(file)
+    except UelError as error:
+        problems.append(brief(error))
         return {}
+
+
+def _part(stored: dict[str, Any], name: str) -> dict[str, Any]:
+    """An object inside an object of JSON; empty where there is none."""
+    part = stored.get(name)
+    return part if isinstance(part, dict) else {}
 
 
 def _fingerprint(folder: Path) -> str:
@@ -256,11 +277,11 @@ def _fingerprint(folder: Path) -> str:
     return file_hash(folder / MARKER_FILES["tile"])[:16]
 
 
-def _tile_artefacts(folder: Path) -> TileArtefacts | None:
-    if not (folder / MARKER_FILES["tile"]).is_file():
-        return None
-    name = _read_json(folder / MARKER_FILES["tile"], []).get("name", folder.name)
-    return TileArtefacts(str(name), folder, _fingerprint(folder))
+def _tile_artefacts(folder: Path, problems: list[str]) -> TileArtefacts | None:
+    """A tile's folder; None where there is no tile, or one that cannot be read."""
+    stored = _read_json(folder / MARKER_FILES["tile"], problems) if _is_file(folder / MARKER_FILES["tile"]) else {}
+    name = stored.get("name")
+    return TileArtefacts(name, folder, _fingerprint(folder)) if isinstance(name, str) and name else None
 
 
 def _with_unique_names(tiles: list[TileArtefacts]) -> list[TileArtefacts]:
@@ -288,21 +309,27 @@ def _deployment_artefacts(run: Path, problems: list[str]) -> tuple[Path | None, 
 
 def _map_fingerprint(radio: Path, problems: list[str]) -> str | None:
     """The fingerprint of the tile that a radio map was made on; None where the map does not name it."""
-    fingerprint = _read_json(radio / MARKER_FILES["map"], problems).get("attributes", {}).get("fingerprint")
+    fingerprint = _part(_read_json(radio / MARKER_FILES["map"], problems), "attributes").get("fingerprint")
     stage = radio / "stage.json"
     if fingerprint is None and stage.is_file():
-        fingerprint = _read_json(stage, problems).get("key", {}).get("tile")
-    return fingerprint
+        fingerprint = _part(_read_json(stage, problems), "key").get("tile")
+    return None if fingerprint is None else str(fingerprint)
 
 
 def _map_sites(radio: Path) -> str:
     """The sites of a radio map as JSON, to be compared with a survey's."""
-    return json.dumps(_read_json(radio / MARKER_FILES["map"], []).get("attributes", {}).get("sites"), sort_keys=True)
+    attributes = _part(_read_json(radio / MARKER_FILES["map"], []), "attributes")
+    return json.dumps(attributes.get("sites"), sort_keys=True)
 
 
 def _survey_artefacts(survey: Path, problems: list[str]) -> Iterator[Artefact]:
     """An artefact for each tile of a survey."""
-    for name, entry in _read_json(survey / MARKER_FILES["survey"], problems).get("tiles", {}).items():
+    stored = _read_json(survey / MARKER_FILES["survey"], problems)
+    tiles = _part(stored, "tiles")
+    if stored and not (tiles and all(isinstance(entry, dict) for entry in tiles.values())):
+        problems.append(f"{survey / MARKER_FILES['survey']}: its tiles are no objects")
+        return
+    for name, entry in tiles.items():
         yield Artefact(str(entry.get("fingerprint")), survey, json.dumps(entry.get("sites"), sort_keys=True), name)
 
 

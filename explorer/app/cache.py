@@ -24,6 +24,7 @@ from explorer.app.serve import PATH_VARIABLE
 from explorer.map_view import ground_image, tile_gltf, tile_meshes
 from explorer.style import theme_of
 from uel.core.io import data_folder
+from uel.errors import quoted
 from uel.estimation.ray_rescoring import RayRescoringConfig
 from uel.estimation.refinement import PatchSortedMap
 from uel.geo.tile import Tile
@@ -160,7 +161,7 @@ def _simulator(folder: Path, radio: Path, _position: torch.Tensor) -> Any:
     from sim_bridge.registry import open_ray_tracer, require_paths
 
     opened, purpose = _deployment(folder, radio), "the display of rays"
-    require_paths(opened.backend, purpose, f" to uel map {folder}")
+    require_paths(opened.backend, purpose, f" to uel map {quoted(folder)}")
     tracing = TracingConfig(backend=opened.backend, samples=RAYS_PER_CELL, chunk=1)
     simulator = open_ray_tracer(opened.tile, opened.sites, tracing, purpose)
     simulator.trace_polylines(_position)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import tyro
 
+from uel.core.outside.number_ranges import require_numbers
 from uel.errors import UelError
 
 
@@ -31,6 +32,7 @@ class ExploreConfig:
     """path under which a proxy shows the pages, `radio` for https://example.org/radio"""
 
     def __post_init__(self) -> None:
+        require_numbers(self)
         if not 1 <= self.port <= 65535:
             raise UelError("--port is no TCP port (1 to 65535)", got=self.port, do="give --port 8501, for example")
         if self.path is not None:

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from explorer.app.config import ExploreConfig
+from explorer.app.content_policy import install_content_policy
 
 PATH_VARIABLE = "UEL_EXPLORE"  # environment variable: the folder to open with
 APP_FILE = Path(__file__).with_name("main.py")
@@ -35,4 +36,5 @@ def serve(config: ExploreConfig) -> None:
 
     # Where other machines may connect, Streamlit would ask a service on the Internet for this machine's address.
     net_util.get_external_ip = lambda: None
+    install_content_policy()
     cli.main(streamlit_arguments(config), prog_name="uel explore", standalone_mode=False)

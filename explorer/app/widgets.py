@@ -12,6 +12,7 @@ import streamlit as st
 
 from explorer.analysis.artefact_index import MAKE_COMMANDS, ArtefactIndex, TileArtefacts
 from explorer.app import cache, webgl
+from explorer.app.plain_text import code_block, plain
 from explorer.map_view import deck_gl, plan_2d, tile_gltf
 from explorer.map_view.ground_image import Image, Legend
 from explorer.map_view.marks import MapMarks
@@ -93,14 +94,14 @@ def show_errors() -> Iterator[None]:
         yield
     except UelError as error:
         what, *more = str(error).splitlines()
-        st.error("\n\n".join([f"**{what}**", *(line.strip() for line in more)]))
+        st.error("\n\n".join([f"**{plain(what)}**", *map(plain, more)]))
     except OSError as error:  # removed while the page was open
-        st.error(f"**a file cannot be read**\n\ngot: {error}\n\ndo: reload the page, and check the folder")
+        st.error(f"**a file cannot be read**\n\ngot: {plain(error)}\n\ndo: reload the page, and check the folder")
 
 
 def show_missing(what: str, command: str) -> None:
     """Say that something is missing, with the command that makes it."""
-    st.info(f"There is no {what} yet. This command makes it:\n\n```\n{command}\n```")
+    st.info(f"There is no {plain(what)} yet. This command makes it:\n\n{code_block(command)}")
 
 
 def require_artefacts(context: PageContext, kind: str) -> bool:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
@@ -33,7 +34,7 @@ class Legend:
     @property
     def html(self) -> str:
         """The legend as HTML; its text has the colour of the page's text."""
-        title = f"<b>{self.title}</b>{f' in {self.unit}' if self.unit else ''}"
+        title = f"<b>{escape(self.title)}</b>{f' in {escape(self.unit)}' if self.unit else ''}"
         if self.names is not None:
             return f"<div class='legend'>{title} {''.join(_swatch(*item) for item in self.names.items())}</div>"
         style = f"display:inline-block;width:11rem;height:0.8rem;background:{css_gradient(self.scale)}"
@@ -49,7 +50,7 @@ EVIDENCE_LEGEND = Legend(title="evidence", unit="nats below the best pixel", sca
 
 def _swatch(name: str, colour: RGB) -> str:
     square = f"<span style='display:inline-block;width:0.8rem;height:0.8rem;background:{css_colour(colour)}'></span>"
-    return f"<span style='white-space:nowrap;margin-left:0.7rem'>{square} {name}</span>"
+    return f"<span style='white-space:nowrap;margin-left:0.7rem'>{square} {escape(name)}</span>"
 
 
 def _written(value: float) -> str:

@@ -12,6 +12,7 @@ from explorer.figures.ablation import VariantGroup, group_variants, variant_labe
 from explorer.figures.axes import png_bytes
 from explorer.style import condition_label
 from uel.core.io import replace_file
+from uel.core.outside.array_files import read_array_fields
 from uel.errors import UelError
 from uel.estimation.scoring import bootstrap
 from uel.results.ablation import AblationRow, read_ablation_table
@@ -178,9 +179,8 @@ def _median_reduction(folder: Path, without_physics: VariantGroup, best: Variant
 def _errors(folder: Path, row: AblationRow) -> torch.Tensor:
     file = folder / "cells" / f"{row.cell}.npz"
     try:
-        with np.load(file) as stored:
-            return torch.from_numpy(stored["error"])
-    except Exception as error:  # numpy raises what zip and its own format raise
+        return torch.from_numpy(read_array_fields(file, ("error",))["error"])
+    except (UelError, TypeError) as error:
         do = "repeat the ablation: uel ablate"
         raise UelError("a result of this ablation is missing or damaged", got=f"{file}: {error}", do=do) from error
 

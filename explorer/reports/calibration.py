@@ -1,7 +1,6 @@
 """The report of a calibration: convergence, fitted parameters beside true ones, and errors before and after."""
 
 import csv
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from explorer.figures.axes import (
 )
 from explorer.style import BLACK, BLUE, GREY, VERMILION, hex_colour
 from uel.core.io import replace_file
+from uel.core.outside.json_text import read_json_object
 from uel.core.units import to_db
 from uel.errors import UelError
 from uel.geo.tile import Tile
@@ -68,7 +68,7 @@ def write_calibration_report(run: Path) -> Path:
     Raises `UelError` where a file of the calibration is missing or damaged.
     """
     try:
-        result = json.loads((run / "calibration.json").read_text(encoding="utf-8"))
+        result = read_json_object(run / "calibration.json")
         curves, held_out = _table(run / "losses.csv"), _table(run / "judged.csv")
     except (OSError, ValueError) as error:
         raise UelError(

@@ -1,7 +1,6 @@
 """The report of an evaluation: `table.md` beside `table.csv`, with accuracy targets, goals and figures."""
 
 import csv
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from explorer.reports.evaluation_tables import (
 )
 from explorer.style import method_label, tier_label
 from uel.core.io import replace_file
+from uel.core.outside.json_text import read_json_object
 from uel.errors import UelError
 from uel.results.evaluation import BOOTSTRAP_BLOCK, ConditionResult, read_result
 
@@ -59,8 +59,8 @@ def read_table(folder: Path) -> list[dict[str, str]]:
 
 def read_protocol(folder: Path) -> dict[str, Any]:
     try:
-        return json.loads((folder / "protocol.json").read_text())
-    except (OSError, ValueError) as error:
+        return read_json_object(folder / "protocol.json")
+    except UelError as error:
         raise UelError(
             "protocol.json of this evaluation is missing or damaged", got=f"{folder}: {error}", do=REPEAT_COMMAND
         ) from error

@@ -1,8 +1,6 @@
 """The report of a finished run: `report.md` with its errors, and its figures beside it."""
 
 import csv
-import json
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,9 @@ from explorer.figures.axes import png_bytes
 from explorer.figures.overview import ExampleFix
 from explorer.style import RUN_METHOD_STYLES, run_method_label, tier_label
 from uel.core.io import replace_file
-from uel.errors import UelError
+from uel.core.outside.array_files import read_arrays
+from uel.core.outside.json_text import read_json_object
+from uel.errors import UelError, quoted
 from uel.inference.run_folder import Run
 from uel.results.run_summary import base_errors, newest_evaluation
 
@@ -72,16 +72,15 @@ def _damaged(run: Path, name: str, error: Exception) -> UelError:
 
 def _json(run: Path, name: str) -> dict[str, Any]:
     try:
-        return json.loads((run / name).read_text())
-    except ValueError as error:
+        return read_json_object(run / name)
+    except UelError as error:
         raise _damaged(run, name, error) from error
 
 
 def _arrays(run: Path, name: str) -> dict[str, np.ndarray]:
     try:
-        with (run / name).open("rb") as file, np.load(file) as stored:
-            return {key: stored[key] for key in stored.files}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        return read_arrays(run / name)
+    except UelError as error:
         raise _damaged(run, name, error) from error
 
 
@@ -95,7 +94,7 @@ def read_errors(run: Path) -> dict[str, np.ndarray]:
         errors = base_errors(evaluation)
         return {key: error for key, error in errors.items() if key.split("/")[2] in RUN_METHOD_STYLES}
     if not (run / ERRORS_FILE_0_1).is_file():
-        do = f"evaluate it: uel eval {run} --protocol quick"
+        do = f"evaluate it: uel eval {quoted(run)} --protocol quick"
         raise UelError("this run has not been evaluated", got=str(run), do=do)
     return _arrays(run, ERRORS_FILE_0_1)
 

@@ -6,11 +6,11 @@ from functools import cached_property
 from pathlib import Path
 
 import torch
-import yaml
 from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
+from uel.core.outside.yaml_text import read_yaml
 from uel.errors import UelError
 from uel.geo.tile import Tile
 from uel.survey.checks import Excess, Links, SurveyCheck, excess_statistics, survey_checks
@@ -110,7 +110,6 @@ def _tiles(survey: Survey, given: Sequence[Path]) -> dict[str, Tile]:
 def _configured_tiles(folder: Path) -> list[Path]:
     """Folders of tiles in the survey's `config.yaml`; none where it cannot be read."""
     try:
-        tiles = yaml.safe_load((folder / CONFIG_FILE).read_text(encoding="utf-8"))["tiles"]
-        return [Path(tile) for tile in tiles]
-    except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError):
+        return [Path(tile) for tile in read_yaml(folder / CONFIG_FILE)["tiles"]]
+    except (UelError, TypeError, KeyError):
         return []

@@ -1,7 +1,6 @@
 """The report of a training: losses, validation errors and calibration by map condition, heatmaps of a few phones."""
 
 import csv
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from explorer.figures.overview import training_figure
 from explorer.reports.run import read_curves
 from explorer.style import GREY, LINE_COLOURS, YELLOW, condition_label, hex_colour
 from uel.core.io import replace_file
+from uel.core.outside.json_text import read_json_object
 from uel.errors import UelError
 from uel.estimation.fix import Fix
 from uel.geo.tile_maps import TileMaps
@@ -100,8 +100,8 @@ def _with_legend(figure: Figure, ax: Axes) -> Figure:
 
 def _metrics(run: Path) -> dict[str, Any]:
     try:
-        return json.loads((run / "metrics.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        return read_json_object(run / "metrics.json")
+    except UelError as error:
         raise UelError(
             "metrics.json of this run is missing or damaged", got=f"{run}: {error}", do="train a run: uel train"
         ) from error

@@ -9,11 +9,11 @@ import shapely
 import torch
 from rasterio import Affine, features
 from scipy import ndimage
-from trimesh.exchange.ply import load_ply
 
 from scenes.export.georeference import Georeference
 from scenes.materials.random_materials import file_slug
 from uel.core.io import staged_named_file
+from uel.geo.scene_files import read_ply
 from uel.geo.tile import Tile
 from uel.radio.sites import Site, cells_of
 
@@ -41,9 +41,8 @@ def _map_buildings(tile: Tile) -> list[dict[str, Any]]:
 
 def _footprint(tile: Tile, identity: str) -> Any:
     """The outline of a building's roof, from the triangles of its mesh."""
-    with (tile.folder / "meshes" / f"building-{file_slug(identity)}-roof.ply").open("rb") as stream:
-        mesh = load_ply(stream)
-    triangles = np.asarray(mesh["vertices"], np.float64)[np.asarray(mesh["faces"]), :2]
+    mesh = read_ply(tile.folder / "meshes" / f"building-{file_slug(identity)}-roof.ply")
+    triangles = mesh.vertex[mesh.face, :2]
     return shapely.union_all(shapely.polygons(triangles), grid_size=SNAP_DISTANCE)
 
 

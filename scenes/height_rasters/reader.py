@@ -8,16 +8,15 @@ from typing import Any
 
 import numpy as np
 import pyproj
-import rasterio
 from jaxtyping import Float
 from rasterio import Affine, warp
 from rasterio.enums import Resampling
-from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
 
 from scenes.config import HeightRasterConfig
 from scenes.mesh.dem import METRE_UNITS, PLAUSIBLE_ELEVATIONS, sample_dem
 from scenes.mesh.mesh_parts import Array
+from scenes.mesh.raster_files import open_geotiff, require_readable_size
 from uel.errors import UelError
 
 RASTER_SUFFIXES = (".tif", ".tiff", ".vrt", ".img", ".asc")
@@ -57,18 +56,15 @@ def is_height_raster(source: str | Path) -> bool:
 @contextmanager
 def open_raster(file: Path) -> Iterator[DatasetReader]:
     """Open a raster of heights. Raises `UelError` for a file that is none: no raster, no CRS, an image of colours."""
-    try:
-        with rasterio.open(file) as raster:
-            if raster.crs is None:
-                do = "set one: gdal_edit.py -a_srs EPSG:… FILE"
-                raise UelError("the raster of heights has no CRS", got=str(file), do=do)
-            if raster.count >= 3 and raster.dtypes[0] == "uint8":
-                got, do = f"{file}: {raster.count} bands of uint8", "give heights in metres, in one band"
-                raise UelError("the raster is an image, not heights", got=got, do=do)
-            yield raster
-    except RasterioError as error:
-        got = f"{file}: {' '.join(str(error).split())}"
-        raise UelError("the raster of heights cannot be read", got=got, do="give a GeoTIFF") from error
+    with open_geotiff(file, "raster of heights") as raster:
+        if raster.crs is None:
+            do = "set one: gdal_edit.py -a_srs EPSG:… FILE"
+            raise UelError("the raster of heights has no CRS", got=str(file), do=do)
+        if raster.count >= 3 and raster.dtypes[0] == "uint8":
+            got, do = f"{file}: {raster.count} bands of uint8", "give heights in metres, in one band"
+            raise UelError("the raster is an image, not heights", got=got, do=do)
+        require_readable_size(raster, file)
+        yield raster
 
 
 def raster_center(file: Path) -> tuple[float, float]:

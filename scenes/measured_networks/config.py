@@ -8,6 +8,7 @@ import tyro
 
 from scenes.config import HeightRasterConfig
 from uel.core.io import data_folder
+from uel.core.outside.number_ranges import require_numbers
 from uel.errors import UelError
 
 
@@ -53,6 +54,7 @@ class NetworkConfig:
     raster: HeightRasterConfig = field(default_factory=HeightRasterConfig)
 
     def __post_init__(self) -> None:
+        require_numbers(self)
         for name in ("size", "pixel", "unknown_mast"):
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:

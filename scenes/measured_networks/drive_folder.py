@@ -6,7 +6,6 @@
 One measured square is what one make of phones reported on one square of `SQUARE_SIDE` metres.
 """
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +19,8 @@ from scenes.osm.files.map_file import read_map_file
 from scenes.osm.footprints import building_outlines, to_local
 from scenes.osm.reader import utm_zone
 from uel.core.grid import Grid
+from uel.core.outside.json_text import read_json_object
+from uel.core.tables.small_tables import read_table
 from uel.errors import UelError
 from uel.measurement.measured_network import DistrictRasters, MeasuredCells, MeasuredNetwork
 
@@ -94,8 +95,8 @@ def _read_levels(folder: Path) -> pd.DataFrame:
     if file is None:
         raise UelError("the folder has no table of levels", got=str(folder), do=f"add {LEVEL_FILES[0]}")
     try:
-        table = pd.read_csv(file, dtype={"PCI": str, "device": str})
-    except (OSError, EOFError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        table = read_table(file, {"PCI": str, "device": str})
+    except UelError as error:
         raise UelError("the table of levels cannot be read", got=f"{file}: {error}", do="give a CSV file") from error
     missing = [name for name in LEVEL_COLUMNS if name not in table.columns]
     if missing or table.empty:
@@ -117,7 +118,7 @@ def _read_levels(folder: Path) -> pd.DataFrame:
 def _read_cells(folder: Path) -> tuple[list[dict], float]:
     """The listed cells, and the height of their antennas in metres."""
     try:
-        content = json.loads((folder / CELL_FILE).read_text(encoding="utf-8"))
+        content = read_json_object(folder / CELL_FILE)
         cells, height = content["cells"], float(content["tx_height_m_used_by_authors"])
         needed = ("pci", "lat", "lon", "azimuth_deg_from_north", "freq_hz")
         assert all(name in cell for cell in cells for name in needed), f"each cell needs {', '.join(needed)}"

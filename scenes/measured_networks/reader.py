@@ -18,6 +18,7 @@ from torch import Tensor
 from scenes.measured_networks.cell_table import read_cell_table
 from scenes.measured_networks.rasters import RasterFrame, read_district_rasters
 from uel.core.grid import Grid
+from uel.core.tables.small_tables import read_table
 from uel.errors import UelError
 from uel.measurement.measured_network import DistrictRasters, MeasuredNetwork
 from uel.radio.cells.identity import normal_cell_id
@@ -84,8 +85,8 @@ def _read_reports(folder: Path) -> pd.DataFrame:
     if file is None:
         raise UelError("the folder has no table of reports", got=str(folder), do=f"add {REPORT_FILES[0]}")
     try:
-        table = pd.read_csv(file, dtype={"cell_id": str, "device": str}, skipinitialspace=True)
-    except (OSError, EOFError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        table = read_table(file, {"cell_id": str, "device": str})
+    except UelError as error:
         raise UelError("the table of reports cannot be read", got=f"{file}: {error}", do="give a CSV file") from error
     missing = [name for name in REPORT_COLUMNS if name not in table.columns]
     if missing:

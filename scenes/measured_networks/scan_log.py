@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from scenes.measured_networks.drive_folder import network_of_levels
-from uel.core.tables.text_files import open_binary
+from uel.core.outside.compression import open_unpacked
 from uel.errors import UelError
 from uel.measurement.measured_network import MeasuredNetwork
 
@@ -75,5 +75,5 @@ def _scan_rows(lines: list[str], day: str) -> list[dict[str, object]]:
 
 def _text(file: Path, count: int = -1) -> str:
     """The first bytes of a log as text, all of them by default."""
-    with open_binary(file) as stream:
+    with open_unpacked(file) as stream:
         return stream.read(count).decode(errors="replace")

@@ -1,12 +1,12 @@
 """The measured network of a tile that `uel network` made, read back from its sites, rasters and reports."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from uel.core.grid import Grid
+from uel.core.outside.json_text import read_json_object
 from uel.errors import UelError
 from uel.geo.tile import Tile
 from uel.measurement.drive_test import Drive, read_drive_test
@@ -28,7 +28,7 @@ def read_network_report(tile: Tile) -> dict[str, Any]:
     if not is_network_tile(tile.folder):
         do = "make one: uel network FOLDER"
         raise UelError("this tile is of no measured network", got=str(tile.folder), do=do)
-    return json.loads((tile.folder / NETWORK_REPORT).read_text(encoding="utf-8"))
+    return read_json_object(tile.folder / NETWORK_REPORT)
 
 
 def read_tile_network(tile: Tile, file: str = REPORT_FILE) -> MeasuredNetwork:

@@ -1,20 +1,18 @@
 """Digital elevation models: samples a raster file at the nodes of a square lattice."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-import rasterio
 from jaxtyping import Bool, Float
 from rasterio import warp
 from rasterio.crs import CRS
-from rasterio.errors import CRSError, RasterioError
+from rasterio.errors import CRSError
 from rasterio.fill import fillnodata
 from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
 from scenes.mesh.mesh_parts import Array
+from scenes.mesh.raster_files import open_geotiff, require_readable_size
 from uel.errors import UelError
 
 PLAUSIBLE_ELEVATIONS = (
@@ -37,7 +35,7 @@ def sample_dem(
     Raises `UelError` for a file that is no raster, has no CRS or another vertical unit, does not cover the square
     or has a hole there, and for a `crs` that is not in metres.
     """
-    with _open_dem(file) as dem:
+    with open_geotiff(file, "elevation raster") as dem:
         heights = _interpolate(*_window_of(dem, file, crs, origin, half, count, None)).reshape(count, count)
     _require_no_holes(heights, file)
     return heights
@@ -51,22 +49,13 @@ def sample_dem_with_holes(
     `unknown` is the value of a hole that the file does not declare. Returns the elevations, and the nodes at which the
     file has one. Raises `UelError` as `sample_dem`, and where the whole square is a hole.
     """
-    with _open_dem(file) as dem:
+    with open_geotiff(file, "elevation raster") as dem:
         values, position = _window_of(dem, file, crs, origin, half, count, unknown)
     is_known = np.isfinite(_interpolate(values, position))
     if not np.isfinite(values).any():
         _require_no_holes(np.where(is_known, 0.0, np.nan), file)
     filled = fillnodata(np.nan_to_num(values), mask=np.isfinite(values), max_search_distance=float(max(values.shape)))
     return _interpolate(filled, position).reshape(count, count), is_known.reshape(count, count)
-
-
-@contextmanager
-def _open_dem(file: Path | str) -> Iterator[DatasetReader]:
-    try:
-        with rasterio.open(file) as dem:
-            yield dem
-    except RasterioError as error:
-        raise UelError("the elevation raster cannot be read", got=f"{file}: {error}", do="give a GeoTIFF") from error
 
 
 def _crs_in_metres(crs: str) -> CRS:
@@ -139,7 +128,9 @@ def _window_of(
     position = (pixel - 0.5).clip(0, (dem.width - 1, dem.height - 1))  # constant beyond the outermost centres
     first = np.floor(position).astype(np.int64)
     corner, size = first.min(axis=0), np.ptp(first, axis=0) + 2
-    values = _read_window(dem, Window(*corner.tolist(), *size.tolist()), unknown)  # pyright: ignore[reportCallIssue]  (attrs class)
+    window = Window(*corner.tolist(), *size.tolist())  # pyright: ignore[reportCallIssue]  (attrs class)
+    require_readable_size(dem, file, window)
+    values = _read_window(dem, window, unknown)
     return values, position - corner
 
 

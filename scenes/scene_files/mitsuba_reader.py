@@ -12,7 +12,8 @@ from xml.etree import ElementTree
 
 from scenes.mesh.mesh_parts import Array
 from scenes.scene_files.transforms import read_transform
-from uel.errors import UelError
+from uel.core.outside.xml_text import read_xml
+from uel.errors import UelError, brief
 
 MESH_TYPES = ("ply", "obj")
 PRIMITIVE_TYPES = ("rectangle", "cube")
@@ -57,7 +58,7 @@ def is_scene_file(source: str | Path) -> bool:
         return False
     try:
         _, root = next(ElementTree.iterparse(path, events=("start",)))
-    except (ElementTree.ParseError, StopIteration):
+    except (ElementTree.ParseError, StopIteration, OSError, ValueError):
         return False
     return root.tag == "scene"
 
@@ -86,12 +87,13 @@ def read_scene(file: Path) -> SceneDescription:
     return SceneDescription(file, tuple(shapes), by_id)
 
 
-def _elements(file: Path, values: dict[str, str]) -> Iterator[ElementTree.Element]:
+def _elements(file: Path, values: dict[str, str], above: tuple[Path, ...] = ()) -> Iterator[ElementTree.Element]:
     """Children of the scene, those of included files, too, with `$name` replaced by its default value."""
     try:
-        root = ElementTree.parse(file).getroot()
-    except (OSError, ElementTree.ParseError, UnicodeError) as error:
-        raise UelError("the scene cannot be read", got=f"{file}: {error}", do="give a Mitsuba scene (.xml)") from error
+        root = read_xml(file)
+    except UelError as error:
+        got = brief(error)
+        raise UelError("the scene cannot be read", got=got, do="give a Mitsuba scene (.xml)") from error
     if root.tag != "scene":
         do = "give a Mitsuba scene, whose root is <scene>"
         raise UelError("this XML file is no scene", got=f"{file}: its root is <{root.tag}>", do=do)
@@ -101,7 +103,11 @@ def _elements(file: Path, values: dict[str, str]) -> Iterator[ElementTree.Elemen
             continue
         _replace_defaults(child, values)
         if child.tag == "include":
-            yield from _elements(file.parent / child.attrib.get("filename", ""), values)
+            included = file.parent / child.attrib.get("filename", "")
+            if included.resolve() in above or included.resolve() == file.resolve():
+                do = "remove the <include> that closes the circle"
+                raise UelError("a scene includes itself", got=f"{file}: {included.name}", do=do)
+            yield from _elements(included, values, (*above, file.resolve()))
         else:
             yield child
 

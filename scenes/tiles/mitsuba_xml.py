@@ -4,11 +4,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from xml.etree import ElementTree
 
-import numpy as np
-from trimesh.exchange.ply import load_ply
-
 from scenes.materials.itu_p2040 import ITU_CLASSES, RadioMaterial, frequency_bands, slab_thickness
 from scenes.mesh.mesh_parts import MeshPart
+from uel.core.outside.xml_text import read_xml
+from uel.geo.scene_files import read_ply, require_sound_scene
 from uel.geo.tile import Tile
 
 
@@ -64,7 +63,8 @@ def _explicit_bsdf(name: str, material: RadioMaterial) -> ElementTree.Element:
 
 def read_tile_scene(tile: Tile) -> tuple[list[MeshPart], dict[str, ElementTree.Element]]:
     """Mesh parts and Mitsuba materials by name of a tile."""
-    root = ElementTree.parse(tile.scene_file).getroot()
+    require_sound_scene(tile)
+    root = read_xml(tile.scene_file)
     bsdfs = {element.attrib["id"]: element for element in root.findall("bsdf")}
     return [_read_part(tile.folder, shape) for shape in root.findall("shape")], bsdfs
 
@@ -72,7 +72,6 @@ def read_tile_scene(tile: Tile) -> tuple[list[MeshPart], dict[str, ElementTree.E
 def _read_part(folder: Path, shape: ElementTree.Element) -> MeshPart:
     file = next(e.attrib["value"] for e in shape.findall("string") if e.attrib["name"] == "filename")
     material = next(e.attrib["id"] for e in shape.findall("ref"))
-    with (folder / file).open("rb") as stream:
-        mesh = load_ply(stream)
+    mesh = read_ply(folder / file)
     kind = "terrain" if shape.attrib["id"].removeprefix("mesh-").startswith("terrain-") else "building"
-    return MeshPart(kind, material, np.asarray(mesh["vertices"]), np.asarray(mesh["faces"]))
+    return MeshPart(kind, material, mesh.vertex, mesh.face)

@@ -12,6 +12,7 @@ from scenes.mesh.mesh_parts import Array, MeshPart
 from scenes.tiles.mitsuba_xml import bsdf_bands, scene_xml
 from uel.core.files.own_folders import has_json_entry
 from uel.core.io import file_hash, fill_file, replace_file, staged_folder
+from uel.core.outside.checksums import with_checksum
 from uel.geo.tile import RASTER_UNITS, SCHEMA, Tile, file_hashes
 from uel.radio.sites import Site, network_to_json
 
@@ -45,7 +46,7 @@ def write_tile(
         used = {part.material for part in parts}
         bands = bsdf_bands({name: bsdf for name, bsdf in bsdfs.items() if name in used}) | metadata.get("bands", {})
         full = {"schema": SCHEMA, **metadata, "bands": bands, "files": file_hashes(new)}
-        fill_file(new / "tile.json", json_bytes(full))
+        fill_file(new / "tile.json", json_bytes(with_checksum(full)))
     return Tile.open(folder)
 
 
@@ -68,9 +69,8 @@ def update_files(tile: Tile, files: Mapping[str, bytes], metadata: Mapping[str, 
         path = tile.folder / name
         replace_file(path, content)
         hashes[name] = file_hash(path)
-    replace_file(
-        tile.folder / "tile.json", json_bytes({**tile.meta, **(metadata or {}), "files": dict(sorted(hashes.items()))})
-    )
+    entries = {**tile.meta, **(metadata or {}), "files": dict(sorted(hashes.items()))}
+    replace_file(tile.folder / "tile.json", json_bytes(with_checksum(entries)))
     return Tile.open(tile.folder)
 
 

@@ -16,9 +16,7 @@ search and extends the atlas.
 """
 
 import hashlib
-import io
-import json
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -31,11 +29,14 @@ from torch import Tensor
 from sim_bridge.chains.config import AtlasConfig
 from sim_bridge.chains.link_index import LinkIndex
 from uel.core.grid import Grid
-from uel.core.io import array_bytes, replace_file
-from uel.errors import UelError
+from uel.core.io import array_bytes, file_hash, replace_file
+from uel.core.outside.array_files import read_arrays
+from uel.core.outside.checksums import json_with_checksum, read_checked_json
+from uel.errors import UelError, brief
 from uel.radio.sites import Site, cell_positions, sites_from_json, sites_to_json
 
 SCHEMA = 4
+METADATA_FILE, ARRAY_FILE = "atlas.json", "atlas.npz"
 _INDICES = ("chains", "edges", "scatterers")
 
 
@@ -61,10 +62,9 @@ class MastEntries:
     def load(file: Path) -> "MastEntries":
         """Read what `save` wrote. Raises `UelError` when it is damaged."""
         try:
-            with np.load(file) as stored:
-                values = {name: torch.from_numpy(stored[name]) for name in stored.files}
+            values = {name: torch.from_numpy(array) for name, array in read_arrays(file).items()}
             return MastEntries(**{name: v if v.is_floating_point() else v.long() for name, v in values.items()})
-        except Exception as error:  # zip and numpy raise what they raise
+        except (UelError, TypeError) as error:
             raise UelError("a mast of an atlas cannot be read", got=f"{file}: {error}", do="delete the file") from error
 
 
@@ -214,31 +214,62 @@ class Atlas:
         }
         arrays = {name: v.numpy().astype(np.int32) for name, v in {"walls": self.walls, **indices}.items()}
         arrays |= {"scatterer_weight": self.scatterer_weight.numpy(), "searched_empty": self.searched_empty.numpy()}
-        replace_file(folder / "atlas.npz", array_bytes(arrays, compressed=True))
+        content = array_bytes(arrays, compressed=True)
+        replace_file(folder / ARRAY_FILE, content)
         meta = {"schema": SCHEMA, "size": self.grid.size, "plan": asdict(self.config), "meta": self.meta}
-        text = json.dumps({**meta, "sites": sites_to_json(self.sites)}, indent=1)
-        replace_file(folder / "atlas.json", text.encode())
+        meta |= {"sites": sites_to_json(self.sites), "sha256": hashlib.sha256(content).hexdigest()}
+        replace_file(folder / METADATA_FILE, json_with_checksum(meta))
 
     @staticmethod
     def load(folder: str | Path) -> "Atlas":
         """Read what `save` wrote. Raises `UelError` when it is absent, damaged or of another schema."""
         folder = Path(folder)
         try:
-            stored = json.loads((folder / "atlas.json").read_text())
-            if stored.get("schema") != SCHEMA:
-                raise UelError(f"this atlas is not of schema {SCHEMA}", got=stored.get("schema"), do="build it again")
-            with np.load(io.BytesIO((folder / "atlas.npz").read_bytes())) as file:
-                arrays = {name: torch.from_numpy(file[name]) for name in file.files}
+            stored = read_checked_json(folder / METADATA_FILE)
+        except UelError as error:
+            raise _unreadable(folder, error) from error
+        if stored.get("schema") != SCHEMA:
+            raise UelError(f"this atlas is not of schema {SCHEMA}", got=stored.get("schema"), do="build it again")
+        try:
+            if stored.get("sha256") not in (None, file_hash(folder / ARRAY_FILE)):  # of version 0.2: none
+                raise ValueError(f"{ARRAY_FILE} is not the one that was written with {METADATA_FILE}")
+            arrays = {name: torch.from_numpy(values) for name, values in read_arrays(folder / ARRAY_FILE).items()}
             long = {name: v.long() for name, v in arrays.items() if name == "walls" or name.split("_")[0] in _INDICES}
             chains, edges, scatterers = (LinkIndex(long[f"{n}_start"], long[f"{n}_item"]) for n in _INDICES)
+            if missing := {f.name for f in fields(AtlasConfig)} - set(stored["plan"]):
+                raise ValueError(f"the plan lacks {', '.join(sorted(missing))}")
             config = AtlasConfig(**stored["plan"])
             grid, sites = Grid(size=stored["size"], pixel=config.pixel), sites_from_json(stored["sites"])
-        except UelError:
-            raise
-        except Exception as error:  # zip, JSON and numpy raise what they raise
-            raise UelError("a folder has no readable atlas", got=f"{folder}: {error}", do="build it again") from error
-        found = (arrays["scatterer_weight"], arrays["searched_empty"], stored["meta"])
-        return Atlas(grid, config, sites, long["walls"], chains, edges, scatterers, *found)
+            found = (arrays["scatterer_weight"], arrays["searched_empty"], stored["meta"])
+            atlas = Atlas(grid, config, sites, long["walls"], chains, edges, scatterers, *found)
+            atlas.require_whole()
+            return atlas
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise _unreadable(folder, error) from error
+
+    def require_whole(self) -> None:
+        """Raise `ValueError` where arrays do not belong together: every number must be one of something."""
+        pixels = self.grid.count**2
+        links = len(masts(self.sites)[0]) * pixels
+        for name in _INDICES:
+            start, item = getattr(self, name).start, getattr(self, name).item
+            is_whole = len(start) == links + 1 and int(start[0]) == 0 and int(start[-1]) == len(item)
+            if not (is_whole and bool((start.diff() >= 0).all()) and bool((item >= 0).all())):
+                raise ValueError(f"the {name} of links are not those of {links} links")
+        if len(self.chains.item) and int(self.chains.item.max()) >= len(self.walls):
+            raise ValueError(f"a chain of number {int(self.chains.item.max())} of {len(self.walls)}")
+        if len(self.walls) and int(self.walls.min()) < 0:
+            raise ValueError("a wall of a negative number")
+        weight = self.scatterer_weight
+        if weight.shape != self.scatterers.item.shape or not bool(weight.isfinite().all()):
+            raise ValueError("weights of scatterers that are not finite, or of another number than the scatterers")
+        if self.searched_empty.shape != (pixels,):
+            raise ValueError(f"{len(self.searched_empty)} pixels searched instead of {pixels}")
+
+
+def _unreadable(folder: Path, error: Exception) -> UelError:
+    got, do = f"{folder}: {brief(error)}", "delete the folder and build it again"
+    return UelError("a folder has no readable atlas", got=got, do=do)
 
 
 def geometry_key(corner: np.ndarray) -> str:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from uel.core.outside.number_ranges import require_numbers
 from uel.errors import UelError
 
 TILE_SIZE = 512.0  # m, of the tile that `AtlasConfig.rays` is for
@@ -48,6 +49,7 @@ class AtlasConfig:
         return round(self.rays * max(1.0, (size / TILE_SIZE) ** 2))
 
     def __post_init__(self) -> None:
+        require_numbers(self)
         smallest = {"rays": 1, "depth": 1, "edges": 0, "scatterers": 0, "audit": 0, "settle": 0}
         for name, least in smallest.items():
             if getattr(self, name) < least:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from uel.core.outside.number_ranges import require_numbers
 from uel.errors import UelError
 from uel.radio.config import EventA3
 from uel.survey.feature_schema import FEATURE_LAYERS, REPORT_FEATURES, Feature
@@ -31,6 +32,7 @@ class FeatureConfig:
     """when a neighbour takes over"""
 
     def __post_init__(self) -> None:
+        require_numbers(self)
         if not self.layers or self.layers != FEATURE_LAYERS[: len(self.layers)]:
             raise UelError(
                 "layers must be the first of rt, phy, sys",

@@ -12,6 +12,7 @@ from sim_bridge.engines.config import EngineConfig
 from sim_bridge.registry import find_backend
 from sim_bridge.survey.config import SurveyMakingConfig
 from uel.core.io import data_folder
+from uel.core.outside.number_ranges import require_numbers
 from uel.errors import UelError
 from uel.mobility.config import TrackConfig
 from uel.radio.tracing_config import TracingConfig
@@ -43,6 +44,7 @@ class SurveyConfig(TrackConfig, EngineConfig):
     """measure nothing: write the finished survey's report.md and pictures again"""
 
     def __post_init__(self) -> None:
+        require_numbers(self)
         TrackConfig.__post_init__(self)
         EngineConfig.__post_init__(self)
         if not self.tiles and self.measures:
@@ -86,6 +88,7 @@ class RadioMapConfig(EngineConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        require_numbers(self, pixel=(0.01, 1e3), frequencies=(1e8, 1e12), load=(0, 1), bler_target=(1e-6, 1))
         if not self.tiles:
             raise UelError("no tile to map", got="no folder", do="name one: uel map data/tiles/florence")
         if self.check < 1:

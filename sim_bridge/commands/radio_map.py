@@ -25,6 +25,7 @@ from uel.core.files.locks import folder_lock
 from uel.core.files.write_errors import require_writable
 from uel.core.io import as_json, data_folder, replace_file
 from uel.core.key_differences import difference_text, key_differences
+from uel.core.outside.json_text import read_json_object
 from uel.core.units import to_db
 from uel.errors import UelError
 from uel.geo.tile import Tile
@@ -192,10 +193,10 @@ def _expectation(folder: Path) -> str:
 def _read_report(folder: Path) -> dict[str, Any] | None:
     """The report of the map in a folder; None where there is none, or where it cannot be read."""
     try:
-        report = json.loads((folder / REPORT_NAME).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        report = read_json_object(folder / REPORT_NAME)
+    except UelError:
         return None
-    return report if isinstance(report, dict) and "made_from" in report else None
+    return report if "made_from" in report else None
 
 
 def _provenance(tile: Tile, sites: tuple[Site, ...], config: RadioMapConfig) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass, field
 
+from uel.core.outside.number_ranges import require_numbers
 from uel.errors import UelError
 from uel.radio.tracing_config import TracingConfig
 
@@ -24,6 +25,7 @@ class DeepMimoConfig:
     tracing: TracingConfig = field(default_factory=TracingConfig)
 
     def __post_init__(self) -> None:
+        require_numbers(self)
         if not 0 < self.spacing < math.inf:
             do = "give metres: --deepmimo.spacing 8"
             raise UelError("--deepmimo.spacing must be above 0", got=self.spacing, do=do)

@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from sim_bridge.backend import runtime
+from uel.core.outside.number_ranges import require_numbers
 from uel.errors import UelError
 
 REQUIRED_PACKAGES = ("torch", "drjit", "mitsuba", "sionna-rt", "lightning", "zarr")
@@ -55,6 +56,7 @@ class DoctorConfig:
     """file to write the table to"""
 
     def __post_init__(self) -> None:
+        require_numbers(self)
         if self.configurations < 1:
             raise UelError("--configurations must be at least 1", got=self.configurations, do="give 100, say")
 

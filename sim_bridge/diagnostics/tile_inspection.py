@@ -12,6 +12,7 @@ import torch
 from sim_bridge.simulator import Sionna, open_tile
 from uel.core.constants import SPEED_OF_LIGHT
 from uel.core.units import to_db
+from uel.geo.scene_files import require_sound_scene
 from uel.geo.tile import Tile
 from uel.radio.simulator import FreeSpace
 from uel.radio.sites import Array, Cell, Site, cell_positions
@@ -29,6 +30,7 @@ def inspect_tile(tile: Tile) -> dict[str, Any]:
     """
     sites = _isotropic(tile)
     if not sites:
+        require_sound_scene(tile)
         return {"meshes": len(rt.load_scene(str(tile.scene_file)).mi_scene.shapes()), "points": 0, "problems": []}
     sim = open_tile(tile, sites, TracingConfig(max_depth=0, diffraction=False, samples=1000))
     report = {"meshes": len(sim.scene.mi_scene.shapes()), "points": 0} | _free_space(sim, tile)
@@ -43,6 +45,7 @@ def inspect_tile(tile: Tile) -> dict[str, Any]:
 
 def render_tile(tile: Tile, width: int = 720, samples: int = 8) -> bytes:
     """The tile seen from the south-west above, as PNG."""
+    require_sound_scene(tile)
     scene = rt.load_scene(str(tile.scene_file))
     ground = float(tile.rasters["ground"].mean())
     distance = 1.05 * tile.size

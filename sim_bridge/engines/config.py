@@ -4,6 +4,7 @@ import os
 from dataclasses import dataclass, fields, replace
 from typing import Literal, TypeVar
 
+from uel.core.outside.number_ranges import require_numbers
 from uel.errors import UelError
 
 EngineName = Literal["local", "processes", "ray", "slurm"]
@@ -37,6 +38,7 @@ class EngineConfig:
     """make these units alone, in this process"""
 
     def __post_init__(self) -> None:
+        require_numbers(self, unit=(0, 1e9))
         if self.workers < 0:
             raise UelError("--workers must not be negative", got=self.workers, do="give --workers 2, say")
         if self.gpus < 0:

@@ -23,6 +23,7 @@ from sim_bridge.scene.measurement_surface import measurement_surface
 from sim_bridge.scene.radio_scene import RadioScene
 from uel.core.grid import Grid
 from uel.core.io import array_bytes, replace_file
+from uel.core.outside.array_files import read_array_fields
 from uel.errors import UelError
 from uel.radio.sites import Site, cells_of
 
@@ -80,10 +81,10 @@ class ChainPool:
     def load(folder: Path, finder: PathFinder, position: Float[Tensor, "n dim"]) -> "ChainPool":
         """Read what `save` wrote for the same scene and receivers. Raises `UelError` when it cannot be read."""
         try:
-            with np.load(folder / "pool.npz") as file:
-                rows = (torch.from_numpy(file[name].astype(np.int64)) for name in ("target", "source", "walls"))
-                return ChainPool(finder, finder.scene.rows(position), *rows)
-        except (OSError, ValueError, KeyError) as error:
+            arrays = read_array_fields(folder / "pool.npz", ("target", "source", "walls"))
+            rows = (torch.from_numpy(arrays[name].astype(np.int64)) for name in ("target", "source", "walls"))
+            return ChainPool(finder, finder.scene.rows(position), *rows)
+        except (UelError, TypeError) as error:
             raise UelError(
                 "a folder has no readable pool of chains", got=f"{folder}: {error}", do="delete the folder"
             ) from error

@@ -116,6 +116,10 @@ class PathFinder:
                 got=stored.get(different[0]),
                 do="build it again",
             )
+        planes = len(self.scene.facets.first)
+        if len(atlas.walls) and int(atlas.walls.max()) >= THROUGH + 1 + planes:
+            got = f"plane {int(atlas.walls.max()) - THROUGH - 1} of {planes}"
+            raise UelError("this atlas has chains of planes that the scene does not have", got=got, do="build it again")
         self.atlas, self.learns = atlas, learns
 
     def _learn(self, endpoints: Endpoints, paths: solver.ResolvedPaths, given: Mapping[str, Tensor]) -> None:

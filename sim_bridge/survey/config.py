@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from sim_bridge.chains.config import LINKS_TO_PAY, AtlasConfig
 from sim_bridge.channel.config import FeatureConfig
 from sim_bridge.registry import find_backend, require_paths
+from uel.core.outside.number_ranges import require_numbers
 from uel.errors import UelError
 from uel.mobility.config import TrackConfig
 from uel.radio.tracing_config import TracingConfig
@@ -26,6 +27,7 @@ class SurveyMakingConfig:
     """tracks in a unit of work"""
 
     def __post_init__(self) -> None:
+        require_numbers(self)
         if self.unit < 1:
             raise UelError("a unit of work needs at least one track", got=self.unit, do="try unit 256")
         if self.seed < 0:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 
+from scenes.tiles.writer import write_sites
 from tests.helpers.surveys import made
 from tests.helpers.toy_city import SITES, SIZE, toy_tile
 from training.locator.datamodule import deployment_of_tile
@@ -90,8 +91,7 @@ def test_a_tile_whose_sites_changed_is_another_tile(tiles: tuple[Tile, Tile], tm
     folder = tmp_path / "moved"
     shutil.copytree(tiles[0].folder, folder)
     before = free_space_map(Tile.open(folder))
-    meta = json.loads((folder / "tile.json").read_text())
-    (folder / "tile.json").write_text(json.dumps({**meta, "files": {**meta["files"], "sites.json": "0"}}))
+    write_sites(Tile.open(folder), SITES)
     with pytest.raises(UelError, match="the tile or its sites changed since"):
         TileMaps.from_tile(Tile.open(folder), before)
 

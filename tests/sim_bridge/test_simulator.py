@@ -113,9 +113,9 @@ def test_a_scattering_coefficient_above_one_is_refused() -> None:
 @pytest.mark.parametrize("value", NOT_FINITE)
 def test_sites_and_cells_that_are_not_finite_are_refused(value: float) -> None:
     for name in ("azimuth_deg", "tilt_deg", "power_dbm"):
-        with pytest.raises(UelError, match=f"{name} must be finite"):
+        with pytest.raises(UelError, match=f"{name} is out of range"):
             Cell(**{name: value})
-    with pytest.raises(UelError, match="position must be finite"):
+    with pytest.raises(UelError, match="position is out of range"):
         Site(position=(0.0, 0.0, value))
 
 

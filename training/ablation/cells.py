@@ -16,6 +16,8 @@ from training.ablation.grid import Variant
 from training.ablation.scenario import AblationScenario
 from training.cache import digest
 from uel.core.io import array_bytes, replace_file
+from uel.core.outside.array_files import read_array_fields
+from uel.core.outside.json_text import parse_json
 from uel.errors import UelError
 from uel.radio.sites import sites_to_json
 
@@ -59,9 +61,9 @@ def write_cell(file: Path, arrays: dict[str, Tensor], facts: dict[str, Any]) -> 
 def read_cell(file: Path) -> VariantResult:
     """The stored result. Raises `UelError` for a damaged file."""
     try:
-        with np.load(file) as stored:
-            arrays = {name: torch.from_numpy(stored[name]) for name in ("error", "line_of_sight", "heard")}
-            return VariantResult(**arrays, facts=json.loads(str(stored["facts"])))
-    except Exception as error:  # numpy raises what zip and its own format raise
+        stored = read_array_fields(file, ("error", "line_of_sight", "heard", "facts"))
+        arrays = {name: torch.from_numpy(stored[name]) for name in ("error", "line_of_sight", "heard")}
+        return VariantResult(**arrays, facts=parse_json(str(stored["facts"]), str(file)))
+    except (UelError, TypeError) as error:
         do = "delete it, then give the same command again"
         raise UelError("the stored result of a variant is damaged", got=f"{file}: {error}", do=do) from error

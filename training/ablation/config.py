@@ -8,6 +8,7 @@ from sim_bridge.engines.config import EngineConfig
 from training.locator.config import LABELS_PER_VALIDATION_PHONE, LossFeature, LossKind, OptimizationConfig
 from training.pipeline.config import MAP_CONDITIONS, MapConditionConfig, SitePlacementConfig, parse_place
 from uel.core.files.folder_names import require_folder_name
+from uel.core.outside.number_ranges import require_numbers
 from uel.errors import UelError
 from uel.measurement.parameters import ObservationParameters
 from uel.models.config import LocatorConfig
@@ -91,6 +92,7 @@ class AblateConfig(EngineConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        require_numbers(self, margin=(0, 1e5))
         for name in ("labels", "losses", "fractions", "conditions", "evidence", "budgets"):
             if not getattr(self, name):
                 raise UelError(f"{name} must name at least one", got="none", do=f"give --{name}, or leave the default")

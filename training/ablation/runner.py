@@ -1,6 +1,5 @@
 """Run an ablation: every variant is trained and evaluated on one new tile, and stored when done."""
 
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -29,6 +28,7 @@ from uel.core.files.locks import folder_lock
 from uel.core.files.own_folders import remove_own_folder
 from uel.core.files.write_errors import require_writable
 from uel.core.io import as_json, data_folder, replace_file
+from uel.core.outside.json_text import read_json_object
 from uel.errors import UelError
 from uel.estimation.estimates import FixEstimate
 from uel.estimation.scoring import error_summary, score
@@ -132,7 +132,7 @@ class AblationJob(FieldState):
         base = Variant(labels=self.config.labels[0], map=self.config.conditions[0])
         name = digest([kind.cost_key, cell_name(self.config, self.scenario, base, 0)])
         file = self.folder / "costs.json"
-        costs = json.loads(file.read_text()) if file.is_file() else {}
+        costs = read_json_object(file) if file.is_file() else {}
         if name not in costs:
             first = next(variant for variant in self.variants if variant.cost_key == kind.cost_key)
             cell = self._cell(first, self.config.training.steps)

@@ -7,6 +7,7 @@ from pathlib import Path
 import tyro
 
 from uel.adaptation.antennas_from_levels.config import AntennaFitConfig
+from uel.core.outside.number_ranges import require_numbers
 from uel.errors import UelError
 
 
@@ -51,6 +52,7 @@ class AntennasConfig:
     fit: AntennaFitConfig = field(default_factory=AntennaFitConfig)
 
     def __post_init__(self) -> None:
+        require_numbers(self)
         if not self.folders:
             raise UelError("no measured network", got="no folder", do="name one: uel antennas districts/north")
         for name in ("wrong_azimuth_deg", "wrong_tilt_deg"):

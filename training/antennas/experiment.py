@@ -1,6 +1,5 @@
 """Antennas of measured networks from levels: fitted from labelled squares and from reports of unknown place."""
 
-import json
 import logging
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +19,7 @@ from uel.adaptation.antennas_from_levels.estimates import (
 )
 from uel.core.files.write_errors import require_writable
 from uel.core.io import as_json, csv_bytes, replace_file
+from uel.core.outside.json_text import read_json_object
 from uel.core.units import wrap_deg
 from uel.errors import UelError
 from uel.estimation.grid_posterior import geometric_median
@@ -188,4 +188,4 @@ def _rows(
 
 def read_summary(folder: Path) -> dict[str, Any]:
     """What `run` wrote."""
-    return json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    return read_json_object(folder / "summary.json")

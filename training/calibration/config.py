@@ -12,6 +12,7 @@ from sim_bridge.engines.config import EngineConfig
 from sim_bridge.registry import require_paths
 from training.pipeline.config import RASTER_PIXEL, SitePlacementConfig
 from uel.core.files.folder_names import run_folder
+from uel.core.outside.number_ranges import require_numbers
 from uel.errors import UelError
 from uel.measurement.logs.config import ColumnConfig
 from uel.radio.tracing_config import TracingConfig
@@ -35,6 +36,7 @@ class FitConfig:
     """a fit has converged when its largest step is smaller, in posterior standard deviations"""
 
     def __post_init__(self) -> None:
+        require_numbers(self)
         if self.steps < 1:
             raise UelError("fit.steps must be at least 1", got=self.steps, do="give 25")
         if self.scan < 0:
@@ -64,6 +66,7 @@ class PriorConfig:
     """logit of each material's scattering coefficient: the part that reflections lose to scattering"""
 
     def __post_init__(self) -> None:
+        require_numbers(self)
         for name in (f.name for f in fields(self)):
             if not 0 <= getattr(self, name) < math.inf:
                 do = "give a standard deviation of 0 or more"
@@ -91,6 +94,7 @@ class SyntheticTruthConfig:
     """held-out positions at which the result is evaluated"""
 
     def __post_init__(self) -> None:
+        require_numbers(self)
         if not 0 < self.pixel_fraction <= 1:
             do = "give a fraction above 0, up to 1"
             raise UelError("synthetic.pixel_fraction is out of range", got=self.pixel_fraction, do=do)
@@ -167,6 +171,7 @@ class CalibrateConfig(EngineConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         run_folder(self.run)
+        require_numbers(self, margin=(0, 1e5), maps=(0, 1e3))
         for name in ("starts", "rows"):
             if getattr(self, name) < 1:
                 raise UelError(f"{name} must be at least 1", got=getattr(self, name), do=f"give --{name} 1 or more")

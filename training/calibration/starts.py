@@ -1,6 +1,5 @@
 """Fits of a calibration from many starts, each a unit of work that leaves a file."""
 
-import json
 import logging
 import math
 from collections.abc import Callable
@@ -25,6 +24,7 @@ from training.calibration.optimizers import FitResult, fit
 from training.calibration.setup import CalibrationSetup, calibration_setup
 from uel.core.files.folder_names import run_folder
 from uel.core.io import as_json, data_folder, replace_file
+from uel.core.outside.json_text import read_json_object
 from uel.errors import UelError
 
 log = logging.getLogger(__name__)
@@ -83,10 +83,10 @@ class CalibrationJob(FieldState):
     def stored(self, number: int) -> dict[str, Any] | None:
         """The file of a start with its `fit`, or its `failure`; None where there is none of this configuration."""
         try:
-            stored = json.loads(self._file(number).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            stored = read_json_object(self._file(number))
+        except UelError:
             return None
-        return stored if isinstance(stored, dict) and stored.get("key") == self.key else None
+        return stored if stored.get("key") == self.key else None
 
     def require_no_other_fits(self) -> None:
         """Raise `UelError` where the folder holds fits of another configuration, unless they are to be overwritten."""

@@ -5,7 +5,6 @@ there.
 from dataclasses import asdict, replace
 from pathlib import Path
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -18,6 +17,7 @@ from sim_bridge.registry import open_ray_tracer
 from training.calibration.parameters import CalibrationParameters
 from uel.core.constants import SPEED_OF_LIGHT
 from uel.core.io import array_bytes, replace_file
+from uel.core.outside.array_files import read_array_fields
 from uel.core.units import to_db
 from uel.geo.tile import Tile
 from uel.measurement.drive_test import Drive
@@ -86,8 +86,9 @@ def make_truth(
 
 def read_truth(folder: Path) -> tuple[Float[Tensor, "n cell"], Float[Tensor, "n cell"]]:
     """Levels in dBm and delays in s; NaN where a link has no path."""
-    with np.load(folder / "links.npz") as file:
-        level, has_path, delay = (torch.from_numpy(file[name]) for name in ("level", "known", "delay"))
+    names = ("level", "known", "delay")
+    arrays = read_array_fields(folder / "links.npz", names)
+    level, has_path, delay = (torch.from_numpy(arrays[name]) for name in names)
     return torch.where(has_path, level, torch.nan), torch.where(has_path, delay, torch.nan)
 
 

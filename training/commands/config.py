@@ -13,6 +13,7 @@ from training.evaluation.protocol import EvalConfig
 from training.locator.config import HardwareConfig, LoggingConfig, MapRestorerTrainingConfig, OptimizationConfig
 from training.pipeline.config import MapAdaptationConfig, MapConditionConfig, SitePlacementConfig
 from uel.core.files.folder_names import run_folder
+from uel.core.outside.number_ranges import require_numbers
 from uel.errors import UelError
 from uel.measurement.parameters import ObservationParameters
 from uel.measurement.tiers import TIERS
@@ -32,6 +33,7 @@ class DemoEvaluationConfig:
     """labelled reports: kNN searches them, and every method is tuned on them"""
 
     def __post_init__(self) -> None:
+        require_numbers(self)
         for name, least in {"phones": 1, "fingerprints": 2}.items():
             if getattr(self, name) < least:
                 do = f"give {least} or more"
@@ -113,6 +115,7 @@ class DemoConfig(EngineConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        require_numbers(self, margin=(0, 1e5))
         # Checked here, before any stage starts; imported here, because `--help` builds no configuration.
         from training.pipeline.scene_pipeline import require_raster, require_unseen_city
         from uel.core.grid import Grid
@@ -223,6 +226,7 @@ class TrainConfig(EngineConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        require_numbers(self, margin=(0, 1e5))
         # Checked here, before any stage starts; imported here, because `--help` builds no configuration.
         from training.pipeline.scene_pipeline import require_raster, require_unseen_city
         from uel.core.grid import Grid

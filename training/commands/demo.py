@@ -1,6 +1,5 @@
 """`uel demo`: `uel train` and `uel eval` with a small protocol, on real cities, end to end."""
 
-import json
 import logging
 import platform
 import time
@@ -20,6 +19,7 @@ from training.pipeline.scene_pipeline import track_survey
 from uel.core.files.folder_names import run_folder
 from uel.core.files.locks import folder_lock
 from uel.core.io import array_bytes, as_json, data_folder, replace_file
+from uel.core.outside.json_text import read_json_object
 from uel.inference.deployment import Deployment
 from uel.inference.run_folder import write_run
 from uel.models.locator import Locator
@@ -65,7 +65,7 @@ def _complete_run(folder: Path, evaluation: Path, config: DemoConfig, seconds: f
     write_run(folder, locator, deployment, "uel demo")
     _trace_test_tracks(deployment, config, stage_cache)
     replace_file(folder / "example.npz", array_bytes(example_fix(locator, scenario, condition)))
-    trained = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    trained = read_json_object(folder / "metrics.json")
     metrics = {
         **trained,
         **accuracy_tables(base_errors(evaluation), config.test),

@@ -1,7 +1,6 @@
 """Sweeps: the same training with other values, as a grid on this machine or by wandb, from one file."""
 
 import itertools
-import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,7 +20,9 @@ from training.locator.fit import first_process
 from uel.config import load
 from uel.core.files.folder_names import fit_for_name, run_folder
 from uel.core.io import csv_bytes, replace_file
-from uel.errors import UelError
+from uel.core.outside.json_text import read_json_object
+from uel.core.outside.yaml_text import read_yaml
+from uel.errors import UelError, brief
 from uel.inference.run_folder import write_sweep
 
 SWEEP_METRIC = {"name": "val_nll", "goal": "minimize"}
@@ -34,9 +35,9 @@ def read_sweep(file: Path) -> dict[str, Any]:
     Raises `UelError` for a file that is missing or has another form.
     """
     try:
-        content = yaml.load(file.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)
-    except (OSError, yaml.YAMLError) as error:
-        raise UelError("cannot read this sweep", got=f"{file}: {error}", do=SWEEP_FORM) from error
+        content = read_yaml(file, yaml.BaseLoader)
+    except UelError as error:
+        raise UelError("cannot read this sweep", got=brief(error), do=SWEEP_FORM) from error
     parameters = content.get("parameters") if isinstance(content, Mapping) else None
     if not isinstance(parameters, Mapping) or not parameters:
         raise UelError("the sweep has no parameters", got=file, do=SWEEP_FORM)
@@ -119,7 +120,7 @@ class SweepJob:
     def score(self, number: int) -> float:
         """The metric of a finished combination."""
         run = run_folder(run_name(self.configs[number].run))
-        return json.loads((run / "metrics.json").read_text())["training"][SWEEP_METRIC["name"]]
+        return read_json_object(run / "metrics.json")["training"][SWEEP_METRIC["name"]]
 
 
 def sweep_job(config: TrainConfig, args: Sequence[str], train: Callable[[TrainConfig], Path | None]) -> SweepJob:

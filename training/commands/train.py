@@ -1,6 +1,5 @@
 """`uel train`: a locator trained on many deployments, with right and wrong maps."""
 
-import json
 import logging
 import os
 from contextlib import nullcontext
@@ -26,6 +25,7 @@ from uel.core.files.folder_names import run_folder
 from uel.core.files.locks import folder_lock
 from uel.core.files.write_errors import require_writable
 from uel.core.io import as_json, data_folder, replace_file
+from uel.core.outside.json_text import read_json_object
 from uel.inference.deployment import Deployment
 from uel.inference.run_folder import write_run
 from uel.measurement.model import ObservationModel
@@ -112,7 +112,7 @@ def _run(config: TrainConfig, folder: Path, draw: FixDrawing | None) -> Path | N
     parameters = sum(p.numel() for p in locator.parameters())
     metrics = {"training": facts, "parameters": parameters, "stages": stage_cache.seconds, "seed": config.seed}
     if restorer_folder is not None:
-        metrics["restorer"] = json.loads((restorer_folder / "restorer.json").read_text())
+        metrics["restorer"] = read_json_object(restorer_folder / "restorer.json")
     replace_file(folder / "metrics.json", as_json(metrics))
     return folder
 

@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 from training.data.augmentation import draw_similarity
 from training.data.config import AugmentationConfig, DomainRandomizationConfig
 from training.data.domain_randomization import assumed_observation_model, draw_observation_model
+from uel.core.outside.number_ranges import require_numbers
 from uel.geo.similarity_transform import IDENTITY_TRANSFORM, SimilarityTransform
 from uel.geo.tile_maps import TileMaps
 from uel.inference.deployment import Deployment
@@ -74,6 +75,9 @@ class BatchConfig:
     augment: AugmentationConfig = field(default_factory=AugmentationConfig)
     conditions: Mapping[str, float] = field(default_factory=lambda: {EXACT_MAPS: 1.0})
     """weights of the map conditions"""
+
+    def __post_init__(self) -> None:
+        require_numbers(self, size=(1, 1e6), traced_fraction=(0, 1), conditions=(0, 1e9))
 
     @property
     def traced_count(self) -> int:

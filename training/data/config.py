@@ -3,6 +3,7 @@ here."""
 
 from dataclasses import dataclass, fields
 
+from uel.core.outside.number_ranges import require_numbers
 from uel.errors import UelError
 from uel.measurement.parameters import ObservationParameters
 from uel.measurement.tiers import TIERS, Tier, features_of
@@ -20,6 +21,7 @@ class AugmentationConfig:
     """largest relative change of scale, drawn uniformly in both directions; maps are resampled"""
 
     def __post_init__(self) -> None:
+        require_numbers(self)
         if not 0 <= self.angle_deg <= 45:
             do = "give 5, or --augment.symmetries for quarter turns"
             raise UelError("augment.angle_deg must lie between 0 and 45", got=self.angle_deg, do=do)
@@ -58,6 +60,7 @@ class DomainRandomizationConfig:
     """
 
     def __post_init__(self) -> None:
+        require_numbers(self)
         if not self.cells_max:
             raise UelError("realism.cells_max must name a number of cells", got="none", do="give 8")
         if not self.tiers:

@@ -12,6 +12,7 @@ import tyro
 from sim_bridge.engines.config import EngineConfig
 from training.pipeline.config import MAP_CONDITIONS, MapConditionConfig
 from uel.core.files.folder_names import fit_for_name, require_folder_name
+from uel.core.outside.number_ranges import require_numbers
 from uel.errors import UelError
 from uel.estimation.config import RayRescoringConfig, RefinementConfig
 from uel.measurement.logs.config import ColumnConfig
@@ -125,6 +126,18 @@ class EvalConfig(EngineConfig):
     rescoring: RayRescoringConfig = field(default_factory=RayRescoringConfig)
 
     def __post_init__(self) -> None:
+        require_numbers(
+            self,
+            block=(0, 1e5),
+            margin=(0, 1e5),
+            decorrelation=(0, 1e5),
+            sigmas=(0, 100),
+            correlations=(0, 1),
+            cells=(1, 1e6),
+            dropouts=(0, 1),
+            carriers=(1e8, 1e12),
+            mast=(0, 1e3),
+        )
         super().__post_init__()
         least = dict.fromkeys(("deployments", "phones", "tracks", "sectors", "particles", "limit_particles"), 1)
         for name, count in (least | {"fingerprints": 2, "reports": 2, "rt": 0}).items():

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from uel.core.files.folder_names import run_folder
+from uel.core.outside.number_ranges import require_numbers
 from uel.errors import UelError
 from uel.models.config import EvidenceNetworkConfig, LinkNetworkConfig
 
@@ -31,6 +32,7 @@ class LinkTrainingConfig:
     network: LinkNetworkConfig = field(default_factory=LinkNetworkConfig)
 
     def __post_init__(self) -> None:
+        require_numbers(self)
         _require_positive("links", self, "members", "steps", "batch", "learning_rate", "silent_links")
         if self.feature_noise < 0 or not 0 <= self.hidden_heights < 1:
             got = f"feature_noise {self.feature_noise}, hidden_heights {self.hidden_heights}"
@@ -51,6 +53,7 @@ class EvidenceTrainingConfig:
     network: EvidenceNetworkConfig = field(default_factory=EvidenceNetworkConfig)
 
     def __post_init__(self) -> None:
+        require_numbers(self)
         _require_positive("evidence", self, "steps", "batch", "learning_rate")
 
 
@@ -81,6 +84,7 @@ class TrainMapsConfig:
 
     def __post_init__(self) -> None:
         run_folder(self.run)
+        require_numbers(self)
         if any(budget < 1 for budget in self.labels):
             raise UelError("labels must be budgets of 1 or more", got=self.labels, do="give --labels 20 100 500 2000")
         if self.folds < 2:

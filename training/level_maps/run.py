@@ -23,6 +23,7 @@ from training.level_maps.scores import score_budgets
 from uel.core.files.folder_names import run_folder
 from uel.core.files.write_errors import require_writable
 from uel.core.io import as_json, data_folder, file_hash, replace_file, replace_torch_file
+from uel.core.outside.weight_files import read_weights
 from uel.errors import UelError
 from uel.measurement.measured_network import MeasuredNetwork
 from uel.prediction.config import around_learned_maps
@@ -193,4 +194,4 @@ class _Stages:
     def _state(self, name: str, key: object, make: Callable[[], dict]) -> dict:
         """Tensors of a stage, made where they are not there."""
         folder = self.cache.make(name, key, lambda part: replace_torch_file(part / STAGE_FILE, make()))
-        return torch.load(folder / STAGE_FILE, weights_only=True)
+        return read_weights(folder / STAGE_FILE)

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from uel.core.outside.number_ranges import require_numbers
 from uel.errors import UelError
 from uel.models.config import RestorerConfig
 from uel.radio.tracing_config import TracingConfig
@@ -67,6 +68,7 @@ class OptimizationConfig:
     """diffraction in those queries: right gradients in shadows, at some 1.5 times the cost"""
 
     def __post_init__(self) -> None:
+        require_numbers(self, rt_depth=(0, 10))
         self._require_at_least(1, "epochs", "steps_per_epoch", "accumulate", "patience", "candidates", "rt_samples")
         self._require_at_least(2, "batch", "validation")
         self._require_at_least(0, "warmup", "weight_decay", "fine", "physics")
@@ -143,6 +145,7 @@ class HardwareConfig:
     """precision of matrix products and convolutions; likelihoods stay in 32 bits"""
 
     def __post_init__(self) -> None:
+        require_numbers(self)
         for name in ("devices", "nodes"):
             if getattr(self, name) < 1:
                 raise UelError(f"hardware.{name} must be at least 1", got=getattr(self, name), do="give 1 or more")
@@ -174,6 +177,7 @@ class MapRestorerTrainingConfig:
     network: RestorerConfig = field(default_factory=RestorerConfig)
 
     def __post_init__(self) -> None:
+        require_numbers(self)
         if self.steps < 0:
             raise UelError("map_restorer.steps must not be negative", got=self.steps, do="give 2000, or 0 for none")
         if self.batch < 1:

@@ -34,6 +34,8 @@ from uel.core.files.locks import folder_lock
 from uel.core.files.own_folders import remove_own_folder
 from uel.core.io import as_json, csv_bytes, replace_file
 from uel.core.key_differences import difference_text, key_differences
+from uel.core.outside.json_text import read_json, read_json_object
+from uel.core.outside.weight_files import read_weights
 from uel.errors import UelError
 from uel.inference.deployment import Deployment
 from uel.models.locator import Locator
@@ -105,10 +107,8 @@ def finished_training(folder: Path, key: Any) -> dict[str, Any] | None:
         require_no_other_training(folder, key)
         replace_file(folder / KEY_FILE, json.dumps(key, default=str).encode())
     try:
-        return json.loads((folder / FACTS_FILE).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except ValueError as error:
+        return read_json_object(folder / FACTS_FILE) if (folder / FACTS_FILE).is_file() else None
+    except UelError as error:
         log.warning("training: %s is damaged, and is written again: %s", folder / FACTS_FILE, error)
         return None  # goes on after the last epoch, which is written
 
@@ -121,8 +121,8 @@ def require_no_other_training(folder: Path, key: Any) -> None:
     if not _has_results(folder):
         return
     try:
-        former = json.loads((folder / KEY_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        former = read_json(folder / KEY_FILE)
+    except UelError:
         differences = f"{KEY_FILE} of it cannot be read"
     else:
         if isinstance(former, dict) and isinstance(key, dict):
@@ -193,7 +193,7 @@ def _train(
             raise (stop.__context__ if isinstance(stop.__context__, KeyboardInterrupt) else stop) from None
         finally:
             close_loggers(log_writers)
-    state = torch.load(best_checkpoints.best_model_path, weights_only=True, map_location="cpu")["state_dict"]
+    state = read_weights(Path(best_checkpoints.best_model_path), "cpu")["state_dict"]
     task.cpu().load_state_dict(state)
     return task.saved_locator.eval(), _facts(task, trainer, float(best_checkpoints.best_model_score or torch.nan))
 
@@ -201,8 +201,8 @@ def _train(
 def _require_readable(checkpoint: Path) -> None:
     """Raise `UelError` for a checkpoint that is damaged or foreign."""
     try:
-        has_weights = "state_dict" in torch.load(checkpoint, weights_only=True)
-    except Exception as error:  # torch raises what its unpickler and zip reader raise
+        has_weights = "state_dict" in read_weights(checkpoint, "cpu")
+    except UelError as error:
         raise UelError("the checkpoint is damaged", got=f"{checkpoint}: {error}", do=_ANEW) from error
     if not has_weights:
         raise UelError("the checkpoint is not one of a training", got=str(checkpoint), do=_ANEW)

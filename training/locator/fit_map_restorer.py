@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from training.locator.config import MapRestorerTrainingConfig
 from uel.core.io import as_json, replace_file, replace_torch_file
+from uel.core.outside.weight_files import read_weights
 from uel.errors import UelError
 from uel.inference.deployment import Deployment
 from uel.measurement.distributions import log_ndtr
@@ -156,7 +157,7 @@ class _TrainerState:
         if not file.is_file():
             return
         try:
-            stored = torch.load(file, weights_only=True, map_location=self.device)
+            stored = read_weights(file, self.device)
             for name in STATEFUL_PARTS:
                 getattr(self, name).load_state_dict(stored[name])
             self.generator.set_state(stored["generator"].cpu())

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from training.data.batch import BatchConfig
 from training.data.config import AugmentationConfig, DomainRandomizationConfig
 from training.locator.config import HardwareConfig, LoggingConfig, OptimizationConfig
+from uel.core.outside.number_ranges import require_numbers
 from uel.measurement.model import ObservationModel
 from uel.models.config import LocatorConfig
 from uel.results.condition import EXACT_MAPS
@@ -24,6 +25,9 @@ class LocatorTrainingConfig:
     conditions: Mapping[str, float] = field(default_factory=lambda: {EXACT_MAPS: 1.0})
     hardware: HardwareConfig = field(default_factory=HardwareConfig)
     watch: LoggingConfig = field(default_factory=LoggingConfig)
+
+    def __post_init__(self) -> None:
+        require_numbers(self, conditions=(0, 1e9))
 
     @property
     def batch_config(self) -> BatchConfig:

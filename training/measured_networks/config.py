@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from sim_bridge.engines.config import EngineConfig
+from uel.core.outside.json_text import read_text
 from uel.errors import UelError
 from uel.prediction.config import Answer, PredictionParameters, around_learned_maps
 
@@ -73,4 +74,4 @@ def is_measured(args: Sequence[str]) -> bool:
     if values.get("--protocol") in MEASURED_PROTOCOLS:
         return True
     file = Path(values.get("--config", ""))
-    return file.suffix in (".yaml", ".yml") and file.is_file() and "\nprotocol: " in "\n" + file.read_text("utf-8")
+    return file.suffix in (".yaml", ".yml") and file.is_file() and "\nprotocol: " in "\n" + read_text(file)

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from uel.core.files.folder_names import folder_in
 from uel.core.io import data_folder
-from uel.errors import UelError
+from uel.errors import UelError, quoted
 from uel.geo.tile import Tile
 from uel.inference.deployment import find_radio_map
 from uel.measurement.measured_network import MeasuredNetwork
@@ -42,7 +42,7 @@ def traced_levels_of_tile(
     _require_same_place(tile, network)
     radio = find_radio_map(tile, 1, data_folder() / "maps", backend)
     if radio is None:
-        do = f"trace one: uel map {folder} --pixel 4"
+        do = f"trace one: uel map {quoted(folder)} --pixel 4"
         raise UelError(f"{network.name} has no radio map", got=f"none in {data_folder() / 'maps'}", do=do)
     return traced_level_dbm(network.cells, squares.position, radio_map_io.load(radio), trend)
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from scenes.perturbation import Perturbation
 from sim_bridge.registry import find_backend
+from uel.core.outside.number_ranges import require_numbers
 from uel.errors import UelError
 from uel.radio.tracing_config import ACCURATE_TRACING, TracingConfig
 
@@ -23,6 +24,7 @@ class SitePlacementConfig:
     """m, height of the antenna above the roof"""
 
     def __post_init__(self) -> None:
+        require_numbers(self)
         for name in ("count", "sectors"):
             if getattr(self, name) < 1:
                 raise UelError(f"sites.{name} must be at least 1", got=getattr(self, name), do="give 1 or more")
@@ -70,6 +72,7 @@ class MapConditionConfig:
     """wrong_sites: standard deviation of each site's height error, m"""
 
     def __post_init__(self) -> None:
+        require_numbers(self, pixel=(0.01, 1e3))
         find_backend(self.tracing.backend)
         Perturbation(heights=self.heights, missing=self.missing)
         Perturbation(azimuth_deg=self.azimuth_deg, antenna_height=self.antenna_height)
@@ -89,6 +92,7 @@ class MapAdaptationConfig:
     """reports with known positions, drawn from the true map; with fewer than 64 levels stay as they are"""
 
     def __post_init__(self) -> None:
+        require_numbers(self)
         if self.labelled_reports < 1:
             do = "give 500"
             raise UelError("map_adaptation.labelled_reports must be at least 1", got=self.labelled_reports, do=do)

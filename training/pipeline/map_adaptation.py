@@ -1,6 +1,5 @@
 """Deployments whose maps are corrected by labelled reports, for locators that learn from corrected maps."""
 
-import json
 from collections.abc import Iterable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -11,7 +10,8 @@ import torch
 from training.cache import StageCache
 from training.pipeline.config import MapAdaptationConfig
 from uel.adaptation.site_adaptation import SiteAdaptation
-from uel.core.io import as_json, replace_file
+from uel.core.io import replace_file
+from uel.core.outside.checksums import json_with_checksum, read_checked_json
 from uel.estimation.baselines import LocalizationProblem
 from uel.inference.deployment import Deployment
 from uel.measurement.model import ObservationModel
@@ -44,11 +44,11 @@ def adapt_deployment(
         adaptation = SiteAdaptation(problem, assumed_maps, restorer=restorer)
         folder = stage_cache.make(f"adapted-{deployment.tile.name}", full_key, lambda out: _save(adaptation, out))  # noqa: B023
         variants[name] = replace(assumed_maps, radio=radio_map_io.load(folder))
-        models[name] = ObservationModel(**json.loads((folder / "model.json").read_text()))
+        models[name] = ObservationModel(**read_checked_json(folder / "model.json"))
     return replace(deployment, variants=variants, adapted_models=models)
 
 
 def _save(adaptation: SiteAdaptation, out: Path) -> None:
     bayes = adaptation.correction.bayes
     radio_map_io.save(adaptation.corrected_maps(bayes).radio, out)
-    replace_file(out / "model.json", as_json(asdict(bayes.model)))
+    replace_file(out / "model.json", json_with_checksum(asdict(bayes.model)))

@@ -5,7 +5,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -19,6 +18,7 @@ from training.pipeline.map_conditions import map_factory, maps_for_condition
 from training.pipeline.scene_pipeline import simulator_with_atlas
 from uel.adaptation.mast_heights import MapFactory
 from uel.core.io import array_bytes, replace_file
+from uel.core.outside.array_files import read_arrays
 from uel.geo.tile import Tile
 from uel.geo.tile_maps import TileMaps
 from uel.inference.deployment import Deployment
@@ -67,8 +67,8 @@ class TracedDeployment(Deployment):
             key | {"at": position.tolist()},
             lambda out: self._save(position, self._atlas_simulator if by_atlas else self._truth_simulator, out),
         )
-        with np.load(folder / "truth.npz") as stored:
-            return LinkTruth(**{name: torch.from_numpy(stored[name]) for name in stored.files})
+        stored = read_arrays(folder / "truth.npz")
+        return LinkTruth(**{name: torch.from_numpy(values) for name, values in stored.items()})
 
     @staticmethod
     def _save(position: Float[Tensor, "n 2"], simulator: Simulator, out: Path) -> None:

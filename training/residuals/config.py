@@ -6,6 +6,7 @@ from pathlib import Path
 import tyro
 
 from uel.core.io import data_folder
+from uel.core.outside.number_ranges import require_numbers
 from uel.errors import UelError
 from uel.prediction.config import TrendPrior
 from uel.radio.tracing_config import TracingConfig
@@ -41,6 +42,7 @@ class ResidualsConfig:
     """levels that are expected where no map says any"""
 
     def __post_init__(self) -> None:
+        require_numbers(self)
         if not self.tiles:
             do = "name one: uel network FOLDER, uel map TILE, uel residuals TILE"
             raise UelError("no tile of a measured network", got="no folder", do=do)

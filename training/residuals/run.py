@@ -10,7 +10,7 @@ from training.residuals.config import ResidualsConfig
 from uel.adaptation.residual_statistics import ResidualStatistics, residual_statistics
 from uel.core.files.write_errors import require_writable
 from uel.core.io import replace_file
-from uel.errors import UelError
+from uel.errors import UelError, quoted
 from uel.geo.tile import Tile
 from uel.inference.deployment import find_radio_map
 from uel.measurement.measured_network import MeasuredNetwork
@@ -49,7 +49,7 @@ def _lines(tile: Tile, config: ResidualsConfig) -> list[str]:
     outdoors = network.rasters.outdoors[network.row, network.column]
     folder = find_radio_map(tile, 1, config.maps, config.backend)
     if folder is None:
-        do = f"make one: uel map {tile.folder} --out {config.maps} --backend {config.backend}"
+        do = f"make one: uel map {quoted(tile.folder)} --out {quoted(config.maps)} --backend {config.backend}"
         raise UelError("this tile has no radio map", got=f"none of {tile.name} in {config.maps}", do=do)
     radio = radio_map_io.load(folder)
     network = _reached(network.select(outdoors), radio)

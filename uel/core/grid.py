@@ -7,9 +7,14 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from uel.core.outside.number_ranges import require_numbers
 from uel.errors import UelError
 
 POSITIONS_PER_LOOKUP = 1 << 16  # so that intermediate values stay in a core's cache
+
+
+MAX_SIDE = 1e7  # m
+MAX_COUNT = 50_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +40,11 @@ class Grid:
     """side of one pixel in metres"""
 
     def __post_init__(self) -> None:
+        require_numbers(self, size=(0.0, MAX_SIDE), pixel=(0.0, MAX_SIDE))
         count = self.size / self.pixel if self.pixel > 0 else 0.0
+        if count > MAX_COUNT:
+            got, do = f"{count:.0f} pixels on a side", "choose larger pixels, or a smaller square"
+            raise UelError(f"a grid has more than {MAX_COUNT} pixels on a side", got=got, do=do)
         if count < 1 or abs(count - round(count)) > 1e-6:
             raise UelError(
                 "size is not a whole number of pixels",

@@ -205,7 +205,8 @@ def as_json(value: Any) -> bytes:
 
 def file_hash(path: Path) -> str:
     """SHA-256 of a file, hexadecimal."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_whole_array(array: Any) -> "np.ndarray":

@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 
+from uel.core.outside.number_ranges import require_numbers
 from uel.errors import UelError
 
 
@@ -23,6 +24,7 @@ class RefinementConfig:
     `uel.estimation.grid_posterior.log_posterior`"""
 
     def __post_init__(self) -> None:
+        require_numbers(self, entropy=(-math.inf, math.inf))  # infinite: no fix is refined
         if not 0 <= self.trust <= 1:
             raise UelError("refinement.trust must lie between 0 and 1", got=self.trust, do="give 0.5, say")
         if not 0 < self.mass < 1:
@@ -48,6 +50,7 @@ class RayRescoringConfig:
     """probability that traced paths are right rather than the map; 1 uses traced paths alone"""
 
     def __post_init__(self) -> None:
+        require_numbers(self)
         if not 0 <= self.share <= 1:
             raise UelError("rescoring.share must be a probability", got=self.share, do="give 0.5, say")
         if not 0 <= self.spread_db < math.inf:

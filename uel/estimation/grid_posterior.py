@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from uel.errors import UelError
 from uel.measurement.model import ObservationModel
 from uel.measurement.reports import Reports
 from uel.radio.radio_map import RadioMap
@@ -30,9 +31,12 @@ def grid_posterior(
     """Probability of every pixel given each report. `prior` need not be normalised; 0 excludes a pixel.
 
     When the reports were drawn from this very map and model it is the limit: no method has more information. `doubt`:
-    see `log_posterior`.
+    see `log_posterior`. Raises `UelError` for a prior that excludes every pixel.
     """
     possible = prior > 0
+    if not bool(possible.any()):
+        do = "give a prior with a pixel above 0: the outdoor fraction of a tile's pixels, say"
+        raise UelError("no pixel is possible before any report", got="a prior of 0 everywhere", do=do)
     log_likelihood = model.log_likelihood(reports, radio.samples_of(possible), power_dbm, map_error)
     posterior = torch.zeros(len(reports), *prior.shape, dtype=log_likelihood.dtype, device=log_likelihood.device)
     posterior[:, possible] = log_posterior(log_likelihood, prior[possible].log().unsqueeze(-1), doubt).exp()[..., 0]

@@ -8,6 +8,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from uel.core.grid import Grid
+from uel.core.outside.number_ranges import require_numbers
 from uel.core.precision import full_precision
 from uel.geo.tile_maps import TileMaps
 from uel.radio.link_truth import LinkTruth
@@ -31,6 +32,9 @@ class SimilarityTransform:
     angle_deg: float = 0.0
     """degrees, counter-clockwise"""
     scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        require_numbers(self, scale=(1e-3, 1e3))
 
     @property
     def is_identity(self) -> bool:

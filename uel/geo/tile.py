@@ -1,8 +1,6 @@
 """A tile: a georeferenced square of a city on disk, with meshes for ray tracing and rasters for everything else."""
 
-import json
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, reduce
 from pathlib import Path
@@ -16,8 +14,10 @@ from torch import Tensor
 from uel.core.files.folder_names import require_folder_name
 from uel.core.grid import Grid
 from uel.core.io import file_hash, read_whole_array
+from uel.core.outside.json_text import read_json
 from uel.core.tile_reference import TileReference
-from uel.errors import UelError
+from uel.errors import UelError, brief, quoted
+from uel.geo.tile_metadata import damaged_tile, read_tile_metadata
 from uel.radio.config import Carrier
 from uel.radio.sites import Site, sites_from_json, split_by_carrier
 
@@ -64,21 +64,17 @@ class Tile:
         tile = Tile(Path(folder))
         if not (tile.folder / "tile.json").is_file():
             raise UelError("no tile here", got=str(folder), do="build one: scenes.build('florence', folder)")
+        name = tile.meta["name"]
         try:
-            require_folder_name(tile.meta["name"], "the tile's name in tile.json")
-        except (OSError, ValueError) as error:
-            raise _damaged(folder, error) from error
-        if tile.meta.get("schema") != SCHEMA:
-            raise UelError(f"the tile's schema is not {SCHEMA}", got=tile.meta.get("schema"), do="build it again")
+            require_folder_name(name, "the tile's name in tile.json")
+        except UelError as error:
+            raise damaged_tile(tile.folder, error) from error
         return tile
 
     @cached_property
     def meta(self) -> dict[str, Any]:
         """Name, size, margin, pixel, materials, provenance, bands, and the hash of every other file."""
-        meta = json.loads((self.folder / "tile.json").read_text(encoding="utf-8"))
-        if not isinstance(meta, dict):
-            raise ValueError("tile.json is not a JSON object")
-        return meta
+        return read_tile_metadata(self.folder, SCHEMA)
 
     @property
     def name(self) -> str:
@@ -104,11 +100,14 @@ class Tile:
         """The sites in the folder. Raises `UelError` when there are none, or when they cannot be read."""
         file = self.folder / "sites.json"
         if not file.is_file():
-            raise UelError("no sites on this tile", got=str(file), do=f"place some: uel place {self.folder}")
+            raise UelError("no sites on this tile", got=str(file), do=f"place some: uel place {quoted(self.folder)}")
+        if file.name in self.meta["files"]:
+            self.require_files(file.name)
         try:
-            return sites_from_json(json.loads(file.read_text(encoding="utf-8")))
-        except ValueError as error:
-            raise UelError("the tile's sites cannot be read", got=f"{file}: {error}", do="place them again") from error
+            return sites_from_json(read_json(file))
+        except UelError as error:
+            got = f"{file}: {brief(error)}"
+            raise UelError("the tile's sites cannot be read", got=got, do="place them again: uel place") from error
 
     @property
     def scene_file(self) -> Path:
@@ -129,15 +128,15 @@ class Tile:
 
         Raises `UelError` when one is absent, damaged or not the one that the tile was written with.
         """
-        import zarr
+        from uel.core.outside.zarr_groups import open_arrays
 
+        self.require_files(f"{RASTER_FOLDER}/")
         try:
-            _require_hashes(self.folder, self.meta["files"], RASTER_FOLDER)
-            group = zarr.open_group(self.folder / RASTER_FOLDER, mode="r", zarr_format=3)
-            names = [*RASTER_NAMES, *(name for name in OPTIONAL_RASTERS if name in group)]
-            return {name: torch.from_numpy(_read(group[name], self.raster_grid)) for name in names}
+            arrays, _ = open_arrays(self.folder / RASTER_FOLDER)
+            names = [*RASTER_NAMES, *(name for name in OPTIONAL_RASTERS if name in arrays)]
+            return {name: torch.from_numpy(_read(arrays[name], self.raster_grid)) for name in names}
         except Exception as error:  # zarr's codecs raise what their compressor raises
-            raise _damaged(self.folder, error) from error
+            raise damaged_tile(self.folder, error) from error
 
     def coarsen(self, name: str, grid: Grid) -> Float[Tensor, "row column"]:
         """A raster averaged onto a coarser grid. Raises `UelError` when its pixels do not nest."""
@@ -218,6 +217,25 @@ class Tile:
             "formulas beyond their bands: --tracing.material-extrapolation",
         )
 
+    def require_files(self, *names: str) -> None:
+        """Raise `UelError` where files of the tile are missing, lie elsewhere, or differ from `tile.json`'s hash.
+
+        `names` are paths in the tile; one that ends in a slash stands for all that are listed below it.
+        """
+        listed = [n for n in self.meta["files"] if any(n == name or n.startswith(_folder(name)) for name in names)]
+        wrong = [name for name in listed if not self._is_whole(name)]
+        missing = [name for name in names if not any(n == name or n.startswith(_folder(name)) for n in listed)]
+        if wrong or missing:
+            raise damaged_tile(
+                self.folder,
+                f"{len(wrong)} of {len(listed)} files differ from tile.json or are missing: {(wrong + missing)[0]}",
+            )
+
+    def _is_whole(self, name: str) -> bool:
+        path = self.folder / name
+        is_inside = path.resolve().is_relative_to(self.folder.resolve())
+        return is_inside and path.is_file() and file_hash(path) == self.meta["files"][name]
+
     def verify(self) -> list[str]:
         """Names of files that differ from their hash in `tile.json`, are missing, or are not listed there."""
         listed, actual = self.meta["files"], file_hashes(self.folder)
@@ -254,23 +272,16 @@ def file_hashes(folder: Path) -> dict[str, str]:
     return {name: file_hash(path) for name, path in sorted(paths.items()) if name != "tile.json" and name[0] != "."}
 
 
-def _require_hashes(folder: Path, hashes: Mapping[str, str], inside: str) -> None:
-    """Raise `ValueError` where files below the folder `inside` are missing or differ from their hash in `tile.json`.
-
-    Zarr reads a missing chunk as zeros, and a chunk of another tile as well as its own.
-    """
-    names = [name for name in hashes if name.startswith(f"{inside}/")]
-    wrong = [n for n in names if not (folder / n).is_file() or file_hash(folder / n) != hashes[n]]
-    if wrong:
-        raise ValueError(f"{len(wrong)} of {len(names)} files differ from tile.json or are missing: {wrong[0]}")
+def _folder(name: str) -> str:
+    """The start of all paths below a folder; a text that no path begins with for the name of a file."""
+    return name if name.endswith("/") else f"{name}/"
 
 
 def _read(array: Any, grid: Grid) -> np.ndarray:
     """Values of a raster."""
     if array.shape != grid.shape:
         raise ValueError(f"{array.path} is of shape {array.shape}")
-    return read_whole_array(array).astype(np.float32)
-
-
-def _damaged(folder: Path | str, error: Exception) -> UelError:
-    return UelError("this tile is damaged", got=f"{folder}: {error}", do="build it again")
+    values = read_whole_array(array).astype(np.float32)
+    if not np.isfinite(values).all():
+        raise ValueError(f"{int((~np.isfinite(values)).sum())} values of {array.path} are not finite")
+    return values

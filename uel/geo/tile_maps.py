@@ -9,7 +9,7 @@ from torch import Tensor
 
 from uel.core.grid import Grid
 from uel.core.tile_reference import TileReference, require_same_tile
-from uel.errors import UelError
+from uel.errors import UelError, quoted
 from uel.geo.tile import Tile
 from uel.radio.radio_map import RadioMap
 from uel.radio.sites import reference_power_dbm
@@ -43,10 +43,16 @@ class TileMaps:
 
     @staticmethod
     def from_tile(tile: Tile, radio: RadioMap) -> "TileMaps":
-        """The maps of a tile on its radio map's grid. Raises `UelError` for a radio map of another tile or size."""
+        """The maps of a tile on its radio map's grid.
+
+        Raises `UelError` for a radio map of another tile or size, and for a tile without a place outdoors.
+        """
         require_map_of_tile(radio.made_on, radio.grid, tile)
         grid = radio.grid
         covered = tile.coarsen("footprint", grid)
+        if not bool((covered < 1).any()):
+            got, do = f"{tile.name}: a building on every pixel", "choose another part of the city, or a larger one"
+            raise UelError("this tile has no place outdoors where a phone could be", got=got, do=do)
         above_ground = tile.coarsen("height", grid) - tile.coarsen("ground", grid)
         channels = [above_ground / HEIGHT_UNIT, covered, *_material_fractions(tile, radio)]
         return TileMaps(radio, torch.stack(channels), 1.0 - covered)
@@ -58,7 +64,7 @@ class TileMaps:
 
 def require_map_of_tile(made_on: TileReference | None, grid: Grid, tile: Tile, artefact: str = "radio map") -> None:
     """Raise `UelError` for a map on `grid` that was made on another tile, or that is of another size."""
-    do = f"make one of {tile.reference}, {tile.size:g} m: uel map {tile.folder}"
+    do = f"make one of {tile.reference}, {tile.size:g} m: uel map {quoted(tile.folder)}"
     require_same_tile(artefact, made_on, tile.reference, do)
     if grid.size != tile.size:
         got = f"a map of {grid.size:g} m, used with {tile.name} of {tile.size:g} m"

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from uel.errors import UelError
 from uel.estimation.fix import Fix
 from uel.geo.tile import Tile
 from uel.inference.geojson import CANDIDATE_COUNT, CoordinateTransform, coordinate_transform
@@ -48,8 +49,9 @@ class AnswerFormat:
 
         `std_m` is the root of the summed variances in metres: two thirds of all errors are smaller. `time` is in
         seconds as the log says it, None where it says none. `distance_m` is the distance from the position that the
-        log says, where it says one.
+        log says, where it says one. Raises `UelError` for a fix that is not finite.
         """
+        _require_finite(fix)
         distance = (fix.position - part.position).norm(dim=-1).tolist()
         position, covariance, entropy = fix.position.tolist(), fix.covariance.tolist(), fix.entropy().tolist()
         means, probabilities, _ = fix.candidates(min(CANDIDATE_COUNT, fix.log_heatmap.shape[-1]))
@@ -85,6 +87,15 @@ class AnswerFormat:
             "latitude": latitude,
             "longitude": longitude,
         }
+
+
+def _require_finite(fix: Fix) -> None:
+    """Raise `UelError` for a fix that is no position: JSON has no NaN, and (NaN, NaN) would be no answer."""
+    is_finite = fix.position.isfinite().all(-1) & fix.covariance.flatten(1).isfinite().all(-1)
+    if not bool(is_finite.all()):
+        got = f"{int((~is_finite).sum())} of {len(is_finite)} fixes are not finite"
+        do = "check the run and the radio map: uel verify RUN MAP"
+        raise UelError("the locator has no answer to these reports", got=got, do=do)
 
 
 def _shape(position: list[float], covariance: list[list[float]]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import Literal
 
 import tyro
 
+from uel.core.outside.number_ranges import require_numbers
 from uel.errors import UelError
 from uel.estimation.config import RayRescoringConfig, RefinementConfig
 from uel.measurement.logs.config import REJECTED_FILE, ColumnConfig
@@ -71,6 +72,7 @@ class LocateConfig(TileChoiceConfig):
     """of the particles"""
 
     def __post_init__(self) -> None:
+        require_numbers(self)
         self._require_track_options()
         if self.cells_max is not None and self.cells_max < 1:
             raise UelError("--cells-max must be at least 1", got=self.cells_max, do="give --cells-max 8, say")

@@ -13,7 +13,7 @@ from torch import Tensor
 from uel.adaptation.mast_heights import MapFactory
 from uel.core.io import data_folder, file_hash
 from uel.core.tile_reference import TileReference, require_same_tile
-from uel.errors import UelError
+from uel.errors import UelError, quoted
 from uel.geo.similarity_transform import IDENTITY_TRANSFORM, SimilarityTransform
 from uel.geo.tile import FINGERPRINT_LENGTH, Tile
 from uel.geo.tile_maps import TileMaps, require_map_of_tile
@@ -73,7 +73,7 @@ class Deployment:
         require_map_of_tile(self.maps.radio.made_on, self.maps.radio.grid, self.tile)
         if self.survey is None:
             return
-        do = f"survey this tile with these sites: uel survey {self.tile.folder} --out FOLDER"
+        do = f"survey this tile with these sites: uel survey {quoted(self.tile.folder)} --out FOLDER"
         require_same_tile("survey", self.survey.made_on, self.tile.reference, do)
         if self.survey.sites != self.sites:
             got = f"{len(self.survey.sites)} sites in the survey, {len(self.sites)} in the radio map"
@@ -225,7 +225,7 @@ def _named_tile(radio: str | Path, made_on: TileReference | None) -> Tile:
 
 def _require_fit(radio: RadioMap, folder: str | Path, tile: Tile) -> None:
     """Raise `UelError` unless a radio map that names no tile could be one of this tile: by its masts and its ground."""
-    do = f"make a map of {tile.reference}: uel map {tile.folder}"
+    do = f"make a map of {tile.reference}: uel map {quoted(tile.folder)}"
     fault = "this radio map names no tile, and does not fit this one"
     try:
         tile.require_sites(radio.sites)

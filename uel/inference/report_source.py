@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from uel.core.tables.text_files import open_binary
+from uel.core.outside.compression import open_unpacked
 from uel.errors import UelError
 from uel.geo.tile import Tile
 from uel.measurement import report_io
@@ -89,7 +89,7 @@ def own_document(file: Path) -> bytes | None:
     Raises `UelError` for a file that is missing or cannot be read.
     """
     require_file(file)
-    with open_binary(file) as stream:
+    with open_unpacked(file) as stream:
         content = stream.read(report_io.MAX_BYTES + 1)
     is_own = len(content) <= report_io.MAX_BYTES and report_io.is_report_document(content)
     return content if is_own else None

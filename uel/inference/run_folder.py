@@ -4,15 +4,15 @@ Whatever trains a locator writes one: `uel demo`, `uel train`, every cell of `ue
 for its best run.
 """
 
-import json
 import os
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from uel.core.io import as_json, replace_file
-from uel.errors import UelError
+from uel.core.io import replace_file
+from uel.core.outside.checksums import json_with_checksum, read_checked_json
+from uel.errors import UelError, brief
 from uel.geo.tile import Tile
 from uel.geo.tile_maps import TileMaps
 from uel.inference.deployment import Deployment
@@ -87,15 +87,12 @@ class Run:
 
     def _json(self, name: str) -> dict[str, Any]:
         try:
-            stored = json.loads((self.folder / name).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+            return read_checked_json(self.folder / name)
+        except UelError as error:
             raise self._damaged(name, error) from error
-        if not isinstance(stored, dict):
-            raise self._damaged(name, ValueError("not a JSON object"))
-        return stored
 
     def _damaged(self, name: str, error: Exception) -> UelError:
-        got = f"{self.folder / name}: {error!r}"
+        got = f"{self.folder / name}: {brief(error)}"
         return UelError(f"{name} of this run is missing or damaged", got=got, do="repeat the command that made the run")
 
 
@@ -116,9 +113,10 @@ def write_run(folder: Path, locator: Locator, deployment: Deployment, command: s
     paths = {"tile": tile.folder, "radio": radio}
     relative = {kind: os.path.relpath(path.resolve(), folder.resolve()) for kind, path in paths.items()}
     locator.save(folder)
-    replace_file(folder / RECORD_FILE, as_json({"schema": SCHEMA, "made_by": command, "deployment": relative}))
+    record = {"schema": SCHEMA, "made_by": command, "deployment": relative}
+    replace_file(folder / RECORD_FILE, json_with_checksum(record))
 
 
 def write_sweep(folder: Path, best: str) -> None:
     """Name the best run of a sweep, a folder in `folder`."""
-    replace_file(folder / SWEEP_FILE, as_json({"best": best}))
+    replace_file(folder / SWEEP_FILE, json_with_checksum({"best": best}))

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from uel.core.io import data_folder
-from uel.errors import UelError
+from uel.errors import UelError, quoted
 from uel.geo.tile import Tile
 from uel.inference.config import TileChoiceConfig
 from uel.inference.deployment import Deployment, find_radio_map, nesting_pixel
@@ -40,11 +40,11 @@ def chosen_deployment(
 def _radio_map(run: Run, tile: Tile, trace_radio_map: RadioMapTracer, backend: str) -> Path:
     patches = run.locator.config.patches
     if not tile.sites:
-        raise UelError("no sites on this tile", got=str(tile.folder), do=f"place some: uel place {tile.folder}")
+        raise UelError("no sites on this tile", got=str(tile.folder), do=f"place some: uel place {quoted(tile.folder)}")
     carriers = split_by_carrier(tile.sites)
     if len(carriers) > 1:
         names = ", ".join(carrier.label for carrier in carriers)
-        do = f"make one of each (uel map {tile.folder}), and name that of the reports' carrier: --radio FOLDER"
+        do = f"make one of each (uel map {quoted(tile.folder)}), and name that of the reports' carrier: --radio FOLDER"
         raise UelError("the tile's network has several carriers, and a radio map is of one", got=names, do=do)
     pixel = nesting_pixel(tile, patches)
     folder = find_radio_map(tile, patches, data_folder() / "maps", backend)

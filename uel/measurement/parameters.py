@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 
 from uel.core.constants import MIN_DETECTION_SNR_DB, noise_dbm, timing_advance_step
+from uel.core.outside.number_ranges import require_numbers
 from uel.errors import UelError
 from uel.measurement.tiers import Tier
 
@@ -81,6 +82,7 @@ class ObservationParameters:
     """probability that a report is lost"""
 
     def __post_init__(self) -> None:
+        require_numbers(self, subcarrier_spacing=(1e3, 1e7))
         for name in _POSITIVE:
             if not 0 < getattr(self, name) < math.inf:
                 raise UelError(f"{name} must be positive", got=getattr(self, name), do="give a positive number")

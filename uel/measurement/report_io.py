@@ -158,11 +158,11 @@ def _parse(text: str) -> Any:
 
 
 def _unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    names = [name for name, _ in pairs]
-    repeated = next((name for name in names if names.count(name) > 1), None)
-    if repeated is not None:
+    values, seen = dict(pairs), set[str]()
+    if len(values) < len(pairs):
+        repeated = next(name for name, _ in pairs if name in seen or seen.add(name))
         raise UelError("a name is given twice", got=repr(_short(repeated)), do="give it once")
-    return dict(pairs)
+    return values
 
 
 def _constant(text: str) -> Any:

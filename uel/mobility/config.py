@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from uel.core.outside.number_ranges import require_numbers
 from uel.errors import UelError
 
 
@@ -33,6 +34,7 @@ class TrackConfig:
     """density of start positions: uniform, or proportional to the decibels above `coverage_dbm`"""
 
     def __post_init__(self) -> None:
+        require_numbers(self)
         if self.tracks < 1 or self.reports < 1:
             got = f"tracks {self.tracks}, reports {self.reports}"
             raise UelError("tracks and reports must be at least 1", got=got, do="give at least one of each")

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from uel.core.outside.number_ranges import require_numbers
 from uel.errors import UelError
 
 
@@ -44,6 +45,7 @@ class LocatorConfig:
     where there are labelled reports; their error bars then count in its evidence"""
 
     def __post_init__(self) -> None:
+        require_numbers(self)
         names = ("width", "pixel_width", "depth", "radio_depth", "heads", "patch_pixels", "cells")
         for name in names:
             if getattr(self, name) < 1:
@@ -73,6 +75,7 @@ class RestorerConfig:
     """resolutions, each half as fine as the one before and half as wide again"""
 
     def __post_init__(self) -> None:
+        require_numbers(self)
         if min(self.width, self.levels) < 1:
             got = f"width {self.width}, levels {self.levels}"
             raise UelError("map_restorer.width and map_restorer.levels must be at least 1", got=got, do="give 24 and 4")
@@ -90,6 +93,7 @@ class LinkNetworkConfig:
     """fraction of a layer's outputs that are left out in training"""
 
     def __post_init__(self) -> None:
+        require_numbers(self)
         if min(self.width, self.depth) < 1 or not 0 <= self.dropout < 1:
             got = f"width {self.width}, depth {self.depth}, dropout {self.dropout}"
             raise UelError(
@@ -109,6 +113,7 @@ class EvidenceNetworkConfig:
     """convolutions over the neighbourhood"""
 
     def __post_init__(self) -> None:
+        require_numbers(self)
         if min(self.width, self.depth) < 1:
             got = f"width {self.width}, depth {self.depth}"
             raise UelError("evidence.width and evidence.depth must be at least 1", got=got, do="give 16 and 2")

@@ -21,6 +21,7 @@ from torch.nn import functional as F
 
 from uel.core.grid import Grid
 from uel.core.io import replace_torch_file
+from uel.core.outside.weight_files import read_weights, require_finite_weights
 from uel.deprecated_names import current_fields
 from uel.errors import UelError
 from uel.estimation.fix import Fix, pool_to_patches
@@ -207,10 +208,7 @@ class Locator(nn.Module):
         file = Path(folder) / "locator.pt"
         if not file.is_file():
             raise UelError("there is no trained locator in this folder", got=str(file), do="train one: uel demo")
-        try:
-            content = torch.load(file, weights_only=True)
-        except Exception as error:  # torch raises what its unpickler and zip reader raise
-            raise UelError("this checkpoint cannot be read", got=f"{file}: {error}", do="train again") from error
+        content = read_weights(file)
         if not isinstance(content, dict) or content.get("schema") != SCHEMA:
             got = content.get("schema") if isinstance(content, dict) else type(content).__name__
             raise UelError(f"this checkpoint is not of schema {SCHEMA!r}", got=f"{got!r} in {file}", do="train again")
@@ -219,6 +217,7 @@ class Locator(nn.Module):
                 LocatorConfig(**current_fields("train", content["config"])),
                 ObservationModel(**current_fields("train", content["measurement"])),
             )
+            require_finite_weights(content["state"], file)
             locator.load_state_dict(content["state"])
         except (KeyError, TypeError, ValueError, RuntimeError) as error:  # RuntimeError: names or shapes of weights
             raise UelError("this checkpoint is damaged", got=f"{file}: {error}", do="train again") from error

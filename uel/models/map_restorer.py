@@ -20,6 +20,7 @@ from torch.nn import functional as F
 
 from uel.core.constants import SPEED_OF_LIGHT
 from uel.core.io import replace_torch_file
+from uel.core.outside.weight_files import read_weights, require_finite_weights
 from uel.core.units import from_db
 from uel.errors import UelError
 from uel.geo.obstruction import obstruction
@@ -99,10 +100,11 @@ class MapRestorer(nn.Module):
         if not file.is_file():
             return None
         try:
-            content = torch.load(file, weights_only=True)
+            content = read_weights(file)
             if content["schema"] != SCHEMA:
                 raise ValueError(f"schema {content['schema']!r} instead of {SCHEMA!r}")
             restorer = MapRestorer(RestorerConfig(**content["config"]))
+            require_finite_weights(content["state"], file)
             restorer.load_state_dict(content["state"])
         except Exception as error:  # torch raises what its unpickler and zip reader raise
             raise UelError(

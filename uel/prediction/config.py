@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
+from uel.core.outside.number_ranges import require_numbers
 from uel.errors import UelError
 
 Answer = Literal["median", "mean", "most-probable-surroundings"]
@@ -26,6 +27,7 @@ class TrendPrior:
     """dB, standard deviation of the offset of a make of phones"""
 
     def __post_init__(self) -> None:
+        require_numbers(self, district_std=(0, 1e3), cell_std=(0, 1e3), mast_std=(0, 1e3), device_std=(0, 1e3))
         for name in ("mean", "district_std", "cell_std"):
             if len(getattr(self, name)) != len(TREND_FEATURES):
                 got, do = f"{len(getattr(self, name))} of {name}", f"give {len(TREND_FEATURES)}"
@@ -43,6 +45,16 @@ class ResidualCovariance:
     short_length: float = 30.0
     """m"""
     noise_std_db: float = 2.0
+
+    def __post_init__(self) -> None:
+        require_numbers(
+            self,
+            long_std_db=(0, 1e3),
+            long_length=(1e-3, 1e6),
+            short_std_db=(0, 1e3),
+            short_length=(1e-3, 1e6),
+            noise_std_db=(0, 1e3),
+        )
 
     @property
     def variance(self) -> float:
@@ -80,6 +92,7 @@ class DetectionParameters:
     """least probability of a report, and of silence"""
 
     def __post_init__(self) -> None:
+        require_numbers(self)
         for name in ("length", "white_part"):
             if not getattr(self, name) > 0:
                 raise UelError(f"{name} of reports must be positive", got=getattr(self, name), do="leave it out")
@@ -102,6 +115,7 @@ class ReportLikelihood:
     """of the likelihood of what was reported and what was not: cells fall silent together"""
 
     def __post_init__(self) -> None:
+        require_numbers(self, degrees_of_freedom=(0.1, 1e6), level_exponent=(0, 100), silence_exponent=(0, 100))
         if not 0 <= self.cell_correlation <= self.mast_correlation < 1:
             got = f"{self.cell_correlation} between masts, {self.mast_correlation} on one mast"
             raise UelError("correlations of cells do not rise from masts to cells of one mast", got=got, do="swap them")
@@ -119,6 +133,7 @@ class PlaceWeights:
     """how many labels these weights count for"""
 
     def __post_init__(self) -> None:
+        require_numbers(self)
         if not min(self.way, self.building, self.prior_labels) > 0:
             got = f"way {self.way:g}, building {self.building:g}, prior_labels {self.prior_labels:g}"
             raise UelError("weights of places must be positive", got=got, do="give numbers above 0")

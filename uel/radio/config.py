@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from uel.core.outside.number_ranges import require_numbers
 from uel.errors import UelError
 from uel.radio.carriers.bands import TECHNOLOGIES, Technology
 from uel.radio.carriers.channel_numbers import NUMBER_NAMES, channel_numbers, downlink_frequency
@@ -26,6 +27,7 @@ class EventA3:
     """s for which the condition must hold at every report; 0: handover at once"""
 
     def __post_init__(self) -> None:
+        require_numbers(self, offset_db=(-100.0, 100.0))
         if not (self.hysteresis_db >= 0 and self.time_to_trigger >= 0):
             got = f"hysteresis_db {self.hysteresis_db}, time_to_trigger {self.time_to_trigger}"
             raise UelError("hysteresis_db and time_to_trigger must not be negative", got=got, do="give 0 or more")
@@ -63,6 +65,7 @@ class Carrier:
     """EARFCN, NR-ARFCN or ARFCN of the downlink, where it is known"""
 
     def __post_init__(self) -> None:
+        require_numbers(self)
         if not 1e8 <= self.frequency <= 1e12:
             raise UelError(
                 "carrier frequency out of range",

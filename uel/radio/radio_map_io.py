@@ -11,23 +11,28 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, NotRequired
 
 import numpy as np
 import torch
+from annotated_types import Gt, Le
 from torch import Tensor
+from typing_extensions import TypedDict  # pydantic needs it below Python 3.12
 
 from uel.core.files.own_folders import has_json_entry, require_own
 from uel.core.grid import Grid
 from uel.core.io import read_whole_array, staged_folder
+from uel.core.outside.checksums import require_checksum, with_checksum
+from uel.core.outside.structure import require_structure
 from uel.core.tile_reference import TileReference
-from uel.errors import UelError
+from uel.errors import UelError, brief
 from uel.radio.radio_map import PropagationChannels, RadioMap
 from uel.radio.sites import Site, cells_of, sites_from_json, sites_to_json
 
 SCHEMA = "uel-radiomap-2"
 FOLDER_NAME = "radiomap.zarr"
 is_radio_map = has_json_entry("zarr.json", "attributes", "schema", begins="uel-radiomap-")
+MAX_MAP_SIDE = 1e5  # m
 GREATEST_FRACTION = 1.0001  # of an average in single precision, which rounds
 _PIXELS = ("row", "column")
 
@@ -71,6 +76,18 @@ AXIS_ARRAYS = {
     "y": ArraySpec("m", "north of it", _PIXELS[:1]),
 }
 _ALL_ARRAYS = MAP_ARRAYS | CHANNEL_ARRAYS | SERVICE_ARRAYS | AXIS_ARRAYS
+
+
+class MapAttributes(TypedDict):
+    """The attributes of a map that are read; writers add where it came from."""
+
+    size: Annotated[float, Gt(0), Le(MAX_MAP_SIDE)]
+    pixel: Annotated[float, Gt(0), Le(MAX_MAP_SIDE)]
+    sites: list[dict[str, Any]]
+    tile: NotRequired[str]
+    fingerprint: NotRequired[str]
+    backend: NotRequired[str]
+    sha256: NotRequired[dict[str, str]]
 
 
 @dataclass(frozen=True)
@@ -118,7 +135,7 @@ def save(
     hashes = {name: _hash(values) for name, values in arrays.items()}
     with staged_folder(Path(folder) / FOLDER_NAME, is_radio_map, "radio map") as staged:
         group = zarr.open_group(staged, mode="w", zarr_format=3)
-        group.attrs.update({**meta, **made_on, **(provenance or {}), "sha256": hashes})
+        group.attrs.update(with_checksum({**meta, **made_on, **(provenance or {}), "sha256": hashes}))
         for name, values in arrays.items():
             _write_array(group, name, values, _ALL_ARRAYS[name])
 
@@ -187,26 +204,26 @@ def read_service(folder: str | Path) -> dict[str, Tensor]:
         return {name: torch.from_numpy(_read_array(group, name, header)) for name in SERVICE_ARRAYS if name in group}
 
 
-def _open(folder: str | Path) -> tuple[Any, MapHeader]:
-    """The Zarr group of the map in a folder, and its header. Raises `UelError` where they cannot be read."""
-    import zarr
+def _open(folder: str | Path) -> tuple[Mapping[str, Any], MapHeader]:
+    """The Zarr arrays of the map in a folder by name, and its header. Raises `UelError` where they cannot be read."""
+    from uel.core.outside.zarr_groups import open_arrays
 
     try:
-        group = zarr.open_group(Path(folder) / FOLDER_NAME, mode="r", zarr_format=3, use_consolidated=False)
-        attributes: dict[str, Any] = dict(group.attrs)
-    except Exception as error:  # zarr and JSON raise what they raise
-        raise UelError(
-            "no readable radio map in this folder", got=f"{folder}: {error}", do="make the map again"
-        ) from error
+        arrays, attributes = open_arrays(Path(folder) / FOLDER_NAME)
+    except UelError as error:
+        got, do = f"{folder}: {brief(error)}", "copy it again, or make it again: uel map TILE"
+        raise UelError("no readable radio map in this folder", got=got, do=do) from error
     if attributes.get("schema") != SCHEMA:
         got = f"{folder}: {attributes.get('schema')}"
         raise UelError(f"this radio map has another schema than {SCHEMA}", got=got, do="make it again: uel map TILE")
     with _damage_named(folder):
-        grid = Grid(size=float(attributes["size"]), pixel=float(attributes["pixel"]))
+        attributes = require_checksum(attributes, "the map's metadata")
+        require_structure(attributes, MapAttributes, "the map's metadata")
+        grid = Grid(size=attributes["size"], pixel=attributes["pixel"])
         sites = sites_from_json(attributes["sites"])
         if not all(math.isfinite(part) for site in sites for part in site.position):
             raise ValueError("the position of a site is not finite")
-        return group, MapHeader(grid, sites, attributes)
+        return arrays, MapHeader(grid, sites, attributes)
 
 
 @contextmanager
@@ -215,7 +232,7 @@ def _damage_named(folder: str | Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # zarr's codecs raise what their compressor raises
-        got = f"{folder}: {' '.join(str(error).split())}"
+        got = f"{folder}: {brief(error)}"
         do = "copy it again, or make it again: uel map TILE"
         raise UelError("this radio map is damaged", got=got, do=do) from error
 

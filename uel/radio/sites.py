@@ -1,6 +1,5 @@
 """A network: sites, the cells on them, and their antenna arrays."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
@@ -9,11 +8,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from uel.core.outside.number_ranges import require_numbers
 from uel.errors import UelError
 from uel.radio.antennas.array import Array as Array
 from uel.radio.antennas.measured_pattern import MeasuredPattern
 from uel.radio.cells.identity import normal_cell_id, require_identity
 from uel.radio.config import Carrier, PowerKind
+
+AZIMUTH_RANGE, TILT_RANGE = (-720.0, 720.0), (-180.0, 180.0)  # degrees
+POWER_RANGE_DBM = (-200.0, 200.0)
+POSITION_RANGE = (-1e6, 1e6)  # m
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,11 +52,9 @@ class Cell:
     of one resource element, to which RSRP refers"""
 
     def __post_init__(self) -> None:
+        require_numbers(self, azimuth_deg=AZIMUTH_RANGE, tilt_deg=TILT_RANGE, power_dbm=POWER_RANGE_DBM)
         if isinstance(self.cell_id, int):
             object.__setattr__(self, "cell_id", normal_cell_id(self.cell_id))
-        for name in ("azimuth_deg", "tilt_deg", "power_dbm"):
-            if not math.isfinite(getattr(self, name)):
-                raise UelError(f"a cell's {name} must be finite", got=getattr(self, name), do=f"give {name} a number")
         require_identity(None if self.cell_id is None else str(self.cell_id), self.pci, self.carrier.technology)
 
     @property
@@ -116,10 +118,11 @@ class Site:
     cells: tuple[Cell, ...] = (Cell(),)
 
     def __post_init__(self) -> None:
+        require_numbers(self, position=POSITION_RANGE)
         if not self.cells:
             raise UelError("a site has no cells", got="cells=()", do="give the site at least one Cell")
-        if not all(map(math.isfinite, self.position)):
-            raise UelError("a site's position must be finite", got=self.position, do="give x, y, z in metres")
+        if len(self.position) != 3:
+            raise UelError("a site's position has three coordinates", got=self.position, do="give x, y, z in metres")
 
 
 def require_sites(sites: tuple[Site, ...]) -> Carrier:
@@ -268,7 +271,9 @@ def sites_from_json(data: Any) -> tuple[Site, ...]:
             Site(position=tuple(s["position"]), cells=tuple(_cell_from_json(c, patterns) for c in s["cells"]))
             for s in data
         )
-    except (KeyError, TypeError, AttributeError) as error:
+    except UelError:
+        raise
+    except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
         raise UelError("not a readable list of sites", got=repr(error), do="write it with sites_to_json") from error
 
 

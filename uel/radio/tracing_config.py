@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import tyro
 
+from uel.core.outside.number_ranges import require_numbers
 from uel.errors import UelError
 
 DIFFRACTION_MODEL = 3  # 1: edges within one mesh that rays happened to meet; 2: all edges; 3: continuous fields
@@ -75,6 +76,7 @@ class TracingConfig:
     """seed of all rays"""
 
     def __post_init__(self) -> None:
+        require_numbers(self, map_rays=(1, 1e12), ue_height=(0, 1e4))
         smallest = {"max_depth": 0, "samples": 1, "chunk": 1, "max_paths": 1, "map_batches": 2}
         for name, least in smallest.items():
             if getattr(self, name) < least:

@@ -1,6 +1,5 @@
 """Results of an evaluation: one file for each condition and deployment, and the table of all of them."""
 
-import io
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -12,6 +11,8 @@ import torch
 from torch import Tensor
 
 from uel.core.io import array_bytes, csv_bytes, replace_file
+from uel.core.outside.array_files import read_arrays
+from uel.core.outside.json_text import parse_json
 from uel.errors import UelError
 from uel.estimation.scoring import Scores, bootstrap, coverage, error_summary, position_error
 from uel.results.condition import Condition
@@ -69,28 +70,27 @@ def write_result(file: Path, result: ConditionResult, key: Mapping[str, Any] | N
 def read_key(file: Path) -> dict[str, Any] | None:
     """The key of a result; None for a file without one, or a damaged one."""
     try:
-        with np.load(file) as stored:
-            return json.loads(str(stored["key"]))
-    except Exception:  # numpy raises what zip and its own format raise; results before version 0.2 have no key
+        return parse_json(str(read_arrays(file)["key"]), str(file))
+    except (UelError, KeyError):  # results before version 0.2 have no key
         return None
 
 
 def read_result(file: Path) -> ConditionResult:
     """Read a file of `write_result`. Raises `UelError` when it is damaged."""
     try:
-        with np.load(io.BytesIO(file.read_bytes())) as stored:
-            metadata, position = json.loads(str(stored["said"])), stored["position"]
-            methods: MethodScores = {}
-            for key in stored.files:
-                name, slash, value = key.partition("/")
-                if slash:
-                    methods.setdefault(name, {})[value] = stored[key]
-            worst = {key.removeprefix("worst:"): stored[key] for key in stored.files if key.startswith("worst:")}
-    except Exception as error:  # numpy raises what zip and its own format raise
+        stored = read_arrays(file)
+        metadata, position = parse_json(str(stored["said"]), str(file)), stored["position"]
+        methods: MethodScores = {}
+        for key, values in stored.items():
+            name, slash, value = key.partition("/")
+            if slash:
+                methods.setdefault(name, {})[value] = values
+        worst = {key.removeprefix("worst:"): values for key, values in stored.items() if key.startswith("worst:")}
+        return ConditionResult(Condition(**metadata["condition"]), metadata["deployment"], position, methods, worst)
+    except (UelError, KeyError, TypeError) as error:
         raise UelError(
             "this file of an evaluation is damaged", got=f"{file}: {error}", do="delete it, and run uel eval again"
         ) from error
-    return ConditionResult(Condition(**metadata["condition"]), metadata["deployment"], position, methods, worst)
 
 
 # ---- the table -----------------------------------------------------------------------------------------

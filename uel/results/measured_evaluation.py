@@ -1,6 +1,5 @@
 """Results of an evaluation on measured networks: scores by method and label budget, intervals by resampling blocks."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,8 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 
+from uel.core.outside.array_files import read_arrays
+from uel.core.outside.json_text import read_json_object
 from uel.errors import UelError
 from uel.estimation.scoring import coverage, error_summary
 
@@ -42,7 +43,7 @@ class MeasuredResult:
     def load(folder: Path) -> "MeasuredResult":
         """Read a result. Raises `UelError` where a file of it is missing or damaged."""
         try:
-            about = json.loads((folder / ABOUT_FILE).read_text(encoding="utf-8"))
+            about = read_json_object(folder / ABOUT_FILE)
             draws = {d: [_arrays(folder / "units" / name) for name in names] for d, names in about["units"].items()}
         except (OSError, ValueError, KeyError) as error:
             do = "repeat the evaluation: uel eval --protocol NAME --data FOLDER"
@@ -53,8 +54,7 @@ class MeasuredResult:
 
 
 def _arrays(file: Path) -> dict[str, Array]:
-    with np.load(file) as stored:
-        return dict(stored)
+    return read_arrays(file)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,6 +1,5 @@
 """The accuracy of a run in the base condition of its newest evaluation, for reports and the explorer."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from uel.core.outside.json_text import read_json_object
 from uel.errors import UelError
 from uel.estimation.scoring import error_summary
 from uel.results.condition import Condition
@@ -26,8 +26,8 @@ def newest_evaluation(run: Path) -> Path | None:
 def _is_of_log(file: Path) -> bool:
     """Whether an evaluation is of a measured log, which has no limit; a damaged one is not."""
     try:
-        return "log" in json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return "log" in read_json_object(file)
+    except UelError:
         return False
 
 
@@ -37,7 +37,7 @@ def base_errors(evaluation: Path) -> dict[str, np.ndarray]:
     Raises `UelError` for a damaged evaluation.
     """
     try:
-        protocol = json.loads((evaluation / PROTOCOL_FILE).read_text(encoding="utf-8"))
+        protocol = read_json_object(evaluation / PROTOCOL_FILE)
         base, files = Condition(**protocol["base"]), [evaluation / "cells" / name for name in protocol["cells"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
         do = "repeat uel eval"
@@ -81,11 +81,11 @@ def run_metrics(run: Path) -> dict[str, Any]:
     """
     file, evaluation = run / "metrics.json", newest_evaluation(run)
     try:
-        metrics = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+        metrics = read_json_object(file) if file.is_file() else {}
     except ValueError as error:
         do = "repeat the command that made the run"
         raise UelError("metrics.json of this run is damaged", got=f"{file}: {error}", do=do) from error
     if "test" in metrics or evaluation is None:
         return metrics
-    protocol = json.loads((evaluation / PROTOCOL_FILE).read_text(encoding="utf-8"))
+    protocol = read_json_object(evaluation / PROTOCOL_FILE)
     return metrics | accuracy_tables(base_errors(evaluation), ", ".join(protocol["tiles"]))

@@ -122,6 +122,8 @@ class Survey:
         path = shard_path(self.folder, self.manifest, unit, name)
         if unit.name not in self._shard_sizes:
             record = self.record(unit)
+            if record is None and record_path(self.folder, unit.name).is_file():
+                raise self._damaged(f"the record of unit {unit.name} cannot be read")
             self._shard_sizes[unit.name] = {n: size for n, (size, _) in record.files.items()} if record else {}
         size = self._shard_sizes[unit.name].get(path.relative_to(self.folder).as_posix())
         return path.is_file() and size in (None, path.stat().st_size)
@@ -132,10 +134,10 @@ class Survey:
         return {}
 
     def _group(self, tile: str) -> Any:
-        import zarr
+        from uel.core.outside.zarr_groups import open_arrays
 
         if tile not in self._groups:
-            self._groups[tile] = dict(zarr.open_group(group_path(self.folder, tile), mode="r", zarr_format=3).arrays())
+            self._groups[tile], _ = open_arrays(group_path(self.folder, tile))
         return self._groups[tile]
 
     @cached_property

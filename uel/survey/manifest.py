@@ -6,18 +6,47 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from annotated_types import Ge, Le
+from typing_extensions import TypedDict  # pydantic needs it below Python 3.12
 
 from uel.core.files.folder_names import require_folder_name
-from uel.core.io import as_json, replace_file
-from uel.errors import UelError
+from uel.core.io import replace_file
+from uel.core.outside.checksums import json_with_checksum, read_checked_json
+from uel.core.outside.structure import require_structure
+from uel.errors import UelError, brief
 from uel.radio.sites import Site, sites_from_json, sites_to_json
 from uel.survey.feature_schema import REPORT_FEATURES, TRACK_FEATURES, Feature
 
 SCHEMA = "uel-survey-2"
 MANIFEST_NAME = "survey.json"
+
+
+MAX_UNITS = 10**6
+MAX_VALUES_PER_REPORT = 10**8  # of one feature
+
+
+class EntryValues(TypedDict):
+    """A tile in `survey.json`."""
+
+    city: str
+    fingerprint: str
+    sites: list[dict[str, Any]]
+    sizes: dict[str, Annotated[int, Ge(0)]]
+
+
+class ManifestValues(TypedDict):
+    """The content of `survey.json`, beside its schema."""
+
+    tracks: Annotated[int, Ge(1), Le(10**9)]
+    reports: Annotated[int, Ge(1), Le(10**6)]
+    unit: Annotated[int, Ge(1)]
+    features: list[str]
+    tiles: dict[str, EntryValues]
+    plan: dict[str, Any]
+    versions: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -106,16 +135,17 @@ class Manifest:
 
     def save(self, folder: Path) -> None:
         """Write `survey.json`."""
-        replace_file(folder / MANIFEST_NAME, as_json(self.as_dict()))
+        replace_file(folder / MANIFEST_NAME, json_with_checksum(self.as_dict()))
 
     @staticmethod
     def load(folder: Path) -> "Manifest":
         """Read `survey.json`. Raises `UelError` when it is absent, damaged, or of another schema."""
         try:
-            stored = json.loads((folder / MANIFEST_NAME).read_text(encoding="utf-8"))
-            schema = stored.pop("schema") if "schema" in stored else None
-        except (OSError, ValueError, TypeError, AttributeError) as error:
-            raise UelError("no readable survey here", got=f"{folder}: {error}", do="make one: uel survey") from error
+            stored = read_checked_json(folder / MANIFEST_NAME)
+        except UelError as error:
+            got = f"{folder}: {brief(error)}"
+            raise UelError("no readable survey here", got=got, do="make one: uel survey") from error
+        schema = stored.pop("schema", None)
         if schema != SCHEMA:
             raise UelError(
                 f"this is not a survey of schema {SCHEMA!r}",
@@ -123,15 +153,33 @@ class Manifest:
                 do="make the survey again with this version, into another folder",
             )
         try:
+            require_structure(stored, ManifestValues, MANIFEST_NAME)
             tiles = {n: TileEntry(**{**e, "sites": sites_from_json(e["sites"])}) for n, e in stored["tiles"].items()}
             manifest = Manifest(**{**stored, "tiles": tiles, "features": tuple(stored["features"])})
             manifest.arrays  # noqa: B018  (raises for unknown features)
             for name in tiles:
                 require_folder_name(name, "a tile's name")
-        except (KeyError, TypeError, AttributeError, UelError) as error:
-            got = f"{folder / MANIFEST_NAME}: {error}"
-            raise UelError("the survey's manifest cannot be read", got=got, do="make the survey again") from error
+            manifest.require_possible()
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            got = f"{folder / MANIFEST_NAME}: {brief(error)}"
+            do = "copy it again, or make the survey again: uel survey"
+            raise UelError("the survey's manifest cannot be read", got=got, do=do) from error
         return manifest
+
+    def require_possible(self) -> None:
+        """Raise `ValueError` for more units than a survey has, and for tiles whose axes are not those of their
+        cells."""
+        if (units := len(self.tiles) * -(-self.tracks // self.unit)) > MAX_UNITS:
+            raise ValueError(f"{units} units of work, more than {MAX_UNITS}")
+        for name, entry in self.tiles.items():
+            if name in (".", "..") or not set("/\\\0").isdisjoint(name):
+                raise ValueError(f"a tile of name {name!r}")
+            cells = sum(len(site.cells) for site in entry.sites)
+            if entry.sizes.get("cell") != cells:
+                raise ValueError(f"{name} has {cells} cells, and an axis of {entry.sizes.get('cell')}")
+            for feature in self.arrays:
+                if math.prod(self.shape(name, feature)) > MAX_VALUES_PER_REPORT:
+                    raise ValueError(f"{feature} of {name} has shape {self.shape(name, feature)} in a report")
 
     def require_same(self, other: "Manifest") -> None:
         """Raise `UelError` that names what differs, unless both describe the same survey (versions are ignored)."""

@@ -5,7 +5,6 @@ which are written again; two workers that write the same unit write the same byt
 """
 
 import hashlib
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -17,7 +16,8 @@ import torch
 from torch import Tensor
 
 from uel.core.files.write_errors import explain_write_errors
-from uel.core.io import as_json, file_hash, replace_file, staged_folder
+from uel.core.io import file_hash, replace_file, staged_folder
+from uel.core.outside.checksums import json_with_checksum, read_checked_json
 from uel.errors import UelError
 from uel.radio.sites import cells_of
 from uel.survey.feature_schema import Feature
@@ -43,18 +43,18 @@ class UnitRecord:
     """statistics of each feature's known values"""
 
     def save(self, folder: Path) -> None:
-        replace_file(record_path(folder, self.unit), as_json(asdict(self)))
+        replace_file(record_path(folder, self.unit), json_with_checksum(asdict(self)))
 
     @staticmethod
     def load(folder: Path, unit: WorkUnit) -> "UnitRecord | None":
         """Record of a unit; None where the unit is not done or its record cannot be read."""
         try:
-            stored = json.loads(record_path(folder, unit.name).read_text(encoding="utf-8"))
+            stored = read_checked_json(record_path(folder, unit.name))
             files = {name: (size, key) for name, (size, key) in stored["files"].items()}
             moments = {name: StreamingStatistics(**value) for name, value in stored["moments"].items()}
             record = UnitRecord(**{**stored, "files": files, "moments": moments})
             return record if record._is_of(unit) else None
-        except (OSError, ValueError, TypeError, KeyError, AttributeError, IndexError):
+        except (ValueError, TypeError, KeyError, AttributeError, IndexError):
             return None
 
     def _is_of(self, unit: WorkUnit) -> bool:

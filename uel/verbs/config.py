@@ -1,4 +1,5 @@
-"""Configuration of `uel convert`, of which parts belong to several packages. No framework is imported here."""
+"""Configurations of `uel convert` and `uel verify`, of which parts belong to several packages; they import no
+framework."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Literal
 import tyro
 
 from sim_bridge.deepmimo.config import DeepMimoConfig
+from uel.errors import UelError
 
 OUTPUT_SUFFIXES = {"geotiff": ".tif", "geopackage": ".gpkg", "kml": ".kml", "zarr": ".zarr", "deepmimo": ""}
 
@@ -37,3 +39,15 @@ class ConvertConfig:
         source = self.source.resolve()
         name = f"{source.name}{OUTPUT_SUFFIXES[self.to]}"
         return Path("deepmimo_scenarios") / name.lower() if self.to == "deepmimo" else source.parent / name
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerifyConfig:
+    """Artefacts that are read whole and compared with what was written: `uel verify data runs/demo`."""
+
+    paths: tyro.conf.Positional[tuple[Path, ...]]
+    """folders of tiles, radio maps, surveys, atlases, runs, evaluations, stages or learned maps; or folders of these"""
+
+    def __post_init__(self) -> None:
+        if not self.paths:
+            raise UelError("uel verify needs a folder", got="none", do="give data, runs, or the folder of an artefact")

@@ -6,6 +6,7 @@ import streamlit as st
 from explorer.analysis import charts
 from explorer.analysis.district import DistrictView
 from explorer.app import cache, widgets
+from explorer.app.plain_text import plain
 from scenes.measured_networks.tile_network import is_network_tile
 
 MAKE_COMMAND = "uel network FOLDER"
@@ -34,7 +35,7 @@ def page() -> None:
 
 def _levels(view: DistrictView, cell: int, context: widgets.PageContext) -> None:
     """Three maps of one cell's levels, and how far off predictions are."""
-    st.subheader(f"Levels of cell {view.judged.cells.cell_id[cell]}")
+    st.subheader(f"Levels of cell {plain(view.judged.cells.cell_id[cell])}")
     error = view.level_error(cell)
     known = np.abs(error[np.isfinite(error)])
     off = f"{np.median(known):.1f} dB" if len(known) else "–"

@@ -14,6 +14,7 @@ from explorer.analysis import attention, charts, phone_trial, report_sources, si
 from explorer.analysis.report_sources import ReportSource
 from explorer.analysis.single_fix import ExplainedFix, TimedFix
 from explorer.app import cache, widgets
+from explorer.app.plain_text import plain
 from explorer.map_view import ground_image
 from explorer.map_view import marks as map_marks
 from explorer.map_view.ground_image import Image, Legend
@@ -156,7 +157,7 @@ def _evidence(tile: Tile, source: ReportSource, number: int, explained: Explaine
     for column, (name, values) in zip(
         st.columns(len(explained.evidence), gap="small"), explained.evidence.items(), strict=True
     ):
-        column.image(ground_image.evidence_image(values, tile.size, truth), caption=name, width="stretch")
+        column.image(ground_image.evidence_image(values, tile.size, truth), caption=plain(name), width="stretch")
     widgets.show_legends(ground_image.EVIDENCE_LEGEND)
 
 
@@ -212,7 +213,7 @@ def _map(
     marks = map_marks.site_marks(sites, tile, serving) + marks
     widgets.show_map(context, tile, picture, marks, options, key="live", at=explained.final.position)
     widgets.show_legends(legend, Legend(title="marks", names=_names(refined is not None)))
-    st.caption(f"Source: {source.text}. The serving cell is highlighted; candidates are hollow.")
+    st.caption(f"Source: {plain(source.text)}. The serving cell is highlighted; candidates are hollow.")
 
 
 def _names(refined: bool) -> dict[str, RGB]:

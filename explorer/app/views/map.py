@@ -7,6 +7,7 @@ import torch
 
 from explorer.analysis import charts
 from explorer.app import cache, widgets
+from explorer.app.plain_text import plain
 from explorer.map_view import ground_image, radio_layers, ray_marks
 from explorer.map_view import marks as map_marks
 from explorer.map_view.ground_image import Image, Legend
@@ -58,7 +59,7 @@ def page() -> None:
         mark_legend = Legend(title="marks", names=_names(highlighted, survey, tracks, position))
         widgets.show_legends(legend, buildings_legend, mark_legend)
         help_text = CLICK_HELP_2D if options.flat else CLICK_HELP
-        st.caption(f"{caption} {help_text}")
+        st.caption(plain(f"{caption} {help_text}"))
 
 
 def _ground(

@@ -9,6 +9,7 @@ from explorer.analysis import charts, phone_trial, tables
 from explorer.analysis.artefact_index import MAKE_COMMANDS
 from explorer.analysis.phone_trial import PhoneTrial
 from explorer.app import cache, widgets
+from explorer.app.plain_text import plain
 from explorer.reports.run import read_errors
 from explorer.style import RUN_METHOD_STYLES, run_method_label, tier_label
 from uel.measurement.tiers import TIERS
@@ -32,7 +33,7 @@ def page() -> None:
     note = (
         "drawn from the radio map: grid Bayes is the limit" if truth == "map" else "ray-traced: there is no known bound"
     )
-    st.caption(f"Reports {note}. {_test_tiles(runs)}")
+    st.caption(f"Reports {note}. {plain(_test_tiles(runs))}")
     within = _success_radius()
     left, right = st.columns([1.1, 1.0], gap="medium")
     with left:
@@ -101,8 +102,8 @@ def _trial(context: widgets.PageContext, truth: str, tier: str) -> None:
     )
     chosen = _matches(trial)
     st.caption(
-        f"{int(chosen.sum())} of {len(trial.phones)} phones drawn on {context.tile.name} and located by "
-        f"`{context.run.name}`; choose another tile in the sidebar."
+        f"{int(chosen.sum())} of {len(trial.phones)} phones drawn on {plain(context.tile.name)} and located "
+        f"by {plain(context.run.name)}; choose another tile in the sidebar."
     )
     if not chosen.any():
         st.info("No phone matches the filters in the sidebar.")

@@ -10,10 +10,11 @@ import torch
 from explorer.analysis import charts
 from explorer.analysis.artefact_index import MAKE_COMMANDS, ArtefactKind
 from explorer.app import cache, widgets
+from explorer.app.plain_text import plain
 from explorer.map_view import plan_2d
 from explorer.style import tier_label
 from uel import __version__
-from uel.errors import UelError
+from uel.errors import UelError, quoted
 from uel.results.run_summary import run_metrics
 
 
@@ -41,7 +42,7 @@ def page() -> None:
 def _run_cards(context: widgets.PageContext, run: Path) -> None:
     locator, metrics = cache.locator(run), run_metrics(run)
     tiers = metrics.get("test", {}).get("tier", {})
-    tested = f"tested on {metrics['test']['tile']}" if tiers else f"not tested: uel eval {run} --protocol quick"
+    tested = f"tested on {metrics['test']['tile']}" if tiers else f"not tested: uel eval {quoted(run)} --protocol quick"
     cards = {"run": (run.name, tested)}
     for tier, rows in tiers.items():
         ratio = metrics.get("r50", {}).get(tier)
@@ -69,7 +70,7 @@ def _tile_plan(context: widgets.PageContext) -> None:
     picture = plan_2d.ground_with_buildings(cache.tile(context.tile.folder), ground, context.theme)
     st.markdown("#### From above")
     st.image(np.flipud(picture), width="stretch", alt=f"Plan of {context.tile.name}, north up")
-    st.caption(f"{context.tile.name}: buildings over the ground, north up.")
+    st.caption(f"{plain(context.tile.name)}: buildings over the ground, north up.")
 
 
 def _tile_facts(context: widgets.PageContext) -> None:
@@ -111,7 +112,7 @@ def _commands(context: widgets.PageContext) -> None:
     kinds: dict[str, ArtefactKind] = {"a run": "run", "a tile": "tile", "a radio map": "map", "a survey": "survey"}
     widgets.show_facts(commands | {what: MAKE_COMMANDS[kind] for what, kind in kinds.items()}, code=True)
     for problem in context.index.problems:
-        st.warning(f"Cannot be read: {problem}")
+        st.warning(f"Cannot be read: {plain(problem)}")
     tiles, runs = (
         f"{len(artefacts)} {name}{'' if len(artefacts) == 1 else 's'}"
         for artefacts, name in ((context.index.tiles, "tile"), (context.index.runs, "run"))

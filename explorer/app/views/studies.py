@@ -8,6 +8,7 @@ import streamlit as st
 from explorer.analysis import artefact_index
 from explorer.analysis.artefact_index import StudyReport
 from explorer.app import widgets
+from explorer.app.plain_text import plain
 
 
 def show_studies(runs: Path) -> None:
@@ -21,10 +22,10 @@ def show_studies(runs: Path) -> None:
         ),
         ("Calibration", "calibration", "uel calibrate --config calibrate/munich", artefact_index.find_calibrations),
     ):
-        st.subheader(title)
+        st.subheader(plain(title))
         studies, problems = find(runs)
         for problem in problems:
-            st.warning(problem)
+            st.warning(plain(problem))
         if studies:
             _show_study(studies, kind)
         else:
@@ -36,6 +37,6 @@ def _show_study(studies: Sequence[StudyReport], kind: str) -> None:
     names = [study.name for study in studies]
     study = studies[names.index(widgets.select_option(kind.capitalize(), kind, tuple(names), str))]
     for picture in study.pictures:
-        st.image(str(picture), caption=picture.stem)
-    with st.expander(f"Table of {study.name}: {len(study.rows)} rows", expanded=not study.pictures):
+        st.image(str(picture), caption=plain(picture.stem))
+    with st.expander(f"Table of {plain(study.name)}: {len(study.rows)} rows", expanded=not study.pictures):
         widgets.show_table(study.rows)

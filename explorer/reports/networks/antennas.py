@@ -1,7 +1,6 @@
 """The report of `uel antennas`: a table of errors with intervals, and fitted against listed azimuths and tilts."""
 
 import csv
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 from explorer.figures.axes import new_figure, png_bytes
 from explorer.style import BLUE, GREY, hex_colour
 from uel.core.io import replace_file
+from uel.core.outside.json_text import read_json_object
 
 Z_90 = 1.645  # standard deviations of a 90 % interval
 
@@ -19,7 +19,7 @@ def write_antennas_report(folder: Path) -> Path:
     with (folder / "antennas.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
     replace_file(folder / "antennas.png", figure(rows))
-    text = "\n".join(report_lines(json.loads((folder / "summary.json").read_text())))
+    text = "\n".join(report_lines(read_json_object(folder / "summary.json")))
     replace_file(folder / "report.md", text.encode())
     return folder / "report.md"
 

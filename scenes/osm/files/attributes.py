@@ -3,7 +3,6 @@
 Overture, Microsoft, Google, national and city data: one dictionary of names without case and punctuation.
 """
 
-import json
 import math
 import re
 from collections import Counter
@@ -13,6 +12,8 @@ from typing import Any
 
 from scenes.osm.files.feature_table import has_feature_key, id_list
 from scenes.osm.tags import parse_count, parse_length
+from uel.core.outside.json_text import parse_json
+from uel.errors import UelError
 
 # From the best to the worst: what is measured at the roof's top before means and before eaves.
 HEIGHT_NAMES = (
@@ -151,8 +152,8 @@ def _parsed_tags(text: str) -> dict[str, Any]:
     """Tags of a JSON object or of PostgreSQL's hstore, `"building"=>"yes","height"=>"12"`."""
     if text.lstrip().startswith("{"):
         try:
-            value = json.loads(text)
-        except json.JSONDecodeError:
+            value = parse_json(text, "the tags", is_finite=False)
+        except UelError:
             value = None
         if isinstance(value, dict):
             return value

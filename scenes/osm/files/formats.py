@@ -1,14 +1,11 @@
 """What kind of map a file is, by its first bytes; its name says only that it is a map."""
 
-import bz2
-import gzip
-import lzma
 import re
 import zipfile
-from io import BufferedIOBase
 from pathlib import Path
 from typing import Literal
 
+from uel.core.outside.compression import open_unpacked, require_bounded_archive
 from uel.errors import UelError
 
 MAP_SUFFIXES = (
@@ -17,6 +14,7 @@ MAP_SUFFIXES = (
     ".parquet", ".geoparquet", ".gpkg", ".shp", ".zip", ".shp.zip", ".fgb",
 )  # fmt: skip
 SHAPEFILE_PARTS = (".dbf", ".shx", ".prj", ".cpg")  # files beside a .shp that belong to it
+REFERENCE_MARKS = (b"<OGRVRT", b"<VRTDataset", b"<GDAL_", b"gdal_streamed_alg")  # of GDAL's formats that name files
 BYTES_OF_A_START = 4096  # enough for a byte-order mark, a declaration and a comment
 
 MapFormat = Literal["osm_xml", "osm_pbf", "json", "json_lines", "parquet", "vector"]
@@ -50,23 +48,12 @@ def map_suffix(path: Path) -> str | None:
     return max((suffix for suffix in MAP_SUFFIXES if name.endswith(suffix)), key=len, default=None)
 
 
-def open_plain(path: Path) -> BufferedIOBase:
-    """Open a file for reading, unpacked where its first bytes say gzip, bzip2 or xz."""
-    with path.open("rb") as file:
-        start = file.read(6)
-    if start.startswith(b"\x1f\x8b"):
-        return gzip.open(path)
-    if start.startswith(b"BZh"):
-        return bz2.open(path)
-    return lzma.open(path) if start.startswith(b"\xfd7zXZ") else path.open("rb")
-
-
 def map_format(path: Path) -> MapFormat:
     """The format of a map file, by its content.
 
     Raises `UelError` for a file of another kind, saying which one.
     """
-    with open_plain(path) as file:
+    with open_unpacked(path) as file:
         start = file.read(BYTES_OF_A_START)
     if b"OSMHeader" in start[:64]:
         return "osm_pbf"
@@ -111,8 +98,11 @@ def unpacked_vector_file(path: Path) -> str:
     Raises `UelError` for an archive that holds no single layer file.
     """
     if not zipfile.is_zipfile(path):
-        return str(path)
+        with path.open("rb") as file:
+            _require_no_reference(file.read(BYTES_OF_A_START), path)
+        return str(path.resolve())
     with zipfile.ZipFile(path) as archive:
+        require_bounded_archive(archive, path)
         names = [name for name in archive.namelist() if not name.startswith("__MACOSX/")]
     layers = [name for name in names if name.lower().endswith((".shp", ".gpkg", ".geojson", ".fgb"))]
     if len(layers) != 1:
@@ -121,7 +111,16 @@ def unpacked_vector_file(path: Path) -> str:
             got=f"{path}: {', '.join(layers or names)[:200]}",
             do="unpack it, and give one of its files",
         )
+    with zipfile.ZipFile(path) as archive, archive.open(layers[0]) as layer:
+        _require_no_reference(layer.read(BYTES_OF_A_START), path)
     return f"/vsizip/{path.resolve()}/{layers[0]}"
+
+
+def _require_no_reference(start: bytes, path: Path) -> None:
+    """Raise `UelError` for a description by which GDAL would read other files or ask a server."""
+    if any(mark in start for mark in REFERENCE_MARKS):
+        do = "give the file that holds the map itself"
+        raise UelError("the map file is a description of other files", got=str(path), do=do)
 
 
 def _require_main_file(path: Path) -> None:

@@ -1,6 +1,5 @@
 """GeoJSON, one feature a line or one collection, with what is odd in files of all makers."""
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -13,10 +12,13 @@ from pyproj.exceptions import CRSError
 from shapely.geometry.base import BaseGeometry
 
 from scenes.osm.files.feature_table import MapContent, no_features_error
-from scenes.osm.files.formats import decode, open_plain
+from scenes.osm.files.formats import decode
 from scenes.osm.files.layer_rows import LayerFeature, layer_content
+from uel.core.outside.compression import read_unpacked
+from uel.core.outside.json_text import parse_json
 from uel.errors import UelError
 
+MAX_DOCUMENT_BYTES = 1 << 30  # of JSON that is read at once; it takes ten times as much memory
 MAX_FAULT_LENGTH = 120  # characters of a library's message about a geometry
 GEOMETRY_TYPES = (
     "Point", "MultiPoint", "LineString", "MultiLineString", "Polygon", "MultiPolygon", "GeometryCollection",
@@ -25,8 +27,7 @@ GEOMETRY_TYPES = (
 
 def read_json(path: Path) -> Any:
     """The parsed content of a JSON file in UTF-8 or UTF-16."""
-    with open_plain(path) as file:
-        return json.loads(decode(file.read(), path))
+    return parse_json(decode(read_unpacked(path, MAX_DOCUMENT_BYTES), path), str(path), is_finite=False)
 
 
 def read_geojson(content: Any, path: Path) -> MapContent:
@@ -114,15 +115,14 @@ def _geometry(shape: Any) -> tuple[BaseGeometry | None, str]:
 
 
 def _line_features(path: Path) -> Iterator[LayerFeature]:
-    with open_plain(path) as file:
-        content = decode(file.read(), path)
+    content = decode(read_unpacked(path, MAX_DOCUMENT_BYTES), path)
     for number, line in enumerate(content.splitlines(), start=1):
         line = line.strip("\x1e \t\r")
         if not line:
             continue
         try:
-            item = json.loads(line)
-        except json.JSONDecodeError as error:
+            item = parse_json(line, f"line {number}", is_finite=False)
+        except UelError as error:
             raise UelError(
                 "a line of the map file is no JSON", got=f"{path}: line {number}: {line[:60]!r}",
                 do="repair it, or download the file again",

@@ -17,7 +17,7 @@ from scenes.osm.files.osm_xml import read_osm_xml
 from scenes.osm.files.overpass_json import is_overpass_json, read_overpass_json
 from scenes.osm.files.vector_layers import LAYER_ERRORS, read_parquet, read_vector_layers
 from scenes.osm.geo_box import GeoBox
-from uel.errors import UelError
+from uel.errors import UelError, brief
 
 DAMAGE_ERRORS = (
     EOFError, zlib.error, LZMAError, OSError, RuntimeError, ElementTree.ParseError, UnicodeDecodeError,
@@ -49,14 +49,18 @@ def read_map_file(path: Path, box: GeoBox | None = None) -> MapContent:
 def _read_json_map(path: Path) -> MapContent:
     try:
         content = read_json(path)
-    except json.JSONDecodeError as error:
-        if error.msg == "Extra data":  # a value a line, the first one longer than what was looked at
+    except UelError as error:
+        fault = error.__cause__
+        if not isinstance(fault, json.JSONDecodeError):
+            raise
+        if fault.msg == "Extra data":  # a value a line, the first one longer than what was looked at
             return read_geojson_lines(path)
-        raise
+        raise UelError("the map file is damaged", got=brief(error), do="download it again") from error
     if is_overpass_json(content):
         return map_content(read_overpass_json(content, path), path)
     if isinstance(content, dict) and (content.get("type") == "Topology" or "geometryType" in content):
-        return read_vector_layers(path)  # TopoJSON, Esri's JSON
+        driver = "TopoJSON" if content.get("type") == "Topology" else "ESRIJSON"
+        return read_vector_layers(path, driver=driver)
     return read_geojson(content, path)
 
 

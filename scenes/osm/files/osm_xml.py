@@ -5,9 +5,9 @@ from pathlib import Path
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
-from scenes.osm.files.formats import open_plain
 from scenes.osm.files.osm_elements import Member, OsmElements
 from scenes.osm.geo_box import GeoBox
+from uel.core.outside.compression import open_unpacked
 from uel.errors import UelError
 
 INLINE_ID_START = -(10**15)  # ids below it are of nodes that Overpass wrote into their way, without ids
@@ -16,7 +16,7 @@ INLINE_ID_START = -(10**15)  # ids below it are of nodes that Overpass wrote int
 def read_osm_xml(path: Path) -> OsmElements:
     """The elements of an XML file."""
     elements = OsmElements()
-    with open_plain(path) as stream:
+    with open_unpacked(path) as stream:
         events = ElementTree.iterparse(stream, events=("start", "end"))
         _, root = next(events)
         depth = 0

@@ -22,22 +22,23 @@ LAYER_ERRORS = (DataSourceError, DataLayerError, FieldError, GeometryError, pyar
 GEOMETRY_COLUMNS = ("geometry", "geom", "wkb_geometry", "wkb", "the_geom")  # of a table that does not say which
 
 
-def read_vector_layers(path: Path, box: GeoBox | None = None) -> MapContent:
+def read_vector_layers(path: Path, box: GeoBox | None = None, driver: str = "") -> MapContent:
     """The features of all layers of a file.
 
     Args:
         box: reads only what touches this box in degrees.
+        driver: GDAL's name of the format, where its bytes do not say it.
 
     Raises `UelError` for a file without layers, a layer without a CRS whose coordinates are not degrees, and one whose
     columns do not say that its polygons are buildings.
     """
-    source = unpacked_vector_file(path)
+    source = f"{driver}:{path.resolve()}" if driver else unpacked_vector_file(path)
     layers = [str(name) for name, kind in pyogrio.list_layers(source) if kind is not None]
     if not layers:
         raise UelError("the map file has no layer with geometries", got=str(path), do="export it with geometries")
     frames = {name: _read_layer(source, name, path, box) for name in layers}
     if box and not any(len(frame) for frame in frames.values()):  # where its features are, is told by all of them
-        return read_vector_layers(path)
+        return read_vector_layers(path, driver=driver)
     if len(frames) > 1:  # a layer of parks beside one of buildings
         frames = {name: frame for name, frame in frames.items() if _is_of_buildings(frame, name)} or frames
     items = (item for frame in frames.values() for item in _features(frame))

@@ -2,21 +2,24 @@
 
 import csv
 import io
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
+from xml.etree.ElementTree import Element
 
 from scenes.osm.files.geojson import foreign_crs
 from scenes.sites.cell_lists.column_names import OPEN_CELL_ID_COLUMNS
-from uel.core.tables.text_files import decode, open_binary
-from uel.errors import UelError
+from uel.core.outside.compression import read_unpacked
+from uel.core.outside.json_text import parse_json
+from uel.core.outside.xml_text import parse_xml
+from uel.core.tables.text_files import decode
+from uel.errors import UelError, brief
 
 SEPARATOR_NAMES = {";": "semicolon", ",": "comma", "\t": "tab", "|": "vertical bar"}
 TECHNOLOGY_WORDS = ("GSM", "UMTS", "CDMA", "LTE", "NR", "NBIOT")
+MAX_LIST_BYTES = 1 << 28  # of a list: some millions of cells
 RawRow = Mapping[str, Any]
 
 
@@ -44,12 +47,10 @@ def read_rows(file: Path) -> list[ListRow]:
             do="give a .csv, .tsv, .json, .geojson or .kml file, with the suffix of its format (.gz may follow)",
         )
     try:
-        with open_binary(file) as stream:
-            rows = readers[suffix](decode(stream.read(), file.name))
-    except UelError:
-        raise
-    except (OSError, ValueError, KeyError, TypeError, csv.Error, ElementTree.ParseError, EOFError) as error:
-        raise UelError("the site file cannot be read", got=f"{file}: {error!r}", do="correct the file") from error
+        rows = readers[suffix](decode(read_unpacked(file, MAX_LIST_BYTES), file.name))
+    except (ValueError, KeyError, TypeError, csv.Error) as error:
+        fault = brief(error) if isinstance(error, UelError) else repr(error)
+        raise UelError("the site file cannot be read", got=f"{file}: {fault}", do="correct the file") from error
     return [ListRow(number, row) for number, row in enumerate(rows, 1)]
 
 
@@ -83,7 +84,7 @@ def _read_csv(text: str) -> list[RawRow]:
 
 def _read_json(text: str) -> list[RawRow]:
     """Rows of a list of objects, of the list in an object (`cells`, `sites`), or of a GeoJSON FeatureCollection."""
-    data = json.loads(text)
+    data = parse_json(text, "the list", is_finite=False)
     if isinstance(data, dict) and data.get("type") == "FeatureCollection":
         return _read_geojson(text)
     if isinstance(data, dict):
@@ -96,7 +97,7 @@ def _read_json(text: str) -> list[RawRow]:
 
 def _read_geojson(text: str) -> list[RawRow]:
     """Rows of the Points of a FeatureCollection (RFC 7946); heights are properties, a third coordinate is ignored."""
-    content, rows = json.loads(text), []
+    content, rows = parse_json(text, "the list", is_finite=False), []
     features = content["features"]
     if crs := foreign_crs(content):
         raise ValueError(f"coordinates are not degrees of WGS 84: {crs}")
@@ -111,10 +112,8 @@ def _read_geojson(text: str) -> list[RawRow]:
 
 def _read_kml(text: str) -> list[RawRow]:
     """Rows of the placemarks of a KML file that are points: name, coordinates, and their ExtendedData."""
-    if "<!DOCTYPE" in text or "<!ENTITY" in text:
-        raise ValueError("a KML file with a document type is not read")
     rows = []
-    for placemark in _elements(ElementTree.fromstring(text), "Placemark"):
+    for placemark in _elements(parse_xml(text.encode(), "the KML file"), "Placemark"):
         point = next(_elements(placemark, "Point"), None)
         coordinates = next(_elements(point, "coordinates"), None) if point is not None else None
         name = next(_elements(placemark, "name"), None)
@@ -131,6 +130,6 @@ def _read_kml(text: str) -> list[RawRow]:
     return rows
 
 
-def _elements(root: ElementTree.Element, tag: str) -> Any:
+def _elements(root: Element, tag: str) -> Any:
     """Elements of a tag in any namespace of KML."""
     return (element for element in root.iter() if element.tag.rpartition("}")[2] == tag)

@@ -16,6 +16,7 @@ from explorer.style import DARK_THEME, LIGHT_THEME
 from scenes.mesh.mesh_parts import MeshPart
 from tests.helpers.toy_city import toy_tile
 from uel.errors import UelError
+from uel.geo.scene_files import read_ply
 from uel.geo.tile import Tile
 
 
@@ -54,10 +55,11 @@ def test_meshes_are_read_as_the_tile_writes_them(tmp_path):
     vertices, faces = generator.normal(size=(20, 3)), generator.integers(0, 20, (9, 3))
     part = MeshPart("building", "itu_brick", vertices, faces)
     (tmp_path / "mesh.ply").write_bytes(part.to_ply())
-    np.testing.assert_allclose(tile_meshes.read_ply(tmp_path / "mesh.ply"), part.triangles, rtol=1e-6)
+    mesh = read_ply(tmp_path / "mesh.ply")
+    np.testing.assert_allclose(mesh.vertex[mesh.face], part.triangles, rtol=1e-6)
     (tmp_path / "mesh.ply").write_bytes(part.to_ply()[:-20])
     with pytest.raises(UelError, match="mesh cannot be read"):
-        tile_meshes.read_ply(tmp_path / "mesh.ply")
+        read_ply(tmp_path / "mesh.ply")
 
 
 def area(triangle: np.ndarray) -> float:

@@ -96,7 +96,7 @@ def test_the_verb_reads_tables(tile: Tile):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--count", "0"], "not at least 1"),
+        (["--count", "0"], "count is out of range"),
         (["--columns", "4"], "--array-columns 4"),
         (["--height", "9"], "--height applies to a file only"),
         (["--kind", "custom"], "--kind custom needs --file"),
@@ -104,7 +104,7 @@ def test_the_verb_reads_tables(tile: Tile):
         (["--kind", "grid", "--spacing", "20"], "--spacing does not apply"),
         (["--kind", "rooftops"], "rooftop"),
         (["--carrier.frequency", "3.5"], "out of range"),
-        (["--sectors", "0"], "at least 1"),
+        (["--sectors", "0"], "sectors is out of range"),
     ],
 )
 def test_plans_that_cannot_be(tile: Tile, arguments: list[str], message: str, capsys: pytest.CaptureFixture):

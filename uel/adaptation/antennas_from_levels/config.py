@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 
+from uel.core.outside.number_ranges import require_numbers
 from uel.errors import UelError
 
 
@@ -55,6 +56,18 @@ class AntennaFitConfig:
     """squares that a cell is fitted to, drawn at random"""
 
     def __post_init__(self) -> None:
+        require_numbers(
+            self,
+            azimuth_range_deg=(0, 180),
+            azimuth_step_deg=(0.01, 180),
+            tilt_range_deg=(0, 90),
+            tilt_step_deg=(0.01, 90),
+            threshold_width_db=(1e-6, 1e3),
+            ceiling=(0, 1),
+            evidence_exponent=(0, 10),
+            place_exponent=(0, 10),
+            max_squares=(1, 1e9),
+        )
         for name in ("azimuth_std_deg", "tilt_std_deg", "field_std_db", "field_length", "noise_std_db"):
             if not 0 < getattr(self, name) < math.inf:
                 raise UelError(f"{name} is not positive", got=getattr(self, name), do="give a number above 0")

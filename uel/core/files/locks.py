@@ -16,6 +16,7 @@ from filelock import FileLock, Timeout
 
 from uel.core.durations import duration_text
 from uel.core.io import replace_file
+from uel.core.outside.json_text import read_json_object
 
 log = logging.getLogger(__name__)
 
@@ -53,10 +54,10 @@ def _write_holder(file: Path) -> None:
 def _holder_text(file: Path) -> str:
     """What a holder is doing, in words."""
     try:
-        holder = json.loads(file.read_text(encoding="utf-8"))
+        holder = read_json_object(file)
         since = duration_text(time.time() - float(holder["since"]))
         return f"process {holder['pid']} on {holder['host']} has had it for {since} ({holder['command']})"
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError):
         return "another process has it"
 
 

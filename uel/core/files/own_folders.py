@@ -1,11 +1,12 @@
 """Removal of folders: only of those that hold a mark of this library."""
 
-import json
 import shutil
 import uuid
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+from uel.core.outside.json_text import read_json_object
 from uel.errors import UelError
 
 IsOwn = Callable[[Path], bool]
@@ -23,10 +24,10 @@ def has_json_entry(file: str, *entry: str, begins: str = "") -> IsOwn:
 
     def is_own(folder: Path) -> bool:
         try:
-            value = json.loads((folder / file).read_text(encoding="utf-8"))
+            value: Any = read_json_object(folder / file)
             for name in entry:
                 value = value[name]
-        except (OSError, ValueError, KeyError, TypeError, IndexError, RecursionError):
+        except (UelError, KeyError, TypeError, IndexError):
             return False
         return not begins or (isinstance(value, str) and value.startswith(begins))
 

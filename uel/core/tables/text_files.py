@@ -1,14 +1,11 @@
 """Text files in any usual encoding: byte-order marks, UTF-8, UTF-16, and the 8-bit encodings of office programs."""
 
 import codecs
-import gzip
 import io
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
 
+from uel.core.outside.compression import open_unpacked
 from uel.errors import UelError
 
 SAMPLE_BYTES = 1 << 18  # of a file, from which its encoding is detected
@@ -19,7 +16,7 @@ BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-GZIP_MAGIC = b"\x1f\x8b"
+REST_BYTES = 1 << 24  # behind a letter that is not ASCII, by whose statistics an 8-bit encoding is told
 BINARY_MAGIC = {
     b"PK\x03\x04": "a ZIP archive or an Excel workbook",
     b"\xd0\xcf\x11\xe0": "an old Excel workbook",
@@ -83,32 +80,12 @@ def decode(content: bytes, name: str, encoding: str = "") -> str:
         raise _undecodable(name, encoding, error) from error
 
 
-def is_gzip(file: Path) -> bool:
-    """Whether a file is compressed by gzip, whatever its name."""
-    with file.open("rb") as stream:
-        return stream.read(2) == GZIP_MAGIC
-
-
-@contextmanager
-def open_binary(file: Path) -> Iterator[BinaryIO]:
-    """The bytes of a file, decompressed. Raises `UelError` for a file that is missing or damaged."""
-    try:
-        if not is_gzip(file):
-            with file.open("rb") as stream:
-                yield stream
-            return
-        with gzip.open(file, "rb") as stream:
-            yield stream  # type: ignore[misc]  # a GzipFile reads as any binary stream
-    except (OSError, EOFError) as error:
-        raise UelError("this file cannot be read", got=f"{file}: {error}", do="give a whole, readable file") from error
-
-
 def transcode(file: Path, target: Path, encoding: str = "") -> str:
     """Copy a text file as UTF-8 with lines that end in a line feed; returns the encoding that it had.
 
     Decompresses gzip, and reads a part at a time. Raises `UelError` for what is no text.
     """
-    with open_binary(file) as stream:
+    with open_unpacked(file) as stream:
         sample = stream.read(SAMPLE_BYTES)
     encoding = encoding or detect_encoding(sample, file.name)
     try:
@@ -117,14 +94,16 @@ def transcode(file: Path, target: Path, encoding: str = "") -> str:
         if encoding != "utf-8":
             raise _undecodable(file.name, encoding, error) from error
     # The sample was ASCII: the first other letter comes later.
-    with open_binary(file) as stream:
-        return _copy(file, target, detect_encoding(stream.read(), file.name))
+    with open_unpacked(file) as stream:
+        parts = iter(lambda: stream.read(SAMPLE_BYTES), b"")
+        sample = next(part for part in parts if not part.isascii()) + stream.read(REST_BYTES)
+    return _copy(file, target, detect_encoding(sample, file.name))
 
 
 def _copy(file: Path, target: Path, encoding: str) -> str:
     try:
         with (
-            open_binary(file) as stream,
+            open_unpacked(file) as stream,
             io.TextIOWrapper(stream, encoding=encoding, newline=None) as text,
             target.open("w", encoding="utf-8", newline="\n") as out,
         ):

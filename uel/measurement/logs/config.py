@@ -5,6 +5,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from uel.core.outside.number_ranges import require_numbers
 from uel.errors import UelError
 
 REJECTED_FILE = "rejected.csv"
@@ -75,6 +76,7 @@ class ColumnConfig:
     """reports of whose identified cells a smaller fraction belongs to the tile's network are of another one"""
 
     def __post_init__(self) -> None:
+        require_numbers(self)
         for first, second in (("x", "y"), ("latitude", "longitude")):
             if bool(getattr(self, first)) != bool(getattr(self, second)):
                 raise UelError(

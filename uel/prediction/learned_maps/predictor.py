@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from uel.core.io import replace_torch_file
+from uel.core.outside.weight_files import read_weights, require_finite_weights
 from uel.errors import UelError
 from uel.measurement.measured_network import MeasuredNetwork
 from uel.models.config import EvidenceNetworkConfig, LinkNetworkConfig
@@ -88,14 +89,16 @@ class MapPredictor:
         if not file.is_file():
             raise UelError("the folder has no learned maps", got=str(file), do=do)
         try:
-            content: dict[str, Any] = torch.load(file, weights_only=True)
+            content: dict[str, Any] = read_weights(file)
             if content["schema"] != SCHEMA:
                 raise ValueError(f"schema {content['schema']!r} instead of {SCHEMA!r}")
             links = []
             for name in sorted(name for name in content if name.startswith("links_")):
                 links.append(LinkNetwork(LinkNetworkConfig(**content[name]["config"])))
+                require_finite_weights(content[name]["state"], file)
                 links[-1].load_state_dict(content[name]["state"])
             evidence = EvidenceNetwork(EvidenceNetworkConfig(**content["evidence"]["config"]))
+            require_finite_weights(content["evidence"]["state"], file)
             evidence.load_state_dict(content["evidence"]["state"])
         except Exception as error:  # torch raises what its unpickler and zip reader raise
             raise UelError("these learned maps cannot be read", got=f"{file}: {error}", do=do) from error

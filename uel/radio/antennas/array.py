@@ -9,12 +9,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from uel.core.outside.number_ranges import require_numbers
 from uel.errors import UelError
 from uel.radio.antennas.elements import ELEMENT_GAINS, row_factor
 from uel.radio.antennas.measured_pattern import MeasuredPattern
 from uel.radio.config import Pattern
 
 MIN_ARRAY_GAIN = 1e-12  # -120 dB: gain is cut here in a null of an array
+ELEMENT_RANGE = (1, 256)  # on a side
+SPACING_RANGE = (1e-3, 1e3)  # wavelengths
 MAX_ELECTRICAL_TILT = 30.0  # degrees either way
 
 
@@ -50,12 +53,7 @@ class Array:
     """with pattern `measured`"""
 
     def __post_init__(self) -> None:
-        if self.rows < 1 or self.columns < 1:
-            raise UelError(
-                "an antenna array needs at least one element",
-                got=f"{self.rows} × {self.columns}",
-                do="give rows, columns ≥ 1",
-            )
+        require_numbers(self, rows=ELEMENT_RANGE, columns=ELEMENT_RANGE, spacing=SPACING_RANGE)
         if (self.pattern == "measured") != (self.measured is not None):
             raise UelError(
                 "pattern measured needs a measured pattern, and a measured pattern needs pattern measured",

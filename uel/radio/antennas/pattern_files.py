@@ -8,9 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from uel.errors import UelError
+from uel.core.outside.compression import read_unpacked
+from uel.errors import UelError, brief
 from uel.radio.antennas.measured_pattern import MAX_ATTENUATION_DB, MeasuredPattern
 
+MAX_PATTERN_BYTES = 1 << 24  # of a file: a table of a degree has 65 000 rows
 DIPOLE_GAIN_DBI = 2.15  # of a half-wave dipole, to which dBd refers
 TABLE_COLUMNS = {
     "theta": ("theta", "theta_deg", "theta[deg]", "theta [deg]", "theta [deg.]"),
@@ -50,9 +52,10 @@ def read_pattern(file: str | Path) -> MeasuredPattern:
     if file.suffix.lower() not in readers:
         raise UelError("unknown type of antenna pattern", got=str(file), do="give a .msi, .pln, .txt or .csv file")
     try:
-        text = file.read_bytes().decode("utf-8-sig", errors="replace")
-    except OSError as error:
-        raise UelError("the antenna pattern cannot be read", got=f"{file}: {error}", do="name a file") from error
+        text = read_unpacked(file, MAX_PATTERN_BYTES).decode("utf-8-sig", errors="replace")
+    except UelError as error:
+        got = brief(error)
+        raise UelError("the antenna pattern cannot be read", got=got, do="name a file of a pattern") from error
     return readers[file.suffix.lower()](text, file)
 
 

@@ -69,6 +69,10 @@ def layout_of(names: Sequence[str], columns: ColumnConfig, file: str, cell_count
     if missing:
         do = f"name the columns by --columns.…; the file has {', '.join(names) or 'none'}"
         raise UelError(f"{file} has no such column", got=", ".join(missing), do=do)
+    chosen = [name for name in names if name in {*columns.cells, *columns.group}]
+    if len(set(chosen)) < len(chosen):
+        twice = next(name for number, name in enumerate(chosen) if name in chosen[:number])
+        raise UelError(f"{file} has two columns of one name", got=repr(twice), do="remove or rename one of them")
     found = _sorted_columns(names, columns)
     group = tuple(names.index(name) for name in columns.group)
     cells = _cell_columns(names, columns, found, file, cell_count)

@@ -1,7 +1,6 @@
 """Logs of every format, loaded into the table `measurement` of a DuckDB database: one row for each level of a cell."""
 
 import itertools
-import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,8 +9,10 @@ from typing import Any
 import duckdb
 import pandas as pd
 
+from uel.core.outside.compression import open_unpacked
+from uel.core.outside.json_text import parse_json
 from uel.core.tables.delimited_tables import FIELD_SEPARATORS, SURPLUS_COLUMN, find_header, load_delimited, split_line
-from uel.core.tables.text_files import open_binary, transcode
+from uel.core.tables.text_files import transcode
 from uel.errors import UelError
 from uel.measurement.logs.config import ColumnConfig
 from uel.measurement.logs.formats.cell_info_texts import is_printed_cells, printed_cell_records
@@ -71,7 +72,7 @@ class LogLoader:
         self.name = file.name
         texts = ", ".join(f'"{name}" VARCHAR' for name in TEXT_COLUMNS)
         self.connection.execute(f"CREATE TABLE measurement (row BIGINT, {texts})")
-        with open_binary(file) as stream:
+        with open_unpacked(file) as stream:
             start = stream.read(len(PARQUET_MAGIC))
         if start == PARQUET_MAGIC:
             self._load_parquet(file)
@@ -253,8 +254,8 @@ def _rows_of_record(reader: RecordReader, number: int, record: Any) -> list[dict
 
 def _is_whole_object(line: str) -> bool:
     try:
-        return isinstance(json.loads(line), dict)
-    except (ValueError, RecursionError):
+        return isinstance(parse_json(line, "a line", is_finite=False), dict)
+    except UelError:
         return False
 
 

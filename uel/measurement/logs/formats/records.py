@@ -1,10 +1,10 @@
 """Records of JSON: one report each, with its cells nested in it, or flat as the row of a table."""
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from uel.errors import UelError
+from uel.core.outside.json_text import parse_json
+from uel.errors import UelError, brief
 from uel.measurement.logs.config import ColumnConfig
 from uel.measurement.logs.formats.cell_info_texts import CELL_INFO_PATTERN, cells_of_text
 from uel.measurement.logs.formats.column_names import CELL_QUANTITIES, REPORT_QUANTITIES, TECHNOLOGY_WORDS, meaning_of
@@ -151,9 +151,9 @@ def parse_records(texts: Iterable[str | None]) -> Iterator[Any]:
     """Parsed records; the fault of one that is no JSON is yielded in its place as a `ValueError`."""
     for text in texts:
         try:
-            yield ValueError("no JSON") if text is None else json.loads(text)
-        except (ValueError, RecursionError) as error:
-            yield ValueError(f"no JSON: {error}")
+            yield ValueError("no JSON") if text is None else parse_json(text, "a record", is_finite=False)
+        except UelError as error:
+            yield ValueError(f"no JSON: {brief(error)}")
 
 
 def find_record_list(document: Mapping[str, Any], file: str) -> Sequence[str]:
