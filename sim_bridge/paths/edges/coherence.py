@@ -34,6 +34,7 @@ from sim_bridge.paths.image_method import (
 
 BOUNDARY_DETOUR = 1e-3  # waves: below, the path continues this one alone
 FAR_DETOUR = 100.0  # waves: no interference, and no overflow
+MIN_WEIGHT = 1e-16  # below, a field adds nothing in double precision, and its power's derivative overflows
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,12 +87,13 @@ def power_factors(paths: LinkPaths, wavelength: float) -> Float64[Tensor, " row"
     if len(pair):
         entries += [_of_itself(paths, single, entries[-1][2]), *_of_pairs(paths, pair, wavelength)]
     row, key, weight = (torch.cat([entry[k] for entry in entries]) for k in range(3))
-    wave = torch.from_numpy(unique_rows(key.numpy())[1])
+    waves, wave = (torch.from_numpy(v) for v in unique_rows(key.numpy()))
     # A pair may continue one wave by way of both of its edges: one weight for each path and wave.
     first, index = (torch.from_numpy(v) for v in unique_rows(torch.stack([row, wave], 1).numpy()))
     weight = torch.zeros(len(first), dtype=torch.float64, device="cpu").index_add(0, index, weight)
-    row, wave = row[first], wave[first]
-    ratio = _interference(paths, row, wave, weight, wavelength)
+    kept = weight > MIN_WEIGHT
+    row, wave, weight = row[first][kept], wave[first][kept], weight[kept]
+    ratio = _interference(paths, row, wave, weight, len(waves), wavelength)
     nothing = torch.zeros_like(paths.length)
     rest = 1 - nothing.index_add(0, row, weight.square())
     return rest + nothing.index_add(0, row, weight.square() * ratio[wave])
@@ -102,10 +104,11 @@ def _interference(
     row: Int[Tensor, " entry"],
     wave: Int[Tensor, " entry"],
     weight: Float64[Tensor, " entry"],
+    waves: int,
     wavelength: float,
 ) -> Float64[Tensor, " wave"]:
     """Power of the sum of fields over the sum of powers, of each wave; 1 where one path makes it."""
-    waves, phase = int(wave.max()) + 1, -2 * torch.pi / wavelength * paths.length
+    phase = -2 * torch.pi / wavelength * paths.length
     field = (weight[:, None] * (paths.field * torch.polar(torch.ones_like(phase), phase)[:, None])[row]).to(
         torch.complex128
     )

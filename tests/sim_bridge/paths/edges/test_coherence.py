@@ -89,6 +89,18 @@ def test_the_slope_across_the_boundary_is_that_of_differences(screen: Sionna) ->
         assert float(phone.grad[0, 2]) == pytest.approx(float(ahead - behind) / 0.1, rel=0.05)
 
 
+def test_slopes_are_finite_however_small_the_interference_is() -> None:
+    """Behind a column: around either side detours are 20 to 45 waves, and weights to the fourth leave double range."""
+    column_of_three_sides = [([(0.0, -6.0), (3.0, 0.0), (0.0, 6.0)], 20.0)]
+    small = simulator(column_of_three_sides, mast(MAST), size=512.0, max_depth=1, diffraction=True)
+    phones = torch.tensor([[4.0 + 0.1 * step, 0.0, 1.5] for step in range(80)]).requires_grad_()
+    gain = small.path_gain(phones)
+    assert bool((gain > 0).all())
+    gain.log().sum().backward()
+    assert phones.grad is not None
+    assert bool(phones.grad.isfinite().all())
+
+
 def test_gain_has_no_jump_where_a_reflection_ends() -> None:
     """In front of a wall of metal: beyond the line by way of its corner there is no reflection."""
     sim = simulator([(rectangle((0.0, 10.0), (-50.0, 0.0)), 30.0)], mast((-40.0, -30.0, 10.0)), max_depth=1,
