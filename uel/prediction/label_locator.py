@@ -62,8 +62,8 @@ class LabelLocator:
         if drift is not None:
             level, number = drift.level_dbm, squares.number[labels.row, labels.column]
             labels, number = labels.select(number >= 0), number[number >= 0]
-            label_level = level[:, number]
-        kriging = DistrictKriging.fit(labels, parameters, None if label_level is None else label_level.T)
+            label_level = level[:, number].T
+        kriging = DistrictKriging.fit(labels, parameters, label_level)
         prediction, detection = kriging.predict(squares.position, level), parameters.detection
         if drift is not None and drift.log_odds is not None:
             law, features = detection.map_law, map_features(drift.log_odds)
