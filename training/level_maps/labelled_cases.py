@@ -1,4 +1,8 @@
-"""Districts with labels: maps that they have corrected, and the squares of the other blocks to locate."""
+"""Districts with labels: maps that they have corrected, and the other squares to locate.
+
+Those squares lie in labelled blocks, too: a network that only sees phones in other blocks learns that nobody stands
+where the error bars are small.
+"""
 
 from collections.abc import Sequence
 
@@ -17,7 +21,8 @@ def labelled_cases(
     parameters: PredictionParameters,
     seed: int,
 ) -> list[tuple[PredictedDistrict, MeasuredNetwork]]:
-    """For each budget of which the labelled blocks have as many squares, the corrected maps and the judged squares.
+    """For each budget of which the labelled blocks have as many squares, the corrected maps and the squares of the
+    district that can be judged and are no labels.
 
     Args:
         district: learned maps that have not seen the district.
@@ -31,7 +36,8 @@ def labelled_cases(
     for number, budget in enumerate(budgets):
         split = split_labels(network, seed + number)
         if budget <= len(split.labelled):
-            labels = network.select(split.labels(budget))
-            judged = network.select(split.judged)
-            cases.append((with_labels(district, squares, labels, parameters), judged))
+            chosen = split.labels(budget)
+            is_asked = network.is_judged.index_fill(0, chosen, False)
+            labels, asked = network.select(chosen), network.select(is_asked)
+            cases.append((with_labels(district, squares, labels, parameters), asked))
     return cases

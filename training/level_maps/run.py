@@ -36,6 +36,7 @@ from uel.prediction.square_posterior import Squares
 
 log = logging.getLogger(__name__)
 STAGE_FILE = "stage.pt"
+EVIDENCE_VERSION = 2  # raised when its cases change: 2 asks for squares of labelled blocks, too
 
 
 def train_maps(config: TrainMapsConfig) -> Path:
@@ -174,6 +175,7 @@ class _Stages:
             [d.name for d in districts],
             config.folds,
             config.labels,
+            EVIDENCE_VERSION,
             asdict(around),
             asdict(config.links),
             asdict(config.evidence),
