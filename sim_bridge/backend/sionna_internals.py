@@ -40,7 +40,8 @@ from sim_bridge.backend.edge_buffers import joined
 from sim_bridge.backend.path_buffers import to_numpy, unique_paths
 from sim_bridge.backend.path_fields import PathFields, PathWedges
 
-BUFFER_SIZES = tuple(1024 * 4**k for k in range(11))  # rows of a buffer: few lengths, so few kernels
+# Rows of a buffer: few lengths, so few kernels; more of them where rows cost more than kernels.
+BUFFER_SIZES = (1024, 4096, 16384, *(32768 * 2**k for k in range(16)))
 NONE, SPECULAR_REFLECTION, DIFFUSE_REFLECTION, REFRACTION, DIFFRACTION = (
     InteractionType.NONE,
     InteractionType.SPECULAR,

@@ -29,6 +29,7 @@ ERROR_MEANINGS = {
     "map_error_rel": "mean gain of that map against Friis' law",
     "map_shadow_error_share": "pixels of a map that are wrongly lit or dark around a screen",
 }
+GPU_CHECK_COMMAND = "python -m sim_bridge.cuda_check"
 SELFTEST_TIMEOUT = (
     120.0  # s; the test takes a few, but the first import and kernel compilation on a busy machine do not
 )
@@ -52,6 +53,8 @@ class DoctorConfig:
     """compare every derivative of the bridge with differences (an hour on two cores)"""
     configurations: int = 100
     """random configurations in each line of that table"""
+    scenes: tuple[str, ...] = ()
+    """scenes of that table, such as "edge, lit"; default: all"""
     json: Path | None = None
     """file to write the table to"""
 
@@ -82,8 +85,13 @@ def show_gradients(config: DoctorConfig) -> int:
     from rich.markdown import Markdown
 
     from sim_bridge.diagnostics import gradient_check
+    from sim_bridge.diagnostics.gradient_scenes import GRADIENT_SCENES
 
-    rows = gradient_check.gradient_table(config.configurations)
+    if unknown := [name for name in config.scenes if name not in GRADIENT_SCENES]:
+        do = f"choose among: {'; '.join(GRADIENT_SCENES)}"
+        raise UelError("no such scene in the table of gradients", got=unknown[0], do=do)
+    scenes = {name: GRADIENT_SCENES[name] for name in config.scenes or GRADIENT_SCENES}
+    rows = gradient_check.gradient_table(config.configurations, scenes=scenes)
     Console(width=150).print(Markdown(gradient_check.markdown_table(rows)))
     for row in rows:
         if row.status.startswith("WRONG"):
@@ -115,8 +123,12 @@ def package_check(name: str) -> SelfTestCheck:
 
 
 def backend_checks() -> list[SelfTestCheck]:
-    """GPU, LLVM, the Mitsuba variant that follows from them, and the version of Sionna RT."""
-    return [_check("ray tracing on", lambda: _backend(runtime.ensure_runtime())), _check("Sionna RT", _sionna)]
+    """GPU, LLVM, the Mitsuba variant that follows from them, the version of Sionna RT, and what checks a GPU."""
+    return [
+        _check("ray tracing on", lambda: _backend(runtime.ensure_runtime())),
+        _check("Sionna RT", _sionna),
+        SelfTestCheck("a GPU, line by line", GPU_CHECK_COMMAND),
+    ]
 
 
 def _backend(chosen: runtime.Runtime) -> str:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from sim_bridge.backend import memory, runtime
+from sim_bridge.backend.canopy import Canopy, lengths_in_canopy
 from sim_bridge.backend.torch_drjit import DRJIT_DEVICE
 from sim_bridge.chains.config import AtlasConfig
 from sim_bridge.diagnostics.doctor import ERROR_LIMITS, SelfTestCheck
@@ -36,6 +37,7 @@ def gpu_checks() -> Iterator[SelfTestCheck]:
         ("two scenes in one kernel: maps are not empty", _maps),
         ("two scenes in one kernel: diffraction reaches a map", _diffraction),
         ("two scenes in one kernel: an atlas is not empty", _atlas),
+        ("trees take from paths what they take by P.833", _trees),
         ("results lie where the positions lie, with gradients", _follows_positions),
         ("a default device of torch's changes nothing", _default_device),
         ("a stream of one's own is waited for", _streams),
@@ -121,6 +123,14 @@ def _atlas() -> str:
     atlas = sim.build_atlas(AtlasConfig(rays=100_000, depth=2, settle=0, audit=0), CHECK_GRID)
     _require(len(atlas.walls) > 0, f"{len(atlas.walls)} chains")
     return f"{len(atlas.walls)} chains; {_require_alike(sim.path_gain(_positions()), searched)}"
+
+
+def _trees() -> str:
+    crowns = torch.zeros(CHECK_GRID.shape, device="cpu")
+    crowns[4, 4] = 10.0  # m, over 0 to 16 m in x and y
+    canopy = Canopy.of_rasters(CHECK_GRID, 0 * crowns, crowns)
+    ends = (torch.tensor([[x, 8.0, 5.0]], device=DRJIT_DEVICE) for x in (-20.0, 40.0))
+    return _require_alike(lengths_in_canopy(canopy, *ends), torch.tensor([16.0], device="cpu"))
 
 
 def _follows_positions() -> str:

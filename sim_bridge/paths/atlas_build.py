@@ -39,6 +39,7 @@ from sim_bridge.paths.edges.edge_search import EdgeSearch
 from sim_bridge.scene.measurement_surface import measurement_surface
 from sim_bridge.scene.radio_scene import RadioScene
 from uel.core.grid import Grid
+from uel.geo.tile import Tile
 
 log = logging.getLogger(__name__)
 
@@ -141,7 +142,7 @@ class AtlasJob(FieldState):
     def files(self) -> list[Path]:
         """File of each mast, named by all that its entries depend on."""
         scene = self.simulator.finder.scene
-        tracing, common = scene.tracing, hashlib.sha256(_centres(scene, self.grid).numpy().tobytes())
+        tracing, common = scene.tracing, hashlib.sha256(_points_of_pixels(scene, self.grid).numpy().tobytes())
         common.update(geometry_key(scene.facets.corner).encode())
         limits = replace(self.config, seed=0, settle=0, audit=0)
         common.update(repr((SCHEMA, asdict(limits), tracing.diffraction, tracing.scattering > 0)).encode())
@@ -165,8 +166,8 @@ class AtlasJob(FieldState):
 
 
 def mast_entries(scene: RadioScene, config: AtlasConfig, grid: Grid, number: int) -> MastEntries:
-    """What is worth trying from a mast: chains where its rays go, edges and scatterers at the centres of pixels."""
-    position, centres = masts(scene.sites)[0][number].double().numpy(), _centres(scene, grid)
+    """What is worth trying from a mast: chains where its rays go, edges and scatterers at a point of each pixel."""
+    position, centres = masts(scene.sites)[0][number].double().numpy(), _points_of_pixels(scene, grid)
     with LOCK:
         surface, _ = measurement_surface(scene, grid)
         pixel, walls = crossings(
@@ -190,8 +191,24 @@ def _seed(scene: RadioScene, config: AtlasConfig, number: int) -> int:
     return config.seed + int((masts(scene.sites)[1] == number).nonzero()[0])
 
 
-def _centres(scene: RadioScene, grid: Grid) -> Float[Tensor, "pixel 3"]:
-    return scene.at_height(grid.centres().reshape(-1, 2))
+def _points_of_pixels(scene: RadioScene, grid: Grid) -> Float[Tensor, "pixel 3"]:
+    """The centre of each pixel at UE height; where a building stands there, the nearest open ground of the pixel."""
+    centres = grid.centres().reshape(-1, 2)
+    return scene.at_height(centres if scene.tile is None else _on_open_ground(scene.tile, grid, centres))
+
+
+def _on_open_ground(tile: Tile, grid: Grid, centres: Float[Tensor, "pixel 2"]) -> Float[Tensor, "pixel 2"]:
+    """Centres of pixels, moved out of buildings where the pixel has open ground."""
+    ground = tile.raster_grid.centres().reshape(-1, 2)
+    ground = ground[grid.contains(ground) & tile.is_outdoor(ground)]
+    row, column = grid.pixel_of(ground)
+    pixel = row * grid.count + column
+    order = (ground - centres[pixel]).norm(dim=1).argsort(stable=True)
+    order = order[pixel[order].argsort(stable=True)]
+    first = order[torch.searchsorted(pixel[order], pixel.unique())]
+    nearest = centres.clone()
+    nearest[pixel[first]] = ground[first]
+    return torch.where(tile.is_outdoor(centres)[:, None], centres, nearest)
 
 
 def _edges_of_pixels(
@@ -234,10 +251,10 @@ def presearch(finder: PathFinder, max_pixels: int) -> None:
     """
     assert finder.atlas is not None
     scene = finder.scene
-    centres = _centres(scene, finder.atlas.grid)
+    points = _points_of_pixels(scene, finder.atlas.grid)
     if scene.tile is not None:
-        centres = centres[scene.tile.is_outdoor(centres[:, :2])]
-    uncovered = centres[finder.atlas.uncovered(centres)][:max_pixels]
+        points = points[scene.tile.is_outdoor(points[:, :2])]
+    uncovered = points[finder.atlas.uncovered(points)][:max_pixels]
     for part in track(uncovered.split(finder.scene.tracing.chunk), "atlas: uncovered pixels", transient=True):
         with torch.no_grad():
             if len(part):  # splitting an empty tensor gives one empty part

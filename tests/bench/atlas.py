@@ -45,9 +45,20 @@ class Growth:
 GROWTH = (Growth(512.0, 8), Growth(512.0, 64), Growth(512.0, 64, 3), Growth(1024.0, 8), Growth(2048.0, 8))
 
 
-def run() -> dict[str, float]:
-    """The figures of one process for everything at once, and of one for each row of growth."""
-    figures = _child("whole")
+def run_power() -> dict[str, float]:
+    """Everything at once, in a process of its own: the share of stock's power and of places that an atlas finds, and
+    its cost."""
+    return _child("power")
+
+
+def run_whole() -> dict[str, float]:
+    """Everything at once, in a process of its own: times beside stock's."""
+    return _child("whole")
+
+
+def run_growth() -> dict[str, float]:
+    """Growth, a process for each row."""
+    figures = dict[str, float]()
     for growth in GROWTH:
         figures |= _child(json.dumps(asdict(growth)))
     return figures
@@ -72,23 +83,40 @@ def _outdoors(sim: Sionna, count: int, seed: int) -> Tensor:
 # ---- everything at once ------------------------------------------------------------------------------------
 
 
-def whole() -> dict[str, float]:
-    """A tile of 512 m: cost of a link beside stock's, CPU seconds of a link, places and power that are found."""
+def _with_atlas() -> tuple[Sionna, dict[str, float]]:
+    """Florence, eight masts and their atlas, and what that took."""
     with TemporaryDirectory() as folder:
         sim = _open(folder, 512.0, SITES, 1)
     start, cpu = time.perf_counter(), time.process_time()
     sim.build_atlas(ATLAS)
-    figures = {"whole_atlas_s": time.perf_counter() - start, "whole_atlas_cpu_s": time.process_time() - cpu}
+    return sim, {"whole_atlas_s": time.perf_counter() - start, "whole_atlas_cpu_s": time.process_time() - cpu}
+
+
+def power() -> dict[str, float]:
+    """A tile of 512 m: CPU time of a link, places and power that are found."""
+    sim, figures = _with_atlas()
+    figures |= _found(sim, _stock(sim))
     places = [_outdoors(sim, RECEIVERS, turn) for turn in range(QUERIES)]
-    for turn in (0, 1):  # both sizes of buffers are compiled
-        _value_and_gradient(sim, places[turn])
+    for position in places[:2]:  # the sizes of buffers are compiled
+        _value_and_gradient(sim, position)
     cpu = time.process_time()
-    for turn in range(2, QUERIES):
-        _value_and_gradient(sim, places[turn])
+    for position in places[2:]:
+        _value_and_gradient(sim, position)
+    links = RECEIVERS * sim.cell_count * (QUERIES - 2)
+    return figures | {"whole_cpu_ms_per_link": 1e3 * (time.process_time() - cpu) / links, "power_peak_gib": _peak_gib()}
+
+
+def _stock(sim: Sionna) -> Stock:
+    return Stock(STOCK_RECEIVERS, sim, DEPTH, STOCK_SAMPLES, diffraction=True, diffuse_reflection=True)
+
+
+def whole() -> dict[str, float]:
+    """A tile of 512 m: time of a link, value and gradient, beside stock's."""
+    sim, figures = _with_atlas()
+    places = [_outdoors(sim, RECEIVERS, turn) for turn in range(QUERIES)]
     links = RECEIVERS * sim.cell_count
-    figures["whole_cpu_ms_per_link"] = 1e3 * (time.process_time() - cpu) / links / (QUERIES - 2)
     few = [_outdoors(sim, STOCK_RECEIVERS, 100 + turn) for turn in range(8)]
-    stock = Stock(STOCK_RECEIVERS, sim, DEPTH, STOCK_SAMPLES, diffraction=True, diffuse_reflection=True)
+    stock = _stock(sim)
     ours, theirs, _ = compare(
         lambda turn: _value_and_gradient(sim, places[turn % QUERIES]),
         lambda turn: _forward_and_backward(stock, sim.at_height(few[turn])),
@@ -97,7 +125,7 @@ def whole() -> dict[str, float]:
     per_link = (ours / links, theirs / STOCK_RECEIVERS / sim.cell_count)
     figures |= {"whole_ms_per_link": 1e3 * per_link[0], "whole_stock_ms_per_link": 1e3 * per_link[1]}
     figures["whole_ratio"] = per_link[1] / per_link[0]
-    return figures | _found(sim, stock) | {"whole_peak_gib": _peak_gib()}
+    return figures | {"whole_peak_gib": _peak_gib()}
 
 
 def _value_and_gradient(sim: Sionna, position: Tensor) -> None:
@@ -156,4 +184,5 @@ def _peak_gib() -> float:
 
 if __name__ == "__main__":
     task = sys.argv[1]
-    print(json.dumps(whole() if task == "whole" else grown(Growth(**json.loads(task)))))
+    tasks = {"power": power, "whole": whole}
+    print(json.dumps(tasks[task]() if task in tasks else grown(Growth(**json.loads(task)))))

@@ -1,8 +1,10 @@
 """Maps whose answer is known, and what the doctor says of a tracer that meets nothing."""
 
+from importlib.util import find_spec
+
 import sim_bridge.simulator  # noqa: F401  (first: it finds a usable LLVM)
 from sim_bridge.diagnostics import map_check
-from sim_bridge.diagnostics.doctor import ERROR_LIMITS, error_checks
+from sim_bridge.diagnostics.doctor import ERROR_LIMITS, backend_checks, error_checks
 
 import mitsuba as mi  # isort: skip
 
@@ -27,3 +29,9 @@ def test_a_tracer_that_meets_nothing_fails_every_map(monkeypatch):
 
     monkeypatch.setattr(mi.Scene, "ray_intersect", miss)
     assert len(failures()) == len([key for key in ERROR_LIMITS if key.startswith("map")])
+
+
+def test_the_doctor_names_the_check_of_a_gpu():
+    (line,) = [check for check in backend_checks() if "cuda_check" in check.value]
+    module = line.value.split()[-1]
+    assert find_spec(module) is not None
