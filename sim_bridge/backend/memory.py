@@ -14,6 +14,7 @@ BYTES_PER_CANDIDATE = (
 )
 BYTES_PER_ROW, BYTES_PER_INTERACTION = 200, 28  # of a path in Sionna's buffer, and of each interaction that it may have
 BYTES_PER_LINK = {False: 4_000, True: 20_000}  # of a traced link per three interactions, without and with a graph
+BYTES_PER_ATLAS_CANDIDATE = 300  # for each interaction that it may have
 BYTES_PER_RAY, BYTES_PER_MAP_PIXEL = 300, 200  # of a radio map; the latter of each cell
 _CGROUP = Path("/sys/fs/cgroup")
 

@@ -35,7 +35,7 @@ from uel.core.outside.checksums import json_with_checksum, read_checked_json
 from uel.errors import UelError, brief
 from uel.radio.sites import Site, cell_positions, sites_from_json, sites_to_json
 
-SCHEMA = 4
+SCHEMA = 5  # edges and scatterers at open ground of each pixel
 METADATA_FILE, ARRAY_FILE = "atlas.json", "atlas.npz"
 _INDICES = ("chains", "edges", "scatterers")
 
@@ -181,6 +181,13 @@ class Atlas:
         link = (self._mast * self.grid.count**2 + self._pixel(position)[:, None]).flatten()
         pair, entry = self.scatterers.entries_of(link[:, None])
         return pair // self.cells, pair % self.cells, self.scatterers.item[entry], self.scatterer_weight[entry]
+
+    def candidate_counts(self, position: Float[Tensor, "n 3"]) -> Int[Tensor, " n"]:
+        """Greatest number of candidates of each position and all cells: what is around it, counted once a pixel."""
+        links = self._links_around(position).flatten(1)
+        own = self._mast * self.grid.count**2 + self._pixel(position)[:, None]
+        around = self.chains.count(links).sum(1) + self.edges.count(links).sum(1) + self.scatterers.count(own).sum(1)
+        return around + self.cells * (self.config.depth + 1)
 
     def _straight(self) -> Int[Tensor, "count depth"]:
         """The direct path, and straight on through one wall, two, …"""

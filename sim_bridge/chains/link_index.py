@@ -35,9 +35,13 @@ class LinkIndex:
         """Link of each entry."""
         return torch.repeat_interleave(torch.arange(len(self.start) - 1, device=self.start.device), self.start.diff())
 
+    def count(self, links: Int[Tensor, "*n"]) -> Int[Tensor, "*n"]:
+        """Items of links."""
+        return self.start[links + 1] - self.start[links]
+
     def is_empty(self, links: Int[Tensor, "*n"]) -> Bool[Tensor, "*n"]:
         """Whether links have no item."""
-        return self.start[links + 1] == self.start[links]
+        return self.count(links) == 0
 
     def entries_of(self, links: Int[Tensor, "group link"]) -> tuple[Int[Tensor, " row"], Int[Tensor, " row"]]:
         """Groups, and the entries of the links of each."""

@@ -57,8 +57,9 @@ def chain_candidates(scene: RadioScene, chains: Chains, diffraction: bool) -> Pa
         torch.where(walls == 1, sionna_internals.REFRACTION, sionna_internals.NONE),
     )
     facet = torch.from_numpy(facets.first)[(walls - 2).clamp(min=0)]
-    shape, primitive, corner = (torch.from_numpy(v)[facet] for v in (facets.shape, facets.primitive, facets.corner))
-    return sionna_internals.from_chains(target, source, kind, shape, primitive, corner[..., 0, :], diffraction)
+    columns = (facets.shape, facets.primitive, facets.corner[:, 0])
+    shape, primitive, corner = (torch.from_numpy(np.ascontiguousarray(values))[facet] for values in columns)
+    return sionna_internals.from_chains(target, source, kind, shape, primitive, corner, diffraction)
 
 
 def _scattered_paths(

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from sim_bridge.backend.memory import memory_budget, search_bytes
+from sim_bridge.backend.memory import BYTES_PER_ATLAS_CANDIDATE, memory_budget, search_bytes
 from sim_bridge.backend.sionna_internals import PathSearch
 from sim_bridge.backend.torch_drjit import require_own_process
 from sim_bridge.chains.atlas import Atlas, geometry_key
@@ -19,7 +19,7 @@ from sim_bridge.scene.scene_parameters import is_object_position
 from uel.errors import UelError
 from uel.radio.sites import cell_positions
 
-RECEIVERS_PER_ATLAS_QUERY = 4096  # whose candidates are taken from the atlas at once
+RECEIVERS_PER_ATLAS_QUERY = 4096  # whose candidates are taken from the atlas at once, at most
 MAX_ENDPOINT_SHIFT = 1.0  # m: from the UE height, or from where an antenna was, for the atlas to know an endpoint
 PathBatch = tuple[Int[Tensor, " _"], solver.ResolvedPaths, Endpoints, dict[str, Tensor]]
 """Which of the receivers, their paths, endpoints and parameters."""
@@ -139,10 +139,21 @@ class PathFinder:
         by_atlas = self._covered(points.detach(), given) & (not search)
         if self.atlas is not None and by_atlas.any():
             by_atlas &= ~self.atlas.uncovered(points.detach().cpu())
-        batches = []
-        for kind, width in ((True, RECEIVERS_PER_ATLAS_QUERY), (False, self.scene.tracing.chunk)):
-            index = (by_atlas == kind).nonzero()[:, 0]
-            batches += [(part, kind) for part in index.split(width) if len(part)]
+        known, unknown = by_atlas.nonzero()[:, 0], (~by_atlas).nonzero()[:, 0]
+        batches = [(part, True) for part in self._atlas_batches(points.detach().cpu(), known)]
+        return batches + [(part, False) for part in unknown.split(self.scene.tracing.chunk) if len(part)]
+
+    def _atlas_batches(self, points: Tensor, index: Int[Tensor, " _"]) -> list[Int[Tensor, " _"]]:
+        """Receivers whose candidates fit into the memory, one of them at least."""
+        if self.atlas is None or not len(index):
+            return []
+        tracing = self.scene.tracing
+        limit = memory_budget(tracing.memory) / (BYTES_PER_ATLAS_CANDIDATE * max(tracing.max_depth, 1))
+        batches, candidates = list[Tensor](), self.atlas.candidate_counts(points[index]).double()
+        while len(index):
+            fitting = int((candidates[:RECEIVERS_PER_ATLAS_QUERY].cumsum(0) <= limit).sum())
+            batches.append(index[: max(fitting, 1)])
+            index, candidates = index[max(fitting, 1) :], candidates[max(fitting, 1) :]
         return batches
 
     def _covered(self, points: Tensor, given: Mapping[str, Tensor]) -> Bool[Tensor, " n"]:

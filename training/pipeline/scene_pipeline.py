@@ -7,6 +7,7 @@ from typing import Any
 
 import scenes
 from scenes.tiles.sionna_cities import city_scene_file
+from sim_bridge.chains.atlas import SCHEMA as ATLAS_SCHEMA
 from sim_bridge.chains.atlas import Atlas
 from sim_bridge.chains.config import AtlasConfig
 from sim_bridge.channel.config import FeatureConfig
@@ -136,7 +137,7 @@ def simulator_with_atlas(
         return open_simulator(place.tile, place.sites, tracing)
     simulator = open_ray_tracer(place.tile, place.sites, tracing, "an atlas")
     atlas = replace(atlas, depth=tracing.max_depth)
-    key = key | {"atlas": asdict(atlas), "tracing": tracing_key(tracing)}
+    key = key | {"atlas": {**asdict(atlas), "schema": ATLAS_SCHEMA}, "tracing": tracing_key(tracing)}
     folder = stage_cache.make(name, key, lambda out: simulator.build_atlas(atlas).save(out))
     simulator.attach_atlas(Atlas.load(folder), learns)
     return simulator
