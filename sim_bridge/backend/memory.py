@@ -12,7 +12,7 @@ MIN_BUDGET = 256e6  # bytes: less would make calls too small to be worth startin
 BYTES_PER_CANDIDATE = (
     48  # of Sionna's search, for each ray, interaction, receiver and cell: hashes, their order, offsets
 )
-BYTES_PER_ROW, BYTES_PER_INTERACTION = 200, 28  # of a path in Sionna's buffer, and of each interaction that it may have
+BYTES_PER_ROW, BYTES_PER_INTERACTION = 350, 150  # of a row of a search's buffer, and of each interaction in it
 BYTES_PER_LINK = {False: 4_000, True: 20_000}  # of a traced link per three interactions, without and with a graph
 BYTES_PER_ATLAS_CANDIDATE = 300  # for each interaction that it may have
 BYTES_PER_RAY, BYTES_PER_MAP_PIXEL = 300, 200  # of a radio map; the latter of each cell
