@@ -7,7 +7,8 @@ from typing import Annotated, Any, NotRequired
 from annotated_types import Ge, Gt, Le, Len
 from typing_extensions import TypedDict  # pydantic needs it below Python 3.12
 
-from uel.core.outside.checksums import read_checked_json
+from uel.core.outside.checksums import require_checksum
+from uel.core.outside.json_text import read_json_object
 from uel.core.outside.structure import require_structure
 from uel.errors import UelError, brief
 
@@ -45,8 +46,9 @@ def read_tile_metadata(folder: Path, schema: int) -> dict[str, Any]:
     """
     file = folder / TILE_FILE
     try:
-        metadata = read_checked_json(file)
-        if metadata.get("schema") == schema:
+        metadata = read_json_object(file)
+        if metadata.get("schema") == schema:  # another version's checksum may be another one
+            metadata = require_checksum(metadata, TILE_FILE)
             require_structure(metadata, TileMetadata, TILE_FILE)
             _require_inside(metadata["files"])
     except UelError as error:

@@ -14,7 +14,8 @@ from typing_extensions import TypedDict  # pydantic needs it below Python 3.12
 
 from uel.core.files.folder_names import require_folder_name
 from uel.core.io import replace_file
-from uel.core.outside.checksums import json_with_checksum, read_checked_json
+from uel.core.outside.checksums import json_with_checksum, require_checksum
+from uel.core.outside.json_text import read_json_object
 from uel.core.outside.structure import require_structure
 from uel.errors import UelError, brief
 from uel.radio.sites import Site, sites_from_json, sites_to_json
@@ -141,11 +142,11 @@ class Manifest:
     def load(folder: Path) -> "Manifest":
         """Read `survey.json`. Raises `UelError` when it is absent, damaged, or of another schema."""
         try:
-            stored = read_checked_json(folder / MANIFEST_NAME)
+            stored = read_json_object(folder / MANIFEST_NAME)
         except UelError as error:
             got = f"{folder}: {brief(error)}"
             raise UelError("no readable survey here", got=got, do="make one: uel survey") from error
-        schema = stored.pop("schema", None)
+        schema = stored.get("schema")
         if schema != SCHEMA:
             raise UelError(
                 f"this is not a survey of schema {SCHEMA!r}",
@@ -153,6 +154,8 @@ class Manifest:
                 do="make the survey again with this version, into another folder",
             )
         try:
+            stored = require_checksum(stored, MANIFEST_NAME)
+            del stored["schema"]
             require_structure(stored, ManifestValues, MANIFEST_NAME)
             tiles = {n: TileEntry(**{**e, "sites": sites_from_json(e["sites"])}) for n, e in stored["tiles"].items()}
             manifest = Manifest(**{**stored, "tiles": tiles, "features": tuple(stored["features"])})
