@@ -9,6 +9,7 @@ import pytest
 from tests.helpers.surveys import made
 from tests.helpers.toy_city import toy_tile
 from uel.core.files.folder_names import fit_for_name, folder_in, is_folder_name, require_folder_name
+from uel.core.outside.checksums import json_with_checksum
 from uel.errors import UelError
 from uel.geo.tile import Tile
 from uel.survey.dataset import Survey
@@ -169,7 +170,7 @@ def survey(tmp_path_factory: pytest.TempPathFactory) -> Survey:
 def test_a_survey_of_a_tile_by_an_unfit_name_is_not_opened(name: str, survey: Survey, tmp_path: Path) -> None:
     stored = json.loads((survey.folder / "survey.json").read_text())
     stored["tiles"] = {name: next(iter(stored["tiles"].values()))}
-    (tmp_path / "survey.json").write_text(json.dumps(stored))
+    (tmp_path / "survey.json").write_bytes(json_with_checksum(stored))
     with pytest.raises(UelError, match="manifest cannot be read"):
         Survey.open(tmp_path)
 

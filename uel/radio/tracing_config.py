@@ -76,7 +76,7 @@ class TracingConfig:
     """seed of all rays"""
 
     def __post_init__(self) -> None:
-        require_numbers(self, map_rays=(1, 1e12), ue_height=(0, 1e4))
+        require_numbers(self, map_rays=(1, 1e12), ue_height=(0, 1e4), scattering=(0, 1))
         smallest = {"max_depth": 0, "samples": 1, "chunk": 1, "max_paths": 1, "map_batches": 2}
         for name, least in smallest.items():
             if getattr(self, name) < least:
@@ -86,8 +86,6 @@ class TracingConfig:
                 raise UelError(f"unknown {name}", got=getattr(self, name), do=f"choose one of {', '.join(known)}")
         if self.diffraction_order not in (1, 2):
             raise UelError("paths go around one or two edges", got=self.diffraction_order, do="give 1 or 2")
-        if not 0 <= self.scattering <= 1:
-            raise UelError("the scattering coefficient must lie between 0 and 1", got=self.scattering, do="give 0.3")
         if not 0 <= self.map_target < math.inf:
             do = "give 0.05, or 0 for all batches"
             raise UelError("map_target must be a relative error of 0 or more", got=self.map_target, do=do)

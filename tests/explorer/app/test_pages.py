@@ -204,7 +204,7 @@ def test_a_damaged_run_is_told_and_does_not_fall(opened, run, tmp_path, monkeypa
     monkeypatch.setenv(PATH_VARIABLE, str(broken))
     test = AppTest.from_string(_script("overview"), default_timeout=SECONDS).run()
     assert not test.exception
-    assert "cannot be read" in said(test)
+    assert "a file of weights is damaged" in said(test)
 
 
 def test_a_tile_taken_away_is_told_and_does_not_fall(opened, run):

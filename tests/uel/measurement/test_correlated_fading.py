@@ -263,7 +263,7 @@ def test_more_features_leave_less_in_doubt() -> None:
         ({"toa_noise": 0.0}, "toa_noise"),
         ({"nlos_excess": -1.0}, "nlos_excess"),
         ({"sensitivity_dbm": -150.0}, "thermal noise"),
-        ({"sensitivity_dbm": float("nan")}, "thermal noise"),
+        ({"sensitivity_dbm": float("nan")}, "sensitivity_dbm"),
     ],
 )
 def test_impossible_realism_is_refused(wrong: dict[str, float], said: str) -> None:

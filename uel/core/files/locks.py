@@ -41,6 +41,9 @@ def folder_lock(folder: Path) -> Iterator[None]:
         _write_holder(holder_file)
         yield
     finally:
+        if lock.lock_counter == 1:  # not in another block of this process
+            with contextlib.suppress(OSError):
+                holder_file.unlink(missing_ok=True)
         lock.release()
 
 

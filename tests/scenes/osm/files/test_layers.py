@@ -221,7 +221,7 @@ def test_a_far_square_of_a_large_layer_says_where_its_buildings_are(tmp_path: Pa
 def test_the_heights_of_a_shapefile_are_part_of_its_key(tmp_path: Path, houses: gpd.GeoDataFrame):
     """They stand in the .dbf: a tile must not be reused when only they change."""
     houses.to_file(tmp_path / "city.shp")
-    options = {"dem": None}
+    options = {"dem": None, "vegetation": False}
     before = build_key(tmp_path / "city.shp", None, None, options)
     houses.assign(HEIGHT_FT=99.0).to_file(tmp_path / "city.shp")
     assert build_key(tmp_path / "city.shp", None, None, options) != before
