@@ -193,7 +193,7 @@ def test_a_full_disk_is_told_and_what_is_done_is_kept(tmp_path: Path, whole: dic
     try:
         work = replace(toy_work(tmp_path / "survey"), folder=disk / "survey")
         work.prepare()
-        with pytest.raises(UelError, match=r"cannot be written[\s\S]*No space left[\s\S]*same command continues"):
+        with pytest.raises(UelError, match=r"cannot be written[\s\S]*No space left[\s\S]*same command goes on"):
             list(run_units(LocalEngine(work), UNITS))
         left = Survey.open(disk / "survey").unfinished_units()
         assert 0 < len(left) < len(UNITS)
@@ -207,5 +207,5 @@ def test_a_full_disk_is_told_and_what_is_done_is_kept(tmp_path: Path, whole: dic
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")
-    with pytest.raises(UelError, match=r"cannot be written[\s\S]*--out"):
+    with pytest.raises(UelError, match=r"cannot be written[\s\S]*check the path"):
         replace(toy_work(tmp_path / "survey"), folder=tmp_path / "file" / "survey").prepare()
