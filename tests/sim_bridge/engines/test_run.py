@@ -46,7 +46,7 @@ def test_units_alone_are_made_in_this_process(tmp_path: Path) -> None:
     make_all(job, "map", EngineConfig(engine="slurm", unit=(4, 0)), "units")
     assert order(tmp_path) == [4, 0]
     for unknown in (5, -1):
-        with pytest.raises(UelError, match="no such --unit|unit is out of range"):
+        with pytest.raises(UelError, match=r"no such --unit|unit is out of range"):
             make_all(job, "map", EngineConfig(unit=(unknown,)), "units")
 
 
