@@ -64,7 +64,7 @@ def test_a_mechanical_tilt_turns_the_array() -> None:
     [
         ({"electrical_tilt_deg": 40.0, "pattern": "tr36814"}, "-30° to 30°"),
         ({"electrical_tilt_deg": 4.0}, "no electrical tilt"),
-        ({"electrical_tilt_deg": math.nan, "pattern": "tr36814"}, "-30° to 30°"),
+        ({"electrical_tilt_deg": math.nan, "pattern": "tr36814"}, "electrical_tilt_deg"),
         ({"pattern": "measured"}, "pattern measured needs"),
     ],
 )
