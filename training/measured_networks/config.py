@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from sim_bridge.engines.config import EngineConfig
-from uel.core.outside.json_text import read_text
+from uel.core.outside.whole_files import read_text
 from uel.errors import UelError
 from uel.prediction.config import Answer, PredictionParameters, around_learned_maps
 

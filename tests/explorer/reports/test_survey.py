@@ -326,7 +326,7 @@ def test_a_survey_that_hears_nothing_and_whose_tile_is_not_found_has_a_report(tm
     assert survey_report.write_survey_report(survey.folder).is_file()  # no direct path: no link can be judged
 
 
-@pytest.mark.slow  # 20 s
+@pytest.mark.slow  # 47 s beside other work
 def test_a_report_is_written_again_when_its_units_are(copied: Survey) -> None:
     path = survey_report.refresh_survey_report(copied.folder, places(copied))
     path.write_text(path.read_text() + "a note")
@@ -336,7 +336,7 @@ def test_a_report_is_written_again_when_its_units_are(copied: Survey) -> None:
     assert not survey_report.refresh_survey_report(copied.folder).read_text().endswith("a note")
 
 
-@pytest.mark.slow  # 10 s
+@pytest.mark.slow  # 20 s beside other work
 def test_the_verb_writes_the_report_alone(copied: Survey, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["survey", "--out", str(copied.folder), "--report"]) == 0
     assert capsys.readouterr().out.strip() == str(copied.folder / "report.md")

@@ -224,7 +224,7 @@ def test_the_same_place_twice(tmp_path: Path):
     assert [b.footprint for b in drawn.buildings] == [b.footprint for b in _read(file).buildings]
 
 
-@pytest.mark.slow  # 20 s
+@pytest.mark.slow  # 26 s beside other work
 def test_ten_thousand_buildings(tmp_path: Path):
     """A town of overlapping houses: a hundred rows of a hundred."""
     random = np.random.default_rng(0)

@@ -180,7 +180,7 @@ def test_its_edges_are_those_of_the_search(whole: Sionna) -> None:
     assert len(missing) <= 0.02 * len(both[0])
 
 
-@pytest.mark.slow  # 30 s
+@pytest.mark.slow  # 50 s beside other work
 def test_everything_in_it_has_the_slope_of_its_differences(whole: Sionna) -> None:
     position = street(40, seed=8)
     position = position[position[:, 1].abs() < 8]

@@ -88,7 +88,7 @@ def test_a_second_run_makes_nothing_and_verify_finds_what_differs(copied: Path, 
     }
 
 
-@pytest.mark.slow  # 15 s
+@pytest.mark.slow  # 23 s beside other work
 def test_units_one_by_one_are_the_whole(surveyed: Path, village: Path, tmp_path: Path) -> None:
     command = ["survey", str(village), "--out", str(tmp_path / "one"), *RAYS]
     for unit in ("2", "0"):

@@ -16,7 +16,7 @@ from uel.errors import UelError
 QUICK = ("RX position", "TX height", "TX azimuth", "RX orientation")
 
 
-def rows(scene: str, *parameters: str, count: int = 6) -> list[gradient_check.GradientRow]:
+def rows(scene: str, *parameters: str, count: int = 20) -> list[gradient_check.GradientRow]:
     return gradient_check.gradient_table(count, scenes={scene: replace(GRADIENT_SCENES[scene], parameters=parameters)})
 
 
@@ -24,10 +24,15 @@ MIRROR = ("RX position", "conductivity", "object position")
 
 
 @pytest.mark.parametrize(
-    ("scene", "parameters"), [("free space", QUICK), pytest.param("mirror", MIRROR, marks=pytest.mark.slow)]
+    ("scene", "parameters", "count"),
+    [
+        ("free space", QUICK, 6),
+        pytest.param("free space", QUICK, 20, marks=pytest.mark.slow),
+        pytest.param("mirror", MIRROR, 20, marks=pytest.mark.slow),
+    ],
 )
-def test_every_derivative_is_right(scene: str, parameters: tuple[str, ...]) -> None:
-    found = rows(scene, *parameters)
+def test_every_derivative_is_right(scene: str, parameters: tuple[str, ...], count: int) -> None:
+    found = rows(scene, *parameters, count=count)
     assert gradient_check.all_passed(found), [row for row in found if row.status.startswith("WRONG")]
     assert {row.parameter for row in found} == set(parameters)
     gain = [row for row in found if row.quantity == "path gain" and row.parameter != "RX orientation"]

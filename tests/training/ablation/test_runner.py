@@ -97,7 +97,7 @@ def untimed(folder: Path) -> list[dict[str, str]]:
         return [{k: v for k, v in row.items() if "cpu" not in k} for row in csv.DictReader(file)]
 
 
-@pytest.mark.slow  # 20 s
+@pytest.mark.slow  # 32 s beside other work
 def test_killed_and_resumed_it_is_the_same_table(
     world: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -192,7 +192,7 @@ def test_another_locator_is_judged_anew(judged: Path, run: Path, tile: Tile, tmp
     assert {"locator", "other"} <= {row["method"] for row in rows}
 
 
-@pytest.mark.slow  # 15 s
+@pytest.mark.slow  # 25 s beside other work
 def test_a_run_is_judged_with_its_restorer(run: Path, tile: Tile, tmp_path: Path) -> None:
     """A locator beside which a restorer lies is another one, and a restorer that cannot be read is not passed over."""
     shutil.copyfile(run / "locator.pt", tmp_path / "locator.pt")
@@ -223,7 +223,7 @@ def test_maps_of_wrong_masts_may_be_traced_anew(run: Path, tile: Tile) -> None:
     assert with_it == {row["map"] for row in rows if row["method"] == "grid_bayes_retraced"} == {"exact", "wrong_sites"}
 
 
-@pytest.mark.slow  # 20 s
+@pytest.mark.slow  # 34 s beside other work
 def test_a_unet_is_judged_as_any_locator(run: Path, tile: Tile, tmp_path: Path) -> None:
     """As the run, with second thoughts and on tracks, and with our own as its rival."""
     torch.manual_seed(0)

@@ -229,7 +229,7 @@ def test_heights_of_masts_and_restored_maps_need_labelled_reports(run, tmp_path,
     assert "add --labelled-reports" in capsys.readouterr().err
 
 
-@pytest.mark.slow  # 15 s
+@pytest.mark.slow  # 26 s beside other work
 def test_a_restored_map_is_what_labelled_reports_are_asked_about_too(run, tmp_path, caplog, monkeypatch):
     """A hundred of them, of a city whose map another run's network happens to know; without one it is in the dark."""
     maps = Run.open(run).maps

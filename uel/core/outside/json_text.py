@@ -5,9 +5,9 @@ import re
 from pathlib import Path
 from typing import Any
 
+from uel.core.outside.whole_files import MAX_METADATA_BYTES, read_text
 from uel.errors import UelError
 
-MAX_METADATA_BYTES = 1 << 26  # of a file of ours; a network of 100 000 cells takes some 60 MB
 MAX_NESTING = 64  # brackets in one another; GeoJSON needs ten
 MAX_NUMBER_DIGITS = 300  # of one number: a longer one is no double
 _STRING_PATTERN = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\Z)', re.DOTALL)
@@ -67,19 +67,6 @@ def read_json_object(file: Path, *, max_bytes: int = MAX_METADATA_BYTES) -> dict
     if not isinstance(value, dict):
         raise UelError(f"{file} is not a JSON object", got=type(value).__name__, do="copy the file again")
     return value
-
-
-def read_text(file: Path, *, max_bytes: int = MAX_METADATA_BYTES) -> str:
-    """Text of a file in UTF-8. Raises `UelError` for one that is missing, too large, or in another encoding."""
-    try:
-        with file.open("rb") as stream:
-            content = stream.read(max_bytes + 1)
-        if len(content) > max_bytes:
-            got = f"more than {max_bytes / 1e6:.0f} MB"
-            raise UelError(f"{file} is too large", got=got, do="give the file that was written, or a smaller one")
-        return content.decode("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UelError(f"{file} cannot be read", got=error, do="give a whole, readable file in UTF-8") from error
 
 
 def _require_bounded(text: str, name: str, max_nesting: int, is_finite: bool) -> None:

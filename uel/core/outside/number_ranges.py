@@ -42,7 +42,8 @@ def out_of_range(name: str, number: object, low: float | int, high: float | int)
     """The error of a number that is out of its range."""
     is_long = isinstance(number, int) and abs(number) >= 10**300  # Python writes out no integer of 5000 digits
     shown = "hundreds of digits" if is_long else f"{number:.6g}" if isinstance(number, float) else str(number)[:40]
-    return UelError(f"{name} is out of range", got=shown, do=f"give {name} a number from {low:g} to {high:g}")
+    allowed = "a finite number" if (low, high) == NUMBER_RANGE else f"a number from {low:g} to {high:g}"
+    return UelError(f"{name} is out of range", got=shown, do=f"give {name} {allowed}")
 
 
 @cache

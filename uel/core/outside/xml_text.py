@@ -5,21 +5,14 @@ from pathlib import Path
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
-from uel.core.outside.json_text import MAX_METADATA_BYTES, MAX_NESTING
+from uel.core.outside.json_text import MAX_NESTING
+from uel.core.outside.whole_files import MAX_METADATA_BYTES, read_whole
 from uel.errors import UelError
 
 
 def read_xml(file: Path, *, max_bytes: int = MAX_METADATA_BYTES) -> Element:
     """The root of an XML file. Raises `UelError` as `parse_xml`, and for one that is missing or too large."""
-    try:
-        with file.open("rb") as stream:
-            content = stream.read(max_bytes + 1)
-    except OSError as error:
-        raise UelError(f"{file} cannot be read", got=error, do="give a whole, readable file") from error
-    if len(content) > max_bytes:
-        got = f"more than {max_bytes / 1e6:.0f} MB"
-        raise UelError(f"{file} is too large", got=got, do="give the file that was written, or a smaller one")
-    return parse_xml(content, str(file))
+    return parse_xml(read_whole(file, max_bytes=max_bytes), str(file))
 
 
 def parse_xml(content: bytes, name: str) -> Element:

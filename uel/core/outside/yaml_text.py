@@ -5,7 +5,8 @@ from typing import Any
 
 import yaml
 
-from uel.core.outside.json_text import MAX_NESTING, read_text
+from uel.core.outside.json_text import MAX_NESTING
+from uel.core.outside.whole_files import read_text
 from uel.errors import UelError
 
 MAX_YAML_BYTES = 1 << 18  # of one file: PyYAML reads some 100 kB a second

@@ -324,7 +324,7 @@ def test_a_level_is_the_same_however_it_is_written(
     assert set(rejections.counts) <= {"level out of range"}
 
 
-@pytest.mark.slow  # 15 s
+@pytest.mark.slow  # 23 s beside other work
 def test_the_duke_scans_are_read(tile: Tile, shared: Path) -> None:
     """A modem's own log of a real network, none of whose cells is here."""
     with pytest.raises(UelError, match="off the tile"):
