@@ -4,7 +4,8 @@ Equation 1: a way of d metres through vegetation loses A = A_m (1 − exp(−γ 
 that of short ways (and of a single tree, section 3.1: A = γ d); A_m stands for what goes around and above the trees on
 long ones. γ is Table 1's, and that of Figure 2 at 30 GHz, interpolated in logarithms of both; A_m is equation 2 with
 the figures of the same forest (mixed, near St. Petersburg, 16 m high). γ is uncertain by a factor of two between
-species and seasons.
+species and seasons. The figures are those that public programs quote of the Recommendation; its own text was not at
+hand (docs/log/bridge.md).
 """
 
 import math

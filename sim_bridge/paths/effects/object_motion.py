@@ -42,7 +42,7 @@ def shift_by_velocities(
     scene: RadioScene,
     paths: ResolvedPaths,
     given: Mapping[str, Tensor],
-    line: tuple[Float64[Tensor, "row 3"], Float64[Tensor, "row depth 3"], Float64[Tensor, "row 3"]],
+    line: PathLine,
 ) -> Float[Tensor, " row"]:
     """Doppler shift in Hz by the velocities of the objects that the paths meet: v · (k_out − k_in) / λ at each.
 

@@ -3,17 +3,18 @@
 from collections.abc import Mapping
 
 import torch
-from jaxtyping import Float, Float64
+from jaxtyping import Float
 from torch import Tensor
 
 from sim_bridge.backend.canopy import lengths_in_canopy
+from sim_bridge.paths.effects.object_motion import PathLine
 from sim_bridge.scene.foliage import Foliage
 
 
 def foliage_gain(
     foliage: Foliage,
     given: Mapping[str, Tensor],
-    line: tuple[Float64[Tensor, "row 3"], Float64[Tensor, "row depth 3"], Float64[Tensor, "row 3"]],
+    line: PathLine,
 ) -> Float[Tensor, " row"]:
     """Factor of each path's power by the metres that all its legs have inside crowns.
 
