@@ -68,7 +68,7 @@ def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         ("--train", ["train must name a tile", "give --train munich@0,0"]),
         ("--sites.count 0", ["sites.count must be at least 1", "got: 0", "give 1 or more"]),
         ("--sites.sectors 0", ["sites.sectors must be at least 1", "got: 0", "give 1 or more"]),
-        ("--sites.mast nan", ["mast is out of range", "nan", "give mast a number"]),
+        ("--sites.mast nan", ["mast is out of range", "nan", "give mast a finite number"]),
         ("--pixel 5", ["whole number of pixels", "pixel 5.0 m", "choose a pixel that divides the size"]),
         ("--pixel 0", ["must nest", "pixel 0.0 m", "choose a multiple of 1 m"]),
         ("--pixel 0.5", ["must nest", "pixel 0.5 m", "choose a multiple of 1 m"]),
