@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
 from uel.errors import UelError
+from uel.extras import explained_imports
 from uel.radio.tracing_config import TracingConfig
 
 if TYPE_CHECKING:
@@ -26,9 +27,10 @@ class SimulatorBackend:
     """whether its simulators are a `sim_bridge.Sionna`, which lists the paths of a link one by one and has an atlas"""
 
     def load(self) -> Callable[..., Any]:
-        """Import the module, and return the function."""
+        """Import the module, and return the function. Raises `MissingExtraError` where its library is not installed."""
         module, _, function = self.factory.partition(":")
-        return getattr(import_module(module), function)
+        with explained_imports():
+            return getattr(import_module(module), function)
 
 
 SIMULATOR_BACKENDS = {

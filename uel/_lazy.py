@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any
 
+from uel.extras import explained_imports
+
 Accessor = Callable[[str], Any]
 
 
@@ -12,7 +14,8 @@ def lazy_names(package: str, home: Mapping[str, str]) -> tuple[Accessor, Callabl
 
     `home` gives for each name its `module`, or `module:name` where the name differs there.
 
-    Raises `AttributeError` for other names, as any module does.
+    Raises `AttributeError` for other names, as any module does, and `MissingExtraError` where a library is missing that
+    an extra brings.
 
     Example:
         >>> getattr_, dir_ = lazy_names("example", {"Grid": "uel.core.grid"})
@@ -24,6 +27,7 @@ def lazy_names(package: str, home: Mapping[str, str]) -> tuple[Accessor, Callabl
         if name not in home:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         module, _, attribute = home[name].partition(":")
-        return getattr(import_module(module), attribute or name)
+        with explained_imports():
+            return getattr(import_module(module), attribute or name)
 
     return get, lambda: [*home]

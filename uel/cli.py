@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from uel import __version__
 from uel.core.interruption import received_signal, terminable
 from uel.errors import UelError
+from uel.extras import explained_imports
 from uel.verbs.conversion import convert
 from uel.verbs.experiments import ablate, antennas, calibrate, demo, evaluate, residuals, train, train_maps
 from uel.verbs.use import explore, export, locate
@@ -195,7 +196,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _guarded(name: str, args: list[str], verbose: bool) -> int:
     """Call a verb; what a user can mend is a message, not a traceback, and so are signals."""
     try:
-        with terminable():
+        with terminable(), explained_imports():
             verb = _verb(name)
             if not {"-h", "--help"} & set(args):
                 _log(verbose)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from explorer.app.config import ExploreConfig
 from explorer.app.content_policy import install_content_policy
+from uel.extras import explained_imports
 
 PATH_VARIABLE = "UEL_EXPLORE"  # environment variable: the folder to open with
 APP_FILE = Path(__file__).with_name("main.py")
@@ -21,7 +22,7 @@ def streamlit_arguments(config: ExploreConfig) -> list[str]:
 
 
 def serve(config: ExploreConfig) -> None:
-    """Serve the web app until interrupted.
+    """Serve the web app until interrupted. Raises `MissingExtraError` without Streamlit.
 
     Example:
         >>> import explorer
@@ -31,8 +32,9 @@ def serve(config: ExploreConfig) -> None:
     """
     if config.path is not None:
         os.environ[PATH_VARIABLE] = str(config.path.resolve())
-    from streamlit import net_util
-    from streamlit.web import cli
+    with explained_imports():
+        from streamlit import net_util
+        from streamlit.web import cli
 
     # Where other machines may connect, Streamlit would ask a service on the Internet for this machine's address.
     net_util.get_external_ip = lambda: None

@@ -11,6 +11,7 @@ from scenes.mesh.mesh_parts import MeshPart
 from scenes.tiles.mesh_tile import MeshSquare, write_mesh_tile
 from scenes.tiles.scene_tile import read_scene_parts
 from uel.errors import UelError
+from uel.extras import install_command
 from uel.geo.tile import Tile
 
 BUNDLED_CITIES = ("munich", "etoile", "florence", "san_francisco")
@@ -61,7 +62,7 @@ def city_scene_file(city: str) -> Path:
     files = [Path(root) / "rt" / "scenes" / city / f"{city}.xml" for root in roots]
     scene = next((file for file in files if file.is_file()), None)
     if scene is None:
-        raise UelError("the bundled cities are not installed", got=city, do="install them: pip install sionna-rt")
+        raise UelError("the bundled cities are not installed", got=city, do=f"install them: {install_command('sim')}")
     return scene
 
 

@@ -13,8 +13,10 @@ from pathlib import Path
 from sim_bridge.backend import runtime
 from uel.core.outside.number_ranges import require_numbers
 from uel.errors import UelError
+from uel.extras import EXTRA_OF_LIBRARY, install_command
 
-REQUIRED_PACKAGES = ("torch", "drjit", "mitsuba", "sionna-rt", "lightning", "zarr")
+REQUIRED_PACKAGES = ("torch", "drjit", "mitsuba", "sionna-rt", "zarr")
+OPTIONAL_LIBRARIES = ("rasterio", "lightning", "streamlit")  # one of each extra that the ray tracer does without
 ERROR_LIMITS = {
     "gain_error_rel": 1e-4,
     "gradient_error_rel": 1e-3,
@@ -111,7 +113,7 @@ def system_checks() -> list[SelfTestCheck]:
 
 
 def package_checks() -> list[SelfTestCheck]:
-    return [package_check(name) for name in REQUIRED_PACKAGES]
+    return [package_check(name) for name in REQUIRED_PACKAGES] + [optional_check(name) for name in OPTIONAL_LIBRARIES]
 
 
 def package_check(name: str) -> SelfTestCheck:
@@ -119,7 +121,15 @@ def package_check(name: str) -> SelfTestCheck:
     try:
         return SelfTestCheck(name, version(name))
     except PackageNotFoundError:
-        return SelfTestCheck(name, "missing", False, "pip install -r requirements.lock, or make setup")
+        return SelfTestCheck(name, "missing", False, install_command("sim"))
+
+
+def optional_check(library: str) -> SelfTestCheck:
+    """The version of a library of an extra; that it is missing is no fault."""
+    try:
+        return SelfTestCheck(library, version(library))
+    except PackageNotFoundError:
+        return SelfTestCheck(library, f"not installed; {install_command(EXTRA_OF_LIBRARY[library])}")
 
 
 def backend_checks() -> list[SelfTestCheck]:
@@ -148,7 +158,7 @@ def _check(name: str, value_of: Callable[[], str]) -> SelfTestCheck:
         message, *details = str(error).splitlines()
         return SelfTestCheck(name, message, False, " ".join(line.strip() for line in details))
     except PackageNotFoundError as error:
-        return SelfTestCheck(name, f"{error.name} is missing", False, "make setup")
+        return SelfTestCheck(name, f"{error.name} is missing", False, install_command("sim"))
 
 
 def run_self_test() -> list[SelfTestCheck]:

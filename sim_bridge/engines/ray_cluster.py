@@ -12,6 +12,7 @@ from typing import Any
 from sim_bridge.engines.orphan_guard import OrphanGuard
 from sim_bridge.engines.units import UnitFailure, UnitOutcome, WorkerFactory, WorkerHandle, Workplace
 from uel.errors import UelError
+from uel.extras import explained_imports
 
 
 class RayEngine:
@@ -32,12 +33,8 @@ class RayEngine:
         if self._guard is not None:
             for name, value in (_private_environment() | self._guard.mark).items():
                 os.environ.setdefault(name, value)
-        try:
+        with explained_imports():
             import ray
-        except ImportError as error:
-            raise UelError(
-                "--engine ray needs Ray", got=str(error), do="pip install ray, or --engine processes"
-            ) from error
         self._ray: Any = ray
         resources = {} if address else {"num_cpus": workers * threads, "include_dashboard": False}
         try:

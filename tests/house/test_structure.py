@@ -13,7 +13,9 @@ MODULES_PER_FOLDER = 12
 # From the bottom up; modules of one floor do not import each other's sub-packages.
 FLOORS = {
     "uel": [
-        {"errors", "deprecated_names", "_lazy", "threads"},
+        {"errors", "deprecated_names", "threads"},
+        {"extras"},
+        {"_lazy"},
         {"core"},
         {"config"},
         {"radio"},

@@ -10,6 +10,7 @@ from typing import Any
 
 from uel.core.io import staged_file
 from uel.errors import UelError
+from uel.extras import explained_imports
 
 LINE_FORMATS = (".jsonl", ".ndjson")
 POINT_FORMATS = {".geojson": "GeoJSON", ".parquet": "GeoParquet", ".kml": "KML", ".gpkg": "GPKG"}
@@ -79,8 +80,10 @@ def open_fix_files(files: Sequence[Path]) -> Iterator[FixFiles]:
 
 def _write_points(table: Path, target: Path, form: str) -> None:
     """Points with all columns, from a table of located reports."""
-    import geopandas
     import pandas as pd
+
+    with explained_imports():
+        import geopandas
 
     rows = pd.read_csv(table, dtype={"device": "str", "tile": "str", "network": "str"})
     rows = rows.dropna(axis="columns", how="all")

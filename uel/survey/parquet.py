@@ -6,7 +6,6 @@ import numpy as np
 
 from uel.core.files.write_errors import explain_write_errors
 from uel.core.io import staged_file
-from uel.errors import UelError
 from uel.survey.dataset import Survey
 from uel.survey.manifest import Manifest, WorkUnit
 
@@ -22,7 +21,7 @@ def to_parquet(survey: Survey) -> list[Path]:
     Columns are `track`, `report` and `cell`, position and velocity by component, and the features; null where a
     value is not known. Reports that are not valid are left out.
 
-    Raises `UelError` without pyarrow, for a survey that is not finished, and when nothing can be written.
+    Raises `UelError` for a survey that is not finished, and when nothing can be written.
     """
     folder = survey.folder / "parquet"
     for tile in survey.tiles:
@@ -32,11 +31,9 @@ def to_parquet(survey: Survey) -> list[Path]:
 
 
 def _export(survey: Survey, tile: str, path: Path) -> Path:
-    try:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-    except ImportError as error:
-        raise UelError("Parquet needs pyarrow", got=str(error), do="pip install pyarrow") from error
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     writer: pq.ParquetWriter | None = None
     with staged_file(path) as staged:
         for unit in survey.manifest.units_of(tile):
