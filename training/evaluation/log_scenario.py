@@ -1,30 +1,37 @@
 """Measured reports with known positions as an evaluation's scenario: methods and scores are those of drawn phones."""
 
+import logging
+import math
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any, get_args
 
 import torch
 
 from sim_bridge.registry import open as open_simulator
 from training.cache import StageCache
+from training.evaluation.cells import locator_folders
 from training.evaluation.methods import EvaluationCase
 from training.evaluation.protocol import EvalConfig
 from training.evaluation.scenarios import EvaluationScenario, config_of_sites
 from training.pipeline.traced_deployment import traced_deployment
-from uel.core.io import file_hash
+from uel.core.io import data_folder, file_hash
 from uel.errors import UelError
 from uel.estimation.baselines import LocalizationProblem
 from uel.geo.tile import Tile
-from uel.inference.deployment import Deployment
+from uel.inference.deployment import Deployment, find_radio_map
 from uel.inference.report_source import read_labelled_reports
 from uel.measurement.drive_test import Drive, split_by_block
 from uel.measurement.logs.config import REJECTED_FILE
 from uel.measurement.model import ObservationModel
 from uel.measurement.parameters import ObservationParameters
 from uel.measurement.tiers import FEATURE_MASKS, Tier
+from uel.models.locator import Locator
 from uel.radio import radio_map_io
 from uel.radio.simulator import DeferredSimulator
 from uel.results.condition import Condition
+
+log = logging.getLogger(__name__)
 
 LABELLED_FRACTION = 0.5  # of the blocks: their reports are labelled, those of the others are located
 MIN_REPORTS = 2  # on either side
@@ -67,20 +74,22 @@ def log_scenario(config: EvalConfig, stage_cache: StageCache) -> LogScenario:
     """
     assert config.log is not None
     tile = Tile.open(config.tiles[0])
+    if config.radio is None and not config.fit_mast_heights:
+        config = replace(config, radio=_present_radio_map(config, tile))
     deployment = _deployment(config, tile, stage_cache)
-    config, log = config_of_sites(config, deployment.sites), config.log
+    config, measured = config_of_sites(config, deployment.sites), config.log
     step = ObservationModel.from_parameters(config.nominal).range_step
     rejected = config.folder / REJECTED_FILE
-    drive = read_labelled_reports(tile, deployment.sites, log, config.columns, rejected, step)
+    drive = read_labelled_reports(tile, deployment.sites, measured, config.columns, rejected, step)
     is_labelled = split_by_block(drive.position, config.block, LABELLED_FRACTION, config.seed)
     labelled = _thinned(drive.select(is_labelled), config.fingerprints)
     located = _thinned(drive.select(~is_labelled), config.phones)
     if min(len(labelled), len(located)) < MIN_REPORTS:
-        got = f"{len(labelled)} labelled reports, {len(located)} to locate, in {log.name}"
+        got = f"{len(labelled)} labelled reports, {len(located)} to locate, in {measured.name}"
         raise UelError("too few reports to judge", got=got, do="give a longer log, or a smaller --block")
     radio = {} if config.radio is None else radio_map_io.read_provenance(config.radio).get("sha256", {})
     return LogScenario(
-        name=f"{tile.name}, {log.name}",
+        name=f"{tile.name}, {measured.name}",
         seed=config.seed,
         tile=tile,
         open_deployment=lambda _: deployment,
@@ -88,8 +97,17 @@ def log_scenario(config: EvalConfig, stage_cache: StageCache) -> LogScenario:
         own_sites=deployment.sites,
         labelled=labelled,
         located=located,
-        log_key={"log": file_hash(log), "columns": asdict(config.columns), "block": config.block, "radio": radio},
+        log_key={"log": file_hash(measured), "columns": asdict(config.columns), "block": config.block, "radio": radio},
     )
+
+
+def _present_radio_map(config: EvalConfig, tile: Tile) -> Path | None:
+    """The radio map of the tile's own sites that `uel map` made and all evaluated locators can use, if there is one."""
+    patches = math.lcm(*(Locator.load(folder).config.patches for folder in locator_folders(config).values()))
+    folder = find_radio_map(tile, patches, data_folder() / "maps", config.maps.tracing.backend)
+    if folder is not None:
+        log.info("radio map: %s (--radio names another)", folder)
+    return folder
 
 
 def _deployment(config: EvalConfig, tile: Tile, stage_cache: StageCache) -> Deployment:

@@ -51,7 +51,7 @@ class EvalConfig(EngineConfig):
     """measured log with positions, of any format that `uel locate` reads: its reports are located instead of drawn
     phones, on one tile (`--tile FOLDER`); half of its blocks are the labelled reports"""
     radio: Path | None = None
-    """radio map of that tile (`uel map`); traced by `maps` unless given"""
+    """radio map of that tile (`uel map`): by default the newest one in the data folder, else one traced by `maps`"""
     columns: ColumnConfig = field(default_factory=ColumnConfig)
     """of the log: names of columns and cells where they are not found by themselves, and the limits of rules"""
     block: float = 50.0

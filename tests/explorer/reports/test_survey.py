@@ -280,6 +280,7 @@ def test_a_report_of_rays_alone(copied: Survey, survey: Survey) -> None:
     assert "| `los` | rt |  | 100.0% | true in 50.0% |" in text
 
 
+@pytest.mark.slow  # 16 s
 def test_a_report_of_all_layers(tmp_path: Path) -> None:
     survey = made(tmp_path / "survey", plan=ALL)
     text = survey_report.write_survey_report(survey.folder, places(survey)).read_text()

@@ -92,6 +92,7 @@ print([round(v, 6) for p in net.parameters() for v in p.flatten().tolist()])
 """
 
 
+@pytest.mark.slow  # 25 s: two processes compile their kernels
 def test_two_processes_train_with_the_tracer_in_the_step(tmp_path: Path) -> None:
     """Gradients through the bridge are averaged over both ranks: their weights stay one."""
     command = [sys.executable, "-W", "error::UserWarning:sim_bridge", "-c", DDP]

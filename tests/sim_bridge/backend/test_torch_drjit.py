@@ -114,6 +114,7 @@ def test_a_search_that_does_not_fit_is_halved_and_a_single_receiver_is_an_error(
         street_canyon(chunk=4, scattering=0.4, max_paths=50).path_gain(STREET_POSITIONS)
 
 
+@pytest.mark.slow  # 60 s: kernels of many kinds of paths are compiled
 def test_no_number_is_ever_lost_to_nan() -> None:
     """Inside walls, on edges, on the antenna, at the rim of the tile: values and gradients are finite."""
     sim = street_canyon(diffraction=True, samples=500, max_depth=2)  # paths of several lengths

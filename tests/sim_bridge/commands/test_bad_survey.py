@@ -86,10 +86,10 @@ def test_a_mast_without_cells(tmp_path: Path, capsys) -> None:
 
 
 def test_more_cells_than_memory(tmp_path: Path, capsys) -> None:
-    """Refused by its size on paper: 20 000 cells and 100 000 tracks at a time are 2 TB at the least."""
-    crowd = (replace(SITES[0], cells=SITES[0].cells * 20_000),)
+    """Refused by its size on paper: 1000 cells and 2 000 000 tracks at a time are 2 TB at the least."""
+    crowd = (replace(SITES[0], cells=SITES[0].cells * 1000),)
     tile, out = town(tmp_path, sites=crowd), tmp_path / "survey"
-    many = ["--tracks", "100000", "--unit-tracks", "100000", "--measure.layers", "rt"]
+    many = ["--tracks", "2000000", "--unit-tracks", "2000000", "--measure.layers", "rt"]
     refused([str(tile.folder), "--out", str(out), *many], ["do not fit in memory", "--unit-tracks"], capsys)
     assert not out.exists()
 

@@ -96,7 +96,7 @@ def test_an_orphan_ends_with_its_parent(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("engine", ["processes", "ray"])
+@pytest.mark.parametrize("engine", ["processes", pytest.param("ray", marks=pytest.mark.slow)])  # 20 s: Ray starts
 def test_a_dead_workers_unit_is_made_again_and_a_failing_one_is_told(tmp_path: Path, whole, engine: str) -> None:
     folder = tmp_path / "survey"
     work = toy_work(folder, opened=dying)
@@ -112,7 +112,7 @@ def test_a_dead_workers_unit_is_made_again_and_a_failing_one_is_told(tmp_path: P
     assert content(folder) == whole
 
 
-@pytest.mark.parametrize("engine", ["processes", "ray"])
+@pytest.mark.parametrize("engine", ["processes", pytest.param("ray", marks=pytest.mark.slow)])  # 20 s: Ray starts
 def test_a_dead_worker_is_replaced(tmp_path: Path, engine: str) -> None:
     script = Script(tmp_path, "dies once")
     outcomes = list(run_units(crew(engine, script), range(4)))

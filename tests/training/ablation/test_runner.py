@@ -140,6 +140,7 @@ def test_killed_and_resumed_it_is_the_same_table(
     assert len(find_ablations(tmp_path / "runs")[1]) == 1
 
 
+@pytest.mark.slow  # 14 s
 def test_equal_time_is_bought_by_steps(world: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     config = replace(

@@ -11,6 +11,8 @@ import torch
 from explorer.reports.evaluation import write_evaluation_report
 from tests.helpers.evaluations import PLAN, SIZES
 from tests.helpers.toy_city import SITES, toy_tile
+from training.cache import StageCache
+from training.evaluation.log_scenario import log_scenario
 from training.evaluation.protocol import EvalConfig
 from training.evaluation.runner import run_protocol
 from uel import cli
@@ -25,6 +27,7 @@ from uel.models.locator import Locator
 from uel.radio import radio_map_io
 from uel.radio.simulator import FreeSpace
 from uel.radio.sites import sites_to_json
+from uel.radio.tracing_config import RADIO_MAP_MODEL
 from uel.results.run_summary import newest_evaluation
 
 REPORTS = 240
@@ -135,3 +138,15 @@ def test_a_map_of_another_tile_and_a_log_of_few_reports_are_refused(root: Path, 
     few.write_text("\n".join((root / "drive.csv").read_text().splitlines()[:3]))
     with pytest.raises(UelError, match=r"one side of the split|too few reports"):
         run_protocol(config_of(root, log=few))
+
+
+def test_the_map_that_was_made_of_the_tile_is_taken(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("UEL_DATA", str(tmp_path))
+    provenance = {"radio_map_model": RADIO_MAP_MODEL}
+    radio_map_io.save(radio_map_io.load(root / "radio"), tmp_path / "maps" / "own", provenance=provenance)
+    free_space = replace(PLAN, tracing=replace(PLAN.tracing, backend="free-space"))
+    scenario = log_scenario(config_of(root, radio=None, maps=free_space), StageCache(tmp_path))
+    assert scenario.config.radio == tmp_path / "maps" / "own"
+    assert not list(tmp_path.rglob("stage.json"))  # nothing was traced

@@ -248,6 +248,7 @@ def test_tracks_are_followed_on_wrong_maps_beside_a_limit_that_knows_the_right_o
     assert ("wrong_sites", "locator_refined") in found
 
 
+@pytest.mark.slow  # 12 s
 def test_a_locator_may_be_shown_one_kind_of_map_alone(tmp_path: Path, tile: Tile) -> None:
     trained(SIZES).save(tmp_path)  # an untrained one looks at no buildings
     config = config_of(tmp_path, name="blind", input_ablation=True, rt=0, phones=32, **ONE)

@@ -102,6 +102,7 @@ def canyon() -> tuple[Sionna, TileMaps]:
     return sim, TileMaps(radio, torch.zeros(2 + len(MATERIAL_CLASSES), *grid.shape), torch.ones(grid.shape))
 
 
+@pytest.mark.slow  # 20 s: 512 places are searched
 def test_a_wrong_start_is_led_back_in_the_canyon() -> None:
     """A place is believed that a flat map cannot refute; rays can. A patch further along the street is 1.2 dB."""
     sim, maps = canyon()

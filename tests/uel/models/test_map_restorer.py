@@ -203,7 +203,7 @@ class Knowing(MapRestorer):
         return self.answer
 
 
-@pytest.mark.parametrize("right", [True, False])
+@pytest.mark.parametrize("right", [pytest.param(True, marks=pytest.mark.slow), False])  # 15 s each
 def test_a_restored_map_is_believed_only_if_labelled_reports_bear_it_out(world: Deployment, right: bool) -> None:
     true, wrong = world.maps, stained(world.maps, 2)
     network = Knowing(SMALL)
