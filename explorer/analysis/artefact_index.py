@@ -1,4 +1,4 @@
-"""The index of runs, tiles, radio maps and surveys on disk, and of studies: what the explorer can show.
+"""The index of runs, tiles, radio maps and surveys on disk: what the explorer can show.
 
 Only JSON is read. A file that cannot be read becomes a line of `problems`, not an error.
 """
@@ -10,11 +10,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from explorer.analysis.place_names import place_label
 from uel.core.outside.json_text import read_json_object
 from uel.errors import UelError, brief
 from uel.geo.tile import file_hash
 from uel.inference.run_folder import RECORD_FILE, RECORD_FILE_0_1, SWEEP_FILE, Run
-from uel.results.ablation import read_ablation_table
 
 ArtefactKind = Literal["run", "tile", "map", "survey"]
 MARKER_FILES: dict[ArtefactKind, str] = {
@@ -29,19 +29,6 @@ MAKE_COMMANDS: dict[ArtefactKind, str] = {
     "map": "uel map data/tiles/NAME",
     "survey": "uel survey data/tiles/NAME --out data/surveys/NAME",
 }
-ABLATION_COLUMNS = (
-    "loss", "features", "labels", "map", "budget", "evidence", "seed", "p50_m", "p95_m", "r50", "train_cpu_s",
-)  # fmt: skip
-CALIBRATION_COLUMNS = {
-    "parameter": "parameter",
-    "of": "of",
-    "unit": "unit",
-    "believed": "prior",
-    "found": "fitted",
-    "width": "std",
-    "verdict": "verdict",
-}
-"""fields of `calibration.json` and the titles of their columns"""
 SEARCH_DEPTH = 3  # folders below `data` and `runs` that are searched
 
 
@@ -69,6 +56,8 @@ class TileArtefacts:
     fingerprint: str
     map_artefacts: tuple[Artefact, ...] = ()
     survey_artefacts: tuple[Artefact, ...] = ()
+    label: str = ""
+    """the name for people"""
 
     @property
     def maps(self) -> tuple[Path, ...]:
@@ -175,46 +164,6 @@ def find_artefacts(path: Path | None, data: Path, runs: Path) -> ArtefactIndex:
     return _index(requested, tiles, newest, tests, tuple(problems))
 
 
-@dataclass(frozen=True)
-class StudyReport:
-    """The report of a calibration or an ablation."""
-
-    name: str
-    rows: list[dict[str, Any]]
-    """of its table"""
-    pictures: tuple[Path, ...]
-    """sorted by name"""
-
-
-def find_ablations(runs: Path) -> tuple[list[StudyReport], list[str]]:
-    """Ablations of the physics loss under a folder of runs, and the files that could not be read."""
-    reports, problems = [], []
-    for file in sorted((runs / "ablate").glob("*/table.csv")):
-        try:
-            rows = [{name: getattr(row, name) for name in ABLATION_COLUMNS} for row in read_ablation_table(file)]
-        except UelError as error:
-            problems.append(str(error))
-        else:
-            reports.append(StudyReport(file.parent.name, rows, _pictures(file.parent)))
-    return reports, problems
-
-
-def find_calibrations(runs: Path) -> tuple[list[StudyReport], list[str]]:
-    """Calibrations under a folder of runs, a row for each parameter, and the files that could not be read."""
-    reports: list[StudyReport] = []
-    problems: list[str] = []
-    for file in sorted(runs.glob("*/calibration.json")):
-        parameters = _read_json(file, problems).get("parameters")
-        if isinstance(parameters, list) and all(isinstance(row, dict) for row in parameters):
-            rows = [{title: row.get(name) for name, title in CALIBRATION_COLUMNS.items()} for row in parameters]
-            reports.append(StudyReport(file.parent.name, rows, _pictures(file.parent)))
-    return reports, problems
-
-
-def _pictures(folder: Path) -> tuple[Path, ...]:
-    return tuple(sorted((folder / "figures").glob("*.png")))
-
-
 def _index(
     path: Path | None, tiles: list[TileArtefacts], runs: list[Path], tests: dict[Path, Any], problems: tuple[str, ...]
 ) -> ArtefactIndex:
@@ -258,7 +207,8 @@ def _inner_folders(folder: Path) -> list[Path]:
         return []
 
 
-def _read_json(file: Path, problems: list[str]) -> dict[str, Any]:
+def read_json_or_problem(file: Path, problems: list[str]) -> dict[str, Any]:
+    """The object of a JSON file; empty, and a line of `problems`, where it cannot be read."""
     try:
         return read_json_object(file)
     except UelError as error:
@@ -279,18 +229,25 @@ def _fingerprint(folder: Path) -> str:
 
 def _tile_artefacts(folder: Path, problems: list[str]) -> TileArtefacts | None:
     """A tile's folder; None where there is no tile, or one that cannot be read."""
-    stored = _read_json(folder / MARKER_FILES["tile"], problems) if _is_file(folder / MARKER_FILES["tile"]) else {}
+    stored = (
+        read_json_or_problem(folder / MARKER_FILES["tile"], problems) if _is_file(folder / MARKER_FILES["tile"]) else {}
+    )
     name = stored.get("name")
-    return TileArtefacts(name, folder, _fingerprint(folder)) if isinstance(name, str) and name else None
+    if not (isinstance(name, str) and name):
+        return None
+    label = place_label(name, stored.get("place"), stored.get("center"))
+    return TileArtefacts(name, folder, _fingerprint(folder), label=label)
 
 
 def _with_unique_names(tiles: list[TileArtefacts]) -> list[TileArtefacts]:
-    """The same tiles; those that share a name get a part of their fingerprint appended."""
-    names = [tile.name for tile in tiles]
-    return [
-        replace(tile, name=f"{tile.name} ({tile.fingerprint[:4]})") if names.count(tile.name) > 1 else tile
-        for tile in tiles
-    ]
+    """The same tiles; those that share a name, or one for people, get a part of their fingerprint appended."""
+    names, labels = [tile.name for tile in tiles], [tile.label for tile in tiles]
+    unique = []
+    for tile in tiles:
+        mark = f" ({tile.fingerprint[:4]})"
+        name = tile.name + mark * (names.count(tile.name) > 1)
+        unique.append(replace(tile, name=name, label=tile.label + mark * (labels.count(tile.label) > 1)))
+    return unique
 
 
 def _deployment_artefacts(run: Path, problems: list[str]) -> tuple[Path | None, Path | None]:
@@ -309,22 +266,22 @@ def _deployment_artefacts(run: Path, problems: list[str]) -> tuple[Path | None, 
 
 def _map_fingerprint(radio: Path, problems: list[str]) -> str | None:
     """The fingerprint of the tile that a radio map was made on; None where the map does not name it."""
-    fingerprint = _part(_read_json(radio / MARKER_FILES["map"], problems), "attributes").get("fingerprint")
+    fingerprint = _part(read_json_or_problem(radio / MARKER_FILES["map"], problems), "attributes").get("fingerprint")
     stage = radio / "stage.json"
     if fingerprint is None and stage.is_file():
-        fingerprint = _part(_read_json(stage, problems), "key").get("tile")
+        fingerprint = _part(read_json_or_problem(stage, problems), "key").get("tile")
     return None if fingerprint is None else str(fingerprint)
 
 
 def _map_sites(radio: Path) -> str:
     """The sites of a radio map as JSON, to be compared with a survey's."""
-    attributes = _part(_read_json(radio / MARKER_FILES["map"], []), "attributes")
+    attributes = _part(read_json_or_problem(radio / MARKER_FILES["map"], []), "attributes")
     return json.dumps(attributes.get("sites"), sort_keys=True)
 
 
 def _survey_artefacts(survey: Path, problems: list[str]) -> Iterator[Artefact]:
     """An artefact for each tile of a survey."""
-    stored = _read_json(survey / MARKER_FILES["survey"], problems)
+    stored = read_json_or_problem(survey / MARKER_FILES["survey"], problems)
     tiles = _part(stored, "tiles")
     if stored and not (tiles and all(isinstance(entry, dict) for entry in tiles.values())):
         problems.append(f"{survey / MARKER_FILES['survey']}: its tiles are no objects")

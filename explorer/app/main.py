@@ -6,12 +6,13 @@ The folder is not named `pages`: Streamlit would run a file in such a folder as 
 import streamlit as st
 
 from explorer.app import widgets
+from explorer.app.elements.style_sheet import STYLE_SHEET
 from explorer.app.views import analysis, district, live, map, metrics, overview
 
 
 def main() -> None:
-    st.set_page_config(page_title="uel explorer", layout="wide", initial_sidebar_state="expanded")
-    st.html(widgets.STYLE_SHEET)
+    st.set_page_config(page_title="uel explorer", layout="wide", initial_sidebar_state="auto")
+    st.html(STYLE_SHEET)
     pages = [
         st.Page(overview.page, title="Overview", url_path="overview", default=True),
         st.Page(map.page, title="Map", url_path="map"),

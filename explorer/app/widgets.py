@@ -12,6 +12,8 @@ import streamlit as st
 
 from explorer.analysis.artefact_index import MAKE_COMMANDS, ArtefactIndex, TileArtefacts
 from explorer.app import cache, webgl
+from explorer.app.elements import exports
+from explorer.app.elements.terms import with_meaning
 from explorer.app.plain_text import code_block, plain
 from explorer.map_view import deck_gl, plan_2d, tile_gltf
 from explorer.map_view.ground_image import Image, Legend
@@ -22,26 +24,8 @@ from uel.deprecated_names import current_code
 from uel.errors import UelError
 from uel.geo.tile import Tile
 
-STYLE_SHEET = """<style>
-.block-container {padding: 3.6rem 1.6rem 1.5rem 1.6rem;}
-[data-testid="stSidebarContent"] {font-size: 0.92rem;}
-.cards {display: grid; grid-template-columns: repeat(auto-fit, minmax(8.4rem, 1fr)); gap: 0.6rem;}
-.card {border: 1px solid rgba(128,128,128,0.35); border-radius: 0.6rem; padding: 0.5rem 0.65rem;}
-.card .name {font-size: 0.8rem; opacity: 0.8;}
-.card .value {font-size: 1.25rem; font-weight: 600; font-variant-numeric: tabular-nums; overflow-wrap: anywhere;}
-.card .more {font-size: 0.76rem; opacity: 0.8;}
-.legend {font-size: 0.86rem; line-height: 1.7;}
-.rows {width: 100%; border-collapse: collapse; font-size: 0.84rem; font-variant-numeric: tabular-nums;}
-.rows th {text-align: right; font-weight: 500; opacity: 0.75; vertical-align: bottom;}
-.rows td {text-align: right; white-space: nowrap;}
-.rows th, .rows td {padding: 0.22rem 0.4rem; border-bottom: 1px solid rgba(128,128,128,0.28);}
-.rows th:first-child, .rows td:first-child {text-align: left; white-space: normal;}
-.rows.facts td:last-child {text-align: left; white-space: normal; overflow-wrap: anywhere;}
-.rows.facts td.code {font-family: monospace; overflow-wrap: normal;}
-[data-testid="stMultiSelectTagsContainer"], div:has(> [data-testid="stMultiSelectTagsContainer"])
-  {max-height: none !important;}
-</style>"""
 MAP_HEIGHT = 560
+SHORT_TEXT_LENGTH = 10  # letters of a text in a table that is not broken
 
 
 @dataclass(frozen=True)
@@ -58,28 +42,36 @@ def page_context() -> PageContext:
     """Ask for tile and run in the sidebar; `?place=…&run=…` in the address chooses them, too."""
     index = cache.artefacts()
     with st.sidebar:
-        name = _chosen("Tile", "place", [tile.name for tile in index.tiles], index.first_tile)
+        labels = {tile.name: tile.label for tile in index.tiles}
+        name = _chosen("Place", "place", list(labels), index.first_tile, labels.__getitem__)
         run_name = _chosen("Run", "run", [run.name for run in index.runs], index.run.name if index.run else "")
+        exports.copy_link_button()
     run = next((run for run in index.runs if run.name == run_name), None)
     return PageContext(index, index.tile(name or "", run), run, theme_of(st.context.theme.type))
 
 
-def _chosen(label: str, key: str, names: list[str], first: str) -> str | None:
+def _chosen(label: str, key: str, names: list[str], first: str, form: Callable[[str], str] = str) -> str | None:
     if not names:
         return None
-    return st.selectbox(label, names, index=names.index(first) if first in names else 0, key=key, bind="query-params")
+    return select_option(label, key, sorted(names, key=lambda name: name != first), form)
 
 
-def select_option(label: str, key: str, names: Sequence[str], form: Callable[[str], str] = str) -> str:
+def select_option(
+    label: str,
+    key: str,
+    names: Sequence[str],
+    form: Callable[[str], str] = str,
+    **more: Any,
+) -> str:
     """Ask for one of `names` in the sidebar; the address keeps the name (Streamlit's own binding keeps the label).
 
-    Links with codes of older versions are understood.
+    Links with codes of older versions are understood. `more` goes to Streamlit's element.
     """
     asked = st.query_params.get(key)
     asked = current_code(key, asked)
     wanted = st.session_state.get(key, asked)
     st.session_state[key] = wanted if wanted in names else names[0]
-    chosen = st.selectbox(label, list(names), key=key, format_func=form)
+    chosen = st.selectbox(label, list(names), key=key, format_func=form, **more)
     if chosen == names[0]:
         st.query_params.pop(key, None)
     elif chosen != asked:
@@ -124,22 +116,37 @@ def require_artefacts(context: PageContext, kind: str) -> bool:
     return True
 
 
-def show_cards(values: Mapping[str, tuple[str, str]], columns: int = 0) -> None:
-    """Show values in boxes, as {name: (value, note)}; 0 columns: as many as fit."""
-    boxes = [
-        f"<div class='card'><div class='name'>{html.escape(name)}</div><div class='value'>{html.escape(value)}</div>"
-        f"<div class='more'>{html.escape(more)}</div></div>"
-        for name, (value, more) in values.items()
-    ]
+def show_cards(values: Mapping[str, tuple[str, str]], columns: int = 0, links: Mapping[str, str] | None = None) -> None:
+    """Show values in boxes, as {name: (value, note)}; 0 columns: as many as fit; `links`: addresses by name."""
+    boxes = "".join(_card(name, value, more, (links or {}).get(name)) for name, (value, more) in values.items())
     style = f" style='grid-template-columns: repeat({columns}, 1fr)'" if columns else ""
-    st.html(f"<div class='cards'{style}>{''.join(boxes)}</div>")
+    st.html(f"<div class='cards'{style}>{boxes}</div>")
 
 
-def show_table(rows: Sequence[Mapping[str, Any]]) -> None:
-    """Show rows that all have the same keys; words break before anything is cut."""
-    heads = "".join(f"<th>{html.escape(name)}</th>" for name in rows[0])
-    lines = ["".join(f"<td>{html.escape(_written(value))}</td>" for value in row.values()) for row in rows]
+def _card(name: str, value: str, more: str, link: str | None) -> str:
+    title = html.escape(name) if link else with_meaning(name)
+    inside = (
+        f"<div class='name'>{title}</div><div class='value'>{html.escape(value)}</div>"
+        f"<div class='more'>{html.escape(more)}</div>"
+    )
+    if link is None:
+        return f"<div class='card'>{inside}</div>"
+    return f"<a class='card' target='_self' href='{html.escape(link, quote=True)}'>{inside}</a>"
+
+
+def show_table(rows: Sequence[Mapping[str, Any]], name: str) -> None:
+    """Show rows that all have the same keys; words break before anything is cut. They can be saved as `name`.csv."""
+    heads = "".join(f"<th>{with_meaning(title)}</th>" for title in rows[0])
+    lines = ["".join(_table_cell(value) for value in row.values()) for row in rows]
     st.html(f"<table class='rows'><tr>{heads}</tr>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>")
+    exports.show_csv_button(rows, name)
+
+
+def _table_cell(value: Any) -> str:
+    """Numbers and short texts stay on one line."""
+    text = _written(value)
+    kind = " class='short'" if len(text) < SHORT_TEXT_LENGTH else ""
+    return f"<td{kind}>{html.escape(text)}</td>"
 
 
 def show_facts(values: Mapping[str, Any], code: bool = False) -> None:
@@ -165,8 +172,8 @@ def show_legends(*shown: Legend | None) -> None:
 
 
 def show_chart(figure: Any, key: str) -> None:
-    """Show a chart as wide as the page, without a toolbar."""
-    st.plotly_chart(figure, key=key, width="stretch", config={"displayModeBar": False})
+    """Show a chart as wide as the page; it can be saved as `key`.png."""
+    st.plotly_chart(figure, key=key, width="stretch", config=exports.chart_config(key))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,12 +198,16 @@ def map_options(opacity: float = 1.0) -> MapOptions:
         )  # fmt: skip
         if plan:
             st.caption("This browser has no WebGL 2: maps are shown in 2-D.")
-        camera = select_option("Camera", "camera", list(deck_gl.CAMERA_VIEWS))
-        tint = select_option("Buildings", "buildings", kinds, lambda kind: kind if kind == "plain" else f"by {kind}")
-        percent = st.slider(
-            "Building opacity in %", 10, 100, round(100 * opacity), 10, key="opacity", bind="query-params"
+        flat = plan or shown == "2-D"  # where there is no camera, and buildings are grey
+        camera = select_option("Camera", "camera", list(deck_gl.CAMERA_VIEWS), disabled=flat)
+        tint = select_option(
+            "Buildings", "buildings", kinds, lambda kind: kind if kind == "plain" else f"by {kind}", disabled=flat
         )
-    return MapOptions(flat=plan or shown == "2-D", opacity=percent / 100, camera=camera, colouring=tint)  # type: ignore[arg-type]
+        percent = st.slider(
+            "Building opacity in %", 10, 100, round(100 * opacity), 10, key="opacity", bind="query-params",
+            disabled=flat,
+        )  # fmt: skip
+    return MapOptions(flat=flat, opacity=percent / 100, camera=camera, colouring=tint)  # type: ignore[arg-type]
 
 
 def show_map(
@@ -220,7 +231,7 @@ def show_map(
     if options.flat:
         chart = plan_2d.plan_figure(tile, ground, marks, context.theme)
         st.plotly_chart(
-            chart, key=f"{key}-flat", width="stretch", config={"displayModeBar": False, "scrollZoom": True},
+            chart, key=f"{key}-flat", width="stretch", config=exports.chart_config(key) | {"scrollZoom": True},
             on_select=(lambda: _picked_flat(f"{key}-flat", pick)) if pick else "ignore", selection_mode="points",
         )  # fmt: skip
         return None
@@ -236,8 +247,9 @@ def show_map(
         deck.layers.insert(1, deck_gl.clickable_squares(tile, *click, turn))
     st.pydeck_chart(
         deck, key=key, height=MAP_HEIGHT, on_select=(lambda: _picked(key, pick)) if pick else "ignore",
-        alt=f"Three-dimensional map of {context.tile.name}",
+        alt=f"Three-dimensional map of {context.tile.label}",
     )  # fmt: skip
+    exports.map_picture_button(key, f"{key}-{context.tile.name}")
     return legend
 
 

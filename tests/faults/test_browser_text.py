@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from explorer.analysis.artefact_index import TileArtefacts, find_artefacts, find_calibrations
+from explorer.analysis.artefact_index import TileArtefacts, find_artefacts
+from explorer.analysis.study_index import find_calibrations
 from explorer.app.content_policy import CONTENT_POLICY, ContentPolicy, install_content_policy
 from explorer.app.plain_text import code_block, plain
 from explorer.map_view.ground_image import Legend

@@ -52,7 +52,7 @@ def page() -> None:
     with right:
         st.subheader("Worst fixes")
         rows = tables.worst_rows(trial, WORST_PHONES)
-        widgets.show_table(rows)
+        widgets.show_table(rows, "worst fixes")
         links = [f"[{row['phone']}](live?source=phones&tier={tier}&number={row['phone']})" for row in rows]
         st.markdown(f"Open in Live inference: {' · '.join(links)}")
     _features(context, key, tier, trial)

@@ -72,5 +72,5 @@ def _phone(view: DistrictView, phone: int, context: widgets.PageContext) -> None
         charts.mark_places(chart, {"truth": truth.tolist(), "answer": answer.tolist()})
         widgets.show_chart(chart, "district-posterior")
     with right:
-        widgets.show_table(view.level_rows(phone, estimate))
+        widgets.show_table(view.level_rows(phone, estimate), "levels of this phone")
         st.caption("Levels that the phone reported, and those that are predicted where it was and where it is placed.")

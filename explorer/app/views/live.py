@@ -245,13 +245,13 @@ def _figures(source: ReportSource, number: int, explained: ExplainedFix) -> None
         "latency": _latency(explained),
     }
     widgets.show_cards(cards, columns=2)
-    widgets.show_table(_fix_rows(explained, truth))
+    widgets.show_table(_fix_rows(explained, truth), "fixes")
     st.caption("± is the root of the covariance's trace; grid Bayes uses the evidence only, without the network.")
     rows = [
         {"": n + 1, "probability": f"{p:.1%}", "x m": round(xy[0], 1), "y m": round(xy[1], 1), "± m": round(std, 1)}
         for n, (xy, p, std) in enumerate(last.candidates)
     ]
-    widgets.show_table(rows)
+    widgets.show_table(rows, "candidates")
     st.caption("The five likeliest candidates.")
 
 
@@ -295,7 +295,8 @@ def _attention(maps: TileMaps, locator: Locator, source: ReportSource, number: i
         [
             {"": f"layer {n}"} | {f"cell {cell}": f"{fraction:.0%}" for cell, fraction in enumerate(row)}
             for n, row in enumerate(weights.tolist(), start=1)
-        ]
+        ],
+        "attention",
     )
 
 

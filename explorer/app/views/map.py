@@ -209,7 +209,7 @@ def _path_details(
             else "No path to this position was found."
         )
         return
-    widgets.show_table(ray_marks.cell_rows(maps, position, paths))
+    widgets.show_table(ray_marks.cell_rows(maps, position, paths), "cells at this position")
     st.caption(
         "Values of each cell at this position: RSRP in dBm from the map and from traced paths, TA in steps, "
         "azimuth (az) in °."
@@ -235,5 +235,5 @@ def _network_details(maps: TileMaps) -> None:
          "azimuth": cell.azimuth_deg, "tilt": cell.tilt_deg, "dBm": cell.power_dbm, **cell.identity}
         for n, (site, cell) in enumerate(cells_of(radio.sites))
     ]  # fmt: skip
-    widgets.show_table(rows)
+    widgets.show_table(rows, "cells")
     st.caption("Positions in metres from the tile's centre, angles in degrees.")

@@ -39,7 +39,7 @@ def page() -> None:
     with left:
         widgets.show_chart(charts.error_cdf(errors, context.theme), "cdf")
     with right:
-        widgets.show_table(tables.percentile_rows(errors, within))
+        widgets.show_table(tables.percentile_rows(errors, within), "errors")
         ratios = tables.limit_ratios(_errors(runs, truth, tier, ["locator", "grid_bayes"]))
         if ratios:
             widgets.show_chart(charts.ratio_bars(ratios, context.theme, "error over the limit's"), "ratios")
@@ -121,7 +121,7 @@ def _trial(context: widgets.PageContext, truth: str, tier: str) -> None:
         )
     with right:
         st.markdown("**Errors and coverage**")
-        widgets.show_table(tables.trial_rows(trial, chosen))
+        widgets.show_table(tables.trial_rows(trial, chosen), "errors and coverage")
 
 
 def _matches(trial: PhoneTrial) -> np.ndarray:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import streamlit as st
 
-from explorer.analysis import artefact_index
-from explorer.analysis.artefact_index import StudyReport
+from explorer.analysis import study_index
+from explorer.analysis.study_index import StudyReport
 from explorer.app import widgets
 from explorer.app.plain_text import plain
 
@@ -18,9 +18,9 @@ def show_studies(runs: Path) -> None:
             "Ablation of the physics loss",
             "ablation",
             "uel ablate --config ablate/florence",
-            artefact_index.find_ablations,
+            study_index.find_ablations,
         ),
-        ("Calibration", "calibration", "uel calibrate --config calibrate/munich", artefact_index.find_calibrations),
+        ("Calibration", "calibration", "uel calibrate --config calibrate/munich", study_index.find_calibrations),
     ):
         st.subheader(plain(title))
         studies, problems = find(runs)
@@ -39,4 +39,4 @@ def _show_study(studies: Sequence[StudyReport], kind: str) -> None:
     for picture in study.pictures:
         st.image(str(picture), caption=plain(picture.stem))
     with st.expander(f"Table of {plain(study.name)}: {len(study.rows)} rows", expanded=not study.pictures):
-        widgets.show_table(study.rows)
+        widgets.show_table(study.rows, f"{kind} {study.name}")

@@ -125,7 +125,7 @@ def test_every_control_of_the_map_is_reached_by_the_keyboard(visit):
         visit.page.keyboard.press("Tab")
         reached.add(visit.page.evaluate("(e => e.getAttribute('aria-label') || e.innerText)(document.activeElement)"))
     said = "\n".join(sorted(reached))
-    for control in ("Metrics", "Tile", "Run", "3-D", "2-D", "Camera", "Buildings", "Layer", "Cell", "East in m",
+    for control in ("Metrics", "Place", "Run", "3-D", "2-D", "Camera", "Buildings", "Layer", "Cell", "East in m",
                     "North in m", "or phone number", "Building opacity"):  # fmt: skip
         assert control in said, f"{control} not in:\n{said}"
     visit.require_clean()

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from explorer.analysis import artefact_index
+from explorer.analysis import study_index
 from uel.results.ablation import AblationRow, write_ablation_table
 
 pytest.importorskip("streamlit.testing.v1")
@@ -52,11 +52,11 @@ def page(runs: Path) -> AppTest:
 
 
 def test_studies_are_found_and_damaged_ones_are_told(runs: Path) -> None:
-    (ablation,), problems = artefact_index.find_ablations(runs)
+    (ablation,), problems = study_index.find_ablations(runs)
     assert [told["loss"] for told in ablation.rows] == ["none", "map"]
     assert ablation.rows[0]["p50_m"] == asdict(row("none"))["p50_m"]
     assert "cut" in problems[0]
-    (calibration,), problems = artefact_index.find_calibrations(runs)
+    (calibration,), problems = study_index.find_calibrations(runs)
     assert calibration.rows[0]["verdict"] == "identified"
     assert [picture.name for picture in calibration.pictures] == ["found.png"]
     assert "torn" in problems[0]

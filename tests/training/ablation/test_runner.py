@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from explorer.analysis.artefact_index import find_ablations
+from explorer.analysis.study_index import find_ablations
 from explorer.reports import ablation
 from tests.helpers.ablation_tile import CONFIG, PLAN, a_batch, task_of, town_of
 from tests.helpers.toy_city import toy_deployment

@@ -1,0 +1,1 @@
+"""Parts of pages that know no tile and no run: styles, words with their meaning, exports, progress."""
