@@ -66,17 +66,19 @@ class CellEdges:
         """The edges that a cell sees, the first face turned to it."""
         return self.edges.select(np.arange(self.first[cell], self.first[cell + 1]))
 
-    def draw(self, cell: np.ndarray, sample: np.ndarray) -> tuple[mi.UInt, mi.Float, mi.Float, mi.Bool]:
+    def draw(self, cell: mi.UInt, sample: mi.Float64) -> tuple[mi.UInt, mi.Float, mi.Float, mi.Bool]:
         """By numbers from 0 to 1, one a ray of some `cell`: an edge, a point on it as a fraction of its length, the
         metres of edge that the cell sees, and whether it sees any."""
-        low, high = self.bounds[self.first[cell]], self.bounds[self.first[cell + 1]]
-        at = low + sample * (high - low)
-        edge = np.searchsorted(self.bounds, at, side="right") - 1
-        edge = np.clip(edge, self.first[cell], np.maximum(self.first[cell + 1] - 1, self.first[cell]))
-        edge = np.minimum(edge, len(self.bounds) - 2)
-        fraction = (at - self.bounds[edge]) / (self.bounds[edge + 1] - self.bounds[edge])
-        numbers = (np.clip(fraction, 0.0, 1.0), high - low)
-        return mi.UInt(edge.astype(np.uint32)), *(mi.Float(v.astype(np.float32)) for v in numbers), mi.Bool(high > low)
+        bounds, first = mi.Float64(self.bounds), mi.UInt(self.first.astype(np.uint32))
+        begin, end = dr.gather(mi.UInt, first, cell), dr.gather(mi.UInt, first, cell + 1)
+        low, metres = dr.gather(mi.Float64, bounds, begin), dr.gather(mi.Float64, bounds, end)
+        metres -= low
+        at, last = low + sample * metres, len(self.bounds) - 2
+        edge = dr.binary_search(0, last + 1, lambda index: dr.gather(mi.Float64, bounds, index) <= at) - 1
+        edge = dr.minimum(dr.clip(edge, begin, dr.maximum(end, begin + 1) - 1), last)
+        start = dr.gather(mi.Float64, bounds, edge)
+        fraction = dr.clip((at - start) / (dr.gather(mi.Float64, bounds, edge + 1) - start), 0.0, 1.0)
+        return edge, mi.Float(fraction), mi.Float(metres), metres > 0
 
 
 def add_diffraction(
@@ -97,8 +99,8 @@ def add_diffraction(
     rt_scene, cell, rays = scene.rt_scene, launch.cell, launch.rays
     random = launch.random(seed + 1)
     # One point in each of as many equal stretches of edge as there are rays: where threads end first does not matter.
-    stretch = (launch.ray.numpy().astype(np.int64) + random.next_float32().numpy().astype(np.float64)) / rays
-    drawn, fraction, metres, free = edges.draw(cell.numpy().astype(np.int64), stretch)
+    stretch = (mi.Float64(launch.ray) + mi.Float64(random.next_float32())) / rays
+    drawn, fraction, metres, free = edges.draw(cell, stretch)
     wedges = edges.wedges.gather(drawn)
     edge = wedges.geometry
     # Sums of points and vectors have the type of whichever came first: each is given its own.
