@@ -1,9 +1,11 @@
 """A small process that ends the processes of an engine, should the one that started them be killed.
 
-Ray's agents, of 100 MB each, stay when nobody shuts Ray down. All processes of a Ray inherit its environment, in which
-a mark tells them from any other.
+Ray's agents, of 100 MB each, stay for a minute or for good when nobody shuts Ray down. All processes of a Ray inherit
+its environment, in which a mark tells them from any other. Agents overwrite theirs by a title, and lose their parent in
+the same moment as the driver dies, so that they are noted as its descendants before.
 """
 
+import select
 import subprocess
 import sys
 import time
@@ -14,6 +16,7 @@ import psutil
 MARK_VARIABLE = "UEL_ENGINE"
 GRACE_SECONDS = 5.0  # in which they may end by themselves
 POLL_SECONDS = 0.2
+WATCH_SECONDS = 1.0
 
 
 class OrphanGuard:
@@ -47,10 +50,17 @@ class OrphanGuard:
 
 
 def main(mark: str) -> None:
-    """Wait until the other end of the pipe is closed, and end the marked processes."""
+    """Remember the marked processes until the other end of the pipe is closed, then end them."""
+    seen = set[psutil.Process]()
+    while not select.select([sys.stdin], [], [], WATCH_SECONDS)[0]:
+        seen.update(marked_processes(mark))
     line = sys.stdin.readline()  # empty where the other process was killed
     until = time.monotonic() + float(line or GRACE_SECONDS)
-    while (orphans := marked_processes(mark)) and time.monotonic() < until:
+    while True:
+        seen.update(marked_processes(mark))
+        orphans = [process for process in seen if is_alive(process)]
+        if not orphans or time.monotonic() >= until:
+            break
         time.sleep(POLL_SECONDS)
     for process in orphans:
         try:
@@ -60,15 +70,23 @@ def main(mark: str) -> None:
 
 
 def marked_processes(mark: str) -> list[psutil.Process]:
-    """Processes that inherited a mark; of other users nothing can be read."""
-    found = []
+    """Processes that inherited a mark, and their descendants; of other users nothing can be read."""
+    found = set[psutil.Process]()
     for process in psutil.process_iter():
         try:
             if process.environ().get(MARK_VARIABLE) == mark and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
+                found.update([process, *process.children(recursive=True)])
         except (psutil.Error, OSError):
             continue
-    return found
+    return list(found)
+
+
+def is_alive(process: psutil.Process) -> bool:
+    """Whether a process runs; not one that has ended and waits for its parent."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 if __name__ == "__main__":

@@ -318,7 +318,11 @@ def test_ray_listens_here_alone_and_leaves_nothing(end: str, tmp_path: Path) -> 
 SWITCHED_OFF = {
     "wandb": "from wandb.env import error_reporting_enabled as on; assert not on()",
     "huggingface": "from huggingface_hub.constants import HF_HUB_DISABLE_TELEMETRY as off; assert off",
-    "streamlit": "from streamlit.config import get_option; assert not get_option('browser.gatherUsageStats')",
+    "streamlit": """
+        from click.testing import CliRunner
+        from streamlit.web.cli import main  # reads the environment; a plain get_option does not
+        assert "gatherUsageStats = false" in CliRunner().invoke(main, ["config", "show"]).output
+        """,
     "ray": "from ray._common.usage.usage_lib import usage_stats_enabled as on; assert not on()",
 }
 
@@ -328,7 +332,7 @@ SWITCHED_OFF = {
 def test_libraries_tell_nobody(code: str, tmp_path: Path) -> None:
     clean = {name: value for name, value in os.environ.items() if name not in telemetry_names()}
     environment = clean | {"PYTHONPATH": str(ROOT), "HOME": str(tmp_path)}
-    command = [sys.executable, "-c", textwrap.dedent(f"import uel\n{code}")]
+    command = [sys.executable, "-c", f"import uel\n{textwrap.dedent(code)}"]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
 
