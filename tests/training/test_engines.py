@@ -122,6 +122,11 @@ locator: {patches: 16, width: 16, pixel_width: 8, depth: 1, radio_depth: 1}
 """
 
 
+def holds_times(path: Path) -> bool:
+    """Whether it is the record of a stage, of a survey or of one of its units."""
+    return path.name in ("stage.json", "survey.json") or path.parent.name == "units"
+
+
 def test_deployments_of_a_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Tiles, radio maps and tracks, byte by byte, and the locator that is trained on them."""
     (tmp_path / "quick.yaml").write_text(TRAINING)
@@ -133,7 +138,7 @@ def test_deployments_of_a_training(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         with one_thread():
             assert cli.main(["train", "--config", "quick.yaml", *few, *options]) == 0
         data = tmp_path / f"data-{engine}"
-        files = [path for path in data.rglob("*") if path.is_file() and path.name not in ("stage.json", "survey.json")]
+        files = [path for path in data.rglob("*") if path.is_file() and not holds_times(path)]
         stages[engine] = {str(path.relative_to(data)): path.read_bytes() for path in files}
         weights = Locator.load(tmp_path / "runs" / engine).state_dict()
         first = Locator.load(tmp_path / "runs" / "local").state_dict()
