@@ -1,6 +1,6 @@
 # `make demo` and `make test` set everything up by themselves.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all browser lint bench parity sbom clean
+.PHONY: help setup demo test test-all test-py test-lowest browser lint bench parity sbom docs wheel clean
 
 bin := .venv/bin
 ready := .venv/.ready
@@ -56,6 +56,14 @@ sbom: $(ready) .sbom/.ready  ## software bill of materials with licences (Cyclon
 .sbom/.ready: .ci/sbom-requirements.txt | $(ready)
 	$(bin)/uv venv -q --clear --python $(bin)/python .sbom
 	$(bin)/uv pip install -q --python .sbom/bin/python --require-hashes -r $<
+	@touch $@
+
+docs: .docs/.ready  ## the documentation site in runs/site, strict: every link leads somewhere, every public object is documented
+	.docs/bin/mkdocs build --quiet --clean
+
+.docs/.ready: .ci/docs-requirements.txt | $(ready)
+	$(bin)/uv venv -q --clear --python $(bin)/python .docs
+	$(bin)/uv pip install -q --python .docs/bin/python --require-hashes -r $<
 	@touch $@
 
 clean:  ## caches; data/, runs/ and .venv stay

@@ -16,6 +16,7 @@ from uel import __version__
 from uel.core.interruption import received_signal, terminable
 from uel.errors import UelError
 from uel.extras import explained_imports
+from uel.verbs.completion import install_completion, show_completion
 from uel.verbs.conversion import convert
 from uel.verbs.experiments import ablate, antennas, calibrate, demo, evaluate, residuals, train, train_maps
 from uel.verbs.use import explore, export, locate
@@ -162,6 +163,26 @@ VERBS: dict[str, Callable[[Sequence[str]], int]] = {
 }
 
 
+def show_manual(args: Sequence[str]) -> int:
+    """Print the manual of a verb, or without one the list of verbs."""
+    if not args:
+        print(usage(), end="")
+        return 0
+    from uel.verbs.manual import manual_page
+
+    verb = _verb(args[0])
+    print(manual_page(args[0], (verb.__doc__ or "").splitlines()[0]))
+    return verb(["--help"])
+
+
+OTHER_COMMANDS = {
+    "help": show_manual,
+    "--install-completion": install_completion,
+    "--show-completion": show_completion,
+}
+"""beside the verbs"""
+
+
 def usage() -> str:
     """The text of `uel --help`."""
     verbs = "\n".join(f"  {name:<12}{(verb.__doc__ or '').splitlines()[0]}" for name, verb in VERBS.items())
@@ -173,9 +194,10 @@ verbs:
 {verbs}
 
 options:
-  -h, --help     this text; `uel <verb> --help` for a verb's options
+  -h, --help     this text; `uel <verb> --help` for a verb's options, `uel help <verb>` for its manual
   -v, --verbose  say more, the libraries' messages included
   --version      the version
+  --install-completion [bash|zsh|fish]  let the shell complete verbs, options and values; --show-completion prints how
 """
 
 
@@ -233,8 +255,8 @@ def _explained(error: BaseException, again: str) -> int:
 
 
 def _verb(name: str) -> Callable[[Sequence[str]], int]:
-    if name in VERBS:
-        return VERBS[name]
+    if name in VERBS or name in OTHER_COMMANDS:
+        return (VERBS | OTHER_COMMANDS)[name]
     import difflib
 
     close = difflib.get_close_matches(name, VERBS, n=1)
