@@ -4,15 +4,13 @@ import logging
 import time
 from dataclasses import asdict
 
-from rich.console import Console
-from rich.progress import track
-
 from scenes.builder import TileInspection, build
 from scenes.config import BuildConfig, PlaceConfig
 from scenes.sites.placement import place
 from scenes.sites.site_files import CellListOptions, read_cell_list
 from scenes.tiles.build_key import build_key, reusable_tile, source_name
 from scenes.tiles.writer import write_sites
+from uel.core.display.progress import with_progress
 from uel.core.files.folder_names import require_folder_name
 from uel.core.files.locks import folder_lock
 from uel.core.files.write_errors import require_writable
@@ -91,7 +89,7 @@ def build_tiles(config: BuildConfig, inspect: TileInspection) -> list[tuple[str,
     Returns for each source: the source, its tile or its error, and the seconds that it took.
     """
     built, names = [], dict[str, str]()
-    for source in track(config.sources, "tiles", console=Console(stderr=True), disable=len(config.sources) < 2):
+    for source in with_progress(config.sources, "tiles", shown=len(config.sources) > 1):
         start = time.perf_counter()
         try:
             name = source_name(source) if config.name is None else config.name

@@ -5,7 +5,6 @@ from types import SimpleNamespace
 import scenes
 import sim_bridge
 from explorer.map_view import ground_image
-from explorer.map_view import radio_layers as layers
 from scenes.osm.reader import read_map as read
 from scenes.sites.site_files import read_sites
 from scenes.tiles.writer import write_sites
@@ -17,6 +16,7 @@ from uel.measurement import report_io
 from uel.measurement.drive_test import Drive
 from uel.measurement.drive_test import read_drive_test as read_drive
 from uel.measurement.logs.config import ColumnConfig as Columns
+from uel.plots import radio_layers as layers
 from uel.radio import radio_map_io
 
 report_json = SimpleNamespace(read=report_io.from_json, write=report_io.to_json)

@@ -1,4 +1,4 @@
-"""Lazy facades: names of a package that are imported on first use (PEP 562)."""
+"""Names that are imported on first use: those of a package (PEP 562), and functions of packages above."""
 
 from collections.abc import Callable, Mapping
 from importlib import import_module
@@ -27,7 +27,21 @@ def lazy_names(package: str, home: Mapping[str, str]) -> tuple[Accessor, Callabl
         if name not in home:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         module, _, attribute = home[name].partition(":")
-        with explained_imports():
-            return getattr(import_module(module), attribute or name)
+        return function_named(f"{module}:{attribute or name}")
 
     return get, lambda: [*home]
+
+
+def function_named(home: str) -> Any:
+    """What stands at `module:name`, imported now.
+
+    An object calls by name what is written for it in a package above its own: `tile.plot()` stands in `uel.plots`,
+    which imports tiles, and with it Matplotlib is imported when the first plot is made.
+
+    Example:
+        >>> function_named("uel.core.units:to_db").__name__
+        'to_db'
+    """
+    module, _, name = home.partition(":")
+    with explained_imports():
+        return getattr(import_module(module), name)

@@ -59,7 +59,7 @@ class TimedFix:
     @property
     def std(self) -> float:
         """Root of the covariance's trace, in m."""
-        return float(self.fix.covariance[0].trace().sqrt())
+        return float(self.fix.std[0])
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,8 +7,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from explorer.figures.axes import new_figure
 from explorer.style import condition_label
+from uel.plots.axes import new_figure
 from uel.results.ablation import AblationRow
 
 # Okabe and Ito's palette: no physics black, lookup blue, ray tracing in warm colours.

@@ -8,8 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm, PowerNorm
 from matplotlib.figure import Figure
 
-from explorer.figures.axes import colour_bar, image_extent, map_axes, new_figure, scale_bar
 from explorer.style import condition_label, method_label, method_style, tier_label
+from uel.plots.axes import colour_bar, image_extent, map_axes, new_figure, scale_bar
 from uel.results.evaluation import ConditionResult, position_errors
 
 RATIO_TICKS = (0.5, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0, 10.0, 20.0, 50.0)  # on an axis of them

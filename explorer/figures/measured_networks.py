@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
-from explorer.figures.axes import colour_bar, new_figure
+from uel.plots.axes import colour_bar, new_figure
 from uel.results.measured_evaluation import MEAN_NAME, Draws, MeasuredResult, Row, method_scores
 
 POINTS_SHOWN = 20_000  # levels in the picture of measured against predicted ones

@@ -11,31 +11,26 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Ellipse
 
-from explorer.figures.axes import (
+from explorer.style import LINE_COLOURS, RUN_METHOD_STYLES, tier_label
+from uel.geo.tile import Tile
+from uel.plots.axes import (
     TEXT_HALO,
-    colour_bar,
     draw_building_outlines,
     draw_buildings,
     draw_sites,
-    hatch_unknown,
-    hillshade,
-    image_extent,
     map_axes,
     new_figure,
     scale_bar,
-    top_value,
-    value_range,
 )
-from explorer.style import LINE_COLOURS, RUN_METHOD_STYLES, tier_label
-from uel.geo.tile import Tile
+from uel.plots.fix import draw_density
+from uel.plots.radio_map import plot_radio_map
+from uel.plots.tile import plot_tile
 from uel.radio.radio_map import RadioMap
-from uel.radio.sinr import weakest_level_dbm
-from uel.radio.sites import Site, reference_power_dbm
+from uel.radio.sites import Site
 
 LABEL_GAP = 30.0  # m between candidates that both have room for a label
 
@@ -65,43 +60,15 @@ class ExampleFix:
 def tile_figure(tile: Tile, sites: tuple[Site, ...]) -> Figure:
     """Shaded building heights of a tile, with its cells and a scale bar."""
     figure = new_figure(7.4, 6.4)
-    ax = figure.add_subplot()
-    above = (tile.rasters["height"] - tile.rasters["ground"]).clamp(min=0).numpy()
-    shade = hillshade(tile.rasters["height"].numpy(), tile.raster_grid.pixel)
-    picture = ax.imshow(above, cmap="YlGnBu", vmin=0, vmax=max(top_value(above), 1.0), **image_extent(tile.size))
-    ax.imshow(np.zeros_like(shade), cmap="gray", vmin=0, vmax=1, alpha=0.55 * (1 - shade), **image_extent(tile.size))
-    draw_building_outlines(ax, tile)
-    draw_sites(ax, sites, tile.size)
-    scale_bar(ax, tile.size)
-    map_axes(ax, tile.size, f"{tile.name}: heights and cells")
-    colour_bar(figure, ax, picture, "height above ground in m")
+    plot_tile(tile, figure.add_subplot(), sites)
     return figure
 
 
 def radio_figure(tile: Tile, radio: RadioMap, cell: int) -> Figure:
     """RSRP of one cell in dBm beside its Monte-Carlo error in dB; pixels without a path are hatched."""
     figure = new_figure(12.6, 5.6)
-    known = radio.known[cell].numpy()
-    gain = np.where(known, radio.gain[cell].numpy(), 1.0)
-    level = 10 * np.log10(gain) + float(reference_power_dbm(radio.sites)[cell])
-    error = 10 * np.log10(1 + np.where(known, radio.relative_error[cell].numpy(), 0.0))
-    left, right = figure.subplots(1, 2)
-    low, high = value_range(level[known], weakest_level_dbm(radio.sites))
-    panels = (
-        (left, level, "viridis", low, high, "RSRP in dBm"),
-        (right, error, "magma", 0.0, max(top_value(error), 0.1), "error in dB"),
-    )
-    for ax, values, colours, vmin, vmax, label in panels:
-        picture = ax.imshow(
-            np.ma.array(values, mask=~known), cmap=colours, vmin=vmin, vmax=vmax, **image_extent(radio.grid.size)
-        )
-        hatch_unknown(ax, ~known, radio.grid.size)
-        draw_building_outlines(ax, tile)
-        draw_sites(ax, radio.sites, tile.size, only=cell)
-        colour_bar(figure, ax, picture, label)
-    scale_bar(left, tile.size)
-    map_axes(left, tile.size, f"cell {cell}: RSRP (hatched: no path found)")
-    map_axes(right, tile.size, "standard error of the map (Monte Carlo)")
+    for ax, channel in zip(figure.subplots(1, 2), ("rsrp", "error"), strict=True):
+        plot_radio_map(radio, ax, cell, channel, tile)
     return figure
 
 
@@ -110,14 +77,10 @@ def fix_figure(tile: Tile, sites: tuple[Site, ...], example: ExampleFix) -> Figu
     figure = new_figure(12.6, 5.9)
     left, right = figure.subplots(1, 2)
     for ax, probability in ((left, example.heatmap), (right, example.posterior)):
-        density = probability / (tile.size / len(probability)) ** 2
-        top = max(float(np.quantile(density, 0.9995)), 1e-12)
-        norm = PowerNorm(0.5, vmin=0, vmax=top * 1e4)  # a root: lesser hypotheses stay visible beside a sharp peak
-        picture = ax.imshow(density * 1e4, cmap="Blues", norm=norm, **image_extent(tile.size))
+        draw_density(ax, probability, tile.size)
         draw_buildings(ax, tile)
         draw_building_outlines(ax, tile)
         draw_sites(ax, sites, tile.size, strong=example.serving)
-        colour_bar(figure, ax, picture, "probability in % per 100 m²")
         _points(ax, example)
     _candidates(left, example)
     off, limit_off = (math.dist(p, example.truth) for p in (example.estimate, example.limit_estimate))

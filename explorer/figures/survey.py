@@ -9,18 +9,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
-from explorer.figures.axes import (
-    colour_bar,
-    draw_building_outlines,
-    draw_buildings,
-    draw_sites,
-    map_axes,
-    new_figure,
-    scale_bar,
-    value_range,
-)
 from explorer.style import BLACK, BLUE, GREY, VERMILION, hex_colour
 from uel.geo.tile import Tile
+from uel.plots.axes import new_figure
+from uel.plots.survey import draw_sample_levels
 from uel.survey.checks import (
     FREE_SPACE_CHECK_DISTANCE,
     THROUGH_WALL_EXCESS,
@@ -146,21 +138,7 @@ def count_figure(
 def map_figure(sample: TileSample, tile: Tile | None, size: float) -> Figure:
     """Reports on their tile, coloured by the RSRP of the serving cell; grey without one."""
     figure = new_figure(8.6, 7.4)
-    ax = figure.add_subplot()
-    if tile is not None:
-        draw_buildings(ax, tile)
-        draw_building_outlines(ax, tile)
-    _, served = sample.serving_cell()
-    position, level = sample.truth.position, sample.serving_values(sample.rsrp_dbm())
-    x, y = position[~served].T.numpy()
-    ax.scatter(x, y, s=6, color=hex_colour(GREY), linewidths=0)
-    low, high = value_range(level.numpy())
-    x, y = position[served].T.numpy()
-    dots = ax.scatter(x, y, s=9, c=level.numpy(), cmap="viridis", vmin=low, vmax=high, linewidths=0, zorder=4)
-    draw_sites(ax, sample.sites, size)
-    scale_bar(ax, size)
-    colour_bar(figure, ax, dots, "RSRP of the serving cell in dBm")
-    map_axes(ax, size, f"{sample.tile}: {len(sample):,} reports" + ("" if tile else " (tile not found)"))
+    draw_sample_levels(figure.add_subplot(), sample, tile, size)
     return figure
 
 

@@ -8,9 +8,9 @@ from html import escape
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
-from explorer.figures.axes import hillshade, value_range
 from explorer.style import CATEGORY_COLOURS, RGB, Theme, apply_colour_map, css_colour, css_gradient
 from uel.geo.tile import Tile
+from uel.plots.axes import hillshade, value_range
 
 Image = UInt8[np.ndarray, "_ _ 3"]
 MAX_PIXELS = 1024  # along a picture's side; browsers load this without a pause

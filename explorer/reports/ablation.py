@@ -9,12 +9,12 @@ import torch
 
 from explorer.figures import ablation as figures
 from explorer.figures.ablation import VariantGroup, group_variants, variant_label
-from explorer.figures.axes import png_bytes
 from explorer.style import condition_label
 from uel.core.io import replace_file
 from uel.core.outside.array_files import read_array_fields
 from uel.errors import UelError
 from uel.estimation.scoring import bootstrap
+from uel.plots.axes import png_bytes
 from uel.results.ablation import AblationRow, read_ablation_table
 
 FEW_LABELS = 2000  # labels at most: few

@@ -9,7 +9,13 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from explorer.figures.axes import (
+from explorer.style import BLACK, BLUE, GREY, VERMILION, hex_colour
+from uel.core.io import replace_file
+from uel.core.outside.json_text import read_json_object
+from uel.core.units import to_db
+from uel.errors import UelError
+from uel.geo.tile import Tile
+from uel.plots.axes import (
     colour_bar,
     draw_building_outlines,
     draw_buildings,
@@ -21,12 +27,6 @@ from explorer.figures.axes import (
     png_bytes,
     scale_bar,
 )
-from explorer.style import BLACK, BLUE, GREY, VERMILION, hex_colour
-from uel.core.io import replace_file
-from uel.core.outside.json_text import read_json_object
-from uel.core.units import to_db
-from uel.errors import UelError
-from uel.geo.tile import Tile
 from uel.radio import radio_map_io
 from uel.radio.radio_map import RadioMap
 from uel.radio.sites import reference_power_dbm

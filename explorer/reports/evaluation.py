@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from explorer.figures import evaluation as figures
-from explorer.figures.axes import png_bytes
 from explorer.figures.evaluation import TableRows
 from explorer.reports.evaluation_refinement import refinement_tables
 from explorer.reports.evaluation_tables import (
@@ -25,6 +24,7 @@ from explorer.style import method_label, tier_label
 from uel.core.io import replace_file
 from uel.core.outside.json_text import read_json_object
 from uel.errors import UelError
+from uel.plots.axes import png_bytes
 from uel.results.evaluation import BOOTSTRAP_BLOCK, ConditionResult, read_result
 
 BLOCKS_TEXT = f"blocks of {BOOTSTRAP_BLOCK:g} m of the phones"

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from explorer.figures import measured_networks as figures
-from explorer.figures.axes import png_bytes
 from uel.core.io import replace_file
+from uel.plots.axes import png_bytes
 from uel.results.measured_evaluation import (
     COMPARISON_COLUMNS,
     MEAN_NAME,

@@ -2,29 +2,18 @@
 
 from pathlib import Path
 
-import numpy as np
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from explorer.figures.axes import (
-    colour_bar,
-    draw_sites,
-    hatch_unknown,
-    image_extent,
-    map_axes,
-    new_figure,
-    png_bytes,
-    scale_bar,
-    value_range,
-)
 from uel.core.constants import SPEED_OF_LIGHT
 from uel.core.io import replace_file
 from uel.core.units import to_db
+from uel.plots.axes import draw_sites, draw_values, map_axes, new_figure, png_bytes, scale_bar
+from uel.plots.radio_layers import strongest_cell
 from uel.radio import radio_map_io
 from uel.radio.radio_map import RadioMap
 from uel.radio.sinr import MIN_REPORTED_SINR_DB, weakest_level_dbm
-from uel.radio.sites import reference_power_dbm
 
 
 def write_map_report(folder: Path) -> Path:
@@ -40,17 +29,14 @@ def write_map_report(folder: Path) -> Path:
 
 def map_figure(radio: RadioMap, service: dict[str, Tensor]) -> Figure:
     """RSRP, SINR, throughput, error, excess delay and delay spread of the strongest cell of each pixel."""
-    best = radio.gain.mul(10 ** (reference_power_dbm(radio.sites)[:, None, None] / 10)).argmax(0, keepdim=True)
+    best = strongest_cell(radio)[None]
     known = radio.known.any(0).numpy()
     figure = new_figure(15.0, 9.0)
     panels = _panels(radio, service)
     for ax, (title, values, colours, unit, least) in zip(figure.subplots(2, 3).flat, panels, strict=True):
-        masked = np.ma.array(values.gather(0, best)[0].numpy(), mask=~known)
-        low, high = value_range(masked.compressed(), least)
-        picture = ax.imshow(masked, cmap=colours, vmin=low, vmax=high, **image_extent(radio.grid.size))
-        hatch_unknown(ax, ~known, radio.grid.size)
+        shown = values.gather(0, best)[0].numpy()
+        draw_values(ax, shown, known, radio.grid.size, colours=colours, label=unit, least=least)
         draw_sites(ax, radio.sites, radio.grid.size)
-        colour_bar(figure, ax, picture, unit)
         map_axes(ax, radio.grid.size, title)
     scale_bar(figure.axes[0], radio.grid.size)
     figure.suptitle("the strongest cell of each pixel (hatched: no path from any cell)", fontsize=12)
@@ -60,10 +46,9 @@ def map_figure(radio: RadioMap, service: dict[str, Tensor]) -> Figure:
 def _panels(radio: RadioMap, service: dict[str, Tensor]) -> list[tuple[str, Tensor, str, str, float]]:
     """Title, values, colours, unit and lower end of the colours of each panel."""
     assert radio.channels is not None
-    level = to_db(radio.gain.clamp(min=1e-30)) + reference_power_dbm(radio.sites)[:, None, None]
     excess = (radio.channels.first_arrival - radio.delay) * SPEED_OF_LIGHT
     return [
-        ("RSRP", level, "viridis", "dBm", weakest_level_dbm(radio.sites)),
+        ("RSRP", radio.rsrp_dbm, "viridis", "dBm", weakest_level_dbm(radio.sites)),
         ("SINR", service["sinr_db"], "viridis", "dB", MIN_REPORTED_SINR_DB),
         ("throughput", service["throughput"] / 1e6, "viridis", "Mbit/s", 0.0),
         ("Monte-Carlo error", to_db(1 + radio.relative_error), "magma", "dB", 0.0),

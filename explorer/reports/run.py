@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from explorer.figures import overview
-from explorer.figures.axes import png_bytes
 from explorer.figures.overview import ExampleFix
 from explorer.style import RUN_METHOD_STYLES, run_method_label, tier_label
 from uel.core.io import replace_file
@@ -16,6 +15,7 @@ from uel.core.outside.array_files import read_arrays
 from uel.core.outside.json_text import read_json_object
 from uel.errors import UelError, quoted
 from uel.inference.run_folder import Run
+from uel.plots.axes import png_bytes
 from uel.results.run_summary import base_errors, newest_evaluation
 
 SOURCE_COMMANDS: dict[str, str] = {

@@ -11,11 +11,11 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from explorer.figures import survey as figures
-from explorer.figures.axes import png_bytes
 from explorer.reports.survey_contents import CONFIG_FILE, SurveyContents
 from uel.core.files.write_errors import explain_write_errors
 from uel.core.io import replace_file
 from uel.measurement.model import ObservationModel
+from uel.plots.axes import png_bytes
 from uel.survey.checks import ANTENNA_NULL_DB, FREE_SPACE_CHECK_DISTANCE, THROUGH_WALL_EXCESS, Links
 from uel.survey.dataset import Survey
 from uel.survey.sample import TileSample

@@ -1,22 +1,21 @@
 """Inputs of a survey's report: records of its units, a sample of its reports, and its tiles where they are found."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import torch
-from rich.console import Console
-from rich.progress import track
 from torch import Tensor
 
+from uel.core.display.progress import with_progress
 from uel.core.outside.yaml_text import read_yaml
 from uel.errors import UelError
 from uel.geo.tile import Tile
 from uel.survey.checks import Excess, Links, SurveyCheck, excess_statistics, survey_checks
 from uel.survey.dataset import Survey
 from uel.survey.feature_schema import Feature
-from uel.survey.sample import TileSample, UnitSlice, draw_sample
+from uel.survey.sample import TileSample, draw_sample
 from uel.survey.statistics import StreamingStatistics
 from uel.survey.store import UnitRecord
 
@@ -35,7 +34,9 @@ class SurveyContents:
     @staticmethod
     def of(survey: Survey, given: Sequence[Path]) -> "SurveyContents":
         """Draw the sample of a finished survey, and open its tiles from the folders `given` or from `config.yaml`."""
-        return SurveyContents(survey, draw_sample(survey, watch=_progress), _tiles(survey, given))
+        return SurveyContents(
+            survey, draw_sample(survey, watch=partial(with_progress, text="report")), _tiles(survey, given)
+        )
 
     @cached_property
     def records(self) -> list[UnitRecord]:
@@ -87,10 +88,6 @@ class SurveyContents:
     @property
     def sample_size(self) -> int:
         return sum(len(sample) for sample in self.samples)
-
-
-def _progress(parts: Sequence[UnitSlice]) -> Iterable[UnitSlice]:
-    return track(parts, "report", console=Console(stderr=True), transient=True)
 
 
 def _tiles(survey: Survey, given: Sequence[Path]) -> dict[str, Tile]:

@@ -10,7 +10,8 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from explorer.figures.axes import (
+from uel.geo.tile import Tile
+from uel.plots.axes import (
     colour_bar,
     draw_building_outlines,
     draw_sites,
@@ -21,7 +22,6 @@ from explorer.figures.axes import (
     png_bytes,
     scale_bar,
 )
-from uel.geo.tile import Tile
 
 COVER_COLOURS = {"open": "#f2efe9", "road": "#c9c5bd", "path": "#e3d9c6", "water": "#9ecae1", "green": "#c7dfb4"}
 MATERIAL_COLOURS = ("#999999", "#D55E00", "#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#0072B2", "#F0E442")
@@ -66,7 +66,7 @@ def _draw_heights(figure: Figure, ax: Axes, tile: Tile) -> None:
     map_axes(ax, tile.size, "building heights above ground, and sites")
     colour_bar(figure, ax, picture, "m")
     scale_bar(ax, tile.size)
-    if (tile.folder / "sites.json").is_file():
+    if tile.has_sites:
         draw_sites(ax, tile.sites, tile.size)
 
 

@@ -11,7 +11,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from explorer.figures.axes import draw_sites, image_extent, map_axes, new_figure, png_bytes, scale_bar
 from explorer.figures.overview import training_figure
 from explorer.reports.run import read_curves
 from explorer.style import GREY, LINE_COLOURS, YELLOW, condition_label, hex_colour
@@ -21,6 +20,7 @@ from uel.errors import UelError
 from uel.estimation.fix import Fix
 from uel.geo.tile_maps import TileMaps
 from uel.measurement.reports import Reports
+from uel.plots.axes import draw_sites, image_extent, map_axes, new_figure, png_bytes, scale_bar
 
 LOSS_CURVES = ("loss", "coarse", "fine", "physics_map", "physics_rt")
 VALIDATION_CURVES = ("val_p50_m", "val_p95_m")

@@ -2,11 +2,8 @@
 
 from dataclasses import dataclass
 
-import numpy as np
-from jaxtyping import Float
 from rasterio import Affine
 
-from scenes.mesh.mesh_parts import Array
 from uel.core.grid import Grid
 from uel.errors import UelError
 from uel.geo.tile import Tile
@@ -32,8 +29,3 @@ class Georeference:
         """From column and row of a raster with row 0 in the north to easting and northing."""
         west, north = self.origin[0] - grid.size / 2, self.origin[1] + grid.size / 2
         return Affine(grid.pixel, 0.0, west, 0.0, -grid.pixel, north)
-
-    def axes(self, grid: Grid) -> tuple[Float[Array, " column"], Float[Array, " row"]]:
-        """Easting of the columns' and northing of the rows' centres, rows from the north."""
-        centre = (np.arange(grid.count) + 0.5) * grid.pixel - grid.size / 2
-        return self.origin[0] + centre, self.origin[1] + centre[::-1]

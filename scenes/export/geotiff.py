@@ -7,8 +7,8 @@ import numpy as np
 import rasterio
 
 from scenes.export.georeference import Georeference
-from scenes.export.layers import CellLayer, cell_names, tile_rasters
 from scenes.mesh.mesh_parts import Array
+from uel.conversion.layers import CellLayer, cell_names, tile_rasters
 from uel.core.grid import Grid
 from uel.core.io import staged_named_file
 from uel.geo.tile import Tile

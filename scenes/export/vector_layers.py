@@ -123,7 +123,7 @@ def write_geopackage(file: Path, tile: Tile) -> None:
     Raises `UelError` for a tile without a georeference.
     """
     layers = {"tile": square_table(tile), "buildings": building_table(tile)}
-    if (tile.folder / "sites.json").is_file():
+    if tile.has_sites:
         layers |= {"sites": site_table(tile), "cells": cell_table(tile)}
     with staged_named_file(file) as staged:
         for name, table in layers.items():
@@ -139,7 +139,7 @@ def write_kml(file: Path, tile: Tile) -> None:
     raised = shapely.force_3d(np.asarray(buildings.geometry), buildings["top"].to_numpy() if len(buildings) else 0.0)
     placemarks = [_placemarks(gpd.GeoDataFrame({"Name": buildings.get("id", [])}, geometry=raised, crs="EPSG:4326"))]
     names = ["buildings"]
-    if (tile.folder / "sites.json").is_file():
+    if tile.has_sites:
         cells = cell_table(tile).to_crs("EPSG:4326")
         points = shapely.force_3d(np.asarray(cells.geometry), cells["height"].to_numpy())
         labels = [cell.label for _, cell in cells_of(tile.sites)]

@@ -7,12 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import trimesh
-from rich.console import Console
-from rich.progress import track
 from trimesh.exchange.ply import load_ply
 
 from scenes.mesh.mesh_parts import Array, MeshKind, MeshPart
 from scenes.scene_files.mitsuba_reader import SceneDescription, SceneShape
+from uel.core.display.progress import with_progress
 from uel.errors import UelError
 
 TERRAIN_SHAPES = ("ground", "plane", "terrain")  # names of the ground's shape in Sionna's cities
@@ -46,9 +45,7 @@ def load_shapes(
 
     Raises `UelError` for a mesh file that cannot be read, and for vertices that are not finite.
     """
-    console = Console(stderr=True)
-    disable = not (progress and console.is_terminal)
-    shapes = track(scene.shapes, f"reading {scene.file.stem}", console=console, disable=disable)
+    shapes = with_progress(scene.shapes, f"reading {scene.file.stem}", shown=progress)
     meshes = [_load(scene.file, shape, unit, up) for shape in shapes]
     return [mesh for mesh in meshes if len(mesh.faces)], [mesh.id for mesh in meshes if not len(mesh.faces)]
 

@@ -100,7 +100,7 @@ def _area_fractions(tile: Tile, where: Bool[Array, "row column"]) -> dict[str, f
 
 
 def _site_checks(tile: Tile) -> dict[str, Any]:
-    sites = tile.sites if (tile.folder / "sites.json").is_file() else ()
+    sites = tile.sites if tile.has_sites else ()
     sight = check_line_of_sight(tile, sites, every=SIGHT_PIXEL_STEP) if sites else None
     return {"sites": check_sites(tile, sites), "sight": sight}
 

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import torch
 from jaxtyping import Float
-from rich.progress import Progress
 from torch import Tensor
 
 from sim_bridge.diagnostics.gradient_scenes import GRADIENT_SCENES, GradientScene, canyon_radio_map
 from sim_bridge.paths.path_set import PathSet
+from uel.core.display.progress import progress_bar
 from uel.core.io import as_json, replace_file
 from uel.errors import UelError
 from uel.radio.radio_map import MapLookup
@@ -72,17 +72,15 @@ def gradient_table(
 ) -> list[GradientRow]:
     """The whole matrix, `count` configurations or more to a line."""
     rows = []
-    with Progress(transient=True) as progress:
-        task = progress.add_task(
-            "gradients: parameters", total=sum(2 * len(scene.parameters) for scene in scenes.values())
-        )
+    parameters = sum(2 * len(scene.parameters) for scene in scenes.values())
+    with progress_bar(parameters, "gradients: parameters") as bar:
         for name, scene in scenes.items():
             if name == MAP_SCENE:
                 rows += _map_rows(count, seed)
             for mode in ("paths", "frozen"):
                 for parameter in scene.parameters:
                     rows += _rows(name, scene, mode, parameter, count, seed)
-                    progress.advance(task)
+                    bar.update(1)
     return rows
 
 

@@ -62,7 +62,7 @@ def render_tile(tile: Tile, width: int = 720, samples: int = 8) -> bytes:
 
 def _isotropic(tile: Tile) -> tuple[Site, ...]:
     """The tile's sites with one isotropic antenna each, on their carrier."""
-    sites = tile.sites if (tile.folder / "sites.json").is_file() else ()
+    sites = tile.sites if tile.has_sites else ()
     return tuple(replace(site, cells=(Cell(array=Array(), carrier=site.cells[0].carrier),)) for site in sites)
 
 

@@ -8,12 +8,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
-from rich.text import Text
-
 from sim_bridge.engines.units import UnitFailure, UnitOutcome
 from uel.config import load
+from uel.core.display.progress import progress_bar
 from uel.core.durations import duration_text
 
 log = logging.getLogger(__name__)
@@ -76,15 +73,6 @@ class Forecast:
         return duration_text(seconds * math.ceil(units / self.workers))
 
 
-class _Rates(ProgressColumn):
-    """What was made per second since the beginning, and which unit was the last."""
-
-    def render(self, task: Task) -> Text:
-        seconds = max(task.elapsed or 0.0, 1e-9)
-        rates = [f"{count / seconds:,.0f} {name}/s" for name, count in task.fields["counts"].items()]
-        return Text("  ".join([*rates, *filter(None, [task.fields["last"]])]))
-
-
 def show_progress(
     outcomes: Iterable[UnitOutcome],
     total: int,
@@ -102,20 +90,22 @@ def show_progress(
         forecast: told when the first unit is made.
     """
     start = time.perf_counter()
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rates(), TimeRemainingColumn()
     failures, counts = list[UnitFailure](), Counter[str]()
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(title, total=total, counts=counts, last="")
+    with progress_bar(total, title) as bar:
         for outcome in outcomes:
             if isinstance(outcome, UnitFailure):
                 failures.append(outcome)
-                progress.update(task, advance=1)
+                bar.update(1)
                 continue
-            if forecast is not None and (text := forecast.text(time.perf_counter() - start)):
+            seconds = max(time.perf_counter() - start, 1e-9)
+            if forecast is not None and (text := forecast.text(seconds)):
+                bar.clear()
                 log.info("%s: %s", title, text)
             forecast = None
             counts.update(outcome.counts)
-            progress.update(task, advance=1, last=outcome.text)
+            rates = [f"{count / seconds:,.0f} {name}/s" for name, count in counts.items()]
+            bar.set_postfix_str("  ".join([*rates, *filter(None, [outcome.text])]), refresh=False)
+            bar.update(1)
             if on_done is not None:
                 on_done(outcome.number)
     return failures

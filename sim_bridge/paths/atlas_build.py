@@ -19,7 +19,6 @@ import mitsuba as mi
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from rich.progress import track
 from torch import Tensor
 
 from sim_bridge.backend.runtime import limit_threads
@@ -38,6 +37,7 @@ from sim_bridge.paths.dispatch import PathFinder
 from sim_bridge.paths.edges.edge_search import EdgeSearch
 from sim_bridge.scene.measurement_surface import measurement_surface
 from sim_bridge.scene.radio_scene import RadioScene
+from uel.core.display.progress import with_progress
 from uel.core.grid import Grid
 from uel.geo.tile import Tile
 
@@ -255,7 +255,7 @@ def presearch(finder: PathFinder, max_pixels: int) -> None:
     if scene.tile is not None:
         points = points[scene.tile.is_outdoor(points[:, :2])]
     uncovered = points[finder.atlas.uncovered(points)][:max_pixels]
-    for part in track(uncovered.split(finder.scene.tracing.chunk), "atlas: uncovered pixels", transient=True):
+    for part in with_progress(uncovered.split(finder.scene.tracing.chunk), "atlas: uncovered pixels"):
         with torch.no_grad():
             if len(part):  # splitting an empty tensor gives one empty part
                 finder.trace(part, {}, search=True)

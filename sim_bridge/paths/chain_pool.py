@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from rich.progress import track
 from torch import Tensor
 
 from sim_bridge.chains.atlas import Atlas, masts
@@ -21,6 +20,7 @@ from sim_bridge.paths.dispatch import PathFinder
 from sim_bridge.paths.frozen_paths import FrozenPaths, ResolvedPart
 from sim_bridge.scene.measurement_surface import measurement_surface
 from sim_bridge.scene.radio_scene import RadioScene
+from uel.core.display.progress import with_progress
 from uel.core.grid import Grid
 from uel.core.io import array_bytes, replace_file
 from uel.core.outside.array_files import read_array_fields
@@ -63,7 +63,7 @@ class ChainPool:
     def keep_paths(self, heights: list[Float[Tensor, " cell"]]) -> "ChainPool":
         """Only chains that are paths from antennas at one of these heights (m, elevation)."""
         chains = []
-        for height in track(heights, "chains that are paths", transient=True):
+        for height in with_progress(heights, "chains that are paths"):
             for index in self._batches():
                 _, paths = self._resolve(index, {"cell_height": height})
                 target, source, walls = solver.chains_of(paths, self.finder.scene.facets)
@@ -158,7 +158,7 @@ def _shoot_from_sites(scene: RadioScene, max_offset: float, config: AtlasConfig)
     mast = masts(one_cell)[1].tolist()
     links, chains = [], []
     starts = [(number, site, offset) for number, site in enumerate(scene.sites) for offset in offsets]
-    for number, site, offset in track(starts, "rays from sites", transient=True):
+    for number, site, offset in with_progress(starts, "rays from sites"):
         x, y, z = site.position
         pixel, walls = crossings(
             scene.rt_scene.mi_scene,

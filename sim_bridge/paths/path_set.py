@@ -8,9 +8,11 @@ import torch
 from jaxtyping import Bool, Complex, Float, Float64, Int, Shaped
 from torch import Tensor
 
+from uel.core.display.short_repr import ShortRepr
 
-@dataclass(frozen=True, eq=False)
-class PathSet:
+
+@dataclass(frozen=True, eq=False, repr=False)
+class PathSet(ShortRepr):
     """All paths of a batch of links, one a row, differentiable in positions and parameters they were traced with.
 
     Gains are incoherent: the sum over paths of the power that an isotropic receiver takes in both polarisations, as

@@ -21,10 +21,11 @@ from sim_bridge.chains.wedges import sionna_wedges
 from sim_bridge.paths.edges.edge_pairs import EdgePairs
 from sim_bridge.paths.image_method import EDGE, InteractionPlanes, turning_points
 from sim_bridge.scene.radio_scene import RadioScene
+from uel.core.display.short_repr import ShortRepr
 
 
-@dataclass(frozen=True, eq=False)
-class ResolvedPaths:
+@dataclass(frozen=True, eq=False, repr=False)
+class ResolvedPaths(ShortRepr):
     """Paths that were found, ready to be evaluated: `count` rows of `buffer` are real."""
 
     buffer: sionna_internals.PathsBuffer

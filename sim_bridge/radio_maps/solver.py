@@ -16,7 +16,6 @@ import drjit as dr
 import mitsuba as mi
 import torch
 from jaxtyping import Float64
-from rich.progress import Progress
 from torch import Tensor
 
 from sim_bridge.backend import map_fields, sionna_internals
@@ -31,6 +30,7 @@ from sim_bridge.radio_maps.shadow_boundaries import direct_factors
 from sim_bridge.scene.cell_antennas import path_gains
 from sim_bridge.scene.measurement_surface import measurement_surface
 from sim_bridge.scene.radio_scene import RadioScene
+from uel.core.display.progress import progress_bar
 from uel.core.grid import Grid
 from uel.errors import UelError
 from uel.radio.radio_map import RadioMap
@@ -56,11 +56,10 @@ def radio_map(scene: RadioScene, grid: Grid) -> RadioMap:
             do="make the map with iso and VH, and use the phone's antenna with path_gain and trace",
         )
     solver = RadioMapSolver(scene, grid)
-    with Progress(transient=True) as progress:
-        task = progress.add_task("radio map: batches of rays", total=tracing.map_batches)
+    with progress_bar(tracing.map_batches, "radio map: batches of rays") as bar:
         while len(totals.gains) < tracing.map_batches and not _good_enough(totals, tracing.map_target):
             totals.add(solver.batch(max(tracing.map_rays // tracing.map_batches, 1), len(totals.gains)))
-            progress.advance(task)
+            bar.update(1)
     return _map_of(scene, grid, totals, solver)
 
 

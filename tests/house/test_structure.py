@@ -22,6 +22,7 @@ FLOORS = {
         {"geo"},
         {"measurement", "mobility"},
         {"estimation", "survey"},
+        {"conversion", "plots"},
         {"models", "results"},
         {"prediction"},
         {"adaptation"},

@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from jaxtyping import Float, Int
-from rich.progress import track
 from torch import Tensor
 
 from training.calibration.kriged_fields import (
@@ -15,6 +14,7 @@ from training.calibration.kriged_fields import (
     thin,
     trend_features,
 )
+from uel.core.display.progress import with_progress
 from uel.core.grid import Grid
 from uel.estimation.baselines import cell_id_survey, mean_of_nearest
 from uel.estimation.estimates import PointEstimate
@@ -149,7 +149,7 @@ def _kriged_scores(fit_drive: Drive, test_drive: Drive, tile: Tile, grid: Grid, 
     ]
     log_p = [
         krige_fields(known, points, trend, held_out).log_likelihood(queries)
-        for known, queries in track(pairs, "folds", transient=True)
+        for known, queries in with_progress(pairs, "folds")
     ]
     density = {width: [_density(known, points, width) for known, _ in pairs] for width in DENSITY_WIDTHS}
     choices = [(width, exponent) for width in DENSITY_WIDTHS for exponent in LIKELIHOOD_EXPONENTS]

@@ -63,7 +63,7 @@ def calibration_setup(config: CalibrateConfig, stage_cache: StageCache) -> Calib
 
 
 def _sites(tile: Tile, config: CalibrateConfig) -> tuple[Site, ...]:
-    if (tile.folder / "sites.json").is_file():
+    if tile.has_sites:
         return tile.sites
     if config.drive is not None:
         raise UelError("the tile of a drive test has no sites", got=str(tile.folder), do="add its sites with uel place")

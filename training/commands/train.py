@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.progress import track
 
 from sim_bridge.backend.runtime import use_gpu_of_rank
 from sim_bridge.engines.config import ENGINE_FIELDS, without_engine
@@ -21,6 +20,7 @@ from training.locator.fit_map_restorer import fit_restorer
 from training.locator.setup import LocatorTrainingConfig
 from training.pipeline.map_adaptation import adapt_deployment
 from uel.config import save
+from uel.core.display.progress import with_progress
 from uel.core.files.folder_names import run_folder
 from uel.core.files.locks import folder_lock
 from uel.core.files.write_errors import require_writable
@@ -88,7 +88,7 @@ def _run(config: TrainConfig, folder: Path, draw: FixDrawing | None) -> Path | N
     )
     log.info(plan, count, held_out, conditions, steps)
     prepare_deployments(config, units)
-    deployments = [make_deployment(config, stage_cache, unit) for unit in track(units, "maps", transient=True)]
+    deployments = [make_deployment(config, stage_cache, unit) for unit in with_progress(units, "maps")]
     train, validate = deployments[:count], deployments[count:]
     restorer_folder = _restorer(config, stage_cache, train, validate)
     if config.locator.corrected_maps:
@@ -170,7 +170,7 @@ def _adapt_deployments(
 ) -> list[Deployment]:
     """Deployments with corrected maps, under each condition."""
     network, adapted = restorer and MapRestorer.load(restorer), list[Deployment]()
-    for index, deployment in enumerate(track(deployments, "correcting maps", transient=True)):
+    for index, deployment in enumerate(with_progress(deployments, "correcting maps")):
         key = {**_deployment_key(deployment), "maps": asdict(config.maps), "restorer": restorer and restorer.name}
         adapted.append(
             adapt_deployment(

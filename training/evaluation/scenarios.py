@@ -14,7 +14,7 @@ from training.cache import StageCache
 from training.evaluation.methods import EvaluationCase
 from training.evaluation.protocol import EvalConfig
 from training.evaluation.track_methods import TrackEvaluationCase, TrackReports
-from training.pipeline.scene_pipeline import has_sites, open_tile
+from training.pipeline.scene_pipeline import open_tile
 from training.pipeline.traced_deployment import traced_deployment
 from uel.adaptation.mast_heights import MapFactory
 from uel.errors import UelError
@@ -226,7 +226,7 @@ def evaluation_scenarios(config: EvalConfig, stage_cache: StageCache) -> list[Ca
 
 def _scenario(config: EvalConfig, stage_cache: StageCache, place: str, number: int) -> EvaluationScenario:
     tile, seed = open_tile(place, config.size, config.margin, stage_cache), 1000 * config.seed + number
-    own_sites = tile.sites if number == 0 and has_sites(tile) else None
+    own_sites = tile.sites if number == 0 and tile.has_sites else None
     if own_sites:
         config = config_of_sites(config, own_sites)
 

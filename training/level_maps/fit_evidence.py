@@ -4,10 +4,10 @@ import logging
 from collections.abc import Sequence
 
 import torch
-from rich.progress import track
 from torch import Tensor
 
 from training.level_maps.config import EvidenceTrainingConfig
+from uel.core.display.progress import with_progress
 from uel.measurement.measured_network import MeasuredNetwork
 from uel.prediction.learned_maps.evidence import PaddedReports
 from uel.prediction.learned_maps.evidence_network import EvidenceNetwork
@@ -40,7 +40,7 @@ def fit_evidence(
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rates, max(config.steps, 2), pct_start=WARMUP_FRACTION)
     generator, losses = torch.Generator().manual_seed(seed), list[tuple[float, float]]()
     squares = [measured.is_judged.nonzero()[:, 0] for _, measured in districts]
-    for step in track(range(config.steps), "learning to weigh the evidence"):
+    for step in with_progress(range(config.steps), "learning to weigh the evidence"):
         number = int(torch.randint(len(districts), (), generator=generator, device=generator.device))
         predicted, measured = districts[number]
         drawn = squares[number][

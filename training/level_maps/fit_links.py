@@ -3,12 +3,12 @@
 import logging
 
 import torch
-from rich.progress import track
 from torch import Tensor
 from torch.nn import functional as F
 
 from training.level_maps.config import LinkTrainingConfig
 from training.level_maps.link_samples import LinkSamples
+from uel.core.display.progress import with_progress
 from uel.prediction.learned_maps.link_features import PATCH_MIRROR
 from uel.prediction.learned_maps.link_network import LinkNetwork, LinkPrediction, link_log_odds
 
@@ -33,7 +33,7 @@ def fit_links(config: LinkTrainingConfig, samples: LinkSamples, seed: int, name:
         optimizer, config.learning_rate, max(config.steps, 2), pct_start=WARMUP_FRACTION
     )
     generator, losses = torch.Generator().manual_seed(seed), list[tuple[float, float]]()
-    for step in track(range(config.steps), f"learning levels of links ({name})"):
+    for step in with_progress(range(config.steps), f"learning levels of links ({name})"):
         drawn = samples[torch.randint(len(samples), (config.batch,), generator=generator, device=generator.device)]
         heights, features = drawn.heights.float(), drawn.features.float()
         if (

@@ -10,7 +10,6 @@ from functools import cached_property
 from pathlib import Path
 
 import torch
-from rich.progress import track
 
 from scenes.measured_networks.folders import network_folders, read_network
 from training.cache import StageCache
@@ -20,6 +19,7 @@ from training.level_maps.fit_links import fit_links
 from training.level_maps.labelled_cases import labelled_cases
 from training.level_maps.link_samples import LinkSamples, join_samples
 from training.level_maps.scores import score_budgets
+from uel.core.display.progress import with_progress
 from uel.core.files.folder_names import run_folder
 from uel.core.files.write_errors import require_writable
 from uel.core.io import as_json, data_folder, file_hash, replace_file, replace_torch_file
@@ -183,7 +183,7 @@ class _Stages:
 
         def fitted() -> dict[str, torch.Tensor]:
             cases = []
-            for d in track(districts, "correcting maps by labels"):
+            for d in with_progress(districts, "correcting maps by labels"):
                 maps = self.out_of_fold_maps(d)
                 cases.append((maps, d.network))
                 cases += labelled_cases(maps, d.squares, d.network, config.labels, around, config.seed)

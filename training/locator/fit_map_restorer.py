@@ -10,11 +10,11 @@ from pathlib import Path
 
 import torch
 from jaxtyping import Bool, Float
-from rich.progress import track
 from torch import Tensor
 from torch.nn import functional as F
 
 from training.locator.config import MapRestorerTrainingConfig
+from uel.core.display.progress import with_progress
 from uel.core.io import as_json, replace_file, replace_torch_file
 from uel.core.outside.weight_files import read_weights
 from uel.errors import UelError
@@ -98,7 +98,7 @@ def fit_restorer(
     torch.manual_seed(seed)
     state, samples = _TrainerState.of(config, seed, device), _samples(train)
     state.resume(out / STATE_FILE)
-    for step in track(range(state.step, config.steps), "training the map restorer"):
+    for step in with_progress(range(state.step, config.steps), "training the map restorer"):
         loss = state.train_step(config.batch, samples, model)
         if state.step % STEPS_PER_SAVE == 0:
             state.save(out / STATE_FILE)

@@ -74,12 +74,7 @@ def open_tile(place: str, size: float, margin: float, stage_cache: StageCache) -
 
 def sites_of_tile(tile: Tile, config: SitePlacementConfig, seed: int, number: int = 0) -> tuple[Site, ...]:
     """The tile's own sites for the first deployment on it, if it has some, otherwise rooftop sites that are drawn."""
-    return tile.sites if number == 0 and has_sites(tile) else place_sites(tile, config, seed)
-
-
-def has_sites(tile: Tile) -> bool:
-    """Whether sites are stored with the tile."""
-    return (tile.folder / "sites.json").is_file()
+    return tile.sites if number == 0 and tile.has_sites else place_sites(tile, config, seed)
 
 
 def place_sites(tile: Tile, config: SitePlacementConfig, seed: int) -> tuple[Site, ...]:

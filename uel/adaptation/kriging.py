@@ -11,13 +11,15 @@ from jaxtyping import Bool, Float
 from scipy.optimize import lsq_linear
 from torch import Tensor
 
+from uel.core.display.short_repr import ShortRepr
+
 CORRELATION_LENGTHS = (15.0, 30.0, 60.0, 120.0)  # m after which the correlation of residuals has fallen to 1/e
 CORRELATED_FRACTIONS = (0.3, 0.5, 0.7, 0.9)  # of the residuals' variance; the rest is independent (nugget)
 RIDGE_PENALTY = 1e-3  # on the trend's standardised slopes, per measurement
 
 
-@dataclass(frozen=True, eq=False)
-class KrigedLevels:
+@dataclass(frozen=True, eq=False, repr=False)
+class KrigedLevels(ShortRepr):
     """Fitted trend and kriging weights of one cell (Rasmussen and Williams, 2006, algorithm 2.1)."""
 
     position: Float[Tensor, "n 2"]
@@ -136,8 +138,8 @@ class ErrorCovariance:
         return math.sqrt(1 - self.bar_fraction**2) * bar
 
 
-@dataclass(frozen=True, eq=False)
-class MapErrorKriging:
+@dataclass(frozen=True, eq=False, repr=False)
+class MapErrorKriging(ShortRepr):
     """Errors of one cell's map, kriged from measured levels; without a trend, unlike `KrigedLevels`."""
 
     position: Float[Tensor, "n 2"]

@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from uel.adaptation.map_correction import MIN_LOG_ODDS
+from uel.core.display.short_repr import ShortRepr
 from uel.estimation.baselines import LocalizationProblem
 from uel.estimation.robust_bayes import (
     DEFAULT_DROP_DB,
@@ -46,8 +47,8 @@ class MapFactory:
     """z in metres of each site's roof: lower masts are not tried"""
 
 
-@dataclass(frozen=True)
-class _HeightCandidate:
+@dataclass(frozen=True, repr=False)
+class _HeightCandidate(ShortRepr):
     """One map with all masts moved."""
 
     offset: Float[Tensor, " site"]

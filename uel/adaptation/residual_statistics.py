@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from uel.core.display.short_repr import ShortRepr
 from uel.errors import UelError
 from uel.estimation.scoring import bootstrap
 from uel.measurement.drive_test import block_index
@@ -36,8 +37,8 @@ class Estimated:
         return f"{self.value:.2f} ({self.low:.2f} to {self.high:.2f})"
 
 
-@dataclass(frozen=True, eq=False)
-class ResidualStatistics:
+@dataclass(frozen=True, eq=False, repr=False)
+class ResidualStatistics(ShortRepr):
     """Of one district."""
 
     levels: int

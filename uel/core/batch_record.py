@@ -5,10 +5,12 @@ from typing import TypeVar
 
 import torch
 
+from uel.core.display.short_repr import ShortRepr
+
 Item = TypeVar("Item", bound="BatchRecord")  # beartype knows no `Self` in methods it decorates one by one
 
 
-class BatchRecord:
+class BatchRecord(ShortRepr):
     """A dataclass of tensors that share their leading axes."""
 
     def __getitem__(self: Item, index: object) -> Item:

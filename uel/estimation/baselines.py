@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from uel.core.constants import SPEED_OF_LIGHT
+from uel.core.display.short_repr import ShortRepr
 from uel.core.units import to_db, wrap_deg
 from uel.estimation.grid_posterior import geometric_median, grid_posterior
 from uel.measurement.model import ObservationModel
@@ -20,8 +21,8 @@ DEFAULT_NEIGHBOURS = 8
 OTHER_SERVER_DISTANCE = 9.0  # squared distance of a feature that two reports have from different cells: 3 sigma
 
 
-@dataclass(frozen=True, eq=False)
-class LocalizationProblem:
+@dataclass(frozen=True, eq=False, repr=False)
+class LocalizationProblem(ShortRepr):
     """One tile as every method knows it: a radio map, the prior of outdoor positions, and labelled reports."""
 
     radio: RadioMap

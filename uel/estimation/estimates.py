@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from uel.core.display.short_repr import ShortRepr
 from uel.core.grid import Grid
 from uel.estimation.credible_regions import grid_hpd_level
 from uel.estimation.fix import SAMPLES_PER_FIX, Fix
@@ -34,8 +35,8 @@ class Estimate(Protocol):
         ...
 
 
-@dataclass(frozen=True, eq=False)
-class PointEstimate:
+@dataclass(frozen=True, eq=False, repr=False)
+class PointEstimate(ShortRepr):
     """Positions without a density."""
 
     position: Float[Tensor, "n 2"]
@@ -47,8 +48,8 @@ class PointEstimate:
         return None
 
 
-@dataclass(frozen=True, eq=False)
-class GridEstimate:
+@dataclass(frozen=True, eq=False, repr=False)
+class GridEstimate(ShortRepr):
     """Probabilities of a grid's pixels; the density is uniform within each."""
 
     grid: Grid

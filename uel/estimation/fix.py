@@ -1,22 +1,33 @@
 """The result of a locator: a position density that is a mixture of one Gaussian per patch of the tile."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
+from uel._lazy import function_named
+from uel.core.display.short_repr import range_text
+from uel.core.display.viewable import Viewable
 from uel.core.grid import Grid
 from uel.estimation.grid_posterior import geometric_median
+from uel.geo.tile import Tile
+
+if TYPE_CHECKING:
+    import geopandas
+    import matplotlib.axes
+    import pandas
 
 SAMPLES_PER_FIX = 256  # credible levels in steps of 0.4 %
 MIN_COMPONENT_WEIGHT = 1e-8  # of components that count in a credible level: the others are 1e-5 together at most
 
 
-@dataclass(frozen=True, eq=False)
-class Fix:
+@dataclass(frozen=True, eq=False, repr=False)
+class Fix(Viewable):
     """Position densities over the tile, one for each report. Patches are counted row by row from the south-west.
 
     Example:
@@ -112,6 +123,52 @@ class Fix:
             self.mean[index, likely][None],
             self.component_covariance[index, likely][None],
         )
+
+    # ---- views ---------------------------------------------------------------------------------------
+
+    @property
+    def std(self) -> Float[Tensor, " batch"]:
+        """Root of the summed variances about `position` in metres."""
+        return self.covariance.diagonal(dim1=-2, dim2=-1).sum(-1).sqrt()
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """Number of fixes and patches, the first position, and the standard deviations."""
+        facts = {"fixes": str(len(self.mean)), "patches": str(self.mean.shape[1])}
+        if not len(self.mean):
+            return facts
+        x, y = self.position[0].tolist()
+        where = "position" if len(self.mean) == 1 else "first position"
+        return {**facts, where: f"({x:.0f}, {y:.0f}) m", "standard deviation": range_text(self.std, "m")}
+
+    def plot(
+        self,
+        ax: "matplotlib.axes.Axes | None" = None,
+        *,
+        number: int = 0,
+        tile: Tile | None = None,
+        truth: Sequence[float] | None = None,
+    ) -> "matplotlib.axes.Axes":
+        """Draw one fix in metres of the tile, north up: density, regions of 50 and 90 %, position.
+
+        Args:
+            ax: Matplotlib axes to draw on; None: those of a new figure.
+            number: of the fix in the batch.
+            tile: below the density, with its buildings and sites; None: a square around all patches.
+            truth: the true (x, y) in metres, where it is known.
+
+        Raises:
+            UelError: for a number that the batch does not have.
+        """
+        return function_named("uel.plots.fix:plot_fix")(self, ax, number, tile, truth)
+
+    def to_dataframe(self) -> "pandas.DataFrame":
+        """A row for each fix: position, standard deviations and their correlation, entropy."""
+        return function_named("uel.conversion.tables:fix_rows")(self)
+
+    def to_geodataframe(self, tile: Tile) -> "geopandas.GeoDataFrame":
+        """`to_dataframe` with points in the tile's projection. Raises `UelError` for a tile without one."""
+        return function_named("uel.conversion.points:fix_points")(self, tile)
 
 
 def pool_to_patches(log_p: Float[Tensor, "batch row column"], grid: Grid, patches: int) -> Fix:

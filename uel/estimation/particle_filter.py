@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from uel.core.display.short_repr import ShortRepr
 from uel.core.grid import Grid
 from uel.estimation.grid_posterior import geometric_median
 from uel.estimation.track_likelihood import TrackLikelihood
@@ -20,8 +21,8 @@ POSITION_JITTER = 0.3  # m, standard deviation by which a copied particle is mov
 HEADING_JITTER = math.radians(3.0)  # standard deviation by which its heading is turned
 
 
-@dataclass(frozen=True, eq=False)
-class MotionModel:
+@dataclass(frozen=True, eq=False, repr=False)
+class MotionModel(ShortRepr):
     """How phones of one class move, which every filter knows; see `uel.mobility.trajectories.draw_tracks`."""
 
     grid: Grid
@@ -55,8 +56,8 @@ class MotionModel:
         return self.free[row, column] & self.grid.contains(position)
 
 
-@dataclass(frozen=True, eq=False)
-class ParticleCloud:
+@dataclass(frozen=True, eq=False, repr=False)
+class ParticleCloud(ShortRepr):
     """Weighted positions in metres, one set of particles for each phone."""
 
     position: Float[Tensor, "track particle 2"]

@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from uel.core.display.short_repr import ShortRepr
 from uel.core.grid import Grid
 from uel.estimation.config import RefinementConfig
 from uel.estimation.estimates import MIN_PIXEL_PROBABILITY, GridEstimate
@@ -25,8 +26,8 @@ from uel.measurement.reports import Reports
 from uel.radio.radio_map import MapSamples
 
 
-@dataclass(frozen=True, eq=False)
-class PatchSortedMap:
+@dataclass(frozen=True, eq=False, repr=False)
+class PatchSortedMap(ShortRepr):
     """A map with its pixels sorted by patch, so that a few patches can be looked up at once."""
 
     grid: Grid
@@ -78,8 +79,8 @@ class PatchSortedMap:
         return model.log_likelihood(reports, self.samples[index], self.power_dbm, map_error)
 
 
-@dataclass(frozen=True, eq=False)
-class RefinementResult:
+@dataclass(frozen=True, eq=False, repr=False)
+class RefinementResult(ShortRepr):
     """Fixes of which some were refined; an `uel.estimation.estimates.Estimate`."""
 
     locator_fix: Fix
@@ -144,8 +145,8 @@ def refine_fix(
     return RefinementResult(fix, is_refined, posterior.pixel_estimate(config.trust))
 
 
-@dataclass(frozen=True, eq=False)
-class PatchPosterior:
+@dataclass(frozen=True, eq=False, repr=False)
+class PatchPosterior(ShortRepr):
     """Posterior of the pixels of some fixes' likely patches, before the locator's heatmap is taken into account."""
 
     fix: Fix

@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from uel.core.display.short_repr import ShortRepr
 from uel.estimation.estimates import Estimate, FixEstimate
 from uel.measurement.reports import Reports
 
@@ -31,8 +32,8 @@ class Queries(Protocol):
 EstimationMethod = Callable[[Reports], Estimate]
 
 
-@dataclass(frozen=True, eq=False)
-class Scores:
+@dataclass(frozen=True, eq=False, repr=False)
+class Scores(ShortRepr):
     """Scores of one method at true positions."""
 
     estimate: Float[Tensor, "n 2"]

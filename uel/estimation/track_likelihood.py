@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from uel.core.display.short_repr import ShortRepr
 from uel.core.grid import Grid
 from uel.errors import UelError
 from uel.measurement.model import ObservationModel
@@ -50,8 +51,8 @@ class TrackLikelihood(Protocol):
         ...
 
 
-@dataclass(frozen=True, eq=False)
-class RasterLikelihood:
+@dataclass(frozen=True, eq=False, repr=False)
+class RasterLikelihood(ShortRepr):
     """A raster of log-density for each report, taken as independent.
 
     A `likelihood_exponent` below 1 accounts for reports that are not quite independent.

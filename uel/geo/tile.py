@@ -2,26 +2,34 @@
 
 import math
 from dataclasses import dataclass
-from functools import cached_property, reduce
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from uel._lazy import function_named
+from uel.core.display.viewable import Viewable
 from uel.core.files.folder_names import require_folder_name
 from uel.core.grid import Grid
 from uel.core.io import file_hash, read_whole_array
 from uel.core.outside.json_text import read_json
 from uel.core.tile_reference import TileReference
 from uel.errors import UelError, brief, quoted
+from uel.geo.material_bands import require_materials_at
 from uel.geo.tile_metadata import damaged_tile, read_tile_metadata
 from uel.radio.config import Carrier
 from uel.radio.sites import Site, sites_from_json, split_by_carrier
 
+if TYPE_CHECKING:
+    import matplotlib.axes
+    import xarray
+
 SCHEMA = 2
+SITES_FILE = "sites.json"
 MAST_CLEARANCE = 1.0  # m, of a mast's antenna above the roof
 FINGERPRINT_LENGTH = 16  # hexadecimal digits
 RASTER_FOLDER = "rasters.zarr"
@@ -31,12 +39,10 @@ RASTER_UNITS = {
     "canopy_top": "m",
 }  # fmt: skip
 OPTIONAL_RASTERS = ("cover", "known", "canopy_base", "canopy_top")
-Bands = list[list[float]]
-"""lowest and highest frequency in Hz of each band"""
 
 
-@dataclass(frozen=True)
-class Tile:
+@dataclass(frozen=True, repr=False)
+class Tile(Viewable):
     """A tile folder: `scene.xml` with `meshes/`, `rasters.zarr`, `tile.json`, and `sites.json` if it has sites.
 
     Rasters on `raster_grid`: `ground` (m, elevation of the terrain), `height` (m, elevation of the highest surface),
@@ -95,11 +101,16 @@ class Tile:
         """Kinds of land cover, indexed by the `cover` raster; empty without that raster."""
         return self.meta.get("covers", [])
 
+    @property
+    def has_sites(self) -> bool:
+        """Whether sites are stored with the tile."""
+        return (self.folder / SITES_FILE).is_file()
+
     @cached_property
     def sites(self) -> tuple[Site, ...]:
         """The sites in the folder. Raises `UelError` when there are none, or when they cannot be read."""
-        file = self.folder / "sites.json"
-        if not file.is_file():
+        file = self.folder / SITES_FILE
+        if not self.has_sites:
             raise UelError("no sites on this tile", got=str(file), do=f"place some: uel place {quoted(self.folder)}")
         if file.name in self.meta["files"]:
             self.require_files(file.name)
@@ -203,19 +214,7 @@ class Tile:
 
     def require_carrier(self, carrier: Carrier) -> None:
         """Raise `UelError` when a material of the tile is not defined at the carrier's frequency."""
-        bands: dict[str, Bands] = self.meta.get("bands", {})
-        undefined = [name for name, own in bands.items() if not _is_in_bands(carrier.frequency, own)]
-        if not undefined:
-            return
-        shown = "; ".join(f"{name} is defined at {_bands_text(bands[name])}" for name in undefined)
-        shared = reduce(_shared_bands, bands.values())
-        usable = f"choose a carrier of {_bands_text(shared)}, where all materials are defined, or " if shared else ""
-        raise UelError(
-            f"tile {self.name} has materials that are not defined at this frequency: {', '.join(undefined)}",
-            got=f"{carrier.frequency / 1e9:g} GHz: no radio map and no paths there; by ITU-R P.2040 {shown}",
-            do=f"{usable}build the tile with other materials (without soil: uel build --ground concrete), or use the "
-            "formulas beyond their bands: --tracing.material-extrapolation",
-        )
+        require_materials_at(carrier, self.meta.get("bands", {}), self.name)
 
     def require_files(self, *names: str) -> None:
         """Raise `UelError` where files of the tile are missing, lie elsewhere, or differ from `tile.json`'s hash.
@@ -251,19 +250,47 @@ class Tile:
         """Name and fingerprint, as artefacts that are made on the tile keep them."""
         return TileReference(self.name, self.fingerprint)
 
+    # ---- views ---------------------------------------------------------------------------------------
 
-def _is_in_bands(frequency: float, bands: Bands) -> bool:
-    return any(low <= frequency <= high for low, high in bands)
+    @property
+    def facts(self) -> dict[str, str]:
+        """Size, pixel, sites, projection and folder; of a folder that is no tile only the fault."""
+        try:
+            sites = self.sites if self.has_sites else ()
+            return {
+                "name": self.name,
+                "size": f"{self.size:g} m",
+                "pixel": f"{self.meta['pixel']:g} m",
+                "sites": f"{len(sites)} with {sum(len(site.cells) for site in sites)} cells" if sites else "none",
+                "projection": self.meta.get("crs") or "none (metres alone)",
+                "folder": str(self.folder),
+            }
+        except UelError as error:
+            return {"folder": str(self.folder), "fault": brief(error)}
 
+    def plot(
+        self, ax: "matplotlib.axes.Axes | None" = None, sites: tuple[Site, ...] | None = None
+    ) -> "matplotlib.axes.Axes":
+        """Draw shaded heights of buildings with cells, in metres of the tile, north up.
 
-def _shared_bands(one: Bands, other: Bands) -> Bands:
-    """The bands in Hz that lie in a band of both lists."""
-    pairs = [(max(a, c), min(b, d)) for a, b in one for c, d in other]
-    return [[low, high] for low, high in pairs if low < high]
+        Args:
+            ax: Matplotlib axes to draw on; None: those of a new figure.
+            sites: whose cells are drawn; None: those of the tile, if it has any.
 
+        Raises:
+            UelError: for rasters that are absent or damaged.
 
-def _bands_text(bands: Bands) -> str:
-    return ", ".join(f"{low / 1e9:g}-{high / 1e9:g} GHz" for low, high in bands)
+        Example:
+            >>> import tempfile, scenes
+            >>> tile = scenes.build("etoile", tempfile.mkdtemp() + "/etoile", size=128.0, margin=0.0, progress=False)
+            >>> tile.plot().get_xlabel()
+            'east in m'
+        """
+        return function_named("uel.plots.tile:plot_tile")(self, ax, sites)
+
+    def to_xarray(self) -> "xarray.Dataset":
+        """The rasters as a dataset of (y, x) in metres of the tile's projection, or of the tile without one."""
+        return function_named("uel.conversion.datasets:tile_dataset")(self)
 
 
 def file_hashes(folder: Path) -> dict[str, str]:

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from uel.core.display.short_repr import ShortRepr
 from uel.core.grid import Grid
 from uel.core.tile_reference import TileReference, require_same_tile
 from uel.errors import UelError, quoted
@@ -18,8 +19,8 @@ HEIGHT_UNIT = 30.0  # m, unit of building heights in network inputs
 MATERIAL_CLASSES = ("concrete", "brick", "marble", "metal", "wood", "glass")  # ITU-R P.2040 classes seen in cities
 
 
-@dataclass(frozen=True, eq=False)
-class TileMaps:
+@dataclass(frozen=True, eq=False, repr=False)
+class TileMaps(ShortRepr):
     """Maps of a tile on one grid.
 
     Channels of `buildings`: height above ground / `HEIGHT_UNIT`, covered fraction, fractions of `MATERIAL_CLASSES`.

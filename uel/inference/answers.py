@@ -1,10 +1,8 @@
 """What is answered for one report: where the phone was, on which tile and network, and how surely."""
 
 import math
-import sys
 from array import array
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -118,18 +116,3 @@ def _plain(position: list[float], covariance: list[list[float]]) -> dict[str, An
         "std_north_m": round(math.sqrt(yy), 2),
         "correlation": round(xy / math.sqrt(xx * yy), 4),
     }
-
-
-@contextmanager
-def progress_bar(total: int) -> Iterator[Callable[[int], None]]:
-    """A bar of located reports on a terminal's stderr, where the answers do not go to the same terminal."""
-    if not sys.stderr.isatty() or sys.stdout.isatty():
-        yield lambda count: None
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    columns = Progress.get_default_columns()
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("reports", total=total)
-        yield lambda count: progress.update(task, advance=count)

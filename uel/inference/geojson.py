@@ -89,7 +89,7 @@ def _uncertainty(fix: Fix) -> dict[str, Any]:
     covariance = fix.covariance[0]
     return {
         "covariance": [[round(v, 3) for v in row] for row in covariance.tolist()],
-        "std": round(float(covariance.trace().sqrt()), 2),
+        "std": round(float(fix.std[0]), 2),
         "entropy": round(float(fix.entropy()[0]), 4),
     }
 

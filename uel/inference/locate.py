@@ -2,6 +2,7 @@
 
 import json
 import logging
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from uel.adaptation.mast_heights import MapFactory
 from uel.adaptation.site_adaptation import RefinedLocator, SiteAdaptation
+from uel.core.display.progress import progress_bar
 from uel.core.files.write_errors import require_writable_file
 from uel.core.grid import Grid
 from uel.estimation.baselines import LocalizationProblem
@@ -23,7 +25,7 @@ from uel.estimation.ray_rescoring import rescore_with_rays
 from uel.estimation.scoring import error_summary
 from uel.estimation.track_likelihood import RasterLikelihood
 from uel.geo.tile import Tile
-from uel.inference.answers import AnswerFormat, progress_bar
+from uel.inference.answers import AnswerFormat
 from uel.inference.config import LocateConfig
 from uel.inference.fix_files import open_fix_files, require_formats
 from uel.inference.geojson import open_features
@@ -82,7 +84,8 @@ def locate(config: LocateConfig, open_simulator: SimulatorFactory, trace_radio_m
             expected = model.cells_max, run.locator.measurement.cells_max
             log.info("a report lists at most %d cells (--cells-max; the locator's is %d)", *expected)
             run.locator.measurement = model
-        advance = stack.enter_context(progress_bar(source.count))
+        # Answers go to stdout: a bar on the same terminal would stand between them.
+        bar = stack.enter_context(progress_bar(source.count, "reports", shown=not sys.stdout.isatty()))
         locate_all = _locate_track if config.speed else _locate_single
         for located in locate_all(config, run, source, open_simulator):
             for n, answer in enumerate(answers.answers(located.fix, located.part)):
@@ -90,7 +93,7 @@ def locate(config: LocateConfig, open_simulator: SimulatorFactory, trace_radio_m
                 files.write(answer.row, line)
                 features(located.fix[n : n + 1], report=answer.row["report"], time=answer.row["time"])
                 yield line
-            advance(len(located.part))
+            bar.update(len(located.part))
     rejections.report(source.count, rejected)
     if answers.distances:
         summary = error_summary(torch.tensor(answers.distances, device="cpu"))

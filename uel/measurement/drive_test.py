@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from uel.core.display.short_repr import ShortRepr
 from uel.errors import UelError
 from uel.geo.tile import Tile
 from uel.measurement.logs.config import ColumnConfig
@@ -19,8 +20,8 @@ from uel.measurement.reports import Reports
 from uel.radio.sites import Site
 
 
-@dataclass(frozen=True, eq=False)
-class Drive:
+@dataclass(frozen=True, eq=False, repr=False)
+class Drive(ShortRepr):
     """Reports with the positions where they were made."""
 
     position: Float[Tensor, "report 2"]

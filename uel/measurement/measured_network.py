@@ -1,11 +1,15 @@
 """A measured network: an operator's list of cells, rasters of the district, and levels measured on its squares."""
 
 from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from uel._lazy import function_named
+from uel.core.display.short_repr import ShortRepr, range_text
+from uel.core.display.viewable import Viewable
 from uel.core.grid import Grid
 from uel.errors import UelError
 from uel.measurement.drive_test import split_by_block
@@ -13,13 +17,18 @@ from uel.radio.antennas.array import Array
 from uel.radio.config import Carrier
 from uel.radio.sites import Cell, Site
 
+if TYPE_CHECKING:
+    import geopandas
+    import matplotlib.axes
+    import pandas
+
 MIN_JUDGED_CELLS = 3  # cells that a square has to report for a fix there to be judged
 BLOCK_SIDE = 64.0  # m: labelled and judged squares come from different blocks of this side
 LABELLED_FRACTION = 0.6  # of the blocks
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class MeasuredCells:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class MeasuredCells(ShortRepr):
     """Antennas of a network's cells, one entry a cell; zeros where `is_listed` is False."""
 
     cell_id: tuple[str, ...]
@@ -91,8 +100,8 @@ class MeasuredCells:
         )
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class DistrictRasters:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class DistrictRasters(ShortRepr):
     """Rasters of a district on its grid, row 0 in the south; zeros where a value is not known."""
 
     building_height: Float[Tensor, "row column"]
@@ -118,8 +127,8 @@ class DistrictRasters:
         return float(known.median()) if len(known) else 0.0
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class MeasuredNetwork:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class MeasuredNetwork(Viewable):
     """A network, its surroundings, and the levels that were measured on squares of its grid.
 
     Example:
@@ -197,9 +206,45 @@ class MeasuredNetwork:
             raise UelError(f"no square of {self.name} reports a cell", got=f"{len(self)} squares", do=do)
         return self.with_cells(heard)
 
+    # ---- views ---------------------------------------------------------------------------------------
 
-@dataclass(frozen=True, eq=False)
-class LabelSplit:
+    @property
+    def facts(self) -> dict[str, str]:
+        """Cells, squares, levels, makes of phones, size and projection."""
+        return {
+            "name": self.name,
+            "cells": f"{len(self.cells)}, {int(self.cells.is_listed.sum())} with a known antenna",
+            "squares": f"{len(self):,} measured, {int(self.is_judged.sum()):,} judged",
+            "RSRP": range_text(self.level_dbm[self.is_reported], "dBm"),
+            "makes of phones": str(len(self.devices)),
+            "size": f"{self.grid.size:g} m",
+            "pixel": f"{self.grid.pixel:g} m",
+            "projection": self.crs,
+        }
+
+    def plot(self, ax: "matplotlib.axes.Axes | None" = None, *, cell: int | None = None) -> "matplotlib.axes.Axes":
+        """Draw buildings, cells and the levels on measured squares, in metres of the grid, north up.
+
+        Args:
+            ax: Matplotlib axes to draw on; None: those of a new figure.
+            cell: number of the cell whose levels are drawn; None: the strongest one of each square.
+
+        Raises:
+            UelError: for a cell that the network does not have.
+        """
+        return function_named("uel.plots.network:plot_network")(self, ax, cell)
+
+    def to_dataframe(self) -> "pandas.DataFrame":
+        """A row for each level that a square reports: place, cell, level, make of phone."""
+        return function_named("uel.conversion.tables:level_rows")(self)
+
+    def to_geodataframe(self) -> "geopandas.GeoDataFrame":
+        """A point for each listed cell with its antenna, in the network's projection."""
+        return function_named("uel.conversion.points:cell_points")(self)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class LabelSplit(ShortRepr):
     """A draw of blocks: squares whose positions are known to methods, and squares where fixes are judged."""
 
     labelled: Int[Tensor, " label"]

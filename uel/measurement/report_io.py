@@ -23,6 +23,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from uel.core.display.short_repr import ShortRepr
 from uel.core.tables.text_files import decode
 from uel.errors import UelError
 from uel.measurement.logs.rules.quantities import RSRP_LIMITS_DBM
@@ -41,8 +42,8 @@ _REPORT = ("time", "cells", "serving", "timing_advance", "azimuth_deg", "positio
 _CELL = ("cell", "rsrp_dbm", "toa", "aoa_deg")
 
 
-@dataclass(frozen=True, eq=False)
-class ReportSequence:
+@dataclass(frozen=True, eq=False, repr=False)
+class ReportSequence(ShortRepr):
     """Reports of one phone, in order."""
 
     time: Float[Tensor, " report"]

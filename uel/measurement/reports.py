@@ -1,21 +1,29 @@
 """Measurement reports of phones."""
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
+from uel._lazy import function_named
 from uel.core.batch_record import BatchRecord
+from uel.core.display.short_repr import range_text
+from uel.core.display.viewable import Viewable
+from uel.geo.tile import Tile
 from uel.measurement.tiers import FEATURE_MASKS, features_of
 from uel.radio.sites import Site, cells_of
+
+if TYPE_CHECKING:
+    import matplotlib.axes
+    import pandas
 
 _NOT_GIVEN: Any = None  # default of optional fields, filled in by `__post_init__`
 
 
-@dataclass(frozen=True, eq=False)
-class Reports(BatchRecord):
+@dataclass(frozen=True, eq=False, repr=False)
+class Reports(BatchRecord, Viewable):
     """Reports of phones: RSRP of the cells heard, and ranges and angles of the serving cell or of all reported cells.
 
     A value that is absent has mask False and value 0. A cell that is not `heard` is censored, which is information;
@@ -76,6 +84,52 @@ class Reports(BatchRecord):
     def at_serving(self, values: Shaped[Tensor, "*n cell"]) -> Shaped[Tensor, "*n"]:
         """The serving cell's value of each report."""
         return values.gather(-1, self.serving.unsqueeze(-1)).squeeze(-1)
+
+    # ---- views ---------------------------------------------------------------------------------------
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """Number of reports and cells, how many cells a report hears, levels, and which features there are."""
+        shape, cells = self.heard.shape[:-1], self.heard.shape[-1]
+        heard = float(self.heard.sum(-1).float().mean()) if shape.numel() else 0.0
+        masks = [self.has_timing_advance, self.has_azimuth, self.has_toa.any(-1), self.has_aoa.any(-1)]
+        names = ("timing advance", "azimuth", "time of arrival", "angles of arrival")
+        features = {name: f"in {int(mask.sum())}" for name, mask in zip(names, masks, strict=True) if mask.any()}
+        missing = int((~self.received).sum())
+        return {
+            "reports": " × ".join(map(str, shape)),
+            "cells": str(cells),
+            "heard": f"{heard:.1f} a report",
+            "RSRP": range_text(self.rsrp_dbm[self.heard], "dBm"),
+            **features,
+            **({"not received": str(missing)} if missing else {}),
+        }
+
+    def plot(
+        self,
+        ax: "matplotlib.axes.Axes | None" = None,
+        *,
+        position: Float[Tensor, "report 2"] | None = None,
+        tile: Tile | None = None,
+        sites: tuple[Site, ...] = (),
+    ) -> "matplotlib.axes.Axes":
+        """Draw the levels of each report, a column each; with positions the serving cell's levels on the map.
+
+        Args:
+            ax: Matplotlib axes to draw on; None: those of a new figure.
+            position: of the phones, metres of the tile, where they are known.
+            tile: below the positions, with its buildings.
+            sites: drawn with the positions; none: those of the tile, if it has any.
+
+        Raises:
+            UelError: for no report, for reports of more axes than (report, cell), for positions that do not match the
+                reports, and for a tile without positions.
+        """
+        return function_named("uel.plots.reports:plot_reports")(self, ax, position, tile, sites)
+
+    def to_dataframe(self) -> "pandas.DataFrame":
+        """A row for each cell that a report hears, with its level and what else is known of the link."""
+        return function_named("uel.conversion.tables:report_rows")(self)
 
 
 def reports_from_levels(

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from uel.core.display.short_repr import ShortRepr
 from uel.measurement.distributions import log_normal_bin, log_unreported
 from uel.measurement.reports import Reports
 
@@ -33,8 +34,8 @@ def correlate_along_track(
     return torch.stack(field, -2)
 
 
-@dataclass(frozen=True, eq=False)
-class RsrpLikelihood:
+@dataclass(frozen=True, eq=False, repr=False)
+class RsrpLikelihood(ShortRepr):
     """Distribution of levels on a map: a mean, a fading of each link, and one common to all links at a position."""
 
     mean: Float[Tensor, "cell row column"]

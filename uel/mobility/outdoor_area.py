@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor
 
+from uel.core.display.short_repr import ShortRepr
 from uel.core.grid import Grid
 from uel.core.units import to_db
 from uel.errors import UelError
@@ -42,8 +43,8 @@ class SamplingCurve:
         return self.pixel[np.searchsorted(self.cumulative, quantile, side="right").clip(max=len(self.pixel) - 1)]
 
 
-@dataclass(frozen=True, eq=False)
-class OutdoorArea:
+@dataclass(frozen=True, eq=False, repr=False)
+class OutdoorArea(ShortRepr):
     """Pixels for pedestrians and vehicles, and the curves on which their tracks start."""
 
     grid: Grid

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from uel.core.constants import SPEED_OF_LIGHT
+from uel.core.display.short_repr import ShortRepr
 from uel.core.io import replace_torch_file
 from uel.core.outside.weight_files import read_weights, require_finite_weights
 from uel.core.units import from_db
@@ -39,8 +40,8 @@ MAX_STD_DB, MIN_STD_DB = 30.0, 0.3  # of an error bar
 UNKNOWN_GAIN_DB = -145.0  # path gain that an unknown pixel is corrected from
 
 
-@dataclass(frozen=True, eq=False)
-class RestoredLevels:
+@dataclass(frozen=True, eq=False, repr=False)
+class RestoredLevels(ShortRepr):
     """Prediction of cells' true maps."""
 
     mean_db: Float[Tensor, "cell row column"]

@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from uel.core.display.short_repr import ShortRepr
 from uel.measurement.measured_network import MeasuredCells, MeasuredNetwork
 from uel.prediction.config import PredictionParameters
 from uel.prediction.level_covariance import LevelPrior, distance_between, effect_columns
@@ -22,8 +23,8 @@ from uel.prediction.link_trend import link_features
 POINTS_PER_CHUNK = 4096  # bounds memory
 
 
-@dataclass(frozen=True, eq=False)
-class LevelPrediction:
+@dataclass(frozen=True, eq=False, repr=False)
+class LevelPrediction(ShortRepr):
     """Levels of cells at places."""
 
     mean: Float[Tensor, "cell point"]
@@ -32,8 +33,8 @@ class LevelPrediction:
     """dB, of a measured level: with its noise"""
 
 
-@dataclass(frozen=True, eq=False)
-class WhiteCell:
+@dataclass(frozen=True, eq=False, repr=False)
+class WhiteCell(ShortRepr):
     """Levels and design of one cell, divided by the Cholesky factor of their covariance."""
 
     label: Int[Tensor, " n"]
@@ -47,8 +48,8 @@ class WhiteCell:
     """level less what the prior expects"""
 
 
-@dataclass(frozen=True, eq=False)
-class EffectPosterior:
+@dataclass(frozen=True, eq=False, repr=False)
+class EffectPosterior(ShortRepr):
     """Posterior of the effects that all cells share: trend, masts, makes of phones."""
 
     mean: Float[Tensor, " effect"]
@@ -96,8 +97,8 @@ def effect_posterior(white: list[WhiteCell], prior: LevelPrior, masts: int, devi
     return EffectPosterior(mean + change, change, torch.cholesky_inverse(factor), log_evidence)
 
 
-@dataclass(frozen=True, eq=False)
-class _KrigedCell:
+@dataclass(frozen=True, eq=False, repr=False)
+class _KrigedCell(ShortRepr):
     """What predictions of one cell need, in single precision."""
 
     label: Int[Tensor, " n"]
@@ -116,8 +117,8 @@ class _KrigedCell:
         return _KrigedCell(white.label, inverse.float(), weight.float(), projection.float(), own.float())
 
 
-@dataclass(frozen=True, eq=False)
-class DistrictKriging:
+@dataclass(frozen=True, eq=False, repr=False)
+class DistrictKriging(ShortRepr):
     """The levels of a district's cells, given some labelled squares."""
 
     cells: MeasuredCells

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from uel.core.display.short_repr import ShortRepr
 from uel.measurement.measured_network import MeasuredNetwork
 from uel.prediction.config import Answer, PredictionParameters, ReportLikelihood
 from uel.prediction.detection import detection_probability, map_features
@@ -16,8 +17,8 @@ from uel.prediction.report_likelihood import level_log_likelihood, silence_log_l
 from uel.prediction.square_posterior import SquareEstimate, Squares
 
 
-@dataclass(frozen=True, eq=False)
-class DriftMaps:
+@dataclass(frozen=True, eq=False, repr=False)
+class DriftMaps(ShortRepr):
     """Maps of a district that come from elsewhere: what labels are compared with."""
 
     level_dbm: Float[Tensor, "cell square"]
@@ -25,8 +26,8 @@ class DriftMaps:
     """of a report of each cell; None: by the law of distance and sector"""
 
 
-@dataclass(frozen=True, eq=False)
-class LabelLocator:
+@dataclass(frozen=True, eq=False, repr=False)
+class LabelLocator(ShortRepr):
     """Bayes' rule on the squares of a district, with everything that does not depend on the report computed once."""
 
     squares: Squares

@@ -9,13 +9,14 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from uel.core.display.short_repr import ShortRepr
 from uel.prediction.config import TREND_FEATURES, ResidualCovariance, TrendPrior
 
 SINGLE_MAKE_STD = 1e-3  # dB: the offset of a single make of phones is in the intercept
 
 
-@dataclass(frozen=True, eq=False)
-class LevelPrior:
+@dataclass(frozen=True, eq=False, repr=False)
+class LevelPrior(ShortRepr):
     """Numbers of `TrendPrior` and `ResidualCovariance` in double precision."""
 
     mean: Float[Tensor, " feature"]

@@ -6,11 +6,12 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from uel.core.display.short_repr import ShortRepr
 from uel.measurement.measured_network import MeasuredNetwork
 
 
-@dataclass(frozen=True, eq=False)
-class LevelReports:
+@dataclass(frozen=True, eq=False, repr=False)
+class LevelReports(ShortRepr):
     """What methods that locate in a measured network are asked: levels in dBm, and the make of each phone."""
 
     level_dbm: Float[Tensor, "report cell"]

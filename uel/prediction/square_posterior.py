@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from uel.core.display.short_repr import ShortRepr
 from uel.core.grid import Grid
 from uel.errors import UelError
 from uel.estimation.credible_regions import grid_hpd_level
@@ -19,8 +20,8 @@ SURROUNDINGS_RADIUS = 50.0  # m
 SURE_MASS = 1e-9  # squares with less probability have no part in the geometric median
 
 
-@dataclass(frozen=True, eq=False)
-class Squares:
+@dataclass(frozen=True, eq=False, repr=False)
+class Squares(ShortRepr):
     """Squares of a grid where a phone can be."""
 
     grid: Grid
@@ -105,8 +106,8 @@ class Squares:
         return around[:, self.possible[rows, columns]]
 
 
-@dataclass(frozen=True, eq=False)
-class SquareEstimate:
+@dataclass(frozen=True, eq=False, repr=False)
+class SquareEstimate(ShortRepr):
     """Probabilities of the squares where a phone can be; an `uel.estimation.estimates.Estimate`.
 
     `answer`: the position is the geometric median, the mean, or the centre of the most probable surroundings, the

@@ -8,7 +8,7 @@ from torch import Tensor
 from uel.core.batch_record import BatchRecord
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class LinkTruth(BatchRecord):
     """Gain, delay, azimuth and line of sight of every link at some positions, without noise.
 

@@ -10,9 +10,11 @@ import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
+from uel.core.display.short_repr import ShortRepr
 
-@dataclass(frozen=True, eq=False)
-class Hermitian:
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Hermitian(ShortRepr):
     """Matrices [[a, c], [c*, b]]."""
 
     a: Float[Tensor, "*n"]

@@ -3,23 +3,30 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from uel._lazy import function_named
 from uel.core.constants import SPEED_OF_LIGHT
+from uel.core.display.short_repr import ShortRepr, range_text
+from uel.core.display.viewable import Viewable
 from uel.core.grid import Grid, fill_from_neighbours
 from uel.core.tile_reference import TileReference
 from uel.core.units import bearing_deg, from_db, to_db
 from uel.errors import UelError
 from uel.radio.link_truth import LinkTruth
-from uel.radio.sites import Site, cell_positions, select_cells
+from uel.radio.sites import Site, cell_positions, reference_power_dbm, select_cells
+
+if TYPE_CHECKING:
+    import matplotlib.axes
+    import xarray
 
 
-@dataclass(frozen=True, eq=False)
-class PropagationChannels:
+@dataclass(frozen=True, eq=False, repr=False)
+class PropagationChannels(ShortRepr):
     """Delays and directions per cell and pixel, traced with the gain; 0 where the map is not `known`."""
 
     first_arrival: Float[Tensor, "cell row column"]
@@ -34,8 +41,8 @@ class PropagationChannels:
     """fraction of the pixel in line of sight of the antenna"""
 
 
-@dataclass(frozen=True, eq=False)
-class MapLookup:
+@dataclass(frozen=True, eq=False, repr=False)
+class MapLookup(ShortRepr):
     """A radio map's channels at a set of positions; 0 where `known` is False."""
 
     gain: Float[Tensor, "*n cell"]
@@ -47,8 +54,8 @@ class MapLookup:
     sight: Float[Tensor, "*n cell"]
 
 
-@dataclass(frozen=True, eq=False)
-class MapSamples:
+@dataclass(frozen=True, eq=False, repr=False)
+class MapSamples(ShortRepr):
     """A set of pixels of a radio map, as a raster of one column; fields as in `RadioMap`."""
 
     gain: Float[Tensor, "cell sample 1"]
@@ -72,8 +79,8 @@ def _known_db(gain: Tensor, known: Tensor) -> Tensor:
     return to_db(torch.where(known, gain, 1.0))
 
 
-@dataclass(frozen=True, eq=False)
-class RadioMap:
+@dataclass(frozen=True, eq=False, repr=False)
+class RadioMap(Viewable):
     """Per cell and pixel of `grid`: path gain, its Monte-Carlo error, and line of sight, at UE height.
 
     A pixel that no ray met is not `known` (censored); its gain is stored as 0 and must not be read.
@@ -250,3 +257,51 @@ class RadioMap:
     def azimuth_deg(self) -> Float[Tensor, "cell row column"]:
         """Compass azimuth of each pixel's centre seen from the antenna."""
         return bearing_deg(self.cell_position[:, None, None, :2], self.grid.centres(self.gain.device))
+
+    # ---- views ---------------------------------------------------------------------------------------
+
+    @property
+    def rsrp_dbm(self) -> Float[Tensor, "cell row column"]:
+        """Path gain plus the power of a resource element; must not be read where it is not `known`."""
+        return self.level_db + reference_power_dbm(self.sites).to(self.gain.device)[:, None, None]
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """Cells, grid, share of pixels that any cell reaches, levels there, tile and simulator."""
+        reached = self.known.any(0)
+        level = self.rsrp_dbm.masked_fill(~self.known, -torch.inf).amax(0)[reached]
+        facts = {
+            "cells": str(len(self.gain)),
+            "size": f"{self.grid.size:g} m",
+            "pixel": f"{self.grid.pixel:g} m",
+            "pixels with a path": f"{float(reached.float().mean()):.0%}",
+            "RSRP of the strongest cell": range_text(level, "dBm"),
+        }
+        facts |= {"tile": str(self.made_on)} if self.made_on else {}
+        return facts | ({"simulator": self.backend} if self.backend else {})
+
+    def plot(
+        self,
+        ax: "matplotlib.axes.Axes | None" = None,
+        *,
+        cell: int | None = None,
+        channel: str = "rsrp",
+        tile: Any = None,
+    ) -> "matplotlib.axes.Axes":
+        """Draw one quantity in metres of the tile, north up; pixels that no path reaches are hatched.
+
+        Args:
+            ax: Matplotlib axes to draw on; None: those of a new figure.
+            cell: number of the cell; None: the strongest cell of each pixel.
+            channel: `rsrp`, `gain`, `error`, `sinr`, `sight`, and of a traced map `spread` and `excess`.
+            tile: the `uel.Tile` whose buildings are outlined; None: no buildings.
+
+        Raises:
+            UelError: for a channel or a cell that the map does not have, and for a tile that it was not made on.
+        """
+        return function_named("uel.plots.radio_map:plot_radio_map")(self, ax, cell, channel, tile)
+
+    def to_xarray(self, tile: Any = None) -> "xarray.Dataset":
+        """All quantities as a dataset of (cell, y, x), NaN where no path is known; with a `uel.Tile` that has a
+        projection in its coordinates (CF conventions), else in metres of the tile."""
+        return function_named("uel.conversion.datasets:radio_dataset")(self, tile)

@@ -9,11 +9,12 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from uel.core.display.short_repr import ShortRepr
 from uel.radio.config import EventA3
 
 
-@dataclass(frozen=True, eq=False)
-class ServingCellTrack:
+@dataclass(frozen=True, eq=False, repr=False)
+class ServingCellTrack(ShortRepr):
     """Serving cell and handovers of each track at each report."""
 
     cell: Int[Tensor, "track report"]

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from uel.core.constants import SPEED_OF_LIGHT
+from uel.core.display.short_repr import ShortRepr
 from uel.core.grid import Grid
 from uel.core.tile_reference import TileReference
 from uel.core.units import bearing_deg, from_db, to_db
@@ -115,8 +116,8 @@ def require_position_rows(position: Float[Tensor, "*n dim"]) -> None:
         )
 
 
-@dataclass(frozen=True)
-class FreeSpace:
+@dataclass(frozen=True, repr=False)
+class FreeSpace(ShortRepr):
     """Antennas in free space (Friis, Proc. IRE 34, 1946); tests compare ray tracers with it.
 
     Antennas are isotropic unless `patterns` asks for those of the cells.

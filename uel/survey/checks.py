@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from uel.core.constants import SPEED_OF_LIGHT
+from uel.core.display.short_repr import ShortRepr
 from uel.radio.antennas.gain import antenna_gain_db
 from uel.radio.sites import cell_positions, require_sites
 from uel.survey.sample import TileSample
@@ -31,8 +32,8 @@ class SurveyCheck:
     detail: str
 
 
-@dataclass(frozen=True, eq=False)
-class Links:
+@dataclass(frozen=True, eq=False, repr=False)
+class Links(ShortRepr):
     """Links of a sample, from the tile's cells to phones whose position is known in three dimensions."""
 
     distance: Float[Tensor, " link"]

@@ -6,15 +6,19 @@ from dataclasses import dataclass, fields
 from functools import cached_property
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from uel._lazy import function_named
+from uel.core.display.short_repr import ShortRepr
+from uel.core.display.viewable import Viewable
 from uel.core.tile_reference import TileReference
 from uel.errors import UelError
+from uel.geo.tile import Tile
 from uel.measurement.model import ObservationModel
 from uel.measurement.reports import Reports
 from uel.radio.link_truth import LinkTruth
@@ -23,11 +27,15 @@ from uel.survey.manifest import Manifest, WorkUnit
 from uel.survey.statistics import StreamingStatistics
 from uel.survey.store import UnitRecord, group_path, record_path, shard_path
 
+if TYPE_CHECKING:
+    import matplotlib.axes
+    import pandas
+
 TRUTH_FEATURES = tuple(f.name for f in fields(LinkTruth))
 
 
-@dataclass(frozen=True, eq=False)
-class TileSurvey:
+@dataclass(frozen=True, eq=False, repr=False)
+class TileSurvey(ShortRepr):
     """One tile's tracks in memory: `truth` has axes (track, report[, cell])."""
 
     truth: LinkTruth
@@ -47,8 +55,8 @@ class TileSurvey:
         return model.for_ray_tracing.observe(self.truth, reference_power_dbm(self.sites), generator, self.valid)
 
 
-@dataclass(frozen=True, eq=False)
-class Survey:
+@dataclass(frozen=True, eq=False, repr=False)
+class Survey(Viewable):
     """A survey's folder; values are read on demand.
 
     Raises:
@@ -192,6 +200,43 @@ class Survey:
         records = filter(None, (self.record(unit) for tile in tiles for unit in self.manifest.units_of(tile)))
         moments = [record.moments for record in records]
         return {name: StreamingStatistics.merge([unit[name] for unit in moments]) for name in self.features}
+
+    # ---- views ---------------------------------------------------------------------------------------
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """Tiles, tracks, reports and features by the manifest, and the folder; reads no other file."""
+        names = ", ".join(self.tiles[:3]) + (", …" if len(self.tiles) > 3 else "")
+        return {
+            "tiles": f"{len(self.tiles)} ({names})",
+            "tracks": f"{self.manifest.tracks:,} on each tile",
+            "reports": f"up to {self.manifest.reports} on a track",
+            "features": str(len(self.features)),
+            "folder": str(self.folder),
+        }
+
+    def plot(
+        self, ax: "matplotlib.axes.Axes | None" = None, *, tile: str | None = None, ground: Tile | None = None
+    ) -> "matplotlib.axes.Axes":
+        """Draw some reports of one tile in metres, north up, coloured by the serving cell's level.
+
+        Args:
+            ax: Matplotlib axes to draw on; None: those of a new figure.
+            tile: its name in the survey; None: the first one.
+            ground: the tile itself, for its buildings.
+
+        Raises:
+            UelError: for a tile that the survey does not have or has not finished, and for another ground than its own.
+        """
+        return function_named("uel.plots.survey:plot_survey")(self, ax, tile, ground)
+
+    def to_dataframe(self, tile: str | None = None, tracks: int | None = None) -> "pandas.DataFrame":
+        """A row for each report and cell of a tile's first tracks, by default of all of the first tile; columns as
+        those of `to_parquet`.
+
+        Raises `UelError` for a tile that the survey does not have or has not finished.
+        """
+        return function_named("uel.survey.parquet:track_rows")(self, tile or self.tiles[0], tracks)
 
     def split(self, **cities: Sequence[str]) -> dict[str, tuple[str, ...]]:
         """Tiles by purpose: `survey.split(train=("munich", "paris"), test=("florence",))`.

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from uel.core.display.short_repr import ShortRepr
 from uel.geo.tile import Tile
 from uel.radio.link_truth import LinkTruth
 from uel.radio.sites import Site, cell_positions, reference_power_dbm
@@ -31,8 +32,8 @@ class UnitSlice:
     tracks: int
 
 
-@dataclass(frozen=True, eq=False)
-class TileSample:
+@dataclass(frozen=True, eq=False, repr=False)
+class TileSample(ShortRepr):
     """Valid reports of one tile, one a row."""
 
     tile: str
@@ -109,27 +110,33 @@ class TileSample:
         return torch.cat([position.double(), heights.gather(-1, nearest)], -1), in_sight.any(-1)
 
 
-def draw_sample(survey: Survey, reports: int = SAMPLE_REPORTS, watch: ProgressWrapper = iter) -> list[TileSample]:
-    """About `reports` reports over all tiles, or all the survey has; the same ones every time.
+def draw_sample(
+    survey: Survey,
+    reports: int = SAMPLE_REPORTS,
+    watch: ProgressWrapper = iter,
+    tiles: Sequence[str] | None = None,
+) -> list[TileSample]:
+    """About `reports` reports over `tiles` (default: all), or all the survey has; the same ones every time.
 
-    Raises `UelError` for a survey that is not finished, or damaged.
+    Raises `UelError` for tiles that the survey does not have or has not finished, and for a damaged one.
     """
-    for tile in survey.tiles:
+    tiles = survey.tiles if tiles is None else tiles
+    for tile in tiles:
         survey.require(tile)
-    slices = _slices(survey, reports)
+    slices = _slices(survey, reports, tiles)
     max_values = max(1, reports // len(slices))
-    samples: dict[str, list[TileSample]] = {tile: [] for tile in survey.tiles}
+    samples: dict[str, list[TileSample]] = {tile: [] for tile in tiles}
     for part in watch(slices):
         samples[part.unit.tile].append(_read(survey, part, max_values))
     return [_concatenate(parts) for parts in samples.values()]
 
 
-def _slices(survey: Survey, reports: int) -> list[UnitSlice]:
+def _slices(survey: Survey, reports: int, tiles: Sequence[str]) -> list[UnitSlice]:
     """Units spaced evenly over each tile, and the number of tracks to read of each."""
     manifest = survey.manifest
-    units_per_tile = max(1, MAX_UNITS // len(manifest.tiles))
+    units_per_tile = max(1, MAX_UNITS // len(tiles))
     units: list[WorkUnit] = []
-    for tile in manifest.tiles:
+    for tile in tiles:
         tile_units = manifest.units_of(tile)
         step = max(1.0, len(tile_units) / units_per_tile)
         units += [tile_units[int(k * step)] for k in range(min(len(tile_units), units_per_tile))]

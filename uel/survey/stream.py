@@ -11,14 +11,15 @@ from jaxtyping import Int
 from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
+from uel.core.display.short_repr import ShortRepr
 from uel.errors import UelError
 from uel.radio.link_truth import LinkTruth
 from uel.survey.dataset import TRUTH_FEATURES, Survey
 from uel.survey.manifest import WorkUnit
 
 
-@dataclass(frozen=True, eq=False)
-class TrackBatch:
+@dataclass(frozen=True, eq=False, repr=False)
+class TrackBatch(ShortRepr):
     """Tracks of one tile."""
 
     tile: str

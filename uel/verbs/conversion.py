@@ -55,7 +55,7 @@ def _convert_tile(config: "ConvertConfig") -> None:
 def _convert_radio_map(config: "ConvertConfig") -> None:
     from scenes.export.cf_zarr import write_cf_zarr
     from scenes.export.geotiff import write_radio_geotiff
-    from scenes.export.layers import layers_of
+    from uel.conversion.layers import layers_of
     from uel.inference.deployment import open_map_of_tile
     from uel.radio.radio_map_io import read_service
 

@@ -8,12 +8,13 @@ import torch
 from explorer.analysis import charts
 from explorer.app import cache, widgets
 from explorer.app.plain_text import plain
-from explorer.map_view import ground_image, radio_layers, ray_marks
+from explorer.map_view import ground_image, ray_marks
 from explorer.map_view import marks as map_marks
 from explorer.map_view.ground_image import Image, Legend
 from explorer.style import RGB
 from uel.geo.tile import Tile
 from uel.geo.tile_maps import TileMaps
+from uel.plots import radio_layers
 from uel.radio.sites import Site, cells_of
 from uel.survey.dataset import TileSurvey
 
@@ -139,7 +140,7 @@ def _names(
 def _sites(tile: Tile, maps: TileMaps | None) -> tuple[Site, ...]:
     if maps is not None:
         return maps.radio.sites
-    return tile.sites if (tile.folder / "sites.json").is_file() else ()
+    return tile.sites if tile.has_sites else ()
 
 
 # ---- picked position ----------------------------------------------------------------------------------

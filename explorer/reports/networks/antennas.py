@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from explorer.figures.axes import new_figure, png_bytes
 from explorer.style import BLUE, GREY, hex_colour
 from uel.core.io import replace_file
 from uel.core.outside.json_text import read_json_object
+from uel.plots.axes import new_figure, png_bytes
 
 Z_90 = 1.645  # standard deviations of a 90 % interval
 

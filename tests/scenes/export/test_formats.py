@@ -16,10 +16,10 @@ import xarray
 import scenes
 from scenes.export.cf_zarr import write_cf_zarr
 from scenes.export.geotiff import write_radio_geotiff, write_tile_geotiff
-from scenes.export.layers import cell_names, layers_of
 from scenes.export.vector_layers import building_table, write_geopackage, write_kml
 from scenes.tiles.writer import write_sites
 from uel.cli import main
+from uel.conversion.layers import cell_names, layers_of
 from uel.errors import UelError
 from uel.geo.tile import Tile
 from uel.radio import radio_map_io

@@ -20,6 +20,7 @@ from uel.adaptation.antennas_from_levels.sector_pattern import (
     attenuation_by_tilt_db,
     log_distance,
 )
+from uel.core.display.short_repr import ShortRepr
 
 NEWTON_STEPS = 6
 CENTRES_PER_LENGTH = 1.0  # centres of the field's basis functions in each length of its kernel
@@ -27,8 +28,8 @@ MIN_CURVATURE = 1e-6  # of a censored place, in 1/dB²
 LEAST_WEIGHT = 1e-4  # of a place that is used
 
 
-@dataclass(frozen=True, eq=False)
-class CellObservations:
+@dataclass(frozen=True, eq=False, repr=False)
+class CellObservations(ShortRepr):
     """What is known of the levels of one cell."""
 
     offset: Float[Tensor, "place 2"]
@@ -41,8 +42,8 @@ class CellObservations:
     """number of reports without the cell there"""
 
 
-@dataclass(frozen=True, eq=False)
-class CellFit:
+@dataclass(frozen=True, eq=False, repr=False)
+class CellFit(ShortRepr):
     """The posterior of an antenna, on grids of its azimuth and of its tilt, and the fitted levels."""
 
     azimuth_deg: Float[Tensor, " azimuth"]

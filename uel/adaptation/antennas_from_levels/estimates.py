@@ -14,6 +14,7 @@ from uel.adaptation.antennas_from_levels.sector_pattern import (
     attenuation_by_tilt_db,
     log_distance,
 )
+from uel.core.display.short_repr import ShortRepr
 from uel.errors import UelError
 from uel.measurement.measured_network import MeasuredCells, MeasuredNetwork
 
@@ -22,8 +23,8 @@ MIN_WEIGHT = 1e-3  # reports at a place, below which it is left out
 REPORTS_PER_CHUNK = 256
 
 
-@dataclass(frozen=True, eq=False)
-class AntennaEstimates:
+@dataclass(frozen=True, eq=False, repr=False)
+class AntennaEstimates(ShortRepr):
     """Posterior of every antenna of a network; the believed values where a cell was not fitted."""
 
     azimuth_deg: Float[Tensor, " cell"]

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from uel.core.display.short_repr import ShortRepr
 from uel.measurement.logs.rules.quantities import to_numbers
 from uel.measurement.reports import Reports, reports_from_levels
 
@@ -16,8 +17,8 @@ MAX_LTE_TA = 1282  # TS 36.213, clause 4.2.3
 TEXT_TRUE = ("true", "1", "yes", "serving", "primary")
 
 
-@dataclass(frozen=True, eq=False)
-class LogPart:
+@dataclass(frozen=True, eq=False, repr=False)
+class LogPart(ShortRepr):
     """Some reports of a log, in the order of their first rows."""
 
     reports: Reports

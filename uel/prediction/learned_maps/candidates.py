@@ -7,13 +7,14 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from uel.core.display.short_repr import ShortRepr
 from uel.prediction.square_posterior import Squares
 
 SQUARES_PER_BLOCK = 3  # on a block's side
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Candidates:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Candidates(ShortRepr):
     """Blocks of squares in which a phone may be, one entry a block."""
 
     row: Int[Tensor, " place"]

@@ -11,14 +11,15 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from uel.core.display.short_repr import ShortRepr
 from uel.prediction.learned_maps.link_network import LinkPrediction, link_log_odds
 
 REPORTED_CELLS = 12  # strongest cells of a report that count
 MAX_COUNTED_CELLS = 10  # reports of more cells count as such of so many
 
 
-@dataclass(frozen=True, eq=False)
-class PaddedReports:
+@dataclass(frozen=True, eq=False, repr=False)
+class PaddedReports(ShortRepr):
     """The strongest cells of each report, strongest first."""
 
     cell: Int[Tensor, "batch rank"]

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from uel.core.display.short_repr import ShortRepr
 from uel.measurement.measured_network import MeasuredNetwork
 from uel.prediction.label_locator import DriftMaps
 from uel.prediction.learned_maps.evidence import PaddedReports
@@ -14,8 +15,8 @@ from uel.prediction.level_reports import LevelReports
 from uel.prediction.square_posterior import Answer, SquareEstimate, Squares
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class LearnedLocator:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class LearnedLocator(ShortRepr):
     """Posteriors over the squares of a district, from maps that networks predicted."""
 
     predictor: MapPredictor

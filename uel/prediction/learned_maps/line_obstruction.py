@@ -20,7 +20,7 @@ CLEARANCE_LIMIT = 100.0  # m: larger heights above and below the line are not to
 MIN_NU, MAX_NU = -5.0, 40.0  # of the knife-edge parameter
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class LineObstruction(BatchRecord):
     """What stands on the lines to antennas, one entry a link; unknown squares count as open ground."""
 

@@ -26,7 +26,7 @@ MEAN_CELLS, LOG_ODDS_PER_CELL = 4.5, 0.3  # of a report
 CLIPPED_DEVIATIONS = 4.0  # standard deviations beyond which features count alike
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class LinkPrediction(BatchRecord):
     """Predictions for links."""
 

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from uel.core.display.short_repr import ShortRepr
 from uel.core.io import replace_torch_file
 from uel.core.outside.weight_files import read_weights, require_finite_weights
 from uel.errors import UelError
@@ -24,8 +25,8 @@ SCHEMA = "uel-level-maps-2"
 LEVEL_MAPS_FILE = "level_maps.pt"
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class PredictedDistrict:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class PredictedDistrict(ShortRepr):
     """Maps of the cells of a district at the places where a phone may be."""
 
     places: Candidates

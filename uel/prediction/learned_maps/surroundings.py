@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from uel.core.display.short_repr import ShortRepr
 from uel.core.grid import Grid
 from uel.measurement.measured_network import DistrictRasters
 from uel.prediction.link_trend import UE_HEIGHT
@@ -16,8 +17,8 @@ DIRECTION_COUNT = 8  # compass directions that are looked into, clockwise from n
 LOOKED_STEPS = (*range(1, 12), *range(12, 41, 2))  # pixels from a square at which buildings are looked for
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Surroundings:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Surroundings(ShortRepr):
     """Rasters of a district's grid.
 
     Example:

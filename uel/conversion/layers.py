@@ -1,19 +1,19 @@
-"""What is exported of a tile and of a radio map: bands and layers with their names and units, not yet in any format."""
+"""Rasters of a tile and quantities of a radio map with their names and units, not yet in any format."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from jaxtyping import Float
 
-from scenes.mesh.mesh_parts import Array
 from uel.errors import UelError
 from uel.geo.tile import RASTER_UNITS, Tile
 from uel.radio import radio_map_io
 from uel.radio.radio_map import RadioMap
 from uel.radio.radio_map_io import CHANNEL_ARRAYS, MAP_ARRAYS, SERVICE_ARRAYS
-from uel.radio.sites import cells_of, reference_power_dbm
+from uel.radio.sites import cells_of
 
 DERIVED_UNITS = {"path_gain_db": "dB", "rsrp_dbm": "dBm"}
 
@@ -25,7 +25,7 @@ class CellLayer:
     name: str
     unit: str
     description: str
-    values: Float[Array, "cell row column"]
+    values: Float[np.ndarray, "cell row column"]
     """row 0 in the south; NaN where no ray met the pixel"""
 
 
@@ -58,10 +58,9 @@ def layers_of(
     radio: RadioMap, service: Mapping[str, torch.Tensor], names: tuple[str, ...] | None = None
 ) -> list[CellLayer]:
     """Quantities of a radio map, all that it has unless named. Raises `UelError` for one that it does not have."""
-    level = radio.level_db
     tensors = {
-        "path_gain_db": level,
-        "rsrp_dbm": level + reference_power_dbm(radio.sites)[:, None, None],
+        "path_gain_db": radio.level_db,
+        "rsrp_dbm": radio.rsrp_dbm,
         **{name: getattr(radio, name) for name in ("gain", "relative_error", "los")},
     }
     if radio.channels is not None:
@@ -81,7 +80,7 @@ def _layer(name: str, values: torch.Tensor, known: torch.Tensor) -> CellLayer:
     return CellLayer(name, unit, spec.description if spec else described[name], masked.numpy())
 
 
-def tile_rasters(tile: Tile) -> dict[str, tuple[str, Float[Array, "row column"]]]:
+def tile_rasters(tile: Tile) -> dict[str, tuple[str, Float[np.ndarray, "row column"]]]:
     """Unit and values of a tile's rasters by name, and the heights above the ground; row 0 in the south."""
     rasters = {name: (RASTER_UNITS[name], values.numpy()) for name, values in tile.rasters.items()}
     above = (tile.rasters["height"] - tile.rasters["ground"]).numpy()

@@ -13,7 +13,6 @@ from uel.core.constants import SPEED_OF_LIGHT
 from uel.core.units import to_db
 from uel.radio.radio_map import RadioMap
 from uel.radio.sinr import MIN_REPORTED_SINR_DB, sinr, weakest_level_dbm
-from uel.radio.sites import reference_power_dbm
 
 ServiceRasters = dict[str, Tensor]
 
@@ -30,15 +29,11 @@ class RadioLayer:
     """lower end of the colours: smaller values say no more to a phone"""
 
 
-def level_dbm(radio: RadioMap) -> Float[Tensor, "cell row column"]:
-    """RSRP in dBm; undefined where the map is not known."""
-    return to_db(torch.where(radio.known, radio.gain, 1e-30)) + reference_power_dbm(radio.sites)[:, None, None]
-
-
 RADIO_LAYERS: dict[str, RadioLayer] = {
     "rsrp": RadioLayer(
-        "RSRP", "dBm", "viridis", lambda radio, _: level_dbm(radio), lambda radio: weakest_level_dbm(radio.sites)
+        "RSRP", "dBm", "viridis", lambda radio, _: radio.rsrp_dbm, lambda radio: weakest_level_dbm(radio.sites)
     ),
+    "gain": RadioLayer("path gain", "dB", "viridis", lambda radio, _: radio.level_db),
     "error": RadioLayer(
         "Monte-Carlo error",
         "dB",
@@ -79,7 +74,7 @@ def available_layers(radio: RadioMap, service: ServiceRasters) -> list[str]:
 
 def strongest_cell(radio: RadioMap) -> Int[Tensor, "row column"]:
     """The number of the cell with the highest RSRP in each pixel."""
-    return level_dbm(radio).argmax(0)
+    return radio.rsrp_dbm.masked_fill(~radio.known, -torch.inf).argmax(0)
 
 
 def layer_values(

@@ -1,4 +1,4 @@
-"""Parts of figures: empty figures, axes in m, buildings, sites, colour bars, scale bars."""
+"""Parts of plots: empty figures, axes in m, rasters, buildings, sites, colour bars, scale bars."""
 
 import math
 from collections.abc import Sequence
@@ -17,10 +17,30 @@ from uel.radio.sites import Site, cells_of
 
 TEXT_COLOUR, BUILDING_COLOUR, TEXT_HALO = "#202124", "#5f6368", [withStroke(linewidth=2.5, foreground="white")]
 
+SILENT_COLOUR = "#999999"  # of places where nothing is heard
+MAX_NUMBERED_CELLS = 40  # on one plot: the numbers of more would hide it
+
 
 def new_figure(width: float, height: float) -> Figure:
+    """A figure of inches that no session of pyplot keeps."""
     figure = Figure(figsize=(width, height), dpi=130, layout="constrained")
     FigureCanvasAgg(figure)
+    return figure
+
+
+def axes_or_new(ax: Axes | None, width: float = 6.6, height: float = 5.6) -> Axes:
+    """The axes as they are, or those of a new figure of pyplot, which notebooks show."""
+    if ax is not None:
+        return ax
+    from matplotlib import pyplot
+
+    return pyplot.subplots(figsize=(width, height), layout="constrained")[1]
+
+
+def figure_of(ax: Axes) -> Figure:
+    """The figure that axes belong to."""
+    figure = ax.get_figure(root=True)
+    assert isinstance(figure, Figure)
     return figure
 
 
@@ -46,6 +66,27 @@ def colour_bar(figure: Figure, ax: Axes, picture: object, label: str) -> None:
     figure.colorbar(picture, ax=ax, label=label, shrink=0.82, pad=0.02)  # type: ignore[arg-type]
 
 
+def draw_values(
+    ax: Axes,
+    values: np.ndarray,
+    known: np.ndarray,
+    size: float,
+    *,
+    colours: str,
+    label: str,
+    least: float = -math.inf,
+) -> None:
+    """Draw a raster (row 0 in the south) with its colour bar; hatched where it is not known.
+
+    Colours end at the 1st and 99th percentile of the known values, and not below `least`.
+    """
+    masked = np.ma.array(values, mask=~known)
+    low, high = value_range(masked.compressed(), least)
+    picture = ax.imshow(masked, cmap=colours, vmin=low, vmax=high, **image_extent(size))
+    hatch_unknown(ax, ~known, size)
+    colour_bar(figure_of(ax), ax, picture, label)
+
+
 def scale_bar(ax: Axes, size: float) -> None:
     length = max(n for n in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000) if n <= max(size / 4, 1))
     x, y = -0.46 * size, -0.46 * size
@@ -67,7 +108,11 @@ def scale_bar(ax: Axes, size: float) -> None:
 def draw_sites(
     ax: Axes, sites: tuple[Site, ...], size: float, only: int | None = None, strong: int | None = None
 ) -> None:
-    """Draw sectors as wedges and omnidirectional cells as discs with their numbers; highlight `only` or `strong`."""
+    """Draw sectors as wedges and omnidirectional cells as discs; highlight `only` or `strong`.
+
+    Up to `MAX_NUMBERED_CELLS` have their numbers.
+    """
+    numbered = len(cells_of(sites)) <= MAX_NUMBERED_CELLS
     for number, (site, cell) in enumerate(cells_of(sites)):
         (x, y, _), radius = site.position, size / 26
         main = number in (only, strong) or (only is None and strong is None)
@@ -80,6 +125,8 @@ def draw_sites(
             wedge = Wedge((x, y), radius, middle - 32, middle + 32, facecolor=face, edgecolor="white", zorder=6)
             ax.add_patch(wedge)
             label = tuple(c + 1.35 * radius * f(math.radians(middle)) for c, f in ((x, math.cos), (y, math.sin)))
+        if not numbered:
+            continue
         vertical = "bottom" if omni else "center"
         ax.text(
             *label,

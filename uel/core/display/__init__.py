@@ -1,0 +1,1 @@
+"""How objects show themselves on a console and in a notebook, and progress bars."""
