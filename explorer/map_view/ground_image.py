@@ -11,6 +11,8 @@ from jaxtyping import Bool, Float, Int, UInt8
 from explorer.style import CATEGORY_COLOURS, RGB, Theme, apply_colour_map, css_colour, css_gradient
 from uel.geo.tile import Tile
 from uel.plots.axes import hillshade, value_range
+from uel.plots.radio_layers import ServiceRasters, layer_values, require_layer
+from uel.radio.radio_map import RadioMap
 
 Image = UInt8[np.ndarray, "_ _ 3"]
 MAX_PIXELS = 1024  # along a picture's side; browsers load this without a pause
@@ -77,6 +79,19 @@ def paint_layer(
 ) -> Image:
     """The basemap with a layer painted over it where its values are known."""
     return _over(base, apply_colour_map(values, legend.scale, legend.low, legend.high), known * opacity)
+
+
+def paint_radio_layer(
+    base: Image, radio: RadioMap, service: ServiceRasters, name: str, cell: int | None
+) -> tuple[Image, Legend]:
+    """The basemap with a layer of a radio map, and its legend; cell None: the strongest one of each pixel.
+
+    Raises `UelError` for a layer or a cell that the map does not have.
+    """
+    layer = require_layer(radio, service, name, cell)
+    values, known = layer_values(name, radio, service, cell)
+    legend = legend_for(layer.title, layer.unit, layer.scale, values[known], layer.least(radio))
+    return paint_layer(base, values, known, legend), legend
 
 
 def paint_categories(

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from scenes.measured_networks.config import NetworkConfig
+from scenes.measured_networks.synthetic_district import write_district
 from scenes.network_tile import build_network
-from tests.helpers.measured_districts import write_district
 from uel.geo.tile import Tile
 
 

@@ -21,7 +21,7 @@ PUBLIC = {
         "AblateConfig", "CalibrateConfig", "DemoConfig", "EvalConfig", "TrainConfig", "ablate", "calibrate", "demo",
         "evaluate", "train",
     },
-    "explorer": {"ExploreConfig", "report", "serve"},
+    "explorer": {"ExploreConfig", "explore", "report", "serve"},
     "configs": {"names", "read"},
 }  # fmt: skip
 NAMES = [(package, name) for package, names in PUBLIC.items() for name in sorted(names)]

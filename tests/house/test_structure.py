@@ -60,7 +60,7 @@ FLOORS = {
         {"ablation"},
         {"commands"},
     ],
-    "explorer": [{"style"}, {"figures"}, {"map_view"}, {"analysis", "reports"}, {"app"}],
+    "explorer": [{"style"}, {"figures"}, {"map_view"}, {"analysis", "reports"}, {"notebook_map"}, {"app"}],
     "configs": [],
 }
 

@@ -9,10 +9,10 @@ import torch
 
 from scenes.measured_networks.config import NetworkConfig
 from scenes.measured_networks.reader import read_measured_network
+from scenes.measured_networks.synthetic_district import write_district
 from scenes.measured_networks.tile_network import read_tile_network
 from scenes.network_tile import NetworkTile, build_network
 from scenes.tiles.writer import write_tile
-from tests.helpers.measured_districts import write_district
 from uel.errors import UelError
 from uel.geo.tile import Tile
 from uel.measurement.drive_test import read_drive_test

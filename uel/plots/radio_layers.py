@@ -11,6 +11,7 @@ from torch import Tensor
 
 from uel.core.constants import SPEED_OF_LIGHT
 from uel.core.units import to_db
+from uel.errors import UelError
 from uel.radio.radio_map import RadioMap
 from uel.radio.sinr import MIN_REPORTED_SINR_DB, sinr, weakest_level_dbm
 
@@ -70,6 +71,16 @@ def _excess(radio: RadioMap) -> Tensor | None:
 def available_layers(radio: RadioMap, service: ServiceRasters) -> list[str]:
     """Names of the layers that a map has."""
     return [name for name, layer in RADIO_LAYERS.items() if layer.of(radio, service) is not None]
+
+
+def require_layer(radio: RadioMap, service: ServiceRasters, name: str, cell: int | None) -> RadioLayer:
+    """The layer of a name. Raises `UelError` for a layer or a cell that the map does not have."""
+    if name not in (names := available_layers(radio, service)):
+        raise UelError("this radio map has no such channel", got=name, do=f"choose from {', '.join(names)}")
+    if cell is not None and not 0 <= cell < len(radio.gain):
+        do = f"choose from 0 to {len(radio.gain) - 1}, or None for the strongest cell of each pixel"
+        raise UelError("this radio map has no such cell", got=cell, do=do)
+    return RADIO_LAYERS[name]
 
 
 def strongest_cell(radio: RadioMap) -> Int[Tensor, "row column"]:

@@ -2,11 +2,10 @@
 
 from matplotlib.axes import Axes
 
-from uel.errors import UelError
 from uel.geo.tile import Tile
 from uel.geo.tile_maps import require_map_of_tile
 from uel.plots.axes import axes_or_new, draw_building_outlines, draw_sites, draw_values, map_axes, scale_bar
-from uel.plots.radio_layers import RADIO_LAYERS, ServiceRasters, available_layers, layer_values
+from uel.plots.radio_layers import ServiceRasters, layer_values, require_layer
 from uel.radio.radio_map import RadioMap
 
 
@@ -32,12 +31,8 @@ def plot_radio_map(
         UelError: for a channel or a cell that the map does not have, and for a tile that it was not made on.
     """
     service = service or {}
-    if channel not in (names := available_layers(radio, service)):
-        raise UelError("this radio map has no such channel", got=channel, do=f"choose from {', '.join(names)}")
-    if cell is not None and not 0 <= cell < len(radio.gain):
-        do = f"choose from 0 to {len(radio.gain) - 1}, or None for the strongest cell of each pixel"
-        raise UelError("this radio map has no such cell", got=cell, do=do)
-    layer, (values, known) = RADIO_LAYERS[channel], layer_values(channel, radio, service, cell)
+    layer = require_layer(radio, service, channel, cell)
+    values, known = layer_values(channel, radio, service, cell)
     ax, size = axes_or_new(ax), radio.grid.size
     unit = f"{layer.title} in {layer.unit}"
     draw_values(ax, values, known, size, colours=layer.scale, label=unit, least=layer.least(radio))

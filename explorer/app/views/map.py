@@ -83,10 +83,7 @@ def _ground(
     if name == "best":
         return *_strongest(base, maps), None
     number = None if cell == "strongest" else int(cell)
-    values, known = radio_layers.layer_values(name, radio, service, number)
-    layer = radio_layers.RADIO_LAYERS[name]
-    legend = ground_image.legend_for(layer.title, layer.unit, layer.scale, values[known], layer.least(radio))
-    return ground_image.paint_layer(base, values, known, legend), legend, number
+    return *ground_image.paint_radio_layer(base, radio, service, name, number), number
 
 
 def _strongest(base: Image, maps: TileMaps) -> tuple[Image, Legend]:

@@ -9,7 +9,7 @@ import torch
 
 from scenes.measured_networks.folders import network_folders
 from scenes.measured_networks.reader import read_measured_network
-from tests.helpers.measured_districts import CORNER, PIXEL, write_district
+from scenes.measured_networks.synthetic_district import CORNER, PIXEL, write_district
 from uel.errors import UelError
 
 

@@ -9,7 +9,7 @@ import torch
 
 from explorer.reports.networks.antennas import write_antennas_report
 from scenes.measured_networks.reader import read_measured_network
-from tests.helpers.measured_districts import write_district
+from scenes.measured_networks.synthetic_district import write_district
 from training.antennas.config import AntennasConfig
 from training.antennas.experiment import TABLE_COLUMNS, read_summary, run, wrong_antennas
 from uel.adaptation.antennas_from_levels.config import AntennaFitConfig

@@ -6,7 +6,7 @@ import logging
 import pytest
 import torch
 
-from tests.helpers.measured_districts import write_district
+from scenes.measured_networks.synthetic_district import write_district
 from training.level_maps.config import EvidenceTrainingConfig, LinkTrainingConfig, TrainMapsConfig
 from training.level_maps.run import train_maps
 from uel.errors import UelError

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tests.helpers.measured_districts import write_district
+from scenes.measured_networks.synthetic_district import write_district
 from training.measured_networks.config import MeasuredEvalConfig
 from training.measured_networks.runner import run_measured
 from uel.errors import UelError

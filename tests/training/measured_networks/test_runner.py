@@ -5,7 +5,7 @@ import csv
 import numpy as np
 import pytest
 
-from tests.helpers.measured_districts import write_district
+from scenes.measured_networks.synthetic_district import write_district
 from training.measured_networks.config import MeasuredEvalConfig, is_measured
 from training.measured_networks.runner import MeasuredJob, run_measured
 from uel.cli import main
