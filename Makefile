@@ -1,6 +1,6 @@
 # `make demo` and `make test` set everything up by themselves.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all test-py test-lowest browser lint bench parity sbom docs wheel clean
+.PHONY: help setup demo test test-all test-py test-lowest browser lint examples bench parity sbom docs wheel clean
 
 bin := .venv/bin
 ready := .venv/.ready
@@ -35,6 +35,9 @@ lint: $(ready)  ## style, layers, types, and the rules of the house
 	$(bin)/lint-imports --no-cache
 	$(bin)/pyright
 	$(bin)/python -m pytest -n 0 -q tests/house
+
+examples: $(ready)  ## run the examples, and make their notebooks anew
+	$(bin)/python examples/make_notebooks.py
 
 bench: $(ready)  ## how fast, and how good, against the numbers written down
 	$(bin)/python -m tests.bench

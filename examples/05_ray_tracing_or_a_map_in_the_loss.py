@@ -5,8 +5,9 @@
 # or traced anew with gradients. Which one is better, and what does it cost?
 #
 # **What it shows:** phones are located by descending the same loss through four maps and through the ray tracer; error
-# and time of each. **It takes** about two minutes on two cores. **Its limit:** one tile, one start per phone, no network; how
-# both losses do in training is measured by `uel ablate` (EVALUATION.md has the results, and where lookup wins).
+# and time of each. **It takes** about two minutes on two cores. **Its limit:** one tile, one start for each phone, no
+# network; how both losses do in training is measured by `uel ablate` (EVALUATION.md has the results, and where lookup
+# wins).
 
 # %%
 import time
