@@ -6,7 +6,7 @@ import torch
 
 from tests.helpers.free_space import rough_map
 from tests.helpers.toy_city import SIZE, toy_deployment
-from tests.helpers.village_tile import write as write_village
+from tests.helpers.village_tile import village, write
 from uel.errors import UelError
 
 
@@ -30,11 +30,11 @@ def test_a_tile_without_a_projection_is_in_its_own_metres(tmp_path):
     np.testing.assert_array_equal(data["height"], deployment.tile.rasters["height"])
     assert "spatial_ref" not in data.coords
     with pytest.raises(UelError, match="another tile"):
-        rough_map().to_xarray(write_village(tmp_path / "village"))
+        rough_map().to_xarray(write(tmp_path / "village", village()))
 
 
 def test_a_tile_with_a_projection_is_in_its_metres(tmp_path):
-    tile = write_village(tmp_path / "village")
+    tile = write(tmp_path / "village", village())
     data = tile.to_xarray()
     east, north = tile.meta["origin"]
     assert float(data["x"].mean()) == pytest.approx(east)

@@ -10,7 +10,7 @@ from tests.helpers.free_space import rough_map, silent
 from tests.helpers.measured_networks import toy_network
 from tests.helpers.surveys import made
 from tests.helpers.toy_city import toy_tile
-from tests.helpers.village_tile import write as write_village
+from tests.helpers.village_tile import village, write
 from uel.errors import UelError
 from uel.estimation.fix import Fix
 from uel.measurement.model import ObservationModel
@@ -56,7 +56,7 @@ def test_fixes_have_their_position_and_uncertainty():
 
 
 def test_points_of_fixes_lie_at_their_place_on_earth(tmp_path):
-    tile = write_village(tmp_path / "village")
+    tile = write(tmp_path / "village", village())
     points = fixes().to_geodataframe(tile).to_crs("EPSG:4326")
     transform = pyproj.Transformer.from_crs(tile.meta["crs"], "EPSG:4326", always_xy=True)
     east, north = tile.meta["origin"]
