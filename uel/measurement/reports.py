@@ -23,7 +23,7 @@ _NOT_GIVEN: Any = None  # default of optional fields, filled in by `__post_init_
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Reports(BatchRecord, Viewable):
+class Reports(Viewable, BatchRecord):
     """Reports of phones: RSRP of the cells heard, and ranges and angles of the serving cell or of all reported cells.
 
     A value that is absent has mask False and value 0. A cell that is not `heard` is censored, which is information;

@@ -8,7 +8,10 @@ from uel.errors import UelError
 from uel.measurement.measured_network import MeasuredNetwork
 from uel.plots.axes import axes_or_new, image_extent
 from uel.plots.points import draw_levels
+from uel.radio.antennas.array import Array
 from uel.radio.sites import Cell
+
+SECTOR_CELL = Cell(array=Array(pattern="tr38901"))  # drawn as a wedge
 
 
 def plot_network(network: MeasuredNetwork, ax: Axes | None = None, cell: int | None = None) -> Axes:
@@ -39,7 +42,7 @@ def plot_network(network: MeasuredNetwork, ax: Axes | None = None, cell: int | N
         level,
         shown.is_reported.any(1),
         title=f"{network.name}: {len(network):,} measured squares",
-        sites=shown.cells.sites(rasters.datum, Cell()),
+        sites=shown.cells.sites(rasters.datum, SECTOR_CELL),
         label=f"RSRP of the {whose} in dBm",
     )
     return ax
