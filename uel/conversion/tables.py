@@ -14,6 +14,7 @@ def report_rows(reports: Reports) -> pd.DataFrame:
     Columns of features that some report has: `timing_advance` and `azimuth_deg` of the serving cell, `toa` (s) and
     `aoa_deg` of the cell; missing where a report has none. A report that hears nothing has no row.
     """
+    reports = Reports(**{name: values.cpu() for name, values in vars(reports).items()})
     index = reports.heard.nonzero(as_tuple=True)
     *report, cell = index
     at_report = tuple(report)

@@ -110,11 +110,13 @@ def draw_sites(
 ) -> None:
     """Draw sectors as wedges and omnidirectional cells as discs; highlight `only` or `strong`.
 
-    Up to `MAX_NUMBERED_CELLS` have their numbers.
+    Up to `MAX_NUMBERED_CELLS` have their numbers. Sites off the square are not drawn.
     """
     numbered = len(cells_of(sites)) <= MAX_NUMBERED_CELLS
     for number, (site, cell) in enumerate(cells_of(sites)):
         (x, y, _), radius = site.position, size / 26
+        if max(abs(x), abs(y)) > size / 2:
+            continue
         main = number in (only, strong) or (only is None and strong is None)
         face = "#D55E00" if main else "#bdbdbd"
         omni, middle = cell.omnidirectional, 90 - cell.azimuth_deg

@@ -51,7 +51,8 @@ def plot_fix(
     if not 0 <= number < len(fix.log_heatmap):
         got, do = f"{number} of {len(fix.log_heatmap)} fixes", "choose a number from 0"
         raise UelError("there is no such fix in the batch", got=got, do=do)
-    one, ax = fix[number : number + 1], axes_or_new(ax)
+    parts = (fix.log_heatmap, fix.mean, fix.component_covariance)
+    one, ax = Fix(*(values[number : number + 1].detach().cpu() for values in parts)), axes_or_new(ax)
     size = _square_of(one) if tile is None else tile.size
     grid = Grid(size=size, pixel=size / PIXELS_PER_SIDE)
     pixels = pixel_probability(one, grid)

@@ -95,6 +95,6 @@ def layer_values(
     every = RADIO_LAYERS[name].of(radio, service)
     assert every is not None, name
     if cell is not None:
-        return every[cell].numpy(), radio.known[cell].numpy()
+        return every[cell].cpu().numpy(), radio.known[cell].cpu().numpy()
     best = strongest_cell(radio)[None]
-    return every.gather(0, best)[0].numpy(), radio.known.any(0).numpy()
+    return every.gather(0, best)[0].cpu().numpy(), radio.known.any(0).cpu().numpy()

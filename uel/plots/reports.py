@@ -44,12 +44,13 @@ def plot_reports(
     if position is None and tile is not None:
         do = "give position=…, in metres of the tile, or leave the tile out"
         raise UelError("reports are drawn on a tile where they were made", got="no positions", do=do)
+    reports = Reports(**{name: values.cpu() for name, values in vars(reports).items()})
     if position is None:
         return _draw_columns(reports, axes_or_new(ax, 7.6, 4.2))
     if len(position) != len(reports):
         got = f"{len(position)} positions, {len(reports)} reports"
         raise UelError("each report needs a position", got=got, do="give one (x, y) in metres for each report")
-    ax, heard = axes_or_new(ax), reports.heard.any(-1) & reports.received
+    position, ax, heard = position.detach().cpu(), axes_or_new(ax), reports.heard.any(-1) & reports.received
     level = reports.at_serving(reports.rsrp_dbm)
     size = 2.2 * max(float(position.abs().max()), 10.0) if tile is None else tile.size
     own = sites or (tile.sites if tile is not None and tile.has_sites else ())
